@@ -1,0 +1,102 @@
+// Every error a user can cause: where, what is wrong, expected, got, what to do.
+
+/** The parts of an error, kept as data so that programs can read them. */
+export interface Fault {
+  /** Where: a path into a config, a module path, a file name, a feed name. */
+  readonly path: string;
+  /** What is wrong, in a few words. */
+  readonly problem: string;
+  readonly expected?: string;
+  /** What was there instead; made by {@link describe} when it is not already a sentence. */
+  readonly got?: string;
+  /** What to do about it. */
+  readonly hint?: string;
+}
+
+function sentence({ path, problem, expected, got, hint }: Fault): string {
+  const contrast = [expected && `expected ${expected}`, got && `got ${got}`].filter(Boolean).join(', ');
+  return `${path ? `${path}: ` : ''}${problem}${contrast ? `; ${contrast}` : ''}${hint ? `. ${hint}` : ''}`;
+}
+
+/** What all errors of the library have in common. Catch this to catch every one of them. */
+export abstract class OnnxformersError extends Error implements Fault {
+  readonly path: string;
+  readonly problem: string;
+  readonly expected?: string;
+  readonly got?: string;
+  readonly hint?: string;
+  constructor(fault: Fault, options?: ErrorOptions) {
+    super(sentence(fault), options);
+    this.name = new.target.name;
+    this.path = fault.path;
+    this.problem = fault.problem;
+    if (fault.expected !== undefined) this.expected = fault.expected;
+    if (fault.got !== undefined) this.got = fault.got;
+    if (fault.hint !== undefined) this.hint = fault.hint;
+  }
+}
+
+/** A config that no block accepts: unknown name or field, wrong value, missing field. */
+export class ConfigError extends OnnxformersError {}
+/** Operands whose dims or dtypes do not fit together. */
+export class ShapeError extends OnnxformersError {}
+/** A graph that a target cannot run. */
+export class LoweringError extends OnnxformersError {}
+/** A weight that is missing, unknown, or of the wrong dims or dtype. */
+export class WeightError extends OnnxformersError {}
+/** A feed that does not fit the signature of a model. */
+export class FeedError extends OnnxformersError {}
+/** A runtime that could not be started or that failed while running. */
+export class RunError extends OnnxformersError {}
+/** A file that cannot be read or written, or that is not what its name says. */
+export class FileError extends OnnxformersError {}
+
+/** A fault of the library itself; a user can only report it. */
+export function internal(message: string): Error {
+  return new Error(`internal: ${message}`);
+}
+
+/** Any value in a few readable words, for the `got` of an error. Never throws, never prints pages. */
+export function describe(x: unknown): string {
+  if (x === undefined) return 'nothing';
+  if (x === null) return 'null';
+  if (typeof x === 'string') return x.length > 60 ? `"${x.slice(0, 57)}…"` : `"${x}"`;
+  if (typeof x === 'bigint') return `${x}n`;
+  if (typeof x === 'symbol') return x.toString();
+  if (typeof x !== 'object' && typeof x !== 'function') return String(x);
+  const blockName = (x as { blockName?: unknown }).blockName;
+  const kind = (x as { kind?: unknown }).kind;
+  if (typeof blockName === 'string') return `${typeof kind === 'string' ? `a ${kind} ` : ''}module "${blockName}"`;
+  if (typeof x === 'function') return (x as { name: string }).name ? `the function ${(x as { name: string }).name}` : 'a function';
+  if (Array.isArray(x)) return x.length > 6 ? `a list of ${x.length}` : `[${x.map(describe).join(', ')}]`;
+  if (ArrayBuffer.isView(x)) return `a ${x.constructor.name} of ${(x as unknown as { length?: number }).length ?? x.byteLength}`;
+  const name = (x as object).constructor?.name;
+  if (name && name !== 'Object') return `a ${name}`;
+  const keys = Object.keys(x);
+  return `an object with ${keys.length ? keys.slice(0, 6).join(', ') + (keys.length > 6 ? ', …' : '') : 'no keys'}`;
+}
+
+/** The candidate nearest to `word` (edit distance), if one is near enough to be what was meant. */
+export function nearest(word: string, candidates: Iterable<string>): string | undefined {
+  let best: string | undefined;
+  let least = Math.max(2, Math.floor(word.length / 3)) + 1;
+  for (const candidate of candidates) {
+    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
+    if (distance < least) {
+      least = distance;
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++)
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    row = next;
+  }
+  return row[b.length]!;
+}
