@@ -1,0 +1,371 @@
+// Values, nodes and the builder they come from: the one IR of the library.
+import type { Dim } from './dim';
+import { internal, ShapeError } from './error';
+import { type Attribute, type Attrs, Identity, type Op, printType, type TensorType } from './op';
+import { Parameter } from './parameter';
+import { countOf, type DType, isFloat, type NDArray, type Tensor } from './tensor';
+import { toArray, toTensor } from './tensor-convert';
+
+/** Where a value comes from when no node makes it. */
+export type Leaf =
+  | { readonly kind: 'input'; readonly name: string }
+  | { readonly kind: 'parameter'; readonly parameter: Parameter }
+  | { readonly kind: 'constant'; readonly tensor: Tensor }
+  | { readonly kind: 'state'; readonly name: string; readonly fill: number }
+  | { readonly kind: 'derived'; readonly name: string; readonly how: Derivation; readonly from: readonly Value[] }
+  | { readonly kind: 'draw'; readonly name: string; readonly of: 'uniform' | 'normal' }
+  | { readonly kind: 'argument'; readonly index: number };
+
+/** How a derived input is computed from a batch. */
+export type Derivation =
+  | 'lengths' | 'held' | 'offsets' | 'positions' | 'tokenOffset' | 'slotMapping' | 'blockTable' | 'totalLength' | 'run';
+
+/** An immutable handle on a result: its dtype, its dims, what made it. Made only by a {@link GraphBuilder}. */
+export class Value {
+  constructor(
+    /** The graph it stands in (a subgraph for values that depend on one). */
+    readonly graph: GraphBuilder,
+    readonly id: number,
+    readonly dtype: DType,
+    readonly dims: readonly Dim[],
+    readonly producer: Node | undefined,
+    /** Which of the producer's outputs it is. */
+    readonly index: number,
+    readonly leaf: Leaf | undefined,
+  ) {}
+  get rank(): number {
+    return this.dims.length;
+  }
+  toString(): string {
+    return `${this.leaf && 'name' in this.leaf ? this.leaf.name : `%${this.id}`}: ${printType(this)}`;
+  }
+}
+
+/** What an op function accepts: a number takes the dtype of its neighbours, undefined is an optional operand left out. */
+export type Operand = Value | Parameter | Tensor | number | undefined;
+
+/** One application of an op. */
+export interface Node<A extends Attrs = Attrs> {
+  readonly op: Op<A>;
+  readonly operands: readonly (Value | undefined)[];
+  readonly attrs: A;
+  readonly outputs: readonly Value[];
+  /** Dotted path of the module that made it: `layers.3.mixer.q_proj`. */
+  readonly scope: string;
+  readonly graph: GraphBuilder;
+  /** Names of the rules that led to it; empty as traced. */
+  readonly rules: readonly string[];
+}
+
+/** A finished graph: nodes in an order in which they can run, only those that an output or a written state needs. */
+export interface Graph {
+  readonly inputs: readonly Value[];
+  readonly outputs: readonly { readonly name: string; readonly value: Value }[];
+  readonly nodes: readonly Node[];
+  readonly builder: GraphBuilder;
+}
+
+export type SubgraphKind = 'loop' | 'branch';
+
+/** Replaces a parameter by a value made from others; see `reparametrize`. */
+export type ParameterOverride = (graph: GraphBuilder) => Value;
+
+/** Collects nodes. Everything a value needs to know of its graph is here; none is ambient. */
+export class GraphBuilder {
+  readonly root: GraphBuilder;
+  readonly depth: number;
+  /** dtype of parameters that name none, and of the model's arithmetic. */
+  readonly dtype: DType;
+  private readonly nodes: Node[] = [];
+  private readonly merged = new Map<string, Node>();
+  private readonly calls = new Map<string, number>();
+  readonly inputs: Value[] = [];
+  private readonly results: { name: string; value: Value }[] = [];
+  // Of the root only:
+  private open: GraphBuilder[] = [this];
+  private nextId = 0;
+  private readonly leaves = new Map<unknown, Value>();
+  private path = '';
+  private currentRules: readonly string[] = [];
+  private readonly attributeIds = new WeakMap<object, number>();
+  private nextAttributeId = 0;
+  readonly overrides = new Map<Parameter, ParameterOverride>();
+  /** What one layer makes and later ones use, fresh for each trace. */
+  readonly shared = new Map<string, unknown>();
+
+  constructor(
+    options: { readonly dtype?: DType } = {},
+    readonly parent?: GraphBuilder,
+    readonly kind: 'root' | SubgraphKind = 'root',
+  ) {
+    this.root = parent?.root ?? this;
+    this.depth = parent ? parent.depth + 1 : 0;
+    this.dtype = parent?.dtype ?? options.dtype ?? 'float32';
+  }
+
+  /** A named input. Names are unique; sizes are numbers or names bound when the graph runs. */
+  input(name: string, dtype: DType, dims: readonly Dim[]): Value {
+    if (this.inputs.some((v) => nameOf(v) === name)) throw new ShapeError({ path: name, problem: 'an input of this name exists already' });
+    return this.addInput(this.make({ dtype, dims }, { kind: 'input', name }));
+  }
+  output(name: string, value: Value): void {
+    if (this.results.some((r) => r.name === name)) throw new ShapeError({ path: name, problem: 'an output of this name exists already' });
+    this.results.push({ name, value });
+  }
+  /** The value of a parameter: itself, or what `reparametrize` put in its place. */
+  param(parameter: Parameter): Value {
+    const override = this.root.overrides.get(parameter);
+    if (override) return this.root.leaf(override, () => override(this.root));
+    return this.rawParam(parameter);
+  }
+  /** The parameter as stored, whatever replaces it elsewhere. */
+  rawParam(parameter: Parameter): Value {
+    const type = { dtype: parameter.options.dtype ?? this.dtype, dims: parameter.dims };
+    return this.root.leaf(parameter, () => this.root.make(type, { kind: 'parameter', parameter }));
+  }
+  constant(tensor: Tensor): Value {
+    const key = tensor.data.length <= 64 ? `${tensor.dtype}[${tensor.dims}]${Array.from(tensor.data as ArrayLike<number>, spell)}` : tensor;
+    return this.root.leaf(key, () => this.root.make(tensor, { kind: 'constant', tensor }));
+  }
+  /** A constant of one number, or of a list of them. */
+  number(value: number | readonly number[], dtype: DType): Value {
+    const list = typeof value === 'number' ? [value] : value;
+    return this.constant(toTensor({ dtype, dims: typeof value === 'number' ? [] : [list.length], data: Float64Array.from(list) }));
+  }
+  /** Memory that lasts from run to run and that ops with `writes` update in place. Never merged, never folded. */
+  state(name: string, dtype: DType, dims: readonly Dim[], fill: number): Value {
+    return this.root.leaf(`state ${name}`, () => this.root.make({ dtype, dims }, { kind: 'state', name, fill }));
+  }
+  /** A value computed from the batch: by the runner, since all of `from` are inputs. `derive` handles the other case. */
+  derivedInput(name: string, type: TensorType, how: Derivation, from: readonly Value[]): Value {
+    return this.root.leaf(`derived ${name}`, () => this.root.addInput(this.root.make(type, { kind: 'derived', name, how, from })));
+  }
+  /** Randomness as an input: tests and recorded draws feed it. `draws: { seed }` replaces it by a counter hash. */
+  draw(name: string, dims: readonly Dim[], of: 'uniform' | 'normal'): Value {
+    const full = this.where ? `${this.where}.${name}` : name;
+    return this.root.leaf(`draw ${full}`, () => this.root.addInput(this.root.make({ dtype: 'float32', dims }, { kind: 'draw', name: full, of })));
+  }
+
+  /** Runs f inside a named part: `layers.3` + `mixer` → `layers.3.mixer`. */
+  scope<T>(name: string, f: () => T): T {
+    return this.at(this.where ? `${this.where}.${name}` : name, f);
+  }
+  /** Runs f with this path as the place, whatever it was before; with the rules that nodes made inside come from. */
+  at<T>(path: string, f: () => T, rules?: readonly string[]): T {
+    const { root } = this;
+    const [before, rulesBefore] = [root.path, root.currentRules];
+    root.path = path;
+    if (rules) root.currentRules = rules;
+    try {
+      return f();
+    } finally {
+      root.path = before;
+      root.currentRules = rulesBefore;
+    }
+  }
+  get where(): string {
+    return this.root.path;
+  }
+  /** The scope name for one more call of a module: `mixer`, then `mixer@2`. Numbers restart in each subgraph. */
+  callName(name: string): string {
+    const { innermost } = this;
+    const full = `${this.where}.${name}`;
+    const count = (innermost.calls.get(full) ?? 0) + 1;
+    innermost.calls.set(full, count);
+    return count === 1 ? name : `${name}@${count}`;
+  }
+  get innermost(): GraphBuilder {
+    return this.root.open.at(-1)!;
+  }
+
+  /**
+   * A body for Loop or a branch for If. Inside, values of the surroundings may be used freely; what depends only on them stays outside
+   * a loop, but not outside a branch, which must not run when it is not taken.
+   */
+  subgraph(kind: SubgraphKind, inputs: readonly TensorType[], body: (...values: Value[]) => readonly Value[]): Graph {
+    const inner = new GraphBuilder({}, this.innermost, kind);
+    inner.inputs.push(...inputs.map((type, index) => inner.make(type, { kind: 'argument', index })));
+    this.root.open.push(inner);
+    try {
+      body(...inner.inputs).forEach((value, index) => {
+        inner.output(String(index), value.graph === inner && !inner.inputs.includes(value) ? value : inner.identity(value));
+      });
+    } finally {
+      this.root.open.pop();
+    }
+    return inner.finish();
+  }
+
+  /** The nodes that the outputs and the written states need, in order. */
+  finish(): Graph {
+    const wanted = new Set<Node>();
+    const visit = (value: Value | undefined) => {
+      const stack = value?.producer ? [value.producer] : [];
+      for (let node = stack.pop(); node; node = stack.pop()) {
+        if (wanted.has(node)) continue;
+        wanted.add(node);
+        for (const v of usedBy(node)) if (v.producer && !wanted.has(v.producer)) stack.push(v.producer);
+      }
+    };
+    for (const { value } of this.results) visit(value);
+    for (const node of this.nodes) if (node.op.writes) for (const v of node.outputs) visit(v);
+    return { inputs: [...this.inputs], outputs: [...this.results], nodes: this.nodes.filter((n) => wanted.has(n)), builder: this };
+  }
+
+  /** Adds a node, or finds the equal one that is there already. Called by `apply` with operands made ready. */
+  emit(op: Op, operands: readonly (Value | undefined)[], attrs: Attrs, types: readonly TensorType[]): readonly Value[] {
+    const home = this.homeOf(op, operands, attrs);
+    const mergeable = !op.writes && !op.impure;
+    const key = mergeable ? `${op.key}(${operands.map((v) => v?.id ?? '')}){${this.root.attributesKey(attrs)}}` : '';
+    if (mergeable) for (let g: GraphBuilder | undefined = home; g; g = g.parent) {
+      const equal = g.merged.get(key);
+      if (equal) return equal.outputs;
+    }
+    const outputs: Value[] = [];
+    const node: Node = { op, operands, attrs, outputs, scope: this.where, graph: home, rules: this.root.currentRules };
+    types.forEach((type, index) => outputs.push(new Value(home, this.root.nextId++, type.dtype, type.dims, node, index, undefined)));
+    home.nodes.push(node);
+    if (mergeable) home.merged.set(key, node);
+    return outputs;
+  }
+
+  private identity(value: Value): Value {
+    const [out] = this.emitHere(Identity, [value]);
+    return out!;
+  }
+  private emitHere(op: Op, operands: readonly Value[]): readonly Value[] {
+    const outputs: Value[] = [];
+    const node: Node = { op, operands, attrs: {}, outputs, scope: this.where, graph: this, rules: this.root.currentRules };
+    op.infer(operands, {}).forEach((t, i) => outputs.push(new Value(this, this.root.nextId++, t.dtype, t.dims, node, i, undefined)));
+    this.nodes.push(node);
+    return outputs;
+  }
+  // A node belongs as far out as its operands allow, except that a branch keeps what is made while it is open.
+  private homeOf(op: Op, operands: readonly (Value | undefined)[], attrs: Attrs): GraphBuilder {
+    let home = this.root;
+    const consider = (g: GraphBuilder) => {
+      if (g.depth > home.depth) home = g;
+    };
+    for (const v of operands) if (v) consider(v.graph);
+    for (const a of Object.values(attrs)) if (isGraph(a)) for (const v of capturedBy(a)) consider(v.graph);
+    const { open } = this.root;
+    for (const g of open) if (g.kind === 'branch' || (g.kind === 'loop' && op.writes)) consider(g);
+    if (!open.includes(home)) throw internal(`${op.key} uses a value of a subgraph that is closed`);
+    return home;
+  }
+  private addInput(value: Value): Value {
+    this.inputs.push(value);
+    return value;
+  }
+  private leaf(key: unknown, make: () => Value): Value {
+    let value = this.leaves.get(key);
+    if (!value) this.leaves.set(key, (value = make()));
+    return value;
+  }
+  private make(type: TensorType, leaf: Leaf): Value {
+    return new Value(this, this.root.nextId++, type.dtype, [...type.dims], undefined, 0, leaf);
+  }
+  private attributesKey(a: Attribute): string {
+    if (typeof a !== 'object' || a === null) return typeof a === 'number' ? spell(a) : JSON.stringify(a) ?? '';
+    if (Array.isArray(a)) return `[${a.map((x) => this.attributesKey(x as Attribute))}]`;
+    if (Object.getPrototypeOf(a) !== Object.prototype || isGraph(a) || isTensor(a)) {
+      if (!this.attributeIds.has(a)) this.attributeIds.set(a, this.nextAttributeId++);
+      return `#${this.attributeIds.get(a)}`;
+    }
+    return Object.keys(a).sort().map((k) => `${k}:${this.attributesKey((a as Attrs)[k])}`).join(';');
+  }
+}
+
+const spell = (x: number | bigint): string => (Object.is(x, -0) ? '-0' : String(x));
+const isGraph = (a: Attribute): a is Graph => typeof a === 'object' && a !== null && 'nodes' in a && 'builder' in a;
+const isTensor = (a: object): a is Tensor => 'dtype' in a && 'dims' in a && 'data' in a;
+
+/** The subgraphs of a node, by attribute name. */
+export function subgraphsOf(node: { readonly attrs: Attrs }): readonly (readonly [name: string, graph: Graph])[] {
+  const found: [string, Graph][] = [];
+  for (const name in node.attrs) if (isGraph(node.attrs[name])) found.push([name, node.attrs[name] as Graph]);
+  return found;
+}
+
+/** Values of the surroundings that a subgraph reads. */
+export function capturedBy(graph: Graph): readonly Value[] {
+  const found = new Set<Value>();
+  const inside = (g: GraphBuilder): boolean => g === graph.builder || (g.parent !== undefined && g.depth > graph.builder.depth && inside(g.parent));
+  for (const node of graph.nodes) for (const v of usedBy(node)) if (!inside(v.graph)) found.add(v);
+  for (const { value } of graph.outputs) if (!inside(value.graph)) found.add(value);
+  return [...found];
+}
+
+/** Everything a node reads: its operands and what its subgraphs capture. */
+export function usedBy(node: Node): readonly Value[] {
+  const used = node.operands.filter((v): v is Value => v !== undefined);
+  const subgraphs = subgraphsOf(node);
+  return subgraphs.length ? [...used, ...subgraphs.flatMap(([, g]) => capturedBy(g))] : used;
+}
+
+/** The name of an input, derived input, draw or state. */
+export function nameOf(value: Value): string | undefined {
+  return value.leaf && 'name' in value.leaf ? value.leaf.name : undefined;
+}
+
+/**
+ * Applies an op: makes the operands ready, asks `simplify`, infers the types, and adds the node.
+ *
+ * Throws   ShapeError when the operands do not fit, with the path, the op and the operands' types
+ */
+export function apply<A extends Attrs>(op: Op<A>, operands: readonly Operand[], attrs: A): readonly Value[] {
+  const anchor = operands.find((o): o is Value => o instanceof Value);
+  if (!anchor) throw internal(`${op.key} was applied to no value; make one of its operands a value of the graph`);
+  const g = anchor.graph.root;
+  const like = operands.find((o): o is Value => o instanceof Value && isFloat(o.dtype))?.dtype ?? anchor.dtype;
+  const ready = operands.map((o) => ready1(g, o, like));
+  for (const v of ready) if (v && v.graph.root !== g) throw internal(`${op.key} mixes values of two graphs`);
+  while (ready.length && ready.at(-1) === undefined) ready.pop();
+  const plain = op as unknown as Op;
+  try {
+    const simpler = plain.simplify?.(ready, attrs);
+    if (simpler) return [simpler];
+    const types = plain.infer(ready, attrs);
+    return fold(g, plain, ready, attrs, types) ?? g.emit(plain, ready, attrs, types);
+  } catch (error) {
+    if (error instanceof ShapeError && error.path === '') {
+      const { problem, expected, got, hint } = error;
+      const seen = `Operands: ${ready.map(printType).join(', ')}${hint ? `. ${hint}` : ''}`;
+      const path = `${op.key}${g.where ? ` in ${g.where}` : ''}`;
+      throw new ShapeError({ path, problem, ...(expected && { expected }), ...(got && { got }), hint: seen }, { cause: error });
+    }
+    throw error;
+  }
+}
+
+/** For `infer`: operands that do not fit. `apply` adds op, path and operand types. */
+export function mismatch(problem: string, expected?: string, got?: string): ShapeError {
+  return new ShapeError({ path: '', problem, ...(expected !== undefined && { expected }), ...(got !== undefined && { got }) });
+}
+
+function ready1(g: GraphBuilder, o: Operand, like: DType): Value | undefined {
+  if (o === undefined || o instanceof Value) return o;
+  if (o instanceof Parameter) return g.param(o);
+  if (typeof o === 'number') return g.number(o, like);
+  return g.constant(o);
+}
+
+// Small constants are folded at birth, so shape arithmetic on known sizes never reaches a graph.
+function fold(g: GraphBuilder, op: Op, operands: readonly (Value | undefined)[], attrs: Attrs, types: readonly TensorType[]) {
+  if (!op.evaluate || op.impure || op.writes) return undefined;
+  const small = types.every((t) => t.dims.every((d) => typeof d === 'number') && countOf(t.dims as number[]) <= 64);
+  if (!small) return undefined;
+  const arrays: (NDArray | undefined)[] = [];
+  for (const v of operands) {
+    if (v && v.leaf?.kind !== 'constant') return undefined;
+    arrays.push(v?.leaf?.kind === 'constant' ? toArray(v.leaf.tensor) : undefined);
+  }
+  if (arrays.some((a) => a && a.data.length > 64)) return undefined;
+  return op.evaluate(arrays, attrs, noSizes).map((a) => g.constant(toTensor(a)));
+}
+const noSizes = {
+  of(d: Dim): number {
+    if (typeof d === 'number') return d;
+    throw internal(`size ${d} in a constant`);
+  },
+};
