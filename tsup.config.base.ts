@@ -1,9 +1,22 @@
+import { readFileSync } from 'node:fs';
 import { defineConfig } from 'tsup';
 
-/** What every library package is built with; `entry` lists its subpaths. */
-export const library = (entry: string[]) =>
+type Manifest = { exports: Record<string, string | { '@onnxformers/source'?: string }> };
+
+/** The entries that the package.json in the current folder exports: name in dist → source file. */
+function exported(): Record<string, string> {
+  const { exports } = JSON.parse(readFileSync('package.json', 'utf8')) as Manifest;
+  const entries = Object.entries(exports).flatMap(([subpath, target]) => {
+    const source = typeof target === 'string' ? undefined : target['@onnxformers/source'];
+    return source === undefined ? [] : [[subpath === '.' ? 'index' : subpath.slice(2), source]];
+  });
+  return Object.fromEntries(entries);
+}
+
+/** What every library package is built with; `more` names entries that are not exported, such as a command. */
+export const library = (more: Readonly<Record<string, string>> = {}) =>
   defineConfig({
-    entry,
+    entry: { ...exported(), ...more },
     format: ['esm', 'cjs'],
     platform: 'neutral',
     target: 'es2022',
