@@ -21,6 +21,9 @@ export interface Sizes {
   of(dim: Dim): number;
 }
 
+/** Computes a subgraph of the node being evaluated: its outputs for these inputs. */
+export type RunSubgraph = (graph: Graph, inputs: readonly NDArray[]) => readonly NDArray[];
+
 /** One attribute as it stands in a file. */
 export interface EncodedNode {
   readonly opType: string;
@@ -49,7 +52,12 @@ export interface Op<A extends Attrs = Attrs> {
   vjp?: ((node: Node<A>, grads: readonly (Value | undefined)[]) => readonly (Value | undefined)[]) | 'nonDifferentiable';
   /** Float64 reference. */
   evaluate?(operands: readonly (NDArray | undefined)[], attrs: A, sizes: Sizes): readonly NDArray[];
-  /** Operands updated in place (states only); such nodes keep their order and are never merged. */
+  /** Float64 reference of an op that runs subgraphs (Loop, If): `run` computes one, its captured values included. */
+  evaluateWith?(operands: readonly (NDArray | undefined)[], attrs: A, run: RunSubgraph, sizes: Sizes): readonly NDArray[];
+  /**
+   * Operands updated in place (states only); such nodes keep their order and are never merged. What the states then hold are the
+   * last outputs of the op, in the order of this list.
+   */
   readonly writes?: readonly number[];
   /** True for an op whose every node is a different one (a draw); it is never merged. */
   readonly impure?: boolean;
