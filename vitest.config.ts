@@ -1,21 +1,29 @@
 import { readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
 const source = '@onnxformers/source';
 
+const project = (root: string, name: string, include: string) => ({
+  extends: true as const,
+  root,
+  test: { name, environment: 'node' as const, include: [include], testTimeout: 60_000 },
+});
+
 const projects = (folder: string, include: string) =>
   readdirSync(new URL(`./${folder}`, import.meta.url), { withFileTypes: true })
     .filter((entry) => entry.isDirectory() && entry.name !== 'node_modules')
-    .map(({ name }) => ({
-      extends: true as const,
-      root: `./${folder}/${name}`,
-      test: { name, environment: 'node' as const, include: [include], testTimeout: 60_000 },
-    }));
+    .map(({ name }) => project(`./${folder}/${name}`, name, include));
 
 export default defineConfig({
   ssr: { resolve: { conditions: [source, 'module', 'node', 'import', 'default'] } },
   test: {
-    projects: [...projects('packages', 'src/**/*.test.ts'), ...projects('examples', '*.test.ts')],
+    projects: [
+      ...projects('packages', 'src/**/*.test.ts'),
+      ...projects('examples', '*.test.ts'),
+      project('./scripts', 'scripts', '*.test.ts'),
+    ],
+    reporters: ['default', fileURLToPath(new URL('./scripts/vitest-count.ts', import.meta.url))],
     coverage: { provider: 'v8', include: ['packages/*/src/**'], reporter: ['text', 'lcov'] },
   },
 });

@@ -1,19 +1,19 @@
 // Installs the workspace when node_modules does not hold what pnpm-lock.yaml asks for. Plain Node, because it runs before anything
-// is installed; pnpm itself comes from npx, so that Node and npm are all a machine needs.
-import { spawnSync } from 'node:child_process';
+// is installed.
 import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
+import { pnpm, root } from './pnpm.mjs';
 
-const root = new URL('../', import.meta.url);
-const read = (path) => {
+/** @param {string} path */
+function read(path) {
   try {
-    return readFileSync(new URL(path, root), 'utf8');
+    return readFileSync(join(root, path), 'utf8');
   } catch {
     return undefined;
   }
-};
+}
 
-const [major, minor] = process.versions.node.split('.').map(Number);
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 if (major < 20 || (major === 20 && minor < 19)) {
   console.error(
     `Node ${process.versions.node} is too old: this workspace needs Node 20.19 or newer. Install a newer Node and try again.`,
@@ -23,18 +23,10 @@ if (major < 20 || (major === 20 && minor < 19)) {
 
 // pnpm leaves a copy of the lockfile that it has installed completely, so equal text means there is nothing to do.
 if (read('node_modules/.pnpm/lock.yaml') !== read('pnpm-lock.yaml')) {
-  const { packageManager } = JSON.parse(read('package.json'));
-  console.log(`Installing the workspace with ${packageManager} …`);
-  const { status, error } = spawnSync('npx', ['-y', packageManager, 'install', '--frozen-lockfile'], {
-    cwd: fileURLToPath(root),
-    stdio: 'inherit',
-    shell: process.platform === 'win32', // npx is a .cmd file there
-    env: { ...process.env, CI: 'true' }, // pnpm then never asks, not even before it replaces a node_modules made by npm
-  });
+  console.log('Installing the workspace …');
+  const status = pnpm(['install', '--frozen-lockfile']);
   if (status !== 0) {
-    console.error(
-      `The installation failed${error ? ` (${error.message})` : ''}. It needs npm and the npm registry, nothing else.`,
-    );
-    process.exit(status || 1);
+    console.error('The installation failed. It needs npm and the npm registry, nothing else.');
+    process.exit(status);
   }
 }

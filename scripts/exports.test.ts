@@ -1,0 +1,20 @@
+import { describe, expect, it } from 'vitest';
+import { exportsOf } from './exports';
+
+describe('exportsOf', () => {
+  const entries = { '.': 'src/index.ts', './multi-head': 'src/mixers/multi-head.ts' };
+
+  it('gives a block the name of its file as subpath', () => {
+    expect(exportsOf(entries, { published: true })['./multi-head']).toEqual({
+      import: { types: './dist/multi-head.d.ts', default: './dist/multi-head.js' },
+      require: { types: './dist/multi-head.d.cts', default: './dist/multi-head.cjs' },
+    });
+  });
+
+  it('puts the sources first, and only where they exist', () => {
+    const inWorkspace = exportsOf(entries, { published: false })['./multi-head'] as object;
+    expect(Object.keys(inWorkspace)[0]).toBe('@onnxformers/source');
+    expect(inWorkspace).toHaveProperty('@onnxformers/source', './src/mixers/multi-head.ts');
+    expect(JSON.stringify(exportsOf(entries, { published: true }))).not.toContain('src/');
+  });
+});

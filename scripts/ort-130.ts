@@ -1,0 +1,70 @@
+/**
+ * Repeats the tests that open sessions on onnxruntime 1.30.0. Two versions of onnxruntime-node in one process collide, so a copy of
+ * the workspace is installed with the other version in place of the usual one; workers and child processes get it too.
+ */
+import { spawnSync } from 'node:child_process';
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { importsOf, resolveImport, sourceFiles } from './imports';
+import { pnpm, root } from './pnpm.mjs';
+
+const version = '1.30.0';
+const copy = join(root, '.cache', `onnxruntime-${version}`);
+
+function copyWorkspace(): void {
+  const listed = spawnSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
+    cwd: root,
+    encoding: 'utf8',
+  });
+  if (listed.status !== 0) throw new Error(`git could not list the files of ${root}: ${listed.stderr}`);
+  rmSync(copy, { recursive: true, force: true });
+  for (const path of new Set(listed.stdout.split('\0'))) {
+    if (path && existsSync(join(root, path))) cpSync(join(root, path), join(copy, path), { recursive: true });
+  }
+}
+
+function useRuntime(manifest: string): void {
+  const text = readFileSync(manifest, 'utf8');
+  writeFileSync(manifest, text.replace(/("onnxruntime-(?:node|web|common)": )"\d[^"]*"/g, `$1"${version}"`));
+}
+
+/** Test files that reach an onnxruntime package, name one in a string (for a worker), or start a process of their own. */
+function sessionTests(): string[] {
+  const reaches = new Map<string, boolean>();
+  const visit = (file: string): boolean => {
+    const known = reaches.get(file);
+    if (known !== undefined) return known;
+    reaches.set(file, false); // ends cycles
+    const found = importsOf(file).some((specifier) => {
+      if (/^onnxruntime-(node|web)\b/.test(specifier) || specifier === 'node:child_process') return true;
+      const target = resolveImport(file, specifier, copy);
+      return target !== undefined && visit(target);
+    });
+    reaches.set(file, found);
+    return found;
+  };
+  return ['packages', 'examples']
+    .flatMap((folder) => sourceFiles(join(copy, folder)))
+    .filter((file) => file.endsWith('.test.ts'))
+    .filter((file) => visit(file) || /['"`]onnxruntime-(node|web)/.test(readFileSync(file, 'utf8')))
+    .map((file) => relative(copy, file));
+}
+
+copyWorkspace();
+for (const folder of [
+  '.',
+  ...['packages', 'examples'].flatMap((at) => readdirSync(join(copy, at)).map((name) => join(at, name))),
+]) {
+  const manifest = join(copy, folder, 'package.json');
+  if (existsSync(manifest)) useRuntime(manifest);
+}
+if (pnpm(['install', '--no-frozen-lockfile'], copy) !== 0) process.exit(1);
+const installed = JSON.parse(readFileSync(join(copy, 'node_modules/onnxruntime-node/package.json'), 'utf8')).version;
+if (installed !== version) throw new Error(`expected onnxruntime-node ${version} in ${copy}, got ${installed}`);
+
+const tests = sessionTests();
+if (tests.length === 0) throw new Error('no test opens a session: the search in scripts/ort-130.ts finds nothing any more');
+console.log(`${tests.length} test files on onnxruntime ${installed}`);
+const vitest = join(copy, 'node_modules/vitest/vitest.mjs');
+const run = spawnSync(process.execPath, [vitest, 'run', ...tests, ...process.argv.slice(2)], { cwd: copy, stdio: 'inherit' });
+process.exit(run.status ?? 1);
