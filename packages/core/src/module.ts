@@ -1,6 +1,7 @@
 // Modules: forward functions that know the parameters and modules they use.
 import { describe, internal } from './error';
 import { type GraphBuilder, Value } from './graph';
+import type { Rule } from './lower/rule';
 import { Parameter } from './parameter';
 
 /** What a module may be made of. An interface, because a type alias would be circular. */
@@ -16,6 +17,8 @@ export type Fn = (...args: any[]) => unknown;
 /** A forward function together with the record of what it uses. The record's keys, dotted, are the checkpoint's names. */
 export type Module<F extends Fn = Fn> = F & {
   readonly children: Children;
+  readonly forward: F;
+  readonly rules?: readonly Rule[];
   /** The kind of hole it fills, and the block and config it came from; absent for a module made by hand. */
   readonly kind?: string;
   readonly blockName?: string;
@@ -23,6 +26,10 @@ export type Module<F extends Fn = Fn> = F & {
 };
 /** Any module, whatever its forward function takes. */
 export interface AnyModule {
+  /** The function alone, without its scope. */
+  readonly forward: Fn;
+  /** Rules that its block brought. */
+  readonly rules?: readonly Rule[];
   readonly children: Children;
   readonly kind?: string;
   readonly blockName?: string;
@@ -40,7 +47,7 @@ const callers = new WeakMap<GraphBuilder, AnyModule[]>();
  *
  *     const up = module({ weight }, (x: Value) => linear(x, weight));
  */
-export function module<F extends Fn>(children: Children, forward: F, about: Pick<AnyModule, 'kind' | 'blockName' | 'config'> = {}): Module<F> {
+export function module<F extends Fn>(children: Children, forward: F, about: Pick<AnyModule, 'kind' | 'blockName' | 'config' | 'rules'> = {}): Module<F> {
   const self = ((...args: unknown[]) => {
     const graph = graphOf(args);
     if (!graph) throw internal(`a module was called without a value; got ${args.map(describe).join(', ') || 'no arguments'}`);
@@ -61,9 +68,11 @@ export function module<F extends Fn>(children: Children, forward: F, about: Pick
   Object.defineProperties(self, {
     children: { value: Object.freeze({ ...children }) },
     name: { value: about.blockName ?? forward.name },
+    forward: { value: forward },
     ...(about.kind !== undefined && { kind: { value: about.kind } }),
     ...(about.blockName !== undefined && { blockName: { value: about.blockName } }),
     ...(about.config !== undefined && { config: { value: about.config } }),
+    ...(about.rules !== undefined && { rules: { value: about.rules } }),
   });
   return self;
 }

@@ -1,0 +1,118 @@
+// Field makers: what a block may be told, with check, default, documentation and type in one place.
+import * as z from 'zod/mini';
+
+/** Must be given; taken from the enclosing block when absent; has a default; may be absent. */
+export type Presence = 'required' | 'inherit' | 'default' | 'optional';
+
+/** What every field maker takes. */
+export interface FieldOptions<T> {
+  readonly doc: string;
+  /** `positions`, `channels`, `radians`. */
+  readonly unit?: string;
+  /** The value when none is given, or how to make it from the fields above. */
+  // biome-ignore lint/suspicious/noExplicitAny: a derived default names the fields that it reads
+  readonly default?: T | ((config: any) => T);
+  /** Take an absent value from the enclosing block. */
+  readonly inherit?: boolean;
+  /** May be absent without a default. */
+  readonly optional?: boolean;
+}
+
+/** One option of a block. `T` is its value, `P` whether it must be given, `K` the kind of block when it is a hole for one. */
+export interface Field<T = unknown, P extends Presence = Presence, K extends string = string> extends FieldOptions<unknown> {
+  readonly type: 'int' | 'num' | 'bool' | 'text' | 'choice' | 'list' | 'fn' | 'slot' | 'each';
+  /** In words, for errors: `an integer >= 1`. */
+  readonly expected: string;
+  /** For slots. */
+  readonly kind?: K;
+  /** For values: the zod schema. Never part of a public signature. */
+  readonly schema?: unknown;
+  /** Exists for the type checker only. */
+  readonly phantom?: { readonly value: T; readonly presence: P };
+}
+
+/** The options of a block. */
+export type Fields = { readonly [name: string]: Field };
+
+type PresenceOf<O> = O extends { readonly default: infer D }
+  ? D extends undefined ? never : 'default'
+  : O extends { readonly inherit: true } ? 'inherit'
+  : O extends { readonly optional: true } ? 'optional'
+  : 'required';
+
+function field<T, O extends FieldOptions<T>>(type: Field['type'], options: O, expected: string, schema: unknown): Field<T, PresenceOf<O>, never> {
+  return Object.freeze({ ...options, type, expected, schema }) as unknown as Field<T, PresenceOf<O>, never>;
+}
+
+interface Range {
+  readonly min?: number;
+  readonly max?: number;
+}
+const bounds = ({ min, max }: Range): string => {
+  if (min !== undefined && max !== undefined) return ` from ${min} to ${max}`;
+  return min !== undefined ? ` >= ${min}` : max !== undefined ? ` <= ${max}` : '';
+};
+const checks = ({ min, max }: Range) => [...(min !== undefined ? [z.gte(min)] : []), ...(max !== undefined ? [z.lte(max)] : [])];
+
+/** A whole number. */
+export function int<const O extends FieldOptions<number> & Range>(options: O): Field<number, PresenceOf<O>, never> {
+  return field<number, O>('int', options, `an integer${bounds(options)}`, z.int().check(...checks(options)));
+}
+/** A finite number. */
+export function num<const O extends FieldOptions<number> & Range>(options: O): Field<number, PresenceOf<O>, never> {
+  return field<number, O>('num', options, `a number${bounds(options)}`, z.number().check(...checks(options)));
+}
+/** True or false. */
+export function bool<const O extends FieldOptions<boolean>>(options: O): Field<boolean, PresenceOf<O>, never> {
+  return field<boolean, O>('bool', options, 'true or false', z.boolean());
+}
+/** Any text. */
+export function text<const O extends FieldOptions<string>>(options: O): Field<string, PresenceOf<O>, never> {
+  return field<string, O>('text', options, 'a string', z.string());
+}
+/** One of a list of words. */
+export function choice<const C extends readonly [string, ...string[]], const O extends FieldOptions<C[number]>>(of: C, options: O): Field<C[number], PresenceOf<O>, never> {
+  return field<C[number], O>('choice', options, `one of ${of.map((c) => `"${c}"`).join(', ')}`, z.enum([...of] as [string, ...string[]]));
+}
+/** Several values of one sort; `length` fixes how many. */
+export function list<T, const O extends FieldOptions<readonly T[]> & { readonly length?: number }>(of: Field<T, Presence, never>, options: O): Field<readonly T[], PresenceOf<O>, never> {
+  const items = z.array(of.schema as z.ZodMiniType);
+  const schema = options.length === undefined ? items : items.check(z.length(options.length));
+  return field<readonly T[], O>('list', options, `a list of ${options.length ?? 'values'}, each ${of.expected}`, schema);
+}
+/** A function of yours. Such a config builds, but has no JSON. */
+// biome-ignore lint/suspicious/noExplicitAny: any function type may be asked for
+export function fn<F extends (...args: any[]) => unknown>(): <const O extends FieldOptions<F>>(options: O) => Field<F, PresenceOf<O>, never> {
+  return <const O extends FieldOptions<F>>(options: O) =>
+    field<F, O>('fn', options, 'a function', z.custom((x) => typeof x === 'function'));
+}
+
+/** What a slot may default to: a block of the same package, or (in the assembled package) the name or config of one. */
+export type SlotDefault = string | { readonly name: string } | { readonly kind: string; readonly blockName: string };
+interface SlotOptions {
+  readonly doc: string;
+  readonly default?: SlotDefault;
+  readonly optional?: boolean;
+}
+
+/** A hole for one block of a kind. */
+export function slot<const K extends string, const O extends SlotOptions>(kind: K, options: O): Field<unknown, PresenceOf<O>, K> {
+  return Object.freeze({ ...options, type: 'slot', kind, expected: `a ${kind}` }) as unknown as Field<unknown, PresenceOf<O>, K>;
+}
+/** A hole for one block per layer: one config for all layers, a list of configs, or a function of the layer index. Layers never share weights. */
+export function each<const K extends string, const O extends SlotOptions>(kind: K, options: O): Field<readonly unknown[], PresenceOf<O>, K> {
+  return Object.freeze({ ...options, type: 'each', kind, expected: `a ${kind} for each layer` }) as unknown as Field<readonly unknown[], PresenceOf<O>, K>;
+}
+
+/** True when the value passes the field's check. */
+export function accepts(f: Field, value: unknown): boolean {
+  return z.safeParse(f.schema as z.ZodMiniType, value).success;
+}
+
+/** The JSON Schema of one value. */
+export function valueSchema(f: Field): Record<string, unknown> {
+  if (f.type === 'fn') return { not: {}, description: `${f.doc} (a function; not in JSON)` };
+  const { $schema, ...schema } = z.toJSONSchema(f.schema as z.ZodMiniType) as Record<string, unknown>;
+  const derived = typeof f.default === 'function';
+  return { ...schema, description: f.unit ? `${f.doc} (${f.unit})` : f.doc, ...(f.default !== undefined && !derived && { default: f.default }) };
+}

@@ -1,0 +1,148 @@
+// From a plain config to a module: defaults, inheritance, checks, slots, all with a path.
+import type { AnyBlock } from '../block';
+import { ConfigError, describe, nearest } from '../error';
+import { type AnyModule, isModule, module } from '../module';
+import { accepts, type Field, type SlotDefault } from './fields';
+
+/** Where a block stands. */
+export interface Place {
+  /** For errors: `stack.layers[0].mixer`. */
+  readonly path: string;
+  /** Index of the layer, for a block inside an `each` slot. */
+  readonly layer?: number;
+  /** Looks up blocks by kind and name; absent when a block is called by hand. */
+  readonly find?: (kind: string, name: string, path: string) => AnyBlock;
+  /** Values of the enclosing blocks, nearest wins. */
+  readonly enclosing?: Readonly<Record<string, unknown>>;
+}
+type Values = Record<string, unknown>;
+
+/**
+ * Builds a module from a block and a config.
+ *
+ * Throws   ConfigError for an unknown field (with the nearest name), a wrong or missing value, an unknown block, a module of another kind
+ */
+export function build(block: AnyBlock, config: unknown, place: Place): AnyModule {
+  const { definition, fields } = block;
+  const label = place.path === definition.name ? definition.name : `${place.path} (${definition.name})`;
+  if (typeof config !== 'object' || config === null || Array.isArray(config))
+    throw new ConfigError({ path: label, problem: 'not a config', expected: 'an object', got: describe(config) });
+  const given = config as Values;
+  for (const key of Object.keys(given)) if (key !== 'name' && !Object.hasOwn(fields, key)) throw unknownField(label, key, fields);
+  const values: Values = {};
+  for (const [name, f] of Object.entries(fields)) if (!f.kind) values[name] = valueOf(f, name, given, values, label, place);
+  const inside = { ...place.enclosing, ...values };
+  const json: Values = { name: definition.name, ...values };
+  const built: Values = { ...values };
+  for (const [name, f] of Object.entries(fields)) {
+    if (!f.kind) continue;
+    const path = `${place.path}.${name}`;
+    const filled = f.type === 'each' ? fillEach(f, given[name], { ...place, path, enclosing: inside }) : fillOne(f, given[name], { ...place, path, enclosing: inside });
+    built[name] = filled.value;
+    Object.defineProperty(json, name, { get: filled.config, enumerable: true });
+  }
+  const made = definition.create(Object.freeze(built) as never, place);
+  // `create` may return a plain function (no parameters) or a module; either way the result is one module that carries kind, name and config.
+  const about = { kind: definition.kind, blockName: definition.name, config: Object.freeze(json), ...(definition.rules && { rules: definition.rules }) };
+  return isModule(made) ? module(made.children, made.forward, about) : module({}, made, about);
+}
+
+function valueOf(f: Field, name: string, given: Values, above: Values, label: string, place: Place): unknown {
+  let value = given[name];
+  if (value === undefined && f.inherit) value = place.enclosing?.[name];
+  if (value === undefined && f.default !== undefined) value = typeof f.default === 'function' && f.type !== 'fn' ? (f.default as (c: Values) => unknown)(above) : f.default;
+  const path = `${label}.${name}`;
+  if (value === undefined) {
+    if (f.optional) return undefined;
+    const hint = f.inherit ? `Give ${name} here or in an enclosing block (${f.doc})` : `Give ${name} (${f.doc})`;
+    throw new ConfigError({ path, problem: 'missing', expected: f.expected, got: 'nothing', hint });
+  }
+  if (!accepts(f, value)) throw new ConfigError({ path, problem: 'wrong value', expected: f.expected, got: describe(value), hint: `It means: ${f.doc}` });
+  return Array.isArray(value) ? Object.freeze([...value]) : value;
+}
+
+interface Filled {
+  readonly value: unknown;
+  readonly config: () => unknown;
+}
+
+function fillOne(f: Field, given: unknown, place: Place): Filled {
+  const chosen = given ?? f.default;
+  if (chosen === undefined) {
+    if (f.optional) return { value: undefined, config: () => undefined };
+    throw new ConfigError({ path: place.path, problem: 'missing', expected: f.expected, got: 'nothing', hint: f.doc });
+  }
+  const value = fill(f.kind!, chosen, place);
+  return { value, config: () => toConfig(value, place.path) };
+}
+
+function fillEach(f: Field, given: unknown, place: Place): Filled {
+  const chosen = given ?? f.default;
+  if (chosen === undefined) {
+    if (f.optional) return { value: undefined, config: () => undefined };
+    throw new ConfigError({ path: place.path, problem: 'missing', expected: f.expected, got: 'nothing', hint: f.doc });
+  }
+  const made: AnyModule[] = [];
+  const value = (layer: number): AnyModule => {
+    const path = `${place.path}[${layer}]`;
+    let one: unknown = chosen;
+    if (Array.isArray(chosen)) {
+      if (layer >= chosen.length) throw new ConfigError({ path, problem: `no config for layer ${layer}`, expected: `a list of at least ${layer + 1}`, got: `a list of ${chosen.length}` });
+      one = chosen[layer];
+    } else if (typeof chosen === 'function' && !isModule(chosen) && !('definition' in chosen)) one = (chosen as (i: number) => unknown)(layer);
+    else if (isModule(chosen) && layer > 0)
+      throw new ConfigError({ path, problem: 'one module was given for several layers', expected: 'a function of the layer index, or a list', got: describe(chosen), hint: 'Pass (layer) => module; return the same module to share its weights on purpose' });
+    return (made[layer] = fill(f.kind!, one, { ...place, path, layer }));
+  };
+  const config = () => {
+    const all = made.map((m, i) => toConfig(m, `${place.path}[${i}]`));
+    const texts = new Set(all.map((c) => JSON.stringify(c)));
+    return texts.size === 1 && all.length > 0 ? all[0] : all;
+  };
+  return { value, config };
+}
+
+function fill(kind: string, given: unknown, place: Place): AnyModule {
+  const { path } = place;
+  if (isModule(given)) {
+    if (given.kind !== kind) throw new ConfigError({ path, problem: 'a module of another kind', expected: `a ${kind}`, got: describe(given) });
+    return given;
+  }
+  if (typeof given === 'function' && 'definition' in given) return build(sameKind(given as AnyBlock, kind, path), {}, place);
+  const config = typeof given === 'string' ? { name: given } : given;
+  if (typeof config !== 'object' || config === null || typeof (config as { name?: unknown }).name !== 'string')
+    throw new ConfigError({ path, problem: 'not a config', expected: `a ${kind} config with a name`, got: describe(given) });
+  const { name } = config as { name: string };
+  if (!place.find) throw new ConfigError({ path, problem: `"${name}" cannot be looked up, since the block was called by hand`, expected: `a ${kind} module`, got: describe(given), hint: `Build the config with a registry, or pass a module: ${name}({ … })` });
+  return build(sameKind(place.find(kind, name, path), kind, path), config, place);
+}
+
+function sameKind(block: AnyBlock, kind: string, path: string): AnyBlock {
+  if (block.kind !== kind) throw new ConfigError({ path, problem: 'a block of another kind', expected: `a ${kind}`, got: `the ${block.kind} "${block.blockName}"` });
+  return block;
+}
+
+function unknownField(label: string, key: string, fields: Readonly<Record<string, Field>>): ConfigError {
+  const names = Object.keys(fields);
+  const near = nearest(key, names);
+  return new ConfigError({ path: label, problem: `unknown field "${key}"`, got: describe(key), hint: `${near ? `Did you mean "${near}"? ` : ''}Fields: ${names.join(', ') || 'none'}` });
+}
+
+/**
+ * The plain config from which a module was built, defaults filled in.
+ *
+ * Throws   ConfigError for a module that no config made, or one that holds a function
+ */
+export function toConfig(m: unknown, path = ''): Readonly<Record<string, unknown>> {
+  const where = path || (isModule(m) ? (m.blockName ?? 'module') : 'module');
+  if (!isModule(m) || !m.config) throw new ConfigError({ path: where, problem: 'this module was not made from a config, so it has none', got: describe(m), hint: 'Wrap it with defineBlock and register the block' });
+  const plain: Values = {};
+  for (const [key, value] of Object.entries(m.config)) {
+    if (value === undefined) continue;
+    if (typeof value === 'function') throw new ConfigError({ path: `${where}.${key}`, problem: 'a function cannot be written as JSON', got: describe(value), hint: 'Define a block for it and name that' });
+    plain[key] = value;
+  }
+  return plain;
+}
+
+export type { SlotDefault };

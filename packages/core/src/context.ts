@@ -1,0 +1,151 @@
+// What varies around a sequence: mask, positions, layout, memory, what is kept between calls. One object, handed down.
+import { type Dim, divDims, mulDims } from './dim';
+import { internal, ShapeError } from './error';
+import type { Value } from './graph';
+import { and, type Mask } from './mask';
+import { attendOp } from './ops/attend';
+import { reshape, transpose } from './ops/movement';
+import type { State } from './state';
+
+/** How sequences lie in memory: one row of a batch each, padded to equal length, or one after another without padding. */
+export type Layout =
+  /** [batch, seq, dim] */
+  | { readonly kind: 'padded' }
+  /** [tokens, dim]; sequence i is rows offsets[i] to offsets[i + 1] − 1; offsets int64 [batch + 1], longest int64 []. */
+  | { readonly kind: 'packed'; readonly offsets: Value; readonly longest: Value };
+export const padded: Layout = { kind: 'padded' };
+
+/** What cross attention attends to. */
+export interface Memory {
+  /** [batch, memory_seq, memory_dim], or packed [memory_tokens, memory_dim] */
+  readonly rows: Value;
+  /** Where values have a source of their own. */
+  readonly valueRows?: Value;
+  readonly mask: Mask<Value>;
+  readonly layout: Layout;
+}
+
+/** Where the keys of an attention lie. */
+export interface KeyPlace {
+  readonly layout: Layout;
+  /** int64 [batch]: rows of k before query 0; only the first start + seq rows exist. Absent: kv_seq − seq. */
+  readonly start?: Value;
+}
+
+/** What one layer makes and later ones use; fresh for each trace. */
+export interface Shared {
+  get<T>(key: string, make: () => T): T;
+}
+
+/** Everything that a block may ask about the sequence it works on. */
+export interface SequenceContext {
+  /** Factories set causal; blocks narrow it with `and`. */
+  readonly mask: Mask<Value>;
+  /** int64 [batch, seq] or [tokens]; from 0 in each sequence, or where the cache ends. */
+  readonly positions: Value;
+  readonly layout: Layout;
+  /** Real rows of this call, int64 [batch]: what a recurrent state after a ragged prompt needs. */
+  readonly lengths?: Value;
+  /** Where the keys lie; set by `remember` and `across` only. */
+  readonly keys?: KeyPlace;
+  /** Absent when nothing is kept between calls. */
+  readonly state?: State;
+  /** Added to every score, [batch or 1, heads or 1, query, key]. */
+  readonly bias?: Value;
+  readonly memory?: Memory;
+  /** [height, width] when the tokens came from an image. */
+  readonly grid?: readonly [Dim, Dim];
+  readonly shared: Shared;
+}
+
+/** Options of one attention call. */
+export interface AttendOptions {
+  /** Default 1 / √head_dim. */
+  readonly scale?: number;
+  /** c · tanh(score / c) before masking. */
+  readonly softcap?: number;
+  /** [heads]: a further logit in each softmax that takes weight and gives no value. */
+  readonly sinks?: Value;
+  /** Probability of dropping a weight, and uniform noise [batch, heads, seq, kv_seq]. */
+  readonly dropout?: { readonly probability: number; readonly noise: Value };
+}
+
+/**
+ * Attention over the context's mask, bias, layout and key place.
+ *
+ *     y = softmax(mask(softcap(scale · q kᵀ) + bias)) v
+ *
+ * Shapes   q [batch, heads, seq, head_dim] · k, v [batch, kv_heads, kv_seq, …] → [batch, heads, seq, v_head_dim]; packed: batch 1, seq = tokens
+ * Throws   ShapeError when q and k differ in head_dim, or kv_heads does not divide heads
+ */
+export function attend(q: Value, k: Value, v: Value, ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceContext>, o: AttendOptions = {}): Value {
+  const start = ctx.keys?.start;
+  return attendOp(q, k, v, {
+    mask: maskOf(ctx),
+    ...(start && { start }),
+    ...(ctx.bias && { bias: ctx.bias }),
+    ...o,
+  });
+}
+
+/** The mask with what the layout adds: packed tokens see their own sequence only. */
+export function maskOf(ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceContext>): Mask<Value> {
+  if (ctx.layout?.kind !== 'packed') return ctx.mask;
+  const keys = ctx.keys?.layout ?? ctx.layout;
+  if (keys.kind !== 'packed') throw internal('packed queries need packed keys');
+  return and({ kind: 'documents', offsets: ctx.layout.offsets, keyOffsets: keys.offsets }, ctx.mask);
+}
+
+/** [batch, seq, heads · head_dim] → [batch, heads, seq, head_dim]; packed: [tokens, …] → [1, heads, tokens, head_dim]. */
+export function splitHeads(x: Value, heads: number, layout: Layout): Value {
+  const dim = x.dims.at(-1)!;
+  if (x.rank !== (layout.kind === 'packed' ? 2 : 3))
+    throw new ShapeError({ path: x.graph.where, problem: `heads are split from ${layout.kind} rows`, expected: layout.kind === 'packed' ? '[tokens, dim]' : '[batch, seq, dim]', got: `[${x.dims.join(', ')}]` });
+  const rows = layout.kind === 'packed' ? [1, x.dims[0]!] : [x.dims[0]!, x.dims[1]!];
+  return transpose(reshape(x, [...rows, heads, divDims(dim, heads)]), [0, 2, 1, 3]);
+}
+
+/** The inverse of {@link splitHeads}. */
+export function mergeHeads(x: Value, layout: Layout): Value {
+  const [batch, heads, seq, headDim] = x.dims as [Dim, Dim, Dim, Dim];
+  const rows = transpose(x, [0, 2, 1, 3]);
+  const dim = mulDims(heads, headDim);
+  return reshape(rows, layout.kind === 'packed' ? [seq, dim] : [batch, seq, dim]);
+}
+
+/** Self attention: appends k and v to what the state holds, or leaves them as they are. */
+export function remember(ctx: SequenceContext, k: Value, v: Value): readonly [Value, Value, SequenceContext] {
+  const { state } = ctx;
+  if (!state) return [k, v, ctx];
+  const [allKeys, allValues] = [state.append('key', k), state.append('value', v)];
+  return [allKeys, allValues, { ...ctx, keys: state.keys }];
+}
+
+/**
+ * Cross attention: keys and values of the memory, made once when there is a state.
+ *
+ * Throws   ShapeError when the context has no memory
+ */
+export function across(ctx: SequenceContext, make: (memory: Memory) => readonly [Value, Value]): readonly [Value, Value, SequenceContext] {
+  const { memory, state } = ctx;
+  if (!memory) throw new ShapeError({ path: '', problem: 'cross attention without a memory', hint: 'Give the model an encoder, or the input "memory"' });
+  const both = () => {
+    const [key, value] = make(memory);
+    return { key, value };
+  };
+  const { key, value } = state ? state.once(both) : both();
+  const { bias: _, keys: __, ...rest } = ctx;
+  // No start: every row of a memory exists, and its mask says which are real.
+  return [key, value, { ...rest, mask: memory.mask, keys: { layout: memory.layout } }];
+}
+
+/** A context's `shared`, empty. */
+export function newShared(): Shared {
+  const made = new Map<string, unknown>();
+  return {
+    get<T>(key: string, make: () => T): T {
+      if (!made.has(key)) made.set(key, make());
+      return made.get(key) as T;
+    },
+  };
+}

@@ -1,0 +1,260 @@
+// From meanings to what a target can run: matches of rules, the target's table, definitions as the last resort.
+import { internal, LoweringError } from '../error';
+import { apply, type Graph, GraphBuilder, type Node, subgraphsOf, type Value } from '../graph';
+import { printType } from '../op';
+import { cast } from '../ops/cast';
+import { type DType, isFloat } from '../tensor';
+import { Cycle, type Found, replay } from './replay';
+import type { Match, Refusal, Rule, Surroundings } from './rule';
+import { accepts, dtypeOf, type Machine, type Target } from './target';
+
+/** What was decided for one node, and why nothing else. */
+export interface Decision {
+  readonly path: string;
+  /** The meaning: `onnxformers.Attend`. */
+  readonly op: string;
+  /** The rule taken, `kept`, `decomposed`, or `float32` when the kernel lacks the dtype. */
+  readonly chosen: string;
+  /** The ops that stand there now. */
+  readonly kernels: readonly string[];
+  readonly refused: readonly { readonly rule: string; readonly reason: string }[];
+}
+
+export interface LowerOptions {
+  readonly machine?: Machine;
+  readonly rules?: readonly Rule[];
+  /** What the caller promises about the data; rules ask for them by name. */
+  readonly promises?: readonly string[];
+}
+
+export interface Lowered {
+  readonly graph: Graph;
+  readonly decisions: readonly Decision[];
+}
+
+/**
+ * Rewrites a graph until the target runs every node of it.
+ *
+ * Throws   LoweringError naming op, dtype, target and path for a node that is neither accepted nor definable by accepted ones
+ */
+export function lower(graph: Graph, target: Target, options: LowerOptions = {}): Lowered {
+  const lowering = new Lowering(target, options.machine ?? {}, options.rules ?? [], new Set(options.promises));
+  return { graph: lowering.run(graph), decisions: [...lowering.decisions.values()] };
+}
+
+interface Candidate extends Found {
+  readonly order: number;
+  readonly size: number;
+  readonly cost: number;
+  readonly kernels: readonly string[];
+}
+
+class Lowering {
+  readonly decisions = new Map<string, Decision>();
+  private readonly banned = new Set<string>();
+  private readonly rulesByOp = new Map<string, { rule: Rule; order: number }[]>();
+  private readonly fitting = new Map<string, true | string>();
+
+  constructor(
+    private readonly target: Target,
+    private readonly machine: Machine,
+    rules: readonly Rule[],
+    private readonly promises: ReadonlySet<string>,
+  ) {
+    rules.forEach((rule, order) => {
+      const list = this.rulesByOp.get(rule.op) ?? [];
+      this.rulesByOp.set(rule.op, [...list, { rule, order }]);
+    });
+  }
+
+  run(graph: Graph): Graph {
+    for (let round = 0; round < 200; round++) {
+      const nodes = nodesWithin(graph);
+      const chosen = choose(this.candidates(graph, nodes));
+      const found = chosen.length ? chosen : nodes.flatMap((node) => this.fallback(node));
+      if (!found.length) return graph;
+      try {
+        graph = replay(graph, new Map(found.flatMap((f) => f.match.covers.map((v) => [v, f] as const))));
+        for (const f of chosen) this.record(f.node, f.rule, f.kernels);
+      } catch (error) {
+        if (!(error instanceof Cycle) || !chosen.includes(error.found as Candidate)) throw error;
+        this.banned.add(banKey(error.found.rule, error.found.node));
+        this.refuse(error.found.node, error.found.rule, 'its operands depend on its own result');
+      }
+    }
+    throw internal('lowering did not come to an end; two rules undo each other');
+  }
+
+  private candidates(graph: Graph, nodes: readonly Node[]): Candidate[] {
+    const around = surroundings(graph, nodes, this.promises);
+    const found: Candidate[] = [];
+    for (const node of nodes)
+      for (const { rule, order } of this.rulesByOp.get(node.op.key) ?? []) {
+        if (this.banned.has(banKey(rule.name, node))) continue;
+        const match = rule.match(node, around);
+        if (!match) continue;
+        const result = 'refused' in match ? match : this.tryOut(node, rule, match);
+        if ('refused' in result) this.refuse(node, rule.name, result.refused);
+        else found.push({ ...result, rule: rule.name, node, match: match as Match, order });
+      }
+    return found;
+  }
+
+  // Emits a match where nobody sees it, to learn whether the target runs what it makes and at what cost.
+  private tryOut(node: Node, rule: Rule, match: Match): Pick<Candidate, 'size' | 'cost' | 'kernels'> | Refusal {
+    const { g, stand } = scratch(node);
+    const outputs = g.at(node.scope, () => match.emit((old) => standIn(g, stand, old)));
+    outputs.forEach((v, i) => g.output(String(i), v));
+    let cost = 0;
+    const kernels: string[] = [];
+    const { nodes } = g.finish();
+    for (const n of nodes) {
+      const fit = this.fits(n);
+      if (fit !== true) return { refused: fit };
+      cost += this.target.kernels[n.op.key]?.cost?.(n, this.machine) ?? 0;
+      kernels.push(n.op.key);
+    }
+    if (nodes.length === 1 && nodes[0]!.op.key === node.op.key && sameAttrs(nodes[0]!, node)) throw internal(`${rule.name} makes the node it matched`);
+    const kept = accepts(this.target, this.machine, node) === true ? this.target.kernels[node.op.key]?.cost?.(node, this.machine) : undefined;
+    if (kept !== undefined && match.covers.length === node.outputs.length && cost > kept) return { refused: `${node.op.key} itself is cheaper here` };
+    return { size: match.covers.length + (match.absorbs?.length ?? 0), cost, kernels };
+  }
+
+  // Accepted as it is, or definable by nodes that fit.
+  private fits(node: Node): true | string {
+    const direct = accepts(this.target, this.machine, node);
+    if (direct === true || !node.op.decompose || subgraphsOf(node).length) return direct === true || this.promotable(node) ? true : direct;
+    const key = fitKey(node);
+    const known = this.fitting.get(key);
+    if (known !== undefined) return known;
+    this.fitting.set(key, direct); // a definition that needs itself does not fit
+    const { g, stand } = scratch(node);
+    node.op.decompose(node.operands.map((v) => v && standIn(g, stand, v)), node.attrs).forEach((v, i) => g.output(String(i), v));
+    let fit: true | string = true;
+    for (const n of g.finish().nodes) {
+      const part = this.fits(n);
+      if (part !== true) fit = part;
+    }
+    if (fit !== true && this.promotable(node)) fit = true;
+    this.fitting.set(key, fit);
+    return fit;
+  }
+
+  // A kernel that lacks the dtype but has float32: computed there, between casts.
+  private promotable(node: Node): boolean {
+    const dtype = dtypeOf(node);
+    if (dtype !== 'float16' && dtype !== 'bfloat16') return false;
+    const kernel = this.target.kernels[node.op.key];
+    return kernel !== undefined && !kernel.dtypes.includes(dtype) && kernel.dtypes.includes('float32') && !node.op.writes;
+  }
+
+  private fallback(node: Node): Found[] {
+    const direct = accepts(this.target, this.machine, node);
+    if (direct === true) {
+      this.record(node, 'kept', [node.op.key], true);
+      return [];
+    }
+    const { op } = node;
+    if (op.decompose && (this.fits(node) === true || !this.promotable(node))) {
+      this.record(node, 'decomposed', []);
+      return [{ rule: `define ${op.key}`, node, match: { covers: node.outputs, emit: (get) => op.decompose!(node.operands.map((v) => v && get(v)), node.attrs) } }];
+    }
+    if (this.promotable(node)) {
+      this.record(node, 'float32', [op.key]);
+      return [{ rule: `float32 ${op.key}`, node, match: { covers: node.outputs, emit: (get) => inFloat32(node, get) } }];
+    }
+    const dtype = dtypeOf(node);
+    throw new LoweringError({
+      path: node.scope || 'graph',
+      problem: `${op.key} of ${dtype} cannot run on ${this.target.name}: ${direct}`,
+      got: `operands ${node.operands.map(printType).join(', ')}`,
+      hint: `Choose another target or dtype, or give ${op.key} a definition by ops that ${this.target.name} has`,
+    });
+  }
+
+  private record(node: Node, chosen: string, kernels: readonly string[], quiet = false): void {
+    const key = decisionKey(node);
+    const before = this.decisions.get(key);
+    if (quiet && !before?.refused.length) return;
+    if (before && before.chosen !== '' && chosen === 'kept') return;
+    this.decisions.set(key, { path: node.scope, op: node.op.key, chosen, kernels, refused: before?.refused ?? [] });
+  }
+  private refuse(node: Node, rule: string, reason: string): void {
+    const key = decisionKey(node);
+    const before = this.decisions.get(key) ?? { path: node.scope, op: node.op.key, chosen: '', kernels: [], refused: [] };
+    if (before.refused.some((r) => r.rule === rule && r.reason === reason)) return;
+    this.decisions.set(key, { ...before, refused: [...before.refused, { rule, reason }] });
+  }
+}
+
+// Of overlapping matches the one that covers most, then the cheapest, then the first in the list.
+function choose(candidates: readonly Candidate[]): Candidate[] {
+  const ordered = [...candidates].sort((a, b) => b.size - a.size || a.cost - b.cost || a.order - b.order);
+  const taken = new Set<Value>();
+  const chosen: Candidate[] = [];
+  for (const c of ordered) {
+    if (c.match.covers.some((v) => taken.has(v))) continue;
+    for (const v of c.match.covers) taken.add(v);
+    chosen.push(c);
+  }
+  return chosen;
+}
+
+function inFloat32(node: Node, get: (old: Value) => Value): readonly Value[] {
+  const wide = node.operands.map((v) => v && (isFloat(v.dtype) ? cast(get(v), 'float32') : get(v)));
+  const attrs = 'to' in node.attrs ? { ...node.attrs, to: 'float32' } : node.attrs;
+  return apply(node.op, wide, attrs).map((v, i) => cast(v, node.outputs[i]!.dtype));
+}
+
+function nodesWithin(graph: Graph): Node[] {
+  const found: Node[] = [];
+  const visit = (g: Graph) => {
+    for (const node of g.nodes) {
+      for (const [, sub] of subgraphsOf(node)) visit(sub);
+      found.push(node);
+    }
+  };
+  visit(graph);
+  return found;
+}
+
+function surroundings(graph: Graph, nodes: readonly Node[], promises: ReadonlySet<string>): Surroundings {
+  const uses = new Map<Value, number>();
+  const use = (v: Value | undefined) => v && uses.set(v, (uses.get(v) ?? 0) + 1);
+  const outputs = (g: Graph) => {
+    for (const { value } of g.outputs) use(value);
+  };
+  outputs(graph);
+  for (const node of nodes) {
+    for (const v of node.operands) use(v);
+    for (const [, sub] of subgraphsOf(node)) outputs(sub);
+  }
+  return { uses: (v) => uses.get(v) ?? 0, promised: (p) => promises.has(p) };
+}
+
+// A graph to try things out in; it has the inputs of the real one, where sizes are bound.
+function scratch(node: Node): { g: GraphBuilder; stand: Map<Value, Value> } {
+  const g = new GraphBuilder({ dtype: node.graph.dtype });
+  const stand = new Map<Value, Value>();
+  for (const input of node.graph.root.inputs) standIn(g, stand, input);
+  return { g, stand };
+}
+
+// A value of the same type in a scratch graph; constants and parameters stay what they are.
+function standIn(g: GraphBuilder, stand: Map<Value, Value>, old: Value): Value {
+  let v = stand.get(old);
+  if (v) return v;
+  if (old.leaf?.kind === 'constant') v = g.constant(old.leaf.tensor);
+  else if (old.leaf?.kind === 'parameter') v = g.rawParam(old.leaf.parameter);
+  else if (old.leaf?.kind === 'state') v = g.state(old.leaf.name, old.dtype, old.dims, old.leaf.fill);
+  else v = g.input(`v${old.id}`, old.dtype, old.dims);
+  stand.set(old, v);
+  return v;
+}
+
+const banKey = (rule: string, node: Node): string => `${rule} ${node.scope} ${node.op.key} ${node.outputs.map((v) => v.dims.join())}`;
+const decisionKey = (node: Node): string => `${node.scope} ${node.op.key} ${node.operands.map(printType)}`;
+const fitKey = (node: Node): string =>
+  `${node.op.key} ${node.operands.map((v) => (v ? `${printType(v)}${v.leaf?.kind === 'constant' ? 'c' : ''}` : '-'))} ${JSON.stringify(node.attrs, plain)}`;
+const plain = (_: string, x: unknown): unknown => (typeof x === 'bigint' ? `${x}n` : ArrayBuffer.isView(x) ? x.byteLength : x);
+const sameAttrs = (a: Node, b: Node): boolean => JSON.stringify(a.attrs, plain) === JSON.stringify(b.attrs, plain);

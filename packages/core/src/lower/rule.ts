@@ -1,0 +1,50 @@
+// What a lowering rule is: an equality between a node (with its neighbours) and other nodes.
+import type { Node, Value } from '../graph';
+import type { Attrs, Op } from '../op';
+
+/** What a rule found. */
+export interface Match {
+  /** Old values it produces; a fusion of several nodes covers several. */
+  readonly covers: readonly Value[];
+  /** Old values that nothing needs any more when this match is taken (they count when matches compete). */
+  readonly absorbs?: readonly Value[];
+  /** Makes the new nodes; `get` gives the new value for an old one. One result for each of `covers`. */
+  emit(get: Get): readonly Value[];
+}
+export type Get = (old: Value) => Value;
+
+/** Why a rule that looked at a node does not apply: shown by `explain`. */
+export interface Refusal {
+  readonly refused: string;
+}
+export const refuse = (reason: string): Refusal => ({ refused: reason });
+
+/** What a rule may ask about the graph around a node. */
+export interface Surroundings {
+  /** How many nodes and outputs read a value. */
+  uses(value: Value): number;
+  /** What the caller of `compile` promised about the data: `'whole prompts'`. */
+  promised(promise: string): boolean;
+}
+
+/** One equality. It names no target and no block. */
+export interface Rule {
+  readonly name: string;
+  /** Key of the op it looks at. */
+  readonly op: string;
+  match(node: Node, around: Surroundings): Match | Refusal | undefined;
+}
+
+/** Defines a rule with the attributes of its op typed. */
+export function rule<A extends Attrs>(
+  name: string,
+  op: Op<A>,
+  match: (node: Node<A>, around: Surroundings) => Match | Refusal | undefined,
+): Rule {
+  return { name, op: op.key, match: match as unknown as Rule['match'] };
+}
+
+/** The node that made a value, if it is of this op. */
+export function madeBy<A extends Attrs>(value: Value | undefined, op: Op<A>): Node<A> | undefined {
+  return value?.producer && value.producer.op.key === op.key ? (value.producer as unknown as Node<A>) : undefined;
+}

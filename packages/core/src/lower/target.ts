@@ -1,0 +1,55 @@
+// What a target is: a table of kernels, nothing else.
+import type { Node } from '../graph';
+import { domainOf } from '../op';
+import { type DType, isFloat } from '../tensor';
+
+/** The machine a graph will run on. What is unknown is taken as the newest; `explain` says so. */
+export interface Machine {
+  /** Version of ONNX Runtime: `1.29.0`. */
+  readonly runtime?: string;
+  /** Compute capability of the GPU times ten: 80 Ampere, 89 Ada, 90 Hopper, 100 and 120 Blackwell. */
+  readonly sm?: number;
+  /** Version of cuDNN: `9.14`; `none` where it is not installed. */
+  readonly cudnn?: string;
+}
+
+/** One op on one target. */
+export interface Kernel {
+  readonly dtypes: readonly DType[];
+  /** True, or the reason why this node cannot run there. */
+  accepts?(node: Node, machine: Machine): true | string;
+  /** Relative; 0 when absent. Only kernels in competition have one. */
+  cost?(node: Node, machine: Machine): number;
+}
+
+/** A set of kernels behind a list of execution providers. */
+export interface Target {
+  readonly name: string;
+  /** Highest opset of the standard that a graph for it may use. */
+  readonly opset: number;
+  /** Execution providers in order of preference, as the runtime names them. */
+  readonly providers: readonly string[];
+  /** dtypes in which the target computes; a model of another dtype stores it and computes in float32. */
+  readonly computes: readonly DType[];
+  /** By op key: `com.microsoft.MultiHeadAttention`. */
+  readonly kernels: Readonly<Record<string, Kernel>>;
+  /** What is worth saying about it in `explain`. */
+  readonly notes?: readonly string[];
+}
+
+/** The dtype by which a kernel is chosen: that of the first floating operand, else of a floating result, else of the first operand. */
+export function dtypeOf(node: Node): DType | undefined {
+  const typed = [...node.operands, ...node.outputs].filter((v) => v !== undefined);
+  return (typed.find((v) => isFloat(v.dtype)) ?? typed[0])?.dtype;
+}
+
+/** True when the target runs this node as it is, else the reason. */
+export function accepts(target: Target, machine: Machine, node: Node): true | string {
+  const { op } = node;
+  const kernel = target.kernels[op.key];
+  if (!kernel) return `${target.name} has no kernel for ${op.key}`;
+  if (domainOf(op.key)[0] === '' && (op.since ?? 1) > target.opset) return `${op.key} needs opset ${op.since}, ${target.name} stops at ${target.opset}`;
+  const dtype = dtypeOf(node);
+  if (dtype && !kernel.dtypes.includes(dtype)) return `${op.key} has no ${dtype} kernel on ${target.name}`;
+  return kernel.accepts?.(node, machine) ?? true;
+}

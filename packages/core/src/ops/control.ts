@@ -1,0 +1,110 @@
+// Loop and If: graphs inside graphs.
+import type { Dim } from '../dim';
+import { apply, type Graph, type GraphBuilder, mismatch, type Value } from '../graph';
+import { defineOp, printType, type TensorType } from '../op';
+
+type IfAttrs = { readonly then_branch: Graph; readonly else_branch: Graph };
+
+/** ONNX If. Both branches give values of equal types. */
+export const If = defineOp<IfAttrs>({
+  key: 'If',
+  since: 16,
+  attributes: { then_branch: 'graph', else_branch: 'graph' },
+  infer([condition], { then_branch, else_branch }) {
+    if (condition?.dtype !== 'bool') throw mismatch('the condition is no bool', 'bool[]', printType(condition));
+    const [yes, no] = [then_branch, else_branch].map((g) => g.outputs.map((o) => o.value)) as [Value[], Value[]];
+    if (yes.length !== no.length) throw mismatch('the branches give different numbers of values', String(yes.length), String(no.length));
+    yes.forEach((v, i) => {
+      if (printType(v) !== printType(no[i])) throw mismatch(`result ${i} has another type in each branch`, printType(v), printType(no[i]));
+    });
+    return yes;
+  },
+  vjp: 'nonDifferentiable',
+  evaluateWith: ([condition], { then_branch, else_branch }, run) => run(condition!.data[0] ? then_branch : else_branch, []),
+});
+
+/**
+ * `yes()` where the condition (bool []) holds, else `no()`; only that branch runs.
+ *
+ * Throws   ShapeError when the branches give values of different types
+ */
+export function cond(condition: Value, yes: () => readonly Value[], no: () => readonly Value[]): readonly Value[] {
+  const g = condition.graph.root;
+  return apply(If, [condition], { then_branch: g.subgraph('branch', [], yes), else_branch: g.subgraph('branch', [], no) });
+}
+
+type LoopAttrs = { readonly body: Graph; readonly carried: number; readonly trips: Dim };
+
+/** ONNX Loop. Operands: trip count int64 [], condition bool [] or none, then what is carried from step to step. */
+export const Loop = defineOp<LoopAttrs>({
+  key: 'Loop',
+  since: 16,
+  attributes: { body: 'graph', carried: 'data', trips: 'data' },
+  infer([trips, condition, ...first], { body, carried, trips: count }) {
+    if (trips && trips.dtype !== 'int64') throw mismatch('the trip count is no int64', 'int64[]', printType(trips));
+    if (condition && condition.dtype !== 'bool') throw mismatch('the condition is no bool', 'bool[]', printType(condition));
+    const results = body.outputs.map((o) => o.value).slice(1);
+    const last = results.slice(0, carried);
+    last.forEach((v, i) => {
+      if (printType(v) !== printType(first[i])) throw mismatch(`carried value ${i} changes its type`, printType(first[i]), printType(v));
+    });
+    return [...last, ...results.slice(carried).map((v): TensorType => ({ dtype: v.dtype, dims: [count, ...v.dims] }))];
+  },
+  vjp: 'nonDifferentiable',
+  evaluateWith([trips, condition, ...first], { body, carried }, run) {
+    const limit = trips ? trips.data[0]! : Number.POSITIVE_INFINITY;
+    let last = first.map((v) => v!);
+    let go = condition ? condition.data[0] !== 0 : true;
+    const scans = body.outputs.slice(1 + carried).map(({ value }) => ({ dtype: value.dtype, rows: [] as Float64Array[], dims: [] as readonly number[] }));
+    for (let i = 0; i < limit && go; i++) {
+      const [again, ...results] = run(body, [
+        { dtype: 'int64', dims: [], data: Float64Array.of(i) },
+        { dtype: 'bool', dims: [], data: Float64Array.of(1) },
+        ...last,
+      ]);
+      go = again!.data[0] !== 0;
+      last = results.slice(0, carried);
+      results.slice(carried).forEach((row, s) => {
+        scans[s]!.rows.push(row.data);
+        scans[s]!.dims = row.dims;
+      });
+    }
+    return [
+      ...last,
+      ...scans.map(({ dtype, rows, dims }) => {
+        const size = rows[0]?.length ?? 0;
+        const data = new Float64Array(size * rows.length);
+        rows.forEach((row, i) => data.set(row, i * size));
+        return { dtype, dims: [rows.length, ...dims], data };
+      }),
+    ];
+  },
+});
+
+/** What one step of a loop gives: the carried values, values collected over the steps, and whether to go on. */
+export interface LoopStep {
+  readonly carried: readonly Value[];
+  readonly scans?: readonly Value[];
+  readonly goOn?: Value;
+}
+
+/**
+ * Repeats a body. What does not depend on the step is computed once, outside.
+ *
+ * Shapes   trips int64 [] · carried: any, of the same type in every step → the last carried values; scans [trips, …]
+ * Throws   ShapeError when a carried value changes its type
+ */
+export function loop(
+  g: GraphBuilder,
+  o: { readonly trips: Value; readonly count: Dim; readonly carried: readonly Value[]; readonly body: (step: Value, ...carried: Value[]) => LoopStep },
+): { readonly carried: readonly Value[]; readonly scans: readonly Value[] } {
+  const { root } = g;
+  const scalar = (dtype: 'int64' | 'bool'): TensorType => ({ dtype, dims: [] });
+  const body = root.subgraph('loop', [scalar('int64'), scalar('bool'), ...o.carried], (step, again, ...carried) => {
+    const result = o.body(step!, ...carried);
+    return [result.goOn ?? again!, ...result.carried, ...(result.scans ?? [])];
+  });
+  const n = o.carried.length;
+  const outputs = apply(Loop, [o.trips, undefined, ...o.carried], { body, carried: n, trips: o.count });
+  return { carried: outputs.slice(0, n), scans: outputs.slice(n) };
+}

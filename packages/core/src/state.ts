@@ -1,0 +1,16 @@
+// What lasts from one call to the next, and where it lives. Blocks cannot tell.
+import type { KeyPlace } from './context';
+import type { Value } from './graph';
+import type { TensorType } from './op';
+
+/** Keyed by the scope that uses it. */
+export interface State {
+  /** Where keys lie once they are appended. */
+  readonly keys: KeyPlace;
+  /** [batch, kv_heads, seq, head_dim] → all rows so far. */
+  append(name: string, rows: Value): Value;
+  /** Values made in the first call only: a memory's keys and values, [batch, kv_heads, memory_rows, head_dim]. */
+  once<K extends string>(make: () => Record<K, Value>): Record<K, Value>;
+  /** A recurrent state: what it was, what it becomes, and the result. `first` is its type; it starts as zeros. */
+  replace<T>(name: string, first: TensorType, step: (last: Value) => readonly [next: Value, result: T]): T;
+}
