@@ -2,7 +2,7 @@
 import { describe, ShapeError } from './error';
 import { ceilDivide, constant, floorDivide, named, negative, type Polynomial, product, sum } from './polynomial';
 
-const pattern = /\s*(?:(?<digits>\d+)|(?<name>[\p{L}_][\p{L}\p{N}_.]*)|(?<sign>[-+*(),])|(?<other>\S))/uy;
+const pattern = /\s*(?:(?<digits>\d+)|(?<name>[\p{L}_][\p{L}\p{Nd}_.]*)|(?<sign>[-+*(),])|(?<other>\S))/uy;
 type Token = { readonly digits?: string; readonly name?: string; readonly sign?: string; readonly other?: string };
 
 const deepest = 100;

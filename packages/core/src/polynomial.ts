@@ -28,15 +28,14 @@ export function integer(n: number): number {
   });
 }
 
-/** The remainder that has the sign of a positive `n`. */
-const modulo = (a: number, n: number): number => ((a % n) + n) % n;
+const modulo = (a: number, n: number): number => (a % n < 0 ? (a % n) + n : a % n);
 
 const gcd = (a: number, b: number): number => (b === 0 ? Math.abs(a) : gcd(b, a % b));
 
 /** The largest integer not above `a / n`. By the remainder, since the quotient of large numbers is rounded. */
 export function floorQuotient(a: number, n: number): number {
   if (integer(n) <= 0) throw notPositive(n);
-  return integer((integer(a) - modulo(a, n)) / n);
+  return integer((integer(a) - (a % n)) / n - (a % n < 0 ? 1 : 0));
 }
 
 /** The error for a division by `divisor`, whose value is given where it is not its text. */
