@@ -296,6 +296,11 @@ export function capturedBy(graph: Graph): readonly Value[] {
   return [...found];
 }
 
+/** The node that made a value, if it is of this op. */
+export function madeBy<A extends Attrs>(value: Value | undefined, op: Op<A>): Node<A> | undefined {
+  return value?.producer && value.producer.op.key === op.key ? (value.producer as unknown as Node<A>) : undefined;
+}
+
 /** Everything a node reads: its operands and what its subgraphs capture. */
 export function usedBy(node: Node): readonly Value[] {
   const used = node.operands.filter((v): v is Value => v !== undefined);
@@ -322,19 +327,24 @@ export function apply<A extends Attrs>(op: Op<A>, operands: readonly Operand[], 
   for (const v of ready) if (v && v.graph.root !== g) throw internal(`${op.key} mixes values of two graphs`);
   while (ready.length && ready.at(-1) === undefined) ready.pop();
   const plain = op as unknown as Op;
-  try {
+  return located(g, op.key, ready, () => {
     const simpler = plain.simplify?.(ready, attrs);
     if (simpler) return [simpler];
     const types = plain.infer(ready, attrs);
     return fold(g, plain, ready, attrs, types) ?? g.emit(plain, ready, attrs, types);
+  });
+}
+
+/** Runs f; a `mismatch` that it throws gets the op, the path and the operands' types. For functions that compute attributes before `apply`. */
+export function located<T>(g: GraphBuilder, key: string, operands: readonly (TensorType | undefined)[], f: () => T): T {
+  try {
+    return f();
   } catch (error) {
-    if (error instanceof ShapeError && error.path === '') {
-      const { problem, expected, got, hint } = error;
-      const seen = `Operands: ${ready.map(printType).join(', ')}${hint ? `. ${hint}` : ''}`;
-      const path = `${op.key}${g.where ? ` in ${g.where}` : ''}`;
-      throw new ShapeError({ path, problem, ...(expected && { expected }), ...(got && { got }), hint: seen }, { cause: error });
-    }
-    throw error;
+    if (!(error instanceof ShapeError) || error.path !== '') throw error;
+    const { problem, expected, got, hint } = error;
+    const seen = `Operands: ${operands.map(printType).join(', ')}${hint ? `. ${hint}` : ''}`;
+    const path = `${key}${g.where ? ` in ${g.where}` : ''}`;
+    throw new ShapeError({ path, problem, ...(expected && { expected }), ...(got && { got }), hint: seen }, { cause: error });
   }
 }
 
@@ -361,11 +371,17 @@ function fold(g: GraphBuilder, op: Op, operands: readonly (Value | undefined)[],
     arrays.push(v?.leaf?.kind === 'constant' ? toArray(v.leaf.tensor) : undefined);
   }
   if (arrays.some((a) => a && a.data.length > 64)) return undefined;
-  return op.evaluate(arrays, attrs, noSizes).map((a) => g.constant(toTensor(a)));
+  try {
+    return op.evaluate(arrays, attrs, noSizes).map((a) => g.constant(toTensor(a)));
+  } catch (error) {
+    if (error === symbolic) return undefined;
+    throw error;
+  }
 }
+const symbolic = internal('a symbolic size was asked for while folding constants');
 const noSizes = {
   of(d: Dim): number {
     if (typeof d === 'number') return d;
-    throw internal(`size ${d} in a constant`);
+    throw symbolic;
   },
 };

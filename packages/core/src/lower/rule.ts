@@ -43,8 +43,3 @@ export function rule<A extends Attrs>(
 ): Rule {
   return { name, op: op.key, match: match as unknown as Rule['match'] };
 }
-
-/** The node that made a value, if it is of this op. */
-export function madeBy<A extends Attrs>(value: Value | undefined, op: Op<A>): Node<A> | undefined {
-  return value?.producer && value.producer.op.key === op.key ? (value.producer as unknown as Node<A>) : undefined;
-}
