@@ -1,0 +1,77 @@
+// First values of all parameters of a model, from a scheme and a seed.
+import { ConfigError, describe, nearest } from '../error';
+import type { DType } from '../tensor';
+import { checkInit, fill } from './fill';
+import { type Init, zeros } from './init';
+import { type LazyTensor, lazily } from './lazy';
+import { randomStream } from './random';
+import { type Initialised, type SchemeName, schemes } from './schemes';
+
+/** How {@link initializeParameters} chooses first values. */
+export interface InitializeOptions {
+  /** `default` (each parameter's own init) when left out. */
+  readonly scheme?: SchemeName;
+  /** An integer from 0 to 2^53 - 1; 0 when left out. The same seed gives the same bytes everywhere. */
+  readonly seed?: number;
+  /** By how much a parameter's scheme scales its values: DeepNorm's beta in its stack. 1 when left out. */
+  readonly gain?: (path: string) => number;
+  /** Dtype of what has none of its own; float32 when left out. */
+  readonly dtype?: DType;
+  /** What becomes of a parameter that nothing initialises: an error, or zeros. */
+  readonly uninitialized?: 'error' | 'zeros';
+  /** `xformers`: the gain applies to queries and keys too, which the paper leaves out. */
+  readonly compat?: 'xformers';
+}
+
+/** The initialisation that a scheme chooses for one parameter. Packed layers are chosen for each by itself. */
+export function chooseInit(p: Initialised, o: Pick<InitializeOptions, 'scheme' | 'compat'>, gain = 1): Init {
+  const { packed, role } = p.options ?? {};
+  const [, ...rest] = p.dims;
+  if (packed && p.init.kind !== 'values' && p.init.kind !== 'rows') {
+    const { packed: _, ...options } = p.options!;
+    const layer = (part: { readonly rows: number; readonly role: string }) =>
+      chooseInit({ init: p.init, dims: [part.rows, ...rest], options: { ...options, role: part.role } }, o, gain);
+    return { kind: 'rows', parts: packed.map((part) => ({ rows: part.rows, init: layer(part) })) };
+  }
+  const ungained = o.compat !== 'xformers' && (role === 'query' || role === 'key');
+  return schemes[o.scheme ?? 'default'](role, p, ungained ? 1 : gain);
+}
+
+/**
+ * First values of parameters, by path. They are made when loaded and not kept, so a large model never lies in memory as a whole; each depends on
+ * the seed and its own path alone.
+ *
+ * @throws ConfigError for an unknown scheme or a wrong seed
+ * @throws WeightError for a parameter that nothing initialises (unless `uninitialized: 'zeros'`), or whose init does not fit its dims
+ */
+export function initializeParameters(
+  params: Iterable<readonly [path: string, p: Initialised & { readonly options?: { readonly dtype?: DType } }]>,
+  o: InitializeOptions = {},
+): Map<string, LazyTensor> {
+  const name = o.scheme ?? 'default';
+  if (!Object.hasOwn(schemes, name)) {
+    const meant = nearest(String(name), Object.keys(schemes));
+    throw new ConfigError({
+      path: 'scheme',
+      problem: 'no such initialisation scheme',
+      expected: `one of ${Object.keys(schemes).join(', ')}`,
+      got: describe(name),
+      ...(meant && { hint: `Did you mean "${meant}"?` }),
+    });
+  }
+  const weights = new Map<string, LazyTensor>();
+  const { seed = 0 } = o;
+  randomStream(seed, '');
+  for (const [path, p] of params) {
+    const chosen = chooseInit(p, o, o.gain?.(path));
+    const init = chosen.kind === 'none' && o.uninitialized === 'zeros' ? zeros : chosen;
+    const dtype = p.options?.dtype ?? o.dtype ?? 'float32';
+    const known = { dtype, path, fans: p.options?.fans };
+    checkInit(init, p.dims, known);
+    weights.set(
+      path,
+      lazily(dtype, p.dims, () => fill(init, p.dims, randomStream(seed, path), known)),
+    );
+  }
+  return weights;
+}

@@ -1,0 +1,38 @@
+// Tensors that need not be in memory yet.
+import { bytesOf, countOf, type DType, type Tensor } from '../tensor';
+import { castTensor } from '../tensor-convert';
+
+/** A tensor whose elements are read or made when they are asked for, and not kept. */
+export interface LazyTensor {
+  readonly dtype: DType;
+  readonly dims: readonly number[];
+  readonly byteLength: number;
+  /** Reads or makes the tensor. */
+  load(): Promise<Tensor>;
+  /** The same without waiting; present where nothing has to be read from outside. */
+  loadSync?(): Tensor;
+}
+
+/** A lazy tensor that is made by a function, each time anew. */
+export function lazily(dtype: DType, dims: readonly number[], make: () => Tensor): LazyTensor {
+  return { dtype, dims, byteLength: bytesOf(dtype, countOf(dims)), load: async () => make(), loadSync: make };
+}
+
+/** A tensor in memory as a lazy one. */
+export const lazyTensor = (t: Tensor): LazyTensor => lazily(t.dtype, t.dims, () => t);
+
+/** Whether a tensor is a lazy one. */
+export const isLazy = (t: Tensor | LazyTensor): t is LazyTensor => 'load' in t;
+
+/** A lazy tensor as another dtype, cast when loaded; see {@link castTensor}. */
+export function castLazy(t: LazyTensor, dtype: DType): LazyTensor {
+  if (t.dtype === dtype) return t;
+  const { loadSync } = t;
+  return {
+    dtype,
+    dims: t.dims,
+    byteLength: bytesOf(dtype, countOf(t.dims)),
+    load: async () => castTensor(await t.load(), dtype),
+    ...(loadSync && { loadSync: () => castTensor(loadSync(), dtype) }),
+  };
+}
