@@ -18,7 +18,7 @@ export type Leaf =
 
 /** How a derived input is computed from a batch. */
 export type Derivation =
-  | 'lengths' | 'held' | 'offsets' | 'positions' | 'tokenOffset' | 'slotMapping' | 'blockTable' | 'totalLength' | 'run';
+  | 'lengths' | 'longest' | 'held' | 'offsets' | 'positions' | 'tokenOffset' | 'slotMapping' | 'blockTable' | 'totalLength' | 'run';
 
 /** An immutable handle on a result: its dtype, its dims, what made it. Made only by a {@link GraphBuilder}. */
 export class Value {
@@ -70,12 +70,40 @@ export type SubgraphKind = 'loop' | 'branch';
 /** Replaces a parameter by a value made from others; see `reparametrize`. */
 export type ParameterOverride = (graph: GraphBuilder) => Value;
 
+const optionsOf = (g: GraphBuilder): GraphOptions => ({ dtype: g.dtype, storage: g.storage, training: g.training });
+/** A builder with the same dtype, storage and mode as another's: for graphs made from its graph. */
+export const builderLike = (g: GraphBuilder): GraphBuilder => new GraphBuilder(optionsOf(g));
+
+/** What holds for a whole graph. */
+export interface GraphOptions {
+  readonly dtype?: DType;
+  readonly storage?: DType;
+  /** From a stored parameter to the dtype of the arithmetic, where they differ. */
+  readonly widen?: (stored: Value) => Value;
+  readonly training?: boolean;
+  /** Draws come from a counter hash with this seed instead of from inputs. */
+  readonly drawSeed?: number;
+  /** Module paths whose results are kept in `tapped`. */
+  readonly taps?: ReadonlySet<string>;
+}
+
 /** Collects nodes. Everything a value needs to know of its graph is here; none is ambient. */
 export class GraphBuilder {
   readonly root: GraphBuilder;
   readonly depth: number;
   /** dtype of parameters that name none, and of the model's arithmetic. */
   readonly dtype: DType;
+  /** dtype in which parameters are stored, where it is not that of the arithmetic. */
+  readonly storage: DType;
+  readonly drawSeed: number | undefined;
+  readonly taps: ReadonlySet<string>;
+  /** What the modules named in `taps` gave. */
+  readonly tapped = new Map<string, Value>();
+  /** What a state hands out at the end of a call, by output name. */
+  readonly stateOutputs = new Map<string, Value>();
+  private readonly widen: ((stored: Value) => Value) | undefined;
+  /** True keeps dropout. */
+  readonly training: boolean;
   private readonly nodes: Node[] = [];
   private readonly merged = new Map<string, Node>();
   private readonly calls = new Map<string, number>();
@@ -94,13 +122,18 @@ export class GraphBuilder {
   readonly shared = new Map<string, unknown>();
 
   constructor(
-    options: { readonly dtype?: DType } = {},
+    options: GraphOptions = {},
     readonly parent?: GraphBuilder,
     readonly kind: 'root' | SubgraphKind = 'root',
   ) {
     this.root = parent?.root ?? this;
     this.depth = parent ? parent.depth + 1 : 0;
     this.dtype = parent?.dtype ?? options.dtype ?? 'float32';
+    this.storage = parent?.storage ?? options.storage ?? this.dtype;
+    this.widen = options.widen;
+    this.drawSeed = parent?.drawSeed ?? options.drawSeed;
+    this.taps = options.taps ?? new Set();
+    this.training = parent?.training ?? options.training ?? false;
   }
 
   /** A named input. Names are unique; sizes are numbers or names bound when the graph runs. */
@@ -116,12 +149,17 @@ export class GraphBuilder {
   param(parameter: Parameter): Value {
     const override = this.root.overrides.get(parameter);
     if (override) return this.root.leaf(override, () => override(this.root));
-    return this.rawParam(parameter);
+    const stored = this.rawParam(parameter);
+    return parameter.options.dtype ? stored : (this.root.widen?.(stored) ?? stored);
   }
   /** The parameter as stored, whatever replaces it elsewhere. */
   rawParam(parameter: Parameter): Value {
-    const type = { dtype: parameter.options.dtype ?? this.dtype, dims: parameter.dims };
+    const type = { dtype: parameter.options.dtype ?? this.storage, dims: parameter.dims };
     return this.root.leaf(parameter, () => this.root.make(type, { kind: 'parameter', parameter }));
+  }
+  /** Makes a parameter an input of the graph. */
+  parameterInput(parameter: Parameter): Value {
+    return this.root.addInput(this.rawParam(parameter));
   }
   constant(tensor: Tensor): Value {
     const key = tensor.data.length <= 64 ? `${tensor.dtype}[${tensor.dims}]${Array.from(tensor.data as ArrayLike<number>, spell)}` : tensor;

@@ -58,7 +58,9 @@ export function module<F extends Fn>(children: Children, forward: F, about: Pick
     const run = () => {
       stack.push(self as unknown as AnyModule);
       try {
-        return forward(...args);
+        const result = forward(...args);
+        if (graph.taps.has(graph.where)) tap(graph, result);
+        return result;
       } finally {
         stack.pop();
       }
@@ -75,6 +77,11 @@ export function module<F extends Fn>(children: Children, forward: F, about: Pick
     ...(about.rules !== undefined && { rules: { value: about.rules } }),
   });
   return self;
+}
+
+function tap(graph: GraphBuilder, result: unknown): void {
+  const value = Array.isArray(result) ? result[0] : result;
+  if (value instanceof Value) graph.tapped.set(graph.where, value);
 }
 
 /** True for anything made by {@link module}. */

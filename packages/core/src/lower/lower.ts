@@ -1,6 +1,6 @@
 // From meanings to what a target can run: matches of rules, the target's table, definitions as the last resort.
 import { internal, LoweringError } from '../error';
-import { apply, type Graph, GraphBuilder, type Node, subgraphsOf, type Value } from '../graph';
+import { apply, builderLike, type Graph, type GraphBuilder, type Node, subgraphsOf, type Value } from '../graph';
 import { printType } from '../op';
 import { cast } from '../ops/cast';
 import { type DType, isFloat } from '../tensor';
@@ -234,7 +234,7 @@ function surroundings(graph: Graph, nodes: readonly Node[], promises: ReadonlySe
 
 // A graph to try things out in; it has the inputs of the real one, where sizes are bound.
 function scratch(node: Node): { g: GraphBuilder; stand: Map<Value, Value> } {
-  const g = new GraphBuilder({ dtype: node.graph.dtype });
+  const g = builderLike(node.graph);
   const stand = new Map<Value, Value>();
   for (const input of node.graph.root.inputs) standIn(g, stand, input);
   return { g, stand };

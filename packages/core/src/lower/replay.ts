@@ -1,5 +1,5 @@
 // Builds a graph again with some of its values made in another way.
-import { apply, type Graph, GraphBuilder, type Node, subgraphsOf, type Value } from '../graph';
+import { apply, builderLike, type Graph, type GraphBuilder, type Node, subgraphsOf, type Value } from '../graph';
 import { internal } from '../error';
 import type { Attrs } from '../op';
 import type { Match } from './rule';
@@ -24,7 +24,7 @@ export class Cycle extends Error {
  * Throws   Cycle when a match is reached again while its operands are being made
  */
 export function replay(old: Graph, taken: ReadonlyMap<Value, Found>): Graph {
-  const g = new GraphBuilder({ dtype: old.builder.dtype });
+  const g = builderLike(old.builder);
   const made = new Map<Value, Value>();
   const underway = new Set<Found>();
 
@@ -78,7 +78,10 @@ export function replay(old: Graph, taken: ReadonlyMap<Value, Found>): Graph {
     }
   };
 
-  for (const input of old.inputs) get(input);
+  for (const input of old.inputs) {
+    if (input.leaf?.kind === 'parameter') made.set(input, g.parameterInput(input.leaf.parameter));
+    else get(input);
+  }
   walk(old.nodes);
   for (const { name, value } of old.outputs) g.output(name, get(value));
   return g.finish();

@@ -1,0 +1,132 @@
+// The context of a model's sequences, from the inputs that are there.
+import { type Layout, type Memory, newShared, padded, type SequenceContext } from './context';
+import { derive } from './derive';
+import { type Dim, addDims, subDims } from './dim';
+import { ConfigError } from './error';
+import type { GraphBuilder, Value } from './graph';
+import { and, type Mask, none } from './mask';
+import { cast } from './ops/cast';
+import { add, max, sub } from './ops/elementwise';
+import { expand, reshape, slice, unsqueeze } from './ops/movement';
+import { cumSum } from './ops/scan';
+import { iota, size } from './ops/shape';
+import { ioState } from './io-state';
+import type { State } from './state';
+
+/** Where what lasts between calls lives: inputs and outputs that grow, or of fixed capacity (in positions), or a state of yours. */
+export type StateOption = 'io' | { readonly io: number } | ((g: GraphBuilder, call: CallSizes) => State);
+
+/** Sizes of one call. */
+export interface CallSizes {
+  readonly batch: Dim;
+  readonly seq: Dim;
+}
+
+/** What {@link contextOf} may be told beside the inputs. */
+export interface SequenceInputs {
+  readonly layout: 'padded' | 'packed';
+  readonly state?: StateOption;
+}
+
+/**
+ * Builds the context from inputs by name. Every one of them is optional:
+ *
+ * - `lengths` int64 [batch]: real rows of each sequence, the rest is padding on the right
+ * - `attention_mask` int64, int32 or bool [batch, kv_seq]: 1 for keys that may be seen; positions are counted over them (padding on either side)
+ * - `position_ids` int64 [batch, seq] or [tokens]: instead of counted positions
+ * - `mask` bool [batch or 1, heads or 1, seq, kv_seq]: pairs that may be seen
+ * - `bias` float [batch or 1, heads or 1, seq, kv_seq]: added to every score
+ * - `memory` [batch, memory_seq, dim] with `memory_lengths` [batch] or `memory_mask` [batch, memory_seq]
+ * - `held` int64 [batch]: rows already in caches of fixed capacity
+ *
+ * Throws   ConfigError for a packed layout without `lengths`
+ */
+export function contextOf(g: GraphBuilder, inputs: Readonly<Record<string, Value>>, o: SequenceInputs): SequenceContext {
+  if (o.layout === 'packed') return packedContext(g, inputs, o);
+  const rows = Object.values(inputs).find((v) => v.rank >= 2) ?? Object.values(inputs)[0];
+  if (!rows) throw new ConfigError({ path: 'inputs', problem: 'a model needs at least one input' });
+  const batch = rows.dims[0] ?? 1;
+  const seq = rows.rank === 4 ? rows.dims[2]! : (rows.dims[1] ?? 1);
+  const { lengths } = inputs;
+  const state = o.state === undefined ? undefined : stateOf(g, o.state, { batch, seq });
+  const start = state?.keys.start;
+  const keep = inputs.attention_mask && boolean(inputs.attention_mask);
+  const past = state?.past;
+  const masks: Mask<Value>[] = [];
+  // With a cache, rows beyond a sequence's own are hidden by their place; lengths speak of this call only.
+  if (lengths && !state) masks.push({ kind: 'lengths', keys: lengths });
+  if (keep) masks.push({ kind: 'keys', keep });
+  if (inputs.mask) masks.push({ kind: 'tensor', keep: boolean(inputs.mask) });
+  const memory = memoryOf(inputs, padded);
+  const positions = (): Value => {
+    if (inputs.position_ids) return inputs.position_ids;
+    if (keep) return countedPositions(keep, seq);
+    const counted = reshape(iota(g, seq), [1, seq]);
+    if (start) return add(unsqueeze(start, [1]), counted);
+    return expand(past === undefined ? counted : add(counted, reshape(size(g, past), [1, 1])), [batch, seq]);
+  };
+  return {
+    mask: and(...masks),
+    get positions() {
+      return this.shared.get('positions', positions);
+    },
+    layout: padded,
+    shared: newShared(),
+    ...(lengths && { lengths }),
+    ...(state && { state }),
+    ...(inputs.bias && { bias: inputs.bias }),
+    ...(memory && { memory }),
+  };
+}
+
+function packedContext(g: GraphBuilder, inputs: Readonly<Record<string, Value>>, o: SequenceInputs): SequenceContext {
+  const { lengths } = inputs;
+  if (!lengths) throw new ConfigError({ path: 'inputs', problem: 'a packed layout needs the lengths of its sequences', expected: "lengths: ['int64', ['batch']]", got: Object.keys(inputs).join(', ') });
+  if (o.state !== undefined) throw new ConfigError({ path: 'state', problem: 'a packed layout keeps no io state', hint: 'Use the padded layout, or a paged state' });
+  const tokens = Object.values(inputs).find((v) => v !== lengths)!.dims[0]!;
+  const batch = lengths.dims[0]!;
+  const offsets = derive(g, 'offsets', { dtype: 'int64', dims: [addDims(batch, 1)] }, [lengths]);
+  const longest = derive(g, 'longest', { dtype: 'int64', dims: [] }, [lengths]);
+  const layout: Layout = { kind: 'packed', offsets, longest };
+  const memoryLengths = inputs.memory_lengths;
+  const memoryLayout: Layout | undefined = memoryLengths && {
+    kind: 'packed',
+    offsets: derive(g, 'offsets', { dtype: 'int64', dims: [addDims(memoryLengths.dims[0]!, 1)] }, [memoryLengths]),
+    longest: derive(g, 'longest', { dtype: 'int64', dims: [] }, [memoryLengths]),
+  };
+  const memory: Memory | undefined = inputs.memory && memoryLayout && { rows: inputs.memory, mask: none, layout: memoryLayout };
+  return {
+    mask: none,
+    get positions() {
+      return this.shared.get('positions', () => inputs.position_ids ?? derive(g, 'positions', { dtype: 'int64', dims: [tokens] }, [lengths]));
+    },
+    layout,
+    lengths,
+    shared: newShared(),
+    ...(inputs.bias && { bias: inputs.bias }),
+    ...(memory && { memory }),
+  };
+}
+
+function memoryOf(inputs: Readonly<Record<string, Value>>, layout: Layout): Memory | undefined {
+  const { memory: rows, memory_lengths: lengths, memory_mask: keep } = inputs;
+  if (!rows) return undefined;
+  const masks: Mask<Value>[] = [];
+  if (lengths) masks.push({ kind: 'lengths', keys: lengths });
+  if (keep) masks.push({ kind: 'keys', keep: boolean(keep) });
+  return { rows, mask: and(...masks), layout };
+}
+
+function stateOf(g: GraphBuilder, option: StateOption, call: CallSizes): State {
+  if (typeof option === 'function') return option(g, call);
+  return ioState(g, call, option === 'io' ? undefined : option.io);
+}
+
+const boolean = (v: Value): Value => (v.dtype === 'bool' ? v : cast(v, 'bool'));
+
+// Positions of the last `seq` keys, counted over those that may be seen; padding on the left stands at 0.
+function countedPositions(keep: Value, seq: Dim): Value {
+  const all = max(sub(cumSum(cast(keep, 'int64'), 1), 1), 0);
+  const total = keep.dims[1]!;
+  return total === seq ? all : slice(all, { axes: [1], starts: [subDims(total, seq)], ends: [total] });
+}

@@ -1,0 +1,178 @@
+// From a module to a model: trace, lower, and know what goes in and out.
+import { contextOf, type SequenceInputs } from './compile-context';
+import type { Dim } from './dim';
+import { ConfigError, describe, LoweringError, nearest, ShapeError } from './error';
+import { type Derivation, type Graph, GraphBuilder, type Value } from './graph';
+import { type Decision, lower } from './lower/lower';
+import type { Rule } from './lower/rule';
+import type { Machine, Target } from './lower/target';
+import { type AnyModule, modulesOf, namesOf, type ParameterNames } from './module';
+import { cast } from './ops/cast';
+import type { Parameter } from './parameter';
+import { standalone } from './standalone';
+import { type DType, isFloat } from './tensor';
+import { matchWeights, type WeightSource } from './weights/load';
+import type { LazyTensor } from './weights/safetensors';
+
+/** dtypes of a model's weights and arithmetic. */
+export type ModelDType = 'float32' | 'float16' | 'bfloat16';
+
+/** What {@link compile} takes besides the module. */
+export interface CompileOptions {
+  readonly target: Target;
+  /** What is known of the machine; absent parts are taken as the newest. */
+  readonly machine?: Machine;
+  /** Default float32. On a target that does not compute in it, weights are stored in it and widened to float32; see `strictDtype`. */
+  readonly dtype?: ModelDType;
+  /** True: an error instead of arithmetic in another dtype than asked for. */
+  readonly strictDtype?: boolean;
+  /** Inputs by name: `{ ids: ['int64', ['batch', 'seq']] }`. A size name is bound when the model runs. */
+  readonly inputs: Readonly<Record<string, readonly [DType, readonly Dim[]]>>;
+  /** Weights by parameter name. Absent: the model can be explained and summarised, not saved. */
+  readonly weights?: WeightSource;
+  /** Which parameters are inputs instead of stored weights: for training, LoRA, hot swap. */
+  readonly parameters?: (path: string, parameter: Parameter) => 'stored' | 'input';
+  readonly layout?: 'padded' | 'packed';
+  /** Where what lasts between calls lives; absent: nothing lasts. */
+  readonly state?: SequenceInputs['state'];
+  /** Draws from a counter hash with this seed; absent: draws are inputs. */
+  readonly draws?: { readonly seed: number };
+  /** True keeps dropout. */
+  readonly training?: boolean;
+  /** Module paths whose results become outputs of that name. */
+  readonly taps?: readonly string[];
+  /** Rules beside those that the blocks bring. */
+  readonly rules?: readonly Rule[];
+  /** What holds for every feed: `'whole prompts'`. */
+  readonly promises?: readonly string[];
+}
+
+/** One input or output of a model. */
+export interface Port {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly dims: readonly Dim[];
+  /** For inputs that the runner computes. */
+  readonly derived?: { readonly how: Derivation; readonly from: readonly string[] };
+  /** For inputs that are drawn at random. */
+  readonly draw?: 'uniform' | 'normal';
+  /** For parameters that are inputs: the dims are the checkpoint's. */
+  readonly parameter?: true;
+}
+/** What goes in and out. */
+export interface Signature {
+  readonly inputs: readonly Port[];
+  readonly outputs: readonly Port[];
+}
+
+/** A compiled model: ready to be explained, saved, or run. */
+export interface Model {
+  readonly module: AnyModule;
+  /** As traced: meanings, the same for all targets. */
+  readonly traced: Graph;
+  /** As lowered: ops that the target runs. */
+  readonly graph: Graph;
+  readonly target: Target;
+  readonly machine: Machine;
+  readonly dtype: ModelDType;
+  /** dtype of the arithmetic; differs from `dtype` where the target does not compute in that. */
+  readonly computes: DType;
+  readonly decisions: readonly Decision[];
+  readonly signature: Signature;
+  readonly names: ParameterNames;
+  readonly parameterInputs: ReadonlySet<Parameter>;
+  readonly weights: ReadonlyMap<string, LazyTensor> | undefined;
+  readonly promises: readonly string[];
+}
+
+/**
+ * Traces a module, lowers the graph for a target and checks the weights.
+ *
+ * Throws   ShapeError where operands do not fit, with the module's path · LoweringError where the target cannot run something ·
+ *          WeightError for weights that are missing, unknown or of other dims · ConfigError for options that contradict each other
+ *
+ * Example  const model = compile(module, { target: targets.cpu, inputs: { ids: ['int64', ['batch', 'seq']] }, weights });
+ */
+export function compile(module: AnyModule, o: CompileOptions): Model {
+  const dtype = o.dtype ?? 'float32';
+  const computes = arithmetic(o.target, dtype, o.strictDtype ?? false);
+  const model = standalone(module);
+  const names = namesOf(model);
+  const parameterInputs = new Set<Parameter>();
+  for (const [path, p] of names.parameters) if (o.parameters?.(path, p) === 'input') parameterInputs.add(p);
+  const traced = trace(model, o, dtype, computes, names, parameterInputs);
+  const rules = [...gatherRules(model), ...(o.rules ?? [])];
+  const { graph, decisions } = lower(traced, o.target, { rules, ...(o.machine && { machine: o.machine }), ...(o.promises && { promises: o.promises }) });
+  const stored = [...names.parameters].filter(([, p]) => !parameterInputs.has(p));
+  const weights = o.weights && matchWeights(stored.map(([path, p]) => [path, { dims: p.dims, dtype: p.options.dtype ?? dtype }] as const), o.weights, { aliases: names.aliases }).weights;
+  return {
+    module: model, traced, graph, target: o.target, machine: o.machine ?? {}, dtype, computes, decisions,
+    signature: signatureOf(graph, names), names, parameterInputs, weights, promises: o.promises ?? [],
+  };
+}
+
+function arithmetic(target: Target, dtype: ModelDType, strict: boolean): DType {
+  if (target.computes.includes(dtype)) return dtype;
+  if (strict)
+    throw new LoweringError({ path: target.name, problem: `${target.name} does not compute in ${dtype}`, expected: target.computes.join(' or '), got: dtype, hint: 'Leave strictDtype off to store the weights in it and compute in float32' });
+  return 'float32';
+}
+
+function trace(model: AnyModule, o: CompileOptions, dtype: DType, computes: DType, names: ParameterNames, parameterInputs: ReadonlySet<Parameter>): Graph {
+  const g = new GraphBuilder({
+    dtype: computes as DType,
+    storage: dtype,
+    training: o.training ?? false,
+    ...(dtype !== computes && { widen: (stored: Value) => cast(stored, computes) }),
+    ...(o.draws && { drawSeed: o.draws.seed }),
+    ...(o.taps && { taps: new Set(o.taps) }),
+  });
+  const inputs: Record<string, Value> = {};
+  for (const [name, [given, dims]] of Object.entries(o.inputs)) {
+    if (given === 'bfloat16') throw new ConfigError({ path: `inputs.${name}`, problem: 'no JavaScript runtime carries bfloat16', expected: 'float32', got: 'bfloat16', hint: 'Declare float32; it is cast inside the graph' });
+    const raw = g.input(name, given, dims);
+    inputs[name] = isFloat(given) && given !== computes ? cast(raw, computes) : raw;
+  }
+  for (const [path, p] of names.parameters) {
+    if (!parameterInputs.has(p)) continue;
+    if (path in o.inputs) throw new ConfigError({ path: `inputs.${path}`, problem: 'an input has the name of a parameter that is an input', hint: 'Rename the input' });
+    g.parameterInput(p);
+  }
+  const ctx = contextOf(g, inputs, { layout: o.layout ?? 'padded', ...(o.state !== undefined && { state: o.state }) });
+  const results = model(inputs, ctx) as Record<string, Value>;
+  if (typeof results !== 'object' || results === null) throw new ShapeError({ path: 'compile', problem: 'the module gave no named outputs', expected: 'a record of values', got: describe(results) });
+  for (const [name, value] of Object.entries(results)) g.output(name, carriable(value));
+  for (const path of o.taps ?? []) {
+    const value = g.tapped.get(path);
+    if (!value) throw unknownTap(path, model);
+    g.output(path, carriable(value));
+  }
+  for (const [name, value] of g.stateOutputs) g.output(name, carriable(value));
+  return g.finish();
+}
+
+// bfloat16 cannot leave a graph; float32 holds it exactly.
+const carriable = (v: Value): Value => (v.dtype === 'bfloat16' ? cast(v, 'float32') : v);
+
+function unknownTap(path: string, model: AnyModule): ConfigError {
+  const paths = modulesOf(model).map((m) => m.path);
+  const near = nearest(path, paths);
+  return new ConfigError({ path: 'taps', problem: `no module called "${path}" ran`, got: describe(path), hint: near ? `Did you mean "${near}"?` : `Paths look like "${paths[Math.min(1, paths.length - 1)]}"` });
+}
+
+// Each rule once, in the order in which the modules stand.
+function gatherRules(model: AnyModule): Rule[] {
+  return [...new Set(modulesOf(model).flatMap(({ item }) => item.rules ?? []))];
+}
+
+function signatureOf(graph: Graph, names: ParameterNames): Signature {
+  const inputs = graph.inputs.map((v): Port => {
+    const { leaf } = v;
+    if (leaf?.kind === 'parameter') return { name: names.nameOf.get(leaf.parameter)!, dtype: v.dtype, dims: v.dims, parameter: true };
+    if (leaf?.kind === 'derived') return { name: leaf.name, dtype: v.dtype, dims: v.dims, derived: { how: leaf.how, from: leaf.from.map((f) => ('name' in f.leaf! ? f.leaf.name : '')) } };
+    if (leaf?.kind === 'draw') return { name: leaf.name, dtype: v.dtype, dims: v.dims, draw: leaf.of };
+    return { name: leaf && 'name' in leaf ? leaf.name : '', dtype: v.dtype, dims: v.dims };
+  });
+  return { inputs, outputs: graph.outputs.map(({ name, value }) => ({ name, dtype: value.dtype, dims: value.dims })) };
+}
+

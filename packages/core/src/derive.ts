@@ -1,0 +1,75 @@
+// Inputs that no user writes down: computed from the batch by the runner, or inside the graph where the batch is not an input.
+import { type Dim } from './dim';
+import { internal } from './error';
+import type { Derivation, GraphBuilder, Value } from './graph';
+import type { TensorType } from './op';
+import { cast } from './ops/cast';
+import { greaterOrEqual } from './ops/comparison';
+import { sub } from './ops/elementwise';
+import { concat, reshape, unsqueeze } from './ops/movement';
+import { reduceMax, reduceSum } from './ops/reduce';
+import { cumSum } from './ops/scan';
+import { gather } from './ops/select';
+import { iota } from './ops/shape';
+import { countOf, type NDArray } from './tensor';
+
+interface Recipe {
+  /** By the runner. */
+  compute(from: readonly NDArray[], sizes: (d: Dim) => number, type: TensorType): Float64Array;
+  /** By ops. */
+  build(g: GraphBuilder, from: readonly Value[], type: TensorType): Value;
+}
+
+const recipes: Partial<Record<Derivation, Recipe>> = {
+  // lengths [batch] → [0, l0, l0 + l1, …]
+  offsets: {
+    compute([lengths]) {
+      const out = new Float64Array(lengths!.data.length + 1);
+      lengths!.data.forEach((n, i) => (out[i + 1] = out[i]! + n));
+      return out;
+    },
+    build: (g, [lengths], { dtype }) => concat([g.number([0], dtype), cumSum(cast(lengths!, dtype), 0)], 0),
+  },
+  // lengths [batch] → the largest of them
+  longest: {
+    compute: ([lengths]) => Float64Array.of(lengths!.data.reduce((a, b) => Math.max(a, b), 0)),
+    build: (_, [lengths], { dtype }) => cast(reduceMax(lengths!, [0], { keepDims: false }), dtype),
+  },
+  // lengths [batch] → [tokens]: 0 … l0 − 1, 0 … l1 − 1, …
+  positions: {
+    compute([lengths], sizes, { dims }) {
+      const out = new Float64Array(dims.reduce<number>((n, d) => n * sizes(d), 1));
+      let at = 0;
+      for (const n of lengths!.data) for (let i = 0; i < n; i++) out[at++] = i;
+      return out;
+    },
+    build(g, [lengths], { dims }) {
+      const token = iota(g, dims[0]!);
+      const ends = cumSum(lengths!, 0);
+      const sequence = reduceSum(cast(greaterOrEqual(unsqueeze(token, [1]), unsqueeze(ends, [0])), 'int64'), [1], { keepDims: false });
+      const starts = sub(ends, lengths!);
+      return sub(token, gather(starts, sequence, 0));
+    },
+  },
+};
+
+/**
+ * A value that a kernel or a layout needs and no user gives. An input of the model where everything in `from` is one, else computed by ops.
+ */
+export function derive(g: GraphBuilder, how: Derivation, type: TensorType, from: readonly Value[]): Value {
+  const inputs = from.every((v) => v.leaf && g.root.inputs.includes(v));
+  if (inputs) return g.derivedInput([how, ...from.map((v) => (v.leaf as { name: string }).name)].join('_of_'), type, how, from);
+  const recipe = recipes[how];
+  if (!recipe) throw internal(`${how} cannot be computed inside a graph`);
+  return reshape(recipe.build(g, from, type), type.dims);
+}
+
+/** What the runner computes for a derived input; undefined when only the caller can know it. */
+export function computeDerived(how: Derivation, from: readonly NDArray[], sizes: (d: Dim) => number, type: TensorType): NDArray | undefined {
+  const recipe = recipes[how];
+  if (!recipe) return undefined;
+  const dims = type.dims.map(sizes);
+  const data = recipe.compute(from, sizes, type);
+  if (data.length !== countOf(dims)) throw internal(`${how} gave ${data.length} numbers for [${dims}]`);
+  return { dtype: type.dtype, dims, data };
+}

@@ -1,0 +1,58 @@
+// A state whose rows are inputs and outputs of the graph: growing, or of fixed capacity.
+import type { CallSizes } from './compile-context';
+import { padded } from './context';
+import { derive } from './derive';
+import type { GraphBuilder, Value } from './graph';
+import { cacheAppend } from './ops/cache';
+import { concat } from './ops/movement';
+import type { State } from './state';
+
+/** Name of the size of a growing past, and of the rows of a memory. */
+export const pastDim = 'past';
+export const memoryDim = 'memory_rows';
+
+/**
+ * Inputs `past_key_values.0.key`, outputs `present.0.key`; numbers count the places that keep something, in order of use.
+ *
+ * Shapes   growing: past [batch, kv_heads, past, head_dim], present [batch, kv_heads, past + seq, head_dim]
+ *          fixed: both [batch, kv_heads, capacity, head_dim], with `held` int64 [batch] rows in use before this call
+ */
+export function ioState(g: GraphBuilder, { batch }: CallSizes, capacity: number | undefined): State {
+  const places = new Map<string, number>();
+  const place = (): number => {
+    if (!places.has(g.where)) places.set(g.where, places.size);
+    return places.get(g.where)!;
+  };
+  const held = capacity === undefined ? undefined : derive(g, 'held', { dtype: 'int64', dims: [batch] }, []);
+  return {
+    keys: { layout: padded, ...(held && { start: held }) },
+    ...(capacity === undefined && { past: pastDim }),
+    append(name, rows) {
+      const [b, heads, , headDim] = rows.dims;
+      const n = place();
+      const past = g.input(`past_key_values.${n}.${name}`, rows.dtype, [b!, heads!, capacity ?? pastDim, headDim!]);
+      const all = cacheAppend(past, rows, held);
+      g.stateOutputs.set(`present.${n}.${name}`, all);
+      return all;
+    },
+    // The first call brings the memory and no kept rows, later ones an empty memory: the sum is right in both, without a branch.
+    once(make) {
+      const n = place();
+      const fresh = Object.entries(make()) as [never, Value][];
+      const all = fresh.map(([name, rows]) => {
+        const past = g.input(`past_key_values.${n}.memory_${name}`, rows.dtype, [rows.dims[0]!, rows.dims[1]!, memoryDim, rows.dims[3]!]);
+        const joined = concat([past, rows], 2);
+        g.stateOutputs.set(`present.${n}.memory_${name}`, joined);
+        return [name, joined] as const;
+      });
+      return Object.fromEntries(all) as never;
+    },
+    replace(name, first, step) {
+      const n = place();
+      const last = g.input(`past_key_values.${n}.${name}`, first.dtype, first.dims);
+      const [next, result] = step(last);
+      g.stateOutputs.set(`present.${n}.${name}`, next);
+      return result;
+    },
+  };
+}

@@ -1,0 +1,17 @@
+// Dropout: drawn noise while training, nothing otherwise.
+import type { Value } from '../graph';
+import { greaterOrEqual, where } from '../ops/comparison';
+import { div } from '../ops/elementwise';
+
+/**
+ * Zeroes elements with a probability and divides the rest by 1 − probability, while training; otherwise x itself.
+ *
+ * Throws   RangeError for a probability outside [0, 1)
+ */
+export function dropout(x: Value, probability: number): Value {
+  if (!(probability >= 0 && probability < 1)) throw new RangeError(`dropout: expected a probability in [0, 1), got ${probability}`);
+  const g = x.graph.root;
+  if (!g.training || probability === 0) return x;
+  const noise = g.draw('dropout', x.dims, 'uniform');
+  return where(greaterOrEqual(noise, probability), div(x, 1 - probability), 0);
+}

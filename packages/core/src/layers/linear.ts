@@ -1,0 +1,29 @@
+// A linear map with its parameters.
+import type { Value } from '../graph';
+import { type Module, module } from '../module';
+import { linear as linearOp } from '../ops/matmul';
+import { Parameter } from '../parameter';
+import { fanIn, type Init, type Role } from '../weights/init';
+
+/** Options of {@link linear}. */
+export interface LinearOptions {
+  /** Default true. */
+  readonly bias?: boolean;
+  /** What it does in its block; initialisation schemes, quantisation and LoRA select by it. */
+  readonly role?: Role;
+  /** Default: uniform(±1/√from), weight and bias. */
+  readonly init?: Init;
+  readonly biasInit?: Init;
+}
+
+/**
+ * A linear map on the last axis, with parameters `weight` [to, from] and `bias` [to].
+ *
+ *     y = x Wᵀ + b
+ */
+export function linear(from: number, to: number, o: LinearOptions = {}): Module<(x: Value) => Value> {
+  const role = o.role !== undefined ? { role: o.role } : {};
+  const weight = new Parameter([to, from], o.init ?? fanIn(from), { ...role, part: 'weight' });
+  const bias = o.bias === false ? undefined : new Parameter([to], o.biasInit ?? fanIn(from), { ...role, part: 'bias' });
+  return module({ weight, bias }, (x: Value) => linearOp(x, weight, bias));
+}
