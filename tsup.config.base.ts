@@ -18,9 +18,11 @@ export const library = (more: Readonly<Record<string, string>> = {}) =>
   defineConfig({
     entry: { ...exported(), ...more },
     format: ['esm', 'cjs'],
+    splitting: true, // in CommonJS too, or each subpath would hold a copy of its own of what they share
     platform: 'neutral',
     target: 'es2022',
     external: [/^node:/],
+    removeNodeProtocol: false, // a bundler then knows what is Node's
     dts: { compilerOptions: { ignoreDeprecations: '6.0' } }, // tsup 8 sets baseUrl, which TypeScript 6 reports as an error
     sourcemap: true,
     clean: true,

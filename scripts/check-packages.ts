@@ -1,0 +1,112 @@
+/**
+ * Packs every package as it would be published and looks at the packed files: publint, are-the-types-wrong, and a scratch project
+ * that knows nothing of this workspace. It imports each subpath in ESM and CommonJS, checks their types with no onnxruntime around,
+ * and bundles them with Vite. Ends with the size of every block in a bundle. Needs `npm run build` before.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Import, measure, table, violations } from './bundle-size';
+import { pnpm, root } from './pnpm.mjs';
+
+type Manifest = { name: string; exports: Record<string, unknown>; dependencies?: Record<string, string> };
+
+/** Runs a command, whose output shows only when it fails. */
+function run(cwd: string, command: string, ...args: readonly string[]): string {
+  const { status, stdout, stderr } = spawnSync(command, args, { cwd, encoding: 'utf8', shell: process.platform === 'win32' });
+  if (status !== 0) throw new Error(`${[command, ...args].join(' ')} failed in ${cwd} (status ${status}):\n${stdout}${stderr}`);
+  return stdout;
+}
+const node = (cwd: string, ...args: readonly string[]) => run(cwd, process.execPath, ...args);
+const tool = (path: string) => join(root, 'node_modules', path);
+
+function pack(into: string): string[] {
+  for (const name of readdirSync(join(root, 'packages'))) {
+    if (!existsSync(join(root, 'packages', name, 'dist')))
+      throw new Error(`packages/${name} is not built: run \`npm run build\` first`);
+  }
+  const args = ['--filter', './packages/*', '--recursive', 'pack', '--pack-destination', into];
+  if (pnpm(args, root, ['ignore', 'ignore', 'inherit']) !== 0) throw new Error('pnpm pack failed');
+  return readdirSync(into).map((name) => join(into, name));
+}
+
+/** Every subpath that the installed packages export, as it is imported. */
+function subpaths(scratch: string): string[] {
+  return readdirSync(join(root, 'packages')).flatMap((folder) => {
+    const { name } = JSON.parse(readFileSync(join(root, 'packages', folder, 'package.json'), 'utf8')) as Manifest;
+    const packed = JSON.parse(readFileSync(join(scratch, 'node_modules', name, 'package.json'), 'utf8')) as Manifest;
+    if (JSON.stringify(packed).includes('@onnxformers/source')) throw new Error(`${name} is packed with its source condition`);
+    return Object.keys(packed.exports)
+      .filter((subpath) => subpath !== './package.json')
+      .map((subpath) => name + subpath.slice(1));
+  });
+}
+
+function install(scratch: string, tarballs: readonly string[]): void {
+  writeFileSync(join(scratch, 'package.json'), JSON.stringify({ name: 'scratch', private: true, type: 'module' }));
+  const { devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const types = `@types/node@${devDependencies['@types/node']}`;
+  run(scratch, 'npm', 'install', '--no-audit', '--no-fund', '--loglevel=error', '--ignore-scripts', types, ...tarballs);
+  for (const runtime of ['onnxruntime-node', 'onnxruntime-web', 'onnxruntime-common']) {
+    if (existsSync(join(scratch, 'node_modules', runtime)))
+      throw new Error(`${runtime} was installed, but it is an optional peer`);
+  }
+}
+
+/** Both module systems must offer the same names, and a block must be one object, whether it comes from the index or by its subpath. */
+function importAll(scratch: string, names: readonly string[]): Import[] {
+  const listing = `
+    const byName = new Map(found);
+    for (const [name, module] of found) {
+      const index = byName.get(name.split('/').slice(0, name.startsWith('@') ? 2 : 1).join('/'));
+      for (const key of Object.keys(module)) {
+        if (key in index && index[key] !== module[key]) throw new Error(key + ' of ' + name + ' is not the one of its index: two copies');
+      }
+    }
+    console.log(JSON.stringify(found.map(([name, module]) => ({ name, exports: Object.keys(module).sort() }))));`;
+  const list = JSON.stringify(names);
+  writeFileSync(
+    join(scratch, 'esm.mjs'),
+    `const found = [];\nfor (const name of ${list}) found.push([name, await import(name)]);${listing}\n`,
+  );
+  writeFileSync(join(scratch, 'cjs.cjs'), `const found = ${list}.map((name) => [name, require(name)]);${listing}\n`);
+  const [esm = '', cjs] = ['esm.mjs', 'cjs.cjs'].map((file) => node(scratch, file));
+  if (esm !== cjs) throw new Error(`ESM and CommonJS export different names:\n${esm}\n${cjs}`);
+  console.log(`${names.length} subpaths imported in ESM and CommonJS`);
+  return JSON.parse(esm);
+}
+
+/** The declarations must stand on their own: no DOM, no onnxruntime, nothing skipped. */
+function typeCheck(scratch: string, names: readonly string[]): void {
+  const text = names.map((name, i) => `import * as m${i} from '${name}';\nexport type M${i} = typeof m${i};\n`).join('');
+  writeFileSync(join(scratch, 'types.mts'), text);
+  writeFileSync(join(scratch, 'types.cts'), text);
+  const options = ['--noEmit', '--strict', '--skipLibCheck', 'false', '--target', 'es2022', '--lib', 'es2023', '--types', 'node'];
+  node(scratch, tool('typescript/bin/tsc'), ...options, '--module', 'nodenext', 'types.mts', 'types.cts');
+  console.log(`${names.length} subpaths type-checked as ESM and CommonJS`);
+}
+
+const work = mkdtempSync(join(tmpdir(), 'check-packages-'));
+try {
+  const [tarballFolder, scratch] = [join(work, 'tarballs'), join(work, 'scratch')];
+  mkdirSync(tarballFolder);
+  mkdirSync(scratch);
+  const tarballs = pack(tarballFolder);
+  for (const tarball of tarballs) {
+    node(work, tool('publint/src/cli.js'), '--strict', tarball);
+    node(work, tool('@arethetypeswrong/cli/dist/index.js'), '--profile', 'node16', '--no-emoji', tarball);
+  }
+  console.log(`${tarballs.length} packages packed; publint and attw find nothing`);
+  install(scratch, tarballs);
+  const names = subpaths(scratch);
+  const imports = importAll(scratch, names);
+  typeCheck(scratch, names);
+  const sizes = await measure(scratch, imports);
+  console.log(table(sizes));
+  const wrong = violations(sizes);
+  for (const line of wrong) console.error(line);
+  if (wrong.length > 0) process.exitCode = 1;
+} finally {
+  rmSync(work, { recursive: true, force: true });
+}
