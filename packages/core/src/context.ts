@@ -1,8 +1,8 @@
 // What varies around a sequence: mask, positions, layout, memory, what is kept between calls. One object, handed down.
 import { type Dim, divDims, mulDims } from './dim';
-import { internal, ShapeError } from './error';
+import { ConfigError, internal, ShapeError } from './error';
 import type { Value } from './graph';
-import { and, type Mask } from './mask';
+import { and, type Mask, maskKinds, printMask } from './mask';
 import { attendOp } from './ops/attend';
 import { reshape, transpose } from './ops/movement';
 import type { State } from './state';
@@ -66,8 +66,8 @@ export interface AttendOptions {
   readonly softcap?: number;
   /** [heads]: a further logit in each softmax that takes weight and gives no value. */
   readonly sinks?: Value;
-  /** Probability of dropping a weight, and uniform noise [batch, heads, seq, kv_seq]. */
-  readonly dropout?: { readonly probability: number; readonly noise: Value };
+  /** Probability of dropping a weight, in training. */
+  readonly dropout?: number;
 }
 
 /**
@@ -80,11 +80,32 @@ export interface AttendOptions {
  */
 export function attend(q: Value, k: Value, v: Value, ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceContext>, o: AttendOptions = {}): Value {
   const start = ctx.keys?.start;
+  const { dropout: probability = 0, ...rest } = o;
+  const g = q.graph.root;
+  const noise = g.training && probability > 0 ? g.draw('attention_dropout', [q.dims[0]!, q.dims[1]!, q.dims[2]!, k.dims[2]!], 'uniform') : undefined;
   return attendOp(q, k, v, {
     mask: maskOf(ctx),
     ...(start && { start }),
     ...(ctx.bias && { bias: ctx.bias }),
-    ...o,
+    ...(noise && { dropout: { probability, noise } }),
+    ...rest,
+  });
+}
+
+/**
+ * Refuses masks that a mechanism does not honour.
+ *
+ * Throws   ConfigError naming them
+ */
+export function checkMasks(name: string, honoured: readonly Mask<unknown>['kind'][], ctx: SequenceContext): void {
+  const refused = maskKinds(maskOf(ctx)).filter((kind) => !honoured.includes(kind));
+  if (!refused.length) return;
+  throw new ConfigError({
+    path: name,
+    problem: `${name} cannot honour the mask: ${refused.join(', ')}`,
+    expected: honoured.length ? `masks of the kinds ${honoured.join(', ')}` : 'no mask',
+    got: printMask(maskOf(ctx)),
+    hint: 'Choose a mechanism that declares it, or leave the mask out',
   });
 }
 

@@ -1,14 +1,29 @@
-export {
-  ConfigError,
-  describe,
-  type Fault,
-  FeedError,
-  FileError,
-  LoweringError,
-  nearest,
-  OnnxformersError,
-  RunError,
-  ShapeError,
-  WeightError,
-} from './error';
-export type { DType, NDArray, Tensor, TensorData } from './tensor';
+// The public surface of core, listed by hand.
+export { defineBlock, isBlock, type AnyBlock, type Block, type BlockDefinition, type ConfigIn, type Contracts, type HandConfig, type Kind, type KindModule, type MaskKind, type NameIn, type Property, type Resolved } from './block';
+export { compile, type CompileOptions, type Model, type ModelDType, type Port, type Signature } from './compile';
+export { contextOf, type CallSizes, type SequenceInputs, type StateOption } from './compile-context';
+export { bool, choice, each, type Field, type FieldOptions, type Fields, fn, int, list, num, type Presence, slot, text } from './config/fields';
+export { toConfig, type Place } from './config/resolve';
+export { across, attend, type AttendOptions, type KeyPlace, type Layout, maskOf, type Memory, mergeHeads, newShared, padded, remember, type SequenceContext, type Shared, splitHeads } from './context';
+export { derive } from './derive';
+export * from './dim';
+export { ConfigError, describe, type Fault, FeedError, FileError, LoweringError, nearest, OnnxformersError, RunError, ShapeError, WeightError } from './error';
+export { apply, type Derivation, type Graph, GraphBuilder, type Leaf, mismatch, type Node, type Operand, Value } from './graph';
+export { interpret } from './interpret';
+export { dropout } from './layers/dropout';
+export { embedding } from './layers/embedding';
+export { linear, type LinearOptions } from './layers/linear';
+export { type Decision, lower, type Lowered, type LowerOptions } from './lower/lower';
+export { type Get, madeBy, type Match, refuse, type Refusal, type Rule, rule, type Surroundings } from './lower/rule';
+export { type Kernel, type Machine, type Target } from './lower/target';
+export { and, causal, type Mask, mapMask, maskKinds, type MaskReading, none, not, or, printMask, readMask, slidingWindow } from './mask';
+export { type AnyModule, type Child, type Children, type Fn, isModule, type Module, module, modulesOf, namesOf, type ParameterNames } from './module';
+export { type Attribute, type AttributeKind, type Attrs, defineOp, domainOf, type EncodedNode, type Op, printType, type Sizes, type TensorType } from './op';
+export { Parameter, type ParameterOptions } from './parameter';
+export { registry, type Registry } from './registry';
+export { serialize } from './serialize';
+export { standalone } from './standalone';
+export type { State } from './state';
+export { type DType, dtypes, isFloat, type NDArray, type Tensor, type TensorData } from './tensor';
+export * from './tensor-convert';
+export * from './ops/index';

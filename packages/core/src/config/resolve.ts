@@ -1,5 +1,6 @@
 // From a plain config to a module: defaults, inheritance, checks, slots, all with a path.
 import type { AnyBlock } from '../block';
+import { checkMasks, type SequenceContext } from '../context';
 import { ConfigError, describe, nearest } from '../error';
 import { type AnyModule, isModule, module } from '../module';
 import { accepts, type Field, type SlotDefault } from './fields';
@@ -44,7 +45,15 @@ export function build(block: AnyBlock, config: unknown, place: Place): AnyModule
   const made = definition.create(Object.freeze(built) as never, place);
   // `create` may return a plain function (no parameters) or a module; either way the result is one module that carries kind, name and config.
   const about = { kind: definition.kind, blockName: definition.name, config: Object.freeze(json), ...(definition.rules && { rules: definition.rules }) };
-  return isModule(made) ? module(made.children, made.forward, about) : module({}, made, about);
+  const children = isModule(made) ? made.children : {};
+  const forward = isModule(made) ? made.forward : made;
+  const { masks } = definition;
+  if (!masks) return module(children, forward, about);
+  // The context is the last argument of every contract that has one.
+  return module(children, (...args: unknown[]) => {
+    checkMasks(definition.name, masks, args.at(-1) as SequenceContext);
+    return forward(...args);
+  }, about);
 }
 
 function valueOf(f: Field, name: string, given: Values, above: Values, label: string, place: Place): unknown {

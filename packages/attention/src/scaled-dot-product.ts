@@ -1,0 +1,37 @@
+// Softmax attention over all keys. Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
+import { and, attend, bool, causal as causalMask, defineBlock, num, type SequenceContext, type Value } from '@onnxformers/core';
+
+/**
+ * Softmax attention over all keys that the mask allows.
+ *
+ *     y = softmax(mask(softcap(scale · q kᵀ) + bias)) v
+ *
+ * Shapes   q [batch, heads, seq, head_dim] · k, v [batch, kv_heads, kv_seq, head_dim] → [batch, heads, seq, head_dim]
+ * Dtypes   float32, float16, bfloat16; softmax in float32
+ * Masks    all kinds
+ * Cost     time O(seq · kv_seq · dim), memory O(seq) fused, O(seq · kv_seq) decomposed
+ * Throws   ShapeError when q and k differ in head_dim
+ * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762 (head_dim is their d_k)
+ * Lowers   cuda: MultiHeadAttention, GroupQueryAttention or Attention · cpu: MultiHeadAttention, GroupQueryAttention · portable: primitives
+ * Example  const block = scaledDotProduct({ causal: true });
+ */
+export const scaledDotProduct = defineBlock({
+  kind: 'attention',
+  name: 'scaled_dot_product',
+  summary: 'Softmax attention over all keys that the mask allows.',
+  source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
+  masks: ['causal', 'window', 'lengths', 'keys', 'documents', 'tensor', 'not', 'or'],
+  fields: {
+    causal: bool({ doc: 'a query sees no key after it', default: false }),
+    scale: num({ doc: 'factor of the scores; default 1 / √head_dim', optional: true }),
+    softcap: num({ doc: 'scores are capped smoothly at this size; absent: not at all', min: 0, optional: true }),
+    dropout: num({ doc: 'probability of dropping a weight, in training', min: 0, max: 0.99, default: 0 }),
+  },
+  examples: [{}, { causal: true }, { scale: 0.3, softcap: 5 }],
+  create({ causal, scale, softcap, dropout }) {
+    return (q: Value, k: Value, v: Value, ctx: SequenceContext) => {
+      const mask = causal ? and(ctx.mask, causalMask) : ctx.mask;
+      return attend(q, k, v, { ...ctx, mask }, { ...(scale !== undefined && { scale }), ...(softcap !== undefined && { softcap }), ...(dropout && { dropout }) });
+    };
+  },
+});

@@ -1,0 +1,23 @@
+// Gaussian error linear unit, exact form. Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415
+import { defineBlock, gelu as geluOp, type Value } from '@onnxformers/core';
+
+/**
+ * Gaussian error linear unit, exact.
+ *
+ *     y = x / 2 · (1 + erf(x / √2))
+ *
+ * Shapes   x any → like x
+ * Dtypes   float32, float16, bfloat16
+ * Source   Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415
+ * Lowers   cuda, cpu, webgpu: Gelu, with a bias before it BiasGelu · portable: erf and 4 more
+ * Example  const f = gelu({});
+ */
+export const gelu = defineBlock({
+  kind: 'activation',
+  name: 'gelu',
+  summary: 'x Φ(x), the exact form with erf.',
+  source: 'Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415',
+  fields: {},
+  examples: [{}],
+  create: () => (x: Value) => geluOp(x),
+});
