@@ -1,0 +1,38 @@
+// What JSON.parse does not tell: a key that stands twice in one object.
+
+/** The first key that an object in a JSON text has twice; undefined when there is none. The text must be valid JSON. */
+export function duplicateKey(json: string): string | undefined {
+  const keysOfOpenObjects: Set<string>[] = [];
+  for (let at = 0; at < json.length; at++) {
+    const c = json[at];
+    if (c === '{') keysOfOpenObjects.push(new Set());
+    else if (c === '}') keysOfOpenObjects.pop();
+    else if (c === '"') {
+      const end = endOfString(json, at);
+      if (isKey(json, end)) {
+        const key: string = JSON.parse(json.slice(at, end));
+        const keys = keysOfOpenObjects.at(-1)!;
+        if (keys.has(key)) return key;
+        keys.add(key);
+      }
+      at = end - 1;
+    }
+  }
+  return undefined;
+}
+
+/** Where the string that begins at `start` is over. A quote after an odd number of backslashes belongs to it. */
+function endOfString(json: string, start: number): number {
+  for (let quote = start; ; ) {
+    quote = json.indexOf('"', quote + 1);
+    let first = quote;
+    while (json[first - 1] === '\\') first--;
+    if ((quote - first) % 2 === 0) return quote + 1;
+  }
+}
+
+function isKey(json: string, end: number): boolean {
+  let at = end;
+  while (json[at] === ' ' || json[at] === '\n' || json[at] === '\r' || json[at] === '\t') at++;
+  return json[at] === ':';
+}

@@ -1,0 +1,139 @@
+import { describe, expect, it } from 'vitest';
+import { WeightError } from '../error';
+import { tensor, toArray } from '../tensor-convert';
+import { lazyTensor } from './lazy';
+import { matchWeights, type WeightSource } from './load';
+import { nameMap } from './name-map';
+
+const counting = (...dims: number[]) =>
+  tensor(
+    'float32',
+    dims,
+    Array.from({ length: dims.reduce((a, b) => a * b, 1) }, (_, i) => i),
+  );
+const wanted = [
+  ['layers.0.mixer.q_proj.weight', { dims: [16, 16] }],
+  ['layers.0.mixer.q_proj.bias', { dims: [16] }],
+] as const;
+const given = (over: Record<string, ReturnType<typeof counting>> = {}): WeightSource =>
+  new Map(
+    Object.entries({
+      'layers.0.mixer.q_proj.weight': counting(16, 16),
+      'layers.0.mixer.q_proj.bias': counting(16),
+      ...over,
+    }),
+  );
+const without = (source: WeightSource, name: string) => new Map([...source].filter(([n]) => n !== name));
+
+function messageOf(run: () => unknown): string {
+  try {
+    run();
+  } catch (error) {
+    expect(error).toBeInstanceOf(WeightError);
+    return (error as Error).message;
+  }
+  throw new Error('nothing was thrown');
+}
+
+describe('matchWeights', () => {
+  it('finds every weight', async () => {
+    const { weights, report } = matchWeights(wanted, given());
+    expect(report).toEqual({ loaded: wanted.map(([path]) => path), missing: [], unknown: [], mismatched: [], cast: [] });
+    expect(await weights.get('layers.0.mixer.q_proj.bias')!.load()).toEqual(counting(16));
+    expect(weights.get('layers.0.mixer.q_proj.bias')!.loadSync!()).toEqual(counting(16));
+  });
+
+  it('names dims that do not fit', () => {
+    expect(messageOf(() => matchWeights(wanted, given({ 'layers.0.mixer.q_proj.weight': counting(16, 8) })))).toBe(
+      'weight "layers.0.mixer.q_proj.weight": does not fit; expected dims [16, 16], got [16, 8]',
+    );
+  });
+
+  it('names what is missing, and what was perhaps meant', () => {
+    expect(messageOf(() => matchWeights(wanted, without(given(), 'layers.0.mixer.q_proj.bias')))).toBe(
+      'weight "layers.0.mixer.q_proj.bias": missing; expected dims [16], got nothing. Give it, or load with partial: true',
+    );
+    const misspelt = without(given({ 'layers.0.mixer.q_prj.bias': counting(16) }), 'layers.0.mixer.q_proj.bias');
+    expect(messageOf(() => matchWeights(wanted, misspelt))).toBe(
+      'weight "layers.0.mixer.q_proj.bias": missing; expected dims [16], got nothing. Given and not used: "layers.0.mixer.q_prj.bias". ' +
+        'Also: weight "layers.0.mixer.q_prj.bias" unknown',
+    );
+  });
+
+  it('names what is unknown', () => {
+    expect(messageOf(() => matchWeights(wanted, given({ 'layers.0.mixer.q_proj.biases': counting(16) })))).toBe(
+      'weight "layers.0.mixer.q_proj.biases": unknown; the model has no weight of that name. Did you mean "layers.0.mixer.q_proj.bias"?',
+    );
+    expect(messageOf(() => matchWeights(wanted, given({ z: counting(1) })))).toContain(
+      'Leave it out, name it by a nameMap, or load with partial: true',
+    );
+  });
+
+  it('counts the faults it does not spell out', () => {
+    const many = Object.fromEntries(Array.from({ length: 11 }, (_, i) => [`stray.${i}`, counting(1)]));
+    expect(messageOf(() => matchWeights(wanted, given(many)))).toMatch(
+      /Also: weight "stray.1" unknown, weight "stray.2" unknown, weight "stray.3" unknown, 7 more$/,
+    );
+  });
+
+  it('takes what fits and reports the rest when asked to', () => {
+    const source = without(
+      given({ stray: counting(1), 'layers.0.mixer.q_proj.weight': counting(7) }),
+      'layers.0.mixer.q_proj.bias',
+    );
+    const { weights, report } = matchWeights(wanted, source, { partial: true });
+    expect([...weights.keys()]).toEqual([]);
+    expect(report).toEqual({
+      loaded: [],
+      missing: ['layers.0.mixer.q_proj.bias'],
+      unknown: ['stray'],
+      mismatched: ['layers.0.mixer.q_proj.weight'],
+      cast: [],
+    });
+  });
+
+  it('casts floats when loaded and says so, and refuses to make floats of integers', async () => {
+    const { weights, report } = matchWeights(
+      [['a', { dims: [2], dtype: 'float16' }]],
+      new Map([['a', tensor('float32', [2], [1, 0.1])]]),
+    );
+    expect(report.cast).toEqual([{ path: 'a', from: 'float32', to: 'float16' }]);
+    expect(weights.get('a')).toMatchObject({ dtype: 'float16', byteLength: 4 });
+    expect(await weights.get('a')!.load()).toEqual(tensor('float16', [2], [1, 0.1]));
+    expect(weights.get('a')!.loadSync!().dtype).toBe('float16');
+    expect(
+      messageOf(() => matchWeights([['a', { dims: [2], dtype: 'float32' }]], new Map([['a', tensor('int8', [2], [1, 2])]]))),
+    ).toBe('weight "a": does not fit; expected float32, got int8');
+  });
+
+  it('reads foreign names through a map, and leaves alone what the map does not know', () => {
+    const map = nameMap([['h.{i}.attn.{x}', 'layers.{i}.mixer.{x}']]);
+    const source = new Map([
+      ['h.0.attn.q_proj.weight', counting(16, 16)],
+      ['layers.0.mixer.q_proj.bias', counting(16)],
+    ]);
+    expect(matchWeights(wanted, source, { nameMap: map }).report.loaded).toHaveLength(2);
+    expect(messageOf(() => matchWeights(wanted, new Map([...source, ...given()]), { nameMap: map }))).toBe(
+      'weight "layers.0.mixer.q_proj.weight": given twice; expected one of them, got "h.0.attn.q_proj.weight" and "layers.0.mixer.q_proj.weight"',
+    );
+  });
+
+  it('accepts a tied weight under any of its names, and its own name before the others', async () => {
+    const aliases = new Map([['head.weight', 'embed.weight']]);
+    const want = [['embed.weight', { dims: [3] }]] as const;
+    const [first, second] = [tensor('float32', [3], [1, 2, 3]), tensor('float32', [3], [4, 5, 6])];
+    const load = async (source: WeightSource) =>
+      toArray(await matchWeights(want, source, { aliases }).weights.get('embed.weight')!.load()).data;
+    expect([...(await load(new Map([['head.weight', second]])))]).toEqual([4, 5, 6]);
+    expect([...(await load(new Map(Object.entries({ 'head.weight': second, 'embed.weight': first }))))]).toEqual([1, 2, 3]);
+    expect([...(await load(new Map([['embed.weight', lazyTensor(first)]])))]).toEqual([1, 2, 3]);
+  });
+
+  it('takes weights that a function makes, and checks them when they are made', async () => {
+    const want = [['a', { dims: [2], dtype: 'float16' }]] as const;
+    const made = matchWeights(want, new Map([['a', async () => tensor('float32', [2], [3, 4])]])).weights.get('a')!;
+    expect(await made.load()).toEqual(tensor('float16', [2], [3, 4]));
+    const wrong = matchWeights(want, new Map([['a', () => tensor('float32', [3], [3, 4, 5])]])).weights.get('a')!;
+    await expect(wrong.load()).rejects.toThrow('weight "a": does not fit; expected dims [2], got [3]');
+  });
+});

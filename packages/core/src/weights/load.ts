@@ -1,0 +1,161 @@
+// Matches the weights a model wants with those that are given.
+import { type Fault, nearest, WeightError } from '../error';
+import { bytesOf, countOf, type DType, isFloat, type Tensor } from '../tensor';
+import { castTensor } from '../tensor-convert';
+import { castLazy, isLazy, type LazyTensor, lazyTensor } from './lazy';
+import type { NameMap } from './name-map';
+
+type Weight = Tensor | LazyTensor | (() => Tensor | Promise<Tensor>);
+/** Weights by name: in memory, lazy, or made by a function when they are needed. */
+export type WeightSource = ReadonlyMap<string, Weight>;
+
+/** What a model wants of one weight. */
+export interface ExpectedWeight {
+  readonly dims: readonly number[];
+  /** Floats of another dtype are cast when loaded; left out: whatever is given. */
+  readonly dtype?: DType;
+}
+
+/** How {@link matchWeights} deals with what does not fit. */
+export interface MatchOptions {
+  /** Take what fits and report the rest. */
+  readonly partial?: boolean;
+  /** Names of the given weights, where they are another project's; names it does not know are taken as they are. */
+  readonly nameMap?: NameMap;
+  /** Further names of tied weights: alias → the path of the weight itself, which wins when both are given. */
+  readonly aliases?: ReadonlyMap<string, string>;
+}
+
+/** What became of weights, each by the name in the model, `unknown` by the name it was given under. */
+export interface MatchReport {
+  readonly loaded: readonly string[];
+  /** Wanted, not given. */
+  readonly missing: readonly string[];
+  /** Given, not wanted. */
+  readonly unknown: readonly string[];
+  /** Given with dims or a dtype that cannot serve. */
+  readonly mismatched: readonly string[];
+  /** Given as another float type, cast when loaded. */
+  readonly cast: readonly { readonly path: string; readonly from: DType; readonly to: DType }[];
+}
+
+/** The weights of a model, checked. */
+export interface MatchedWeights {
+  readonly weights: Map<string, LazyTensor>;
+  readonly report: MatchReport;
+}
+
+// How many faults an error spells out.
+const most = 4;
+
+/**
+ * Finds the weight for each path that a model wants. Nothing is read.
+ *
+ * @throws WeightError for a weight that is missing, unknown, given twice, or of the wrong dims or dtype; with `partial` these are left out and
+ *   stand in the report, except a weight given twice
+ */
+export function matchWeights(
+  expected: Iterable<readonly [path: string, wanted: ExpectedWeight]>,
+  source: WeightSource,
+  o: MatchOptions = {},
+): MatchedWeights {
+  const wanted = new Map(expected);
+  const { found, unknown } = assign(wanted, source, o);
+  const weights = new Map<string, LazyTensor>();
+  const missing: string[] = [];
+  const mismatched: string[] = [];
+  const cast: { path: string; from: DType; to: DType }[] = [];
+  const faults: Fault[] = [];
+  for (const [path, want] of wanted) {
+    const given = found.get(path);
+    if (!given) {
+      missing.push(path);
+      continue;
+    }
+    const wrong = typeof given === 'function' ? undefined : faultOf(path, want, given);
+    if (wrong) {
+      mismatched.push(path);
+      faults.push(wrong);
+      continue;
+    }
+    const weight = asLazy(path, want, given);
+    if (want.dtype && weight.dtype !== want.dtype) cast.push({ path, from: weight.dtype, to: want.dtype });
+    weights.set(path, castLazy(weight, want.dtype ?? weight.dtype));
+  }
+  if (!o.partial) {
+    faults.push(...missing.slice(0, most).map((path) => missingFault(path, wanted.get(path)!, unknown)));
+    faults.push(...unknown.slice(0, most).map((name) => unknownFault(name, missing.length ? missing : wanted.keys())));
+    raise(faults, mismatched.length + missing.length + unknown.length);
+  }
+  return { weights, report: { loaded: [...weights.keys()], missing, unknown, mismatched, cast } };
+}
+
+function assign(wanted: ReadonlyMap<string, ExpectedWeight>, source: WeightSource, o: MatchOptions) {
+  const found = new Map<string, Weight>();
+  const spare = new Map<string, Weight>();
+  const names = new Map<string, string>();
+  const unknown: string[] = [];
+  for (const [name, weight] of source) {
+    const ours = o.nameMap?.toOurs(name) ?? name;
+    const tied = o.aliases?.get(ours);
+    if (wanted.has(ours)) {
+      const other = names.get(ours);
+      if (other !== undefined) {
+        throw new WeightError({
+          path: `weight "${ours}"`,
+          problem: 'given twice',
+          expected: 'one of them',
+          got: `"${other}" and "${name}"`,
+        });
+      }
+      names.set(ours, name);
+      found.set(ours, weight);
+    } else if (tied !== undefined && wanted.has(tied)) {
+      if (!spare.has(tied)) spare.set(tied, weight);
+    } else unknown.push(name);
+  }
+  for (const [path, weight] of spare) if (!found.has(path)) found.set(path, weight);
+  return { found, unknown };
+}
+
+const shape = (dims: readonly number[]): string => `[${dims.join(', ')}]`;
+
+function faultOf(path: string, want: ExpectedWeight, given: Tensor | LazyTensor): Fault | undefined {
+  const fault = (expected: string, got: string): Fault => ({ path: `weight "${path}"`, problem: 'does not fit', expected, got });
+  if (`${given.dims}` !== `${want.dims}`) return fault(`dims ${shape(want.dims)}`, shape(given.dims));
+  if (want.dtype === undefined || given.dtype === want.dtype || (isFloat(given.dtype) && isFloat(want.dtype))) return undefined;
+  return fault(want.dtype, given.dtype);
+}
+
+function asLazy(path: string, want: ExpectedWeight, weight: Weight): LazyTensor {
+  if (typeof weight !== 'function') return isLazy(weight) ? weight : lazyTensor(weight);
+  const { dims, dtype = 'float32' } = want;
+  const load = async () => {
+    const made = await weight();
+    const wrong = faultOf(path, want, made);
+    if (wrong) throw new WeightError(wrong);
+    return castTensor(made, dtype);
+  };
+  return { dtype, dims, byteLength: bytesOf(dtype, countOf(dims)), load };
+}
+
+function missingFault(path: string, want: ExpectedWeight, unknown: readonly string[]): Fault {
+  const near = nearest(path, unknown);
+  const hint = near ? `Given and not used: "${near}"` : 'Give it, or load with partial: true';
+  return { path: `weight "${path}"`, problem: 'missing', expected: `dims ${shape(want.dims)}`, got: 'nothing', hint };
+}
+
+function unknownFault(name: string, candidates: Iterable<string>): Fault {
+  const near = nearest(name, candidates);
+  const hint = near ? `Did you mean "${near}"?` : 'Leave it out, name it by a nameMap, or load with partial: true';
+  return { path: `weight "${name}"`, problem: 'unknown; the model has no weight of that name', hint };
+}
+
+function raise(faults: readonly Fault[], total: number): void {
+  const [fault, ...others] = faults;
+  if (!fault) return;
+  const named = others.slice(0, most - 1).map(({ path, problem }) => `${path} ${problem.split(';')[0]}`);
+  const rest = total - 1 - named.length;
+  const also = [...named, ...(rest > 0 ? [`${rest} more`] : [])].join(', ');
+  throw new WeightError({ ...fault, ...(also && { hint: `${fault.hint ? `${fault.hint}. ` : ''}Also: ${also}` }) });
+}

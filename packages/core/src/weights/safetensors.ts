@@ -1,0 +1,300 @@
+// The safetensors format: eight bytes of header length, a JSON header, then the bytes of all tensors without gaps.
+import { describe, FileError, WeightError } from '../error';
+import { bytesOf, countOf, type DType, type Tensor } from '../tensor';
+import { bytesOfTensor, tensorFromBytes } from '../tensor-convert';
+import { duplicateKey } from './json-keys';
+import { isLazy, type LazyTensor } from './lazy';
+
+export type { LazyTensor } from './lazy';
+
+/** Bytes that can be read piece by piece: a file, a blob, ranges of a URL. */
+export interface ByteSource {
+  /** For errors. */
+  readonly name?: string;
+  /** In bytes. */
+  readonly size: number;
+  /** Reads `length` bytes at `offset`; both are within the size. */
+  read(offset: number, length: number): Promise<Uint8Array>;
+}
+
+/** One tensor of a safetensors header. */
+export interface SafetensorsEntry {
+  readonly dtype: DType;
+  readonly dims: readonly number[];
+  /** Where its bytes begin and end in the file. */
+  readonly start: number;
+  readonly end: number;
+}
+
+/** A checked safetensors header. */
+export interface SafetensorsHeader {
+  readonly entries: ReadonlyMap<string, SafetensorsEntry>;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** The format's names of our dtypes. */
+const nameOf: Readonly<Partial<Record<DType, string>>> = {
+  float64: 'F64',
+  float32: 'F32',
+  float16: 'F16',
+  bfloat16: 'BF16',
+  int64: 'I64',
+  int32: 'I32',
+  int16: 'I16',
+  int8: 'I8',
+  uint64: 'U64',
+  uint32: 'U32',
+  uint16: 'U16',
+  uint8: 'U8',
+  bool: 'BOOL',
+};
+const dtypeOf: ReadonlyMap<unknown, DType> = new Map(Object.entries(nameOf).map(([dtype, name]) => [name, dtype as DType]));
+
+/** Longest header read, as in the format's own library. */
+const longestHeader = 100_000_000;
+const metadataKey = '__metadata__';
+
+function notSafetensors(path: string, problem: string, expected?: string, got?: string, hint?: string): never {
+  throw new FileError({ path, problem, ...(expected && { expected }), ...(got && { got }), ...(hint && { hint }) });
+}
+
+/** Length of the JSON header, from the first eight bytes of a file of `size` bytes. */
+function headerLength(first: Uint8Array, size: number, path: string): number {
+  if (first.length < 8) notSafetensors(path, 'too short for a safetensors file', 'at least 8 bytes', `${size}`);
+  const length = new DataView(first.buffer, first.byteOffset, 8).getBigUint64(0, true);
+  if (length > BigInt(longestHeader)) {
+    const hint = 'It is damaged, or no safetensors file';
+    notSafetensors(path, 'the header is said to be too long', `at most ${longestHeader} bytes`, `${length}`, hint);
+  }
+  if (Number(length) > size - 8) {
+    notSafetensors(
+      path,
+      'the file ends within its header',
+      `a header of ${length} bytes`,
+      `${size - 8}`,
+      'It may be cut off; fetch it again',
+    );
+  }
+  return Number(length);
+}
+
+const isObject = (x: unknown): x is Record<string, unknown> => typeof x === 'object' && x !== null && !Array.isArray(x);
+const isSize = (x: unknown): x is number => Number.isSafeInteger(x) && (x as number) >= 0;
+
+function parseJson(bytes: Uint8Array, path: string): Record<string, unknown> {
+  let header: unknown;
+  let text: string;
+  if (bytes[0] !== 0x7b) notSafetensors(path, 'the header is no JSON object', 'a header that begins with {');
+  try {
+    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+    header = JSON.parse(text);
+  } catch (cause) {
+    throw new FileError({ path, problem: 'the header is no JSON', got: (cause as Error).message }, { cause });
+  }
+  const twice = duplicateKey(text);
+  if (twice !== undefined) notSafetensors(path, `the header names ${describe(twice)} twice`);
+  return header as Record<string, unknown>;
+}
+
+function parseEntry(info: unknown, path: string, dataStart: number, size: number): SafetensorsEntry {
+  const fail = (problem: string, expected: string, got: string): never => {
+    throw new WeightError({ path, problem, expected, got });
+  };
+  if (!isObject(info)) return fail('no tensor', 'an object with dtype, shape and data_offsets', describe(info));
+  const { dtype: name, shape, data_offsets: offsets } = info;
+  const dtype = dtypeOf.get(name) ?? fail('a dtype that is not supported', [...dtypeOf.keys()].join(', '), describe(name));
+  if (!Array.isArray(shape) || !shape.every(isSize))
+    return fail('the shape', 'a list of integers from 0 to 2^53 - 1', describe(shape));
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize)) {
+    return fail('the data offsets', 'two integers from 0 to 2^53 - 1', describe(offsets));
+  }
+  const [start, end] = offsets as [number, number];
+  const room = size - dataStart;
+  if (start > end || end > room) return fail('the data offsets', `a range within ${room} bytes of data`, `${start} to ${end}`);
+  const bytes = bytesOf(dtype, countOf(shape));
+  if (bytes !== end - start)
+    return fail('the dims do not fit the bytes', `${bytes} bytes for ${name}[${shape.join(', ')}]`, `${end - start}`);
+  return { dtype, dims: shape.map((d) => d + 0), start: dataStart + start, end: dataStart + end };
+}
+
+/** Every byte of the data belongs to exactly one tensor, or two readers could see two files in one. */
+function checkLayout(entries: ReadonlyMap<string, SafetensorsEntry>, dataStart: number, size: number, path: string): void {
+  const sorted = [...entries].sort(([, a], [, b]) => a.start - b.start || a.end - b.end);
+  let at = dataStart;
+  let before = 'the start of the data';
+  for (const [name, { start, end }] of sorted) {
+    const place = `${path}: tensor ${describe(name)}`;
+    if (start < at) notSafetensors(place, `overlaps ${before}`, `a start at ${at - dataStart} or later`, `${start - dataStart}`);
+    if (start > at)
+      notSafetensors(place, `leaves a hole after ${before}`, `a start at ${at - dataStart}`, `${start - dataStart}`);
+    at = end;
+    before = `tensor ${describe(name)}`;
+  }
+  if (at !== size)
+    notSafetensors(path, 'bytes after the last tensor', `${at} bytes`, `${size}`, 'It is damaged, or not what its header says');
+}
+
+function parseHeader(json: Uint8Array, size: number, path: string): SafetensorsHeader {
+  const { [metadataKey]: metadata = {}, ...infos } = parseJson(json, path);
+  if (!isObject(metadata) || Object.values(metadata).some((x) => typeof x !== 'string')) {
+    notSafetensors(path, `the header's ${metadataKey}`, 'an object of strings', describe(metadata));
+  }
+  const dataStart = 8 + json.length;
+  const entries = new Map<string, SafetensorsEntry>();
+  for (const [name, info] of Object.entries(infos)) {
+    entries.set(name, parseEntry(info, `${path}: tensor ${describe(name)}`, dataStart, size));
+  }
+  checkLayout(entries, dataStart, size, path);
+  return { entries, metadata: metadata as Record<string, string> };
+}
+
+/**
+ * Reads and checks the header of a safetensors file in memory.
+ *
+ * @throws FileError for what is no safetensors file, or one whose header contradicts itself or its size
+ * @throws WeightError for a tensor of an unknown dtype, or whose dims do not fit its bytes
+ */
+export function readHeader(bytes: Uint8Array, path = 'safetensors'): SafetensorsHeader {
+  const length = headerLength(bytes.subarray(0, 8), bytes.length, path);
+  return parseHeader(bytes.subarray(8, 8 + length), bytes.length, path);
+}
+
+/**
+ * The tensors of a safetensors file in memory, as views into it where they are aligned.
+ *
+ * @throws FileError, WeightError as {@link readHeader}
+ */
+export function parseSafetensors(bytes: Uint8Array, path = 'safetensors'): Map<string, LazyTensor> {
+  const tensors = new Map<string, LazyTensor>();
+  for (const [name, { dtype, dims, start, end }] of readHeader(bytes, path).entries) {
+    const loadSync = () => tensorFromBytes(dtype, dims, bytes.subarray(start, end));
+    tensors.set(name, { dtype, dims, byteLength: end - start, load: async () => loadSync(), loadSync });
+  }
+  return tensors;
+}
+
+async function readExactly(source: ByteSource, offset: number, length: number, path: string): Promise<Uint8Array> {
+  const bytes = length === 0 ? new Uint8Array() : await source.read(offset, length);
+  if (bytes.length !== length) {
+    notSafetensors(
+      path,
+      `the source ended while bytes ${offset} to ${offset + length} were read`,
+      `${length} bytes`,
+      `${bytes.length}`,
+    );
+  }
+  return bytes;
+}
+
+/**
+ * The tensors of a safetensors file that stays where it is: the header is read now, each tensor when it is loaded.
+ *
+ * @throws FileError, WeightError as {@link readHeader}
+ */
+export async function openSafetensors(source: ByteSource): Promise<Map<string, LazyTensor>> {
+  const path = source.name ?? 'safetensors';
+  const { size } = source;
+  const length = headerLength(await readExactly(source, 0, Math.min(8, size), path), size, path);
+  const { entries } = parseHeader(await readExactly(source, 8, length, path), size, path);
+  const tensors = new Map<string, LazyTensor>();
+  for (const [name, { dtype, dims, start, end }] of entries) {
+    const place = `${path}: tensor ${describe(name)}`;
+    const load = async () => tensorFromBytes(dtype, dims, await readExactly(source, start, end - start, place));
+    tensors.set(name, { dtype, dims, byteLength: end - start, load });
+  }
+  return tensors;
+}
+
+/** What {@link writeSafetensors} writes. */
+export type WritableTensors = Iterable<readonly [name: string, tensor: Tensor | LazyTensor]>;
+
+// By name in code units, the same order in every locale.
+const byName = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+const object = (entries: readonly (readonly [string, unknown])[]): string =>
+  `{${entries.map(([key, value]) => `${JSON.stringify(key)}:${typeof value === 'string' ? value : JSON.stringify(value)}`).join(',')}}`;
+
+/** The tensors in the order of their bytes: wide elements first, so that each is aligned without gaps, then by name. */
+function layOut(tensors: WritableTensors): readonly (readonly [string, Tensor | LazyTensor])[] {
+  const list = [...tensors];
+  const seen = new Set<string>();
+  for (const [name, { dtype }] of list) {
+    const fail = (problem: string, expected?: string, got?: string): never => {
+      throw new WeightError({ path: `tensor ${describe(name)}`, problem, ...(expected && { expected }), ...(got && { got }) });
+    };
+    if (!nameOf[dtype]) fail('a dtype that safetensors does not have', Object.keys(nameOf).join(', '), dtype);
+    if (seen.has(name)) fail('given twice');
+    if (name === metadataKey) fail('a name that the format keeps for itself');
+    seen.add(name);
+  }
+  return list.sort(([a, { dtype: x }], [b, { dtype: y }]) => bytesOf(y, 1) - bytesOf(x, 1) || byName(a, b));
+}
+
+function headerOf(layout: ReturnType<typeof layOut>, metadata: Readonly<Record<string, string>>): Uint8Array {
+  let at = 0;
+  const infos = layout.map(([name, { dtype, dims }]) => {
+    const start = at;
+    at += bytesOf(dtype, countOf(dims));
+    return [name, { dtype: nameOf[dtype], shape: dims, data_offsets: [start, at] }] as const;
+  });
+  const pairs = Object.entries(metadata).sort(([a], [b]) => byName(a, b));
+  const about = pairs.map(([key, value]) => [key, JSON.stringify(value)] as const);
+  const sorted = infos.sort(([a], [b]) => byName(a, b));
+  const json = object([...(about.length ? [[metadataKey, object(about)] as const] : []), ...sorted]);
+  const text = new TextEncoder().encode(json);
+  const padded = Math.ceil(text.length / 8) * 8;
+  const header = new Uint8Array(8 + padded).fill(0x20);
+  new DataView(header.buffer).setBigUint64(0, BigInt(padded), true);
+  header.set(text, 8);
+  return header;
+}
+
+/**
+ * Writes tensors in the safetensors format, as chunks: the header, then each tensor's bytes; lazy ones are loaded one at a time. The same tensors
+ * and metadata give the same bytes, in whatever order they come. The data begin at a multiple of 8 bytes, every tensor at one of its element size.
+ *
+ * @throws WeightError for a dtype that the format does not have, a name given twice, or a lazy tensor that is not what it said
+ */
+export async function* writeSafetensors(
+  tensors: WritableTensors,
+  metadata: Readonly<Record<string, string>> = {},
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const layout = layOut(tensors);
+  yield headerOf(layout, metadata);
+  for (const [name, t] of layout) yield checkedBytes(name, t, isLazy(t) ? await t.load() : t);
+}
+
+/**
+ * Tensors in memory as one safetensors file; see {@link writeSafetensors}.
+ *
+ * @throws WeightError as {@link writeSafetensors}
+ */
+export function encodeSafetensors(
+  tensors: Iterable<readonly [name: string, tensor: Tensor]>,
+  metadata: Readonly<Record<string, string>> = {},
+): Uint8Array {
+  const layout = layOut(tensors);
+  const chunks = [headerOf(layout, metadata), ...layout.map(([name, t]) => checkedBytes(name, t, t as Tensor))];
+  const file = new Uint8Array(chunks.reduce((n, c) => n + c.length, 0));
+  let at = 0;
+  for (const c of chunks) {
+    file.set(c, at);
+    at += c.length;
+  }
+  return file;
+}
+
+function checkedBytes(name: string, promised: Tensor | LazyTensor, t: Tensor): Uint8Array {
+  const bytes = bytesOfTensor(t);
+  const text = ({ dtype, dims }: Tensor | LazyTensor) => `${dtype}[${dims.join(', ')}]`;
+  if (text(t) !== text(promised) || bytes.length !== bytesOf(promised.dtype, countOf(promised.dims))) {
+    const got = `${bytes.length} bytes of ${text(t)}`;
+    throw new WeightError({
+      path: `tensor ${describe(name)}`,
+      problem: 'it is not what was announced',
+      expected: text(promised),
+      got,
+    });
+  }
+  return bytes;
+}
