@@ -27,7 +27,7 @@ async function blockEntries(folder: string): Promise<Entries> {
   const load = async (file: string): Promise<Record<string, unknown>> => import(pathToFileURL(file).href);
   const { blocks = [] } = (await load(join(folder, 'src/index.ts'))) as { blocks?: readonly unknown[] };
   const entries: Record<string, string> = {};
-  const candidates = sourceFiles(join(folder, 'src')).filter((file) => !/(\.test|\bindex)\.ts$/.test(file));
+  const candidates = sourceFiles(join(folder, 'src')).filter((file) => !/(\.test|\.test-helper|\bindex)\.ts$/.test(file));
   for (const file of candidates) {
     if (!Object.values(await load(file)).some((value) => blocks.includes(value))) continue;
     const subpath = `./${basename(file, '.ts')}`;
