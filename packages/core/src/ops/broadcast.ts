@@ -1,0 +1,60 @@
+// Broadcasting: operands of different dims aligned at their last axes, a size of 1 stretched.
+import type { Dim } from '../dim';
+import { mismatch, type Value } from '../graph';
+import type { NDArray } from '../tensor';
+import { reduceSum } from './reduce';
+import { offsetsOf, rowMajorStrides } from './strides';
+
+/**
+ * The dims that all of these broadcast to. The number 1 stretches; two different names are different sizes.
+ * @throws ShapeError when two sizes of an axis differ and neither is 1
+ */
+export function broadcastDims(...all: readonly (readonly Dim[])[]): Dim[] {
+  const rank = Math.max(0, ...all.map((dims) => dims.length));
+  return Array.from({ length: rank }, (_, i) => {
+    const sizes = all.map((dims) => dims[i - rank + dims.length] ?? 1).filter((d) => d !== 1);
+    const other = sizes.find((d) => d !== sizes[0]);
+    if (other === undefined) return sizes[0] ?? 1;
+    throw mismatch(
+      `${sizes[0]} and ${other} cannot be broadcast together`,
+      `equal sizes or 1 on axis ${i - rank}`,
+      all.map(show).join(' and '),
+    );
+  });
+}
+
+const show = (dims: readonly Dim[]): string => `[${dims.join(', ')}]`;
+
+/** True when broadcasting all operands changes none of these dims. */
+export function keepsDims(dims: readonly Dim[], ...others: readonly (readonly Dim[])[]): boolean {
+  const all = broadcastDims(dims, ...others);
+  return all.length === dims.length && all.every((d, i) => d === dims[i]);
+}
+
+/** For every element of an array of dims `to`, in order, where its element lies in an array of dims `from`. */
+export function broadcastOffsets(from: readonly number[], to: readonly number[]): Int32Array {
+  const strides = rowMajorStrides(from);
+  const added = to.length - from.length;
+  return offsetsOf(
+    to,
+    to.map((_, i) => (i < added || from[i - added] === 1 ? 0 : strides[i - added]!)),
+  );
+}
+
+/** The array stretched to dims; itself when it has them. */
+export function broadcastTo(x: NDArray, dims: readonly number[]): NDArray {
+  if (x.dims.length === dims.length && x.dims.every((d, i) => d === dims[i])) return x;
+  const offsets = broadcastOffsets(x.dims, dims);
+  const data = new Float64Array(offsets.length);
+  for (let i = 0; i < data.length; i++) data[i] = x.data[offsets[i]!]!;
+  return { dtype: x.dtype, dims, data };
+}
+
+/** The gradient of an operand of these dims that was broadcast: summed over the axes that were added or stretched. */
+export function unbroadcast(grad: Value, dims: readonly Dim[]): Value {
+  const added = grad.rank - dims.length;
+  const leading = Array.from({ length: added }, (_, i) => i);
+  const whole = added ? reduceSum(grad, leading, { keepDims: false }) : grad;
+  const stretched = dims.flatMap((d, i) => (d === 1 && whole.dims[i] !== 1 ? [i] : []));
+  return stretched.length ? reduceSum(whole, stretched) : whole;
+}

@@ -1,0 +1,100 @@
+// Comparisons, logic on bools, and the choice between two values.
+import { apply, madeBy, mismatch, type Operand, type Value } from '../graph';
+import { defineOp, type Op, type TensorType } from '../op';
+import { type Accepts, accept, acceptAlike, constantOf } from './accept';
+import { broadcastDims, broadcastTo, keepsDims, unbroadcast } from './broadcast';
+import { mapBroadcast } from './elementwise';
+
+/* @__NO_SIDE_EFFECTS__ */
+function predicate(key: string, since: number, accepts: Accepts, f: (a: number, b: number) => boolean): Op {
+  return defineOp({
+    key,
+    since,
+    attributes: {},
+    infer(operands) {
+      const [a, b] = acceptAlike(operands, accepts) as [TensorType, TensorType | undefined];
+      if (!b) throw mismatch('an operand is missing', 'two operands', '1');
+      return [{ dtype: 'bool', dims: broadcastDims(a.dims, b.dims) }];
+    },
+    evaluate: ([a, b]) => [mapBroadcast([a!, b!], 'bool', (x, y) => (f(x, y) ? 1 : 0))],
+    vjp: 'nonDifferentiable',
+  });
+}
+const two = (op: Op, a: Operand, b: Operand): Value => apply(op, [a, b], {})[0]!;
+
+export const Equal = predicate('Equal', 13, 'any', (a, b) => a === b);
+/** Where a = b, broadcast → bool. Dtypes: any, both the same. NaN equals nothing. */
+export const equal = (a: Operand, b: Operand): Value => two(Equal, a, b);
+
+export const Less = predicate('Less', 13, 'number', (a, b) => a < b);
+/** Where a < b, broadcast → bool. Dtypes: numbers, both the same. */
+export const less = (a: Operand, b: Operand): Value => two(Less, a, b);
+
+export const LessOrEqual = predicate('LessOrEqual', 16, 'number', (a, b) => a <= b);
+/** Where a ≤ b, broadcast → bool. Dtypes: numbers, both the same. */
+export const lessOrEqual = (a: Operand, b: Operand): Value => two(LessOrEqual, a, b);
+
+export const Greater = predicate('Greater', 13, 'number', (a, b) => a > b);
+/** Where a > b, broadcast → bool. Dtypes: numbers, both the same. */
+export const greater = (a: Operand, b: Operand): Value => two(Greater, a, b);
+
+export const GreaterOrEqual = predicate('GreaterOrEqual', 16, 'number', (a, b) => a >= b);
+/** Where a ≥ b, broadcast → bool. Dtypes: numbers, both the same. */
+export const greaterOrEqual = (a: Operand, b: Operand): Value => two(GreaterOrEqual, a, b);
+
+export const And = predicate('And', 7, 'bool', (a, b) => a !== 0 && b !== 0);
+/** Where both hold, broadcast. Dtypes: bool. */
+export const logicalAnd = (a: Operand, b: Operand): Value => two(And, a, b);
+
+export const Or = predicate('Or', 7, 'bool', (a, b) => a !== 0 || b !== 0);
+/** Where at least one holds, broadcast. Dtypes: bool. */
+export const logicalOr = (a: Operand, b: Operand): Value => two(Or, a, b);
+
+export const Xor = predicate('Xor', 7, 'bool', (a, b) => a !== b);
+/** Where exactly one holds, broadcast. Dtypes: bool. */
+export const logicalXor = (a: Operand, b: Operand): Value => two(Xor, a, b);
+
+export const Not: Op = defineOp({
+  key: 'Not',
+  since: 1,
+  attributes: {},
+  infer: ([x]) => [accept(x, 'bool')],
+  simplify: ([x]) => madeBy(x, Not)?.operands[0],
+  evaluate: ([x]) => [{ ...x!, data: x!.data.map((v) => (v ? 0 : 1)) }],
+  vjp: 'nonDifferentiable',
+});
+/** Where x does not hold. Dtypes: bool. */
+export const logicalNot = (x: Operand): Value => apply(Not, [x], {})[0]!;
+
+export const Where = defineOp({
+  key: 'Where',
+  since: 16,
+  attributes: {},
+  infer([condition, yes, no]) {
+    accept(condition, 'bool', 'the condition');
+    const [a, b] = acceptAlike([yes, no], 'any') as [TensorType, TensorType];
+    return [{ dtype: a.dtype, dims: broadcastDims(condition!.dims, a.dims, b.dims) }];
+  },
+  simplify([condition, yes, no]) {
+    const known = constantOf(condition);
+    if (known === undefined || !yes || !no || yes.dtype !== no.dtype) return undefined;
+    const [chosen, other] = known ? [yes, no] : [no, yes];
+    return keepsDims(chosen.dims, condition!.dims, other.dims) ? chosen : undefined;
+  },
+  evaluate([condition, yes, no]) {
+    const dims = broadcastDims(condition!.dims, yes!.dims, no!.dims) as number[];
+    const [a, b] = [broadcastTo(yes!, dims).data, broadcastTo(no!, dims).data];
+    return [{ dtype: yes!.dtype, dims, data: broadcastTo(condition!, dims).data.map((c, i) => (c ? a[i]! : b[i]!)) }];
+  },
+  vjp({ operands: [condition, yes, no] }, [g]) {
+    if (!g) return [];
+    return [undefined, unbroadcast(where(condition, g, 0), yes!.dims), unbroadcast(where(condition, 0, g), no!.dims)];
+  },
+});
+/**
+ * `yes` where the condition holds, else `no`; all three broadcast.
+ *
+ * Dtypes   condition bool; yes, no any, both the same
+ * @throws ShapeError when the dims do not broadcast or the dtypes differ
+ */
+export const where = (condition: Operand, yes: Operand, no: Operand): Value => apply(Where, [condition, yes, no], {})[0]!;

@@ -1,0 +1,42 @@
+// Helpers for ops that ONNX writes with attributes as inputs.
+import type { Node, Value } from '../graph';
+import { type AttributeKind, type Attrs, domainOf, type EncodedNode } from '../op';
+import type { DType, Tensor } from '../tensor';
+import { tensor } from '../tensor-convert';
+
+/** The numbers by which the format knows the dtypes, for attributes such as the `to` of Cast. */
+export const elementTypes: Readonly<Record<DType, number>> = {
+  float32: 1,
+  uint8: 2,
+  int8: 3,
+  uint16: 4,
+  int16: 5,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+  float16: 10,
+  float64: 11,
+  uint32: 12,
+  uint64: 13,
+  bfloat16: 16,
+  uint4: 21,
+  int4: 22,
+};
+
+/** A list of int64, as ONNX wants axes, starts and shapes. */
+export const int64s = (values: readonly number[]): Tensor => tensor('int64', [values.length], values);
+
+/** The node with other operands, its attributes as they are except those left out. */
+export function encoded<A extends Attrs>(
+  { op, attrs }: Node<A>,
+  operands: readonly (Value | Tensor | undefined)[],
+  leftOut: readonly (keyof A & string)[] = [],
+): EncodedNode {
+  const [domain, opType] = domainOf(op.key);
+  const attributes: Record<string, EncodedNode['attributes'][string]> = {};
+  for (const [name, kind] of Object.entries(op.attributes) as [string, AttributeKind][]) {
+    if (kind === 'data' || leftOut.includes(name) || attrs[name] === undefined) continue;
+    attributes[name] = { kind, value: attrs[name] };
+  }
+  return { opType, domain, operands, attributes };
+}

@@ -1,0 +1,208 @@
+// Sums, means, extremes and the like over axes.
+import { type Dim, mulDims } from '../dim';
+import { apply, type Operand, type Value } from '../graph';
+import { defineOp, type Op } from '../op';
+import type { NDArray } from '../tensor';
+import { type Accepts, accept, fitting, rankOf } from './accept';
+import { cast } from './cast';
+import { equal, where } from './comparison';
+import { div, exp, isInf, mul, sub } from './elementwise';
+import { encoded, int64s } from './encode';
+import { expand } from './expand';
+import { unsqueeze } from './reshape';
+import { size } from './shape';
+import { axesOf, offsetsAcross, offsetsAlong } from './strides';
+
+/** `keepDims`: whether the reduced axes stay, with size 1. Default true, as in ONNX. */
+export type ReduceOptions = { readonly keepDims?: boolean };
+type ReduceAttrs = { readonly axes: readonly number[]; readonly keepdims: 0 | 1 };
+
+interface Reduction {
+  readonly accepts?: Accepts;
+  /** The result for the elements x[at[0]], x[at[1]], …, all shifted by `base`. */
+  readonly f: (x: Float64Array, base: number, at: Int32Array) => number;
+  /** The gradient of x; g and y have the reduced axes with size 1. */
+  readonly grad: (g: Value, x: Value, y: Value, axes: readonly number[]) => Value;
+}
+
+/** The dims that are left of a reduction. */
+export function reducedDims(dims: readonly Dim[], axes: readonly number[], keepDims: boolean): Dim[] {
+  const reduced = new Set(axesOf(axes, dims.length));
+  return keepDims ? dims.map((d, i) => (reduced.has(i) ? 1 : d)) : dims.filter((_, i) => !reduced.has(i));
+}
+
+/** Computes one number from the elements along some axes, for each index of the others. */
+export function reduceArray(x: NDArray, axes: readonly number[], keepDims: boolean, f: Reduction['f']): NDArray {
+  const reduced = axesOf(axes, x.dims.length);
+  const along = offsetsAlong(x.dims, reduced);
+  const data = Float64Array.from(offsetsAcross(x.dims, reduced), (base) => f(x.data, base, along));
+  return { dtype: x.dtype, dims: reducedDims(x.dims, axes, keepDims) as number[], data };
+}
+
+/* @__NO_SIDE_EFFECTS__ */
+function reduction(key: string, since: number, { accepts = 'number', f, grad }: Reduction): Op<ReduceAttrs> {
+  return defineOp<ReduceAttrs>({
+    key,
+    since,
+    attributes: { axes: 'ints', keepdims: 'int' },
+    infer: ([x], { axes, keepdims }) => [{ dtype: accept(x, accepts).dtype, dims: reducedDims(x!.dims, axes, keepdims === 1) }],
+    evaluate([x], { axes, keepdims }) {
+      const fit = fitting(x!.dtype);
+      return [reduceArray(x!, axes, keepdims === 1, (...at) => fit(f(...at)))];
+    },
+    simplify: ([x], { axes }) => (axes.length === 0 ? x : undefined),
+    vjp({ operands: [x], outputs: [y], attrs: { axes, keepdims } }, [g]) {
+      if (!g || !x) return [];
+      const kept = (v: Value) => (keepdims ? v : unsqueeze(v, axesOf(axes, x.rank)));
+      return [grad(kept(g), x, kept(y!), axes)];
+    },
+    encode: (node) => encoded(node, [node.operands[0], int64s(node.attrs.axes)], ['axes']),
+  });
+}
+
+function reduce(op: Op<ReduceAttrs>, x: Operand, axes: readonly number[], { keepDims = true }: ReduceOptions): Value {
+  const rank = rankOf(x);
+  const fromFront = axes.map((a) => (a < 0 ? a + rank : a)).sort((a, b) => a - b);
+  return apply(op, [x], { axes: fromFront, keepdims: keepDims ? 1 : 0 })[0]!;
+}
+
+const sum = (x: Float64Array, base: number, at: Int32Array): number => {
+  let total = 0;
+  for (let i = 0; i < at.length; i++) total += x[base + at[i]!]!;
+  return total;
+};
+const least = (x: Float64Array, base: number, at: Int32Array): number => {
+  let lowest = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < at.length; i++) lowest = Math.min(lowest, x[base + at[i]!]!);
+  return lowest;
+};
+const largest = (x: Float64Array, base: number, at: Int32Array): number => {
+  let most = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < at.length; i++) most = Math.max(most, x[base + at[i]!]!);
+  return most;
+};
+// Equal elements share the gradient.
+const toExtremes = (g: Value, x: Value, y: Value, axes: readonly number[]): Value => {
+  const chosen = cast(equal(x, y), g.dtype);
+  return mul(div(g, reduceSum(chosen, axes)), chosen);
+};
+/** How many elements are reduced to one, as a number or a scalar of x's dtype. */
+function countAlong(x: Value, axes: readonly number[]): number | Value {
+  const count = mulDims(...axes.map((a) => x.dims[a]!));
+  return typeof count === 'number' ? count : cast(size(x, count, [x]), x.dtype);
+}
+
+export const ReduceSum = reduction('ReduceSum', 13, { f: sum, grad: (g, x) => expand(g, x.dims) });
+/**
+ * The sum over axes. Dtypes: numbers.
+ * @throws ShapeError when an axis does not exist or is named twice
+ */
+export const reduceSum = (x: Operand, axes: readonly number[], options: ReduceOptions = {}): Value =>
+  reduce(ReduceSum, x, axes, options);
+
+export const ReduceMean = reduction('ReduceMean', 18, {
+  f: (x, base, at) => sum(x, base, at) / at.length,
+  grad: (g, x, _, axes) => expand(div(g, countAlong(x, axes)), x.dims),
+});
+/**
+ * The mean over axes; of integers truncated towards 0. Dtypes: numbers.
+ * @throws ShapeError when an axis does not exist or is named twice
+ */
+export const reduceMean = (x: Operand, axes: readonly number[], options: ReduceOptions = {}): Value =>
+  reduce(ReduceMean, x, axes, options);
+
+export const ReduceMax = reduction('ReduceMax', 18, { f: largest, grad: toExtremes });
+/**
+ * The greatest element over axes; -∞ where there is none. Dtypes: numbers. Equal elements share the gradient.
+ * @throws ShapeError when an axis does not exist or is named twice
+ */
+export const reduceMax = (x: Operand, axes: readonly number[], options: ReduceOptions = {}): Value =>
+  reduce(ReduceMax, x, axes, options);
+
+export const ReduceMin = reduction('ReduceMin', 18, {
+  f: least,
+  grad: toExtremes,
+});
+/**
+ * The least element over axes; ∞ where there is none. Dtypes: numbers. Equal elements share the gradient.
+ * @throws ShapeError when an axis does not exist or is named twice
+ */
+export const reduceMin = (x: Operand, axes: readonly number[], options: ReduceOptions = {}): Value =>
+  reduce(ReduceMin, x, axes, options);
+
+export const ReduceProd = reduction('ReduceProd', 18, {
+  f(x, base, at) {
+    let product = 1;
+    for (let i = 0; i < at.length; i++) product *= x[base + at[i]!]!;
+    return product;
+  },
+  // The product of the others: where one factor is 0, of all but it.
+  grad(g, x, _, axes) {
+    const isZero = equal(x, 0);
+    const others = where(isZero, 1, x);
+    const product = reduceProd(others, axes);
+    const zeros = reduceSum(cast(isZero, x.dtype), axes);
+    const one = where(equal(zeros, 1), product, 0);
+    const none = where(equal(zeros, 0), product, 0);
+    return mul(g, where(isZero, one, div(none, others)));
+  },
+});
+/**
+ * The product over axes. Dtypes: numbers.
+ * @throws ShapeError when an axis does not exist or is named twice
+ */
+export const reduceProd = (x: Operand, axes: readonly number[], options: ReduceOptions = {}): Value =>
+  reduce(ReduceProd, x, axes, options);
+
+export const ReduceL2 = reduction('ReduceL2', 18, {
+  accepts: 'float',
+  f: (x, base, at) => {
+    const scale = Math.max(largest(x, base, at), -least(x, base, at), 0);
+    if (scale === 0 || !Number.isFinite(scale)) return scale;
+    let total = 0;
+    for (let i = 0; i < at.length; i++) total += (x[base + at[i]!]! / scale) ** 2;
+    return scale * Math.sqrt(total);
+  },
+  grad: (g, x, y) => mul(g, where(equal(y, 0), 0, div(x, y))),
+});
+/**
+ * The square root of the sum of squares over axes. Dtypes: floats. Its gradient at 0 is 0.
+ * @throws ShapeError when an axis does not exist or is named twice
+ */
+export const reduceL2 = (x: Operand, axes: readonly number[], options: ReduceOptions = {}): Value =>
+  reduce(ReduceL2, x, axes, options);
+
+export const ReduceSumSquare = reduction('ReduceSumSquare', 18, {
+  f(x, base, at) {
+    let total = 0;
+    for (let i = 0; i < at.length; i++) total += x[base + at[i]!]! ** 2;
+    return total;
+  },
+  grad: (g, x) => mul(g, mul(x, 2)),
+});
+/**
+ * The sum of squares over axes. Dtypes: numbers.
+ * @throws ShapeError when an axis does not exist or is named twice
+ */
+export const reduceSumSquare = (x: Operand, axes: readonly number[], options: ReduceOptions = {}): Value =>
+  reduce(ReduceSumSquare, x, axes, options);
+
+/** log Σ exp of the elements, computed without overflow. */
+export function logSumExpOf(x: Float64Array, base: number, at: Int32Array): number {
+  const most = largest(x, base, at);
+  if (!Number.isFinite(most)) return most;
+  let total = 0;
+  for (let i = 0; i < at.length; i++) total += Math.exp(x[base + at[i]!]! - most);
+  return most + Math.log(total);
+}
+export const ReduceLogSumExp = reduction('ReduceLogSumExp', 18, {
+  accepts: 'float',
+  f: logSumExpOf,
+  grad: (g, x, y) => mul(g, where(isInf(y), 0, exp(sub(x, y)))),
+});
+/**
+ * log Σ eˣ over axes; -∞ where every element is. Dtypes: floats.
+ * @throws ShapeError when an axis does not exist or is named twice
+ */
+export const logSumExp = (x: Operand, axes: readonly number[], options: ReduceOptions = {}): Value =>
+  reduce(ReduceLogSumExp, x, axes, options);

@@ -1,0 +1,180 @@
+// Functions of one number, applied to every element.
+import { apply, madeBy, type Operand, type Value } from '../graph';
+import { defineOp, type Op } from '../op';
+import { type Accepts, accept, fitting } from './accept';
+import { greater, where } from './comparison';
+import { div, mul, sub } from './elementwise';
+
+interface Unary {
+  readonly accepts: Accepts;
+  /** In float64. */
+  readonly f: (x: number) => number;
+  /** The gradient of x, given that of y. */
+  readonly grad: ((g: Value, x: Value, y: Value) => Value) | 'nonDifferentiable';
+  readonly simplify?: (x: Value) => Value | undefined;
+}
+
+/* @__NO_SIDE_EFFECTS__ */
+function unary(key: string, since: number, { accepts, f, grad, simplify }: Unary): Op {
+  return defineOp({
+    key,
+    since,
+    attributes: {},
+    infer: ([x]) => [accept(x, accepts)],
+    ...(simplify && { simplify: ([x]) => x && simplify(x) }),
+    evaluate([x]) {
+      const fit = fitting(x!.dtype);
+      return [{ dtype: x!.dtype, dims: x!.dims, data: x!.data.map((v) => fit(f(v))) }];
+    },
+    vjp: grad === 'nonDifferentiable' ? grad : ({ operands, outputs }, [g]) => [g && grad(g, operands[0]!, outputs[0]!)],
+  });
+}
+const one = (op: Op, x: Operand): Value => apply(op, [x], {})[0]!;
+
+export const Neg: Op = unary('Neg', 13, {
+  accepts: 'number',
+  f: (x) => -x,
+  grad: (g) => neg(g),
+  simplify: (x) => madeBy(x, Neg)?.operands[0],
+});
+/** -x. Dtypes: numbers. */
+export const neg = (x: Operand): Value => one(Neg, x);
+
+export const Abs = unary('Abs', 13, { accepts: 'number', f: Math.abs, grad: (g, x) => mul(g, sign(x)) });
+/** |x|. Dtypes: numbers. Its gradient at 0 is 0. */
+export const abs = (x: Operand): Value => one(Abs, x);
+
+export const Sign = unary('Sign', 13, { accepts: 'number', f: Math.sign, grad: 'nonDifferentiable' });
+/** -1, 0 or 1, as x is negative, 0 or positive. Dtypes: numbers. */
+export const sign = (x: Operand): Value => one(Sign, x);
+
+export const Exp = unary('Exp', 13, { accepts: 'float', f: Math.exp, grad: (g, _, y) => mul(g, y) });
+/** eˣ. Dtypes: floats. */
+export const exp = (x: Operand): Value => one(Exp, x);
+
+export const Log = unary('Log', 13, { accepts: 'float', f: Math.log, grad: (g, x) => div(g, x) });
+/** The natural logarithm; NaN below 0. Dtypes: floats. */
+export const log = (x: Operand): Value => one(Log, x);
+
+export const Sqrt = unary('Sqrt', 13, { accepts: 'float', f: Math.sqrt, grad: (g, _, y) => div(g, mul(y, 2)) });
+/** The square root; NaN below 0. Dtypes: floats. */
+export const sqrt = (x: Operand): Value => one(Sqrt, x);
+
+export const Reciprocal = unary('Reciprocal', 13, {
+  accepts: 'float',
+  f: (x) => 1 / x,
+  grad: (g, _, y) => neg(mul(g, mul(y, y))),
+});
+/** 1 / x. Dtypes: floats. */
+export const reciprocal = (x: Operand): Value => one(Reciprocal, x);
+
+export const Sin = unary('Sin', 7, { accepts: 'float', f: Math.sin, grad: (g, x) => mul(g, cos(x)) });
+/** The sine of x radians. Dtypes: floats. */
+export const sin = (x: Operand): Value => one(Sin, x);
+
+export const Cos = unary('Cos', 7, { accepts: 'float', f: Math.cos, grad: (g, x) => neg(mul(g, sin(x))) });
+/** The cosine of x radians. Dtypes: floats. */
+export const cos = (x: Operand): Value => one(Cos, x);
+
+export const Tanh = unary('Tanh', 13, { accepts: 'float', f: Math.tanh, grad: (g, _, y) => mul(g, sub(1, mul(y, y))) });
+/** The hyperbolic tangent. Dtypes: floats. */
+export const tanh = (x: Operand): Value => one(Tanh, x);
+
+/** The error function to the last digits of float64: its series below 3, the continued fraction of 1 - erf above. */
+export function erfOf(x: number): number {
+  const a = Math.abs(x);
+  if (!(a < 6)) return Number.isNaN(x) ? x : Math.sign(x);
+  const scale = (2 / Math.sqrt(Math.PI)) * Math.exp(-a * a);
+  if (a < 3) {
+    let [sum, term] = [a, a];
+    for (let n = 1; term > sum * 1e-18; n++) {
+      term *= (2 * a * a) / (2 * n + 1);
+      sum += term;
+    }
+    return Math.sign(x) * scale * sum;
+  }
+  let fraction = a;
+  for (let n = 60; n > 0; n--) fraction = a + n / 2 / fraction;
+  return Math.sign(x) * (1 - scale / 2 / fraction);
+}
+export const Erf = unary('Erf', 13, {
+  accepts: 'float',
+  f: erfOf,
+  grad: (g, x) => mul(g, mul(exp(neg(mul(x, x))), 2 / Math.sqrt(Math.PI))),
+});
+/** The error function (2/√π) ∫₀ˣ exp(-t²) dt. Dtypes: floats. */
+export const erf = (x: Operand): Value => one(Erf, x);
+
+export const Sigmoid = unary('Sigmoid', 13, {
+  accepts: 'float',
+  f: (x) => (x < 0 ? Math.exp(x) / (1 + Math.exp(x)) : 1 / (1 + Math.exp(-x))),
+  grad: (g, _, y) => mul(g, mul(y, sub(1, y))),
+});
+/** 1 / (1 + e⁻ˣ). Dtypes: floats. */
+export const sigmoid = (x: Operand): Value => one(Sigmoid, x);
+
+export const Relu = unary('Relu', 14, {
+  accepts: 'number',
+  f: (x) => (x < 0 ? 0 : x),
+  grad: (g, x) => where(greater(x, 0), g, 0),
+});
+/** max(x, 0). Dtypes: numbers. Its gradient at 0 is 0. */
+export const relu = (x: Operand): Value => one(Relu, x);
+
+export const LeakyRelu = defineOp<{ alpha: number }>({
+  key: 'LeakyRelu',
+  since: 16,
+  attributes: { alpha: 'float' },
+  infer: ([x]) => [accept(x, 'float')],
+  evaluate: ([x], { alpha }) => [{ dtype: x!.dtype, dims: x!.dims, data: x!.data.map((v) => (v < 0 ? alpha * v : v)) }],
+  vjp: ({ operands: [x], attrs: { alpha } }, [g]) => [g && where(greater(x, 0), g, mul(g, alpha))],
+});
+/** x, or alpha · x where x is negative. Dtypes: floats. */
+export const leakyRelu = (x: Operand, alpha = 0.01): Value => apply(LeakyRelu, [x], { alpha })[0]!;
+
+export const Softplus = unary('Softplus', 1, {
+  accepts: 'float',
+  f: (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))),
+  grad: (g, x) => mul(g, sigmoid(x)),
+});
+/** log(1 + eˣ). Dtypes: floats. */
+export const softplus = (x: Operand): Value => one(Softplus, x);
+
+export const Floor = unary('Floor', 13, { accepts: 'float', f: Math.floor, grad: 'nonDifferentiable' });
+/** The greatest integer not above x. Dtypes: floats. */
+export const floor = (x: Operand): Value => one(Floor, x);
+
+export const Ceil = unary('Ceil', 13, { accepts: 'float', f: Math.ceil, grad: 'nonDifferentiable' });
+/** The least integer not below x. Dtypes: floats. */
+export const ceil = (x: Operand): Value => one(Ceil, x);
+
+export const Round = unary('Round', 11, { accepts: 'float', f: roundHalfToEven, grad: 'nonDifferentiable' });
+/** The nearest integer; of two equally near the even one. Dtypes: floats. */
+export const round = (x: Operand): Value => one(Round, x);
+
+function roundHalfToEven(x: number): number {
+  const low = Math.floor(x);
+  if (x - low !== 0.5) return Math.round(x);
+  return low % 2 === 0 ? low : low + 1;
+}
+
+/* @__NO_SIDE_EFFECTS__ */
+function test(key: string, since: number, f: (x: number) => boolean): Op {
+  return defineOp({
+    key,
+    since,
+    attributes: {},
+    infer: ([x]) => [{ dtype: 'bool', dims: accept(x, 'float').dims }],
+    evaluate: ([x]) => [{ dtype: 'bool', dims: x!.dims, data: x!.data.map((v) => (f(v) ? 1 : 0)) }],
+    vjp: 'nonDifferentiable',
+  });
+}
+
+export const IsNaN = test('IsNaN', 13, Number.isNaN);
+// biome-ignore lint/suspicious/noShadowRestrictedNames: it is the op's name
+/** Where x is not a number. float → bool. */
+export const isNaN = (x: Operand): Value => one(IsNaN, x);
+
+export const IsInf = test('IsInf', 10, (x) => Math.abs(x) === Number.POSITIVE_INFINITY);
+/** Where x is infinite, of either sign. float → bool. */
+export const isInf = (x: Operand): Value => one(IsInf, x);

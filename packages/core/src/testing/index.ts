@@ -1,0 +1,5 @@
+// Tools for testing blocks and ops; they need no test framework.
+export { type Comparison, compare, expectClose, printComparison, type Tolerance } from './close';
+export { type CaseInput, checkOp, checkOps, type OpCase, prepare, type ReadyCase } from './op-suite';
+export { randomNumbers } from './random';
+export { backpropagate } from './vjp';
