@@ -106,7 +106,7 @@ export function divDims(a: Dim, b: Dim): Dim {
 
 /** The exact quotient `a / b`, or undefined when `a` is not a multiple of `b` whatever the names stand for. */
 export function tryDivDims(a: Dim, b: Dim): Dim | undefined {
-  if (isNumber(a) && isNumber(b)) return integer(b) !== 0 && integer(a) % b === 0 ? integer(a / b) : undefined;
+  if (isNumber(a) && isNumber(b)) return integer(a) % integer(b) === 0 ? integer(a / b) : undefined;
   const quotient = exactQuotient(polynomial(a), polynomial(b));
   return quotient && toDim(quotient);
 }

@@ -141,7 +141,6 @@ export function floorDivide(p: Polynomial, d: Polynomial): Polynomial {
   const { quotient, remainder } = divide(p, d);
   const rest = isConstant(remainder) ? constantOf(remainder) : undefined;
   if (rest === 0 || rest === -1) return sum(quotient, constant(rest));
-  if (rest !== undefined && isConstant(d)) return quotient;
   // A divisor of several terms would bring terms of its own into the numerator: floorDiv(a, a + b).
   if (rest === undefined && d.length > 1) return reduced(p, d);
   // A negative constant borrows one divisor, so that ceilDiv(a, b) does not become floorDiv(a - 1, b) + 1.
