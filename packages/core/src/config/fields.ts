@@ -25,6 +25,9 @@ export interface Field<T = unknown, P extends Presence = Presence, K extends str
   readonly expected: string;
   /** For slots. */
   readonly kind?: K;
+  /** For slots: see `slot`. */
+  // biome-ignore lint/suspicious/noExplicitAny: names the fields that it reads
+  readonly inside?: (config: any, layer: number) => Readonly<Record<string, unknown>>;
   /** For values: the zod schema. Never part of a public signature. */
   readonly schema?: unknown;
   /** Exists for the type checker only. */
@@ -93,6 +96,9 @@ interface SlotOptions {
   readonly doc: string;
   readonly default?: SlotDefault;
   readonly optional?: boolean;
+  /** What blocks in it inherit instead of this block's own values. */
+  // biome-ignore lint/suspicious/noExplicitAny: names the fields that it reads
+  readonly inside?: (config: any, layer: number) => Readonly<Record<string, unknown>>;
 }
 
 /** A hole for one block of a kind. */

@@ -38,7 +38,8 @@ export function build(block: AnyBlock, config: unknown, place: Place): AnyModule
   for (const [name, f] of Object.entries(fields)) {
     if (!f.kind) continue;
     const path = `${place.path}.${name}`;
-    const filled = f.type === 'each' ? fillEach(f, given[name], { ...place, path, enclosing: inside }) : fillOne(f, given[name], { ...place, path, enclosing: inside });
+    const there = (layer: number): Place => ({ ...place, path, enclosing: { ...inside, ...f.inside?.(values, layer) } });
+    const filled = f.type === 'each' ? fillEach(f, given[name], there) : fillOne(f, given[name], there(0));
     built[name] = filled.value;
     Object.defineProperty(json, name, { get: filled.config, enumerable: true });
   }
@@ -85,7 +86,8 @@ function fillOne(f: Field, given: unknown, place: Place): Filled {
   return { value, config: () => toConfig(value, place.path) };
 }
 
-function fillEach(f: Field, given: unknown, place: Place): Filled {
+function fillEach(f: Field, given: unknown, placeOf: (layer: number) => Place): Filled {
+  const place = placeOf(0);
   const chosen = given ?? f.default;
   if (chosen === undefined) {
     if (f.optional) return { value: undefined, config: () => undefined };
@@ -101,7 +103,7 @@ function fillEach(f: Field, given: unknown, place: Place): Filled {
     } else if (typeof chosen === 'function' && !isModule(chosen) && !('definition' in chosen)) one = (chosen as (i: number) => unknown)(layer);
     else if (isModule(chosen) && layer > 0)
       throw new ConfigError({ path, problem: 'one module was given for several layers', expected: 'a function of the layer index, or a list', got: describe(chosen), hint: 'Pass (layer) => module; return the same module to share its weights on purpose' });
-    return (made[layer] = fill(f.kind!, one, { ...place, path, layer }));
+    return (made[layer] = fill(f.kind!, one, { ...placeOf(layer), path, layer }));
   };
   const config = () => {
     const all = made.map((m, i) => toConfig(m, `${place.path}[${i}]`));

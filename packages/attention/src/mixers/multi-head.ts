@@ -1,0 +1,134 @@
+// Projections, heads, rotation and an attention mechanism. Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
+import {
+  across, add, bool, choice, ConfigError, defineBlock, dropout, each, init, int, linear, type Memory, mergeHeads, module, num, ops, Parameter, remember,
+  type SequenceContext, slice, slot, splitHeads, type Value,
+} from '@onnxformers/core';
+import { scaledDotProduct } from '../scaled-dot-product';
+
+type Projection = (x: Value) => Value;
+
+/**
+ * Attention between projected heads.
+ *
+ *     y = W_o concat_h attention(W_q x, W_k m, W_v m)      m = x, or the memory in cross attention
+ *
+ * Shapes   x [batch, seq, dim], packed [tokens, dim] → [batch, seq, outDim]; memory [batch, memory_seq, memoryDim]
+ * Dtypes   float32, float16, bfloat16
+ * Masks    those of the mechanism in `attention`
+ * Cost     time O(seq · dim²) and that of the mechanism
+ * Throws   ConfigError when heads does not divide dim (without headDim), or kvHeads does not divide heads
+ * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; kvHeads: Ainslie et al. 2023, https://arxiv.org/abs/2305.13245
+ * Lowers   cuda, cpu, webgpu: MatMul around the mechanism's kernel · portable: primitives
+ * Example  const block = multiHead({ dim: 512, heads: 8 });
+ */
+export const multiHead = defineBlock({
+  kind: 'mixer',
+  name: 'multi_head',
+  summary: 'Attention between projected heads.',
+  source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
+  fields: {
+    dim: int({ doc: 'channels in', unit: 'channels', min: 1, inherit: true }),
+    heads: int({ doc: 'parallel heads', min: 1, inherit: true }),
+    kvHeads: int({ doc: 'heads of keys and values; each serves heads / kvHeads query heads', min: 1, default: (c: { heads: number }) => c.heads }),
+    headDim: int({ doc: 'channels of a head of queries and keys', unit: 'channels', min: 1, default: (c: { dim: number; heads: number }) => headDimOf(c) }),
+    valueHeadDim: int({ doc: 'channels of a head of values', unit: 'channels', min: 1, default: (c: { headDim: number }) => c.headDim }),
+    outDim: int({ doc: 'channels out', unit: 'channels', min: 1, default: (c: { dim: number }) => c.dim }),
+    cross: bool({ doc: 'keys and values come from the memory', default: false }),
+    memoryDim: int({ doc: 'channels of the memory', unit: 'channels', min: 1, default: (c: { dim: number }) => c.dim }),
+    bias: bool({ doc: 'projections have a bias', default: true }),
+    queryBias: bool({ doc: 'that of queries', default: (c: { bias: boolean }) => c.bias }),
+    keyBias: bool({ doc: 'that of keys', default: (c: { bias: boolean }) => c.bias }),
+    valueBias: bool({ doc: 'that of values', default: (c: { bias: boolean }) => c.bias }),
+    outBias: bool({ doc: 'that of the output', default: (c: { bias: boolean }) => c.bias }),
+    fused: bool({ doc: 'the checkpoint holds queries, keys and values as one weight, qkv_proj', default: false }),
+    qkNormOver: choice(['head', 'all'], { doc: 'qkNorm works on each head, or on all channels of the projection', default: 'head' }),
+    dropout: num({ doc: 'probability of dropping a channel of the output, in training', min: 0, max: 0.99, default: 0 }),
+    attention: slot('attention', { doc: 'the mechanism', default: scaledDotProduct }),
+    rotation: slot('rotation', { doc: 'turns queries and keys by their positions', optional: true, inside: (c: { headDim: number }) => ({ dim: c.headDim }) }),
+    scoreBias: slot('scoreBias', { doc: 'added to the scores', optional: true }),
+    qkNorm: each('norm', { doc: 'normalises queries and keys before rotation', optional: true, inside: (c, which) => ({ dim: c.qkNormOver === 'head' ? c.headDim : c.headDim * (which === 0 ? c.heads : c.kvHeads) }) }),
+  },
+  examples: [
+    { dim: 12, heads: 3 },
+    { dim: 10, heads: 2, outDim: 7, bias: false },
+    { dim: 12, heads: 6, kvHeads: 2, headDim: 8, fused: true },
+    { dim: 14, heads: 2, valueHeadDim: 5, keyBias: false },
+  ],
+  create(c, { path }) {
+    const { dim, heads, kvHeads, headDim, valueHeadDim, outDim, attention, rotation, scoreBias, cross, fused, qkNorm } = c;
+    if (heads % kvHeads) throw new ConfigError({ path: `${path}.kvHeads`, problem: 'query heads cannot be shared out evenly', expected: `a divisor of heads = ${heads}`, got: String(kvHeads) });
+    if (fused && cross) throw new ConfigError({ path: `${path}.fused`, problem: 'queries and keys of cross attention have different sources', expected: 'fused: false', got: 'fused: true' });
+    const source = cross ? c.memoryDim : dim;
+    const sizes = { q: heads * headDim, k: kvHeads * headDim, v: kvHeads * valueHeadDim };
+    const { record, q_proj, k_proj, v_proj } = fused
+      ? fusedProjections(dim, sizes, c)
+      : separateProjections(dim, source, sizes, c);
+    const o_proj = linear(heads * valueHeadDim, outDim, { bias: c.outBias, role: 'output', biasInit: init.zeros });
+    const [q_norm, k_norm] = qkNorm ? [qkNorm(0), qkNorm(1)] : [];
+    const overAll = c.qkNormOver === 'all';
+    const split = (x: Value, n: number, ctx: Pick<SequenceContext, 'layout'>, norm: Projection | undefined): Value => {
+      if (!norm) return splitHeads(x, n, ctx.layout);
+      return overAll ? splitHeads(norm(x), n, ctx.layout) : norm(splitHeads(x, n, ctx.layout));
+    };
+    const children = { ...record, o_proj, q_norm, k_norm, attention, rotation, scoreBias };
+    return module(children, (x: Value, ctx: SequenceContext) => {
+      let q = split(q_proj(x), heads, ctx, q_norm);
+      const turn = (k: Value, at: SequenceContext): Value => {
+        if (!rotation) return k;
+        const [turnedQ, turnedK] = rotation(q, k, at);
+        q = turnedQ;
+        return turnedK;
+      };
+      const fromMemory = (memory: Memory): readonly [Value, Value] => {
+        const at = { ...ctx, keys: { layout: memory.layout } };
+        const k = turn(split(k_proj(memory.rows), kvHeads, memory, k_norm), at);
+        return [k, splitHeads(v_proj(memory.valueRows ?? memory.rows), kvHeads, memory.layout)];
+      };
+      const [k, v, at] = cross
+        ? across(ctx, fromMemory)
+        : remember(ctx, turn(split(k_proj(x), kvHeads, ctx, k_norm), ctx), splitHeads(v_proj(x), kvHeads, ctx.layout));
+      const bias = scoreBias && scoreBias(q, k, at);
+      const y = attention(q, k, v, bias ? { ...at, bias: at.bias ? add(at.bias, bias) : bias } : at);
+      return dropout(o_proj(mergeHeads(y, ctx.layout)), c.dropout);
+    });
+  },
+});
+
+interface Sizes {
+  readonly q: number;
+  readonly k: number;
+  readonly v: number;
+}
+interface Biases {
+  readonly queryBias: boolean;
+  readonly keyBias: boolean;
+  readonly valueBias: boolean;
+}
+
+function headDimOf({ dim, heads }: { dim: number; heads: number }): number {
+  if (dim % heads) throw new ConfigError({ path: 'multi_head.heads', problem: 'the channels cannot be shared out evenly', expected: `a divisor of dim = ${dim}`, got: String(heads), hint: 'Or give headDim' });
+  return dim / heads;
+}
+
+function separateProjections(dim: number, source: number, { q, k, v }: Sizes, c: Biases) {
+  const q_proj = linear(dim, q, { bias: c.queryBias, role: 'query' });
+  const k_proj = linear(source, k, { bias: c.keyBias, role: 'key' });
+  const v_proj = linear(source, v, { bias: c.valueBias, role: 'value' });
+  return { record: { q_proj, k_proj, v_proj }, q_proj, k_proj, v_proj };
+}
+
+// One stored weight, three maps: the slices are made once, when the model is written.
+function fusedProjections(dim: number, { q, k, v }: Sizes, c: Biases) {
+  const bias = c.queryBias || c.keyBias || c.valueBias;
+  if (bias && !(c.queryBias && c.keyBias && c.valueBias)) throw new ConfigError({ path: 'multi_head.fused', problem: 'one weight has one bias', expected: 'queryBias, keyBias and valueBias alike' });
+  const rows = [q, k, v].map((n) => ({ rows: n, init: init.fanIn(dim) }));
+  const weight = new Parameter([q + k + v, dim], { kind: 'rows', parts: rows }, { role: 'query', part: 'weight' });
+  const offset = bias ? new Parameter([q + k + v], init.fanIn(dim), { role: 'query', part: 'bias' }) : undefined;
+  const part = (from: number, to: number): Projection => (x) => {
+    const g = x.graph.root;
+    const cut = (p: Parameter) => slice(g.param(p), { axes: [0], starts: [from], ends: [to] });
+    return ops.linear(x, cut(weight), offset && cut(offset));
+  };
+  const qkv_proj = module({ weight, bias: offset }, (x: Value) => x);
+  return { record: { qkv_proj }, q_proj: part(0, q), k_proj: part(q, q + k), v_proj: part(q + k, q + k + v) };
+}

@@ -1,0 +1,39 @@
+// A language model that predicts the next token.
+import { bool, ConfigError, defineBlock, int, module, type SequenceContext, type Value } from '@onnxformers/core';
+import { causally } from './decoder';
+import { logitsHead } from './head';
+import { runTrunk, trunkFields, trunkInput } from './trunk';
+
+/**
+ * A decoder and a head over the vocabulary: the logits of the next token at each position.
+ *
+ * Shapes   ids int64 [batch, seq] → logits [batch, seq, vocabSize]
+ * Masks    causal, and lengths, attention_mask, mask (inputs of the model)
+ * Throws   ConfigError when tied weights have nothing to be tied to
+ * Source   Radford et al. 2018, Improving Language Understanding by Generative Pre-Training
+ * Example  const block = zoo.build('model', { name: 'causal_lm', dim: 64, vocabSize: 101, embedding: …, stack: … });
+ */
+export const causalLm = defineBlock({
+  kind: 'model',
+  name: 'causal_lm',
+  summary: 'A decoder and a head over the vocabulary.',
+  source: 'Radford et al. 2018, Improving Language Understanding by Generative Pre-Training',
+  fields: {
+    dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    vocabSize: int({ doc: 'number of tokens', min: 1, inherit: true }),
+    tied: bool({ doc: 'the head uses the table of the embedding', default: false }),
+    headBias: bool({ doc: 'the head has a bias', default: false }),
+    ...trunkFields,
+  },
+  examples: [
+    { dim: 12, vocabSize: 23, tied: true, embedding: 'token', stack: { name: 'stack', depth: 2, layers: { name: 'pre_norm', norm: 'rms_norm', mixer: { name: 'multi_head', heads: 6, kvHeads: 2, headDim: 8, bias: false, rotation: 'rotary' }, feedforward: { name: 'glu', hidden: 17 } }, norm: 'rms_norm' } },
+  ],
+  create(c, { path }) {
+    const { dim, vocabSize, tied, headBias, embedding, position, embeddingNorm, stack } = c;
+    if (tied && !embedding) throw new ConfigError({ path: `${path}.tied`, problem: 'there is no embedding to tie the head to', expected: 'an embedding, or tied: false' });
+    const head = logitsHead(dim, vocabSize, { tied: tied ? embedding : undefined, bias: headBias });
+    return module({ embedding, position, embeddingNorm, stack, head }, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({
+      logits: head(runTrunk(c, trunkInput(c, inputs), causally(ctx))),
+    }));
+  },
+});

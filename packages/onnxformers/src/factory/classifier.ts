@@ -1,0 +1,35 @@
+// One label for a whole sequence.
+import { choice, defineBlock, int, linear, module, type SequenceContext, type Value } from '@onnxformers/core';
+import { pool } from './pool';
+import { runTrunk, trunkFields, trunkInput } from './trunk';
+
+/**
+ * An encoder, a pooled row of each sequence, and a head over the classes.
+ *
+ * Shapes   ids int64 [batch, seq] or x [batch, seq, dim] → logits [batch, classes]
+ * Masks    lengths, attention_mask, mask (inputs of the model); a mean counts real rows only
+ * Throws   ConfigError when neither ids nor x is an input
+ * Example  const block = zoo.build('model', { name: 'classifier', dim: 64, classes: 10, stack: … });
+ */
+export const classifier = defineBlock({
+  kind: 'model',
+  name: 'classifier',
+  summary: 'An encoder, a pooled row of each sequence, and a head over the classes.',
+  fields: {
+    dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    classes: int({ doc: 'number of classes', min: 1 }),
+    pooling: choice(['first', 'mean'], { doc: 'the first row, or the mean over real rows', default: 'mean' }),
+    ...trunkFields,
+  },
+  examples: [
+    { dim: 12, classes: 5, stack: { name: 'stack', depth: 1, layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' }, norm: 'layer_norm' } },
+    { dim: 12, classes: 5, pooling: 'first', stack: { name: 'stack', depth: 1, layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 } } } },
+  ],
+  create(c) {
+    const { dim, classes, pooling, embedding, position, embeddingNorm, stack } = c;
+    const head = linear(dim, classes, { role: 'head' });
+    return module({ embedding, position, embeddingNorm, stack, head }, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({
+      logits: head(pool(runTrunk(c, trunkInput(c, inputs), ctx), ctx, pooling)),
+    }));
+  },
+});

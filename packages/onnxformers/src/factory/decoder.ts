@@ -1,0 +1,32 @@
+// A stack that sees what came before, and a memory where its layers ask for one.
+import { and, causal, defineBlock, int, module, type SequenceContext, type Value } from '@onnxformers/core';
+import { runTrunk, trunkFields, trunkInput } from './trunk';
+
+/**
+ * Embedding, positions and a causal stack; layers with cross attention read the input `memory`.
+ *
+ * Shapes   ids int64 [batch, seq] or x [batch, seq, dim], memory [batch, memory_seq, memory_dim] → hidden_states [batch, seq, dim]
+ * Masks    causal, and lengths, attention_mask, mask, memory_lengths, memory_mask (inputs of the model)
+ * Throws   ShapeError when a layer needs a memory and none is an input
+ * Example  const block = zoo.build('model', { name: 'decoder', dim: 64, stack: { name: 'stack', depth: 2, layers: { name: 'pre_norm', … } } });
+ */
+export const decoder = defineBlock({
+  kind: 'model',
+  name: 'decoder',
+  summary: 'Embedding, positions and a causal stack, with cross attention where its layers have it.',
+  fields: { dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }), ...trunkFields },
+  examples: [
+    { dim: 12, stack: { name: 'stack', depth: 1, layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 }, cross: { name: 'multi_head', heads: 2, cross: true }, feedforward: 'mlp' }, norm: 'layer_norm' } },
+  ],
+  create(trunk) {
+    const { embedding, position, embeddingNorm, stack } = trunk;
+    return module({ embedding, position, embeddingNorm, stack }, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({
+      hidden_states: runTrunk(trunk, trunkInput(trunk, inputs), causally(ctx)),
+    }));
+  },
+});
+
+/** The same context, seeing nothing that comes later. */
+export function causally(ctx: SequenceContext): SequenceContext {
+  return { ...ctx, mask: and(ctx.mask, causal) };
+}

@@ -1,0 +1,52 @@
+// An encoder whose result the decoder attends to.
+import { bool, ConfigError, contextOf, defineBlock, int, module, type SequenceContext, slot, type Value } from '@onnxformers/core';
+import { logitsHead } from './head';
+
+/**
+ * An encoder over `ids`, a decoder over `decoder_ids` that attends to it, and a head over the vocabulary where vocabSize is given.
+ *
+ * Compile its parts (`module.children.encoder`, `module.children.decoder`) to make the memory once and decode with a cache.
+ *
+ * Shapes   ids int64 [batch, seq], decoder_ids int64 [batch, decoder_seq] → logits [batch, decoder_seq, vocabSize], or hidden_states
+ * Masks    lengths, attention_mask for the encoder and the memory; causal, decoder_lengths, decoder_attention_mask for the decoder
+ * Throws   ConfigError when tied weights have nothing to be tied to
+ * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
+ * Example  const block = zoo.build('model', { name: 'encoder_decoder', dim: 64, encoder: { name: 'encoder', … }, decoder: { name: 'decoder', … } });
+ */
+export const encoderDecoder = defineBlock({
+  kind: 'model',
+  name: 'encoder_decoder',
+  summary: 'An encoder and a decoder that attends to its result.',
+  source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
+  fields: {
+    dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    vocabSize: int({ doc: 'number of tokens of the decoder; absent: no head', min: 1, optional: true }),
+    tied: bool({ doc: "the head uses the table of the decoder's embedding", default: false }),
+    encoder: slot('model', { doc: 'reads ids or x, gives hidden_states' }),
+    decoder: slot('model', { doc: 'reads ids or x and a memory, gives hidden_states' }),
+  },
+  examples: [
+    {
+      dim: 12, vocabSize: 23,
+      encoder: { name: 'encoder', embedding: { name: 'token', vocabSize: 19 }, position: 'sine', stack: { name: 'stack', depth: 1, layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' }, norm: 'layer_norm' } },
+      decoder: { name: 'decoder', embedding: 'token', position: 'sine', stack: { name: 'stack', depth: 1, layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 }, cross: { name: 'multi_head', heads: 2, cross: true }, feedforward: 'mlp' }, norm: 'layer_norm' } },
+    },
+  ],
+  create(c, { path }) {
+    const { dim, vocabSize, tied, encoder, decoder } = c;
+    const embedding = decoder.children.embedding;
+    if (tied && (vocabSize === undefined || typeof embedding !== 'function')) throw new ConfigError({ path: `${path}.tied`, problem: 'there is nothing to tie the head to', expected: 'vocabSize and a decoder with an embedding' });
+    const head = vocabSize === undefined ? undefined : logitsHead(dim, vocabSize, { tied: tied && typeof embedding === 'function' ? embedding : undefined, bias: false });
+    return module({ encoder, decoder, head }, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => {
+      const memory = encoder(inputs, ctx).hidden_states;
+      if (!memory) throw new ConfigError({ path: `${path}.encoder`, problem: 'the encoder gave no hidden_states' });
+      const g = memory.graph.root;
+      const own = Object.entries(inputs).filter(([name]) => name.startsWith('decoder_')).map(([name, v]) => [name.slice('decoder_'.length), v] as const);
+      const memoryInputs = { memory, ...(inputs.lengths && { memory_lengths: inputs.lengths }), ...(inputs.attention_mask && { memory_mask: inputs.attention_mask }) };
+      const decoderInputs = { ...Object.fromEntries(own), ...memoryInputs };
+      const hidden = decoder(decoderInputs, contextOf(g, decoderInputs, { layout: ctx.layout.kind })).hidden_states;
+      if (!hidden) throw new ConfigError({ path: `${path}.decoder`, problem: 'the decoder gave no hidden_states' });
+      return head ? { logits: head(hidden) } : { hidden_states: hidden };
+    });
+  },
+});

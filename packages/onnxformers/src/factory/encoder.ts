@@ -1,0 +1,28 @@
+// A stack that sees the whole sequence.
+import { defineBlock, int, module, type SequenceContext, type Value } from '@onnxformers/core';
+import { runTrunk, trunkFields, trunkInput } from './trunk';
+
+/**
+ * Embedding, positions and a stack that sees the whole sequence.
+ *
+ * Shapes   ids int64 [batch, seq] or x [batch, seq, dim] → hidden_states [batch, seq, dim]
+ * Masks    lengths, attention_mask, mask (inputs of the model)
+ * Throws   ConfigError when neither ids nor x is an input
+ * Example  const block = zoo.build('model', { name: 'encoder', dim: 64, stack: { name: 'stack', depth: 2, layers: { name: 'pre_norm', … } } });
+ */
+export const encoder = defineBlock({
+  kind: 'model',
+  name: 'encoder',
+  summary: 'Embedding, positions and a stack that sees the whole sequence.',
+  fields: { dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }), ...trunkFields },
+  examples: [
+    { dim: 12, stack: { name: 'stack', depth: 1, layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' }, norm: 'layer_norm' } },
+    { dim: 12, embedding: { name: 'vocab', vocabSize: 23, seqLen: 11 }, stack: { name: 'stack', depth: 1, layers: { name: 'post_norm', mixer: { name: 'multi_head', heads: 2 }, feedforward: 'mlp' } } },
+  ],
+  create(trunk) {
+    const { embedding, position, embeddingNorm, stack } = trunk;
+    return module({ embedding, position, embeddingNorm, stack }, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({
+      hidden_states: runTrunk(trunk, trunkInput(trunk, inputs), ctx),
+    }));
+  },
+});

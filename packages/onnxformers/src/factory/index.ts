@@ -1,0 +1,11 @@
+// Factories: blocks that assemble others.
+import { causalLm } from './causal-lm';
+import { classifier } from './classifier';
+import { decoder } from './decoder';
+import { encoder } from './encoder';
+import { encoderDecoder } from './encoder-decoder';
+import { maskedLm } from './masked-lm';
+import { stack } from './stack';
+
+export { causalLm, classifier, decoder, encoder, encoderDecoder, maskedLm, stack };
+export const blocks = [stack, encoder, decoder, encoderDecoder, causalLm, maskedLm, classifier] as const;

@@ -1,0 +1,40 @@
+// A language model that fills gaps.
+import { bool, defineBlock, int, linear, module, type SequenceContext, slot, type Value } from '@onnxformers/core';
+import { logitsHead } from './head';
+import { runTrunk, trunkFields, trunkInput } from './trunk';
+
+/**
+ * An encoder and a head over the vocabulary, with a transform in front: the logits of the token at each position.
+ *
+ *     logits = (norm(f(W h + c))) Eᵀ + b
+ *
+ * Shapes   ids int64 [batch, seq] → logits [batch, seq, vocabSize]
+ * Masks    lengths, attention_mask, mask (inputs of the model)
+ * Source   Devlin et al. 2018, https://arxiv.org/abs/1810.04805
+ * Example  const block = zoo.build('model', { name: 'masked_lm', dim: 64, vocabSize: 101, embedding: …, stack: … });
+ */
+export const maskedLm = defineBlock({
+  kind: 'model',
+  name: 'masked_lm',
+  summary: 'An encoder and a head over the vocabulary, with a transform in front.',
+  source: 'Devlin et al. 2018, https://arxiv.org/abs/1810.04805',
+  fields: {
+    dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    vocabSize: int({ doc: 'number of tokens', min: 1, inherit: true }),
+    tied: bool({ doc: 'the head uses the table of the embedding', default: true }),
+    ...trunkFields,
+    activation: slot('activation', { doc: 'in the transform', default: 'gelu' }),
+    norm: slot('norm', { doc: 'in the transform', default: 'layer_norm' }),
+  },
+  examples: [
+    { dim: 12, vocabSize: 23, embedding: { name: 'vocab', vocabSize: 23, seqLen: 11 }, embeddingNorm: 'layer_norm', stack: { name: 'stack', depth: 1, layers: { name: 'post_norm', mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' } } },
+  ],
+  create(c) {
+    const { dim, vocabSize, tied, embedding, position, embeddingNorm, stack, activation, norm } = c;
+    const transform = linear(dim, dim, { role: 'head' });
+    const head = logitsHead(dim, vocabSize, { tied: tied ? embedding : undefined, bias: true });
+    return module({ embedding, position, embeddingNorm, stack, transform, activation, norm, head }, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({
+      logits: head(norm(activation(transform(runTrunk(c, trunkInput(c, inputs), ctx))))),
+    }));
+  },
+});

@@ -1,0 +1,34 @@
+// Layers one after another.
+import { defineBlock, each, int, module, type SequenceContext, slot, type Value } from '@onnxformers/core';
+
+/**
+ * Layers one after another, with a norm behind the last where layers normalise only what goes in.
+ *
+ *     y = norm(layer_depth(… layer_1(x)))
+ *
+ * Shapes   x [batch, seq, dim], packed [tokens, dim] → the same
+ * Throws   ConfigError when a list of layers is shorter than depth
+ * Example  const block = zoo.build('stack', { name: 'stack', dim: 512, depth: 12, layers: { name: 'pre_norm', … } });
+ */
+export const stack = defineBlock({
+  kind: 'stack',
+  name: 'stack',
+  summary: 'Layers one after another.',
+  fields: {
+    dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    depth: int({ doc: 'number of layers', min: 0, inherit: true }),
+    layers: each('layer', { doc: 'one config for all layers, or a list of them' }),
+    norm: slot('norm', { doc: 'behind the last layer', optional: true }),
+  },
+  examples: [
+    { dim: 12, depth: 2, layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' }, norm: 'layer_norm' },
+    { dim: 12, depth: 2, layers: [{ name: 'pre_norm', mixer: { name: 'multi_head', heads: 2 } }, { name: 'post_norm', feedforward: 'mlp' }] },
+  ],
+  create({ depth, layers, norm }) {
+    const all = Array.from({ length: depth }, (_, i) => layers(i));
+    return module({ layers: all, norm }, (x: Value, ctx: SequenceContext) => {
+      const y = all.reduce((h, layer) => layer(h, ctx), x);
+      return norm ? norm(y) : y;
+    });
+  },
+});
