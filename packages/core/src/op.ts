@@ -66,6 +66,7 @@ export interface Op<A extends Attrs = Attrs> {
 }
 
 /** Defines an op; infers the attribute types from `attributes` and the functions. */
+/* @__NO_SIDE_EFFECTS__ */
 export function defineOp<A extends Attrs>(op: Op<A>): Op<A> {
   return Object.freeze(op);
 }

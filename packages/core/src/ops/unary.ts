@@ -115,7 +115,7 @@ export const sigmoid = (x: Operand): Value => one(Sigmoid, x);
 
 export const Relu = unary('Relu', 14, {
   accepts: 'number',
-  f: (x) => (x < 0 ? 0 : x),
+  f: (x) => Math.max(x, 0),
   grad: (g, x) => where(greater(x, 0), g, 0),
 });
 /** max(x, 0). Dtypes: numbers. Its gradient at 0 is 0. */
@@ -171,8 +171,8 @@ function test(key: string, since: number, f: (x: number) => boolean): Op {
 }
 
 export const IsNaN = test('IsNaN', 13, Number.isNaN);
-// biome-ignore lint/suspicious/noShadowRestrictedNames: it is the op's name
 /** Where x is not a number. float → bool. */
+// biome-ignore lint/suspicious/noShadowRestrictedNames: the op's own name
 export const isNaN = (x: Operand): Value => one(IsNaN, x);
 
 export const IsInf = test('IsInf', 10, (x) => Math.abs(x) === Number.POSITIVE_INFINITY);
