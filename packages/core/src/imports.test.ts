@@ -1,0 +1,165 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import ts from 'typescript';
+import { describe, expect, it } from 'vitest';
+import { importsOf, resolveImport, sourceFiles } from '../../../scripts/imports';
+import { root } from '../../../scripts/pnpm.mjs';
+
+const packages = ['core', 'attention', 'feedforward', 'positional', 'residual', 'onnxformers'] as const;
+const blockPackages = ['attention', 'feedforward', 'positional', 'residual'] as const;
+
+const source = (name: string) => join(root, 'packages', name, 'src');
+const shown = (file: string) => relative(root, file).replaceAll('\\', '/');
+const isTest = (file: string) => /\.(test|test-helper|cases)\.ts$/.test(file);
+const shipped = (name: string) => sourceFiles(source(name)).filter((file) => !isTest(file));
+
+/** Every import of a file with the source file that it means, if that lies in the workspace. */
+const arrows = (file: string) =>
+  importsOf(file).map((specifier) => ({ specifier, target: resolveImport(file, specifier, root) }));
+
+/** The files that the given ones need, themselves included, inside their own package. */
+function reach(entries: readonly string[]): Set<string> {
+  const found = new Set<string>();
+  const visit = (file: string): void => {
+    if (found.has(file)) return;
+    found.add(file);
+    for (const { specifier, target } of arrows(file)) if (target && specifier.startsWith('.')) visit(target);
+  };
+  for (const entry of entries) if (existsSync(entry)) visit(entry);
+  return found;
+}
+
+describe('between packages', () => {
+  const mayImport: Record<(typeof packages)[number], RegExp> = {
+    core: /^(zod\/mini|@bufbuild\/protobuf(\/.+)?)$/,
+    attention: /^@onnxformers\/core$/,
+    feedforward: /^@onnxformers\/core$/,
+    positional: /^@onnxformers\/core$/,
+    residual: /^@onnxformers\/core$/,
+    onnxformers: /^@onnxformers\/(core(\/node)?|attention|feedforward|positional|residual)$/,
+  };
+
+  it.each(packages)('%s imports what the design allows', (name) => {
+    const entries = name === 'core' ? ['index.ts', 'testing/index.ts', 'node.ts'] : ['index.ts'];
+    const files = reach(entries.map((entry) => join(source(name), entry)));
+    const wrong = [...files].flatMap((file) =>
+      importsOf(file)
+        .filter((specifier) => !specifier.startsWith('.') && !specifier.startsWith('node:') && !mayImport[name].test(specifier))
+        .map((specifier) => `${shown(file)} imports ${specifier}`),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it.each(packages)('no file of %s reaches into another package by a path, or into a sibling by its name', (name) => {
+    const siblings = blockPackages.filter((other) => other !== name).map((other) => `@onnxformers/${other}`);
+    const wrong = shipped(name).flatMap((file) =>
+      arrows(file)
+        .filter(({ specifier, target }) => {
+          if (specifier.startsWith('.')) return target !== undefined && !target.startsWith(source(name));
+          return name !== 'onnxformers' && siblings.some((sibling) => specifier.startsWith(sibling));
+        })
+        .map(({ specifier }) => `${shown(file)} imports ${specifier}`),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('nothing but core/node needs Node', () => {
+    const entries = packages.flatMap((name) => [join(source(name), 'index.ts'), join(source(name), 'testing/index.ts')]);
+    const wrong = [...reach(entries)].filter((file) => importsOf(file).some((specifier) => specifier.startsWith('node:')));
+    expect(wrong.map(shown)).toEqual([]);
+  });
+});
+
+describe('inside core', () => {
+  /** Rooms and the rooms that they see, besides themselves. The first pattern that a file matches is its room. */
+  const rooms: readonly { room: string; files: RegExp; sees: readonly string[] }[] = [
+    { room: 'surface', files: /^(index|node|testing\/.+|.+\/testing\/.+)$/, sees: ['*'] },
+    { room: 'basics', files: /^(error|tensor|tensor-convert|float16)$/, sees: [] },
+    { room: 'dim', files: /^(dim|dim-text|polynomial)$/, sees: ['basics'] },
+    { room: 'parameter', files: /^(parameter|weights\/init)$/, sees: ['basics', 'dim'] },
+    { room: 'ir', files: /^(graph|op|mask|lower\/rule)$/, sees: ['basics', 'dim', 'parameter'] },
+    { room: 'ops', files: /^ops\//, sees: ['basics', 'dim', 'parameter', 'ir'] },
+    { room: 'module', files: /^(module|context|state|layers\/.+)$/, sees: ['basics', 'dim', 'parameter', 'ir', 'ops'] },
+    { room: 'block', files: /^(block|registry|config\/.+)$/, sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'module'] },
+    { room: 'weights', files: /^weights\//, sees: ['basics', 'dim', 'parameter'] },
+    { room: 'onnx', files: /^onnx\//, sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'weights'] },
+    { room: 'lower', files: /^(lower|targets)\//, sees: ['basics', 'dim', 'parameter', 'ir', 'ops'] },
+    { room: 'interpret', files: /^(interpret|bind)$/, sees: ['basics', 'dim', 'parameter', 'ir', 'ops'] },
+    { room: 'autodiff', files: /^autodiff\//, sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'lower'] },
+    {
+      room: 'compile',
+      files: /^(compile|compile-context|derive|io-state|standalone|serialize)$/,
+      sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'module', 'weights', 'onnx', 'lower', 'interpret', 'autodiff'],
+    },
+    {
+      room: 'runtime',
+      files: /^runtime\//,
+      sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'module', 'weights', 'onnx', 'lower', 'interpret', 'autodiff', 'compile'],
+    },
+  ];
+  const nameIn = (file: string) => relative(source('core'), file).replaceAll('\\', '/').replace(/\.ts$/, '');
+  const roomOf = (file: string) => rooms.find(({ files }) => files.test(nameIn(file)));
+
+  it('every file has a room', () => {
+    expect(
+      shipped('core')
+        .filter((file) => roomOf(file) === undefined)
+        .map(nameIn),
+      'add these to the rooms above',
+    ).toEqual([]);
+  });
+
+  it('a room is imported only by those that may see it', () => {
+    const wrong = shipped('core').flatMap((file) => {
+      const from = roomOf(file);
+      return arrows(file).flatMap(({ target }) => {
+        const to = target && roomOf(target);
+        if (!from || !to || from === to || from.sees.includes('*') || from.sees.includes(to.room)) return [];
+        return [`${nameIn(file)} (${from.room}) imports ${nameIn(target)} (${to.room})`];
+      });
+    });
+    expect(wrong).toEqual([]);
+  });
+});
+
+describe('names', () => {
+  /** The string literals of a file, with their lines; import specifiers are none. */
+  function literals(file: string): { text: string; line: number }[] {
+    const parsed = ts.createSourceFile(file, readFileSync(file, 'utf8'), ts.ScriptTarget.Latest, true);
+    const found: { text: string; line: number }[] = [];
+    const visit = (node: ts.Node): void => {
+      if (ts.isStringLiteralLike(node))
+        found.push({ text: node.text, line: parsed.getLineAndCharacterOfPosition(node.getStart()).line + 1 });
+      if (!ts.isImportDeclaration(node) && !ts.isExportDeclaration(node)) ts.forEachChild(node, visit);
+    };
+    visit(parsed);
+    return found;
+  }
+  const mentions = (files: readonly string[], words: ReadonlySet<string>) =>
+    files.flatMap((file) =>
+      literals(file)
+        .filter(({ text }) => words.has(text))
+        .map(({ text, line }) => `${shown(file)}:${line} says '${text}'`),
+    );
+
+  it('core names no block', async () => {
+    const names = new Set<string>();
+    for (const name of [...blockPackages, 'onnxformers']) {
+      const { blocks = [] } = (await import(join(source(name), 'index.ts'))) as { blocks?: readonly { blockName: string }[] };
+      for (const { blockName } of blocks) names.add(blockName);
+    }
+    expect(names.size).toBeGreaterThan(10);
+    expect(mentions(shipped('core'), names)).toEqual([]);
+  });
+
+  it('blocks name no target', () => {
+    const targets = new Set(['portable', 'cpu', 'cuda', 'webgpu', 'wasm', 'differentiable']);
+    expect(mentions(blockPackages.flatMap(shipped), targets)).toEqual([]);
+  });
+
+  it('the search finds literals and nothing else', () => {
+    const here = literals(join(source('core'), 'imports.test.ts')).map(({ text }) => text);
+    expect(here).toContain('differentiable');
+    expect(here).not.toContain(['node', 'path'].join(':'));
+  });
+});
