@@ -1,0 +1,135 @@
+// Expand and Tile: the same elements several times.
+import { type Dim, dim, mulDims } from '../dim';
+import { apply, madeBy, mismatch, type Value } from '../graph';
+import { defineOp, type Op, type TensorType } from '../op';
+import type { NDArray } from '../tensor';
+import { accept } from './accept';
+import { broadcastDims, broadcastTo, unbroadcast } from './broadcast';
+import { reduceSum } from './reduce';
+import { reshape, sameDims } from './reshape';
+import { sizes } from './shape';
+import { rowMajorStrides } from './strides';
+import { readView } from './views';
+
+type ExpandAttrs = { readonly dims: readonly Dim[] };
+
+function inferExpand([x]: readonly (TensorType | undefined)[], { dims }: ExpandAttrs): readonly TensorType[] {
+  const { dtype, dims: before } = accept(x, 'any');
+  if (before.length > dims.length)
+    throw mismatch('expanding takes no axis away', `at least ${before.length} sizes`, String(dims.length));
+  if (!sameDims(broadcastDims(before, dims), dims)) {
+    const show = (ds: readonly Dim[]) => `[${ds.join(', ')}]`;
+    throw mismatch('only axes of size 1 can be expanded', `sizes that ${show(before)} broadcasts to`, show(dims));
+  }
+  return [{ dtype, dims }];
+}
+
+/** The meaning: x repeated along its axes of size 1 and along new leading axes. */
+export const Expand: Op<ExpandAttrs> = defineOp<ExpandAttrs>({
+  key: 'onnxformers.Expand',
+  attributes: { dims: 'data' },
+  infer: inferExpand,
+  simplify([x], { dims }) {
+    if (sameDims(x!.dims, dims)) return x;
+    const before = madeBy(x, Expand);
+    return before && expand(before.operands[0]!, dims);
+  },
+  decompose([x], { dims }) {
+    const added = dims.length - x!.rank;
+    const asked = dims.map((d, i) => (d === x!.dims[i - added] ? 1 : d));
+    return apply(OnnxExpand, [x, sizes(x!.graph, asked, [x!])], { dims });
+  },
+  vjp: ({ operands: [x] }, [grad]) => [grad && unbroadcast(grad, x!.dims)],
+  evaluate: ([x], { dims }, bound) => [
+    broadcastTo(
+      x!,
+      dims.map((d) => bound.of(d)),
+    ),
+  ],
+});
+
+/** ONNX Expand. Operands: x, and the sizes as int64, where 1 keeps the size that x has. */
+export const OnnxExpand = defineOp<ExpandAttrs>({
+  key: 'Expand',
+  since: 13,
+  attributes: { dims: 'data' },
+  infer: inferExpand,
+  vjp: ({ operands: [x] }, [grad]) => [grad && unbroadcast(grad, x!.dims), undefined],
+  evaluate: ([x, shape]) => [broadcastTo(x!, broadcastDims(x!.dims, Array.from(shape!.data)) as number[])],
+});
+
+/**
+ * x repeated along its axes of size 1 and along new leading axes. Arithmetic broadcasts by itself and does not need this.
+ *
+ * Shapes   [1, 5] → [batch, seq, 5]
+ * Throws   ShapeError when an axis of another size would change
+ */
+export const expand = (x: Value, dims: readonly Dim[]): Value => apply(Expand, [x], { dims: dims.map(dim) })[0]!;
+
+type TileAttrs = { readonly repeats: readonly Dim[] };
+
+function inferTile([x]: readonly (TensorType | undefined)[], { repeats }: TileAttrs): readonly TensorType[] {
+  const { dtype, dims } = accept(x, 'any');
+  if (repeats.length !== dims.length)
+    throw mismatch('every axis needs its number of repeats', String(dims.length), String(repeats.length));
+  const negative = repeats.find((r) => typeof r === 'number' && r < 0);
+  if (negative !== undefined) throw mismatch('a number of repeats is negative', 'at least 0', String(negative));
+  return [{ dtype, dims: dims.map((d, i) => mulDims(d, repeats[i]!)) }];
+}
+
+function repeated(x: NDArray, repeats: readonly number[]): NDArray {
+  const strides = rowMajorStrides(x.dims);
+  const pairs = <T>(f: (axis: number) => readonly [T, T]): T[] => x.dims.flatMap((_, axis) => f(axis));
+  const data = readView(
+    x.data,
+    pairs((i) => [repeats[i]!, x.dims[i]!]),
+    pairs((i) => [0, strides[i]!]),
+  );
+  return { dtype: x.dtype, dims: x.dims.map((d, i) => d * repeats[i]!), data };
+}
+
+function tileGradient(x: Value, grad: Value, repeats: readonly Dim[]): Value {
+  const split = reshape(
+    grad,
+    x.dims.flatMap((d, i) => [repeats[i]!, d]),
+  );
+  return reduceSum(
+    split,
+    x.dims.map((_, i) => 2 * i),
+    { keepDims: false },
+  );
+}
+
+/** The meaning: the whole of x several times along each axis. */
+export const Tile = defineOp<TileAttrs>({
+  key: 'onnxformers.Tile',
+  attributes: { repeats: 'data' },
+  infer: inferTile,
+  simplify: ([x], { repeats }) => (repeats.length === x!.rank && repeats.every((r) => r === 1) ? x : undefined),
+  decompose: ([x], { repeats }) => apply(OnnxTile, [x, sizes(x!.graph, repeats, [x!])], { repeats }),
+  vjp: ({ operands: [x], attrs: { repeats } }, [grad]) => [grad && tileGradient(x!, grad, repeats)],
+  evaluate: ([x], { repeats }, bound) => [
+    repeated(
+      x!,
+      repeats.map((r) => bound.of(r)),
+    ),
+  ],
+});
+
+/** ONNX Tile. Operands: x, and the numbers of repeats as int64. */
+export const OnnxTile = defineOp<TileAttrs>({
+  key: 'Tile',
+  since: 13,
+  attributes: { repeats: 'data' },
+  infer: inferTile,
+  vjp: ({ operands: [x], attrs: { repeats } }, [grad]) => [grad && tileGradient(x!, grad, repeats), undefined],
+  evaluate: ([x, repeats]) => [repeated(x!, Array.from(repeats!.data))],
+});
+
+/**
+ * The whole of x several times along each axis: `[a, b]` twice is `[a, b, a, b]`.
+ *
+ * Shapes   x [3, seq], repeats [2, 1] → [6, seq]
+ * Throws   ShapeError when the number of repeats is not that of the axes
+ */
+export const tile = (x: Value, repeats: readonly Dim[]): Value => apply(Tile, [x], { repeats: repeats.map(dim) })[0]!;

@@ -1,0 +1,138 @@
+// Pad: one number put before and behind the elements of an axis.
+import { addDims, type Dim, dim, subDims } from '../dim';
+import { apply, located, mismatch, type Value } from '../graph';
+import { defineOp, type TensorType } from '../op';
+import { countOf, type NDArray } from '../tensor';
+import { accept } from './accept';
+import { sizes } from './shape';
+import { slice } from './slice';
+import { axisOf, rowMajorStrides } from './strides';
+import { readView, writeView } from './views';
+
+/** On each axis so many elements before and after, all `value`. A negative number takes elements away. */
+type PadAttrs = {
+  readonly axes: readonly number[];
+  readonly before: readonly Dim[];
+  readonly after: readonly Dim[];
+  readonly value: number;
+};
+
+function inferPad([x]: readonly (TensorType | undefined)[], { axes, before, after }: PadAttrs): readonly TensorType[] {
+  const { dtype, dims } = accept(x, 'any');
+  const padded = [...dims];
+  axes.forEach((axis, i) => {
+    padded[axis] = addDims(before[i]!, dims[axis]!, after[i]!);
+    const size = padded[axis];
+    if (typeof size === 'number' && size < 0)
+      throw mismatch(`more than the whole of axis ${axis} is taken away`, `at most ${dims[axis]}`);
+  });
+  return [{ dtype, dims: padded }];
+}
+
+function padded(
+  x: NDArray,
+  axes: readonly number[],
+  before: readonly number[],
+  after: readonly number[],
+  value: number,
+): NDArray {
+  const [dims, kept] = [[...x.dims], [...x.dims]];
+  const [from, to] = [x.dims.map(() => 0), x.dims.map(() => 0)];
+  axes.forEach((axis, i) => {
+    dims[axis] = before[i]! + x.dims[axis]! + after[i]!;
+    from[axis] = Math.max(0, -before[i]!);
+    to[axis] = Math.max(0, before[i]!);
+    kept[axis] = Math.max(0, Math.min(x.dims[axis]!, x.dims[axis]! + after[i]!) - from[axis]!);
+  });
+  const data = new Float64Array(countOf(dims)).fill(value);
+  const place = (at: readonly number[], strides: readonly number[]) => at.reduce((n, p, axis) => n + p * strides[axis]!, 0);
+  const [source, target] = [rowMajorStrides(x.dims), rowMajorStrides(dims)];
+  writeView(data, readView(x.data, kept, source, place(from, source)), kept, target, place(to, target));
+  return { dtype: x.dtype, dims, data };
+}
+
+const negated = (ds: readonly Dim[]): Dim[] => ds.map((d) => subDims(0, d));
+const padGradient = (grad: Value, { axes, before, after }: PadAttrs): Value =>
+  apply(Pad, [grad], { axes, before: negated(before), after: negated(after), value: 0 })[0]!;
+
+/** The meaning: a constant border. */
+export const Pad = defineOp<PadAttrs>({
+  key: 'onnxformers.Pad',
+  attributes: { axes: 'data', before: 'data', after: 'data', value: 'data' },
+  infer: inferPad,
+  simplify([x], attrs) {
+    const { axes, before, after } = attrs;
+    inferPad([x], attrs);
+    const amounts = [...before, ...after];
+    if (amounts.every((d) => d === 0)) return x;
+    if (!amounts.every((d) => typeof d === 'number' && d <= 0)) return undefined;
+    return slice(x!, {
+      axes,
+      starts: before.map((d) => -(d as number)),
+      ends: axes.map((axis, i) => addDims(x!.dims[axis]!, after[i]!)),
+    });
+  },
+  decompose([x], attrs) {
+    const { axes, before, after, value } = attrs;
+    const g = x!.graph;
+    return apply(OnnxPad, [x, sizes(g, [...before, ...after], [x!]), g.number(value, x!.dtype), g.number(axes, 'int64')], attrs);
+  },
+  vjp: ({ attrs }, [grad]) => [grad && padGradient(grad, attrs)],
+  evaluate: ([x], { axes, before, after, value }, bound) => [
+    padded(
+      x!,
+      axes,
+      before.map((d) => bound.of(d)),
+      after.map((d) => bound.of(d)),
+      value,
+    ),
+  ],
+});
+
+/** ONNX Pad. Operands: x, the amounts before all axes and then after them as int64, the value, and the axes as int64. */
+export const OnnxPad = defineOp<PadAttrs>({
+  key: 'Pad',
+  since: 18,
+  attributes: { axes: 'data', before: 'data', after: 'data', value: 'data' },
+  infer: inferPad,
+  vjp: ({ attrs }, [grad]) => [grad && padGradient(grad, attrs)],
+  evaluate([x, pads, value, axes]) {
+    const n = axes!.data.length;
+    const amounts = Array.from(pads!.data);
+    return [padded(x!, Array.from(axes!.data), amounts.slice(0, n), amounts.slice(n), value!.data[0]!)];
+  },
+});
+
+/**
+ * x with further elements before and after those of some axes, all of one value. Amounts may be symbolic; one that turns out negative
+ * takes elements away.
+ *
+ * Shapes   x [batch, seq, 5], axes [1], before [2], after ['past'] → [batch, past + seq + 2, 5]
+ * Throws   ShapeError when an axis does not exist or is named twice
+ */
+export function pad(
+  x: Value,
+  o: { readonly axes: readonly number[]; readonly before: readonly Dim[]; readonly after: readonly Dim[] },
+  value = 0,
+): Value {
+  const attrs = located(x.graph, Pad.key, [x], () => {
+    if (o.before.length !== o.axes.length || o.after.length !== o.axes.length)
+      throw mismatch('every axis needs its amounts', String(o.axes.length), `${o.before.length} and ${o.after.length}`);
+    const parts = o.axes.map((axis, i) => ({ axis: axisOf(axis, x.rank), before: dim(o.before[i]!), after: dim(o.after[i]!) }));
+    const twice = parts.find((p, i) => parts.findIndex((q) => q.axis === p.axis) !== i);
+    if (twice) throw mismatch(`axis ${twice.axis} is padded twice`, 'different axes');
+    return parts.filter((p) => p.before !== 0 || p.after !== 0).sort((a, b) => a.axis - b.axis);
+  });
+  const list = <K extends keyof (typeof attrs)[number]>(key: K) => attrs.map((p) => p[key]);
+  return apply(Pad, [x], { axes: list('axis'), before: list('before'), after: list('after'), value })[0]!;
+}
+
+/**
+ * x with `value` put behind the elements of an axis until it has this size; when it has more at run time, they are cut off.
+ *
+ * Shapes   x [batch, seq, 5], axis 1, size 16 → [batch, 16, 5]
+ */
+export function padTo(x: Value, axis: number, size: Dim, value = 0): Value {
+  const along = located(x.graph, Pad.key, [x], () => axisOf(axis, x.rank));
+  return pad(x, { axes: [along], before: [0], after: [subDims(size, x.dims[along]!)] }, value);
+}

@@ -1,0 +1,195 @@
+// Reshape and its special cases: other dims for the same elements.
+import { type Dim, dim, mulDims, namesOfDim, tryDivDims } from '../dim';
+import { apply, located, madeBy, mismatch, type Value } from '../graph';
+import { defineOp, type Op, type TensorType } from '../op';
+import { countOf, type NDArray } from '../tensor';
+import { accept } from './accept';
+import { encoded, int64s } from './encode';
+import { refine, sizes } from './shape';
+import { axesOf, axisOf } from './strides';
+
+type ReshapeAttrs = { readonly dims: readonly Dim[] };
+
+export const sameDims = (a: readonly Dim[], b: readonly Dim[]): boolean => a.length === b.length && a.every((d, i) => d === b[i]);
+
+function inferReshape([x]: readonly (TensorType | undefined)[], { dims }: ReshapeAttrs): readonly TensorType[] {
+  const { dtype, dims: before } = accept(x, 'any');
+  const count = mulDims(...before);
+  const show = (ds: readonly Dim[]) => `[${ds.join(', ')}]`;
+  if (dims.includes(-1))
+    throw mismatch(
+      `the size -1 in ${show(dims)} cannot be inferred from ${count} elements`,
+      'one -1, and sizes that divide exactly',
+    );
+  if (mulDims(...dims) !== count)
+    throw mismatch('a reshape keeps the number of elements', `${count}`, `${show(dims)} of ${mulDims(...dims)}`);
+  return [{ dtype, dims }];
+}
+
+/** The meaning: any dims with the same number of elements. Lowered to the Reshape of ONNX, whose sizes are an operand. */
+export const Reshape: Op<ReshapeAttrs> = defineOp<ReshapeAttrs>({
+  key: 'onnxformers.Reshape',
+  attributes: { dims: 'data' },
+  infer: inferReshape,
+  simplify([x], { dims }) {
+    if (sameDims(x!.dims, dims)) return x;
+    const before = madeBy(x, Reshape);
+    return before && reshape(before.operands[0]!, dims);
+  },
+  decompose: ([x], { dims }) => [shaped(x!, dims)],
+  vjp: ({ operands: [x] }, [grad]) => [grad && reshape(grad, x!.dims)],
+  evaluate: ([x], { dims }, bound) => [{ ...x!, dims: dims.map((d) => bound.of(d)) }],
+});
+
+/**
+ * The same elements, row-major, as other dims.
+ *
+ * Shapes   x: any → dims; one of them may be -1, which is inferred
+ * Throws   ShapeError when the number of elements differs, or -1 cannot be inferred exactly
+ */
+export function reshape(x: Value, dims: readonly Dim[]): Value {
+  const canonical = dims.map(dim);
+  const open = canonical.indexOf(-1);
+  const others = canonical.filter((_, i) => i !== open);
+  const size = open < 0 ? undefined : tryDivDims(mulDims(...x.dims), mulDims(...others));
+  return apply(Reshape, [x], { dims: size === undefined ? canonical : canonical.with(open, size) })[0]!;
+}
+
+// ---- The ops of ONNX ------------------------------------------------------------------------------------------------
+
+type OnnxReshapeAttrs = ReshapeAttrs & { readonly allowzero?: number; readonly claimed?: boolean };
+
+/**
+ * ONNX Reshape. Operands: x, and the sizes as int64, where 0 copies the size of the same axis (unless `allowzero`) and one may be -1.
+ * `claimed` sizes are equal to those of x only if the run finds them so; see `refine`.
+ */
+export const OnnxReshape = defineOp<OnnxReshapeAttrs>({
+  key: 'Reshape',
+  since: 14,
+  attributes: { dims: 'data', allowzero: 'int', claimed: 'data' },
+  infer: ([x], { dims, claimed }) => (claimed ? [{ dtype: accept(x, 'any').dtype, dims }] : inferReshape([x], { dims })),
+  vjp: ({ operands: [x], attrs: { claimed } }, [grad]) => [grad && (claimed ? refine : reshape)(grad, x!.dims), undefined],
+  evaluate([x, shape], { allowzero }) {
+    const dims = Array.from(shape!.data, (n, i) => (n === 0 && !allowzero ? (x!.dims[i] ?? 0) : n));
+    const open = dims.indexOf(-1);
+    if (open >= 0) dims[open] = countOf(x!.dims) / countOf(dims.toSpliced(open, 1));
+    const fits = countOf(dims) === x!.data.length && dims.every((n) => Number.isInteger(n) && n >= 0);
+    if (!fits) throw mismatch('the sizes do not fit the elements', `${x!.data.length} elements`, `[${Array.from(shape!.data)}]`);
+    return [{ ...x!, dims }];
+  },
+});
+
+type AxesAttrs = { readonly axes: readonly number[] };
+const withDims = (x: NDArray | undefined, dims: readonly number[]): readonly NDArray[] => [{ ...x!, dims }];
+
+/** ONNX Squeeze: takes axes of size 1 away. */
+export const Squeeze = defineOp<AxesAttrs>({
+  key: 'Squeeze',
+  since: 13,
+  attributes: { axes: 'ints' },
+  infer([x], { axes }) {
+    const { dtype, dims } = accept(x, 'any');
+    const wide = axes.find((a) => dims[a] !== 1);
+    if (wide !== undefined) throw mismatch(`axis ${wide} cannot be squeezed`, 'size 1', String(dims[wide]));
+    return [{ dtype, dims: dims.filter((_, i) => !axes.includes(i)) }];
+  },
+  vjp: ({ operands: [x] }, [grad]) => [grad && reshape(grad, x!.dims)],
+  evaluate: ([x], { axes }) =>
+    withDims(
+      x,
+      x!.dims.filter((_, i) => !axes.includes(i)),
+    ),
+  encode: (node) => encoded(node, [node.operands[0], int64s(node.attrs.axes)], ['axes']),
+});
+
+/** ONNX Unsqueeze: puts axes of size 1 in; `axes` count in the result. */
+export const Unsqueeze = defineOp<AxesAttrs>({
+  key: 'Unsqueeze',
+  since: 13,
+  attributes: { axes: 'ints' },
+  infer([x], { axes }) {
+    const { dtype, dims } = accept(x, 'any');
+    return [{ dtype, dims: withOnes(dims, axes) }];
+  },
+  vjp: ({ operands: [x] }, [grad]) => [grad && reshape(grad, x!.dims)],
+  evaluate: ([x], { axes }) => withDims(x, withOnes(x!.dims, axes)),
+  encode: (node) => encoded(node, [node.operands[0], int64s(node.attrs.axes)], ['axes']),
+});
+
+function withOnes<D extends Dim>(dims: readonly D[], axes: readonly number[]): (D | 1)[] {
+  const rest = [...dims];
+  return Array.from({ length: dims.length + axes.length }, (_, i) => (axes.includes(i) ? 1 : rest.shift()!));
+}
+
+// ---- Lowering -------------------------------------------------------------------------------------------------------
+
+// A constant shape, where 0 copies a size and one -1 stands for the rest, spares the arithmetic on sizes. Copying by 0 and moving
+// axes of size 1 also hold for empty arrays; -1 does not where another axis is empty, so it comes last.
+function shaped(x: Value, dims: readonly Dim[]): Value {
+  const invented = dims.some((d, i) => d === 0 && x.dims[i] !== 0);
+  if (invented) return onnxReshape(x, sizes(x.graph, dims, [x]), dims, 1);
+  const entries = dims.map((d, i) => (typeof d === 'string' && d === x.dims[i] ? 0 : d));
+  const open = entries.flatMap((d, i) => (typeof d === 'string' ? [i] : []));
+  if (open.length && differInOnes(x.dims, dims)) return moveOnes(x, dims);
+  const product = open.find((i) => namesOfDim(dims[i]!)[0] !== dims[i]) ?? open[0];
+  return onnxReshape(x, sizes(x.graph, product === undefined ? entries : entries.with(product, -1), [x]), dims);
+}
+
+const onnxReshape = (x: Value, shape: Value, dims: readonly Dim[], allowzero?: 1): Value =>
+  apply(OnnxReshape, [x, shape], allowzero ? { dims, allowzero } : { dims })[0]!;
+
+const onesOf = (dims: readonly Dim[]): number[] => dims.flatMap((d, i) => (d === 1 ? [i] : []));
+const differInOnes = (a: readonly Dim[], b: readonly Dim[]): boolean =>
+  sameDims(
+    a.filter((d) => d !== 1),
+    b.filter((d) => d !== 1),
+  );
+
+function moveOnes(x: Value, dims: readonly Dim[]): Value {
+  const [gone, added] = [onesOf(x.dims), onesOf(dims)];
+  const bare = gone.length ? apply(Squeeze, [x], { axes: gone })[0]! : x;
+  return added.length ? apply(Unsqueeze, [bare], { axes: added })[0]! : bare;
+}
+
+// ---- Special cases --------------------------------------------------------------------------------------------------
+
+/**
+ * x without some axes of size 1.
+ *
+ * Throws   ShapeError when an axis does not exist or is not of size 1
+ */
+export function squeeze(x: Value, axes: readonly number[]): Value {
+  const gone = located(x.graph, Squeeze.key, [x], () => {
+    const found = axesOf(axes, x.rank);
+    Squeeze.infer([x], { axes: found });
+    return found;
+  });
+  return reshape(
+    x,
+    x.dims.filter((_, i) => !gone.includes(i)),
+  );
+}
+
+/**
+ * x with further axes of size 1, at these places of the result.
+ *
+ * Throws   ShapeError when a place does not exist or is named twice
+ */
+export function unsqueeze(x: Value, axes: readonly number[]): Value {
+  const added = located(x.graph, Unsqueeze.key, [x], () => axesOf(axes, x.rank + axes.length));
+  return reshape(x, withOnes(x.dims, added));
+}
+
+/**
+ * x with the axes from `first` to `last`, both inclusive, joined into one.
+ *
+ * Shapes   [batch, heads, seq, dim], first 0, last 1 → [batch*heads, seq, dim]
+ */
+export function flattenAxes(x: Value, first: number, last: number): Value {
+  const [from, to] = located(x.graph, Reshape.key, [x], () => {
+    const ends = [axisOf(first, x.rank), axisOf(last, x.rank)] as const;
+    if (ends[0] > ends[1]) throw mismatch('the first axis lies behind the last', `at most ${ends[1]}`, String(ends[0]));
+    return ends;
+  });
+  return reshape(x, [...x.dims.slice(0, from), mulDims(...x.dims.slice(from, to + 1)), ...x.dims.slice(to + 1)]);
+}
