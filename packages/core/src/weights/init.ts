@@ -46,7 +46,7 @@ export type Init =
   /** Blocks of rows one under the other (q, k and v in one weight), each made as a parameter of its own. */
   | { readonly kind: 'rows'; readonly parts: readonly { readonly rows: number; readonly init: Init }[] };
 
-export const none: Init = { kind: 'none' };
+export const unset: Init = { kind: 'none' };
 export const zeros: Init = { kind: 'zeros' };
 export const ones: Init = { kind: 'ones' };
 export const constant = (value: number): Init => ({ kind: 'constant', value });

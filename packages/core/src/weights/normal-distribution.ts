@@ -35,9 +35,9 @@ export function normalProbability(x: number): number {
   const size = Math.abs(x);
   if (size > 38) return x < 0 ? 0 : 1;
   const density = decay((size * size) / 2) / 2.5066282746310002;
-  if (size > 3) {
+  if (size > 1.5) {
     let fraction = 0;
-    for (let k = 80; k > 0; k--) fraction = k / (size + fraction);
+    for (let k = 300; k > 0; k--) fraction = k / (size + fraction);
     const tail = density / (size + fraction);
     return x < 0 ? tail : 1 - tail;
   }

@@ -211,8 +211,9 @@ export type WritableTensors = Iterable<readonly [name: string, tensor: Tensor | 
 // By name in code units, the same order in every locale.
 const byName = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-const object = (entries: readonly (readonly [string, unknown])[]): string =>
-  `{${entries.map(([key, value]) => `${JSON.stringify(key)}:${typeof value === 'string' ? value : JSON.stringify(value)}`).join(',')}}`;
+/** A JSON object of values that are JSON already, in the order given. */
+const object = (entries: readonly (readonly [key: string, json: string])[]): string =>
+  `{${entries.map(([key, json]) => `${JSON.stringify(key)}:${json}`).join(',')}}`;
 
 /** The tensors in the order of their bytes: wide elements first, so that each is aligned without gaps, then by name. */
 function layOut(tensors: WritableTensors): readonly (readonly [string, Tensor | LazyTensor])[] {
@@ -232,15 +233,14 @@ function layOut(tensors: WritableTensors): readonly (readonly [string, Tensor | 
 
 function headerOf(layout: ReturnType<typeof layOut>, metadata: Readonly<Record<string, string>>): Uint8Array {
   let at = 0;
-  const infos = layout.map(([name, { dtype, dims }]) => {
+  const entries = layout.map(([name, { dtype, dims }]) => {
     const start = at;
     at += bytesOf(dtype, countOf(dims));
-    return [name, { dtype: nameOf[dtype], shape: dims, data_offsets: [start, at] }] as const;
+    return [name, JSON.stringify({ dtype: nameOf[dtype], shape: dims, data_offsets: [start, at] })] as const;
   });
-  const pairs = Object.entries(metadata).sort(([a], [b]) => byName(a, b));
-  const about = pairs.map(([key, value]) => [key, JSON.stringify(value)] as const);
-  const sorted = infos.sort(([a], [b]) => byName(a, b));
-  const json = object([...(about.length ? [[metadataKey, object(about)] as const] : []), ...sorted]);
+  const about = Object.entries(metadata).map(([key, value]) => [key, JSON.stringify(value)] as const);
+  const sorted = (pairs: readonly (readonly [string, string])[]) => [...pairs].sort(([a], [b]) => byName(a, b));
+  const json = object([...(about.length ? [[metadataKey, object(sorted(about))] as const] : []), ...sorted(entries)]);
   const text = new TextEncoder().encode(json);
   const padded = Math.ceil(text.length / 8) * 8;
   const header = new Uint8Array(8 + padded).fill(0x20);
