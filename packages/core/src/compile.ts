@@ -162,7 +162,7 @@ function unknownTap(path: string, model: AnyModule): ConfigError {
 
 // Each rule once, in the order in which the modules stand.
 function gatherRules(model: AnyModule): Rule[] {
-  return [...new Set(modulesOf(model).flatMap(({ item }) => item.rules ?? []))];
+  return [...new Set(modulesOf(model).flatMap(({ item }) => item.about.rules ?? []))];
 }
 
 function signatureOf(graph: Graph, names: ParameterNames): Signature {

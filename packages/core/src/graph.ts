@@ -149,10 +149,14 @@ export class GraphBuilder {
   param(parameter: Parameter): Value {
     const override = this.root.overrides.get(parameter);
     if (override) return this.root.leaf(override, () => override(this.root));
+    return this.storedParam(parameter);
+  }
+  /** The parameter itself, whatever `reparametrize` put in its place, in the dtype of the arithmetic. */
+  storedParam(parameter: Parameter): Value {
     const stored = this.rawParam(parameter);
     return parameter.options.dtype ? stored : (this.root.widen?.(stored) ?? stored);
   }
-  /** The parameter as stored, whatever replaces it elsewhere. */
+  /** The parameter in the dtype in which it is stored. */
   rawParam(parameter: Parameter): Value {
     const type = { dtype: parameter.options.dtype ?? this.storage, dims: parameter.dims };
     return this.root.leaf(parameter, () => this.root.make(type, { kind: 'parameter', parameter }));

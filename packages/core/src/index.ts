@@ -1,5 +1,6 @@
 // The public surface of core, listed by hand.
 export { defineBlock, isBlock, type AnyBlock, type Block, type BlockDefinition, type ConfigIn, type Contracts, type HandConfig, type Kind, type KindModule, type MaskKind, type NameIn, type Property, type Resolved } from './block';
+export { backward, grad } from './autodiff/grad';
 export { compile, type CompileOptions, type Model, type ModelDType, type Port, type Signature } from './compile';
 export { contextOf, type CallSizes, type SequenceInputs, type StateOption } from './compile-context';
 export { bool, choice, each, type Field, type FieldOptions, type Fields, fn, int, list, num, type Presence, slot, text } from './config/fields';
@@ -20,6 +21,9 @@ export { and, causal, type Mask, mapMask, maskKinds, type MaskReading, none, not
 export { type AnyModule, type Child, type Children, type Fn, isModule, type Module, module, modulesOf, namesOf, type ParameterNames } from './module';
 export { type Attribute, type AttributeKind, type Attrs, defineOp, domainOf, type EncodedNode, type Op, printType, type Sizes, type TensorType } from './op';
 export { Parameter, type ParameterOptions } from './parameter';
+export { type Remake, reparametrize } from './reparametrize';
+export { createRunner, inMemory, type Runnable, type Runner, type RunnerOptions, type RunOptions } from './runtime/runner';
+export type { Ort, OrtSession, OrtTensor } from './runtime/ort';
 export { registry, type Registry } from './registry';
 export { serialize } from './serialize';
 export { standalone } from './standalone';

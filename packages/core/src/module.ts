@@ -14,26 +14,33 @@ export type Child = Parameter | AnyModule | readonly Child[] | Children | undefi
 // biome-ignore lint/suspicious/noExplicitAny: a forward function may have any signature
 export type Fn = (...args: any[]) => unknown;
 
+/** What is known of a module besides what it does. */
+export interface About {
+  /** The kind of hole it fills; absent for a module made by hand. */
+  readonly kind?: string;
+  /** The block and config it came from. */
+  readonly blockName?: string;
+  readonly config?: Readonly<Record<string, unknown>>;
+  /** Rules that its block brought. */
+  readonly rules?: readonly Rule[];
+  /** Parameters below it that `reparametrize` replaced altogether: they have no name any more. */
+  readonly dropped?: ReadonlySet<Parameter>;
+}
+
 /** A forward function together with the record of what it uses. The record's keys, dotted, are the checkpoint's names. */
 export type Module<F extends Fn = Fn> = F & {
   readonly children: Children;
+  /** The function alone, without its scope. */
   readonly forward: F;
-  readonly rules?: readonly Rule[];
-  /** The kind of hole it fills, and the block and config it came from; absent for a module made by hand. */
+  readonly about: About;
   readonly kind?: string;
-  readonly blockName?: string;
-  readonly config?: Readonly<Record<string, unknown>>;
 };
 /** Any module, whatever its forward function takes. */
 export interface AnyModule {
-  /** The function alone, without its scope. */
-  readonly forward: Fn;
-  /** Rules that its block brought. */
-  readonly rules?: readonly Rule[];
   readonly children: Children;
+  readonly forward: Fn;
+  readonly about: About;
   readonly kind?: string;
-  readonly blockName?: string;
-  readonly config?: Readonly<Record<string, unknown>>;
   // biome-ignore lint/suspicious/noExplicitAny: see Fn
   (...args: any[]): unknown;
 }
@@ -47,7 +54,7 @@ const callers = new WeakMap<GraphBuilder, AnyModule[]>();
  *
  *     const up = module({ weight }, (x: Value) => linear(x, weight));
  */
-export function module<F extends Fn>(children: Children, forward: F, about: Pick<AnyModule, 'kind' | 'blockName' | 'config' | 'rules'> = {}): Module<F> {
+export function module<F extends Fn>(children: Children, forward: F, about: About = {}): Module<F> {
   const self = ((...args: unknown[]) => {
     const graph = graphOf(args);
     if (!graph) throw internal(`a module was called without a value; got ${args.map(describe).join(', ') || 'no arguments'}`);
@@ -71,10 +78,9 @@ export function module<F extends Fn>(children: Children, forward: F, about: Pick
     children: { value: Object.freeze({ ...children }) },
     name: { value: about.blockName ?? forward.name },
     forward: { value: forward },
+    about: { value: Object.freeze(about) },
     ...(about.kind !== undefined && { kind: { value: about.kind } }),
     ...(about.blockName !== undefined && { blockName: { value: about.blockName } }),
-    ...(about.config !== undefined && { config: { value: about.config } }),
-    ...(about.rules !== undefined && { rules: { value: about.rules } }),
   });
   return self;
 }
@@ -87,7 +93,8 @@ function tap(graph: GraphBuilder, result: unknown): void {
 /** True for anything made by {@link module}. */
 export const isModule = (x: unknown): x is AnyModule => typeof x === 'function' && 'children' in x;
 
-function graphOf(args: readonly unknown[]): GraphBuilder | undefined {
+/** The graph of the first value among the arguments of a forward function. */
+export function graphOf(args: readonly unknown[]): GraphBuilder | undefined {
   for (const a of args) {
     if (a instanceof Value) return a.graph.root;
     if (a && typeof a === 'object' && !Array.isArray(a) && !(a instanceof Parameter))
@@ -156,11 +163,13 @@ export function namesOf(root: AnyModule): ParameterNames {
   const nameOf = new Map<Parameter, string>();
   const aliases = new Map<string, string>();
   const owners = new Map<string, AnyModule>();
+  const dropped = new Set(modulesOf(root).flatMap(({ item }) => [...(item.about.dropped ?? [])]));
   const visit = (path: string, item: AnyModule, above: readonly AnyModule[]) => {
     if (above.includes(item)) throw internal(`module ${path} contains itself`);
     eachChild(item.children, (key, child) => {
       const name = path ? `${path}.${key}` : key;
       if (isModule(child)) return visit(name, child, [...above, item]);
+      if (dropped.has(child)) return;
       const first = nameOf.get(child);
       if (first !== undefined) aliases.set(name, first);
       else {

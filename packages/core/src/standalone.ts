@@ -41,5 +41,6 @@ export function standalone(m: AnyModule): AnyModule {
     };
     return call(m.forward, input, ctx);
   };
-  return module(m.children, forward, { ...(m.config && { config: m.config }), ...(m.blockName && { blockName: m.blockName }), ...(m.rules && { rules: m.rules }) });
+  const { kind: _, ...about } = m.about;
+  return module(m.children, forward, about);
 }

@@ -145,10 +145,10 @@ function unknownField(label: string, key: string, fields: Readonly<Record<string
  * Throws   ConfigError for a module that no config made, or one that holds a function
  */
 export function toConfig(m: unknown, path = ''): Readonly<Record<string, unknown>> {
-  const where = path || (isModule(m) ? (m.blockName ?? 'module') : 'module');
-  if (!isModule(m) || !m.config) throw new ConfigError({ path: where, problem: 'this module was not made from a config, so it has none', got: describe(m), hint: 'Wrap it with defineBlock and register the block' });
+  const where = path || (isModule(m) ? (m.about.blockName ?? 'module') : 'module');
+  if (!isModule(m) || !m.about.config) throw new ConfigError({ path: where, problem: 'this module was not made from a config, so it has none', got: describe(m), hint: 'Wrap it with defineBlock and register the block' });
   const plain: Values = {};
-  for (const [key, value] of Object.entries(m.config)) {
+  for (const [key, value] of Object.entries(m.about.config)) {
     if (value === undefined) continue;
     if (typeof value === 'function') throw new ConfigError({ path: `${where}.${key}`, problem: 'a function cannot be written as JSON', got: describe(value), hint: 'Define a block for it and name that' });
     plain[key] = value;

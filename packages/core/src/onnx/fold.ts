@@ -1,13 +1,14 @@
 // What depends on weights alone is computed once, when the model is written.
+
+import type { Model } from '../compile';
 import { WeightError } from '../error';
 import { capturedBy, type Graph, type Node, subgraphsOf, type Value } from '../graph';
 import type { Parameter } from '../parameter';
-import { bytesOf, countOf, type Tensor, isFloat } from '../tensor';
+import { bytesOf, countOf, isFloat, type Tensor } from '../tensor';
 import { castTensor, toArray, toTensor } from '../tensor-convert';
-import type { Model } from '../compile';
 import type { LazyTensor } from '../weights/lazy';
-import { moveTensor } from './move-tensor';
 import type { OnnxInitializer } from './model';
+import { moveTensor } from './move-tensor';
 
 /** One value made of weights alone. */
 export interface Folded {
@@ -34,7 +35,8 @@ export function foldable(graph: Graph, parameterInputs: ReadonlySet<Parameter>):
     if (grows(node)) continue;
     const large = leaves.some((v) => v.leaf?.kind === 'parameter' && sizeOf(v) > small && (rawUses.get(v) ?? 0) > 1);
     if (large) continue;
-    for (const output of node.outputs) folding.set(output, { label: (names) => `${labelOf(leaves, folding, names)}/${node.op.key.split('.').at(-1)}` });
+    for (const output of node.outputs)
+      folding.set(output, { label: (names) => `${labelOf(leaves, folding, names)}/${node.op.key.split('.').at(-1)}` });
   }
   return folding;
 }
@@ -89,14 +91,28 @@ async function compute(v: Value, model: Pick<Model, 'weights' | 'names'>): Promi
   for (const o of producer!.operands) operands.push(o && (await compute(o, model)));
   const moved = moveTensor(producer!, operands);
   if (moved) return moved;
-  const arrays = producer!.op.evaluate!(operands.map((t) => t && toArray(t)), producer!.attrs, { of: (d) => d as number });
+  const arrays = producer!.op.evaluate!(
+    operands.map((t) => t && toArray(t)),
+    producer!.attrs,
+    { of: (d) => d as number },
+  );
   return toTensor(arrays[v.index]!);
 }
 
 function weightOf(parameter: Parameter, { weights, names }: Pick<Model, 'weights' | 'names'>): LazyTensor {
   const name = names.nameOf.get(parameter);
-  if (name === undefined) throw new WeightError({ path: 'weights', problem: 'a parameter is used that no module names', hint: 'Put it into the record of its module' });
+  if (name === undefined)
+    throw new WeightError({
+      path: 'weights',
+      problem: 'a parameter is used that no module names',
+      hint: 'Put it into the record of its module',
+    });
   const weight = weights?.get(name);
-  if (!weight) throw new WeightError({ path: `weight "${name}"`, problem: 'the model was compiled without weights', hint: 'Give compile() the weights, or initialize(module)' });
+  if (!weight)
+    throw new WeightError({
+      path: `weight "${name}"`,
+      problem: 'the model was compiled without weights',
+      hint: 'Give compile() the weights, or initialize(module)',
+    });
   return weight;
 }

@@ -3,7 +3,12 @@ import type { Node } from '../graph';
 import { arrayOf, bitsOf, countOf, type DType, type Tensor, type TensorData } from '../tensor';
 import { castTensor } from '../tensor-convert';
 
-type Move = (operands: readonly Tensor[], attrs: Readonly<Record<string, unknown>>, dims: readonly number[], dtype: DType) => Tensor;
+type Move = (
+  operands: readonly Tensor[],
+  attrs: Readonly<Record<string, unknown>>,
+  dims: readonly number[],
+  dtype: DType,
+) => Tensor;
 
 const sameBytes: Move = ([x], _, dims) => ({ ...x!, dims });
 const moves: Readonly<Record<string, Move>> = {
@@ -35,7 +40,8 @@ function joined(xs: readonly Tensor[], axis: number, dims: readonly number[]): T
   const width = countOf(dims.slice(axis));
   let from = 0;
   xs.forEach((x, i) => {
-    for (let row = 0; row < rows; row++) data.set(x.data.subarray(row * widths[i]!, (row + 1) * widths[i]!) as never, row * width + from);
+    for (let row = 0; row < rows; row++)
+      data.set(x.data.subarray(row * widths[i]!, (row + 1) * widths[i]!) as never, row * width + from);
     from += widths[i]!;
   });
   return { dtype, dims, data };

@@ -1,6 +1,6 @@
 // Sums, means, extremes and the like over axes.
 import { type Dim, mulDims } from '../dim';
-import { apply, type Operand, type Value } from '../graph';
+import { apply, mismatch, type Operand, type Value } from '../graph';
 import { defineOp, type Op } from '../op';
 import type { NDArray } from '../tensor';
 import { type Accepts, accept, fitting, rankOf } from './accept';
@@ -11,7 +11,7 @@ import { encoded, int64s } from './encode';
 import { expand } from './expand';
 import { unsqueeze } from './reshape';
 import { size } from './shape';
-import { axesOf, offsetsAcross, offsetsAlong } from './strides';
+import { axesOf, axisOf, offsetsAcross, offsetsAlong } from './strides';
 
 /** `keepDims`: whether the reduced axes stay, with size 1. Default true, as in ONNX. */
 export type ReduceOptions = { readonly keepDims?: boolean };
@@ -206,3 +206,53 @@ export const ReduceLogSumExp = reduction('ReduceLogSumExp', 18, {
  */
 export const logSumExp = (x: Operand, axes: readonly number[], options: ReduceOptions = {}): Value =>
   reduce(ReduceLogSumExp, x, axes, options);
+
+type ArgAttrs = { readonly axis: number; readonly keepdims: 0 | 1; readonly select_last_index: 0 | 1 };
+
+/* @__NO_SIDE_EFFECTS__ */
+function extremeIndex(key: string, better: (a: number, b: number) => boolean): Op<ArgAttrs> {
+  return defineOp<ArgAttrs>({
+    key,
+    since: 13,
+    attributes: { axis: 'int', keepdims: 'int', select_last_index: 'int' },
+    infer([x], { axis, keepdims }) {
+      const { dims } = accept(x, 'number');
+      if (dims[axisOf(axis, dims.length)] === 0) throw mismatch(`axis ${axis} has no elements`, 'at least 1', '0');
+      return [{ dtype: 'int64', dims: reducedDims(dims, [axis], keepdims === 1) }];
+    },
+    evaluate([x], { axis, keepdims, select_last_index: last }) {
+      const index = (data: Float64Array, base: number, at: Int32Array): number => {
+        let best = 0;
+        for (let i = 1; i < at.length; i++) {
+          const [candidate, leader] = [data[base + at[i]!]!, data[base + at[best]!]!];
+          if (better(candidate, leader) || (last && candidate === leader)) best = i;
+        }
+        return best;
+      };
+      return [{ ...reduceArray(x!, [axis], keepdims === 1, index), dtype: 'int64' }];
+    },
+    vjp: 'nonDifferentiable',
+  });
+}
+
+/** `last`: of equal elements the last instead of the first. */
+export type ArgOptions = ReduceOptions & { readonly last?: boolean };
+
+function arg(op: Op<ArgAttrs>, x: Operand, axis: number, { keepDims = true, last = false }: ArgOptions): Value {
+  const fromFront = axis < 0 ? axis + rankOf(x) : axis;
+  return apply(op, [x], { axis: fromFront, keepdims: keepDims ? 1 : 0, select_last_index: last ? 1 : 0 })[0]!;
+}
+
+export const ArgMax = extremeIndex('ArgMax', (a, b) => a > b);
+/**
+ * Where along the axis the greatest element stands: int64. Dtypes: numbers.
+ * @throws ShapeError when the axis does not exist or has no elements
+ */
+export const argMax = (x: Operand, axis: number, options: ArgOptions = {}): Value => arg(ArgMax, x, axis, options);
+
+export const ArgMin = extremeIndex('ArgMin', (a, b) => a < b);
+/**
+ * Where along the axis the least element stands: int64. Dtypes: numbers.
+ * @throws ShapeError when the axis does not exist or has no elements
+ */
+export const argMin = (x: Operand, axis: number, options: ArgOptions = {}): Value => arg(ArgMin, x, axis, options);

@@ -1,0 +1,224 @@
+// Writing models. The schema's library writes everything but the elements of initializers: it would copy them once for every level of
+// nesting, so that their bytes are put behind the rest of the graph's message, where the format allows them, without being copied.
+import { create, toBinary } from '@bufbuild/protobuf';
+import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import { FileError, internal, WeightError } from '../error';
+import { printType } from '../op';
+import { bytesOf, countOf, type Tensor } from '../tensor';
+import { bytesOfTensor } from '../tensor-convert';
+import { GraphProtoSchema, ModelProtoSchema, type TensorProto, TensorProto_DataLocation, TensorProtoSchema } from './gen/onnx_pb';
+import { requiredIrVersion } from './ir-version';
+import { type ExternalData, isExternal, type OnnxInitializer, type OnnxModel } from './model';
+import { printBytes } from './print';
+import { tensorHeader } from './tensor-proto';
+import { toEntries, toGraphProto, toOpsets } from './to-proto';
+
+/** Which initializers lie in a file beside the model, and how. */
+export interface ExternalDataOptions {
+  /** Its path relative to the model's folder. */
+  readonly location: string;
+  /** Smaller tensors stay in the model, where the runtime's shape inference finds them. Default 1024. */
+  readonly minBytes?: number;
+  /** Every tensor starts at a multiple of this many bytes. Default 4096, a page, so that a runtime can map it; 64 saves space. */
+  readonly align?: 4096 | 64;
+}
+
+/** A model on its way into bytes. Nothing is loaded before its turn, and one tensor at a time. */
+export interface EncodedModel {
+  /** Size of the model without external data. */
+  readonly modelBytes: number;
+  /** Size of the external data. */
+  readonly externalBytes: number;
+  /** The model's bytes; can be read again. */
+  readonly model: AsyncIterable<Uint8Array>;
+  /** The bytes of the external file; can be read again. */
+  readonly external: AsyncIterable<Uint8Array>;
+}
+
+/** The most that {@link toBytes} embeds. The runtime refuses models in memory beyond 2 GiB, and a copy or two is always made. */
+export const embedLimit = 2 ** 30;
+
+const sizeOf = ({ dtype, dims }: OnnxInitializer): number => bytesOf(dtype, countOf(dims));
+
+/** The elements of an initializer, loaded now and checked. */
+async function* elementsOf(initializer: OnnxInitializer): AsyncGenerator<Uint8Array> {
+  const { name, data } = initializer;
+  const wrong = (expected: string, got: string): WeightError =>
+    new WeightError({ path: `weight "${name}"`, problem: 'what was loaded does not fit its declaration', expected, got });
+  const loaded = typeof data === 'function' ? data() : data;
+  if (Symbol.asyncIterator in loaded) {
+    let bytes = 0;
+    for await (const chunk of loaded) {
+      bytes += chunk.byteLength;
+      if (chunk.byteLength > 0 && bytes <= sizeOf(initializer)) yield chunk;
+    }
+    if (bytes !== sizeOf(initializer)) throw wrong(`${sizeOf(initializer)} bytes`, `${bytes}`);
+    return;
+  }
+  const tensor = (await loaded) as Tensor | ExternalData;
+  if (isExternal(tensor)) throw internal(`initializer "${name}" lies in ${tensor.location} and has no bytes here`);
+  if (printType(tensor) !== printType(initializer)) throw wrong(printType(initializer), printType(tensor));
+  const bytes = bytesOfTensor(tensor);
+  if (bytes.byteLength !== sizeOf(initializer)) throw wrong(`${sizeOf(initializer)} bytes`, `${bytes.byteLength}`);
+  if (bytes.byteLength > 0) yield bytes;
+}
+
+interface Placed {
+  readonly initializer: OnnxInitializer;
+  readonly where: ExternalData;
+}
+
+/** Gives every initializer of the external file its place, in the order of the graph. */
+function place(
+  initializers: readonly OnnxInitializer[],
+  { location, minBytes = 1024, align = 4096 }: ExternalDataOptions,
+): Placed[] {
+  let end = 0;
+  return initializers
+    .filter((initializer) => !isExternal(initializer.data) && sizeOf(initializer) >= Math.max(1, minBytes))
+    .map((initializer) => {
+      const offset = Math.ceil(end / align) * align;
+      end = offset + sizeOf(initializer);
+      return { initializer, where: { location, offset, length: end - offset } };
+    });
+}
+
+// Offsets are decimal strings in the format, so that there is no limit to the size of the file.
+const toReference = (initializer: OnnxInitializer, { location, offset, length }: ExternalData): TensorProto =>
+  create(TensorProtoSchema, {
+    ...tensorHeader(initializer.name, initializer),
+    dataLocation: TensorProto_DataLocation.EXTERNAL,
+    externalData: Object.entries({ location, offset, length }).map(([key, value]) => ({ key, value: `${value}` })),
+  });
+
+/** What stands in front of a message or of bytes: their field number and length. */
+const opening = (field: { readonly number: number }, length: number): Uint8Array =>
+  new BinaryWriter().tag(field.number, WireType.LengthDelimited).uint64(length).finish();
+
+/** Everything of an embedded initializer that comes before its elements. */
+function openingOf(initializer: OnnxInitializer): Uint8Array[] {
+  const header = toBinary(TensorProtoSchema, create(TensorProtoSchema, tensorHeader(initializer.name, initializer)));
+  const raw = opening(TensorProtoSchema.field.rawData, sizeOf(initializer));
+  return [opening(GraphProtoSchema.field.initializer, header.byteLength + raw.byteLength + sizeOf(initializer)), header, raw];
+}
+
+const total = (chunks: readonly Uint8Array[]): number => chunks.reduce((n, c) => n + c.byteLength, 0);
+
+async function* padded(placed: readonly Placed[]): AsyncGenerator<Uint8Array> {
+  let end = 0;
+  for (const { initializer, where } of placed) {
+    if (where.offset > end) yield new Uint8Array(where.offset - end);
+    yield* elementsOf(initializer);
+    end = where.offset + where.length;
+  }
+}
+
+function encode(model: OnnxModel, placed: readonly Placed[]): Pick<EncodedModel, 'modelBytes' | 'model'> {
+  const irVersion = model.irVersion ?? requiredIrVersion(model);
+  const places = new Map(placed.map(({ initializer, where }) => [initializer, where]));
+  const outside: TensorProto[] = [];
+  const inside: { initializer: OnnxInitializer; front: Uint8Array[] }[] = [];
+  for (const initializer of model.graph.initializers) {
+    const where = isExternal(initializer.data) ? initializer.data : places.get(initializer);
+    if (where) outside.push(toReference(initializer, where));
+    else inside.push({ initializer, front: openingOf(initializer) });
+  }
+  const { producer, doc, metadata } = model;
+  const head = create(ModelProtoSchema, {
+    irVersion: BigInt(irVersion),
+    ...(producer && { producerName: producer.name, producerVersion: producer.version }),
+    ...(doc && { docString: doc }),
+    opsetImport: toOpsets(model.opsets),
+    metadataProps: toEntries(metadata),
+  });
+  const graph = toBinary(GraphProtoSchema, toGraphProto(model.graph, irVersion, outside));
+  const graphBytes = inside.reduce((n, { initializer, front }) => n + total(front) + sizeOf(initializer), graph.byteLength);
+  const front = [toBinary(ModelProtoSchema, head), opening(ModelProtoSchema.field.graph, graphBytes), graph];
+  async function* chunks(): AsyncGenerator<Uint8Array> {
+    yield* front;
+    for (const { initializer, front } of inside) {
+      yield* front;
+      yield* elementsOf(initializer);
+    }
+  }
+  return { modelBytes: total(front) + graphBytes - graph.byteLength, model: { [Symbol.asyncIterator]: chunks } };
+}
+
+/**
+ * A model as a stream of bytes, its large initializers as another one if `externalData` names a file for them, else embedded.
+ * Equal models give equal bytes. Initializers that lie in a file already stay there.
+ *
+ * @throws WeightError while it is read, when a lazy initializer is not what the model declares
+ */
+export function toChunks(model: OnnxModel, { externalData }: { readonly externalData?: ExternalDataOptions } = {}): EncodedModel {
+  const placed = externalData ? place(model.graph.initializers, externalData) : [];
+  const last = placed.at(-1)?.where;
+  return {
+    ...encode(model, placed),
+    externalBytes: last ? last.offset + last.length : 0,
+    external: { [Symbol.asyncIterator]: () => padded(placed) },
+  };
+}
+
+async function joined(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, length: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  let end = 0;
+  for await (const chunk of chunks) {
+    bytes.set(chunk, end);
+    end += chunk.byteLength;
+  }
+  return bytes;
+}
+
+/**
+ * A model with all its initializers as one array of bytes.
+ *
+ * @throws FileError beyond 1 GiB
+ * @throws WeightError when a lazy initializer is not what the model declares
+ */
+export async function toBytes(model: OnnxModel): Promise<Uint8Array> {
+  const encoded = toChunks(model);
+  if (encoded.modelBytes > embedLimit) {
+    const hint = 'Save it to a folder instead, which keeps the weights in a file of their own.';
+    const got = printBytes(encoded.modelBytes);
+    throw new FileError({
+      path: model.graph.name,
+      problem: 'too large for one array of bytes',
+      expected: `at most ${printBytes(embedLimit)}`,
+      got,
+      hint,
+    });
+  }
+  return joined(encoded.model, encoded.modelBytes);
+}
+
+/** A model as a runtime in the same process takes it. */
+export interface ModelInMemory {
+  readonly model: Uint8Array;
+  /** The option of this name of a session. */
+  readonly externalData: readonly { readonly path: string; readonly data: Uint8Array }[];
+}
+
+/**
+ * A model of any size for a session in this process: every large initializer is a file of its own in name only, and one that is a
+ * tensor already is not copied.
+ *
+ * @throws WeightError when a lazy initializer is not what the model declares
+ */
+export async function toMemory(
+  model: OnnxModel,
+  { minBytes = 1024 }: { readonly minBytes?: number } = {},
+): Promise<ModelInMemory> {
+  const placed = place(model.graph.initializers, { location: '', minBytes }).map(({ initializer, where: { length } }, i) => {
+    return { initializer, where: { location: `weight-${i}`, offset: 0, length } };
+  });
+  const externalData = [];
+  for (const { initializer, where } of placed) {
+    const chunks = [];
+    for await (const chunk of elementsOf(initializer)) chunks.push(chunk);
+    const [first = new Uint8Array()] = chunks;
+    externalData.push({ path: where.location, data: chunks.length === 1 ? first : await joined(chunks, where.length) });
+  }
+  const { model: chunks, modelBytes } = encode(model, placed);
+  return { model: await joined(chunks, modelBytes), externalData };
+}

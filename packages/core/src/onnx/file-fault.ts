@@ -1,0 +1,32 @@
+// Node only. What the operating system says about files, as our errors.
+import { FileError } from '../error';
+
+const problems: Readonly<Record<string, string>> = {
+  ENOSPC: 'no space left on the disk',
+  EDQUOT: 'the disk quota is used up',
+  EFBIG: 'larger than this disk or process may write',
+  EROFS: 'the disk is read-only',
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EBUSY: 'in use by another program',
+  ENOENT: 'no such file or folder',
+  ENOTDIR: 'a part of the path is no folder',
+  EISDIR: 'a folder, not a file',
+  EEXIST: 'exists already and is no folder',
+  EMFILE: 'too many open files',
+  ERR_FS_FILE_TOO_LARGE: 'larger than 2 GiB',
+};
+
+/** Awaits an operation on a file or folder; what the system refuses becomes a FileError, anything else passes. */
+export async function onDisk<T>(path: string, operation: Promise<T>, hint?: string): Promise<T> {
+  try {
+    return await operation;
+  } catch (cause) {
+    const code = (cause as { code?: unknown } | undefined)?.code;
+    if (!(cause instanceof Error) || typeof code !== 'string') throw cause;
+    throw new FileError(
+      { path, problem: problems[code] ?? `the system says "${cause.message}"`, ...(hint && { hint }) },
+      { cause },
+    );
+  }
+}

@@ -1,0 +1,32 @@
+// Node only. Inspecting a model on the disk.
+import { readFile, stat } from 'node:fs/promises';
+import { dirname, isAbsolute, join, normalize } from 'node:path';
+import { onDisk } from './file-fault';
+import { type InspectedFile, type Inspection, inspect } from './inspect';
+
+/** What is wrong with an external file, if anything. Only the folder of the model is looked into. */
+async function problemOf(folder: string, { location, end }: InspectedFile): Promise<string | undefined> {
+  if (isAbsolute(location) || normalize(location).startsWith('..')) return 'outside the folder of the model';
+  const size = await stat(join(folder, location)).then(
+    (s) => s.size,
+    () => undefined,
+  );
+  if (size === undefined) return 'missing';
+  return size < end ? `cut off: ${size} of ${end} bytes` : undefined;
+}
+
+/**
+ * What is in a model file, see {@link inspect}, and whether its external files are there.
+ *
+ * @throws FileError when the file cannot be read or is no ONNX model
+ */
+export async function inspectFile(path: string): Promise<Inspection> {
+  const inspection = inspect(await onDisk(path, readFile(path)), path);
+  const externalFiles = await Promise.all(
+    inspection.externalFiles.map(async (file) => {
+      const problem = await problemOf(dirname(path), file);
+      return { ...file, ...(problem && { problem }) };
+    }),
+  );
+  return { ...inspection, externalFiles };
+}

@@ -1,0 +1,74 @@
+// Node only. Several files of a folder replaced as one: all of them or none.
+import { mkdir, mkdtemp, open, rename, rm, rmdir } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { onDisk } from './file-fault';
+
+/** Makes the entries of a folder last. Windows has no such call and needs none. */
+async function syncFolder(folder: string): Promise<void> {
+  if (process.platform === 'win32') return;
+  const handle = await onDisk(folder, open(folder, 'r'));
+  try {
+    await onDisk(folder, handle.sync());
+  } finally {
+    await handle.close();
+  }
+}
+
+/**
+ * Moves files from one folder into another on the same disk. Old files step aside first, the last one before all others, and the last one
+ * comes in last: whoever finds it finds all. If a move fails, all are undone.
+ */
+async function moveAll(from: string, into: string, names: readonly string[]): Promise<void> {
+  const aside = join(from, 'replaced');
+  await onDisk(aside, mkdir(aside));
+  const undo: (() => Promise<void>)[] = [];
+  const move = async (source: string, target: string): Promise<void> => {
+    await rename(source, target);
+    undo.push(() => rename(target, source));
+  };
+  try {
+    for (const name of names.toReversed()) {
+      const moved = move(join(into, name), join(aside, name)).catch((cause) => {
+        if (cause.code !== 'ENOENT') throw cause;
+      });
+      await onDisk(join(into, name), moved);
+    }
+    for (const name of names) await onDisk(join(into, name), move(join(from, name), join(into, name)));
+  } catch (cause) {
+    for (const back of undo.reverse()) await back();
+    throw cause;
+  }
+}
+
+/** Removes folders that are empty, from `folder` up to `top`. */
+async function removeEmpty(folder: string, top: string): Promise<void> {
+  await rmdir(folder).catch(() => undefined);
+  if (resolve(folder) !== resolve(top)) await removeEmpty(dirname(folder), top);
+}
+
+/**
+ * Replaces files of a folder, which is made if it is not there. `write` makes and syncs them in a temporary folder on the same disk; only when
+ * it is done do they take the place of older ones. If anything fails, the folder is as before; other files in it are never touched.
+ *
+ * @param names in the order in which they become visible
+ * @throws FileError when the folder cannot be made or written; what `write` throws
+ */
+export async function replaceFiles(
+  dir: string,
+  names: readonly string[],
+  write: (folder: string) => Promise<void>,
+): Promise<void> {
+  const made = await onDisk(dir, mkdir(dir, { recursive: true }));
+  let folder: string | undefined;
+  try {
+    folder = await onDisk(dir, mkdtemp(join(dir, '.saving-')));
+    await write(folder);
+    await moveAll(folder, dir, names);
+    await syncFolder(dir);
+    await rm(folder, { recursive: true, force: true });
+  } catch (cause) {
+    if (folder) await rm(folder, { recursive: true, force: true });
+    if (made) await removeEmpty(resolve(dir), made);
+    throw cause;
+  }
+}

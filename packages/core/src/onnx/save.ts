@@ -1,0 +1,131 @@
+// Node only. Saving a model to a folder: structure and weights in files of their own, whatever their size.
+import { type FileHandle, open } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { FileError, internal } from '../error';
+import { type EncodedModel, toChunks } from './encode';
+import { onDisk } from './file-fault';
+import { isExternal, type OnnxModel } from './model';
+import { printBytes } from './print';
+import { replaceFiles } from './replace-files';
+
+/** How far saving is, in bytes. */
+export interface SaveProgress {
+  readonly written: number;
+  readonly total: number;
+}
+
+export interface SaveOnnxOptions {
+  /** Default `model.onnx` and `weights.bin`. */
+  readonly files?: { readonly model: string; readonly weights: string };
+  /** Texts to save beside them, by file name. The last one is the last to appear, so that it vouches for the others. */
+  readonly extra?: Readonly<Record<string, string>>;
+  readonly onProgress?: (progress: SaveProgress) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** One call of the system writes at most this much; between calls saving can be aborted. */
+const pieceBytes = 2 ** 26;
+/** Smaller chunks are joined up to this size. */
+const blockBytes = 2 ** 20;
+/** The next tensor is loaded while the last one is written, unless that one holds more memory than this. */
+const overlapBytes = 2 ** 27;
+
+async function* inBlocks(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let block = new Uint8Array(blockBytes);
+  let used = 0;
+  for await (const chunk of chunks) {
+    if (used + chunk.byteLength > blockBytes && used > 0) {
+      yield block.subarray(0, used);
+      block = new Uint8Array(blockBytes);
+      used = 0;
+    }
+    if (chunk.byteLength > blockBytes) yield chunk;
+    else {
+      block.set(chunk, used);
+      used += chunk.byteLength;
+    }
+  }
+  if (used > 0) yield block.subarray(0, used);
+}
+
+/** Writes one whole file and waits until it is on the disk. */
+async function writeFile(
+  path: string,
+  chunks: AsyncIterable<Uint8Array>,
+  report: (bytes: number) => void,
+  hint: string,
+): Promise<void> {
+  const write = async (handle: FileHandle, chunk: Uint8Array): Promise<void> => {
+    for (let end = 0; end < chunk.byteLength; ) {
+      const { bytesWritten } = await onDisk(path, handle.write(chunk, end, Math.min(pieceBytes, chunk.byteLength - end)), hint);
+      end += bytesWritten;
+      report(bytesWritten);
+    }
+  };
+  const handle = await onDisk(path, open(path, 'wx'), hint);
+  try {
+    let writing = Promise.resolve();
+    for await (const chunk of inBlocks(chunks)) {
+      await writing;
+      writing = write(handle, chunk);
+      writing.catch(() => undefined); // it is awaited below; meanwhile the next chunk may fail first
+      if (chunk.buffer.byteLength > overlapBytes) await writing;
+    }
+    await writing;
+    await onDisk(path, handle.sync(), hint);
+  } finally {
+    await handle.close();
+  }
+}
+
+async function* textChunks(text: string): AsyncGenerator<Uint8Array> {
+  yield new TextEncoder().encode(text);
+}
+
+function checkNames(dir: string, names: readonly string[]): void {
+  const wrong = names.find(
+    (name, i) => name !== basename(name) || !/[^.]/.test(name) || name.includes('\\') || names.indexOf(name) !== i,
+  );
+  if (wrong !== undefined)
+    throw new FileError({
+      path: dir,
+      problem: 'cannot save under this name',
+      expected: 'names of files, all different',
+      got: `"${wrong}"`,
+    });
+}
+
+/**
+ * Saves a model to a folder, which is made if it is not there: the structure in one file, the elements of all initializers of 1 KiB and more
+ * in another, each at a multiple of 4096 bytes. Tensors are loaded one at a time, the next one while the last is written unless that is larger
+ * than 128 MiB. Files are complete and on the disk before they get their names; when anything fails or is aborted, an older model in the
+ * folder stays as it was. Other files there are not touched.
+ *
+ * @throws FileError when the folder cannot be written or the disk is full
+ * @throws WeightError when a lazy initializer is not what the model declares
+ * @throws the reason of `signal` when that aborts
+ */
+export async function saveOnnx(model: OnnxModel, dir: string, options: SaveOnnxOptions = {}): Promise<void> {
+  const { files = { model: 'model.onnx', weights: 'weights.bin' }, extra = {}, onProgress, signal } = options;
+  const names = [files.weights, files.model, ...Object.keys(extra)];
+  checkNames(dir, names);
+  signal?.throwIfAborted();
+  const elsewhere = model.graph.initializers.find(({ data }) => isExternal(data));
+  if (elsewhere) throw internal(`initializer "${elsewhere.name}" lies in a file of another folder; load it before saving`);
+  const encoded: EncodedModel = toChunks(model, { externalData: { location: files.weights } });
+  const total = encoded.externalBytes + encoded.modelBytes;
+  let written = 0;
+  const report = (bytes: number): void => {
+    signal?.throwIfAborted();
+    written += bytes;
+    onProgress?.({ written, total });
+  };
+  const hint = `The model takes ${printBytes(total)}; nothing was changed in ${dir}.`;
+  await replaceFiles(dir, names, async (folder) => {
+    await writeFile(join(folder, files.weights), encoded.external, report, hint);
+    await writeFile(join(folder, files.model), encoded.model, report, hint);
+    for (const [name, text] of Object.entries(extra))
+      await writeFile(join(folder, name), textChunks(text), () => signal?.throwIfAborted(), hint);
+    signal?.throwIfAborted();
+  });
+}

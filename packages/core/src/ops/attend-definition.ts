@@ -1,0 +1,73 @@
+// The definition of Attend in smaller ops, in parts that the definitions of other attentions share.
+import { type Dim, divDims, mulDims } from '../dim';
+import type { Value } from '../graph';
+import type { DType } from '../tensor';
+import { type AttendAttrs, type AttendParts, scaleOf } from './attend-parts';
+import { cast } from './cast';
+import { greaterOrEqual, where } from './comparison';
+import { add, mul, tanh } from './elementwise';
+import { alwaysSomeKey, anyKey, materialize } from './mask-tensor';
+import { matmul } from './matmul';
+import { concat, expand, reshape, slice, swapLast } from './movement';
+import { softmax } from './softmax';
+
+/** y of Attend. The mask exists as a tensor only as far as it must, and k and v are never repeated for grouped heads. */
+export function decomposeAttend(parts: AttendParts<Value>, attrs: AttendAttrs): Value {
+  const { q, k, v, start, bias, sinks, noise } = parts;
+  const frame = { graph: q.graph, seq: q.dims[2]!, kvSeq: k.dims[2]!, start };
+  const keep = materialize(parts.mask, frame);
+  const scores = scaledScores(grouped(q, k), k, scaleOf(k, attrs.scale), attrs.softcap);
+  const perHead = keep || bias || sinks || noise ? headwise(scores, q) : scores;
+  const biased = bias ? add(perHead, cast(bias, perHead.dtype)) : perHead;
+  const masked = keep ? where(keep, biased, lowest(biased.dtype)) : biased;
+  const weights = sinks ? softmaxWithSinks(masked, reshape(sinks, [sinks.dims[0]!, 1, 1])) : softmax(masked, -1);
+  const kept = noise ? dropped(weights, noise, attrs.dropout ?? 0) : weights;
+  const y = weightedRows(kept, v, q);
+  // A sink takes all weight where there is no key.
+  const safe = !keep || sinks !== undefined || alwaysSomeKey(parts.mask, frame);
+  return safe ? y : where(anyKey(keep), y, 0);
+}
+
+/** The dtype of scores and softmax for operands of this one. */
+export const wide = (dtype: DType): DType => (dtype === 'float64' ? dtype : 'float32');
+
+/** What a masked score becomes: finite, so that a row without keys is no NaN, here and in the gradient. */
+export const lowest = (dtype: DType): number => lowestOf[dtype as keyof typeof lowestOf];
+const lowestOf = { float64: -Number.MAX_VALUE, float32: -(2 - 2 ** -23) * 2 ** 127, bfloat16: -(2 - 2 ** -7) * 2 ** 127, float16: -65504 };
+
+/** softcap(scale · q kᵀ) in the dtype of the softmax, for q [..., rows, head_dim] and k [..., keys, head_dim]. */
+export function scaledScores(q: Value, k: Value, scale: number, softcap?: number): Value {
+  // Scaling q costs less than scaling the scores.
+  const scores = cast(matmul(mul(q, softcap === undefined ? scale : scale / softcap), swapLast(k)), wide(q.dtype));
+  return softcap === undefined ? scores : mul(tanh(scores), softcap);
+}
+
+/** [batch, heads, rows, width] → [batch, kv_heads, group · rows, width]: the query heads that share a head of k, one after another. */
+export function grouped(x: Value, k: Value): Value {
+  const [batch, heads, rows, width] = x.dims as [Dim, Dim, Dim, Dim];
+  const kvHeads = k.dims[1]!;
+  return reshape(x, [batch, kvHeads, mulDims(divDims(heads, kvHeads), rows), width]);
+}
+
+/** [batch, kv_heads, group · seq, width] → [batch, heads, seq, width], with the sizes of q. */
+export function headwise(x: Value, { dims: [batch, heads, seq] }: Value): Value {
+  return reshape(x, [batch!, heads!, seq!, x.dims[3]!]);
+}
+
+/** weights · v in the dtype of v, as [batch, heads, seq, v_head_dim]; the weights as per query head or as grouped. */
+export function weightedRows(weights: Value, v: Value, q: Value): Value {
+  return headwise(matmul(grouped(cast(weights, v.dtype), v), v), q);
+}
+
+/** Softmax over the keys and one further logit, which is left out of the result. `sinks` broadcasts to [..., seq, 1]. */
+export function softmaxWithSinks(scores: Value, sinks: Value): Value {
+  const last = scores.rank - 1;
+  const sink = expand(cast(sinks, scores.dtype), [...scores.dims.slice(0, -1), 1]);
+  return slice(softmax(concat([scores, sink], last), -1), { axes: [last], starts: [0], ends: [scores.dims[last]!] });
+}
+
+function dropped(weights: Value, noise: Value, probability: number): Value {
+  if (probability === 0) return weights;
+  const factor = probability === 1 ? 0 : 1 / (1 - probability);
+  return mul(where(greaterOrEqual(noise, probability), weights, 0), factor);
+}

@@ -1,0 +1,114 @@
+// What an Attend is made of: its attributes, its operands by name, and which of them fit together.
+import { type Dim, tryDivDims } from '../dim';
+import { mismatch } from '../graph';
+import { type Mask, mapMask, maskKinds, printMask } from '../mask';
+import { printType, type TensorType } from '../op';
+import { isFloat } from '../tensor';
+
+/** Attributes of Attend. */
+export type AttendAttrs = {
+  /** Its numbers are operand indices. */
+  readonly mask: Mask<number>;
+  /** Default 1 / √head_dim. */
+  readonly scale?: number | undefined;
+  readonly softcap?: number | undefined;
+  /** Probability of dropping a weight; without the operand `noise` nothing is dropped. */
+  readonly dropout?: number | undefined;
+  /** Which operand is what, after q, k and v. */
+  readonly slots: { readonly [name in AttendSlot]?: number };
+};
+/** The optional operands besides those of the mask. */
+export type AttendSlot = 'start' | 'bias' | 'sinks' | 'noise';
+
+/** What an Attend works on, by name. */
+export interface AttendParts<V> extends Readonly<Partial<Record<AttendSlot, V>>> {
+  readonly q: V;
+  readonly k: V;
+  readonly v: V;
+  readonly mask: Mask<V>;
+}
+
+/** The operands of an Attend by name: for rules, and for everything below. */
+export function attendParts<V>(operands: readonly (V | undefined)[], { mask, slots }: Pick<AttendAttrs, 'mask' | 'slots'>): AttendParts<V> {
+  const at = (index: number): V => operands[index]!;
+  const named = Object.entries(slots).flatMap(([name, index]) => (index === undefined ? [] : [[name, at(index)]]));
+  return { q: at(0), k: at(1), v: at(2), mask: mapMask(mask, at), ...Object.fromEntries(named) };
+}
+
+/** The factor on q kᵀ. */
+export function scaleOf(k: TensorType, scale: number | undefined): number {
+  if (scale !== undefined) return scale;
+  const headDim = k.dims[3]!;
+  if (typeof headDim !== 'number') throw mismatch('the default scale 1/√head_dim needs a known head_dim; give `scale`', 'a number', headDim);
+  return 1 / Math.sqrt(headDim);
+}
+
+/** @throws ShapeError when operands do not fit together */
+export function checkParts(parts: AttendParts<TensorType>): void {
+  const { q, k, v, mask, start, bias, sinks, noise } = parts;
+  for (const [name, t] of Object.entries({ q, k, v })) {
+    if (t.dims.length !== 4) throw mismatch(`${name} does not have 4 axes`, '[batch, heads, seq, head_dim]', printType(t));
+    if (!isFloat(t.dtype) || t.dtype !== q.dtype) throw mismatch(`${name} has another dtype than q`, 'one float dtype', printType(t));
+  }
+  const [batch, heads, seq, headDim] = q.dims as [Dim, Dim, Dim, Dim];
+  const [, kvHeads, kvSeq] = k.dims as [Dim, Dim, Dim, Dim];
+  if (k.dims[3] !== headDim) throw mismatch('q and k differ in head_dim', String(headDim), String(k.dims[3]));
+  expectDims('k', k, [batch, kvHeads, kvSeq, headDim]);
+  expectDims('v', v, [batch, kvHeads, kvSeq, v.dims[3]!]);
+  if (tryDivDims(heads, kvHeads) === undefined) throw mismatch('the heads of k do not divide those of q', `a divisor of ${heads}`, String(kvHeads));
+  if (start) expectType('start', start, 'int64', [batch]);
+  if (bias) {
+    expectType('bias', bias, q.dtype, [oneOr(bias.dims[0], batch), oneOr(bias.dims[1], heads), seq, kvSeq]);
+  }
+  if (sinks) expectType('sinks', sinks, q.dtype, [heads]);
+  if (noise) expectType('dropout noise', noise, 'float32', [batch, heads, seq, kvSeq]);
+  checkMask(mask, [batch, heads, seq, kvSeq]);
+  if (maskKinds(mask).includes('documents')) checkDocuments(mask, batch, start);
+}
+
+function checkMask(mask: Mask<TensorType>, dims: readonly [Dim, Dim, Dim, Dim]): void {
+  const [batch, , , kvSeq] = dims;
+  switch (mask.kind) {
+    case 'lengths':
+      return expectType('lengths mask', mask.keys, 'int64', [batch]);
+    case 'keys':
+      return expectType('keys mask', mask.keep, 'bool', [batch, kvSeq]);
+    case 'documents':
+      if (mask.offsets.dims.length !== 1) throw mismatch('documents offsets do not have 1 axis', '[sequences + 1]', printType(mask.offsets));
+      expectType('documents offsets', mask.offsets, 'int64', mask.offsets.dims);
+      return expectType('documents keyOffsets', mask.keyOffsets, 'int64', mask.offsets.dims);
+    case 'tensor': {
+      const { keep } = mask;
+      const full = dims.slice(Math.max(0, 4 - keep.dims.length));
+      return expectType('tensor mask', keep, 'bool', full.map((size, axis) => oneOr(keep.dims[axis], size)));
+    }
+    case 'and':
+    case 'or':
+      for (const m of mask.of) checkMask(m, dims);
+      return;
+    case 'not':
+      return checkMask(mask.of, dims);
+    default:
+  }
+}
+
+// Documents say where positions start, so they cannot be negated or offered as a choice, and a start would say it twice.
+function checkDocuments(mask: Mask<TensorType>, batch: Dim, start: TensorType | undefined): void {
+  const parts = mask.kind === 'and' ? mask.of : [mask];
+  const others = parts.filter((m) => m.kind !== 'documents');
+  if (parts.length - others.length !== 1 || others.some((m) => maskKinds(m).includes('documents')))
+    throw mismatch('a documents mask stands alone or once among masks joined by and', 'and(documents, …)', printMask(mask));
+  if (batch !== 1) throw mismatch('a documents mask is for packed sequences', 'batch 1', `batch ${batch}`);
+  if (start) throw mismatch('packed sequences have no start', 'keyOffsets that count the rows kept', 'start');
+}
+
+const oneOr = (got: Dim | undefined, size: Dim): Dim => (got === 1 ? 1 : size);
+
+function expectType(name: string, t: TensorType, dtype: string, dims: readonly Dim[]): void {
+  if (t.dtype !== dtype) throw mismatch(`${name} has the wrong dtype`, dtype, t.dtype);
+  expectDims(name, t, dims);
+}
+function expectDims(name: string, { dims }: TensorType, expected: readonly Dim[]): void {
+  if (dims.length !== expected.length || dims.some((d, i) => d !== expected[i]))
+    throw mismatch(`${name} has the wrong dims`, `[${expected.join(', ')}]`, `[${dims.join(', ')}]`);
+}

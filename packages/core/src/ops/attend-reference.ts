@@ -1,0 +1,45 @@
+// Attend in plain loops of float64: what its definition and every kernel are compared with.
+import { countOf, type NDArray } from '../tensor';
+import type { AttendAttrs, AttendParts } from './attend-parts';
+import { broadcastIndex, mayAttend } from './mask-predicate';
+
+/** y of Attend for arrays. Rows of k and v that a query may not attend to are never read. */
+export function evaluateAttend(parts: AttendParts<NDArray>, attrs: AttendAttrs): NDArray {
+  const { q, k, v, start, bias, sinks, noise } = parts;
+  const [batch, heads, seq, headDim] = q.dims as [number, number, number, number];
+  const [, kvHeads, kvSeq, width] = v.dims as [number, number, number, number];
+  const { scale = 1 / Math.sqrt(headDim), softcap, dropout = 0 } = attrs;
+  const allowed = mayAttend(parts.mask, { seq, kvSeq }, start);
+  const dims = [batch, heads, seq, width];
+  const y = new Float64Array(countOf(dims));
+
+  const score = (b: number, h: number, i: number, j: number, kvHead: number): number => {
+    const [row, col] = [((b * heads + h) * seq + i) * headDim, ((b * kvHeads + kvHead) * kvSeq + j) * headDim];
+    let dot = 0;
+    for (let d = 0; d < headDim; d++) dot += q.data[row + d]! * k.data[col + d]!;
+    const capped = softcap === undefined ? dot * scale : softcap * Math.tanh((dot * scale) / softcap);
+    return bias ? capped + bias.data[broadcastIndex(bias.dims, [b, h, i, j])]! : capped;
+  };
+
+  for (let b = 0; b < batch; b++)
+    for (let h = 0; h < heads; h++)
+      for (let i = 0; i < seq; i++) {
+        const kvHead = Math.floor((h * kvHeads) / heads);
+        const scores = Array.from({ length: kvSeq }, (_, j) =>
+          allowed(b, h, i, j) ? score(b, h, i, j, kvHead) : Number.NEGATIVE_INFINITY,
+        );
+        const sink = sinks ? sinks.data[h]! : Number.NEGATIVE_INFINITY;
+        const top = scores.reduce((a, s) => Math.max(a, s), sink);
+        if (top === Number.NEGATIVE_INFINITY) continue;
+        const weights = scores.map((s) => Math.exp(s - top));
+        const total = weights.reduce((a, w) => a + w, Math.exp(sink - top));
+        weights.forEach((w, j) => {
+          if (w === 0) return;
+          if (noise && noise.data[((b * heads + h) * seq + i) * kvSeq + j]! < dropout) return;
+          const weight = w / total / (noise ? 1 - dropout : 1);
+          const [out, row] = [((b * heads + h) * seq + i) * width, ((b * kvHeads + kvHead) * kvSeq + j) * width];
+          for (let d = 0; d < width; d++) y[out + d]! += weight * v.data[row + d]!;
+        });
+      }
+  return { dtype: q.dtype, dims, data: y };
+}

@@ -1,0 +1,144 @@
+// Attention within a window, block by block: time and memory proportional to the window instead of the sequence.
+import { addDims, ceilDivDims, type Dim, divDims, mulDims, subDims } from '../dim';
+import { mismatch, located, type Value } from '../graph';
+import { type Mask, printMask, readMask } from '../mask';
+import { lowest, scaledScores, softmaxWithSinks } from './attend-definition';
+import { type AttendParts, scaleOf } from './attend-parts';
+import { cast } from './cast';
+import { equal, greater, greaterOrEqual, less, lessOrEqual, logicalAnd, where } from './comparison';
+import { add, mul, sub } from './elementwise';
+import { anyKey, sequenceOf } from './mask-tensor';
+import { matmul } from './matmul';
+import { pad, reshape, slice, transpose, unsqueeze, windows } from './movement';
+import { iota, size } from './shape';
+import { softmax } from './softmax';
+
+/** Options of {@link attendBlockwise}: those of Attend that it knows. */
+export interface BlockwiseOptions {
+  /** A window bounded on both sides, alone or joined by `and` with lengths, keys and documents. */
+  readonly mask: Mask<Value>;
+  readonly scale?: number | undefined;
+  readonly softcap?: number | undefined;
+  /** [heads] */
+  readonly sinks?: Value | undefined;
+}
+
+/** Blocks shorter than this are not worth a product of their own. */
+const shortestBlock = 16;
+
+/** Why an Attend cannot be computed block by block; undefined when it can. For rules. */
+export function refuseBlockwise({ mask, start, bias, noise }: Pick<AttendParts<unknown>, 'mask' | 'start' | 'bias' | 'noise'>): string | undefined {
+  const { left, right, documents, rest } = readMask(mask);
+  if (left === undefined || right === undefined) return `${printMask(mask)} is not bounded on both sides`;
+  if (left < 0 || right < 0) return 'the window leaves out the query itself';
+  if (rest.length) return `blocks cannot express ${rest.map(printMask).join(', ')}`;
+  if (documents && documents.offsets !== documents.keyOffsets) return 'the keys are not those of the queries';
+  if (start) return 'the queries start where only the data says';
+  if (bias) return 'a bias has a number for every pair of query and key';
+  if (noise) return 'dropout has a number for every pair of query and key';
+  return undefined;
+}
+
+/** Queries in a block for a window; each block sees the keys of two blocks. */
+export const blockOf = (left: number, right: number): number => Math.max(left + right, shortestBlock);
+
+/**
+ * What Attend gives for a window, computed for blocks of `max(left + right, 16)` queries, each over two blocks of keys.
+ *
+ * Shapes   as Attend; kv_seq at least seq, and the ends of both meet
+ * Cost     time and memory O(seq · (left + right)), for any number of keys
+ * Throws   ShapeError when blocks cannot express the mask (see {@link refuseBlockwise})
+ * Source   Beltagy et al. 2020, https://arxiv.org/abs/2004.05150 (section 3.1, their sliding chunks)
+ */
+export function attendBlockwise(q: Value, k: Value, v: Value, { mask, scale, softcap, sinks }: BlockwiseOptions): Value {
+  const { left, right, lengths, keys, documents } = located(q.graph, 'attendBlockwise', [q, k, v], () => {
+    const refused = refuseBlockwise({ mask });
+    if (refused) throw mismatch(refused, 'a window with both bounds', printMask(mask));
+    return readMask(mask) as ReturnType<typeof readMask<Value>> & { readonly left: number; readonly right: number };
+  });
+  const blocks = blocking(q, k, left, right);
+  const { count, block } = blocks;
+  const [batch, heads] = q.dims as [Dim, Dim];
+  const kvHeads = k.dims[1]!;
+  const group = divDims(heads, kvHeads);
+
+  const queries = blocks.ofQueries(q, 2);
+  const byGroup = reshape(queries, [batch, kvHeads, group, count, block, q.dims[3]!]);
+  const perBlock = reshape(transpose(byGroup, [0, 1, 3, 2, 4, 5]), [batch, kvHeads, count, mulDims(group, block), q.dims[3]!]);
+  const scores = scaledScores(perBlock, blocks.ofKeys(k, 2), scaleOf(k, scale), softcap);
+
+  const conditions = [blocks.band(), ...blocks.inside()];
+  if (lengths) conditions.push(blocks.perKey(less(unsqueeze(blocks.rows(), [0]), reshape(lengths, [batch, 1, 1]))));
+  if (keys) conditions.push(blocks.perKey(blocks.ofKeys(keys, 1)));
+  if (documents) conditions.push(blocks.sameSequence(documents.offsets));
+  const keep = conditions.reduce((a, b) => logicalAnd(a, b));
+
+  // [batch, kv_heads, blocks, group, query, key]
+  const separate = reshape(scores, [batch, kvHeads, count, group, block, 2 * block]);
+  const masked = where(keep, separate, lowest(scores.dtype));
+  const weights = sinks ? softmaxWithSinks(masked, reshape(sinks, [kvHeads, 1, group, 1, 1])) : softmax(masked, -1);
+  const merged = reshape(cast(weights, v.dtype), scores.dims);
+  const width = v.dims[3]!;
+  const y = reshape(matmul(merged, blocks.ofKeys(v, 2)), [batch, kvHeads, count, group, block, width]);
+  const data = lengths ?? keys ?? documents;
+  const safe = data && !sinks ? where(anyKey(keep), y, 0) : y;
+  const rows = reshape(transpose(safe, [0, 1, 3, 2, 4, 5]), [batch, heads, mulDims(count, block), width]);
+  return slice(rows, { axes: [2], starts: [0], ends: [q.dims[2]!] });
+}
+
+/** Queries and keys in blocks: block n of the queries faces blocks n and n + 1 of the keys, which begin `left` rows before it. */
+function blocking(q: Value, k: Value, left: number, right: number) {
+  const { graph } = q;
+  const [seq, kvSeq] = [q.dims[2]!, k.dims[2]!];
+  const block = blockOf(left, right);
+  const count = ceilDivDims(seq, block);
+  const before = subDims(kvSeq, seq);
+  const ofQueries = (x: Value, axis: number): Value => {
+    const whole = pad(x, { axes: [axis], before: [0], after: [subDims(mulDims(count, block), seq)] });
+    return reshape(whole, x.dims.toSpliced(axis, 1, count, block));
+  };
+  const ofKeys = (x: Value, axis: number, outside = 0): Value => {
+    const after = subDims(mulDims(addDims(count, 1), block), addDims(seq, left));
+    const whole = pad(x, { axes: [axis], before: [left], after: [after] }, outside);
+    const used = slice(whole, { axes: [axis], starts: [before], ends: [whole.dims[axis]!] });
+    return windows(used, axis, 2 * block, block);
+  };
+  const place = (n: Dim): Value => iota(graph, n);
+  // The row of k for each block and place in it.
+  const rows = (): Value => {
+    const first = mul(reshape(place(count), [count, 1]), block);
+    const within = sub(reshape(place(2 * block), [1, 2 * block]), left);
+    const row = add(first, within);
+    return before === 0 ? row : add(row, size(graph, before));
+  };
+  // [batch or none, blocks, key] among [batch, kv_heads, blocks, group, query, key]
+  const perKey = (x: Value): Value => {
+    const [n, width] = x.dims.slice(-2) as [Dim, Dim];
+    return reshape(x, [x.rank === 3 ? x.dims[0]! : 1, 1, n, 1, 1, width]);
+  };
+  return {
+    block,
+    count,
+    ofQueries,
+    ofKeys,
+    rows,
+    perKey,
+    /** [query, key], the same in every block. */
+    band(): Value {
+      const [query, key] = [reshape(place(block), [block, 1]), reshape(place(2 * block), [1, 2 * block])];
+      return logicalAnd(greaterOrEqual(key, query), lessOrEqual(key, add(query, left + right)));
+    },
+    /** Rows that k has; those that no query's window reaches need no asking. */
+    inside(): readonly Value[] {
+      const low = left > 0 ? [perKey(greaterOrEqual(rows(), 0))] : [];
+      const high = right > 0 ? [perKey(less(rows(), size(graph, kvSeq)))] : [];
+      return [...low, ...high];
+    },
+    sameSequence(offsets: Value): Value {
+      const sequence = sequenceOf(graph, offsets, seq);
+      const own = reshape(ofQueries(sequence, 0), [count, 1, block, 1]);
+      const theirs = reshape(ofKeys(where(greater(sequence, 0), sequence, -1), 0, -1), [count, 1, 1, 2 * block]);
+      return equal(own, theirs);
+    },
+  };
+}

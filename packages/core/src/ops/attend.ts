@@ -1,0 +1,67 @@
+// Attend: the meaning of every softmax attention. Kernels are what it is lowered to; `decompose` is its definition.
+import { apply, mismatch, type Value } from '../graph';
+import { type Mask, mapMask } from '../mask';
+import { defineOp } from '../op';
+import { decomposeAttend } from './attend-definition';
+import { type AttendAttrs, attendParts, checkParts, scaleOf } from './attend-parts';
+import { evaluateAttend } from './attend-reference';
+
+/** The meaning behind {@link attendOp}. */
+export const Attend = defineOp<AttendAttrs>({
+  key: 'onnxformers.Attend',
+  attributes: { mask: 'data', scale: 'float', softcap: 'float', dropout: 'data', slots: 'data' },
+  infer(operands, attrs) {
+    const parts = attendParts(operands, attrs);
+    checkParts(parts);
+    scaleOf(parts.k, attrs.scale);
+    if (attrs.softcap !== undefined && !(attrs.softcap > 0)) throw mismatch('softcap is not positive', 'a number above 0', String(attrs.softcap));
+    const { dropout = 0 } = attrs;
+    if (!(dropout >= 0 && dropout <= 1)) throw mismatch('dropout is no probability', 'a number from 0 to 1', String(dropout));
+    const [batch, heads, seq] = parts.q.dims;
+    return [{ dtype: parts.q.dtype, dims: [batch!, heads!, seq!, parts.v.dims[3]!] }];
+  },
+  decompose: (operands, attrs) => [decomposeAttend(attendParts(operands, attrs), attrs)],
+  evaluate: (operands, attrs) => [evaluateAttend(attendParts(operands, attrs), attrs)],
+});
+
+/** Options of {@link attendOp}. */
+export interface AttendOpOptions {
+  readonly mask: Mask<Value>;
+  /** int64 [batch]: rows of k before query 0; only the first `start + seq` rows exist. Absent: `kv_seq − seq`. */
+  readonly start?: Value;
+  /** [1 or batch, 1 or heads, seq, kv_seq], added to the scores. Finite: what may not be attended belongs into the mask. */
+  readonly bias?: Value;
+  /** [heads]: a further logit in each softmax that takes weight and gives no value. */
+  readonly sinks?: Value;
+  /** Default 1 / √head_dim. */
+  readonly scale?: number;
+  /** Scores become `softcap · tanh(score / softcap)` before bias and mask. */
+  readonly softcap?: number;
+  /** Weights are kept, and divided by `1 − probability`, where the uniform noise float32 [batch, heads, seq, kv_seq] is `>= probability`. */
+  readonly dropout?: { readonly probability: number; readonly noise: Value };
+}
+
+/**
+ * Softmax attention with its mask as data.
+ *
+ *     y = softmax(mask(softcap(scale · q kᵀ) + bias)) v
+ *
+ * Query `i` stands at position `start + i`, key `j` at `j`; under a documents mask both count within their sequence, whose keys end where
+ * its queries end. A query that may attend to nothing gives 0.
+ *
+ * Shapes   q [batch, heads, seq, head_dim] · k [batch, kv_heads, kv_seq, head_dim] · v [batch, kv_heads, kv_seq, v_head_dim] →
+ *          [batch, heads, seq, v_head_dim]; kv_heads divides heads, query head h reads kv head ⌊h · kv_heads / heads⌋.
+ *          Packed: batch 1, seq = tokens
+ * Dtypes   one float dtype for q, k, v, bias and sinks; scores and softmax of 16-bit floats in float32
+ * Throws   ShapeError when operands do not fit, or a documents mask stands under or / not or beside `start`
+ * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; grouped heads: Ainslie et al. 2023, https://arxiv.org/abs/2305.13245
+ */
+export function attendOp(q: Value, k: Value, v: Value, options: AttendOpOptions): Value {
+  const { start, bias, sinks, scale, softcap, dropout } = options;
+  const operands: Value[] = [q, k, v];
+  const add = (value: Value): number => (operands.includes(value, 3) ? operands.indexOf(value, 3) : operands.push(value) - 1);
+  const slots: Record<string, number> = {};
+  for (const [name, value] of Object.entries({ start, bias, sinks, noise: dropout?.noise })) if (value) slots[name] = add(value);
+  const mask = mapMask(options.mask, add);
+  return apply(Attend, operands, { mask, scale, softcap, dropout: dropout?.probability, slots })[0]!;
+}

@@ -1,0 +1,83 @@
+// The definition of ONNX Attention in smaller ops.
+import { type Dim, subDims } from '../dim';
+import type { Value } from '../graph';
+import { causal, type Mask, and } from '../mask';
+import { grouped, headwise, lowest, scaledScores, weightedRows, wide } from './attend-definition';
+import { cast } from './cast';
+import { greater, where } from './comparison';
+import { add, mul, sub, tanh } from './elementwise';
+import { anyKey, materialize } from './mask-tensor';
+import { concat, reshape, transpose } from './movement';
+import { type AttentionAttrs, type AttentionParts, type AttentionSizes, attentionSizes, floatOfNumber, isShort } from './onnx-attention-parts';
+import { fill, size } from './shape';
+import { softmax } from './softmax';
+
+/** The outputs of ONNX Attention. */
+export function decomposeAttention(parts: AttentionParts<Value>, attrs: AttentionAttrs, opset: 23 | 24): readonly Value[] {
+  const s = attentionSizes(parts, attrs);
+  const { softcap = 0, qk_matmul_output_mode: mode = 0 } = attrs;
+  const q = splitHeads(parts.q, s.heads, s.headDim);
+  const key = joined(parts.pastKey, splitHeads(parts.k, s.kvHeads, s.headDim));
+  const value = joined(parts.pastValue, splitHeads(parts.v, s.kvHeads, s.valueDim));
+  const precision = attrs.softmax_precision === undefined ? wide(q.dtype) : floatOfNumber[attrs.softmax_precision]!;
+
+  const scale = attrs.scale ?? 1 / Math.sqrt(s.headDim as number);
+  const raw = cast(headwise(scaledScores(grouped(q, key), key, scale), q), precision);
+  const capped = softcap ? mul(tanh(mul(raw, 1 / softcap)), softcap) : raw;
+  const { keep, bias, certain } = allowed(parts, s, attrs, opset);
+  const biased = bias ? add(capped, cast(bias, precision)) : capped;
+  const guarded = softmax(keep ? where(keep, biased, lowest(precision)) : biased, -1);
+  const some = keep && !certain ? anyKey(keep) : undefined;
+  const weights = some ? where(some, guarded, 0) : guarded;
+  const y = weightedRows(weights, cast(value, q.dtype), q);
+  const shown = [raw, capped, keep ? where(keep, biased, Number.NEGATIVE_INFINITY) : biased, weights][mode]!;
+  return [parts.q.rank === 4 ? y : mergeHeads(y), key, value, cast(shown, q.dtype)].slice(0, attrs.outputs);
+}
+
+const joined = (past: Value | undefined, rows: Value): Value => (past ? concat([past, rows], 2) : rows);
+
+function splitHeads(x: Value, heads: Dim, width: Dim): Value {
+  if (x.rank === 4) return x;
+  const [batch, seq] = x.dims as [Dim, Dim];
+  return transpose(reshape(x, [batch, seq, heads, width]), [0, 2, 1, 3]);
+}
+function mergeHeads(y: Value): Value {
+  const rows = transpose(y, [0, 2, 1, 3]);
+  return reshape(rows, [rows.dims[0]!, rows.dims[1]!, -1]);
+}
+
+interface Allowed {
+  /** bool that broadcasts to the scores. */
+  readonly keep?: Value;
+  /** Added to the scores; −∞ only where `keep` is false. */
+  readonly bias?: Value;
+  /** True when every query surely has a key. */
+  readonly certain: boolean;
+}
+
+function allowed(parts: AttentionParts<Value>, s: AttentionSizes, attrs: AttentionAttrs, opset: 23 | 24): Allowed {
+  const { q, mask, nonpad } = parts;
+  const isCausal = attrs.is_causal === 1;
+  const padded = mask && spread(mask, s, opset);
+  const tensor: Mask<Value> | undefined = padded && { kind: 'tensor', keep: padded.dtype === 'bool' ? padded : greater(padded, Number.NEGATIVE_INFINITY) };
+  const lengths: Mask<Value> | undefined = nonpad && !isCausal ? { kind: 'lengths', keys: nonpad } : undefined;
+  const all = and<Value>(...[isCausal ? causal : undefined, lengths, tensor].filter((m) => m !== undefined));
+  const keep = materialize(all, { graph: q.graph, seq: s.seq, kvSeq: s.total, ...(isCausal && causalStart(parts, s)) });
+  const certain = !tensor && !nonpad;
+  return { ...(keep && { keep }), ...(padded && padded.dtype !== 'bool' && { bias: padded }), certain };
+}
+
+// Query 0 stands behind the past, or behind the rows that an outer cache holds already; without either at 0.
+function causalStart({ q, nonpad }: AttentionParts<Value>, { past, seq, kvSeq }: AttentionSizes): { start?: Value } {
+  if (nonpad) return { start: sub(nonpad, size(q.graph, seq)) };
+  return kvSeq === seq ? {} : { start: reshape(size(q.graph, past), [1]) };
+}
+
+// Four axes, and all keys: those that a short mask does not name are masked.
+function spread(mask: Value, { total }: AttentionSizes, opset: 23 | 24): Value {
+  const whole = reshape(mask, [...Array.from({ length: 4 - mask.rank }, () => 1), ...mask.dims]);
+  if (!isShort(mask, total, opset)) return whole;
+  const missing = subDims(total, whole.dims[3]!);
+  const masked = fill(mask.graph, [...whole.dims.slice(0, 3), missing], mask.dtype === 'bool' ? 0 : Number.NEGATIVE_INFINITY, mask.dtype);
+  return concat([whole, masked], 3);
+}
