@@ -364,7 +364,8 @@ export function apply<A extends Attrs>(op: Op<A>, operands: readonly Operand[], 
   const anchor = operands.find((o): o is Value => o instanceof Value);
   if (!anchor) throw internal(`${op.key} was applied to no value; make one of its operands a value of the graph`);
   const g = anchor.graph.root;
-  const like = operands.find((o): o is Value => o instanceof Value && isFloat(o.dtype))?.dtype ?? anchor.dtype;
+  const values = operands.filter((o): o is Value => o instanceof Value);
+  const like = (values.find((o) => isFloat(o.dtype)) ?? values.find((o) => o.dtype !== 'bool') ?? anchor).dtype;
   const ready = operands.map((o) => ready1(g, o, like));
   for (const v of ready) if (v && v.graph.root !== g) throw internal(`${op.key} mixes values of two graphs`);
   while (ready.length && ready.at(-1) === undefined) ready.pop();
