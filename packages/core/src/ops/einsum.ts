@@ -1,0 +1,224 @@
+// Einsum: sums of products over named axes.
+import { addDims, type Dim, mulDims } from '../dim';
+import { apply, mismatch, type Operand, type Value } from '../graph';
+import { defineOp } from '../op';
+import { countOf, type NDArray } from '../tensor';
+import { acceptAlike, fitting } from './accept';
+import { broadcastDims } from './broadcast';
+import { mul } from './elementwise';
+import { matmul } from './matmul';
+import { pad, reshape, slice, squeeze, transpose, unsqueeze } from './movement';
+import { reduceSum } from './reduce';
+import { offsetsOf, rowMajorStrides } from './strides';
+
+type EinsumAttrs = { readonly equation: string };
+
+/** An axis is called by its letter, or `.0`, `.1`, … from the right when an ellipsis stands for it. */
+interface Equation {
+  readonly inputs: readonly (readonly string[])[];
+  readonly output: readonly string[];
+}
+
+const isEllipsis = (label: string): boolean => label.startsWith('.');
+
+function parse(equation: string, ranks: readonly number[]): Equation {
+  const [left, right, more] = equation.replaceAll(' ', '').split('->');
+  const texts = left!.split(',');
+  if (more !== undefined || texts.length !== ranks.length)
+    throw mismatch('the equation does not fit the operands', `${ranks.length} terms and at most one ->`, `"${equation}"`);
+  const inputs = texts.map((text, i) => labelsOf(text, equation, ranks[i]!));
+  const widest = Math.max(0, ...inputs.map((labels) => labels.filter(isEllipsis).length));
+  const all = inputs.flat();
+  const output = right === undefined ? impliedOutput(all, widest) : labelsOf(right, equation, undefined, widest);
+  const unknown = output.find((label, i) => !all.includes(label) || output.indexOf(label) !== i);
+  if (unknown !== undefined)
+    throw mismatch(`the output axis ${unknown} is in no operand, or named twice`, 'every axis once', `"${equation}"`);
+  if (widest > output.filter(isEllipsis).length)
+    throw mismatch('an ellipsis is not in the output', '... behind the ->', `"${equation}"`);
+  return { inputs, output };
+}
+
+function labelsOf(text: string, equation: string, rank: number | undefined, ellipsis?: number): string[] {
+  const [before, after, more] = text.split('...');
+  const letters = `${before}${after ?? ''}`;
+  if (more !== undefined || !/^[a-zA-Z]*$/.test(letters))
+    throw mismatch(`"${text}" names no axes`, 'letters and at most one ...', `"${equation}"`);
+  const hidden = after === undefined ? 0 : (ellipsis ?? rank! - letters.length);
+  if ((rank !== undefined && letters.length + hidden !== rank) || hidden < 0)
+    throw mismatch(`"${text}" does not name the axes of its operand`, `${rank} axes`, String(letters.length));
+  return [...before!, ...Array.from({ length: hidden }, (_, i) => `.${hidden - 1 - i}`), ...(after ?? '')];
+}
+
+function impliedOutput(all: readonly string[], widest: number): string[] {
+  const once = all.filter((label) => !isEllipsis(label) && all.indexOf(label) === all.lastIndexOf(label)).sort();
+  return [...Array.from({ length: widest }, (_, i) => `.${widest - 1 - i}`), ...once];
+}
+
+/** The size of every axis. Behind an ellipsis 1 broadcasts. */
+function sizesOf<D extends Dim>({ inputs }: Equation, dims: readonly (readonly D[])[]): Map<string, D> {
+  const sizes = new Map<string, D>();
+  inputs.forEach((labels, operand) => {
+    labels.forEach((label, axis) => {
+      const before = sizes.get(label);
+      const size = dims[operand]![axis]!;
+      if (before === undefined) sizes.set(label, size);
+      else if (isEllipsis(label)) sizes.set(label, broadcastDims([before], [size])[0] as D);
+      else if (before !== size) throw mismatch(`the axis ${label} has two sizes`, 'one size', `${before} and ${size}`);
+    });
+  });
+  return sizes;
+}
+
+/** ONNX Einsum. */
+export const Einsum = defineOp<EinsumAttrs>({
+  key: 'Einsum',
+  since: 12,
+  attributes: { equation: 'string' },
+  infer(operands, { equation }) {
+    const types = acceptAlike(operands, 'number');
+    const dims = types.map((t) => t.dims);
+    const parsed = parse(equation, ranksOf(dims));
+    const sizes = sizesOf(parsed, dims);
+    return [{ dtype: types[0]!.dtype, dims: parsed.output.map((label) => sizes.get(label)!) }];
+  },
+  decompose(operands, { equation }) {
+    const xs = operands as readonly Value[];
+    const { inputs, output } = parse(equation, ranksOf(xs.map((x) => x.dims)));
+    const terms = xs.map((value, i) => diagonal({ value, labels: inputs[i]! }));
+    const product = terms.reduce((a, b, i) =>
+      contracted(a, b, new Set([...output, ...terms.slice(i + 1).flatMap((t) => t.labels)])),
+    );
+    const { value, labels } = summed(product, (label) => !output.includes(label));
+    return [
+      transpose(
+        value,
+        output.map((label) => labels.indexOf(label)),
+      ),
+    ];
+  },
+  evaluate: (operands, { equation }) => [sumOfProducts(operands as readonly NDArray[], equation)],
+});
+
+const ranksOf = (dims: readonly (readonly Dim[])[]): number[] => dims.map((d) => d.length);
+
+function sumOfProducts(xs: readonly NDArray[], equation: string): NDArray {
+  const dims = xs.map((x) => x.dims);
+  const parsed = parse(equation, ranksOf(dims));
+  const sizes = sizesOf(parsed, dims);
+  const inner = [...sizes.keys()].filter((label) => !parsed.output.includes(label));
+  const sizesAlong = (labels: readonly string[]) => labels.map((label) => sizes.get(label)!);
+  const offsets = (labels: readonly string[]) =>
+    xs.map((x, i) =>
+      offsetsOf(
+        sizesAlong(labels),
+        labels.map((label) => strideOf(label, parsed.inputs[i]!, x.dims)),
+      ),
+    );
+  const [outer, along] = [offsets(parsed.output), offsets(inner)];
+  const fit = fitting(xs[0]!.dtype);
+  const [outDims, terms] = [sizesAlong(parsed.output), countOf(sizesAlong(inner))];
+  const data = Float64Array.from({ length: countOf(outDims) }, (_, o) => {
+    let sum = 0;
+    for (let s = 0; s < terms; s++) {
+      let factor = 1;
+      for (let i = 0; i < xs.length; i++) factor *= xs[i]!.data[outer[i]![o]! + along[i]![s]!]!;
+      sum += factor;
+    }
+    return fit(sum);
+  });
+  return { dtype: xs[0]!.dtype, dims: outDims, data };
+}
+
+// An axis named twice is walked along its diagonal; one of size 1 is not walked at all.
+function strideOf(label: string, labels: readonly string[], dims: readonly number[]): number {
+  const strides = rowMajorStrides(dims);
+  return labels.reduce((sum, own, axis) => (own === label && dims[axis] !== 1 ? sum + strides[axis]! : sum), 0);
+}
+
+// ---- The definition -------------------------------------------------------------------------------------------------
+
+interface Term {
+  readonly value: Value;
+  readonly labels: readonly string[];
+}
+
+/** An operand without axes named twice. Behind n rows of n, n more elements make n rows of n + 1 that begin with the diagonal. */
+function diagonal(term: Term): Term {
+  const twice = term.labels.find((label, i) => term.labels.indexOf(label) !== i);
+  if (twice === undefined) return term;
+  const first = term.labels.indexOf(twice);
+  const pair = [first, term.labels.indexOf(twice, first + 1)];
+  const others = term.labels.flatMap((_, i) => (pair.includes(i) ? [] : [i]));
+  const { value } = ordered(term, [...others, ...pair]);
+  const [rest, n] = [value.dims.slice(0, -2), value.dims.at(-1)!];
+  const flat = pad(reshape(value, [...rest, mulDims(n, n)]), { axes: [-1], before: [0], after: [n] });
+  const shifted = reshape(flat, [...rest, n, addDims(n, 1)]);
+  const column = squeeze(slice(shifted, { axes: [-1], starts: [0], ends: [1] }), [-1]);
+  return diagonal({ value: column, labels: [...others.map((i) => term.labels[i]!), twice] });
+}
+
+const ordered = ({ value, labels }: Term, axes: readonly number[]): Term => ({
+  value: transpose(value, axes),
+  labels: axes.map((i) => labels[i]!),
+});
+
+function summed({ value, labels }: Term, gone: (label: string) => boolean): Term {
+  const axes = labels.flatMap((label, i) => (gone(label) ? [i] : []));
+  if (axes.length === 0) return { value, labels };
+  return { value: reduceSum(value, axes, { keepDims: false }), labels: labels.filter((label) => !gone(label)) };
+}
+
+/** The product of two terms, summed over the axes that nothing further needs. `needed` lists the axes of the output in their order, then others. */
+function contracted(a: Term, b: Term, needed: ReadonlySet<string>): Term {
+  const left = summed(a, (label) => !needed.has(label) && !b.labels.includes(label));
+  const right = summed(b, (label) => !needed.has(label) && !a.labels.includes(label));
+  const both = left.labels.filter((label) => right.labels.includes(label));
+  const [batch, inner] = [both.filter((l) => needed.has(l)), both.filter((l) => !needed.has(l))];
+  const [rows, columns] = [left.labels.filter((l) => !both.includes(l)), right.labels.filter((l) => !both.includes(l))];
+  if (inner.length === 0) {
+    const labels = [...needed].filter((label) => left.labels.includes(label) || right.labels.includes(label));
+    return { value: mul(spread(left, labels), spread(right, labels)), labels };
+  }
+  const product = matmul(grouped(left, batch, rows, inner), grouped(right, batch, inner, columns));
+  const dimsOf = (term: Term, of: readonly string[]) => of.map((l) => term.value.dims[term.labels.indexOf(l)]!);
+  const dims = [...product.dims.slice(0, -2), ...dimsOf(left, rows), ...dimsOf(right, columns)];
+  return { value: reshape(product, dims), labels: [...batch, ...rows, ...columns] };
+}
+
+/** With an axis of size 1 where the term lacks a label. */
+function spread(term: Term, labels: readonly string[]): Value {
+  const own = labels.filter((label) => term.labels.includes(label));
+  const { value } = ordered(
+    term,
+    own.map((label) => term.labels.indexOf(label)),
+  );
+  return unsqueeze(
+    value,
+    labels.flatMap((label, i) => (own.includes(label) ? [] : [i])),
+  );
+}
+
+/** [batch, all of the rows, all of the columns]. */
+function grouped(term: Term, batch: readonly string[], rows: readonly string[], columns: readonly string[]): Value {
+  const order = [...batch, ...rows, ...columns].map((label) => term.labels.indexOf(label));
+  const { value } = ordered(term, order);
+  const from = batch.length + rows.length;
+  const { dims } = value;
+  return reshape(value, [
+    ...dims.slice(0, batch.length),
+    mulDims(...dims.slice(batch.length, from)),
+    mulDims(...dims.slice(from)),
+  ]);
+}
+
+/**
+ * Sums of products over named axes, in the notation of Einstein: axes that are not in the output are summed over, `...` stands for axes that
+ * broadcast. Without `->` the output has what occurs once, in the order of the alphabet.
+ *
+ *     einsum('b s h d, b t h d -> b h s t', q, k)
+ *
+ * Dtypes   numbers, all the same
+ * Throws   ShapeError when the equation does not fit the operands, or an axis has two sizes
+ */
+export const einsum = (equation: string, ...xs: readonly Operand[]): Value =>
+  apply(Einsum, xs, { equation: equation.replaceAll(' ', '') })[0]!;

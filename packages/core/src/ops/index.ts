@@ -1,0 +1,5 @@
+// All families of ops.
+export * from './einsum';
+export * from './matmul';
+export * from './movement';
+export * from './shape';
