@@ -15,7 +15,7 @@ import { axesOf, axisOf, offsetsAcross, offsetsAlong } from './strides';
 
 /** `keepDims`: whether the reduced axes stay, with size 1. Default true, as in ONNX. */
 export type ReduceOptions = { readonly keepDims?: boolean };
-type ReduceAttrs = { readonly axes: readonly number[]; readonly keepdims: 0 | 1 };
+type ReduceAttrs = { readonly axes: readonly number[]; readonly keepdims: number };
 
 interface Reduction {
   readonly accepts?: Accepts;
@@ -207,7 +207,7 @@ export const ReduceLogSumExp = reduction('ReduceLogSumExp', 18, {
 export const logSumExp = (x: Operand, axes: readonly number[], options: ReduceOptions = {}): Value =>
   reduce(ReduceLogSumExp, x, axes, options);
 
-type ArgAttrs = { readonly axis: number; readonly keepdims: 0 | 1; readonly select_last_index: 0 | 1 };
+type ArgAttrs = { readonly axis: number; readonly keepdims: number; readonly select_last_index: number };
 
 /* @__NO_SIDE_EFFECTS__ */
 function extremeIndex(key: string, better: (a: number, b: number) => boolean): Op<ArgAttrs> {

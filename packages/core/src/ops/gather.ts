@@ -1,0 +1,221 @@
+// Elements and rows picked by index.
+import type { Dim } from '../dim';
+import { apply, mismatch, type Operand, type Value } from '../graph';
+import { defineOp, type TensorType } from '../op';
+import { countOf, type NDArray } from '../tensor';
+import { accept, rankOf } from './accept';
+import { concat, expand, reshape, transpose, unsqueeze } from './movement';
+import { scatterElements, scatterND } from './scatter';
+import { fill, iota } from './shape';
+import { axisOf, rowMajorStrides } from './strides';
+
+/** An index counted from the front; throws when it is out of range. */
+export function indexOf(index: number, size: number): number {
+  if (index >= -size && index < size) return index < 0 ? index + size : index;
+  throw mismatch('an index is out of range', size ? `${-size} to ${size - 1}` : 'none, since the axis is empty', String(index));
+}
+
+/** The type of indices; throws unless they are int32 or int64. */
+export function acceptIndices(type: TensorType | undefined): TensorType {
+  const { dtype } = accept(type, 'integer', 'the indices');
+  if (dtype !== 'int64' && dtype !== 'int32')
+    throw mismatch('the indices have a dtype that this op does not take', 'int64 or int32', dtype);
+  return type!;
+}
+
+type AxisAttrs = { readonly axis: number };
+
+export const Gather = defineOp<AxisAttrs>({
+  key: 'Gather',
+  since: 13,
+  attributes: { axis: 'int' },
+  infer([x, indices], { axis }) {
+    const { dtype, dims } = accept(x, 'any');
+    const at = axisOf(axis, dims.length);
+    return [{ dtype, dims: [...dims.slice(0, at), ...acceptIndices(indices).dims, ...dims.slice(at + 1)] }];
+  },
+  evaluate([x, indices], { axis }) {
+    const size = x!.dims[axis]!;
+    const row = countOf(x!.dims.slice(axis + 1));
+    const outer = countOf(x!.dims.slice(0, axis));
+    const rows = Array.from(indices!.data, (i) => indexOf(i, size));
+    const data = new Float64Array(outer * rows.length * row);
+    for (let o = 0, at = 0; o < outer; o++)
+      for (const i of rows) {
+        const start = (o * size + i) * row;
+        data.set(x!.data.subarray(start, start + row), at);
+        at += row;
+      }
+    return [{ dtype: x!.dtype, dims: [...x!.dims.slice(0, axis), ...indices!.dims, ...x!.dims.slice(axis + 1)], data }];
+  },
+  vjp({ operands: [x, indices], attrs: { axis } }, [g]) {
+    if (!g || !x || !indices) return [];
+    const before = countUp(0, axis);
+    const picked = countUp(axis, axis + indices.rank);
+    const after = countUp(axis + indices.rank, g.rank);
+    const rows = transpose(g, [...picked, ...before, ...after]);
+    const order = [axis, ...before, ...countUp(axis + 1, x.rank)];
+    const zeros = fill(
+      x,
+      order.map((a) => x.dims[a]!),
+      0,
+      g.dtype,
+    );
+    const sum = scatterND(zeros, unsqueeze(indices, [-1]), rows, 'add');
+    return [
+      transpose(
+        sum,
+        countUp(0, x.rank).map((a) => order.indexOf(a)),
+      ),
+    ];
+  },
+});
+const countUp = (from: number, to: number): number[] => Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i);
+
+/**
+ * The slices of x at these indices of one axis: what an embedding does with axis 0. A negative index counts from the end.
+ *
+ * Shapes   x [a, n, b], indices [i, j], axis 1 → [a, i, j, b]
+ * Dtypes   x any; indices int64, int32
+ * @throws ShapeError when the axis does not exist; the interpreter throws RunError when an index is out of range
+ */
+export const gather = (x: Operand, indices: Operand, axis = 0): Value =>
+  apply(Gather, [x, indices], { axis: axis < 0 ? axis + rankOf(x) : axis })[0]!;
+
+// ---- One element per index ------------------------------------------------------------------------------------------
+
+/** Checks that indices fit an array along an axis: the same rank, and elsewhere no size that is known to be greater. */
+export function acceptElementIndices(x: TensorType | undefined, indices: TensorType | undefined, axis: number): void {
+  const { dims } = accept(x, 'any');
+  const index = acceptIndices(indices).dims;
+  const at = axisOf(axis, dims.length);
+  if (index.length !== dims.length) throw mismatch('the indices have another rank', String(dims.length), String(index.length));
+  index.forEach((d, i) => {
+    const size = dims[i]!;
+    if (i === at || d === size || (typeof d === 'number' && typeof size === 'number' && d < size)) return;
+    throw mismatch(`the indices do not fit on axis ${i}`, `at most ${size}`, String(d));
+  });
+}
+
+/** For each index, the offset of the element it stands for. */
+export function elementOffsets(dims: readonly number[], indices: NDArray, axis: number): Int32Array {
+  const strides = rowMajorStrides(dims);
+  const place = new Array<number>(dims.length).fill(0);
+  return Int32Array.from(indices.data, (index) => {
+    let offset = indexOf(index, dims[axis]!) * strides[axis]!;
+    for (let a = 0; a < place.length; a++) if (a !== axis) offset += place[a]! * strides[a]!;
+    for (let a = place.length - 1; a >= 0 && ++place[a]! === indices.dims[a]; a--) place[a] = 0;
+    return offset;
+  });
+}
+
+export const GatherElements = defineOp<AxisAttrs>({
+  key: 'GatherElements',
+  since: 13,
+  attributes: { axis: 'int' },
+  infer([x, indices], { axis }) {
+    acceptElementIndices(x, indices, axis);
+    return [{ dtype: x!.dtype, dims: indices!.dims }];
+  },
+  evaluate([x, indices], { axis }) {
+    const data = Float64Array.from(elementOffsets(x!.dims, indices!, axis), (at) => x!.data[at]!);
+    return [{ dtype: x!.dtype, dims: indices!.dims, data }];
+  },
+  vjp: ({ operands: [x, indices], attrs: { axis } }, [g]) =>
+    g && x ? [scatterElements(fill(x, x.dims, 0, g.dtype), indices, g, axis, 'add')] : [],
+});
+/**
+ * One element per index: y[i, j] = x[indices[i, j], j] for axis 0. A negative index counts from the end.
+ *
+ * Shapes   x [n, b], indices [m, b] → [m, b]
+ * Dtypes   x any; indices int64, int32
+ * @throws ShapeError when the ranks differ or the indices are larger than x on another axis
+ */
+export const gatherElements = (x: Operand, indices: Operand, axis: number): Value =>
+  apply(GatherElements, [x, indices], { axis: axis < 0 ? axis + rankOf(x) : axis })[0]!;
+
+// ---- Rows named by several indices ----------------------------------------------------------------------------------
+
+/** How long the last axis of the indices is: how many axes they reach into. */
+export function depthOf(indices: TensorType, deepest: number): number {
+  const depth = acceptIndices(indices).dims.at(-1);
+  if (typeof depth === 'number' && depth >= 1 && depth <= deepest) return depth;
+  throw mismatch(
+    'the last axis of the indices names no axes',
+    `a size of 1 to ${deepest}`,
+    depth === undefined ? 'no axis' : String(depth),
+  );
+}
+
+/** For each row of indices, the offset of the slice it stands for in an array of these dims. */
+export function rowOffsets(dims: readonly number[], indices: NDArray): Int32Array {
+  const depth = indices.dims.at(-1)!;
+  const strides = rowMajorStrides(dims);
+  return Int32Array.from({ length: countOf(indices.dims.slice(0, -1)) }, (_, row) => {
+    let offset = 0;
+    for (let a = 0; a < depth; a++) offset += indexOf(indices.data[row * depth + a]!, dims[a]!) * strides[a]!;
+    return offset;
+  });
+}
+
+type GatherNDAttrs = { readonly batch_dims: number };
+
+export const GatherND = defineOp<GatherNDAttrs>({
+  key: 'GatherND',
+  since: 13,
+  attributes: { batch_dims: 'int' },
+  infer([x, indices], { batch_dims: b }) {
+    const { dtype, dims } = accept(x, 'any');
+    const index = acceptIndices(indices).dims;
+    const depth = depthOf(indices!, dims.length - b);
+    if (index.length <= b) throw mismatch('the indices have too few axes', `more than ${b}`, String(index.length));
+    const other = index.slice(0, b).findIndex((d, i) => d !== dims[i]);
+    if (other >= 0) throw mismatch(`the batches differ on axis ${other}`, String(dims[other]), String(index[other]));
+    return [{ dtype, dims: [...index.slice(0, -1), ...dims.slice(b + depth)] }];
+  },
+  evaluate([x, indices], { batch_dims: b }) {
+    const depth = indices!.dims.at(-1)!;
+    const inner = x!.dims.slice(b);
+    const row = countOf(inner.slice(depth));
+    const batches = countOf(x!.dims.slice(0, b));
+    const perBatch = indices!.data.length / Math.max(1, batches);
+    const data = new Float64Array(countOf(indices!.dims.slice(0, -1)) * row);
+    for (let batch = 0, at = 0; batch < batches; batch++) {
+      const part = {
+        ...indices!,
+        dims: indices!.dims.slice(b),
+        data: indices!.data.subarray(batch * perBatch, (batch + 1) * perBatch),
+      };
+      for (const offset of rowOffsets(inner, part)) {
+        const start = batch * countOf(inner) + offset;
+        data.set(x!.data.subarray(start, start + row), at);
+        at += row;
+      }
+    }
+    return [{ dtype: x!.dtype, dims: [...indices!.dims.slice(0, -1), ...inner.slice(depth)], data }];
+  },
+  vjp({ operands: [x, indices], attrs: { batch_dims: b } }, [g]) {
+    if (!g || !x || !indices) return [];
+    return [scatterND(fill(x, x.dims, 0, g.dtype), withBatches(indices, b), g, 'add')];
+  },
+});
+
+/** Indices within each batch, with the indices of the batch put before them. */
+function withBatches(indices: Value, batchDims: number): Value {
+  const dims: readonly Dim[] = [...indices.dims.slice(0, -1), 1];
+  const batches = countUp(0, batchDims).map((axis) => {
+    const alone = dims.map((_, i) => (i === axis ? indices.dims[axis]! : 1));
+    return expand(reshape(iota(indices, indices.dims[axis]!, indices.dtype), alone), dims);
+  });
+  return batches.length ? concat([...batches, indices], -1) : indices;
+}
+
+/**
+ * The slices of x that the last axis of the indices names; the first `batchDims` axes of both go together.
+ *
+ * Shapes   x [b, n, m, d], indices [b, i, 2], batchDims 1 → [b, i, d]
+ * Dtypes   x any; indices int64
+ * @throws ShapeError when the batches differ or the last axis of the indices is too long
+ */
+export const gatherND = (x: Operand, indices: Operand, batchDims = 0): Value =>
+  apply(GatherND, [x, indices], { batch_dims: batchDims })[0]!;

@@ -1,0 +1,68 @@
+// Softmax over an axis, and its logarithm.
+import { apply, type Operand, type Value } from '../graph';
+import { defineOp, type Op } from '../op';
+import type { NDArray } from '../tensor';
+import { accept, rankOf } from './accept';
+import { exp, mul, sub } from './elementwise';
+import { logSumExpOf, reduceSum } from './reduce';
+import { axisOf, offsetsAcross, offsetsAlong } from './strides';
+
+type SoftmaxAttrs = { readonly axis: number };
+
+/* @__NO_SIDE_EFFECTS__ */
+function overAxis(
+  key: string,
+  f: (x: number, logSum: number) => number,
+  grad: (g: Value, y: Value, axis: number) => Value,
+): Op<SoftmaxAttrs> {
+  return defineOp<SoftmaxAttrs>({
+    key,
+    since: 13,
+    attributes: { axis: 'int' },
+    infer([x], { axis }) {
+      axisOf(axis, accept(x, 'float').dims.length);
+      return [x!];
+    },
+    evaluate: ([x], { axis }) => [alongAxis(x!, axis, f)],
+    vjp: ({ outputs: [y], attrs: { axis } }, [g]) => [g && grad(g, y!, axis)],
+  });
+}
+
+function alongAxis(x: NDArray, axis: number, f: (x: number, logSum: number) => number): NDArray {
+  const axes = [axisOf(axis, x.dims.length)];
+  const along = offsetsAlong(x.dims, axes);
+  const data = new Float64Array(x.data.length);
+  for (const base of offsetsAcross(x.dims, axes)) {
+    const logSum = logSumExpOf(x.data, base, along);
+    for (const offset of along) data[base + offset] = f(x.data[base + offset]!, logSum);
+  }
+  return { dtype: x.dtype, dims: x.dims, data };
+}
+
+const fromFront = (axis: number, x: Operand): number => (axis < 0 ? axis + rankOf(x) : axis);
+
+export const Softmax = overAxis(
+  'Softmax',
+  (x, logSum) => Math.exp(x - logSum),
+  (g, y, axis) => mul(y, sub(g, reduceSum(mul(g, y), [axis]))),
+);
+/**
+ * eˣ / Σ eˣ over one axis; NaN where every element is -∞.
+ *
+ * Dtypes   floats
+ * @throws ShapeError when the axis does not exist
+ */
+export const softmax = (x: Operand, axis = -1): Value => apply(Softmax, [x], { axis: fromFront(axis, x) })[0]!;
+
+export const LogSoftmax = overAxis(
+  'LogSoftmax',
+  (x, logSum) => x - logSum,
+  (g, y, axis) => sub(g, mul(exp(y), reduceSum(g, [axis]))),
+);
+/**
+ * x - log Σ eˣ over one axis: the logarithm of softmax, without its underflow.
+ *
+ * Dtypes   floats
+ * @throws ShapeError when the axis does not exist
+ */
+export const logSoftmax = (x: Operand, axis = -1): Value => apply(LogSoftmax, [x], { axis: fromFront(axis, x) })[0]!;
