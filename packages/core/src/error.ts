@@ -58,6 +58,10 @@ export function internal(message: string): Error {
 
 /** Any value in a few readable words, for the `got` of an error. Never throws, never prints pages. */
 export function describe(x: unknown): string {
+  return describeWithin(x, 0);
+}
+
+function describeWithin(x: unknown, depth: number): string {
   if (x === undefined) return 'nothing';
   if (x === null) return 'null';
   if (typeof x === 'string') return x.length > 60 ? `"${x.slice(0, 57)}…"` : `"${x}"`;
@@ -68,7 +72,7 @@ export function describe(x: unknown): string {
   const kind = (x as { kind?: unknown }).kind;
   if (typeof blockName === 'string') return `${typeof kind === 'string' ? `a ${kind} ` : ''}module "${blockName}"`;
   if (typeof x === 'function') return (x as { name: string }).name ? `the function ${(x as { name: string }).name}` : 'a function';
-  if (Array.isArray(x)) return x.length > 6 ? `a list of ${x.length}` : `[${x.map(describe).join(', ')}]`;
+  if (Array.isArray(x)) return x.length > 6 || depth > 2 ? `a list of ${x.length}` : `[${x.map((e) => describeWithin(e, depth + 1)).join(', ')}]`;
   if (ArrayBuffer.isView(x)) return `a ${x.constructor.name} of ${(x as unknown as { length?: number }).length ?? x.byteLength}`;
   const name = (x as object).constructor?.name;
   if (name && name !== 'Object') return `a ${name}`;
