@@ -1,0 +1,202 @@
+// Normalisation: mean and scale of groups of elements taken out, learned ones put in.
+import { type Dim, divDims, mulDims, tryDivDims } from '../dim';
+import { apply, mismatch, type Operand, type Value } from '../graph';
+import { defineOp, type Op, printType, type TensorType } from '../op';
+import { countOf, type DType, type NDArray } from '../tensor';
+import { accept, acceptAlike, rankOf } from './accept';
+import { broadcastTo } from './broadcast';
+import { cast } from './cast';
+import { add, div, mul, sqrt, sub } from './elementwise';
+import { reduceMean } from './reduce';
+import { reshape, unsqueeze } from './reshape';
+import { axisOf } from './strides';
+
+/** What is computed in float32 although the operands have 16 bits: mean, variance and the normalised elements, before the scale. */
+const stashed = (dtype: DType, stashType: number): DType => (stashType === 1 && dtype !== 'float64' ? 'float32' : dtype);
+const float32Stash = 1;
+
+/** Every axis from `axis` on, counted from the front. */
+const axesFrom = (axis: number, rank: number): number[] =>
+  Array.from({ length: rank - axisOf(axis, rank) }, (_, i) => axisOf(axis, rank) + i);
+/** The same axis counted from the end, as attributes have it, so that equal nodes look equal. */
+const fromEnd = (axis: number, x: Operand): number => (axis >= 0 && axis < rankOf(x) ? axis - rankOf(x) : axis);
+
+type LayerAttrs = { readonly axis: number; readonly epsilon: number; readonly stash_type: number };
+const layerAttributes = { axis: 'int', epsilon: 'float', stash_type: 'int' } as const;
+
+function inferLayer([x, scale, bias]: readonly (TensorType | undefined)[], { axis }: LayerAttrs): readonly TensorType[] {
+  const { dims } = accept(x, 'float');
+  accept(scale, 'float', 'the scale');
+  acceptAlike(bias ? [x, scale, bias] : [x, scale], 'float');
+  const normalized = dims.slice(axisOf(axis, dims.length));
+  checkSpread('scale', scale!, normalized);
+  if (bias) checkSpread('bias', bias, normalized);
+  return [x!];
+}
+
+function checkSpread(what: string, { dims }: TensorType, normalized: readonly Dim[]): void {
+  const missing = normalized.length - dims.length;
+  const wrong = missing < 0 ? 0 : dims.findIndex((d, i) => d !== 1 && d !== normalized[i + missing]);
+  if (wrong >= 0)
+    throw mismatch(`the ${what} does not fit the normalised axes`, `[${normalized.join(', ')}]`, `[${dims.join(', ')}]`);
+}
+
+/** (x - mean) / √(variance + epsilon) along axes, or x / √(mean of squares + epsilon); before scale and bias, in x's dtype. */
+function normalized(x: Value, axes: readonly number[], epsilon: number, stashType: number, centre: boolean): Value {
+  const wide = cast(x, stashed(x.dtype, stashType));
+  const centred = centre ? sub(wide, reduceMean(wide, axes)) : wide;
+  const variance = reduceMean(mul(centred, centred), axes);
+  return cast(div(centred, sqrt(add(variance, epsilon))), x.dtype);
+}
+
+// Rows of `width` neighbouring elements, each normalised by itself.
+function normalizedRows(x: NDArray, width: number, epsilon: number, centre: boolean): NDArray {
+  const data = new Float64Array(x.data.length);
+  for (let row = 0; row < data.length; row += width) {
+    let mean = 0;
+    if (centre) for (let i = row; i < row + width; i++) mean += x.data[i]! / width;
+    let variance = 0;
+    for (let i = row; i < row + width; i++) variance += (x.data[i]! - mean) ** 2 / width;
+    const scale = 1 / Math.sqrt(variance + epsilon);
+    for (let i = row; i < row + width; i++) data[i] = (x.data[i]! - mean) * scale;
+  }
+  return { ...x, data };
+}
+
+function scaled(x: NDArray, scale: NDArray, bias: NDArray | undefined): NDArray {
+  const [weights, offsets] = [broadcastTo(scale, x.dims).data, bias && broadcastTo(bias, x.dims).data];
+  return { ...x, data: x.data.map((v, i) => v * weights[i]! + (offsets ? offsets[i]! : 0)) };
+}
+
+const widthFrom = (axis: number, x: NDArray): number => countOf(x.dims.slice(axisOf(axis, x.dims.length)));
+
+/** ONNX LayerNormalization, without its optional outputs. Operands: x, scale, bias (may be left out). */
+export const LayerNormalization: Op<LayerAttrs> = defineOp<LayerAttrs>({
+  key: 'LayerNormalization',
+  since: 17,
+  attributes: layerAttributes,
+  infer: inferLayer,
+  decompose([x, scale, bias], { axis, epsilon, stash_type }) {
+    const y = mul(normalized(x!, axesFrom(axis, x!.rank), epsilon, stash_type, true), scale);
+    return [bias ? add(y, bias) : y];
+  },
+  evaluate: ([x, scale, bias], { axis, epsilon }) => [
+    scaled(normalizedRows(x!, widthFrom(axis, x!), epsilon, true), scale!, bias),
+  ],
+});
+
+/**
+ * Layer normalisation over the axes from `axis` on (default: the last).
+ *
+ *     y = (x - mean(x)) / √(variance(x) + epsilon) · scale + bias
+ *
+ * Shapes   x any; scale, bias broadcast to x's dims from `axis` on → like x
+ * Dtypes   floats, all the same; mean and variance of 16-bit dtypes in float32
+ * Throws   ShapeError when scale or bias do not fit, or the dtypes differ
+ * Source   Ba et al. 2016, https://arxiv.org/abs/1607.06450
+ */
+export const layerNorm = (
+  x: Operand,
+  scale: Operand,
+  bias?: Operand,
+  o: { readonly axis?: number; readonly epsilon?: number } = {},
+): Value =>
+  apply(LayerNormalization, [x, scale, bias], {
+    axis: fromEnd(o.axis ?? -1, x),
+    epsilon: o.epsilon ?? 1e-5,
+    stash_type: float32Stash,
+  })[0]!;
+
+/** ONNX RMSNormalization. Operands: x, scale. */
+export const RMSNormalization: Op<LayerAttrs> = defineOp<LayerAttrs>({
+  key: 'RMSNormalization',
+  since: 23,
+  attributes: layerAttributes,
+  infer: ([x, scale], attrs) => inferLayer([x, scale], attrs),
+  decompose: ([x, scale], { axis, epsilon, stash_type }) => [
+    mul(normalized(x!, axesFrom(axis, x!.rank), epsilon, stash_type, false), scale),
+  ],
+  evaluate: ([x, scale], { axis, epsilon }) => [
+    scaled(normalizedRows(x!, widthFrom(axis, x!), epsilon, false), scale!, undefined),
+  ],
+});
+
+/**
+ * Root mean square normalisation over the axes from `axis` on (default: the last).
+ *
+ *     y = x / √(mean(x²) + epsilon) · scale
+ *
+ * Shapes   x any; scale broadcasts to x's dims from `axis` on → like x
+ * Dtypes   floats, both the same; the mean of 16-bit dtypes in float32
+ * Throws   ShapeError when scale does not fit, or the dtypes differ
+ * Source   Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467
+ */
+export const rmsNorm = (x: Operand, scale: Operand, o: { readonly axis?: number; readonly epsilon?: number } = {}): Value =>
+  apply(RMSNormalization, [x, scale], {
+    axis: fromEnd(o.axis ?? -1, x),
+    epsilon: o.epsilon ?? 1e-5,
+    stash_type: float32Stash,
+  })[0]!;
+
+type GroupAttrs = { readonly num_groups: number; readonly epsilon: number; readonly stash_type: number };
+
+/** ONNX GroupNormalization. Operands: x [batch, channels, ...], scale [channels], bias [channels]. */
+export const GroupNormalization: Op<GroupAttrs> = defineOp<GroupAttrs>({
+  key: 'GroupNormalization',
+  since: 21,
+  attributes: { num_groups: 'int', epsilon: 'float', stash_type: 'int' },
+  infer(operands, { num_groups }) {
+    const [x, scale, bias] = acceptAlike([operands[0], operands[1], operands[2]], 'float') as [
+      TensorType,
+      TensorType,
+      TensorType,
+    ];
+    const channels = x.dims[1];
+    if (channels === undefined) throw mismatch('the operand has no channels', '[batch, channels, ...]', printType(x));
+    if (!Number.isInteger(num_groups) || num_groups < 1)
+      throw mismatch('num_groups is no number of groups', 'an integer >= 1', String(num_groups));
+    if (tryDivDims(channels, num_groups) === undefined)
+      throw mismatch('the channels do not fall into equal groups', `a multiple of ${num_groups}`, String(channels));
+    for (const [what, { dims }] of [
+      ['scale', scale],
+      ['bias', bias],
+    ] as const)
+      if (dims.length !== 1 || dims[0] !== channels)
+        throw mismatch(`the ${what} does not fit the channels`, `[${channels}]`, `[${dims.join(', ')}]`);
+    return [x];
+  },
+  decompose([x, scale, bias], { num_groups, epsilon, stash_type }) {
+    const [batch, ...others] = x!.dims as [Dim, ...Dim[]];
+    const grouped = reshape(x!, [batch, num_groups, divDims(mulDims(...others), num_groups)]);
+    const y = reshape(normalized(grouped, [2], epsilon, stash_type, true), x!.dims);
+    const perChannel = (v: Value | undefined) =>
+      unsqueeze(
+        v!,
+        Array.from({ length: x!.rank - 2 }, (_, i) => i + 1),
+      );
+    return [add(mul(y, perChannel(scale)), perChannel(bias))];
+  },
+  evaluate([x, scale, bias], { num_groups, epsilon }) {
+    const rows = normalizedRows(x!, countOf(x!.dims.slice(1)) / num_groups, epsilon, true);
+    const perChannel = (v: NDArray): NDArray => ({ ...v, dims: [v.dims[0]!, ...x!.dims.slice(2).map(() => 1)] });
+    return [scaled(rows, perChannel(scale!), perChannel(bias!))];
+  },
+});
+
+/**
+ * Group normalisation: the channels of an element of the batch in groups, each normalised over all its places.
+ *
+ *     y = (x - mean(group)) / √(variance(group) + epsilon) · scale + bias
+ *
+ * Shapes   x [batch, channels, ...]; scale, bias [channels] → like x
+ * Dtypes   floats, all the same; mean and variance of 16-bit dtypes in float32
+ * Throws   ShapeError when groups does not divide the channels, scale or bias do not fit, or the dtypes differ
+ * Source   Wu and He 2018, https://arxiv.org/abs/1803.08494
+ */
+export const groupNorm = (
+  x: Operand,
+  scale: Operand,
+  bias: Operand,
+  o: { readonly groups: number; readonly epsilon?: number },
+): Value =>
+  apply(GroupNormalization, [x, scale, bias], { num_groups: o.groups, epsilon: o.epsilon ?? 1e-5, stash_type: float32Stash })[0]!;
