@@ -137,6 +137,12 @@ describe('bytes', () => {
     }
   });
 
+  it('copies a Node Buffer where it must, though its slice is a view', () => {
+    const t = tensor('float32', [2], [1, 2]);
+    const odd = Buffer.concat([Buffer.of(0), bytesOfTensor(t)]);
+    expect(tensorFromBytes('float32', [2], Buffer.from(odd.buffer, odd.byteOffset + 1, 8))).toEqual(t);
+  });
+
   it('is little-endian', () => {
     expect([...bytesOfTensor(tensor('float32', [1], [1]))]).toEqual([0, 0, 0x80, 0x3f]);
   });

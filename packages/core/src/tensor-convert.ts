@@ -148,6 +148,6 @@ export function tensorFromBytes(dtype: DType, dims: readonly number[], bytes: Ui
   }
   const ArrayType = arrayOf(dtype) as Uint8ArrayConstructor;
   const width = ArrayType.BYTES_PER_ELEMENT;
-  const aligned = bytes.byteOffset % width === 0 ? bytes : bytes.slice();
+  const aligned = bytes.byteOffset % width === 0 ? bytes : new Uint8Array(bytes);
   return { dtype, dims, data: new ArrayType(aligned.buffer, aligned.byteOffset, aligned.byteLength / width) };
 }
