@@ -1,30 +1,55 @@
 import { readFileSync } from 'node:fs';
-import { defineConfig } from 'tsup';
+import { join, relative } from 'node:path';
+import { defineConfig, type Options } from 'tsup';
+import { reach, resolveRelative } from './scripts/imports';
 
+type Plugin = NonNullable<Options['esbuildPlugins']>[number];
 type Manifest = { exports: Record<string, string | { '@onnxformers/source'?: string }> };
 
-/** The entries that the package.json in the current folder exports: name in dist → source file. */
-function exported(): Record<string, string> {
+/** The source files that the package.json in the current folder exports. */
+function exported(): string[] {
   const { exports } = JSON.parse(readFileSync('package.json', 'utf8')) as Manifest;
-  const entries = Object.entries(exports).flatMap(([subpath, target]) => {
-    const source = typeof target === 'string' ? undefined : target['@onnxformers/source'];
-    return source === undefined ? [] : [[subpath === '.' ? 'index' : subpath.slice(2), source]];
-  });
-  return Object.fromEntries(entries);
+  const sources = Object.values(exports).map((target) =>
+    typeof target === 'string' ? undefined : target['@onnxformers/source'],
+  );
+  return sources.flatMap((source) => (source === undefined ? [] : [join(process.cwd(), source)]));
 }
 
-/** What every library package is built with; `more` names entries that are not exported, such as a command. */
-export const library = (more: Readonly<Record<string, string>> = {}) =>
-  defineConfig({
-    entry: { ...exported(), ...more },
+/** Name in dist → source file: `src/ops/cast.ts` becomes `dist/ops/cast.js`. */
+const named = (files: Iterable<string>) =>
+  Object.fromEntries([...files].map((file) => [relative('src', file).replaceAll('\\', '/').replace(/\.ts$/, ''), file]));
+
+/**
+ * Keeps modules apart: a relative import becomes one of the built neighbour. Bundled into one file, a package would not be shaken by
+ * its users' bundlers (they drop unused modules, but never a call at top level), and its subpaths would hold copies of each other.
+ */
+const keepModules: Plugin = {
+  name: 'keep-modules',
+  setup(build) {
+    const extension = build.initialOptions.outExtension?.['.js'] ?? '.js';
+    build.onResolve({ filter: /^\.\.?(\/|$)/ }, ({ path, importer, kind, resolveDir }) => {
+      const target = kind === 'entry-point' ? undefined : resolveRelative(importer, path);
+      if (target === undefined) return undefined;
+      const neighbour = relative(resolveDir, target).replaceAll('\\', '/').replace(/\.ts$/, extension);
+      return { path: neighbour.startsWith('.') ? neighbour : `./${neighbour}`, external: true };
+    });
+  },
+};
+
+/** What every library package is built with; `more` names source files besides those that it exports, such as a command. */
+export const library = (...more: readonly string[]) => {
+  const entries = [...exported(), ...more.map((file) => join(process.cwd(), file))];
+  return defineConfig({
+    entry: named(reach(entries)),
     format: ['esm', 'cjs'],
-    splitting: true, // in CommonJS too, or each subpath would hold a copy of its own of what they share
     platform: 'neutral',
     target: 'es2022',
     external: [/^node:/],
     removeNodeProtocol: false, // a bundler then knows what is Node's
-    dts: { compilerOptions: { ignoreDeprecations: '6.0' } }, // tsup 8 sets baseUrl, which TypeScript 6 reports as an error
+    splitting: false,
+    esbuildPlugins: [keepModules],
+    dts: { entry: named(exported()), compilerOptions: { ignoreDeprecations: '6.0' } }, // tsup 8 sets baseUrl, an error in TypeScript 6
     sourcemap: true,
     clean: true,
-    treeshake: true,
   });
+};

@@ -6,8 +6,8 @@ describe('exportsOf', () => {
 
   it('gives a block the name of its file as subpath', () => {
     expect(exportsOf(entries, { published: true })['./multi-head']).toEqual({
-      import: { types: './dist/multi-head.d.ts', default: './dist/multi-head.js' },
-      require: { types: './dist/multi-head.d.cts', default: './dist/multi-head.cjs' },
+      import: { types: './dist/mixers/multi-head.d.ts', default: './dist/mixers/multi-head.js' },
+      require: { types: './dist/mixers/multi-head.d.cts', default: './dist/mixers/multi-head.cjs' },
     });
   });
 

@@ -5,7 +5,7 @@
  *     tsx scripts/exports.ts            writes
  *     tsx scripts/exports.ts --check    fails where a package.json is not what would be written
  *
- * `tsup.config.base.ts` builds what the exports name, so this is the only list of entries.
+ * `tsup.config.base.ts` builds what the exports name and need, so this is the only list of entries.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join, relative } from 'node:path';
@@ -43,7 +43,7 @@ async function blockEntries(folder: string): Promise<Entries> {
 /** The `exports` of a package: the sources in this workspace, the built files where it is installed. */
 export function exportsOf(entries: Entries, { published }: { published: boolean }): Record<string, unknown> {
   const targets = Object.entries(entries).map(([subpath, file]) => {
-    const built = `./dist/${subpath === '.' ? 'index' : subpath.slice(2)}`;
+    const built = `./${file.replace(/^src\//, 'dist/').replace(/\.ts$/, '')}`;
     return [
       subpath,
       {

@@ -1,8 +1,8 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
-import { importsOf, resolveImport, sourceFiles } from '../../../scripts/imports';
+import { importsOf, reach, resolveImport, sourceFiles } from '../../../scripts/imports';
 import { root } from '../../../scripts/pnpm.mjs';
 
 const packages = ['core', 'attention', 'feedforward', 'positional', 'residual', 'onnxformers'] as const;
@@ -16,18 +16,6 @@ const shipped = (name: string) => sourceFiles(source(name)).filter((file) => !is
 /** Every import of a file with the source file that it means, if that lies in the workspace. */
 const arrows = (file: string) =>
   importsOf(file).map((specifier) => ({ specifier, target: resolveImport(file, specifier, root) }));
-
-/** The files that the given ones need, themselves included, inside their own package. */
-function reach(entries: readonly string[]): Set<string> {
-  const found = new Set<string>();
-  const visit = (file: string): void => {
-    if (found.has(file)) return;
-    found.add(file);
-    for (const { specifier, target } of arrows(file)) if (target && specifier.startsWith('.')) visit(target);
-  };
-  for (const entry of entries) if (existsSync(entry)) visit(entry);
-  return found;
-}
 
 describe('between packages', () => {
   const mayImport: Record<(typeof packages)[number], RegExp> = {
