@@ -1,0 +1,23 @@
+// Plain ONNX: ops of the standard alone, for any runtime.
+import type { Kernel, Target } from '../lower/target';
+import { domainOf, type Op } from '../op';
+import * as ops from '../ops/index';
+import { dtypes } from '../tensor';
+
+const isOp = (x: unknown): x is Op => typeof x === 'object' && x !== null && 'key' in x && 'infer' in x;
+
+/** The ops of the standard that our vocabulary has. */
+export const standardOps: readonly Op[] = (Object.values(ops) as unknown[]).filter(isOp).filter((op) => domainOf(op.key)[0] === '');
+
+/** The standard's Attention: runtimes have it late, and some providers run it on the CPU. */
+const leftOut = new Set(['Attention']);
+
+/**
+ * Ops of the standard up to an opset: no contrib op, and no Attention, which some providers move to the CPU. Lowered for it, every mechanism
+ * is primitives.
+ */
+export function portable(opset: 18 | 21 | 23 = 21): Target {
+  const every: Kernel = { dtypes };
+  const kernels = standardOps.filter((op) => !leftOut.has(op.key) && (op.since ?? 1) <= opset).map((op) => [op.key, every] as const);
+  return { name: `portable-${opset}`, opset, providers: ['cpu'], computes: ['float32', 'float16', 'bfloat16', 'float64'], kernels: Object.fromEntries(kernels) };
+}
