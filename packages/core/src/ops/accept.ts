@@ -19,7 +19,7 @@ const kinds: Readonly<Record<Accepts, readonly [expected: string, test: (dtype: 
 export function accept(type: TensorType | undefined, kind: Accepts, what = 'the operand'): TensorType {
   if (!type) throw mismatch(`${what} is missing`);
   const [expected, test] = kinds[kind];
-  if (!test(type.dtype)) throw mismatch(`${what} has a dtype that this op does not take`, expected, type.dtype);
+  if (!test(type.dtype)) throw mismatch(`wrong dtype for ${what}`, expected, type.dtype);
   return type;
 }
 

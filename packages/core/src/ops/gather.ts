@@ -18,8 +18,7 @@ export function indexOf(index: number, size: number): number {
 /** The type of indices; throws unless they are int32 or int64. */
 export function acceptIndices(type: TensorType | undefined): TensorType {
   const { dtype } = accept(type, 'integer', 'the indices');
-  if (dtype !== 'int64' && dtype !== 'int32')
-    throw mismatch('the indices have a dtype that this op does not take', 'int64 or int32', dtype);
+  if (dtype !== 'int64' && dtype !== 'int32') throw mismatch('wrong dtype for the indices', 'int64 or int32', dtype);
   return type!;
 }
 
