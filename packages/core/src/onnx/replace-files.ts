@@ -4,7 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { onDisk } from './file-fault';
 
 /** Makes the entries of a folder last. Windows has no such call and needs none. */
-async function syncFolder(folder: string): Promise<void> {
+export async function syncFolder(folder: string): Promise<void> {
   if (process.platform === 'win32') return;
   const handle = await onDisk(folder, open(folder, 'r'));
   try {
