@@ -1,0 +1,38 @@
+// Embeds sentences with the Universal Sentence Encoder (lite), rebuilt from blocks, and prints how similar they are.
+import { writeFile } from 'node:fs/promises';
+import { FileError, OnnxformersError } from '@onnxformers/core';
+import { compare } from './demo';
+import { reportPage } from './html';
+import { buildEncoder } from './model';
+import { parseOptions, usage } from './options';
+import { drawGraph } from './picture';
+import { reportText, terminalOf } from './table';
+
+async function writePage(path: string, page: string): Promise<void> {
+  await writeFile(path, page).catch((cause: Error) => {
+    throw new FileError(
+      { path, problem: 'cannot be written', got: cause.message, hint: 'Give --html a file in a folder that exists' },
+      { cause },
+    );
+  });
+}
+
+async function main(argv: readonly string[]): Promise<void> {
+  const options = parseOptions(argv);
+  if (options.help) {
+    process.stdout.write(usage);
+    return;
+  }
+  const { report, picture } = await compare(options, buildEncoder);
+  process.stdout.write(`${reportText(report, terminalOf(process.stdout))}\n`);
+  if (options.html !== undefined) {
+    await writePage(options.html, reportPage(report, await drawGraph(picture)));
+    process.stdout.write(`\nPage: ${options.html}\n`);
+  }
+}
+
+main(process.argv.slice(2)).catch((error: unknown) => {
+  if (!(error instanceof OnnxformersError)) throw error;
+  process.stderr.write(`${error.message}\n`);
+  process.exitCode = 1;
+});

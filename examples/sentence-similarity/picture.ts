@@ -1,0 +1,100 @@
+// The compiled graph as a picture. Graphviz (compiled to WebAssembly) is loaded only when one is asked for.
+import { shortOp } from './report';
+
+/** One node of the compiled graph. */
+export interface PictureNode {
+  /** Unique in the graph. */
+  readonly name: string;
+  /** The op with its domain, if that is not ONNX's own. */
+  readonly op: string;
+  /** The dotted path of the block that it serves: `layers.0.mixer`; empty for the model itself. */
+  readonly path: string;
+  /** Names of the nodes whose results it reads, and of inputs of the graph. Weights and constants are not drawn. */
+  readonly inputs: readonly string[];
+}
+/** A graph to draw. */
+export interface Picture {
+  readonly inputs: readonly string[];
+  readonly nodes: readonly PictureNode[];
+  /** Name of each output → name of the node that makes it. */
+  readonly outputs: Readonly<Record<string, string>>;
+}
+
+interface Group {
+  readonly label: string;
+  readonly nodes: PictureNode[];
+  readonly groups: Map<string, Group>;
+}
+
+const quote = (text: string): string => `"${text.replace(/["\\]/g, '\\$&').replace(/\s+/g, ' ')}"`;
+
+// "layers.0.mixer" → ["layers.0", "mixer"]: a number belongs to the list that it counts.
+const stepsOf = (path: string): string[] => path.match(/[^.]+(?:\.\d+)*/g) ?? [];
+
+function grouped(nodes: readonly PictureNode[]): Group {
+  const root: Group = { label: '', nodes: [], groups: new Map() };
+  for (const node of nodes) {
+    let group = root;
+    for (const step of stepsOf(node.path)) {
+      let inner = group.groups.get(step);
+      if (!inner) {
+        inner = { label: step, nodes: [], groups: new Map() };
+        group.groups.set(step, inner);
+      }
+      group = inner;
+    }
+    group.nodes.push(node);
+  }
+  return root;
+}
+
+function nodeStatement({ name, op }: PictureNode, block?: string): string {
+  const lines = [shortOp(op), ...(block === undefined ? [] : [block])];
+  return `${quote(name)} [label="${lines.map((line) => quote(line).slice(1, -1)).join('\\n')}" class=${op.includes('.') ? 'fused' : 'op'}]`;
+}
+
+function statements({ nodes, groups }: Group, path: string): string[] {
+  return [
+    ...nodes.map((node) => nodeStatement(node)),
+    ...[...groups.values()].flatMap((group) => {
+      // A box around a single node says no more than the block's name in it.
+      if (group.nodes.length === 1 && group.groups.size === 0) return [nodeStatement(group.nodes[0]!, group.label)];
+      const inner = path ? `${path}.${group.label}` : group.label;
+      return [
+        `subgraph ${quote(`cluster ${inner}`)} { label=${quote(group.label)} class=block`,
+        ...statements(group, inner),
+        '}',
+      ];
+    }),
+  ];
+}
+
+/** The graph in Graphviz's language: blocks are boxes in boxes, nodes carry the classes `op`, `fused` and `end`. */
+export function toDot({ inputs, nodes, outputs }: Picture): string {
+  const known = new Set([...inputs, ...nodes.map(({ name }) => name)]);
+  const ends = (names: readonly string[]) =>
+    names.map((name) => `${quote(name)} [label=${quote(name)} shape=box style="rounded" class=end]`);
+  const results = Object.entries(outputs).map(([name, from]) => [`output ${name}`, name, from] as const);
+  return [
+    'digraph {',
+    'bgcolor=transparent; rankdir=TB; nodesep=0.25; ranksep=0.32; margin=0',
+    'fontname="Helvetica,Arial,sans-serif"; fontsize=11; labeljust=l; style=rounded',
+    'node [shape=box style="rounded,filled" fontname="Helvetica,Arial,sans-serif" fontsize=12 height=0.36 margin="0.24,0.05"]',
+    'edge [arrowsize=0.6]',
+    ...ends(inputs),
+    ...statements(grouped(nodes), ''),
+    ...results.map(([id, label]) => `${quote(id)} [label=${quote(label)} shape=box style="rounded" class=end]`),
+    ...nodes.flatMap(({ name, inputs: from }) =>
+      from.filter((source) => known.has(source)).map((source) => `${quote(source)} -> ${quote(name)}`),
+    ),
+    ...results.map(([id, , from]) => `${quote(from)} -> ${quote(id)}`),
+    '}',
+  ].join('\n');
+}
+
+/** The graph as an SVG element to put into a page, whose style sheet colours it. */
+export async function drawGraph(picture: Picture): Promise<string> {
+  const { instance } = await import('@viz-js/viz');
+  const svg = (await instance()).renderString(toDot(picture), { format: 'svg' });
+  return svg.slice(svg.indexOf('<svg')).replace(/<!--[\s\S]*?-->/g, '');
+}
