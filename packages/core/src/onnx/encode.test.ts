@@ -131,7 +131,7 @@ describe('writing models', () => {
     ['expected float32[17, 31], got float16[17, 31]', async () => filled('float16', [17, 31], 0)],
     ['expected 2108 bytes, got 2104', async () => ({ ...weight, data: weight.data.slice(1) })],
     ['expected 2108 bytes, got 2000', () => streamOf(2000)],
-    ['expected 2108 bytes, got 2109', () => streamOf(2109)],
+    ['expected 2108 bytes, got 2109 or more', () => streamOf(2109)],
   ])('says which weight was not what the model declares: %s', async (message, data) => {
     const wrong = toBytes(linearModel([stored('w', weight, data), stored('b', bias)]));
     await expect(wrong).rejects.toThrow(`weight "w": what was loaded does not fit its declaration; ${message}`);

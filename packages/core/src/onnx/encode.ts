@@ -50,9 +50,11 @@ async function* elementsOf(initializer: OnnxInitializer): AsyncGenerator<Uint8Ar
     let bytes = 0;
     for await (const chunk of loaded) {
       bytes += chunk.byteLength;
-      if (chunk.byteLength > 0 && bytes <= sizeOf(initializer)) yield chunk;
+      if (bytes > sizeOf(initializer)) break;
+      if (chunk.byteLength > 0) yield chunk;
     }
-    if (bytes !== sizeOf(initializer)) throw wrong(`${sizeOf(initializer)} bytes`, `${bytes}`);
+    if (bytes !== sizeOf(initializer))
+      throw wrong(`${sizeOf(initializer)} bytes`, `${bytes}${bytes > sizeOf(initializer) ? ' or more' : ''}`);
     return;
   }
   const tensor = (await loaded) as Tensor | ExternalData;
