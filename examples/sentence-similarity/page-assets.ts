@@ -29,7 +29,7 @@ dd { margin: 0; font-weight: 600; }
 .facts div:first-child dd { color: var(--accent); }
 main { display: flex; flex-wrap: wrap; gap: 1.25rem; }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 0.75rem; padding: 1.25rem 1.5rem; min-width: 0; max-width: 100%; flex: 999 1 15rem; }
-.similarities { flex: 1 1 auto; } .all-kernels { flex: 999 1 34rem; } .whole { flex: 1 1 100%; }
+.similarities { flex: 1 1 auto; } .all-kernels { flex: 999 1 40rem; overflow-x: auto; } .whole { flex: 1 1 100%; }
 .scroll { overflow: auto; }
 .matrix { border-collapse: separate; border-spacing: 2px; font-variant-numeric: tabular-nums; }
 .matrix thead th { color: var(--soft); font-weight: 600; font-size: 0.85rem; padding-bottom: 0.2rem; }
@@ -57,7 +57,7 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 .pairs { list-style: none; margin: 0; padding: 0; display: grid; gap: 0.9rem; }
 .pairs li { display: grid; grid-template-columns: 3.2rem 1fr; gap: 0.9rem; align-items: center; overflow-wrap: anywhere; }
 .value { padding: 0.35rem 0; text-align: center; border-radius: 5px; font-variant-numeric: tabular-nums; }
-q { quotes: none; } .pairs q { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden; }
+q { quotes: none; } .pairs q { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 3; overflow: hidden; }
 .pairs q + q { margin-top: 0.2rem; }
 .plain { border-collapse: collapse; width: 100%; }
 .plain td, .plain th { padding: 0.4rem 1rem 0.4rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: baseline; }
