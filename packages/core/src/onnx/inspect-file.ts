@@ -1,7 +1,7 @@
 // Node only. Inspecting a model on the disk.
 import { readFile, stat } from 'node:fs/promises';
 import { dirname, isAbsolute, join, normalize } from 'node:path';
-import { onDisk } from './file-fault';
+import { onDisk } from '../disk/file-fault';
 import { type InspectedFile, type Inspection, inspect } from './inspect';
 
 /** What is wrong with an external file, if anything. Only the folder of the model is looked into. */

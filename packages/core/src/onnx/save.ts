@@ -1,11 +1,11 @@
 // Node only. Saving a model to a folder: structure and weights in files of their own, whatever their size.
 import { basename, join } from 'node:path';
+import { replaceFiles } from '../disk/replace-files';
+import { writeFile } from '../disk/write-file';
 import { FileError, internal } from '../error';
 import { type EncodedModel, toChunks } from './encode';
 import { isExternal, type OnnxModel } from './model';
 import { printBytes } from './print';
-import { replaceFiles } from './replace-files';
-import { writeFile } from './write-file';
 
 /** How far saving is, in bytes. */
 export interface SaveProgress {
