@@ -55,7 +55,8 @@ function pull(node: Node, given: readonly (Value | undefined)[], moving: Readonl
   if (!op.decompose) throw internal(`${op.key} has neither vjp nor decompose`);
   const inputs = operands.filter((v): v is Value => v !== undefined && moving.has(v));
   const parts = backward(op.decompose(operands, attrs), given, inputs);
-  return operands.map((v) => (v ? parts[inputs.indexOf(v)] : undefined));
+  // An operand that stands in two places gets all of its gradient in the first.
+  return operands.map((v, i) => (v && operands.indexOf(v) === i ? parts[inputs.indexOf(v)] : undefined));
 }
 
 // In the order in which they were made, from what `stops` give to the outputs.

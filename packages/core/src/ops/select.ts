@@ -36,7 +36,8 @@ export const OneHot = defineOp<OneHotAttrs>({
     });
     return [{ dtype: values!.dtype, dims, data }];
   },
-  vjp: 'nonDifferentiable',
+  // The values are constants.
+  vjp: () => [],
 });
 
 /** `axis`: where the new axis stands, default last. `values`: those off and on, default 0 and 1. */

@@ -10,7 +10,7 @@ interface Unary {
   /** In float64. */
   readonly f: (x: number) => number;
   /** The gradient of x, given that of y. */
-  readonly grad: ((g: Value, x: Value, y: Value) => Value) | 'nonDifferentiable';
+  readonly grad: ((g: Value, x: Value, y: Value) => Value) | 'zero';
   readonly simplify?: (x: Value) => Value | undefined;
 }
 
@@ -26,7 +26,7 @@ function unary(key: string, since: number, { accepts, f, grad, simplify }: Unary
       const fit = fitting(x!.dtype);
       return [{ dtype: x!.dtype, dims: x!.dims, data: x!.data.map((v) => fit(f(v))) }];
     },
-    vjp: grad === 'nonDifferentiable' ? grad : ({ operands, outputs }, [g]) => [g && grad(g, operands[0]!, outputs[0]!)],
+    vjp: ({ operands, outputs }, [g]) => (g && grad !== 'zero' ? [grad(g, operands[0]!, outputs[0]!)] : []),
   });
 }
 const one = (op: Op, x: Operand): Value => apply(op, [x], {})[0]!;
@@ -44,7 +44,7 @@ export const Abs = unary('Abs', 13, { accepts: 'number', f: Math.abs, grad: (g, 
 /** |x|. Dtypes: numbers. Its gradient at 0 is 0. */
 export const abs = (x: Operand): Value => one(Abs, x);
 
-export const Sign = unary('Sign', 13, { accepts: 'number', f: Math.sign, grad: 'nonDifferentiable' });
+export const Sign = unary('Sign', 13, { accepts: 'number', f: Math.sign, grad: 'zero' });
 /** -1, 0 or 1, as x is negative, 0 or positive. Dtypes: numbers. */
 export const sign = (x: Operand): Value => one(Sign, x);
 
@@ -140,16 +140,16 @@ export const Softplus = unary('Softplus', 1, {
 /** log(1 + eˣ). Dtypes: floats. */
 export const softplus = (x: Operand): Value => one(Softplus, x);
 
-export const Floor = unary('Floor', 13, { accepts: 'float', f: Math.floor, grad: 'nonDifferentiable' });
-/** The greatest integer not above x. Dtypes: floats. */
+export const Floor = unary('Floor', 13, { accepts: 'float', f: Math.floor, grad: 'zero' });
+/** The greatest integer not above x. Dtypes: floats. Its gradient is 0. */
 export const floor = (x: Operand): Value => one(Floor, x);
 
-export const Ceil = unary('Ceil', 13, { accepts: 'float', f: Math.ceil, grad: 'nonDifferentiable' });
-/** The least integer not below x. Dtypes: floats. */
+export const Ceil = unary('Ceil', 13, { accepts: 'float', f: Math.ceil, grad: 'zero' });
+/** The least integer not below x. Dtypes: floats. Its gradient is 0. */
 export const ceil = (x: Operand): Value => one(Ceil, x);
 
-export const Round = unary('Round', 11, { accepts: 'float', f: roundHalfToEven, grad: 'nonDifferentiable' });
-/** The nearest integer; of two equally near the even one. Dtypes: floats. */
+export const Round = unary('Round', 11, { accepts: 'float', f: roundHalfToEven, grad: 'zero' });
+/** The nearest integer; of two equally near the even one. Dtypes: floats. Its gradient is 0. */
 export const round = (x: Operand): Value => one(Round, x);
 
 function roundHalfToEven(x: number): number {

@@ -2,4 +2,3 @@
 export { type Comparison, compare, expectClose, printComparison, type Tolerance } from './close';
 export { type CaseInput, checkOp, checkOps, type OpCase, prepare, type ReadyCase } from './op-suite';
 export { randomNumbers } from './random';
-export { backpropagate } from './vjp';

@@ -1,4 +1,5 @@
 // The checks that every op goes through, on a few cases each.
+import { backward } from '../autodiff/grad';
 import { type Dim, evaluateDim, namesOfDim } from '../dim';
 import { type Graph, GraphBuilder, type Value } from '../graph';
 import { interpret } from '../interpret';
@@ -8,7 +9,6 @@ import { reduceSum } from '../ops/reduce';
 import { countOf, type DType, isFloat, type NDArray } from '../tensor';
 import { expectClose, type Tolerance } from './close';
 import { randomNumbers } from './random';
-import { backpropagate } from './vjp';
 
 /** One operand of a case, with random elements unless `values` says which. */
 export interface CaseInput {
@@ -107,7 +107,7 @@ function checkGradients(c: OpCase): void {
   const seeds = outputs.map((y, i) => (isFloat(y.dtype) ? g.input(`seed${i}`, y.dtype, y.dims) : undefined));
   if (c.differentiable === false && outputs.every((y) => !isFloat(y.dtype))) return;
 
-  const grads = backpropagate(outputs, seeds, inputs);
+  const grads = backward(outputs, seeds, inputs);
   grads.forEach((grad, i) => {
     if (grad) checkGradientType(c, i, grad, inputs[i]!);
   });
