@@ -80,10 +80,10 @@ describe('weights', () => {
         "position.frequencies float32[128]",
         "layers.0.norm1.weight float32[256]",
         "layers.0.norm1.bias float32[256]",
-        "layers.0.mixer.in_proj.weight float32[768,256]",
-        "layers.0.mixer.in_proj.bias float32[768]",
-        "layers.0.mixer.out_proj.weight float32[512,256]",
-        "layers.0.mixer.out_proj.bias float32[512]",
+        "layers.0.mixer.qkv_proj.weight float32[768,256]",
+        "layers.0.mixer.qkv_proj.bias float32[768]",
+        "layers.0.mixer.o_proj.weight float32[512,256]",
+        "layers.0.mixer.o_proj.bias float32[512]",
         "layers.0.shortcut.weight float32[512,256]",
         "layers.0.shortcut.bias float32[512]",
         "layers.0.norm2.weight float32[512]",
@@ -94,10 +94,10 @@ describe('weights', () => {
         "layers.0.feedforward.down.bias float32[512]",
         "layers.1.norm1.weight float32[512]",
         "layers.1.norm1.bias float32[512]",
-        "layers.1.mixer.in_proj.weight float32[1536,512]",
-        "layers.1.mixer.in_proj.bias float32[1536]",
-        "layers.1.mixer.out_proj.weight float32[512,512]",
-        "layers.1.mixer.out_proj.bias float32[512]",
+        "layers.1.mixer.qkv_proj.weight float32[1536,512]",
+        "layers.1.mixer.qkv_proj.bias float32[1536]",
+        "layers.1.mixer.o_proj.weight float32[512,512]",
+        "layers.1.mixer.o_proj.bias float32[512]",
         "layers.1.norm2.weight float32[512]",
         "layers.1.norm2.bias float32[512]",
         "layers.1.feedforward.up.weight float32[1536,512]",
@@ -112,9 +112,9 @@ describe('weights', () => {
 
   it('keep the values and turn kernels round', async () => {
     const tensors = await readTensors();
-    const theirs = tensors.get(names.find(({ ours }) => ours === 'layers.0.mixer.out_proj.weight')!.theirs)!;
+    const theirs = tensors.get(names.find(({ ours }) => ours === 'layers.0.mixer.o_proj.weight')!.theirs)!;
     expect(theirs.dims).toEqual([1, 1, 256, 512]);
-    const ours = weights.get('layers.0.mixer.out_proj.weight')!;
+    const ours = weights.get('layers.0.mixer.o_proj.weight')!;
     expect(ours.dims).toEqual([512, 256]);
     expect(ours.data[5 * 256 + 3]).toBe(theirs.data[3 * 512 + 5]);
   });

@@ -7,9 +7,9 @@ function layerNodes(layer: number, input: string): PictureNode[] {
   const path = `layers.${layer}`;
   const node = (op: string, at: string, ...inputs: string[]): PictureNode => ({ name: `${at}/${op}`, op, path: at, inputs });
   const norm1 = node('LayerNormalization', `${path}.norm1`, input);
-  const qkv = node('Gemm', `${path}.mixer.in_proj`, norm1.name);
+  const qkv = node('Gemm', `${path}.mixer.qkv_proj`, norm1.name);
   const attention = node(`${ms}.MultiHeadAttention`, `${path}.mixer`, qkv.name, 'lengths');
-  const out = node('Gemm', `${path}.mixer.out_proj`, attention.name);
+  const out = node('Gemm', `${path}.mixer.o_proj`, attention.name);
   const shortcut = layer === 0 ? [node('Gemm', `${path}.shortcut`, input)] : [];
   const norm2 = node(`${ms}.SkipLayerNormalization`, `${path}.norm2`, out.name, shortcut[0]?.name ?? input);
   const up = node('Gemm', `${path}.feedforward.up`, norm2.name);

@@ -46,7 +46,7 @@ export function plainEncoder(weights: ReadonlyMap<string, Tensor>): (ids: readon
   function attention(rows: Rows, name: string): Rows {
     const width = rows[0]?.length ?? 0;
     const headDim = width / sizes.heads;
-    const qkv = rows.map((row) => linear(row, `${name}.in_proj`));
+    const qkv = rows.map((row) => linear(row, `${name}.qkv_proj`));
     const mixed = rows.map(() => new Float64Array(width));
     for (let first = 0; first < width; first += headDim) {
       for (const [i, query] of qkv.entries()) {
@@ -62,7 +62,7 @@ export function plainEncoder(weights: ReadonlyMap<string, Tensor>): (ids: readon
           for (let c = first; c < first + headDim; c++) mixed[i]![c]! += (powers[j]! / total) * value[2 * width + c]!;
       }
     }
-    return mixed.map((row) => linear(row, `${name}.out_proj`));
+    return mixed.map((row) => linear(row, `${name}.o_proj`));
   }
 
   function layer(x: Rows, name: string): Rows {

@@ -11,11 +11,11 @@
  *
  *     layer 0: width 256 → 512, 4 heads of 64
  *     s  = shortcut(x)                                  [length, 512]   linear on x itself, not on its norm
- *     y  = s + out_proj(attention(in_proj(norm1(x))))   [length, 512]   in_proj 256 → 768 = q | k | v, out_proj 256 → 512
+ *     y  = s + o_proj(attention(qkv_proj(norm1(x))))    [length, 512]   qkv_proj 256 → 768 = q | k | v, o_proj 256 → 512
  *     x  = y + down(relu(up(norm2(y))))                 [length, 512]   up 512 → 1536, down 1536 → 512
  *
  *     layer 1: width 512, 4 heads of 128
- *     y  = x + out_proj(attention(in_proj(norm1(x))))   [length, 512]   in_proj 512 → 1536, out_proj 512 → 512
+ *     y  = x + o_proj(attention(qkv_proj(norm1(x))))    [length, 512]   qkv_proj 512 → 1536, o_proj 512 → 512
  *     x  = y + down(relu(up(norm2(y))))                 [length, 512]   no norm after the last layer
  *
  *     m  = sum of the rows of x / max(length, 1)        [512]
@@ -105,8 +105,8 @@ function layerNames(layer: number): NameEntry[] {
   const at = `layers.${layer}`;
   return [
     ...norm(variables, `${at}.norm1`, from),
-    ...projection('qkv_transform_single', `${at}.mixer.in_proj`, [3 * from, from]),
-    ...projection('output_transform_single', `${at}.mixer.out_proj`, [to, from]),
+    ...projection('qkv_transform_single', `${at}.mixer.qkv_proj`, [3 * from, from]),
+    ...projection('output_transform_single', `${at}.mixer.o_proj`, [to, from]),
     ...(from === to
       ? []
       : linear(`${variables}/dense/kernel/${whole}`, '[in, out]', `${variables}/dense/bias/${whole}`, `${at}.shortcut`, [
