@@ -1,6 +1,7 @@
 // From a module to a model: trace, lower, and know what goes in and out.
 import { contextOf, type SequenceInputs } from './compile-context';
 import type { Dim } from './dim';
+import { seededDraws } from './draws';
 import { ConfigError, describe, LoweringError, nearest, ShapeError } from './error';
 import { type Derivation, type Graph, GraphBuilder, type Value } from './graph';
 import { type Decision, lower } from './lower/lower';
@@ -53,7 +54,7 @@ export interface Port {
   readonly dtype: DType;
   readonly dims: readonly Dim[];
   /** For inputs that the runner computes. */
-  readonly derived?: { readonly how: Derivation; readonly from: readonly string[] };
+  readonly derived?: { readonly how: Derivation; readonly from: readonly string[]; readonly plus?: Dim };
   /** For inputs that are drawn at random. */
   readonly draw?: 'uniform' | 'normal';
   /** For parameters that are inputs: the dims are the checkpoint's. */
@@ -124,7 +125,7 @@ function trace(model: AnyModule, o: CompileOptions, dtype: DType, computes: DTyp
     storage: dtype,
     training: o.training ?? false,
     ...(dtype !== computes && { widen: (stored: Value) => cast(stored, computes) }),
-    ...(o.draws && { drawSeed: o.draws.seed }),
+    ...(o.draws && { draws: seededDraws(o.draws.seed) }),
     ...(o.taps && { taps: new Set(o.taps) }),
   });
   const inputs: Record<string, Value> = {};
@@ -169,7 +170,7 @@ function signatureOf(graph: Graph, names: ParameterNames): Signature {
   const inputs = graph.inputs.map((v): Port => {
     const { leaf } = v;
     if (leaf?.kind === 'parameter') return { name: names.nameOf.get(leaf.parameter)!, dtype: v.dtype, dims: v.dims, parameter: true };
-    if (leaf?.kind === 'derived') return { name: leaf.name, dtype: v.dtype, dims: v.dims, derived: { how: leaf.how, from: leaf.from.map((f) => ('name' in f.leaf! ? f.leaf.name : '')) } };
+    if (leaf?.kind === 'derived') return { name: leaf.name, dtype: v.dtype, dims: v.dims, derived: { how: leaf.how, from: leaf.from.map((f) => ('name' in f.leaf! ? f.leaf.name : '')), ...(leaf.plus !== undefined && { plus: leaf.plus }) } };
     if (leaf?.kind === 'draw') return { name: leaf.name, dtype: v.dtype, dims: v.dims, draw: leaf.of };
     return { name: leaf && 'name' in leaf ? leaf.name : '', dtype: v.dtype, dims: v.dims };
   });

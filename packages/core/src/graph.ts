@@ -12,7 +12,7 @@ export type Leaf =
   | { readonly kind: 'parameter'; readonly parameter: Parameter }
   | { readonly kind: 'constant'; readonly tensor: Tensor }
   | { readonly kind: 'state'; readonly name: string; readonly fill: number }
-  | { readonly kind: 'derived'; readonly name: string; readonly how: Derivation; readonly from: readonly Value[] }
+  | { readonly kind: 'derived'; readonly name: string; readonly how: Derivation; readonly from: readonly Value[]; readonly plus?: Dim }
   | { readonly kind: 'draw'; readonly name: string; readonly of: 'uniform' | 'normal' }
   | { readonly kind: 'argument'; readonly index: number };
 
@@ -74,6 +74,9 @@ const optionsOf = (g: GraphBuilder): GraphOptions => ({ dtype: g.dtype, storage:
 /** A builder with the same dtype, storage and mode as another's: for graphs made from its graph. */
 export const builderLike = (g: GraphBuilder): GraphBuilder => new GraphBuilder(optionsOf(g));
 
+/** Makes the random numbers of a draw, in place of an input. */
+export type DrawMaker = (graph: GraphBuilder, name: string, dims: readonly Dim[], of: 'uniform' | 'normal') => Value;
+
 /** What holds for a whole graph. */
 export interface GraphOptions {
   readonly dtype?: DType;
@@ -81,8 +84,8 @@ export interface GraphOptions {
   /** From a stored parameter to the dtype of the arithmetic, where they differ. */
   readonly widen?: (stored: Value) => Value;
   readonly training?: boolean;
-  /** Draws come from a counter hash with this seed instead of from inputs. */
-  readonly drawSeed?: number;
+  /** How draws are made; absent: they are inputs. */
+  readonly draws?: DrawMaker;
   /** Module paths whose results are kept in `tapped`. */
   readonly taps?: ReadonlySet<string>;
 }
@@ -95,13 +98,13 @@ export class GraphBuilder {
   readonly dtype: DType;
   /** dtype in which parameters are stored, where it is not that of the arithmetic. */
   readonly storage: DType;
-  readonly drawSeed: number | undefined;
   readonly taps: ReadonlySet<string>;
   /** What the modules named in `taps` gave. */
   readonly tapped = new Map<string, Value>();
   /** What a state hands out at the end of a call, by output name. */
   readonly stateOutputs = new Map<string, Value>();
   private readonly widen: ((stored: Value) => Value) | undefined;
+  private readonly draws: DrawMaker | undefined;
   /** True keeps dropout. */
   readonly training: boolean;
   private readonly nodes: Node[] = [];
@@ -131,7 +134,7 @@ export class GraphBuilder {
     this.dtype = parent?.dtype ?? options.dtype ?? 'float32';
     this.storage = parent?.storage ?? options.storage ?? this.dtype;
     this.widen = options.widen;
-    this.drawSeed = parent?.drawSeed ?? options.drawSeed;
+    this.draws = options.draws;
     this.taps = options.taps ?? new Set();
     this.training = parent?.training ?? options.training ?? false;
   }
@@ -179,12 +182,13 @@ export class GraphBuilder {
     return this.root.leaf(`state ${name}`, () => this.root.make({ dtype, dims }, { kind: 'state', name, fill }));
   }
   /** A value computed from the batch: by the runner, since all of `from` are inputs. `derive` handles the other case. */
-  derivedInput(name: string, type: TensorType, how: Derivation, from: readonly Value[]): Value {
-    return this.root.leaf(`derived ${name}`, () => this.root.addInput(this.root.make(type, { kind: 'derived', name, how, from })));
+  derivedInput(name: string, type: TensorType, how: Derivation, from: readonly Value[], plus?: Dim): Value {
+    return this.root.leaf(`derived ${name}`, () => this.root.addInput(this.root.make(type, { kind: 'derived', name, how, from, ...(plus !== undefined && { plus }) })));
   }
-  /** Randomness as an input: tests and recorded draws feed it. `draws: { seed }` replaces it by a counter hash. */
+  /** Randomness as an input, which tests and recorded draws feed, or made by `draws`. */
   draw(name: string, dims: readonly Dim[], of: 'uniform' | 'normal'): Value {
     const full = this.where ? `${this.where}.${name}` : name;
+    if (this.root.draws) return this.root.draws(this.root, full, dims, of);
     return this.root.leaf(`draw ${full}`, () => this.root.addInput(this.root.make({ dtype: 'float32', dims }, { kind: 'draw', name: full, of })));
   }
 

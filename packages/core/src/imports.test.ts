@@ -69,14 +69,15 @@ describe('inside core', () => {
     { room: 'ops', files: /^ops\//, sees: ['basics', 'dim', 'parameter', 'ir'] },
     { room: 'module', files: /^(module|context|state|layers\/.+)$/, sees: ['basics', 'dim', 'parameter', 'ir', 'ops'] },
     { room: 'block', files: /^(block|registry|config\/.+)$/, sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'module'] },
-    { room: 'weights', files: /^weights\//, sees: ['basics', 'dim', 'parameter'] },
-    { room: 'onnx', files: /^onnx\//, sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'weights'] },
+    { room: 'disk', files: /^disk\//, sees: ['basics'] },
+    { room: 'weights', files: /^weights\//, sees: ['basics', 'dim', 'parameter', 'disk'] },
+    { room: 'onnx', files: /^onnx\//, sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'disk', 'weights'] },
     { room: 'lower', files: /^(lower|targets)\//, sees: ['basics', 'dim', 'parameter', 'ir', 'ops'] },
     { room: 'interpret', files: /^(interpret|bind)$/, sees: ['basics', 'dim', 'parameter', 'ir', 'ops'] },
     { room: 'autodiff', files: /^autodiff\//, sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'lower'] },
     {
       room: 'compile',
-      files: /^(compile|compile-context|derive|io-state|standalone|serialize)$/,
+      files: /^(compile|compile-context|derive|draws|io-state|standalone|serialize)$/,
       sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'module', 'weights', 'onnx', 'lower', 'interpret', 'autodiff'],
     },
     {

@@ -14,6 +14,7 @@ export * from './movement';
 export * from './normalization';
 export * from './onnx-attention';
 export * from './pool';
+export * from './random';
 export * from './reduce';
 export * from './rotary';
 export * from './scan';

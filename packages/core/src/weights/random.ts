@@ -37,8 +37,20 @@ export function philox(counter: Uint32Array, key0: number, key1: number): void {
   counter[3] = d;
 }
 
-/** Two words of key for a path under a seed: the generator itself, run over the characters. */
-function keyOf(seed: number, path: string): readonly [number, number] {
+/**
+ * Two words of key for a path under a seed: the generator itself, run over the characters.
+ *
+ * @throws ConfigError when the seed is no integer from 0 to 2^53 - 1
+ */
+export function keyOf(seed: number, path: string): readonly [number, number] {
+  if (!Number.isSafeInteger(seed) || seed < 0) {
+    throw new ConfigError({
+      path: 'seed',
+      problem: 'not a seed',
+      expected: 'an integer from 0 to 2^53 - 1',
+      got: describe(seed),
+    });
+  }
   const state = Uint32Array.of(0, 0, 0, path.length);
   for (let i = 0; i <= path.length; i += 4) {
     state[0]! ^= path.charCodeAt(i) | (path.charCodeAt(i + 1) << 16);
@@ -56,14 +68,6 @@ function keyOf(seed: number, path: string): readonly [number, number] {
  * @throws ConfigError when the seed is none
  */
 export function randomStream(seed: number, path: string): RandomStream {
-  if (!Number.isSafeInteger(seed) || seed < 0) {
-    throw new ConfigError({
-      path: 'seed',
-      problem: 'not a seed',
-      expected: 'an integer from 0 to 2^53 - 1',
-      got: describe(seed),
-    });
-  }
   const [key0, key1] = keyOf(seed, path);
   const words = new Uint32Array(4);
   let position = 0;
