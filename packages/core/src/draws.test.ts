@@ -31,7 +31,7 @@ describe('seeded draws', () => {
     const g = new GraphBuilder({ draws: seededDraws(0) });
     plain(g);
     g.draw('more', [5], 'normal');
-    expect(g.inputs.map((v) => v.leaf)).toEqual([{ kind: 'derived', name: 'run', how: 'run', from: [] }]);
+    expect(g.inputs.map((v) => v.leaf)).toMatchObject([{ kind: 'derived', name: 'run', how: 'run', from: [] }]);
   });
 
   it('of one name are one', () => {
