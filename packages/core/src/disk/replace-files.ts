@@ -16,9 +16,11 @@ export async function syncFolder(folder: string): Promise<void> {
 
 /**
  * Moves files from one folder into another on the same disk. Old files step aside first, the last one before all others, and the last one
- * comes in last: whoever finds it finds all. If a move fails, all are undone.
+ * comes in last: whoever finds it finds all. If a move fails, all are undone. A single file takes the place of the old one at once.
  */
 async function moveAll(from: string, into: string, names: readonly string[]): Promise<void> {
+  const [only, ...others] = names;
+  if (only !== undefined && others.length === 0) return onDisk(join(into, only), rename(join(from, only), join(into, only)));
   const aside = join(from, 'replaced');
   await onDisk(aside, mkdir(aside));
   const undo: (() => Promise<void>)[] = [];

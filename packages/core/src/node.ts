@@ -1,0 +1,2 @@
+// What needs Node: subpath @onnxformers/core/node.
+export { fileSource, openWeights, type SaveSafetensorsOptions, saveSafetensors } from './weights/file-source';

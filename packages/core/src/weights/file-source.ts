@@ -1,0 +1,110 @@
+// Node only. Checkpoints on the disk.
+import { type FileHandle, open, readdir, readFile, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { onDisk } from '../disk/file-fault';
+import { replaceFiles } from '../disk/replace-files';
+import { writeFile } from '../disk/write-file';
+import { FileError } from '../error';
+import { type ByteSource, type LazyTensor, openSafetensors, type WritableTensors, writeSafetensors } from './safetensors';
+import { openSharded } from './sharded';
+
+const indexName = 'model.safetensors.index.json';
+const singleName = 'model.safetensors';
+/** One call of the system reads at most this much. */
+const pieceBytes = 2 ** 30;
+
+async function readPieces(handle: FileHandle, offset: number, length: number, path: string): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  for (let at = 0; at < length; ) {
+    const { bytesRead } = await onDisk(path, handle.read(bytes, at, Math.min(pieceBytes, length - at), offset + at));
+    if (bytesRead === 0) return bytes.subarray(0, at);
+    at += bytesRead;
+  }
+  return bytes;
+}
+
+/**
+ * A file as a source of bytes. It is opened for each reading, so nothing has to be closed.
+ *
+ * @throws FileError when there is no such file; on reading, also when it was changed in between
+ */
+export async function fileSource(path: string): Promise<ByteSource> {
+  const about = await onDisk(path, stat(path));
+  const { size, mtimeMs } = about;
+  if (!about.isFile()) throw new FileError({ path, problem: 'not a file' });
+  return {
+    name: path,
+    size,
+    async read(offset, length) {
+      const handle = await onDisk(path, open(path));
+      try {
+        const now = await onDisk(path, handle.stat());
+        if (now.size !== size || now.mtimeMs !== mtimeMs) {
+          throw new FileError({ path, problem: 'the file was changed after it was opened', hint: 'Open the weights again' });
+        }
+        return await readPieces(handle, offset, length, path);
+      } finally {
+        await handle.close();
+      }
+    },
+  };
+}
+
+async function findIn(folder: string): Promise<string> {
+  const names = (await onDisk(folder, readdir(folder))).sort();
+  for (const name of [singleName, indexName]) if (names.includes(name)) return join(folder, name);
+  const files = names.filter((name) => name.endsWith('.safetensors'));
+  if (files.length === 1) return join(folder, files[0]!);
+  throw new FileError({
+    path: folder,
+    problem: files.length ? 'several safetensors files and no index' : 'no safetensors file in this folder',
+    expected: `${singleName}, ${indexName}, or one file *.safetensors`,
+    got: names.length > 6 ? `${names.slice(0, 6).join(', ')}, …` : names.join(', ') || 'an empty folder',
+    ...(files.length && { hint: 'Name the file itself' }),
+  });
+}
+
+/**
+ * The weights of a checkpoint: of a safetensors file, of an index of several (`*.json`), or of a folder that holds either. Headers are read and
+ * checked now, each tensor when it is loaded.
+ *
+ * @throws FileError, WeightError when something is missing, cut off or contradicts itself
+ */
+export async function openWeights(path: string): Promise<Map<string, LazyTensor>> {
+  const file = (await onDisk(path, stat(path))).isDirectory() ? await findIn(path) : path;
+  if (!file.endsWith('.json')) return openSafetensors(await fileSource(file));
+  const index = await onDisk(file, readFile(file, 'utf8'));
+  return openSharded(index, (name) => fileSource(join(dirname(file), name)), file);
+}
+
+/** Options of {@link saveSafetensors}. */
+export interface SaveSafetensorsOptions {
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** Told how many bytes have been written so far. */
+  readonly onProgress?: (written: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Writes tensors to a safetensors file; lazy ones are loaded one at a time. The file gets its name when it is complete and on the disk: whatever
+ * fails before, an older one stays as it was and nothing is left behind. Its folder is made if it is not there.
+ *
+ * @throws FileError when the file cannot be written or the disk is full
+ * @throws WeightError for what the format cannot hold
+ * @throws the reason of `signal` when that aborts
+ */
+export async function saveSafetensors(path: string, tensors: WritableTensors, o: SaveSafetensorsOptions = {}): Promise<void> {
+  let written = 0;
+  const report = (bytes: number) => {
+    o.signal?.throwIfAborted();
+    written += bytes;
+    o.onProgress?.(written);
+  };
+  o.signal?.throwIfAborted();
+  const name = basename(path);
+  await replaceFiles(dirname(path), [name], async (folder) => {
+    const hint = `Nothing was changed at ${path}`;
+    await writeFile(join(folder, name), writeSafetensors(tensors, o.metadata), report, hint);
+    o.signal?.throwIfAborted();
+  });
+}
