@@ -1,23 +1,23 @@
 // Inputs that no user writes down: computed from the batch by the runner, or inside the graph where the batch is not an input.
-import { type Dim } from './dim';
+import type { Dim } from './dim';
 import { internal } from './error';
 import type { Derivation, GraphBuilder, Value } from './graph';
 import type { TensorType } from './op';
 import { cast } from './ops/cast';
 import { greaterOrEqual } from './ops/comparison';
-import { sub } from './ops/elementwise';
+import { add, sub } from './ops/elementwise';
 import { concat, reshape, unsqueeze } from './ops/movement';
 import { reduceMax, reduceSum } from './ops/reduce';
 import { cumSum } from './ops/scan';
 import { gather } from './ops/select';
-import { iota } from './ops/shape';
+import { iota, size } from './ops/shape';
 import { countOf, type NDArray } from './tensor';
 
 interface Recipe {
   /** By the runner. */
-  compute(from: readonly NDArray[], sizes: (d: Dim) => number, type: TensorType): Float64Array;
+  compute(from: readonly NDArray[], sizes: (d: Dim) => number, type: TensorType, plus: number): Float64Array;
   /** By ops. */
-  build(g: GraphBuilder, from: readonly Value[], type: TensorType): Value;
+  build(g: GraphBuilder, from: readonly Value[], type: TensorType, plus: Dim): Value;
 }
 
 const recipes: Partial<Record<Derivation, Recipe>> = {
@@ -30,10 +30,10 @@ const recipes: Partial<Record<Derivation, Recipe>> = {
     },
     build: (g, [lengths], { dtype }) => concat([g.number([0], dtype), cumSum(cast(lengths!, dtype), 0)], 0),
   },
-  // lengths [batch] → the largest of them
+  // lengths [batch] → the largest of them, plus a size
   longest: {
-    compute: ([lengths]) => Float64Array.of(lengths!.data.reduce((a, b) => Math.max(a, b), 0)),
-    build: (_, [lengths], { dtype }) => cast(reduceMax(lengths!, [0], { keepDims: false }), dtype),
+    compute: ([lengths], _, __, plus) => Float64Array.of(lengths!.data.reduce((a, b) => Math.max(a, b), 0) + plus),
+    build: (g, [lengths], { dtype }, plus) => cast(add(reduceMax(lengths!, [0], { keepDims: false }), size(g, plus)), dtype),
   },
   // lengths [batch] → [tokens]: 0 … l0 − 1, 0 … l1 − 1, …
   positions: {
@@ -56,20 +56,21 @@ const recipes: Partial<Record<Derivation, Recipe>> = {
 /**
  * A value that a kernel or a layout needs and no user gives. An input of the model where everything in `from` is one, else computed by ops.
  */
-export function derive(g: GraphBuilder, how: Derivation, type: TensorType, from: readonly Value[]): Value {
+export function derive(g: GraphBuilder, how: Derivation, type: TensorType, from: readonly Value[], plus: Dim = 0): Value {
   const inputs = from.every((v) => v.leaf && g.root.inputs.includes(v));
-  if (inputs) return g.derivedInput([how, ...from.map((v) => (v.leaf as { name: string }).name)].join('_of_'), type, how, from);
+  const name = [how, ...from.map((v) => (v.leaf as { name?: string } | undefined)?.name)].join('_of_');
+  if (inputs) return g.derivedInput(plus === 0 ? name : `${name} + ${plus}`, type, how, from, plus);
   const recipe = recipes[how];
   if (!recipe) throw internal(`${how} cannot be computed inside a graph`);
-  return reshape(recipe.build(g, from, type), type.dims);
+  return reshape(recipe.build(g, from, type, plus), type.dims);
 }
 
 /** What the runner computes for a derived input; undefined when only the caller can know it. */
-export function computeDerived(how: Derivation, from: readonly NDArray[], sizes: (d: Dim) => number, type: TensorType): NDArray | undefined {
+export function computeDerived(how: Derivation, from: readonly NDArray[], sizes: (d: Dim) => number, type: TensorType, plus: Dim = 0): NDArray | undefined {
   const recipe = recipes[how];
   if (!recipe) return undefined;
   const dims = type.dims.map(sizes);
-  const data = recipe.compute(from, sizes, type);
+  const data = recipe.compute(from, sizes, type, sizes(plus));
   if (data.length !== countOf(dims)) throw internal(`${how} gave ${data.length} numbers for [${dims}]`);
   return { dtype: type.dtype, dims, data };
 }

@@ -98,7 +98,7 @@ function replayLeaf(g: GraphBuilder, v: Value, get: (old: Value) => Value): Valu
     case 'parameter': return g.rawParam(leaf.parameter);
     case 'constant': return g.constant(leaf.tensor);
     case 'state': return g.state(leaf.name, v.dtype, v.dims, leaf.fill);
-    case 'derived': return g.derivedInput(leaf.name, v, leaf.how, leaf.from.map(get));
+    case 'derived': return g.derivedInput(leaf.name, v, leaf.how, leaf.from.map(get), leaf.plus);
     case 'draw': return g.at('', () => g.draw(leaf.name, v.dims, leaf.of));
     case 'argument': throw internal('an argument of a subgraph was read before its subgraph was opened');
   }

@@ -6,6 +6,8 @@ import { decomposeAttend } from './attend-definition';
 import { type AttendAttrs, attendParts, checkParts, scaleOf } from './attend-parts';
 import { evaluateAttend } from './attend-reference';
 
+export { type AttendAttrs, type AttendParts, attendParts } from './attend-parts';
+
 /** The meaning behind {@link attendOp}. */
 export const Attend = defineOp<AttendAttrs>({
   key: 'onnxformers.Attend',

@@ -50,7 +50,7 @@ function made(port: Port, all: Feeds, sizes: ReadonlyMap<string, number>, run: n
   if (derived.how === 'run') return toTensor({ dtype: port.dtype, dims: [], data: Float64Array.of(run) });
   if (derived.how === 'held') return zeros(port.dtype, dims()); // nothing is held before the first call
   const from: NDArray[] = derived.from.map((name) => toArray(all[name]!));
-  const computed = computeDerived(derived.how, from, (d) => evaluateDim(d, sizes), port);
+  const computed = computeDerived(derived.how, from, (d) => evaluateDim(d, sizes), port, derived.plus);
   if (!computed) throw missing(port);
   return toTensor(computed);
 }

@@ -1,0 +1,126 @@
+// Rows kept between calls: appending to a cache that grows, or writing into one of fixed capacity.
+import { addDims, type Dim } from '../dim';
+import { apply, mismatch, type Value } from '../graph';
+import { defineOp, printType, type TensorType } from '../op';
+import type { NDArray } from '../tensor';
+import { accept, acceptAlike } from './accept';
+import { add, mod } from './elementwise';
+import { concat, expand, reshape } from './movement';
+import { scatterND } from './select';
+import { iota, size } from './shape';
+import { axisOf } from './strides';
+
+// ---- TensorScatter ------------------------------------------------------------------------------------------------------
+
+type TensorScatterAttrs = { readonly axis?: number; readonly mode?: 'linear' | 'circular' };
+
+/** ONNX TensorScatter. Operands: cache, rows, and for each batch row the place of the first row, int64 [batch]; absent: 0. */
+export const TensorScatter = defineOp<TensorScatterAttrs>({
+  key: 'TensorScatter',
+  since: 24,
+  attributes: { axis: 'int', mode: 'string' },
+  infer([cache, rows, start], attrs) {
+    const [past, update] = acceptAlike([cache, rows], 'any') as [TensorType, TensorType];
+    const axis = sequenceAxis(past, attrs);
+    if (axis === 0) throw mismatch('axis 0 is the batch', 'another axis', '0');
+    const expected = past.dims.with(axis, update.dims[axis] ?? 0);
+    if (update.dims.length !== expected.length || update.dims.some((d, i) => d !== expected[i]))
+      throw mismatch('the rows do not fit the cache', `[${past.dims.with(axis, 'rows').join(', ')}]`, printType(update));
+    const [count, capacity] = [update.dims[axis]!, past.dims[axis]!];
+    if (typeof count === 'number' && typeof capacity === 'number' && count > capacity)
+      throw mismatch('more rows than the cache holds', `at most ${capacity}`, String(count));
+    if (start && (start.dtype !== 'int64' || start.dims.length !== 1 || start.dims[0] !== past.dims[0]))
+      throw mismatch('the places of the rows do not fit', `int64[${past.dims[0]}]`, printType(start));
+    if (attrs.mode !== undefined && attrs.mode !== 'linear' && attrs.mode !== 'circular')
+      throw mismatch('there is no such mode', 'linear or circular', String(attrs.mode));
+    return [past];
+  },
+  decompose: ([cache, rows, start], attrs) => [scattered(cache!, rows!, start, attrs)],
+  evaluate: ([cache, rows, start], attrs) => [written(cache!, rows!, start, attrs)],
+});
+
+const sequenceAxis = ({ dims }: TensorType, { axis = -2 }: TensorScatterAttrs): number => axisOf(axis, dims.length);
+
+// By ScatterND: one index for each row, through all axes up to that of the rows.
+function scattered(cache: Value, rows: Value, start: Value | undefined, attrs: TensorScatterAttrs): Value {
+  const { graph } = cache;
+  const axis = sequenceAxis(cache, attrs);
+  const leading = rows.dims.slice(0, axis + 1);
+  // The number of an axis, as [..., 1] with its own size there.
+  const along = (x: Value, i: number): Value => reshape(x, [...leading.map((d, k) => (k === i ? d : 1)), 1]);
+  const places = (): Value => {
+    const counted = along(iota(graph, leading[axis]!), axis);
+    const first = start ? add(counted, along(start, 0)) : counted;
+    return attrs.mode === 'circular' ? mod(first, reshape(size(graph, cache.dims[axis]!), [1])) : first;
+  };
+  const index = leading.map((d, i) => expand(i === axis ? places() : along(iota(graph, d), i), [...leading, 1]));
+  return scatterND(cache, concat(index, axis + 1), rows);
+}
+
+function written(cache: NDArray, rows: NDArray, start: NDArray | undefined, attrs: TensorScatterAttrs): NDArray {
+  const axis = sequenceAxis(cache, attrs);
+  const [count, capacity] = [rows.dims[axis]!, cache.dims[axis]!];
+  const width = cache.dims.slice(axis + 1).reduce((n, d) => n * d, 1);
+  const before = cache.dims.slice(1, axis).reduce((n, d) => n * d, 1);
+  const data = cache.data.slice();
+  for (let b = 0; b < cache.dims[0]!; b++)
+    for (let p = b * before; p < (b + 1) * before; p++)
+      for (let i = 0; i < count; i++) {
+        const place = (start?.data[b] ?? 0) + i;
+        const row = attrs.mode === 'circular' ? place % capacity : place;
+        if (row < 0 || row >= capacity) throw mismatch('a row is written outside of the cache', `0 to ${capacity - 1}`, String(row));
+        data.set(rows.data.subarray((p * count + i) * width, (p * count + i + 1) * width), (p * capacity + row) * width);
+      }
+  return { ...cache, data };
+}
+
+/** Options of {@link tensorScatter}. */
+export interface TensorScatterOptions {
+  /** The axis of the rows, not that of the batch. Default -2. */
+  readonly axis?: number;
+  /** True: rows that do not fit behind the place go to the front. */
+  readonly circular?: boolean;
+}
+
+/**
+ * The cache with rows written into it, for each batch row from its own place on.
+ *
+ * Shapes   cache [batch, …, capacity, …], rows [batch, …, seq, …], start int64 [batch] (default 0) → like cache
+ * Dtypes   any, both the same
+ * Throws   ShapeError when the dims differ elsewhere than on the axis of the rows
+ */
+export function tensorScatter(cache: Value, rows: Value, start?: Value, o: TensorScatterOptions = {}): Value {
+  return apply(TensorScatter, [cache, rows, start], { axis: o.axis ?? -2, mode: o.circular ? 'circular' : 'linear' })[0]!;
+}
+
+// ---- CacheAppend --------------------------------------------------------------------------------------------------------
+
+export type CacheAppendAttrs = { readonly form: 'growing' | 'fixed' };
+
+/** The meaning behind {@link cacheAppend}. Operands: past, rows, and for a cache of fixed capacity the rows it holds. */
+export const CacheAppend = defineOp<CacheAppendAttrs>({
+  key: 'onnxformers.CacheAppend',
+  attributes: { form: 'data' },
+  infer([past, rows, held], { form }) {
+    for (const t of [past, rows])
+      if (accept(t, 'any').dims.length !== 4) throw mismatch('a cache has 4 axes', '[batch, kv_heads, rows, head_dim]', printType(t));
+    if (form === 'fixed') return TensorScatter.infer([past, rows, held], { axis: 2 });
+    const [a, b] = acceptAlike([past, rows], 'any') as [TensorType, TensorType];
+    const [batch, heads, before, width] = a.dims as [Dim, Dim, Dim, Dim];
+    if (b.dims.some((d, i) => i !== 2 && d !== a.dims[i])) throw mismatch('the rows do not fit the cache', `[${batch}, ${heads}, rows, ${width}]`, printType(b));
+    return [{ dtype: a.dtype, dims: [batch, heads, addDims(before, b.dims[2]!), width] }];
+  },
+  decompose: ([past, rows, held], { form }) => [form === 'fixed' ? tensorScatter(past!, rows!, held, { axis: 2 }) : concat([past, rows], 2)],
+});
+
+/**
+ * All rows so far: those of the past and the new ones.
+ *
+ * Shapes   growing: past [batch, kv_heads, past, head_dim], rows [batch, kv_heads, seq, head_dim] → [batch, kv_heads, past + seq, head_dim];
+ *          with `held` int64 [batch], the rows in use: past [batch, kv_heads, capacity, head_dim] → the same, rows written from `held` on
+ * Dtypes   any, both the same
+ * Throws   ShapeError when batch, heads, head_dim or dtype differ
+ */
+export function cacheAppend(past: Value, rows: Value, held?: Value): Value {
+  return apply<CacheAppendAttrs>(CacheAppend, [past, rows, held], { form: held ? 'fixed' : 'growing' })[0]!;
+}
