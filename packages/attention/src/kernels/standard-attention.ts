@@ -21,7 +21,7 @@ export const useAttention = rule('Attend → Attention', Attend, (node: Node<Att
       const [query, key, value] = [q, k, v].map((h) => toRows(get(h)));
       const keep = m.keys && expand(unsqueeze(get(m.keys), [1, 2]), [q.dims[0]!, 1, q.dims[2]!, k.dims[2]!]);
       const { scale, softcap } = node.attrs;
-      const attrs = { q_num_heads: heads, kv_num_heads: kvHeads, ...(scale !== undefined && { scale }), ...(softcap !== undefined && { softcap }), ...(m.right === 0 && { is_causal: 1 }) };
+      const attrs = { q_num_heads: heads, kv_num_heads: kvHeads, ...(scale !== undefined && { scale }), ...(softcap !== undefined && { softcap }), ...(m.right === 0 && { is_causal: 1 }), outputs: 1 };
       return [toHeads(apply(Attention, [query, key, value, keep ?? (bias && get(bias))], attrs)[0]!, heads)];
     },
   };

@@ -2,6 +2,7 @@
 import { type Dim, divDims, mulDims } from '../dim';
 import type { Value } from '../graph';
 import type { DType } from '../tensor';
+import { tensor, toArray } from '../tensor-convert';
 import { type AttendAttrs, type AttendParts, scaleOf } from './attend-parts';
 import { cast } from './cast';
 import { greaterOrEqual, where } from './comparison';
@@ -38,8 +39,15 @@ const lowestOf = { float64: -Number.MAX_VALUE, float32: -(2 - 2 ** -23) * 2 ** 1
 /** softcap(scale · q kᵀ) in the dtype of the softmax, for q [..., rows, head_dim] and k [..., keys, head_dim]. */
 export function scaledScores(q: Value, k: Value, scale: number, softcap?: number): Value {
   // Scaling q costs less than scaling the scores.
-  const scores = cast(matmul(mul(q, softcap === undefined ? scale : scale / softcap), swapLast(k)), wide(q.dtype));
+  const scaled = scaledBy(q, softcap === undefined ? scale : scale / softcap);
+  const scores = cast(matmul(scaled, swapLast(k)), wide(q.dtype));
   return softcap === undefined ? scores : mul(tanh(scores), softcap);
+}
+
+// A factor that 16 bits cannot hold would change all scores alike, so the product is made in the wider dtype.
+function scaledBy(q: Value, factor: number): Value {
+  const held = toArray(tensor(q.dtype, [], [factor])).data[0] === factor;
+  return held || wide(q.dtype) === q.dtype ? mul(q, factor) : cast(mul(cast(q, wide(q.dtype)), factor), q.dtype);
 }
 
 /** [batch, heads, rows, width] → [batch, kv_heads, group · rows, width]: the query heads that share a head of k, one after another. */

@@ -1,44 +1,19 @@
 // Choosing by index and by size: gathering, scattering, one-hot rows, the largest elements.
 import { type Dim, dim } from '../dim';
-import { apply, mismatch, type Value } from '../graph';
+import { apply, located, mismatch, type Value } from '../graph';
 import { defineOp } from '../op';
 import type { DType, NDArray } from '../tensor';
 import { accept } from './accept';
+import { cast } from './cast';
+import { equal, where } from './comparison';
 import { acceptIndices } from './gather';
+import { reshape, unsqueeze } from './movement';
 import { scatterElements } from './scatter';
-import { fill, size, sizes } from './shape';
+import { fill, iota, sizes } from './shape';
 import { axisOf, offsetsAcross, offsetsAlong } from './strides';
 
 export * from './gather';
 export * from './scatter';
-
-type OneHotAttrs = { readonly axis: number; readonly depth: Dim };
-
-/** ONNX OneHot. Operands: indices, depth as int64 [], the values off and on as [2]. */
-export const OneHot = defineOp<OneHotAttrs>({
-  key: 'OneHot',
-  since: 11,
-  attributes: { axis: 'int', depth: 'data' },
-  infer([indices, , values], { axis, depth }) {
-    const { dims } = acceptIndices(indices);
-    if (values?.dims.length !== 1 || values.dims[0] !== 2) throw mismatch('the values are no pair', '[2]', `[${values?.dims}]`);
-    return [{ dtype: values.dtype, dims: dims.toSpliced(axisOf(axis, dims.length + 1), 0, depth) }];
-  },
-  evaluate([indices, depth, values], { axis }) {
-    const n = depth!.data[0]!;
-    const dims = indices!.dims.toSpliced(axis, 0, n);
-    const [off, on] = values!.data as unknown as [number, number];
-    const data = new Float64Array(indices!.data.length * n).fill(off);
-    const stride = indices!.dims.slice(axis).reduce((a, b) => a * b, 1);
-    offsetsAcross(dims, [axis]).forEach((base, i) => {
-      const index = indices!.data[i]!;
-      if (index >= -n && index < n) data[base + (index < 0 ? index + n : index) * stride] = on;
-    });
-    return [{ dtype: values!.dtype, dims, data }];
-  },
-  // The values are constants.
-  vjp: () => [],
-});
 
 /** `axis`: where the new axis stands, default last. `values`: those off and on, default 0 and 1. */
 export type OneHotOptions = {
@@ -47,17 +22,26 @@ export type OneHotOptions = {
   readonly values?: readonly [off: number, on: number];
 };
 /**
- * A new axis of size `depth` that is 1 at the index and 0 elsewhere; 0 everywhere for an index out of range. A negative index counts from
- * the end.
+ * A new axis of size `depth` that is 1 at the index and 0 elsewhere; 0 everywhere for an index that is negative or too large.
  *
  * Shapes   indices [a, b] → [a, b, depth]
  * Dtypes   indices int64, int32 → `dtype`, default that of the graph's arithmetic
+ * @throws ShapeError when the axis does not exist or the indices are no integers
  */
-export function oneHot(indices: Value, depth: Dim, { axis = -1, dtype, values = [0, 1] }: OneHotOptions = {}): Value {
+export function oneHot(
+  indices: Value,
+  depth: Dim,
+  { axis = -1, dtype = indices.graph.dtype, values }: OneHotOptions = {},
+): Value {
   const g = indices.graph.root;
-  const count = dim(depth);
-  const at = axis < 0 ? axis + indices.rank + 1 : axis;
-  return apply(OneHot, [indices, size(g, count, [indices]), g.number(values, dtype ?? g.dtype)], { axis: at, depth: count })[0]!;
+  // Not by ONNX's OneHot: runtimes have it for few dtypes.
+  const at = located(g, 'oneHot', [indices], () => axisOf(axis, acceptIndices(indices).dims.length + 1));
+  const classes = reshape(
+    iota(indices, depth, indices.dtype),
+    Array.from({ length: indices.rank + 1 }, (_, i) => (i === at ? depth : 1)),
+  );
+  const hit = equal(unsqueeze(indices, [at]), classes);
+  return values ? where(hit, g.number(values[1], dtype), g.number(values[0], dtype)) : cast(hit, dtype);
 }
 
 type TopKAttrs = { readonly axis: number; readonly largest: number; readonly sorted: number; readonly k: Dim };

@@ -35,6 +35,8 @@ export interface OpCase {
   readonly differentiable?: boolean | readonly number[] | 'elsewhere';
   /** Elements of the first outputs, known from elsewhere. */
   readonly expected?: readonly (readonly number[])[];
+  /** Why no runtime is asked to compute the same. */
+  readonly referenceOnly?: string;
   /** Between `evaluate` and `decompose`. Default 1e-9 both. */
   readonly tolerance?: Tolerance;
 }

@@ -1,0 +1,100 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { Dim } from '../dim';
+import { GraphBuilder, type Value } from '../graph';
+import { interpret } from '../interpret';
+import { and, causal, type Mask, none, not, or, slidingWindow } from '../mask';
+import { type AttentionCall, attentionCall, feeder } from '../testing/attention-calls';
+import { broadcastTo } from './broadcast';
+import { mayAttend } from './mask-predicate';
+import { alwaysSomeKey, anyKey, materialize } from './mask-tensor';
+
+/** The mask as materialized, in every element of [batch, heads, seq, kv_seq], and whether some key is always there. */
+function materialized(call: AttentionCall, named: readonly Dim[]) {
+  const { batch, kvHeads, group, seq, kvSeq, start } = call;
+  const g = new GraphBuilder();
+  const feed = feeder(g);
+  // An input that has every size.
+  const sizes = { dtype: 'bool', dims: [batch, kvHeads * group, seq, kvSeq], data: new Float64Array(batch * kvHeads * group * seq * kvSeq) } as const;
+  feed.input(sizes, named);
+  const frame = { graph: g, seq: named[2]!, kvSeq: named[3]!, ...(start && { start: feed.input(start, [named[0]!]) }) };
+  const mask = feed.mask(call.mask, named);
+  const keep = materialize(mask, frame);
+  const certain = alwaysSomeKey(mask, frame);
+  if (!keep) return { keep: new Float64Array(sizes.data.length).fill(1), certain, some: undefined };
+  g.output('keep', keep);
+  g.output('some', anyKey(keep));
+  const out = interpret(g.finish(), feed.feeds);
+  expect(keep.dtype).toBe('bool');
+  return { keep: broadcastTo(out.keep!, sizes.dims).data, certain, some: broadcastTo(out.some!, [...sizes.dims.slice(0, 3), 1]).data };
+}
+
+test('a materialized mask is the predicate, at symbolic and at known sizes', () => {
+  let alive = 0;
+  let dead = 0;
+  fc.assert(
+    fc.property(attentionCall, fc.boolean(), (call, symbolic) => {
+      const { batch, kvHeads, group, seq, kvSeq } = call;
+      const heads = kvHeads * group;
+      const packed = JSON.stringify(call.mask).includes('offsets');
+      const named = symbolic ? [packed ? 1 : 'batch', heads, 'seq', 'kv'] : [batch, heads, seq, kvSeq];
+      const { keep, certain, some } = materialized(call, named);
+      const allowed = mayAttend(call.mask, call, call.start);
+      const rows: number[] = [];
+      let at = 0;
+      for (let b = 0; b < batch; b++)
+        for (let h = 0; h < heads; h++)
+          for (let i = 0; i < seq; i++) {
+            const row = Array.from({ length: kvSeq }, (_, j) => (allowed(b, h, i, j) ? 1 : 0));
+            expect(Array.from(keep.subarray(at, (at += kvSeq)))).toEqual(row);
+            rows.push(row.includes(1) ? 1 : 0);
+          }
+      if (some) expect(Array.from(some)).toEqual(rows);
+      if (certain) expect(rows).not.toContain(0);
+      if (rows.includes(0)) dead++;
+      else alive++;
+    }),
+    { numRuns: 1500 },
+  );
+  expect(Math.min(alive, dead)).toBeGreaterThan(100);
+});
+
+describe('no more than needed', () => {
+  const frameOf = (seq: Dim, kvSeq: Dim) => {
+    const g = new GraphBuilder();
+    g.input('x', 'bool', [seq, kvSeq]);
+    return { graph: g, seq, kvSeq };
+  };
+  const dims = (mask: Mask<Value>, seq: Dim, kvSeq: Dim) => materialize(mask, frameOf(seq, kvSeq))?.dims;
+
+  test('a mask that forbids nothing is no tensor', () => {
+    expect(dims(none, 'seq', 'seq')).toBeUndefined();
+    expect(dims(slidingWindow({}), 'seq', 'seq')).toBeUndefined();
+    expect(dims(causal, 1, 'past + 1')).toBeUndefined();
+    expect(dims(slidingWindow({ left: 6, right: 4 }), 5, 7)).toBeUndefined();
+    expect(dims(or(causal, none as Mask<Value>), 'seq', 'seq')).toBeUndefined();
+    expect(dims(not(not(none) as Mask<Value>), 'seq', 'seq')).toBeUndefined();
+  });
+  test('the narrowest window that still forbids something is one', () => {
+    expect(dims(slidingWindow({ left: 5, right: 4 }), 5, 7)).toEqual([1, 1, 5, 7]);
+    expect(dims(slidingWindow({ left: 6, right: 3 }), 5, 7)).toEqual([1, 1, 5, 7]);
+  });
+  test('nothing allowed', () => expect(dims(not(none), 'seq', 'seq')).toEqual([1, 1, 1, 1]));
+  test('positions are compared for one row of the batch and one head', () => expect(dims(causal, 'seq', 'kv')).toEqual([1, 1, 'seq', 'kv']));
+  test('causal at the start of a cache needs no second comparison', () => {
+    const frame = frameOf('seq', 11);
+    const start = frame.graph.input('start', 'int64', ['batch']);
+    frame.graph.output('keep', materialize(and(causal, slidingWindow({ left: 3 })), { ...frame, start })!);
+    const comparisons = frame.graph.finish().nodes.map((n) => n.op.key).filter((k) => k.includes('Less') || k.includes('Greater'));
+    expect(comparisons).toEqual(['LessOrEqual', 'GreaterOrEqual']);
+  });
+  test('some key is surely there only where sizes say so', () => {
+    const sure = (mask: Mask<Value>, seq: Dim, kvSeq: Dim) => alwaysSomeKey(mask, frameOf(seq, kvSeq));
+    expect(sure(causal, 'seq', 'past + seq')).toBe(true);
+    expect(sure(causal, 3, 5)).toBe(true);
+    expect(sure(causal, 5, 3)).toBe(false);
+    expect(sure(causal, 'seq', 'kv')).toBe(false);
+    expect(sure(slidingWindow({ left: -1 }), 'seq', 'seq')).toBe(false);
+    expect(sure(not(causal), 'seq', 'seq')).toBe(false);
+  });
+});

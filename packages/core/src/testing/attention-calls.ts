@@ -1,0 +1,161 @@
+// Random attention calls for property tests: sizes, a mask of any kind, and where the queries stand.
+import fc from 'fast-check';
+import type { Dim } from '../dim';
+import type { GraphBuilder, Value } from '../graph';
+import { type Mask, mapMask } from '../mask';
+import { countOf, type DType, type NDArray } from '../tensor';
+import { randomNumbers } from './random';
+
+/** Sizes and data of one call; everything in the mask is an array. */
+export interface AttentionCall {
+  readonly batch: number;
+  readonly kvHeads: number;
+  readonly group: number;
+  readonly seq: number;
+  readonly kvSeq: number;
+  readonly mask: Mask<NDArray>;
+  readonly start?: NDArray;
+}
+
+export const array = (dtype: DType, dims: readonly number[], data: ArrayLike<number>): NDArray => ({
+  dtype,
+  dims,
+  data: Float64Array.from(data),
+});
+/** An array of random numbers from -1.5 to 1.5, or of random bools, the same for the same name. */
+export function randomArray(name: string, dims: readonly number[], dtype: DType = 'float32'): NDArray {
+  const numbers = randomNumbers(name);
+  return array(
+    dtype,
+    dims,
+    Array.from({ length: countOf(dims) }, () => (dtype === 'bool' ? Math.round(numbers()) : 3 * numbers() - 1.5)),
+  );
+}
+
+type Sizes = Omit<AttentionCall, 'mask' | 'start'>;
+const sizes: fc.Arbitrary<Sizes> = fc.record({
+  batch: fc.integer({ min: 1, max: 3 }),
+  kvHeads: fc.integer({ min: 1, max: 2 }),
+  group: fc.integer({ min: 1, max: 3 }),
+  seq: fc.integer({ min: 1, max: 6 }),
+  kvSeq: fc.integer({ min: 1, max: 7 }),
+});
+
+const bools = (dims: readonly number[]): fc.Arbitrary<NDArray> =>
+  fc
+    .array(fc.integer({ min: 0, max: 1 }), { minLength: countOf(dims), maxLength: countOf(dims) })
+    .map((data) => array('bool', dims, data));
+const int64s = (length: number, max: number): fc.Arbitrary<NDArray> =>
+  fc.array(fc.integer({ min: 0, max }), { minLength: length, maxLength: length }).map((data) => array('int64', [length], data));
+
+/** Any mask but documents. */
+function anyMask({ batch, kvHeads, group, seq, kvSeq }: Sizes): fc.Arbitrary<Mask<NDArray>> {
+  const bound = fc.option(fc.integer({ min: -1, max: 6 }), { nil: undefined });
+  const tensor = fc
+    .tuple(fc.integer({ min: 0, max: 4 }), fc.array(fc.boolean(), { minLength: 4, maxLength: 4 }))
+    .chain(([rank, ones]) => bools([batch, kvHeads * group, seq, kvSeq].map((d, i) => (ones[i] ? 1 : d)).slice(4 - rank)));
+  const leaf: fc.Arbitrary<Mask<NDArray>> = fc.oneof(
+    fc.constant({ kind: 'none' } as const),
+    fc.constant({ kind: 'causal' } as const),
+    fc
+      .tuple(bound, bound)
+      .map(
+        ([left, right]) =>
+          ({ kind: 'window', ...(left !== undefined && { left }), ...(right !== undefined && { right }) }) as const,
+      ),
+    int64s(batch, kvSeq).map((keys) => ({ kind: 'lengths', keys }) as const),
+    bools([batch, kvSeq]).map((keep) => ({ kind: 'keys', keep }) as const),
+    tensor.map((keep) => ({ kind: 'tensor', keep }) as const),
+  );
+  return fc.letrec<{ mask: Mask<NDArray> }>((tie) => ({
+    mask: fc.oneof(
+      { maxDepth: 2 },
+      leaf,
+      fc
+        .tuple(fc.constantFrom('and', 'or'), fc.array(tie('mask'), { minLength: 1, maxLength: 3 }))
+        .map(([kind, of]) => ({ kind, of }) as Mask<NDArray>),
+      tie('mask').map((of) => ({ kind: 'not', of }) as const),
+    ),
+  })).mask;
+}
+
+/** Queries at the end of the keys, wherever `start` says, or packed. */
+export const attentionCall: fc.Arbitrary<AttentionCall> = fc.oneof(
+  sizes.chain((s) => anyMask(s).map((mask) => ({ ...s, mask }))),
+  sizes.chain((s) => {
+    const kvSeq = s.kvSeq + s.seq;
+    return fc.tuple(anyMask({ ...s, kvSeq }), int64s(s.batch, s.kvSeq)).map(([mask, start]) => ({ ...s, kvSeq, mask, start }));
+  }),
+  packedCall(),
+);
+
+function packedCall(): fc.Arbitrary<AttentionCall> {
+  const sequence = fc.tuple(fc.integer({ min: 0, max: 3 }), fc.integer({ min: 0, max: 3 }));
+  const layout = fc.record({
+    kvHeads: fc.integer({ min: 1, max: 2 }),
+    group: fc.integer({ min: 1, max: 2 }),
+    before: fc.integer({ min: 0, max: 1 }),
+    after: fc.integer({ min: 0, max: 2 }),
+    sequences: fc.array(sequence, { minLength: 1, maxLength: 4 }),
+    same: fc.boolean(),
+  });
+  return layout.chain(({ before, after, sequences, same, kvHeads, group }) => {
+    const offsetsOf = (lengths: readonly number[]) => lengths.reduce((all, n) => [...all, all.at(-1)! + n], [before]);
+    const queries = offsetsOf(sequences.map(([n]) => n));
+    const keyRows = same ? queries : offsetsOf(sequences.map(([, n]) => n));
+    const offsets = array('int64', [queries.length], queries);
+    const keyOffsets = same ? offsets : array('int64', [keyRows.length], keyRows);
+    const s = { batch: 1, kvHeads, group, seq: queries.at(-1)! + after, kvSeq: keyRows.at(-1)! + after };
+    const documents: Mask<NDArray> = { kind: 'documents', offsets, keyOffsets };
+    return fc
+      .option(anyMask(s), { nil: undefined })
+      .map((mask) => ({ ...s, mask: mask ? ({ kind: 'and', of: flat([documents, mask]) } as const) : documents }));
+  });
+}
+
+const flat = (masks: readonly Mask<NDArray>[]): readonly Mask<NDArray>[] =>
+  masks.flatMap((m) => (m.kind === 'and' ? flat(m.of) : [m]));
+
+/** Inputs of a graph for arrays, one for each array, and what they are fed with. */
+export function feeder(g: GraphBuilder) {
+  const inputs = new Map<NDArray, Value>();
+  const feeds: Record<string, NDArray> = {};
+  /** `dims` names sizes; default the array's own. */
+  function input(x: NDArray, dims: readonly Dim[] = x.dims): Value {
+    let value = inputs.get(x);
+    if (!value) {
+      const name = `x${inputs.size}`;
+      inputs.set(x, (value = g.input(name, x.dtype, dims)));
+      feeds[name] = x;
+    }
+    return value;
+  }
+  /** `named` gives the size that stands for a number, by its axis in [batch, heads, seq, kv_seq]. */
+  function mask(m: Mask<NDArray>, named: readonly Dim[]): Mask<Value> {
+    const walk = (part: Mask<NDArray>): Mask<Value> => {
+      switch (part.kind) {
+        case 'lengths':
+          return { kind: 'lengths', keys: input(part.keys, [named[0]!]) };
+        case 'keys':
+          return { kind: 'keys', keep: input(part.keep, [named[0]!, named[3]!]) };
+        case 'tensor':
+          return {
+            kind: 'tensor',
+            keep: input(
+              part.keep,
+              part.keep.dims.map((d, i) => (d === 1 ? 1 : named[4 - part.keep.dims.length + i]!)),
+            ),
+          };
+        case 'and':
+        case 'or':
+          return { kind: part.kind, of: part.of.map(walk) };
+        case 'not':
+          return { kind: 'not', of: walk(part.of) };
+        default:
+          return mapMask(part, (x) => input(x));
+      }
+    };
+    return walk(m);
+  }
+  return { feeds, input, mask };
+}
