@@ -46,22 +46,34 @@ export type Init =
   /** Blocks of rows one under the other (q, k and v in one weight), each made as a parameter of its own. */
   | { readonly kind: 'rows'; readonly parts: readonly { readonly rows: number; readonly init: Init }[] };
 
+/** Nothing is known of the first values: an error unless a scheme or a checkpoint supplies them. */
 export const unset: Init = { kind: 'none' };
+/** All 0. */
 export const zeros: Init = { kind: 'zeros' };
+/** All 1. */
 export const ones: Init = { kind: 'ones' };
+/** All the same number. */
 export const constant = (value: number): Init => ({ kind: 'constant', value });
+/** Uniform between two numbers. */
 export const uniform = (low: number, high: number): Init => ({ kind: 'uniform', low, high });
+/** Normal with a standard deviation, and a mean that is 0 when left out. */
 export const normal = (std: number, mean = 0): Init => ({ kind: 'normal', std, mean });
+/** Normal around 0, cut at two bounds; ±2 deviations when left out. */
 export const truncatedNormal = (std: number, low = -2 * std, high = 2 * std): Init => ({
   kind: 'truncated_normal',
   std,
   low,
   high,
 });
+/** U(-a, a) with a = gain · √(6 / (fan in + fan out)). */
 export const xavierUniform = (gain = 1): Init => ({ kind: 'xavier_uniform', gain });
+/** Normal with std = gain · √(2 / (fan in + fan out)). */
 export const xavierNormal = (gain = 1): Init => ({ kind: 'xavier_normal', gain });
+/** Truncated normal with variance gain / fan in. */
 export const lecunNormal = (gain = 1): Init => ({ kind: 'lecun_normal', gain });
+/** U(-a, a) with a = 1 / √n, n the fan in when left out. A bias has none of its own, so it needs n. */
 export const fanIn = (n?: number): Init => (n === undefined ? { kind: 'fan_in_uniform' } : { kind: 'fan_in_uniform', fanIn: n });
+/** The values of a tensor. */
 export const values = (tensor: Tensor): Init => ({ kind: 'values', tensor });
 
 /** Inputs and outputs that one element of a layer has: `[fan in, fan out]`. */

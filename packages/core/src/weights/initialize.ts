@@ -5,7 +5,7 @@ import { checkInit, fill } from './fill';
 import { type Init, zeros } from './init';
 import { type LazyTensor, lazily } from './lazy';
 import { randomStream } from './random';
-import { type Initialised, type SchemeName, schemes } from './schemes';
+import { type Initializable, type SchemeName, schemes } from './schemes';
 
 /** How {@link initializeParameters} chooses first values. */
 export interface InitializeOptions {
@@ -24,7 +24,7 @@ export interface InitializeOptions {
 }
 
 /** The initialisation that a scheme chooses for one parameter. Packed layers are chosen for each by itself. */
-export function chooseInit(p: Initialised, o: Pick<InitializeOptions, 'scheme' | 'compat'>, gain = 1): Init {
+export function chooseInit(p: Initializable, o: Pick<InitializeOptions, 'scheme' | 'compat'>, gain = 1): Init {
   const { packed, role } = p.options ?? {};
   const [, ...rest] = p.dims;
   if (packed && p.init.kind !== 'values' && p.init.kind !== 'rows') {
@@ -45,7 +45,7 @@ export function chooseInit(p: Initialised, o: Pick<InitializeOptions, 'scheme' |
  * @throws WeightError for a parameter that nothing initialises (unless `uninitialized: 'zeros'`), or whose init does not fit its dims
  */
 export function initializeParameters(
-  params: Iterable<readonly [path: string, p: Initialised & { readonly options?: { readonly dtype?: DType } }]>,
+  params: Iterable<readonly [path: string, p: Initializable & { readonly options?: { readonly dtype?: DType } }]>,
   o: InitializeOptions = {},
 ): Map<string, LazyTensor> {
   const name = o.scheme ?? 'default';

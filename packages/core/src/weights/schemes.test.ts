@@ -8,7 +8,7 @@ import { fill } from './fill';
 import { distributionOf, fanIn, fansOf, type Init, normal, ones, type Role, unset, values, zeros } from './init';
 import { chooseInit, initializeParameters } from './initialize';
 import { randomStream } from './random';
-import { type Initialised, type SchemeName, schemes } from './schemes';
+import { type Initializable, type SchemeName, schemes } from './schemes';
 
 /** What the original did with each parameter of 24 models: the rule and its arguments. */
 interface Recorded {
@@ -50,7 +50,7 @@ function fanInOf(dims: readonly number[]): Init {
   return fanIn(dims.length > 1 ? fansOf(dims)[0] : 8);
 }
 
-function parameterOf(name: string, dims: readonly number[]): Initialised {
+function parameterOf(name: string, dims: readonly number[]): Initializable {
   const [, role, init] = roles.find(([pattern]) => pattern.test(name))!;
   return { dims, init: init(dims), options: { ...(role && { role }), part: name.endsWith('bias') ? 'bias' : 'weight' } };
 }
@@ -96,7 +96,7 @@ describe('schemes', () => {
   it('leave queries and keys out of the gain, as the paper does', () => {
     for (const scheme of ['vit', 'small', 'timm', 'moco'] as const) {
       for (const role of ['query', 'key', 'value', 'output', 'hidden']) {
-        const p: Initialised = { dims: [11, 7], init: fanIn(), options: { role } };
+        const p: Initializable = { dims: [11, 7], init: fanIn(), options: { role } };
         const gained = role === 'query' || role === 'key' ? 1 : 0.5;
         expect(chooseInit(p, { scheme }, 0.5)).toEqual(schemes[scheme](role, p, gained));
         expect(chooseInit(p, { scheme, compat: 'xformers' }, 0.5)).toEqual(schemes[scheme](role, p, 0.5));
@@ -119,7 +119,7 @@ describe('schemes', () => {
       { rows: 8, role: 'query' },
       { rows: 4, role: 'value' },
     ];
-    const weight: Initialised = { dims: [12, 5], init: fanIn(), options: { packed } };
+    const weight: Initializable = { dims: [12, 5], init: fanIn(), options: { packed } };
     expect(chooseInit(weight, { scheme: 'vit' }, 0.5)).toEqual({
       kind: 'rows',
       parts: [
@@ -132,13 +132,13 @@ describe('schemes', () => {
   });
 
   it('use fans that are told', () => {
-    const p: Initialised = { dims: [4, 11, 5], init: fanIn(), options: { role: 'query', fans: [5, 11] } };
+    const p: Initializable = { dims: [4, 11, 5], init: fanIn(), options: { role: 'query', fans: [5, 11] } };
     expect(chooseInit(p, { scheme: 'small' })).toMatchObject({ kind: 'uniform', high: Math.sqrt(6 / 49) });
   });
 });
 
 describe('initializeParameters', () => {
-  const parameters: [string, Initialised & { options?: { dtype?: DType } }][] = [
+  const parameters: [string, Initializable & { options?: { dtype?: DType } }][] = [
     ['b', { dims: [13, 7], init: fanIn(), options: { role: 'query' } }],
     ['a', { dims: [13], init: zeros, options: { role: 'query', part: 'bias' } }],
     ['router', { dims: [3, 7], init: normal(1), options: { dtype: 'float32' } }],

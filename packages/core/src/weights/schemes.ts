@@ -13,7 +13,7 @@ import {
 } from './init';
 
 /** What a scheme knows of a parameter. */
-export interface Initialised {
+export interface Initializable {
   readonly dims: readonly number[];
   readonly init: Init;
   readonly options?: {
@@ -28,10 +28,10 @@ export interface Initialised {
 }
 
 /** Chooses the first values of a parameter. Gain is what its stack asks for (DeepNorm's beta), else 1. */
-export type Scheme = (role: Role | undefined, p: Initialised, gain: number) => Init;
+export type Scheme = (role: Role | undefined, p: Initializable, gain: number) => Init;
 
 interface Layer {
-  readonly weight: (gain: number, p: Initialised) => Init;
+  readonly weight: (gain: number, p: Initializable) => Init;
   readonly bias?: Init;
 }
 
@@ -52,7 +52,7 @@ const xavier: Layer = { weight: (gain) => xavierUniform(gain), bias: zeros };
 const feedforward: Layer = { weight: (gain) => xavierUniform(gain), bias: normal(1e-6) };
 const embedding: Layer = { weight: (gain, { init }) => (init.kind === 'normal' ? { ...init, std: init.std * gain } : init) };
 
-function smallUniform(gain: number, { dims, options }: Initialised): Init {
+function smallUniform(gain: number, { dims, options }: Initializable): Init {
   const [fanIn, fanOut] = options?.fans ?? fansOf(dims);
   const bound = gain * Math.sqrt(6 / (fanIn + 4 * fanOut));
   return uniform(-bound, bound);
