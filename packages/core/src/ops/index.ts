@@ -9,6 +9,7 @@ export * from './control';
 export * from './conv';
 export * from './einsum';
 export * from './elementwise';
+export * from './fourier';
 export * from './matmul';
 export * from './movement';
 export * from './normalization';

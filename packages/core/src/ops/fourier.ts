@@ -1,0 +1,209 @@
+// The discrete Fourier transform.
+import { addDims, type Dim, floorDivDims, mulDims, subDims } from '../dim';
+import { apply, located, mismatch, type Value } from '../graph';
+import { defineOp, type Op, printType, type TensorType } from '../op';
+import { countOf, type NDArray, type Tensor } from '../tensor';
+import { tensor, toTensor } from '../tensor-convert';
+import { accept } from './accept';
+import { cast } from './cast';
+import { equal, logicalOr, where } from './comparison';
+import { cos, div, mod, mul, neg, sin } from './elementwise';
+import { encoded } from './encode';
+import { matmul } from './matmul';
+import { concat, padTo, reshape, transpose, unsqueeze } from './movement';
+import { iota, size } from './shape';
+import { axisOf, offsetsAcross, rowMajorStrides } from './strides';
+
+/** `length`: of the signal in time; undefined unless a one-sided spectrum is transformed back. */
+type DFTAttrs = { readonly axis: number; readonly inverse: 0 | 1; readonly onesided: 0 | 1; readonly length?: Dim };
+
+/** What a transform does: rows in and out on the axis, numbers per element in and out, and the length of the signal. */
+interface Plan<D extends Dim> {
+  readonly length: D;
+  readonly from: D;
+  readonly to: D;
+  readonly parts: number;
+  readonly partsOut: number;
+  /** +1 backwards, -1 forwards: the sign in front of the angle. */
+  readonly sign: 1 | -1;
+  /** Whether the input is half a spectrum, whose other half is its mirror image. */
+  readonly mirrored: boolean;
+}
+
+function planOf(dims: readonly Dim[], { axis, inverse, onesided, length }: DFTAttrs): Plan<Dim> {
+  const from = dims[axis]!;
+  const parts = dims.at(-1) as number;
+  const sign = inverse ? 1 : -1;
+  if (inverse && onesided) return { length: length!, from, to: length!, parts, partsOut: 1, sign, mirrored: true };
+  return { length: from, from, to: onesided ? halfOf(from) : from, parts, partsOut: 2, sign, mirrored: false };
+}
+const halfOf = (n: Dim): Dim => addDims(floorDivDims(n, 2), 1);
+
+/** ONNX DFT. Operands: x [..., 1 or 2], the real and the imaginary part last; and the length of the signal int64 [] or none. */
+export const DFT: Op<DFTAttrs> = defineOp<DFTAttrs>({
+  key: 'DFT',
+  since: 20,
+  attributes: { axis: 'int', inverse: 'int', onesided: 'int', length: 'data' },
+  infer([x], attrs) {
+    const { dtype, dims } = accept(x, 'float');
+    checkParts(x!, attrs);
+    const { from, to, partsOut } = planOf(dims, attrs);
+    if (attrs.length !== undefined && from !== halfOf(attrs.length))
+      throw mismatch('the spectrum does not fit the length', `${halfOf(attrs.length)} in axis ${attrs.axis}`, String(from));
+    return [{ dtype, dims: dims.with(attrs.axis, to).with(-1, partsOut) }];
+  },
+  decompose([x], attrs) {
+    const plan = planOf(x!.dims, attrs);
+    const order = x!.dims.map((_, i) => i);
+    const toFront = [...order.toSpliced(attrs.axis, 1).slice(0, -1), attrs.axis, order.at(-1)!];
+    const moved = transpose(x!, toFront);
+    const leading = moved.dims.slice(0, -2);
+    const rows = reshape(moved, [...leading, mulDims(plan.from, plan.parts)]);
+    const y = reshape(matmul(rows, matrixOf(x!, plan)), [...leading, plan.to, plan.partsOut]);
+    return [
+      transpose(
+        y,
+        order.map((axis) => toFront.indexOf(axis)),
+      ),
+    ];
+  },
+  evaluate([x], attrs, bound) {
+    const known = attrs.length === undefined ? attrs : { ...attrs, length: bound.of(attrs.length) };
+    return [transformed(x!, attrs.axis, planOf(x!.dims, known) as Plan<number>)];
+  },
+  encode: (node) => encoded(node, [node.operands[0], node.operands[1], scalar(node.attrs.axis)], ['axis']),
+});
+
+const scalar = (n: number): Tensor => tensor('int64', [], [n]);
+
+function checkParts(x: TensorType, { axis, inverse, onesided }: DFTAttrs): void {
+  const parts = x.dims.at(-1);
+  const last = x.dims.length - 1;
+  if (axis >= last)
+    throw mismatch(
+      'the last axis holds real and imaginary parts and cannot be transformed',
+      `an axis before ${last}`,
+      String(axis),
+    );
+  if (parts !== 1 && parts !== 2)
+    throw mismatch('the last axis does not hold real and imaginary parts', '1 (real) or 2 (complex)', printType(x));
+  if (onesided && parts !== (inverse ? 2 : 1))
+    throw mismatch(
+      `a one-sided transform ${inverse ? 'back starts from a complex spectrum' : 'starts from a real signal'}`,
+      inverse ? '2' : '1',
+      String(parts),
+    );
+}
+
+// ---- As numbers -----------------------------------------------------------------------------------------------------
+
+/** How much the real and the imaginary part of input row j add to those of output row k. */
+function factors(j: number, k: number, { length, sign, mirrored }: Plan<number>): readonly [real: number, imaginary: number] {
+  const angle = (2 * Math.PI * ((j * k) % length)) / length;
+  const inner = mirrored && j !== 0 && 2 * j !== length ? 2 : 1;
+  const scale = sign > 0 ? inner / length : 1;
+  return [Math.cos(angle) * scale, Math.sin(angle) * sign * scale];
+}
+
+/** The matrix of the transform, [from * parts, to * partsOut]. */
+function matrixOfNumbers(plan: Plan<number>): Float64Array {
+  const { from, to, parts, partsOut } = plan;
+  const data = new Float64Array(from * parts * to * partsOut);
+  const put = (j: number, part: number, k: number, partOut: number, value: number) => {
+    if (part < parts && partOut < partsOut) data[((j * parts + part) * to + k) * partsOut + partOut] = value;
+  };
+  for (let j = 0; j < from; j++)
+    for (let k = 0; k < to; k++) {
+      const [real, imaginary] = factors(j, k, plan);
+      put(j, 0, k, 0, real);
+      put(j, 0, k, 1, imaginary);
+      put(j, 1, k, 0, -imaginary);
+      put(j, 1, k, 1, real);
+    }
+  return data;
+}
+
+function transformed(x: NDArray, axis: number, plan: Plan<number>): NDArray {
+  const { from, to, parts, partsOut } = plan;
+  const dims = x.dims.with(axis, to).with(-1, partsOut);
+  const data = new Float64Array(countOf(dims));
+  const matrix = matrixOfNumbers(plan);
+  const last = dims.length - 1;
+  const [stride, strideOut] = [rowMajorStrides(x.dims)[axis]!, rowMajorStrides(dims)[axis]!];
+  const [starts, startsOut] = [offsetsAcross(x.dims, [axis, last]), offsetsAcross(dims, [axis, last])];
+  const columns = to * partsOut;
+  for (let line = 0; line < starts.length; line++)
+    for (let row = 0; row < from * parts; row++) {
+      const value = x.data[starts[line]! + Math.floor(row / parts) * stride + (row % parts)]!;
+      for (let column = 0; column < columns; column++) {
+        const at = startsOut[line]! + Math.floor(column / partsOut) * strideOut + (column % partsOut);
+        data[at]! += value * matrix[row * columns + column]!;
+      }
+    }
+  return { dtype: x.dtype, dims, data };
+}
+
+// ---- As values ------------------------------------------------------------------------------------------------------
+
+/** The matrix of the transform: a constant when the sizes are known, else computed when the graph runs. */
+function matrixOf(x: Value, plan: Plan<Dim>): Value {
+  const { length, from, to, parts, partsOut } = plan;
+  const dims = [mulDims(from, parts), mulDims(to, partsOut)];
+  if ([length, from, to].every((n) => typeof n === 'number')) {
+    const data = matrixOfNumbers(plan as Plan<number>);
+    return x.graph.constant(toTensor({ dtype: x.dtype, dims: dims as number[], data }));
+  }
+  const [real, imaginary] = symbolicFactors(x, plan);
+  const stacked = (values: readonly Value[], axis: number) =>
+    concat(
+      values.map((v) => unsqueeze(v, [axis])),
+      axis,
+    );
+  const first = stacked([real, imaginary].slice(0, partsOut), 2);
+  const rows = parts === 1 ? first : stacked([first, stacked([neg(imaginary), real].slice(0, partsOut), 2)], 1);
+  return cast(reshape(rows, dims), x.dtype);
+}
+
+// At least float32: the angles go through all of a circle.
+function symbolicFactors(x: Value, { length, from, to, sign, mirrored }: Plan<Dim>): readonly [Value, Value] {
+  const dtype = x.dtype === 'float64' ? 'float64' : 'float32';
+  const n = size(x, length, [x]);
+  const row = unsqueeze(iota(x, from), [1]);
+  const turns = mod(mul(row, unsqueeze(iota(x, to), [0])), n);
+  const angle = mul(div(cast(turns, dtype), cast(n, dtype)), 2 * Math.PI);
+  const single = logicalOr(equal(row, 0), equal(mul(row, 2), n));
+  const weight = mirrored ? where(single, x.graph.number(1, dtype), x.graph.number(2, dtype)) : 1;
+  const scaled = (v: Value) => (sign > 0 ? div(mul(v, weight), cast(n, dtype)) : v);
+  return [scaled(cos(angle)), scaled(sign > 0 ? sin(angle) : neg(sin(angle)))];
+}
+
+/** What {@link dft} takes besides the signal. */
+export interface FourierOptions {
+  /** The axis to transform. Default -2, the last before that of the parts. */
+  readonly axis?: number;
+  /** Back from frequencies to time, divided by the length. Default false. */
+  readonly inverse?: boolean;
+  /** Only the frequencies from 0 to half the length, of a real signal; with `inverse` from those to the real signal. Default false. */
+  readonly onesided?: boolean;
+  /** The length of the signal in time: zeros are added or elements cut off at the end. Default: that of the axis. */
+  readonly length?: Dim;
+}
+
+/**
+ * The discrete Fourier transform `X[k] = Σ x[j] exp(-2πi jk / n)`, or with `inverse` `x[j] = Σ X[k] exp(2πi jk / n) / n`.
+ *
+ * Shapes   x [..., n, 1] (real) or [..., n, 2] (real and imaginary part) → [..., n, 2]; onesided [..., floorDiv(n, 2) + 1, 2], and back
+ *          [..., length, 1], where the length is 2 * (m - 1) for m frequencies unless it is given
+ * Dtypes   floats
+ * Throws   ShapeError when the last axis is not 1 or 2, or a one-sided transform is given a complex signal
+ */
+export function dft(x: Value, o: FourierOptions = {}): Value {
+  const axis = located(x.graph, DFT.key, [x], () => axisOf(o.axis ?? -2, x.rank));
+  const [inverse, onesided] = [o.inverse ? 1 : 0, o.onesided ? 1 : 0] as const;
+  if (!(inverse && onesided))
+    return apply(DFT, [o.length === undefined ? x : padTo(x, axis, o.length)], { axis, inverse, onesided })[0]!;
+  const usual = mulDims(2, subDims(x.dims[axis]!, 1));
+  const length = o.length ?? usual;
+  const spectrum = padTo(x, axis, halfOf(length));
+  return apply(DFT, [spectrum, length === usual ? undefined : size(x, length, [x])], { axis, inverse, onesided, length })[0]!;
+}
