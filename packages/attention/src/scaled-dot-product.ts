@@ -1,5 +1,6 @@
 // Softmax attention over all keys. Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
 import { and, attend, bool, causal as causalMask, defineBlock, num, type SequenceContext, type Value } from '@onnxformers/core';
+import { kernels } from './kernels';
 
 /**
  * Softmax attention over all keys that the mask allows.
@@ -28,6 +29,7 @@ export const scaledDotProduct = defineBlock({
     dropout: num({ doc: 'probability of dropping a weight, in training', min: 0, max: 0.99, default: 0 }),
   },
   examples: [{}, { causal: true }, { scale: 0.3, softcap: 5 }],
+  rules: kernels,
   create({ causal, scale, softcap, dropout }) {
     return (q: Value, k: Value, v: Value, ctx: SequenceContext) => {
       const mask = causal ? and(ctx.mask, causalMask) : ctx.mask;

@@ -1,6 +1,6 @@
 // Parameters: what training changes and checkpoints store.
 import type { DType } from './tensor';
-import type { Init, Role } from './weights/init';
+import type { Fans, Init, Role } from './weights/init';
 
 /** What is known of a parameter besides its dims and its initialisation. */
 export interface ParameterOptions {
@@ -8,8 +8,16 @@ export interface ParameterOptions {
   readonly role?: Role;
   /** Which part of its layer it is. */
   readonly part?: 'weight' | 'bias' | 'other';
+  /** Layers that lie one under the other in it, such as queries, keys and values: each is initialised by itself, in its own role. */
+  readonly packed?: readonly { readonly rows: number; readonly role: Role }[];
+  /** Fan in and fan out, where dims do not tell them (several matrices in one weight). */
+  readonly fans?: Fans;
   /** Kept in this dtype whatever the model's dtype is (a router in float32, an int4 block). */
   readonly dtype?: DType;
+  /** Fans of one element of its layer, where the dims do not tell them (stacked experts). */
+  readonly fans?: Fans;
+  /** Layers that lie in it one under the other, with their roles (q, k and v in one weight). */
+  readonly packed?: readonly { readonly rows: number; readonly role: Role }[];
   /** False for a buffer: stored and loaded, never trained. */
   readonly trainable?: boolean;
 }

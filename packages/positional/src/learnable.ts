@@ -1,0 +1,41 @@
+// A learned row for each position. Gehring et al. 2017, https://arxiv.org/abs/1705.03122
+import { add, bool, concat, ConfigError, defineBlock, expand, gather, init, int, module, Parameter, printMask, reshape, type SequenceContext, slice, type Value, addDims } from '@onnxformers/core';
+
+/**
+ * Adds a learned row for each position; with a class token, puts that in front first.
+ *
+ *     y = x + P[positions]          y = [c; x] + P[0 … seq]
+ *
+ * Shapes   x [batch, seq, dim] → the same, or [batch, seq + 1, dim] with a class token; seq ≤ seqLen
+ * Dtypes   float32, float16, bfloat16
+ * Throws   ConfigError for a class token in packed rows or under a mask, whose places would be off by one
+ * Source   Gehring et al. 2017, https://arxiv.org/abs/1705.03122; class token: Dosovitskiy et al. 2020, https://arxiv.org/abs/2010.11929
+ * Lowers   everywhere: Gather, Add
+ * Example  const block = learnable({ seqLen: 32, dim: 64 });
+ */
+export const learnable = defineBlock({
+  kind: 'position',
+  name: 'learnable',
+  summary: 'Adds a learned row for each position.',
+  source: 'Gehring et al. 2017, https://arxiv.org/abs/1705.03122',
+  fields: {
+    seqLen: int({ doc: 'longest sequence, without the class token', unit: 'positions', min: 1, inherit: true }),
+    dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    classToken: bool({ doc: 'a learned row stands in front of every sequence', default: false }),
+  },
+  examples: [{ seqLen: 11, dim: 7 }, { seqLen: 5, dim: 3, classToken: true }],
+  create({ seqLen, dim, classToken }) {
+    const rows = classToken ? seqLen + 1 : seqLen;
+    const pos_emb = new Parameter([1, rows, dim], init.normal(0.02), { role: 'position', part: 'weight' });
+    const class_token = classToken ? new Parameter([dim], init.zeros, { role: 'position', part: 'other' }) : undefined;
+    return module({ pos_emb, class_token }, (x: Value, ctx: SequenceContext) => {
+      const table = reshape(x.graph.param(pos_emb), [rows, dim]);
+      if (!class_token) return add(x, gather(table, ctx.positions, 0));
+      if (ctx.layout.kind === 'packed' || ctx.mask.kind !== 'none') throw new ConfigError({ path: 'learnable.classToken', problem: 'a class token moves every position by one', expected: 'padded rows without a mask', got: ctx.layout.kind === 'packed' ? 'packed rows' : printMask(ctx.mask) });
+      const [batch, seq] = x.dims;
+      const first = expand(reshape(x.graph.param(class_token), [1, 1, dim]), [batch!, 1, dim]);
+      const length = addDims(seq!, 1);
+      return add(concat([first, x], 1), slice(table, { axes: [0], starts: [0], ends: [length] }));
+    });
+  },
+});

@@ -1,0 +1,82 @@
+// Positions as rotations of pairs of channels. Su et al. 2021, https://arxiv.org/abs/2104.09864
+import { bool, cast, choice, ConfigError, cos, defineBlock, type Dim, expand, int, iota, mul, num, reshape, rotaryEmbedding, type SequenceContext, sin, unsqueeze, type Value } from '@onnxformers/core';
+import { frequencies } from './rotary-frequencies';
+
+/**
+ * Turns pairs of channels of queries and keys by angles that grow with the position, so that scores depend on distances.
+ *
+ *     (x₁, x₂) → (x₁ cos tθᵢ − x₂ sin tθᵢ, x₂ cos tθᵢ + x₁ sin tθᵢ)      θᵢ = base^(−2i/rotaryDim), scaled
+ *
+ * Shapes   q [batch, heads, seq, head_dim], k [batch, kv_heads, seq, head_dim] → the same
+ * Dtypes   float32, float16, bfloat16; angles in float32
+ * Throws   ConfigError for an odd rotaryDim or one beyond dim, and for a scaling without originalPositions that needs it
+ * Source   Su et al. 2021, https://arxiv.org/abs/2104.09864; YaRN: Peng et al. 2023, https://arxiv.org/abs/2309.00071
+ * Lowers   cuda, cpu, webgpu: RotaryEmbedding · portable below opset 23: primitives
+ * Example  const block = rotary({ dim: 64 });
+ */
+export const rotary = defineBlock({
+  kind: 'rotation',
+  name: 'rotary',
+  summary: 'Turns pairs of channels of queries and keys by their positions.',
+  source: 'Su et al. 2021, https://arxiv.org/abs/2104.09864',
+  fields: {
+    dim: int({ doc: 'channels of a head', unit: 'channels', min: 2, inherit: true }),
+    rotaryDim: int({ doc: 'leading channels that turn', unit: 'channels', min: 2, default: (c: { dim: number }) => c.dim }),
+    base: num({ doc: 'ratio of the slowest turn to the fastest', min: 1, default: 10_000 }),
+    interleaved: bool({ doc: 'channels 2i and 2i + 1 are a pair, instead of i and i + rotaryDim / 2', default: false }),
+    scaling: choice(['none', 'linear', 'ntk', 'yarn', 'llama3'], { doc: 'how angles are slowed for sequences longer than those of the training', default: 'none' }),
+    factor: num({ doc: 'how much longer', min: 1, default: 1 }),
+    originalPositions: int({ doc: 'longest sequence of the training (yarn, llama3)', unit: 'positions', min: 1, optional: true }),
+    lowFreqFactor: num({ doc: 'llama3: turns over the original length below which angles are slowed in full', min: 0, default: 1 }),
+    highFreqFactor: num({ doc: 'llama3: turns above which they are left alone', min: 0, default: 4 }),
+    betaFast: num({ doc: 'yarn: turns above which angles are left alone', min: 0, default: 32 }),
+    betaSlow: num({ doc: 'yarn: turns below which they are slowed in full', min: 0, default: 1 }),
+    attentionFactor: num({ doc: 'yarn: factor of cosines and sines; default 0.1 ln(factor) + 1', min: 0, optional: true }),
+  },
+  examples: [
+    { dim: 6 },
+    { dim: 10, rotaryDim: 4, interleaved: true },
+    { dim: 8, scaling: 'linear', factor: 3 },
+    { dim: 8, scaling: 'ntk', factor: 3 },
+    { dim: 16, scaling: 'yarn', factor: 4, originalPositions: 13 },
+    { dim: 16, scaling: 'llama3', factor: 8, originalPositions: 19 },
+  ],
+  create(c, { path }) {
+    const { dim, rotaryDim, interleaved } = c;
+    if (rotaryDim % 2 || rotaryDim > dim) throw new ConfigError({ path: `${path}.rotaryDim`, problem: 'channels turn in pairs', expected: `an even number up to dim = ${dim}`, got: String(rotaryDim) });
+    const { rates, amplitude } = frequencies(c, path);
+    const key = `rotary ${rates.join()} ${amplitude}`;
+    const options = { ...(interleaved && { interleaved }), ...(rotaryDim !== dim && { rotaryDim }) };
+    return (q: Value, k: Value, ctx: SequenceContext) => {
+      const turn = (x: Value): Value => {
+        const { cosines, sines } = tables(x, ctx, key, rates, amplitude);
+        return rotaryEmbedding(x, cosines, sines, undefined, options);
+      };
+      return [turn(q), turn(k)] as const;
+    };
+  },
+});
+
+interface Tables {
+  readonly cosines: Value;
+  readonly sines: Value;
+}
+
+// Made once for all layers, and for queries and keys where they have the same positions.
+function tables(x: Value, ctx: SequenceContext, key: string, rates: readonly number[], amplitude: number): Tables {
+  const [batch, , seq] = x.dims as [Dim, Dim, Dim, Dim];
+  const g = x.graph.root;
+  return ctx.shared.get(`${key} [${batch}, ${seq}] ${x.dtype} in ${g.innermost.depth}`, () => {
+    const positions = positionsOf(x, ctx);
+    const angles = mul(unsqueeze(cast(positions, 'float32'), [2]), g.number(rates, 'float32'));
+    const table = (v: Value): Value => cast(mul(v, amplitude), x.dtype);
+    return { cosines: table(cos(angles)), sines: table(sin(angles)) };
+  });
+}
+
+// Rows that the context does not count (a memory, a class token in front) are counted from 0.
+function positionsOf(x: Value, { positions }: SequenceContext): Value {
+  const [batch, , seq] = x.dims as [Dim, Dim, Dim, Dim];
+  if (positions.dims.at(-1) !== seq) return expand(reshape(iota(x.graph.root, seq), [1, seq]), [batch, seq]);
+  return positions.rank === 1 ? unsqueeze(positions, [0]) : positions;
+}

@@ -1,0 +1,42 @@
+// Positions as sines of many wavelengths. Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
+import { add, cast, choice, concat, cos, cropTo, defineBlock, int, mul, num, reshape, type SequenceContext, sin, type Value, unsqueeze } from '@onnxformers/core';
+
+/**
+ * Adds sines and cosines of the position, of wavelengths from 2π to 2π · base.
+ *
+ *     y[t, 2i] = x[t, 2i] + sin(t · base^(−2i/dim))      y[t, 2i + 1] = x[t, 2i + 1] + cos(t · base^(−2i/dim))
+ *
+ * Shapes   x [batch, seq, dim], packed [tokens, dim] → the same
+ * Dtypes   float32, float16, bfloat16; angles in float32
+ * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
+ * Lowers   everywhere: primitives
+ * Example  const block = sine({ dim: 64 });
+ */
+export const sine = defineBlock({
+  kind: 'position',
+  name: 'sine',
+  summary: 'Adds sines and cosines of the position.',
+  source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
+  fields: {
+    dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    base: num({ doc: 'ratio of the longest wavelength to the shortest', min: 1, default: 10_000 }),
+    order: choice(['interleaved', 'halves'], { doc: 'sine and cosine side by side, or all sines before all cosines', default: 'interleaved' }),
+  },
+  examples: [{ dim: 7 }, { dim: 10, base: 500, order: 'halves' }],
+  create({ dim, base, order }) {
+    const half = Math.ceil(dim / 2);
+    const rates = Array.from({ length: half }, (_, i) => base ** ((-2 * i) / dim));
+    return (x: Value, ctx: SequenceContext) => {
+      const g = x.graph.root;
+      const signal = ctx.shared.get(`sine ${dim} ${base} ${order}`, () => {
+        const { positions } = ctx;
+        const angles = mul(unsqueeze(cast(positions, 'float32'), [positions.rank]), g.number(rates, 'float32'));
+        const parts = [sin(angles), cos(angles)];
+        const side = positions.rank + 1;
+        const all = order === 'halves' ? concat(parts, -1) : reshape(concat(parts.map((v) => unsqueeze(v, [side])), side), [...positions.dims, 2 * half]);
+        return cast(cropTo(all, positions.rank, dim), x.dtype);
+      });
+      return add(x, signal);
+    };
+  },
+});

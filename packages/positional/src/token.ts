@@ -1,0 +1,31 @@
+// A row for each token. Bengio et al. 2003, A Neural Probabilistic Language Model
+import { defineBlock, gather, init, int, module, num, Parameter, mul, type Value } from '@onnxformers/core';
+
+/**
+ * A row of a table for each id.
+ *
+ *     y = scale · E[ids]
+ *
+ * Shapes   ids int64 [batch, seq], packed [tokens] → [..., dim]
+ * Dtypes   float32, float16, bfloat16
+ * Throws   an error of the runtime for ids outside 0 … vocabSize − 1
+ * Source   Bengio et al. 2003, A Neural Probabilistic Language Model
+ * Lowers   everywhere: Gather
+ * Example  const block = token({ vocabSize: 101, dim: 64 });
+ */
+export const token = defineBlock({
+  kind: 'embedding',
+  name: 'token',
+  summary: 'A row of a table for each id.',
+  source: 'Bengio et al. 2003, A Neural Probabilistic Language Model',
+  fields: {
+    vocabSize: int({ doc: 'number of tokens', min: 1, inherit: true }),
+    dim: int({ doc: 'channels out', unit: 'channels', min: 1, inherit: true }),
+    scale: num({ doc: 'factor of the rows', default: 1 }),
+  },
+  examples: [{ vocabSize: 23, dim: 7 }, { vocabSize: 11, dim: 5, scale: 2.5 }],
+  create({ vocabSize, dim, scale }) {
+    const weight = new Parameter([vocabSize, dim], init.normal(0.02), { role: 'embedding', part: 'weight' });
+    return module({ weight }, (ids: Value) => mul(gather(ids.graph.param(weight), ids, 0), scale));
+  },
+});

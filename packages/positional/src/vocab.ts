@@ -1,0 +1,35 @@
+// A row for each token and one for each position. Devlin et al. 2018, https://arxiv.org/abs/1810.04805
+import { add, defineBlock, dropout, embedding, int, module, num, type SequenceContext, type Value } from '@onnxformers/core';
+
+/**
+ * A row for each id, and a learned row for each position.
+ *
+ *     y = E[ids] + P[positions]
+ *
+ * Shapes   ids int64 [batch, seq], packed [tokens] → [..., dim]; seq ≤ seqLen
+ * Dtypes   float32, float16, bfloat16
+ * Throws   an error of the runtime for ids or positions outside of the tables
+ * Source   Devlin et al. 2018, https://arxiv.org/abs/1810.04805
+ * Lowers   everywhere: Gather, Gather, Add
+ * Example  const block = vocab({ vocabSize: 101, seqLen: 32, dim: 64 });
+ */
+export const vocab = defineBlock({
+  kind: 'embedding',
+  name: 'vocab',
+  summary: 'A row for each id, and a learned row for each position.',
+  source: 'Devlin et al. 2018, https://arxiv.org/abs/1810.04805',
+  fields: {
+    vocabSize: int({ doc: 'number of tokens', min: 1, inherit: true }),
+    seqLen: int({ doc: 'longest sequence', unit: 'positions', min: 1, inherit: true }),
+    dim: int({ doc: 'channels out', unit: 'channels', min: 1, inherit: true }),
+    dropout: num({ doc: 'probability of dropping a channel, in training', min: 0, max: 0.99, default: 0 }),
+  },
+  examples: [{ vocabSize: 23, seqLen: 11, dim: 7 }],
+  create({ vocabSize, seqLen, dim, dropout: p }) {
+    const word_embeddings = embedding(vocabSize, dim, { role: 'embedding' });
+    const position_embeddings = embedding(seqLen, dim, { role: 'position' });
+    return module({ word_embeddings, position_embeddings }, (ids: Value, ctx: SequenceContext) =>
+      dropout(add(word_embeddings(ids), position_embeddings(ctx.positions)), p),
+    );
+  },
+});
