@@ -34,6 +34,7 @@ export type Module<F extends Fn = Fn> = F & {
   readonly forward: F;
   readonly about: About;
   readonly kind?: string;
+  readonly blockName?: string;
 };
 /** Any module, whatever its forward function takes. */
 export interface AnyModule {
@@ -41,6 +42,7 @@ export interface AnyModule {
   readonly forward: Fn;
   readonly about: About;
   readonly kind?: string;
+  readonly blockName?: string;
   // biome-ignore lint/suspicious/noExplicitAny: see Fn
   (...args: any[]): unknown;
 }

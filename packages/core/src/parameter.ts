@@ -14,10 +14,6 @@ export interface ParameterOptions {
   readonly fans?: Fans;
   /** Kept in this dtype whatever the model's dtype is (a router in float32, an int4 block). */
   readonly dtype?: DType;
-  /** Fans of one element of its layer, where the dims do not tell them (stacked experts). */
-  readonly fans?: Fans;
-  /** Layers that lie in it one under the other, with their roles (q, k and v in one weight). */
-  readonly packed?: readonly { readonly rows: number; readonly role: Role }[];
   /** False for a buffer: stored and loaded, never trained. */
   readonly trainable?: boolean;
 }

@@ -121,9 +121,8 @@ function separateProjections(dim: number, source: number, { q, k, v }: Sizes, c:
 function fusedProjections(dim: number, { q, k, v }: Sizes, c: Biases) {
   const bias = c.queryBias || c.keyBias || c.valueBias;
   if (bias && !(c.queryBias && c.keyBias && c.valueBias)) throw new ConfigError({ path: 'multi_head.fused', problem: 'one weight has one bias', expected: 'queryBias, keyBias and valueBias alike' });
-  const parts = [q, k, v].map((n) => ({ rows: n, init: init.fanIn(dim) }));
   const packed = [q, k, v].map((rows, i) => ({ rows, role: ['query', 'key', 'value'][i]! }));
-  const weight = new Parameter([q + k + v, dim], { kind: 'rows', parts }, { role: 'query', part: 'weight', packed });
+  const weight = new Parameter([q + k + v, dim], init.fanIn(dim), { role: 'query', part: 'weight', packed });
   const offset = bias ? new Parameter([q + k + v], init.fanIn(dim), { role: 'query', part: 'bias', packed }) : undefined;
   const part = (from: number, to: number): Projection => (x) => {
     const g = x.graph.root;
