@@ -3,6 +3,7 @@ import { FeedError, RunError, WeightError } from './error';
 import { apply, type Graph, GraphBuilder, mismatch, type Operand, type Value } from './graph';
 import { evaluateOp, interpret } from './interpret';
 import { defineOp, type TensorType } from './op';
+import { cond, loop } from './ops/control';
 import { Parameter } from './parameter';
 import type { DType, NDArray } from './tensor';
 import { tensor } from './tensor-convert';
@@ -114,6 +115,30 @@ describe('interpret', () => {
       return apply(Repeat, [add(x, x)], { times: 3, body })[0]!;
     });
     expect(interpret(graph, { x: array([2], [1, 10]) }).y!.data).toEqual(Float64Array.of(5, 50));
+  });
+
+  test('runs loops and branches, and a loop of no steps', () => {
+    const g = new GraphBuilder();
+    const [x, trips] = [g.input('x', 'float32', [3]), g.input('trips', 'int64', [])];
+    g.input('steps', 'bool', ['steps']);
+    const count = { trips, count: 'steps', carried: [x] };
+    const { carried, scans } = loop(g, { ...count, body: (_, last) => ({ carried: [add(last, x)], scans: [last!] }) });
+    const [doubled] = cond(
+      g.input('twice', 'bool', []),
+      () => [add(carried[0], carried[0])],
+      () => [carried[0]!],
+    );
+    g.output('y', doubled!);
+    g.output('seen', scans[0]!);
+    const run = (steps: number, twice: number) =>
+      interpret(g.finish(), {
+        x: array([3], [1, 2, 3]),
+        trips: array([], [steps], 'int64'),
+        steps: array([steps], new Array(steps).fill(0), 'bool'),
+        twice: array([], [twice], 'bool'),
+      });
+    expect(run(2, 1)).toEqual({ y: array([3], [6, 12, 18]), seen: array([2, 3], [1, 2, 3, 2, 4, 6]) });
+    expect(run(0, 0)).toEqual({ y: array([3], [1, 2, 3]), seen: array([0, 3], []) });
   });
 
   test('reads and updates states', () => {

@@ -51,11 +51,11 @@ export const Loop = defineOp<LoopAttrs>({
     return [...last, ...results.slice(carried).map((v): TensorType => ({ dtype: v.dtype, dims: [count, ...v.dims] }))];
   },
   vjp: 'nonDifferentiable',
-  evaluateWith([trips, condition, ...first], { body, carried }, run) {
+  evaluateWith([trips, condition, ...first], { body, carried }, run, sizes) {
     const limit = trips ? trips.data[0]! : Number.POSITIVE_INFINITY;
     let last = first.map((v) => v!);
     let go = condition ? condition.data[0] !== 0 : true;
-    const scans = body.outputs.slice(1 + carried).map(({ value }) => ({ dtype: value.dtype, rows: [] as Float64Array[], dims: [] as readonly number[] }));
+    const scans = body.outputs.slice(1 + carried).map(({ value }) => ({ dtype: value.dtype, type: value.dims, rows: [] as Float64Array[], dims: [] as readonly number[] }));
     for (let i = 0; i < limit && go; i++) {
       const [again, ...results] = run(body, [
         { dtype: 'int64', dims: [], data: Float64Array.of(i) },
@@ -71,8 +71,9 @@ export const Loop = defineOp<LoopAttrs>({
     }
     return [
       ...last,
-      ...scans.map(({ dtype, rows, dims }) => {
-        const size = rows[0]?.length ?? 0;
+      ...scans.map(({ dtype, type, rows, dims }) => {
+        if (rows.length === 0) return { dtype, dims: [0, ...type.map((d) => sizes.of(d))], data: new Float64Array(0) };
+        const size = rows[0]!.length;
         const data = new Float64Array(size * rows.length);
         rows.forEach((row, i) => data.set(row, i * size));
         return { dtype, dims: [rows.length, ...dims], data };
