@@ -185,11 +185,11 @@ export class GraphBuilder {
   derivedInput(name: string, type: TensorType, how: Derivation, from: readonly Value[], plus?: Dim): Value {
     return this.root.leaf(`derived ${name}`, () => this.root.addInput(this.root.make(type, { kind: 'derived', name, how, from, ...(plus !== undefined && { plus }) })));
   }
-  /** Randomness as an input, which tests and recorded draws feed, or made by `draws`. */
+  /** Randomness as an input, which tests and recorded draws feed, or made by `draws`. Every call is another draw: `dropout`, `dropout@2`. */
   draw(name: string, dims: readonly Dim[], of: 'uniform' | 'normal'): Value {
-    const full = this.where ? `${this.where}.${name}` : name;
-    if (this.root.draws) return this.root.draws(this.root, full, dims, of);
-    return this.root.leaf(`draw ${full}`, () => this.root.addInput(this.root.make({ dtype: 'float32', dims }, { kind: 'draw', name: full, of })));
+    const { root } = this;
+    const full = numbered(root.calls, this.where ? `${this.where}.${name}` : name);
+    return root.draws ? root.draws(root, full, dims, of) : root.addInput(root.make({ dtype: 'float32', dims }, { kind: 'draw', name: full, of }));
   }
 
   /** Runs f inside a named part: `layers.3` + `mixer` → `layers.3.mixer`. */
@@ -214,11 +214,8 @@ export class GraphBuilder {
   }
   /** The scope name for one more call of a module: `mixer`, then `mixer@2`. Numbers restart in each subgraph. */
   callName(name: string): string {
-    const { innermost } = this;
     const full = `${this.where}.${name}`;
-    const count = (innermost.calls.get(full) ?? 0) + 1;
-    innermost.calls.set(full, count);
-    return count === 1 ? name : `${name}@${count}`;
+    return name + numbered(this.innermost.calls, full).slice(full.length);
   }
   get innermost(): GraphBuilder {
     return this.root.open.at(-1)!;
@@ -322,6 +319,12 @@ export class GraphBuilder {
   }
 }
 
+// A name, or with a number when it was taken before.
+function numbered(taken: Map<string, number>, name: string): string {
+  const count = (taken.get(name) ?? 0) + 1;
+  taken.set(name, count);
+  return count === 1 ? name : `${name}@${count}`;
+}
 const spell = (x: number | bigint): string => (Object.is(x, -0) ? '-0' : String(x));
 const isGraph = (a: Attribute): a is Graph => typeof a === 'object' && a !== null && 'nodes' in a && 'builder' in a;
 const isTensor = (a: object): a is Tensor => 'dtype' in a && 'dims' in a && 'data' in a;

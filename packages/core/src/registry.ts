@@ -1,7 +1,7 @@
 // A registry is a value: a list of blocks, whose type is the type of the configs it accepts.
 import { type AnyBlock, type ConfigIn, isBlock, type Kind, type KindModule, type NameIn } from './block';
-import { build, toConfig } from './config/resolve';
 import { kindSchema } from './config/json-schema';
+import { build, toConfig } from './config/resolve';
 import { ConfigError, describe, nearest } from './error';
 
 /** A list of blocks and what can be built from it. */
@@ -22,7 +22,7 @@ export interface Registry<B extends AnyBlock = AnyBlock> {
   /** The block of that kind and name. */
   find(kind: string, name: string, path?: string): AnyBlock;
   /** The same list and more. */
-  with<M extends AnyBlock>(...more: readonly M[]): Registry<B | M>;
+  with<M extends readonly AnyBlock[]>(...more: M): Registry<B | M[number]>;
 }
 
 /**
@@ -32,12 +32,23 @@ export interface Registry<B extends AnyBlock = AnyBlock> {
  *
  * Throws   ConfigError when two blocks of one kind share a name
  */
-export function registry<const B extends AnyBlock>(...blocks: readonly B[]): Registry<B> {
+export function registry<const L extends readonly AnyBlock[]>(...blocks: L): Registry<L[number]> {
   const byKind = new Map<string, Map<string, AnyBlock>>();
   for (const block of blocks) {
-    if (!isBlock(block)) throw new ConfigError({ path: 'registry', problem: 'not a block', expected: 'what defineBlock returns', got: describe(block) });
+    if (!isBlock(block))
+      throw new ConfigError({
+        path: 'registry',
+        problem: 'not a block',
+        expected: 'what defineBlock returns',
+        got: describe(block),
+      });
     const names = byKind.get(block.kind) ?? new Map<string, AnyBlock>();
-    if (names.has(block.blockName)) throw new ConfigError({ path: 'registry', problem: `two ${block.kind} blocks are called "${block.blockName}"`, hint: 'Rename one of them' });
+    if (names.has(block.blockName))
+      throw new ConfigError({
+        path: 'registry',
+        problem: `two ${block.kind} blocks are called "${block.blockName}"`,
+        hint: 'Rename one of them',
+      });
     byKind.set(block.kind, names.set(block.blockName, block));
   }
   const find = (kind: string, name: string, path = kind): AnyBlock => {
@@ -47,20 +58,30 @@ export function registry<const B extends AnyBlock>(...blocks: readonly B[]): Reg
     const near = nearest(name, names.keys());
     const elsewhere = blocks.find((b) => b.blockName === name);
     const hint = near ? `Did you mean "${near}"? ` : elsewhere ? `"${name}" is a ${elsewhere.kind}. ` : '';
-    throw new ConfigError({ path: `${path}.name`, problem: `no ${kind} block is called "${name}"`, got: describe(name), hint: `${hint}Registered: ${[...names.keys()].join(', ') || 'none'}` });
+    throw new ConfigError({
+      path: `${path}.name`,
+      problem: `no ${kind} block is called "${name}"`,
+      got: describe(name),
+      hint: `${hint}Registered: ${[...names.keys()].join(', ') || 'none'}`,
+    });
   };
   const parse = (kind: Kind, given: unknown): unknown => {
     const config = typeof given === 'string' ? { name: given } : given;
     const name = (config as { name?: unknown } | null | undefined)?.name;
     if (typeof config !== 'object' || config === null || typeof name !== 'string')
-      throw new ConfigError({ path: kind, problem: 'not a config', expected: `an object with the name of a ${kind}`, got: describe(given) });
+      throw new ConfigError({
+        path: kind,
+        problem: 'not a config',
+        expected: `an object with the name of a ${kind}`,
+        got: describe(given),
+      });
     refuseCircles(config, name);
     return build(find(kind, name), config, { path: name, find });
   };
   return Object.freeze({
     blocks,
-    build: parse as Registry<B>['build'],
-    parse: parse as Registry<B>['parse'],
+    build: parse as Registry<L[number]>['build'],
+    parse: parse as Registry<L[number]>['parse'],
     toJSON: (module: unknown) => JSON.parse(JSON.stringify(toConfig(module))),
     jsonSchema: (kind: Kind) => kindSchema(blocks, kind),
     find,
@@ -70,6 +91,12 @@ export function registry<const B extends AnyBlock>(...blocks: readonly B[]): Reg
 
 function refuseCircles(config: unknown, path: string, above: readonly unknown[] = []): void {
   if (typeof config !== 'object' || config === null) return;
-  if (above.includes(config)) throw new ConfigError({ path, problem: 'the config contains itself', hint: 'A config is a tree; write the inner part as an object of its own' });
-  for (const [key, value] of Object.entries(config)) refuseCircles(value, Array.isArray(config) ? `${path}[${key}]` : `${path}.${key}`, [...above, config]);
+  if (above.includes(config))
+    throw new ConfigError({
+      path,
+      problem: 'the config contains itself',
+      hint: 'A config is a tree; write the inner part as an object of its own',
+    });
+  for (const [key, value] of Object.entries(config))
+    refuseCircles(value, Array.isArray(config) ? `${path}[${key}]` : `${path}.${key}`, [...above, config]);
 }

@@ -1,0 +1,63 @@
+// Runs one block by itself in the interpreter, on parameters that are the same in every run.
+import { contextOf, type SequenceInputs } from '../compile-context';
+import type { Dim } from '../dim';
+import { type Graph, GraphBuilder, type Value } from '../graph';
+import { interpret } from '../interpret';
+import { type AnyModule, namesOf } from '../module';
+import type { Parameter } from '../parameter';
+import { standalone } from '../standalone';
+import { countOf, type DType, type NDArray } from '../tensor';
+import { randomNumbers } from './random';
+
+/** Numbers between -1 and 1, the same ones for the same name. */
+export function randomArray(name: string, dims: readonly number[], dtype: DType = 'float32'): NDArray {
+  const numbers = randomNumbers(name);
+  return { dtype, dims, data: Float64Array.from({ length: countOf(dims) }, () => 2 * numbers() - 1) };
+}
+
+/** Random values for every parameter of a module. */
+export function randomParameters(m: AnyModule): {
+  readonly byName: Readonly<Record<string, NDArray>>;
+  of(p: Parameter): NDArray;
+} {
+  const { parameters, nameOf } = namesOf(m);
+  const byName = Object.fromEntries([...parameters].map(([name, p]) => [name, randomArray(name, p.dims, p.options.dtype)]));
+  return { byName, of: (p) => byName[nameOf.get(p)!]! };
+}
+
+/** How {@link traceBlock} traces. */
+export interface TraceOptions extends Partial<SequenceInputs> {
+  readonly training?: boolean;
+}
+
+/** The graph of a block on named inputs: q, k, v, x or ids for what its kind takes, and whatever the context is made from. */
+export function traceBlock(
+  m: AnyModule,
+  inputs: Readonly<Record<string, readonly [DType, readonly Dim[]]>>,
+  o: TraceOptions = {},
+): Graph {
+  const g = new GraphBuilder({ training: o.training ?? false });
+  const given = Object.fromEntries(Object.entries(inputs).map(([name, [dtype, dims]]) => [name, g.input(name, dtype, dims)]));
+  const ctx = contextOf(g, given, { layout: o.layout ?? 'padded', ...(o.state !== undefined && { state: o.state }) });
+  const results = standalone(m)(given, ctx) as Record<string, Value>;
+  for (const [name, value] of Object.entries(results)) g.output(name, value);
+  return g.finish();
+}
+
+/** What a block makes of arrays, traced at their sizes, and the parameters it was given. Draws are fed by name like inputs. */
+export function runBlock(
+  m: AnyModule,
+  feeds: Readonly<Record<string, NDArray>>,
+  o: TraceOptions & { readonly draws?: Readonly<Record<string, NDArray>> } = {},
+): {
+  readonly outputs: Readonly<Record<string, NDArray>>;
+  readonly parameters: Readonly<Record<string, NDArray>>;
+} {
+  const graph = traceBlock(
+    m,
+    Object.fromEntries(Object.entries(feeds).map(([name, { dtype, dims }]) => [name, [dtype, dims]])),
+    o,
+  );
+  const parameters = randomParameters(m);
+  return { outputs: interpret(graph, { ...feeds, ...o.draws }, { parameters: parameters.of }), parameters: parameters.byName };
+}

@@ -1,0 +1,24 @@
+// An activation of yours.
+import { defineBlock, fn, sin, type Value } from '@onnxformers/core';
+
+/**
+ * An activation of yours, made of ops. A config that holds one builds a module, but has no JSON.
+ *
+ *     y = f(x)
+ *
+ * Shapes   x any → like x
+ * Dtypes   float32, float16, bfloat16
+ * Throws   ConfigError for what is no function, and when such a config is written as JSON
+ * Lowers   as its ops do
+ * Example  const f = custom({ f: (x) => sin(x) });
+ */
+export const custom = defineBlock({
+  kind: 'activation',
+  name: 'custom',
+  summary: 'A function of yours.',
+  fields: {
+    f: fn<(x: Value) => Value>()({ doc: 'from a value of any shape to one of the same shape' }),
+  },
+  examples: [{ f: (x: Value) => sin(x) }],
+  create: ({ f }) => f,
+});

@@ -1,0 +1,23 @@
+// Gaussian error linear unit, approximated by tanh. Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415
+import { defineBlock, geluTanh as geluTanhOp, type Value } from '@onnxformers/core';
+
+/**
+ * Gaussian error linear unit, approximated by tanh.
+ *
+ *     y = x / 2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))
+ *
+ * Shapes   x any → like x
+ * Dtypes   float32, float16, bfloat16
+ * Source   Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415
+ * Lowers   cuda, cpu, webgpu: FastGelu, with a bias before it too · portable: tanh and 7 more
+ * Example  const f = geluTanh({});
+ */
+export const geluTanh = defineBlock({
+  kind: 'activation',
+  name: 'gelu_tanh',
+  summary: 'x Φ(x), approximated by tanh.',
+  source: 'Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415',
+  fields: {},
+  examples: [{}],
+  create: () => (x: Value) => geluTanhOp(x),
+});

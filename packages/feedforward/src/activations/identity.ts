@@ -1,0 +1,21 @@
+// No activation.
+import { defineBlock, type Value } from '@onnxformers/core';
+
+/**
+ * No activation: what makes a gated unit bilinear.
+ *
+ *     y = x
+ *
+ * Shapes   x any → like x
+ * Dtypes   float32, float16, bfloat16
+ * Lowers   everywhere: nothing
+ * Example  const f = identity({});
+ */
+export const identity = defineBlock({
+  kind: 'activation',
+  name: 'identity',
+  summary: 'x itself.',
+  fields: {},
+  examples: [{}],
+  create: () => (x: Value) => x,
+});

@@ -1,0 +1,26 @@
+// Rectified linear unit with a slope below 0. Maas et al. 2013, https://ai.stanford.edu/~amaas/papers/relu_hybrid_icml2013_final.pdf
+import { defineBlock, leakyRelu as leakyReluOp, num, type Value } from '@onnxformers/core';
+
+/**
+ * Rectified linear unit with a slope below 0.
+ *
+ *     y = x where x >= 0, else slope · x
+ *
+ * Shapes   x any → like x
+ * Dtypes   float32, float16, bfloat16
+ * Source   Maas et al. 2013, https://ai.stanford.edu/~amaas/papers/relu_hybrid_icml2013_final.pdf
+ * Lowers   everywhere: LeakyRelu
+ * Example  const f = leakyRelu({});
+ */
+export const leakyRelu = defineBlock({
+  kind: 'activation',
+  name: 'leaky_relu',
+  summary: 'x, or slope · x where x is negative.',
+  source: 'Maas et al. 2013, https://ai.stanford.edu/~amaas/papers/relu_hybrid_icml2013_final.pdf',
+  fields: { slope: num({ doc: 'factor of negative numbers', default: 0.01 }) },
+  examples: [{}, { slope: 0.3 }],
+  create:
+    ({ slope }) =>
+    (x: Value) =>
+      leakyReluOp(x, slope),
+});

@@ -1,0 +1,23 @@
+// Gaussian error linear unit, approximated by a sigmoid. Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415
+import { defineBlock, quickGelu as quickGeluOp, type Value } from '@onnxformers/core';
+
+/**
+ * Gaussian error linear unit, approximated by a sigmoid.
+ *
+ *     y = x / (1 + e^(-1.702 x))
+ *
+ * Shapes   x any → like x
+ * Dtypes   float32, float16, bfloat16
+ * Source   Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415
+ * Lowers   cuda, cpu, webgpu: QuickGelu · portable: sigmoid and 2 more
+ * Example  const f = quickGelu({});
+ */
+export const quickGelu = defineBlock({
+  kind: 'activation',
+  name: 'quick_gelu',
+  summary: 'x Φ(x), approximated by a sigmoid.',
+  source: 'Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415',
+  fields: {},
+  examples: [{}],
+  create: () => (x: Value) => quickGeluOp(x),
+});

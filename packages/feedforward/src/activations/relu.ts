@@ -1,0 +1,23 @@
+// Rectified linear unit. Nair and Hinton 2010, https://icml.cc/Conferences/2010/papers/432.pdf
+import { defineBlock, relu as reluOp, type Value } from '@onnxformers/core';
+
+/**
+ * Rectified linear unit.
+ *
+ *     y = max(x, 0)
+ *
+ * Shapes   x any → like x
+ * Dtypes   float32, float16, bfloat16
+ * Source   Nair and Hinton 2010, https://icml.cc/Conferences/2010/papers/432.pdf
+ * Lowers   everywhere: Relu
+ * Example  const f = relu({});
+ */
+export const relu = defineBlock({
+  kind: 'activation',
+  name: 'relu',
+  summary: 'max(x, 0).',
+  source: 'Nair and Hinton 2010, https://icml.cc/Conferences/2010/papers/432.pdf',
+  fields: {},
+  examples: [{}],
+  create: () => (x: Value) => reluOp(x),
+});

@@ -1,0 +1,21 @@
+// Logistic function.
+import { defineBlock, sigmoid as sigmoidOp, type Value } from '@onnxformers/core';
+
+/**
+ * Logistic function.
+ *
+ *     y = 1 / (1 + e⁻ˣ)
+ *
+ * Shapes   x any → like x
+ * Dtypes   float32, float16, bfloat16
+ * Lowers   everywhere: Sigmoid
+ * Example  const f = sigmoid({});
+ */
+export const sigmoid = defineBlock({
+  kind: 'activation',
+  name: 'sigmoid',
+  summary: '1 / (1 + e⁻ˣ).',
+  fields: {},
+  examples: [{}],
+  create: () => (x: Value) => sigmoidOp(x),
+});

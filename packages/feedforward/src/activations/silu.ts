@@ -1,0 +1,23 @@
+// Sigmoid linear unit, also called swish. Elfwing et al. 2017, https://arxiv.org/abs/1702.03118
+import { defineBlock, silu as siluOp, type Value } from '@onnxformers/core';
+
+/**
+ * Sigmoid linear unit, also called swish.
+ *
+ *     y = x / (1 + e⁻ˣ)
+ *
+ * Shapes   x any → like x
+ * Dtypes   float32, float16, bfloat16
+ * Source   Elfwing et al. 2017, https://arxiv.org/abs/1702.03118
+ * Lowers   cuda, cpu, webgpu: QuickGelu with alpha 1 · portable: sigmoid and a product
+ * Example  const f = silu({});
+ */
+export const silu = defineBlock({
+  kind: 'activation',
+  name: 'silu',
+  summary: 'x times its sigmoid.',
+  source: 'Elfwing et al. 2017, https://arxiv.org/abs/1702.03118',
+  fields: {},
+  examples: [{}],
+  create: () => (x: Value) => siluOp(x),
+});

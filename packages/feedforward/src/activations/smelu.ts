@@ -1,0 +1,28 @@
+// Smooth rectified linear unit. Shamir et al. 2022, https://arxiv.org/abs/2202.06499
+import { add, clip, defineBlock, mul, num, relu, sub, type Value } from '@onnxformers/core';
+
+/**
+ * Smooth rectified linear unit: a parabola between 0 and the identity.
+ *
+ *     y = (x + beta)² / (4 beta) where |x| <= beta, else max(x, 0)
+ *
+ * Shapes   x any → like x
+ * Dtypes   float32, float16, bfloat16
+ * Source   Shamir et al. 2022, https://arxiv.org/abs/2202.06499
+ * Lowers   everywhere: Add, Clip, Mul, Relu, Sub
+ * Example  const f = smelu({});
+ */
+export const smelu = defineBlock({
+  kind: 'activation',
+  name: 'smelu',
+  summary: 'A rectifier whose kink is a parabola.',
+  source: 'Shamir et al. 2022, https://arxiv.org/abs/2202.06499',
+  fields: { beta: num({ doc: 'half the width of the parabola', min: 1e-3, default: 2 }) },
+  examples: [{}, { beta: 0.7 }],
+  create:
+    ({ beta }) =>
+    (x: Value) => {
+      const bend = clip(add(x, beta), 0, 2 * beta);
+      return add(mul(mul(bend, bend), 1 / (4 * beta)), relu(sub(x, beta)));
+    },
+});

@@ -1,0 +1,26 @@
+// Rectified linear unit, squared. So et al. 2021, https://arxiv.org/abs/2109.08668
+import { defineBlock, mul, relu, type Value } from '@onnxformers/core';
+
+/**
+ * Rectified linear unit, squared.
+ *
+ *     y = max(x, 0)²
+ *
+ * Shapes   x any → like x
+ * Dtypes   float32, float16, bfloat16
+ * Source   So et al. 2021, https://arxiv.org/abs/2109.08668
+ * Lowers   everywhere: Relu, Mul
+ * Example  const f = squaredRelu({});
+ */
+export const squaredRelu = defineBlock({
+  kind: 'activation',
+  name: 'squared_relu',
+  summary: 'max(x, 0)².',
+  source: 'So et al. 2021, https://arxiv.org/abs/2109.08668',
+  fields: {},
+  examples: [{}],
+  create: () => (x: Value) => {
+    const positive = relu(x);
+    return mul(positive, positive);
+  },
+});

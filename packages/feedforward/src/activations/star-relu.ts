@@ -1,0 +1,31 @@
+// Rectified linear unit, squared, of mean 0 and variance 1. Yu et al. 2022, https://arxiv.org/abs/2210.13452
+import { add, defineBlock, mul, num, relu, type Value } from '@onnxformers/core';
+
+/**
+ * Rectified linear unit, squared, scaled and shifted. The defaults give mean 0 and variance 1 for normal x.
+ *
+ *     y = scale · max(x, 0)² + offset
+ *
+ * Shapes   x any → like x
+ * Dtypes   float32, float16, bfloat16
+ * Source   Yu et al. 2022, https://arxiv.org/abs/2210.13452
+ * Lowers   everywhere: Relu, Mul, Add
+ * Example  const f = starRelu({});
+ */
+export const starRelu = defineBlock({
+  kind: 'activation',
+  name: 'star_relu',
+  summary: 'scale · max(x, 0)² + offset.',
+  source: 'Yu et al. 2022, https://arxiv.org/abs/2210.13452',
+  fields: {
+    scale: num({ doc: 'factor of the square', default: 0.8944 }),
+    offset: num({ doc: 'added behind it', default: -0.4472 }),
+  },
+  examples: [{}, { scale: 0.5, offset: 0.1 }],
+  create:
+    ({ scale, offset }) =>
+    (x: Value) => {
+      const positive = relu(x);
+      return add(mul(mul(positive, positive), scale), offset);
+    },
+});

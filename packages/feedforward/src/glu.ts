@@ -1,0 +1,85 @@
+// A feed-forward whose hidden channels are weighed by gates. Shazeer 2020, https://arxiv.org/abs/2002.05202
+import {
+  bool,
+  defineBlock,
+  dropout,
+  init,
+  int,
+  linear,
+  module,
+  mul,
+  num,
+  ops,
+  Parameter,
+  slice,
+  slot,
+  type Value,
+} from '@onnxformers/core';
+import { silu } from './activations/silu';
+
+/**
+ * A feed-forward whose hidden channels are weighed by gates: SwiGLU with silu, GeGLU with gelu, ReGLU with relu, bilinear with identity.
+ *
+ *     y = W_down (f(W_gate x) ⊙ W_up x)
+ *
+ * Shapes   x [..., dim] → [..., outDim]
+ * Dtypes   float32, float16, bfloat16
+ * Cost     time O(rows · dim · hidden)
+ * Throws   ConfigError for sizes below 1
+ * Source   Shazeer 2020, https://arxiv.org/abs/2002.05202 (gate, up and down are its W, V and W₂)
+ * Lowers   cuda, cpu, webgpu: MatMul, Mul and the activation's kernel · portable: primitives
+ * Example  const block = glu({ dim: 512, hidden: 1408, bias: false });
+ */
+export const glu = defineBlock({
+  kind: 'feedforward',
+  name: 'glu',
+  summary: 'A feed-forward whose hidden channels are weighed by gates.',
+  source: 'Shazeer 2020, https://arxiv.org/abs/2002.05202',
+  fields: {
+    dim: int({ doc: 'channels in', unit: 'channels', min: 1, inherit: true }),
+    hidden: int({
+      doc: 'channels inside',
+      unit: 'channels',
+      min: 1,
+      default: (c: { dim: number }) => Math.floor((8 * c.dim) / 3),
+    }),
+    outDim: int({ doc: 'channels out', unit: 'channels', min: 1, default: (c: { dim: number }) => c.dim }),
+    bias: bool({ doc: 'the maps have a bias', default: true }),
+    packed: bool({ doc: 'the checkpoint holds gate and up as one weight, gate_up_proj, the gate first', default: false }),
+    dropout: num({
+      doc: 'probability of dropping a channel inside and after the last map, in training',
+      min: 0,
+      max: 0.99,
+      default: 0,
+    }),
+    activation: slot('activation', { doc: 'of the gate', default: silu }),
+  },
+  examples: [{ dim: 7 }, { dim: 5, hidden: 11, outDim: 3, bias: false }, { dim: 5, hidden: 7, packed: true }],
+  create({ dim, hidden, outDim, bias, packed, dropout: p, activation }) {
+    const down_proj = linear(hidden, outDim, { bias, role: 'hidden' });
+    const join = (gate: Value, up: Value): Value => dropout(down_proj(dropout(mul(activation(gate), up), p)), p);
+    if (packed) {
+      const gate_up_proj = packedPair(dim, hidden, bias);
+      return module({ gate_up_proj, activation, down_proj }, (x: Value) => join(...gate_up_proj(x)));
+    }
+    const gate_proj = linear(dim, hidden, { bias, role: 'hidden' });
+    const up_proj = linear(dim, hidden, { bias, role: 'hidden' });
+    return module({ gate_proj, activation, up_proj, down_proj }, (x: Value) => join(gate_proj(x), up_proj(x)));
+  },
+});
+
+// One stored weight, two maps: the slices are made once, when the model is written. Two products cost less than one and a split.
+function packedPair(dim: number, hidden: number, bias: boolean) {
+  const packed = [
+    { rows: hidden, role: 'hidden' },
+    { rows: hidden, role: 'hidden' },
+  ];
+  const weight = new Parameter([2 * hidden, dim], init.fanIn(), { role: 'hidden', part: 'weight', packed });
+  const offset = bias ? new Parameter([2 * hidden], init.fanIn(dim), { role: 'hidden', part: 'bias', packed }) : undefined;
+  const map = (x: Value, from: number): Value => {
+    const g = x.graph.root;
+    const half = (p: Parameter): Value => slice(g.param(p), { axes: [0], starts: [from], ends: [from + hidden] });
+    return ops.linear(x, half(weight), offset && half(offset));
+  };
+  return module({ weight, bias: offset }, (x: Value): [gate: Value, up: Value] => [map(x, 0), map(x, hidden)]);
+}
