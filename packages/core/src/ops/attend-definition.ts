@@ -34,7 +34,12 @@ export const wide = (dtype: DType): DType => (dtype === 'float64' ? dtype : 'flo
 
 /** What a masked score becomes: finite, so that a row without keys is no NaN, here and in the gradient. */
 export const lowest = (dtype: DType): number => lowestOf[dtype as keyof typeof lowestOf];
-const lowestOf = { float64: -Number.MAX_VALUE, float32: -(2 - 2 ** -23) * 2 ** 127, bfloat16: -(2 - 2 ** -7) * 2 ** 127, float16: -65504 };
+const lowestOf = {
+  float64: -Number.MAX_VALUE,
+  float32: -(2 - 2 ** -23) * 2 ** 127,
+  bfloat16: -(2 - 2 ** -7) * 2 ** 127,
+  float16: -65504,
+};
 
 /** softcap(scale · q kᵀ) in the dtype of the softmax, for q [..., rows, head_dim] and k [..., keys, head_dim]. */
 export function scaledScores(q: Value, k: Value, scale: number, softcap?: number): Value {

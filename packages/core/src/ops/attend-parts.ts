@@ -29,7 +29,10 @@ export interface AttendParts<V> extends Readonly<Partial<Record<AttendSlot, V>>>
 }
 
 /** The operands of an Attend by name: for rules, and for everything below. */
-export function attendParts<V>(operands: readonly (V | undefined)[], { mask, slots }: Pick<AttendAttrs, 'mask' | 'slots'>): AttendParts<V> {
+export function attendParts<V>(
+  operands: readonly (V | undefined)[],
+  { mask, slots }: Pick<AttendAttrs, 'mask' | 'slots'>,
+): AttendParts<V> {
   const at = (index: number): V => operands[index]!;
   const named = Object.entries(slots).flatMap(([name, index]) => (index === undefined ? [] : [[name, at(index)]]));
   return { q: at(0), k: at(1), v: at(2), mask: mapMask(mask, at), ...Object.fromEntries(named) };
@@ -39,7 +42,8 @@ export function attendParts<V>(operands: readonly (V | undefined)[], { mask, slo
 export function scaleOf(k: TensorType, scale: number | undefined): number {
   if (scale !== undefined) return scale;
   const headDim = k.dims[3]!;
-  if (typeof headDim !== 'number') throw mismatch('the default scale 1/√head_dim needs a known head_dim; give `scale`', 'a number', headDim);
+  if (typeof headDim !== 'number')
+    throw mismatch('the default scale 1/√head_dim needs a known head_dim; give `scale`', 'a number', headDim);
   return 1 / Math.sqrt(headDim);
 }
 
@@ -48,14 +52,16 @@ export function checkParts(parts: AttendParts<TensorType>): void {
   const { q, k, v, mask, start, bias, sinks, noise } = parts;
   for (const [name, t] of Object.entries({ q, k, v })) {
     if (t.dims.length !== 4) throw mismatch(`${name} does not have 4 axes`, '[batch, heads, seq, head_dim]', printType(t));
-    if (!isFloat(t.dtype) || t.dtype !== q.dtype) throw mismatch(`${name} has another dtype than q`, 'one float dtype', printType(t));
+    if (!isFloat(t.dtype) || t.dtype !== q.dtype)
+      throw mismatch(`${name} has another dtype than q`, 'one float dtype', printType(t));
   }
   const [batch, heads, seq, headDim] = q.dims as [Dim, Dim, Dim, Dim];
   const [, kvHeads, kvSeq] = k.dims as [Dim, Dim, Dim, Dim];
   if (k.dims[3] !== headDim) throw mismatch('q and k differ in head_dim', String(headDim), String(k.dims[3]));
   expectDims('k', k, [batch, kvHeads, kvSeq, headDim]);
   expectDims('v', v, [batch, kvHeads, kvSeq, v.dims[3]!]);
-  if (tryDivDims(heads, kvHeads) === undefined) throw mismatch('the heads of k do not divide those of q', `a divisor of ${heads}`, String(kvHeads));
+  if (tryDivDims(heads, kvHeads) === undefined)
+    throw mismatch('the heads of k do not divide those of q', `a divisor of ${heads}`, String(kvHeads));
   if (start) expectType('start', start, 'int64', [batch]);
   if (bias) {
     expectType('bias', bias, q.dtype, [oneOr(bias.dims[0], batch), oneOr(bias.dims[1], heads), seq, kvSeq]);
@@ -68,28 +74,21 @@ export function checkParts(parts: AttendParts<TensorType>): void {
 
 function checkMask(mask: Mask<TensorType>, dims: readonly [Dim, Dim, Dim, Dim]): void {
   const [batch, , , kvSeq] = dims;
-  switch (mask.kind) {
-    case 'lengths':
-      return expectType('lengths mask', mask.keys, 'int64', [batch]);
-    case 'keys':
-      return expectType('keys mask', mask.keep, 'bool', [batch, kvSeq]);
-    case 'documents':
-      if (mask.offsets.dims.length !== 1) throw mismatch('documents offsets do not have 1 axis', '[sequences + 1]', printType(mask.offsets));
-      expectType('documents offsets', mask.offsets, 'int64', mask.offsets.dims);
-      return expectType('documents keyOffsets', mask.keyOffsets, 'int64', mask.offsets.dims);
-    case 'tensor': {
-      const { keep } = mask;
-      const full = dims.slice(Math.max(0, 4 - keep.dims.length));
-      return expectType('tensor mask', keep, 'bool', full.map((size, axis) => oneOr(keep.dims[axis], size)));
-    }
-    case 'and':
-    case 'or':
-      for (const m of mask.of) checkMask(m, dims);
-      return;
-    case 'not':
-      return checkMask(mask.of, dims);
-    default:
+  if (mask.kind === 'lengths') expectType('lengths mask', mask.keys, 'int64', [batch]);
+  if (mask.kind === 'keys') expectType('keys mask', mask.keep, 'bool', [batch, kvSeq]);
+  if (mask.kind === 'documents') {
+    const { offsets, keyOffsets } = mask;
+    if (offsets.dims.length !== 1) throw mismatch('documents offsets do not have 1 axis', '[sequences + 1]', printType(offsets));
+    expectType('documents offsets', offsets, 'int64', offsets.dims);
+    expectType('documents keyOffsets', keyOffsets, 'int64', offsets.dims);
   }
+  if (mask.kind === 'tensor') {
+    const full = dims.slice(Math.max(0, 4 - mask.keep.dims.length));
+    const expected = full.map((size, axis) => oneOr(mask.keep.dims[axis], size));
+    expectType('tensor mask', mask.keep, 'bool', expected);
+  }
+  if (mask.kind === 'not') checkMask(mask.of, dims);
+  if (mask.kind === 'and' || mask.kind === 'or') for (const m of mask.of) checkMask(m, dims);
 }
 
 // Documents say where positions start, so they cannot be negated or offered as a choice, and a start would say it twice.

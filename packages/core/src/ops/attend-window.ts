@@ -1,6 +1,6 @@
 // Attention within a window, block by block: time and memory proportional to the window instead of the sequence.
 import { addDims, ceilDivDims, type Dim, divDims, mulDims, subDims } from '../dim';
-import { mismatch, located, type Value } from '../graph';
+import { located, mismatch, type Value } from '../graph';
 import { type Mask, printMask, readMask } from '../mask';
 import { lowest, scaledScores, softmaxWithSinks } from './attend-definition';
 import { type AttendParts, scaleOf } from './attend-parts';
@@ -27,7 +27,12 @@ export interface BlockwiseOptions {
 const shortestBlock = 16;
 
 /** Why an Attend cannot be computed block by block; undefined when it can. For rules. */
-export function refuseBlockwise({ mask, start, bias, noise }: Pick<AttendParts<unknown>, 'mask' | 'start' | 'bias' | 'noise'>): string | undefined {
+export function refuseBlockwise({
+  mask,
+  start,
+  bias,
+  noise,
+}: Pick<AttendParts<unknown>, 'mask' | 'start' | 'bias' | 'noise'>): string | undefined {
   const { left, right, documents, rest } = readMask(mask);
   if (left === undefined || right === undefined) return `${printMask(mask)} is not bounded on both sides`;
   if (left < 0 || right < 0) return 'the window leaves out the query itself';

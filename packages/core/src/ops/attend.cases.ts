@@ -21,7 +21,16 @@ interface Sample {
 }
 
 function sample(name: string, s: Sample): OpCase {
-  const { batch = 'batch', heads = 3, kvHeads = heads, seq = 'seq', kvSeq = seq, dtype = 'float32', more = [], attend = attendOp } = s;
+  const {
+    batch = 'batch',
+    heads = 3,
+    kvHeads = heads,
+    seq = 'seq',
+    kvSeq = seq,
+    dtype = 'float32',
+    more = [],
+    attend = attendOp,
+  } = s;
   return {
     name: `attend: ${name}`,
     inputs: [
@@ -40,9 +49,7 @@ function sample(name: string, s: Sample): OpCase {
 const int64 = (dims: readonly Dim[], values: readonly number[]): CaseInput => ({ dtype: 'int64', dims, values });
 const bool = (dims: readonly Dim[]): CaseInput => ({ dtype: 'bool', dims });
 const float = (dims: readonly Dim[]): CaseInput => ({ dtype: 'float32', dims });
-const masked =
-  (mask: Mask<Value>) =>
-  (): AttendOpOptions => ({ mask });
+const masked = (mask: Mask<Value>) => (): AttendOpOptions => ({ mask });
 
 const packed = { batch: 1, seq: 'tokens', kvSeq: 'tokens', sizes: { tokens: 11 } };
 const offsets = int64(['sequences + 1'], [0, 3, 3, 10]);
@@ -60,19 +67,40 @@ const masks: readonly OpCase[] = [
   sample('window of its own only', { options: masked(slidingWindow({ left: 0, right: 0 })) }),
   sample('window, past keys only', { options: masked(slidingWindow({ left: 2, right: -1 })) }),
   sample('causal window across', { kvSeq: 'kv', options: masked(and(causal, slidingWindow({ left: 3 }))) }),
-  sample('lengths, one of them 0', { kvSeq: 'kv', more: [int64(['batch'], [0, 5])], options: (keys) => ({ mask: { kind: 'lengths', keys: keys! } }) }),
-  sample('lengths and causal', { more: [int64(['batch'], [2, 5])], options: (keys) => ({ mask: and(causal, { kind: 'lengths', keys: keys! }) }) }),
+  sample('lengths, one of them 0', {
+    kvSeq: 'kv',
+    more: [int64(['batch'], [0, 5])],
+    options: (keys) => ({ mask: { kind: 'lengths', keys: keys! } }),
+  }),
+  sample('lengths and causal', {
+    more: [int64(['batch'], [2, 5])],
+    options: (keys) => ({ mask: and(causal, { kind: 'lengths', keys: keys! }) }),
+  }),
   sample('keys', { kvSeq: 'kv', more: [bool(['batch', 'kv'])], options: (keep) => ({ mask: { kind: 'keys', keep: keep! } }) }),
   sample('no key at all', { options: masked(not(none)) }),
-  sample('tensor for every head', { kvSeq: 'kv', more: [bool(['batch', 3, 'seq', 'kv'])], options: (keep) => ({ mask: { kind: 'tensor', keep: keep! } }) }),
-  sample('tensor for all heads', { kvSeq: 'kv', more: [bool(['seq', 'kv'])], options: (keep) => ({ mask: { kind: 'tensor', keep: keep! } }) }),
+  sample('tensor for every head', {
+    kvSeq: 'kv',
+    more: [bool(['batch', 3, 'seq', 'kv'])],
+    options: (keep) => ({ mask: { kind: 'tensor', keep: keep! } }),
+  }),
+  sample('tensor for all heads', {
+    kvSeq: 'kv',
+    more: [bool(['seq', 'kv'])],
+    options: (keep) => ({ mask: { kind: 'tensor', keep: keep! } }),
+  }),
   sample('or and not', {
     kvSeq: 'kv',
     more: [bool(['batch', 1, 1, 'kv']), int64(['batch'], [3, 6])],
-    options: (keep, keys) => ({ mask: or(not(and<Value>(causal, { kind: 'tensor', keep: keep! })), { kind: 'lengths', keys: keys! }) }),
+    options: (keep, keys) => ({
+      mask: or(not(and<Value>(causal, { kind: 'tensor', keep: keep! })), { kind: 'lengths', keys: keys! }),
+    }),
   }),
   sample('packed', { ...packed, more: [offsets], options: (o) => ({ mask: documents(o!, o!) }) }),
-  sample('packed, causal window', { ...packed, more: [offsets], options: (o) => ({ mask: and(documents(o!, o!), causal, slidingWindow({ left: 1 })) }) }),
+  sample('packed, causal window', {
+    ...packed,
+    more: [offsets],
+    options: (o) => ({ mask: and(documents(o!, o!), causal, slidingWindow({ left: 1 })) }),
+  }),
   sample('packed, keys of their own', {
     ...packed,
     kvSeq: 'rows',
@@ -85,12 +113,27 @@ const masks: readonly OpCase[] = [
 const operands: readonly OpCase[] = [
   sample('start, ragged', { kvSeq: 11, more: [int64(['batch'], [4, 0])], options: (start) => ({ mask: none, start: start! }) }),
   sample('start, causal', { kvSeq: 11, more: [int64(['batch'], [6, 1])], options: (start) => ({ mask: causal, start: start! }) }),
-  sample('start, window', { kvSeq: 'kv + seq', more: [int64(['batch'], [6, 1])], options: (start) => ({ mask: slidingWindow({ left: 2, right: 1 }), start: start! }) }),
+  sample('start, window', {
+    kvSeq: 'kv + seq',
+    more: [int64(['batch'], [6, 1])],
+    options: (start) => ({ mask: slidingWindow({ left: 2, right: 1 }), start: start! }),
+  }),
   sample('bias', { kvSeq: 'kv', more: [float(['batch', 3, 'seq', 'kv'])], options: (bias) => ({ mask: none, bias: bias! }) }),
-  sample('bias for all rows, causal', { more: [float([1, 3, 'seq', 'seq'])], options: (bias) => ({ mask: causal, bias: bias! }) }),
-  sample('bias for all heads, grouped', { heads: 6, kvHeads: 2, more: [float(['batch', 1, 'seq', 'seq'])], options: (bias) => ({ mask: none, bias: bias! }) }),
+  sample('bias for all rows, causal', {
+    more: [float([1, 3, 'seq', 'seq'])],
+    options: (bias) => ({ mask: causal, bias: bias! }),
+  }),
+  sample('bias for all heads, grouped', {
+    heads: 6,
+    kvHeads: 2,
+    more: [float(['batch', 1, 'seq', 'seq'])],
+    options: (bias) => ({ mask: none, bias: bias! }),
+  }),
   sample('sinks', { more: [float([3])], options: (sinks) => ({ mask: none, sinks: sinks! }) }),
-  sample('sinks where no key is', { more: [float([3]), int64(['batch'], [0, 3])], options: (sinks, keys) => ({ mask: { kind: 'lengths', keys: keys! }, sinks: sinks! }) }),
+  sample('sinks where no key is', {
+    more: [float([3]), int64(['batch'], [0, 3])],
+    options: (sinks, keys) => ({ mask: { kind: 'lengths', keys: keys! }, sinks: sinks! }),
+  }),
   sample('scale', { options: () => ({ mask: none, scale: 0.37 }) }),
   sample('softcap', { options: () => ({ mask: causal, softcap: 1.3 }) }),
   sample('softcap and scale', { options: () => ({ mask: none, scale: 2, softcap: 0.7 }) }),
@@ -110,7 +153,13 @@ const operands: readonly OpCase[] = [
     heads: 6,
     kvHeads: 2,
     kvSeq: 11,
-    more: [int64(['batch'], [6, 0]), float(['batch', 6, 'seq', 11]), float([6]), { dtype: 'float32', dims: ['batch', 6, 'seq', 11], low: 0, high: 1 }, bool(['batch', 11])],
+    more: [
+      int64(['batch'], [6, 0]),
+      float(['batch', 6, 'seq', 11]),
+      float([6]),
+      { dtype: 'float32', dims: ['batch', 6, 'seq', 11], low: 0, high: 1 },
+      bool(['batch', 11]),
+    ],
     options: (start, bias, sinks, noise, keep) => ({
       mask: and(causal, { kind: 'keys', keep: keep! }),
       start: start!,
@@ -121,26 +170,46 @@ const operands: readonly OpCase[] = [
       dropout: { probability: 0.2, noise: noise! },
     }),
   }),
-  sample('float64', { dtype: 'float64', more: [int64(['batch'], [0, 3])], options: (keys) => ({ mask: { kind: 'lengths', keys: keys! } }) }),
+  sample('float64', {
+    dtype: 'float64',
+    more: [int64(['batch'], [0, 3])],
+    options: (keys) => ({ mask: { kind: 'lengths', keys: keys! } }),
+  }),
   sample('float16', { dtype: 'float16', options: masked(causal) }),
-  sample('bfloat16', { dtype: 'bfloat16', more: [int64(['batch'], [0, 3])], options: (keys) => ({ mask: { kind: 'lengths', keys: keys! } }) }),
+  sample('bfloat16', {
+    dtype: 'bfloat16',
+    more: [int64(['batch'], [0, 3])],
+    options: (keys) => ({ mask: { kind: 'lengths', keys: keys! } }),
+  }),
   sample('no queries', { sizes: { seq: 0 }, kvSeq: 'kv', options: masked(causal) }),
   sample('no keys', { sizes: { kv: 0 }, kvSeq: 'kv', options: masked(none) }),
   sample('no keys, causal', { sizes: { kv: 0 }, kvSeq: 'kv', options: masked(causal) }),
   sample('empty batch', { sizes: { batch: 0 }, options: masked(causal) }),
 ];
 
-const blockwise = (name: string, s: Sample): OpCase => sample(`blockwise, ${name}`, { attend: attendBlockwise, sizes: { seq: 37 }, ...s });
+const blockwise = (name: string, s: Sample): OpCase =>
+  sample(`blockwise, ${name}`, { attend: attendBlockwise, sizes: { seq: 37 }, ...s });
 
 const windows: readonly OpCase[] = [
   blockwise('both sides', { options: masked(slidingWindow({ left: 2, right: 3 })) }),
   blockwise('causal, grouped heads', { heads: 6, kvHeads: 2, options: masked(and(causal, slidingWindow({ left: 17 }))) }),
-  blockwise('behind a past', { kvSeq: 'past + seq', sizes: { seq: 29, past: 5 }, options: masked(slidingWindow({ left: 4, right: 0 })) }),
+  blockwise('behind a past', {
+    kvSeq: 'past + seq',
+    sizes: { seq: 29, past: 5 },
+    options: masked(slidingWindow({ left: 4, right: 0 })),
+  }),
   blockwise('lengths and sinks', {
     more: [int64(['batch'], [31, 1]), float([3])],
-    options: (keys, sinks) => ({ mask: and(slidingWindow({ left: 1, right: 1 }), { kind: 'lengths', keys: keys! }), sinks: sinks!, softcap: 2 }),
+    options: (keys, sinks) => ({
+      mask: and(slidingWindow({ left: 1, right: 1 }), { kind: 'lengths', keys: keys! }),
+      sinks: sinks!,
+      softcap: 2,
+    }),
   }),
-  blockwise('keys', { more: [bool(['batch', 'seq'])], options: (keep) => ({ mask: and(slidingWindow({ left: 1, right: 0 }), { kind: 'keys', keep: keep! }), scale: 0.4 }) }),
+  blockwise('keys', {
+    more: [bool(['batch', 'seq'])],
+    options: (keep) => ({ mask: and(slidingWindow({ left: 1, right: 0 }), { kind: 'keys', keep: keep! }), scale: 0.4 }),
+  }),
   blockwise('packed', {
     ...packed,
     sizes: { tokens: 23 },

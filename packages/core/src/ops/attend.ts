@@ -16,7 +16,8 @@ export const Attend = defineOp<AttendAttrs>({
     const parts = attendParts(operands, attrs);
     checkParts(parts);
     scaleOf(parts.k, attrs.scale);
-    if (attrs.softcap !== undefined && !(attrs.softcap > 0)) throw mismatch('softcap is not positive', 'a number above 0', String(attrs.softcap));
+    if (attrs.softcap !== undefined && !(attrs.softcap > 0))
+      throw mismatch('softcap is not positive', 'a number above 0', String(attrs.softcap));
     const { dropout = 0 } = attrs;
     if (!(dropout >= 0 && dropout <= 1)) throw mismatch('dropout is no probability', 'a number from 0 to 1', String(dropout));
     const [batch, heads, seq] = parts.q.dims;

@@ -68,7 +68,8 @@ function written(cache: NDArray, rows: NDArray, start: NDArray | undefined, attr
       for (let i = 0; i < count; i++) {
         const place = (start?.data[b] ?? 0) + i;
         const row = attrs.mode === 'circular' ? place % capacity : place;
-        if (row < 0 || row >= capacity) throw mismatch('a row is written outside of the cache', `0 to ${capacity - 1}`, String(row));
+        if (row < 0 || row >= capacity)
+          throw mismatch('a row is written outside of the cache', `0 to ${capacity - 1}`, String(row));
         data.set(rows.data.subarray((p * count + i) * width, (p * count + i + 1) * width), (p * capacity + row) * width);
       }
   return { ...cache, data };
@@ -103,14 +104,18 @@ export const CacheAppend = defineOp<CacheAppendAttrs>({
   attributes: { form: 'data' },
   infer([past, rows, held], { form }) {
     for (const t of [past, rows])
-      if (accept(t, 'any').dims.length !== 4) throw mismatch('a cache has 4 axes', '[batch, kv_heads, rows, head_dim]', printType(t));
+      if (accept(t, 'any').dims.length !== 4)
+        throw mismatch('a cache has 4 axes', '[batch, kv_heads, rows, head_dim]', printType(t));
     if (form === 'fixed') return TensorScatter.infer([past, rows, held], { axis: 2 });
     const [a, b] = acceptAlike([past, rows], 'any') as [TensorType, TensorType];
     const [batch, heads, before, width] = a.dims as [Dim, Dim, Dim, Dim];
-    if (b.dims.some((d, i) => i !== 2 && d !== a.dims[i])) throw mismatch('the rows do not fit the cache', `[${batch}, ${heads}, rows, ${width}]`, printType(b));
+    if (b.dims.some((d, i) => i !== 2 && d !== a.dims[i]))
+      throw mismatch('the rows do not fit the cache', `[${batch}, ${heads}, rows, ${width}]`, printType(b));
     return [{ dtype: a.dtype, dims: [batch, heads, addDims(before, b.dims[2]!), width] }];
   },
-  decompose: ([past, rows, held], { form }) => [form === 'fixed' ? tensorScatter(past!, rows!, held, { axis: 2 }) : concat([past, rows], 2)],
+  decompose: ([past, rows, held], { form }) => [
+    form === 'fixed' ? tensorScatter(past!, rows!, held, { axis: 2 }) : concat([past, rows], 2),
+  ],
 });
 
 /**

@@ -5,19 +5,28 @@ import { array } from '../testing/attention-calls';
 import { mayAttend } from './mask-predicate';
 
 const int64 = (...data: number[]): NDArray => array('int64', [data.length], data);
-const bool = (dims: number[], picture: string): NDArray => array('bool', dims, Array.from(picture.replaceAll(' ', ''), (c) => (c === '#' ? 1 : 0)));
+const bool = (dims: number[], picture: string): NDArray =>
+  array(
+    'bool',
+    dims,
+    Array.from(picture.replaceAll(' ', ''), (c) => (c === '#' ? 1 : 0)),
+  );
 
 /** A row for each query, # for keys it may attend to. */
 function picture(mask: Mask<NDArray>, seq: number, kvSeq: number, start?: NDArray, batchRow = 0, head = 0): string[] {
   const allowed = mayAttend(mask, { seq, kvSeq }, start);
-  return Array.from({ length: seq }, (_, i) => Array.from({ length: kvSeq }, (_, j) => (allowed(batchRow, head, i, j) ? '#' : '.')).join(''));
+  return Array.from({ length: seq }, (_, i) =>
+    Array.from({ length: kvSeq }, (_, j) => (allowed(batchRow, head, i, j) ? '#' : '.')).join(''),
+  );
 }
 
 describe('queries and keys end together', () => {
   test('none', () => expect(picture(none, 2, 3)).toEqual(['###', '###']));
   test('causal', () => expect(picture(causal, 3, 5)).toEqual(['###..', '####.', '#####']));
-  test('causal, fewer keys than queries: the first queries see nothing', () => expect(picture(causal, 5, 3)).toEqual(['...', '...', '#..', '##.', '###']));
-  test('window', () => expect(picture(slidingWindow({ left: 2, right: 1 }), 5, 5)).toEqual(['##...', '###..', '####.', '.####', '..###']));
+  test('causal, fewer keys than queries: the first queries see nothing', () =>
+    expect(picture(causal, 5, 3)).toEqual(['...', '...', '#..', '##.', '###']));
+  test('window', () =>
+    expect(picture(slidingWindow({ left: 2, right: 1 }), 5, 5)).toEqual(['##...', '###..', '####.', '.####', '..###']));
   test('window open on the right', () => expect(picture(slidingWindow({ left: 1 }), 2, 5)).toEqual(['..###', '...##']));
   test('window of negative bounds leaves the query itself out', () =>
     expect(picture(slidingWindow({ left: -1, right: 2 }), 3, 3)).toEqual(['.##', '..#', '...']));
@@ -33,12 +42,14 @@ describe('queries stand where start says', () => {
     expect(picture(causal, 2, 5, start, 0)).toEqual(['###..', '####.']);
     expect(picture(causal, 2, 5, start, 1)).toEqual(['#....', '##...']);
   });
-  test('the opposite of causal stays within the rows that exist', () => expect(picture(not(causal), 2, 5, start, 0)).toEqual(['...#.', '.....']));
+  test('the opposite of causal stays within the rows that exist', () =>
+    expect(picture(not(causal), 2, 5, start, 0)).toEqual(['...#.', '.....']));
 });
 
 describe('data', () => {
   test('lengths', () => expect(picture({ kind: 'lengths', keys: int64(5, 2) }, 2, 3, undefined, 1)).toEqual(['##.', '##.']));
-  test('keys', () => expect(picture({ kind: 'keys', keep: bool([2, 3], '### #.#') }, 2, 3, undefined, 1)).toEqual(['#.#', '#.#']));
+  test('keys', () =>
+    expect(picture({ kind: 'keys', keep: bool([2, 3], '### #.#') }, 2, 3, undefined, 1)).toEqual(['#.#', '#.#']));
   test('tensor of each rank', () => {
     expect(picture({ kind: 'tensor', keep: bool([], '.') }, 1, 2)).toEqual(['..']);
     expect(picture({ kind: 'tensor', keep: bool([3], '#.#') }, 2, 3)).toEqual(['#.#', '#.#']);
@@ -51,13 +62,36 @@ describe('data', () => {
 describe('packed sequences', () => {
   const offsets = int64(0, 2, 2, 5);
   test('each sees its own sequence; rows behind the last see nothing', () =>
-    expect(picture({ kind: 'documents', offsets, keyOffsets: offsets }, 6, 6)).toEqual(['##....', '##....', '..###.', '..###.', '..###.', '......']));
+    expect(picture({ kind: 'documents', offsets, keyOffsets: offsets }, 6, 6)).toEqual([
+      '##....',
+      '##....',
+      '..###.',
+      '..###.',
+      '..###.',
+      '......',
+    ]));
   test('causal within a sequence', () =>
-    expect(picture(and({ kind: 'documents', offsets, keyOffsets: offsets }, causal), 5, 5)).toEqual(['#....', '##...', '..#..', '..##.', '..###']));
+    expect(picture(and({ kind: 'documents', offsets, keyOffsets: offsets }, causal), 5, 5)).toEqual([
+      '#....',
+      '##...',
+      '..#..',
+      '..##.',
+      '..###',
+    ]));
   test('more keys than queries: they end together', () =>
-    expect(picture(and({ kind: 'documents', offsets: int64(0, 2, 3), keyOffsets: int64(0, 4, 7) }, causal), 3, 7)).toEqual(['###....', '####...', '....###']));
+    expect(picture(and({ kind: 'documents', offsets: int64(0, 2, 3), keyOffsets: int64(0, 4, 7) }, causal), 3, 7)).toEqual([
+      '###....',
+      '####...',
+      '....###',
+    ]));
   test('fewer keys than queries', () =>
-    expect(picture(and({ kind: 'documents', offsets: int64(0, 3), keyOffsets: int64(0, 1) }, slidingWindow({ left: 0, right: 1 })), 3, 1)).toEqual(['.', '#', '#']));
+    expect(
+      picture(
+        and({ kind: 'documents', offsets: int64(0, 3), keyOffsets: int64(0, 1) }, slidingWindow({ left: 0, right: 1 })),
+        3,
+        1,
+      ),
+    ).toEqual(['.', '#', '#']));
   test('rows in front of the first offset see nothing', () =>
     expect(picture({ kind: 'documents', offsets: int64(1, 2), keyOffsets: int64(1, 3) }, 2, 3)).toEqual(['...', '.##']));
 });

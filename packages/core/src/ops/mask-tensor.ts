@@ -27,7 +27,10 @@ export function materialize(mask: Mask<Value>, frame: MaskFrame): Value | undefi
   const reading = readMask(mask);
   const places = placesOf(frame, reading.documents);
   // Keys up to the query's own position are there anyway.
-  const exists = frame.start && !((reading.right ?? 1) <= 0) ? less(places.keys(), column(add(frame.start, size(frame.graph, frame.seq)))) : true;
+  const exists =
+    frame.start && !((reading.right ?? 1) <= 0)
+      ? less(places.keys(), column(add(frame.start, size(frame.graph, frame.seq))))
+      : true;
   const truth = both(exists, truthOf(reading, places));
   if (truth === true) return undefined;
   return truth === false ? fill(frame.graph, [1, 1, 1, 1], 0, 'bool') : truth;
@@ -66,7 +69,10 @@ function truthOf({ left, right, lengths, keys, documents, rest }: MaskReading<Va
   if (lengths) parts.push(less(places.keys(), column(lengths)));
   if (keys) parts.push(reshape(keys, [keys.dims[0]!, 1, 1, keys.dims[1]!]));
   if (documents) parts.push(places.sameSequence());
-  return rest.map((m) => otherTruth(m, places)).concat(parts).reduce(both);
+  return rest
+    .map((m) => otherTruth(m, places))
+    .concat(parts)
+    .reduce(both);
 }
 
 // What `readMask` has no word for.
@@ -119,8 +125,14 @@ function placesOf(frame: MaskFrame, documents: MaskReading<Value>['documents']):
   return {
     keys,
     band(left, right) {
-      const before = right === undefined || (plain && furthest(right, seq)) ? true : lessOrEqual(keys(), right === 0 ? queries() : add(queries(), right));
-      const after = left === undefined || (plain && furthest(left, kvSeq)) ? true : greaterOrEqual(keys(), left === 0 ? queries() : sub(queries(), left));
+      const before =
+        right === undefined || (plain && furthest(right, seq))
+          ? true
+          : lessOrEqual(keys(), right === 0 ? queries() : add(queries(), right));
+      const after =
+        left === undefined || (plain && furthest(left, kvSeq))
+          ? true
+          : greaterOrEqual(keys(), left === 0 ? queries() : sub(queries(), left));
       return both(before, after);
     },
     sameSequence() {
@@ -133,7 +145,10 @@ function placesOf(frame: MaskFrame, documents: MaskReading<Value>['documents']):
 const row = (x: Value, length: Dim): Value => reshape(x, [1, 1, 1, length]);
 
 // The sequence of each query [seq] and key [kv_seq], from 1; 0 for queries of none and −1 for keys of none.
-function sequencesOf({ graph, seq, kvSeq }: MaskFrame, { offsets, keyOffsets }: { readonly offsets: Value; readonly keyOffsets: Value }) {
+function sequencesOf(
+  { graph, seq, kvSeq }: MaskFrame,
+  { offsets, keyOffsets }: { readonly offsets: Value; readonly keyOffsets: Value },
+) {
   const queries = sequenceOf(graph, offsets, seq);
   const keys = sequenceOf(graph, keyOffsets, kvSeq);
   return { queries, keys: where(greater(keys, 0), keys, -1) };
@@ -152,5 +167,8 @@ export function sequenceOf(graph: GraphBuilder, offsets: Value, rows: Dim): Valu
 
 function lazy<T>(make: () => T): () => T {
   let made: { readonly value: T } | undefined;
-  return () => (made ??= { value: make() }).value;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
+  };
 }

@@ -1,14 +1,21 @@
 // The definition of ONNX Attention in smaller ops.
 import { type Dim, subDims } from '../dim';
 import type { Value } from '../graph';
-import { causal, type Mask, and } from '../mask';
+import { and, causal, type Mask } from '../mask';
 import { grouped, headwise, lowest, scaledScores, weightedRows, wide } from './attend-definition';
 import { cast } from './cast';
 import { greater, where } from './comparison';
 import { add, mul, sub, tanh } from './elementwise';
 import { anyKey, materialize } from './mask-tensor';
 import { concat, reshape, transpose } from './movement';
-import { type AttentionAttrs, type AttentionParts, type AttentionSizes, attentionSizes, floatOfNumber, isShort } from './onnx-attention-parts';
+import {
+  type AttentionAttrs,
+  type AttentionParts,
+  type AttentionSizes,
+  attentionSizes,
+  floatOfNumber,
+  isShort,
+} from './onnx-attention-parts';
 import { fill, size } from './shape';
 import { softmax } from './softmax';
 
@@ -59,7 +66,10 @@ function allowed(parts: AttentionParts<Value>, s: AttentionSizes, attrs: Attenti
   const { q, mask, nonpad } = parts;
   const isCausal = attrs.is_causal === 1;
   const padded = mask && spread(mask, s, opset);
-  const tensor: Mask<Value> | undefined = padded && { kind: 'tensor', keep: padded.dtype === 'bool' ? padded : greater(padded, Number.NEGATIVE_INFINITY) };
+  const tensor: Mask<Value> | undefined = padded && {
+    kind: 'tensor',
+    keep: padded.dtype === 'bool' ? padded : greater(padded, Number.NEGATIVE_INFINITY),
+  };
   const lengths: Mask<Value> | undefined = nonpad && !isCausal ? { kind: 'lengths', keys: nonpad } : undefined;
   const all = and<Value>(...[isCausal ? causal : undefined, lengths, tensor].filter((m) => m !== undefined));
   const keep = materialize(all, { graph: q.graph, seq: s.seq, kvSeq: s.total, ...(isCausal && causalStart(parts, s)) });
@@ -78,6 +88,11 @@ function spread(mask: Value, { total }: AttentionSizes, opset: 23 | 24): Value {
   const whole = reshape(mask, [...Array.from({ length: 4 - mask.rank }, () => 1), ...mask.dims]);
   if (!isShort(mask, total, opset)) return whole;
   const missing = subDims(total, whole.dims[3]!);
-  const masked = fill(mask.graph, [...whole.dims.slice(0, 3), missing], mask.dtype === 'bool' ? 0 : Number.NEGATIVE_INFINITY, mask.dtype);
+  const masked = fill(
+    mask.graph,
+    [...whole.dims.slice(0, 3), missing],
+    mask.dtype === 'bool' ? 0 : Number.NEGATIVE_INFINITY,
+    mask.dtype,
+  );
   return concat([whole, masked], 3);
 }

@@ -57,8 +57,12 @@ export interface AttentionSizes {
 /** Reads the sizes from operands of either form. */
 export function attentionSizes({ q, k, v, pastKey }: AttentionParts<TensorType>, attrs: AttentionAttrs): AttentionSizes {
   const rank = q.dims.length;
-  if (rank !== 3 && rank !== 4) throw mismatch('Q has neither 3 nor 4 axes', '[batch, seq, hidden] or [batch, heads, seq, head_size]', printType(q));
-  for (const [name, t] of [['K', k], ['V', v]] as const)
+  if (rank !== 3 && rank !== 4)
+    throw mismatch('Q has neither 3 nor 4 axes', '[batch, seq, hidden] or [batch, heads, seq, head_size]', printType(q));
+  for (const [name, t] of [
+    ['K', k],
+    ['V', v],
+  ] as const)
     if (t.dims.length !== rank) throw mismatch(`${name} has another number of axes than Q`, String(rank), printType(t));
   const [heads, kvHeads] = headCounts(q, k, attrs);
   const width = (t: TensorType, count: Dim): Dim => (rank === 4 ? t.dims[3]! : divDims(t.dims[2]!, count));
@@ -79,7 +83,10 @@ export function attentionSizes({ q, k, v, pastKey }: AttentionParts<TensorType>,
 
 function headCounts(q: TensorType, k: TensorType, { q_num_heads, kv_num_heads }: AttentionAttrs): readonly [Dim, Dim] {
   if (q.dims.length === 4) {
-    for (const [name, given, got] of [['q_num_heads', q_num_heads, q.dims[1]], ['kv_num_heads', kv_num_heads, k.dims[1]]] as const)
+    for (const [name, given, got] of [
+      ['q_num_heads', q_num_heads, q.dims[1]],
+      ['kv_num_heads', kv_num_heads, k.dims[1]],
+    ] as const)
       if (given !== undefined && given !== got) throw mismatch(`${name} contradicts the operand`, String(got), String(given));
     return [q.dims[1]!, k.dims[1]!];
   }
@@ -89,14 +96,19 @@ function headCounts(q: TensorType, k: TensorType, { q_num_heads, kv_num_heads }:
 }
 
 /** The types of the outputs. */
-export function inferAttention(operands: readonly (TensorType | undefined)[], attrs: AttentionAttrs, opset: 23 | 24): TensorType[] {
-  ['Q', 'K', 'V'].forEach((name, i) => accept(operands[i], 'float', name));
+export function inferAttention(
+  operands: readonly (TensorType | undefined)[],
+  attrs: AttentionAttrs,
+  opset: 23 | 24,
+): TensorType[] {
+  for (const [i, name] of ['Q', 'K', 'V'].entries()) accept(operands[i], 'float', name);
   const parts = attentionParts(operands);
   const { q, k, v } = parts;
   const sizes = attentionSizes(parts, attrs);
   const { batch, heads, kvHeads, seq, total, headDim, valueDim } = sizes;
   if (k.dtype !== q.dtype) throw mismatch('Q and K differ in dtype', q.dtype, k.dtype);
-  if (tryDivDims(heads, kvHeads) === undefined) throw mismatch('the heads of K do not divide those of Q', `a divisor of ${heads}`, String(kvHeads));
+  if (tryDivDims(heads, kvHeads) === undefined)
+    throw mismatch('the heads of K do not divide those of Q', `a divisor of ${heads}`, String(kvHeads));
   const form = (name: string, t: TensorType, count: Dim, rows: Dim, width: Dim): void =>
     expect(name, t, t.dtype, q.dims.length === 4 ? [batch, count, rows, width] : [batch, rows, mulDims(count, width)]);
   form('K', k, kvHeads, sizes.kvSeq, headDim);
@@ -104,38 +116,59 @@ export function inferAttention(operands: readonly (TensorType | undefined)[], at
   checkPast(parts, sizes, opset);
   if (parts.mask) checkAttentionMask(parts.mask, q, sizes, opset);
   checkAttributes(attrs);
-  if (attrs.scale === undefined && typeof headDim !== 'number') throw mismatch('the default scale needs a known head size', 'a number', headDim);
-  const y: TensorType = { dtype: q.dtype, dims: q.dims.length === 4 ? [batch, heads, seq, valueDim] : [batch, seq, mulDims(heads, valueDim)] };
+  if (attrs.scale === undefined && typeof headDim !== 'number')
+    throw mismatch('the default scale needs a known head size', 'a number', headDim);
+  const y: TensorType = {
+    dtype: q.dtype,
+    dims: q.dims.length === 4 ? [batch, heads, seq, valueDim] : [batch, seq, mulDims(heads, valueDim)],
+  };
   const present = (t: TensorType, width: Dim): TensorType => ({ dtype: t.dtype, dims: [batch, kvHeads, total, width] });
   const scores: TensorType = { dtype: q.dtype, dims: [batch, heads, seq, total] };
   return [y, present(k, headDim), present(v, valueDim), scores].slice(0, attrs.outputs);
 }
 
 function checkPast({ k, v, pastKey, pastValue, nonpad }: AttentionParts<TensorType>, s: AttentionSizes, opset: 23 | 24): void {
-  if (!pastKey !== !pastValue) throw mismatch('past_key and past_value come together', 'both or neither', pastKey ? 'past_key alone' : 'past_value alone');
+  if (!pastKey !== !pastValue)
+    throw mismatch('past_key and past_value come together', 'both or neither', pastKey ? 'past_key alone' : 'past_value alone');
   if (pastKey) expect('past_key', pastKey, k.dtype, [s.batch, s.kvHeads, s.past, s.headDim]);
   if (pastValue) expect('past_value', pastValue, v.dtype, [s.batch, s.kvHeads, s.past, s.valueDim]);
   if (!nonpad) return;
   if (opset < 24) throw mismatch('nonpad_kv_seqlen came with opset 24', 'no operand 6', printType(nonpad));
-  if (pastKey) throw mismatch('nonpad_kv_seqlen is for caches updated outside, past_key for those updated here', 'one of them', 'both');
+  if (pastKey)
+    throw mismatch('nonpad_kv_seqlen is for caches updated outside, past_key for those updated here', 'one of them', 'both');
   expect('nonpad_kv_seqlen', nonpad, 'int64', [s.batch]);
 }
 
 function checkAttentionMask(mask: TensorType, q: TensorType, { batch, heads, seq, total }: AttentionSizes, opset: 23 | 24): void {
-  if (mask.dtype !== 'bool' && mask.dtype !== q.dtype) throw mismatch('the mask has the wrong dtype', `bool or ${q.dtype}`, mask.dtype);
+  if (mask.dtype !== 'bool' && mask.dtype !== q.dtype)
+    throw mismatch('the mask has the wrong dtype', `bool or ${q.dtype}`, mask.dtype);
   const full = [batch, heads, seq, total].slice(Math.max(0, 4 - mask.dims.length));
-  const fits = mask.dims.length <= 4 && mask.dims.every((d, i) => d === full[i] || d === 1 || (i === full.length - 1 && isShort(mask, total, opset)));
-  if (!fits) throw mismatch('the mask does not broadcast to the scores', `[${[batch, heads, seq, total].join(', ')}]`, printType(mask));
+  const fits =
+    mask.dims.length <= 4 &&
+    mask.dims.every((d, i) => d === full[i] || d === 1 || (i === full.length - 1 && isShort(mask, total, opset)));
+  if (!fits)
+    throw mismatch('the mask does not broadcast to the scores', `[${[batch, heads, seq, total].join(', ')}]`, printType(mask));
 }
 
 /** True for a mask that speaks of the first keys only: the others are then masked. Of 1 key too, at opset 24. */
 export function isShort({ dims }: TensorType, total: Dim, opset: 23 | 24): boolean {
   const keys = dims.at(-1);
-  return opset >= 24 && keys !== undefined && keys !== total && !(typeof keys === 'number' && typeof total === 'number' && keys > total);
+  return (
+    opset >= 24 &&
+    keys !== undefined &&
+    keys !== total &&
+    !(typeof keys === 'number' && typeof total === 'number' && keys > total)
+  );
 }
 
-function checkAttributes({ outputs, softcap = 0, qk_matmul_output_mode: mode = 0, softmax_precision: precision = 1 }: AttentionAttrs): void {
-  if (!floatOfNumber[precision]) throw mismatch('softmax_precision is no float dtype', `one of ${Object.keys(floatOfNumber)}`, String(precision));
+function checkAttributes({
+  outputs,
+  softcap = 0,
+  qk_matmul_output_mode: mode = 0,
+  softmax_precision: precision = 1,
+}: AttentionAttrs): void {
+  if (!floatOfNumber[precision])
+    throw mismatch('softmax_precision is no float dtype', `one of ${Object.keys(floatOfNumber)}`, String(precision));
   if (!(softcap >= 0)) throw mismatch('softcap is negative', 'a number from 0', String(softcap));
   if (![0, 1, 2, 3].includes(mode)) throw mismatch('there is no such qk_matmul_output_mode', '0, 1, 2 or 3', String(mode));
   if (![1, 2, 3, 4].includes(outputs)) throw mismatch('there is no such number of outputs', '1 to 4', String(outputs));

@@ -31,7 +31,7 @@ export function evaluateAttention(parts: AttentionParts<NDArray>, attrs: Attenti
         qk.data.set([raw, capped, masked, weights][mode]!, ((b * s.heads + h) * s.seq + i) * s.total);
         const at = fourD ? ((b * s.heads + h) * s.seq + i) * s.valueDim : ((b * s.seq + i) * s.heads + h) * s.valueDim;
         weights.forEach((w, j) => {
-          if (w !== 0) values(b, kvHead, j).forEach((x, d) => (y.data[at + d]! += w * x));
+          if (w !== 0) for (const [d, x] of values(b, kvHead, j).entries()) y.data[at + d]! += w * x;
         });
       }
   return [y, present(keys, parts.k, s, s.headDim), present(values, v, s, s.valueDim), qk].slice(0, attrs.outputs);
@@ -91,4 +91,8 @@ function softmax(scores: readonly number[]): readonly number[] {
 
 const range = (n: number, f: (i: number) => number): readonly number[] => Array.from({ length: n }, (_, i) => f(i));
 const dot = (a: Float64Array, b: Float64Array): number => a.reduce((sum, x, i) => sum + x * b[i]!, 0);
-const zeros = (dtype: NDArray['dtype'], dims: readonly number[]): NDArray => ({ dtype, dims, data: new Float64Array(countOf(dims)) });
+const zeros = (dtype: NDArray['dtype'], dims: readonly number[]): NDArray => ({
+  dtype,
+  dims,
+  data: new Float64Array(countOf(dims)),
+});

@@ -1,11 +1,11 @@
 // RotaryEmbedding: positions as rotations of pairs of channels.
-import { type Dim, divDims, mulDims } from '../dim';
+import { type Dim, divDims } from '../dim';
 import { apply, mismatch, type Value } from '../graph';
 import { defineOp, printType, type TensorType } from '../op';
-import { countOf, type NDArray } from '../tensor';
+import type { NDArray } from '../tensor';
 import { accept } from './accept';
 import { add, mul, sub } from './elementwise';
-import { concat, reshape, slice, transpose } from './movement';
+import { concat, reshape, slice } from './movement';
 import { gather } from './select';
 
 /** Attributes of {@link RotaryEmbedding}, by the standard's names. */
@@ -28,7 +28,12 @@ interface RotarySizes {
 
 function rotarySizes({ dims }: TensorType, { num_heads, rotary_embedding_dim }: RotaryAttrs): RotarySizes {
   const fourAxes = dims.length === 4;
-  if (!fourAxes && dims.length !== 3) throw mismatch('x has neither 3 nor 4 axes', '[batch, heads, seq, head_dim] or [batch, seq, heads · head_dim]', `[${dims.join(', ')}]`);
+  if (!fourAxes && dims.length !== 3)
+    throw mismatch(
+      'x has neither 3 nor 4 axes',
+      '[batch, heads, seq, head_dim] or [batch, seq, heads · head_dim]',
+      `[${dims.join(', ')}]`,
+    );
   if (!fourAxes && !num_heads) throw mismatch('x of 3 axes needs num_heads', 'a number of at least 1', String(num_heads));
   const heads = fourAxes ? dims[1]! : num_heads!;
   const headDim = fourAxes ? dims[3]! : divDims(dims[2]!, heads);
@@ -43,16 +48,28 @@ export const RotaryEmbedding = defineOp<RotaryAttrs>({
   infer([x, cos, sin, positions], attrs) {
     const type = accept(x, 'float', 'x');
     const { batch, seq, headDim, turned } = rotarySizes(type, attrs);
-    if (typeof turned === 'number' && typeof headDim === 'number' && turned > headDim) throw mismatch('rotary_embedding_dim is larger than a head', `at most ${headDim}`, String(turned));
+    if (typeof turned === 'number' && typeof headDim === 'number' && turned > headDim)
+      throw mismatch('rotary_embedding_dim is larger than a head', `at most ${headDim}`, String(turned));
     const half = divDims(turned, 2);
-    for (const [name, cache] of [['cos', cos], ['sin', sin]] as const) {
+    for (const [name, cache] of [
+      ['cos', cos],
+      ['sin', sin],
+    ] as const) {
       const { dtype, dims } = accept(cache, 'float', name);
       const expected = positions ? [dims[0]!, half] : [batch, seq, half];
       if (dtype !== type.dtype || dims.length !== expected.length || dims.some((d, i) => d !== expected[i]))
-        throw mismatch(`${name} does not fit`, `${type.dtype}[${positions ? 'positions' : `${batch}, ${seq}`}, ${half}]`, printType(cache));
+        throw mismatch(
+          `${name} does not fit`,
+          `${type.dtype}[${positions ? 'positions' : `${batch}, ${seq}`}, ${half}]`,
+          printType(cache),
+        );
     }
-    if (cos!.dims[0] !== sin!.dims[0]) throw mismatch('cos and sin have different lengths', String(cos!.dims[0]), String(sin!.dims[0]));
-    if (positions && (positions.dtype !== 'int64' || positions.dims.length !== 2 || positions.dims[0] !== batch || positions.dims[1] !== seq))
+    if (cos!.dims[0] !== sin!.dims[0])
+      throw mismatch('cos and sin have different lengths', String(cos!.dims[0]), String(sin!.dims[0]));
+    if (
+      positions &&
+      (positions.dtype !== 'int64' || positions.dims.length !== 2 || positions.dims[0] !== batch || positions.dims[1] !== seq)
+    )
       throw mismatch('the positions do not fit', `int64[${batch}, ${seq}]`, printType(positions));
     return [type];
   },
@@ -79,7 +96,13 @@ function turn(x: Value, cos: Value, sin: Value, positions: Value | undefined, at
   const real = sub(mul(first, c), mul(second, s));
   const imaginary = add(mul(second, c), mul(first, s));
   const joined = attrs.interleaved
-    ? reshape(concat([real, imaginary].map((v) => reshape(v, [...v.dims, 1])), 4), turning.dims)
+    ? reshape(
+        concat(
+          [real, imaginary].map((v) => reshape(v, [...v.dims, 1])),
+          4,
+        ),
+        turning.dims,
+      )
     : concat([real, imaginary], 3);
   const whole = turned === headDim ? joined : concat([joined, part(byHead, 3, turned, headDim)], 3);
   return reshape(whole, x.dims);

@@ -100,7 +100,11 @@ function packedCall(): fc.Arbitrary<AttentionCall> {
     same: fc.boolean(),
   });
   return layout.chain(({ before, after, sequences, same, kvHeads, group }) => {
-    const offsetsOf = (lengths: readonly number[]) => lengths.reduce((all, n) => [...all, all.at(-1)! + n], [before]);
+    const offsetsOf = (lengths: readonly number[]): number[] => {
+      const offsets = [before];
+      for (const n of lengths) offsets.push(offsets.at(-1)! + n);
+      return offsets;
+    };
     const queries = offsetsOf(sequences.map(([n]) => n));
     const keyRows = same ? queries : offsetsOf(sequences.map(([, n]) => n));
     const offsets = array('int64', [queries.length], queries);
@@ -125,7 +129,8 @@ export function feeder(g: GraphBuilder) {
     let value = inputs.get(x);
     if (!value) {
       const name = `x${inputs.size}`;
-      inputs.set(x, (value = g.input(name, x.dtype, dims)));
+      value = g.input(name, x.dtype, dims);
+      inputs.set(x, value);
       feeds[name] = x;
     }
     return value;

@@ -1,0 +1,68 @@
+import { describe, expect, test } from 'vitest';
+import { GraphBuilder, type Value } from '../graph';
+import { checkOp } from '../testing';
+import { cacheAppend, tensorScatter } from './cache';
+import { cases } from './cache.cases';
+
+test.each(cases.map((c) => [c.name, c] as const))('%s', (_, c) => checkOp(c));
+
+test('a growing cache is one Concat, a fixed one becomes a ScatterND where there is no TensorScatter', () => {
+  const g = new GraphBuilder();
+  const [past, rows, held] = [
+    g.input('past', 'float32', ['batch', 3, 11, 5]),
+    g.input('rows', 'float32', ['batch', 3, 'seq', 5]),
+    g.input('held', 'int64', ['batch']),
+  ];
+  const defined = (y: Value): Value => y.producer!.op.decompose!(y.producer!.operands, y.producer!.attrs)[0]!;
+  const grown = cacheAppend(past, rows);
+  expect(grown.dims).toEqual(['batch', 3, 'seq + 11', 5]);
+  expect(defined(grown).producer!.op.key).toBe('Concat');
+  const fixed = cacheAppend(past, rows, held);
+  expect(fixed.dims).toEqual(past.dims);
+  expect(defined(fixed).producer!.op.key).toBe('TensorScatter');
+  expect(defined(defined(fixed)).producer!.op.key).toBe('ScatterND');
+});
+
+describe('operands that do not fit', () => {
+  const g = new GraphBuilder();
+  const input = (...dims: (string | number)[]): Value => g.input(`x${g.inputs.length}`, 'float32', dims);
+  const places = g.input('places', 'int32', ['batch']);
+  test.each<readonly [string, () => Value]>([
+    ['a cache has 4 axes', () => cacheAppend(input('batch', 11, 5), input('batch', 3, 5))],
+    [
+      'the rows do not fit the cache; expected [batch, 3, rows, 5]',
+      () => cacheAppend(input('batch', 3, 11, 5), input('batch', 3, 'seq', 7)),
+    ],
+    ['the dtypes differ', () => cacheAppend(input('batch', 3, 11, 5), g.input('half', 'float16', ['batch', 3, 'seq', 5]))],
+    [
+      'the rows do not fit the cache; expected [batch, rows, 5]',
+      () => tensorScatter(input('batch', 11, 5), input('other', 2, 5)),
+    ],
+    [
+      'more rows than the cache holds; expected at most 3, got 5',
+      () => tensorScatter(input('batch', 3, 2), input('batch', 5, 2)),
+    ],
+    ['axis 0 is the batch', () => tensorScatter(input('batch', 3), input('batch', 3))],
+    [
+      'the places of the rows do not fit; expected int64[batch], got int32[batch]',
+      () => tensorScatter(input('batch', 3, 2), input('batch', 1, 2), places),
+    ],
+  ])('%s', (message, build) => expect(build).toThrow(message));
+  test('rows behind the end are found when it runs', () => {
+    const [cache, rows, start] = [input(1, 3, 2), input(1, 2, 2), g.input('start', 'int64', [1])];
+    const { op, attrs } = tensorScatter(cache, rows, start).producer!;
+    const array = (dims: number[], data: number[], dtype: 'float32' | 'int64' = 'float32') => ({
+      dtype,
+      dims,
+      data: Float64Array.from(data),
+    });
+    const sizes = { of: Number };
+    const run = () =>
+      op.evaluate!(
+        [array([1, 3, 2], [1, 2, 3, 4, 5, 6]), array([1, 2, 2], [7, 8, 9, 10]), array([1], [2], 'int64')],
+        attrs,
+        sizes,
+      );
+    expect(run).toThrow('a row is written outside of the cache; expected 0 to 2, got 3');
+  });
+});
