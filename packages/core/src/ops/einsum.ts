@@ -27,7 +27,10 @@ function parse(equation: string, ranks: readonly number[]): Equation {
   if (more !== undefined || texts.length !== ranks.length)
     throw mismatch('the equation does not fit the operands', `${ranks.length} terms and at most one ->`, `"${equation}"`);
   const inputs = texts.map((text, i) => labelsOf(text, equation, ranks[i]!));
-  const widest = Math.max(0, ...inputs.map((labels) => labels.filter(isEllipsis).length));
+  const hidden = inputs.map((labels) => labels.filter(isEllipsis).length).filter((n) => n > 0);
+  const widest = Math.max(0, ...hidden);
+  if (hidden.some((n) => n !== widest))
+    throw mismatch('the ellipses stand for different numbers of axes', 'the same number', hidden.join(' and '));
   const all = inputs.flat();
   const output = right === undefined ? impliedOutput(all, widest) : labelsOf(right, equation, undefined, widest);
   const unknown = output.find((label, i) => !all.includes(label) || output.indexOf(label) !== i);

@@ -58,6 +58,11 @@ describe('errors', () => {
     ['an unknown output', () => einsum('bsd->bx', x), /output axis x is in no operand/],
     ['an output axis twice', () => einsum('bsd->bb', x), /output axis b is in no operand, or named twice/],
     ['a summed ellipsis', () => einsum('...d->d', x), /ellipsis is not in the output/],
+    [
+      'ellipses',
+      () => einsum('...d,...o->...do', x, w),
+      /stand for different numbers of axes; expected the same number, got 2 and 1/,
+    ],
     ['signs', () => einsum('b-d->b', x), /names no axes/],
   ])('%s', (_, f, message) => expect(f).toThrow(message));
 });
