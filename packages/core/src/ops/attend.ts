@@ -5,6 +5,7 @@ import { defineOp } from '../op';
 import { decomposeAttend } from './attend-definition';
 import { type AttendAttrs, attendParts, checkParts, scaleOf } from './attend-parts';
 import { evaluateAttend } from './attend-reference';
+import { greater, where } from './comparison';
 
 export { type AttendAttrs, type AttendParts, attendParts } from './attend-parts';
 
@@ -32,7 +33,7 @@ export interface AttendOpOptions {
   readonly mask: Mask<Value>;
   /** int64 [batch]: rows of k before query 0; only the first `start + seq` rows exist. Absent: `kv_seq − seq`. */
   readonly start?: Value;
-  /** [1 or batch, 1 or heads, seq, kv_seq], added to the scores. Finite: what may not be attended belongs into the mask. */
+  /** [1 or batch, 1 or heads, seq, kv_seq], added to the scores. Finite: −∞ belongs into the mask, see {@link fromAdditive}. */
   readonly bias?: Value;
   /** [heads]: a further logit in each softmax that takes weight and gives no value. */
   readonly sinks?: Value;
@@ -67,4 +68,14 @@ export function attendOp(q: Value, k: Value, v: Value, options: AttendOpOptions)
   for (const [name, value] of Object.entries({ start, bias, sinks, noise: dropout?.noise })) if (value) slots[name] = add(value);
   const mask = mapMask(options.mask, add);
   return apply(Attend, operands, { mask, scale, softcap, dropout: dropout?.probability, slots })[0]!;
+}
+
+/**
+ * An additive mask, as other libraries have it, in the two parts that Attend tells apart: what it forbids (−∞) and what it adds.
+ *
+ * Shapes   [1 or batch, 1 or heads, seq, kv_seq] → a mask of these dims, and a finite bias
+ */
+export function fromAdditive(additive: Value): { readonly mask: Mask<Value>; readonly bias: Value } {
+  const keep = greater(additive, Number.NEGATIVE_INFINITY);
+  return { mask: { kind: 'tensor', keep }, bias: where(keep, additive, 0) };
 }

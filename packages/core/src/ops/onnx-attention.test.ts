@@ -5,7 +5,7 @@ import { interpret } from '../interpret';
 import { and, causal, none } from '../mask';
 import { checkOp, expectClose } from '../testing';
 import { array, feeder, randomArray } from '../testing/attention-calls';
-import { attendOp } from './attend';
+import { attendOp, fromAdditive } from './attend';
 import { Attention, Attention24, type OnnxAttentionOptions, onnxAttention } from './onnx-attention';
 import { cases } from './onnx-attention.cases';
 
@@ -70,6 +70,28 @@ test('says the same as Attend where both can', () => {
     }),
     { numRuns: 120 },
   );
+});
+
+test('an additive mask is a mask and a bias', () => {
+  const g = new GraphBuilder({ dtype: 'float64' });
+  const feed = feeder(g);
+  const [q, k, v] = [
+    [2, 3, 5, 3],
+    [2, 3, 7, 3],
+    [2, 3, 7, 2],
+  ].map((dims, i) => feed.input(randomArray(`operand ${i}`, dims, 'float64')));
+  const random = randomArray('additive', [1, 3, 5, 7], 'float64');
+  // Nothing is left for the third query, of the others a part.
+  const data = random.data.map((x, i) => (Math.floor(i / 7) % 5 === 2 || i % 4 === 0 ? Number.NEGATIVE_INFINITY : x));
+  const additive = feed.input({ ...random, data });
+  g.output('onnx', onnxAttention(q!, k!, v!, { mask: additive }).y);
+  g.output('attend', attendOp(q!, k!, v!, fromAdditive(additive)));
+  const graph = g.finish();
+  for (const prefer of ['evaluate', 'decompose'] as const) {
+    const out = interpret(graph, feed.feeds, { prefer });
+    expectClose(out.onnx!, out.attend!, { atol: 1e-12, rtol: 1e-12 });
+    expect(Array.from(out.attend!.data.subarray(4, 6))).toEqual([0, 0]);
+  }
 });
 
 describe('operands that do not fit', () => {
