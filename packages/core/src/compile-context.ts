@@ -9,7 +9,7 @@ import { cast } from './ops/cast';
 import { add, max, sub } from './ops/elementwise';
 import { expand, reshape, slice, unsqueeze } from './ops/movement';
 import { cumSum } from './ops/scan';
-import { iota, size } from './ops/shape';
+import { iota } from './ops/shape';
 import { ioState } from './io-state';
 import type { State } from './state';
 
@@ -49,9 +49,7 @@ export function contextOf(g: GraphBuilder, inputs: Readonly<Record<string, Value
   const seq = rows.rank === 4 ? rows.dims[2]! : (rows.dims[1] ?? 1);
   const { lengths } = inputs;
   const state = o.state === undefined ? undefined : stateOf(g, o.state, { batch, seq });
-  const start = state?.keys.start;
   const keep = inputs.attention_mask && boolean(inputs.attention_mask);
-  const past = state?.past;
   const masks: Mask<Value>[] = [];
   // With a cache, rows beyond a sequence's own are hidden by their place; lengths speak of this call only.
   if (lengths && !state) masks.push({ kind: 'lengths', keys: lengths });
@@ -62,8 +60,7 @@ export function contextOf(g: GraphBuilder, inputs: Readonly<Record<string, Value
     if (inputs.position_ids) return inputs.position_ids;
     if (keep) return countedPositions(keep, seq);
     const counted = reshape(iota(g, seq), [1, seq]);
-    if (start) return add(unsqueeze(start, [1]), counted);
-    return expand(past === undefined ? counted : add(counted, reshape(size(g, past), [1, 1])), [batch, seq]);
+    return state ? add(unsqueeze(state.held, [1]), counted) : expand(counted, [batch, seq]);
   };
   return {
     mask: and(...masks),

@@ -23,15 +23,17 @@ export function ioState(g: GraphBuilder, { batch }: CallSizes, capacity: number 
     if (!places.has(g.where)) places.set(g.where, places.size);
     return places.get(g.where)!;
   };
-  const held = capacity === undefined ? undefined : derive(g, 'held', { dtype: 'int64', dims: [batch] }, []);
+  const held = derive(g, 'held', { dtype: 'int64', dims: [batch] }, [], capacity === undefined ? pastDim : 0);
+  const start = capacity === undefined ? undefined : held;
   return {
-    keys: { layout: padded, ...(held && { start: held }) },
-    ...(capacity === undefined && { past: pastDim }),
+    // A growing cache has no place of its own: queries stand behind all keys but theirs.
+    keys: { layout: padded, ...(start && { start }) },
+    held,
     append(name, rows) {
       const [b, heads, , headDim] = rows.dims;
       const n = place();
       const past = g.input(`past_key_values.${n}.${name}`, rows.dtype, [b!, heads!, capacity ?? pastDim, headDim!]);
-      const all = cacheAppend(past, rows, held);
+      const all = cacheAppend(past, rows, start);
       g.stateOutputs.set(`present.${n}.${name}`, all);
       return all;
     },

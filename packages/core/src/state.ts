@@ -1,6 +1,5 @@
 // What lasts from one call to the next, and where it lives. Blocks cannot tell.
 import type { KeyPlace } from './context';
-import type { Dim } from './dim';
 import type { Value } from './graph';
 import type { TensorType } from './op';
 
@@ -8,8 +7,8 @@ import type { TensorType } from './op';
 export interface State {
   /** Where keys lie once they are appended. */
   readonly keys: KeyPlace;
-  /** Size of what was there before this call, where it grows. */
-  readonly past?: Dim;
+  /** Rows that were there before this call, int64 [batch]: where positions go on. */
+  readonly held: Value;
   /** [batch, kv_heads, seq, head_dim] → all rows so far. */
   append(name: string, rows: Value): Value;
   /** Values made in the first call only: a memory's keys and values, [batch, kv_heads, memory_rows, head_dim]. */

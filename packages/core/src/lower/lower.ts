@@ -1,7 +1,7 @@
 // From meanings to what a target can run: matches of rules, the target's table, definitions as the last resort.
 import { internal, LoweringError } from '../error';
 import { apply, builderLike, type Graph, type GraphBuilder, type Node, subgraphsOf, type Value } from '../graph';
-import { printType } from '../op';
+import { domainOf, printType } from '../op';
 import { cast } from '../ops/cast';
 import { type DType, isFloat } from '../tensor';
 import { Cycle, type Found, replay } from './replay';
@@ -109,7 +109,7 @@ class Lowering {
     const kernels: string[] = [];
     const { nodes } = g.finish();
     for (const n of nodes) {
-      const fit = this.fits(n);
+      const fit = this.stands(n);
       if (fit !== true) return { refused: fit };
       cost += this.target.kernels[n.op.key]?.cost?.(n, this.machine) ?? 0;
       kernels.push(n.op.key);
@@ -118,6 +118,13 @@ class Lowering {
     const kept = accepts(this.target, this.machine, node) === true ? this.target.kernels[node.op.key]?.cost?.(node, this.machine) : undefined;
     if (kept !== undefined && match.covers.length === node.outputs.length && cost > kept) return { refused: `${node.op.key} itself is cheaper here` };
     return { size: match.covers.length + (match.absorbs?.length ?? 0), cost, kernels };
+  }
+
+  // What a rule makes has to be there: only meanings may still be defined, or a kernel that is missing would come back as what it stood for.
+  private stands(node: Node): true | string {
+    if (domainOf(node.op.key)[0] === 'onnxformers') return this.fits(node);
+    const direct = accepts(this.target, this.machine, node);
+    return direct === true || this.promotable(node) ? true : direct;
   }
 
   // Accepted as it is, or definable by nodes that fit.

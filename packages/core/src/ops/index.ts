@@ -23,3 +23,4 @@ export * from './select';
 export * from './shape';
 export * from './softmax';
 export * from './unary';
+export { Identity } from '../op';

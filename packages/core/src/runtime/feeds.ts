@@ -48,7 +48,8 @@ function made(port: Port, all: Feeds, sizes: ReadonlyMap<string, number>, run: n
   if (!derived) throw missing(port);
   const dims = () => port.dims.map((d) => evaluateDim(d, sizes));
   if (derived.how === 'run') return toTensor({ dtype: port.dtype, dims: [], data: Float64Array.of(run) });
-  if (derived.how === 'held') return zeros(port.dtype, dims()); // nothing is held before the first call
+  // What a growing past holds is its size; a cache of fixed capacity holds nothing before the first call.
+  if (derived.how === 'held') return toTensor({ dtype: port.dtype, dims: dims(), data: new Float64Array(countOf(dims())).fill(evaluateDim(derived.plus ?? 0, sizes)) });
   const from: NDArray[] = derived.from.map((name) => toArray(all[name]!));
   const computed = computeDerived(derived.how, from, (d) => evaluateDim(d, sizes), port, derived.plus);
   if (!computed) throw missing(port);
