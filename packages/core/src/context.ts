@@ -160,6 +160,11 @@ export function across(ctx: SequenceContext, make: (memory: Memory) => readonly 
   return [key, value, { ...rest, mask: memory.mask, keys: { layout: memory.layout } }];
 }
 
+/** The same context with some entries changed. What it computes when asked (positions) stays uncomputed, which a spread would not do. */
+export function withContext(ctx: SequenceContext, changes: Partial<SequenceContext>): SequenceContext {
+  return Object.defineProperties({}, { ...Object.getOwnPropertyDescriptors(ctx), ...Object.getOwnPropertyDescriptors(changes) }) as SequenceContext;
+}
+
 /** A context's `shared`, empty. */
 export function newShared(): Shared {
   const made = new Map<string, unknown>();

@@ -23,6 +23,8 @@ export interface About {
   readonly config?: Readonly<Record<string, unknown>>;
   /** Rules that its block brought. */
   readonly rules?: readonly Rule[];
+  /** By how much first values are scaled in the module and below, where a scheme scales: what keeps a deep stack stable. */
+  readonly gain?: number;
   /** Parameters below it that `reparametrize` replaced altogether: they have no name any more. */
   readonly dropped?: ReadonlySet<Parameter>;
 }
@@ -157,6 +159,22 @@ export interface ParameterNames {
   readonly aliases: ReadonlyMap<string, string>;
   /** The module that owns each parameter, by the parameter's name. */
   readonly owners: ReadonlyMap<string, AnyModule>;
+}
+
+/** The product of the gains of the modules around each parameter, by name; only those that differ from 1. */
+export function gainsOf(root: AnyModule): ReadonlyMap<string, number> {
+  const { nameOf } = namesOf(root);
+  const gains = new Map<string, number>();
+  const visit = (path: string, item: AnyModule, around: number) => {
+    const gain = around * (item.about.gain ?? 1);
+    eachChild(item.children, (key, child) => {
+      const name = path ? `${path}.${key}` : key;
+      if (isModule(child)) visit(name, child, gain);
+      else if (gain !== 1 && nameOf.get(child) === name) gains.set(name, gain);
+    });
+  };
+  visit('', root, 1);
+  return gains;
 }
 
 /** Walks the records: `layers.0.mixer.q_proj.weight` → Parameter. The first place of a tied weight is its name. */

@@ -1,1 +1,12 @@
-export {};
+// Residual styles and norms.
+import { deepNorm } from './deep-norm';
+import { identity } from './norms/identity';
+import { layerNorm } from './norms/layer-norm';
+import { rmsNorm } from './norms/rms-norm';
+import { postNorm } from './post-norm';
+import { preNorm } from './pre-norm';
+
+export { deepNorm, identity, layerNorm, postNorm, preNorm, rmsNorm };
+
+/** The blocks of this package, for a registry. */
+export const blocks = [preNorm, postNorm, deepNorm, layerNorm, rmsNorm, identity] as const;

@@ -39,8 +39,8 @@ export type Fields = { readonly [name: string]: Field };
 
 type PresenceOf<O> = O extends { readonly default: infer D }
   ? D extends undefined ? never : 'default'
-  : O extends { readonly inherit: true } ? 'inherit'
   : O extends { readonly optional: true } ? 'optional'
+  : O extends { readonly inherit: true } ? 'inherit'
   : 'required';
 
 function field<T, O extends FieldOptions<T>>(type: Field['type'], options: O, expected: string, schema: unknown): Field<T, PresenceOf<O>, never> {
@@ -96,7 +96,7 @@ interface SlotOptions {
   readonly doc: string;
   readonly default?: SlotDefault;
   readonly optional?: boolean;
-  /** What blocks in it inherit instead of this block's own values. */
+  /** What blocks in it inherit instead of this block's own values, which it is given together with the modules of the slots above. */
   // biome-ignore lint/suspicious/noExplicitAny: names the fields that it reads
   readonly inside?: (config: any, layer: number) => Readonly<Record<string, unknown>>;
 }

@@ -38,14 +38,14 @@ export function build(block: AnyBlock, config: unknown, place: Place): AnyModule
   for (const [name, f] of Object.entries(fields)) {
     if (!f.kind) continue;
     const path = `${place.path}.${name}`;
-    const there = (layer: number): Place => ({ ...place, path, enclosing: { ...inside, ...f.inside?.(values, layer) } });
+    const there = (layer: number): Place => ({ ...place, path, enclosing: { ...inside, ...f.inside?.(built, layer) } });
     const filled = f.type === 'each' ? fillEach(f, given[name], there) : fillOne(f, given[name], there(0));
     built[name] = filled.value;
     Object.defineProperty(json, name, { get: filled.config, enumerable: true });
   }
   const made = definition.create(Object.freeze(built) as never, place);
   // `create` may return a plain function (no parameters) or a module; either way the result is one module that carries kind, name and config.
-  const about = { kind: definition.kind, blockName: definition.name, config: Object.freeze(json), ...(definition.rules && { rules: definition.rules }) };
+  const about = { ...(isModule(made) && made.about), kind: definition.kind, blockName: definition.name, config: Object.freeze(json), ...(definition.rules && { rules: definition.rules }) };
   const children = isModule(made) ? made.children : {};
   const forward = isModule(made) ? made.forward : made;
   const { masks } = definition;

@@ -40,8 +40,8 @@ export type Init =
   | { readonly kind: 'xavier_normal'; readonly gain?: number }
   /** Truncated at ±2, std √(gain / fan in) after a cut at two deviations. LeCun et al. 1998. */
   | { readonly kind: 'lecun_normal'; readonly gain?: number }
-  /** U(-a, a) with a = 1 / √(fan in); the fan in of a bias, which has none of its own, is given. */
-  | { readonly kind: 'fan_in_uniform'; readonly fanIn?: number }
+  /** U(-a, a) with a = gain / √(fan in); the fan in of a bias, which has none of its own, is given. */
+  | { readonly kind: 'fan_in_uniform'; readonly fanIn?: number; readonly gain?: number }
   | { readonly kind: 'values'; readonly tensor: Tensor }
   /** Blocks of rows one under the other (q, k and v in one weight), each made as a parameter of its own. */
   | { readonly kind: 'rows'; readonly parts: readonly { readonly rows: number; readonly init: Init }[] };
@@ -75,6 +75,30 @@ export const lecunNormal = (gain = 1): Init => ({ kind: 'lecun_normal', gain });
 export const fanIn = (n?: number): Init => (n === undefined ? { kind: 'fan_in_uniform' } : { kind: 'fan_in_uniform', fanIn: n });
 /** The values of a tensor. */
 export const values = (tensor: Tensor): Init => ({ kind: 'values', tensor });
+
+/** The same first values times a factor; given values and zeros stay what they are. */
+export function scaledInit(init: Init, factor: number): Init {
+  if (factor === 1) return init;
+  switch (init.kind) {
+    case 'uniform':
+      return { ...init, low: init.low * factor, high: init.high * factor };
+    case 'normal':
+      return { ...init, std: init.std * factor, ...(init.mean !== undefined && { mean: init.mean * factor }) };
+    case 'truncated_normal':
+      return { ...init, std: init.std * factor, low: init.low * factor, high: init.high * factor };
+    case 'xavier_uniform':
+    case 'xavier_normal':
+    case 'fan_in_uniform':
+      return { ...init, gain: (init.gain ?? 1) * factor };
+    // Its gain is that of the variance.
+    case 'lecun_normal':
+      return { ...init, gain: (init.gain ?? 1) * factor ** 2 };
+    case 'rows':
+      return { ...init, parts: init.parts.map((part) => ({ ...part, init: scaledInit(part.init, factor) })) };
+    default:
+      return init;
+  }
+}
 
 /** Inputs and outputs that one element of a layer has: `[fan in, fan out]`. */
 export type Fans = readonly [fanIn: number, fanOut: number];
@@ -119,7 +143,7 @@ export function distributionOf(init: Exclude<Init, { kind: 'none' | 'values' | '
     case 'lecun_normal':
       return { kind: 'truncated_normal', std: Math.sqrt((init.gain ?? 1) / fans()[0]) / keptDeviation, low: -2, high: 2 };
     case 'fan_in_uniform':
-      return symmetric(1 / Math.sqrt(init.fanIn ?? fans()[0]));
+      return symmetric((init.gain ?? 1) / Math.sqrt(init.fanIn ?? fans()[0]));
     default:
       return init;
   }

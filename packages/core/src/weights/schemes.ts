@@ -6,6 +6,7 @@ import {
   lecunNormal,
   normal,
   type Role,
+  scaledInit,
   truncatedNormal,
   uniform,
   xavierUniform,
@@ -64,7 +65,8 @@ function cutNormal(gain: number): Init {
 }
 
 /**
- * The schemes. `default` keeps every parameter's own init, and so does every scheme for what has no rule below.
+ * The schemes. `default` keeps every parameter's own init, and so does every scheme for what has no rule below; for weights of linear maps
+ * it scales them by the gain.
  *
  * | scheme | linear maps | feed-forward (`hidden`) | convolutions | embeddings |
  * | --- | --- | --- | --- | --- |
@@ -76,7 +78,7 @@ function cutNormal(gain: number): Init {
  * Source of small: Nguyen and Salazar 2019, https://arxiv.org/abs/1910.05895
  */
 export const schemes = {
-  default: scheme({}),
+  default: scheme({ linear: { weight: (gain, { init }) => scaledInit(init, gain) } }),
   vit: scheme({ linear: xavier, hidden: feedforward, convolution: { weight: (gain) => lecunNormal(gain), bias: zeros } }),
   small: scheme({
     linear: { weight: smallUniform, bias: zeros },

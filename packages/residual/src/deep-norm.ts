@@ -1,0 +1,66 @@
+// A residual layer for very deep stacks. Wang et al. 2022, https://arxiv.org/abs/2203.00555
+import { ConfigError, deepNormCoefficients, defineBlock, each, int, num } from '@onnxformers/core';
+import { layerNorm } from './norms/layer-norm';
+import { normBehind, residualLayer, subLayerFields } from './sub-layers';
+
+interface Depths {
+  readonly depth: number;
+  readonly encoderDepth?: number | undefined;
+  readonly decoderDepth?: number | undefined;
+}
+
+/** The two numbers of a layer's stack, by how many layers it and its counterpart have. */
+function coefficients({ depth, encoderDepth, decoderDepth }: Depths) {
+  if (encoderDepth !== undefined && decoderDepth !== undefined)
+    throw new ConfigError({
+      path: 'deep_norm',
+      problem: 'a layer is part of an encoder or of a decoder',
+      expected: 'encoderDepth or decoderDepth, or neither',
+      got: `encoderDepth ${encoderDepth} and decoderDepth ${decoderDepth}`,
+    });
+  if (encoderDepth !== undefined) return deepNormCoefficients({ encoderLayers: encoderDepth, decoderLayers: depth }).decoder!;
+  return deepNormCoefficients({ encoderLayers: depth, ...(decoderDepth !== undefined && { decoderLayers: decoderDepth }) })
+    .encoder!;
+}
+
+/**
+ * A residual layer for very deep stacks: the stream weighs more than the sub-layers, whose first values are scaled down.
+ *
+ *     y = norm(alpha · x + f(x))      for each sub-layer f; first values of its weights, queries and keys apart, times beta
+ *
+ * Shapes   x [..., seq, dim] → the same, or [..., seq, outDim]
+ * Dtypes   float32, float16, bfloat16
+ * Throws   ConfigError for a layer without any sub-layer, or both encoderDepth and decoderDepth
+ * Source   Wang et al. 2022, https://arxiv.org/abs/2203.00555
+ * Lowers   cuda, cpu, webgpu: Mul, then sum and norm as SkipLayerNormalization · portable: Mul, Add, LayerNormalization
+ * Example  const block = deepNorm({ dim: 512, depth: 100, feedforward: mlp({ dim: 512 }) });
+ */
+export const deepNorm = defineBlock({
+  kind: 'layer',
+  name: 'deep_norm',
+  summary: 'A residual layer for very deep stacks.',
+  source: 'Wang et al. 2022, https://arxiv.org/abs/2203.00555',
+  fields: {
+    dim: int({ doc: 'channels in', unit: 'channels', min: 1, inherit: true }),
+    depth: int({ doc: 'layers of the stack', min: 1, inherit: true }),
+    encoderDepth: int({ doc: 'in a decoder with an encoder: layers of the encoder', min: 1, optional: true }),
+    decoderDepth: int({ doc: 'in an encoder with a decoder: layers of the decoder', min: 1, optional: true }),
+    alpha: num({ doc: 'factor of what goes around a sub-layer', default: (c: Depths) => coefficients(c).alpha }),
+    beta: num({ doc: 'factor of first values', default: (c: Depths) => coefficients(c).beta }),
+    ...subLayerFields,
+    norm: each('norm', { doc: 'behind each sub-layer', default: layerNorm, inside: normBehind }),
+  },
+  examples: [
+    { dim: 12, depth: 6, mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' },
+    {
+      dim: 12,
+      depth: 3,
+      encoderDepth: 5,
+      mixer: { name: 'multi_head', heads: 2 },
+      cross: { name: 'multi_head', heads: 3, cross: true },
+      feedforward: 'mlp',
+    },
+  ],
+  create: (c, { path }) =>
+    residualLayer(c, { norm: 'behind', scale: c.alpha, branchScale: 1, normMemory: false, gain: c.beta }, path),
+});

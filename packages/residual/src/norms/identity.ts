@@ -1,0 +1,21 @@
+// No norm.
+import { defineBlock, type Value } from '@onnxformers/core';
+
+/**
+ * No norm.
+ *
+ *     y = x
+ *
+ * Shapes   x any → like x
+ * Dtypes   float32, float16, bfloat16
+ * Lowers   everywhere: nothing
+ * Example  const norm = identity({});
+ */
+export const identity = defineBlock({
+  kind: 'norm',
+  name: 'identity',
+  summary: 'x itself.',
+  fields: {},
+  examples: [{}],
+  create: () => (x: Value) => x,
+});

@@ -1,0 +1,30 @@
+// Root mean square normalisation. Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467
+import { defineBlock, init, int, module, num, Parameter, rmsNorm as rmsNormOp, type Value } from '@onnxformers/core';
+
+/**
+ * Root mean square normalisation of the channels.
+ *
+ *     y = x / √(mean(x²) + eps) · weight
+ *
+ * Shapes   x [..., dim] → like x
+ * Dtypes   float32, float16, bfloat16; the mean in float32
+ * Throws   ConfigError for sizes below 1
+ * Source   Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467
+ * Lowers   cuda, cpu, webgpu: SimplifiedLayerNormalization, with a sum before it SkipSimplifiedLayerNormalization · portable: primitives
+ * Example  const norm = rmsNorm({ dim: 512 });
+ */
+export const rmsNorm = defineBlock({
+  kind: 'norm',
+  name: 'rms_norm',
+  summary: 'Channels with a mean square of 1, scaled.',
+  source: 'Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467',
+  fields: {
+    dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    eps: num({ doc: 'added to the mean square', min: 0, default: 1e-6 }),
+  },
+  examples: [{ dim: 7 }, { dim: 5, eps: 1e-3 }],
+  create({ dim, eps }) {
+    const weight = new Parameter([dim], init.ones, { role: 'norm', part: 'weight' });
+    return module({ weight }, (x: Value) => rmsNormOp(x, weight, { epsilon: eps }));
+  },
+});

@@ -1,0 +1,47 @@
+// A residual layer that normalises what goes into its sub-layers. Xiong et al. 2020, https://arxiv.org/abs/2002.04745
+import { bool, defineBlock, each, int } from '@onnxformers/core';
+import { layerNorm } from './norms/layer-norm';
+import { normBefore, residualLayer, scaleFields, subLayerFields } from './sub-layers';
+
+/**
+ * A residual layer that normalises what goes into its sub-layers: mixer, cross attention, feed-forward, each if it is there. The stream
+ * itself is not normalised, so a stack of such layers wants a norm behind the last.
+ *
+ *     y = scale · x + branchScale · f(norm(x))      for each sub-layer f
+ *
+ * Where a sub-layer changes the number of channels (its `outDim`), x goes through a linear shortcut.
+ *
+ * Shapes   x [..., seq, dim] → the same, or [..., seq, outDim]
+ * Dtypes   float32, float16, bfloat16
+ * Throws   ConfigError for a layer without any sub-layer
+ * Source   Xiong et al. 2020, https://arxiv.org/abs/2002.04745
+ * Lowers   cuda, cpu, webgpu: sum and norm as SkipLayerNormalization or SkipSimplifiedLayerNormalization, across layers too · portable: Add, LayerNormalization
+ * Example  const block = preNorm({ dim: 512, feedforward: mlp({ dim: 512 }) });
+ */
+export const preNorm = defineBlock({
+  kind: 'layer',
+  name: 'pre_norm',
+  summary: 'A residual layer that normalises what goes into its sub-layers.',
+  source: 'Xiong et al. 2020, https://arxiv.org/abs/2002.04745',
+  fields: {
+    dim: int({ doc: 'channels in', unit: 'channels', min: 1, inherit: true }),
+    ...scaleFields,
+    normMemory: bool({ doc: 'the norm of the cross attention works on the memory too', default: false }),
+    ...subLayerFields,
+    norm: each('norm', { doc: 'in front of each sub-layer', default: layerNorm, inside: normBefore }),
+  },
+  examples: [
+    { dim: 12, mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' },
+    {
+      dim: 12,
+      mixer: { name: 'multi_head', heads: 2 },
+      cross: { name: 'multi_head', heads: 3, cross: true },
+      feedforward: 'glu',
+      norm: 'rms_norm',
+      normMemory: true,
+    },
+    { dim: 10, feedforward: { name: 'mlp', outDim: 7 }, scale: 0.5 },
+  ],
+  create: (c, { path }) =>
+    residualLayer(c, { norm: 'before', scale: c.scale, branchScale: c.branchScale, normMemory: c.normMemory }, path),
+});
