@@ -8,7 +8,7 @@ import { blocks } from './index';
 it('lists every block of the package', async () => {
   const folder = fileURLToPath(new URL('.', import.meta.url));
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(
-    (f) => /(?<!\.test)\.ts$/.test(f) && !f.endsWith('index.ts'),
+    (f) => /(?<!\.test|\.test-helper)\.ts$/.test(f) && !f.endsWith('index.ts'),
   );
   const found: unknown[] = [];
   for (const file of files)

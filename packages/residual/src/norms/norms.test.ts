@@ -1,0 +1,52 @@
+import { ConfigError, initialize, type NDArray, namesOf } from '@onnxformers/core';
+import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
+import { describe, expect, it } from 'vitest';
+import { layerNormed, perRow, rmsNormed } from '../plain.test-helper';
+import { identity } from './identity';
+import { layerNorm } from './layer-norm';
+import { rmsNorm } from './rms-norm';
+
+const x = randomArray('x', [2, 3, 5]);
+
+describe('layer_norm', () => {
+  it.each([{ dim: 5 }, { dim: 5, eps: 0.25, bias: false }])(
+    'of %o is what plain loops give',
+    ({ eps = 1e-5, ...config }: { dim: number; eps?: number; bias?: boolean }) => {
+      const { outputs, parameters: p } = runBlock(layerNorm({ ...config, eps }), { x });
+      expectClose(
+        outputs.y!,
+        perRow(x, (row) => layerNormed(row, p.weight!, p.bias, eps)),
+      );
+    },
+  );
+  it('starts as scale 1 and shift 0', async () => {
+    const weights = initialize(layerNorm({ dim: 3 }), { scheme: 'vit' });
+    expect((await weights.get('weight')!.load()).data).toEqual(Float32Array.of(1, 1, 1));
+    expect((await weights.get('bias')!.load()).data).toEqual(Float32Array.of(0, 0, 0));
+  });
+});
+
+describe('rms_norm', () => {
+  it.each([1e-6, 0.25])('with eps %s is what plain loops give', (eps) => {
+    const { outputs, parameters: p } = runBlock(rmsNorm({ dim: 5, eps }), { x });
+    expectClose(
+      outputs.y!,
+      perRow(x, (row) => rmsNormed(row, p.weight!, eps)),
+    );
+  });
+  it('has one parameter', () => {
+    expect([...namesOf(rmsNorm({ dim: 5 })).parameters.keys()]).toEqual(['weight']);
+  });
+});
+
+it('identity gives x itself', () => {
+  expect(runBlock(identity({}), { x }).outputs.y).toEqual(x satisfies NDArray);
+});
+
+it.each([layerNorm, rmsNorm])('$blockName has the default eps of its family and refuses wrong sizes', (block) => {
+  const eps = block.blockName === 'layer_norm' ? 1e-5 : 1e-6;
+  const { nodes } = traceBlock(block({ dim: 7 }), { x: ['float32', ['batch', 'seq', 7]] });
+  expect(nodes.map((n) => n.attrs.epsilon)).toEqual([eps]);
+  expect(() => block({ dim: 0 })).toThrow(ConfigError);
+  expect(() => traceBlock(block({ dim: 7 }), { x: ['float32', ['batch', 5]] })).toThrow('expected [5], got [7]');
+});
