@@ -1,3 +1,6 @@
 // What needs Node: subpath @onnxformers/core/node.
+
+export { type LoadedModel, load, type SaveOptions, save } from './folder';
+export { inspectFile } from './onnx/inspect-file';
+export { type SaveOnnxOptions, type SaveProgress, saveOnnx } from './onnx/save';
 export { fileSource, openWeights, type SaveSafetensorsOptions, saveSafetensors } from './weights/file-source';
-export { load, type LoadedModel, save, type SaveOptions } from './folder';

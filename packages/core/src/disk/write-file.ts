@@ -8,23 +8,79 @@ const pieceBytes = 2 ** 26;
 const blockBytes = 2 ** 20;
 /** The next tensor is loaded while the last one is written, unless that one holds more memory than this. */
 const overlapBytes = 2 ** 27;
+/** So often the disk is set to work on what was written; left to the end, it would begin only then. */
+const flushBytes = 2 ** 26;
 
-async function* inBlocks(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+/** What takes the bytes of a file, in order. */
+interface Sink {
+  /** Waits for the bytes before, then begins to write these. */
+  write(bytes: Uint8Array): Promise<void>;
+  /** Waits until everything is on the disk. */
+  finish(): Promise<void>;
+}
+
+function sinkOf(handle: FileHandle, on: <T>(operation: Promise<T>) => Promise<T>, report: (bytes: number) => void): Sink {
+  let writing = Promise.resolve();
+  let flushing = Promise.resolve();
+  let unflushed = 0;
+  const flush = async (): Promise<void> => {
+    await flushing;
+    unflushed = 0;
+    flushing = on(handle.datasync());
+    flushing.catch(() => undefined); // awaited before the next one
+  };
+  const writeAll = async (bytes: Uint8Array): Promise<void> => {
+    for (let end = 0; end < bytes.byteLength; ) {
+      const { bytesWritten } = await on(handle.write(bytes, end, Math.min(pieceBytes, bytes.byteLength - end)));
+      end += bytesWritten;
+      unflushed += bytesWritten;
+      report(bytesWritten);
+      if (unflushed >= flushBytes) await flush();
+    }
+  };
+  return {
+    async write(bytes) {
+      await writing;
+      writing = writeAll(bytes);
+      writing.catch(() => undefined); // awaited before the next one; meanwhile the source may fail first
+      if (bytes.buffer.byteLength > overlapBytes) await writing;
+    },
+    async finish() {
+      await writing;
+      await flushing;
+      await on(handle.sync());
+    },
+  };
+}
+
+/** Moves all chunks into the sink, small ones joined. */
+async function pour(chunks: AsyncIterator<Uint8Array>, sink: Sink): Promise<void> {
   let block = new Uint8Array(blockBytes);
   let used = 0;
-  for await (const chunk of chunks) {
-    if (used + chunk.byteLength > blockBytes && used > 0) {
-      yield block.subarray(0, used);
-      block = new Uint8Array(blockBytes);
-      used = 0;
-    }
-    if (chunk.byteLength > blockBytes) yield chunk;
+  const writeBlock = async (): Promise<void> => {
+    const full = block.subarray(0, used);
+    block = new Uint8Array(blockBytes);
+    used = 0;
+    await sink.write(full);
+  };
+  // Not a for-await loop: its frame would hold a chunk, and so a tensor, while the next one is loaded.
+  const step = async (): Promise<boolean> => {
+    const { done, value: chunk } = await chunks.next();
+    if (done) return false;
+    if (used + chunk.byteLength > blockBytes && used > 0) await writeBlock();
+    if (chunk.byteLength > blockBytes) await sink.write(chunk);
     else {
       block.set(chunk, used);
       used += chunk.byteLength;
     }
+    return true;
+  };
+  try {
+    while (await step());
+    await writeBlock();
+  } finally {
+    await chunks.return?.();
   }
-  if (used > 0) yield block.subarray(0, used);
 }
 
 /**
@@ -39,24 +95,12 @@ export async function writeFile(
   report: (bytes: number) => void,
   hint: string,
 ): Promise<void> {
-  const write = async (handle: FileHandle, chunk: Uint8Array): Promise<void> => {
-    for (let end = 0; end < chunk.byteLength; ) {
-      const { bytesWritten } = await onDisk(path, handle.write(chunk, end, Math.min(pieceBytes, chunk.byteLength - end)), hint);
-      end += bytesWritten;
-      report(bytesWritten);
-    }
-  };
-  const handle = await onDisk(path, open(path, 'wx'), hint);
+  const on = <T>(operation: Promise<T>): Promise<T> => onDisk(path, operation, hint);
+  const handle = await on(open(path, 'wx'));
   try {
-    let writing = Promise.resolve();
-    for await (const chunk of inBlocks(chunks)) {
-      await writing;
-      writing = write(handle, chunk);
-      writing.catch(() => undefined); // it is awaited below; meanwhile the next chunk may fail first
-      if (chunk.buffer.byteLength > overlapBytes) await writing;
-    }
-    await writing;
-    await onDisk(path, handle.sync(), hint);
+    const sink = sinkOf(handle, on, report);
+    await pour(chunks[Symbol.asyncIterator](), sink);
+    await sink.finish();
   } finally {
     await handle.close();
   }

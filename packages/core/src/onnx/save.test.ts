@@ -1,6 +1,8 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { FileError } from '../error';
@@ -133,6 +135,23 @@ describe('saving', () => {
     );
     await saveOnnx(linearModel(lazy), dir);
     expect(loads).toEqual([1, 1, 1, 1, 1]);
+  });
+
+  it('holds no large tensor while the next one is loaded', async () => {
+    setFlagsFromString('--expose-gc');
+    const collectGarbage = runInNewContext('gc') as () => void;
+    let last: WeakRef<object> | undefined;
+    const held: boolean[] = [];
+    const load = async () => {
+      await new Promise((resolve) => setTimeout(resolve, 1)); // a turn of its own: weak references hold within one
+      collectGarbage();
+      held.push(last?.deref() !== undefined);
+      const data = new Uint8Array(new ArrayBuffer(2 ** 27 + 1), 0, 2 ** 21); // holds much memory, is written fast
+      last = new WeakRef(data.buffer);
+      return { dtype: 'uint8' as const, dims: [2 ** 21], data };
+    };
+    await saveOnnx(linearModel(Array.from({ length: 6 }, (_, i) => big(`w${i}`, 2, load))), dir);
+    expect(held.slice(2)).toEqual([false, false, false, false]);
   });
 });
 

@@ -13,12 +13,15 @@ export interface SaveProgress {
   readonly total: number;
 }
 
+/** Options of {@link saveOnnx}. */
 export interface SaveOnnxOptions {
   /** Default `model.onnx` and `weights.bin`. */
   readonly files?: { readonly model: string; readonly weights: string };
   /** Texts to save beside them, by file name. The last one is the last to appear, so that it vouches for the others. */
   readonly extra?: Readonly<Record<string, string>>;
+  /** Called after every piece of at most 64 MiB. */
   readonly onProgress?: (progress: SaveProgress) => void;
+  /** Ends the saving between two pieces. */
   readonly signal?: AbortSignal;
 }
 
