@@ -37,8 +37,8 @@ export function sizeOf(n: bigint, path: string, what: string): number {
 export const tensorHeader = (
   name: string,
   { dtype, dims }: Pick<Tensor, 'dtype' | 'dims'>,
-): { name: string; dims: bigint[]; dataType: number } => ({
-  name,
+): { name?: string; dims: bigint[]; dataType: number } => ({
+  ...(name && { name }),
   dims: dims.map(BigInt),
   dataType: elementTypeOf(dtype),
 });

@@ -74,7 +74,7 @@ function toNode(node: OnnxNode, irVersion: number): NodeProto {
   const lines = hasMetadata ? [] : sorted(metadata).map(([key, value]) => `${key}: ${value}`);
   const docString = doc === undefined ? lines.join('\n') : [...lines, doc].join('\n');
   return create(NodeProtoSchema, {
-    name,
+    ...(name && { name }),
     opType,
     ...(canonicalDomain(domain) && { domain }),
     input: [...inputs],
