@@ -162,7 +162,9 @@ class Lowering {
       return [];
     }
     const { op } = node;
-    if (op.decompose && (this.fits(node) === true || !this.promotable(node))) {
+    // A kernel's definition is for the interpreter; taken here it would come back as what the kernel stood for.
+    const definable = op.decompose && !isKernel(op.key);
+    if (definable && (this.fits(node) === true || !this.promotable(node))) {
       this.record(node, 'decomposed', []);
       return [{ rule: `define ${op.key}`, node, match: { covers: node.outputs, emit: (get) => op.decompose!(node.operands.map((v) => v && get(v)), node.attrs) } }];
     }
@@ -193,6 +195,9 @@ class Lowering {
     this.decisions.set(key, { ...before, refused: [...before.refused, { rule, reason }] });
   }
 }
+
+// Ops of other domains than the standard's and ours exist only as kernels.
+const isKernel = (key: string): boolean => !['', 'onnxformers'].includes(domainOf(key)[0]);
 
 // Of overlapping matches the one that covers most, then the cheapest, then the first in the list.
 function choose(candidates: readonly Candidate[]): Candidate[] {
