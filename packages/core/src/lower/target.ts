@@ -1,6 +1,6 @@
 // What a target is: a table of kernels, nothing else.
 import type { Node } from '../graph';
-import { domainOf } from '../op';
+import { domainOf, type TensorType } from '../op';
 import { type DType, isFloat } from '../tensor';
 
 /** The machine a graph will run on. What is unknown is taken as the newest; `explain` says so. */
@@ -16,6 +16,8 @@ export interface Machine {
 /** One op on one target. */
 export interface Kernel {
   readonly dtypes: readonly DType[];
+  /** Those of them that the provider leaves to the CPU, with copies around the node. */
+  readonly beside?: readonly DType[];
   /** True, or the reason why this node cannot run there. */
   accepts?(node: Node, machine: Machine): true | string;
   /** Relative; 0 when absent. Only kernels in competition have one. */
@@ -37,10 +39,11 @@ export interface Target {
   readonly notes?: readonly string[];
 }
 
-/** The dtype by which a kernel is chosen: that of the first floating operand, else of a floating result, else of the first operand. */
-export function dtypeOf(node: Node): DType | undefined {
+/** The dtype by which a kernel is chosen: that of the first floating operand, else of a floating result, else of the first operand that is no bool. */
+export function dtypeOf(node: Pick<Node, 'operands'> & { readonly outputs: readonly TensorType[] }): DType | undefined {
   const typed = [...node.operands, ...node.outputs].filter((v) => v !== undefined);
-  return (typed.find((v) => isFloat(v.dtype)) ?? typed[0])?.dtype;
+  const read = node.operands.filter((v) => v !== undefined);
+  return (typed.find((v) => isFloat(v.dtype)) ?? read.find((v) => v.dtype !== 'bool') ?? typed[0])?.dtype;
 }
 
 /** True when the target runs this node as it is, else the reason. */

@@ -1,13 +1,13 @@
 // Plain ONNX: ops of the standard alone, for any runtime.
 import type { Kernel, Target } from '../lower/target';
-import { domainOf, type Op } from '../op';
+import { domainOf, Identity, type Op } from '../op';
 import * as ops from '../ops/index';
 import { dtypes } from '../tensor';
 
 const isOp = (x: unknown): x is Op => typeof x === 'object' && x !== null && 'key' in x && 'infer' in x;
 
 /** The ops of the standard that our vocabulary has. */
-export const standardOps: readonly Op[] = (Object.values(ops) as unknown[]).filter(isOp).filter((op) => domainOf(op.key)[0] === '');
+export const standardOps: readonly Op[] = ([Identity, ...Object.values(ops)] as unknown[]).filter(isOp).filter((op) => domainOf(op.key)[0] === '');
 
 /** The standard's Attention: runtimes have it late, and some providers run it on the CPU. */
 const leftOut = new Set(['Attention']);

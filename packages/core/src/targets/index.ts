@@ -1,0 +1,13 @@
+// The targets that the library knows.
+import { cpu } from './cpu';
+import { cuda } from './cuda';
+import { portable } from './portable';
+import { wasm } from './wasm';
+import { webgpu } from './webgpu';
+
+/**
+ * What a graph can be lowered for: `portable` for plain ONNX of an opset, the others for ONNX Runtime's execution providers.
+ *
+ * Example  const model = compile(module, { target: targets.cuda, machine: { sm: 90 }, dtype: 'float16', inputs: { ids: ['int64', ['batch', 'seq']] } });
+ */
+export const targets = { portable, cpu, cuda, webgpu, wasm } as const;
