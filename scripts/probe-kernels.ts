@@ -1,0 +1,173 @@
+/**
+ * Asks runtimes which ops they have a kernel for, by dtype, and writes the answer to `packages/core/src/targets/kernels.generated.ts`.
+ *
+ *     tsx scripts/probe-kernels.ts [providers, default: all that can be probed here]
+ *     tsx scripts/probe-kernels.ts --check      fails where the installed CPU runtime says something else than the file
+ *
+ * cpu      onnxruntime-node of this workspace
+ * wasm     onnxruntime-web of this workspace
+ * webgpu   onnxruntime-node; needs a Vulkan driver (VK_DRIVER_FILES may name a software one)
+ * cuda     the onnxruntime-node in ONNXRUNTIME_NODE, which has the CUDA provider; LD_LIBRARY_PATH finds CUDA, or stand-ins for it. With
+ *          STUB_CUDA, a folder of such stand-ins (lib, lib-cudnn, node_modules), both are set from it.
+ *
+ * What a run cannot probe keeps its rows.
+ */
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { Model } from '../packages/core/src/compile';
+import { toBytes } from '../packages/core/src/onnx/encode';
+import { ShapeError } from '../packages/core/src/error';
+import type { OnnxGraph, OnnxModel, OnnxNode } from '../packages/core/src/onnx/model';
+import { serialize } from '../packages/core/src/serialize';
+import { type DType, dtypes } from '../packages/core/src/tensor';
+import { root } from './pnpm.mjs';
+import { type Probe, type Provider, place } from './probe/placement';
+import { contribSamples, controlSamples, probed, type Sample, vocabularySamples } from './probe/samples';
+
+const file = join(root, 'packages/core/src/targets/kernels.generated.ts');
+/** Opsets in which a model may be written; a kernel must be there in all that know the op. */
+const opsets = [21, 23];
+const probedDtypes = dtypes.filter((d) => d !== 'int4' && d !== 'uint4');
+
+type Row = { own: string; cpu?: string };
+type Table = { runtime: string; kernels: Record<string, Row> };
+type Tables = Partial<Record<Provider['name'], Table>>;
+
+interface Question extends Probe {
+  readonly key: string;
+  readonly dtype: DType;
+  readonly opset: number;
+  readonly sample: number;
+}
+
+async function questions(samples: readonly Sample[], folder: string): Promise<Question[]> {
+  const asked: Question[] = [];
+  const perOp = new Map<string, number>();
+  for (const sample of samples) {
+    const count = (perOp.get(sample.key) ?? 0) + 1;
+    perOp.set(sample.key, count);
+    if (count > 4) continue;
+    for (const dtype of probedDtypes) {
+      const graph = sample.build(dtype);
+      if (!graph) continue;
+      const model = serialize({
+        graph,
+        target: { name: 'probe', opset: 26 },
+        dtype: 'float32',
+        parameterInputs: new Set(),
+        names: { nameOf: new Map() },
+      } as unknown as Model);
+      const since = model.opsets['']!;
+      for (const opset of new Set(opsets.map((o) => Math.max(o, since)))) {
+        const path = join(folder, `${asked.length}.onnx`);
+        writeFileSync(path, await toBytes({ ...model, opsets: { ...model.opsets, '': opset } }));
+        asked.push({ path, nodes: nodesOf(model.graph).length, node: model.graph.nodes.find((n) => n.name.startsWith(`${probed}/`))!.name, key: sample.key, dtype, opset, sample: count });
+      }
+    }
+  }
+  return asked;
+}
+
+function modelOf(sample: Sample, dtype: DType): OnnxModel | undefined {
+  const graph = sample.build(dtype);
+  const about = { target: { name: 'probe', opset: 26 }, dtype: 'float32', parameterInputs: new Set(), names: { nameOf: new Map() } };
+  try {
+    return graph && serialize({ graph, ...about } as unknown as Model);
+  } catch (error) {
+    if (error instanceof ShapeError) return undefined; // a size that this node alone does not tell
+    throw error;
+  }
+}
+
+const nodesOf = (graph: OnnxGraph): OnnxNode[] =>
+  graph.nodes.flatMap((n) => [n, ...Object.values(n.attributes).flatMap((a) => (a.type === 'graph' ? nodesOf(a.value) : []))]);
+
+function tableOf(asked: readonly Question[], { placements, version }: ReturnType<typeof place>): Table {
+  const kernels: Record<string, Row> = {};
+  for (const key of [...new Set(asked.map((q) => q.key))].sort()) {
+    const of = (where: readonly string[]): DType[] =>
+      probedDtypes.filter((dtype) => {
+        const answers = asked.flatMap((q, i) =>
+          q.key === key && q.dtype === dtype ? [{ ...q, placement: placements[i]! }] : [],
+        );
+        return (
+          answers.length > 0 &&
+          [...new Set(answers.map((a) => a.opset))].every((o) =>
+            answers.some((a) => a.opset === o && where.includes(a.placement)),
+          )
+        );
+      });
+    const own = of(['own']);
+    const cpu = of(['own', 'cpu']).filter((d) => !own.includes(d));
+    if (own.length || cpu.length) kernels[key] = { own: own.join(' '), ...(cpu.length && { cpu: cpu.join(' ') }) };
+  }
+  return { runtime: version, kernels };
+}
+
+function providers(): Provider[] {
+  const stub = process.env.STUB_CUDA && resolve(process.env.STUB_CUDA);
+  const found: Provider[] = [
+    { name: 'cpu', env: { ONNXRUNTIME_NODE: '' } },
+    { name: 'wasm', env: {} },
+  ];
+  if (process.env.VK_DRIVER_FILES) found.push({ name: 'webgpu', env: { ONNXRUNTIME_NODE: '' } });
+  if (stub)
+    found.push({
+      name: 'cuda',
+      env: {
+        ONNXRUNTIME_NODE: join(stub, 'node_modules/onnxruntime-node'),
+        LD_LIBRARY_PATH: `${stub}/lib:${stub}/lib-cudnn`,
+        STUB_SM: process.env.STUB_SM ?? '90',
+        STUB_CUDNN_VERSION: process.env.STUB_CUDNN_VERSION ?? '91400',
+      },
+    });
+  else if (process.env.ONNXRUNTIME_NODE) found.push({ name: 'cuda', env: {} });
+  return found;
+}
+
+async function known(): Promise<Tables> {
+  if (!existsSync(file)) return {};
+  return ((await import(file)) as { kernelTables: Tables }).kernelTables;
+}
+
+function print(tables: Tables): string {
+  const quoted = (key: string) => (/^\w+$/.test(key) ? key : `'${key}'`);
+  const row = ([key, { own, cpu }]: [string, Row]) => `      ${quoted(key)}: { own: '${own}'${cpu ? `, cpu: '${cpu}'` : ''} },`;
+  const table = ([name, { runtime, kernels }]: [string, Table]) =>
+    `  ${name}: {\n    runtime: '${runtime}',\n    kernels: {\n${Object.entries(kernels).map(row).join('\n')}\n    },\n  },`;
+  return `// Made by scripts/probe-kernels.ts from the answers of the runtimes named below. Not to be edited by hand.
+// own: dtypes that have a kernel on the provider itself; cpu: dtypes that the provider leaves to the CPU, with copies around the node.
+
+export const kernelTables = {
+${Object.entries(tables)
+  .map(table as never)
+  .join('\n')}
+} as const;
+`;
+}
+
+const args = process.argv.slice(2);
+const check = args.includes('--check');
+const wanted = check ? ['cpu'] : args.filter((a) => !a.startsWith('--'));
+const folder = mkdtempSync(join(tmpdir(), 'probe-kernels-'));
+try {
+  const samples = [...(await vocabularySamples()), ...controlSamples, ...contribSamples];
+  const asked = await questions(samples, folder);
+  const before = await known();
+  const tables: Tables = { ...before };
+  for (const provider of providers().filter((p) => !wanted.length || wanted.includes(p.name))) {
+    tables[provider.name] = tableOf(asked, place(asked, provider, folder));
+    console.log(
+      `${provider.name}: ${asked.length} models, ${Object.keys(tables[provider.name]!.kernels).length} ops with a kernel, ONNX Runtime ${tables[provider.name]!.runtime}`,
+    );
+  }
+  if (!check) writeFileSync(file, print(tables));
+  else if (print(tables) !== readFileSync(file, 'utf8')) {
+    console.error(`${file} is not what the CPU runtime says; run tsx scripts/probe-kernels.ts cpu`);
+    process.exitCode = 1;
+  }
+} finally {
+  if (process.env.PROBE_KEEP) console.log(folder);
+  else rmSync(folder, { recursive: true });
+}

@@ -1,0 +1,76 @@
+// Where the runtime places the node of a sample, learned from its log.
+import { spawnSync } from 'node:child_process';
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** `own`: on the provider; `cpu`: the provider leaves it to the CPU; `none`: no kernel, or only one of another dtype between casts. */
+export type Placement = 'own' | 'cpu' | 'none';
+
+/** A model: where it lies, how many nodes it has, the name of the one in question. */
+export interface Probe {
+  readonly path: string;
+  readonly nodes: number;
+  readonly node: string;
+}
+
+export interface Provider {
+  readonly name: 'cpu' | 'cuda' | 'webgpu' | 'wasm';
+  readonly env: NodeJS.ProcessEnv;
+}
+
+const placedAs: Readonly<Record<Provider['name'], string>> = {
+  cpu: 'CPUExecutionProvider',
+  wasm: 'CPUExecutionProvider',
+  cuda: 'CUDAExecutionProvider',
+  webgpu: 'WebGpuExecutionProvider',
+};
+
+/** Opens a session for every probe, in a process of its own that is started again where one brings it down. */
+export function place(
+  probes: readonly Probe[],
+  { name, env }: Provider,
+  folder: string,
+): { readonly placements: Placement[]; readonly version: string } {
+  const list = join(folder, `${name}.json`);
+  const log = join(folder, `${name}.log`);
+  writeFileSync(list, JSON.stringify(probes.map((p) => p.path)));
+  const placements: Placement[] = probes.map(() => 'none');
+  let version = '';
+  for (let from = 0; from < probes.length; ) {
+    const out = openSync(log, 'w');
+    spawnSync(process.execPath, [join(import.meta.dirname, 'open-sessions.mjs'), list, name, String(from)], {
+      env: { ...process.env, ...env },
+      stdio: ['ignore', out, out],
+    });
+    closeSync(out);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: the log is coloured
+    const text = readFileSync(log, 'utf8').replace(/\x1b\[[\d;]*m/g, '');
+    const [head, ...parts] = text.split(/^@@model /m);
+    version = /^@@version (.*)$/m.exec(head!)?.[1] ?? version;
+    if (!parts.length) throw new Error(`no session was opened on ${name}: ${text.slice(-2000)}`);
+    for (const part of parts) {
+      const index = Number.parseInt(part, 10);
+      placements[index] = /^@@loaded/m.test(part) ? placementOf(part, placedAs[name], probes[index]!) : 'none';
+      from = index + 1;
+    }
+    if (text.includes('@@end')) break;
+  }
+  return { placements, version };
+}
+
+function placementOf(log: string, own: string, { nodes, node: name }: Probe): Placement {
+  const found = [...log.matchAll(/(All nodes|Node\(s\)) placed on \[(\w+)\]\. Number of nodes: (\d+)/g)];
+  const [first] = found;
+  if (!first) return 'none';
+  // A different number: a function was written out, or casts were put around the node.
+  if (first[1] === 'All nodes') return Number(first[3]) !== nodes ? 'none' : first[2] === own ? 'own' : 'cpu';
+  const listed = [...log.matchAll(/VerifyEachNodeIsAssignedToAnEp\] {3,}(\S+) \((.*)\)$/gm)].map((m) => ({
+    at: m.index,
+    op: m[1]!,
+    name: m[2]!,
+  }));
+  const node = listed.find((l) => l.name === name);
+  if (!node || listed.some((l) => l.name.startsWith('InsertedPrecisionFreeCast'))) return 'none';
+  const section = found.filter((m) => m.index < node.at).at(-1)!;
+  return section[2] === own ? 'own' : 'cpu';
+}
