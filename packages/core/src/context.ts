@@ -22,6 +22,8 @@ export interface Memory {
   /** Where values have a source of their own. */
   readonly valueRows?: Value;
   readonly mask: Mask<Value>;
+  /** Added to every score, [batch or 1, heads or 1, query, memory_seq]. */
+  readonly bias?: Value;
   readonly layout: Layout;
 }
 
@@ -157,7 +159,7 @@ export function across(ctx: SequenceContext, make: (memory: Memory) => readonly 
   const { key, value } = state ? state.once(both) : both();
   const { bias: _, keys: __, ...rest } = ctx;
   // No start: every row of a memory exists, and its mask says which are real.
-  return [key, value, { ...rest, mask: memory.mask, keys: { layout: memory.layout } }];
+  return [key, value, { ...rest, mask: memory.mask, ...(memory.bias && { bias: memory.bias }), keys: { layout: memory.layout } }];
 }
 
 /** The same context with some entries changed. What it computes when asked (positions) stays uncomputed, which a spread would not do. */

@@ -19,6 +19,7 @@ export type Role =
   | 'head'
   | 'router'
   | 'mechanism'
+  | 'projection'
   | (string & {});
 
 /** First values of a parameter. Fans are the numbers of inputs and outputs of one element of its layer; see {@link fansOf}. */

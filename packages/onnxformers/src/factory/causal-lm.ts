@@ -2,7 +2,7 @@
 import { bool, ConfigError, defineBlock, int, module, type SequenceContext, type Value } from '@onnxformers/core';
 import { causally } from './decoder';
 import { logitsHead } from './head';
-import { runTrunk, trunkFields, trunkInput } from './trunk';
+import { runTrunk, trunkFields, trunkInput, trunkOf } from './trunk';
 
 /**
  * A decoder and a head over the vocabulary: the logits of the next token at each position.
@@ -29,11 +29,12 @@ export const causalLm = defineBlock({
     { dim: 12, vocabSize: 23, tied: true, embedding: 'token', stack: { name: 'stack', depth: 2, layers: { name: 'pre_norm', norm: 'rms_norm', mixer: { name: 'multi_head', heads: 6, kvHeads: 2, headDim: 8, bias: false, rotation: 'rotary' }, feedforward: { name: 'glu', hidden: 17 } }, norm: 'rms_norm' } },
   ],
   create(c, { path }) {
-    const { dim, vocabSize, tied, headBias, embedding, position, embeddingNorm, stack } = c;
+    const { dim, vocabSize, tied, headBias, embedding } = c;
+    const trunk = trunkOf(c);
     if (tied && !embedding) throw new ConfigError({ path: `${path}.tied`, problem: 'there is no embedding to tie the head to', expected: 'an embedding, or tied: false' });
     const head = logitsHead(dim, vocabSize, { tied: tied ? embedding : undefined, bias: headBias });
-    return module({ embedding, position, embeddingNorm, stack, head }, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({
-      logits: head(runTrunk(c, trunkInput(c, inputs), causally(ctx))),
+    return module({ ...trunk, head }, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({
+      logits: head(runTrunk(trunk, trunkInput(trunk, inputs), causally(ctx))),
     }));
   },
 });

@@ -1,7 +1,7 @@
 // One label for a whole sequence.
 import { choice, defineBlock, int, linear, module, type SequenceContext, type Value } from '@onnxformers/core';
 import { pool } from './pool';
-import { runTrunk, trunkFields, trunkInput } from './trunk';
+import { runTrunk, trunkFields, trunkInput, trunkOf } from './trunk';
 
 /**
  * An encoder, a pooled row of each sequence, and a head over the classes.
@@ -26,10 +26,11 @@ export const classifier = defineBlock({
     { dim: 12, classes: 5, pooling: 'first', stack: { name: 'stack', depth: 1, layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 } } } },
   ],
   create(c) {
-    const { dim, classes, pooling, embedding, position, embeddingNorm, stack } = c;
+    const { dim, classes, pooling } = c;
+    const trunk = trunkOf(c);
     const head = linear(dim, classes, { role: 'head' });
-    return module({ embedding, position, embeddingNorm, stack, head }, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({
-      logits: head(pool(runTrunk(c, trunkInput(c, inputs), ctx), ctx, pooling)),
+    return module({ ...trunk, head }, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({
+      logits: head(pool(runTrunk(trunk, trunkInput(trunk, inputs), ctx), ctx, pooling)),
     }));
   },
 });

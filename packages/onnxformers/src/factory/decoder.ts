@@ -1,6 +1,6 @@
 // A stack that sees what came before, and a memory where its layers ask for one.
 import { and, causal, defineBlock, int, module, type SequenceContext, type Value } from '@onnxformers/core';
-import { runTrunk, trunkFields, trunkInput } from './trunk';
+import { runTrunk, trunkFields, trunkInput, trunkOf } from './trunk';
 
 /**
  * Embedding, positions and a causal stack; layers with cross attention read the input `memory`.
@@ -18,9 +18,9 @@ export const decoder = defineBlock({
   examples: [
     { dim: 12, stack: { name: 'stack', depth: 1, layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 }, cross: { name: 'multi_head', heads: 2, cross: true }, feedforward: 'mlp' }, norm: 'layer_norm' } },
   ],
-  create(trunk) {
-    const { embedding, position, embeddingNorm, stack } = trunk;
-    return module({ embedding, position, embeddingNorm, stack }, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({
+  create(c) {
+    const trunk = trunkOf(c);
+    return module(trunk, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({
       hidden_states: runTrunk(trunk, trunkInput(trunk, inputs), causally(ctx)),
     }));
   },

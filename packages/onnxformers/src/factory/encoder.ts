@@ -1,6 +1,6 @@
 // A stack that sees the whole sequence.
 import { defineBlock, int, module, type SequenceContext, type Value } from '@onnxformers/core';
-import { runTrunk, trunkFields, trunkInput } from './trunk';
+import { runTrunk, trunkFields, trunkInput, trunkOf } from './trunk';
 
 /**
  * Embedding, positions and a stack that sees the whole sequence.
@@ -19,9 +19,9 @@ export const encoder = defineBlock({
     { dim: 12, stack: { name: 'stack', depth: 1, layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' }, norm: 'layer_norm' } },
     { dim: 12, embedding: { name: 'vocab', vocabSize: 23, seqLen: 11 }, stack: { name: 'stack', depth: 1, layers: { name: 'post_norm', mixer: { name: 'multi_head', heads: 2 }, feedforward: 'mlp' } } },
   ],
-  create(trunk) {
-    const { embedding, position, embeddingNorm, stack } = trunk;
-    return module({ embedding, position, embeddingNorm, stack }, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({
+  create(c) {
+    const trunk = trunkOf(c);
+    return module(trunk, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({
       hidden_states: runTrunk(trunk, trunkInput(trunk, inputs), ctx),
     }));
   },

@@ -1,7 +1,7 @@
 // A language model that fills gaps.
 import { bool, defineBlock, int, linear, module, type SequenceContext, slot, type Value } from '@onnxformers/core';
 import { logitsHead } from './head';
-import { runTrunk, trunkFields, trunkInput } from './trunk';
+import { runTrunk, trunkFields, trunkInput, trunkOf } from './trunk';
 
 /**
  * An encoder and a head over the vocabulary, with a transform in front: the logits of the token at each position.
@@ -30,11 +30,12 @@ export const maskedLm = defineBlock({
     { dim: 12, vocabSize: 23, embedding: { name: 'vocab', vocabSize: 23, seqLen: 11 }, embeddingNorm: 'layer_norm', stack: { name: 'stack', depth: 1, layers: { name: 'post_norm', mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' } } },
   ],
   create(c) {
-    const { dim, vocabSize, tied, embedding, position, embeddingNorm, stack, activation, norm } = c;
+    const { dim, vocabSize, tied, embedding, activation, norm } = c;
+    const trunk = trunkOf(c);
     const transform = linear(dim, dim, { role: 'head' });
     const head = logitsHead(dim, vocabSize, { tied: tied ? embedding : undefined, bias: true });
-    return module({ embedding, position, embeddingNorm, stack, transform, activation, norm, head }, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({
-      logits: head(norm(activation(transform(runTrunk(c, trunkInput(c, inputs), ctx))))),
+    return module({ ...trunk, transform, activation, norm, head }, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({
+      logits: head(norm(activation(transform(runTrunk(trunk, trunkInput(trunk, inputs), ctx))))),
     }));
   },
 });
