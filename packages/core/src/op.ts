@@ -61,6 +61,11 @@ export interface Op<A extends Attrs = Attrs> {
   readonly writes?: readonly number[];
   /** True for an op whose every node is a different one (a draw); it is never merged. */
   readonly impure?: boolean;
+  /**
+   * For an op that no target's table knows: the dtypes that it runs in, by the name of the target (`portable` for every opset of it), or
+   * `everywhere`. Tables come first.
+   */
+  readonly kernels?: 'everywhere' | Readonly<Record<string, readonly DType[]>>;
   /** Only where ONNX wants something else than operands and attributes as they are. */
   encode?(node: Node<A>): EncodedNode;
 }

@@ -18,8 +18,8 @@ export function serialize(model: Model): OnnxModel {
   const { graph, target } = model;
   const writer = new Writer(model, foldable(graph, model.parameterInputs));
   const body = writer.graph(graph, 'main');
-  const opsets: Record<string, number> = { '': Math.min(target.opset, Math.max(lowestOpset, writer.opset)) };
-  for (const domain of writer.domains) if (domain !== '') opsets[domain] = 1;
+  const opsets: Record<string, number> = { '': Math.min(target.opset, Math.max(lowestOpset, writer.domains.get('') ?? 1)) };
+  for (const [domain, version] of writer.domains) if (domain !== '') opsets[domain] = version;
   return {
     opsets,
     producer: { name: 'onnxformers', version: '0' },
@@ -29,8 +29,8 @@ export function serialize(model: Model): OnnxModel {
 }
 
 class Writer {
-  opset = 0;
-  readonly domains = new Set<string>();
+  /** The version of each domain that the nodes need. */
+  readonly domains = new Map<string, number>();
   private readonly named = new Map<Value, string>();
   private readonly used = new Set<string>();
   private readonly stored = new Map<string, OnnxInitializer>();
@@ -70,8 +70,7 @@ class Writer {
   private node(node: Node): OnnxNode {
     const { op } = node;
     const encoded: EncodedNode = op.encode?.(node) ?? plainEncoding(node);
-    this.domains.add(encoded.domain);
-    if (encoded.domain === '') this.opset = Math.max(this.opset, op.since ?? 1);
+    this.domains.set(encoded.domain, Math.max(this.domains.get(encoded.domain) ?? 1, op.since ?? 1));
     const name = this.unique(`${node.scope ? `${node.scope}/` : ''}${encoded.opType}`);
     const attributes: Record<string, OnnxAttribute> = {};
     for (const [key, { kind, value }] of Object.entries(encoded.attributes)) {

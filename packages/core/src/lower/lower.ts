@@ -6,7 +6,7 @@ import { cast } from '../ops/cast';
 import { type DType, isFloat } from '../tensor';
 import { Cycle, type Found, replay } from './replay';
 import type { Match, Refusal, Rule, Surroundings } from './rule';
-import { accepts, dtypeOf, type Machine, type Target } from './target';
+import { accepts, dtypeOf, kernelOf, type Machine, type Target } from './target';
 
 /** What was decided for one node, and why nothing else. */
 export interface Decision {
@@ -111,11 +111,11 @@ class Lowering {
     for (const n of nodes) {
       const fit = this.stands(n);
       if (fit !== true) return { refused: fit };
-      cost += this.target.kernels[n.op.key]?.cost?.(n, this.machine) ?? 0;
+      cost += kernelOf(this.target, n.op)?.cost?.(n, this.machine) ?? 0;
       kernels.push(n.op.key);
     }
     if (nodes.length === 1 && nodes[0]!.op.key === node.op.key && sameAttrs(nodes[0]!, node)) throw internal(`${rule.name} makes the node it matched`);
-    const kept = accepts(this.target, this.machine, node) === true ? this.target.kernels[node.op.key]?.cost?.(node, this.machine) : undefined;
+    const kept = accepts(this.target, this.machine, node) === true ? kernelOf(this.target, node.op)?.cost?.(node, this.machine) : undefined;
     if (kept !== undefined && match.covers.length === node.outputs.length && cost > kept) return { refused: `${node.op.key} itself is cheaper here` };
     return { size: match.covers.length + (match.absorbs?.length ?? 0), cost, kernels };
   }
@@ -151,7 +151,7 @@ class Lowering {
   private promotable(node: Node): boolean {
     const dtype = dtypeOf(node);
     if (dtype !== 'float16' && dtype !== 'bfloat16') return false;
-    const kernel = this.target.kernels[node.op.key];
+    const kernel = kernelOf(this.target, node.op);
     return kernel !== undefined && !kernel.dtypes.includes(dtype) && kernel.dtypes.includes('float32') && !node.op.writes;
   }
 

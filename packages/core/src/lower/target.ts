@@ -1,7 +1,7 @@
 // What a target is: a table of kernels, nothing else.
 import type { Node } from '../graph';
-import { domainOf, type TensorType } from '../op';
-import { type DType, isFloat } from '../tensor';
+import { domainOf, type Op, type TensorType } from '../op';
+import { type DType, dtypes, isFloat } from '../tensor';
 
 /** The machine a graph will run on. What is unknown is taken as the newest; `explain` says so. */
 export interface Machine {
@@ -46,10 +46,18 @@ export function dtypeOf(node: Pick<Node, 'operands'> & { readonly outputs: reado
   return (typed.find((v) => isFloat(v.dtype)) ?? read.find((v) => v.dtype !== 'bool') ?? typed[0])?.dtype;
 }
 
+/** The target's kernel for an op: a row of its table, or for an op of a user's own what the op itself says. */
+export function kernelOf(target: Target, op: Op): Kernel | undefined {
+  const { kernels } = op;
+  if (target.kernels[op.key] || !kernels) return target.kernels[op.key];
+  const own = kernels === 'everywhere' ? dtypes : (kernels[target.name] ?? kernels[target.name.replace(/-\d+$/, '')]);
+  return own && { dtypes: own };
+}
+
 /** True when the target runs this node as it is, else the reason. */
 export function accepts(target: Target, machine: Machine, node: Node): true | string {
   const { op } = node;
-  const kernel = target.kernels[op.key];
+  const kernel = kernelOf(target, op);
   if (!kernel) return `${target.name} has no kernel for ${op.key}`;
   if (domainOf(op.key)[0] === '' && (op.since ?? 1) > target.opset) return `${op.key} needs opset ${op.since}, ${target.name} stops at ${target.opset}`;
   const dtype = dtypeOf(node);

@@ -14,6 +14,7 @@ export * from './matmul';
 export * from './movement';
 export * from './normalization';
 export * from './onnx-attention';
+export * from './onnx-op';
 export * from './pool';
 export * from './random';
 export * from './reduce';

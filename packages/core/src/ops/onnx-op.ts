@@ -1,0 +1,47 @@
+// Ops that this vocabulary lacks, defined by whoever needs them.
+import { apply, mismatch, type Operand, type Value } from '../graph';
+import { type AttributeKind, type Attrs, defineOp, domainOf, type Op } from '../op';
+
+type AttributeOf<K extends AttributeKind> = K extends 'int' | 'float'
+  ? number
+  : K extends 'string'
+    ? string
+    : K extends 'ints' | 'floats'
+      ? readonly number[]
+      : K extends 'strings'
+        ? readonly string[]
+        : Attrs[string];
+type AttributesOf<S extends Schema> = { readonly [N in keyof S]?: AttributeOf<S[N]> | undefined };
+type Schema = { readonly [name: string]: AttributeKind };
+
+/** What {@link onnxOp} must know of an op: an {@link Op} whose attributes are named by how ONNX writes them, and may all be left out. */
+export interface OnnxOpDefinition<S extends Schema> extends Omit<Op<AttributesOf<S>>, 'attributes'> {
+  readonly attributes?: S;
+}
+
+/**
+ * Any ONNX op that this library has no function for: of the standard, of `com.microsoft`, or of a library of yours. It takes its place in
+ * graphs like every other op. What it lacks says so when it is asked for: without `evaluate` the interpreter stops at it, without
+ * `decompose` a target that does not have it refuses it, without `vjp` (or `decompose`) it has no gradient.
+ *
+ * Targets take it as `kernels` says, and everywhere without: then it is the runtime that refuses it.
+ *
+ * Throws   ShapeError (when applied) from `infer`, with the path, the op and the operands' types; or when `key` names no op
+ *
+ * Example  const softsign = onnxOp({ key: 'Softsign', infer: ([type]) => [type!], kernels: { cpu: ['float32'] } });
+ *            const [y] = softsign([x]);
+ */
+export function onnxOp<const S extends Schema = Record<never, never>>(
+  definition: OnnxOpDefinition<S>,
+): (operands: readonly Operand[], attrs?: AttributesOf<S>) => readonly Value[] {
+  const [domain, name] = domainOf(definition.key);
+  if (!name || domain === 'onnxformers')
+    throw mismatch('no op of ONNX', 'a name such as Softsign or com.microsoft.Inverse', definition.key);
+  const op = defineOp({
+    kernels: 'everywhere',
+    ...(!definition.decompose && { vjp: 'nonDifferentiable' }),
+    ...definition,
+    attributes: definition.attributes ?? {},
+  } as Op<AttributesOf<S>>);
+  return (operands, attrs) => apply(op, operands, (attrs ?? {}) as AttributesOf<S>);
+}
