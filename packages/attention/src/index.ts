@@ -1,7 +1,11 @@
 // Attention mechanisms and mixers.
+import { linformer } from './linformer';
+import { local } from './local';
+import { fourierMix } from './mixers/fourier-mix';
 import { multiHead } from './mixers/multi-head';
+import { nystrom } from './nystrom';
 import { scaledDotProduct } from './scaled-dot-product';
 
-export { multiHead, scaledDotProduct };
+export { fourierMix, linformer, local, multiHead, nystrom, scaledDotProduct };
 /** All blocks of this package. */
-export const blocks = [scaledDotProduct, multiHead] as const;
+export const blocks = [scaledDotProduct, linformer, local, nystrom, multiHead, fourierMix] as const;

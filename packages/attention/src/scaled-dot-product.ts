@@ -33,7 +33,13 @@ export const scaledDotProduct = defineBlock({
   create({ causal, scale, softcap, dropout }) {
     return (q: Value, k: Value, v: Value, ctx: SequenceContext) => {
       const mask = causal ? and(ctx.mask, causalMask) : ctx.mask;
-      return attend(q, k, v, { ...ctx, mask }, { ...(scale !== undefined && { scale }), ...(softcap !== undefined && { softcap }), ...(dropout && { dropout }) });
+      return attend(
+        q,
+        k,
+        v,
+        { ...ctx, mask },
+        { ...(scale !== undefined && { scale }), ...(softcap !== undefined && { softcap }), ...(dropout && { dropout }) },
+      );
     };
   },
 });

@@ -86,7 +86,15 @@ export type NameIn<All, K> = NameOfBlock<All, K>;
 
 /** The kinds of mask a mechanism may declare. */
 export type MaskKind = Exclude<Mask<unknown>['kind'], 'and' | 'none'>;
-/** Facts that the conformance suite then checks. */
+/**
+ * Facts that the conformance suite then checks.
+ *
+ * - `batchIndependent`        a sequence's result does not depend on the others of its batch
+ * - `permutationEquivariant`  other positions in, the same rows out in that order
+ * - `causal`                  a row does not depend on later ones
+ * - `fixedLength`             sequences longer than the option `seqLen` are refused
+ * - `deterministic`           nothing is drawn at random in inference
+ */
 export type Property = 'batchIndependent' | 'permutationEquivariant' | 'causal' | 'fixedLength' | 'deterministic';
 
 /** Everything about one block, in one object. */
@@ -101,7 +109,8 @@ export interface BlockDefinition<K extends Kind, N extends string, F extends Fie
   readonly fields: F;
   /** Configs that the conformance and parity suites build; values inherited from elsewhere are given. */
   readonly examples: readonly NoInfer<ExampleConfig<F>>[];
-  readonly properties?: readonly Property[];
+  /** What holds for every config, or for which. */
+  readonly properties?: readonly Property[] | ((config: Resolved<F>) => readonly Property[]);
   readonly rules?: readonly Rule[];
   create(config: Resolved<F>, place: Place): Module<Contracts[K]> | Contracts[K];
 }

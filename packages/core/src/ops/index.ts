@@ -1,6 +1,7 @@
 // All families of ops.
 export * from './activation';
 export * from './attend';
+export * from './attend-window';
 export * from './bitwise';
 export * from './cache';
 export * from './cast';

@@ -1,0 +1,75 @@
+// Softmax attention over learned mixtures of positions. Wang et al. 2020, https://arxiv.org/abs/2006.04768
+import {
+  attend,
+  ConfigError,
+  cropTo,
+  defineBlock,
+  dropout,
+  init,
+  int,
+  matmul,
+  module,
+  none,
+  num,
+  Parameter,
+  type SequenceContext,
+  type Value,
+} from '@onnxformers/core';
+import { kernels } from './kernels';
+
+/**
+ * Softmax attention over `k` learned mixtures of the keys' positions: time and memory linear in the sequence.
+ *
+ *     y = softmax(q (E k)ᵀ / √head_dim) (F v)
+ *
+ * Shapes   q [batch, heads, seq, head_dim] · k, v [batch, kv_heads, kv_seq, head_dim] → [batch, heads, seq, head_dim]; kv_seq ≤ seqLen,
+ *          where it is shorter, only the first columns of E and F are used
+ * Dtypes   float32, float16, bfloat16; softmax in float32
+ * Masks    none: positions are mixed before there are scores
+ * Cost     time O((seq + kv_seq) · k · dim), memory O(k · kv_seq)
+ * Throws   ShapeError when kv_seq is known to exceed seqLen (else the run fails) · ConfigError for a mask, a score bias or a cache of
+ *          fixed capacity
+ * Source   Wang et al. 2020, https://arxiv.org/abs/2006.04768
+ * Lowers   cuda, cpu: MatMul and MultiHeadAttention · portable: primitives
+ * Example  const block = linformer({ seqLen: 1024, k: 128 });
+ */
+export const linformer = defineBlock({
+  kind: 'attention',
+  name: 'linformer',
+  summary: 'Softmax attention over learned mixtures of positions.',
+  source: 'Wang et al. 2020, https://arxiv.org/abs/2006.04768',
+  masks: [],
+  fields: {
+    seqLen: int({ doc: 'longest sequence of keys; fixes the size of E and F', unit: 'positions', min: 1, inherit: true }),
+    k: int({
+      doc: 'mixtures kept',
+      unit: 'positions',
+      min: 1,
+      default: (c: { seqLen: number }) => Math.max(1, Math.floor(c.seqLen / 4)),
+    }),
+    dropout: num({
+      doc: 'probability of dropping a weight, and again a channel of the result, in training',
+      min: 0,
+      max: 0.99,
+      default: 0,
+    }),
+  },
+  examples: [{ seqLen: 13 }, { seqLen: 17, k: 6 }],
+  properties: ['batchIndependent', 'fixedLength'],
+  rules: kernels,
+  create({ seqLen, k, dropout: probability }, { path }) {
+    const mixture = () => new Parameter([k, seqLen], init.fanIn(), { role: 'mechanism', part: 'weight' });
+    const [E, F] = [mixture(), mixture()];
+    const mix = (rows: Value, weights: Parameter): Value => matmul(cropTo(rows.graph.param(weights), 1, rows.dims[2]!), rows);
+    return module({ E: { weight: E }, F: { weight: F } }, (q: Value, keys: Value, values: Value, ctx: SequenceContext) => {
+      if (ctx.bias || ctx.keys?.start)
+        throw new ConfigError({
+          path,
+          problem: 'positions are mixed before there are scores',
+          expected: 'no score bias and no cache of fixed capacity',
+          got: ctx.bias ? 'a score bias' : 'a cache of fixed capacity',
+        });
+      return dropout(attend(q, mix(keys, E), mix(values, F), { mask: none }, { dropout: probability }), probability);
+    });
+  },
+});

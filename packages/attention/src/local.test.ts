@@ -1,0 +1,90 @@
+import { type Dim, type DType, interpret, lower, ops, type Target } from '@onnxformers/core';
+import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
+import { describe, expect, it } from 'vitest';
+import { local, useBlocks } from './local';
+import { attention, perHead } from './plain.test-helper';
+
+const feeds = (seq: number, kvSeq = seq) => ({
+  q: randomArray('q', [2, 6, seq, 3]),
+  k: randomArray('k', [2, 2, kvSeq, 3]),
+  v: randomArray('v', [2, 2, kvSeq, 5]),
+});
+const shapes = (seq: Dim, kvSeq: Dim = seq): Record<'q' | 'k' | 'v', [DType, Dim[]]> => ({
+  q: ['float32', ['batch', 6, seq, 3]],
+  k: ['float32', ['batch', 2, kvSeq, 3]],
+  v: ['float32', ['batch', 2, kvSeq, 5]],
+});
+const int64 = (values: number[]) => ({ dtype: 'int64', dims: [values.length], data: Float64Array.from(values) }) as const;
+
+// Everything but the meanings.
+
+const target: Target = {
+  name: 'everything',
+  opset: 24,
+  providers: [],
+  computes: ['float32'],
+  kernels: Object.fromEntries(
+    Object.values(ops)
+      .filter((op) => typeof op === 'object' && 'key' in op && !op.key.startsWith('onnxformers.'))
+      .map((op) => [(op as { key: string }).key, { dtypes: ['float32', 'int64', 'bool'] as DType[] }]),
+  ),
+};
+
+describe('local', () => {
+  it.each([
+    [{ window: 3 }, (i: number, j: number) => Math.abs(i - j) <= 1],
+    [{ window: 4, causal: true }, (i: number, j: number) => i - j >= 0 && i - j < 4],
+    [{ window: 4, causal: true, compat: 'xformers' }, (i: number, j: number) => i - j >= 0 && i - j <= 4],
+    [{}, (i: number, j: number) => Math.abs(i - j) <= 2],
+  ] as const)('%o is what plain loops give', (config, allowed) => {
+    const given = feeds(11);
+    const expected = perHead(given.q, given.k, given.v, (q, k, v) => attention(q, k, v, allowed));
+    expectClose(runBlock(local(config), given).outputs.y!, expected);
+  });
+
+  it('joins its window with the masks of the context', () => {
+    const given = feeds(11);
+    const lengths = [7, 0];
+    const { outputs } = runBlock(local({ window: 5 }), { ...given, lengths: int64(lengths) });
+    const allowed = (b: number) => (i: number, j: number) => Math.abs(i - j) <= 2 && j < lengths[b]!;
+    expectClose(
+      outputs.y!,
+      perHead(given.q, given.k, given.v, (q, k, v, b) => attention(q, k, v, allowed(b))),
+    );
+  });
+
+  it('refuses an even window around the query', () => {
+    expect(() => local({ window: 4 })).toThrow(/local\.window: a window around the query.*expected an odd number/);
+    expect(() => local({ window: 0 })).toThrow(/integer >= 1/);
+  });
+});
+
+describe('Attend → blocks', () => {
+  const lowered = (config: Parameters<typeof local>[0], inputs: Parameters<typeof traceBlock>[1]) =>
+    lower(traceBlock(local(config), inputs), target, { rules: [useBlocks] });
+
+  it.each([
+    [{ window: 5 }, 53],
+    [{ window: 23, causal: true }, 71],
+  ] as const)('%o gives the same at length %i, without scores of all pairs', (config, seq) => {
+    const { graph, decisions } = lowered(config, { ...shapes('seq'), lengths: ['int64', ['batch']] });
+    expect(decisions.find((d) => d.op === 'onnxformers.Attend')!.chosen).toBe('Attend → blocks');
+    const pairs = graph.nodes.flatMap((n) => n.outputs).filter((v) => v.dims.filter((d) => d === 'seq').length > 1);
+    expect(pairs).toEqual([]);
+    const given = { ...feeds(seq), lengths: int64([seq, 29]) };
+    // The scale is a float32 constant once lowered.
+    expectClose(interpret(graph, given).y!, runBlock(local(config), given).outputs.y!, { rtol: 1e-7, atol: 1e-7 });
+  });
+
+  it.each([
+    [{ ...shapes('seq'), bias: ['float32', [1, 6, 'seq', 'seq']] }, 'a bias has a number for every pair'],
+    [shapes('seq', 'rows'), 'there may be fewer keys than queries: rows and seq'],
+    [shapes(31), 'one block sees all 31 keys'],
+    [{ ...shapes('seq'), mask: ['bool', [1, 1, 'seq', 'seq']] }, 'blocks cannot express tensor'],
+  ] as [Parameters<typeof traceBlock>[1], string][])('is refused where blocks cannot serve (%#)', (inputs, reason) => {
+    const { decisions } = lowered({ window: 5 }, inputs);
+    const { chosen, refused } = decisions.find((d) => d.op === 'onnxformers.Attend')!;
+    expect(chosen).toBe('decomposed');
+    expect(refused.map((r) => r.reason).join()).toContain(reason);
+  });
+});

@@ -1,0 +1,94 @@
+// Softmax attention within a sliding window. Beltagy et al. 2020, https://arxiv.org/abs/2004.05150
+import {
+  Attend,
+  and,
+  attend,
+  attendBlockwise,
+  attendParts,
+  blockOf,
+  bool,
+  ConfigError,
+  choice,
+  type Dim,
+  defineBlock,
+  int,
+  type Mask,
+  mapMask,
+  num,
+  readMask,
+  refuse,
+  refuseBlockwise,
+  rule,
+  type SequenceContext,
+  slidingWindow,
+  subDims,
+  termsOf,
+  type Value,
+} from '@onnxformers/core';
+import { kernels } from './kernels';
+
+/** Attend under a window → products of neighbouring blocks, for providers whose kernels know no windows. */
+export const useBlocks = rule('Attend → blocks', Attend, (node) => {
+  const { q, k, v, sinks, mask, ...others } = attendParts(node.operands, node.attrs);
+  const why = refuseBlockwise({ mask, ...others });
+  if (why) return refuse(why);
+  const [seq, kvSeq] = [q.dims[2]!, k.dims[2]!];
+  if (!neverNegative(subDims(kvSeq, seq))) return refuse(`there may be fewer keys than queries: ${kvSeq} and ${seq}`);
+  const { left, right } = readMask(mask);
+  if (typeof kvSeq === 'number' && kvSeq <= 2 * blockOf(left!, right!)) return refuse(`one block sees all ${kvSeq} keys`);
+  const { scale, softcap } = node.attrs;
+  return {
+    covers: node.outputs,
+    emit: (get) => [
+      attendBlockwise(get(q), get(k), get(v), { mask: mapMask(mask, get), scale, softcap, sinks: sinks && get(sinks) }),
+    ],
+  };
+});
+const neverNegative = (d: Dim): boolean => termsOf(d).every((t) => t.coefficient > 0);
+
+/**
+ * Softmax attention within a sliding window.
+ *
+ *     y_i = Σ_j softmax_j(scale · q_i k_jᵀ + bias) v_j      |i − j| ≤ (window − 1) / 2, or 0 ≤ i − j < window if causal
+ *
+ * Shapes   q [batch, heads, seq, head_dim] · k, v [batch, kv_heads, kv_seq, head_dim] → [batch, heads, seq, head_dim]
+ * Dtypes   float32, float16, bfloat16; softmax in float32
+ * Masks    all kinds, each together with the window
+ * Cost     time and memory O(seq · window · dim) in a kernel or in blocks; O(seq · kv_seq · dim) under masks, biases and caches that
+ *          neither knows
+ * Throws   ConfigError for an even window that is not causal · ShapeError when q and k differ in head_dim
+ * Source   Beltagy et al. 2020, https://arxiv.org/abs/2004.05150
+ * Lowers   cuda, cpu: GroupQueryAttention if causal, else blocks · portable: blocks of primitives
+ * Example  const block = local({ window: 7 });
+ */
+export const local = defineBlock({
+  kind: 'attention',
+  name: 'local',
+  summary: 'Softmax attention within a sliding window.',
+  source: 'Beltagy et al. 2020, https://arxiv.org/abs/2004.05150',
+  masks: ['causal', 'window', 'lengths', 'keys', 'documents', 'tensor', 'not', 'or'],
+  fields: {
+    window: int({ doc: 'keys that a query sees, the one at its own position among them', unit: 'positions', min: 1, default: 5 }),
+    causal: bool({ doc: 'the window ends at the query instead of lying around it', default: false }),
+    dropout: num({ doc: 'probability of dropping a weight, in training', min: 0, max: 0.99, default: 0 }),
+    compat: choice(['xformers'], { doc: 'xformers: a causal window holds one key more', optional: true }),
+  },
+  examples: [{ window: 3 }, { window: 4, causal: true }, { window: 4, causal: true, compat: 'xformers' }],
+  properties: (c) => (c.causal ? ['batchIndependent', 'causal'] : ['batchIndependent']),
+  rules: [...kernels, useBlocks],
+  create({ window, causal, dropout, compat }, { path }) {
+    if (!causal && window % 2 === 0)
+      throw new ConfigError({
+        path: `${path}.window`,
+        problem: 'a window around the query has the same number of keys on both sides',
+        expected: 'an odd number, or causal: true',
+        got: String(window),
+      });
+    const before = compat === 'xformers' ? window : window - 1;
+    const band: Mask<never> = causal
+      ? slidingWindow({ left: before, right: 0 })
+      : slidingWindow({ left: (window - 1) / 2, right: (window - 1) / 2 });
+    return (q: Value, k: Value, v: Value, ctx: SequenceContext) =>
+      attend(q, k, v, { ...ctx, mask: and(ctx.mask, band) }, { dropout });
+  },
+});

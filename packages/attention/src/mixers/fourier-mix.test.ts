@@ -1,0 +1,52 @@
+import type { NDArray } from '@onnxformers/core';
+import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
+import { describe, expect, it } from 'vitest';
+import { fourierMix } from './fourier-mix';
+
+/** Σ_s Σ_j x[s, j] cos(2π (s t / seq + j c / width)), the real part of the transform of real numbers. */
+function realTransform(x: NDArray, heads: number): NDArray {
+  const [, seq, dim] = x.dims as [number, number, number];
+  const width = dim / heads;
+  const at = (b: number, s: number, c: number) => x.data[(b * seq + s) * dim + c]!;
+  const data = Float64Array.from({ length: x.data.length }, (_, i) => {
+    const [b, t, c] = [Math.floor(i / (seq * dim)), Math.floor(i / dim) % seq, i % dim];
+    const first = Math.floor(c / width) * width;
+    let sum = 0;
+    for (let s = 0; s < seq; s++)
+      for (let j = 0; j < width; j++)
+        sum += at(b, s, first + j) * Math.cos(2 * Math.PI * ((s * t) / seq + (j * (c - first)) / width));
+    return sum;
+  });
+  return { ...x, data };
+}
+
+describe('fourier_mix', () => {
+  it.each([{ dim: 7 }, { dim: 10, heads: 5 }])('is what plain loops give: %o', (config) => {
+    const x = randomArray('x', [2, 11, config.dim]);
+    expectClose(runBlock(fourierMix(config), { x }).outputs.y!, realTransform(x, config.heads ?? 1));
+  });
+
+  it('has a linear map behind it on request', () => {
+    const x = randomArray('x', [1, 3, 4]);
+    const { outputs, parameters: p } = runBlock(fourierMix({ dim: 4, outputProjection: true }), { x });
+    const mixed = realTransform(x, 1).data;
+    const [weight, bias] = [p['o_proj.weight']!.data, p['o_proj.bias']!.data];
+    const data = Float64Array.from({ length: 12 }, (_, i) => {
+      const [t, o] = [Math.floor(i / 4), i % 4];
+      return [0, 1, 2, 3].reduce((sum, c) => sum + weight[o * 4 + c]! * mixed[t * 4 + c]!, bias[o]!);
+    });
+    expectClose(outputs.y!, { ...x, data });
+    expect(Object.keys(runBlock(fourierMix({ dim: 4, outputProjection: true, bias: false }), { x }).parameters)).toEqual([
+      'o_proj.weight',
+    ]);
+  });
+
+  it('refuses masks and heads that do not divide the channels', () => {
+    expect(() => fourierMix({ dim: 7, heads: 2 })).toThrow(/fourier_mix\.heads: .*expected a divisor of dim = 7, got 2/);
+    const inputs = { x: ['float32', ['batch', 'seq', 7]], lengths: ['int64', ['batch']] } as const;
+    expect(() => traceBlock(fourierMix({ dim: 7 }), inputs)).toThrow(/cannot honour the mask: lengths/);
+    expect(() =>
+      traceBlock(fourierMix({ dim: 7 }), { x: ['float32', ['tokens', 7]], lengths: ['int64', ['batch']] }, { layout: 'packed' }),
+    ).toThrow(/cannot honour the mask: documents/);
+  });
+});

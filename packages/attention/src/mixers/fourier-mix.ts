@@ -1,0 +1,68 @@
+// Mixing positions and channels by a Fourier transform. Lee-Thorp et al. 2021, https://arxiv.org/abs/2105.03824
+import {
+  bool,
+  ConfigError,
+  defineBlock,
+  dft,
+  dropout,
+  init,
+  int,
+  linear,
+  module,
+  num,
+  reshape,
+  type SequenceContext,
+  slice,
+  squeeze,
+  unsqueeze,
+  type Value,
+} from '@onnxformers/core';
+
+/**
+ * The real part of the Fourier transform over positions and channels, without scaling.
+ *
+ *     y[t, c] = Re Σ_s Σ_j x[s, j] exp(−2πi (s t / seq + j c / width))      width = dim / heads, each head by itself
+ *
+ * Shapes   x [batch, seq, dim] → the same
+ * Dtypes   float32, float16, bfloat16
+ * Masks    none: every row takes part in every other, padding too
+ * Cost     time O(seq · dim · (log seq + log width)) with a DFT kernel, O(seq · dim · (seq + width)) by products
+ * Throws   ConfigError when heads does not divide dim, and for a mask
+ * Source   Lee-Thorp et al. 2021, https://arxiv.org/abs/2105.03824 (one head, no projection)
+ * Lowers   cpu: DFT · cuda, webgpu, portable below opset 20: MatMul with cosines and sines
+ * Example  const block = fourierMix({ dim: 64 });
+ */
+export const fourierMix = defineBlock({
+  kind: 'mixer',
+  name: 'fourier_mix',
+  summary: 'Mixes positions and channels by a Fourier transform.',
+  source: 'Lee-Thorp et al. 2021, https://arxiv.org/abs/2105.03824',
+  masks: [],
+  fields: {
+    dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    heads: int({ doc: 'groups of channels, each with a transform of its own', min: 1, default: 1 }),
+    outputProjection: bool({ doc: 'a linear map behind the transform', default: false }),
+    bias: bool({ doc: 'that map has a bias', default: true }),
+    dropout: num({ doc: 'probability of dropping a channel of the result, in training', min: 0, max: 0.99, default: 0 }),
+  },
+  examples: [{ dim: 7 }, { dim: 10, heads: 2, outputProjection: true }],
+  properties: ['batchIndependent'],
+  create({ dim, heads, outputProjection, bias, dropout: probability }, { path }) {
+    if (dim % heads)
+      throw new ConfigError({
+        path: `${path}.heads`,
+        problem: 'the channels cannot be shared out evenly',
+        expected: `a divisor of dim = ${dim}`,
+        got: String(heads),
+      });
+    const o_proj = outputProjection ? linear(dim, dim, { bias, role: 'output', biasInit: init.zeros }) : undefined;
+    return module({ o_proj }, (x: Value, _: SequenceContext) => {
+      const [batch, seq] = x.dims;
+      const byHead = reshape(x, [batch!, seq!, heads, dim / heads]);
+      const spectrum = dft(dft(unsqueeze(byHead, [4]), { axis: 3 }), { axis: 1 });
+      const real = squeeze(slice(spectrum, { axes: [4], starts: [0], ends: [1] }), [4]);
+      const y = dropout(reshape(real, x.dims), probability);
+      return o_proj ? o_proj(y) : y;
+    });
+  },
+});

@@ -1,0 +1,154 @@
+import type { NDArray } from '@onnxformers/core';
+import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
+import { describe, expect, it } from 'vitest';
+import { nystrom } from './nystrom';
+import { attention, dot, perHead, product, type Rows, softmaxOf, turned } from './plain.test-helper';
+
+type Config = Parameters<typeof nystrom>[0];
+const always = () => true;
+
+/** Means of `count` segments of the real rows; the last ones are longer by a row where it does not divide. */
+function means(rows: Rows, count: number, real: (i: number) => boolean): number[][] {
+  const short = Math.floor(rows.length / count);
+  const bounds = Array.from({ length: count + 1 }, (_, l) => l * short + Math.max(0, l - (count - (rows.length % count))));
+  return Array.from({ length: count }, (_, l) => {
+    const members = rows.filter((_, i) => i >= bounds[l]! && i < bounds[l + 1]! && real(i));
+    return rows[0]!.map((_, c) => members.reduce((sum, row) => sum + row[c]!, 0) / Math.max(1, members.length));
+  });
+}
+
+function iterate(K: Rows, count: number): number[][] {
+  const n = K.length;
+  const plus = (a: Rows, b: Rows, factor: number) => a.map((row, i) => row.map((x, j) => x + factor * b[i]![j]!));
+  const identity = (x: number) => Array.from({ length: n }, (_, i) => Array.from({ length: n }, (_, j) => (i === j ? x : 0)));
+  const largest = Math.max(...turned(K).map((column) => column.reduce((a, b) => a + b)));
+  let Z = turned(K).map((row) => row.map((x) => x / largest));
+  for (let step = 0; step < count; step++) {
+    const X = product(K, Z);
+    const cubic = product(X, plus(identity(15), product(X, plus(identity(7), X, -1)), -1));
+    Z = product(Z, plus(identity(13), cubic, -1)).map((row) => row.map((x) => x / 4));
+  }
+  return Z;
+}
+
+/** The inverse, by elimination with pivots. */
+function inverse(K: Rows): number[][] {
+  const n = K.length;
+  const rows = K.map((row, i) => [...row, ...Array.from({ length: n }, (_, j) => (i === j ? 1 : 0))]);
+  for (let c = 0; c < n; c++) {
+    const pivot = rows.slice(c).reduce((best, row, i) => (Math.abs(row[c]!) > Math.abs(rows[best]![c]!) ? i + c : best), c);
+    [rows[c], rows[pivot]] = [rows[pivot]!, rows[c]!];
+    const scale = rows[c]![c]!;
+    rows[c] = rows[c]!.map((x) => x / scale);
+    for (let r = 0; r < n; r++) {
+      const factor = rows[r]![c]!;
+      if (r !== c) rows[r] = rows[r]!.map((x, i) => x - factor * rows[c]![i]!);
+    }
+  }
+  return rows.map((row) => row.slice(n));
+}
+
+const similar = (a: Rows, b: Rows) =>
+  a.map((row) =>
+    softmaxOf(
+      b.map((other) => dot(row, other) / Math.sqrt(row.length)),
+      always,
+    ),
+  );
+
+function landmarkAttention(
+  q: Rows,
+  k: Rows,
+  v: Rows,
+  count: number,
+  pinv: (K: Rows) => Rows,
+  real: (j: number) => boolean = always,
+) {
+  const [ql, kl] = [means(q, count, real), means(k, count, real)];
+  const around = attention(ql, k, v, (_, j) => real(j));
+  return product(similar(q, kl), product(pinv(similar(ql, kl)), around));
+}
+
+const feeds = (seq: number) => ({
+  q: randomArray('q', [2, 4, seq, 3]),
+  k: randomArray('k', [2, 2, seq, 3]),
+  v: randomArray('v', [2, 2, seq, 5]),
+});
+const int64 = (values: number[]) => ({ dtype: 'int64', dims: [values.length], data: Float64Array.from(values) }) as const;
+const run = (config: Config, given: Record<string, NDArray>) => runBlock(nystrom(config), given).outputs.y!;
+
+describe('nystrom', () => {
+  it.each([
+    [12, 3],
+    [13, 5],
+    [7, 4],
+  ])('of %i rows by %i landmarks is what plain loops give', (seq, landmarks) => {
+    const given = feeds(seq);
+    const expected = perHead(given.q, given.k, given.v, (q, k, v) => landmarkAttention(q, k, v, landmarks, (K) => iterate(K, 6)));
+    // The scale is a float32 constant, and the inverse magnifies what that rounds away.
+    expectClose(run({ landmarks }, given), expected, { atol: 1e-6, rtol: 1e-6 });
+  });
+
+  it('traced at symbolic sizes, it decides when it runs', () => {
+    const shapes = {
+      q: ['float32', [2, 4, 'seq', 3]],
+      k: ['float32', [2, 2, 'seq', 3]],
+      v: ['float32', [2, 2, 'seq', 5]],
+    } as const;
+    expect(traceBlock(nystrom({ landmarks: 7 }), shapes).nodes.map((n) => n.op.key)).toContain('If');
+  });
+
+  it('is exact with as many landmarks as rows', () => {
+    const given = feeds(7);
+    const exact = perHead(given.q, given.k, given.v, (q, k, v) => attention(q, k, v));
+    expectClose(run({ landmarks: 7 }, given), exact);
+    expectClose(run({ landmarks: 64 }, given), exact);
+  });
+
+  it('converged, uses the inverse to one part in a million', () => {
+    const given = feeds(13);
+    const expected = perHead(given.q, given.k, given.v, (q, k, v) => landmarkAttention(q, k, v, 2, inverse));
+    expectClose(run({ landmarks: 2, pseudoInverse: 'converged' }, given), expected, { atol: 1e-6, rtol: 1e-6 });
+    const six = run({ landmarks: 2 }, given);
+    expect(() => expectClose(six, expected, { atol: 1e-3 })).toThrow(/differ too much/);
+  });
+
+  it.each([
+    ['lengths', { lengths: int64([9, 4]) }, (b: number) => (j: number) => j < [9, 4][b]!],
+    [
+      'keys',
+      {
+        attention_mask: { dtype: 'bool', dims: [2, 11], data: Float64Array.from({ length: 22 }, (_, i) => Number(i % 4 !== 0)) },
+      },
+      (b: number) => (j: number) => (11 * b + j) % 4 !== 0,
+    ],
+  ] as const)('keeps padding out of landmarks and sums: %s', (_, mask, real) => {
+    const given = feeds(11);
+    const expected = perHead(given.q, given.k, given.v, (q, k, v, b) => {
+      const zeroed = q.map((row, i) => (real(b)(i) ? row : row.map(() => 0)));
+      return landmarkAttention(zeroed, k, v, 3, (K) => iterate(K, 6), real(b));
+    });
+    expectClose(run({ landmarks: 3 }, { ...given, ...mask }), expected, { atol: 1e-6, rtol: 1e-6 });
+  });
+
+  it('adds a convolution of the values of each head', () => {
+    const given = feeds(11);
+    const { outputs, parameters } = runBlock(nystrom({ landmarks: 3, convolution: 5, heads: 4 }), given);
+    const kernel = parameters['skip_connection.weight']!;
+    expect(kernel.dims).toEqual([4, 1, 5, 1]);
+    const expected = perHead(given.q, given.k, given.v, (q, k, v, _, h) => {
+      const y = landmarkAttention(q, k, v, 3, (K) => iterate(K, 6));
+      const tap = (i: number, c: number, t: number) => kernel.data[h * 5 + t]! * (v[i + t - 2]?.[c] ?? 0);
+      return y.map((row, i) => row.map((x, c) => x + [0, 1, 2, 3, 4].reduce((sum, t) => sum + tap(i, c, t), 0)));
+    });
+    expectClose(outputs.y!, expected, { atol: 1e-6, rtol: 1e-6 });
+  });
+
+  it('refuses what it cannot do', () => {
+    const shapes = { q: ['float32', [2, 4, 9, 3]], k: ['float32', [2, 4, 9, 3]], v: ['float32', [2, 4, 9, 3]] } as const;
+    expect(() => nystrom({ causal: true })).toThrow(/nystrom\.causal: landmarks mix positions/);
+    expect(() => nystrom({ convolution: 4 })).toThrow(/expected an odd number, got 4/);
+    expect(() => traceBlock(nystrom({}), { ...shapes, mask: ['bool', [1, 1, 9, 9]] })).toThrow(/cannot honour the mask: tensor/);
+    expect(() => traceBlock(nystrom({}), { ...shapes, bias: ['float32', [1, 4, 9, 9]] })).toThrow(/got a score bias/);
+  });
+});

@@ -1,0 +1,64 @@
+// Attention in plain loops over arrays [batch, heads, rows, channels].
+import type { NDArray } from '@onnxformers/core';
+
+export type Rows = readonly (readonly number[])[];
+
+/** The rows of one head. */
+export function rowsOf(x: NDArray, batch: number, head: number): number[][] {
+  const [, heads, rows, width] = x.dims as [number, number, number, number];
+  const from = (batch * heads + head) * rows * width;
+  return Array.from({ length: rows }, (_, i) => Array.from(x.data.subarray(from + i * width, from + (i + 1) * width)));
+}
+
+/** Applies a function to the rows of each query head, and those of the keys and values that serve it. */
+export function perHead(
+  q: NDArray,
+  k: NDArray,
+  v: NDArray,
+  f: (q: number[][], k: number[][], v: number[][], batch: number, head: number) => Rows,
+): NDArray {
+  const [batch, heads] = q.dims as [number, number];
+  const group = heads / k.dims[1]!;
+  const all: number[] = [];
+  let [rows, width] = [0, 0];
+  for (let b = 0; b < batch; b++)
+    for (let h = 0; h < heads; h++) {
+      const shared = Math.floor(h / group);
+      const y = f(rowsOf(q, b, h), rowsOf(k, b, shared), rowsOf(v, b, shared), b, h);
+      [rows, width] = [y.length, y[0]!.length];
+      all.push(...y.flat());
+    }
+  return { dtype: q.dtype, dims: [batch, heads, rows, width], data: Float64Array.from(all) };
+}
+
+export const dot = (a: readonly number[], b: readonly number[]): number => a.reduce((sum, x, i) => sum + x * b[i]!, 0);
+
+/** a b for lists of rows. */
+export const product = (a: Rows, b: Rows): number[][] =>
+  a.map((row) => b[0]!.map((_, j) => row.reduce((sum, x, i) => sum + x * b[i]![j]!, 0)));
+
+export const turned = (a: Rows): number[][] => a[0]!.map((_, j) => a.map((row) => row[j]!));
+
+/** Softmax of the allowed scores; 0 everywhere if none is. */
+export function softmaxOf(scores: readonly number[], allowed: (j: number) => boolean): number[] {
+  const powers = scores.map((s, j) => (allowed(j) ? Math.exp(s) : 0));
+  const sum = powers.reduce((a, b) => a + b, 0);
+  return powers.map((p) => (sum === 0 ? 0 : p / sum));
+}
+
+/** softmax(q kᵀ · scale) v over the pairs that are allowed. */
+export function attention(
+  q: Rows,
+  k: Rows,
+  v: Rows,
+  allowed: (i: number, j: number) => boolean = () => true,
+  scale = 1 / Math.sqrt(k[0]!.length),
+): number[][] {
+  return q.map((row, i) => {
+    const weights = softmaxOf(
+      k.map((key) => scale * dot(row, key)),
+      (j) => allowed(i, j),
+    );
+    return v[0]!.map((_, c) => weights.reduce((sum, w, j) => sum + w * v[j]![c]!, 0));
+  });
+}
