@@ -66,7 +66,7 @@ export function plainEncoder(weights: ReadonlyMap<string, Tensor>): (ids: readon
   }
 
   function layer(x: Rows, name: string): Rows {
-    const shortcut = weights.has(`${name}.shortcut.weight`) ? x.map((row) => linear(row, `${name}.shortcut`)) : x;
+    const shortcut = weights.has(`${name}.shortcut.mixer.weight`) ? x.map((row) => linear(row, `${name}.shortcut.mixer`)) : x;
     const attended = attention(
       x.map((row) => norm(row, `${name}.norm1`)),
       `${name}.mixer`,

@@ -109,7 +109,7 @@ function layerNames(layer: number): NameEntry[] {
     ...projection('output_transform_single', `${at}.mixer.o_proj`, [to, from]),
     ...(from === to
       ? []
-      : linear(`${variables}/dense/kernel/${whole}`, '[in, out]', `${variables}/dense/bias/${whole}`, `${at}.shortcut`, [
+      : linear(`${variables}/dense/kernel/${whole}`, '[in, out]', `${variables}/dense/bias/${whole}`, `${at}.shortcut.mixer`, [
           to,
           from,
         ])),

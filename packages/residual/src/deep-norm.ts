@@ -1,7 +1,7 @@
 // A residual layer for very deep stacks. Wang et al. 2022, https://arxiv.org/abs/2203.00555
 import { ConfigError, deepNormCoefficients, defineBlock, each, int, num } from '@onnxformers/core';
 import { layerNorm } from './norms/layer-norm';
-import { normBehind, residualLayer, subLayerFields } from './sub-layers';
+import { normBehind, residualLayer, shortcutFields, subLayerFields } from './sub-layers';
 
 interface Depths {
   readonly depth: number;
@@ -47,6 +47,7 @@ export const deepNorm = defineBlock({
     decoderDepth: int({ doc: 'in an encoder with a decoder: layers of the decoder', min: 1, optional: true }),
     alpha: num({ doc: 'factor of what goes around a sub-layer', default: (c: Depths) => coefficients(c).alpha }),
     beta: num({ doc: 'factor of first values', default: (c: Depths) => coefficients(c).beta }),
+    ...shortcutFields,
     ...subLayerFields,
     norm: each('norm', { doc: 'behind each sub-layer', default: layerNorm, inside: normBehind }),
   },
@@ -62,5 +63,9 @@ export const deepNorm = defineBlock({
     },
   ],
   create: (c, { path }) =>
-    residualLayer(c, { norm: 'behind', scale: c.alpha, branchScale: 1, normMemory: false, gain: c.beta }, path),
+    residualLayer(
+      c,
+      { norm: 'behind', shortcutBias: c.shortcutBias, scale: c.alpha, branchScale: 1, normMemory: false, gain: c.beta },
+      path,
+    ),
 });

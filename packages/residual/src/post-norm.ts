@@ -1,7 +1,7 @@
 // A residual layer that normalises what its sub-layers give. Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
 import { defineBlock, each, int } from '@onnxformers/core';
 import { layerNorm } from './norms/layer-norm';
-import { normBehind, residualLayer, scaleFields, subLayerFields } from './sub-layers';
+import { normBehind, residualLayer, scaleFields, shortcutFields, subLayerFields } from './sub-layers';
 
 /**
  * A residual layer that normalises the sum of stream and sub-layer: mixer, cross attention, feed-forward, each if it is there.
@@ -25,6 +25,7 @@ export const postNorm = defineBlock({
   fields: {
     dim: int({ doc: 'channels in', unit: 'channels', min: 1, inherit: true }),
     ...scaleFields,
+    ...shortcutFields,
     ...subLayerFields,
     norm: each('norm', { doc: 'behind each sub-layer', default: layerNorm, inside: normBehind }),
   },
@@ -40,5 +41,9 @@ export const postNorm = defineBlock({
     { dim: 10, feedforward: { name: 'mlp', outDim: 7 }, scale: 0.5 },
   ],
   create: (c, { path }) =>
-    residualLayer(c, { norm: 'behind', scale: c.scale, branchScale: c.branchScale, normMemory: false }, path),
+    residualLayer(
+      c,
+      { norm: 'behind', shortcutBias: c.shortcutBias, scale: c.scale, branchScale: c.branchScale, normMemory: false },
+      path,
+    ),
 });

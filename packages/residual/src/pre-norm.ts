@@ -1,7 +1,7 @@
 // A residual layer that normalises what goes into its sub-layers. Xiong et al. 2020, https://arxiv.org/abs/2002.04745
 import { bool, defineBlock, each, int } from '@onnxformers/core';
 import { layerNorm } from './norms/layer-norm';
-import { normBefore, residualLayer, scaleFields, subLayerFields } from './sub-layers';
+import { normBefore, residualLayer, scaleFields, shortcutFields, subLayerFields } from './sub-layers';
 
 /**
  * A residual layer that normalises what goes into its sub-layers: mixer, cross attention, feed-forward, each if it is there. The stream
@@ -27,6 +27,7 @@ export const preNorm = defineBlock({
     dim: int({ doc: 'channels in', unit: 'channels', min: 1, inherit: true }),
     ...scaleFields,
     normMemory: bool({ doc: 'the norm of the cross attention works on the memory too', default: false }),
+    ...shortcutFields,
     ...subLayerFields,
     norm: each('norm', { doc: 'in front of each sub-layer', default: layerNorm, inside: normBefore }),
   },
@@ -43,5 +44,9 @@ export const preNorm = defineBlock({
     { dim: 10, feedforward: { name: 'mlp', outDim: 7 }, scale: 0.5 },
   ],
   create: (c, { path }) =>
-    residualLayer(c, { norm: 'before', scale: c.scale, branchScale: c.branchScale, normMemory: c.normMemory }, path),
+    residualLayer(
+      c,
+      { norm: 'before', shortcutBias: c.shortcutBias, scale: c.scale, branchScale: c.branchScale, normMemory: c.normMemory },
+      path,
+    ),
 });

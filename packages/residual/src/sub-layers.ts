@@ -1,6 +1,7 @@
 // What residual layers are made of: a mixer, cross attention and a feed-forward, each with a norm and a way around it.
 import {
   add,
+  bool,
   ConfigError,
   type KindModule,
   linear,
@@ -51,6 +52,10 @@ export const subLayerFields = {
   cross: slot('mixer', { doc: 'attends to the memory', optional: true, inside: widthSoFar }),
   feedforward: slot('feedforward', { doc: 'mixes channels', optional: true, inside: widthSoFar }),
 } as const;
+/** Of the way around a sub-layer that changes the number of channels. */
+export const shortcutFields = {
+  shortcutBias: bool({ doc: 'where channels change, the shortcut has a bias', default: false }),
+} as const;
 /** How branches and the way around them are weighed. */
 export const scaleFields = {
   scale: num({ doc: 'factor of what goes around a sub-layer', default: 1 }),
@@ -63,6 +68,8 @@ export interface Style {
   readonly norm: 'before' | 'behind';
   readonly scale: number;
   readonly branchScale: number;
+  /** A shortcut has a bias. */
+  readonly shortcutBias: boolean;
   /** The norm of the cross attention works on the memory too. */
   readonly normMemory: boolean;
   /** See {@link Module}. */
@@ -94,7 +101,7 @@ export function residualLayer(
       place,
       block: parts[place]!,
       norm: parts.norm(index),
-      shortcut: from === to ? undefined : linear(from, to, { bias: false, role: 'shortcut' }),
+      shortcut: from === to ? undefined : linear(from, to, { bias: style.shortcutBias, role: 'shortcut' }),
     }),
   );
   if (!subLayers.length)

@@ -40,12 +40,12 @@ export const Gelu: Op<GeluAttrs> = defineOp<GeluAttrs>({
  * Gaussian error linear unit: x / 2 · (1 + erf(x / √2)). Dtypes: floats.
  * @throws ShapeError when x is no float
  */
-export const gelu = (x: Operand): Value => apply(Gelu, [x], { approximate: 'none' })[0]!;
+export const gelu = (x: Operand): Value => apply<GeluAttrs>(Gelu, [x], { approximate: 'none' })[0]!;
 /**
  * The same, approximated: x / 2 · (1 + tanh(√(2/π) (x + 0.044715 x³))). Dtypes: floats.
  * @throws ShapeError when x is no float
  */
-export const geluTanh = (x: Operand): Value => apply(Gelu, [x], { approximate: 'tanh' })[0]!;
+export const geluTanh = (x: Operand): Value => apply<GeluAttrs>(Gelu, [x], { approximate: 'tanh' })[0]!;
 
 type SwishAttrs = { readonly alpha: number };
 

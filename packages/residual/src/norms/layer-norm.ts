@@ -1,5 +1,6 @@
 // Layer normalisation. Ba et al. 2016, https://arxiv.org/abs/1607.06450
 import { bool, defineBlock, init, int, layerNorm as layerNormOp, module, num, Parameter, type Value } from '@onnxformers/core';
+import { useSkipLayerNormalization } from '../kernels/skip-layer-normalization';
 
 /**
  * Layer normalisation of the channels.
@@ -24,6 +25,7 @@ export const layerNorm = defineBlock({
     bias: bool({ doc: 'channels are shifted too', default: true }),
   },
   examples: [{ dim: 7 }, { dim: 5, eps: 1e-3, bias: false }],
+  rules: [useSkipLayerNormalization],
   create({ dim, eps, bias: shifted }) {
     const weight = new Parameter([dim], init.ones, { role: 'norm', part: 'weight' });
     const bias = shifted ? new Parameter([dim], init.zeros, { role: 'norm', part: 'bias' }) : undefined;

@@ -1,5 +1,7 @@
 // Root mean square normalisation. Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467
 import { defineBlock, init, int, module, num, Parameter, rmsNorm as rmsNormOp, type Value } from '@onnxformers/core';
+import { useSimplifiedLayerNormalization } from '../kernels/simplified-layer-normalization';
+import { useSkipSimplifiedLayerNormalization } from '../kernels/skip-simplified-layer-normalization';
 
 /**
  * Root mean square normalisation of the channels.
@@ -23,6 +25,7 @@ export const rmsNorm = defineBlock({
     eps: num({ doc: 'added to the mean square', min: 0, default: 1e-6 }),
   },
   examples: [{ dim: 7 }, { dim: 5, eps: 1e-3 }],
+  rules: [useSkipSimplifiedLayerNormalization, useSimplifiedLayerNormalization],
   create({ dim, eps }) {
     const weight = new Parameter([dim], init.ones, { role: 'norm', part: 'weight' });
     return module({ weight }, (x: Value) => rmsNormOp(x, weight, { epsilon: eps }));

@@ -1,0 +1,25 @@
+// SimplifiedLayerNormalization: root mean square normalisation, as the runtime had it before the standard.
+import { apply, defineOp, RMSNormalization, refuse, rmsNorm, rule } from '@onnxformers/core';
+
+type SimplifiedAttrs = { readonly axis: number; readonly epsilon: number; readonly stash_type: number };
+
+/** The kernel, in the standard's own domain at any opset. Operands: x, scale. */
+export const SimplifiedLayerNormalization = defineOp<SimplifiedAttrs>({
+  key: 'SimplifiedLayerNormalization',
+  since: 1,
+  attributes: { axis: 'int', epsilon: 'float', stash_type: 'int' },
+  infer: (operands, attrs) => RMSNormalization.infer(operands, attrs),
+  decompose: ([x, scale], { axis, epsilon }) => [rmsNorm(x, scale, { axis, epsilon })],
+});
+
+/** RMSNormalization → SimplifiedLayerNormalization. */
+export const useSimplifiedLayerNormalization = rule(
+  'RMSNormalization → SimplifiedLayerNormalization',
+  RMSNormalization,
+  (node) => {
+    const [x, scale] = node.operands;
+    if (scale!.rank !== -node.attrs.axis || scale!.dims.some((d, i) => d !== x!.dims.slice(node.attrs.axis)[i]))
+      return refuse(`the scale must have the normalised dims [${x!.dims.slice(node.attrs.axis)}], not [${scale!.dims}]`);
+    return { covers: node.outputs, emit: (get) => apply(SimplifiedLayerNormalization, [get(x!), get(scale!)], node.attrs) };
+  },
+);

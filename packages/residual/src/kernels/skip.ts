@@ -1,0 +1,90 @@
+// What the kernels share that add two streams and normalise the sum.
+import {
+  Add,
+  add,
+  biasedLinear,
+  encoded,
+  type Get,
+  type Match,
+  madeBy,
+  mismatch,
+  type Node,
+  ops,
+  printType,
+  type Refusal,
+  refuse,
+  type Surroundings,
+  type TensorType,
+  type Value,
+} from '@onnxformers/core';
+
+/** `sum`: the sum itself is the second output, for what reads it besides the norm. */
+export type SkipAttrs = { readonly epsilon: number; readonly sum: boolean };
+export const skipAttributes = { epsilon: 'float', sum: 'data' } as const;
+
+/** The type of the stream, once or twice. The rows further on are those of one channel each: scale, and shift and bias where they are given. */
+export function inferSkip([x, skip, ...rows]: readonly (TensorType | undefined)[], { sum }: SkipAttrs): readonly TensorType[] {
+  if (x!.dims.length !== 2 && x!.dims.length !== 3)
+    throw mismatch('the kernel takes rows', '[batch, seq, dim] or [tokens, dim]', printType(x));
+  if (!skip || printType(skip) !== printType(x)) throw mismatch('the two streams differ', printType(x), printType(skip));
+  const wrong = rows.find((row) => row && (row.dtype !== x!.dtype || row.dims.length !== 1 || row.dims[0] !== x!.dims.at(-1)));
+  if (wrong) throw mismatch('a row does not fit the channels', `${x!.dtype}[${x!.dims.at(-1)}]`, printType(wrong));
+  return sum ? [x!, x!] : [x!];
+}
+
+/** x + skip + bias. */
+export function sumOf(x: Value | undefined, skip: Value | undefined, bias: Value | undefined): Value {
+  const sum = add(x, skip);
+  return bias ? add(sum, bias) : sum;
+}
+
+/** The sum is ONNX's fourth output, behind two that only training wants. */
+export const encodeSkip = (node: Node<SkipAttrs>) => {
+  const [y, sum] = node.outputs;
+  return { ...encoded(node, node.operands), outputs: sum ? [y, undefined, undefined, sum] : [y] };
+};
+
+/** Makes the kernel's outputs from the two streams, the rows that the norm has, and the bias of a linear map. */
+type Make = (
+  streams: readonly [Value, Value],
+  rows: readonly (Value | undefined)[],
+  bias: Value | undefined,
+  sum: boolean,
+) => readonly Value[];
+
+/**
+ * A norm over the last axis of a sum, and the sum where something else reads it; the bias of a linear map that made one of the streams
+ * comes along.
+ */
+export function matchSkip(
+  node: { readonly operands: readonly (Value | undefined)[]; readonly outputs: readonly Value[] },
+  axis: number,
+  around: Surroundings,
+  make: Make,
+): Match | Refusal | undefined {
+  const [x, ...rows] = node.operands;
+  const sum = madeBy(x, Add);
+  if (!x || !sum) return undefined;
+  const channels = x.dims.at(-1);
+  if (axis !== -1) return refuse('it normalises the last axis alone');
+  if (x.rank !== 2 && x.rank !== 3) return refuse(`it takes rows [batch, seq, dim] or [tokens, dim], not [${x.dims}]`);
+  const streams = sum.operands as readonly [Value, Value];
+  const other = streams.find((s) => printType(s) !== printType(x));
+  if (other) return refuse(`it adds streams of the same dims, not [${other.dims}] and [${x.dims}]`);
+  if (rows.some((row) => row && (row.rank !== 1 || row.dims[0] !== channels)))
+    return refuse('scale and shift must have a number for each channel');
+  const kept = around.uses(x) > 1;
+  const linear = streams.map((s) => biasedLinear(s, around)).find((l) => l !== undefined);
+  const emit = (get: Get) => {
+    const stream = (s: Value) =>
+      linear?.outputs[0] === s ? ops.linear(get(linear.operands[0]!), get(linear.operands[1]!)) : get(s);
+    return make(
+      [stream(streams[0]), stream(streams[1])],
+      rows.map((row) => row && get(row)),
+      linear && get(linear.operands[2]!),
+      kept,
+    );
+  };
+  const absorbs = [...(kept ? [] : [x]), ...(linear?.outputs ?? [])];
+  return { covers: kept ? [...node.outputs, x] : node.outputs, absorbs, emit };
+}
