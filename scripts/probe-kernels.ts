@@ -16,8 +16,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Model } from '../packages/core/src/compile';
-import { toBytes } from '../packages/core/src/onnx/encode';
 import { ShapeError } from '../packages/core/src/error';
+import { toBytes } from '../packages/core/src/onnx/encode';
 import type { OnnxGraph, OnnxModel, OnnxNode } from '../packages/core/src/onnx/model';
 import { serialize } from '../packages/core/src/serialize';
 import { type DType, dtypes } from '../packages/core/src/tensor';
@@ -26,8 +26,14 @@ import { type Probe, type Provider, place } from './probe/placement';
 import { contribSamples, controlSamples, probed, type Sample, vocabularySamples } from './probe/samples';
 
 const file = join(root, 'packages/core/src/targets/kernels.generated.ts');
-/** Opsets in which a model may be written; a kernel must be there in all that know the op. */
-const opsets = [21, 23];
+/** Opsets in which a model for a provider may be written; a kernel must be there in all that know the op. */
+const opsets: Readonly<Record<Provider['name'], readonly number[]>> = {
+  cpu: [18, 21, 23, 24],
+  wasm: [18, 21, 23, 24],
+  cuda: [18, 21, 23, 24],
+  webgpu: [18, 21],
+};
+const everyOpset = [...new Set(Object.values(opsets).flat())];
 const probedDtypes = dtypes.filter((d) => d !== 'int4' && d !== 'uint4');
 
 type Row = { own: string; cpu?: string };
@@ -59,10 +65,18 @@ async function questions(samples: readonly Sample[], folder: string): Promise<Qu
         names: { nameOf: new Map() },
       } as unknown as Model);
       const since = model.opsets['']!;
-      for (const opset of new Set(opsets.map((o) => Math.max(o, since)))) {
+      for (const opset of new Set(everyOpset.map((o) => Math.max(o, since)))) {
         const path = join(folder, `${asked.length}.onnx`);
         writeFileSync(path, await toBytes({ ...model, opsets: { ...model.opsets, '': opset } }));
-        asked.push({ path, nodes: nodesOf(model.graph).length, node: model.graph.nodes.find((n) => n.name.startsWith(`${probed}/`))!.name, key: sample.key, dtype, opset, sample: count });
+        asked.push({
+          path,
+          nodes: nodesOf(model.graph).length,
+          node: model.graph.nodes.find((n) => n.name.startsWith(`${probed}/`))!.name,
+          key: sample.key,
+          dtype,
+          opset,
+          sample: count,
+        });
       }
     }
   }
@@ -71,7 +85,12 @@ async function questions(samples: readonly Sample[], folder: string): Promise<Qu
 
 function modelOf(sample: Sample, dtype: DType): OnnxModel | undefined {
   const graph = sample.build(dtype);
-  const about = { target: { name: 'probe', opset: 26 }, dtype: 'float32', parameterInputs: new Set(), names: { nameOf: new Map() } };
+  const about = {
+    target: { name: 'probe', opset: 26 },
+    dtype: 'float32',
+    parameterInputs: new Set(),
+    names: { nameOf: new Map() },
+  };
   try {
     return graph && serialize({ graph, ...about } as unknown as Model);
   } catch (error) {
@@ -83,14 +102,18 @@ function modelOf(sample: Sample, dtype: DType): OnnxModel | undefined {
 const nodesOf = (graph: OnnxGraph): OnnxNode[] =>
   graph.nodes.flatMap((n) => [n, ...Object.values(n.attributes).flatMap((a) => (a.type === 'graph' ? nodesOf(a.value) : []))]);
 
-function tableOf(asked: readonly Question[], { placements, version }: ReturnType<typeof place>): Table {
+function tableOf(
+  provider: Provider['name'],
+  all: readonly Question[],
+  { placements: found, version }: ReturnType<typeof place>,
+): Table {
+  const highest = Math.max(...opsets[provider]);
+  const asked = all.map((q, i) => ({ ...q, placement: found[i]! })).filter((q) => q.opset <= highest);
   const kernels: Record<string, Row> = {};
   for (const key of [...new Set(asked.map((q) => q.key))].sort()) {
     const of = (where: readonly string[]): DType[] =>
       probedDtypes.filter((dtype) => {
-        const answers = asked.flatMap((q, i) =>
-          q.key === key && q.dtype === dtype ? [{ ...q, placement: placements[i]! }] : [],
-        );
+        const answers = asked.filter((q) => q.key === key && q.dtype === dtype);
         return (
           answers.length > 0 &&
           [...new Set(answers.map((a) => a.opset))].every((o) =>
@@ -157,7 +180,7 @@ try {
   const before = await known();
   const tables: Tables = { ...before };
   for (const provider of providers().filter((p) => !wanted.length || wanted.includes(p.name))) {
-    tables[provider.name] = tableOf(asked, place(asked, provider, folder));
+    tables[provider.name] = tableOf(provider.name, asked, place(asked, provider, folder));
     console.log(
       `${provider.name}: ${asked.length} models, ${Object.keys(tables[provider.name]!.kernels).length} ops with a kernel, ONNX Runtime ${tables[provider.name]!.runtime}`,
     );

@@ -62,8 +62,9 @@ function placementOf(log: string, own: string, { nodes, node: name }: Probe): Pl
   const found = [...log.matchAll(/(All nodes|Node\(s\)) placed on \[(\w+)\]\. Number of nodes: (\d+)/g)];
   const [first] = found;
   if (!first) return 'none';
-  // A different number: a function was written out, or casts were put around the node.
-  if (first[1] === 'All nodes') return Number(first[3]) !== nodes ? 'none' : first[2] === own ? 'own' : 'cpu';
+  // A different number: a function was written out, or casts were put around the node. WebGPU turns images before and after it instead.
+  const turned = own === placedAs.webgpu && /Conv|Pool/.test(name);
+  if (first[1] === 'All nodes') return Number(first[3]) !== nodes && !turned ? 'none' : first[2] === own ? 'own' : 'cpu';
   const listed = [...log.matchAll(/VerifyEachNodeIsAssignedToAnEp\] {3,}(\S+) \((.*)\)$/gm)].map((m) => ({
     at: m.index,
     op: m[1]!,

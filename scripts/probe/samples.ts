@@ -44,7 +44,8 @@ export async function vocabularySamples(): Promise<Sample[]> {
     const module = (await import(pathToFileURL(join(folder, file)).href)) as { readonly cases?: readonly OpCase[] };
     // At known sizes first: most samples then need no other node to say how large they are.
     for (const c of module.cases ?? [])
-      for (const graph of [atKnownSizes(c), prepare(c).graph]) for (const node of nodesOf(graph)) if (!nodes.has(signature(node))) nodes.set(signature(node), node);
+      for (const graph of [atKnownSizes(c), prepare(c).graph])
+        for (const node of nodesOf(graph)) if (!nodes.has(signature(node))) nodes.set(signature(node), node);
   }
   return [...nodes.values()].map((node) => ({ key: node.op.key, build: (dtype) => alone(node, dtype) }));
 }
@@ -113,7 +114,7 @@ function substituted(node: Node, main: DType, dtype: DType, which: readonly bool
 // To the dtype from another; bfloat16 goes on to one that can leave the graph.
 function castAlone(node: Node, dtype: DType): Graph {
   const g = new GraphBuilder();
-  const from = isFloat(dtype) ? (dtype === 'float32' ? 'float16' : 'float32') : dtype === 'int64' ? 'int32' : 'int64';
+  const from = isFloat(dtype) ? (dtype === 'float32' ? 'float16' : 'float32') : dtype === 'int32' ? 'uint32' : 'int32';
   output(g, 'y', g.at(probed, () => g.emit(node.op, [g.input('x', from, ['n'])], { to: dtype }, [{ dtype, dims: ['n'] }]))[0]!);
   return g.finish();
 }

@@ -44,7 +44,8 @@ export function lower(graph: Graph, target: Target, options: LowerOptions = {}):
 
 interface Candidate extends Found {
   readonly order: number;
-  readonly size: number;
+  readonly covered: number;
+  readonly absorbed: number;
   readonly cost: number;
   readonly kernels: readonly string[];
 }
@@ -101,7 +102,7 @@ class Lowering {
   }
 
   // Emits a match where nobody sees it, to learn whether the target runs what it makes and at what cost.
-  private tryOut(node: Node, rule: Rule, match: Match): Pick<Candidate, 'size' | 'cost' | 'kernels'> | Refusal {
+  private tryOut(node: Node, rule: Rule, match: Match): Pick<Candidate, 'covered' | 'absorbed' | 'cost' | 'kernels'> | Refusal {
     const { g, stand } = scratch(node);
     const outputs = g.at(node.scope, () => match.emit((old) => standIn(g, stand, old)));
     outputs.forEach((v, i) => g.output(String(i), v));
@@ -117,7 +118,7 @@ class Lowering {
     if (nodes.length === 1 && nodes[0]!.op.key === node.op.key && sameAttrs(nodes[0]!, node)) throw internal(`${rule.name} makes the node it matched`);
     const kept = accepts(this.target, this.machine, node) === true ? kernelOf(this.target, node.op)?.cost?.(node, this.machine) : undefined;
     if (kept !== undefined && match.covers.length === node.outputs.length && cost > kept) return { refused: `${node.op.key} itself is cheaper here` };
-    return { size: match.covers.length + (match.absorbs?.length ?? 0), cost, kernels };
+    return { covered: match.covers.length, absorbed: match.absorbs?.length ?? 0, cost, kernels };
   }
 
   // What a rule makes has to be there: only meanings may still be defined, or a kernel that is missing would come back as what it stood for.
@@ -152,7 +153,8 @@ class Lowering {
     const dtype = dtypeOf(node);
     if (dtype !== 'float16' && dtype !== 'bfloat16') return false;
     const kernel = kernelOf(this.target, node.op);
-    return kernel !== undefined && !kernel.dtypes.includes(dtype) && kernel.dtypes.includes('float32') && !node.op.writes;
+    if (!kernel || kernel.dtypes.includes(dtype) || !kernel.dtypes.includes('float32') || node.op.writes) return false;
+    return (kernel.accepts?.(node, this.machine) ?? true) === true;
   }
 
   private fallback(node: Node): Found[] {
@@ -199,9 +201,9 @@ class Lowering {
 // Ops of other domains than the standard's and ours exist only as kernels.
 const isKernel = (key: string): boolean => !['', 'onnxformers'].includes(domainOf(key)[0]);
 
-// Of overlapping matches the one that covers most, then the cheapest, then the first in the list.
+// Of overlapping matches the one that covers most, then the cheapest, then the one that makes most superfluous, then the first in the list.
 function choose(candidates: readonly Candidate[]): Candidate[] {
-  const ordered = [...candidates].sort((a, b) => b.size - a.size || a.cost - b.cost || a.order - b.order);
+  const ordered = [...candidates].sort((a, b) => b.covered - a.covered || a.cost - b.cost || b.absorbed - a.absorbed || a.order - b.order);
   const taken = new Set<Value>();
   const chosen: Candidate[] = [];
   for (const c of ordered) {

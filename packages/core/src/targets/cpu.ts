@@ -1,11 +1,30 @@
-import type { Target } from '../lower/target';
+// ONNX Runtime's CPU provider.
+import type { Node } from '../graph';
+import type { Kernel, Target } from '../lower/target';
 import { kernelTables } from './kernels.generated';
-import { kernelsOf } from './table';
+import { defineTarget } from './table';
 
-export const cpu: Target = /* @__PURE__ */ Object.freeze({
+// Relative time of long sequences: GroupQueryAttention skips what causal forbids, unless sinks, softcap or a bias lead it past its
+// tiled path; a MultiHeadAttention with a bias over all scores makes all of them.
+const attention: Readonly<Record<string, Partial<Kernel>>> = {
+  'com.microsoft.MultiHeadAttention': { cost: ({ operands, attrs }) => (operands[5] ? 3 : attrs.unidirectional ? 2 : 1) },
+  'com.microsoft.GroupQueryAttention': {
+    cost: ({ operands, attrs }) => (operands[10] || operands[11] || attrs.softcap ? 2.5 : 1),
+  },
+  Attention: { cost: () => 3.5 },
+};
+
+/** ONNX Runtime on the CPU: `onnxruntime-node`. bfloat16 models are stored in it and computed in float32. */
+export const cpu: Target = defineTarget({
   name: 'cpu',
   opset: 24,
   providers: ['cpu'],
   computes: ['float32', 'float16', 'float64'],
-  kernels: kernelsOf(kernelTables.cpu),
-} satisfies Target);
+  table: kernelTables.cpu,
+  special: attention,
+  notes: ['float16: ops without a kernel in it compute in float32, between casts'],
+});
+
+/** True where a GroupQueryAttention takes the tiled path of its CPU kernel. */
+export const takesTiledPath = ({ operands, attrs }: Node): boolean =>
+  operands[0]!.dims[1] !== 1 && !operands[10] && !operands[11] && !attrs.softcap;

@@ -1,11 +1,49 @@
-import type { Target } from '../lower/target';
-import { kernelTables } from './kernels.generated';
-import { kernelsOf } from './table';
+// ONNX Runtime's CUDA provider.
 
-export const cuda: Target = /* @__PURE__ */ Object.freeze({
+import type { Node } from '../graph';
+import type { Kernel, Machine, Target } from '../lower/target';
+import { type AttentionKernelName, attentionKernel, hasCudnn } from './attention-kernel';
+import { kernelTables } from './kernels.generated';
+import { defineTarget } from './table';
+
+// Relative time of an attention by the kernel that the runtime runs for it.
+const costs: Readonly<Record<AttentionKernelName, number>> = {
+  CUDNN_FLASH_ATTENTION: 1,
+  XQA: 1,
+  FLASH_ATTENTION: 1.2,
+  TRT_FLASH_ATTENTION: 1.4,
+  TRT_FUSED_ATTENTION: 1.4,
+  EFFICIENT_ATTENTION: 2,
+  MATH: 8,
+  NONE: Number.POSITIVE_INFINITY,
+};
+
+/** With a cost of what the op does besides the attention itself. */
+const attention = (besides: number, needs?: (machine: Machine) => true | string): Partial<Kernel> => ({
+  accepts(node, machine) {
+    const choice = attentionKernel(node, machine);
+    return choice?.kernel === 'NONE' ? `${node.op.key} has no kernel for it: ${choice.note}` : (needs?.(machine) ?? true);
+  },
+  cost: (node: Node, machine) => costs[attentionKernel(node, machine)!.kernel] + besides,
+});
+const needsCudnn = (machine: Machine): true | string =>
+  hasCudnn(machine) || 'it needs cuDNN at run time, which this machine lacks';
+
+/** ONNX Runtime on NVIDIA GPUs: `onnxruntime-node` with its CUDA provider. */
+export const cuda: Target = defineTarget({
   name: 'cuda',
   opset: 24,
   providers: ['cuda'],
   computes: ['float32', 'float16', 'bfloat16', 'float64'],
-  kernels: kernelsOf(kernelTables.cuda),
-} satisfies Target);
+  table: kernelTables.cuda,
+  special: {
+    'com.microsoft.MultiHeadAttention': attention(0, needsCudnn),
+    Attention: attention(0.05),
+    // It writes its keys and values out again, cache or not.
+    'com.microsoft.GroupQueryAttention': attention(0.3),
+    'com.microsoft.PackedMultiHeadAttention': attention(0),
+    'com.microsoft.PagedAttention': attention(0),
+    // On the provider up to opset 21; above, the runtime leaves it to the CPU.
+    MaxPool: { dtypes: ['float64', 'float32', 'float16'] },
+  },
+});

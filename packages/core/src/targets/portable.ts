@@ -7,7 +7,9 @@ import { dtypes } from '../tensor';
 const isOp = (x: unknown): x is Op => typeof x === 'object' && x !== null && 'key' in x && 'infer' in x;
 
 /** The ops of the standard that our vocabulary has. */
-export const standardOps: readonly Op[] = ([Identity, ...Object.values(ops)] as unknown[]).filter(isOp).filter((op) => domainOf(op.key)[0] === '');
+export const standardOps: readonly Op[] = ([Identity, ...Object.values(ops)] as unknown[])
+  .filter(isOp)
+  .filter((op) => domainOf(op.key)[0] === '');
 
 /** The standard's Attention: runtimes have it late, and some providers run it on the CPU. */
 const leftOut = new Set(['Attention']);
@@ -18,6 +20,14 @@ const leftOut = new Set(['Attention']);
  */
 export function portable(opset: 18 | 21 | 23 = 21): Target {
   const every: Kernel = { dtypes };
-  const kernels = standardOps.filter((op) => !leftOut.has(op.key) && (op.since ?? 1) <= opset).map((op) => [op.key, every] as const);
-  return { name: `portable-${opset}`, opset, providers: ['cpu'], computes: ['float32', 'float16', 'bfloat16', 'float64'], kernels: Object.fromEntries(kernels) };
+  const kernels = standardOps
+    .filter((op) => !leftOut.has(op.key) && (op.since ?? 1) <= opset)
+    .map((op) => [op.key, every] as const);
+  return {
+    name: `portable-${opset}`,
+    opset,
+    providers: ['cpu'],
+    computes: ['float32', 'float16', 'bfloat16', 'float64'],
+    kernels: Object.fromEntries(kernels),
+  };
 }

@@ -1,5 +1,5 @@
-// A target's kernels from the probed table, with what a kernel takes and costs on a machine added by hand.
-import type { Kernel } from '../lower/target';
+// A target from the probed table of its provider, with what a kernel takes and costs on a machine added by hand.
+import type { Kernel, Target } from '../lower/target';
 import { type DType, isFloat } from '../tensor';
 
 /** The probed table of one provider; see `kernels.generated.ts`. */
@@ -8,16 +8,20 @@ export interface KernelTable {
   readonly kernels: { readonly [key: string]: { readonly own: string; readonly cpu?: string } };
 }
 
-const dtypesIn = (text = ''): readonly DType[] => text.split(' ').filter((d) => d !== '') as DType[];
+interface Definition extends Omit<Target, 'kernels'> {
+  readonly table: KernelTable;
+  /** What the table cannot say of a kernel, by key. */
+  readonly special: Readonly<Record<string, Partial<Kernel>>>;
+}
 
-/**
- * The kernels of a provider. Integers and bools may run on the CPU beside it (shapes, positions, masks); floats must have a kernel of its
- * own.
- */
-export function kernelsOf(table: KernelTable, special: Readonly<Record<string, Partial<Kernel>>> = {}): Readonly<Record<string, Kernel>> {
+/** A target. Integers and bools may run on the CPU beside the provider (shapes, positions, masks); floats need a kernel of its own. */
+/* @__NO_SIDE_EFFECTS__ */
+export function defineTarget({ table, special, ...about }: Definition): Target {
   const rows = Object.entries(table.kernels).map(([key, { own, cpu }]): [string, Kernel] => {
     const beside = dtypesIn(cpu).filter((d) => !isFloat(d));
     return [key, { dtypes: [...dtypesIn(own), ...beside], ...(beside.length && { beside }), ...special[key] }];
   });
-  return Object.fromEntries(rows.filter(([, kernel]) => kernel.dtypes.length));
+  return Object.freeze({ ...about, kernels: Object.fromEntries(rows.filter(([, kernel]) => kernel.dtypes.length)) });
 }
+
+const dtypesIn = (text = ''): readonly DType[] => text.split(' ').filter((d) => d !== '') as DType[];

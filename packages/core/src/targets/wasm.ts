@@ -1,11 +1,24 @@
+// ONNX Runtime's CPU provider, compiled to WebAssembly.
 import type { Target } from '../lower/target';
+import { takesTiledPath } from './cpu';
 import { kernelTables } from './kernels.generated';
-import { kernelsOf } from './table';
+import { defineTarget } from './table';
 
-export const wasm: Target = /* @__PURE__ */ Object.freeze({
+/** ONNX Runtime in WebAssembly: `onnxruntime-web`. bfloat16 models are stored in it and computed in float32. */
+export const wasm: Target = defineTarget({
   name: 'wasm',
   opset: 24,
   providers: ['wasm'],
   computes: ['float32', 'float16', 'float64'],
-  kernels: kernelsOf(kernelTables.wasm),
-} satisfies Target);
+  table: kernelTables.wasm,
+  special: {
+    'com.microsoft.MultiHeadAttention': { cost: ({ operands }) => (operands[5] ? 3 : 1) },
+    'com.microsoft.GroupQueryAttention': {
+      accepts: (node) =>
+        !takesTiledPath(node) || 'several rows at once are 8 times slower there than the plain graph, unless there are sinks',
+      cost: () => 2,
+    },
+    Attention: { cost: () => 3.5 },
+  },
+  notes: ['float16: ops without a kernel in it compute in float32, between casts'],
+});

@@ -1,11 +1,30 @@
+// ONNX Runtime's native WebGPU provider.
 import type { Target } from '../lower/target';
+import { dtypes } from '../tensor';
 import { kernelTables } from './kernels.generated';
-import { kernelsOf } from './table';
+import { defineTarget } from './table';
 
-export const webgpu: Target = /* @__PURE__ */ Object.freeze({
+/**
+ * ONNX Runtime on WebGPU: `onnxruntime-web/webgpu` in a browser, `onnxruntime-node` elsewhere. (The default entry of `onnxruntime-web`
+ * has an older provider with fewer kernels, some of them wrong.) Its kernels are there up to opset 21; of the forms of some ops since
+ * then the provider has none.
+ */
+export const webgpu: Target = defineTarget({
   name: 'webgpu',
-  opset: 24,
+  opset: 21,
   providers: ['webgpu'],
   computes: ['float32', 'float16'],
-  kernels: kernelsOf(kernelTables.webgpu),
-} satisfies Target);
+  table: kernelTables.webgpu,
+  special: {
+    // The node itself runs on the CPU, its body on the GPU.
+    Loop: { dtypes, beside: dtypes },
+    'com.microsoft.MultiHeadAttention': {
+      accepts: ({ operands }) => !operands[4] || 'it takes no lengths there; they must be part of the bias',
+      cost: ({ operands }) => (operands[5] ? 1.5 : 1),
+    },
+    'com.microsoft.GroupQueryAttention': {
+      accepts: ({ attrs }) => !attrs.softcap || 'it ignores softcap there',
+      cost: () => 2,
+    },
+  },
+});

@@ -1,0 +1,155 @@
+// Which of its kernels ONNX Runtime's CUDA provider runs for an attention node: what it decides on the host, as observed on 1.29.
+import type { Dim } from '../dim';
+import type { Node, Value } from '../graph';
+import type { Machine } from '../lower/target';
+import type { Attrs } from '../op';
+import type { DType } from '../tensor';
+
+/** The names that the runtime itself prints. `NONE`: it refuses to run the node. */
+export type AttentionKernelName =
+  | 'CUDNN_FLASH_ATTENTION'
+  | 'FLASH_ATTENTION'
+  | 'TRT_FLASH_ATTENTION'
+  | 'TRT_FUSED_ATTENTION'
+  | 'EFFICIENT_ATTENTION'
+  | 'XQA'
+  | 'MATH'
+  | 'NONE';
+
+/** A choice, and on what it still depends. */
+export interface AttentionKernelChoice {
+  readonly kernel: AttentionKernelName;
+  readonly note?: string;
+}
+
+/** Compute capability · 10; what is unknown is taken as the newest. */
+export const smOf = (machine: Machine): number => machine.sm ?? newestSm;
+const newestSm = 120;
+
+/** True where cuDNN can be loaded at all: MultiHeadAttention refuses to run without it, whatever kernel it would choose. */
+export const hasCudnn = ({ cudnn }: Machine): boolean => cudnn !== 'none';
+
+/** True where the runtime hands attention to cuDNN by itself: version 9.3 and later, without 9.10.0 and 9.10.1, from Hopper on. */
+export function cudnnAttends(machine: Machine): boolean {
+  if (smOf(machine) < 90 || !hasCudnn(machine)) return false;
+  const [major = 9, minor = 0, patch = 0] = (machine.cudnn ?? '9.14').split('.').map(Number);
+  if (major === 9 && minor === 10) return patch > 1;
+  return major > 9 || (major === 9 && minor >= 3);
+}
+
+interface Shape {
+  readonly dtype: DType;
+  readonly seq: Dim;
+  readonly kvSeq: Dim;
+  /** Undefined where it is not known. */
+  readonly headDim: number | undefined;
+  readonly valueDim: number | undefined;
+}
+
+/**
+ * The kernel that ONNX Runtime will run for a node of MultiHeadAttention, GroupQueryAttention, Attention, PackedMultiHeadAttention or
+ * PagedAttention on a GPU; undefined for other ops. Unknown parts of the machine are taken as the newest.
+ */
+export function attentionKernel(node: Node, machine: Machine = {}): AttentionKernelChoice | undefined {
+  return choosers[node.op.key]?.(node, machine);
+}
+
+type Chooser = (node: Node, machine: Machine) => AttentionKernelChoice;
+const choosers: Readonly<Record<string, Chooser>> = {
+  'com.microsoft.MultiHeadAttention': multiHead,
+  'com.microsoft.GroupQueryAttention': groupQuery,
+  'com.microsoft.PackedMultiHeadAttention': packed,
+  'com.microsoft.PagedAttention': () => ({
+    kernel: 'FLASH_ATTENTION',
+    note: 'where pages hold 256 rows (64 channels a head), 128 (128) or 64 (more)',
+  }),
+  Attention: standard,
+};
+
+const is = (kernel: AttentionKernelName, note?: string): AttentionKernelChoice => ({ kernel, ...(note && { note }) });
+const number = (attrs: Attrs, name: string): number => Number(attrs[name] ?? 0);
+const half = (dtype: DType): boolean => dtype === 'float16' || dtype === 'bfloat16';
+
+function multiHead({ operands: [q, k, v, , lengths, bias], attrs }: Node, machine: Machine): AttentionKernelChoice {
+  const heads = number(attrs, 'num_heads');
+  const s = shapeOf(q!, k!, v!, heads, heads);
+  const causal = number(attrs, 'unidirectional') === 1;
+  const sm = smOf(machine);
+  if (!byEight(s)) return is('MATH', 'the channels of a head are no multiple of 8');
+  if (!half(s.dtype)) return lengths ? is('MATH') : (bias && efficientWithBias(s.seq)) || atLeast256(s);
+  if (s.dtype === 'bfloat16' && sm < 80) return is('NONE', 'no bfloat16 below SM 80');
+  const narrow = width(s) <= 256;
+  if (cudnnAttends(machine) && narrow) {
+    if (!(causal && surelyLonger(s.seq, s.kvSeq))) return is('CUDNN_FLASH_ATTENTION');
+    if (!bias && !lengths) return is('FLASH_ATTENTION');
+  }
+  const equalDims = s.headDim === s.valueDim;
+  const fused = sm >= 75 && sm < 90 && s.dtype === 'float16' && !causal && s.seq === s.kvSeq && equalDims && narrow && !bias;
+  if (lengths) return fused ? is('TRT_FUSED_ATTENTION') : is('MATH', 'it keeps the lengths of a padded batch for cuDNN');
+  if (bias) return efficientWithBias(s.seq) ?? is('EFFICIENT_ATTENTION');
+  if (s.dtype === 'bfloat16') return atLeast256(s);
+  if (!equalDims || !narrow) return is('EFFICIENT_ATTENTION');
+  if (sm >= 80) return is('FLASH_ATTENTION');
+  return fused ? is('TRT_FLASH_ATTENTION') : is('EFFICIENT_ATTENTION');
+}
+
+function groupQuery({ operands, attrs }: Node, machine: Machine): AttentionKernelChoice {
+  const [q, k, v, pastKey, , , , , , , bias, sinks] = operands;
+  const s = shapeOf(q!, k!, v!, number(attrs, 'num_heads'), number(attrs, 'kv_num_heads'));
+  const sm = smOf(machine);
+  if (bias) return is('MATH', 'it has no fast kernel with a bias');
+  if (sm < 80) return s.dtype === 'bfloat16' ? is('MATH') : is('EFFICIENT_ATTENTION');
+  if (width(s) > 256) return is('EFFICIENT_ATTENTION');
+  const shared =
+    pastKey !== undefined && s.seq === 1 && pastKey.dims[2] === attrs.present && [64, 128, 256].includes(s.headDim ?? 0);
+  const note = shared && !attrs.softcap ? 'XQA where the cache is updated in place' : undefined;
+  const plain = !(number(attrs, 'local_window_size') > 0) && !attrs.softcap && !sinks;
+  return is(plain && cudnnAttends(machine) ? 'CUDNN_FLASH_ATTENTION' : 'FLASH_ATTENTION', note);
+}
+
+function standard({ operands: [q, k, v, mask, pastKey], attrs }: Node, machine: Machine): AttentionKernelChoice {
+  const rows = q!.rank === 3;
+  const s = rows
+    ? shapeOf(q!, k!, v!, number(attrs, 'q_num_heads'), number(attrs, 'kv_num_heads'))
+    : { dtype: q!.dtype, seq: q!.dims[2]!, kvSeq: k!.dims[2]!, headDim: known(q!.dims[3]), valueDim: known(v!.dims[3]) };
+  if (!byEight(s)) return is('MATH', 'the channels of a head are no multiple of 8');
+  const sm = smOf(machine);
+  if (s.dtype === 'bfloat16' && sm < 80) return is('MATH');
+  if (mask) return is('EFFICIENT_ATTENTION', 'with a mask it reads scores of all pairs');
+  const topLeft = number(attrs, 'is_causal') === 1 && !pastKey && s.seq !== s.kvSeq;
+  return half(s.dtype) && sm >= 80 && width(s) <= 256 && s.headDim === s.valueDim && !topLeft
+    ? is('FLASH_ATTENTION')
+    : is('EFFICIENT_ATTENTION');
+}
+
+function packed({ operands: [q, k, v, , , , bias], attrs }: Node, machine: Machine): AttentionKernelChoice {
+  const heads = number(attrs, 'num_heads');
+  const width1 = (x: Value | undefined): number | undefined => (typeof x?.dims[1] === 'number' ? x.dims[1] / heads : undefined);
+  const s: Shape = { dtype: q!.dtype, seq: 'tokens', kvSeq: 'tokens', headDim: width1(q), valueDim: width1(v ?? k ?? q) };
+  if (bias) return efficientWithBias(s.seq) ?? is('EFFICIENT_ATTENTION');
+  if (!half(s.dtype)) return atLeast256(s);
+  if (width(s) > 256 || s.headDim !== s.valueDim) return is('EFFICIENT_ATTENTION');
+  return smOf(machine) >= 80 ? is('FLASH_ATTENTION') : is('TRT_FUSED_ATTENTION');
+}
+
+const known = (d: Dim | undefined): number | undefined => (typeof d === 'number' ? d : undefined);
+
+function shapeOf(q: Value, k: Value, v: Value, heads: number, kvHeads: number): Shape {
+  const share = (x: Value, n: number): number | undefined => (typeof x.dims[2] === 'number' ? x.dims[2] / n : undefined);
+  return { dtype: q.dtype, seq: q.dims[1]!, kvSeq: k.dims[1]!, headDim: share(q, heads), valueDim: share(v, kvHeads) };
+}
+
+const width = ({ headDim = 0, valueDim = 0 }: Shape): number => Math.max(headDim, valueDim);
+const byEight = ({ headDim = 0, valueDim = 0 }: Shape): boolean => headDim % 8 === 0 && valueDim % 8 === 0;
+const surelyLonger = (a: Dim, b: Dim): boolean => typeof a === 'number' && typeof b === 'number' && a > b;
+
+// The memory-efficient kernel wants rows of the bias aligned.
+function efficientWithBias(seq: Dim): AttentionKernelChoice | undefined {
+  if (typeof seq !== 'number') return is('EFFICIENT_ATTENTION', 'where the sequence length is a multiple of 8, else MATH');
+  return seq % 8 === 0 ? undefined : is('MATH', `the sequence length ${seq} is no multiple of 8`);
+}
+
+function atLeast256({ seq, kvSeq }: Shape): AttentionKernelChoice {
+  if (typeof seq !== 'number' || typeof kvSeq !== 'number') return is('EFFICIENT_ATTENTION', 'from 256 positions on, else MATH');
+  return Math.max(seq, kvSeq) >= 256 ? is('EFFICIENT_ATTENTION') : is('MATH', 'below 256 positions');
+}
