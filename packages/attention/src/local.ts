@@ -24,6 +24,7 @@ import {
   subDims,
   termsOf,
   type Value,
+  withContext,
 } from '@onnxformers/core';
 import { kernels } from './kernels';
 
@@ -89,6 +90,6 @@ export const local = defineBlock({
       ? slidingWindow({ left: before, right: 0 })
       : slidingWindow({ left: (window - 1) / 2, right: (window - 1) / 2 });
     return (q: Value, k: Value, v: Value, ctx: SequenceContext) =>
-      attend(q, k, v, { ...ctx, mask: and(ctx.mask, band) }, { dropout });
+      attend(q, k, v, withContext(ctx, { mask: and(ctx.mask, band) }), { dropout });
   },
 });

@@ -1,5 +1,5 @@
 // Softmax attention over all keys. Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
-import { and, attend, bool, causal as causalMask, defineBlock, num, type SequenceContext, type Value } from '@onnxformers/core';
+import { and, attend, bool, causal as causalMask, defineBlock, num, type SequenceContext, type Value, withContext } from '@onnxformers/core';
 import { kernels } from './kernels';
 
 /**
@@ -37,7 +37,7 @@ export const scaledDotProduct = defineBlock({
         q,
         k,
         v,
-        { ...ctx, mask },
+        withContext(ctx, { mask }),
         { ...(scale !== undefined && { scale }), ...(softcap !== undefined && { softcap }), ...(dropout && { dropout }) },
       );
     };

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { contextOf } from './compile-context';
-import { withContext } from './context';
+import { across, withContext } from './context';
 import { GraphBuilder } from './graph';
 import { causal } from './mask';
 
@@ -18,4 +18,19 @@ it('a context with some entries changed computes positions only when asked', () 
   expect(inputs()).toEqual(before);
   expect(changed.positions).toBe(ctx.positions);
   expect(inputs()).toEqual([...before, 'positions_of_lengths']);
+});
+
+it('cross attention leaves the positions and the bias of its own rows alone', () => {
+  const g = new GraphBuilder();
+  const input = (name: string, dims: (number | string)[]) => g.input(name, 'float32', dims);
+  const [x, memory, bias] = [
+    input('x', ['batch', 'seq', 7]),
+    input('memory', ['batch', 'rows', 7]),
+    input('bias', [1, 1, 'seq', 'seq']),
+  ];
+  const ctx = contextOf(g, { x, memory, bias }, { layout: 'padded' });
+  const [, , at] = across(ctx, ({ rows }) => [rows, rows]);
+  expect(at.bias).toBeUndefined();
+  expect(at.keys).toEqual({ layout: { kind: 'padded' } });
+  expect(Object.getOwnPropertyDescriptor(at, 'positions')!.get).toBeDefined();
 });

@@ -141,7 +141,7 @@ export function remember(ctx: SequenceContext, k: Value, v: Value): readonly [Va
   const { state } = ctx;
   if (!state) return [k, v, ctx];
   const [allKeys, allValues] = [state.append('key', k), state.append('value', v)];
-  return [allKeys, allValues, { ...ctx, keys: state.keys }];
+  return [allKeys, allValues, withContext(ctx, { keys: state.keys })];
 }
 
 /**
@@ -157,9 +157,15 @@ export function across(ctx: SequenceContext, make: (memory: Memory) => readonly 
     return { key, value };
   };
   const { key, value } = state ? state.once(both) : both();
-  const { bias: _, keys: __, ...rest } = ctx;
   // No start: every row of a memory exists, and its mask says which are real.
-  return [key, value, { ...rest, mask: memory.mask, ...(memory.bias && { bias: memory.bias }), keys: { layout: memory.layout } }];
+  const there = { mask: memory.mask, keys: { layout: memory.layout }, ...(memory.bias && { bias: memory.bias }) };
+  return [key, value, withContext(withoutBias(ctx), there)];
+}
+
+// The bias of a context is that of its own rows, not of a memory's.
+function withoutBias(ctx: SequenceContext): SequenceContext {
+  const { bias: _, ...others } = Object.getOwnPropertyDescriptors(ctx);
+  return Object.defineProperties({}, others) as SequenceContext;
 }
 
 /** The same context with some entries changed. What it computes when asked (positions) stays uncomputed, which a spread would not do. */

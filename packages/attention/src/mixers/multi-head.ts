@@ -1,7 +1,7 @@
 // Projections, heads, rotation and an attention mechanism. Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
 import {
   across, add, bool, choice, ConfigError, defineBlock, dropout, each, init, int, linear, type Memory, mergeHeads, module, num, ops, Parameter, remember,
-  type SequenceContext, slice, slot, splitHeads, type Value,
+  type SequenceContext, slice, slot, splitHeads, type Value, withContext,
 } from '@onnxformers/core';
 import { scaledDotProduct } from '../scaled-dot-product';
 
@@ -72,23 +72,25 @@ export const multiHead = defineBlock({
     };
     const children = { ...record, o_proj, q_norm, k_norm, attention, rotation, scoreBias };
     return module(children, (x: Value, ctx: SequenceContext) => {
-      let q = split(q_proj(x), heads, ctx, q_norm);
-      const turn = (k: Value, at: SequenceContext): Value => {
-        if (!rotation) return k;
-        const [turnedQ, turnedK] = rotation(q, k, at);
-        q = turnedQ;
-        return turnedK;
-      };
+      const query = split(q_proj(x), heads, ctx, q_norm);
       const fromMemory = (memory: Memory): readonly [Value, Value] => {
-        const at = { ...ctx, keys: { layout: memory.layout } };
-        const k = turn(split(k_proj(memory.rows), kvHeads, memory, k_norm), at);
-        return [k, splitHeads(v_proj(memory.valueRows ?? memory.rows), kvHeads, memory.layout)];
+        const k = split(k_proj(memory.rows), kvHeads, memory, k_norm);
+        const turned = rotation ? rotation(k, k, withContext(ctx, { keys: { layout: memory.layout } }))[1] : k;
+        return [turned, splitHeads(v_proj(memory.valueRows ?? memory.rows), kvHeads, memory.layout)];
       };
-      const [k, v, at] = cross
-        ? across(ctx, fromMemory)
-        : remember(ctx, turn(split(k_proj(x), kvHeads, ctx, k_norm), ctx), splitHeads(v_proj(x), kvHeads, ctx.layout));
+      const ownRows = (): readonly [Value, Value, Value, SequenceContext] => {
+        const key = split(k_proj(x), kvHeads, ctx, k_norm);
+        const [q, k] = rotation ? rotation(query, key, ctx) : [query, key];
+        return [q, ...remember(ctx, k, splitHeads(v_proj(x), kvHeads, ctx.layout))];
+      };
+      // A memory's keys may have been turned in an earlier call, the queries are new in each.
+      const otherRows = (): readonly [Value, Value, Value, SequenceContext] => [
+        rotation ? rotation(query, query, ctx)[0] : query,
+        ...across(ctx, fromMemory),
+      ];
+      const [q, k, v, at] = cross ? otherRows() : ownRows();
       const bias = scoreBias && scoreBias(q, k, at);
-      const y = attention(q, k, v, bias ? { ...at, bias: at.bias ? add(at.bias, bias) : bias } : at);
+      const y = attention(q, k, v, bias ? withContext(at, { bias: at.bias ? add(at.bias, bias) : bias }) : at);
       return dropout(o_proj(mergeHeads(y, ctx.layout)), c.dropout);
     });
   },
