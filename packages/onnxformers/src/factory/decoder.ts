@@ -1,5 +1,5 @@
 // A stack that sees what came before, and a memory where its layers ask for one.
-import { and, causal, defineBlock, int, module, type SequenceContext, type Value } from '@onnxformers/core';
+import { and, causal, defineBlock, int, module, type SequenceContext, type Value, withContext } from '@onnxformers/core';
 import { runTrunk, trunkFields, trunkInput, trunkOf } from './trunk';
 
 /**
@@ -28,5 +28,5 @@ export const decoder = defineBlock({
 
 /** The same context, seeing nothing that comes later. */
 export function causally(ctx: SequenceContext): SequenceContext {
-  return { ...ctx, mask: and(ctx.mask, causal) };
+  return withContext(ctx, { mask: and(ctx.mask, causal) });
 }
