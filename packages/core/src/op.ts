@@ -29,6 +29,8 @@ export interface EncodedNode {
   readonly opType: string;
   readonly domain: string;
   readonly operands: readonly (Value | Tensor | undefined)[];
+  /** Default: those of the node. Undefined where one of ONNX is not wanted. */
+  readonly outputs?: readonly (Value | undefined)[];
   readonly attributes: Readonly<Record<string, { readonly kind: Exclude<AttributeKind, 'data'>; readonly value: Attribute }>>;
 }
 

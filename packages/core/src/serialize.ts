@@ -79,7 +79,8 @@ class Writer {
     }
     const inputs = encoded.operands.map((o, i) => (o === undefined ? '' : 'data' in o ? this.constant(o, `${name}/${i}`) : this.nameFor(o)));
     while (inputs.length && inputs.at(-1) === '') inputs.pop();
-    const outputs = node.outputs.map((v, i) => this.named.get(v) ?? this.claim(v, this.unique(node.outputs.length === 1 ? `${name}/y` : `${name}/y${i}`)));
+    const places = encoded.outputs ?? node.outputs;
+    const outputs = places.map((v, i) => (v ? (this.named.get(v) ?? this.claim(v, this.unique(places.length === 1 ? `${name}/y` : `${name}/y${i}`))) : ''));
     const metadata = { ...(node.scope && { [blockPathKey]: node.scope }), ...(node.rules.length && { 'onnxformers.rules': node.rules.join(' ← ') }) };
     return { name, opType: encoded.opType, domain: encoded.domain, inputs, outputs, attributes, ...(Object.keys(metadata).length && { metadata }) };
   }

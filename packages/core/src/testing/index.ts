@@ -2,4 +2,12 @@
 export { type Comparison, compare, expectClose, printComparison, type Tolerance } from './close';
 export { type CaseInput, checkOp, checkOps, type OpCase, prepare, type ReadyCase } from './op-suite';
 export { randomNumbers } from './random';
-export { randomArray, randomParameters, runBlock, type TraceOptions, traceBlock } from './run-block';
+export {
+  type LowerBlockOptions,
+  lowerBlock,
+  randomArray,
+  randomParameters,
+  runBlock,
+  type TraceOptions,
+  traceBlock,
+} from './run-block';

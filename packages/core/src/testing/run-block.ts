@@ -1,12 +1,16 @@
 // Runs one block by itself in the interpreter, on parameters that are the same in every run.
 import { contextOf, type SequenceInputs } from '../compile-context';
-import type { Dim } from '../dim';
-import { type Graph, GraphBuilder, type Value } from '../graph';
+import { type Dim, evaluateDim } from '../dim';
+import { type Graph, GraphBuilder, nameOf, type Value } from '../graph';
 import { interpret } from '../interpret';
-import { type AnyModule, namesOf } from '../module';
+import { type Decision, lower } from '../lower/lower';
+import type { Rule } from '../lower/rule';
+import type { Target } from '../lower/target';
+import { type AnyModule, modulesOf, namesOf } from '../module';
 import type { Parameter } from '../parameter';
 import { standalone } from '../standalone';
 import { countOf, type DType, type NDArray } from '../tensor';
+import { expectClose, type Tolerance } from './close';
 import { randomNumbers } from './random';
 
 /** Numbers between -1 and 1, the same ones for the same name. */
@@ -60,4 +64,52 @@ export function runBlock(
   );
   const parameters = randomParameters(m);
   return { outputs: interpret(graph, { ...feeds, ...o.draws }, { parameters: parameters.of }), parameters: parameters.byName };
+}
+
+/** How {@link lowerBlock} lowers and compares. */
+export interface LowerBlockOptions extends TraceOptions {
+  /** Rules beside those of the module's blocks. */
+  readonly rules?: readonly Rule[];
+  /** What the names in the inputs' dims stand for. */
+  readonly sizes?: Readonly<Record<string, number>>;
+  readonly tolerance?: Tolerance;
+}
+
+/**
+ * Lowers a block for a target, and checks in the interpreter that it still computes the same.
+ *
+ * @throws Error that names the worst element where the results differ
+ */
+export function lowerBlock(
+  m: AnyModule,
+  inputs: Readonly<Record<string, readonly [DType, readonly Dim[]]>>,
+  target: Target,
+  o: LowerBlockOptions = {},
+): {
+  readonly graph: Graph;
+  readonly decisions: readonly Decision[];
+} {
+  const traced = traceBlock(m, inputs, o);
+  const rules = [...new Set([...modulesOf(m).flatMap(({ item }) => item.about.rules ?? []), ...(o.rules ?? [])])];
+  const lowered = lower(traced, target, { rules });
+  const sizes = o.sizes ?? {};
+  const feeds = Object.fromEntries(
+    Object.entries(inputs).map(([name, [dtype, dims]]) => [
+      name,
+      randomArray(
+        name,
+        dims.map((d) => evaluateDim(d, sizes)),
+        dtype,
+      ),
+    ]),
+  );
+  const parameters = randomParameters(m).of;
+  const run = (graph: Graph) => {
+    const asked = new Set(graph.inputs.map(nameOf));
+    return interpret(graph, Object.fromEntries(Object.entries(feeds).filter(([name]) => asked.has(name))), { parameters, sizes });
+  };
+  const [expected, got] = [run(traced), run(lowered.graph)];
+  for (const [name, y] of Object.entries(expected))
+    expectClose(got[name]!, y, o.tolerance, `${name} of the lowered and the traced graph`);
+  return lowered;
 }

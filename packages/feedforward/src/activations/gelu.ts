@@ -1,5 +1,7 @@
 // Gaussian error linear unit, exact form. Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415
 import { defineBlock, gelu as geluOp, type Value } from '@onnxformers/core';
+import { useBiasGelu } from '../kernels/bias-gelu';
+import { useGelu } from '../kernels/gelu';
 
 /**
  * Gaussian error linear unit, exact.
@@ -19,5 +21,6 @@ export const gelu = defineBlock({
   source: 'Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415',
   fields: {},
   examples: [{}],
+  rules: [useBiasGelu, useGelu],
   create: () => (x: Value) => geluOp(x),
 });

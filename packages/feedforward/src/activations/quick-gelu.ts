@@ -1,5 +1,6 @@
 // Gaussian error linear unit, approximated by a sigmoid. Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415
 import { defineBlock, quickGelu as quickGeluOp, type Value } from '@onnxformers/core';
+import { useQuickGelu } from '../kernels/quick-gelu';
 
 /**
  * Gaussian error linear unit, approximated by a sigmoid.
@@ -19,5 +20,6 @@ export const quickGelu = defineBlock({
   source: 'Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415',
   fields: {},
   examples: [{}],
+  rules: [useQuickGelu],
   create: () => (x: Value) => quickGeluOp(x),
 });

@@ -1,5 +1,6 @@
 // Sigmoid linear unit, also called swish. Elfwing et al. 2017, https://arxiv.org/abs/1702.03118
 import { defineBlock, silu as siluOp, type Value } from '@onnxformers/core';
+import { useQuickGelu } from '../kernels/quick-gelu';
 
 /**
  * Sigmoid linear unit, also called swish.
@@ -19,5 +20,6 @@ export const silu = defineBlock({
   source: 'Elfwing et al. 2017, https://arxiv.org/abs/1702.03118',
   fields: {},
   examples: [{}],
+  rules: [useQuickGelu],
   create: () => (x: Value) => siluOp(x),
 });

@@ -1,5 +1,5 @@
 // SimplifiedLayerNormalization: root mean square normalisation, as the runtime had it before the standard.
-import { apply, defineOp, RMSNormalization, refuse, rmsNorm, rule } from '@onnxformers/core';
+import { apply, defineOp, printType, RMSNormalization, refuse, rmsNorm, rule } from '@onnxformers/core';
 
 type SimplifiedAttrs = { readonly axis: number; readonly epsilon: number; readonly stash_type: number };
 
@@ -18,8 +18,9 @@ export const useSimplifiedLayerNormalization = rule(
   RMSNormalization,
   (node) => {
     const [x, scale] = node.operands;
-    if (scale!.rank !== -node.attrs.axis || scale!.dims.some((d, i) => d !== x!.dims.slice(node.attrs.axis)[i]))
-      return refuse(`the scale must have the normalised dims [${x!.dims.slice(node.attrs.axis)}], not [${scale!.dims}]`);
+    const normalized = x!.dims.slice(node.attrs.axis);
+    if (printType(scale) !== printType({ dtype: x!.dtype, dims: normalized }))
+      return refuse(`the scale must have the normalised dims [${normalized.join(', ')}], not [${scale!.dims.join(', ')}]`);
     return { covers: node.outputs, emit: (get) => apply(SimplifiedLayerNormalization, [get(x!), get(scale!)], node.attrs) };
   },
 );

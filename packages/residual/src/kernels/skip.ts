@@ -67,10 +67,10 @@ export function matchSkip(
   if (!x || !sum) return undefined;
   const channels = x.dims.at(-1);
   if (axis !== -1) return refuse('it normalises the last axis alone');
-  if (x.rank !== 2 && x.rank !== 3) return refuse(`it takes rows [batch, seq, dim] or [tokens, dim], not [${x.dims}]`);
+  if (x.rank !== 2 && x.rank !== 3) return refuse(`it takes rows [batch, seq, dim] or [tokens, dim], not ${printType(x)}`);
   const streams = sum.operands as readonly [Value, Value];
   const other = streams.find((s) => printType(s) !== printType(x));
-  if (other) return refuse(`it adds streams of the same dims, not [${other.dims}] and [${x.dims}]`);
+  if (other) return refuse(`it adds streams of the same dims, not ${printType(other)} and ${printType(x)}`);
   if (rows.some((row) => row && (row.rank !== 1 || row.dims[0] !== channels)))
     return refuse('scale and shift must have a number for each channel');
   const kept = around.uses(x) > 1;

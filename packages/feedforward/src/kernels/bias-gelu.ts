@@ -1,0 +1,23 @@
+// BiasGelu of com.microsoft: the exact form of a sum of rows and bias.
+import { biasedLinear, defineOp, Gelu, gelu, mismatch, refuse, rule } from '@onnxformers/core';
+import { biased, inferBiased, withBias } from './biased';
+
+/** The kernel. Operands: x [..., channels], bias [channels]. */
+export const BiasGelu = defineOp({
+  key: 'com.microsoft.BiasGelu',
+  attributes: {},
+  infer([x, bias]) {
+    if (!bias) throw mismatch('the bias is missing');
+    return inferBiased([x, bias]);
+  },
+  decompose: ([x, bias]) => [gelu(biased(x, bias))],
+});
+
+/** Gelu(Linear(x, W, b)) → BiasGelu(Linear(x, W), b). */
+export const useBiasGelu = rule('Gelu(Linear + bias) → BiasGelu', Gelu, (node, around) => {
+  if (node.attrs.approximate !== 'none') return undefined;
+  const linear = biasedLinear(node.operands[0]!, around);
+  return linear
+    ? withBias(BiasGelu, {}, node, linear)
+    : refuse('there is no linear map with a bias before it that nothing else reads');
+});

@@ -1,0 +1,37 @@
+// Kernels that add the bias of the linear map in front of them.
+import {
+  type Attrs,
+  add,
+  apply,
+  type Get,
+  type Match,
+  mismatch,
+  type Node,
+  type Op,
+  ops,
+  printType,
+  type TensorType,
+  type Value,
+} from '@onnxformers/core';
+
+/** The type of x, whose channels the bias fits. */
+export function inferBiased([x, bias]: readonly (TensorType | undefined)[]): readonly TensorType[] {
+  if (bias && (bias.dims.length !== 1 || bias.dims[0] !== x!.dims.at(-1) || bias.dtype !== x!.dtype))
+    throw mismatch('the bias does not fit the channels', `${x!.dtype}[${x!.dims.at(-1)}]`, printType(bias));
+  return [x!];
+}
+
+/** x with the bias, if there is one. */
+export const biased = (x: Value | undefined, bias: Value | undefined): Value => (bias ? add(x, bias) : x!);
+
+/** The node, a function of one linear map, by a kernel that adds the map's bias itself. */
+export function withBias<A extends Attrs>(
+  kernel: Op<A>,
+  attrs: A,
+  node: { readonly outputs: readonly Value[] },
+  linear: Node,
+): Match {
+  const [x, weight, bias] = linear.operands as readonly [Value, Value, Value];
+  const emit = (get: Get) => apply(kernel, [ops.linear(get(x), get(weight)), get(bias)], attrs);
+  return { covers: node.outputs, absorbs: linear.outputs, emit };
+}

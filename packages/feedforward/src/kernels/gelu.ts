@@ -1,0 +1,17 @@
+// Gelu of com.microsoft: the exact form.
+import { apply, defineOp, Gelu, gelu, rule } from '@onnxformers/core';
+import { inferBiased } from './biased';
+
+/** The kernel. Operand: x. */
+export const GeluKernel = defineOp({
+  key: 'com.microsoft.Gelu',
+  attributes: {},
+  infer: ([x]) => inferBiased([x]),
+  decompose: ([x]) => [gelu(x)],
+});
+
+/** Gelu → Gelu of com.microsoft, which no opset asks for. */
+export const useGelu = rule('Gelu → com.microsoft.Gelu', Gelu, (node) => {
+  if (node.attrs.approximate !== 'none') return undefined;
+  return { covers: node.outputs, emit: (get) => apply(GeluKernel, [get(node.operands[0]!)], {}) };
+});

@@ -1,0 +1,19 @@
+// QuickGelu of com.microsoft: x times the sigmoid of alpha x.
+import { apply, defineOp, rule, Swish, swish } from '@onnxformers/core';
+import { inferBiased } from './biased';
+
+type QuickGeluAttrs = { readonly alpha: number };
+
+/** The kernel. Operand: x. */
+export const QuickGelu = defineOp<QuickGeluAttrs>({
+  key: 'com.microsoft.QuickGelu',
+  attributes: { alpha: 'float' },
+  infer: ([x]) => inferBiased([x]),
+  decompose: ([x], { alpha }) => [swish(x, alpha)],
+});
+
+/** Swish → QuickGelu; silu is that of alpha 1. */
+export const useQuickGelu = rule('Swish → QuickGelu', Swish, (node) => ({
+  covers: node.outputs,
+  emit: (get) => apply(QuickGelu, [get(node.operands[0]!)], { alpha: node.attrs.alpha }),
+}));
