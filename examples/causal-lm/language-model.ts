@@ -1,0 +1,77 @@
+// From a config to tokens: the same model compiled for one step at a time, and for a whole generation in one run.
+import { readFile } from 'node:fs/promises';
+import {
+  compile,
+  generate,
+  initialize,
+  type KindModule,
+  type Model,
+  module,
+  type Runner,
+  type Target,
+  type Tensor,
+  tensor,
+  type Value,
+  zoo,
+} from 'onnxformers';
+
+type LanguageModel = KindModule<'model'>;
+/** A sequence of byte values: the vocabulary of this model. */
+export type Bytes = readonly number[];
+
+const ids = { ids: ['int64', ['batch', 'seq']] } as const;
+// A prompt comes in one piece, so that the kernel with a cache may be used; see "promises" in docs/guides/journey.md.
+const promises = ['whole prompts'];
+
+/** The model of a config file. Unknown fields, wrong values and misspelt names are refused with their path. */
+export async function readModel(path: string | URL): Promise<LanguageModel> {
+  return zoo.parse('model', JSON.parse(await readFile(path, 'utf8')));
+}
+
+/** One step: ids and what was kept → logits and what to keep. The cache is inputs and outputs, `past_key_values.…` and `present.…`. */
+export function compileStep(model: LanguageModel, { target, seed }: { target: Target; seed: number }): Model {
+  return compile(model, { target, inputs: ids, weights: initialize(model, { scheme: 'small', seed }), state: 'io', promises });
+}
+
+/** A whole greedy generation: ids → tokens, with the cache inside an ONNX Loop. Blocks and weights are the same. */
+export function compileGeneration(
+  model: LanguageModel,
+  { target, seed, steps, capacity }: { target: Target; seed: number; steps: number; capacity: number },
+): Model {
+  const generation = module(model.children, ({ ids: prompt }: Readonly<Record<string, Value>>) => ({
+    tokens: generate(prompt!.graph.root, {
+      prompt: prompt!,
+      steps,
+      capacity,
+      step: (next, ctx) => model.forward({ ids: next }, ctx).logits!,
+    }),
+  }));
+  return compile(generation, { target, inputs: ids, weights: initialize(model, { scheme: 'small', seed }), promises });
+}
+
+/** The ids of one sequence as a batch of one. */
+export const batchOf = (tokens: Bytes): Tensor => tensor('int64', [1, tokens.length], tokens);
+
+/** Token by token: each run gets one new id and the cache of the run before. */
+export async function generateByStep(run: Runner, prompt: Bytes, steps: number): Promise<number[]> {
+  const generated: number[] = [];
+  let kept: Record<string, Tensor> = {};
+  for (let next = prompt; generated.length < steps; next = generated.slice(-1)) {
+    const { logits, ...present } = await run({ ids: batchOf(next), ...kept });
+    kept = Object.fromEntries(Object.entries(present).map(([name, t]) => [name.replace('present.', 'past_key_values.'), t]));
+    generated.push(likeliest(logits!));
+  }
+  return generated;
+}
+
+/** All tokens in one run. */
+export async function generateInLoop(run: Runner, prompt: Bytes): Promise<number[]> {
+  const { tokens } = await run({ ids: batchOf(prompt) });
+  return Array.from(tokens!.data as BigInt64Array, Number);
+}
+
+// The last row of logits [1, seq, vocab].
+function likeliest({ data, dims: [, seq = 1, vocab = 1] }: Tensor): number {
+  const row = (data as Float32Array).subarray((seq - 1) * vocab);
+  return row.reduce((best, x, i) => (x > row[best]! ? i : best), 0);
+}
