@@ -1,4 +1,4 @@
-import { type Dim, type DType, interpret, lower, ops, type Target } from '@onnxformers/core';
+import { type Dim, type DType, interpret, lower, type Target, targets } from '@onnxformers/core';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
 import { local, useBlocks } from './local';
@@ -16,19 +16,7 @@ const shapes = (seq: Dim, kvSeq: Dim = seq): Record<'q' | 'k' | 'v', [DType, Dim
 });
 const int64 = (values: number[]) => ({ dtype: 'int64', dims: [values.length], data: Float64Array.from(values) }) as const;
 
-// Everything but the meanings.
-
-const target: Target = {
-  name: 'everything',
-  opset: 24,
-  providers: [],
-  computes: ['float32'],
-  kernels: Object.fromEntries(
-    Object.values(ops)
-      .filter((op) => typeof op === 'object' && 'key' in op && !op.key.startsWith('onnxformers.'))
-      .map((op) => [(op as { key: string }).key, { dtypes: ['float32', 'int64', 'bool'] as DType[] }]),
-  ),
-};
+const target = targets.portable(21);
 
 describe('local', () => {
   it.each([
@@ -86,5 +74,19 @@ describe('Attend → blocks', () => {
     const { chosen, refused } = decisions.find((d) => d.op === 'onnxformers.Attend')!;
     expect(chosen).toBe('decomposed');
     expect(refused.map((r) => r.reason).join()).toContain(reason);
+  });
+
+  it('leaves causal windows to a kernel that knows them', () => {
+    const chosen = (target: Target, dtype: DType, causal: boolean) => {
+      const rows = (heads: number) => [dtype, ['batch', heads, 'seq', 8]] as const;
+      const block = local({ window: 5, causal });
+      const graph = traceBlock(block, { q: rows(6), k: rows(2), v: rows(2) });
+      return lower(graph, target, { rules: block.about.rules! }).decisions.find((d) => d.op === 'onnxformers.Attend')!.chosen;
+    };
+    expect(chosen(targets.cpu, 'float32', true)).toBe('Attend → GroupQueryAttention');
+    expect(chosen(targets.cuda, 'float16', true)).toBe('Attend → GroupQueryAttention');
+    expect(chosen(targets.cuda, 'float32', true)).toBe('Attend → blocks');
+    expect(chosen(targets.cpu, 'float32', false)).toBe('Attend → blocks');
+    expect(chosen(targets.portable(21), 'float32', true)).toBe('Attend → blocks');
   });
 });

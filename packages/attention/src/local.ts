@@ -40,11 +40,13 @@ export const useBlocks = rule('Attend → blocks', Attend, (node) => {
   const { scale, softcap } = node.attrs;
   return {
     covers: node.outputs,
+    cost: moreThanKernels,
     emit: (get) => [
       attendBlockwise(get(q), get(k), get(v), { mask: mapMask(mask, get), scale, softcap, sinks: sinks && get(sinks) }),
     ],
   };
 });
+const moreThanKernels = 10;
 const neverNegative = (d: Dim): boolean => termsOf(d).every((t) => t.coefficient > 0);
 
 /**

@@ -106,7 +106,7 @@ class Lowering {
     const { g, stand } = scratch(node);
     const outputs = g.at(node.scope, () => match.emit((old) => standIn(g, stand, old)));
     outputs.forEach((v, i) => g.output(String(i), v));
-    let cost = 0;
+    let cost = match.cost ?? 0;
     const kernels: string[] = [];
     const { nodes } = g.finish();
     for (const n of nodes) {

@@ -8,6 +8,8 @@ export interface Match {
   readonly covers: readonly Value[];
   /** Old values that nothing needs any more when this match is taken (they count when matches compete). */
   readonly absorbs?: readonly Value[];
+  /** What it costs beside the kernels that it makes, on their scale: for primitives that compete with kernels. Default 0. */
+  readonly cost?: number;
   /** Makes the new nodes; `get` gives the new value for an old one. One result for each of `covers`. */
   emit(get: Get): readonly Value[];
 }
