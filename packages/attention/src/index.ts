@@ -3,9 +3,9 @@ import { linformer } from './linformer';
 import { local } from './local';
 import { fourierMix } from './mixers/fourier-mix';
 import { multiHead } from './mixers/multi-head';
-import { nystrom } from './nystrom';
+import { nystrom, pseudoInverse, type PseudoInverseOptions } from './nystrom';
 import { scaledDotProduct } from './scaled-dot-product';
 
-export { fourierMix, linformer, local, multiHead, nystrom, scaledDotProduct };
+export { fourierMix, linformer, local, multiHead, nystrom, pseudoInverse, type PseudoInverseOptions, scaledDotProduct };
 /** All blocks of this package. */
 export const blocks = [scaledDotProduct, linformer, local, nystrom, multiHead, fourierMix] as const;

@@ -167,10 +167,8 @@ interface Rows {
   readonly kKeep: Value | undefined;
 }
 
-interface LandmarkOptions {
+interface LandmarkOptions extends PseudoInverseOptions {
   readonly landmarks: number;
-  readonly iterations: number;
-  readonly sharedScale: boolean;
 }
 
 function refuse(ctx: SequenceContext, path: string): void {
@@ -211,11 +209,26 @@ function similarities(ql: Value, kl: Value): Value {
   return softmax(matmul(mul(cast(ql, 'float32'), 1 / Math.sqrt(headDim)), swapLast(cast(kl, 'float32'))), -1);
 }
 
-/** Iterates towards the pseudo-inverse of matrices [..., n, n] whose rows sum to 1. */
-function pseudoInverse(K: Value, { iterations, sharedScale }: LandmarkOptions): Value {
+/** Options of {@link pseudoInverse}. */
+export interface PseudoInverseOptions {
+  readonly iterations: number;
+  /** The iteration starts from one factor for all matrices instead of one for each. */
+  readonly sharedScale?: boolean;
+}
+
+/**
+ * Iterates towards the pseudo-inverse of matrices whose rows sum to 1.
+ *
+ *     Z ← ¼ Z (13 I − K Z (15 I − K Z (7 I − K Z))), from Kᵀ / max column sum of K
+ *
+ * Shapes   K [..., n, n] → Z [..., n, n]
+ * Dtypes   float32
+ * Source   Razavi et al. 2014; in attention: Xiong et al. 2021, https://arxiv.org/abs/2102.03902
+ */
+export function pseudoInverse(K: Value, { iterations, sharedScale = false }: PseudoInverseOptions): Value {
   const I = eye(K, K.dims.at(-1)!, K.dtype);
   const columnSums = reduceSum(K, [-2]);
-  let Z = div(swapLast(K), reduceMax(columnSums, sharedScale ? [0, 1, 2, 3] : [-1]));
+  let Z = div(swapLast(K), reduceMax(columnSums, sharedScale ? K.dims.map((_, axis) => axis) : [-1]));
   for (let i = 0; i < iterations; i++) {
     const X = matmul(K, Z);
     const inner = sub(mul(I, 15), matmul(X, sub(mul(I, 7), X)));
