@@ -80,22 +80,16 @@ function packedContext(g: GraphBuilder, inputs: Readonly<Record<string, Value>>,
   const { lengths } = inputs;
   if (!lengths) throw new ConfigError({ path: 'inputs', problem: 'a packed layout needs the lengths of its sequences', expected: "lengths: ['int64', ['batch']]", got: Object.keys(inputs).join(', ') });
   if (o.state !== undefined) throw new ConfigError({ path: 'state', problem: 'a packed layout keeps no io state', hint: 'Use the padded layout, or a paged state' });
-  const tokens = Object.values(inputs).find((v) => v !== lengths)!.dims[0]!;
-  const batch = lengths.dims[0]!;
-  const offsets = derive(g, 'offsets', { dtype: 'int64', dims: [addDims(batch, 1)] }, [lengths]);
-  const longest = derive(g, 'longest', { dtype: 'int64', dims: [] }, [lengths]);
-  const layout: Layout = { kind: 'packed', offsets, longest };
-  const memoryLengths = inputs.memory_lengths;
-  const memoryLayout: Layout | undefined = memoryLengths && {
-    kind: 'packed',
-    offsets: derive(g, 'offsets', { dtype: 'int64', dims: [addDims(memoryLengths.dims[0]!, 1)] }, [memoryLengths]),
-    longest: derive(g, 'longest', { dtype: 'int64', dims: [] }, [memoryLengths]),
-  };
-  const memory: Memory | undefined = inputs.memory && memoryLayout && { rows: inputs.memory, mask: none, layout: memoryLayout };
+  const rows = Object.entries(inputs).find(([name]) => name !== 'lengths' && !name.startsWith('memory'))?.[1];
+  if (!rows) throw new ConfigError({ path: 'inputs', problem: 'a packed layout without rows', expected: "rows beside the lengths, such as ids: ['int64', ['tokens']]", got: Object.keys(inputs).join(', ') });
+  const layout = packedLayout(g, lengths, rows.dims[0]!);
+  const { memory: memoryRows, memory_lengths: memoryLengths } = inputs;
+  if (memoryRows && !memoryLengths) throw new ConfigError({ path: 'inputs', problem: 'a packed memory needs the lengths of its sequences', expected: "memory_lengths: ['int64', ['batch']]", got: Object.keys(inputs).join(', ') });
+  const memory: Memory | undefined = memoryRows && { rows: memoryRows, mask: none, layout: packedLayout(g, memoryLengths!, memoryRows.dims[0]!) };
   return {
     mask: none,
     get positions() {
-      return this.shared.get('positions', () => inputs.position_ids ?? derive(g, 'positions', { dtype: 'int64', dims: [tokens] }, [lengths]));
+      return inputs.position_ids ?? layout.positions;
     },
     layout,
     lengths,
@@ -104,6 +98,19 @@ function packedContext(g: GraphBuilder, inputs: Readonly<Record<string, Value>>,
     ...(memory && { memory }),
   };
 }
+
+// Sequences of these lengths, one after another in so many rows.
+function packedLayout(g: GraphBuilder, lengths: Value, rows: Dim): PackedLayout {
+  return {
+    kind: 'packed',
+    offsets: derive(g, 'offsets', { dtype: 'int64', dims: [addDims(lengths.dims[0]!, 1)] }, [lengths], rows),
+    longest: derive(g, 'longest', { dtype: 'int64', dims: [] }, [lengths]),
+    get positions() {
+      return derive(g, 'positions', { dtype: 'int64', dims: [rows] }, [lengths]);
+    },
+  };
+}
+type PackedLayout = Extract<Layout, { kind: 'packed' }>;
 
 function memoryOf(inputs: Readonly<Record<string, Value>>, layout: Layout): Memory | undefined {
   const { memory: rows, memory_lengths: lengths, memory_mask: keep } = inputs;

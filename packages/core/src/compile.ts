@@ -105,11 +105,19 @@ export function compile(module: AnyModule, o: CompileOptions): Model {
   const rules = [...gatherRules(model), ...(o.rules ?? [])];
   const { graph, decisions } = lower(traced, o.target, { rules, ...(o.machine && { machine: o.machine }), ...(o.promises && { promises: o.promises }) });
   const stored = [...names.parameters].filter(([, p]) => !parameterInputs.has(p));
-  const weights = o.weights && matchWeights(stored.map(([path, p]) => [path, { dims: p.dims, dtype: p.options.dtype ?? dtype }] as const), o.weights, { aliases: names.aliases }).weights;
+  const expected = stored.map(([path, p]) => [path, { dims: p.dims, dtype: p.options.dtype ?? dtype }] as const);
+  const weights = o.weights && matchWeights(expected, withoutInputs(o.weights, names, parameterInputs), { aliases: names.aliases }).weights;
   return {
     module: model, traced, graph, target: o.target, machine: o.machine ?? {}, dtype, computes, decisions,
     signature: signatureOf(graph, names), names, parameterInputs, weights, promises: o.promises ?? [],
   };
+}
+
+// A checkpoint holds every parameter, also those that are fed.
+function withoutInputs(weights: WeightSource, names: ParameterNames, inputs: ReadonlySet<Parameter>): WeightSource {
+  if (!inputs.size) return weights;
+  const isInput = (name: string) => inputs.has(names.parameters.get(names.aliases.get(name) ?? name)!);
+  return new Map([...weights].filter(([name]) => !isInput(name)));
 }
 
 function arithmetic(target: Target, dtype: ModelDType, strict: boolean): DType {

@@ -21,7 +21,7 @@ interface Recipe {
 }
 
 const recipes: Partial<Record<Derivation, Recipe>> = {
-  // lengths [batch] → [0, l0, l0 + l1, …]
+  // lengths [batch] → [0, l0, l0 + l1, …]; the size is what they must add up to, which the runner checks
   offsets: {
     compute([lengths]) {
       const out = new Float64Array(lengths!.data.length + 1);
@@ -59,7 +59,7 @@ const recipes: Partial<Record<Derivation, Recipe>> = {
 export function derive(g: GraphBuilder, how: Derivation, type: TensorType, from: readonly Value[], plus: Dim = 0): Value {
   const inputs = from.every((v) => v.leaf && g.root.inputs.includes(v));
   const name = [how, ...from.map((v) => (v.leaf as { name?: string } | undefined)?.name)].join('_of_');
-  if (inputs) return g.derivedInput(plus === 0 || how === 'held' ? name : `${name} + ${plus}`, type, how, from, plus);
+  if (inputs) return g.derivedInput(plus === 0 || how === 'held' || how === 'offsets' ? name : `${name} + ${plus}`, type, how, from, plus);
   const recipe = recipes[how];
   if (!recipe) throw internal(`${how} cannot be computed inside a graph`);
   return reshape(recipe.build(g, from, type, plus), type.dims);

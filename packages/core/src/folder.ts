@@ -1,13 +1,13 @@
 // Node only. Models as folders: model.onnx, weights.bin, onnxformers.json.
-import { readFile, stat } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Model } from './compile';
+import { onDisk } from './disk/file-fault';
 import { FileError } from './error';
-import { allNodes } from './onnx/model';
 import { readOnnx } from './onnx/decode';
-import { saveOnnx, type SaveProgress } from './onnx/save';
-import type { Runnable } from './runtime/runner';
-import { nodeInfo } from './runtime/runner';
+import { inspectFile } from './onnx/inspect-file';
+import { type SaveProgress, saveOnnx } from './onnx/save';
+import { type ExternalFile, nodeInfo, type Runnable } from './runtime/runner';
 import { describeModel, readDescription, type SavedModel } from './saved-model';
 import { serialize } from './serialize';
 
@@ -27,7 +27,11 @@ export interface SaveOptions {
  * Throws   WeightError when the model has no weights · FileError when the disk is full or the folder cannot be written
  */
 export async function save(model: Model, dir: string, options: SaveOptions = {}): Promise<void> {
-  await saveOnnx(serialize(model), dir, { files: { model: files.model, weights: files.weights }, extra: { [files.description]: describeModel(model) }, ...options });
+  await saveOnnx(serialize(model), dir, {
+    files: { model: files.model, weights: files.weights },
+    extra: { [files.description]: describeModel(model) },
+    ...options,
+  });
 }
 
 /** A saved model: what `createRunner` takes, and what it was made from. */
@@ -44,19 +48,16 @@ export async function load(dir: string): Promise<LoadedModel> {
   const saved = readDescription(await text(join(dir, files.description)), join(dir, files.description));
   const path = join(dir, files.model);
   const onnx = readOnnx(await bytes(path));
-  await stat(join(dir, files.weights)).catch((error: unknown) => {
-    if ([...allNodes(onnx.graph)].length && onnx.graph.initializers.some((i) => 'location' in i.data)) throw missing(join(dir, files.weights), error);
+  const { externalFiles } = await inspectFile(path);
+  const external = externalFiles.map(({ location, problem }): ExternalFile => {
+    const data = join(dir, location);
+    if (problem) throw new FileError({ path: data, problem: `the weights of the model are ${problem}`, hint: folderHint });
+    return { path: location, data };
   });
-  return { ...saved, file: path, nodes: nodeInfo(onnx) };
+  return { ...saved, file: path, external, nodes: nodeInfo(onnx) };
 }
 
+const folderHint =
+  'A saved model is a folder with model.onnx, weights.bin and onnxformers.json; save it again, or copy all of them';
+const bytes = (path: string): Promise<Uint8Array> => onDisk(path, readFile(path), folderHint);
 const text = async (path: string): Promise<string> => new TextDecoder().decode(await bytes(path));
-const bytes = async (path: string): Promise<Uint8Array> => {
-  try {
-    return await readFile(path);
-  } catch (error) {
-    throw missing(path, error);
-  }
-};
-const missing = (path: string, cause: unknown): FileError =>
-  new FileError({ path, problem: 'cannot be read', got: cause instanceof Error ? cause.message : String(cause), hint: 'A saved model is a folder with model.onnx, weights.bin and onnxformers.json' }, { cause });

@@ -24,8 +24,11 @@ export { type AnyModule, type Child, type Children, type Fn, isModule, type Modu
 export { type Attribute, type AttributeKind, type Attrs, defineOp, domainOf, type EncodedNode, type Op, printType, type Sizes, type TensorType } from './op';
 export { Parameter, type ParameterOptions } from './parameter';
 export { type Remake, reparametrize } from './reparametrize';
-export { createRunner, inMemory, type Runnable, type Runner, type RunnerOptions, type RunOptions } from './runtime/runner';
+export type { Feeds } from './runtime/feeds';
+export { createRunner, type ExternalFile, inMemory, type Runnable, type Runner, type RunnerOptions, type RunOptions } from './runtime/runner';
 export type { Ort, OrtSession, OrtTensor } from './runtime/ort';
+export type { NodeInfo } from './runtime/run-error';
+export type { Provider } from './runtime/session-options';
 export { registry, type Registry } from './registry';
 export { serialize } from './serialize';
 export { standalone } from './standalone';

@@ -1,4 +1,6 @@
 // What we use of onnxruntime-node and onnxruntime-web, described here so that neither has to be installed.
+import { ConfigError, describe } from '../error';
+import type { DType, Tensor, TensorData } from '../tensor';
 
 /** A tensor of the runtime. */
 export interface OrtTensor {
@@ -15,7 +17,8 @@ export interface OrtTensor {
 export interface OrtSession {
   readonly inputNames: readonly string[];
   readonly outputNames: readonly string[];
-  run(feeds: Record<string, OrtTensor>, fetches?: readonly string[], options?: object): Promise<Record<string, OrtTensor>>;
+  // biome-ignore lint/suspicious/noExplicitAny: the runtimes overload it
+  run(feeds: any, fetches: any, options?: any): Promise<Readonly<Record<string, OrtTensor>>>;
   release(): Promise<void>;
 }
 
@@ -35,3 +38,46 @@ export interface Ort {
   readonly env?: { readonly versions?: { readonly common?: string; readonly node?: string; readonly web?: string } };
   listSupportedBackends?(): readonly { readonly name: string; readonly bundled: boolean }[];
 }
+
+/** A runtime's package; undefined for one that we have not tried. */
+export type RuntimeName = 'onnxruntime-node' | 'onnxruntime-web';
+
+const isOrt = (x: unknown): x is Ort =>
+  (typeof x === 'object' || typeof x === 'function') && x !== null && 'InferenceSession' in x && 'Tensor' in x;
+
+/** A runtime, also when it was imported as a module that has it as its default. */
+export function asOrt(given: unknown): Ort {
+  if (isOrt(given)) return given;
+  const { default: inner } = (given ?? {}) as { readonly default?: unknown };
+  if (isOrt(inner)) return inner;
+  throw new ConfigError({
+    path: 'runtime',
+    problem: 'not a runtime',
+    expected: 'the module onnxruntime-node or onnxruntime-web',
+    got: describe(given),
+    hint: "import * as ort from 'onnxruntime-node' and pass ort",
+  });
+}
+
+/** Which package a runtime is. */
+export function nameOfRuntime(ort: Ort): RuntimeName | undefined {
+  // Both may share one `env`, but only one of them lists its backends.
+  if (ort.listSupportedBackends) return 'onnxruntime-node';
+  return ort.env?.versions?.web === undefined ? undefined : 'onnxruntime-web';
+}
+
+/** A tensor for the runtime; the elements are not copied. */
+export function toOrtTensor(ort: Ort, { dtype, dims, data }: Tensor): OrtTensor {
+  return new ort.Tensor(dtype, data, dims);
+}
+
+/** A tensor from the runtime, brought to the CPU where it is elsewhere. 16-bit floats are bit patterns, also where JavaScript has a Float16Array. */
+export async function fromOrtTensor(t: OrtTensor): Promise<Tensor> {
+  const away = t.getData && t.location !== undefined && t.location !== 'cpu';
+  const data = (away ? await t.getData!(true) : t.data) as TensorData;
+  return { dtype: t.type as DType, dims: [...t.dims], data: t.type === 'float16' ? bitsOf(data) : data };
+}
+
+/** The bit patterns of 16-bit floats, whichever array holds them. */
+export const bitsOf = (data: TensorData): Uint16Array =>
+  data instanceof Uint16Array ? data : new Uint16Array(data.buffer, data.byteOffset, data.byteLength / 2);

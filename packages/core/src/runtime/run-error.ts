@@ -8,21 +8,47 @@ export interface NodeInfo {
   readonly rules: string;
 }
 
+/** What the runtime said, in one line. */
+export const messageOf = (error: unknown): string =>
+  (error instanceof Error ? error.message : String(error)).replace(/\s*\n\s*/g, ' ').trim();
+
 /** The runtime's error with the block path, op and rule of the node that it names. */
-export function translate(error: unknown, doing: string, nodes: ReadonlyMap<string, NodeInfo>): RunError {
+export function translate(
+  error: unknown,
+  doing: string,
+  nodes: ReadonlyMap<string, NodeInfo>,
+  hint = hintFor(messageOf(error)),
+): RunError {
   if (error instanceof RunError) return error;
-  const message = error instanceof Error ? error.message : String(error);
-  const node = nodeIn(message, nodes);
-  const place = node ? node.path || 'graph' : 'runtime';
-  const origin = node ? `It happened in ${node.op}${node.rules ? `, made by ${node.rules}` : ''}` : undefined;
-  return new RunError({ path: place, problem: `${doing} failed`, got: message.trim(), ...(origin && { hint: origin }) }, { cause: error });
+  const got = messageOf(error);
+  const node = nodeIn(got, nodes);
+  const origin = node && `It happened in ${node.op}${node.rules ? `, made by ${node.rules}` : ''}`;
+  const advice = [origin, hint].filter(Boolean).join('. ');
+  return new RunError(
+    { path: node ? node.path || 'graph' : 'runtime', problem: `${doing} failed`, got, ...(advice && { hint: advice }) },
+    { cause: error },
+  );
 }
 
+const hints: readonly (readonly [pattern: RegExp, hint: string])[] = [
+  [
+    /bad_alloc|out of memory|failed to allocate/i,
+    'The memory does not suffice: give it smaller feeds, or a dtype with fewer bits',
+  ],
+  [/unsupported data type: 16|tensor\(bfloat16\)/i, 'No JavaScript runtime carries bfloat16 in or out'],
+];
+const hintFor = (message: string): string | undefined => hints.find(([pattern]) => pattern.test(message))?.[1];
+
 function nodeIn(message: string, nodes: ReadonlyMap<string, NodeInfo>): NodeInfo | undefined {
-  const quoted = /Name:\s*'([^']+)'|node\s*\(([^)\s]+)\)|Node\s*\(([^)\s]+)\)/.exec(message);
-  const direct = quoted && nodes.get(quoted[1] ?? quoted[2] ?? quoted[3] ?? '');
-  if (direct) return direct;
-  // The longest name first, or a node named like the beginning of another would be blamed.
-  const named = [...nodes.keys()].filter((name) => message.includes(name)).sort((a, b) => b.length - a.length);
+  // `Name:'x'`, `node with name 'x'`, `Node (x)`, `in node (x)`
+  for (const [, quoted, bracketed] of message.matchAll(/name:?\s*'([^']+)'|node\s*\(([^)\s]+)\)/gi)) {
+    const direct = nodes.get(quoted ?? bracketed ?? '');
+    if (direct) return direct;
+  }
+  // A fused node carries the name of one that it is made of. Names without a path are plain op names, which messages contain anyway; the longest
+  // first, or a node named like the beginning of another would be blamed.
+  const named = [...nodes.keys()]
+    .filter((name) => name.includes('/') && message.includes(name))
+    .sort((a, b) => b.length - a.length);
   return named[0] === undefined ? undefined : nodes.get(named[0]);
 }

@@ -1,13 +1,22 @@
 // A session of the caller's runtime around a model: tensors in, tensors out.
 import type { Model, Signature } from '../compile';
-import { describe, FeedError, nearest, RunError } from '../error';
-import { blockPathKey, allNodes, type OnnxModel } from '../onnx/model';
-import { toBytes } from '../onnx/encode';
+import { ConfigError, describe, FeedError, FileError, nearest, RunError } from '../error';
+import { toMemory } from '../onnx/encode';
+import { allNodes, blockPathKey, type OnnxModel } from '../onnx/model';
 import { serialize } from '../serialize';
-import type { DType, Tensor, TensorData } from '../tensor';
-import { completeFeeds, type Feeds } from './feeds';
-import type { Ort, OrtSession, OrtTensor } from './ort';
-import { type NodeInfo, translate } from './run-error';
+import type { Tensor } from '../tensor';
+import { untilAborted } from './abort';
+import { checkPromises, completeFeeds, type Feeds } from './feeds';
+import { asOrt, fromOrtTensor, nameOfRuntime, type Ort, type OrtSession, type OrtTensor, toOrtTensor } from './ort';
+import { messageOf, type NodeInfo, translate } from './run-error';
+import { type Provider, providerOf, runOptions, sessionOptions } from './session-options';
+
+/** Elements that stand outside of a model's file: their bytes, or the path of a file with them. */
+export interface ExternalFile {
+  /** As the model names it. */
+  readonly path: string;
+  readonly data: Uint8Array | string;
+}
 
 /** What a runner needs to know of a model, in memory or loaded from a folder. */
 export interface Runnable {
@@ -16,14 +25,19 @@ export interface Runnable {
   readonly providers: readonly string[];
   /** Path of a file, or the model's bytes. */
   readonly file: string | Uint8Array;
+  /** What the file refers to, where the runtime does not find it by itself. */
+  readonly external?: readonly ExternalFile[];
   readonly nodes: ReadonlyMap<string, NodeInfo>;
   readonly promises: readonly string[];
 }
 
 /** Options of {@link createRunner}. */
 export interface RunnerOptions {
-  /** Which execution provider; default what the model was compiled for. `auto` tries those in turn, then the CPU, and says what it got. */
-  readonly device?: 'auto' | (string & {});
+  /**
+   * The execution provider, by name or with its options; default what the model was compiled for. `auto` tries those in turn, then the CPU; the
+   * runner says what it got.
+   */
+  readonly device?: 'auto' | Provider;
   /** Handed to the runtime as they are; options without effect there are refused. */
   readonly session?: Readonly<Record<string, unknown>>;
 }
@@ -32,11 +46,13 @@ export interface RunnerOptions {
 export interface RunOptions {
   /** Only these outputs. */
   readonly outputs?: readonly string[];
-  /** Handed to the runtime. */
-  readonly run?: object;
+  /** Drops the run if it has not begun; one that has is finished unseen. */
+  readonly signal?: AbortSignal;
+  /** Handed to the runtime; options without effect there are refused. */
+  readonly run?: Readonly<Record<string, unknown>>;
 }
 
-/** Runs a model: `const { logits } = await run({ ids })`. */
+/** Runs a model: `const { logits } = await run({ ids })`. Runs follow one another in the order of the calls. */
 export interface Runner {
   (feeds: Feeds, options?: RunOptions): Promise<Record<string, Tensor>>;
   readonly signature: Signature;
@@ -44,107 +60,162 @@ export interface Runner {
   readonly device: string;
   /** What was tried before it, and why it did not work. */
   readonly refused: readonly { readonly device: string; readonly reason: string }[];
+  /** Waits for the runs that were asked for and frees the session. Calling it again does nothing. */
   dispose(): Promise<void>;
 }
 
-/** Options that the runtimes take and ignore; naming one is a mistake, not a wish. */
-const withoutEffect: Readonly<Record<string, string>> = {
-  freeDimensionOverrides: 'onnxruntime-node ignores it',
-  enableGraphCapture: 'onnxruntime-node ignores it',
-};
+/** What was loaded. */
+export type Loaded = Pick<Runner, 'device' | 'refused'>;
 
 /**
- * Creates a session and a function that runs it.
+ * Creates a session and a function that runs it. In onnxruntime-node a run blocks the event loop; `createWorkerRunner` does not.
  *
- * Throws   RunError when the runtime cannot load the provider or the model, with the block path of the node it names
+ * Throws   ConfigError for an option that has no effect in the runtime · RunError when the runtime cannot load the provider or the model, with
+ *          the block path of the node it names · WeightError for a model without weights
  *
  * Example  const run = await createRunner(model, ort);
  */
-export async function createRunner(model: Model | Runnable, ort: Ort, options: RunnerOptions = {}): Promise<Runner> {
+export async function createRunner(model: Model | Runnable, runtime: Ort, options: RunnerOptions = {}): Promise<Runner> {
+  const ort = asOrt(runtime);
   const runnable = 'file' in model ? model : await inMemory(model);
   const { session, device, refused } = await open(runnable, ort, options);
+  const { signature, promises, nodes } = runnable;
+  checkNames(signature, session);
   let runs = 0;
-  let disposed = false;
-  const run = async (feeds: Feeds, o: RunOptions = {}): Promise<Record<string, Tensor>> => {
-    if (disposed) throw new RunError({ path: 'runner', problem: 'it was disposed', hint: 'Create another' });
-    const all = completeFeeds(runnable.signature, feeds, runs++);
-    checkPromises(runnable.promises, feeds);
-    const fetches = o.outputs && checkOutputs(o.outputs, session.outputNames);
-    const inputs: Record<string, OrtTensor> = {};
-    for (const name of session.inputNames) inputs[name] = toOrt(ort, all[name]!);
+  let last: Promise<unknown> = Promise.resolve();
+  let disposed: Promise<void> | undefined;
+
+  const once = async (feeds: Feeds, o: RunOptions): Promise<Record<string, Tensor>> => {
+    o.signal?.throwIfAborted();
+    const all = completeFeeds(signature, feeds, runs);
+    checkPromises(promises, signature, all);
+    const fetches = checkOutputs(o.outputs, session.outputNames);
+    const given = runOptions(ort, o.run);
+    runs++;
     try {
-      const results = await (fetches ? session.run(inputs, fetches, o.run) : o.run ? session.run(inputs, session.outputNames, o.run) : session.run(inputs));
-      const named = await Promise.all(Object.entries(results).map(async ([name, t]) => [name, await fromOrt(t)] as const));
-      return Object.fromEntries(named);
+      const inputs: Record<string, OrtTensor> = {};
+      for (const name of session.inputNames) inputs[name] = toOrtTensor(ort, all[name]!);
+      const results = await session.run(inputs, fetches, given);
+      const named: Record<string, Tensor> = {};
+      for (const name of fetches) named[name] = await fromOrtTensor(results[name]!);
+      return named;
     } catch (error) {
-      throw translate(error, 'the run', runnable.nodes);
+      throw translate(error, 'the run', nodes);
     }
   };
-  const dispose = async () => {
-    if (disposed) return;
-    disposed = true;
-    await session.release();
+  const run = (feeds: Feeds, o: RunOptions = {}): Promise<Record<string, Tensor>> => {
+    if (disposed) return Promise.reject(new RunError({ path: 'runner', problem: 'it was disposed', hint: 'Create another' }));
+    const result = last.then(() => once(feeds, o));
+    last = result.catch(() => undefined);
+    return untilAborted(result, o.signal);
   };
-  return Object.assign(run, { signature: runnable.signature, device, refused, dispose });
+  const dispose = (): Promise<void> => {
+    disposed ??= last.then(() => session.release());
+    return disposed;
+  };
+  return Object.assign(run, { signature, device, refused, dispose });
 }
 
-/** A model as a runner takes it, serialised in memory. */
+/** A model as a runner takes it, serialised in memory. Weights stay in arrays of their own, so that there is no limit to their sum. */
 export async function inMemory(model: Model): Promise<Runnable> {
   const onnx = serialize(model);
-  return { signature: model.signature, providers: model.target.providers, file: await toBytes(onnx), nodes: nodeInfo(onnx), promises: model.promises };
+  const { model: file, externalData: external } = await toMemory(onnx);
+  return {
+    signature: model.signature,
+    providers: model.target.providers,
+    file,
+    external,
+    nodes: nodeInfo(onnx),
+    promises: model.promises,
+  };
 }
 
 /** The nodes of a model by name. */
 export function nodeInfo(onnx: OnnxModel): ReadonlyMap<string, NodeInfo> {
   const nodes = new Map<string, NodeInfo>();
-  for (const { name, opType, metadata } of allNodes(onnx.graph)) nodes.set(name, { path: metadata?.[blockPathKey] ?? '', op: opType, rules: metadata?.['onnxformers.rules'] ?? '' });
+  for (const { name, opType, metadata } of allNodes(onnx.graph))
+    nodes.set(name, { path: metadata?.[blockPathKey] ?? '', op: opType, rules: metadata?.['onnxformers.rules'] ?? '' });
   return nodes;
 }
 
-async function open(runnable: Runnable, ort: Ort, o: RunnerOptions): Promise<Pick<Runner, 'device' | 'refused'> & { session: OrtSession }> {
-  for (const key of Object.keys(o.session ?? {})) {
-    const why = withoutEffect[key];
-    if (why && ort.listSupportedBackends) throw new RunError({ path: `session.${key}`, problem: 'the option has no effect', got: describe(o.session![key]), hint: `${why}; leave it out` });
-  }
-  const wanted = o.device === undefined ? [runnable.providers] : o.device === 'auto' ? [...runnable.providers.map((p) => [p]), ['cpu']] : [[o.device]];
+async function open(runnable: Runnable, ort: Ort, o: RunnerOptions): Promise<Loaded & { readonly session: OrtSession }> {
+  const options = { ...sessionOptions(ort, o.session) };
+  const external = [...externalFiles(runnable, ort), ...((options.externalData as readonly unknown[] | undefined) ?? [])];
+  if (external.length) options.externalData = external;
   const refused: { device: string; reason: string }[] = [];
-  for (const providers of wanted) {
+  for (const executionProviders of wanted(runnable, ort, o.device)) {
+    const names = executionProviders.map((p) => (typeof p === 'string' ? p : String(p.name)));
     try {
-      const session = await ort.InferenceSession.create(runnable.file, { executionProviders: [...providers], ...o.session });
-      return { session, device: providers[0] ?? 'cpu', refused };
+      const session = await ort.InferenceSession.create(runnable.file, { ...options, executionProviders });
+      return { session, device: names[0]!, refused };
     } catch (error) {
-      if (o.device !== 'auto') throw translate(error, `creating a session on ${providers.join(', ')}`, runnable.nodes);
-      refused.push({ device: providers.join(', '), reason: error instanceof Error ? error.message : String(error) });
+      if (o.device !== 'auto')
+        throw translate(error, `creating a session on ${names.join(', ')}`, runnable.nodes, offer(ort, error));
+      refused.push({ device: names.join(', '), reason: messageOf(error) });
     }
   }
-  throw new RunError({ path: 'runner', problem: 'no provider could be loaded', got: refused.map((r) => `${r.device}: ${r.reason}`).join('; ') });
+  throw new RunError({
+    path: 'runtime',
+    problem: 'no provider could be loaded',
+    got: refused.map((r) => `${r.device}: ${r.reason}`).join('; '),
+  });
 }
 
-// `whole prompts`: more than one new row only where nothing is held, or for a batch of one.
-function checkPromises(promises: readonly string[], feeds: Feeds): void {
-  if (!promises.includes('whole prompts')) return;
-  const rows = Object.entries(feeds).find(([name, t]) => (name === 'ids' || name === 'x') && t.dims.length >= 2)?.[1];
-  const held = Object.entries(feeds).some(([name, t]) => (name === 'held' ? [...(t.data as ArrayLike<number | bigint> as BigInt64Array)].some((n) => n !== 0n) : name.startsWith('past_key_values.') && !('held' in feeds) && (t.dims[2] ?? 0) > 0));
-  if (rows && (rows.dims[1] ?? 1) > 1 && (rows.dims[0] ?? 1) > 1 && held)
-    throw new FeedError({ path: 'feeds', problem: 'the model was compiled on the promise that prompts come whole', expected: 'one new row per sequence once something is held', got: `${rows.dims[1]} new rows for a batch of ${rows.dims[0]}`, hint: 'Compile without that promise' });
+/** The lists of providers to be tried. */
+function wanted(
+  { providers }: Runnable,
+  ort: Ort,
+  device: RunnerOptions['device'],
+): readonly (readonly ReturnType<typeof providerOf>[])[] {
+  if (device !== undefined && device !== 'auto') return [[providerOf(ort, device)]];
+  // Of a list the web runtime takes those that load and says nothing of the others.
+  if (device === undefined) return [nameOfRuntime(ort) === 'onnxruntime-web' ? providers.slice(0, 1) : providers];
+  return [...new Set([...providers, 'cpu'])].map((p) => [p]);
 }
 
-function checkOutputs(outputs: readonly string[], names: readonly string[]): readonly string[] {
-  for (const name of outputs)
-    if (!names.includes(name)) {
-      const near = nearest(name, names);
-      throw new FeedError({ path: 'outputs', problem: `the model has no output "${name}"`, got: describe(name), hint: `${near ? `Did you mean "${near}"? ` : ''}Outputs: ${names.join(', ')}` });
-    }
-  return outputs;
+function externalFiles({ file, external = [] }: Runnable, ort: Ort): readonly ExternalFile[] {
+  // Beside a model's own file onnxruntime-node finds them itself, and it takes no paths.
+  return typeof file === 'string' && nameOfRuntime(ort) === 'onnxruntime-node' ? [] : external;
 }
 
-function toOrt(ort: Ort, t: Tensor): OrtTensor {
-  return new ort.Tensor(t.dtype, t.data, t.dims);
+function offer(ort: Ort, error: unknown): string | undefined {
+  if (!/backend not found|no available backend|not supported execution provider/i.test(messageOf(error))) return undefined;
+  const names = ort.listSupportedBackends?.().map(({ name }) => name);
+  return names && `${nameOfRuntime(ort)} knows ${names.join(', ')}`;
 }
 
-async function fromOrt(t: OrtTensor): Promise<Tensor> {
-  const data = (t.getData && t.location !== undefined && t.location !== 'cpu' ? await t.getData(true) : t.data) as TensorData;
-  // Where JavaScript has a Float16Array the runtime may hand one out; ours are bit patterns.
-  const bits = t.type === 'float16' && !(data instanceof Uint16Array) ? new Uint16Array((data as Float32Array).buffer, (data as Float32Array).byteOffset, (data as Float32Array).length) : data;
-  return { dtype: t.type as DType, dims: [...t.dims], data: bits };
+// Only files that were changed after they were saved disagree.
+function checkNames({ inputs }: Signature, session: OrtSession): void {
+  const unknown = session.inputNames.find((name) => !inputs.some((p) => p.name === name));
+  if (unknown !== undefined)
+    throw new FileError({
+      path: 'onnxformers.json',
+      problem: `the model takes an input "${unknown}" that its description lacks`,
+      expected: session.inputNames.join(', '),
+      got: inputs.map((p) => p.name).join(', ') || 'no inputs',
+      hint: 'Save the model again',
+    });
+}
+
+function checkOutputs(outputs: readonly string[] | undefined, names: readonly string[]): readonly string[] {
+  if (outputs === undefined) return names;
+  if (!Array.isArray(outputs) || outputs.length === 0)
+    throw new ConfigError({
+      path: 'options.outputs',
+      problem: 'no outputs',
+      expected: 'a list of names',
+      got: describe(outputs),
+      hint: `Outputs: ${names.join(', ')}`,
+    });
+  for (const name of outputs) {
+    if (names.includes(name)) continue;
+    const near = nearest(name, names);
+    throw new FeedError({
+      path: 'options.outputs',
+      problem: `the model has no output "${name}"`,
+      got: describe(name),
+      hint: `${near ? `Did you mean "${near}"? ` : ''}Outputs: ${names.join(', ')}`,
+    });
+  }
+  return [...new Set(outputs)];
 }

@@ -1,0 +1,257 @@
+import * as ort from 'onnxruntime-node';
+import { describe, expect, it } from 'vitest';
+import { compile } from '../compile';
+import { FeedError } from '../error';
+import type { Value } from '../graph';
+import { initialize } from '../initialize';
+import { dropout } from '../layers/dropout';
+import { linear } from '../layers/linear';
+import { module } from '../module';
+import { portable } from '../targets/portable';
+import type { Tensor } from '../tensor';
+import { tensor, toArray } from '../tensor-convert';
+import { expectClose } from '../testing/close';
+import { checkPromises, completeFeeds } from './feeds';
+import { arithmetic, attention, counting, lookup } from './models.test-helper';
+import { createRunner } from './runner';
+
+const int64 = (...values: number[]): Tensor => tensor('int64', [values.length], values);
+const numbers = (t: Tensor | undefined): number[] => [...toArray(t!).data];
+const rows = (x: Tensor, from: number, to: number): Tensor => {
+  const width = x.dims.at(-1)!;
+  return tensor('float32', [1, to - from, width], numbers(x).slice(from * width, to * width));
+};
+const x = tensor(
+  'float32',
+  [1, 7, 8],
+  Array.from({ length: 56 }, (_, i) => Math.sin(i)),
+);
+
+describe('feeds are refused', () => {
+  const { signature } = arithmetic();
+  const [a, b] = [counting(2, 3), counting(2, 3)];
+  const refused = (feeds: unknown): string => {
+    try {
+      completeFeeds(signature, feeds as Record<string, Tensor>, 0);
+    } catch (error) {
+      expect(error).toBeInstanceOf(FeedError);
+      return (error as Error).message;
+    }
+    return 'taken';
+  };
+
+  it.each([
+    ['missing', { a }, 'feed "b": missing; expected float32[n, 3], got nothing'],
+    ['unknown', { a, b, aa: a }, 'feed "aa": the model has no such input; got "aa". Did you mean "a"? Inputs: a, b'],
+    [
+      'outputs',
+      { a, b, product: a },
+      'feed "product": the model has no such input; got "product". It is an output. Inputs: a, b',
+    ],
+    [
+      'of another dtype',
+      { a, b: tensor('float16', [2, 3], [1, 2, 3, 4, 5, 6]) },
+      'feed "b": another dtype; expected float32[n, 3], got float16[2, 3]. castTensor(feed, \'float32\') converts it',
+    ],
+    [
+      'of another sort of number',
+      { a, b: tensor('int64', [2, 3], [1, 2, 3, 4, 5, 6]) },
+      'feed "b": another dtype; expected float32[n, 3], got int64[2, 3]',
+    ],
+    ['of another rank', { a, b: counting(6) }, 'feed "b": another number of dims; expected float32[n, 3], got float32[6]'],
+    ['of a wrong size', { a, b: counting(2, 5) }, 'feed "b": has the wrong size on axis 1; expected 3, got 5'],
+    [
+      'with two values for one size name',
+      { a, b: counting(5, 3) },
+      'feed "b": has the wrong size on axis 0; expected n = 2 (n is 2 by axis 0 of "a"), got 5',
+    ],
+    [
+      'with too few elements',
+      { a, b: { ...b, data: new Float32Array(5) } },
+      'feed "b": the elements do not fill the dims; expected 6 for [2, 3], got 5',
+    ],
+    [
+      'in the wrong array',
+      { a, b: { ...b, data: new Float64Array(6) } },
+      'feed "b": the elements lie in the wrong array; expected float32 in a Float32Array, got a Float64Array of 6. tensor(',
+    ],
+    [
+      'with dims that are no sizes',
+      { a, b: { ...b, dims: [-2, 3] } },
+      'feed "b": a dim is no size; expected integers from 0, got [-2, 3]',
+    ],
+    [
+      'as plain numbers',
+      { a, b: [1, 2] },
+      'feed "b": not a tensor; expected a tensor float32[n, 3], got [1, 2]. Make one with tensor(dtype, dims, values)',
+    ],
+    ['as nothing', null, 'feeds: not feeds; expected an object with a tensor for each input, got null'],
+  ])('%s', (_, feeds, message) => {
+    expect(refused(feeds)).toContain(message);
+  });
+
+  it('before the runtime sees them, and the next run is not harmed', async () => {
+    const run = await createRunner(arithmetic(), ort);
+    await expect(run({ a })).rejects.toThrow(FeedError);
+    expect(numbers((await run({ a, b })).sum)).toEqual([2, 4, 6, 8, 10, 12]);
+  });
+});
+
+it('4-bit integers are two to a byte', () => {
+  const signature = { inputs: [{ name: 'w', dtype: 'int4', dims: ['n'] }], outputs: [] } as const;
+  expect(completeFeeds(signature, { w: tensor('int4', [5], [1, -2, 3, -4, 5]) }, 0).w!.data).toHaveLength(3);
+  expect(() => completeFeeds(signature, { w: { dtype: 'int4', dims: [5], data: new Uint8Array(5) } }, 0)).toThrow(
+    'feed "w": the elements do not fill the dims; expected 5 for [5], got 5',
+  );
+});
+
+describe('a cache that grows', () => {
+  const model = attention({ x: ['float32', ['batch', 'seq', 8]] }, { state: 'io' });
+
+  it('is empty before the first call, and continues with what the last one gave', async () => {
+    const run = await createRunner(model, ort);
+    const whole = await run({ x });
+    const first = await run({ x: rows(x, 0, 4) });
+    const past = {
+      'past_key_values.0.key': first['present.0.key']!,
+      'past_key_values.0.value': first['present.0.value']!,
+    };
+    const second = await run({ x: rows(x, 4, 7), ...past });
+    expect(second['present.0.key']!.dims).toEqual([1, 2, 7, 4]);
+    const joined = [...numbers(first.y), ...numbers(second.y)];
+    // Heads stand before rows.
+    const expected = numbers(whole.y);
+    const at = (head: number, row: number) => (row < 4 ? head * 16 + row * 4 : 32 + head * 12 + (row - 4) * 4);
+    for (const head of [0, 1])
+      for (let row = 0; row < 7; row++)
+        for (let c = 0; c < 4; c++) expect(joined[at(head, row) + c]).toBeCloseTo(expected[(head * 7 + row) * 4 + c]!, 5);
+  });
+
+  it('is given whole or not at all', () => {
+    const key = tensor('float32', [1, 2, 3, 4], new Array(24).fill(0));
+    expect(() => completeFeeds(model.signature, { x, 'past_key_values.0.key': key }, 0)).toThrow(
+      'feed "past_key_values.0.value": missing; expected float32[batch, 2, past, 4], since "past_key_values.0.key" is given, got nothing. Feed every present.* of the last call, or none before the first',
+    );
+  });
+
+  it('holds whole prompts only, where that was promised', () => {
+    const past = tensor('float32', [2, 2, 3, 4], new Array(48).fill(0));
+    const all = (batch: number, seq: number) => {
+      const pasts = { 'past_key_values.0.key': past, 'past_key_values.0.value': past };
+      return completeFeeds(model.signature, { x: counting(batch, seq, 8), ...pasts }, 0);
+    };
+    const check = (promises: string[], seq: number) => checkPromises(promises, model.signature, all(2, seq));
+    expect(() => check(['whole prompts'], 5)).toThrow(
+      'feed "x": the model was compiled on the promise that prompts come whole; expected one new row per sequence once something is held, got 5 new rows for a batch of 2',
+    );
+    check(['whole prompts'], 1);
+    check([], 5);
+    checkPromises(['whole prompts'], model.signature, completeFeeds(model.signature, { x: counting(2, 5, 8) }, 0));
+  });
+});
+
+describe('a cache of fixed capacity', () => {
+  const model = attention({ x: ['float32', ['batch', 'seq', 8]] }, { state: { io: 7 } });
+  const pasts = (outputs: Record<string, Tensor>) => ({
+    'past_key_values.0.key': outputs['present.0.key']!,
+    'past_key_values.0.value': outputs['present.0.value']!,
+  });
+
+  it('holds nothing before the first call', async () => {
+    const run = await createRunner(model, ort);
+    const whole = await run({ x });
+    const first = await run({ x: rows(x, 0, 4) });
+    expect(first['present.0.key']!.dims).toEqual([1, 2, 7, 4]);
+    const second = await run({ x: rows(x, 4, 7), held: int64(4), ...pasts(first) });
+    expectClose(second['present.0.key']!, whole['present.0.key']!, { atol: 1e-5, rtol: 0 });
+    const y = numbers(whole.y);
+    expect(numbers(second.y).map((v, i) => Math.abs(v - y[i < 12 ? 16 + i : 28 + 16 + i - 12]!) < 1e-5)).not.toContain(false);
+  });
+
+  it('does not forget how much it holds', async () => {
+    const first = await (await createRunner(model, ort))({ x: rows(x, 0, 4) });
+    expect(() => completeFeeds(model.signature, { x: rows(x, 4, 7), ...pasts(first) }, 0)).toThrow(
+      'feed "held": missing; expected int64[batch]: how many rows of "past_key_values.0.key" are in use, got nothing. Feed it with every call after the first',
+    );
+  });
+
+  it('takes no more than fits', async () => {
+    const first = await (await createRunner(model, ort))({ x: rows(x, 0, 4) });
+    const feeds = (held: number) => ({ x: rows(x, 4, 7), held: int64(held), ...pasts(first) });
+    expect(() => completeFeeds(model.signature, feeds(5), 0)).toThrow(
+      'feed "held": the cache has no room for the new rows; expected from 0 to 4, since 7 rows fit and 3 are new, got [5]. Compile with a larger capacity',
+    );
+    expect(() => completeFeeds(model.signature, feeds(-1), 0)).toThrow('got [-1]');
+    expect(() => completeFeeds(model.signature, { x: counting(1, 8, 8) }, 0)).toThrow('since 7 rows fit and 8 are new');
+    completeFeeds(model.signature, feeds(4), 0);
+  });
+});
+
+describe('packed rows', () => {
+  const model = attention({ x: ['float32', ['tokens', 8]], lengths: ['int64', ['batch']] }, { layout: 'packed' });
+  const packed = { ...x, dims: [7, 8] };
+
+  it('get their offsets from the lengths, and each sequence sees itself alone', async () => {
+    const all = completeFeeds(model.signature, { x: packed, lengths: int64(3, 0, 4) }, 0);
+    expect(numbers(all.offsets_of_lengths)).toEqual([0, 3, 3, 7]);
+    const { y } = await (await createRunner(model, ort))({ x: packed, lengths: int64(3, 0, 4) });
+    const alone = await (await createRunner(attention({ x: ['float32', ['batch', 'seq', 8]] }), ort))({ x: rows(x, 3, 7) });
+    const [all7, own] = [numbers(y), numbers(alone.y)];
+    for (const head of [0, 1]) for (let i = 0; i < 16; i++) expect(all7[head * 28 + 12 + i]).toBeCloseTo(own[head * 16 + i]!, 5);
+  });
+
+  it('must be as many as the lengths say', () => {
+    expect(() => completeFeeds(model.signature, { x: packed, lengths: int64(3, 5) }, 0)).toThrow(
+      'feed "lengths": the lengths do not add up to the rows; expected 7 (tokens), got 8',
+    );
+    expect(() => completeFeeds(model.signature, { x: packed, lengths: int64(9, -2) }, 0)).toThrow(
+      'feed "lengths": a length below 0; expected lengths from 0, got -2',
+    );
+  });
+});
+
+describe('draws', () => {
+  const noisy = () => {
+    const layer = linear(3, 5);
+    return module({ layer }, (inputs: Record<string, Value>) => ({ y: dropout(layer(inputs.x!), 0.5) }));
+  };
+  const compiled = (draws?: { seed: number }) => {
+    const m = noisy();
+    const inputs = { x: ['float32', ['n', 3]] } as const;
+    return compile(m, { target: portable(21), inputs, weights: initialize(m), training: true, ...(draws && { draws }) });
+  };
+
+  it('from a seed differ from run to run, and are the same in the same run of another runner', async () => {
+    const model = compiled({ seed: 5 });
+    const [one, two] = [await createRunner(model, ort), await createRunner(model, ort)];
+    const feeds = { x: counting(4, 3) };
+    const [first, second] = [numbers((await one(feeds)).y), numbers((await one(feeds)).y)];
+    expect(first).not.toEqual(second);
+    // A run that was refused is none.
+    await expect(two({})).rejects.toThrow(FeedError);
+    expect(numbers((await two(feeds)).y)).toEqual(first);
+    expect(numbers((await two(feeds)).y)).toEqual(second);
+  });
+
+  it('as inputs must be fed', () => {
+    const { signature } = compiled();
+    expect(() => completeFeeds(signature, { x: counting(4, 3) }, 0)).toThrow(
+      /feed ".*dropout.*": missing; expected float32\[n, 5\], got nothing\. Numbers drawn at random \(uniform\); compile with draws/,
+    );
+  });
+});
+
+it('parameters that are inputs are fed by their names', async () => {
+  const model = lookup({ parameters: (path) => (path === 'layers.0.bias' ? 'input' : 'stored') });
+  const run = await createRunner(model, ort);
+  const ids = tensor('int64', [1, 2], [3, 4]);
+  const [zero, one] = [0, 1].map((v) => tensor('float32', [5], new Array(5).fill(v)));
+  const [y0, y1] = [
+    numbers((await run({ ids, 'layers.0.bias': zero! })).y),
+    numbers((await run({ ids, 'layers.0.bias': one! })).y),
+  ];
+  y1.forEach((v, i) => {
+    expect(v).toBeCloseTo(y0[i]! + 1, 5);
+  });
+  await expect(run({ ids })).rejects.toThrow('feed "layers.0.bias": missing; expected float32[5], got nothing');
+});

@@ -1,0 +1,57 @@
+// Small models for the tests of runners.
+
+import { type CompileOptions, compile, type Model } from '../compile';
+import { attend, remember, type SequenceContext, splitHeads } from '../context';
+import type { Value } from '../graph';
+import { initialize } from '../initialize';
+import { embedding } from '../layers/embedding';
+import { linear } from '../layers/linear';
+import { causal } from '../mask';
+import { module } from '../module';
+import { add, mul } from '../ops/elementwise';
+import { portable } from '../targets/portable';
+import type { Tensor } from '../tensor';
+import { tensor } from '../tensor-convert';
+
+type Inputs = Readonly<Record<string, Value>>;
+
+const compiled = (m: Parameters<typeof compile>[0], inputs: CompileOptions['inputs'], o: Partial<CompileOptions> = {}): Model =>
+  compile(m, { target: portable(21), inputs, weights: initialize(m, { seed: 3 }), ...o });
+
+/** a [n, 3], b [n, 3] → sum [n, 3], product [n, 3] */
+export const arithmetic = (o: Partial<CompileOptions> = {}): Model =>
+  compiled(
+    module({}, ({ a, b }: Inputs) => ({ sum: add(a!, b!), product: mul(a!, b!) })),
+    { a: ['float32', ['n', 3]], b: ['float32', ['n', 3]] },
+    o,
+  );
+
+/** ids [batch, seq] → y [batch, seq, 5]; two modules, `embed` of 7 rows and `layers.0` */
+export function lookup(o: Partial<CompileOptions> = {}): Model {
+  const embed = embedding(7, 13);
+  const layers = [linear(13, 5)];
+  return compiled(
+    module({ embed, layers }, ({ ids }: Inputs) => ({ y: layers[0]!(embed(ids!)) })),
+    { ids: ['int64', ['batch', 'seq']] },
+    o,
+  );
+}
+
+/** x [batch, seq, 8] (or packed rows) → y of the same dims: one causal attention of two heads that remembers its keys */
+export function attention(inputs: CompileOptions['inputs'], o: Partial<CompileOptions> = {}): Model {
+  const [q, k, v] = [linear(8, 8), linear(8, 8), linear(8, 8)];
+  const m = module({ q, k, v }, ({ x }: Inputs, ctx: SequenceContext) => {
+    const heads = (p: typeof q) => splitHeads(p(x!), 2, ctx.layout);
+    const [keys, values, own] = remember(ctx, heads(k), heads(v));
+    return { y: attend(heads(q), keys, values, { ...own, mask: causal }) };
+  });
+  return compiled(m, inputs, o);
+}
+
+/** A float32 tensor counting up. */
+export const counting = (...dims: number[]): Tensor =>
+  tensor(
+    'float32',
+    dims,
+    Array.from({ length: dims.reduce((a, b) => a * b, 1) }, (_, i) => i + 1),
+  );
