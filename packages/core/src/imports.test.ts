@@ -138,9 +138,8 @@ describe('names', () => {
   it('core names no block', async () => {
     const names = new Set<string>();
     for (const name of [...blockPackages, 'onnxformers']) {
-      const { blocks = [] } = (await import(join(source(name), 'index.ts'))) as {
-        blocks?: readonly { blockName: string; kind: string }[];
-      };
+      const { blocks: lists = [] } = (await import(join(source(name), 'index.ts'))) as { blocks?: object };
+      const blocks = Object.values(lists).flat() as readonly { blockName: string; kind: string }[];
       for (const { blockName } of blocks) names.add(blockName);
       for (const { kind } of blocks) names.delete(kind);
     }
