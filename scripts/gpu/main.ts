@@ -1,0 +1,203 @@
+// Checks that only a GPU can make; prints JSON lines. Run with onnxruntime-node and its CUDA provider: node checks.mjs WHAT [FOLDER]
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { compileEncoder } from '../../examples/sentence-similarity/model';
+import { benchAttention } from '../../packages/onnxformers/src/bench/attention';
+import {
+  compile,
+  createRunner,
+  initialize,
+  interpret,
+  type Model,
+  type NDArray,
+  type Ort,
+  parseSafetensors,
+  type RunnerOptions,
+  type Target,
+  type Tensor,
+  targets,
+  toArray,
+  zoo,
+} from '../../packages/onnxformers/src/index';
+
+const ort = createRequire(import.meta.url)('onnxruntime-node') as Ort;
+const print = (x: unknown): void => void process.stdout.write(`${JSON.stringify(x)}\n`);
+const [what = 'encoder', folder = '.'] = process.argv.slice(2);
+// CPU: to try the script itself without a GPU.
+const device = process.env.DEVICE === 'cpu' ? 'cpu' : 'cuda';
+const fused = targets[device];
+const cuda: RunnerOptions = { device, session: { graphOptimizationLevel: 'disabled' } };
+const machine = { runtime: '1.29.0', sm: 90 };
+
+const opsOf = (model: Model): Record<string, number> => {
+  const counts: Record<string, number> = {};
+  for (const { op, outputs } of model.graph.nodes) if (outputs[0]) counts[op.key] = (counts[op.key] ?? 0) + 1;
+  return counts;
+};
+const largest = (a: ArrayLike<number>, b: ArrayLike<number>): number =>
+  Array.from(a).reduce((worst, x, i) => Math.max(worst, Math.abs(x - b[i]!)), 0);
+const median = (xs: readonly number[]): number => [...xs].sort((a, b) => a - b)[xs.length >> 1]!;
+
+function encoder24(): Parameters<typeof compile>[0] {
+  return zoo.build('model', {
+    name: 'encoder',
+    dim: 1024,
+    stack: {
+      name: 'stack',
+      depth: 24,
+      layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 16 }, feedforward: { name: 'mlp', hidden: 4096 } },
+      norm: 'layer_norm',
+    },
+  });
+}
+
+async function encoder(): Promise<void> {
+  const module = encoder24();
+  const model = compile(module, {
+    target: fused,
+    machine,
+    dtype: 'float16',
+    inputs: { x: ['float16', ['batch', 'seq', 1024]] },
+    weights: initialize(module, { seed: 1 }),
+  });
+  print({ what: 'encoder', ops: opsOf(model) });
+  const run = await createRunner(model, ort, cuda);
+  const x: Tensor = { dtype: 'float16', dims: [8, 512, 1024], data: new Uint16Array(8 * 512 * 1024).fill(0x3400) };
+  for (let i = 0; i < 3; i++) await run({ x });
+  const times: number[] = [];
+  for (let i = 0; i < 10; i++) {
+    const start = performance.now();
+    await run({ x });
+    times.push(performance.now() - start);
+  }
+  print({ what: 'encoder', batch: 8, seq: 512, milliseconds: median(times), withCopies: true });
+  await run.dispose();
+}
+
+async function demo(): Promise<void> {
+  const all = parseSafetensors(new Uint8Array(readFileSync(join(folder, 'demo.safetensors'))));
+  const load = (name: string): Tensor => all.get(name)!.loadSync!();
+  const weights = new Map(
+    [...all.keys()].filter((n) => n.startsWith('weight/')).map((n) => [n.slice('weight/'.length), load(n)]),
+  );
+  const [ids, lengths, expected] = [load('ids'), load('lengths'), load('vectors')];
+  for (const [target, dtype] of [
+    [fused, 'float32'],
+    [fused, 'float16'],
+    [fused, 'bfloat16'],
+    [targets.portable(), 'float16'],
+    [targets.portable(), 'float32'],
+  ] as const) {
+    try {
+      const model = compileEncoder(weights, target, dtype);
+      const run = await createRunner(model, ort, cuda);
+      const { vectors } = await run({ ids, lengths });
+      print({
+        what: 'demo',
+        target: target.name,
+        dtype,
+        largestError: largest(vectors!.data as Float32Array, expected.data as Float32Array),
+        ops: opsOf(model),
+      });
+      await run.dispose();
+    } catch (error) {
+      print({ what: 'demo', target: target.name, dtype, error: (error as Error).message.slice(0, 600) });
+    }
+  }
+}
+
+async function attention(): Promise<void> {
+  for (const seq of [512, 2048, 8192, 16384])
+    for (const causal of [false, true]) {
+      const sizes = { batch: 16384 / seq, heads: 16, kvHeads: 16, headDim: 128, seq, causal };
+      const figure = await benchAttention(sizes, { target: fused, machine, dtype: 'float16' }, ort, { session: cuda.session! });
+      const op = figure.model.graph.nodes.find((n) => n.op.key.includes('ttention'))?.op.key;
+      print({
+        what: 'attention',
+        ...sizes,
+        op,
+        ms: +figure.median.toFixed(4),
+        spread: +figure.spread.toFixed(4),
+        tflops: +figure.tflops.toFixed(1),
+      });
+    }
+}
+
+// Every block's examples: lowered for CUDA and portable, both run on the GPU, both against the interpreter.
+async function parity(): Promise<void> {
+  let [passed, failed] = [0, 0];
+  const inputsOf = (
+    kind: string,
+    config: Readonly<Record<string, unknown>>,
+  ): Record<string, [string, readonly (number | string)[]]> | undefined => {
+    const dim = Number(config.dim ?? 12);
+    const memory = JSON.stringify(config).includes('"cross":true')
+      ? { memory: ['float32', [2, 5, Number(config.memoryDim ?? dim)]] as [string, number[]] }
+      : {};
+    if (['mixer', 'feedforward', 'layer', 'stack', 'norm', 'position'].includes(kind))
+      return { x: ['float32', [2, 11, dim]], ...memory };
+    if (kind === 'activation') return { x: ['float32', [3, 17]] };
+    if (kind === 'attention')
+      return { q: ['float32', [2, 4, 16, 8]], k: ['float32', [2, 4, 16, 8]], v: ['float32', [2, 4, 16, 8]] };
+    return undefined;
+  };
+  for (const block of zoo.blocks) {
+    for (const example of block.definition.examples as readonly Record<string, unknown>[]) {
+      let built: Parameters<typeof compile>[0];
+      try {
+        built = zoo.build(block.kind as 'mixer', { name: block.blockName, ...example } as never);
+      } catch {
+        continue;
+      }
+      const inputs = inputsOf(block.kind, example) as never;
+      if (!inputs) continue;
+      const weights = initialize(built, { seed: 5 });
+      for (const dtype of ['float32', 'float16', 'bfloat16'] as const) {
+        const label = { what: 'parity', block: block.blockName, dtype };
+        try {
+          const errors: Record<string, number> = {};
+          const feeds: Record<string, Tensor> = {};
+          const values: Record<string, NDArray> = {};
+          for (const [name, [, dims]] of Object.entries(inputs as Record<string, [string, number[]]>)) {
+            const n = dims.reduce((a, b) => a * b, 1);
+            feeds[name] = {
+              dtype: 'float32',
+              dims,
+              data: Float32Array.from({ length: n }, (_, i) => Math.sin(1 + i * 0.7) * 0.9),
+            };
+            values[name] = toArray(feeds[name]!);
+          }
+          let expected: NDArray | undefined;
+          for (const target of [targets.portable(), fused] as Target[]) {
+            const model = compile(built, { target, machine, dtype, inputs, weights });
+            if (!expected) {
+              const known = new Map([...model.names.parameters].map(([path, p]) => [p, toArray(weights.get(path)!.loadSync!())]));
+              expected = Object.values(interpret(model.traced, values, { parameters: (p) => known.get(p)! }))[0]!;
+            }
+            const run = await createRunner(model, ort, cuda);
+            const result = toArray(Object.values(await run(feeds))[0]!);
+            errors[target.name] = largest(result.data, expected.data);
+            await run.dispose();
+          }
+          const size = expected!.data.reduce((m, x) => Math.max(m, Math.abs(x)), 0);
+          const ulp = { float32: 2 ** -23, float16: 2 ** -10, bfloat16: 2 ** -7 }[dtype] * size;
+          const [portable, lowered] = Object.values(errors) as [number, number];
+          const ok = lowered <= Math.max(4 * portable, 4 * ulp);
+          if (ok) passed++;
+          else failed++;
+          if (!ok) print({ ...label, example, portable, lowered, budget: Math.max(4 * portable, 4 * ulp) });
+        } catch (error) {
+          failed++;
+          print({ ...label, example, error: (error as Error).message.slice(0, 300) });
+        }
+      }
+    }
+  }
+  print({ what: 'parity', passed, failed });
+}
+
+const jobs: Record<string, () => Promise<void>> = { encoder, demo, attention, parity };
+const job = jobs[what];
+if (!job) throw new Error(`no job "${what}"; there are ${Object.keys(jobs).join(', ')}`);
+await job();
