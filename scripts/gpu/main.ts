@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { compileEncoder } from '../../examples/sentence-similarity/model';
 import { benchAttention } from '../../packages/onnxformers/src/bench/attention';
 import {
+  castTensor,
   compile,
   createRunner,
   initialize,
@@ -132,14 +133,19 @@ async function parity(): Promise<void> {
     config: Readonly<Record<string, unknown>>,
   ): Record<string, [string, readonly (number | string)[]]> | undefined => {
     const dim = Number(config.dim ?? 12);
+    const seq = Number(config.seqLen ?? 11);
     const memory = JSON.stringify(config).includes('"cross":true')
       ? { memory: ['float32', [2, 5, Number(config.memoryDim ?? dim)]] as [string, number[]] }
       : {};
     if (['mixer', 'feedforward', 'layer', 'stack', 'norm', 'position'].includes(kind))
-      return { x: ['float32', [2, 11, dim]], ...memory };
+      return { x: ['float32', [2, seq, dim]], ...memory };
     if (kind === 'activation') return { x: ['float32', [3, 17]] };
     if (kind === 'attention')
-      return { q: ['float32', [2, 4, 16, 8]], k: ['float32', [2, 4, 16, 8]], v: ['float32', [2, 4, 16, 8]] };
+      return {
+        q: ['float32', [2, Number(config.heads ?? 4), seq, 8]],
+        k: ['float32', [2, Number(config.heads ?? 4), seq, 8]],
+        v: ['float32', [2, Number(config.heads ?? 4), seq, 8]],
+      };
     return undefined;
   };
   for (const block of zoo.blocks) {
@@ -172,7 +178,12 @@ async function parity(): Promise<void> {
           for (const target of [targets.portable(), fused] as Target[]) {
             const model = compile(built, { target, machine, dtype, inputs, weights });
             if (!expected) {
-              const known = new Map([...model.names.parameters].map(([path, p]) => [p, toArray(weights.get(path)!.loadSync!())]));
+              const known = new Map(
+                [...model.names.parameters].map(([path, p]) => [
+                  p,
+                  { ...toArray(castTensor(weights.get(path)!.loadSync!(), dtype)), dtype: model.computes },
+                ]),
+              );
               expected = Object.values(interpret(model.traced, values, { parameters: (p) => known.get(p)! }))[0]!;
             }
             const run = await createRunner(model, ort, cuda);
