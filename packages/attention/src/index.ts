@@ -7,5 +7,7 @@ import { nystrom, pseudoInverse, type PseudoInverseOptions } from './nystrom';
 import { scaledDotProduct } from './scaled-dot-product';
 
 export { fourierMix, linformer, local, multiHead, nystrom, pseudoInverse, type PseudoInverseOptions, scaledDotProduct };
+/** The rules that lead softmax attention to its kernels: for the `rules` of a mechanism of yours that emits Attend. */
+export { kernels as attentionKernels } from './kernels';
 /** All blocks of this package. */
 export const blocks = [scaledDotProduct, linformer, local, nystrom, multiHead, fourierMix] as const;
