@@ -3,12 +3,14 @@ import {
   add,
   bool,
   defineBlock,
+  each,
   int,
   linear,
   module,
   type NDArray,
   reduceMean,
   type SequenceContext,
+  slot,
   type Value,
 } from '@onnxformers/core';
 
@@ -68,5 +70,34 @@ export const rowMap = defineBlock({
   create({ dim, outDim }) {
     const map = linear(dim, outDim, { bias: false, role: 'hidden' });
     return module({ map }, (x: Value) => map(x));
+  },
+});
+
+/** W x + b. */
+export const biasedMap = defineBlock({
+  kind: 'feedforward',
+  name: 'biased_map',
+  summary: 'For tests.',
+  fields: { dim: int({ doc: 'channels', inherit: true }) },
+  examples: [],
+  create({ dim }) {
+    const map = linear(dim, dim);
+    return module({ map }, (x: Value) => map(x));
+  },
+});
+
+/** Two layers, and a norm behind them. */
+export const twoLayers = defineBlock({
+  kind: 'stack',
+  name: 'two_layers',
+  summary: 'For tests.',
+  fields: { layers: each('layer', { doc: 'two' }), norm: slot('norm', { doc: 'behind them', optional: true }) },
+  examples: [],
+  create({ layers, norm }) {
+    const both = [layers(0), layers(1)];
+    return module({ layers: both, norm }, (x: Value, ctx: SequenceContext) => {
+      const y = both.reduce((h, layer) => layer(h, ctx), x);
+      return norm ? norm(y) : y;
+    });
   },
 });

@@ -3,6 +3,7 @@ export { type Comparison, compare, expectClose, printComparison, type Tolerance 
 export { type CaseInput, checkOp, checkOps, type OpCase, prepare, type ReadyCase } from './op-suite';
 export { randomNumbers } from './random';
 export {
+  checkOnRuntime,
   type LowerBlockOptions,
   lowerBlock,
   randomArray,

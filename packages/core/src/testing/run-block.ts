@@ -1,15 +1,21 @@
 // Runs one block by itself in the interpreter, on parameters that are the same in every run.
+import { type CompileOptions, compile, type Model } from '../compile';
 import { contextOf, type SequenceInputs } from '../compile-context';
+import { withContext } from '../context';
 import { type Dim, evaluateDim } from '../dim';
 import { type Graph, GraphBuilder, nameOf, type Value } from '../graph';
 import { interpret } from '../interpret';
 import { type Decision, lower } from '../lower/lower';
 import type { Rule } from '../lower/rule';
 import type { Target } from '../lower/target';
+import { and, type Mask } from '../mask';
 import { type AnyModule, modulesOf, namesOf } from '../module';
 import type { Parameter } from '../parameter';
+import type { Ort } from '../runtime/ort';
+import { createRunner } from '../runtime/runner';
 import { standalone } from '../standalone';
 import { countOf, type DType, type NDArray } from '../tensor';
+import { toArray, toTensor } from '../tensor-convert';
 import { expectClose, type Tolerance } from './close';
 import { randomNumbers } from './random';
 
@@ -32,6 +38,8 @@ export function randomParameters(m: AnyModule): {
 /** How {@link traceBlock} traces. */
 export interface TraceOptions extends Partial<SequenceInputs> {
   readonly training?: boolean;
+  /** Joined to what the inputs say: `causal`, as a decoder would set it. */
+  readonly mask?: Mask<Value>;
 }
 
 /** The graph of a block on named inputs: q, k, v, x or ids for what its kind takes, and whatever the context is made from. */
@@ -43,7 +51,8 @@ export function traceBlock(
   const g = new GraphBuilder({ training: o.training ?? false });
   const given = Object.fromEntries(Object.entries(inputs).map(([name, [dtype, dims]]) => [name, g.input(name, dtype, dims)]));
   const ctx = contextOf(g, given, { layout: o.layout ?? 'padded', ...(o.state !== undefined && { state: o.state }) });
-  const results = standalone(m)(given, ctx) as Record<string, Value>;
+  const narrowed = o.mask ? withContext(ctx, { mask: and(ctx.mask, o.mask) }) : ctx;
+  const results = standalone(m)(given, narrowed) as Record<string, Value>;
   for (const [name, value] of Object.entries(results)) g.output(name, value);
   return g.finish();
 }
@@ -112,4 +121,54 @@ export function lowerBlock(
   for (const [name, y] of Object.entries(expected))
     expectClose(got[name]!, y, o.tolerance, `${name} of the lowered and the traced graph`);
   return lowered;
+}
+
+/**
+ * Compiles a block for a target, runs it in a runtime with the runtime's own rewriting off, and compares with the interpreter.
+ *
+ * @throws Error that names the worst element where the results differ
+ * @returns the model that ran
+ */
+export async function checkOnRuntime(
+  m: AnyModule,
+  inputs: Readonly<Record<string, readonly [DType, readonly Dim[]]>>,
+  target: Target,
+  runtime: Ort,
+  o: Omit<LowerBlockOptions, 'state' | 'layout'> & { readonly draws?: CompileOptions['draws'] } = {},
+): Promise<Model> {
+  const { sizes = {}, tolerance = { atol: 1e-5, rtol: 1e-5 } } = o;
+  const { byName } = randomParameters(m);
+  const weights = new Map(Object.entries(byName).map(([name, array]) => [name, toTensor(array)]));
+  const model = compile(m, {
+    target,
+    inputs,
+    weights,
+    ...(o.rules && { rules: o.rules }),
+    ...(o.training && { training: true }),
+    ...(o.draws && { draws: o.draws }),
+  });
+  const feeds = Object.fromEntries(
+    Object.entries(inputs).map(([name, [dtype, dims]]) => [
+      name,
+      toTensor(
+        randomArray(
+          name,
+          dims.map((d) => evaluateDim(d, sizes)),
+          dtype,
+        ),
+      ),
+    ]),
+  );
+  const run = await createRunner(model, runtime, { session: { graphOptimizationLevel: 'disabled' } });
+  const results = await run(feeds);
+  await run.dispose();
+  const arrays = Object.fromEntries(Object.entries(feeds).map(([name, t]) => [name, toArray(t)]));
+  const first = { dtype: 'int64', dims: [], data: Float64Array.of(0) } as const;
+  const expected = interpret(model.traced, o.draws ? { ...arrays, run: first } : arrays, {
+    sizes,
+    parameters: (p) => toArray(weights.get(model.names.nameOf.get(p)!)!),
+  });
+  for (const [name, y] of Object.entries(expected))
+    expectClose(results[name]!, y, tolerance, `${name} of the runtime and the interpreter`);
+  return model;
 }

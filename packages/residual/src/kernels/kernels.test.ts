@@ -4,14 +4,12 @@ import {
   type Decision,
   defineBlock,
   dtypes,
-  each,
   GraphBuilder,
   layerNorm as layerNormOp,
   linear,
   lower,
   module,
   rmsNorm as rmsNormOp,
-  type SequenceContext,
   slot,
   type Target,
   targets,
@@ -20,7 +18,7 @@ import {
 import { lowerBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
 import { deepNorm, layerNorm, postNorm, preNorm, rmsNorm } from '../index';
-import { rowMap } from '../plain.test-helper';
+import { biasedMap, rowMap, twoLayers } from '../plain.test-helper';
 import { SimplifiedLayerNormalization, useSimplifiedLayerNormalization } from './simplified-layer-normalization';
 import { SkipLayerNormalization, useSkipLayerNormalization } from './skip-layer-normalization';
 import { SkipSimplifiedLayerNormalization, useSkipSimplifiedLayerNormalization } from './skip-simplified-layer-normalization';
@@ -51,64 +49,46 @@ const norms = (m: AnyModule, target?: Target) =>
     return name ? [`${name}${outputs.length > 1 ? '+' : ''}${name.startsWith('Skip') && bias ? 'b' : ''}`] : [];
   });
 
-// A feed-forward whose map has a bias.
-const biasedMap = defineBlock({
-  kind: 'feedforward',
-  name: 'biased_map',
-  summary: 'For tests.',
-  fields: {},
-  examples: [],
-  create() {
-    const map = linear(5, 5);
-    return module({ map }, (x: Value) => map(x));
-  },
-});
-const stack = defineBlock({
-  kind: 'stack',
-  name: 'two_layers',
-  summary: 'For tests.',
-  fields: { layers: each('layer', { doc: 'two' }), norm: slot('norm', { doc: 'behind them', optional: true }) },
-  examples: [],
-  create({ layers, norm }) {
-    const both = [layers(0), layers(1)];
-    return module({ layers: both, norm }, (x: Value, ctx: SequenceContext) => {
-      const y = both.reduce((h, layer) => layer(h, ctx), x);
-      return norm ? norm(y) : y;
-    });
-  },
-});
 const plain = () => rowMap({ dim: 5 });
-const biased = () => biasedMap({});
+const biased = () => biasedMap({ dim: 5 });
 
 describe('sums and norms', () => {
   it.each([
     [
       'pre_norm',
-      stack({ layers: () => preNorm({ dim: 5, feedforward: plain() }), norm: layerNorm({ dim: 5 }) }),
+      twoLayers({ layers: () => preNorm({ dim: 5, feedforward: plain() }), norm: layerNorm({ dim: 5 }) }),
       ['Layer', 'Skip+', 'Skip'],
     ],
     [
       'pre_norm, biases taken along',
-      stack({ layers: () => preNorm({ dim: 5, feedforward: biased() }), norm: layerNorm({ dim: 5 }) }),
+      twoLayers({ layers: () => preNorm({ dim: 5, feedforward: biased() }), norm: layerNorm({ dim: 5 }) }),
       ['Layer', 'Skip+b', 'Skipb'],
     ],
     [
       'pre_norm of rms_norm',
-      stack({
+      twoLayers({
         layers: () => preNorm({ dim: 5, feedforward: biased(), norm: () => rmsNorm({ dim: 5 }) }),
         norm: rmsNorm({ dim: 5 }),
       }),
       ['Rms', 'SkipRms+b', 'SkipRmsb'],
     ],
-    ['pre_norm without a norm behind', stack({ layers: () => preNorm({ dim: 5, feedforward: biased() }) }), ['Layer', 'Skip+b']],
-    ['post_norm', stack({ layers: () => postNorm({ dim: 5, feedforward: plain() }) }), ['Skip', 'Skip']],
-    ['post_norm, biases taken along', stack({ layers: () => postNorm({ dim: 5, feedforward: biased() }) }), ['Skipb', 'Skipb']],
     [
-      'post_norm of norms without shift',
-      stack({ layers: () => postNorm({ dim: 5, feedforward: biased(), norm: () => layerNorm({ dim: 5, bias: false }) }) }),
+      'pre_norm without a norm behind',
+      twoLayers({ layers: () => preNorm({ dim: 5, feedforward: biased() }) }),
+      ['Layer', 'Skip+b'],
+    ],
+    ['post_norm', twoLayers({ layers: () => postNorm({ dim: 5, feedforward: plain() }) }), ['Skip', 'Skip']],
+    [
+      'post_norm, biases taken along',
+      twoLayers({ layers: () => postNorm({ dim: 5, feedforward: biased() }) }),
       ['Skipb', 'Skipb'],
     ],
-    ['deep_norm', stack({ layers: () => deepNorm({ dim: 5, depth: 2, feedforward: biased() }) }), ['Skipb', 'Skipb']],
+    [
+      'post_norm of norms without shift',
+      twoLayers({ layers: () => postNorm({ dim: 5, feedforward: biased(), norm: () => layerNorm({ dim: 5, bias: false }) }) }),
+      ['Skipb', 'Skipb'],
+    ],
+    ['deep_norm', twoLayers({ layers: () => deepNorm({ dim: 5, depth: 2, feedforward: biased() }) }), ['Skipb', 'Skipb']],
   ] as const)('%s, across layers', (_, block, expected) => {
     expect(norms(block)).toEqual(expected);
   });
