@@ -110,6 +110,7 @@ export class GraphBuilder {
   private readonly nodes: Node[] = [];
   private readonly merged = new Map<string, Node>();
   private readonly calls = new Map<string, number>();
+  private readonly drawNames = new Map<string, number>();
   readonly inputs: Value[] = [];
   private readonly results: { name: string; value: Value }[] = [];
   // Of the root only:
@@ -188,7 +189,7 @@ export class GraphBuilder {
   /** Randomness as an input, which tests and recorded draws feed, or made by `draws`. Every call is another draw: `dropout`, `dropout@2`. */
   draw(name: string, dims: readonly Dim[], of: 'uniform' | 'normal'): Value {
     const { root } = this;
-    const full = numbered(root.calls, this.where ? `${this.where}.${name}` : name);
+    const full = numbered(root.drawNames, this.where ? `${this.where}.${name}` : name);
     return root.draws ? root.draws(root, full, dims, of) : root.addInput(root.make({ dtype: 'float32', dims }, { kind: 'draw', name: full, of }));
   }
 
