@@ -5,7 +5,7 @@ export { compile, type CompileOptions, type Model, type ModelDType, type Port, t
 export { contextOf, type CallSizes, type SequenceInputs, type StateOption } from './compile-context';
 export { bool, choice, each, type Field, type FieldOptions, type Fields, fn, int, list, num, type Presence, slot, text } from './config/fields';
 export { toConfig, type Place } from './config/resolve';
-export { across, attend, type AttendOptions, type KeyPlace, type Layout, maskOf, type Memory, mergeHeads, newShared, padded, remember, type SequenceContext, type Shared, splitHeads, withContext } from './context';
+export { across, attend, type AttendOptions, type KeyPlace, type Layout, maskOf, type Memory, mergeHeads, newShared, padded, positionsWithin, remember, type SequenceContext, type Shared, splitHeads, withContext } from './context';
 export { derive } from './derive';
 export * from './dim';
 export { ConfigError, describe, type Fault, FeedError, FileError, LoweringError, nearest, OnnxformersError, RunError, ShapeError, WeightError } from './error';
@@ -37,6 +37,8 @@ export { targets } from './targets/index';
 export { type DType, dtypes, isFloat, type NDArray, type Tensor, type TensorData } from './tensor';
 export * from './tensor-convert';
 export { encoded } from './ops/encode';
+export { lowest } from './ops/attend-definition';
+export { alwaysSomeKey, anyKey, type MaskFrame, materialize } from './ops/mask-tensor';
 export * as ops from './ops/index';
 export * from './ops/index';
 export * as init from './weights/init';

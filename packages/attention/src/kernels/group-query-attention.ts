@@ -1,7 +1,42 @@
 // GroupQueryAttention of com.microsoft: causal attention with shared key heads, windows, softcap, sinks, and its own cache.
 import {
-  add, and, apply, Attend, type AttendAttrs, attendOp, attendParts, CacheAppend, cacheAppend, cast, causal, type CacheAppendAttrs, defineOp, derive, type Dim, expand, type Get, madeBy, type Match, mismatch,
-  type Node, padded, printMask, printType, readMask, type Refusal, refuse, reshape, rule, size, slidingWindow, splitHeads, sub, type Surroundings, type Value, addDims,
+  Attend,
+  type AttendAttrs,
+  add,
+  addDims,
+  and,
+  apply,
+  attendOp,
+  attendParts,
+  CacheAppend,
+  type CacheAppendAttrs,
+  cacheAppend,
+  cast,
+  causal,
+  type Dim,
+  defineOp,
+  derive,
+  expand,
+  fill,
+  type Get,
+  type Match,
+  madeBy,
+  mismatch,
+  type Node,
+  padded,
+  printMask,
+  printType,
+  type Refusal,
+  readMask,
+  refuse,
+  reshape,
+  rule,
+  type Surroundings,
+  size,
+  slidingWindow,
+  splitHeads,
+  sub,
+  type Value,
 } from '@onnxformers/core';
 import { toHeads, toRows } from './rows';
 
@@ -20,22 +55,43 @@ type GroupQueryAttentionAttrs = {
  */
 export const GroupQueryAttention = defineOp<GroupQueryAttentionAttrs & { readonly present: Dim }>({
   key: 'com.microsoft.GroupQueryAttention',
-  attributes: { num_heads: 'int', kv_num_heads: 'int', scale: 'float', softcap: 'float', local_window_size: 'int', present: 'data' },
+  attributes: {
+    num_heads: 'int',
+    kv_num_heads: 'int',
+    scale: 'float',
+    softcap: 'float',
+    local_window_size: 'int',
+    present: 'data',
+  },
   infer([query, key, , , , lengths], { kv_num_heads, present }) {
-    if (query?.dims.length !== 3 || key?.dims.length !== 3) throw mismatch('rows are needed', '[batch, seq, heads · head_dim]', printType(query));
+    if (query?.dims.length !== 3 || key?.dims.length !== 3)
+      throw mismatch('rows are needed', '[batch, seq, heads · head_dim]', printType(query));
     if (lengths?.dtype !== 'int32') throw mismatch('seqlens_k is no int32', 'int32[batch]', printType(lengths));
     const cache = { dtype: query.dtype, dims: [query.dims[0]!, kv_num_heads, present, (key.dims[2] as number) / kv_num_heads] };
     return [query, cache, cache];
   },
-  decompose([query, key, value, pastKey, pastValue, lengths, , , , , bias, sinks], { num_heads, kv_num_heads, scale, softcap, local_window_size, present }) {
+  decompose(
+    [query, key, value, pastKey, pastValue, lengths, , , , , bias, sinks],
+    { num_heads, kv_num_heads, scale, softcap, local_window_size, present },
+  ) {
     const q = splitHeads(query!, num_heads, padded);
     const [k, v] = [key!, value!].map((rows) => splitHeads(rows, kv_num_heads, padded)) as [Value, Value];
     const start = add(cast(lengths!, 'int64'), sub(1, size(query!.graph, query!.dims[1]!)));
     const grows = !pastKey || pastKey.dims[2] !== present;
     const append = (past: Value | undefined, rows: Value) => (past ? cacheAppend(past, rows, grows ? undefined : start) : rows);
     const [allKeys, allValues] = [append(pastKey, k), append(pastValue, v)];
-    const window = local_window_size !== undefined && local_window_size > 0 ? slidingWindow({ left: local_window_size - 1, right: 0 }) : causal;
-    const y = attendOp(q, allKeys, allValues, { mask: and(causal, window), start, ...(scale !== undefined && { scale }), ...(softcap ? { softcap } : {}), ...(bias && { bias }), ...(sinks && { sinks }) });
+    const window =
+      local_window_size !== undefined && local_window_size > 0
+        ? slidingWindow({ left: local_window_size - 1, right: 0 })
+        : causal;
+    const y = attendOp(q, allKeys, allValues, {
+      mask: and(causal, window),
+      start,
+      ...(scale !== undefined && { scale }),
+      ...(softcap ? { softcap } : {}),
+      ...(bias && { bias }),
+      ...(sinks && { sinks }),
+    });
     return [toRows(y), allKeys, allValues];
   },
 });
@@ -45,13 +101,19 @@ interface Caches {
   readonly value: Node<CacheAppendAttrs>;
 }
 
-function match(node: Node<AttendAttrs>, around: Surroundings): Match | Refusal | undefined {
+function match(node: Node<AttendAttrs>, around: Surroundings, idleSink: boolean): Match | Refusal | undefined {
   const { q, k, v, start, bias, sinks, noise, mask } = attendParts(node.operands, node.attrs);
+  if (idleSink && sinks) return undefined;
   const m = readMask(mask);
-  if (m.right !== 0) return refuse(`it is causal, the mask is not: ${printMask(mask)}`);
-  if (m.rest.length || m.keys || m.documents || m.lengths) return refuse(`it cannot express the mask: ${printMask(mask)}`);
+  // A single query stands behind all keys that there are.
+  const causal = m.right === 0 || (q.dims[2] === 1 && (m.right ?? 0) >= 0);
+  if (!causal) return refuse(`it is causal, the mask is not: ${printMask(mask)}`);
+  if (m.rest.length || m.keys || m.documents || m.lengths || (m.left ?? 0) < 0)
+    return refuse(`it cannot express the mask: ${printMask(mask)}`);
+  if (node.attrs.scale === 0) return refuse('a scale of 0 is its default');
   if (typeof q.dims[1] !== 'number' || typeof k.dims[1] !== 'number') return refuse('the numbers of heads must be known');
-  if (v.dims[3] !== k.dims[3] || typeof k.dims[3] !== 'number') return refuse(`values need the head_dim of keys, ${k.dims[3]}; they have ${v.dims[3]}`);
+  if (v.dims[3] !== k.dims[3] || typeof k.dims[3] !== 'number')
+    return refuse(`values need the head_dim of keys, ${k.dims[3]}; they have ${v.dims[3]}`);
   if (k.dims[3] % 8) return refuse(`head_dim ${k.dims[3]} is no multiple of 8`);
   if (noise) return refuse('it has no dropout');
   const [key, value] = [madeBy(k, CacheAppend), madeBy(v, CacheAppend)];
@@ -62,10 +124,16 @@ function match(node: Node<AttendAttrs>, around: Surroundings): Match | Refusal |
   if (!caches && q.dims[2] !== k.dims[2]) return refuse('queries and keys differ in number and no cache explains it');
   const rows = q.dims[2];
   if (caches && rows !== 1 && q.dims[0] !== 1 && !around.promised('whole prompts'))
-    return refuse("with a cache it takes more than one new row for a batch of one only; compile with promises: ['whole prompts'] if several come in the first call alone");
+    return refuse(
+      "with a cache it takes more than one new row for a batch of one only; compile with promises: ['whole prompts'] if several come in the first call alone",
+    );
   const attrs = {
-    num_heads: q.dims[1], kv_num_heads: k.dims[1], scale: node.attrs.scale, softcap: node.attrs.softcap,
-    local_window_size: m.left === undefined ? undefined : m.left + 1, present: k.dims[2]!,
+    num_heads: q.dims[1],
+    kv_num_heads: k.dims[1],
+    scale: node.attrs.scale,
+    softcap: node.attrs.softcap,
+    local_window_size: m.left === undefined ? undefined : m.left + 1,
+    present: k.dims[2]!,
   };
   const emit = (get: Get): readonly Value[] => {
     const query = get(q);
@@ -74,7 +142,23 @@ function match(node: Node<AttendAttrs>, around: Surroundings): Match | Refusal |
     const [freshKey, freshValue] = fresh.map((rowsOf) => toRows(get(rowsOf)));
     const pasts = caches ? [get(caches.key.operands[0]!), get(caches.value.operands[0]!)] : [undefined, undefined];
     const { lengths, total } = start ? placed(get(start), seq) : whole(query, batch, k.dims[2]!);
-    const outputs = apply(GroupQueryAttention, [toRows(query), freshKey, freshValue, ...pasts, lengths, total, undefined, undefined, undefined, bias && get(bias), sinks && get(sinks)], attrs);
+    const outputs = apply(
+      GroupQueryAttention,
+      [
+        toRows(query),
+        freshKey,
+        freshValue,
+        ...pasts,
+        lengths,
+        total,
+        undefined,
+        undefined,
+        undefined,
+        bias && get(bias),
+        idleSink ? idle(query) : sinks && get(sinks),
+      ],
+      attrs,
+    );
     const y = toHeads(outputs[0]!, attrs.num_heads);
     return caches ? [y, outputs[1]!, outputs[2]!] : [y];
   };
@@ -94,5 +178,14 @@ function placed(start: Value, seq: Dim): { lengths: Value; total: Value } {
   return { lengths, total: derive(graph.root, 'longest', { dtype: 'int32', dims: [] }, [start], seq) };
 }
 
+// A logit for each head whose weight is 0 next to any score.
+const idle = ({ graph, dtype, dims: [, heads] }: Value): Value => fill(graph, [heads!], -1e4, dtype);
+
 /** Attend, with the appends to its caches where there are any → GroupQueryAttention. */
-export const useGroupQueryAttention = rule('Attend → GroupQueryAttention', Attend, match);
+export const useGroupQueryAttention = rule('Attend → GroupQueryAttention', Attend, (node, around) => match(node, around, false));
+/** The same with sinks that take nothing: they keep the kernel from a path that is slow on some targets. */
+export const useGroupQueryAttentionWithIdleSinks = rule(
+  'Attend → GroupQueryAttention with a sink that takes nothing',
+  Attend,
+  (node, around) => match(node, around, true),
+);

@@ -1,7 +1,21 @@
 // The kernels of softmax attention, in the order in which they break ties.
-import { useGroupQueryAttention } from './group-query-attention';
-import { useMultiHeadAttention, useMultiHeadAttentionWithBias } from './multi-head-attention';
-import { useAttention } from './standard-attention';
+import { useGroupQueryAttention, useGroupQueryAttentionWithIdleSinks } from './group-query-attention';
+import {
+  useMultiHeadAttention,
+  useMultiHeadAttentionOverBias,
+  useMultiHeadAttentionWithBias,
+  useMultiHeadAttentionWithBiasOverBias,
+} from './multi-head-attention';
+import { useAttention, useAttentionOverMask } from './standard-attention';
 
 /** Rules that any mechanism which emits Attend brings. */
-export const kernels = [useMultiHeadAttentionWithBias, useMultiHeadAttention, useGroupQueryAttention, useAttention] as const;
+export const kernels = [
+  useMultiHeadAttentionWithBias,
+  useMultiHeadAttention,
+  useGroupQueryAttention,
+  useAttention,
+  useMultiHeadAttentionWithBiasOverBias,
+  useMultiHeadAttentionOverBias,
+  useGroupQueryAttentionWithIdleSinks,
+  useAttentionOverMask,
+] as const;

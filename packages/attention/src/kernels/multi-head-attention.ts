@@ -1,11 +1,42 @@
 // MultiHeadAttention of com.microsoft: fused attention for as many key heads as query heads.
 import {
-  add, and, apply, Attend, type AttendAttrs, attendOp, attendParts, cast, causal, concat, defineOp, type Get, greaterOrEqual, type Mask, type Match, mismatch, type Node, none, ops, padded,
-  printMask, printType, readMask, type Refusal, refuse, reshape, rule, slice, splitHeads, type Surroundings, type Value, where,
+  Attend,
+  type AttendAttrs,
+  add,
+  and,
+  apply,
+  attendOp,
+  cast,
+  causal,
+  defineOp,
+  type Get,
+  greaterOrEqual,
+  type Mask,
+  type Match,
+  mismatch,
+  type Node,
+  none,
+  padded,
+  printMask,
+  printType,
+  type Refusal,
+  refuse,
+  reshape,
+  rule,
+  type Surroundings,
+  slice,
+  splitHeads,
+  type Value,
+  where,
 } from '@onnxformers/core';
-import { biasedProjection, toHeads, toRows } from './rows';
+import { biasedProjections, toHeads, toRows, withoutBiases } from './rows';
+import { isPlain, maskAsBias, type Reading, readAttend, scoreMask } from './score-mask';
 
-type MultiHeadAttentionAttrs = { readonly num_heads: number; readonly scale?: number | undefined; readonly unidirectional?: number | undefined };
+type MultiHeadAttentionAttrs = {
+  readonly num_heads: number;
+  readonly scale?: number | undefined;
+  readonly unidirectional?: number | undefined;
+};
 
 /**
  * The kernel. Operands: query [batch, seq, heads · head_dim], key, value, bias of the three projections, key_padding_mask int32 [batch] (lengths),
@@ -15,63 +46,104 @@ export const MultiHeadAttention = defineOp<MultiHeadAttentionAttrs>({
   key: 'com.microsoft.MultiHeadAttention',
   attributes: { num_heads: 'int', scale: 'float', unidirectional: 'int' },
   infer([query, key, value, , lengths]) {
-    for (const t of [query, key, value]) if (t?.dims.length !== 3) throw mismatch('rows are needed', '[batch, seq, heads · head_dim]', printType(t));
+    for (const t of [query, key, value])
+      if (t?.dims.length !== 3) throw mismatch('rows are needed', '[batch, seq, heads · head_dim]', printType(t));
     if (lengths && lengths.dtype !== 'int32') throw mismatch('the lengths are no int32', 'int32[batch]', printType(lengths));
     return [{ dtype: query!.dtype, dims: [query!.dims[0]!, query!.dims[1]!, value!.dims[2]!] }];
   },
   decompose([query, key, value, bias, lengths, scores], { num_heads, scale, unidirectional }) {
-    let at = 0;
-    const heads = (rows: Value): Value => {
-      const width = rows.dims[2] as number;
-      const part = bias && slice(bias, { axes: [0], starts: [at], ends: [(at += width)] });
+    const heads = (rows: Value, at: number): Value => {
+      const part = bias && slice(bias, { axes: [0], starts: [at], ends: [at + (rows.dims[2] as number)] });
       return splitHeads(part ? add(rows, part) : rows, num_heads, padded);
     };
-    const [q, k, v] = [heads(query!), heads(key!), heads(value!)];
+    const width = query!.dims[2] as number;
+    const [q, k, v] = [heads(query!, 0), heads(key!, width), heads(value!, 2 * width)];
     const masks: Mask<Value>[] = [unidirectional ? causal : none];
     if (lengths) masks.push({ kind: 'lengths', keys: cast(lengths, 'int64') });
-    return [toRows(attendOp(q, k, v, { mask: and(...masks), ...(scores && { bias: scores }), ...(scale !== undefined && { scale }) }))];
+    return [
+      toRows(attendOp(q, k, v, { mask: and(...masks), ...(scores && { bias: scores }), ...(scale !== undefined && { scale }) })),
+    ];
   },
 });
 
-// Why the kernel cannot stand for this attention, if it cannot.
-function objection(node: Node<AttendAttrs>): string | undefined {
-  const { q, k, start, sinks, noise, mask } = attendParts(node.operands, node.attrs);
-  const m = readMask(mask);
-  if (typeof q.dims[1] !== 'number' || q.dims[1] !== k.dims[1]) return `it needs as many key heads as query heads; there are ${q.dims[1]} and ${k.dims[1]}`;
-  if (m.rest.length || m.keys || m.documents || m.left !== undefined || (m.right !== undefined && m.right !== 0)) return `it cannot express the mask: ${printMask(mask)}`;
-  if (m.right === 0 && q.dims[2] !== k.dims[2]) return 'where queries and keys differ in number, providers disagree on what causal means';
-  if (start) return 'it has no cache with a place for each row';
-  if (node.attrs.softcap !== undefined) return 'it has no softcap';
+// Why the kernel cannot stand for this attention, whatever becomes of its mask.
+function objection({ parts: { q, k, sinks, noise } }: Reading, { softcap, scale }: AttendAttrs): string | undefined {
+  if (typeof q.dims[1] !== 'number' || q.dims[1] !== k.dims[1])
+    return `it needs as many key heads as query heads; there are ${q.dims[1]} and ${k.dims[1]}`;
+  if (softcap !== undefined) return 'it has no softcap';
+  if (scale === 0) return 'a scale of 0 is its default';
   if (sinks) return 'it has no sinks';
   if (noise) return 'it has no dropout';
   return undefined;
 }
 
-function match(node: Node<AttendAttrs>, around: Surroundings, withBiases: boolean): Match | Refusal | undefined {
-  const why = objection(node);
-  if (why) return withBiases ? undefined : refuse(why);
-  const parts = attendParts(node.operands, node.attrs);
-  const projections = [parts.q, parts.k, parts.v].map(biasedProjection);
-  if (withBiases && !projections.every((p) => p !== undefined)) return undefined;
-  const m = readMask(parts.mask);
-  const heads = parts.q.dims[1] as number;
-  const absorbs = withBiases ? projections.flatMap((p) => p!.outputs) : [];
+// Why it cannot say the mask in its own words.
+function objectionToMask({ parts, mask, causal: ahead, askew }: Reading): string | undefined {
+  if (!isPlain(mask, { lengths: true })) return `it cannot express the mask: ${printMask(parts.mask)}`;
+  if (ahead && askew) return 'where queries and keys differ in number, providers disagree on what causal means';
+  if (parts.start) return 'it has no cache with a place for each row';
+  return undefined;
+}
+
+interface Variant {
+  /** The kernel adds the biases of the projections. */
+  readonly biases: boolean;
+  /** The mask becomes a bias over all scores. */
+  readonly maskAsBias: boolean;
+}
+
+function match(node: Node<AttendAttrs>, around: Surroundings, variant: Variant): Match | Refusal | undefined {
+  const reading = readAttend(node);
+  const { parts, mask } = reading;
+  const why = objection(reading, node.attrs) ?? (variant.maskAsBias ? undefined : objectionToMask(reading));
+  const heads = [parts.q, parts.k, parts.v];
+  const projections = variant.biases ? biasedProjections(heads, around) : undefined;
+  // Said once, by the plainest of the four rules that would fit.
+  if (why !== undefined) return variant.biases || variant.maskAsBias ? undefined : refuse(why);
+  if (variant.biases && !projections) return undefined;
+  if (variant.maskAsBias && objectionToMask(reading) === undefined && !mask.lengths) return undefined;
+  const bounded = mask.left !== undefined && mask.right !== undefined;
   const emit = (get: Get): readonly Value[] => {
-    const rows = withBiases
-      ? projections.map((p) => ops.linear(get(p!.operands[0]!), get(p!.operands[1]!)))
-      : [parts.q, parts.k, parts.v].map((h) => toRows(get(h)));
-    const bias = withBiases ? concat(projections.map((p) => get(p!.operands[2]!)), 0) : undefined;
-    const lengths = m.lengths && get(m.lengths);
-    const attrs = { num_heads: heads, scale: node.attrs.scale, unidirectional: m.right === 0 ? 1 : undefined };
-    const y = toHeads(apply(MultiHeadAttention, [...rows, bias, lengths && cast(lengths, 'int32'), parts.bias && get(parts.bias)], attrs)[0]!, heads);
+    const made = projections && withoutBiases(projections, get);
+    const rows = made?.rows ?? heads.map((h) => toRows(get(h)));
+    const bias = parts.bias && get(parts.bias);
+    const attend = (lengths: Value | undefined, scores: Value | undefined, unidirectional: number | undefined): Value => {
+      const attrs = { num_heads: parts.q.dims[1] as number, scale: node.attrs.scale, unidirectional };
+      return toHeads(apply(MultiHeadAttention, [...rows, made?.bias, lengths, scores], attrs)[0]!, attrs.num_heads);
+    };
+    if (variant.maskAsBias) {
+      const { keep, mend } = scoreMask(reading, get, around);
+      return [mend(attend(undefined, keep ? maskAsBias(keep, bias, rows[0]!.dtype) : bias, undefined))];
+    }
+    const lengths = mask.lengths && get(mask.lengths);
+    const y = attend(lengths && cast(lengths, 'int32'), bias, reading.causal ? 1 : undefined);
     // A sequence without keys gives the mean of all values here, and 0 by our meaning.
     const empty = lengths && !around.promised('no empty sequences');
     return [empty ? where(reshape(greaterOrEqual(lengths, 1), [lengths.dims[0]!, 1, 1, 1]), y, 0) : y];
   };
-  return { covers: node.outputs, absorbs, emit };
+  return {
+    covers: node.outputs,
+    absorbs: projections?.absorbs ?? [],
+    ...(variant.maskAsBias && bounded && { cost: allScoresOfWindow }),
+    emit,
+  };
 }
 
+/** A narrow window of all scores: dearer than blocks, cheaper than the definition. */
+const allScoresOfWindow = 20;
+
+const variant = (name: string, biases: boolean, maskAsBias: boolean) =>
+  rule(name, Attend, (node, around) => match(node, around, { biases, maskAsBias }));
+
 /** Attend → MultiHeadAttention. */
-export const useMultiHeadAttention = rule('Attend → MultiHeadAttention', Attend, (node, around) => match(node, around, false));
+export const useMultiHeadAttention = variant('Attend → MultiHeadAttention', false, false);
 /** The same with the biases of the three projections, which the kernel adds on its way. */
-export const useMultiHeadAttentionWithBias = rule('Attend(Linear + bias) → MultiHeadAttention', Attend, (node, around) => match(node, around, true));
+export const useMultiHeadAttentionWithBias = variant('Attend(Linear + bias) → MultiHeadAttention', true, false);
+/** The same with the mask turned into a bias over all scores. */
+export const useMultiHeadAttentionOverBias = variant('Attend → MultiHeadAttention with the mask in its bias', false, true);
+/** Both. */
+export const useMultiHeadAttentionWithBiasOverBias = variant(
+  'Attend(Linear + bias) → MultiHeadAttention with the mask in its bias',
+  true,
+  true,
+);

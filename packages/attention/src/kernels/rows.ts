@@ -1,15 +1,54 @@
 // Between heads [batch, heads, seq, head_dim] and the rows [batch, seq, heads · head_dim] that kernels take.
-import { Linear, madeBy, mergeHeads, type Node, padded, Reshape, splitHeads, Transpose, type Value } from '@onnxformers/core';
+import {
+  concat,
+  fill,
+  type Get,
+  type Layout,
+  Linear,
+  madeBy,
+  mergeHeads,
+  type Node,
+  ops,
+  padded,
+  Reshape,
+  type Surroundings,
+  splitHeads,
+  Transpose,
+  type Value,
+} from '@onnxformers/core';
 
 /** Rows of heads; cancels with the split that made them. */
-export const toRows = (heads: Value): Value => mergeHeads(heads, padded);
+export const toRows = (heads: Value, layout: Layout = padded): Value => mergeHeads(heads, layout);
 /** Heads of rows; cancels with the merge behind it. */
-export const toHeads = (rows: Value, heads: number): Value => splitHeads(rows, heads, padded);
+export const toHeads = (rows: Value, heads: number, layout: Layout = padded): Value => splitHeads(rows, heads, layout);
 
-/** The linear map with a bias that made these heads, if nothing else stands between. */
-export function biasedProjection(heads: Value): Node | undefined {
+/** The linear maps that made queries, keys and values, where kernels can add their biases on the way. */
+export interface Projections {
+  readonly maps: readonly Node[];
+  /** What nothing needs any more when the kernel adds the biases. */
+  readonly absorbs: readonly Value[];
+}
+
+/** The maps, if nothing else stands between them and the heads or reads what they make, and one of them has a bias. */
+export function biasedProjections(heads: readonly Value[], around: Surroundings): Projections | undefined {
+  const maps = heads.map((h) => projection(h, around));
+  if (!maps.every((m) => m !== undefined) || !maps.some((m) => m.operands[2])) return undefined;
+  return { maps, absorbs: maps.flatMap((m) => (m.operands[2] ? m.outputs : [])) };
+}
+
+function projection(heads: Value, around: Surroundings): Node | undefined {
   const turned = madeBy(heads, Transpose);
   const split = turned && madeBy(turned.operands[0], Reshape);
   const linear = split && madeBy(split.operands[0], Linear);
-  return linear?.operands[2] ? linear : undefined;
+  const through = [heads, turned?.operands[0], split?.operands[0]];
+  return through.every((v) => v && around.uses(v) === 1) ? linear : undefined;
+}
+
+/** The rows of each map without its bias, and the biases side by side. */
+export function withoutBiases({ maps }: Projections, get: Get): { readonly rows: readonly Value[]; readonly bias: Value } {
+  const rows = maps.map(({ operands: [x, weight] }) => ops.linear(get(x!), get(weight!)));
+  const biases = maps.map(({ operands: [, , bias] }, i) =>
+    bias ? get(bias) : fill(rows[i]!.graph, [rows[i]!.dims.at(-1)!], 0, rows[i]!.dtype),
+  );
+  return { rows, bias: concat(biases, 0) };
 }

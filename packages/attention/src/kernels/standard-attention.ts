@@ -1,28 +1,69 @@
 // Attention of the standard, in its form with rows: one kernel for shared key heads without a cache.
-import { apply, Attend, type AttendAttrs, attendParts, expand, type Get, type Node, Attention, printMask, readMask, refuse, rule, unsqueeze, type Value } from '@onnxformers/core';
+import {
+  Attend,
+  type AttendAttrs,
+  Attention,
+  apply,
+  type Get,
+  type Match,
+  type Node,
+  printMask,
+  type Refusal,
+  refuse,
+  rule,
+  type Surroundings,
+} from '@onnxformers/core';
 import { toHeads, toRows } from './rows';
+import { isPlain, maskAsBias, type Reading, readAttend, scoreMask } from './score-mask';
+
+function objection({ parts: { q, k, sinks, noise } }: Reading): string | undefined {
+  if (typeof q.dims[1] !== 'number' || typeof k.dims[1] !== 'number') return 'the numbers of heads must be known';
+  if (sinks) return 'it has no sinks';
+  if (noise) return 'it has no dropout';
+  return undefined;
+}
+
+function objectionToMask({ parts, mask, causal, askew }: Reading): string | undefined {
+  if (!isPlain(mask)) return `it cannot express the mask but as a tensor: ${printMask(parts.mask)}`;
+  if (causal && askew) return 'it aligns causal at the first key, we at the last';
+  if (parts.start) return 'it has no cache with a place for each row';
+  return undefined;
+}
+
+function match(node: Node<AttendAttrs>, around: Surroundings, overScores: boolean): Match | Refusal | undefined {
+  const reading = readAttend(node);
+  const { parts, causal, mask } = reading;
+  const why = objection(reading) ?? (overScores ? undefined : objectionToMask(reading));
+  if (why !== undefined) return overScores ? undefined : refuse(why);
+  if (overScores && objectionToMask(reading) === undefined) return undefined;
+  const bounded = mask.left !== undefined && mask.right !== undefined;
+  const emit = (get: Get) => {
+    const rows = [parts.q, parts.k, parts.v].map((h) => toRows(get(h)));
+    const bias = parts.bias && get(parts.bias);
+    const { scale, softcap } = node.attrs;
+    const heads = parts.q.dims[1] as number;
+    const { keep, mend } = overScores ? scoreMask(reading, get, around) : noMask;
+    const scores = keep && bias ? maskAsBias(keep, bias, bias.dtype) : (keep ?? bias);
+    const attrs = {
+      q_num_heads: heads,
+      kv_num_heads: parts.k.dims[1] as number,
+      scale,
+      softcap,
+      is_causal: causal && !overScores ? 1 : undefined,
+      outputs: 1,
+    };
+    return [mend(toHeads(apply(Attention, [...rows, scores], attrs)[0]!, heads))];
+  };
+  return { covers: node.outputs, ...(overScores && bounded && { cost: allScoresOfWindow }), emit };
+}
+const noMask = { keep: undefined, mend: <T>(y: T): T => y };
+
+/** A narrow window of all scores: dearer than blocks, cheaper than the definition. */
+const allScoresOfWindow = 20;
 
 /** Attend → Attention. */
-export const useAttention = rule('Attend → Attention', Attend, (node: Node<AttendAttrs>) => {
-  const { q, k, v, start, bias, sinks, noise, mask } = attendParts(node.operands, node.attrs);
-  const m = readMask(mask);
-  const [heads, kvHeads] = [q.dims[1], k.dims[1]];
-  if (typeof heads !== 'number' || typeof kvHeads !== 'number') return refuse('the numbers of heads must be known');
-  if (m.rest.length || m.documents || m.lengths || m.left !== undefined || (m.right !== undefined && m.right !== 0)) return refuse(`it cannot express the mask: ${printMask(mask)}`);
-  if (m.right === 0 && q.dims[2] !== k.dims[2]) return refuse('it aligns causal at the first key, we at the last');
-  if (m.keys && bias) return refuse('it takes a mask or a bias, not both');
-  if (bias && (bias.dims[0] !== q.dims[0] || bias.dims[1] !== heads)) return refuse('its bias is not broadcast');
-  if (start) return refuse('it has no cache with a place for each row');
-  if (sinks) return refuse('it has no sinks');
-  if (noise) return refuse('it has no dropout');
-  return {
-    covers: node.outputs,
-    emit(get: Get) {
-      const [query, key, value] = [q, k, v].map((h) => toRows(get(h)));
-      const keep = m.keys && expand(unsqueeze(get(m.keys), [1, 2]), [q.dims[0]!, 1, q.dims[2]!, k.dims[2]!]);
-      const { scale, softcap } = node.attrs;
-      const attrs = { q_num_heads: heads, kv_num_heads: kvHeads, ...(scale !== undefined && { scale }), ...(softcap !== undefined && { softcap }), ...(m.right === 0 && { is_causal: 1 }), outputs: 1 };
-      return [toHeads(apply(Attention, [query, key, value, keep ?? (bias && get(bias))], attrs)[0]!, heads)];
-    },
-  };
-});
+export const useAttention = rule('Attend → Attention', Attend, (node, around) => match(node, around, false));
+/** The same with the mask as a tensor over all scores. */
+export const useAttentionOverMask = rule('Attend → Attention with the mask as a tensor', Attend, (node, around) =>
+  match(node, around, true),
+);

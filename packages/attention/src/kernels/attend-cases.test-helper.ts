@@ -1,0 +1,153 @@
+// Small attentions of every nature, for rules and targets to be tried on.
+import {
+  type AttendOpOptions,
+  and,
+  attendOp,
+  cacheAppend,
+  causal,
+  type Dim,
+  type DType,
+  linear,
+  module,
+  type NDArray,
+  none,
+  padded,
+  slidingWindow,
+  splitHeads,
+  type Tensor,
+  toTensor,
+  type Value,
+} from '@onnxformers/core';
+import { randomArray } from '@onnxformers/core/testing';
+
+type Inputs = Record<string, readonly [DType, readonly Dim[]]>;
+
+export interface AttendCase {
+  readonly name: string;
+  readonly heads?: number;
+  readonly kvHeads?: number;
+  readonly headDim?: number;
+  readonly valueDim?: number;
+  /** Queries, by name or number; default `seq`. */
+  readonly seq?: Dim;
+  /** Keys; default as many as queries. */
+  readonly kvSeq?: Dim;
+  readonly inputs?: Inputs;
+  readonly cache?: 'growing' | 'fixed';
+  /** Queries, keys and values are linear maps of one x; that of the keys has no bias. */
+  readonly projected?: boolean;
+  readonly options: (inputs: Readonly<Record<string, Value>>) => AttendOpOptions;
+}
+
+export const sizes = { batch: 3, seq: 7, kv: 11, past: 5, capacity: 13 } as const;
+const lengths: Inputs = { lengths: ['int64', ['batch']] };
+const byLengths = (inputs: Readonly<Record<string, Value>>) => ({ kind: 'lengths', keys: inputs.lengths! }) as const;
+const keep: Inputs = { keep: ['bool', ['batch', 'kv']] };
+
+export const attendCases: readonly AttendCase[] = [
+  { name: 'encoder', options: () => ({ mask: none }) },
+  { name: 'encoder, scaled', options: () => ({ mask: none, scale: 0.7 }) },
+  { name: 'encoder, lengths', inputs: lengths, options: (i) => ({ mask: byLengths(i) }) },
+  { name: 'encoder, keys', kvSeq: 'kv', inputs: keep, options: (i) => ({ mask: { kind: 'keys', keep: i.keep! } }) },
+  {
+    name: 'encoder, tensor and bias',
+    inputs: { keep: ['bool', ['batch', 1, 'seq', 'seq']], bias: ['float32', [1, 2, 'seq', 'seq']] },
+    options: (i) => ({ mask: { kind: 'tensor', keep: i.keep! }, bias: i.bias! }),
+  },
+  { name: 'encoder, bias', inputs: { bias: ['float32', [1, 2, 'seq', 'seq']] }, options: (i) => ({ mask: none, bias: i.bias! }) },
+  {
+    name: 'encoder, bias of all heads',
+    inputs: { bias: ['float32', ['batch', 1, 'seq', 'seq']] },
+    options: (i) => ({ mask: none, bias: i.bias! }),
+  },
+  { name: 'encoder, grouped', heads: 6, options: () => ({ mask: none }) },
+  { name: 'encoder, grouped, lengths', heads: 6, inputs: lengths, options: (i) => ({ mask: byLengths(i) }) },
+  { name: 'encoder, window', options: () => ({ mask: slidingWindow({ left: 2, right: 1 }) }) },
+  { name: 'encoder, narrow values', valueDim: 5, options: () => ({ mask: none }) },
+  { name: 'encoder, projected', projected: true, options: () => ({ mask: none }) },
+  { name: 'encoder, projected, lengths', projected: true, inputs: lengths, options: (i) => ({ mask: byLengths(i) }) },
+  { name: 'causal, projected', projected: true, options: () => ({ mask: causal }) },
+  { name: 'cross', kvSeq: 'kv', options: () => ({ mask: none }) },
+  { name: 'cross, lengths', kvSeq: 'kv', inputs: lengths, options: (i) => ({ mask: byLengths(i) }) },
+  { name: 'causal', options: () => ({ mask: causal }) },
+  { name: 'causal, lengths', inputs: lengths, options: (i) => ({ mask: and(causal, byLengths(i)) }) },
+  { name: 'causal, grouped', heads: 6, options: () => ({ mask: causal }) },
+  { name: 'causal, odd heads', headDim: 5, options: () => ({ mask: causal }) },
+  { name: 'causal, fewer queries', kvSeq: 'kv', options: () => ({ mask: causal }) },
+  { name: 'causal, one query', seq: 1, kvSeq: 'kv', options: () => ({ mask: causal }) },
+  {
+    name: 'causal, bias',
+    inputs: { bias: ['float32', ['batch', 2, 'seq', 'seq']] },
+    options: (i) => ({ mask: causal, bias: i.bias! }),
+  },
+  { name: 'causal, window', options: () => ({ mask: slidingWindow({ left: 2, right: 0 }) }) },
+  { name: 'causal, softcap', options: () => ({ mask: causal, softcap: 0.8 }) },
+  { name: 'causal, sinks', inputs: { sinks: ['float32', [2]] }, options: (i) => ({ mask: causal, sinks: i.sinks! }) },
+  { name: 'cache', heads: 6, cache: 'growing', options: () => ({ mask: causal }) },
+  { name: 'cache, one query', seq: 1, heads: 6, cache: 'growing', options: () => ({ mask: causal }) },
+  { name: 'cache, window', cache: 'growing', options: () => ({ mask: slidingWindow({ left: 2, right: 0 }) }) },
+  { name: 'fixed cache', heads: 6, cache: 'fixed', options: (i) => ({ mask: causal, start: i.held! }) },
+  { name: 'fixed cache, one query', seq: 1, cache: 'fixed', options: (i) => ({ mask: causal, start: i.held! }) },
+];
+
+/** The inputs of a case's model. */
+export function inputsOf(c: AttendCase, dtype: DType = 'float32'): Inputs {
+  const { heads = 2, kvHeads = 2, headDim = 8, valueDim = headDim, seq = 'seq', kvSeq = seq } = c;
+  const rows: Inputs = c.projected
+    ? { x: [dtype, ['batch', seq, heads * headDim]] }
+    : {
+        q: [dtype, ['batch', heads, seq, headDim]],
+        k: [dtype, ['batch', kvHeads, kvSeq, headDim]],
+        v: [dtype, ['batch', kvHeads, kvSeq, valueDim]],
+      };
+  const before = c.cache === 'fixed' ? sizes.capacity : 'past';
+  const past: Inputs = c.cache
+    ? { pastKey: [dtype, ['batch', kvHeads, before, headDim]], pastValue: [dtype, ['batch', kvHeads, before, valueDim]] }
+    : {};
+  const held: Inputs = c.cache === 'fixed' ? { held: ['int64', ['batch']] } : {};
+  const others = Object.entries(c.inputs ?? {}).map(([name, [d, dims]]) => [name, [d === 'float32' ? dtype : d, dims]] as const);
+  return { ...rows, ...past, ...held, ...Object.fromEntries(others) };
+}
+
+/** The model of a case: y, and the caches where there are any. */
+export function modelOf(c: AttendCase) {
+  const { heads = 2, headDim = 8 } = c;
+  const dim = heads * headDim;
+  const maps = c.projected ? [true, false, true].map((bias) => linear(dim, dim, { bias })) : [];
+  return module({ maps }, (inputs: Readonly<Record<string, Value>>) => {
+    const { x, pastKey, pastValue, held } = inputs;
+    const rows = x && maps.map((map) => splitHeads(map(x), heads, padded));
+    const [q, k, v] = (rows ?? [inputs.q, inputs.k, inputs.v]) as readonly [Value, Value, Value];
+    const { graph } = q;
+    const attention = (keys: Value, values: Value) =>
+      graph.root.scope('attention', () => attendOp(q, keys, values, c.options(inputs)));
+    if (!pastKey) return { y: attention(k, v) };
+    const [keys, values] = [cacheAppend(pastKey, k, held), cacheAppend(pastValue!, v, held)];
+    return { y: attention(keys, values), keys, values };
+  });
+}
+
+/** Data of a case. A sequence has no keys at all. Several rows meet empty caches, whose unused rows hold 0. */
+export function feedsOf(c: AttendCase): Readonly<Record<string, NDArray>> {
+  const first = c.cache !== undefined && c.seq !== 1;
+  const held = first ? [0, 0, 0] : [5, 0, 3];
+  const of = (d: Dim): number => (d === 'past' && first ? 0 : typeof d === 'number' ? d : sizes[d as keyof typeof sizes]);
+  const feeds = Object.entries(inputsOf(c)).map(([name, [dtype, dims]]) => {
+    const random = randomArray(name, dims.map(of), dtype);
+    const with_ = (values: Iterable<number>): NDArray => ({ ...random, data: Float64Array.from(values) });
+    if (name === 'lengths') return [name, with_([4, 0, of(c.kvSeq ?? 'seq')])];
+    if (name === 'held') return [name, with_(held)];
+    if (dtype === 'bool') return [name, with_(random.data.map((x, i) => (x > -0.3 && i >= random.dims.at(-1)! ? 1 : 0)))];
+    if (c.cache === 'fixed' && name.startsWith('past')) {
+      const [, heads, capacity, width] = random.dims as [number, number, number, number];
+      const used = (i: number): boolean => Math.floor(i / width) % capacity < held[Math.floor(i / (heads * capacity * width))]!;
+      return [name, with_(random.data.map((x, i) => (used(i) ? x : 0)))];
+    }
+    return [name, random];
+  });
+  return Object.fromEntries(feeds);
+}
+
+/** The same as tensors. */
+export const tensorsOf = (feeds: Readonly<Record<string, NDArray>>): Record<string, Tensor> =>
+  Object.fromEntries(Object.entries(feeds).map(([name, array]) => [name, toTensor(array)]));
