@@ -1,18 +1,27 @@
 // What varies around a sequence: mask, positions, layout, memory, what is kept between calls. One object, handed down.
 import { type Dim, divDims, mulDims } from './dim';
 import { ConfigError, internal, ShapeError } from './error';
-import type { Value } from './graph';
+import type { GraphBuilder, Value } from './graph';
 import { and, type Mask, maskKinds, printMask } from './mask';
 import { attendOp } from './ops/attend';
-import { reshape, transpose } from './ops/movement';
+import { expand, reshape, transpose } from './ops/movement';
+import { iota } from './ops/shape';
 import type { State } from './state';
 
 /** How sequences lie in memory: one row of a batch each, padded to equal length, or one after another without padding. */
 export type Layout =
   /** [batch, seq, dim] */
   | { readonly kind: 'padded' }
-  /** [tokens, dim]; sequence i is rows offsets[i] to offsets[i + 1] − 1; offsets int64 [batch + 1], longest int64 []. */
-  | { readonly kind: 'packed'; readonly offsets: Value; readonly longest: Value };
+  /** [tokens, dim]; sequence i is rows offsets[i] to offsets[i + 1] − 1. */
+  | {
+      readonly kind: 'packed';
+      /** int64 [batch + 1] */
+      readonly offsets: Value;
+      /** int64 [] */
+      readonly longest: Value;
+      /** int64 [tokens]: from 0 in each sequence. */
+      readonly positions: Value;
+    };
 export const padded: Layout = { kind: 'padded' };
 
 /** What cross attention attends to. */
@@ -117,6 +126,11 @@ export function maskOf(ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceCont
   const keys = ctx.keys?.layout ?? ctx.layout;
   if (keys.kind !== 'packed') throw internal('packed queries need packed keys');
   return and({ kind: 'documents', offsets: ctx.layout.offsets, keyOffsets: keys.offsets }, ctx.mask);
+}
+
+/** Where rows stand in sequences that begin with the first of them: int64 [batch, seq], packed [tokens]. */
+export function positionsWithin(layout: Layout, [batch, seq]: readonly [Dim, Dim], g: GraphBuilder): Value {
+  return layout.kind === 'packed' ? layout.positions : expand(reshape(iota(g, seq), [1, seq]), [batch, seq]);
 }
 
 /** [batch, seq, heads · head_dim] → [batch, heads, seq, head_dim]; packed: [tokens, …] → [1, heads, tokens, head_dim]. */

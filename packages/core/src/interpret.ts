@@ -251,7 +251,9 @@ function runDefinition(
 // ---- Feeds ----------------------------------------------------------------------------------------------------------
 
 function feedsOf(graph: Graph, feeds: Readonly<Record<string, NDArray>>): readonly (readonly [Value, NDArray])[] {
-  const names = graph.inputs.map((v) => nameOf(v)!);
+  // Parameters that are inputs come from where all parameters come from.
+  const inputs = graph.inputs.filter((v) => v.leaf?.kind !== 'parameter');
+  const names = inputs.map((v) => nameOf(v)!);
   for (const name of Object.keys(feeds)) {
     if (names.includes(name)) continue;
     const near = nearest(name, names);
@@ -263,7 +265,7 @@ function feedsOf(graph: Graph, feeds: Readonly<Record<string, NDArray>>): readon
       ...(near && { hint: `Did you mean "${near}"?` }),
     });
   }
-  return graph.inputs.map((value, i) => {
+  return inputs.map((value, i) => {
     const array = Object.hasOwn(feeds, names[i]!) ? feeds[names[i]!] : undefined;
     if (!array)
       throw new FeedError({ path: names[i]!, problem: 'this input was not fed', expected: printType(value), got: 'nothing' });

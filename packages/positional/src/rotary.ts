@@ -64,17 +64,16 @@ interface Tables {
 
 // Made once for all layers, and for queries and keys where they have the same positions.
 function tables(x: Value, ctx: SequenceContext, key: string, rates: readonly number[], amplitude: number): Tables {
-  const [batch, , seq] = x.dims as [Dim, Dim, Dim, Dim];
   const g = x.graph.root;
-  return ctx.shared.get(`${key} [${batch}, ${seq}] ${x.dtype} in ${g.innermost.depth}`, () => {
-    const positions = positionsOf(x, ctx);
+  const positions = positionsOf(x, ctx);
+  return ctx.shared.get(`${key} of ${positions.id} ${x.dtype}`, () => {
     const angles = mul(unsqueeze(cast(positions, 'float32'), [2]), g.number(rates, 'float32'));
     const table = (v: Value): Value => cast(mul(v, amplitude), x.dtype);
     return { cosines: table(cos(angles)), sines: table(sin(angles)) };
   });
 }
 
-// Rows that the context does not count (a memory, a class token in front) are counted from 0.
+// Rows that the context does not count (a class token in front) are counted from 0.
 function positionsOf(x: Value, { positions }: SequenceContext): Value {
   const [batch, , seq] = x.dims as [Dim, Dim, Dim, Dim];
   if (positions.dims.at(-1) !== seq) return expand(reshape(iota(x.graph.root, seq), [1, seq]), [batch, seq]);

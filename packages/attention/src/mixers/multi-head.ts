@@ -1,6 +1,6 @@
 // Projections, heads, rotation and an attention mechanism. Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
 import {
-  across, add, bool, choice, ConfigError, defineBlock, dropout, each, init, int, linear, type Memory, mergeHeads, module, num, ops, Parameter, remember,
+  across, add, bool, choice, ConfigError, defineBlock, dropout, each, init, int, linear, type Memory, mergeHeads, module, num, ops, Parameter, positionsWithin, remember,
   type SequenceContext, slice, slot, splitHeads, type Value, withContext,
 } from '@onnxformers/core';
 import { scaledDotProduct } from '../scaled-dot-product';
@@ -75,7 +75,7 @@ export const multiHead = defineBlock({
       const query = split(q_proj(x), heads, ctx, q_norm);
       const fromMemory = (memory: Memory): readonly [Value, Value] => {
         const k = split(k_proj(memory.rows), kvHeads, memory, k_norm);
-        const turned = rotation ? rotation(k, k, withContext(ctx, { keys: { layout: memory.layout } }))[1] : k;
+        const turned = rotation ? rotation(k, k, withContext(ctx, { positions: positionsWithin(memory.layout, [k.dims[0]!, k.dims[2]!], k.graph.root), keys: { layout: memory.layout } }))[1] : k;
         return [turned, splitHeads(v_proj(memory.valueRows ?? memory.rows), kvHeads, memory.layout)];
       };
       const ownRows = (): readonly [Value, Value, Value, SequenceContext] => {

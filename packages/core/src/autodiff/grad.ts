@@ -9,7 +9,7 @@ import { isFloat } from '../tensor';
 /**
  * Gradients of a scalar, as values of the same graph. An op without a rule of its own is differentiated through its definition.
  *
- * Shapes   loss [] or one element → for each of `wrt` a value of its dims; zeros where the loss does not depend on it
+ * Shapes   loss [] or one element → for each of `wrt` (parameters, inputs) a value of its dims; zeros where the loss does not depend on it
  * Throws   ShapeError when the loss is no scalar · ConfigError naming an op that has no derivative on the way
  * Source   Griewank & Walther 2008, Evaluating Derivatives
  *
@@ -25,11 +25,10 @@ export function grad(loss: Value, wrt: readonly Value[]): readonly Value[] {
 /** What `outputs`, weighted by `seeds`, change with each of `wrt`; undefined where they do not. */
 export function backward(outputs: readonly Value[], seeds: readonly (Value | undefined)[], wrt: readonly Value[]): readonly (Value | undefined)[] {
   const stops = new Set(wrt);
-  const nodes = nodesBetween(outputs, stops);
-  const moving = new Set<Value>(wrt);
-  for (const node of nodes) if (node.operands.some((v) => v && moving.has(v))) for (const v of node.outputs) moving.add(v);
+  const { nodes, moving, defined } = expand(outputs, stops);
   const grads = new Map<Value, Value>();
-  const receive = (v: Value | undefined, by: Value | undefined) => {
+  const receive = (to: Value | undefined, by: Value | undefined) => {
+    const v = to && defined(to);
     if (!v || !by || !moving.has(v)) return;
     const before = grads.get(v);
     grads.set(v, before ? add(before, by) : by);
@@ -37,36 +36,68 @@ export function backward(outputs: readonly Value[], seeds: readonly (Value | und
   outputs.forEach((v, i) => receive(v, seeds[i]));
   for (const node of nodes.reverse()) {
     const given = node.outputs.map((v) => (stops.has(v) ? undefined : grads.get(v)));
-    if (given.every((v) => v === undefined) || !node.operands.some((v) => v && moving.has(v))) continue;
-    const g = node.graph.root;
-    const results = g.at(node.scope, () => pull(node, given, moving));
+    if (given.every((v) => v === undefined)) continue;
+    const results = node.graph.root.at(node.scope, () => pull(node, given));
     node.operands.forEach((v, i) => receive(v, results[i]));
   }
   return wrt.map((v) => grads.get(v));
 }
 
-function pull(node: Node, given: readonly (Value | undefined)[], moving: ReadonlySet<Value>): readonly (Value | undefined)[] {
-  const { op, operands, attrs } = node;
+function pull(node: Node, given: readonly (Value | undefined)[]): readonly (Value | undefined)[] {
+  const { op } = node;
   if (typeof op.vjp === 'function') return op.vjp(node, given);
-  if (op.vjp === 'nonDifferentiable') {
-    if (subgraphsOf(node).length === 0 && node.outputs.every((v) => !isFloat(v.dtype))) return [];
-    throw new ConfigError({ path: node.scope || op.key, problem: `${op.key} has no derivative`, hint: 'Take the gradient of something that does not pass through it' });
-  }
-  if (!op.decompose) throw internal(`${op.key} has neither vjp nor decompose`);
-  const inputs = operands.filter((v): v is Value => v !== undefined && moving.has(v));
-  const parts = backward(op.decompose(operands, attrs), given, inputs);
-  // An operand that stands in two places gets all of its gradient in the first.
-  return operands.map((v, i) => (v && operands.indexOf(v) === i ? parts[inputs.indexOf(v)] : undefined));
+  if (op.vjp !== 'nonDifferentiable') throw internal(`${op.key} has neither vjp nor decompose`);
+  if (subgraphsOf(node).length === 0 && node.outputs.every((v) => !isFloat(v.dtype))) return [];
+  throw new ConfigError({ path: node.scope || op.key, problem: `${op.key} has no derivative`, hint: 'Take the gradient of something that does not pass through it' });
 }
 
-// In the order in which they were made, from what `stops` give to the outputs.
-function nodesBetween(outputs: readonly Value[], stops: ReadonlySet<Value>): Node[] {
-  const found = new Set<Node>();
-  const stack = outputs.filter((v) => !stops.has(v)).flatMap((v) => v.producer ?? []);
-  for (let node = stack.pop(); node; node = stack.pop()) {
-    if (found.has(node)) continue;
-    found.add(node);
-    for (const v of node.operands) if (v?.producer && !stops.has(v) && !found.has(v.producer)) stack.push(v.producer);
+interface Expansion {
+  /** Nodes with a rule of their own on the way from `stops` to the outputs, in an order in which they can run. */
+  readonly nodes: Node[];
+  /** What changes with `stops`. */
+  readonly moving: ReadonlySet<Value>;
+  /** The value that stands for one whose op is differentiated through its definition. */
+  defined(v: Value): Value;
+}
+
+// Definitions are spliced in, not differentiated one by one: what they are made of may reach behind their operands (the transpose of a
+// transposed operand is what lies before both).
+function expand(outputs: readonly Value[], stops: ReadonlySet<Value>): Expansion {
+  const moving = new Set<Value>(stops);
+  const stand = new Map<Value, Value>();
+  const defined = (v: Value): Value => {
+    let last = v;
+    for (let next = stand.get(last); next; next = stand.get(last)) last = next;
+    return last;
+  };
+  const entered = new Set<Node>();
+  const nodes: Node[] = [];
+  const stack: { readonly node: Node; readonly leaving: boolean }[] = [];
+  const enter = (v: Value | undefined) => {
+    if (v?.producer && !stops.has(v) && !entered.has(v.producer)) stack.push({ node: v.producer, leaving: false });
+  };
+  const leave = (node: Node) => {
+    if (!node.operands.some((v) => v && moving.has(v))) return;
+    for (const v of node.outputs) moving.add(v);
+    const { op } = node;
+    if (op.vjp || !op.decompose) {
+      nodes.push(node);
+      return;
+    }
+    const made = node.graph.root.at(node.scope, () => op.decompose!(node.operands, node.attrs));
+    node.outputs.forEach((v, i) => {
+      if (made[i] !== v && !stops.has(v)) stand.set(v, made[i]!);
+    });
+    for (const v of made) enter(v);
+  };
+  for (const v of outputs) enter(v);
+  for (let top = stack.pop(); top; top = stack.pop()) {
+    if (top.leaving) leave(top.node);
+    else if (!entered.has(top.node)) {
+      entered.add(top.node);
+      stack.push({ node: top.node, leaving: true });
+      for (const v of top.node.operands) enter(v);
+    }
   }
-  return [...found].sort((a, b) => a.outputs[0]!.id - b.outputs[0]!.id);
+  return { nodes, moving, defined };
 }
