@@ -3,6 +3,7 @@ import type { Kernel, Target } from '../lower/target';
 import { domainOf, Identity, type Op } from '../op';
 import * as ops from '../ops/index';
 import { dtypes } from '../tensor';
+import { transforms } from './transform';
 
 const isOp = (x: unknown): x is Op => typeof x === 'object' && x !== null && 'key' in x && 'infer' in x;
 
@@ -22,12 +23,13 @@ export function portable(opset: 18 | 21 | 23 = 21): Target {
   const every: Kernel = { dtypes };
   const kernels = standardOps
     .filter((op) => !leftOut.has(op.key) && (op.since ?? 1) <= opset)
-    .map((op) => [op.key, every] as const);
+    .map((op) => [op.key, op.key === 'DFT' ? { ...every, ...transforms } : every] as const);
   return {
     name: `portable-${opset}`,
     opset,
     providers: ['cpu'],
-    computes: ['float32', 'float16', 'bfloat16', 'float64'],
+    // The standard gives bfloat16 to some ops only, and not the same in every opset.
+    computes: ['float32', 'float16', 'float64'],
     kernels: Object.fromEntries(kernels),
   };
 }
