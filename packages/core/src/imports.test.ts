@@ -61,7 +61,7 @@ describe('between packages', () => {
 describe('inside core', () => {
   /** Rooms and the rooms that they see, besides themselves. The first pattern that a file matches is its room. */
   const rooms: readonly { room: string; files: RegExp; sees: readonly string[] }[] = [
-    { room: 'surface', files: /^(index|node|folder|saved-model|testing\/.+|.+\/testing\/.+)$/, sees: ['*'] },
+    { room: 'surface', files: /^(index|node|folder|saved-model|runtime\/worker|testing\/.+|.+\/testing\/.+)$/, sees: ['*'] },
     { room: 'basics', files: /^(error|tensor|tensor-convert|float16)$/, sees: [] },
     { room: 'dim', files: /^(dim|dim-text|polynomial)$/, sees: ['basics'] },
     { room: 'parameter', files: /^(parameter|weights\/init)$/, sees: ['basics', 'dim'] },

@@ -25,6 +25,7 @@ export { type Attribute, type AttributeKind, type Attrs, defineOp, domainOf, typ
 export { Parameter, type ParameterOptions } from './parameter';
 export { type Remake, reparametrize } from './reparametrize';
 export type { Feeds } from './runtime/feeds';
+export { connectRunner, serveRunner, type Thread, type ThreadPort } from './runtime/remote';
 export { createRunner, type ExternalFile, inMemory, type Runnable, type Runner, type RunnerOptions, type RunOptions } from './runtime/runner';
 export type { Ort, OrtSession, OrtTensor } from './runtime/ort';
 export type { NodeInfo } from './runtime/run-error';
@@ -33,6 +34,7 @@ export { registry, type Registry } from './registry';
 export { serialize } from './serialize';
 export { standalone } from './standalone';
 export type { State } from './state';
+export { attentionKernel, type AttentionKernelChoice, type AttentionKernelName } from './targets/attention-kernel';
 export { targets } from './targets/index';
 export { type DType, dtypes, isFloat, type NDArray, type Tensor, type TensorData } from './tensor';
 export * from './tensor-convert';

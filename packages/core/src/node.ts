@@ -3,4 +3,5 @@
 export { type LoadedModel, load, type SaveOptions, save } from './folder';
 export { inspectFile } from './onnx/inspect-file';
 export { type SaveOnnxOptions, type SaveProgress, saveOnnx } from './onnx/save';
+export { createWorkerRunner, type WorkerRunnerOptions } from './runtime/worker';
 export { fileSource, openWeights, type SaveSafetensorsOptions, saveSafetensors } from './weights/file-source';

@@ -1,0 +1,202 @@
+// A runner in another thread: what both sides say to each other. Knows ports, not threads, so that it serves browsers and Node alike.
+import type { Model, Signature } from '../compile';
+import { ConfigError, internal, RunError } from '../error';
+import type { Tensor, TensorData } from '../tensor';
+import { untilAborted } from './abort';
+import { type CarriedError, packError, unpackError } from './carried-error';
+import { checkFeeds, type Feeds } from './feeds';
+import type { Ort } from './ort';
+import { createRunner, inMemory, type Loaded, type Runnable, type Runner, type RunnerOptions, type RunOptions } from './runner';
+
+/** One end of a line between two threads: a Web Worker, its `self`, or a MessagePort. */
+export interface ThreadPort {
+  // biome-ignore lint/suspicious/noExplicitAny: the ports of browsers and of Node differ in what they may transfer
+  postMessage(message: any, transfer?: any): void;
+  // biome-ignore lint/suspicious/noExplicitAny: a message is anything
+  addEventListener(type: 'message', listener: (event: any) => void): void;
+  start?(): void;
+}
+
+type Question =
+  | { readonly type: 'open'; readonly model: Runnable; readonly options: RunnerOptions }
+  | { readonly type: 'run'; readonly feeds: Feeds; readonly options: Omit<RunOptions, 'signal'> }
+  | { readonly type: 'close' };
+type Answer =
+  | { readonly type: 'opened'; readonly loaded: Loaded }
+  | { readonly type: 'ran'; readonly outputs: Record<string, Tensor> }
+  | { readonly type: 'closed' }
+  | { readonly type: 'failed'; readonly error: CarriedError };
+
+/** Calls f with each message. */
+function listen(port: ThreadPort, f: (message: never) => void): void {
+  port.addEventListener('message', ({ data }: { readonly data: never }) => f(data));
+  port.start?.();
+}
+
+// Only what an array shows is sent, not all of the memory that it looks into.
+function alone<T extends TensorData>(data: T): T {
+  return data.byteLength === data.buffer.byteLength && data.buffer instanceof ArrayBuffer ? data : (data.slice() as T);
+}
+const buffersOf = (tensors: Readonly<Record<string, Tensor>>): ArrayBufferLike[] => [
+  ...new Set(Object.values(tensors).map(({ data }) => data.buffer)),
+];
+
+/**
+ * Serves one runner to the other end of a port. The script of a Web Worker:
+ *
+ *     import * as ort from 'onnxruntime-web/wasm';
+ *     import { serveRunner } from '@onnxformers/core';
+ *     serveRunner(self, ort);
+ *
+ * @param runtime the runtime, or what imports it; then the other end hears when that fails
+ * @param closed called when the other end is done
+ */
+export function serveRunner(port: ThreadPort, runtime: Ort | (() => Promise<Ort>), closed: () => void = () => {}): void {
+  let runner: Runner | undefined;
+  const answer = async (question: Question): Promise<Answer> => {
+    if (question.type === 'open') {
+      runner = await createRunner(question.model, typeof runtime === 'function' ? await runtime() : runtime, question.options);
+      return { type: 'opened', loaded: { device: runner.device, refused: runner.refused } };
+    }
+    if (question.type === 'run') return { type: 'ran', outputs: await runner!(question.feeds, question.options) };
+    await runner?.dispose();
+    return { type: 'closed' };
+  };
+  listen(port, async (question: Question) => {
+    const given = await answer(question).catch((error: unknown): Answer => ({ type: 'failed', error: packError(error) }));
+    if (given.type === 'ran') {
+      const outputs = Object.fromEntries(Object.entries(given.outputs).map(([name, t]) => [name, { ...t, data: alone(t.data) }]));
+      port.postMessage({ ...given, outputs }, buffersOf(outputs));
+    } else port.postMessage(given);
+    if (given.type === 'closed') closed();
+  });
+}
+
+/** What the side that asks may know of the thread. */
+export interface Thread {
+  /** Rejects when the thread is gone. */
+  readonly lost?: Promise<never>;
+  /** Told whether an answer is awaited. */
+  busy?(awaited: boolean): void;
+}
+
+/** Asks one question at a time, in the order of the calls. */
+function asker(port: ThreadPort, { lost, busy }: Thread) {
+  let answered: (answer: Answer) => void = () => {};
+  let last: Promise<unknown> = Promise.resolve();
+  let waiting = 0;
+  lost?.catch(() => {}); // told to whoever asks
+  listen(port, (answer: Answer) => answered(answer));
+  const post = (message: Question, transfer: readonly ArrayBufferLike[]) => {
+    try {
+      port.postMessage(message, transfer);
+    } catch (cause) {
+      throw new ConfigError(
+        {
+          path: 'options',
+          problem: 'they cannot be sent to another thread',
+          expected: 'plain data',
+          got: (cause as Error).message,
+        },
+        { cause },
+      );
+    }
+  };
+  return <T extends Answer['type']>(
+    type: T,
+    question: () => Question,
+    transfer: (q: Question) => readonly ArrayBufferLike[],
+  ): Promise<Extract<Answer, { type: T }>> => {
+    if (waiting++ === 0) busy?.(true);
+    const one = last.then(async () => {
+      const asked = question();
+      const answer = new Promise<Answer>((resolve) => {
+        answered = resolve;
+      });
+      post(asked, transfer(asked));
+      const given = await (lost ? Promise.race([answer, lost]) : answer);
+      if (given.type === 'failed') throw unpackError(given.error);
+      if (given.type !== type) throw internal(`the thread answered ${given.type} where ${type} was awaited`);
+      return given as Extract<Answer, { type: T }>;
+    });
+    last = one
+      .catch(() => {})
+      .then(() => {
+        if (--waiting === 0) busy?.(false);
+      });
+    return one;
+  };
+}
+
+/**
+ * A runner whose runs happen at the other end of a port, where `serveRunner` answers: the event loop on this side stays free. Feeds are copied
+ * when the run is asked for. Runs queue; one whose signal aborts is dropped from the queue, or finishes unseen if it has begun.
+ *
+ *     const worker = new Worker(new URL('./runner-worker.ts', import.meta.url), { type: 'module' });
+ *     const run = await connectRunner(model, worker);
+ *
+ * Throws   what `createRunner` throws; errors keep their class and data
+ */
+export async function connectRunner(
+  model: Model | Runnable,
+  port: ThreadPort,
+  options: RunnerOptions = {},
+  thread: Thread = {},
+): Promise<Runner> {
+  const runnable = 'file' in model ? model : await inMemory(model);
+  const ask = asker(port, thread);
+  const { loaded } = await ask(
+    'opened',
+    () => ({ type: 'open', model: portable(runnable), options }),
+    (q) => (q.type === 'open' ? memoryOf(q.model) : []),
+  );
+  return remoteRunner(runnable.signature, loaded, ask);
+}
+
+// A copy, or the caller would be left without weights.
+function portable(model: Runnable): Runnable {
+  const { signature, providers, file, external = [], nodes, promises } = model;
+  const copied = <T extends Uint8Array | string>(data: T): T => (typeof data === 'string' ? data : (data.slice() as T));
+  return {
+    signature,
+    providers,
+    file: copied(file),
+    external: external.map(({ path, data }) => ({ path, data: copied(data) })),
+    nodes,
+    promises,
+  };
+}
+const memoryOf = ({ file, external = [] }: Runnable): ArrayBufferLike[] =>
+  [file, ...external.map(({ data }) => data)].flatMap((data) => (typeof data === 'string' ? [] : [data.buffer]));
+
+function remoteRunner(signature: Signature, loaded: Loaded, ask: ReturnType<typeof asker>): Runner {
+  let disposed: Promise<void> | undefined;
+  const run = async (feeds: Feeds, o: RunOptions = {}): Promise<Record<string, Tensor>> => {
+    if (disposed) throw new RunError({ path: 'runner', problem: 'it was disposed', hint: 'Create another' });
+    const { signal, ...options } = o;
+    signal?.throwIfAborted();
+    checkFeeds(signature, feeds);
+    const given = Object.entries(feeds).filter(([, t]) => t !== undefined);
+    const copies = Object.fromEntries(
+      given.map(([name, { dtype, dims, data }]) => [name, { dtype, dims: [...dims], data: data.slice() }]),
+    );
+    const question = (): Question => {
+      signal?.throwIfAborted();
+      return { type: 'run', feeds: copies, options };
+    };
+    const { outputs } = await untilAborted(
+      ask('ran', question, () => buffersOf(copies)),
+      signal,
+    );
+    return outputs;
+  };
+  const dispose = (): Promise<void> => {
+    disposed ??= ask(
+      'closed',
+      () => ({ type: 'close' }),
+      () => [],
+    ).then(() => {});
+    return disposed;
+  };
+  return Object.assign(run, { signature, ...loaded, dispose });
+}

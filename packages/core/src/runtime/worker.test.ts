@@ -1,0 +1,336 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { MessageChannel } from 'node:worker_threads';
+import * as ort from 'onnxruntime-node';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { compile, type Model } from '../compile';
+import { ConfigError, FeedError, RunError, WeightError } from '../error';
+import { load, save } from '../folder';
+import type { Value } from '../graph';
+import { module } from '../module';
+import { matmul } from '../ops/matmul';
+import { portable } from '../targets/portable';
+import type { Tensor } from '../tensor';
+import { tensor, toArray } from '../tensor-convert';
+import { packError, unpackError } from './carried-error';
+import { arithmetic, counting, lookup } from './models.test-helper';
+import { connectRunner, serveRunner } from './remote';
+import { createRunner } from './runner';
+import { createWorkerRunner, type WorkerRunnerOptions } from './worker';
+
+// The sources are TypeScript, which a thread does not read by itself.
+const require = createRequire(import.meta.url);
+const text = (x: string) => JSON.stringify(x);
+const source = text(new URL('./worker-thread.ts', import.meta.url).href);
+const tsx = text(pathToFileURL(require.resolve('tsx/esm/api')).href);
+const script = new URL(
+  `data:text/javascript,${encodeURIComponent(`import { tsImport } from ${tsx}; await tsImport(${source}, ${source});`)}`,
+);
+const options: WorkerRunnerOptions = { runtime: 'onnxruntime-node', thread: { script } };
+const numbers = (t: Tensor | undefined): number[] => [...toArray(t!).data];
+const feeds = { a: counting(2, 3), b: counting(2, 3) };
+
+// Powers of a matrix: long enough that timers would run many times.
+function long(): Model {
+  const power = module({}, ({ x }: Record<string, Value>) => {
+    let y = x!;
+    for (let i = 0; i < 24; i++) y = matmul(y, x!);
+    return { y };
+  });
+  return compile(power, { target: portable(21), inputs: { x: ['float32', ['n', 'n']] } });
+}
+const identity = (n: number): Tensor =>
+  tensor(
+    'float32',
+    [n, n],
+    Array.from({ length: n * n }, (_, i) => (i % (n + 1) === 0 ? 1 : 0)),
+  );
+
+/** How often a timer of 1 ms runs while f does. */
+async function ticksDuring(f: () => Promise<unknown>): Promise<number> {
+  let ticks = 0;
+  const timer = setInterval(() => ticks++, 1);
+  await f();
+  clearInterval(timer);
+  return ticks;
+}
+
+describe('a runner in a worker', () => {
+  it('gives what a runner gives, outputs asked for and device too', async () => {
+    const run = await createWorkerRunner(arithmetic(), options);
+    try {
+      expect([run.device, run.refused]).toEqual(['cpu', []]);
+      expect(run.signature.inputs.map(({ name }) => name)).toEqual(['a', 'b']);
+      const direct = await (await createRunner(arithmetic(), ort))(feeds);
+      expect(await run(feeds)).toEqual(direct);
+      expect(Object.keys(await run(feeds, { outputs: ['product'] }))).toEqual(['product']);
+      // What was fed is the caller's still.
+      expect(numbers(feeds.a)).toEqual([1, 2, 3, 4, 5, 6]);
+    } finally {
+      await run.dispose();
+    }
+  });
+
+  it('leaves the event loop free during a run', async () => {
+    const model = long();
+    const x = identity(700);
+    const [here, there] = [await createRunner(model, ort), await createWorkerRunner(model, options)];
+    try {
+      expect(numbers((await there({ x })).y)).toEqual(numbers(x));
+      // The runtime of this thread blocks it, so that the same count can be small.
+      expect(await ticksDuring(() => here({ x }))).toBeLessThan(5);
+      expect(await ticksDuring(() => there({ x }))).toBeGreaterThan(20);
+    } finally {
+      await there.dispose();
+    }
+  });
+
+  it('runs in the order of the calls, on feeds as they were then', async () => {
+    const run = await createWorkerRunner(arithmetic(), options);
+    try {
+      const a = counting(1, 3);
+      const order: number[] = [];
+      const results = [0, 1, 2].map((i) => {
+        (a.data as Float32Array).fill(i);
+        return run({ a, b: a }).then(({ sum }) => {
+          order.push(i);
+          return numbers(sum);
+        });
+      });
+      expect(await Promise.all(results)).toEqual([
+        [0, 0, 0],
+        [2, 2, 2],
+        [4, 4, 4],
+      ]);
+      expect(order).toEqual([0, 1, 2]);
+    } finally {
+      await run.dispose();
+    }
+  });
+
+  it('sends only what a view shows', async () => {
+    const run = await createWorkerRunner(arithmetic(), options);
+    try {
+      const all = Float32Array.from({ length: 1000 }, (_, i) => i);
+      const view = { dtype: 'float32', dims: [1, 3], data: all.subarray(10, 13) } as const;
+      expect(numbers((await run({ a: view, b: view })).sum)).toEqual([20, 22, 24]);
+      expect(all).toHaveLength(1000);
+    } finally {
+      await run.dispose();
+    }
+  });
+
+  it('drops queued runs that are given up; one that has begun finishes unseen', async () => {
+    const run = await createWorkerRunner(long(), options);
+    try {
+      const [first, second] = [new AbortController(), new AbortController()];
+      const x = identity(300);
+      const results = [run({ x }, { signal: first.signal }), run({ x }, { signal: second.signal }), run({ x })];
+      setTimeout(() => {
+        first.abort(new Error('one'));
+        second.abort(new Error('two'));
+      });
+      const settled = await Promise.allSettled(results);
+      expect(settled).toMatchObject([
+        { status: 'rejected', reason: { message: 'one' } },
+        { status: 'rejected', reason: { message: 'two' } },
+        { status: 'fulfilled' },
+      ]);
+      expect(numbers((settled[2] as PromiseFulfilledResult<Record<string, Tensor>>).value.y)).toEqual(numbers(x));
+      await expect(run({ x }, { signal: AbortSignal.abort(new Error('three')) })).rejects.toThrow('three');
+    } finally {
+      await run.dispose();
+    }
+  });
+
+  it('throws errors with their class and data', async () => {
+    const run = await createWorkerRunner(lookup(), options);
+    try {
+      const error = await run({ ids: tensor('int64', [1, 2], [3, 7]) }).catch((e: unknown) => e);
+      expect(error).toBeInstanceOf(RunError);
+      expect(error).toMatchObject({ name: 'RunError', path: 'embed', problem: 'the run failed', hint: 'It happened in Gather' });
+      expect((error as RunError).message).toMatch(/^embed: the run failed; got .*out of data bounds/);
+      await expect(run({})).rejects.toThrow(FeedError);
+      await expect(run({ ids: tensor('int64', [1, 2], [3, 4]) }, { outputs: ['z'] })).rejects.toThrow(FeedError);
+      expect((await run({ ids: tensor('int64', [1, 2], [3, 4]) })).y!.dims).toEqual([1, 2, 5]);
+    } finally {
+      await run.dispose();
+    }
+  });
+
+  it('is disposed once, after the runs that were asked for', async () => {
+    const run = await createWorkerRunner(arithmetic(), options);
+    const asked = run(feeds);
+    await Promise.all([run.dispose(), run.dispose()]);
+    await run.dispose();
+    expect(numbers((await asked).sum)).toEqual([2, 4, 6, 8, 10, 12]);
+    await expect(run(feeds)).rejects.toThrow('runner: it was disposed. Create another');
+  });
+
+  it('keeps the weights of the caller', async () => {
+    const model = lookup();
+    const run = await createWorkerRunner(model, options);
+    const again = await createWorkerRunner(model, options);
+    const ids = tensor('int64', [2, 1], [3, 4]);
+    expect(await run({ ids })).toEqual(await again({ ids }));
+    await Promise.all([run.dispose(), again.dispose()]);
+  });
+
+  it.each([
+    ['a model without weights', { ...lookup(), weights: undefined }, {}, WeightError, 'the model was compiled without weights'],
+    [
+      'a runtime that is not there',
+      arithmetic(),
+      { runtime: 'onnxruntime-nowhere' },
+      RunError,
+      /runtime: onnxruntime-nowhere cannot be imported; got Cannot find .*onnxruntime-nowhere.*npm install onnxruntime-nowhere/,
+    ],
+    ['a module that is none', arithmetic(), { runtime: 'node:path' }, ConfigError, 'runtime: not a runtime; expected the module'],
+    ['a path to nowhere', arithmetic(), { runtime: './ort.js' }, ConfigError, 'options.runtime: a relative path says nothing'],
+    ['no module', arithmetic(), { runtime: undefined }, ConfigError, 'options.runtime: not a module; expected the name or URL'],
+    ['a device that does not load', arithmetic(), { device: 'wasm' }, RunError, 'creating a session on wasm failed'],
+    ['options without effect', arithmetic(), { session: { enableGraphCapture: true } }, ConfigError, 'has no effect'],
+    [
+      'options that cannot be sent',
+      arithmetic(),
+      { session: { extra: () => 1 } },
+      ConfigError,
+      'options: they cannot be sent to another thread; expected plain data',
+    ],
+  ])('refuses %s', async (_, model, o, kind, message) => {
+    const created = createWorkerRunner(model as Model, { ...options, ...o } as WorkerRunnerOptions);
+    await expect(created).rejects.toThrow(kind);
+    await expect(created).rejects.toThrow(message);
+  });
+
+  it('tells when the thread ends by itself', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'worker-'));
+    try {
+      const file = join(dir, 'ort.mjs');
+      // Named as it is, the runtime of this project would not be found from there.
+      const real = JSON.stringify(pathToFileURL(require.resolve('onnxruntime-node')).href);
+      await writeFile(
+        file,
+        `import real from ${real};
+         export const { Tensor, env } = real;
+         export const InferenceSession = { create: async (...args) => {
+           const session = await real.InferenceSession.create(...args);
+           return { inputNames: session.inputNames, outputNames: session.outputNames, run: () => process.exit(7), release: () => session.release() };
+         } };`,
+      );
+      const run = await createWorkerRunner(arithmetic(), { ...options, runtime: pathToFileURL(file) });
+      const both = await Promise.allSettled([run(feeds), run(feeds)]);
+      expect(both.map((r) => r.status === 'rejected' && r.reason.message)).toEqual([
+        'worker: the thread ended; got exit code 7',
+        'worker: the thread ended; got exit code 7',
+      ]);
+      await run.dispose();
+    } finally {
+      await rm(dir, { recursive: true });
+    }
+  });
+
+  describe('of a saved model', () => {
+    let dir: string;
+    beforeAll(async () => {
+      dir = await mkdtemp(join(tmpdir(), 'worker-'));
+      await save(lookup(), dir);
+    });
+    afterAll(() => rm(dir, { recursive: true }));
+
+    it.each([
+      ['folder', (path: string) => path],
+      ['loaded model', (path: string) => load(path)],
+    ])('takes the %s', async (_, modelOf) => {
+      const ids = tensor('int64', [2, 3], [3, 4, 5, 6, 0, 1]);
+      const direct = await (await createRunner(lookup(), ort))({ ids });
+      const run = await createWorkerRunner(await modelOf(dir), options);
+      expect(await run({ ids })).toEqual(direct);
+      await run.dispose();
+    });
+
+    it('runs on onnxruntime-web too', async () => {
+      const ids = tensor('int64', [2, 3], [3, 4, 5, 6, 0, 1]);
+      const run = await createWorkerRunner(dir, { ...options, runtime: 'onnxruntime-web', device: 'wasm' });
+      expect(run.device).toBe('wasm');
+      expect((await run({ ids })).y!.dims).toEqual([2, 3, 5]);
+      await run.dispose();
+    });
+
+    it('refuses a folder that is not there', async () => {
+      await expect(createWorkerRunner(join(dir, 'nowhere'), options)).rejects.toThrow('no such file or folder');
+    });
+  });
+});
+
+describe('a runner at the other end of a message port, as in browsers', () => {
+  function ends() {
+    const { port1, port2 } = new MessageChannel();
+    const state = { closed: false, runs: 0 };
+    const counting = {
+      ...ort,
+      InferenceSession: {
+        async create(...args: Parameters<typeof ort.InferenceSession.create>) {
+          const session = await ort.InferenceSession.create(...args);
+          return new Proxy(session, {
+            get(target, key) {
+              if (key === 'run') state.runs++;
+              const value = Reflect.get(target, key);
+              return typeof value === 'function' ? value.bind(target) : value;
+            },
+          });
+        },
+      },
+    } as unknown as typeof ort;
+    serveRunner(port2, counting, () => {
+      state.closed = true;
+      port2.close();
+    });
+    return { port: port1, state };
+  }
+
+  it('runs and closes', async () => {
+    const { port, state } = ends();
+    const run = await connectRunner(arithmetic(), port);
+    expect(numbers((await run(feeds)).product)).toEqual([1, 4, 9, 16, 25, 36]);
+    await run.dispose();
+    expect(state.closed).toBe(true);
+  });
+
+  it('never sees a run that was given up in the queue', async () => {
+    const { port, state } = ends();
+    const run = await connectRunner(arithmetic(), port);
+    const given = new AbortController();
+    const results = [run(feeds), run(feeds, { signal: given.signal }), run(feeds)];
+    given.abort(new Error('not needed'));
+    const settled = await Promise.allSettled(results);
+    expect(settled.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    await run.dispose();
+    expect(state.runs).toBe(2);
+  });
+});
+
+describe('errors between threads', () => {
+  it('keep class, data and cause', () => {
+    const fault = { path: 'p', problem: 'q', expected: 'e', got: 'g', hint: 'h' };
+    const cause = new TypeError('inner');
+    const there = unpackError(structuredClone(packError(new WeightError(fault, { cause }))));
+    expect(there).toBeInstanceOf(WeightError);
+    expect(there).toMatchObject({ ...fault, name: 'WeightError', message: new WeightError(fault).message });
+    expect(there.cause).toMatchObject({ name: 'TypeError', message: 'inner' });
+    expect(unpackError(packError(new RunError({ path: '', problem: 'q' })))).toMatchObject({ hint: undefined, message: 'q' });
+  });
+
+  it('keep what is no error of ours', () => {
+    const error = new RangeError('too far');
+    expect(unpackError(structuredClone(packError(error)))).toMatchObject({
+      name: 'RangeError',
+      message: 'too far',
+      stack: error.stack,
+    });
+    expect(unpackError(packError('thrown text')).message).toBe('thrown text');
+  });
+});

@@ -1,0 +1,98 @@
+// Node only. A runner in a thread of its own, so that the event loop stays free while a model runs.
+import { isAbsolute } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { Worker, type WorkerOptions } from 'node:worker_threads';
+import type { Model } from '../compile';
+import { ConfigError, describe, RunError } from '../error';
+import { load } from '../folder';
+import { connectRunner } from './remote';
+import { messageOf } from './run-error';
+import { inMemory, type Runnable, type Runner, type RunnerOptions } from './runner';
+
+/** Options of {@link createWorkerRunner}. */
+export interface WorkerRunnerOptions extends RunnerOptions {
+  /**
+   * The runtime's module, which the thread imports: `onnxruntime-node`, or the URL of a module of yours that sets the runtime up (say,
+   * `env.wasm.numThreads`) and exports it.
+   */
+  readonly runtime: string | URL;
+  /** Handed to the thread; `script` is the one that calls `serveRunner`, for programs whose bundler moves the library's own. */
+  readonly thread?: Pick<WorkerOptions, 'execArgv' | 'env' | 'resourceLimits' | 'name'> & { readonly script?: URL };
+}
+
+/**
+ * Like `createRunner`, in a thread of its own: the event loop stays free during a run. Feeds are copied when the run is asked for. Runs queue;
+ * one whose signal aborts is dropped from the queue, or finishes unseen if it has begun. The thread keeps the process alive only while it is asked
+ * something; `dispose` ends it.
+ *
+ * Throws   what `createRunner` and `load` throw, errors of the thread with their class and data · RunError when the runtime cannot be imported
+ *          or the thread ends
+ *
+ * Example  const run = await createWorkerRunner('model', { runtime: 'onnxruntime-node' });
+ *
+ * @param model a compiled model, or the folder of a saved one
+ */
+export async function createWorkerRunner(model: Model | Runnable | string, options: WorkerRunnerOptions): Promise<Runner> {
+  const { runtime, thread = {}, ...rest } = options;
+  const { script = ownScript(), ...about } = thread;
+  const specifier = specifierOf(runtime);
+  const given = typeof model === 'string' ? await load(model) : 'file' in model ? model : await inMemory(model);
+  const worker = new Worker(script, { ...about, workerData: { runtime: specifier } });
+  const port = {
+    postMessage: (message: unknown, transfer: never) => worker.postMessage(message, transfer),
+    addEventListener: (_: 'message', listener: (event: { data: unknown }) => void) =>
+      void worker.on('message', (data: unknown) => listener({ data })),
+  };
+  const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+  const lost = new Promise<never>((_, reject) => {
+    worker.once('error', (cause) =>
+      reject(new RunError({ path: 'worker', problem: 'the thread failed', got: messageOf(cause) }, { cause })),
+    );
+    worker.once('exit', (code) =>
+      reject(new RunError({ path: 'worker', problem: 'the thread ended', got: `exit code ${code}` })),
+    );
+  });
+  const busy = (awaited: boolean) => (awaited ? worker.ref() : worker.unref());
+  try {
+    const runner = await connectRunner(given, port, rest, { lost, busy });
+    const { signature, device, refused } = runner;
+    let disposed: Promise<void> | undefined;
+    const dispose = (): Promise<void> => {
+      // A thread that is gone already has nothing to close.
+      disposed ??= Promise.race([runner.dispose(), ended]).then(() => ended);
+      return disposed;
+    };
+    return Object.assign((...args: Parameters<Runner>) => runner(...args), { signature, device, refused, dispose });
+  } catch (error) {
+    await worker.terminate();
+    throw error;
+  }
+}
+
+function specifierOf(runtime: unknown): string {
+  if (runtime instanceof URL) return runtime.href;
+  const hint = "Pass 'onnxruntime-node', or new URL('./my-runtime.js', import.meta.url)";
+  if (typeof runtime !== 'string' || runtime === '')
+    throw new ConfigError({
+      path: 'options.runtime',
+      problem: 'not a module',
+      expected: 'the name or URL of a module',
+      got: describe(runtime),
+      hint,
+    });
+  if (runtime.startsWith('.'))
+    throw new ConfigError({
+      path: 'options.runtime',
+      problem: 'a relative path says nothing to another thread',
+      expected: 'the name or URL of a module',
+      got: describe(runtime),
+      hint,
+    });
+  return isAbsolute(runtime) ? pathToFileURL(runtime).href : runtime;
+}
+
+/** The thread's script: the neighbour of this file, which is TypeScript, an ES module or CommonJS. */
+function ownScript(): URL {
+  const here = import.meta.url ?? pathToFileURL(__filename).href; // CommonJS has no import.meta
+  return new URL(`./worker-thread${/\.[^./]+$/.exec(here)?.[0] ?? '.js'}`, here);
+}
