@@ -3,7 +3,8 @@ import type { BuildEncoder } from './encoder';
 import type { Options } from './options';
 import type { Picture } from './picture';
 import { kernelsOf, type Report, similaritiesOf, type Timing } from './report';
-import { readTokenizer, toBatch } from './tokenizer';
+import { toBatch } from './tokenizer';
+import { readTokenizer } from './vocabulary';
 import { readWeights } from './weights';
 
 /** Runs after the first, of which the median counts. */

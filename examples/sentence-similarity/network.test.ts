@@ -6,7 +6,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { checksums, readSource, sourceFolder } from './files';
 import { plainEncoder } from './plain.test-helper';
 import { recorded } from './reference.test-helper';
-import { readTokenizer } from './tokenizer';
+import { readTokenizer } from './vocabulary';
 import { names, readTensors, readWeights } from './weights';
 
 const weights = await readWeights();
@@ -84,8 +84,8 @@ describe('weights', () => {
         "layers.0.mixer.qkv_proj.bias float32[768]",
         "layers.0.mixer.o_proj.weight float32[512,256]",
         "layers.0.mixer.o_proj.bias float32[512]",
-        "layers.0.shortcut.mixer.mixer.weight float32[512,256]",
-        "layers.0.shortcut.mixer.mixer.bias float32[512]",
+        "layers.0.shortcut.mixer.weight float32[512,256]",
+        "layers.0.shortcut.mixer.bias float32[512]",
         "layers.0.norm2.weight float32[512]",
         "layers.0.norm2.bias float32[512]",
         "layers.0.feedforward.up.weight float32[1536,512]",

@@ -1,6 +1,6 @@
 // The whole encoder in plain loops and float64: what any other implementation of it is compared with.
 import type { Tensor } from '@onnxformers/core';
-import { sizes } from './weights';
+import { sizes } from './sizes';
 
 type Rows = Float64Array[];
 

@@ -3,7 +3,8 @@ import { FileError } from '@onnxformers/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { readSource } from './files';
-import { createTokenizer, readTokenizer, toBatch, type Vocabulary } from './tokenizer';
+import { createTokenizer, toBatch, type Vocabulary } from './tokenizer';
+import { readTokenizer } from './vocabulary';
 
 const vocabulary = JSON.parse((await readSource('vocab.json')).toString('utf8')) as Vocabulary;
 // Only the tokenizer of the original is used here, so it gets no network.

@@ -11,8 +11,7 @@
  * - where a piece stands in the vocabulary several times, its last id and score count.
  */
 import type { Tensor } from '@onnxformers/core';
-import { readSource } from './files';
-import { sizes } from './weights';
+import { sizes } from './sizes';
 
 /** Pieces and their log probabilities; the id of a piece is its place. */
 export type Vocabulary = readonly (readonly [piece: string, score: number])[];
@@ -99,15 +98,6 @@ export function createTokenizer(vocabulary: Vocabulary): Tokenizer {
   }
 
   return { encode, pieces: (ids) => ids.map((id) => vocabulary[id]?.[0] ?? '') };
-}
-
-/**
- * The tokenizer of the package's vocabulary.
- *
- * @throws FileError when `vocab.json` is missing or is not the expected file.
- */
-export async function readTokenizer(folder?: string): Promise<Tokenizer> {
-  return createTokenizer(JSON.parse((await readSource('vocab.json', folder)).toString('utf8')) as Vocabulary);
 }
 
 /** The feeds of the encoder. */

@@ -35,17 +35,7 @@
  */
 import { FileError, type Tensor, WeightError } from '@onnxformers/core';
 import { readSource, type SourceFile, sourceFolder } from './files';
-
-/** The sizes of the network above. */
-export const sizes = {
-  vocabulary: 8002,
-  maxTokens: 128,
-  heads: 4,
-  hidden: 1536,
-  widths: [256, 512, 512],
-  output: 512,
-  epsilon: 1e-6,
-} as const;
+import { sizes } from './sizes';
 
 /** How the package stores a parameter that we hold as vector, as table or, if it is a linear's, as `[out, in]`. */
 type Storage = 'same' | '[1, n]' | '[in, out]' | '[1, 1, in, out]';

@@ -1,0 +1,41 @@
+// The rebuilt network against the recorded answers of the original.
+import { type Tensor, targets } from '@onnxformers/core';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { buildEncoder, compileEncoder } from './model';
+import { recorded } from './reference.test-helper';
+import { toBatch } from './tokenizer';
+import { readWeights } from './weights';
+
+const sentences = recorded();
+const batch = toBatch(sentences.map(({ ids }) => ids as never));
+let weights: ReadonlyMap<string, Tensor>;
+beforeAll(async () => {
+  weights = await readWeights();
+});
+
+const worst = (vectors: readonly Float32Array[]): number =>
+  Math.max(...vectors.flatMap((v, i) => Array.from(v, (x, c) => Math.abs(x - sentences[i]!.vector[c]!))));
+
+describe('the sentence encoder', () => {
+  for (const [target, dtype, budget] of [
+    ['portable', 'float32', 5e-6],
+    ['cpu', 'float32', 5e-6],
+    ['wasm', 'float32', 5e-6],
+    ['cpu', 'float16', 5e-3],
+  ] as const)
+    it(`gives the original's vectors on ${target} in ${dtype}, to ${budget}`, async () => {
+      const encoder = await buildEncoder(weights, { target, dtype });
+      const error = worst(await encoder.encode(batch));
+      await encoder.dispose();
+      expect(error).toBeLessThan(budget);
+      expect(error).toBeGreaterThan(0); // the recorded numbers were not handed through
+    });
+
+  it('reaches the fused kernels on the CPU', () => {
+    const model = compileEncoder(weights, targets.cpu, 'float32');
+    const count = (key: string): number => model.graph.nodes.filter((n) => n.op.key === key).length;
+    expect(count('com.microsoft.MultiHeadAttention')).toBe(2);
+    expect(count('com.microsoft.SkipLayerNormalization') + count('LayerNormalization')).toBe(4);
+    expect(count('Softmax')).toBe(0);
+  });
+});
