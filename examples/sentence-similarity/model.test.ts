@@ -1,7 +1,8 @@
 // The rebuilt network against the recorded answers of the original.
 import { type Tensor, targets } from '@onnxformers/core';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { buildEncoder, compileEncoder } from './model';
+import { buildEncoder } from './build';
+import { compileEncoder } from './model';
 import { recorded } from './reference.test-helper';
 import { toBatch } from './tokenizer';
 import { readWeights } from './weights';

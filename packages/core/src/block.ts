@@ -1,8 +1,9 @@
 // Blocks: definitions from which modules are made, and the kinds of holes they fill.
-import type { SequenceContext } from './context';
-import type { Value } from './graph';
+
 import type { Field, Fields } from './config/fields';
 import { build, type Place } from './config/resolve';
+import type { SequenceContext } from './context';
+import type { Value } from './graph';
 import type { Rule } from './lower/rule';
 import type { Mask } from './mask';
 import type { Module } from './module';
@@ -49,28 +50,44 @@ type IsEach<F> = ValueOf<F> extends readonly unknown[] ? true : false;
 type Simplify<T> = { [K in keyof T]: T[K] } & {};
 
 /** What `create` gets: every field present, slots filled. */
-type ResolvedField<F> = IsSlot<F> extends true
-  ? IsEach<F> extends true ? (layer: number) => KindModule<SlotKind<F>> : KindModule<SlotKind<F>>
-  : ValueOf<F>;
+type ResolvedField<F> =
+  IsSlot<F> extends true
+    ? IsEach<F> extends true
+      ? (layer: number) => KindModule<SlotKind<F>>
+      : KindModule<SlotKind<F>>
+    : ValueOf<F>;
 export type Resolved<F extends Fields> = {
   readonly [N in keyof F]: PresenceOf<F[N]> extends 'optional' ? ResolvedField<F[N]> | undefined : ResolvedField<F[N]>;
 };
 
+/** The values of a config, without its slots. */
+export type ConfigValues<F extends Fields> = {
+  readonly [N in keyof F as IsSlot<F[N]> extends true ? never : N]: PresenceOf<F[N]> extends 'optional'
+    ? ValueOf<F[N]> | undefined
+    : ValueOf<F[N]>;
+};
+
 /** What a block called by hand takes: values, and modules in the slots. Inherited values must be given. */
-type HandField<F> = IsSlot<F> extends true
-  ? IsEach<F> extends true ? ((layer: number) => KindModule<SlotKind<F>>) | readonly KindModule<SlotKind<F>>[] : KindModule<SlotKind<F>>
-  : ValueOf<F>;
+type HandField<F> =
+  IsSlot<F> extends true
+    ? IsEach<F> extends true
+      ? ((layer: number) => KindModule<SlotKind<F>>) | readonly KindModule<SlotKind<F>>[]
+      : KindModule<SlotKind<F>>
+    : ValueOf<F>;
 type MustByHand<F extends Fields> = { [N in keyof F]: PresenceOf<F[N]> extends 'required' | 'inherit' ? N : never }[keyof F];
 export type HandConfig<F extends Fields> = Simplify<
-  { readonly [N in MustByHand<F>]: HandField<F[N]> } & { readonly [N in Exclude<keyof F, MustByHand<F>>]?: HandField<F[N]> | undefined }
+  { readonly [N in MustByHand<F>]: HandField<F[N]> } & {
+    readonly [N in Exclude<keyof F, MustByHand<F>>]?: HandField<F[N]> | undefined;
+  }
 >;
 
 /** What a config in a registry looks like: names and options of the blocks in it, recursive through the slots. */
-type RegistryField<F, All> = IsSlot<F> extends true
-  ? IsEach<F> extends true
-    ? SlotConfig<All, SlotKind<F>> | readonly SlotConfig<All, SlotKind<F>>[] | ((layer: number) => KindModule<SlotKind<F>>)
-    : SlotConfig<All, SlotKind<F>>
-  : ValueOf<F>;
+type RegistryField<F, All> =
+  IsSlot<F> extends true
+    ? IsEach<F> extends true
+      ? SlotConfig<All, SlotKind<F>> | readonly SlotConfig<All, SlotKind<F>>[] | ((layer: number) => KindModule<SlotKind<F>>)
+      : SlotConfig<All, SlotKind<F>>
+    : ValueOf<F>;
 type MustInRegistry<F extends Fields> = { [N in keyof F]: PresenceOf<F[N]> extends 'required' ? N : never }[keyof F];
 type RegistryConfig<F extends Fields, All> = { readonly [N in MustInRegistry<F>]: RegistryField<F[N], All> } & {
   readonly [N in Exclude<keyof F, MustInRegistry<F>>]?: RegistryField<F[N], All> | undefined;
@@ -78,8 +95,13 @@ type RegistryConfig<F extends Fields, All> = { readonly [N in MustInRegistry<F>]
 /** A config, the name alone where its defaults do, or a finished module. */
 type SlotConfig<All, K extends Kind> = ConfigIn<All, K> | NameIn<All, K> | KindModule<K>;
 // The whole list is carried beside the one that distributes.
-type ConfigOfBlock<All, B, K> = B extends { readonly kind: K; readonly blockName: infer N; readonly fields: infer F extends Fields }
-  ? { readonly name: N } & RegistryConfig<F, All> : never;
+type ConfigOfBlock<All, B, K> = B extends {
+  readonly kind: K;
+  readonly blockName: infer N;
+  readonly fields: infer F extends Fields;
+}
+  ? { readonly name: N } & RegistryConfig<F, All>
+  : never;
 type NameOfBlock<B, K> = B extends { readonly kind: K; readonly blockName: infer N } ? N : never;
 export type ConfigIn<All, K> = ConfigOfBlock<All, All, K>;
 export type NameIn<All, K> = NameOfBlock<All, K>;
@@ -110,7 +132,7 @@ export interface BlockDefinition<K extends Kind, N extends string, F extends Fie
   /** Configs that the conformance and parity suites build; values inherited from elsewhere are given. */
   readonly examples: readonly NoInfer<ExampleConfig<F>>[];
   /** What holds for every config, or for which. */
-  readonly properties?: readonly Property[] | ((config: Resolved<F>) => readonly Property[]);
+  readonly properties?: readonly Property[] | ((config: ConfigValues<F>) => readonly Property[]);
   readonly rules?: readonly Rule[];
   create(config: Resolved<F>, place: Place): Module<Contracts[K]> | Contracts[K];
 }
@@ -127,11 +149,20 @@ export interface Block<K extends Kind = Kind, N extends string = string, F exten
 }
 /** Any block. */
 // biome-ignore lint/suspicious/noExplicitAny: blocks of all configs stand in one list
-export type AnyBlock = { (config: any): any; readonly kind: Kind; readonly blockName: string; readonly fields: Fields; readonly definition: BlockDefinition<any, string, any> };
+export type AnyBlock = {
+  (config: any): any;
+  readonly kind: Kind;
+  readonly blockName: string;
+  readonly fields: Fields;
+  readonly definition: BlockDefinition<any, string, any>;
+};
 
 /** Defines a block; see `Contracts` for what each kind takes and returns. */
-export function defineBlock<const K extends Kind, const N extends string, const F extends Fields>(definition: BlockDefinition<K, N, F>): Block<K, N, F> {
-  const block = ((config: HandConfig<F>) => build(block as unknown as AnyBlock, config, { path: definition.name })) as unknown as Block<K, N, F>;
+export function defineBlock<const K extends Kind, const N extends string, const F extends Fields>(
+  definition: BlockDefinition<K, N, F>,
+): Block<K, N, F> {
+  const block = ((config: HandConfig<F>) =>
+    build(block as unknown as AnyBlock, config, { path: definition.name })) as unknown as Block<K, N, F>;
   Object.defineProperties(block, {
     kind: { value: definition.kind, enumerable: true },
     blockName: { value: definition.name, enumerable: true },

@@ -1,16 +1,16 @@
 // The context of a model's sequences, from the inputs that are there.
 import { type Layout, type Memory, newShared, padded, type SequenceContext } from './context';
 import { derive } from './derive';
-import { type Dim, addDims, subDims } from './dim';
+import { addDims, type Dim, subDims } from './dim';
 import { ConfigError } from './error';
 import type { GraphBuilder, Value } from './graph';
+import { ioState } from './io-state';
 import { and, type Mask, none } from './mask';
 import { cast } from './ops/cast';
 import { add, max, sub } from './ops/elementwise';
 import { expand, reshape, slice, unsqueeze } from './ops/movement';
 import { cumSum } from './ops/scan';
 import { iota } from './ops/shape';
-import { ioState } from './io-state';
 import type { State } from './state';
 
 /** Where what lasts between calls lives: inputs and outputs that grow, or of fixed capacity (in positions), or a state of yours. */
@@ -78,14 +78,41 @@ export function contextOf(g: GraphBuilder, inputs: Readonly<Record<string, Value
 
 function packedContext(g: GraphBuilder, inputs: Readonly<Record<string, Value>>, o: SequenceInputs): SequenceContext {
   const { lengths } = inputs;
-  if (!lengths) throw new ConfigError({ path: 'inputs', problem: 'a packed layout needs the lengths of its sequences', expected: "lengths: ['int64', ['batch']]", got: Object.keys(inputs).join(', ') });
-  if (o.state !== undefined) throw new ConfigError({ path: 'state', problem: 'a packed layout keeps no io state', hint: 'Use the padded layout, or a paged state' });
+  if (!lengths)
+    throw new ConfigError({
+      path: 'inputs',
+      problem: 'a packed layout needs the lengths of its sequences',
+      expected: "lengths: ['int64', ['batch']]",
+      got: Object.keys(inputs).join(', '),
+    });
+  if (o.state !== undefined)
+    throw new ConfigError({
+      path: 'state',
+      problem: 'a packed layout keeps no io state',
+      hint: 'Use the padded layout, or a paged state',
+    });
   const rows = Object.entries(inputs).find(([name]) => name !== 'lengths' && !name.startsWith('memory'))?.[1];
-  if (!rows) throw new ConfigError({ path: 'inputs', problem: 'a packed layout without rows', expected: "rows beside the lengths, such as ids: ['int64', ['tokens']]", got: Object.keys(inputs).join(', ') });
+  if (!rows)
+    throw new ConfigError({
+      path: 'inputs',
+      problem: 'a packed layout without rows',
+      expected: "rows beside the lengths, such as ids: ['int64', ['tokens']]",
+      got: Object.keys(inputs).join(', '),
+    });
   const layout = packedLayout(g, lengths, rows.dims[0]!);
   const { memory: memoryRows, memory_lengths: memoryLengths } = inputs;
-  if (memoryRows && !memoryLengths) throw new ConfigError({ path: 'inputs', problem: 'a packed memory needs the lengths of its sequences', expected: "memory_lengths: ['int64', ['batch']]", got: Object.keys(inputs).join(', ') });
-  const memory: Memory | undefined = memoryRows && { rows: memoryRows, mask: none, layout: packedLayout(g, memoryLengths!, memoryRows.dims[0]!) };
+  if (memoryRows && !memoryLengths)
+    throw new ConfigError({
+      path: 'inputs',
+      problem: 'a packed memory needs the lengths of its sequences',
+      expected: "memory_lengths: ['int64', ['batch']]",
+      got: Object.keys(inputs).join(', '),
+    });
+  const memory: Memory | undefined = memoryRows && {
+    rows: memoryRows,
+    mask: none,
+    layout: packedLayout(g, memoryLengths!, memoryRows.dims[0]!),
+  };
   return {
     mask: none,
     get positions() {

@@ -103,13 +103,29 @@ export function compile(module: AnyModule, o: CompileOptions): Model {
   for (const [path, p] of names.parameters) if (o.parameters?.(path, p) === 'input') parameterInputs.add(p);
   const traced = trace(model, o, dtype, computes, names, parameterInputs);
   const rules = [...gatherRules(model), ...(o.rules ?? [])];
-  const { graph, decisions } = lower(traced, o.target, { rules, ...(o.machine && { machine: o.machine }), ...(o.promises && { promises: o.promises }) });
+  const { graph, decisions } = lower(traced, o.target, {
+    rules,
+    ...(o.machine && { machine: o.machine }),
+    ...(o.promises && { promises: o.promises }),
+  });
   const stored = [...names.parameters].filter(([, p]) => !parameterInputs.has(p));
   const expected = stored.map(([path, p]) => [path, { dims: p.dims, dtype: p.options.dtype ?? dtype }] as const);
-  const weights = o.weights && matchWeights(expected, withoutInputs(o.weights, names, parameterInputs), { aliases: names.aliases }).weights;
+  const weights =
+    o.weights && matchWeights(expected, withoutInputs(o.weights, names, parameterInputs), { aliases: names.aliases }).weights;
   return {
-    module: model, traced, graph, target: o.target, machine: o.machine ?? {}, dtype, computes, decisions,
-    signature: signatureOf(graph, names), names, parameterInputs, weights, promises: o.promises ?? [],
+    module: model,
+    traced,
+    graph,
+    target: o.target,
+    machine: o.machine ?? {},
+    dtype,
+    computes,
+    decisions,
+    signature: signatureOf(graph, names),
+    names,
+    parameterInputs,
+    weights,
+    promises: o.promises ?? [],
   };
 }
 
@@ -123,11 +139,24 @@ function withoutInputs(weights: WeightSource, names: ParameterNames, inputs: Rea
 function arithmetic(target: Target, dtype: ModelDType, strict: boolean): DType {
   if (target.computes.includes(dtype)) return dtype;
   if (strict)
-    throw new LoweringError({ path: target.name, problem: `${target.name} does not compute in ${dtype}`, expected: target.computes.join(' or '), got: dtype, hint: 'Leave strictDtype off to store the weights in it and compute in float32' });
+    throw new LoweringError({
+      path: target.name,
+      problem: `${target.name} does not compute in ${dtype}`,
+      expected: target.computes.join(' or '),
+      got: dtype,
+      hint: 'Leave strictDtype off to store the weights in it and compute in float32',
+    });
   return 'float32';
 }
 
-function trace(model: AnyModule, o: CompileOptions, dtype: DType, computes: DType, names: ParameterNames, parameterInputs: ReadonlySet<Parameter>): Graph {
+function trace(
+  model: AnyModule,
+  o: CompileOptions,
+  dtype: DType,
+  computes: DType,
+  names: ParameterNames,
+  parameterInputs: ReadonlySet<Parameter>,
+): Graph {
   const g = new GraphBuilder({
     dtype: computes as DType,
     storage: dtype,
@@ -138,18 +167,36 @@ function trace(model: AnyModule, o: CompileOptions, dtype: DType, computes: DTyp
   });
   const inputs: Record<string, Value> = {};
   for (const [name, [given, dims]] of Object.entries(o.inputs)) {
-    if (given === 'bfloat16') throw new ConfigError({ path: `inputs.${name}`, problem: 'no JavaScript runtime carries bfloat16', expected: 'float32', got: 'bfloat16', hint: 'Declare float32; it is cast inside the graph' });
+    if (given === 'bfloat16')
+      throw new ConfigError({
+        path: `inputs.${name}`,
+        problem: 'no JavaScript runtime carries bfloat16',
+        expected: 'float32',
+        got: 'bfloat16',
+        hint: 'Declare float32; it is cast inside the graph',
+      });
     const raw = g.input(name, given, dims);
     inputs[name] = isFloat(given) && given !== computes ? cast(raw, computes) : raw;
   }
   for (const [path, p] of names.parameters) {
     if (!parameterInputs.has(p)) continue;
-    if (path in o.inputs) throw new ConfigError({ path: `inputs.${path}`, problem: 'an input has the name of a parameter that is an input', hint: 'Rename the input' });
+    if (path in o.inputs)
+      throw new ConfigError({
+        path: `inputs.${path}`,
+        problem: 'an input has the name of a parameter that is an input',
+        hint: 'Rename the input',
+      });
     g.parameterInput(p);
   }
   const ctx = contextOf(g, inputs, { layout: o.layout ?? 'padded', ...(o.state !== undefined && { state: o.state }) });
   const results = model(inputs, ctx) as Record<string, Value>;
-  if (typeof results !== 'object' || results === null) throw new ShapeError({ path: 'compile', problem: 'the module gave no named outputs', expected: 'a record of values', got: describe(results) });
+  if (typeof results !== 'object' || results === null)
+    throw new ShapeError({
+      path: 'compile',
+      problem: 'the module gave no named outputs',
+      expected: 'a record of values',
+      got: describe(results),
+    });
   for (const [name, value] of Object.entries(results)) g.output(name, carriable(value));
   for (const path of o.taps ?? []) {
     const value = g.tapped.get(path);
@@ -166,7 +213,12 @@ const carriable = (v: Value): Value => (v.dtype === 'bfloat16' ? cast(v, 'float3
 function unknownTap(path: string, model: AnyModule): ConfigError {
   const paths = modulesOf(model).map((m) => m.path);
   const near = nearest(path, paths);
-  return new ConfigError({ path: 'taps', problem: `no module called "${path}" ran`, got: describe(path), hint: near ? `Did you mean "${near}"?` : `Paths look like "${paths[Math.min(1, paths.length - 1)]}"` });
+  return new ConfigError({
+    path: 'taps',
+    problem: `no module called "${path}" ran`,
+    got: describe(path),
+    hint: near ? `Did you mean "${near}"?` : `Paths look like "${paths[Math.min(1, paths.length - 1)]}"`,
+  });
 }
 
 // Each rule once, in the order in which the modules stand.
@@ -177,11 +229,21 @@ function gatherRules(model: AnyModule): Rule[] {
 function signatureOf(graph: Graph, names: ParameterNames): Signature {
   const inputs = graph.inputs.map((v): Port => {
     const { leaf } = v;
-    if (leaf?.kind === 'parameter') return { name: names.nameOf.get(leaf.parameter)!, dtype: v.dtype, dims: v.dims, parameter: true };
-    if (leaf?.kind === 'derived') return { name: leaf.name, dtype: v.dtype, dims: v.dims, derived: { how: leaf.how, from: leaf.from.map((f) => ('name' in f.leaf! ? f.leaf.name : '')), ...(leaf.plus !== undefined && { plus: leaf.plus }) } };
+    if (leaf?.kind === 'parameter')
+      return { name: names.nameOf.get(leaf.parameter)!, dtype: v.dtype, dims: v.dims, parameter: true };
+    if (leaf?.kind === 'derived')
+      return {
+        name: leaf.name,
+        dtype: v.dtype,
+        dims: v.dims,
+        derived: {
+          how: leaf.how,
+          from: leaf.from.map((f) => ('name' in f.leaf! ? f.leaf.name : '')),
+          ...(leaf.plus !== undefined && { plus: leaf.plus }),
+        },
+      };
     if (leaf?.kind === 'draw') return { name: leaf.name, dtype: v.dtype, dims: v.dims, draw: leaf.of };
     return { name: leaf && 'name' in leaf ? leaf.name : '', dtype: v.dtype, dims: v.dims };
   });
   return { inputs, outputs: graph.outputs.map(({ name, value }) => ({ name, dtype: value.dtype, dims: value.dims })) };
 }
-

@@ -89,11 +89,20 @@ export interface AttendOptions {
  * Shapes   q [batch, heads, seq, head_dim] · k, v [batch, kv_heads, kv_seq, …] → [batch, heads, seq, v_head_dim]; packed: batch 1, seq = tokens
  * Throws   ShapeError when q and k differ in head_dim, or kv_heads does not divide heads
  */
-export function attend(q: Value, k: Value, v: Value, ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceContext>, o: AttendOptions = {}): Value {
+export function attend(
+  q: Value,
+  k: Value,
+  v: Value,
+  ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceContext>,
+  o: AttendOptions = {},
+): Value {
   const start = ctx.keys?.start;
   const { dropout: probability = 0, ...rest } = o;
   const g = q.graph.root;
-  const noise = g.training && probability > 0 ? g.draw('attention_dropout', [q.dims[0]!, q.dims[1]!, q.dims[2]!, k.dims[2]!], 'uniform') : undefined;
+  const noise =
+    g.training && probability > 0
+      ? g.draw('attention_dropout', [q.dims[0]!, q.dims[1]!, q.dims[2]!, k.dims[2]!], 'uniform')
+      : undefined;
   return attendOp(q, k, v, {
     mask: maskOf(ctx),
     ...(start && { start }),
@@ -137,7 +146,12 @@ export function positionsWithin(layout: Layout, [batch, seq]: readonly [Dim, Dim
 export function splitHeads(x: Value, heads: number, layout: Layout): Value {
   const dim = x.dims.at(-1)!;
   if (x.rank !== (layout.kind === 'packed' ? 2 : 3))
-    throw new ShapeError({ path: x.graph.where, problem: `heads are split from ${layout.kind} rows`, expected: layout.kind === 'packed' ? '[tokens, dim]' : '[batch, seq, dim]', got: `[${x.dims.join(', ')}]` });
+    throw new ShapeError({
+      path: x.graph.where,
+      problem: `heads are split from ${layout.kind} rows`,
+      expected: layout.kind === 'packed' ? '[tokens, dim]' : '[batch, seq, dim]',
+      got: `[${x.dims.join(', ')}]`,
+    });
   const rows = layout.kind === 'packed' ? [1, x.dims[0]!] : [x.dims[0]!, x.dims[1]!];
   return transpose(reshape(x, [...rows, heads, divDims(dim, heads)]), [0, 2, 1, 3]);
 }
@@ -163,9 +177,17 @@ export function remember(ctx: SequenceContext, k: Value, v: Value): readonly [Va
  *
  * Throws   ShapeError when the context has no memory
  */
-export function across(ctx: SequenceContext, make: (memory: Memory) => readonly [Value, Value]): readonly [Value, Value, SequenceContext] {
+export function across(
+  ctx: SequenceContext,
+  make: (memory: Memory) => readonly [Value, Value],
+): readonly [Value, Value, SequenceContext] {
   const { memory, state } = ctx;
-  if (!memory) throw new ShapeError({ path: '', problem: 'cross attention without a memory', hint: 'Give the model an encoder, or the input "memory"' });
+  if (!memory)
+    throw new ShapeError({
+      path: '',
+      problem: 'cross attention without a memory',
+      hint: 'Give the model an encoder, or the input "memory"',
+    });
   const both = () => {
     const [key, value] = make(memory);
     return { key, value };
@@ -184,7 +206,10 @@ function withoutBias(ctx: SequenceContext): SequenceContext {
 
 /** The same context with some entries changed. What it computes when asked (positions) stays uncomputed, which a spread would not do. */
 export function withContext(ctx: SequenceContext, changes: Partial<SequenceContext>): SequenceContext {
-  return Object.defineProperties({}, { ...Object.getOwnPropertyDescriptors(ctx), ...Object.getOwnPropertyDescriptors(changes) }) as SequenceContext;
+  return Object.defineProperties(
+    {},
+    { ...Object.getOwnPropertyDescriptors(ctx), ...Object.getOwnPropertyDescriptors(changes) },
+  ) as SequenceContext;
 }
 
 /** A context's `shared`, empty. */

@@ -46,7 +46,9 @@ const recipes: Partial<Record<Derivation, Recipe>> = {
     build(g, [lengths], { dims }) {
       const token = iota(g, dims[0]!);
       const ends = cumSum(lengths!, 0);
-      const sequence = reduceSum(cast(greaterOrEqual(unsqueeze(token, [1]), unsqueeze(ends, [0])), 'int64'), [1], { keepDims: false });
+      const sequence = reduceSum(cast(greaterOrEqual(unsqueeze(token, [1]), unsqueeze(ends, [0])), 'int64'), [1], {
+        keepDims: false,
+      });
       const starts = sub(ends, lengths!);
       return sub(token, gather(starts, sequence, 0));
     },
@@ -59,14 +61,21 @@ const recipes: Partial<Record<Derivation, Recipe>> = {
 export function derive(g: GraphBuilder, how: Derivation, type: TensorType, from: readonly Value[], plus: Dim = 0): Value {
   const inputs = from.every((v) => v.leaf && g.root.inputs.includes(v));
   const name = [how, ...from.map((v) => (v.leaf as { name?: string } | undefined)?.name)].join('_of_');
-  if (inputs) return g.derivedInput(plus === 0 || how === 'held' || how === 'offsets' ? name : `${name} + ${plus}`, type, how, from, plus);
+  if (inputs)
+    return g.derivedInput(plus === 0 || how === 'held' || how === 'offsets' ? name : `${name} + ${plus}`, type, how, from, plus);
   const recipe = recipes[how];
   if (!recipe) throw internal(`${how} cannot be computed inside a graph`);
   return reshape(recipe.build(g, from, type, plus), type.dims);
 }
 
 /** What the runner computes for a derived input; undefined when only the caller can know it. */
-export function computeDerived(how: Derivation, from: readonly NDArray[], sizes: (d: Dim) => number, type: TensorType, plus: Dim = 0): NDArray | undefined {
+export function computeDerived(
+  how: Derivation,
+  from: readonly NDArray[],
+  sizes: (d: Dim) => number,
+  type: TensorType,
+  plus: Dim = 0,
+): NDArray | undefined {
   const recipe = recipes[how];
   if (!recipe) return undefined;
   const dims = type.dims.map(sizes);

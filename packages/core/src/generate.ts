@@ -4,7 +4,9 @@ import type { Dim } from './dim';
 import { internal, ShapeError } from './error';
 import type { GraphBuilder, Value } from './graph';
 import { type Mask, none } from './mask';
+import { printType, type TensorType } from './op';
 import { cacheAppend } from './ops/cache';
+import { cast } from './ops/cast';
 import { equal, logicalNot, logicalOr, where } from './ops/comparison';
 import { loop } from './ops/control';
 import { add } from './ops/elementwise';
@@ -12,8 +14,6 @@ import { concat, expand, reshape, transpose, unsqueeze } from './ops/movement';
 import { reduceMax } from './ops/reduce';
 import { gatherElements, topK } from './ops/select';
 import { fill, iota, size } from './ops/shape';
-import { cast } from './ops/cast';
-import { printType, type TensorType } from './op';
 import type { State } from './state';
 
 /** What {@link generate} takes. */
@@ -43,7 +43,13 @@ export interface GenerateOptions {
  */
 export function generate(g: GraphBuilder, o: GenerateOptions): Value {
   const { prompt, steps, endId } = o;
-  if (!Number.isInteger(steps) || steps < 1) throw new ShapeError({ path: 'generate.steps', problem: 'not a number of tokens', expected: 'an integer >= 1', got: String(steps) });
+  if (!Number.isInteger(steps) || steps < 1)
+    throw new ShapeError({
+      path: 'generate.steps',
+      problem: 'not a number of tokens',
+      expected: 'an integer >= 1',
+      got: String(steps),
+    });
   const [batch, seq] = prompt.dims as [Dim, Dim];
   const caches = new Caches(g, batch, o.capacity);
   const held = o.lengths ?? expand(reshape(size(g, seq), [1]), [batch]);
@@ -77,7 +83,13 @@ export function generate(g: GraphBuilder, o: GenerateOptions): Value {
 
 // [batch, n, vocab] → the row at lengths − 1, [batch, 1, vocab]
 function lastRow(logits: Value, lengths: Value): Value {
-  if (logits.rank !== 3) throw new ShapeError({ path: 'generate.step', problem: 'the model gives no logits', expected: '[batch, n, vocab]', got: printType(logits) });
+  if (logits.rank !== 3)
+    throw new ShapeError({
+      path: 'generate.step',
+      problem: 'the model gives no logits',
+      expected: '[batch, n, vocab]',
+      got: printType(logits),
+    });
   const [batch, , vocab] = logits.dims as [Dim, Dim, Dim];
   const at = expand(reshape(add(lengths, -1), [batch, 1, 1]), [batch, 1, vocab]);
   return gatherElements(logits, at, 1);
@@ -88,7 +100,15 @@ const endedOr = (next: Value, ended: Value, endId: number): Value => where(ended
 const all = (flags: Value): Value => equal(reduceMax(cast(logicalNot(flags), 'int64'), [0, 1], { keepDims: false }), 0);
 
 function contextFor(o: GenerateOptions, state: State, positions: Value, lengths: Value | undefined): SequenceContext {
-  return { mask: o.mask ?? none, positions, layout: padded, shared: newShared(), state, ...(lengths && { lengths }), ...(o.memory && { memory: o.memory }) };
+  return {
+    mask: o.mask ?? none,
+    positions,
+    layout: padded,
+    shared: newShared(),
+    state,
+    ...(lengths && { lengths }),
+    ...(o.memory && { memory: o.memory }),
+  };
 }
 
 // Caches by the place and name that asked for them. The prompt makes them, the loop carries them on.
@@ -132,7 +152,10 @@ class Caches {
     return {
       keys: { layout: padded, start },
       held: start,
-      append: (name, rows) => update(`${g.where}.${name}`, { dtype: rows.dtype, dims: [batch, rows.dims[1]!, capacity, rows.dims[3]!] }, (past) => cacheAppend(past, rows, start)),
+      append: (name, rows) =>
+        update(`${g.where}.${name}`, { dtype: rows.dtype, dims: [batch, rows.dims[1]!, capacity, rows.dims[3]!] }, (past) =>
+          cacheAppend(past, rows, start),
+        ),
       // What the prompt made of a memory stays outside of the loop.
       once: (make) => {
         const known = kept.get(g.where) ?? make();

@@ -12,13 +12,28 @@ export type Leaf =
   | { readonly kind: 'parameter'; readonly parameter: Parameter }
   | { readonly kind: 'constant'; readonly tensor: Tensor }
   | { readonly kind: 'state'; readonly name: string; readonly fill: number }
-  | { readonly kind: 'derived'; readonly name: string; readonly how: Derivation; readonly from: readonly Value[]; readonly plus?: Dim }
+  | {
+      readonly kind: 'derived';
+      readonly name: string;
+      readonly how: Derivation;
+      readonly from: readonly Value[];
+      readonly plus?: Dim;
+    }
   | { readonly kind: 'draw'; readonly name: string; readonly of: 'uniform' | 'normal' }
   | { readonly kind: 'argument'; readonly index: number };
 
 /** How a derived input is computed from a batch. */
 export type Derivation =
-  | 'lengths' | 'longest' | 'held' | 'offsets' | 'positions' | 'tokenOffset' | 'slotMapping' | 'blockTable' | 'totalLength' | 'run';
+  | 'lengths'
+  | 'longest'
+  | 'held'
+  | 'offsets'
+  | 'positions'
+  | 'tokenOffset'
+  | 'slotMapping'
+  | 'blockTable'
+  | 'totalLength'
+  | 'run';
 
 /** An immutable handle on a result: its dtype, its dims, what made it. Made only by a {@link GraphBuilder}. */
 export class Value {
@@ -142,11 +157,13 @@ export class GraphBuilder {
 
   /** A named input. Names are unique; sizes are numbers or names bound when the graph runs. */
   input(name: string, dtype: DType, dims: readonly Dim[]): Value {
-    if (this.inputs.some((v) => nameOf(v) === name)) throw new ShapeError({ path: name, problem: 'an input of this name exists already' });
+    if (this.inputs.some((v) => nameOf(v) === name))
+      throw new ShapeError({ path: name, problem: 'an input of this name exists already' });
     return this.addInput(this.make({ dtype, dims }, { kind: 'input', name }));
   }
   output(name: string, value: Value): void {
-    if (this.results.some((r) => r.name === name)) throw new ShapeError({ path: name, problem: 'an output of this name exists already' });
+    if (this.results.some((r) => r.name === name))
+      throw new ShapeError({ path: name, problem: 'an output of this name exists already' });
     this.results.push({ name, value });
   }
   /** The value of a parameter: itself, or what `reparametrize` put in its place. */
@@ -170,13 +187,16 @@ export class GraphBuilder {
     return this.root.addInput(this.rawParam(parameter));
   }
   constant(tensor: Tensor): Value {
-    const key = tensor.data.length <= 64 ? `${tensor.dtype}[${tensor.dims}]${Array.from(tensor.data as ArrayLike<number>, spell)}` : tensor;
+    const key =
+      tensor.data.length <= 64 ? `${tensor.dtype}[${tensor.dims}]${Array.from(tensor.data as ArrayLike<number>, spell)}` : tensor;
     return this.root.leaf(key, () => this.root.make(tensor, { kind: 'constant', tensor }));
   }
   /** A constant of one number, or of a list of them. */
   number(value: number | readonly number[], dtype: DType): Value {
     const list = typeof value === 'number' ? [value] : value;
-    return this.constant(toTensor({ dtype, dims: typeof value === 'number' ? [] : [list.length], data: Float64Array.from(list) }));
+    return this.constant(
+      toTensor({ dtype, dims: typeof value === 'number' ? [] : [list.length], data: Float64Array.from(list) }),
+    );
   }
   /** Memory that lasts from run to run and that ops with `writes` update in place. Never merged, never folded. */
   state(name: string, dtype: DType, dims: readonly Dim[], fill: number): Value {
@@ -184,13 +204,17 @@ export class GraphBuilder {
   }
   /** A value computed from the batch: by the runner, since all of `from` are inputs. `derive` handles the other case. */
   derivedInput(name: string, type: TensorType, how: Derivation, from: readonly Value[], plus?: Dim): Value {
-    return this.root.leaf(`derived ${name}`, () => this.root.addInput(this.root.make(type, { kind: 'derived', name, how, from, ...(plus !== undefined && { plus }) })));
+    return this.root.leaf(`derived ${name}`, () =>
+      this.root.addInput(this.root.make(type, { kind: 'derived', name, how, from, ...(plus !== undefined && { plus }) })),
+    );
   }
   /** Randomness as an input, which tests and recorded draws feed, or made by `draws`. Every call is another draw: `dropout`, `dropout@2`. */
   draw(name: string, dims: readonly Dim[], of: 'uniform' | 'normal'): Value {
     const { root } = this;
     const full = numbered(root.drawNames, this.where ? `${this.where}.${name}` : name);
-    return root.draws ? root.draws(root, full, dims, of) : root.addInput(root.make({ dtype: 'float32', dims }, { kind: 'draw', name: full, of }));
+    return root.draws
+      ? root.draws(root, full, dims, of)
+      : root.addInput(root.make({ dtype: 'float32', dims }, { kind: 'draw', name: full, of }));
   }
 
   /** Runs f inside a named part: `layers.3` + `mixer` → `layers.3.mixer`. */
@@ -253,7 +277,12 @@ export class GraphBuilder {
     };
     for (const { value } of this.results) visit(value);
     for (const node of this.nodes) if (node.op.writes) for (const v of node.outputs) visit(v);
-    return { inputs: [...this.inputs], outputs: [...this.results], nodes: this.nodes.filter((n) => wanted.has(n)), builder: this };
+    return {
+      inputs: [...this.inputs],
+      outputs: [...this.results],
+      nodes: this.nodes.filter((n) => wanted.has(n)),
+      builder: this,
+    };
   }
 
   /** Adds a node, or finds the equal one that is there already. Called by `apply` with operands made ready. */
@@ -261,13 +290,16 @@ export class GraphBuilder {
     const home = this.homeOf(op, operands, attrs);
     const mergeable = !op.writes && !op.impure;
     const key = mergeable ? `${op.key}(${operands.map((v) => v?.id ?? '')}){${this.root.attributesKey(attrs)}}` : '';
-    if (mergeable) for (let g: GraphBuilder | undefined = home; g; g = g.parent) {
-      const equal = g.merged.get(key);
-      if (equal) return equal.outputs;
-    }
+    if (mergeable)
+      for (let g: GraphBuilder | undefined = home; g; g = g.parent) {
+        const equal = g.merged.get(key);
+        if (equal) return equal.outputs;
+      }
     const outputs: Value[] = [];
     const node: Node = { op, operands, attrs, outputs, scope: this.where, graph: home, rules: this.root.currentRules };
-    types.forEach((type, index) => outputs.push(new Value(home, this.root.nextId++, type.dtype, type.dims, node, index, undefined)));
+    types.forEach((type, index) =>
+      outputs.push(new Value(home, this.root.nextId++, type.dtype, type.dims, node, index, undefined)),
+    );
     home.nodes.push(node);
     if (mergeable) home.merged.set(key, node);
     return outputs;
@@ -280,7 +312,9 @@ export class GraphBuilder {
   private emitHere(op: Op, operands: readonly Value[]): readonly Value[] {
     const outputs: Value[] = [];
     const node: Node = { op, operands, attrs: {}, outputs, scope: this.where, graph: this, rules: this.root.currentRules };
-    op.infer(operands, {}).forEach((t, i) => outputs.push(new Value(this, this.root.nextId++, t.dtype, t.dims, node, i, undefined)));
+    op.infer(operands, {}).forEach((t, i) =>
+      outputs.push(new Value(this, this.root.nextId++, t.dtype, t.dims, node, i, undefined)),
+    );
     this.nodes.push(node);
     return outputs;
   }
@@ -302,21 +336,26 @@ export class GraphBuilder {
     return value;
   }
   private leaf(key: unknown, make: () => Value): Value {
-    let value = this.leaves.get(key);
-    if (!value) this.leaves.set(key, (value = make()));
+    const known = this.leaves.get(key);
+    if (known) return known;
+    const value = make();
+    this.leaves.set(key, value);
     return value;
   }
   private make(type: TensorType, leaf: Leaf): Value {
     return new Value(this, this.root.nextId++, type.dtype, [...type.dims], undefined, 0, leaf);
   }
   private attributesKey(a: Attribute): string {
-    if (typeof a !== 'object' || a === null) return typeof a === 'number' ? spell(a) : JSON.stringify(a) ?? '';
+    if (typeof a !== 'object' || a === null) return typeof a === 'number' ? spell(a) : (JSON.stringify(a) ?? '');
     if (Array.isArray(a)) return `[${a.map((x) => this.attributesKey(x as Attribute))}]`;
     if (Object.getPrototypeOf(a) !== Object.prototype || isGraph(a) || isTensor(a)) {
       if (!this.attributeIds.has(a)) this.attributeIds.set(a, this.nextAttributeId++);
       return `#${this.attributeIds.get(a)}`;
     }
-    return Object.keys(a).sort().map((k) => `${k}:${this.attributesKey((a as Attrs)[k])}`).join(';');
+    return Object.keys(a)
+      .sort()
+      .map((k) => `${k}:${this.attributesKey((a as Attrs)[k])}`)
+      .join(';');
   }
 }
 
@@ -340,7 +379,8 @@ export function subgraphsOf(node: { readonly attrs: Attrs }): readonly (readonly
 /** Values of the surroundings that a subgraph reads. */
 export function capturedBy(graph: Graph): readonly Value[] {
   const found = new Set<Value>();
-  const inside = (g: GraphBuilder): boolean => g === graph.builder || (g.parent !== undefined && g.depth > graph.builder.depth && inside(g.parent));
+  const inside = (g: GraphBuilder): boolean =>
+    g === graph.builder || (g.parent !== undefined && g.depth > graph.builder.depth && inside(g.parent));
   for (const node of graph.nodes) for (const v of usedBy(node)) if (!inside(v.graph)) found.add(v);
   for (const { value } of graph.outputs) if (!inside(value.graph)) found.add(value);
   return [...found];

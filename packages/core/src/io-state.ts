@@ -42,7 +42,12 @@ export function ioState(g: GraphBuilder, { batch }: CallSizes, capacity: number 
       const n = place();
       const fresh = Object.entries(make()) as [never, Value][];
       const all = fresh.map(([name, rows]) => {
-        const past = g.input(`past_key_values.${n}.memory_${name}`, rows.dtype, [rows.dims[0]!, rows.dims[1]!, memoryDim, rows.dims[3]!]);
+        const past = g.input(`past_key_values.${n}.memory_${name}`, rows.dtype, [
+          rows.dims[0]!,
+          rows.dims[1]!,
+          memoryDim,
+          rows.dims[3]!,
+        ]);
         const joined = concat([past, rows], 2);
         g.stateOutputs.set(`present.${n}.memory_${name}`, joined);
         return [name, joined] as const;

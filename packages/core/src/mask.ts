@@ -63,13 +63,23 @@ function sameMask<V>(a: Mask<V>, b: Mask<V>): boolean {
 /** The same mask over other data: from Values to operand indices, and back. */
 export function mapMask<V, W>(mask: Mask<V>, f: (v: V) => W): Mask<W> {
   switch (mask.kind) {
-    case 'none': case 'causal': case 'window': return mask;
-    case 'lengths': return { kind: 'lengths', keys: f(mask.keys) };
-    case 'keys': return { kind: 'keys', keep: f(mask.keep) };
-    case 'documents': return { kind: 'documents', offsets: f(mask.offsets), keyOffsets: f(mask.keyOffsets) };
-    case 'tensor': return { kind: 'tensor', keep: f(mask.keep) };
-    case 'and': case 'or': return { kind: mask.kind, of: mask.of.map((m) => mapMask(m, f)) };
-    case 'not': return { kind: 'not', of: mapMask(mask.of, f) };
+    case 'none':
+    case 'causal':
+    case 'window':
+      return mask;
+    case 'lengths':
+      return { kind: 'lengths', keys: f(mask.keys) };
+    case 'keys':
+      return { kind: 'keys', keep: f(mask.keep) };
+    case 'documents':
+      return { kind: 'documents', offsets: f(mask.offsets), keyOffsets: f(mask.keyOffsets) };
+    case 'tensor':
+      return { kind: 'tensor', keep: f(mask.keep) };
+    case 'and':
+    case 'or':
+      return { kind: mask.kind, of: mask.of.map((m) => mapMask(m, f)) };
+    case 'not':
+      return { kind: 'not', of: mapMask(mask.of, f) };
   }
 }
 
@@ -85,7 +95,14 @@ export interface MaskReading<V> {
 
 /** Reads a mask: intersects causal and windows, names lengths, keys and documents, leaves the rest. */
 export function readMask<V>(mask: Mask<V>): MaskReading<V> {
-  const reading: { left?: number; right?: number; lengths?: V; keys?: V; documents?: { offsets: V; keyOffsets: V }; rest: Mask<V>[] } = { rest: [] };
+  const reading: {
+    left?: number;
+    right?: number;
+    lengths?: V;
+    keys?: V;
+    documents?: { offsets: V; keyOffsets: V };
+    rest: Mask<V>[];
+  } = { rest: [] };
   const narrow = (side: 'left' | 'right', bound: number | undefined) => {
     if (bound !== undefined) reading[side] = Math.min(reading[side] ?? Number.POSITIVE_INFINITY, bound);
   };
@@ -106,19 +123,29 @@ export function readMask<V>(mask: Mask<V>): MaskReading<V> {
 /** In words, for refusals and `explain`: `causal, lengths`. */
 export function printMask(mask: Mask<unknown>): string {
   switch (mask.kind) {
-    case 'window': return `window(${mask.left ?? '∞'} left, ${mask.right ?? '∞'} right)`;
-    case 'and': case 'or': return mask.of.map(printMask).join(mask.kind === 'and' ? ', ' : ' or ');
-    case 'not': return `not (${printMask(mask.of)})`;
-    default: return mask.kind;
+    case 'window':
+      return `window(${mask.left ?? '∞'} left, ${mask.right ?? '∞'} right)`;
+    case 'and':
+    case 'or':
+      return mask.of.map(printMask).join(mask.kind === 'and' ? ', ' : ' or ');
+    case 'not':
+      return `not (${printMask(mask.of)})`;
+    default:
+      return mask.kind;
   }
 }
 
 /** The kinds of mask that stand in a tree: what a mechanism's declared `masks` are checked against. */
 export function maskKinds(mask: Mask<unknown>): readonly Mask<unknown>['kind'][] {
   switch (mask.kind) {
-    case 'none': return [];
-    case 'and': case 'or': return [...new Set(mask.of.flatMap(maskKinds))];
-    case 'not': return ['not', ...maskKinds(mask.of)];
-    default: return [mask.kind];
+    case 'none':
+      return [];
+    case 'and':
+    case 'or':
+      return [...new Set(mask.of.flatMap(maskKinds))];
+    case 'not':
+      return ['not', ...maskKinds(mask.of)];
+    default:
+      return [mask.kind];
   }
 }

@@ -109,19 +109,22 @@ export function graphOf(args: readonly unknown[]): GraphBuilder | undefined {
 
 const keys = new WeakMap<AnyModule, ReadonlyMap<AnyModule, string>>();
 function keysOf(owner: AnyModule): ReadonlyMap<AnyModule, string> {
-  let map = keys.get(owner);
-  if (!map) {
-    const found = new Map<AnyModule, string>();
-    eachChild(owner.children, (path, child) => {
-      if (isModule(child) && !found.has(child)) found.set(child, path);
-    });
-    keys.set(owner, (map = found));
-  }
-  return map;
+  const known = keys.get(owner);
+  if (known) return known;
+  const found = new Map<AnyModule, string>();
+  eachChild(owner.children, (path, child) => {
+    if (isModule(child) && !found.has(child)) found.set(child, path);
+  });
+  keys.set(owner, found);
+  return found;
 }
 
 // Calls f for the parameters and modules of a record, lists and nested records included, but not for what those modules own.
-function eachChild(record: Children | readonly Child[], f: (path: string, child: Parameter | AnyModule) => void, prefix = ''): void {
+function eachChild(
+  record: Children | readonly Child[],
+  f: (path: string, child: Parameter | AnyModule) => void,
+  prefix = '',
+): void {
   for (const [key, child] of Object.entries(record) as [string, Child][]) {
     if (child === undefined) continue;
     if (child instanceof Parameter || isModule(child)) f(prefix + key, child);

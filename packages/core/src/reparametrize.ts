@@ -35,11 +35,22 @@ export function reparametrize<M extends AnyModule>(m: M, select: (path: string, 
     const beside = path.slice(0, path.lastIndexOf('.') + 1);
     for (const [name, extra] of Object.entries(remake.parameters)) {
       const full = beside + name;
-      if (parameters.has(full) || full in added) throw new ConfigError({ path: full, problem: 'a parameter of this name exists already', hint: 'Name the new one otherwise' });
+      if (parameters.has(full) || full in added)
+        throw new ConfigError({
+          path: full,
+          problem: 'a parameter of this name exists already',
+          hint: 'Name the new one otherwise',
+        });
       added[full] = extra;
     }
   }
-  if (!remakes.size) throw new ConfigError({ path: 'reparametrize', problem: 'no parameter was selected', got: describe([...parameters.keys()]), hint: 'Select by path, role or dims' });
+  if (!remakes.size)
+    throw new ConfigError({
+      path: 'reparametrize',
+      problem: 'no parameter was selected',
+      got: describe([...parameters.keys()]),
+      hint: 'Select by path, role or dims',
+    });
   const forward = (...args: unknown[]) => {
     const g = graphOf(args)!;
     for (const [p, remake] of remakes) g.overrides.set(p, () => remake.value(() => g.storedParam(p), g));

@@ -61,12 +61,36 @@ export function readDescription(text: string, path: string): SavedModel {
   } catch (error) {
     throw new FileError({ path, problem: 'not JSON', got: describe(text), hint: 'Save the model again' }, { cause: error });
   }
-  if (typeof saved !== 'object' || saved === null || typeof saved.format !== 'number') throw new FileError({ path, problem: 'not the description of a model', expected: 'an object with a format', got: describe(saved) });
-  if (saved.format > formatVersion) throw new FileError({ path, problem: 'saved in a newer format', expected: `format ${formatVersion} or older`, got: `format ${saved.format}`, hint: 'Update onnxformers' });
+  if (typeof saved !== 'object' || saved === null || typeof saved.format !== 'number')
+    throw new FileError({
+      path,
+      problem: 'not the description of a model',
+      expected: 'an object with a format',
+      got: describe(saved),
+    });
+  if (saved.format > formatVersion)
+    throw new FileError({
+      path,
+      problem: 'saved in a newer format',
+      expected: `format ${formatVersion} or older`,
+      got: `format ${saved.format}`,
+      hint: 'Update onnxformers',
+    });
   const { signature, providers } = saved;
-  const ports = [...(Array.isArray(signature?.inputs) ? signature.inputs : [undefined]), ...(Array.isArray(signature?.outputs) ? signature.outputs : [undefined])];
-  if (!Array.isArray(providers) || !ports.every(isPort)) throw new FileError({ path, problem: 'the signature is damaged', expected: 'inputs and outputs with name, dtype and dims', got: describe(signature), hint: 'Save the model again' });
+  const ports = [
+    ...(Array.isArray(signature?.inputs) ? signature.inputs : [undefined]),
+    ...(Array.isArray(signature?.outputs) ? signature.outputs : [undefined]),
+  ];
+  if (!Array.isArray(providers) || !ports.every(isPort))
+    throw new FileError({
+      path,
+      problem: 'the signature is damaged',
+      expected: 'inputs and outputs with name, dtype and dims',
+      got: describe(signature),
+      hint: 'Save the model again',
+    });
   return { promises: [], decisions: [], machine: {}, target: '', dtype: 'float32', ...saved } as SavedModel;
 }
 
-const isPort = (p: Port | undefined): boolean => typeof p === 'object' && p !== null && typeof p.name === 'string' && typeof p.dtype === 'string' && Array.isArray(p.dims);
+const isPort = (p: Port | undefined): boolean =>
+  typeof p === 'object' && p !== null && typeof p.name === 'string' && typeof p.dtype === 'string' && Array.isArray(p.dims);

@@ -1,12 +1,21 @@
 // From a lowered graph to an ONNX model: names, attributes, initializers.
+
+import type { Model } from './compile';
 import { internal } from './error';
 import { type Graph, type Node, nameOf, type Value } from './graph';
-import { foldable, foldedInitializer, type Folding } from './onnx/fold';
-import { blockPathKey, type OnnxAttribute, type OnnxGraph, type OnnxInitializer, type OnnxModel, type OnnxNode, type OnnxValueInfo } from './onnx/model';
+import { type Folding, foldable, foldedInitializer } from './onnx/fold';
+import {
+  blockPathKey,
+  type OnnxAttribute,
+  type OnnxGraph,
+  type OnnxInitializer,
+  type OnnxModel,
+  type OnnxNode,
+  type OnnxValueInfo,
+} from './onnx/model';
 import { type Attribute, type AttributeKind, domainOf, type EncodedNode } from './op';
 import { bytesOf, countOf, type DType, type Tensor } from './tensor';
 import { bytesOfTensor, toTensor } from './tensor-convert';
-import type { Model } from './compile';
 
 /** The lowest opset we write: the one whose forms of the older ops our own ops have. */
 const lowestOpset = 18;
@@ -47,7 +56,9 @@ class Writer {
 
   graph(graph: Graph, name: string): OnnxGraph {
     const root = graph.builder.kind === 'root';
-    const inputs = graph.inputs.map((v): OnnxValueInfo => ({ name: this.claim(v, this.inputName(v)), dtype: v.dtype, dims: v.dims }));
+    const inputs = graph.inputs.map(
+      (v): OnnxValueInfo => ({ name: this.claim(v, this.inputName(v)), dtype: v.dtype, dims: v.dims }),
+    );
     const made = new Set(graph.nodes.flatMap((n) => n.outputs).filter((v) => !this.folding.has(v)));
     const copies: { readonly value: Value; readonly to: string }[] = [];
     const outputs = graph.outputs.map(({ name: output, value }): OnnxValueInfo => {
@@ -58,7 +69,16 @@ class Writer {
       return { name: to, dtype: value.dtype, dims: value.dims };
     });
     const nodes = graph.nodes.filter((n) => !n.outputs.every((v) => this.folding.has(v))).map((n) => this.node(n));
-    const copied = copies.map(({ value, to }): OnnxNode => ({ name: `${to}/Identity`, opType: 'Identity', domain: '', inputs: [this.nameFor(value)], outputs: [to], attributes: {} }));
+    const copied = copies.map(
+      ({ value, to }): OnnxNode => ({
+        name: `${to}/Identity`,
+        opType: 'Identity',
+        domain: '',
+        inputs: [this.nameFor(value)],
+        outputs: [to],
+        attributes: {},
+      }),
+    );
     return { name, nodes: [...nodes, ...copied], inputs, outputs, initializers: [] };
   }
 
@@ -75,14 +95,30 @@ class Writer {
     const attributes: Record<string, OnnxAttribute> = {};
     for (const [key, { kind, value }] of Object.entries(encoded.attributes)) {
       if (value === undefined) continue;
-      attributes[key] = kind === 'graph' ? { type: 'graph', value: this.graph(value as Graph, `${name}/${key}`) } : attribute(kind, value);
+      attributes[key] =
+        kind === 'graph' ? { type: 'graph', value: this.graph(value as Graph, `${name}/${key}`) } : attribute(kind, value);
     }
-    const inputs = encoded.operands.map((o, i) => (o === undefined ? '' : 'data' in o ? this.constant(o, `${name}/${i}`) : this.nameFor(o)));
+    const inputs = encoded.operands.map((o, i) =>
+      o === undefined ? '' : 'data' in o ? this.constant(o, `${name}/${i}`) : this.nameFor(o),
+    );
     while (inputs.length && inputs.at(-1) === '') inputs.pop();
     const places = encoded.outputs ?? node.outputs;
-    const outputs = places.map((v, i) => (v ? (this.named.get(v) ?? this.claim(v, this.unique(places.length === 1 ? `${name}/y` : `${name}/y${i}`))) : ''));
-    const metadata = { ...(node.scope && { [blockPathKey]: node.scope }), ...(node.rules.length && { 'onnxformers.rules': node.rules.join(' ← ') }) };
-    return { name, opType: encoded.opType, domain: encoded.domain, inputs, outputs, attributes, ...(Object.keys(metadata).length && { metadata }) };
+    const outputs = places.map((v, i) =>
+      v ? (this.named.get(v) ?? this.claim(v, this.unique(places.length === 1 ? `${name}/y` : `${name}/y${i}`))) : '',
+    );
+    const metadata = {
+      ...(node.scope && { [blockPathKey]: node.scope }),
+      ...(node.rules.length && { 'onnxformers.rules': node.rules.join(' ← ') }),
+    };
+    return {
+      name,
+      opType: encoded.opType,
+      domain: encoded.domain,
+      inputs,
+      outputs,
+      attributes,
+      ...(Object.keys(metadata).length && { metadata }),
+    };
   }
 
   private nameFor(v: Value): string {
@@ -95,7 +131,10 @@ class Writer {
       return this.store(v, leaf.name, { name: leaf.name, dtype: v.dtype, dims, data: filled(v.dtype, dims, leaf.fill) });
     }
     if (leaf?.kind === 'parameter' || this.folding.has(v)) {
-      const name = leaf?.kind === 'parameter' ? (this.model.names.nameOf.get(leaf.parameter) ?? this.unique('parameter')) : this.unique(this.folding.get(v)!.label(this.model.names.nameOf));
+      const name =
+        leaf?.kind === 'parameter'
+          ? (this.model.names.nameOf.get(leaf.parameter) ?? this.unique('parameter'))
+          : this.unique(this.folding.get(v)!.label(this.model.names.nameOf));
       return this.store(v, name, foldedInitializer(name, v, this.model));
     }
     throw internal(`${v} stands before the node that makes it`);
@@ -107,7 +146,10 @@ class Writer {
   }
   private readonly constants = new Map<string, string>();
   private constant(tensor: Tensor, near: string): string {
-    const key = tensor.data.length <= 64 ? `${tensor.dtype}[${tensor.dims}]${[...tensor.data].map((x) => (Object.is(x, -0) ? '-0' : String(x)))}` : '';
+    const key =
+      tensor.data.length <= 64
+        ? `${tensor.dtype}[${tensor.dims}]${[...tensor.data].map((x) => (Object.is(x, -0) ? '-0' : String(x)))}`
+        : '';
     const known = key && this.constants.get(key);
     if (known) return known;
     const name = this.unique(near);
@@ -136,19 +178,27 @@ class Writer {
 function plainEncoding({ op, operands, attrs }: Node): EncodedNode {
   const [domain, opType] = domainOf(op.key);
   const attributes: Record<string, { kind: Exclude<AttributeKind, 'data'>; value: Attribute }> = {};
-  for (const [name, kind] of Object.entries(op.attributes)) if (kind !== 'data' && attrs[name] !== undefined) attributes[name] = { kind, value: attrs[name] };
+  for (const [name, kind] of Object.entries(op.attributes))
+    if (kind !== 'data' && attrs[name] !== undefined) attributes[name] = { kind, value: attrs[name] };
   return { opType, domain, operands, attributes };
 }
 
 function attribute(kind: Exclude<AttributeKind, 'data' | 'graph'>, value: Attribute): OnnxAttribute {
   switch (kind) {
-    case 'int': return { type: 'int', value: Number(value) };
-    case 'float': return { type: 'float', value: value as number };
-    case 'string': return { type: 'string', value: value as string };
-    case 'ints': return { type: 'ints', value: (value as readonly (number | boolean)[]).map(Number) };
-    case 'floats': return { type: 'floats', value: value as readonly number[] };
-    case 'strings': return { type: 'strings', value: value as readonly string[] };
-    case 'tensor': return { type: 'tensor', value: value as Tensor };
+    case 'int':
+      return { type: 'int', value: Number(value) };
+    case 'float':
+      return { type: 'float', value: value as number };
+    case 'string':
+      return { type: 'string', value: value as string };
+    case 'ints':
+      return { type: 'ints', value: (value as readonly (number | boolean)[]).map(Number) };
+    case 'floats':
+      return { type: 'floats', value: value as readonly number[] };
+    case 'strings':
+      return { type: 'strings', value: value as readonly string[] };
+    case 'tensor':
+      return { type: 'tensor', value: value as Tensor };
   }
 }
 
@@ -157,7 +207,8 @@ function filled(dtype: DType, dims: readonly number[], fill: number): () => Asyn
   const perPiece = 1 << 18;
   const piece = bytesOfTensor(toTensor({ dtype, dims: [perPiece], data: new Float64Array(perPiece).fill(fill) }));
   return async function* () {
-    for (let left = bytesOf(dtype, countOf(dims)); left > 0; left -= piece.length) yield left < piece.length ? piece.subarray(0, left) : piece;
+    for (let left = bytesOf(dtype, countOf(dims)); left > 0; left -= piece.length)
+      yield left < piece.length ? piece.subarray(0, left) : piece;
   };
 }
 const fail = (message: string): never => {

@@ -32,11 +32,22 @@ const calls: Readonly<Record<string, Call>> = {
 export function standalone(m: AnyModule): AnyModule {
   if (m.kind === undefined || m.kind === 'model') return m;
   const call = calls[m.kind];
-  if (!call) throw new ConfigError({ path: 'compile', problem: `a ${m.kind} cannot be compiled by itself`, got: describe(m), hint: 'Wrap it: module({ block }, (inputs, ctx) => ({ y: block(inputs.x, ctx) }))' });
+  if (!call)
+    throw new ConfigError({
+      path: 'compile',
+      problem: `a ${m.kind} cannot be compiled by itself`,
+      got: describe(m),
+      hint: 'Wrap it: module({ block }, (inputs, ctx) => ({ y: block(inputs.x, ctx) }))',
+    });
   const forward = (inputs: Inputs, ctx: SequenceContext) => {
     const input = (name: string): Value => {
       const v = inputs[name];
-      if (!v) throw new ConfigError({ path: 'inputs', problem: `a ${m.kind} takes an input "${name}"`, got: Object.keys(inputs).join(', ') });
+      if (!v)
+        throw new ConfigError({
+          path: 'inputs',
+          problem: `a ${m.kind} takes an input "${name}"`,
+          got: Object.keys(inputs).join(', '),
+        });
       return v;
     };
     return call(m.forward, input, ctx);

@@ -1,5 +1,23 @@
 // A learned row for each position. Gehring et al. 2017, https://arxiv.org/abs/1705.03122
-import { add, bool, concat, ConfigError, defineBlock, expand, gather, init, int, module, Parameter, printMask, reshape, type SequenceContext, slice, type Value, addDims } from '@onnxformers/core';
+import {
+  add,
+  addDims,
+  bool,
+  ConfigError,
+  concat,
+  defineBlock,
+  expand,
+  gather,
+  init,
+  int,
+  module,
+  Parameter,
+  printMask,
+  reshape,
+  type SequenceContext,
+  slice,
+  type Value,
+} from '@onnxformers/core';
 
 /**
  * Adds a learned row for each position; with a class token, puts that in front first.
@@ -23,7 +41,10 @@ export const learnable = defineBlock({
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     classToken: bool({ doc: 'a learned row stands in front of every sequence', default: false }),
   },
-  examples: [{ seqLen: 11, dim: 7 }, { seqLen: 5, dim: 3, classToken: true }],
+  examples: [
+    { seqLen: 11, dim: 7 },
+    { seqLen: 5, dim: 3, classToken: true },
+  ],
   create({ seqLen, dim, classToken }) {
     const rows = classToken ? seqLen + 1 : seqLen;
     const pos_emb = new Parameter([1, rows, dim], init.normal(0.02), { role: 'position', part: 'weight' });
@@ -31,7 +52,13 @@ export const learnable = defineBlock({
     return module({ pos_emb, class_token }, (x: Value, ctx: SequenceContext) => {
       const table = reshape(x.graph.param(pos_emb), [rows, dim]);
       if (!class_token) return add(x, gather(table, ctx.positions, 0));
-      if (ctx.layout.kind === 'packed' || ctx.mask.kind !== 'none') throw new ConfigError({ path: 'learnable.classToken', problem: 'a class token moves every position by one', expected: 'padded rows without a mask', got: ctx.layout.kind === 'packed' ? 'packed rows' : printMask(ctx.mask) });
+      if (ctx.layout.kind === 'packed' || ctx.mask.kind !== 'none')
+        throw new ConfigError({
+          path: 'learnable.classToken',
+          problem: 'a class token moves every position by one',
+          expected: 'padded rows without a mask',
+          got: ctx.layout.kind === 'packed' ? 'packed rows' : printMask(ctx.mask),
+        });
       const [batch, seq] = x.dims;
       const first = expand(reshape(x.graph.param(class_token), [1, 1, dim]), [batch!, 1, dim]);
       const length = addDims(seq!, 1);

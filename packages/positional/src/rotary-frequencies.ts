@@ -33,14 +33,24 @@ export function frequencies(o: FrequencyOptions, path: string): Frequencies {
   const plain = (base: number): number[] => Array.from({ length: o.rotaryDim / 2 }, (_, i) => base ** ((-2 * i) / o.rotaryDim));
   const original = (): number => {
     if (o.originalPositions !== undefined) return o.originalPositions;
-    throw new ConfigError({ path: `${path}.originalPositions`, problem: `${o.scaling} needs the longest sequence of the training`, expected: 'an integer >= 1', got: 'nothing' });
+    throw new ConfigError({
+      path: `${path}.originalPositions`,
+      problem: `${o.scaling} needs the longest sequence of the training`,
+      expected: 'an integer >= 1',
+      got: 'nothing',
+    });
   };
   switch (o.scaling) {
-    case 'none': return { rates: plain(o.base), amplitude: 1 };
-    case 'linear': return { rates: plain(o.base).map((r) => r / o.factor), amplitude: 1 };
-    case 'ntk': return { rates: plain(o.base * o.factor ** (o.rotaryDim / Math.max(1, o.rotaryDim - 2))), amplitude: 1 };
-    case 'llama3': return { rates: plain(o.base).map((r) => llama3(r, original(), o)), amplitude: 1 };
-    case 'yarn': return yarn(plain(o.base), original(), o);
+    case 'none':
+      return { rates: plain(o.base), amplitude: 1 };
+    case 'linear':
+      return { rates: plain(o.base).map((r) => r / o.factor), amplitude: 1 };
+    case 'ntk':
+      return { rates: plain(o.base * o.factor ** (o.rotaryDim / Math.max(1, o.rotaryDim - 2))), amplitude: 1 };
+    case 'llama3':
+      return { rates: plain(o.base).map((r) => llama3(r, original(), o)), amplitude: 1 };
+    case 'yarn':
+      return yarn(plain(o.base), original(), o);
   }
 }
 

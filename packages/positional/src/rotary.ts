@@ -1,5 +1,24 @@
 // Positions as rotations of pairs of channels. Su et al. 2021, https://arxiv.org/abs/2104.09864
-import { bool, cast, choice, ConfigError, cos, defineBlock, type Dim, expand, int, iota, mul, num, reshape, rotaryEmbedding, type SequenceContext, sin, unsqueeze, type Value } from '@onnxformers/core';
+import {
+  bool,
+  ConfigError,
+  cast,
+  choice,
+  cos,
+  type Dim,
+  defineBlock,
+  expand,
+  int,
+  iota,
+  mul,
+  num,
+  reshape,
+  rotaryEmbedding,
+  type SequenceContext,
+  sin,
+  unsqueeze,
+  type Value,
+} from '@onnxformers/core';
 import { frequencies } from './rotary-frequencies';
 
 /**
@@ -24,10 +43,17 @@ export const rotary = defineBlock({
     rotaryDim: int({ doc: 'leading channels that turn', unit: 'channels', min: 2, default: (c: { dim: number }) => c.dim }),
     base: num({ doc: 'ratio of the slowest turn to the fastest', min: 1, default: 10_000 }),
     interleaved: bool({ doc: 'channels 2i and 2i + 1 are a pair, instead of i and i + rotaryDim / 2', default: false }),
-    scaling: choice(['none', 'linear', 'ntk', 'yarn', 'llama3'], { doc: 'how angles are slowed for sequences longer than those of the training', default: 'none' }),
+    scaling: choice(['none', 'linear', 'ntk', 'yarn', 'llama3'], {
+      doc: 'how angles are slowed for sequences longer than those of the training',
+      default: 'none',
+    }),
     factor: num({ doc: 'how much longer', min: 1, default: 1 }),
     originalPositions: int({ doc: 'longest sequence of the training (yarn, llama3)', unit: 'positions', min: 1, optional: true }),
-    lowFreqFactor: num({ doc: 'llama3: turns over the original length below which angles are slowed in full', min: 0, default: 1 }),
+    lowFreqFactor: num({
+      doc: 'llama3: turns over the original length below which angles are slowed in full',
+      min: 0,
+      default: 1,
+    }),
     highFreqFactor: num({ doc: 'llama3: turns above which they are left alone', min: 0, default: 4 }),
     betaFast: num({ doc: 'yarn: turns above which angles are left alone', min: 0, default: 32 }),
     betaSlow: num({ doc: 'yarn: turns below which they are slowed in full', min: 0, default: 1 }),
@@ -43,7 +69,13 @@ export const rotary = defineBlock({
   ],
   create(c, { path }) {
     const { dim, rotaryDim, interleaved } = c;
-    if (rotaryDim % 2 || rotaryDim > dim) throw new ConfigError({ path: `${path}.rotaryDim`, problem: 'channels turn in pairs', expected: `an even number up to dim = ${dim}`, got: String(rotaryDim) });
+    if (rotaryDim % 2 || rotaryDim > dim)
+      throw new ConfigError({
+        path: `${path}.rotaryDim`,
+        problem: 'channels turn in pairs',
+        expected: `an even number up to dim = ${dim}`,
+        got: String(rotaryDim),
+      });
     const { rates, amplitude } = frequencies(c, path);
     const key = `rotary ${rates.join()} ${amplitude}`;
     const options = { ...(interleaved && { interleaved }), ...(rotaryDim !== dim && { rotaryDim }) };

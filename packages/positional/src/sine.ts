@@ -1,5 +1,21 @@
 // Positions as sines of many wavelengths. Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
-import { add, cast, choice, concat, cos, cropTo, defineBlock, int, mul, num, reshape, type SequenceContext, sin, type Value, unsqueeze } from '@onnxformers/core';
+import {
+  add,
+  cast,
+  choice,
+  concat,
+  cos,
+  cropTo,
+  defineBlock,
+  int,
+  mul,
+  num,
+  reshape,
+  type SequenceContext,
+  sin,
+  unsqueeze,
+  type Value,
+} from '@onnxformers/core';
 
 /**
  * Adds sines and cosines of the position, of wavelengths from 2π to 2π · base.
@@ -20,7 +36,10 @@ export const sine = defineBlock({
   fields: {
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     base: num({ doc: 'ratio of the longest wavelength to the shortest', min: 1, default: 10_000 }),
-    order: choice(['interleaved', 'halves'], { doc: 'sine and cosine side by side, or all sines before all cosines', default: 'interleaved' }),
+    order: choice(['interleaved', 'halves'], {
+      doc: 'sine and cosine side by side, or all sines before all cosines',
+      default: 'interleaved',
+    }),
   },
   examples: [{ dim: 7 }, { dim: 10, base: 500, order: 'halves' }],
   create({ dim, base, order }) {
@@ -33,7 +52,16 @@ export const sine = defineBlock({
         const angles = mul(unsqueeze(cast(positions, 'float32'), [positions.rank]), g.number(rates, 'float32'));
         const parts = [sin(angles), cos(angles)];
         const side = positions.rank + 1;
-        const all = order === 'halves' ? concat(parts, -1) : reshape(concat(parts.map((v) => unsqueeze(v, [side])), side), [...positions.dims, 2 * half]);
+        const all =
+          order === 'halves'
+            ? concat(parts, -1)
+            : reshape(
+                concat(
+                  parts.map((v) => unsqueeze(v, [side])),
+                  side,
+                ),
+                [...positions.dims, 2 * half],
+              );
         return cast(cropTo(all, positions.rank, dim), x.dtype);
       });
       return add(x, signal);

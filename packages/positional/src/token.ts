@@ -1,5 +1,5 @@
 // A row for each token. Bengio et al. 2003, A Neural Probabilistic Language Model
-import { defineBlock, gather, init, int, module, num, Parameter, mul, type Value } from '@onnxformers/core';
+import { defineBlock, gather, init, int, module, mul, num, Parameter, type Value } from '@onnxformers/core';
 
 /**
  * A row of a table for each id.
@@ -23,7 +23,10 @@ export const token = defineBlock({
     dim: int({ doc: 'channels out', unit: 'channels', min: 1, inherit: true }),
     scale: num({ doc: 'factor of the rows', default: 1 }),
   },
-  examples: [{ vocabSize: 23, dim: 7 }, { vocabSize: 11, dim: 5, scale: 2.5 }],
+  examples: [
+    { vocabSize: 23, dim: 7 },
+    { vocabSize: 11, dim: 5, scale: 2.5 },
+  ],
   create({ vocabSize, dim, scale }) {
     const weight = new Parameter([vocabSize, dim], init.normal(0.02), { role: 'embedding', part: 'weight' });
     return module({ weight }, (ids: Value) => mul(gather(ids.graph.param(weight), ids, 0), scale));

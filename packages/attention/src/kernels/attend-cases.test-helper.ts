@@ -9,6 +9,7 @@ import {
   type DType,
   linear,
   module,
+  mul,
   type NDArray,
   none,
   padded,
@@ -34,6 +35,8 @@ export interface AttendCase {
   readonly kvSeq?: Dim;
   readonly inputs?: Inputs;
   readonly cache?: 'growing' | 'fixed';
+  /** The cache is not as it came in. */
+  readonly computed?: boolean;
   /** Queries, keys and values are linear maps of one x; that of the keys has no bias. */
   readonly projected?: boolean;
   readonly options: (inputs: Readonly<Record<string, Value>>) => AttendOpOptions;
@@ -85,6 +88,7 @@ export const attendCases: readonly AttendCase[] = [
   { name: 'causal, sinks', inputs: { sinks: ['float32', [2]] }, options: (i) => ({ mask: causal, sinks: i.sinks! }) },
   { name: 'cache', heads: 6, cache: 'growing', options: () => ({ mask: causal }) },
   { name: 'cache, one query', seq: 1, heads: 6, cache: 'growing', options: () => ({ mask: causal }) },
+  { name: 'cache, computed', seq: 1, heads: 6, cache: 'growing', computed: true, options: () => ({ mask: causal }) },
   { name: 'cache, window', cache: 'growing', options: () => ({ mask: slidingWindow({ left: 2, right: 0 }) }) },
   { name: 'fixed cache', heads: 6, cache: 'fixed', options: (i) => ({ mask: causal, start: i.held! }) },
   { name: 'fixed cache, one query', seq: 1, cache: 'fixed', options: (i) => ({ mask: causal, start: i.held! }) },
@@ -122,7 +126,8 @@ export function modelOf(c: AttendCase) {
     const attention = (keys: Value, values: Value) =>
       graph.root.scope('attention', () => attendOp(q, keys, values, c.options(inputs)));
     if (!pastKey) return { y: attention(k, v) };
-    const [keys, values] = [cacheAppend(pastKey, k, held), cacheAppend(pastValue!, v, held)];
+    const [before, valuesBefore] = c.computed ? [mul(pastKey, 2), mul(pastValue!, 2)] : [pastKey, pastValue!];
+    const [keys, values] = [cacheAppend(before, k, held), cacheAppend(valuesBefore, v, held)];
     return { y: attention(keys, values), keys, values };
   });
 }

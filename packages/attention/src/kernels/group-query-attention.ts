@@ -13,6 +13,7 @@ import {
   cacheAppend,
   cast,
   causal,
+  concat,
   type Dim,
   defineOp,
   derive,
@@ -140,7 +141,7 @@ function match(node: Node<AttendAttrs>, around: Surroundings, idleSink: boolean)
     const [batch, seq] = [query.dims[0]!, query.dims[2]!];
     const fresh = caches ? [caches.key.operands[1]!, caches.value.operands[1]!] : [k, v];
     const [freshKey, freshValue] = fresh.map((rowsOf) => toRows(get(rowsOf)));
-    const pasts = caches ? [get(caches.key.operands[0]!), get(caches.value.operands[0]!)] : [undefined, undefined];
+    const pasts = caches ? [pastOf(caches.key, get), pastOf(caches.value, get)] : [undefined, undefined];
     const { lengths, total } = start ? placed(get(start), seq) : whole(query, batch, k.dims[2]!);
     const outputs = apply(
       GroupQueryAttention,
@@ -163,6 +164,12 @@ function match(node: Node<AttendAttrs>, around: Surroundings, idleSink: boolean)
     return caches ? [y, outputs[1]!, outputs[2]!] : [y];
   };
   return { covers: caches ? [...node.outputs, ...caches.key.outputs, ...caches.value.outputs] : node.outputs, emit };
+}
+
+// A past that is computed: the runtime may put the result into its memory, so it needs room for the new rows.
+function pastOf({ operands: [past, rows], attrs }: Node<CacheAppendAttrs>, get: Get): Value {
+  const growing = attrs.form === 'growing' && past!.producer !== undefined;
+  return growing ? concat([get(past!), get(rows!)], 2) : get(past!);
 }
 
 // Every row of the batch has the same number of keys.

@@ -41,7 +41,8 @@ function projection(heads: Value, around: Surroundings): Node | undefined {
   const split = turned && madeBy(turned.operands[0], Reshape);
   const linear = split && madeBy(split.operands[0], Linear);
   const through = [heads, turned?.operands[0], split?.operands[0]];
-  return through.every((v) => v && around.uses(v) === 1) ? linear : undefined;
+  // Packed rows [tokens, dim] are split into heads of a batch of one.
+  return linear?.outputs[0]!.rank === 3 && through.every((v) => v && around.uses(v) === 1) ? linear : undefined;
 }
 
 /** The rows of each map without its bias, and the biases side by side. */

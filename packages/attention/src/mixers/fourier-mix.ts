@@ -29,7 +29,7 @@ import {
  * Cost     time O(seq · dim · (log seq + log width)) with a DFT kernel, O(seq · dim · (seq + width)) by products
  * Throws   ConfigError when heads does not divide dim, and for a mask
  * Source   Lee-Thorp et al. 2021, https://arxiv.org/abs/2105.03824 (one head, no projection)
- * Lowers   cpu: DFT · cuda, webgpu, portable below opset 20: MatMul with cosines and sines
+ * Lowers   cpu, wasm, portable from opset 20: DFT at powers of two · elsewhere: MatMul with cosines and sines
  * Example  const block = fourierMix({ dim: 64 });
  */
 export const fourierMix = defineBlock({

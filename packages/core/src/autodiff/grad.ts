@@ -1,9 +1,9 @@
 // Reverse-mode differentiation: a walk over the nodes that asks each op for its rule.
 import { ConfigError, internal, ShapeError } from '../error';
 import { type Node, subgraphsOf, type Value } from '../graph';
+import { printType } from '../op';
 import { add } from '../ops/elementwise';
 import { fill } from '../ops/shape';
-import { printType } from '../op';
 import { isFloat } from '../tensor';
 
 /**
@@ -16,14 +16,24 @@ import { isFloat } from '../tensor';
  * Example  const [dw] = grad(loss, [g.param(weight)]);
  */
 export function grad(loss: Value, wrt: readonly Value[]): readonly Value[] {
-  if (loss.dims.some((d) => d !== 1) || !isFloat(loss.dtype)) throw new ShapeError({ path: loss.graph.where, problem: 'only a scalar has a gradient', expected: 'a float of one element', got: printType(loss) });
+  if (loss.dims.some((d) => d !== 1) || !isFloat(loss.dtype))
+    throw new ShapeError({
+      path: loss.graph.where,
+      problem: 'only a scalar has a gradient',
+      expected: 'a float of one element',
+      got: printType(loss),
+    });
   const g = loss.graph.root;
   const seed = fill(g, loss.dims, 1, loss.dtype);
   return backward([loss], [seed], wrt).map((v, i) => v ?? fill(g, wrt[i]!.dims, 0, wrt[i]!.dtype));
 }
 
 /** What `outputs`, weighted by `seeds`, change with each of `wrt`; undefined where they do not. */
-export function backward(outputs: readonly Value[], seeds: readonly (Value | undefined)[], wrt: readonly Value[]): readonly (Value | undefined)[] {
+export function backward(
+  outputs: readonly Value[],
+  seeds: readonly (Value | undefined)[],
+  wrt: readonly Value[],
+): readonly (Value | undefined)[] {
   const stops = new Set(wrt);
   const { nodes, moving, defined } = expand(outputs, stops);
   const grads = new Map<Value, Value>();
@@ -48,7 +58,11 @@ function pull(node: Node, given: readonly (Value | undefined)[]): readonly (Valu
   if (typeof op.vjp === 'function') return op.vjp(node, given);
   if (op.vjp !== 'nonDifferentiable') throw internal(`${op.key} has neither vjp nor decompose`);
   if (subgraphsOf(node).length === 0 && node.outputs.every((v) => !isFloat(v.dtype))) return [];
-  throw new ConfigError({ path: node.scope || op.key, problem: `${op.key} has no derivative`, hint: 'Take the gradient of something that does not pass through it' });
+  throw new ConfigError({
+    path: node.scope || op.key,
+    problem: `${op.key} has no derivative`,
+    hint: 'Take the gradient of something that does not pass through it',
+  });
 }
 
 interface Expansion {

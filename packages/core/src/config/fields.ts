@@ -38,12 +38,21 @@ export interface Field<T = unknown, P extends Presence = Presence, K extends str
 export type Fields = { readonly [name: string]: Field };
 
 type PresenceOf<O> = O extends { readonly default: infer D }
-  ? D extends undefined ? never : 'default'
-  : O extends { readonly optional: true } ? 'optional'
-  : O extends { readonly inherit: true } ? 'inherit'
-  : 'required';
+  ? D extends undefined
+    ? never
+    : 'default'
+  : O extends { readonly optional: true }
+    ? 'optional'
+    : O extends { readonly inherit: true }
+      ? 'inherit'
+      : 'required';
 
-function field<T, O extends FieldOptions<T>>(type: Field['type'], options: O, expected: string, schema: unknown): Field<T, PresenceOf<O>, never> {
+function field<T, O extends FieldOptions<T>>(
+  type: Field['type'],
+  options: O,
+  expected: string,
+  schema: unknown,
+): Field<T, PresenceOf<O>, never> {
   return Object.freeze({ ...options, type, expected, schema }) as unknown as Field<T, PresenceOf<O>, never>;
 }
 
@@ -74,20 +83,38 @@ export function text<const O extends FieldOptions<string>>(options: O): Field<st
   return field<string, O>('text', options, 'a string', z.string());
 }
 /** One of a list of words. */
-export function choice<const C extends readonly [string, ...string[]], const O extends FieldOptions<C[number]>>(of: C, options: O): Field<C[number], PresenceOf<O>, never> {
-  return field<C[number], O>('choice', options, `one of ${of.map((c) => `"${c}"`).join(', ')}`, z.enum([...of] as [string, ...string[]]));
+export function choice<const C extends readonly [string, ...string[]], const O extends FieldOptions<C[number]>>(
+  of: C,
+  options: O,
+): Field<C[number], PresenceOf<O>, never> {
+  return field<C[number], O>(
+    'choice',
+    options,
+    `one of ${of.map((c) => `"${c}"`).join(', ')}`,
+    z.enum([...of] as [string, ...string[]]),
+  );
 }
 /** Several values of one sort; `length` fixes how many. */
-export function list<T, const O extends FieldOptions<readonly T[]> & { readonly length?: number }>(of: Field<T, Presence, never>, options: O): Field<readonly T[], PresenceOf<O>, never> {
+export function list<T, const O extends FieldOptions<readonly T[]> & { readonly length?: number }>(
+  of: Field<T, Presence, never>,
+  options: O,
+): Field<readonly T[], PresenceOf<O>, never> {
   const items = z.array(of.schema as z.ZodMiniType);
   const schema = options.length === undefined ? items : items.check(z.length(options.length));
   return field<readonly T[], O>('list', options, `a list of ${options.length ?? 'values'}, each ${of.expected}`, schema);
 }
 /** A function of yours. Such a config builds, but has no JSON. */
 // biome-ignore lint/suspicious/noExplicitAny: any function type may be asked for
-export function fn<F extends (...args: any[]) => unknown>(): <const O extends FieldOptions<F>>(options: O) => Field<F, PresenceOf<O>, never> {
+export function fn<F extends (...args: any[]) => unknown>(): <const O extends FieldOptions<F>>(
+  options: O,
+) => Field<F, PresenceOf<O>, never> {
   return <const O extends FieldOptions<F>>(options: O) =>
-    field<F, O>('fn', options, 'a function', z.custom((x) => typeof x === 'function'));
+    field<F, O>(
+      'fn',
+      options,
+      'a function',
+      z.custom((x) => typeof x === 'function'),
+    );
 }
 
 /** What a slot may default to: a block of the same package, or (in the assembled package) the name or config of one. */
@@ -106,8 +133,15 @@ export function slot<const K extends string, const O extends SlotOptions>(kind: 
   return Object.freeze({ ...options, type: 'slot', kind, expected: `a ${kind}` }) as unknown as Field<unknown, PresenceOf<O>, K>;
 }
 /** A hole for one block per layer: one config for all layers, a list of configs, or a function of the layer index. Layers never share weights. */
-export function each<const K extends string, const O extends SlotOptions>(kind: K, options: O): Field<readonly unknown[], PresenceOf<O>, K> {
-  return Object.freeze({ ...options, type: 'each', kind, expected: `a ${kind} for each layer` }) as unknown as Field<readonly unknown[], PresenceOf<O>, K>;
+export function each<const K extends string, const O extends SlotOptions>(
+  kind: K,
+  options: O,
+): Field<readonly unknown[], PresenceOf<O>, K> {
+  return Object.freeze({ ...options, type: 'each', kind, expected: `a ${kind} for each layer` }) as unknown as Field<
+    readonly unknown[],
+    PresenceOf<O>,
+    K
+  >;
 }
 
 /** True when the value passes the field's check. */
@@ -120,5 +154,9 @@ export function valueSchema(f: Field): Record<string, unknown> {
   if (f.type === 'fn') return { not: {}, description: `${f.doc} (a function; not in JSON)` };
   const { $schema, ...schema } = z.toJSONSchema(f.schema as z.ZodMiniType) as Record<string, unknown>;
   const derived = typeof f.default === 'function';
-  return { ...schema, description: f.unit ? `${f.doc} (${f.unit})` : f.doc, ...(f.default !== undefined && !derived && { default: f.default }) };
+  return {
+    ...schema,
+    description: f.unit ? `${f.doc} (${f.unit})` : f.doc,
+    ...(f.default !== undefined && !derived && { default: f.default }),
+  };
 }

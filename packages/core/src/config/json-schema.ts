@@ -10,7 +10,12 @@ export function kindSchema(blocks: readonly AnyBlock[], kind: string): Readonly<
     defs[k] = {}; // before its blocks, since a kind may contain itself
     const own = blocks.filter((b) => b.kind === k);
     const names = own.map((b) => b.blockName);
-    defs[k] = { anyOf: [...own.map((b) => blockSchema(b)), ...(names.length ? [{ enum: names, description: `A ${k} with its defaults` }] : [])] };
+    defs[k] = {
+      anyOf: [
+        ...own.map((b) => blockSchema(b)),
+        ...(names.length ? [{ enum: names, description: `A ${k} with its defaults` }] : []),
+      ],
+    };
     for (const b of own) for (const f of Object.values(b.fields)) if (f.kind) define(f.kind);
   };
   define(kind);

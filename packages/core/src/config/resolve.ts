@@ -45,29 +45,47 @@ export function build(block: AnyBlock, config: unknown, place: Place): AnyModule
   }
   const made = definition.create(Object.freeze(built) as never, place);
   // `create` may return a plain function (no parameters) or a module; either way the result is one module that carries kind, name and config.
-  const about = { ...(isModule(made) && made.about), kind: definition.kind, blockName: definition.name, config: Object.freeze(json), ...(definition.rules && { rules: definition.rules }) };
+  const about = {
+    ...(isModule(made) && made.about),
+    kind: definition.kind,
+    blockName: definition.name,
+    config: Object.freeze(json),
+    ...(definition.rules && { rules: definition.rules }),
+  };
   const children = isModule(made) ? made.children : {};
   const forward = isModule(made) ? made.forward : made;
   const { masks } = definition;
   if (!masks) return module(children, forward, about);
   // The context is the last argument of every contract that has one.
-  return module(children, (...args: unknown[]) => {
-    checkMasks(definition.name, masks, args.at(-1) as SequenceContext);
-    return forward(...args);
-  }, about);
+  return module(
+    children,
+    (...args: unknown[]) => {
+      checkMasks(definition.name, masks, args.at(-1) as SequenceContext);
+      return forward(...args);
+    },
+    about,
+  );
 }
 
 function valueOf(f: Field, name: string, given: Values, above: Values, label: string, place: Place): unknown {
   let value = given[name];
   if (value === undefined && f.inherit) value = place.enclosing?.[name];
-  if (value === undefined && f.default !== undefined) value = typeof f.default === 'function' && f.type !== 'fn' ? (f.default as (c: Values) => unknown)(above) : f.default;
+  if (value === undefined && f.default !== undefined)
+    value = typeof f.default === 'function' && f.type !== 'fn' ? (f.default as (c: Values) => unknown)(above) : f.default;
   const path = `${label}.${name}`;
   if (value === undefined) {
     if (f.optional) return undefined;
     const hint = f.inherit ? `Give ${name} here or in an enclosing block (${f.doc})` : `Give ${name} (${f.doc})`;
     throw new ConfigError({ path, problem: 'missing', expected: f.expected, got: 'nothing', hint });
   }
-  if (!accepts(f, value)) throw new ConfigError({ path, problem: 'wrong value', expected: f.expected, got: describe(value), hint: `It means: ${f.doc}` });
+  if (!accepts(f, value))
+    throw new ConfigError({
+      path,
+      problem: 'wrong value',
+      expected: f.expected,
+      got: describe(value),
+      hint: `It means: ${f.doc}`,
+    });
   return Array.isArray(value) ? Object.freeze([...value]) : value;
 }
 
@@ -98,12 +116,27 @@ function fillEach(f: Field, given: unknown, placeOf: (layer: number) => Place): 
     const path = `${place.path}[${layer}]`;
     let one: unknown = chosen;
     if (Array.isArray(chosen)) {
-      if (layer >= chosen.length) throw new ConfigError({ path, problem: `no config for layer ${layer}`, expected: `a list of at least ${layer + 1}`, got: `a list of ${chosen.length}` });
+      if (layer >= chosen.length)
+        throw new ConfigError({
+          path,
+          problem: `no config for layer ${layer}`,
+          expected: `a list of at least ${layer + 1}`,
+          got: `a list of ${chosen.length}`,
+        });
       one = chosen[layer];
-    } else if (typeof chosen === 'function' && !isModule(chosen) && !('definition' in chosen)) one = (chosen as (i: number) => unknown)(layer);
+    } else if (typeof chosen === 'function' && !isModule(chosen) && !('definition' in chosen))
+      one = (chosen as (i: number) => unknown)(layer);
     else if (isModule(chosen) && layer > 0)
-      throw new ConfigError({ path, problem: 'one module was given for several layers', expected: 'a function of the layer index, or a list', got: describe(chosen), hint: 'Pass (layer) => module; return the same module to share its weights on purpose' });
-    return (made[layer] = fill(f.kind!, one, { ...placeOf(layer), path, layer }));
+      throw new ConfigError({
+        path,
+        problem: 'one module was given for several layers',
+        expected: 'a function of the layer index, or a list',
+        got: describe(chosen),
+        hint: 'Pass (layer) => module; return the same module to share its weights on purpose',
+      });
+    const module = fill(f.kind!, one, { ...placeOf(layer), path, layer });
+    made[layer] = module;
+    return module;
   };
   const config = () => {
     const all = made.map((m, i) => toConfig(m, `${place.path}[${i}]`));
@@ -116,7 +149,8 @@ function fillEach(f: Field, given: unknown, placeOf: (layer: number) => Place): 
 function fill(kind: string, given: unknown, place: Place): AnyModule {
   const { path } = place;
   if (isModule(given)) {
-    if (given.kind !== kind) throw new ConfigError({ path, problem: 'a module of another kind', expected: `a ${kind}`, got: describe(given) });
+    if (given.kind !== kind)
+      throw new ConfigError({ path, problem: 'a module of another kind', expected: `a ${kind}`, got: describe(given) });
     return given;
   }
   if (typeof given === 'function' && 'definition' in given) return build(sameKind(given as AnyBlock, kind, path), {}, place);
@@ -124,19 +158,37 @@ function fill(kind: string, given: unknown, place: Place): AnyModule {
   if (typeof config !== 'object' || config === null || typeof (config as { name?: unknown }).name !== 'string')
     throw new ConfigError({ path, problem: 'not a config', expected: `a ${kind} config with a name`, got: describe(given) });
   const { name } = config as { name: string };
-  if (!place.find) throw new ConfigError({ path, problem: `"${name}" cannot be looked up, since the block was called by hand`, expected: `a ${kind} module`, got: describe(given), hint: `Build the config with a registry, or pass a module: ${name}({ … })` });
+  if (!place.find)
+    throw new ConfigError({
+      path,
+      problem: `"${name}" cannot be looked up, since the block was called by hand`,
+      expected: `a ${kind} module`,
+      got: describe(given),
+      hint: `Build the config with a registry, or pass a module: ${name}({ … })`,
+    });
   return build(sameKind(place.find(kind, name, path), kind, path), config, place);
 }
 
 function sameKind(block: AnyBlock, kind: string, path: string): AnyBlock {
-  if (block.kind !== kind) throw new ConfigError({ path, problem: 'a block of another kind', expected: `a ${kind}`, got: `the ${block.kind} "${block.blockName}"` });
+  if (block.kind !== kind)
+    throw new ConfigError({
+      path,
+      problem: 'a block of another kind',
+      expected: `a ${kind}`,
+      got: `the ${block.kind} "${block.blockName}"`,
+    });
   return block;
 }
 
 function unknownField(label: string, key: string, fields: Readonly<Record<string, Field>>): ConfigError {
   const names = Object.keys(fields);
   const near = nearest(key, names);
-  return new ConfigError({ path: label, problem: `unknown field "${key}"`, got: describe(key), hint: `${near ? `Did you mean "${near}"? ` : ''}Fields: ${names.join(', ') || 'none'}` });
+  return new ConfigError({
+    path: label,
+    problem: `unknown field "${key}"`,
+    got: describe(key),
+    hint: `${near ? `Did you mean "${near}"? ` : ''}Fields: ${names.join(', ') || 'none'}`,
+  });
 }
 
 /**
@@ -146,11 +198,23 @@ function unknownField(label: string, key: string, fields: Readonly<Record<string
  */
 export function toConfig(m: unknown, path = ''): Readonly<Record<string, unknown>> {
   const where = path || (isModule(m) ? (m.about.blockName ?? 'module') : 'module');
-  if (!isModule(m) || !m.about.config) throw new ConfigError({ path: where, problem: 'this module was not made from a config, so it has none', got: describe(m), hint: 'Wrap it with defineBlock and register the block' });
+  if (!isModule(m) || !m.about.config)
+    throw new ConfigError({
+      path: where,
+      problem: 'this module was not made from a config, so it has none',
+      got: describe(m),
+      hint: 'Wrap it with defineBlock and register the block',
+    });
   const plain: Values = {};
   for (const [key, value] of Object.entries(m.about.config)) {
     if (value === undefined) continue;
-    if (typeof value === 'function') throw new ConfigError({ path: `${where}.${key}`, problem: 'a function cannot be written as JSON', got: describe(value), hint: 'Define a block for it and name that' });
+    if (typeof value === 'function')
+      throw new ConfigError({
+        path: `${where}.${key}`,
+        problem: 'a function cannot be written as JSON',
+        got: describe(value),
+        hint: 'Define a block for it and name that',
+      });
     plain[key] = value;
   }
   return plain;

@@ -9,7 +9,8 @@ import { div } from '../ops/elementwise';
  * Throws   RangeError for a probability outside [0, 1)
  */
 export function dropout(x: Value, probability: number): Value {
-  if (!(probability >= 0 && probability < 1)) throw new RangeError(`dropout: expected a probability in [0, 1), got ${probability}`);
+  if (!(probability >= 0 && probability < 1))
+    throw new RangeError(`dropout: expected a probability in [0, 1), got ${probability}`);
   const g = x.graph.root;
   if (!g.training || probability === 0) return x;
   const noise = g.draw('dropout', x.dims, 'uniform');

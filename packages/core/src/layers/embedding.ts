@@ -8,7 +8,11 @@ import { type Init, normal, type Role } from '../weights/init';
 /**
  * Rows of a table: ids [...] → [..., dim], parameter `weight` [count, dim]. Ids outside 0 … count − 1 are an error of the runtime.
  */
-export function embedding(count: number, dim: number, o: { readonly role?: Role; readonly init?: Init } = {}): Module<(ids: Value) => Value> {
+export function embedding(
+  count: number,
+  dim: number,
+  o: { readonly role?: Role; readonly init?: Init } = {},
+): Module<(ids: Value) => Value> {
   const weight = new Parameter([count, dim], o.init ?? normal(0.02), { role: o.role ?? 'embedding', part: 'weight' });
   return module({ weight }, (ids: Value) => gather(ids.graph.param(weight), ids, 0));
 }

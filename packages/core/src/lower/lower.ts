@@ -115,9 +115,12 @@ class Lowering {
       cost += kernelOf(this.target, n.op)?.cost?.(n, this.machine) ?? 0;
       kernels.push(n.op.key);
     }
-    if (nodes.length === 1 && nodes[0]!.op.key === node.op.key && sameAttrs(nodes[0]!, node)) throw internal(`${rule.name} makes the node it matched`);
-    const kept = accepts(this.target, this.machine, node) === true ? kernelOf(this.target, node.op)?.cost?.(node, this.machine) : undefined;
-    if (kept !== undefined && match.covers.length === node.outputs.length && cost > kept) return { refused: `${node.op.key} itself is cheaper here` };
+    if (nodes.length === 1 && nodes[0]!.op.key === node.op.key && sameAttrs(nodes[0]!, node))
+      throw internal(`${rule.name} makes the node it matched`);
+    const kept =
+      accepts(this.target, this.machine, node) === true ? kernelOf(this.target, node.op)?.cost?.(node, this.machine) : undefined;
+    if (kept !== undefined && match.covers.length === node.outputs.length && cost > kept)
+      return { refused: `${node.op.key} itself is cheaper here` };
     return { covered: match.covers.length, absorbed: match.absorbs?.length ?? 0, cost, kernels };
   }
 
@@ -131,13 +134,19 @@ class Lowering {
   // Accepted as it is, or definable by nodes that fit.
   private fits(node: Node): true | string {
     const direct = accepts(this.target, this.machine, node);
-    if (direct === true || !node.op.decompose || subgraphsOf(node).length) return direct === true || this.promotable(node) ? true : direct;
+    if (direct === true || !node.op.decompose || subgraphsOf(node).length)
+      return direct === true || this.promotable(node) ? true : direct;
     const key = fitKey(node);
     const known = this.fitting.get(key);
     if (known !== undefined) return known;
     this.fitting.set(key, direct); // a definition that needs itself does not fit
     const { g, stand } = scratch(node);
-    node.op.decompose(node.operands.map((v) => v && standIn(g, stand, v)), node.attrs).forEach((v, i) => g.output(String(i), v));
+    node.op
+      .decompose(
+        node.operands.map((v) => v && standIn(g, stand, v)),
+        node.attrs,
+      )
+      .forEach((v, i) => g.output(String(i), v));
     let fit: true | string = true;
     for (const n of g.finish().nodes) {
       const part = this.fits(n);
@@ -168,7 +177,20 @@ class Lowering {
     const definable = op.decompose && !isKernel(op.key);
     if (definable && (this.fits(node) === true || !this.promotable(node))) {
       this.record(node, 'decomposed', []);
-      return [{ rule: `define ${op.key}`, node, match: { covers: node.outputs, emit: (get) => op.decompose!(node.operands.map((v) => v && get(v)), node.attrs) } }];
+      return [
+        {
+          rule: `define ${op.key}`,
+          node,
+          match: {
+            covers: node.outputs,
+            emit: (get) =>
+              op.decompose!(
+                node.operands.map((v) => v && get(v)),
+                node.attrs,
+              ),
+          },
+        },
+      ];
     }
     if (this.promotable(node)) {
       this.record(node, 'float32', [op.key]);
@@ -203,7 +225,9 @@ const isKernel = (key: string): boolean => !['', 'onnxformers'].includes(domainO
 
 // Of overlapping matches the one that covers most, then the cheapest, then the one that makes most superfluous, then the first in the list.
 function choose(candidates: readonly Candidate[]): Candidate[] {
-  const ordered = [...candidates].sort((a, b) => b.covered - a.covered || a.cost - b.cost || b.absorbed - a.absorbed || a.order - b.order);
+  const ordered = [...candidates].sort(
+    (a, b) => b.covered - a.covered || a.cost - b.cost || b.absorbed - a.absorbed || a.order - b.order,
+  );
   const taken = new Set<Value>();
   const chosen: Candidate[] = [];
   for (const c of ordered) {
@@ -266,7 +290,8 @@ function standIn(g: GraphBuilder, stand: Map<Value, Value>, old: Value): Value {
   return v;
 }
 
-const banKey = (rule: string, node: Node): string => `${rule} ${node.scope} ${node.op.key} ${node.outputs.map((v) => v.dims.join())}`;
+const banKey = (rule: string, node: Node): string =>
+  `${rule} ${node.scope} ${node.op.key} ${node.outputs.map((v) => v.dims.join())}`;
 const decisionKey = (node: Node): string => `${node.scope} ${node.op.key} ${node.operands.map(printType)}`;
 const fitKey = (node: Node): string =>
   `${node.op.key} ${node.operands.map((v) => (v ? `${printType(v)}${v.leaf?.kind === 'constant' ? 'c' : ''}` : '-'))} ${JSON.stringify(node.attrs, plain)}`;

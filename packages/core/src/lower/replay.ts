@@ -1,6 +1,7 @@
 // Builds a graph again with some of its values made in another way.
-import { apply, builderLike, type Graph, type GraphBuilder, type Node, subgraphsOf, type Value } from '../graph';
+
 import { internal } from '../error';
+import { apply, builderLike, type Graph, type GraphBuilder, type Node, subgraphsOf, type Value } from '../graph';
 import type { Attrs } from '../op';
 import type { Match } from './rule';
 
@@ -45,7 +46,8 @@ export function replay(old: Graph, taken: ReadonlyMap<Value, Found>): Graph {
     if (underway.has(found)) throw new Cycle(found);
     underway.add(found);
     const values = g.at(found.node.scope, () => found.match.emit(get), [...found.node.rules, found.rule]);
-    if (values.length !== found.match.covers.length) throw internal(`${found.rule} covers ${found.match.covers.length} values and made ${values.length}`);
+    if (values.length !== found.match.covers.length)
+      throw internal(`${found.rule} covers ${found.match.covers.length} values and made ${values.length}`);
     found.match.covers.forEach((v, i) => made.set(v, values[i]!));
     underway.delete(found);
   };
@@ -94,13 +96,20 @@ const fail = (v: Value): never => {
 function replayLeaf(g: GraphBuilder, v: Value, get: (old: Value) => Value): Value {
   const leaf = v.leaf!;
   switch (leaf.kind) {
-    case 'input': return g.input(leaf.name, v.dtype, v.dims);
-    case 'parameter': return g.rawParam(leaf.parameter);
-    case 'constant': return g.constant(leaf.tensor);
-    case 'state': return g.state(leaf.name, v.dtype, v.dims, leaf.fill);
-    case 'derived': return g.derivedInput(leaf.name, v, leaf.how, leaf.from.map(get), leaf.plus);
-    case 'draw': return g.at('', () => g.draw(leaf.name, v.dims, leaf.of));
-    case 'argument': throw internal('an argument of a subgraph was read before its subgraph was opened');
+    case 'input':
+      return g.input(leaf.name, v.dtype, v.dims);
+    case 'parameter':
+      return g.rawParam(leaf.parameter);
+    case 'constant':
+      return g.constant(leaf.tensor);
+    case 'state':
+      return g.state(leaf.name, v.dtype, v.dims, leaf.fill);
+    case 'derived':
+      return g.derivedInput(leaf.name, v, leaf.how, leaf.from.map(get), leaf.plus);
+    case 'draw':
+      return g.at('', () => g.draw(leaf.name, v.dims, leaf.of));
+    case 'argument':
+      throw internal('an argument of a subgraph was read before its subgraph was opened');
   }
 }
 

@@ -59,7 +59,8 @@ export function accepts(target: Target, machine: Machine, node: Node): true | st
   const { op } = node;
   const kernel = kernelOf(target, op);
   if (!kernel) return `${target.name} has no kernel for ${op.key}`;
-  if (domainOf(op.key)[0] === '' && (op.since ?? 1) > target.opset) return `${op.key} needs opset ${op.since}, ${target.name} stops at ${target.opset}`;
+  if (domainOf(op.key)[0] === '' && (op.since ?? 1) > target.opset)
+    return `${op.key} needs opset ${op.since}, ${target.name} stops at ${target.opset}`;
   const dtype = dtypeOf(node);
   if (dtype && !kernel.dtypes.includes(dtype)) return `${op.key} has no ${dtype} kernel on ${target.name}`;
   return kernel.accepts?.(node, machine) ?? true;

@@ -62,15 +62,11 @@ export const Slice: Op<SliceAttrs> = defineOp<SliceAttrs>({
     return apply(OnnxSlice, [x, starts, ends, int64(attrs.axes), int64(attrs.steps)], attrs);
   },
   vjp: ({ operands: [x], attrs }, [grad]) => [grad && sliceGradient(x!.dims, grad, attrs)],
-  evaluate: ([x], { axes, starts, counts, steps }, bound) => [
-    sliced(
-      x!,
-      axes,
-      starts.map((d) => bound.of(d)),
-      counts.map((d) => bound.of(d)),
-      steps,
-    ),
-  ],
+  evaluate([x], { axes, steps, ...symbolic }, bound) {
+    const [starts, counts] = [symbolic.starts, symbolic.counts].map((ds) => ds.map((d) => bound.of(d))) as [number[], number[]];
+    inferSlice([x], { axes, starts, counts, steps });
+    return [sliced(x!, axes, starts, counts, steps)];
+  },
 });
 
 const only = ({ axes, starts, counts, steps }: SliceAttrs, which: readonly number[]): SliceAttrs => ({

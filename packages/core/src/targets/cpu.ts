@@ -3,6 +3,7 @@ import type { Node } from '../graph';
 import type { Kernel, Target } from '../lower/target';
 import { kernelTables } from './kernels.generated';
 import { defineTarget } from './table';
+import { transforms } from './transform';
 
 // Relative time of long sequences: GroupQueryAttention skips what causal forbids, unless sinks, softcap or a bias lead it past its
 // tiled path; a MultiHeadAttention with a bias over all scores makes all of them.
@@ -21,7 +22,7 @@ export const cpu: Target = defineTarget({
   providers: ['cpu'],
   computes: ['float32', 'float16', 'float64'],
   table: kernelTables.cpu,
-  special: attention,
+  special: { ...attention, DFT: transforms },
   notes: ['float16: ops without a kernel in it compute in float32, between casts'],
 });
 

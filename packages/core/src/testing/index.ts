@@ -1,5 +1,7 @@
 // Tools for testing blocks and ops; they need no test framework.
 export { type Comparison, compare, expectClose, printComparison, type Tolerance } from './close';
+export { conformance, type ConformanceOptions } from './conformance';
+export { type Example, type ExampleInput, type ExampleInputs, exampleOf, type InputsOf } from './example';
 export { type CaseInput, checkOp, checkOps, type OpCase, prepare, type ReadyCase } from './op-suite';
 export { randomNumbers } from './random';
 export {

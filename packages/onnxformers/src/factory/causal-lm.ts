@@ -26,12 +26,33 @@ export const causalLm = defineBlock({
     ...trunkFields,
   },
   examples: [
-    { dim: 12, vocabSize: 23, tied: true, embedding: 'token', stack: { name: 'stack', depth: 2, layers: { name: 'pre_norm', norm: 'rms_norm', mixer: { name: 'multi_head', heads: 6, kvHeads: 2, headDim: 8, bias: false, rotation: 'rotary' }, feedforward: { name: 'glu', hidden: 17 } }, norm: 'rms_norm' } },
+    {
+      dim: 12,
+      vocabSize: 23,
+      tied: true,
+      embedding: 'token',
+      stack: {
+        name: 'stack',
+        depth: 2,
+        layers: {
+          name: 'pre_norm',
+          norm: 'rms_norm',
+          mixer: { name: 'multi_head', heads: 6, kvHeads: 2, headDim: 8, bias: false, rotation: 'rotary' },
+          feedforward: { name: 'glu', hidden: 17 },
+        },
+        norm: 'rms_norm',
+      },
+    },
   ],
   create(c, { path }) {
     const { dim, vocabSize, tied, headBias, embedding } = c;
     const trunk = trunkOf(c);
-    if (tied && !embedding) throw new ConfigError({ path: `${path}.tied`, problem: 'there is no embedding to tie the head to', expected: 'an embedding, or tied: false' });
+    if (tied && !embedding)
+      throw new ConfigError({
+        path: `${path}.tied`,
+        problem: 'there is no embedding to tie the head to',
+        expected: 'an embedding, or tied: false',
+      });
     const head = logitsHead(dim, vocabSize, { tied: tied ? embedding : undefined, bias: headBias });
     return module({ ...trunk, head }, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({
       logits: head(runTrunk(trunk, trunkInput(trunk, inputs), causally(ctx))),

@@ -22,8 +22,22 @@ export const classifier = defineBlock({
     ...trunkFields,
   },
   examples: [
-    { dim: 12, classes: 5, stack: { name: 'stack', depth: 1, layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' }, norm: 'layer_norm' } },
-    { dim: 12, classes: 5, pooling: 'first', stack: { name: 'stack', depth: 1, layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 } } } },
+    {
+      dim: 12,
+      classes: 5,
+      stack: {
+        name: 'stack',
+        depth: 1,
+        layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' },
+        norm: 'layer_norm',
+      },
+    },
+    {
+      dim: 12,
+      classes: 5,
+      pooling: 'first',
+      stack: { name: 'stack', depth: 1, layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 } } },
+    },
   ],
   create(c) {
     const { dim, classes, pooling } = c;

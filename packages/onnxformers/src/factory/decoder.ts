@@ -1,5 +1,6 @@
 // A stack that sees what came before, and a memory where its layers ask for one.
 import { and, causal, defineBlock, int, module, type SequenceContext, type Value, withContext } from '@onnxformers/core';
+import { shareInputMask } from './input-masked';
 import { runTrunk, trunkFields, trunkInput, trunkOf } from './trunk';
 
 /**
@@ -7,6 +8,7 @@ import { runTrunk, trunkFields, trunkInput, trunkOf } from './trunk';
  *
  * Shapes   ids int64 [batch, seq] or x [batch, seq, dim], memory [batch, memory_seq, memory_dim] → hidden_states [batch, seq, dim]
  * Masks    causal, and lengths, attention_mask, mask, memory_lengths, memory_mask (inputs of the model)
+ *          input_mask [batch, seq] where layers are input_masked
  * Throws   ShapeError when a layer needs a memory and none is an input
  * Example  const block = zoo.build('model', { name: 'decoder', dim: 64, stack: { name: 'stack', depth: 2, layers: { name: 'pre_norm', … } } });
  */
@@ -16,13 +18,27 @@ export const decoder = defineBlock({
   summary: 'Embedding, positions and a causal stack, with cross attention where its layers have it.',
   fields: { dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }), ...trunkFields },
   examples: [
-    { dim: 12, stack: { name: 'stack', depth: 1, layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 }, cross: { name: 'multi_head', heads: 2, cross: true }, feedforward: 'mlp' }, norm: 'layer_norm' } },
+    {
+      dim: 12,
+      stack: {
+        name: 'stack',
+        depth: 1,
+        layers: {
+          name: 'pre_norm',
+          mixer: { name: 'multi_head', heads: 3 },
+          cross: { name: 'multi_head', heads: 2, cross: true },
+          feedforward: 'mlp',
+        },
+        norm: 'layer_norm',
+      },
+    },
   ],
   create(c) {
     const trunk = trunkOf(c);
-    return module(trunk, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({
-      hidden_states: runTrunk(trunk, trunkInput(trunk, inputs), causally(ctx)),
-    }));
+    return module(trunk, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => {
+      shareInputMask(inputs, ctx);
+      return { hidden_states: runTrunk(trunk, trunkInput(trunk, inputs), causally(ctx)) };
+    });
   },
 });
 

@@ -1,5 +1,15 @@
 // An encoder whose result the decoder attends to.
-import { bool, ConfigError, contextOf, defineBlock, int, module, type SequenceContext, slot, type Value } from '@onnxformers/core';
+import {
+  bool,
+  ConfigError,
+  contextOf,
+  defineBlock,
+  int,
+  module,
+  type SequenceContext,
+  slot,
+  type Value,
+} from '@onnxformers/core';
 import { logitsHead } from './head';
 
 /**
@@ -27,22 +37,62 @@ export const encoderDecoder = defineBlock({
   },
   examples: [
     {
-      dim: 12, vocabSize: 23,
-      encoder: { name: 'encoder', embedding: { name: 'token', vocabSize: 19 }, position: 'sine', stack: { name: 'stack', depth: 1, layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' }, norm: 'layer_norm' } },
-      decoder: { name: 'decoder', embedding: 'token', position: 'sine', stack: { name: 'stack', depth: 1, layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 }, cross: { name: 'multi_head', heads: 2, cross: true }, feedforward: 'mlp' }, norm: 'layer_norm' } },
+      dim: 12,
+      vocabSize: 23,
+      encoder: {
+        name: 'encoder',
+        embedding: { name: 'token', vocabSize: 19 },
+        position: 'sine',
+        stack: {
+          name: 'stack',
+          depth: 1,
+          layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' },
+          norm: 'layer_norm',
+        },
+      },
+      decoder: {
+        name: 'decoder',
+        embedding: 'token',
+        position: 'sine',
+        stack: {
+          name: 'stack',
+          depth: 1,
+          layers: {
+            name: 'pre_norm',
+            mixer: { name: 'multi_head', heads: 3 },
+            cross: { name: 'multi_head', heads: 2, cross: true },
+            feedforward: 'mlp',
+          },
+          norm: 'layer_norm',
+        },
+      },
     },
   ],
   create(c, { path }) {
     const { dim, vocabSize, tied, encoder, decoder } = c;
     const embedding = decoder.children.embedding;
-    if (tied && (vocabSize === undefined || typeof embedding !== 'function')) throw new ConfigError({ path: `${path}.tied`, problem: 'there is nothing to tie the head to', expected: 'vocabSize and a decoder with an embedding' });
-    const head = vocabSize === undefined ? undefined : logitsHead(dim, vocabSize, { tied: tied && typeof embedding === 'function' ? embedding : undefined, bias: false });
+    if (tied && (vocabSize === undefined || typeof embedding !== 'function'))
+      throw new ConfigError({
+        path: `${path}.tied`,
+        problem: 'there is nothing to tie the head to',
+        expected: 'vocabSize and a decoder with an embedding',
+      });
+    const head =
+      vocabSize === undefined
+        ? undefined
+        : logitsHead(dim, vocabSize, { tied: tied && typeof embedding === 'function' ? embedding : undefined, bias: false });
     return module({ encoder, decoder, head }, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => {
       const memory = encoder(inputs, ctx).hidden_states;
       if (!memory) throw new ConfigError({ path: `${path}.encoder`, problem: 'the encoder gave no hidden_states' });
       const g = memory.graph.root;
-      const own = Object.entries(inputs).filter(([name]) => name.startsWith('decoder_')).map(([name, v]) => [name.slice('decoder_'.length), v] as const);
-      const memoryInputs = { memory, ...(inputs.lengths && { memory_lengths: inputs.lengths }), ...(inputs.attention_mask && { memory_mask: inputs.attention_mask }) };
+      const own = Object.entries(inputs)
+        .filter(([name]) => name.startsWith('decoder_'))
+        .map(([name, v]) => [name.slice('decoder_'.length), v] as const);
+      const memoryInputs = {
+        memory,
+        ...(inputs.lengths && { memory_lengths: inputs.lengths }),
+        ...(inputs.attention_mask && { memory_mask: inputs.attention_mask }),
+      };
       const decoderInputs = { ...Object.fromEntries(own), ...memoryInputs };
       const hidden = decoder(decoderInputs, contextOf(g, decoderInputs, { layout: ctx.layout.kind })).hidden_states;
       if (!hidden) throw new ConfigError({ path: `${path}.decoder`, problem: 'the decoder gave no hidden_states' });

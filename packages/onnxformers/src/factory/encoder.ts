@@ -1,5 +1,6 @@
 // A stack that sees the whole sequence.
 import { defineBlock, int, module, type SequenceContext, type Value } from '@onnxformers/core';
+import { shareInputMask } from './input-masked';
 import { runTrunk, trunkFields, trunkInput, trunkOf } from './trunk';
 
 /**
@@ -7,6 +8,7 @@ import { runTrunk, trunkFields, trunkInput, trunkOf } from './trunk';
  *
  * Shapes   ids int64 [batch, seq] or x [batch, seq, dim] → hidden_states [batch, seq, dim]
  * Masks    lengths, attention_mask, mask (inputs of the model)
+ *          input_mask [batch, seq] where layers are input_masked
  * Throws   ConfigError when neither ids nor x is an input
  * Example  const block = zoo.build('model', { name: 'encoder', dim: 64, stack: { name: 'stack', depth: 2, layers: { name: 'pre_norm', … } } });
  */
@@ -16,13 +18,30 @@ export const encoder = defineBlock({
   summary: 'Embedding, positions and a stack that sees the whole sequence.',
   fields: { dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }), ...trunkFields },
   examples: [
-    { dim: 12, stack: { name: 'stack', depth: 1, layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' }, norm: 'layer_norm' } },
-    { dim: 12, embedding: { name: 'vocab', vocabSize: 23, seqLen: 11 }, stack: { name: 'stack', depth: 1, layers: { name: 'post_norm', mixer: { name: 'multi_head', heads: 2 }, feedforward: 'mlp' } } },
+    {
+      dim: 12,
+      stack: {
+        name: 'stack',
+        depth: 1,
+        layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' },
+        norm: 'layer_norm',
+      },
+    },
+    {
+      dim: 12,
+      embedding: { name: 'vocab', vocabSize: 23, seqLen: 11 },
+      stack: {
+        name: 'stack',
+        depth: 1,
+        layers: { name: 'post_norm', mixer: { name: 'multi_head', heads: 2 }, feedforward: 'mlp' },
+      },
+    },
   ],
   create(c) {
     const trunk = trunkOf(c);
-    return module(trunk, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({
-      hidden_states: runTrunk(trunk, trunkInput(trunk, inputs), ctx),
-    }));
+    return module(trunk, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => {
+      shareInputMask(inputs, ctx);
+      return { hidden_states: runTrunk(trunk, trunkInput(trunk, inputs), ctx) };
+    });
   },
 });

@@ -1,5 +1,16 @@
 // From channels to logits, with weights of its own or those of the embedding.
-import { type AnyModule, ConfigError, init, linear, type Module, module, namesOf, ops, Parameter, type Value } from '@onnxformers/core';
+import {
+  type AnyModule,
+  ConfigError,
+  init,
+  linear,
+  type Module,
+  module,
+  namesOf,
+  ops,
+  Parameter,
+  type Value,
+} from '@onnxformers/core';
 
 /**
  * A linear map to logits.
@@ -8,7 +19,11 @@ import { type AnyModule, ConfigError, init, linear, type Module, module, namesOf
  *
  * Throws   ConfigError when weights are tied and the embedding has no table [count, dim]
  */
-export function logitsHead(dim: number, count: number, o: { readonly tied: AnyModule | undefined; readonly bias: boolean }): Module<(x: Value) => Value> {
+export function logitsHead(
+  dim: number,
+  count: number,
+  o: { readonly tied: AnyModule | undefined; readonly bias: boolean },
+): Module<(x: Value) => Value> {
   if (!o.tied) return linear(dim, count, { bias: o.bias, role: 'head' });
   const weight = tableOf(o.tied, dim, count);
   const bias = o.bias ? new Parameter([count], init.zeros, { role: 'head', part: 'bias' }) : undefined;
@@ -16,6 +31,12 @@ export function logitsHead(dim: number, count: number, o: { readonly tied: AnyMo
 }
 
 function tableOf(embedding: AnyModule, dim: number, count: number): Parameter {
-  for (const p of namesOf(embedding).parameters.values()) if (p.options.role === 'embedding' && p.dims[0] === count && p.dims[1] === dim) return p;
-  throw new ConfigError({ path: 'tied', problem: 'the embedding has no table to share', expected: `a parameter [${count}, ${dim}] of the role "embedding"`, hint: 'Set tied: false, or make vocabSize and dim agree' });
+  for (const p of namesOf(embedding).parameters.values())
+    if (p.options.role === 'embedding' && p.dims[0] === count && p.dims[1] === dim) return p;
+  throw new ConfigError({
+    path: 'tied',
+    problem: 'the embedding has no table to share',
+    expected: `a parameter [${count}, ${dim}] of the role "embedding"`,
+    hint: 'Set tied: false, or make vocabSize and dim agree',
+  });
 }

@@ -4,8 +4,9 @@ import { classifier } from './classifier';
 import { decoder } from './decoder';
 import { encoder } from './encoder';
 import { encoderDecoder } from './encoder-decoder';
+import { inputMasked } from './input-masked';
 import { maskedLm } from './masked-lm';
 import { stack } from './stack';
 
-export { causalLm, classifier, decoder, encoder, encoderDecoder, maskedLm, stack };
-export const blocks = [stack, encoder, decoder, encoderDecoder, causalLm, maskedLm, classifier] as const;
+export { causalLm, classifier, decoder, encoder, encoderDecoder, inputMasked, maskedLm, stack };
+export const blocks = [stack, inputMasked, encoder, decoder, encoderDecoder, causalLm, maskedLm, classifier] as const;

@@ -27,15 +27,28 @@ export const maskedLm = defineBlock({
     norm: slot('norm', { doc: 'in the transform', default: 'layer_norm' }),
   },
   examples: [
-    { dim: 12, vocabSize: 23, embedding: { name: 'vocab', vocabSize: 23, seqLen: 11 }, embeddingNorm: 'layer_norm', stack: { name: 'stack', depth: 1, layers: { name: 'post_norm', mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' } } },
+    {
+      dim: 12,
+      vocabSize: 23,
+      embedding: { name: 'vocab', vocabSize: 23, seqLen: 11 },
+      embeddingNorm: 'layer_norm',
+      stack: {
+        name: 'stack',
+        depth: 1,
+        layers: { name: 'post_norm', mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' },
+      },
+    },
   ],
   create(c) {
     const { dim, vocabSize, tied, embedding, activation, norm } = c;
     const trunk = trunkOf(c);
     const transform = linear(dim, dim, { role: 'head' });
     const head = logitsHead(dim, vocabSize, { tied: tied ? embedding : undefined, bias: true });
-    return module({ ...trunk, transform, activation, norm, head }, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({
-      logits: head(norm(activation(transform(runTrunk(trunk, trunkInput(trunk, inputs), ctx))))),
-    }));
+    return module(
+      { ...trunk, transform, activation, norm, head },
+      (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({
+        logits: head(norm(activation(transform(runTrunk(trunk, trunkInput(trunk, inputs), ctx))))),
+      }),
+    );
   },
 });

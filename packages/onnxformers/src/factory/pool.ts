@@ -1,18 +1,48 @@
 // One row for a sequence.
-import { cast, div, gather, iota, less, mul, reduceMean, reduceSum, reshape, type SequenceContext, ShapeError, unsqueeze, type Value } from '@onnxformers/core';
+import {
+  cast,
+  div,
+  gather,
+  iota,
+  less,
+  logicalAnd,
+  max,
+  mul,
+  readMask,
+  reduceMean,
+  reduceSum,
+  reshape,
+  type SequenceContext,
+  ShapeError,
+  unsqueeze,
+  type Value,
+} from '@onnxformers/core';
 
 /**
- * One row for each sequence: its first, or the mean of its real rows (`ctx.lengths`).
+ * One row for each sequence: its first, or the mean of its real rows (those of `lengths` and `attention_mask`; 0 where there is none).
  *
  * Shapes   x [batch, seq, dim] → [batch, dim]
  * Throws   ShapeError for packed rows
  */
 export function pool(x: Value, ctx: SequenceContext, by: 'first' | 'mean'): Value {
-  if (ctx.layout.kind === 'packed') throw new ShapeError({ path: x.graph.where, problem: 'packed rows are not pooled', hint: 'Compile the classifier with layout: "padded"' });
+  if (ctx.layout.kind === 'packed')
+    throw new ShapeError({
+      path: x.graph.where,
+      problem: 'packed rows are not pooled',
+      hint: 'Compile the classifier with layout: "padded"',
+    });
   if (by === 'first') return gather(x, x.graph.number(0, 'int64'), 1);
-  const { lengths } = ctx;
-  if (!lengths) return reduceMean(x, [1], { keepDims: false });
-  const real = cast(less(reshape(iota(x.graph.root, x.dims[1]!), [1, x.dims[1]!]), unsqueeze(lengths, [1])), x.dtype);
-  const count = unsqueeze(cast(lengths, x.dtype), [1]);
-  return div(reduceSum(mul(x, unsqueeze(real, [2])), [1], { keepDims: false }), count);
+  const real = realRows(x, ctx);
+  if (!real) return reduceMean(x, [1], { keepDims: false });
+  const weights = cast(real, x.dtype);
+  const count = max(reduceSum(weights, [1]), 1);
+  return div(reduceSum(mul(x, unsqueeze(weights, [2])), [1], { keepDims: false }), count);
+}
+
+/** bool [batch, seq]; undefined where every row is real. */
+function realRows(x: Value, { lengths, mask }: SequenceContext): Value | undefined {
+  const seq = x.dims[1]!;
+  const within = lengths && less(reshape(iota(x, seq), [1, seq]), unsqueeze(lengths, [1]));
+  const { keys } = readMask(mask);
+  return within && keys ? logicalAnd(within, keys) : (within ?? keys);
 }

@@ -21,8 +21,20 @@ export const stack = defineBlock({
     norm: slot('norm', { doc: 'behind the last layer', optional: true }),
   },
   examples: [
-    { dim: 12, depth: 2, layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' }, norm: 'layer_norm' },
-    { dim: 12, depth: 2, layers: [{ name: 'pre_norm', mixer: { name: 'multi_head', heads: 2 } }, { name: 'post_norm', feedforward: 'mlp' }] },
+    {
+      dim: 12,
+      depth: 2,
+      layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' },
+      norm: 'layer_norm',
+    },
+    {
+      dim: 12,
+      depth: 2,
+      layers: [
+        { name: 'pre_norm', mixer: { name: 'multi_head', heads: 2 } },
+        { name: 'post_norm', feedforward: 'mlp' },
+      ],
+    },
   ],
   create({ depth, layers, norm }) {
     const all = Array.from({ length: depth }, (_, i) => layers(i));
