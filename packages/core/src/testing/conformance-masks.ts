@@ -1,0 +1,134 @@
+// Masks: a block honours each kind of them or refuses it; nothing of what is hidden may show.
+import { ConfigError, ShapeError } from '../error';
+import type { Graph } from '../graph';
+import { causal, slidingWindow } from '../mask';
+import type { NDArray } from '../tensor';
+import { compare } from './close';
+import { changedFeeds, taken } from './conformance-properties';
+import {
+  computeExample,
+  type Example,
+  type ExampleInputs,
+  type Feeds,
+  feedsFor,
+  type Sizes,
+  sizesOf,
+  traceExample,
+} from './example';
+import type { TraceOptions } from './run-block';
+
+/** A mask, and rows that it hides from others. */
+interface Hiding {
+  /** As a block declares it. */
+  readonly kind: string;
+  readonly inputs: ExampleInputs;
+  readonly feeds: (sizes: Sizes) => Feeds;
+  readonly options?: TraceOptions;
+  /** Rows whose data changes. */
+  readonly hidden: (row: number, sizes: Sizes) => boolean;
+  /** Rows that must not notice. */
+  readonly blind: (row: number, sizes: Sizes) => boolean;
+  /** Only for attention itself: layers one after another see further. */
+  readonly attentionOnly?: boolean;
+  /** Whether results for a whole sequence do not notice either. */
+  readonly pooled?: boolean;
+}
+
+const int64 = (data: readonly number[]): NDArray => ({ dtype: 'int64', dims: [data.length], data: Float64Array.from(data) });
+const bools = (dims: readonly number[], f: (i: number) => boolean): NDArray => ({
+  dtype: 'bool',
+  dims,
+  data: Float64Array.from({ length: dims.reduce((a, b) => a * b, 1) }, (_, i) => Number(f(i))),
+});
+const half = (sizes: Sizes): number => Math.ceil(sizes.seq! / 2);
+const one = 1;
+
+const hidings: readonly Hiding[] = [
+  {
+    kind: 'lengths',
+    inputs: { lengths: { dtype: 'int64', dims: ['batch'] } },
+    feeds: (sizes) => ({ lengths: int64(Array.from({ length: sizes.batch! }, () => half(sizes))) }),
+    hidden: (row, sizes) => row >= half(sizes),
+    blind: (row, sizes) => row < half(sizes),
+    pooled: true,
+  },
+  {
+    kind: 'keys',
+    inputs: { attention_mask: { dtype: 'bool', dims: ['batch', 'seq'] } },
+    feeds: ({ batch, seq }) => ({ attention_mask: bools([batch!, seq!], (i) => i % seq! !== one) }),
+    hidden: (row) => row === one,
+    blind: (row) => row !== one,
+    pooled: true,
+  },
+  {
+    kind: 'tensor',
+    inputs: { mask: { dtype: 'bool', dims: [1, 1, 'seq', 'seq'] } },
+    feeds: ({ seq }) => ({ mask: bools([1, 1, seq!, seq!], (i) => i % seq! !== one) }),
+    hidden: (row) => row === one,
+    blind: (row) => row !== one,
+  },
+  {
+    kind: 'causal',
+    inputs: {},
+    feeds: () => ({}),
+    options: { mask: causal },
+    hidden: (row, sizes) => row >= half(sizes),
+    blind: (row, sizes) => row < half(sizes),
+  },
+  {
+    kind: 'window',
+    inputs: {},
+    feeds: () => ({}),
+    options: { mask: slidingWindow({ left: 1, right: 1 }) },
+    hidden: (row) => row === 0,
+    blind: (row) => row > 1,
+    attentionOnly: true,
+  },
+];
+
+/**
+ * Checks each kind of mask on an example: refused with a ConfigError, which a block that declares it may not do, or honoured.
+ *
+ * @throws Error that names the mask and the output that notices what is hidden
+ */
+export function checkMaskKinds(e: Example): void {
+  if (!Object.values(e.inputs).some(({ dims }) => dims.includes('seq'))) return;
+  for (const hiding of hidings) if (!hiding.attentionOnly || e.block.kind === 'attention') checkHiding(e, hiding);
+}
+
+function checkHiding(e: Example, hiding: Hiding): void {
+  const declared = e.block.definition.masks as readonly string[] | undefined;
+  const graph = tracedOrRefused(e, hiding);
+  if (!graph) {
+    if (declared?.includes(hiding.kind)) throw new Error(`${hiding.kind}: declared, but refused`);
+    return;
+  }
+  if (declared && !declared.includes(hiding.kind)) throw new Error(`${hiding.kind}: not declared, but not refused`);
+  const sizes = sizesOf(e);
+  const masks = hiding.feeds(sizes);
+  const feeds = feedsFor(e.inputs, sizes);
+  const changed = changedFeeds({ e, sizes, feeds }, 'seq', (row) => hiding.hidden(row, sizes));
+  const run = (fed: Feeds) => computeExample(e.module, graph, { ...fed, ...masks }, sizes);
+  const [before, after] = [run(feeds), run(changed)];
+  for (const { name, value } of graph.outputs) {
+    const axis = value.dims.indexOf('seq');
+    if (axis < 0 && !hiding.pooled) continue;
+    const rows = Array.from({ length: sizes.seq! }, (_, i) => i).filter((row) => hiding.blind(row, sizes));
+    const [x, y] = [before, after].map((results) => (axis < 0 ? results[name]! : taken(results[name]!, axis, rows))) as [
+      NDArray,
+      NDArray,
+    ];
+    const { close, error, index } = compare(y, x, { atol: 1e-9, rtol: 1e-9 });
+    if (!close)
+      throw new Error(`${hiding.kind}: ${name} changes by ${error} at [${index.join(', ')}] with what is hidden from it`);
+  }
+}
+
+function tracedOrRefused(e: Example, { inputs, options }: Hiding): Graph | undefined {
+  try {
+    return traceExample(e.module, { ...e.inputs, ...inputs }, options);
+  } catch (error) {
+    if (error instanceof ConfigError || error instanceof ShapeError) return undefined;
+    throw error;
+  }
+}
