@@ -9,14 +9,53 @@ import * as factory from './factory/index';
 /**
  * All blocks of the library, ready for configs: `zoo.build('model', { name: 'causal_lm', … })`. Add your own with `zoo.with(myBlock)`.
  */
-export const zoo = registry(...attention.blocks, ...feedforward.blocks, ...positional.blocks, ...residual.blocks, ...factory.blocks);
+export const zoo = registry(
+  ...attention.blocks,
+  ...feedforward.blocks,
+  ...positional.blocks,
+  ...residual.blocks,
+  ...factory.blocks,
+);
 
+export * from '@onnxformers/attention';
 // An op and an activation may share a name; here it is the block's, the op is `ops.relu`.
 export * from '@onnxformers/core';
-export * from '@onnxformers/attention';
+export {
+  custom,
+  gelu,
+  geluTanh,
+  glu,
+  identity,
+  leakyRelu,
+  mlp,
+  quickGelu,
+  relu,
+  sigmoid,
+  silu,
+  smelu,
+  squaredRelu,
+  starRelu,
+  tanh,
+} from '@onnxformers/feedforward';
 export * from '@onnxformers/positional';
-export { custom, gelu, geluTanh, glu, identity, leakyRelu, mlp, quickGelu, relu, sigmoid, silu, smelu, squaredRelu, starRelu, tanh } from '@onnxformers/feedforward';
 export { deepNorm, identity as identityNorm, layerNorm, postNorm, preNorm, rmsNorm } from '@onnxformers/residual';
 export { causalLm, classifier, decoder, encoder, encoderDecoder, maskedLm, stack } from './factory/index';
 /** The lists of blocks that `zoo` is made of. */
-export const blocks = { attention: attention.blocks, feedforward: feedforward.blocks, positional: positional.blocks, residual: residual.blocks, factory: factory.blocks } as const;
+export const blocks = {
+  attention: attention.blocks,
+  feedforward: feedforward.blocks,
+  positional: positional.blocks,
+  residual: residual.blocks,
+  factory: factory.blocks,
+} as const;
+export {
+  type FromXFormers,
+  fromXFormers,
+  fromXFormersMask,
+  fromXFormersWeights,
+  noCounterpart,
+  type OurConfig,
+  type XFormersConfig,
+  type XFormersMaskOptions,
+  type XFormersOptions,
+} from './xformers/index';

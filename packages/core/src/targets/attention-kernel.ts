@@ -11,6 +11,7 @@ export type AttentionKernelName =
   | 'FLASH_ATTENTION'
   | 'TRT_FLASH_ATTENTION'
   | 'TRT_FUSED_ATTENTION'
+  | 'TRT_CROSS_ATTENTION'
   | 'EFFICIENT_ATTENTION'
   | 'XQA'
   | 'MATH'
@@ -83,14 +84,22 @@ function multiHead({ operands: [q, k, v, , lengths, bias], attrs }: Node, machin
     if (!(causal && surelyLonger(s.seq, s.kvSeq))) return is('CUDNN_FLASH_ATTENTION');
     if (!bias && !lengths) return is('FLASH_ATTENTION');
   }
-  const equalDims = s.headDim === s.valueDim;
-  const fused = sm >= 75 && sm < 90 && s.dtype === 'float16' && !causal && s.seq === s.kvSeq && equalDims && narrow && !bias;
-  if (lengths) return fused ? is('TRT_FUSED_ATTENTION') : is('MATH', 'it keeps the lengths of a padded batch for cuDNN');
+  const tensorRt = !causal && !bias && s.dtype === 'float16' && s.headDim === s.valueDim ? tensorRtKernel(s, sm) : undefined;
+  if (lengths) return tensorRt ? is(tensorRt) : is('MATH', 'it knows the lengths of a padded batch with cuDNN only');
   if (bias) return efficientWithBias(s.seq) ?? is('EFFICIENT_ATTENTION');
   if (s.dtype === 'bfloat16') return atLeast256(s);
-  if (!equalDims || !narrow) return is('EFFICIENT_ATTENTION');
+  if (s.headDim !== s.valueDim || !narrow) return is('EFFICIENT_ATTENTION');
   if (sm >= 80) return is('FLASH_ATTENTION');
-  return fused ? is('TRT_FLASH_ATTENTION') : is('EFFICIENT_ATTENTION');
+  const crossing = sm >= 75 && !causal && typeof s.seq === 'number' && s.seq <= 128 && width(s) <= 64;
+  return crossing ? is('TRT_CROSS_ATTENTION') : is(tensorRt ?? 'EFFICIENT_ATTENTION');
+}
+
+// TensorRT's kernels for self attention, compiled in for some widths of a head.
+function tensorRtKernel({ seq, kvSeq, headDim = 64 }: Shape, sm: number): AttentionKernelName | undefined {
+  if (seq !== kvSeq || sm >= 90 || (sm < 75 && headDim !== 64)) return undefined;
+  const short = typeof seq === 'number' && seq < 385;
+  if (short) return headDim === 32 || headDim === 64 ? 'TRT_FUSED_ATTENTION' : undefined;
+  return [16, 32, 40, 64, 80, 128, 160, 256].includes(headDim) ? 'TRT_FLASH_ATTENTION' : undefined;
 }
 
 function groupQuery({ operands, attrs }: Node, machine: Machine): AttentionKernelChoice {
@@ -115,6 +124,8 @@ function standard({ operands: [q, k, v, mask, pastKey], attrs }: Node, machine: 
   if (!byEight(s)) return is('MATH', 'the channels of a head are no multiple of 8');
   const sm = smOf(machine);
   if (s.dtype === 'bfloat16' && sm < 80) return is('MATH');
+  if (!half(s.dtype) && number(attrs, 'q_num_heads') !== number(attrs, 'kv_num_heads'))
+    return is('MATH', 'float32 with shared key heads');
   if (mask) return is('EFFICIENT_ATTENTION', 'with a mask it reads scores of all pairs');
   const topLeft = number(attrs, 'is_causal') === 1 && !pastKey && s.seq !== s.kvSeq;
   return half(s.dtype) && sm >= 80 && width(s) <= 256 && s.headDim === s.valueDim && !topLeft

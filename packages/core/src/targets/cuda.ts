@@ -13,6 +13,7 @@ const costs: Readonly<Record<AttentionKernelName, number>> = {
   FLASH_ATTENTION: 1.2,
   TRT_FLASH_ATTENTION: 1.4,
   TRT_FUSED_ATTENTION: 1.4,
+  TRT_CROSS_ATTENTION: 1.4,
   EFFICIENT_ATTENTION: 2,
   MATH: 8,
   NONE: Number.POSITIVE_INFINITY,

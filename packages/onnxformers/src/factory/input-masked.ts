@@ -1,0 +1,63 @@
+// A layer that looks at its own input with some rows scaled down.
+import {
+  ConfigError,
+  cast,
+  defineBlock,
+  int,
+  module,
+  mul,
+  type SequenceContext,
+  slot,
+  unsqueeze,
+  type Value,
+  withContext,
+} from '@onnxformers/core';
+
+const key = 'input mask';
+
+/** Hands the input `input_mask` of a model down to its layers. */
+export function shareInputMask(inputs: Readonly<Record<string, Value>>, ctx: SequenceContext): void {
+  ctx.shared.get(key, () => inputs.input_mask);
+}
+
+/**
+ * A layer whose cross attention reads the layer's own input, each row of it scaled by the model's input `input_mask`. A row scaled by 0 is
+ * still seen: nothing is masked in the softmax.
+ *
+ *     y = layer(x, memory: mask · x)
+ *
+ * Shapes   x [batch, seq, dim] → like x; input_mask [batch, seq] or [seq]; without one every row counts in full
+ * Dtypes   float32, float16, bfloat16
+ * Masks    those of the layer
+ * Throws   ConfigError when the model keeps a state between calls
+ * Source   Lefaudeux et al. 2022, https://github.com/facebookresearch/xformers (input masks of its encoder and decoder)
+ * Lowers   everywhere: Mul and the layer
+ * Example  const block = zoo.build('layer', { name: 'input_masked', dim: 12, layer: { name: 'pre_norm', cross: { … } } });
+ */
+export const inputMasked = defineBlock({
+  kind: 'layer',
+  name: 'input_masked',
+  summary: "A layer whose cross attention reads the layer's own input, each row scaled by the input mask.",
+  source: 'Lefaudeux et al. 2022, https://github.com/facebookresearch/xformers',
+  fields: {
+    dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    layer: slot('layer', { doc: 'a layer with cross attention' }),
+  },
+  examples: [
+    {
+      dim: 12,
+      layer: { name: 'pre_norm', cross: { name: 'multi_head', heads: 3, cross: true }, normMemory: true, feedforward: 'mlp' },
+    },
+  ],
+  create({ layer }, { path }) {
+    return module({ layer }, (x: Value, ctx: SequenceContext) => {
+      if (ctx.state) throw new ConfigError({ path, problem: 'scaled rows are not kept between calls', expected: 'no state' });
+      const scale = ctx.shared.get<Value | undefined>(key, () => undefined);
+      const rows = scale ? mul(x, unsqueeze(cast(scale, x.dtype), [-1])) : x;
+      return layer(
+        x,
+        withContext(ctx, { memory: { rows, mask: ctx.mask, layout: ctx.layout, ...(ctx.bias && { bias: ctx.bias }) } }),
+      );
+    });
+  },
+});

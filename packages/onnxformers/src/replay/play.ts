@@ -1,0 +1,86 @@
+// What a recorded case asks for: a module, its weights, what to feed it.
+import {
+  type AnyModule,
+  type Kind,
+  type KindModule,
+  module,
+  type SequenceContext,
+  type Tensor,
+  type Value,
+  type WeightSource,
+} from '@onnxformers/core';
+import { zoo } from '../index';
+import { fromXFormers, fromXFormersWeights, type XFormersConfig, type XFormersOptions } from '../xformers/index';
+import type { FixtureCase, Group } from './fixture-set';
+
+/** Ready to be compiled and run; outputs carry the names of the record. */
+export interface Play {
+  readonly module: AnyModule;
+  readonly weights: WeightSource;
+  readonly feeds: Readonly<Record<string, Tensor>>;
+}
+
+/** Makes a play of a case. Throws   ConfigError with the problem `noCounterpart` for a block that is not here */
+export type Player = (c: FixtureCase) => Play;
+
+export type Inputs = Readonly<Record<string, Value>>;
+
+/** Recorded cases are what the original does. */
+export const recorded: XFormersOptions = { compat: 'xformers' };
+
+/** A module of ours, and its weights as if it were called `block`. */
+export interface Built<K extends Kind> {
+  readonly block: KindModule<K>;
+  readonly weights: WeightSource;
+}
+
+/** The weights of a case: its state dict, and the biases that the original keeps out of it. */
+export function weightsOf({ param, state }: FixtureCase): Group {
+  return new Map([...param, ...[...state].filter(([name]) => name.endsWith('.bias'))]);
+}
+
+/** The module of an original config, with weights under its names. `change` adapts our config to how the case calls the block. */
+export function build<K extends Kind>(
+  kind: K,
+  config: XFormersConfig,
+  weights: WeightSource,
+  options: XFormersOptions = recorded,
+  change: (config: Readonly<Record<string, unknown>>) => object = (c) => c,
+): Built<K> {
+  const translated = fromXFormers(config, options);
+  const block = zoo.parse(kind, change(translated.config));
+  return { block, weights: prefixed('block.', fromXFormersWeights(weights, config, options)) };
+}
+
+/** All names behind a prefix. */
+export const prefixed = (prefix: string, weights: WeightSource): WeightSource =>
+  new Map([...weights].map(([name, w]) => [`${prefix}${name}`, w]));
+
+/** A play of one block: how it is called, on inputs that are named as the record names them. */
+export function playOf<K extends Kind>(
+  { block, weights }: Built<K>,
+  feeds: Play['feeds'],
+  call: (block: KindModule<K>, inputs: Inputs, ctx: SequenceContext) => Record<string, Value>,
+): Play {
+  return { module: module({ block }, (inputs: Inputs, ctx: SequenceContext) => call(block, inputs, ctx)), weights, feeds };
+}
+
+/** A play without a block: utilities, and blocks put together by hand. */
+export function playByHand(
+  children: Readonly<Record<string, AnyModule>>,
+  weights: WeightSource,
+  feeds: Play['feeds'],
+  call: (inputs: Inputs, ctx: SequenceContext) => Record<string, Value>,
+): Play {
+  return { module: module(children, call), weights, feeds };
+}
+
+/** The tensor of a group. Throws for one that the record has not. */
+export function tensorOf(group: Group, name: string): Tensor {
+  const tensor = group.get(name);
+  if (!tensor) throw new Error(`the record has no tensor "${name}", but ${[...group.keys()].join(', ') || 'none'}`);
+  return tensor;
+}
+
+/** The same elements in other dims. */
+export const withDims = (t: Tensor, dims: readonly number[]): Tensor => ({ ...t, dims });

@@ -1,0 +1,76 @@
+// Attention mechanisms by themselves, on folded heads [batch · heads, seq, head_dim].
+import {
+  type Kind,
+  type KindModule,
+  padded,
+  reshape,
+  type SequenceContext,
+  type Tensor,
+  tensor,
+  type Value,
+  withContext,
+} from '@onnxformers/core';
+import { zoo } from '../../index';
+import { fromXFormers } from '../../xformers/index';
+import type { FixtureCase } from '../fixture-set';
+import { build, type Inputs, type Player, playOf, recorded, tensorOf, weightsOf } from '../play';
+import { isSparse, localMask, masked, maskOf, paddingOf, roundedDown } from './masks';
+
+/** A mechanism on q, k and v. */
+export const attention: Player = (c) => {
+  const [q, k] = ['q', 'k'].map((name) => tensorOf(c.in, name)) as [Tensor, Tensor];
+  const [folded, seq, width] = q.dims as [number, number, number];
+  const kvSeq = k.dims[1]!;
+  const { kind } = fromXFormers(c.config, recorded);
+  const built = build(kind as Kind, c.config, weightsOf(c), recorded, (config) =>
+    kind === 'mixer' ? { dim: width, ...config } : config,
+  );
+  if (kind === 'mixer')
+    return playOf(built, Object.fromEntries(c.in), (block, inputs, ctx) => ({
+      y: (block as KindModule<'mixer'>)(inputs.q!, ctx),
+    }));
+  // Padding for each head apart is padding of as many sequences of one head.
+  const heads = c.in.get('key_padding_mask')?.dims.length === 3 ? 1 : Number(c.config.num_heads ?? 1);
+  const sizes = { batch: folded / heads, heads, seq, kvSeq };
+  const feeds = feedsOf(c, seq);
+  return playOf(built, feeds, (block, inputs, ctx) => {
+    const split = (x: Value) => reshape(x, [sizes.batch, heads, ...x.dims.slice(1)]);
+    const padding = inputs.key_padding_mask && reshape(inputs.key_padding_mask, [sizes.batch, kvSeq]);
+    const at = alignedLeft(masked(ctx, maskOf(inputs.att_mask, sizes, c), paddingOf(padding)), c, sizes, inputs);
+    const y = (block as KindModule<'attention'>)(split(inputs.q!), split(inputs.k!), split(inputs.v!), at);
+    return { y: reshape(y, [folded, ...y.dims.slice(2)]) };
+  });
+};
+
+// Causal between unequal lengths: queries are counted with the keys from the first one.
+function alignedLeft(
+  ctx: SequenceContext,
+  c: FixtureCase,
+  { batch, seq, kvSeq }: { batch: number; seq: number; kvSeq: number },
+  { q }: Inputs,
+): SequenceContext {
+  if (c.config.causal !== true || seq === kvSeq) return ctx;
+  const start = q!.graph.root.constant(tensor('int64', [batch], new Array(batch).fill(0)));
+  return withContext(ctx, { keys: { layout: padded, start } });
+}
+
+function feedsOf(c: FixtureCase, seq: number): Record<string, Tensor> {
+  const feeds = Object.fromEntries(c.in);
+  const mask = c.block === 'local' ? (c.ref.get('final_positions') ?? localMask(c.config, seq, feeds.att_mask)) : feeds.att_mask;
+  return { ...feeds, ...(mask && { att_mask: mask }) };
+}
+
+/** Softmax attention on the positions of a mask that may be stored sparsely. */
+export const sparse: Player = (c) => {
+  const mask = tensorOf(c.in, 'att_mask');
+  const exact = String(c.call.forward).includes('COO') || !isSparse(mask);
+  const kept = c.ref.get('kept_positions') ?? (exact ? mask : roundedDown(mask));
+  const block = zoo.build('attention', 'scaled_dot_product');
+  return playOf({ block, weights: new Map() }, { ...Object.fromEntries(c.in), att_mask: kept }, (attend, inputs, ctx) => {
+    const { q, k, v } = inputs as { q: Value; k: Value; v: Value };
+    const split = (x: Value) => reshape(x, [x.dims[0]!, 1, ...x.dims.slice(1)]);
+    const [batch, seq, kvSeq] = [q.dims[0], q.dims[1], k.dims[1]] as [number, number, number];
+    const y = attend(split(q), split(k), split(v), masked(ctx, maskOf(inputs.att_mask, { batch, heads: 1, seq, kvSeq }, c)));
+    return { y: reshape(y, [batch, ...y.dims.slice(2)]) };
+  });
+};

@@ -1,0 +1,34 @@
+// Feed-forwards, activations, positions, rotation.
+import type { Kind, KindModule, Tensor } from '@onnxformers/core';
+import { zoo } from '../../index';
+import { fromXFormers } from '../../xformers/index';
+import { build, type Player, playOf, recorded, tensorOf, weightsOf, withDims } from '../play';
+
+/** A feed-forward on x. */
+export const feedforward: Player = (c) =>
+  playOf(build('feedforward', c.config, weightsOf(c)), Object.fromEntries(c.in), (block, { x }, ctx) => ({ y: block(x!, ctx) }));
+
+/** An activation on x. */
+export const activation: Player = (c) =>
+  playOf(build('activation', c.config, weightsOf(c)), Object.fromEntries(c.in), (block, { x }) => ({ y: block(x!) }));
+
+/** Numbers [batch, seq] as one channel each, which positions then widen. */
+export const asRows = (t: Tensor): Tensor => (t.dims.length === 2 && t.dtype !== 'int64' ? withDims(t, [...t.dims, 1]) : t);
+
+/** An embedding of ids, or an encoding that is added. */
+export const position: Player = (c) => {
+  const { kind } = fromXFormers(c.config, recorded);
+  const built = build(kind as Kind, c.config, weightsOf(c));
+  return playOf(built, { x: asRows(tensorOf(c.in, 'x')) }, (block, { x }, ctx) => ({
+    y: (block as KindModule<'position'>)(x!, ctx),
+  }));
+};
+
+/** Rotation of q and k [batch, heads, seq, head_dim]; its table is no weight here. */
+export const rotation: Player = (c) => {
+  const block = zoo.build('rotation', { name: 'rotary', dim: Number(c.config.dim_model) });
+  return playOf({ block, weights: new Map() }, Object.fromEntries(c.in), (turn, { q, k }, ctx) => {
+    const [q_rot, k_rot] = turn(q!, k!, ctx);
+    return { q_rot, k_rot };
+  });
+};

@@ -1,0 +1,39 @@
+// Which player plays the cases of a block.
+import type { Player } from '../play';
+import { attention, sparse } from './attention';
+import { activation, feedforward, position, rotation } from './channels';
+import { decoderBlock, encoderBlock, model } from './models';
+import { inputProjection, multiHeadDispatch, timmSparseAttention } from './multi-head';
+import { fusedLayerNorm, wrapped } from './residual';
+import { attentionMask, iterativePinv, maskUtils } from './utilities';
+
+/** By the `block` of a case. */
+export const players: Readonly<Record<string, Player>> = {
+  scaled_dot_product: attention,
+  local: attention,
+  linformer: attention,
+  nystrom: attention,
+  fourier_mix: attention,
+  sparse,
+  multi_head_dispatch: multiHeadDispatch,
+  input_projection: inputProjection,
+  timm_sparse_attention: timmSparseAttention,
+  MLP: feedforward,
+  FusedMLP: feedforward,
+  SwiGLU: feedforward,
+  activation,
+  sine: position,
+  vocab: position,
+  learnable: position,
+  rotary: rotation,
+  Residual: wrapped,
+  PreNorm: wrapped,
+  PostNorm: wrapped,
+  FusedLayerNorm: fusedLayerNorm,
+  encoder_block: encoderBlock,
+  decoder_block: decoderBlock,
+  xformer: model,
+  mask_utils: maskUtils,
+  attention_mask: attentionMask,
+  iterative_pinv: iterativePinv,
+};

@@ -1,0 +1,75 @@
+// Encoder and decoder blocks, and whole models.
+import { type AnyModule, type Tensor, type Value, withContext } from '@onnxformers/core';
+import type { FixtureCase } from '../fixture-set';
+import { build, type Inputs, type Player, playOf, recorded, tensorOf, weightsOf } from '../play';
+import { asRows } from './channels';
+import { localMask, masked, maskOf } from './masks';
+import { memoryOf } from './multi-head';
+
+type Config = Readonly<Record<string, unknown>>;
+interface HeadConfig {
+  readonly num_heads: number;
+  readonly attention: Config;
+}
+
+/** What a trunk reads: ids where it embeds, rows where it does not. */
+const inputName = (trunk: AnyModule, prefix = ''): string => `${prefix}${trunk.children.embedding ? 'ids' : 'x'}`;
+
+const feedsOf = (c: FixtureCase, ...rows: readonly string[]): Record<string, Tensor> =>
+  Object.fromEntries([...c.in].map(([name, t]) => [name, rows.includes(name) ? asRows(t) : t]));
+
+const hidden = (outputs: Record<string, Value>): { y: Value } => ({ y: outputs.hidden_states! });
+
+const given = (inputs: Readonly<Record<string, Value | undefined>>): Inputs =>
+  Object.fromEntries(Object.entries(inputs).filter((entry): entry is [string, Value] => entry[1] !== undefined));
+
+/** One encoder block on x. */
+export const encoderBlock: Player = (c) => {
+  const built = build('model', c.config, weightsOf(c), { ...recorded, inputMasks: c.in.has('input_mask') });
+  const { num_heads: heads, attention } = c.config.multi_head_config as HeadConfig;
+  const feeds = feedsOf(c, 'x');
+  const seq = rowsOf(c);
+  const mask = attention.name === 'local' ? localMask(attention, seq, feeds.att_mask) : feeds.att_mask;
+  return playOf(built, { ...feeds, ...(mask && { att_mask: mask }) }, (block, inputs, ctx) => {
+    const { x, att_mask, input_mask } = inputs;
+    const seen = masked(ctx, maskOf(att_mask, { batch: x!.dims[0] as number, heads, seq, kvSeq: seq }, c));
+    return hidden(block(given({ [inputName(block)]: x, input_mask }), seen));
+  });
+};
+
+// Positions of the result, which a class token makes one more than those of the input.
+const rowsOf = (c: FixtureCase): number => c.out.get('y')?.dims[1] ?? tensorOf(c.in, 'x').dims[1]!;
+
+/** One decoder block on a target and a memory. */
+export const decoderBlock: Player = (c) => {
+  const built = build('model', c.config, weightsOf(c), { ...recorded, inputMasks: c.in.has('input_mask') });
+  const { num_heads: heads, attention } = c.config.multi_head_config_masked as HeadConfig;
+  const { num_heads: crossHeads } = c.config.multi_head_config_cross as HeadConfig;
+  const feeds = feedsOf(c, 'target');
+  const mask = attention.name === 'local' ? localMask(attention, rowsOf(c), feeds.decoder_att_mask) : feeds.decoder_att_mask;
+  return playOf(built, { ...feeds, ...(mask && { decoder_att_mask: mask }) }, (block, inputs, ctx) => {
+    const { target, memory, encoder_att_mask, decoder_att_mask, input_mask } = inputs;
+    const [batch, seq] = [target!.dims[0] as number, rowsOf(c)];
+    const kvSeq = memory!.dims[1] as number;
+    const across = masked(ctx, maskOf(encoder_att_mask, { batch, heads: crossHeads, seq, kvSeq }, c));
+    const self = masked(ctx, maskOf(decoder_att_mask, { batch, heads, seq, kvSeq: seq }, c));
+    const seen = withContext(self, { memory: memoryOf(memory!, memory!, across) });
+    return hidden(block(given({ [inputName(block)]: target, input_mask }), seen));
+  });
+};
+
+/** A model of stacks on a source and, where it decodes, a target. */
+export const model: Player = (c) => {
+  const masks = ['encoder_input_mask', 'decoder_input_mask'];
+  const inputMasks = masks.some((name) => c.in.has(name));
+  const built = build('model', c.config, weightsOf(c), { ...recorded, inputMasks });
+  const feeds = feedsOf(c, 'src', 'tgt');
+  const { encoder, decoder } = built.block.children as { encoder?: AnyModule; decoder?: AnyModule };
+  return playOf(built, feeds, (block, inputs, ctx) => {
+    const { src, tgt = src, encoder_input_mask: input_mask, decoder_input_mask } = inputs;
+    if (!encoder || !decoder) return hidden(block(given({ [inputName(block)]: src, input_mask }), ctx));
+    return hidden(
+      block(given({ [inputName(encoder)]: src, input_mask, [inputName(decoder, 'decoder_')]: tgt, decoder_input_mask }), ctx),
+    );
+  });
+};

@@ -1,0 +1,86 @@
+// Replays recorded cases on a machine and tells how they came out.
+
+import { ConfigError, type NDArray, printType, type Tensor, toArray } from '@onnxformers/core';
+import { compare } from '@onnxformers/core/testing';
+import { noCounterpart } from '../xformers/index';
+import type { FixtureCase } from './fixture-set';
+import type { Machine } from './machines';
+import { players } from './players/index';
+
+/** How one case came out. */
+export interface Outcome {
+  readonly id: string;
+  readonly block: string;
+  readonly result: 'passed' | 'failed' | 'missing';
+  /** Largest difference of any output. */
+  readonly error?: number;
+  /** Largest difference allowed. */
+  readonly budget: number;
+  /** What went wrong, or what is missing. */
+  readonly reason?: string;
+}
+
+/** How all cases came out. */
+export interface Totals {
+  readonly passed: number;
+  readonly failed: number;
+  readonly missing: number;
+}
+
+/** Runs one case. Never throws. */
+export async function replay(c: FixtureCase, machine: Machine): Promise<Outcome> {
+  const about = { id: c.id, block: c.block, budget: c.atol };
+  const player = Object.hasOwn(players, c.block) ? players[c.block] : undefined;
+  if (!player) return { ...about, result: 'missing', reason: `no block "${c.block}"` };
+  try {
+    const play = player(c);
+    const outputs = await machine.run(play);
+    return { ...about, ...compareAll(c, outputs) };
+  } catch (error) {
+    if (error instanceof ConfigError && error.problem === noCounterpart)
+      return { ...about, result: 'missing', reason: `no such block yet: ${error.got}` };
+    return { ...about, result: 'failed', reason: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+type Compared = Pick<Outcome, 'result' | 'error' | 'reason'>;
+
+function compareAll(c: FixtureCase, outputs: Readonly<Record<string, Tensor | NDArray>>): Compared {
+  let error = 0;
+  for (const [name, expected] of c.out) {
+    const actual = outputs[name];
+    if (!actual) return { result: 'failed', reason: `no output "${name}"` };
+    const {
+      close,
+      problem,
+      error: off,
+      index,
+      failures,
+      count,
+    } = compare(actual, withoutNaN(expected), { atol: c.atol, rtol: 0 });
+    if (problem) return { result: 'failed', reason: `${name}: ${problem}` };
+    error = Math.max(error, off);
+    if (!close)
+      return {
+        result: 'failed',
+        error,
+        reason: `${name} ${printType(expected)}: ${failures} of ${count} elements differ, at [${index.join(', ')}] by ${off}`,
+      };
+  }
+  return { result: 'passed', error };
+}
+
+// A row that may attend to nothing is NaN in the records and 0 here.
+function withoutNaN(t: Tensor): NDArray {
+  const { dtype, dims, data } = toArray(t);
+  return { dtype, dims, data: data.map((x) => (Number.isNaN(x) ? 0 : x)) };
+}
+
+/** Counts cases: one passes where it does so on every machine, and fails where it does on any. */
+export function totalsOf(outcomes: readonly Pick<Outcome, 'id' | 'result'>[]): Totals {
+  const rank = { missing: 0, passed: 1, failed: 2 } as const;
+  const worst = new Map<string, Outcome['result']>();
+  for (const { id, result } of outcomes) if (rank[result] >= rank[worst.get(id) ?? 'missing']) worst.set(id, result);
+  const count = (result: Outcome['result']) => [...worst.values()].filter((r) => r === result).length;
+  return { passed: count('passed'), failed: count('failed'), missing: count('missing') };
+}

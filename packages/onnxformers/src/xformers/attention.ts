@@ -1,0 +1,120 @@
+// Attention mechanisms of the original.
+import { ConfigError } from '@onnxformers/core';
+import { type Options, optionsOf, unknownName } from './options';
+import { plain, renamed, type Translated, type XFormersConfig, type XFormersOptions } from './translated';
+
+/** What the dispatcher fills in: the width of the model and the number of heads. */
+export interface Heads {
+  readonly dim: number;
+  readonly heads: number;
+}
+
+/** One mechanism: takes its options, gives a config of ours and the names of its weights. */
+type Mechanism = (o: Options, options: XFormersOptions, around: Heads | undefined) => Translated;
+
+const dropout = (o: Options) => ({ dropout: o.num('dropout', { default: 0 }) });
+
+/** Masks without causality in the original's own config; it drops the option, and the model then sees the future. */
+function refuseCausal(o: Options, { compat }: XFormersOptions): void {
+  if (!o.bool('causal', false) || compat) return;
+  const hint = "compat: 'xformers' drops it, as the original does: the model then sees what comes later";
+  throw new ConfigError({
+    path: `${o.path}.causal`,
+    problem: 'the mechanism cannot be causal',
+    expected: 'false',
+    got: 'true',
+    hint,
+  });
+}
+
+function refuseModule(o: Options, name: string): void {
+  if (o.any(name) === undefined) return;
+  throw new ConfigError({ path: `${o.path}.${name}`, problem: 'a module cannot stand in a config', expected: 'nothing' });
+}
+
+const mechanisms: Readonly<Record<string, Mechanism>> = {
+  scaled_dot_product(o) {
+    const causal = o.bool('causal', false);
+    // Sizes of a mask made beforehand; ours is made for the sizes at hand.
+    for (const name of ['seq_len', 'to_seq_len']) o.any(name);
+    return plain('attention', { name: 'scaled_dot_product', causal, ...dropout(o) });
+  },
+  local(o) {
+    const causal = o.bool('causal', false);
+    const size = o.int('window_size', { default: 5 });
+    if (!causal && size % 2 === 0)
+      throw new ConfigError({
+        path: `${o.path}.window_size`,
+        problem: 'a window around the query has the same number of keys on both sides',
+        expected: 'an odd number, or causal: true',
+        got: String(size),
+      });
+    o.bool('force_sparsity', false);
+    // A causal window is that many keys before the query, and the query's own.
+    return plain('attention', { name: 'local', window: causal ? size + 1 : size, causal, ...dropout(o) });
+  },
+  linformer(o, options) {
+    refuseCausal(o, options);
+    const seqLen = o.int('seq_len');
+    const k = o.int('k', { default: Math.floor(seqLen / 4) });
+    return { ...plain('attention', { name: 'linformer', seqLen, k, ...dropout(o) }), ...renamed(['E', 'E'], ['F', 'F']) };
+  },
+  nystrom(o, options, around) {
+    const { compat } = options;
+    for (const name of ['landmark_pooling', 'v_skip_connection']) refuseModule(o, name);
+    const convolution = o.any('conv_kernel_size') === undefined ? undefined : o.int('conv_kernel_size');
+    const config = {
+      name: 'nystrom',
+      heads: o.int('num_heads', around && { default: around.heads }),
+      landmarks: o.int('num_landmarks', { default: 64 }),
+      pseudoInverse: o.bool('use_razavi_pinverse', true) ? 'iterative' : 'converged',
+      sharedScale: o.bool('pinverse_original_init', false),
+      causal: o.bool('causal', false),
+      ...dropout(o),
+      ...(convolution && { convolution }),
+      ...(compat && { compat }),
+    };
+    const iterations = o.int('inv_iterations', { default: 6 });
+    return {
+      ...plain('attention', { ...config, ...(config.pseudoInverse === 'iterative' && { iterations }) }),
+      ...renamed(['skip_connection', 'skip_connection']),
+    };
+  },
+  fourier_mix(o, options, around) {
+    refuseCausal(o, options);
+    return plain('mixer', { name: 'fourier_mix', ...(around && { dim: around.dim, heads: around.heads }), ...dropout(o) });
+  },
+};
+
+const others = ['random', 'global', 'favor', 'orthoformer', 'compositional', 'pooling', 'visual', 'lambda', 'blocksparse'];
+const elsewhere: ReadonlySet<string> = new Set(others);
+// Every option of any mechanism, for the original drops those that a mechanism does not have.
+const allOptions: ReadonlySet<string> = new Set(
+  `name dropout causal seq_len to_seq_len window_size force_sparsity k num_heads num_landmarks landmark_pooling
+  pinverse_original_init inv_iterations v_skip_connection conv_kernel_size use_razavi_pinverse dim_model dim_attn num_rules
+  dim_key dim_value dim_selection qk_rule nonlinear q_compose bias in_proj_container use_separate_proj_weight dim_features
+  dim_head iter_before_redraw feature_map attention_query_mask subsample_fraction landmark_selection pool_size stride padding
+  r constant_masking layout block_size`.split(/\s+/),
+);
+
+/** True for a config that names an attention mechanism of the original. */
+export const isAttention = (name: unknown): boolean =>
+  typeof name === 'string' && (Object.hasOwn(mechanisms, name) || elsewhere.has(name));
+
+/**
+ * A mechanism. `fourier_mix` becomes a mixer, since it needs neither queries nor keys.
+ *
+ * Throws   ConfigError for an unknown name or option, and for what the mechanism cannot do
+ */
+export function attentionFrom(given: XFormersConfig, path: string, options: XFormersOptions, around?: Heads): Translated {
+  const o = optionsOf(given, path);
+  const name = o.any('name');
+  if (typeof name !== 'string' || !Object.hasOwn(mechanisms, name))
+    throw unknownName('attention', name, path, Object.keys(mechanisms), elsewhere);
+  const translated = mechanisms[name]!(o, options, around);
+  o.finish(allOptions);
+  return translated;
+}
+
+/** True for mechanisms under which positions see none that come later. */
+export const isCausal = ({ config }: Translated): boolean => config.causal === true && config.name !== 'nystrom';

@@ -1,0 +1,159 @@
+// One layer of an encoder or decoder stack of the original.
+import { ConfigError } from '@onnxformers/core';
+import { isCausal } from './attention';
+import { feedforwardFrom } from './feedforward';
+import { multiHeadFrom } from './multi-head';
+import { noCounterpart, type Options, optionsOf } from './options';
+import { positionFrom } from './position';
+import {
+  type OurConfig,
+  renamed,
+  type Translated,
+  together,
+  under,
+  type XFormersConfig,
+  type XFormersOptions,
+} from './translated';
+
+const styles = ['pre', 'post', 'deepnorm'] as const;
+/** An encoder reads one sequence; a decoder attends to a memory too. */
+export type Role = 'encoder' | 'decoder';
+
+/** One block config of the original, read; `stack.ts` makes layers of it. */
+export interface StackSpec {
+  readonly path: string;
+  readonly role: Role;
+  readonly dim: number;
+  readonly layers: number;
+  readonly style: (typeof styles)[number];
+  readonly norm: OurConfig;
+  /** What stands behind the last layer where it normalises only what goes in. */
+  readonly finalNorm: OurConfig;
+  readonly mixer: Translated;
+  readonly cross: Translated | undefined;
+  readonly feedforward: Translated;
+  readonly position: Translated | undefined;
+  /** Self attention sees nothing that comes later. */
+  readonly causal: boolean;
+  /** What the config asks for that there is not here, with its option. */
+  readonly missing: readonly { readonly option: string; readonly where: 'always' | 'last' }[];
+}
+
+const needsTriton = (config: unknown): boolean => JSON.stringify(config).match(/"name":"(FusedMLP|blocksparse)"/) !== null;
+
+/** Throws   ConfigError for wrong, missing or unknown options */
+export function stackFrom(given: XFormersConfig, path: string, options: XFormersOptions, whole: unknown = given): StackSpec {
+  const o = optionsOf(given, path);
+  const role = o.word('block_type', ['encoder', 'decoder']);
+  const dim = o.int('dim_model');
+  const style = o.word('residual_norm_style', styles, 'post');
+  const fused = o.bool('use_triton', true) && (options.triton ?? needsTriton(whole));
+  const layerNorm = { name: 'layer_norm', eps: fused ? 1e-6 : 1e-5 };
+  const norm = o.word('normalization', ['layernorm', 'skip'], 'layernorm') === 'skip' ? { name: 'identity' } : layerNorm;
+  const decoder = role === 'decoder';
+  const head = (option: string, cross: boolean) => multiHeadFrom(o.config(option), `${path}.${option}`, options, dim, cross);
+  const mixer = head(decoder ? 'multi_head_config_masked' : 'multi_head_config', false);
+  const cross = decoder ? head('multi_head_config_cross', true) : undefined;
+  const feedforward = feedforwardFrom(o.config('feedforward_config'), `${path}.feedforward_config`, dim);
+  const position =
+    o.any('position_encoding_config') === undefined
+      ? undefined
+      : positionFrom(o.config('position_encoding_config'), `${path}.position_encoding_config`, dim);
+  const spec: StackSpec = {
+    path,
+    role,
+    dim,
+    style,
+    norm,
+    mixer,
+    cross,
+    feedforward,
+    position,
+    // A decoder's last norm is a plain one whatever the config says; an encoder's is the config's.
+    finalNorm: decoder && options.compat ? layerNorm : norm,
+    layers: o.int('num_layers', { default: 1 }),
+    causal: isCausal(attentionOf(mixer)),
+    missing: missingFrom(o),
+  };
+  o.any('layer_position');
+  o.finish();
+  for (const { option, config } of [
+    { option: 'multi_head_config', config: mixer.config },
+    { option: 'feedforward_config', config: feedforward.config },
+  ]) {
+    if (config.dim === dim) continue;
+    throw new ConfigError({
+      path: `${path}.${option}.dim_model`,
+      problem: 'not the width of the block',
+      expected: String(dim),
+      got: String(config.dim),
+    });
+  }
+  return spec;
+}
+
+const attentionOf = (mixer: Translated): Translated => ({
+  ...mixer,
+  config: (mixer.config.attention as OurConfig | undefined) ?? mixer.config,
+});
+
+function missingFrom(o: Options): StackSpec['missing'] {
+  const asked: { option: string; where: 'always' | 'last' }[] = [];
+  if (o.any('simplicial_embeddings') !== undefined) asked.push({ option: 'simplicial_embeddings', where: 'last' });
+  if (o.any('patch_embedding_config') !== undefined) asked.push({ option: 'patch_embedding_config', where: 'always' });
+  if (o.bool('reversible', false)) asked.push({ option: 'reversible', where: 'always' });
+  return asked;
+}
+
+/** Throws   ConfigError for what the config asks for in this place and there is not here */
+export function refuseMissing({ missing, path }: StackSpec, last: boolean): void {
+  const found = missing.find(({ where }) => where === 'always' || last);
+  if (found)
+    throw new ConfigError({ path: `${path}.${found.option}`, problem: noCounterpart, got: `the option "${found.option}"` });
+}
+
+/** Layers of ours that do what one of the original does: two for a decoder layer under input masks, else one. */
+export type LayerFrom = readonly Pick<Translated, 'config' | 'names' | 'unused' | 'zeros'>[];
+
+/**
+ * A layer of a stack.
+ *
+ * @param last nothing stands behind it, so that a norm follows (pre style); its name says so in the weights
+ */
+export function layerFrom(spec: StackSpec, last: boolean, options: XFormersOptions): LayerFrom {
+  const { style, mixer, cross, feedforward } = spec;
+  const masked = options.inputMasks === true && mixer.config.name === 'multi_head';
+  const ffWeights = subLayer(style, 'wrap_ff', 'norm2', 'feedforward', feedforward, last);
+  const crossPart = cross && { cross: cross.config };
+  const crossWeights = cross ? [subLayer(style, 'wrap_cross', 'norm_cross', 'cross', cross)] : [];
+  const ff = { feedforward: feedforward.config };
+  if (!masked) {
+    const weights = together(subLayer(style, 'wrap_att', 'norm1', 'mixer', mixer), ...crossWeights, ffWeights);
+    return [{ config: residual(spec, { mixer: mixer.config, ...crossPart, ...ff }), ...weights }];
+  }
+  // Keys and values of scaled rows are those of a memory.
+  const self = { ...mixer.config, cross: true };
+  const selfWeights = subLayer(style, 'wrap_att', 'norm_cross', 'cross', mixer);
+  const over = (parts: object) => ({ name: 'input_masked', layer: residual(spec, parts) });
+  if (!cross) return [{ config: over({ cross: self, ...ff }), ...under('', 'layer.', together(selfWeights, ffWeights)) }];
+  return [
+    { config: over({ cross: self }), ...under('', 'layer.', selfWeights) },
+    { config: residual(spec, { ...crossPart, ...ff }), ...together(...crossWeights, ffWeights) },
+  ];
+}
+
+function residual({ style, norm, layers }: StackSpec, parts: object): OurConfig {
+  if (style === 'pre') return { name: 'pre_norm', norm, normMemory: true, ...parts };
+  if (style === 'post') return { name: 'post_norm', norm, ...parts };
+  return { name: 'deep_norm', norm, depth: layers, ...parts };
+}
+
+// Where a sub-layer and its norm stand in the original's tree of wrappers. Its last layer may be called like the others.
+function subLayer(style: StackSpec['style'], wrapper: string, norm: string, name: string, part: Translated, last = false) {
+  if (style !== 'pre') return together(renamed([`${wrapper}.norm`, norm]), under(`${wrapper}.sublayer.layer.`, `${name}.`, part));
+  const inners = last ? [`${wrapper}.sublayer.layer`, `${wrapper}.layer`] : [`${wrapper}.layer`];
+  const weights = inners.map((inner) =>
+    together(renamed([`${inner}.norm`, norm]), under(`${inner}.sublayer.`, `${name}.`, { ...part, zeros: [] })),
+  );
+  return together(...weights, under('', `${name}.`, { names: [], unused: [], zeros: part.zeros }));
+}

@@ -1,0 +1,58 @@
+// Attention masks of the original.
+import { type Dim, expand, fromAdditive, type Mask, reshape, ShapeError, slice, type Value } from '@onnxformers/core';
+import type { XFormersOptions } from './translated';
+
+/** What a mask is for. */
+export interface XFormersMaskOptions extends Pick<XFormersOptions, 'compat'> {
+  readonly batch: number;
+  readonly heads: number;
+  readonly seq: Dim;
+  readonly kvSeq: Dim;
+}
+
+/**
+ * An attention mask of the original: bool (true: may be seen) or additive (−∞: may not), of one pattern for all, one for each sequence, or one
+ * for each head of each. Larger ones are cropped where queries and keys are equally many.
+ *
+ * A mask for each sequence holds for all of its heads. The original lays such masks out over sequences and heads in turn, so that they reach
+ * the wrong sequences: `compat: 'xformers'`.
+ *
+ * Shapes   [seq, kv_seq] or [count, seq, kv_seq], count 1, batch, batch · heads or a divisor of that → [1 or batch, 1 or heads, seq, kv_seq]
+ * Throws   ShapeError when the number of masks does not divide batch · heads
+ */
+export function fromXFormersMask(given: Value, o: XFormersMaskOptions): { readonly mask: Mask<Value>; readonly bias?: Value } {
+  const laid = cropped(spread(given, o), o);
+  return given.dtype === 'bool' ? { mask: { kind: 'tensor', keep: laid } } : fromAdditive(laid);
+}
+
+function spread(given: Value, { batch, heads, compat }: XFormersMaskOptions): Value {
+  const [rows, columns] = given.dims.slice(-2) as [Dim, Dim];
+  const count = given.rank === 2 ? 1 : given.dims[0];
+  if (count === 1) return reshape(given, [1, 1, rows, columns]);
+  const all = batch * heads;
+  if (typeof count !== 'number' || all % count)
+    throw new ShapeError({
+      path: 'att_mask',
+      problem: 'the masks cannot be shared out',
+      expected: `1 mask, or a divisor of batch · heads = ${all}`,
+      got: `${count} masks`,
+    });
+  if (count === all) return reshape(given, [batch, heads, rows, columns]);
+  const repeats = all / count;
+  const [before, after] = compat
+    ? [
+        [1, count],
+        [repeats, count],
+      ]
+    : [
+        [count, 1],
+        [count, repeats],
+      ];
+  const wide = expand(reshape(given, [...before!, rows, columns]), [...after!, rows, columns]);
+  return reshape(wide, [batch, heads, rows, columns]);
+}
+
+function cropped(mask: Value, { seq, kvSeq }: XFormersMaskOptions): Value {
+  if (seq !== kvSeq || typeof seq !== 'number' || mask.dims[2] === 1) return mask;
+  return slice(mask, { axes: [2, 3], starts: [0, 0], ends: [seq, seq] });
+}

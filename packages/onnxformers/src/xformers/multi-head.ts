@@ -1,0 +1,143 @@
+// The original's dispatcher: projections, heads, rotation around a mechanism.
+import { ConfigError, describe } from '@onnxformers/core';
+import { attentionFrom, type Heads } from './attention';
+import { type Options, optionsOf } from './options';
+import {
+  type OurConfig,
+  renamed,
+  type Translated,
+  together,
+  under,
+  type XFormersConfig,
+  type XFormersOptions,
+} from './translated';
+
+function biases(o: Options): Pick<OurConfig, string> {
+  const given = o.any('bias') ?? true;
+  const list = Array.isArray(given) ? given : [given, given, given, given];
+  if (list.length !== 4 || list.some((b) => typeof b !== 'boolean'))
+    throw new ConfigError({
+      path: `${o.path}.bias`,
+      problem: 'wrong value',
+      expected: 'true, false, or four of them: of queries, keys, values and output',
+      got: describe(given),
+    });
+  const [queryBias, keyBias, valueBias, outBias] = list as boolean[];
+  return { queryBias, keyBias, valueBias, outBias };
+}
+
+function checkedHeads(o: Options, dim: number, heads: number): Heads {
+  if (dim % heads)
+    throw new ConfigError({
+      path: `${o.path}.num_heads`,
+      problem: 'the channels cannot be shared out evenly',
+      expected: `a divisor of dim_model = ${dim}`,
+      got: String(heads),
+    });
+  return { dim, heads };
+}
+
+function perHead(o: Options, name: string, { dim, heads }: Heads): number {
+  const width = o.int(name, { default: dim });
+  if (width % heads === 0) return width / heads;
+  const expected = `a multiple of num_heads = ${heads}`;
+  throw new ConfigError({
+    path: `${o.path}.${name}`,
+    problem: 'the channels cannot be shared out evenly',
+    expected,
+    got: String(width),
+  });
+}
+
+/** Width of a map given instead of the default one: as the original's module, of which a config can say sizes only. */
+function outputWidth(o: Options, dim: number): number {
+  const given = o.any('out_proj');
+  if (given === undefined) return dim;
+  const width = (given as { readonly out_features?: unknown }).out_features;
+  if (Number.isSafeInteger(width) && (width as number) > 0) return width as number;
+  throw new ConfigError({
+    path: `${o.path}.out_proj`,
+    problem: 'wrong value',
+    expected: '{ out_features }',
+    got: describe(given),
+  });
+}
+
+/**
+ * Multi-head attention. Weights that the original shares between projections stand in its checkpoints under every name, and are as many here.
+ *
+ * @param dim width of the surrounding block, where `dim_model` is left out
+ * @param cross keys and values come from the memory
+ */
+export function multiHeadFrom(
+  given: XFormersConfig,
+  path: string,
+  options: XFormersOptions,
+  dim?: number,
+  cross = false,
+): Translated {
+  const o = optionsOf(given, path);
+  const around = checkedHeads(o, o.int('dim_model', dim === undefined ? {} : { default: dim }), o.int('num_heads'));
+  const attention = attentionFrom(o.config('attention'), `${path}.attention`, options, around);
+  const rotary = o.bool('use_rotary_embeddings', false);
+  const outDim = outputWidth(o, around.dim);
+  const probability = o.num('residual_dropout', { default: 0 });
+  const bias = biases(o);
+  o.bool('use_separate_proj_weight', true);
+  for (const name of ['in_proj_container', 'use_triton']) o.any(name);
+  const [headDim, valueHeadDim] = [perHead(o, 'dim_key', around), perHead(o, 'dim_value', around)];
+  o.finish();
+  // The original always saves its dispatcher's projections, even where a mechanism goes around them.
+  const projections = ['q_proj', 'k_proj', 'v_proj'].map((name) => [`in_proj_container.${name}`, name] as const);
+  const buffers = ['rotary_embeddings.{x}'];
+  if (attention.kind === 'mixer') {
+    if (rotary)
+      throw new ConfigError({
+        path: `${path}.use_rotary_embeddings`,
+        problem: 'there are no queries and keys to turn',
+        expected: 'false',
+        got: 'true',
+      });
+    const weights = together(renamed(['proj', 'o_proj']), {
+      names: [],
+      unused: [...projections.map(([name]) => `${name}.{x}`), ...buffers],
+      zeros: [],
+    });
+    return { kind: 'mixer', config: { ...attention.config, outputProjection: true, bias: bias.outBias }, ...weights };
+  }
+  const config: OurConfig = {
+    name: 'multi_head',
+    ...around,
+    headDim,
+    valueHeadDim,
+    outDim,
+    ...bias,
+    dropout: probability,
+    attention: attention.config,
+    ...(cross && { cross }),
+    ...(rotary && { rotation: 'rotary' }),
+  };
+  const weights = together(renamed(...projections, ['proj', 'o_proj']), under('attention.', 'attention.', attention));
+  return { kind: 'mixer', config, ...weights, unused: [...weights.unused, ...buffers] };
+}
+
+/** `TimmSparseAttention`: one projection for queries, keys and values. */
+export function timmFrom(given: XFormersConfig, path: string): Translated {
+  const o = optionsOf(given, path);
+  const { dim, heads } = checkedHeads(o, o.int('dim'), o.int('num_heads', { default: 8 }));
+  const bias = o.bool('qkv_bias', false);
+  const probability = o.num('attn_drop', { default: 0 });
+  const config = {
+    name: 'multi_head',
+    dim,
+    heads,
+    fused: true,
+    bias,
+    outBias: true,
+    dropout: o.num('proj_drop', { default: 0 }),
+    attention: { name: 'scaled_dot_product', dropout: probability },
+  };
+  o.any('attn_mask');
+  o.finish();
+  return { kind: 'mixer', config, ...renamed(['qkv', 'qkv_proj'], ['proj', 'o_proj']) };
+}

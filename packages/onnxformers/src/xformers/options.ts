@@ -1,0 +1,76 @@
+// Reads original configs: every option checked, none overlooked.
+import { ConfigError, describe, nearest } from '@onnxformers/core';
+
+/** A config of the original library, as plain JSON. */
+export type XFormersConfig = Readonly<Record<string, unknown>>;
+
+/** `problem` of the ConfigError for a block of the original that this library does not have. */
+export const noCounterpart = 'has no counterpart here';
+
+/** The options of one config. Each method takes one of them; an option that is null or missing takes its default. */
+export interface Options {
+  readonly path: string;
+  int(name: string, o?: { readonly min?: number; readonly default?: number }): number;
+  num(name: string, o?: { readonly default?: number }): number;
+  bool(name: string, fallback: boolean): boolean;
+  word<const W extends readonly string[]>(name: string, words: W, fallback?: W[number]): W[number];
+  config(name: string): XFormersConfig;
+  /** Whatever stands there; undefined for null. */
+  any(name: string): unknown;
+  /** Refuses what is left. `foreign`: options of related blocks, which the original drops without a word, and so do we. */
+  finish(foreign?: ReadonlySet<string>): void;
+}
+
+/** Throws   ConfigError when `given` is no config; its methods, for a wrong or missing value and for an unknown option */
+export function optionsOf(given: unknown, path: string): Options {
+  if (!isConfig(given)) throw new ConfigError({ path, problem: 'not a config', expected: 'an object', got: describe(given) });
+  const taken = new Set<string>();
+  const any = (name: string): unknown => {
+    taken.add(name);
+    return given[name] ?? undefined;
+  };
+  const required = <T>(name: string, fallback: T | undefined, expected: string, fits: (x: unknown) => boolean): T => {
+    const value = any(name) ?? fallback;
+    if (fits(value)) return value as T;
+    const problem = value === undefined ? 'missing' : 'wrong value';
+    throw new ConfigError({ path: `${path}.${name}`, problem, expected, got: describe(value) });
+  };
+  return {
+    path,
+    any,
+    int: (name, { min = 1, default: fallback } = {}) =>
+      required(name, fallback, `an integer >= ${min}`, (x) => Number.isSafeInteger(x) && (x as number) >= min),
+    num: (name, { default: fallback } = {}) => required(name, fallback, 'a number', Number.isFinite),
+    bool: (name, fallback) => required(name, fallback, 'true or false', (x) => typeof x === 'boolean'),
+    word: (name, words, fallback) =>
+      required(name, fallback, `one of ${words.map((w) => `"${w}"`).join(', ')}`, (x) => words.includes(x as string)),
+    config: (name) => required<XFormersConfig>(name, undefined, 'an object', isConfig),
+    finish(foreign = new Set()) {
+      for (const name of Object.keys(given)) {
+        if (taken.has(name) || foreign.has(name)) continue;
+        const near = nearest(name, taken);
+        const hint = `${near ? `Did you mean "${near}"? ` : ''}Options: ${[...taken].join(', ')}`;
+        throw new ConfigError({ path, problem: `unknown option "${name}"`, got: describe(given[name]), hint });
+      }
+    },
+  };
+}
+
+const isConfig = (x: unknown): x is XFormersConfig => typeof x === 'object' && x !== null && !Array.isArray(x);
+
+/** The error for a name that is the original's, or nobody's. */
+export function unknownName(
+  kind: string,
+  name: unknown,
+  path: string,
+  here: readonly string[],
+  elsewhere: ReadonlySet<string>,
+): ConfigError {
+  if (typeof name === 'string' && elsewhere.has(name)) {
+    const hint = `Of its kind there are: ${here.join(', ')}`;
+    return new ConfigError({ path, problem: noCounterpart, got: `the ${kind} "${name}"`, hint });
+  }
+  const near = typeof name === 'string' ? nearest(name, [...here, ...elsewhere]) : undefined;
+  const hint = `${near ? `Did you mean "${near}"? ` : ''}Known: ${here.join(', ')}`;
+  return new ConfigError({ path: `${path}.name`, problem: `no such ${kind}`, got: describe(name), hint });
+}

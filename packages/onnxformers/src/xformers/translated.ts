@@ -1,0 +1,64 @@
+// What a config of the original becomes: a config of ours, and the names of its weights.
+import type { Kind } from '@onnxformers/core';
+import type { XFormersConfig } from './options';
+
+/** How a config is translated. */
+export interface XFormersOptions {
+  /** What the original does where it is not what the paper or its own documentation says. */
+  readonly compat?: 'xformers';
+  /** The model takes the inputs `input_mask` and `decoder_input_mask`, which scale the rows of keys and values. */
+  readonly inputMasks?: boolean;
+  /** The original ran with Triton, whose norms have another epsilon. Default: whether the config names a block that needs it. */
+  readonly triton?: boolean;
+}
+
+/** A config for `zoo.parse(kind, config)`. */
+export type OurConfig = { readonly name: string; readonly [field: string]: unknown };
+
+/** One translated config. */
+export interface Translated<K extends Kind = Kind> {
+  readonly kind: K;
+  readonly config: OurConfig;
+  /** Patterns of weight names: of the original, ours. */
+  readonly names: readonly (readonly [foreign: string, ours: string])[];
+  /** Patterns of names that the original saves and that mean nothing here. */
+  readonly unused: readonly string[];
+  /** Weights of ours that the original leaves out of its checkpoints; they are 0 in every one of its models. */
+  readonly zeros: readonly { readonly name: string; readonly length: number }[];
+}
+
+/** The config alone, of a block without weights. */
+export const plain = <K extends Kind>(kind: K, config: OurConfig): Translated<K> => ({
+  kind,
+  config,
+  names: [],
+  unused: [],
+  zeros: [],
+});
+
+type Weights = Pick<Translated, 'names' | 'unused' | 'zeros'>;
+
+/** The weights of a part, seen from the whole that holds it under these prefixes (with their dots). */
+export function under(foreign: string, ours: string, part: Weights): Weights {
+  return {
+    names: part.names.map(([theirs, own]) => [foreign + theirs, ours + own]),
+    unused: part.unused.map((name) => foreign + name),
+    zeros: part.zeros.map(({ name, length }) => ({ name: ours + name, length })),
+  };
+}
+
+/** The weights of several parts. */
+export const together = (...parts: readonly Weights[]): Weights => ({
+  names: parts.flatMap((p) => p.names),
+  unused: parts.flatMap((p) => p.unused),
+  zeros: parts.flatMap((p) => p.zeros),
+});
+
+/** A layer under two names: all that stands below it. */
+export const renamed = (...pairs: readonly (readonly [foreign: string, ours: string])[]): Weights => ({
+  names: pairs.map(([foreign, ours]) => [`${foreign}.{x}`, `${ours}.{x}`]),
+  unused: [],
+  zeros: [],
+});
+
+export type { XFormersConfig };

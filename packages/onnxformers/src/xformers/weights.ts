@@ -1,0 +1,42 @@
+// Weights of the original under our names.
+import { type DType, type NameMap, nameMap, nearest, tensor, WeightError, type WeightSource } from '@onnxformers/core';
+import type { Translated } from './translated';
+
+/** The names of the original and ours, both ways. */
+export const namesFrom = ({ names }: Translated): NameMap => nameMap(names);
+
+/**
+ * A checkpoint of the original under our names, lazily as it is. What means nothing here (tables of rotations, projections that a mechanism
+ * goes around) is left out; biases that the original never saves are 0.
+ *
+ * Throws   WeightError for a name that no block of the config has
+ */
+export function renameWeights(source: WeightSource, translated: Translated): WeightSource {
+  const { unused, zeros } = translated;
+  const map = namesFrom(translated);
+  const dropped = nameMap(unused.map((pattern) => [pattern, pattern]));
+  const weights = new Map<string, WeightSource extends ReadonlyMap<string, infer W> ? W : never>();
+  let dtype: DType = 'float32';
+  for (const [name, weight] of source) {
+    const ours = map.toOurs(name);
+    if (ours === undefined && dropped.toOurs(name) !== undefined) continue;
+    if (ours === undefined) throw unknownWeight(name, translated);
+    if (typeof weight !== 'function') dtype = weight.dtype;
+    weights.set(ours, weight);
+  }
+  for (const { name, length } of zeros)
+    if (!weights.has(name)) weights.set(name, tensor(dtype, [length], new Float64Array(length)));
+  return weights;
+}
+
+function unknownWeight(name: string, { names }: Translated): WeightError {
+  const patterns = names.map(([foreign]) => foreign);
+  const near = nearest(name, patterns);
+  return new WeightError({
+    path: `weight "${name}"`,
+    problem: 'unknown; no block of the config has it',
+    hint: near
+      ? `Near it: ${near}`
+      : `Names look like ${patterns.slice(0, 3).join(', ') || 'nothing: the config has no weights'}`,
+  });
+}
