@@ -267,18 +267,27 @@ export class GraphBuilder {
   /** The nodes that the outputs and the written states need, in order. */
   finish(): Graph {
     const wanted = new Set<Node>();
-    const visit = (value: Value | undefined) => {
-      const stack = value?.producer ? [value.producer] : [];
+    const read = new Set<Value>();
+    const visit = (value: Value) => {
+      read.add(value);
+      const stack = value.producer ? [value.producer] : [];
       for (let node = stack.pop(); node; node = stack.pop()) {
         if (wanted.has(node)) continue;
         wanted.add(node);
-        for (const v of usedBy(node)) if (v.producer && !wanted.has(v.producer)) stack.push(v.producer);
+        for (const v of usedBy(node)) {
+          read.add(v);
+          if (v.producer && !wanted.has(v.producer)) stack.push(v.producer);
+        }
       }
     };
     for (const { value } of this.results) visit(value);
     for (const node of this.nodes) if (node.op.writes) for (const v of node.outputs) visit(v);
+    // What no user writes down is an input only where something reads it; the last made may be derived from those before.
+    for (const v of this.inputs.toReversed())
+      if (v.leaf?.kind === 'derived' && read.has(v)) for (const from of v.leaf.from) read.add(from);
+    const unread = (v: Value) => (v.leaf?.kind === 'derived' || v.leaf?.kind === 'draw') && !read.has(v);
     return {
-      inputs: [...this.inputs],
+      inputs: this.inputs.filter((v) => !unread(v)),
       outputs: [...this.results],
       nodes: this.nodes.filter((n) => wanted.has(n)),
       builder: this,
