@@ -1,5 +1,6 @@
-import { expectClose, randomArray, runBlock } from '@onnxformers/core/testing';
-import { type NDArray, zoo } from 'onnxformers';
+import { conformance, expectClose, parity, randomArray, runBlock } from '@onnxformers/core/testing';
+import { type NDArray, targets, zoo } from 'onnxformers';
+import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
 import { cosineAttention } from './cosine-attention';
 
@@ -72,4 +73,19 @@ describe('cosine attention', () => {
       /cosine: another number of heads; expected 3, got 2/,
     );
   });
+});
+
+// What every block of the library is held to.
+const registry = zoo.with(cosineAttention);
+conformance([cosineAttention], {
+  describe,
+  it,
+  registry,
+  snapshot: (names) => expect(names).toEqual([expect.stringMatching(/^logit_scale \[\d\]$/)]),
+});
+parity([cosineAttention], {
+  describe,
+  it,
+  registry,
+  targets: [targets.portable(18), targets.cpu].map((target) => ({ target, ort })),
 });
