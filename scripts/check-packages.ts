@@ -77,6 +77,32 @@ function importAll(scratch: string, names: readonly string[]): Import[] {
   return JSON.parse(esm);
 }
 
+/** The thread of a worker runner finds its script in both module systems. The runtime is a stand-in that gives back what it is fed. */
+function startWorkers(scratch: string): void {
+  const runtime = `
+    export class Tensor { constructor(type, data, dims) { Object.assign(this, { type, data, dims }); } }
+    const session = { inputNames: ['x'], outputNames: ['y'], run: async ({ x }) => ({ y: x }), release: async () => {} };
+    export const InferenceSession = { create: async () => session };`;
+  writeFileSync(join(scratch, 'echo.mjs'), runtime);
+  const program = `
+    const port = (name) => ({ name, dtype: 'float32', dims: ['n'] });
+    const model = { signature: { inputs: [port('x')], outputs: [port('y')] }, providers: ['cpu'], file: Uint8Array.of(0), nodes: new Map(), promises: [] };
+    const main = async () => {
+      const run = await createWorkerRunner(model, { runtime: new URL('file://' + process.cwd() + '/echo.mjs') });
+      const { y } = await run({ x: { dtype: 'float32', dims: [2], data: Float32Array.of(3, 5) } });
+      await run.dispose();
+      console.log(String(y.data));
+    };
+    main();`;
+  writeFileSync(join(scratch, 'worker.mjs'), `import { createWorkerRunner } from '@onnxformers/core/node';${program}\n`);
+  writeFileSync(join(scratch, 'worker.cjs'), `const { createWorkerRunner } = require('@onnxformers/core/node');${program}\n`);
+  for (const file of ['worker.mjs', 'worker.cjs']) {
+    const said = node(scratch, file).trim();
+    if (said !== '3,5') throw new Error(`${file}: a worker runner gave ${said || 'nothing'}`);
+  }
+  console.log('worker runners start in ESM and CommonJS');
+}
+
 /** The declarations must stand on their own: no DOM, no onnxruntime, nothing skipped. */
 function typeCheck(scratch: string, names: readonly string[]): void {
   const text = names.map((name, i) => `import * as m${i} from '${name}';\nexport type M${i} = typeof m${i};\n`).join('');
@@ -101,6 +127,7 @@ try {
   install(scratch, tarballs);
   const names = subpaths(scratch);
   const imports = importAll(scratch, names);
+  startWorkers(scratch);
   typeCheck(scratch, names);
   const sizes = await measure(scratch, imports);
   console.log(table(sizes));

@@ -68,7 +68,10 @@ export function nameOfRuntime(ort: Ort): RuntimeName | undefined {
 
 /** A tensor for the runtime; the elements are not copied. */
 export function toOrtTensor(ort: Ort, { dtype, dims, data }: Tensor): OrtTensor {
-  return new ort.Tensor(dtype, data, dims);
+  const made = new ort.Tensor(dtype, data, dims);
+  // Where JavaScript has a Float16Array, a tensor turns bit patterns into one, which onnxruntime-node (1.29) then cannot read.
+  if (dtype === 'float16' && !(made.data instanceof Uint16Array)) return { type: dtype, dims, data, location: 'cpu' };
+  return made;
 }
 
 /** A tensor from the runtime, brought to the CPU where it is elsewhere. 16-bit floats are bit patterns, also where JavaScript has a Float16Array. */

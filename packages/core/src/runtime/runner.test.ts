@@ -201,6 +201,17 @@ describe('16-bit floats where JavaScript has an array for them', () => {
     const create = seen.InferenceSession.create;
     const modern: Ort = {
       ...seen,
+      // As a tensor of the runtime does there.
+      Tensor: class {
+        readonly data: Float16Array;
+        constructor(
+          readonly type: string,
+          { buffer, byteOffset, length }: Uint16Array<ArrayBuffer>,
+          readonly dims: readonly number[],
+        ) {
+          this.data = new Float16Array(buffer, byteOffset, length);
+        }
+      },
       InferenceSession: {
         async create(file, options) {
           const session = await create(file, options);

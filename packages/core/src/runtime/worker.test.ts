@@ -1,8 +1,10 @@
+import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
 import { MessageChannel } from 'node:worker_threads';
 import * as ort from 'onnxruntime-node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -231,6 +233,26 @@ describe('a runner in a worker', () => {
     } finally {
       await rm(dir, { recursive: true });
     }
+  });
+
+  describe('and the process', () => {
+    const file = (name: string) => text(new URL(name, import.meta.url).href);
+    const program = (end: string) => `
+      const { createWorkerRunner } = await import(${file('./worker.ts')});
+      const { arithmetic, counting } = await import(${file('./models.test-helper.ts')});
+      const run = await createWorkerRunner(arithmetic(), { runtime: 'onnxruntime-node', thread: { script: new URL(${text(script.href)}) } });
+      await run({ a: counting(1, 3), b: counting(1, 3) });
+      ${end}`;
+    const start = (code: string) =>
+      promisify(execFile)(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', code], { timeout: 50_000 });
+
+    it('ends with the last answer', async () => {
+      expect((await start(program("console.log('done');"))).stdout).toBe('done\n');
+    });
+
+    it('waits for dispose', async () => {
+      expect((await start(program("await run.dispose(); console.log('disposed');"))).stdout).toBe('disposed\n');
+    });
   });
 
   describe('of a saved model', () => {

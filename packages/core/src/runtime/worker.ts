@@ -52,12 +52,14 @@ export async function createWorkerRunner(model: Model | Runnable | string, optio
       reject(new RunError({ path: 'worker', problem: 'the thread ended', got: `exit code ${code}` })),
     );
   });
-  const busy = (awaited: boolean) => (awaited ? worker.ref() : worker.unref());
+  let closing = false;
+  const busy = (awaited: boolean) => (awaited || closing ? worker.ref() : worker.unref());
   try {
     const runner = await connectRunner(given, port, rest, { lost, busy });
     const { signature, device, refused } = runner;
     let disposed: Promise<void> | undefined;
     const dispose = (): Promise<void> => {
+      closing = true;
       // A thread that is gone already has nothing to close.
       disposed ??= Promise.race([runner.dispose(), ended]).then(() => ended);
       return disposed;
