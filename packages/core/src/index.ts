@@ -24,6 +24,8 @@ export { type AnyModule, type Child, type Children, type Fn, isModule, type Modu
 export { type Attribute, type AttributeKind, type Attrs, defineOp, domainOf, type EncodedNode, type Op, printType, type Sizes, type TensorType } from './op';
 export { Parameter, type ParameterOptions } from './parameter';
 export { type Remake, reparametrize } from './reparametrize';
+export { int4Blocks, type Int4Options, quantizeInt4 } from './remakes/int4-blocks';
+export { lora, type LoraOptions } from './remakes/lora';
 export type { Feeds } from './runtime/feeds';
 export { connectRunner, serveRunner, type Thread, type ThreadPort } from './runtime/remote';
 export { createRunner, type ExternalFile, inMemory, type Runnable, type Runner, type RunnerOptions, type RunOptions } from './runtime/runner';

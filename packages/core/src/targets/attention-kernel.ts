@@ -77,7 +77,7 @@ function multiHead({ operands: [q, k, v, , lengths, bias], attrs }: Node, machin
   const causal = number(attrs, 'unidirectional') === 1;
   const sm = smOf(machine);
   if (!byEight(s)) return is('MATH', 'the channels of a head are no multiple of 8');
-  if (!half(s.dtype)) return lengths ? is('MATH') : (bias && efficientWithBias(s.seq)) || atLeast256(s);
+  if (!half(s.dtype)) return lengths ? is('MATH') : bias ? withBias(s) : atLeast256(s);
   if (s.dtype === 'bfloat16' && sm < 80) return is('NONE', 'no bfloat16 below SM 80');
   const narrow = width(s) <= 256;
   if (cudnnAttends(machine) && narrow) {
@@ -86,11 +86,11 @@ function multiHead({ operands: [q, k, v, , lengths, bias], attrs }: Node, machin
   }
   const tensorRt = !causal && !bias && s.dtype === 'float16' && s.headDim === s.valueDim ? tensorRtKernel(s, sm) : undefined;
   if (lengths) return tensorRt ? is(tensorRt) : is('MATH', 'it knows the lengths of a padded batch with cuDNN only');
-  if (bias) return efficientWithBias(s.seq) ?? is('EFFICIENT_ATTENTION');
+  if (bias) return withBias(s);
   if (s.dtype === 'bfloat16') return atLeast256(s);
   if (s.headDim !== s.valueDim || !narrow) return is('EFFICIENT_ATTENTION');
   if (sm >= 80) return is('FLASH_ATTENTION');
-  const crossing = sm >= 75 && !causal && typeof s.seq === 'number' && s.seq <= 128 && width(s) <= 64;
+  const crossing = sm >= 75 && !causal && s.seq === s.kvSeq && typeof s.seq === 'number' && s.seq <= 128 && width(s) <= 64;
   return crossing ? is('TRT_CROSS_ATTENTION') : is(tensorRt ?? 'EFFICIENT_ATTENTION');
 }
 
@@ -126,7 +126,7 @@ function standard({ operands: [q, k, v, mask, pastKey], attrs }: Node, machine: 
   if (s.dtype === 'bfloat16' && sm < 80) return is('MATH');
   if (!half(s.dtype) && number(attrs, 'q_num_heads') !== number(attrs, 'kv_num_heads'))
     return is('MATH', 'float32 with shared key heads');
-  if (mask) return is('EFFICIENT_ATTENTION', 'with a mask it reads scores of all pairs');
+  if (mask) return withMask(s.kvSeq);
   const topLeft = number(attrs, 'is_causal') === 1 && !pastKey && s.seq !== s.kvSeq;
   return half(s.dtype) && sm >= 80 && width(s) <= 256 && s.headDim === s.valueDim && !topLeft
     ? is('FLASH_ATTENTION')
@@ -137,7 +137,7 @@ function packed({ operands: [q, k, v, , , , bias], attrs }: Node, machine: Machi
   const heads = number(attrs, 'num_heads');
   const width1 = (x: Value | undefined): number | undefined => (typeof x?.dims[1] === 'number' ? x.dims[1] / heads : undefined);
   const s: Shape = { dtype: q!.dtype, seq: 'tokens', kvSeq: 'tokens', headDim: width1(q), valueDim: width1(v ?? k ?? q) };
-  if (bias) return efficientWithBias(s.seq) ?? is('EFFICIENT_ATTENTION');
+  if (bias) return withBias(s);
   if (!half(s.dtype)) return atLeast256(s);
   if (width(s) > 256 || s.headDim !== s.valueDim) return is('EFFICIENT_ATTENTION');
   return smOf(machine) >= 80 ? is('FLASH_ATTENTION') : is('TRT_FUSED_ATTENTION');
@@ -154,10 +154,20 @@ const width = ({ headDim = 0, valueDim = 0 }: Shape): number => Math.max(headDim
 const byEight = ({ headDim = 0, valueDim = 0 }: Shape): boolean => headDim % 8 === 0 && valueDim % 8 === 0;
 const surelyLonger = (a: Dim, b: Dim): boolean => typeof a === 'number' && typeof b === 'number' && a > b;
 
-// The memory-efficient kernel wants rows of the bias aligned.
-function efficientWithBias(seq: Dim): AttentionKernelChoice | undefined {
-  if (typeof seq !== 'number') return is('EFFICIENT_ATTENTION', 'where the sequence length is a multiple of 8, else MATH');
-  return seq % 8 === 0 ? undefined : is('MATH', `the sequence length ${seq} is no multiple of 8`);
+// The memory-efficient kernel wants rows of the bias aligned, that is a multiple of 4 keys. MultiHeadAttention looks at the number of queries
+// instead, so it fails where only they are aligned.
+function withBias({ seq, kvSeq }: Shape): AttentionKernelChoice {
+  if (typeof seq === 'number' && seq % 8) return is('MATH', `${seq} queries are no multiple of 8`);
+  if (seq !== kvSeq && (typeof kvSeq !== 'number' || kvSeq % 4))
+    return is('NONE', 'a bias over a number of keys that is no multiple of 4');
+  return typeof seq === 'number'
+    ? is('EFFICIENT_ATTENTION')
+    : is('EFFICIENT_ATTENTION', 'where the number of queries is a multiple of 8, else MATH');
+}
+
+function withMask(kvSeq: Dim): AttentionKernelChoice {
+  if (typeof kvSeq !== 'number') return is('EFFICIENT_ATTENTION', 'where the number of keys is a multiple of 4, else MATH');
+  return kvSeq % 4 === 0 ? is('EFFICIENT_ATTENTION') : is('MATH', `${kvSeq} keys are no multiple of 4`);
 }
 
 function atLeast256({ seq, kvSeq }: Shape): AttentionKernelChoice {
