@@ -4,6 +4,7 @@ import type { Dim } from './dim';
 import { seededDraws } from './draws';
 import { ConfigError, describe, LoweringError, nearest, ShapeError } from './error';
 import { type Derivation, type Graph, GraphBuilder, type Value } from './graph';
+import { coreRules } from './kernels/index';
 import { type Decision, lower } from './lower/lower';
 import type { Rule } from './lower/rule';
 import type { Machine, Target } from './lower/target';
@@ -102,7 +103,7 @@ export function compile(module: AnyModule, o: CompileOptions): Model {
   const parameterInputs = new Set<Parameter>();
   for (const [path, p] of names.parameters) if (o.parameters?.(path, p) === 'input') parameterInputs.add(p);
   const traced = trace(model, o, dtype, computes, names, parameterInputs);
-  const rules = [...gatherRules(model), ...(o.rules ?? [])];
+  const rules = [...gatherRules(model), ...coreRules, ...(o.rules ?? [])];
   const { graph, decisions } = lower(traced, o.target, {
     rules,
     ...(o.machine && { machine: o.machine }),

@@ -23,6 +23,9 @@ export { and, causal, type Mask, mapMask, maskKinds, type MaskReading, none, not
 export { type AnyModule, type Child, type Children, type Fn, isModule, type Module, module, modulesOf, namesOf, type ParameterNames } from './module';
 export { type Attribute, type AttributeKind, type Attrs, defineOp, domainOf, type EncodedNode, type Op, printType, type Sizes, type TensorType } from './op';
 export { Parameter, type ParameterOptions } from './parameter';
+export { readOnnx } from './onnx/decode';
+export type { OnnxAttribute, OnnxGraph, OnnxModel, OnnxNode, OnnxValueInfo } from './onnx/model';
+export { readTensor, writeTensor } from './onnx/tensor-proto';
 export { type Remake, reparametrize } from './reparametrize';
 export { int4Blocks, type Int4Options, quantizeInt4 } from './remakes/int4-blocks';
 export { lora, type LoraOptions } from './remakes/lora';

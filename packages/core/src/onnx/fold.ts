@@ -2,7 +2,7 @@
 
 import type { Model } from '../compile';
 import { WeightError } from '../error';
-import { capturedBy, type Graph, type Node, subgraphsOf, type Value } from '../graph';
+import { capturedBy, type Graph, type Node, subgraphsOf, usedBy, type Value } from '../graph';
 import type { Parameter } from '../parameter';
 import { bytesOf, countOf, isFloat, type Tensor } from '../tensor';
 import { castTensor, toArray, toTensor } from '../tensor-convert';
@@ -26,30 +26,42 @@ const small = 1 << 20;
  */
 export function foldable(graph: Graph, parameterInputs: ReadonlySet<Parameter>): Folding {
   const folding = new Map<Value, Folded>();
+  const stored = new Map<Value, ReadonlySet<Value>>();
   const rawUses = countRawUses(graph);
   for (const node of graph.nodes) {
     const leaves = node.operands.filter((v): v is Value => v !== undefined);
     if (node.op.writes || node.op.impure || subgraphsOf(node).length) continue;
     if (!node.op.evaluate || !leaves.some((v) => isWeight(v, folding, parameterInputs))) continue;
     if (!leaves.every((v) => v.leaf?.kind === 'constant' || isWeight(v, folding, parameterInputs))) continue;
-    if (grows(node)) continue;
+    const beneath = new Set(leaves.flatMap((v) => (v.leaf ? [v] : [...(stored.get(v) ?? [])])));
     const large = leaves.some((v) => v.leaf?.kind === 'parameter' && sizeOf(v) > small && (rawUses.get(v) ?? 0) > 1);
     if (large) continue;
-    for (const output of node.outputs)
+    for (const output of node.outputs) {
       folding.set(output, { label: (names) => `${labelOf(leaves, folding, names)}/${node.op.key.split('.').at(-1)}` });
+      stored.set(output, beneath);
+    }
   }
+  withoutGrowth(graph, folding, stored);
   return folding;
+}
+
+// What the file would hold of a value counts, not what stands between it and the weights: only values that are read when the model runs.
+function withoutGrowth(graph: Graph, folding: Map<Value, Folded>, stored: ReadonlyMap<Value, ReadonlySet<Value>>): void {
+  const read = new Set<Value>(graph.outputs.map(({ value }) => value));
+  for (const node of graph.nodes.toReversed()) {
+    const weights = stored.get(node.outputs[0]!);
+    const kept = weights ? node.outputs.filter((v) => read.has(v)) : [];
+    if (weights && total(kept) <= total(weights) + 4096) continue;
+    for (const v of node.outputs) folding.delete(v);
+    for (const v of usedBy(node)) read.add(v);
+  }
 }
 
 const isWeight = (v: Value, folding: Folding, inputs: ReadonlySet<Parameter>): boolean =>
   (v.leaf?.kind === 'parameter' && !inputs.has(v.leaf.parameter)) || folding.has(v);
 
+const total = (values: Iterable<Value>): number => [...values].reduce((n, v) => n + sizeOf(v), 0);
 const sizeOf = (v: Value): number => bytesOf(v.dtype, countOf(v.dims as number[]));
-
-function grows(node: Node): boolean {
-  const before = node.operands.reduce((n, v) => n + (v ? sizeOf(v) : 0), 0);
-  return node.outputs.reduce((n, v) => n + sizeOf(v), 0) > before + 4096;
-}
 
 // In how many different ways each weight is used.
 function countRawUses(graph: Graph): ReadonlyMap<Value, number> {

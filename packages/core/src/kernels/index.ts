@@ -1,0 +1,7 @@
+// Rules between meanings of core: they belong to no block, so every model has them.
+import type { Rule } from '../lower/rule';
+import { splitLowRank } from './low-rank';
+import { useMatMulNBits } from './mat-mul-n-bits';
+
+/** Rules that `compile` adds to those of a model's blocks. */
+export const coreRules: readonly Rule[] = [useMatMulNBits, splitLowRank];

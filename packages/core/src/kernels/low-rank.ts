@@ -1,0 +1,25 @@
+// A linear map with an update of low rank, as two narrow maps beside the wide one.
+import { madeBy, type Value } from '../graph';
+import { refuse, rule } from '../lower/rule';
+import { add, mul } from '../ops/elementwise';
+import { LowRankUpdate } from '../ops/low-rank';
+import { Linear, linear } from '../ops/matmul';
+
+/** x (w + s · b a)ᵀ → x wᵀ + s · (x aᵀ) bᵀ, where a or b is an input; stored ones are added to the weight when the model is written. */
+export const splitLowRank = rule('Linear(LowRankUpdate) → Linear + Linear(Linear)', Linear, (node) => {
+  const [x, made, bias] = node.operands;
+  const update = madeBy(made, LowRankUpdate);
+  if (!update) return undefined;
+  const [weight, b, a] = update.operands as readonly [Value, Value, Value];
+  if (!dependsOnInput(b) && !dependsOnInput(a)) return refuse('the update is stored, so it becomes part of the weight');
+  return {
+    covers: node.outputs,
+    emit(get) {
+      const narrow = linear(linear(get(x!), get(a)), get(b));
+      return [add(linear(get(x!), get(weight), bias && get(bias)), mul(narrow, update.attrs.scale))];
+    },
+  };
+});
+
+const dependsOnInput = (v: Value): boolean =>
+  v.graph.root.inputs.includes(v) || (v.producer?.operands.some((o) => o !== undefined && dependsOnInput(o)) ?? false);

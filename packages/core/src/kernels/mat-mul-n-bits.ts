@@ -1,0 +1,42 @@
+// MatMulNBits of com.microsoft: a product with weights in blocks of 4-bit codes, which it never unpacks as a whole.
+import { apply, madeBy, mismatch } from '../graph';
+import { refuse, rule } from '../lower/rule';
+import { defineOp, type Op, printType } from '../op';
+import { add } from '../ops/elementwise';
+import { Linear, linear } from '../ops/matmul';
+import { DequantizeBlocks, dequantizeBlocks } from '../ops/quantized';
+
+type MatMulNBitsAttrs = { readonly K: number; readonly N: number; readonly bits: number; readonly block_size: number };
+
+/** The kernel. Operands: x [..., K], packed uint8 [N, blocks, block_size / 2], scales [N, blocks], zero points uint8 [N, ⌈blocks / 2⌉] or none. */
+export const MatMulNBits: Op<MatMulNBitsAttrs> = defineOp<MatMulNBitsAttrs>({
+  key: 'com.microsoft.MatMulNBits',
+  attributes: { K: 'int', N: 'int', bits: 'int', block_size: 'int' },
+  infer([x], { K, N }) {
+    if (x?.dims.at(-1) !== K) throw mismatch(`the weight takes ${K} channels`, `${K} in the last axis of x`, printType(x));
+    return [{ dtype: x.dtype, dims: [...x.dims.slice(0, -1), N] }];
+  },
+  decompose: ([x, packed, scales, zeros], { K, block_size }) => [
+    linear(x, dequantizeBlocks(packed, scales, zeros, { blockSize: block_size, columns: K })),
+  ],
+});
+
+/** Linear on a weight made by DequantizeBlocks → MatMulNBits. */
+export const useMatMulNBits = rule('Linear(DequantizeBlocks) → MatMulNBits', Linear, (node) => {
+  const [x, weight, bias] = node.operands;
+  const blocks = madeBy(weight, DequantizeBlocks);
+  if (!blocks) return undefined;
+  const { blockSize, columns } = blocks.attrs;
+  if (blockSize < 16 || !Number.isInteger(Math.log2(blockSize)))
+    return refuse(`blocks of ${blockSize} are no power of two from 16 on`);
+  const N = weight!.dims[0];
+  if (typeof N !== 'number') return refuse('the number of rows must be known');
+  return {
+    covers: node.outputs,
+    emit(get) {
+      const [packed, scales, zeros] = blocks.operands.map((v) => v && get(v));
+      const y = apply(MatMulNBits, [get(x!), packed, scales, zeros], { K: columns, N, bits: 4, block_size: blockSize })[0]!;
+      return [bias ? add(y, get(bias)) : y];
+    },
+  };
+});

@@ -1,0 +1,38 @@
+// A matrix with an update of low rank.
+import { apply, mismatch, type Operand, type Value } from '../graph';
+import { defineOp, type Op, printType } from '../op';
+import { acceptAlike } from './accept';
+import { add, mul } from './elementwise';
+import { matmul } from './matmul';
+
+type LowRankAttrs = { readonly scale: number };
+
+/** The meaning behind {@link lowRankUpdate}. Operands: weight, b, a. */
+export const LowRankUpdate: Op<LowRankAttrs> = defineOp<LowRankAttrs>({
+  key: 'onnxformers.LowRankUpdate',
+  attributes: { scale: 'float' },
+  infer(operands) {
+    const [weight, b, a] = acceptAlike(operands.slice(0, 3), 'float');
+    for (const m of [weight!, b!, a!])
+      if (m.dims.length !== 2) throw mismatch('an operand is no matrix', 'two axes', printType(m));
+    const [out, inner] = weight!.dims;
+    if (b!.dims[0] !== out || a!.dims[1] !== inner || b!.dims[1] !== a!.dims[0])
+      throw mismatch(
+        'the update does not fit the weight',
+        `[${out}, rank] and [rank, ${inner}]`,
+        `${printType(b)} and ${printType(a)}`,
+      );
+    return [weight!];
+  },
+  decompose: ([weight, b, a], { scale }) => [add(weight, mul(matmul(b, a), scale))],
+});
+
+/**
+ * A matrix with an update of low rank: `weight + scale · b a`.
+ *
+ * Shapes   weight [out, in], b [out, rank], a [rank, in] → [out, in]
+ * Dtypes   floats, all the same
+ * Throws   ShapeError when the matrices do not fit
+ */
+export const lowRankUpdate = (weight: Operand, b: Operand, a: Operand, scale: number): Value =>
+  apply(LowRankUpdate, [weight, b, a], { scale })[0]!;
