@@ -24,10 +24,10 @@ import {
   sin,
   sqrt,
   type Target,
-  type Tensor,
   tanh,
   unsqueeze,
   type Value,
+  type WeightSource,
 } from '@onnxformers/core';
 import { layerNorm, mlp, multiHead, preNorm, relu } from 'onnxformers';
 import { sizes } from './sizes';
@@ -76,7 +76,7 @@ function meanOfReal(rows: Value, lengths: Value): Value {
 
 /** Compiles the network with weights; see `readWeights`. */
 export function compileEncoder(
-  weights: ReadonlyMap<string, Tensor>,
+  weights: WeightSource,
   target: Target,
   dtype: ModelDType,
   taps: readonly string[] = [],

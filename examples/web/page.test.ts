@@ -1,0 +1,104 @@
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Browser, chromium, type Page } from 'playwright-core';
+import { build, type PreviewServer, preview } from 'vite';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { recorded } from '../sentence-similarity/reference.test-helper';
+import { similaritiesOf } from '../sentence-similarity/report';
+import { prepare } from './prepare';
+
+function findChromium(): string | undefined {
+  const named = process.env.CHROMIUM;
+  if (named) return named;
+  const folders = (process.env.PATH ?? '').split(delimiter);
+  const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
+  return names.flatMap((name) => folders.map((folder) => join(folder, name))).find((path) => existsSync(path));
+}
+
+const executablePath = findChromium();
+if (!executablePath) console.warn('skipped: no Chromium is found; install one, or name it in the environment variable CHROMIUM');
+
+// Sentences that the original has been asked about, short enough for a software adapter of WebGPU.
+const cases = recorded().filter(
+  ({ ids, text }) => ids.length > 1 && ids.length < 20 && text.trim() === text && !/[\n\r]/.test(text),
+);
+const expected = similaritiesOf(cases.map(({ vector }) => vector));
+const quiet = [
+  '--no-sandbox',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+
+describe.skipIf(!executablePath)('the page', () => {
+  const outDir = mkdtempSync(join(tmpdir(), 'page-'));
+  let server: PreviewServer;
+  let address: string;
+
+  beforeAll(async () => {
+    await prepare();
+    const config = {
+      configFile: fileURLToPath(new URL('vite.config.ts', import.meta.url)),
+      logLevel: 'error',
+      build: { outDir },
+    } as const;
+    await build(config);
+    server = await preview({ ...config, preview: { port: 0, host: '127.0.0.1' } });
+    address = server.resolvedUrls!.local[0]!;
+  }, 60_000);
+  afterAll(async () => {
+    await server?.close();
+    rmSync(outDir, { recursive: true, force: true });
+  });
+
+  async function withPage(args: readonly string[], use: (page: Page) => Promise<void>): Promise<void> {
+    let browser: Browser | undefined;
+    const problems: string[] = [];
+    try {
+      browser = await chromium.launch({ executablePath: executablePath!, args: [...quiet, ...args] });
+      const page = await browser.newPage();
+      page.on('pageerror', (error) => problems.push(error.message));
+      await page.goto(address);
+      await page.waitForSelector('#compare:enabled, #device.error', { timeout: 110_000 });
+      await use(page);
+    } finally {
+      await browser?.close();
+    }
+    expect(problems).toEqual([]);
+  }
+
+  /** The numbers of the table for the recorded sentences. */
+  async function compare(page: Page): Promise<number[][]> {
+    await page.fill('#sentences', cases.map(({ text }) => text).join('\n'));
+    await page.click('#compare');
+    await page.waitForFunction(`document.querySelectorAll('tbody tr').length === ${cases.length}`);
+    return page.$$eval('tbody tr', (rows) =>
+      rows.map((row) => [...row.querySelectorAll('td')].map(({ title }) => Number(title))),
+    );
+  }
+
+  const furthest = (rows: readonly (readonly number[])[]): number =>
+    Math.max(...rows.flatMap((row, i) => row.map((x, j) => Math.abs(x - expected[i]![j]!))));
+
+  it('runs on WebAssembly where WebGPU has no adapter, says so, and agrees with the original', async () => {
+    await withPage([], async (page) => {
+      expect(await page.textContent('#device')).toBe('Runs on WebAssembly, not on WebGPU: there is no adapter for it.');
+      const rows = await compare(page);
+      expect(rows).toHaveLength(cases.length);
+      expect(furthest(rows)).toBeLessThan(5e-6);
+    });
+  }, 120_000);
+
+  it('runs on WebGPU where there is an adapter, and agrees with the original', async (test) => {
+    await withPage(['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'], async (page) => {
+      const device = await page.textContent('#device');
+      if (device?.endsWith('there is no adapter for it.')) test.skip('this Chromium has no software adapter for WebGPU');
+      expect(device).toBe('Runs on WebGPU.');
+      expect(furthest(await compare(page))).toBeLessThan(2e-4);
+    });
+  }, 120_000);
+});

@@ -1,0 +1,15 @@
+import { fileURLToPath } from 'node:url';
+import { defaultClientConditions, defineConfig } from 'vite';
+
+const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+
+export default defineConfig({
+  root: here('page'),
+  publicDir: here('public'),
+  build: { outDir: here('dist'), emptyOutDir: true, target: 'es2022' },
+  // The library's sources; a page outside of this workspace needs no such line.
+  resolve: { conditions: ['@onnxformers/source', ...defaultClientConditions] },
+  // Bundled in advance, the runtime would not find its WebAssembly.
+  optimizeDeps: { exclude: ['onnxruntime-web'] },
+  server: { fs: { allow: [here('../..')] } },
+});
