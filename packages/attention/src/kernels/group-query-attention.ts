@@ -194,5 +194,8 @@ export const useGroupQueryAttention = rule('Attend → GroupQueryAttention', Att
 export const useGroupQueryAttentionWithIdleSinks = rule(
   'Attend → GroupQueryAttention with a sink that takes nothing',
   Attend,
-  (node, around) => match(node, around, true),
+  (node, around) => {
+    const found = match(node, around, true);
+    return found && 'refused' in found ? undefined : found; // said by the plain rule
+  },
 );

@@ -76,9 +76,9 @@ function multiHead({ operands: [q, k, v, , lengths, bias], attrs }: Node, machin
   const s = shapeOf(q!, k!, v!, heads, heads);
   const causal = number(attrs, 'unidirectional') === 1;
   const sm = smOf(machine);
+  if (s.dtype === 'bfloat16' && sm < 80) return is('NONE', 'no bfloat16 below SM 80');
   if (!byEight(s)) return is('MATH', 'the channels of a head are no multiple of 8');
   if (!half(s.dtype)) return lengths ? is('MATH') : bias ? withBias(s) : atLeast256(s);
-  if (s.dtype === 'bfloat16' && sm < 80) return is('NONE', 'no bfloat16 below SM 80');
   const narrow = width(s) <= 256;
   if (cudnnAttends(machine) && narrow) {
     if (!(causal && surelyLonger(s.seq, s.kvSeq))) return is('CUDNN_FLASH_ATTENTION');
@@ -106,9 +106,9 @@ function groupQuery({ operands, attrs }: Node, machine: Machine): AttentionKerne
   const [q, k, v, pastKey, , , , , , , bias, sinks] = operands;
   const s = shapeOf(q!, k!, v!, number(attrs, 'num_heads'), number(attrs, 'kv_num_heads'));
   const sm = smOf(machine);
+  if (s.dtype === 'bfloat16' && sm < 80) return is('NONE', 'no bfloat16 below SM 80');
   if (bias) return is('MATH', 'it has no fast kernel with a bias');
-  if (sm < 80) return s.dtype === 'bfloat16' ? is('MATH') : is('EFFICIENT_ATTENTION');
-  if (width(s) > 256) return is('EFFICIENT_ATTENTION');
+  if (sm < 80 || width(s) > 256) return is('EFFICIENT_ATTENTION');
   const shared =
     pastKey !== undefined && s.seq === 1 && pastKey.dims[2] === attrs.present && [64, 128, 256].includes(s.headDim ?? 0);
   const note = shared && !attrs.softcap ? 'XQA where the cache is updated in place' : undefined;

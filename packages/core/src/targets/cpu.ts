@@ -1,4 +1,5 @@
 // ONNX Runtime's CPU provider.
+import { addDims } from '../dim';
 import type { Node } from '../graph';
 import type { Kernel, Target } from '../lower/target';
 import { kernelTables } from './kernels.generated';
@@ -10,9 +11,9 @@ import { transforms } from './transform';
 const attention: Readonly<Record<string, Partial<Kernel>>> = {
   'com.microsoft.MultiHeadAttention': { cost: ({ operands, attrs }) => (operands[5] ? 3 : attrs.unidirectional ? 2 : 1) },
   'com.microsoft.GroupQueryAttention': {
-    cost: ({ operands, attrs }) => (operands[10] || operands[11] || attrs.softcap ? 2.5 : 1),
+    cost: ({ operands, attrs }) => (operands[10] ? 3.2 : operands[11] || attrs.softcap ? 2.5 : 1),
   },
-  Attention: { cost: () => 3.5 },
+  Attention: { accepts: standardAttention, cost: () => 3.5 },
 };
 
 /** ONNX Runtime on the CPU: `onnxruntime-node`. bfloat16 models are stored in it and computed in float32. */
@@ -29,3 +30,14 @@ export const cpu: Target = defineTarget({
 /** True where a GroupQueryAttention takes the tiled path of its CPU kernel. */
 export const takesTiledPath = ({ operands, attrs }: Node): boolean =>
   operands[0]!.dims[1] !== 1 && !operands[10] && !operands[11] && !attrs.softcap;
+
+/** What the CPU kernel of the standard's Attention does otherwise than the standard, as observed on 1.29. */
+export function standardAttention({ operands, attrs }: Node): true | string {
+  const [q, k, , mask, pastKey] = operands;
+  const [keys, past] = [k!.dims[q!.rank - 2]!, pastKey?.dims[2] ?? 0];
+  if (mask && mask.dims.at(-1) !== addDims(keys, past)) return 'the kernel wants a mask over all keys';
+  const shown = Number(attrs.outputs ?? 1) > 3 && attrs.qk_matmul_output_mode === 2;
+  if (shown && (attrs.is_causal === 1 || mask?.dtype === 'bool'))
+    return 'the kernel shows forbidden scores as the least float instead of −∞';
+  return true;
+}

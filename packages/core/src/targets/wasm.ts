@@ -1,6 +1,6 @@
 // ONNX Runtime's CPU provider, compiled to WebAssembly.
 import type { Target } from '../lower/target';
-import { takesTiledPath } from './cpu';
+import { standardAttention, takesTiledPath } from './cpu';
 import { kernelTables } from './kernels.generated';
 import { defineTarget } from './table';
 import { transforms } from './transform';
@@ -18,9 +18,9 @@ export const wasm: Target = defineTarget({
     'com.microsoft.GroupQueryAttention': {
       accepts: (node) =>
         !takesTiledPath(node) || 'several rows at once are 8 times slower there than the plain graph, unless there are sinks',
-      cost: () => 2,
+      cost: ({ operands }) => (operands[10] ? 3.2 : 2),
     },
-    Attention: { cost: () => 3.5 },
+    Attention: { accepts: standardAttention, cost: () => 3.5 },
   },
   notes: ['float16: ops without a kernel in it compute in float32, between casts'],
 });

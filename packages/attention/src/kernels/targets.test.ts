@@ -1,0 +1,101 @@
+// What each target makes of each attention: the table of recommendations, row by row.
+import { compile, type DType, type Machine, type ModelDType, targets } from '@onnxformers/core';
+import { describe, expect, it } from 'vitest';
+import { attendCases, inputsOf, modelOf } from './attend-cases.test-helper';
+import { kernels } from './index';
+
+const [mha, gqa, attention] = ['MultiHeadAttention', 'GroupQueryAttention', 'Attention'];
+const [overBias, overMask, idleSinks] = [
+  'MultiHeadAttention over a bias',
+  'Attention over a mask',
+  'GroupQueryAttention with idle sinks',
+];
+const none = 'decomposed';
+const words: Readonly<Record<string, string>> = {
+  'Attend → MultiHeadAttention': mha!,
+  'Attend(Linear + bias) → MultiHeadAttention': mha!,
+  'Attend → MultiHeadAttention with the mask in its bias': overBias!,
+  'Attend(Linear + bias) → MultiHeadAttention with the mask in its bias': overBias!,
+  'Attend → GroupQueryAttention': gqa!,
+  'Attend → GroupQueryAttention with a sink that takes nothing': idleSinks!,
+  'Attend → Attention': attention!,
+  'Attend → Attention with the mask as a tensor': overMask!,
+  decomposed: none,
+};
+
+function chosen(
+  name: string,
+  target: keyof Omit<typeof targets, 'portable'>,
+  dtype: ModelDType = 'float32',
+  machine: Machine = {},
+): string {
+  const c = attendCases.find((each) => each.name === name)!;
+  const outside: DType = dtype === 'bfloat16' ? 'float32' : dtype;
+  const model = compile(modelOf(c), {
+    target: targets[target],
+    machine,
+    dtype,
+    rules: kernels,
+    inputs: inputsOf(c, outside),
+    promises: ['whole prompts'],
+  });
+  return words[model.decisions.find((d) => d.op === 'onnxformers.Attend')!.chosen]!;
+}
+
+// name, cpu, wasm, webgpu (float32 all), cuda in float16 on Hopper, on Ampere, in bfloat16 on Ampere, in float32.
+const table = [
+  ['encoder', mha, mha, mha, mha, mha, attention, mha],
+  ['encoder, lengths', mha, mha, overBias, mha, overBias, overBias, overBias],
+  ['encoder, keys', overBias, overBias, overBias, overBias, overMask, overMask, overMask],
+  ['encoder, bias', mha, mha, mha, mha, mha, mha, mha],
+  ['encoder, tensor and bias', overBias, overBias, overBias, overBias, overBias, overBias, overBias],
+  ['encoder, grouped', attention, attention, none, attention, attention, attention, attention],
+  ['encoder, grouped, lengths', overMask, overMask, none, overMask, overMask, overMask, overMask],
+  ['encoder, projected', mha, mha, mha, mha, mha, attention, mha],
+  ['cross', mha, mha, mha, mha, mha, attention, mha],
+  ['causal', gqa, mha, mha, mha, mha, attention, mha],
+  ['causal, lengths', mha, mha, overBias, mha, overBias, overBias, overBias],
+  ['causal, projected', gqa, mha, mha, mha, mha, attention, mha],
+  ['causal, grouped', gqa, idleSinks, gqa, attention, attention, attention, attention],
+  ['causal, odd heads', mha, mha, mha, mha, mha, mha, mha],
+  ['causal, bias', mha, mha, mha, mha, mha, mha, mha],
+  ['causal, window', gqa, idleSinks, gqa, gqa, gqa, gqa, overBias],
+  ['causal, softcap', gqa, gqa, none, attention, attention, attention, attention],
+  ['causal, sinks', gqa, gqa, gqa, gqa, gqa, gqa, none],
+  ['cache', gqa, idleSinks, gqa, gqa, gqa, gqa, overMask],
+  ['cache, one query', gqa, gqa, gqa, gqa, gqa, gqa, attention],
+  ['fixed cache', gqa, idleSinks, gqa, gqa, gqa, gqa, overMask],
+  ['fixed cache, one query', gqa, gqa, gqa, gqa, gqa, gqa, overBias],
+] as const;
+
+describe.each(table)('%s', (name, cpu, wasm, webgpu, hopper, ampere, ampereInBfloat16, inFloat32) => {
+  it.each([
+    ['cpu', cpu, 'float32', {}],
+    ['wasm', wasm, 'float32', {}],
+    ['webgpu', webgpu, 'float32', {}],
+    ['cuda', hopper, 'float16', { sm: 90, cudnn: '9.14' }],
+    ['cuda', ampere, 'float16', { sm: 80 }],
+    ['cuda', ampereInBfloat16, 'bfloat16', { sm: 80 }],
+    ['cuda', inFloat32, 'float32', {}],
+  ] as const)('on %s: %s (%s, %o)', (target, expected, dtype, machine) => {
+    expect(chosen(name, target, dtype, machine)).toBe(expected);
+  });
+});
+
+describe('what a machine lacks', () => {
+  it('MultiHeadAttention does not run without cuDNN', () => {
+    expect(chosen('encoder', 'cuda', 'float16', { cudnn: 'none' })).toBe(attention);
+    expect(chosen('causal, odd heads', 'cuda', 'float16', { cudnn: 'none' })).toBe(attention);
+  });
+  it('a cuDNN that attends wrongly is as none for lengths', () => {
+    expect(chosen('encoder, lengths', 'cuda', 'float16', { sm: 90, cudnn: '9.10.1' })).toBe(overBias);
+    expect(chosen('encoder, lengths', 'cuda', 'float16', { sm: 90, cudnn: '9.10.2' })).toBe(mha);
+    expect(chosen('encoder, lengths', 'cuda', 'float16', { sm: 90, cudnn: '9.2' })).toBe(overBias);
+  });
+  it('GroupQueryAttention never runs in float32 on CUDA', () => {
+    for (const { name } of attendCases) expect(chosen(name, 'cuda')).not.toContain('GroupQuery');
+  });
+  it('WebGPU never gets the Attention of the standard', () => {
+    for (const { name } of attendCases) expect(chosen(name, 'webgpu')).not.toMatch(/^Attention/);
+  });
+});
