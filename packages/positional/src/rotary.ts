@@ -19,6 +19,7 @@ import {
   unsqueeze,
   type Value,
 } from '@onnxformers/core';
+import { kernels } from './kernels/rotary-embedding';
 import { frequencies } from './rotary-frequencies';
 
 /**
@@ -38,6 +39,7 @@ export const rotary = defineBlock({
   name: 'rotary',
   summary: 'Turns pairs of channels of queries and keys by their positions.',
   source: 'Su et al. 2021, https://arxiv.org/abs/2104.09864',
+  rules: kernels,
   fields: {
     dim: int({ doc: 'channels of a head', unit: 'channels', min: 2, inherit: true }),
     rotaryDim: int({ doc: 'leading channels that turn', unit: 'channels', min: 2, default: (c: { dim: number }) => c.dim }),

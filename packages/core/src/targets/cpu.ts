@@ -3,7 +3,7 @@ import { addDims } from '../dim';
 import type { Node } from '../graph';
 import type { Kernel, Target } from '../lower/target';
 import { kernelTables } from './kernels.generated';
-import { defineTarget } from './table';
+import { defineTarget, rotary } from './table';
 import { transforms } from './transform';
 
 // Relative time of long sequences: GroupQueryAttention skips what causal forbids, unless sinks, softcap or a bias lead it past its

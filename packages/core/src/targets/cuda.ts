@@ -4,7 +4,7 @@ import type { Node } from '../graph';
 import type { Kernel, Machine, Target } from '../lower/target';
 import { type AttentionKernelName, attentionKernel, hasCudnn } from './attention-kernel';
 import { kernelTables } from './kernels.generated';
-import { defineTarget } from './table';
+import { defineTarget, rotary } from './table';
 
 // Relative time of an attention by the kernel that the runtime runs for it.
 const costs: Readonly<Record<AttentionKernelName, number>> = {
@@ -38,6 +38,7 @@ export const cuda: Target = defineTarget({
   computes: ['float32', 'float16', 'bfloat16', 'float64'],
   table: kernelTables.cuda,
   special: {
+    ...rotary,
     'com.microsoft.MultiHeadAttention': attention(0, needsCudnn),
     Attention: attention(0.05),
     // It writes its keys and values out again, cache or not.

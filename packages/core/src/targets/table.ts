@@ -24,4 +24,10 @@ export function defineTarget({ table, special, ...about }: Definition): Target {
   return Object.freeze({ ...about, kernels: Object.fromEntries(rows.filter(([, kernel]) => kernel.dtypes.length)) });
 }
 
+/** Two kernels for one meaning, as fast as each other: that of the standard, if its opset is there. */
+export const rotary: Readonly<Record<string, Partial<Kernel>>> = {
+  RotaryEmbedding: { cost: () => 0 },
+  'com.microsoft.RotaryEmbedding': { cost: () => 1 },
+};
+
 const dtypesIn = (text = ''): readonly DType[] => text.split(' ').filter((d) => d !== '') as DType[];

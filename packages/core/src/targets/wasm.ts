@@ -2,7 +2,7 @@
 import type { Target } from '../lower/target';
 import { standardAttention, takesTiledPath } from './cpu';
 import { kernelTables } from './kernels.generated';
-import { defineTarget } from './table';
+import { defineTarget, rotary } from './table';
 import { transforms } from './transform';
 
 /** ONNX Runtime in WebAssembly: `onnxruntime-web`. bfloat16 models are stored in it and computed in float32. */
@@ -13,6 +13,7 @@ export const wasm: Target = defineTarget({
   computes: ['float32', 'float16', 'float64'],
   table: kernelTables.wasm,
   special: {
+    ...rotary,
     DFT: transforms,
     'com.microsoft.MultiHeadAttention': { cost: ({ operands }) => (operands[5] ? 3 : 1) },
     'com.microsoft.GroupQueryAttention': {

@@ -2,7 +2,7 @@
 import type { Target } from '../lower/target';
 import { dtypes } from '../tensor';
 import { kernelTables } from './kernels.generated';
-import { defineTarget } from './table';
+import { defineTarget, rotary } from './table';
 
 /**
  * ONNX Runtime on WebGPU: `onnxruntime-web/webgpu` in a browser, `onnxruntime-node` elsewhere. (The default entry of `onnxruntime-web`
@@ -16,6 +16,7 @@ export const webgpu: Target = defineTarget({
   computes: ['float32', 'float16'],
   table: kernelTables.webgpu,
   special: {
+    ...rotary,
     // The node itself runs on the CPU, its body on the GPU.
     Loop: { dtypes, beside: dtypes },
     'com.microsoft.MultiHeadAttention': {

@@ -1,0 +1,92 @@
+// RotaryEmbedding of rows: the standard's form with heads side by side, and the kernel of com.microsoft for opsets below 23.
+import {
+  apply,
+  type Dim,
+  defineOp,
+  divDims,
+  iota,
+  mergeHeads,
+  mismatch,
+  mulDims,
+  padded,
+  printType,
+  RotaryEmbedding,
+  refuse,
+  reshape,
+  rotaryEmbedding,
+  rule,
+  splitHeads,
+  type Value,
+} from '@onnxformers/core';
+
+type RotaryEmbeddingAttrs = {
+  readonly interleaved?: number | undefined;
+  readonly num_heads: number;
+  readonly rotary_embedding_dim?: number | undefined;
+};
+
+/**
+ * The kernel. Operands: rows [batch, seq, heads · head_dim], position_ids int64 [batch, seq], cos_cache and sin_cache [positions,
+ * rotary_embedding_dim / 2].
+ */
+export const MicrosoftRotaryEmbedding = defineOp<RotaryEmbeddingAttrs>({
+  key: 'com.microsoft.RotaryEmbedding',
+  attributes: { interleaved: 'int', num_heads: 'int', rotary_embedding_dim: 'int' },
+  infer([x, positions]) {
+    if (x?.dims.length !== 3) throw mismatch('rows are needed', '[batch, seq, heads · head_dim]', printType(x));
+    if (positions?.dtype !== 'int64' || positions.dims.length !== 2)
+      throw mismatch('the positions do not fit', 'int64[batch, seq]', printType(positions));
+    return [x];
+  },
+  decompose: ([x, positions, cos, sin], { interleaved, num_heads, rotary_embedding_dim }) => [
+    rotaryEmbedding(x!, cos!, sin!, positions, {
+      interleaved: interleaved === 1,
+      heads: num_heads,
+      ...(rotary_embedding_dim && { rotaryDim: rotary_embedding_dim }),
+    }),
+  ],
+});
+
+const headsOf = (x: Value, numHeads: number | undefined): Dim => (x.rank === 4 ? x.dims[1]! : numHeads!);
+
+/** RotaryEmbedding of heads → of rows, where turning heads into rows and back cancels with what stands around it. */
+export const useRowsOfRotaryEmbedding = rule('RotaryEmbedding of heads → of rows', RotaryEmbedding, (node) => {
+  const [x, cos, sin, positions] = node.operands as readonly [Value, Value, Value, Value?];
+  if (x.rank === 3) return undefined;
+  const heads = headsOf(x, node.attrs.num_heads);
+  if (typeof heads !== 'number') return refuse('the number of heads must be known');
+  return {
+    covers: node.outputs,
+    emit: (get) => {
+      const operands = [mergeHeads(get(x), padded), get(cos), get(sin), positions && get(positions)];
+      return [splitHeads(apply(RotaryEmbedding, operands, { ...node.attrs, num_heads: heads })[0]!, heads, padded)];
+    },
+  };
+});
+
+/** RotaryEmbedding → the kernel of com.microsoft, which wants one table of angles for all rows. */
+export const useMicrosoftRotaryEmbedding = rule('RotaryEmbedding → com.microsoft.RotaryEmbedding', RotaryEmbedding, (node) => {
+  const [x, cos, sin, positions] = node.operands as readonly [Value, Value, Value, Value?];
+  const heads = headsOf(x, node.attrs.num_heads);
+  if (typeof heads !== 'number') return refuse('the number of heads must be known');
+  const { interleaved, rotary_embedding_dim } = node.attrs;
+  const [batch, seq] = [x.dims[0]!, x.rank === 4 ? x.dims[2]! : x.dims[1]!];
+  const half = divDims(rotary_embedding_dim || (x.rank === 4 ? x.dims[3]! : divDims(x.dims[2]!, heads)), 2);
+  const table = (angles: Value): Value => (positions ? angles : reshape(angles, [mulDims(batch, seq), half]));
+  return {
+    covers: node.outputs,
+    emit: (get) => {
+      const rows = x.rank === 4 ? mergeHeads(get(x), padded) : get(x);
+      const places = positions ? get(positions) : reshape(iota(rows.graph, mulDims(batch, seq)), [batch, seq]);
+      const y = apply(MicrosoftRotaryEmbedding, [rows, places, table(get(cos)), table(get(sin))], {
+        interleaved,
+        num_heads: heads,
+        rotary_embedding_dim,
+      })[0]!;
+      return [x.rank === 4 ? splitHeads(y, heads, padded) : y];
+    },
+  };
+});
+
+/** Rules that any block which emits RotaryEmbedding brings. */
+export const kernels = [useRowsOfRotaryEmbedding, useMicrosoftRotaryEmbedding] as const;
