@@ -23,7 +23,7 @@ export const cpu: Target = defineTarget({
   providers: ['cpu'],
   computes: ['float32', 'float16', 'float64'],
   table: kernelTables.cpu,
-  special: { ...attention, DFT: transforms },
+  special: { ...attention, ...rotary, DFT: transforms },
   notes: ['float16: ops without a kernel in it compute in float32, between casts'],
 });
 

@@ -42,7 +42,10 @@ const blocksNotYet = [
   'patch_embedding',
   'reversible',
 ];
-const missing = [...notYet.map((what) => `no such block yet: ${what}`), ...blocksNotYet.map((block) => `no block "${block}"`)];
+const missing = [
+  ...notYet.map((what) => `no such block yet: ${what}`),
+  ...blocksNotYet.map((block) => `no such block yet: "${block}"`),
+];
 
 describe.each(['portable', 'portable-18', 'cpu', 'interpreter'])('recorded cases on %s', (name) => {
   it('pass, or ask for what is not here', async () => {
@@ -83,7 +86,7 @@ describe('a case', () => {
     const machine = await machineOf('interpreter');
     expect(await replay({ ...find('MLP'), block: 'hydra' }, machine)).toMatchObject({
       result: 'missing',
-      reason: 'no block "hydra"',
+      reason: 'no such block yet: "hydra"',
     });
     const wrong = { ...find('MLP'), config: { ...find('MLP').config, activation: 'tanh' } };
     expect(await replay(wrong, machine)).toMatchObject({

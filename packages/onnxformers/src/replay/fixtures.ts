@@ -22,17 +22,16 @@ async function main(): Promise<number> {
   const machines = await Promise.all(targets.map(machineOf));
   const cases = await readFixtures(folder);
   const outcomes: (Outcome & { target: string })[] = [];
-  for (const [i, machine] of machines.entries()) {
-    for (const c of cases) {
-      const outcome = { target: targets[i]!, ...(await replay(c, machine)) };
-      outcomes.push(outcome);
-      if (outcome.result === 'failed') console.log(line(outcome));
-    }
-    const own = outcomes.filter(({ target }) => target === targets[i]);
-    console.log(`${targets[i]}: ${sentence(own)}`);
+  for (const c of cases) {
+    const own: (Outcome & { target: string })[] = [];
+    for (const [i, machine] of machines.entries()) own.push({ target: targets[i]!, ...(await replay(c, machine)) });
+    console.log(line(c.id, own));
+    outcomes.push(...own);
   }
+  console.log();
   const total = totalsOf(outcomes);
   printTable(outcomes);
+  for (const target of targets) console.log(`${target}: ${sentence(outcomes.filter((o) => o.target === target))}`);
   console.log(`total: ${sentence(outcomes)}`);
   if (values.json)
     await writeFile(
@@ -42,8 +41,16 @@ async function main(): Promise<number> {
   return total.failed ? 1 : 0;
 }
 
-const line = (o: Outcome & { target: string }): string =>
-  `${o.target}  ${o.id}: ${o.result}${o.reason ? `, ${o.reason}` : ''} (allowed ${o.budget})`;
+// One line for a case; the targets on which it failed, with the reason.
+function line(id: string, outcomes: readonly (Outcome & { target: string })[]): string {
+  const failed = outcomes.filter(({ result }) => result === 'failed');
+  if (failed.length)
+    return `${id}  FAILED  ${failed.map(({ target, reason }) => `${target}: ${reason}`).join('; ')} (allowed ${failed[0]!.budget})`;
+  const missing = outcomes.find(({ result }) => result === 'missing');
+  if (missing) return `${id}  ${missing.reason}`;
+  const error = Math.max(...outcomes.map((o) => o.error ?? 0));
+  return `${id}  passed  ${error.toExponential(1)} of ${outcomes[0]!.budget}`;
+}
 
 function sentence(outcomes: readonly Outcome[]): string {
   const { passed, failed, missing } = totalsOf(outcomes);

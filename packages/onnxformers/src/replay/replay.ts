@@ -31,7 +31,7 @@ export interface Totals {
 export async function replay(c: FixtureCase, machine: Machine): Promise<Outcome> {
   const about = { id: c.id, block: c.block, budget: c.atol };
   const player = Object.hasOwn(players, c.block) ? players[c.block] : undefined;
-  if (!player) return { ...about, result: 'missing', reason: `no block "${c.block}"` };
+  if (!player) return { ...about, result: 'missing', reason: `no such block yet: "${c.block}"` };
   try {
     const play = player(c);
     const outputs = await machine.run(play);

@@ -30,13 +30,15 @@ export function renameWeights(source: WeightSource, translated: Translated): Wei
 }
 
 function unknownWeight(name: string, { names }: Translated): WeightError {
-  const patterns = names.map(([foreign]) => foreign);
-  const near = nearest(name, patterns);
+  const known = names.map(([foreign]) => foreign.replace('{x}', name.split('.').at(-1)!));
+  const near = nearest(name, known);
   return new WeightError({
     path: `weight "${name}"`,
     problem: 'unknown; no block of the config has it',
     hint: near
       ? `Near it: ${near}`
-      : `Names look like ${patterns.slice(0, 3).join(', ') || 'nothing: the config has no weights'}`,
+      : known.length
+        ? `Names look like ${known.slice(0, 3).join(', ')}`
+        : 'The config has no weights',
   });
 }

@@ -1,0 +1,152 @@
+// Runs a node case in three ways and compares each with what the standard gives.
+import {
+  compile,
+  createRunner,
+  GraphBuilder,
+  interpret,
+  isFloat,
+  module,
+  type NDArray,
+  type Op,
+  type Ort,
+  type Target,
+  type Tensor,
+  toArray,
+  type Value,
+} from '@onnxformers/core';
+import { compare, printComparison, type Tolerance } from '@onnxformers/core/testing';
+import type { NodeCase, ReadCase } from './node-case';
+import { emit, opOf, unreadable } from './vocabulary';
+
+/** The ways: the op's reference, its definition in smaller ops, the lowered graph on a runtime. */
+export const ways = ['evaluate', 'decompose', 'runtime'] as const;
+/** One of {@link ways}. */
+export type Way = (typeof ways)[number];
+
+/** How one case came out. */
+export interface NodeOutcome {
+  readonly id: string;
+  readonly op: string;
+  readonly result: 'passed' | 'failed' | 'left out';
+  /** What each way gave: true, a reason why it failed, or undefined where there is no such way. */
+  readonly ways: Readonly<Partial<Record<Way, true | string>>>;
+  /** Largest difference, over all ways that passed. */
+  readonly error?: number;
+  /** Why it is left out, or which outputs were not compared. */
+  readonly note?: string;
+}
+
+/** A target and its runtime. */
+export interface Device {
+  readonly target: Target;
+  readonly ort: Ort;
+}
+
+// Those of the standard's own runner; the shortest of the dtypes that take part decides. But never less than 4 ulp of the largest element,
+// since elements near 0 are sums of such as well.
+const tolerances: Readonly<Record<string, { readonly rtol: number; readonly atol: number; readonly ulp: number }>> = {
+  float16: { rtol: 1e-2, atol: 1e-3, ulp: 2 ** -10 },
+  bfloat16: { rtol: 5e-2, atol: 1e-2, ulp: 2 ** -7 },
+  other: { rtol: 1e-3, atol: 1e-7, ulp: 2 ** -23 },
+};
+
+function toleranceFor(c: NodeCase, { dtype, data }: NDArray): Tolerance {
+  if (!isFloat(dtype)) return { rtol: 0, atol: 0 };
+  const dtypes = [...c.inputs.values(), ...c.outputs.values()].map(({ dtype }) => dtype);
+  const { rtol, atol, ulp } = tolerances[dtypes.find((d) => d in tolerances) ?? 'other']!;
+  const largest = data.reduce((most, x) => (Number.isFinite(x) ? Math.max(most, Math.abs(x)) : most), 0);
+  return { rtol, atol: Math.max(atol, 4 * ulp * largest), equalNaN: true };
+}
+
+/** Runs one case. Never throws. */
+export async function conform(c: ReadCase, device: Device): Promise<NodeOutcome> {
+  if ('unreadable' in c) return { id: c.id, op: '?', result: 'left out', ways: {}, note: c.unreadable };
+  const { node, opset, id } = c;
+  const about = { id, op: `${node.domain ? `${node.domain}.` : ''}${node.opType}` };
+  const leftOut = (note: string): NodeOutcome => ({ ...about, result: 'left out', ways: {}, note });
+  const op = opOf(node, opset);
+  if (!op) return leftOut(`${about.op} of opset ${opset} is not in the vocabulary`);
+  const why = unreadable(op, node);
+  if (why) return leftOut(why);
+  if ((op.since ?? 1) > device.target.opset && !op.decompose)
+    return leftOut(`${device.target.name} stops at opset ${device.target.opset}`);
+
+  const result: Partial<Record<Way, true | string>> = {};
+  let error = 0;
+  let missing: readonly string[] = [];
+  for (const way of ways) {
+    if (way === 'decompose' && !op.decompose) continue;
+    try {
+      const outputs = await run[way](c, op, device);
+      missing = [...c.outputs.keys()].filter((name) => !(name in outputs));
+      const compared = compareAll(c, outputs);
+      result[way] = compared.problem ?? true;
+      if (!compared.problem) error = Math.max(error, compared.error);
+    } catch (fault) {
+      result[way] = fault instanceof Error ? fault.message : String(fault);
+    }
+  }
+  const failed = Object.values(result).some((r) => r !== true) || missing.length === c.outputs.size;
+  return {
+    ...about,
+    result: failed ? 'failed' : 'passed',
+    ways: result,
+    error,
+    ...(missing.length && { note: `not compared, since our op has no such outputs: ${missing.join(', ')}` }),
+  };
+}
+
+type Outputs = Readonly<Record<string, Tensor | NDArray>>;
+
+const run: Readonly<Record<Way, (c: NodeCase, op: Op, device: Device) => Outputs | Promise<Outputs>>> = {
+  evaluate: (c, op) => interpreted(c, op, 'evaluate'),
+  decompose: (c, op) => interpreted(c, op, 'decompose'),
+  async runtime(c, op, { target, ort }) {
+    const inputs = Object.fromEntries([...c.inputs].map(([name, { dtype, dims }]) => [name, [dtype, dims]] as const));
+    const model = module({}, (values: Readonly<Record<string, Value>>) => emitted(c, op, (name) => values[name]));
+    const half = [...c.inputs.values()].some(({ dtype }) => dtype === 'float16');
+    const runner = await createRunner(
+      compile(model, { target, inputs, weights: new Map(), ...(half && { dtype: 'float16' }) }),
+      ort,
+    );
+    try {
+      const used = new Set(runner.signature.inputs.map(({ name }) => name));
+      return await runner(Object.fromEntries([...c.inputs].filter(([name]) => used.has(name))));
+    } finally {
+      await runner.dispose();
+    }
+  },
+};
+
+const emitted = (c: NodeCase, op: Op, value: (name: string) => Value | undefined) =>
+  emit(op, c.node, c.opset, value, (name) => c.inputs.get(name));
+
+function interpreted(c: NodeCase, op: Op, prefer: 'evaluate' | 'decompose'): Outputs {
+  const g = new GraphBuilder();
+  const values = new Map([...c.inputs].map(([name, { dtype, dims }]) => [name, g.input(name, dtype, dims)]));
+  for (const [name, v] of Object.entries(emitted(c, op, (name) => values.get(name)))) g.output(name, v);
+  const graph = g.finish();
+  const feeds = Object.fromEntries([...c.inputs].map(([name, t]) => [name, toArray(t)]));
+  return interpret(graph, feeds, { prefer });
+}
+
+function compareAll(c: NodeCase, outputs: Outputs): { readonly error: number; readonly problem?: string } {
+  let error = 0;
+  for (const [name, expected] of c.outputs) {
+    const actual = outputs[name];
+    if (!actual) continue;
+    // A model computes in float32 what the standard's test has in float64.
+    const alike =
+      actual.dtype === 'float32' && expected.dtype === 'float64' ? { ...toArray(actual), dtype: expected.dtype } : actual;
+    const compared = compare(alike, expected, toleranceFor(c, toArray(expected)));
+    if (!compared.close) return { error: compared.error, problem: `${name}: ${printComparison(compared)}` };
+    error = Math.max(error, compared.error);
+  }
+  return { error };
+}
+
+/** Counts outcomes. */
+export function totalsOf(outcomes: readonly NodeOutcome[]) {
+  const count = (result: NodeOutcome['result']) => outcomes.filter((o) => o.result === result).length;
+  return { passed: count('passed'), failed: count('failed'), leftOut: count('left out') };
+}

@@ -1,0 +1,237 @@
+// What the original refuses, as it recorded itself: each of these situations is refused here too, accepted for a reason, or not here yet.
+import { readFileSync } from 'node:fs';
+import {
+  type CompileOptions,
+  ConfigError,
+  compile,
+  createRunner,
+  FeedError,
+  initialize,
+  type Ort,
+  RunError,
+  ShapeError,
+  targets,
+  tensor,
+} from '@onnxformers/core';
+import * as ort from 'onnxruntime-node';
+import { describe, expect, it } from 'vitest';
+import { zoo } from '../index';
+import { fromXFormers, noCounterpart, type XFormersConfig, type XFormersOptions } from './index';
+
+interface Situation {
+  readonly id: string;
+  readonly what: string;
+  readonly raises: string | null;
+}
+const situations = (
+  JSON.parse(readFileSync(new URL('../../fixtures/xformers/tables.json', import.meta.url), 'utf8')) as { errors: Situation[] }
+).errors;
+
+const mlp = { name: 'MLP', activation: 'relu', hidden_layer_multiplier: 2, dropout: 0 };
+const sdp = { name: 'scaled_dot_product', dropout: 0 };
+const heads = (attention: object = sdp, more: object = {}) => ({ dim_model: 16, num_heads: 4, attention, ...more });
+const block = (more: object = {}) => ({
+  block_type: 'encoder',
+  dim_model: 16,
+  multi_head_config: heads(),
+  feedforward_config: mlp,
+  ...more,
+});
+const stacks = (...stack_configs: object[]) => ({ stack_configs });
+const decoder = {
+  block_type: 'decoder',
+  dim_model: 16,
+  multi_head_config_masked: heads(),
+  multi_head_config_cross: heads(),
+  feedforward_config: mlp,
+};
+const attentions: Record<string, object> = {
+  linformer: { name: 'linformer', seq_len: 8, dropout: 0 },
+  local: { name: 'local', window_size: 3 },
+  nystrom: { name: 'nystrom', num_landmarks: 3, dropout: 0 },
+  fourier_mix: { name: 'fourier_mix', dropout: 0 },
+  scaled_dot_product: sdp,
+};
+
+const translate = (config: XFormersConfig, options?: XFormersOptions) => () => fromXFormers(config, options);
+const build = (config: XFormersConfig, options?: XFormersOptions) => {
+  const { kind, config: ours } = fromXFormers(config, options);
+  return zoo.parse(kind, ours);
+};
+const compiled = (
+  config: XFormersConfig,
+  inputs: CompileOptions['inputs'],
+  change: (ours: object) => object = (ours) => ours,
+) => {
+  const { kind, config: ours } = fromXFormers(config);
+  return compile(zoo.parse(kind, change(ours)), { target: targets.cpu, inputs });
+};
+const x = (seq: number) => ['float32', [2, seq, 16]] as const;
+const withMask = (name: string) => () => compiled(heads(attentions[name]), { x: x(8), mask: ['bool', [1, 1, 8, 8]] });
+const crossed = (attention: object, seq: number, rows: number) => () =>
+  compiled(heads(attention), { x: x(seq), memory: x(rows) }, (ours) => ({ ...ours, cross: true }));
+
+/** What is refused, how to bring it about, and with which error. */
+const refused: Readonly<Record<string, readonly [() => unknown, new (...args: never[]) => Error, RegExp]>> = {
+  heads_not_dividing: [
+    translate(heads(sdp, { num_heads: 3 })),
+    ConfigError,
+    /num_heads: the channels cannot be shared out evenly; expected a divisor of dim_model = 16, got 3/,
+  ],
+  att_mask_linformer: [withMask('linformer'), ConfigError, /linformer cannot honour the mask: tensor/],
+  att_mask_nystrom: [withMask('nystrom'), ConfigError, /nystrom cannot honour the mask: tensor/],
+  att_mask_fourier_mix: [withMask('fourier_mix'), ConfigError, /fourier_mix cannot honour the mask: tensor/],
+  local_even_window: [
+    translate({ name: 'local', window_size: 4 }),
+    ConfigError,
+    /local.window_size: .*; expected an odd number, or causal: true, got 4/,
+  ],
+  linformer_longer: [() => compiled(heads({ ...attentions.linformer, seq_len: 4 }), { x: x(8) }), ShapeError, /8/],
+  nystrom_kp_shape: [() => compiled(heads(attentions.nystrom), { x: x(8), attention_mask: ['bool', [2, 5]] }), ShapeError, /5|8/],
+  nystrom_even_conv: [
+    () => build(heads({ ...attentions.nystrom, conv_kernel_size: 4 })),
+    ConfigError,
+    /convolution: the convolution has no middle; expected an odd number, got 4/,
+  ],
+  unknown_attention: [translate(heads({ name: 'nope' })), ConfigError, /attention.name: no such attention; got "nope"/],
+  unknown_feedforward: [
+    translate(block({ feedforward_config: { ...mlp, name: 'nope' } })),
+    ConfigError,
+    /feedforward_config.name: no such feedforward; got "nope"/,
+  ],
+  mlp_no_multiplier: [
+    translate({ name: 'MLP', dim_model: 8, dropout: 0, activation: 'relu' }),
+    ConfigError,
+    /MLP.hidden_layer_multiplier: missing; expected a number, got nothing/,
+  ],
+  bad_activation: [
+    translate({ ...mlp, dim_model: 8, activation: 'tanh' }),
+    ConfigError,
+    /MLP.activation: wrong value; expected one of "relu", .*, got "tanh"/,
+  ],
+  decoder_only: [translate(stacks(decoder), { compat: 'xformers' }), ConfigError, /a decoder has nothing to attend to/],
+  deepnorm_mixed: [
+    translate(stacks(block({ residual_norm_style: 'deepnorm' }), block({ residual_norm_style: 'pre' }))),
+    ConfigError,
+    /deepnorm in some stacks only/,
+  ],
+  bad_style: [
+    translate(block({ residual_norm_style: 'sandwich' })),
+    ConfigError,
+    /residual_norm_style: wrong value; expected one of "pre", "post", "deepnorm", got "sandwich"/,
+  ],
+  block_type_mismatch: [translate(block({ block_type: 'decoder' })), ConfigError, /decoder.multi_head_config_masked: missing/],
+  unknown_field: [translate(block({ foo: 1 })), ConfigError, /encoder: unknown option "foo"; got 1/],
+  vocab_longer: [() => runVocab(6), RunError, /embedding|Gather/],
+};
+
+async function runVocab(seq: number): Promise<unknown> {
+  const embedding = build({ name: 'vocab', dim_model: 4, seq_len: 5, vocab_size: 7 });
+  const model = compile(embedding, {
+    target: targets.cpu,
+    inputs: { ids: ['int64', ['batch', 'seq']] },
+    weights: initialize(embedding, { seed: 1 }),
+  });
+  return (await createRunner(model, ort as unknown as Ort))({ ids: tensor('int64', [1, seq], new Array(seq).fill(1)) });
+}
+
+/** What the original refuses and this library does, with a situation that must go through. */
+const accepted: Readonly<Record<string, readonly [why: string, () => unknown]>> = {
+  causal_cross: ['queries stand at the end of the keys', crossed({ ...sdp, causal: true }, 5, 8)],
+  same_kq_linformer: ['only keys and values are mixed', crossed(attentions.linformer!, 5, 8)],
+  same_kq_local: ['the window lies at the end of the keys', crossed(attentions.local!, 5, 8)],
+  att_mask_orthoformer: ['not refused there either', () => undefined],
+  att_mask_compositional: ['not refused there either', () => undefined],
+  lambda_seq1: ['not refused there either', () => undefined],
+  att_mask_local: ['both masks hold', withMask('local')],
+  att_mask_scaled_dot_product: ['not refused there either', withMask('scaled_dot_product')],
+  key_padding_sdp: [
+    'every softmax attention knows padding',
+    () => compiled(heads(), { x: x(8), attention_mask: ['bool', [2, 8]] }),
+  ],
+  local_user_mask_dense: [
+    'both masks hold',
+    () => compiled(heads({ name: 'local', window_size: 5 }), { x: x(8), mask: ['bool', [1, 1, 8, 8]] }),
+  ],
+  rotary_q_longer: [
+    'rows of each side are counted by themselves',
+    () => compiled(heads(sdp, { use_rotary_embeddings: true }), { x: x(8), memory: x(5) }, (ours) => ({ ...ours, cross: true })),
+  ],
+  dim_value: ['the output projection takes the width of the values', () => compiled(heads(sdp, { dim_value: 8 }), { x: x(8) })],
+  learnable_shorter: ['the first rows serve', () => compiled({ name: 'learnable', dim_model: 16, seq_len: 10 }, { x: x(8) })],
+};
+
+/** Of blocks that are not here; those that a config can name say so. */
+const notYet: Readonly<Record<string, XFormersConfig | undefined>> = {
+  ...Object.fromEntries(['lambda', 'pooling', 'visual', 'random', 'global'].map((name) => [`same_kq_${name}`, heads({ name })])),
+  ...Object.fromEntries(['favor', 'lambda', 'global', 'pooling', 'visual'].map((name) => [`att_mask_${name}`, heads({ name })])),
+  ...Object.fromEntries(['r1', 'longer', 'mask_object'].map((id) => [`random_${id}`, heads({ name: 'random', r: 0.6 })])),
+  ...Object.fromEntries(['shape', 'dtype'].map((id) => [`global_mask_${id}`, heads({ name: 'global' })])),
+  ...Object.fromEntries(['no_dims', 'odd'].map((id) => [`favor_${id}`, heads({ name: 'favor', dim_features: 7 })])),
+  ...Object.fromEntries(['not_square', 'stride2'].map((id) => [`pooling_${id}`, heads({ name: 'pooling' })])),
+  comp_value_dim: heads({ name: 'compositional', num_rules: 3 }),
+  conv_not_square: { ...mlp, name: 'Conv2DFeedforward', dim_model: 8 },
+  simplicial_L: block({ simplicial_embeddings: { L: 3 } }),
+  rev_deepnorm: stacks(block({ reversible: true, residual_norm_style: 'deepnorm' })),
+  rev_tied: { ...stacks(block({ reversible: true }), decoder), tie_embedding_weights: true },
+  rev_mixed: stacks(block({ reversible: true }), block()),
+  rev_decoder: stacks(block(), { ...decoder, reversible: true }),
+  micro_vit_two_layers_cls: stacks(
+    block({ num_layers: 2, patch_embedding_config: { in_channels: 3, kernel_size: 2, stride: 2 } }),
+  ),
+  // Patterns and layouts, and the helper for hierarchical models.
+  ...Object.fromEntries(
+    'local_1d_even swin_div swin_shift layout_div layout_seq fixed_global fixed_dir fixed_horizontal fixed_patterns variable_ends bigbird_uni_random hier_enum_style hier_needs_dropout'
+      .split(' ')
+      .map((id) => [id, undefined]),
+  ),
+};
+
+describe('situations that the original refuses', () => {
+  it('are all accounted for, each once', () => {
+    const known = [...Object.keys(refused), ...Object.keys(accepted), ...Object.keys(notYet)];
+    expect(known.sort()).toEqual(situations.map(({ id }) => id).sort());
+    expect(situations).toHaveLength(71);
+  });
+
+  it.each(Object.entries(refused))('%s', async (id, [bring, kind, message]) => {
+    expect(situations.find((s) => s.id === id)!.raises).not.toBeNull();
+    const error = await (async () => bring())().then(
+      () => undefined,
+      (fault: unknown) => fault,
+    );
+    expect(error).toBeInstanceOf(kind);
+    expect((error as Error).message).toMatch(message);
+  });
+
+  it.each(Object.entries(accepted).map(([id, [why, bring]]) => [id, why, bring] as const))(
+    '%s is accepted: %s',
+    (_, __, bring) => {
+      expect(bring).not.toThrow();
+    },
+  );
+
+  it.each(Object.entries(notYet).filter((entry): entry is [string, XFormersConfig] => entry[1] !== undefined))(
+    '%s is of a block that is not here',
+    (_, config) => {
+      expect(translate(config)).toThrow(expect.objectContaining({ problem: noCounterpart }));
+    },
+  );
+});
+
+describe('a sequence longer than a linformer', () => {
+  it('is refused when its length is known', () => {
+    expect(() => compiled(heads({ name: 'linformer', seq_len: 4, dropout: 0 }), { x: x(8) })).toThrow(ShapeError);
+  });
+  it('is a wrong feed where the model was compiled for one length', async () => {
+    const embedding = build({ name: 'vocab', dim_model: 4, seq_len: 5, vocab_size: 7 });
+    const model = compile(embedding, {
+      target: targets.cpu,
+      inputs: { ids: ['int64', [1, 5]] },
+      weights: initialize(embedding, { seed: 1 }),
+    });
+    const run = await createRunner(model, ort as unknown as Ort);
+    await expect(run({ ids: tensor('int64', [1, 6], new Array(6).fill(1)) })).rejects.toThrow(FeedError);
+    await run.dispose();
+  });
+});
