@@ -1,0 +1,85 @@
+// Tables of targets and kernels, from what the library knows of them.
+
+import { type DType, type Target, targets } from '../packages/core/src/index';
+import { domainOf } from '../packages/core/src/op';
+import { kernelTables } from '../packages/core/src/targets/kernels.generated';
+
+const short: Readonly<Partial<Record<DType, string>>> = {
+  float64: 'f64',
+  float32: 'f32',
+  float16: 'f16',
+  bfloat16: 'bf16',
+  int64: 'i64',
+  int32: 'i32',
+  int16: 'i16',
+  int8: 'i8',
+  uint64: 'u64',
+  uint32: 'u32',
+  uint16: 'u16',
+  uint8: 'u8',
+};
+const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+const shown = [targets.cpu, targets.cuda, targets.webgpu, targets.wasm] as const;
+
+function dtypesOf(target: Target, key: string): string {
+  const kernel = target.kernels[key];
+  if (!kernel) return '–';
+  const own = kernel.dtypes.filter((d) => !kernel.beside?.includes(d)).map((d) => short[d] ?? d);
+  const beside = (kernel.beside ?? []).map((d) => short[d] ?? d);
+  const both = [own.join(' '), beside.length ? `(${beside.join(' ')})` : ''].filter(Boolean).join(' ');
+  return `${both}${kernel.accepts ? ' †' : ''}`;
+}
+
+function kernelTable(domain: (domain: string) => boolean): string[] {
+  const keys = [...new Set(shown.flatMap(({ kernels }) => Object.keys(kernels)))]
+    .filter((key) => domain(domainOf(key)[0]))
+    .sort();
+  return [
+    row(['op', ...shown.map(({ name }) => name)]),
+    row(['---', ...shown.map(() => '---')]),
+    ...keys.map((key) => row([domainOf(key)[1], ...shown.map((target) => dtypesOf(target, key))])),
+  ];
+}
+
+function targetTable(): string[] {
+  const all = [targets.portable(18), targets.portable(21), targets.portable(23), ...shown];
+  return [
+    row(['target', 'opset', 'execution providers', 'computes in', 'ops']),
+    row(['---', '---', '---', '---', '---']),
+    ...all.map(({ name, opset, providers, computes, kernels }) =>
+      row([`\`${name}\``, `≤ ${opset}`, providers.join(', '), computes.join(', '), String(Object.keys(kernels).length)]),
+    ),
+  ];
+}
+
+/** The page. */
+export function kernelsPage(): string {
+  const notes = shown.flatMap(({ name, notes = [] }) => notes.map((note) => `- ${name}: ${note}`));
+  const versions = [...new Set(Object.values(kernelTables).map(({ runtime }) => runtime))];
+  return `${[
+    '# Targets and kernels',
+    '',
+    'A target is a table: which ops it runs, in which dtypes. These are the tables that lowering reads. What an op of the library becomes on a',
+    'target, and why not something else, is what `explain` prints; [adding a target](adding-a-target.md) says how a table comes about.',
+    '',
+    '<!-- Written by `npm run pages`; not to be edited by hand. -->',
+    '',
+    '## Targets',
+    '',
+    ...targetTable(),
+    '',
+    '`portable` takes an opset (18, 21 or 23) and has ops of the standard alone, for any runtime.',
+    ...(notes.length ? ['', ...notes] : []),
+    '',
+    '## Kernels of ONNX Runtime alone',
+    '',
+    `Probed with ONNX Runtime ${versions.join(' and ')}. In brackets: dtypes that the provider leaves to the CPU, with copies around the node; they`,
+    'serve shapes and positions. †: not on every machine, or not with every attribute and shape.',
+    '',
+    ...kernelTable((domain) => domain !== ''),
+    '',
+    '## Ops of the standard',
+    '',
+    ...kernelTable((domain) => domain === ''),
+  ].join('\n')}\n`;
+}

@@ -1,0 +1,49 @@
+/**
+ * Writes the pages of the guides that are made from the sources.
+ *
+ *     tsx scripts/doc-pages.ts            writes
+ *     tsx scripts/doc-pages.ts --check    fails where a page is not what would be written
+ */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { blocksPage } from './doc-blocks';
+import { kernelsPage } from './doc-kernels';
+import { root } from './pnpm.mjs';
+
+const pages: Readonly<Record<string, () => string>> = {
+  'docs/guides/blocks.md': blocksPage,
+  'docs/guides/kernels.md': kernelsPage,
+};
+
+function current(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return undefined;
+  }
+}
+
+/** The first line in which two texts differ. */
+function difference(before: string, now: string): string {
+  const [a, b] = [before.split('\n'), now.split('\n')];
+  const at = b.findIndex((line, i) => line !== a[i]);
+  return at < 0
+    ? `it ends after line ${b.length}`
+    : `line ${at + 1}: expected ${JSON.stringify(b[at])}, got ${JSON.stringify(a[at] ?? '')}`;
+}
+
+for (const [name, page] of Object.entries(pages)) {
+  const path = join(root, name);
+  const [before, now] = [current(path), page()];
+  if (before === now) continue;
+  if (process.argv.includes('--check')) {
+    console.error(
+      `${name} is not what the sources say (${difference(before ?? '', now)}). Run \`npm run pages\` and commit the result.`,
+    );
+    process.exitCode = 1;
+  } else {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, now);
+    console.log(`wrote ${name}`);
+  }
+}
