@@ -1,51 +1,9 @@
-import {
-  ConfigError,
-  compile,
-  createRunner,
-  initialize,
-  module,
-  namesOf,
-  type Ort,
-  type Tensor,
-  targets,
-  tensor,
-  type Value,
-  WeightError,
-  type WeightSource,
-} from '@onnxformers/core';
+import { ConfigError, compile, createRunner, module, namesOf, type Ort, targets, tensor, type Value } from '@onnxformers/core';
 import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
 import { zoo } from '../index';
-import {
-  fromXFormers,
-  fromXFormersMask,
-  fromXFormersWeights,
-  noCounterpart,
-  type XFormersConfig,
-  type XFormersOptions,
-} from './index';
-
-const mlp = { name: 'MLP', activation: 'gelu', hidden_layer_multiplier: 2, dropout: 0 };
-const heads = (attention: object = { name: 'scaled_dot_product' }) => ({ num_heads: 2, attention });
-const encoder = (more: object = {}) => ({
-  block_type: 'encoder',
-  dim_model: 8,
-  residual_norm_style: 'pre',
-  multi_head_config: heads(),
-  feedforward_config: mlp,
-  ...more,
-});
-const decoder = (more: object = {}) => ({
-  block_type: 'decoder',
-  dim_model: 8,
-  residual_norm_style: 'pre',
-  multi_head_config_masked: heads({ name: 'scaled_dot_product', causal: true }),
-  multi_head_config_cross: heads(),
-  feedforward_config: { ...mlp, activation: 'relu' },
-  ...more,
-});
-const model = (...stack_configs: object[]) => ({ stack_configs });
-const compat: XFormersOptions = { compat: 'xformers' };
+import { built, compat, decoder, encoder, heads, mlp, model } from './configs.test-helper';
+import { fromXFormers, fromXFormersMask, noCounterpart, type XFormersConfig, type XFormersOptions } from './index';
 
 interface StackShape {
   readonly stack: { readonly layers: readonly Record<string, unknown>[]; readonly norm?: object };
@@ -53,11 +11,6 @@ interface StackShape {
 const stackOf = (config: object): StackShape['stack'] => (config as StackShape).stack;
 const sides = (config: object) =>
   config as { readonly encoder: StackShape & { name: string }; readonly decoder: StackShape & { name: string } };
-const built = (config: XFormersConfig, options?: XFormersOptions) => {
-  const { kind, config: ours } = fromXFormers(config, options);
-  return zoo.parse(kind, ours);
-};
-
 describe('configs of the original', () => {
   it('become the block of their kind', () => {
     const kinds = [
@@ -254,131 +207,6 @@ describe('masks of the original', () => {
     await expect(spread(4, {})).rejects.toThrow(
       'att_mask: the masks cannot be shared out; expected 1 mask, or a divisor of batch · heads = 6, got 4 masks',
     );
-  });
-});
-
-describe('weights of the original', () => {
-  const linear = (name: string, to: number, from: number): readonly (readonly [string, Tensor])[] => [
-    [`${name}.weight`, zeros([to, from])],
-    [`${name}.bias`, zeros([to])],
-  ];
-  const zeros = (dims: readonly number[]): Tensor => tensor('float32', dims, new Float64Array(dims.reduce((a, b) => a * b, 1)));
-  const named = (source: WeightSource) => [...source.keys()].sort();
-  const wanted = (config: XFormersConfig, options?: XFormersOptions) =>
-    [...namesOf(built(config, options)).parameters.keys()].sort();
-  const sub = (prefix: string, rows: readonly (readonly [string, Tensor])[]) =>
-    rows.map(([name, t]) => [prefix + name, t] as const);
-
-  const attention = [
-    ...linear('in_proj_container.q_proj', 8, 8),
-    ...linear('in_proj_container.k_proj', 8, 8),
-    ...linear('in_proj_container.v_proj', 8, 8),
-    ...linear('proj', 8, 8),
-  ];
-  const norm = (name: string) =>
-    [
-      [`${name}.weight`, zeros([8])],
-      [`${name}.bias`, zeros([8])],
-    ] as const;
-  const feedforward = [...linear('mlp.0', 16, 8), ...linear('mlp.3', 8, 16)];
-  const block = (last: boolean) => {
-    const ff = last ? 'wrap_ff.sublayer.layer' : 'wrap_ff.layer';
-    return [
-      ...norm('wrap_att.layer.norm'),
-      ...sub('wrap_att.layer.sublayer.', attention),
-      ...(last ? norm('wrap_ff.norm') : []),
-      ...norm(`${ff}.norm`),
-      ...sub(`${ff}.sublayer.`, feedforward),
-    ];
-  };
-
-  it('carry the names of the module, whatever wraps what', () => {
-    expect(named(fromXFormersWeights(new Map(block(true)), encoder()))).toEqual(wanted(encoder()));
-    const post = encoder({ residual_norm_style: 'post' });
-    const flat = [
-      ...norm('wrap_att.norm'),
-      ...sub('wrap_att.sublayer.layer.', attention),
-      ...norm('wrap_ff.norm'),
-      ...sub('wrap_ff.sublayer.layer.', feedforward),
-    ];
-    expect(named(fromXFormersWeights(new Map(flat), post))).toEqual(wanted(post));
-    const masked: XFormersOptions = { inputMasks: true };
-    expect(named(fromXFormersWeights(new Map(block(true)), encoder(), masked))).toEqual(wanted(encoder(), masked));
-  });
-
-  it('of a model without the norm that it should have: the norm is missing, with compat nothing is', () => {
-    const config = model(encoder({ num_layers: 2 }));
-    const checkpoint = new Map([0, 1].flatMap((i) => sub(`encoders.${i}.`, block(false))));
-    const inputs = { x: ['float32', ['batch', 'seq', 8]] } as const;
-    const load = (options?: XFormersOptions) =>
-      compile(built(config, options), { target: targets.cpu, inputs, weights: fromXFormersWeights(checkpoint, config, options) });
-    expect(() => load()).toThrow(WeightError);
-    expect(() => load()).toThrow('weight "stack.norm.weight": missing');
-    expect(load(compat).weights!.size).toBe(2 * 16);
-  });
-
-  it('that mean nothing here are dropped', () => {
-    const dispatcher = { dim_model: 8, ...heads({ name: 'fourier_mix' }) };
-    const kept = fromXFormersWeights(new Map([...attention, ['rotary_embeddings.inv_freq', zeros([2])]]), dispatcher);
-    expect(named(kept)).toEqual(['o_proj.bias', 'o_proj.weight']);
-  });
-
-  it('that the original never saves are 0', () => {
-    const fused = { ...mlp, name: 'FusedMLP', dim_model: 8 };
-    const saved: WeightSource = new Map([
-      ['mlp.0.weight', zeros([16, 8])],
-      ['mlp.2.weight', zeros([8, 16])],
-    ]);
-    const weights = fromXFormersWeights(saved, fused);
-    expect(named(weights)).toEqual(wanted(fused));
-    expect(weights.get('up.bias')).toEqual(zeros([16]));
-    const given = tensor('float32', [16], new Array(16).fill(2));
-    expect(fromXFormersWeights(new Map([...saved, ['mlp.1.bias', given]]), fused).get('up.bias')).toBe(given);
-    expect(named(fromXFormersWeights(saved, { ...fused, bias: false }))).toEqual(['down.weight', 'up.weight']);
-    const whole = encoder({ feedforward_config: { ...mlp, name: 'FusedMLP' } });
-    expect(named(fromXFormersWeights(new Map(), whole))).toEqual([
-      'stack.layers.0.feedforward.down.bias',
-      'stack.layers.0.feedforward.up.bias',
-    ]);
-  });
-
-  it('of a name that no block has are refused', () => {
-    expect(() => fromXFormersWeights(new Map([['mlp.7.weight', zeros([1])]]), { ...mlp, dim_model: 8 })).toThrow(
-      'weight "mlp.7.weight": unknown; no block of the config has it. Near it: mlp.0.weight',
-    );
-  });
-});
-
-describe('input masks', () => {
-  // A mask of ones changes nothing; one with a 0 takes the row out of keys and values, but leaves it in the softmax.
-  it('scale the rows of keys and values', async () => {
-    const config = encoder({ residual_norm_style: 'post' });
-    const weights = initialize(built(config), { seed: 3 });
-    const masked = built(config, { inputMasks: true });
-    const renamed: WeightSource = new Map(
-      [...weights].map(([name, w]) => [
-        name.replace('layers.0.', 'layers.0.layer.').replace('.norm1.', '.norm_cross.').replace('.mixer.', '.cross.'),
-        w,
-      ]),
-    );
-    const x = tensor(
-      'float32',
-      [1, 3, 8],
-      Array.from({ length: 24 }, (_, i) => Math.sin(i * i)),
-    );
-    const inputs = { x: ['float32', [1, 3, 8]], input_mask: ['float32', [1, 3]] } as const;
-    const run = async (m: ReturnType<typeof built>, w: WeightSource, mask?: readonly number[]) => {
-      const model = compile(m, { target: targets.cpu, inputs: mask ? inputs : { x: inputs.x }, weights: w });
-      const runner = await createRunner(model, ort as unknown as Ort);
-      const { hidden_states: y } = await runner({ x, ...(mask && { input_mask: tensor('float32', [1, 3], mask) }) });
-      await runner.dispose();
-      return Array.from(y!.data as Float32Array);
-    };
-    const plain = await run(built(config), weights);
-    const close = (a: readonly number[], b: readonly number[]) => Math.max(...a.map((v, i) => Math.abs(v - b[i]!)));
-    expect(close(await run(masked, renamed, [1, 1, 1]), plain)).toBeLessThan(1e-6);
-    expect(close(await run(masked, renamed, [1, 1, 0]), plain)).toBeGreaterThan(1e-3);
-    expect(close(await run(masked, renamed), plain)).toBeLessThan(1e-6);
   });
 });
 
