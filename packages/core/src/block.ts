@@ -39,8 +39,11 @@ export interface Contracts {
 }
 export type Kind = keyof Contracts & string;
 
-/** A module that fills a hole of kind K. */
-export type KindModule<K extends Kind> = Module<Contracts[K]> & { readonly kind: K };
+/**
+ * A module that fills a hole of kind K. `name` (a function has one) is hidden, or editors would take any string for the name of a block
+ * where either may stand.
+ */
+export type KindModule<K extends Kind> = Module<Contracts[K]> & { readonly kind: K; readonly name: undefined };
 
 type ValueOf<F> = F extends { readonly phantom?: { readonly value: infer T } } ? T : never;
 type PresenceOf<F> = F extends { readonly phantom?: { readonly presence: infer P } } ? P : never;

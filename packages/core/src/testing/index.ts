@@ -3,6 +3,7 @@ export { type Comparison, compare, expectClose, printComparison, type Tolerance 
 export { conformance, type ConformanceOptions } from './conformance';
 export { type Example, type ExampleInput, type ExampleInputs, exampleOf, type InputsOf } from './example';
 export { type CaseInput, checkOp, checkOps, type OpCase, prepare, type ReadyCase } from './op-suite';
+export { parity, type ParityOptions, type ParityTarget } from './parity';
 export { randomNumbers } from './random';
 export {
   checkOnRuntime,

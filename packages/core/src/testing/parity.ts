@@ -1,0 +1,213 @@
+// The same numbers on every target: examples of blocks, lowered and as plain ONNX, in a runtime with its own optimisations off.
+import type { AnyBlock } from '../block';
+import { compile, type Model } from '../compile';
+import { withContext } from '../context';
+import { ConfigError, ShapeError } from '../error';
+import type { Value } from '../graph';
+import { interpret } from '../interpret';
+import type { Target } from '../lower/target';
+import { and, causal } from '../mask';
+import { type AnyModule, module, namesOf } from '../module';
+import type { Registry } from '../registry';
+import type { Ort } from '../runtime/ort';
+import { createRunner } from '../runtime/runner';
+import { standalone } from '../standalone';
+import { portable } from '../targets/portable';
+import type { NDArray, Tensor } from '../tensor';
+import { toArray, toTensor } from '../tensor-convert';
+import { compare, printComparison } from './close';
+import { drawsOf, type Example, type ExampleInputs, exampleOf, type Feeds, feedsFor, type InputsOf, sizesOf } from './example';
+import { randomParameters } from './run-block';
+
+/** A target, and the runtime that runs its models. */
+export interface ParityTarget {
+  readonly target: Target;
+  readonly ort: Ort;
+  /** Ops that are no exacter than this there, in parts of the largest output of a model that has them. */
+  readonly inexact?: Readonly<Record<string, number>>;
+}
+
+/** What {@link parity} is run with. */
+export interface ParityOptions {
+  /** Of your test framework. */
+  readonly describe: (name: string, f: () => void) => void;
+  readonly it: (name: string, f: () => void | Promise<void>) => void;
+  /** Finds the blocks that stand in the slots of examples. */
+  readonly registry: Pick<Registry, 'find' | 'parse' | 'toJSON'>;
+  readonly targets: readonly ParityTarget[];
+  /** Inputs for blocks that need others than their kind suggests. */
+  readonly inputs?: InputsOf;
+}
+
+/**
+ * Registers tests that each example computes the same on each target, alone and under the masks that it takes. Its error against the
+ * interpreter may be four times that of plain ONNX of opset 21 in the same runtime, and four units in the last place of the largest output.
+ *
+ * Example  parity(zoo.blocks, { describe, it, registry: zoo, targets: [{ target: targets.cpu, ort }] });
+ */
+export function parity(blocks: readonly AnyBlock[], options: ParityOptions): void {
+  const { describe, it, registry } = options;
+  for (const block of blocks)
+    describe(`${block.kind} ${block.blockName}`, () => {
+      block.definition.examples.forEach((_: unknown, index: number) => {
+        const example = exampleOf(block, index, registry, options.inputs);
+        for (const variant of variants) {
+          const prepared = preparedFor(example, variant);
+          if (!prepared) continue;
+          const name = `example ${index}${variant.name ? `, ${variant.name}` : ''}`;
+          const references = new Map<string, Promise<Reference>>();
+          const reference = (on: ParityTarget): Promise<Reference> => {
+            const device = on.target.providers[0] ?? 'cpu';
+            if (!references.has(device)) references.set(device, referenceOf(prepared, on.ort, device));
+            return references.get(device)!;
+          };
+          for (const on of options.targets)
+            it(`${name} on ${on.target.name}`, async () => checkParity(prepared, on, await reference(on)));
+        }
+      });
+    });
+}
+
+// ---- Variants of an example -----------------------------------------------------------------------------------------
+
+interface Variant {
+  readonly name: string;
+  readonly inputs: ExampleInputs;
+  readonly feeds?: (sizes: Readonly<Record<string, number>>) => Feeds;
+  readonly causal?: boolean;
+  /** Only for attention itself. */
+  readonly attentionOnly?: boolean;
+}
+
+const variants: readonly Variant[] = [
+  { name: '', inputs: {} },
+  {
+    name: 'lengths',
+    inputs: { lengths: { dtype: 'int64', dims: ['batch'] } },
+    feeds: ({ batch, seq }) => ({
+      lengths: {
+        dtype: 'int64',
+        dims: [batch!],
+        data: Float64Array.from({ length: batch! }, (_, i) => Math.max(0, seq! - 4 * i)),
+      },
+    }),
+  },
+  { name: 'causal', inputs: {}, causal: true },
+  { name: 'score bias', inputs: { bias: { dtype: 'float32', dims: ['batch', 1, 'seq', 'seq'] } }, attentionOnly: true },
+  { name: 'padding mask', inputs: { attention_mask: { dtype: 'bool', dims: ['batch', 'seq'] } }, attentionOnly: true },
+];
+/** Kinds whose blocks may look at a mask. */
+const masked: ReadonlySet<string> = new Set(['attention', 'mixer', 'layer', 'stack', 'model']);
+
+interface Prepared {
+  readonly module: AnyModule;
+  readonly inputs: ExampleInputs;
+  readonly feeds: Readonly<Record<string, Tensor>>;
+  readonly sizes: Readonly<Record<string, number>>;
+  readonly weights: ReadonlyMap<string, Tensor>;
+}
+
+// Kernels want channels by eight.
+const wideHeads = (e: Example): ExampleInputs =>
+  e.block.kind === 'attention'
+    ? Object.fromEntries(Object.entries(e.inputs).map(([name, input]) => [name, { ...input, dims: input.dims.with(-1, 8) }]))
+    : e.inputs;
+
+function preparedFor(example: Example, variant: Variant): Prepared | undefined {
+  const { kind } = example.block;
+  if (variant.name && !(masked.has(kind) && 'seq' in sizesOf(example))) return undefined;
+  if (variant.attentionOnly && kind !== 'attention') return undefined;
+  const inputs = { ...wideHeads(example), ...variant.inputs };
+  const alone = standalone(example.module);
+  const whole = variant.causal
+    ? module(
+        alone.children,
+        (given: Readonly<Record<string, Value>>, ctx) => alone.forward(given, withContext(ctx, { mask: and(ctx.mask, causal) })),
+        alone.about,
+      )
+    : alone;
+  const prepared = { module: whole as AnyModule, inputs };
+  try {
+    compileFor(prepared, portable());
+  } catch (error) {
+    // A mask that the block refuses is no variant of it.
+    if (variant.name && (error instanceof ConfigError || error instanceof ShapeError)) return undefined;
+    throw error;
+  }
+  const sizes = sizesOf(example, 29);
+  const arrays = { ...feedsFor(inputs, sizes), ...variant.feeds?.(sizes) };
+  const { byName } = randomParameters(whole as AnyModule);
+  const feeds = Object.fromEntries(Object.entries(arrays).map(([name, x]) => [name, toTensor(x)]));
+  const weights = new Map([...namesOf(whole as AnyModule).parameters.keys()].map((name) => [name, toTensor(byName[name]!)]));
+  return { ...prepared, feeds, sizes, weights };
+}
+
+function compileFor(
+  { module: m, inputs, weights }: Pick<Prepared, 'module' | 'inputs'> & Partial<Prepared>,
+  target: Target,
+): Model {
+  const types = Object.fromEntries(Object.entries(inputs).map(([name, { dtype, dims }]) => [name, [dtype, dims] as const]));
+  return compile(m, { target, inputs: types, ...(weights && { weights }) });
+}
+
+// ---- Comparing ------------------------------------------------------------------------------------------------------
+
+interface Reference {
+  readonly exact: Readonly<Record<string, NDArray>>;
+  /** Largest error of plain ONNX, by output. */
+  readonly errors: Readonly<Record<string, number>>;
+}
+
+async function referenceOf(prepared: Prepared, ort: Ort, device: string): Promise<Reference> {
+  const model = compileFor(prepared, portable());
+  const { nameOf } = model.names;
+  const arrays = Object.fromEntries(Object.entries(prepared.feeds).map(([name, t]) => [name, toArray(t)]));
+  const exact = interpret(
+    model.traced,
+    { ...arrays, ...drawsOf(model.traced, prepared.sizes) },
+    { parameters: (p) => toArray(prepared.weights.get(nameOf.get(p)!)!), sizes: prepared.sizes },
+  );
+  const plain = await outputsOf(model, prepared, ort, device);
+  const errors = Object.fromEntries(Object.entries(exact).map(([name, y]) => [name, errorOf(name, plain[name]!, y)]));
+  for (const [name, y] of Object.entries(exact))
+    if (device === 'cpu' && errors[name]! > 1e-3 * Math.max(1, largest(y)))
+      throw new Error(`${name}: plain ONNX differs by ${errors[name]} from the interpreter, with outputs up to ${largest(y)}`);
+  return { exact, errors };
+}
+
+async function checkParity(prepared: Prepared, on: ParityTarget, { exact, errors }: Reference): Promise<void> {
+  const { target, ort, inexact = {} } = on;
+  const model = compileFor(prepared, target);
+  const outputs = await outputsOf(model, prepared, ort);
+  const doubt = Math.max(0, ...model.graph.nodes.map((node) => inexact[node.op.key] ?? 0));
+  for (const [name, y] of Object.entries(exact)) {
+    const atol = Math.max(4 * errors[name]!, 4 * lastPlace(largest(y)), doubt * largest(y));
+    const result = compare(outputs[name]!, { ...y, dtype: outputs[name]!.dtype }, { atol, rtol: 0 });
+    if (!result.close)
+      throw new Error(`${name} on ${target.name}: ${printComparison(result)}; plain ONNX is off by ${errors[name]}`);
+  }
+}
+
+async function outputsOf(model: Model, { feeds, sizes }: Prepared, ort: Ort, device?: string): Promise<Record<string, Tensor>> {
+  const run = await createRunner(model, ort, {
+    session: { graphOptimizationLevel: 'disabled' },
+    ...(device !== undefined && { device }),
+  });
+  try {
+    const draws = Object.entries(drawsOf(model.traced, sizes)).map(([name, x]) => [name, toTensor(x)]);
+    return await run({ ...feeds, ...Object.fromEntries(draws) });
+  } finally {
+    await run.dispose();
+  }
+}
+
+function errorOf(name: string, got: Tensor, exact: NDArray): number {
+  const result = compare(got, { ...exact, dtype: got.dtype }, { atol: 1, rtol: 1 });
+  if (result.problem) throw new Error(`${name}: ${result.problem}`);
+  const { data } = toArray(got);
+  return exact.data.reduce((worst, y, i) => Math.max(worst, Math.abs(y - data[i]!)), 0);
+}
+
+const largest = ({ data }: NDArray): number => data.reduce((most, y) => Math.max(most, Math.abs(y)), 0);
+/** A unit in the last place of a float32 of this size. */
+const lastPlace = (x: number): number => 2 ** (Math.floor(Math.log2(Math.max(x, 2 ** -126))) - 23);
