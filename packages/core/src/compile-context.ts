@@ -3,7 +3,7 @@ import { type Layout, type Memory, newShared, padded, type SequenceContext } fro
 import { derive } from './derive';
 import { addDims, type Dim, subDims } from './dim';
 import { ConfigError } from './error';
-import type { GraphBuilder, Value } from './graph';
+import type { GraphBuilder, Pool, Value } from './graph';
 import { ioState } from './io-state';
 import { and, type Mask, none } from './mask';
 import { cast } from './ops/cast';
@@ -11,10 +11,18 @@ import { add, max, sub } from './ops/elementwise';
 import { expand, reshape, slice, unsqueeze } from './ops/movement';
 import { cumSum } from './ops/scan';
 import { iota } from './ops/shape';
+import { pagedState } from './paged-state';
 import type { State } from './state';
 
-/** Where what lasts between calls lives: inputs and outputs that grow, or of fixed capacity (in positions), or a state of yours. */
-export type StateOption = 'io' | { readonly io: number } | ((g: GraphBuilder, call: CallSizes) => State);
+/**
+ * Where what lasts between calls lives: inputs and outputs that grow, or of fixed capacity (in positions); pools of blocks in the runtime's
+ * memory; or a state of yours.
+ */
+export type StateOption =
+  | 'io'
+  | { readonly io: number }
+  | { readonly paged: Pool }
+  | ((g: GraphBuilder, call: CallSizes) => State);
 
 /** Sizes of one call. */
 export interface CallSizes {
@@ -150,6 +158,7 @@ function memoryOf(inputs: Readonly<Record<string, Value>>, layout: Layout): Memo
 
 function stateOf(g: GraphBuilder, option: StateOption, call: CallSizes): State {
   if (typeof option === 'function') return option(g, call);
+  if (typeof option === 'object' && 'paged' in option) return pagedState(g, call, option.paged);
   return ioState(g, call, option === 'io' ? undefined : option.io);
 }
 

@@ -3,7 +3,7 @@ import { contextOf, type SequenceInputs } from './compile-context';
 import type { Dim } from './dim';
 import { seededDraws } from './draws';
 import { ConfigError, describe, LoweringError, nearest, ShapeError } from './error';
-import { type Derivation, type Graph, GraphBuilder, type Value } from './graph';
+import { type Derivation, type Graph, GraphBuilder, type Pool, type Value } from './graph';
 import { coreRules } from './kernels/index';
 import { type Decision, lower } from './lower/lower';
 import type { Rule } from './lower/rule';
@@ -55,7 +55,7 @@ export interface Port {
   readonly dtype: DType;
   readonly dims: readonly Dim[];
   /** For inputs that the runner computes. */
-  readonly derived?: { readonly how: Derivation; readonly from: readonly string[]; readonly plus?: Dim };
+  readonly derived?: { readonly how: Derivation; readonly from: readonly string[]; readonly plus?: Dim; readonly pool?: Pool };
   /** For inputs that are drawn at random. */
   readonly draw?: 'uniform' | 'normal';
   /** For parameters that are inputs: the dims are the checkpoint's. */
@@ -93,7 +93,7 @@ export interface Model {
  * Throws   ShapeError where operands do not fit, with the module's path · LoweringError where the target cannot run something ·
  *          WeightError for weights that are missing, unknown or of other dims · ConfigError for options that contradict each other
  *
- * Example  const model = compile(module, { target: targets.cpu, inputs: { ids: ['int64', ['batch', 'seq']] }, weights });
+ * Example  const model = compile(block, { target: targets.cpu, inputs: { ids: ['int64', ['batch', 'seq']] }, weights });
  */
 export function compile(module: AnyModule, o: CompileOptions): Model {
   const dtype = o.dtype ?? 'float32';
@@ -241,6 +241,7 @@ function signatureOf(graph: Graph, names: ParameterNames): Signature {
           how: leaf.how,
           from: leaf.from.map((f) => ('name' in f.leaf! ? f.leaf.name : '')),
           ...(leaf.plus !== undefined && { plus: leaf.plus }),
+          ...(leaf.pool && { pool: leaf.pool }),
         },
       };
     if (leaf?.kind === 'draw') return { name: leaf.name, dtype: v.dtype, dims: v.dims, draw: leaf.of };

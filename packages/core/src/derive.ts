@@ -1,7 +1,7 @@
 // Inputs that no user writes down: computed from the batch by the runner, or inside the graph where the batch is not an input.
 import type { Dim } from './dim';
-import { internal } from './error';
-import type { Derivation, GraphBuilder, Value } from './graph';
+import { FeedError, internal } from './error';
+import type { Derivation, GraphBuilder, Pool, Value } from './graph';
 import type { TensorType } from './op';
 import { cast } from './ops/cast';
 import { greaterOrEqual } from './ops/comparison';
@@ -16,8 +16,10 @@ import { countOf, type NDArray } from './tensor';
 interface Recipe {
   /** By the runner. */
   compute(from: readonly NDArray[], sizes: (d: Dim) => number, type: TensorType, plus: number): Float64Array;
-  /** By ops. */
-  build(g: GraphBuilder, from: readonly Value[], type: TensorType, plus: Dim): Value;
+  /** The dims, where one of them is known from the data only. */
+  dims?(from: readonly NDArray[], sizes: (d: Dim) => number, type: TensorType): readonly number[];
+  /** By ops; absent: only the runner can. */
+  build?(g: GraphBuilder, from: readonly Value[], type: TensorType, plus: Dim): Value;
 }
 
 const recipes: Partial<Record<Derivation, Recipe>> = {
@@ -32,8 +34,18 @@ const recipes: Partial<Record<Derivation, Recipe>> = {
   },
   // lengths [batch] → the largest of them, plus a size
   longest: {
-    compute: ([lengths], _, __, plus) => Float64Array.of(lengths!.data.reduce((a, b) => Math.max(a, b), 0) + plus),
+    compute: ([lengths], _, __, plus) => Float64Array.of(largest(lengths!) + plus),
     build: (g, [lengths], { dtype }, plus) => cast(add(reduceMax(lengths!, [0], { keepDims: false }), size(g, plus)), dtype),
+  },
+  // lengths [batch] → [batch, longest]: where the tokens would stand in a padded batch, in order, then where the padding would
+  tokenOffset: {
+    dims: ([lengths], sizes, { dims }) => [sizes(dims[0]!), largest(lengths!)],
+    compute([lengths]) {
+      const width = largest(lengths!);
+      const places = Array.from({ length: lengths!.data.length * width }, (_, i) => i);
+      const holds = (place: number): boolean => place % width < lengths!.data[Math.floor(place / width)]!;
+      return Float64Array.from([...places.filter(holds), ...places.filter((place) => !holds(place))]);
+    },
   },
   // lengths [batch] → [tokens]: 0 … l0 − 1, 0 … l1 − 1, …
   positions: {
@@ -55,6 +67,8 @@ const recipes: Partial<Record<Derivation, Recipe>> = {
   },
 };
 
+const largest = ({ data }: NDArray): number => data.reduce((a, b) => Math.max(a, b), 0);
+
 /**
  * A value that a kernel or a layout needs and no user gives. An input of the model where everything in `from` is one, else computed by ops.
  */
@@ -63,9 +77,9 @@ export function derive(g: GraphBuilder, how: Derivation, type: TensorType, from:
   const name = [how, ...from.map((v) => (v.leaf as { name?: string } | undefined)?.name)].join('_of_');
   if (inputs)
     return g.derivedInput(plus === 0 || how === 'held' || how === 'offsets' ? name : `${name} + ${plus}`, type, how, from, plus);
-  const recipe = recipes[how];
-  if (!recipe) throw internal(`${how} cannot be computed inside a graph`);
-  return reshape(recipe.build(g, from, type, plus), type.dims);
+  const build = recipes[how]?.build;
+  if (!build) throw internal(`${how} cannot be computed inside a graph`);
+  return reshape(build(g, from, type, plus), type.dims);
 }
 
 /** What the runner computes for a derived input; undefined when only the caller can know it. */
@@ -75,11 +89,38 @@ export function computeDerived(
   sizes: (d: Dim) => number,
   type: TensorType,
   plus: Dim = 0,
+  pool?: Pool,
 ): NDArray | undefined {
+  if (how === 'blockTable' && pool) return shareBlocks(pool, from[0], sizes, type, sizes(plus));
   const recipe = recipes[how];
   if (!recipe) return undefined;
-  const dims = type.dims.map(sizes);
+  const dims = recipe.dims?.(from, sizes, type) ?? type.dims.map(sizes);
   const data = recipe.compute(from, sizes, type, sizes(plus));
   if (data.length !== countOf(dims)) throw internal(`${how} gave ${data.length} numbers for [${dims}]`);
   return { dtype: type.dtype, dims, data };
+}
+
+// Every sequence of the batch owns an equal share of the pool. A table without a known width is as wide as the longest sequence needs it.
+function shareBlocks(
+  { blocks, blockSize }: Pool,
+  held: NDArray | undefined,
+  sizes: (d: Dim) => number,
+  { dtype, dims: [sequences, columns] }: TensorType,
+  seq: number,
+): NDArray {
+  const batch = sizes(sequences!);
+  const rows = (held?.data.reduce((a, b) => Math.max(a, b), 0) ?? 0) + seq;
+  const width = typeof columns === 'number' ? columns : Math.max(1, Math.ceil(rows / blockSize));
+  const share = Math.floor(blocks / Math.max(1, batch));
+  const negative = held?.data.find((n) => n < 0);
+  if (width > share || negative !== undefined)
+    throw new FeedError({
+      path: 'feed "held"',
+      problem: negative === undefined ? 'the pool has no room for the new rows' : 'a number of rows below 0',
+      expected: `at most ${share} of the ${blocks} blocks for each of ${batch} sequences, ${blockSize} rows in each`,
+      got: negative === undefined ? `${width} blocks` : String(negative),
+      hint: 'Compile with more blocks, or feed a block_table',
+    });
+  const data = Float64Array.from({ length: batch * width }, (_, i) => Math.floor(i / width) * share + (i % width));
+  return { dtype, dims: [batch, width], data };
 }

@@ -2,7 +2,7 @@
 import { type Memory, newShared, padded, type SequenceContext } from './context';
 import type { Dim } from './dim';
 import { internal, ShapeError } from './error';
-import type { GraphBuilder, Value } from './graph';
+import type { GraphBuilder, Pool, Value } from './graph';
 import { type Mask, none } from './mask';
 import { printType, type TensorType } from './op';
 import { cacheAppend } from './ops/cache';
@@ -14,6 +14,7 @@ import { concat, expand, reshape, transpose, unsqueeze } from './ops/movement';
 import { reduceMax } from './ops/reduce';
 import { gatherElements, topK } from './ops/select';
 import { fill, iota, size } from './ops/shape';
+import { appendPaged, blockTable, checkPool } from './paged-state';
 import type { State } from './state';
 
 /** What {@link generate} takes. */
@@ -26,6 +27,8 @@ export interface GenerateOptions {
   readonly steps: number;
   /** Rows of each cache; at least the longest prompt and steps. In positions. */
   readonly capacity: number;
+  /** Keeps keys and values in pools of blocks that kernels update in place, instead of carrying them from step to step. */
+  readonly paged?: Pool;
   /** Beside causality, which the model itself brings. */
   readonly mask?: Mask<Value>;
   readonly memory?: Memory;
@@ -51,7 +54,7 @@ export function generate(g: GraphBuilder, o: GenerateOptions): Value {
       got: String(steps),
     });
   const [batch, seq] = prompt.dims as [Dim, Dim];
-  const caches = new Caches(g, batch, o.capacity);
+  const caches = new Caches(g, batch, o.capacity, o.paged);
   const held = o.lengths ?? expand(reshape(size(g, seq), [1]), [batch]);
   const nothing = expand(g.number([0], 'int64'), [batch]);
   const counted = expand(reshape(iota(g, seq), [1, seq]), [batch, seq]);
@@ -114,12 +117,18 @@ function contextFor(o: GenerateOptions, state: State, positions: Value, lengths:
 // Caches by the place and name that asked for them. The prompt makes them, the loop carries them on.
 class Caches {
   private readonly first = new Map<string, Value>();
+  private readonly table: Value | undefined;
   private readonly kept = new Map<string, Record<string, Value>>();
   constructor(
     private readonly g: GraphBuilder,
     private readonly batch: Dim,
     private readonly capacity: number,
-  ) {}
+    private readonly pool: Pool | undefined,
+  ) {
+    if (!pool) return;
+    checkPool(pool);
+    this.table = blockTable(g, [batch, Math.ceil(capacity / pool.blockSize)], pool, [], 0);
+  }
 
   values(): readonly Value[] {
     return [...this.first.values()];
@@ -148,14 +157,17 @@ class Caches {
   }
 
   private state(start: Value, update: (key: string, type: TensorType, next: (last: Value) => Value) => Value): State {
-    const { g, batch, capacity, kept } = this;
+    const { g, batch, capacity, kept, pool, table } = this;
+    const paged = pool && table && ((name: string, rows: Value) => appendPaged(g, pool, { name, rows, held: start, table }));
     return {
       keys: { layout: padded, start },
       held: start,
-      append: (name, rows) =>
-        update(`${g.where}.${name}`, { dtype: rows.dtype, dims: [batch, rows.dims[1]!, capacity, rows.dims[3]!] }, (past) =>
-          cacheAppend(past, rows, start),
-        ),
+      append:
+        paged ??
+        ((name, rows) =>
+          update(`${g.where}.${name}`, { dtype: rows.dtype, dims: [batch, rows.dims[1]!, capacity, rows.dims[3]!] }, (past) =>
+            cacheAppend(past, rows, start),
+          )),
       // What the prompt made of a memory stays outside of the loop.
       once: (make) => {
         const known = kept.get(g.where) ?? make();

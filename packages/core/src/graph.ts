@@ -18,9 +18,17 @@ export type Leaf =
       readonly how: Derivation;
       readonly from: readonly Value[];
       readonly plus?: Dim;
+      readonly pool?: Pool;
     }
   | { readonly kind: 'draw'; readonly name: string; readonly of: 'uniform' | 'normal' }
   | { readonly kind: 'argument'; readonly index: number };
+
+/** Memory for the rows of all sequences, in blocks. */
+export interface Pool {
+  readonly blocks: number;
+  /** In positions. */
+  readonly blockSize: number;
+}
 
 /** How a derived input is computed from a batch. */
 export type Derivation =
@@ -203,9 +211,11 @@ export class GraphBuilder {
     return this.root.leaf(`state ${name}`, () => this.root.make({ dtype, dims }, { kind: 'state', name, fill }));
   }
   /** A value computed from the batch: by the runner, since all of `from` are inputs. `derive` handles the other case. */
-  derivedInput(name: string, type: TensorType, how: Derivation, from: readonly Value[], plus?: Dim): Value {
+  derivedInput(name: string, type: TensorType, how: Derivation, from: readonly Value[], plus?: Dim, pool?: Pool): Value {
     return this.root.leaf(`derived ${name}`, () =>
-      this.root.addInput(this.root.make(type, { kind: 'derived', name, how, from, ...(plus !== undefined && { plus }) })),
+      this.root.addInput(
+        this.root.make(type, { kind: 'derived', name, how, from, ...(plus !== undefined && { plus }), ...(pool && { pool }) }),
+      ),
     );
   }
   /** Randomness as an input, which tests and recorded draws feed, or made by `draws`. Every call is another draw: `dropout`, `dropout@2`. */

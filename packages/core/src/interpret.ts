@@ -5,7 +5,7 @@ import { describe, FeedError, internal, nearest, OnnxformersError, RunError, Wei
 import { type Graph, GraphBuilder, type Node, nameOf, subgraphsOf, type Value } from './graph';
 import { type Attrs, type Op, printType, type Sizes, type TensorType } from './op';
 import type { Parameter } from './parameter';
-import { countOf, type NDArray } from './tensor';
+import { countOf, isFloat, type NDArray } from './tensor';
 import { toArray } from './tensor-convert';
 
 export interface InterpretOptions {
@@ -140,7 +140,9 @@ class Frame {
   }
   private parameter(value: Value, parameter: Parameter): NDArray {
     const array = this.options.parameters?.(parameter);
-    if (array && same(array.dims, parameter.dims)) return array;
+    // A model of another float dtype takes the same numbers.
+    if (array && same(array.dims, parameter.dims))
+      return isFloat(array.dtype) && isFloat(value.dtype) ? { ...array, dtype: value.dtype } : array;
     throw new WeightError({
       path: `parameter ${printType(value)}`,
       problem: array ? 'the value given has other dims' : 'no value was given',

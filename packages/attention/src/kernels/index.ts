@@ -6,12 +6,17 @@ import {
   useMultiHeadAttentionWithBias,
   useMultiHeadAttentionWithBiasOverBias,
 } from './multi-head-attention';
+import { usePackedMultiHeadAttention, usePackedMultiHeadAttentionWithBias } from './packed-multi-head-attention';
+import { usePagedAttention } from './paged-attention';
 import { useAttention, useAttentionOverMask } from './standard-attention';
 
 /** Rules that any mechanism which emits Attend brings. */
 export const kernels = [
+  usePackedMultiHeadAttentionWithBias,
+  usePackedMultiHeadAttention,
   useMultiHeadAttentionWithBias,
   useMultiHeadAttention,
+  usePagedAttention,
   useGroupQueryAttention,
   useAttention,
   useMultiHeadAttentionWithBiasOverBias,

@@ -3,7 +3,6 @@ import { internal, LoweringError } from '../error';
 import { apply, builderLike, type Graph, type GraphBuilder, type Node, subgraphsOf, type Value } from '../graph';
 import { domainOf, printType } from '../op';
 import { cast } from '../ops/cast';
-import { type DType, isFloat } from '../tensor';
 import { Cycle, type Found, replay } from './replay';
 import type { Match, Refusal, Rule, Surroundings } from './rule';
 import { accepts, dtypeOf, kernelOf, type Machine, type Target } from './target';
@@ -201,8 +200,15 @@ class Lowering {
       path: node.scope || 'graph',
       problem: `${op.key} of ${dtype} cannot run on ${this.target.name}: ${direct}`,
       got: `operands ${node.operands.map(printType).join(', ')}`,
-      hint: `Choose another target or dtype, or give ${op.key} a definition by ops that ${this.target.name} has`,
+      hint: `Choose another target or dtype, or give ${op.key} a definition by ops that ${this.target.name} has${this.refusedAround(node)}`,
     });
+  }
+
+  // A kernel that would have taken the node was refused at its place, or at what reads it there.
+  private refusedAround({ scope }: Node): string {
+    const near = [...this.decisions.values()].filter((d) => d.path === scope || d.path.startsWith(`${scope}.`));
+    const reasons = near.flatMap((d) => d.refused.map((r) => `${r.rule}: ${r.reason}`));
+    return reasons.length ? `. Refused there: ${[...new Set(reasons)].join('; ')}` : '';
   }
 
   private record(node: Node, chosen: string, kernels: readonly string[], quiet = false): void {

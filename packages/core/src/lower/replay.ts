@@ -105,7 +105,7 @@ function replayLeaf(g: GraphBuilder, v: Value, get: (old: Value) => Value): Valu
     case 'state':
       return g.state(leaf.name, v.dtype, v.dims, leaf.fill);
     case 'derived':
-      return g.derivedInput(leaf.name, v, leaf.how, leaf.from.map(get), leaf.plus);
+      return g.derivedInput(leaf.name, v, leaf.how, leaf.from.map(get), leaf.plus, leaf.pool);
     case 'draw':
       return g.at('', () => g.draw(leaf.name, v.dims, leaf.of));
     case 'argument':

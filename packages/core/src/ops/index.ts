@@ -17,6 +17,7 @@ export * from './movement';
 export * from './normalization';
 export * from './onnx-attention';
 export * from './onnx-op';
+export * from './paged';
 export * from './pool';
 export * from './quantized';
 export * from './random';

@@ -104,7 +104,7 @@ function emptyPast(port: Port, sizes: Map<string, number>): Tensor {
 }
 
 function made(port: Port, all: Feeds, sizes: ReadonlyMap<string, number>, run: number): Tensor {
-  const { how, from: names, plus = 0 } = port.derived!;
+  const { how, from: names, plus = 0, pool } = port.derived!;
   if (how === 'run') return toTensor({ dtype: port.dtype, dims: [], data: Float64Array.of(run) });
   // What a growing past holds is its size; a cache of fixed capacity holds nothing before the first call.
   if (how === 'held') {
@@ -114,7 +114,7 @@ function made(port: Port, all: Feeds, sizes: ReadonlyMap<string, number>, run: n
   const from: NDArray[] = names.map((name) => toArray(all[name]!));
   if (how === 'offsets' || how === 'positions')
     checkLengths(names[0]!, from[0]!, how === 'offsets' ? plus : port.dims[0]!, sizes);
-  const computed = computeDerived(how, from, (d) => evaluateDim(d, sizes), port, plus);
+  const computed = computeDerived(how, from, (d) => evaluateDim(d, sizes), port, plus, pool);
   if (!computed) throw missing(port);
   return toTensor(computed);
 }

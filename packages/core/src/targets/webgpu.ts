@@ -27,5 +27,6 @@ export const webgpu: Target = defineTarget({
       accepts: ({ attrs }) => !attrs.softcap || 'it ignores softcap there',
       cost: () => 2,
     },
+    'com.microsoft.PagedAttention': { accepts: () => 'it wants its pools as outputs there' },
   },
 });

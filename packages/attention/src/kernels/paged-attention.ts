@@ -1,0 +1,164 @@
+// PagedAttention of com.microsoft: causal attention to rows in the blocks of a pool, which it updates in place.
+import {
+  Attend,
+  addDims,
+  and,
+  apply,
+  attendOp,
+  attendParts,
+  cast,
+  causal,
+  concat,
+  type Dim,
+  defineOp,
+  divDims,
+  encoded,
+  type Get,
+  iota,
+  madeBy,
+  mismatch,
+  mul,
+  mulDims,
+  type Node,
+  PagedAppend,
+  padded,
+  printMask,
+  printType,
+  readMask,
+  refuse,
+  reshape,
+  rule,
+  size,
+  slidingWindow,
+  splitHeads,
+  type Value,
+} from '@onnxformers/core';
+import { toHeads, toRows } from './rows';
+
+type PagedAttentionAttrs = {
+  readonly num_heads: number;
+  readonly kv_num_heads: number;
+  readonly scale?: number | undefined;
+  readonly softcap?: number | undefined;
+  readonly local_window_size?: number | undefined;
+};
+
+/**
+ * The kernel, for sequences of equally many new rows. Operands: query [tokens, heads · head_dim], key and value [tokens, kv_heads · head_dim],
+ * key_cache and value_cache [blocks, block_size, kv_heads, head_dim] (states), cumulative_sequence_length int32 [batch + 1], past_seqlens int32
+ * [batch], block_table int32 [batch, n], cos_cache, sin_cache, slot_mapping, head_sink [heads], q_norm_weight, k_norm_weight, k_scale,
+ * v_scale, attention_metadata int32 [2] in CPU memory (most new rows, most rows of a sequence). Outputs: rows, and the two caches, which are
+ * not written as outputs: they would have to be the memory of the inputs.
+ */
+export const PagedAttention = defineOp<PagedAttentionAttrs>({
+  key: 'com.microsoft.PagedAttention',
+  attributes: { num_heads: 'int', kv_num_heads: 'int', scale: 'float', softcap: 'float', local_window_size: 'int' },
+  writes: [3, 4],
+  infer([query, key, value, keys, values, , , table]) {
+    for (const t of [query, key, value])
+      if (t?.dims.length !== 2) throw mismatch('rows are needed', '[tokens, heads · head_dim]', printType(t));
+    if (table?.dtype !== 'int32') throw mismatch('the block table is no int32', 'int32[batch, blocks]', printType(table));
+    return [query!, keys!, values!];
+  },
+  decompose(operands, { num_heads, kv_num_heads, scale, softcap, local_window_size }) {
+    const [query, key, value, keyPool, valuePool, , past, table, , , , sinks] = operands as readonly Value[];
+    const batch = table!.dims[0]!;
+    const seq = divDims(query!.dims[0]!, batch);
+    const heads = (x: Value, n: number): Value => splitHeads(reshape(x, [batch, seq, x.dims[1]!]), n, padded);
+    const held = cast(past!, 'int64');
+    const append = (pool: Value, x: Value): readonly Value[] =>
+      apply(PagedAppend, [pool, heads(x, kv_num_heads), held, table], {});
+    const [k, keysAfter] = append(keyPool!, key!);
+    const [v, valuesAfter] = append(valuePool!, value!);
+    const window =
+      local_window_size !== undefined && local_window_size > 0
+        ? slidingWindow({ left: local_window_size - 1, right: 0 })
+        : causal;
+    const y = attendOp(heads(query!, num_heads), k!, v!, {
+      mask: and(causal, window),
+      start: held,
+      ...(scale !== undefined && { scale }),
+      ...(softcap ? { softcap } : {}),
+      ...(sinks && { sinks }),
+    });
+    return [reshape(toRows(y), query!.dims), keysAfter!, valuesAfter!];
+  },
+  vjp: 'nonDifferentiable',
+  encode: (node) => ({ ...encoded(node as Node, node.operands), outputs: [node.outputs[0]] }),
+});
+
+/** Attend with its two appends to pools → PagedAttention. */
+export const usePagedAttention = rule('Attend(PagedAppend) → PagedAttention', Attend, (node, around) => {
+  const { q, k, v, start, bias, sinks, noise, mask } = attendParts(node.operands, node.attrs);
+  const [keys, values] = [madeBy(k, PagedAppend), madeBy(v, PagedAppend)];
+  if (!keys || !values) return undefined;
+  const m = readMask(mask);
+  if (m.right !== 0 || m.rest.length || m.keys || m.documents || m.lengths)
+    return refuse(`it is causal and nothing else; the mask is ${printMask(mask)}`);
+  if (bias) return refuse('it has no bias');
+  if (noise) return refuse('it has no dropout');
+  const [pool, , held, table] = keys.operands as readonly Value[];
+  if (start !== held || values.operands[2] !== held || values.operands[3] !== table)
+    return refuse('the place of the queries is not that of the pools');
+  if (around.uses(k) !== 1 || around.uses(v) !== 1) return refuse('something else reads the rows of the pools');
+  const [heads, kvHeads, headDim] = [q.dims[1], k.dims[1], k.dims[3]];
+  if (typeof heads !== 'number' || typeof kvHeads !== 'number') return refuse('the numbers of heads must be known');
+  if (typeof headDim !== 'number' || headDim % 8) return refuse(`head_dim ${headDim} is no multiple of 8`);
+  const attrs: PagedAttentionAttrs = {
+    num_heads: heads,
+    kv_num_heads: kvHeads,
+    scale: node.attrs.scale,
+    softcap: node.attrs.softcap,
+    local_window_size: m.left === undefined ? undefined : m.left + 1,
+  };
+  const emit = (get: Get): readonly Value[] => {
+    const query = get(q);
+    const [batch, seq] = [query.dims[0]!, query.dims[2]!];
+    const flat = (x: Value): Value => {
+      const rows = toRows(x);
+      return reshape(rows, [mulDims(batch, seq), rows.dims[2]!]);
+    };
+    const fresh = [keys, values].map((append) => flat(get(append.operands[1]!)));
+    const pools = [keys, values].map((append) => get(append.operands[0]!));
+    const { ends, most } = bounds(query, { batch, seq, rows: mulDims(table!.dims[1]!, pool!.dims[1]!) });
+    const past = cast(get(held!), 'int32');
+    const none = undefined;
+    const operands = [
+      flat(query),
+      ...fresh,
+      ...pools,
+      ends,
+      past,
+      get(table!),
+      none,
+      none,
+      none,
+      sinks && get(sinks),
+      none,
+      none,
+      none,
+      none,
+      most,
+    ];
+    const [y, keysAfter, valuesAfter] = apply(PagedAttention, operands, attrs) as [Value, Value, Value];
+    const rows = reshape(y, [batch, seq, y.dims[1]!]);
+    // Nothing reads the rows of the pools any more; the pools stand in for them.
+    return [toHeads(rows, heads), keysAfter, keysAfter, valuesAfter, valuesAfter];
+  };
+  return { covers: [...node.outputs, ...keys.outputs, ...values.outputs], emit };
+});
+
+// Where each sequence ends among the tokens, and how many rows there are at most: of sizes alone, so that nothing waits for the device.
+function bounds(
+  { graph }: Value,
+  o: { readonly batch: Dim; readonly seq: Dim; readonly rows: Dim },
+): { readonly ends: Value; readonly most: Value } {
+  const g = graph.root;
+  const counted = iota(g, addDims(o.batch, 1));
+  const ends = cast(mul(counted, size(g, o.seq)), 'int32');
+  const most = concat(
+    [o.seq, o.rows].map((d) => reshape(size(g, d), [1])),
+    0,
+  );
+  return { ends, most: cast(most, 'int32') };
+}

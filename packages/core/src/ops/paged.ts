@@ -1,0 +1,90 @@
+// Rows kept in blocks of a pool that all sequences share; a table says which block holds which rows of which sequence.
+import { type Dim, mulDims } from '../dim';
+import { apply, mismatch, type Value } from '../graph';
+import { defineOp, type Op, printType, type TensorType } from '../op';
+import type { NDArray } from '../tensor';
+import { acceptAlike } from './accept';
+
+/**
+ * The meaning behind {@link pagedAppend}. Operands: pool (a state, updated in place), rows, held, table. Outputs: all rows of the table's
+ * blocks, and the pool as it is then.
+ */
+export const PagedAppend: Op = defineOp({
+  key: 'onnxformers.PagedAppend',
+  attributes: {},
+  writes: [0],
+  infer([pool, rows, held, table]) {
+    const [p, r] = acceptAlike([pool, rows], 'any') as [TensorType, TensorType];
+    if (p.dims.length !== 4) throw mismatch('a pool has 4 axes', '[blocks, block_size, kv_heads, head_dim]', printType(p));
+    if (r.dims.length !== 4 || r.dims[1] !== p.dims[2] || r.dims[3] !== p.dims[3])
+      throw mismatch('the rows do not fit the pool', `[batch, ${p.dims[2]}, seq, ${p.dims[3]}]`, printType(r));
+    const batch = r.dims[0]!;
+    if (printType(held) !== `int64[${batch}]`) throw mismatch('the rows held do not fit', `int64[${batch}]`, printType(held));
+    if (table?.dtype !== 'int32' || table.dims.length !== 2 || table.dims[0] !== batch)
+      throw mismatch('the block table does not fit', `int32[${batch}, blocks]`, printType(table));
+    return [{ dtype: p.dtype, dims: [batch, p.dims[2]!, mulDims(table.dims[1]!, p.dims[1]!), p.dims[3]!] }, p];
+  },
+  evaluate: ([pool, rows, held, table]) => appended(pool!, rows!, held!, table!),
+  vjp: 'nonDifferentiable',
+});
+
+function appended(pool: NDArray, rows: NDArray, held: NDArray, table: NDArray): readonly NDArray[] {
+  const [blocks, blockSize, heads, width] = pool.dims as [number, number, number, number];
+  const [batch, , seq] = rows.dims as [number, number, number];
+  const perSequence = table.dims[1]!;
+  // Where a row of a sequence starts in the pool; undefined where its block is none.
+  const placeOf = (b: number, row: number): number | undefined => {
+    const block = table.data[b * perSequence + Math.floor(row / blockSize)]!;
+    return block >= 0 && block < blocks ? (block * blockSize + (row % blockSize)) * heads * width : undefined;
+  };
+  const data = pool.data.slice();
+  const capacity = perSequence * blockSize;
+  const all = new Float64Array(batch * heads * capacity * width);
+  for (let b = 0; b < batch; b++) {
+    for (let i = 0; i < seq; i++) {
+      const row = held.data[b]! + i;
+      const place = row >= 0 && row < capacity ? placeOf(b, row) : undefined;
+      if (place === undefined)
+        throw mismatch(
+          'a row has no block',
+          `rows 0 to ${capacity - 1} in blocks 0 to ${blocks - 1}`,
+          `row ${row} of sequence ${b}`,
+        );
+      for (let h = 0; h < heads; h++) {
+        const from = ((b * heads + h) * seq + i) * width;
+        data.set(rows.data.subarray(from, from + width), place + h * width);
+      }
+    }
+    for (let row = 0; row < capacity; row++) {
+      const place = placeOf(b, row);
+      if (place === undefined) continue;
+      for (let h = 0; h < heads; h++)
+        all.set(data.subarray(place + h * width, place + (h + 1) * width), ((b * heads + h) * capacity + row) * width);
+    }
+  }
+  return [
+    { dtype: pool.dtype, dims: [batch, heads, capacity, width], data: all },
+    { ...pool, data },
+  ];
+}
+
+/**
+ * Writes rows into the blocks of their sequences, in place, and gives all rows of these blocks in order. Rows behind those held and the new
+ * ones are of no meaning.
+ *
+ * Shapes   pool [blocks, block_size, kv_heads, head_dim] (a state) · rows [batch, kv_heads, seq, head_dim] · held int64 [batch], the rows in use ·
+ *          table int32 [batch, n], the blocks of each sequence in order → [batch, kv_heads, n · block_size, head_dim]
+ * Throws   ShapeError when they do not fit
+ * Source   Kwon et al. 2023, https://arxiv.org/abs/2309.06180
+ */
+export function pagedAppend(pool: Value, rows: Value, held: Value, table: Value): Value {
+  return apply(PagedAppend, [pool, rows, held, table], {})[0]!;
+}
+
+/** The dims of a pool for these rows. */
+export const poolDims = (blocks: number, blockSize: number, rows: Value): readonly Dim[] => [
+  blocks,
+  blockSize,
+  rows.dims[1]!,
+  rows.dims[3]!,
+];
