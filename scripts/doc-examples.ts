@@ -13,6 +13,7 @@ export interface Example {
 /** The `ts` fences of a Markdown page as one example: each fence sees the names of those before it, and may use them anew. */
 export function markdownExample(file: string, text: string): Example[] {
   const imports: { text: string; at: number }[] = [];
+  const imported = new Set<string>();
   const body: { text: string; at: number }[] = [];
   let inside = false;
   let fences = 0;
@@ -25,10 +26,21 @@ export function markdownExample(file: string, text: string): Example[] {
         body.push({ text: '{', at });
       }
     } else if (inside && /^\s*import\b/.test(line) && !/^\s*import\(/.test(line)) {
-      if (!imports.some((known) => known.text === line.trim())) imports.push({ text: line.trim(), at });
+      const news = withoutKnown(line.trim(), imported);
+      if (news) imports.push({ text: news, at });
     } else if (inside) body.push({ text: line.replace(/^(\s*)export (?=const|function|class|interface|type)/, '$1'), at });
   });
   return fences === 0 ? [] : [{ file, lines: [...imports, ...body, { text: '}'.repeat(fences), at: 0 }] }];
+}
+
+/** An import of what no fence before has imported; fences may each import all that they use. */
+function withoutKnown(line: string, known: Set<string>): string | undefined {
+  const [, names, from] = /^import \{(.+)\}( from .+)$/.exec(line) ?? [];
+  const all = names?.split(',').map((name) => name.trim()) ?? [line];
+  const news = all.filter((name) => name && !known.has(name.replace(/^type /, '')));
+  for (const name of news) known.add(name.replace(/^type /, ''));
+  if (names === undefined || news.length === 0) return news[0];
+  return `import { ${news.join(', ')} }${from}`;
 }
 
 /** The `Example` entries of a source file's docstrings; a line that is indented more than ` * ` continues the one before. */

@@ -1,5 +1,17 @@
 /** Names that the one-line examples of docstrings take for granted. */
-import type { GraphBuilder, Model, Parameter, SequenceContext, Value } from '../packages/core/src/index';
+import type {
+  AnyBlock,
+  AnyModule,
+  CompileOptions,
+  GraphBuilder,
+  KindModule,
+  Model,
+  Parameter,
+  SequenceContext,
+  Value,
+  WeightSource,
+} from '../packages/core/src/index';
+import type { XFormersConfig } from '../packages/onnxformers/src/xformers/index';
 
 export declare const x: Value;
 export declare const q: Value;
@@ -8,6 +20,14 @@ export declare const v: Value;
 export declare const loss: Value;
 export declare const g: GraphBuilder;
 export declare const ctx: SequenceContext;
+/** A module that is not compiled yet, and one of a kind. */
+export declare const block: AnyModule;
+export declare const layers: KindModule<'stack'>;
+export declare const myAttention: AnyBlock;
 export declare const model: Model;
+export declare const inputs: CompileOptions['inputs'];
+export declare const weights: WeightSource;
 export declare const weight: Parameter;
+export declare const xFormersConfig: XFormersConfig;
 export declare const ort: typeof import('onnxruntime-node');
+export declare const it: typeof import('vitest').it;

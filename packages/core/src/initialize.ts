@@ -10,7 +10,7 @@ import type { LazyTensor } from './weights/lazy';
  * Throws   ConfigError for an unknown scheme or a wrong seed · WeightError for a parameter that nothing initialises (unless
  *          `uninitialized: 'zeros'`)
  *
- * Example  const weights = initialize(model, { scheme: 'vit', seed: 1 });
+ * Example  const weights = initialize(block, { scheme: 'vit', seed: 1 });
  */
 export function initialize(m: AnyModule, options: InitializeOptions = {}): Map<string, LazyTensor> {
   const gains = gainsOf(m);

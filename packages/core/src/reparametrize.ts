@@ -22,7 +22,7 @@ export interface Remake {
  * Throws   ConfigError when nothing is selected, or a new name is taken
  * Source   LoRA: Hu et al. 2021, https://arxiv.org/abs/2106.09685
  *
- * Example  const tuned = reparametrize(model, (path, p) => (p.options.role === 'query' && p.dims.length === 2 ? lora(p, { rank: 8 }) : undefined));
+ * Example  const tuned = reparametrize(block, (path, p) => (p.options.role === 'query' && p.dims.length === 2 ? lora(p, { rank: 8 }) : undefined));
  */
 export function reparametrize<M extends AnyModule>(m: M, select: (path: string, parameter: Parameter) => Remake | undefined): M {
   const { parameters } = namesOf(m);

@@ -24,7 +24,7 @@ const names = { codes: 'weight_codes', scales: 'weight_scales', zeros: 'weight_z
  *
  * Throws   ConfigError for a parameter that is no matrix, or a wrong block size
  *
- * Example  const small = reparametrize(model, (path, p) => (p.dims.length === 2 && p.options.role === 'hidden' ? int4Blocks(p, { blockSize: 32 }) : undefined));
+ * Example  const small = reparametrize(block, (path, p) => (p.dims.length === 2 && p.options.role === 'hidden' ? int4Blocks(p, { blockSize: 32 }) : undefined));
  */
 export function int4Blocks(parameter: Parameter, { blockSize, zeroPoints = false }: Int4Options): Remake {
   const [out, columns] = matrixDims('int4Blocks', parameter);

@@ -8,6 +8,6 @@ import { webgpu } from './webgpu';
 /**
  * What a graph can be lowered for: `portable` for plain ONNX of an opset, the others for ONNX Runtime's execution providers.
  *
- * Example  const model = compile(module, { target: targets.cuda, machine: { sm: 90 }, dtype: 'float16', inputs: { ids: ['int64', ['batch', 'seq']] } });
+ * Example  const model = compile(block, { target: targets.cuda, machine: { sm: 90 }, dtype: 'float16', inputs: { ids: ['int64', ['batch', 'seq']] } });
  */
 export const targets = { portable, cpu, cuda, webgpu, wasm } as const;

@@ -11,7 +11,7 @@ import { runTrunk, trunkFields, trunkInput, trunkOf } from './trunk';
  * Masks    causal, and lengths, attention_mask, mask (inputs of the model)
  * Throws   ConfigError when tied weights have nothing to be tied to
  * Source   Radford et al. 2018, Improving Language Understanding by Generative Pre-Training
- * Example  const block = zoo.build('model', { name: 'causal_lm', dim: 64, vocabSize: 101, embedding: …, stack: … });
+ * Example  const block = zoo.build('model', { name: 'causal_lm', dim: 64, vocabSize: 101, embedding: 'token', stack: layers });
  */
 export const causalLm = defineBlock({
   kind: 'model',

@@ -9,7 +9,7 @@ import { runTrunk, trunkFields, trunkInput, trunkOf } from './trunk';
  * Shapes   ids int64 [batch, seq] or x [batch, seq, dim] → logits [batch, classes]
  * Masks    lengths, attention_mask, mask (inputs of the model); a mean counts real rows only
  * Throws   ConfigError when neither ids nor x is an input
- * Example  const block = zoo.build('model', { name: 'classifier', dim: 64, classes: 10, stack: … });
+ * Example  const block = zoo.build('model', { name: 'classifier', dim: 64, classes: 10, stack: layers });
  */
 export const classifier = defineBlock({
   kind: 'model',

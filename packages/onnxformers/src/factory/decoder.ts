@@ -10,7 +10,7 @@ import { runTrunk, trunkFields, trunkInput, trunkOf } from './trunk';
  * Masks    causal, and lengths, attention_mask, mask, memory_lengths, memory_mask (inputs of the model)
  *          input_mask [batch, seq] where layers are input_masked
  * Throws   ShapeError when a layer needs a memory and none is an input
- * Example  const block = zoo.build('model', { name: 'decoder', dim: 64, stack: { name: 'stack', depth: 2, layers: { name: 'pre_norm', … } } });
+ * Example  const block = zoo.build('model', { name: 'decoder', dim: 64, stack: { name: 'stack', depth: 2, layers: { name: 'pre_norm', feedforward: 'mlp' } } });
  */
 export const decoder = defineBlock({
   kind: 'model',

@@ -21,7 +21,7 @@ import { logitsHead } from './head';
  * Masks    lengths, attention_mask for the encoder and the memory; causal, decoder_lengths, decoder_attention_mask for the decoder
  * Throws   ConfigError when tied weights have nothing to be tied to
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
- * Example  const block = zoo.build('model', { name: 'encoder_decoder', dim: 64, encoder: { name: 'encoder', … }, decoder: { name: 'decoder', … } });
+ * Example  const block = zoo.build('model', { name: 'encoder_decoder', dim: 64, encoder: { name: 'encoder', stack: layers }, decoder: { name: 'decoder', stack: layers } });
  */
 export const encoderDecoder = defineBlock({
   kind: 'model',

@@ -10,7 +10,7 @@ import { runTrunk, trunkFields, trunkInput, trunkOf } from './trunk';
  * Masks    lengths, attention_mask, mask (inputs of the model)
  *          input_mask [batch, seq] where layers are input_masked
  * Throws   ConfigError when neither ids nor x is an input
- * Example  const block = zoo.build('model', { name: 'encoder', dim: 64, stack: { name: 'stack', depth: 2, layers: { name: 'pre_norm', … } } });
+ * Example  const block = zoo.build('model', { name: 'encoder', dim: 64, stack: { name: 'stack', depth: 2, layers: { name: 'pre_norm', feedforward: 'mlp' } } });
  */
 export const encoder = defineBlock({
   kind: 'model',

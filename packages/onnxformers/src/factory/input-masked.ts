@@ -32,7 +32,7 @@ export function shareInputMask(inputs: Readonly<Record<string, Value>>, ctx: Seq
  * Throws   ConfigError when the model keeps a state between calls
  * Source   Lefaudeux et al. 2022, https://github.com/facebookresearch/xformers (input masks of its encoder and decoder)
  * Lowers   everywhere: Mul and the layer
- * Example  const block = zoo.build('layer', { name: 'input_masked', dim: 12, layer: { name: 'pre_norm', cross: { … } } });
+ * Example  const block = zoo.build('layer', { name: 'input_masked', dim: 12, layer: { name: 'pre_norm', feedforward: 'mlp' } });
  */
 export const inputMasked = defineBlock({
   kind: 'layer',

@@ -11,7 +11,7 @@ import { runTrunk, trunkFields, trunkInput, trunkOf } from './trunk';
  * Shapes   ids int64 [batch, seq] → logits [batch, seq, vocabSize]
  * Masks    lengths, attention_mask, mask (inputs of the model)
  * Source   Devlin et al. 2018, https://arxiv.org/abs/1810.04805
- * Example  const block = zoo.build('model', { name: 'masked_lm', dim: 64, vocabSize: 101, embedding: …, stack: … });
+ * Example  const block = zoo.build('model', { name: 'masked_lm', dim: 64, vocabSize: 101, embedding: 'token', stack: layers });
  */
 export const maskedLm = defineBlock({
   kind: 'model',

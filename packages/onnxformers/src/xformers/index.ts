@@ -52,7 +52,7 @@ export function fromXFormers(config: XFormersConfig, options: XFormersOptions = 
  *
  * Throws   ConfigError like {@link fromXFormers} · WeightError for a name that no block of the config has
  *
- * Example  const model = compile(module, { target, inputs, weights: fromXFormersWeights(weights, config) });
+ * Example  const model = compile(block, { target: targets.cpu, inputs, weights: fromXFormersWeights(weights, xFormersConfig) });
  */
 export function fromXFormersWeights(weights: WeightSource, config: XFormersConfig, options: XFormersOptions = {}): WeightSource {
   return renameWeights(weights, translate(config, options));
