@@ -51,8 +51,15 @@ export function registry<const L extends readonly AnyBlock[]>(...blocks: L): Reg
       });
     byKind.set(block.kind, names.set(block.blockName, block));
   }
+  const namesOf = (kind: string): ReadonlyMap<string, AnyBlock> => {
+    const names = byKind.get(kind);
+    if (names) return names;
+    const near = nearest(String(kind), byKind.keys());
+    const hint = `${near ? `Did you mean "${near}"? ` : ''}Kinds: ${[...byKind.keys()].join(', ') || 'none'}`;
+    throw new ConfigError({ path: 'kind', problem: `no block of the kind "${kind}" is registered`, got: describe(kind), hint });
+  };
   const find = (kind: string, name: string, path = kind): AnyBlock => {
-    const names = byKind.get(kind) ?? new Map<string, AnyBlock>();
+    const names = namesOf(kind);
     const block = names.get(name);
     if (block) return block;
     const near = nearest(name, names.keys());
@@ -66,6 +73,7 @@ export function registry<const L extends readonly AnyBlock[]>(...blocks: L): Reg
     });
   };
   const parse = (kind: Kind, given: unknown): unknown => {
+    namesOf(kind);
     const config = typeof given === 'string' ? { name: given } : given;
     const name = (config as { name?: unknown } | null | undefined)?.name;
     if (typeof config !== 'object' || config === null || typeof name !== 'string')
@@ -75,7 +83,7 @@ export function registry<const L extends readonly AnyBlock[]>(...blocks: L): Reg
         expected: `an object with the name of a ${kind}`,
         got: describe(given),
       });
-    refuseCircles(config, name);
+    checkTree(config, name);
     return build(find(kind, name), config, { path: name, find });
   };
   return Object.freeze({
@@ -83,20 +91,35 @@ export function registry<const L extends readonly AnyBlock[]>(...blocks: L): Reg
     build: parse as Registry<L[number]>['build'],
     parse: parse as Registry<L[number]>['parse'],
     toJSON: (module: unknown) => JSON.parse(JSON.stringify(toConfig(module))),
-    jsonSchema: (kind: Kind) => kindSchema(blocks, kind),
+    jsonSchema: (kind: Kind) => {
+      namesOf(kind);
+      return kindSchema(blocks, kind);
+    },
     find,
     with: (...more: readonly AnyBlock[]) => registry(...blocks, ...more) as never,
   });
 }
 
-function refuseCircles(config: unknown, path: string, above: readonly unknown[] = []): void {
+/** More blocks inside each other than any model has. */
+const deepest = 100;
+
+function checkTree(config: unknown, path: string, above: Set<unknown> = new Set()): void {
   if (typeof config !== 'object' || config === null) return;
-  if (above.includes(config))
+  const fault = above.has(config)
+    ? 'the config contains itself'
+    : above.size > deepest
+      ? `more than ${deepest} blocks inside each other`
+      : undefined;
+  if (fault) {
+    const shown = path.length > 100 ? `${path.slice(0, 100)}…` : path;
     throw new ConfigError({
-      path,
-      problem: 'the config contains itself',
+      path: shown,
+      problem: fault,
       hint: 'A config is a tree; write the inner part as an object of its own',
     });
+  }
+  above.add(config);
   for (const [key, value] of Object.entries(config))
-    refuseCircles(value, Array.isArray(config) ? `${path}[${key}]` : `${path}.${key}`, [...above, config]);
+    checkTree(value, Array.isArray(config) ? `${path}[${key}]` : `${path}.${key}`, above);
+  above.delete(config);
 }

@@ -39,6 +39,7 @@ export {
 } from '@onnxformers/feedforward';
 export * from '@onnxformers/positional';
 export { deepNorm, identity as identityNorm, layerNorm, postNorm, preNorm, rmsNorm } from '@onnxformers/residual';
+export { inputsOf } from './inputs';
 export { causalLm, classifier, decoder, encoder, encoderDecoder, maskedLm, stack } from './factory/index';
 /** The lists of blocks that `zoo` is made of. */
 export const blocks = {

@@ -1,0 +1,74 @@
+// onnxformers build CONFIG --target T --weights W --out DIR
+import {
+  compile,
+  initialize,
+  type ModelDType,
+  printBytes,
+  printType,
+  type SchemeName,
+  schemes,
+  type WeightSource,
+} from '@onnxformers/core';
+import { openWeights, save } from '@onnxformers/core/node';
+import { command, UsageError } from '../command';
+import { compileOptions, modelOptions } from '../compile-options';
+import { type ReadConfig, readConfig } from '../config-file';
+import { columns } from '../output';
+
+const schemeNames = Object.keys(schemes) as readonly SchemeName[];
+
+export const build = command({
+  name: 'build',
+  words: ['CONFIG'],
+  summary: 'Compiles a config for a target and saves it as a folder: model.onnx, weights.bin, onnxformers.json.',
+  help: 'onnxformers build lm.json --target cuda --dtype float16 --weights model.safetensors --out lm\nCONFIG is a JSON file: the config of a block, or { "kind", "config", "inputs", … }.',
+  options: {
+    out: { type: 'text', doc: 'the folder to save to', value: 'DIR', required: true },
+    weights: { type: 'text', doc: 'safetensors: a file, an index of several, or a folder with either', value: 'FILE|DIR' },
+    seed: { type: 'integer', doc: 'draw the weights instead, from this seed' },
+    scheme: { type: 'text', doc: 'how they are drawn', choices: schemeNames, default: 'default' },
+    'strict-dtype': { type: 'flag', doc: 'an error instead of arithmetic in another dtype' },
+    ...modelOptions,
+  },
+  async run([path], values, output) {
+    const config = await readConfig(path!);
+    const weights = await weightsOf(config, values);
+    output.progress('compiling …');
+    const model = compile(config.module, { ...compileOptions(values, config), strictDtype: values['strict-dtype'], weights });
+    await save(model, values.out, {
+      onProgress: ({ written, total }) =>
+        output.progress(`saving ${values.out}: ${Math.floor((100 * written) / total)} % of ${printBytes(total)}`),
+    });
+    const { signature, target, dtype, graph } = model;
+    const about = {
+      out: values.out,
+      target: target.name,
+      dtype,
+      nodes: graph.nodes.length,
+      inputs: signature.inputs,
+      outputs: signature.outputs,
+    };
+    output.result(
+      () =>
+        [
+          `${values.out}: ${graph.nodes.length} nodes for ${target.name} in ${dtype}`,
+          columns([
+            ...signature.inputs.map((p) => ['in', p.name, printType(p), p.derived ? 'computed by the runner' : '']),
+            ...signature.outputs.map((p) => ['out', p.name, printType(p), '']),
+          ]),
+        ].join('\n'),
+      about,
+    );
+  },
+});
+
+async function weightsOf(
+  { module }: ReadConfig,
+  v: { readonly weights: string | undefined; readonly seed: number | undefined; readonly scheme: string; readonly dtype: string },
+): Promise<WeightSource> {
+  if (v.weights !== undefined && v.seed !== undefined) throw new UsageError('build takes --weights or --seed, not both');
+  if (v.weights !== undefined) return openWeights(v.weights);
+  if (v.seed === undefined)
+    throw new UsageError('build needs weights: --weights FILE for a checkpoint, or --seed N to draw them');
+  return initialize(module, { seed: v.seed, scheme: v.scheme as SchemeName, dtype: v.dtype as ModelDType });
+}

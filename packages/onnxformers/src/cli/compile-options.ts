@@ -1,0 +1,76 @@
+// Options that say for what a model is compiled, the same in every command.
+import { type CompileOptions, type Machine, type Target, targets } from '@onnxformers/core';
+import { type Options, UsageError, type Values } from './command';
+import type { ReadConfig } from './config-file';
+
+const names = ['cpu', 'cuda', 'webgpu', 'wasm', 'portable-18', 'portable-21', 'portable-23', 'portable'] as const;
+
+/** The target called so. */
+export function targetOf(name: string): Target {
+  if (name === 'portable') return targets.portable();
+  const opset = /^portable-(\d+)$/.exec(name)?.[1];
+  return opset ? targets.portable(Number(opset) as 18 | 21 | 23) : targets[name as 'cpu' | 'cuda' | 'webgpu' | 'wasm'];
+}
+
+/** Every target. */
+export const allTargets = (): readonly Target[] => names.filter((n) => n !== 'portable').map(targetOf);
+
+/** Options that choose a target, a machine and a dtype. */
+export const targetOptions = {
+  target: { type: 'text', doc: 'what the graph is for', choices: names, default: 'cpu' },
+  dtype: { type: 'text', doc: 'of weights and arithmetic', choices: ['float32', 'float16', 'bfloat16'], default: 'float32' },
+  sm: { type: 'integer', doc: 'compute capability of the GPU times ten: 80, 89, 90, 100, 120' },
+  cudnn: { type: 'text', doc: 'version of cuDNN there, or none', value: 'VERSION' },
+} as const satisfies Options;
+
+/** Options that say what goes in and what is kept. */
+export const modelOptions = {
+  ...targetOptions,
+  layout: { type: 'text', doc: 'padded rows, or packed ones with lengths', choices: ['padded', 'packed'] },
+  state: { type: 'text', doc: 'caches as inputs and outputs: io, or their rows (a capacity)', value: 'io|ROWS' },
+  taps: { type: 'list', doc: 'modules whose results become outputs', value: 'PATH,…' },
+} as const satisfies Options;
+
+/** What is known of the machine. */
+export function machineOf({ sm, cudnn }: Pick<Values<typeof targetOptions>, 'sm' | 'cudnn'>): Machine {
+  return { ...(sm !== undefined && { sm }), ...(cudnn !== undefined && { cudnn }) };
+}
+
+/** The options of `compile`, all but the weights; what the command line says wins over the file. */
+export function compileOptions(v: Values<typeof modelOptions>, { inputs, options }: ReadConfig): CompileOptions {
+  return {
+    ...options,
+    inputs: v.layout === 'packed' ? packed(inputs) : inputs,
+    target: targetOf(v.target),
+    machine: machineOf(v),
+    dtype: v.dtype as NonNullable<CompileOptions['dtype']>,
+    ...(v.layout && { layout: v.layout as 'padded' | 'packed' }),
+    ...(v.state !== undefined && { state: v.state === 'io' ? 'io' : { io: rowsOf(v.state) } }),
+    ...(v.taps && { taps: v.taps }),
+  };
+}
+
+function rowsOf(state: string): number {
+  if (/^\d+$/.test(state)) return Number(state);
+  throw new UsageError(`--state is io or a number of rows, not "${state}"`);
+}
+
+// [batch, seq, …] → [tokens, …], and the lengths of the sequences.
+function packed(inputs: CompileOptions['inputs']): CompileOptions['inputs'] {
+  if (inputs.lengths) return inputs;
+  const rows = Object.entries(inputs).map(
+    ([name, [dtype, dims]]) =>
+      [
+        name,
+        [
+          dtype,
+          dims[0] === 'batch' && dims.length > 1 ? [`${name === 'memory' ? 'memory_' : ''}tokens`, ...dims.slice(2)] : dims,
+        ],
+      ] as const,
+  );
+  return {
+    ...Object.fromEntries(rows),
+    lengths: ['int64', ['batch']],
+    ...(inputs.memory && { memory_lengths: ['int64', ['batch']] as const }),
+  };
+}

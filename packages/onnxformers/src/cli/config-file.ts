@@ -1,0 +1,147 @@
+// Reading the config of a block from a file, and what else the file says of how to compile it.
+import { readFile } from 'node:fs/promises';
+import { type AnyModule, type CompileOptions, ConfigError, type DType, describe, dtypes, nearest } from '@onnxformers/core';
+import { zoo } from '../index';
+import { inputsOf } from '../inputs';
+import { fileError } from './files';
+
+/** A kind of which there is a block. */
+type Kind = (typeof zoo.blocks)[number]['kind'];
+
+/** A config that was read. */
+export interface ReadConfig {
+  readonly kind: Kind;
+  readonly module: AnyModule;
+  readonly inputs: CompileOptions['inputs'];
+  /** Options of `compile` that stand in the file. */
+  readonly options: Pick<CompileOptions, 'layout' | 'state' | 'taps' | 'promises' | 'draws'>;
+}
+
+const keys = ['kind', 'config', 'inputs', 'layout', 'state', 'taps', 'promises', 'draws'] as const;
+
+/**
+ * Reads a JSON file: a config (`{ "name": "causal_lm", … }`), or one with what `compile` should know beside it
+ * (`{ "kind": "mixer", "config": { … }, "inputs": { "x": ["float32", ["batch", "seq", 64]] } }`).
+ *
+ * Throws   FileError for a file that cannot be read or is no JSON · ConfigError for what is wrong in it
+ */
+export async function readConfig(path: string): Promise<ReadConfig> {
+  return parseConfig(await readJson(path));
+}
+
+/** The same for JSON that was read already. */
+export function parseConfig(json: unknown): ReadConfig {
+  if (typeof json !== 'object' || json === null || Array.isArray(json))
+    throw new ConfigError({
+      path: 'config',
+      problem: 'not a config',
+      expected: 'an object with the name of a block',
+      got: describe(json),
+    });
+  const file: Record<string, unknown> = 'config' in json ? { ...json } : { config: json };
+  for (const key of Object.keys(file)) {
+    if ((keys as readonly string[]).includes(key)) continue;
+    const near = nearest(key, keys);
+    throw new ConfigError({
+      path: key,
+      problem: `unknown key "${key}" beside the config`,
+      got: describe(file[key]),
+      hint: `${near ? `Did you mean "${near}"? ` : ''}Keys: ${keys.join(', ')}`,
+    });
+  }
+  const kind = kindOf(file.kind, file.config);
+  const module = zoo.parse(kind, file.config) as unknown as AnyModule;
+  return {
+    kind,
+    module,
+    inputs: file.inputs === undefined ? inputsOf(module) : checkInputs(file.inputs),
+    options: optionsOf(file),
+  };
+}
+
+async function readJson(path: string): Promise<unknown> {
+  const text = await readFile(path, 'utf8').catch((error: unknown) => {
+    throw fileError(path, error);
+  });
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw fileError(path, error, 'not JSON');
+  }
+}
+
+/** The kind as the file says it, or that of the block of this name: a model, if one has it. */
+function kindOf(given: unknown, config: unknown): Kind {
+  const kinds = [...new Set(zoo.blocks.map((b) => b.kind))];
+  if (given !== undefined) {
+    if (kinds.includes(given as Kind)) return given as Kind;
+    const near = typeof given === 'string' ? nearest(given, kinds) : undefined;
+    throw new ConfigError({
+      path: 'kind',
+      problem: 'no such kind',
+      expected: `one of ${kinds.join(', ')}`,
+      got: describe(given),
+      ...(near && { hint: `Did you mean "${near}"?` }),
+    });
+  }
+  const name = typeof config === 'string' ? config : (config as { readonly name?: unknown } | null)?.name;
+  const owners = zoo.blocks.filter((b) => b.blockName === name).map((b) => b.kind);
+  if (owners.length > 1 && !owners.includes('model'))
+    throw new ConfigError({
+      path: 'kind',
+      problem: `several blocks are called "${String(name)}"`,
+      expected: `a kind: ${owners.join(' or ')}`,
+      got: 'nothing',
+      hint: '{ "kind": …, "config": … } says which',
+    });
+  return owners.includes('model') ? 'model' : (owners[0] ?? 'model');
+}
+
+function checkInputs(given: unknown): CompileOptions['inputs'] {
+  const fault = (path: string, got: unknown): never => {
+    throw new ConfigError({
+      path,
+      problem: 'not an input',
+      expected: 'a dtype and dims, such as ["float32", ["batch", "seq", 64]]',
+      got: describe(got),
+    });
+  };
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) return fault('inputs', given);
+  for (const [name, input] of Object.entries(given)) {
+    const path = `inputs.${name}`;
+    if (!Array.isArray(input) || input.length !== 2 || !Array.isArray(input[1])) fault(path, input);
+    const [dtype, dims] = input as [unknown, readonly unknown[]];
+    if (!dtypes.includes(dtype as DType)) {
+      const near = nearest(String(dtype), dtypes);
+      throw new ConfigError({
+        path,
+        problem: 'no such dtype',
+        expected: `one of ${dtypes.join(', ')}`,
+        got: describe(dtype),
+        ...(near && { hint: `Did you mean "${near}"?` }),
+      });
+    }
+    if (!dims.every((d) => typeof d === 'string' || (Number.isSafeInteger(d) && (d as number) >= 0))) fault(path, dims);
+  }
+  return given as CompileOptions['inputs'];
+}
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
+
+function optionsOf({ layout, state, taps, promises, draws }: Readonly<Record<string, unknown>>): ReadConfig['options'] {
+  const options: Writable<ReadConfig['options']> = {};
+  const check = <T>(path: string, value: unknown, fits: boolean, expected: string): T => {
+    if (!fits) throw new ConfigError({ path, problem: 'wrong value', expected, got: describe(value) });
+    return value as T;
+  };
+  const texts = (x: unknown) => Array.isArray(x) && x.every((t) => typeof t === 'string');
+  const number = (x: unknown, key: string) =>
+    typeof x === 'object' && x !== null && Number.isSafeInteger((x as Record<string, unknown>)[key]);
+  if (layout !== undefined)
+    options.layout = check('layout', layout, layout === 'padded' || layout === 'packed', '"padded" or "packed"');
+  if (state !== undefined) options.state = check('state', state, state === 'io' || number(state, 'io'), '"io" or { "io": rows }');
+  if (taps !== undefined) options.taps = check('taps', taps, texts(taps), 'a list of module paths');
+  if (promises !== undefined) options.promises = check('promises', promises, texts(promises), 'a list of promises');
+  if (draws !== undefined) options.draws = check('draws', draws, number(draws, 'seed'), '{ "seed": integer }');
+  return options;
+}

@@ -1,0 +1,62 @@
+// Where a command prints: results to one stream, everything passing to the other.
+
+/** A stream of text, and whether a person looks at it. */
+export interface Stream {
+  write(text: string): unknown;
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+}
+
+/** What a command may print. */
+export interface Output {
+  /** A result, in one of two forms. */
+  result(text: string | (() => string), json: unknown): void;
+  /** A word on the side, for people. */
+  note(text: string): void;
+  /** Says what is going on, on a terminal only, in one line that vanishes. */
+  progress(text: string): void;
+  /** Removes that line. */
+  clear(): void;
+}
+
+/** An output on two streams. */
+export function outputOn(out: Stream, err: Stream, json: boolean): Output {
+  let shown = false;
+  const clear = () => {
+    if (shown) err.write('\r\u001b[K');
+    shown = false;
+  };
+  return {
+    result(text, data) {
+      clear();
+      out.write(`${json ? JSON.stringify(data, plain, 2) : typeof text === 'function' ? text() : text}\n`);
+    },
+    note(text) {
+      clear();
+      if (!json) err.write(`${text}\n`);
+    },
+    progress(text) {
+      if (!err.isTTY) return;
+      err.write(`\r\u001b[K${text.slice(0, (err.columns ?? 80) - 1)}`);
+      shown = true;
+    },
+    clear,
+  };
+}
+
+// What JSON has no word for.
+function plain(_: string, value: unknown): unknown {
+  if (typeof value === 'bigint') return Number(value);
+  if (value instanceof Map) return Object.fromEntries(value);
+  return value instanceof Set ? [...value] : value;
+}
+
+/** Rows as aligned columns; the last column is as wide as it likes. */
+export function columns(rows: readonly (readonly string[])[], indent = '  '): string {
+  const widths = rows.reduce<number[]>((all, row) => row.map((cell, i) => Math.max(cell.length, all[i] ?? 0)), []);
+  return rows
+    .map((row) =>
+      `${indent}${row.map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i]!))).join('  ')}`.trimEnd(),
+    )
+    .join('\n');
+}
