@@ -1,0 +1,233 @@
+import {
+  ConfigError,
+  defineBlock,
+  div,
+  expand,
+  init,
+  int,
+  module,
+  mul,
+  type NDArray,
+  namesOf,
+  Parameter,
+  reduceSum,
+  reshape,
+  type SequenceContext,
+  sqrt,
+  type Value,
+} from '@onnxformers/core';
+import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
+import { describe, expect, it } from 'vitest';
+import { attention, perHead } from '../plain.test-helper';
+import { multiHead } from './multi-head';
+
+type Parameters_ = Readonly<Record<string, NDArray>>;
+
+/** x Wᵀ + b of rows [batch, seq, from], from and to some row of the weight. */
+function projected(x: NDArray, weight: NDArray, bias: NDArray | undefined, first = 0, count = weight.dims[0]!): NDArray {
+  const from = weight.dims[1]!;
+  const rows = x.data.length / from;
+  const data = new Float64Array(rows * count);
+  for (let r = 0; r < rows; r++)
+    for (let o = 0; o < count; o++) {
+      let sum = bias ? bias.data[first + o]! : 0;
+      for (let i = 0; i < from; i++) sum += weight.data[(first + o) * from + i]! * x.data[r * from + i]!;
+      data[r * count + o] = sum;
+    }
+  return { dtype: x.dtype, dims: [...x.dims.slice(0, -1), count], data };
+}
+
+/** [batch, seq, heads · width] → [batch, heads, seq, width], and back. */
+function split(x: NDArray, heads: number): NDArray {
+  const [batch, seq, dim] = x.dims as [number, number, number];
+  const width = dim / heads;
+  const data = new Float64Array(x.data.length);
+  for (let b = 0; b < batch; b++)
+    for (let s = 0; s < seq; s++)
+      for (let c = 0; c < dim; c++)
+        data[((b * heads + Math.floor(c / width)) * seq + s) * width + (c % width)] = x.data[(b * seq + s) * dim + c]!;
+  return { ...x, dims: [batch, heads, seq, width], data };
+}
+function merge(x: NDArray): NDArray {
+  const [batch, heads, seq, width] = x.dims as [number, number, number, number];
+  const data = new Float64Array(x.data.length);
+  for (let b = 0; b < batch; b++)
+    for (let h = 0; h < heads; h++)
+      for (let s = 0; s < seq; s++)
+        for (let c = 0; c < width; c++)
+          data[(b * seq + s) * heads * width + h * width + c] = x.data[((b * heads + h) * seq + s) * width + c]!;
+  return { ...x, dims: [batch, seq, heads * width], data };
+}
+
+function byHand(x: NDArray, p: Parameters_, heads: number, kvHeads: number, memory = x, values = memory): NDArray {
+  const of = (name: string, rows: NDArray, n: number) => split(projected(rows, p[`${name}.weight`]!, p[`${name}.bias`]), n);
+  const [q, k, v] = [of('q_proj', x, heads), of('k_proj', memory, kvHeads), of('v_proj', values, kvHeads)];
+  const y = perHead(q, k, v, (qs, ks, vs) => attention(qs, ks, vs));
+  return projected(merge(y), p['o_proj.weight']!, p['o_proj.bias']);
+}
+
+const x = randomArray('x', [2, 5, 12]);
+
+describe('multi_head', () => {
+  it.each([
+    { dim: 12, heads: 3 },
+    { dim: 12, heads: 6, kvHeads: 2 },
+    { dim: 12, heads: 2, kvHeads: 1, headDim: 5, valueHeadDim: 7, outDim: 11, bias: false },
+    { dim: 12, heads: 2, queryBias: false, valueBias: false },
+  ])('is what plain loops give: %o', (config) => {
+    const { outputs, parameters } = runBlock(multiHead(config), { x });
+    expectClose(outputs.y!, byHand(x, parameters, config.heads, 'kvHeads' in config ? config.kvHeads! : config.heads));
+  });
+
+  it('names its parameters', () => {
+    const dims = (config: Parameters<typeof multiHead>[0]) =>
+      [...namesOf(multiHead(config)).parameters].map(([name, p]) => `${name} ${p.dims}`);
+    expect(dims({ dim: 12, heads: 6, kvHeads: 2, headDim: 4, keyBias: false })).toEqual([
+      'q_proj.weight 24,12',
+      'q_proj.bias 24',
+      'k_proj.weight 8,12',
+      'v_proj.weight 8,12',
+      'v_proj.bias 8',
+      'o_proj.weight 12,24',
+      'o_proj.bias 12',
+    ]);
+    expect(dims({ dim: 12, heads: 6, kvHeads: 2, fused: true, bias: false })).toEqual([
+      'qkv_proj.weight 20,12',
+      'o_proj.weight 12,12',
+    ]);
+  });
+
+  it('holds queries, keys and values in one weight if fused', () => {
+    const { outputs, parameters: p } = runBlock(multiHead({ dim: 12, heads: 6, kvHeads: 2, fused: true }), { x });
+    const [weight, bias] = [p['qkv_proj.weight']!, p['qkv_proj.bias']!];
+    const part = (first: number, count: number, n: number) => split(projected(x, weight, bias, first, count), n);
+    const y = perHead(part(0, 12, 6), part(12, 4, 2), part(16, 4, 2), (qs, ks, vs) => attention(qs, ks, vs));
+    expectClose(outputs.y!, projected(merge(y), p['o_proj.weight']!, p['o_proj.bias']));
+    const packed = namesOf(multiHead({ dim: 12, heads: 6, kvHeads: 2, fused: true })).parameters.get('qkv_proj.weight')!.options
+      .packed;
+    expect(packed).toEqual([
+      { rows: 12, role: 'query' },
+      { rows: 4, role: 'key' },
+      { rows: 4, role: 'value' },
+    ]);
+  });
+
+  it('attends to a memory of its own width in cross attention', () => {
+    const memory = randomArray('memory', [2, 7, 4]);
+    const { outputs, parameters } = runBlock(multiHead({ dim: 12, heads: 3, cross: true, memoryDim: 4 }), { x, memory });
+    expectClose(outputs.y!, byHand(x, parameters, 3, 3, memory));
+    expect(() => runBlock(multiHead({ dim: 12, heads: 3, cross: true }), { x })).toThrow(/cross attention without a memory/);
+  });
+
+  // A rotation that multiplies queries by 2 and keys by 3: whom it was asked for shows in the result.
+  const scaling = defineBlock({
+    kind: 'rotation',
+    name: 'scaling',
+    summary: 'Scales.',
+    fields: { dim: int({ doc: 'channels', inherit: true }) },
+    examples: [{ dim: 4 }],
+    create: () => (q: Value, k: Value) => [mul(q, 2), mul(k, 3)] as const,
+  });
+  it.each([false, true])('turns queries and keys (cross attention: %s)', (cross) => {
+    const memory = randomArray('memory', [2, 7, 12]);
+    const block = multiHead({ dim: 12, heads: 3, cross, rotation: scaling({ dim: 4 }) });
+    const { outputs, parameters: p } = runBlock(block, cross ? { x, memory } : { x });
+    const scaled = (name: string, by: number) => {
+      const parts = [`${name}.weight`, `${name}.bias`].map((part) => [
+        part,
+        { ...p[part]!, data: p[part]!.data.map((v) => by * v) },
+      ]);
+      return Object.fromEntries(parts) as Parameters_;
+    };
+    expectClose(outputs.y!, byHand(x, { ...p, ...scaled('q_proj', 2), ...scaled('k_proj', 3) }, 3, 3, cross ? memory : x));
+  });
+
+  // y = w ⊙ x / √Σx²
+  const unit = defineBlock({
+    kind: 'norm',
+    name: 'unit',
+    summary: 'Unit length.',
+    fields: { dim: int({ doc: 'channels', min: 1 }) },
+    examples: [{ dim: 4 }],
+    create({ dim }) {
+      const weight = new Parameter([dim], init.ones, { role: 'norm', part: 'weight' });
+      return module({ weight }, (v: Value) => mul(div(v, sqrt(reduceSum(mul(v, v), [-1]))), weight));
+    },
+  });
+  it.each(['head', 'all'] as const)('normalises queries and keys over %s', (over) => {
+    const sizes = over === 'head' ? [4, 4] : [24, 8];
+    const block = multiHead({
+      dim: 12,
+      heads: 6,
+      kvHeads: 2,
+      headDim: 4,
+      qkNormOver: over,
+      qkNorm: (which) => unit({ dim: sizes[which]! }),
+    });
+    const { outputs, parameters: p } = runBlock(block, { x });
+    const normed = (name: string, n: number) => {
+      const rows = projected(x, p[`${name}_proj.weight`]!, p[`${name}_proj.bias`]);
+      const weight = p[`${name}_norm.weight`]!.data;
+      const width = weight.length;
+      const data = rows.data.map((v, i) => {
+        const first = i - (i % width);
+        const length = Math.sqrt(rows.data.subarray(first, first + width).reduce((sum, u) => sum + u * u, 0));
+        return (v / length) * weight[i % width]!;
+      });
+      return split({ ...rows, data }, n);
+    };
+    const v = split(projected(x, p['v_proj.weight']!, p['v_proj.bias']), 2);
+    const y = perHead(normed('q', 6), normed('k', 2), v, (qs, ks, vs) => attention(qs, ks, vs));
+    expectClose(outputs.y!, projected(merge(y), p['o_proj.weight']!, p['o_proj.bias']));
+  });
+
+  // A bias that hides all keys but the first: its sum with that of the context decides.
+  const firstOnly = defineBlock({
+    kind: 'scoreBias',
+    name: 'first_only',
+    summary: 'Sees the first key.',
+    fields: {},
+    examples: [{}],
+    create: () => (q: Value, k: Value, _: SequenceContext) => {
+      const g = q.graph;
+      const row = g.constant({ dtype: 'float32', dims: [5], data: Float32Array.of(0, -1e4, -1e4, -1e4, -1e4) });
+      return expand(reshape(row, [1, 1, 1, 5]), [1, 3, q.dims[2]!, k.dims[2]!]);
+    },
+  });
+  it('adds the bias of its slot to that of the context', () => {
+    const block = multiHead({ dim: 12, heads: 3, scoreBias: firstOnly({}) });
+    const { outputs, parameters: p } = runBlock(block, { x });
+    const v = split(projected(x, p['v_proj.weight']!, p['v_proj.bias']), 3);
+    const onlyFirst = perHead(v, v, v, (_, __, vs) => vs.map(() => vs[0]!));
+    expectClose(outputs.y!, projected(merge(onlyFirst), p['o_proj.weight']!, p['o_proj.bias']));
+    const lifted: NDArray = {
+      dtype: 'float32',
+      dims: [1, 3, 5, 5],
+      data: Float64Array.from({ length: 75 }, (_, i) => (i % 5 === 2 ? 2e4 : 0)),
+    };
+    const third = perHead(v, v, v, (_, __, vs) => vs.map(() => vs[2]!));
+    expectClose(runBlock(block, { x, bias: lifted }).outputs.y!, projected(merge(third), p['o_proj.weight']!, p['o_proj.bias']));
+  });
+
+  it('drops channels of the output while training', () => {
+    const graph = traceBlock(
+      multiHead({ dim: 12, heads: 3, dropout: 0.3 }),
+      { x: ['float32', ['batch', 'seq', 12]] },
+      { training: true },
+    );
+    expect(graph.inputs.filter((v) => v.leaf?.kind === 'draw').map((v) => v.dims)).toEqual([['batch', 'seq', 12]]);
+  });
+
+  it.each([
+    [{ dim: 10, heads: 3 }, 'the channels cannot be shared out evenly; expected a divisor of dim = 10, got 3'],
+    [
+      { dim: 12, heads: 6, kvHeads: 4 },
+      'multi_head.kvHeads: query heads cannot be shared out evenly; expected a divisor of heads = 6, got 4',
+    ],
+    [{ dim: 12, heads: 3, fused: true, cross: true }, 'queries and keys of cross attention have different sources'],
+    [{ dim: 12, heads: 3, fused: true, keyBias: false }, 'one weight has one bias'],
+  ])('refuses %o', (config, message) => {
+    expect(() => multiHead(config)).toThrow(ConfigError);
+    expect(() => multiHead(config)).toThrow(message);
+  });
+});
