@@ -30,7 +30,7 @@ import {
   where,
 } from '@onnxformers/core';
 import { biasedProjections, toHeads, toRows, withoutBiases } from './rows';
-import { isPlain, maskAsBias, type Reading, readAttend, scoreMask } from './score-mask';
+import { allPairs, isPlain, maskAsBias, type Reading, readAttend, scoreMask } from './score-mask';
 
 type MultiHeadAttentionAttrs = {
   readonly num_heads: number;
@@ -102,7 +102,6 @@ function match(node: Node<AttendAttrs>, around: Surroundings, variant: Variant):
   if (why !== undefined) return variant.biases || variant.maskAsBias ? undefined : refuse(why);
   if (variant.biases && !projections) return undefined;
   if (variant.maskAsBias && objectionToMask(reading) === undefined && !mask.lengths) return undefined;
-  const bounded = mask.left !== undefined && mask.right !== undefined;
   const emit = (get: Get): readonly Value[] => {
     const made = projections && withoutBiases(projections, get);
     const rows = made?.rows ?? heads.map((h) => toRows(get(h)));
@@ -124,13 +123,10 @@ function match(node: Node<AttendAttrs>, around: Surroundings, variant: Variant):
   return {
     covers: node.outputs,
     absorbs: projections?.absorbs ?? [],
-    ...(variant.maskAsBias && bounded && { cost: allScoresOfWindow }),
+    cost: variant.maskAsBias ? allPairs(reading) : 0,
     emit,
   };
 }
-
-/** A narrow window of all scores: dearer than blocks, cheaper than the definition. */
-const allScoresOfWindow = 20;
 
 const variant = (name: string, biases: boolean, maskAsBias: boolean) =>
   rule(name, Attend, (node, around) => match(node, around, { biases, maskAsBias }));

@@ -29,20 +29,23 @@ export interface Projections {
   readonly absorbs: readonly Value[];
 }
 
-/** The maps, if nothing else stands between them and the heads or reads what they make, and one of them has a bias. */
-export function biasedProjections(heads: readonly Value[], around: Surroundings): Projections | undefined {
-  const maps = heads.map((h) => projection(h, around));
+/** The maps to rows of this layout, if nothing else stands between them and the heads or reads what they make, and one of them has a bias. */
+export function biasedProjections(
+  heads: readonly Value[],
+  around: Surroundings,
+  layout: Layout = padded,
+): Projections | undefined {
+  const maps = heads.map((h) => projection(h, around, layout.kind === 'packed' ? 2 : 3));
   if (!maps.every((m) => m !== undefined) || !maps.some((m) => m.operands[2])) return undefined;
   return { maps, absorbs: maps.flatMap((m) => (m.operands[2] ? m.outputs : [])) };
 }
 
-function projection(heads: Value, around: Surroundings): Node | undefined {
+function projection(heads: Value, around: Surroundings, rank: number): Node | undefined {
   const turned = madeBy(heads, Transpose);
   const split = turned && madeBy(turned.operands[0], Reshape);
   const linear = split && madeBy(split.operands[0], Linear);
   const through = [heads, turned?.operands[0], split?.operands[0]];
-  // Packed rows [tokens, dim] are split into heads of a batch of one.
-  return linear?.outputs[0]!.rank === 3 && through.every((v) => v && around.uses(v) === 1) ? linear : undefined;
+  return linear?.outputs[0]!.rank === rank && through.every((v) => v && around.uses(v) === 1) ? linear : undefined;
 }
 
 /** The rows of each map without its bias, and the biases side by side. */

@@ -81,3 +81,7 @@ export function maskAsBias(keep: Value, bias: Value | undefined, dtype: DType): 
   const { graph } = keep;
   return where(keep, bias ?? graph.number(0, dtype), graph.number(lowest(dtype) / 2, dtype));
 }
+
+/** What a kernel over all pairs costs besides where few pairs count: dearer than blocks and packed kernels, cheaper than the definition. */
+export const allPairs = ({ mask: { left, right, documents } }: Reading): number =>
+  documents || (left !== undefined && right !== undefined) ? 20 : 0;

@@ -14,7 +14,7 @@ import {
   type Surroundings,
 } from '@onnxformers/core';
 import { toHeads, toRows } from './rows';
-import { isPlain, maskAsBias, type Reading, readAttend, scoreMask } from './score-mask';
+import { allPairs, isPlain, maskAsBias, type Reading, readAttend, scoreMask } from './score-mask';
 
 function objection({ parts: { q, k, sinks, noise } }: Reading): string | undefined {
   if (typeof q.dims[1] !== 'number' || typeof k.dims[1] !== 'number') return 'the numbers of heads must be known';
@@ -32,11 +32,10 @@ function objectionToMask({ parts, mask, causal, askew }: Reading): string | unde
 
 function match(node: Node<AttendAttrs>, around: Surroundings, overScores: boolean): Match | Refusal | undefined {
   const reading = readAttend(node);
-  const { parts, causal, mask } = reading;
+  const { parts, causal } = reading;
   const why = objection(reading) ?? (overScores ? undefined : objectionToMask(reading));
   if (why !== undefined) return overScores ? undefined : refuse(why);
   if (overScores && objectionToMask(reading) === undefined) return undefined;
-  const bounded = mask.left !== undefined && mask.right !== undefined;
   const emit = (get: Get) => {
     const rows = [parts.q, parts.k, parts.v].map((h) => toRows(get(h)));
     const bias = parts.bias && get(parts.bias);
@@ -54,12 +53,9 @@ function match(node: Node<AttendAttrs>, around: Surroundings, overScores: boolea
     };
     return [mend(toHeads(apply(Attention, [...rows, scores], attrs)[0]!, heads))];
   };
-  return { covers: node.outputs, ...(overScores && bounded && { cost: allScoresOfWindow }), emit };
+  return { covers: node.outputs, cost: overScores ? allPairs(reading) : 0, emit };
 }
 const noMask = { keep: undefined, mend: <T>(y: T): T => y };
-
-/** A narrow window of all scores: dearer than blocks, cheaper than the definition. */
-const allScoresOfWindow = 20;
 
 /** Attend → Attention. */
 export const useAttention = rule('Attend → Attention', Attend, (node, around) => match(node, around, false));
