@@ -34,60 +34,94 @@ interface Reading {
 
 /** Values of attributes that a node leaves out. */
 const defaults: Readonly<Record<string, Attrs>> = {
+  ArgMax: { axis: 0, keepdims: 1, select_last_index: 0 },
+  ArgMin: { axis: 0, keepdims: 1, select_last_index: 0 },
   CumSum: { exclusive: 0, reverse: 0 },
   DFT: { inverse: 0, onesided: 0 },
+  Gather: { axis: 0 },
+  GatherElements: { axis: 0 },
   GatherND: { batch_dims: 0 },
   Gelu: { approximate: 'none' },
   GroupNormalization: { epsilon: 1e-5, stash_type: 1 },
+  Gemm: { alpha: 1, beta: 1, transA: 0, transB: 0 },
   LayerNormalization: { axis: -1, epsilon: 1e-5, stash_type: 1 },
+  LeakyRelu: { alpha: 0.01 },
   LogSoftmax: { axis: -1 },
+  Mod: { fmod: 0 },
   RMSNormalization: { axis: -1, epsilon: 1e-5, stash_type: 1 },
+  ScatterElements: { axis: 0, reduction: 'none' },
   ScatterND: { reduction: 'none' },
   Softmax: { axis: -1 },
   Swish: { alpha: 1 },
   Trilu: { upper: 1 },
 };
 
-/** Operands that the standard takes as inputs and we as attributes: position, name, value where it is absent. */
-const asAttributes: Readonly<
-  Record<string, readonly { readonly at: number; readonly name: string; readonly absent?: Attribute }[]>
-> = {
+/** Ops whose attributes may all stay away. */
+const allOptional: ReadonlySet<string> = new Set(['Attention', 'RotaryEmbedding', 'TensorScatter']);
+
+/** An operand that the standard takes as an input and we as an attribute. */
+interface Moved {
+  readonly at: number;
+  readonly name: string;
+  /** Every element, instead of the only one. */
+  readonly list?: true;
+  readonly absent?: Attribute;
+}
+const axes: readonly Moved[] = [{ at: 1, name: 'axes', list: true }];
+const asAttributes: Readonly<Record<string, readonly Moved[]>> = {
   CumSum: [{ at: 1, name: 'axis' }],
   DFT: [
     { at: 1, name: 'length' },
     { at: 2, name: 'axis', absent: -2 },
   ],
+  Squeeze: axes,
   Trilu: [{ at: 1, name: 'k', absent: 0 }],
+  Unsqueeze: axes,
 };
+const movedOf = (op: Op): readonly Moved[] => asAttributes[op.key] ?? (op.key.startsWith('Reduce') ? axes : []);
 
 /** Forms of an opset below ours that say the same in another way. */
 const olderForms: Readonly<Record<string, (reading: Reading) => Reading>> = {
   DFT: ({ attributes, operands }) => ({ attributes: { ...attributes, axis: attributes.axis ?? 1 }, operands }),
 };
 
-/** Attributes of ours that depend on the operands. */
-const completed: Readonly<Record<string, (attrs: Attrs, operands: readonly (Value | undefined)[], node: OnnxNode) => Attrs>> = {
-  Attention: (attrs, _, node) => ({ ...attrs, outputs: node.outputs.findLastIndex((name) => name !== '') + 1 }),
-  CumSum: (attrs, [x]) => ({ ...attrs, axis: fromFront(attrs.axis, x!) }),
-  DFT(attrs, [x]) {
-    const axis = fromFront(attrs.axis, x!);
+/** Attributes of ours that depend on the operands: axes count from the front. */
+function completed(op: Op, node: OnnxNode, attrs: Attrs, x: Value): Attrs {
+  if (op.key === 'Attention') return { ...attrs, outputs: node.outputs.findLastIndex((name) => name !== '') + 1 };
+  const rank = op.key === 'Unsqueeze' ? x.rank + (attrs.axes as readonly number[]).length : x.rank;
+  const fromFront = (axis: number): number => (axis < 0 ? axis + rank : axis);
+  if (op.key === 'DFT') {
+    const axis = fromFront(attrs.axis as number);
     const half = attrs.inverse === 1 && attrs.onesided === 1;
-    return { ...attrs, axis, ...(half && { length: attrs.length ?? 2 * ((x!.dims[axis] as number) - 1) }) };
-  },
-  LogSoftmax: (attrs, [x]) => ({ ...attrs, axis: fromFront(attrs.axis, x!) }),
-  Softmax: (attrs, [x]) => ({ ...attrs, axis: fromFront(attrs.axis, x!) }),
-};
-const fromFront = (axis: Attribute, { rank }: Value): number => ((axis as number) + rank) % rank;
+    return { ...attrs, axis, ...(half && { length: attrs.length ?? 2 * ((x.dims[axis] as number) - 1) }) };
+  }
+  if (typeof attrs.axis === 'number' && !op.key.endsWith('Normalization')) return { ...attrs, axis: fromFront(attrs.axis) };
+  if (!movedOf(op).includes(axes[0]!)) return attrs;
+  const all = x.dims.flatMap((d, i) => (op.key !== 'Squeeze' || d === 1 ? [i] : []));
+  // No axes are all axes.
+  const given =
+    (attrs.axes as readonly number[] | undefined)?.length || op.key === 'Unsqueeze'
+      ? (attrs.axes as readonly number[])
+      : undefined;
+  return {
+    ...attrs,
+    axes: (given?.map(fromFront) ?? all).sort((a, b) => a - b),
+    ...(op.key.startsWith('Reduce') && { keepdims: attrs.keepdims ?? 1 }),
+  };
+}
 
 /** Why a node cannot be read as this op; undefined where it can. */
 export function unreadable(op: Op, node: OnnxNode): string | undefined {
-  const known = new Set([...Object.keys(op.attributes), ...(asAttributes[op.key] ?? []).map(({ name }) => name)]);
+  const moved = movedOf(op).map(({ name }) => name);
+  const known = new Set([...Object.keys(op.attributes), ...moved]);
   const unknown = Object.keys(node.attributes).find((name) => !known.has(name));
   if (unknown) return `our ${op.key} has no attribute "${unknown}"`;
-  const data = Object.entries(op.attributes).filter(
-    ([name, kind]) => kind === 'data' && !(op.key in completed && (name === 'outputs' || name === 'length')),
-  );
-  return data.length ? `our ${op.key} takes ${data.map(([name]) => name).join(', ')} in another way` : undefined;
+  const made = new Set(['outputs', 'keepdims', ...moved]);
+  const ours = Object.entries(op.attributes).filter(([name]) => !made.has(name));
+  const data = ours.filter(([, kind]) => kind === 'data').map(([name]) => name);
+  if (data.length) return `our ${op.key} takes ${data.join(', ')} in another way`;
+  const open = ours.find(([name]) => !(name in node.attributes || name in (defaults[op.key] ?? {}) || allOptional.has(op.key)));
+  return open && `the default of "${open[0]}" is not known`;
 }
 
 /**
@@ -109,18 +143,19 @@ export function emit(
     operands: node.inputs.map((name) => name || undefined),
   };
   if (opset < (op.since ?? 1)) reading = olderForms[op.key]!(reading);
-  const moved = asAttributes[op.key] ?? [];
+  const moved = movedOf(op);
   const attributes: Record<string, Attribute> = { ...reading.attributes };
-  for (const { at, name, absent } of moved) {
+  for (const { at, name, list, absent } of moved) {
     const input = reading.operands[at];
-    const number = input === undefined ? undefined : tensor(input);
-    attributes[name] = number ? toArray(number).data[0]! : (attributes[name] ?? absent);
+    const numbers = input === undefined ? undefined : tensor(input);
+    const elements = numbers && [...toArray(numbers).data];
+    attributes[name] = elements ? (list ? elements : elements[0]) : (attributes[name] ?? absent);
   }
   const operands = reading.operands.map((name, at) =>
     name === undefined || moved.some((m) => m.at === at) ? undefined : value(name),
   );
   while (operands.length && operands.at(-1) === undefined) operands.pop();
-  const attrs = completed[op.key]?.(attributes, operands, node) ?? attributes;
+  const attrs = operands[0] ? completed(op, node, attributes, operands[0]) : attributes;
   const results = apply(op, operands, attrs);
   return Object.fromEntries(results.flatMap((v, i) => (node.outputs[i] ? [[node.outputs[i], v]] : [])));
 }
