@@ -3,6 +3,7 @@ import { internal, LoweringError } from '../error';
 import { apply, builderLike, type Graph, type GraphBuilder, type Node, subgraphsOf, type Value } from '../graph';
 import { domainOf, printType } from '../op';
 import { cast } from '../ops/cast';
+import { isFloat } from '../tensor';
 import { Cycle, type Found, replay } from './replay';
 import type { Match, Refusal, Rule, Surroundings } from './rule';
 import { accepts, dtypeOf, kernelOf, type Machine, type Target } from './target';
