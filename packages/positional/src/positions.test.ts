@@ -1,0 +1,102 @@
+import { ConfigError, type NDArray, namesOf } from '@onnxformers/core';
+import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
+import { describe, expect, it } from 'vitest';
+import { learnable, sine, token, vocab } from './index';
+
+// Rates and angles are float32 in the graph.
+const float32 = { atol: 2e-6, rtol: 1e-6 };
+const ids: NDArray = { dtype: 'int64', dims: [2, 3], data: Float64Array.of(4, 0, 2, 1, 1, 6) };
+const places: NDArray = { dtype: 'int64', dims: [2, 3], data: Float64Array.of(3, 4, 5, 0, 2, 7) };
+
+/** x + f(position, channel), positions from 0 unless given. */
+function added(x: NDArray, f: (t: number, c: number) => number, at?: NDArray): NDArray {
+  const [, seq, dim] = x.dims as [number, number, number];
+  const data = x.data.map((v, i) => v + f(at ? at.data[Math.floor(i / dim)]! : Math.floor(i / dim) % seq, i % dim));
+  return { ...x, data };
+}
+
+describe('sine', () => {
+  const interleaved = (dim: number, base: number) => (t: number, c: number) => {
+    const angle = t / base ** ((2 * Math.floor(c / 2)) / dim);
+    return c % 2 ? Math.cos(angle) : Math.sin(angle);
+  };
+  it.each([7, 8])('adds sines and cosines side by side, %i channels', (dim) => {
+    const x = randomArray('x', [2, 11, dim]);
+    expectClose(runBlock(sine({ dim }), { x }).outputs.y!, added(x, interleaved(dim, 10_000)), float32);
+  });
+  it.each([7, 8])('adds all sines before all cosines, %i channels', (dim) => {
+    const x = randomArray('x', [2, 11, dim]);
+    const half = Math.ceil(dim / 2);
+    const f = (t: number, c: number) => (c < half ? Math.sin : Math.cos)(t / 500 ** ((2 * (c % half)) / dim));
+    expectClose(runBlock(sine({ dim, base: 500, order: 'halves' }), { x }).outputs.y!, added(x, f), float32);
+  });
+  it('goes by the positions of the context', () => {
+    const x = randomArray('x', [2, 3, 8]);
+    const { outputs } = runBlock(sine({ dim: 8 }), { x, position_ids: places });
+    expectClose(outputs.y!, added(x, interleaved(8, 10_000), places), float32);
+  });
+});
+
+describe('learnable', () => {
+  it('adds the rows of its table', () => {
+    const x = randomArray('x', [2, 3, 5]);
+    const { outputs, parameters } = runBlock(learnable({ seqLen: 11, dim: 5 }), { x, position_ids: places });
+    const table = parameters.pos_emb!;
+    expect(table.dims).toEqual([1, 11, 5]);
+    expectClose(
+      outputs.y!,
+      added(x, (t, c) => table.data[t * 5 + c]!, places),
+    );
+  });
+  it('puts a class token in front', () => {
+    const x = randomArray('x', [2, 3, 5]);
+    const { outputs, parameters: p } = runBlock(learnable({ seqLen: 3, dim: 5, classToken: true }), { x });
+    expect(
+      [...namesOf(learnable({ seqLen: 3, dim: 5, classToken: true })).parameters].map(([n, { dims }]) => `${n} ${dims}`),
+    ).toEqual(['pos_emb 1,4,5', 'class_token 5']);
+    const data = Float64Array.from({ length: 2 * 4 * 5 }, (_, i) => {
+      const [b, t, c] = [Math.floor(i / 20), Math.floor(i / 5) % 4, i % 5];
+      return (t === 0 ? p.class_token!.data[c]! : x.data[(b * 3 + t - 1) * 5 + c]!) + p.pos_emb!.data[t * 5 + c]!;
+    });
+    expectClose(outputs.y!, { dtype: 'float32', dims: [2, 4, 5], data });
+  });
+  it('has no class token in packed rows or under a mask', () => {
+    const block = learnable({ seqLen: 5, dim: 3, classToken: true });
+    const x = ['float32', ['batch', 'seq', 3]] as const;
+    expect(() => traceBlock(block, { x, lengths: ['int64', ['batch']] })).toThrow(
+      /a class token moves every position by one.*got lengths/,
+    );
+    const packed = () =>
+      traceBlock(block, { x: ['float32', ['tokens', 3]], lengths: ['int64', ['batch']] }, { layout: 'packed' });
+    expect(packed).toThrow(/got packed rows/);
+  });
+});
+
+describe('embeddings', () => {
+  const gathered = (table: NDArray, f: (row: number[], i: number) => number[]) => {
+    const dim = table.dims[1]!;
+    const rows = Array.from(ids.data, (id, i) => f(Array.from(table.data.subarray(id * dim, (id + 1) * dim)), i));
+    return { dtype: 'float32', dims: [2, 3, dim], data: Float64Array.from(rows.flat()) } as const;
+  };
+
+  it('token looks up and scales', () => {
+    const { outputs, parameters: p } = runBlock(token({ vocabSize: 7, dim: 5, scale: 2.5 }), { ids });
+    expectClose(
+      outputs.y!,
+      gathered(p.weight!, (row) => row.map((v) => 2.5 * v)),
+    );
+  });
+  it('vocab adds a row for each position', () => {
+    const { outputs, parameters: p } = runBlock(vocab({ vocabSize: 7, seqLen: 11, dim: 5 }), { ids, position_ids: places });
+    expect(Object.keys(p)).toEqual(['word_embeddings.weight', 'position_embeddings.weight']);
+    const at = (i: number, c: number) => p['position_embeddings.weight']!.data[places.data[i]! * 5 + c]!;
+    expectClose(
+      outputs.y!,
+      gathered(p['word_embeddings.weight']!, (row, i) => row.map((v, c) => v + at(i, c))),
+    );
+  });
+  it('an id outside of the table is an error', () => {
+    expect(() => runBlock(token({ vocabSize: 6, dim: 5 }), { ids })).toThrow(/6/);
+    expect(() => token({ vocabSize: 0, dim: 5 })).toThrow(ConfigError);
+  });
+});
