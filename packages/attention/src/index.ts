@@ -3,11 +3,11 @@ import { linformer } from './linformer';
 import { local } from './local';
 import { fourierMix } from './mixers/fourier-mix';
 import { multiHead } from './mixers/multi-head';
-import { nystrom, pseudoInverse, type PseudoInverseOptions } from './nystrom';
+import { nystrom, type PseudoInverseOptions, pseudoInverse } from './nystrom';
 import { scaledDotProduct } from './scaled-dot-product';
 
-export { fourierMix, linformer, local, multiHead, nystrom, pseudoInverse, type PseudoInverseOptions, scaledDotProduct };
 /** The rules that lead softmax attention to its kernels: for the `rules` of a mechanism of yours that emits Attend. */
 export { kernels as attentionKernels } from './kernels';
+export { fourierMix, linformer, local, multiHead, nystrom, type PseudoInverseOptions, pseudoInverse, scaledDotProduct };
 /** All blocks of this package. */
 export const blocks = [scaledDotProduct, linformer, local, nystrom, multiHead, fourierMix] as const;

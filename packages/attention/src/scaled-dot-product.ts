@@ -1,5 +1,15 @@
 // Softmax attention over all keys. Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
-import { and, attend, bool, causal as causalMask, defineBlock, num, type SequenceContext, type Value, withContext } from '@onnxformers/core';
+import {
+  and,
+  attend,
+  bool,
+  causal as causalMask,
+  defineBlock,
+  num,
+  type SequenceContext,
+  type Value,
+  withContext,
+} from '@onnxformers/core';
 import { kernels } from './kernels';
 
 /**
@@ -33,13 +43,11 @@ export const scaledDotProduct = defineBlock({
   create({ causal, scale, softcap, dropout }) {
     return (q: Value, k: Value, v: Value, ctx: SequenceContext) => {
       const mask = causal ? and(ctx.mask, causalMask) : ctx.mask;
-      return attend(
-        q,
-        k,
-        v,
-        withContext(ctx, { mask }),
-        { ...(scale !== undefined && { scale }), ...(softcap !== undefined && { softcap }), ...(dropout && { dropout }) },
-      );
+      return attend(q, k, v, withContext(ctx, { mask }), {
+        ...(scale !== undefined && { scale }),
+        ...(softcap !== undefined && { softcap }),
+        ...(dropout && { dropout }),
+      });
     };
   },
 });

@@ -178,4 +178,3 @@ export function defineBlock<const K extends Kind, const N extends string, const 
 
 /** True for anything made by {@link defineBlock}. */
 export const isBlock = (x: unknown): x is AnyBlock => typeof x === 'function' && 'definition' in x && 'blockName' in x;
-export type { Field, Fields };

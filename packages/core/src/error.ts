@@ -71,8 +71,10 @@ function describeWithin(x: unknown, depth: number): string {
   const blockName = (x as { blockName?: unknown }).blockName;
   const kind = (x as { kind?: unknown }).kind;
   if (typeof blockName === 'string') return `${typeof kind === 'string' ? `a ${kind} ` : ''}module "${blockName}"`;
-  if (typeof x === 'function') return (x as { name: string }).name ? `the function ${(x as { name: string }).name}` : 'a function';
-  if (Array.isArray(x)) return x.length > 6 || depth > 2 ? `a list of ${x.length}` : `[${x.map((e) => describeWithin(e, depth + 1)).join(', ')}]`;
+  if (typeof x === 'function')
+    return (x as { name: string }).name ? `the function ${(x as { name: string }).name}` : 'a function';
+  if (Array.isArray(x))
+    return x.length > 6 || depth > 2 ? `a list of ${x.length}` : `[${x.map((e) => describeWithin(e, depth + 1)).join(', ')}]`;
   if (ArrayBuffer.isView(x)) return `a ${x.constructor.name} of ${(x as unknown as { length?: number }).length ?? x.byteLength}`;
   const name = (x as object).constructor?.name;
   if (name && name !== 'Object') return `a ${name}`;

@@ -1,7 +1,25 @@
 // Interfaces that later steps stand on: the same blocks uncached, with caches as inputs and outputs, and with a whole generation in one Loop.
 import { multiHead } from '@onnxformers/attention';
 import {
-  add, and, causal, compile, type CompileOptions, createRunner, embedding, generate, initialize, linear, module, type Ort, type Runner, type SequenceContext, type Target, targets, type Tensor, tensor, type Value,
+  add,
+  and,
+  type CompileOptions,
+  causal,
+  compile,
+  createRunner,
+  embedding,
+  generate,
+  initialize,
+  linear,
+  module,
+  type Ort,
+  type Runner,
+  type SequenceContext,
+  type Target,
+  type Tensor,
+  targets,
+  tensor,
+  type Value,
 } from '@onnxformers/core';
 import { mlp } from '@onnxformers/feedforward';
 import { rotary } from '@onnxformers/positional';
@@ -30,19 +48,31 @@ function decoder(cross: boolean) {
     return head(layers.reduce((x, layer) => layer(x, seen), embed(ids)));
   };
   const children = { embed, layers, head };
-  return { logits, children, model: module(children, (inputs: Record<string, Value>, ctx: SequenceContext) => ({ logits: logits(inputs.ids!, ctx) })) };
+  return {
+    logits,
+    children,
+    model: module(children, (inputs: Record<string, Value>, ctx: SequenceContext) => ({ logits: logits(inputs.ids!, ctx) })),
+  };
 }
 
 const ids = (rows: readonly (readonly number[])[]): Tensor => tensor('int64', [rows.length, rows[0]!.length], rows.flat());
-const row = (t: Tensor, b: number, i: number): number[] => Array.from({ length: vocab }, (_, c) => Number(t.data[(b * t.dims[1]! + i) * vocab + c]));
+const row = (t: Tensor, b: number, i: number): number[] =>
+  Array.from({ length: vocab }, (_, c) => Number(t.data[(b * t.dims[1]! + i) * vocab + c]));
 const best = (xs: readonly number[]): number => xs.indexOf(Math.max(...xs));
 const away = (a: readonly number[], b: readonly number[]): number => Math.max(...a.map((x, i) => Math.abs(x - b[i]!)));
 const int64 = (...values: number[]): Tensor => tensor('int64', [values.length], values);
 
-const prompt = [[3, 14, 15, 9, 2], [6, 5, 3, 5, 8]];
+const prompt = [
+  [3, 14, 15, 9, 2],
+  [6, 5, 3, 5, 8],
+];
 const inputs = { ids: ['int64', ['batch', 'seq']] } as const;
 const presents = (outputs: Record<string, Tensor>): Record<string, Tensor> =>
-  Object.fromEntries(Object.entries(outputs).filter(([name]) => name.startsWith('present.')).map(([name, t]) => [name.replace('present.', 'past_key_values.'), t]));
+  Object.fromEntries(
+    Object.entries(outputs)
+      .filter(([name]) => name.startsWith('present.'))
+      .map(([name, t]) => [name.replace('present.', 'past_key_values.'), t]),
+  );
 
 for (const target of [targets.portable(18), targets.portable(23), targets.cpu] satisfies Target[]) {
   describe(target.name, () => {
@@ -55,7 +85,8 @@ for (const target of [targets.portable(18), targets.portable(23), targets.cpu] s
       const cached = await runner(model, { state: 'io', promises: ['whole prompts'] });
       let outputs = await cached({ ids: ids(prompt.map((r) => r.slice(0, 2))) });
       for (let i = 1; ; i++) {
-        for (let b = 0; b < batch; b++) expect(away(row(outputs.logits!, b, outputs.logits!.dims[1]! - 1), row(whole, b, i))).toBeLessThan(2e-5);
+        for (let b = 0; b < batch; b++)
+          expect(away(row(outputs.logits!, b, outputs.logits!.dims[1]! - 1), row(whole, b, i))).toBeLessThan(2e-5);
         if (i === 4) break;
         outputs = await cached({ ids: ids(prompt.map((r) => [r[i + 1]!])), ...presents(outputs) });
       }
@@ -86,15 +117,24 @@ for (const target of [targets.portable(18), targets.portable(23), targets.cpu] s
 
     it('keys of a memory are made in the first call only', async () => {
       const { model } = decoder(true);
-      const memoryInputs = { ...inputs, memory: ['float32', ['batch', 'memory_seq', dim]], memory_lengths: ['int64', ['batch']] } as const;
-      const memory = tensor('float32', [batch, 7, dim], Float32Array.from({ length: batch * 7 * dim }, (_, i) => Math.sin(i * i)));
+      const memoryInputs = {
+        ...inputs,
+        memory: ['float32', ['batch', 'memory_seq', dim]],
+        memory_lengths: ['int64', ['batch']],
+      } as const;
+      const memory = tensor(
+        'float32',
+        [batch, 7, dim],
+        Float32Array.from({ length: batch * 7 * dim }, (_, i) => Math.sin(i * i)),
+      );
       const memory_lengths = int64(7, 4);
       const whole = (await (await runner(model, { inputs: memoryInputs }))({ ids: ids(prompt), memory, memory_lengths })).logits!;
       const cached = await runner(model, { inputs: memoryInputs, state: 'io', promises: ['whole prompts'] });
       let outputs = await cached({ ids: ids(prompt.map((r) => r.slice(0, 3))), memory, memory_lengths });
       const gone = tensor('float32', [batch, 0, dim], []);
       for (let i = 2; ; i++) {
-        for (let b = 0; b < batch; b++) expect(away(row(outputs.logits!, b, outputs.logits!.dims[1]! - 1), row(whole, b, i))).toBeLessThan(2e-5);
+        for (let b = 0; b < batch; b++)
+          expect(away(row(outputs.logits!, b, outputs.logits!.dims[1]! - 1), row(whole, b, i))).toBeLessThan(2e-5);
         if (i === 4) break;
         outputs = await cached({ ids: ids(prompt.map((r) => [r[i + 1]!])), memory: gone, memory_lengths, ...presents(outputs) });
       }
@@ -111,7 +151,13 @@ for (const target of [targets.portable(18), targets.portable(23), targets.cpu] s
         expected.push(text.slice(lengths[b]));
       }
       const generator = module(children, (given: Record<string, Value>) => ({
-        tokens: generate(given.ids!.graph.root, { prompt: given.ids!, lengths: given.lengths!, steps, capacity: 13, step: logits }),
+        tokens: generate(given.ids!.graph.root, {
+          prompt: given.ids!,
+          lengths: given.lengths!,
+          steps,
+          capacity: 13,
+          step: logits,
+        }),
       }));
       const run = await runner(generator, { inputs: { ...inputs, lengths: ['int64', ['batch']] }, promises: ['whole prompts'] });
       const { tokens } = await run({ ids: ids(prompt), lengths: int64(...lengths) });
@@ -127,7 +173,9 @@ for (const target of [targets.portable(18), targets.portable(23), targets.cpu] s
       const generated = text.slice(5);
       const endId = generated[2]!;
       const until = generated.slice(0, generated.indexOf(endId) + 1);
-      const generator = module(children, (given: Record<string, Value>) => ({ tokens: generate(given.ids!.graph.root, { prompt: given.ids!, steps: 6, capacity: 13, endId, step: logits }) }));
+      const generator = module(children, (given: Record<string, Value>) => ({
+        tokens: generate(given.ids!.graph.root, { prompt: given.ids!, steps: 6, capacity: 13, endId, step: logits }),
+      }));
       const { tokens } = await (await runner(generator))({ ids: ids([prompt[0]!]) });
       expect([...(tokens!.data as BigInt64Array)].map(Number)).toEqual(until);
     });

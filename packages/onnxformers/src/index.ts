@@ -39,8 +39,8 @@ export {
 } from '@onnxformers/feedforward';
 export * from '@onnxformers/positional';
 export { deepNorm, identity as identityNorm, layerNorm, postNorm, preNorm, rmsNorm } from '@onnxformers/residual';
-export { inputsOf } from './inputs';
 export { causalLm, classifier, decoder, encoder, encoderDecoder, maskedLm, stack } from './factory/index';
+export { inputsOf } from './inputs';
 /** The lists of blocks that `zoo` is made of. */
 export const blocks = {
   attention: attention.blocks,

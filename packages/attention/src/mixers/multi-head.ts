@@ -1,7 +1,30 @@
 // Projections, heads, rotation and an attention mechanism. Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
 import {
-  across, add, bool, choice, ConfigError, defineBlock, dropout, each, init, int, linear, type Memory, mergeHeads, module, num, ops, Parameter, positionsWithin, remember,
-  type SequenceContext, slice, slot, splitHeads, type Value, withContext,
+  across,
+  add,
+  bool,
+  ConfigError,
+  choice,
+  defineBlock,
+  dropout,
+  each,
+  init,
+  int,
+  linear,
+  type Memory,
+  mergeHeads,
+  module,
+  num,
+  ops,
+  Parameter,
+  positionsWithin,
+  remember,
+  type SequenceContext,
+  slice,
+  slot,
+  splitHeads,
+  type Value,
+  withContext,
 } from '@onnxformers/core';
 import { scaledDotProduct } from '../scaled-dot-product';
 
@@ -29,9 +52,23 @@ export const multiHead = defineBlock({
   fields: {
     dim: int({ doc: 'channels in', unit: 'channels', min: 1, inherit: true }),
     heads: int({ doc: 'parallel heads', min: 1, inherit: true }),
-    kvHeads: int({ doc: 'heads of keys and values; each serves heads / kvHeads query heads', min: 1, default: (c: { heads: number }) => c.heads }),
-    headDim: int({ doc: 'channels of a head of queries and keys', unit: 'channels', min: 1, default: (c: { dim: number; heads: number }) => headDimOf(c) }),
-    valueHeadDim: int({ doc: 'channels of a head of values', unit: 'channels', min: 1, default: (c: { headDim: number }) => c.headDim }),
+    kvHeads: int({
+      doc: 'heads of keys and values; each serves heads / kvHeads query heads',
+      min: 1,
+      default: (c: { heads: number }) => c.heads,
+    }),
+    headDim: int({
+      doc: 'channels of a head of queries and keys',
+      unit: 'channels',
+      min: 1,
+      default: (c: { dim: number; heads: number }) => headDimOf(c),
+    }),
+    valueHeadDim: int({
+      doc: 'channels of a head of values',
+      unit: 'channels',
+      min: 1,
+      default: (c: { headDim: number }) => c.headDim,
+    }),
     outDim: int({ doc: 'channels out', unit: 'channels', min: 1, default: (c: { dim: number }) => c.dim }),
     cross: bool({ doc: 'keys and values come from the memory', default: false }),
     memoryDim: int({ doc: 'channels of the memory', unit: 'channels', min: 1, default: (c: { dim: number }) => c.dim }),
@@ -41,12 +78,23 @@ export const multiHead = defineBlock({
     valueBias: bool({ doc: 'that of values', default: (c: { bias: boolean }) => c.bias }),
     outBias: bool({ doc: 'that of the output', default: (c: { bias: boolean }) => c.bias }),
     fused: bool({ doc: 'the checkpoint holds queries, keys and values as one weight, qkv_proj', default: false }),
-    qkNormOver: choice(['head', 'all'], { doc: 'qkNorm works on each head, or on all channels of the projection', default: 'head' }),
+    qkNormOver: choice(['head', 'all'], {
+      doc: 'qkNorm works on each head, or on all channels of the projection',
+      default: 'head',
+    }),
     dropout: num({ doc: 'probability of dropping a channel of the output, in training', min: 0, max: 0.99, default: 0 }),
     attention: slot('attention', { doc: 'the mechanism', default: scaledDotProduct }),
-    rotation: slot('rotation', { doc: 'turns queries and keys by their positions', optional: true, inside: (c: { headDim: number }) => ({ dim: c.headDim }) }),
+    rotation: slot('rotation', {
+      doc: 'turns queries and keys by their positions',
+      optional: true,
+      inside: (c: { headDim: number }) => ({ dim: c.headDim }),
+    }),
     scoreBias: slot('scoreBias', { doc: 'added to the scores', optional: true }),
-    qkNorm: each('norm', { doc: 'normalises queries and keys before rotation', optional: true, inside: (c, which) => ({ dim: c.qkNormOver === 'head' ? c.headDim : c.headDim * (which === 0 ? c.heads : c.kvHeads) }) }),
+    qkNorm: each('norm', {
+      doc: 'normalises queries and keys before rotation',
+      optional: true,
+      inside: (c, which) => ({ dim: c.qkNormOver === 'head' ? c.headDim : c.headDim * (which === 0 ? c.heads : c.kvHeads) }),
+    }),
   },
   examples: [
     { dim: 12, heads: 3 },
@@ -56,8 +104,20 @@ export const multiHead = defineBlock({
   ],
   create(c, { path }) {
     const { dim, heads, kvHeads, headDim, valueHeadDim, outDim, attention, rotation, scoreBias, cross, fused, qkNorm } = c;
-    if (heads % kvHeads) throw new ConfigError({ path: `${path}.kvHeads`, problem: 'query heads cannot be shared out evenly', expected: `a divisor of heads = ${heads}`, got: String(kvHeads) });
-    if (fused && cross) throw new ConfigError({ path: `${path}.fused`, problem: 'queries and keys of cross attention have different sources', expected: 'fused: false', got: 'fused: true' });
+    if (heads % kvHeads)
+      throw new ConfigError({
+        path: `${path}.kvHeads`,
+        problem: 'query heads cannot be shared out evenly',
+        expected: `a divisor of heads = ${heads}`,
+        got: String(kvHeads),
+      });
+    if (fused && cross)
+      throw new ConfigError({
+        path: `${path}.fused`,
+        problem: 'queries and keys of cross attention have different sources',
+        expected: 'fused: false',
+        got: 'fused: true',
+      });
     const source = cross ? c.memoryDim : dim;
     const sizes = { q: heads * headDim, k: kvHeads * headDim, v: kvHeads * valueHeadDim };
     const { record, q_proj, k_proj, v_proj } = fused
@@ -75,7 +135,16 @@ export const multiHead = defineBlock({
       const query = split(q_proj(x), heads, ctx, q_norm);
       const fromMemory = (memory: Memory): readonly [Value, Value] => {
         const k = split(k_proj(memory.rows), kvHeads, memory, k_norm);
-        const turned = rotation ? rotation(k, k, withContext(ctx, { positions: positionsWithin(memory.layout, [k.dims[0]!, k.dims[2]!], k.graph.root), keys: { layout: memory.layout } }))[1] : k;
+        const turned = rotation
+          ? rotation(
+              k,
+              k,
+              withContext(ctx, {
+                positions: positionsWithin(memory.layout, [k.dims[0]!, k.dims[2]!], k.graph.root),
+                keys: { layout: memory.layout },
+              }),
+            )[1]
+          : k;
         return [turned, splitHeads(v_proj(memory.valueRows ?? memory.rows), kvHeads, memory.layout)];
       };
       const ownRows = (): readonly [Value, Value, Value, SequenceContext] => {
@@ -108,7 +177,14 @@ interface Biases {
 }
 
 function headDimOf({ dim, heads }: { dim: number; heads: number }): number {
-  if (dim % heads) throw new ConfigError({ path: 'multi_head.heads', problem: 'the channels cannot be shared out evenly', expected: `a divisor of dim = ${dim}`, got: String(heads), hint: 'Or give headDim' });
+  if (dim % heads)
+    throw new ConfigError({
+      path: 'multi_head.heads',
+      problem: 'the channels cannot be shared out evenly',
+      expected: `a divisor of dim = ${dim}`,
+      got: String(heads),
+      hint: 'Or give headDim',
+    });
   return dim / heads;
 }
 
@@ -122,15 +198,22 @@ function separateProjections(dim: number, source: number, { q, k, v }: Sizes, c:
 // One stored weight, three maps: the slices are made once, when the model is written.
 function fusedProjections(dim: number, { q, k, v }: Sizes, c: Biases) {
   const bias = c.queryBias || c.keyBias || c.valueBias;
-  if (bias && !(c.queryBias && c.keyBias && c.valueBias)) throw new ConfigError({ path: 'multi_head.fused', problem: 'one weight has one bias', expected: 'queryBias, keyBias and valueBias alike' });
+  if (bias && !(c.queryBias && c.keyBias && c.valueBias))
+    throw new ConfigError({
+      path: 'multi_head.fused',
+      problem: 'one weight has one bias',
+      expected: 'queryBias, keyBias and valueBias alike',
+    });
   const packed = [q, k, v].map((rows, i) => ({ rows, role: ['query', 'key', 'value'][i]! }));
   const weight = new Parameter([q + k + v, dim], init.fanIn(dim), { role: 'query', part: 'weight', packed });
   const offset = bias ? new Parameter([q + k + v], init.fanIn(dim), { role: 'query', part: 'bias', packed }) : undefined;
-  const part = (from: number, to: number): Projection => (x) => {
-    const g = x.graph.root;
-    const cut = (p: Parameter) => slice(g.param(p), { axes: [0], starts: [from], ends: [to] });
-    return ops.linear(x, cut(weight), offset && cut(offset));
-  };
+  const part =
+    (from: number, to: number): Projection =>
+    (x) => {
+      const g = x.graph.root;
+      const cut = (p: Parameter) => slice(g.param(p), { axes: [0], starts: [from], ends: [to] });
+      return ops.linear(x, cut(weight), offset && cut(offset));
+    };
   const qkv_proj = module({ weight, bias: offset }, (x: Value) => x);
   return { record: { qkv_proj }, q_proj: part(0, q), k_proj: part(q, q + k), v_proj: part(q + k, q + k + v) };
 }

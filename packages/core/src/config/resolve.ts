@@ -219,5 +219,3 @@ export function toConfig(m: unknown, path = ''): Readonly<Record<string, unknown
   }
   return plain;
 }
-
-export type { SlotDefault };

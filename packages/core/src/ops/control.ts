@@ -13,9 +13,11 @@ export const If = defineOp<IfAttrs>({
   infer([condition], { then_branch, else_branch }) {
     if (condition?.dtype !== 'bool') throw mismatch('the condition is no bool', 'bool[]', printType(condition));
     const [yes, no] = [then_branch, else_branch].map((g) => g.outputs.map((o) => o.value)) as [Value[], Value[]];
-    if (yes.length !== no.length) throw mismatch('the branches give different numbers of values', String(yes.length), String(no.length));
+    if (yes.length !== no.length)
+      throw mismatch('the branches give different numbers of values', String(yes.length), String(no.length));
     yes.forEach((v, i) => {
-      if (printType(v) !== printType(no[i])) throw mismatch(`result ${i} has another type in each branch`, printType(v), printType(no[i]));
+      if (printType(v) !== printType(no[i]))
+        throw mismatch(`result ${i} has another type in each branch`, printType(v), printType(no[i]));
     });
     return yes;
   },
@@ -46,7 +48,8 @@ export const Loop = defineOp<LoopAttrs>({
     const results = body.outputs.map((o) => o.value).slice(1);
     const last = results.slice(0, carried);
     last.forEach((v, i) => {
-      if (printType(v) !== printType(first[i])) throw mismatch(`carried value ${i} changes its type`, printType(first[i]), printType(v));
+      if (printType(v) !== printType(first[i]))
+        throw mismatch(`carried value ${i} changes its type`, printType(first[i]), printType(v));
     });
     return [...last, ...results.slice(carried).map((v): TensorType => ({ dtype: v.dtype, dims: [count, ...v.dims] }))];
   },
@@ -55,7 +58,9 @@ export const Loop = defineOp<LoopAttrs>({
     const limit = trips ? trips.data[0]! : Number.POSITIVE_INFINITY;
     let last = first.map((v) => v!);
     let go = condition ? condition.data[0] !== 0 : true;
-    const scans = body.outputs.slice(1 + carried).map(({ value }) => ({ dtype: value.dtype, type: value.dims, rows: [] as Float64Array[], dims: [] as readonly number[] }));
+    const scans = body.outputs
+      .slice(1 + carried)
+      .map(({ value }) => ({ dtype: value.dtype, type: value.dims, rows: [] as Float64Array[], dims: [] as readonly number[] }));
     for (let i = 0; i < limit && go; i++) {
       const [again, ...results] = run(body, [
         { dtype: 'int64', dims: [], data: Float64Array.of(i) },
@@ -97,7 +102,12 @@ export interface LoopStep {
  */
 export function loop(
   g: GraphBuilder,
-  o: { readonly trips: Value; readonly count: Dim; readonly carried: readonly Value[]; readonly body: (step: Value, ...carried: Value[]) => LoopStep },
+  o: {
+    readonly trips: Value;
+    readonly count: Dim;
+    readonly carried: readonly Value[];
+    readonly body: (step: Value, ...carried: Value[]) => LoopStep;
+  },
 ): { readonly carried: readonly Value[]; readonly scans: readonly Value[] } {
   const { root } = g;
   const scalar = (dtype: 'int64' | 'bool'): TensorType => ({ dtype, dims: [] });

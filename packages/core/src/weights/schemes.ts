@@ -37,7 +37,17 @@ interface Layer {
 }
 
 // Roles of linear maps: they share one rule unless a scheme has one for the role itself.
-const linear: ReadonlySet<Role> = new Set(['query', 'key', 'value', 'output', 'hidden', 'head', 'router', 'mechanism', 'projection']);
+const linear: ReadonlySet<Role> = new Set([
+  'query',
+  'key',
+  'value',
+  'output',
+  'hidden',
+  'head',
+  'router',
+  'mechanism',
+  'projection',
+]);
 
 /** What has no rule keeps its own init: norms, positions, roles that no scheme knows. */
 function scheme(layers: Readonly<Record<string, Layer>>): Scheme {
