@@ -45,7 +45,10 @@ export interface CompileOptions {
   readonly taps?: readonly string[];
   /** Rules beside those that the blocks bring. */
   readonly rules?: readonly Rule[];
-  /** What holds for every feed: `'whole prompts'`. */
+  /**
+   * What holds for every feed; the runner refuses others. `'whole prompts'`: more than one new row comes only while the cache is empty, or for a
+   * batch of one. `'no empty sequences'`: each sequence has a row that may be seen. Rules of yours may ask for others.
+   */
   readonly promises?: readonly string[];
 }
 

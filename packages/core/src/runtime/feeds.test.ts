@@ -150,6 +150,20 @@ describe('a cache that grows', () => {
   });
 });
 
+it('has no empty sequences, where that was promised', () => {
+  const check = (feeds: Record<string, Tensor>, promises = ['no empty sequences']) =>
+    checkPromises(promises, { inputs: [], outputs: [] }, feeds);
+  const lengths = (...values: number[]) => ({ lengths: tensor('int64', [values.length], values) });
+  expect(() => check(lengths(3, 0, 2))).toThrow(
+    'feed "lengths": the model was compiled on the promise that no sequence is empty; expected a row that may be seen in each sequence, got none in sequence 1',
+  );
+  check(lengths(3, 1, 2));
+  check(lengths(3, 0, 2), []);
+  const mask = (...rows: number[]) => ({ memory_mask: tensor('bool', [2, 3], rows) });
+  expect(() => check(mask(1, 0, 0, 0, 0, 0))).toThrow('feed "memory_mask": the model was compiled on the promise');
+  check(mask(0, 0, 1, 0, 1, 0));
+});
+
 describe('a cache of fixed capacity', () => {
   const model = attention({ x: ['float32', ['batch', 'seq', 8]] }, { state: { io: 7 } });
   const pasts = (outputs: Record<string, Tensor>) => ({

@@ -247,10 +247,35 @@ function checkRoom(signature: Signature, all: Feeds): void {
 
 /**
  * Refuses feeds that break what was promised when the model was compiled. `whole prompts`: more than one new row only where nothing is held, or
- * for a batch of one.
+ * for a batch of one. `no empty sequences`: every sequence, and every memory, has a row that may be seen.
  */
 export function checkPromises(promises: readonly string[], signature: Signature, all: Feeds): void {
-  if (!promises.includes('whole prompts')) return;
+  if (promises.includes('whole prompts')) checkWholePrompts(signature, all);
+  if (promises.includes('no empty sequences')) for (const [name, feed] of Object.entries(all)) checkSomeRow(name, feed);
+}
+
+function checkSomeRow(name: string, feed: Tensor): void {
+  const width = name.endsWith('lengths')
+    ? 1
+    : name === 'attention_mask' || name === 'memory_mask'
+      ? (feed.dims[1] ?? 1)
+      : undefined;
+  if (width === undefined) return;
+  const { data } = toArray(feed);
+  const empty = Array.from({ length: feed.dims[0] ?? 0 }, (_, b) => b).find(
+    (b) => !data.subarray(b * width, (b + 1) * width).some((n) => n > 0),
+  );
+  if (empty === undefined) return;
+  throw new FeedError({
+    path: pathOf(name),
+    problem: 'the model was compiled on the promise that no sequence is empty',
+    expected: 'a row that may be seen in each sequence',
+    got: `none in sequence ${empty}`,
+    hint: "Compile without the promise 'no empty sequences'",
+  });
+}
+
+function checkWholePrompts(signature: Signature, all: Feeds): void {
   const { port, batch, seq } = callOf(signature, all);
   if (!port || batch <= 1 || seq <= 1) return;
   const held = signature.inputs.some((p) => {
