@@ -1,20 +1,31 @@
 import {
   compile,
   createRunner,
+  type Dim,
   interpret,
   type Machine,
+  type NDArray,
+  nameOf,
   type Ort,
   type Rule,
   type Target,
   targets,
   toTensor,
+  type Value,
 } from '@onnxformers/core';
-import { expectClose, randomParameters } from '@onnxformers/core/testing';
+import { computeDerived, expectClose, randomArray, randomParameters } from '@onnxformers/core/testing';
 import * as node from 'onnxruntime-node';
 import * as web from 'onnxruntime-web';
 import { describe, expect, it } from 'vitest';
-import { type AttendCase, attendCases, feedsOf, inputsOf, modelOf, tensorsOf } from './attend-cases.test-helper';
+import { multiHead } from '../mixers/multi-head';
+import { scaledDotProduct } from '../scaled-dot-product';
+import { type AttendCase, attendCases, feedsOf, inputsOf, modelOf, sizes, tensorsOf } from './attend-cases.test-helper';
 import { kernels } from './index';
+import {
+  PackedMultiHeadAttention,
+  usePackedMultiHeadAttention,
+  usePackedMultiHeadAttentionWithBias,
+} from './packed-multi-head-attention';
 import { usePagedAttention } from './paged-attention';
 
 const strict = { session: { graphOptimizationLevel: 'disabled' } } as const;
@@ -48,12 +59,101 @@ describe.each([targets.cpu, targets.wasm])('$name', (target) => {
   });
 });
 
-// Pools of blocks have a kernel on GPUs only; what its rule makes is compared in the interpreter, with whole models.
-const here = kernels.filter((rule) => rule !== usePagedAttention);
+// Pools of blocks and packed sequences have a kernel on GPUs only; what their rules make is compared in the interpreter.
+const elsewhere: readonly Rule[] = [usePagedAttention, usePackedMultiHeadAttention, usePackedMultiHeadAttentionWithBias];
+const here = kernels.filter((rule) => !elsewhere.includes(rule));
 describe.each(here.map((rule) => [rule.name, rule] as const))('%s', (_, rule) => {
   it('computes what Attend means wherever it applies', async () => {
     const fitting = attendCases.filter((c) => choiceOf(c, targets.cpu, [rule]).chosen === rule.name);
     for (const c of fitting) await expectParity(c, targets.cpu, [rule]);
     expect(fitting.length).toBeGreaterThan(0);
+  });
+});
+
+describe.each([
+  [targets.cuda, 'float16', { sm: 90, cudnn: '9.14' }],
+  [targets.cuda, 'float16', { sm: 80 }],
+  [targets.cuda, 'float32', {}],
+  [targets.webgpu, 'float32', {}],
+] as const)('for $name in %s on %o, by the definitions of its kernels', (target, dtype, machine) => {
+  it.each(attendCases.map((c) => [c.name, c] as const))('%s', (_, c) => {
+    const model = modelOf(c);
+    const { traced, graph } = compile(model, {
+      target,
+      machine,
+      dtype,
+      rules: kernels,
+      inputs: inputsOf(c, dtype),
+      promises: ['whole prompts'],
+    });
+    const parameters = randomParameters(model).of;
+    const like = (array: NDArray): NDArray => (array.dtype === 'float32' ? { ...array, dtype } : array);
+    const feeds = Object.fromEntries(Object.entries(feedsOf(c)).map(([name, array]) => [name, like(array)]));
+    const derived = Object.fromEntries(graph.inputs.flatMap((v) => derivedFeed(v, feeds)));
+    const expected = interpret(traced, feeds, { parameters });
+    const got = interpret(graph, { ...feeds, ...derived }, { parameters });
+    // Constants are numbers of the dtype.
+    for (const name of Object.keys(expected))
+      expectClose(got[name]!, expected[name]!, dtype === 'float16' ? { atol: 2e-3 } : { atol: 1e-6 }, name);
+  });
+});
+
+// What the runner computes for an input that a rule asked for.
+function derivedFeed({ leaf, dtype, dims }: Value, feeds: Readonly<Record<string, NDArray>>): [string, NDArray][] {
+  if (leaf?.kind !== 'derived' || leaf.name in feeds) return [];
+  const from = leaf.from.map((v) => feeds[nameOf(v)!]!);
+  const known = (d: Dim): number => (typeof d === 'number' ? d : { ...sizes, seq: feeds.q!.dims[2]! }[d as keyof typeof sizes]);
+  return [[leaf.name, computeDerived(leaf.how, from, known, { dtype, dims }, leaf.plus)!]];
+}
+
+describe('packed sequences', () => {
+  const dim = 16;
+  const lengths = [4, 0, 7, 2];
+  const compiledFor = (target: Target, o: { bias: boolean; causal?: boolean }) => {
+    const model = multiHead({ dim, heads: 2, bias: o.bias, attention: scaledDotProduct({ causal: o.causal ?? false }) });
+    const inputs = { x: ['float32', ['tokens', dim]], lengths: ['int64', ['sequences']] } as const;
+    return { model, ...compile(model, { target, layout: 'packed', inputs }) };
+  };
+  const chosen = ({ decisions }: ReturnType<typeof compiledFor>) => decisions.find((d) => d.op === 'onnxformers.Attend')!;
+
+  it.each([
+    [true, usePackedMultiHeadAttentionWithBias],
+    [false, usePackedMultiHeadAttention],
+  ])('are what each sequence is alone, with biases: %s', (bias, rule) => {
+    const compiled = compiledFor(targets.cuda, { bias });
+    expect(chosen(compiled).chosen).toBe(rule.name);
+    expect(compiled.graph.nodes.filter((n) => n.op.key === PackedMultiHeadAttention.key)).toHaveLength(1);
+    const { signature, model, graph, traced } = compiled;
+    const parameters = randomParameters(model).of;
+    const tokens = 13;
+    const feeds = {
+      x: randomArray('x', [tokens, dim]),
+      lengths: { dtype: 'int64', dims: [4], data: Float64Array.from(lengths) },
+    } as const;
+    const offsets = { dtype: 'int64', dims: [5], data: Float64Array.from([0, 4, 4, 11, 13]) } as const;
+    const { name } = signature.inputs.find((p) => p.derived?.how === 'tokenOffset')!;
+    const places = computeDerived('tokenOffset', [feeds.lengths], () => 4, {
+      dtype: 'int32',
+      dims: ['sequences', 'longest_of_lengths'],
+    })!;
+    const all = { ...feeds, offsets_of_lengths: offsets };
+    expectClose(interpret(graph, { ...all, [name]: places }, { parameters }).y!, interpret(traced, all, { parameters }).y!, {
+      atol: 1e-6,
+    });
+  });
+
+  it('are left alone where a query must not see what comes later', () => {
+    const { refused } = chosen(compiledFor(targets.cuda, { bias: true, causal: true }));
+    expect(refused).toContainEqual({
+      rule: usePackedMultiHeadAttention.name,
+      reason: 'it cannot express the mask: documents, causal',
+    });
+  });
+  it('have no such kernel elsewhere', () => {
+    for (const target of [targets.cpu, targets.wasm, targets.webgpu])
+      expect(chosen(compiledFor(target, { bias: true })).refused).toContainEqual({
+        rule: usePackedMultiHeadAttention.name,
+        reason: `${target.name} has no kernel for com.microsoft.PackedMultiHeadAttention`,
+      });
   });
 });

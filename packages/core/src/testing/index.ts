@@ -1,9 +1,11 @@
 // Tools for testing blocks and ops; they need no test framework.
+
+export { computeDerived } from '../derive';
 export { type Comparison, compare, expectClose, printComparison, type Tolerance } from './close';
-export { conformance, type ConformanceOptions } from './conformance';
+export { type ConformanceOptions, conformance } from './conformance';
 export { type Example, type ExampleInput, type ExampleInputs, exampleOf, type InputsOf } from './example';
 export { type CaseInput, checkOp, checkOps, type OpCase, prepare, type ReadyCase } from './op-suite';
-export { parity, type ParityOptions, type ParityTarget } from './parity';
+export { type ParityOptions, type ParityTarget, parity } from './parity';
 export { randomNumbers } from './random';
 export {
   checkOnRuntime,

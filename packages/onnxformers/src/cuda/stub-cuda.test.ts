@@ -116,6 +116,33 @@ describe('models', () => {
     expect(onCpu).toEqual([]);
   });
 
+  it('packed sequences attend without padding, the biases on their way', async ({ skip }) => {
+    if (!stubFolder) return skip(why);
+    const module = encoder(2);
+    const inputs = { x: ['float16', ['tokens', 256]], lengths: ['int64', ['sequences']] } as const;
+    const model = compile(module, {
+      target,
+      machine,
+      dtype: 'float16',
+      layout: 'packed',
+      inputs,
+      weights: zeros(module, 'float16'),
+    });
+    const sizes = { tokens: 600, sequences: 2, longest_of_lengths: 300, lengths: 300 };
+    const [result] = await onStub(stub, [{ model, sizes }]);
+    expect(result!.error).toBeUndefined();
+    expect(result!.kernels).toEqual(['FLASH_ATTENTION', 'FLASH_ATTENTION']);
+    expect(result!.onCpu).toEqual([]);
+    expect(result!.ops).toEqual({
+      LayerNormalization: 1,
+      MatMul: 12,
+      Cast: 1,
+      PackedMultiHeadAttention: 2,
+      SkipLayerNormalization: 4,
+      BiasGelu: 2,
+    });
+  });
+
   it.for([
     ['lengths', {}, { lengths: ['int64', ['batch']] }, 'CUDNN_FLASH_ATTENTION'],
     ['grouped heads', { kvHeads: 2 }, {}, 'FLASH_ATTENTION'],
