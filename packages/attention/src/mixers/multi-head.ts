@@ -158,7 +158,7 @@ export const multiHead = defineBlock({
         ...across(ctx, fromMemory),
       ];
       const [q, k, v, at] = cross ? otherRows() : ownRows();
-      const bias = scoreBias && scoreBias(q, k, at);
+      const bias = scoreBias?.(q, k, at);
       const y = attention(q, k, v, bias ? withContext(at, { bias: at.bias ? add(at.bias, bias) : bias }) : at);
       return dropout(o_proj(mergeHeads(y, ctx.layout)), c.dropout);
     });

@@ -3,7 +3,7 @@ import type { AnyBlock } from '../block';
 import { checkMasks, type SequenceContext } from '../context';
 import { ConfigError, describe, nearest } from '../error';
 import { type AnyModule, isModule, module } from '../module';
-import { accepts, type Field, type SlotDefault } from './fields';
+import { accepts, type Field } from './fields';
 
 /** Where a block stands. */
 export interface Place {
@@ -31,7 +31,7 @@ export function build(block: AnyBlock, config: unknown, place: Place): AnyModule
   const given = config as Values;
   for (const key of Object.keys(given)) if (key !== 'name' && !Object.hasOwn(fields, key)) throw unknownField(label, key, fields);
   const values: Values = {};
-  for (const [name, f] of Object.entries(fields)) if (!f.kind) values[name] = valueOf(f, name, given, values, label, place);
+  for (const [name, f] of Object.entries(fields)) if (!f.kind) values[name] = valueIn(f, name, given, values, label, place);
   const inside = { ...place.enclosing, ...values };
   const json: Values = { name: definition.name, ...values };
   const built: Values = { ...values };
@@ -67,7 +67,7 @@ export function build(block: AnyBlock, config: unknown, place: Place): AnyModule
   );
 }
 
-function valueOf(f: Field, name: string, given: Values, above: Values, label: string, place: Place): unknown {
+function valueIn(f: Field, name: string, given: Values, above: Values, label: string, place: Place): unknown {
   let value = given[name];
   if (value === undefined && f.inherit) value = place.enclosing?.[name];
   if (value === undefined && f.default !== undefined)
