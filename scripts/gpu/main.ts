@@ -21,6 +21,7 @@ import {
   toArray,
   zoo,
 } from '../../packages/onnxformers/src/index';
+import { pagedTokens } from './paged';
 
 const ort = createRequire(import.meta.url)('onnxruntime-node') as Ort;
 const print = (x: unknown): void => void process.stdout.write(`${JSON.stringify(x)}\n`);
@@ -161,6 +162,19 @@ async function placement(): Promise<void> {
     await (await createRunner(compileEncoder(weights, fused, dtype), ort, logged)).dispose();
 }
 
+// Greedy tokens with caches in pools on the device, and by every other path.
+async function paged(): Promise<void> {
+  const result = await pagedTokens(ort, { device });
+  const all = Object.values(result.tokens).map((rows) => JSON.stringify(rows));
+  print({
+    what: 'paged',
+    equal: all.every((rows) => rows === all[0]),
+    milliseconds: result.milliseconds,
+    ops: result.ops,
+    tokens: result.tokens,
+  });
+}
+
 // Every block's examples: lowered for CUDA and portable, both run on the GPU, both against the interpreter.
 async function parity(): Promise<void> {
   let [passed, failed] = [0, 0];
@@ -245,7 +259,7 @@ async function parity(): Promise<void> {
   print({ what: 'parity', passed, failed });
 }
 
-const jobs: Record<string, () => Promise<void>> = { encoder, demo, attention, kernels, placement, parity };
+const jobs: Record<string, () => Promise<void>> = { encoder, demo, attention, kernels, placement, parity, paged };
 const job = jobs[what];
 if (!job) throw new Error(`no job "${what}"; there are ${Object.keys(jobs).join(', ')}`);
 await job();
