@@ -44,6 +44,7 @@ export const causalLm = defineBlock({
       },
     },
   ],
+  properties: ['causal'],
   create(c, { path }) {
     const { dim, vocabSize, tied, headBias, embedding } = c;
     const trunk = trunkOf(c);

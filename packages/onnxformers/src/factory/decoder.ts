@@ -33,6 +33,7 @@ export const decoder = defineBlock({
       },
     },
   ],
+  properties: ['causal'],
   create(c) {
     const trunk = trunkOf(c);
     return module(trunk, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => {

@@ -19,7 +19,7 @@ import { logitsHead } from './head';
  *
  * Shapes   ids int64 [batch, seq], decoder_ids int64 [batch, decoder_seq] → logits [batch, decoder_seq, vocabSize], or hidden_states
  * Masks    lengths, attention_mask for the encoder and the memory; causal, decoder_lengths, decoder_attention_mask for the decoder
- * Throws   ConfigError when tied weights have nothing to be tied to
+ * Throws   ConfigError when tied weights have nothing to be tied to, and for a state
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
  * Example  const block = zoo.build('model', { name: 'encoder_decoder', dim: 64, encoder: { name: 'encoder', stack: layers }, decoder: { name: 'decoder', stack: layers } });
  */
@@ -82,6 +82,14 @@ export const encoderDecoder = defineBlock({
         ? undefined
         : logitsHead(dim, vocabSize, { tied: tied && typeof embedding === 'function' ? embedding : undefined, bias: false });
     return module({ encoder, decoder, head }, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => {
+      if (ctx.state)
+        throw new ConfigError({
+          path,
+          problem: 'an encoder-decoder keeps no state as a whole',
+          expected: 'its parts compiled one by one',
+          got: 'a state',
+          hint: 'Compile module.children.encoder without a state and module.children.decoder with one',
+        });
       const memory = encoder(inputs, ctx).hidden_states;
       if (!memory) throw new ConfigError({ path: `${path}.encoder`, problem: 'the encoder gave no hidden_states' });
       const g = memory.graph.root;
