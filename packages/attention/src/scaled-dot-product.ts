@@ -39,6 +39,7 @@ export const scaledDotProduct = defineBlock({
     dropout: num({ doc: 'probability of dropping a weight, in training', min: 0, max: 0.99, default: 0 }),
   },
   examples: [{}, { causal: true }, { scale: 0.3, softcap: 5 }],
+  properties: ({ causal }) => (causal ? ['batchIndependent', 'causal'] : ['batchIndependent', 'permutationEquivariant']),
   rules: kernels,
   create({ causal, scale, softcap, dropout }) {
     return (q: Value, k: Value, v: Value, ctx: SequenceContext) => {

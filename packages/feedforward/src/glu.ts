@@ -55,6 +55,7 @@ export const glu = defineBlock({
     activation: slot('activation', { doc: 'of the gate', default: silu }),
   },
   examples: [{ dim: 7 }, { dim: 5, hidden: 11, outDim: 3, bias: false }, { dim: 5, hidden: 7, packed: true }],
+  properties: ['batchIndependent', 'permutationEquivariant', 'causal', 'deterministic'],
   create({ dim, hidden, outDim, bias, packed, dropout: p, activation }) {
     const down_proj = linear(hidden, outDim, { bias, role: 'hidden' });
     const join = (gate: Value, up: Value): Value => dropout(down_proj(dropout(mul(activation(gate), up), p)), p);

@@ -29,6 +29,7 @@ export const mlp = defineBlock({
     activation: slot('activation', { doc: 'between the maps', default: gelu }),
   },
   examples: [{ dim: 7 }, { dim: 5, hidden: 11, outDim: 3, bias: false }],
+  properties: ['batchIndependent', 'permutationEquivariant', 'causal', 'deterministic'],
   create({ dim, hidden, outDim, bias, dropout: p, activation }) {
     const up = linear(dim, hidden, { bias, role: 'hidden' });
     const down = linear(hidden, outDim, { bias, role: 'hidden' });

@@ -45,6 +45,7 @@ export const learnable = defineBlock({
     { seqLen: 11, dim: 7 },
     { seqLen: 5, dim: 3, classToken: true },
   ],
+  properties: ({ classToken }) => (classToken ? ['batchIndependent'] : ['batchIndependent', 'causal']),
   create({ seqLen, dim, classToken }) {
     const rows = classToken ? seqLen + 1 : seqLen;
     const pos_emb = new Parameter([1, rows, dim], init.normal(0.02), { role: 'position', part: 'weight' });

@@ -69,6 +69,7 @@ export const rotary = defineBlock({
     { dim: 16, scaling: 'yarn', factor: 4, originalPositions: 13 },
     { dim: 16, scaling: 'llama3', factor: 8, originalPositions: 19 },
   ],
+  properties: ['batchIndependent', 'causal'],
   create(c, { path }) {
     const { dim, rotaryDim, interleaved } = c;
     if (rotaryDim % 2 || rotaryDim > dim)

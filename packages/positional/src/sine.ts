@@ -42,6 +42,7 @@ export const sine = defineBlock({
     }),
   },
   examples: [{ dim: 7 }, { dim: 10, base: 500, order: 'halves' }],
+  properties: ['batchIndependent', 'causal'],
   create({ dim, base, order }) {
     const half = Math.ceil(dim / 2);
     const rates = Array.from({ length: half }, (_, i) => base ** ((-2 * i) / dim));

@@ -27,6 +27,7 @@ export const token = defineBlock({
     { vocabSize: 23, dim: 7 },
     { vocabSize: 11, dim: 5, scale: 2.5 },
   ],
+  properties: ['batchIndependent', 'permutationEquivariant', 'causal'],
   create({ vocabSize, dim, scale }) {
     const weight = new Parameter([vocabSize, dim], init.normal(0.02), { role: 'embedding', part: 'weight' });
     return module({ weight }, (ids: Value) => mul(gather(ids.graph.param(weight), ids, 0), scale));

@@ -25,6 +25,7 @@ export const vocab = defineBlock({
     dropout: num({ doc: 'probability of dropping a channel, in training', min: 0, max: 0.99, default: 0 }),
   },
   examples: [{ vocabSize: 23, seqLen: 11, dim: 7 }],
+  properties: ['batchIndependent', 'causal'],
   create({ vocabSize, seqLen, dim, dropout: p }) {
     const word_embeddings = embedding(vocabSize, dim, { role: 'embedding' });
     const position_embeddings = embedding(seqLen, dim, { role: 'position' });

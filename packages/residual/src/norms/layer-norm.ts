@@ -26,6 +26,7 @@ export const layerNorm = defineBlock({
   },
   examples: [{ dim: 7 }, { dim: 5, eps: 1e-3, bias: false }],
   rules: [useSkipLayerNormalization],
+  properties: ['batchIndependent', 'permutationEquivariant', 'causal'],
   create({ dim, eps, bias: shifted }) {
     const weight = new Parameter([dim], init.ones, { role: 'norm', part: 'weight' });
     const bias = shifted ? new Parameter([dim], init.zeros, { role: 'norm', part: 'bias' }) : undefined;

@@ -26,6 +26,7 @@ export const rmsNorm = defineBlock({
   },
   examples: [{ dim: 7 }, { dim: 5, eps: 1e-3 }],
   rules: [useSkipSimplifiedLayerNormalization, useSimplifiedLayerNormalization],
+  properties: ['batchIndependent', 'permutationEquivariant', 'causal'],
   create({ dim, eps }) {
     const weight = new Parameter([dim], init.ones, { role: 'norm', part: 'weight' });
     return module({ weight }, (x: Value) => rmsNormOp(x, weight, { epsilon: eps }));
