@@ -69,7 +69,7 @@ describe('inside core', () => {
     { room: 'ops', files: /^ops\//, sees: ['basics', 'dim', 'parameter', 'ir'] },
     {
       room: 'module',
-      files: /^(module|context|state|reparametrize|layers\/.+)$/,
+      files: /^(module|context|state|reparametrize|layers\/.+|remakes\/.+)$/,
       sees: ['basics', 'dim', 'parameter', 'ir', 'ops'],
     },
     { room: 'block', files: /^(block|registry|config\/.+)$/, sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'module'] },
@@ -77,11 +77,11 @@ describe('inside core', () => {
     { room: 'weights', files: /^weights\//, sees: ['basics', 'dim', 'parameter', 'disk'] },
     {
       room: 'compile',
-      files: /^(compile|compile-context|derive|draws|generate|initialize|io-state|serialize|standalone|onnx\/fold)$/,
+      files: /^(compile|compile-context|derive|draws|generate|initialize|io-state|paged-state|serialize|standalone|onnx\/fold)$/,
       sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'module', 'weights', 'onnx', 'lower', 'interpret', 'autodiff'],
     },
     { room: 'onnx', files: /^onnx\//, sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'disk', 'weights'] },
-    { room: 'lower', files: /^(lower|targets)\//, sees: ['basics', 'dim', 'parameter', 'ir', 'ops'] },
+    { room: 'lower', files: /^(lower|targets|kernels)\//, sees: ['basics', 'dim', 'parameter', 'ir', 'ops'] },
     { room: 'interpret', files: /^(interpret|bind)$/, sees: ['basics', 'dim', 'parameter', 'ir', 'ops'] },
     { room: 'autodiff', files: /^autodiff\//, sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'lower'] },
     {

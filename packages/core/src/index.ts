@@ -6,7 +6,7 @@ export { contextOf, type CallSizes, type SequenceInputs, type StateOption } from
 export { bool, choice, each, type Field, type FieldOptions, type Fields, fn, int, list, num, type Presence, slot, text } from './config/fields';
 export { toConfig, type Place } from './config/resolve';
 export { across, attend, type AttendOptions, type KeyPlace, type Layout, maskOf, type Memory, mergeHeads, newShared, padded, positionsWithin, remember, type SequenceContext, type Shared, splitHeads, withContext } from './context';
-export { computeDerived, derive } from './derive';
+export { derive } from './derive';
 export * from './dim';
 export { ConfigError, describe, type Fault, FeedError, FileError, LoweringError, nearest, OnnxformersError, RunError, ShapeError, WeightError } from './error';
 export { apply, type Derivation, type Graph, GraphBuilder, type Leaf, madeBy, mismatch, nameOf, type Node, type Operand, type Pool, subgraphsOf, Value } from './graph';

@@ -6,7 +6,6 @@ import {
   type CompileOptions,
   causal,
   compile,
-  computeDerived,
   embedding,
   type Graph,
   generate,
@@ -157,27 +156,6 @@ describe('caches in pools, stepped from outside', () => {
     expect(() => compiled(model, { state: { paged: { blocks: 7, blockSize: 24 } } })).toThrow(
       'state.paged.blockSize: no size of blocks; expected a power of two from 16 on, in positions, got 24',
     );
-  });
-});
-
-describe('the block table that the runner makes', () => {
-  const made = (held: readonly number[], seqNow: number): NDArray => {
-    const port = paged.signature.inputs.find((p) => p.name === 'block_table')!;
-    const sizes = (d: string | number): number =>
-      typeof d === 'number' ? d : ({ batch: held.length, seq: seqNow } as Record<string, number>)[d]!;
-    return computeDerived('blockTable', [int64s(held)], sizes, port, port.derived!.plus, port.derived!.pool)!;
-  };
-  it('gives every sequence an equal share, as wide as the longest needs it', () => {
-    expect([...made([0, 0], 14).data]).toEqual([0, 3]);
-    expect([...made([14, 16], 1).data]).toEqual([0, 1, 3, 4]);
-    expect(made([47], 1).dims).toEqual([1, 3]);
-    expect([...made([0, 0, 0], 17).data]).toEqual([0, 1, 2, 3, 4, 5]);
-  });
-  it('refuses rows for which there is no room', () => {
-    expect(() => made([48, 3], 1)).toThrow(
-      'the pool has no room for the new rows; expected at most 3 of the 7 blocks for each of 2 sequences, 16 rows in each, got 4 blocks',
-    );
-    expect(() => made([-1, 3], 1)).toThrow('a number of rows below 0');
   });
 });
 
