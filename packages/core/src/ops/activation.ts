@@ -69,6 +69,7 @@ export const silu = (x: Operand): Value => swish(x, 1);
 /** The cheap approximation of Gelu: x / (1 + e^(-1.702 x)). Dtypes: floats. */
 export const quickGelu = (x: Operand): Value => swish(x, 1.702);
 
+/** ONNX Mish. */
 export const Mish: Op = defineOp({
   key: 'Mish',
   since: 18,
@@ -80,6 +81,7 @@ export const Mish: Op = defineOp({
 /** x · tanh(log(1 + eˣ)). Dtypes: floats. */
 export const mish = (x: Operand): Value => apply(Mish, [x], {})[0]!;
 
+/** ONNX HardSwish. */
 export const HardSwish: Op = defineOp({
   key: 'HardSwish',
   since: 14,

@@ -33,6 +33,7 @@ function bitwise(key: string, narrow: (a: number, b: number) => number, big: (a:
   });
 }
 
+/** ONNX BitwiseAnd. */
 export const BitwiseAnd = bitwise(
   'BitwiseAnd',
   (a, b) => a & b,
@@ -41,6 +42,7 @@ export const BitwiseAnd = bitwise(
 /** The bits that both have. Dtypes: integers, both the same; broadcast. */
 export const bitwiseAnd = (a: Operand, b: Operand): Value => apply(BitwiseAnd, [a, b], {})[0]!;
 
+/** ONNX BitwiseOr. */
 export const BitwiseOr = bitwise(
   'BitwiseOr',
   (a, b) => a | b,
@@ -49,6 +51,7 @@ export const BitwiseOr = bitwise(
 /** The bits that either has. Dtypes: integers, both the same; broadcast. */
 export const bitwiseOr = (a: Operand, b: Operand): Value => apply(BitwiseOr, [a, b], {})[0]!;
 
+/** ONNX BitwiseXor. */
 export const BitwiseXor = bitwise(
   'BitwiseXor',
   (a, b) => a ^ b,
@@ -57,6 +60,7 @@ export const BitwiseXor = bitwise(
 /** The bits that one alone has. Dtypes: integers, both the same; broadcast. */
 export const bitwiseXor = (a: Operand, b: Operand): Value => apply(BitwiseXor, [a, b], {})[0]!;
 
+/** ONNX BitwiseNot. */
 export const BitwiseNot = defineOp({
   key: 'BitwiseNot',
   since: 18,
@@ -68,6 +72,7 @@ export const BitwiseNot = defineOp({
 /** All bits turned over. Dtypes: integers. */
 export const bitwiseNot = (x: Operand): Value => apply(BitwiseNot, [x], {})[0]!;
 
+/** ONNX BitShift. */
 export const BitShift = defineOp<{ direction: 'LEFT' | 'RIGHT' }>({
   key: 'BitShift',
   since: 11,

@@ -22,6 +22,7 @@ const widenings: Partial<Record<DType, readonly DType[]>> = {
 
 type CastAttrs = { readonly to: DType };
 
+/** ONNX Cast. */
 export const Cast: Op<CastAttrs> = defineOp<CastAttrs>({
   key: 'Cast',
   since: 13,

@@ -22,38 +22,47 @@ function predicate(key: string, since: number, accepts: Accepts, f: (a: number, 
 }
 const two = (op: Op, a: Operand, b: Operand): Value => apply(op, [a, b], {})[0]!;
 
+/** ONNX Equal. */
 export const Equal = predicate('Equal', 13, 'any', (a, b) => a === b);
 /** Where a = b, broadcast → bool. Dtypes: any, both the same. NaN equals nothing. */
 export const equal = (a: Operand, b: Operand): Value => two(Equal, a, b);
 
+/** ONNX Less. */
 export const Less = predicate('Less', 13, 'number', (a, b) => a < b);
 /** Where a < b, broadcast → bool. Dtypes: numbers, both the same. */
 export const less = (a: Operand, b: Operand): Value => two(Less, a, b);
 
+/** ONNX LessOrEqual. */
 export const LessOrEqual = predicate('LessOrEqual', 16, 'number', (a, b) => a <= b);
 /** Where a ≤ b, broadcast → bool. Dtypes: numbers, both the same. */
 export const lessOrEqual = (a: Operand, b: Operand): Value => two(LessOrEqual, a, b);
 
+/** ONNX Greater. */
 export const Greater = predicate('Greater', 13, 'number', (a, b) => a > b);
 /** Where a > b, broadcast → bool. Dtypes: numbers, both the same. */
 export const greater = (a: Operand, b: Operand): Value => two(Greater, a, b);
 
+/** ONNX GreaterOrEqual. */
 export const GreaterOrEqual = predicate('GreaterOrEqual', 16, 'number', (a, b) => a >= b);
 /** Where a ≥ b, broadcast → bool. Dtypes: numbers, both the same. */
 export const greaterOrEqual = (a: Operand, b: Operand): Value => two(GreaterOrEqual, a, b);
 
+/** ONNX And. */
 export const And = predicate('And', 7, 'bool', (a, b) => a !== 0 && b !== 0);
 /** Where both hold, broadcast. Dtypes: bool. */
 export const logicalAnd = (a: Operand, b: Operand): Value => two(And, a, b);
 
+/** ONNX Or. */
 export const Or = predicate('Or', 7, 'bool', (a, b) => a !== 0 || b !== 0);
 /** Where at least one holds, broadcast. Dtypes: bool. */
 export const logicalOr = (a: Operand, b: Operand): Value => two(Or, a, b);
 
+/** ONNX Xor. */
 export const Xor = predicate('Xor', 7, 'bool', (a, b) => a !== b);
 /** Where exactly one holds, broadcast. Dtypes: bool. */
 export const logicalXor = (a: Operand, b: Operand): Value => two(Xor, a, b);
 
+/** ONNX Not. */
 export const Not: Op = defineOp({
   key: 'Not',
   since: 1,
@@ -66,6 +75,7 @@ export const Not: Op = defineOp({
 /** Where x does not hold. Dtypes: bool. */
 export const logicalNot = (x: Operand): Value => apply(Not, [x], {})[0]!;
 
+/** ONNX Where. */
 export const Where = defineOp({
   key: 'Where',
   since: 16,

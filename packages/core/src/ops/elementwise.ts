@@ -63,6 +63,7 @@ const fits = (x: Value, other: Value): boolean => {
   return extra >= 0 && other.dims.every((d, i) => d === 1 || d === x.dims[i + extra]) && keepsDims(x.dims, other.dims);
 };
 
+/** ONNX Add. */
 export const Add = binary('Add', 14, {
   f: () => (a, b) => a + b,
   grad: (g) => [g, g],
@@ -74,6 +75,7 @@ export const Add = binary('Add', 14, {
  */
 export const add = (a: Operand, b: Operand): Value => two(Add, a, b);
 
+/** ONNX Sub. */
 export const Sub = binary('Sub', 14, {
   f: () => (a, b) => a - b,
   grad: (g) => [g, neg(g)],
@@ -85,6 +87,7 @@ export const Sub = binary('Sub', 14, {
  */
 export const sub = (a: Operand, b: Operand): Value => two(Sub, a, b);
 
+/** ONNX Mul. */
 export const Mul = binary('Mul', 14, {
   f: () => (a, b) => a * b,
   grad: (g, a, b) => [mul(g, b), mul(g, a)],
@@ -96,6 +99,7 @@ export const Mul = binary('Mul', 14, {
  */
 export const mul = (a: Operand, b: Operand): Value => two(Mul, a, b);
 
+/** ONNX Div. */
 export const Div = binary('Div', 14, {
   f: (dtype) => (isFloat(dtype) ? (a, b) => a / b : (a, b) => Math.trunc(a / nonzero(b))),
   grad: (g, _, b, y) => [div(g, b), neg(mul(g, div(y, b)))],
@@ -112,6 +116,7 @@ function nonzero(b: number): number {
   throw mismatch('an integer is divided by 0');
 }
 
+/** ONNX Pow. */
 export const Pow = defineOp({
   key: 'Pow',
   since: 15,
@@ -140,6 +145,7 @@ export const Pow = defineOp({
  */
 export const pow = (a: Operand, b: Operand): Value => two(Pow, a, b);
 
+/** ONNX Mod. */
 export const Mod = defineOp<{ fmod: number }>({
   key: 'Mod',
   since: 13,
@@ -193,12 +199,14 @@ function extreme(key: string, pick: (...x: number[]) => number): Op {
     },
   });
 }
+/** ONNX Min. */
 export const Min = extreme('Min', Math.min);
 /**
  * The least of the operands, broadcast; NaN where one is NaN. Dtypes: numbers, all the same.
  * @throws ShapeError when the dims do not broadcast or the dtypes differ
  */
 export const min = (...operands: readonly Operand[]): Value => apply(Min, operands, {})[0]!;
+/** ONNX Max. */
 export const Max = extreme('Max', Math.max);
 /**
  * The greatest of the operands, broadcast; NaN where one is NaN. Dtypes: numbers, all the same.
@@ -206,6 +214,7 @@ export const Max = extreme('Max', Math.max);
  */
 export const max = (...operands: readonly Operand[]): Value => apply(Max, operands, {})[0]!;
 
+/** ONNX Clip. */
 export const Clip = defineOp({
   key: 'Clip',
   since: 13,

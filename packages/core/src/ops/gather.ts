@@ -24,6 +24,7 @@ export function acceptIndices(type: TensorType | undefined): TensorType {
 
 type AxisAttrs = { readonly axis: number };
 
+/** ONNX Gather. */
 export const Gather = defineOp<AxisAttrs>({
   key: 'Gather',
   since: 13,
@@ -108,6 +109,7 @@ export function elementOffsets(dims: readonly number[], indices: NDArray, axis: 
   });
 }
 
+/** ONNX GatherElements. */
 export const GatherElements = defineOp<AxisAttrs>({
   key: 'GatherElements',
   since: 13,
@@ -159,6 +161,7 @@ export function rowOffsets(dims: readonly number[], indices: NDArray): Int32Arra
 
 type GatherNDAttrs = { readonly batch_dims: number };
 
+/** ONNX GatherND. */
 export const GatherND = defineOp<GatherNDAttrs>({
   key: 'GatherND',
   since: 13,

@@ -92,6 +92,7 @@ function countAlong(x: Value, axes: readonly number[]): number | Value {
   return typeof count === 'number' ? count : cast(size(x, count, [x]), x.dtype);
 }
 
+/** ONNX ReduceSum. */
 export const ReduceSum = reduction('ReduceSum', 13, { f: sum, grad: (g, x) => expand(g, x.dims) });
 /**
  * The sum over axes. Dtypes: numbers.
@@ -100,6 +101,7 @@ export const ReduceSum = reduction('ReduceSum', 13, { f: sum, grad: (g, x) => ex
 export const reduceSum = (x: Operand, axes: readonly number[], options: ReduceOptions = {}): Value =>
   reduce(ReduceSum, x, axes, options);
 
+/** ONNX ReduceMean. */
 export const ReduceMean = reduction('ReduceMean', 18, {
   f: (x, base, at) => sum(x, base, at) / at.length,
   grad: (g, x, _, axes) => expand(div(g, countAlong(x, axes)), x.dims),
@@ -111,6 +113,7 @@ export const ReduceMean = reduction('ReduceMean', 18, {
 export const reduceMean = (x: Operand, axes: readonly number[], options: ReduceOptions = {}): Value =>
   reduce(ReduceMean, x, axes, options);
 
+/** ONNX ReduceMax. */
 export const ReduceMax = reduction('ReduceMax', 18, { f: largest, grad: toExtremes });
 /**
  * The greatest element over axes; -∞ where there is none. Dtypes: numbers. Equal elements share the gradient.
@@ -119,6 +122,7 @@ export const ReduceMax = reduction('ReduceMax', 18, { f: largest, grad: toExtrem
 export const reduceMax = (x: Operand, axes: readonly number[], options: ReduceOptions = {}): Value =>
   reduce(ReduceMax, x, axes, options);
 
+/** ONNX ReduceMin. */
 export const ReduceMin = reduction('ReduceMin', 18, {
   f: least,
   grad: toExtremes,
@@ -130,6 +134,7 @@ export const ReduceMin = reduction('ReduceMin', 18, {
 export const reduceMin = (x: Operand, axes: readonly number[], options: ReduceOptions = {}): Value =>
   reduce(ReduceMin, x, axes, options);
 
+/** ONNX ReduceProd. */
 export const ReduceProd = reduction('ReduceProd', 18, {
   f(x, base, at) {
     let product = 1;
@@ -154,6 +159,7 @@ export const ReduceProd = reduction('ReduceProd', 18, {
 export const reduceProd = (x: Operand, axes: readonly number[], options: ReduceOptions = {}): Value =>
   reduce(ReduceProd, x, axes, options);
 
+/** ONNX ReduceL2. */
 export const ReduceL2 = reduction('ReduceL2', 18, {
   accepts: 'float',
   f: (x, base, at) => {
@@ -172,6 +178,7 @@ export const ReduceL2 = reduction('ReduceL2', 18, {
 export const reduceL2 = (x: Operand, axes: readonly number[], options: ReduceOptions = {}): Value =>
   reduce(ReduceL2, x, axes, options);
 
+/** ONNX ReduceSumSquare. */
 export const ReduceSumSquare = reduction('ReduceSumSquare', 18, {
   f(x, base, at) {
     let total = 0;
@@ -195,6 +202,7 @@ export function logSumExpOf(x: Float64Array, base: number, at: Int32Array): numb
   for (let i = 0; i < at.length; i++) total += Math.exp(x[base + at[i]!]! - most);
   return most + Math.log(total);
 }
+/** ONNX ReduceLogSumExp. */
 export const ReduceLogSumExp = reduction('ReduceLogSumExp', 18, {
   accepts: 'float',
   f: logSumExpOf,
@@ -243,6 +251,7 @@ function arg(op: Op<ArgAttrs>, x: Operand, axis: number, { keepDims = true, last
   return apply(op, [x], { axis: fromFront, keepdims: keepDims ? 1 : 0, select_last_index: last ? 1 : 0 })[0]!;
 }
 
+/** ONNX ArgMax. */
 export const ArgMax = extremeIndex('ArgMax', (a, b) => a > b);
 /**
  * Where along the axis the greatest element stands: int64. Dtypes: numbers.
@@ -250,6 +259,7 @@ export const ArgMax = extremeIndex('ArgMax', (a, b) => a > b);
  */
 export const argMax = (x: Operand, axis: number, options: ArgOptions = {}): Value => arg(ArgMax, x, axis, options);
 
+/** ONNX ArgMin. */
 export const ArgMin = extremeIndex('ArgMin', (a, b) => a < b);
 /**
  * Where along the axis the least element stands: int64. Dtypes: numbers.

@@ -8,6 +8,7 @@ import { axisOf, offsetsAcross, offsetsAlong } from './strides';
 
 type CumSumAttrs = { readonly axis: number; readonly exclusive: number; readonly reverse: number };
 
+/** ONNX CumSum. */
 export const CumSum = defineOp<CumSumAttrs>({
   key: 'CumSum',
   since: 14,
@@ -52,6 +53,7 @@ export function cumSum(x: Operand, axis: number, { exclusive = false, reverse = 
 
 type TriluAttrs = { readonly upper: number; readonly k: number };
 
+/** ONNX Trilu. */
 export const Trilu = defineOp<TriluAttrs>({
   key: 'Trilu',
   since: 14,

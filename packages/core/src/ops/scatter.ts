@@ -52,6 +52,7 @@ function acceptUpdates(x: TensorType | undefined, updates: TensorType | undefine
 
 type ScatterNDAttrs = { readonly reduction: ScatterReduction };
 
+/** ONNX ScatterND. */
 export const ScatterND = defineOp<ScatterNDAttrs>({
   key: 'ScatterND',
   since: 18,
@@ -94,6 +95,7 @@ export const scatterND = (x: Operand, indices: Operand, updates: Operand, reduct
 
 type ScatterElementsAttrs = { readonly axis: number; readonly reduction: ScatterReduction };
 
+/** ONNX ScatterElements. */
 export const ScatterElements = defineOp<ScatterElementsAttrs>({
   key: 'ScatterElements',
   since: 18,

@@ -41,6 +41,7 @@ function alongAxis(x: NDArray, axis: number, f: (x: number, logSum: number) => n
 
 const fromFront = (axis: number, x: Operand): number => (axis < 0 ? axis + rankOf(x) : axis);
 
+/** ONNX Softmax. */
 export const Softmax = overAxis(
   'Softmax',
   (x, logSum) => Math.exp(x - logSum),
@@ -54,6 +55,7 @@ export const Softmax = overAxis(
  */
 export const softmax = (x: Operand, axis = -1): Value => apply(Softmax, [x], { axis: fromFront(axis, x) })[0]!;
 
+/** ONNX LogSoftmax. */
 export const LogSoftmax = overAxis(
   'LogSoftmax',
   (x, logSum) => x - logSum,

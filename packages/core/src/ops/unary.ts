@@ -31,6 +31,7 @@ function unary(key: string, since: number, { accepts, f, grad, simplify }: Unary
 }
 const one = (op: Op, x: Operand): Value => apply(op, [x], {})[0]!;
 
+/** ONNX Neg. */
 export const Neg: Op = unary('Neg', 13, {
   accepts: 'number',
   f: (x) => -x,
@@ -40,26 +41,32 @@ export const Neg: Op = unary('Neg', 13, {
 /** -x. Dtypes: numbers. */
 export const neg = (x: Operand): Value => one(Neg, x);
 
+/** ONNX Abs. */
 export const Abs = unary('Abs', 13, { accepts: 'number', f: Math.abs, grad: (g, x) => mul(g, sign(x)) });
 /** |x|. Dtypes: numbers. Its gradient at 0 is 0. */
 export const abs = (x: Operand): Value => one(Abs, x);
 
+/** ONNX Sign. */
 export const Sign = unary('Sign', 13, { accepts: 'number', f: Math.sign, grad: 'zero' });
 /** -1, 0 or 1, as x is negative, 0 or positive. Dtypes: numbers. */
 export const sign = (x: Operand): Value => one(Sign, x);
 
+/** ONNX Exp. */
 export const Exp = unary('Exp', 13, { accepts: 'float', f: Math.exp, grad: (g, _, y) => mul(g, y) });
 /** eˣ. Dtypes: floats. */
 export const exp = (x: Operand): Value => one(Exp, x);
 
+/** ONNX Log. */
 export const Log = unary('Log', 13, { accepts: 'float', f: Math.log, grad: (g, x) => div(g, x) });
 /** The natural logarithm; NaN below 0. Dtypes: floats. */
 export const log = (x: Operand): Value => one(Log, x);
 
+/** ONNX Sqrt. */
 export const Sqrt = unary('Sqrt', 13, { accepts: 'float', f: Math.sqrt, grad: (g, _, y) => div(g, mul(y, 2)) });
 /** The square root; NaN below 0. Dtypes: floats. */
 export const sqrt = (x: Operand): Value => one(Sqrt, x);
 
+/** ONNX Reciprocal. */
 export const Reciprocal = unary('Reciprocal', 13, {
   accepts: 'float',
   f: (x) => 1 / x,
@@ -68,14 +75,17 @@ export const Reciprocal = unary('Reciprocal', 13, {
 /** 1 / x. Dtypes: floats. */
 export const reciprocal = (x: Operand): Value => one(Reciprocal, x);
 
+/** ONNX Sin. */
 export const Sin = unary('Sin', 7, { accepts: 'float', f: Math.sin, grad: (g, x) => mul(g, cos(x)) });
 /** The sine of x radians. Dtypes: floats. */
 export const sin = (x: Operand): Value => one(Sin, x);
 
+/** ONNX Cos. */
 export const Cos = unary('Cos', 7, { accepts: 'float', f: Math.cos, grad: (g, x) => neg(mul(g, sin(x))) });
 /** The cosine of x radians. Dtypes: floats. */
 export const cos = (x: Operand): Value => one(Cos, x);
 
+/** ONNX Tanh. */
 export const Tanh = unary('Tanh', 13, { accepts: 'float', f: Math.tanh, grad: (g, _, y) => mul(g, sub(1, mul(y, y))) });
 /** The hyperbolic tangent. Dtypes: floats. */
 export const tanh = (x: Operand): Value => one(Tanh, x);
@@ -97,6 +107,7 @@ export function erfOf(x: number): number {
   for (let n = 60; n > 0; n--) fraction = a + n / 2 / fraction;
   return Math.sign(x) * (1 - scale / 2 / fraction);
 }
+/** ONNX Erf. */
 export const Erf = unary('Erf', 13, {
   accepts: 'float',
   f: erfOf,
@@ -105,6 +116,7 @@ export const Erf = unary('Erf', 13, {
 /** The error function (2/√π) ∫₀ˣ exp(-t²) dt. Dtypes: floats. */
 export const erf = (x: Operand): Value => one(Erf, x);
 
+/** ONNX Sigmoid. */
 export const Sigmoid = unary('Sigmoid', 13, {
   accepts: 'float',
   f: (x) => (x < 0 ? Math.exp(x) / (1 + Math.exp(x)) : 1 / (1 + Math.exp(-x))),
@@ -113,6 +125,7 @@ export const Sigmoid = unary('Sigmoid', 13, {
 /** 1 / (1 + e⁻ˣ). Dtypes: floats. */
 export const sigmoid = (x: Operand): Value => one(Sigmoid, x);
 
+/** ONNX Relu. */
 export const Relu = unary('Relu', 14, {
   accepts: 'number',
   f: (x) => Math.max(x, 0),
@@ -121,6 +134,7 @@ export const Relu = unary('Relu', 14, {
 /** max(x, 0). Dtypes: numbers. Its gradient at 0 is 0. */
 export const relu = (x: Operand): Value => one(Relu, x);
 
+/** ONNX LeakyRelu. */
 export const LeakyRelu = defineOp<{ alpha: number }>({
   key: 'LeakyRelu',
   since: 16,
@@ -132,6 +146,7 @@ export const LeakyRelu = defineOp<{ alpha: number }>({
 /** x, or alpha · x where x is negative. Dtypes: floats. */
 export const leakyRelu = (x: Operand, alpha = 0.01): Value => apply(LeakyRelu, [x], { alpha })[0]!;
 
+/** ONNX Softplus. */
 export const Softplus = unary('Softplus', 1, {
   accepts: 'float',
   f: (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))),
@@ -140,14 +155,17 @@ export const Softplus = unary('Softplus', 1, {
 /** log(1 + eˣ). Dtypes: floats. */
 export const softplus = (x: Operand): Value => one(Softplus, x);
 
+/** ONNX Floor. */
 export const Floor = unary('Floor', 13, { accepts: 'float', f: Math.floor, grad: 'zero' });
 /** The greatest integer not above x. Dtypes: floats. Its gradient is 0. */
 export const floor = (x: Operand): Value => one(Floor, x);
 
+/** ONNX Ceil. */
 export const Ceil = unary('Ceil', 13, { accepts: 'float', f: Math.ceil, grad: 'zero' });
 /** The least integer not below x. Dtypes: floats. Its gradient is 0. */
 export const ceil = (x: Operand): Value => one(Ceil, x);
 
+/** ONNX Round. */
 export const Round = unary('Round', 11, { accepts: 'float', f: roundHalfToEven, grad: 'zero' });
 /** The nearest integer; of two equally near the even one. Dtypes: floats. Its gradient is 0. */
 export const round = (x: Operand): Value => one(Round, x);
@@ -170,11 +188,13 @@ function test(key: string, since: number, f: (x: number) => boolean): Op {
   });
 }
 
+/** ONNX IsNaN. */
 export const IsNaN = test('IsNaN', 13, Number.isNaN);
 /** Where x is not a number. float → bool. */
 // biome-ignore lint/suspicious/noShadowRestrictedNames: the op's own name
 export const isNaN = (x: Operand): Value => one(IsNaN, x);
 
+/** ONNX IsInf. */
 export const IsInf = test('IsInf', 10, (x) => Math.abs(x) === Number.POSITIVE_INFINITY);
 /** Where x is infinite, of either sign. float → bool. */
 export const isInf = (x: Operand): Value => one(IsInf, x);
