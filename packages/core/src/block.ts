@@ -37,6 +37,7 @@ export interface Contracts {
   /** Named inputs → named outputs. */
   model(inputs: Readonly<Record<string, Value>>, ctx: SequenceContext): Record<string, Value>;
 }
+/** The name of a kind. */
 export type Kind = keyof Contracts & string;
 
 /**
@@ -52,13 +53,13 @@ type IsSlot<F> = [SlotKind<F>] extends [never] ? false : true;
 type IsEach<F> = ValueOf<F> extends readonly unknown[] ? true : false;
 type Simplify<T> = { [K in keyof T]: T[K] } & {};
 
-/** What `create` gets: every field present, slots filled. */
 type ResolvedField<F> =
   IsSlot<F> extends true
     ? IsEach<F> extends true
       ? (layer: number) => KindModule<SlotKind<F>>
       : KindModule<SlotKind<F>>
     : ValueOf<F>;
+/** What `create` gets: every field present, slots filled. */
 export type Resolved<F extends Fields> = {
   readonly [N in keyof F]: PresenceOf<F[N]> extends 'optional' ? ResolvedField<F[N]> | undefined : ResolvedField<F[N]>;
 };
@@ -70,7 +71,6 @@ export type ConfigValues<F extends Fields> = {
     : ValueOf<F[N]>;
 };
 
-/** What a block called by hand takes: values, and modules in the slots. Inherited values must be given. */
 type HandField<F> =
   IsSlot<F> extends true
     ? IsEach<F> extends true
@@ -78,6 +78,7 @@ type HandField<F> =
       : KindModule<SlotKind<F>>
     : ValueOf<F>;
 type MustByHand<F extends Fields> = { [N in keyof F]: PresenceOf<F[N]> extends 'required' | 'inherit' ? N : never }[keyof F];
+/** What a block called by hand takes: values, and modules in the slots. Inherited values must be given. */
 export type HandConfig<F extends Fields> = Simplify<
   { readonly [N in MustByHand<F>]: HandField<F[N]> } & {
     readonly [N in Exclude<keyof F, MustByHand<F>>]?: HandField<F[N]> | undefined;
@@ -106,7 +107,9 @@ type ConfigOfBlock<All, B, K> = B extends {
   ? { readonly name: N } & RegistryConfig<F, All>
   : never;
 type NameOfBlock<B, K> = B extends { readonly kind: K; readonly blockName: infer N } ? N : never;
+/** The configs that the blocks of a list accept for a kind. */
 export type ConfigIn<All, K> = ConfigOfBlock<All, All, K>;
+/** The names of a list's blocks of a kind. */
 export type NameIn<All, K> = NameOfBlock<All, K>;
 
 /** The kinds of mask a mechanism may declare. */
@@ -137,6 +140,7 @@ export interface BlockDefinition<K extends Kind, N extends string, F extends Fie
   /** What holds for every config, or for which. */
   readonly properties?: readonly Property[] | ((config: ConfigValues<F>) => readonly Property[]);
   readonly rules?: readonly Rule[];
+  /** Makes the module: a forward function, or `module(record, forward)` where it uses parameters or other modules. */
   create(config: Resolved<F>, place: Place): Module<Contracts[K]> | Contracts[K];
 }
 // Examples name blocks of other packages in their slots, so only the values are checked here.

@@ -75,7 +75,7 @@ export interface AttendOptions {
   readonly scale?: number;
   /** c · tanh(score / c) before masking. */
   readonly softcap?: number;
-  /** [heads]: a further logit in each softmax that takes weight and gives no value. */
+  /** A further logit [heads] in each softmax that takes weight and gives no value. */
   readonly sinks?: Value;
   /** Probability of dropping a weight, in training. */
   readonly dropout?: number;

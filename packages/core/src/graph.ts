@@ -56,9 +56,11 @@ export class Value {
     readonly index: number,
     readonly leaf: Leaf | undefined,
   ) {}
+  /** The number of its axes. */
   get rank(): number {
     return this.dims.length;
   }
+  /** `x: float32[batch, seq, 16]`. */
   toString(): string {
     return `${this.leaf && 'name' in this.leaf ? this.leaf.name : `%${this.id}`}: ${printType(this)}`;
   }
@@ -169,6 +171,7 @@ export class GraphBuilder {
       throw new ShapeError({ path: name, problem: 'an input of this name exists already' });
     return this.addInput(this.make({ dtype, dims }, { kind: 'input', name }));
   }
+  /** Makes a value an output. Names are unique. */
   output(name: string, value: Value): void {
     if (this.results.some((r) => r.name === name))
       throw new ShapeError({ path: name, problem: 'an output of this name exists already' });
@@ -194,6 +197,7 @@ export class GraphBuilder {
   parameterInput(parameter: Parameter): Value {
     return this.root.addInput(this.rawParam(parameter));
   }
+  /** A tensor as a value; small ones with equal elements are one. */
   constant(tensor: Tensor): Value {
     const key =
       tensor.data.length <= 64 ? `${tensor.dtype}[${tensor.dims}]${Array.from(tensor.data as ArrayLike<number>, spell)}` : tensor;
@@ -244,6 +248,7 @@ export class GraphBuilder {
       root.currentRules = rulesBefore;
     }
   }
+  /** The dotted path of the module that runs: `layers.3.mixer`. */
   get where(): string {
     return this.root.path;
   }
@@ -252,6 +257,7 @@ export class GraphBuilder {
     const full = `${this.where}.${name}`;
     return name + numbered(this.innermost.calls, full).slice(full.length);
   }
+  /** The subgraph that is open, or the root. */
   get innermost(): GraphBuilder {
     return this.root.open.at(-1)!;
   }

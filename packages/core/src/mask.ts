@@ -23,7 +23,9 @@ export type Mask<V> =
   | { readonly kind: 'and' | 'or'; readonly of: readonly Mask<V>[] }
   | { readonly kind: 'not'; readonly of: Mask<V> };
 
+/** Every key. */
 export const none = { kind: 'none' } as const;
+/** Keys at the query's position and before it. */
 export const causal = { kind: 'causal' } as const;
 /** Keys from `left` before the query to `right` after it, both inclusive, in positions. */
 export function slidingWindow(bounds: { readonly left?: number; readonly right?: number }): Mask<never> {

@@ -11,6 +11,7 @@ export interface Children {
 /** One entry of a module's record. */
 export type Child = Parameter | AnyModule | readonly Child[] | Children | undefined;
 
+/** Any forward function. */
 // biome-ignore lint/suspicious/noExplicitAny: a forward function may have any signature
 export type Fn = (...args: any[]) => unknown;
 

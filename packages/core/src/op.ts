@@ -13,11 +13,12 @@ export interface TensorType {
 export type AttributeKind = 'int' | 'float' | 'string' | 'ints' | 'floats' | 'strings' | 'tensor' | 'graph' | 'data';
 /** What an attribute may hold. An attribute that is undefined is left out. */
 export type Attribute = number | string | boolean | Tensor | Graph | object | readonly Attribute[] | undefined;
-// A type alias on purpose: an index signature rejects interfaces.
+/** The attributes of a node. A type alias on purpose: an index signature rejects interfaces. */
 export type Attrs = { readonly [name: string]: Attribute };
 
 /** Sizes that a run has bound; what {@link Op.evaluate} needs where an attribute holds symbolic sizes. */
 export interface Sizes {
+  /** The number that a size is in this run. */
   of(dim: Dim): number;
 }
 

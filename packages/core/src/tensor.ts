@@ -49,6 +49,7 @@ export interface NDArray {
 }
 
 const floats: ReadonlySet<DType> = new Set(['float64', 'float32', 'float16', 'bfloat16']);
+/** True for float64, float32, float16 and bfloat16. */
 export const isFloat = (dtype: DType): boolean => floats.has(dtype);
 
 const bits: Readonly<Record<DType, number>> = {

@@ -103,7 +103,11 @@ export function list<T, const O extends FieldOptions<readonly T[]> & { readonly 
   const schema = options.length === undefined ? items : items.check(z.length(options.length));
   return field<readonly T[], O>('list', options, `a list of ${options.length ?? 'values'}, each ${of.expected}`, schema);
 }
-/** A function of yours. Such a config builds, but has no JSON. */
+/**
+ * A function of yours: `fn<(x: Value) => Value>()({ doc })`. Such a config builds, but has no JSON.
+ *
+ * @typeParam F the type of the function
+ */
 // biome-ignore lint/suspicious/noExplicitAny: any function type may be asked for
 export function fn<F extends (...args: any[]) => unknown>(): <const O extends FieldOptions<F>>(
   options: O,

@@ -20,6 +20,7 @@ export interface Decision {
   readonly refused: readonly { readonly rule: string; readonly reason: string }[];
 }
 
+/** Options of {@link lower}. */
 export interface LowerOptions {
   readonly machine?: Machine;
   readonly rules?: readonly Rule[];
@@ -27,6 +28,7 @@ export interface LowerOptions {
   readonly promises?: readonly string[];
 }
 
+/** What {@link lower} gives. */
 export interface Lowered {
   readonly graph: Graph;
   readonly decisions: readonly Decision[];

@@ -13,12 +13,14 @@ export interface Match {
   /** Makes the new nodes; `get` gives the new value for an old one. One result for each of `covers`. */
   emit(get: Get): readonly Value[];
 }
+/** The new value for an old one. */
 export type Get = (old: Value) => Value;
 
 /** Why a rule that looked at a node does not apply: shown by `explain`. */
 export interface Refusal {
   readonly refused: string;
 }
+/** A refusal, for a rule to return. */
 export const refuse = (reason: string): Refusal => ({ refused: reason });
 
 /** What a rule may ask about the graph around a node. */
@@ -34,6 +36,7 @@ export interface Rule {
   readonly name: string;
   /** Key of the op it looks at. */
   readonly op: string;
+  /** What it makes of a node, why it does not apply, or undefined where it has nothing to say. */
   match(node: Node, around: Surroundings): Match | Refusal | undefined;
 }
 

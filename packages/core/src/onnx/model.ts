@@ -3,7 +3,7 @@ import type { DType, Tensor } from '../tensor';
 
 /** A model. Opsets are by domain; the standard's own domain is ''. */
 export interface OnnxModel {
-  /** Absent: the lowest that the model needs, see {@link requiredIrVersion}. */
+  /** Absent: the lowest that the model needs, see `requiredIrVersion`. */
   readonly irVersion?: number;
   readonly opsets: Readonly<Record<string, number>>;
   readonly producer?: { readonly name: string; readonly version: string };

@@ -35,7 +35,7 @@ export interface AttendOpOptions {
   readonly start?: Value;
   /** [1 or batch, 1 or heads, seq, kv_seq], added to the scores. Finite: −∞ belongs into the mask, see {@link fromAdditive}. */
   readonly bias?: Value;
-  /** [heads]: a further logit in each softmax that takes weight and gives no value. */
+  /** A further logit [heads] in each softmax that takes weight and gives no value. */
   readonly sinks?: Value;
   /** Default 1 / √head_dim. */
   readonly scale?: number;

@@ -96,6 +96,7 @@ export function tensorScatter(cache: Value, rows: Value, start?: Value, o: Tenso
 
 // ---- CacheAppend --------------------------------------------------------------------------------------------------------
 
+/** Attributes of {@link CacheAppend}. */
 export type CacheAppendAttrs = { readonly form: 'growing' | 'fixed' };
 
 /** The meaning behind {@link cacheAppend}. Operands: past, rows, and for a cache of fixed capacity the rows it holds. */

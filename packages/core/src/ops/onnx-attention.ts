@@ -36,7 +36,7 @@ export const Attention24 = attentionOf(24);
 export interface OnnxAttentionOptions {
   /** bool (true: may attend) or float (added to the scores), broadcast to [batch, heads, seq, total]. */
   readonly mask?: Value;
-  /** [batch, kv_heads, past, …]: rows before those of k and v. */
+  /** As [batch, kv_heads, past, …]: rows before those of k and v. */
   readonly past?: { readonly key: Value; readonly value: Value };
   /** int64 [batch]: rows of k that hold something; opset 24, not with a past. */
   readonly nonpad?: Value;

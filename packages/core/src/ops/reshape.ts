@@ -10,6 +10,7 @@ import { axesOf, axisOf } from './strides';
 
 type ReshapeAttrs = { readonly dims: readonly Dim[] };
 
+/** True for equal sizes in the same order. */
 export const sameDims = (a: readonly Dim[], b: readonly Dim[]): boolean => a.length === b.length && a.every((d, i) => d === b[i]);
 
 function inferReshape([x]: readonly (TensorType | undefined)[], { dims }: ReshapeAttrs): readonly TensorType[] {

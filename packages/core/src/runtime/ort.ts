@@ -9,7 +9,9 @@ export interface OrtTensor {
   readonly data: unknown;
   /** `cpu`, or where else the elements are. */
   readonly location?: string;
+  /** The elements, fetched from where they are. */
   getData?(release?: boolean): Promise<unknown>;
+  /** Frees what it holds outside of JavaScript. */
   dispose?(): void;
 }
 
@@ -17,8 +19,10 @@ export interface OrtTensor {
 export interface OrtSession {
   readonly inputNames: readonly string[];
   readonly outputNames: readonly string[];
+  /** Runs the model. */
   // biome-ignore lint/suspicious/noExplicitAny: the runtimes overload it
   run(feeds: any, fetches: any, options?: any): Promise<Readonly<Record<string, OrtTensor>>>;
+  /** Frees the session. */
   release(): Promise<void>;
 }
 
@@ -32,10 +36,12 @@ export interface Ort {
     dims: readonly number[],
   ) => OrtTensor;
   readonly InferenceSession: {
-    // biome-ignore lint/suspicious/noExplicitAny: a path in Node, bytes anywhere
+    /** Opens a model: a path in Node, bytes anywhere. */
+    // biome-ignore lint/suspicious/noExplicitAny: see above
     create(model: any, options?: any): Promise<OrtSession>;
   };
   readonly env?: { readonly versions?: { readonly common?: string; readonly node?: string; readonly web?: string } };
+  /** The providers that the binary knows; onnxruntime-node only. */
   listSupportedBackends?(): readonly { readonly name: string; readonly bundled: boolean }[];
 }
 

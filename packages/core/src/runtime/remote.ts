@@ -10,10 +10,13 @@ import { createRunner, inMemory, type Loaded, type Runnable, type Runner, type R
 
 /** One end of a line between two threads: a Web Worker, its `self`, or a MessagePort. */
 export interface ThreadPort {
+  /** Sends a message; what is in `transfer` is moved instead of copied. */
   // biome-ignore lint/suspicious/noExplicitAny: the ports of browsers and of Node differ in what they may transfer
   postMessage(message: any, transfer?: any): void;
+  /** Listens for messages. */
   // biome-ignore lint/suspicious/noExplicitAny: a message is anything
   addEventListener(type: 'message', listener: (event: any) => void): void;
+  /** Begins to hand messages on, where the port does not by itself. */
   start?(): void;
 }
 

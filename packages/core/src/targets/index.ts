@@ -10,4 +10,11 @@ import { webgpu } from './webgpu';
  *
  * Example  const model = compile(block, { target: targets.cuda, machine: { sm: 90 }, dtype: 'float16', inputs: { ids: ['int64', ['batch', 'seq']] } });
  */
-export const targets = { portable, cpu, cuda, webgpu, wasm } as const;
+export const targets = {
+  /** Plain ONNX of an opset: 18, 21 (default) or 23. */
+  portable,
+  cpu,
+  cuda,
+  webgpu,
+  wasm,
+} as const;

@@ -15,6 +15,7 @@ import { computeExample, type Example, exampleOf, feedsFor, type InputsOf, sizes
 export interface ConformanceOptions {
   /** Of your test framework. */
   readonly describe: (name: string, f: () => void) => void;
+  /** Of your test framework. */
   readonly it: (name: string, f: () => void | Promise<void>) => void;
   /** Finds the blocks that stand in the slots of examples; default the blocks under test themselves. */
   readonly registry?: Pick<Registry, 'find' | 'parse' | 'toJSON'>;

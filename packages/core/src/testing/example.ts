@@ -17,6 +17,7 @@ export interface ExampleInput {
   /** For integers: all numbers are from 0 to before this. */
   readonly below?: number;
 }
+/** Inputs by name. */
 export type ExampleInputs = Readonly<Record<string, ExampleInput>>;
 
 /** A block at one of its configs. */

@@ -28,6 +28,7 @@ export interface CaseInput {
 export interface OpCase {
   readonly name: string;
   readonly inputs: readonly CaseInput[];
+  /** Applies the op. */
   readonly build: (g: GraphBuilder, ...inputs: Value[]) => Value | readonly Value[];
   /** What the names in the dims stand for. Default: different primes. */
   readonly sizes?: Readonly<Record<string, number>>;

@@ -31,6 +31,7 @@ export interface ParityTarget {
 export interface ParityOptions {
   /** Of your test framework. */
   readonly describe: (name: string, f: () => void) => void;
+  /** Of your test framework. */
   readonly it: (name: string, f: () => void | Promise<void>) => void;
   /** Finds the blocks that stand in the slots of examples. */
   readonly registry: Pick<Registry, 'find' | 'parse' | 'toJSON'>;

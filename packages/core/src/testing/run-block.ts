@@ -28,6 +28,7 @@ export function randomArray(name: string, dims: readonly number[], dtype: DType 
 /** Random values for every parameter of a module. */
 export function randomParameters(m: AnyModule): {
   readonly byName: Readonly<Record<string, NDArray>>;
+  /** The value of one. */
   of(p: Parameter): NDArray;
 } {
   const { parameters, nameOf } = namesOf(m);
