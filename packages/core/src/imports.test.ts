@@ -85,6 +85,11 @@ describe('inside core', () => {
     { room: 'interpret', files: /^(interpret|bind)$/, sees: ['basics', 'dim', 'parameter', 'ir', 'ops'] },
     { room: 'autodiff', files: /^autodiff\//, sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'lower'] },
     {
+      room: 'explain',
+      files: /^explain\//,
+      sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'module', 'lower', 'compile'],
+    },
+    {
       room: 'runtime',
       files: /^runtime\//,
       sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'module', 'weights', 'onnx', 'lower', 'interpret', 'autodiff', 'compile'],

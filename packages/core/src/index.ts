@@ -10,6 +10,7 @@ export { derive } from './derive';
 export * from './dim';
 export { ConfigError, describe, type Fault, FeedError, FileError, LoweringError, nearest, OnnxformersError, RunError, ShapeError, WeightError } from './error';
 export { apply, type Derivation, type Graph, GraphBuilder, type Leaf, madeBy, mismatch, nameOf, type Node, type Operand, type Pool, subgraphsOf, Value } from './graph';
+export * from './explain/index';
 export { generate, type GenerateOptions } from './generate';
 export { interpret } from './interpret';
 export { dropout } from './layers/dropout';

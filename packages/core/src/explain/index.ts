@@ -1,0 +1,10 @@
+// What was decided for a model, and what it costs.
+export {
+  type AttentionForecast,
+  type ExplainedBlock,
+  type ExplainedOp,
+  type ExplainOptions,
+  type Explanation,
+  explain,
+} from './explain';
+export { printExplanation } from './print';

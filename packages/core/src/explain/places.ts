@@ -1,0 +1,30 @@
+// Paths that differ in layer numbers only, as one: `layers.0–23.mixer`.
+
+/** Numbers as ranges: `0–3, 7`. */
+export function printRanges(numbers: readonly number[]): string {
+  const sorted = [...new Set(numbers)].sort((a, b) => a - b);
+  const runs: [number, number][] = [];
+  for (const n of sorted) {
+    const last = runs.at(-1);
+    if (last && last[1] === n - 1) last[1] = n;
+    else runs.push([n, n]);
+  }
+  return runs.map(([from, to]) => (from === to ? `${from}` : to === from + 1 ? `${from}, ${to}` : `${from}–${to}`)).join(', ');
+}
+
+const isNumber = (segment: string): boolean => /^\d+$/.test(segment);
+
+/** A path without its layer numbers: paths of the same shape can be told in one. */
+export const shapeOf = (path: string): string => path.replace(/(?<=^|\.)\d+(?=$|\.)/g, '#');
+
+/** Paths of one shape in one text where their numbers fill whole ranges, else one after another. */
+export function printPaths(paths: readonly string[]): string {
+  const distinct = [...new Set(paths)];
+  const segments = distinct.map((p) => p.split('.'));
+  const [first] = segments;
+  if (!first || distinct.length === 1) return distinct.join(', ');
+  const columns = first.map((_, i) => [...new Set(segments.map((s) => s[i]!))]);
+  const product = columns.reduce((n, column) => n * column.length, 1);
+  if (product !== distinct.length) return distinct.join(', ');
+  return columns.map((column) => (column.every(isNumber) ? printRanges(column.map(Number)) : column[0]!)).join('.');
+}

@@ -1,0 +1,52 @@
+// Explanations as text.
+import type { AttentionForecast, ExplainedBlock, ExplainedOp, Explanation } from './explain';
+
+const words: Readonly<Record<string, string>> = {
+  kept: 'kept as it is',
+  decomposed: 'written out in primitives',
+  float32: 'computed in float32, between casts',
+};
+
+/** An explanation for people, as `onnxformers explain` shows it. */
+export function printExplanation(about: Explanation): string {
+  const { target, dtype, computes, assumed, notes, blocks } = about;
+  const head = `lowered for ${target}, ${dtype === computes ? dtype : `${dtype} computed in ${computes}`}${machineOf(about)}`;
+  const remarks = [...assumed, ...notes].map((n) => `  ${n}`);
+  return [head, ...remarks, ...blocks.flatMap((b) => ['', ...printBlock(b)])].join('\n');
+}
+
+function machineOf({ machine }: Explanation): string {
+  const parts = [
+    machine.runtime && `ONNX Runtime ${machine.runtime}`,
+    machine.sm && `compute capability ${(machine.sm / 10).toFixed(1)}`,
+    machine.cudnn && (machine.cudnn === 'none' ? 'no cuDNN' : `cuDNN ${machine.cudnn}`),
+  ].filter(Boolean);
+  return parts.length ? ` (${parts.join(', ')})` : '';
+}
+
+function printBlock({ place, paths, block, ops }: ExplainedBlock): string[] {
+  const count = paths.length > 1 ? ` ×${paths.length}` : '';
+  return [`${place}${block ? `  ${block}` : ''}${count}`, ...ops.flatMap(printOp)];
+}
+
+function printOp(o: ExplainedOp): string[] {
+  const chosen = words[o.chosen] ? `${o.op}: ${words[o.chosen]}` : o.chosen;
+  return [
+    `  ${chosen}`,
+    ...o.attention.map((f) => `    runs ${printForecast(f)}`),
+    ...merged(o.refused).map(({ rules, reason }) => `    not ${rules.join(', ')}: ${reason}`),
+    ...o.hints.map((h) => `    hint: ${h}`),
+  ];
+}
+
+function printForecast({ on, kernel, note }: AttentionForecast): string {
+  const where = on[0] === 'the GPU' ? '' : ` on ${on.join(', ')}`;
+  return `${kernel}${where}${note ? ` (${note})` : ''}`;
+}
+
+// Rules that were refused for the same reason share a line.
+function merged(refused: ExplainedOp['refused']): { readonly rules: readonly string[]; readonly reason: string }[] {
+  const byReason = new Map<string, string[]>();
+  for (const { rule, reason } of refused) byReason.set(reason, [...(byReason.get(reason) ?? []), rule.split(' → ').at(-1)!]);
+  return [...byReason].map(([reason, rules]) => ({ reason, rules: [...new Set(rules)] }));
+}
