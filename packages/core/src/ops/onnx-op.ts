@@ -15,9 +15,7 @@ type AttributesOf<S extends Schema> = { readonly [N in keyof S]?: AttributeOf<S[
 type Schema = { readonly [name: string]: AttributeKind };
 
 /** What {@link onnxOp} must know of an op: an {@link Op} whose attributes are named by how ONNX writes them, and may all be left out. */
-export interface OnnxOpDefinition<S extends Schema> extends Omit<Op<AttributesOf<S>>, 'attributes'> {
-  readonly attributes?: S;
-}
+export type OnnxOpDefinition<S extends Schema> = Omit<Op<AttributesOf<S>>, 'attributes'> & { readonly attributes?: S };
 
 /**
  * Any ONNX op that this library has no function for: of the standard, of `com.microsoft`, or of a library of yours. It takes its place in
