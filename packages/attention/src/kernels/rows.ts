@@ -45,7 +45,7 @@ function projection(heads: Value, around: Surroundings, rank: number): Node | un
   const split = turned && madeBy(turned.operands[0], Reshape);
   const linear = split && madeBy(split.operands[0], Linear);
   const through = [heads, turned?.operands[0], split?.operands[0]];
-  return linear?.outputs[0]!.rank === rank && through.every((v) => v && around.uses(v) === 1) ? linear : undefined;
+  return linear && linear.outputs[0]!.rank === rank && through.every((v) => v && around.uses(v) === 1) ? linear : undefined;
 }
 
 /** The rows of each map without its bias, and the biases side by side. */
