@@ -1,6 +1,7 @@
 // From a module to a model: trace, lower, and know what goes in and out.
+import { checkCompile } from './check-options';
 import { contextOf, type SequenceInputs } from './compile-context';
-import type { Dim } from './dim';
+import { type Dim, dim } from './dim';
 import { seededDraws } from './draws';
 import { ConfigError, describe, LoweringError, nearest, ShapeError } from './error';
 import { type Derivation, type Graph, GraphBuilder, type Pool, type Value } from './graph';
@@ -94,11 +95,12 @@ export interface Model {
  * Traces a module, lowers the graph for a target and checks the weights.
  *
  * Throws   ShapeError where operands do not fit, with the module's path · LoweringError where the target cannot run something ·
- *          WeightError for weights that are missing, unknown or of other dims · ConfigError for options that contradict each other
+ *          WeightError for weights that are missing, unknown or of other dims · ConfigError for options that are unknown, wrong or contradict each other
  *
  * Example  const model = compile(block, { target: targets.cpu, inputs: { ids: ['int64', ['batch', 'seq']] }, weights });
  */
 export function compile(module: AnyModule, o: CompileOptions): Model {
+  checkCompile(module, o);
   const dtype = o.dtype ?? 'float32';
   const computes = arithmetic(o.target, dtype, o.strictDtype ?? false);
   const model = standalone(module);
@@ -179,7 +181,7 @@ function trace(
         got: 'bfloat16',
         hint: 'Declare float32; it is cast inside the graph',
       });
-    const raw = g.input(name, given, dims);
+    const raw = g.input(name, given, dims.map(dim));
     inputs[name] = isFloat(given) && given !== computes ? cast(raw, computes) : raw;
   }
   for (const [path, p] of names.parameters) {

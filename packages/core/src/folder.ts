@@ -47,7 +47,7 @@ export interface LoadedModel extends Runnable, SavedModel {}
 export async function load(dir: string): Promise<LoadedModel> {
   const saved = readDescription(await text(join(dir, files.description)), join(dir, files.description));
   const path = join(dir, files.model);
-  const onnx = readOnnx(await bytes(path));
+  const onnx = readOnnx(await bytes(path), path);
   const { externalFiles } = await inspectFile(path);
   const external = externalFiles.map(({ location, problem }): ExternalFile => {
     const data = join(dir, location);

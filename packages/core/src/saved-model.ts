@@ -1,9 +1,11 @@
 // What stands beside a saved model: everything that the ONNX file does not say.
-import type { Model, Port, Signature } from './compile';
+import type { Model, Signature } from './compile';
 import { toConfig } from './config/resolve';
+import { dim } from './dim';
 import { ConfigError, describe, FileError } from './error';
 import type { Decision } from './lower/lower';
 import type { Machine } from './lower/target';
+import { type DType, dtypes } from './tensor';
 
 /** Format of the file; a reader refuses newer ones. */
 export const formatVersion = 1;
@@ -61,36 +63,51 @@ export function readDescription(text: string, path: string): SavedModel {
   } catch (error) {
     throw new FileError({ path, problem: 'not JSON', got: describe(text), hint: 'Save the model again' }, { cause: error });
   }
-  if (typeof saved !== 'object' || saved === null || typeof saved.format !== 'number')
-    throw new FileError({
-      path,
-      problem: 'not the description of a model',
-      expected: 'an object with a format',
-      got: describe(saved),
-    });
-  if (saved.format > formatVersion)
+  const fault = (problem: string, expected: string, got: unknown): FileError =>
+    new FileError({ path, problem, expected, got: describe(got), hint: 'Save the model again' });
+  if (!isRecord(saved)) throw fault('not the description of a model', 'an object with a format', saved);
+  const { format, signature, providers, promises = [], decisions = [], machine = {} } = saved;
+  if (!Number.isSafeInteger(format) || (format as number) < 1)
+    throw fault('no format that can be read', 'a number from 1', format);
+  if ((format as number) > formatVersion)
     throw new FileError({
       path,
       problem: 'saved in a newer format',
       expected: `format ${formatVersion} or older`,
-      got: `format ${saved.format}`,
+      got: `format ${format}`,
       hint: 'Update onnxformers',
     });
-  const { signature, providers } = saved;
-  const ports = [
-    ...(Array.isArray(signature?.inputs) ? signature.inputs : [undefined]),
-    ...(Array.isArray(signature?.outputs) ? signature.outputs : [undefined]),
-  ];
-  if (!Array.isArray(providers) || !ports.every(isPort))
-    throw new FileError({
-      path,
-      problem: 'the signature is damaged',
-      expected: 'inputs and outputs with name, dtype and dims',
-      got: describe(signature),
-      hint: 'Save the model again',
-    });
-  return { promises: [], decisions: [], machine: {}, target: '', dtype: 'float32', ...saved } as SavedModel;
+  const lists = [signature?.inputs, signature?.outputs];
+  if (!lists.every(Array.isArray)) throw fault('the signature is damaged', 'lists of inputs and outputs', signature);
+  for (const port of lists.flat())
+    if (!isPort(port)) throw fault('the signature is damaged', 'inputs and outputs with name, dtype and dims', port);
+  if (!isTexts(providers)) throw fault('the providers are damaged', 'a list of names', providers);
+  if (!isTexts(promises)) throw fault('the promises are damaged', 'a list of texts', promises);
+  if (!Array.isArray(decisions) || !decisions.every(isRecord))
+    throw fault('the decisions are damaged', 'a list of objects', decisions);
+  if (!isRecord(machine)) throw fault('the machine is damaged', 'an object', machine);
+  return { target: '', dtype: 'float32', ...saved, promises, decisions, machine } as unknown as SavedModel;
 }
 
-const isPort = (p: Port | undefined): boolean =>
-  typeof p === 'object' && p !== null && typeof p.name === 'string' && typeof p.dtype === 'string' && Array.isArray(p.dims);
+const isRecord = (x: unknown): x is Readonly<Record<string, unknown>> => typeof x === 'object' && x !== null && !Array.isArray(x);
+const isTexts = (x: unknown): boolean => Array.isArray(x) && x.every((t) => typeof t === 'string');
+
+function isPort(p: unknown): boolean {
+  if (!isRecord(p) || typeof p.name !== 'string' || !dtypes.includes(p.dtype as DType)) return false;
+  return Array.isArray(p.dims) && p.dims.every(isSize) && (p.derived === undefined || isDerived(p.derived));
+}
+
+function isDerived(d: unknown): boolean {
+  if (!isRecord(d) || typeof d.how !== 'string' || !isTexts(d.from)) return false;
+  return (d.plus === undefined || isSize(d.plus)) && (d.pool === undefined || isRecord(d.pool));
+}
+
+function isSize(d: unknown): boolean {
+  if (typeof d !== 'number' && typeof d !== 'string') return false;
+  try {
+    dim(d);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -71,7 +71,8 @@ function valueIn(f: Field, name: string, given: Values, above: Values, label: st
   let value = given[name];
   if (value === undefined && f.inherit) value = place.enclosing?.[name];
   if (value === undefined && f.default !== undefined)
-    value = typeof f.default === 'function' && f.type !== 'fn' ? (f.default as (c: Values) => unknown)(above) : f.default;
+    value =
+      typeof f.default === 'function' && f.type !== 'fn' ? derived(f.default as (c: Values) => unknown, above, label) : f.default;
   const path = `${label}.${name}`;
   if (value === undefined) {
     if (f.optional) return undefined;
@@ -89,6 +90,21 @@ function valueIn(f: Field, name: string, given: Values, above: Values, label: st
   return Array.isArray(value) ? Object.freeze([...value]) : value;
 }
 
+// A default that cannot be made knows its field, not where the block stands.
+function derived(make: (c: Values) => unknown, above: Values, label: string): unknown {
+  try {
+    return make(above);
+  } catch (cause) {
+    if (!(cause instanceof ConfigError)) throw cause;
+    const { path, problem, expected, got, hint } = cause;
+    const field = path.split('.').at(-1);
+    throw new ConfigError(
+      { path: `${label}.${field}`, problem, ...(expected && { expected }), ...(got && { got }), ...(hint && { hint }) },
+      { cause },
+    );
+  }
+}
+
 interface Filled {
   readonly value: unknown;
   readonly config: () => unknown;
@@ -98,7 +114,13 @@ function fillOne(f: Field, given: unknown, place: Place): Filled {
   const chosen = given ?? f.default;
   if (chosen === undefined) {
     if (f.optional) return { value: undefined, config: () => undefined };
-    throw new ConfigError({ path: place.path, problem: 'missing', expected: f.expected, got: 'nothing', hint: f.doc });
+    throw new ConfigError({
+      path: place.path,
+      problem: 'missing',
+      expected: f.expected,
+      got: 'nothing',
+      hint: `Give it a name or a config (${f.doc})`,
+    });
   }
   const value = fill(f.kind!, chosen, place);
   return { value, config: () => toConfig(value, place.path) };
@@ -109,7 +131,13 @@ function fillEach(f: Field, given: unknown, placeOf: (layer: number) => Place): 
   const chosen = given ?? f.default;
   if (chosen === undefined) {
     if (f.optional) return { value: undefined, config: () => undefined };
-    throw new ConfigError({ path: place.path, problem: 'missing', expected: f.expected, got: 'nothing', hint: f.doc });
+    throw new ConfigError({
+      path: place.path,
+      problem: 'missing',
+      expected: f.expected,
+      got: 'nothing',
+      hint: `Give it a name or a config (${f.doc})`,
+    });
   }
   const made: AnyModule[] = [];
   const value = (layer: number): AnyModule => {

@@ -30,11 +30,17 @@ export function translate(
   );
 }
 
+const elsewhere = "device: 'auto' takes the next one that loads, and says so";
 const hints: readonly (readonly [pattern: RegExp, hint: string])[] = [
   [
     /bad_alloc|out of memory|failed to allocate/i,
     'The memory does not suffice: give it smaller feeds, or a dtype with fewer bits',
   ],
+  [
+    /failed to load (shared )?library|cannot open shared object/i,
+    `The provider's library, or one that it needs, is not here; ${elsewhere}`,
+  ],
+  [/webgpu adapter/i, `There is no GPU that WebGPU can use; ${elsewhere}`],
   [/unsupported data type: 16|tensor\(bfloat16\)/i, 'No JavaScript runtime carries bfloat16 in or out'],
 ];
 const hintFor = (message: string): string | undefined => hints.find(([pattern]) => pattern.test(message))?.[1];

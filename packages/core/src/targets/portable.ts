@@ -1,4 +1,5 @@
 // Plain ONNX: ops of the standard alone, for any runtime.
+import { ConfigError, describe } from '../error';
 import type { Kernel, Target } from '../lower/target';
 import { domainOf, Identity, type Op } from '../op';
 import * as ops from '../ops/index';
@@ -18,8 +19,12 @@ const leftOut = new Set(['Attention']);
 /**
  * Ops of the standard up to an opset: no contrib op, and no Attention, which some providers move to the CPU. Lowered for it, every mechanism
  * is primitives.
+ *
+ * Throws   ConfigError for another opset
  */
 export function portable(opset: 18 | 21 | 23 = 21): Target {
+  if (![18, 21, 23].includes(opset))
+    throw new ConfigError({ path: 'portable', problem: 'no such opset', expected: '18, 21 or 23', got: describe(opset) });
   const every: Kernel = { dtypes };
   const kernels = standardOps
     .filter((op) => !leftOut.has(op.key) && (op.since ?? 1) <= opset)
