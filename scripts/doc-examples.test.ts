@@ -12,13 +12,13 @@ const page = [
   'ls',
   '```',
 ];
-const second = ['```ts', "import { dirname } from 'node:path';", 'export const a = 1;', 'const b: string = a;', '```'];
+const second = ['```ts', 'import {', '  dirname,', "} from 'node:path';", 'export const a = 1;', 'const b: string = a;', '```'];
 
 it('compiles the fences of a page as one, and says where they are wrong', () => {
   const faults = check(markdownExample('page.md', [...page, ...second].join('\n')));
   expect(faults).toHaveLength(2);
   expect(faults[0]).toMatch(/page\.md:4: Cannot find name 'x'/);
-  expect(faults[1]).toMatch(/page\.md:13: Type 'number' is not assignable to type 'string'/);
+  expect(faults[1]).toMatch(/page\.md:15: Type 'number' is not assignable to type 'string'/);
 });
 
 it('finds the examples of docstrings, and their continuation', () => {

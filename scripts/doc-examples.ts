@@ -17,6 +17,7 @@ export function markdownExample(file: string, text: string): Example[] {
   const body: { text: string; at: number }[] = [];
   let inside = false;
   let fences = 0;
+  let open = ''; // an import that goes on in the next line
   text.split('\n').forEach((line, index) => {
     const at = index + 1;
     if (/^\s*```/.test(line)) {
@@ -25,9 +26,12 @@ export function markdownExample(file: string, text: string): Example[] {
         fences++;
         body.push({ text: '{', at });
       }
-    } else if (inside && /^\s*import\b/.test(line) && !/^\s*import\(/.test(line)) {
-      const news = withoutKnown(line.trim(), imported);
+    } else if (inside && (open || (/^\s*import\b/.test(line) && !/^\s*import\(/.test(line)))) {
+      open = `${open} ${line.trim()}`.trim();
+      if (!/['"];?$/.test(open)) return;
+      const news = withoutKnown(open, imported);
       if (news) imports.push({ text: news, at });
+      open = '';
     } else if (inside) body.push({ text: line.replace(/^(\s*)export (?=const|function|class|interface|type)/, '$1'), at });
   });
   return fences === 0 ? [] : [{ file, lines: [...imports, ...body, { text: '}'.repeat(fences), at: 0 }] }];
