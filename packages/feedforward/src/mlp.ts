@@ -28,7 +28,7 @@ export const mlp = defineBlock({
     dropout: num({ doc: 'probability of dropping a channel after each map, in training', min: 0, max: 0.99, default: 0 }),
     activation: slot('activation', { doc: 'between the maps', default: gelu }),
   },
-  examples: [{ dim: 7 }, { dim: 5, hidden: 11, outDim: 3, bias: false }],
+  examples: [{ dim: 7 }, { dim: 5, hidden: 11, outDim: 3, bias: false }, { dim: 6, activation: 'gelu_tanh' }],
   properties: ['batchIndependent', 'permutationEquivariant', 'causal', 'deterministic'],
   create({ dim, hidden, outDim, bias, dropout: p, activation }) {
     const up = linear(dim, hidden, { bias, role: 'hidden' });

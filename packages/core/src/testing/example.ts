@@ -1,5 +1,6 @@
 // Examples of blocks made ready to run: the module, the inputs that its kind takes, and data for them.
 import type { AnyBlock, Property } from '../block';
+import { computeDerived } from '../derive';
 import { type Dim, evaluateDim } from '../dim';
 import { type Graph, type Leaf, nameOf } from '../graph';
 import { interpret } from '../interpret';
@@ -176,4 +177,16 @@ export function drawsOf(graph: Graph, sizes: Sizes): Feeds {
     return [nameOf(v)!, { ...array, data: array.data.map((x) => (x + 1) / 2) }] as const;
   });
   return Object.fromEntries(drawn);
+}
+
+/** The derived inputs of a graph, computed as a runner would. */
+export function derivedOf(graph: Graph, feeds: Feeds, sizes: Sizes): Feeds {
+  const derived = graph.inputs.flatMap((v) => {
+    const { leaf } = v;
+    if (leaf?.kind !== 'derived') return [];
+    const from = leaf.from.map((f) => feeds[nameOf(f)!]!);
+    const array = computeDerived(leaf.how, from, (d) => evaluateDim(d, sizes), v, leaf.plus ?? 0);
+    return array ? [[leaf.name, array] as const] : [];
+  });
+  return Object.fromEntries(derived);
 }

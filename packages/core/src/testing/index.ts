@@ -17,3 +17,4 @@ export {
   type TraceOptions,
   traceBlock,
 } from './run-block';
+export { typesOf, type Variant, variantsOf } from './variants';

@@ -1,23 +1,19 @@
 // The same numbers on every target: examples of blocks, lowered and as plain ONNX, in a runtime with its own optimisations off.
 import type { AnyBlock } from '../block';
 import { compile, type Model } from '../compile';
-import { withContext } from '../context';
-import { ConfigError, ShapeError } from '../error';
-import type { Value } from '../graph';
 import { interpret } from '../interpret';
 import type { Target } from '../lower/target';
-import { and, causal } from '../mask';
-import { type AnyModule, module, namesOf } from '../module';
+import { namesOf } from '../module';
 import type { Registry } from '../registry';
 import type { Ort } from '../runtime/ort';
 import { createRunner } from '../runtime/runner';
-import { standalone } from '../standalone';
 import { portable } from '../targets/portable';
 import type { NDArray, Tensor } from '../tensor';
 import { toArray, toTensor } from '../tensor-convert';
 import { compare, printComparison } from './close';
-import { drawsOf, type Example, type ExampleInputs, exampleOf, type Feeds, feedsFor, type InputsOf, sizesOf } from './example';
+import { derivedOf, drawsOf, exampleOf, feedsFor, type InputsOf } from './example';
 import { randomParameters } from './run-block';
+import { typesOf, type Variant, variantsOf } from './variants';
 
 /** A target, and the runtime that runs its models. */
 export interface ParityTarget {
@@ -52,104 +48,39 @@ export function parity(blocks: readonly AnyBlock[], options: ParityOptions): voi
     describe(`${block.kind} ${block.blockName}`, () => {
       block.definition.examples.forEach((_: unknown, index: number) => {
         const example = exampleOf(block, index, registry, options.inputs);
-        for (const variant of variants) {
-          const prepared = preparedFor(example, variant);
-          if (!prepared) continue;
+        for (const variant of variantsOf(example)) {
+          const call = prepared(variant);
           const name = `example ${index}${variant.name ? `, ${variant.name}` : ''}`;
           const references = new Map<string, Promise<Reference>>();
           const reference = (on: ParityTarget): Promise<Reference> => {
             const device = on.target.providers[0] ?? 'cpu';
-            if (!references.has(device)) references.set(device, referenceOf(prepared, on.ort, device));
+            if (!references.has(device)) references.set(device, referenceOf(call, on.ort, device));
             return references.get(device)!;
           };
           for (const on of options.targets)
-            it(`${name} on ${on.target.name}`, async () => checkParity(prepared, on, await reference(on)));
+            it(`${name} on ${on.target.name}`, async () => checkParity(call, on, await reference(on)));
         }
       });
     });
 }
 
-// ---- Variants of an example -----------------------------------------------------------------------------------------
-
-interface Variant {
-  readonly name: string;
-  readonly inputs: ExampleInputs;
-  readonly feeds?: (sizes: Readonly<Record<string, number>>) => Feeds;
-  readonly causal?: boolean;
-  /** Only for attention itself. */
-  readonly attentionOnly?: boolean;
-}
-
-const variants: readonly Variant[] = [
-  { name: '', inputs: {} },
-  {
-    name: 'lengths',
-    inputs: { lengths: { dtype: 'int64', dims: ['batch'] } },
-    feeds: ({ batch, seq }) => ({
-      lengths: {
-        dtype: 'int64',
-        dims: [batch!],
-        data: Float64Array.from({ length: batch! }, (_, i) => Math.max(0, seq! - 4 * i)),
-      },
-    }),
-  },
-  { name: 'causal', inputs: {}, causal: true },
-  { name: 'score bias', inputs: { bias: { dtype: 'float32', dims: ['batch', 1, 'seq', 'seq'] } }, attentionOnly: true },
-  { name: 'padding mask', inputs: { attention_mask: { dtype: 'bool', dims: ['batch', 'seq'] } }, attentionOnly: true },
-];
-/** Kinds whose blocks may look at a mask. */
-const masked: ReadonlySet<string> = new Set(['attention', 'mixer', 'layer', 'stack', 'model']);
-
 interface Prepared {
-  readonly module: AnyModule;
-  readonly inputs: ExampleInputs;
+  readonly variant: Variant;
   readonly feeds: Readonly<Record<string, Tensor>>;
-  readonly sizes: Readonly<Record<string, number>>;
   readonly weights: ReadonlyMap<string, Tensor>;
 }
 
-// Kernels want channels by eight.
-const wideHeads = (e: Example): ExampleInputs =>
-  e.block.kind === 'attention'
-    ? Object.fromEntries(Object.entries(e.inputs).map(([name, input]) => [name, { ...input, dims: input.dims.with(-1, 8) }]))
-    : e.inputs;
-
-function preparedFor(example: Example, variant: Variant): Prepared | undefined {
-  const { kind } = example.block;
-  if (variant.name && !(masked.has(kind) && 'seq' in sizesOf(example))) return undefined;
-  if (variant.attentionOnly && kind !== 'attention') return undefined;
-  const inputs = { ...wideHeads(example), ...variant.inputs };
-  const alone = standalone(example.module);
-  const whole = variant.causal
-    ? module(
-        alone.children,
-        (given: Readonly<Record<string, Value>>, ctx) => alone.forward(given, withContext(ctx, { mask: and(ctx.mask, causal) })),
-        alone.about,
-      )
-    : alone;
-  const prepared = { module: whole as AnyModule, inputs };
-  try {
-    compileFor(prepared, portable());
-  } catch (error) {
-    // A mask that the block refuses is no variant of it.
-    if (variant.name && (error instanceof ConfigError || error instanceof ShapeError)) return undefined;
-    throw error;
-  }
-  const sizes = sizesOf(example, 29);
-  const arrays = { ...feedsFor(inputs, sizes), ...variant.feeds?.(sizes) };
-  const { byName } = randomParameters(whole as AnyModule);
+function prepared(variant: Variant): Prepared {
+  const { module, inputs, sizes } = variant;
+  const arrays = { ...feedsFor(inputs, sizes), ...variant.feeds };
+  const { byName } = randomParameters(module);
   const feeds = Object.fromEntries(Object.entries(arrays).map(([name, x]) => [name, toTensor(x)]));
-  const weights = new Map([...namesOf(whole as AnyModule).parameters.keys()].map((name) => [name, toTensor(byName[name]!)]));
-  return { ...prepared, feeds, sizes, weights };
+  const weights = new Map([...namesOf(module).parameters.keys()].map((name) => [name, toTensor(byName[name]!)]));
+  return { variant, feeds, weights };
 }
 
-function compileFor(
-  { module: m, inputs, weights }: Pick<Prepared, 'module' | 'inputs'> & Partial<Prepared>,
-  target: Target,
-): Model {
-  const types = Object.fromEntries(Object.entries(inputs).map(([name, { dtype, dims }]) => [name, [dtype, dims] as const]));
-  return compile(m, { target, inputs: types, ...(weights && { weights }) });
-}
+const compileFor = ({ variant: { module, inputs, layout }, weights }: Prepared, target: Target): Model =>
+  compile(module, { target, inputs: typesOf(inputs), layout, weights });
 
 // ---- Comparing ------------------------------------------------------------------------------------------------------
 
@@ -159,16 +90,17 @@ interface Reference {
   readonly errors: Readonly<Record<string, number>>;
 }
 
-async function referenceOf(prepared: Prepared, ort: Ort, device: string): Promise<Reference> {
-  const model = compileFor(prepared, portable());
+async function referenceOf(call: Prepared, ort: Ort, device: string): Promise<Reference> {
+  const model = compileFor(call, portable());
+  const { sizes } = call.variant;
   const { nameOf } = model.names;
-  const arrays = Object.fromEntries(Object.entries(prepared.feeds).map(([name, t]) => [name, toArray(t)]));
+  const arrays = Object.fromEntries(Object.entries(call.feeds).map(([name, t]) => [name, toArray(t)]));
   const exact = interpret(
     model.traced,
-    { ...arrays, ...drawsOf(model.traced, prepared.sizes) },
-    { parameters: (p) => toArray(prepared.weights.get(nameOf.get(p)!)!), sizes: prepared.sizes },
+    { ...arrays, ...drawsOf(model.traced, sizes), ...derivedOf(model.traced, arrays, sizes) },
+    { parameters: (p) => toArray(call.weights.get(nameOf.get(p)!)!), sizes },
   );
-  const plain = await outputsOf(model, prepared, ort, device);
+  const plain = await outputsOf(model, call, ort, device);
   const errors = Object.fromEntries(Object.entries(exact).map(([name, y]) => [name, errorOf(name, plain[name]!, y)]));
   for (const [name, y] of Object.entries(exact))
     if (device === 'cpu' && errors[name]! > 1e-3 * Math.max(1, largest(y)))
@@ -176,10 +108,10 @@ async function referenceOf(prepared: Prepared, ort: Ort, device: string): Promis
   return { exact, errors };
 }
 
-async function checkParity(prepared: Prepared, on: ParityTarget, { exact, errors }: Reference): Promise<void> {
+async function checkParity(call: Prepared, on: ParityTarget, { exact, errors }: Reference): Promise<void> {
   const { target, ort, inexact = {} } = on;
-  const model = compileFor(prepared, target);
-  const outputs = await outputsOf(model, prepared, ort);
+  const model = compileFor(call, target);
+  const outputs = await outputsOf(model, call, ort);
   const doubt = Math.max(0, ...model.graph.nodes.map((node) => inexact[node.op.key] ?? 0));
   for (const [name, y] of Object.entries(exact)) {
     const atol = Math.max(4 * errors[name]!, 4 * lastPlace(largest(y)), doubt * largest(y));
@@ -189,7 +121,12 @@ async function checkParity(prepared: Prepared, on: ParityTarget, { exact, errors
   }
 }
 
-async function outputsOf(model: Model, { feeds, sizes }: Prepared, ort: Ort, device?: string): Promise<Record<string, Tensor>> {
+async function outputsOf(
+  model: Model,
+  { feeds, variant: { sizes } }: Prepared,
+  ort: Ort,
+  device?: string,
+): Promise<Record<string, Tensor>> {
   const run = await createRunner(model, ort, {
     session: { graphOptimizationLevel: 'disabled' },
     ...(device !== undefined && { device }),

@@ -1,0 +1,126 @@
+// The ways in which an example is called: alone, and under each mask that it takes.
+import { compile } from '../compile';
+import { withContext } from '../context';
+import { ConfigError, ShapeError } from '../error';
+import type { Value } from '../graph';
+import { and, causal } from '../mask';
+import { type AnyModule, module } from '../module';
+import { standalone } from '../standalone';
+import { portable } from '../targets/portable';
+import type { NDArray } from '../tensor';
+import { type Example, type ExampleInputs, type Feeds, type Sizes, sizesOf } from './example';
+
+/** An example under one mask, as a model. */
+export interface Variant {
+  /** `lengths`; empty for the example alone. */
+  readonly name: string;
+  readonly module: AnyModule;
+  readonly inputs: ExampleInputs;
+  readonly layout: 'padded' | 'packed';
+  readonly sizes: Sizes;
+  /** Data of the inputs that stand for the mask, where random data would mean nothing. */
+  readonly feeds: Feeds;
+}
+
+interface Masking {
+  readonly name: string;
+  readonly inputs: ExampleInputs;
+  readonly feeds?: (sizes: Sizes) => Feeds;
+  readonly causal?: boolean;
+  /** Only for attention itself. */
+  readonly attentionOnly?: boolean;
+}
+
+const int64 = (numbers: readonly number[]): NDArray => ({
+  dtype: 'int64',
+  dims: [numbers.length],
+  data: Float64Array.from(numbers),
+});
+const lengths = ({ batch, seq }: Sizes): Feeds => ({
+  lengths: int64(Array.from({ length: batch! }, (_, i) => Math.max(0, seq! - 4 * i))),
+});
+
+const maskings: readonly Masking[] = [
+  { name: '', inputs: {} },
+  { name: 'lengths', inputs: { lengths: { dtype: 'int64', dims: ['batch'] } }, feeds: lengths },
+  { name: 'causal', inputs: {}, causal: true },
+  { name: 'score bias', inputs: { bias: { dtype: 'float32', dims: ['batch', 1, 'seq', 'seq'] } }, attentionOnly: true },
+  { name: 'padding mask', inputs: { attention_mask: { dtype: 'bool', dims: ['batch', 'seq'] } }, attentionOnly: true },
+];
+/** Kinds whose blocks may look at a mask. */
+const masked: ReadonlySet<string> = new Set(['attention', 'mixer', 'layer', 'stack', 'model']);
+
+/** The variants of an example that it does not refuse. */
+export function variantsOf(example: Example): readonly Variant[] {
+  const { kind } = example.block;
+  const sizes = sizesOf(example, 29);
+  const takesMasks = masked.has(kind) && 'seq' in sizes;
+  const padded = maskings
+    .filter(({ name, attentionOnly }) => !name || (takesMasks && (!attentionOnly || kind === 'attention')))
+    .map(
+      ({ name, inputs, feeds, causal: isCausal }): Variant => ({
+        name,
+        module: isCausal ? causally(example.module) : standalone(example.module),
+        inputs: { ...wideHeads(example), ...inputs },
+        layout: 'padded',
+        sizes,
+        feeds: feeds?.(sizes) ?? {},
+      }),
+    );
+  return [...padded, ...packed(example, sizes)].filter((variant) => !variant.name || !refuses(variant));
+}
+
+// Sequences one after another, where the inputs are rows of sequences.
+function packed(e: Example, { seq }: Sizes): readonly Variant[] {
+  const tokens: Readonly<Record<string, readonly number[]>> = { seq: [seq!, 1, Math.ceil(seq! / 2)], memory_seq: [5, 2, 7] };
+  const rows = Object.entries(e.inputs).map(([name, { dims, ...input }]) => {
+    const [batch, of, ...others] = dims;
+    const isRows = batch === 'batch' && typeof of === 'string' && of in tokens && others.length < 2;
+    return isRows ? { name, of, input: { ...input, dims: [`${of}_tokens`, ...others] } } : undefined;
+  });
+  if (!masked.has(e.block.kind) || rows.some((row) => !row)) return [];
+  const kinds = [...new Set(rows.map((row) => row!.of))];
+  const named = (of: string): string => (of === 'seq' ? 'lengths' : 'memory_lengths');
+  const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);
+  return [
+    {
+      name: 'packed',
+      module: standalone(e.module),
+      inputs: {
+        ...Object.fromEntries(rows.map((row) => [row!.name, row!.input])),
+        ...Object.fromEntries(kinds.map((of) => [named(of), { dtype: 'int64', dims: ['batch'] } as const])),
+      },
+      layout: 'packed',
+      sizes: { batch: 3, ...Object.fromEntries(kinds.map((of) => [`${of}_tokens`, sum(tokens[of]!)])) },
+      feeds: Object.fromEntries(kinds.map((of) => [named(of), int64(tokens[of]!)])),
+    },
+  ];
+}
+
+// Kernels want channels by eight.
+const wideHeads = (e: Example): ExampleInputs =>
+  e.block.kind === 'attention'
+    ? Object.fromEntries(Object.entries(e.inputs).map(([name, input]) => [name, { ...input, dims: input.dims.with(-1, 8) }]))
+    : e.inputs;
+
+function causally(m: AnyModule): AnyModule {
+  const { children, forward, about } = standalone(m);
+  const narrowed = (inputs: Readonly<Record<string, Value>>, ctx: Parameters<typeof withContext>[0]) =>
+    forward(inputs, withContext(ctx, { mask: and(ctx.mask, causal) }));
+  return module(children, narrowed, about);
+}
+
+function refuses({ module: m, inputs, layout }: Variant): boolean {
+  try {
+    compile(m, { target: portable(), inputs: typesOf(inputs), layout });
+    return false;
+  } catch (error) {
+    if (error instanceof ConfigError || error instanceof ShapeError) return true;
+    throw error;
+  }
+}
+
+/** Inputs as `compile` takes them. */
+export function typesOf(inputs: ExampleInputs) {
+  return Object.fromEntries(Object.entries(inputs).map(([name, { dtype, dims }]) => [name, [dtype, dims] as const]));
+}

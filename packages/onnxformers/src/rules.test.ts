@@ -1,0 +1,35 @@
+// Every rule that a block brings serves some example somewhere, and tells some other why it does not.
+import { compile, modulesOf, type Target, targets } from '@onnxformers/core';
+import { exampleOf, typesOf, variantsOf } from '@onnxformers/core/testing';
+import { expect, it } from 'vitest';
+import { zoo } from './index';
+
+const machines: readonly (readonly [Target, 'float32' | 'float16'])[] = [
+  [targets.cpu, 'float32'],
+  [targets.wasm, 'float32'],
+  [targets.webgpu, 'float32'],
+  [targets.cuda, 'float32'],
+  [targets.cuda, 'float16'],
+  [targets.portable(18), 'float32'],
+];
+/** No example keeps a state in pages. */
+const elsewhere = ['Attend(PagedAppend) → PagedAttention'];
+
+it('every rule is taken by some example and refused by another', () => {
+  const [rules, taken, refused] = [new Set<string>(), new Set<string>(), new Set<string>()];
+  const variants = zoo.blocks.flatMap((block) =>
+    block.definition.examples.flatMap((_: unknown, index: number) => variantsOf(exampleOf(block, index, zoo))),
+  );
+  for (const { module, inputs, layout } of variants) {
+    const own = modulesOf(module).flatMap(({ item }) => item.about.rules ?? []);
+    for (const { name } of own) rules.add(name);
+    for (const [target, dtype] of own.length ? machines : [])
+      for (const { chosen, refused: others } of compile(module, { target, dtype, inputs: typesOf(inputs), layout }).decisions) {
+        taken.add(chosen);
+        for (const { rule } of others) refused.add(rule);
+      }
+  }
+  expect(rules.size).toBeGreaterThan(15);
+  expect([...rules].filter((name) => !taken.has(name))).toEqual(elsewhere);
+  expect([...rules].filter((name) => !refused.has(name))).toEqual(elsewhere);
+});
