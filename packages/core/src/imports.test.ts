@@ -87,7 +87,7 @@ describe('inside core', () => {
     {
       room: 'explain',
       files: /^explain\//,
-      sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'module', 'lower', 'compile'],
+      sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'module', 'onnx', 'lower', 'compile'],
     },
     {
       room: 'runtime',

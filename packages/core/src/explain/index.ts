@@ -8,3 +8,5 @@ export {
   explain,
 } from './explain';
 export { printExplanation } from './print';
+export { printSummary } from './print-summary';
+export { type Summary, type SummaryRow, summary } from './summary';

@@ -1,0 +1,158 @@
+// What a model is made of and what it costs: parameters, operations, memory.
+import type { Model } from '../compile';
+import { type Dim, evaluateDim, namesOfDim } from '../dim';
+import { ConfigError, describe, nearest } from '../error';
+import { memoryDim, pastDim } from '../io-state';
+import { type AnyModule, modulesOf } from '../module';
+import { foldable } from '../onnx/fold';
+import { bytesOf, countOf } from '../tensor';
+import { flopsOf, type SizeOf } from './flops';
+import { bytesOfValue, peakOf } from './memory';
+
+/** A module of the tree; its numbers include those of its children. */
+export interface SummaryRow {
+  /** Path of the module; '' for the model itself. */
+  readonly path: string;
+  /** The path below the parent. */
+  readonly name: string;
+  readonly block?: string;
+  /** Numbers that the checkpoint holds; a tied one counts at its first place. */
+  readonly parameters: number;
+  /** Those that training changes. */
+  readonly trainable: number;
+  /** Of the parameters, as they are stored. */
+  readonly bytes: number;
+  /** Floating-point operations of one run. */
+  readonly flops: number;
+  readonly children: readonly SummaryRow[];
+}
+
+/** What {@link summary} tells. */
+export interface Summary {
+  readonly sizes: Readonly<Record<string, number>>;
+  readonly root: SummaryRow;
+  /** In bytes. */
+  readonly memory: {
+    readonly weights: number;
+    readonly inputs: number;
+    readonly outputs: number;
+    /** The most that results in between take at one time, outputs included; what a kernel needs inside comes on top. */
+    readonly results: number;
+  };
+}
+
+interface Own {
+  parameters: number;
+  trainable: number;
+  bytes: number;
+  flops: number;
+}
+
+/**
+ * Parameters, floating-point operations and memory of a model, as a tree of its modules, for given sizes. Operations are counted on what
+ * the model means, so they are the same on every target: a multiply-add is two, masks of positions (causal, windows) leave out the pairs
+ * that they forbid, everything but products counts one for each element. Memory is that of the lowered graph.
+ *
+ * Throws   ConfigError for a size that is missing, unknown or no natural number
+ *
+ * Example  console.log(printSummary(summary(model, { batch: 2, seq: 128 })));
+ */
+export function summary(model: Model, sizes: Readonly<Record<string, number>> = {}): Summary {
+  const bound = checkedSizes(model, sizes);
+  const size: SizeOf = (d: Dim) => (namesOfDim(d).every((n) => n in bound) ? evaluateDim(d, bound) : 0);
+  const modules = modulesOf(model.module);
+  const own = new Map(modules.map(({ path }): [string, Own] => [path, { parameters: 0, trainable: 0, bytes: 0, flops: 0 }]));
+  const pathOf = new Map(modules.map(({ path, item }) => [item, path] as const));
+  for (const [name, p] of model.names.parameters) {
+    const row = own.get(pathOf.get(model.names.owners.get(name) as AnyModule) ?? '')!;
+    const count = countOf(p.dims);
+    row.parameters += count;
+    if (p.options.trainable !== false) row.trainable += count;
+    row.bytes += bytesOf(p.options.dtype ?? model.dtype, count);
+  }
+  for (const node of model.traced.nodes) own.get(nearestModule(node.scope, own))!.flops += flopsOf(node, size);
+  const root = rowsOf(model, own);
+  const folded = foldable(model.graph, model.parameterInputs);
+  const sum = (values: readonly { readonly dtype: string; readonly dims: readonly Dim[] }[]): number =>
+    values.reduce((n, v) => n + bytesOfValue(v as never, size), 0);
+  return {
+    sizes: bound,
+    root,
+    memory: {
+      weights: root.bytes,
+      inputs: sum(model.signature.inputs.filter((p) => !p.parameter)),
+      outputs: sum(model.signature.outputs),
+      results: peakOf(model.graph, size, (v) => folded.has(v)),
+    },
+  };
+}
+
+// A call's number is no part of a module's path; nodes made outside of modules belong to what is around them.
+function nearestModule(scope: string, known: ReadonlyMap<string, unknown>): string {
+  const segments = scope.replace(/@\d+/g, '').split('.');
+  for (let n = segments.length; n > 0; n--) {
+    const path = segments.slice(0, n).join('.');
+    if (known.has(path)) return path;
+  }
+  return '';
+}
+
+function rowsOf(model: Model, own: ReadonlyMap<string, Own>): SummaryRow {
+  const children = new Map<string, SummaryRow[]>();
+  let root: SummaryRow | undefined;
+  // Children stand behind their parents.
+  for (const { path, item } of [...modulesOf(model.module)].reverse()) {
+    const below = children.get(path) ?? [];
+    const parent = path === '' ? undefined : nearestModule(path.slice(0, Math.max(0, path.lastIndexOf('.'))), own);
+    const mine = own.get(path)!;
+    const total = (of: keyof Own): number => below.reduce((n, c) => n + c[of], mine[of]);
+    const { blockName } = item.about;
+    const row: SummaryRow = {
+      path,
+      name: parent ? path.slice(parent.length + 1) : path,
+      ...(blockName && { block: blockName }),
+      parameters: total('parameters'),
+      trainable: total('trainable'),
+      bytes: total('bytes'),
+      flops: total('flops'),
+      children: below,
+    };
+    if (parent === undefined) root = row;
+    else children.set(parent, [row, ...(children.get(parent) ?? [])]);
+  }
+  return root!;
+}
+
+// Names that a user has to say; what nothing is kept of is empty before the first call.
+function checkedSizes(model: Model, sizes: Readonly<Record<string, number>>): Readonly<Record<string, number>> {
+  const given = model.signature.inputs.filter((p) => !p.derived && !p.parameter);
+  const needed = [...new Set(given.flatMap((p) => p.dims.flatMap(namesOfDim)))];
+  const bound: Record<string, number> = { [pastDim]: 0, [memoryDim]: 0, ...sizes };
+  for (const [name, n] of Object.entries(sizes)) {
+    if (!needed.includes(name) && name !== pastDim && name !== memoryDim) {
+      const near = nearest(name, needed);
+      throw new ConfigError({
+        path: `sizes.${name}`,
+        problem: 'the model has no such size',
+        expected: needed.join(', ') || 'no sizes',
+        ...(near && { hint: `Did you mean "${near}"?` }),
+      });
+    }
+    if (!Number.isInteger(n) || n < 0)
+      throw new ConfigError({
+        path: `sizes.${name}`,
+        problem: 'not a size',
+        expected: 'an integer of at least 0',
+        got: describe(n),
+      });
+  }
+  const missing = needed.filter((name) => !(name in bound));
+  if (missing.length)
+    throw new ConfigError({
+      path: 'sizes',
+      problem: `the size of ${missing.join(' and ')} is missing`,
+      expected: `{ ${needed.map((n) => `${n}: 128`).join(', ')} }`,
+      got: Object.keys(sizes).join(', ') || 'nothing',
+    });
+  return Object.fromEntries(Object.entries(bound).filter(([name]) => needed.includes(name)));
+}
