@@ -75,12 +75,7 @@ function meanOfReal(rows: Value, lengths: Value): Value {
 }
 
 /** Compiles the network with weights; see `readWeights`. */
-export function compileEncoder(
-  weights: WeightSource,
-  target: Target,
-  dtype: ModelDType,
-  taps: readonly string[] = [],
-): Model {
+export function compileEncoder(weights: WeightSource, target: Target, dtype: ModelDType, taps: readonly string[] = []): Model {
   const inputs = { ids: ['int64', ['batch', 'seq']], lengths: ['int64', ['batch']] } as const;
   return compile(sentenceEncoder(), { target, dtype, inputs, weights, taps });
 }
