@@ -200,6 +200,26 @@ function subpathOf(file: string): string {
   return folder === 'onnxformers' ? 'onnxformers' : `@onnxformers/${folder}/${path?.split('/').at(-1)}`;
 }
 
+/**
+ * Ops that the `Lowers` line of a docstring promises on a target and that no example of the block becomes there: `linformer on cuda: Gemm`. The line
+ * reads `cuda, cpu: MatMul, MultiHeadAttention · portable: primitives`; words that are no names of ops say nothing.
+ */
+export function brokenPromises(): string[] {
+  const docs = docstrings();
+  return zoo.blocks.flatMap((block) => {
+    const parts = docs.get(`${block.kind} ${block.blockName}`)?.entries.get('Lowers')?.split(' · ') ?? [];
+    return parts.flatMap((part) => {
+      const [, names = '', text = ''] = /^([a-z, ]+): (.+)$/.exec(part) ?? [];
+      const promised = text.match(/\b[A-Z][A-Za-z]+\b/g) ?? [];
+      const on = lowered.filter(([name]) => names === 'everywhere' || names.split(', ').includes(name));
+      return on.flatMap(([name, target]) => {
+        const there = new Set(opsOf(block as AnyBlock, target).map((op) => op.replaceAll('*', '')));
+        return promised.filter((op) => !there.has(op)).map((op) => `${block.kind} ${block.blockName} on ${name}: ${op}`);
+      });
+    });
+  });
+}
+
 /** The page. */
 export function blocksPage(): string {
   const docs = docstrings();

@@ -22,6 +22,7 @@ export type Layout =
       /** int64 [tokens]: from 0 in each sequence. */
       readonly positions: Value;
     };
+/** One row of a batch for each sequence. */
 export const padded: Layout = { kind: 'padded' };
 
 /** What cross attention attends to. */
@@ -45,6 +46,7 @@ export interface KeyPlace {
 
 /** What one layer makes and later ones use; fresh for each trace. */
 export interface Shared {
+  /** What stands under a key, made by whoever asks first. */
   get<T>(key: string, make: () => T): T;
 }
 

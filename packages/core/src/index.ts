@@ -1,65 +1,205 @@
 // The public surface of core, listed by hand.
-export { defineBlock, isBlock, type AnyBlock, type Block, type BlockDefinition, type ConfigIn, type Contracts, type HandConfig, type Kind, type KindModule, type MaskKind, type NameIn, type Property, type Resolved } from './block';
+
 export { backward, grad } from './autodiff/grad';
-export { compile, type CompileOptions, type Model, type ModelDType, type Port, type Signature } from './compile';
-export { contextOf, type CallSizes, type SequenceInputs, type StateOption } from './compile-context';
-export { bool, choice, each, type Field, type FieldOptions, type Fields, fn, int, list, num, type Presence, slot, text } from './config/fields';
-export { toConfig, type Place } from './config/resolve';
-export { across, attend, type AttendOptions, type KeyPlace, type Layout, maskOf, type Memory, mergeHeads, newShared, padded, positionsWithin, remember, type SequenceContext, type Shared, splitHeads, withContext } from './context';
+export {
+  type AnyBlock,
+  type Block,
+  type BlockDefinition,
+  type ConfigIn,
+  type Contracts,
+  defineBlock,
+  type HandConfig,
+  isBlock,
+  type Kind,
+  type KindModule,
+  type MaskKind,
+  type NameIn,
+  type Property,
+  type Resolved,
+} from './block';
+export { type CompileOptions, compile, type Model, type ModelDType, type Port, type Signature } from './compile';
+export { type CallSizes, contextOf, type SequenceInputs, type StateOption } from './compile-context';
+export {
+  bool,
+  choice,
+  each,
+  type Field,
+  type FieldOptions,
+  type Fields,
+  fn,
+  int,
+  list,
+  num,
+  type Presence,
+  slot,
+  text,
+} from './config/fields';
+export { type Place, toConfig } from './config/resolve';
+export {
+  type AttendOptions,
+  across,
+  attend,
+  type KeyPlace,
+  type Layout,
+  type Memory,
+  maskOf,
+  mergeHeads,
+  newShared,
+  padded,
+  positionsWithin,
+  remember,
+  type SequenceContext,
+  type Shared,
+  splitHeads,
+  withContext,
+} from './context';
 export { derive } from './derive';
 export * from './dim';
-export { ConfigError, describe, type Fault, FeedError, FileError, LoweringError, nearest, OnnxformersError, RunError, ShapeError, WeightError } from './error';
-export { apply, type Derivation, type Graph, GraphBuilder, type Leaf, madeBy, mismatch, nameOf, type Node, type Operand, type Pool, subgraphsOf, Value } from './graph';
+export {
+  ConfigError,
+  describe,
+  type Fault,
+  FeedError,
+  FileError,
+  LoweringError,
+  nearest,
+  OnnxformersError,
+  RunError,
+  ShapeError,
+  WeightError,
+} from './error';
 export * from './explain/index';
-export { generate, type GenerateOptions } from './generate';
+export { type GenerateOptions, generate } from './generate';
+export {
+  apply,
+  type Derivation,
+  type Graph,
+  GraphBuilder,
+  type Leaf,
+  madeBy,
+  mismatch,
+  type Node,
+  nameOf,
+  type Operand,
+  type Pool,
+  subgraphsOf,
+  Value,
+} from './graph';
+export { initialize } from './initialize';
 export { interpret } from './interpret';
 export { dropout } from './layers/dropout';
 export { embedding } from './layers/embedding';
-export { linear, type LinearOptions } from './layers/linear';
-export { type Decision, lower, type Lowered, type LowerOptions } from './lower/lower';
+export { type LinearOptions, linear } from './layers/linear';
+export { type Decision, type Lowered, type LowerOptions, lower } from './lower/lower';
 export { biasedLinear } from './lower/match';
-export { type Get, type Match, refuse, type Refusal, type Rule, rule, type Surroundings } from './lower/rule';
-export { type Kernel, type Machine, type Target } from './lower/target';
-export { and, causal, type Mask, mapMask, maskKinds, type MaskReading, none, not, or, printMask, readMask, slidingWindow } from './mask';
-export { type AnyModule, type Child, type Children, type Fn, isModule, type Module, module, modulesOf, namesOf, type ParameterNames } from './module';
-export { type Attribute, type AttributeKind, type Attrs, defineOp, domainOf, type EncodedNode, type Op, printType, type Sizes, type TensorType } from './op';
-export { type InspectedFile, type InspectedInitializers, type InspectedOp, type InspectedValue, inspect, type Inspection } from './onnx/inspect';
-export { printBytes, printInspection } from './onnx/print';
-export { Parameter, type ParameterOptions } from './parameter';
+export { type Get, type Match, type Refusal, type Rule, refuse, rule, type Surroundings } from './lower/rule';
+export type { Kernel, Machine, Target } from './lower/target';
+export {
+  and,
+  causal,
+  type Mask,
+  type MaskReading,
+  mapMask,
+  maskKinds,
+  none,
+  not,
+  or,
+  printMask,
+  readMask,
+  slidingWindow,
+} from './mask';
+export {
+  type AnyModule,
+  type Child,
+  type Children,
+  type Fn,
+  isModule,
+  type Module,
+  module,
+  modulesOf,
+  namesOf,
+  type ParameterNames,
+} from './module';
 export { readOnnx } from './onnx/decode';
+export {
+  type InspectedFile,
+  type InspectedInitializers,
+  type InspectedOp,
+  type InspectedValue,
+  type Inspection,
+  inspect,
+} from './onnx/inspect';
 export type { OnnxAttribute, OnnxGraph, OnnxModel, OnnxNode, OnnxValueInfo } from './onnx/model';
+export { printBytes, printInspection } from './onnx/print';
 export { readTensor, writeTensor } from './onnx/tensor-proto';
+export {
+  type Attribute,
+  type AttributeKind,
+  type Attrs,
+  defineOp,
+  domainOf,
+  type EncodedNode,
+  type Op,
+  printType,
+  type Sizes,
+  type TensorType,
+} from './op';
+export { lowest } from './ops/attend-definition';
+export { encoded } from './ops/encode';
+export * as ops from './ops/index';
+export * from './ops/index';
+export { alwaysSomeKey, anyKey, type MaskFrame, materialize } from './ops/mask-tensor';
+export { Parameter, type ParameterOptions } from './parameter';
+export { type Registry, registry } from './registry';
+export { type Int4Options, int4Blocks, quantizeInt4 } from './remakes/int4-blocks';
+export { type LoraOptions, lora } from './remakes/lora';
 export { type Remake, reparametrize } from './reparametrize';
-export { int4Blocks, type Int4Options, quantizeInt4 } from './remakes/int4-blocks';
-export { lora, type LoraOptions } from './remakes/lora';
 export type { Feeds } from './runtime/feeds';
-export { connectRunner, serveRunner, type Thread, type ThreadPort } from './runtime/remote';
-export { createRunner, type ExternalFile, inMemory, type Runnable, type Runner, type RunnerOptions, type RunOptions } from './runtime/runner';
 export type { Ort, OrtSession, OrtTensor } from './runtime/ort';
+export { connectRunner, serveRunner, type Thread, type ThreadPort } from './runtime/remote';
 export type { NodeInfo } from './runtime/run-error';
+export {
+  createRunner,
+  type ExternalFile,
+  inMemory,
+  type Runnable,
+  type Runner,
+  type RunnerOptions,
+  type RunOptions,
+} from './runtime/runner';
 export type { Provider } from './runtime/session-options';
-export { registry, type Registry } from './registry';
 export { serialize } from './serialize';
 export { standalone } from './standalone';
 export type { State } from './state';
-export { attentionKernel, type AttentionKernelChoice, type AttentionKernelName } from './targets/attention-kernel';
+export { type AttentionKernelChoice, type AttentionKernelName, attentionKernel } from './targets/attention-kernel';
 export { targets } from './targets/index';
 export { type DType, dtypes, isFloat, type NDArray, type Tensor, type TensorData } from './tensor';
 export * from './tensor-convert';
-export { encoded } from './ops/encode';
-export { lowest } from './ops/attend-definition';
-export { alwaysSomeKey, anyKey, type MaskFrame, materialize } from './ops/mask-tensor';
-export * as ops from './ops/index';
-export * from './ops/index';
-export * as init from './weights/init';
+export { type DeepNormCoefficients, deepNormCoefficients } from './weights/deep-norm';
 export type { Fans, Init, Role } from './weights/init';
-export { initialize } from './initialize';
-export { deepNormCoefficients, type DeepNormCoefficients } from './weights/deep-norm';
+export * as init from './weights/init';
 export { type InitializeOptions, initializeParameters } from './weights/initialize';
-export { castLazy, isLazy, lazily, type LazyTensor, lazyTensor } from './weights/lazy';
-export { type ExpectedWeight, type MatchedWeights, type MatchOptions, type MatchReport, matchWeights, type WeightSource } from './weights/load';
+export { castLazy, isLazy, type LazyTensor, lazily, lazyTensor } from './weights/lazy';
+export {
+  type ExpectedWeight,
+  type MatchedWeights,
+  type MatchOptions,
+  type MatchReport,
+  matchWeights,
+  type WeightSource,
+} from './weights/load';
 export { type NameMap, nameMap } from './weights/name-map';
 export { type RandomStream, randomStream } from './weights/random';
-export { type ByteSource, encodeSafetensors, openSafetensors, parseSafetensors, readHeader, type SafetensorsEntry, type SafetensorsHeader, type WritableTensors, writeSafetensors } from './weights/safetensors';
+export {
+  type ByteSource,
+  encodeSafetensors,
+  openSafetensors,
+  parseSafetensors,
+  readHeader,
+  type SafetensorsEntry,
+  type SafetensorsHeader,
+  type WritableTensors,
+  writeSafetensors,
+} from './weights/safetensors';
 export { type Initializable, type Scheme, type SchemeName, schemes } from './weights/schemes';
 export { openSharded } from './weights/sharded';

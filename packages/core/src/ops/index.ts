@@ -1,4 +1,6 @@
 // All families of ops.
+
+export { Identity } from '../op';
 export * from './activation';
 export * from './attend';
 export * from './attend-window';
@@ -28,4 +30,3 @@ export * from './select';
 export * from './shape';
 export * from './softmax';
 export * from './unary';
-export { Identity } from '../op';
