@@ -68,15 +68,16 @@ function describeWithin(x: unknown, depth: number): string {
   if (typeof x === 'bigint') return `${x}n`;
   if (typeof x === 'symbol') return x.toString();
   if (typeof x !== 'object' && typeof x !== 'function') return String(x);
-  const blockName = (x as { blockName?: unknown }).blockName;
-  const kind = (x as { kind?: unknown }).kind;
-  if (typeof blockName === 'string') return `${typeof kind === 'string' ? `a ${kind} ` : ''}module "${blockName}"`;
-  if (typeof x === 'function')
-    return (x as { name: string }).name ? `the function ${(x as { name: string }).name}` : 'a function';
+  if (typeof x === 'function') {
+    const { blockName, kind, name } = x as { readonly blockName?: unknown; readonly kind?: unknown; readonly name: string };
+    if (typeof blockName === 'string') return `${typeof kind === 'string' ? `a ${kind} ` : ''}module "${blockName}"`;
+    return name ? `the function ${name}` : 'a function';
+  }
   if (Array.isArray(x))
     return x.length > 6 || depth > 2 ? `a list of ${x.length}` : `[${x.map((e) => describeWithin(e, depth + 1)).join(', ')}]`;
   if (ArrayBuffer.isView(x)) return `a ${x.constructor.name} of ${(x as unknown as { length?: number }).length ?? x.byteLength}`;
-  const name = (x as object).constructor?.name;
+  // Not the object's own word for it: a config may have a field `constructor`.
+  const name = Object.getPrototypeOf(x)?.constructor?.name;
   if (name && name !== 'Object') return `a ${name}`;
   const keys = Object.keys(x);
   return `an object with ${keys.length ? keys.slice(0, 6).join(', ') + (keys.length > 6 ? ', …' : '') : 'no keys'}`;
