@@ -77,7 +77,8 @@ describe('inside core', () => {
     { room: 'weights', files: /^weights\//, sees: ['basics', 'dim', 'parameter', 'disk'] },
     {
       room: 'compile',
-      files: /^(check-options|compile|compile-context|derive|draws|generate|initialize|io-state|paged-state|serialize|standalone|onnx\/fold)$/,
+      files:
+        /^(check-options|compile|compile-context|derive|draws|generate|initialize|io-state|paged-state|serialize|standalone|onnx\/fold)$/,
       sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'module', 'weights', 'onnx', 'lower', 'interpret', 'autodiff'],
     },
     { room: 'onnx', files: /^onnx\//, sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'disk', 'weights'] },
