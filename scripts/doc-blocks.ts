@@ -2,10 +2,19 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import ts from 'typescript';
-import { type AnyBlock, compile, type Field, isBlock, type Machine, type Target, targets } from '../packages/core/src/index';
+import {
+  type AnyBlock,
+  type CompileOptions,
+  compile,
+  type Field,
+  isBlock,
+  modulesOf,
+  type Target,
+  targets,
+} from '../packages/core/src/index';
 import { allNodes } from '../packages/core/src/onnx/model';
 import { serialize } from '../packages/core/src/serialize';
-import { exampleOf, type InputsOf } from '../packages/core/src/testing/index';
+import { type Example, exampleOf, type InputsOf } from '../packages/core/src/testing/index';
 import { zoo } from '../packages/onnxformers/src/index';
 import { sourceFiles } from './imports';
 import { root } from './pnpm.mjs';
@@ -72,8 +81,10 @@ function parseDoc(comment: string, file: string): Entry {
   return { text: text.join('\n').trim(), entries, file };
 }
 
-/** Block name with its kind → its docstring. */
-function docstrings(): ReadonlyMap<string, Entry> {
+type Docs = ReadonlyMap<string, Entry>;
+
+/** Kind and name of each block → its docstring. */
+export function docstrings(): Docs {
   const found = new Map<string, Entry>();
   const files = readdirSync(join(root, 'packages')).flatMap((name) => sourceFiles(join(root, 'packages', name, 'src')));
   for (const path of files.filter((file) => !/\.test(-helper)?\.ts$/.test(file))) {
@@ -139,14 +150,9 @@ const inputsOf: InputsOf = ({ kind }, { heads = 2, kvHeads = heads }) => {
 };
 
 /** The ops that compute, over all examples; the fused ones of ONNX Runtime first. */
-export function opsOf(block: AnyBlock, target: Target, machine: Machine = {}): readonly string[] {
-  const all = new Set<string>();
-  block.definition.examples.forEach((_: unknown, index: number) => {
-    const { module, inputs } = exampleOf(block, index, zoo, inputsOf);
-    const ports = Object.fromEntries(Object.entries(inputs).map(([name, { dtype, dims }]) => [name, [dtype, dims]] as const));
-    const model = compile(module, { target, machine, inputs: ports });
-    for (const { opType, domain } of allNodes(serialize(model).graph)) all.add(domain ? `**${opType}**` : opType);
-  });
+function opsOf(block: AnyBlock, target: Target): readonly string[] {
+  const examples = block.definition.examples.map((_: unknown, index: number) => exampleOf(block, index, zoo, inputsOf));
+  const all = new Set<string>(examples.flatMap((example: Example) => loweredOps(example, target, { dtype: 'float32' })));
   const ops = [...all].sort((a, b) => Number(b.startsWith('*')) - Number(a.startsWith('*')) || (a < b ? -1 : 1));
   const computing = ops.filter((op) => !movement.has(op));
   return computing.length ? computing : ops;
@@ -200,22 +206,49 @@ function subpathOf(file: string): string {
   return folder === 'onnxformers' ? 'onnxformers' : `@onnxformers/${folder}/${path?.split('/').at(-1)}`;
 }
 
+/** The ops of an example on a target, those of subgraphs too; the ones of ONNX Runtime alone in bold. */
+function loweredOps({ module, inputs }: Lowerable, target: Target, options: Partial<CompileOptions>): readonly string[] {
+  const ports = Object.fromEntries(Object.entries(inputs).map(([name, input]) => [name, [input.dtype, input.dims]] as const));
+  const model = compile(module, { target, ...options, inputs: ports });
+  return [...allNodes(serialize(model).graph)].map(({ opType, domain }) => (domain ? `**${opType}**` : opType));
+}
+type Lowerable = Pick<Example, 'module' | 'inputs'>;
+
+/** Kind and name of each block → what examples become that it is a part of, in float32 and float16, with caches where that is a language model's. */
+function opsAround(target: Target): ReadonlyMap<string, ReadonlySet<string>> {
+  const around = new Map<string, Set<string>>();
+  for (const block of zoo.blocks as readonly AnyBlock[])
+    block.definition.examples.forEach((_: unknown, index: number) => {
+      const example = exampleOf(block, index, zoo, inputsOf);
+      const cached = example.block.kind === 'model' && example.properties.has('causal') && !('memory' in example.inputs);
+      const ops = [
+        ...(['float32', 'float16'] as const).flatMap((dtype) => loweredOps(example, target, { dtype })),
+        ...(cached ? loweredOps(example, target, { dtype: 'float16', state: 'io', promises: ['whole prompts'] }) : []),
+      ];
+      for (const { item } of modulesOf(example.module)) {
+        const key = `${item.kind} ${item.blockName}`;
+        const known = around.get(key) ?? new Set();
+        for (const op of ops) known.add(op.replaceAll('*', ''));
+        around.set(key, known);
+      }
+    });
+  return around;
+}
+
 /**
- * Ops that the `Lowers` line of a docstring promises on a target and that no example of the block becomes there: `linformer on cuda: Gemm`. The line
- * reads `cuda, cpu: MatMul, MultiHeadAttention · portable: primitives`; words that are no names of ops say nothing.
+ * Ops that the `Lowers` line of a block's docstring names for a target and that no example with the block becomes there: `attention linformer on
+ * cuda: Gemm`. The line reads `cuda, cpu: MatMul, MultiHeadAttention · portable: primitives`; words that are no names of ops say nothing.
  */
-export function brokenPromises(): string[] {
-  const docs = docstrings();
-  return zoo.blocks.flatMap((block) => {
-    const parts = docs.get(`${block.kind} ${block.blockName}`)?.entries.get('Lowers')?.split(' · ') ?? [];
-    return parts.flatMap((part) => {
-      const [, names = '', text = ''] = /^([a-z, ]+): (.+)$/.exec(part) ?? [];
-      const promised = text.match(/\b[A-Z][A-Za-z]+\b/g) ?? [];
-      const on = lowered.filter(([name]) => names === 'everywhere' || names.split(', ').includes(name));
-      return on.flatMap(([name, target]) => {
-        const there = new Set(opsOf(block as AnyBlock, target).map((op) => op.replaceAll('*', '')));
-        return promised.filter((op) => !there.has(op)).map((op) => `${block.kind} ${block.blockName} on ${name}: ${op}`);
+export function brokenPromises(docs: Docs = docstrings()): string[] {
+  return lowered.flatMap(([name, target]) => {
+    const around = opsAround(target);
+    return zoo.blocks.flatMap(({ kind, blockName }) => {
+      const key = `${kind} ${blockName}`;
+      const promised = (docs.get(key)?.entries.get('Lowers')?.split(' · ') ?? []).flatMap((part) => {
+        const [, names = '', text = ''] = /^([a-z, ]+): (.+)$/.exec(part) ?? [];
+        return names === 'everywhere' || names.split(', ').includes(name) ? (text.match(/\b[A-Z][A-Za-z]+\b/g) ?? []) : [];
       });
+      return promised.filter((op) => !around.get(key)?.has(op)).map((op) => `${key} on ${name}: ${op}`);
     });
   });
 }

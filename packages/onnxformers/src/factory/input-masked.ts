@@ -31,7 +31,7 @@ export function shareInputMask(inputs: Readonly<Record<string, Value>>, ctx: Seq
  * Masks    those of the layer
  * Throws   ConfigError when the model keeps a state between calls
  * Source   Lefaudeux et al. 2022, https://github.com/facebookresearch/xformers (input masks of its encoder and decoder)
- * Lowers   everywhere: Mul and the layer
+ * Lowers   everywhere: what the layer becomes, and a product where there is an input mask
  * Example  const block = zoo.build('layer', { name: 'input_masked', dim: 12, layer: { name: 'pre_norm', feedforward: 'mlp' } });
  */
 export const inputMasked = defineBlock({
