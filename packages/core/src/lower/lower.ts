@@ -162,7 +162,7 @@ class Lowering {
   // A kernel that lacks the dtype but has float32: computed there, between casts.
   private promotable(node: Node): boolean {
     const dtype = dtypeOf(node);
-    if (dtype !== 'float16' && dtype !== 'bfloat16') return false;
+    if ((dtype !== 'float16' && dtype !== 'bfloat16') || node.op.key === 'Cast') return false;
     const kernel = kernelOf(this.target, node.op);
     if (!kernel || kernel.dtypes.includes(dtype) || !kernel.dtypes.includes('float32') || node.op.writes) return false;
     return (kernel.accepts?.(node, this.machine) ?? true) === true;

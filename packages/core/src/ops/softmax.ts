@@ -3,8 +3,9 @@ import { apply, type Operand, type Value } from '../graph';
 import { defineOp, type Op } from '../op';
 import type { NDArray } from '../tensor';
 import { accept, rankOf } from './accept';
+import { cast } from './cast';
 import { exp, mul, sub } from './elementwise';
-import { logSumExpOf, reduceSum } from './reduce';
+import { logSumExp, logSumExpOf, reduceSum } from './reduce';
 import { axisOf, offsetsAcross, offsetsAlong } from './strides';
 
 type SoftmaxAttrs = { readonly axis: number };
@@ -14,6 +15,7 @@ function overAxis(
   key: string,
   f: (x: number, logSum: number) => number,
   grad: (g: Value, y: Value, axis: number) => Value,
+  define?: (x: Value, axis: number) => Value,
 ): Op<SoftmaxAttrs> {
   return defineOp<SoftmaxAttrs>({
     key,
@@ -23,6 +25,7 @@ function overAxis(
       axisOf(axis, accept(x, 'float').dims.length);
       return [x!];
     },
+    ...(define && { decompose: ([x], { axis }) => [define(x!, axis)] }),
     evaluate: ([x], { axis }) => [alongAxis(x!, axis, f)],
     vjp: ({ outputs: [y], attrs: { axis } }, [g]) => [g && grad(g, y!, axis)],
   });
@@ -60,6 +63,11 @@ export const LogSoftmax = overAxis(
   'LogSoftmax',
   (x, logSum) => x - logSum,
   (g, y, axis) => sub(g, mul(exp(y), reduceSum(g, [axis]))),
+  // For providers that lack it; narrow floats lose too much in between.
+  (x, axis) => {
+    const wide = x.dtype === 'float64' ? x : cast(x, 'float32');
+    return cast(sub(wide, logSumExp(wide, [axis])), x.dtype);
+  },
 );
 /**
  * x - log Σ eˣ over one axis: the logarithm of softmax, without its underflow.

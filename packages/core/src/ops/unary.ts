@@ -2,8 +2,9 @@
 import { apply, madeBy, type Operand, type Value } from '../graph';
 import { defineOp, type Op } from '../op';
 import { type Accepts, accept, fitting } from './accept';
-import { greater, where } from './comparison';
-import { div, mul, sub } from './elementwise';
+import { cast } from './cast';
+import { equal, greater, less, logicalAnd, logicalOr, where } from './comparison';
+import { add, div, mul, sub } from './elementwise';
 
 interface Unary {
   readonly accepts: Accepts;
@@ -12,16 +13,19 @@ interface Unary {
   /** The gradient of x, given that of y. */
   readonly grad: ((g: Value, x: Value, y: Value) => Value) | 'zero';
   readonly simplify?: (x: Value) => Value | undefined;
+  /** For providers that lack it. */
+  readonly define?: (x: Value) => Value;
 }
 
 /* @__NO_SIDE_EFFECTS__ */
-function unary(key: string, since: number, { accepts, f, grad, simplify }: Unary): Op {
+function unary(key: string, since: number, { accepts, f, grad, simplify, define }: Unary): Op {
   return defineOp({
     key,
     since,
     attributes: {},
     infer: ([x]) => [accept(x, accepts)],
     ...(simplify && { simplify: ([x]) => x && simplify(x) }),
+    ...(define && { decompose: ([x]) => [define(x!)] }),
     evaluate([x]) {
       const fit = fitting(x!.dtype);
       return [{ dtype: x!.dtype, dims: x!.dims, data: x!.data.map((v) => fit(f(v))) }];
@@ -47,7 +51,12 @@ export const Abs = unary('Abs', 13, { accepts: 'number', f: Math.abs, grad: (g, 
 export const abs = (x: Operand): Value => one(Abs, x);
 
 /** ONNX Sign. */
-export const Sign = unary('Sign', 13, { accepts: 'number', f: Math.sign, grad: 'zero' });
+export const Sign = unary('Sign', 13, {
+  accepts: 'number',
+  f: Math.sign,
+  grad: 'zero',
+  define: (x) => sub(cast(greater(x, 0), x.dtype), cast(less(x, 0), x.dtype)),
+});
 /** -1, 0 or 1, as x is negative, 0 or positive. Dtypes: numbers. */
 export const sign = (x: Operand): Value => one(Sign, x);
 
@@ -166,9 +175,17 @@ export const Ceil = unary('Ceil', 13, { accepts: 'float', f: Math.ceil, grad: 'z
 export const ceil = (x: Operand): Value => one(Ceil, x);
 
 /** ONNX Round. */
-export const Round = unary('Round', 11, { accepts: 'float', f: roundHalfToEven, grad: 'zero' });
+export const Round = unary('Round', 11, { accepts: 'float', f: roundHalfToEven, grad: 'zero', define: roundedByFloor });
 /** The nearest integer; of two equally near the even one. Dtypes: floats. Its gradient is 0. */
 export const round = (x: Operand): Value => one(Round, x);
+
+// Up from beyond the middle, and from the middle above an odd number.
+function roundedByFloor(x: Value): Value {
+  const low = floor(x);
+  const above = sub(x, low);
+  const odd = greater(sub(low, mul(floor(mul(low, 0.5)), 2)), 0);
+  return add(low, cast(logicalOr(greater(above, 0.5), logicalAnd(equal(above, 0.5), odd)), x.dtype));
+}
 
 function roundHalfToEven(x: number): number {
   const low = Math.floor(x);

@@ -10,15 +10,17 @@ export interface KernelTable {
 
 interface Definition extends Omit<Target, 'kernels'> {
   readonly table: KernelTable;
+  /** Ops that may run on the CPU on floats too. */
+  readonly leftToCpu?: readonly string[];
   /** What the table cannot say of a kernel, by key. */
   readonly special: Readonly<Record<string, Partial<Kernel>>>;
 }
 
 /** A target. Integers and bools may run on the CPU beside the provider (shapes, positions, masks); floats need a kernel of its own. */
 /* @__NO_SIDE_EFFECTS__ */
-export function defineTarget({ table, special, ...about }: Definition): Target {
+export function defineTarget({ table, special, leftToCpu = [], ...about }: Definition): Target {
   const rows = Object.entries(table.kernels).map(([key, { own, cpu }]): [string, Kernel] => {
-    const beside = dtypesIn(cpu).filter((d) => !isFloat(d));
+    const beside = dtypesIn(cpu).filter((d) => !isFloat(d) || leftToCpu.includes(key));
     return [key, { dtypes: [...dtypesIn(own), ...beside], ...(beside.length && { beside }), ...special[key] }];
   });
   return Object.freeze({ ...about, kernels: Object.fromEntries(rows.filter(([, kernel]) => kernel.dtypes.length)) });

@@ -1,6 +1,5 @@
 // ONNX Runtime's native WebGPU provider.
 import type { Target } from '../lower/target';
-import { dtypes } from '../tensor';
 import { kernelTables } from './kernels.generated';
 import { defineTarget, rotary } from './table';
 
@@ -15,10 +14,10 @@ export const webgpu: Target = defineTarget({
   providers: ['webgpu'],
   computes: ['float32', 'float16'],
   table: kernelTables.webgpu,
+  // Loop: its body runs on the GPU. Cast: weights in a dtype that the GPU lacks are widened once. The others are rare.
+  leftToCpu: ['Loop', 'Cast', 'IsNaN', 'IsInf', 'Mod'],
   special: {
     ...rotary,
-    // The node itself runs on the CPU, its body on the GPU.
-    Loop: { dtypes, beside: dtypes },
     'com.microsoft.MultiHeadAttention': {
       accepts: ({ operands }) => !operands[4] || 'it takes no lengths there; they must be part of the bias',
       cost: ({ operands }) => (operands[5] ? 1.5 : 1),
