@@ -7,12 +7,14 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { blocksPage } from './doc-blocks';
+import { commandsPage } from './doc-commands';
 import { kernelsPage } from './doc-kernels';
 import { root } from './pnpm.mjs';
 
 const pages: Readonly<Record<string, () => string>> = {
   'docs/guides/blocks.md': blocksPage,
   'docs/guides/kernels.md': kernelsPage,
+  'docs/guides/command-line.md': commandsPage,
 };
 
 function current(path: string): string | undefined {

@@ -4,4 +4,5 @@ export { type LoadedModel, load, type SaveOptions, save } from './folder';
 export { inspectFile } from './onnx/inspect-file';
 export { type SaveOnnxOptions, type SaveProgress, saveOnnx } from './onnx/save';
 export { createWorkerRunner, type WorkerRunnerOptions } from './runtime/worker';
+export type { SavedModel } from './saved-model';
 export { fileSource, openWeights, type SaveSafetensorsOptions, saveSafetensors } from './weights/file-source';

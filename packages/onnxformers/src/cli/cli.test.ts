@@ -3,7 +3,18 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { compile, createRunner, initialize, targets, tensor, toArray } from '@onnxformers/core';
+import {
+  compile,
+  createRunner,
+  explain,
+  initialize,
+  printExplanation,
+  printSummary,
+  summary,
+  targets,
+  tensor,
+  toArray,
+} from '@onnxformers/core';
 import { load, openWeights, saveSafetensors } from '@onnxformers/core/node';
 import * as ort from 'onnxruntime-node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -65,7 +76,16 @@ describe('usage', () => {
   it('without a command: all of them', async () => {
     const { code, out } = await cli();
     expect(code).toBe(0);
-    for (const name of ['info', 'build CONFIG', 'inspect FILE', 'run DIR', 'schema KIND', 'bench attention|block'])
+    for (const name of [
+      'info',
+      'build CONFIG',
+      'explain CONFIG|DIR',
+      'summary CONFIG|DIR',
+      'inspect FILE',
+      'run DIR',
+      'schema KIND',
+      'bench attention|block',
+    ])
       expect(out).toContain(`  ${name} `);
     expect(out).toContain('Exit codes: 0 done, 1 an error of the input, 2 a wrong command line, 70 a fault of onnxformers.');
   });
@@ -235,6 +255,58 @@ describe('a model', () => {
     expect([code, err]).toEqual([1, 'FeedError: feed "tokens": the model has no such input; got "tokens". Inputs: ids\n']);
     const other = await cli('run', 'small', '--inputs', 'wrong.safetensors', '--out', 'y.safetensors', '--device', 'nonsense');
     expect(other.err).toMatch(/^RunError: runtime: creating a session on nonsense failed; got no available backend found/);
+  });
+});
+
+describe('explain', () => {
+  it('says what was chosen for a config, as the API does', async () => {
+    await write('lm.json', lm);
+    const { json } = await parsed('explain', 'lm.json', '--target', 'cuda', '--dtype', 'float16', '--sm', '90');
+    const m = zoo.build('model', lm);
+    const model = compile(m, { target: targets.cuda, machine: { sm: 90 }, dtype: 'float16', inputs: inputsOf(m) });
+    expect(json).toEqual(JSON.parse(JSON.stringify(explain(model))));
+    const { out } = await here('explain', join(dir, 'lm.json'), '--target', 'cuda', '--dtype', 'float16', '--sm', '90');
+    expect(out).toBe(`${printExplanation(explain(model))}\n`);
+    expect(out).toContain('Attend → MultiHeadAttention');
+  });
+
+  it('says it of a saved model, caches, taps and all, and of another target', async () => {
+    await write('lm.json', lm);
+    const options = ['--state', '11', '--taps', 'stack.layers.0', '--promises', 'whole prompts'];
+    const saved = join(dir, 'saved');
+    await here('build', join(dir, 'lm.json'), '--seed', '1', '--out', saved, ...options);
+    const of = async (...args: string[]) => (await here('explain', ...args)).out;
+    expect(await of(saved)).toBe(await of(join(dir, 'lm.json'), ...options));
+    expect(await of(saved, '--target', 'wasm')).toBe(await of(join(dir, 'lm.json'), ...options, '--target', 'wasm'));
+    expect(await of(saved, '--target', 'wasm')).toContain('lowered for wasm, float32');
+  });
+
+  it('keeps to a path', async () => {
+    await write('lm.json', lm);
+    const { out } = await here('explain', join(dir, 'lm.json'), '--path', 'stack.norm');
+    expect(out).toContain('stack.norm');
+    expect(out).not.toContain('mixer');
+  });
+});
+
+describe('summary', () => {
+  it('counts for given sizes, as the API does', async () => {
+    await write('lm.json', lm);
+    const { json } = await parsed('summary', 'lm.json', '--size', 'batch=2,seq=7');
+    const m = zoo.build('model', lm);
+    const model = compile(m, { target: targets.cpu, inputs: inputsOf(m) });
+    expect(json).toEqual(JSON.parse(JSON.stringify(summary(model, { batch: 2, seq: 7 }))));
+    expect((await here('summary', join(dir, 'lm.json'))).out).toBe(`${printSummary(summary(model, { batch: 1, seq: 128 }))}\n`);
+  });
+
+  it('refuses sizes that are none', async () => {
+    await write('lm.json', lm);
+    const sizes = (text: string) => here('summary', join(dir, 'lm.json'), '--size', text);
+    expect(await sizes('seq')).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('--size is a list such as batch=2,seq=128, not "seq"'),
+    });
+    expect(await sizes('seqq=3')).toMatchObject({ code: 1, err: expect.stringMatching(/^ConfigError: .*seqq/) });
   });
 });
 

@@ -28,6 +28,7 @@ export const modelOptions = {
   ...targetOptions,
   layout: { type: 'text', doc: 'padded rows, or packed ones with lengths', choices: ['padded', 'packed'] },
   state: { type: 'text', doc: 'caches as inputs and outputs: io, or their rows (a capacity)', value: 'io|ROWS' },
+  promises: { type: 'list', doc: "what holds for every feed: 'whole prompts', 'no empty sequences'", value: 'TEXT,…' },
   taps: { type: 'list', doc: 'modules whose results become outputs', value: 'PATH,…' },
 } as const satisfies Options;
 
@@ -46,6 +47,7 @@ export function compileOptions(v: Values<typeof modelOptions>, { inputs, options
     dtype: v.dtype as NonNullable<CompileOptions['dtype']>,
     ...(v.layout && { layout: v.layout as 'padded' | 'packed' }),
     ...(v.state !== undefined && { state: v.state === 'io' ? 'io' : { io: rowsOf(v.state) } }),
+    ...(v.promises && { promises: v.promises }),
     ...(v.taps && { taps: v.taps }),
   };
 }

@@ -3,14 +3,17 @@ import { OnnxformersError } from '@onnxformers/core';
 import { type Command, helpOf, hintFor, parse, UsageError } from './command';
 import { bench } from './commands/bench';
 import { build } from './commands/build';
+import { explain } from './commands/explain';
 import { info } from './commands/info';
 import { inspect } from './commands/inspect';
 import { run } from './commands/run';
 import { schema } from './commands/schema';
+import { summary } from './commands/summary';
 import { columns, type Output, outputOn, type Stream } from './output';
 import { ownVersion } from './versions';
 
-const commands: readonly Command[] = [info, build, inspect, run, schema, bench];
+/** Every command, in the order of the help. */
+export const commands: readonly Command[] = [info, build, explain, summary, inspect, run, schema, bench];
 
 /** How a command ended. */
 export const exitCodes = { done: 0, error: 1, usage: 2, internal: 70 } as const;

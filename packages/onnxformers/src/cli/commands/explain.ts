@@ -1,0 +1,50 @@
+// onnxformers explain CONFIG|DIR --target T
+import { stat } from 'node:fs/promises';
+import { compile, explain as explainModel, type Model, type ModelDType, printExplanation } from '@onnxformers/core';
+import { load } from '@onnxformers/core/node';
+import { command, type Values } from '../command';
+import { compileOptions, machineOf, modelOptions, targetOf } from '../compile-options';
+import { readConfig } from '../config-file';
+import { modelOf } from '../saved';
+
+// Of a saved model what was saved holds, unless the command line says otherwise.
+const { target, dtype, ...rest } = modelOptions;
+const { default: _, ...openTarget } = target;
+const { default: __, ...openDtype } = dtype;
+/** Options of the commands that take a config or a saved model. */
+export const eitherOptions = { target: openTarget, dtype: openDtype, ...rest } as const;
+
+/** The model of a config file, or of a saved folder. */
+export async function readModel(path: string, v: Values<typeof eitherOptions>): Promise<Model> {
+  if (
+    await stat(path).then(
+      (s) => s.isDirectory(),
+      () => false,
+    )
+  ) {
+    const machine = machineOf(v);
+    return modelOf(await load(path), {
+      ...(v.target && { target: targetOf(v.target) }),
+      ...(v.dtype && { dtype: v.dtype as ModelDType }),
+      ...(Object.keys(machine).length && { machine }),
+    });
+  }
+  const config = await readConfig(path);
+  return compile(
+    config.module,
+    compileOptions({ ...v, target: v.target ?? target.default, dtype: v.dtype ?? dtype.default }, config),
+  );
+}
+
+export const explain = command({
+  name: 'explain',
+  words: ['CONFIG|DIR'],
+  summary: 'Says for each block which kernels were chosen, which were refused and why, and what could be changed.',
+  help: 'onnxformers explain lm.json --target cuda --dtype float16 --sm 90',
+  options: { ...eitherOptions, path: { type: 'text', doc: 'only blocks below this path: layers.0.mixer' } },
+  async run([path], values, output) {
+    output.progress('compiling …');
+    const explanation = explainModel(await readModel(path!, values), values.path === undefined ? {} : { path: values.path });
+    output.result(() => printExplanation(explanation), explanation);
+  },
+});

@@ -1,0 +1,32 @@
+// onnxformers summary CONFIG|DIR --size batch=2,seq=128
+import { namesOfDim, printSummary, summary as summarise } from '@onnxformers/core';
+import { command, UsageError } from '../command';
+import { eitherOptions, readModel } from './explain';
+
+export const summary = command({
+  name: 'summary',
+  words: ['CONFIG|DIR'],
+  summary: 'The tree of modules with parameters, operations and memory, for given sizes.',
+  help: 'onnxformers summary lm.json --size batch=2,seq=128\nSizes that are not given: batch 1, the others 128.',
+  options: { ...eitherOptions, size: { type: 'list', doc: 'values of the size names', value: 'NAME=N,…' } },
+  async run([path], values, output) {
+    const given = sizesOf(values.size ?? []);
+    output.progress('compiling …');
+    const model = await readModel(path!, values);
+    const names = model.signature.inputs.filter((p) => !p.derived && !p.parameter).flatMap((p) => p.dims.flatMap(namesOfDim));
+    // What is kept between calls is empty before the first.
+    const open = [...new Set(names)].filter((name) => name !== 'past' && name !== 'memory_rows');
+    const about = summarise(model, { ...Object.fromEntries(open.map((name) => [name, name === 'batch' ? 1 : 128])), ...given });
+    output.result(() => printSummary(about), about);
+  },
+});
+
+function sizesOf(list: readonly string[]): Record<string, number> {
+  return Object.fromEntries(
+    list.map((text) => {
+      const [, name, n] = /^([^=]+)=(\d+)$/.exec(text) ?? [];
+      if (name === undefined) throw new UsageError(`--size is a list such as batch=2,seq=128, not "${text}"`);
+      return [name, Number(n)];
+    }),
+  );
+}
