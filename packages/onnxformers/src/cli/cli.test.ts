@@ -267,7 +267,7 @@ describe('explain', () => {
     expect(json).toEqual(JSON.parse(JSON.stringify(explain(model))));
     const { out } = await here('explain', join(dir, 'lm.json'), '--target', 'cuda', '--dtype', 'float16', '--sm', '90');
     expect(out).toBe(`${printExplanation(explain(model))}\n`);
-    expect(out).toContain('Attend → MultiHeadAttention');
+    expect(out).toContain('→ MultiHeadAttention');
   });
 
   it('says it of a saved model, caches, taps and all, and of another target', async () => {
