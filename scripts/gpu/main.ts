@@ -21,6 +21,7 @@ import {
   toArray,
   zoo,
 } from '../../packages/onnxformers/src/index';
+import { attentions } from './attentions';
 import { pagedTokens } from './paged';
 
 const ort = createRequire(import.meta.url)('onnxruntime-node') as Ort;
@@ -259,7 +260,16 @@ async function parity(): Promise<void> {
   print({ what: 'parity', passed, failed });
 }
 
-const jobs: Record<string, () => Promise<void>> = { encoder, demo, attention, kernels, placement, parity, paged };
+const jobs: Record<string, () => Promise<void>> = {
+  encoder,
+  demo,
+  attention,
+  attentions: () => attentions(ort, fused, cuda, print),
+  kernels,
+  placement,
+  parity,
+  paged,
+};
 const job = jobs[what];
 if (!job) throw new Error(`no job "${what}"; there are ${Object.keys(jobs).join(', ')}`);
 await job();
