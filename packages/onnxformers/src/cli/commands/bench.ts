@@ -162,6 +162,11 @@ function print(output: Output, rows: readonly Row[], about: Readonly<Record<stri
   const ratio = rows.length === 2 ? rows[1]!.median / rows[0]!.median : undefined;
   const shown = (kernels: readonly string[]) =>
     [...kernels.slice(0, most), ...(kernels.length > most ? [`${kernels.length - most} more`] : [])].join(', ');
+  // A slope that is lost in noise says nothing, however many digits it has.
+  for (const r of rows.filter(({ median, spread }) => spread > median / 2))
+    output.note(
+      `${r.name}: the spread is more than half of the time; measure larger sizes, or more copies (--more) more often (--repetitions)`,
+    );
   output.result(
     () =>
       [

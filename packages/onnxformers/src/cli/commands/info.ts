@@ -1,7 +1,7 @@
 // onnxformers info
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { add, compile, createRunner, module, type Ort, targets, tensor, type Value } from '@onnxformers/core';
+import { add, compile, createRunner, module, type Ort, type RunError, targets, tensor, type Value } from '@onnxformers/core';
 import { command } from '../command';
 import { allTargets, targetOf, targetOptions } from '../compile-options';
 import { columns } from '../output';
@@ -35,9 +35,9 @@ export const info = command({
     const runtimes: { name: RuntimeName; version?: string; missing?: string }[] = [];
     const trials: Trial[] = [];
     for (const name of runtimeNames) {
-      const ort = await importRuntime(name).catch((error: Error) => error.message);
-      if (typeof ort === 'string') {
-        runtimes.push({ name, missing: ort });
+      const ort = await importRuntime(name).catch((error: RunError) => error);
+      if (ort instanceof Error) {
+        runtimes.push({ name, missing: ort.got ?? ort.message });
         continue;
       }
       runtimes.push({ name, version: runtimeVersion(ort) });
@@ -70,9 +70,9 @@ export const info = command({
       () =>
         [
           `onnxformers ${data.onnxformers}, Node ${node}, ${data.platform}`,
-          columns(runtimes.map((r) => [r.name, r.version ?? `not here: ${r.missing}`])),
+          columns(runtimes.map((r) => [r.name, r.version ?? `not here; npm install ${r.name}`])),
           '\nproviders',
-          columns(trials.map(line)),
+          columns(trials.length ? trials.map(line) : [['none without a runtime']]),
           '\ntargets',
           columns(
             tables.map((t) => [
