@@ -34,6 +34,8 @@ const opsets: Readonly<Record<Provider['name'], readonly number[]>> = {
   webgpu: [18, 21],
 };
 const everyOpset = [...new Set(Object.values(opsets).flat())];
+/** A kernel is there if one of so many samples finds it. */
+const samplesPerOp = 4;
 const probedDtypes = dtypes.filter((d) => d !== 'int4' && d !== 'uint4');
 
 type Row = { own: string; cpu?: string };
@@ -44,7 +46,6 @@ interface Question extends Probe {
   readonly key: string;
   readonly dtype: DType;
   readonly opset: number;
-  readonly sample: number;
 }
 
 async function questions(samples: readonly Sample[], folder: string): Promise<Question[]> {
@@ -52,18 +53,11 @@ async function questions(samples: readonly Sample[], folder: string): Promise<Qu
   const perOp = new Map<string, number>();
   for (const sample of samples) {
     const count = (perOp.get(sample.key) ?? 0) + 1;
-    perOp.set(sample.key, count);
-    if (count > 4) continue;
+    if (count > samplesPerOp) continue;
     for (const dtype of probedDtypes) {
-      const graph = sample.build(dtype);
-      if (!graph) continue;
-      const model = serialize({
-        graph,
-        target: { name: 'probe', opset: 26 },
-        dtype: 'float32',
-        parameterInputs: new Set(),
-        names: { nameOf: new Map() },
-      } as unknown as Model);
+      const model = modelOf(sample, dtype);
+      if (!model) continue;
+      perOp.set(sample.key, count);
       const since = model.opsets['']!;
       for (const opset of new Set(everyOpset.map((o) => Math.max(o, since)))) {
         const path = join(folder, `${asked.length}.onnx`);
@@ -75,7 +69,6 @@ async function questions(samples: readonly Sample[], folder: string): Promise<Qu
           key: sample.key,
           dtype,
           opset,
-          sample: count,
         });
       }
     }

@@ -81,7 +81,7 @@ const signature = ({ op, operands, attrs }: Node): string =>
 function alone(node: Node, dtype: DType): Graph | undefined {
   if (node.op.key === 'Cast') return castAlone(node, dtype);
   const main = dtypeOf(node);
-  if (main === undefined || (isFloat(main) !== isFloat(dtype) && isFloat(main) && node.operands.length === 0)) return undefined;
+  if (main === undefined) return undefined;
   const every = node.operands.map((v) => v?.dtype === main);
   const first = node.operands.map((_, i) => i === 0);
   for (const which of [every, first]) {
