@@ -8,6 +8,16 @@ import { scaledDotProduct } from './scaled-dot-product';
 
 /** The rules that lead softmax attention to its kernels: for the `rules` of a mechanism of yours that emits Attend. */
 export { kernels as attentionKernels } from './kernels';
-export { fourierMix, linformer, local, multiHead, nystrom, type PseudoInverseOptions, pseudoInverse, scaledDotProduct, useBlocks };
+export {
+  fourierMix,
+  linformer,
+  local,
+  multiHead,
+  nystrom,
+  type PseudoInverseOptions,
+  pseudoInverse,
+  scaledDotProduct,
+  useBlocks,
+};
 /** All blocks of this package. */
 export const blocks = [scaledDotProduct, linformer, local, nystrom, multiHead, fourierMix] as const;

@@ -1,6 +1,6 @@
 // Blocks: definitions from which modules are made, and the kinds of holes they fill.
 
-import type { Field, Fields } from './config/fields';
+import type { Fields } from './config/fields';
 import { build, type Place } from './config/resolve';
 import type { SequenceContext } from './context';
 import type { Value } from './graph';
@@ -155,12 +155,13 @@ export interface Block<K extends Kind = Kind, N extends string = string, F exten
   readonly definition: BlockDefinition<K, N, F>;
 }
 /** Any block. */
-// biome-ignore lint/suspicious/noExplicitAny: blocks of all configs stand in one list
 export type AnyBlock = {
+  // biome-ignore lint/suspicious/noExplicitAny: blocks of all configs stand in one list
   (config: any): any;
   readonly kind: Kind;
   readonly blockName: string;
   readonly fields: Fields;
+  // biome-ignore lint/suspicious/noExplicitAny: as above
   readonly definition: BlockDefinition<any, string, any>;
 };
 

@@ -2,7 +2,7 @@
 
 import type { Model } from '../compile';
 import { WeightError } from '../error';
-import { capturedBy, type Graph, type Node, subgraphsOf, usedBy, type Value } from '../graph';
+import { capturedBy, type Graph, subgraphsOf, usedBy, type Value } from '../graph';
 import type { Parameter } from '../parameter';
 import { bytesOf, countOf, isFloat, type Tensor } from '../tensor';
 import { castTensor, toArray, toTensor } from '../tensor-convert';
