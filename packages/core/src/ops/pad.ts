@@ -75,7 +75,8 @@ export const Pad = defineOp<PadAttrs>({
   decompose([x], attrs) {
     const { axes, before, after, value } = attrs;
     const g = x!.graph;
-    return apply(OnnxPad, [x, sizes(g, [...before, ...after], [x!]), g.number(value, x!.dtype), g.number(axes, 'int64')], attrs);
+    const onAll = (amounts: readonly Dim[]): Dim[] => x!.dims.map((_, axis) => amounts[axes.indexOf(axis)] ?? 0);
+    return apply(OnnxPad, [x, sizes(g, [...onAll(before), ...onAll(after)], [x!]), g.number(value, x!.dtype)], attrs);
   },
   vjp: ({ attrs }, [grad]) => [grad && padGradient(grad, attrs)],
   evaluate: ([x], { axes, before, after, value }, bound) => [
@@ -89,17 +90,20 @@ export const Pad = defineOp<PadAttrs>({
   ],
 });
 
-/** ONNX Pad. Operands: x, the amounts before all axes and then after them as int64, the value, and the axes as int64. */
+/**
+ * ONNX Pad. Operands: x, the amounts before all axes and then after them as int64, the value. The standard also has it for some axes;
+ * ONNX Runtime's optimiser, which moves transposes past it, takes such amounts for those of all axes.
+ */
 export const OnnxPad = defineOp<PadAttrs>({
   key: 'Pad',
-  since: 18,
+  since: 13,
   attributes: { axes: 'data', before: 'data', after: 'data', value: 'data' },
   infer: inferPad,
   vjp: ({ attrs }, [grad]) => [grad && padGradient(grad, attrs)],
-  evaluate([x, pads, value, axes]) {
-    const n = axes!.data.length;
+  evaluate([x, pads, value]) {
+    const all = x!.dims.map((_, axis) => axis);
     const amounts = Array.from(pads!.data);
-    return [padded(x!, Array.from(axes!.data), amounts.slice(0, n), amounts.slice(n), value!.data[0]!)];
+    return [padded(x!, all, amounts.slice(0, all.length), amounts.slice(all.length), value!.data[0]!)];
   },
 });
 

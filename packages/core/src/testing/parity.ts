@@ -6,19 +6,25 @@ import type { Target } from '../lower/target';
 import { namesOf } from '../module';
 import type { Registry } from '../registry';
 import type { Ort } from '../runtime/ort';
-import { createRunner } from '../runtime/runner';
+import { createRunner, type RunnerOptions } from '../runtime/runner';
 import { portable } from '../targets/portable';
 import type { NDArray, Tensor } from '../tensor';
 import { toArray, toTensor } from '../tensor-convert';
 import { compare, printComparison } from './close';
 import { derivedOf, drawsOf, exampleOf, feedsFor, type InputsOf } from './example';
 import { randomParameters } from './run-block';
-import { typesOf, type Variant, variantsOf } from './variants';
+import { gradientsOf, typesOf, type Variant, variantsOf } from './variants';
 
 /** A target, and the runtime that runs its models. */
 export interface ParityTarget {
   readonly target: Target;
   readonly ort: Ort;
+  /** Distinguishes it from others of the same target: `optimised`. */
+  readonly name?: string;
+  /** Of the runtime's session. Default: its own rewriting of graphs is off. */
+  readonly session?: RunnerOptions['session'];
+  /** Whether the gradients of each example are compared as well. */
+  readonly gradients?: boolean;
   /** Ops that are no exacter than this there, in parts of the largest output of a model that has them. */
   readonly inexact?: Readonly<Record<string, number>>;
 }
@@ -37,8 +43,9 @@ export interface ParityOptions {
 }
 
 /**
- * Registers tests that each example computes the same on each target, alone and under the masks that it takes. Its error against the
- * interpreter may be four times that of plain ONNX of opset 21 in the same runtime, and four units in the last place of the largest output.
+ * Registers tests that each example computes the same on each target, alone and under the masks that it takes, and that its gradients
+ * are the same where a target asks for them. Its error against the interpreter may be four times that of plain ONNX of opset 21 in the
+ * same runtime, and four units in the last place of the largest output (sixteen for gradients).
  *
  * Example  parity(zoo.blocks, { describe, it, registry: zoo, targets: [{ target: targets.cpu, ort }] });
  */
@@ -48,7 +55,8 @@ export function parity(blocks: readonly AnyBlock[], options: ParityOptions): voi
     describe(`${block.kind} ${block.blockName}`, () => {
       block.definition.examples.forEach((_: unknown, index: number) => {
         const example = exampleOf(block, index, registry, options.inputs);
-        for (const variant of variantsOf(example)) {
+        const trains = options.targets.some(({ gradients }) => gradients);
+        for (const variant of [...variantsOf(example), ...(trains ? [gradientsOf(example)] : [])]) {
           const call = prepared(variant);
           const name = `example ${index}${variant.name ? `, ${variant.name}` : ''}`;
           const references = new Map<string, Promise<Reference>>();
@@ -58,11 +66,14 @@ export function parity(blocks: readonly AnyBlock[], options: ParityOptions): voi
             return references.get(device)!;
           };
           for (const on of options.targets)
-            it(`${name} on ${on.target.name}`, async () => checkParity(call, on, await reference(on)));
+            if (on.gradients || !variant.gradients)
+              it(`${name} on ${nameOf(on)}`, async () => checkParity(call, on, await reference(on)));
         }
       });
     });
 }
+
+const nameOf = ({ target, name }: ParityTarget): string => (name === undefined ? target.name : `${target.name}, ${name}`);
 
 interface Prepared {
   readonly variant: Variant;
@@ -93,14 +104,13 @@ interface Reference {
 async function referenceOf(call: Prepared, ort: Ort, device: string): Promise<Reference> {
   const model = compileFor(call, portable());
   const { sizes } = call.variant;
-  const { nameOf } = model.names;
   const arrays = Object.fromEntries(Object.entries(call.feeds).map(([name, t]) => [name, toArray(t)]));
   const exact = interpret(
     model.traced,
     { ...arrays, ...drawsOf(model.traced, sizes), ...derivedOf(model.traced, arrays, sizes) },
-    { parameters: (p) => toArray(call.weights.get(nameOf.get(p)!)!), sizes },
+    { parameters: (p) => toArray(call.weights.get(model.names.nameOf.get(p)!)!), sizes },
   );
-  const plain = await outputsOf(model, call, ort, device);
+  const plain = await outputsOf(model, call, ort, { device });
   const errors = Object.fromEntries(Object.entries(exact).map(([name, y]) => [name, errorOf(name, plain[name]!, y)]));
   for (const [name, y] of Object.entries(exact))
     if (device === 'cpu' && errors[name]! > 1e-3 * Math.max(1, largest(y)))
@@ -109,15 +119,17 @@ async function referenceOf(call: Prepared, ort: Ort, device: string): Promise<Re
 }
 
 async function checkParity(call: Prepared, on: ParityTarget, { exact, errors }: Reference): Promise<void> {
-  const { target, ort, inexact = {} } = on;
+  const { target, ort, session, inexact = {} } = on;
   const model = compileFor(call, target);
-  const outputs = await outputsOf(model, call, ort);
+  const outputs = await outputsOf(model, call, ort, session && { session });
+  // A gradient is a sum over all rows of what came forward and went back.
+  const places = call.variant.gradients ? 16 : 4;
   const doubt = Math.max(0, ...model.graph.nodes.map((node) => inexact[node.op.key] ?? 0));
   for (const [name, y] of Object.entries(exact)) {
-    const atol = Math.max(4 * errors[name]!, 4 * lastPlace(largest(y)), doubt * largest(y));
+    const atol = Math.max(4 * errors[name]!, places * lastPlace(largest(y)), doubt * largest(y));
     const result = compare(outputs[name]!, { ...y, dtype: outputs[name]!.dtype }, { atol, rtol: 0 });
     if (!result.close)
-      throw new Error(`${name} on ${target.name}: ${printComparison(result)}; plain ONNX is off by ${errors[name]}`);
+      throw new Error(`${name} on ${nameOf(on)}: ${printComparison(result)}; plain ONNX is off by ${errors[name]}`);
   }
 }
 
@@ -125,12 +137,9 @@ async function outputsOf(
   model: Model,
   { feeds, variant: { sizes } }: Prepared,
   ort: Ort,
-  device?: string,
+  options: RunnerOptions = {},
 ): Promise<Record<string, Tensor>> {
-  const run = await createRunner(model, ort, {
-    session: { graphOptimizationLevel: 'disabled' },
-    ...(device !== undefined && { device }),
-  });
+  const run = await createRunner(model, ort, { session: { graphOptimizationLevel: 'disabled' }, ...options });
   try {
     const draws = Object.entries(drawsOf(model.traced, sizes)).map(([name, x]) => [name, toTensor(x)]);
     return await run({ ...feeds, ...Object.fromEntries(draws) });

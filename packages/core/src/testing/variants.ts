@@ -1,13 +1,16 @@
 // The ways in which an example is called: alone, and under each mask that it takes.
+import { grad } from '../autodiff/grad';
 import { compile } from '../compile';
-import { withContext } from '../context';
+import { type SequenceContext, withContext } from '../context';
 import { ConfigError, ShapeError } from '../error';
 import type { Value } from '../graph';
 import { and, causal } from '../mask';
-import { type AnyModule, module } from '../module';
+import { type AnyModule, module, namesOf } from '../module';
+import { add, mul } from '../ops/elementwise';
+import { reduceSum } from '../ops/reduce';
 import { standalone } from '../standalone';
 import { portable } from '../targets/portable';
-import type { NDArray } from '../tensor';
+import { isFloat, type NDArray } from '../tensor';
 import { type Example, type ExampleInputs, type Feeds, type Sizes, sizesOf } from './example';
 
 /** An example under one mask, as a model. */
@@ -18,6 +21,8 @@ export interface Variant {
   readonly inputs: ExampleInputs;
   readonly layout: 'padded' | 'packed';
   readonly sizes: Sizes;
+  /** Whether its outputs are gradients. */
+  readonly gradients?: true;
   /** Data of the inputs that stand for the mask, where random data would mean nothing. */
   readonly feeds: Feeds;
 }
@@ -70,6 +75,34 @@ export function variantsOf(example: Example): readonly Variant[] {
   return [...padded, ...packed(example, sizes)].filter((variant) => !variant.name || !refuses(variant));
 }
 
+/** The gradients of Σ y² for each parameter and each input in floats, as a model. */
+export function gradientsOf(example: Example): Variant {
+  const m = standalone(example.module);
+  const forward = (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => {
+    const results = Object.values(m.forward(inputs, ctx) as Record<string, Value>);
+    const squares = results.map((y) => reduceSum(mul(y, y), [...y.dims.keys()], { keepDims: false }));
+    const loss = squares.reduce((a, b) => add(a, b));
+    const parameters = [...namesOf(m).parameters].filter(([, { options }]) => options.trainable !== false);
+    const floats = Object.entries(inputs).filter(([, v]) => isFloat(v.dtype));
+    const values = [...parameters.map(([name, p]) => [name, loss.graph.root.param(p)] as const), ...floats];
+    const gradients = grad(
+      loss,
+      values.map(([, v]) => v),
+    );
+    return { loss, ...Object.fromEntries(values.map(([name], i) => [`gradient.${name}`, gradients[i]!])) };
+  };
+  const sizes = sizesOf(example, 29);
+  return {
+    name: 'gradients',
+    module: module(m.children, forward, m.about),
+    inputs: wideHeads(example),
+    layout: 'padded',
+    sizes,
+    gradients: true,
+    feeds: {},
+  };
+}
+
 // Sequences one after another, where the inputs are rows of sequences.
 function packed(e: Example, { seq }: Sizes): readonly Variant[] {
   const tokens: Readonly<Record<string, readonly number[]>> = { seq: [seq!, 1, Math.ceil(seq! / 2)], memory_seq: [5, 2, 7] };
@@ -105,7 +138,7 @@ const wideHeads = (e: Example): ExampleInputs =>
 
 function causally(m: AnyModule): AnyModule {
   const { children, forward, about } = standalone(m);
-  const narrowed = (inputs: Readonly<Record<string, Value>>, ctx: Parameters<typeof withContext>[0]) =>
+  const narrowed = (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) =>
     forward(inputs, withContext(ctx, { mask: and(ctx.mask, causal) }));
   return module(children, narrowed, about);
 }
