@@ -12,8 +12,12 @@ const machines: readonly (readonly [Target, 'float32' | 'float16'])[] = [
   [targets.cuda, 'float16'],
   [targets.portable(18), 'float32'],
 ];
-/** No example keeps a state in pages. */
-const elsewhere = ['Attend(PagedAppend) → PagedAttention'];
+/** No example keeps a state in pages, or turns heads of 16 channels; the tests of the kernels do. */
+const elsewhere = [
+  'Attend(PagedAppend) → PagedAttention',
+  'Attend(RotaryEmbedding) → GroupQueryAttention',
+  'Attend(RotaryEmbedding) → GroupQueryAttention with a sink that takes nothing',
+];
 
 it('every rule is taken by some example and refused by another', () => {
   const [rules, taken, refused] = [new Set<string>(), new Set<string>(), new Set<string>()];
@@ -31,5 +35,5 @@ it('every rule is taken by some example and refused by another', () => {
   }
   expect(rules.size).toBeGreaterThan(15);
   expect([...rules].filter((name) => !taken.has(name))).toEqual(elsewhere);
-  expect([...rules].filter((name) => !refused.has(name))).toEqual(elsewhere);
+  expect([...rules].filter((name) => !refused.has(name) && !elsewhere.includes(name))).toEqual([]);
 });

@@ -1,22 +1,32 @@
 // Small attentions of every nature, for rules and targets to be tried on.
 import {
   type AttendOpOptions,
+  add,
   and,
   attendOp,
   cacheAppend,
+  cast,
   causal,
+  cos,
   type Dim,
   type DType,
+  expand,
+  iota,
   linear,
   module,
   mul,
   type NDArray,
   none,
   padded,
+  type RotaryOptions,
+  reshape,
+  rotaryEmbedding,
+  sin,
   slidingWindow,
   splitHeads,
   type Tensor,
   toTensor,
+  unsqueeze,
   type Value,
 } from '@onnxformers/core';
 import { randomArray } from '@onnxformers/core/testing';
@@ -39,6 +49,8 @@ export interface AttendCase {
   readonly computed?: boolean;
   /** Queries, keys and values are linear maps of one x; that of the keys has no bias. */
   readonly projected?: boolean;
+  /** Queries and new keys turn by their positions, which are counted unless they are an input. */
+  readonly turned?: RotaryOptions;
   readonly options: (inputs: Readonly<Record<string, Value>>) => AttendOpOptions;
 }
 
@@ -92,6 +104,34 @@ export const attendCases: readonly AttendCase[] = [
   { name: 'cache, window', cache: 'growing', options: () => ({ mask: slidingWindow({ left: 2, right: 0 }) }) },
   { name: 'fixed cache', heads: 6, cache: 'fixed', options: (i) => ({ mask: causal, start: i.held! }) },
   { name: 'fixed cache, one query', seq: 1, cache: 'fixed', options: (i) => ({ mask: causal, start: i.held! }) },
+  { name: 'turned', headDim: 16, turned: {}, options: () => ({ mask: causal }) },
+  { name: 'turned, grouped', heads: 6, headDim: 16, turned: { interleaved: true }, options: () => ({ mask: causal }) },
+  {
+    name: 'turned by an input',
+    headDim: 16,
+    turned: {},
+    inputs: { positions: ['int64', ['batch', 'seq']] },
+    options: () => ({ mask: causal }),
+  },
+  { name: 'turned, few channels', turned: {}, options: () => ({ mask: causal }) },
+  { name: 'turned, cache', heads: 6, headDim: 16, cache: 'growing', turned: {}, options: () => ({ mask: causal }) },
+  {
+    name: 'turned, fixed cache',
+    heads: 6,
+    headDim: 32,
+    cache: 'fixed',
+    turned: { rotaryDim: 16 },
+    options: (i) => ({ mask: causal, start: i.held! }),
+  },
+  {
+    name: 'turned, fixed cache, one query',
+    seq: 1,
+    heads: 6,
+    headDim: 48,
+    cache: 'fixed',
+    turned: { rotaryDim: 32, interleaved: true },
+    options: (i) => ({ mask: causal, start: i.held! }),
+  },
 ];
 
 /** The inputs of a case's model. */
@@ -121,7 +161,8 @@ export function modelOf(c: AttendCase) {
   return module({ maps }, (inputs: Readonly<Record<string, Value>>) => {
     const { x, pastKey, pastValue, held } = inputs;
     const rows = x && maps.map((map) => splitHeads(map(x), heads, padded));
-    const [q, k, v] = (rows ?? [inputs.q, inputs.k, inputs.v]) as readonly [Value, Value, Value];
+    const [still, stillKey, v] = (rows ?? [inputs.q, inputs.k, inputs.v]) as readonly [Value, Value, Value];
+    const [q, k] = [still, stillKey].map((x) => (c.turned ? turned(x, inputs, c.turned) : x)) as [Value, Value];
     const { graph } = q;
     const attention = (keys: Value, values: Value) =>
       graph.root.scope('attention', () => attendOp(q, keys, values, c.options(inputs)));
@@ -130,6 +171,18 @@ export function modelOf(c: AttendCase) {
     const [keys, values] = [cacheAppend(before, k, held), cacheAppend(valuesBefore, v, held)];
     return { y: attention(keys, values), keys, values };
   });
+}
+
+// By angles that grow with the position, faster for the first pairs, and longer by a factor, as YaRN has it.
+function turned(x: Value, { held, positions }: Readonly<Record<string, Value>>, options: RotaryOptions): Value {
+  const [batch, , seq, headDim] = x.dims as readonly [Dim, Dim, Dim, number];
+  const counted = reshape(iota(x.graph, seq), [1, seq]);
+  const places = positions ?? (held ? add(unsqueeze(held, [1]), counted) : expand(counted, [batch, seq]));
+  const pairs = (options.rotaryDim ?? headDim) / 2;
+  const rates = Array.from({ length: pairs }, (_, i) => 0.7 ** i);
+  const angles = mul(unsqueeze(cast(places, 'float32'), [2]), x.graph.number(rates, 'float32'));
+  const table = (of: Value): Value => cast(mul(of, 1.25), x.dtype);
+  return rotaryEmbedding(x, table(cos(angles)), table(sin(angles)), undefined, options);
 }
 
 /** Data of a case. A sequence has no keys at all. Several rows meet empty caches, whose unused rows hold 0. */
@@ -142,6 +195,7 @@ export function feedsOf(c: AttendCase): Readonly<Record<string, NDArray>> {
     const with_ = (values: Iterable<number>): NDArray => ({ ...random, data: Float64Array.from(values) });
     if (name === 'lengths') return [name, with_([4, 0, of(c.kvSeq ?? 'seq')])];
     if (name === 'held') return [name, with_(held)];
+    if (name === 'positions') return [name, with_(random.data.map((_, i) => (5 * i) % 11))];
     if (dtype === 'bool') return [name, with_(random.data.map((x, i) => (x > -0.3 && i >= random.dims.at(-1)! ? 1 : 0)))];
     if (c.cache === 'fixed' && name.startsWith('past')) {
       const [, heads, capacity, width] = random.dims as [number, number, number, number];

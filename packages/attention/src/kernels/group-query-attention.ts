@@ -20,6 +20,7 @@ import {
   expand,
   fill,
   type Get,
+  iota,
   type Match,
   madeBy,
   mismatch,
@@ -31,14 +32,17 @@ import {
   readMask,
   refuse,
   reshape,
+  rotaryEmbedding,
   rule,
   type Surroundings,
   size,
   slidingWindow,
   splitHeads,
   sub,
+  unsqueeze,
   type Value,
 } from '@onnxformers/core';
+import { type Places, type Rotation, rotationOf } from './rotation';
 import { toHeads, toRows } from './rows';
 
 type GroupQueryAttentionAttrs = {
@@ -47,12 +51,15 @@ type GroupQueryAttentionAttrs = {
   readonly scale?: number | undefined;
   readonly softcap?: number | undefined;
   readonly local_window_size?: number | undefined;
+  readonly do_rotary?: number | undefined;
+  readonly rotary_interleaved?: number | undefined;
 };
 
 /**
  * The kernel. Operands: query [batch, seq, heads · head_dim], key and value [batch, seq, kv_heads · head_dim], past_key and past_value
- * [batch, kv_heads, past or capacity, head_dim], seqlens_k int32 [batch] (valid keys − 1), total_sequence_length int32 [] in CPU memory, cos_cache,
- * sin_cache, position_ids, attention_bias, head_sink [heads]. Outputs: rows, present_key, present_value.
+ * [batch, kv_heads, past or capacity, head_dim], seqlens_k int32 [batch] (valid keys − 1), total_sequence_length int32 [] in CPU memory, cos_cache
+ * and sin_cache [at least total_sequence_length, rotary_dim / 2], position_ids, attention_bias, head_sink [heads]. Outputs: rows, present_key,
+ * present_value. With do_rotary queries and new keys turn by the angles of their places, seqlens_k + 1 − seq and on; position_ids is not used.
  */
 export const GroupQueryAttention = defineOp<GroupQueryAttentionAttrs & { readonly present: Dim }>({
   key: 'com.microsoft.GroupQueryAttention',
@@ -62,6 +69,8 @@ export const GroupQueryAttention = defineOp<GroupQueryAttentionAttrs & { readonl
     scale: 'float',
     softcap: 'float',
     local_window_size: 'int',
+    do_rotary: 'int',
+    rotary_interleaved: 'int',
     present: 'data',
   },
   infer([query, key, , , , lengths], { kv_num_heads, present }) {
@@ -72,12 +81,19 @@ export const GroupQueryAttention = defineOp<GroupQueryAttentionAttrs & { readonl
     return [query, cache, cache];
   },
   decompose(
-    [query, key, value, pastKey, pastValue, lengths, , , , , bias, sinks],
-    { num_heads, kv_num_heads, scale, softcap, local_window_size, present },
+    [query, key, value, pastKey, pastValue, lengths, , cos, sin, , bias, sinks],
+    { num_heads, kv_num_heads, scale, softcap, local_window_size, present, do_rotary, rotary_interleaved },
   ) {
-    const q = splitHeads(query!, num_heads, padded);
-    const [k, v] = [key!, value!].map((rows) => splitHeads(rows, kv_num_heads, padded)) as [Value, Value];
-    const start = add(cast(lengths!, 'int64'), sub(1, size(query!.graph, query!.dims[1]!)));
+    const [batch, seq] = query!.dims as readonly [Dim, Dim];
+    const start = add(cast(lengths!, 'int64'), sub(1, size(query!.graph, seq)));
+    const turn = (x: Value): Value => {
+      if (!do_rotary) return x;
+      const places = expand(add(unsqueeze(start, [1]), reshape(iota(x.graph, seq), [1, seq])), [batch, seq]);
+      const [interleaved, rotaryDim] = [rotary_interleaved === 1, 2 * (cos!.dims[1] as number)];
+      return rotaryEmbedding(x, cos!, sin!, places, { interleaved, ...(rotaryDim !== x.dims[3] && { rotaryDim }) });
+    };
+    const q = turn(splitHeads(query!, num_heads, padded));
+    const [k, v] = [turn(splitHeads(key!, kv_num_heads, padded)), splitHeads(value!, kv_num_heads, padded)];
     const grows = !pastKey || pastKey.dims[2] !== present;
     const append = (past: Value | undefined, rows: Value) => (past ? cacheAppend(past, rows, grows ? undefined : start) : rows);
     const [allKeys, allValues] = [append(pastKey, k), append(pastValue, v)];
@@ -102,7 +118,18 @@ interface Caches {
   readonly value: Node<CacheAppendAttrs>;
 }
 
-function match(node: Node<AttendAttrs>, around: Surroundings, idleSink: boolean): Match | Refusal | undefined {
+interface Form {
+  /** With a sink that takes nothing. */
+  readonly idleSink?: boolean;
+  /** With the rotation of queries and keys inside. */
+  readonly rotated?: boolean;
+}
+
+function match(
+  node: Node<AttendAttrs>,
+  around: Surroundings,
+  { idleSink = false, rotated = false }: Form,
+): Match | Refusal | undefined {
   const { q, k, v, start, bias, sinks, noise, mask } = attendParts(node.operands, node.attrs);
   if (idleSink && sinks) return undefined;
   const m = readMask(mask);
@@ -128,19 +155,25 @@ function match(node: Node<AttendAttrs>, around: Surroundings, idleSink: boolean)
     return refuse(
       "with a cache it takes more than one new row for a batch of one only; compile with promises: ['whole prompts'] if several come in the first call alone",
     );
+  const [newKeys, newValues] = caches ? [caches.key.operands[1]!, caches.value.operands[1]!] : [k, v];
+  const turning = rotated ? rotation(q, newKeys, { start, cached: caches !== undefined, count: k.dims[2]! }, around) : undefined;
+  if (rotated && (!turning || 'refused' in turning)) return turning;
+  const turns = turning as Rotation | undefined;
   const attrs = {
     num_heads: q.dims[1],
     kv_num_heads: k.dims[1],
     scale: node.attrs.scale,
     softcap: node.attrs.softcap,
     local_window_size: m.left === undefined ? undefined : m.left + 1,
+    do_rotary: turns && 1,
+    rotary_interleaved: turns?.interleaved ? 1 : undefined,
     present: k.dims[2]!,
   };
   const emit = (get: Get): readonly Value[] => {
-    const query = get(q);
+    const query = get(turns?.q ?? q);
     const [batch, seq] = [query.dims[0]!, query.dims[2]!];
-    const fresh = caches ? [caches.key.operands[1]!, caches.value.operands[1]!] : [k, v];
-    const [freshKey, freshValue] = fresh.map((rowsOf) => toRows(get(rowsOf)));
+    const [freshKey, freshValue] = [turns?.k ?? newKeys, newValues].map((rowsOf) => toRows(get(rowsOf)));
+    const [cos, sin] = turns?.tables(get) ?? [];
     const pasts = caches ? [pastOf(caches.key, get), pastOf(caches.value, get)] : [undefined, undefined];
     const { lengths, total } = start ? placed(get(start), seq) : whole(query, batch, k.dims[2]!);
     const outputs = apply(
@@ -152,8 +185,8 @@ function match(node: Node<AttendAttrs>, around: Surroundings, idleSink: boolean)
         ...pasts,
         lengths,
         total,
-        undefined,
-        undefined,
+        cos,
+        sin,
         undefined,
         bias && get(bias),
         idleSink ? idle(query) : sinks && get(sinks),
@@ -163,7 +196,20 @@ function match(node: Node<AttendAttrs>, around: Surroundings, idleSink: boolean)
     const y = toHeads(outputs[0]!, attrs.num_heads);
     return caches ? [y, outputs[1]!, outputs[2]!] : [y];
   };
-  return { covers: caches ? [...node.outputs, ...caches.key.outputs, ...caches.value.outputs] : node.outputs, emit };
+  const covers = caches ? [...node.outputs, ...caches.key.outputs, ...caches.value.outputs] : node.outputs;
+  return { covers, absorbs: turns?.absorbs ?? [], emit };
+}
+
+// Tables must hold every place. A cache of known capacity has a last one, so they are made once; otherwise as often as the rotation itself.
+function rotation(
+  q: Value,
+  k: Value,
+  o: Places & { readonly cached: boolean },
+  around: Surroundings,
+): Rotation | Refusal | undefined {
+  const found = rotationOf(q, k, o, around);
+  if (!found || 'refused' in found || !o.cached || typeof o.count === 'number') return found;
+  return refuse('a cache that grows has no last place, so its tables of angles would be made anew in each call');
 }
 
 // A past that is computed: the runtime may put the result into its memory, so it needs room for the new rows.
@@ -188,14 +234,26 @@ function placed(start: Value, seq: Dim): { lengths: Value; total: Value } {
 // A logit for each head whose weight is 0 next to any score.
 const idle = ({ graph, dtype, dims: [, heads] }: Value): Value => fill(graph, [heads!], -1e4, dtype);
 
+// What the plain rule says already is not said twice.
+const only = (found: Match | Refusal | undefined): Match | undefined => (found && 'refused' in found ? undefined : found);
+
 /** Attend, with the appends to its caches where there are any → GroupQueryAttention. */
-export const useGroupQueryAttention = rule('Attend → GroupQueryAttention', Attend, (node, around) => match(node, around, false));
+export const useGroupQueryAttention = rule('Attend → GroupQueryAttention', Attend, (node, around) => match(node, around, {}));
 /** The same with sinks that take nothing: they keep the kernel from a path that is slow on some targets. */
 export const useGroupQueryAttentionWithIdleSinks = rule(
   'Attend → GroupQueryAttention with a sink that takes nothing',
   Attend,
-  (node, around) => {
-    const found = match(node, around, true);
-    return found && 'refused' in found ? undefined : found; // said by the plain rule
-  },
+  (node, around) => only(match(node, around, { idleSink: true })),
+);
+/** The same with the rotation of queries and keys by their places. */
+export const useGroupQueryAttentionWithRotation = rule(
+  'Attend(RotaryEmbedding) → GroupQueryAttention',
+  Attend,
+  (node, around) => only(match(node, around, {})) && match(node, around, { rotated: true }),
+);
+/** The same with both. */
+export const useGroupQueryAttentionWithRotationAndIdleSinks = rule(
+  'Attend(RotaryEmbedding) → GroupQueryAttention with a sink that takes nothing',
+  Attend,
+  (node, around) => only(match(node, around, { rotated: true, idleSink: true })),
 );

@@ -1,5 +1,10 @@
 // The kernels of softmax attention, in the order in which they break ties.
-import { useGroupQueryAttention, useGroupQueryAttentionWithIdleSinks } from './group-query-attention';
+import {
+  useGroupQueryAttention,
+  useGroupQueryAttentionWithIdleSinks,
+  useGroupQueryAttentionWithRotation,
+  useGroupQueryAttentionWithRotationAndIdleSinks,
+} from './group-query-attention';
 import {
   useMultiHeadAttention,
   useMultiHeadAttentionOverBias,
@@ -18,9 +23,11 @@ export const kernels = [
   useMultiHeadAttention,
   usePagedAttention,
   useGroupQueryAttention,
+  useGroupQueryAttentionWithRotation,
   useAttention,
   useMultiHeadAttentionWithBiasOverBias,
   useMultiHeadAttentionOverBias,
   useGroupQueryAttentionWithIdleSinks,
+  useGroupQueryAttentionWithRotationAndIdleSinks,
   useAttentionOverMask,
 ] as const;

@@ -5,10 +5,12 @@ import { attendCases, inputsOf, modelOf } from './attend-cases.test-helper';
 import { kernels } from './index';
 
 const [mha, gqa, attention] = ['MultiHeadAttention', 'GroupQueryAttention', 'Attention'];
-const [overBias, overMask, idleSinks] = [
+const [overBias, overMask, idleSinks, turning, turningIdleSinks] = [
   'MultiHeadAttention over a bias',
   'Attention over a mask',
   'GroupQueryAttention with idle sinks',
+  'GroupQueryAttention with the rotation',
+  'GroupQueryAttention with the rotation and idle sinks',
 ];
 const none = 'decomposed';
 const words: Readonly<Record<string, string>> = {
@@ -18,6 +20,8 @@ const words: Readonly<Record<string, string>> = {
   'Attend(Linear + bias) → MultiHeadAttention with the mask in its bias': overBias!,
   'Attend → GroupQueryAttention': gqa!,
   'Attend → GroupQueryAttention with a sink that takes nothing': idleSinks!,
+  'Attend(RotaryEmbedding) → GroupQueryAttention': turning!,
+  'Attend(RotaryEmbedding) → GroupQueryAttention with a sink that takes nothing': turningIdleSinks!,
   'Attend → Attention': attention!,
   'Attend → Attention with the mask as a tensor': overMask!,
   decomposed: none,
@@ -66,6 +70,11 @@ const table = [
   ['cache, one query', gqa, gqa, gqa, gqa, gqa, gqa, attention],
   ['fixed cache', gqa, idleSinks, gqa, gqa, gqa, gqa, overMask],
   ['fixed cache, one query', gqa, gqa, gqa, gqa, gqa, gqa, overBias],
+  ['turned', turning, mha, mha, mha, mha, attention, mha],
+  ['turned, grouped', turning, turningIdleSinks, gqa, attention, attention, attention, attention],
+  ['turned, cache', gqa, idleSinks, gqa, gqa, gqa, gqa, overMask],
+  ['turned, fixed cache', turning, turningIdleSinks, gqa, turning, turning, turning, overMask],
+  ['turned, fixed cache, one query', turning, turning, gqa, turning, turning, turning, overMask],
 ] as const;
 
 describe.each(table)('%s', (name, cpu, wasm, webgpu, hopper, ampere, ampereInBfloat16, inFloat32) => {
@@ -79,6 +88,25 @@ describe.each(table)('%s', (name, cpu, wasm, webgpu, hopper, ampere, ampereInBfl
     ['cuda', inFloat32, 'float32', {}],
   ] as const)('on %s: %s (%s, %o)', (target, expected, dtype, machine) => {
     expect(chosen(name, target, dtype, machine)).toBe(expected);
+  });
+});
+
+describe('a rotation stays outside of GroupQueryAttention', () => {
+  it.each([
+    ['turned by an input', 'it counts positions from the place of the first row; these are others'],
+    ['turned, few channels', 'it turns heads of 16 channels or a multiple of that, and 8 pairs or a multiple; here 4 pairs of 8'],
+    ['turned, cache', 'a cache that grows has no last place, so its tables of angles would be made anew in each call'],
+  ])('%s', (name, reason) => {
+    const c = attendCases.find((each) => each.name === name)!;
+    const { decisions } = compile(modelOf(c), {
+      target: targets.cpu,
+      rules: kernels,
+      inputs: inputsOf(c),
+      promises: ['whole prompts'],
+    });
+    const attend = decisions.find((d) => d.op === 'onnxformers.Attend')!;
+    expect(attend.chosen).toBe('Attend → GroupQueryAttention');
+    expect(attend.refused).toContainEqual({ rule: 'Attend(RotaryEmbedding) → GroupQueryAttention', reason });
   });
 });
 

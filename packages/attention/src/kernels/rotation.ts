@@ -1,0 +1,140 @@
+// The rotation of queries and keys inside of an attention kernel, which looks the angles of its rows up in tables over all places.
+import {
+  Add,
+  apply,
+  Cast,
+  Cos,
+  type Dim,
+  Div,
+  Expand,
+  type Get,
+  iota,
+  Mul,
+  madeBy,
+  type Node,
+  Range,
+  type Refusal,
+  Reshape,
+  RotaryEmbedding,
+  refuse,
+  reshape,
+  Sin,
+  Sub,
+  type Surroundings,
+  toArray,
+  type Value,
+} from '@onnxformers/core';
+
+/** Where the rows of an attention stand. */
+export interface Places {
+  /** int64 [batch]: the place of the first row; undefined where that is 0. */
+  readonly start: Value | undefined;
+  /** How many places there are. */
+  readonly count: Dim;
+}
+
+/** A rotation that a kernel can do by itself. */
+export interface Rotation {
+  /** Queries and new keys before they turn. */
+  readonly q: Value;
+  readonly k: Value;
+  /** What nothing needs any more when the kernel turns them. */
+  readonly absorbs: readonly Value[];
+  readonly interleaved: boolean;
+  /** Cosines and sines of all places, [places, rotary_dim / 2] each. */
+  tables(get: Get): readonly [cos: Value, sin: Value];
+}
+
+/** The rotation of queries and new keys by their places: undefined where they do not turn, refused where a kernel would turn them otherwise. */
+export function rotationOf(q: Value, k: Value, places: Places, around: Surroundings): Rotation | Refusal | undefined {
+  const [ofQuery, ofKey] = [madeBy(q, RotaryEmbedding), madeBy(k, RotaryEmbedding)];
+  if (!ofQuery && !ofKey) return undefined;
+  if (!ofQuery || !ofKey || q.rank !== 4 || !turnAlike(ofQuery, ofKey)) return refuse('queries and keys do not turn alike');
+  const [, cos, sin, positions] = ofQuery.operands as readonly [Value, Value, Value, Value?];
+  const [headDim, pairs] = [q.dims[3], cos.dims.at(-1)];
+  if (typeof headDim !== 'number' || typeof pairs !== 'number' || headDim % 16 || pairs % 8)
+    return refuse(
+      `it turns heads of 16 channels or a multiple of that, and 8 pairs or a multiple; here ${pairs} pairs of ${headDim}`,
+    );
+  if (positions) return refuse('its tables would have to reach to the last place, and these are of a length of their own');
+  const [from, fromSin] = [sourceOf(cos), sourceOf(sin)];
+  if (!from || from !== fromSin) return refuse('the angles are not computed from positions alone');
+  if (!standAt(from, places)) return refuse('it counts positions from the place of the first row; these are others');
+  const table = (angles: Value, get: Get): Value => {
+    const rows = get(q).graph.root;
+    return reshape(ofPlaces(angles, from, reshape(iota(rows, places.count), [1, places.count]), get), [places.count, pairs]);
+  };
+  return {
+    q: ofQuery.operands[0]!,
+    k: ofKey.operands[0]!,
+    absorbs: [q, k].filter((turned) => around.uses(turned) === 1),
+    interleaved: ofQuery.attrs.interleaved === 1,
+    tables: (get) => [table(cos, get), table(sin, get)],
+  };
+}
+
+function turnAlike(a: Node, b: Node): boolean {
+  const interleaved = (node: Node): boolean => node.attrs.interleaved === 1;
+  return [1, 2, 3].every((i) => a.operands[i] === b.operands[i]) && interleaved(a) === interleaved(b);
+}
+
+// ---- Tables ---------------------------------------------------------------------------------------------------------
+
+// Ops that make each row of a table from its own position, with numbers that are the same for all rows.
+const rowwise: ReadonlySet<string> = new Set([Cast, Add, Sub, Mul, Div, Cos, Sin].map((op) => op.key));
+const isNumbers = (v: Value): boolean => v.rank <= 1 && (v.leaf?.kind === 'constant' || v.leaf?.kind === 'parameter');
+
+/** The positions, int64 [batch, seq], that a table [batch, seq, …] is computed from row by row. */
+function sourceOf(table: Value): Value | undefined {
+  if (table.dtype === 'int64') return table.rank === 2 ? table : undefined;
+  const lifted = madeBy(table, Reshape);
+  if (lifted) return lifted.operands[0]!.rank === 2 && table.dims[2] === 1 ? sourceOf(lifted.operands[0]!) : undefined;
+  if (!table.producer || !rowwise.has(table.producer.op.key)) return undefined;
+  const varying = table.producer.operands.filter((v): v is Value => v !== undefined && !isNumbers(v));
+  return varying.length === 1 ? sourceOf(varying[0]!) : undefined;
+}
+
+/** The same table of other positions. */
+function ofPlaces(table: Value, from: Value, places: Value, get: Get): Value {
+  if (table === from) return places;
+  if (isNumbers(table)) return get(table);
+  const { op, operands, attrs } = table.producer!;
+  const made = operands.map((v) => v && ofPlaces(v, from, places, get));
+  return op.key === Reshape.key ? reshape(made[0]!, [...places.dims, 1]) : apply(op, made, attrs)[0]!;
+}
+
+// ---- Places ---------------------------------------------------------------------------------------------------------
+
+/** True for positions start + 0, start + 1, … in each row of the batch. */
+function standAt(positions: Value, { start }: Places): boolean {
+  const sum = madeBy(positions, Add);
+  const parts = sum ? [sum.operands[0]!, sum.operands[1]!] : [positions];
+  const firsts = parts.filter((v) => !counts(v));
+  if (firsts.length === 0) return parts.length === 1 && (start === undefined || isAll(0, start));
+  const seq = positions.dims[1];
+  return firsts.length === 1 && (parts.length === 2 || seq === 1) && start !== undefined && bare(firsts[0]!) === bare(start);
+}
+
+// What a value is without axes of size 1 and without repetition over the batch.
+function bare(v: Value): Value {
+  const moved = madeBy(v, Reshape) ?? madeBy(v, Expand);
+  const inner = moved?.operands[0];
+  return inner?.dims.every((d) => d === 1 || v.dims.includes(d)) ? bare(inner) : v;
+}
+
+// 0, 1, 2, … along the last axis, the same in all rows.
+function counts(v: Value): boolean {
+  const counted = bare(v);
+  const seq = v.dims.at(-1)!;
+  if (counted.leaf?.kind === 'constant') {
+    const { data } = toArray(counted.leaf.tensor);
+    return typeof seq === 'number' && data.length > 0 && data.every((n, i) => n === i % seq);
+  }
+  const range = madeBy(counted, Range);
+  return range !== undefined && counted.dims[0] === seq && isAll(0, range.operands[0]!) && isAll(1, range.operands[2]!);
+}
+
+function isAll(number: number, v: Value): boolean {
+  const { leaf } = bare(v);
+  return leaf?.kind === 'constant' && toArray(leaf.tensor).data.every((n) => n === number);
+}
