@@ -27,10 +27,9 @@ import {
   slice,
   splitHeads,
   type Value,
-  where,
 } from '@onnxformers/core';
 import { biasedProjections, toHeads, toRows, withoutBiases } from './rows';
-import { allPairs, isPlain, maskAsBias, type Reading, readAttend, scoreMask } from './score-mask';
+import { allPairs, isPlain, maskAsBias, type Reading, readAttend, scoreMask, zeroBlind } from './score-mask';
 
 type MultiHeadAttentionAttrs = {
   readonly num_heads: number;
@@ -96,29 +95,30 @@ function match(node: Node<AttendAttrs>, around: Surroundings, variant: Variant):
   const reading = readAttend(node);
   const { parts, mask } = reading;
   const why = objection(reading, node.attrs) ?? (variant.maskAsBias ? undefined : objectionToMask(reading));
-  const heads = [parts.q, parts.k, parts.v];
-  const projections = variant.biases ? biasedProjections(heads, around) : undefined;
+  const values = [parts.q, parts.k, parts.v];
+  const projections = variant.biases ? biasedProjections(values, around) : undefined;
   // Said once, by the plainest of the four rules that would fit.
   if (why !== undefined) return variant.biases || variant.maskAsBias ? undefined : refuse(why);
   if (variant.biases && !projections) return undefined;
   if (variant.maskAsBias && objectionToMask(reading) === undefined && !mask.lengths) return undefined;
   const emit = (get: Get): readonly Value[] => {
+    const heads = parts.q.dims[1] as number;
     const made = projections && withoutBiases(projections, get);
-    const rows = made?.rows ?? heads.map((h) => toRows(get(h)));
+    const rows = made?.rows ?? values.map((h) => toRows(get(h)));
     const bias = parts.bias && get(parts.bias);
     const attend = (lengths: Value | undefined, scores: Value | undefined, unidirectional: number | undefined): Value => {
-      const attrs = { num_heads: parts.q.dims[1] as number, scale: node.attrs.scale, unidirectional };
-      return toHeads(apply(MultiHeadAttention, [...rows, made?.bias, lengths, scores], attrs)[0]!, attrs.num_heads);
+      const attrs = { num_heads: heads, scale: node.attrs.scale, unidirectional };
+      return apply(MultiHeadAttention, [...rows, made?.bias, lengths, scores], attrs)[0]!;
     };
     if (variant.maskAsBias) {
       const { keep, mend } = scoreMask(reading, get, around);
-      return [mend(attend(undefined, keep ? maskAsBias(keep, bias, rows[0]!.dtype) : bias, undefined))];
+      return [mend(attend(undefined, keep ? maskAsBias(keep, bias, rows[0]!.dtype) : bias, undefined), heads)];
     }
     const lengths = mask.lengths && get(mask.lengths);
     const y = attend(lengths && cast(lengths, 'int32'), bias, reading.causal ? 1 : undefined);
     // A sequence without keys gives the mean of all values here, and 0 by our meaning.
     const empty = lengths && !around.promised('no empty sequences');
-    return [empty ? where(reshape(greaterOrEqual(lengths, 1), [lengths.dims[0]!, 1, 1, 1]), y, 0) : y];
+    return [empty ? zeroBlind(reshape(greaterOrEqual(lengths, 1), [lengths.dims[0]!, 1, 1, 1]), y, heads) : toHeads(y, heads)];
   };
   return {
     covers: node.outputs,

@@ -5,6 +5,7 @@ import {
   alwaysSomeKey,
   anyKey,
   attendParts,
+  type Dim,
   type DType,
   expand,
   type Get,
@@ -16,10 +17,12 @@ import {
   materialize,
   type Node,
   readMask,
+  reshape,
   type Surroundings,
   type Value,
   where,
 } from '@onnxformers/core';
+import { toHeads } from './rows';
 
 /** An Attend taken apart. */
 export interface Reading {
@@ -56,8 +59,14 @@ export const isPlain = (
 export interface ScoreMask {
   /** bool [1 or batch, 1 or heads, seq, kv_seq]; undefined where everything is allowed. */
   readonly keep: Value | undefined;
-  /** y, and 0 for queries that see no key. */
-  mend(y: Value): Value;
+  /** Heads from the rows [batch, seq, heads · head_dim] of a kernel, with 0 for queries that see no key. */
+  mend(rows: Value, heads: number): Value;
+}
+
+/** Heads of rows, with 0 where `sees` [1 or batch, 1 or heads, 1 or seq, 1] is false: in the rows, where it is the same for all heads. */
+export function zeroBlind(sees: Value, rows: Value, heads: number): Value {
+  const [batch, perHead, seq] = sees.dims as readonly [Dim, Dim, Dim];
+  return perHead === 1 ? toHeads(where(reshape(sees, [batch, seq, 1]), rows, 0), heads) : where(sees, toHeads(rows, heads), 0);
 }
 
 /** The mask of an Attend as a tensor. */
@@ -69,7 +78,7 @@ export function scoreMask({ parts }: Reading, get: Get, around: Surroundings): S
   const safe = !keep || alwaysSomeKey(mask, frame) || around.promised('no empty sequences');
   return {
     keep: keep && expand(keep, [keep.dims[0]!, keep.dims[1]!, frame.seq, frame.kvSeq]),
-    mend: (y) => (safe ? y : where(anyKey(keep), y, 0)),
+    mend: (rows, heads) => (safe ? toHeads(rows, heads) : zeroBlind(anyKey(keep), rows, heads)),
   };
 }
 

@@ -51,11 +51,11 @@ function match(node: Node<AttendAttrs>, around: Surroundings, overScores: boolea
       is_causal: causal && !overScores ? 1 : undefined,
       outputs: 1,
     };
-    return [mend(toHeads(apply(Attention, [...rows, scores], attrs)[0]!, heads))];
+    return [mend(apply(Attention, [...rows, scores], attrs)[0]!, heads)];
   };
   return { covers: node.outputs, cost: overScores ? allPairs(reading) : 0, emit };
 }
-const noMask = { keep: undefined, mend: <T>(y: T): T => y };
+const noMask = { keep: undefined, mend: toHeads };
 
 /** Attend → Attention. */
 export const useAttention = rule('Attend → Attention', Attend, (node, around) => match(node, around, false));
