@@ -122,6 +122,11 @@ describe('configs', () => {
       { path: 'causal_lm.stack (stack).depth', expected: /^an integer (>= 0|from 0)/, got: '-1' },
     ],
     [
+      'more layers than can be made',
+      lm({ depth: 1e9 }, 'stack'),
+      { path: 'causal_lm.stack (stack).depth', expected: 'an integer from 0 to 10000', got: '1000000000' },
+    ],
+    [
       'an unknown name',
       lm({ name: 'multi_hed' }, mixer),
       {
@@ -453,6 +458,17 @@ describe('running', () => {
     await run.dispose();
   });
 
+  it('no sequences, on which a kernel would end the process', async () => {
+    const run = await createRunner(model, ort);
+    await fails(() => run({ ids: tensor('int64', [0, 2], []) }), FeedError, {
+      path: 'feed "ids"',
+      problem: 'no sequences',
+      expected: 'a batch of 1 or more',
+      got: '0',
+    });
+    await run.dispose();
+  });
+
   it('a provider that does not load', () =>
     fails(() => createRunner(model, ort, { device: 'tensorrt', session: { logSeverityLevel: 4 } }), RunError, {
       path: 'runtime',
@@ -511,6 +527,10 @@ describe('saving and loading', () => {
       problem: 'exists already and is no folder',
     });
   });
+
+  it.skipIf(platform() !== 'linux')('a place where no folder can be made (only Linux has /proc)', () =>
+    fails(() => save(model, '/proc/model/of/mine'), FileError, { problem: 'no such file or folder' }),
+  );
 
   it.skipIf(platform() !== 'linux')('a full disk (simulated by /dev/full, which only Linux has)', async () => {
     for (const name of ['weights.bin', 'model.onnx', 'onnxformers.json']) {

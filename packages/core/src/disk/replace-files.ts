@@ -1,5 +1,5 @@
 // Node only. Several files of a folder replaced as one: all of them or none.
-import { mkdir, mkdtemp, open, rename, rm, rmdir } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { onDisk } from './file-fault';
 
@@ -42,6 +42,25 @@ async function moveAll(from: string, into: string, names: readonly string[]): Pr
   }
 }
 
+/** Makes a folder and those above it that are missing; tells the topmost one made. Node's own recursive form never ends in a place like /proc. */
+async function makeFolder(folder: string): Promise<string | undefined> {
+  const make = (): Promise<boolean> =>
+    mkdir(folder).then(
+      () => true,
+      async (cause) => {
+        if (cause.code === 'EEXIST' && (await stat(folder)).isDirectory()) return false;
+        throw cause;
+      },
+    );
+  try {
+    return (await make()) ? folder : undefined;
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT' || dirname(folder) === folder) throw cause;
+    const above = await makeFolder(dirname(folder));
+    return (await make()) ? (above ?? folder) : above;
+  }
+}
+
 /** Removes folders that are empty, from `folder` up to `top`. */
 async function removeEmpty(folder: string, top: string): Promise<void> {
   await rmdir(folder).catch(() => undefined);
@@ -60,7 +79,7 @@ export async function replaceFiles(
   names: readonly string[],
   write: (folder: string) => Promise<void>,
 ): Promise<void> {
-  const made = await onDisk(dir, mkdir(dir, { recursive: true }));
+  const made = await onDisk(dir, makeFolder(resolve(dir)));
   let folder: string | undefined;
   try {
     folder = await onDisk(dir, mkdtemp(join(dir, '.saving-')));

@@ -35,6 +35,7 @@ export function checkFeeds(signature: Signature, feeds: Feeds): Map<string, numb
   const absent = signature.inputs.filter((p) => feeds[p.name] === undefined);
   for (const port of absent) if (!port.derived && !isPast(port)) throw missing(port);
   checkPasts(given, absent);
+  for (const port of given) checkBatch(port, feeds[port.name]!);
   try {
     return bindSizes(given.map((p) => ({ name: p.name, dims: p.dims, actual: feeds[p.name]!.dims })));
   } catch (error) {
@@ -68,6 +69,12 @@ const pathOf = (name: string): string => `feed "${name}"`;
 const pastPrefix = 'past_key_values.';
 const isPast = (port: Port): boolean => port.name.startsWith(pastPrefix);
 const isMemory = (port: Port): boolean => /\.memory_\w+$/.test(port.name);
+
+// Kernels divide by the number of sequences; without any, the process ends with it.
+function checkBatch(port: Port, feed: Tensor): void {
+  if (port.dims[0] === 'batch' && feed.dims[0] === 0)
+    throw new FeedError({ path: pathOf(port.name), problem: 'no sequences', expected: 'a batch of 1 or more', got: '0' });
+}
 
 // A call that continues another one gives everything that the other one kept. Kept rows of a memory come and go by themselves.
 function checkPasts(given: readonly Port[], absent: readonly Port[]): void {

@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -52,8 +52,9 @@ async function here(...args: string[]): Promise<Said> {
   return { code, out, err };
 }
 const parsed = async (...args: string[]) => {
-  const { code, out, err } = await cli(...args, '--json');
-  return { code, json: out && JSON.parse(out), error: err && JSON.parse(err.slice(err.indexOf('{"error"'))) };
+  const { code, out } = await cli(...args, '--json');
+  const json = JSON.parse(out);
+  return code === 0 ? { code, json, error: '' } : { code, json: '', error: json };
 };
 const write = (name: string, content: unknown) =>
   writeFile(join(dir, name), typeof content === 'string' ? content : JSON.stringify(content));
@@ -87,7 +88,9 @@ describe('usage', () => {
       'bench attention|block',
     ])
       expect(out).toContain(`  ${name} `);
-    expect(out).toContain('Exit codes: 0 done, 1 an error of the input, 2 a wrong command line, 70 a fault of onnxformers.');
+    expect(out).toContain(
+      'Exit codes: 0 done, 1 an error of the input, 2 a wrong command line, 70 a fault of onnxformers, 128 + N ended by signal N.',
+    );
   });
 
   it.each([
@@ -102,6 +105,7 @@ describe('usage', () => {
     ],
     [['build', 'a.json', '--out', 'x', '--seed', 'one'], '--seed is a whole number, not "one"'],
     [['build', 'a.json', '--out', '--seed', '1'], '--out needs a value (DIR)'],
+    [['build', 'a.json', '--out', '', '--seed', '1'], '--out is empty'],
     [['bench', 'nothing'], 'bench measures attention or block, not "nothing"'],
     [['bench', 'block'], 'bench block needs CONFIG'],
     [['bench', 'attention', '--few', '0'], '--few, --more and --repetitions are at least 1'],
@@ -162,6 +166,37 @@ describe('errors', () => {
     };
     expect(await start(['schema', 'norm'], out, err)).toBe(70);
     expect(said).toBe('A fault of onnxformers: broken\nRun it again with --debug and report what it prints.\n');
+  });
+});
+
+describe.skipIf(process.platform === 'win32')('what a shell does (not on Windows, which has no signals)', () => {
+  const running = (...args: string[]) => {
+    const flags = ['--conditions=@onnxformers/source', '--import', import.meta.resolve('tsx')];
+    const child = spawn(process.execPath, [...flags, main, ...args], { cwd: dir });
+    let err = '';
+    child.stderr.on('data', (text) => {
+      err += text;
+    });
+    const ended = new Promise<{ code: number | null; err: string }>((resolve) => {
+      child.on('close', (code) => resolve({ code, err }));
+    });
+    return { child, ended };
+  };
+
+  it('Ctrl-C while a model is saved leaves nothing half-written', async () => {
+    await write('big.json', { ...lm, dim: 768, vocabSize: 30_011 });
+    const { child, ended } = running('build', 'big.json', '--seed', '1', '--out', 'big');
+    const saving = async () => (await readdir(join(dir, 'big')).catch(() => [])).some((name) => name.startsWith('.saving'));
+    while (child.exitCode === null && !(await saving())) await new Promise((resolve) => setTimeout(resolve, 5));
+    child.kill('SIGINT');
+    expect(await ended).toEqual({ code: 130, err: 'Interrupted: ended by SIGINT; nothing half-written is left\n' });
+    expect(await readdir(dir)).not.toContain('big');
+  });
+
+  it('a reader that has seen enough is no fault', async () => {
+    const { child, ended } = running('schema', 'model');
+    child.stdout.destroy();
+    expect(await ended).toEqual({ code: 0, err: '' });
   });
 });
 

@@ -116,6 +116,7 @@ function readValue(name: string, o: Option, given: unknown): string | number | b
   const text = String(given);
   if (o.choices && !o.choices.includes(text))
     throw new UsageError(`--${name} is one of ${o.choices.join(', ')}, not "${text}"${hintFor(text, o.choices)}`);
+  if (text === '') throw new UsageError(`--${name} is empty`);
   if (o.type === 'text') return text;
   if (!/^\d+$/.test(text)) throw new UsageError(`--${name} is a whole number, not "${text}"`);
   return Number(text);

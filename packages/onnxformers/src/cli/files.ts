@@ -4,6 +4,7 @@ import { FileError } from '@onnxformers/core';
 const problems: Readonly<Record<string, string>> = {
   ENOENT: 'no such file or folder',
   EISDIR: 'a folder, not a file',
+  ENOTDIR: 'a part of the path is no folder',
   EACCES: 'permission denied',
 };
 

@@ -9,6 +9,7 @@ import { inspect } from './commands/inspect';
 import { run } from './commands/run';
 import { schema } from './commands/schema';
 import { summary } from './commands/summary';
+import { Interrupted } from './interrupt';
 import { columns, type Output, outputOn, type Stream } from './output';
 import { ownVersion } from './versions';
 
@@ -30,7 +31,7 @@ export async function start(args: readonly string[], out: Stream, err: Stream): 
     return exitCodes.done;
   } catch (error) {
     output.clear();
-    return report(error, err, { json, debug: args.includes('--debug'), name });
+    return report(error, out, err, { json, debug: args.includes('--debug'), name });
   } finally {
     output.clear();
   }
@@ -61,7 +62,7 @@ async function help([name]: readonly string[]): Promise<string> {
     columns(rows),
     '',
     'Every command takes --json, --debug and --help.',
-    `Exit codes: ${exitCodes.done} done, ${exitCodes.error} an error of the input, ${exitCodes.usage} a wrong command line, ${exitCodes.internal} a fault of onnxformers.`,
+    `Exit codes: ${exitCodes.done} done, ${exitCodes.error} an error of the input, ${exitCodes.usage} a wrong command line, ${exitCodes.internal} a fault of onnxformers, 128 + N ended by signal N.`,
   ].join('\n');
 }
 
@@ -71,18 +72,24 @@ interface Manner {
   readonly name: string | undefined;
 }
 
-function report(error: unknown, err: Stream, { json, debug, name }: Manner): number {
+function report(error: unknown, out: Stream, err: Stream, { json, debug, name }: Manner): number {
   const given = error instanceof Error ? error : new Error(String(error));
-  const code =
-    given instanceof UsageError ? exitCodes.usage : given instanceof OnnxformersError ? exitCodes.error : exitCodes.internal;
+  const code = codeOf(given);
   const { path, problem, expected, got, hint } = given as Partial<OnnxformersError>;
+  // Whoever asked for JSON reads one stream, and finds JSON there in any case.
   if (json)
-    err.write(
+    out.write(
       `${JSON.stringify({ error: { name: given.name, message: given.message, path, problem, expected, got, hint }, exitCode: code })}\n`,
     );
   else err.write(`${words(given, code, name)}\n`);
   if (debug) err.write(`${given.stack}\n`);
   return code;
+}
+
+function codeOf(error: Error): number {
+  if (error instanceof Interrupted) return error.exitCode;
+  if (error instanceof UsageError) return exitCodes.usage;
+  return error instanceof OnnxformersError ? exitCodes.error : exitCodes.internal;
 }
 
 function words({ name, message }: Error, code: number, command: string | undefined): string {

@@ -16,7 +16,7 @@ export const stack = defineBlock({
   summary: 'Layers one after another.',
   fields: {
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
-    depth: int({ doc: 'number of layers', min: 0, inherit: true }),
+    depth: int({ doc: 'number of layers', min: 0, max: 10_000, inherit: true }),
     layers: each('layer', { doc: 'one config for all layers, or a list of them' }),
     norm: slot('norm', { doc: 'behind the last layer', optional: true }),
   },

@@ -130,6 +130,8 @@ function decomposed(target: Target): Target {
   };
 }
 
+const isLost = ({ median, spread }: Row): boolean => !(spread <= median / 2);
+
 function rowOf(name: string, { median, spread, tflops, model }: Figure, machine: Machine): Row {
   return { name, median, spread, ...(tflops !== undefined && { tflops }), kernels: kernelsOf(model, machine) };
 }
@@ -159,13 +161,14 @@ function environment(ort: Ort, cards: readonly Gpu[]) {
 
 function print(output: Output, rows: readonly Row[], about: Readonly<Record<string, unknown>>): void {
   const most = 4;
-  const ratio = rows.length === 2 ? rows[1]!.median / rows[0]!.median : undefined;
+  // A slope that is lost in noise says nothing, however many digits it has.
+  const lost = rows.filter(isLost);
+  const ratio = rows.length === 2 && lost.length === 0 ? rows[1]!.median / rows[0]!.median : undefined;
   const shown = (kernels: readonly string[]) =>
     [...kernels.slice(0, most), ...(kernels.length > most ? [`${kernels.length - most} more`] : [])].join(', ');
-  // A slope that is lost in noise says nothing, however many digits it has.
-  for (const r of rows.filter(({ median, spread }) => spread > median / 2))
+  for (const r of lost)
     output.note(
-      `${r.name}: the spread is more than half of the time; measure larger sizes, or more copies (--more) more often (--repetitions)`,
+      `${r.name}: lost in noise, the spread is more than half of the time; measure larger sizes, or more copies (--more) more often (--repetitions)`,
     );
   output.result(
     () =>
@@ -179,12 +182,13 @@ function print(output: Output, rows: readonly Row[], about: Readonly<Record<stri
             r.name,
             r.median.toPrecision(4),
             r.spread.toPrecision(2),
-            r.tflops?.toPrecision(3) ?? '',
+            isLost(r) ? 'noise' : (r.tflops?.toPrecision(3) ?? ''),
             shown(r.kernels),
           ]),
         ]),
         ...(ratio === undefined ? [] : [`decomposed takes ${ratio.toFixed(2)} times as long`]),
+        ...(rows.length === 2 && lost.length ? ['which of them takes longer is lost in noise'] : []),
       ].join('\n'),
-    { ...about, rows, ...(ratio !== undefined && { ratio }) },
+    { ...about, rows: rows.map((r) => ({ ...r, lostInNoise: isLost(r) })), ...(ratio !== undefined && { ratio }) },
   );
 }

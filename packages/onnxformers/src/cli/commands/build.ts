@@ -13,6 +13,7 @@ import { openWeights, save } from '@onnxformers/core/node';
 import { command, UsageError } from '../command';
 import { compileOptions, modelOptions } from '../compile-options';
 import { type ReadConfig, readConfig } from '../config-file';
+import { interruptible } from '../interrupt';
 import { columns } from '../output';
 
 const schemeNames = Object.keys(schemes) as readonly SchemeName[];
@@ -35,10 +36,13 @@ export const build = command({
     const weights = await weightsOf(config, values);
     output.progress('compiling …');
     const model = compile(config.module, { ...compileOptions(values, config), strictDtype: values['strict-dtype'], weights });
-    await save(model, values.out, {
-      onProgress: ({ written, total }) =>
-        output.progress(`saving ${values.out}: ${Math.floor((100 * written) / total)} % of ${printBytes(total)}`),
-    });
+    await interruptible((signal) =>
+      save(model, values.out, {
+        signal,
+        onProgress: ({ written, total }) =>
+          output.progress(`saving ${values.out}: ${Math.floor((100 * written) / total)} % of ${printBytes(total)}`),
+      }),
+    );
     const { signature, target, dtype, graph } = model;
     const about = {
       out: values.out,

@@ -2,6 +2,7 @@
 import { createRunner, FeedError, printType, type Tensor } from '@onnxformers/core';
 import { load, openWeights, saveSafetensors } from '@onnxformers/core/node';
 import { command } from '../command';
+import { interruptible } from '../interrupt';
 import { columns } from '../output';
 import { importRuntime, type RuntimeName, runtimeFor, runtimeNames } from '../runtimes';
 
@@ -33,7 +34,7 @@ export const run = command({
       const results = await runner(feeds, values.outputs ? { outputs: values.outputs } : {});
       const milliseconds = performance.now() - start;
       output.progress(`saving ${values.out} …`);
-      await saveSafetensors(values.out, new Map(Object.entries(results)));
+      await interruptible((signal) => saveSafetensors(values.out, new Map(Object.entries(results)), { signal }));
       for (const { device, reason } of runner.refused) output.note(`${device} did not load: ${reason}`);
       const shapes = Object.entries(results).map(([key, { dtype, dims }]) => ({ name: key, dtype, dims }));
       output.result(
