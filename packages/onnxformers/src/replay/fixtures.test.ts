@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url';
+import { type Tensor, tensor } from '@onnxformers/core';
 import { describe, expect, it } from 'vitest';
 import { type FixtureCase, readFixtures } from './fixture-set';
 import { machineOf } from './machines';
@@ -93,6 +94,75 @@ describe('a case', () => {
       result: 'failed',
       reason: expect.stringMatching(/MLP.activation: wrong value/),
     });
+  });
+
+  const named = (id: string): FixtureCase => cases.find((c) => c.id === id)!;
+  const floats = (t: Tensor): number[] => Array.from(t.data as Float32Array);
+  const passes = async (c: FixtureCase) => expect((await replay(c, await machineOf('interpreter'))).reason).toBeUndefined();
+
+  it('comes out the same in whatever order its tensors are listed', async () => {
+    const machine = await machineOf('interpreter');
+    const turned = cases.filter((c) => c.in.size > 1).map((c) => ({ ...c, in: new Map([...c.in].reverse()) }));
+    const outcomes = [];
+    for (const c of turned) outcomes.push(await replay(c, machine));
+    expect(outcomes.filter(({ result }) => result === 'failed')).toEqual([]);
+    expect(outcomes.filter(({ result }) => result === 'passed').length).toBeGreaterThan(90);
+  });
+
+  it('holds any number where a record has NaN behind a masked row, but 0 in the row itself', async () => {
+    const c = named('multi_head.sdp_bool_mask');
+    const [mask, y] = [c.in.get('att_mask')!, c.out.get('y')!];
+    const [batch, seq, dim] = y.dims as [number, number, number];
+    const keep = Uint8Array.from(mask.data as Uint8Array).fill(0, 3 * seq, 4 * seq);
+    const rows = floats(y);
+    for (let b = 0; b < batch; b++) rows.fill(Number.NaN, (b * seq + 3) * dim, (b * seq + 4) * dim);
+    await passes({
+      ...c,
+      in: new Map([...c.in, ['att_mask', { ...mask, data: keep }]]),
+      out: new Map([['y', tensor('float32', y.dims, rows)]]),
+    });
+
+    const bare = named('attention_sdp.plain');
+    const one = floats(bare.out.get('y')!).fill(Number.NaN, 5, 6);
+    const outcome = await replay(
+      { ...bare, out: new Map([['y', tensor('float32', bare.out.get('y')!.dims, one)]]) },
+      await machineOf('interpreter'),
+    );
+    expect(outcome.reason).toMatch(/1 of \d+ elements differ/);
+  });
+
+  it('may have padding for each head, beside a convolution of heads', async () => {
+    const c = named('attention_nystrom.key_padding_conv_skip');
+    const { dims, data } = c.in.get('key_padding_mask')!;
+    const [batch, seq] = dims as [number, number];
+    const heads = Number(c.config.num_heads);
+    const rows = Array.from({ length: batch * heads }, (_, n) =>
+      Array.from((data as Uint8Array).subarray(Math.floor(n / heads) * seq, (Math.floor(n / heads) + 1) * seq)),
+    );
+    await passes({ ...c, in: new Map([...c.in, ['key_padding_mask', tensor('bool', [batch * heads, 1, seq], rows.flat())]]) });
+  });
+
+  it('may have one additive mask for all rows, or one for all keys', async () => {
+    const c = named('attention_sdp.bool3d_key_broadcast');
+    const { dims, data } = c.in.get('att_mask')!;
+    const added = Array.from(data as Uint8Array, (x) => (x ? 0 : Number.NEGATIVE_INFINITY));
+    await passes({ ...c, in: new Map([...c.in, ['att_mask', tensor('float32', dims, added)]]) });
+    const plain = named('attention_sdp.plain');
+    const [folded, seq] = plain.in.get('q')!.dims as [number, number];
+    const all = tensor('bool', [folded, seq, 1], new Array(folded * seq).fill(1));
+    await passes({ ...plain, in: new Map([...plain.in, ['att_mask', all]]) });
+  });
+
+  it('may norm the memory without a way around, and have no biases', async () => {
+    const c = named('residual.prenorm_qkv_differ');
+    const x = floats(c.in.get('x')!);
+    const y = c.out.get('y')!;
+    const branch = floats(y).map((v, i) => v - x[i]!);
+    const param = new Map([...c.param].map(([name, t]) => [name.replace(/^layer\./, ''), t]));
+    const alone = { ...c, block: 'PreNorm', param, out: new Map([['y', tensor('float32', y.dims, branch)]]) };
+    await passes(alone);
+    const bare = { ...alone, param: new Map([...param].filter(([name]) => !/proj.*bias$/.test(name))) };
+    expect((await replay(bare, await machineOf('interpreter'))).reason).toMatch(/elements differ/);
   });
 
   it('counts once over several machines, by the worst of them', () => {

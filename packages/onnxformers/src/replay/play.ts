@@ -56,13 +56,22 @@ export function build<K extends Kind>(
 export const prefixed = (prefix: string, weights: WeightSource): WeightSource =>
   new Map([...weights].map(([name, w]) => [`${prefix}${name}`, w]));
 
+/** Names of the rows that a forward is about; sizes and positions are taken from the first input. */
+const leading = ['q', 'query', 'x', 'src', 'target'];
+const led = (feeds: Play['feeds']): Play['feeds'] =>
+  Object.fromEntries(Object.entries(feeds).sort(([a], [b]) => Number(leading.includes(b)) - Number(leading.includes(a))));
+
 /** A play of one block: how it is called, on inputs that are named as the record names them. */
 export function playOf<K extends Kind>(
   { block, weights }: Built<K>,
   feeds: Play['feeds'],
   call: (block: KindModule<K>, inputs: Inputs, ctx: SequenceContext) => Record<string, Value>,
 ): Play {
-  return { module: module({ block }, (inputs: Inputs, ctx: SequenceContext) => call(block, inputs, ctx)), weights, feeds };
+  return {
+    module: module({ block }, (inputs: Inputs, ctx: SequenceContext) => call(block, inputs, ctx)),
+    weights,
+    feeds: led(feeds),
+  };
 }
 
 /** A play without a block: utilities, and blocks put together by hand. */
@@ -72,7 +81,7 @@ export function playByHand(
   feeds: Play['feeds'],
   call: (inputs: Inputs, ctx: SequenceContext) => Record<string, Value>,
 ): Play {
-  return { module: module(children, call), weights, feeds };
+  return { module: module(children, call), weights, feeds: led(feeds) };
 }
 
 /** The tensor of a group. Throws for one that the record has not. */

@@ -22,7 +22,7 @@ export interface FromXFormers {
 
 /**
  * A config of the original xFormers as one of ours: a model (`stack_configs`), an encoder or decoder block (`block_type`), multi-head
- * attention (`num_heads` and `attention`), `TimmSparseAttention` (`dim`, `num_heads`), `SwiGLU` (`in_features`), an activation alone
+ * attention (`num_heads` and `attention`), `TimmSparseAttention` (`dim`), `SwiGLU` (`in_features`), an activation alone
  * (`activation`), or an attention, feed-forward or positional encoding by its name.
  *
  * Where the original is at odds with the papers or its own documentation, this follows those, and it does what the original does with
@@ -66,7 +66,7 @@ function translate(config: XFormersConfig, options: XFormersOptions): Translated
   if ('block_type' in config) return blockFrom(config, String(config.block_type), options);
   if ('attention' in config) return multiHeadFrom(config, 'multi_head', options);
   if ('in_features' in config) return swigluFrom(config, 'SwiGLU');
-  if (name === undefined && 'dim' in config && 'num_heads' in config) return timmFrom(config, 'TimmSparseAttention');
+  if (name === undefined && 'dim' in config) return timmFrom(config, 'TimmSparseAttention');
   if ('activation' in config && name === undefined) return activationConfigFrom(config, 'activation');
   if (isAttention(name)) return attentionFrom(config, String(name), options);
   if (isFeedforward(name)) return feedforwardFrom(config, String(name));

@@ -17,12 +17,14 @@ export interface XFormersMaskOptions extends Pick<XFormersOptions, 'compat'> {
  * A mask for each sequence holds for all of its heads. The original lays such masks out over sequences and heads in turn, so that they reach
  * the wrong sequences: `compat: 'xformers'`.
  *
- * Shapes   [seq, kv_seq] or [count, seq, kv_seq], count 1, batch, batch · heads or a divisor of that → [1 or batch, 1 or heads, seq, kv_seq]
+ * Shapes   [seq, kv_seq] or [count, seq, kv_seq], seq and kv_seq may be 1, count 1, batch, batch · heads or a divisor of that → [1 or batch, 1 or heads, seq, kv_seq]
  * Throws   ShapeError when the number of masks does not divide batch · heads
  */
 export function fromXFormersMask(given: Value, o: XFormersMaskOptions): { readonly mask: Mask<Value>; readonly bias?: Value } {
   const laid = cropped(spread(given, o), o);
-  return given.dtype === 'bool' ? { mask: { kind: 'tensor', keep: laid } } : fromAdditive(laid);
+  const [some, heads, rows, columns] = laid.dims as [Dim, Dim, Dim, Dim];
+  const whole = expand(laid, [some, heads, rows === 1 ? o.seq : rows, columns === 1 ? o.kvSeq : columns]);
+  return given.dtype === 'bool' ? { mask: { kind: 'tensor', keep: whole } } : fromAdditive(whole);
 }
 
 function spread(given: Value, { batch, heads, compat }: XFormersMaskOptions): Value {
@@ -53,6 +55,7 @@ function spread(given: Value, { batch, heads, compat }: XFormersMaskOptions): Va
 }
 
 function cropped(mask: Value, { seq, kvSeq }: XFormersMaskOptions): Value {
-  if (seq !== kvSeq || typeof seq !== 'number' || mask.dims[2] === 1) return mask;
-  return slice(mask, { axes: [2, 3], starts: [0, 0], ends: [seq, seq] });
+  if (seq !== kvSeq || typeof seq !== 'number') return mask;
+  const axes = [2, 3].filter((axis) => mask.dims[axis] !== 1);
+  return axes.length ? slice(mask, { axes, starts: axes.map(() => 0), ends: axes.map(() => seq) }) : mask;
 }

@@ -241,4 +241,8 @@ describe('what is not here', () => {
     expect(fromXFormers(lost, compat).kind).toBe('model');
     expect(() => fromXFormers(lost)).toThrow(noCounterpart);
   });
+
+  it('counts eight heads where TimmSparseAttention is told none', () => {
+    expect(fromXFormers({ dim: 24, qkv_bias: true })).toMatchObject({ kind: 'mixer', config: { heads: 8, fused: true } });
+  });
 });

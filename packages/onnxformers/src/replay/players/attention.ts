@@ -29,10 +29,9 @@ export const attention: Player = (c) => {
     return playOf(built, Object.fromEntries(c.in), (block, inputs, ctx) => ({
       y: (block as KindModule<'mixer'>)(inputs.q!, ctx),
     }));
-  // Padding for each head apart is padding of as many sequences of one head.
-  const heads = c.in.get('key_padding_mask')?.dims.length === 3 ? 1 : Number(c.config.num_heads ?? 1);
+  const { heads, padding: given } = paddingByHead(c);
   const sizes = { batch: folded / heads, heads, seq, kvSeq };
-  const feeds = feedsOf(c, seq);
+  const feeds = { ...feedsOf(c, seq), ...(given && { key_padding_mask: given }) };
   return playOf(built, feeds, (block, inputs, ctx) => {
     const split = (x: Value) => reshape(x, [sizes.batch, heads, ...x.dims.slice(1)]);
     const padding = inputs.key_padding_mask && reshape(inputs.key_padding_mask, [sizes.batch, kvSeq]);
@@ -41,6 +40,22 @@ export const attention: Player = (c) => {
     return { y: reshape(y, [folded, ...y.dims.slice(2)]) };
   });
 };
+
+// Padding [batch · heads, 1, seq] that is the same for all heads of a sequence is padding of the sequence; else of as many sequences of one head.
+function paddingByHead(c: FixtureCase): { readonly heads: number; readonly padding: Tensor | undefined } {
+  const heads = Number(c.config.num_heads ?? 1);
+  const padding = c.in.get('key_padding_mask');
+  if (padding?.dims.length !== 3) return { heads, padding };
+  const [folded, , seq] = padding.dims as [number, number, number];
+  const data = Array.from(padding.data as Float32Array);
+  const own = (n: number) => data.slice(n * seq, (n + 1) * seq);
+  const alike = Array.from({ length: folded }, (_, n) => n).every((n) =>
+    own(n).every((x, j) => x === data[(n - (n % heads)) * seq + j]),
+  );
+  if (!alike) return { heads: 1, padding };
+  const rows = Array.from({ length: folded / heads }, (_, b) => own(b * heads)).flat();
+  return { heads, padding: tensor(padding.dtype, [folded / heads, seq], rows) };
+}
 
 // Causal between unequal lengths: queries are counted with the keys from the first one.
 function alignedLeft(
@@ -63,7 +78,8 @@ function feedsOf(c: FixtureCase, seq: number): Record<string, Tensor> {
 /** Softmax attention on the positions of a mask that may be stored sparsely. */
 export const sparse: Player = (c) => {
   const mask = tensorOf(c.in, 'att_mask');
-  const exact = String(c.call.forward).includes('COO') || !isSparse(mask);
+  const forward = String(c.call.forward);
+  const exact = forward.includes('COO') || (forward.includes('maybe_sparsify') && !isSparse(mask));
   const kept = c.ref.get('kept_positions') ?? (exact ? mask : roundedDown(mask));
   const block = zoo.build('attention', 'scaled_dot_product');
   return playOf({ block, weights: new Map() }, { ...Object.fromEntries(c.in), att_mask: kept }, (attend, inputs, ctx) => {

@@ -1,5 +1,5 @@
 // Residual styles and norms around one sub-layer, which only the names of its weights tell.
-import type { SequenceContext, WeightSource } from '@onnxformers/core';
+import type { SequenceContext, Value, WeightSource } from '@onnxformers/core';
 import { zoo } from '../../index';
 import { fromXFormers, fromXFormersWeights, type XFormersConfig } from '../../xformers/index';
 import type { FixtureCase, Group } from '../fixture-set';
@@ -38,7 +38,12 @@ const crosses = (c: FixtureCase): boolean => c.in.has('k') || c.in.has('v');
 
 function originalOf(c: FixtureCase, weights: Group, dim: number): XFormersConfig {
   const first = weights.get('mlp.0.weight');
-  if (!first) return { dim_model: dim, num_heads: headsOf(c), attention: { name: 'scaled_dot_product' } };
+  if (!first) {
+    const bias = ['in_proj_container.q_proj', 'in_proj_container.k_proj', 'in_proj_container.v_proj', 'proj'].map((name) =>
+      weights.has(`${name}.bias`),
+    );
+    return { dim_model: dim, num_heads: headsOf(c), bias, attention: { name: 'scaled_dot_product' } };
+  }
   const activation = c.config.activation ?? unsaid.activation;
   return {
     name: 'MLP',
@@ -75,12 +80,12 @@ export const wrapped: Player = (c) => {
   const before = wrappers.length > 1 ? wrappers[0] === 'layer' : c.block === 'PreNorm';
   const subLayer = subLayerOf(c, wrappers.map((w) => `${w}.`).join(''), dim);
   const norm = normOf(c, before && residual ? 'layer.norm' : 'norm', subLayer, dim);
-  const contextFor = (inputs: Inputs, ctx: SequenceContext): SequenceContext => {
+  const contextFor = (inputs: Inputs, ctx: SequenceContext, rows: (x: Value) => Value = (x) => x): SequenceContext => {
     const { x, k = x, v = k } = inputs;
     const [batch, seq] = x!.dims as [number, number];
     const sizes = { batch, heads: headsOf(c), seq, kvSeq: k!.dims[1] as number };
     const seen = masked(ctx, maskOf(inputs.att_mask, sizes, c));
-    return crosses(c) ? acrossTo(ctx, memoryOf(k!, v!, seen)) : seen;
+    return crosses(c) ? acrossTo(ctx, memoryOf(rows(k!), rows(v!), seen)) : seen;
   };
   const feeds = Object.fromEntries(c.in);
 
@@ -88,8 +93,8 @@ export const wrapped: Player = (c) => {
     const children = { norm: zoo.parse('norm', norm.config), sublayer: zoo.parse(subLayer.kind, subLayer.config) };
     const weights = new Map([...prefixed('norm.', norm.weights), ...prefixed('sublayer.', subLayer.weights)]);
     return playByHand(children, weights, feeds, (inputs, ctx) => {
-      const [f, at] = [children.sublayer, contextFor(inputs, ctx)];
-      return { y: before ? f(children.norm(inputs.x!), at) : children.norm(f(inputs.x!, at)) };
+      const [f, n] = [children.sublayer, children.norm];
+      return { y: before ? f(n(inputs.x!), contextFor(inputs, ctx, n)) : n(f(inputs.x!, contextFor(inputs, ctx))) };
     });
   }
   const style = styleOf(c, before || !wrappers.includes('sublayer'));
