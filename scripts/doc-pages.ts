@@ -1,5 +1,5 @@
 /**
- * Writes the pages of the guides that are made from the sources.
+ * Writes the pages of the guides that are made from the sources, and the golden op lists beside the blocks.
  *
  *     tsx scripts/doc-pages.ts            writes
  *     tsx scripts/doc-pages.ts --check    fails where a page is not what would be written
@@ -9,6 +9,7 @@ import { dirname, join } from 'node:path';
 import { blocksPage } from './doc-blocks';
 import { commandsPage } from './doc-commands';
 import { kernelsPage } from './doc-kernels';
+import { goldenLists } from './golden-ops';
 import { root } from './pnpm.mjs';
 
 const pages: Readonly<Record<string, () => string>> = {
@@ -34,9 +35,10 @@ function difference(before: string, now: string): string {
     : `line ${at + 1}: expected ${JSON.stringify(b[at])}, got ${JSON.stringify(a[at] ?? '')}`;
 }
 
-for (const [name, page] of Object.entries(pages)) {
+const made = [...Object.entries(pages).map(([name, page]) => [name, page()] as const), ...goldenLists()];
+for (const [name, now] of made) {
   const path = join(root, name);
-  const [before, now] = [current(path), page()];
+  const before = current(path);
   if (before === now) continue;
   if (process.argv.includes('--check')) {
     console.error(

@@ -30,7 +30,7 @@ import { kernels } from './kernels';
  * Throws   ShapeError when kv_seq is known to exceed seqLen (else the run fails) · ConfigError for a mask, a score bias or a cache of
  *          fixed capacity
  * Source   Wang et al. 2020, https://arxiv.org/abs/2006.04768
- * Lowers   cuda, cpu: MatMul and MultiHeadAttention · portable: primitives
+ * Lowers   portable: primitives · elsewhere: MatMul and MultiHeadAttention
  * Example  const block = linformer({ seqLen: 1024, k: 128 });
  */
 export const linformer = defineBlock({

@@ -61,7 +61,7 @@ const neverNegative = (d: Dim): boolean => termsOf(d).every((t) => t.coefficient
  *          neither knows
  * Throws   ConfigError for an even window that is not causal · ShapeError when q and k differ in head_dim
  * Source   Beltagy et al. 2020, https://arxiv.org/abs/2004.05150
- * Lowers   cuda, cpu: GroupQueryAttention if causal, else blocks · portable: blocks of primitives
+ * Lowers   portable: blocks of primitives · elsewhere: GroupQueryAttention if causal, else blocks; MultiHeadAttention under a score bias
  * Example  const block = local({ window: 7 });
  */
 export const local = defineBlock({

@@ -69,7 +69,8 @@ import { kernels } from './kernels';
  * Cost     time O((seq + kv_seq) · landmarks · dim + landmarks³), memory O((seq + kv_seq) · landmarks)
  * Throws   ConfigError for an even convolution, for `causal` without compat, and for a mask, a score bias or a cache of fixed capacity
  * Source   Xiong et al. 2021, https://arxiv.org/abs/2102.03902; Z: Razavi et al. 2014
- * Lowers   cuda, cpu: MultiHeadAttention twice and MatMul · portable: primitives
+ * Lowers   cuda: MatMul, MultiHeadAttention or Attention · cpu: MatMul, MultiHeadAttention, GroupQueryAttention if causal ·
+ *          wasm, webgpu: MatMul, MultiHeadAttention · portable: primitives
  * Example  const block = nystrom({ landmarks: 64 });
  */
 export const nystrom = defineBlock({

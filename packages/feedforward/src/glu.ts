@@ -27,7 +27,7 @@ import { silu } from './activations/silu';
  * Cost     time O(rows · dim · hidden)
  * Throws   ConfigError for sizes below 1
  * Source   Shazeer 2020, https://arxiv.org/abs/2002.05202 (gate, up and down are its W, V and W₂)
- * Lowers   cuda, cpu, webgpu: MatMul, Mul and the activation's kernel · portable: primitives
+ * Lowers   portable: primitives · elsewhere: MatMul, Mul and the activation's kernel
  * Example  const block = glu({ dim: 512, hidden: 1408, bias: false });
  */
 export const glu = defineBlock({

@@ -12,7 +12,7 @@ import { gelu } from './activations/gelu';
  * Cost     time O(rows · dim · hidden)
  * Throws   ConfigError for sizes below 1
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
- * Lowers   cuda: MatMul, BiasGelu (gelu) · cpu, webgpu: MatMul, Add and the activation's kernel · portable: primitives
+ * Lowers   portable: primitives · elsewhere: MatMul, BiasGelu (gelu), FastGelu (gelu_tanh), or Add and the activation's kernel
  * Example  const block = mlp({ dim: 512, hidden: 2048 });
  */
 export const mlp = defineBlock({

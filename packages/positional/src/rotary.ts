@@ -31,7 +31,7 @@ import { frequencies } from './rotary-frequencies';
  * Dtypes   float32, float16, bfloat16; angles in float32
  * Throws   ConfigError for an odd rotaryDim or one beyond dim, and for a scaling without originalPositions that needs it
  * Source   Su et al. 2021, https://arxiv.org/abs/2104.09864; YaRN: Peng et al. 2023, https://arxiv.org/abs/2309.00071
- * Lowers   cuda, cpu, webgpu: RotaryEmbedding · portable below opset 23: primitives
+ * Lowers   everywhere: RotaryEmbedding; portable below opset 23: primitives
  * Example  const block = rotary({ dim: 64 });
  */
 export const rotary = defineBlock({

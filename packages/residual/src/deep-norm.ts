@@ -32,7 +32,7 @@ function coefficients({ depth, encoderDepth, decoderDepth }: Depths) {
  * Dtypes   float32, float16, bfloat16
  * Throws   ConfigError for a layer without any sub-layer, or both encoderDepth and decoderDepth
  * Source   Wang et al. 2022, https://arxiv.org/abs/2203.00555
- * Lowers   cuda, cpu, webgpu: Mul, then sum and norm as SkipLayerNormalization · portable: Mul, Add, LayerNormalization
+ * Lowers   portable: Mul, Add, LayerNormalization · elsewhere: Mul, then sum and norm as SkipLayerNormalization
  * Example  const block = deepNorm({ dim: 512, depth: 100, feedforward: mlp({ dim: 512 }) });
  */
 export const deepNorm = defineBlock({

@@ -14,7 +14,7 @@ import { normBehind, residualLayer, scaleFields, shortcutFields, subLayerFields 
  * Dtypes   float32, float16, bfloat16
  * Throws   ConfigError for a layer without any sub-layer
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
- * Lowers   cuda, cpu, webgpu: sum and norm as SkipLayerNormalization or SkipSimplifiedLayerNormalization · portable: Add, LayerNormalization
+ * Lowers   portable: Add, LayerNormalization · elsewhere: sum and norm as SkipLayerNormalization or SkipSimplifiedLayerNormalization
  * Example  const block = postNorm({ dim: 512, feedforward: mlp({ dim: 512 }) });
  */
 export const postNorm = defineBlock({

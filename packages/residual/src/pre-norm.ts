@@ -15,7 +15,8 @@ import { normBefore, residualLayer, scaleFields, shortcutFields, subLayerFields 
  * Dtypes   float32, float16, bfloat16
  * Throws   ConfigError for a layer without any sub-layer
  * Source   Xiong et al. 2020, https://arxiv.org/abs/2002.04745
- * Lowers   cuda, cpu, webgpu: sum and norm as SkipLayerNormalization or SkipSimplifiedLayerNormalization, across layers too · portable: Add, LayerNormalization
+ * Lowers   portable: Add, LayerNormalization · elsewhere: sum and norm as SkipLayerNormalization or SkipSimplifiedLayerNormalization,
+ *          across layers too
  * Example  const block = preNorm({ dim: 512, feedforward: mlp({ dim: 512 }) });
  */
 export const preNorm = defineBlock({

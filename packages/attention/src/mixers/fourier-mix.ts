@@ -29,7 +29,7 @@ import {
  * Cost     time O(seq · dim · (log seq + log width)) with a DFT kernel, O(seq · dim · (seq + width)) by products
  * Throws   ConfigError when heads does not divide dim, and for a mask
  * Source   Lee-Thorp et al. 2021, https://arxiv.org/abs/2105.03824 (one head, no projection)
- * Lowers   cpu, wasm, portable from opset 20: DFT at powers of two · elsewhere: MatMul with cosines and sines
+ * Lowers   webgpu: DFT · elsewhere: MatMul with cosines and sines, but for as many channels as a power of two where there is a kernel
  * Example  const block = fourierMix({ dim: 64 });
  */
 export const fourierMix = defineBlock({

@@ -41,7 +41,7 @@ type Projection = (x: Value) => Value;
  * Cost     time O(seq · dim²) and that of the mechanism
  * Throws   ConfigError when heads does not divide dim (without headDim), or kvHeads does not divide heads
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; kvHeads: Ainslie et al. 2023, https://arxiv.org/abs/2305.13245
- * Lowers   cuda, cpu, webgpu: MatMul around the mechanism's kernel · portable: primitives
+ * Lowers   portable: primitives · elsewhere: MatMul around the mechanism's kernel
  * Example  const block = multiHead({ dim: 512, heads: 8 });
  */
 export const multiHead = defineBlock({

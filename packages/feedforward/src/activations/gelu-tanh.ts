@@ -10,7 +10,7 @@ import { useFastGelu, useFastGeluWithBias } from '../kernels/fast-gelu';
  * Shapes   x any → like x
  * Dtypes   float32, float16, bfloat16
  * Source   Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415
- * Lowers   cuda, cpu, webgpu: FastGelu, with a bias before it too · portable: tanh and 7 more
+ * Lowers   portable: Gelu, below opset 20 tanh and 8 more · elsewhere: FastGelu, with a bias before it too
  * Example  const f = geluTanh({});
  */
 export const geluTanh = defineBlock({

@@ -11,7 +11,7 @@ import { useGelu } from '../kernels/gelu';
  * Shapes   x any → like x
  * Dtypes   float32, float16, bfloat16
  * Source   Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415
- * Lowers   cuda, cpu, webgpu: Gelu, with a bias before it BiasGelu · portable: erf and 4 more
+ * Lowers   portable: Gelu, below opset 20 erf and 4 more · elsewhere: Gelu, with a bias before it BiasGelu
  * Example  const f = gelu({});
  */
 export const gelu = defineBlock({

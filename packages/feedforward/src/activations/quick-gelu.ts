@@ -10,7 +10,7 @@ import { useQuickGelu } from '../kernels/quick-gelu';
  * Shapes   x any → like x
  * Dtypes   float32, float16, bfloat16
  * Source   Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415
- * Lowers   cuda, cpu, webgpu: QuickGelu · portable: sigmoid and 2 more
+ * Lowers   portable: sigmoid and 2 more · elsewhere: QuickGelu
  * Example  const f = quickGelu({});
  */
 export const quickGelu = defineBlock({

@@ -10,7 +10,7 @@ import { useQuickGelu } from '../kernels/quick-gelu';
  * Shapes   x any → like x
  * Dtypes   float32, float16, bfloat16
  * Source   Elfwing et al. 2017, https://arxiv.org/abs/1702.03118
- * Lowers   cuda, cpu, webgpu: QuickGelu with alpha 1 · portable: sigmoid and a product
+ * Lowers   portable: sigmoid and a product · elsewhere: QuickGelu with alpha 1
  * Example  const f = silu({});
  */
 export const silu = defineBlock({

@@ -8,6 +8,7 @@ import { runTrunk, trunkFields, trunkInput, trunkOf } from './trunk';
  * A decoder and a head over the vocabulary: the logits of the next token at each position.
  *
  * Shapes   ids int64 [batch, seq] → logits [batch, seq, vocabSize]
+ * Dtypes   float32, float16, bfloat16
  * Masks    causal, and lengths, attention_mask, mask (inputs of the model)
  * Throws   ConfigError when tied weights have nothing to be tied to
  * Source   Radford et al. 2018, Improving Language Understanding by Generative Pre-Training

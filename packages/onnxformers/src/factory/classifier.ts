@@ -7,6 +7,7 @@ import { runTrunk, trunkFields, trunkInput, trunkOf } from './trunk';
  * An encoder, a pooled row of each sequence, and a head over the classes.
  *
  * Shapes   ids int64 [batch, seq] or x [batch, seq, dim] → logits [batch, classes]
+ * Dtypes   float32, float16, bfloat16
  * Masks    lengths, attention_mask, mask (inputs of the model); a mean counts real rows only
  * Throws   ConfigError when neither ids nor x is an input
  * Example  const block = zoo.build('model', { name: 'classifier', dim: 64, classes: 10, stack: layers });

@@ -18,6 +18,7 @@ import { logitsHead } from './head';
  * Compile its parts (`module.children.encoder`, `module.children.decoder`) to make the memory once and decode with a cache.
  *
  * Shapes   ids int64 [batch, seq], decoder_ids int64 [batch, decoder_seq] → logits [batch, decoder_seq, vocabSize], or hidden_states
+ * Dtypes   float32, float16, bfloat16
  * Masks    lengths, attention_mask for the encoder and the memory; causal, decoder_lengths, decoder_attention_mask for the decoder
  * Throws   ConfigError when tied weights have nothing to be tied to, and for a state
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762

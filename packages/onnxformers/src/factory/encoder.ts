@@ -7,6 +7,7 @@ import { runTrunk, trunkFields, trunkInput, trunkOf } from './trunk';
  * Embedding, positions and a stack that sees the whole sequence.
  *
  * Shapes   ids int64 [batch, seq] or x [batch, seq, dim] → hidden_states [batch, seq, dim]
+ * Dtypes   float32, float16, bfloat16
  * Masks    lengths, attention_mask, mask (inputs of the model)
  *          input_mask [batch, seq] where layers are input_masked
  * Throws   ConfigError when neither ids nor x is an input

@@ -9,6 +9,7 @@ import { runTrunk, trunkFields, trunkInput, trunkOf } from './trunk';
  *     logits = (norm(f(W h + c))) Eᵀ + b
  *
  * Shapes   ids int64 [batch, seq] → logits [batch, seq, vocabSize]
+ * Dtypes   float32, float16, bfloat16
  * Masks    lengths, attention_mask, mask (inputs of the model)
  * Source   Devlin et al. 2018, https://arxiv.org/abs/1810.04805
  * Example  const block = zoo.build('model', { name: 'masked_lm', dim: 64, vocabSize: 101, embedding: 'token', stack: layers });

@@ -11,7 +11,7 @@ import { useSkipLayerNormalization } from '../kernels/skip-layer-normalization';
  * Dtypes   float32, float16, bfloat16; mean and variance in float32
  * Throws   ConfigError for sizes below 1
  * Source   Ba et al. 2016, https://arxiv.org/abs/1607.06450
- * Lowers   cuda, cpu, webgpu: LayerNormalization, with a sum before it SkipLayerNormalization · portable: LayerNormalization
+ * Lowers   portable: LayerNormalization · elsewhere: LayerNormalization, with a sum before it SkipLayerNormalization
  * Example  const norm = layerNorm({ dim: 512 });
  */
 export const layerNorm = defineBlock({

@@ -12,7 +12,8 @@ import { useSkipSimplifiedLayerNormalization } from '../kernels/skip-simplified-
  * Dtypes   float32, float16, bfloat16; the mean in float32
  * Throws   ConfigError for sizes below 1
  * Source   Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467
- * Lowers   cuda, cpu, webgpu: SimplifiedLayerNormalization, with a sum before it SkipSimplifiedLayerNormalization · portable: primitives
+ * Lowers   portable: RMSNormalization, below opset 23 primitives · elsewhere: SimplifiedLayerNormalization, with a sum before it
+ *          SkipSimplifiedLayerNormalization
  * Example  const norm = rmsNorm({ dim: 512 });
  */
 export const rmsNorm = defineBlock({
