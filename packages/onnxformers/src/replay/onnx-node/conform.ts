@@ -67,6 +67,7 @@ const newestOpset = 26;
 /** Runs one case. Never throws. */
 export async function conform(c: ReadCase, device: Device): Promise<NodeOutcome> {
   if ('unreadable' in c) return { id: c.id, op: '?', result: 'left out', ways: {}, note: c.unreadable };
+  if ('damaged' in c) return { id: c.id, op: '?', result: 'failed', ways: {}, note: c.damaged };
   const { node, opset, id } = c;
   const about = { id, op: `${node.domain ? `${node.domain}.` : ''}${node.opType}` };
   const leftOut = (note: string): NodeOutcome => ({ ...about, result: 'left out', ways: {}, note });

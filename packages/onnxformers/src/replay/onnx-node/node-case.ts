@@ -14,8 +14,11 @@ export interface NodeCase {
   readonly outputs: ReadonlyMap<string, Tensor>;
 }
 
-/** A case, or why it cannot be read. */
-export type ReadCase = NodeCase | { readonly id: string; readonly unreadable: string };
+/** A case; or why it is none of ours, or what is damaged in it. */
+export type ReadCase =
+  | NodeCase
+  | { readonly id: string; readonly unreadable: string }
+  | { readonly id: string; readonly damaged: string };
 
 /** Throws   FileError when the folder cannot be read or holds no case */
 export async function readNodeCases(folder: string): Promise<readonly ReadCase[]> {
@@ -55,8 +58,7 @@ async function readCase(folder: string, id: string): Promise<ReadCase> {
       ),
     };
   } catch (error) {
-    if (error instanceof FileError) return { id, unreadable: error.message };
-    throw error;
+    return { id, damaged: error instanceof Error ? error.message : String(error) };
   }
 }
 
