@@ -2,7 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { compileEncoder } from '../../examples/sentence-similarity/model';
+import { sizes } from '../../examples/sentence-similarity/sizes';
 import { benchAttention } from '../../packages/onnxformers/src/bench/attention';
 import {
   castTensor,
@@ -18,10 +20,14 @@ import {
   type Target,
   type Tensor,
   targets,
+  tensor,
   toArray,
   zoo,
 } from '../../packages/onnxformers/src/index';
 import { attentions } from './attentions';
+import { decode, runDecode } from './decode';
+import { examples, runExamples } from './examples';
+import { packed, runPacked } from './packed';
 import { pagedTokens } from './paged';
 
 const ort = createRequire(import.meta.url)('onnxruntime-node') as Ort;
@@ -31,6 +37,7 @@ const [what = 'encoder', folder = '.'] = process.argv.slice(2);
 const device = process.env.DEVICE === 'cpu' ? 'cpu' : 'cuda';
 const fused = targets[device];
 const cuda: RunnerOptions = { device, session: { graphOptimizationLevel: 'disabled' } };
+const verbose: RunnerOptions = { device, session: { graphOptimizationLevel: 'disabled', logSeverityLevel: 0 } };
 const machine = { runtime: '1.29.0', sm: 90 };
 
 const opsOf = (model: Model): Record<string, number> => {
@@ -78,12 +85,24 @@ async function encoder(): Promise<void> {
   await run.dispose();
 }
 
-async function demo(): Promise<void> {
-  const all = parseSafetensors(new Uint8Array(readFileSync(join(folder, 'demo.safetensors'))));
+// The demo's weights, ids and recorded vectors. Of its embeddings only those of its ids are in the file.
+function demoFile(): { load(name: string): Tensor; weights: Map<string, Tensor> } {
+  const all = parseSafetensors(new Uint8Array(gunzipSync(readFileSync(join(folder, 'demo.safetensors.gz')))));
   const load = (name: string): Tensor => all.get(name)!.loadSync!();
-  const weights = new Map(
-    [...all.keys()].filter((n) => n.startsWith('weight/')).map((n) => [n.slice('weight/'.length), load(n)]),
+  const names = [...all.keys()].filter((n) => n.startsWith('weight/'));
+  const weights = new Map(names.map((n) => [n.slice('weight/'.length), load(n)]));
+  const [used, rows] = [load('used'), weights.get('embedding.weight')!];
+  const width = rows.dims[1]!;
+  const table = new Float32Array(sizes.vocabulary * width);
+  Array.from(used.data as BigInt64Array, Number).forEach((id, i) =>
+    table.set((rows.data as Float32Array).subarray(i * width, (i + 1) * width), id * width),
   );
+  weights.set('embedding.weight', tensor('float32', [sizes.vocabulary, width], table));
+  return { load, weights };
+}
+
+async function demo(): Promise<void> {
+  const { load, weights } = demoFile();
   const [ids, lengths, expected] = [load('ids'), load('lengths'), load('vectors')];
   for (const [target, dtype] of [
     [fused, 'float32'],
@@ -155,10 +174,7 @@ async function placement(): Promise<void> {
     weights: initialize(module, { seed: 1 }),
   });
   await (await createRunner(model, ort, logged)).dispose();
-  const all = parseSafetensors(new Uint8Array(readFileSync(join(folder, 'demo.safetensors'))));
-  const weights = new Map(
-    [...all.keys()].filter((n) => n.startsWith('weight/')).map((n) => [n.slice('weight/'.length), all.get(n)!.loadSync!()]),
-  );
+  const { weights } = demoFile();
   for (const dtype of ['float32', 'float16', 'bfloat16'] as const)
     await (await createRunner(compileEncoder(weights, fused, dtype), ort, logged)).dispose();
 }
@@ -269,6 +285,13 @@ const jobs: Record<string, () => Promise<void>> = {
   placement,
   parity,
   paged,
+  examples: async () => examples(folder),
+  packed: async () => packed(folder),
+  decode: async () => decode(folder),
+  'run-examples': () => runExamples({ ort, target: fused, options: verbose }, folder),
+  'run-packed': () => runPacked({ ort, target: fused, options: cuda }),
+  // With the runtime's own optimisation, which makes the tables of angles when it loads.
+  'run-decode': () => runDecode({ ort, target: fused, options: { device } }),
 };
 const job = jobs[what];
 if (!job) throw new Error(`no job "${what}"; there are ${Object.keys(jobs).join(', ')}`);

@@ -1,7 +1,8 @@
 // Packs what the GPU checks need besides the runtime into one folder: the bundled script, the demo's weights, ids and recorded vectors.
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { recorded } from '../../examples/sentence-similarity/reference.test-helper';
 import { toBatch } from '../../examples/sentence-similarity/tokenizer';
 import { readWeights } from '../../examples/sentence-similarity/weights';
@@ -16,21 +17,19 @@ const vectors = tensor(
   [sentences.length, 512],
   sentences.flatMap((r) => [...r.vector]),
 );
-const weights = await readWeights();
-writeFileSync(
-  join(out, 'demo.safetensors'),
-  encodeSafetensors(
-    new Map(
-      [...weights]
-        .map(([name, t]) => [`weight/${name}`, t])
-        .concat([
-          ['ids', ids],
-          ['lengths', lengths],
-          ['vectors', vectors],
-        ] as never),
-    ),
-  ),
-);
+const weights = new Map(await readWeights());
+// Of the embeddings those that are read: the folder is to travel.
+const used = [...new Set(Array.from(ids.data as BigInt64Array, Number))].sort((a, b) => a - b);
+const rows = weights.get('embedding.weight')!;
+const width = rows.dims[1]!;
+const picked = used.flatMap((id) => [...(rows.data as Float32Array).subarray(id * width, (id + 1) * width)]);
+weights.set('embedding.weight', tensor('float32', [used.length, width], picked));
+const all = new Map([...weights].map(([name, t]) => [`weight/${name}`, t] as const));
+for (const [name, t] of Object.entries({ ids, lengths, vectors, used: tensor('int64', [used.length], used) }))
+  all.set(name as never, t);
+writeFileSync(join(out, 'demo.safetensors.gz'), gzipSync(encodeSafetensors(all)));
+rmSync(join(out, 'demo.safetensors'), { force: true });
+copyFileSync(new URL('../../examples/causal-lm/config.json', import.meta.url), join(out, 'causal-lm.json'));
 
 const { build } = createRequire(createRequire(import.meta.url).resolve('tsup'))('esbuild') as {
   build(options: object): Promise<unknown>;

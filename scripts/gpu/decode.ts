@@ -1,0 +1,156 @@
+// Time per token of a decoder with GroupQueryAttention: its rotation inside of the kernel or outside, stepped from JavaScript or in one Loop.
+import {
+  add,
+  and,
+  causal,
+  compile,
+  createRunner,
+  embedding,
+  generate,
+  glu,
+  initialize,
+  linear,
+  module,
+  multiHead,
+  type Ort,
+  type RunnerOptions,
+  rmsNorm,
+  rotary,
+  type SequenceContext,
+  type Target,
+  type Tensor,
+  tensor,
+  toArray,
+  type Value,
+} from '../../packages/onnxformers/src/index';
+import { check, kernelsOf, logged, median, result, section, table } from './report';
+
+const small = process.env.DEVICE === 'cpu';
+const [vocab, dim, headDim, depth] = small ? [97, 128, 64, 2] : [997, 1024, 64, 16];
+const [prompt, steps] = small ? [9, 8] : [128, 64];
+const capacity = 256;
+const machine = { runtime: '1.29.0', sm: 90 };
+const gqa = 'com.microsoft.GroupQueryAttention';
+
+/** The target as it is, and as if its kernel could not turn. */
+function without(target: Target): Target {
+  const kernel = target.kernels[gqa]!;
+  const accepts: typeof kernel.accepts = (node, on) =>
+    node.attrs.do_rotary ? 'left out to compare' : (kernel.accepts?.(node, on) ?? true);
+  return { ...target, kernels: { ...target.kernels, [gqa]: { ...kernel, accepts } } };
+}
+
+function decoder() {
+  const embed = embedding(vocab, dim, { init: { kind: 'normal', std: 1 } });
+  const layers = Array.from({ length: depth }, () => {
+    const mixer = multiHead({
+      dim,
+      heads: dim / headDim,
+      kvHeads: dim / headDim / 2,
+      headDim,
+      bias: false,
+      rotation: rotary({ dim: headDim }),
+    });
+    const children = {
+      norm1: rmsNorm({ dim }),
+      mixer,
+      norm2: rmsNorm({ dim }),
+      feedforward: glu({ dim, hidden: 2 * dim, bias: false }),
+    };
+    return module(children, (x: Value, ctx: SequenceContext) => {
+      const h = add(x, mixer(children.norm1(x), ctx));
+      return add(h, children.feedforward(children.norm2(h), ctx));
+    });
+  });
+  const children = { embed, layers, norm: rmsNorm({ dim }), head: linear(dim, vocab, { init: { kind: 'normal', std: 0.3 } }) };
+  const logits = (ids: Value, ctx: SequenceContext): Value => {
+    const seen = { ...ctx, mask: and(ctx.mask, causal) };
+    return children.head(children.norm(layers.reduce((x, layer) => layer(x, seen), embed(ids))));
+  };
+  return { children, logits };
+}
+
+const first = Array.from({ length: prompt }, (_, i) => (7 * i * i + 3 * i) % vocab);
+const batchOf = (row: readonly number[]): Tensor => tensor('int64', [1, row.length], row);
+
+/** Runs every path, each in a section. */
+export async function runDecode({ ort, target, options }: { ort: Ort; target: Target; options: RunnerOptions }): Promise<void> {
+  const { children, logits } = decoder();
+  const stepped = module(children, (given: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({
+    logits: logits(given.ids!, ctx),
+  }));
+  const looped = module(children, (given: Readonly<Record<string, Value>>) => ({
+    tokens: generate(given.ids!.graph.root, { prompt: given.ids!, steps, capacity, step: logits }),
+  }));
+  const weights = initialize(stepped, { seed: 29 });
+  const once = process.env.ORT_ENABLE_ATTENTION_KERNEL_DEBUG_INFO === '1';
+  for (const [how, on] of [
+    ['inside', target],
+    ['outside', without(target)],
+  ] as const)
+    for (const [path, m] of [
+      ['Loop', looped],
+      ['stepped', stepped],
+    ] as const) {
+      section(`${path}, rotation ${how}`);
+      const state = path === 'stepped' ? { state: { io: capacity } } : {};
+      const inputs = { ids: ['int64', ['batch', 'seq']] } as const;
+      const model = compile(m, {
+        target: on,
+        machine,
+        dtype: small ? 'float32' : 'float16',
+        inputs,
+        weights,
+        promises: ['whole prompts'],
+        ...state,
+      });
+      const times: number[] = [];
+      const run = await createRunner(model, ort, options);
+      let tokens: number[] = [];
+      for (let i = 0; i < (once ? 1 : 4); i++) {
+        const start = performance.now();
+        tokens =
+          path === 'Loop'
+            ? Array.from((await run({ ids: batchOf(first) })).tokens!.data as BigInt64Array, Number)
+            : await step(run);
+        times.push((performance.now() - start) / steps);
+      }
+      await run.dispose();
+      result({ tokens, milliseconds: median(times.slice(1)) ?? 0 });
+    }
+}
+
+async function step(run: Awaited<ReturnType<typeof createRunner>>): Promise<number[]> {
+  const made: number[] = [];
+  let kept: Record<string, Tensor> = {};
+  for (let next: readonly number[] = first, held = 0; made.length < steps; held += next.length, next = made.slice(-1)) {
+    const { logits, ...present } = await run({ ids: batchOf(next), held: tensor('int64', [1], [held]), ...kept });
+    kept = Object.fromEntries(Object.entries(present).map(([name, t]) => [name.replace('present.', 'past_key_values.'), t]));
+    const { data, dims } = toArray(logits!);
+    const row = data.subarray((dims[1]! - 1) * vocab);
+    made.push(row.indexOf(row.reduce((a, b) => Math.max(a, b))));
+  }
+  return made;
+}
+
+/** Compares the paths. */
+export function decode(folder: string): void {
+  const kernels = logged('run-decode', folder);
+  const timed = logged('run-decode', folder, { ORT_ENABLE_ATTENTION_KERNEL_DEBUG_INFO: '0' });
+  const results = timed.map((s) => s.result as { tokens: number[]; milliseconds: number });
+  table([
+    ['path', 'milliseconds a token', 'attention kernels'],
+    ...timed.map((s, i) => [s.name, results[i]!.milliseconds.toFixed(3), kernelsOf(kernels[i]!)]),
+  ]);
+  const [loopIn, stepIn, loopOut, stepOut] = results.map((r) => r.milliseconds) as [number, number, number, number];
+  process.stdout.write(
+    `rotation outside / inside: Loop ${(loopOut / loopIn).toFixed(3)}, stepped ${(stepOut / stepIn).toFixed(3)}\n`,
+  );
+  const all = results.map((r) => JSON.stringify(r.tokens));
+  check(
+    'all paths give the same tokens',
+    all.every((t) => t === all[0]),
+    all.every((t) => t === all[0]) ? all[0]!.slice(0, 60) : all.map((t) => t.slice(0, 60)).join(' '),
+  );
+  if (!small) check('the rotation inside is not slower', loopIn <= loopOut * 1.05 && stepIn <= stepOut * 1.05);
+}
