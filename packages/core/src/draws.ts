@@ -5,13 +5,14 @@ import { noise } from './ops/random';
 import { keyOf } from './weights/random';
 
 /**
- * Makes every draw by a counter hash of the seed, the draw's name and the run. The same in every runtime and on every machine; a new
- * draw in a model changes no other. The run is a derived input that counts up from 0.
+ * Makes every draw by a counter hash of the seed, the draw's name, the run and the steps of the loops around. The same in every runtime
+ * and on every machine; a new draw in a model changes no other. The run is a derived input that counts up from 0.
  *
  * @param seed an integer from 0 to 2^53 - 1
  * Throws   ConfigError when the seed is none
  */
 export function seededDraws(seed: number): DrawMaker {
   keyOf(seed, '');
-  return (g, name, dims, of) => noise(derive(g, 'run', { dtype: 'int64', dims: [] }, []), keyOf(seed, name), dims, of);
+  return (g, name, dims, of, steps) =>
+    noise(derive(g, 'run', { dtype: 'int64', dims: [] }, []), keyOf(seed, name), dims, of, steps);
 }

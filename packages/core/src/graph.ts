@@ -92,6 +92,12 @@ export interface Graph {
 
 export type SubgraphKind = 'loop' | 'branch';
 
+/** What has a row for each step of a loop: how many there are at most, and how to read one. */
+export interface StepRows {
+  readonly count: Dim;
+  at(all: Value, step: Value): Value;
+}
+
 /** Replaces a parameter by a value made from others; see `reparametrize`. */
 export type ParameterOverride = (graph: GraphBuilder) => Value;
 
@@ -99,8 +105,14 @@ const optionsOf = (g: GraphBuilder): GraphOptions => ({ dtype: g.dtype, storage:
 /** A builder with the same dtype, storage and mode as another's: for graphs made from its graph. */
 export const builderLike = (g: GraphBuilder): GraphBuilder => new GraphBuilder(optionsOf(g));
 
-/** Makes the random numbers of a draw, in place of an input. */
-export type DrawMaker = (graph: GraphBuilder, name: string, dims: readonly Dim[], of: 'uniform' | 'normal') => Value;
+/** Makes the random numbers of a draw, in place of an input. `steps`: those of the loops around, int64 [], the outermost first. */
+export type DrawMaker = (
+  graph: GraphBuilder,
+  name: string,
+  dims: readonly Dim[],
+  of: 'uniform' | 'normal',
+  steps: readonly Value[],
+) => Value;
 
 /** What holds for a whole graph. */
 export interface GraphOptions {
@@ -154,6 +166,7 @@ export class GraphBuilder {
     options: GraphOptions = {},
     readonly parent?: GraphBuilder,
     readonly kind: 'root' | SubgraphKind = 'root',
+    readonly rows?: StepRows,
   ) {
     this.root = parent?.root ?? this;
     this.depth = parent ? parent.depth + 1 : 0;
@@ -222,13 +235,29 @@ export class GraphBuilder {
       ),
     );
   }
-  /** Randomness as an input, which tests and recorded draws feed, or made by `draws`. Every call is another draw: `dropout`, `dropout@2`. */
+  /**
+   * Randomness as an input, which tests and recorded draws feed, or made by `draws`. Every call is another draw: `dropout`, `dropout@2`. In a
+   * loop every step has numbers of its own: the input is [trips, …dims], of nested loops [outer trips, inner trips, …dims].
+   *
+   * @throws ShapeError for an input in a loop that does not say how often it runs
+   */
   draw(name: string, dims: readonly Dim[], of: 'uniform' | 'normal'): Value {
     const { root } = this;
     const full = numbered(root.drawNames, this.where ? `${this.where}.${name}` : name);
-    return root.draws
-      ? root.draws(root, full, dims, of)
-      : root.addInput(root.make({ dtype: 'float32', dims }, { kind: 'draw', name: full, of }));
+    const loops = root.open.filter((g) => g.kind === 'loop');
+    const steps = loops.map((g) => g.inputs[0]!);
+    if (root.draws) return root.draws(root, full, dims, of, steps);
+    const rows = loops.map(({ rows }) => {
+      if (rows) return rows;
+      const problem = 'a draw in a loop whose number of steps is not known';
+      throw new ShapeError({ path: full, problem, hint: 'Make the loop by `loop`, or the draw by a seed' });
+    });
+    const all = root.drawInput(full, [...rows.map((r) => r.count), ...dims], of);
+    return rows.reduce((left, r, i) => r.at(left, steps[i]!), all);
+  }
+  /** A draw under a name that is complete, as an input of these very dims. */
+  drawInput(name: string, dims: readonly Dim[], of: 'uniform' | 'normal'): Value {
+    return this.root.addInput(this.root.make({ dtype: 'float32', dims }, { kind: 'draw', name, of }));
   }
 
   /** Runs f inside a named part: `layers.3` + `mixer` → `layers.3.mixer`. */
@@ -265,9 +294,16 @@ export class GraphBuilder {
   /**
    * A body for Loop or a branch for If. Inside, values of the surroundings may be used freely; what depends only on them stays outside
    * a loop, but not outside a branch, which must not run when it is not taken.
+   *
+   * @param rows what draws in a loop need to be inputs
    */
-  subgraph(kind: SubgraphKind, inputs: readonly TensorType[], body: (...values: Value[]) => readonly Value[]): Graph {
-    const inner = new GraphBuilder({}, this.innermost, kind);
+  subgraph(
+    kind: SubgraphKind,
+    inputs: readonly TensorType[],
+    body: (...values: Value[]) => readonly Value[],
+    rows?: StepRows,
+  ): Graph {
+    const inner = new GraphBuilder({}, this.innermost, kind, rows);
     inner.inputs.push(...inputs.map((type, index) => inner.make(type, { kind: 'argument', index })));
     this.root.open.push(inner);
     try {

@@ -25,6 +25,13 @@ export interface Sizes {
 /** Computes a subgraph of the node being evaluated: its outputs for these inputs. */
 export type RunSubgraph = (graph: Graph, inputs: readonly NDArray[]) => readonly NDArray[];
 
+/** What `outputs`, weighted by `seeds`, change with each of `wrt`; undefined where they do not. */
+export type Backward = (
+  outputs: readonly Value[],
+  seeds: readonly (Value | undefined)[],
+  wrt: readonly Value[],
+) => readonly (Value | undefined)[];
+
 /** One attribute as it stands in a file. */
 export interface EncodedNode {
   readonly opType: string;
@@ -53,6 +60,16 @@ export interface Op<A extends Attrs = Attrs> {
   decompose?(operands: readonly (Value | undefined)[], attrs: A): readonly Value[];
   /** Gradients of the operands, given those of the outputs (undefined: that output has none), as values of the same graph. */
   vjp?: ((node: Node<A>, grads: readonly (Value | undefined)[]) => readonly (Value | undefined)[]) | 'nonDifferentiable';
+  /**
+   * Gradients of an op that runs subgraphs (If): of those of its operands and captured values that are `wanted`, given those of the outputs.
+   * `backward` differentiates values of a subgraph.
+   */
+  vjpWith?(
+    node: Node<A>,
+    grads: readonly (Value | undefined)[],
+    wanted: readonly Value[],
+    backward: Backward,
+  ): readonly (Value | undefined)[];
   /** Float64 reference. */
   evaluate?(operands: readonly (NDArray | undefined)[], attrs: A, sizes: Sizes): readonly NDArray[];
   /** Float64 reference of an op that runs subgraphs (Loop, If): `run` computes one, its captured values included. */

@@ -1,6 +1,6 @@
 // Reverse-mode differentiation: a walk over the nodes that asks each op for its rule.
 import { ConfigError, internal, ShapeError } from '../error';
-import { type Node, subgraphsOf, type Value } from '../graph';
+import { type Node, subgraphsOf, usedBy, type Value } from '../graph';
 import { printType } from '../op';
 import { add } from '../ops/elementwise';
 import { fill } from '../ops/shape';
@@ -47,8 +47,14 @@ export function backward(
   for (const node of nodes.reverse()) {
     const given = node.outputs.map((v) => (stops.has(v) ? undefined : grads.get(v)));
     if (given.every((v) => v === undefined)) continue;
-    const results = node.graph.root.at(node.scope, () => pull(node, given));
-    node.operands.forEach((v, i) => receive(v, results[i]));
+    const { op } = node;
+    const wanted = op.vjpWith && [...new Set(usedBy(node))].filter((v) => isFloat(v.dtype) && moving.has(v));
+    const results = node.graph.root.at(node.scope, () =>
+      wanted ? op.vjpWith!(node, given, wanted, backward) : pull(node, given),
+    );
+    (wanted ?? node.operands).forEach((v, i) => {
+      receive(v, results[i]);
+    });
   }
   return wrt.map((v) => grads.get(v));
 }
@@ -61,9 +67,12 @@ function pull(node: Node, given: readonly (Value | undefined)[]): readonly (Valu
   throw new ConfigError({
     path: node.scope || op.key,
     problem: `${op.key} has no derivative`,
-    hint: 'Take the gradient of something that does not pass through it',
+    hint: op.key === 'Loop' ? loopHint : 'Take the gradient of something that does not pass through it',
   });
 }
+
+const loopHint =
+  'Write the steps one after another, as a fixed number of calls, or take the gradient of something that does not pass through it';
 
 interface Expansion {
   /** Nodes with a rule of their own on the way from `stops` to the outputs, in an order in which they can run. */
@@ -91,7 +100,7 @@ function expand(outputs: readonly Value[], stops: ReadonlySet<Value>): Expansion
     if (v?.producer && !stops.has(v) && !entered.has(v.producer)) stack.push({ node: v.producer, leaving: false });
   };
   const leave = (node: Node) => {
-    if (!node.operands.some((v) => v && moving.has(v))) return;
+    if (!usedBy(node).some((v) => moving.has(v))) return;
     for (const v of node.outputs) moving.add(v);
     const { op } = node;
     if (op.vjp || !op.decompose) {
@@ -110,7 +119,7 @@ function expand(outputs: readonly Value[], stops: ReadonlySet<Value>): Expansion
     else if (!entered.has(top.node)) {
       entered.add(top.node);
       stack.push({ node: top.node, leaving: true });
-      for (const v of top.node.operands) enter(v);
+      for (const v of usedBy(top.node)) enter(v);
     }
   }
   return { nodes, moving, defined };

@@ -107,7 +107,7 @@ function replayLeaf(g: GraphBuilder, v: Value, get: (old: Value) => Value): Valu
     case 'derived':
       return g.derivedInput(leaf.name, v, leaf.how, leaf.from.map(get), leaf.plus, leaf.pool);
     case 'draw':
-      return g.at('', () => g.draw(leaf.name, v.dims, leaf.of));
+      return g.drawInput(leaf.name, v.dims, leaf.of);
     case 'argument':
       throw internal('an argument of a subgraph was read before its subgraph was opened');
   }

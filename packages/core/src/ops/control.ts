@@ -2,6 +2,10 @@
 import type { Dim } from '../dim';
 import { apply, type Graph, type GraphBuilder, mismatch, type Value } from '../graph';
 import { defineOp, printType, type TensorType } from '../op';
+import { toArray } from '../tensor-convert';
+import { gather } from './gather';
+import { inlined } from './inline';
+import { fill } from './shape';
 
 type IfAttrs = { readonly then_branch: Graph; readonly else_branch: Graph };
 
@@ -21,7 +25,14 @@ export const If = defineOp<IfAttrs>({
     });
     return yes;
   },
-  vjp: 'nonDifferentiable',
+  // The branch that was taken, once more, and its gradient.
+  vjpWith({ operands: [condition], attrs: { then_branch, else_branch } }, grads, wanted, backward) {
+    const back = (branch: Graph) => () => {
+      const slopes = backward(inlined(branch), grads, wanted);
+      return wanted.map((v, i) => slopes[i] ?? fill(v, v.dims, 0, v.dtype));
+    };
+    return wanted.length ? cond(condition!, back(then_branch), back(else_branch)) : [];
+  },
   evaluateWith: ([condition], { then_branch, else_branch }, run) => run(condition!.data[0] ? then_branch : else_branch, []),
 });
 
@@ -95,7 +106,7 @@ export interface LoopStep {
 }
 
 /**
- * Repeats a body. What does not depend on the step is computed once, outside.
+ * Repeats a body. What does not depend on the step is computed once, outside; what is drawn at random is another draw in each step.
  *
  * Shapes   trips int64 [] · carried: any, of the same type in every step → the last carried values; scans [trips, …]
  * Throws   ShapeError when a carried value changes its type
@@ -111,10 +122,12 @@ export function loop(
 ): { readonly carried: readonly Value[]; readonly scans: readonly Value[] } {
   const { root } = g;
   const scalar = (dtype: 'int64' | 'bool'): TensorType => ({ dtype, dims: [] });
-  const body = root.subgraph('loop', [scalar('int64'), scalar('bool'), ...o.carried], (step, again, ...carried) => {
-    const result = o.body(step!, ...carried);
-    return [result.goOn ?? again!, ...result.carried, ...(result.scans ?? [])];
-  });
+  const limit = o.trips.leaf?.kind === 'constant' ? toArray(o.trips.leaf.tensor).data[0]! : o.count;
+  const steps = (step: Value, again: Value, ...carried: Value[]): readonly Value[] => {
+    const result = o.body(step, ...carried);
+    return [result.goOn ?? again, ...result.carried, ...(result.scans ?? [])];
+  };
+  const body = root.subgraph('loop', [scalar('int64'), scalar('bool'), ...o.carried], steps, { count: limit, at: gather });
   const n = o.carried.length;
   const outputs = apply(Loop, [o.trips, undefined, ...o.carried], { body, carried: n, trips: o.count });
   return { carried: outputs.slice(0, n), scans: outputs.slice(n) };

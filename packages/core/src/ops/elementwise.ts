@@ -89,7 +89,8 @@ export const sub = (a: Operand, b: Operand): Value => two(Sub, a, b);
 
 /** ONNX Mul. */
 export const Mul = binary('Mul', 14, {
-  f: () => (a, b) => a * b,
+  // Products of 32-bit integers go beyond 2^53; what is left of them when they wrap around does not.
+  f: (dtype) => (dtype === 'uint32' || dtype === 'int32' ? Math.imul : (a, b) => a * b),
   grad: (g, a, b) => [mul(g, b), mul(g, a)],
   simplify: (a, b) => unlessChanged(a, b, 1) ?? unlessChanged(b, a, 1),
 });

@@ -8,56 +8,63 @@ import { cases } from './random.cases';
 test.each(cases.map((c) => [c.name, c] as const))('%s', (_, c) => checkOp(c));
 
 type Key = readonly [number, number];
-function draw(run: number, key: Key, count: number, of: 'uniform' | 'normal' = 'uniform'): Float64Array {
+function draw(
+  run: number,
+  key: Key,
+  count: number,
+  of: 'uniform' | 'normal' = 'uniform',
+  steps: readonly number[] = [],
+): Float64Array {
   const g = new GraphBuilder();
-  g.output('y', noise(g.input('run', 'int64', []), key, [count], of));
+  const at = steps.map((step) => g.number(step, 'int64'));
+  g.output('y', noise(g.input('run', 'int64', []), key, [count], of, at));
   return interpret(g.finish(), { run: { dtype: 'int64', dims: [], data: Float64Array.of(run) } }).y!.data;
 }
 
 /** The same hash in integers of any size. */
 function hashed(counter: bigint, key0: bigint, key1: bigint): bigint {
   const word = 0xffffffffn;
-  let x = (counter & word) ^ key0;
-  x = ((x ^ (x >> 16n)) * 0x1d8e4dn) & word;
-  x ^= (counter >> 32n) ^ key1;
-  for (const m of [0x1a3f5bn, 0x16b2d3n]) x = ((x ^ (x >> 16n)) * m) & word;
-  return x ^ (x >> 16n);
+  const mixed = (x: bigint) => (x * (2n * x + 1n)) & word;
+  return [key1, key0, key1].reduce((x, key) => mixed((((x << 16n) | (x >> 16n)) + key) & word), mixed((counter + key0) & word));
 }
+const placed = (run: bigint, steps: readonly bigint[]): readonly [bigint, bigint] => {
+  const wraps = run >> 32n;
+  const low = run & 0xffffffffn;
+  const first = [hashed(low, 0x9e3779b9n, 0x3c6ef372n + wraps), hashed(low, 0xbb67ae85n, 0xa54ff53an + wraps)] as const;
+  return steps.reduce<readonly [bigint, bigint]>(([a, b], step) => [hashed(step, a, b), hashed(step, b, a)], first);
+};
 
 describe('the hash', () => {
   it.each([
-    [0, [0, 0]],
-    [1, [0xdeadbeef, 0x01234567]],
-    [2 ** 53 - 1, [0xffffffff, 0xffffffff]],
-  ] as const)('of run %s under %s is exact in float64', (run, key) => {
-    const [a, b] = [BigInt(key[0]), BigInt(key[1])];
-    const [k0, k1] = [hashed(BigInt(run), a, b), hashed(BigInt(run), b, a)];
-    const expected = Array.from({ length: 300 }, (_, i) => Number(hashed(BigInt(i), k0, k1) >> 8n) / 2 ** 24);
-    expect(Array.from(draw(run, key, 300))).toEqual(expected);
+    [0, [0, 0], []],
+    [1, [0xdeadbeef, 0x01234567], [0]],
+    [2 ** 53 - 1, [0xffffffff, 0xffffffff], [3, 2 ** 31]],
+  ] as const)('of run %s under %s in steps %s is exact in float64', (run, key, steps) => {
+    const [a, b] = placed(BigInt(run), steps.map(BigInt));
+    const expected = Array.from({ length: 300 }, (_, i) => {
+      return Number(hashed(BigInt(i), a + BigInt(key[0]), b + BigInt(key[1])) >> 8n) / 2 ** 24;
+    });
+    expect(Array.from(draw(run, key, 300, 'uniform', steps))).toEqual(expected);
   });
 
-  it('meets no integer of 2^53 or more on its way', () => {
-    const g = new GraphBuilder();
-    const run = g.input('run', 'int64', []);
-    g.output('y', noise(run, [0xffffffff, 0xfffffffe], [997], 'normal'));
-    const integers = g
-      .finish()
-      .nodes.flatMap((n) => n.outputs)
-      .filter((v) => v.dtype === 'int64');
-    expect(integers.length).toBeGreaterThan(30);
-    for (const [i, v] of integers.entries()) g.output(String(i), v);
-    const results = interpret(g.finish(), { run: { dtype: 'int64', dims: [], data: Float64Array.of(2 ** 53 - 1) } });
-    for (let i = 0; i < integers.length; i++) {
-      const { data } = results[i]!;
-      expect(data.every((x) => Number.isSafeInteger(x) && x >= 0)).toBe(true);
-    }
+  it('of neighbouring counters, and of keys that differ by a bit, differs in half of its bits', () => {
+    const count = 4096;
+    const all = (key: Key) => draw(9, key, count).map((x) => x * 2 ** 24);
+    const base = all([0x12345678, 0x9abcdef0]);
+    for (let bit = 0; bit < 32; bit++)
+      for (const other of [all([0x12345678 ^ (1 << bit), 0x9abcdef0]), all([0x12345678, (0x9abcdef0 ^ (1 << bit)) >>> 0])])
+        for (let out = 0; out < 24; out++) {
+          const changed = base.reduce((sum, x, i) => sum + (((x ^ other[i]!) >> out) & 1), 0);
+          // Of 1536 such counts the farthest lies five deviations off once in 1100 times.
+          expect(Math.abs(changed - count / 2), `bit ${bit} to ${out}`).toBeLessThan(5 * Math.sqrt(count / 4));
+        }
   });
 
   it('gives these numbers for ever', () => {
-    expect(Array.from(draw(0, [1, 2], 4), (x) => x * 2 ** 24)).toEqual([6968454, 13381797, 16709370, 25272]);
+    expect(Array.from(draw(0, [1, 2], 4), (x) => x * 2 ** 24)).toEqual([755016, 15888569, 3725997, 7146343]);
     expectClose(
       { dtype: 'float64', dims: [3], data: draw(7, [3, 4], 3, 'normal') },
-      { dtype: 'float64', dims: [3], data: Float64Array.from([1.3387974840088666, 1.3917882782717852, 0.26559341074198667]) },
+      { dtype: 'float64', dims: [3], data: Float64Array.from([1.317608440782429, 1.5684838479716077, 1.3223950278374956]) },
     );
   });
 });

@@ -2,47 +2,68 @@
 import { type Dim, mulDims } from '../dim';
 import { apply, type Value } from '../graph';
 import { cast } from './cast';
-import { add, bitwiseAnd, bitwiseXor, cos, div, log, mul, sqrt } from './elementwise';
+import { add, cos, div, log, mul, sqrt, sub } from './elementwise';
+import { gather } from './gather';
 import { reshape } from './reshape';
 import { Range, size } from './shape';
 
-type Word = Value | number;
-const wordSize = 2 ** 32;
-// Odd and below 2^21, so that the product with a word stays below 2^53 and float64 holds it exactly.
-const multipliers = [0x1d8e4d, 0x1a3f5b, 0x16b2d3] as const;
+// Everything is uint32, which wraps around on every runtime, and made of sums, products and quotients, which GPUs have where they lack xor
+// and shifts. y (2y + 1) is a permutation of the words whose differences depend on y; a sum with a product by a constant is none such.
+const mixed = (x: Value, key: Value): Value => {
+  const y = add(x, key);
+  return mul(y, add(mul(y, 2), 1));
+};
+const halvesSwapped = (x: Value): Value => add(mul(x, 2 ** 16), div(x, 2 ** 16));
 
-const folded = (x: Value): Value => bitwiseXor(x, div(x, 2 ** 16));
-const round = (x: Value, multiplier: number): Value => bitwiseAnd(mul(folded(x), multiplier), wordSize - 1);
+/** A word for each counter under a key of two words. Different counters give different words. */
+function hash(counter: Value, key0: Value, key1: Value): Value {
+  return [key1, key0, key1].reduce((x, key) => mixed(halvesSwapped(x), key), mixed(counter, key0));
+}
 
-/** A word below 2^32 for each counter below 2^53, under a key of two words. Different counters below 2^32 give different words. */
-function hash(counter: Value, key0: Word, key1: Word): Value {
-  const [low, high] = [bitwiseAnd(counter, wordSize - 1), div(counter, wordSize)];
-  const x = bitwiseXor(round(bitwiseXor(low, key0), multipliers[0]), bitwiseXor(high, key1));
-  return folded(round(round(x, multipliers[1]), multipliers[2]));
+/** Two words for a run from 0 to 2^53 - 1 and the steps of the loops around, shared by all that is drawn there: uint32 [2]. */
+function placeOf(run: Value, steps: readonly Value[]): Value {
+  const g = run.graph.root;
+  const wraps = div(run, 2 ** 32);
+  const low = cast(sub(run, mul(wraps, 2 ** 32)), 'uint32');
+  const [start, key] = [g.number([0x9e3779b9, 0xbb67ae85], 'uint32'), g.number([0x3c6ef372, 0xa54ff53a], 'uint32')];
+  const other = g.number([1, 0], 'int64');
+  return steps.reduce(
+    (place, step) => hash(cast(step, 'uint32'), place, gather(place, other)),
+    hash(low, start, add(key, cast(wraps, 'uint32'))),
+  );
 }
 
 /** 24 bits of a word as a number of {0, 1, …, 2^24 - 1}: as many as float32 holds exactly. */
 const bits = (word: Value): Value => cast(div(word, 2 ** 8), 'float32');
 
 /** 0, 1, … as an op, never a constant: noise may have many elements. */
-function counters(run: Value, dims: readonly Dim[]): Value {
+function counters(near: Value, dims: readonly Dim[]): Value {
   const length = mulDims(...dims);
-  const scalar = (n: number) => run.graph.root.number(n, 'int64');
-  return apply(Range, [scalar(0), size(run, length), scalar(1)], { length })[0]!;
+  const scalar = (n: number) => near.graph.root.number(n, 'int32');
+  return cast(apply(Range, [scalar(0), cast(size(near, length), 'int32'), scalar(1)], { length })[0]!, 'uint32');
 }
 
 /**
- * Noise that depends on a key, the number of a run and the place of an element alone.
+ * Noise that depends on a key, the number of a run, the steps of the loops around and the place of an element alone.
  *
- * Shapes   run [] → dims
- * Dtypes   run int64, from 0 to 2^53 - 1; noise float32: uniform in [0, 1) in steps of 2^-24, or normal within ±5.8
+ * Shapes   run [], steps [] → dims, less than 2^31 elements
+ * Dtypes   run int64, from 0 to 2^53 - 1; steps int64; noise float32: uniform in [0, 1) in steps of 2^-24, or normal within ±5.8
  *
  * @param key two words below 2^32, one pair for each use and seed
+ * @param steps the numbers of the present steps, of the outermost loop first
  * Throws   ShapeError when a size cannot be read from the graph's inputs
- * Source   of the normal: Box and Muller 1958
+ * Source   of the normal: Box and Muller 1958; of y (2y + 1): Rivest et al. 1998, The RC6 block cipher
  */
-export function noise(run: Value, key: readonly [number, number], dims: readonly Dim[], of: 'uniform' | 'normal'): Value {
-  const keys = [hash(run, key[0], key[1]), hash(run, key[1], key[0])] as const;
+export function noise(
+  run: Value,
+  key: readonly [number, number],
+  dims: readonly Dim[],
+  of: 'uniform' | 'normal',
+  steps: readonly Value[] = [],
+): Value {
+  const g = run.graph.root;
+  const place = placeOf(run, steps);
+  const keys = key.map((word, i) => add(gather(place, g.number(i, 'int64')), word)) as [Value, Value];
   const index = counters(run, dims);
   if (of === 'uniform') return reshape(mul(bits(hash(index, ...keys)), 2 ** -24), dims);
   const [first, second] = [hash(mul(index, 2), ...keys), hash(add(mul(index, 2), 1), ...keys)];

@@ -1,0 +1,23 @@
+import { describe, expect, it, test } from 'vitest';
+import { grad } from '../autodiff/grad';
+import { GraphBuilder } from '../graph';
+import { checkOp } from '../testing';
+import { loop } from './control';
+import { cases } from './control.cases';
+import { mul } from './elementwise';
+import { reduceSum } from './reduce';
+
+test.each(cases.map((c) => [c.name, c] as const))('%s', (_, c) => checkOp(c));
+
+describe('a gradient through a loop', () => {
+  const through = (captured: boolean) => {
+    const g = new GraphBuilder();
+    const [x, y] = [g.input('x', 'float32', [5]), g.input('y', 'float32', [5])];
+    const body = (_: unknown, last: typeof x) => ({ carried: [mul(last, y)] });
+    const { carried } = loop(g, { trips: g.number(3, 'int64'), count: 3, carried: [x], body: body as never });
+    return grad(reduceSum(carried[0]!, [0], { keepDims: false }), [captured ? y : x]);
+  };
+  it.each([false, true])('is refused with what to do, of what it carries and of what it captures: %s', (captured) => {
+    expect(() => through(captured)).toThrow(/Loop: Loop has no derivative\. Write the steps one after another/);
+  });
+});
