@@ -2,6 +2,7 @@
 import type { Rule } from '../lower/rule';
 import { splitLowRank } from './low-rank';
 import { useMatMulNBits } from './mat-mul-n-bits';
+import { cosineWithinATurn, sineWithinATurn } from './within-a-turn';
 
 /** Rules that `compile` adds to those of a model's blocks. */
-export const coreRules: readonly Rule[] = [useMatMulNBits, splitLowRank];
+export const coreRules: readonly Rule[] = [useMatMulNBits, splitLowRank, sineWithinATurn, cosineWithinATurn];

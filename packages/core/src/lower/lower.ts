@@ -94,6 +94,7 @@ class Lowering {
     for (const node of nodes)
       for (const { rule, order } of this.rulesByOp.get(node.op.key) ?? []) {
         if (this.banned.has(banKey(rule.name, node))) continue;
+        if (rule.remedy && accepts(this.target, this.machine, node) === true) continue;
         const match = rule.match(node, around);
         if (!match) continue;
         const result = 'refused' in match ? match : this.tryOut(node, rule, match);

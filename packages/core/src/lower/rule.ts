@@ -36,6 +36,8 @@ export interface Rule {
   readonly name: string;
   /** Key of the op it looks at. */
   readonly op: string;
+  /** True: asked only where the target does not run the node as it is. Such a rule makes a node fit, not better. */
+  readonly remedy?: true;
   /** What it makes of a node, why it does not apply, or undefined where it has nothing to say. */
   match(node: Node, around: Surroundings): Match | Refusal | undefined;
 }

@@ -7,10 +7,9 @@ import { type AttendParts, scaleOf } from './attend-parts';
 import { cast } from './cast';
 import { equal, greater, greaterOrEqual, less, lessOrEqual, logicalAnd, where } from './comparison';
 import { add, mul, sub } from './elementwise';
-import { anyKey, sequenceOf } from './mask-tensor';
+import { anyKey, place, placeOf, placesUpTo, sequenceOf } from './mask-tensor';
 import { matmul } from './matmul';
 import { pad, reshape, slice, transpose, unsqueeze, windows } from './movement';
-import { iota, size } from './shape';
 import { softmax } from './softmax';
 
 /** Options of {@link attendBlockwise}: those of Attend that it knows. */
@@ -73,7 +72,7 @@ export function attendBlockwise(q: Value, k: Value, v: Value, { mask, scale, sof
   const scores = scaledScores(perBlock, blocks.ofKeys(k, 2), scaleOf(k, scale), softcap);
 
   const conditions = [blocks.band(), ...blocks.inside()];
-  if (lengths) conditions.push(blocks.perKey(less(unsqueeze(blocks.rows(), [0]), reshape(lengths, [batch, 1, 1]))));
+  if (lengths) conditions.push(blocks.perKey(less(unsqueeze(blocks.rows(), [0]), place(reshape(lengths, [batch, 1, 1])))));
   if (keys) conditions.push(blocks.perKey(blocks.ofKeys(keys, 1)));
   if (documents) conditions.push(blocks.sameSequence(documents.offsets));
   const keep = conditions.reduce((a, b) => logicalAnd(a, b));
@@ -108,13 +107,13 @@ function blocking(q: Value, k: Value, left: number, right: number) {
     const used = slice(whole, { axes: [axis], starts: [before], ends: [whole.dims[axis]!] });
     return windows(used, axis, 2 * block, block);
   };
-  const place = (n: Dim): Value => iota(graph, n);
+  const upTo = (n: Dim): Value => placesUpTo(graph, n);
   // The row of k for each block and place in it.
   const rows = (): Value => {
-    const first = mul(reshape(place(count), [count, 1]), block);
-    const within = sub(reshape(place(2 * block), [1, 2 * block]), left);
+    const first = mul(reshape(upTo(count), [count, 1]), block);
+    const within = sub(reshape(upTo(2 * block), [1, 2 * block]), left);
     const row = add(first, within);
-    return before === 0 ? row : add(row, size(graph, before));
+    return before === 0 ? row : add(row, placeOf(graph, before));
   };
   // [batch or none, blocks, key] among [batch, kv_heads, blocks, group, query, key]
   const perKey = (x: Value): Value => {
@@ -130,13 +129,13 @@ function blocking(q: Value, k: Value, left: number, right: number) {
     perKey,
     /** [query, key], the same in every block. */
     band(): Value {
-      const [query, key] = [reshape(place(block), [block, 1]), reshape(place(2 * block), [1, 2 * block])];
+      const [query, key] = [reshape(upTo(block), [block, 1]), reshape(upTo(2 * block), [1, 2 * block])];
       return logicalAnd(greaterOrEqual(key, query), lessOrEqual(key, add(query, left + right)));
     },
     /** Rows that k has; those that no query's window reaches need no asking. */
     inside(): readonly Value[] {
       const low = left > 0 ? [perKey(greaterOrEqual(rows(), 0))] : [];
-      const high = right > 0 ? [perKey(less(rows(), size(graph, kvSeq)))] : [];
+      const high = right > 0 ? [perKey(less(rows(), placeOf(graph, kvSeq)))] : [];
       return [...low, ...high];
     },
     sameSequence(offsets: Value): Value {

@@ -29,7 +29,7 @@ export function materialize(mask: Mask<Value>, frame: MaskFrame): Value | undefi
   // Keys up to the query's own position are there anyway.
   const exists =
     frame.start && !((reading.right ?? 1) <= 0)
-      ? less(places.keys(), column(add(frame.start, size(frame.graph, frame.seq))))
+      ? less(places.keys(), add(column(frame.start), placeOf(frame.graph, frame.seq)))
       : true;
   const truth = both(exists, truthOf(reading, places));
   if (truth === true) return undefined;
@@ -45,6 +45,16 @@ export function alwaysSomeKey(mask: Mask<Value>, { seq, kvSeq, start }: MaskFram
 
 /** Where a query may attend to some key at all: bool, the last axis of `keep` having size 1. */
 export const anyKey = (keep: Value): Value => greater(reduceSum(cast(keep, 'float32'), [-1]), 0);
+
+// Places up to here can be added without leaving int32.
+const mostRows = 2 ** 30;
+
+/** int32: enough for every row, and there is a GPU provider that leaves arithmetic in int64 to the CPU. */
+export const place = (x: Value): Value => cast(x, 'int32');
+/** 0, 1, … as places. */
+export const placesUpTo = (g: GraphBuilder, n: Dim): Value => iota(g, n, 'int32');
+/** A size as a place. */
+export const placeOf = (g: GraphBuilder, d: Dim): Value => place(size(g, d));
 
 const neverNegative = (d: Dim): boolean => termsOf(d).every((t) => t.coefficient > 0);
 
@@ -93,7 +103,7 @@ function otherTruth(mask: Mask<Value>, places: Places): Truth {
 }
 
 // [batch] or [seq] as one number for all keys.
-const column = (perBatch: Value): Value => reshape(perBatch, [perBatch.dims[0]!, 1, 1, 1]);
+const column = (perBatch: Value): Value => place(reshape(perBatch, [perBatch.dims[0]!, 1, 1, 1]));
 
 // ---- Places: where queries and keys stand ------------------------------------------------------------------------------
 
@@ -107,30 +117,29 @@ interface Places {
 
 function placesOf(frame: MaskFrame, documents: MaskReading<Value>['documents']): Places {
   const { graph, seq, kvSeq, start } = frame;
-  const keys = lazy(() => row(iota(graph, kvSeq), kvSeq));
+  const keys = lazy(() => row(placesUpTo(graph, kvSeq), kvSeq));
   const sequences = lazy(() => sequencesOf(frame, documents!));
   // In rows of k, from [1 or batch, 1, seq, 1].
   const queries = lazy(() => {
-    const own = reshape(iota(graph, seq), [1, 1, seq, 1]);
+    const own = reshape(placesUpTo(graph, seq), [1, 1, seq, 1]);
     if (start) return add(own, column(start));
-    if (!documents) return seq === kvSeq ? own : add(own, size(graph, subDims(kvSeq, seq)));
+    if (!documents) return seq === kvSeq ? own : add(own, placeOf(graph, subDims(kvSeq, seq)));
     if (documents.offsets === documents.keyOffsets) return own;
     // Ends meet: query t of sequence i stands beside key t + (end of i among the keys) − (end of i among the queries).
-    const ahead = gather(sub(documents.keyOffsets, documents.offsets), sequences().queries, 0);
+    const ahead = gather(place(sub(documents.keyOffsets, documents.offsets)), sequences().queries, 0);
     return add(own, reshape(ahead, [1, 1, seq, 1]));
   });
   const plain = !start && !documents;
   // No key lies further ahead of a query, or behind it, than this.
-  const furthest = (bound: number, rows: Dim): boolean => typeof rows === 'number' && bound >= rows - 1;
+  const furthest = (bound: number, rows: Dim): boolean =>
+    bound >= mostRows || (plain && typeof rows === 'number' && bound >= rows - 1);
   return {
     keys,
     band(left, right) {
       const before =
-        right === undefined || (plain && furthest(right, seq))
-          ? true
-          : lessOrEqual(keys(), right === 0 ? queries() : add(queries(), right));
+        right === undefined || furthest(right, seq) ? true : lessOrEqual(keys(), right === 0 ? queries() : add(queries(), right));
       const after =
-        left === undefined || (plain && furthest(left, kvSeq))
+        left === undefined || furthest(left, kvSeq)
           ? true
           : greaterOrEqual(keys(), left === 0 ? queries() : sub(queries(), left));
       return both(before, after);
@@ -157,12 +166,12 @@ function sequencesOf(
 /** The sequence of each row, from 1; 0 for rows of none. */
 export function sequenceOf(graph: GraphBuilder, offsets: Value, rows: Dim): Value {
   const last = subDims(offsets.dims[0]!, 1);
-  const token = iota(graph, rows);
+  const token = placesUpTo(graph, rows);
   const starts = slice(offsets, { axes: [0], starts: [0], ends: [last] });
   const end = slice(offsets, { axes: [0], starts: [last], ends: [offsets.dims[0]!] });
-  const begun = lessOrEqual(reshape(starts, [1, last]), reshape(token, [rows, 1]));
-  const count = reduceSum(cast(begun, 'int64'), [1], { keepDims: false });
-  return where(less(token, end), count, 0);
+  const begun = lessOrEqual(place(reshape(starts, [1, last])), reshape(token, [rows, 1]));
+  const count = reduceSum(place(begun), [1], { keepDims: false });
+  return where(less(token, place(end)), count, 0);
 }
 
 function lazy<T>(make: () => T): () => T {

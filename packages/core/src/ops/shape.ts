@@ -171,7 +171,8 @@ export function iota(source: Source, length: Dim, dtype: DType = 'int64'): Value
   const n = dim(length);
   if (typeof n === 'number')
     return g.constant(toTensor({ dtype, dims: [n], data: Float64Array.from({ length: n }, (_, i) => i) }));
-  const range = apply(Range, [g.number(0, 'int64'), size(g, n), g.number(1, 'int64')], { length: n })[0]!;
+  const counted = dtype === 'int32' ? dtype : 'int64';
+  const range = apply(Range, [g.number(0, counted), cast(size(g, n), counted), g.number(1, counted)], { length: n })[0]!;
   return cast(range, dtype);
 }
 

@@ -1,7 +1,13 @@
 // ONNX Runtime's native WebGPU provider.
-import type { Target } from '../lower/target';
+import { isWithinATurn } from '../kernels/within-a-turn';
+import type { Kernel, Target } from '../lower/target';
 import { kernelTables } from './kernels.generated';
 import { defineTarget, rotary } from './table';
+
+// What shaders promise: an error of 2⁻¹¹ between −π and π, and nothing beyond.
+const nearZero: Partial<Kernel> = {
+  accepts: ({ operands }) => isWithinATurn(operands[0]) || 'shaders are precise only for angles between −π and π',
+};
 
 /**
  * ONNX Runtime on WebGPU: `onnxruntime-web/webgpu` in a browser, `onnxruntime-node` elsewhere. (The default entry of `onnxruntime-web`
@@ -18,6 +24,8 @@ export const webgpu: Target = defineTarget({
   leftToCpu: ['Loop', 'Cast', 'IsNaN', 'IsInf', 'Mod'],
   special: {
     ...rotary,
+    Sin: nearZero,
+    Cos: nearZero,
     'com.microsoft.MultiHeadAttention': {
       accepts: ({ operands }) => !operands[4] || 'it takes no lengths there; they must be part of the bias',
       cost: ({ operands }) => (operands[5] ? 1.5 : 1),

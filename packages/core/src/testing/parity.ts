@@ -25,8 +25,6 @@ export interface ParityTarget {
   readonly session?: RunnerOptions['session'];
   /** Whether the gradients of each example are compared as well. */
   readonly gradients?: boolean;
-  /** Ops that are no exacter than this there, in parts of the largest output of a model that has them. */
-  readonly inexact?: Readonly<Record<string, number>>;
 }
 
 /** What {@link parity} is run with. */
@@ -119,14 +117,13 @@ async function referenceOf(call: Prepared, ort: Ort, device: string): Promise<Re
 }
 
 async function checkParity(call: Prepared, on: ParityTarget, { exact, errors }: Reference): Promise<void> {
-  const { target, ort, session, inexact = {} } = on;
+  const { target, ort, session } = on;
   const model = compileFor(call, target);
   const outputs = await outputsOf(model, call, ort, session && { session });
   // A gradient is a sum over all rows of what came forward and went back.
   const places = call.variant.gradients ? 16 : 4;
-  const doubt = Math.max(0, ...model.graph.nodes.map((node) => inexact[node.op.key] ?? 0));
   for (const [name, y] of Object.entries(exact)) {
-    const atol = Math.max(4 * errors[name]!, places * lastPlace(largest(y)), doubt * largest(y));
+    const atol = Math.max(4 * errors[name]!, places * lastPlace(largest(y)));
     const result = compare(outputs[name]!, { ...y, dtype: outputs[name]!.dtype }, { atol, rtol: 0 });
     if (!result.close)
       throw new Error(`${name} on ${nameOf(on)}: ${printComparison(result)}; plain ONNX is off by ${errors[name]}`);

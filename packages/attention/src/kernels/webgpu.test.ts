@@ -1,0 +1,51 @@
+// Every attention of the rules' own tests on WebGPU, as it is lowered for it, against the float64 interpreter.
+import { compile, createRunner, interpret, type Runner, targets, toTensor } from '@onnxformers/core';
+import { expectClose, randomParameters } from '@onnxformers/core/testing';
+import * as ort from 'onnxruntime-node';
+import { afterAll, describe, it } from 'vitest';
+import { attendCases, feedsOf, inputsOf, modelOf, tensorsOf } from './attend-cases.test-helper';
+import { kernels } from './index';
+
+// A GPU, or a driver that stands in for one, is asked only on request: `ONNXFORMERS_WEBGPU=1`.
+const [first] = attendCases;
+const opened = process.env.ONNXFORMERS_WEBGPU ? await open(first!) : 'ONNXFORMERS_WEBGPU is not set';
+const reason = typeof opened === 'string' ? opened : undefined;
+
+// Sines of shaders are off by at most this between −π and π.
+const promised = 2 ** -11;
+
+function prepared(c: (typeof attendCases)[number]) {
+  const module = modelOf(c);
+  const { byName, of } = randomParameters(module);
+  const weights = new Map(Object.entries(byName).map(([name, array]) => [name, toTensor(array)]));
+  const promises = ['whole prompts'];
+  const model = compile(module, { target: targets.webgpu, rules: kernels, weights, inputs: inputsOf(c), promises });
+  return { model, parameters: of };
+}
+
+// The runtime keeps its shaders while a session is open; a driver in software takes seconds to compile each.
+async function open(c: (typeof attendCases)[number]): Promise<Runner | string> {
+  try {
+    return await createRunner(prepared(c).model, ort);
+  } catch (error) {
+    return (error as Error).message.split('\n')[0]!;
+  }
+}
+afterAll(async () => {
+  if (typeof opened !== 'string') await opened.dispose();
+});
+
+describe.skipIf(reason)(`attention on webgpu${reason ? ` is left out: ${reason}` : ''}`, () => {
+  it.each(attendCases)('$name', async (c) => {
+    const { model, parameters } = prepared(c);
+    const feeds = feedsOf(c);
+    const expected = interpret(model.traced, feeds, { parameters });
+    const run = await createRunner(model, ort, { session: { graphOptimizationLevel: 'disabled' } });
+    const got = await run(tensorsOf(feeds));
+    await run.dispose();
+    const atol = model.graph.nodes.some(({ op }) => op.key === 'Sin') ? promised : 4e-6;
+    // What lies behind the last row of a fixed cache is nobody's.
+    const outputs = Object.entries(expected).filter(([name]) => c.cache !== 'fixed' || name === 'y');
+    for (const [name, y] of outputs) expectClose(got[name]!, y, { atol, rtol: 0 }, name);
+  });
+});
