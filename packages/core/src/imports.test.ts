@@ -74,7 +74,7 @@ describe('inside core', () => {
     },
     { room: 'block', files: /^(block|registry|config\/.+)$/, sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'module'] },
     { room: 'disk', files: /^disk\//, sees: ['basics'] },
-    { room: 'weights', files: /^weights\//, sees: ['basics', 'dim', 'parameter', 'disk'] },
+    { room: 'weights', files: /^weights\//, sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'disk'] },
     {
       room: 'compile',
       files:

@@ -176,6 +176,7 @@ export { targets } from './targets/index';
 export { type DType, dtypes, isFloat, type NDArray, type Tensor, type TensorData } from './tensor';
 export * from './tensor-convert';
 export { type DeepNormCoefficients, deepNormCoefficients } from './weights/deep-norm';
+export { expressWeight } from './weights/express';
 export type { Fans, Init, Role } from './weights/init';
 export * as init from './weights/init';
 export { type InitializeOptions, initializeParameters } from './weights/initialize';

@@ -3,7 +3,7 @@
 import type { Model } from './compile';
 import { internal } from './error';
 import { type Graph, type Node, nameOf, type Value } from './graph';
-import { type Folding, foldable, foldedInitializer } from './onnx/fold';
+import { type Folding, foldable, foldedInitializer, WeightReader } from './onnx/fold';
 import {
   blockPathKey,
   type OnnxAttribute,
@@ -44,11 +44,14 @@ class Writer {
   private readonly used = new Set<string>();
   private readonly stored = new Map<string, OnnxInitializer>();
   private readonly counts = new Map<string, number>();
+  private readonly reader: WeightReader;
 
   constructor(
     private readonly model: Model,
     private readonly folding: Folding,
-  ) {}
+  ) {
+    this.reader = new WeightReader(model);
+  }
 
   initializers(): OnnxInitializer[] {
     return [...this.stored.values()];
@@ -135,7 +138,7 @@ class Writer {
         leaf?.kind === 'parameter'
           ? (this.model.names.nameOf.get(leaf.parameter) ?? this.unique('parameter'))
           : this.unique(this.folding.get(v)!.label(this.model.names.nameOf));
-      return this.store(v, name, foldedInitializer(name, v, this.model));
+      return this.store(v, name, foldedInitializer(name, v, this.reader));
     }
     throw internal(`${v} stands before the node that makes it`);
   }

@@ -1,14 +1,14 @@
 // What depends on weights alone is computed once, when the model is written.
 
 import type { Model } from '../compile';
-import { WeightError } from '../error';
-import { capturedBy, type Graph, subgraphsOf, usedBy, type Value } from '../graph';
+import { internal, WeightError } from '../error';
+import { type Graph, subgraphsOf, usedBy, type Value } from '../graph';
 import type { Parameter } from '../parameter';
 import { bytesOf, countOf, isFloat, type Tensor } from '../tensor';
-import { castTensor, toArray, toTensor } from '../tensor-convert';
+import { castTensor } from '../tensor-convert';
+import { expressionOf } from '../weights/compute';
 import type { LazyTensor } from '../weights/lazy';
 import type { OnnxInitializer } from './model';
-import { moveTensor } from './move-tensor';
 
 /** One value made of weights alone. */
 export interface Folded {
@@ -21,32 +21,54 @@ export type Folding = ReadonlyMap<Value, Folded>;
 const small = 1 << 20;
 
 /**
- * Values that depend on stored weights and constants only. Left out: what would grow the file (a widened dtype, an expansion), and a
- * second form of a large weight that is also used as it is (a tied embedding): that is done at run time.
+ * Values that depend on stored weights and constants only. Left out: what would grow the file (a widened dtype, an expansion), and several forms of
+ * a large weight that together are larger than it (a tied embedding, as it is and transposed): that is done at run time.
  */
 export function foldable(graph: Graph, parameterInputs: ReadonlySet<Parameter>): Folding {
+  const { folding, read, stored } = foldAll(graph, (v) => v.leaf?.kind === 'parameter' && !parameterInputs.has(v.leaf.parameter));
+  const forms = new Map<Value, Set<Value>>();
+  for (const form of read)
+    for (const weight of folding.has(form) ? stored.get(form)! : [form])
+      if (weight.leaf?.kind === 'parameter' && sizeOf(weight) > small)
+        forms.set(weight, (forms.get(weight) ?? new Set()).add(form));
+  const copied = new Set([...forms].filter(([weight, of]) => of.size > 1 && total(of) > sizeOf(weight) + small).map(([v]) => v));
+  if (!copied.size) return folding;
+  return foldAll(graph, (v) => v.leaf?.kind === 'parameter' && !parameterInputs.has(v.leaf.parameter) && !copied.has(v)).folding;
+}
+
+interface Folds {
+  readonly folding: Folding;
+  /** Values that are read when the model runs. */
+  readonly read: ReadonlySet<Value>;
+  /** The weights and constants beneath each folded value. */
+  readonly stored: ReadonlyMap<Value, ReadonlySet<Value>>;
+}
+
+function foldAll(graph: Graph, isStored: (v: Value) => boolean): Folds {
   const folding = new Map<Value, Folded>();
   const stored = new Map<Value, ReadonlySet<Value>>();
-  const rawUses = countRawUses(graph);
+  const isWeight = (v: Value): boolean => isStored(v) || folding.has(v);
   for (const node of graph.nodes) {
     const leaves = node.operands.filter((v): v is Value => v !== undefined);
     if (node.op.writes || node.op.impure || subgraphsOf(node).length) continue;
-    if (!node.op.evaluate || !leaves.some((v) => isWeight(v, folding, parameterInputs))) continue;
-    if (!leaves.every((v) => v.leaf?.kind === 'constant' || isWeight(v, folding, parameterInputs))) continue;
+    if (!node.op.evaluate || !leaves.some(isWeight)) continue;
+    if (!leaves.every((v) => v.leaf?.kind === 'constant' || isWeight(v))) continue;
     const beneath = new Set(leaves.flatMap((v) => (v.leaf ? [v] : [...(stored.get(v) ?? [])])));
-    const large = leaves.some((v) => v.leaf?.kind === 'parameter' && sizeOf(v) > small && (rawUses.get(v) ?? 0) > 1);
-    if (large) continue;
     for (const output of node.outputs) {
       folding.set(output, { label: (names) => `${labelOf(leaves, folding, names)}/${node.op.key.split('.').at(-1)}` });
       stored.set(output, beneath);
     }
   }
-  withoutGrowth(graph, folding, stored);
-  return folding;
+  const read = withoutGrowth(graph, folding, stored);
+  return { folding, read, stored };
 }
 
 // What the file would hold of a value counts, not what stands between it and the weights: only values that are read when the model runs.
-function withoutGrowth(graph: Graph, folding: Map<Value, Folded>, stored: ReadonlyMap<Value, ReadonlySet<Value>>): void {
+function withoutGrowth(
+  graph: Graph,
+  folding: Map<Value, Folded>,
+  stored: ReadonlyMap<Value, ReadonlySet<Value>>,
+): ReadonlySet<Value> {
   const read = new Set<Value>(graph.outputs.map(({ value }) => value));
   for (const node of graph.nodes.toReversed()) {
     const weights = stored.get(node.outputs[0]!);
@@ -55,30 +77,11 @@ function withoutGrowth(graph: Graph, folding: Map<Value, Folded>, stored: Readon
     for (const v of node.outputs) folding.delete(v);
     for (const v of usedBy(node)) read.add(v);
   }
+  return read;
 }
-
-const isWeight = (v: Value, folding: Folding, inputs: ReadonlySet<Parameter>): boolean =>
-  (v.leaf?.kind === 'parameter' && !inputs.has(v.leaf.parameter)) || folding.has(v);
 
 const total = (values: Iterable<Value>): number => [...values].reduce((n, v) => n + sizeOf(v), 0);
 const sizeOf = (v: Value): number => bytesOf(v.dtype, countOf(v.dims as number[]));
-
-// In how many different ways each weight is used.
-function countRawUses(graph: Graph): ReadonlyMap<Value, number> {
-  const uses = new Map<Value, number>();
-  const use = (v: Value | undefined) => v?.leaf?.kind === 'parameter' && uses.set(v, (uses.get(v) ?? 0) + 1);
-  const visit = (g: Graph) => {
-    for (const node of g.nodes) {
-      for (const v of new Set(node.operands)) use(v);
-      for (const [, sub] of subgraphsOf(node)) {
-        for (const v of capturedBy(sub)) use(v);
-      }
-    }
-    for (const { value } of g.outputs) use(value);
-  };
-  visit(graph);
-  return uses;
-}
 
 function labelOf(leaves: readonly Value[], folding: Folding, names: ReadonlyMap<Parameter, string>): string {
   const first = leaves.find((v) => v.leaf?.kind === 'parameter' || folding.has(v))!;
@@ -86,29 +89,51 @@ function labelOf(leaves: readonly Value[], folding: Folding, names: ReadonlyMap<
 }
 
 /** The initializer of a weight, or of what is folded from weights; loads when its turn comes. */
-export function foldedInitializer(name: string, v: Value, model: Pick<Model, 'weights' | 'names'>): OnnxInitializer {
-  const dims = v.dims as readonly number[];
-  return { name, dtype: v.dtype, dims, data: () => compute(v, model) };
+export function foldedInitializer(name: string, v: Value, reader: WeightReader): OnnxInitializer {
+  const expression = expressionOf(v);
+  const data = async (): Promise<Tensor> => {
+    const leaves = new Map<Value, Tensor>();
+    for (const leaf of expression.leaves) leaves.set(leaf, await reader.read(leaf, v));
+    return expression.compute(leaves);
+  };
+  for (const leaf of expression.leaves) reader.expect(leaf, v);
+  return { name, dtype: v.dtype, dims: v.dims as readonly number[], data };
 }
 
-async function compute(v: Value, model: Pick<Model, 'weights' | 'names'>): Promise<Tensor> {
-  const { leaf, producer } = v;
-  if (leaf?.kind === 'constant') return leaf.tensor;
-  if (leaf?.kind === 'parameter') {
-    const weight = weightOf(leaf.parameter, model);
-    const tensor = await weight.load();
-    return tensor.dtype === v.dtype || !isFloat(v.dtype) ? tensor : castTensor(tensor, v.dtype);
+/**
+ * Reads weights while a model is written. One from which several values are made, one after the other (queries, keys and values that are stored
+ * as one), is kept in between; of those above 1 MiB only the last.
+ */
+export class WeightReader {
+  /** The last value, in the order of the file, that each weight is read for. */
+  private readonly last = new Map<Value, Value>();
+  private kept: { readonly leaf: Value; readonly tensor: Tensor } | undefined;
+
+  constructor(private readonly model: Pick<Model, 'weights' | 'names'>) {}
+
+  /** Says that a weight will be read for a value. Values are announced in the order in which they are made. */
+  expect(leaf: Value, by: Value): void {
+    this.last.set(leaf, by);
   }
-  const operands: (Tensor | undefined)[] = [];
-  for (const o of producer!.operands) operands.push(o && (await compute(o, model)));
-  const moved = moveTensor(producer!, operands);
-  if (moved) return moved;
-  const arrays = producer!.op.evaluate!(
-    operands.map((t) => t && toArray(t)),
-    producer!.attrs,
-    { of: (d) => d as number },
-  );
-  return toTensor(arrays[v.index]!);
+
+  async read(v: Value, by: Value): Promise<Tensor> {
+    const keep = this.last.get(v) !== by && sizeOf(v) > small;
+    if (this.kept?.leaf === v) {
+      const { tensor } = this.kept;
+      if (!keep) this.kept = undefined;
+      return tensor;
+    }
+    if (sizeOf(v) > small) this.kept = undefined;
+    const tensor = await this.load(v);
+    if (keep) this.kept = { leaf: v, tensor };
+    return tensor;
+  }
+
+  private async load({ leaf, dtype }: Value): Promise<Tensor> {
+    if (leaf?.kind !== 'parameter') throw internal(`a ${leaf?.kind} was taken for a weight`);
+    const tensor = await weightOf(leaf.parameter, this.model).load();
+    return tensor.dtype === dtype || !isFloat(dtype) ? tensor : castTensor(tensor, dtype);
+  }
 }
 
 function weightOf(parameter: Parameter, { weights, names }: Pick<Model, 'weights' | 'names'>): LazyTensor {

@@ -1,0 +1,89 @@
+import { describe, expect, it } from 'vitest';
+import { compile } from '../compile';
+import type { Value } from '../graph';
+import { module } from '../module';
+import { concat, gather, linear, slice } from '../ops/index';
+import { Parameter } from '../parameter';
+import { serialize } from '../serialize';
+import { targets } from '../targets/index';
+import { countOf, type Tensor } from '../tensor';
+import { bytesOfTensor, tensor } from '../tensor-convert';
+import { zeros } from '../weights/init';
+import type { LazyTensor } from '../weights/lazy';
+
+/** Three maps whose weights, of so many rows each, are stored as one; then a fourth. */
+function fused(rows: number, columns: number) {
+  const weight = new Parameter([3 * rows, columns], zeros);
+  const last = new Parameter([columns, 3 * rows], zeros);
+  const m = module({ weight, last }, ({ x }: Readonly<Record<string, Value>>) => {
+    const part = (i: number) => {
+      const cut = slice(x!.graph.param(weight), { axes: [0], starts: [i * rows], ends: [(i + 1) * rows] });
+      return linear(x!, cut);
+    };
+    return { y: linear(concat([part(0), part(1), part(2)], -1), last) };
+  });
+  const reads: string[] = [];
+  const lazy = (name: string, dims: readonly number[]): [string, LazyTensor] => {
+    const load = async (): Promise<Tensor> => {
+      reads.push(name);
+      return tensor(
+        'float16',
+        dims,
+        Array.from({ length: countOf(dims) }, (_, i) => i % 1021),
+      );
+    };
+    return [name, { dtype: 'float16', dims, byteLength: 2 * countOf(dims), load }];
+  };
+  const weights = new Map([lazy('weight', weight.dims), lazy('last', last.dims)]);
+  const inputs = { x: ['float16', ['batch', columns]] } as const;
+  return { model: compile(m, { target: targets.cuda, dtype: 'float16', inputs, weights }), reads };
+}
+
+describe('weights stored as one', () => {
+  it.each([
+    ['large, are read once', 449, 401, ['weight', 'last']],
+    ['small, are read for each part', 7, 5, ['weight', 'weight', 'weight', 'last']],
+  ])('%s', async (_, rows, columns, expected) => {
+    const { model, reads } = fused(rows, columns);
+    const { initializers } = serialize(model).graph;
+    expect(reads).toEqual([]);
+    const tables = initializers.filter(({ dims }) => dims.length === 2);
+    expect(tables.map(({ dims }) => dims)).toEqual([...new Array(3).fill([columns, rows]), [3 * rows, columns]]);
+    for (const round of [1, 2]) {
+      for (const [i, { data }] of tables.slice(0, 3).entries()) {
+        const made = await (data as () => Promise<Tensor>)();
+        const wanted = tensor(
+          'float16',
+          [columns, rows],
+          Array.from({ length: rows * columns }, (_, n) => {
+            const [column, row] = [Math.floor(n / rows), n % rows];
+            return ((i * rows + row) * columns + column) % 1021;
+          }),
+        );
+        expect(made.dims).toEqual(wanted.dims);
+        expect(Buffer.compare(bytesOfTensor(made), bytesOfTensor(wanted))).toBe(0);
+      }
+      await (tables[3]!.data as () => Promise<Tensor>)();
+      expect(reads).toEqual(round === 1 ? expected : [...expected, ...expected]);
+    }
+  });
+});
+
+it('a large weight read as it is and transposed is stored once, a small one in both forms', () => {
+  const formsOf = (rows: number, columns: number) => {
+    const table = new Parameter([rows, columns], zeros);
+    const m = module({ table }, ({ ids }: Readonly<Record<string, Value>>) => {
+      const g = ids!.graph;
+      return { y: linear(gather(g.param(table), ids!, 0), g.param(table)) };
+    });
+    const model = compile(m, { target: targets.portable(21), inputs: { ids: ['int64', ['seq']] } });
+    return serialize(model)
+      .graph.initializers.filter(({ dims }) => dims.length === 2)
+      .map(({ dims }) => dims);
+  };
+  expect(formsOf(1031, 257)).toEqual([[1031, 257]]);
+  expect(formsOf(7, 5)).toEqual([
+    [7, 5],
+    [5, 7],
+  ]);
+});

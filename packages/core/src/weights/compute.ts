@@ -1,0 +1,90 @@
+// Computes values that depend on nothing but tensors at hand: what folding weights and expressing them by others have in common.
+import { internal, WeightError } from '../error';
+import { located, type Node, type Value } from '../graph';
+import type { Tensor } from '../tensor';
+import { toArray, toTensor } from '../tensor-convert';
+import { moveTensor } from './move-tensor';
+
+/** What a value is made of: itself, or where its op has no arithmetic of its own, its definition. */
+type Made = ReadonlyMap<Value, Value>;
+
+/** A value in ops that can be computed, and what it needs. */
+export interface Expression {
+  /** Inputs and parameters that must be given, in the order in which they are first needed. */
+  readonly leaves: readonly Value[];
+  /** Computes it. Tensors are taken out of the map as they are used up, so that none stays in memory longer than needed. */
+  compute(leaves: Map<Value, Tensor>): Tensor;
+}
+
+/** The expression behind a value whose sizes are all known. */
+export function expressionOf(root: Value): Expression {
+  const made = new Map<Value, Value>();
+  const uses = new Map<Value, number>();
+  const leaves: Value[] = [];
+  const visit = (v: Value): void => {
+    const actual = definitionOf(v, made);
+    const count = uses.get(actual) ?? 0;
+    uses.set(actual, count + 1);
+    if (count > 0) return;
+    if (!actual.producer && actual.leaf?.kind !== 'constant') leaves.push(actual);
+    for (const o of actual.producer?.operands ?? []) if (o) visit(o);
+  };
+  visit(root);
+  return { leaves, compute: (given) => new Computation(made, new Map(uses), given).take(root) };
+}
+
+function definitionOf(v: Value, made: Map<Value, Value>): Value {
+  const known = made.get(v);
+  if (known) return known;
+  const { producer: node } = v;
+  const actual = node && !node.op.evaluate ? definitionOf(defined(node, v.index), made) : v;
+  made.set(v, actual);
+  return actual;
+}
+
+function defined({ op, operands, attrs }: Node, index: number): Value {
+  const value = op.decompose?.(operands, attrs)[index];
+  if (value) return value;
+  throw new WeightError({
+    path: op.key,
+    problem: 'the op is computed by a run of a model only',
+    hint: 'Make weights by ops without subgraphs',
+  });
+}
+
+class Computation {
+  constructor(
+    private readonly made: Made,
+    /** How often each value is still needed. */
+    private readonly left: Map<Value, number>,
+    private readonly held: Map<Value, Tensor>,
+  ) {}
+
+  take(v: Value): Tensor {
+    const actual = this.made.get(v)!;
+    const tensor = this.held.get(actual) ?? this.make(actual);
+    const left = this.left.get(actual)! - 1;
+    this.left.set(actual, left);
+    if (left > 0) this.held.set(actual, tensor);
+    else this.held.delete(actual);
+    return tensor;
+  }
+
+  private make(v: Value): Tensor {
+    const { leaf, producer: node } = v;
+    if (leaf?.kind === 'constant') return leaf.tensor;
+    if (!node) throw internal(`${v} was not given`);
+    const operands = node.operands.map((o) => o && this.take(o));
+    return located(v.graph, node.op.key, node.operands, () => moveTensor(v, operands) ?? evaluated(v, operands));
+  }
+}
+
+function evaluated({ producer, index }: Value, operands: readonly (Tensor | undefined)[]): Tensor {
+  const { op, attrs } = producer!;
+  const arrays = op.evaluate!(
+    operands.map((t) => t && toArray(t)),
+    attrs,
+    { of: (d) => d as number },
+  );
+  return toTensor(arrays[index]!);
+}

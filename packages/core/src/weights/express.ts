@@ -1,0 +1,58 @@
+// Weights made from those of a checkpoint in another layout.
+import { describe, WeightError } from '../error';
+import { GraphBuilder, Value } from '../graph';
+import { printType } from '../op';
+import { bytesOf, countOf, type Tensor } from '../tensor';
+import { expressionOf } from './compute';
+import { isLazy, type LazyTensor } from './lazy';
+
+/**
+ * A weight made from others by an expression in ops: parts joined, cut, transposed, permuted, scaled.
+ *
+ * Its dtype and dims are known at once. The operands are read when it is loaded, and are not kept; those that the expression does not use are never
+ * read. What only moves elements moves them as they are stored; everything else is computed in float64 and rounded after each op.
+ *
+ * Shapes   operands any → any; all sizes are numbers
+ * Dtypes   any
+ * Throws   ShapeError where the operands do not fit · WeightError for an expression that needs more than its operands; when loaded, for an
+ *          operand that is not what it said
+ *
+ * Example  const packed = expressWeight([q, k, v], (q, k, v) => concat([q, k, v], 0));
+ */
+export function expressWeight(
+  operands: readonly (Tensor | LazyTensor)[],
+  expression: (...operands: Value[]) => Value,
+): LazyTensor {
+  const g = new GraphBuilder({ dtype: operands[0]?.dtype ?? 'float32' });
+  const inputs = operands.map(({ dtype, dims }, i) => g.input(`operand ${i}`, dtype, dims));
+  const result: unknown = expression(...inputs);
+  if (!(result instanceof Value) || result.graph !== g)
+    throw refused('the expression gave no value made of its operands', 'a value', describe(result));
+  const { leaves, compute } = expressionOf(result);
+  const given = leaves.map((leaf) => {
+    const operand = operands[inputs.indexOf(leaf)];
+    if (!operand) throw refused('the expression needs more than its operands', inputs.join(', ') || 'no operands', String(leaf));
+    return [leaf, operand] as const;
+  });
+  const lazies = given.flatMap(([, operand]) => (isLazy(operand) ? [operand] : []));
+  const { dtype } = result;
+  const dims = result.dims as readonly number[];
+  const whole = { dtype, dims, byteLength: bytesOf(dtype, countOf(dims)) };
+  const load = async (): Promise<Tensor> => {
+    const tensors = new Map<Value, Tensor>();
+    for (const [leaf, operand] of given) tensors.set(leaf, checked(leaf, isLazy(operand) ? await operand.load() : operand));
+    return compute(tensors);
+  };
+  if (!lazies.every(({ loadSync }) => loadSync)) return { ...whole, load };
+  const loadSync = (): Tensor =>
+    compute(new Map(given.map(([leaf, operand]) => [leaf, checked(leaf, isLazy(operand) ? operand.loadSync!() : operand)])));
+  return { ...whole, load, loadSync };
+}
+
+const refused = (problem: string, expected: string, got: string): WeightError =>
+  new WeightError({ path: 'expressWeight', problem, expected, got });
+
+function checked(promised: Value, t: Tensor): Tensor {
+  if (printType(t) === printType(promised)) return t;
+  throw refused(`${promised} is not what was announced`, printType(promised), printType(t));
+}

@@ -1,0 +1,134 @@
+// Elements read through strides, as they are stored: what transposing, slicing and splitting have in common.
+import { countOf, type TensorData } from '../tensor';
+
+/** One axis of a view: so many elements, so far apart. */
+interface Axis {
+  readonly size: number;
+  readonly stride: number;
+}
+
+/** One axis of a copy: how far apart the elements lie before and after. */
+interface Step extends Axis {
+  readonly target: number;
+}
+
+// Copies know no dtypes, only widths. Elements of 8 bytes are two of 4, since a number of JavaScript does not hold all of them.
+type Words = Uint8Array | Uint16Array | Int32Array;
+
+/**
+ * The elements of a view, row-major: neighbours on an axis lie `strides[axis]` apart, the first at `start`. A part of the array itself, not a
+ * copy, where they lie one behind the other.
+ */
+export function readStrided(data: TensorData, sizes: readonly number[], strides: readonly number[], start = 0): TensorData {
+  const count = countOf(sizes);
+  const axes = joinedAxes(sizes, strides);
+  if (count === 0 || axes.length === 0 || (axes.length === 1 && axes[0]!.stride === 1))
+    return data.subarray(start, start + count);
+  const copied = new (data.constructor as Uint8ArrayConstructor)(count) as TensorData;
+  const words = Math.max(1, data.BYTES_PER_ELEMENT / 4);
+  const wide = axes.map(({ size, stride }) => ({ size, stride: stride * words }));
+  copy(wordsOf(data), wordsOf(copied), withTargets(words === 1 ? wide : [...wide, { size: words, stride: 1 }]), start * words);
+  return copied;
+}
+
+// Without axes of one element, and neighbouring axes as one where that makes no difference.
+function joinedAxes(sizes: readonly number[], strides: readonly number[]): readonly Axis[] {
+  const axes: Axis[] = [];
+  sizes.forEach((size, i) => {
+    if (size === 1) return;
+    const stride = strides[i]!;
+    const before = axes.at(-1);
+    if (before && before.stride === size * stride) axes[axes.length - 1] = { size: before.size * size, stride };
+    else axes.push({ size, stride });
+  });
+  return axes;
+}
+
+function withTargets(axes: readonly Axis[]): readonly Step[] {
+  return axes.map((axis, i) => ({ ...axis, target: countOf(axes.slice(i + 1).map(({ size }) => size)) }));
+}
+
+function wordsOf({ buffer, byteOffset, byteLength, BYTES_PER_ELEMENT: width }: TensorData): Words {
+  if (width === 1) return new Uint8Array(buffer, byteOffset, byteLength);
+  if (width === 2) return new Uint16Array(buffer, byteOffset, byteLength / 2);
+  return new Int32Array(buffer, byteOffset, byteLength / 4);
+}
+
+/** Shorter rows are copied element by element. */
+const longRow = 32;
+const single: Step = { size: 1, stride: 0, target: 0 };
+
+function copy(from: Words, to: Words, axes: readonly Step[], start: number): void {
+  const inner = axes.at(-1)!;
+  const outer = axes.slice(0, -1);
+  if (inner.stride === 1 && inner.size >= longRow) {
+    eachOffset(outer, start, 0, (i, o) => to.set(from.subarray(i, i + inner.size), o));
+    return;
+  }
+  // Of the other axes the one with the nearest neighbours shares their cache lines.
+  const near = outer.reduce<Step | undefined>((a, b) => (a && Math.abs(a.stride) <= Math.abs(b.stride) ? a : b), undefined);
+  const rest = outer.filter((axis) => axis !== near);
+  const across = near ?? single;
+  const paired = inPairs(from, to, across, inner) && even(start, ...rest.flatMap(({ stride, target }) => [stride, target]));
+  const turn = paired ? pairs : elements;
+  eachOffset(rest, start, 0, (i, o) => turn(from, to, { across, inner }, i, o));
+}
+
+/** Calls f for every place on some axes, with its offset before and after. */
+function eachOffset(axes: readonly Step[], from: number, to: number, f: (from: number, to: number) => void): void {
+  const [axis, ...others] = axes;
+  if (!axis) f(from, to);
+  else for (let k = 0; k < axis.size; k++) eachOffset(others, from + k * axis.stride, to + k * axis.target, f);
+}
+
+interface Plane {
+  readonly across: Step;
+  readonly inner: Step;
+}
+/** Both sides of a tile of this many elements squared stay in the cache. */
+const side = 32;
+
+function eachTile({ across, inner }: Plane, f: (a0: number, a1: number, b0: number, b1: number) => void): void {
+  for (let b = 0; b < inner.size; b += side)
+    for (let a = 0; a < across.size; a += side) f(a, Math.min(a + side, across.size), b, Math.min(b + side, inner.size));
+}
+
+function elements(from: Words, to: Words, plane: Plane, start: number, target: number): void {
+  const { across, inner } = plane;
+  eachTile(plane, (a0, a1, b0, b1) => {
+    for (let a = a0; a < a1; a++) {
+      const out = target + a * across.target;
+      let at = start + a * across.stride + b0 * inner.stride;
+      for (let b = b0; b < b1; b++, at += inner.stride) to[out + b] = from[at]!;
+    }
+  });
+}
+
+const even = (...numbers: readonly number[]): boolean => numbers.every((n) => n % 2 === 0);
+
+// A matrix of 16-bit elements is turned by squares of four, two elements to a word: half the time.
+const inPairs = (from: Words, to: Words, across: Step, inner: Step): boolean =>
+  from.BYTES_PER_ELEMENT === 2 &&
+  across.stride === 1 &&
+  even(across.size, inner.size, inner.stride, across.target) &&
+  from.byteOffset % 4 === 0 &&
+  to.byteOffset % 4 === 0;
+
+function pairs(from: Words, to: Words, { across, inner }: Plane, start: number, target: number): void {
+  const source = new Int32Array(from.buffer, from.byteOffset, from.length >> 1);
+  const turned = new Int32Array(to.buffer, to.byteOffset, to.length >> 1);
+  const [row, column] = [inner.stride / 2, across.target / 2];
+  const halved = { across: { ...across, size: across.size / 2 }, inner: { ...inner, size: inner.size / 2 } };
+  eachTile(halved, (a0, a1, b0, b1) => {
+    for (let a = a0; a < a1; a++) {
+      const out = target / 2 + 2 * a * column;
+      let at = start / 2 + a + 2 * b0 * row;
+      for (let b = b0; b < b1; b++, at += 2 * row) {
+        const upper = source[at]!;
+        const lower = source[at + row]!;
+        turned[out + b] = (upper & 0xffff) | (lower << 16);
+        turned[out + column + b] = (upper >>> 16) | (lower & -0x10000);
+      }
+    }
+  });
+}
