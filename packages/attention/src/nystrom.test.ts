@@ -1,4 +1,4 @@
-import type { NDArray } from '@onnxformers/core';
+import { contextOf, GraphBuilder, grad, interpret, mul, type NDArray, namesOf, reduceSum, type Value } from '@onnxformers/core';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
 import { nystrom } from './nystrom';
@@ -150,5 +150,47 @@ describe('nystrom', () => {
     expect(() => nystrom({ convolution: 4 })).toThrow(/expected an odd number, got 4/);
     expect(() => traceBlock(nystrom({}), { ...shapes, mask: ['bool', [1, 1, 9, 9]] })).toThrow(/cannot honour the mask: tensor/);
     expect(() => traceBlock(nystrom({}), { ...shapes, bias: ['float32', [1, 4, 9, 9]] })).toThrow(/got a score bias/);
+  });
+});
+
+describe('the gradient at symbolic sizes', () => {
+  // More rows than landmarks, and fewer: both sides of the decision.
+  it.each([11, 2])('of %i rows agrees with measured slopes, for every input and parameter', (seq) => {
+    const shapes = { q: [2, 2, 'seq', 3], k: [2, 2, 'seq', 3], v: [2, 2, 'seq', 5] } as const;
+    const block = nystrom({ landmarks: 4, heads: 2, convolution: 3 });
+    const g = new GraphBuilder();
+    const inputs = Object.entries(shapes).map(([name, dims]) => g.input(name, 'float32', dims));
+    const [q, k, v] = inputs as [Value, Value, Value];
+    const y = block(q, k, v, contextOf(g, { q, k, v }, { layout: 'padded' }));
+    const weights = g.input('weights', 'float32', y.dims);
+    const loss = reduceSum(mul(y, weights), [0, 1, 2, 3], { keepDims: false });
+    const parameters = [...namesOf(block).parameters.values()];
+    const wrt = [...inputs, ...parameters.map((p) => g.param(p))];
+    g.output('loss', loss);
+    grad(loss, wrt).forEach((d, i) => {
+      g.output(`${i}`, d);
+    });
+    const graph = g.finish();
+    expect(graph.nodes.filter((n) => n.op.key === 'If')).toHaveLength(2);
+    const at = (dims: readonly (number | string)[]) => dims.map((d) => (d === 'seq' ? seq : Number(d)));
+    const values = wrt.map((x, i) => randomArray(`gradient ${i}`, at(x.dims)));
+    const weighted = randomArray('gradient weights', at(y.dims));
+    const run = (x: readonly NDArray[]) =>
+      interpret(
+        graph,
+        { q: x[0]!, k: x[1]!, v: x[2]!, weights: weighted },
+        { parameters: (p) => x[inputs.length + parameters.indexOf(p)]! },
+      );
+    const exact = run(values);
+    const h = 1e-5;
+    values.forEach((x, i) => {
+      const direction = randomArray(`towards ${i}`, x.dims);
+      const lossAt = (t: number) =>
+        run(values.with(i, { ...x, data: x.data.map((e, j) => e + t * direction.data[j]!) })).loss!.data[0]!;
+      const measured = (lossAt(h) - lossAt(-h)) / (2 * h);
+      const slope = exact[i]!.data.reduce((sum, d, j) => sum + d * direction.data[j]!, 0);
+      expect(Math.abs(slope)).toBeGreaterThan(1e-6);
+      expect(Math.abs(slope - measured)).toBeLessThan(1e-6 * Math.max(1, Math.abs(measured)));
+    });
   });
 });
