@@ -24,6 +24,19 @@ export type StateOption =
   | { readonly paged: Pool }
   | ((g: GraphBuilder, call: CallSizes) => State);
 
+/** Inputs that say something of the rows of others. */
+const aboutRows: ReadonlySet<string> = new Set([
+  'lengths',
+  'attention_mask',
+  'position_ids',
+  'mask',
+  'bias',
+  'memory',
+  'memory_lengths',
+  'memory_mask',
+  'held',
+]);
+
 /** Sizes of one call. */
 export interface CallSizes {
   readonly batch: Dim;
@@ -51,7 +64,8 @@ export interface SequenceInputs {
  */
 export function contextOf(g: GraphBuilder, inputs: Readonly<Record<string, Value>>, o: SequenceInputs): SequenceContext {
   if (o.layout === 'packed') return packedContext(g, inputs, o);
-  const rows = Object.values(inputs).find((v) => v.rank >= 2) ?? Object.values(inputs)[0];
+  const given = Object.entries(inputs).filter(([name]) => !aboutRows.has(name));
+  const rows = (given.find(([, v]) => v.rank >= 2) ?? given[0] ?? Object.entries(inputs)[0])?.[1];
   if (!rows) throw new ConfigError({ path: 'inputs', problem: 'a model needs at least one input' });
   const batch = rows.dims[0] ?? 1;
   const seq = rows.rank === 4 ? rows.dims[2]! : (rows.dims[1] ?? 1);
@@ -99,7 +113,7 @@ function packedContext(g: GraphBuilder, inputs: Readonly<Record<string, Value>>,
       problem: 'a packed layout keeps no io state',
       hint: 'Use the padded layout, or a paged state',
     });
-  const rows = Object.entries(inputs).find(([name]) => name !== 'lengths' && !name.startsWith('memory'))?.[1];
+  const rows = Object.entries(inputs).find(([name]) => !aboutRows.has(name))?.[1];
   if (!rows)
     throw new ConfigError({
       path: 'inputs',
