@@ -1,6 +1,19 @@
 // An attention block between two ops that onnxformers has no function for: bytes in, unit vectors out.
 import { multiHead } from '@onnxformers/attention/multi-head';
-import { mismatch, module, type Operand, onnxOp, printType, type SequenceContext, tensor, type Value } from '@onnxformers/core';
+import {
+  div,
+  mismatch,
+  module,
+  mul,
+  type Operand,
+  onnxOp,
+  printType,
+  reduceSum,
+  type SequenceContext,
+  sqrt,
+  tensor,
+  type Value,
+} from '@onnxformers/core';
 
 /** Numbers from bytes: (x − zeroPoint) · scale. Operands: x, scale float32 [], zero point of the dtype of x []. */
 const DequantizeLinear = onnxOp({
@@ -10,15 +23,16 @@ const DequantizeLinear = onnxOp({
     if (x?.dtype !== 'uint8' || scale?.dtype !== 'float32') throw mismatch('no bytes to scale', 'uint8, float32', printType(x));
     return [{ dtype: 'float32', dims: x.dims }];
   },
-  kernels: { cpu: ['float32'], wasm: ['float32'], portable: ['float32'] },
+  kernels: { cpu: ['float32'], cuda: ['float32'], wasm: ['float32'], portable: ['float32'] },
 });
 
-/** Vectors divided by their p-norm along an axis. */
+/** Vectors divided by their Euclidean norm along an axis. Where it has no kernel, as on CUDA, `decompose` says what it means. */
 const LpNormalization = onnxOp({
   key: 'LpNormalization',
   since: 1,
   attributes: { axis: 'int', p: 'int' },
   infer: ([x]) => [x!],
+  decompose: ([x], { axis = -1 }) => [div(x!, sqrt(reduceSum(mul(x!, x!), [axis])))],
   kernels: { cpu: ['float32', 'float64'], wasm: ['float32'], portable: ['float32', 'float64'] },
 });
 

@@ -2,7 +2,6 @@
 import { grad } from '../autodiff/grad';
 import { compile } from '../compile';
 import { type SequenceContext, withContext } from '../context';
-import { evaluateDim } from '../dim';
 import { ConfigError, ShapeError } from '../error';
 import type { Value } from '../graph';
 import { and, causal } from '../mask';
@@ -76,20 +75,8 @@ export function variantsOf(example: Example): readonly Variant[] {
   return [...padded, ...packed(example, sizes)].filter((variant) => !variant.name || !refuses(variant));
 }
 
-/**
- * The gradients of Σ y² for each parameter and each input in floats, as a model; at known sizes where there is none at symbolic ones (what
- * runs in a branch has no derivative).
- */
+/** The gradients of Σ y² for each parameter and each input in floats, as a model. */
 export function gradientsOf(example: Example): Variant {
-  const symbolic = trained(example);
-  if (!refuses(symbolic)) return symbolic;
-  const known = Object.entries(symbolic.inputs).map(([name, input]) => {
-    return [name, { ...input, dims: input.dims.map((d) => evaluateDim(d, symbolic.sizes)) }] as const;
-  });
-  return { ...symbolic, name: 'gradients at known sizes', inputs: Object.fromEntries(known) };
-}
-
-function trained(example: Example): Variant {
   const m = standalone(example.module);
   const forward = (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => {
     const results = Object.values(m.forward(inputs, ctx) as Record<string, Value>);
