@@ -1,151 +1,169 @@
 /**
- * Saves a model with large float16 weights that are read from a file tensor by tensor, compares the time with that of copying the
- * file with fsync, prints the greatest memory in use, then runs the saved model and checks a row of every weight.
+ * Saves a decoder of about 1 B parameters in float16, read from a safetensors file tensor by tensor, and compares the time with that of copying the
+ * same file with fsync, in one run: once with the queries, keys and values as the checkpoint has them, once packed into one weight while they
+ * are read. Prints the greatest memory in use, then checks that both folders hold the same weights, and that they are those of the file.
  *
- *     tsx scripts/save-benchmark.ts [parameters in millions, default 1000] [tensors, default 97] [rounds, default 3] [folder]
+ *     node --conditions=@onnxformers/source --import tsx scripts/save-benchmark.ts [layers, default 18] [rounds, default 3] [folder]
  *
- * 2500 million parameters make a weights file beyond 4 GiB. Needs three times the size of the weights on the disk.
+ * 50 layers make a weights file beyond 4 GiB. Needs four times the size of the weights (2 GB at 18 layers) on the disk.
  */
+import { createHash } from 'node:crypto';
 import { copyFile, mkdtemp, open, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { fromFloat16Bits } from '../packages/core/src/float16';
-import type { OnnxInitializer, OnnxModel } from '../packages/core/src/onnx/model';
+import { openWeights, save, saveSafetensors } from '../packages/core/src/node';
+import { readOnnx } from '../packages/core/src/onnx/decode';
+import { isExternal } from '../packages/core/src/onnx/model';
 import { printBytes } from '../packages/core/src/onnx/print';
-import { saveOnnx } from '../packages/core/src/onnx/save';
+import { compile, concat, expressWeight, type LazyTensor, namesOf, targets, zoo } from '../packages/onnxformers/src/index';
 
-const [millions = 1000, count = 97, rounds = 3] = process.argv.slice(2, 5).map(Number);
-const width = 1031;
-const rows = Math.floor((millions * 1e6) / count / width);
-const bytesEach = rows * width * 2;
+const [depth = 18, rounds = 3] = process.argv.slice(2, 4).map(Number);
 
-interface Time {
-  readonly wall: number;
-  readonly cpu: number;
-}
-
-async function timed(work: () => Promise<void>): Promise<Time> {
-  const start = performance.now();
-  const used = process.cpuUsage();
-  await work();
-  const { user, system } = process.cpuUsage(used);
-  return { wall: (performance.now() - start) / 1e3, cpu: (user + system) / 1e6 };
-}
-
-const print = ({ wall, cpu }: Time): string => `${wall.toFixed(2)} s (${cpu.toFixed(2)} s of it computing)`;
-
-async function synced(path: string): Promise<void> {
-  const handle = await open(path, 'r+');
-  await handle.sync();
-  await handle.close();
-}
-
-/** A file of finite float16 numbers that do not repeat where tensors begin. */
-async function makeSource(path: string): Promise<void> {
-  const block = new Uint16Array(2 ** 22 + 1);
-  for (let i = 0; i < block.length; i++) block[i] = Math.imul(i, 2654435761) >>> 18; // below 2^14: positive and less than 2
-  const handle = await open(path, 'w');
-  for (let left = bytesEach * count; left > 0; left -= block.byteLength)
-    await handle.write(block, 0, Math.min(left, block.byteLength));
-  await handle.sync();
-  await handle.close();
-}
-
-function modelOf(initializers: readonly OnnxInitializer[]): OnnxModel {
-  const pick = (i: number) => ({
-    name: `pick_${i}`,
-    opType: 'Gather',
-    domain: '',
-    inputs: [`w${i}`, 'row'],
-    outputs: [`h${i}`],
-    attributes: {},
-  });
-  const join = {
-    name: 'join',
-    opType: 'Concat',
-    domain: '',
-    inputs: initializers.map((_, i) => `h${i}`),
-    outputs: ['h'],
-    attributes: { axis: { type: 'int', value: 0 } },
-  } as const;
-  const cast = {
-    name: 'cast',
-    opType: 'Cast',
-    domain: '',
-    inputs: ['h'],
-    outputs: ['y'],
-    attributes: { to: { type: 'int', value: 1 } },
-  } as const;
-  return {
-    opsets: { '': 21 },
-    graph: {
-      name: 'large',
-      inputs: [{ name: 'row', dtype: 'int64', dims: [1] }],
-      outputs: [{ name: 'y', dtype: 'float32', dims: [count, width] }],
-      nodes: [...initializers.map((_, i) => pick(i)), join, cast],
-      initializers,
+const decoder = (fused: boolean) =>
+  zoo.build('model', {
+    name: 'causal_lm',
+    dim: 2048,
+    vocabSize: 32_003,
+    tied: true,
+    embedding: 'token',
+    stack: {
+      name: 'stack',
+      depth,
+      norm: 'rms_norm',
+      layers: {
+        name: 'pre_norm',
+        norm: 'rms_norm',
+        mixer: { name: 'multi_head', heads: 16, bias: false, rotation: 'rotary', fused },
+        feedforward: { name: 'glu', hidden: 5504, bias: false },
+      },
     },
+  });
+
+/** Finite float16 numbers that differ from weight to weight. */
+const pattern = Uint16Array.from({ length: 2 ** 22 + 3 }, (_, i) => Math.imul(i, 2654435761) >>> 18); // below 2^14: less than 2
+function invented(dims: readonly number[], which: number): LazyTensor {
+  const count = dims.reduce((a, b) => a * b, 1);
+  const load = async () => {
+    const data = new Uint16Array(count);
+    for (let at = 0, from = (which * 7919) % pattern.length; at < count; from = 0) {
+      const piece = pattern.subarray(from, from + Math.min(pattern.length - from, count - at));
+      data.set(piece, at);
+      at += piece.length;
+    }
+    return { dtype: 'float16' as const, dims, data };
   };
+  return { dtype: 'float16', dims, byteLength: 2 * count, load };
 }
 
-const dir = await mkdtemp(join(process.argv[5] ?? tmpdir(), 'save-benchmark-'));
+/** The checkpoint's queries, keys and values as one weight. */
+function packed(weights: ReadonlyMap<string, LazyTensor>): Map<string, LazyTensor> {
+  const result = new Map(weights);
+  for (const name of weights.keys()) {
+    if (!name.endsWith('.q_proj.weight')) continue;
+    const parts = ['q', 'k', 'v'].map((which) => name.replace('.q_proj.', `.${which}_proj.`));
+    result.set(
+      name.replace('.q_proj.', '.qkv_proj.'),
+      expressWeight(
+        parts.map((part) => weights.get(part)!),
+        (...rows) => concat(rows, 0),
+      ),
+    );
+    for (const part of parts) result.delete(part);
+  }
+  return result;
+}
+
+async function seconds(work: () => Promise<void>): Promise<number> {
+  const start = performance.now();
+  await work();
+  return (performance.now() - start) / 1e3;
+}
+
+async function copySynced(from: string, to: string): Promise<void> {
+  await copyFile(from, to);
+  const handle = await open(to, 'r+');
+  await handle.sync();
+  await handle.close();
+}
+
+/** A digest of every weight above 1 MiB in a saved folder, sorted. */
+async function digests(dir: string): Promise<readonly string[]> {
+  const file = await open(join(dir, 'model.onnx'), 'r');
+  const { graph } = readOnnx(new Uint8Array(await file.readFile()), dir);
+  await file.close();
+  const weights = await open(join(dir, 'weights.bin'), 'r');
+  const all: string[] = [];
+  for (const { dtype, dims, data } of graph.initializers) {
+    if (!isExternal(data) || data.length < 2 ** 20) continue;
+    const bytes = new Uint8Array(data.length);
+    await weights.read(bytes, 0, data.length, data.offset);
+    all.push(`${dtype}[${dims}] ${createHash('sha256').update(bytes).digest('hex')}`);
+  }
+  await weights.close();
+  return all.sort();
+}
+
+const digest = (data: Uint16Array): string =>
+  createHash('sha256')
+    .update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+    .digest('hex');
+
+/** What the file has of a weight, as MatMul wants it: [in, out]. */
+async function turned(weight: LazyTensor): Promise<string> {
+  const { dims, data } = await weight.load();
+  const [out, inner] = dims as [number, number];
+  const result = new Uint16Array(data.length);
+  for (let o = 0; o < out; o++) for (let i = 0; i < inner; i++) result[i * out + o] = (data as Uint16Array)[o * inner + i]!;
+  return `float16[${inner},${out}] ${digest(result)}`;
+}
+
+const median = (xs: readonly number[]): number => [...xs].sort((a, b) => a - b)[xs.length >> 1]!;
+const dir = await mkdtemp(join(process.argv[4] ?? tmpdir(), 'save-benchmark-'));
 try {
-  const source = join(dir, 'source.bin');
-  await makeSource(source);
-  const file = await open(source, 'r');
-  const read = async (offset: number, bytes: number): Promise<Uint16Array> => {
-    const into = new Uint8Array(bytes);
-    for (let done = 0; done < bytes; )
-      done += (await file.read(into, done, Math.min(bytes - done, 2 ** 30), offset + done)).bytesRead;
-    return new Uint16Array(into.buffer);
-  };
-  const model = modelOf(
-    Array.from({ length: count }, (_, i): OnnxInitializer => {
-      const data = async () => ({ dtype: 'float16' as const, dims: [rows, width], data: await read(i * bytesEach, bytesEach) });
-      return { name: `w${i}`, dtype: 'float16', dims: [rows, width], data };
-    }),
+  const source = join(dir, 'source.safetensors');
+  const shapes = [...namesOf(decoder(false)).parameters].map(([name, { dims }]) => [name, dims] as const);
+  await saveSafetensors(
+    source,
+    shapes.map(([name, dims], i) => [name, invented(dims, i)] as const),
   );
+  const checkpoint = await openWeights(source);
+  const parameters = shapes.reduce((n, [, dims]) => n + dims.reduce((a, b) => a * b, 1), 0);
+  const largest = Math.max(...[...checkpoint.values()].map(({ byteLength }) => byteLength));
   console.log(
-    `${count} tensors of ${printBytes(bytesEach)}, ${printBytes((await stat(source)).size)} in all, Node ${process.versions.node}`,
+    `${(parameters / 1e9).toFixed(2)} B parameters in ${shapes.length} tensors, ${printBytes((await stat(source)).size)}, the largest ${printBytes(largest)}; Node ${process.versions.node}`,
   );
+  const options = { target: targets.cuda, dtype: 'float16', inputs: { ids: ['int64', ['batch', 'seq']] } } as const;
+  const ways = {
+    'q, k, v apart': compile(decoder(false), { ...options, weights: checkpoint }),
+    'q|k|v packed': compile(decoder(true), { ...options, weights: packed(checkpoint) }),
+  };
+  const ratios: Record<string, number[]> = {};
   const before = process.memoryUsage().rss;
   let peak = before;
   const watch = setInterval(() => {
     peak = Math.max(peak, process.memoryUsage().rss);
   }, 5);
   for (let round = 1; round <= rounds; round++) {
-    const copying = await timed(async () => {
-      await copyFile(source, join(dir, 'copy.bin'));
-      await synced(join(dir, 'copy.bin'));
-    });
-    await rm(join(dir, 'copy.bin'));
-    await rm(join(dir, 'model'), { recursive: true, force: true });
-    const saving = await timed(() => saveOnnx(model, join(dir, 'model')));
-    console.log(
-      `round ${round}: copy with fsync ${print(copying)}, save ${print(saving)}, ratio ${(saving.wall / copying.wall).toFixed(2)}`,
-    );
+    const copy = await seconds(() => copySynced(source, join(dir, 'copy')));
+    await rm(join(dir, 'copy'));
+    for (const [name, model] of Object.entries(ways)) {
+      await rm(join(dir, name), { recursive: true, force: true });
+      const time = await seconds(() => save(model, join(dir, name)));
+      ratios[name] = [...(ratios[name] ?? []), time / copy];
+      console.log(
+        `round ${round}, ${name}: copy with fsync ${copy.toFixed(2)} s, save ${time.toFixed(2)} s, ratio ${(time / copy).toFixed(2)}`,
+      );
+    }
   }
   clearInterval(watch);
-  console.log(
-    `memory: ${printBytes(before)} before, at most ${printBytes(peak)} while saving, ${printBytes(peak - before)} more`,
-  );
+  for (const [name, all] of Object.entries(ratios)) console.log(`${name}: median ratio ${median(all).toFixed(2)}`);
+  console.log(`memory while saving: at most ${printBytes(peak - before)} more than the ${printBytes(before)} before`);
 
-  const loading = performance.now();
-  const session = await InferenceSession.create(join(dir, 'model/model.onnx'), { graphOptimizationLevel: 'disabled' });
-  const { y } = await session.run({ row: new Tensor('int64', BigInt64Array.of(BigInt(rows - 1)), [1]) });
-  const got = y!.data as Float32Array;
-  for (let i = 0; i < count; i++) {
-    const expected = await read((i + 1) * bytesEach - width * 2, width * 2);
-    const wrong = expected.findIndex((bits, j) => fromFloat16Bits(bits) !== got[i * width + j]);
-    if (wrong >= 0)
-      throw new Error(`w${i}[${rows - 1}, ${wrong}] is ${got[i * width + wrong]}, expected ${fromFloat16Bits(expected[wrong]!)}`);
-  }
-  console.log(
-    `loaded, run and checked in ${((performance.now() - loading) / 1000).toFixed(2)} s; process holds ${printBytes(process.memoryUsage().rss)}`,
-  );
-  await session.release();
-  await file.close();
+  const [apart, together] = [await digests(join(dir, 'q, k, v apart')), await digests(join(dir, 'q|k|v packed'))];
+  if (apart.join() !== together.join()) throw new Error('the two ways saved different weights');
+  for (const name of [...checkpoint.keys()].filter((n) => /\.(q|k|v|up)_proj\.weight$/.test(n)).slice(0, 8))
+    if (!apart.includes(await turned(checkpoint.get(name)!))) throw new Error(`${name} is not in the saved model`);
+  console.log(`${apart.length} weights are the same both ways, and those of the file`);
 } finally {
   await rm(dir, { recursive: true });
 }

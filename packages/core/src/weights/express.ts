@@ -17,7 +17,8 @@ import { isLazy, type LazyTensor } from './lazy';
  * Throws   ShapeError where the operands do not fit · WeightError for an expression that needs more than its operands; when loaded, for an
  *          operand that is not what it said
  *
- * Example  const packed = expressWeight([q, k, v], (q, k, v) => concat([q, k, v], 0));
+ * Example  const [a, b] = [await openWeights('a.safetensors'), await openWeights('b.safetensors')].map((w) => w.get('weight')!);
+ *            const joined = expressWeight([a!, b!], (a, b) => concat([a, b], 0));
  */
 export function expressWeight(
   operands: readonly (Tensor | LazyTensor)[],
