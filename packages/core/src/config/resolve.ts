@@ -110,17 +110,20 @@ interface Filled {
   readonly config: () => unknown;
 }
 
+const emptySlot = (f: Field, { path }: Place): ConfigError =>
+  new ConfigError({
+    path,
+    problem: 'missing',
+    expected: f.expected,
+    got: 'nothing',
+    hint: `Give it a name or a config (${f.doc})`,
+  });
+
 function fillOne(f: Field, given: unknown, place: Place): Filled {
   const chosen = given ?? f.default;
   if (chosen === undefined) {
     if (f.optional) return { value: undefined, config: () => undefined };
-    throw new ConfigError({
-      path: place.path,
-      problem: 'missing',
-      expected: f.expected,
-      got: 'nothing',
-      hint: `Give it a name or a config (${f.doc})`,
-    });
+    throw emptySlot(f, place);
   }
   const value = fill(f.kind!, chosen, place);
   return { value, config: () => toConfig(value, place.path) };
@@ -131,13 +134,7 @@ function fillEach(f: Field, given: unknown, placeOf: (layer: number) => Place): 
   const chosen = given ?? f.default;
   if (chosen === undefined) {
     if (f.optional) return { value: undefined, config: () => undefined };
-    throw new ConfigError({
-      path: place.path,
-      problem: 'missing',
-      expected: f.expected,
-      got: 'nothing',
-      hint: `Give it a name or a config (${f.doc})`,
-    });
+    throw emptySlot(f, place);
   }
   const made: AnyModule[] = [];
   const value = (layer: number): AnyModule => {
