@@ -1,5 +1,5 @@
 // What compile() is told, checked before anything is traced.
-import type { CompileOptions } from './compile';
+import type { CompileOptions } from './compile-options';
 import { type Dim, dim } from './dim';
 import { ConfigError, describe, nearest, ShapeError } from './error';
 import { isModule } from './module';

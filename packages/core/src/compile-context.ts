@@ -1,10 +1,11 @@
 // The context of a model's sequences, from the inputs that are there.
-import { type Layout, type Memory, newShared, padded, type SequenceContext } from './context';
+import { type Memory, newShared, type SequenceContext } from './context';
 import { derive } from './derive';
 import { addDims, type Dim, subDims } from './dim';
 import { ConfigError } from './error';
 import type { GraphBuilder, Pool, Value } from './graph';
 import { ioState } from './io-state';
+import { type Layout, padded } from './layout';
 import { and, type Mask, none } from './mask';
 import { cast } from './ops/cast';
 import { add, max, sub } from './ops/elementwise';
@@ -12,7 +13,7 @@ import { expand, reshape, slice, unsqueeze } from './ops/movement';
 import { cumSum } from './ops/scan';
 import { iota } from './ops/shape';
 import { pagedState } from './paged-state';
-import type { State } from './state';
+import type { CallSizes, State } from './state';
 
 /**
  * Where what lasts between calls lives: inputs and outputs that grow, or of fixed capacity (in positions); pools of blocks in the runtime's
@@ -36,12 +37,6 @@ const aboutRows: ReadonlySet<string> = new Set([
   'memory_mask',
   'held',
 ]);
-
-/** Sizes of one call. */
-export interface CallSizes {
-  readonly batch: Dim;
-  readonly seq: Dim;
-}
 
 /** What {@link contextOf} may be told beside the inputs. */
 export interface SequenceInputs {

@@ -1,29 +1,11 @@
 // What varies around a sequence: mask, positions, layout, memory, what is kept between calls. One object, handed down.
-import { type Dim, divDims, mulDims } from './dim';
+import type { Dim } from './dim';
 import { ConfigError, internal, ShapeError } from './error';
-import type { GraphBuilder, Value } from './graph';
+import type { Value } from './graph';
+import type { KeyPlace, Layout } from './layout';
 import { and, type Mask, maskKinds, printMask } from './mask';
 import { attendOp } from './ops/attend';
-import { expand, reshape, transpose } from './ops/movement';
-import { iota } from './ops/shape';
 import type { State } from './state';
-
-/** How sequences lie in memory: one row of a batch each, padded to equal length, or one after another without padding. */
-export type Layout =
-  /** [batch, seq, dim] */
-  | { readonly kind: 'padded' }
-  /** [tokens, dim]; sequence i is rows offsets[i] to offsets[i + 1] − 1. */
-  | {
-      readonly kind: 'packed';
-      /** int64 [batch + 1] */
-      readonly offsets: Value;
-      /** int64 [] */
-      readonly longest: Value;
-      /** int64 [tokens]: from 0 in each sequence. */
-      readonly positions: Value;
-    };
-/** One row of a batch for each sequence. */
-export const padded: Layout = { kind: 'padded' };
 
 /** What cross attention attends to. */
 export interface Memory {
@@ -35,13 +17,6 @@ export interface Memory {
   /** Added to every score, [batch or 1, heads or 1, query, memory_seq]. */
   readonly bias?: Value;
   readonly layout: Layout;
-}
-
-/** Where the keys of an attention lie. */
-export interface KeyPlace {
-  readonly layout: Layout;
-  /** int64 [batch]: rows of k before query 0; only the first start + seq rows exist. Absent: kv_seq − seq. */
-  readonly start?: Value;
 }
 
 /** What one layer makes and later ones use; fresh for each trace. */
@@ -137,33 +112,6 @@ export function maskOf(ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceCont
   const keys = ctx.keys?.layout ?? ctx.layout;
   if (keys.kind !== 'packed') throw internal('packed queries need packed keys');
   return and({ kind: 'documents', offsets: ctx.layout.offsets, keyOffsets: keys.offsets }, ctx.mask);
-}
-
-/** Where rows stand in sequences that begin with the first of them: int64 [batch, seq], packed [tokens]. */
-export function positionsWithin(layout: Layout, [batch, seq]: readonly [Dim, Dim], g: GraphBuilder): Value {
-  return layout.kind === 'packed' ? layout.positions : expand(reshape(iota(g, seq), [1, seq]), [batch, seq]);
-}
-
-/** [batch, seq, heads · head_dim] → [batch, heads, seq, head_dim]; packed: [tokens, …] → [1, heads, tokens, head_dim]. */
-export function splitHeads(x: Value, heads: number, layout: Layout): Value {
-  const dim = x.dims.at(-1)!;
-  if (x.rank !== (layout.kind === 'packed' ? 2 : 3))
-    throw new ShapeError({
-      path: x.graph.where,
-      problem: `heads are split from ${layout.kind} rows`,
-      expected: layout.kind === 'packed' ? '[tokens, dim]' : '[batch, seq, dim]',
-      got: `[${x.dims.join(', ')}]`,
-    });
-  const rows = layout.kind === 'packed' ? [1, x.dims[0]!] : [x.dims[0]!, x.dims[1]!];
-  return transpose(reshape(x, [...rows, heads, divDims(dim, heads)]), [0, 2, 1, 3]);
-}
-
-/** The inverse of {@link splitHeads}. */
-export function mergeHeads(x: Value, layout: Layout): Value {
-  const [batch, heads, seq, headDim] = x.dims as [Dim, Dim, Dim, Dim];
-  const rows = transpose(x, [0, 2, 1, 3]);
-  const dim = mulDims(heads, headDim);
-  return reshape(rows, layout.kind === 'packed' ? [seq, dim] : [batch, seq, dim]);
 }
 
 /** Self attention: appends k and v to what the state holds, or leaves them as they are. */

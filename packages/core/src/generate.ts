@@ -1,8 +1,9 @@
 // Whole generations in one run: the prompt outside, one token a step inside a Loop, caches carried from step to step.
-import { type Memory, newShared, padded, type SequenceContext } from './context';
+import { type Memory, newShared, type SequenceContext } from './context';
 import type { Dim } from './dim';
 import { internal, ShapeError } from './error';
 import type { GraphBuilder, Pool, Value } from './graph';
+import { padded } from './layout';
 import { type Mask, none } from './mask';
 import { printType, type TensorType } from './op';
 import { cacheAppend } from './ops/cache';

@@ -69,16 +69,20 @@ describe('inside core', () => {
     { room: 'ops', files: /^ops\//, sees: ['basics', 'dim', 'parameter', 'ir'] },
     {
       room: 'module',
-      files: /^(module|context|state|reparametrize|layers\/.+|remakes\/.+)$/,
+      files: /^(module|context|layout|state|reparametrize|layers\/.+|remakes\/.+)$/,
       sees: ['basics', 'dim', 'parameter', 'ir', 'ops'],
     },
-    { room: 'block', files: /^(block|registry|config\/.+)$/, sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'module'] },
+    {
+      room: 'block',
+      files: /^(block|block-definition|registry|config\/.+)$/,
+      sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'module'],
+    },
     { room: 'disk', files: /^disk\//, sees: ['basics'] },
     { room: 'weights', files: /^weights\//, sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'disk'] },
     {
       room: 'compile',
       files:
-        /^(check-options|compile|compile-context|derive|draws|generate|initialize|io-state|paged-state|serialize|standalone|onnx\/fold)$/,
+        /^(check-options|compile|compile-context|compile-options|derive|draws|generate|initialize|io-state|paged-state|serialize|standalone|onnx\/fold)$/,
       sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'module', 'weights', 'onnx', 'lower', 'interpret', 'autodiff'],
     },
     { room: 'onnx', files: /^onnx\//, sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'disk', 'weights'] },

@@ -1,24 +1,25 @@
 // The public surface of core, listed by hand.
 
 export { backward, grad } from './autodiff/grad';
-export {
-  type AnyBlock,
-  type Block,
-  type BlockDefinition,
-  type ConfigIn,
-  type Contracts,
-  defineBlock,
-  type HandConfig,
-  isBlock,
-  type Kind,
-  type KindModule,
-  type MaskKind,
-  type NameIn,
-  type Property,
-  type Resolved,
-} from './block';
-export { type CompileOptions, compile, type Model, type ModelDType, type Port, type Signature } from './compile';
-export { type CallSizes, contextOf, type SequenceInputs, type StateOption } from './compile-context';
+export { defineBlock, isBlock } from './block';
+export type {
+  AnyBlock,
+  Block,
+  BlockDefinition,
+  ConfigIn,
+  Contracts,
+  HandConfig,
+  Kind,
+  KindModule,
+  MaskKind,
+  NameIn,
+  Place,
+  Property,
+  Resolved,
+} from './block-definition';
+export { compile, type Model, type Port, type Signature } from './compile';
+export { contextOf, type SequenceInputs, type StateOption } from './compile-context';
+export type { CompileOptions, ModelDType } from './compile-options';
 export {
   bool,
   choice,
@@ -34,23 +35,17 @@ export {
   slot,
   text,
 } from './config/fields';
-export { type Place, toConfig } from './config/resolve';
+export { toConfig } from './config/resolve';
 export {
   type AttendOptions,
   across,
   attend,
-  type KeyPlace,
-  type Layout,
   type Memory,
   maskOf,
-  mergeHeads,
   newShared,
-  padded,
-  positionsWithin,
   remember,
   type SequenceContext,
   type Shared,
-  splitHeads,
   withContext,
 } from './context';
 export { derive } from './derive';
@@ -90,6 +85,7 @@ export { interpret } from './interpret';
 export { dropout } from './layers/dropout';
 export { embedding } from './layers/embedding';
 export { type LinearOptions, linear } from './layers/linear';
+export { type KeyPlace, type Layout, mergeHeads, padded, positionsWithin, splitHeads } from './layout';
 export { type Decision, type Lowered, type LowerOptions, lower } from './lower/lower';
 export { biasedLinear } from './lower/match';
 export { type Get, type Match, type Refusal, type Rule, refuse, rule, type Surroundings } from './lower/rule';
@@ -170,7 +166,7 @@ export {
 export type { Provider } from './runtime/session-options';
 export { serialize } from './serialize';
 export { standalone } from './standalone';
-export type { State } from './state';
+export type { CallSizes, State } from './state';
 export { type AttentionKernelChoice, type AttentionKernelName, attentionKernel } from './targets/attention-kernel';
 export { targets } from './targets/index';
 export { type DType, dtypes, isFloat, type NDArray, type Tensor, type TensorData } from './tensor';

@@ -1,11 +1,10 @@
 // A state whose rows are inputs and outputs of the graph: growing, or of fixed capacity.
-import type { CallSizes } from './compile-context';
-import { padded } from './context';
 import { derive } from './derive';
 import type { GraphBuilder, Value } from './graph';
+import { padded } from './layout';
 import { cacheAppend } from './ops/cache';
 import { concat } from './ops/movement';
-import type { State } from './state';
+import type { CallSizes, State } from './state';
 
 /** Name of the size of a growing past, and of the rows of a memory. */
 export const pastDim = 'past';

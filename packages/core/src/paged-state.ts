@@ -1,11 +1,10 @@
 // A state whose rows stay in the runtime's memory: pools of blocks that kernels update in place. Kwon et al. 2023, https://arxiv.org/abs/2309.06180
-import type { CallSizes } from './compile-context';
 import type { Dim } from './dim';
 import { ConfigError } from './error';
 import type { GraphBuilder, Pool, Value } from './graph';
 import { ioState } from './io-state';
 import { pagedAppend, poolDims } from './ops/paged';
-import type { State } from './state';
+import type { CallSizes, State } from './state';
 
 /** Name of the number of blocks in a row of the block table. */
 export const tableDim = 'table_blocks';

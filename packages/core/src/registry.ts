@@ -1,5 +1,6 @@
 // A registry is a value: a list of blocks, whose type is the type of the configs it accepts.
-import { type AnyBlock, type ConfigIn, isBlock, type Kind, type KindModule, type NameIn } from './block';
+import { isBlock } from './block';
+import type { AnyBlock, ConfigIn, Kind, KindModule, NameIn } from './block-definition';
 import { kindSchema } from './config/json-schema';
 import { build, toConfig } from './config/resolve';
 import { ConfigError, describe, nearest } from './error';

@@ -1,6 +1,7 @@
 // What lasts from one call to the next, and where it lives. Blocks cannot tell.
-import type { KeyPlace } from './context';
+import type { Dim } from './dim';
 import type { Value } from './graph';
+import type { KeyPlace } from './layout';
 import type { TensorType } from './op';
 
 /** Keyed by the scope that uses it. */
@@ -15,4 +16,10 @@ export interface State {
   once<K extends string>(make: () => Record<K, Value>): Record<K, Value>;
   /** A recurrent state: what it was, what it becomes, and the result. `first` is its type; it starts as zeros. */
   replace<T>(name: string, first: TensorType, step: (last: Value) => readonly [next: Value, result: T]): T;
+}
+
+/** Sizes of one call. */
+export interface CallSizes {
+  readonly batch: Dim;
+  readonly seq: Dim;
 }

@@ -1,21 +1,10 @@
 // From a plain config to a module: defaults, inheritance, checks, slots, all with a path.
-import type { AnyBlock } from '../block';
+import type { AnyBlock, Place } from '../block-definition';
 import { checkMasks, type SequenceContext } from '../context';
 import { ConfigError, describe, nearest } from '../error';
 import { type AnyModule, isModule, module } from '../module';
 import { accepts, type Field } from './fields';
 
-/** Where a block stands. */
-export interface Place {
-  /** For errors: `stack.layers[0].mixer`. */
-  readonly path: string;
-  /** Index of the layer, for a block inside an `each` slot. */
-  readonly layer?: number;
-  /** Looks up blocks by kind and name; absent when a block is called by hand. */
-  readonly find?: (kind: string, name: string, path: string) => AnyBlock;
-  /** Values of the enclosing blocks, nearest wins. */
-  readonly enclosing?: Readonly<Record<string, unknown>>;
-}
 type Values = Record<string, unknown>;
 
 /**

@@ -5,18 +5,11 @@ import type { Decision } from '../lower/lower';
 import { dtypeOf, kernelOf, type Machine } from '../lower/target';
 import { modulesOf } from '../module';
 import { domainOf } from '../op';
-import { type AttentionKernelName, attentionKernel } from '../targets/attention-kernel';
+import { attentionKernel } from '../targets/attention-kernel';
 import { type DType, isFloat } from '../tensor';
+import { type AttentionForecast, forecast } from './forecast';
 import { hintsFor } from './hints';
 import { printPaths, shapeOf } from './places';
-
-/** Which kernel the GPU runs for an attention, by generation. */
-export interface AttentionForecast {
-  /** `Hopper`, or `the GPU` where the machine is known. */
-  readonly on: readonly string[];
-  readonly kernel: AttentionKernelName;
-  readonly note?: string;
-}
 
 /** What was decided for one op in places that are alike. */
 export interface ExplainedOp {
@@ -163,29 +156,6 @@ const moves = new Set([
   'Identity',
   'Gather',
 ]);
-
-const generations: readonly (readonly [name: string, sm: number])[] = [
-  ['Turing', 75],
-  ['Ampere', 80],
-  ['Ada', 89],
-  ['Hopper', 90],
-  ['Blackwell', 120],
-];
-
-// The kernels of the nodes at one place; generations that run the same are told together.
-function forecast(machine: Machine, nodes: readonly Node[]): AttentionForecast[] {
-  const machines = machine.sm ? [['the GPU', machine.sm] as const] : generations;
-  const found = new Map<string, AttentionForecast & { on: string[] }>();
-  for (const [name, sm] of machines)
-    for (const node of nodes) {
-      const choice = attentionKernel(node, { ...machine, sm })!;
-      const key = JSON.stringify(choice);
-      const known = found.get(key);
-      if (!known) found.set(key, { on: [name], ...choice });
-      else if (!known.on.includes(name)) known.on.push(name);
-    }
-  return [...found.values()];
-}
 
 function assumptions({ target, machine }: Model): string[] {
   if (target.name !== 'cuda') return [];

@@ -2,7 +2,7 @@
 import type { Model } from '../compile';
 import type { Node } from '../graph';
 import type { Decision } from '../lower/lower';
-import type { AttentionForecast } from './explain';
+import type { AttentionForecast } from './forecast';
 
 interface Situation {
   readonly model: Model;

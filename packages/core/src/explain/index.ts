@@ -1,12 +1,12 @@
 // What was decided for a model, and what it costs.
 export {
-  type AttentionForecast,
   type ExplainedBlock,
   type ExplainedOp,
   type ExplainOptions,
   type Explanation,
   explain,
 } from './explain';
+export type { AttentionForecast } from './forecast';
 export { printExplanation } from './print';
 export { printSummary } from './print-summary';
 export { type Summary, type SummaryRow, summary } from './summary';

@@ -1,5 +1,6 @@
 // Explanations as text.
-import type { AttentionForecast, ExplainedBlock, ExplainedOp, Explanation } from './explain';
+import type { ExplainedBlock, ExplainedOp, Explanation } from './explain';
+import type { AttentionForecast } from './forecast';
 
 const words: Readonly<Record<string, string>> = {
   kept: 'kept as it is',

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { type CompileOptions, compile } from '../compile';
+import { compile } from '../compile';
+import type { CompileOptions } from '../compile-options';
 import type { Value } from '../graph';
 import { linear } from '../layers/linear';
 import { module } from '../module';

@@ -1,11 +1,13 @@
 // Small models for the tests of runners.
 
-import { type CompileOptions, compile, type Model } from '../compile';
-import { attend, remember, type SequenceContext, splitHeads } from '../context';
+import { compile, type Model } from '../compile';
+import type { CompileOptions } from '../compile-options';
+import { attend, remember, type SequenceContext } from '../context';
 import type { Value } from '../graph';
 import { initialize } from '../initialize';
 import { embedding } from '../layers/embedding';
 import { linear } from '../layers/linear';
+import { splitHeads } from '../layout';
 import { causal } from '../mask';
 import { module } from '../module';
 import { add, mul } from '../ops/elementwise';

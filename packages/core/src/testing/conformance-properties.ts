@@ -1,5 +1,5 @@
 // The properties that a block declares, each as an experiment.
-import type { Property } from '../block';
+import type { Property } from '../block-definition';
 import { OnnxformersError } from '../error';
 import { type Graph, nameOf } from '../graph';
 import type { NDArray } from '../tensor';

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
-import { type AnyBlock, defineBlock } from '../block';
+import { defineBlock } from '../block';
+import type { AnyBlock } from '../block-definition';
 import { int } from '../config/fields';
 import { attend, type SequenceContext } from '../context';
 import { apply, type Value } from '../graph';

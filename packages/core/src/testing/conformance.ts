@@ -1,5 +1,6 @@
 // What every block promises, checked on its examples. Needs no test framework: `describe` and `it` are handed in.
-import { type AnyBlock, isBlock } from '../block';
+import { isBlock } from '../block';
+import type { AnyBlock } from '../block-definition';
 import type { Field } from '../config/fields';
 import { ConfigError } from '../error';
 import { namesOf } from '../module';

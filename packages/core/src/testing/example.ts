@@ -1,5 +1,5 @@
 // Examples of blocks made ready to run: the module, the inputs that its kind takes, and data for them.
-import type { AnyBlock, Property } from '../block';
+import type { AnyBlock, Property } from '../block-definition';
 import { computeDerived } from '../derive';
 import { type Dim, evaluateDim } from '../dim';
 import { type Graph, type Leaf, nameOf } from '../graph';

@@ -1,5 +1,5 @@
 // The same numbers on every target: examples of blocks, lowered and as plain ONNX, in a runtime with its own optimisations off.
-import type { AnyBlock } from '../block';
+import type { AnyBlock } from '../block-definition';
 import { compile, type Model } from '../compile';
 import { interpret } from '../interpret';
 import type { Target } from '../lower/target';

@@ -1,6 +1,7 @@
 // Runs one block by itself in the interpreter, on parameters that are the same in every run.
-import { type CompileOptions, compile, type Model } from '../compile';
+import { compile, type Model } from '../compile';
 import { contextOf, type SequenceInputs } from '../compile-context';
+import type { CompileOptions } from '../compile-options';
 import { withContext } from '../context';
 import { type Dim, evaluateDim } from '../dim';
 import { type Graph, GraphBuilder, nameOf, type Value } from '../graph';
