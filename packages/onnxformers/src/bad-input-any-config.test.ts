@@ -1,0 +1,123 @@
+// Whatever stands in a config: a module, or an error that says what is wrong.
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { type Json, lm } from './bad-input.test-helper';
+import { parseConfig } from './cli/config-file';
+import { ConfigError, isModule, zoo } from './index';
+
+describe('the reader of configs, whatever it is given,', () => {
+  const kinds = [...new Set(zoo.blocks.map((b) => b.kind))];
+  /** Builds a module or says what is wrong. Sizes stay small: a model of a billion layers is no mistake that could be told. */
+  function reads(f: () => unknown): void {
+    let made: unknown;
+    try {
+      made = f();
+    } catch (error) {
+      expect(error, String((error as Error).stack)).toBeInstanceOf(ConfigError);
+      expect((error as Error).message).not.toMatch(/undefined|\[object|NaN is|function \(/);
+      return;
+    }
+    expect(isModule(made)).toBe(true);
+  }
+  const names = zoo.blocks.map((b) => b.blockName);
+  // A function of one's own stands in no file.
+  const isPlain = (x: object) => !Object.values(x).some((v) => typeof v === 'function');
+  const scalar = fc.oneof(
+    fc.integer({ min: -2, max: 13 }),
+    fc.double({ noInteger: true }),
+    fc.constantFrom<unknown>(null, true, false, '', 'cat', Number.NaN, Number.NEGATIVE_INFINITY, 1e300, -0, undefined),
+    fc.constantFrom(...names),
+  );
+  const anything = fc.letrec((tie) => ({
+    value: fc.oneof(
+      { maxDepth: 3 },
+      scalar,
+      fc.array(tie('value'), { maxLength: 3 }),
+      fc.dictionary(fc.oneof(fc.string(), fc.constantFrom('name', 'dim', 'heads', '__proto__', 'constructor')), tie('value'), {
+        maxKeys: 4,
+      }),
+    ),
+  })).value;
+
+  it('takes any JSON', () => {
+    fc.assert(
+      fc.property(fc.constantFrom(...kinds), fc.oneof(anything, fc.jsonValue()), (kind, config) =>
+        reads(() => zoo.parse(kind, config)),
+      ),
+      { numRuns: 1000 },
+    );
+  });
+
+  it('takes any options of any block', () => {
+    const config = fc.constantFrom(...zoo.blocks).chain((block) => {
+      const fields = fc.record(Object.fromEntries(Object.keys(block.fields).map((name) => [name, fc.oneof(scalar, anything)])), {
+        requiredKeys: [],
+      });
+      return fields.map((options) => ({ kind: block.kind, config: { name: block.blockName, ...options } }));
+    });
+    fc.assert(
+      fc.property(config, ({ kind, config: c }) => reads(() => zoo.parse(kind, c))),
+      { numRuns: 2000 },
+    );
+  });
+
+  it('takes any change of a config that is right', () => {
+    const examples = zoo.blocks.flatMap((b) =>
+      b.definition.examples
+        .filter(isPlain)
+        .map((example: object) => ({ kind: b.kind, config: { name: b.blockName, ...example } })),
+    );
+    /** The config with one of its values replaced, taken away or given another name. */
+    const changed = (x: unknown, at: number, by: unknown, how: string): unknown => {
+      const copy = structuredClone(x);
+      const places: [Json, string][] = [];
+      const visit = (v: unknown) => {
+        if (typeof v !== 'object' || v === null) return;
+        for (const key of Object.keys(v)) {
+          places.push([v as Json, key]);
+          visit((v as Json)[key]);
+        }
+      };
+      visit(copy);
+      const [owner, key] = places[at % places.length]!;
+      if (how === 'rename') owner[`${key}x`] = owner[key];
+      if (how === 'replace') owner[key] = by;
+      else delete owner[key];
+      return copy;
+    };
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...examples),
+        fc.nat(),
+        anything,
+        fc.constantFrom('replace', 'remove', 'rename'),
+        ({ kind, config }, at, by, how) => {
+          reads(() => zoo.parse(kind, changed(config, at, by, how)));
+        },
+      ),
+      { numRuns: 2000 },
+    );
+  });
+
+  it('takes any file', () => {
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          anything,
+          fc.record(
+            {
+              config: fc.oneof(anything, fc.constant(lm())),
+              kind: anything,
+              inputs: anything,
+              state: anything,
+              layout: anything,
+            },
+            { requiredKeys: [] },
+          ),
+        ),
+        (file) => reads(() => parseConfig(file).module),
+      ),
+      { numRuns: 1000 },
+    );
+  });
+});

@@ -1,0 +1,51 @@
+// Feeds and devices that are wrong: each a clear error of one of the seven classes.
+import * as ort from 'onnxruntime-node';
+import { describe, it } from 'vitest';
+import { build, compiled, fails, lm } from './bad-input.test-helper';
+import { createRunner, FeedError, initialize, RunError, tensor } from './index';
+
+describe('running', () => {
+  const m = build(lm());
+  const model = compiled(m, { weights: initialize(m, { seed: 1 }) });
+
+  it('feeds of the wrong dtype', async () => {
+    const run = await createRunner(model, ort);
+    await fails(() => run({ ids: tensor('int32', [1, 2], [1, 2]) }), FeedError, {
+      path: 'feed "ids"',
+      problem: 'another dtype',
+      expected: 'int64[batch, seq]',
+      got: 'int32[1, 2]',
+    });
+    await fails(() => run({ ids: tensor('int64', [1, 2], [1, 23]) }), RunError, {
+      path: 'embedding',
+      problem: 'the run failed',
+      got: /indices element out of data bounds/,
+      hint: 'It happened in Gather',
+    });
+    await run.dispose();
+  });
+
+  it('no sequences, on which a kernel would end the process', async () => {
+    const run = await createRunner(model, ort);
+    await fails(() => run({ ids: tensor('int64', [0, 2], []) }), FeedError, {
+      path: 'feed "ids"',
+      problem: 'no sequences',
+      expected: 'a batch of 1 or more',
+      got: '0',
+    });
+    await run.dispose();
+  });
+
+  it('a provider that does not load', () =>
+    fails(() => createRunner(model, ort, { device: 'tensorrt', session: { logSeverityLevel: 4 } }), RunError, {
+      path: 'runtime',
+      problem: 'creating a session on tensorrt failed',
+      got: /\S/,
+    }));
+
+  it('a provider that the runtime does not know', () =>
+    fails(() => createRunner(model, ort, { device: 'wasm' }), RunError, {
+      problem: 'creating a session on wasm failed',
+      hint: /^onnxruntime-node knows cpu, /,
+    }));
+});

@@ -1,0 +1,102 @@
+// Folders and disks that are wrong: each a clear error of one of the seven classes, and nothing half-written.
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { platform, tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { load, save } from '@onnxformers/core/node';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { build, compiled, fails, lm } from './bad-input.test-helper';
+import { FileError, initialize } from './index';
+
+// A file of this name in here is opened as /dev/full, where every write fails as on a full disk.
+const full = new Set<string>();
+vi.mock('node:fs/promises', async (original) => {
+  const real = await original<typeof import('node:fs/promises')>();
+  const open = (path: string, ...rest: never[]) =>
+    full.has(basename(path)) ? real.open('/dev/full', 'w') : real.open(path, ...rest);
+  return { ...real, open };
+});
+
+let dir: string;
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'bad-input-'));
+});
+afterAll(() => rm(dir, { recursive: true }));
+
+describe('saving and loading', () => {
+  const m = build(lm());
+  const model = compiled(m, { weights: initialize(m, { seed: 1 }) });
+
+  it('a folder of a newer format', async () => {
+    const folder = join(dir, 'newer');
+    await save(model, folder);
+    const file = join(folder, 'onnxformers.json');
+    const saved = JSON.parse(await readFile(file, 'utf8'));
+    await writeFile(file, JSON.stringify({ ...saved, format: saved.format + 1 }));
+    await fails(() => load(folder), FileError, {
+      path: file,
+      problem: 'saved in a newer format',
+      expected: `format ${saved.format} or older`,
+      got: `format ${saved.format + 1}`,
+      hint: 'Update onnxformers',
+    });
+  });
+
+  it('a model file that is none', async () => {
+    const folder = join(dir, 'damaged');
+    await save(model, folder);
+    await writeFile(join(folder, 'model.onnx'), Uint8Array.of(1, 2, 3));
+    await fails(() => load(folder), FileError, {
+      path: join(folder, 'model.onnx'),
+      problem: 'not an ONNX model',
+      hint: /cut off/,
+    });
+  });
+
+  it('a folder that is not there', () =>
+    fails(() => load(join(dir, 'nowhere')), FileError, {
+      path: join(dir, 'nowhere', 'onnxformers.json'),
+      problem: 'no such file or folder',
+      hint: /^A saved model is a folder with/,
+    }));
+
+  it('a file where the folder should be', async () => {
+    await writeFile(join(dir, 'file'), 'x');
+    await fails(() => save(model, join(dir, 'file')), FileError, {
+      path: join(dir, 'file'),
+      problem: 'exists already and is no folder',
+    });
+  });
+
+  it.skipIf(platform() !== 'linux')('a place where no folder can be made (only Linux has /proc)', () =>
+    fails(() => save(model, '/proc/model/of/mine'), FileError, { problem: 'no such file or folder' }),
+  );
+
+  it.skipIf(platform() !== 'linux')('a full disk (simulated by /dev/full, which only Linux has)', async () => {
+    for (const name of ['weights.bin', 'model.onnx', 'onnxformers.json']) {
+      full.add(name);
+      const folder = join(dir, `full-${name}`);
+      await fails(() => save(model, folder), FileError, {
+        path: /full-/,
+        problem: 'no space left on the disk',
+        hint: /^The model takes .*; nothing was changed in /,
+      });
+      expect(await readdir(dir)).not.toContain(basename(folder));
+      full.delete(name);
+    }
+  });
+
+  it.skipIf(platform() !== 'linux')(
+    'a full disk leaves an older model as it was (simulated by /dev/full, which only Linux has)',
+    async () => {
+      const folder = join(dir, 'older');
+      await save(model, folder);
+      const before = await readFile(join(folder, 'weights.bin'));
+      full.add('model.onnx');
+      await fails(() => save(model, folder), FileError, { problem: 'no space left on the disk' });
+      full.clear();
+      expect((await readdir(folder)).sort()).toEqual(['model.onnx', 'onnxformers.json', 'weights.bin']);
+      expect(await readFile(join(folder, 'weights.bin'))).toEqual(before);
+      await load(folder);
+    },
+  );
+});

@@ -1,0 +1,63 @@
+// What the command line tells of a model without running it.
+import { join } from 'node:path';
+import { compile, explain, printExplanation, printSummary, summary, targets } from '@onnxformers/core';
+import { describe, expect, it } from 'vitest';
+import { zoo } from '../index';
+import { inputsOf } from '../inputs';
+import { dir, here, lm, parsed, write } from './cli.test-helper';
+
+describe('explain', () => {
+  it('says what was chosen for a config, as the API does', async () => {
+    await write('lm.json', lm);
+    const { json } = await parsed('explain', 'lm.json', '--target', 'cuda', '--dtype', 'float16', '--sm', '90');
+    const m = zoo.build('model', lm);
+    const model = compile(m, { target: targets.cuda, machine: { sm: 90 }, dtype: 'float16', inputs: inputsOf(m) });
+    expect(json).toEqual(JSON.parse(JSON.stringify(explain(model))));
+    const { out } = await here('explain', join(dir, 'lm.json'), '--target', 'cuda', '--dtype', 'float16', '--sm', '90');
+    expect(out).toBe(`${printExplanation(explain(model))}\n`);
+    expect(out).toContain('→ MultiHeadAttention');
+  });
+
+  it('says it of a saved model, caches, taps and all, and of another target', async () => {
+    await write('lm.json', lm);
+    const options = ['--state', '11', '--taps', 'stack.layers.0', '--promises', 'whole prompts'];
+    const saved = join(dir, 'saved');
+    await here('build', join(dir, 'lm.json'), '--seed', '1', '--out', saved, ...options);
+    const of = async (...args: string[]) => (await here('explain', ...args)).out;
+    expect(await of(saved)).toBe(await of(join(dir, 'lm.json'), ...options));
+    expect(await of(saved, '--target', 'wasm')).toBe(await of(join(dir, 'lm.json'), ...options, '--target', 'wasm'));
+    expect(await of(saved, '--target', 'wasm')).toContain('lowered for wasm, float32');
+  });
+
+  it('keeps to a path', async () => {
+    await write('lm.json', lm);
+    const { out } = await here('explain', join(dir, 'lm.json'), '--path', 'stack.norm');
+    expect(out).toContain('stack.norm');
+    expect(out).not.toContain('mixer');
+  });
+});
+
+describe('summary', () => {
+  it('counts for given sizes, as the API does', async () => {
+    await write('lm.json', lm);
+    const { json } = await parsed('summary', 'lm.json', '--size', 'batch=2,seq=7');
+    const m = zoo.build('model', lm);
+    const model = compile(m, { target: targets.cpu, inputs: inputsOf(m) });
+    expect(json).toEqual(JSON.parse(JSON.stringify(summary(model, { batch: 2, seq: 7 }))));
+    expect((await here('summary', join(dir, 'lm.json'))).out).toBe(`${printSummary(summary(model, { batch: 1, seq: 128 }))}\n`);
+  });
+
+  it('refuses sizes that are none', async () => {
+    await write('lm.json', lm);
+    const sizes = (text: string) => here('summary', join(dir, 'lm.json'), '--size', text);
+    expect(await sizes('seq')).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('--size is a list such as batch=2,seq=128, not "seq"'),
+    });
+    expect(await sizes('seqq=3')).toMatchObject({ code: 1, err: expect.stringMatching(/^ConfigError: .*seqq/) });
+  });
+});
+
+it('schema prints the JSON Schema of a kind', async () => {
+  expect((await parsed('schema', 'layer')).json).toEqual(zoo.jsonSchema('layer'));
+});

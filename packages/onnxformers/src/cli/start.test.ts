@@ -1,0 +1,170 @@
+// Command lines, right and wrong, and what is printed where.
+import { spawn } from 'node:child_process';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { cli, dir, here, lm, main, nodeFlags, parsed, write } from './cli.test-helper';
+import { start } from './start';
+
+describe('usage', () => {
+  it('without a command: all of them', async () => {
+    const { code, out } = await cli();
+    expect(code).toBe(0);
+    for (const name of [
+      'info',
+      'build CONFIG',
+      'explain CONFIG|DIR',
+      'summary CONFIG|DIR',
+      'inspect FILE',
+      'run DIR',
+      'schema KIND',
+      'bench attention|block',
+    ])
+      expect(out).toContain(`  ${name} `);
+    expect(out).toContain(
+      'Exit codes: 0 done, 1 an error of the input, 2 a wrong command line, 70 a fault of onnxformers, 128 + N ended by signal N.',
+    );
+  });
+
+  it.each([
+    [['bild'], 'there is no command "bild"; did you mean build? Commands: info, build'],
+    [['build'], 'build needs CONFIG'],
+    [['build', 'a.json', 'b.json', '--out', 'x'], 'build takes CONFIG; "b.json" is too much'],
+    [['build', 'a.json', '--seed', '1'], '--out is needed: the folder to save to'],
+    [['build', 'a.json', '--out', 'x', '--targt', 'cpu'], 'build has no option --targt; did you mean target?'],
+    [
+      ['build', 'a.json', '--out', 'x', '--target', 'cud'],
+      '--target is one of cpu, cuda, webgpu, wasm, portable-18, portable-21, portable-23, portable, not "cud"; did you mean cuda?',
+    ],
+    [['build', 'a.json', '--out', 'x', '--seed', 'one'], '--seed is a whole number, not "one"'],
+    [['build', 'a.json', '--out', '--seed', '1'], '--out needs a value (DIR)'],
+    [['build', 'a.json', '--out', '', '--seed', '1'], '--out is empty'],
+    [['bench', 'nothing'], 'bench measures attention or block, not "nothing"'],
+    [['bench', 'block'], 'bench block needs CONFIG'],
+    [['bench', 'attention', '--few', '0'], '--few, --more and --repetitions are at least 1'],
+    [['inspect', 'x', '--json=yes'], '--json takes no value'],
+  ])('wrong: %j', async (args, message) => {
+    const { code, out, err } = await here(...args);
+    expect([code, out]).toEqual([2, '']);
+    expect(err).toContain(message);
+    expect(err).toMatch(/onnxformers \w* ?--help says more\.\n$/);
+  });
+
+  it('help of a command lists its options', async () => {
+    const { code, out } = await cli('build', '--help');
+    expect(code).toBe(0);
+    expect(out).toMatch(/--out DIR +the folder to save to \(needed\)/);
+    expect(out).toMatch(/--dtype NAME +of weights and arithmetic: float32, float16, bfloat16 \(default float32\)/);
+    expect((await here('help', 'build')).out).toBe(out);
+    expect((await cli('build')).code).toBe(2);
+  });
+});
+
+describe('errors', () => {
+  it('of the input are told without a stack, and end with 1', async () => {
+    await write('bad.json', { ...lm, dim: 'x' });
+    const { code, err } = await cli('build', 'bad.json', '--seed', '1', '--out', 'bad');
+    expect(code).toBe(1);
+    expect(err).toBe('ConfigError: causal_lm.dim: wrong value; expected an integer >= 1, got "x". It means: channels\n');
+    expect(await readdir(dir)).not.toContain('bad');
+  });
+
+  it('with --debug show where', async () => {
+    const { code, err } = await cli('inspect', 'nowhere.onnx', '--debug');
+    expect(code).toBe(1);
+    expect(err).toMatch(/^FileError: nowhere\.onnx: no such file or folder\nFileError: .*\n +at /);
+  });
+
+  it('are JSON with --json', async () => {
+    const { code, error } = await parsed('schema', 'modle');
+    expect(code).toBe(1);
+    expect(error).toMatchObject({
+      exitCode: 1,
+      error: { name: 'ConfigError', path: 'kind', problem: 'no block of the kind "modle" is registered', got: '"modle"' },
+    });
+    expect(error.error.hint).toContain('Did you mean "model"?');
+  });
+
+  it('of our own end with 70', async () => {
+    const out = {
+      write: () => {
+        throw new TypeError('broken');
+      },
+    };
+    let said = '';
+    const err = {
+      write: (text: string) => {
+        said += text;
+      },
+    };
+    expect(await start(['schema', 'norm'], out, err)).toBe(70);
+    expect(said).toBe('A fault of onnxformers: broken\nRun it again with --debug and report what it prints.\n');
+  });
+});
+
+describe.skipIf(process.platform === 'win32')('what a shell does (not on Windows, which has no signals)', () => {
+  const running = (...args: string[]) => {
+    const child = spawn(process.execPath, [...nodeFlags, main, ...args], { cwd: dir });
+    let err = '';
+    child.stderr.on('data', (text) => {
+      err += text;
+    });
+    const ended = new Promise<{ code: number | null; err: string }>((resolve) => {
+      child.on('close', (code) => resolve({ code, err }));
+    });
+    return { child, ended };
+  };
+
+  it('Ctrl-C while a model is saved leaves nothing half-written', async () => {
+    await write('big.json', { ...lm, dim: 768, vocabSize: 30_011 });
+    const { child, ended } = running('build', 'big.json', '--seed', '1', '--out', 'big');
+    const saving = async () => (await readdir(join(dir, 'big')).catch(() => [])).some((name) => name.startsWith('.saving'));
+    while (child.exitCode === null && !(await saving())) await new Promise((resolve) => setTimeout(resolve, 5));
+    child.kill('SIGINT');
+    expect(await ended).toEqual({ code: 130, err: 'Interrupted: ended by SIGINT; nothing half-written is left\n' });
+    expect(await readdir(dir)).not.toContain('big');
+  });
+
+  it('a reader that has seen enough is no fault', async () => {
+    const { child, ended } = running('schema', 'model');
+    child.stdout.destroy();
+    expect(await ended).toEqual({ code: 0, err: '' });
+  });
+});
+
+describe('progress', () => {
+  const build = async (isTTY: boolean) => {
+    await write('lm.json', lm);
+    let [out, err] = ['', ''];
+    const streams = [
+      {
+        write: (t: string) => {
+          out += t;
+        },
+      },
+      {
+        isTTY,
+        columns: 30,
+        write: (t: string) => {
+          err += t;
+        },
+      },
+    ] as const;
+    const code = await start(['build', join(dir, 'lm.json'), '--seed', '1', '--out', join(dir, 'progress')], ...streams);
+    return { code, out, err };
+  };
+
+  it('is one line of a terminal that vanishes', async () => {
+    const { code, out, err } = await build(true);
+    expect(code).toBe(0);
+    expect(err).toContain('compiling …');
+    expect(err).toContain('saving');
+    expect(err.endsWith('\r\u001b[K')).toBe(true);
+    for (const line of err.split('\r\u001b[K')) expect(line.length).toBeLessThan(30);
+    expect(out).not.toContain('\u001b');
+  });
+
+  it('is silent elsewhere', async () => {
+    expect((await build(false)).err).toBe('');
+  });
+});
