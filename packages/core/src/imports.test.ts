@@ -65,7 +65,7 @@ describe('inside core', () => {
     { room: 'basics', files: /^(error|tensor|tensor-convert|float16)$/, sees: [] },
     { room: 'dim', files: /^(dim|dim-text|polynomial)$/, sees: ['basics'] },
     { room: 'parameter', files: /^(parameter|weights\/init)$/, sees: ['basics', 'dim'] },
-    { room: 'ir', files: /^(graph|op|mask|lower\/rule)$/, sees: ['basics', 'dim', 'parameter'] },
+    { room: 'ir', files: /^(graph|op|mask|ir\/.+|lower\/rule)$/, sees: ['basics', 'dim', 'parameter'] },
     { room: 'ops', files: /^ops\//, sees: ['basics', 'dim', 'parameter', 'ir'] },
     {
       room: 'module',

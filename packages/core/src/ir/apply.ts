@@ -1,0 +1,82 @@
+// Applying an op: operands made ready, types inferred, what is constant folded, faults told with their place.
+import type { Dim } from '../dim';
+import { internal, ShapeError } from '../error';
+import { Parameter } from '../parameter';
+import { countOf, type DType, isFloat, type NDArray } from '../tensor';
+import { toArray, toTensor } from '../tensor-convert';
+import { printType, type TensorType } from './tensor-type';
+import { type Attrs, type GraphBuilder, type Op, type Operand, Value } from './types';
+
+/**
+ * Applies an op: makes the operands ready, asks `simplify`, infers the types, and adds the node.
+ *
+ * Throws   ShapeError when the operands do not fit, with the path, the op and the operands' types
+ */
+export function apply<A extends Attrs>(op: Op<A>, operands: readonly Operand[], attrs: A): readonly Value[] {
+  const anchor = operands.find((o): o is Value => o instanceof Value);
+  if (!anchor) throw internal(`${op.key} was applied to no value; make one of its operands a value of the graph`);
+  const g = anchor.graph.root;
+  const values = operands.filter((o): o is Value => o instanceof Value);
+  const like = (values.find((o) => isFloat(o.dtype)) ?? values.find((o) => o.dtype !== 'bool') ?? anchor).dtype;
+  const ready = operands.map((o) => ready1(g, o, like));
+  for (const v of ready) if (v && v.graph.root !== g) throw internal(`${op.key} mixes values of two graphs`);
+  while (ready.length && ready.at(-1) === undefined) ready.pop();
+  const plain = op as unknown as Op;
+  return located(g, op.key, ready, () => {
+    const simpler = plain.simplify?.(ready, attrs);
+    if (simpler) return [simpler];
+    const types = plain.infer(ready, attrs);
+    return fold(g, plain, ready, attrs, types) ?? g.emit(plain, ready, attrs, types);
+  });
+}
+
+/** Runs f; a `mismatch` that it throws gets the op, the path and the operands' types. For functions that compute attributes before `apply`. */
+export function located<T>(g: GraphBuilder, key: string, operands: readonly (TensorType | undefined)[], f: () => T): T {
+  try {
+    return f();
+  } catch (error) {
+    if (!(error instanceof ShapeError) || error.path !== '') throw error;
+    const { problem, expected, got, hint } = error;
+    const seen = `Operands: ${operands.map(printType).join(', ')}${hint ? `. ${hint}` : ''}`;
+    const path = `${key}${g.where ? ` in ${g.where}` : ''}`;
+    throw new ShapeError({ path, problem, ...(expected && { expected }), ...(got && { got }), hint: seen }, { cause: error });
+  }
+}
+
+/** For `infer`: operands that do not fit. `apply` adds op, path and operand types. */
+export function mismatch(problem: string, expected?: string, got?: string): ShapeError {
+  return new ShapeError({ path: '', problem, ...(expected !== undefined && { expected }), ...(got !== undefined && { got }) });
+}
+
+function ready1(g: GraphBuilder, o: Operand, like: DType): Value | undefined {
+  if (o === undefined || o instanceof Value) return o;
+  if (o instanceof Parameter) return g.param(o);
+  if (typeof o === 'number') return g.number(o, like);
+  return g.constant(o);
+}
+
+// Small constants are folded at birth, so shape arithmetic on known sizes never reaches a graph.
+function fold(g: GraphBuilder, op: Op, operands: readonly (Value | undefined)[], attrs: Attrs, types: readonly TensorType[]) {
+  if (!op.evaluate || op.impure || op.writes) return undefined;
+  const small = types.every((t) => t.dims.every((d) => typeof d === 'number') && countOf(t.dims as number[]) <= 64);
+  if (!small) return undefined;
+  const arrays: (NDArray | undefined)[] = [];
+  for (const v of operands) {
+    if (v && v.leaf?.kind !== 'constant') return undefined;
+    arrays.push(v?.leaf?.kind === 'constant' ? toArray(v.leaf.tensor) : undefined);
+  }
+  if (arrays.some((a) => a && a.data.length > 64)) return undefined;
+  try {
+    return op.evaluate(arrays, attrs, noSizes).map((a) => g.constant(toTensor(a)));
+  } catch (error) {
+    if (error === symbolic) return undefined;
+    throw error;
+  }
+}
+const symbolic = internal('a symbolic size was asked for while folding constants');
+const noSizes = {
+  of(d: Dim): number {
+    if (typeof d === 'number') return d;
+    throw symbolic;
+  },
+};

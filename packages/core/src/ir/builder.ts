@@ -1,0 +1,297 @@
+// The builder that values come from.
+import type { Dim } from '../dim';
+import { internal, ShapeError } from '../error';
+import type { Parameter } from '../parameter';
+import type { DType, Tensor } from '../tensor';
+import { toTensor } from '../tensor-convert';
+import { Identity } from './op';
+import type { TensorType } from './tensor-type';
+import {
+  type Attribute,
+  type Attrs,
+  type Derivation,
+  type DrawMaker,
+  type Graph,
+  type GraphBuilder,
+  type GraphOptions,
+  type Leaf,
+  type Node,
+  type Op,
+  type ParameterOverride,
+  type Pool,
+  type StepRows,
+  type SubgraphKind,
+  Value,
+} from './types';
+import { capturedBy, isGraph, nameOf, usedBy } from './walk';
+
+/** The one implementation; others know the interface. */
+export class Builder implements GraphBuilder {
+  readonly root: Builder;
+  readonly depth: number;
+  readonly dtype: DType;
+  readonly storage: DType;
+  readonly taps: ReadonlySet<string>;
+  readonly tapped = new Map<string, Value>();
+  readonly stateOutputs = new Map<string, Value>();
+  private readonly widen: ((stored: Value) => Value) | undefined;
+  private readonly draws: DrawMaker | undefined;
+  readonly training: boolean;
+  private readonly nodes: Node[] = [];
+  private readonly merged = new Map<string, Node>();
+  private readonly calls = new Map<string, number>();
+  private readonly drawNames = new Map<string, number>();
+  readonly inputs: Value[] = [];
+  private readonly results: { name: string; value: Value }[] = [];
+  // Of the root only:
+  private open: Builder[] = [this];
+  private nextId = 0;
+  private readonly leaves = new Map<unknown, Value>();
+  private path = '';
+  private currentRules: readonly string[] = [];
+  private readonly attributeIds = new WeakMap<object, number>();
+  private nextAttributeId = 0;
+  readonly overrides = new Map<Parameter, ParameterOverride>();
+  readonly shared = new Map<string, unknown>();
+
+  constructor(
+    options: GraphOptions = {},
+    readonly parent?: Builder,
+    readonly kind: 'root' | SubgraphKind = 'root',
+    readonly rows?: StepRows,
+  ) {
+    this.root = parent?.root ?? this;
+    this.depth = parent ? parent.depth + 1 : 0;
+    this.dtype = parent?.dtype ?? options.dtype ?? 'float32';
+    this.storage = parent?.storage ?? options.storage ?? this.dtype;
+    this.widen = options.widen;
+    this.draws = options.draws;
+    this.taps = options.taps ?? new Set();
+    this.training = parent?.training ?? options.training ?? false;
+  }
+
+  input(name: string, dtype: DType, dims: readonly Dim[]): Value {
+    if (this.inputs.some((v) => nameOf(v) === name))
+      throw new ShapeError({ path: name, problem: 'an input of this name exists already' });
+    return this.addInput(this.make({ dtype, dims }, { kind: 'input', name }));
+  }
+  output(name: string, value: Value): void {
+    if (this.results.some((r) => r.name === name))
+      throw new ShapeError({ path: name, problem: 'an output of this name exists already' });
+    this.results.push({ name, value });
+  }
+  param(parameter: Parameter): Value {
+    const override = this.root.overrides.get(parameter);
+    if (override) return this.root.leaf(override, () => override(this.root));
+    return this.storedParam(parameter);
+  }
+  storedParam(parameter: Parameter): Value {
+    const stored = this.rawParam(parameter);
+    return parameter.options.dtype ? stored : (this.root.widen?.(stored) ?? stored);
+  }
+  rawParam(parameter: Parameter): Value {
+    const type = { dtype: parameter.options.dtype ?? this.storage, dims: parameter.dims };
+    return this.root.leaf(parameter, () => this.root.make(type, { kind: 'parameter', parameter }));
+  }
+  parameterInput(parameter: Parameter): Value {
+    return this.root.addInput(this.rawParam(parameter));
+  }
+  constant(tensor: Tensor): Value {
+    const key =
+      tensor.data.length <= 64 ? `${tensor.dtype}[${tensor.dims}]${Array.from(tensor.data as ArrayLike<number>, spell)}` : tensor;
+    return this.root.leaf(key, () => this.root.make(tensor, { kind: 'constant', tensor }));
+  }
+  number(value: number | readonly number[], dtype: DType): Value {
+    const list = typeof value === 'number' ? [value] : value;
+    return this.constant(
+      toTensor({ dtype, dims: typeof value === 'number' ? [] : [list.length], data: Float64Array.from(list) }),
+    );
+  }
+  state(name: string, dtype: DType, dims: readonly Dim[], fill: number): Value {
+    return this.root.leaf(`state ${name}`, () => this.root.make({ dtype, dims }, { kind: 'state', name, fill }));
+  }
+  derivedInput(name: string, type: TensorType, how: Derivation, from: readonly Value[], plus?: Dim, pool?: Pool): Value {
+    return this.root.leaf(`derived ${name}`, () =>
+      this.root.addInput(
+        this.root.make(type, { kind: 'derived', name, how, from, ...(plus !== undefined && { plus }), ...(pool && { pool }) }),
+      ),
+    );
+  }
+  draw(name: string, dims: readonly Dim[], of: 'uniform' | 'normal'): Value {
+    const { root } = this;
+    const full = numbered(root.drawNames, this.where ? `${this.where}.${name}` : name);
+    const loops = root.open.filter((g) => g.kind === 'loop');
+    const steps = loops.map((g) => g.inputs[0]!);
+    if (root.draws) return root.draws(root, full, dims, of, steps);
+    const rows = loops.map(({ rows }) => {
+      if (rows) return rows;
+      const problem = 'a draw in a loop whose number of steps is not known';
+      throw new ShapeError({ path: full, problem, hint: 'Make the loop by `loop`, or the draw by a seed' });
+    });
+    const all = root.drawInput(full, [...rows.map((r) => r.count), ...dims], of);
+    return rows.reduce((left, r, i) => r.at(left, steps[i]!), all);
+  }
+  drawInput(name: string, dims: readonly Dim[], of: 'uniform' | 'normal'): Value {
+    return this.root.addInput(this.root.make({ dtype: 'float32', dims }, { kind: 'draw', name, of }));
+  }
+
+  scope<T>(name: string, f: () => T): T {
+    return this.at(this.where ? `${this.where}.${name}` : name, f);
+  }
+  at<T>(path: string, f: () => T, rules?: readonly string[]): T {
+    const { root } = this;
+    const [before, rulesBefore] = [root.path, root.currentRules];
+    root.path = path;
+    if (rules) root.currentRules = rules;
+    try {
+      return f();
+    } finally {
+      root.path = before;
+      root.currentRules = rulesBefore;
+    }
+  }
+  get where(): string {
+    return this.root.path;
+  }
+  callName(name: string): string {
+    const full = `${this.where}.${name}`;
+    return name + numbered(this.innermost.calls, full).slice(full.length);
+  }
+  get innermost(): Builder {
+    return this.root.open.at(-1)!;
+  }
+
+  subgraph(
+    kind: SubgraphKind,
+    inputs: readonly TensorType[],
+    body: (...values: Value[]) => readonly Value[],
+    rows?: StepRows,
+  ): Graph {
+    const inner = new Builder({}, this.innermost, kind, rows);
+    inner.inputs.push(...inputs.map((type, index) => inner.make(type, { kind: 'argument', index })));
+    this.root.open.push(inner);
+    try {
+      body(...inner.inputs).forEach((value, index) => {
+        inner.output(String(index), value.graph === inner && !inner.inputs.includes(value) ? value : inner.identity(value));
+      });
+    } finally {
+      this.root.open.pop();
+    }
+    return inner.finish();
+  }
+
+  finish(): Graph {
+    const wanted = new Set<Node>();
+    const read = new Set<Value>();
+    const visit = (value: Value) => {
+      read.add(value);
+      const stack = value.producer ? [value.producer] : [];
+      for (let node = stack.pop(); node; node = stack.pop()) {
+        if (wanted.has(node)) continue;
+        wanted.add(node);
+        for (const v of usedBy(node)) {
+          read.add(v);
+          if (v.producer && !wanted.has(v.producer)) stack.push(v.producer);
+        }
+      }
+    };
+    for (const { value } of this.results) visit(value);
+    for (const node of this.nodes) if (node.op.writes) for (const v of node.outputs) visit(v);
+    // What no user writes down is an input only where something reads it; the last made may be derived from those before.
+    for (const v of this.inputs.toReversed())
+      if (v.leaf?.kind === 'derived' && read.has(v)) for (const from of v.leaf.from) read.add(from);
+    const unread = (v: Value) => (v.leaf?.kind === 'derived' || v.leaf?.kind === 'draw') && !read.has(v);
+    return {
+      inputs: this.inputs.filter((v) => !unread(v)),
+      outputs: [...this.results],
+      nodes: this.nodes.filter((n) => wanted.has(n)),
+      builder: this,
+    };
+  }
+
+  emit(op: Op, operands: readonly (Value | undefined)[], attrs: Attrs, types: readonly TensorType[]): readonly Value[] {
+    const home = this.homeOf(op, operands, attrs);
+    const mergeable = !op.writes && !op.impure;
+    const key = mergeable ? `${op.key}(${operands.map((v) => v?.id ?? '')}){${this.root.attributesKey(attrs)}}` : '';
+    if (mergeable)
+      for (let g: Builder | undefined = home; g; g = g.parent) {
+        const equal = g.merged.get(key);
+        if (equal) return equal.outputs;
+      }
+    const outputs: Value[] = [];
+    const node: Node = { op, operands, attrs, outputs, scope: this.where, graph: home, rules: this.root.currentRules };
+    types.forEach((type, index) =>
+      outputs.push(new Value(home, this.root.nextId++, type.dtype, type.dims, node, index, undefined)),
+    );
+    home.nodes.push(node);
+    if (mergeable) home.merged.set(key, node);
+    return outputs;
+  }
+
+  private identity(value: Value): Value {
+    const [out] = this.emitHere(Identity, [value]);
+    return out!;
+  }
+  private emitHere(op: Op, operands: readonly Value[]): readonly Value[] {
+    const outputs: Value[] = [];
+    const node: Node = { op, operands, attrs: {}, outputs, scope: this.where, graph: this, rules: this.root.currentRules };
+    op.infer(operands, {}).forEach((t, i) =>
+      outputs.push(new Value(this, this.root.nextId++, t.dtype, t.dims, node, i, undefined)),
+    );
+    this.nodes.push(node);
+    return outputs;
+  }
+  // A node belongs as far out as its operands allow, except that a branch keeps what is made while it is open.
+  private homeOf(op: Op, operands: readonly (Value | undefined)[], attrs: Attrs): Builder {
+    let home: GraphBuilder = this.root;
+    const consider = (g: GraphBuilder) => {
+      if (g.depth > home.depth) home = g;
+    };
+    for (const v of operands) if (v) consider(v.graph);
+    for (const a of Object.values(attrs)) if (isGraph(a)) for (const v of capturedBy(a)) consider(v.graph);
+    const { open } = this.root;
+    for (const g of open) if (g.kind === 'branch' || (g.kind === 'loop' && op.writes)) consider(g);
+    const found = open.find((g) => g === home);
+    if (!found) throw internal(`${op.key} uses a value of a subgraph that is closed`);
+    return found;
+  }
+  private addInput(value: Value): Value {
+    this.inputs.push(value);
+    return value;
+  }
+  private leaf(key: unknown, make: () => Value): Value {
+    const known = this.leaves.get(key);
+    if (known) return known;
+    const value = make();
+    this.leaves.set(key, value);
+    return value;
+  }
+  private make(type: TensorType, leaf: Leaf): Value {
+    return new Value(this, this.root.nextId++, type.dtype, [...type.dims], undefined, 0, leaf);
+  }
+  private attributesKey(a: Attribute): string {
+    if (typeof a !== 'object' || a === null) return typeof a === 'number' ? spell(a) : (JSON.stringify(a) ?? '');
+    if (Array.isArray(a)) return `[${a.map((x) => this.attributesKey(x as Attribute))}]`;
+    if (Object.getPrototypeOf(a) !== Object.prototype || isGraph(a) || isTensor(a)) {
+      if (!this.attributeIds.has(a)) this.attributeIds.set(a, this.nextAttributeId++);
+      return `#${this.attributeIds.get(a)}`;
+    }
+    return Object.keys(a)
+      .sort()
+      .map((k) => `${k}:${this.attributesKey((a as Attrs)[k])}`)
+      .join(';');
+  }
+}
+
+const optionsOf = (g: GraphBuilder): GraphOptions => ({ dtype: g.dtype, storage: g.storage, training: g.training });
+/** A builder with the same dtype, storage and mode as another's: for graphs made from its graph. */
+export const builderLike = (g: GraphBuilder): GraphBuilder => new Builder(optionsOf(g));
+
+// A name, or with a number when it was taken before.
+function numbered(taken: Map<string, number>, name: string): string {
+  const count = (taken.get(name) ?? 0) + 1;
+  taken.set(name, count);
+  return count === 1 ? name : `${name}@${count}`;
+}
+const spell = (x: number | bigint): string => (Object.is(x, -0) ? '-0' : String(x));
+const isTensor = (a: object): a is Tensor => 'dtype' in a && 'dims' in a && 'data' in a;

@@ -1,0 +1,25 @@
+// Making ops: what says everything about one operation, in one object.
+import type { Attrs, Op } from './types';
+
+/** Defines an op; infers the attribute types from `attributes` and the functions. */
+/* @__NO_SIDE_EFFECTS__ */
+export function defineOp<A extends Attrs>(op: Op<A>): Op<A> {
+  return Object.freeze(op);
+}
+
+/** `com.microsoft.Gelu` → `['com.microsoft', 'Gelu']`; the standard's own domain is ''. */
+export function domainOf(key: string): readonly [domain: string, name: string] {
+  const dot = key.lastIndexOf('.');
+  return dot < 0 ? ['', key] : [key.slice(0, dot), key.slice(dot + 1)];
+}
+
+/** The value itself. Emitted only where a subgraph hands out a value of its surroundings. */
+export const Identity: Op = defineOp({
+  key: 'Identity',
+  since: 1,
+  attributes: {},
+  infer: ([x]) => [x!],
+  simplify: ([x]) => x,
+  vjp: (_, grads) => grads,
+  evaluate: ([x]) => [x!],
+});

@@ -1,0 +1,14 @@
+// What is known of a tensor before anything runs.
+import type { Dim } from '../dim';
+import type { DType } from '../tensor';
+
+/** What is known of a value before anything runs. */
+export interface TensorType {
+  readonly dtype: DType;
+  readonly dims: readonly Dim[];
+}
+
+/** `float32[batch, seq, 16]`. */
+export function printType(type: TensorType | undefined): string {
+  return type ? `${type.dtype}[${type.dims.join(', ')}]` : '–';
+}

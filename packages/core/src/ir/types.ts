@@ -1,0 +1,285 @@
+// The nouns of the graph. Each is told by the others (a value knows its graph, a node its op, an op makes values), so they stand together.
+import type { Dim } from '../dim';
+import type { Parameter } from '../parameter';
+import type { DType, NDArray, Tensor } from '../tensor';
+import { printType, type TensorType } from './tensor-type';
+
+/** Where a value comes from when no node makes it. */
+export type Leaf =
+  | { readonly kind: 'input'; readonly name: string }
+  | { readonly kind: 'parameter'; readonly parameter: Parameter }
+  | { readonly kind: 'constant'; readonly tensor: Tensor }
+  | { readonly kind: 'state'; readonly name: string; readonly fill: number }
+  | {
+      readonly kind: 'derived';
+      readonly name: string;
+      readonly how: Derivation;
+      readonly from: readonly Value[];
+      readonly plus?: Dim;
+      readonly pool?: Pool;
+    }
+  | { readonly kind: 'draw'; readonly name: string; readonly of: 'uniform' | 'normal' }
+  | { readonly kind: 'argument'; readonly index: number };
+
+/** Memory for the rows of all sequences, in blocks. */
+export interface Pool {
+  readonly blocks: number;
+  /** In positions. */
+  readonly blockSize: number;
+}
+
+/** How a derived input is computed from a batch. */
+export type Derivation =
+  | 'lengths'
+  | 'longest'
+  | 'held'
+  | 'offsets'
+  | 'positions'
+  | 'tokenOffset'
+  | 'slotMapping'
+  | 'blockTable'
+  | 'totalLength'
+  | 'run';
+
+/** An immutable handle on a result: its dtype, its dims, what made it. Made only by a {@link GraphBuilder}. */
+export class Value {
+  constructor(
+    /** The graph it stands in (a subgraph for values that depend on one). */
+    readonly graph: GraphBuilder,
+    readonly id: number,
+    readonly dtype: DType,
+    readonly dims: readonly Dim[],
+    readonly producer: Node | undefined,
+    /** Which of the producer's outputs it is. */
+    readonly index: number,
+    readonly leaf: Leaf | undefined,
+  ) {}
+  /** The number of its axes. */
+  get rank(): number {
+    return this.dims.length;
+  }
+  /** `x: float32[batch, seq, 16]`. */
+  toString(): string {
+    return `${this.leaf && 'name' in this.leaf ? this.leaf.name : `%${this.id}`}: ${printType(this)}`;
+  }
+}
+
+/** What an op function accepts: a number takes the dtype of its neighbours, undefined is an optional operand left out. */
+export type Operand = Value | Parameter | Tensor | number | undefined;
+
+/** One application of an op. */
+export interface Node<A extends Attrs = Attrs> {
+  readonly op: Op<A>;
+  readonly operands: readonly (Value | undefined)[];
+  readonly attrs: A;
+  readonly outputs: readonly Value[];
+  /** Dotted path of the module that made it: `layers.3.mixer.q_proj`. */
+  readonly scope: string;
+  readonly graph: GraphBuilder;
+  /** Names of the rules that led to it; empty as traced. */
+  readonly rules: readonly string[];
+}
+
+/** A finished graph: nodes in an order in which they can run, only those that an output or a written state needs. */
+export interface Graph {
+  readonly inputs: readonly Value[];
+  readonly outputs: readonly { readonly name: string; readonly value: Value }[];
+  readonly nodes: readonly Node[];
+  readonly builder: GraphBuilder;
+}
+
+export type SubgraphKind = 'loop' | 'branch';
+
+/** What has a row for each step of a loop: how many there are at most, and how to read one. */
+export interface StepRows {
+  readonly count: Dim;
+  at(all: Value, step: Value): Value;
+}
+
+/** How ONNX writes an attribute; `data` is ours alone (sizes, masks) and never written. */
+export type AttributeKind = 'int' | 'float' | 'string' | 'ints' | 'floats' | 'strings' | 'tensor' | 'graph' | 'data';
+/** What an attribute may hold. An attribute that is undefined is left out. */
+export type Attribute = number | string | boolean | Tensor | Graph | object | readonly Attribute[] | undefined;
+/** The attributes of a node. A type alias on purpose: an index signature rejects interfaces. */
+export type Attrs = { readonly [name: string]: Attribute };
+
+/** Sizes that a run has bound; what {@link Op.evaluate} needs where an attribute holds symbolic sizes. */
+export interface Sizes {
+  /** The number that a size is in this run. */
+  of(dim: Dim): number;
+}
+
+/** Computes a subgraph of the node being evaluated: its outputs for these inputs. */
+export type RunSubgraph = (graph: Graph, inputs: readonly NDArray[]) => readonly NDArray[];
+
+/** What `outputs`, weighted by `seeds`, change with each of `wrt`; undefined where they do not. */
+export type Backward = (
+  outputs: readonly Value[],
+  seeds: readonly (Value | undefined)[],
+  wrt: readonly Value[],
+) => readonly (Value | undefined)[];
+
+/** One attribute as it stands in a file. */
+export interface EncodedNode {
+  readonly opType: string;
+  readonly domain: string;
+  readonly operands: readonly (Value | Tensor | undefined)[];
+  /** Default: those of the node. Undefined where one of ONNX is not wanted. */
+  readonly outputs?: readonly (Value | undefined)[];
+  readonly attributes: Readonly<Record<string, { readonly kind: Exclude<AttributeKind, 'data'>; readonly value: Attribute }>>;
+}
+
+/**
+ * Everything about one op. A primitive has `evaluate` and `vjp`; a function op has `decompose` (and `evaluate` where that is
+ * clearer or faster). An op of the domain `onnxformers` is a meaning without a kernel anywhere: it is always lowered.
+ */
+export interface Op<A extends Attrs = Attrs> {
+  /** `MatMul`, `com.microsoft.MultiHeadAttention`, `onnxformers.Attend`. */
+  readonly key: string;
+  /** First opset of its domain that has this form. */
+  readonly since?: number;
+  readonly attributes: { readonly [K in keyof A]: AttributeKind };
+  /** The types of the outputs. Throws {@link ShapeError} (see `mismatch`) when operands do not fit. */
+  infer(operands: readonly (TensorType | undefined)[], attrs: A): readonly TensorType[];
+  /** The value itself when the op changes nothing, or a simpler one; asked on every emission. One-output ops only. */
+  simplify?(operands: readonly (Value | undefined)[], attrs: A): Value | undefined;
+  /** The op's definition in smaller ops. */
+  decompose?(operands: readonly (Value | undefined)[], attrs: A): readonly Value[];
+  /** Gradients of the operands, given those of the outputs (undefined: that output has none), as values of the same graph. */
+  vjp?: ((node: Node<A>, grads: readonly (Value | undefined)[]) => readonly (Value | undefined)[]) | 'nonDifferentiable';
+  /**
+   * Gradients of an op that runs subgraphs (If): of those of its operands and captured values that are `wanted`, given those of the outputs.
+   * `backward` differentiates values of a subgraph.
+   */
+  vjpWith?(
+    node: Node<A>,
+    grads: readonly (Value | undefined)[],
+    wanted: readonly Value[],
+    backward: Backward,
+  ): readonly (Value | undefined)[];
+  /** Float64 reference. */
+  evaluate?(operands: readonly (NDArray | undefined)[], attrs: A, sizes: Sizes): readonly NDArray[];
+  /** Float64 reference of an op that runs subgraphs (Loop, If): `run` computes one, its captured values included. */
+  evaluateWith?(operands: readonly (NDArray | undefined)[], attrs: A, run: RunSubgraph, sizes: Sizes): readonly NDArray[];
+  /**
+   * Operands updated in place (states only); such nodes keep their order and are never merged. What the states then hold are the
+   * last outputs of the op, in the order of this list.
+   */
+  readonly writes?: readonly number[];
+  /** True for an op whose every node is a different one (a draw); it is never merged. */
+  readonly impure?: boolean;
+  /**
+   * For an op that no target's table knows: the dtypes that it runs in, by the name of the target (`portable` for every opset of it), or
+   * `everywhere`. Tables come first.
+   */
+  readonly kernels?: 'everywhere' | Readonly<Record<string, readonly DType[]>>;
+  /** Only where ONNX wants something else than operands and attributes as they are. */
+  encode?(node: Node<A>): EncodedNode;
+}
+
+/** Replaces a parameter by a value made from others; see `reparametrize`. */
+export type ParameterOverride = (graph: GraphBuilder) => Value;
+
+/** Makes the random numbers of a draw, in place of an input. `steps`: those of the loops around, int64 [], the outermost first. */
+export type DrawMaker = (
+  graph: GraphBuilder,
+  name: string,
+  dims: readonly Dim[],
+  of: 'uniform' | 'normal',
+  steps: readonly Value[],
+) => Value;
+
+/** What holds for a whole graph. */
+export interface GraphOptions {
+  readonly dtype?: DType;
+  readonly storage?: DType;
+  /** From a stored parameter to the dtype of the arithmetic, where they differ. */
+  readonly widen?: (stored: Value) => Value;
+  readonly training?: boolean;
+  /** How draws are made; absent: they are inputs. */
+  readonly draws?: DrawMaker;
+  /** Module paths whose results are kept in `tapped`. */
+  readonly taps?: ReadonlySet<string>;
+}
+
+/** Collects nodes. Everything a value needs to know of its graph is here; none is ambient. */
+export interface GraphBuilder {
+  readonly root: GraphBuilder;
+  readonly parent?: GraphBuilder | undefined;
+  readonly kind: 'root' | SubgraphKind;
+  readonly depth: number;
+  /** Of a loop: what draws in it need to be inputs. */
+  readonly rows?: StepRows | undefined;
+  /** dtype of parameters that name none, and of the model's arithmetic. */
+  readonly dtype: DType;
+  /** dtype in which parameters are stored, where it is not that of the arithmetic. */
+  readonly storage: DType;
+  /** True keeps dropout. */
+  readonly training: boolean;
+  readonly taps: ReadonlySet<string>;
+  /** What the modules named in `taps` gave. */
+  readonly tapped: Map<string, Value>;
+  /** What a state hands out at the end of a call, by output name. */
+  readonly stateOutputs: Map<string, Value>;
+  readonly inputs: readonly Value[];
+  readonly overrides: Map<Parameter, ParameterOverride>;
+  /** What one layer makes and later ones use, fresh for each trace. */
+  readonly shared: Map<string, unknown>;
+
+  /** A named input. Names are unique; sizes are numbers or names bound when the graph runs. */
+  input(name: string, dtype: DType, dims: readonly Dim[]): Value;
+  /** Makes a value an output. Names are unique. */
+  output(name: string, value: Value): void;
+  /** The value of a parameter: itself, or what `reparametrize` put in its place. */
+  param(parameter: Parameter): Value;
+  /** The parameter itself, whatever `reparametrize` put in its place, in the dtype of the arithmetic. */
+  storedParam(parameter: Parameter): Value;
+  /** The parameter in the dtype in which it is stored. */
+  rawParam(parameter: Parameter): Value;
+  /** Makes a parameter an input of the graph. */
+  parameterInput(parameter: Parameter): Value;
+  /** A tensor as a value; small ones with equal elements are one. */
+  constant(tensor: Tensor): Value;
+  /** A constant of one number, or of a list of them. */
+  number(value: number | readonly number[], dtype: DType): Value;
+  /** Memory that lasts from run to run and that ops with `writes` update in place. Never merged, never folded. */
+  state(name: string, dtype: DType, dims: readonly Dim[], fill: number): Value;
+  /** A value computed from the batch: by the runner, since all of `from` are inputs. `derive` handles the other case. */
+  derivedInput(name: string, type: TensorType, how: Derivation, from: readonly Value[], plus?: Dim, pool?: Pool): Value;
+  /**
+   * Randomness as an input, which tests and recorded draws feed, or made by `draws`. Every call is another draw: `dropout`, `dropout@2`. In a
+   * loop every step has numbers of its own: the input is [trips, …dims], of nested loops [outer trips, inner trips, …dims].
+   *
+   * @throws ShapeError for an input in a loop that does not say how often it runs
+   */
+  draw(name: string, dims: readonly Dim[], of: 'uniform' | 'normal'): Value;
+  /** A draw under a name that is complete, as an input of these very dims. */
+  drawInput(name: string, dims: readonly Dim[], of: 'uniform' | 'normal'): Value;
+
+  /** Runs f inside a named part: `layers.3` + `mixer` → `layers.3.mixer`. */
+  scope<T>(name: string, f: () => T): T;
+  /** Runs f with this path as the place, whatever it was before; with the rules that nodes made inside come from. */
+  at<T>(path: string, f: () => T, rules?: readonly string[]): T;
+  /** The dotted path of the module that runs: `layers.3.mixer`. */
+  readonly where: string;
+  /** The scope name for one more call of a module: `mixer`, then `mixer@2`. Numbers restart in each subgraph. */
+  callName(name: string): string;
+  /** The subgraph that is open, or the root. */
+  readonly innermost: GraphBuilder;
+  /**
+   * A body for Loop or a branch for If. Inside, values of the surroundings may be used freely; what depends only on them stays outside
+   * a loop, but not outside a branch, which must not run when it is not taken.
+   *
+   * @param rows what draws in a loop need to be inputs
+   */
+  subgraph(
+    kind: SubgraphKind,
+    inputs: readonly TensorType[],
+    body: (...values: Value[]) => readonly Value[],
+    rows?: StepRows,
+  ): Graph;
+  /** The nodes that the outputs and the written states need, in order. */
+  finish(): Graph;
+  /** Adds a node, or finds the equal one that is there already. Called by `apply` with operands made ready. */
+  emit(op: Op, operands: readonly (Value | undefined)[], attrs: Attrs, types: readonly TensorType[]): readonly Value[];
+}

@@ -1,0 +1,39 @@
+// Reading a graph: what a node uses, what made a value.
+import type { Attribute, Attrs, Graph, GraphBuilder, Node, Op, Value } from './types';
+
+/** True for a subgraph in an attribute. */
+export const isGraph = (a: Attribute): a is Graph => typeof a === 'object' && a !== null && 'nodes' in a && 'builder' in a;
+
+/** The subgraphs of a node, by attribute name. */
+export function subgraphsOf(node: { readonly attrs: Attrs }): readonly (readonly [name: string, graph: Graph])[] {
+  const found: [string, Graph][] = [];
+  for (const name in node.attrs) if (isGraph(node.attrs[name])) found.push([name, node.attrs[name] as Graph]);
+  return found;
+}
+
+/** Values of the surroundings that a subgraph reads. */
+export function capturedBy(graph: Graph): readonly Value[] {
+  const found = new Set<Value>();
+  const inside = (g: GraphBuilder): boolean =>
+    g === graph.builder || (g.parent !== undefined && g.depth > graph.builder.depth && inside(g.parent));
+  for (const node of graph.nodes) for (const v of usedBy(node)) if (!inside(v.graph)) found.add(v);
+  for (const { value } of graph.outputs) if (!inside(value.graph)) found.add(value);
+  return [...found];
+}
+
+/** The node that made a value, if it is of this op. */
+export function madeBy<A extends Attrs>(value: Value | undefined, op: Op<A>): Node<A> | undefined {
+  return value?.producer && value.producer.op.key === op.key ? (value.producer as unknown as Node<A>) : undefined;
+}
+
+/** Everything a node reads: its operands and what its subgraphs capture. */
+export function usedBy(node: Node): readonly Value[] {
+  const used = node.operands.filter((v): v is Value => v !== undefined);
+  const subgraphs = subgraphsOf(node);
+  return subgraphs.length ? [...used, ...subgraphs.flatMap(([, g]) => capturedBy(g))] : used;
+}
+
+/** The name of an input, derived input, draw or state. */
+export function nameOf(value: Value): string | undefined {
+  return value.leaf && 'name' in value.leaf ? value.leaf.name : undefined;
+}
