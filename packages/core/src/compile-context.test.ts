@@ -2,7 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { contextOf } from './compile-context';
 import type { Dim } from './dim';
 import { GraphBuilder } from './graph';
+import { interpret } from './interpret';
 import type { DType } from './tensor';
+import { tensor, toArray } from './tensor-convert';
 
 type Inputs = readonly (readonly [name: string, dtype: DType, dims: readonly Dim[]])[];
 
@@ -43,5 +45,45 @@ describe('the sizes of a call', () => {
       const { layout } = contextOf(g, inputs, { layout: 'packed' });
       expect(layout.kind).toBe('packed');
     }
+  });
+});
+
+describe('positions under an attention mask', () => {
+  const places = (
+    state: 'io' | { readonly io: number },
+    mask: readonly (readonly number[])[],
+    held: readonly number[],
+    seq: number,
+  ) => {
+    const g = new GraphBuilder();
+    const keys = mask[0]!.length;
+    const ids = g.input('ids', 'int64', ['batch', 'seq']);
+    const attention_mask = g.input('attention_mask', 'int64', ['batch', state === 'io' ? 'past + seq' : state.io]);
+    const ctx = contextOf(g, { ids, attention_mask }, { layout: 'padded', state });
+    g.output('positions', ctx.positions);
+    const batch = mask.length;
+    const feeds = {
+      ids: toArray(tensor('int64', [batch, seq], new Array(batch * seq).fill(0))),
+      attention_mask: toArray(tensor('int64', [batch, keys], mask.flat())),
+      ...(state !== 'io' && { held: toArray(tensor('int64', [batch], held)) }),
+    };
+    return [...interpret(g.finish(), feeds, { sizes: { past: keys - seq } }).positions!.data];
+  };
+  const left = [
+    [0, 0, 1, 1, 1],
+    [1, 1, 1, 1, 1],
+  ];
+
+  it('are counted over the last keys of a growing cache', () => {
+    expect(places('io', left, [], 5)).toEqual([0, 0, 0, 1, 2, 0, 1, 2, 3, 4]);
+    expect(places('io', left, [], 2)).toEqual([1, 2, 3, 4]);
+  });
+
+  // Rows that are not written yet stand behind those of the call, whatever the mask says of them.
+  it.each([0, 1])('are counted from where the call begins in a cache of fixed capacity, %i behind it', (rest) => {
+    const mask = left.map((row) => [...row, rest, rest]);
+    expect(places({ io: 7 }, mask, [0, 0], 5)).toEqual([0, 0, 0, 1, 2, 0, 1, 2, 3, 4]);
+    expect(places({ io: 7 }, mask, [3, 3], 2)).toEqual([1, 2, 3, 4]);
+    expect(places({ io: 7 }, mask, [4, 2], 1)).toEqual([2, 2]);
   });
 });

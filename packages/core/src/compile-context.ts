@@ -11,6 +11,7 @@ import { cast } from './ops/cast';
 import { add, max, sub } from './ops/elementwise';
 import { expand, reshape, slice, unsqueeze } from './ops/movement';
 import { cumSum } from './ops/scan';
+import { gatherElements } from './ops/select';
 import { iota } from './ops/shape';
 import { pagedState } from './paged-state';
 import type { CallSizes, State } from './state';
@@ -75,7 +76,7 @@ export function contextOf(g: GraphBuilder, inputs: Readonly<Record<string, Value
   const memory = memoryOf(inputs, padded);
   const positions = (): Value => {
     if (inputs.position_ids) return inputs.position_ids;
-    if (keep) return countedPositions(keep, seq);
+    if (keep) return countedPositions(keep, seq, state?.keys.start);
     const counted = reshape(iota(g, seq), [1, seq]);
     return state ? add(unsqueeze(state.held, [1]), counted) : expand(counted, [batch, seq]);
   };
@@ -173,9 +174,11 @@ function stateOf(g: GraphBuilder, option: StateOption, call: CallSizes): State {
 
 const boolean = (v: Value): Value => (v.dtype === 'bool' ? v : cast(v, 'bool'));
 
-// Positions of the last `seq` keys, counted over those that may be seen; padding on the left stands at 0.
-function countedPositions(keep: Value, seq: Dim): Value {
+// Positions of the keys of this call, counted over those that may be seen; padding on the left stands at 0. They are the last `seq` of all, or,
+// in a cache of fixed capacity, those from `start` on.
+function countedPositions(keep: Value, seq: Dim, start: Value | undefined): Value {
   const all = max(sub(cumSum(cast(keep, 'int64'), 1), 1), 0);
+  if (start) return gatherElements(all, add(unsqueeze(start, [1]), reshape(iota(keep.graph.root, seq), [1, seq])), 1);
   const total = keep.dims[1]!;
   return total === seq ? all : slice(all, { axes: [1], starts: [subDims(total, seq)], ends: [total] });
 }
