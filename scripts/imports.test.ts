@@ -1,8 +1,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { expect, it } from 'vitest';
-import { importsOf, resolveImport } from './imports';
+import { arrowsBetween, circles, importsOf, resolveImport, sourceFiles } from './imports';
 import { root } from './pnpm.mjs';
 
 it('finds every form of import', () => {
@@ -35,4 +35,32 @@ it('resolves neighbours and packages of the workspace to sources, and nothing el
   expect(resolveImport(from, 'zod/mini', root)).toBeUndefined();
   expect(resolveImport(from, 'node:fs', root)).toBeUndefined();
   expect(resolveImport(from, 'core', root)).toBeUndefined();
+});
+
+it('finds circles, through types and through others too', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'circles-'));
+  const write = (name: string, ...lines: string[]) => writeFileSync(join(folder, `${name}.ts`), lines.join('\n'));
+  write('a', `import type { B } from './b';`, `import './leaf';`);
+  write('b', `export { c } from './c';`);
+  write('c', `type A = import('./a').A;`, `import './leaf';`);
+  write('self', `import './self';`);
+  write('x', `import './y';`, `import './a';`);
+  write('y', `import type { X } from './x';`);
+  write('leaf', '');
+  write('above', `import './a';`, `import './x';`);
+  const found = circles(arrowsBetween(sourceFiles(folder), root));
+  const names = found.map((circle) => circle.map((file) => relative(folder, file)));
+  expect(names).toEqual([['a.ts', 'b.ts', 'c.ts'], ['self.ts'], ['x.ts', 'y.ts']]);
+  rmSync(folder, { recursive: true });
+});
+
+it('no file imports one that imports it, types included', () => {
+  // An op's gradient is written in ops whose gradients are written in it, so the files of ops may know each other.
+  const ops = join(root, 'packages/core/src/ops/');
+  const files = ['packages', 'examples', 'scripts'].flatMap((name) => sourceFiles(join(root, name)));
+  const arrows = [...arrowsBetween(files, root)].map(
+    ([file, targets]) => [file, file.startsWith(ops) ? targets.filter((to) => !to.startsWith(ops)) : targets] as const,
+  );
+  const shown = circles(new Map(arrows)).map((circle) => circle.map((file) => relative(root, file)).join(' ↔ '));
+  expect(shown).toEqual([]);
 });

@@ -46,3 +46,38 @@ export function reach(entries: readonly string[]): Set<string> {
   for (const entry of entries) visit(entry);
   return found;
 }
+
+/** Files that import each other, through others too: each circle as a sorted list. Tarjan 1972, strongly connected components. */
+export function circles(arrows: ReadonlyMap<string, readonly string[]>): string[][] {
+  const found: string[][] = [];
+  const order = new Map<string, number>();
+  const lowest = new Map<string, number>();
+  const open: string[] = [];
+  const visit = (file: string): void => {
+    order.set(file, order.size);
+    lowest.set(file, order.get(file)!);
+    open.push(file);
+    for (const target of arrows.get(file) ?? []) {
+      if (!order.has(target)) visit(target);
+      if (open.includes(target)) lowest.set(file, Math.min(lowest.get(file)!, lowest.get(target)!));
+    }
+    if (lowest.get(file) !== order.get(file)) return;
+    const circle = open.splice(open.indexOf(file));
+    if (circle.length > 1 || arrows.get(file)?.includes(file)) found.push(circle.sort());
+  };
+  for (const file of arrows.keys()) if (!order.has(file)) visit(file);
+  return found.sort(([a], [b]) => (a! < b! ? -1 : 1));
+}
+
+/** What each of these files imports of the workspace, types included. */
+export function arrowsBetween(files: readonly string[], root: string): ReadonlyMap<string, readonly string[]> {
+  return new Map(
+    files.map((file) => [
+      file,
+      importsOf(file).flatMap((specifier) => {
+        const target = resolveImport(file, specifier, root);
+        return target ? [target] : [];
+      }),
+    ]),
+  );
+}

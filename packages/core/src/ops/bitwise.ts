@@ -3,8 +3,7 @@ import { apply, mismatch, type Operand, type Value } from '../graph';
 import { defineOp, type Op, type TensorType } from '../op';
 import { bitsOf, type DType } from '../tensor';
 import { accept, acceptAlike } from './accept';
-import { broadcastDims } from './broadcast';
-import { mapBroadcast } from './elementwise';
+import { broadcastDims, mapBroadcast } from './broadcast';
 
 // Numbers of up to 32 bits go through int32, wider ones through BigInt.
 const wide = (dtype: DType): boolean => bitsOf(dtype) > 32;

@@ -1,7 +1,8 @@
 // Broadcasting: operands of different dims aligned at their last axes, a size of 1 stretched.
 import type { Dim } from '../dim';
 import { mismatch, type Value } from '../graph';
-import type { NDArray } from '../tensor';
+import type { DType, NDArray } from '../tensor';
+import { fitting } from './accept';
 import { reduceSum } from './reduce';
 import { offsetsOf, rowMajorStrides } from './strides';
 
@@ -48,6 +49,18 @@ export function broadcastTo(x: NDArray, dims: readonly number[]): NDArray {
   const data = new Float64Array(offsets.length);
   for (let i = 0; i < data.length; i++) data[i] = x.data[offsets[i]!]!;
   return { dtype: x.dtype, dims, data };
+}
+
+/** Applies f to the elements of operands broadcast together. */
+export function mapBroadcast(operands: readonly NDArray[], dtype: DType, f: (...x: number[]) => number): NDArray {
+  const dims = broadcastDims(...operands.map((o) => o.dims)) as number[];
+  const [a, b, ...others] = operands.map((o) => broadcastTo(o, dims).data);
+  const fit = fitting(dtype);
+  if (!a || !b || others.length) {
+    const all = [a, b, ...others].filter((d) => d !== undefined);
+    return { dtype, dims, data: a!.map((_, i) => fit(f(...all.map((d) => d[i]!)))) };
+  }
+  return { dtype, dims, data: a.map((x, i) => fit(f(x, b[i]!))) };
 }
 
 /** The gradient of an operand of these dims that was broadcast: summed over the axes that were added or stretched. */

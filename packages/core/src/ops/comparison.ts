@@ -2,8 +2,7 @@
 import { apply, madeBy, mismatch, type Operand, type Value } from '../graph';
 import { defineOp, type Op, type TensorType } from '../op';
 import { type Accepts, accept, acceptAlike, constantOf } from './accept';
-import { broadcastDims, broadcastTo, keepsDims, unbroadcast } from './broadcast';
-import { mapBroadcast } from './elementwise';
+import { broadcastDims, broadcastTo, keepsDims, mapBroadcast, unbroadcast } from './broadcast';
 
 /* @__NO_SIDE_EFFECTS__ */
 function predicate(key: string, since: number, accepts: Accepts, f: (a: number, b: number) => boolean): Op {

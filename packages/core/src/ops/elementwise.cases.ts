@@ -1,6 +1,7 @@
 // Sample applications of the ops of elementwise.ts, unary.ts and bitwise.ts.
 import type { Operand, Value } from '../graph';
 import type { CaseInput, OpCase } from '../testing/op-suite';
+import { bitwiseAnd, bitwiseNot, bitwiseOr, bitwiseXor, shift } from './bitwise';
 import * as ops from './elementwise';
 
 const f = (dims: CaseInput['dims'], rest: Partial<CaseInput> = {}): CaseInput => ({ dtype: 'float32', dims, ...rest });
@@ -122,24 +123,17 @@ export const cases: readonly OpCase[] = [
       [0, 1, 1, 0],
     ],
   },
-  table('bitwiseAnd', ops.bitwiseAnd, 'int32', [12, -1, 5], [10, 7, 0], [8, 7, 0]),
-  table('bitwiseOr', ops.bitwiseOr, 'int32', [12, -8, 5], [10, 7, 0], [14, -1, 5]),
-  table('bitwiseXor', ops.bitwiseXor, 'int32', [12, -1, 5], [10, 7, 5], [6, -8, 0]),
-  table(
-    'bitwiseAnd: uint32',
-    ops.bitwiseAnd,
-    'uint32',
-    [0xffffffff, 0x80000000],
-    [0xf0000001, 0xffffffff],
-    [0xf0000001, 0x80000000],
-  ),
-  table('bitwiseXor: int64', ops.bitwiseXor, 'int64', [2 ** 40 + 5, -1], [2 ** 40 + 3, 2 ** 33], [6, -1 - 2 ** 33]),
-  table('shift left', (a, b) => ops.shift(a, b, 'LEFT'), 'uint8', [1, 200, 3], [7, 1, 0], [128, 144, 3]),
-  table('shift right', (a, b) => ops.shift(a, b, 'RIGHT'), 'uint64', [2 ** 40, 200, 3], [33, 3, 9], [128, 25, 0]),
+  table('bitwiseAnd', bitwiseAnd, 'int32', [12, -1, 5], [10, 7, 0], [8, 7, 0]),
+  table('bitwiseOr', bitwiseOr, 'int32', [12, -8, 5], [10, 7, 0], [14, -1, 5]),
+  table('bitwiseXor', bitwiseXor, 'int32', [12, -1, 5], [10, 7, 5], [6, -8, 0]),
+  table('bitwiseAnd: uint32', bitwiseAnd, 'uint32', [0xffffffff, 0x80000000], [0xf0000001, 0xffffffff], [0xf0000001, 0x80000000]),
+  table('bitwiseXor: int64', bitwiseXor, 'int64', [2 ** 40 + 5, -1], [2 ** 40 + 3, 2 ** 33], [6, -1 - 2 ** 33]),
+  table('shift left', (a, b) => shift(a, b, 'LEFT'), 'uint8', [1, 200, 3], [7, 1, 0], [128, 144, 3]),
+  table('shift right', (a, b) => shift(a, b, 'RIGHT'), 'uint64', [2 ** 40, 200, 3], [33, 3, 9], [128, 25, 0]),
   {
     name: 'bitwiseNot',
     inputs: [listOf('uint8', [0, 5, 255]), listOf('int64', [0, -1, 5])],
-    build: (_, a, b) => [ops.bitwiseNot(a), ops.bitwiseNot(b)],
+    build: (_, a, b) => [bitwiseNot(a), bitwiseNot(b)],
     expected: [
       [255, 250, 0],
       [-1, 0, -6],

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { GraphBuilder } from '../graph';
 import { checkOp } from '../testing';
-import { add, bitwiseAnd, clip, div, erf, exp, fmod, max, min, mod, mul, neg, pow, shift, sub } from './elementwise';
+import { bitwiseAnd, shift } from './bitwise';
+import { add, clip, div, erf, exp, fmod, max, min, mod, mul, neg, pow, sub } from './elementwise';
 import { cases } from './elementwise.cases';
 import { erfOf } from './unary';
 

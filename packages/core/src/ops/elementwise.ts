@@ -3,28 +3,15 @@ import { apply, mismatch, type Operand, type Value } from '../graph';
 import { defineOp, type Op, type TensorType } from '../op';
 import type { DType, NDArray } from '../tensor';
 import { isFloat } from '../tensor';
-import { accept, acceptAlike, constantOf, fitting } from './accept';
-import { broadcastDims, broadcastTo, keepsDims, unbroadcast } from './broadcast';
+import { accept, acceptAlike, constantOf } from './accept';
+import { broadcastDims, keepsDims, mapBroadcast, unbroadcast } from './broadcast';
 import { cast } from './cast';
 import { equal, greater, lessOrEqual, logicalAnd, where } from './comparison';
 import { abs, floor, log, neg, sign } from './unary';
 
-export * from './bitwise';
 export * from './unary';
 
 type Operands = readonly (Value | undefined)[];
-
-/** Applies f to the elements of operands broadcast together. */
-export function mapBroadcast(operands: readonly NDArray[], dtype: DType, f: (...x: number[]) => number): NDArray {
-  const dims = broadcastDims(...operands.map((o) => o.dims)) as number[];
-  const [a, b, ...others] = operands.map((o) => broadcastTo(o, dims).data);
-  const fit = fitting(dtype);
-  if (!a || !b || others.length) {
-    const all = [a, b, ...others].filter((d) => d !== undefined);
-    return { dtype, dims, data: a!.map((_, i) => fit(f(...all.map((d) => d[i]!)))) };
-  }
-  return { dtype, dims, data: a.map((x, i) => fit(f(x, b[i]!))) };
-}
 
 interface Binary {
   readonly f: (dtype: DType) => (a: number, b: number) => number;
