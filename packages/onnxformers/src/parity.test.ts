@@ -33,10 +33,14 @@ const others: readonly ParityTarget[] = [
   { target: targets.wasm, ort: web },
 ];
 
+// From 32 queries on, the runtime attends by shaders that count on subgroups of 8 lanes at least; drivers in software have 4.
+const narrow = { mostRows: 31 } as const;
+
 parity(zoo.blocks, {
   describe,
   it,
   registry: zoo,
   targets: asked ? (reason ? [] : [webgpu]) : others,
+  ...(asked && narrow),
 });
 it.skipIf(reason)(`webgpu${reason ? ` is left out: ${reason}` : ''}`, () => {});

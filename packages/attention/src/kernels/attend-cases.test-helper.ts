@@ -87,6 +87,7 @@ export const attendCases: readonly AttendCase[] = [
   { name: 'causal', options: () => ({ mask: causal }) },
   { name: 'causal, lengths', inputs: lengths, options: (i) => ({ mask: and(causal, byLengths(i)) }) },
   { name: 'causal, grouped', heads: 6, options: () => ({ mask: causal }) },
+  { name: 'causal, grouped, lengths', heads: 6, inputs: lengths, options: (i) => ({ mask: and(causal, byLengths(i)) }) },
   { name: 'causal, odd heads', headDim: 5, options: () => ({ mask: causal }) },
   { name: 'causal, fewer queries', kvSeq: 'kv', options: () => ({ mask: causal }) },
   { name: 'causal, one query', seq: 1, kvSeq: 'kv', options: () => ({ mask: causal }) },

@@ -7,6 +7,8 @@ import {
 } from './group-query-attention';
 import {
   useMultiHeadAttention,
+  useMultiHeadAttentionOnRepeatedHeads,
+  useMultiHeadAttentionOnRepeatedHeadsOverBias,
   useMultiHeadAttentionOverBias,
   useMultiHeadAttentionWithBias,
   useMultiHeadAttentionWithBiasOverBias,
@@ -30,4 +32,6 @@ export const kernels = [
   useGroupQueryAttentionWithIdleSinks,
   useGroupQueryAttentionWithRotationAndIdleSinks,
   useAttentionOverMask,
+  useMultiHeadAttentionOnRepeatedHeads,
+  useMultiHeadAttentionOnRepeatedHeadsOverBias,
 ] as const;

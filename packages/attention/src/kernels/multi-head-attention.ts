@@ -1,4 +1,4 @@
-// MultiHeadAttention of com.microsoft: fused attention for as many key heads as query heads.
+// MultiHeadAttention of com.microsoft: fused attention for as many key heads as query heads, or with key heads repeated.
 import {
   Attend,
   type AttendAttrs,
@@ -8,7 +8,9 @@ import {
   attendOp,
   cast,
   causal,
+  type Dim,
   defineOp,
+  expand,
   type Get,
   greaterOrEqual,
   type Mask,
@@ -67,8 +69,7 @@ export const MultiHeadAttention = defineOp<MultiHeadAttentionAttrs>({
 
 // Why the kernel cannot stand for this attention, whatever becomes of its mask.
 function objection({ parts: { q, k, sinks, noise } }: Reading, { softcap, scale }: AttendAttrs): string | undefined {
-  if (typeof q.dims[1] !== 'number' || q.dims[1] !== k.dims[1])
-    return `it needs as many key heads as query heads; there are ${q.dims[1]} and ${k.dims[1]}`;
+  if (typeof q.dims[1] !== 'number' || typeof k.dims[1] !== 'number') return 'the numbers of heads must be known';
   if (softcap !== undefined) return 'it has no softcap';
   if (scale === 0) return 'a scale of 0 is its default';
   if (sinks) return 'it has no sinks';
@@ -89,22 +90,39 @@ interface Variant {
   readonly biases: boolean;
   /** The mask becomes a bias over all scores. */
   readonly maskAsBias: boolean;
+  /** Each head of keys and values is written once for each query head that shares it. */
+  readonly repeats: boolean;
+}
+
+/** What repeating costs, on the scale of targets: more than any kernel there that shares heads by itself, less than the definition. */
+const repeating = 7;
+
+// Rows [batch, kv_seq, kv_heads · width] with each head as often as queries share it.
+function repeated(rows: Value, kvHeads: number, times: number): Value {
+  const [batch, kvSeq, all] = rows.dims as [Dim, Dim, number];
+  const width = all / kvHeads;
+  const apart = reshape(rows, [batch, kvSeq, kvHeads, 1, width]);
+  return reshape(expand(apart, [batch, kvSeq, kvHeads, times, width]), [batch, kvSeq, kvHeads * times * width]);
 }
 
 function match(node: Node<AttendAttrs>, around: Surroundings, variant: Variant): Match | Refusal | undefined {
   const reading = readAttend(node);
   const { parts, mask } = reading;
   const why = objection(reading, node.attrs) ?? (variant.maskAsBias ? undefined : objectionToMask(reading));
+  const [heads, kvHeads] = [parts.q.dims[1] as number, parts.k.dims[1] as number];
   const values = [parts.q, parts.k, parts.v];
   const projections = variant.biases ? biasedProjections(values, around) : undefined;
-  // Said once, by the plainest of the four rules that would fit.
-  if (why !== undefined) return variant.biases || variant.maskAsBias ? undefined : refuse(why);
+  const plainest = !variant.biases && !variant.maskAsBias && !variant.repeats;
+  // Said once, by the plainest of the rules that would fit.
+  if (why !== undefined) return plainest ? refuse(why) : undefined;
   if (variant.biases && !projections) return undefined;
+  if (variant.repeats !== (heads !== kvHeads))
+    return plainest ? refuse(`it needs as many key heads as query heads; there are ${heads} and ${kvHeads}`) : undefined;
   if (variant.maskAsBias && objectionToMask(reading) === undefined && !mask.lengths) return undefined;
   const emit = (get: Get): readonly Value[] => {
-    const heads = parts.q.dims[1] as number;
     const made = projections && withoutBiases(projections, get);
-    const rows = made?.rows ?? values.map((h) => toRows(get(h)));
+    const own = made?.rows ?? values.map((h) => toRows(get(h)));
+    const rows = variant.repeats ? own.map((r, i) => (i === 0 ? r : repeated(r, kvHeads, heads / kvHeads))) : own;
     const bias = parts.bias && get(parts.bias);
     const attend = (lengths: Value | undefined, scores: Value | undefined, unidirectional: number | undefined): Value => {
       const attrs = { num_heads: heads, scale: node.attrs.scale, unidirectional };
@@ -123,23 +141,33 @@ function match(node: Node<AttendAttrs>, around: Surroundings, variant: Variant):
   return {
     covers: node.outputs,
     absorbs: projections?.absorbs ?? [],
-    cost: variant.maskAsBias ? allPairs(reading) : 0,
+    cost: (variant.maskAsBias ? allPairs(reading) : 0) + (variant.repeats ? repeating : 0),
     emit,
   };
 }
 
-const variant = (name: string, biases: boolean, maskAsBias: boolean) =>
-  rule(name, Attend, (node, around) => match(node, around, { biases, maskAsBias }));
+const variant = (name: string, { biases = false, maskAsBias = false, repeats = false }: Partial<Variant> = {}) =>
+  rule(name, Attend, (node, around) => match(node, around, { biases, maskAsBias, repeats }));
 
 /** Attend → MultiHeadAttention. */
-export const useMultiHeadAttention = variant('Attend → MultiHeadAttention', false, false);
+export const useMultiHeadAttention = variant('Attend → MultiHeadAttention');
 /** The same with the biases of the three projections, which the kernel adds on its way. */
-export const useMultiHeadAttentionWithBias = variant('Attend(Linear + bias) → MultiHeadAttention', true, false);
+export const useMultiHeadAttentionWithBias = variant('Attend(Linear + bias) → MultiHeadAttention', { biases: true });
 /** The same with the mask turned into a bias over all scores. */
-export const useMultiHeadAttentionOverBias = variant('Attend → MultiHeadAttention with the mask in its bias', false, true);
+export const useMultiHeadAttentionOverBias = variant('Attend → MultiHeadAttention with the mask in its bias', {
+  maskAsBias: true,
+});
 /** Both. */
 export const useMultiHeadAttentionWithBiasOverBias = variant(
   'Attend(Linear + bias) → MultiHeadAttention with the mask in its bias',
-  true,
-  true,
+  { biases: true, maskAsBias: true },
+);
+/** For heads of keys that queries share, where the target has no kernel for that: they are repeated. */
+export const useMultiHeadAttentionOnRepeatedHeads = variant('Attend → MultiHeadAttention on repeated key heads', {
+  repeats: true,
+});
+/** The same with the mask turned into a bias over all scores. */
+export const useMultiHeadAttentionOnRepeatedHeadsOverBias = variant(
+  'Attend → MultiHeadAttention on repeated key heads with the mask in its bias',
+  { maskAsBias: true, repeats: true },
 );

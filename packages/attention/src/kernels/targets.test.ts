@@ -5,8 +5,10 @@ import { attendCases, inputsOf, modelOf } from './attend-cases.test-helper';
 import { kernels } from './index';
 
 const [mha, gqa, attention] = ['MultiHeadAttention', 'GroupQueryAttention', 'Attention'];
-const [overBias, overMask, idleSinks, turning, turningIdleSinks] = [
+const [overBias, repeated, repeatedOverBias, overMask, idleSinks, turning, turningIdleSinks] = [
   'MultiHeadAttention over a bias',
+  'MultiHeadAttention on repeated heads',
+  'MultiHeadAttention on repeated heads over a bias',
   'Attention over a mask',
   'GroupQueryAttention with idle sinks',
   'GroupQueryAttention with the rotation',
@@ -18,6 +20,8 @@ const words: Readonly<Record<string, string>> = {
   'Attend(Linear + bias) → MultiHeadAttention': mha!,
   'Attend → MultiHeadAttention with the mask in its bias': overBias!,
   'Attend(Linear + bias) → MultiHeadAttention with the mask in its bias': overBias!,
+  'Attend → MultiHeadAttention on repeated key heads': repeated!,
+  'Attend → MultiHeadAttention on repeated key heads with the mask in its bias': repeatedOverBias!,
   'Attend → GroupQueryAttention': gqa!,
   'Attend → GroupQueryAttention with a sink that takes nothing': idleSinks!,
   'Attend(RotaryEmbedding) → GroupQueryAttention': turning!,
@@ -53,8 +57,8 @@ const table = [
   ['encoder, keys', overBias, overBias, overBias, overBias, overMask, overMask, overMask],
   ['encoder, bias', mha, mha, mha, mha, mha, mha, mha],
   ['encoder, tensor and bias', overBias, overBias, overBias, overBias, overBias, overBias, overBias],
-  ['encoder, grouped', attention, attention, none, attention, attention, attention, attention],
-  ['encoder, grouped, lengths', overMask, overMask, none, overMask, overMask, overMask, overMask],
+  ['encoder, grouped', attention, attention, repeated, attention, attention, attention, attention],
+  ['encoder, grouped, lengths', overMask, overMask, repeatedOverBias, overMask, overMask, overMask, overMask],
   ['encoder, projected', mha, mha, mha, mha, mha, attention, mha],
   ['cross', mha, mha, mha, mha, mha, attention, mha],
   ['causal', gqa, mha, mha, mha, mha, attention, mha],
@@ -63,6 +67,7 @@ const table = [
   ['causal, grouped', gqa, idleSinks, gqa, attention, attention, attention, attention],
   ['causal, odd heads', mha, mha, mha, mha, mha, mha, mha],
   ['causal, bias', mha, mha, mha, mha, mha, mha, mha],
+  ['causal, grouped, lengths', overMask, overMask, repeatedOverBias, overMask, overMask, overMask, overMask],
   ['causal, window', gqa, idleSinks, gqa, gqa, gqa, gqa, overBias],
   ['causal, softcap', gqa, gqa, none, attention, attention, attention, attention],
   ['causal, sinks', gqa, gqa, gqa, gqa, gqa, gqa, none],

@@ -36,4 +36,6 @@ export const webgpu: Target = defineTarget({
     },
     'com.microsoft.PagedAttention': { accepts: () => 'it wants its pools as outputs there' },
   },
+  // Observed on 1.29 and read in its shader: it takes keys by as many as a subgroup has lanes, and weighs them by eight or sixteen.
+  notes: ['attention to 32 queries or more is wrong on adapters whose subgroups may have 4 lanes, as those in software have'],
 });

@@ -55,10 +55,10 @@ const maskings: readonly Masking[] = [
 /** Kinds whose blocks may look at a mask. */
 const masked: ReadonlySet<string> = new Set(['attention', 'mixer', 'layer', 'stack', 'model']);
 
-/** The variants of an example that it does not refuse. */
-export function variantsOf(example: Example): readonly Variant[] {
+/** The variants of an example that it does not refuse, with at most so many rows in a sequence, or in all packed ones. */
+export function variantsOf(example: Example, mostRows: number = Number.POSITIVE_INFINITY): readonly Variant[] {
   const { kind } = example.block;
-  const sizes = sizesOf(example, 29);
+  const sizes = sizesOf(example, Math.min(29, mostRows));
   const takesMasks = masked.has(kind) && 'seq' in sizes;
   const padded = maskings
     .filter(({ name, attentionOnly }) => !name || (takesMasks && (!attentionOnly || kind === 'attention')))
@@ -72,7 +72,7 @@ export function variantsOf(example: Example): readonly Variant[] {
         feeds: feeds?.(sizes) ?? {},
       }),
     );
-  return [...padded, ...packed(example, sizes)].filter((variant) => !variant.name || !refuses(variant));
+  return [...padded, ...packed(example, sizes, mostRows)].filter((variant) => !variant.name || !refuses(variant));
 }
 
 /** The gradients of Σ y² for each parameter and each input in floats, as a model. */
@@ -104,9 +104,8 @@ export function gradientsOf(example: Example): Variant {
 }
 
 // Sequences one after another, where the inputs are rows of sequences.
-function packed(e: Example, { seq }: Sizes): readonly Variant[] {
-  // Fewer than 32 in all: beyond, attention on WebGPU is wrong on drivers in software, whose subgroups are too narrow for it.
-  const longest = Math.min(seq!, 19);
+function packed(e: Example, { seq }: Sizes, mostRows: number): readonly Variant[] {
+  const longest = Math.min(seq!, Math.floor(((mostRows - 1) * 2) / 3));
   const tokens: Readonly<Record<string, readonly number[]>> = {
     seq: [longest, 1, Math.ceil(longest / 2)],
     memory_seq: [5, 2, 7],

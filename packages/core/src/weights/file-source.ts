@@ -1,7 +1,8 @@
 // Node only. Checkpoints on the disk.
-import { type FileHandle, open, readdir, readFile, stat } from 'node:fs/promises';
+import { type FileHandle, open, readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { onDisk } from '../disk/file-fault';
+import { readWhole } from '../disk/read-file';
 import { replaceFiles } from '../disk/replace-files';
 import { writeFile } from '../disk/write-file';
 import { FileError } from '../error';
@@ -50,6 +51,12 @@ export async function fileSource(path: string): Promise<ByteSource> {
   };
 }
 
+const isFolder = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (about) => about.isDirectory(),
+    () => false,
+  );
+
 async function findIn(folder: string): Promise<string> {
   const names = (await onDisk(folder, readdir(folder))).sort();
   for (const name of [singleName, indexName]) if (names.includes(name)) return join(folder, name);
@@ -73,7 +80,7 @@ async function findIn(folder: string): Promise<string> {
 export async function openWeights(path: string): Promise<Map<string, LazyTensor>> {
   const file = (await onDisk(path, stat(path))).isDirectory() ? await findIn(path) : path;
   if (!file.endsWith('.json')) return openSafetensors(await fileSource(file));
-  const index = await onDisk(file, readFile(file, 'utf8'));
+  const index = new TextDecoder().decode(await readWhole(file));
   return openSharded(index, (name) => fileSource(join(dirname(file), name)), file);
 }
 
@@ -101,6 +108,7 @@ export async function saveSafetensors(path: string, tensors: WritableTensors, o:
     o.onProgress?.(written);
   };
   o.signal?.throwIfAborted();
+  if (await isFolder(path)) throw new FileError({ path, problem: 'a folder, not a file', expected: 'the name of a file' });
   const name = basename(path);
   await replaceFiles(dirname(path), [name], async (folder) => {
     const hint = `Nothing was changed at ${path}`;
