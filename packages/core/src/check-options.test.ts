@@ -82,6 +82,25 @@ describe('compile refuses', () => {
       { ...good, weights: { w: 1 } },
       'weights: wrong value; expected a Map of weights by name, got an object with w. new Map(Object.entries(weights)), or initialize(module)',
     ],
+    ['a machine that is none', double, { ...good, machine: 90 }, 'machine: wrong value; expected what is known of a machine'],
+    [
+      'an unknown part of a machine',
+      double,
+      { ...good, machine: { cuddn: 'none' } },
+      'machine: unknown option "cuddn"; got "none". Did you mean "cudnn"? Options: runtime, sm, cudnn',
+    ],
+    [
+      'a compute capability that is none',
+      double,
+      { ...good, machine: { sm: 9 } },
+      'machine.sm: wrong value; expected the compute capability of a GPU times ten, 50 to 199, got 9. 9.0 is written 90',
+    ],
+    [
+      'a version that is none',
+      double,
+      { ...good, machine: { cudnn: 'newest' } },
+      'machine.cudnn: wrong value; expected a version such as "9.14", or "none", got "newest"',
+    ],
     [
       'taps that are no list',
       double,

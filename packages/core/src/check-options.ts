@@ -2,6 +2,7 @@
 import type { CompileOptions } from './compile-options';
 import { type Dim, dim } from './dim';
 import { ConfigError, describe, nearest, ShapeError } from './error';
+import type { Machine } from './lower/target';
 import { isModule } from './module';
 import { type DType, dtypes } from './tensor';
 
@@ -22,6 +23,7 @@ const flag = check((x) => typeof x === 'boolean', 'true or false');
 const texts = (what: string): Check =>
   check((x) => Array.isArray(x) && x.every((t) => typeof t === 'string'), `a list of ${what}`);
 
+const isVersion = (x: unknown): boolean => typeof x === 'string' && /^\d+(\.\d+){0,3}$/.test(x);
 const isTarget = (x: unknown): boolean =>
   isRecord(x) && isRecord(x.kernels) && Array.isArray(x.computes) && Array.isArray(x.providers);
 const isState = (x: unknown): boolean =>
@@ -31,7 +33,7 @@ const isState = (x: unknown): boolean =>
 
 const checks: { readonly [N in keyof Required<CompileOptions>]: Check } = {
   target: check(isTarget, 'a target', 'Targets are objects: targets.cpu, targets.cuda, targets.portable(21)'),
-  machine: check(isRecord, 'what is known of a machine, such as { sm: 90 }'),
+  machine: checkMachine,
   dtype: oneOf('float32', 'float16', 'bfloat16'),
   strictDtype: flag,
   inputs: (given, path) => {
@@ -52,6 +54,24 @@ const checks: { readonly [N in keyof Required<CompileOptions>]: Check } = {
   rules: check(Array.isArray, 'a list of rules'),
   promises: texts('promises'),
 };
+
+const machineChecks: { readonly [N in keyof Required<Machine>]: Check } = {
+  runtime: check(isVersion, 'a version such as "1.29.0"'),
+  sm: check(
+    (x) => Number.isSafeInteger(x) && (x as number) >= 50 && (x as number) < 200,
+    'the compute capability of a GPU times ten, 50 to 199',
+    '9.0 is written 90',
+  ),
+  cudnn: check((x) => x === 'none' || isVersion(x), 'a version such as "9.14", or "none"'),
+};
+
+function checkMachine(given: unknown, path: string): void {
+  if (!isRecord(given)) refuse(path, 'what is known of a machine, such as { sm: 90 }', given);
+  for (const [name, value] of Object.entries(given)) {
+    if (!Object.hasOwn(machineChecks, name)) throw unknownOption(path, name, value, Object.keys(machineChecks));
+    if (value !== undefined) machineChecks[name as keyof Machine](value, `${path}.${name}`);
+  }
+}
 
 function checkInput(input: unknown, path: string): void {
   const [dtype, dims, ...more] = Array.isArray(input) ? (input as readonly unknown[]) : [];
@@ -94,14 +114,17 @@ export function checkCompile(module: unknown, options: unknown): void {
       if (value !== undefined) checks[name as keyof CompileOptions](value, name);
       continue;
     }
-    const names = Object.keys(checks);
-    const near = nearest(name, names);
-    throw new ConfigError({
-      path: 'compile',
-      problem: `unknown option "${name}"`,
-      got: describe(value),
-      hint: `${near ? `Did you mean "${near}"? ` : ''}Options: ${names.join(', ')}`,
-    });
+    throw unknownOption('compile', name, value, Object.keys(checks));
   }
   for (const name of ['target', 'inputs'] as const) if (options[name] === undefined) checks[name](undefined, name);
+}
+
+function unknownOption(path: string, name: string, value: unknown, names: readonly string[]): ConfigError {
+  const near = nearest(name, names);
+  return new ConfigError({
+    path,
+    problem: `unknown option "${name}"`,
+    got: describe(value),
+    hint: `${near ? `Did you mean "${near}"? ` : ''}Options: ${names.join(', ')}`,
+  });
 }

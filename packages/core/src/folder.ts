@@ -1,8 +1,7 @@
 // Node only. Models as folders: model.onnx, weights.bin, onnxformers.json.
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Model } from './compile';
-import { onDisk } from './disk/file-fault';
+import { readWhole } from './disk/read-file';
 import { FileError } from './error';
 import { readOnnx } from './onnx/decode';
 import { inspectFile } from './onnx/inspect-file';
@@ -47,7 +46,7 @@ export interface LoadedModel extends Runnable, SavedModel {}
 export async function load(dir: string): Promise<LoadedModel> {
   const saved = readDescription(await text(join(dir, files.description)), join(dir, files.description));
   const path = join(dir, files.model);
-  const onnx = readOnnx(await bytes(path), path);
+  const onnx = readOnnx(await readWhole(path, folderHint), path);
   const { externalFiles } = await inspectFile(path);
   const external = externalFiles.map(({ location, problem }): ExternalFile => {
     const data = join(dir, location);
@@ -59,5 +58,4 @@ export async function load(dir: string): Promise<LoadedModel> {
 
 const folderHint =
   'A saved model is a folder with model.onnx, weights.bin and onnxformers.json; save it again, or copy all of them';
-const bytes = (path: string): Promise<Uint8Array> => onDisk(path, readFile(path), folderHint);
-const text = async (path: string): Promise<string> => new TextDecoder().decode(await bytes(path));
+const text = async (path: string): Promise<string> => new TextDecoder().decode(await readWhole(path, folderHint));

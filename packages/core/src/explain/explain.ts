@@ -1,5 +1,6 @@
 // What lowering decided for a model, block by block, and what its user could change.
 import type { Model } from '../compile';
+import { ConfigError, describe, nearest } from '../error';
 import { type Node, subgraphsOf } from '../graph';
 import type { Decision } from '../lower/lower';
 import { dtypeOf, kernelOf, type Machine } from '../lower/target';
@@ -59,10 +60,13 @@ export interface ExplainOptions {
  * ONNX Runtime will run on a GPU, what computes in another dtype than asked for, and what could be changed. Layers that are alike are
  * told once.
  *
+ * Throws   ConfigError for a path that no module has
+ *
  * Example  console.log(printExplanation(explain(model)));
  */
 export function explain(model: Model, { path = '' }: ExplainOptions = {}): Explanation {
   const { target, machine, dtype, computes } = model;
+  if (path) checkPath(path, model);
   const nodes = nodesWithin(model.graph.nodes);
   const below = (p: string): boolean => path === '' || p === path || p.startsWith(`${path}.`);
   return {
@@ -79,6 +83,19 @@ export function explain(model: Model, { path = '' }: ExplainOptions = {}): Expla
       model.decisions.filter((d) => below(d.path) && worthTelling(d)),
     ),
   };
+}
+
+function checkPath(path: string, { module, decisions, traced }: Model): void {
+  const modules = modulesOf(module).map((m) => m.path);
+  const scopes = [...decisions.map((d) => d.path), ...nodesWithin(traced.nodes).map((n) => n.scope)];
+  if ([...modules, ...scopes].some((p) => p === path || p.startsWith(`${path}.`))) return;
+  const near = nearest(path, modules);
+  throw new ConfigError({
+    path: 'path',
+    problem: 'the model has no module of this path',
+    got: describe(path),
+    hint: near ? `Did you mean "${near}"?` : `Its parts: ${Object.keys(module.children).join(', ')}`,
+  });
 }
 
 // Definitions of our own meanings are the normal case; what has a kernel somewhere, or was refused one, is worth a line.

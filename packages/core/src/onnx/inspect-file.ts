@@ -1,7 +1,7 @@
 // Node only. Inspecting a model on the disk.
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { dirname, isAbsolute, join, normalize } from 'node:path';
-import { onDisk } from '../disk/file-fault';
+import { readWhole } from '../disk/read-file';
 import { type InspectedFile, type Inspection, inspect } from './inspect';
 
 /** What is wrong with an external file, if anything. Only the folder of the model is looked into. */
@@ -21,7 +21,7 @@ async function problemOf(folder: string, { location, end }: InspectedFile): Prom
  * @throws FileError when the file cannot be read or is no ONNX model
  */
 export async function inspectFile(path: string): Promise<Inspection> {
-  const inspection = inspect(await onDisk(path, readFile(path)), path);
+  const inspection = inspect(await readWhole(path), path);
   const externalFiles = await Promise.all(
     inspection.externalFiles.map(async (file) => {
       const problem = await problemOf(dirname(path), file);

@@ -147,7 +147,7 @@ async function open(runnable: Runnable, ort: Ort, o: RunnerOptions): Promise<Loa
     const names = executionProviders.map((p) => (typeof p === 'string' ? p : String(p.name)));
     try {
       const session = await ort.InferenceSession.create(runnable.file, { ...options, executionProviders });
-      return { session, device: names[0]!, refused };
+      return { session, device: deviceOf(ort, names[0]!), refused };
     } catch (error) {
       if (o.device !== 'auto')
         throw translate(error, `creating a session on ${names.join(', ')}`, runnable.nodes, offer(ort, error));
@@ -160,6 +160,9 @@ async function open(runnable: Runnable, ort: Ort, o: RunnerOptions): Promise<Loa
     got: refused.map((r) => `${r.device}: ${r.reason}`).join('; '),
   });
 }
+
+// In browsers the name of the CPU stands for WebAssembly.
+const deviceOf = (ort: Ort, name: string): string => (name === 'cpu' && nameOfRuntime(ort) === 'onnxruntime-web' ? 'wasm' : name);
 
 /** The lists of providers to be tried. */
 function wanted(

@@ -24,6 +24,7 @@ describe('a model', () => {
     expect((await readdir(join(dir, 'lm'))).sort()).toEqual(['model.onnx', 'onnxformers.json', 'weights.bin']);
 
     const seen = await cli('inspect', 'lm');
+    expect(seen.out).toContain(`${built.json.nodes} nodes`);
     expect(seen.out).toContain('com.microsoft.MultiHeadAttention');
     expect(seen.out).toMatch(/logits +float32\[batch, seq, 23\]/);
 
@@ -41,18 +42,7 @@ describe('a model', () => {
     expect([...toArray(y).data]).toEqual([...toArray(logits!).data]);
 
     // The same folder on the runtime of browsers.
-    const web = await parsed(
-      'run',
-      'lm',
-      '--inputs',
-      'x.safetensors',
-      '--out',
-      'w.safetensors',
-      '--runtime',
-      'onnxruntime-web',
-      '--device',
-      'wasm',
-    );
+    const web = await parsed('run', 'lm', '--inputs', 'x.safetensors', '--out', 'w.safetensors', '--runtime', 'onnxruntime-web');
     expect(web.json).toMatchObject({ device: 'wasm', runtime: 'onnxruntime-web' });
   });
 
@@ -97,6 +87,8 @@ describe('a model', () => {
     await saveSafetensors(join(dir, 'wrong.safetensors'), new Map([['tokens', ids]]));
     const { code, err } = await cli('run', 'small', '--inputs', 'wrong.safetensors', '--out', 'y.safetensors');
     expect([code, err]).toEqual([1, 'FeedError: feed "tokens": the model has no such input; got "tokens". Inputs: ids\n']);
+    const onto = await cli('run', 'small', '--inputs', 'wrong.safetensors', '--out', '.');
+    expect([onto.code, onto.err]).toEqual([1, 'FileError: .: a folder, not a file; expected a file for the outputs\n']);
     const other = await cli('run', 'small', '--inputs', 'wrong.safetensors', '--out', 'y.safetensors', '--device', 'nonsense');
     expect(other.err).toMatch(/^RunError: runtime: creating a session on nonsense failed; got no available backend found/);
   });

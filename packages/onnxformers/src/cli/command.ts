@@ -6,11 +6,13 @@ import type { Output } from './output';
 /** One option: `--head-dim 64`. */
 export interface Option {
   /** A flag takes no value; a list is given with commas or several times. */
-  readonly type: 'text' | 'integer' | 'flag' | 'list';
+  readonly type: 'text' | 'integer' | 'number' | 'flag' | 'list';
   readonly doc: string;
   /** Stands for the value in the help: `DIR`. */
   readonly value?: string;
   readonly choices?: readonly string[];
+  /** What a text must look like, and in words. */
+  readonly form?: { readonly pattern: RegExp; readonly words: string };
   readonly default?: string | number;
   readonly required?: boolean;
 }
@@ -18,7 +20,7 @@ export type Options = Readonly<Record<string, Option>>;
 
 type ValueOf<O extends Option> = O['type'] extends 'flag'
   ? boolean
-  : O['type'] extends 'integer'
+  : O['type'] extends 'integer' | 'number'
     ? number
     : O['type'] extends 'list'
       ? readonly string[]
@@ -86,6 +88,8 @@ export function parse(
     const option = c.options[token.name];
     if (!option) throw new UsageError(`${c.name} has no option ${token.rawName}${hintFor(token.name, Object.keys(c.options))}`);
     if (option.type === 'flag' && token.value !== undefined) throw new UsageError(`${token.rawName} takes no value`);
+    if (option.type !== 'list' && tokens.some((t) => t !== token && t.kind === 'option' && t.name === token.name))
+      throw new UsageError(`${token.rawName} is given twice`);
     // A value that looks like an option is a forgotten one.
     if (option.type !== 'flag' && (token.value === undefined || (!token.inlineValue && token.value.startsWith('--'))))
       throw new UsageError(`${token.rawName} needs a value (${option.value ?? option.type})`);
@@ -112,14 +116,31 @@ function readValue(name: string, o: Option, given: unknown): string | number | b
     if (o.required) throw new UsageError(`--${name} is needed: ${o.doc}`);
     return o.default;
   }
-  if (o.type === 'list') return (given as string[]).flatMap((text) => text.split(',').map((part) => part.trim())).filter(Boolean);
+  if (o.type === 'list') return readList(name, o, given as readonly string[]);
   const text = String(given);
-  if (o.choices && !o.choices.includes(text))
-    throw new UsageError(`--${name} is one of ${o.choices.join(', ')}, not "${text}"${hintFor(text, o.choices)}`);
   if (text === '') throw new UsageError(`--${name} is empty`);
+  checkText(name, o, text);
   if (o.type === 'text') return text;
-  if (!/^\d+$/.test(text)) throw new UsageError(`--${name} is a whole number, not "${text}"`);
-  return Number(text);
+  if (o.type === 'integer' && !/^\d+$/.test(text)) throw new UsageError(`--${name} is a whole number, not "${text}"`);
+  const number = Number(text);
+  if (!Number.isFinite(number)) throw new UsageError(`--${name} is a number, not "${text}"`);
+  if (o.type === 'integer' && !Number.isSafeInteger(number)) throw new UsageError(`--${name} is too large: ${text}`);
+  return number;
+}
+
+function readList(name: string, o: Option, given: readonly string[]): readonly string[] {
+  const parts = given.flatMap((text) => text.split(',')).map((part) => part.trim());
+  if (!parts.some(Boolean)) throw new UsageError(`--${name} is empty`);
+  return parts.filter(Boolean).map((part) => {
+    checkText(name, o, part);
+    return part;
+  });
+}
+
+function checkText(name: string, { choices, form }: Option, text: string): void {
+  if (choices && !choices.includes(text))
+    throw new UsageError(`--${name} is one of ${choices.join(', ')}, not "${text}"${hintFor(text, choices)}`);
+  if (form && !form.pattern.test(text)) throw new UsageError(`--${name} is ${form.words}, not "${text}"`);
 }
 
 /** `; did you mean …?` */

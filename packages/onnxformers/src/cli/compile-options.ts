@@ -1,7 +1,7 @@
 // Options that say for what a model is compiled, the same in every command.
 import { type CompileOptions, type Machine, type Target, targets } from '@onnxformers/core';
-import { type Options, UsageError, type Values } from './command';
-import type { ReadConfig } from './config-file';
+import type { Options, Values } from './command';
+import { promises, type ReadConfig } from './config-file';
 
 const names = ['cpu', 'cuda', 'webgpu', 'wasm', 'portable-18', 'portable-21', 'portable-23', 'portable'] as const;
 
@@ -19,16 +19,30 @@ export const allTargets = (): readonly Target[] => names.filter((n) => n !== 'po
 export const targetOptions = {
   target: { type: 'text', doc: 'what the graph is for', choices: names, default: 'cpu' },
   dtype: { type: 'text', doc: 'of weights and arithmetic', choices: ['float32', 'float16', 'bfloat16'], default: 'float32' },
-  sm: { type: 'integer', doc: 'compute capability of the GPU times ten: 80, 89, 90, 100, 120' },
-  cudnn: { type: 'text', doc: 'version of cuDNN there, or none', value: 'VERSION' },
+  sm: {
+    type: 'integer',
+    doc: 'compute capability of the GPU times ten: 80, 89, 90, 100, 120',
+    form: { pattern: /^([5-9]\d|1\d\d)$/, words: 'a compute capability times ten: 80, 89, 90, 100, 120' },
+  },
+  cudnn: {
+    type: 'text',
+    doc: 'version of cuDNN there, or none',
+    value: 'VERSION',
+    form: { pattern: /^(none|\d+(\.\d+){0,3})$/, words: 'a version such as 9.14, or none' },
+  },
 } as const satisfies Options;
 
 /** Options that say what goes in and what is kept. */
 export const modelOptions = {
   ...targetOptions,
   layout: { type: 'text', doc: 'padded rows, or packed ones with lengths', choices: ['padded', 'packed'] },
-  state: { type: 'text', doc: 'caches as inputs and outputs: io, or their rows (a capacity)', value: 'io|ROWS' },
-  promises: { type: 'list', doc: "what holds for every feed: 'whole prompts', 'no empty sequences'", value: 'TEXT,…' },
+  state: {
+    type: 'text',
+    doc: 'caches as inputs and outputs: io, or their rows (a capacity)',
+    value: 'io|ROWS',
+    form: { pattern: /^(io|[1-9]\d{0,8})$/, words: 'io or a number of rows from 1' },
+  },
+  promises: { type: 'list', doc: 'what holds for every feed', value: 'TEXT,…', choices: promises },
   taps: { type: 'list', doc: 'modules whose results become outputs', value: 'PATH,…' },
 } as const satisfies Options;
 
@@ -46,15 +60,10 @@ export function compileOptions(v: Values<typeof modelOptions>, { inputs, options
     machine: machineOf(v),
     dtype: v.dtype as NonNullable<CompileOptions['dtype']>,
     ...(v.layout && { layout: v.layout as 'padded' | 'packed' }),
-    ...(v.state !== undefined && { state: v.state === 'io' ? 'io' : { io: rowsOf(v.state) } }),
+    ...(v.state !== undefined && { state: v.state === 'io' ? 'io' : { io: Number(v.state) } }),
     ...(v.promises && { promises: v.promises }),
     ...(v.taps && { taps: v.taps }),
   };
-}
-
-function rowsOf(state: string): number {
-  if (/^\d+$/.test(state)) return Number(state);
-  throw new UsageError(`--state is io or a number of rows, not "${state}"`);
 }
 
 // [batch, seq, …] → [tokens, …], and the lengths of the sequences.

@@ -1,9 +1,11 @@
 // Reading the config of a block from a file, and what else the file says of how to compile it.
-import { readFile } from 'node:fs/promises';
 import { type AnyModule, type CompileOptions, ConfigError, type DType, describe, dtypes, nearest } from '@onnxformers/core';
 import { zoo } from '../index';
 import { inputsOf } from '../inputs';
-import { fileError } from './files';
+import { fileError, readText } from './files';
+
+/** What a model may be promised of its feeds. */
+export const promises = ['whole prompts', 'no empty sequences'] as const;
 
 /** A kind of which there is a block. */
 type Kind = (typeof zoo.blocks)[number]['kind'];
@@ -60,9 +62,7 @@ export function parseConfig(json: unknown): ReadConfig {
 }
 
 async function readJson(path: string): Promise<unknown> {
-  const text = await readFile(path, 'utf8').catch((error: unknown) => {
-    throw fileError(path, error);
-  });
+  const text = await readText(path);
   try {
     return JSON.parse(text);
   } catch (error) {
@@ -128,7 +128,7 @@ function checkInputs(given: unknown): CompileOptions['inputs'] {
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
-function optionsOf({ layout, state, taps, promises, draws }: Readonly<Record<string, unknown>>): ReadConfig['options'] {
+function optionsOf({ layout, state, taps, draws, ...rest }: Readonly<Record<string, unknown>>): ReadConfig['options'] {
   const options: Writable<ReadConfig['options']> = {};
   const check = <T>(path: string, value: unknown, fits: boolean, expected: string): T => {
     if (!fits) throw new ConfigError({ path, problem: 'wrong value', expected, got: describe(value) });
@@ -141,7 +141,10 @@ function optionsOf({ layout, state, taps, promises, draws }: Readonly<Record<str
     options.layout = check('layout', layout, layout === 'padded' || layout === 'packed', '"padded" or "packed"');
   if (state !== undefined) options.state = check('state', state, state === 'io' || number(state, 'io'), '"io" or { "io": rows }');
   if (taps !== undefined) options.taps = check('taps', taps, texts(taps), 'a list of module paths');
-  if (promises !== undefined) options.promises = check('promises', promises, texts(promises), 'a list of promises');
+  if (rest.promises !== undefined) {
+    const known = Array.isArray(rest.promises) && rest.promises.every((p) => promises.includes(p));
+    options.promises = check('promises', rest.promises, known, `a list of ${promises.map((p) => `"${p}"`).join(', ')}`);
+  }
   if (draws !== undefined) options.draws = check('draws', draws, number(draws, 'seed'), '{ "seed": integer }');
   return options;
 }

@@ -34,6 +34,11 @@ describe('explain', () => {
     const { out } = await here('explain', join(dir, 'lm.json'), '--path', 'stack.norm');
     expect(out).toContain('stack.norm');
     expect(out).not.toContain('mixer');
+    const { code, err } = await here('explain', join(dir, 'lm.json'), '--path', 'stack.layers.0.mixr');
+    expect([code, err]).toEqual([
+      1,
+      'ConfigError: path: the model has no module of this path; got "stack.layers.0.mixr". Did you mean "stack.layers.0.mixer"?\n',
+    ]);
   });
 });
 

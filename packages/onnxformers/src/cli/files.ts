@@ -1,4 +1,5 @@
 // What the system says of files, as errors of ours.
+import { open, stat } from 'node:fs/promises';
 import { FileError } from '@onnxformers/core';
 
 const problems: Readonly<Record<string, string>> = {
@@ -16,4 +17,35 @@ export function fileError(path: string, error: unknown, problem?: string): FileE
     { path, problem: problem ?? problems[code] ?? 'cannot be read', ...(!problems[code] && { got: said }) },
     { cause: error },
   );
+}
+
+/** True for a folder that is there. */
+export const isFolder = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (s) => s.isDirectory(),
+    () => false,
+  );
+
+/** Longer texts are no configs. */
+const mostBytes = 2 ** 26;
+
+/**
+ * The text of a file, or of what a shell hands over as one: `<(…)`, /dev/stdin.
+ *
+ * @throws FileError when it cannot be read, or does not end within 64 MiB
+ */
+export async function readText(path: string): Promise<string> {
+  const pieces: Buffer[] = [];
+  let length = 0;
+  try {
+    const file = await open(path);
+    for await (const piece of file.createReadStream({ end: mostBytes })) {
+      pieces.push(piece as Buffer);
+      length += (piece as Buffer).length;
+    }
+  } catch (error) {
+    throw fileError(path, error);
+  }
+  if (length > mostBytes) throw new FileError({ path, problem: 'too long for a config', expected: 'at most 64 MiB' });
+  return Buffer.concat(pieces).toString('utf8');
 }

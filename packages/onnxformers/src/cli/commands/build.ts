@@ -1,4 +1,5 @@
 // onnxformers build CONFIG --target T --weights W --out DIR
+import { join } from 'node:path';
 import {
   compile,
   initialize,
@@ -9,7 +10,7 @@ import {
   schemes,
   type WeightSource,
 } from '@onnxformers/core';
-import { openWeights, save } from '@onnxformers/core/node';
+import { inspectFile, openWeights, save } from '@onnxformers/core/node';
 import { command, UsageError } from '../command';
 import { compileOptions, modelOptions } from '../compile-options';
 import { type ReadConfig, readConfig } from '../config-file';
@@ -33,6 +34,7 @@ export const build = command({
   },
   async run([path], values, output) {
     const config = await readConfig(path!);
+    output.progress('reading weights …');
     const weights = await weightsOf(config, values);
     output.progress('compiling …');
     const model = compile(config.module, { ...compileOptions(values, config), strictDtype: values['strict-dtype'], weights });
@@ -43,19 +45,21 @@ export const build = command({
           output.progress(`saving ${values.out}: ${Math.floor((100 * written) / total)} % of ${printBytes(total)}`),
       }),
     );
-    const { signature, target, dtype, graph } = model;
+    const { signature, target, dtype } = model;
+    // What the file holds: constants are folded when it is written.
+    const { nodes } = await inspectFile(join(values.out, 'model.onnx'));
     const about = {
       out: values.out,
       target: target.name,
       dtype,
-      nodes: graph.nodes.length,
+      nodes,
       inputs: signature.inputs,
       outputs: signature.outputs,
     };
     output.result(
       () =>
         [
-          `${values.out}: ${graph.nodes.length} nodes for ${target.name} in ${dtype}`,
+          `${values.out}: ${nodes} nodes for ${target.name} in ${dtype}`,
           columns([
             ...signature.inputs.map((p) => ['in', p.name, printType(p), p.derived ? 'computed by the runner' : '']),
             ...signature.outputs.map((p) => ['out', p.name, printType(p), '']),

@@ -1,10 +1,10 @@
 // onnxformers explain CONFIG|DIR --target T
-import { stat } from 'node:fs/promises';
 import { compile, explain as explainModel, type Model, type ModelDType, printExplanation } from '@onnxformers/core';
 import { load } from '@onnxformers/core/node';
 import { command, type Values } from '../command';
 import { compileOptions, machineOf, modelOptions, targetOf } from '../compile-options';
 import { readConfig } from '../config-file';
+import { isFolder } from '../files';
 import { modelOf } from '../saved';
 
 // Of a saved model what was saved holds, unless the command line says otherwise.
@@ -16,12 +16,7 @@ export const eitherOptions = { target: openTarget, dtype: openDtype, ...rest } a
 
 /** The model of a config file, or of a saved folder. */
 export async function readModel(path: string, v: Values<typeof eitherOptions>): Promise<Model> {
-  if (
-    await stat(path).then(
-      (s) => s.isDirectory(),
-      () => false,
-    )
-  ) {
+  if (await isFolder(path)) {
     const machine = machineOf(v);
     return modelOf(await load(path), {
       ...(v.target && { target: targetOf(v.target) }),

@@ -1,9 +1,9 @@
 // onnxformers inspect FILE.onnx
-import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { printInspection } from '@onnxformers/core';
 import { inspectFile } from '@onnxformers/core/node';
 import { command } from '../command';
+import { isFolder } from '../files';
 
 export const inspect = command({
   name: 'inspect',
@@ -11,11 +11,8 @@ export const inspect = command({
   summary: 'Says what is in an ONNX file, or in the folder of a saved model: ops, inputs, outputs, weights.',
   options: {},
   async run([file], _, output) {
-    const folder = await stat(file!).then(
-      (s) => s.isDirectory(),
-      () => false,
-    );
-    const found = await inspectFile(folder ? join(file!, 'model.onnx') : file!);
+    output.progress(`reading ${file} …`);
+    const found = await inspectFile((await isFolder(file!)) ? join(file!, 'model.onnx') : file!);
     output.result(() => printInspection(found), found);
   },
 });

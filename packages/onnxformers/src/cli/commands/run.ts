@@ -1,7 +1,8 @@
 // onnxformers run DIR --inputs x.safetensors --out y.safetensors
-import { createRunner, FeedError, printType, type Tensor } from '@onnxformers/core';
+import { createRunner, FeedError, FileError, printType, type Tensor } from '@onnxformers/core';
 import { load, openWeights, saveSafetensors } from '@onnxformers/core/node';
 import { command } from '../command';
+import { isFolder } from '../files';
 import { interruptible } from '../interrupt';
 import { columns } from '../output';
 import { importRuntime, type RuntimeName, runtimeFor, runtimeNames } from '../runtimes';
@@ -19,10 +20,12 @@ export const run = command({
     runtime: { type: 'text', doc: 'which runtime', choices: runtimeNames },
   },
   async run([dir], values, output) {
+    if (await isFolder(values.out))
+      throw new FileError({ path: values.out, problem: 'a folder, not a file', expected: 'a file for the outputs' });
+    output.progress(`loading ${dir} …`);
     const model = await load(dir!);
     const feeds = await readFeeds(values.inputs);
     const name = (values.runtime as RuntimeName | undefined) ?? runtimeFor(values.device ? [values.device] : model.providers);
-    output.progress(`loading ${dir} …`);
     const runner = await createRunner(
       model,
       await importRuntime(name),

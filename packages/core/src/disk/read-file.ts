@@ -1,0 +1,17 @@
+// Node only. Files read whole.
+import { readFile, stat } from 'node:fs/promises';
+import { FileError } from '../error';
+import { onDisk } from './file-fault';
+
+/**
+ * The bytes of a file. A device, whose bytes may have no end, is refused before anything is read.
+ *
+ * @throws FileError with the hint when there is no such file, it is none, or cannot be read
+ */
+export async function readWhole(path: string, hint?: string): Promise<Uint8Array> {
+  const about = await onDisk(path, stat(path), hint);
+  if (about.isDirectory()) throw new FileError({ path, problem: 'a folder, not a file', ...(hint && { hint }) });
+  if (!about.isFile())
+    throw new FileError({ path, problem: 'not a file', expected: 'a file with an end', ...(hint && { hint }) });
+  return onDisk(path, readFile(path), hint);
+}
