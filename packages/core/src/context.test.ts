@@ -1,8 +1,10 @@
 import { expect, it } from 'vitest';
 import { contextOf } from './compile-context';
-import { across, withContext } from './context';
+import { across, newShared, withContext } from './context';
 import { GraphBuilder } from './graph';
 import { causal } from './mask';
+import { cond } from './ops/control';
+import { add } from './ops/elementwise';
 
 it('a context with some entries changed computes positions only when asked', () => {
   const g = new GraphBuilder();
@@ -33,4 +35,29 @@ it('cross attention leaves the positions and the bias of its own rows alone', ()
   expect(at.bias).toBeUndefined();
   expect(at.keys).toEqual({ layout: { kind: 'padded' } });
   expect(Object.getOwnPropertyDescriptor(at, 'positions')!.get).toBeDefined();
+});
+
+it('what a branch makes first is made again outside of it, and once', () => {
+  const g = new GraphBuilder();
+  const [x, yes] = [g.input('x', 'float32', [7]), g.input('yes', 'bool', [])];
+  const shared = newShared();
+  let made = 0;
+  const table = () =>
+    shared.get('table', () => {
+      made++;
+      return { rows: [add(x, 2)] };
+    }).rows[0]!;
+  cond(
+    yes,
+    () => [add(table(), table())],
+    () => [x],
+  );
+  expect(made).toBe(1);
+  expect(table().graph).toBe(g);
+  cond(
+    yes,
+    () => [x],
+    () => [table()],
+  );
+  expect(made).toBe(2);
 });

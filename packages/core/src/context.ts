@@ -1,7 +1,7 @@
 // What varies around a sequence: mask, positions, layout, memory, what is kept between calls. One object, handed down.
 import type { Dim } from './dim';
 import { ConfigError, internal, ShapeError } from './error';
-import type { Value } from './graph';
+import { usable, type Value } from './graph';
 import type { KeyPlace, Layout } from './layout';
 import { and, type Mask, maskKinds, printMask } from './mask';
 import { attendOp } from './ops/attend';
@@ -21,7 +21,7 @@ export interface Memory {
 
 /** What one layer makes and later ones use; fresh for each trace. */
 export interface Shared {
-  /** What stands under a key, made by whoever asks first. */
+  /** What stands under a key, made by whoever asks first; made again where the first made it in a branch that nobody else can see into. */
   get<T>(key: string, make: () => T): T;
 }
 
@@ -167,7 +167,7 @@ export function newShared(): Shared {
   const made = new Map<string, unknown>();
   return {
     get<T>(key: string, make: () => T): T {
-      if (!made.has(key)) made.set(key, make());
+      if (!made.has(key) || !usable(made.get(key))) made.set(key, make());
       return made.get(key) as T;
     },
   };

@@ -15,7 +15,7 @@ export {
   type Pool,
   Value,
 } from './ir/types';
-export { madeBy, nameOf, subgraphsOf, usedBy } from './ir/walk';
+export { madeBy, nameOf, subgraphsOf, usable, usedBy } from './ir/walk';
 
 /** Collects nodes. Everything a value needs to know of its graph is here; none is ambient. */
 export type GraphBuilder = Interface;

@@ -52,7 +52,6 @@ export class Builder implements GraphBuilder {
   private readonly attributeIds = new WeakMap<object, number>();
   private nextAttributeId = 0;
   readonly overrides = new Map<Parameter, ParameterOverride>();
-  readonly shared = new Map<string, unknown>();
 
   constructor(
     options: GraphOptions = {},
@@ -81,9 +80,14 @@ export class Builder implements GraphBuilder {
     this.results.push({ name, value });
   }
   param(parameter: Parameter): Value {
-    const override = this.root.overrides.get(parameter);
-    if (override) return this.root.leaf(override, () => override(this.root));
-    return this.storedParam(parameter);
+    const { root } = this;
+    const override = root.overrides.get(parameter);
+    if (!override) return this.storedParam(parameter);
+    const known = root.leaves.get(override);
+    if (known && root.reaches(known)) return known;
+    const made = override(root);
+    root.leaves.set(override, made);
+    return made;
   }
   storedParam(parameter: Parameter): Value {
     const stored = this.rawParam(parameter);
@@ -156,6 +160,9 @@ export class Builder implements GraphBuilder {
   callName(name: string): string {
     const full = `${this.where}.${name}`;
     return name + numbered(this.innermost.calls, full).slice(full.length);
+  }
+  reaches({ graph }: Value): boolean {
+    return this.root.open.some((g) => g === graph);
   }
   get innermost(): Builder {
     return this.root.open.at(-1)!;

@@ -223,8 +223,6 @@ export interface GraphBuilder {
   readonly stateOutputs: Map<string, Value>;
   readonly inputs: readonly Value[];
   readonly overrides: Map<Parameter, ParameterOverride>;
-  /** What one layer makes and later ones use, fresh for each trace. */
-  readonly shared: Map<string, unknown>;
 
   /** A named input. Names are unique; sizes are numbers or names bound when the graph runs. */
   input(name: string, dtype: DType, dims: readonly Dim[]): Value;
@@ -266,6 +264,8 @@ export interface GraphBuilder {
   callName(name: string): string;
   /** The subgraph that is open, or the root. */
   readonly innermost: GraphBuilder;
+  /** True where a value may be used now: it is not of a subgraph that is closed. */
+  reaches(value: Value): boolean;
   /**
    * A body for Loop or a branch for If. Inside, values of the surroundings may be used freely; what depends only on them stays outside
    * a loop, but not outside a branch, which must not run when it is not taken.
