@@ -62,11 +62,12 @@ export function generate(g: GraphBuilder, o: GenerateOptions): Value {
   const logits = o.step(prompt, contextFor(o, caches.prompt(nothing), counted, o.lengths));
   const first = best(lastRow(logits, held));
   if (steps === 1) return first;
-  const done = endId === undefined ? [] : [equal(first, g.number(endId, 'int64'))];
+  const done = endId === undefined ? undefined : equal(first, g.number(endId, 'int64'));
   const { scans } = loop(g, {
     trips: g.number(steps - 1, 'int64'),
     count: endId === undefined ? steps - 1 : 'generated - 1',
-    carried: [first, held, ...done, ...caches.values()],
+    ...(done && { starts: logicalNot(all(done)) }),
+    carried: [first, held, ...(done ? [done] : []), ...caches.values()],
     body(_, token, rows, ...rest) {
       const ended = endId === undefined ? undefined : rest[0];
       const carried = ended ? rest.slice(1) : rest;

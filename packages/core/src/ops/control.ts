@@ -108,7 +108,7 @@ export interface LoopStep {
 /**
  * Repeats a body. What does not depend on the step is computed once, outside; what is drawn at random is another draw in each step.
  *
- * Shapes   trips int64 [] · carried: any, of the same type in every step → the last carried values; scans [trips, …]
+ * Shapes   trips int64 [] · starts bool [] · carried: any, of the same type in every step → the last carried values; scans [trips, …]
  * Throws   ShapeError when a carried value changes its type
  */
 export function loop(
@@ -116,6 +116,8 @@ export function loop(
   o: {
     readonly trips: Value;
     readonly count: Dim;
+    /** Whether there is a first step at all; absent: where trips is not 0. */
+    readonly starts?: Value;
     readonly carried: readonly Value[];
     readonly body: (step: Value, ...carried: Value[]) => LoopStep;
   },
@@ -129,6 +131,6 @@ export function loop(
   };
   const body = root.subgraph('loop', [scalar('int64'), scalar('bool'), ...o.carried], steps, { count: limit, at: gather });
   const n = o.carried.length;
-  const outputs = apply(Loop, [o.trips, undefined, ...o.carried], { body, carried: n, trips: o.count });
+  const outputs = apply(Loop, [o.trips, o.starts, ...o.carried], { body, carried: n, trips: o.count });
   return { carried: outputs.slice(0, n), scans: outputs.slice(n) };
 }
