@@ -4,11 +4,11 @@ import { onDisk } from './file-fault';
 
 /** One call of the system writes at most this much; between calls saving can be aborted. */
 const pieceBytes = 2 ** 26;
-/** Smaller chunks are joined up to this size. */
-const blockBytes = 2 ** 20;
+/** Smaller chunks are joined up to this size, and are used up at once: their memory may change afterwards. */
+const blockBytes = 2 ** 22;
 /** The next tensor is loaded while the last one is written, unless that one holds more memory than this. */
 const overlapBytes = 2 ** 27;
-/** So often the disk is set to work on what was written; left to the end, it would begin only then. */
+/** So much written, the disk is set to work on it unless it is at work; left to the end, it would begin only then. */
 const flushBytes = 2 ** 26;
 
 /** What takes the bytes of a file, in order. */
@@ -21,13 +21,19 @@ interface Sink {
 
 function sinkOf(handle: FileHandle, on: <T>(operation: Promise<T>) => Promise<T>, report: (bytes: number) => void): Sink {
   let writing = Promise.resolve();
-  let flushing = Promise.resolve();
+  let flushing: Promise<void> | undefined;
   let unflushed = 0;
-  const flush = async (): Promise<void> => {
-    await flushing;
+  let failed: { readonly reason: unknown } | undefined;
+  const flush = (): void => {
     unflushed = 0;
-    flushing = on(handle.datasync());
-    flushing.catch(() => undefined); // awaited before the next one
+    flushing = on(handle.datasync()).then(
+      () => {
+        flushing = undefined;
+      },
+      (reason) => {
+        failed = { reason };
+      },
+    );
   };
   const writeAll = async (bytes: Uint8Array): Promise<void> => {
     for (let end = 0; end < bytes.byteLength; ) {
@@ -35,7 +41,8 @@ function sinkOf(handle: FileHandle, on: <T>(operation: Promise<T>) => Promise<T>
       end += bytesWritten;
       unflushed += bytesWritten;
       report(bytesWritten);
-      if (unflushed >= flushBytes) await flush();
+      if (failed) throw failed.reason;
+      if (unflushed >= flushBytes && !flushing) flush();
     }
   };
   return {
@@ -48,6 +55,7 @@ function sinkOf(handle: FileHandle, on: <T>(operation: Promise<T>) => Promise<T>
     async finish() {
       await writing;
       await flushing;
+      if (failed) throw failed.reason;
       await on(handle.sync());
     },
   };
@@ -55,13 +63,14 @@ function sinkOf(handle: FileHandle, on: <T>(operation: Promise<T>) => Promise<T>
 
 /** Moves all chunks into the sink, small ones joined. */
 async function pour(chunks: AsyncIterator<Uint8Array>, sink: Sink): Promise<void> {
-  let block = new Uint8Array(blockBytes);
+  // One is filled while the other is written.
+  let [block, other] = [new Uint8Array(blockBytes), new Uint8Array(blockBytes)];
   let used = 0;
   const writeBlock = async (): Promise<void> => {
     const full = block.subarray(0, used);
-    block = new Uint8Array(blockBytes);
-    used = 0;
     await sink.write(full);
+    [block, other] = [other, block];
+    used = 0;
   };
   // Not a for-await loop: its frame would hold a chunk, and so a tensor, while the next one is loaded.
   const step = async (): Promise<boolean> => {

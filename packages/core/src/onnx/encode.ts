@@ -106,12 +106,25 @@ function openingOf(initializer: OnnxInitializer): Uint8Array[] {
 
 const total = (chunks: readonly Uint8Array[]): number => chunks.reduce((n, c) => n + c.byteLength, 0);
 
+/** An initializer below this size is loaded while the one before it is written. */
+const aheadBytes = 2 ** 26;
+
 async function* padded(placed: readonly Placed[]): AsyncGenerator<Uint8Array> {
+  const streams = placed.map(({ initializer }) => elementsOf(initializer));
   let end = 0;
-  for (const { initializer, where } of placed) {
-    if (where.offset > end) yield new Uint8Array(where.offset - end);
-    yield* elementsOf(initializer);
-    end = where.offset + where.length;
+  let ahead: Promise<IteratorResult<Uint8Array>> | undefined;
+  try {
+    for (const [i, { where }] of placed.entries()) {
+      if (where.offset > end) yield new Uint8Array(where.offset - end);
+      let chunk = await (ahead ?? streams[i]!.next());
+      const following = placed[i + 1]?.initializer;
+      ahead = following && sizeOf(following) <= aheadBytes ? streams[i + 1]!.next() : undefined;
+      ahead?.catch(() => undefined); // awaited when its turn comes
+      for (; !chunk.done; chunk = await streams[i]!.next()) yield chunk.value;
+      end = where.offset + where.length;
+    }
+  } finally {
+    for (const stream of streams) await stream.return(undefined);
   }
 }
 
@@ -162,14 +175,19 @@ export function toChunks(model: OnnxModel, { externalData }: { readonly external
   };
 }
 
-async function joined(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, length: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length);
+/** All chunks as one array: the only one itself where it is the whole. */
+async function joined(chunks: AsyncIterable<Uint8Array>, length: number): Promise<Uint8Array> {
+  let bytes: Uint8Array | undefined;
   let end = 0;
   for await (const chunk of chunks) {
-    bytes.set(chunk, end);
-    end += chunk.byteLength;
+    if (chunk.byteLength === length) bytes = chunk;
+    else {
+      bytes ??= new Uint8Array(length);
+      bytes.set(chunk, end);
+      end += chunk.byteLength;
+    }
   }
-  return bytes;
+  return bytes ?? new Uint8Array();
 }
 
 /**
@@ -215,12 +233,8 @@ export async function toMemory(
     return { initializer, where: { location: `weight-${i}`, offset: 0, length } };
   });
   const externalData = [];
-  for (const { initializer, where } of placed) {
-    const chunks = [];
-    for await (const chunk of elementsOf(initializer)) chunks.push(chunk);
-    const [first = new Uint8Array()] = chunks;
-    externalData.push({ path: where.location, data: chunks.length === 1 ? first : await joined(chunks, where.length) });
-  }
+  for (const { initializer, where } of placed)
+    externalData.push({ path: where.location, data: await joined(elementsOf(initializer), where.length) });
   const { model: chunks, modelBytes } = encode(model, placed);
   return { model: await joined(chunks, modelBytes), externalData };
 }

@@ -3,6 +3,7 @@
 import type { Model } from '../compile';
 import { internal, WeightError } from '../error';
 import { type Graph, subgraphsOf, usedBy, type Value } from '../graph';
+import { printType } from '../op';
 import type { Parameter } from '../parameter';
 import { bytesOf, countOf, isFloat, type Tensor } from '../tensor';
 import { castTensor } from '../tensor-convert';
@@ -88,14 +89,18 @@ function labelOf(leaves: readonly Value[], folding: Folding, names: ReadonlyMap<
   return first.leaf?.kind === 'parameter' ? (names.get(first.leaf.parameter) ?? 'parameter') : folding.get(first)!.label(names);
 }
 
+/** What is made of a weight is written in pieces of this size: while one is on its way to the disk, the next is made. */
+const pieceBytes = 2 ** 21;
+
 /** The initializer of a weight, or of what is folded from weights; loads when its turn comes. */
 export function foldedInitializer(name: string, v: Value, reader: WeightReader): OnnxInitializer {
   const expression = expressionOf(v);
-  const data = async (): Promise<Tensor> => {
+  async function* data(): AsyncGenerator<Uint8Array> {
     const leaves = new Map<Value, Tensor>();
     for (const leaf of expression.leaves) leaves.set(leaf, await reader.read(leaf, v));
-    return expression.compute(leaves);
-  };
+    for (const { buffer, byteOffset, byteLength } of expression.computePieces(leaves, pieceBytes))
+      yield new Uint8Array(buffer, byteOffset, byteLength);
+  }
   for (const leaf of expression.leaves) reader.expect(leaf, v);
   return { name, dtype: v.dtype, dims: v.dims as readonly number[], data };
 }
@@ -131,7 +136,16 @@ export class WeightReader {
 
   private async load({ leaf, dtype }: Value): Promise<Tensor> {
     if (leaf?.kind !== 'parameter') throw internal(`a ${leaf?.kind} was taken for a weight`);
-    const tensor = await weightOf(leaf.parameter, this.model).load();
+    const weight = weightOf(leaf.parameter, this.model);
+    const tensor = await weight.load();
+    const [promised, got] = [printType(weight), printType(tensor)];
+    if (promised !== got)
+      throw new WeightError({
+        path: `weight "${this.model.names.nameOf.get(leaf.parameter)}"`,
+        problem: 'what was loaded does not fit its declaration',
+        expected: promised,
+        got,
+      });
     return tensor.dtype === dtype || !isFloat(dtype) ? tensor : castTensor(tensor, dtype);
   }
 }

@@ -70,7 +70,10 @@ export interface OnnxInitializer {
   readonly data: InitializerData;
 }
 
-/** The elements: a tensor, what loads one when its turn comes, its little-endian bytes piece by piece, or where they lie. */
+/**
+ * The elements: a tensor, what loads one when its turn comes, its little-endian bytes piece by piece, or where they lie. Of several pieces each
+ * is used up before the next is asked for, so that they can share memory.
+ */
 export type InitializerData = Tensor | (() => Promise<Tensor>) | (() => AsyncIterable<Uint8Array>) | ExternalData;
 
 /** Elements in a file beside the model. */

@@ -44,8 +44,8 @@ function checkNames(dir: string, names: readonly string[]): void {
 
 /**
  * Saves a model to a folder, which is made if it is not there: the structure in one file, the elements of all initializers of 1 KiB and more
- * in another, each at a multiple of 4096 bytes. Tensors are loaded one at a time, the next one while the last is written unless that is larger
- * than 128 MiB. Files are complete and on the disk before they get their names; when anything fails or is aborted, an older model in the
+ * in another, each at a multiple of 4096 bytes. Tensors are loaded one at a time, the next one while the last is written unless one of
+ * them is large (64 and 128 MiB). Files are complete and on the disk before they get their names; when anything fails or is aborted, an older model in the
  * folder stays as it was. Other files there are not touched.
  *
  * @throws FileError when the folder cannot be written or the disk is full

@@ -1,9 +1,9 @@
 // Computes values that depend on nothing but tensors at hand: what folding weights and expressing them by others have in common.
 import { internal, WeightError } from '../error';
 import { located, type Node, type Value } from '../graph';
-import type { Tensor } from '../tensor';
+import type { Tensor, TensorData } from '../tensor';
 import { toArray, toTensor } from '../tensor-convert';
-import { moveTensor } from './move-tensor';
+import { movedPieces, moveTensor } from './move-tensor';
 
 /** What a value is made of: itself, or where its op has no arithmetic of its own, its definition. */
 type Made = ReadonlyMap<Value, Value>;
@@ -14,6 +14,8 @@ export interface Expression {
   readonly leaves: readonly Value[];
   /** Computes it. Tensors are taken out of the map as they are used up, so that none stays in memory longer than needed. */
   compute(leaves: Map<Value, Tensor>): Tensor;
+  /** The same in pieces: of at most so many bytes, each perhaps where the one before lay, if the last step is a matter of order; else one. */
+  computePieces(leaves: Map<Value, Tensor>, pieceBytes: number): Iterable<TensorData>;
 }
 
 /** The expression behind a value whose sizes are all known. */
@@ -30,7 +32,12 @@ export function expressionOf(root: Value): Expression {
     for (const o of actual.producer?.operands ?? []) if (o) visit(o);
   };
   visit(root);
-  return { leaves, compute: (given) => new Computation(made, new Map(uses), given).take(root) };
+  const begin = (given: Map<Value, Tensor>): Computation => new Computation(made, new Map(uses), given);
+  return {
+    leaves,
+    compute: (given) => begin(given).take(root),
+    computePieces: (given, pieceBytes) => begin(given).takePieces(root, pieceBytes),
+  };
 }
 
 function definitionOf(v: Value, made: Map<Value, Value>): Value {
@@ -70,13 +77,28 @@ class Computation {
     return tensor;
   }
 
+  takePieces(v: Value, pieceBytes: number): Iterable<TensorData> {
+    const actual = this.made.get(v)!;
+    if (this.held.has(actual) || !actual.producer) return [this.take(v).data];
+    const operands = this.operandsOf(actual.producer);
+    return movedPieces(actual, operands, pieceBytes) ?? [computed(actual, operands).data];
+  }
+
   private make(v: Value): Tensor {
     const { leaf, producer: node } = v;
     if (leaf?.kind === 'constant') return leaf.tensor;
     if (!node) throw internal(`${v} was not given`);
-    const operands = node.operands.map((o) => o && this.take(o));
-    return located(v.graph, node.op.key, node.operands, () => moveTensor(v, operands) ?? evaluated(v, operands));
+    return computed(v, this.operandsOf(node));
   }
+
+  private operandsOf(node: Node): readonly (Tensor | undefined)[] {
+    return node.operands.map((o) => o && this.take(o));
+  }
+}
+
+function computed(v: Value, operands: readonly (Tensor | undefined)[]): Tensor {
+  const { op, operands: values } = v.producer!;
+  return located(v.graph, op.key, values, () => moveTensor(v, operands) ?? evaluated(v, operands));
 }
 
 function evaluated({ producer, index }: Value, operands: readonly (Tensor | undefined)[]): Tensor {

@@ -14,8 +14,11 @@ const singleName = 'model.safetensors';
 /** One call of the system reads at most this much. */
 const pieceBytes = 2 ** 30;
 
+/** Memory of its own whose zeros nobody waits for. */
+const unwritten = (length: number): Uint8Array => new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
+
 async function readPieces(handle: FileHandle, offset: number, length: number, path: string): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length);
+  const bytes = unwritten(length);
   for (let at = 0; at < length; ) {
     const { bytesRead } = await onDisk(path, handle.read(bytes, at, Math.min(pieceBytes, length - at), offset + at));
     if (bytesRead === 0) return bytes.subarray(0, at);

@@ -11,7 +11,7 @@ import { OnnxSlice, Slice } from '../ops/slice';
 import { rowMajorStrides } from '../ops/strides';
 import { arrayOf, bitsOf, countOf, type DType, type Tensor, type TensorData } from '../tensor';
 import { castTensor, toArray } from '../tensor-convert';
-import { readStrided } from './strided';
+import { readStrided, readStridedPieces } from './strided';
 
 /** What an op makes of tensors: `result` is the one of its outputs that is wanted. */
 type Move<A> = (operands: readonly Tensor[], attrs: A, result: Value) => Tensor;
@@ -21,57 +21,80 @@ interface View {
   readonly strides: readonly number[];
   readonly start?: number;
 }
+/** What an op that only looks at its operand in another way looks at. */
+type Look<A> = (operand: Pick<Tensor, 'dims'>, attrs: A, result: Value) => View;
+
 const dimsOf = (v: Value): readonly number[] => v.dims as readonly number[];
 const same = (x: Tensor, result: Value): Tensor => ({ ...x, dims: dimsOf(result) });
-const viewed = (x: Tensor, result: Value, { strides, start = 0 }: View): Tensor => {
-  const dims = dimsOf(result);
-  return { dtype: x.dtype, dims, data: readStrided(x.data, dims, strides, start) };
-};
 
-const slice: Move<Parameters<typeof Slice.infer>[1]> = ([x], { axes, starts, steps }, result) => {
-  const whole = rowMajorStrides(x!.dims);
+const slice: Look<Parameters<typeof Slice.infer>[1]> = ({ dims }, { axes, starts, steps }) => {
+  const whole = rowMajorStrides(dims);
   const strides = whole.map((stride, axis) => stride * (steps[axes.indexOf(axis)] ?? 1));
-  const start = axes.reduce((n, axis, i) => n + (starts[i] as number) * whole[axis]!, 0);
-  return viewed(x!, result, { strides, start });
+  return { strides, start: axes.reduce((n, axis, i) => n + (starts[i] as number) * whole[axis]!, 0) };
 };
 
-const part: Move<Parameters<typeof Split.infer>[1]> = ([x], { sizes, axis }, result) => {
-  const strides = rowMajorStrides(x!.dims);
+const part: Look<Parameters<typeof Split.infer>[1]> = ({ dims }, { sizes, axis }, result) => {
+  const strides = rowMajorStrides(dims);
   const before = (sizes.slice(0, result.index) as readonly number[]).reduce((n, size) => n + size, 0);
-  return viewed(x!, result, { strides, start: before * strides[axis]! });
+  return { strides, start: before * strides[axis]! };
 };
 
-const expanded: Move<unknown> = ([x], _, result) => {
-  const added = result.rank - x!.dims.length;
-  const whole = rowMajorStrides(x!.dims);
-  const strides = result.dims.map((_, axis) => (axis < added || x!.dims[axis - added] === 1 ? 0 : whole[axis - added]!));
-  return viewed(x!, result, { strides });
+const expanded: Look<unknown> = ({ dims }, _, result) => {
+  const added = result.rank - dims.length;
+  const whole = rowMajorStrides(dims);
+  return {
+    strides: result.dims.map((_, axis) => (axis < added || dims[axis - added] === 1 ? 0 : whole[axis - added]!)),
+  };
 };
+
+const look = <A extends Attrs>(op: Op<A>, view: Look<A>): readonly [object, Look<Attrs>] => [op, view as Look<Attrs>];
+const looks: ReadonlyMap<object, Look<Attrs>> = /* @__PURE__ */ new Map([
+  look(Transpose, ({ dims }, { perm }) => {
+    const strides = rowMajorStrides(dims);
+    return { strides: perm.map((axis) => strides[axis]!) };
+  }),
+  look(Slice, slice),
+  look(OnnxSlice, slice),
+  look(Split, part),
+  look(OnnxSplit, part),
+  look(Expand, expanded),
+  look(OnnxExpand, expanded),
+]);
 
 const entry = <A extends Attrs>(op: Op<A>, move: Move<A>): readonly [object, Move<Attrs>] => [op, move as Move<Attrs>];
 const moves: ReadonlyMap<object, Move<Attrs>> = /* @__PURE__ */ new Map([
-  entry(Transpose, ([x], { perm }, y) => {
-    const strides = rowMajorStrides(x!.dims);
-    return viewed(x!, y, { strides: perm.map((axis) => strides[axis]!) });
-  }),
-  entry(Slice, slice),
-  entry(OnnxSlice, slice),
-  entry(Split, part),
-  entry(OnnxSplit, part),
-  entry(Expand, expanded),
-  entry(OnnxExpand, expanded),
   entry(Concat, (xs, { axis }, y) => joined(xs, axis, y)),
   entry(Gather, ([x, indices], { axis }, y) => picked(x!, indices!, axis, y)),
   entry(Cast, ([x], { to }) => castTensor(x!, to)),
   ...[Reshape, OnnxReshape, Squeeze, Unsqueeze].map((op) => entry(op as Op, ([x], _, y) => same(x!, y))),
 ]);
 
+const movable = (operands: readonly (Tensor | undefined)[]): operands is readonly Tensor[] =>
+  operands.every((x) => x && bitsOf(x.dtype) >= 8);
+
 /** A result of a node that only moves or casts elements; undefined for any other. */
 export function moveTensor(result: Value, operands: readonly (Tensor | undefined)[]): Tensor | undefined {
   const { op, attrs } = result.producer!;
-  const move = moves.get(op);
-  if (!move || operands.some((x) => !x || bitsOf(x.dtype) < 8)) return undefined;
-  return move(operands as readonly Tensor[], attrs, result);
+  if (!movable(operands)) return undefined;
+  const view = looks.get(op)?.(operands[0]!, attrs, result);
+  if (!view) return moves.get(op)?.(operands, attrs, result);
+  const { dtype, data } = operands[0]!;
+  return { dtype, dims: dimsOf(result), data: readStrided(data, dimsOf(result), view.strides, view.start) };
+}
+
+/**
+ * The same piece by piece, each of about `pieceBytes` and perhaps where the one before lay; undefined for a node that does more than look at its
+ * operand in another way.
+ */
+export function movedPieces(
+  result: Value,
+  operands: readonly (Tensor | undefined)[],
+  pieceBytes: number,
+): Iterable<TensorData> | undefined {
+  const { op, attrs } = result.producer!;
+  if (!movable(operands)) return undefined;
+  const view = looks.get(op)?.(operands[0]!, attrs, result);
+  return view && readStridedPieces(operands[0]!.data, dimsOf(result), view.strides, view.start ?? 0, pieceBytes);
 }
 
 const empty = (dtype: DType, count: number): TensorData => new (arrayOf(dtype))(count);

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { arrayOf, countOf, dtypes, type TensorData } from '../tensor';
-import { readStrided } from './strided';
+import { readStrided, readStridedPieces } from './strided';
 
 const wide = dtypes.filter((d) => d !== 'int4' && d !== 'uint4');
 
@@ -75,6 +75,7 @@ describe('reading through strides', () => {
     for (const [rows, columns] of [
       [67, 71],
       [66, 70],
+      [66, 68],
       [66, 71],
       [67, 70],
       [64, 2],
@@ -94,6 +95,25 @@ describe('reading through strides', () => {
         check(dtype, [90, 50], [50, count], [1, 50], from * 50);
         check(dtype, [90, 50], [count, 90], [1, 50], from);
       }
+  });
+
+  it('gives the same in pieces, each where the one before lay', () => {
+    const bytes = fc.integer({ min: 1, max: 400 });
+    fc.assert(
+      fc.property(views, bytes, ([dtype, dims, sizes, strides, start], pieceBytes) => {
+        const x = data(dtype, countOf(dims));
+        const pieces = [...readStridedPieces(x, sizes, strides, start, pieceBytes)].map((piece) => piece.byteLength);
+        const joined: number[] = [];
+        for (const piece of readStridedPieces(x, sizes, strides, start, pieceBytes)) joined.push(...bytesOf(piece));
+        expect(new Uint8Array(joined)).toEqual(bytesOf(readStrided(x, sizes, strides, start)));
+        if (pieces.length > 1) expect(Math.max(...pieces)).toBeLessThanOrEqual(Math.max(pieceBytes, x.BYTES_PER_ELEMENT));
+      }),
+      { numRuns: 500 },
+    );
+    const x = data('float16', 68 * 132);
+    const pieces = [...readStridedPieces(x, [132, 68], [1, 132], 0, 2 * 68 * 70)];
+    expect(pieces.map(({ length }) => length / 68)).toEqual([64, 64, 4]);
+    expect(new Set(pieces.map(({ buffer }) => buffer)).size).toBe(1);
   });
 
   it('turns a matrix of 16 bits at an odd address', () => {

@@ -22,13 +22,48 @@ type Words = Uint8Array | Uint16Array | Int32Array;
 export function readStrided(data: TensorData, sizes: readonly number[], strides: readonly number[], start = 0): TensorData {
   const count = countOf(sizes);
   const axes = joinedAxes(sizes, strides);
-  if (count === 0 || axes.length === 0 || (axes.length === 1 && axes[0]!.stride === 1))
-    return data.subarray(start, start + count);
-  const copied = new (data.constructor as Uint8ArrayConstructor)(count) as TensorData;
+  return inOrder(axes) ? data.subarray(start, start + count) : copied(data, axes, start, emptyLike(data, count));
+}
+
+/**
+ * The same in pieces of at most `pieceBytes`, one after the other; a piece may lie where the one before lay. A view that is a part of the array
+ * is one piece of any size.
+ */
+export function* readStridedPieces(
+  data: TensorData,
+  sizes: readonly number[],
+  strides: readonly number[],
+  start: number,
+  pieceBytes: number,
+): Generator<TensorData> {
+  const all = joinedAxes(sizes, strides);
+  const room = Math.max(1, Math.floor(pieceBytes / data.BYTES_PER_ELEMENT));
+  if (inOrder(all) || countOf(sizes) <= room) return yield readStrided(data, sizes, strides, start);
+  const piece = emptyLike(data, room);
+  function* pieces(axes: readonly Axis[], from: number): Generator<TensorData> {
+    const [first, ...rest] = axes as readonly [Axis, ...Axis[]];
+    const fitting = Math.floor(room / countOf(rest.map(({ size }) => size)));
+    const step = fitting < side ? fitting : fitting - (fitting % side); // whole cache lines of what is read
+    if (step === 0) for (let k = 0; k < first.size; k++) yield* pieces(rest, from + k * first.stride);
+    else
+      for (let k = 0; k < first.size; k += step)
+        yield copied(data, [{ ...first, size: Math.min(step, first.size - k) }, ...rest], from + k * first.stride, piece);
+  }
+  yield* pieces(all, start);
+}
+
+const emptyLike = (data: TensorData, count: number): TensorData =>
+  new (data.constructor as Uint8ArrayConstructor)(count) as TensorData;
+
+const inOrder = (axes: readonly Axis[]): boolean =>
+  axes.length === 0 || axes.some(({ size }) => size === 0) || (axes.length === 1 && axes[0]!.stride === 1);
+
+/** The elements of a view, at the beginning of `into`. */
+function copied(data: TensorData, axes: readonly Axis[], start: number, into: TensorData): TensorData {
   const words = Math.max(1, data.BYTES_PER_ELEMENT / 4);
   const wide = axes.map(({ size, stride }) => ({ size, stride: stride * words }));
-  copy(wordsOf(data), wordsOf(copied), withTargets(words === 1 ? wide : [...wide, { size: words, stride: 1 }]), start * words);
-  return copied;
+  copy(wordsOf(data), wordsOf(into), withTargets(words === 1 ? wide : [...wide, { size: words, stride: 1 }]), start * words);
+  return into.subarray(0, countOf(axes.map(({ size }) => size)));
 }
 
 // Without axes of one element, and neighbouring axes as one where that makes no difference.
@@ -88,14 +123,14 @@ interface Plane {
 /** Both sides of a tile of this many elements squared stay in the cache. */
 const side = 32;
 
-function eachTile({ across, inner }: Plane, f: (a0: number, a1: number, b0: number, b1: number) => void): void {
+function eachTile({ across, inner }: Plane, side: number, f: (a0: number, a1: number, b0: number, b1: number) => void): void {
   for (let b = 0; b < inner.size; b += side)
     for (let a = 0; a < across.size; a += side) f(a, Math.min(a + side, across.size), b, Math.min(b + side, inner.size));
 }
 
 function elements(from: Words, to: Words, plane: Plane, start: number, target: number): void {
   const { across, inner } = plane;
-  eachTile(plane, (a0, a1, b0, b1) => {
+  eachTile(plane, side, (a0, a1, b0, b1) => {
     for (let a = a0; a < a1; a++) {
       const out = target + a * across.target;
       let at = start + a * across.stride + b0 * inner.stride;
@@ -106,11 +141,12 @@ function elements(from: Words, to: Words, plane: Plane, start: number, target: n
 
 const even = (...numbers: readonly number[]): boolean => numbers.every((n) => n % 2 === 0);
 
-// A matrix of 16-bit elements is turned by squares of four, two elements to a word: half the time.
+// A matrix of 16-bit elements is turned by blocks of two rows and four columns, two elements to a word: a third of the time.
 const inPairs = (from: Words, to: Words, across: Step, inner: Step): boolean =>
   from.BYTES_PER_ELEMENT === 2 &&
   across.stride === 1 &&
-  even(across.size, inner.size, inner.stride, across.target) &&
+  across.size % 4 === 0 &&
+  even(inner.size, inner.stride, across.target) &&
   from.byteOffset % 4 === 0 &&
   to.byteOffset % 4 === 0;
 
@@ -119,15 +155,22 @@ function pairs(from: Words, to: Words, { across, inner }: Plane, start: number, 
   const turned = new Int32Array(to.buffer, to.byteOffset, to.length >> 1);
   const [row, column] = [inner.stride / 2, across.target / 2];
   const halved = { across: { ...across, size: across.size / 2 }, inner: { ...inner, size: inner.size / 2 } };
-  eachTile(halved, (a0, a1, b0, b1) => {
-    for (let a = a0; a < a1; a++) {
-      const out = target / 2 + 2 * a * column;
+  eachTile(halved, 8, (a0, a1, b0, b1) => {
+    for (let a = a0; a < a1; a += 2) {
       let at = start / 2 + a + 2 * b0 * row;
+      let out0 = target / 2 + 2 * a * column + b0;
+      let out1 = out0 + column;
+      let out2 = out1 + column;
+      let out3 = out2 + column;
       for (let b = b0; b < b1; b++, at += 2 * row) {
         const upper = source[at]!;
         const lower = source[at + row]!;
-        turned[out + b] = (upper & 0xffff) | (lower << 16);
-        turned[out + column + b] = (upper >>> 16) | (lower & -0x10000);
+        const nextUpper = source[at + 1]!;
+        const nextLower = source[at + row + 1]!;
+        turned[out0++] = (upper & 0xffff) | (lower << 16);
+        turned[out1++] = (upper >>> 16) | (lower & -0x10000);
+        turned[out2++] = (nextUpper & 0xffff) | (nextLower << 16);
+        turned[out3++] = (nextUpper >>> 16) | (nextLower & -0x10000);
       }
     }
   });
