@@ -14,6 +14,7 @@ import { cumSum } from './ops/scan';
 import { gatherElements } from './ops/select';
 import { iota } from './ops/shape';
 import { pagedState } from './paged-state';
+import { aboutRows } from './sequence-inputs';
 import type { CallSizes, State } from './state';
 
 /**
@@ -25,19 +26,6 @@ export type StateOption =
   | { readonly io: number }
   | { readonly paged: Pool }
   | ((g: GraphBuilder, call: CallSizes) => State);
-
-/** Inputs that say something of the rows of others. */
-const aboutRows: ReadonlySet<string> = new Set([
-  'lengths',
-  'attention_mask',
-  'position_ids',
-  'mask',
-  'bias',
-  'memory',
-  'memory_lengths',
-  'memory_mask',
-  'held',
-]);
 
 /** What {@link contextOf} may be told beside the inputs. */
 export interface SequenceInputs {

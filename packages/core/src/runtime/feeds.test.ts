@@ -164,6 +164,43 @@ it('has no empty sequences, where that was promised', () => {
   check(mask(0, 0, 1, 0, 1, 0));
 });
 
+describe('a call is counted by its rows, whatever stands before them', () => {
+  const x = ['float32', ['batch', 'seq', 8]] as const;
+  const flags = (...dims: number[]) => tensor('bool', dims, new Array(dims.reduce((a, b) => a * b)).fill(1));
+  const kept = (n: number) => {
+    const past = tensor('float32', [2, 2, n, 4], new Array(16 * n).fill(0));
+    return { 'past_key_values.0.key': past, 'past_key_values.0.value': past };
+  };
+
+  it('for whole prompts', () => {
+    const { signature } = attention({ mask: ['bool', [1, 1, 'seq', 'past + seq']], x }, { state: 'io' });
+    const all = (seq: number) =>
+      completeFeeds(signature, { mask: flags(1, 1, seq, 3 + seq), x: counting(2, seq, 8), ...kept(3) }, 0);
+    expect(() => checkPromises(['whole prompts'], signature, all(2))).toThrow('got 2 new rows for a batch of 2');
+    checkPromises(['whole prompts'], signature, all(1));
+  });
+
+  it('for the room in a cache', () => {
+    const { signature } = attention({ attention_mask: ['bool', ['batch', 7]], x }, { state: { io: 7 } });
+    const all = (held: number) =>
+      completeFeeds(signature, { attention_mask: flags(2, 7), x: counting(2, 3, 8), held: int64(held, 0), ...kept(7) }, 0);
+    expect(all(4).held!.dims).toEqual([2]);
+    expect(() => all(5)).toThrow('expected from 0 to 4, since 7 rows fit and 3 are new, got [5, 0]');
+  });
+
+  it('for sequences that are not there', () => {
+    const named = (dims: readonly string[]) => attention({ x: ['float32', [...dims, 8]] }).signature;
+    for (const [batch, seq] of [
+      ['batch', 'seq'],
+      ['n', 't'],
+    ] as const)
+      expect(() => completeFeeds(named([batch, seq]), { x: counting(0, 3, 8) }, 0)).toThrow(
+        'feed "x": no sequences; expected a batch of 1 or more, got 0',
+      );
+    expect(completeFeeds(arithmetic().signature, { a: counting(0, 3), b: counting(0, 3) }, 0).a!.dims).toEqual([0, 3]);
+  });
+});
+
 describe('a cache of fixed capacity', () => {
   const model = attention({ x: ['float32', ['batch', 'seq', 8]] }, { state: { io: 7 } });
   const pasts = (outputs: Record<string, Tensor>) => ({

@@ -2,9 +2,10 @@
 import { bindSizes } from '../bind';
 import type { Port, Signature } from '../compile';
 import { computeDerived } from '../derive';
-import { evaluateDim, namesOfDim } from '../dim';
+import { type Dim, evaluateDim, namesOfDim } from '../dim';
 import { describe, FeedError, nearest } from '../error';
 import { printType } from '../op';
+import { aboutRows } from '../sequence-inputs';
 import { arrayOf, bytesOf, countOf, type DType, isFloat, type NDArray, type Tensor, type TensorData } from '../tensor';
 import { toArray, toTensor } from '../tensor-convert';
 import { bitsOf } from './ort';
@@ -35,7 +36,8 @@ export function checkFeeds(signature: Signature, feeds: Feeds): Map<string, numb
   const absent = signature.inputs.filter((p) => feeds[p.name] === undefined);
   for (const port of absent) if (!port.derived && !isPast(port)) throw missing(port);
   checkPasts(given, absent);
-  for (const port of given) checkBatch(port, feeds[port.name]!);
+  const batch = batchOf(signature);
+  for (const port of given) checkBatch(port, feeds[port.name]!, batch);
   try {
     return bindSizes(given.map((p) => ({ name: p.name, dims: p.dims, actual: feeds[p.name]!.dims })));
   } catch (error) {
@@ -71,9 +73,16 @@ const isPast = (port: Port): boolean => port.name.startsWith(pastPrefix);
 const isMemory = (port: Port): boolean => /\.memory_\w+$/.test(port.name);
 
 // Kernels divide by the number of sequences; without any, the process ends with it.
-function checkBatch(port: Port, feed: Tensor): void {
-  if (port.dims[0] === 'batch' && feed.dims[0] === 0)
+function checkBatch(port: Port, feed: Tensor, batch: Dim | undefined): void {
+  const [of] = port.dims;
+  if (feed.dims[0] === 0 && typeof of === 'string' && (of === 'batch' || of === batch))
     throw new FeedError({ path: pathOf(port.name), problem: 'no sequences', expected: 'a batch of 1 or more', got: '0' });
+}
+
+// What counts sequences, whatever its name. Rows that are neither ids nor stand in a sequence are no sequences.
+function batchOf(signature: Signature): Dim | undefined {
+  const port = rowsOf(signature);
+  return port && (port.dims.length > 2 || port.name.endsWith('ids')) ? port.dims[0] : undefined;
 }
 
 // A call that continues another one gives everything that the other one kept. Kept rows of a memory come and go by themselves.
@@ -223,12 +232,16 @@ function missing(port: Port): FeedError {
   });
 }
 
-/** Batch and new rows of a call, as the context of the model counts them: of the first input with rows. */
+/** The first input with rows: what the context of the model counts a call by. */
+const rowsOf = ({ inputs }: Signature): Port | undefined =>
+  inputs.find((p) => !p.derived && !p.draw && !p.parameter && !isPast(p) && !aboutRows.has(p.name) && p.dims.length >= 2);
+
+/** Batch and new rows of a call. */
 function callOf(
   signature: Signature,
   all: Feeds,
 ): { readonly port: Port | undefined; readonly batch: number; readonly seq: number } {
-  const port = signature.inputs.find((p) => !p.derived && !p.draw && !p.parameter && !isPast(p) && p.dims.length >= 2);
+  const port = rowsOf(signature);
   const dims = port ? all[port.name]!.dims : [];
   return { port, batch: dims[0] ?? 1, seq: dims[dims.length === 4 ? 2 : 1] ?? 1 };
 }
