@@ -82,7 +82,7 @@ describe('inside core', () => {
     {
       room: 'compile',
       files:
-        /^(boundary|check-options|compile|compile-context|compile-options|derive|draws|generate|initialize|io-state|paged-state|serialize|standalone|onnx\/fold)$/,
+        /^(boundary|check-options|compile|compile-context|compile-options|derive|draws|generate|initialize|io-state|paged-state|sequence-inputs|serialize|standalone|onnx\/fold)$/,
       sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'module', 'weights', 'onnx', 'lower', 'interpret', 'autodiff'],
     },
     { room: 'onnx', files: /^onnx\//, sees: ['basics', 'dim', 'parameter', 'ir', 'ops', 'disk', 'weights'] },
