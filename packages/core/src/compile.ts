@@ -1,4 +1,5 @@
 // From a module to a model: trace, lower, and know what goes in and out.
+import { carried, carriedDType } from './boundary';
 import { checkCompile } from './check-options';
 import { contextOf } from './compile-context';
 import type { CompileOptions, ModelDType } from './compile-options';
@@ -132,7 +133,7 @@ function trace(
     dtype: computes as DType,
     storage: dtype,
     training: o.training ?? false,
-    ...(dtype !== computes && { widen: (stored: Value) => cast(stored, computes) }),
+    convert: cast,
     ...(o.draws && { draws: seededDraws(o.draws.seed) }),
     ...(o.taps && { taps: new Set(o.taps) }),
   });
@@ -157,7 +158,7 @@ function trace(
         problem: 'an input has the name of a parameter that is an input',
         hint: 'Rename the input',
       });
-    g.parameterInput(p);
+    g.parameterInput(p, carriedDType(p.options.dtype ?? dtype));
   }
   const ctx = contextOf(g, inputs, { layout: o.layout ?? 'padded', ...(o.state !== undefined && { state: o.state }) });
   const results = model(inputs, ctx) as Record<string, Value>;
@@ -168,18 +169,15 @@ function trace(
       expected: 'a record of values',
       got: describe(results),
     });
-  for (const [name, value] of Object.entries(results)) g.output(name, carriable(value));
+  for (const [name, value] of Object.entries(results)) g.output(name, carried(value));
   for (const path of o.taps ?? []) {
     const value = g.tapped.get(path);
     if (!value) throw unknownTap(path, model);
-    g.output(path, carriable(value));
+    g.output(path, carried(value));
   }
-  for (const [name, value] of g.stateOutputs) g.output(name, carriable(value));
+  for (const [name, value] of g.stateOutputs) g.output(name, carried(value));
   return g.finish();
 }
-
-// bfloat16 cannot leave a graph; float32 holds it exactly.
-const carriable = (v: Value): Value => (v.dtype === 'bfloat16' ? cast(v, 'float32') : v);
 
 function unknownTap(path: string, model: AnyModule): ConfigError {
   const paths = modulesOf(model).map((m) => m.path);

@@ -1,4 +1,5 @@
 // A state whose rows are inputs and outputs of the graph: growing, or of fixed capacity.
+import { received } from './boundary';
 import { derive } from './derive';
 import type { GraphBuilder, Value } from './graph';
 import { padded } from './layout';
@@ -31,7 +32,7 @@ export function ioState(g: GraphBuilder, { batch }: CallSizes, capacity: number 
     append(name, rows) {
       const [b, heads, , headDim] = rows.dims;
       const n = place();
-      const past = g.input(`past_key_values.${n}.${name}`, rows.dtype, [b!, heads!, capacity ?? pastDim, headDim!]);
+      const past = received(g, `past_key_values.${n}.${name}`, rows.dtype, [b!, heads!, capacity ?? pastDim, headDim!]);
       const all = cacheAppend(past, rows, start);
       g.stateOutputs.set(`present.${n}.${name}`, all);
       return all;
@@ -41,7 +42,7 @@ export function ioState(g: GraphBuilder, { batch }: CallSizes, capacity: number 
       const n = place();
       const fresh = Object.entries(make()) as [never, Value][];
       const all = fresh.map(([name, rows]) => {
-        const past = g.input(`past_key_values.${n}.memory_${name}`, rows.dtype, [
+        const past = received(g, `past_key_values.${n}.memory_${name}`, rows.dtype, [
           rows.dims[0]!,
           rows.dims[1]!,
           memoryDim,
@@ -55,7 +56,7 @@ export function ioState(g: GraphBuilder, { batch }: CallSizes, capacity: number 
     },
     replace(name, first, step) {
       const n = place();
-      const last = g.input(`past_key_values.${n}.${name}`, first.dtype, first.dims);
+      const last = received(g, `past_key_values.${n}.${name}`, first.dtype, first.dims);
       const [next, result] = step(last);
       g.stateOutputs.set(`present.${n}.${name}`, next);
       return result;

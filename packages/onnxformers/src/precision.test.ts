@@ -1,10 +1,12 @@
 // Half precision on the CPU, with blocks that do not know of it: error measured against float64 on the rounded weights.
 import { multiHead, scaledDotProduct } from '@onnxformers/attention';
 import {
+  type CompileOptions,
   castTensor,
   compile,
   createRunner,
   embedding,
+  explain,
   initialize,
   interpret,
   linear,
@@ -68,8 +70,15 @@ const memory = tensor(
 );
 const memoryLengths = tensor('int64', [batch], [memorySeq, 3]);
 
-const compiled = (target: Target, dtype: ModelDType, feed: 'float32' | 'float16', strictDtype = false): Model =>
+const compiled = (
+  target: Target,
+  dtype: ModelDType,
+  feed: 'float32' | 'float16',
+  strictDtype = false,
+  o: Pick<CompileOptions, 'parameters' | 'state'> = {},
+): Model =>
   compile(model, {
+    ...o,
     target,
     dtype,
     strictDtype,
@@ -95,9 +104,9 @@ async function reference(dtype: ModelDType, feed: 'float32' | 'float16'): Promis
   return interpret(traced, feeds, { parameters: (p) => rounded.get(names.nameOf.get(p)!)! }).logits!;
 }
 
-async function logitsOf(m: Model, feed: 'float32' | 'float16'): Promise<Tensor> {
+async function logitsOf(m: Model, feed: 'float32' | 'float16', parameters: Record<string, Tensor> = {}): Promise<Tensor> {
   const run = await createRunner(m, ort as unknown as Ort, { session: { graphOptimizationLevel: 'disabled' } });
-  const { logits } = await run(feedsOf(feed));
+  const { logits } = await run({ ...feedsOf(feed), ...parameters });
   await run.dispose();
   return logits!;
 }
@@ -162,4 +171,45 @@ describe('bfloat16 on the CPU', () => {
       'inputs.memory: no JavaScript runtime carries bfloat16',
     );
   });
+});
+
+describe('parameters in bfloat16 that are inputs', () => {
+  const asInputs = (target: Target): Model => compiled(target, 'bfloat16', 'float32', false, { parameters: () => 'input' });
+  const note = 'parameters in bfloat16 that are inputs are fed in float32, since no JavaScript runtime carries bfloat16';
+
+  it('are fed in float32, and the answer is that of stored ones', async () => {
+    const fed = asInputs(targets.cpu);
+    const feeds: Record<string, Tensor> = {};
+    for (const [name, weight] of initialize(model, { seed: 19 }))
+      feeds[name] = castTensor(castTensor(await weight.load(), 'bfloat16'), 'float32');
+    const expected = await reference('bfloat16', 'float32');
+    expect(away(await logitsOf(fed, 'float32', feeds), expected)).toBeLessThan(40 * ulp(largest(expected), 23));
+    expect(explain(fed).notes).toContain(note);
+    expect(explain(compiled(targets.cpu, 'bfloat16', 'float32')).notes).not.toContain(note);
+  });
+
+  it('are cast inside where the target computes in bfloat16', () => {
+    const { signature, graph, computes } = asInputs(targets.cuda);
+    expect(computes).toBe('bfloat16');
+    const fed = signature.inputs.filter((p) => p.parameter);
+    expect(fed.length).toBe(initialize(model, { seed: 19 }).size);
+    expect(new Set(fed.map((p) => p.dtype))).toEqual(new Set(['float32']));
+    const readers = graph.nodes.filter((n) => n.operands.some((v) => v?.leaf?.kind === 'parameter'));
+    expect(new Set(readers.map((n) => `${n.op.key} to ${n.outputs[0]!.dtype}`))).toEqual(new Set(['Cast to bfloat16']));
+    expect(explain(asInputs(targets.cuda)).notes).toContain(note);
+  });
+});
+
+it('caches of a model in bfloat16 are float32 outside of it', () => {
+  for (const state of ['io', { io: 19 }] as const) {
+    const cached = compiled(targets.cuda, 'bfloat16', 'float32', false, { state });
+    const { inputs, outputs } = cached.signature;
+    const kept = [...inputs, ...outputs].filter((p) => /^(past_key_values|present)\./.test(p.name));
+    expect(kept.length).toBe(2 * 2 * 3);
+    expect(new Set(kept.map((p) => p.dtype))).toEqual(new Set(['float32']));
+    expect(explain(cached).notes.join()).toContain('caches are fed and handed out in float32');
+  }
+  const plain = compiled(targets.cuda, 'float16', 'float16', false, { state: 'io' });
+  expect(plain.signature.inputs.find((p) => p.name === 'past_key_values.0.key')!.dtype).toBe('float16');
+  expect(explain(plain).notes.join()).not.toContain('caches are fed');
 });

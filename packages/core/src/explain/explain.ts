@@ -182,9 +182,20 @@ function assumptions({ target, machine }: Model): string[] {
   ];
 }
 
-function dtypeNotes({ target, dtype, computes }: Model): string[] {
-  if (dtype === computes) return [];
-  return [`weights are stored in ${dtype} and widened to ${computes}: ${target.name} does not compute in ${dtype}`];
+function dtypeNotes({ target, dtype, computes, parameterInputs, signature }: Model): string[] {
+  const fed = [...parameterInputs].some((p) => (p.options.dtype ?? dtype) === 'bfloat16');
+  const kept = signature.inputs.some((p) => p.dtype === 'float32' && p.name.startsWith('past_key_values.'));
+  return [
+    ...(dtype === computes
+      ? []
+      : [`weights are stored in ${dtype} and widened to ${computes}: ${target.name} does not compute in ${dtype}`]),
+    ...(fed ? ['parameters in bfloat16 that are inputs are fed in float32, since no JavaScript runtime carries bfloat16'] : []),
+    ...(kept && computes === 'bfloat16'
+      ? [
+          'caches are fed and handed out in float32, since no JavaScript runtime carries bfloat16; state: { paged } keeps them in bfloat16',
+        ]
+      : []),
+  ];
 }
 
 // A note that begins with a dtype is for models that compute in it.

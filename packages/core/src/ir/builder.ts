@@ -34,7 +34,7 @@ export class Builder implements GraphBuilder {
   readonly taps: ReadonlySet<string>;
   readonly tapped = new Map<string, Value>();
   readonly stateOutputs = new Map<string, Value>();
-  private readonly widen: ((stored: Value) => Value) | undefined;
+  private readonly convert: GraphOptions['convert'];
   private readonly draws: DrawMaker | undefined;
   readonly training: boolean;
   private readonly nodes: Node[] = [];
@@ -63,7 +63,7 @@ export class Builder implements GraphBuilder {
     this.depth = parent ? parent.depth + 1 : 0;
     this.dtype = parent?.dtype ?? options.dtype ?? 'float32';
     this.storage = parent?.storage ?? options.storage ?? this.dtype;
-    this.widen = options.widen;
+    this.convert = options.convert;
     this.draws = options.draws;
     this.taps = options.taps ?? new Set();
     this.training = parent?.training ?? options.training ?? false;
@@ -91,14 +91,14 @@ export class Builder implements GraphBuilder {
   }
   storedParam(parameter: Parameter): Value {
     const stored = this.rawParam(parameter);
-    return parameter.options.dtype ? stored : (this.root.widen?.(stored) ?? stored);
+    const used = parameter.options.dtype ?? this.dtype;
+    return stored.dtype === used ? stored : (this.root.convert?.(stored, used) ?? stored);
   }
-  rawParam(parameter: Parameter): Value {
-    const type = { dtype: parameter.options.dtype ?? this.storage, dims: parameter.dims };
-    return this.root.leaf(parameter, () => this.root.make(type, { kind: 'parameter', parameter }));
+  rawParam(parameter: Parameter, dtype = parameter.options.dtype ?? this.storage): Value {
+    return this.root.leaf(parameter, () => this.root.make({ dtype, dims: parameter.dims }, { kind: 'parameter', parameter }));
   }
-  parameterInput(parameter: Parameter): Value {
-    return this.root.addInput(this.rawParam(parameter));
+  parameterInput(parameter: Parameter, dtype?: DType): Value {
+    return this.root.addInput(this.rawParam(parameter, dtype));
   }
   constant(tensor: Tensor): Value {
     const key =

@@ -193,8 +193,8 @@ export type DrawMaker = (
 export interface GraphOptions {
   readonly dtype?: DType;
   readonly storage?: DType;
-  /** From a stored parameter to the dtype of the arithmetic, where they differ. */
-  readonly widen?: (stored: Value) => Value;
+  /** From the dtype in which a parameter is stored or fed to that in which it is used, where they differ. */
+  readonly convert?: (stored: Value, to: DType) => Value;
   readonly training?: boolean;
   /** How draws are made; absent: they are inputs. */
   readonly draws?: DrawMaker;
@@ -232,10 +232,10 @@ export interface GraphBuilder {
   param(parameter: Parameter): Value;
   /** The parameter itself, whatever `reparametrize` put in its place, in the dtype of the arithmetic. */
   storedParam(parameter: Parameter): Value;
-  /** The parameter in the dtype in which it is stored. */
-  rawParam(parameter: Parameter): Value;
-  /** Makes a parameter an input of the graph. */
-  parameterInput(parameter: Parameter): Value;
+  /** The parameter in the dtype in which it is stored, or in another one where it is an input of that. */
+  rawParam(parameter: Parameter, dtype?: DType): Value;
+  /** Makes a parameter an input of the graph, before anything uses it. */
+  parameterInput(parameter: Parameter, dtype?: DType): Value;
   /** A tensor as a value; small ones with equal elements are one. */
   constant(tensor: Tensor): Value;
   /** A constant of one number, or of a list of them. */

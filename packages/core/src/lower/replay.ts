@@ -81,7 +81,7 @@ export function replay(old: Graph, taken: ReadonlyMap<Value, Found>): Graph {
   };
 
   for (const input of old.inputs) {
-    if (input.leaf?.kind === 'parameter') made.set(input, g.parameterInput(input.leaf.parameter));
+    if (input.leaf?.kind === 'parameter') made.set(input, g.parameterInput(input.leaf.parameter, input.dtype));
     else get(input);
   }
   walk(old.nodes);
@@ -99,7 +99,7 @@ function replayLeaf(g: GraphBuilder, v: Value, get: (old: Value) => Value): Valu
     case 'input':
       return g.input(leaf.name, v.dtype, v.dims);
     case 'parameter':
-      return g.rawParam(leaf.parameter);
+      return g.rawParam(leaf.parameter, v.dtype);
     case 'constant':
       return g.constant(leaf.tensor);
     case 'state':
