@@ -16,7 +16,8 @@ export function inputsOf(module: AnyModule): Inputs {
   if (module.kind === 'embedding') return { ids: ids() };
   if (module.kind === 'model' && module.blockName === 'encoder_decoder') return encoderDecoder(module);
   if (module.kind === 'model') return model(module);
-  const dim = dimOf(module) ?? (module.kind === 'activation' ? 'dim' : undefined);
+  // Elementwise, or the norm that does nothing.
+  const dim = dimOf(module) ?? (module.kind === 'activation' || module.kind === 'norm' ? 'dim' : undefined);
   if (module.kind === undefined || dim === undefined)
     throw new ConfigError({
       path: 'inputs',

@@ -1,11 +1,13 @@
-// Softmax attention by itself, over data made inside the graph.
+// Attention by itself, over data made inside the graph.
 import { scaledDotProduct } from '@onnxformers/attention';
 import {
+  type AnyModule,
   add,
   and,
   type CompileOptions,
   cast,
   causal as causalMask,
+  initialize,
   iota,
   type Mask,
   module,
@@ -20,20 +22,29 @@ import {
   slice,
   slidingWindow,
   splitHeads,
+  tensor,
   type Value,
 } from '@onnxformers/core';
 import { type Measured, type SlopeOptions, slope } from './slope';
 
-/** Sizes of one attention call. */
+/** Sizes of one attention call, and what it does besides. */
 export interface AttentionSizes {
   readonly batch: number;
   readonly heads: number;
   readonly kvHeads: number;
   readonly headDim: number;
   readonly seq: number;
+  /** Positions of keys and values, where there are more or fewer; the queries are the last. */
+  readonly kvSeq?: number;
   readonly causal: boolean;
   /** Positions before the query that it sees, itself included; absent: all. */
   readonly window?: number;
+  /** Real keys of each sequence; the rest is padding. */
+  readonly lengths?: readonly number[];
+  /** A bias on every score, of its own for each head. */
+  readonly bias?: boolean;
+  /** Scores as c · tanh(score / c). */
+  readonly softcap?: number;
 }
 
 /** What {@link benchAttention} found. */
@@ -44,51 +55,85 @@ export interface AttentionFigure extends Measured {
 }
 
 /** Floating-point operations of one call: two products over each pair of a query and a key that it may see. */
-export function attentionFlops({ batch, heads, headDim, seq, causal, window }: AttentionSizes): number {
-  const w = Math.min(window ?? seq, seq);
-  const pairs = causal ? (w * (w + 1)) / 2 + (seq - w) * w : seq * seq;
-  // Benchmarks of attention count a causal call as half a full one.
-  return 4 * batch * heads * headDim * (causal && window === undefined ? (seq * seq) / 2 : pairs);
+export function attentionFlops(s: AttentionSizes): number {
+  const { batch, heads, headDim, seq, kvSeq = seq, causal, window, lengths } = s;
+  // Benchmarks of attention count a plain causal call as half a full one.
+  const half = causal && window === undefined && lengths === undefined && kvSeq === seq;
+  const rows = lengths ?? Array.from({ length: batch }, () => kvSeq);
+  const pairs = half ? (batch * seq * seq) / 2 : rows.reduce((sum, length) => sum + pairsOf(s, length), 0);
+  return 4 * heads * headDim * pairs;
 }
 
-/** A chain of attention calls, each with the last result as its queries. */
-export function attentionChain(s: AttentionSizes, copies: number) {
-  const attention = scaledDotProduct({ causal: false });
-  return module({ attention }, (inputs: Readonly<Record<string, Value>>) => {
-    const shift = inputs.shift!;
-    const g = shift.graph.root;
-    const rows = (heads: number, rate: number): Value => {
-      const width = heads * s.headDim;
-      const along = (size: number, dims: readonly number[], factor: number): Value =>
-        mul(reshape(cast(iota(g, size), 'float32'), dims), factor);
-      const places = add(along(s.batch, [s.batch, 1, 1], 0.9), along(s.seq, [1, s.seq, 1], rate));
-      const angles = add(places, add(along(width, [1, 1, width], 1.7 * rate), cast(shift, 'float32')));
-      return splitHeads(cast(sin(angles), g.dtype), heads, padded);
-    };
-    const [k, v] = [rows(s.kvHeads, 0.731), rows(s.kvHeads, 1.317)];
-    const window: Mask<never> = s.window === undefined ? none : slidingWindow({ left: s.window - 1 });
+/** Pairs of a query and a key among `length` that it may see. */
+function pairsOf({ seq, kvSeq = seq, causal, window }: AttentionSizes, length: number): number {
+  let pairs = 0;
+  for (let at = kvSeq - seq; at < kvSeq; at++) {
+    const end = Math.min(length, causal ? at + 1 : kvSeq);
+    pairs += Math.max(0, end - (window === undefined ? 0 : Math.max(0, at - window + 1)));
+  }
+  return pairs;
+}
+
+/** A chain of attention calls, each with the last result as its queries. `attention` is a module of that kind; absent: softmax attention. */
+export function attentionChain(s: AttentionSizes, copies: number, attention: AnyModule = softmaxAttention(s)): AnyModule {
+  return module({ attention }, ({ shift }: Readonly<Record<string, Value>>) => {
+    const g = shift!.graph.root;
+    const { kvSeq = s.seq } = s;
+    const data = (dims: readonly number[], rate: number): Value => wave(shift!, dims, rate);
+    const rows = (heads: number, seq: number, rate: number): Value =>
+      splitHeads(cast(data([s.batch, seq, heads * s.headDim], rate), g.dtype), heads, padded);
+    const [k, v] = [rows(s.kvHeads, kvSeq, 0.731), rows(s.kvHeads, kvSeq, 1.317)];
     const ctx = {
-      mask: and(s.causal ? causalMask : none, window),
+      mask: maskOf(s, shift!),
       layout: padded,
       shared: newShared(),
+      ...(s.bias && { bias: cast(data([1, s.heads, s.seq, kvSeq], 0.517), g.dtype) }),
     } as unknown as SequenceContext;
-    let q = rows(s.heads, 0.3191);
-    for (let i = 0; i < copies; i++) q = attention(q, k, v, ctx);
-    return { y: cast(slice(q, { axes: [0, 1, 2, 3], starts: [0, 0, 0, 0], ends: [1, 1, 1, 4] }), 'float32') };
+    let q = rows(s.heads, s.seq, 0.3191);
+    for (let i = 0; i < copies; i++) q = attention(q, k, v, ctx) as Value;
+    return { y: cast(slice(q, { axes: [0, 1, 2, 3], starts: [0, 0, 0, 0], ends: [1, 1, 1, 1] }), 'float32') };
   });
 }
 
+const softmaxAttention = ({ softcap }: AttentionSizes): AnyModule =>
+  scaledDotProduct({ causal: false, ...(softcap !== undefined && { softcap }) }) as unknown as AnyModule;
+
+function maskOf({ causal, window, lengths }: AttentionSizes, shift: Value): Mask<Value> {
+  return and<Value>(
+    causal ? causalMask : none,
+    window === undefined ? none : slidingWindow({ left: window - 1 }),
+    lengths === undefined ? none : { kind: 'lengths', keys: lengthsOf(lengths, shift) },
+  );
+}
+
+/** int64 [batch] */
+export const lengthsOf = (lengths: readonly number[], shift: Value): Value =>
+  shift.graph.root.constant(tensor('int64', [lengths.length], lengths));
+
+/** float32 numbers from −1 to 1 that differ along every axis. */
+export function wave(shift: Value, dims: readonly number[], rate: number): Value {
+  const g = shift.graph.root;
+  const along = (axis: number): Value => {
+    const shape = dims.map((d, i) => (i === axis ? d : 1));
+    return mul(reshape(cast(iota(g, dims[axis]!), 'float32'), shape), rate * (0.9 + 0.47 * axis));
+  };
+  return sin(dims.map((_, axis) => along(axis)).reduce(add, cast(shift, 'float32')));
+}
+
 /**
- * Measures one attention call on a target.
+ * Measures one attention call on a target; the weights of a mechanism that has some are drawn from a seed.
  *
  * Throws   RunError when the runtime cannot load or run the graphs
  */
 export async function benchAttention(
   sizes: AttentionSizes,
-  o: Omit<CompileOptions, 'inputs'>,
+  o: Omit<CompileOptions, 'inputs' | 'weights'>,
   ort: Ort,
   options: SlopeOptions = {},
+  attention?: AnyModule,
 ): Promise<AttentionFigure> {
-  const measured = await slope((copies) => attentionChain(sizes, copies), o, ort, options);
+  const weights = initialize(attentionChain(sizes, 1, attention), { seed: 1 });
+  const chain = (copies: number) => attentionChain(sizes, copies, attention);
+  const measured = await slope(chain, { ...o, weights }, ort, options);
   return { ...measured, sizes, tflops: attentionFlops(sizes) / measured.median / 1e9 };
 }

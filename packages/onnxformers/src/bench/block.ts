@@ -2,76 +2,127 @@
 import {
   type AnyModule,
   add,
+  and,
   type CompileOptions,
   ConfigError,
   cast,
+  causal as causalMask,
   contextOf,
-  type GraphBuilder,
+  type DType,
+  describe,
   initialize,
-  iota,
+  isFloat,
   module,
+  modulesOf,
   mul,
   type Ort,
   reshape,
-  sin,
   slice,
+  standalone,
   type Value,
+  withContext,
 } from '@onnxformers/core';
+import { inputsOf } from '../inputs';
+import { lengthsOf, wave } from './attention';
 import { type Measured, type SlopeOptions, slope } from './slope';
 
-/** Sizes of one call. */
+/** Sizes of one call, and what its context holds besides. */
 export interface BlockSizes {
   readonly batch: number;
   readonly seq: number;
+  /** Positions of a memory that is attended to; absent: as many as seq. */
+  readonly kvSeq?: number;
+  /** Heads of what takes queries and keys. */
+  readonly heads?: number;
+  readonly causal?: boolean;
+  /** Real rows of each sequence; the rest is padding. */
+  readonly lengths?: readonly number[];
+  /** A bias on every score, the same for all heads. */
+  readonly bias?: boolean;
 }
 
-const chained = ['mixer', 'feedforward', 'activation', 'norm', 'position', 'layer', 'stack'];
+interface InputType {
+  readonly dtype: DType;
+  readonly dims: readonly number[];
+}
 
-/** A chain of calls of one block, each on the last result: rows [batch, seq, dim] of its own making. */
-export function blockChain(block: AnyModule, { batch, seq }: BlockSizes, copies: number): AnyModule {
-  const dim = widthOf(block);
-  return module({ block }, ({ shift }: Readonly<Record<string, Value>>) => {
+/** So small that nothing changes when it is added, though no compiler knows that. */
+const hardlyAnything = 1e-30;
+
+/**
+ * A chain of calls of one block: each takes the last result where that is of the same form, else its own data again, with something
+ * immeasurably small of the last result added, so that one waits for the other.
+ */
+export function blockChain(block: AnyModule, sizes: BlockSizes, copies: number): AnyModule {
+  const types = Object.entries(inputTypes(block, sizes));
+  const alone = standalone(block);
+  return module({ block: alone }, ({ shift }: Readonly<Record<string, Value>>) => {
     const g = shift!.graph.root;
-    let x = rows(g, shift!, [batch, seq, dim]);
-    const ctx = contextOf(g, { x }, { layout: 'padded' });
+    const highest = smallestVocabulary(block) - 1;
+    const own = types.map(([, { dtype, dims }], i) => dataOf(shift!, dtype, dims, 0.731 + 0.3 * i, highest));
+    let inputs = own;
+    let first: Value | undefined;
     for (let i = 0; i < copies; i++) {
-      const y = block(x, ctx) as Value;
-      if (`${y.dims}` !== `${x.dims}`) throw refused(block, `a result [${y.dims.join(', ')}] for [${x.dims.join(', ')}]`);
-      x = y;
+      const named = Object.fromEntries(types.map(([name], k) => [name, inputs[k]!]));
+      const all = {
+        ...named,
+        ...(sizes.lengths && { lengths: lengthsOf(sizes.lengths, shift!) }),
+        ...(sizes.bias && { bias: cast(wave(shift!, [1, 1, sizes.seq, sizes.seq], 0.517), g.dtype) }),
+      };
+      const ctx = contextOf(g, all, { layout: 'padded' });
+      const results = alone(named, sizes.causal ? withContext(ctx, { mask: and(ctx.mask, causalMask) }) : ctx);
+      const [result] = Object.values(results as Record<string, Value>);
+      first = firstOf(result!);
+      inputs = own.map((x, k) => (k === 0 && sameType(result!, x) ? result! : linked(x, first!)));
     }
-    return { y: cast(slice(x, { axes: [0, 1, 2], starts: [0, 0, 0], ends: [1, 1, 1] }), 'float32') };
+    return { y: first! };
   });
 }
 
-function rows(g: GraphBuilder, shift: Value, dims: readonly [number, number, number]): Value {
-  const along = (axis: number, rate: number): Value => {
-    const shape = dims.map((d, i) => (i === axis ? d : 1));
-    return mul(reshape(cast(iota(g, dims[axis]!), 'float32'), shape), rate);
-  };
-  const places = add(add(along(0, 0.9), along(1, 0.731)), along(2, 1.317));
-  return cast(sin(add(places, cast(shift, 'float32'))), g.dtype);
+const sameType = (a: Value, b: Value): boolean => a.dtype === b.dtype && `${a.dims}` === `${b.dims}`;
+
+/** Its first number, float32 [1]. */
+function firstOf(x: Value): Value {
+  const axes = x.dims.map((_, i) => i);
+  return cast(reshape(slice(x, { axes, starts: axes.map(() => 0), ends: axes.map(() => 1) }), [1]), 'float32');
 }
 
-function widthOf(block: AnyModule): number {
+const linked = (x: Value, to: Value): Value => add(x, cast(mul(to, hardlyAnything), x.dtype));
+
+function dataOf(shift: Value, dtype: DType, dims: readonly number[], rate: number, highest: number): Value {
+  const numbers = wave(shift, dims, rate);
+  return isFloat(dtype) ? cast(numbers, shift.graph.root.dtype) : cast(mul(add(numbers, 1), highest / 2), dtype);
+}
+
+/** Ids below it are in every vocabulary. */
+const smallestVocabulary = (block: AnyModule): number =>
+  Math.min(...modulesOf(block).map(({ item }) => Number(item.about.config?.vocabSize ?? Number.POSITIVE_INFINITY)));
+
+/** What a block takes, at these sizes. */
+function inputTypes(block: AnyModule, { batch, seq, kvSeq = seq, heads = 8 }: BlockSizes): Readonly<Record<string, InputType>> {
   const { dim } = (block.about.config ?? {}) as { readonly dim?: unknown };
-  if (block.kind === undefined || !chained.includes(block.kind)) throw refused(block, `a ${block.kind ?? 'module'}`);
-  if (block.kind === 'activation') return 1024;
-  if (typeof dim !== 'number') throw refused(block, 'no dim in its config');
-  return dim;
+  if (block.kind === 'rotation' && typeof dim === 'number') {
+    const rows = { dtype: 'float32', dims: [batch, heads, seq, dim] } as const;
+    return { q: rows, k: rows };
+  }
+  const named: Readonly<Record<string, number>> = { batch, seq, decoder_seq: seq, memory_seq: kvSeq, dim: defaultDim };
+  const sizeOf = (d: number | string): number => (typeof d === 'number' ? d : (named[d] ?? refuse(block, `a size "${d}"`)));
+  return Object.fromEntries(
+    Object.entries(inputsOf(block)).map(([name, [dtype, dims]]) => [name, { dtype, dims: dims.map(sizeOf) }]),
+  );
 }
 
-const refused = (block: AnyModule, got: string): ConfigError =>
-  new ConfigError({
-    path: block.blockName ?? 'block',
-    problem: 'it cannot stand in a chain, so its time cannot be told from that of a start',
-    expected: `a ${chained.join(', ')} from [batch, seq, dim] to the same`,
-    got,
-  });
+/** Width of what takes any. */
+const defaultDim = 1024;
+
+function refuse(block: AnyModule, got: string): never {
+  throw new ConfigError({ path: 'bench', problem: `cannot make data for ${describe(block)}`, got });
+}
 
 /**
  * Measures one call of a block on a target, its weights drawn from a seed.
  *
- * Throws   ConfigError for a block that does not give what it takes · RunError when the runtime cannot load or run the graphs
+ * Throws   ConfigError for a block whose inputs its config does not tell · RunError when the runtime cannot load or run the graphs
  */
 export async function benchBlock(
   block: AnyModule,

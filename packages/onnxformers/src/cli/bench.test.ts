@@ -1,10 +1,10 @@
 // Measurements from the command line.
 import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
-import { cli, lm, parsed, write } from './cli.test-helper';
+import { cli, here, lm, parsed, write } from './cli.test-helper';
 
 describe('bench', () => {
-  const few = ['--seq', '16', '--few', '1', '--more', '2', '--repetitions', '2'];
+  const few = ['--seq', '16', '--few', '1', '--more', '2', '--repeat', '2'];
 
   it('measures an attention, and the same in primitive ops', async () => {
     const { json } = await parsed(
@@ -46,9 +46,57 @@ describe('bench', () => {
     expect(out).toMatch(/^ {2}wasm +-?[\d.e-]+ +[\d.e-]+ +.*MultiHeadAttention/m);
   });
 
-  it('refuses a block that does not give what it takes', async () => {
+  it('measures a whole model', async () => {
     await write('lm.json', lm);
-    const { code, err } = await cli('bench', 'block', 'lm.json', ...few);
-    expect([code, err]).toEqual([1, expect.stringContaining('ConfigError: causal_lm: it cannot stand in a chain')]);
+    const { json } = await parsed('bench', 'block', 'lm.json', ...few);
+    expect(json).toMatchObject({ kind: 'model', block: 'causal_lm', batch: 1, seq: 16 });
+    expect(json.rows[0].kernels).toContain('MatMul');
+  });
+
+  it('measures an attention with a bias, a cap and padding', async () => {
+    const sizes = ['--kv-seq', '19', '--lengths', '7,19,11', '--bias', '--softcap', '30.5', '--heads', '2', '--head-dim', '8'];
+    const { json } = await parsed('bench', 'attention', ...few, ...sizes);
+    expect(json).toMatchObject({ batch: 3, seq: 16, kvSeq: 19, lengths: [7, 19, 11], bias: true, softcap: 30.5 });
+    expect(json.flops).toBe(4 * 2 * 8 * 16 * (7 + 19 + 11));
+  });
+
+  it('measures registered blocks by their names, one or all of a kind', async () => {
+    const one = await parsed('bench', 'block', 'multi_head', ...few, '--heads', '2', '--head-dim', '8', '--causal');
+    expect(one.json).toMatchObject({ kind: 'mixer', block: 'multi_head', heads: 2, headDim: 8, causal: true });
+    // The window is a mask too, which two of them cannot honour; an even one suits no window around the query.
+    const all = await parsed('bench', 'block', '--all', '--kind', 'attention', ...few, '--heads', '2', '--window', '4');
+    expect(all.json.rows.map((r: { block: string }) => r.block)).toEqual(['scaled_dot_product']);
+    expect(all.json.leftOut).toEqual([
+      { kind: 'attention', block: 'linformer', reason: expect.stringContaining('cannot honour the mask: window') },
+      { kind: 'attention', block: 'local', reason: expect.stringContaining('expected an odd number, or causal: true, got 4') },
+      { kind: 'attention', block: 'nystrom', reason: expect.stringContaining('cannot honour the mask: window') },
+    ]);
+  });
+
+  it.each([
+    [['attention', 'x'], 'bench attention takes no "x"; its options say what is measured'],
+    [['attention', '--all'], 'bench attention takes no --all and no --kind; bench block does'],
+    [['block', 'mlp', '--all'], 'bench block takes "mlp" or --all, not both'],
+    [['block', 'mlp', '--softcap', '3'], 'bench block takes no --softcap; the config of a block has one'],
+    [['attention', '--softcap', 'x'], '--softcap is a number, not "x"'],
+    [['attention', '--softcap', '0'], 'softcap is 0; nothing would be measured'],
+    [['attention', '--lengths', '3,x'], '--lengths is a list of whole numbers, not "x"'],
+    [['attention', '--lengths', '3,4', '--batch', '3'], '--lengths holds 2 numbers for a batch of 3'],
+    [['attention', '--lengths', '600'], '--lengths holds 600, and there are 512 positions'],
+    [['attention', '--heads', '4', '--kv-heads', '3'], '--kv-heads 3 does not divide --heads 4'],
+    [['block', '--all', '--kind', 'norms'], 'not "norms"; did you mean norm?'],
+  ])('refuses %j', async (args, message) => {
+    const { code, err } = await here('bench', ...args);
+    expect([code, err]).toEqual([2, expect.stringContaining(message)]);
+  });
+
+  it('knows the names of blocks', async () => {
+    const { code, err } = await here('bench', 'block', 'multi_hed');
+    expect([code, err]).toEqual([
+      1,
+      expect.stringMatching(
+        /^ConfigError: multi_hed: no file, and no block of this name\. Did you mean "multi_head"\? Blocks: scaled_dot_product, /,
+      ),
+    ]);
   });
 });

@@ -19,6 +19,13 @@ export function fileError(path: string, error: unknown, problem?: string): FileE
   );
 }
 
+/** True for what is there. */
+export const isThere = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );
+
 /** True for a folder that is there. */
 export const isFolder = (path: string): Promise<boolean> =>
   stat(path).then(

@@ -50,8 +50,8 @@ describe('usage', () => {
     [['build', 'a.json', '--out', 'x', '--out', 'y'], '--out is given twice'],
     [['build', 'a.json', '--out', 'x', '--taps', ','], '--taps is empty'],
     [['bench', 'nothing'], 'bench measures attention or block, not "nothing"'],
-    [['bench', 'block'], 'bench block needs CONFIG'],
-    [['bench', 'attention', '--few', '0'], '--few, --more and --repetitions are at least 1'],
+    [['bench', 'block'], 'bench block needs CONFIG, NAME or --all'],
+    [['bench', 'attention', '--few', '0'], '--few, --more and --repeat are at least 1'],
     [['inspect', 'x', '--json=yes'], '--json takes no value'],
   ])('wrong: %j', async (args, message) => {
     const { code, out, err } = await here(...args);

@@ -2,43 +2,28 @@
 import { cpus } from 'node:os';
 import {
   attentionKernel,
-  type CompileOptions,
   type Machine,
   type Model,
   type ModelDType,
+  OnnxformersError,
   type Ort,
   type Target,
   targets,
 } from '@onnxformers/core';
-import { type AttentionSizes, attentionFlops, benchAttention } from '../../bench/attention';
-import { benchBlock } from '../../bench/block';
-import type { Measured, SlopeOptions } from '../../bench/slope';
-import { command, UsageError, type Values } from '../command';
+import { type Figure, type Subject, subjectOptions, subjectsOf } from '../bench-subjects';
+import { type LeftOut, printFigures } from '../bench-table';
+import { command } from '../command';
 import { machineOf, targetOf, targetOptions } from '../compile-options';
-import { readConfig } from '../config-file';
-import { columns, type Output } from '../output';
 import { type Gpu, gpus, importRuntime, runtimeFor } from '../runtimes';
 import { ownVersion, runtimeVersion } from '../versions';
 
-const options = {
-  ...targetOptions,
-  batch: { type: 'integer', doc: 'sequences', default: 1 },
-  seq: { type: 'integer', doc: 'positions of each', default: 512 },
-  heads: { type: 'integer', doc: 'attention: heads of the queries', default: 8 },
-  'kv-heads': { type: 'integer', doc: 'attention: heads of keys and values; as many as heads when left out' },
-  'head-dim': { type: 'integer', doc: 'attention: channels of a head', default: 64 },
-  causal: { type: 'flag', doc: 'attention: nothing later is seen' },
-  window: { type: 'integer', doc: 'attention: positions that a query sees, itself included' },
-  vs: { type: 'text', doc: 'measure beside it: the same in primitive ops', choices: ['decomposed'] },
-  few: { type: 'integer', doc: 'copies in the short graph', default: 2 },
-  more: { type: 'integer', doc: 'how many more are in the long one', default: 16 },
-  repetitions: { type: 'integer', doc: 'how often both are run', default: 15 },
-} as const;
-type Given = Values<typeof options>;
-
 /** One row of the result. */
-interface Row {
+export interface Row {
+  readonly kind: string;
+  readonly block: string;
+  /** The target, and whether kernels were left out. */
   readonly name: string;
+  readonly decomposed: boolean;
   /** Milliseconds. */
   readonly median: number;
   readonly spread: number;
@@ -48,76 +33,50 @@ interface Row {
 
 export const bench = command({
   name: 'bench',
-  words: ['attention|block', '[CONFIG]'],
-  summary: 'Measures one attention, or the block of a config, on a target.',
+  words: ['attention|block', '[CONFIG|NAME]'],
+  summary: 'Measures one attention, the block of a config, or registered blocks, on a target.',
   help: [
     'onnxformers bench attention --target cuda --dtype float16 --heads 16 --head-dim 128 --seq 8192 --causal --vs decomposed',
     'onnxformers bench block layer.json --seq 1024',
+    'onnxformers bench block multi_head --seq 1024 --lengths 1024,300',
+    'onnxformers bench block --all --kind feedforward',
     '',
+    'A block given by its name is measured at its first example, with these sizes in it: heads · head-dim channels, seq positions.',
     'Data is made inside the graph. The time of one copy is the slope between a graph of few copies in a chain and one of more, so that starting a',
     'run, copying to and from JavaScript and launching are not counted.',
   ].join('\n'),
-  options,
-  async run([what, path], values, output) {
-    if (what !== 'attention' && what !== 'block') throw new UsageError(`bench measures attention or block, not "${what}"`);
-    if ((what === 'block') !== (path !== undefined))
-      throw new UsageError(
-        what === 'block' ? 'bench block needs CONFIG' : `bench attention takes no "${path}"; its options say what is measured`,
-      );
+  options: {
+    ...targetOptions,
+    ...subjectOptions,
+    vs: { type: 'text', doc: 'measure beside it: the same in primitive ops', choices: ['decomposed'] },
+  },
+  async run([what, word], values, output) {
+    const { list, about } = await subjectsOf(what!, word, values);
     const target = targetOf(values.target);
     const ort = await importRuntime(runtimeFor(target.providers));
     const cards = target.name === 'cuda' ? await gpus() : [];
     const machine = { ...(cards[0] && { sm: cards[0].sm }), ...machineOf(values) };
-    const measure = what === 'attention' ? attentionMeasure(values) : await blockMeasure(path!, values);
     const rows: Row[] = [];
-    for (const [name, t] of [
-      [target.name, target] as const,
-      ...(values.vs ? [[`${target.name}, decomposed`, decomposed(target)] as const] : []),
-    ]) {
-      output.progress(`measuring ${name} …`);
-      rows.push(rowOf(name, await measure({ target: t, machine, dtype: values.dtype as ModelDType }, ort), machine));
-    }
-    print(output, rows, { what, ...measure.about, dtype: values.dtype, ...environment(ort, cards) });
+    const leftOut: LeftOut[] = [];
+    const measure = async (subject: Subject, t: Target): Promise<void> => {
+      const { kind, block } = subject;
+      output.progress(`measuring ${kind} ${block} on ${t.name} (${rows.length + leftOut.length + 1}) …`);
+      const figure = await subject.measure({ target: t, machine, dtype: values.dtype as ModelDType }, ort);
+      rows.push({ kind, block, name: t.name, decomposed: t !== target, ...rowOf(figure, machine) });
+    };
+    for (const subject of list)
+      try {
+        await measure(subject, target);
+        if (values.vs) await measure(subject, decomposed(target));
+      } catch (error) {
+        // One of many that cannot be measured here does not end the others.
+        if (list.length === 1 || !(error instanceof OnnxformersError)) throw error;
+        leftOut.push({ kind: subject.kind, block: subject.block, reason: error.message });
+      }
+    const only = list.length === 1 && { kind: list[0]!.kind, block: list[0]!.block };
+    printFigures(output, rows, leftOut, { what, ...only, ...about, dtype: values.dtype, ...environment(ort, cards) });
   },
 });
-
-type Figure = Measured & { readonly tflops?: number };
-interface Measure {
-  (o: Omit<CompileOptions, 'inputs' | 'weights'>, ort: Ort): Promise<Figure>;
-  readonly about: Readonly<Record<string, unknown>>;
-}
-
-const slopeOptions = ({ few, more, repetitions }: Given): SlopeOptions => {
-  if (few < 1 || more < 1 || repetitions < 1) throw new UsageError('--few, --more and --repetitions are at least 1');
-  return { few, more, repetitions };
-};
-
-function attentionMeasure(v: Given): Measure {
-  const sizes: AttentionSizes = {
-    batch: v.batch,
-    heads: v.heads,
-    kvHeads: v['kv-heads'] ?? v.heads,
-    headDim: v['head-dim'],
-    seq: v.seq,
-    causal: v.causal,
-    ...(v.window !== undefined && { window: v.window }),
-  };
-  const zero = Object.entries(sizes).find(([, n]) => n === 0);
-  if (zero) throw new UsageError(`${zero[0]} is 0; nothing would be measured`);
-  const o = slopeOptions(v);
-  return Object.assign((c: Omit<CompileOptions, 'inputs'>, ort: Ort) => benchAttention(sizes, c, ort, o), {
-    about: { ...sizes, flops: attentionFlops(sizes) },
-  });
-}
-
-async function blockMeasure(path: string, v: Given): Promise<Measure> {
-  const { module, kind } = await readConfig(path);
-  const sizes = { batch: v.batch, seq: v.seq };
-  const o = slopeOptions(v);
-  return Object.assign((c: Omit<CompileOptions, 'inputs'>, ort: Ort) => benchBlock(module, sizes, c, ort, o), {
-    about: { ...sizes, kind, block: module.blockName },
-  });
-}
 
 /** The same providers with nothing but primitive ops. */
 function decomposed(target: Target): Target {
@@ -130,11 +89,12 @@ function decomposed(target: Target): Target {
   };
 }
 
-const isLost = ({ median, spread }: Row): boolean => !(spread <= median / 2);
-
-function rowOf(name: string, { median, spread, tflops, model }: Figure, machine: Machine): Row {
-  return { name, median, spread, ...(tflops !== undefined && { tflops }), kernels: kernelsOf(model, machine) };
-}
+const rowOf = ({ median, spread, tflops, model }: Figure, machine: Machine) => ({
+  median,
+  spread,
+  ...(tflops !== undefined && { tflops }),
+  kernels: kernelsOf(model, machine),
+});
 
 /** The ops that were measured, most frequent first; on CUDA with the kernel that the runtime runs for an attention. */
 function kernelsOf({ graph, target }: Model, machine: Machine): string[] {
@@ -157,38 +117,4 @@ function environment(ort: Ort, cards: readonly Gpu[]) {
     ...(cards.length && { gpu: cards[0]!.name, driver: cards[0]!.driver }),
     date: new Date().toISOString().slice(0, 10),
   };
-}
-
-function print(output: Output, rows: readonly Row[], about: Readonly<Record<string, unknown>>): void {
-  const most = 4;
-  // A slope that is lost in noise says nothing, however many digits it has.
-  const lost = rows.filter(isLost);
-  const ratio = rows.length === 2 && lost.length === 0 ? rows[1]!.median / rows[0]!.median : undefined;
-  const shown = (kernels: readonly string[]) =>
-    [...kernels.slice(0, most), ...(kernels.length > most ? [`${kernels.length - most} more`] : [])].join(', ');
-  for (const r of lost)
-    output.note(
-      `${r.name}: lost in noise, the spread is more than half of the time; measure larger sizes, or more copies (--more) more often (--repetitions)`,
-    );
-  output.result(
-    () =>
-      [
-        Object.entries(about)
-          .map(([key, value]) => `${key} ${String(value)}`)
-          .join(' · '),
-        columns([
-          ['', 'median ms', 'spread ms', 'TFLOP/s', 'kernels'],
-          ...rows.map((r) => [
-            r.name,
-            r.median.toPrecision(4),
-            r.spread.toPrecision(2),
-            isLost(r) ? 'noise' : (r.tflops?.toPrecision(3) ?? ''),
-            shown(r.kernels),
-          ]),
-        ]),
-        ...(ratio === undefined ? [] : [`decomposed takes ${ratio.toFixed(2)} times as long`]),
-        ...(rows.length === 2 && lost.length ? ['which of them takes longer is lost in noise'] : []),
-      ].join('\n'),
-    { ...about, rows: rows.map((r) => ({ ...r, lostInNoise: isLost(r) })), ...(ratio !== undefined && { ratio }) },
-  );
 }

@@ -1,0 +1,52 @@
+// The example of a block at sizes worth measuring.
+import type { AnyModule } from '@onnxformers/core';
+import { zoo } from '../index';
+
+type AnyBlock = (typeof zoo.blocks)[number];
+
+/** Sizes that stand in configs. */
+export interface ConfigSizes {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly seq: number;
+  readonly kvSeq: number;
+  readonly window?: number;
+}
+
+/** The blocks of a name; several kinds may have one. */
+export const blocksCalled = (name: string, kind?: string): readonly AnyBlock[] =>
+  zoo.blocks.filter((b) => b.blockName === name && (kind === undefined || b.kind === kind));
+
+/** A block's first example with the sizes in it, at any depth, replaced by these. */
+export function exampleAt(block: AnyBlock, sizes: ConfigSizes): AnyModule {
+  const config = resized({ name: block.blockName, ...block.definition.examples[0] }, replacements(block, sizes));
+  return zoo.parse(block.kind, config) as unknown as AnyModule;
+}
+
+/** By the name of a field; undefined leaves it to the block. */
+function replacements({ kind }: AnyBlock, s: ConfigSizes): Readonly<Record<string, number | undefined>> {
+  const { heads, kvHeads, headDim, seq, kvSeq, window = 129 } = s;
+  return {
+    dim: kind === 'rotation' ? headDim : heads * headDim,
+    heads,
+    kvHeads,
+    headDim,
+    hidden: undefined,
+    seqLen: kind === 'attention' ? kvSeq : seq,
+    vocabSize: 8192,
+    window,
+    landmarks: 64,
+  };
+}
+
+function resized(x: unknown, by: Readonly<Record<string, number | undefined>>): unknown {
+  if (Array.isArray(x)) return x.map((part) => resized(part, by));
+  if (typeof x !== 'object' || x === null) return x;
+  return Object.fromEntries(
+    Object.entries(x).flatMap(([key, value]) => {
+      if (!Object.hasOwn(by, key) || typeof value !== 'number') return [[key, resized(value, by)]];
+      return by[key] === undefined ? [] : [[key, by[key]]];
+    }),
+  );
+}
