@@ -2,7 +2,7 @@
 import { type AnyBlock, type Field, isBlock } from '../packages/core/src/index';
 import { zoo } from '../packages/onnxformers/src/index';
 import { type Docstring, docstrings } from './docstrings';
-import { keyOf, loweredExamples } from './lowered-ops';
+import { keyOf, loweredExamples, masksOf } from './lowered-ops';
 
 /** What each kind is, in the order of the page. */
 const kinds: Readonly<Record<string, string>> = {
@@ -84,7 +84,8 @@ function loweringOf(block: AnyBlock): string[] {
 
 function section(block: AnyBlock, doc: Docstring | undefined): string[] {
   if (!doc) throw new Error(`${keyOf(block)}: no docstring stands above its definition`);
-  const { summary, source, masks } = block.definition;
+  const { summary, source } = block.definition;
+  const masks = masksOf(block);
   const subpath = subpathOf(doc.file);
   const told = ['Shapes', 'Dtypes', 'Cost', 'Throws'].flatMap((name) => {
     const entry = doc.entries.get(name);

@@ -4,7 +4,7 @@ import { type Example, traceExample } from '../packages/core/src/testing/example
 import { exampleOf, typesOf } from '../packages/core/src/testing/index';
 import { zoo } from '../packages/onnxformers/src/index';
 import type { Docstrings } from './docstrings';
-import { keyOf, type LoweredExample, loweredExamples, places } from './lowered-ops';
+import { keyOf, type LoweredExample, loweredExamples, masksOf, places } from './lowered-ops';
 
 const blocks = zoo.blocks as readonly AnyBlock[];
 const families = ['portable', 'cpu', 'wasm', 'webgpu', 'cuda'] as const;
@@ -109,7 +109,7 @@ const allMasks = ['causal', 'window', 'lengths', 'keys', 'documents', 'tensor', 
 /** `Masks` lines that do not begin with the masks that the definition declares. */
 export function wrongMasks(docs: Docstrings): string[] {
   return blocks.flatMap((block) => {
-    const { masks } = block.definition;
+    const masks = masksOf(block);
     const line = docs.get(keyOf(block))?.entries.get('Masks');
     if (!masks) return block.kind === 'attention' ? [`${keyOf(block)} declares no masks`] : [];
     const said = allMasks.every((kind) => masks.includes(kind as never)) ? 'all kinds' : masks.join(', ') || 'none';

@@ -5,6 +5,7 @@ import {
   type CompileOptions,
   compile,
   type Machine,
+  type MaskKind,
   type ModelDType,
   modulesOf,
   type Target,
@@ -69,6 +70,12 @@ export interface LoweredExample {
 
 /** `attention linformer`. */
 export const keyOf = ({ kind, blockName }: Pick<AnyBlock, 'kind' | 'blockName'>): string => `${kind} ${blockName}`;
+
+/** Masks that a block honours as its first example has it. */
+export function masksOf({ definition }: AnyBlock): readonly MaskKind[] | undefined {
+  const { masks, examples } = definition;
+  return typeof masks === 'function' ? masks(examples[0] ?? {}) : masks;
+}
 
 /** Kinds that read the mask themselves; others only hand it on. */
 const masked: ReadonlySet<string> = new Set(['attention', 'mixer']);

@@ -41,6 +41,47 @@ describe('local', () => {
     );
   });
 
+  describe("compat: 'xformers'", () => {
+    // A pattern of few pairs keeps, in row-major order, as many as the largest multiple of four.
+    const inFours = (pairs: boolean[][]): boolean[][] => {
+      let left = 4 * Math.floor(pairs.flat().filter(Boolean).length / 4);
+      return pairs.map((row) => row.map((x) => x && left-- > 0));
+    };
+    const pattern = (seq: number, near: (i: number, j: number) => boolean) =>
+      Array.from({ length: seq }, (_, i) => Array.from({ length: seq }, (_, j) => near(i, j)));
+    const three = (i: number, j: number) => Math.abs(i - j) <= 1;
+    const expected = (given: ReturnType<typeof feeds>, kept: boolean[][]) =>
+      perHead(given.q, given.k, given.v, (q, k, v) => attention(q, k, v, (i, j) => kept[i]![j]!));
+    const compat = 'xformers';
+
+    it.each([
+      // 37 of 169 pairs, 19 of 49 and 49 of 49, of which 1, 3 and 1 are left out where they are few
+      [{ window: 3, compat }, 13, inFours(pattern(13, three))],
+      [{ window: 3, compat }, 7, pattern(7, three)],
+      [{ window: 3, compat, forceSparsity: true }, 7, inFours(pattern(7, three))],
+      [{ window: 13, compat, forceSparsity: true }, 7, inFours(pattern(7, () => true))],
+      [{ window: 3, causal: true, compat }, 23, inFours(pattern(23, (i, j) => i >= j && i - j <= 3))],
+    ] as const)('leaves out the last of few pairs: %o at length %i', (config, seq, kept) => {
+      const given = feeds(seq);
+      expectClose(runBlock(local(config), given).outputs.y!, expected(given, kept));
+    });
+
+    it('leaves out more behind a mask, at symbolic sizes too', () => {
+      const seq = 17;
+      const given = feeds(seq);
+      const user = pattern(seq, (i, j) => (3 * i + 5 * j) % 7 !== 0);
+      const window = inFours(pattern(seq, three));
+      const kept = inFours(window.map((row, i) => row.map((x, j) => x && user[i]![j]!)));
+      expect(kept.flat().filter(Boolean)).toHaveLength(40);
+      expect(window.flat().filter((x, at) => x && user.flat()[at])).toHaveLength(41);
+      const mask = { dtype: 'bool', dims: [1, 1, seq, seq], data: Float64Array.from(user.flat(), Number) } as const;
+      const block = local({ window: 3, compat });
+      expectClose(runBlock(block, { ...given, mask }).outputs.y!, expected(given, kept));
+      const graph = traceBlock(block, { ...shapes('seq'), mask: ['bool', [1, 1, 'seq', 'seq']] });
+      expectClose(interpret(graph, { ...given, mask }).y!, expected(given, kept));
+    });
+  });
+
   it('refuses an even window around the query', () => {
     expect(() => local({ window: 4 })).toThrow(/local\.window: a window around the query.*expected an odd number/);
     expect(() => local({ window: 0 })).toThrow(/integer >= 1/);

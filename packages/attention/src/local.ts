@@ -8,18 +8,32 @@ import {
   blockOf,
   bool,
   ConfigError,
+  cast,
   choice,
+  cumSum,
   type Dim,
   defineBlock,
+  div,
+  fill,
   int,
+  lessOrEqual,
+  logicalAnd,
+  logicalNot,
+  logicalOr,
   type Mask,
   mapMask,
+  materialize,
+  mul,
+  mulDims,
   num,
   readMask,
+  reduceSum,
   refuse,
   refuseBlockwise,
+  reshape,
   rule,
   type SequenceContext,
+  size,
   slidingWindow,
   subDims,
   termsOf,
@@ -57,6 +71,7 @@ const neverNegative = (d: Dim): boolean => termsOf(d).every((t) => t.coefficient
  * Shapes   q [batch, heads, seq, head_dim] · k, v [batch, kv_heads, kv_seq, head_dim] → [batch, heads, seq, head_dim]
  * Dtypes   float32, float16, bfloat16; softmax in float32
  * Masks    all kinds, each together with the window
+ *          compat: 'xformers' makes a mask of every pair, of which up to three pairs of the last rows are left out (see `forceSparsity`)
  * Cost     time and memory O(seq · window · dim) in a kernel or in blocks; O(seq · kv_seq · dim) under masks, biases and caches that
  *          neither knows
  * Throws   ConfigError for an even window that is not causal · ShapeError when q and k differ in head_dim
@@ -74,12 +89,16 @@ export const local = defineBlock({
     window: int({ doc: 'keys that a query sees, the one at its own position among them', unit: 'positions', min: 1, default: 5 }),
     causal: bool({ doc: 'the window ends at the query instead of lying around it', default: false }),
     dropout: num({ doc: 'probability of dropping a weight, in training', min: 0, max: 0.99, default: 0 }),
-    compat: choice(['xformers'], { doc: 'xformers: a causal window holds one key more', optional: true }),
+    compat: choice(['xformers'], {
+      doc: 'xformers: a causal window holds one key more, and patterns of few pairs leave some of them out',
+      optional: true,
+    }),
+    forceSparsity: bool({ doc: 'only with compat: every pattern counts as one of few pairs', default: false }),
   },
   examples: [{ window: 3 }, { window: 4, causal: true }, { window: 4, causal: true, compat: 'xformers' }],
   properties: (c) => (c.causal ? ['batchIndependent', 'causal'] : ['batchIndependent']),
   rules: [...kernels, useBlocks],
-  create({ window, causal, dropout, compat }, { path }) {
+  create({ window, causal, dropout, compat, forceSparsity }, { path }) {
     if (!causal && window % 2 === 0)
       throw new ConfigError({
         path: `${path}.window`,
@@ -91,7 +110,39 @@ export const local = defineBlock({
     const band: Mask<never> = causal
       ? slidingWindow({ left: before, right: 0 })
       : slidingWindow({ left: (window - 1) / 2, right: (window - 1) / 2 });
-    return (q: Value, k: Value, v: Value, ctx: SequenceContext) =>
-      attend(q, k, v, withContext(ctx, { mask: and(ctx.mask, band) }), { dropout });
+    return (q: Value, k: Value, v: Value, ctx: SequenceContext) => {
+      const mask = compat ? storedSparsely(band, ctx, [q, k], forceSparsity) : and(ctx.mask, band);
+      return attend(q, k, v, withContext(ctx, { mask }), { dropout });
+    };
   },
 });
+
+// ---- compat: xFormers ------------------------------------------------------------------------------------------------
+
+/** Up to this share of all pairs in a pattern, in tenths, it is stored sparsely. */
+const densest = 3;
+
+/**
+ * The window and the context's mask as xFormers keeps them: where the window allows few pairs they are stored in its sparse form, which holds
+ * a multiple of four; of more, the last in row-major order are lost. So they are once more behind a mask of the user's.
+ */
+function storedSparsely(band: Mask<never>, ctx: SequenceContext, [q, k]: readonly [Value, Value], force: boolean): Mask<Value> {
+  const frame = { graph: q.graph, seq: q.dims[2]!, kvSeq: k.dims[2]!, start: ctx.keys?.start };
+  const pattern = materialize(band, frame) ?? fill(q, [1, 1, frame.seq, frame.kvSeq], 1, 'bool');
+  const pairs = mul(size(q, frame.seq), size(q, frame.kvSeq));
+  const sparse = force ? undefined : lessOrEqual(mul(count(pattern), 10), mul(pairs, densest));
+  const user = materialize(ctx.mask, frame);
+  const kept = inFours(pattern, sparse);
+  return { kind: 'tensor', keep: user ? inFours(logicalAnd(kept, user), sparse) : kept };
+}
+
+/** The pairs of each [seq, kv_seq], int64 [..., 1, 1]. */
+const count = (keep: Value): Value => reduceSum(cast(keep, 'int64'), [-2, -1]);
+
+/** The first pairs, as many as the largest multiple of four; all of them where `when` is false. */
+function inFours(keep: Value, when: Value | undefined): Value {
+  const [batch, heads, seq, kvSeq] = keep.dims as [Dim, Dim, Dim, Dim];
+  const number = reshape(cumSum(reshape(cast(keep, 'int64'), [batch, heads, mulDims(seq, kvSeq)]), 2), keep.dims);
+  const fours = lessOrEqual(number, mul(div(count(keep), 4), 4));
+  return logicalAnd(keep, when ? logicalOr(fours, logicalNot(when)) : fours);
+}

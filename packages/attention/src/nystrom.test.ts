@@ -1,4 +1,15 @@
-import { contextOf, GraphBuilder, grad, interpret, mul, type NDArray, namesOf, reduceSum, type Value } from '@onnxformers/core';
+import {
+  contextOf,
+  type Graph,
+  GraphBuilder,
+  grad,
+  interpret,
+  mul,
+  type NDArray,
+  namesOf,
+  reduceSum,
+  type Value,
+} from '@onnxformers/core';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
 import { nystrom } from './nystrom';
@@ -142,6 +153,46 @@ describe('nystrom', () => {
       return y.map((row, i) => row.map((x, c) => x + [0, 1, 2, 3, 4].reduce((sum, t) => sum + tap(i, c, t), 0)));
     });
     expectClose(outputs.y!, expected, { atol: 1e-6, rtol: 1e-6 });
+  });
+
+  it('converged in float64, is exact for a K that float32 cannot invert well', () => {
+    const { q, k, v } = feeds(13);
+    // Flat scores make the rows of K nearly alike.
+    const given = { q: { ...q, data: q.data.map((x) => x / 7) }, k, v };
+    const config = { landmarks: 3, pseudoInverse: 'converged' } as const;
+    const expected = perHead(given.q, k, v, (q, k, v) => landmarkAttention(q, k, v, 3, inverse));
+    const offBy = (graph: Graph) => {
+      const { y } = interpret(graph, given);
+      return Math.max(...y!.data.map((x, i) => Math.abs(x - expected.data[i]!)));
+    };
+    const shapes = Object.fromEntries(Object.entries(given).map(([name, { dims }]) => [name, ['float32', dims] as const]));
+    const wide = traceBlock(nystrom({ ...config, float64: true }), shapes);
+    const products = (graph: Graph) => graph.nodes.filter((n) => n.op.key === 'MatMul').map((n) => n.outputs[0]!.dtype);
+    expect(new Set(products(wide))).toEqual(new Set(['float64']));
+    expect(new Set(products(traceBlock(nystrom(config), shapes)))).toEqual(new Set(['float32']));
+    expect(wide.outputs[0]!.value.dtype).toBe('float32');
+    expect(offBy(wide)).toBeLessThan(1e-6);
+  });
+
+  it('adds a bias of keys to what their landmarks see', () => {
+    const given = feeds(11);
+    const bias = randomArray('bias', [2, 1, 1, 11]);
+    const expected = perHead(given.q, given.k, given.v, (q, k, v, b) => {
+      const [ql, kl] = [means(q, 3, always), means(k, 3, always)];
+      const weighted = ql.map((row) => {
+        const scores = k.map((key, j) => dot(row, key) / Math.sqrt(key.length) + bias.data[11 * b + j]!);
+        return softmaxOf(scores, always);
+      });
+      return product(similar(q, kl), product(iterate(similar(ql, kl), 6), product(weighted, v)));
+    });
+    expectClose(run({ landmarks: 3 }, { ...given, bias }), expected, { atol: 1e-6, rtol: 1e-6 });
+    const exact = perHead(given.q, given.k, given.v, (q, k, v, b) =>
+      q.map((row) => {
+        const scores = k.map((key, j) => dot(row, key) / Math.sqrt(key.length) + bias.data[11 * b + j]!);
+        return product([softmaxOf(scores, always)], v)[0]!;
+      }),
+    );
+    expectClose(run({ landmarks: 11 }, { ...given, bias }), exact, { atol: 1e-6, rtol: 1e-6 });
   });
 
   it('refuses what it cannot do', () => {

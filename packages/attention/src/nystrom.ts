@@ -60,14 +60,15 @@ import { kernels } from './kernels';
  *     y = softmax(q k̃ᵀ / √d) Z (softmax(q̃ kᵀ / √d) v) [+ conv(v)]      q̃, k̃: landmarks, Z ≈ softmax(q̃ k̃ᵀ / √d)⁺
  *     Z ← ¼ Z (13 I − K Z (15 I − K Z (7 I − K Z))), from Kᵀ / max column sum of K
  *
- * Six iterations (`iterative`) need not converge; thirty (`converged`) do for condition numbers of K up to 10⁶: the relative error of Z is
- * then about 10⁻⁸ · cond(K) in float32.
+ * Six iterations (`iterative`) need not converge; thirty (`converged`) do for condition numbers of K up to 10⁶. In float32 the relative error
+ * of Z is then up to 10⁻⁶ · cond(K); with `float64`, which not every target has, that of the result is what its own dtype makes it.
  *
  * Shapes   q [batch, heads, seq, head_dim] · k, v [batch, kv_heads, kv_seq, head_dim] → [batch, heads, seq, head_dim]
- * Dtypes   float32, float16, bfloat16; Z in float32
+ * Dtypes   float32, float16, bfloat16; Z in float32, or with `float64` everything between q, k, v and the result
  * Masks    lengths, keys: padding takes part in no landmark and is seen by none
  * Cost     time O((seq + kv_seq) · landmarks · dim + landmarks³), memory O((seq + kv_seq) · landmarks)
- * Throws   ConfigError for an even convolution, for `causal` without compat, and for a mask, a score bias or a cache of fixed capacity
+ * Throws   ConfigError for an even convolution, for `causal` without compat, and for a mask, a score bias that differs between queries or a
+ *          cache of fixed capacity
  * Source   Xiong et al. 2021, https://arxiv.org/abs/2102.03902; Z: Razavi et al. 2014
  * Lowers   cuda: MatMul, MultiHeadAttention or Attention · cpu: MatMul, MultiHeadAttention, GroupQueryAttention if causal ·
  *          wasm, webgpu: MatMul, MultiHeadAttention · portable: primitives
@@ -86,6 +87,10 @@ export const nystrom = defineBlock({
       doc: 'iterations of the pseudo-inverse',
       min: 1,
       default: (c: { pseudoInverse: string }) => (c.pseudoInverse === 'converged' ? 30 : 6),
+    }),
+    float64: bool({
+      doc: 'the way through the landmarks is in float64: an ill-conditioned K magnifies what is rounded away',
+      default: false,
     }),
     sharedScale: bool({
       doc: 'the iteration starts from one factor for the whole batch instead of one for each head',
@@ -147,10 +152,11 @@ export const nystrom = defineBlock({
         kKeep: compat ? undefined : keep,
       };
       const mask = causal ? and<Value>(ctx.mask, causalMask) : ctx.mask;
-      const exact = (): Value => attend(rows.q, rows.k, v, { mask });
+      const exact = (): Value => attend(rows.q, rows.k, v, { mask, ...biasFor(seq, ctx) });
       const approximate = (): Value => {
         const start = causal ? { keys: { layout: padded, start: fill(q, [batch], 0, 'int64') } } : {};
-        return throughLandmarks(rows, { mask, ...start }, c);
+        const around = { mask, ...start, ...biasFor(landmarks, ctx) };
+        return c.float64 ? cast(throughLandmarks(wide(rows), wideBias(around), c), q.dtype) : throughLandmarks(rows, around, c);
       };
       const y = whereShort(q, [seq, kvSeq], landmarks, exact, approximate);
       const skip = weight && convolved(keep && !compat ? zeroed(v, keep) : v, weight, q);
@@ -168,19 +174,38 @@ interface Rows {
   readonly kKeep: Value | undefined;
 }
 
+/** Under what the landmarks of queries look at keys. */
+type Around = Parameters<typeof attend>[3];
+
 interface LandmarkOptions extends PseudoInverseOptions {
   readonly landmarks: number;
 }
 
 function refuse(ctx: SequenceContext, path: string): void {
-  if (!ctx.bias && !ctx.keys?.start) return;
+  const biased = ctx.bias && ctx.bias.dims[2] !== 1;
+  if (!biased && !ctx.keys?.start) return;
   throw new ConfigError({
     path,
     problem: 'landmarks mix positions',
-    expected: 'no score bias and no cache of fixed capacity',
-    got: ctx.bias ? 'a score bias' : 'a cache of fixed capacity',
+    expected: 'no score bias but one that is the same for all queries, and no cache of fixed capacity',
+    got: biased ? 'a score bias' : 'a cache of fixed capacity',
   });
 }
+
+/** A bias of keys alone, for so many queries. */
+function biasFor(rows: Dim, { bias }: SequenceContext): { readonly bias?: Value } {
+  if (!bias) return {};
+  const [batch, heads, , kvSeq] = bias.dims as [Dim, Dim, Dim, Dim];
+  return { bias: expand(bias, [batch, heads, rows, kvSeq]) };
+}
+
+const wide = ({ q, k, v, ...keep }: Rows): Rows => ({
+  q: cast(q, 'float64'),
+  k: cast(k, 'float64'),
+  v: cast(v, 'float64'),
+  ...keep,
+});
+const wideBias = ({ bias, ...around }: Around): Around => ({ ...around, ...(bias && { bias: cast(bias, 'float64') }) });
 
 /** One of the two, by whether either size is at most `limit`; decided by the run where that is not known. */
 function whereShort(near: Value, sizes: readonly Dim[], limit: number, yes: () => Value, no: () => Value): Value {
@@ -194,20 +219,22 @@ function whereShort(near: Value, sizes: readonly Dim[], limit: number, yes: () =
   )[0]!;
 }
 
-function throughLandmarks({ q, k, v, qKeep, kKeep }: Rows, ctx: Parameters<typeof attend>[3], o: LandmarkOptions): Value {
+function throughLandmarks({ q, k, v, qKeep, kKeep }: Rows, ctx: Around, o: LandmarkOptions): Value {
   const ql = segmentMeans(q, o.landmarks, qKeep);
   const kl = perQueryHead(segmentMeans(k, o.landmarks, kKeep), q);
   const around = attend(ql, k, v, ctx);
-  const mixed = cast(matmul(pseudoInverse(similarities(ql, kl), o), cast(around, 'float32')), q.dtype);
+  const K = similarities(ql, kl);
+  const mixed = cast(matmul(pseudoInverse(K, o), cast(around, K.dtype)), q.dtype);
   return attend(q, kl, mixed, { mask: none });
 }
 
-/** softmax(q̃ k̃ᵀ / √d) in float32. */
+/** softmax(q̃ k̃ᵀ / √d) in float32, or float64 where they are. */
 function similarities(ql: Value, kl: Value): Value {
   const headDim = kl.dims[3]!;
   if (typeof headDim !== 'number')
     throw new ShapeError({ path: kl.graph.where, problem: 'head_dim is not known', expected: 'a number', got: headDim });
-  return softmax(matmul(mul(cast(ql, 'float32'), 1 / Math.sqrt(headDim)), swapLast(cast(kl, 'float32'))), -1);
+  const dtype = ql.dtype === 'float64' ? 'float64' : 'float32';
+  return softmax(matmul(mul(cast(ql, dtype), 1 / Math.sqrt(headDim)), swapLast(cast(kl, dtype))), -1);
 }
 
 /** Options of {@link pseudoInverse}. */
@@ -223,7 +250,7 @@ export interface PseudoInverseOptions {
  *     Z ← ¼ Z (13 I − K Z (15 I − K Z (7 I − K Z))), from Kᵀ / max column sum of K
  *
  * Shapes   K [..., n, n] → Z [..., n, n]
- * Dtypes   float32
+ * Dtypes   float32, float64
  * Source   Razavi et al. 2014; in attention: Xiong et al. 2021, https://arxiv.org/abs/2102.03902
  */
 export function pseudoInverse(K: Value, { iterations, sharedScale = false }: PseudoInverseOptions): Value {

@@ -130,8 +130,8 @@ export interface BlockDefinition<K extends Kind, N extends string, F extends Fie
   readonly summary: string;
   /** Authors, year and address of the paper. */
   readonly source?: string;
-  /** Mask kinds it honours; others are refused before anything is built. Absent: it hands the mask on or has no use for one. */
-  readonly masks?: readonly MaskKind[];
+  /** Mask kinds it honours, for every config or for which; others are refused before anything is built. Absent: it hands the mask on or has no use for one. */
+  readonly masks?: readonly MaskKind[] | ((config: ConfigValues<F>) => readonly MaskKind[]);
   readonly fields: F;
   /** Configs that the conformance and parity suites build; values inherited from elsewhere are given. */
   readonly examples: readonly NoInfer<ExampleConfig<F>>[];

@@ -12,7 +12,6 @@ import {
   int,
   module,
   Parameter,
-  printMask,
   reshape,
   type SequenceContext,
   slice,
@@ -24,9 +23,11 @@ import {
  *
  *     y = x + P[positions]          y = [c; x] + P[0 … seq]
  *
+ * A model tells its layers of the class token: masks, lengths and positions grow by one.
+ *
  * Shapes   x [batch, seq, dim] → the same, or [batch, seq + 1, dim] with a class token; seq ≤ seqLen
  * Dtypes   float32, float16, bfloat16
- * Throws   ConfigError for a class token in packed rows or under a mask, whose places would be off by one
+ * Throws   ConfigError for a class token in packed rows or with a state
  * Source   Gehring et al. 2017, https://arxiv.org/abs/1705.03122; class token: Dosovitskiy et al. 2020, https://arxiv.org/abs/2010.11929
  * Lowers   everywhere: Gather, Add
  * Example  const block = learnable({ seqLen: 32, dim: 64 });
@@ -53,12 +54,12 @@ export const learnable = defineBlock({
     return module({ pos_emb, class_token }, (x: Value, ctx: SequenceContext) => {
       const table = reshape(x.graph.param(pos_emb), [rows, dim]);
       if (!class_token) return add(x, gather(table, ctx.positions, 0));
-      if (ctx.layout.kind === 'packed' || ctx.mask.kind !== 'none')
+      if (ctx.layout.kind === 'packed' || ctx.state)
         throw new ConfigError({
           path: 'learnable.classToken',
-          problem: 'a class token moves every position by one',
-          expected: 'padded rows without a mask',
-          got: ctx.layout.kind === 'packed' ? 'packed rows' : printMask(ctx.mask),
+          problem: 'a class token stands in front of whole sequences',
+          expected: 'padded rows without a state',
+          got: ctx.layout.kind === 'packed' ? 'packed rows' : 'a state',
         });
       const [batch, seq] = x.dims;
       const first = expand(reshape(x.graph.param(class_token), [1, 1, dim]), [batch!, 1, dim]);

@@ -60,11 +60,11 @@ describe('learnable', () => {
     });
     expectClose(outputs.y!, { dtype: 'float32', dims: [2, 4, 5], data });
   });
-  it('has no class token in packed rows or under a mask', () => {
+  it('has no class token in packed rows or with a state', () => {
     const block = learnable({ seqLen: 5, dim: 3, classToken: true });
     const x = ['float32', ['batch', 'seq', 3]] as const;
-    expect(() => traceBlock(block, { x, lengths: ['int64', ['batch']] })).toThrow(
-      /a class token moves every position by one.*got lengths/,
+    expect(() => traceBlock(block, { x }, { state: 'io' })).toThrow(
+      /a class token stands in front of whole sequences.*got a state/,
     );
     const packed = () =>
       traceBlock(block, { x: ['float32', ['tokens', 3]], lengths: ['int64', ['batch']] }, { layout: 'packed' });

@@ -1,4 +1,19 @@
-import type { NDArray } from '@onnxformers/core';
+import {
+  add,
+  cast,
+  concat,
+  cos,
+  defineBlock,
+  int,
+  mul,
+  type NDArray,
+  neg,
+  type SequenceContext,
+  sin,
+  slice,
+  unsqueeze,
+  type Value,
+} from '@onnxformers/core';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
 import { fourierMix } from './fourier-mix';
@@ -39,6 +54,47 @@ describe('fourier_mix', () => {
     expect(Object.keys(runBlock(fourierMix({ dim: 4, outputProjection: true, bias: false }), { x }).parameters)).toEqual([
       'o_proj.weight',
     ]);
+  });
+
+  it('turns rows by their positions first, where it has a rotation', () => {
+    const x = randomArray('x', [2, 11, 12]);
+    const quarter = (row: number, c: number) => {
+      // Channels of a head in pairs [x1, x2]: position t turns them by t quarter turns.
+      const [head, at] = [Math.floor(c / 6), c % 6];
+      const [turns, other] = [row % 4, (at + 3) % 6];
+      const [cos, sin] = [[1, 0, -1, 0][turns]!, [0, 1, 0, -1][turns]!];
+      return (b: number) => {
+        const value = (channel: number) => x.data[(b * 11 + row) * 12 + head * 6 + channel]!;
+        return value(at) * cos + (at < 3 ? -1 : 1) * value(other) * sin;
+      };
+    };
+    const data = x.data.map((_, i) => quarter(Math.floor(i / 12) % 11, i % 12)(Math.floor(i / 132)));
+    const quarterTurns = defineBlock({
+      kind: 'rotation',
+      name: 'quarter_turns',
+      summary: 'Turns by a quarter for each position.',
+      fields: { dim: int({ doc: 'channels', min: 1, inherit: true }) },
+      examples: [{ dim: 6 }],
+      create: ({ dim }) => {
+        expect(dim).toBe(6);
+        const turn = (rows: Value, { positions }: SequenceContext) => {
+          const angles = mul(unsqueeze(cast(positions, 'float32'), [1, 3]), Math.PI / 2);
+          const [x1, x2] = [0, 3].map((from) => slice(rows, { axes: [3], starts: [from], ends: [from + 3] })) as [Value, Value];
+          return add(mul(rows, cos(angles)), mul(concat([neg(x2), x1], 3), sin(angles)));
+        };
+        return (q: Value, k: Value, ctx: SequenceContext) => [turn(q, ctx), turn(k, ctx)] as const;
+      },
+    });
+    const block = fourierMix({ dim: 12, heads: 2, rotation: quarterTurns({ dim: 6 }) });
+    // The angle is rounded to float32.
+    expectClose(runBlock(block, { x }).outputs.y!, realTransform({ ...x, data }, 2), { atol: 1e-4, rtol: 1e-4 });
+  });
+
+  it("passes masks over with compat: 'xformers'", () => {
+    const x = randomArray('x', [1, 5, 7]);
+    const lengths = { dtype: 'int64', dims: [1], data: Float64Array.of(3) } as const;
+    const block = fourierMix({ dim: 7, compat: 'xformers' });
+    expectClose(runBlock(block, { x, lengths }).outputs.y!, realTransform(x, 1));
   });
 
   it('refuses masks and heads that do not divide the channels', () => {

@@ -2,17 +2,21 @@
 import {
   bool,
   ConfigError,
+  choice,
   defineBlock,
   dft,
   dropout,
   init,
   int,
   linear,
+  mergeHeads,
   module,
   num,
   reshape,
   type SequenceContext,
   slice,
+  slot,
+  splitHeads,
   squeeze,
   unsqueeze,
   type Value,
@@ -21,11 +25,12 @@ import {
 /**
  * The real part of the Fourier transform over positions and channels, without scaling.
  *
- *     y[t, c] = Re Σ_s Σ_j x[s, j] exp(−2πi (s t / seq + j c / width))      width = dim / heads, each head by itself
+ *     y[t, c] = Re Σ_s Σ_j x[s, j] exp(−2πi (s t / seq + j c / width))      width = dim / heads, each head by itself;
+ *                                                                           x turned by its positions where there is a rotation
  *
  * Shapes   x [batch, seq, dim] → the same
  * Dtypes   float32, float16, bfloat16
- * Masks    none: every row takes part in every other, padding too
+ * Masks    none: every row takes part in every other, padding too; compat: 'xformers' passes them over
  * Cost     time O(seq · dim · (log seq + log width)) with a DFT kernel, O(seq · dim · (seq + width)) by products
  * Throws   ConfigError when heads does not divide dim, and for a mask
  * Source   Lee-Thorp et al. 2021, https://arxiv.org/abs/2105.03824 (one head, no projection)
@@ -37,17 +42,26 @@ export const fourierMix = defineBlock({
   name: 'fourier_mix',
   summary: 'Mixes positions and channels by a Fourier transform.',
   source: 'Lee-Thorp et al. 2021, https://arxiv.org/abs/2105.03824',
-  masks: [],
+  masks: ({ compat }) => (compat ? ['causal', 'window', 'lengths', 'keys', 'tensor', 'or', 'not'] : []),
   fields: {
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     heads: int({ doc: 'groups of channels, each with a transform of its own', min: 1, default: 1 }),
     outputProjection: bool({ doc: 'a linear map behind the transform', default: false }),
     bias: bool({ doc: 'that map has a bias', default: true }),
     dropout: num({ doc: 'probability of dropping a channel of the result, in training', min: 0, max: 0.99, default: 0 }),
+    rotation: slot('rotation', {
+      doc: 'turns the channels of each head by their positions, before the transform',
+      optional: true,
+      inside: (c: { dim: number; heads: number }) => ({ dim: Math.floor(c.dim / c.heads) }),
+    }),
+    compat: choice(['xformers'], {
+      doc: 'xformers: in the place of a cross attention it mixes its own rows, whatever mask they are under',
+      optional: true,
+    }),
   },
   examples: [{ dim: 7 }, { dim: 10, heads: 2, outputProjection: true }],
   properties: ['batchIndependent'],
-  create({ dim, heads, outputProjection, bias, dropout: probability }, { path }) {
+  create({ dim, heads, outputProjection, bias, dropout: probability, rotation }, { path }) {
     if (dim % heads)
       throw new ConfigError({
         path: `${path}.heads`,
@@ -56,9 +70,14 @@ export const fourierMix = defineBlock({
         got: String(heads),
       });
     const o_proj = outputProjection ? linear(dim, dim, { bias, role: 'output', biasInit: init.zeros }) : undefined;
-    return module({ o_proj }, (x: Value, _: SequenceContext) => {
+    const turned = (x: Value, ctx: SequenceContext): Value => {
+      if (!rotation) return x;
+      const byHead = splitHeads(x, heads, ctx.layout);
+      return mergeHeads(rotation(byHead, byHead, ctx)[0], ctx.layout);
+    };
+    return module({ o_proj, rotation }, (x: Value, ctx: SequenceContext) => {
       const [batch, seq] = x.dims;
-      const byHead = reshape(x, [batch!, seq!, heads, dim / heads]);
+      const byHead = reshape(turned(x, ctx), [batch!, seq!, heads, dim / heads]);
       const spectrum = dft(dft(unsqueeze(byHead, [4]), { axis: 3 }), { axis: 1 });
       const real = squeeze(slice(spectrum, { axes: [4], starts: [0], ends: [1] }), [4]);
       const y = dropout(reshape(real, x.dims), probability);

@@ -97,7 +97,8 @@ export function checkMaskKinds(e: Example): void {
 }
 
 function checkHiding(e: Example, hiding: Hiding): void {
-  const declared = e.block.definition.masks as readonly string[] | undefined;
+  const { masks: told } = e.block.definition;
+  const declared: readonly string[] | undefined = typeof told === 'function' ? told(e.module.about.config as never) : told;
   const graph = tracedOrRefused(e, hiding);
   if (!graph) {
     if (declared?.includes(hiding.kind)) throw new Error(`${hiding.kind}: declared, but refused`);

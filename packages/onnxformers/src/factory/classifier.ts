@@ -1,7 +1,7 @@
 // One label for a whole sequence.
 import { choice, defineBlock, int, linear, module, type SequenceContext, type Value } from '@onnxformers/core';
 import { pool } from './pool';
-import { runTrunk, trunkFields, trunkInput, trunkOf } from './trunk';
+import { trunkFields, trunkInput, trunkOf, trunkRows } from './trunk';
 
 /**
  * An encoder, a pooled row of each sequence, and a head over the classes.
@@ -44,8 +44,9 @@ export const classifier = defineBlock({
     const { dim, classes, pooling } = c;
     const trunk = trunkOf(c);
     const head = linear(dim, classes, { role: 'head' });
-    return module({ ...trunk, head }, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({
-      logits: head(pool(runTrunk(trunk, trunkInput(trunk, inputs), ctx), ctx, pooling)),
-    }));
+    return module({ ...trunk, head }, (inputs: Readonly<Record<string, Value>>, given: SequenceContext) => {
+      const { rows, ctx } = trunkRows(trunk, trunkInput(trunk, inputs), given);
+      return { logits: head(pool(rows, ctx, pooling)) };
+    });
   },
 });

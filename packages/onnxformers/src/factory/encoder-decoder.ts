@@ -8,9 +8,11 @@ import {
   module,
   type SequenceContext,
   slot,
+  subDims,
   type Value,
 } from '@onnxformers/core';
 import { logitsHead } from './head';
+import { grownKeys, grownLengths } from './rows-in-front';
 
 /**
  * An encoder over `ids`, a decoder over `decoder_ids` that attends to it, and a head over the vocabulary where vocabSize is given.
@@ -97,10 +99,11 @@ export const encoderDecoder = defineBlock({
       const own = Object.entries(inputs)
         .filter(([name]) => name.startsWith('decoder_'))
         .map(([name, v]) => [name.slice('decoder_'.length), v] as const);
+      const front = rowsAdded(inputs, memory, ctx);
       const memoryInputs = {
         memory,
-        ...(inputs.lengths && { memory_lengths: inputs.lengths }),
-        ...(inputs.attention_mask && { memory_mask: inputs.attention_mask }),
+        ...(inputs.lengths && { memory_lengths: grownLengths(inputs.lengths, front) }),
+        ...(inputs.attention_mask && { memory_mask: grownKeys(inputs.attention_mask, front) }),
       };
       const decoderInputs = { ...Object.fromEntries(own), ...memoryInputs };
       const hidden = decoder(decoderInputs, contextOf(g, decoderInputs, { layout: ctx.layout.kind })).hidden_states;
@@ -109,3 +112,11 @@ export const encoderDecoder = defineBlock({
     });
   },
 });
+
+/** Rows that an encoder put in front of those it read. */
+function rowsAdded({ ids, x }: Readonly<Record<string, Value>>, memory: Value, { layout }: SequenceContext): number {
+  const read = ids ?? x;
+  if (!read || layout.kind === 'packed') return 0;
+  const count = subDims(memory.dims[1]!, read.dims[1]!);
+  return typeof count === 'number' ? count : 0;
+}

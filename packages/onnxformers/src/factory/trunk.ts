@@ -7,8 +7,10 @@ import {
   linear,
   type SequenceContext,
   slot,
+  subDims,
   type Value,
 } from '@onnxformers/core';
+import { withRowsInFront } from './rows-in-front';
 
 const embedded = (c: { embeddingDim: number }) => ({ dim: c.embeddingDim });
 
@@ -57,15 +59,31 @@ export function trunkOf({
 }
 
 /** Embeds, adds positions, normalises, runs the stack. */
-export function runTrunk(
+export const runTrunk = (trunk: Trunk, input: Value, ctx: SequenceContext): Value => trunkRows(trunk, input, ctx).rows;
+
+/** What {@link runTrunk} gives, and the context of its rows: of more rows than came in where positions put some in front. */
+export function trunkRows(
   { embedding, position, embeddingNorm, embedding_projection: projection, stack }: Trunk,
   input: Value,
   ctx: SequenceContext,
-): Value {
-  let x = embedding ? embedding(input, ctx) : input;
-  if (position) x = position(x, ctx);
-  if (embeddingNorm) x = embeddingNorm(x);
-  return stack(projection ? projection(x) : x, ctx);
+): { readonly rows: Value; readonly ctx: SequenceContext } {
+  const embedded = embedding ? embedding(input, ctx) : input;
+  const placed = position ? position(embedded, ctx) : embedded;
+  const count = rowsInFront(embedded, placed, ctx);
+  const within = count ? withRowsInFront(ctx, { count, before: embedded.dims[1]! }) : ctx;
+  const normed = embeddingNorm ? embeddingNorm(placed) : placed;
+  return { rows: stack(projection ? projection(normed) : normed, within), ctx: within };
+}
+
+function rowsInFront(before: Value, after: Value, { layout }: SequenceContext): number {
+  const count = layout.kind === 'packed' ? 0 : subDims(after.dims[1]!, before.dims[1]!);
+  if (typeof count === 'number' && count >= 0) return count;
+  throw new ConfigError({
+    path: 'position',
+    problem: 'the rows behind positions are not those before with others in front',
+    expected: `${before.dims[1]} rows or more`,
+    got: `${after.dims[1]}`,
+  });
 }
 
 /** The input a trunk reads: `ids` (or `pixels`) with an embedding, `x` without. */

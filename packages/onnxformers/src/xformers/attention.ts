@@ -39,7 +39,7 @@ const mechanisms: Readonly<Record<string, Mechanism>> = {
     for (const name of ['seq_len', 'to_seq_len']) o.any(name);
     return plain('attention', { name: 'scaled_dot_product', causal, ...dropout(o) });
   },
-  local(o) {
+  local(o, { compat }) {
     const causal = o.bool('causal', false);
     const size = o.int('window_size', { default: 5 });
     if (!causal && size % 2 === 0)
@@ -49,9 +49,10 @@ const mechanisms: Readonly<Record<string, Mechanism>> = {
         expected: 'an odd number, or causal: true',
         got: String(size),
       });
-    o.bool('force_sparsity', false);
+    const forceSparsity = o.bool('force_sparsity', false);
     // A causal window is that many keys before the query, and the query's own.
-    return plain('attention', { name: 'local', window: causal ? size + 1 : size, causal, ...dropout(o) });
+    const window = compat ? { window: size, compat, forceSparsity } : { window: causal ? size + 1 : size };
+    return plain('attention', { name: 'local', causal, ...window, ...dropout(o) });
   },
   linformer(o, options) {
     refuseCausal(o, options);
@@ -67,7 +68,8 @@ const mechanisms: Readonly<Record<string, Mechanism>> = {
       name: 'nystrom',
       heads: o.int('num_heads', around && { default: around.heads }),
       landmarks: o.int('num_landmarks', { default: 64 }),
-      pseudoInverse: o.bool('use_razavi_pinverse', true) ? 'iterative' : 'converged',
+      // The original's is exact, by a singular value decomposition.
+      ...(o.bool('use_razavi_pinverse', true) ? { pseudoInverse: 'iterative' } : { pseudoInverse: 'converged', float64: true }),
       sharedScale: o.bool('pinverse_original_init', false),
       causal: o.bool('causal', false),
       ...dropout(o),
@@ -118,3 +120,6 @@ export function attentionFrom(given: XFormersConfig, path: string, options: XFor
 
 /** True for mechanisms under which positions see none that come later. */
 export const isCausal = ({ config }: Translated): boolean => config.causal === true && config.name !== 'nystrom';
+
+/** True for mechanisms under which a query's row depends on those of other queries. */
+export const mixesQueries = ({ config }: Translated): boolean => config.name === 'nystrom' || config.name === 'fourier_mix';

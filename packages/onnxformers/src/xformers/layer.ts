@@ -1,6 +1,6 @@
 // One layer of an encoder or decoder stack of the original.
 import { ConfigError } from '@onnxformers/core';
-import { isCausal } from './attention';
+import { isCausal, mixesQueries } from './attention';
 import { feedforwardFrom } from './feedforward';
 import { multiHeadFrom } from './multi-head';
 import { noCounterpart, type Options, optionsOf } from './options';
@@ -33,7 +33,7 @@ export interface StackSpec {
   readonly cross: Translated | undefined;
   readonly feedforward: Translated;
   readonly position: Translated | undefined;
-  /** Self attention sees nothing that comes later. */
+  /** A row depends on none that comes later. */
   readonly causal: boolean;
   /** What the config asks for that there is not here, with its option. */
   readonly missing: readonly { readonly option: string; readonly where: 'always' | 'last' }[];
@@ -47,9 +47,11 @@ export function stackFrom(given: XFormersConfig, path: string, options: XFormers
   const role = o.word('block_type', ['encoder', 'decoder']);
   const dim = o.int('dim_model');
   const style = o.word('residual_norm_style', styles, 'post');
-  const fused = o.bool('use_triton', true) && (options.triton ?? needsTriton(whole));
-  const layerNorm = { name: 'layer_norm', eps: fused ? 1e-6 : 1e-5 };
-  const norm = o.word('normalization', ['layernorm', 'skip'], 'layernorm') === 'skip' ? { name: 'identity' } : layerNorm;
+  const triton = options.triton ?? needsTriton(whole);
+  const fused = o.bool('use_triton', true) && triton;
+  const layerNorm = (byTriton: boolean): OurConfig => ({ name: 'layer_norm', eps: byTriton ? 1e-6 : 1e-5 });
+  const skip = o.word('normalization', ['layernorm', 'skip'], 'layernorm') === 'skip';
+  const norm = skip ? { name: 'identity' } : layerNorm(fused);
   const decoder = role === 'decoder';
   const head = (option: string, cross: boolean) => multiHeadFrom(o.config(option), `${path}.${option}`, options, dim, cross);
   const mixer = head(decoder ? 'multi_head_config_masked' : 'multi_head_config', false);
@@ -69,10 +71,10 @@ export function stackFrom(given: XFormersConfig, path: string, options: XFormers
     cross,
     feedforward,
     position,
-    // A decoder's last norm is a plain one whatever the config says; an encoder's is the config's.
-    finalNorm: decoder && options.compat ? layerNorm : norm,
+    // The original's decoder takes neither normalization nor use_triton into account here; its encoder does.
+    finalNorm: decoder && options.compat ? layerNorm(triton) : norm,
     layers: o.int('num_layers', { default: 1 }),
-    causal: isCausal(attentionOf(mixer)),
+    causal: isCausal(attentionOf(mixer)) && !(cross && mixesQueries(attentionOf(cross))),
     missing: missingFrom(o),
   };
   o.any('layer_position');

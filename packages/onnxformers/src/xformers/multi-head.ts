@@ -91,19 +91,20 @@ export function multiHeadFrom(
   const projections = ['q_proj', 'k_proj', 'v_proj'].map((name) => [`in_proj_container.${name}`, name] as const);
   const buffers = ['rotary_embeddings.{x}'];
   if (attention.kind === 'mixer') {
-    if (rotary)
-      throw new ConfigError({
-        path: `${path}.use_rotary_embeddings`,
-        problem: 'there are no queries and keys to turn',
-        expected: 'false',
-        got: 'true',
-      });
     const weights = together(renamed(['proj', 'o_proj']), {
       names: [],
       unused: [...projections.map(([name]) => `${name}.{x}`), ...buffers],
       zeros: [],
     });
-    return { kind: 'mixer', config: { ...attention.config, outputProjection: true, bias: bias.outBias }, ...weights };
+    const { compat } = options;
+    const mixer = {
+      ...attention.config,
+      outputProjection: true,
+      bias: bias.outBias,
+      ...(rotary && { rotation: 'rotary' }),
+      ...(cross && compat && { compat }),
+    };
+    return { kind: 'mixer', config: mixer, ...weights };
   }
   const config: OurConfig = {
     name: 'multi_head',

@@ -93,6 +93,28 @@ describe('configs of the original', () => {
     for (const config of configs) expect(built(config).kind).toBe('model');
   });
 
+  it('turn what fourier_mix transforms, which has no queries and keys', () => {
+    const turned = { ...heads({ name: 'fourier_mix' }), dim_model: 12, use_rotary_embeddings: true };
+    expect(fromXFormers(turned).config).toMatchObject({ name: 'fourier_mix', dim: 12, heads: 2, rotation: 'rotary' });
+    expect(built(turned).children.rotation).toBeDefined();
+  });
+
+  it('decode where rows depend on none that come later', () => {
+    const cross = (name: string) => decoder({ multi_head_config_cross: heads({ name }) });
+    expect(fromXFormers(cross('scaled_dot_product')).config.name).toBe('decoder');
+    expect(fromXFormers(cross('fourier_mix')).config.name).toBe('encoder');
+    expect(fromXFormers(cross('nystrom')).config.name).toBe('encoder');
+    const crossOf = (options?: XFormersOptions) => stackOf(fromXFormers(cross('fourier_mix'), options).config).layers[0]!.cross;
+    expect(crossOf()).not.toHaveProperty('compat');
+    expect(crossOf(compat)).toMatchObject({ compat: 'xformers' });
+  });
+
+  it('invert landmarks in float64 where the original does so exactly', () => {
+    const exact = { name: 'nystrom', num_heads: 2, use_razavi_pinverse: false };
+    expect(fromXFormers(exact).config).toMatchObject({ pseudoInverse: 'converged', float64: true });
+    expect(fromXFormers({ ...exact, use_razavi_pinverse: true }).config).not.toHaveProperty('float64');
+  });
+
   it('tell the scheme of first values', () => {
     expect(fromXFormers({ ...model(encoder()), weight_init: 'moco' }).scheme).toBe('moco');
     expect(fromXFormers(model(encoder())).scheme).toBe('vit');
@@ -174,6 +196,26 @@ describe('where the original is at odds with itself', () => {
     expect(eps(fused)).toBe(1e-6);
     expect(eps(fused, { triton: false })).toBe(1e-5);
     expect(eps(model(encoder({ num_layers: 1 }), fused))).toBe(1e-6);
+  });
+
+  it("a decoder's last norm is the config's; compat: the fused one where there is one", () => {
+    const eps = (config: XFormersConfig, options?: XFormersOptions) => {
+      const { norm, layers } = stackOf(fromXFormers(config, options).config);
+      return [norm, layers[0]!.norm].map((n) => (n as { eps: number }).eps);
+    };
+    const without = decoder({ use_triton: false });
+    expect(eps(without, { triton: true })).toEqual([1e-5, 1e-5]);
+    expect(eps(without, { ...compat, triton: true })).toEqual([1e-6, 1e-5]);
+    expect(eps(without, compat)).toEqual([1e-5, 1e-5]);
+    expect(eps(decoder(), { ...compat, triton: true })).toEqual([1e-6, 1e-6]);
+  });
+
+  it('a window keeps all of its pairs; compat: of few pairs a multiple of four', () => {
+    const local = { name: 'local', window_size: 3, causal: true };
+    expect(fromXFormers(local).config).toEqual({ name: 'local', window: 4, causal: true, dropout: 0 });
+    const kept = { name: 'local', window: 3, causal: true, dropout: 0, compat: 'xformers', forceSparsity: false };
+    expect(fromXFormers(local, compat).config).toEqual(kept);
+    expect(fromXFormers({ ...local, force_sparsity: true }, compat).config).toEqual({ ...kept, forceSparsity: true });
   });
 });
 

@@ -14,7 +14,7 @@ import { zoo } from '../../index';
 import { fromXFormers } from '../../xformers/index';
 import type { FixtureCase } from '../fixture-set';
 import { build, type Inputs, type Player, playOf, recorded, tensorOf, weightsOf } from '../play';
-import { isSparse, localMask, masked, maskOf, paddingOf, roundedDown } from './masks';
+import { isSparse, masked, maskOf, paddingByHead, paddingOf, roundedDown } from './masks';
 
 /** A mechanism on q, k and v. */
 export const attention: Player = (c) => {
@@ -29,9 +29,9 @@ export const attention: Player = (c) => {
     return playOf(built, Object.fromEntries(c.in), (block, inputs, ctx) => ({
       y: (block as KindModule<'mixer'>)(inputs.q!, ctx),
     }));
-  const { heads, padding: given } = paddingByHead(c);
+  const { heads, padding: given } = paddingByHead(c.in.get('key_padding_mask'), Number(c.config.num_heads ?? 1));
   const sizes = { batch: folded / heads, heads, seq, kvSeq };
-  const feeds = { ...feedsOf(c, seq), ...(given && { key_padding_mask: given }) };
+  const feeds = { ...Object.fromEntries(c.in), ...(given && { key_padding_mask: given }) };
   return playOf(built, feeds, (block, inputs, ctx) => {
     const split = (x: Value) => reshape(x, [sizes.batch, heads, ...x.dims.slice(1)]);
     const padding = inputs.key_padding_mask && reshape(inputs.key_padding_mask, [sizes.batch, kvSeq]);
@@ -40,22 +40,6 @@ export const attention: Player = (c) => {
     return { y: reshape(y, [folded, ...y.dims.slice(2)]) };
   });
 };
-
-// Padding [batch · heads, 1, seq] that is the same for all heads of a sequence is padding of the sequence; else of as many sequences of one head.
-function paddingByHead(c: FixtureCase): { readonly heads: number; readonly padding: Tensor | undefined } {
-  const heads = Number(c.config.num_heads ?? 1);
-  const padding = c.in.get('key_padding_mask');
-  if (padding?.dims.length !== 3) return { heads, padding };
-  const [folded, , seq] = padding.dims as [number, number, number];
-  const data = Array.from(padding.data as Float32Array);
-  const own = (n: number) => data.slice(n * seq, (n + 1) * seq);
-  const alike = Array.from({ length: folded }, (_, n) => n).every((n) =>
-    own(n).every((x, j) => x === data[(n - (n % heads)) * seq + j]),
-  );
-  if (!alike) return { heads: 1, padding };
-  const rows = Array.from({ length: folded / heads }, (_, b) => own(b * heads)).flat();
-  return { heads, padding: tensor(padding.dtype, [folded / heads, seq], rows) };
-}
 
 // Causal between unequal lengths: queries are counted with the keys from the first one.
 function alignedLeft(
@@ -67,12 +51,6 @@ function alignedLeft(
   if (c.config.causal !== true || seq === kvSeq) return ctx;
   const start = q!.graph.root.constant(tensor('int64', [batch], new Array(batch).fill(0)));
   return withContext(ctx, { keys: { layout: padded, start } });
-}
-
-function feedsOf(c: FixtureCase, seq: number): Record<string, Tensor> {
-  const feeds = Object.fromEntries(c.in);
-  const mask = c.block === 'local' ? (c.ref.get('final_positions') ?? localMask(c.config, seq, feeds.att_mask)) : feeds.att_mask;
-  return { ...feeds, ...(mask && { att_mask: mask }) };
 }
 
 /** Softmax attention on the positions of a mask that may be stored sparsely. */

@@ -1,5 +1,6 @@
 // Masks of recorded cases.
 import {
+  add,
   and,
   equal,
   greater,
@@ -7,8 +8,10 @@ import {
   type Mask,
   type SequenceContext,
   type Tensor,
+  tensor,
   unsqueeze,
   type Value,
+  where,
   withContext,
 } from '@onnxformers/core';
 import { fromXFormersMask } from '../../xformers/index';
@@ -37,18 +40,38 @@ export function maskOf(given: Value | undefined, sizes: Sizes, { call }: Pick<Fi
   return fromXFormersMask(keep, { ...sizes, ...(recorded.compat && { compat: recorded.compat }) });
 }
 
-/** A key padding mask [batch, seq] or [batch, 1, seq], bool or additive. */
+/** A key padding mask [batch, seq], bool or additive. */
 export function paddingOf(given: Value | undefined): Masking | undefined {
   if (!given) return undefined;
-  const keep = given.dtype === 'bool' ? given : greater(given, Number.NEGATIVE_INFINITY);
-  if (keep.rank === 2) return { mask: { kind: 'keys', keep } };
-  return { mask: { kind: 'tensor', keep: unsqueeze(keep, [1]) } };
+  if (given.dtype === 'bool') return { mask: { kind: 'keys', keep: given } };
+  const keep = greater(given, Number.NEGATIVE_INFINITY);
+  return { mask: { kind: 'keys', keep }, bias: unsqueeze(where(keep, given, 0), [1, 2]) };
+}
+
+/**
+ * Padding by sequence where it is given so or, as [batch · heads, 1, seq], the same for all heads of a sequence; else by head, as of so many
+ * sequences of one head.
+ */
+export function paddingByHead(
+  padding: Tensor | undefined,
+  heads: number,
+): { readonly heads: number; readonly padding: Tensor | undefined } {
+  if (padding?.dims.length !== 3) return { heads, padding };
+  const [folded, , seq] = padding.dims as [number, number, number];
+  const data = Array.from(padding.data as Float32Array);
+  const own = (n: number) => data.slice(n * seq, (n + 1) * seq);
+  const alike = Array.from({ length: folded }, (_, n) => n).every((n) =>
+    own(n).every((x, j) => x === data[(n - (n % heads)) * seq + j]),
+  );
+  if (!alike) return { heads: 1, padding: tensor(padding.dtype, [folded, seq], data) };
+  const rows = Array.from({ length: folded / heads }, (_, b) => own(b * heads)).flat();
+  return { heads, padding: tensor(padding.dtype, [folded / heads, seq], rows) };
 }
 
 /** Several masks together. */
 export function masked(ctx: SequenceContext, ...masks: readonly (Masking | undefined)[]): SequenceContext {
   const given = masks.filter((m) => m !== undefined);
-  const bias = given.find((m) => m.bias)?.bias;
+  const bias = given.flatMap((m) => m.bias ?? []).reduce<Value | undefined>((sum, b) => (sum ? add(sum, b) : b), undefined);
   return withContext(ctx, { mask: and(ctx.mask, ...given.map((m) => m.mask)), ...(bias && { bias }) });
 }
 
@@ -67,25 +90,3 @@ export function roundedDown(keep: Tensor): Tensor {
 /** True where a pattern is stored sparsely. */
 export const isSparse = (keep: Tensor): boolean =>
   (keep.data as Uint8Array).reduce((n, x) => n + x, 0) / keep.data.length <= densest;
-
-interface LocalConfig {
-  readonly window_size?: number | null;
-  readonly causal?: boolean | null;
-  readonly force_sparsity?: boolean | null;
-}
-
-/** The mask under which local attention ran: its own pattern, where that was stored sparsely, and the user's. */
-export function localMask(config: LocalConfig, seq: number, user: Tensor | undefined): Tensor | undefined {
-  const { window_size, causal, force_sparsity } = config;
-  const size = window_size ?? 5;
-  const near = (i: number, j: number) => (causal ? j <= i && i - j <= size : Math.abs(i - j) <= (size - 1) / 2);
-  const data = Uint8Array.from({ length: seq * seq }, (_, at) => Number(near(Math.floor(at / seq), at % seq)));
-  const pattern: Tensor = { dtype: 'bool', dims: [seq, seq], data };
-  if (!force_sparsity && !isSparse(pattern)) return user;
-  const kept = roundedDown(pattern);
-  if (!user) return kept;
-  if (user.data.length !== data.length) return user;
-  const allowed = (x: number | bigint) => (user.dtype === 'bool' ? x !== 0 : x !== Number.NEGATIVE_INFINITY);
-  const both = (kept.data as Uint8Array).map((x, i) => Number(x && allowed(user.data[i]!)));
-  return roundedDown({ ...kept, data: both });
-}

@@ -3,13 +3,11 @@ import { type AnyModule, type Tensor, type Value, withContext } from '@onnxforme
 import type { FixtureCase } from '../fixture-set';
 import { build, type Inputs, type Player, playOf, recorded, tensorOf, weightsOf } from '../play';
 import { asRows } from './channels';
-import { localMask, masked, maskOf } from './masks';
+import { masked, maskOf } from './masks';
 import { memoryOf } from './multi-head';
 
-type Config = Readonly<Record<string, unknown>>;
 interface HeadConfig {
   readonly num_heads: number;
-  readonly attention: Config;
 }
 
 /** What a trunk reads: ids where it embeds, rows where it does not. */
@@ -26,11 +24,9 @@ const given = (inputs: Readonly<Record<string, Value | undefined>>): Inputs =>
 /** One encoder block on x. */
 export const encoderBlock: Player = (c) => {
   const built = build('model', c.config, weightsOf(c), { ...recorded, inputMasks: c.in.has('input_mask') });
-  const { num_heads: heads, attention } = c.config.multi_head_config as HeadConfig;
-  const feeds = feedsOf(c, 'x');
+  const { num_heads: heads } = c.config.multi_head_config as HeadConfig;
   const seq = rowsOf(c);
-  const mask = attention.name === 'local' ? localMask(attention, seq, feeds.att_mask) : feeds.att_mask;
-  return playOf(built, { ...feeds, ...(mask && { att_mask: mask }) }, (block, inputs, ctx) => {
+  return playOf(built, feedsOf(c, 'x'), (block, inputs, ctx) => {
     const { x, att_mask, input_mask } = inputs;
     const seen = masked(ctx, maskOf(att_mask, { batch: x!.dims[0] as number, heads, seq, kvSeq: seq }, c));
     return hidden(block(given({ [inputName(block)]: x, input_mask }), seen));
@@ -43,11 +39,9 @@ const rowsOf = (c: FixtureCase): number => c.out.get('y')?.dims[1] ?? tensorOf(c
 /** One decoder block on a target and a memory. */
 export const decoderBlock: Player = (c) => {
   const built = build('model', c.config, weightsOf(c), { ...recorded, inputMasks: c.in.has('input_mask') });
-  const { num_heads: heads, attention } = c.config.multi_head_config_masked as HeadConfig;
+  const { num_heads: heads } = c.config.multi_head_config_masked as HeadConfig;
   const { num_heads: crossHeads } = c.config.multi_head_config_cross as HeadConfig;
-  const feeds = feedsOf(c, 'target');
-  const mask = attention.name === 'local' ? localMask(attention, rowsOf(c), feeds.decoder_att_mask) : feeds.decoder_att_mask;
-  return playOf(built, { ...feeds, ...(mask && { decoder_att_mask: mask }) }, (block, inputs, ctx) => {
+  return playOf(built, feedsOf(c, 'target'), (block, inputs, ctx) => {
     const { target, memory, encoder_att_mask, decoder_att_mask, input_mask } = inputs;
     const [batch, seq] = [target!.dims[0] as number, rowsOf(c)];
     const kvSeq = memory!.dims[1] as number;

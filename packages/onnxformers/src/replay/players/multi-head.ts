@@ -2,7 +2,7 @@
 import { linear, type Memory, padded, type SequenceContext, type Tensor, type Value, withContext } from '@onnxformers/core';
 import type { FixtureCase, Group } from '../fixture-set';
 import { build, type Player, playByHand, playOf, recorded, tensorOf, weightsOf } from '../play';
-import { localMask, type Masking, masked, maskOf, paddingOf } from './masks';
+import { type Masking, masked, maskOf, paddingByHead, paddingOf } from './masks';
 
 /** Memory that is keys and values of their own. */
 export const memoryOf = (rows: Value, valueRows: Value, { mask, bias }: Masking): Memory => ({
@@ -18,9 +18,9 @@ type Config = Readonly<Record<string, unknown>>;
 /** The dispatcher on query, key and value; missing ones are the query. */
 export const multiHeadDispatch: Player = (c) => {
   const config = dispatchConfig(c);
-  const feeds = feedsOf(c, config.attention as Config);
-  const cross = feeds.key !== undefined || feeds.value !== undefined;
   const heads = Number(config.num_heads);
+  const feeds = feedsOf(c, heads);
+  const cross = feeds.key !== undefined || feeds.value !== undefined;
   const built = build('mixer', config, weightsOf(c), recorded, (ours) =>
     cross && ours.name === 'multi_head' ? { ...ours, cross } : ours,
   );
@@ -45,13 +45,12 @@ function dispatchConfig(c: FixtureCase): Config {
   return { ...rest, ...own, attention };
 }
 
-function feedsOf(c: FixtureCase, attention: Config): Record<string, Tensor> {
+function feedsOf(c: FixtureCase, heads: number): Record<string, Tensor> {
   const feeds = Object.fromEntries(c.in);
   const batch = Math.max(...['query', 'key', 'value'].flatMap((name) => feeds[name]?.dims[0] ?? []));
   for (const name of ['query', 'key', 'value']) if (feeds[name]) feeds[name] = repeated(feeds[name], batch);
-  if (attention.name !== 'local') return feeds;
-  const mask = localMask(attention, feeds.query!.dims[1]!, feeds.att_mask);
-  return { ...feeds, ...(mask && { att_mask: mask }) };
+  const { padding } = paddingByHead(feeds.key_padding_mask, heads);
+  return { ...feeds, ...(padding && { key_padding_mask: padding }) };
 }
 
 // One sequence for all of a batch.

@@ -1,0 +1,103 @@
+// What a context says once rows stand in front of every sequence.
+import {
+  add,
+  and,
+  ConfigError,
+  concat,
+  type Dim,
+  expand,
+  fill,
+  iota,
+  type Mask,
+  type Memory,
+  or,
+  printMask,
+  reshape,
+  type SequenceContext,
+  type Value,
+  withContext,
+} from '@onnxformers/core';
+
+/** How many rows stand in front of how many. */
+interface Front {
+  readonly count: number;
+  readonly before: Dim;
+}
+/** Whose rows an axis of a mask counts, from its end: those of queries, and in self attention those of keys. */
+type Axes = readonly (1 | 2)[];
+const [ofQueries, ofBoth]: readonly [Axes, Axes] = [[2], [1, 2]];
+
+/**
+ * The context behind a position block that put rows in front of each sequence, such as a class token. All rows see the new ones, which see
+ * every row that is real; masks and biases that count them already stay as they are.
+ *
+ * Throws   ConfigError for a mask that cannot grow: packed sequences, and what is not to be seen
+ */
+export function withRowsInFront(ctx: SequenceContext, front: Front): SequenceContext {
+  const { lengths, bias, memory } = ctx;
+  return withContext(ctx, {
+    mask: grownMask(ctx.mask, front, ofBoth),
+    get positions() {
+      return grownPositions(ctx.positions, front);
+    },
+    ...(lengths && { lengths: grownLengths(lengths, front.count) }),
+    ...(bias && { bias: grown(bias, front, ofBoth, 0) }),
+    ...(memory && { memory: grownMemory(memory, front) }),
+  });
+}
+
+/** Real rows of each sequence, with as many more. */
+export const grownLengths = (lengths: Value, count: number): Value => (count ? add(lengths, count) : lengths);
+/** Which keys [batch, seq] may be seen, with as many more in front. */
+export const grownKeys = (keep: Value, count: number): Value => {
+  if (!count) return keep;
+  const more = fill(keep, [keep.dims[0]!, count], 1, keep.dtype);
+  return concat([more, keep], 1);
+};
+
+function grownMemory(memory: Memory, front: Front): Memory {
+  const { mask, bias } = memory;
+  return { ...memory, mask: grownMask(mask, front, ofQueries), ...(bias && { bias: grown(bias, front, ofQueries, 0) }) };
+}
+
+function grownMask(mask: Mask<Value>, front: Front, axes: Axes): Mask<Value> {
+  const ownKeys = axes === ofBoth;
+  switch (mask.kind) {
+    case 'lengths':
+      return ownKeys ? { kind: 'lengths', keys: grownLengths(mask.keys, front.count) } : mask;
+    case 'keys':
+      return ownKeys && mask.keep.dims[1] === front.before ? { kind: 'keys', keep: grownKeys(mask.keep, front.count) } : mask;
+    case 'tensor':
+      return { kind: 'tensor', keep: grown(mask.keep, front, axes, 1) };
+    case 'and':
+      return and(...mask.of.map((m) => grownMask(m, front, axes)));
+    case 'or':
+      return or(...mask.of.map((m) => grownMask(m, front, axes)));
+    case 'not':
+    case 'documents':
+      throw new ConfigError({
+        path: 'position',
+        problem: 'rows in front cannot be told apart under the mask',
+        expected: 'masks of the kinds causal, window, lengths, keys, tensor',
+        got: printMask(mask),
+      });
+    default:
+      return mask;
+  }
+}
+
+/** `value` in front along the axes that count the rows before. */
+function grown(x: Value, { count, before }: Front, axes: Axes, value: number): Value {
+  return axes.reduce((t, fromEnd) => {
+    const axis = t.rank - fromEnd;
+    if (t.dims[axis] !== before) return t;
+    const more = fill(t, t.dims.with(axis, count), value, t.dtype);
+    return concat([more, t], axis);
+  }, x);
+}
+
+function grownPositions(positions: Value, { count }: Front): Value {
+  const batch = positions.dims[0]!;
+  const first = expand(reshape(iota(positions, count), [1, count]), [batch, count]);
+  return concat([first, add(positions, count)], 1);
+}
