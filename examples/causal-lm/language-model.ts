@@ -7,6 +7,7 @@ import {
   type KindModule,
   type Model,
   module,
+  pastOf,
   type Runner,
   type Target,
   type Tensor,
@@ -57,9 +58,9 @@ export async function generateByStep(run: Runner, prompt: Bytes, steps: number):
   const generated: number[] = [];
   let kept: Record<string, Tensor> = {};
   for (let next = prompt; generated.length < steps; next = generated.slice(-1)) {
-    const { logits, ...present } = await run({ ids: batchOf(next), ...kept });
-    kept = Object.fromEntries(Object.entries(present).map(([name, t]) => [name.replace('present.', 'past_key_values.'), t]));
-    generated.push(likeliest(logits!));
+    const outputs = await run({ ids: batchOf(next), ...kept });
+    kept = pastOf(outputs);
+    generated.push(likeliest(outputs.logits!));
   }
   return generated;
 }

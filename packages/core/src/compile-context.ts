@@ -94,8 +94,8 @@ function packedContext(g: GraphBuilder, inputs: Readonly<Record<string, Value>>,
   if (o.state !== undefined)
     throw new ConfigError({
       path: 'state',
-      problem: 'a packed layout keeps no io state',
-      hint: 'Use the padded layout, or a paged state',
+      problem: 'a packed layout keeps no state',
+      hint: "Use layout: 'padded'",
     });
   const rows = Object.entries(inputs).find(([name]) => !aboutRows.has(name))?.[1];
   if (!rows)

@@ -6,7 +6,7 @@ import type { CompileOptions, ModelDType } from './compile-options';
 import { type Dim, dim } from './dim';
 import { seededDraws } from './draws';
 import { ConfigError, describe, LoweringError, nearest, ShapeError } from './error';
-import { type Derivation, type Graph, GraphBuilder, type Pool, type Value } from './graph';
+import { type Derivation, type Graph, GraphBuilder, nameOf, type Pool, type Value } from './graph';
 import { coreRules } from './kernels/index';
 import { type Decision, lower } from './lower/lower';
 import type { Rule } from './lower/rule';
@@ -151,14 +151,13 @@ function trace(
     inputs[name] = isFloat(given) && given !== computes ? cast(raw, computes) : raw;
   }
   for (const [path, p] of names.parameters) {
-    if (!parameterInputs.has(p)) continue;
     if (path in o.inputs)
       throw new ConfigError({
         path: `inputs.${path}`,
-        problem: 'an input has the name of a parameter that is an input',
+        problem: 'an input has the name of a parameter',
         hint: 'Rename the input',
       });
-    g.parameterInput(p, carriedDType(p.options.dtype ?? dtype));
+    if (parameterInputs.has(p)) g.parameterInput(p, carriedDType(p.options.dtype ?? dtype));
   }
   const ctx = contextOf(g, inputs, { layout: o.layout ?? 'padded', ...(o.state !== undefined && { state: o.state }) });
   const results = model(inputs, ctx) as Record<string, Value>;
@@ -176,7 +175,21 @@ function trace(
     g.output(path, carried(value));
   }
   for (const [name, value] of g.stateOutputs) g.output(name, carried(value));
-  return g.finish();
+  const graph = g.finish();
+  checkOutputNames(graph, names);
+  return graph;
+}
+
+// In a file all values share one room of names.
+function checkOutputNames(graph: Graph, names: ParameterNames): void {
+  const taken = new Set([...graph.inputs.map(nameOf), ...names.parameters.keys()]);
+  for (const { name } of graph.outputs)
+    if (taken.has(name))
+      throw new ConfigError({
+        path: `outputs.${name}`,
+        problem: 'an output has the name of an input or a parameter',
+        hint: `Rename it: next.${name}`,
+      });
 }
 
 function unknownTap(path: string, model: AnyModule): ConfigError {

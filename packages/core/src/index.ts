@@ -82,6 +82,7 @@ export {
 } from './graph';
 export { initialize } from './initialize';
 export { interpret } from './interpret';
+export { pastOf } from './io-state';
 export { dropout } from './layers/dropout';
 export { embedding } from './layers/embedding';
 export { type LinearOptions, linear } from './layers/linear';

@@ -12,6 +12,16 @@ export const pastDim = 'past';
 export const memoryDim = 'memory_rows';
 
 /**
+ * What a run kept, under the names by which the next run takes it: `present.0.key` → `past_key_values.0.key`. Other outputs are left out.
+ *
+ * Example  const kept = pastOf({ 'present.0.key': tensor('float32', [1, 2, 0, 8], []) });
+ */
+export function pastOf<T>(outputs: Readonly<Record<string, T>>): Record<string, T> {
+  const kept = Object.entries(outputs).filter(([name]) => name.startsWith('present.'));
+  return Object.fromEntries(kept.map(([name, value]) => [name.replace('present.', 'past_key_values.'), value]));
+}
+
+/**
  * Inputs `past_key_values.0.key`, outputs `present.0.key`; numbers count the places that keep something, in order of use.
  *
  * Shapes   growing: past [batch, kv_heads, past, head_dim], present [batch, kv_heads, past + seq, head_dim]
