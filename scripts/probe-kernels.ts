@@ -173,10 +173,12 @@ try {
   const before = await known();
   const tables: Tables = { ...before };
   for (const provider of providers().filter((p) => !wanted.length || wanted.includes(p.name))) {
-    tables[provider.name] = tableOf(provider.name, asked, place(asked, provider, folder));
-    console.log(
-      `${provider.name}: ${asked.length} models, ${Object.keys(tables[provider.name]!.kernels).length} ops with a kernel, ONNX Runtime ${tables[provider.name]!.runtime}`,
-    );
+    const table = tableOf(provider.name, asked, place(asked, provider, folder));
+    const count = Object.keys(table.kernels).length;
+    console.log(`${provider.name}: ${asked.length} models, ${count} ops with a kernel, ONNX Runtime ${table.runtime}`);
+    // A provider that did not start has no kernel for anything; its rows stay.
+    if (count) tables[provider.name] = table;
+    else process.exitCode = 1;
   }
   if (!check) writeFileSync(file, print(tables));
   else if (print(tables) !== readFileSync(file, 'utf8')) {

@@ -262,6 +262,18 @@ export const contribSamples: readonly Sample[] = [
     floats,
   ),
   contrib(
+    ms('GatherBlockQuantized'),
+    [
+      ['uint8', 7, 32],
+      ['int64', 'batch', 'seq'],
+      ['T', 7, 2],
+      ['uint8', 7, 1],
+    ],
+    [rows()],
+    { gather_axis: 0, quantize_axis: 1, block_size: 32, bits: 4 },
+    floats,
+  ),
+  contrib(
     ms('LinearAttention'),
     [rows(), rows(), rows(), ['T', 'batch', 4, 16, 16], ['T', 'batch', 'seq', 4], ['T', 'batch', 'seq', 4]],
     [rows(), ['T', 'batch', 4, 16, 16]],

@@ -14,7 +14,8 @@ import {
   module,
   namesOf,
   type Ort,
-  type Parameter,
+  ops,
+  Parameter,
   quantizeInt4,
   reparametrize,
   type SequenceContext,
@@ -180,6 +181,40 @@ describe.each([targets.portable(18), targets.portable(23), targets.cpu])('$name'
       const large = serialize(compiled).graph.initializers.filter((i) => i.dims.reduce((a, b) => a * b, 1) >= 3 * headDim * dim);
       expect(large.filter((i) => i.dtype !== 'uint8').map((i) => i.name)).toEqual([]);
     });
+
+  for (const zeroPoints of [false, true])
+    for (const tied of [false, true])
+      it(`a table in 4 bits${zeroPoints ? ' with zero points' : ''}${tied ? ', tied to the head,' : ''} gives the rows of the dequantised one`, async () => {
+        // Large enough not to be unpacked when it is written.
+        const words = 131;
+        const table = embedding(words, dim, { init: { kind: 'normal', std: 1 } });
+        const head = new Parameter([words, dim], { kind: 'normal', std: 1 }, { role: 'head', part: 'weight' });
+        const { weight } = table.children as { readonly weight: Parameter };
+        const model = module({ table, ...(!tied && { head }) }, ({ ids }: Record<string, Value>) => {
+          const rows = table(ids!);
+          return { logits: ops.linear(rows, ids!.graph.param(tied ? weight : head)), rows };
+        });
+        const options = { blockSize: 16, zeroPoints };
+        const small = reparametrize(model, (_, p) => (p === weight ? int4Blocks(p, options) : undefined));
+        const weights = await tensorsOf(model);
+        const w = weights.get('table.weight')!;
+        const made = quantizeInt4(w, options);
+        const packed = new Map([...weights, ...Object.entries(made).map(([part, t]) => [`table.${part}`, t] as const)]);
+        packed.delete('table.weight');
+        const reference = new Map([...weights, ['table.weight', dequantized([words, dim], made, 16)] as const]);
+        const compiled = compile(small, { target, inputs, weights: packed });
+        const expected = compile(model, { target, inputs, weights: reference });
+        expect(away(await logitsOf(compiled), await logitsOf(expected))).toBeLessThan(2e-5);
+
+        // The table as a whole is unpacked for a product only, where that has no kernel.
+        const keys = keysOf(compiled.graph);
+        expect(keys.includes('com.microsoft.GatherBlockQuantized')).toBe(target.name === 'cpu');
+        expect(keys.includes('com.microsoft.MatMulNBits')).toBe(target.name === 'cpu' && tied);
+        const whole = compiled.graph.nodes.filter((n) => n.outputs[0]!.dims.join() === `${words},${dim}`);
+        expect(whole.length > 0).toBe(target.name !== 'cpu' && tied);
+        const large = serialize(compiled).graph.initializers.filter((i) => i.dims.reduce((a, b) => a * b, 1) >= words * dim);
+        expect(large.filter((i) => i.dtype !== 'uint8').map((i) => i.name)).toEqual(tied ? [] : [expect.stringMatching(/^head/)]);
+      });
 });
 
 // An independent reading of the format.

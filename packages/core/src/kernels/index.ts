@@ -1,8 +1,16 @@
 // Rules between meanings of core: they belong to no block, so every model has them.
 import type { Rule } from '../lower/rule';
+import { unpackRows, useGatherBlockQuantized } from './gather-block-quantized';
 import { splitLowRank } from './low-rank';
 import { useMatMulNBits } from './mat-mul-n-bits';
 import { cosineWithinATurn, sineWithinATurn } from './within-a-turn';
 
 /** Rules that `compile` adds to those of a model's blocks. */
-export const coreRules: readonly Rule[] = [useMatMulNBits, splitLowRank, sineWithinATurn, cosineWithinATurn];
+export const coreRules: readonly Rule[] = [
+  useMatMulNBits,
+  useGatherBlockQuantized,
+  unpackRows,
+  splitLowRank,
+  sineWithinATurn,
+  cosineWithinATurn,
+];

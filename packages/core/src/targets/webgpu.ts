@@ -34,6 +34,10 @@ export const webgpu: Target = defineTarget({
       accepts: ({ attrs }) => !attrs.softcap || 'it ignores softcap there',
       cost: () => 2,
     },
+    // Shaders of two forms of the op share a place in its cache, and with it the zero point of whichever ran first.
+    'com.microsoft.GatherBlockQuantized': {
+      accepts: ({ operands }) => operands[3] !== undefined || 'without zero points its own are not certain there',
+    },
     'com.microsoft.PagedAttention': { accepts: () => 'it wants its pools as outputs there' },
   },
   // Observed on 1.29 and read in its shader: it takes keys by as many as a subgroup has lanes, and weighs them by eight or sixteen.

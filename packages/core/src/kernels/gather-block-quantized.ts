@@ -1,0 +1,81 @@
+// Rows of a table in blocks of 4-bit codes: only those that are looked up are unpacked.
+import { type Dim, mulDims } from '../dim';
+import { apply, madeBy, mismatch, type Node, type Value } from '../graph';
+import { refuse, rule } from '../lower/rule';
+import { defineOp, type Op, printType } from '../op';
+import { gather } from '../ops/gather';
+import { reshape, slice } from '../ops/movement';
+import { DequantizeBlocks, dequantizeBlocks } from '../ops/quantized';
+import { Gather } from '../ops/select';
+
+type GatherBlockQuantizedAttrs = {
+  readonly gather_axis: number;
+  readonly quantize_axis: number;
+  readonly block_size: number;
+  readonly bits: number;
+};
+
+/** The kernel of com.microsoft. Operands: packed uint8 [rows, blocks · block_size / 2], ids, scales [rows, blocks], zero points uint8 [rows, ⌈blocks / 2⌉] or none. */
+export const GatherBlockQuantized: Op<GatherBlockQuantizedAttrs> = defineOp<GatherBlockQuantizedAttrs>({
+  key: 'com.microsoft.GatherBlockQuantized',
+  attributes: { gather_axis: 'int', quantize_axis: 'int', block_size: 'int', bits: 'int' },
+  infer([packed, ids, scales], { block_size }) {
+    const blocks = scales?.dims[1];
+    if (typeof blocks !== 'number' || packed?.dims[1] !== (blocks * block_size) / 2)
+      throw mismatch(
+        'the packed rows do not fit the scales',
+        `blocks of ${block_size}`,
+        `${printType(packed)}, ${printType(scales)}`,
+      );
+    return [{ dtype: scales!.dtype, dims: [...ids!.dims, blocks * block_size] }];
+  },
+  decompose([packed, ids, scales, zeros], { block_size }) {
+    const [rows, blocks] = scales!.dims as [number, number];
+    const blocked = reshape(packed!, [rows, blocks, block_size / 2]);
+    return [rowsOf([blocked, scales!, zeros], ids!, { blockSize: block_size, columns: blocks * block_size })];
+  },
+});
+
+type Packed = readonly [packed: Value, scales: Value, zeros: Value | undefined];
+
+// The codes of the rows are looked up, then unpacked.
+function rowsOf([packed, scales, zeros]: Packed, ids: Value, o: { readonly blockSize: number; readonly columns: number }): Value {
+  const flat = reshape(ids, [ids.dims.reduce((a: Dim, b) => mulDims(a, b), 1)]);
+  const rows = (table: Value): Value => gather(table, flat, 0);
+  return reshape(dequantizeBlocks(rows(packed), rows(scales), zeros && rows(zeros), o), [...ids.dims, o.columns]);
+}
+
+/** The packed table that a Gather of whole rows reads. */
+function tableOf({ operands: [table], attrs: { axis } }: Node<{ readonly axis: number }>) {
+  const blocks = madeBy(table, DequantizeBlocks);
+  return blocks && axis === 0 ? blocks : undefined;
+}
+
+/** Gather of rows of a table made by DequantizeBlocks → GatherBlockQuantized. */
+export const useGatherBlockQuantized = rule('Gather(DequantizeBlocks) → GatherBlockQuantized', Gather, (node) => {
+  const blocks = tableOf(node);
+  if (!blocks) return undefined;
+  const { blockSize, columns } = blocks.attrs;
+  const [rows, count] = blocks.operands[1]!.dims;
+  if (typeof rows !== 'number' || typeof count !== 'number') return refuse('the dims of the table must be known');
+  return {
+    covers: node.outputs,
+    emit(get) {
+      const [packed, scales, zeros] = blocks.operands.map((v) => v && get(v)) as unknown as Packed;
+      const flat = reshape(packed, [rows, (count * blockSize) / 2]);
+      const attrs = { gather_axis: 0, quantize_axis: 1, block_size: blockSize, bits: 4 };
+      const y = apply(GatherBlockQuantized, [flat, get(node.operands[1]!), scales, zeros], attrs)[0]!;
+      return [slice(y, { axes: [-1], starts: [0], ends: [columns] })];
+    },
+  };
+});
+
+/** Gather of rows of a table made by DequantizeBlocks → DequantizeBlocks of the rows' codes. */
+export const unpackRows = rule('Gather(DequantizeBlocks) → DequantizeBlocks(Gather)', Gather, (node) => {
+  const blocks = tableOf(node);
+  if (!blocks) return undefined;
+  return {
+    covers: node.outputs,
+    emit: (get) => [rowsOf(blocks.operands.map((v) => v && get(v)) as unknown as Packed, get(node.operands[1]!), blocks.attrs)],
+  };
+});
