@@ -1,7 +1,7 @@
 // What compile() is told, checked before anything is traced.
 import type { CompileOptions } from './compile-options';
 import { type Dim, dim } from './dim';
-import { ConfigError, describe, nearest, ShapeError } from './error';
+import { ConfigError, describe, nearest, ShapeError, unknownOption } from './error';
 import type { Machine } from './lower/target';
 import { isModule } from './module';
 import { type DType, dtypes } from './tensor';
@@ -117,14 +117,4 @@ export function checkCompile(module: unknown, options: unknown): void {
     throw unknownOption('compile', name, value, Object.keys(checks));
   }
   for (const name of ['target', 'inputs'] as const) if (options[name] === undefined) checks[name](undefined, name);
-}
-
-function unknownOption(path: string, name: string, value: unknown, names: readonly string[]): ConfigError {
-  const near = nearest(name, names);
-  return new ConfigError({
-    path,
-    problem: `unknown option "${name}"`,
-    got: describe(value),
-    hint: `${near ? `Did you mean "${near}"? ` : ''}Options: ${names.join(', ')}`,
-  });
 }

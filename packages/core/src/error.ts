@@ -107,3 +107,32 @@ function editDistance(a: string, b: string): number {
   }
   return row[b.length]!;
 }
+
+/** The error for an option that no one knows. */
+export function unknownOption(path: string, name: string, value: unknown, names: readonly string[]): ConfigError {
+  const near = nearest(name, names);
+  return new ConfigError({
+    path,
+    problem: `unknown option "${name}"`,
+    got: describe(value),
+    hint: `${near ? `Did you mean "${near}"? ` : ''}Options: ${names.join(', ')}`,
+  });
+}
+
+/** Throws   ConfigError for options that are none, or that `known` lacks */
+export function checkOptions<O extends object>(
+  path: string,
+  options: O,
+  known: { readonly [N in keyof Required<O>]: true },
+): void {
+  const names = Object.keys(known);
+  if (typeof options !== 'object' || options === null)
+    throw new ConfigError({
+      path,
+      problem: 'not options',
+      expected: `an object with ${names.join(', ')}`,
+      got: describe(options),
+    });
+  for (const [name, value] of Object.entries(options))
+    if (!Object.hasOwn(known, name)) throw unknownOption(path, name, value, names);
+}

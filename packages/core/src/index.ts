@@ -165,7 +165,7 @@ export {
   type RunOptions,
 } from './runtime/runner';
 export type { Provider } from './runtime/session-options';
-export { serialize } from './serialize';
+export { serialize, toBytes } from './serialize';
 export { standalone } from './standalone';
 export type { CallSizes, State } from './state';
 export { type AttentionKernelChoice, type AttentionKernelName, attentionKernel } from './targets/attention-kernel';

@@ -34,3 +34,9 @@ it('names a parameter that nothing initialises, or fills it with zeros on reques
   expect(() => initialize(m)).toThrow(/scale/);
   expect(initialize(m, { uninitialized: 'zeros' }).get('scale')!.loadSync!().data).toEqual(new Float32Array(2));
 });
+
+it('refuses an option that it does not know, rather than another scheme than was meant', () => {
+  expect(() => initialize(pair(), { shceme: 'vit' } as never)).toThrow(
+    'initialize: unknown option "shceme"; got "vit". Did you mean "scheme"? Options: scheme, seed, gain, dtype, uninitialized, compat',
+  );
+});

@@ -3,6 +3,7 @@
 import type { Model } from './compile';
 import { internal } from './error';
 import { type Graph, type Node, nameOf, type Value } from './graph';
+import { toBytes as bytesOfModel } from './onnx/encode';
 import { type Folding, foldable, foldedInitializer, WeightReader } from './onnx/fold';
 import {
   blockPathKey,
@@ -36,6 +37,15 @@ export function serialize(model: Model): OnnxModel {
     graph: { ...body, initializers: writer.initializers() },
   };
 }
+
+/**
+ * A compiled model as one ONNX file in memory, weights and all: what other programs and `InferenceSession.create` of any runtime take.
+ *
+ * Throws   FileError beyond 1 GiB, where only a folder holds it · WeightError when the model has no weights
+ *
+ * Example  const session = await ort.InferenceSession.create(await toBytes(model));
+ */
+export const toBytes = (model: Model): Promise<Uint8Array> => bytesOfModel(serialize(model));
 
 class Writer {
   /** The version of each domain that the nodes need. */

@@ -13,7 +13,7 @@ import { module } from '../module';
 import { toBytes } from '../onnx/encode';
 import { cast } from '../ops/cast';
 import { add } from '../ops/elementwise';
-import { serialize } from '../serialize';
+import { toBytes as fileOf, serialize } from '../serialize';
 import { portable } from '../targets/portable';
 import { wasm } from '../targets/wasm';
 import type { Tensor } from '../tensor';
@@ -119,6 +119,29 @@ for (const [name, runtime, device] of [
       const { y } = await run({ x: tensor('float16', [4], [1, -0.5, 65504, 2 ** -24]) });
       expect(y!.data).toBeInstanceOf(Uint16Array);
       expect(numbers(y)).toEqual([2, -1, Number.POSITIVE_INFINITY, 2 ** -23]);
+    });
+
+    it('refuses options that it does not know', async () => {
+      await expect(createRunner(arithmetic({ target }), runtime, { devise: 'auto' } as never)).rejects.toThrow(
+        'options: unknown option "devise"; got "auto". Did you mean "device"? Options: device, session',
+      );
+      const run = await createRunner(arithmetic({ target }), runtime);
+      await expect(run({ a: counting(2, 3), b: counting(2, 3) }, { output: ['sum'] } as never)).rejects.toThrow(
+        'options: unknown option "output"; got ["sum"]. Did you mean "outputs"? Options: outputs, signal, run',
+      );
+      await run.dispose();
+    });
+
+    it('takes the model as one file in memory too', async () => {
+      const model = arithmetic({ target });
+      const session = await runtime.InferenceSession.create(await fileOf(model), { executionProviders: [device] });
+      const feeds = { a: counting(2, 3), b: counting(2, 3) };
+      const run = await createRunner(model, runtime);
+      const { sum } = await run(feeds);
+      const given = Object.entries(feeds).map(([name, t]) => [name, new runtime.Tensor('float32', t.data, t.dims)]);
+      expect((await session.run(Object.fromEntries(given), ['sum'])).sum!.data).toEqual(sum!.data);
+      await session.release();
+      await run.dispose();
     });
 
     it('carries bools and empty tensors', async () => {

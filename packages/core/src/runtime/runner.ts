@@ -1,6 +1,6 @@
 // A session of the caller's runtime around a model: tensors in, tensors out.
 import type { Model, Signature } from '../compile';
-import { ConfigError, describe, FeedError, FileError, nearest, RunError } from '../error';
+import { ConfigError, checkOptions, describe, FeedError, FileError, nearest, RunError } from '../error';
 import { toMemory } from '../onnx/encode';
 import { allNodes, blockPathKey, type OnnxModel } from '../onnx/model';
 import { serialize } from '../serialize';
@@ -70,12 +70,13 @@ export type Loaded = Pick<Runner, 'device' | 'refused'>;
 /**
  * Creates a session and a function that runs it. In onnxruntime-node a run blocks the event loop; `createWorkerRunner` does not.
  *
- * Throws   ConfigError for an option that has no effect in the runtime · RunError when the runtime cannot load the provider or the model, with
+ * Throws   ConfigError for an unknown option, or one that has no effect in the runtime · RunError when the runtime cannot load the provider or the model, with
  *          the block path of the node it names · WeightError for a model without weights
  *
  * Example  const run = await createRunner(model, ort);
  */
 export async function createRunner(model: Model | Runnable, runtime: Ort, options: RunnerOptions = {}): Promise<Runner> {
+  checkOptions('options', options, { device: true, session: true });
   const ort = asOrt(runtime);
   const runnable = 'file' in model ? model : await inMemory(model);
   const { session, device, refused } = await open(runnable, ort, options);
@@ -87,6 +88,7 @@ export async function createRunner(model: Model | Runnable, runtime: Ort, option
 
   const once = async (feeds: Feeds, o: RunOptions): Promise<Record<string, Tensor>> => {
     o.signal?.throwIfAborted();
+    checkOptions('options', o, { outputs: true, signal: true, run: true });
     const all = completeFeeds(signature, feeds, runs);
     checkPromises(promises, signature, all);
     const fetches = checkOutputs(o.outputs, session.outputNames);

@@ -1,5 +1,5 @@
 // First values of all parameters of a model, from a scheme and a seed.
-import { ConfigError, describe, nearest } from '../error';
+import { ConfigError, checkOptions, describe, nearest } from '../error';
 import type { DType } from '../tensor';
 import { checkInit, fill } from './fill';
 import { type Init, zeros } from './init';
@@ -23,6 +23,8 @@ export interface InitializeOptions {
   readonly compat?: 'xformers';
 }
 
+const known = { scheme: true, seed: true, gain: true, dtype: true, uninitialized: true, compat: true } as const;
+
 /** The initialisation that a scheme chooses for one parameter. Packed layers are chosen for each by itself. */
 export function chooseInit(p: Initializable, o: Pick<InitializeOptions, 'scheme' | 'compat'>, gain = 1): Init {
   const { packed, role } = p.options ?? {};
@@ -41,13 +43,14 @@ export function chooseInit(p: Initializable, o: Pick<InitializeOptions, 'scheme'
  * First values of parameters, by path. They are made when loaded and not kept, so a large model never lies in memory as a whole; each depends on
  * the seed and its own path alone.
  *
- * @throws ConfigError for an unknown scheme or a wrong seed
+ * @throws ConfigError for an unknown scheme or option, or a wrong seed
  * @throws WeightError for a parameter that nothing initialises (unless `uninitialized: 'zeros'`), or whose init does not fit its dims
  */
 export function initializeParameters(
   params: Iterable<readonly [path: string, p: Initializable & { readonly options?: { readonly dtype?: DType } }]>,
   o: InitializeOptions = {},
 ): Map<string, LazyTensor> {
+  checkOptions('initialize', o, known);
   const name = o.scheme ?? 'default';
   if (!Object.hasOwn(schemes, name)) {
     const meant = nearest(String(name), Object.keys(schemes));

@@ -51,7 +51,7 @@ describe('matchWeights', () => {
 
   it('names what is missing, and what was perhaps meant', () => {
     expect(messageOf(() => matchWeights(wanted, without(given(), 'layers.0.mixer.q_proj.bias')))).toBe(
-      'weight "layers.0.mixer.q_proj.bias": missing; expected dims [16], got nothing. Give it, or load with partial: true',
+      'weight "layers.0.mixer.q_proj.bias": missing; expected dims [16], got nothing. Give it, or take what fits by matchWeights with partial: true',
     );
     const misspelt = without(given({ 'layers.0.mixer.q_prj.bias': counting(16) }), 'layers.0.mixer.q_proj.bias');
     expect(messageOf(() => matchWeights(wanted, misspelt))).toBe(
@@ -65,7 +65,7 @@ describe('matchWeights', () => {
       'weight "layers.0.mixer.q_proj.biases": unknown; the model has no weight of that name. Did you mean "layers.0.mixer.q_proj.bias"?',
     );
     expect(messageOf(() => matchWeights(wanted, given({ z: counting(1) })))).toContain(
-      'Leave it out, name it by a nameMap, or load with partial: true',
+      'Leave it out, or match it by matchWeights with a nameMap or partial: true',
     );
   });
 
@@ -73,6 +73,12 @@ describe('matchWeights', () => {
     const many = Object.fromEntries(Array.from({ length: 11 }, (_, i) => [`stray.${i}`, counting(1)]));
     expect(messageOf(() => matchWeights(wanted, given(many)))).toMatch(
       /Also: weight "stray.1" unknown, weight "stray.2" unknown, weight "stray.3" unknown, 7 more$/,
+    );
+  });
+
+  it('refuses an option that it does not know', () => {
+    expect(() => matchWeights([], new Map(), { partail: true } as never)).toThrow(
+      'matchWeights: unknown option "partail"; got true. Did you mean "partial"? Options: partial, nameMap, aliases',
     );
   });
 

@@ -1,5 +1,5 @@
 // Matches the weights a model wants with those that are given.
-import { type Fault, nearest, WeightError } from '../error';
+import { checkOptions, type Fault, nearest, WeightError } from '../error';
 import { bytesOf, countOf, type DType, isFloat, type Tensor } from '../tensor';
 import { castTensor } from '../tensor-convert';
 import { castLazy, isLazy, type LazyTensor, lazyTensor } from './lazy';
@@ -51,6 +51,10 @@ const most = 4;
 /**
  * Finds the weight for each path that a model wants. Nothing is read.
  *
+ *     const { parameters, aliases } = namesOf(module);
+ *     const { weights, report } = matchWeights(parameters, given, { aliases, nameMap: names, partial: true });
+ *
+ * @throws ConfigError for an unknown option
  * @throws WeightError for a weight that is missing, unknown, given twice, or of the wrong dims or dtype; with `partial` these are left out and
  *   stand in the report, except a weight given twice
  */
@@ -59,6 +63,7 @@ export function matchWeights(
   source: WeightSource,
   o: MatchOptions = {},
 ): MatchedWeights {
+  checkOptions('matchWeights', o, { partial: true, nameMap: true, aliases: true });
   const wanted = new Map(expected);
   const { found, unknown } = assign(wanted, source, o);
   const weights = new Map<string, LazyTensor>();
@@ -141,13 +146,13 @@ function asLazy(path: string, want: ExpectedWeight, weight: Weight): LazyTensor 
 
 function missingFault(path: string, want: ExpectedWeight, unknown: readonly string[]): Fault {
   const near = nearest(path, unknown);
-  const hint = near ? `Given and not used: "${near}"` : 'Give it, or load with partial: true';
+  const hint = near ? `Given and not used: "${near}"` : 'Give it, or take what fits by matchWeights with partial: true';
   return { path: `weight "${path}"`, problem: 'missing', expected: `dims ${shape(want.dims)}`, got: 'nothing', hint };
 }
 
 function unknownFault(name: string, candidates: Iterable<string>): Fault {
   const near = nearest(name, candidates);
-  const hint = near ? `Did you mean "${near}"?` : 'Leave it out, name it by a nameMap, or load with partial: true';
+  const hint = near ? `Did you mean "${near}"?` : 'Leave it out, or match it by matchWeights with a nameMap or partial: true';
   return { path: `weight "${name}"`, problem: 'unknown; the model has no weight of that name', hint };
 }
 
