@@ -139,6 +139,17 @@ describe('a folder of node cases', () => {
     expect(outcomes.find(({ id }) => id === 'cut')).toMatchObject({ result: 'failed', note: expect.stringMatching(/./) });
     expect(outcomes.find(({ id }) => id === 'softmax')).toMatchObject({ result: 'passed' });
     await rm(join(folder, 'cut'), { recursive: true });
+    await save('no_output', (v) => softmax(v), x, y);
+    await rm(join(folder, 'no_output', 'test_data_set_0', 'output_0.pb'));
+    await save('no_model', (v) => softmax(v), x, y);
+    await rm(join(folder, 'no_model', 'model.onnx'));
+    const read = await readNodeCases(folder);
+    const damaged = await Promise.all(read.filter(({ id }) => id.startsWith('no_')).map((c) => conform(c, device)));
+    expect(damaged.map(({ id, result, note }) => [id, result, note])).toEqual([
+      ['no_model', 'failed', 'no model.onnx'],
+      ['no_output', 'failed', 'no test_data_set_0/output_0.pb'],
+    ]);
+    for (const id of ['no_output', 'no_model']) await rm(join(folder, id), { recursive: true });
   });
 
   it('must hold a case', async () => {

@@ -25,64 +25,118 @@ export interface FixtureCase {
   readonly ref: Group;
 }
 
-interface ManifestCase {
+/** A case that cannot be read, as far as the manifest tells of it. */
+export interface DamagedCase {
   readonly id: string;
-  readonly family: string;
   readonly block: string;
-  readonly config?: FixtureCase['config'];
-  readonly tensors: Readonly<Record<string, readonly string[]>>;
-  readonly call?: FixtureCase['call'];
   readonly atol: number;
+  readonly damaged: string;
 }
+/** A case, or what is damaged in it. */
+export type ReadCase = FixtureCase | DamagedCase;
+
 interface Manifest {
   readonly format: number;
   readonly files: Readonly<Record<string, string>>;
-  readonly cases: readonly ManifestCase[];
+  readonly cases: readonly unknown[];
+}
+/** What a manifest says of a case, checked. */
+interface ManifestCase extends Pick<FixtureCase, 'id' | 'block' | 'config' | 'call' | 'atol'> {
+  readonly family: string;
+  readonly tensors: Readonly<Record<string, readonly string[]>>;
 }
 
 /** The format that is read. */
 const format = 1;
 
-/** Throws   FileError when the folder holds no manifest of this format, or lacks a tensor that it names */
-export async function readFixtures(folder: string): Promise<readonly FixtureCase[]> {
+/** The tensors of a family, read when asked for, or why there are none. */
+type Family = ReadonlyMap<string, () => Tensor> | { readonly fault: unknown };
+
+/**
+ * The cases of a folder; what is wrong with one of them, or with the file of its family, stands in its place.
+ *
+ * Throws   FileError when the folder holds no manifest of this format
+ */
+export async function readFixtures(folder: string): Promise<readonly ReadCase[]> {
   const path = join(folder, 'manifest.json');
   const manifest = await readManifest(path);
-  const families = new Map<string, ReadonlyMap<string, Tensor>>();
-  for (const family of new Set(manifest.cases.map((c) => c.family))) {
-    const name = manifest.files[family];
-    if (typeof name !== 'string') throw new FileError({ path, problem: 'no file for a family', got: describe(family) });
-    const file = join(folder, name);
-    families.set(family, new Map([...parseSafetensors(await bytesOf(file), file)].map(([local, t]) => [local, t.loadSync!()])));
+  const families = new Map<string, Promise<Family>>();
+  const familyOf = (name: string): Promise<Family> => {
+    const reading = families.get(name) ?? readFamily(folder, path, name, manifest.files[name]);
+    families.set(name, reading);
+    return reading;
+  };
+  const seen = new Set<string>();
+  const cases: ReadCase[] = [];
+  for (const [index, given] of manifest.cases.entries()) {
+    const about = saidOf(given, index, seen);
+    seen.add(about.id);
+    try {
+      const told = manifestCase(given, `${path}: cases[${index}]`);
+      if (told.id !== about.id) throw new FileError({ path, problem: 'two cases of one id', got: describe(told.id) });
+      cases.push(caseOf(told, await familyOf(told.family), path));
+    } catch (fault) {
+      cases.push({ ...about, damaged: messageOf(fault) });
+    }
   }
-  return manifest.cases.map((c) => caseOf(c, families.get(c.family)!, path));
+  return cases;
 }
 
-function caseOf(
-  { id, block, config = {}, call = {}, atol, tensors, family }: ManifestCase,
-  all: ReadonlyMap<string, Tensor>,
-  path: string,
-): FixtureCase {
+const messageOf = (fault: unknown): string => (fault instanceof Error ? fault.message : String(fault));
+const isRecord = (x: unknown): x is Readonly<Record<string, unknown>> => typeof x === 'object' && x !== null && !Array.isArray(x);
+const isNames = (x: unknown): boolean => Array.isArray(x) && x.every((name) => typeof name === 'string');
+
+// What can be said of any case: it counts under a name of its own where its id is none, or another's.
+function saidOf(given: unknown, index: number, taken: ReadonlySet<string>): Omit<DamagedCase, 'damaged'> {
+  const { id, block, atol }: Readonly<Record<string, unknown>> = isRecord(given) ? given : {};
+  return {
+    id: typeof id === 'string' && id && !taken.has(id) ? id : `${id ?? ''}(cases[${index}])`,
+    block: typeof block === 'string' ? block : '?',
+    atol: typeof atol === 'number' ? atol : 0,
+  };
+}
+
+function manifestCase(given: unknown, place: string): ManifestCase {
+  const entry = isRecord(given) ? given : {};
+  const { id, block, family, config = {}, atol, tensors } = entry;
+  const call = entry.call ?? {};
+  const wrong = (name: string, expected: string, fits: boolean): void => {
+    if (fits) return;
+    throw new FileError({ path: `${place}.${name}`, problem: 'wrong value', expected, got: describe(entry[name]) });
+  };
+  if (entry !== given) throw new FileError({ path: place, problem: 'not a case', expected: 'an object', got: describe(given) });
+  for (const name of ['id', 'block', 'family']) wrong(name, 'a name', typeof entry[name] === 'string' && entry[name] !== '');
+  wrong('config', 'an object', isRecord(config));
+  wrong('call', 'an object', isRecord(call));
+  wrong('atol', 'a number >= 0', typeof atol === 'number' && atol >= 0 && Number.isFinite(atol));
+  wrong('tensors', 'lists of names', isRecord(tensors) && Object.values(tensors).every(isNames));
+  return { id, block, family, config, call, atol, tensors } as ManifestCase;
+}
+
+async function readFamily(folder: string, path: string, family: string, name: unknown): Promise<Family> {
+  try {
+    if (typeof name !== 'string') throw new FileError({ path, problem: 'no file for a family', got: describe(family) });
+    const file = join(folder, name);
+    return new Map([...parseSafetensors(await bytesOf(file), file)].map(([local, t]) => [local, () => t.loadSync!()]));
+  } catch (fault) {
+    return { fault };
+  }
+}
+
+function caseOf({ tensors, family, ...about }: ManifestCase, all: Family, path: string): FixtureCase {
+  if ('fault' in all) throw all.fault;
   const group = (name: string): Group =>
     new Map(
       (tensors[name] ?? []).map((local) => {
-        const full = `${id}/${name}/${local}`;
-        const tensor = all.get(full);
-        if (!tensor) throw new FileError({ path, problem: `the file of ${family} lacks a tensor`, expected: full });
-        return [local, tensor];
+        const full = `${about.id}/${name}/${local}`;
+        const read = all.get(full);
+        if (!read) throw new FileError({ path, problem: `the file of ${family} lacks a tensor`, expected: full });
+        return [local, read()];
       }),
     );
-  return {
-    id,
-    block,
-    config,
-    call,
-    atol,
-    in: group('in'),
-    param: group('param'),
-    state: group('state'),
-    out: group('out'),
-    ref: group('ref'),
-  };
+  const out = group('out');
+  if (!out.size) throw new FileError({ path, problem: `${about.id} has no result`, expected: 'tensors in the group out' });
+  return { ...about, in: group('in'), param: group('param'), state: group('state'), out, ref: group('ref') };
 }
 
 async function readManifest(path: string): Promise<Manifest> {

@@ -1,12 +1,22 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Tensor, tensor } from '@onnxformers/core';
+import { FileError, type Tensor, tensor } from '@onnxformers/core';
+import { saveSafetensors } from '@onnxformers/core/node';
 import { describe, expect, it } from 'vitest';
-import { type FixtureCase, readFixtures } from './fixture-set';
+import { type FixtureCase, type ReadCase, readFixtures } from './fixture-set';
 import { machineOf } from './machines';
 import { type Outcome, replay, totalsOf } from './replay';
 
 const folder = fileURLToPath(new URL('../../fixtures/xformers', import.meta.url));
-const cases = await readFixtures(folder);
+const whole = (read: readonly ReadCase[]): readonly FixtureCase[] =>
+  read.map((c) => {
+    if ('damaged' in c) throw new Error(c.damaged);
+    return c;
+  });
+const cases = whole(await readFixtures(folder));
 
 /** What the original has and this library has not yet. */
 const notYet = [
@@ -175,4 +185,90 @@ describe('a case', () => {
     ] as const;
     expect(totalsOf(outcomes)).toEqual({ passed: 1, failed: 1, missing: 1 });
   });
+});
+
+describe('a folder with damaged cases', () => {
+  const x = tensor('float32', [3], [-1, 0, 2]);
+  const good = {
+    id: 'good',
+    family: 'sound',
+    block: 'activation',
+    config: { activation: 'relu' },
+    call: null,
+    tensors: { in: ['x'], out: ['y'] },
+    atol: 0,
+  };
+  const broken: readonly (readonly [unknown, RegExp])[] = [
+    [null, /cases\[1\]: not a case; expected an object, got null/],
+    [{ ...good, id: 3 }, /cases\[2\]\.id: wrong value; expected a name, got 3/],
+    [{ ...good }, /two cases of one id; got "good"/],
+    [{ ...good, id: 'no tensor' }, /the file of sound lacks a tensor; expected no tensor\/out\/y/],
+    [{ ...good, id: 'no result', tensors: { in: ['x'] } }, /no result has no result; expected tensors in the group out/],
+    [{ ...good, id: 'no budget', atol: undefined }, /cases\[6\]\.atol: wrong value; expected a number >= 0, got nothing/],
+    [{ ...good, id: 'no lists', tensors: { in: 'x' } }, /cases\[7\]\.tensors: wrong value; expected lists of names/],
+    [{ ...good, id: 'list', config: [] }, /cases\[8\]\.config: wrong value; expected an object/],
+    [{ ...good, id: 'no file', family: 'nowhere' }, /nowhere\.safetensors: cannot be read/],
+    [{ ...good, id: 'cut', family: 'cut' }, /cut\.safetensors/],
+    [{ ...good, id: 'homeless', family: 'unknown' }, /no file for a family; got "unknown"/],
+    [{ ...good, id: 'option', config: { activation: 'relu', slope: 2 } }, /unknown option "slope"/],
+    [{ ...good, id: 'shape' }, /expected float32\[1\], got float32\[3\]/],
+    [{ ...good, id: 'weights', block: 'MLP', config: { name: 'MLP', dim_model: 3, hidden_layer_multiplier: 2 } }, /up\.weight/],
+    [{ ...good, id: 'kind', config: { name: 'sine', dim_model: 3 } }, /./],
+  ];
+
+  async function withFolder(use: (folder: string) => Promise<void>): Promise<void> {
+    const folder = await mkdtemp(join(tmpdir(), 'recorded-'));
+    try {
+      const y = tensor('float32', [3], [0, 0, 2]);
+      const other = tensor('float32', [1], [2]);
+      const ids = ['good', 'no result', 'option', 'shape', 'weights', 'kind'];
+      const tensors = ids.flatMap((id) => [[`${id}/in/x`, x] as const, [`${id}/out/y`, id === 'shape' ? other : y] as const]);
+      await saveSafetensors(join(folder, 'sound.safetensors'), new Map([...tensors, ['no tensor/in/x', x]]));
+      await writeFile(join(folder, 'cut.safetensors'), Uint8Array.of(9, 0, 0, 0, 0, 0, 0, 0, 123));
+      const files = Object.fromEntries(['sound', 'cut', 'nowhere'].map((name) => [name, `${name}.safetensors`]));
+      const manifest = { format: 1, files, cases: [good, ...broken.map(([c]) => c)] };
+      await writeFile(join(folder, 'manifest.json'), JSON.stringify(manifest));
+      await use(folder);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  }
+
+  it('fails them, each with its reason, and replays the rest', () =>
+    withFolder(async (folder) => {
+      const machine = await machineOf('interpreter');
+      const outcomes: Outcome[] = [];
+      for (const c of await readFixtures(folder)) outcomes.push(await replay(c, machine));
+      expect(outcomes[0]).toMatchObject({ id: 'good', result: 'passed' });
+      for (const [i, [, reason]] of broken.entries()) {
+        expect(outcomes[i + 1]!.reason).toMatch(reason);
+        expect(outcomes[i + 1]!.result).toBe('failed');
+      }
+      expect(new Set(outcomes.map(({ id }) => id)).size).toBe(outcomes.length);
+      expect(totalsOf(outcomes)).toEqual({ passed: 1, failed: broken.length, missing: 0 });
+    }));
+
+  it('is told by the command, which goes on to the end', () =>
+    withFolder(async (folder) => {
+      const json = join(folder, 'outcomes.json');
+      const script = fileURLToPath(new URL('./fixtures.ts', import.meta.url));
+      const node = ['--conditions=@onnxformers/source', '--import', 'tsx', script, folder, '--target', 'cpu', '--json', json];
+      const { status, stdout } = spawnSync(process.execPath, node, { encoding: 'utf8' });
+      expect(status).toBe(1);
+      expect(stdout).toMatch(/^no tensor {2}FAILED {2}cpu: .*lacks a tensor/m);
+      expect(stdout).toContain(`total: 1 passed, ${broken.length} failed, 0 missing`);
+      const { total, targets } = JSON.parse(await readFile(json, 'utf8'));
+      expect(total).toEqual({ passed: 1, failed: broken.length, missing: 0 });
+      expect(targets.cpu).toEqual(total);
+    }));
+
+  it('is no folder of cases without a manifest of this format', () =>
+    withFolder(async (folder) => {
+      await writeFile(join(folder, 'manifest.json'), '{"format": 1, "cases": [');
+      await expect(readFixtures(folder)).rejects.toThrow(/manifest\.json: not JSON/);
+      await writeFile(join(folder, 'manifest.json'), '{"format": 2, "files": {}, "cases": []}');
+      await expect(readFixtures(folder)).rejects.toThrow(/expected format 1, files and cases/);
+      await rm(join(folder, 'manifest.json'));
+      await expect(readFixtures(folder)).rejects.toThrow(FileError);
+    }));
 });

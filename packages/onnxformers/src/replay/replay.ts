@@ -3,7 +3,7 @@
 import { ConfigError, type NDArray, printType, type Tensor, toArray } from '@onnxformers/core';
 import { compare } from '@onnxformers/core/testing';
 import { noCounterpart } from '../xformers/index';
-import type { FixtureCase } from './fixture-set';
+import type { FixtureCase, ReadCase } from './fixture-set';
 import type { Machine } from './machines';
 import { players } from './players/index';
 
@@ -27,9 +27,10 @@ export interface Totals {
   readonly missing: number;
 }
 
-/** Runs one case. Never throws. */
-export async function replay(c: FixtureCase, machine: Machine): Promise<Outcome> {
+/** Runs one case; a damaged one fails. Never throws. */
+export async function replay(c: ReadCase, machine: Machine): Promise<Outcome> {
   const about = { id: c.id, block: c.block, budget: c.atol };
+  if ('damaged' in c) return { ...about, result: 'failed', reason: c.damaged };
   const player = Object.hasOwn(players, c.block) ? players[c.block] : undefined;
   if (!player) return { ...about, result: 'missing', reason: `no such block yet: "${c.block}"` };
   try {

@@ -20,6 +20,8 @@ export type ReadCase =
   | { readonly id: string; readonly unreadable: string }
   | { readonly id: string; readonly damaged: string };
 
+const dataSet = 'test_data_set_0';
+
 /** Throws   FileError when the folder cannot be read or holds no case */
 export async function readNodeCases(folder: string): Promise<readonly ReadCase[]> {
   const names = await entries(folder);
@@ -27,6 +29,7 @@ export async function readNodeCases(folder: string): Promise<readonly ReadCase[]
   for (const id of names) {
     const inside = await entries(join(folder, id)).catch((): readonly string[] => []);
     if (inside.includes('model.onnx')) cases.push(await readCase(join(folder, id), id));
+    else if (inside.includes(dataSet)) cases.push({ id, damaged: 'no model.onnx' });
   }
   if (!cases.length) throw new FileError({ path: folder, problem: 'no case in it', expected: 'folders with model.onnx' });
   return cases;
@@ -38,8 +41,16 @@ async function readCase(folder: string, id: string): Promise<ReadCase> {
     const { nodes, inputs, outputs } = model.graph;
     const [node] = nodes;
     if (!node || nodes.length !== 1) return { id, unreadable: `${nodes.length} nodes instead of one` };
-    const data = join(folder, 'test_data_set_0');
+    const data = join(folder, dataSet);
     const files = new Set(await entries(data));
+    const recorded = await tensors(
+      data,
+      files,
+      'output',
+      outputs.map(({ name }) => name),
+    );
+    const lacking = outputs.findIndex(({ name }) => !recorded.has(name));
+    if (lacking >= 0) return { id, damaged: `no ${dataSet}/output_${lacking}.pb` };
     return {
       id,
       node,
@@ -50,12 +61,7 @@ async function readCase(folder: string, id: string): Promise<ReadCase> {
         'input',
         inputs.map(({ name }) => name),
       ),
-      outputs: await tensors(
-        data,
-        files,
-        'output',
-        outputs.map(({ name }) => name),
-      ),
+      outputs: recorded,
     };
   } catch (error) {
     return { id, damaged: error instanceof Error ? error.message : String(error) };
