@@ -14,7 +14,7 @@ import {
   type OnnxNode,
   type OnnxValueInfo,
 } from './onnx/model';
-import { type Attribute, type AttributeKind, domainOf, type EncodedNode } from './op';
+import { type Attribute, type AttributeKind, domainOf, type EncodedNode, printType } from './op';
 import { bytesOf, countOf, type DType, type Tensor } from './tensor';
 import { bytesOfTensor, toTensor } from './tensor-convert';
 
@@ -141,7 +141,7 @@ class Writer {
     if (leaf?.kind === 'constant') return this.claim(v, this.constant(leaf.tensor, `constant_${v.dims.join('x') || 'scalar'}`));
     if (leaf?.kind === 'state') {
       const dims = v.dims.map((d) => (typeof d === 'number' ? d : fail(`state ${leaf.name} has the open size ${d}`)));
-      return this.store(v, leaf.name, { name: leaf.name, dtype: v.dtype, dims, data: filled(v.dtype, dims, leaf.fill) });
+      return this.store(v, leaf.name, { name: leaf.name, dtype: v.dtype, dims, data: this.filled(v.dtype, dims, leaf.fill) });
     }
     if (leaf?.kind === 'parameter' || this.folding.has(v)) {
       const name =
@@ -156,6 +156,14 @@ class Writer {
   private store(v: Value, name: string, initializer: OnnxInitializer): string {
     this.stored.set(name, initializer);
     return this.claim(v, this.reserve(name));
+  }
+  // States of one type start as the same numbers, which a file then holds once; every one gets memory of its own when a session reads them.
+  private readonly fills = new Map<string, () => AsyncIterable<Uint8Array>>();
+  private filled(dtype: DType, dims: readonly number[], fill: number): () => AsyncIterable<Uint8Array> {
+    const key = `${printType({ dtype, dims })} ${fill}`;
+    const data = this.fills.get(key) ?? filled(dtype, dims, fill);
+    this.fills.set(key, data);
+    return data;
   }
   private readonly constants = new Map<string, string>();
   private constant(tensor: Tensor, near: string): string {

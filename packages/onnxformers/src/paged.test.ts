@@ -138,6 +138,9 @@ describe('caches in pools, stepped from outside', () => {
       ]);
     }
     expect(new Set(attention.flatMap((n) => n.inputs.slice(3, 5))).size).toBe(4);
+    // A file holds the zeros in which they begin once.
+    const pools = graph.initializers.filter((i) => attention.some((n) => n.inputs.slice(3, 5).includes(i.name)));
+    expect([pools.length, new Set(pools.map((i) => i.data)).size]).toEqual([4, 1]);
     // What all layers share is made once.
     expect(new Set(attention.map((n) => n.inputs.slice(5).join())).size).toBe(1);
   });

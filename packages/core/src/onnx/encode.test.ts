@@ -99,6 +99,28 @@ describe('writing models', () => {
     expect(external).toHaveLength(second + end(1031) + 1048);
   });
 
+  it('writes data that several initializers of one type share once', async () => {
+    async function* sevens(): AsyncGenerator<Uint8Array> {
+      yield new Uint8Array(1021).fill(7);
+      yield new Uint8Array(1021).fill(7);
+    }
+    const of = (name: string, dims: readonly number[]): OnnxInitializer => ({ name, dtype: 'uint8', dims, data: sevens });
+    const model = linearModel([stored('w', weight), of('p', [2, 1021]), stored('b', bias), of('q', [2, 1021]), of('r', [2042])]);
+    const encoded = toChunks(model, { externalData: { location: 'weights.bin' } });
+    const places = readOnnx(await collect(encoded.model)).graph.initializers.map(({ name, data }) => [name, data] as const);
+    const external = await collect(encoded.external);
+    const at = (offset: number) => ({ location: 'weights.bin', offset, length: 2042 });
+    expect(Object.fromEntries(places)).toMatchObject({ p: at(4096), q: at(4096), r: at(8192) });
+    expect([external.length, encoded.externalBytes]).toEqual([8192 + 2042, 8192 + 2042]);
+    for (const offset of [4096, 8192]) expect(external.subarray(offset, offset + 2042).every((byte) => byte === 7)).toBe(true);
+    const { externalData } = await toMemory(model);
+    expect(externalData.map(({ path, data }) => [path, data.length])).toEqual([
+      ['weight-0', 2108],
+      ['weight-1', 2042],
+      ['weight-2', 2042],
+    ]);
+  });
+
   it('keeps tensors that lie in a file there', async () => {
     const data = { location: 'other.bin', offset: 2 ** 40, length: 2108 };
     const model = linearModel([{ ...stored('w', weight), data }, stored('b', bias)]);

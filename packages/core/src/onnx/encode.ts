@@ -8,7 +8,7 @@ import { bytesOf, countOf, type Tensor } from '../tensor';
 import { bytesOfTensor } from '../tensor-convert';
 import { GraphProtoSchema, ModelProtoSchema, type TensorProto, TensorProto_DataLocation, TensorProtoSchema } from './gen/onnx_pb';
 import { requiredIrVersion } from './ir-version';
-import { type ExternalData, isExternal, type OnnxInitializer, type OnnxModel } from './model';
+import { type ExternalData, type InitializerData, isExternal, type OnnxInitializer, type OnnxModel } from './model';
 import { printBytes } from './print';
 import { tensorHeader } from './tensor-proto';
 import { toEntries, toGraphProto, toOpsets } from './to-proto';
@@ -70,20 +70,29 @@ interface Placed {
   readonly where: ExternalData;
 }
 
-/** Gives every initializer of the external file its place, in the order of the graph. */
+/** Gives every initializer of the external file its place, in the order of the graph; those that share their data share it. */
 function place(
   initializers: readonly OnnxInitializer[],
   { location, minBytes = 1024, align = 4096 }: ExternalDataOptions,
 ): Placed[] {
   let end = 0;
+  const shared = new Map<InitializerData, Placed>();
   return initializers
     .filter((initializer) => !isExternal(initializer.data) && sizeOf(initializer) >= Math.max(1, minBytes))
     .map((initializer) => {
+      const known = shared.get(initializer.data);
+      if (known && printType(known.initializer) === printType(initializer)) return { initializer, where: known.where };
       const offset = Math.ceil(end / align) * align;
       end = offset + sizeOf(initializer);
-      return { initializer, where: { location, offset, length: end - offset } };
+      const placed = { initializer, where: { location, offset, length: end - offset } };
+      shared.set(initializer.data, placed);
+      return placed;
     });
 }
+
+/** One initializer for each place. */
+const written = (placed: readonly Placed[]): readonly Placed[] =>
+  [...new Map(placed.toReversed().map((p) => [p.where, p])).values()].toReversed();
 
 // Offsets are decimal strings in the format, so that there is no limit to the size of the file.
 const toReference = (initializer: OnnxInitializer, { location, offset, length }: ExternalData): TensorProto =>
@@ -167,11 +176,11 @@ function encode(model: OnnxModel, placed: readonly Placed[]): Pick<EncodedModel,
  */
 export function toChunks(model: OnnxModel, { externalData }: { readonly externalData?: ExternalDataOptions } = {}): EncodedModel {
   const placed = externalData ? place(model.graph.initializers, externalData) : [];
-  const last = placed.at(-1)?.where;
+  const last = written(placed).at(-1)?.where;
   return {
     ...encode(model, placed),
     externalBytes: last ? last.offset + last.length : 0,
-    external: { [Symbol.asyncIterator]: () => padded(placed) },
+    external: { [Symbol.asyncIterator]: () => padded(written(placed)) },
   };
 }
 
@@ -229,11 +238,13 @@ export async function toMemory(
   model: OnnxModel,
   { minBytes = 1024 }: { readonly minBytes?: number } = {},
 ): Promise<ModelInMemory> {
-  const placed = place(model.graph.initializers, { location: '', minBytes }).map(({ initializer, where: { length } }, i) => {
-    return { initializer, where: { location: `weight-${i}`, offset: 0, length } };
-  });
+  const together = place(model.graph.initializers, { location: '', minBytes });
+  const apart = new Map(
+    written(together).map(({ where }, i) => [where, { location: `weight-${i}`, offset: 0, length: where.length }]),
+  );
+  const placed = together.map(({ initializer, where }) => ({ initializer, where: apart.get(where)! }));
   const externalData = [];
-  for (const { initializer, where } of placed)
+  for (const { initializer, where } of written(placed))
     externalData.push({ path: where.location, data: await joined(elementsOf(initializer), where.length) });
   const { model: chunks, modelBytes } = encode(model, placed);
   return { model: await joined(chunks, modelBytes), externalData };

@@ -72,7 +72,8 @@ export interface OnnxInitializer {
 
 /**
  * The elements: a tensor, what loads one when its turn comes, its little-endian bytes piece by piece, or where they lie. Of several pieces each
- * is used up before the next is asked for, so that they can share memory.
+ * is used up before the next is asked for, so that they can share memory. Initializers of one type with the very same data lie in a file of
+ * external data once.
  */
 export type InitializerData = Tensor | (() => Promise<Tensor>) | (() => AsyncIterable<Uint8Array>) | ExternalData;
 

@@ -55,6 +55,35 @@ describe('the runtime', () => {
     await run(await InferenceSession.create(await toBytes(linearModel(undefined, { opsets: { '': opset } }))));
   });
 
+  it('reads data that two initializers share into both', async () => {
+    const table = tensor(
+      'float32',
+      [571],
+      Float32Array.from({ length: 571 }, (_, i) => Math.cos(i)),
+    );
+    const model: OnnxModel = {
+      opsets: { '': 21 },
+      graph: {
+        name: 'twice',
+        inputs: [{ name: 'x', dtype: 'float32', dims: [571] }],
+        outputs: [{ name: 'y', dtype: 'float32', dims: [571] }],
+        nodes: [node('Mul', 'Mul', ['x', 'p'], ['xp']), node('Add', 'Add', ['xp', 'q'], ['y'])],
+        initializers: [stored('p', table), stored('q', table)],
+      },
+    };
+    await saveOnnx(model, join(dir, 'twice'));
+    expect((await readFile(join(dir, 'twice/weights.bin'))).length).toBe(571 * 4);
+    const { model: bytes, externalData } = await toMemory(model);
+    expect(externalData).toHaveLength(1);
+    for (const session of [
+      await InferenceSession.create(join(dir, 'twice/model.onnx')),
+      await InferenceSession.create(bytes, { externalData }),
+    ]) {
+      const { y } = await session.run({ x: new Tensor('float32', new Float32Array(571).fill(2), [571]) });
+      expect(Array.from(y!.data as Float32Array)).toEqual(Array.from(table.data as Float32Array, (t) => Math.fround(3 * t)));
+    }
+  });
+
   it('runs a model that was read from a file and written again', async () => {
     await saveOnnx(linearModel(), join(dir, 'again'));
     const model = readOnnx(await readFile(join(dir, 'again/model.onnx')));

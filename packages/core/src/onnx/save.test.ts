@@ -153,7 +153,7 @@ describe('saving', () => {
       last = new WeakRef(data.buffer);
       return { dtype: 'uint8' as const, dims: [2 ** 21], data };
     };
-    await saveOnnx(linearModel(Array.from({ length: 6 }, (_, i) => big(`w${i}`, 2, load))), dir);
+    await saveOnnx(linearModel(Array.from({ length: 6 }, (_, i) => big(`w${i}`, 2, () => load()))), dir);
     expect(held.slice(2)).toEqual([false, false, false, false]);
   });
 });
