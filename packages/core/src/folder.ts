@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import type { Model } from './compile';
 import { readWhole } from './disk/read-file';
+import { finishMoves } from './disk/unfinished';
 import { FileError } from './error';
 import { readOnnx } from './onnx/decode';
 import { inspectFile } from './onnx/inspect-file';
@@ -37,13 +38,15 @@ export async function save(model: Model, dir: string, options: SaveOptions = {})
 export interface LoadedModel extends Runnable, SavedModel {}
 
 /**
- * Reads the folder of a saved model; the runtime reads the weights when a runner is created.
+ * Reads the folder of a saved model; the runtime reads the weights when a runner is created. Where a process was ended while it put new files in the
+ * place of old ones, that is finished first.
  *
  * Throws   FileError when a file is missing or damaged, or of a newer format
  *
  * Example  const run = await createRunner(await load('model'), ort);
  */
 export async function load(dir: string): Promise<LoadedModel> {
+  await finishMoves(dir, [files.weights, files.model, files.description]);
   const saved = readDescription(await text(join(dir, files.description)), join(dir, files.description));
   const path = join(dir, files.model);
   const onnx = readOnnx(await readWhole(path, folderHint), path);

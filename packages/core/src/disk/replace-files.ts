@@ -2,6 +2,7 @@
 import { mkdir, mkdtemp, open, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { onDisk } from './file-fault';
+import { cleanUp, ownPrefix } from './unfinished';
 
 /** Makes the entries of a folder last. Windows has no such call and needs none. */
 export async function syncFolder(folder: string): Promise<void> {
@@ -69,7 +70,8 @@ async function removeEmpty(folder: string, top: string): Promise<void> {
 
 /**
  * Replaces files of a folder, which is made if it is not there. `write` makes and syncs them in a temporary folder on the same disk; only when
- * it is done do they take the place of older ones. If anything fails, the folder is as before; other files in it are never touched.
+ * it is done do they take the place of older ones. If anything fails, the folder is as before; other files in it are never touched. If the
+ * process is ended in the middle, the next that saves here, or loads from here, finds the old files or brings in the new ones.
  *
  * @param names in the order in which they become visible
  * @throws FileError when the folder cannot be made or written; what `write` throws
@@ -82,7 +84,8 @@ export async function replaceFiles(
   const made = await onDisk(dir, makeFolder(resolve(dir)));
   let folder: string | undefined;
   try {
-    folder = await onDisk(dir, mkdtemp(join(dir, '.saving-')));
+    await cleanUp(dir, names);
+    folder = await onDisk(dir, mkdtemp(join(dir, ownPrefix)));
     await write(folder);
     await moveAll(folder, dir, names);
     await syncFolder(dir);

@@ -19,7 +19,10 @@ describe('config files', () => {
 
   it.each([
     ['{', 'c.json: not JSON; got '],
-    [[1], 'ConfigError: config: not a config; expected an object with the name of a block, got [1]'],
+    ['', 'c.json: the file is empty; expected a config in JSON\n'],
+    ['a\nb', 'c.json: not JSON; got Unexpected token \'a\', "a b" is not valid JSON\n'],
+    [[1], 'c.json: not a config; expected an object with the name of a block, got [1]'],
+    ['null', 'c.json: not a config; expected an object with the name of a block, got null'],
     [
       { config: lm, input: {} },
       'ConfigError: input: unknown key "input" beside the config; got an object with no keys. Did you mean "inputs"?',

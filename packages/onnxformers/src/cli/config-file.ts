@@ -1,5 +1,14 @@
 // Reading the config of a block from a file, and what else the file says of how to compile it.
-import { type AnyModule, type CompileOptions, ConfigError, type DType, describe, dtypes, nearest } from '@onnxformers/core';
+import {
+  type AnyModule,
+  type CompileOptions,
+  ConfigError,
+  type DType,
+  describe,
+  dtypes,
+  FileError,
+  nearest,
+} from '@onnxformers/core';
 import { zoo } from '../index';
 import { inputsOf } from '../inputs';
 import { fileError, readText } from './files';
@@ -28,14 +37,14 @@ const keys = ['kind', 'config', 'inputs', 'layout', 'state', 'taps', 'promises',
  * Throws   FileError for a file that cannot be read or is no JSON · ConfigError for what is wrong in it
  */
 export async function readConfig(path: string): Promise<ReadConfig> {
-  return parseConfig(await readJson(path));
+  return parseConfig(await readJson(path), path);
 }
 
-/** The same for JSON that was read already. */
-export function parseConfig(json: unknown): ReadConfig {
+/** The same for JSON that was read already, from a place that errors name. */
+export function parseConfig(json: unknown, place = 'config'): ReadConfig {
   if (typeof json !== 'object' || json === null || Array.isArray(json))
     throw new ConfigError({
-      path: 'config',
+      path: place,
       problem: 'not a config',
       expected: 'an object with the name of a block',
       got: describe(json),
@@ -63,6 +72,7 @@ export function parseConfig(json: unknown): ReadConfig {
 
 async function readJson(path: string): Promise<unknown> {
   const text = await readText(path);
+  if (text.trim() === '') throw new FileError({ path, problem: 'the file is empty', expected: 'a config in JSON' });
   try {
     return JSON.parse(text);
   } catch (error) {

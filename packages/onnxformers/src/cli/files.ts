@@ -12,7 +12,7 @@ const problems: Readonly<Record<string, string>> = {
 /** The error of a file that could not be read, or was not what it should be. */
 export function fileError(path: string, error: unknown, problem?: string): FileError {
   const code = (error as { readonly code?: string }).code ?? '';
-  const said = error instanceof Error ? error.message : String(error);
+  const said = (error instanceof Error ? error.message : String(error)).replace(/\s+/g, ' ');
   return new FileError(
     { path, problem: problem ?? problems[code] ?? 'cannot be read', ...(!problems[code] && { got: said }) },
     { cause: error },

@@ -36,8 +36,9 @@ export function outputOn(out: Stream, err: Stream, json: boolean): Output {
       if (!json) err.write(`${text}\n`);
     },
     progress(text) {
-      if (!err.isTTY) return;
-      err.write(`\r\u001b[K${text.slice(0, (err.columns ?? 80) - 1)}`);
+      if (!err.isTTY || process.env.TERM === 'dumb') return;
+      // A terminal that does not know its width says 0.
+      err.write(`\r\u001b[K${text.slice(0, (err.columns || 80) - 1)}`);
       shown = true;
     },
     clear,

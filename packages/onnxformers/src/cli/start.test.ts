@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { cli, dir, here, lm, main, nodeFlags, parsed, write } from './cli.test-helper';
 import { start } from './start';
 
@@ -28,6 +28,7 @@ describe('usage', () => {
 
   it.each([
     [['bild'], 'there is no command "bild"; did you mean build? Commands: info, build'],
+    [['--quiet', 'info'], 'the command comes before options such as --quiet. Commands: info, build'],
     [['build'], 'build needs CONFIG'],
     [['build', 'a.json', 'b.json', '--out', 'x'], 'build takes CONFIG; "b.json" is too much'],
     [['build', 'a.json', '--seed', '1'], '--out is needed: the folder to save to'],
@@ -49,6 +50,7 @@ describe('usage', () => {
     [['build', 'a.json', '--out', 'x', '--seed', '99999999999999999999'], '--seed is too large: 99999999999999999999'],
     [['build', 'a.json', '--out', 'x', '--out', 'y'], '--out is given twice'],
     [['build', 'a.json', '--out', 'x', '--taps', ','], '--taps is empty'],
+    [['summary', 'a.json', '--size', 'seq=3,seq=4'], '--size gives seq twice'],
     [['bench', 'nothing'], 'bench measures attention or block, not "nothing"'],
     [['bench', 'block'], 'bench block needs CONFIG, NAME or --all'],
     [['bench', 'attention', '--few', '0'], '--few, --more and --repeat are at least 1'],
@@ -143,7 +145,7 @@ describe.skipIf(process.platform === 'win32')('what a shell does (not on Windows
 });
 
 describe('progress', () => {
-  const build = async (isTTY: boolean) => {
+  const build = async (isTTY: boolean, columns = 30) => {
     await write('lm.json', lm);
     let [out, err] = ['', ''];
     const streams = [
@@ -154,7 +156,7 @@ describe('progress', () => {
       },
       {
         isTTY,
-        columns: 30,
+        columns,
         write: (t: string) => {
           err += t;
         },
@@ -174,7 +176,14 @@ describe('progress', () => {
     expect(out).not.toContain('\u001b');
   });
 
-  it('is silent elsewhere', async () => {
+  it('is whole where the terminal does not know how wide it is', async () => {
+    expect((await build(true, 0)).err).toContain('compiling …');
+  });
+
+  it('is silent elsewhere, and where a terminal cannot erase', async () => {
     expect((await build(false)).err).toBe('');
+    vi.stubEnv('TERM', 'dumb');
+    expect((await build(true)).err).toBe('');
+    vi.unstubAllEnvs();
   });
 });

@@ -49,6 +49,8 @@ async function runCommand(command: Command, args: readonly string[], output: Out
 function find(name: string): Command {
   const found = commands.find((c) => c.name === name);
   const names = commands.map((c) => c.name);
+  if (name.startsWith('-'))
+    throw new UsageError(`the command comes before options such as ${name}. Commands: ${names.join(', ')}`);
   if (!found) throw new UsageError(`there is no command "${name}"${hintFor(name, names) || '.'} Commands: ${names.join(', ')}`);
   return found;
 }

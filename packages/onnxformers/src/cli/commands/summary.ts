@@ -26,6 +26,8 @@ function sizesOf(list: readonly string[]): Record<string, number> {
     list.map((text) => {
       const [, name, n] = /^([^=]+)=(\d+)$/.exec(text) ?? [];
       if (name === undefined) throw new UsageError(`--size is a list such as batch=2,seq=128, not "${text}"`);
+      if (list.some((other) => other !== text && other.startsWith(`${name}=`)))
+        throw new UsageError(`--size gives ${name} twice`);
       return [name, Number(n)];
     }),
   );
