@@ -13,6 +13,7 @@ import {
 } from '@onnxformers/core';
 import { logitsHead } from './head';
 import { grownKeys, grownLengths } from './rows-in-front';
+import { withInputOf } from './shared-input';
 
 /**
  * An encoder over `ids`, a decoder over `decoder_ids` that attends to it, and a head over the vocabulary where vocabSize is given.
@@ -22,7 +23,7 @@ import { grownKeys, grownLengths } from './rows-in-front';
  * Shapes   ids int64 [batch, seq], decoder_ids int64 [batch, decoder_seq] → logits [batch, decoder_seq, vocabSize], or hidden_states
  * Dtypes   float32, float16, bfloat16
  * Masks    lengths, attention_mask for the encoder and the memory; causal, decoder_lengths, decoder_attention_mask for the decoder
- * Throws   ConfigError when tied weights have nothing to be tied to, and for a state
+ * Throws   ConfigError when tied weights have nothing to be tied to or are of other dims, and for a state
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
  * Example  const block = zoo.build('model', { name: 'encoder_decoder', dim: 64, encoder: { name: 'encoder', stack: layers }, decoder: { name: 'decoder', stack: layers } });
  */
@@ -35,6 +36,10 @@ export const encoderDecoder = defineBlock({
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     vocabSize: int({ doc: 'number of tokens of the decoder; absent: no head', min: 1, optional: true }),
     tied: bool({ doc: "the head uses the table of the decoder's embedding", default: false }),
+    tiedEmbeddings: bool({
+      doc: "the encoder's embedding and positions are the decoder's, one set of weights; their configs must agree",
+      default: false,
+    }),
     encoder: slot('model', { doc: 'reads ids or x, gives hidden_states' }),
     decoder: slot('model', { doc: 'reads ids or x and a memory, gives hidden_states' }),
   },
@@ -72,7 +77,8 @@ export const encoderDecoder = defineBlock({
     },
   ],
   create(c, { path }) {
-    const { dim, vocabSize, tied, encoder, decoder } = c;
+    const { dim, vocabSize, tied, decoder } = c;
+    const encoder = c.tiedEmbeddings ? withInputOf(decoder, c.encoder, path) : c.encoder;
     const embedding = decoder.children.embedding;
     if (tied && (vocabSize === undefined || typeof embedding !== 'function'))
       throw new ConfigError({

@@ -44,7 +44,7 @@ export function modelFrom(given: XFormersConfig, path: string, options: XFormers
   const specs = stacks.map(([name, stack]) =>
     stackFrom(stack, `${path}.stack_configs${isList ? `[${name}]` : `.${name}`}`, options, given),
   );
-  o.bool('tie_embedding_weights', false); // tied weights stand in a checkpoint under both names, and are two here
+  const tied = o.bool('tie_embedding_weights', false);
   const scheme = o.word('weight_init', ['vit', 'small', 'timm', 'moco'], 'vit');
   o.finish();
   checkTogether(specs, path);
@@ -60,12 +60,24 @@ export function modelFrom(given: XFormersConfig, path: string, options: XFormers
       got: `${decoders.length} decoder layers`,
     });
   if (!encoders.length) return { ...sideFrom(decoders, options, { own: decoders.length, others: 0 }), scheme };
-  const encoder = sideFrom(encoders, options, { own: encoders.length, others: decoders.length });
-  if (!decoders.length) return { ...encoder, scheme };
+  const depths = { own: encoders.length, others: decoders.length };
+  if (!decoders.length) return { ...sideFrom(encoders, options, depths), scheme };
+  // The original embeds for the first encoder with the first decoder's module, whatever the encoder's config says.
+  const { position } = decoders[0]!.spec;
+  const encoder = sideFrom(tied ? encoders.map((layer) => embedding(layer, position)) : encoders, options, depths);
   const decoder = sideFrom(decoders, options, { own: decoders.length, others: encoders.length });
-  const config = { name: 'encoder_decoder', dim: specs[0]!.dim, encoder: encoder.config, decoder: decoder.config };
+  const tiedEmbeddings = tied && position !== undefined && position.names.length > 0;
+  const config = {
+    name: 'encoder_decoder',
+    dim: specs[0]!.dim,
+    encoder: encoder.config,
+    decoder: decoder.config,
+    ...(tiedEmbeddings && { tiedEmbeddings }),
+  };
   return { kind: 'model', config, scheme, ...together(under('', 'encoder.', encoder), under('', 'decoder.', decoder)) };
 }
+
+const embedding = (layer: Placed, position: StackSpec['position']): Placed => ({ ...layer, spec: { ...layer.spec, position } });
 
 function checkTogether(specs: readonly StackSpec[], path: string): void {
   const deep = specs.filter(({ style }) => style === 'deepnorm');

@@ -12,8 +12,9 @@ import {
 } from '@onnxformers/core';
 import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
-import { built, compat, encoder, heads, mlp, model } from './configs.test-helper';
-import { fromXFormersWeights, type XFormersConfig, type XFormersOptions } from './index';
+import { zoo } from '../index';
+import { built, compat, decoder, encoder, heads, mlp, model } from './configs.test-helper';
+import { fromXFormers, fromXFormersWeights, type XFormersConfig, type XFormersOptions } from './index';
 
 describe('weights of the original', () => {
   const linear = (name: string, to: number, from: number): readonly (readonly [string, Tensor])[] => [
@@ -137,5 +138,106 @@ describe('input masks', () => {
     expect(close(await run(masked, renamed, [1, 1, 1]), plain)).toBeLessThan(1e-6);
     expect(close(await run(masked, renamed, [1, 1, 0]), plain)).toBeGreaterThan(1e-3);
     expect(close(await run(masked, renamed), plain)).toBeLessThan(1e-6);
+  });
+});
+
+describe('tied embeddings', () => {
+  const vocab = { name: 'vocab', seq_len: 7, vocab_size: 11 };
+  const stacks = model(encoder({ position_encoding_config: vocab }), decoder({ position_encoding_config: vocab, num_layers: 2 }));
+  const tied = { ...stacks, tie_embedding_weights: true };
+  const int64 = (dims: readonly number[], f: (i: number) => number) =>
+    tensor(
+      'int64',
+      dims,
+      Array.from({ length: dims.reduce((a, b) => a * b) }, (_, i) => f(i)),
+    );
+  const feeds = { ids: int64([2, 5], (i) => (3 * i) % 11), decoder_ids: int64([2, 3], (i) => (7 * i + 1) % 11) };
+  const inputs = { ids: ['int64', ['batch', 'seq']], decoder_ids: ['int64', ['batch', 'target']] } as const;
+  /** A checkpoint of the original by our names of it, so that each name has numbers of its own. */
+  function checkpoint(config: XFormersConfig): Map<string, Tensor> {
+    const ours = new Map([...fromOurs(built(config))]);
+    return new Map([...ours].map(([name, t]) => [original(name), t]));
+  }
+  const fromOurs = (module: ReturnType<typeof built>) =>
+    [...namesOf(module).parameters].map(([name, { dims }], at) => {
+      const length = dims.reduce((a, b) => a * b, 1);
+      return [
+        name,
+        tensor(
+          'float32',
+          dims,
+          Array.from({ length }, (_, i) => Math.sin(1 + at + 0.7 * i)),
+        ),
+      ] as const;
+    });
+  const places: readonly (readonly [RegExp, string])[] = [
+    [/^(en|de)coder\.embedding\./, '$1coders.0.pose_encoding.'],
+    [/^encoder\.stack\.norm/, 'encoders.0.wrap_ff.norm'],
+    [/^decoder\.stack\.norm/, 'decoders.1.wrap_ff.norm'],
+    [/^(en|de)coder\.stack\.layers\./, '$1coders.'],
+    [/\.norm1\./, '.wrap_att.layer.norm.'],
+    [/\.norm_cross\./, '.wrap_cross.layer.norm.'],
+    [/\.norm2\./, '.wrap_ff.layer.norm.'],
+    [/\.mixer\.(._proj)/, '.wrap_att.layer.sublayer.in_proj_container.$1'],
+    [/\.cross\.(._proj)/, '.wrap_cross.layer.sublayer.in_proj_container.$1'],
+    [/in_proj_container\.o_proj/, 'proj'],
+    [/\.feedforward\.up/, '.wrap_ff.layer.sublayer.mlp.0'],
+    [/\.feedforward\.down/, '.wrap_ff.layer.sublayer.mlp.3'],
+  ];
+  const original = (name: string): string => places.reduce((n, [from, to]) => n.replace(from, to), name);
+
+  async function run(config: XFormersConfig, weights: WeightSource) {
+    const compiled = compile(built(config), {
+      target: targets.portable(),
+      inputs,
+      weights: fromXFormersWeights(weights, config),
+    });
+    const runner = await createRunner(compiled, ort as unknown as Ort);
+    const { hidden_states } = await runner(feeds);
+    await runner.dispose();
+    return Array.from(hidden_states!.data as Float32Array);
+  }
+  const tables = ['word_embeddings', 'position_embeddings'];
+
+  it('are one weight under both names', () => {
+    const { parameters, aliases } = namesOf(built(tied));
+    const own = namesOf(built(stacks)).parameters;
+    expect(own.size - parameters.size).toBe(2);
+    expect([...aliases]).toEqual(tables.map((t) => [`decoder.embedding.${t}.weight`, `encoder.embedding.${t}.weight`]));
+  });
+
+  it('are read from a checkpoint that holds them twice, or once', async () => {
+    const apart = checkpoint(stacks);
+    for (const t of tables) apart.set(`encoders.0.pose_encoding.${t}.weight`, apart.get(`decoders.0.pose_encoding.${t}.weight`)!);
+    const expected = await run(stacks, apart);
+    expect(await run(tied, apart)).toEqual(expected);
+    const once = new Map([...apart].filter(([name]) => !name.startsWith('encoders.0.pose_encoding.')));
+    expect(await run(tied, once)).toEqual(expected);
+    await expect(run(stacks, once)).rejects.toThrow(/encoder\.embedding\.word_embeddings\.weight/);
+    expect(await run(stacks, checkpoint(stacks))).not.toEqual(expected);
+  });
+
+  it("are the decoder's, whatever the encoder's config says", () => {
+    const other = model(
+      encoder({ position_encoding_config: { name: 'sine' } }),
+      decoder({ position_encoding_config: { ...vocab, seq_len: 13 } }),
+    );
+    const { config } = fromXFormers({ ...other, tie_embedding_weights: true });
+    const { encoder: e, decoder: d } = config as { encoder?: { embedding: object }; decoder?: { embedding: object } };
+    expect(e!.embedding).toEqual(d!.embedding);
+    expect(fromXFormers({ ...model(encoder({ position_encoding_config: vocab })), tie_embedding_weights: true }).config).toEqual(
+      fromXFormers(model(encoder({ position_encoding_config: vocab }))).config,
+    );
+    const sines = model(encoder(), decoder({ position_encoding_config: { name: 'sine' } }));
+    expect(fromXFormers({ ...sines, tie_embedding_weights: true }).config).not.toHaveProperty('tiedEmbeddings');
+  });
+
+  it('need weights that agree', () => {
+    const { config } = fromXFormers(tied);
+    const { encoder: e } = config as { encoder?: { embedding: object } };
+    const wider = { ...config, encoder: { ...e, embedding: { ...e!.embedding, vocabSize: 13 } } };
+    expect(() => zoo.parse('model', wider)).toThrow(
+      /tiedEmbeddings: there are no weights to share; expected an encoder with embedding\.word_embeddings\.weight \[11, 8\].*got .*\[13, 8\]/,
+    );
   });
 });
