@@ -138,10 +138,10 @@ try {
     'q|k|v packed': compile(decoder(true), { ...options, weights: packed(checkpoint) }),
   };
   const ratios: Record<string, number[]> = {};
-  const before = process.memoryUsage().rss;
+  const before = process.memoryUsage.rss();
   let peak = before;
   const watch = setInterval(() => {
-    peak = Math.max(peak, process.memoryUsage().rss);
+    peak = Math.max(peak, process.memoryUsage.rss());
   }, 5);
   for (let round = 1; round <= rounds; round++) {
     const copy = await seconds(() => copySynced(source, join(dir, 'copy')));

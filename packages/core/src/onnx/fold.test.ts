@@ -10,6 +10,8 @@ import { countOf, type Tensor } from '../tensor';
 import { bytesOfTensor, tensor } from '../tensor-convert';
 import { zeros } from '../weights/init';
 import type { LazyTensor } from '../weights/lazy';
+import type { Scratch } from '../weights/scratch';
+import { toChunks } from './encode';
 import type { InitializerData } from './model';
 
 /** Three maps whose weights, of so many rows each, are stored as one; then a fourth. */
@@ -39,6 +41,50 @@ function fused(rows: number, columns: number) {
   const inputs = { x: ['float16', ['batch', columns]] } as const;
   return { model: compile(m, { target: targets.cuda, dtype: 'float16', inputs, weights }), reads };
 }
+
+/** A weight that lies in memory of the writer where it gives any, as one that is read from a file does. */
+const counting = (dims: readonly number[], from: number): LazyTensor => {
+  const byteLength = 2 * countOf(dims);
+  const load = async (scratch?: Scratch): Promise<Tensor> => {
+    const bytes = scratch?.take(byteLength) ?? new Uint8Array(byteLength);
+    const data = new Uint16Array(bytes.buffer, 0, countOf(dims)).map((_, i) => (i + from) % 251);
+    new Uint16Array(bytes.buffer).set(data);
+    return { dtype: 'float16', dims, data: new Uint16Array(bytes.buffer, 0, data.length) };
+  };
+  return { dtype: 'float16', dims, byteLength, load };
+};
+
+it('memory of weights is used again only when all was made of them, whatever the order in which they are read', async () => {
+  const dims = [2203, 1031]; // half of one is more than a piece
+  const weights = [new Parameter(dims, zeros), new Parameter(dims, zeros), new Parameter(dims, zeros)];
+  const m = module({ weights }, ({ x }: Readonly<Record<string, Value>>) => {
+    const g = x!.graph;
+    const cut = (weight: Parameter, start: number, end: number) =>
+      linear(x!, slice(g.param(weight), { axes: [0], starts: [start], ends: [end] }));
+    const [a, b, c] = weights as [Parameter, Parameter, Parameter];
+    // The first is read twice, with another between; the last lies in the file as it is in memory.
+    return {
+      y: concat([cut(a, 0, 1100), cut(b, 0, 2203), cut(a, 1100, 2203), cut(c, 0, 2000)], -1),
+      z: gather(g.param(c), g.constant(tensor('int64', [], [1])), 0),
+    };
+  });
+  const lazy = new Map(weights.map((_, i) => [`weights.${i}`, counting(dims, 17 * i)]));
+  const inputs = { x: ['float16', ['batch', 1031]] } as const;
+  const model = compile(m, { target: targets.cuda, dtype: 'float16', inputs, weights: lazy });
+  const plain = compile(m, {
+    target: targets.cuda,
+    dtype: 'float16',
+    inputs,
+    weights: new Map([...lazy].map(([name, t]) => [name, { ...t, load: () => t.load() }])),
+  });
+  const bytes = async (of: typeof model) => {
+    const parts: Buffer[] = [];
+    for await (const chunk of toChunks(serialize(of), { externalData: { location: 'w' } }).external)
+      parts.push(Buffer.from(chunk));
+    return Buffer.concat(parts);
+  };
+  expect((await bytes(model)).equals(await bytes(plain))).toBe(true);
+});
 
 async function bytesFrom(data: InitializerData): Promise<Buffer> {
   const pieces: Buffer[] = [];

@@ -9,6 +9,7 @@ import { bytesOf, countOf, isFloat, type Tensor } from '../tensor';
 import { castTensor } from '../tensor-convert';
 import { expressionOf } from '../weights/compute';
 import type { LazyTensor } from '../weights/lazy';
+import { Scratch } from '../weights/scratch';
 import type { OnnxInitializer } from './model';
 
 /** One value made of weights alone. */
@@ -98,8 +99,12 @@ export function foldedInitializer(name: string, v: Value, reader: WeightReader):
   async function* data(): AsyncGenerator<Uint8Array> {
     const leaves = new Map<Value, Tensor>();
     for (const leaf of expression.leaves) leaves.set(leaf, await reader.read(leaf, v));
-    for (const { buffer, byteOffset, byteLength } of expression.computePieces(leaves, pieceBytes))
-      yield new Uint8Array(buffer, byteOffset, byteLength);
+    const read = [...leaves.values()];
+    for (const piece of expression.computePieces(leaves, pieceBytes)) {
+      reader.scratch.keep(piece); // a part of a weight is still being written when the next one is read
+      yield new Uint8Array(piece.buffer, piece.byteOffset, piece.byteLength);
+    }
+    for (const tensor of read) reader.done(tensor);
   }
   for (const leaf of expression.leaves) reader.expect(leaf, v);
   return { name, dtype: v.dtype, dims: v.dims as readonly number[], data };
@@ -113,6 +118,10 @@ export class WeightReader {
   /** The last value, in the order of the file, that each weight is read for. */
   private readonly last = new Map<Value, Value>();
   private kept: { readonly leaf: Value; readonly tensor: Tensor } | undefined;
+  /** By how many values each weight is read now; one more for the kept one. */
+  private readonly readers = new Map<Tensor, number>();
+  /** Where weights lie while something is made of them. */
+  readonly scratch = new Scratch();
 
   constructor(private readonly model: Pick<Model, 'weights' | 'names'>) {}
 
@@ -121,23 +130,46 @@ export class WeightReader {
     this.last.set(leaf, by);
   }
 
+  /** A weight for a value, until that says that it is {@link done}. */
   async read(v: Value, by: Value): Promise<Tensor> {
-    const keep = this.last.get(v) !== by && sizeOf(v) > small;
-    if (this.kept?.leaf === v) {
-      const { tensor } = this.kept;
-      if (!keep) this.kept = undefined;
-      return tensor;
+    const large = sizeOf(v) > small;
+    const known = this.kept?.leaf === v ? this.kept.tensor : undefined;
+    if (large && !known) this.forget();
+    const tensor = known ?? (await this.load(v));
+    this.hold(tensor);
+    const keep = large && this.last.get(v) !== by;
+    if (known && !keep) this.forget();
+    if (!known && keep) {
+      this.hold(tensor);
+      this.kept = { leaf: v, tensor };
     }
-    if (sizeOf(v) > small) this.kept = undefined;
-    const tensor = await this.load(v);
-    if (keep) this.kept = { leaf: v, tensor };
     return tensor;
+  }
+
+  /** Says that a value is made of a weight. */
+  done(tensor: Tensor): void {
+    const left = this.readers.get(tensor)! - 1;
+    if (left > 0) this.readers.set(tensor, left);
+    else {
+      this.readers.delete(tensor);
+      this.scratch.give(tensor.data);
+    }
+  }
+
+  private hold(tensor: Tensor): void {
+    this.readers.set(tensor, (this.readers.get(tensor) ?? 0) + 1);
+  }
+
+  private forget(): void {
+    const { kept } = this;
+    this.kept = undefined;
+    if (kept) this.done(kept.tensor);
   }
 
   private async load({ leaf, dtype }: Value): Promise<Tensor> {
     if (leaf?.kind !== 'parameter') throw internal(`a ${leaf?.kind} was taken for a weight`);
     const weight = weightOf(leaf.parameter, this.model);
-    const tensor = await weight.load();
+    const tensor = await weight.load(this.scratch);
     const [promised, got] = [printType(weight), printType(tensor)];
     if (promised !== got)
       throw new WeightError({
@@ -146,7 +178,10 @@ export class WeightReader {
         expected: promised,
         got,
       });
-    return tensor.dtype === dtype || !isFloat(dtype) ? tensor : castTensor(tensor, dtype);
+    if (tensor.dtype === dtype || !isFloat(dtype)) return tensor;
+    const cast = castTensor(tensor, dtype);
+    this.scratch.give(tensor.data);
+    return cast;
   }
 }
 

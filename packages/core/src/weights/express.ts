@@ -5,6 +5,7 @@ import { printType } from '../op';
 import { bytesOf, countOf, type Tensor } from '../tensor';
 import { expressionOf } from './compute';
 import { isLazy, type LazyTensor } from './lazy';
+import type { Scratch } from './scratch';
 
 /**
  * A weight made from others by an expression in ops: parts joined, cut, transposed, permuted, scaled.
@@ -39,10 +40,14 @@ export function expressWeight(
   const { dtype } = result;
   const dims = result.dims as readonly number[];
   const whole = { dtype, dims, byteLength: bytesOf(dtype, countOf(dims)) };
-  const load = async (): Promise<Tensor> => {
+  const load = async (scratch?: Scratch): Promise<Tensor> => {
     const tensors = new Map<Value, Tensor>();
-    for (const [leaf, operand] of given) tensors.set(leaf, checked(leaf, isLazy(operand) ? await operand.load() : operand));
-    return compute(tensors);
+    for (const [leaf, operand] of given)
+      tensors.set(leaf, checked(leaf, isLazy(operand) ? await operand.load(scratch) : operand));
+    const operands = [...tensors.values()];
+    const made = compute(tensors);
+    for (const { data } of operands) if (data.buffer !== made.data.buffer) scratch?.give(data);
+    return made;
   };
   if (!lazies.every(({ loadSync }) => loadSync)) return { ...whole, load };
   const loadSync = (): Tensor =>

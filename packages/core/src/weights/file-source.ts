@@ -14,13 +14,9 @@ const singleName = 'model.safetensors';
 /** One call of the system reads at most this much. */
 const pieceBytes = 2 ** 30;
 
-/** Memory of its own whose zeros nobody waits for. */
-const unwritten = (length: number): Uint8Array => new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
-
-async function readPieces(handle: FileHandle, offset: number, length: number, path: string): Promise<Uint8Array> {
-  const bytes = unwritten(length);
-  for (let at = 0; at < length; ) {
-    const { bytesRead } = await onDisk(path, handle.read(bytes, at, Math.min(pieceBytes, length - at), offset + at));
+async function readPieces(handle: FileHandle, offset: number, bytes: Uint8Array, path: string): Promise<Uint8Array> {
+  for (let at = 0; at < bytes.length; ) {
+    const { bytesRead } = await onDisk(path, handle.read(bytes, at, Math.min(pieceBytes, bytes.length - at), offset + at));
     if (bytesRead === 0) return bytes.subarray(0, at);
     at += bytesRead;
   }
@@ -39,14 +35,14 @@ export async function fileSource(path: string): Promise<ByteSource> {
   return {
     name: path,
     size,
-    async read(offset, length) {
+    async read(offset, length, scratch) {
       const handle = await onDisk(path, open(path));
       try {
         const now = await onDisk(path, handle.stat());
         if (now.size !== size || now.mtimeMs !== mtimeMs) {
           throw new FileError({ path, problem: 'the file was changed after it was opened', hint: 'Open the weights again' });
         }
-        return await readPieces(handle, offset, length, path);
+        return await readPieces(handle, offset, scratch?.take(length) ?? new Uint8Array(length), path);
       } finally {
         await handle.close();
       }

@@ -1,14 +1,15 @@
 // Tensors that need not be in memory yet.
 import { bytesOf, countOf, type DType, type Tensor } from '../tensor';
 import { castTensor } from '../tensor-convert';
+import type { Scratch } from './scratch';
 
 /** A tensor whose elements are read or made when they are asked for, and not kept. */
 export interface LazyTensor {
   readonly dtype: DType;
   readonly dims: readonly number[];
   readonly byteLength: number;
-  /** Reads or makes the tensor. */
-  load(): Promise<Tensor>;
+  /** Reads or makes the tensor, in memory of `scratch` if that serves and is given. */
+  load(scratch?: Scratch): Promise<Tensor>;
   /** The same without waiting; present where nothing has to be read from outside. */
   loadSync?(): Tensor;
 }
@@ -32,7 +33,12 @@ export function castLazy(t: LazyTensor, dtype: DType): LazyTensor {
     dtype,
     dims: t.dims,
     byteLength: bytesOf(dtype, countOf(t.dims)),
-    load: async () => castTensor(await t.load(), dtype),
+    load: async (scratch) => {
+      const whole = await t.load(scratch);
+      const cast = castTensor(whole, dtype);
+      scratch?.give(whole.data);
+      return cast;
+    },
     ...(loadSync && { loadSync: () => castTensor(loadSync(), dtype) }),
   };
 }

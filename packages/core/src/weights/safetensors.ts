@@ -4,6 +4,7 @@ import { bytesOf, countOf, type DType, type Tensor } from '../tensor';
 import { bytesOfTensor, tensorFromBytes } from '../tensor-convert';
 import { duplicateKey } from './json-keys';
 import { isLazy, type LazyTensor } from './lazy';
+import type { Scratch } from './scratch';
 
 export type { LazyTensor } from './lazy';
 
@@ -13,8 +14,8 @@ export interface ByteSource {
   readonly name?: string;
   /** In bytes. */
   readonly size: number;
-  /** Reads `length` bytes at `offset`; both are within the size. */
-  read(offset: number, length: number): Promise<Uint8Array>;
+  /** Reads `length` bytes at `offset`; both are within the size. They can lie in memory of `scratch` if it is given. */
+  read(offset: number, length: number, scratch?: Scratch): Promise<Uint8Array>;
 }
 
 /** One tensor of a safetensors header. */
@@ -173,8 +174,14 @@ export function parseSafetensors(bytes: Uint8Array, path = 'safetensors'): Map<s
   return tensors;
 }
 
-async function readExactly(source: ByteSource, offset: number, length: number, path: string): Promise<Uint8Array> {
-  const bytes = length === 0 ? new Uint8Array() : await source.read(offset, length);
+async function readExactly(
+  source: ByteSource,
+  offset: number,
+  length: number,
+  path: string,
+  scratch?: Scratch,
+): Promise<Uint8Array> {
+  const bytes = length === 0 ? new Uint8Array() : await source.read(offset, length, scratch);
   if (bytes.length !== length) {
     notSafetensors(
       path,
@@ -199,7 +206,8 @@ export async function openSafetensors(source: ByteSource): Promise<Map<string, L
   const tensors = new Map<string, LazyTensor>();
   for (const [name, { dtype, dims, start, end }] of entries) {
     const place = `${path}: tensor ${describe(name)}`;
-    const load = async () => tensorFromBytes(dtype, dims, await readExactly(source, start, end - start, place));
+    const load = async (scratch?: Scratch) =>
+      tensorFromBytes(dtype, dims, await readExactly(source, start, end - start, place, scratch));
     tensors.set(name, { dtype, dims, byteLength: end - start, load });
   }
   return tensors;
