@@ -1,4 +1,5 @@
 // The catalogue of blocks, from their definitions, their docstrings and what their examples are lowered to.
+import ts from 'typescript';
 import { type AnyBlock, type Field, isBlock } from '../packages/core/src/index';
 import { zoo } from '../packages/onnxformers/src/index';
 import { type Docstring, docstrings } from './docstrings';
@@ -46,8 +47,22 @@ function defaultOf(f: Field): string {
   if (f.optional) return '–';
   if (f.default === undefined) return '**required**';
   if (isBlock(f.default)) return `\`${(f.default as AnyBlock).blockName}\``;
-  if (typeof f.default === 'function') return f.type === 'fn' ? 'a function' : 'from the options above';
+  if (typeof f.default === 'function') return f.type === 'fn' ? 'a function' : (formulaOf(f.default) ?? 'from the options above');
   return `\`${JSON.stringify(f.default)}\``;
+}
+
+/** `(c) => 4 * c.dim` → `4 * dim`; undefined for what is no arithmetic on options. */
+function formulaOf(f: object): string | undefined {
+  const source = ts.createSourceFile('default.ts', String(f), ts.ScriptTarget.Latest);
+  const [statement] = source.statements;
+  if (!statement || !ts.isExpressionStatement(statement) || !ts.isArrowFunction(statement.expression)) return undefined;
+  const { parameters, body } = statement.expression;
+  const options = parameters[0]?.name;
+  if (ts.isBlock(body) || !options || !ts.isIdentifier(options)) return undefined;
+  const text = ts.createPrinter().printNode(ts.EmitHint.Expression, body, source);
+  const calls = [...text.matchAll(/([\w.]+)\(/g)].map(([, called]) => called);
+  if (calls.some((called) => !called?.startsWith('Math.'))) return undefined;
+  return `\`${text.replaceAll(`${options.text}.`, '').replaceAll('Math.', '').replaceAll('"', "'")}\``;
 }
 
 function optionRow([name, f]: readonly [string, Field]): string {

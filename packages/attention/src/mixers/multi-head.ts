@@ -58,7 +58,7 @@ export const multiHead = defineBlock({
       default: (c: { heads: number }) => c.heads,
     }),
     headDim: int({
-      doc: 'channels of a head of queries and keys',
+      doc: 'channels of a head of queries and keys; where it is not given, dim / heads',
       unit: 'channels',
       min: 1,
       default: (c: { dim: number; heads: number }) => headDimOf(c),
