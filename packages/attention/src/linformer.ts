@@ -3,16 +3,20 @@ import {
   attend,
   ConfigError,
   cropTo,
+  type Dim,
   defineBlock,
   dropout,
   init,
   int,
   matmul,
+  mergeHeads,
   module,
   none,
   num,
   Parameter,
+  padded,
   type SequenceContext,
+  splitHeads,
   type Value,
 } from '@onnxformers/core';
 import { kernels } from './kernels';
@@ -60,7 +64,12 @@ export const linformer = defineBlock({
   create({ seqLen, k, dropout: probability }, { path }) {
     const mixture = () => new Parameter([k, seqLen], init.fanIn(), { role: 'mechanism', part: 'weight' });
     const [E, F] = [mixture(), mixture()];
-    const mix = (rows: Value, weights: Parameter): Value => matmul(cropTo(rows.graph.param(weights), 1, rows.dims[2]!), rows);
+    // Over the rows of all heads at once: one product for a sequence, and no axes change places between a projection and a kernel.
+    const mix = (x: Value, weights: Parameter): Value => {
+      const [, heads, length] = x.dims as readonly [Dim, number, Dim];
+      const mixed = matmul(cropTo(x.graph.param(weights), 1, length), mergeHeads(x, padded));
+      return splitHeads(mixed, heads, padded);
+    };
     return module({ E: { weight: E }, F: { weight: F } }, (q: Value, keys: Value, values: Value, ctx: SequenceContext) => {
       if (ctx.bias || ctx.keys?.start)
         throw new ConfigError({

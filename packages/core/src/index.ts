@@ -145,7 +145,7 @@ export { lowest } from './ops/attend-definition';
 export { encoded } from './ops/encode';
 export * as ops from './ops/index';
 export * from './ops/index';
-export { alwaysSomeKey, anyKey, type MaskFrame, materialize } from './ops/mask-tensor';
+export { alwaysSomeKey, anyKey, type MaskFrame, materialize, someKey } from './ops/mask-tensor';
 export { Parameter, type ParameterOptions } from './parameter';
 export { type Registry, registry } from './registry';
 export { type Int4Options, int4Blocks, quantizeInt4 } from './remakes/int4-blocks';

@@ -15,6 +15,7 @@ import {
   reshape,
   type SequenceContext,
   slice,
+  unexpanded,
   type Value,
 } from '@onnxformers/core';
 
@@ -53,7 +54,7 @@ export const learnable = defineBlock({
     const class_token = classToken ? new Parameter([dim], init.zeros, { role: 'position', part: 'other' }) : undefined;
     return module({ pos_emb, class_token }, (x: Value, ctx: SequenceContext) => {
       const table = reshape(x.graph.param(pos_emb), [rows, dim]);
-      if (!class_token) return add(x, gather(table, ctx.positions, 0));
+      if (!class_token) return add(x, gather(table, unexpanded(ctx.positions), 0));
       if (ctx.layout.kind === 'packed' || ctx.state)
         throw new ConfigError({
           path: 'learnable.classToken',

@@ -16,6 +16,7 @@ import {
   rotaryEmbedding,
   type SequenceContext,
   sin,
+  unexpanded,
   unsqueeze,
   type Value,
 } from '@onnxformers/core';
@@ -97,13 +98,13 @@ interface Tables {
   readonly sines: Value;
 }
 
-// Made once for all layers, and for queries and keys where they have the same positions.
+// Made once for all layers, for queries and keys where they have the same positions, and for all sequences that count alike.
 function tables(x: Value, ctx: SequenceContext, key: string, rates: readonly number[], amplitude: number): Tables {
   const g = x.graph.root;
   const positions = positionsOf(x, ctx);
   return ctx.shared.get(`${key} of ${positions.id} ${x.dtype}`, () => {
-    const angles = mul(unsqueeze(cast(positions, 'float32'), [2]), g.number(rates, 'float32'));
-    const table = (v: Value): Value => cast(mul(v, amplitude), x.dtype);
+    const angles = mul(unsqueeze(cast(unexpanded(positions), 'float32'), [2]), g.number(rates, 'float32'));
+    const table = (v: Value): Value => expand(cast(mul(v, amplitude), x.dtype), [...positions.dims, rates.length]);
     return { cosines: table(cos(angles)), sines: table(sin(angles)) };
   });
 }

@@ -13,6 +13,7 @@ import {
   reshape,
   type SequenceContext,
   sin,
+  unexpanded,
   unsqueeze,
   type Value,
 } from '@onnxformers/core';
@@ -49,7 +50,7 @@ export const sine = defineBlock({
     return (x: Value, ctx: SequenceContext) => {
       const g = x.graph.root;
       const signal = ctx.shared.get(`sine ${dim} ${base} ${order}`, () => {
-        const { positions } = ctx;
+        const positions = unexpanded(ctx.positions);
         const angles = mul(unsqueeze(cast(positions, 'float32'), [positions.rank]), g.number(rates, 'float32'));
         const parts = [sin(angles), cos(angles)];
         const side = positions.rank + 1;

@@ -1,5 +1,16 @@
 // A row for each token and one for each position. Devlin et al. 2018, https://arxiv.org/abs/1810.04805
-import { add, defineBlock, dropout, embedding, int, module, num, type SequenceContext, type Value } from '@onnxformers/core';
+import {
+  add,
+  defineBlock,
+  dropout,
+  embedding,
+  int,
+  module,
+  num,
+  type SequenceContext,
+  unexpanded,
+  type Value,
+} from '@onnxformers/core';
 
 /**
  * A row for each id, and a learned row for each position.
@@ -30,7 +41,7 @@ export const vocab = defineBlock({
     const word_embeddings = embedding(vocabSize, dim, { role: 'embedding' });
     const position_embeddings = embedding(seqLen, dim, { role: 'position' });
     return module({ word_embeddings, position_embeddings }, (ids: Value, ctx: SequenceContext) =>
-      dropout(add(word_embeddings(ids), position_embeddings(ctx.positions)), p),
+      dropout(add(word_embeddings(ids), position_embeddings(unexpanded(ctx.positions))), p),
     );
   },
 });

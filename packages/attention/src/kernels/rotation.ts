@@ -22,6 +22,7 @@ import {
   Sub,
   type Surroundings,
   toArray,
+  unexpanded,
   type Value,
 } from '@onnxformers/core';
 
@@ -84,9 +85,11 @@ function turnAlike(a: Node, b: Node): boolean {
 const rowwise: ReadonlySet<string> = new Set([Cast, Add, Sub, Mul, Div, Cos, Sin].map((op) => op.key));
 const isNumbers = (v: Value): boolean => v.rank <= 1 && (v.leaf?.kind === 'constant' || v.leaf?.kind === 'parameter');
 
-/** The positions, int64 [batch, seq], that a table [batch, seq, …] is computed from row by row. */
+/** The positions, int64 [batch or 1, seq], that a table [batch, seq, …] is computed from row by row. */
 function sourceOf(table: Value): Value | undefined {
   if (table.dtype === 'int64') return table.rank === 2 ? table : undefined;
+  const repeated = unexpanded(table);
+  if (repeated !== table) return repeated.dims.slice(1).every((d, i) => d === table.dims[i + 1]) ? sourceOf(repeated) : undefined;
   const lifted = madeBy(table, Reshape);
   if (lifted) return lifted.operands[0]!.rank === 2 && table.dims[2] === 1 ? sourceOf(lifted.operands[0]!) : undefined;
   if (!table.producer || !rowwise.has(table.producer.op.key)) return undefined;
@@ -98,6 +101,7 @@ function sourceOf(table: Value): Value | undefined {
 function ofPlaces(table: Value, from: Value, places: Value, get: Get): Value {
   if (table === from) return places;
   if (isNumbers(table)) return get(table);
+  if (madeBy(table, Expand)) return ofPlaces(unexpanded(table), from, places, get);
   const { op, operands, attrs } = table.producer!;
   const made = operands.map((v) => v && ofPlaces(v, from, places, get));
   return op.key === Reshape.key ? reshape(made[0]!, [...places.dims, 1]) : apply(op, made, attrs)[0]!;

@@ -3,7 +3,6 @@ import {
   type AttendAttrs,
   type AttendParts,
   alwaysSomeKey,
-  anyKey,
   attendParts,
   type Dim,
   type DType,
@@ -19,6 +18,7 @@ import {
   readMask,
   reshape,
   type Surroundings,
+  someKey,
   type Value,
   where,
 } from '@onnxformers/core';
@@ -78,7 +78,7 @@ export function scoreMask({ parts }: Reading, get: Get, around: Surroundings): S
   const safe = !keep || alwaysSomeKey(mask, frame) || around.promised('no empty sequences');
   return {
     keep: keep && expand(keep, [keep.dims[0]!, keep.dims[1]!, frame.seq, frame.kvSeq]),
-    mend: (rows, heads) => (safe ? toHeads(rows, heads) : zeroBlind(anyKey(keep), rows, heads)),
+    mend: (rows, heads) => (safe ? toHeads(rows, heads) : zeroBlind(someKey(mask, frame, keep), rows, heads)),
   };
 }
 

@@ -57,7 +57,6 @@ function ready1(g: GraphBuilder, o: Operand, like: DType): Value | undefined {
 
 // Small constants are folded at birth, so shape arithmetic on known sizes never reaches a graph.
 function fold(g: GraphBuilder, op: Op, operands: readonly (Value | undefined)[], attrs: Attrs, types: readonly TensorType[]) {
-  if (!op.evaluate || op.impure || op.writes) return undefined;
   const small = types.every((t) => t.dims.every((d) => typeof d === 'number') && countOf(t.dims as number[]) <= 64);
   if (!small) return undefined;
   const arrays: (NDArray | undefined)[] = [];
@@ -66,8 +65,14 @@ function fold(g: GraphBuilder, op: Op, operands: readonly (Value | undefined)[],
     arrays.push(v?.leaf?.kind === 'constant' ? toArray(v.leaf.tensor) : undefined);
   }
   if (arrays.some((a) => a && a.data.length > 64)) return undefined;
+  return evaluateKnown(op, arrays, attrs)?.map((a) => g.constant(toTensor(a)));
+}
+
+/** What an op makes of arrays alone; undefined where it has no arithmetic of its own or asks for a size that only a run knows. */
+export function evaluateKnown(op: Op, operands: readonly (NDArray | undefined)[], attrs: Attrs): readonly NDArray[] | undefined {
+  if (!op.evaluate || op.impure || op.writes) return undefined;
   try {
-    return op.evaluate(arrays, attrs, noSizes).map((a) => g.constant(toTensor(a)));
+    return op.evaluate(operands, attrs, noSizes);
   } catch (error) {
     if (error === symbolic) return undefined;
     throw error;

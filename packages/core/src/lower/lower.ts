@@ -4,6 +4,7 @@ import { apply, builderLike, type Graph, type GraphBuilder, type Node, subgraphs
 import { domainOf, printType } from '../op';
 import { cast } from '../ops/cast';
 import { isFloat } from '../tensor';
+import { withConstants } from './constants';
 import { Cycle, type Found, replay } from './replay';
 import type { Match, Refusal, Rule, Surroundings } from './rule';
 import { accepts, dtypeOf, kernelOf, type Machine, type Target } from './target';
@@ -41,7 +42,8 @@ export interface Lowered {
  */
 export function lower(graph: Graph, target: Target, options: LowerOptions = {}): Lowered {
   const lowering = new Lowering(target, options.machine ?? {}, options.rules ?? [], new Set(options.promises));
-  return { graph: lowering.run(graph), decisions: [...lowering.decisions.values()] };
+  const lowered = lowering.run(graph);
+  return { graph: withConstants(lowered, nodesWithin(lowered)), decisions: [...lowering.decisions.values()] };
 }
 
 interface Candidate extends Found {

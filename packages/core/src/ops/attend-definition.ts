@@ -7,7 +7,7 @@ import { type AttendAttrs, type AttendParts, scaleOf } from './attend-parts';
 import { cast } from './cast';
 import { greaterOrEqual, where } from './comparison';
 import { add, mul, tanh } from './elementwise';
-import { alwaysSomeKey, anyKey, materialize } from './mask-tensor';
+import { alwaysSomeKey, materialize, someKey } from './mask-tensor';
 import { matmul } from './matmul';
 import { concat, expand, reshape, slice, swapLast } from './movement';
 import { softmax } from './softmax';
@@ -26,7 +26,7 @@ export function decomposeAttend(parts: AttendParts<Value>, attrs: AttendAttrs): 
   const y = weightedRows(kept, v, q);
   // A sink takes all weight where there is no key.
   const safe = !keep || sinks !== undefined || alwaysSomeKey(parts.mask, frame);
-  return safe ? y : where(anyKey(keep), y, 0);
+  return safe ? y : where(someKey(parts.mask, frame, keep), y, 0);
 }
 
 /** The dtype of scores and softmax for operands of this one. */

@@ -66,6 +66,9 @@ export const OnnxExpand = defineOp<ExpandAttrs>({
  */
 export const expand = (x: Value, dims: readonly Dim[]): Value => apply(Expand, [x], { dims: dims.map(dim) })[0]!;
 
+/** x as it was before `expand` repeated it, or x itself: for what computes row by row, and is repeated by the arithmetic behind it. */
+export const unexpanded = (x: Value): Value => madeBy(x, Expand)?.operands[0] ?? x;
+
 type TileAttrs = { readonly repeats: readonly Dim[] };
 
 function inferTile([x]: readonly (TensorType | undefined)[], { repeats }: TileAttrs): readonly TensorType[] {

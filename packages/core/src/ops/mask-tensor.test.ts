@@ -7,7 +7,7 @@ import { and, causal, type Mask, none, not, or, slidingWindow } from '../mask';
 import { type AttentionCall, attentionCall, feeder } from '../testing/attention-calls';
 import { broadcastTo } from './broadcast';
 import { mayAttend } from './mask-predicate';
-import { alwaysSomeKey, anyKey, materialize } from './mask-tensor';
+import { alwaysSomeKey, anyKey, materialize, someKey } from './mask-tensor';
 
 /** The mask as materialized, in every element of [batch, heads, seq, kv_seq], and whether some key is always there. */
 function materialized(call: AttentionCall, named: readonly Dim[]) {
@@ -28,12 +28,15 @@ function materialized(call: AttentionCall, named: readonly Dim[]) {
   if (!keep) return { keep: new Float64Array(sizes.data.length).fill(1), certain, some: undefined };
   g.output('keep', keep);
   g.output('some', anyKey(keep));
+  g.output('told', someKey(mask, frame, keep));
   const out = interpret(g.finish(), feed.feeds);
   expect(keep.dtype).toBe('bool');
+  const rows = [...sizes.dims.slice(0, 3), 1];
+  expect(broadcastTo(out.told!, rows).data).toEqual(broadcastTo(out.some!, rows).data);
   return {
     keep: broadcastTo(out.keep!, sizes.dims).data,
     certain,
-    some: broadcastTo(out.some!, [...sizes.dims.slice(0, 3), 1]).data,
+    some: broadcastTo(out.some!, rows).data,
   };
 }
 

@@ -37,14 +37,37 @@ export function materialize(mask: Mask<Value>, frame: MaskFrame): Value | undefi
 }
 
 /** True when every query surely has a key that it may attend to, whatever the data. */
-export function alwaysSomeKey(mask: Mask<Value>, { seq, kvSeq, start }: MaskFrame): boolean {
-  const { left = 0, right = 0, lengths, keys, documents, rest } = readMask(mask);
-  const banded = !lengths && !keys && !documents && rest.length === 0 && left >= 0 && right >= 0;
-  return banded && (start !== undefined || neverNegative(subDims(kvSeq, seq)));
+export function alwaysSomeKey(mask: Mask<Value>, frame: MaskFrame): boolean {
+  const { lengths, documents } = readMask(mask);
+  return !lengths && !documents && seesOwnKey(mask, frame);
 }
 
 /** Where a query may attend to some key at all: bool, the last axis of `keep` having size 1. */
 export const anyKey = (keep: Value): Value => greater(reduceSum(cast(keep, 'float32'), [-1]), 0);
+
+/**
+ * Where a query may attend to some key at all: bool that broadcasts to [batch, heads, seq, 1]. From lengths and the sequences of packed rows
+ * alone where these say it, else from all of `keep`, the mask as {@link materialize} gives it.
+ */
+export function someKey(mask: Mask<Value>, frame: MaskFrame, keep: Value): Value {
+  const { left, right, lengths, documents } = readMask(mask);
+  const { graph, seq, start } = frame;
+  // A row of some sequence sees itself.
+  if (documents && !lengths && !start && documents.offsets === documents.keyOffsets && seesOwnKey(mask, frame))
+    return reshape(greater(sequenceOf(graph, documents.offsets, seq), 0), [1, 1, seq, 1]);
+  // Every query sees the first key, if it is there.
+  const seesFirst = left === undefined && (right === undefined ? isBand(mask) : seesOwnKey(mask, frame));
+  return lengths && !documents && seesFirst ? greaterOrEqual(column(lengths), 1) : anyKey(keep);
+}
+
+// Beside lengths and documents nothing but a band, and one that does not leave the query's own position out.
+function isBand(mask: Mask<Value>): boolean {
+  const { left = 0, right = 0, keys, rest } = readMask(mask);
+  return !keys && rest.length === 0 && left >= 0 && right >= 0;
+}
+// And that position is surely one of the keys.
+const seesOwnKey = (mask: Mask<Value>, { seq, kvSeq, start }: MaskFrame): boolean =>
+  isBand(mask) && (start !== undefined || neverNegative(subDims(kvSeq, seq)));
 
 // Places up to here can be added without leaving int32.
 const mostRows = 2 ** 30;

@@ -27,6 +27,13 @@ function inferReshape([x]: readonly (TensorType | undefined)[], { dims }: Reshap
   return [{ dtype, dims }];
 }
 
+// What x had other dims for, in our words or, where those are lowered already, in ONNX's.
+function sameElements(x: Value): Value | undefined {
+  const onnx = madeBy(x, OnnxReshape);
+  const before = (onnx?.attrs.claimed ? undefined : onnx) ?? madeBy(x, Reshape) ?? madeBy(x, Squeeze) ?? madeBy(x, Unsqueeze);
+  return before?.operands[0];
+}
+
 /** The meaning: any dims with the same number of elements. Lowered to the Reshape of ONNX, whose sizes are an operand. */
 export const Reshape: Op<ReshapeAttrs> = defineOp<ReshapeAttrs>({
   key: 'onnxformers.Reshape',
@@ -34,8 +41,8 @@ export const Reshape: Op<ReshapeAttrs> = defineOp<ReshapeAttrs>({
   infer: inferReshape,
   simplify([x], { dims }) {
     if (sameDims(x!.dims, dims)) return x;
-    const before = madeBy(x, Reshape);
-    return before && reshape(before.operands[0]!, dims);
+    const before = sameElements(x!);
+    return before && reshape(before, dims);
   },
   decompose: ([x], { dims }) => [shaped(x!, dims)],
   vjp: ({ operands: [x] }, [grad]) => [grad && reshape(grad, x!.dims)],

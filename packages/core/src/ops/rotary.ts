@@ -5,7 +5,7 @@ import { defineOp, printType, type TensorType } from '../op';
 import type { NDArray } from '../tensor';
 import { accept } from './accept';
 import { add, mul, sub } from './elementwise';
-import { concat, reshape, slice } from './movement';
+import { concat, reshape, slice, unexpanded } from './movement';
 import { gather } from './select';
 
 /** Attributes of {@link RotaryEmbedding}, by the standard's names. */
@@ -82,8 +82,8 @@ function turn(x: Value, cos: Value, sin: Value, positions: Value | undefined, at
   const half = divDims(turned, 2);
   const byHead = x.rank === 4 ? x : reshape(x, [batch, seq, heads, headDim]);
   const angle = (cache: Value): Value => {
-    const rows = positions ? gather(cache, positions, 0) : cache;
-    return reshape(rows, x.rank === 4 ? [batch, 1, seq, half] : [batch, seq, 1, half]);
+    const rows = positions ? gather(cache, positions, 0) : alike(cache);
+    return reshape(rows, x.rank === 4 ? [rows.dims[0]!, 1, seq, half] : [rows.dims[0]!, seq, 1, half]);
   };
   const part = (of: Value, axis: number, from: Dim, to: Dim): Value => slice(of, { axes: [axis], starts: [from], ends: [to] });
   const turning = part(byHead, 3, 0, turned);
@@ -106,6 +106,12 @@ function turn(x: Value, cos: Value, sin: Value, positions: Value | undefined, at
     : concat([real, imaginary], 3);
   const whole = turned === headDim ? joined : concat([joined, part(byHead, 3, turned, headDim)], 3);
   return reshape(whole, x.dims);
+}
+
+// Angles that were only repeated over the batch, as they were before.
+function alike(cache: Value): Value {
+  const before = unexpanded(cache);
+  return before.rank === 3 && before.dims[1] === cache.dims[1] ? before : cache;
 }
 
 function turned(x: NDArray, cos: NDArray, sin: NDArray, positions: NDArray | undefined, attrs: RotaryAttrs): NDArray {

@@ -4,6 +4,7 @@ import {
   type Dim,
   defineOp,
   divDims,
+  expand,
   iota,
   mergeHeads,
   mismatch,
@@ -16,6 +17,7 @@ import {
   rotaryEmbedding,
   rule,
   splitHeads,
+  unexpanded,
   type Value,
 } from '@onnxformers/core';
 
@@ -72,13 +74,18 @@ export const useMicrosoftRotaryEmbedding = rule('RotaryEmbedding → com.microso
   const { interleaved, rotary_embedding_dim } = node.attrs;
   const [batch, seq] = [x.dims[0]!, x.rank === 4 ? x.dims[2]! : x.dims[1]!];
   const half = divDims(rotary_embedding_dim || (x.rank === 4 ? x.dims[3]! : divDims(x.dims[2]!, heads)), 2);
-  const table = (angles: Value): Value => (positions ? angles : reshape(angles, [mulDims(batch, seq), half]));
+  // One row of angles for each position where all sequences count alike, else one for each row.
+  const alike = !positions && [cos, sin].every((angles) => unexpanded(angles).dims[0] === 1 && unexpanded(angles).rank === 3);
+  const count = alike ? seq : mulDims(batch, seq);
   return {
     covers: node.outputs,
     emit: (get) => {
       const rows = x.rank === 4 ? mergeHeads(get(x), padded) : get(x);
-      const places = positions ? get(positions) : reshape(iota(rows.graph, mulDims(batch, seq)), [batch, seq]);
-      const y = apply(MicrosoftRotaryEmbedding, [rows, places, table(get(cos)), table(get(sin))], {
+      const table = (angles: Value): Value =>
+        positions ? get(angles) : reshape(get(alike ? unexpanded(angles) : angles), [count, half]);
+      const counted = (): Value => reshape(iota(rows.graph, count), [alike ? 1 : batch, seq]);
+      const places = positions ? get(positions) : expand(counted(), [batch, seq]);
+      const y = apply(MicrosoftRotaryEmbedding, [rows, places, table(cos), table(sin)], {
         interleaved,
         num_heads: heads,
         rotary_embedding_dim,

@@ -137,9 +137,14 @@ describe('is refused', () => {
       'it takes rows [batch, seq, dim] or [tokens, dim], not float32[n, 3, 7, 5]',
     ],
     [
-      'a sum that broadcasts',
-      (g: GraphBuilder) => layerNormOp(sum(g, ['n', 3, 5], [3, 5]), row(g, 5)),
-      'it adds streams of the same dims, not float32[3, 5] and float32[n, 3, 5]',
+      'a sum that repeats a row',
+      (g: GraphBuilder) => layerNormOp(sum(g, ['n', 3, 5], ['n', 1, 5]), row(g, 5)),
+      'it adds streams of the same dims, or one for the whole batch, not float32[n, 1, 5] and float32[n, 3, 5]',
+    ],
+    [
+      'two streams of which neither is the sum',
+      (g: GraphBuilder) => layerNormOp(sum(g, ['n', 1, 5], [3, 5]), row(g, 5)),
+      'it adds streams of the same dims, or one for the whole batch, not float32[3, 5] and float32[n, 3, 5]',
     ],
     [
       'one scale for all channels',

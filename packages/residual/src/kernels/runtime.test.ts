@@ -1,4 +1,4 @@
-import { targets } from '@onnxformers/core';
+import { add, module, targets, type Value } from '@onnxformers/core';
 import { checkOnRuntime } from '@onnxformers/core/testing';
 import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
@@ -27,6 +27,17 @@ describe.each(Object.entries(norms))('on the runtime, %s', (name, norm) => {
   });
   it('of a sum and a bias', async () => {
     expect(await keys(postNorm({ dim, feedforward: feedforward(), norm }))).toEqual([`com.microsoft.Skip${root} 1`]);
+  });
+  it.each([[[1, 5, dim]], [[5, dim]]])('of a sum with a stream for the whole batch, %o', async (dims) => {
+    const inner = norm();
+    const m = module({ inner }, ({ x, signal }: Readonly<Record<string, Value>>) => {
+      const sum = add(signal!, x!);
+      return { sum, y: inner(sum) };
+    });
+    const model = await checkOnRuntime(m, { x: ['float32', ['batch', 5, dim]], signal: ['float32', dims] }, targets.cpu, ort, {
+      sizes: { batch: 2 },
+    });
+    expect(model.graph.nodes.map((n) => `${n.op.key} ${n.outputs.length}`)).toEqual([`com.microsoft.Skip${root} 2`]);
   });
   it('of sums that go on', async () => {
     const stack = twoLayers({ layers: () => preNorm({ dim, feedforward: feedforward(), norm }), norm: norm() });

@@ -22,11 +22,19 @@ import {
 export type SkipAttrs = { readonly epsilon: number; readonly sum: boolean };
 export const skipAttributes = { epsilon: 'float', sum: 'data' } as const;
 
+// The second stream may be the same for the whole batch: without that axis, or with 1 in it.
+function addsTo(skip: TensorType, x: TensorType): boolean {
+  if (printType(skip) === printType(x)) return true;
+  const [rows, alike] = [x.dims.slice(-2), skip.dims.length === 2 || skip.dims[0] === 1];
+  const same = skip.dtype === x.dtype && rows.every((d, i) => d === skip.dims.slice(-2)[i]);
+  return x.dims.length === 3 && skip.dims.length >= 2 && skip.dims.length <= 3 && alike && same;
+}
+
 /** The type of the stream, once or twice. The rows further on are those of one channel each: scale, and shift and bias where they are given. */
 export function inferSkip([x, skip, ...rows]: readonly (TensorType | undefined)[], { sum }: SkipAttrs): readonly TensorType[] {
   if (x!.dims.length !== 2 && x!.dims.length !== 3)
     throw mismatch('the kernel takes rows', '[batch, seq, dim] or [tokens, dim]', printType(x));
-  if (!skip || printType(skip) !== printType(x)) throw mismatch('the two streams differ', printType(x), printType(skip));
+  if (!skip || !addsTo(skip, x!)) throw mismatch('the two streams differ', printType(x), printType(skip));
   const wrong = rows.find((row) => row && (row.dtype !== x!.dtype || row.dims.length !== 1 || row.dims[0] !== x!.dims.at(-1)));
   if (wrong) throw mismatch('a row does not fit the channels', `${x!.dtype}[${x!.dims.at(-1)}]`, printType(wrong));
   return sum ? [x!, x!] : [x!];
@@ -68,9 +76,11 @@ export function matchSkip(
   const channels = x.dims.at(-1);
   if (axis !== -1) return refuse('it normalises the last axis alone');
   if (x.rank !== 2 && x.rank !== 3) return refuse(`it takes rows [batch, seq, dim] or [tokens, dim], not ${printType(x)}`);
-  const streams = sum.operands as readonly [Value, Value];
-  const other = streams.find((s) => printType(s) !== printType(x));
-  if (other) return refuse(`it adds streams of the same dims, not ${printType(other)} and ${printType(x)}`);
+  const [first, second] = sum.operands as readonly [Value, Value];
+  const streams = printType(first) === printType(x) ? ([first, second] as const) : ([second, first] as const);
+  const other = streams.find((s, i) => (i === 0 ? printType(s) !== printType(x) : !addsTo(s, x)));
+  if (other)
+    return refuse(`it adds streams of the same dims, or one for the whole batch, not ${printType(other)} and ${printType(x)}`);
   if (rows.some((row) => row && (row.rank !== 1 || row.dims[0] !== channels)))
     return refuse('scale and shift must have a number for each channel');
   const kept = around.uses(x) > 1;
