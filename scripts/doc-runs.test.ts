@@ -1,6 +1,6 @@
 // Runs the pages whose code is a whole program, as a user would, and compares what they print with what they say.
 import { execFile } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,6 +17,7 @@ const pages = [
   'docs/guides/reparametrize.md',
   'docs/guides/packed-batches.md',
   'docs/guides/generation.md',
+  ...readdirSync(join(root, 'packages')).map((name) => `packages/${name}/README.md`),
 ];
 const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
 const flags = ['--conditions=@onnxformers/source', '--import', tsx];
@@ -49,8 +50,8 @@ it.each(pages)('%s', async (page) => {
   const text = readFileSync(join(root, page), 'utf8');
   const printed = await run(page, text);
   // What a line says that it prints, where that is one word or number.
-  const promised = text.split('\n').flatMap((line) => /^console\.log\(.*\); \/\/ (true|\d+)$/.exec(line)?.[1] ?? []);
-  expect(printed.filter((line) => /^(true|false|\d+)$/.test(line))).toEqual(promised);
+  const promised = text.split('\n').flatMap((line) => /^console\.log\(.*\); \/\/ (true|[\d,]+)$/.exec(line)?.[1] ?? []);
+  expect(printed.filter((line) => /^(true|false|[\d,]+)$/.test(line))).toEqual(promised);
   const told = losses(text.split('\n'));
   const seen = losses(printed);
   expect(seen.map(([step]) => step)).toEqual(told.map(([step]) => step));
