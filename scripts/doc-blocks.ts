@@ -99,8 +99,10 @@ function loweringOf(block: AnyBlock): string[] {
 
 function section(block: AnyBlock, doc: Docstring | undefined): string[] {
   if (!doc) throw new Error(`${keyOf(block)}: no docstring stands above its definition`);
-  const { summary, source } = block.definition;
-  const masks = masksOf(block);
+  const { summary } = block.definition;
+  const declared = masksOf(block);
+  const masks = declared ? declared.join(', ') || 'none' : doc.entries.get('Masks');
+  const source = doc.entries.get('Source') ?? block.definition.source;
   const subpath = subpathOf(doc.file);
   const told = ['Shapes', 'Dtypes', 'Cost', 'Throws'].flatMap((name) => {
     const entry = doc.entries.get(name);
@@ -115,7 +117,7 @@ function section(block: AnyBlock, doc: Docstring | undefined): string[] {
     doc.text || summary,
     '',
     ...(told.length ? [...told] : []),
-    ...(masks ? [`- Masks: ${masks.length ? masks.join(', ') : 'none'}`] : []),
+    ...(masks ? [`- Masks: ${masks}`] : []),
     ...(source ? [`- Source: ${linked(source)}`] : []),
     `- Import: \`${subpath}\``,
     '',

@@ -12,6 +12,7 @@ import { runTrunk, trunkFields, trunkInput, trunkOf } from './trunk';
  * Masks    causal, and lengths, attention_mask, mask (inputs of the model)
  * Throws   ConfigError when tied weights have nothing to be tied to
  * Source   Radford et al. 2018, Improving Language Understanding by Generative Pre-Training
+ * Lowers   as its layers do, with a MatMul for the head
  * Example  const block = zoo.build('model', { name: 'causal_lm', dim: 64, vocabSize: 101, embedding: 'token', stack: layers });
  */
 export const causalLm = defineBlock({

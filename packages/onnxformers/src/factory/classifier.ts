@@ -10,12 +10,15 @@ import { trunkFields, trunkInput, trunkOf, trunkRows } from './trunk';
  * Dtypes   float32, float16, bfloat16
  * Masks    lengths, attention_mask, mask (inputs of the model); a mean counts real rows only
  * Throws   ConfigError when neither ids nor x is an input
+ * Source   Devlin et al. 2018, https://arxiv.org/abs/1810.04805 (pooling: first)
+ * Lowers   as its layers do, with a MatMul for the head
  * Example  const block = zoo.build('model', { name: 'classifier', dim: 64, classes: 10, stack: layers });
  */
 export const classifier = defineBlock({
   kind: 'model',
   name: 'classifier',
   summary: 'An encoder, a pooled row of each sequence, and a head over the classes.',
+  source: 'Devlin et al. 2018, https://arxiv.org/abs/1810.04805 (pooling: first)',
   fields: {
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     classes: int({ doc: 'number of classes', min: 1 }),

@@ -8,15 +8,18 @@ import { runTrunk, trunkFields, trunkInput, trunkOf } from './trunk';
  *
  * Shapes   ids int64 [batch, seq] or x [batch, seq, dim], memory [batch, memory_seq, memory_dim] → hidden_states [batch, seq, dim]
  * Dtypes   float32, float16, bfloat16
- * Masks    causal, and lengths, attention_mask, mask, memory_lengths, memory_mask (inputs of the model)
+ * Masks    causal, and lengths, attention_mask, mask, memory_lengths, memory_mask (inputs of the model);
  *          input_mask [batch, seq] where layers are input_masked
  * Throws   ShapeError when a layer needs a memory and none is an input
+ * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
+ * Lowers   as its layers do
  * Example  const block = zoo.build('model', { name: 'decoder', dim: 64, stack: { name: 'stack', depth: 2, layers: { name: 'pre_norm', feedforward: 'mlp' } } });
  */
 export const decoder = defineBlock({
   kind: 'model',
   name: 'decoder',
   summary: 'Embedding, positions and a causal stack, with cross attention where its layers have it.',
+  source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
   fields: { dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }), ...trunkFields },
   examples: [
     {

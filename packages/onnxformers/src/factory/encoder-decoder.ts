@@ -25,6 +25,7 @@ import { withInputOf } from './shared-input';
  * Masks    lengths, attention_mask for the encoder and the memory; causal, decoder_lengths, decoder_attention_mask for the decoder
  * Throws   ConfigError when tied weights have nothing to be tied to or are of other dims, and for a state
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
+ * Lowers   as its layers do, with a MatMul for the head
  * Example  const block = zoo.build('model', { name: 'encoder_decoder', dim: 64, encoder: { name: 'encoder', stack: layers }, decoder: { name: 'decoder', stack: layers } });
  */
 export const encoderDecoder = defineBlock({

@@ -8,15 +8,18 @@ import { runTrunk, trunkFields, trunkInput, trunkOf } from './trunk';
  *
  * Shapes   ids int64 [batch, seq] or x [batch, seq, dim] → hidden_states [batch, seq, dim]
  * Dtypes   float32, float16, bfloat16
- * Masks    lengths, attention_mask, mask (inputs of the model)
+ * Masks    lengths, attention_mask, mask (inputs of the model);
  *          input_mask [batch, seq] where layers are input_masked
  * Throws   ConfigError when neither ids nor x is an input
+ * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
+ * Lowers   as its layers do
  * Example  const block = zoo.build('model', { name: 'encoder', dim: 64, stack: { name: 'stack', depth: 2, layers: { name: 'pre_norm', feedforward: 'mlp' } } });
  */
 export const encoder = defineBlock({
   kind: 'model',
   name: 'encoder',
   summary: 'Embedding, positions and a stack that sees the whole sequence.',
+  source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
   fields: { dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }), ...trunkFields },
   examples: [
     {

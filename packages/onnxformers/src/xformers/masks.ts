@@ -19,6 +19,7 @@ export interface XFormersMaskOptions extends Pick<XFormersOptions, 'compat'> {
  *
  * Shapes   [seq, kv_seq] or [count, seq, kv_seq], seq and kv_seq may be 1, count 1, batch, batch · heads or a divisor of that → [1 or batch, 1 or heads, seq, kv_seq]
  * Throws   ShapeError when the number of masks does not divide batch · heads
+ * Example  const { mask } = fromXFormersMask(x, { batch: 2, heads: 4, seq: 13, kvSeq: 13 });
  */
 export function fromXFormersMask(given: Value, o: XFormersMaskOptions): { readonly mask: Mask<Value>; readonly bias?: Value } {
   const laid = cropped(spread(given, o), o);
