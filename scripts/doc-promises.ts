@@ -13,7 +13,7 @@ type Family = (typeof families)[number];
 // ---- Lowers -----------------------------------------------------------------------------------------------------------
 
 /** `cuda, cpu: MatMul, MultiHeadAttention · portable: primitives` → the names of ops by target; words that are no names say nothing. */
-function promisedOps(lowers: string): ReadonlyMap<Family, readonly string[]> | string {
+export function promisedOps(lowers: string): ReadonlyMap<Family, readonly string[]> | string {
   const parts = lowers.split(' · ');
   if (parts.length === 1 && !lowers.includes(':')) return new Map();
   const found = new Map<Family, readonly string[]>();

@@ -17,7 +17,7 @@ export interface Docstring {
 
 const entryNames = 'Shapes|Dtypes|Masks|Cost|Throws|Source|Lowers|Example';
 
-function parseDoc(comment: string, file: string): Docstring {
+export function parseDoc(comment: string, file: string): Docstring {
   const lines = comment
     .replace(/^\/\*\*|\*\/$/g, '')
     .split('\n')

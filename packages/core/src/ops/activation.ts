@@ -37,13 +37,22 @@ export const Gelu: Op<GeluAttrs> = defineOp<GeluAttrs>({
 });
 
 /**
- * Gaussian error linear unit: x / 2 · (1 + erf(x / √2)). Dtypes: floats.
- * @throws ShapeError when x is no float
+ * Gaussian error linear unit: x / 2 · (1 + erf(x / √2)).
+ *
+ * Shapes   x any → the same
+ * Dtypes   floats
+ * Throws   ShapeError when x is no float
+ * Lowers   everywhere: Gelu
+ * Example  const y = gelu(x);
  */
 export const gelu = (x: Operand): Value => apply<GeluAttrs>(Gelu, [x], { approximate: 'none' })[0]!;
 /**
- * The same, approximated: x / 2 · (1 + tanh(√(2/π) (x + 0.044715 x³))). Dtypes: floats.
- * @throws ShapeError when x is no float
+ * The same, approximated: x / 2 · (1 + tanh(√(2/π) (x + 0.044715 x³))).
+ *
+ * Shapes   x any → the same
+ * Dtypes   floats
+ * Throws   ShapeError when x is no float
+ * Lowers   everywhere: Gelu
  */
 export const geluTanh = (x: Operand): Value => apply<GeluAttrs>(Gelu, [x], { approximate: 'tanh' })[0]!;
 
@@ -60,13 +69,31 @@ export const Swish: Op<SwishAttrs> = defineOp<SwishAttrs>({
 });
 
 /**
- * x / (1 + e^(-alpha x)). Dtypes: floats.
- * @throws ShapeError when x is no float
+ * x / (1 + e^(-alpha x)).
+ *
+ * Shapes   x any → the same
+ * Dtypes   floats
+ * Throws   ShapeError when x is no float
+ * Lowers   everywhere: primitives
  */
 export const swish = (x: Operand, alpha = 1): Value => apply(Swish, [x], { alpha })[0]!;
-/** Sigmoid linear unit: x / (1 + e⁻ˣ). Dtypes: floats. */
+/**
+ * Sigmoid linear unit: x / (1 + e⁻ˣ).
+ *
+ * Shapes   x any → the same
+ * Dtypes   floats
+ * Throws   ShapeError when x is no float
+ * Lowers   everywhere: primitives
+ */
 export const silu = (x: Operand): Value => swish(x, 1);
-/** The cheap approximation of Gelu: x / (1 + e^(-1.702 x)). Dtypes: floats. */
+/**
+ * The cheap approximation of Gelu: x / (1 + e^(-1.702 x)).
+ *
+ * Shapes   x any → the same
+ * Dtypes   floats
+ * Throws   ShapeError when x is no float
+ * Lowers   everywhere: primitives
+ */
 export const quickGelu = (x: Operand): Value => swish(x, 1.702);
 
 /** ONNX Mish. */
@@ -78,7 +105,14 @@ export const Mish: Op = defineOp({
   decompose: ([x]) => [mul(x, tanh(softplus(x)))],
   evaluate: ([x]) => mapped(x, (v) => v * Math.tanh(Math.max(v, 0) + Math.log1p(Math.exp(-Math.abs(v))))),
 });
-/** x · tanh(log(1 + eˣ)). Dtypes: floats. */
+/**
+ * x · tanh(log(1 + eˣ)).
+ *
+ * Shapes   x any → the same
+ * Dtypes   floats
+ * Throws   ShapeError when x is no float
+ * Lowers   portable: Mish · cpu, wasm, webgpu, cuda: primitives
+ */
 export const mish = (x: Operand): Value => apply(Mish, [x], {})[0]!;
 
 /** ONNX HardSwish. */
@@ -90,5 +124,12 @@ export const HardSwish: Op = defineOp({
   decompose: ([x]) => [mul(x, clip(add(mul(x, 1 / 6), 0.5), 0, 1))],
   evaluate: ([x]) => mapped(x, (v) => v * Math.min(Math.max(v / 6 + 0.5, 0), 1)),
 });
-/** x · max(0, min(1, x / 6 + 1/2)). Dtypes: floats. */
+/**
+ * x · max(0, min(1, x / 6 + 1/2)).
+ *
+ * Shapes   x any → the same
+ * Dtypes   floats
+ * Throws   ShapeError when x is no float
+ * Lowers   portable, webgpu, cuda: HardSwish · cpu, wasm: primitives
+ */
 export const hardSwish = (x: Operand): Value => apply(HardSwish, [x], {})[0]!;

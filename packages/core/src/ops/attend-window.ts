@@ -53,6 +53,7 @@ export const blockOf = (left: number, right: number): number => Math.max(left + 
  * Cost     time and memory O(seq · (left + right)), for any number of keys
  * Throws   ShapeError when blocks cannot express the mask (see {@link refuseBlockwise})
  * Source   Beltagy et al. 2020, https://arxiv.org/abs/2004.05150 (section 3.1, their sliding chunks)
+ * Lowers   everywhere: MatMul, Softmax
  */
 export function attendBlockwise(q: Value, k: Value, v: Value, { mask, scale, softcap, sinks }: BlockwiseOptions): Value {
   const { left, right, lengths, keys, documents } = located(q.graph, 'attendBlockwise', [q, k, v], () => {

@@ -59,6 +59,10 @@ export interface AttendOpOptions {
  * Dtypes   one float dtype for q, k, v, bias and sinks; scores and softmax of 16-bit floats in float32
  * Throws   ShapeError when operands do not fit, or a documents mask stands under or / not or beside `start`
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; grouped heads: Ainslie et al. 2023, https://arxiv.org/abs/2305.13245
+ * Lowers   portable: primitives · cpu, wasm: GroupQueryAttention, MultiHeadAttention, Attention · webgpu: GroupQueryAttention,
+ *          MultiHeadAttention · cuda: PagedAttention, PackedMultiHeadAttention, GroupQueryAttention, MultiHeadAttention,
+ *          Attention
+ * Example  const y = attendOp(q, k, v, { mask: causal });
  */
 export function attendOp(q: Value, k: Value, v: Value, options: AttendOpOptions): Value {
   const { start, bias, sinks, scale, softcap, dropout } = options;
@@ -74,6 +78,8 @@ export function attendOp(q: Value, k: Value, v: Value, options: AttendOpOptions)
  * An additive mask, as other libraries have it, in the two parts that Attend tells apart: what it forbids (−∞) and what it adds.
  *
  * Shapes   [1 or batch, 1 or heads, seq, kv_seq] → a mask of these dims, and a finite bias
+ * Throws   nothing
+ * Lowers   everywhere: Equal, Where
  */
 export function fromAdditive(additive: Value): { readonly mask: Mask<Value>; readonly bias: Value } {
   const keep = greater(additive, Number.NEGATIVE_INFINITY);

@@ -38,7 +38,14 @@ export const BitwiseAnd = bitwise(
   (a, b) => a & b,
   (a, b) => a & b,
 );
-/** The bits that both have. Dtypes: integers, both the same; broadcast. */
+/**
+ * The bits that both have.
+ *
+ * Shapes   a, b any → their dims broadcast together
+ * Dtypes   integers, both the same
+ * Throws   ShapeError when the dims do not broadcast or the dtypes differ
+ * Lowers   everywhere: BitwiseAnd
+ */
 export const bitwiseAnd = (a: Operand, b: Operand): Value => apply(BitwiseAnd, [a, b], {})[0]!;
 
 /** ONNX BitwiseOr. */
@@ -47,7 +54,14 @@ export const BitwiseOr = bitwise(
   (a, b) => a | b,
   (a, b) => a | b,
 );
-/** The bits that either has. Dtypes: integers, both the same; broadcast. */
+/**
+ * The bits that either has.
+ *
+ * Shapes   a, b any → their dims broadcast together
+ * Dtypes   integers, both the same
+ * Throws   ShapeError when the dims do not broadcast or the dtypes differ
+ * Lowers   everywhere: BitwiseOr
+ */
 export const bitwiseOr = (a: Operand, b: Operand): Value => apply(BitwiseOr, [a, b], {})[0]!;
 
 /** ONNX BitwiseXor. */
@@ -56,7 +70,14 @@ export const BitwiseXor = bitwise(
   (a, b) => a ^ b,
   (a, b) => a ^ b,
 );
-/** The bits that one alone has. Dtypes: integers, both the same; broadcast. */
+/**
+ * The bits that one alone has.
+ *
+ * Shapes   a, b any → their dims broadcast together
+ * Dtypes   integers, both the same
+ * Throws   ShapeError when the dims do not broadcast or the dtypes differ
+ * Lowers   everywhere: BitwiseXor
+ */
 export const bitwiseXor = (a: Operand, b: Operand): Value => apply(BitwiseXor, [a, b], {})[0]!;
 
 /** ONNX BitwiseNot. */
@@ -68,7 +89,14 @@ export const BitwiseNot = defineOp({
   evaluate: ([x]) => [{ ...x!, data: x!.data.map((v) => (unsigned(x!.dtype) ? 2 ** bitsOf(x!.dtype) - 1 : -1) - v) }],
   vjp: 'nonDifferentiable',
 });
-/** All bits turned over. Dtypes: integers. */
+/**
+ * All bits turned over.
+ *
+ * Shapes   x any → the same
+ * Dtypes   integers
+ * Throws   ShapeError when x has another dtype
+ * Lowers   everywhere: BitwiseNot
+ */
 export const bitwiseNot = (x: Operand): Value => apply(BitwiseNot, [x], {})[0]!;
 
 /** ONNX BitShift. */
@@ -91,5 +119,12 @@ export const BitShift = defineOp<{ direction: 'LEFT' | 'RIGHT' }>({
   },
   vjp: 'nonDifferentiable',
 });
-/** The bits of a moved by b places towards the high (`LEFT`) or the low end. Dtypes: unsigned integers, both the same; broadcast. */
+/**
+ * The bits of a moved by b places towards the high (`LEFT`) or the low end.
+ *
+ * Shapes   a, b any → their dims broadcast together
+ * Dtypes   unsigned integers, both the same
+ * Throws   ShapeError when the dims do not broadcast or the dtypes differ
+ * Lowers   everywhere: BitShift
+ */
 export const shift = (a: Operand, b: Operand, direction: 'LEFT' | 'RIGHT'): Value => apply(BitShift, [a, b], { direction })[0]!;

@@ -89,6 +89,7 @@ export interface TensorScatterOptions {
  * Shapes   cache [batch, …, capacity, …], rows [batch, …, seq, …], start int64 [batch] (default 0) → like cache
  * Dtypes   any, both the same
  * Throws   ShapeError when the dims differ elsewhere than on the axis of the rows
+ * Lowers   cpu, wasm, cuda: TensorScatter · elsewhere: primitives
  */
 export function tensorScatter(cache: Value, rows: Value, start?: Value, o: TensorScatterOptions = {}): Value {
   return apply(TensorScatter, [cache, rows, start], { axis: o.axis ?? -2, mode: o.circular ? 'circular' : 'linear' })[0]!;
@@ -126,6 +127,7 @@ export const CacheAppend = defineOp<CacheAppendAttrs>({
  *          with `held` int64 [batch], the rows in use: past [batch, kv_heads, capacity, head_dim] → the same, rows written from `held` on
  * Dtypes   any, both the same
  * Throws   ShapeError when batch, heads, head_dim or dtype differ
+ * Lowers   portable: Concat · cpu, wasm, cuda: Concat, TensorScatter, GroupQueryAttention · webgpu: Concat, GroupQueryAttention
  */
 export function cacheAppend(past: Value, rows: Value, held?: Value): Value {
   return apply<CacheAppendAttrs>(CacheAppend, [past, rows, held], { form: held ? 'fixed' : 'growing' })[0]!;

@@ -46,5 +46,11 @@ export const Cast: Op<CastAttrs> = defineOp<CastAttrs>({
  * x as another dtype: a float becomes an integer towards 0, anything but 0 is true. Differentiable between floats.
  *
  * The reference does not round floats. What a float beyond the range of an integer becomes is left to the runtime.
+ *
+ * Shapes   x any → the same
+ * Dtypes   any → `to`
+ * Throws   nothing: any dtype becomes any other
+ * Lowers   everywhere: Cast
+ * Example  const y = cast(x, 'float16');
  */
 export const cast = (x: Operand, to: DType): Value => apply(Cast, [x], { to })[0]!;

@@ -23,42 +23,98 @@ const two = (op: Op, a: Operand, b: Operand): Value => apply(op, [a, b], {})[0]!
 
 /** ONNX Equal. */
 export const Equal = predicate('Equal', 13, 'any', (a, b) => a === b);
-/** Where a = b, broadcast → bool. Dtypes: any, both the same. NaN equals nothing. */
+/**
+ * Where a = b. NaN equals nothing.
+ *
+ * Shapes   a, b any → their dims broadcast together
+ * Dtypes   any, both the same → bool
+ * Throws   ShapeError when the dims do not broadcast or the dtypes differ
+ * Lowers   everywhere: Equal
+ */
 export const equal = (a: Operand, b: Operand): Value => two(Equal, a, b);
 
 /** ONNX Less. */
 export const Less = predicate('Less', 13, 'number', (a, b) => a < b);
-/** Where a < b, broadcast → bool. Dtypes: numbers, both the same. */
+/**
+ * Where a < b.
+ *
+ * Shapes   a, b any → their dims broadcast together
+ * Dtypes   numbers, both the same → bool
+ * Throws   ShapeError when the dims do not broadcast or the dtypes differ
+ * Lowers   everywhere: Less
+ */
 export const less = (a: Operand, b: Operand): Value => two(Less, a, b);
 
 /** ONNX LessOrEqual. */
 export const LessOrEqual = predicate('LessOrEqual', 16, 'number', (a, b) => a <= b);
-/** Where a ≤ b, broadcast → bool. Dtypes: numbers, both the same. */
+/**
+ * Where a ≤ b.
+ *
+ * Shapes   a, b any → their dims broadcast together
+ * Dtypes   numbers, both the same → bool
+ * Throws   ShapeError when the dims do not broadcast or the dtypes differ
+ * Lowers   everywhere: LessOrEqual
+ */
 export const lessOrEqual = (a: Operand, b: Operand): Value => two(LessOrEqual, a, b);
 
 /** ONNX Greater. */
 export const Greater = predicate('Greater', 13, 'number', (a, b) => a > b);
-/** Where a > b, broadcast → bool. Dtypes: numbers, both the same. */
+/**
+ * Where a > b.
+ *
+ * Shapes   a, b any → their dims broadcast together
+ * Dtypes   numbers, both the same → bool
+ * Throws   ShapeError when the dims do not broadcast or the dtypes differ
+ * Lowers   everywhere: Greater
+ */
 export const greater = (a: Operand, b: Operand): Value => two(Greater, a, b);
 
 /** ONNX GreaterOrEqual. */
 export const GreaterOrEqual = predicate('GreaterOrEqual', 16, 'number', (a, b) => a >= b);
-/** Where a ≥ b, broadcast → bool. Dtypes: numbers, both the same. */
+/**
+ * Where a ≥ b.
+ *
+ * Shapes   a, b any → their dims broadcast together
+ * Dtypes   numbers, both the same → bool
+ * Throws   ShapeError when the dims do not broadcast or the dtypes differ
+ * Lowers   everywhere: GreaterOrEqual
+ */
 export const greaterOrEqual = (a: Operand, b: Operand): Value => two(GreaterOrEqual, a, b);
 
 /** ONNX And. */
 export const And = predicate('And', 7, 'bool', (a, b) => a !== 0 && b !== 0);
-/** Where both hold, broadcast. Dtypes: bool. */
+/**
+ * Where both hold, broadcast.
+ *
+ * Shapes   a, b any → their dims broadcast together
+ * Dtypes   bool
+ * Throws   ShapeError when the dims do not broadcast or the dtypes differ
+ * Lowers   everywhere: And
+ */
 export const logicalAnd = (a: Operand, b: Operand): Value => two(And, a, b);
 
 /** ONNX Or. */
 export const Or = predicate('Or', 7, 'bool', (a, b) => a !== 0 || b !== 0);
-/** Where at least one holds, broadcast. Dtypes: bool. */
+/**
+ * Where at least one holds, broadcast.
+ *
+ * Shapes   a, b any → their dims broadcast together
+ * Dtypes   bool
+ * Throws   ShapeError when the dims do not broadcast or the dtypes differ
+ * Lowers   everywhere: Or
+ */
 export const logicalOr = (a: Operand, b: Operand): Value => two(Or, a, b);
 
 /** ONNX Xor. */
 export const Xor = predicate('Xor', 7, 'bool', (a, b) => a !== b);
-/** Where exactly one holds, broadcast. Dtypes: bool. */
+/**
+ * Where exactly one holds, broadcast.
+ *
+ * Shapes   a, b any → their dims broadcast together
+ * Dtypes   bool
+ * Throws   ShapeError when the dims do not broadcast or the dtypes differ
+ * Lowers   everywhere: Xor
+ */
 export const logicalXor = (a: Operand, b: Operand): Value => two(Xor, a, b);
 
 /** ONNX Not. */
@@ -71,7 +127,14 @@ export const Not: Op = defineOp({
   evaluate: ([x]) => [{ ...x!, data: x!.data.map((v) => (v ? 0 : 1)) }],
   vjp: 'nonDifferentiable',
 });
-/** Where x does not hold. Dtypes: bool. */
+/**
+ * Where x does not hold.
+ *
+ * Shapes   x any → the same
+ * Dtypes   bool
+ * Throws   ShapeError when x is no bool
+ * Lowers   everywhere: Not
+ */
 export const logicalNot = (x: Operand): Value => apply(Not, [x], {})[0]!;
 
 /** ONNX Where. */
@@ -103,7 +166,10 @@ export const Where = defineOp({
 /**
  * `yes` where the condition holds, else `no`; all three broadcast.
  *
+ * Shapes   condition, yes, no any → their dims broadcast together
  * Dtypes   condition bool; yes, no any, both the same
- * @throws ShapeError when the dims do not broadcast or the dtypes differ
+ * Throws   ShapeError when the dims do not broadcast or the dtypes differ
+ * Lowers   everywhere: Where
+ * Example  const y = where(greater(x, 0), x, 0);
  */
 export const where = (condition: Operand, yes: Operand, no: Operand): Value => apply(Where, [condition, yes, no], {})[0]!;

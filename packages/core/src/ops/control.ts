@@ -39,7 +39,10 @@ export const If = defineOp<IfAttrs>({
 /**
  * `yes()` where the condition (bool []) holds, else `no()`; only that branch runs.
  *
+ * Shapes   condition bool [] → what the branches give, of the same dims in both
  * Throws   ShapeError when the branches give values of different types
+ * Lowers   everywhere: If
+ * Example  const [y] = cond(equal(size(g, 'seq'), 1), () => [x], () => [neg(x)]);
  */
 export function cond(condition: Value, yes: () => readonly Value[], no: () => readonly Value[]): readonly Value[] {
   const g = condition.graph.root;
@@ -110,6 +113,7 @@ export interface LoopStep {
  *
  * Shapes   trips int64 [] · starts bool [] · carried: any, of the same type in every step → the last carried values; scans [trips, …]
  * Throws   ShapeError when a carried value changes its type
+ * Lowers   everywhere: Loop
  */
 export function loop(
   g: GraphBuilder,

@@ -128,6 +128,8 @@ function weightGradient(x: Value, grad: Value, attrs: ConvAttrs): Value {
  *          → [batch, out, ...], on each axis floorDiv(size + pads - dilation * (kernel - 1) - 1, stride) + 1
  * Dtypes   floats, all the same
  * Throws   ShapeError when channels, groups or kernel do not fit
+ * Lowers   everywhere: Conv
+ * Example  const y = conv(x, weight, undefined, { strides: [2, 2] });
  */
 export function conv(x: Value, weight: Operand, bias?: Operand, o: ConvOptions = {}): Value {
   const window = windowOf(Conv.key, x, kernelOf(weight, x, Conv.key), o);
@@ -201,6 +203,7 @@ function convolvedBack(x: NDArray, weight: NDArray, bias: NDArray | undefined, a
  *          → [batch, out, ...], on each axis stride * (size - 1) + dilation * (kernel - 1) + 1 - pads + outputPadding
  * Dtypes   floats, all the same
  * Throws   ShapeError when channels, groups or kernel do not fit, or outputPadding is not below the stride
+ * Lowers   everywhere: ConvTranspose
  */
 export function convTranspose(
   x: Value,

@@ -220,8 +220,11 @@ function grouped(term: Term, batch: readonly string[], rows: readonly string[], 
  *
  *     einsum('b s h d, b t h d -> b h s t', q, k)
  *
+ * Shapes   as the equation says
  * Dtypes   numbers, all the same
  * Throws   ShapeError when the equation does not fit the operands, or an axis has two sizes
+ * Lowers   everywhere: Einsum
+ * Example  const scores = einsum('b h s d, b h t d -> b h s t', q, k);
  */
 export const einsum = (equation: string, ...xs: readonly Operand[]): Value =>
   apply(Einsum, xs, { equation: equation.replaceAll(' ', '') })[0]!;

@@ -57,8 +57,13 @@ export const Add = binary('Add', 14, {
   simplify: (a, b) => unlessChanged(a, b, 0) ?? unlessChanged(b, a, 0),
 });
 /**
- * a + b, broadcast. Dtypes: numbers, both the same.
- * @throws ShapeError when the dims do not broadcast or the dtypes differ
+ * a + b, broadcast.
+ *
+ * Shapes   a, b any → their dims broadcast together
+ * Dtypes   numbers, both the same
+ * Throws   ShapeError when the dims do not broadcast or the dtypes differ
+ * Lowers   everywhere: Add
+ * Example  const y = add(x, 1);
  */
 export const add = (a: Operand, b: Operand): Value => two(Add, a, b);
 
@@ -69,8 +74,12 @@ export const Sub = binary('Sub', 14, {
   simplify: (a, b) => unlessChanged(a, b, 0),
 });
 /**
- * a - b, broadcast. Dtypes: numbers, both the same.
- * @throws ShapeError when the dims do not broadcast or the dtypes differ
+ * a - b, broadcast.
+ *
+ * Shapes   a, b any → their dims broadcast together
+ * Dtypes   numbers, both the same
+ * Throws   ShapeError when the dims do not broadcast or the dtypes differ
+ * Lowers   everywhere: Sub
  */
 export const sub = (a: Operand, b: Operand): Value => two(Sub, a, b);
 
@@ -82,8 +91,12 @@ export const Mul = binary('Mul', 14, {
   simplify: (a, b) => unlessChanged(a, b, 1) ?? unlessChanged(b, a, 1),
 });
 /**
- * a · b, broadcast. Dtypes: numbers, both the same.
- * @throws ShapeError when the dims do not broadcast or the dtypes differ
+ * a · b, broadcast.
+ *
+ * Shapes   a, b any → their dims broadcast together
+ * Dtypes   numbers, both the same
+ * Throws   ShapeError when the dims do not broadcast or the dtypes differ
+ * Lowers   everywhere: Mul
  */
 export const mul = (a: Operand, b: Operand): Value => two(Mul, a, b);
 
@@ -94,8 +107,12 @@ export const Div = binary('Div', 14, {
   simplify: (a, b) => unlessChanged(a, b, 1),
 });
 /**
- * a / b, broadcast; of integers truncated towards 0. Dtypes: numbers, both the same.
- * @throws ShapeError when the dims do not broadcast or the dtypes differ
+ * a / b, broadcast; of integers truncated towards 0.
+ *
+ * Shapes   a, b any → their dims broadcast together
+ * Dtypes   numbers, both the same
+ * Throws   ShapeError when the dims do not broadcast or the dtypes differ
+ * Lowers   everywhere: Div
  */
 export const div = (a: Operand, b: Operand): Value => two(Div, a, b);
 
@@ -128,8 +145,12 @@ export const Pow = defineOp({
   },
 });
 /**
- * aᵇ, broadcast, of a's dtype. Dtypes: numbers.
- * @throws ShapeError when the dims do not broadcast
+ * aᵇ, broadcast, of a's dtype.
+ *
+ * Shapes   a, b any → their dims broadcast together
+ * Dtypes   numbers
+ * Throws   ShapeError when the dims do not broadcast
+ * Lowers   everywhere: Pow
  */
 export const pow = (a: Operand, b: Operand): Value => two(Pow, a, b);
 
@@ -155,13 +176,21 @@ export const Mod = defineOp<{ fmod: number }>({
   },
 });
 /**
- * The remainder of a / b that has the sign of b. Dtypes: integers, both the same.
- * @throws ShapeError when the dims do not broadcast or the dtypes differ
+ * The remainder of a / b that has the sign of b.
+ *
+ * Shapes   a, b any → their dims broadcast together
+ * Dtypes   integers, both the same
+ * Throws   ShapeError when the dims do not broadcast or the dtypes differ
+ * Lowers   everywhere: Mod
  */
 export const mod = (a: Operand, b: Operand): Value => apply(Mod, [a, b], { fmod: 0 })[0]!;
 /**
- * The remainder of a / b that has the sign of a, as C has it. Dtypes: numbers, both the same.
- * @throws ShapeError when the dims do not broadcast or the dtypes differ
+ * The remainder of a / b that has the sign of a, as C has it.
+ *
+ * Shapes   a, b any → their dims broadcast together
+ * Dtypes   numbers, both the same
+ * Throws   ShapeError when the dims do not broadcast or the dtypes differ
+ * Lowers   everywhere: Mod
  */
 export const fmod = (a: Operand, b: Operand): Value => apply(Mod, [a, b], { fmod: 1 })[0]!;
 
@@ -190,15 +219,23 @@ function extreme(key: string, pick: (...x: number[]) => number): Op {
 /** ONNX Min. */
 export const Min = extreme('Min', Math.min);
 /**
- * The least of the operands, broadcast; NaN where one is NaN. Dtypes: numbers, all the same.
- * @throws ShapeError when the dims do not broadcast or the dtypes differ
+ * The least of the operands, broadcast; NaN where one is NaN.
+ *
+ * Shapes   any → their dims broadcast together
+ * Dtypes   numbers, all the same
+ * Throws   ShapeError when the dims do not broadcast or the dtypes differ
+ * Lowers   everywhere: Min
  */
 export const min = (...operands: readonly Operand[]): Value => apply(Min, operands, {})[0]!;
 /** ONNX Max. */
 export const Max = extreme('Max', Math.max);
 /**
- * The greatest of the operands, broadcast; NaN where one is NaN. Dtypes: numbers, all the same.
- * @throws ShapeError when the dims do not broadcast or the dtypes differ
+ * The greatest of the operands, broadcast; NaN where one is NaN.
+ *
+ * Shapes   any → their dims broadcast together
+ * Dtypes   numbers, all the same
+ * Throws   ShapeError when the dims do not broadcast or the dtypes differ
+ * Lowers   everywhere: Max
  */
 export const max = (...operands: readonly Operand[]): Value => apply(Max, operands, {})[0]!;
 
@@ -235,6 +272,8 @@ export const Clip = defineOp({
  *
  * Shapes   x any; low, high []
  * Dtypes   numbers, all the same
- * @throws ShapeError when a bound is no scalar or the dtypes differ
+ * Throws   ShapeError when a bound is no scalar or the dtypes differ
+ * Lowers   everywhere: Clip
+ * Example  const y = clip(x, -1, 1);
  */
 export const clip = (x: Operand, low?: Operand, high?: Operand): Value => apply(Clip, [x, low, high], {})[0]!;

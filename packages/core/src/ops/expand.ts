@@ -63,10 +63,18 @@ export const OnnxExpand = defineOp<ExpandAttrs>({
  *
  * Shapes   [1, 5] → [batch, seq, 5]
  * Throws   ShapeError when an axis of another size would change
+ * Lowers   everywhere: Expand
+ * Example  const y = expand(x, ['batch', 'seq', 5]);
  */
 export const expand = (x: Value, dims: readonly Dim[]): Value => apply(Expand, [x], { dims: dims.map(dim) })[0]!;
 
-/** x as it was before `expand` repeated it, or x itself: for what computes row by row, and is repeated by the arithmetic behind it. */
+/**
+ * x as it was before `expand` repeated it, or x itself: for what computes row by row, and is repeated by the arithmetic behind it.
+ *
+ * Shapes   x any → the dims that it had before
+ * Throws   nothing
+ * Lowers   everywhere: nothing, it takes an Expand away
+ */
 export const unexpanded = (x: Value): Value => madeBy(x, Expand)?.operands[0] ?? x;
 
 type TileAttrs = { readonly repeats: readonly Dim[] };
@@ -134,5 +142,6 @@ export const OnnxTile = defineOp<TileAttrs>({
  *
  * Shapes   x [3, seq], repeats [2, 1] → [6, seq]
  * Throws   ShapeError when the number of repeats is not that of the axes
+ * Lowers   everywhere: Tile
  */
 export const tile = (x: Value, repeats: readonly Dim[]): Value => apply(Tile, [x], { repeats: repeats.map(dim) })[0]!;

@@ -196,6 +196,8 @@ export interface FourierOptions {
  *          [..., length, 1], where the length is 2 * (m - 1) for m frequencies unless it is given
  * Dtypes   floats
  * Throws   ShapeError when the last axis is not 1 or 2, or a one-sided transform is given a complex signal
+ * Lowers   portable, cpu, wasm, webgpu: DFT, MatMul · cuda: MatMul
+ * Example  const spectrum = dft(unsqueeze(x, [-1]));
  */
 export function dft(x: Value, o: FourierOptions = {}): Value {
   const axis = located(x.graph, DFT.key, [x], () => axisOf(o.axis ?? -2, x.rank));

@@ -77,7 +77,9 @@ const countUp = (from: number, to: number): number[] => Array.from({ length: Mat
  *
  * Shapes   x [a, n, b], indices [i, j], axis 1 → [a, i, j, b]
  * Dtypes   x any; indices int64, int32
- * @throws ShapeError when the axis does not exist; the interpreter throws RunError when an index is out of range
+ * Throws   ShapeError when the axis does not exist; the interpreter throws RunError when an index is out of range
+ * Lowers   everywhere: Gather
+ * Example  const row = gather(x, 0, 1);
  */
 export const gather = (x: Operand, indices: Operand, axis = 0): Value =>
   apply(Gather, [x, indices], { axis: axis < 0 ? axis + rankOf(x) : axis })[0]!;
@@ -130,7 +132,8 @@ export const GatherElements = defineOp<AxisAttrs>({
  *
  * Shapes   x [n, b], indices [m, b] → [m, b]
  * Dtypes   x any; indices int64, int32
- * @throws ShapeError when the ranks differ or the indices are larger than x on another axis
+ * Throws   ShapeError when the ranks differ or the indices are larger than x on another axis
+ * Lowers   everywhere: GatherElements
  */
 export const gatherElements = (x: Operand, indices: Operand, axis: number): Value =>
   apply(GatherElements, [x, indices], { axis: axis < 0 ? axis + rankOf(x) : axis })[0]!;
@@ -217,7 +220,8 @@ function withBatches(indices: Value, batchDims: number): Value {
  *
  * Shapes   x [b, n, m, d], indices [b, i, 2], batchDims 1 → [b, i, d]
  * Dtypes   x any; indices int64
- * @throws ShapeError when the batches differ or the last axis of the indices is too long
+ * Throws   ShapeError when the batches differ or the last axis of the indices is too long
+ * Lowers   everywhere: GatherND
  */
 export const gatherND = (x: Operand, indices: Operand, batchDims = 0): Value =>
   apply(GatherND, [x, indices], { batch_dims: batchDims })[0]!;

@@ -33,6 +33,7 @@ export const LowRankUpdate: Op<LowRankAttrs> = defineOp<LowRankAttrs>({
  * Shapes   weight [out, in], b [out, rank], a [rank, in] → [out, in]
  * Dtypes   floats, all the same
  * Throws   ShapeError when the matrices do not fit
+ * Lowers   everywhere: MatMul, Add
  */
 export const lowRankUpdate = (weight: Operand, b: Operand, a: Operand, scale: number): Value =>
   apply(LowRankUpdate, [weight, b, a], { scale })[0]!;

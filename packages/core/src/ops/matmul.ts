@@ -97,6 +97,8 @@ const rowsOf = (x: Value): Value => (x.rank > 2 ? flattenAxes(x, 0, -2) : reshap
  * Shapes   a [..., n, k], b [..., k, m] → [..., n, m]
  * Dtypes   numbers, both the same
  * Throws   ShapeError when the inner sizes differ, the leading axes do not broadcast, or one is a scalar
+ * Lowers   everywhere: MatMul
+ * Example  const y = matmul(x, swapLast(x));
  */
 export const matmul = (a: Operand, b: Operand): Value => apply(MatMul, [a, b], {})[0]!;
 
@@ -139,6 +141,8 @@ export const Linear = defineOp({
  * Shapes   x [..., in], weight [out, in], bias [out] or none → [..., out]
  * Dtypes   numbers, all the same
  * Throws   ShapeError when the last axis of x is not `in`, or the bias is not [out]
+ * Lowers   everywhere: MatMul, Add
+ * Example  const y = ops.linear(x, weight);
  */
 export const linear = (x: Operand, weight: Operand, bias?: Operand): Value => apply(Linear, [x, weight, bias], {})[0]!;
 
@@ -188,6 +192,7 @@ export const Gemm: Op<GemmAttrs> = defineOp<GemmAttrs>({
  * Shapes   a [n, k], b [k, m], c broadcasts to [n, m] → [n, m]
  * Dtypes   numbers, all the same
  * Throws   ShapeError when an operand is no matrix, the inner sizes differ or c does not broadcast
+ * Lowers   everywhere: Gemm
  */
 export function gemm(
   a: Operand,

@@ -67,10 +67,19 @@ export const Transpose: Op<TransposeAttrs> = defineOp<TransposeAttrs>({
  *
  * Shapes   x [batch, seq, heads, dim], perm [0, 2, 1, 3] → [batch, heads, seq, dim]
  * Throws   ShapeError when perm does not name every axis once
+ * Lowers   everywhere: Transpose
+ * Example  const y = transpose(x, [0, 2, 1, 3]);
  */
 export const transpose = (x: Value, perm: readonly number[]): Value => apply(Transpose, [x], { perm })[0]!;
 
-/** x with its last two axes exchanged: [..., a, b] → [..., b, a]. */
+/**
+ * x with its last two axes exchanged.
+ *
+ * Shapes   x [..., a, b] → [..., b, a]
+ * Throws   nothing
+ * Lowers   everywhere: Transpose
+ * Example  const scores = matmul(q, swapLast(k));
+ */
 export function swapLast(x: Value): Value {
   const order = x.dims.map((_, i) => i);
   return transpose(x, [...order.slice(0, -2), ...order.slice(-2).reverse()]);
@@ -79,8 +88,11 @@ export function swapLast(x: Value): Value {
 /**
  * x turned around an axis: element i goes to place i + shift, and what leaves at one end comes in at the other.
  *
- * @param shift any integer where the size of the axis is known, else from minus the size to the size
+ * Shapes   x any → the same
  * Throws   ShapeError when there is no such axis
+ * Lowers   everywhere: Slice, Concat
+ *
+ * @param shift any integer where the size of the axis is known, else from minus the size to the size
  */
 export function roll(x: Value, shift: Dim, axis: number): Value {
   const along = located(x.graph, Slice.key, [x], () => axisOf(axis, x.rank));
@@ -100,6 +112,7 @@ export function roll(x: Value, shift: Dim, axis: number): Value {
  *
  * Shapes   x [batch, 24, 5], axis 1, size 8, step 4 → [batch, 5, 8, 5]; the count is floorDiv(n - size, step) + 1
  * Throws   ShapeError when size or step is no positive integer, or a known axis is shorter than a window
+ * Lowers   everywhere: Slice, Reshape, Concat
  */
 export function windows(x: Value, axis: number, size: number, step: number): Value {
   const along = located(x.graph, 'windows', [x], () => {

@@ -94,6 +94,8 @@ export const LayerNormalization: Op<LayerAttrs> = defineOp<LayerAttrs>({
  * Dtypes   floats, all the same; mean and variance of 16-bit dtypes in float32
  * Throws   ShapeError when scale or bias do not fit, or the dtypes differ
  * Source   Ba et al. 2016, https://arxiv.org/abs/1607.06450
+ * Lowers   everywhere: LayerNormalization
+ * Example  const y = layerNorm(x, weight);
  */
 export const layerNorm = (
   x: Operand,
@@ -130,6 +132,8 @@ export const RMSNormalization: Op<LayerAttrs> = defineOp<LayerAttrs>({
  * Dtypes   floats, both the same; the mean of 16-bit dtypes in float32
  * Throws   ShapeError when scale does not fit, or the dtypes differ
  * Source   Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467
+ * Lowers   portable, cpu, wasm, cuda: RMSNormalization · webgpu: primitives
+ * Example  const y = rmsNorm(x, weight, { epsilon: 1e-6 });
  */
 export const rmsNorm = (x: Operand, scale: Operand, o: { readonly axis?: number; readonly epsilon?: number } = {}): Value =>
   apply(RMSNormalization, [x, scale], {
@@ -192,6 +196,7 @@ export const GroupNormalization: Op<GroupAttrs> = defineOp<GroupAttrs>({
  * Dtypes   floats, all the same; mean and variance of 16-bit dtypes in float32
  * Throws   ShapeError when groups does not divide the channels, scale or bias do not fit, or the dtypes differ
  * Source   Wu and He 2018, https://arxiv.org/abs/1803.08494
+ * Lowers   portable: GroupNormalization · cpu, wasm, webgpu, cuda: primitives
  */
 export const groupNorm = (
   x: Operand,

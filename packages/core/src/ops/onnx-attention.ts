@@ -74,6 +74,7 @@ export interface OnnxAttentionResult {
  * Dtypes   q and k one float dtype, v a float dtype; y like q
  * Throws   ShapeError when operands do not fit, or `nonpad` stands beside a past
  * Source   https://onnx.ai/onnx/operators/onnx__Attention.html
+ * Lowers   cpu, wasm, cuda: Attention · elsewhere: primitives
  */
 export function onnxAttention(q: Value, k: Value, v: Value, o: OnnxAttentionOptions = {}): OnnxAttentionResult {
   const outputs = o.scores ? 4 : o.past ? 3 : 1;

@@ -24,8 +24,9 @@ export type OnnxOpDefinition<S extends Schema> = Omit<Op<AttributesOf<S>>, 'attr
  *
  * Targets take it as `kernels` says, and everywhere without: then it is the runtime that refuses it.
  *
+ * Shapes   as `infer` says
  * Throws   ShapeError (when applied) from `infer`, with the path, the op and the operands' types; or when `key` names no op
- *
+ * Lowers   everywhere: the op itself
  * Example  const softsign = onnxOp({ key: 'Softsign', infer: ([type]) => [type!], kernels: { cpu: ['float32'] } });
  *            const [y] = softsign([x]);
  */

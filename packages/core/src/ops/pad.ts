@@ -113,6 +113,7 @@ export const OnnxPad = defineOp<PadAttrs>({
  *
  * Shapes   x [batch, seq, 5], axes [1], before [2], after ['past'] → [batch, past + seq + 2, 5]
  * Throws   ShapeError when an axis does not exist or is named twice
+ * Lowers   everywhere: Pad, Concat
  */
 export function pad(
   x: Value,
@@ -135,6 +136,8 @@ export function pad(
  * x with `value` put behind the elements of an axis until it has this size; when it has more at run time, they are cut off.
  *
  * Shapes   x [batch, seq, 5], axis 1, size 16 → [batch, 16, 5]
+ * Throws   ShapeError when the axis does not exist
+ * Lowers   everywhere: Pad, Concat
  */
 export function padTo(x: Value, axis: number, size: Dim, value = 0): Value {
   const along = located(x.graph, Pad.key, [x], () => axisOf(axis, x.rank));

@@ -76,6 +76,7 @@ function appended(pool: NDArray, rows: NDArray, held: NDArray, table: NDArray): 
  *          table int32 [batch, n], the blocks of each sequence in order → [batch, kv_heads, n · block_size, head_dim]
  * Throws   ShapeError when they do not fit
  * Source   Kwon et al. 2023, https://arxiv.org/abs/2309.06180
+ * Lowers   cuda: PagedAttention, with the attention that reads it · elsewhere: no kernel
  */
 export function pagedAppend(pool: Value, rows: Value, held: Value, table: Value): Value {
   return apply(PagedAppend, [pool, rows, held, table], {})[0]!;

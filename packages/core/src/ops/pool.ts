@@ -97,10 +97,11 @@ function elementCounts(x: Value, { kernel_shape, strides, pads, count_include_pa
  *
  * Shapes   [batch, channels, ...spatial] → [batch, channels, ...], on each axis floorDiv(size + pads - kernel, stride) + 1
  * Dtypes   floats
+ * Throws   ShapeError when the window does not fit
+ * Lowers   everywhere: AveragePool
  *
  * @param kernel sizes of the window
  * @param o `countPads`: whether pads count as zeros (else they are left out); default false
- * Throws   ShapeError when the window does not fit
  */
 export function averagePool(
   x: Value,
@@ -116,7 +117,14 @@ export function averagePool(
   } satisfies AverageAttrs)[0]!;
 }
 
-/** The mean over all spatial axes: [batch, channels, ...spatial] → [batch, channels, 1, …]. */
+/**
+ * The mean over all spatial axes.
+ *
+ * Shapes   [batch, channels, ...spatial] → [batch, channels, 1, …]
+ * Dtypes   numbers
+ * Throws   nothing
+ * Lowers   everywhere: ReduceMean
+ */
 export const globalAveragePool = (x: Value): Value => reduceMean(x, spatialAxes(x));
 
 // ---- Maxima ---------------------------------------------------------------------------------------------------------
@@ -152,6 +160,7 @@ export const MaxPool: Op<Window> = defineOp<Window>({
  *          floorDiv(size + pads - dilation * (kernel - 1) - 1, stride) + 1
  * Dtypes   floats
  * Throws   ShapeError when the window does not fit
+ * Lowers   everywhere: MaxPool
  */
 export const maxPool = (x: Value, kernel: number | readonly number[], o: WindowOptions = {}): Value =>
   apply(MaxPool, [x], windowOf(MaxPool.key, x, kernel, o))[0]!;

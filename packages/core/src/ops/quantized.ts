@@ -61,6 +61,7 @@ function halves(bytes: Value): Value {
  *          none: 8 → [rows, columns]; blocks = ⌈columns / blockSize⌉
  * Dtypes   those of the scales
  * Throws   ShapeError when the operands do not fit
+ * Lowers   portable: primitives · elsewhere: MatMulNBits or GatherBlockQuantized, with the product or the lookup that reads it
  */
 export function dequantizeBlocks(
   packed: Operand,

@@ -48,11 +48,12 @@ function counters(near: Value, dims: readonly Dim[]): Value {
  *
  * Shapes   run [], steps [] → dims, less than 2^31 elements
  * Dtypes   run int64, from 0 to 2^53 - 1; steps int64; noise float32: uniform in [0, 1) in steps of 2^-24, or normal within ±5.8
+ * Throws   ShapeError when a size cannot be read from the graph's inputs
+ * Source   of the normal: Box and Muller 1958; of y (2y + 1): Rivest et al. 1998, The RC6 block cipher
+ * Lowers   everywhere: Range, Mul, Add, Div, Cast
  *
  * @param key two words below 2^32, one pair for each use and seed
  * @param steps the numbers of the present steps, of the outermost loop first
- * Throws   ShapeError when a size cannot be read from the graph's inputs
- * Source   of the normal: Box and Muller 1958; of y (2y + 1): Rivest et al. 1998, The RC6 block cipher
  */
 export function noise(
   run: Value,

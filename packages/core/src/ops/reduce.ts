@@ -95,8 +95,13 @@ function countAlong(x: Value, axes: readonly number[]): number | Value {
 /** ONNX ReduceSum. */
 export const ReduceSum = reduction('ReduceSum', 13, { f: sum, grad: (g, x) => expand(g, x.dims) });
 /**
- * The sum over axes. Dtypes: numbers.
- * @throws ShapeError when an axis does not exist or is named twice
+ * The sum over axes.
+ *
+ * Shapes   x [a, n, b], axes [1] → [a, 1, b], with `keepDims: false` [a, b]
+ * Dtypes   numbers
+ * Throws   ShapeError when an axis does not exist or is named twice
+ * Lowers   everywhere: ReduceSum
+ * Example  const y = reduceSum(x, [0, 1], { keepDims: false });
  */
 export const reduceSum = (x: Operand, axes: readonly number[], options: ReduceOptions = {}): Value =>
   reduce(ReduceSum, x, axes, options);
@@ -107,8 +112,12 @@ export const ReduceMean = reduction('ReduceMean', 18, {
   grad: (g, x, _, axes) => expand(div(g, countAlong(x, axes)), x.dims),
 });
 /**
- * The mean over axes; of integers truncated towards 0. Dtypes: numbers.
- * @throws ShapeError when an axis does not exist or is named twice
+ * The mean over axes; of integers truncated towards 0.
+ *
+ * Shapes   x [a, n, b], axes [1] → [a, 1, b], with `keepDims: false` [a, b]
+ * Dtypes   numbers
+ * Throws   ShapeError when an axis does not exist or is named twice
+ * Lowers   everywhere: ReduceMean
  */
 export const reduceMean = (x: Operand, axes: readonly number[], options: ReduceOptions = {}): Value =>
   reduce(ReduceMean, x, axes, options);
@@ -116,8 +125,12 @@ export const reduceMean = (x: Operand, axes: readonly number[], options: ReduceO
 /** ONNX ReduceMax. */
 export const ReduceMax = reduction('ReduceMax', 18, { f: largest, grad: toExtremes });
 /**
- * The greatest element over axes; -∞ where there is none. Dtypes: numbers. Equal elements share the gradient.
- * @throws ShapeError when an axis does not exist or is named twice
+ * The greatest element over axes; -∞ where there is none. Equal elements share the gradient.
+ *
+ * Shapes   x [a, n, b], axes [1] → [a, 1, b], with `keepDims: false` [a, b]
+ * Dtypes   numbers
+ * Throws   ShapeError when an axis does not exist or is named twice
+ * Lowers   everywhere: ReduceMax
  */
 export const reduceMax = (x: Operand, axes: readonly number[], options: ReduceOptions = {}): Value =>
   reduce(ReduceMax, x, axes, options);
@@ -128,8 +141,12 @@ export const ReduceMin = reduction('ReduceMin', 18, {
   grad: toExtremes,
 });
 /**
- * The least element over axes; ∞ where there is none. Dtypes: numbers. Equal elements share the gradient.
- * @throws ShapeError when an axis does not exist or is named twice
+ * The least element over axes; ∞ where there is none. Equal elements share the gradient.
+ *
+ * Shapes   x [a, n, b], axes [1] → [a, 1, b], with `keepDims: false` [a, b]
+ * Dtypes   numbers
+ * Throws   ShapeError when an axis does not exist or is named twice
+ * Lowers   everywhere: ReduceMin
  */
 export const reduceMin = (x: Operand, axes: readonly number[], options: ReduceOptions = {}): Value =>
   reduce(ReduceMin, x, axes, options);
@@ -153,8 +170,12 @@ export const ReduceProd = reduction('ReduceProd', 18, {
   },
 });
 /**
- * The product over axes. Dtypes: numbers.
- * @throws ShapeError when an axis does not exist or is named twice
+ * The product over axes.
+ *
+ * Shapes   x [a, n, b], axes [1] → [a, 1, b], with `keepDims: false` [a, b]
+ * Dtypes   numbers
+ * Throws   ShapeError when an axis does not exist or is named twice
+ * Lowers   everywhere: ReduceProd
  */
 export const reduceProd = (x: Operand, axes: readonly number[], options: ReduceOptions = {}): Value =>
   reduce(ReduceProd, x, axes, options);
@@ -172,8 +193,12 @@ export const ReduceL2 = reduction('ReduceL2', 18, {
   grad: (g, x, y) => mul(g, where(equal(y, 0), 0, div(x, y))),
 });
 /**
- * The square root of the sum of squares over axes. Dtypes: floats. Its gradient at 0 is 0.
- * @throws ShapeError when an axis does not exist or is named twice
+ * The square root of the sum of squares over axes. Its gradient at 0 is 0.
+ *
+ * Shapes   x [a, n, b], axes [1] → [a, 1, b], with `keepDims: false` [a, b]
+ * Dtypes   floats
+ * Throws   ShapeError when an axis does not exist or is named twice
+ * Lowers   everywhere: ReduceL2
  */
 export const reduceL2 = (x: Operand, axes: readonly number[], options: ReduceOptions = {}): Value =>
   reduce(ReduceL2, x, axes, options);
@@ -188,8 +213,12 @@ export const ReduceSumSquare = reduction('ReduceSumSquare', 18, {
   grad: (g, x) => mul(g, mul(x, 2)),
 });
 /**
- * The sum of squares over axes. Dtypes: numbers.
- * @throws ShapeError when an axis does not exist or is named twice
+ * The sum of squares over axes.
+ *
+ * Shapes   x [a, n, b], axes [1] → [a, 1, b], with `keepDims: false` [a, b]
+ * Dtypes   numbers
+ * Throws   ShapeError when an axis does not exist or is named twice
+ * Lowers   everywhere: ReduceSumSquare
  */
 export const reduceSumSquare = (x: Operand, axes: readonly number[], options: ReduceOptions = {}): Value =>
   reduce(ReduceSumSquare, x, axes, options);
@@ -209,8 +238,13 @@ export const ReduceLogSumExp = reduction('ReduceLogSumExp', 18, {
   grad: (g, x, y) => mul(g, where(isInf(y), 0, exp(sub(x, y)))),
 });
 /**
- * log Σ eˣ over axes; -∞ where every element is. Dtypes: floats.
- * @throws ShapeError when an axis does not exist or is named twice
+ * log Σ eˣ over axes; -∞ where every element is.
+ *
+ * Shapes   x [a, n, b], axes [1] → [a, 1, b], with `keepDims: false` [a, b]
+ * Dtypes   floats
+ * Throws   ShapeError when an axis does not exist or is named twice
+ * Lowers   everywhere: ReduceLogSumExp
+ * Example  const y = logSumExp(x, [-1]);
  */
 export const logSumExp = (x: Operand, axes: readonly number[], options: ReduceOptions = {}): Value =>
   reduce(ReduceLogSumExp, x, axes, options);
@@ -254,15 +288,24 @@ function arg(op: Op<ArgAttrs>, x: Operand, axis: number, { keepDims = true, last
 /** ONNX ArgMax. */
 export const ArgMax = extremeIndex('ArgMax', (a, b) => a > b);
 /**
- * Where along the axis the greatest element stands: int64. Dtypes: numbers.
- * @throws ShapeError when the axis does not exist or has no elements
+ * Where along the axis the greatest element stands: int64.
+ *
+ * Shapes   x [a, n, b], axis 1 → [a, 1, b], with `keepDims: false` [a, b]
+ * Dtypes   numbers
+ * Throws   ShapeError when the axis does not exist or has no elements
+ * Lowers   everywhere: ArgMax
+ * Example  const best = argMax(x, -1);
  */
 export const argMax = (x: Operand, axis: number, options: ArgOptions = {}): Value => arg(ArgMax, x, axis, options);
 
 /** ONNX ArgMin. */
 export const ArgMin = extremeIndex('ArgMin', (a, b) => a < b);
 /**
- * Where along the axis the least element stands: int64. Dtypes: numbers.
- * @throws ShapeError when the axis does not exist or has no elements
+ * Where along the axis the least element stands: int64.
+ *
+ * Shapes   x [a, n, b], axis 1 → [a, 1, b], with `keepDims: false` [a, b]
+ * Dtypes   numbers
+ * Throws   ShapeError when the axis does not exist or has no elements
+ * Lowers   everywhere: ArgMin
  */
 export const argMin = (x: Operand, axis: number, options: ArgOptions = {}): Value => arg(ArgMin, x, axis, options);

@@ -54,6 +54,8 @@ export const Reshape: Op<ReshapeAttrs> = defineOp<ReshapeAttrs>({
  *
  * Shapes   x: any → dims; one of them may be -1, which is inferred
  * Throws   ShapeError when the number of elements differs, or -1 cannot be inferred exactly
+ * Lowers   everywhere: Reshape
+ * Example  const y = reshape(x, ['batch', -1, 7]);
  */
 export function reshape(x: Value, dims: readonly Dim[]): Value {
   const canonical = dims.map(dim);
@@ -164,7 +166,9 @@ function moveOnes(x: Value, dims: readonly Dim[]): Value {
 /**
  * x without some axes of size 1.
  *
+ * Shapes   x [batch, 1, 5], axes [1] → [batch, 5]
  * Throws   ShapeError when an axis does not exist or is not of size 1
+ * Lowers   everywhere: Reshape
  */
 export function squeeze(x: Value, axes: readonly number[]): Value {
   const gone = located(x.graph, Squeeze.key, [x], () => {
@@ -181,7 +185,10 @@ export function squeeze(x: Value, axes: readonly number[]): Value {
 /**
  * x with further axes of size 1, at these places of the result.
  *
+ * Shapes   x [batch, 5], axes [1] → [batch, 1, 5]
  * Throws   ShapeError when a place does not exist or is named twice
+ * Lowers   everywhere: Reshape
+ * Example  const column = unsqueeze(x, [-1]);
  */
 export function unsqueeze(x: Value, axes: readonly number[]): Value {
   const added = located(x.graph, Unsqueeze.key, [x], () => axesOf(axes, x.rank + axes.length));
@@ -192,6 +199,8 @@ export function unsqueeze(x: Value, axes: readonly number[]): Value {
  * x with the axes from `first` to `last`, both inclusive, joined into one.
  *
  * Shapes   [batch, heads, seq, dim], first 0, last 1 → [batch*heads, seq, dim]
+ * Throws   ShapeError when an axis does not exist, or the first lies behind the last
+ * Lowers   everywhere: Reshape
  */
 export function flattenAxes(x: Value, first: number, last: number): Value {
   const [from, to] = located(x.graph, Reshape.key, [x], () => {

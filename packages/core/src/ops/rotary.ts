@@ -160,6 +160,7 @@ export interface RotaryOptions {
  * Dtypes   one float dtype
  * Throws   ShapeError when operands do not fit, or an odd number of channels is to turn
  * Source   Su et al. 2021, https://arxiv.org/abs/2104.09864
+ * Lowers   portable: RotaryEmbedding · cpu, wasm, cuda: RotaryEmbedding · webgpu: RotaryEmbedding
  */
 export function rotaryEmbedding(x: Value, cos: Value, sin: Value, positions?: Value, o: RotaryOptions = {}): Value {
   const attrs = { interleaved: o.interleaved ? 1 : undefined, num_heads: o.heads, rotary_embedding_dim: o.rotaryDim };

@@ -43,8 +43,10 @@ export type CumSumOptions = { readonly exclusive?: boolean; readonly reverse?: b
 /**
  * The running sum along an axis.
  *
+ * Shapes   x any → the same
  * Dtypes   numbers
- * @throws ShapeError when the axis does not exist
+ * Throws   ShapeError when the axis does not exist
+ * Lowers   everywhere: CumSum
  */
 export function cumSum(x: Operand, axis: number, { exclusive = false, reverse = false }: CumSumOptions = {}): Value {
   const fromFront = axis < 0 ? axis + rankOf(x) : axis;
@@ -81,10 +83,25 @@ export const Trilu = defineOp<TriluAttrs>({
  *
  * Shapes   x [..., rows, columns], kept
  * Dtypes   any
- * @throws ShapeError when x has fewer than two axes
+ * Throws   ShapeError when x has fewer than two axes
+ * Lowers   everywhere: Trilu
  */
 export const trilu = (x: Operand, upper: boolean, k = 0): Value => apply(Trilu, [x], { upper: upper ? 1 : 0, k })[0]!;
-/** The part of matrices on diagonal k and right of it, 0 elsewhere. See {@link trilu}. */
+/**
+ * The part of matrices on diagonal k and right of it, 0 elsewhere. See {@link trilu}.
+ *
+ * Shapes   x [..., rows, columns], kept
+ * Dtypes   any
+ * Throws   ShapeError when x has fewer than two axes
+ * Lowers   everywhere: Trilu
+ */
 export const triu = (x: Operand, k = 0): Value => trilu(x, true, k);
-/** The part of matrices on diagonal k and left of it, 0 elsewhere. See {@link trilu}. */
+/**
+ * The part of matrices on diagonal k and left of it, 0 elsewhere. See {@link trilu}.
+ *
+ * Shapes   x [..., rows, columns], kept
+ * Dtypes   any
+ * Throws   ShapeError when x has fewer than two axes
+ * Lowers   everywhere: Trilu
+ */
 export const tril = (x: Operand, k = 0): Value => trilu(x, false, k);

@@ -88,7 +88,8 @@ export const ScatterND = defineOp<ScatterNDAttrs>({
  *
  * Shapes   x [n, m, d], indices [i, 2], updates [i, d] → [n, m, d]
  * Dtypes   x, updates any, both the same (numbers unless `none`); indices int64
- * @throws ShapeError when the updates do not fit x and the indices
+ * Throws   ShapeError when the updates do not fit x and the indices
+ * Lowers   everywhere: ScatterND
  */
 export const scatterND = (x: Operand, indices: Operand, updates: Operand, reduction: ScatterReduction = 'none'): Value =>
   apply(ScatterND, [x, indices, updates], { reduction })[0]!;
@@ -131,7 +132,8 @@ export const ScatterElements = defineOp<ScatterElementsAttrs>({
  *
  * Shapes   x [n, b], indices, updates [m, b] → [n, b]
  * Dtypes   x, updates any, both the same (numbers unless `none`); indices int64, int32
- * @throws ShapeError when indices and updates differ in dims or do not fit x
+ * Throws   ShapeError when indices and updates differ in dims or do not fit x
+ * Lowers   everywhere: ScatterElements
  */
 export const scatterElements = (
   x: Operand,

@@ -26,7 +26,8 @@ export type OneHotOptions = {
  *
  * Shapes   indices [a, b] → [a, b, depth]
  * Dtypes   indices int64, int32 → `dtype`, default that of the graph's arithmetic
- * @throws ShapeError when the axis does not exist or the indices are no integers
+ * Throws   ShapeError when the axis does not exist or the indices are no integers
+ * Lowers   everywhere: Equal, Cast
  */
 export function oneHot(
   indices: Value,
@@ -95,7 +96,9 @@ export type TopKOptions = { readonly axis?: number; readonly largest?: boolean; 
  *
  * Shapes   x [a, n] → values [a, k], indices int64 [a, k]
  * Dtypes   numbers
- * @throws ShapeError when the axis does not exist or has fewer than k elements
+ * Throws   ShapeError when the axis does not exist or has fewer than k elements
+ * Lowers   everywhere: TopK
+ * Example  const [values, indices] = topK(x, 5);
  */
 export function topK(
   x: Value,

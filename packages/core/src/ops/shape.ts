@@ -37,19 +37,35 @@ export const Shape = defineOp<ShapeAttrs>({
   },
 });
 
-/** The sizes of x as int64 [rank], or those of the axes from `start` to before `end`. */
+/**
+ * The sizes of x, or those of the axes from `start` to before `end`.
+ *
+ * Shapes   x any → int64 [rank], or [end − start]
+ * Throws   nothing
+ * Lowers   everywhere: Shape
+ */
 export const shapeOf = (x: Value, start?: number, end?: number): Value =>
   apply(Shape, [x], { ...(start !== undefined && { start }), ...(end !== undefined && { end }) })[0]!;
 
-/** A symbolic size as int64 []. See {@link sizes}. */
+/**
+ * A symbolic size as a number of the run. See {@link sizes}.
+ *
+ * Shapes   → int64 []
+ * Throws   ShapeError when the name is the size of nothing
+ * Lowers   everywhere: Shape
+ */
 export const size = (source: Source, d: Dim, near: readonly Value[] = []): Value => reshape(sizes(source, [d], near), []);
 
 /**
  * Sizes as int64 [n], as ONNX wants shapes, starts and repeats; a constant when all are numbers. A name is read from an axis of an input of
  * the graph that has it as its size, or is solved for from a size in which it occurs once (`2*n + 1`, `past + seq`).
  *
- * @param near further values whose axes may bind a name that no input has
+ * Shapes   n dims → int64 [n]
  * Throws   ShapeError when a name is the size of nothing
+ * Lowers   everywhere: Shape, Concat
+ * Example  const shape = sizes(g, ['batch', 'seq', 5]);
+ *
+ * @param near further values whose axes may bind a name that no input has
  */
 export function sizes(source: Source, dims: readonly Dim[], near: readonly Value[] = []): Value {
   const g = graphOf(source);
@@ -165,7 +181,14 @@ export const Range = defineOp<RangeAttrs>({
   },
 });
 
-/** The numbers 0, 1, … as [length]. A constant when the length is a number. */
+/**
+ * The numbers 0, 1, … A constant when the length is a number.
+ *
+ * Shapes   → [length]
+ * Throws   ShapeError when the length cannot be read from the graph’s inputs
+ * Lowers   everywhere: Range
+ * Example  const positions = iota(g, 'seq');
+ */
 export function iota(source: Source, length: Dim, dtype: DType = 'int64'): Value {
   const g = graphOf(source);
   const n = dim(length);
@@ -176,11 +199,24 @@ export function iota(source: Source, length: Dim, dtype: DType = 'int64'): Value
   return cast(range, dtype);
 }
 
-/** One number everywhere. A scalar expanded, so that what broadcasts need not be written out. */
+/**
+ * One number everywhere. A scalar expanded, so that what broadcasts need not be written out.
+ *
+ * Shapes   → dims
+ * Throws   ShapeError when a size cannot be read from the graph’s inputs
+ * Lowers   everywhere: Expand
+ * Example  const zeros = fill(g, ['batch', 7], 0, 'float32');
+ */
 export const fill = (source: Source, dims: readonly Dim[], value: number, dtype: DType): Value =>
   expand(graphOf(source).number(value, dtype), dims);
 
-/** The identity matrix as [n, n]. */
+/**
+ * The identity matrix.
+ *
+ * Shapes   → [n, n]
+ * Throws   ShapeError when n cannot be read from the graph’s inputs
+ * Lowers   everywhere: Range, Equal, Cast
+ */
 export function eye(source: Source, n: Dim, dtype: DType): Value {
   const g = graphOf(source);
   if (typeof n !== 'number') {
@@ -231,5 +267,6 @@ const impossible = -2;
  *
  * Shapes   x [batch, past], dims [batch, seq] → [batch, seq]
  * Throws   ShapeError when the rank or a known size differs, or a size cannot be read from the graph's inputs
+ * Lowers   everywhere: Reshape
  */
 export const refine = (x: Value, dims: readonly Dim[]): Value => apply(Refine, [x], { dims: dims.map(dim) })[0]!;

@@ -178,6 +178,8 @@ function clamped(start: number, end: number, step: number, whole: number): { rea
  *
  * Shapes   x [batch, seq, 7], axes [1, 2], starts [1, 0], ends ['seq', -2] → [batch, seq - 1, 5]
  * Throws   ShapeError when a known bound lies outside of the axis, or a start behind its end
+ * Lowers   everywhere: Slice
+ * Example  const last = slice(x, { axes: [1], starts: [-1] });
  */
 export function slice(
   x: Value,
@@ -226,12 +228,24 @@ function normalized(
 
 const position = (at: Dim, whole: Dim): Dim => (typeof at === 'number' && at < 0 ? addDims(whole, at) : dim(at));
 
-/** x with an axis backwards. Throws ShapeError when there is no such axis. */
+/**
+ * x with an axis backwards.
+ *
+ * Shapes   x any → the same
+ * Throws   ShapeError when there is no such axis
+ * Lowers   everywhere: Slice
+ */
 export function flip(x: Value, axis: number): Value {
   const along = located(x.graph, Slice.key, [x], () => axisOf(axis, x.rank));
   const whole = x.dims[along]!;
   return apply(Slice, [x], { axes: [along], starts: [subDims(whole, 1)], counts: [whole], steps: [-1] })[0]!;
 }
 
-/** The first `size` elements of an axis. Throws ShapeError when a known size is larger than the axis. */
+/**
+ * The first `size` elements of an axis.
+ *
+ * Shapes   x [batch, 24], axis 1, size 5 → [batch, 5]
+ * Throws   ShapeError when a known size is larger than the axis
+ * Lowers   everywhere: Slice
+ */
 export const cropTo = (x: Value, axis: number, size: Dim): Value => slice(x, { axes: [axis], starts: [0], ends: [size] });

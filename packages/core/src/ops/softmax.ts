@@ -53,8 +53,11 @@ export const Softmax = overAxis(
 /**
  * eˣ / Σ eˣ over one axis; NaN where every element is -∞.
  *
+ * Shapes   x any → the same
  * Dtypes   floats
- * @throws ShapeError when the axis does not exist
+ * Throws   ShapeError when the axis does not exist
+ * Lowers   everywhere: Softmax
+ * Example  const weights = softmax(x);
  */
 export const softmax = (x: Operand, axis = -1): Value => apply(Softmax, [x], { axis: fromFront(axis, x) })[0]!;
 
@@ -72,7 +75,9 @@ export const LogSoftmax = overAxis(
 /**
  * x - log Σ eˣ over one axis: the logarithm of softmax, without its underflow.
  *
+ * Shapes   x any → the same
  * Dtypes   floats
- * @throws ShapeError when the axis does not exist
+ * Throws   ShapeError when the axis does not exist
+ * Lowers   portable, cpu, wasm, cuda: LogSoftmax · webgpu: primitives
  */
 export const logSoftmax = (x: Operand, axis = -1): Value => apply(LogSoftmax, [x], { axis: fromFront(axis, x) })[0]!;

@@ -42,12 +42,26 @@ export const Neg: Op = unary('Neg', 13, {
   grad: (g) => neg(g),
   simplify: (x) => madeBy(x, Neg)?.operands[0],
 });
-/** -x. Dtypes: numbers. */
+/**
+ * -x.
+ *
+ * Shapes   x any → the same
+ * Dtypes   numbers
+ * Throws   ShapeError when x has another dtype
+ * Lowers   everywhere: Neg
+ */
 export const neg = (x: Operand): Value => one(Neg, x);
 
 /** ONNX Abs. */
 export const Abs = unary('Abs', 13, { accepts: 'number', f: Math.abs, grad: (g, x) => mul(g, sign(x)) });
-/** |x|. Dtypes: numbers. Its gradient at 0 is 0. */
+/**
+ * |x|. Its gradient at 0 is 0.
+ *
+ * Shapes   x any → the same
+ * Dtypes   numbers
+ * Throws   ShapeError when x has another dtype
+ * Lowers   everywhere: Abs
+ */
 export const abs = (x: Operand): Value => one(Abs, x);
 
 /** ONNX Sign. */
@@ -57,22 +71,50 @@ export const Sign = unary('Sign', 13, {
   grad: 'zero',
   define: (x) => sub(cast(greater(x, 0), x.dtype), cast(less(x, 0), x.dtype)),
 });
-/** -1, 0 or 1, as x is negative, 0 or positive. Dtypes: numbers. */
+/**
+ * -1, 0 or 1, as x is negative, 0 or positive.
+ *
+ * Shapes   x any → the same
+ * Dtypes   numbers
+ * Throws   ShapeError when x has another dtype
+ * Lowers   everywhere: Sign
+ */
 export const sign = (x: Operand): Value => one(Sign, x);
 
 /** ONNX Exp. */
 export const Exp = unary('Exp', 13, { accepts: 'float', f: Math.exp, grad: (g, _, y) => mul(g, y) });
-/** eˣ. Dtypes: floats. */
+/**
+ * eˣ.
+ *
+ * Shapes   x any → the same
+ * Dtypes   floats
+ * Throws   ShapeError when x has another dtype
+ * Lowers   everywhere: Exp
+ */
 export const exp = (x: Operand): Value => one(Exp, x);
 
 /** ONNX Log. */
 export const Log = unary('Log', 13, { accepts: 'float', f: Math.log, grad: (g, x) => div(g, x) });
-/** The natural logarithm; NaN below 0. Dtypes: floats. */
+/**
+ * The natural logarithm; NaN below 0.
+ *
+ * Shapes   x any → the same
+ * Dtypes   floats
+ * Throws   ShapeError when x has another dtype
+ * Lowers   everywhere: Log
+ */
 export const log = (x: Operand): Value => one(Log, x);
 
 /** ONNX Sqrt. */
 export const Sqrt = unary('Sqrt', 13, { accepts: 'float', f: Math.sqrt, grad: (g, _, y) => div(g, mul(y, 2)) });
-/** The square root; NaN below 0. Dtypes: floats. */
+/**
+ * The square root; NaN below 0.
+ *
+ * Shapes   x any → the same
+ * Dtypes   floats
+ * Throws   ShapeError when x has another dtype
+ * Lowers   everywhere: Sqrt
+ */
 export const sqrt = (x: Operand): Value => one(Sqrt, x);
 
 /** ONNX Reciprocal. */
@@ -81,22 +123,50 @@ export const Reciprocal = unary('Reciprocal', 13, {
   f: (x) => 1 / x,
   grad: (g, _, y) => neg(mul(g, mul(y, y))),
 });
-/** 1 / x. Dtypes: floats. */
+/**
+ * 1 / x.
+ *
+ * Shapes   x any → the same
+ * Dtypes   floats
+ * Throws   ShapeError when x has another dtype
+ * Lowers   everywhere: Reciprocal
+ */
 export const reciprocal = (x: Operand): Value => one(Reciprocal, x);
 
 /** ONNX Sin. */
 export const Sin = unary('Sin', 7, { accepts: 'float', f: Math.sin, grad: (g, x) => mul(g, cos(x)) });
-/** The sine of x radians. Dtypes: floats. */
+/**
+ * The sine of x radians.
+ *
+ * Shapes   x any → the same
+ * Dtypes   floats
+ * Throws   ShapeError when x has another dtype
+ * Lowers   everywhere: Sin
+ */
 export const sin = (x: Operand): Value => one(Sin, x);
 
 /** ONNX Cos. */
 export const Cos = unary('Cos', 7, { accepts: 'float', f: Math.cos, grad: (g, x) => neg(mul(g, sin(x))) });
-/** The cosine of x radians. Dtypes: floats. */
+/**
+ * The cosine of x radians.
+ *
+ * Shapes   x any → the same
+ * Dtypes   floats
+ * Throws   ShapeError when x has another dtype
+ * Lowers   everywhere: Cos
+ */
 export const cos = (x: Operand): Value => one(Cos, x);
 
 /** ONNX Tanh. */
 export const Tanh = unary('Tanh', 13, { accepts: 'float', f: Math.tanh, grad: (g, _, y) => mul(g, sub(1, mul(y, y))) });
-/** The hyperbolic tangent. Dtypes: floats. */
+/**
+ * The hyperbolic tangent.
+ *
+ * Shapes   x any → the same
+ * Dtypes   floats
+ * Throws   ShapeError when x has another dtype
+ * Lowers   everywhere: Tanh
+ */
 export const tanh = (x: Operand): Value => one(Tanh, x);
 
 /** The error function to the last digits of float64: its series below 3, the continued fraction of 1 - erf above. */
@@ -122,7 +192,14 @@ export const Erf = unary('Erf', 13, {
   f: erfOf,
   grad: (g, x) => mul(g, mul(exp(neg(mul(x, x))), 2 / Math.sqrt(Math.PI))),
 });
-/** The error function (2/√π) ∫₀ˣ exp(-t²) dt. Dtypes: floats. */
+/**
+ * The error function (2/√π) ∫₀ˣ exp(-t²) dt.
+ *
+ * Shapes   x any → the same
+ * Dtypes   floats
+ * Throws   ShapeError when x has another dtype
+ * Lowers   everywhere: Erf
+ */
 export const erf = (x: Operand): Value => one(Erf, x);
 
 /** ONNX Sigmoid. */
@@ -131,7 +208,14 @@ export const Sigmoid = unary('Sigmoid', 13, {
   f: (x) => (x < 0 ? Math.exp(x) / (1 + Math.exp(x)) : 1 / (1 + Math.exp(-x))),
   grad: (g, _, y) => mul(g, mul(y, sub(1, y))),
 });
-/** 1 / (1 + e⁻ˣ). Dtypes: floats. */
+/**
+ * 1 / (1 + e⁻ˣ).
+ *
+ * Shapes   x any → the same
+ * Dtypes   floats
+ * Throws   ShapeError when x has another dtype
+ * Lowers   everywhere: Sigmoid
+ */
 export const sigmoid = (x: Operand): Value => one(Sigmoid, x);
 
 /** ONNX Relu. */
@@ -140,7 +224,14 @@ export const Relu = unary('Relu', 14, {
   f: (x) => Math.max(x, 0),
   grad: (g, x) => where(greater(x, 0), g, 0),
 });
-/** max(x, 0). Dtypes: numbers. Its gradient at 0 is 0. */
+/**
+ * max(x, 0). Its gradient at 0 is 0.
+ *
+ * Shapes   x any → the same
+ * Dtypes   numbers
+ * Throws   ShapeError when x has another dtype
+ * Lowers   everywhere: Relu
+ */
 export const relu = (x: Operand): Value => one(Relu, x);
 
 /** ONNX LeakyRelu. */
@@ -152,7 +243,14 @@ export const LeakyRelu = defineOp<{ alpha: number }>({
   evaluate: ([x], { alpha }) => [{ dtype: x!.dtype, dims: x!.dims, data: x!.data.map((v) => (v < 0 ? alpha * v : v)) }],
   vjp: ({ operands: [x], attrs: { alpha } }, [g]) => [g && where(greater(x, 0), g, mul(g, alpha))],
 });
-/** x, or alpha · x where x is negative. Dtypes: floats. */
+/**
+ * x, or alpha · x where x is negative.
+ *
+ * Shapes   x any → the same
+ * Dtypes   floats
+ * Throws   ShapeError when x has another dtype
+ * Lowers   everywhere: LeakyRelu
+ */
 export const leakyRelu = (x: Operand, alpha = 0.01): Value => apply(LeakyRelu, [x], { alpha })[0]!;
 
 /** ONNX Softplus. */
@@ -161,22 +259,50 @@ export const Softplus = unary('Softplus', 1, {
   f: (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))),
   grad: (g, x) => mul(g, sigmoid(x)),
 });
-/** log(1 + eˣ). Dtypes: floats. */
+/**
+ * log(1 + eˣ).
+ *
+ * Shapes   x any → the same
+ * Dtypes   floats
+ * Throws   ShapeError when x has another dtype
+ * Lowers   everywhere: Softplus
+ */
 export const softplus = (x: Operand): Value => one(Softplus, x);
 
 /** ONNX Floor. */
 export const Floor = unary('Floor', 13, { accepts: 'float', f: Math.floor, grad: 'zero' });
-/** The greatest integer not above x. Dtypes: floats. Its gradient is 0. */
+/**
+ * The greatest integer not above x. Its gradient is 0.
+ *
+ * Shapes   x any → the same
+ * Dtypes   floats
+ * Throws   ShapeError when x has another dtype
+ * Lowers   everywhere: Floor
+ */
 export const floor = (x: Operand): Value => one(Floor, x);
 
 /** ONNX Ceil. */
 export const Ceil = unary('Ceil', 13, { accepts: 'float', f: Math.ceil, grad: 'zero' });
-/** The least integer not below x. Dtypes: floats. Its gradient is 0. */
+/**
+ * The least integer not below x. Its gradient is 0.
+ *
+ * Shapes   x any → the same
+ * Dtypes   floats
+ * Throws   ShapeError when x has another dtype
+ * Lowers   everywhere: Ceil
+ */
 export const ceil = (x: Operand): Value => one(Ceil, x);
 
 /** ONNX Round. */
 export const Round = unary('Round', 11, { accepts: 'float', f: roundHalfToEven, grad: 'zero', define: roundedByFloor });
-/** The nearest integer; of two equally near the even one. Dtypes: floats. Its gradient is 0. */
+/**
+ * The nearest integer; of two equally near the even one. Its gradient is 0.
+ *
+ * Shapes   x any → the same
+ * Dtypes   floats
+ * Throws   ShapeError when x has another dtype
+ * Lowers   portable, cpu, wasm, cuda: Round · webgpu: primitives
+ */
 export const round = (x: Operand): Value => one(Round, x);
 
 // Up from beyond the middle, and from the middle above an odd number.
@@ -207,11 +333,25 @@ function test(key: string, since: number, f: (x: number) => boolean): Op {
 
 /** ONNX IsNaN. */
 export const IsNaN = test('IsNaN', 13, Number.isNaN);
-/** Where x is not a number. float → bool. */
+/**
+ * Where x is no number.
+ *
+ * Shapes   x any → the same
+ * Dtypes   floats → bool
+ * Throws   ShapeError when x is no float
+ * Lowers   everywhere: IsNaN
+ */
 // biome-ignore lint/suspicious/noShadowRestrictedNames: the op's own name
 export const isNaN = (x: Operand): Value => one(IsNaN, x);
 
 /** ONNX IsInf. */
 export const IsInf = test('IsInf', 10, (x) => Math.abs(x) === Number.POSITIVE_INFINITY);
-/** Where x is infinite, of either sign. float → bool. */
+/**
+ * Where x is infinite, of either sign.
+ *
+ * Shapes   x any → the same
+ * Dtypes   floats → bool
+ * Throws   ShapeError when x is no float
+ * Lowers   everywhere: IsInf
+ */
 export const isInf = (x: Operand): Value => one(IsInf, x);

@@ -1,0 +1,103 @@
+// The docstrings of core's public op functions, against the tables of the targets.
+import { readFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import ts from 'typescript';
+import { ops, type Target, targets } from '../packages/core/src/index';
+import { kernelOf } from '../packages/core/src/lower/target';
+import { domainOf, type Op } from '../packages/core/src/op';
+import { promisedOps } from './doc-promises';
+import { type Docstring, parseDoc } from './docstrings';
+import { sourceFiles } from './imports';
+import { root } from './pnpm.mjs';
+
+/** One function that makes values. */
+export interface OpFunction {
+  readonly name: string;
+  /** The op of the standard that it emits first; absent for meanings of ours and for what is made of several. */
+  readonly op: Op | undefined;
+  readonly doc: Docstring | undefined;
+  /** Where its docstring stands in the file. */
+  readonly range: readonly [start: number, end: number];
+}
+
+const folder = join(root, 'packages/core/src/ops');
+const made = /\b(Value|OnnxAttentionResult)\b/;
+const exported: Readonly<Record<string, unknown>> = ops;
+
+/** All that `ops` exports and that gives values, in the order of the files. */
+export function opFunctions(): OpFunction[] {
+  const files = sourceFiles(folder).filter((file) => !/\.(test|test-helper|cases)\.ts$/.test(file));
+  const found = files.flatMap((path) => {
+    const code = readFileSync(path, 'utf8');
+    const source = ts.createSourceFile(path, code, ts.ScriptTarget.Latest, true);
+    return source.statements.flatMap((statement) => {
+      const [name, f] = functionIn(statement);
+      if (!name || typeof exported[name] !== 'function' || !made.test(f?.type?.getText() ?? '')) return [];
+      const comment = ts.getLeadingCommentRanges(code, statement.pos)?.findLast(({ pos }) => code.startsWith('/**', pos));
+      const file = relative(root, path).replaceAll('\\', '/');
+      const doc = comment && parseDoc(code.slice(comment.pos, comment.end), file);
+      const range = comment ? ([comment.pos, comment.end] as const) : ([statement.getStart(), statement.getStart()] as const);
+      return [{ name, doc, range, body: f!.body?.getText() ?? '' }];
+    });
+  });
+  const bodies = new Map(found.map(({ name, body }) => [name, body]));
+  return found.map(({ body, ...about }) => ({ ...about, op: opIn(body, bodies) }));
+}
+
+type WithBody = ts.FunctionDeclaration | ts.ArrowFunction;
+function functionIn(statement: ts.Statement): readonly [name: string | undefined, f: WithBody | undefined] {
+  if (ts.isFunctionDeclaration(statement)) return [statement.name?.text, statement];
+  if (!ts.isVariableStatement(statement)) return [undefined, undefined];
+  const { name, initializer } = statement.declarationList.declarations[0]!;
+  return initializer && ts.isArrowFunction(initializer) ? [name.getText(), initializer] : [undefined, undefined];
+}
+
+// `apply(Gelu, …)` and `swish(x, 1)` name an op or a function that does; bodies of several statements may emit anything.
+function opIn(body: string, bodies: ReadonlyMap<string, string>): Op | undefined {
+  if (body.startsWith('{')) return undefined;
+  const [, callee = '', first = ''] = /^(\w+)(?:<\w+>)?\((\w*)/.exec(body) ?? [];
+  const op = exported[first] as Op | undefined;
+  if (op && typeof op === 'object' && 'key' in op) return domainOf(op.key)[0] === '' ? op : undefined;
+  return bodies.has(callee) ? opIn(bodies.get(callee)!, bodies) : undefined;
+}
+
+const families: Readonly<Record<string, readonly Target[]>> = {
+  portable: ([18, 21, 23] as const).map((opset) => targets.portable(opset)),
+  cpu: [targets.cpu],
+  wasm: [targets.wasm],
+  webgpu: [targets.webgpu],
+  cuda: [targets.cuda],
+};
+const runs = (family: string, op: Op): boolean =>
+  families[family]!.some((t) => kernelOf(t, op) && (domainOf(op.key)[0] !== '' || (op.since ?? 1) <= t.opset));
+const isThere = (family: string, name: string): boolean =>
+  families[family]!.some((t) => t.kernels[name] ?? t.kernels[`com.microsoft.${name}`]);
+
+/** The line that an op of the standard deserves: where it has a kernel, and where its definition stands for it. */
+export function lowersOf(op: Op): string {
+  const there = Object.keys(families).filter((family) => runs(family, op));
+  const without = Object.keys(families).filter((family) => !there.includes(family));
+  if (!without.length) return `everywhere: ${op.key}`;
+  if (!there.length) return 'everywhere: primitives';
+  return `${there.join(', ')}: ${op.key} · ${without.join(', ')}: primitives`;
+}
+
+/** Entries that every op function has. */
+export const required = ['Shapes', 'Throws', 'Lowers'] as const;
+
+/** What docstrings of op functions lack, and ops that they name for targets without a kernel. */
+export function wrongOpDocs(functions: readonly OpFunction[]): string[] {
+  return functions.flatMap(({ name, op, doc }) => {
+    const lacking = required.filter((entry) => !doc?.entries.has(entry)).map((entry) => `${name}: no ${entry}`);
+    const lowers = doc?.entries.get('Lowers');
+    if (lowers === undefined) return lacking;
+    if (op)
+      return lowers === lowersOf(op) ? lacking : [...lacking, `${name}: expected "Lowers   ${lowersOf(op)}", got "${lowers}"`];
+    const promised = promisedOps(lowers);
+    if (typeof promised === 'string') return [...lacking, `${name}: no list of targets in "${promised}"`];
+    const absent = [...promised].flatMap(([family, named]) =>
+      named.filter((each) => !isThere(family, each)).map((each) => `${name}: ${family} has no ${each}`),
+    );
+    return [...lacking, ...(promised.size ? [] : [`${name}: no target in "${lowers}"`]), ...absent];
+  });
+}
