@@ -106,6 +106,21 @@ describe('configs', () => {
         got: 'a list of 1',
       },
     ],
+    [
+      'a list of too many layers',
+      lm({ layers: [layer, layer, layer] }, 'stack'),
+      {
+        path: 'causal_lm.stack.layers[2]',
+        problem: 'a config for a layer that is not there',
+        expected: 'a list of 2',
+        got: 'a list of 3',
+      },
+    ],
+    [
+      'a norm for a sub-layer that is not there',
+      lm({ norm: ['rms_norm', 'rms_norm', 'layer_norm'] }, 'stack.layers'),
+      { path: 'causal_lm.stack.layers[0].norm[2]', problem: 'a config for a layer that is not there', expected: 'a list of 2' },
+    ],
     ['no config', 3, { path: 'model', problem: 'not a config', expected: 'an object with the name of a model', got: '3' }],
   ])('%s', (_, config, parts) => fails(() => build(config), ConfigError, parts));
 

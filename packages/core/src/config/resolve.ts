@@ -24,15 +24,18 @@ export function build(block: AnyBlock, config: unknown, place: Place): AnyModule
   const inside = { ...place.enclosing, ...values };
   const json: Values = { name: definition.name, ...values };
   const built: Values = { ...values };
+  const checks: (() => void)[] = [];
   for (const [name, f] of Object.entries(fields)) {
     if (!f.kind) continue;
     const path = `${place.path}.${name}`;
     const there = (layer: number): Place => ({ ...place, path, enclosing: { ...inside, ...f.inside?.(built, layer) } });
     const filled = f.type === 'each' ? fillEach(f, given[name], there) : fillOne(f, given[name], there(0));
     built[name] = filled.value;
+    if (filled.check) checks.push(filled.check);
     Object.defineProperty(json, name, { get: filled.config, enumerable: true });
   }
   const made = definition.create(Object.freeze(built) as never, place);
+  for (const check of checks) check();
   // `create` may return a plain function (no parameters) or a module; either way the result is one module that carries kind, name and config.
   const about = {
     ...(isModule(made) && made.about),
@@ -97,6 +100,8 @@ function derived(make: (c: Values) => unknown, above: Values, label: string): un
 interface Filled {
   readonly value: unknown;
   readonly config: () => unknown;
+  /** Asked once the block is made. */
+  readonly check?: () => void;
 }
 
 const emptySlot = (f: Field, { path }: Place): ConfigError =>
@@ -157,7 +162,17 @@ function fillEach(f: Field, given: unknown, placeOf: (layer: number) => Place): 
     const texts = new Set(all.map((c) => JSON.stringify(c)));
     return texts.size === 1 && all.length > 0 ? all[0] : all;
   };
-  return { value, config };
+  // What nobody asked for would be left out in silence. A block may also ask later, when it is called.
+  const check = () => {
+    if (!Array.isArray(chosen) || made.length === 0 || made.length >= chosen.length) return;
+    throw new ConfigError({
+      path: `${place.path}[${made.length}]`,
+      problem: 'a config for a layer that is not there',
+      expected: `a list of ${made.length}`,
+      got: `a list of ${chosen.length}`,
+    });
+  };
+  return { value, config, check };
 }
 
 function fill(kind: string, given: unknown, place: Place): AnyModule {

@@ -8,7 +8,7 @@ import { defineBlock, each, int, module, type SequenceContext, slot, type Value 
  *
  * Shapes   x [batch, seq, dim], packed [tokens, dim] → the same
  * Dtypes   float32, float16, bfloat16
- * Throws   ConfigError when a list of layers is shorter than depth
+ * Throws   ConfigError when a list of layers is shorter or longer than depth
  * Lowers   as its layers do
  * Example  const block = zoo.build('stack', { name: 'stack', dim: 512, depth: 12, layers: { name: 'pre_norm', feedforward: 'mlp' } });
  */
