@@ -32,6 +32,7 @@ export interface FromXFormers {
  * - DeepNorm weighs the stream by the layers of encoder and decoder; compat: of the layer's own stack
  * - decoders without an encoder read the input `memory`; compat: refused
  * - causal nystrom is refused, and padding takes no part in landmarks; compat: neither
+ * - a local window keeps all of its pairs; compat: where they are few (with `force_sparsity` always), a multiple of four
  * - `causal` where a mechanism has no such thing is refused; compat: dropped
  *
  * Kept in any case: a causal local window holds its size and one more, dropout twice in linformer, a transform for each head in fourier_mix.
