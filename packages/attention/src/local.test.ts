@@ -82,6 +82,14 @@ describe('local', () => {
     });
   });
 
+  it("drops a bias with compat: 'xformers', and adds it without", () => {
+    const given = feeds(13);
+    const biased = { ...given, bias: randomArray('bias', [1, 6, 13, 13]) };
+    const y = (config: Parameters<typeof local>[0], feed: typeof given) => runBlock(local(config), feed).outputs.y!;
+    expectClose(y({ window: 7, compat: 'xformers' }, biased), y({ window: 7 }, given));
+    expect(() => expectClose(y({ window: 7 }, biased), y({ window: 7 }, given))).toThrow(/differ/);
+  });
+
   it('refuses an even window around the query', () => {
     expect(() => local({ window: 4 })).toThrow(/local\.window: a window around the query.*expected an odd number/);
     expect(() => local({ window: 0 })).toThrow(/integer >= 1/);

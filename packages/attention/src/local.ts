@@ -90,7 +90,7 @@ export const local = defineBlock({
     causal: bool({ doc: 'the window ends at the query instead of lying around it', default: false }),
     dropout: num({ doc: 'probability of dropping a weight, in training', min: 0, max: 0.99, default: 0 }),
     compat: choice(['xformers'], {
-      doc: 'xformers: a causal window holds one key more, and patterns of few pairs leave some of them out',
+      doc: 'xformers: a causal window holds one key more, patterns of few pairs leave some of them out, and of biases only a mask is left',
       optional: true,
     }),
     forceSparsity: bool({ doc: 'only with compat: every pattern counts as one of few pairs', default: false }),
@@ -111,8 +111,10 @@ export const local = defineBlock({
       ? slidingWindow({ left: before, right: 0 })
       : slidingWindow({ left: (window - 1) / 2, right: (window - 1) / 2 });
     return (q: Value, k: Value, v: Value, ctx: SequenceContext) => {
-      const mask = compat ? storedSparsely(band, ctx, [q, k], forceSparsity) : and(ctx.mask, band);
-      return attend(q, k, v, withContext(ctx, { mask }), { dropout });
+      if (!compat) return attend(q, k, v, withContext(ctx, { mask: and(ctx.mask, band) }), { dropout });
+      const { layout, keys } = ctx;
+      const mask = storedSparsely(band, ctx, [q, k], forceSparsity);
+      return attend(q, k, v, { mask, layout, ...(keys && { keys }) }, { dropout });
     };
   },
 });
@@ -124,7 +126,8 @@ const densest = 3;
 
 /**
  * The window and the context's mask as xFormers keeps them: where the window allows few pairs they are stored in its sparse form, which holds
- * a multiple of four; of more, the last in row-major order are lost. So they are once more behind a mask of the user's.
+ * a multiple of four; of more, the last in row-major order are lost. So they are once more behind a mask of the user's, which is bool: what an
+ * additive one adds is lost too.
  */
 function storedSparsely(band: Mask<never>, ctx: SequenceContext, [q, k]: readonly [Value, Value], force: boolean): Mask<Value> {
   const frame = { graph: q.graph, seq: q.dims[2]!, kvSeq: k.dims[2]!, start: ctx.keys?.start };
