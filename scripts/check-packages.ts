@@ -4,10 +4,12 @@
  * and bundles them with Vite. Ends with the size of every block in a bundle. Needs `npm run build` before.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import ts from 'typescript';
 import { type Import, measure, table, violations } from './bundle-size';
+import { markdownExample } from './doc-examples';
 import { pnpm, root } from './pnpm.mjs';
 
 type Manifest = { name: string; exports: Record<string, unknown>; dependencies?: Record<string, string> };
@@ -103,6 +105,17 @@ function startWorkers(scratch: string): void {
   console.log('worker runners start in ESM and CommonJS');
 }
 
+/** A page whose code is a whole program with a thread in it, which has a file of its own in packed packages only. */
+function runPage(scratch: string, page: string): void {
+  symlinkSync(join(root, 'node_modules', 'onnxruntime-node'), join(scratch, 'node_modules', 'onnxruntime-node'), 'junction');
+  const [program] = markdownExample(page, readFileSync(join(root, page), 'utf8'));
+  const code = program!.lines.map(({ text }) => text).join('\n');
+  const options = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022, verbatimModuleSyntax: true };
+  writeFileSync(join(scratch, 'page.mjs'), ts.transpileModule(code, { compilerOptions: options }).outputText);
+  node(scratch, 'page.mjs');
+  console.log(`the code of ${page} runs`);
+}
+
 /** The declarations must stand on their own: no DOM, no onnxruntime, nothing skipped. */
 function typeCheck(scratch: string, names: readonly string[]): void {
   const text = names.map((name, i) => `import * as m${i} from '${name}';\nexport type M${i} = typeof m${i};\n`).join('');
@@ -129,6 +142,7 @@ try {
   const imports = importAll(scratch, names);
   startWorkers(scratch);
   typeCheck(scratch, names);
+  runPage(scratch, 'docs/guides/journey.md');
   const sizes = await measure(scratch, imports);
   console.log(table(sizes));
   const wrong = violations(sizes);
