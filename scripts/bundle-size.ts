@@ -19,7 +19,7 @@ export interface Size {
 }
 
 /** Most kilobytes (gzipped) that one import may cost: a block with all of core that it needs; core alone; everything there is. */
-const budget = { block: 55, core: 150, everything: 220 };
+const budget = { block: 55, core: 165, everything: 220 };
 
 async function bundle(scratch: string, code: string): Promise<string> {
   const entry = join(scratch, 'entry.js');
