@@ -1,8 +1,9 @@
 // The docstrings of core's public op functions, against the tables of the targets.
 import { readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import ts from 'typescript';
-import { ops, type Target, targets } from '../packages/core/src/index';
+import * as core from '../packages/core/src/index';
 import { kernelOf } from '../packages/core/src/lower/target';
 import { domainOf, type Op } from '../packages/core/src/op';
 import { promisedOps } from './doc-promises';
@@ -16,33 +17,49 @@ export interface OpFunction {
   /** The op of the standard that it emits first; absent for meanings of ours and for what is made of several. */
   readonly op: Op | undefined;
   readonly doc: Docstring | undefined;
-  /** Where its docstring stands in the file. */
-  readonly range: readonly [start: number, end: number];
 }
 
-const folder = join(root, 'packages/core/src/ops');
-const made = /\b(Value|OnnxAttentionResult)\b/;
-const exported: Readonly<Record<string, unknown>> = ops;
+const source = join(root, 'packages/core/src');
+/** Where they stand besides the files of ops. */
+const others = [
+  'autodiff/grad',
+  'context',
+  'derive',
+  'generate',
+  'layers/dropout',
+  'layers/embedding',
+  'layers/linear',
+  'layout',
+];
+/** What a function gives that makes values; a mask of values is none. */
+const made = /(^|[^\w<])Value\b|OnnxAttentionResult/;
+const { targets } = core;
+const exported: Readonly<Record<string, unknown>> = { ...core, ...core.ops };
 
-/** All that `ops` exports and that gives values, in the order of the files. */
-export function opFunctions(): OpFunction[] {
-  const files = sourceFiles(folder).filter((file) => !/\.(test|test-helper|cases)\.ts$/.test(file));
-  const found = files.flatMap((path) => {
-    const code = readFileSync(path, 'utf8');
-    const source = ts.createSourceFile(path, code, ts.ScriptTarget.Latest, true);
-    return source.statements.flatMap((statement) => {
-      const [name, f] = functionIn(statement);
-      if (!name || typeof exported[name] !== 'function' || !made.test(f?.type?.getText() ?? '')) return [];
-      const comment = ts.getLeadingCommentRanges(code, statement.pos)?.findLast(({ pos }) => code.startsWith('/**', pos));
-      const file = relative(root, path).replaceAll('\\', '/');
-      const doc = comment && parseDoc(code.slice(comment.pos, comment.end), file);
-      const range = comment ? ([comment.pos, comment.end] as const) : ([statement.getStart(), statement.getStart()] as const);
-      return [{ name, doc, range, body: f!.body?.getText() ?? '' }];
-    });
-  });
+/** All that core exports and that gives values, in the order of the files. */
+export async function opFunctions(): Promise<OpFunction[]> {
+  const inOps = sourceFiles(join(source, 'ops')).filter((file) => !/\.(test|test-helper|cases)\.ts$/.test(file));
+  const files = [...inOps, ...others.map((name) => join(source, `${name}.ts`))];
+  const found = (await Promise.all(files.map(functionsIn))).flat();
   const bodies = new Map(found.map(({ name, body }) => [name, body]));
   return found.map(({ body, ...about }) => ({ ...about, op: opIn(body, bodies) }));
 }
+
+async function functionsIn(path: string) {
+  const code = readFileSync(path, 'utf8');
+  const module = (await import(pathToFileURL(path).href)) as Readonly<Record<string, unknown>>;
+  const parsed = ts.createSourceFile(path, code, ts.ScriptTarget.Latest, true);
+  return parsed.statements.flatMap((statement) => {
+    const [name, f] = functionIn(statement);
+    // A file may have one of its own of the same name as a public one of another file.
+    if (!name || !isPublic(module[name]) || !made.test(f?.type?.getText() ?? '')) return [];
+    const comment = ts.getLeadingCommentRanges(code, statement.pos)?.findLast(({ pos }) => code.startsWith('/**', pos));
+    const file = relative(root, path).replaceAll('\\', '/');
+    return [{ name, doc: comment && parseDoc(code.slice(comment.pos, comment.end), file), body: f!.body?.getText() ?? '' }];
+  });
+}
+const isPublic = (f: unknown): boolean =>
+  typeof f === 'function' && (Object.values(core).includes(f as never) || Object.values(core.ops).includes(f as never));
 
 type WithBody = ts.FunctionDeclaration | ts.ArrowFunction;
 function functionIn(statement: ts.Statement): readonly [name: string | undefined, f: WithBody | undefined] {
@@ -58,10 +75,10 @@ function opIn(body: string, bodies: ReadonlyMap<string, string>): Op | undefined
   const [, callee = '', first = ''] = /^(\w+)(?:<\w+>)?\((\w*)/.exec(body) ?? [];
   const op = exported[first] as Op | undefined;
   if (op && typeof op === 'object' && 'key' in op) return domainOf(op.key)[0] === '' ? op : undefined;
-  return bodies.has(callee) ? opIn(bodies.get(callee)!, bodies) : undefined;
+  return bodies.has(callee) && /^\w+\([^()]*\)$/.test(body) ? opIn(bodies.get(callee)!, bodies) : undefined;
 }
 
-const families: Readonly<Record<string, readonly Target[]>> = {
+const families: Readonly<Record<string, readonly core.Target[]>> = {
   portable: ([18, 21, 23] as const).map((opset) => targets.portable(opset)),
   cpu: [targets.cpu],
   wasm: [targets.wasm],

@@ -64,7 +64,12 @@ export interface AttendOptions {
  *     y = softmax(mask(softcap(scale · q kᵀ) + bias)) v
  *
  * Shapes   q [batch, heads, seq, head_dim] · k, v [batch, kv_heads, kv_seq, …] → [batch, heads, seq, v_head_dim]; packed: batch 1, seq = tokens
+ * Dtypes   one float dtype; scores and softmax of 16-bit floats in float32
  * Throws   ShapeError when q and k differ in head_dim, or kv_heads does not divide heads
+ * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
+ * Lowers   portable: primitives · cpu, wasm: GroupQueryAttention, MultiHeadAttention, Attention · webgpu: GroupQueryAttention,
+ *          MultiHeadAttention · cuda: PagedAttention, PackedMultiHeadAttention, GroupQueryAttention, MultiHeadAttention, Attention
+ * Example  const y = attend(q, k, v, { mask: causal });
  */
 export function attend(
   q: Value,
@@ -114,7 +119,15 @@ export function maskOf(ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceCont
   return and({ kind: 'documents', offsets: ctx.layout.offsets, keyOffsets: keys.offsets }, ctx.mask);
 }
 
-/** Self attention: appends k and v to what the state holds, or leaves them as they are. */
+/**
+ * Self attention: appends k and v to what the state holds, or leaves them as they are. The third result is the context for these keys.
+ *
+ * Shapes   k, v [batch, kv_heads, seq, head_dim] → [batch, kv_heads, rows, head_dim], rows those of the state and the new ones
+ * Throws   ShapeError when they do not fit what the state holds
+ * Lowers   everywhere: as the state appends, often a part of the attention's kernel
+ * Example  const [keys, values, at] = remember(ctx, k, v);
+ *            const y = attend(q, keys, values, at);
+ */
 export function remember(ctx: SequenceContext, k: Value, v: Value): readonly [Value, Value, SequenceContext] {
   const { state } = ctx;
   if (!state) return [k, v, ctx];
@@ -123,9 +136,11 @@ export function remember(ctx: SequenceContext, k: Value, v: Value): readonly [Va
 }
 
 /**
- * Cross attention: keys and values of the memory, made once when there is a state.
+ * Cross attention: keys and values of the memory, made once when there is a state. The third result is the context for these keys.
  *
+ * Shapes   memory rows [batch, memory_seq, memory_dim] → what `make` gives: keys and values [batch, kv_heads, memory_seq, head_dim]
  * Throws   ShapeError when the context has no memory
+ * Lowers   everywhere: what `make` becomes; with a state Concat of what was kept
  */
 export function across(
   ctx: SequenceContext,

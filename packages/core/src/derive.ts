@@ -71,6 +71,10 @@ const largest = ({ data }: NDArray): number => data.reduce((a, b) => Math.max(a,
 
 /**
  * A value that a kernel or a layout needs and no user gives. An input of the model where everything in `from` is one, else computed by ops.
+ *
+ * Shapes   as `type` says
+ * Throws   ShapeError when a size that ops need cannot be read from the graph's inputs; an internal fault for what runners alone can make
+ * Lowers   everywhere: an input, or CumSum, Range and comparisons inside of a Loop
  */
 export function derive(g: GraphBuilder, how: Derivation, type: TensorType, from: readonly Value[], plus: Dim = 0): Value {
   const inputs = from.every((v) => v.leaf && g.root.inputs.includes(v));

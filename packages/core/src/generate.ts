@@ -43,7 +43,10 @@ export interface GenerateOptions {
  * Greedy generation inside the graph.
  *
  * Shapes   prompt int64 [batch, seq] → tokens int64 [batch, steps]; with endId [batch, generated], generated ≤ steps
+ * Dtypes   those of the model, whose logits may be any float
  * Throws   ShapeError when the model gives no logits [batch, n, vocab], or steps is below 1
+ * Lowers   everywhere: Loop, TopK, and what the model becomes on the prompt and on one token
+ * Example  const tokens = generate(g, { prompt: x, steps: 16, capacity: 128, step: (ids, at) => matmul(embedding(97, 64)(ids), q) });
  */
 export function generate(g: GraphBuilder, o: GenerateOptions): Value {
   const { prompt, steps, endId } = o;

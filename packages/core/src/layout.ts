@@ -29,12 +29,24 @@ export interface KeyPlace {
   readonly start?: Value;
 }
 
-/** Where rows stand in sequences that begin with the first of them: int64 [batch, seq], packed [tokens]. */
+/**
+ * Where rows stand in sequences that begin with the first of them, in positions from 0.
+ *
+ * Shapes   → int64 [batch, seq], packed [tokens]
+ * Throws   ShapeError when a size cannot be read from the graph's inputs
+ * Lowers   everywhere: Range, Expand
+ */
 export function positionsWithin(layout: Layout, [batch, seq]: readonly [Dim, Dim], g: GraphBuilder): Value {
   return layout.kind === 'packed' ? layout.positions : expand(reshape(iota(g, seq), [1, seq]), [batch, seq]);
 }
 
-/** [batch, seq, heads · head_dim] → [batch, heads, seq, head_dim]; packed: [tokens, …] → [1, heads, tokens, head_dim]. */
+/**
+ * Rows of all heads side by side → rows of each head.
+ *
+ * Shapes   x [batch, seq, heads · head_dim] → [batch, heads, seq, head_dim]; packed [tokens, …] → [1, heads, tokens, head_dim]
+ * Throws   ShapeError when x has another number of axes, or heads does not divide the channels
+ * Lowers   everywhere: Reshape, Transpose, which kernels that take rows make superfluous
+ */
 export function splitHeads(x: Value, heads: number, layout: Layout): Value {
   const dim = x.dims.at(-1)!;
   if (x.rank !== (layout.kind === 'packed' ? 2 : 3))
@@ -48,7 +60,13 @@ export function splitHeads(x: Value, heads: number, layout: Layout): Value {
   return transpose(reshape(x, [...rows, heads, divDims(dim, heads)]), [0, 2, 1, 3]);
 }
 
-/** The inverse of {@link splitHeads}. */
+/**
+ * The inverse of {@link splitHeads}.
+ *
+ * Shapes   x [batch, heads, seq, head_dim] → [batch, seq, heads · head_dim]; packed [1, heads, tokens, head_dim] → [tokens, …]
+ * Throws   nothing
+ * Lowers   everywhere: Transpose, Reshape, which kernels that give rows make superfluous
+ */
 export function mergeHeads(x: Value, layout: Layout): Value {
   const [batch, heads, seq, headDim] = x.dims as [Dim, Dim, Dim, Dim];
   const rows = transpose(x, [0, 2, 1, 3]);

@@ -12,7 +12,7 @@ import { isFloat } from '../tensor';
  * Shapes   loss [] or one element → for each of `wrt` (parameters, inputs) a value of its dims; zeros where the loss does not depend on it
  * Throws   ShapeError when the loss is no scalar · ConfigError naming an op that has no derivative on the way
  * Source   Griewank & Walther 2008, Evaluating Derivatives
- *
+ * Lowers   everywhere: what the derivatives of the ops on the way become
  * Example  const [dw] = grad(loss, [g.param(weight)]);
  */
 export function grad(loss: Value, wrt: readonly Value[]): readonly Value[] {
@@ -28,7 +28,15 @@ export function grad(loss: Value, wrt: readonly Value[]): readonly Value[] {
   return backward([loss], [seed], wrt).map((v, i) => v ?? fill(g, wrt[i]!.dims, 0, wrt[i]!.dtype));
 }
 
-/** What `outputs`, weighted by `seeds`, change with each of `wrt`; undefined where they do not. */
+/**
+ * What `outputs`, weighted by `seeds`, change with each of `wrt`; undefined where they do not.
+ *
+ *     Σ seeds[i] · ∂outputs[i] / ∂wrt[j]
+ *
+ * Shapes   seeds like outputs, or undefined for zeros → like wrt
+ * Throws   ConfigError naming an op that has no derivative on the way
+ * Lowers   everywhere: what the derivatives of the ops on the way become
+ */
 export function backward(
   outputs: readonly Value[],
   seeds: readonly (Value | undefined)[],

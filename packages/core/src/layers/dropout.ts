@@ -6,7 +6,12 @@ import { div } from '../ops/elementwise';
 /**
  * Zeroes elements with a probability and divides the rest by 1 − probability, while training; otherwise x itself.
  *
+ * Shapes   x any → the same
+ * Dtypes   floats
  * Throws   RangeError for a probability outside [0, 1)
+ * Source   Srivastava et al. 2014, https://jmlr.org/papers/v15/srivastava14a.html
+ * Lowers   everywhere: GreaterOrEqual, Where in training, nothing otherwise
+ * Example  const y = dropout(x, 0.1);
  */
 export function dropout(x: Value, probability: number): Value {
   if (!(probability >= 0 && probability < 1))

@@ -6,7 +6,13 @@ import { Parameter } from '../parameter';
 import { type Init, normal, type Role } from '../weights/init';
 
 /**
- * Rows of a table: ids [...] → [..., dim], parameter `weight` [count, dim]. Ids outside 0 … count − 1 are an error of the runtime.
+ * Rows of a table, with the parameter `weight` [count, dim]. Ids outside 0 … count − 1 are an error of the runtime.
+ *
+ * Shapes   ids [...] → [..., dim]
+ * Dtypes   ids int64, int32 → that of the weight
+ * Throws   ShapeError (when called) for ids that are no integers
+ * Lowers   everywhere: Gather
+ * Example  const rows = embedding(32000, 512)(x);
  */
 export function embedding(
   count: number,

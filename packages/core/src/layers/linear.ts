@@ -20,6 +20,12 @@ export interface LinearOptions {
  * A linear map on the last axis, with parameters `weight` [to, from] and `bias` [to].
  *
  *     y = x Wᵀ + b
+ *
+ * Shapes   x [..., from] → [..., to]
+ * Dtypes   one float dtype
+ * Throws   ShapeError (when called) when the last axis of x is not `from`
+ * Lowers   everywhere: MatMul, Add, and what blocks' rules make of them
+ * Example  const y = linear(512, 2048)(x);
  */
 export function linear(from: number, to: number, o: LinearOptions = {}): Module<(x: Value) => Value> {
   const role = o.role !== undefined ? { role: o.role } : {};

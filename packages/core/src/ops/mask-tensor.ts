@@ -22,6 +22,10 @@ export interface MaskFrame {
 /**
  * The mask as bool that broadcasts to [batch, heads, seq, kv_seq], true where attention is allowed; undefined when it is allowed
  * everywhere. Axes along which the mask is the same have size 1.
+ *
+ * Shapes   as the frame says → bool [batch or 1, heads or 1, seq or 1, kv_seq or 1]
+ * Throws   ShapeError when a size cannot be read from the graph's inputs
+ * Lowers   everywhere: Range, Less, LessOrEqual, And
  */
 export function materialize(mask: Mask<Value>, frame: MaskFrame): Value | undefined {
   const reading = readMask(mask);
@@ -42,12 +46,22 @@ export function alwaysSomeKey(mask: Mask<Value>, frame: MaskFrame): boolean {
   return !lengths && !documents && seesOwnKey(mask, frame);
 }
 
-/** Where a query may attend to some key at all: bool, the last axis of `keep` having size 1. */
+/**
+ * Where a query may attend to some key at all.
+ *
+ * Shapes   keep bool [..., kv_seq] → bool [..., 1]
+ * Throws   ShapeError when keep is a scalar
+ * Lowers   everywhere: Cast, ReduceSum, Greater
+ */
 export const anyKey = (keep: Value): Value => greater(reduceSum(cast(keep, 'float32'), [-1]), 0);
 
 /**
  * Where a query may attend to some key at all: bool that broadcasts to [batch, heads, seq, 1]. From lengths and the sequences of packed rows
  * alone where these say it, else from all of `keep`, the mask as {@link materialize} gives it.
+ *
+ * Shapes   as the frame says; keep bool [batch or 1, heads or 1, seq or 1, kv_seq] → bool [batch or 1, heads or 1, seq or 1, 1]
+ * Throws   ShapeError when a size cannot be read from the graph's inputs
+ * Lowers   everywhere: Greater, GreaterOrEqual, ReduceSum
  */
 export function someKey(mask: Mask<Value>, frame: MaskFrame, keep: Value): Value {
   const { left, right, lengths, documents } = readMask(mask);
