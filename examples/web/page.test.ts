@@ -34,6 +34,8 @@ const quiet = [
   '--disable-sync',
 ];
 
+const software = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'];
+
 describe.skipIf(!executablePath)('the page', () => {
   const outDir = mkdtempSync(join(tmpdir(), 'page-'));
   let server: PreviewServer;
@@ -55,14 +57,14 @@ describe.skipIf(!executablePath)('the page', () => {
     rmSync(outDir, { recursive: true, force: true });
   });
 
-  async function withPage(args: readonly string[], use: (page: Page) => Promise<void>): Promise<void> {
+  async function withPage(args: readonly string[], use: (page: Page) => Promise<void>, query = ''): Promise<void> {
     let browser: Browser | undefined;
     const problems: string[] = [];
     try {
       browser = await chromium.launch({ executablePath: executablePath!, args: [...quiet, ...args] });
       const page = await browser.newPage();
       page.on('pageerror', (error) => problems.push(error.message));
-      await page.goto(address);
+      await page.goto(address + query);
       await page.waitForSelector('#compare:enabled, #device.error', { timeout: 110_000 });
       await use(page);
     } finally {
@@ -94,11 +96,29 @@ describe.skipIf(!executablePath)('the page', () => {
   }, 120_000);
 
   it('runs on WebGPU where there is an adapter, and agrees with the original', async (test) => {
-    await withPage(['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'], async (page) => {
+    const use = async (page: Page) => {
       const device = await page.textContent('#device');
       if (device?.endsWith('there is no adapter for it.')) test.skip('this Chromium has no software adapter for WebGPU');
       expect(device).toBe('Runs on WebGPU.');
       expect(furthest(await compare(page))).toBeLessThan(2e-4);
+    };
+    await withPage(software, use, '?device=webgpu');
+  }, 120_000);
+
+  it('prefers WebAssembly to an adapter in software, and says so', async (test) => {
+    await withPage(software, async (page) => {
+      const device = await page.textContent('#device');
+      if (device?.endsWith('there is no adapter for it.')) test.skip('this Chromium has no software adapter for WebGPU');
+      expect(device).toBe('Runs on WebAssembly, not on WebGPU: its adapter here is in software, and slower.');
+    });
+  }, 120_000);
+
+  it('asks for sentences where there are none to compare', async () => {
+    await withPage([], async (page) => {
+      await page.fill('#sentences', 'one alone\n\n');
+      await page.click('#compare');
+      await page.waitForFunction(`!document.querySelector('tbody')`);
+      expect(await page.textContent('#time')).toBe('Two sentences at least, each on a line of its own.');
     });
   }, 120_000);
 });

@@ -42,10 +42,20 @@ async function encode(run: Runner, tokenizer: Tokenizer, sentences: readonly str
   return Array.from({ length: rows }, (_, i) => (vectors!.data as Float32Array).slice(i * width, (i + 1) * width));
 }
 
+interface Adapter {
+  readonly info?: { readonly isFallbackAdapter?: boolean; readonly subgroupMinSize?: number };
+}
+
+// An adapter in software is slower than WebAssembly, and where its subgroups are of 4 lanes the runtime is wrong for sentences of 32 tokens or
+// more: it is taken only where the address asks for it, with ?device=webgpu.
 async function whyNoWebGpu(): Promise<string | undefined> {
-  const { gpu } = navigator as { readonly gpu?: { requestAdapter(): Promise<unknown> } };
+  const { gpu } = navigator as { readonly gpu?: { requestAdapter(): Promise<Adapter | null> } };
   if (!gpu) return 'this browser has no WebGPU';
-  return (await gpu.requestAdapter()) ? undefined : 'there is no adapter for it';
+  const adapter = await gpu.requestAdapter();
+  if (!adapter) return 'there is no adapter for it';
+  if (new URLSearchParams(location.search).get('device') === 'webgpu') return undefined;
+  const { isFallbackAdapter = false, subgroupMinSize = 8 } = adapter.info ?? {};
+  return isFallbackAdapter || subgroupMinSize < 8 ? 'its adapter here is in software, and slower' : undefined;
 }
 
 async function fetchFile(name: string): Promise<Response> {

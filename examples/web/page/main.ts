@@ -16,27 +16,37 @@ function cell(similarity: number, same: boolean): HTMLTableCellElement {
   return td;
 }
 
-function head(text: string, scope: 'row' | 'col'): HTMLTableCellElement {
+function head(number: number, sentence: string, scope: 'row' | 'col'): HTMLTableCellElement {
   const th = document.createElement('th');
+  const [place, words] = [document.createElement('b'), document.createElement('span')];
+  place.textContent = String(number);
+  words.textContent = sentence;
   th.scope = scope;
-  th.textContent = text;
-  th.title = text;
+  th.title = sentence;
+  th.append(place, ...(scope === 'row' ? [words] : []));
   return th;
 }
 
 function tableOf(lines: readonly string[], similarities: readonly (readonly number[])[]): HTMLTableElement {
   const table = document.createElement('table');
   const top = table.createTHead().insertRow();
-  top.append(document.createElement('td'), ...lines.map((_, i) => head(String(i + 1), 'col')));
+  top.append(document.createElement('td'), ...lines.map((line, i) => head(i + 1, line, 'col')));
   const body = table.createTBody();
   for (const [i, row] of similarities.entries())
-    body.insertRow().append(head(`${i + 1}  ${lines[i]}`, 'row'), ...row.map((similarity, j) => cell(similarity, i === j)));
+    body.insertRow().append(head(i + 1, lines[i]!, 'row'), ...row.map((similarity, j) => cell(similarity, i === j)));
   return table;
 }
 
 async function show(encoder: Encoder): Promise<void> {
   const lines = sentences.value.split('\n').filter((line) => line.trim() !== '');
-  if (lines.length === 0) return;
+  if (lines.length < 2) {
+    time!.textContent = 'Two sentences at least, each on a line of its own.';
+    result!.replaceChildren();
+    return;
+  }
+  time!.textContent = 'Comparing …';
+  // WebAssembly holds the page until it is done, so the words are painted first.
+  await new Promise((done) => setTimeout(done, 20));
   const start = performance.now();
   const vectors = await encoder.encode(lines);
   time!.textContent = `${formatTime((performance.now() - start) / lines.length)} per sentence`;
