@@ -3,7 +3,44 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Json, lm } from './bad-input.test-helper';
 import { parseConfig } from './cli/config-file';
-import { ConfigError, isModule, zoo } from './index';
+import {
+  type AnyModule,
+  type CompileOptions,
+  ConfigError,
+  compile,
+  inputsOf,
+  isModule,
+  OnnxformersError,
+  targets,
+  zoo,
+} from './index';
+
+/** The config with one of its values replaced, taken away or given another name. */
+function changed(x: unknown, at: number, by: unknown, how: string): unknown {
+  const copy = structuredClone(x);
+  const places: [Json, string][] = [];
+  const visit = (v: unknown) => {
+    if (typeof v !== 'object' || v === null) return;
+    for (const key of Object.keys(v)) {
+      places.push([v as Json, key]);
+      visit((v as Json)[key]);
+    }
+  };
+  visit(copy);
+  const [owner, key] = places[at % places.length]!;
+  if (how === 'rename') owner[`${key}x`] = owner[key];
+  if (how === 'replace') owner[key] = by;
+  else delete owner[key];
+  return copy;
+}
+
+/** Inputs for any module, where its config does not tell them. */
+function inputsFor(m: AnyModule): CompileOptions['inputs'] {
+  const rows = ['float32', ['batch', 2, 'seq', 6]] as const;
+  return m.kind === 'attention' || m.kind === 'rotation'
+    ? { q: rows, k: rows, ...(m.kind === 'attention' && { v: rows }) }
+    : inputsOf(m);
+}
 
 describe('the reader of configs, whatever it is given,', () => {
   const kinds = [...new Set(zoo.blocks.map((b) => b.kind))];
@@ -67,24 +104,6 @@ describe('the reader of configs, whatever it is given,', () => {
         .filter(isPlain)
         .map((example: object) => ({ kind: b.kind, config: { name: b.blockName, ...example } })),
     );
-    /** The config with one of its values replaced, taken away or given another name. */
-    const changed = (x: unknown, at: number, by: unknown, how: string): unknown => {
-      const copy = structuredClone(x);
-      const places: [Json, string][] = [];
-      const visit = (v: unknown) => {
-        if (typeof v !== 'object' || v === null) return;
-        for (const key of Object.keys(v)) {
-          places.push([v as Json, key]);
-          visit((v as Json)[key]);
-        }
-      };
-      visit(copy);
-      const [owner, key] = places[at % places.length]!;
-      if (how === 'rename') owner[`${key}x`] = owner[key];
-      if (how === 'replace') owner[key] = by;
-      else delete owner[key];
-      return copy;
-    };
     fc.assert(
       fc.property(
         fc.constantFrom(...examples),
@@ -97,6 +116,41 @@ describe('the reader of configs, whatever it is given,', () => {
       ),
       { numRuns: 2000 },
     );
+  });
+
+  it('makes modules that compile, or say why not', () => {
+    const examples = zoo.blocks.flatMap((b) =>
+      b.definition.examples
+        .filter(isPlain)
+        .map((example: object) => ({ kind: b.kind, config: { name: b.blockName, ...example } })),
+    );
+    const counts = { compiled: 0, refused: 0 };
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...examples),
+        fc.nat(),
+        scalar,
+        fc.constantFrom('replace', 'remove'),
+        (example, at, by, how) => {
+          let made: AnyModule;
+          try {
+            made = zoo.parse(example.kind, changed(example.config, at, by, how)) as unknown as AnyModule;
+          } catch {
+            return; // what `reads` looks at
+          }
+          try {
+            compile(made, { target: targets.portable(), inputs: inputsFor(made) });
+            counts.compiled++;
+          } catch (error) {
+            expect(error, String((error as Error).stack)).toBeInstanceOf(OnnxformersError);
+            expect((error as Error).message).not.toMatch(/undefined|\[object|function \(/);
+            counts.refused++;
+          }
+        },
+      ),
+      { numRuns: 600 },
+    );
+    expect(Math.min(counts.compiled, counts.refused), JSON.stringify(counts)).toBeGreaterThan(5);
   });
 
   it('takes any file', () => {

@@ -27,8 +27,16 @@ describe('configs', () => {
         hint: 'It means: parallel heads',
       },
     ],
-    ['a number that is none', lm({ dim: Number.NaN }), { path: 'causal_lm.dim', expected: 'an integer >= 1', got: 'NaN' }],
-    ['an endless number', lm({ dim: Number.POSITIVE_INFINITY }), { path: 'causal_lm.dim', got: 'Infinity' }],
+    [
+      'a number that is none',
+      lm({ dim: Number.NaN }),
+      { path: 'causal_lm.dim', problem: 'wrong value', expected: 'an integer >= 1', got: 'NaN', hint: 'It means: channels' },
+    ],
+    [
+      'an endless number',
+      lm({ dim: Number.POSITIVE_INFINITY }),
+      { path: 'causal_lm.dim', problem: 'wrong value', expected: 'an integer >= 1', got: 'Infinity', hint: 'It means: channels' },
+    ],
     ['half a head', lm({ heads: 1.5 }, mixer), { expected: 'an integer >= 1', got: '1.5' }],
     ['a number beyond all integers', lm({ dim: 2 ** 53 }), { path: 'causal_lm.dim', got: '9007199254740992' }],
     [
@@ -95,7 +103,11 @@ describe('configs', () => {
         hint: 'Or give headDim',
       },
     ],
-    ['key heads that do not divide the heads', lm({ kvHeads: 2 }, mixer), { expected: 'a divisor of heads = 3', got: '2' }],
+    [
+      'key heads that do not divide the heads',
+      lm({ kvHeads: 2 }, mixer),
+      { path: 'causal_lm.stack.layers[0].mixer.kvHeads', expected: 'a divisor of heads = 3', got: '2' },
+    ],
     [
       'a list of too few layers',
       lm({ layers: [layer] }, 'stack'),
@@ -217,8 +229,11 @@ describe('dtypes', () => {
   it('for which a target has no kernel', async () => {
     const product = module({}, ({ x }: Record<string, Value>) => ({ y: matmul(x!, x!) }));
     await fails(() => compiled(product, { target: targets.wasm, inputs: { x: ['int16', [3, 3]] } }), LoweringError, {
-      problem: /MatMul/,
-      got: /int16/,
+      path: 'graph',
+      problem: 'MatMul of int16 cannot run on wasm: MatMul has no int16 kernel on wasm',
+      expected: /^one of .*float32/,
+      got: 'operands int16[3, 3], int16[3, 3]',
+      hint: /^Choose another target or dtype/,
     });
   });
 });

@@ -15,6 +15,32 @@ describe('running', () => {
       problem: 'another dtype',
       expected: 'int64[batch, seq]',
       got: 'int32[1, 2]',
+      hint: "castTensor(feed, 'int64') converts it",
+    });
+    await fails(() => run({ ids: tensor('int64', [2], [1, 2]) }), FeedError, {
+      path: 'feed "ids"',
+      problem: 'another number of dims',
+      expected: 'int64[batch, seq]',
+      got: 'int64[2]',
+    });
+    await fails(() => run({ ids: [1, 2] as never }), FeedError, {
+      path: 'feed "ids"',
+      problem: 'not a tensor',
+      expected: 'a tensor int64[batch, seq]',
+      got: '[1, 2]',
+      hint: 'Make one with tensor(dtype, dims, values)',
+    });
+    await fails(() => run({}), FeedError, {
+      path: 'feed "ids"',
+      problem: 'missing',
+      expected: 'int64[batch, seq]',
+      got: 'nothing',
+    });
+    await fails(() => run({ ids: tensor('int64', [1, 2], [1, 2]), idds: tensor('int64', [1], [1]) }), FeedError, {
+      path: 'feed "idds"',
+      problem: 'the model has no such input',
+      got: '"idds"',
+      hint: 'Did you mean "ids"? Inputs: ids',
     });
     await fails(() => run({ ids: tensor('int64', [1, 2], [1, 23]) }), RunError, {
       path: 'embedding',
@@ -41,11 +67,20 @@ describe('running', () => {
       path: 'runtime',
       problem: 'creating a session on tensorrt failed',
       got: /\S/,
+      hint: /^The provider's library, or one that it needs, is not here; device: 'auto' takes the next one that loads/,
     }));
 
   it('a provider that the runtime does not know', () =>
     fails(() => createRunner(model, ort, { device: 'wasm' }), RunError, {
       problem: 'creating a session on wasm failed',
       hint: /^onnxruntime-node knows cpu, /,
+    }));
+
+  it('a provider whose name is misspelt', () =>
+    fails(() => createRunner(model, ort, { device: 'cuad' }), RunError, {
+      path: 'runtime',
+      problem: 'creating a session on cuad failed',
+      got: 'no available backend found. ERR: [cuad] backend not found',
+      hint: /^Did you mean "cuda"\? onnxruntime-node knows cpu, /,
     }));
 });

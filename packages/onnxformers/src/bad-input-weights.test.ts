@@ -26,12 +26,15 @@ describe('weights', () => {
       problem: 'does not fit',
       expected: 'dims [23, 12]',
       got: '[3]',
+      hint: /^Is it the checkpoint of this config\? .* expressWeight/,
     }));
   it('of another sort of number', () =>
     fails(() => with1('embedding.weight', tensor('int64', [23, 12], new Array(276).fill(1))), WeightError, {
       path,
+      problem: 'does not fit',
       expected: 'float32',
       got: 'int64',
+      hint: /^Is it the checkpoint of this config\?/,
     }));
   it('that are missing', () =>
     fails(() => compiled(m, { weights: new Map([...weights].slice(1)) }), WeightError, {
@@ -45,6 +48,7 @@ describe('weights', () => {
     fails(() => with1('embeding.weight', tensor('float32', [1], [1])), WeightError, {
       path: 'weight "embeding.weight"',
       problem: 'unknown; the model has no weight of that name',
+      got: '"embeding.weight"',
       hint: 'Did you mean "embedding.weight"?',
     }));
   it('that are not what they said', () =>
@@ -96,6 +100,7 @@ describe('safetensors', () => {
     all.set(text, 8);
     return all;
   }
+  const damaged = 'It is damaged, or no safetensors file; fetch it again';
   const entry = (shape: number[], from: number, to: number, dtype = 'F32') => ({ dtype, shape, data_offsets: [from, to] });
 
   it.each<[string, Uint8Array, Kind, Parts]>([
@@ -103,7 +108,7 @@ describe('safetensors', () => {
       'an empty file',
       new Uint8Array(0),
       FileError,
-      { problem: 'too short for a safetensors file', expected: 'at least 8 bytes', got: '0' },
+      { problem: 'too short for a safetensors file', expected: 'at least 8 bytes', got: '0', hint: damaged },
     ],
     [
       'a header cut off',
@@ -120,32 +125,66 @@ describe('safetensors', () => {
       'a header that is too long',
       bytes({}, 0, 2n ** 60n),
       FileError,
-      { problem: 'the header is said to be too long', got: '1152921504606846976' },
+      {
+        problem: 'the header is said to be too long',
+        expected: 'at most 100000000 bytes',
+        got: '1152921504606846976',
+        hint: damaged,
+      },
     ],
-    ['a header that is no JSON', bytes('{"a":'), FileError, { problem: 'the header is no JSON' }],
+    [
+      'a header that is no JSON',
+      bytes('{"a":'),
+      FileError,
+      { problem: 'the header is no JSON', got: /end of JSON input/, hint: damaged },
+    ],
     [
       'data cut off',
       bytes({ a: entry([2], 0, 8) }, 4),
       WeightError,
-      { path: /tensor "a"$/, expected: 'a range within 4 bytes of data', got: '0 to 8' },
+      {
+        path: /tensor "a"$/,
+        problem: 'the data offsets are no range of the file',
+        expected: 'a range within 4 bytes of data',
+        got: '0 to 8',
+        hint: damaged,
+      },
     ],
     [
       'tensors over each other',
       bytes({ a: entry([2], 0, 8), b: entry([2], 4, 12) }, 12),
       FileError,
-      { path: /tensor "b"$/, problem: 'overlaps tensor "a"', expected: 'a start at 8 or later', got: '4' },
+      { path: /tensor "b"$/, problem: 'overlaps tensor "a"', expected: 'a start at 8 or later', got: '4', hint: damaged },
     ],
     [
       'dims that lie',
       bytes({ a: entry([3], 0, 8) }, 8),
       WeightError,
-      { problem: 'the dims do not fit the bytes', expected: '12 bytes for F32[3]', got: '8' },
+      { problem: 'the dims do not fit the bytes', expected: '12 bytes for F32[3]', got: '8', hint: damaged },
     ],
     [
       'a dtype that is none',
       bytes({ a: entry([2], 0, 8, 'F33') }, 8),
       WeightError,
-      { problem: 'a dtype that is not supported', expected: /^F64, F32/, got: '"F33"' },
+      { problem: 'a dtype that is not supported', expected: /^F64, F32/, got: '"F33"', hint: 'Convert the file to one of these' },
+    ],
+    [
+      'a hole between tensors',
+      bytes({ a: entry([1], 0, 4), b: entry([1], 8, 12) }, 12),
+      FileError,
+      { path: /tensor "b"$/, problem: 'leaves a hole after tensor "a"', expected: 'a start at 4', got: '8', hint: damaged },
+    ],
+    [
+      'bytes that belong to no tensor',
+      bytes({ a: entry([1], 0, 4) }, 12),
+      FileError,
+      { problem: 'bytes after the last tensor', expected: '66 bytes', got: '74', hint: /^It is damaged/ },
+    ],
+    [
+      'dims below 0',
+      bytes({ a: entry([-1], 0, 4) }, 4),
+      WeightError,
+      { problem: 'the shape is none', expected: 'a list of integers from 0 to 2^53 - 1', got: '[-1]', hint: damaged },
     ],
   ])('%s', async (_, content, kind, parts) => {
     const file = join(dir, 'w.safetensors');

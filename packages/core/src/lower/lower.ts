@@ -1,7 +1,7 @@
 // From meanings to what a target can run: matches of rules, the target's table, definitions as the last resort.
 import { internal, LoweringError } from '../error';
 import { apply, builderLike, type Graph, type GraphBuilder, type Node, subgraphsOf, type Value } from '../graph';
-import { domainOf, printType } from '../op';
+import { domainOf, type Op, printType } from '../op';
 import { cast } from '../ops/cast';
 import { isFloat } from '../tensor';
 import { withConstants } from './constants';
@@ -205,9 +205,15 @@ class Lowering {
     throw new LoweringError({
       path: node.scope || 'graph',
       problem: `${op.key} of ${dtype} cannot run on ${this.target.name}: ${direct}`,
+      ...this.expectedOf(op),
       got: `operands ${node.operands.map(printType).join(', ')}`,
       hint: `Choose another target or dtype, or give ${op.key} a definition by ops that ${this.target.name} has${this.refusedAround(node)}`,
     });
+  }
+
+  private expectedOf(op: Op): { readonly expected?: string } {
+    const dtypes = kernelOf(this.target, op)?.dtypes;
+    return dtypes?.length ? { expected: `one of ${dtypes.join(', ')}` } : {};
   }
 
   // A kernel that would have taken the node was refused at its place, or at what reads it there.

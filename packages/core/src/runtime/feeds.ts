@@ -6,7 +6,7 @@ import { type Dim, evaluateDim, namesOfDim } from '../dim';
 import { describe, FeedError, nearest } from '../error';
 import { printType } from '../op';
 import { aboutRows } from '../sequence-inputs';
-import { arrayOf, bytesOf, countOf, type DType, isFloat, type NDArray, type Tensor, type TensorData } from '../tensor';
+import { arrayOf, bytesOf, countOf, type DType, type NDArray, type Tensor, type TensorData } from '../tensor';
 import { toArray, toTensor } from '../tensor-convert';
 import { bitsOf } from './ort';
 
@@ -172,13 +172,13 @@ function checkFeed(port: Port, feed: Tensor): void {
     });
   const { dtype, dims, data } = feed;
   if (dtype !== port.dtype) {
-    const hint = isFloat(dtype) && isFloat(port.dtype) ? `castTensor(feed, '${port.dtype}') converts it` : undefined;
+    const hint = `castTensor(feed, '${port.dtype}') converts it`;
     throw new FeedError({
       path,
       problem: 'another dtype',
       expected: printType(port),
       got: printType(feed),
-      ...(hint && { hint }),
+      hint,
     });
   }
   if (!holds(dtype, data))

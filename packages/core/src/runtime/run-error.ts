@@ -10,7 +10,10 @@ export interface NodeInfo {
 
 /** What the runtime said, in one line. */
 export const messageOf = (error: unknown): string =>
-  (error instanceof Error ? error.message : String(error)).replace(/\s*\n\s*/g, ' ').trim();
+  (error instanceof Error ? error.message : String(error))
+    .replace(/\s*\n\s*/g, ' ')
+    .trim()
+    .replace(/\.$/, '');
 
 /** The runtime's error with the block path, op and rule of the node that it names. */
 export function translate(

@@ -186,7 +186,8 @@ function externalFiles({ file, external = [] }: Runnable, ort: Ort): readonly Ex
 function offer(ort: Ort, error: unknown): string | undefined {
   if (!/backend not found|no available backend|not supported execution provider/i.test(messageOf(error))) return undefined;
   const names = ort.listSupportedBackends?.().map(({ name }) => name);
-  return names && `${nameOfRuntime(ort)} knows ${names.join(', ')}`;
+  const near = names && nearest(/\[([^\]]+)\] backend/.exec(messageOf(error))?.[1] ?? '', names);
+  return names && `${near ? `Did you mean "${near}"? ` : ''}${nameOfRuntime(ort)} knows ${names.join(', ')}`;
 }
 
 // Only files that were changed after they were saved disagree.

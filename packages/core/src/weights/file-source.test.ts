@@ -71,7 +71,9 @@ describe('openWeights', () => {
     await expect(fileSource(dir)).rejects.toThrow(`${dir}: not a file`);
     await writeFile(path, bytes.subarray(0, -1));
     const failing = openWeights(path);
-    await expect(failing).rejects.toThrow(`${path}: tensor "a": the data offsets; expected a range within`);
+    await expect(failing).rejects.toThrow(
+      `${path}: tensor "a": the data offsets are no range of the file; expected a range within`,
+    );
     await expect(failing).rejects.toBeInstanceOf(WeightError);
   });
 

@@ -45,7 +45,7 @@ describe('matchWeights', () => {
 
   it('names dims that do not fit', () => {
     expect(messageOf(() => matchWeights(wanted, given({ 'layers.0.mixer.q_proj.weight': counting(16, 8) })))).toBe(
-      'weight "layers.0.mixer.q_proj.weight": does not fit; expected dims [16, 16], got [16, 8]',
+      'weight "layers.0.mixer.q_proj.weight": does not fit; expected dims [16, 16], got [16, 8]. Is it the checkpoint of this config? What is laid out in another way is read by expressWeight',
     );
   });
 
@@ -62,7 +62,7 @@ describe('matchWeights', () => {
 
   it('names what is unknown', () => {
     expect(messageOf(() => matchWeights(wanted, given({ 'layers.0.mixer.q_proj.biases': counting(16) })))).toBe(
-      'weight "layers.0.mixer.q_proj.biases": unknown; the model has no weight of that name. Did you mean "layers.0.mixer.q_proj.bias"?',
+      'weight "layers.0.mixer.q_proj.biases": unknown; the model has no weight of that name; got "layers.0.mixer.q_proj.biases". Did you mean "layers.0.mixer.q_proj.bias"?',
     );
     expect(messageOf(() => matchWeights(wanted, given({ z: counting(1) })))).toContain(
       'Leave it out, or match it by matchWeights with a nameMap or partial: true',
@@ -109,7 +109,9 @@ describe('matchWeights', () => {
     expect(weights.get('a')!.loadSync!().dtype).toBe('float16');
     expect(
       messageOf(() => matchWeights([['a', { dims: [2], dtype: 'float32' }]], new Map([['a', tensor('int8', [2], [1, 2])]]))),
-    ).toBe('weight "a": does not fit; expected float32, got int8');
+    ).toBe(
+      'weight "a": does not fit; expected float32, got int8. Is it the checkpoint of this config? What is laid out in another way is read by expressWeight',
+    );
   });
 
   it('reads foreign names through a map, and leaves alone what the map does not know', () => {

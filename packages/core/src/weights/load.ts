@@ -1,5 +1,5 @@
 // Matches the weights a model wants with those that are given.
-import { checkOptions, type Fault, nearest, WeightError } from '../error';
+import { checkOptions, describe, type Fault, nearest, WeightError } from '../error';
 import { bytesOf, countOf, type DType, isFloat, type Tensor } from '../tensor';
 import { castTensor } from '../tensor-convert';
 import { castLazy, isLazy, type LazyTensor, lazyTensor } from './lazy';
@@ -125,8 +125,11 @@ function assign(wanted: ReadonlyMap<string, ExpectedWeight>, source: WeightSourc
 
 const shape = (dims: readonly number[]): string => `[${dims.join(', ')}]`;
 
+const otherForm = 'Is it the checkpoint of this config? What is laid out in another way is read by expressWeight';
+
 function faultOf(path: string, want: ExpectedWeight, given: Tensor | LazyTensor): Fault | undefined {
-  const fault = (expected: string, got: string): Fault => ({ path: `weight "${path}"`, problem: 'does not fit', expected, got });
+  const problem = 'does not fit';
+  const fault = (expected: string, got: string): Fault => ({ path: `weight "${path}"`, problem, expected, got, hint: otherForm });
   if (`${given.dims}` !== `${want.dims}`) return fault(`dims ${shape(want.dims)}`, shape(given.dims));
   if (want.dtype === undefined || given.dtype === want.dtype || (isFloat(given.dtype) && isFloat(want.dtype))) return undefined;
   return fault(want.dtype, given.dtype);
@@ -153,7 +156,7 @@ function missingFault(path: string, want: ExpectedWeight, unknown: readonly stri
 function unknownFault(name: string, candidates: Iterable<string>): Fault {
   const near = nearest(name, candidates);
   const hint = near ? `Did you mean "${near}"?` : 'Leave it out, or match it by matchWeights with a nameMap or partial: true';
-  return { path: `weight "${name}"`, problem: 'unknown; the model has no weight of that name', hint };
+  return { path: `weight "${name}"`, problem: 'unknown; the model has no weight of that name', got: describe(name), hint };
 }
 
 function raise(faults: readonly Fault[], total: number): void {

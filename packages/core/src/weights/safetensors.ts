@@ -55,17 +55,18 @@ const dtypeOf: ReadonlyMap<unknown, DType> = new Map(Object.entries(nameOf).map(
 const longestHeader = 100_000_000;
 const metadataKey = '__metadata__';
 
+const damaged = 'It is damaged, or no safetensors file; fetch it again';
+
 function notSafetensors(path: string, problem: string, expected?: string, got?: string, hint?: string): never {
   throw new FileError({ path, problem, ...(expected && { expected }), ...(got && { got }), ...(hint && { hint }) });
 }
 
 /** Length of the JSON header, from the first eight bytes of a file of `size` bytes. */
 function headerLength(first: Uint8Array, size: number, path: string): number {
-  if (first.length < 8) notSafetensors(path, 'too short for a safetensors file', 'at least 8 bytes', `${size}`);
+  if (first.length < 8) notSafetensors(path, 'too short for a safetensors file', 'at least 8 bytes', `${size}`, damaged);
   const length = new DataView(first.buffer, first.byteOffset, 8).getBigUint64(0, true);
   if (length > BigInt(longestHeader)) {
-    const hint = 'It is damaged, or no safetensors file';
-    notSafetensors(path, 'the header is said to be too long', `at most ${longestHeader} bytes`, `${length}`, hint);
+    notSafetensors(path, 'the header is said to be too long', `at most ${longestHeader} bytes`, `${length}`, damaged);
   }
   if (Number(length) > size - 8) {
     notSafetensors(
@@ -90,7 +91,7 @@ function parseJson(bytes: Uint8Array, path: string): Record<string, unknown> {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
     header = JSON.parse(text);
   } catch (cause) {
-    throw new FileError({ path, problem: 'the header is no JSON', got: (cause as Error).message }, { cause });
+    throw new FileError({ path, problem: 'the header is no JSON', got: (cause as Error).message, hint: damaged }, { cause });
   }
   const twice = duplicateKey(text);
   if (twice !== undefined) notSafetensors(path, `the header names ${describe(twice)} twice`);
@@ -98,20 +99,23 @@ function parseJson(bytes: Uint8Array, path: string): Record<string, unknown> {
 }
 
 function parseEntry(info: unknown, path: string, dataStart: number, size: number): SafetensorsEntry {
-  const fail = (problem: string, expected: string, got: string): never => {
-    throw new WeightError({ path, problem, expected, got });
+  const fail = (problem: string, expected: string, got: string, hint = damaged): never => {
+    throw new WeightError({ path, problem, expected, got, hint });
   };
   if (!isObject(info)) return fail('no tensor', 'an object with dtype, shape and data_offsets', describe(info));
   const { dtype: name, shape, data_offsets: offsets } = info;
-  const dtype = dtypeOf.get(name) ?? fail('a dtype that is not supported', [...dtypeOf.keys()].join(', '), describe(name));
+  const dtype =
+    dtypeOf.get(name) ??
+    fail('a dtype that is not supported', [...dtypeOf.keys()].join(', '), describe(name), 'Convert the file to one of these');
   if (!Array.isArray(shape) || !shape.every(isSize))
-    return fail('the shape', 'a list of integers from 0 to 2^53 - 1', describe(shape));
+    return fail('the shape is none', 'a list of integers from 0 to 2^53 - 1', describe(shape));
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize)) {
-    return fail('the data offsets', 'two integers from 0 to 2^53 - 1', describe(offsets));
+    return fail('the data offsets are none', 'two integers from 0 to 2^53 - 1', describe(offsets));
   }
   const [start, end] = offsets as [number, number];
   const room = size - dataStart;
-  if (start > end || end > room) return fail('the data offsets', `a range within ${room} bytes of data`, `${start} to ${end}`);
+  if (start > end || end > room)
+    return fail('the data offsets are no range of the file', `a range within ${room} bytes of data`, `${start} to ${end}`);
   const bytes = bytesOf(dtype, countOf(shape));
   if (bytes !== end - start)
     return fail('the dims do not fit the bytes', `${bytes} bytes for ${name}[${shape.join(', ')}]`, `${end - start}`);
@@ -125,9 +129,10 @@ function checkLayout(entries: ReadonlyMap<string, SafetensorsEntry>, dataStart: 
   let before = 'the start of the data';
   for (const [name, { start, end }] of sorted) {
     const place = `${path}: tensor ${describe(name)}`;
-    if (start < at) notSafetensors(place, `overlaps ${before}`, `a start at ${at - dataStart} or later`, `${start - dataStart}`);
+    if (start < at)
+      notSafetensors(place, `overlaps ${before}`, `a start at ${at - dataStart} or later`, `${start - dataStart}`, damaged);
     if (start > at)
-      notSafetensors(place, `leaves a hole after ${before}`, `a start at ${at - dataStart}`, `${start - dataStart}`);
+      notSafetensors(place, `leaves a hole after ${before}`, `a start at ${at - dataStart}`, `${start - dataStart}`, damaged);
     at = end;
     before = `tensor ${describe(name)}`;
   }
