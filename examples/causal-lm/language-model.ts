@@ -6,13 +6,13 @@ import {
   initialize,
   type KindModule,
   type Model,
-  module,
   pastOf,
   type Runner,
   type Target,
   type Tensor,
   tensor,
   type Value,
+  withForward,
   zoo,
 } from 'onnxformers';
 
@@ -39,7 +39,7 @@ export function compileGeneration(
   model: LanguageModel,
   { target, seed, steps, capacity }: { target: Target; seed: number; steps: number; capacity: number },
 ): Model {
-  const generation = module(model.children, ({ ids: prompt }: Readonly<Record<string, Value>>) => ({
+  const generation = withForward(model, ({ ids: prompt }: Readonly<Record<string, Value>>) => ({
     tokens: generate(prompt!.graph.root, {
       prompt: prompt!,
       steps,

@@ -116,6 +116,7 @@ export {
   modulesOf,
   namesOf,
   type ParameterNames,
+  withForward,
 } from './module';
 export { readOnnx } from './onnx/decode';
 export {

@@ -90,6 +90,16 @@ export function module<F extends Fn>(children: Children, forward: F, about: Abou
   return self;
 }
 
+/**
+ * The same parameters, under the same names, with another forward function around the module's: a loss, a step of training, a generation.
+ *
+ * Example  const withLoss = withForward(block, (inputs: Record<string, Value>) => ({ loss }));
+ */
+export function withForward<F extends Fn>(m: AnyModule, forward: F): Module<F> {
+  const { kind: _, blockName: _name, config: _config, ...about } = m.about;
+  return module(m.children, forward, about);
+}
+
 function tap(graph: GraphBuilder, result: unknown): void {
   const value = Array.isArray(result) ? result[0] : result;
   if (value instanceof Value) graph.tapped.set(graph.where, value);

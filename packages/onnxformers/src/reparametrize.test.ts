@@ -1,6 +1,7 @@
 // Parameters made from others, with blocks that do not notice: low-rank updates as inputs, weights in 4 bits.
 import { multiHead, scaledDotProduct } from '@onnxformers/attention';
 import {
+  add,
   compile,
   createRunner,
   embedding,
@@ -25,6 +26,7 @@ import {
   tensor,
   toArray,
   type Value,
+  withForward,
 } from '@onnxformers/core';
 import { glu } from '@onnxformers/feedforward';
 import { preNorm } from '@onnxformers/residual';
@@ -237,6 +239,22 @@ function dequantized(
   });
   return tensor('float32', [out, columns], values);
 }
+
+it('another forward function around weights in 4 bits asks for no weight that is gone', async () => {
+  const model = network();
+  const small = reparametrize(model, (path, p) =>
+    isMatrix(p) && !path.startsWith('embed') ? int4Blocks(p, { blockSize: 16 }) : undefined,
+  );
+  const sum = withForward(small, (given: Record<string, Value>, ctx: SequenceContext) => {
+    const { logits } = small.forward(given, ctx);
+    return { twice: add(logits, logits) };
+  });
+  const names = [...namesOf(small).parameters.keys()];
+  expect([...namesOf(sum).parameters.keys()]).toEqual(names);
+  expect(names.filter((name) => name.endsWith('weight_codes'))).toHaveLength(15);
+  expect(names.filter((name) => name.endsWith('q_proj.weight'))).toEqual([]);
+  expect(compile(sum, { target: targets.cpu, inputs }).signature.outputs.map((p) => p.name)).toEqual(['twice']);
+});
 
 describe('quantizeInt4', () => {
   it('keeps the furthest number of a block exactly and the others to half a step', () => {
