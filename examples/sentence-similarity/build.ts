@@ -35,14 +35,19 @@ export const buildEncoder: BuildEncoder = async (weights, { target, dtype }) => 
   };
 };
 
+// Without what is made of weights alone when the model is written: turned and cut matrices.
 function pictureOf(graph: Graph): Picture {
-  const names = new Map<Node, string>(graph.nodes.map((node, i) => [node, `n${i}`]));
+  const running = new Set<Node>();
+  for (const node of graph.nodes)
+    if (node.operands.some((v) => v?.leaf?.kind === 'input' || (v?.producer && running.has(v.producer)))) running.add(node);
+  const nodes = [...running];
+  const names = new Map<Node, string>(nodes.map((node, i) => [node, `n${i}`]));
   const sources = (node: Node): string[] =>
     node.operands.flatMap((v) => (v?.producer && names.get(v.producer)) ?? (v?.leaf?.kind === 'input' ? [nameOf(v)!] : []));
   const label = (key: string): string => domainOf(key).filter(Boolean).join('.');
   return {
     inputs: graph.inputs.map((v) => nameOf(v)!),
-    nodes: graph.nodes.map((node) => ({
+    nodes: nodes.map((node) => ({
       name: names.get(node)!,
       op: label(node.op.key),
       path: node.scope,

@@ -28,7 +28,7 @@ dt { color: var(--soft); font-size: 0.8rem; }
 dd { margin: 0; font-weight: 600; }
 .facts div:first-child dd { color: var(--accent); }
 main { display: flex; flex-wrap: wrap; gap: 1.25rem; }
-section { background: var(--card); border: 1px solid var(--line); border-radius: 0.75rem; padding: 1.25rem 1.5rem; min-width: 0; max-width: 100%; flex: 999 1 15rem; }
+section { background: var(--card); border: 1px solid var(--line); border-radius: 0.75rem; padding: 1.25rem 1.5rem; min-width: 0; max-width: 100%; flex: 999 1 20rem; }
 .similarities { flex: 1 1 auto; } .all-kernels { flex: 999 1 40rem; overflow-x: auto; } .whole { flex: 1 1 100%; }
 .scroll { overflow: auto; }
 .matrix { border-collapse: separate; border-spacing: 2px; font-variant-numeric: tabular-nums; }
@@ -73,7 +73,7 @@ code { font: 0.8rem/1.4 ui-monospace, "SF Mono", Menlo, Consolas, monospace; col
 .chip { padding: 0.1rem 0.7rem; border-radius: 0.5rem; background: var(--op-fill); border: 1px solid var(--edge); }
 .chip.fused { background: var(--accent-fill); border-color: var(--accent); }
 .graph { text-align: center; overflow-x: auto; }
-.graph svg { max-width: none; }
+.graph svg { max-width: 100%; height: auto; }
 .graph text { fill: var(--ink); } .graph .node text + text { fill: var(--soft); font-size: 10px; }
 .graph .cluster > path, .graph .cluster > polygon { stroke: var(--line); fill: color-mix(in oklab, var(--card), var(--op-fill) 35%); }
 .graph .cluster > text { fill: var(--soft); paint-order: stroke; stroke: var(--card); stroke-width: 4px; stroke-linejoin: round; }

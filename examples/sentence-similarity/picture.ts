@@ -96,5 +96,10 @@ export function toDot({ inputs, nodes, outputs }: Picture): string {
 export async function drawGraph(picture: Picture): Promise<string> {
   const { instance } = await import('@viz-js/viz');
   const svg = (await instance()).renderString(toDot(picture), { format: 'svg' });
-  return svg.slice(svg.indexOf('<svg')).replace(/<!--[\s\S]*?-->/g, '');
+  const element = svg.slice(svg.indexOf('<svg')).replace(/<!--[\s\S]*?-->/g, '');
+  // A page may make it smaller to fit, but not so small that words can no longer be read.
+  return element.replace(
+    /^<svg width="([\d.]+)pt"/,
+    (start, width) => `${start} style="min-width: ${Math.ceil(width * 0.75)}pt"`,
+  );
 }
