@@ -87,3 +87,36 @@ describe('positions under an attention mask', () => {
     expect(places({ io: 7 }, mask, [4, 2], 1)).toEqual([2, 2]);
   });
 });
+
+describe('inputs that would be left out in silence, or stand there twice', () => {
+  type Declared = Readonly<Record<string, readonly [DType, readonly Dim[]]>>;
+  const contextWith = (declared: Declared, o: Parameters<typeof contextOf>[2]) => {
+    const g = new GraphBuilder();
+    return contextOf(g, Object.fromEntries(Object.entries(declared).map(([name, type]) => [name, g.input(name, ...type)])), o);
+  };
+  const ids = ['int64', ['batch', 'seq']] as const;
+  const lengths = ['int64', ['batch']] as const;
+
+  it.each([
+    ['attention_mask', ['bool', ['batch', 'seq']]],
+    ['mask', ['bool', [1, 1, 'tokens', 'tokens']]],
+    ['memory_mask', ['bool', ['batch', 'memory_seq']]],
+  ] as const)('%s of packed rows', (name, type) => {
+    expect(() => contextWith({ x: ['float32', ['tokens', 5]], lengths, [name]: type }, { layout: 'packed' })).toThrow(
+      `inputs.${name}: packed rows have no padding to mask; expected lengths, and masks that the blocks themselves make`,
+    );
+  });
+
+  it('lengths beside a growing cache, which would keep the padding', () => {
+    expect(() => contextWith({ ids, lengths }, { layout: 'padded', state: 'io' })).toThrow(
+      'inputs.lengths: a growing cache takes as many rows of each sequence, and would keep those behind its length',
+    );
+    expect(contextWith({ ids, lengths }, { layout: 'padded', state: { io: 7 } }).lengths).toBeDefined();
+  });
+
+  it('what a state brings along', () => {
+    expect(() => contextWith({ ids, held: ['int64', ['batch']] }, { layout: 'padded', state: { io: 7 } })).toThrow(
+      'held: an input of this name exists already. The graph brings it along, so that it is not declared',
+    );
+  });
+});

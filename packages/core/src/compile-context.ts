@@ -7,6 +7,7 @@ import type { GraphBuilder, Pool, Value } from './graph';
 import { ioState } from './io-state';
 import { type Layout, padded } from './layout';
 import { and, type Mask, none } from './mask';
+import { printType } from './op';
 import { cast } from './ops/cast';
 import { add, max, sub } from './ops/elementwise';
 import { expand, reshape, slice, unsqueeze } from './ops/movement';
@@ -42,9 +43,10 @@ export interface SequenceInputs {
  * - `mask` bool [batch or 1, heads or 1, seq, kv_seq]: pairs that may be seen
  * - `bias` float [batch or 1, heads or 1, seq, kv_seq]: added to every score
  * - `memory` [batch, memory_seq, dim] with `memory_lengths` [batch] or `memory_mask` [batch, memory_seq]
- * - `held` int64 [batch]: rows already in caches of fixed capacity
  *
- * Throws   ConfigError for a packed layout without `lengths`
+ * A state brings inputs of its own, which are not declared: `held` int64 [batch], the rows already in its caches, is one.
+ *
+ * Throws   ConfigError for a packed layout without `lengths` or with masks of padded rows, and for `lengths` beside a growing cache
  */
 export function contextOf(g: GraphBuilder, inputs: Readonly<Record<string, Value>>, o: SequenceInputs): SequenceContext {
   if (o.layout === 'packed') return packedContext(g, inputs, o);
@@ -54,6 +56,13 @@ export function contextOf(g: GraphBuilder, inputs: Readonly<Record<string, Value
   const batch = rows.dims[0] ?? 1;
   const seq = rows.rank === 4 ? rows.dims[2]! : (rows.dims[1] ?? 1);
   const { lengths } = inputs;
+  if (lengths && o.state === 'io')
+    throw new ConfigError({
+      path: 'inputs.lengths',
+      problem: 'a growing cache takes as many rows of each sequence, and would keep those behind its length',
+      expected: 'a cache of fixed capacity (state: { io: rows }), or an attention_mask over all of its rows',
+      got: "state: 'io'",
+    });
   const state = o.state === undefined ? undefined : stateOf(g, o.state, { batch, seq });
   const keep = inputs.attention_mask && boolean(inputs.attention_mask);
   const masks: Mask<Value>[] = [];
@@ -96,6 +105,15 @@ function packedContext(g: GraphBuilder, inputs: Readonly<Record<string, Value>>,
       path: 'state',
       problem: 'a packed layout keeps no state',
       hint: "Use layout: 'padded'",
+    });
+  const padding = ['attention_mask', 'mask', 'memory_mask'].find((name) => inputs[name]);
+  if (padding)
+    throw new ConfigError({
+      path: `inputs.${padding}`,
+      problem: 'packed rows have no padding to mask',
+      expected: 'lengths, and masks that the blocks themselves make',
+      got: printType(inputs[padding]!),
+      hint: "Compile with layout: 'padded', or leave it out",
     });
   const rows = Object.entries(inputs).find(([name]) => !aboutRows.has(name))?.[1];
   if (!rows)

@@ -70,8 +70,6 @@ export class Builder implements GraphBuilder {
   }
 
   input(name: string, dtype: DType, dims: readonly Dim[]): Value {
-    if (this.inputs.some((v) => nameOf(v) === name))
-      throw new ShapeError({ path: name, problem: 'an input of this name exists already' });
     return this.addInput(this.make({ dtype, dims }, { kind: 'input', name }));
   }
   output(name: string, value: Value): void {
@@ -263,6 +261,13 @@ export class Builder implements GraphBuilder {
     return found;
   }
   private addInput(value: Value): Value {
+    const name = nameOf(value);
+    const other = name === undefined ? undefined : this.inputs.find((v) => nameOf(v) === name);
+    if (other) {
+      const computed = [value, other].some(({ leaf }) => leaf?.kind === 'derived');
+      const hint = computed ? 'The graph brings it along, so that it is not declared' : 'Rename it';
+      throw new ShapeError({ path: name!, problem: 'an input of this name exists already', hint });
+    }
     this.inputs.push(value);
     return value;
   }
