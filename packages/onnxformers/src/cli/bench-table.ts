@@ -1,6 +1,19 @@
 // Figures as a table and as JSON.
-import type { Row } from './commands/bench';
 import { columns, type Output } from './output';
+
+/** One row of the result. */
+export interface Row {
+  readonly kind: string;
+  readonly block: string;
+  /** The target, and whether kernels were left out. */
+  readonly name: string;
+  readonly decomposed: boolean;
+  /** Milliseconds. */
+  readonly median: number;
+  readonly spread: number;
+  readonly tflops?: number;
+  readonly kernels: readonly string[];
+}
 
 /** A slope that is lost in noise says nothing, however many digits it has. */
 const isLost = ({ median, spread }: Row): boolean => !(spread <= median / 2);

@@ -11,25 +11,11 @@ import {
   targets,
 } from '@onnxformers/core';
 import { type Figure, type Subject, subjectOptions, subjectsOf } from '../bench-subjects';
-import { type LeftOut, printFigures } from '../bench-table';
+import { type LeftOut, printFigures, type Row } from '../bench-table';
 import { command } from '../command';
 import { machineOf, targetOf, targetOptions } from '../compile-options';
 import { type Gpu, gpus, importRuntime, runtimeFor } from '../runtimes';
 import { ownVersion, runtimeVersion } from '../versions';
-
-/** One row of the result. */
-export interface Row {
-  readonly kind: string;
-  readonly block: string;
-  /** The target, and whether kernels were left out. */
-  readonly name: string;
-  readonly decomposed: boolean;
-  /** Milliseconds. */
-  readonly median: number;
-  readonly spread: number;
-  readonly tflops?: number;
-  readonly kernels: readonly string[];
-}
 
 export const bench = command({
   name: 'bench',
