@@ -31,6 +31,8 @@ export interface FromXFormers {
  * - a stack of several pre-norm layers has a norm behind the last one, an encoder before a decoder too; compat: only a last stack of one layer
  * - DeepNorm weighs the stream by the layers of encoder and decoder; compat: of the layer's own stack
  * - decoders without an encoder read the input `memory`; compat: refused
+ * - a local window keeps all of its pairs, and biases beside it; compat: of few pairs a multiple of four, and of an additive mask what it hides
+ * - the norm behind a decoder is the config's; compat: a layer norm in any case, and of the fused epsilon where there is one
  * - causal nystrom is refused, and padding takes no part in landmarks; compat: neither
  * - a local window keeps all of its pairs; compat: where they are few (with `force_sparsity` always), a multiple of four
  * - `causal` where a mechanism has no such thing is refused; compat: dropped
