@@ -34,7 +34,7 @@ import {
  * Cost     time O(seq · dim · (log seq + log width)) with a DFT kernel, O(seq · dim · (seq + width)) by products
  * Throws   ConfigError when heads does not divide dim, and for a mask
  * Source   Lee-Thorp et al. 2021, https://arxiv.org/abs/2105.03824 (one head, no projection)
- * Lowers   webgpu: DFT · elsewhere: MatMul with cosines and sines, but for as many channels as a power of two where there is a kernel
+ * Lowers   webgpu: DFT · cuda: MatMul with cosines and sines · elsewhere: MatMul likewise, DFT for as many channels as a power of two
  * Example  const block = fourierMix({ dim: 64 });
  */
 export const fourierMix = defineBlock({
@@ -59,7 +59,7 @@ export const fourierMix = defineBlock({
       optional: true,
     }),
   },
-  examples: [{ dim: 7 }, { dim: 10, heads: 2, outputProjection: true }],
+  examples: [{ dim: 7 }, { dim: 16, heads: 2 }, { dim: 10, heads: 2, outputProjection: true }],
   properties: ['batchIndependent'],
   create({ dim, heads, outputProjection, bias, dropout: probability, rotation }, { path }) {
     if (dim % heads)
