@@ -201,6 +201,10 @@ describe('nystrom', () => {
     expect(() => nystrom({ convolution: 4 })).toThrow(/expected an odd number, got 4/);
     expect(() => traceBlock(nystrom({}), { ...shapes, mask: ['bool', [1, 1, 9, 9]] })).toThrow(/cannot honour the mask: tensor/);
     expect(() => traceBlock(nystrom({}), { ...shapes, bias: ['float32', [1, 4, 9, 9]] })).toThrow(/got a score bias/);
+    const more = { ...shapes, k: ['float32', [2, 4, 11, 3]], v: ['float32', [2, 4, 11, 3]] } as const;
+    expect(() => traceBlock(nystrom({ convolution: 3, heads: 4 }), more)).toThrow(
+      /nystrom\.convolution: .* expected as many keys as queries: 9, got 11/,
+    );
   });
 });
 

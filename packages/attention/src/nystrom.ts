@@ -68,7 +68,7 @@ import { kernels } from './kernels';
  * Masks    lengths, keys: padding takes part in no landmark and is seen by none
  * Cost     time O((seq + kv_seq) · landmarks · dim + landmarks³), memory O((seq + kv_seq) · landmarks)
  * Throws   ConfigError for an even convolution, for `causal` without compat, and for a mask, a score bias that differs between queries or a
- *          cache of fixed capacity
+ *          cache of fixed capacity · ShapeError for a convolution where keys are not as many as queries
  * Source   Xiong et al. 2021, https://arxiv.org/abs/2102.03902; Z: Razavi et al. 2014
  * Lowers   cuda: MatMul, MultiHeadAttention or Attention · cpu: MatMul, MultiHeadAttention, GroupQueryAttention if causal ·
  *          wasm, webgpu: MatMul, MultiHeadAttention · portable: primitives
@@ -143,6 +143,14 @@ export const nystrom = defineBlock({
       refuse(ctx, path);
       const [batch, , seq] = q.dims as [Dim, Dim, Dim];
       const kvSeq = k.dims[2]!;
+      if (weight && seq !== kvSeq)
+        throw new ShapeError({
+          path: `${path}.convolution`,
+          problem: 'convolved values are added to the results of queries at the same places',
+          expected: `as many keys as queries: ${seq}`,
+          got: String(kvSeq),
+          hint: 'Leave convolution out of cross attention',
+        });
       const keep = keptKeys(ctx.mask, k);
       const rows: Rows = {
         q: keep && seq === kvSeq ? zeroed(q, keep) : q,

@@ -59,6 +59,10 @@ describe('rotary', () => {
     [{ dim: 6, rotaryDim: 3 }, 'channels turn in pairs; expected an even number up to dim = 6, got 3'],
     [{ dim: 6, rotaryDim: 8 }, 'got 8'],
     [{ dim: 6, scaling: 'yarn', factor: 2 }, 'rotary.originalPositions: yarn needs the longest sequence of the training'],
+    [
+      { dim: 6, factor: 2 },
+      "rotary.factor: nothing says how angles are slowed; expected scaling 'linear', 'ntk', 'yarn' or 'llama3'",
+    ],
     [{ dim: 6, scaling: 'llama3', factor: 2 }, 'llama3 needs the longest sequence of the training'],
   ] as [Config, string][])('refuses %o', (config, message) => {
     expect(() => rotary(config)).toThrow(ConfigError);

@@ -30,7 +30,8 @@ import { frequencies } from './rotary-frequencies';
  *
  * Shapes   q [batch, heads, seq, head_dim], k [batch, kv_heads, seq, head_dim] → the same
  * Dtypes   float32, float16, bfloat16; angles in float32
- * Throws   ConfigError for an odd rotaryDim or one beyond dim, and for a scaling without originalPositions that needs it
+ * Throws   ConfigError for an odd rotaryDim or one beyond dim, for a scaling without originalPositions that needs it, and for a factor
+ *          without a scaling
  * Source   Su et al. 2021, https://arxiv.org/abs/2104.09864; YaRN: Peng et al. 2023, https://arxiv.org/abs/2309.00071
  * Lowers   everywhere: RotaryEmbedding; portable below opset 23: primitives
  * Example  const block = rotary({ dim: 64 });
@@ -79,6 +80,13 @@ export const rotary = defineBlock({
         problem: 'channels turn in pairs',
         expected: `an even number up to dim = ${dim}`,
         got: String(rotaryDim),
+      });
+    if (c.scaling === 'none' && c.factor !== 1)
+      throw new ConfigError({
+        path: `${path}.factor`,
+        problem: 'nothing says how angles are slowed',
+        expected: "scaling 'linear', 'ntk', 'yarn' or 'llama3' beside it",
+        got: `factor ${c.factor} and scaling 'none'`,
       });
     const { rates, amplitude } = frequencies(c, path);
     const key = `rotary ${rates.join()} ${amplitude}`;
