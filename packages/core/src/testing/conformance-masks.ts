@@ -1,4 +1,5 @@
 // Masks: a block honours each kind of them or refuses it; nothing of what is hidden may show.
+import { subDims } from '../dim';
 import { ConfigError, ShapeError } from '../error';
 import type { Graph } from '../graph';
 import { causal, slidingWindow } from '../mask';
@@ -112,9 +113,12 @@ function checkHiding(e: Example, hiding: Hiding): void {
   const run = (fed: Feeds) => computeExample(e.module, graph, { ...fed, ...masks }, sizes);
   const [before, after] = [run(feeds), run(changed)];
   for (const { name, value } of graph.outputs) {
-    const axis = value.dims.indexOf('seq');
+    const axis = value.dims.findIndex((d) => typeof subDims(d, 'seq') === 'number');
     if (axis < 0 && !hiding.pooled) continue;
-    const rows = Array.from({ length: sizes.seq! }, (_, i) => i).filter((row) => hiding.blind(row, sizes));
+    // A row more stands in front of those that came in.
+    const inFront = axis < 0 ? 0 : (subDims(value.dims[axis]!, 'seq') as number);
+    const blind = Array.from({ length: sizes.seq! }, (_, i) => i).filter((row) => hiding.blind(row, sizes));
+    const rows = blind.map((row) => row + inFront);
     const [x, y] = [before, after].map((results) => (axis < 0 ? results[name]! : taken(results[name]!, axis, rows))) as [
       NDArray,
       NDArray,
