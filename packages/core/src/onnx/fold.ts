@@ -100,10 +100,14 @@ export function foldedInitializer(name: string, v: Value, reader: WeightReader):
     const leaves = new Map<Value, Tensor>();
     for (const leaf of expression.leaves) leaves.set(leaf, await reader.read(leaf, v));
     const read = [...leaves.values()];
-    for (const piece of expression.computePieces(leaves, pieceBytes)) {
-      reader.scratch.keep(piece); // a part of a weight is still being written when the next one is read
+    const { scratch } = reader;
+    const room = scratch.take(pieceBytes);
+    for (const piece of expression.computePieces(leaves, room)) {
+      // A part of a weight is still being written when the next one is read.
+      if (piece.buffer !== room.buffer) scratch.keep(piece);
       yield new Uint8Array(piece.buffer, piece.byteOffset, piece.byteLength);
     }
+    scratch.give(room);
     for (const tensor of read) reader.done(tensor);
   }
   for (const leaf of expression.leaves) reader.expect(leaf, v);

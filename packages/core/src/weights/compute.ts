@@ -4,6 +4,7 @@ import { located, type Node, type Value } from '../graph';
 import type { Tensor, TensorData } from '../tensor';
 import { toArray, toTensor } from '../tensor-convert';
 import { movedPieces, moveTensor } from './move-tensor';
+import type { Scratch } from './scratch';
 
 /** What a value is made of: itself, or where its op has no arithmetic of its own, its definition. */
 type Made = ReadonlyMap<Value, Value>;
@@ -12,10 +13,13 @@ type Made = ReadonlyMap<Value, Value>;
 export interface Expression {
   /** Inputs and parameters that must be given, in the order in which they are first needed. */
   readonly leaves: readonly Value[];
-  /** Computes it. Tensors are taken out of the map as they are used up, so that none stays in memory longer than needed. */
-  compute(leaves: Map<Value, Tensor>): Tensor;
-  /** The same in pieces: of at most so many bytes, each perhaps where the one before lay, if the last step is a matter of order; else one. */
-  computePieces(leaves: Map<Value, Tensor>, pieceBytes: number): Iterable<TensorData>;
+  /**
+   * Computes it. Tensors are taken out of the map as they are used up, so that none stays in memory longer than needed. The result can lie in
+   * memory of `scratch` or of a leaf.
+   */
+  compute(leaves: Map<Value, Tensor>, scratch?: Scratch): Tensor;
+  /** The same in pieces if the last step is a matter of order, each in `room` where the one before lay; else in one. */
+  computePieces(leaves: Map<Value, Tensor>, room: Uint8Array): Iterable<TensorData>;
 }
 
 /** The expression behind a value whose sizes are all known. */
@@ -32,11 +36,11 @@ export function expressionOf(root: Value): Expression {
     for (const o of actual.producer?.operands ?? []) if (o) visit(o);
   };
   visit(root);
-  const begin = (given: Map<Value, Tensor>): Computation => new Computation(made, new Map(uses), given);
+  const begin = (given: Map<Value, Tensor>, scratch?: Scratch) => new Computation(made, new Map(uses), given, scratch);
   return {
     leaves,
-    compute: (given) => begin(given).take(root),
-    computePieces: (given, pieceBytes) => begin(given).takePieces(root, pieceBytes),
+    compute: (given, scratch) => begin(given, scratch).take(root),
+    computePieces: (given, room) => begin(given).takePieces(root, room),
   };
 }
 
@@ -65,6 +69,7 @@ class Computation {
     /** How often each value is still needed. */
     private readonly left: Map<Value, number>,
     private readonly held: Map<Value, Tensor>,
+    private readonly scratch: Scratch | undefined,
   ) {}
 
   take(v: Value): Tensor {
@@ -77,28 +82,28 @@ class Computation {
     return tensor;
   }
 
-  takePieces(v: Value, pieceBytes: number): Iterable<TensorData> {
+  takePieces(v: Value, room: Uint8Array): Iterable<TensorData> {
     const actual = this.made.get(v)!;
     if (this.held.has(actual) || !actual.producer) return [this.take(v).data];
     const operands = this.operandsOf(actual.producer);
-    return movedPieces(actual, operands, pieceBytes) ?? [computed(actual, operands).data];
+    return movedPieces(actual, operands, room) ?? [this.computed(actual, operands).data];
   }
 
   private make(v: Value): Tensor {
     const { leaf, producer: node } = v;
     if (leaf?.kind === 'constant') return leaf.tensor;
     if (!node) throw internal(`${v} was not given`);
-    return computed(v, this.operandsOf(node));
+    return this.computed(v, this.operandsOf(node));
+  }
+
+  private computed(v: Value, operands: readonly (Tensor | undefined)[]): Tensor {
+    const { op, operands: values } = v.producer!;
+    return located(v.graph, op.key, values, () => moveTensor(v, operands, this.scratch) ?? evaluated(v, operands));
   }
 
   private operandsOf(node: Node): readonly (Tensor | undefined)[] {
     return node.operands.map((o) => o && this.take(o));
   }
-}
-
-function computed(v: Value, operands: readonly (Tensor | undefined)[]): Tensor {
-  const { op, operands: values } = v.producer!;
-  return located(v.graph, op.key, values, () => moveTensor(v, operands) ?? evaluated(v, operands));
 }
 
 function evaluated({ producer, index }: Value, operands: readonly (Tensor | undefined)[]): Tensor {

@@ -45,7 +45,7 @@ export function expressWeight(
     for (const [leaf, operand] of given)
       tensors.set(leaf, checked(leaf, isLazy(operand) ? await operand.load(scratch) : operand));
     const operands = [...tensors.values()];
-    const made = compute(tensors);
+    const made = compute(tensors, scratch);
     for (const { data } of operands) if (data.buffer !== made.data.buffer) scratch?.give(data);
     return made;
   };

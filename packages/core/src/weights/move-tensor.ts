@@ -9,12 +9,13 @@ import { OnnxReshape, Reshape, Squeeze, Unsqueeze } from '../ops/reshape';
 import { Gather, indexOf } from '../ops/select';
 import { OnnxSlice, Slice } from '../ops/slice';
 import { rowMajorStrides } from '../ops/strides';
-import { arrayOf, bitsOf, countOf, type DType, type Tensor, type TensorData } from '../tensor';
-import { castTensor, toArray } from '../tensor-convert';
+import { arrayOf, bitsOf, bytesOf, countOf, type DType, type Tensor, type TensorData } from '../tensor';
+import { castTensor, tensorFromBytes, toArray } from '../tensor-convert';
+import { Scratch } from './scratch';
 import { readStrided, readStridedPieces } from './strided';
 
-/** What an op makes of tensors: `result` is the one of its outputs that is wanted. */
-type Move<A> = (operands: readonly Tensor[], attrs: A, result: Value) => Tensor;
+/** What an op makes of tensors: `result` is the one of its outputs that is wanted, in memory of `scratch` where that is given. */
+type Move<A> = (operands: readonly Tensor[], attrs: A, result: Value, scratch?: Scratch) => Tensor;
 
 /** Where the elements of a result lie in the operand. */
 interface View {
@@ -63,7 +64,7 @@ const looks: ReadonlyMap<object, Look<Attrs>> = /* @__PURE__ */ new Map([
 
 const entry = <A extends Attrs>(op: Op<A>, move: Move<A>): readonly [object, Move<Attrs>] => [op, move as Move<Attrs>];
 const moves: ReadonlyMap<object, Move<Attrs>> = /* @__PURE__ */ new Map([
-  entry(Concat, (xs, { axis }, y) => joined(xs, axis, y)),
+  entry(Concat, (xs, { axis }, y, scratch) => joined(xs, axis, y, scratch)),
   entry(Gather, ([x, indices], { axis }, y) => picked(x!, indices!, axis, y)),
   entry(Cast, ([x], { to }) => castTensor(x!, to)),
   ...[Reshape, OnnxReshape, Squeeze, Unsqueeze].map((op) => entry(op as Op, ([x], _, y) => same(x!, y))),
@@ -73,35 +74,32 @@ const movable = (operands: readonly (Tensor | undefined)[]): operands is readonl
   operands.every((x) => x && bitsOf(x.dtype) >= 8);
 
 /** A result of a node that only moves or casts elements; undefined for any other. */
-export function moveTensor(result: Value, operands: readonly (Tensor | undefined)[]): Tensor | undefined {
+export function moveTensor(result: Value, operands: readonly (Tensor | undefined)[], scratch?: Scratch): Tensor | undefined {
   const { op, attrs } = result.producer!;
   if (!movable(operands)) return undefined;
   const view = looks.get(op)?.(operands[0]!, attrs, result);
-  if (!view) return moves.get(op)?.(operands, attrs, result);
+  if (!view) return moves.get(op)?.(operands, attrs, result, scratch);
   const { dtype, data } = operands[0]!;
   return { dtype, dims: dimsOf(result), data: readStrided(data, dimsOf(result), view.strides, view.start) };
 }
 
-/**
- * The same piece by piece, each of about `pieceBytes` and perhaps where the one before lay; undefined for a node that does more than look at its
- * operand in another way.
- */
+/** The same piece by piece, see {@link readStridedPieces}; undefined for a node that does more than look at its operand in another way. */
 export function movedPieces(
   result: Value,
   operands: readonly (Tensor | undefined)[],
-  pieceBytes: number,
+  room: Uint8Array,
 ): Iterable<TensorData> | undefined {
   const { op, attrs } = result.producer!;
   if (!movable(operands)) return undefined;
   const view = looks.get(op)?.(operands[0]!, attrs, result);
-  return view && readStridedPieces(operands[0]!.data, dimsOf(result), view.strides, view.start ?? 0, pieceBytes);
+  return view && readStridedPieces(operands[0]!.data, dimsOf(result), view.strides, view.start ?? 0, room);
 }
 
 const empty = (dtype: DType, count: number): TensorData => new (arrayOf(dtype))(count);
 
-function joined(xs: readonly Tensor[], axis: number, result: Value): Tensor {
-  const dims = dimsOf(result);
-  const data = empty(result.dtype, countOf(dims));
+function joined(xs: readonly Tensor[], axis: number, { dtype, dims: sizes }: Value, scratch?: Scratch): Tensor {
+  const dims = sizes as readonly number[];
+  const { data } = tensorFromBytes(dtype, dims, (scratch ?? new Scratch()).take(bytesOf(dtype, countOf(dims))));
   const rows = countOf(dims.slice(0, axis));
   const width = countOf(dims.slice(axis));
   let at = 0;
@@ -110,7 +108,7 @@ function joined(xs: readonly Tensor[], axis: number, result: Value): Tensor {
     for (let row = 0; row < rows; row++) data.set(x.data.subarray(row * own, (row + 1) * own) as never, row * width + at);
     at += own;
   }
-  return { dtype: result.dtype, dims, data };
+  return { dtype, dims, data };
 }
 
 function picked(x: Tensor, indices: Tensor, axis: number, result: Value): Tensor {

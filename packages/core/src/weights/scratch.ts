@@ -12,7 +12,7 @@ export class Scratch {
   private readonly taken = new WeakSet<ArrayBufferLike>();
 
   /** So many bytes that nobody else uses; what they hold is left over from before. */
-  take(byteLength: number): Uint8Array {
+  take(byteLength: number): Uint8Array<ArrayBuffer> {
     const fitting = this.free.filter((buffer) => buffer.byteLength >= byteLength).sort((a, b) => a.byteLength - b.byteLength);
     const buffer = fitting[0] ?? new ArrayBuffer(byteLength);
     this.free = this.free.filter((other) => other !== buffer);

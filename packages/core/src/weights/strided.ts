@@ -26,23 +26,22 @@ export function readStrided(data: TensorData, sizes: readonly number[], strides:
 }
 
 /**
- * The same in pieces of at most `pieceBytes`, one after the other; a piece may lie where the one before lay. A view that is a part of the array
- * is one piece of any size.
+ * The same in pieces, one after the other, each in `room` where the one before lay. A view that is a part of the array is one piece of any
+ * size, and stays there.
  */
 export function* readStridedPieces(
   data: TensorData,
   sizes: readonly number[],
   strides: readonly number[],
   start: number,
-  pieceBytes: number,
+  room: Uint8Array,
 ): Generator<TensorData> {
   const all = joinedAxes(sizes, strides);
-  const room = Math.max(1, Math.floor(pieceBytes / data.BYTES_PER_ELEMENT));
-  if (inOrder(all) || countOf(sizes) <= room) return yield readStrided(data, sizes, strides, start);
-  const piece = emptyLike(data, room);
+  if (inOrder(all)) return yield readStrided(data, sizes, strides, start);
+  const piece = emptyLike(data, Math.floor(room.byteLength / data.BYTES_PER_ELEMENT), room);
   function* pieces(axes: readonly Axis[], from: number): Generator<TensorData> {
     const [first, ...rest] = axes as readonly [Axis, ...Axis[]];
-    const fitting = Math.floor(room / countOf(rest.map(({ size }) => size)));
+    const fitting = Math.floor(piece.length / countOf(rest.map(({ size }) => size)));
     const step = fitting < side ? fitting : fitting - (fitting % side); // whole cache lines of what is read
     if (step === 0) for (let k = 0; k < first.size; k++) yield* pieces(rest, from + k * first.stride);
     else
@@ -52,8 +51,10 @@ export function* readStridedPieces(
   yield* pieces(all, start);
 }
 
-const emptyLike = (data: TensorData, count: number): TensorData =>
-  new (data.constructor as Uint8ArrayConstructor)(count) as TensorData;
+function emptyLike(data: TensorData, count: number, room?: Uint8Array): TensorData {
+  const made = data.constructor as Uint8ArrayConstructor;
+  return (room ? new made(room.buffer, room.byteOffset, count) : new made(count)) as TensorData;
+}
 
 const inOrder = (axes: readonly Axis[]): boolean =>
   axes.length === 0 || axes.some(({ size }) => size === 0) || (axes.length === 1 && axes[0]!.stride === 1);
