@@ -29,6 +29,7 @@ import { decode, runDecode } from './decode';
 import { examples, runExamples } from './examples';
 import { packed, runPacked } from './packed';
 import { pagedTokens } from './paged';
+import { remade, runRemade } from './remade';
 
 const ort = createRequire(import.meta.url)('onnxruntime-node') as Ort;
 const print = (x: unknown): void => void process.stdout.write(`${JSON.stringify(x)}\n`);
@@ -288,8 +289,10 @@ const jobs: Record<string, () => Promise<void>> = {
   examples: async () => examples(folder),
   packed: async () => packed(folder),
   decode: async () => decode(folder),
+  remade: async () => remade(folder),
   'run-examples': () => runExamples({ ort, target: fused, options: verbose }, folder),
   'run-packed': () => runPacked({ ort, target: fused, options: cuda }),
+  'run-remade': () => runRemade({ ort, target: fused, options: verbose }),
   // With the runtime's own optimisation, which makes the tables of angles when it loads.
   'run-decode': () => runDecode({ ort, target: fused, options: { device } }),
 };

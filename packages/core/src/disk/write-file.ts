@@ -1,11 +1,10 @@
 // Node only. One file written from chunks, down to the disk.
 import { type FileHandle, open } from 'node:fs/promises';
+import { sharedBytes } from '../weights/scratch';
 import { onDisk } from './file-fault';
 
 /** One call of the system writes at most this much; between calls saving can be aborted. */
 const pieceBytes = 2 ** 26;
-/** Smaller chunks are joined up to this size, and are used up at once: their memory may change afterwards. */
-const blockBytes = 2 ** 22;
 /** The next tensor is loaded while the last one is written, unless that one holds more memory than this. */
 const overlapBytes = 2 ** 27;
 /** So much written, the disk is set to work on it unless it is at work; left to the end, it would begin only then. */
@@ -64,7 +63,7 @@ function sinkOf(handle: FileHandle, on: <T>(operation: Promise<T>) => Promise<T>
 /** Moves all chunks into the sink, small ones joined. */
 async function pour(chunks: AsyncIterator<Uint8Array>, sink: Sink): Promise<void> {
   // One is filled while the other is written.
-  let [block, other] = [new Uint8Array(blockBytes), new Uint8Array(blockBytes)];
+  let [block, other] = [new Uint8Array(sharedBytes), new Uint8Array(sharedBytes)];
   let used = 0;
   const writeBlock = async (): Promise<void> => {
     const full = block.subarray(0, used);
@@ -76,8 +75,8 @@ async function pour(chunks: AsyncIterator<Uint8Array>, sink: Sink): Promise<void
   const step = async (): Promise<boolean> => {
     const { done, value: chunk } = await chunks.next();
     if (done) return false;
-    if (used + chunk.byteLength > blockBytes && used > 0) await writeBlock();
-    if (chunk.byteLength > blockBytes) await sink.write(chunk);
+    if (used + chunk.byteLength > sharedBytes && used > 0) await writeBlock();
+    if (chunk.byteLength > sharedBytes) await sink.write(chunk);
     else {
       block.set(chunk, used);
       used += chunk.byteLength;

@@ -121,6 +121,21 @@ describe('writing models', () => {
     ]);
   });
 
+  it('copies what lies in memory that the next initializer uses again', async () => {
+    const shared = new Uint8Array(2042);
+    const of = (value: number): OnnxInitializer => {
+      const data = async function* () {
+        yield shared.fill(value);
+      };
+      return { name: `n${value}`, dtype: 'uint8', dims: [2042], data };
+    };
+    const { externalData } = await toMemory(linearModel([stored('w', weight), of(3), stored('b', bias), of(5)]));
+    expect(externalData.slice(1).map(({ data }) => [data.length, ...new Set(data)])).toEqual([
+      [2042, 3],
+      [2042, 5],
+    ]);
+  });
+
   it('keeps tensors that lie in a file there', async () => {
     const data = { location: 'other.bin', offset: 2 ** 40, length: 2108 };
     const model = linearModel([{ ...stored('w', weight), data }, stored('b', bias)]);

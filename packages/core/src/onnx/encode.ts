@@ -6,6 +6,7 @@ import { FileError, internal, WeightError } from '../error';
 import { printType } from '../op';
 import { bytesOf, countOf, type Tensor } from '../tensor';
 import { bytesOfTensor } from '../tensor-convert';
+import { sharedBytes } from '../weights/scratch';
 import { GraphProtoSchema, ModelProtoSchema, type TensorProto, TensorProto_DataLocation, TensorProtoSchema } from './gen/onnx_pb';
 import { requiredIrVersion } from './ir-version';
 import { type ExternalData, type InitializerData, isExternal, type OnnxInitializer, type OnnxModel } from './model';
@@ -184,12 +185,12 @@ export function toChunks(model: OnnxModel, { externalData }: { readonly external
   };
 }
 
-/** All chunks as one array: the only one itself where it is the whole. */
+/** All chunks as one array: the only one itself where it is the whole and its memory is its own. */
 async function joined(chunks: AsyncIterable<Uint8Array>, length: number): Promise<Uint8Array> {
   let bytes: Uint8Array | undefined;
   let end = 0;
   for await (const chunk of chunks) {
-    if (chunk.byteLength === length) bytes = chunk;
+    if (chunk.byteLength === length && length > sharedBytes) bytes = chunk;
     else {
       bytes ??= new Uint8Array(length);
       bytes.set(chunk, end);

@@ -9,7 +9,7 @@ import { bytesOf, countOf, isFloat, type Tensor } from '../tensor';
 import { castTensor } from '../tensor-convert';
 import { expressionOf } from '../weights/compute';
 import type { LazyTensor } from '../weights/lazy';
-import { Scratch } from '../weights/scratch';
+import { Scratch, sharedBytes } from '../weights/scratch';
 import type { OnnxInitializer } from './model';
 
 /** One value made of weights alone. */
@@ -91,7 +91,7 @@ function labelOf(leaves: readonly Value[], folding: Folding, names: ReadonlyMap<
 }
 
 /** What is made of a weight is written in pieces of this size: while one is on its way to the disk, the next is made. */
-const pieceBytes = 2 ** 21;
+const pieceBytes = sharedBytes / 2;
 
 /** The initializer of a weight, or of what is folded from weights; loads when its turn comes. */
 export function foldedInitializer(name: string, v: Value, reader: WeightReader): OnnxInitializer {

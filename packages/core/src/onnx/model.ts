@@ -72,7 +72,7 @@ export interface OnnxInitializer {
 
 /**
  * The elements: a tensor, what loads one when its turn comes, its little-endian bytes piece by piece, or where they lie. Pieces
- * of at most 4 MiB are used up before the next is asked for, so that they can share memory. Initializers of one type with the very same data
+ * of at most 4 MiB (`sharedBytes`) are used up before the next is asked for, so that they can share memory. Initializers of one type with the very same data
  * lie in a file of external data once.
  */
 export type InitializerData = Tensor | (() => Promise<Tensor>) | (() => AsyncIterable<Uint8Array>) | ExternalData;

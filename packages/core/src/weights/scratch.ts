@@ -1,5 +1,10 @@
 // Memory that is used again and again: tensors are large, and a runtime that collects garbage is slow to give memory back and to get it.
 
+/**
+ * Chunks of a stream of bytes up to this size may lie where the chunk before lay: whoever takes them uses them up before asking for the next.
+ */
+export const sharedBytes = 2 ** 22;
+
 /** Free memory beyond this is let go. */
 const freeBytes = 2 ** 26;
 
