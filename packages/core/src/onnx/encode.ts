@@ -185,12 +185,12 @@ export function toChunks(model: OnnxModel, { externalData }: { readonly external
   };
 }
 
-/** All chunks as one array: the only one itself where it is the whole and its memory is its own. */
-async function joined(chunks: AsyncIterable<Uint8Array>, length: number): Promise<Uint8Array> {
+/** All chunks as one array: the only one itself where it is the whole and nobody else uses its memory. */
+async function joined(chunks: AsyncIterable<Uint8Array>, length: number, own = false): Promise<Uint8Array> {
   let bytes: Uint8Array | undefined;
   let end = 0;
   for await (const chunk of chunks) {
-    if (chunk.byteLength === length && length > sharedBytes) bytes = chunk;
+    if (chunk.byteLength === length && own) bytes = chunk;
     else {
       bytes ??= new Uint8Array(length);
       bytes.set(chunk, end);
@@ -245,8 +245,10 @@ export async function toMemory(
   );
   const placed = together.map(({ initializer, where }) => ({ initializer, where: apart.get(where)! }));
   const externalData = [];
-  for (const { initializer, where } of written(placed))
-    externalData.push({ path: where.location, data: await joined(elementsOf(initializer), where.length) });
+  for (const { initializer, where } of written(placed)) {
+    const own = typeof initializer.data !== 'function' || where.length > sharedBytes;
+    externalData.push({ path: where.location, data: await joined(elementsOf(initializer), where.length, own) });
+  }
   const { model: chunks, modelBytes } = encode(model, placed);
   return { model: await joined(chunks, modelBytes), externalData };
 }
