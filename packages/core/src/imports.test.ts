@@ -62,7 +62,7 @@ describe('inside core', () => {
   /** Rooms and the rooms that they see, besides themselves. The first pattern that a file matches is its room. */
   const rooms: readonly { room: string; files: RegExp; sees: readonly string[] }[] = [
     { room: 'surface', files: /^(index|node|folder|saved-model|runtime\/worker|testing\/.+|.+\/testing\/.+)$/, sees: ['*'] },
-    { room: 'basics', files: /^(error|tensor|tensor-convert|float16)$/, sees: [] },
+    { room: 'basics', files: /^(error|tensor|tensor-convert|float16|scratch)$/, sees: [] },
     { room: 'dim', files: /^(dim|dim-text|polynomial)$/, sees: ['basics'] },
     { room: 'parameter', files: /^(parameter|weights\/init)$/, sees: ['basics', 'dim'] },
     { room: 'ir', files: /^(graph|op|mask|ir\/.+|lower\/rule)$/, sees: ['basics', 'dim', 'parameter'] },

@@ -1,18 +1,20 @@
 // Node only. One file written from chunks, down to the disk.
 import { type FileHandle, open } from 'node:fs/promises';
-import { sharedBytes } from '../weights/scratch';
+import { sharedBytes } from '../scratch';
 import { onDisk } from './file-fault';
 
 /** One call of the system writes at most this much; between calls saving can be aborted. */
 const pieceBytes = 2 ** 26;
 /** The next tensor is loaded while the last one is written, unless that one holds more memory than this. */
 const overlapBytes = 2 ** 27;
+/** So many blocks of joined chunks are on their way at most: a disk is slow and fast by turns. */
+const blocksAtOnce = 4;
 /** So much written, the disk is set to work on it unless it is at work; left to the end, it would begin only then. */
 const flushBytes = 2 ** 26;
 
 /** What takes the bytes of a file, in order. */
 interface Sink {
-  /** Waits for the bytes before, then begins to write these. */
+  /** Writes these bytes behind those before. */
   write(bytes: Uint8Array): Promise<void>;
   /** Waits until everything is on the disk. */
   finish(): Promise<void>;
@@ -45,11 +47,10 @@ function sinkOf(handle: FileHandle, on: <T>(operation: Promise<T>) => Promise<T>
     }
   };
   return {
-    async write(bytes) {
-      await writing;
-      writing = writeAll(bytes);
-      writing.catch(() => undefined); // awaited before the next one; meanwhile the source may fail first
-      if (bytes.buffer.byteLength > overlapBytes) await writing;
+    write(bytes) {
+      writing = writing.then(() => writeAll(bytes));
+      writing.catch(() => undefined); // awaited later; meanwhile the source may fail first
+      return writing;
     },
     async finish() {
       await writing;
@@ -62,23 +63,29 @@ function sinkOf(handle: FileHandle, on: <T>(operation: Promise<T>) => Promise<T>
 
 /** Moves all chunks into the sink, small ones joined. */
 async function pour(chunks: AsyncIterator<Uint8Array>, sink: Sink): Promise<void> {
-  // One is filled while the other is written.
-  let [block, other] = [new Uint8Array(sharedBytes), new Uint8Array(sharedBytes)];
-  let used = 0;
+  const blocks = Array.from({ length: blocksAtOnce }, () => ({ bytes: new Uint8Array(sharedBytes), written: Promise.resolve() }));
+  let large = Promise.resolve();
+  let [current, used] = [0, 0];
   const writeBlock = async (): Promise<void> => {
-    const full = block.subarray(0, used);
-    await sink.write(full);
-    [block, other] = [other, block];
+    const block = blocks[current]!;
+    block.written = sink.write(block.bytes.subarray(0, used));
+    current = (current + 1) % blocksAtOnce;
     used = 0;
+    await blocks[current]!.written;
+  };
+  const writeLarge = async (chunk: Uint8Array): Promise<void> => {
+    await large;
+    large = sink.write(chunk);
+    if (chunk.buffer.byteLength > overlapBytes) await large;
   };
   // Not a for-await loop: its frame would hold a chunk, and so a tensor, while the next one is loaded.
   const step = async (): Promise<boolean> => {
     const { done, value: chunk } = await chunks.next();
     if (done) return false;
     if (used + chunk.byteLength > sharedBytes && used > 0) await writeBlock();
-    if (chunk.byteLength > sharedBytes) await sink.write(chunk);
+    if (chunk.byteLength > sharedBytes) await writeLarge(chunk);
     else {
-      block.set(chunk, used);
+      blocks[current]!.bytes.set(chunk, used);
       used += chunk.byteLength;
     }
     return true;

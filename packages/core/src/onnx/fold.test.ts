@@ -4,13 +4,13 @@ import type { Value } from '../graph';
 import { module } from '../module';
 import { concat, gather, linear, slice } from '../ops/index';
 import { Parameter } from '../parameter';
+import type { Scratch } from '../scratch';
 import { serialize } from '../serialize';
 import { targets } from '../targets/index';
 import { countOf, type Tensor } from '../tensor';
 import { bytesOfTensor, tensor } from '../tensor-convert';
 import { zeros } from '../weights/init';
 import type { LazyTensor } from '../weights/lazy';
-import type { Scratch } from '../weights/scratch';
 import { toChunks } from './encode';
 import type { InitializerData } from './model';
 

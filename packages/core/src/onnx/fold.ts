@@ -5,11 +5,11 @@ import { internal, WeightError } from '../error';
 import { type Graph, subgraphsOf, usedBy, type Value } from '../graph';
 import { printType } from '../op';
 import type { Parameter } from '../parameter';
+import { Scratch, sharedBytes } from '../scratch';
 import { bytesOf, countOf, isFloat, type Tensor } from '../tensor';
 import { castTensor } from '../tensor-convert';
 import { expressionOf } from '../weights/compute';
 import type { LazyTensor } from '../weights/lazy';
-import { Scratch, sharedBytes } from '../weights/scratch';
 import type { OnnxInitializer } from './model';
 
 /** One value made of weights alone. */

@@ -1,10 +1,10 @@
 // Computes values that depend on nothing but tensors at hand: what folding weights and expressing them by others have in common.
 import { internal, WeightError } from '../error';
 import { located, type Node, type Value } from '../graph';
+import type { Scratch } from '../scratch';
 import type { Tensor, TensorData } from '../tensor';
 import { toArray, toTensor } from '../tensor-convert';
 import { movedPieces, moveTensor } from './move-tensor';
-import type { Scratch } from './scratch';
 
 /** What a value is made of: itself, or where its op has no arithmetic of its own, its definition. */
 type Made = ReadonlyMap<Value, Value>;

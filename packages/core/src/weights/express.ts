@@ -2,10 +2,10 @@
 import { describe, WeightError } from '../error';
 import { GraphBuilder, Value } from '../graph';
 import { printType } from '../op';
+import type { Scratch } from '../scratch';
 import { bytesOf, countOf, type Tensor } from '../tensor';
 import { expressionOf } from './compute';
 import { isLazy, type LazyTensor } from './lazy';
-import type { Scratch } from './scratch';
 
 /**
  * A weight made from others by an expression in ops: parts joined, cut, transposed, permuted, scaled.

@@ -9,9 +9,9 @@ import { OnnxReshape, Reshape, Squeeze, Unsqueeze } from '../ops/reshape';
 import { Gather, indexOf } from '../ops/select';
 import { OnnxSlice, Slice } from '../ops/slice';
 import { rowMajorStrides } from '../ops/strides';
+import { Scratch } from '../scratch';
 import { arrayOf, bitsOf, bytesOf, countOf, type DType, type Tensor, type TensorData } from '../tensor';
 import { castTensor, tensorFromBytes, toArray } from '../tensor-convert';
-import { Scratch } from './scratch';
 import { readStrided, readStridedPieces } from './strided';
 
 /** What an op makes of tensors: `result` is the one of its outputs that is wanted, in memory of `scratch` where that is given. */
