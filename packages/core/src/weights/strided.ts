@@ -121,23 +121,22 @@ interface Plane {
   readonly across: Step;
   readonly inner: Step;
 }
-/** Both sides of a tile of this many elements squared stay in the cache. */
+/** So many elements of a row of the result are written before those of the next row: their sources and places stay in the cache. */
 const side = 32;
+/** The same in words of two elements. */
+const strip = 8;
 
-function eachTile({ across, inner }: Plane, side: number, f: (a0: number, a1: number, b0: number, b1: number) => void): void {
-  for (let b = 0; b < inner.size; b += side)
-    for (let a = 0; a < across.size; a += side) f(a, Math.min(a + side, across.size), b, Math.min(b + side, inner.size));
-}
-
-function elements(from: Words, to: Words, plane: Plane, start: number, target: number): void {
-  const { across, inner } = plane;
-  eachTile(plane, side, (a0, a1, b0, b1) => {
-    for (let a = a0; a < a1; a++) {
-      const out = target + a * across.target;
-      let at = start + a * across.stride + b0 * inner.stride;
-      for (let b = b0; b < b1; b++, at += inner.stride) to[out + b] = from[at]!;
+function elements(from: Words, to: Words, { across, inner }: Plane, start: number, target: number): void {
+  const { size: rows, stride: row } = inner;
+  const { size: columns, stride: column, target: place } = across;
+  for (let b0 = 0; b0 < rows; b0 += side) {
+    const b1 = Math.min(b0 + side, rows);
+    for (let a = 0; a < columns; a++) {
+      const out = target + a * place;
+      let at = start + a * column + b0 * row;
+      for (let b = b0; b < b1; b++, at += row) to[out + b] = from[at]!;
     }
-  });
+  }
 }
 
 const even = (...numbers: readonly number[]): boolean => numbers.every((n) => n % 2 === 0);
@@ -151,13 +150,15 @@ const inPairs = (from: Words, to: Words, across: Step, inner: Step): boolean =>
   from.byteOffset % 4 === 0 &&
   to.byteOffset % 4 === 0;
 
+// In plain loops: with a closure for each tile it takes a third longer.
 function pairs(from: Words, to: Words, { across, inner }: Plane, start: number, target: number): void {
   const source = new Int32Array(from.buffer, from.byteOffset, from.length >> 1);
   const turned = new Int32Array(to.buffer, to.byteOffset, to.length >> 1);
   const [row, column] = [inner.stride / 2, across.target / 2];
-  const halved = { across: { ...across, size: across.size / 2 }, inner: { ...inner, size: inner.size / 2 } };
-  eachTile(halved, 8, (a0, a1, b0, b1) => {
-    for (let a = a0; a < a1; a += 2) {
+  const [rows, columns] = [inner.size / 2, across.size / 2];
+  for (let b0 = 0; b0 < rows; b0 += strip) {
+    const b1 = Math.min(b0 + strip, rows);
+    for (let a = 0; a < columns; a += 2) {
       let at = start / 2 + a + 2 * b0 * row;
       let out0 = target / 2 + 2 * a * column + b0;
       let out1 = out0 + column;
@@ -174,5 +175,5 @@ function pairs(from: Words, to: Words, { across, inner }: Plane, start: number, 
         turned[out3++] = (nextUpper >>> 16) | (nextLower & -0x10000);
       }
     }
-  });
+  }
 }
