@@ -4,10 +4,12 @@ import { defineConfig } from 'vitest/config';
 
 const source = '@onnxformers/source';
 
+const seed = fileURLToPath(new URL('./scripts/vitest-seed.ts', import.meta.url));
+
 const project = (root: string, name: string, include: string) => ({
   extends: true as const,
   root,
-  test: { name, environment: 'node' as const, include: [include], testTimeout: 60_000 },
+  test: { name, environment: 'node' as const, include: [include], testTimeout: 60_000, setupFiles: [seed] },
 });
 
 const projects = (folder: string, include: string) =>

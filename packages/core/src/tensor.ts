@@ -74,7 +74,7 @@ export const bitsOf = (dtype: DType): number => bits[dtype];
 /** Bytes that `count` elements take. */
 export const bytesOf = (dtype: DType, count: number): number => Math.ceil((bits[dtype] * count) / 8);
 /** The number of elements of dims. */
-export const countOf = (dims: readonly number[]): number => dims.reduce((n, d) => n * d, 1);
+export const countOf = (dims: readonly number[]): number => (dims.includes(0) ? 0 : dims.reduce((n, d) => n * d, 1));
 
 const arrays = {
   float64: Float64Array,
