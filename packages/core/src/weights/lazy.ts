@@ -37,7 +37,7 @@ export function castLazy(t: LazyTensor, dtype: DType): LazyTensor {
     load: async (scratch) => {
       const whole = await t.load(scratch);
       const cast = castTensor(whole, dtype);
-      scratch?.give(whole.data);
+      if (cast.data.buffer !== whole.data.buffer) scratch?.give(whole.data); // 64-bit integers are not copied
       return cast;
     },
     ...(loadSync && { loadSync: () => castTensor(loadSync(), dtype) }),
