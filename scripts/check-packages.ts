@@ -88,7 +88,7 @@ function startWorkers(scratch: string): void {
   writeFileSync(join(scratch, 'echo.mjs'), runtime);
   const program = `
     const port = (name) => ({ name, dtype: 'float32', dims: ['n'] });
-    const model = { signature: { inputs: [port('x')], outputs: [port('y')] }, providers: ['cpu'], file: Uint8Array.of(0), nodes: new Map(), promises: [] };
+    const model = { signature: { inputs: [port('x')], outputs: [port('y')] }, providers: ['cpu'], file: Uint8Array.of(0), nodes: new Map(), assumptions: [] };
     const main = async () => {
       const run = await createWorkerRunner(model, { runtime: new URL('file://' + process.cwd() + '/echo.mjs') });
       const { y } = await run({ x: { dtype: 'float32', dims: [2], data: Float32Array.of(3, 5) } });

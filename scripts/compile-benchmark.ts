@@ -15,7 +15,7 @@ function decoder(depth: number) {
       layers: {
         name: 'pre_norm',
         norm: 'rms_norm',
-        mixer: { name: 'multi_head', heads: 16, kvHeads: 4, bias: false, rotation: 'rotary' },
+        mixer: { name: 'multi_head', heads: 16, kvHeads: 4, bias: false, rotaryEmbedding: 'rotary' },
         feedforward: { name: 'glu', hidden: 2560, bias: false },
       },
       norm: 'rms_norm',

@@ -1,7 +1,7 @@
 // Tables of targets and kernels, from what the library knows of them.
 
 import { type DType, type Target, targets } from '../packages/core/src/index';
-import { domainOf } from '../packages/core/src/op';
+import { domainOf } from '../packages/core/src/ir/define-op';
 import { kernelTables } from '../packages/core/src/targets/kernels.generated';
 
 const short: Readonly<Partial<Record<DType, string>>> = {

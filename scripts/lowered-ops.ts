@@ -1,4 +1,6 @@
 // What the examples of all blocks become on all targets.
+
+import { serialize } from '../packages/core/src/compile/serialize';
 import {
   type AnyBlock,
   type AnyModule,
@@ -12,7 +14,6 @@ import {
   targets,
 } from '../packages/core/src/index';
 import { allNodes, blockPathKey } from '../packages/core/src/onnx/model';
-import { serialize } from '../packages/core/src/serialize';
 import { type Example, exampleOf, typesOf, type Variant, variantsOf } from '../packages/core/src/testing/index';
 import { zoo } from '../packages/onnxformers/src/index';
 
@@ -87,7 +88,7 @@ function callsOf(example: Example): readonly Call[] {
   const variants = variantsOf(example).filter(({ name }) => !name || masked.has(block.kind));
   const calls = variants.map((variant): Call => ({ ...variant, name: variant.name || 'alone' }));
   const cached = block.kind === 'model' && properties.has('causal') && !('memory' in inputs);
-  const options = { state: 'io', promises: ['whole prompts'] } as const;
+  const options = { state: 'io', assumptions: ['prefill into empty cache'] } as const;
   return cached ? [...calls, { ...calls[0]!, name: 'with a cache', options }] : calls;
 }
 

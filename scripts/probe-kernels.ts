@@ -15,12 +15,12 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import type { Model } from '../packages/core/src/compile';
+import type { Model } from '../packages/core/src/compile/compile';
+import { serialize } from '../packages/core/src/compile/serialize';
 import { ShapeError } from '../packages/core/src/error';
 import { toBytes } from '../packages/core/src/onnx/encode';
 import type { OnnxGraph, OnnxModel, OnnxNode } from '../packages/core/src/onnx/model';
-import { serialize } from '../packages/core/src/serialize';
-import { type DType, dtypes } from '../packages/core/src/tensor';
+import { type DType, dtypes } from '../packages/core/src/tensor/tensor';
 import { root } from './pnpm.mjs';
 import { type Probe, type Provider, place } from './probe/placement';
 import { contribSamples, controlSamples, probed, type Sample, vocabularySamples } from './probe/samples';

@@ -33,7 +33,7 @@ const decoder = (fused: boolean) =>
       layers: {
         name: 'pre_norm',
         norm: 'rms_norm',
-        mixer: { name: 'multi_head', heads: 16, bias: false, rotation: 'rotary', fused },
+        mixer: { name: 'multi_head', heads: 16, bias: false, rotaryEmbedding: 'rotary', fused },
         feedforward: { name: 'glu', hidden: 5504, bias: false },
       },
     },

@@ -21,8 +21,8 @@ type LanguageModel = KindModule<'model'>;
 export type Bytes = readonly number[];
 
 const ids = { ids: ['int64', ['batch', 'seq']] } as const;
-// A prompt comes in one piece, so that the kernel with a cache may be used; see "promises" in docs/guides/journey.md.
-const promises = ['whole prompts'];
+// A prompt comes in one piece, so that the kernel with a cache may be used; see "assumptions" in docs/guides/journey.md.
+const assumptions = ['prefill into empty cache'];
 
 /** The model of a config file. Unknown fields, wrong values and misspelt names are refused with their path. */
 export async function readModel(path: string | URL): Promise<LanguageModel> {
@@ -31,7 +31,7 @@ export async function readModel(path: string | URL): Promise<LanguageModel> {
 
 /** One step: ids and what was kept → logits and what to keep. The cache is inputs and outputs, `past_key_values.…` and `present.…`. */
 export function compileStep(model: LanguageModel, { target, seed }: { target: Target; seed: number }): Model {
-  return compile(model, { target, inputs: ids, weights: initialize(model, { scheme: 'small', seed }), state: 'io', promises });
+  return compile(model, { target, inputs: ids, weights: initialize(model, { scheme: 'small', seed }), state: 'io', assumptions });
 }
 
 /** A whole greedy generation: ids → tokens, with the cache inside an ONNX Loop. Blocks and weights are the same. */
@@ -47,7 +47,7 @@ export function compileGeneration(
       step: (next, ctx) => model.forward({ ids: next }, ctx).logits!,
     }),
   }));
-  return compile(generation, { target, inputs: ids, weights: initialize(model, { scheme: 'small', seed }), promises });
+  return compile(generation, { target, inputs: ids, weights: initialize(model, { scheme: 'small', seed }), assumptions });
 }
 
 /** The ids of one sequence as a batch of one. */

@@ -1,7 +1,7 @@
 // Attention by the angle between queries and keys. Liu et al. 2021, https://arxiv.org/abs/2111.09883
 import {
   attend,
-  attentionKernels,
+  attentionRules,
   ConfigError,
   cast,
   defineBlock,
@@ -46,7 +46,7 @@ export const cosineAttention = defineBlock({
   },
   examples: [{ heads: 2 }, { heads: 3, maxScale: 7 }],
   properties: ['batchIndependent'],
-  rules: attentionKernels,
+  rules: attentionRules,
   create({ heads, maxScale }, { path }) {
     const logit_scale = new Parameter([heads], init.constant(Math.log(10)), { role: 'mechanism', part: 'other' });
     return module({ logit_scale }, (q: Value, k: Value, v: Value, ctx: SequenceContext) => {

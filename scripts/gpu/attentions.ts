@@ -55,7 +55,7 @@ function trialOf(c: AttendCase): Trial {
         rules: kernels,
         weights,
         inputs: inputsOf(c, outside(dtype)),
-        promises: ['whole prompts'],
+        assumptions: ['prefill into empty cache'],
       }),
   };
 }

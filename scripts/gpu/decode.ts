@@ -49,7 +49,7 @@ function decoder() {
       kvHeads: dim / headDim / 2,
       headDim,
       bias: false,
-      rotation: rotary({ dim: headDim }),
+      rotaryEmbedding: rotary({ dim: headDim }),
     });
     const children = {
       norm1: rmsNorm({ dim }),
@@ -103,7 +103,7 @@ export async function runDecode({ ort, target, options }: { ort: Ort; target: Ta
         dtype: small ? 'float32' : 'float16',
         inputs,
         weights,
-        promises: ['whole prompts'],
+        assumptions: ['prefill into empty cache'],
         ...state,
       });
       const times: number[] = [];
@@ -145,8 +145,12 @@ async function regret(run: Awaited<ReturnType<typeof createRunner>>, tokens: rea
 async function step(run: Awaited<ReturnType<typeof createRunner>>): Promise<number[]> {
   const made: number[] = [];
   let kept: Record<string, Tensor> = {};
-  for (let next: readonly number[] = first, held = 0; made.length < steps; held += next.length, next = made.slice(-1)) {
-    const { logits, ...present } = await run({ ids: batchOf(next), held: tensor('int64', [1], [held]), ...kept });
+  for (
+    let next: readonly number[] = first, pastLengths = 0;
+    made.length < steps;
+    pastLengths += next.length, next = made.slice(-1)
+  ) {
+    const { logits, ...present } = await run({ ids: batchOf(next), past_lengths: tensor('int64', [1], [pastLengths]), ...kept });
     kept = Object.fromEntries(Object.entries(present).map(([name, t]) => [name.replace('present.', 'past_key_values.'), t]));
     const { data, dims } = toArray(logits!);
     const row = data.subarray((dims[1]! - 1) * vocab);

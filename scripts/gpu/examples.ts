@@ -32,7 +32,7 @@ interface Setting {
 const prompt = [...Buffer.from('Prime')];
 const [seed, steps] = [3, 24];
 const ids = { ids: ['int64', ['batch', 'seq']] } as const;
-const promises = ['whole prompts'];
+const assumptions = ['prefill into empty cache'];
 const machine = { runtime: '1.29.0', sm: 90 };
 const batchOf = (bytes: readonly number[]): Tensor => tensor('int64', [1, bytes.length], bytes);
 const wave = (dtype: DType, dims: readonly number[]): Tensor =>
@@ -51,7 +51,7 @@ function likeliest(logits: Tensor): number {
 async function byStep(model: KindModule<'model'>, dtype: DType, { ort, target, options }: Setting): Promise<number[]> {
   const weights = initialize(model, { scheme: 'small', seed });
   const run = await createRunner(
-    compile(model, { target, machine, dtype, inputs: ids, weights, state: 'io', promises }),
+    compile(model, { target, machine, dtype, inputs: ids, weights, state: 'io', assumptions }),
     ort,
     options,
   );
@@ -76,7 +76,11 @@ async function inLoop(model: KindModule<'model'>, dtype: DType, { ort, target, o
     }),
   }));
   const weights = initialize(model, { scheme: 'small', seed });
-  const run = await createRunner(compile(generation, { target, machine, dtype, inputs: ids, weights, promises }), ort, options);
+  const run = await createRunner(
+    compile(generation, { target, machine, dtype, inputs: ids, weights, assumptions }),
+    ort,
+    options,
+  );
   const { tokens } = await run({ ids: batchOf(prompt) });
   await run.dispose();
   return Array.from(tokens!.data as BigInt64Array, Number);

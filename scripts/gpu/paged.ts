@@ -56,7 +56,7 @@ function decoder() {
   const embed = embedding(vocab, dim, { init: { kind: 'normal', std: 1 } });
   const layers = Array.from({ length: depth }, () => {
     const [norm1, norm2] = [rmsNorm({ dim }), rmsNorm({ dim })];
-    const mixer = multiHead({ dim, heads: 6, kvHeads: 2, headDim, bias: false, rotation: rotary({ dim: headDim }) });
+    const mixer = multiHead({ dim, heads: 6, kvHeads: 2, headDim, bias: false, rotaryEmbedding: rotary({ dim: headDim }) });
     const feedforward = mlp({ dim, hidden: 512 });
     return module({ norm1, mixer, norm2, feedforward }, (x: Value, ctx: SequenceContext) => {
       const h = add(x, mixer(norm1(x), ctx));
@@ -97,7 +97,7 @@ export async function pagedTokens(ort: Ort, sizes: PagedSizes = {}): Promise<Pag
       dtype: 'float16',
       inputs,
       weights,
-      promises: ['whole prompts'],
+      assumptions: ['prefill into empty cache'],
       ...rest,
     });
   };
@@ -115,9 +115,9 @@ export async function pagedTokens(ort: Ort, sizes: PagedSizes = {}): Promise<Pag
     const whole = async (): Promise<number[][]> => rowsOf((await run({ ids: int64(ids) })).tokens!, batch);
     const stepped = async (): Promise<number[][]> => {
       const made: number[][] = ids.map(() => []);
-      for (let fresh = ids, held = 0, step = 0; step < steps; step++) {
-        const outputs = await run({ ids: int64(fresh), held: tensor('int64', [batch], Array(batch).fill(held)) });
-        held += fresh[0]!.length;
+      for (let fresh = ids, pastLengths = 0, step = 0; step < steps; step++) {
+        const outputs = await run({ ids: int64(fresh), past_lengths: tensor('int64', [batch], Array(batch).fill(pastLengths)) });
+        pastLengths += fresh[0]!.length;
         fresh = best(outputs.logits!).map((token) => [token]);
         made.forEach((row, b) => row.push(fresh[b]![0]!));
       }

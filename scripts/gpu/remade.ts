@@ -51,7 +51,7 @@ async function remakes(): Promise<Readonly<Record<string, Remade>>> {
       layers: {
         name: 'pre_norm',
         norm: 'rms_norm',
-        mixer: { name: 'multi_head', heads: 4, kvHeads: 2, bias: false, rotation: 'rotary' },
+        mixer: { name: 'multi_head', heads: 4, kvHeads: 2, bias: false, rotaryEmbedding: 'rotary' },
         feedforward: { name: 'glu', hidden: 512, bias: false },
       },
     },
@@ -90,7 +90,7 @@ export async function runRemade({ ort, target, options }: { ort: Ort; target: Ta
       dtype: 'float32' | 'float16' | 'bfloat16',
       how: RunnerOptions,
     ): Promise<readonly number[]> => {
-      const model = compile(of, { target: on, machine, dtype, inputs, weights, promises: ['whole prompts'] });
+      const model = compile(of, { target: on, machine, dtype, inputs, weights, assumptions: ['prefill into empty cache'] });
       const ops = model.graph.nodes.flatMap(({ op }) => (/NBits|BlockQuantized/.test(op.key) ? [op.key.split('.').at(-1)] : []));
       section(
         `${name}, ${on.name} ${dtype}: ${ops.filter((op) => op === 'MatMulNBits').length} × MatMulNBits, ${ops.length} in all`,

@@ -2,13 +2,13 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { apply, type Graph, GraphBuilder, type Node, subgraphsOf, type Value } from '../../packages/core/src/graph';
+import { type Attrs, defineOp, domainOf, Identity, type TensorType } from '../../packages/core/src/ir/define-op';
+import { apply, type Graph, GraphBuilder, type Node, subgraphsOf, type Value } from '../../packages/core/src/ir/graph';
 import { dtypeOf } from '../../packages/core/src/lower/target';
-import { type Attrs, defineOp, domainOf, Identity, type TensorType } from '../../packages/core/src/op';
 import { cast } from '../../packages/core/src/ops/cast';
 import { cond, loop } from '../../packages/core/src/ops/control';
-import { type DType, isFloat } from '../../packages/core/src/tensor';
-import { castTensor } from '../../packages/core/src/tensor-convert';
+import { castTensor } from '../../packages/core/src/tensor/convert';
+import { type DType, isFloat } from '../../packages/core/src/tensor/tensor';
 import { type OpCase, prepare } from '../../packages/core/src/testing/op-suite';
 import { root } from '../pnpm.mjs';
 

@@ -7,7 +7,7 @@ import { nystrom, type PseudoInverseOptions, pseudoInverse } from './nystrom';
 import { scaledDotProduct } from './scaled-dot-product';
 
 /** The rules that lead softmax attention to its kernels: for the `rules` of a mechanism of yours that emits Attend. */
-export { kernels as attentionKernels } from './kernels';
+export { kernels as attentionRules } from './kernels';
 export {
   fourierMix,
   linformer,

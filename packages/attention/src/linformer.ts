@@ -71,7 +71,7 @@ export const linformer = defineBlock({
       return splitHeads(mixed, heads, padded);
     };
     return module({ E: { weight: E }, F: { weight: F } }, (q: Value, keys: Value, values: Value, ctx: SequenceContext) => {
-      if (ctx.bias || ctx.keys?.start)
+      if (ctx.bias || ctx.keys?.queryOffset)
         throw new ConfigError({
           path,
           problem: 'positions are mixed before there are scores',

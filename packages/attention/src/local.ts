@@ -130,7 +130,7 @@ const densest = 3;
  * additive one adds is lost too.
  */
 function storedSparsely(band: Mask<never>, ctx: SequenceContext, [q, k]: readonly [Value, Value], force: boolean): Mask<Value> {
-  const frame = { graph: q.graph, seq: q.dims[2]!, kvSeq: k.dims[2]!, start: ctx.keys?.start };
+  const frame = { graph: q.graph, seq: q.dims[2]!, kvSeq: k.dims[2]!, queryOffset: ctx.keys?.queryOffset };
   const pattern = materialize(band, frame) ?? fill(q, [1, 1, frame.seq, frame.kvSeq], 1, 'bool');
   const pairs = mul(size(q, frame.seq), size(q, frame.kvSeq));
   const sparse = force ? undefined : lessOrEqual(mul(count(pattern), 10), mul(pairs, densest));

@@ -162,7 +162,7 @@ export const nystrom = defineBlock({
       const mask = causal ? and<Value>(ctx.mask, causalMask) : ctx.mask;
       const exact = (): Value => attend(rows.q, rows.k, v, { mask, ...biasFor(seq, ctx) });
       const approximate = (): Value => {
-        const start = causal ? { keys: { layout: padded, start: fill(q, [batch], 0, 'int64') } } : {};
+        const start = causal ? { keys: { layout: padded, queryOffset: fill(q, [batch], 0, 'int64') } } : {};
         const around = { mask, ...start, ...biasFor(landmarks, ctx) };
         return c.float64 ? cast(throughLandmarks(wide(rows), wideBias(around), c), q.dtype) : throughLandmarks(rows, around, c);
       };
@@ -191,7 +191,7 @@ interface LandmarkOptions extends PseudoInverseOptions {
 
 function refuse(ctx: SequenceContext, path: string): void {
   const biased = ctx.bias && ctx.bias.dims[2] !== 1;
-  if (!biased && !ctx.keys?.start) return;
+  if (!biased && !ctx.keys?.queryOffset) return;
   throw new ConfigError({
     path,
     problem: 'landmarks mix positions',

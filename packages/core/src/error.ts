@@ -1,7 +1,7 @@
 // Every error a user can cause: where, what is wrong, expected, got, what to do.
 
 /** The parts of an error, kept as data so that programs can read them. */
-export interface Fault {
+export interface ErrorDetails {
   /** Where: a path into a config, a module path, a file name, a feed name. */
   readonly path: string;
   /** What is wrong, in a few words. */
@@ -13,19 +13,19 @@ export interface Fault {
   readonly hint?: string;
 }
 
-function sentence({ path, problem, expected, got, hint }: Fault): string {
+function sentence({ path, problem, expected, got, hint }: ErrorDetails): string {
   const contrast = [expected && `expected ${expected}`, got && `got ${got}`].filter(Boolean).join(', ');
   return `${path ? `${path}: ` : ''}${problem}${contrast ? `; ${contrast}` : ''}${hint ? `. ${hint}` : ''}`;
 }
 
 /** What all errors of the library have in common. Catch this to catch every one of them. */
-export abstract class OnnxformersError extends Error implements Fault {
+export abstract class OnnxformersError extends Error implements ErrorDetails {
   readonly path: string;
   readonly problem: string;
   readonly expected?: string;
   readonly got?: string;
   readonly hint?: string;
-  constructor(fault: Fault, options?: ErrorOptions) {
+  constructor(fault: ErrorDetails, options?: ErrorOptions) {
     super(sentence(fault), options);
     this.name = new.target.name;
     this.path = fault.path;

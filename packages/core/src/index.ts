@@ -1,11 +1,12 @@
 // The public surface of core, listed by hand.
 
 export { backward, grad } from './autodiff/grad';
-export { defineBlock, isBlock } from './block';
+export { defineBlock, isBlock } from './block/block';
 export type {
   AnyBlock,
   Block,
   BlockDefinition,
+  BuildContext,
   ConfigIn,
   Contracts,
   HandConfig,
@@ -13,13 +14,15 @@ export type {
   KindModule,
   MaskKind,
   NameIn,
-  Place,
   Property,
   Resolved,
-} from './block-definition';
-export { compile, type Model, type Port, type Signature } from './compile';
-export { contextOf, type SequenceInputs, type StateOption } from './compile-context';
-export type { CompileOptions, ModelDType } from './compile-options';
+} from './block/block-definition';
+export { type Registry, registry } from './block/registry';
+export { compile, type Model, type Port, type Signature } from './compile/compile';
+export type { CompileOptions, ModelDType } from './compile/compile-options';
+export { type GenerateOptions, generate } from './compile/generate';
+export { initialize } from './compile/initialize';
+export { serialize, toBytes } from './compile/serialize';
 export {
   bool,
   choice,
@@ -36,24 +39,11 @@ export {
   text,
 } from './config/fields';
 export { toConfig } from './config/resolve';
-export {
-  type AttendOptions,
-  across,
-  attend,
-  type Memory,
-  maskOf,
-  newShared,
-  remember,
-  type SequenceContext,
-  type Shared,
-  withContext,
-} from './context';
-export { derive } from './derive';
-export * from './dim';
+export * from './dim/dim';
 export {
   ConfigError,
   describe,
-  type Fault,
+  type ErrorDetails,
   FeedError,
   FileError,
   LoweringError,
@@ -64,7 +54,19 @@ export {
   WeightError,
 } from './error';
 export * from './explain/index';
-export { type GenerateOptions, generate } from './generate';
+export { interpret } from './interpret/interpret';
+export {
+  type Attribute,
+  type AttributeKind,
+  type Attrs,
+  defineOp,
+  domainOf,
+  type EncodedNode,
+  type Op,
+  printType,
+  type Sizes,
+  type TensorType,
+} from './ir/define-op';
 export {
   apply,
   type Derivation,
@@ -79,23 +81,19 @@ export {
   type Pool,
   subgraphsOf,
   Value,
-} from './graph';
-export { initialize } from './initialize';
-export { interpret } from './interpret';
-export { pastOf } from './io-state';
+} from './ir/graph';
 export { dropout } from './layers/dropout';
 export { embedding } from './layers/embedding';
 export { type LinearOptions, linear } from './layers/linear';
-export { type KeyPlace, type Layout, mergeHeads, padded, positionsWithin, splitHeads } from './layout';
 export { type Decision, type Lowered, type LowerOptions, lower } from './lower/lower';
 export { biasedLinear } from './lower/match';
-export { type Get, type Match, type Refusal, type Rule, refuse, rule, type Surroundings } from './lower/rule';
+export { type Get, type Match, type MatchContext, type Refusal, type Rule, refuse, rule } from './lower/rule';
 export type { Kernel, Machine, Target } from './lower/target';
 export {
   and,
   causal,
   type Mask,
-  type MaskReading,
+  type MaskFeatures,
   mapMask,
   maskKinds,
   none,
@@ -104,7 +102,7 @@ export {
   printMask,
   readMask,
   slidingWindow,
-} from './mask';
+} from './mask/mask';
 export {
   type AnyModule,
   type Child,
@@ -117,7 +115,9 @@ export {
   namesOf,
   type ParameterNames,
   withForward,
-} from './module';
+} from './module/module';
+export { type Parametrization, reparametrize } from './module/reparametrize';
+export { standalone } from './module/standalone';
 export { readOnnx } from './onnx/decode';
 export {
   type InspectedFile,
@@ -130,28 +130,16 @@ export {
 export type { OnnxAttribute, OnnxGraph, OnnxModel, OnnxNode, OnnxValueInfo } from './onnx/model';
 export { printBytes, printInspection } from './onnx/print';
 export { readTensor, writeTensor } from './onnx/tensor-proto';
-export {
-  type Attribute,
-  type AttributeKind,
-  type Attrs,
-  defineOp,
-  domainOf,
-  type EncodedNode,
-  type Op,
-  printType,
-  type Sizes,
-  type TensorType,
-} from './op';
 export { lowest } from './ops/attend-definition';
 export { encoded } from './ops/encode';
 export * as ops from './ops/index';
 export * from './ops/index';
 export { alwaysSomeKey, anyKey, type MaskFrame, materialize, someKey } from './ops/mask-tensor';
-export { Parameter, type ParameterOptions } from './parameter';
-export { type Registry, registry } from './registry';
-export { type Int4Options, int4Blocks, quantizeInt4 } from './remakes/int4-blocks';
-export { type LoraOptions, lora } from './remakes/lora';
-export { type Remake, reparametrize } from './reparametrize';
+export type { Fans, Init, Role } from './parameter/init';
+export * as init from './parameter/init';
+export { Parameter, type ParameterOptions } from './parameter/parameter';
+export { type Int4Options, int4Blocks, quantizeInt4 } from './parametrizations/int4-blocks';
+export { type LoraOptions, lora } from './parametrizations/lora';
 export type { Feeds } from './runtime/feeds';
 export type { Ort, OrtSession, OrtTensor } from './runtime/ort';
 export { connectRunner, serveRunner, type Thread, type ThreadPort } from './runtime/remote';
@@ -166,17 +154,29 @@ export {
   type RunOptions,
 } from './runtime/runner';
 export type { Provider } from './runtime/session-options';
-export { serialize, toBytes } from './serialize';
-export { standalone } from './standalone';
-export type { CallSizes, State } from './state';
+export {
+  type AttendOptions,
+  attend,
+  crossAttentionKeyValues,
+  type Memory,
+  maskOf,
+  newShared,
+  type SequenceContext,
+  type Shared,
+  updateCache,
+  withContext,
+} from './sequence/context';
+export { contextOf, type SequenceInputs, type StateOption } from './sequence/context-of';
+export { derive } from './sequence/derive';
+export { pastOf } from './sequence/io-state';
+export { type KeyPlace, type Layout, mergeHeads, padded, positionsWithin, splitHeads } from './sequence/layout';
+export type { CallSizes, State } from './sequence/state';
 export { type AttentionKernelChoice, type AttentionKernelName, attentionKernel } from './targets/attention-kernel';
 export { targets } from './targets/index';
-export { type DType, dtypes, isFloat, type NDArray, type Tensor, type TensorData } from './tensor';
-export * from './tensor-convert';
+export * from './tensor/convert';
+export { type DType, dtypes, isFloat, type NDArray, type Tensor, type TensorData } from './tensor/tensor';
 export { type DeepNormCoefficients, deepNormCoefficients } from './weights/deep-norm';
 export { expressWeight } from './weights/express';
-export type { Fans, Init, Role } from './weights/init';
-export * as init from './weights/init';
 export { type InitializeOptions, initializeParameters } from './weights/initialize';
 export { castLazy, isLazy, type LazyTensor, lazily, lazyTensor } from './weights/lazy';
 export {

@@ -1,8 +1,8 @@
 // What needs Node: subpath @onnxformers/core/node.
 
-export { type LoadedModel, load, type SaveOptions, save } from './folder';
 export { inspectFile } from './onnx/inspect-file';
 export { type SaveOnnxOptions, type SaveProgress, saveOnnx } from './onnx/save';
 export { createWorkerRunner, type WorkerRunnerOptions } from './runtime/worker';
-export type { SavedModel } from './saved-model';
+export { type LoadedModel, load, type SaveOptions, save } from './saved/folder';
+export type { SavedModel } from './saved/saved-model';
 export { fileSource, openWeights, type SaveSafetensorsOptions, saveSafetensors } from './weights/file-source';

@@ -37,7 +37,7 @@ function changed(x: unknown, at: number, by: unknown, how: string): unknown {
 /** Inputs for any module, where its config does not tell them. */
 function inputsFor(m: AnyModule): CompileOptions['inputs'] {
   const rows = ['float32', ['batch', 2, 'seq', 6]] as const;
-  return m.kind === 'attention' || m.kind === 'rotation'
+  return m.kind === 'attention' || m.kind === 'rotaryEmbedding'
     ? { q: rows, k: rows, ...(m.kind === 'attention' && { v: rows }) }
     : inputsOf(m);
 }

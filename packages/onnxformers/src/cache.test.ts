@@ -34,7 +34,7 @@ const strict = { session: { graphOptimizationLevel: 'disabled' } } as const;
 function decoder(cross: boolean) {
   const embed = embedding(vocab, dim, { init: { kind: 'normal', std: 1 } });
   const layers = [0, 1].map(() => {
-    const mixer = multiHead({ dim, heads: 6, kvHeads: 3, headDim: 16, rotation: rotary({ dim: 16 }) });
+    const mixer = multiHead({ dim, heads: 6, kvHeads: 3, headDim: 16, rotaryEmbedding: rotary({ dim: 16 }) });
     const memory = cross ? multiHead({ dim, heads: 3, cross: true }) : undefined;
     const feedforward = mlp({ dim, hidden: 31 });
     return module({ mixer, memory, feedforward }, (x: Value, ctx: SequenceContext) => {
@@ -77,7 +77,7 @@ for (const target of [targets.portable(18), targets.portable(23), targets.cpu] s
     it('a growing cache gives the logits of the whole sequence, token by token', async () => {
       const { model } = decoder(false);
       const whole = (await (await runner(model))({ ids: ids(prompt) })).logits!;
-      const cached = await runner(model, { state: 'io', promises: ['whole prompts'] });
+      const cached = await runner(model, { state: 'io', assumptions: ['prefill into empty cache'] });
       let outputs = await cached({ ids: ids(prompt.map((r) => r.slice(0, 2))) });
       for (let i = 1; ; i++) {
         for (let b = 0; b < batch; b++)
@@ -90,11 +90,11 @@ for (const target of [targets.portable(18), targets.portable(23), targets.cpu] s
     it('a cache of fixed capacity gives the same after prompts of different lengths', async () => {
       const { model } = decoder(false);
       const plain = await runner(model);
-      const cached = await runner(model, { state: { io: 11 }, promises: ['whole prompts'] });
+      const cached = await runner(model, { state: { io: 11 }, assumptions: ['prefill into empty cache'] });
       const lengths = [5, 3];
       let outputs = await cached({ ids: ids(prompt) });
       const so_far = prompt.map((r, b) => r.slice(0, lengths[b]));
-      let held = [0, 0];
+      let pastLengths = [0, 0];
       for (let step = 0; step < 4; step++) {
         const next: number[] = [];
         for (let b = 0; b < batch; b++) {
@@ -104,9 +104,13 @@ for (const target of [targets.portable(18), targets.portable(23), targets.cpu] s
           expect(away(row(outputs.logits!, b, at), expected)).toBeLessThan(2e-5);
           next.push(best(expected));
         }
-        held = so_far.map((r) => r.length);
+        pastLengths = so_far.map((r) => r.length);
         next.forEach((token, b) => so_far[b]!.push(token));
-        outputs = await cached({ ids: ids(next.map((token) => [token])), held: int64(...held), ...pastOf(outputs) });
+        outputs = await cached({
+          ids: ids(next.map((token) => [token])),
+          past_lengths: int64(...pastLengths),
+          ...pastOf(outputs),
+        });
       }
     });
 
@@ -124,7 +128,7 @@ for (const target of [targets.portable(18), targets.portable(23), targets.cpu] s
       );
       const memory_lengths = int64(7, 4);
       const whole = (await (await runner(model, { inputs: memoryInputs }))({ ids: ids(prompt), memory, memory_lengths })).logits!;
-      const cached = await runner(model, { inputs: memoryInputs, state: 'io', promises: ['whole prompts'] });
+      const cached = await runner(model, { inputs: memoryInputs, state: 'io', assumptions: ['prefill into empty cache'] });
       let outputs = await cached({ ids: ids(prompt.map((r) => r.slice(0, 3))), memory, memory_lengths });
       const gone = tensor('float32', [batch, 0, dim], []);
       for (let i = 2; ; i++) {
@@ -154,7 +158,10 @@ for (const target of [targets.portable(18), targets.portable(23), targets.cpu] s
           step: logits,
         }),
       }));
-      const run = await runner(generator, { inputs: { ...inputs, lengths: ['int64', ['batch']] }, promises: ['whole prompts'] });
+      const run = await runner(generator, {
+        inputs: { ...inputs, lengths: ['int64', ['batch']] },
+        assumptions: ['prefill into empty cache'],
+      });
       const { tokens } = await run({ ids: ids(prompt), lengths: int64(...lengths) });
       expect(tokens!.dims).toEqual([batch, steps]);
       expect([...(tokens!.data as BigInt64Array)].map(Number)).toEqual(expected.flat());

@@ -57,12 +57,12 @@ it.each([
   [
     'options of the block that was named, without those that stand there',
     "zoo.build('layer', { name: 'pre_norm', mixer: { name: 'multi_head', heads: 2, | } })",
-    ['kvHeads', 'rotation'],
+    ['kvHeads', 'rotaryEmbedding'],
     ['heads', 'outputProjection'],
   ],
   [
     'words of an option',
-    "zoo.build('mixer', { name: 'multi_head', rotation: { name: 'rotary', scaling: '|' } })",
+    "zoo.build('mixer', { name: 'multi_head', rotaryEmbedding: { name: 'rotary', scaling: '|' } })",
     ['yarn', 'llama3'],
     ['rotary'],
   ],

@@ -34,7 +34,7 @@ function decoder(dtype: ModelDType): Record<string, number> {
   const layers = {
     name: 'pre_norm',
     norm: 'rms_norm',
-    mixer: { name: 'multi_head', heads: 16, kvHeads: 4, bias: false, rotation: 'rotary' },
+    mixer: { name: 'multi_head', heads: 16, kvHeads: 4, bias: false, rotaryEmbedding: 'rotary' },
     feedforward: { name: 'glu', activation: 'silu', bias: false },
   } as const;
   const stack = { name: 'stack', depth: 24, layers, norm: 'rms_norm' } as const;

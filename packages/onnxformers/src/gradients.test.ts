@@ -40,7 +40,7 @@ function decoder() {
   const layer = (cross: boolean) =>
     preNorm({
       dim,
-      mixer: multiHead({ dim, heads: 4, kvHeads: 2, headDim: 4, rotation: rotary({ dim: 4 }), attention }),
+      mixer: multiHead({ dim, heads: 4, kvHeads: 2, headDim: 4, rotaryEmbedding: rotary({ dim: 4 }), attention }),
       ...(cross && { cross: multiHead({ dim, heads: 2, headDim: 3, cross: true }) }),
       feedforward: glu({ dim, hidden: 5 }),
       norm: () => rmsNorm({ dim }),

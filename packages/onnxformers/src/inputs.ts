@@ -8,7 +8,7 @@ type Dims = Inputs[string][1];
  * What to give `compile` as `inputs`: `ids` int64 for a model with an embedding, `x` float32 for others, `memory` where something attends to one. Sizes
  * that a config leaves open are named `batch`, `seq`, `memory_seq`.
  *
- * Throws   ConfigError for a block whose config does not tell its sizes: attention, rotation, scoreBias, and modules made by hand
+ * Throws   ConfigError for a block whose config does not tell its sizes: attention, rotation, attentionBias, and modules made by hand
  *
  * Example  const model = compile(block, { target: targets.cpu, inputs: inputsOf(block) });
  */

@@ -43,7 +43,7 @@ interface Variant {
 function network({ position, causal, cross }: Variant) {
   const embed = embedding(vocab, dim, { init: { kind: 'normal', std: 1 } });
   const place = positions[position]();
-  const rotation = position === 'rotary' ? { rotation: rotary({ dim: 8 }) } : {};
+  const rotation = position === 'rotary' ? { rotaryEmbedding: rotary({ dim: 8 }) } : {};
   const layer = (i: number) =>
     preNorm({
       dim,

@@ -32,7 +32,7 @@ const pool = { blocks: 7, blockSize: 16 };
 function decoder() {
   const embed = embedding(vocab, dim);
   const layers = [0, 1].map(() => {
-    const mixer = multiHead({ dim, heads: 6, kvHeads: 3, headDim: 8, rotation: rotary({ dim: 8 }) });
+    const mixer = multiHead({ dim, heads: 6, kvHeads: 3, headDim: 8, rotaryEmbedding: rotary({ dim: 8 }) });
     const feedforward = mlp({ dim, hidden: 31 });
     return module({ mixer, feedforward }, (x: Value, ctx: SequenceContext) => {
       const h = add(x, mixer(x, ctx));
@@ -102,10 +102,10 @@ describe('caches in pools, stepped from outside', () => {
     const states = new Map<string, NDArray>();
     const soFar = prompt.map((row) => [...row]);
     let fresh = prompt as readonly (readonly number[])[];
-    for (let held = 0, step = 0; step < 5; step++) {
+    for (let pastLengths = 0, step = 0; step < 5; step++) {
       const outputs = interpret(
         graph,
-        { ids: int('int64', fresh), held: int64s([held, held]), block_table: int('int32', table) },
+        { ids: int('int64', fresh), past_lengths: int64s([pastLengths, pastLengths]), block_table: int('int32', table) },
         { parameters, states },
       );
       fresh = soFar.map((row, b) => {
@@ -113,7 +113,7 @@ describe('caches in pools, stepped from outside', () => {
         close(lastRow(outputs.logits!, b), expected, `${what}, step ${step}, sequence ${b}`);
         return [best(expected)];
       });
-      held = soFar[0]!.length;
+      pastLengths = soFar[0]!.length;
       soFar.forEach((row, b) => row.push(fresh[b]![0]!));
     }
     expect(soFar[0]!.length).toBeGreaterThan(pool.blockSize + 2);
@@ -121,7 +121,7 @@ describe('caches in pools, stepped from outside', () => {
   });
 
   it('on cuda it is PagedAttention in each layer, and no cache goes in or out', () => {
-    expect(paged.signature.inputs.map((p) => p.name)).toEqual(['ids', 'held', 'block_table']);
+    expect(paged.signature.inputs.map((p) => p.name)).toEqual(['ids', 'past_lengths', 'block_table']);
     expect(paged.signature.outputs.map((p) => p.name)).toEqual(['logits']);
     const keys = keysOf(paged.graph);
     expect(keys.filter((k) => k === 'com.microsoft.PagedAttention')).toHaveLength(2);

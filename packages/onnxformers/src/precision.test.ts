@@ -40,7 +40,7 @@ function network() {
   const layers = [
     preNorm({
       dim,
-      mixer: multiHead({ dim, heads: 6, kvHeads: 2, headDim: 8, rotation: rotary({ dim: 8 }), attention }),
+      mixer: multiHead({ dim, heads: 6, kvHeads: 2, headDim: 8, rotaryEmbedding: rotary({ dim: 8 }), attention }),
       feedforward: glu({ dim, hidden: 89 }),
       norm: () => rmsNorm({ dim }),
     }),

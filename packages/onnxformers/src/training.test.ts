@@ -45,7 +45,7 @@ const lm = zoo.build('model', {
     depth: 2,
     layers: {
       name: 'pre_norm',
-      mixer: { name: 'multi_head', heads: 3, rotation: 'rotary' },
+      mixer: { name: 'multi_head', heads: 3, rotaryEmbedding: 'rotary' },
       feedforward: { name: 'glu', hidden: 29 },
     },
     norm: 'rms_norm',

@@ -4,10 +4,10 @@ import { ConfigError } from '@onnxformers/core';
 /** The part of a rotary config that decides on angles. */
 export interface FrequencyOptions {
   readonly rotaryDim: number;
-  readonly base: number;
+  readonly theta: number;
   readonly scaling: 'none' | 'linear' | 'ntk' | 'yarn' | 'llama3';
   readonly factor: number;
-  readonly originalPositions: number | undefined;
+  readonly originalMaxPositions: number | undefined;
   readonly lowFreqFactor: number;
   readonly highFreqFactor: number;
   readonly betaFast: number;
@@ -17,24 +17,24 @@ export interface FrequencyOptions {
 
 /** Angles per position of each pair (radians), and the factor of cosines and sines. */
 export interface Frequencies {
-  readonly rates: readonly number[];
-  readonly amplitude: number;
+  readonly inverseFrequencies: readonly number[];
+  readonly scale: number;
 }
 
 /**
  * - `linear`: θ / factor
- * - `ntk`: base · factor^(d / (d − 2)), so that the slowest pair slows by factor and the fastest not at all
+ * - `ntk`: theta · factor^(d / (d − 2)), so that the slowest pair slows by factor and the fastest not at all
  * - `llama3`: pairs with long wavelengths slow by factor, those with short ones not, in between a blend
  * - `yarn`: the same by a ramp over the pairs; cosines and sines grow by 0.1 ln(factor) + 1
  *
- * Throws   ConfigError for yarn and llama3 without originalPositions
+ * Throws   ConfigError for yarn and llama3 without originalMaxPositions
  */
 export function frequencies(o: FrequencyOptions, path: string): Frequencies {
-  const plain = (base: number): number[] => Array.from({ length: o.rotaryDim / 2 }, (_, i) => base ** ((-2 * i) / o.rotaryDim));
+  const plain = (theta: number): number[] => Array.from({ length: o.rotaryDim / 2 }, (_, i) => theta ** ((-2 * i) / o.rotaryDim));
   const original = (): number => {
-    if (o.originalPositions !== undefined) return o.originalPositions;
+    if (o.originalMaxPositions !== undefined) return o.originalMaxPositions;
     throw new ConfigError({
-      path: `${path}.originalPositions`,
+      path: `${path}.originalMaxPositions`,
       problem: `${o.scaling} needs the longest sequence of the training`,
       expected: 'an integer >= 1',
       got: 'nothing',
@@ -42,15 +42,15 @@ export function frequencies(o: FrequencyOptions, path: string): Frequencies {
   };
   switch (o.scaling) {
     case 'none':
-      return { rates: plain(o.base), amplitude: 1 };
+      return { inverseFrequencies: plain(o.theta), scale: 1 };
     case 'linear':
-      return { rates: plain(o.base).map((r) => r / o.factor), amplitude: 1 };
+      return { inverseFrequencies: plain(o.theta).map((r) => r / o.factor), scale: 1 };
     case 'ntk':
-      return { rates: plain(o.base * o.factor ** (o.rotaryDim / Math.max(1, o.rotaryDim - 2))), amplitude: 1 };
+      return { inverseFrequencies: plain(o.theta * o.factor ** (o.rotaryDim / Math.max(1, o.rotaryDim - 2))), scale: 1 };
     case 'llama3':
-      return { rates: plain(o.base).map((r) => llama3(r, original(), o)), amplitude: 1 };
+      return { inverseFrequencies: plain(o.theta).map((r) => llama3(r, original(), o)), scale: 1 };
     case 'yarn':
-      return yarn(plain(o.base), original(), o);
+      return yarn(plain(o.theta), original(), o);
   }
 }
 
@@ -62,15 +62,15 @@ function llama3(rate: number, original: number, { factor, lowFreqFactor, highFre
   return ((1 - kept) * rate) / factor + kept * rate;
 }
 
-function yarn(rates: readonly number[], original: number, o: FrequencyOptions): Frequencies {
+function yarn(inverseFrequencies: readonly number[], original: number, o: FrequencyOptions): Frequencies {
   // The pair that makes this many turns over the original length, as a fraction of an index.
-  const pairOf = (turns: number): number => (o.rotaryDim * Math.log(original / (turns * 2 * Math.PI))) / (2 * Math.log(o.base));
+  const pairOf = (turns: number): number => (o.rotaryDim * Math.log(original / (turns * 2 * Math.PI))) / (2 * Math.log(o.theta));
   const low = Math.max(0, Math.floor(pairOf(o.betaFast)));
   const high = Math.min(o.rotaryDim - 1, Math.ceil(pairOf(o.betaSlow)));
   const width = Math.max(high - low, 0.001);
-  const slowed = rates.map((rate, i) => {
+  const slowed = inverseFrequencies.map((rate, i) => {
     const share = Math.min(1, Math.max(0, (i - low) / width));
     return (rate / o.factor) * share + rate * (1 - share);
   });
-  return { rates: slowed, amplitude: o.attentionFactor ?? (o.factor <= 1 ? 1 : 0.1 * Math.log(o.factor) + 1) };
+  return { inverseFrequencies: slowed, scale: o.attentionFactor ?? (o.factor <= 1 ? 1 : 0.1 * Math.log(o.factor) + 1) };
 }

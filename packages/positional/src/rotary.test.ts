@@ -9,13 +9,17 @@ const float32 = { atol: 5e-6, rtol: 1e-6 };
 const two = (seq: number, dim: number) => ({ q: randomArray('q', [2, 3, seq, dim]), k: randomArray('k', [2, 1, seq, dim]) });
 
 /** Each pair of channels turned by its rate times the position, and scaled. */
-function turned(x: NDArray, rates: readonly number[], o: { interleaved?: boolean; at?: NDArray; scale?: number } = {}): NDArray {
+function turned(
+  x: NDArray,
+  inverseFrequencies: readonly number[],
+  o: { interleaved?: boolean; at?: NDArray; scale?: number } = {},
+): NDArray {
   const [, heads, seq, dim] = x.dims as [number, number, number, number];
   const data = x.data.slice();
   for (let r = 0; r < x.data.length / dim; r++) {
     const t = o.at ? o.at.data[Math.floor(r / (heads * seq)) * seq + (r % seq)]! : r % seq;
-    rates.forEach((rate, i) => {
-      const [a, b] = o.interleaved ? [2 * i, 2 * i + 1] : [i, i + rates.length];
+    inverseFrequencies.forEach((rate, i) => {
+      const [a, b] = o.interleaved ? [2 * i, 2 * i + 1] : [i, i + inverseFrequencies.length];
       const [u, v] = [x.data[r * dim + a]!, x.data[r * dim + b]!];
       const [cos, sin] = [Math.cos(t * rate) * (o.scale ?? 1), Math.sin(t * rate) * (o.scale ?? 1)];
       data[r * dim + a] = u * cos - v * sin;
@@ -24,18 +28,18 @@ function turned(x: NDArray, rates: readonly number[], o: { interleaved?: boolean
   }
   return { ...x, data };
 }
-const plain = (dim: number, base = 10_000) => Array.from({ length: dim / 2 }, (_, i) => base ** (-(2 * i) / dim));
+const plain = (dim: number, theta = 10_000) => Array.from({ length: dim / 2 }, (_, i) => theta ** (-(2 * i) / dim));
 
 describe('rotary', () => {
   it.each([
     [{ dim: 6 }, plain(6), {}],
-    [{ dim: 10, rotaryDim: 4, base: 500 }, plain(4, 500), {}],
+    [{ dim: 10, rotaryDim: 4, theta: 500 }, plain(4, 500), {}],
     [{ dim: 10, rotaryDim: 6, interleaved: true }, plain(6), { interleaved: true }],
-  ] as [Config, number[], object][])('of %o turns pairs of channels', (config, rates, o) => {
+  ] as [Config, number[], object][])('of %o turns pairs of channels', (config, inverseFrequencies, o) => {
     const given = two(11, config.dim);
     const { outputs } = runBlock(rotary(config), given);
-    expectClose(outputs.q_rotated!, turned(given.q, rates, o), float32);
-    expectClose(outputs.k_rotated!, turned(given.k, rates, o), float32);
+    expectClose(outputs.q_rotated!, turned(given.q, inverseFrequencies, o), float32);
+    expectClose(outputs.k_rotated!, turned(given.k, inverseFrequencies, o), float32);
   });
 
   it('goes by the positions of the context', () => {
@@ -58,7 +62,7 @@ describe('rotary', () => {
   it.each([
     [{ dim: 6, rotaryDim: 3 }, 'channels turn in pairs; expected an even number up to dim = 6, got 3'],
     [{ dim: 6, rotaryDim: 8 }, 'got 8'],
-    [{ dim: 6, scaling: 'yarn', factor: 2 }, 'rotary.originalPositions: yarn needs the longest sequence of the training'],
+    [{ dim: 6, scaling: 'yarn', factor: 2 }, 'rotary.originalMaxPositions: yarn needs the longest sequence of the training'],
     [
       { dim: 6, factor: 2 },
       "rotary.factor: nothing says how angles are slowed; expected scaling 'linear', 'ntk', 'yarn' or 'llama3'",
@@ -73,9 +77,9 @@ describe('rotary', () => {
 describe('scaling', () => {
   const options = {
     rotaryDim: 16,
-    base: 10_000,
+    theta: 10_000,
     factor: 4,
-    originalPositions: 37,
+    originalMaxPositions: 37,
     lowFreqFactor: 1,
     highFreqFactor: 4,
     betaFast: 3,
@@ -88,17 +92,17 @@ describe('scaling', () => {
 
   it('linear: as if positions were closer', () => {
     close(
-      of('linear').rates,
+      of('linear').inverseFrequencies,
       plain(16).map((rate) => rate / 4),
     );
   });
 
   it('ntk: the slowest pair slows by the factor, the fastest not at all', () => {
-    const { rates, amplitude } = of('ntk');
-    expect(rates[0]).toBe(1);
-    expect(rates[7]! * 4).toBeCloseTo(plain(16)[7]!, 12);
-    close(rates, plain(16, 10_000 * 4 ** (16 / 14)));
-    expect(amplitude).toBe(1);
+    const { inverseFrequencies, scale } = of('ntk');
+    expect(inverseFrequencies[0]).toBe(1);
+    expect(inverseFrequencies[7]! * 4).toBeCloseTo(plain(16)[7]!, 12);
+    close(inverseFrequencies, plain(16, 10_000 * 4 ** (16 / 14)));
+    expect(scale).toBe(1);
   });
 
   // By wavelengths, as their authors write it.
@@ -111,7 +115,7 @@ describe('scaling', () => {
       const smooth = (37 / wavelength - 1) / (4 - 1);
       return (1 - smooth) * (rate / 4) + smooth * rate;
     });
-    close(of('llama3').rates, expected);
+    close(of('llama3').inverseFrequencies, expected);
     const changes = expected.map((rate, i) => rate / plain(16)[i]!);
     expect(changes[0]).toBe(1);
     expect(changes.at(-1)).toBeCloseTo(0.25, 12);
@@ -126,17 +130,21 @@ describe('scaling', () => {
       const ramp = Math.min(1, Math.max(0, (i - first) / (last - first)));
       return (rate / 4) * ramp + rate * (1 - ramp);
     });
-    const { rates, amplitude } = of('yarn');
-    close(rates, expected);
-    expect(amplitude).toBeCloseTo(0.1 * Math.log(4) + 1, 12);
-    expect(of('yarn', { attentionFactor: 0.5 }).amplitude).toBe(0.5);
-    expect(of('yarn', { factor: 1 }).amplitude).toBe(1);
+    const { inverseFrequencies, scale } = of('yarn');
+    close(inverseFrequencies, expected);
+    expect(scale).toBeCloseTo(0.1 * Math.log(4) + 1, 12);
+    expect(of('yarn', { attentionFactor: 0.5 }).scale).toBe(0.5);
+    expect(of('yarn', { factor: 1 }).scale).toBe(1);
   });
 
-  it('reaches the graph: rates and amplitude', () => {
+  it('reaches the graph: inverseFrequencies and scale', () => {
     const given = two(11, 16);
-    const config = { dim: 16, scaling: 'yarn', factor: 4, originalPositions: 37, betaFast: 3 } as const;
-    const { rates, amplitude } = of('yarn');
-    expectClose(runBlock(rotary(config), given).outputs.q_rotated!, turned(given.q, rates, { scale: amplitude }), float32);
+    const config = { dim: 16, scaling: 'yarn', factor: 4, originalMaxPositions: 37, betaFast: 3 } as const;
+    const { inverseFrequencies, scale } = of('yarn');
+    expectClose(
+      runBlock(rotary(config), given).outputs.q_rotated!,
+      turned(given.q, inverseFrequencies, { scale: scale }),
+      float32,
+    );
   });
 });

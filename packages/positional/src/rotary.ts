@@ -26,18 +26,18 @@ import { frequencies } from './rotary-frequencies';
 /**
  * Turns pairs of channels of queries and keys by angles that grow with the position, so that scores depend on distances.
  *
- *     (x₁, x₂) → (x₁ cos tθᵢ − x₂ sin tθᵢ, x₂ cos tθᵢ + x₁ sin tθᵢ)      θᵢ = base^(−2i/rotaryDim), scaled
+ *     (x₁, x₂) → (x₁ cos tθᵢ − x₂ sin tθᵢ, x₂ cos tθᵢ + x₁ sin tθᵢ)      θᵢ = theta^(−2i/rotaryDim), scaled
  *
  * Shapes   q [batch, heads, seq, head_dim], k [batch, kv_heads, seq, head_dim] → the same
  * Dtypes   float32, float16, bfloat16; angles in float32
- * Throws   ConfigError for an odd rotaryDim or one beyond dim, for a scaling without originalPositions that needs it, and for a factor
+ * Throws   ConfigError for an odd rotaryDim or one beyond dim, for a scaling without originalMaxPositions that needs it, and for a factor
  *          without a scaling
  * Source   Su et al. 2021, https://arxiv.org/abs/2104.09864; YaRN: Peng et al. 2023, https://arxiv.org/abs/2309.00071
  * Lowers   everywhere: RotaryEmbedding; portable below opset 23: primitives
  * Example  const block = rotary({ dim: 64 });
  */
 export const rotary = defineBlock({
-  kind: 'rotation',
+  kind: 'rotaryEmbedding',
   name: 'rotary',
   summary: 'Turns pairs of channels of queries and keys by their positions.',
   source: 'Su et al. 2021, https://arxiv.org/abs/2104.09864',
@@ -45,14 +45,19 @@ export const rotary = defineBlock({
   fields: {
     dim: int({ doc: 'channels of a head', unit: 'channels', min: 2, inherit: true }),
     rotaryDim: int({ doc: 'leading channels that turn', unit: 'channels', min: 2, default: (c: { dim: number }) => c.dim }),
-    base: num({ doc: 'ratio of the slowest turn to the fastest', min: 1, default: 10_000 }),
+    theta: num({ doc: 'ratio of the slowest turn to the fastest', min: 1, default: 10_000 }),
     interleaved: bool({ doc: 'channels 2i and 2i + 1 are a pair, instead of i and i + rotaryDim / 2', default: false }),
     scaling: choice(['none', 'linear', 'ntk', 'yarn', 'llama3'], {
       doc: 'how angles are slowed for sequences longer than those of the training',
       default: 'none',
     }),
     factor: num({ doc: 'how much longer', min: 1, default: 1 }),
-    originalPositions: int({ doc: 'longest sequence of the training (yarn, llama3)', unit: 'positions', min: 1, optional: true }),
+    originalMaxPositions: int({
+      doc: 'longest sequence of the training (yarn, llama3)',
+      unit: 'positions',
+      min: 1,
+      optional: true,
+    }),
     lowFreqFactor: num({
       doc: 'llama3: turns over the original length below which angles are slowed in full',
       min: 0,
@@ -68,8 +73,8 @@ export const rotary = defineBlock({
     { dim: 10, rotaryDim: 4, interleaved: true },
     { dim: 8, scaling: 'linear', factor: 3 },
     { dim: 8, scaling: 'ntk', factor: 3 },
-    { dim: 16, scaling: 'yarn', factor: 4, originalPositions: 13 },
-    { dim: 16, scaling: 'llama3', factor: 8, originalPositions: 19 },
+    { dim: 16, scaling: 'yarn', factor: 4, originalMaxPositions: 13 },
+    { dim: 16, scaling: 'llama3', factor: 8, originalMaxPositions: 19 },
   ],
   properties: ['batchIndependent', 'causal'],
   create(c, { path }) {
@@ -88,12 +93,12 @@ export const rotary = defineBlock({
         expected: "scaling 'linear', 'ntk', 'yarn' or 'llama3' beside it",
         got: `factor ${c.factor} and scaling 'none'`,
       });
-    const { rates, amplitude } = frequencies(c, path);
-    const key = `rotary ${rates.join()} ${amplitude}`;
+    const { inverseFrequencies, scale } = frequencies(c, path);
+    const key = `rotary ${inverseFrequencies.join()} ${scale}`;
     const options = { ...(interleaved && { interleaved }), ...(rotaryDim !== dim && { rotaryDim }) };
     return (q: Value, k: Value, ctx: SequenceContext) => {
       const turn = (x: Value): Value => {
-        const { cosines, sines } = tables(x, ctx, key, rates, amplitude);
+        const { cosines, sines } = tables(x, ctx, key, inverseFrequencies, scale);
         return rotaryEmbedding(x, cosines, sines, undefined, options);
       };
       return [turn(q), turn(k)] as const;
@@ -107,12 +112,12 @@ interface Tables {
 }
 
 // Made once for all layers, for queries and keys where they have the same positions, and for all sequences that count alike.
-function tables(x: Value, ctx: SequenceContext, key: string, rates: readonly number[], amplitude: number): Tables {
+function tables(x: Value, ctx: SequenceContext, key: string, inverseFrequencies: readonly number[], scale: number): Tables {
   const g = x.graph.root;
   const positions = positionsOf(x, ctx);
   return ctx.shared.get(`${key} of ${positions.id} ${x.dtype}`, () => {
-    const angles = mul(unsqueeze(cast(unexpanded(positions), 'float32'), [2]), g.number(rates, 'float32'));
-    const table = (v: Value): Value => expand(cast(mul(v, amplitude), x.dtype), [...positions.dims, rates.length]);
+    const angles = mul(unsqueeze(cast(unexpanded(positions), 'float32'), [2]), g.number(inverseFrequencies, 'float32'));
+    const table = (v: Value): Value => expand(cast(mul(v, scale), x.dtype), [...positions.dims, inverseFrequencies.length]);
     return { cosines: table(cos(angles)), sines: table(sin(angles)) };
   });
 }

@@ -103,8 +103,8 @@ export const attendCases: readonly AttendCase[] = [
   { name: 'cache, one query', seq: 1, heads: 6, cache: 'growing', options: () => ({ mask: causal }) },
   { name: 'cache, computed', seq: 1, heads: 6, cache: 'growing', computed: true, options: () => ({ mask: causal }) },
   { name: 'cache, window', cache: 'growing', options: () => ({ mask: slidingWindow({ left: 2, right: 0 }) }) },
-  { name: 'fixed cache', heads: 6, cache: 'fixed', options: (i) => ({ mask: causal, start: i.held! }) },
-  { name: 'fixed cache, one query', seq: 1, cache: 'fixed', options: (i) => ({ mask: causal, start: i.held! }) },
+  { name: 'fixed cache', heads: 6, cache: 'fixed', options: (i) => ({ mask: causal, queryOffset: i.pastLengths! }) },
+  { name: 'fixed cache, one query', seq: 1, cache: 'fixed', options: (i) => ({ mask: causal, queryOffset: i.pastLengths! }) },
   { name: 'turned', headDim: 16, turned: {}, options: () => ({ mask: causal }) },
   { name: 'turned, grouped', heads: 6, headDim: 16, turned: { interleaved: true }, options: () => ({ mask: causal }) },
   {
@@ -122,7 +122,7 @@ export const attendCases: readonly AttendCase[] = [
     headDim: 32,
     cache: 'fixed',
     turned: { rotaryDim: 16 },
-    options: (i) => ({ mask: causal, start: i.held! }),
+    options: (i) => ({ mask: causal, queryOffset: i.pastLengths! }),
   },
   {
     name: 'turned, fixed cache, one query',
@@ -131,7 +131,7 @@ export const attendCases: readonly AttendCase[] = [
     headDim: 48,
     cache: 'fixed',
     turned: { rotaryDim: 32, interleaved: true },
-    options: (i) => ({ mask: causal, start: i.held! }),
+    options: (i) => ({ mask: causal, queryOffset: i.pastLengths! }),
   },
 ];
 
@@ -149,9 +149,9 @@ export function inputsOf(c: AttendCase, dtype: DType = 'float32'): Inputs {
   const past: Inputs = c.cache
     ? { pastKey: [dtype, ['batch', kvHeads, before, headDim]], pastValue: [dtype, ['batch', kvHeads, before, valueDim]] }
     : {};
-  const held: Inputs = c.cache === 'fixed' ? { held: ['int64', ['batch']] } : {};
+  const pastLengths: Inputs = c.cache === 'fixed' ? { past_lengths: ['int64', ['batch']] } : {};
   const others = Object.entries(c.inputs ?? {}).map(([name, [d, dims]]) => [name, [d === 'float32' ? dtype : d, dims]] as const);
-  return { ...rows, ...past, ...held, ...Object.fromEntries(others) };
+  return { ...rows, ...past, ...pastLengths, ...Object.fromEntries(others) };
 }
 
 /** The model of a case: y, and the caches where there are any. */
@@ -160,7 +160,7 @@ export function modelOf(c: AttendCase) {
   const dim = heads * headDim;
   const maps = c.projected ? [true, false, true].map((bias) => linear(dim, dim, { bias })) : [];
   return module({ maps }, (inputs: Readonly<Record<string, Value>>) => {
-    const { x, pastKey, pastValue, held } = inputs;
+    const { x, pastKey, pastValue, pastLengths } = inputs;
     const rows = x && maps.map((map) => splitHeads(map(x), heads, padded));
     const [still, stillKey, v] = (rows ?? [inputs.q, inputs.k, inputs.v]) as readonly [Value, Value, Value];
     const [q, k] = [still, stillKey].map((x) => (c.turned ? turned(x, inputs, c.turned) : x)) as [Value, Value];
@@ -169,16 +169,16 @@ export function modelOf(c: AttendCase) {
       graph.root.scope('attention', () => attendOp(q, keys, values, c.options(inputs)));
     if (!pastKey) return { y: attention(k, v) };
     const [before, valuesBefore] = c.computed ? [mul(pastKey, 2), mul(pastValue!, 2)] : [pastKey, pastValue!];
-    const [keys, values] = [cacheAppend(before, k, held), cacheAppend(valuesBefore, v, held)];
+    const [keys, values] = [cacheAppend(before, k, pastLengths), cacheAppend(valuesBefore, v, pastLengths)];
     return { y: attention(keys, values), keys, values };
   });
 }
 
 // By angles that grow with the position, faster for the first pairs, and longer by a factor, as YaRN has it.
-function turned(x: Value, { held, positions }: Readonly<Record<string, Value>>, options: RotaryOptions): Value {
+function turned(x: Value, { pastLengths, positions }: Readonly<Record<string, Value>>, options: RotaryOptions): Value {
   const [batch, , seq, headDim] = x.dims as readonly [Dim, Dim, Dim, number];
   const counted = reshape(iota(x.graph, seq), [1, seq]);
-  const places = positions ?? (held ? add(unsqueeze(held, [1]), counted) : expand(counted, [batch, seq]));
+  const places = positions ?? (pastLengths ? add(unsqueeze(pastLengths, [1]), counted) : expand(counted, [batch, seq]));
   const pairs = (options.rotaryDim ?? headDim) / 2;
   const rates = Array.from({ length: pairs }, (_, i) => 0.7 ** i);
   const angles = mul(unsqueeze(cast(places, 'float32'), [2]), x.graph.number(rates, 'float32'));
@@ -189,18 +189,19 @@ function turned(x: Value, { held, positions }: Readonly<Record<string, Value>>, 
 /** Data of a case. A sequence has no keys at all. Several rows meet empty caches, whose unused rows hold 0. */
 export function feedsOf(c: AttendCase): Readonly<Record<string, NDArray>> {
   const first = c.cache !== undefined && c.seq !== 1;
-  const held = first ? [0, 0, 0] : [5, 0, 3];
+  const pastLengths = first ? [0, 0, 0] : [5, 0, 3];
   const of = (d: Dim): number => (d === 'past' && first ? 0 : typeof d === 'number' ? d : sizes[d as keyof typeof sizes]);
   const feeds = Object.entries(inputsOf(c)).map(([name, [dtype, dims]]) => {
     const random = randomArray(name, dims.map(of), dtype);
     const with_ = (values: Iterable<number>): NDArray => ({ ...random, data: Float64Array.from(values) });
     if (name === 'lengths') return [name, with_([4, 0, of(c.kvSeq ?? 'seq')])];
-    if (name === 'held') return [name, with_(held)];
+    if (name === 'past_lengths') return [name, with_(pastLengths)];
     if (name === 'positions') return [name, with_(random.data.map((_, i) => (5 * i) % 11))];
     if (dtype === 'bool') return [name, with_(random.data.map((x, i) => (x > -0.3 && i >= random.dims.at(-1)! ? 1 : 0)))];
     if (c.cache === 'fixed' && name.startsWith('past')) {
       const [, heads, capacity, width] = random.dims as [number, number, number, number];
-      const used = (i: number): boolean => Math.floor(i / width) % capacity < held[Math.floor(i / (heads * capacity * width))]!;
+      const used = (i: number): boolean =>
+        Math.floor(i / width) % capacity < pastLengths[Math.floor(i / (heads * capacity * width))]!;
       return [name, with_(random.data.map((x, i) => (used(i) ? x : 0)))];
     }
     return [name, random];

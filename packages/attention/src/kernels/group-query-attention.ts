@@ -22,6 +22,7 @@ import {
   type Get,
   iota,
   type Match,
+  type MatchContext,
   madeBy,
   mismatch,
   type Node,
@@ -34,7 +35,6 @@ import {
   reshape,
   rotaryEmbedding,
   rule,
-  type Surroundings,
   size,
   slidingWindow,
   splitHeads,
@@ -85,17 +85,18 @@ export const GroupQueryAttention = defineOp<GroupQueryAttentionAttrs & { readonl
     { num_heads, kv_num_heads, scale, softcap, local_window_size, present, do_rotary, rotary_interleaved },
   ) {
     const [batch, seq] = query!.dims as readonly [Dim, Dim];
-    const start = add(cast(lengths!, 'int64'), sub(1, size(query!.graph, seq)));
+    const queryOffset = add(cast(lengths!, 'int64'), sub(1, size(query!.graph, seq)));
     const turn = (x: Value): Value => {
       if (!do_rotary) return x;
-      const places = expand(add(unsqueeze(start, [1]), reshape(iota(x.graph, seq), [1, seq])), [batch, seq]);
+      const places = expand(add(unsqueeze(queryOffset, [1]), reshape(iota(x.graph, seq), [1, seq])), [batch, seq]);
       const [interleaved, rotaryDim] = [rotary_interleaved === 1, 2 * (cos!.dims[1] as number)];
       return rotaryEmbedding(x, cos!, sin!, places, { interleaved, ...(rotaryDim !== x.dims[3] && { rotaryDim }) });
     };
     const q = turn(splitHeads(query!, num_heads, padded));
     const [k, v] = [turn(splitHeads(key!, kv_num_heads, padded)), splitHeads(value!, kv_num_heads, padded)];
     const grows = !pastKey || pastKey.dims[2] !== present;
-    const append = (past: Value | undefined, rows: Value) => (past ? cacheAppend(past, rows, grows ? undefined : start) : rows);
+    const append = (past: Value | undefined, rows: Value) =>
+      past ? cacheAppend(past, rows, grows ? undefined : queryOffset) : rows;
     const [allKeys, allValues] = [append(pastKey, k), append(pastValue, v)];
     const window =
       local_window_size !== undefined && local_window_size > 0
@@ -103,7 +104,7 @@ export const GroupQueryAttention = defineOp<GroupQueryAttentionAttrs & { readonl
         : causal;
     const y = attendOp(q, allKeys, allValues, {
       mask: and(causal, window),
-      start,
+      queryOffset,
       ...(scale !== undefined && { scale }),
       ...(softcap ? { softcap } : {}),
       ...(bias && { bias }),
@@ -120,18 +121,18 @@ interface Caches {
 
 interface Form {
   /** With a sink that takes nothing. */
-  readonly idleSink?: boolean;
+  readonly nullSink?: boolean;
   /** With the rotation of queries and keys inside. */
   readonly rotated?: boolean;
 }
 
 function match(
   node: Node<AttendAttrs>,
-  around: Surroundings,
-  { idleSink = false, rotated = false }: Form,
+  around: MatchContext,
+  { nullSink = false, rotated = false }: Form,
 ): Match | Refusal | undefined {
-  const { q, k, v, start, bias, sinks, noise, mask } = attendParts(node.operands, node.attrs);
-  if (idleSink && sinks) return undefined;
+  const { q, k, v, queryOffset, bias, sinks, noise, mask } = attendParts(node.operands, node.attrs);
+  if (nullSink && sinks) return undefined;
   const m = readMask(mask);
   // A single query stands behind all keys that there are.
   const causal = m.right === 0 || (q.dims[2] === 1 && (m.right ?? 0) >= 0);
@@ -147,16 +148,19 @@ function match(
   const [key, value] = [madeBy(k, CacheAppend), madeBy(v, CacheAppend)];
   const caches: Caches | undefined = key && value ? { key, value } : undefined;
   const fixed = caches?.key.attrs.form === 'fixed';
-  if (start && !(fixed && caches.key.operands[2] === start)) return refuse('the place of the queries is not that of the cache');
-  if (!start && fixed) return refuse('queries behind a cache of fixed capacity need their place');
+  if (queryOffset && !(fixed && caches.key.operands[2] === queryOffset))
+    return refuse('the place of the queries is not that of the cache');
+  if (!queryOffset && fixed) return refuse('queries behind a cache of fixed capacity need their place');
   if (!caches && q.dims[2] !== k.dims[2]) return refuse('queries and keys differ in number and no cache explains it');
   const rows = q.dims[2];
-  if (caches && rows !== 1 && q.dims[0] !== 1 && !around.promised('whole prompts'))
+  if (caches && rows !== 1 && q.dims[0] !== 1 && !around.assumes('prefill into empty cache'))
     return refuse(
-      "with a cache it takes more than one new row for a batch of one only; compile with promises: ['whole prompts'] if several come in the first call alone",
+      "with a cache it takes more than one new row for a batch of one only; compile with assumptions: ['prefill into empty cache'] if several come in the first call alone",
     );
   const [newKeys, newValues] = caches ? [caches.key.operands[1]!, caches.value.operands[1]!] : [k, v];
-  const turning = rotated ? rotation(q, newKeys, { start, cached: caches !== undefined, count: k.dims[2]! }, around) : undefined;
+  const turning = rotated
+    ? rotation(q, newKeys, { queryOffset, cached: caches !== undefined, count: k.dims[2]! }, around)
+    : undefined;
   if (rotated && (!turning || 'refused' in turning)) return turning;
   const turns = turning as Rotation | undefined;
   const attrs = {
@@ -175,7 +179,7 @@ function match(
     const [freshKey, freshValue] = [turns?.k ?? newKeys, newValues].map((rowsOf) => toRows(get(rowsOf)));
     const [cos, sin] = turns?.tables(get) ?? [];
     const pasts = caches ? [pastOf(caches.key, get), pastOf(caches.value, get)] : [undefined, undefined];
-    const { lengths, total } = start ? placed(get(start), seq) : whole(query, batch, k.dims[2]!);
+    const { lengths, total } = queryOffset ? placed(get(queryOffset), seq) : whole(query, batch, k.dims[2]!);
     const outputs = apply(
       GroupQueryAttention,
       [
@@ -189,7 +193,7 @@ function match(
         sin,
         undefined,
         bias && get(bias),
-        idleSink ? idle(query) : sinks && get(sinks),
+        nullSink ? idle(query) : sinks && get(sinks),
       ],
       attrs,
     );
@@ -205,7 +209,7 @@ function rotation(
   q: Value,
   k: Value,
   o: Places & { readonly cached: boolean },
-  around: Surroundings,
+  around: MatchContext,
 ): Rotation | Refusal | undefined {
   const found = rotationOf(q, k, o, around);
   if (!found || 'refused' in found || !o.cached || typeof o.count === 'number') return found;
@@ -225,10 +229,10 @@ function whole(query: Value, batch: Dim, keys: Dim): { lengths: Value; total: Va
 }
 
 // Each row has its own place; the longest is told in CPU memory.
-function placed(start: Value, seq: Dim): { lengths: Value; total: Value } {
-  const { graph } = start;
-  const lengths = cast(add(start, size(graph, addDims(seq, -1))), 'int32');
-  return { lengths, total: derive(graph.root, 'longest', { dtype: 'int32', dims: [] }, [start], seq) };
+function placed(queryOffset: Value, seq: Dim): { lengths: Value; total: Value } {
+  const { graph } = queryOffset;
+  const lengths = cast(add(queryOffset, size(graph, addDims(seq, -1))), 'int32');
+  return { lengths, total: derive(graph.root, 'longest', { dtype: 'int32', dims: [] }, [queryOffset], seq) };
 }
 
 // A logit for each head whose weight is 0 next to any score.
@@ -243,7 +247,7 @@ export const useGroupQueryAttention = rule('Attend → GroupQueryAttention', Att
 export const useGroupQueryAttentionWithIdleSinks = rule(
   'Attend → GroupQueryAttention with a sink that takes nothing',
   Attend,
-  (node, around) => only(match(node, around, { idleSink: true })),
+  (node, around) => only(match(node, around, { nullSink: true })),
 );
 /** The same with the rotation of queries and keys by their places. */
 export const useGroupQueryAttentionWithRotation = rule(
@@ -255,5 +259,5 @@ export const useGroupQueryAttentionWithRotation = rule(
 export const useGroupQueryAttentionWithRotationAndIdleSinks = rule(
   'Attend(RotaryEmbedding) → GroupQueryAttention with a sink that takes nothing',
   Attend,
-  (node, around) => only(match(node, around, { rotated: true, idleSink: true })),
+  (node, around) => only(match(node, around, { rotated: true, nullSink: true })),
 );

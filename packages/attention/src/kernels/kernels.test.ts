@@ -35,7 +35,14 @@ const runtimes = { cpu: node, wasm: web } as unknown as Readonly<Record<string, 
 function compiled(c: AttendCase, target: Target, rules: readonly Rule[] = kernels, machine: Machine = {}) {
   const model = modelOf(c);
   const weights = Object.entries(randomParameters(model).byName).map(([name, array]) => [name, toTensor(array)] as const);
-  return compile(model, { weights: new Map(weights), target, machine, rules, inputs: inputsOf(c), promises: ['whole prompts'] });
+  return compile(model, {
+    weights: new Map(weights),
+    target,
+    machine,
+    rules,
+    inputs: inputsOf(c),
+    assumptions: ['prefill into empty cache'],
+  });
 }
 const choiceOf = (c: AttendCase, target: Target, rules?: readonly Rule[]) =>
   compiled(c, target, rules).decisions.find((d) => d.op === 'onnxformers.Attend')!;
@@ -84,7 +91,7 @@ describe.each([
       dtype,
       rules: kernels,
       inputs: inputsOf(c, dtype),
-      promises: ['whole prompts'],
+      assumptions: ['prefill into empty cache'],
     });
     const parameters = randomParameters(model).of;
     const like = (array: NDArray): NDArray => (array.dtype === 'float32' ? { ...array, dtype } : array);

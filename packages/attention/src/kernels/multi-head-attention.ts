@@ -15,6 +15,7 @@ import {
   greaterOrEqual,
   type Mask,
   type Match,
+  type MatchContext,
   mismatch,
   type Node,
   none,
@@ -25,13 +26,12 @@ import {
   refuse,
   reshape,
   rule,
-  type Surroundings,
   slice,
   splitHeads,
   type Value,
 } from '@onnxformers/core';
 import { biasedProjections, toHeads, toRows, withoutBiases } from './rows';
-import { allPairs, isPlain, maskAsBias, type Reading, readAttend, scoreMask, zeroBlind } from './score-mask';
+import { allPairs, isPlain, maskAsBias, type Reading, readAttend, scoreMask, zeroFullyMasked } from './score-mask';
 
 type MultiHeadAttentionAttrs = {
   readonly num_heads: number;
@@ -78,10 +78,10 @@ function objection({ parts: { q, k, sinks, noise } }: Reading, { softcap, scale 
 }
 
 // Why it cannot say the mask in its own words.
-function objectionToMask({ parts, mask, causal: ahead, askew }: Reading): string | undefined {
+function objectionToMask({ parts, mask, causal: ahead, lengthsDiffer }: Reading): string | undefined {
   if (!isPlain(mask, { lengths: true })) return `it cannot express the mask: ${printMask(parts.mask)}`;
-  if (ahead && askew) return 'where queries and keys differ in number, providers disagree on what causal means';
-  if (parts.start) return 'it has no cache with a place for each row';
+  if (ahead && lengthsDiffer) return 'where queries and keys differ in number, providers disagree on what causal means';
+  if (parts.queryOffset) return 'it has no cache with a place for each row';
   return undefined;
 }
 
@@ -105,7 +105,7 @@ function repeated(rows: Value, kvHeads: number, times: number): Value {
   return reshape(expand(apart, [batch, kvSeq, kvHeads, times, width]), [batch, kvSeq, kvHeads * times * width]);
 }
 
-function match(node: Node<AttendAttrs>, around: Surroundings, variant: Variant): Match | Refusal | undefined {
+function match(node: Node<AttendAttrs>, around: MatchContext, variant: Variant): Match | Refusal | undefined {
   const reading = readAttend(node);
   const { parts, mask } = reading;
   const why = objection(reading, node.attrs) ?? (variant.maskAsBias ? undefined : objectionToMask(reading));
@@ -129,14 +129,16 @@ function match(node: Node<AttendAttrs>, around: Surroundings, variant: Variant):
       return apply(MultiHeadAttention, [...rows, made?.bias, lengths, scores], attrs)[0]!;
     };
     if (variant.maskAsBias) {
-      const { keep, mend } = scoreMask(reading, get, around);
-      return [mend(attend(undefined, keep ? maskAsBias(keep, bias, rows[0]!.dtype) : bias, undefined), heads)];
+      const { keep, finish } = scoreMask(reading, get, around);
+      return [finish(attend(undefined, keep ? maskAsBias(keep, bias, rows[0]!.dtype) : bias, undefined), heads)];
     }
     const lengths = mask.lengths && get(mask.lengths);
     const y = attend(lengths && cast(lengths, 'int32'), bias, reading.causal ? 1 : undefined);
     // A sequence without keys gives the mean of all values here, and 0 by our meaning.
-    const empty = lengths && !around.promised('no empty sequences');
-    return [empty ? zeroBlind(reshape(greaterOrEqual(lengths, 1), [lengths.dims[0]!, 1, 1, 1]), y, heads) : toHeads(y, heads)];
+    const empty = lengths && !around.assumes('no empty sequences');
+    return [
+      empty ? zeroFullyMasked(reshape(greaterOrEqual(lengths, 1), [lengths.dims[0]!, 1, 1, 1]), y, heads) : toHeads(y, heads),
+    ];
   };
   return {
     covers: node.outputs,

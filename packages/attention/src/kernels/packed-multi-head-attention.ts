@@ -11,6 +11,7 @@ import {
   type Get,
   type Layout,
   type Match,
+  type MatchContext,
   mismatch,
   type Node,
   printMask,
@@ -18,7 +19,6 @@ import {
   type Refusal,
   refuse,
   rule,
-  type Surroundings,
   slice,
   type Value,
 } from '@onnxformers/core';
@@ -82,7 +82,7 @@ function objection({ parts, mask }: Reading, { softcap, scale }: AttendAttrs): s
   return undefined;
 }
 
-function match(node: Node<AttendAttrs>, around: Surroundings, biases: boolean): Match | Refusal | undefined {
+function match(node: Node<AttendAttrs>, around: MatchContext, biases: boolean): Match | Refusal | undefined {
   const reading = readAttend(node);
   const { parts, mask } = reading;
   if (!mask.documents) return undefined;

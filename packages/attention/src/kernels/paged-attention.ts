@@ -65,9 +65,9 @@ export const PagedAttention = defineOp<PagedAttentionAttrs>({
     const batch = table!.dims[0]!;
     const seq = divDims(query!.dims[0]!, batch);
     const heads = (x: Value, n: number): Value => splitHeads(reshape(x, [batch, seq, x.dims[1]!]), n, padded);
-    const held = cast(past!, 'int64');
+    const pastLengths = cast(past!, 'int64');
     const append = (pool: Value, x: Value): readonly Value[] =>
-      apply(PagedAppend, [pool, heads(x, kv_num_heads), held, table], {});
+      apply(PagedAppend, [pool, heads(x, kv_num_heads), pastLengths, table], {});
     const [k, keysAfter] = append(keyPool!, key!);
     const [v, valuesAfter] = append(valuePool!, value!);
     const window =
@@ -76,7 +76,7 @@ export const PagedAttention = defineOp<PagedAttentionAttrs>({
         : causal;
     const y = attendOp(heads(query!, num_heads), k!, v!, {
       mask: and(causal, window),
-      start: held,
+      queryOffset: pastLengths,
       ...(scale !== undefined && { scale }),
       ...(softcap ? { softcap } : {}),
       ...(sinks && { sinks }),
@@ -89,7 +89,7 @@ export const PagedAttention = defineOp<PagedAttentionAttrs>({
 
 /** Attend with its two appends to pools → PagedAttention. */
 export const usePagedAttention = rule('Attend(PagedAppend) → PagedAttention', Attend, (node, around) => {
-  const { q, k, v, start, bias, sinks, noise, mask } = attendParts(node.operands, node.attrs);
+  const { q, k, v, queryOffset, bias, sinks, noise, mask } = attendParts(node.operands, node.attrs);
   const [keys, values] = [madeBy(k, PagedAppend), madeBy(v, PagedAppend)];
   if (!keys || !values) return undefined;
   const m = readMask(mask);
@@ -97,8 +97,8 @@ export const usePagedAttention = rule('Attend(PagedAppend) → PagedAttention', 
     return refuse(`it is causal and nothing else; the mask is ${printMask(mask)}`);
   if (bias) return refuse('it has no bias');
   if (noise) return refuse('it has no dropout');
-  const [pool, , held, table] = keys.operands as readonly Value[];
-  if (start !== held || values.operands[2] !== held || values.operands[3] !== table)
+  const [pool, , pastLengths, table] = keys.operands as readonly Value[];
+  if (queryOffset !== pastLengths || values.operands[2] !== pastLengths || values.operands[3] !== table)
     return refuse('the place of the queries is not that of the pools');
   if (around.uses(k) !== 1 || around.uses(v) !== 1) return refuse('something else reads the rows of the pools');
   const [heads, kvHeads, headDim] = [q.dims[1], k.dims[1], k.dims[3]];
@@ -121,7 +121,7 @@ export const usePagedAttention = rule('Attend(PagedAppend) → PagedAttention', 
     const fresh = [keys, values].map((append) => flat(get(append.operands[1]!)));
     const pools = [keys, values].map((append) => get(append.operands[0]!));
     const { ends, most } = bounds(query, { batch, seq, rows: mulDims(table!.dims[1]!, pool!.dims[1]!) });
-    const past = cast(get(held!), 'int32');
+    const past = cast(get(pastLengths!), 'int32');
     const none = undefined;
     const operands = [
       flat(query),

@@ -9,6 +9,7 @@ import {
   Expand,
   type Get,
   iota,
+  type MatchContext,
   Mul,
   madeBy,
   type Node,
@@ -20,7 +21,6 @@ import {
   reshape,
   Sin,
   Sub,
-  type Surroundings,
   toArray,
   unexpanded,
   type Value,
@@ -29,7 +29,7 @@ import {
 /** Where the rows of an attention stand. */
 export interface Places {
   /** int64 [batch]: the place of the first row; undefined where that is 0. */
-  readonly start: Value | undefined;
+  readonly queryOffset: Value | undefined;
   /** How many places there are. */
   readonly count: Dim;
 }
@@ -47,7 +47,7 @@ export interface Rotation {
 }
 
 /** The rotation of queries and new keys by their places: undefined where they do not turn, refused where a kernel would turn them otherwise. */
-export function rotationOf(q: Value, k: Value, places: Places, around: Surroundings): Rotation | Refusal | undefined {
+export function rotationOf(q: Value, k: Value, places: Places, around: MatchContext): Rotation | Refusal | undefined {
   const [ofQuery, ofKey] = [madeBy(q, RotaryEmbedding), madeBy(k, RotaryEmbedding)];
   if (!ofQuery && !ofKey) return undefined;
   if (!ofQuery || !ofKey || q.rank !== 4 || !turnAlike(ofQuery, ofKey)) return refuse('queries and keys do not turn alike');
@@ -109,14 +109,19 @@ function ofPlaces(table: Value, from: Value, places: Value, get: Get): Value {
 
 // ---- Places ---------------------------------------------------------------------------------------------------------
 
-/** True for positions start + 0, start + 1, … in each row of the batch. */
-function standAt(positions: Value, { start }: Places): boolean {
+/** True for positions queryOffset + 0, queryOffset + 1, … in each row of the batch. */
+function standAt(positions: Value, { queryOffset }: Places): boolean {
   const sum = madeBy(positions, Add);
   const parts = sum ? [sum.operands[0]!, sum.operands[1]!] : [positions];
   const firsts = parts.filter((v) => !counts(v));
-  if (firsts.length === 0) return parts.length === 1 && (start === undefined || isAll(0, start));
+  if (firsts.length === 0) return parts.length === 1 && (queryOffset === undefined || isAll(0, queryOffset));
   const seq = positions.dims[1];
-  return firsts.length === 1 && (parts.length === 2 || seq === 1) && start !== undefined && bare(firsts[0]!) === bare(start);
+  return (
+    firsts.length === 1 &&
+    (parts.length === 2 || seq === 1) &&
+    queryOffset !== undefined &&
+    bare(firsts[0]!) === bare(queryOffset)
+  );
 }
 
 // What a value is without axes of size 1 and without repetition over the batch.

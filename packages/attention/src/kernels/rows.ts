@@ -5,13 +5,13 @@ import {
   type Get,
   type Layout,
   Linear,
+  type MatchContext,
   madeBy,
   mergeHeads,
   type Node,
   ops,
   padded,
   Reshape,
-  type Surroundings,
   splitHeads,
   Transpose,
   type Value,
@@ -32,7 +32,7 @@ export interface Projections {
 /** The maps to rows of this layout, if nothing else stands between them and the heads or reads what they make, and one of them has a bias. */
 export function biasedProjections(
   heads: readonly Value[],
-  around: Surroundings,
+  around: MatchContext,
   layout: Layout = padded,
 ): Projections | undefined {
   const maps = heads.map((h) => projection(h, around, layout.kind === 'packed' ? 2 : 3));
@@ -40,7 +40,7 @@ export function biasedProjections(
   return { maps, absorbs: maps.flatMap((m) => (m.operands[2] ? m.outputs : [])) };
 }
 
-function projection(heads: Value, around: Surroundings, rank: number): Node | undefined {
+function projection(heads: Value, around: MatchContext, rank: number): Node | undefined {
   const turned = madeBy(heads, Transpose);
   const split = turned && madeBy(turned.operands[0], Reshape);
   const linear = split && madeBy(split.operands[0], Linear);

@@ -10,14 +10,14 @@ import {
   type Get,
   lowest,
   type Mask,
+  type MaskFeatures,
   type MaskFrame,
-  type MaskReading,
+  type MatchContext,
   mapMask,
   materialize,
   type Node,
   readMask,
   reshape,
-  type Surroundings,
   someKey,
   type Value,
   where,
@@ -27,25 +27,25 @@ import { toHeads } from './rows';
 /** An Attend taken apart. */
 export interface Reading {
   readonly parts: AttendParts<Value>;
-  readonly mask: MaskReading<Value>;
+  readonly mask: MaskFeatures<Value>;
   /** Queries see nothing behind them: causal, which for a single query at the end says nothing. */
   readonly causal: boolean;
   /** Queries and keys differ in number, and there is more than one query. */
-  readonly askew: boolean;
+  readonly lengthsDiffer: boolean;
 }
 
 /** Reads an Attend; a causal mask on a single query, which stands behind all keys, is no mask. */
 export function readAttend(node: Node<AttendAttrs>): Reading {
   const parts = attendParts(node.operands, node.attrs);
   const { right, ...rest } = readMask(parts.mask);
-  const single = parts.q.dims[2] === 1 && !parts.start && !rest.documents && right !== undefined && right >= 0;
-  const mask: MaskReading<Value> = single || right === undefined ? rest : { ...rest, right };
-  return { parts, mask, causal: mask.right === 0, askew: parts.q.dims[2] !== parts.k.dims[2] && parts.q.dims[2] !== 1 };
+  const single = parts.q.dims[2] === 1 && !parts.queryOffset && !rest.documents && right !== undefined && right >= 0;
+  const mask: MaskFeatures<Value> = single || right === undefined ? rest : { ...rest, right };
+  return { parts, mask, causal: mask.right === 0, lengthsDiffer: parts.q.dims[2] !== parts.k.dims[2] && parts.q.dims[2] !== 1 };
 }
 
 /** True for a mask that kernels without windows, tensors and documents can say by themselves. */
 export const isPlain = (
-  { rest, keys, documents, left, right, lengths }: MaskReading<Value>,
+  { rest, keys, documents, left, right, lengths }: MaskFeatures<Value>,
   with_: { lengths?: boolean } = {},
 ): boolean =>
   rest.length === 0 &&
@@ -60,25 +60,30 @@ export interface ScoreMask {
   /** bool [1 or batch, 1 or heads, seq, kv_seq]; undefined where everything is allowed. */
   readonly keep: Value | undefined;
   /** Heads from the rows [batch, seq, heads · head_dim] of a kernel, with 0 for queries that see no key. */
-  mend(rows: Value, heads: number): Value;
+  finish(rows: Value, heads: number): Value;
 }
 
 /** Heads of rows, with 0 where `sees` [1 or batch, 1 or heads, 1 or seq, 1] is false: in the rows, where it is the same for all heads. */
-export function zeroBlind(sees: Value, rows: Value, heads: number): Value {
+export function zeroFullyMasked(sees: Value, rows: Value, heads: number): Value {
   const [batch, perHead, seq] = sees.dims as readonly [Dim, Dim, Dim];
   return perHead === 1 ? toHeads(where(reshape(sees, [batch, seq, 1]), rows, 0), heads) : where(sees, toHeads(rows, heads), 0);
 }
 
 /** The mask of an Attend as a tensor. */
-export function scoreMask({ parts }: Reading, get: Get, around: Surroundings): ScoreMask {
-  const { q, k, start } = parts;
+export function scoreMask({ parts }: Reading, get: Get, around: MatchContext): ScoreMask {
+  const { q, k, queryOffset } = parts;
   const mask: Mask<Value> = mapMask(parts.mask, get);
-  const frame: MaskFrame = { graph: get(q).graph, seq: q.dims[2]!, kvSeq: k.dims[2]!, start: start && get(start) };
+  const frame: MaskFrame = {
+    graph: get(q).graph,
+    seq: q.dims[2]!,
+    kvSeq: k.dims[2]!,
+    queryOffset: queryOffset && get(queryOffset),
+  };
   const keep = materialize(mask, frame);
-  const safe = !keep || alwaysSomeKey(mask, frame) || around.promised('no empty sequences');
+  const safe = !keep || alwaysSomeKey(mask, frame) || around.assumes('no empty sequences');
   return {
     keep: keep && expand(keep, [keep.dims[0]!, keep.dims[1]!, frame.seq, frame.kvSeq]),
-    mend: (rows, heads) => (safe ? toHeads(rows, heads) : zeroBlind(someKey(mask, frame, keep), rows, heads)),
+    finish: (rows, heads) => (safe ? toHeads(rows, heads) : zeroFullyMasked(someKey(mask, frame, keep), rows, heads)),
   };
 }
 

@@ -6,12 +6,12 @@ import {
   apply,
   type Get,
   type Match,
+  type MatchContext,
   type Node,
   printMask,
   type Refusal,
   refuse,
   rule,
-  type Surroundings,
 } from '@onnxformers/core';
 import { toHeads, toRows } from './rows';
 import { allPairs, isPlain, maskAsBias, type Reading, readAttend, scoreMask } from './score-mask';
@@ -23,14 +23,14 @@ function objection({ parts: { q, k, sinks, noise } }: Reading): string | undefin
   return undefined;
 }
 
-function objectionToMask({ parts, mask, causal, askew }: Reading): string | undefined {
+function objectionToMask({ parts, mask, causal, lengthsDiffer }: Reading): string | undefined {
   if (!isPlain(mask)) return `it cannot express the mask but as a tensor: ${printMask(parts.mask)}`;
-  if (causal && askew) return 'it aligns causal at the first key, we at the last';
-  if (parts.start) return 'it has no cache with a place for each row';
+  if (causal && lengthsDiffer) return 'it aligns causal at the first key, we at the last';
+  if (parts.queryOffset) return 'it has no cache with a place for each row';
   return undefined;
 }
 
-function match(node: Node<AttendAttrs>, around: Surroundings, overScores: boolean): Match | Refusal | undefined {
+function match(node: Node<AttendAttrs>, around: MatchContext, overScores: boolean): Match | Refusal | undefined {
   const reading = readAttend(node);
   const { parts, causal } = reading;
   const why = objection(reading) ?? (overScores ? undefined : objectionToMask(reading));
@@ -41,7 +41,7 @@ function match(node: Node<AttendAttrs>, around: Surroundings, overScores: boolea
     const bias = parts.bias && get(parts.bias);
     const { scale, softcap } = node.attrs;
     const heads = parts.q.dims[1] as number;
-    const { keep, mend } = overScores ? scoreMask(reading, get, around) : noMask;
+    const { keep, finish } = overScores ? scoreMask(reading, get, around) : noMask;
     const scores = keep && bias ? maskAsBias(keep, bias, bias.dtype) : (keep ?? bias);
     const attrs = {
       q_num_heads: heads,
@@ -51,11 +51,11 @@ function match(node: Node<AttendAttrs>, around: Surroundings, overScores: boolea
       is_causal: causal && !overScores ? 1 : undefined,
       outputs: 1,
     };
-    return [mend(apply(Attention, [...rows, scores], attrs)[0]!, heads)];
+    return [finish(apply(Attention, [...rows, scores], attrs)[0]!, heads)];
   };
   return { covers: node.outputs, cost: overScores ? allPairs(reading) : 0, emit };
 }
-const noMask = { keep: undefined, mend: toHeads };
+const noMask = { keep: undefined, finish: toHeads };
 
 /** Attend → Attention. */
 export const useAttention = rule('Attend → Attention', Attend, (node, around) => match(node, around, false));

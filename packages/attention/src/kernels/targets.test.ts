@@ -45,7 +45,7 @@ function chosen(
     dtype,
     rules: kernels,
     inputs: inputsOf(c, outside),
-    promises: ['whole prompts'],
+    assumptions: ['prefill into empty cache'],
   });
   return words[model.decisions.find((d) => d.op === 'onnxformers.Attend')!.chosen]!;
 }
@@ -107,7 +107,7 @@ describe('a rotation stays outside of GroupQueryAttention', () => {
       target: targets.cpu,
       rules: kernels,
       inputs: inputsOf(c),
-      promises: ['whole prompts'],
+      assumptions: ['prefill into empty cache'],
     });
     const attend = decisions.find((d) => d.op === 'onnxformers.Attend')!;
     expect(attend.chosen).toBe('Attend → GroupQueryAttention');

@@ -18,8 +18,8 @@ function prepared(c: (typeof attendCases)[number]) {
   const module = modelOf(c);
   const { byName, of } = randomParameters(module);
   const weights = new Map(Object.entries(byName).map(([name, array]) => [name, toTensor(array)]));
-  const promises = ['whole prompts'];
-  const model = compile(module, { target: targets.webgpu, rules: kernels, weights, inputs: inputsOf(c), promises });
+  const assumptions = ['prefill into empty cache'];
+  const model = compile(module, { target: targets.webgpu, rules: kernels, weights, inputs: inputsOf(c), assumptions });
   return { model, parameters: of };
 }
 
@@ -27,7 +27,7 @@ function prepared(c: (typeof attendCases)[number]) {
 function used(c: AttendCase, feeds: Readonly<Record<string, NDArray>>, name: string, x: NDArray): NDArray {
   if (c.cache !== 'fixed' || name === 'y') return x;
   const [, heads, capacity, width] = x.dims as [number, number, number, number];
-  const rows = feeds.held!.data.map((held) => held + feeds.q!.dims[2]!);
+  const rows = feeds.pastLengths!.data.map((pastLengths) => pastLengths + feeds.q!.dims[2]!);
   const isUsed = (i: number): boolean => Math.floor(i / width) % capacity < rows[Math.floor(i / (heads * capacity * width))]!;
   return { ...x, data: x.data.map((n, i) => (isUsed(i) ? n : 0)) };
 }

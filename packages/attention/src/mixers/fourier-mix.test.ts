@@ -70,7 +70,7 @@ describe('fourier_mix', () => {
     };
     const data = x.data.map((_, i) => quarter(Math.floor(i / 12) % 11, i % 12)(Math.floor(i / 132)));
     const quarterTurns = defineBlock({
-      kind: 'rotation',
+      kind: 'rotaryEmbedding',
       name: 'quarter_turns',
       summary: 'Turns by a quarter for each position.',
       fields: { dim: int({ doc: 'channels', min: 1, inherit: true }) },
@@ -85,7 +85,7 @@ describe('fourier_mix', () => {
         return (q: Value, k: Value, ctx: SequenceContext) => [turn(q, ctx), turn(k, ctx)] as const;
       },
     });
-    const block = fourierMix({ dim: 12, heads: 2, rotation: quarterTurns({ dim: 6 }) });
+    const block = fourierMix({ dim: 12, heads: 2, rotaryEmbedding: quarterTurns({ dim: 6 }) });
     // The angle is rounded to float32.
     expectClose(runBlock(block, { x }).outputs.y!, realTransform({ ...x, data }, 2), { atol: 1e-4, rtol: 1e-4 });
   });

@@ -26,7 +26,7 @@ import {
  * The real part of the Fourier transform over positions and channels, without scaling.
  *
  *     y[t, c] = Re Σ_s Σ_j x[s, j] exp(−2πi (s t / seq + j c / width))      width = dim / heads, each head by itself;
- *                                                                           x turned by its positions where there is a rotation
+ *                                                                           x turned by its positions where there is a rotary embedding
  *
  * Shapes   x [batch, seq, dim] → the same
  * Dtypes   float32, float16, bfloat16
@@ -49,7 +49,7 @@ export const fourierMix = defineBlock({
     outputProjection: bool({ doc: 'a linear map behind the transform', default: false }),
     bias: bool({ doc: 'that map has a bias', default: true }),
     dropout: num({ doc: 'probability of dropping a channel of the result, in training', min: 0, max: 0.99, default: 0 }),
-    rotation: slot('rotation', {
+    rotaryEmbedding: slot('rotaryEmbedding', {
       doc: 'turns the channels of each head by their positions, before the transform',
       optional: true,
       inside: (c: { dim: number; heads: number }) => ({ dim: Math.floor(c.dim / c.heads) }),
@@ -61,7 +61,7 @@ export const fourierMix = defineBlock({
   },
   examples: [{ dim: 7 }, { dim: 16, heads: 2 }, { dim: 10, heads: 2, outputProjection: true }],
   properties: ['batchIndependent'],
-  create({ dim, heads, outputProjection, bias, dropout: probability, rotation }, { path }) {
+  create({ dim, heads, outputProjection, bias, dropout: probability, rotaryEmbedding }, { path }) {
     if (dim % heads)
       throw new ConfigError({
         path: `${path}.heads`,
@@ -71,11 +71,11 @@ export const fourierMix = defineBlock({
       });
     const o_proj = outputProjection ? linear(dim, dim, { bias, role: 'output', biasInit: init.zeros }) : undefined;
     const turned = (x: Value, ctx: SequenceContext): Value => {
-      if (!rotation) return x;
+      if (!rotaryEmbedding) return x;
       const byHead = splitHeads(x, heads, ctx.layout);
-      return mergeHeads(rotation(byHead, byHead, ctx)[0], ctx.layout);
+      return mergeHeads(rotaryEmbedding(byHead, byHead, ctx)[0], ctx.layout);
     };
-    return module({ o_proj, rotation }, (x: Value, ctx: SequenceContext) => {
+    return module({ o_proj, rotary_emb: rotaryEmbedding }, (x: Value, ctx: SequenceContext) => {
       const [batch, seq] = x.dims;
       const byHead = reshape(turned(x, ctx), [batch!, seq!, heads, dim / heads]);
       const spectrum = dft(dft(unsqueeze(byHead, [4]), { axis: 3 }), { axis: 1 });

@@ -121,7 +121,7 @@ describe('multi_head', () => {
 
   // A rotation that multiplies queries by 2 and keys by 3: whom it was asked for shows in the result.
   const scaling = defineBlock({
-    kind: 'rotation',
+    kind: 'rotaryEmbedding',
     name: 'scaling',
     summary: 'Scales.',
     fields: { dim: int({ doc: 'channels', inherit: true }) },
@@ -130,7 +130,7 @@ describe('multi_head', () => {
   });
   it.each([false, true])('turns queries and keys (cross attention: %s)', (cross) => {
     const memory = randomArray('memory', [2, 7, 12]);
-    const block = multiHead({ dim: 12, heads: 3, cross, rotation: scaling({ dim: 4 }) });
+    const block = multiHead({ dim: 12, heads: 3, cross, rotaryEmbedding: scaling({ dim: 4 }) });
     const { outputs, parameters: p } = runBlock(block, cross ? { x, memory } : { x });
     const scaled = (name: string, by: number) => {
       const parts = [`${name}.weight`, `${name}.bias`].map((part) => [
@@ -183,7 +183,7 @@ describe('multi_head', () => {
 
   // A bias that hides all keys but the first: its sum with that of the context decides.
   const firstOnly = defineBlock({
-    kind: 'scoreBias',
+    kind: 'attentionBias',
     name: 'first_only',
     summary: 'Sees the first key.',
     fields: {},
@@ -195,7 +195,7 @@ describe('multi_head', () => {
     },
   });
   it('adds the bias of its slot to that of the context', () => {
-    const block = multiHead({ dim: 12, heads: 3, scoreBias: firstOnly({}) });
+    const block = multiHead({ dim: 12, heads: 3, attentionBias: firstOnly({}) });
     const { outputs, parameters: p } = runBlock(block, { x });
     const v = split(projected(x, p['v_proj.weight']!, p['v_proj.bias']), 3);
     const onlyFirst = perHead(v, v, v, (_, __, vs) => vs.map(() => vs[0]!));

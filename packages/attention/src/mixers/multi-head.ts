@@ -1,10 +1,10 @@
-// Projections, heads, rotation and an attention mechanism. Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
+// Projections, heads, rotary embedding and an attention mechanism. Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
 import {
-  across,
   add,
   bool,
   ConfigError,
   choice,
+  crossAttentionKeyValues,
   defineBlock,
   dropout,
   each,
@@ -18,11 +18,11 @@ import {
   ops,
   Parameter,
   positionsWithin,
-  remember,
   type SequenceContext,
   slice,
   slot,
   splitHeads,
+  updateCache,
   type Value,
   withContext,
 } from '@onnxformers/core';
@@ -84,14 +84,14 @@ export const multiHead = defineBlock({
     }),
     dropout: num({ doc: 'probability of dropping a channel of the output, in training', min: 0, max: 0.99, default: 0 }),
     attention: slot('attention', { doc: 'the mechanism', default: scaledDotProduct }),
-    rotation: slot('rotation', {
+    rotaryEmbedding: slot('rotaryEmbedding', {
       doc: 'turns queries and keys by their positions',
       optional: true,
       inside: (c: { headDim: number }) => ({ dim: c.headDim }),
     }),
-    scoreBias: slot('scoreBias', { doc: 'added to the scores', optional: true }),
+    attentionBias: slot('attentionBias', { doc: 'added to the scores', optional: true }),
     qkNorm: each('norm', {
-      doc: 'normalises queries and keys before rotation',
+      doc: 'normalises queries and keys before the rotary embedding',
       optional: true,
       inside: (c, which) => ({ dim: c.qkNormOver === 'head' ? c.headDim : c.headDim * (which === 0 ? c.heads : c.kvHeads) }),
     }),
@@ -103,7 +103,20 @@ export const multiHead = defineBlock({
     { dim: 14, heads: 2, valueHeadDim: 5, keyBias: false },
   ],
   create(c, { path }) {
-    const { dim, heads, kvHeads, headDim, valueHeadDim, outDim, attention, rotation, scoreBias, cross, fused, qkNorm } = c;
+    const {
+      dim,
+      heads,
+      kvHeads,
+      headDim,
+      valueHeadDim,
+      outDim,
+      attention,
+      rotaryEmbedding,
+      attentionBias,
+      cross,
+      fused,
+      qkNorm,
+    } = c;
     if (heads % kvHeads)
       throw new ConfigError({
         path: `${path}.kvHeads`,
@@ -130,13 +143,13 @@ export const multiHead = defineBlock({
       if (!norm) return splitHeads(x, n, ctx.layout);
       return overAll ? splitHeads(norm(x), n, ctx.layout) : norm(splitHeads(x, n, ctx.layout));
     };
-    const children = { ...record, o_proj, q_norm, k_norm, attention, rotation, scoreBias };
+    const children = { ...record, o_proj, q_norm, k_norm, attention, rotary_emb: rotaryEmbedding, attention_bias: attentionBias };
     return module(children, (x: Value, ctx: SequenceContext) => {
       const query = split(q_proj(x), heads, ctx, q_norm);
       const fromMemory = (memory: Memory): readonly [Value, Value] => {
         const k = split(k_proj(memory.rows), kvHeads, memory, k_norm);
-        const turned = rotation
-          ? rotation(
+        const turned = rotaryEmbedding
+          ? rotaryEmbedding(
               k,
               k,
               withContext(ctx, {
@@ -149,16 +162,16 @@ export const multiHead = defineBlock({
       };
       const ownRows = (): readonly [Value, Value, Value, SequenceContext] => {
         const key = split(k_proj(x), kvHeads, ctx, k_norm);
-        const [q, k] = rotation ? rotation(query, key, ctx) : [query, key];
-        return [q, ...remember(ctx, k, splitHeads(v_proj(x), kvHeads, ctx.layout))];
+        const [q, k] = rotaryEmbedding ? rotaryEmbedding(query, key, ctx) : [query, key];
+        return [q, ...updateCache(ctx, k, splitHeads(v_proj(x), kvHeads, ctx.layout))];
       };
       // A memory's keys may have been turned in an earlier call, the queries are new in each.
       const otherRows = (): readonly [Value, Value, Value, SequenceContext] => [
-        rotation ? rotation(query, query, ctx)[0] : query,
-        ...across(ctx, fromMemory),
+        rotaryEmbedding ? rotaryEmbedding(query, query, ctx)[0] : query,
+        ...crossAttentionKeyValues(ctx, fromMemory),
       ];
       const [q, k, v, at] = cross ? otherRows() : ownRows();
-      const bias = scoreBias?.(q, k, at);
+      const bias = attentionBias?.(q, k, at);
       const y = attention(q, k, v, bias ? withContext(at, { bias: at.bias ? add(at.bias, bias) : bias }) : at);
       return dropout(o_proj(mergeHeads(y, ctx.layout)), c.dropout);
     });

@@ -1,21 +1,21 @@
 // Gradients through numbers drawn at random: forwards and backwards see the same ones, on every target and in every run.
 import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
-import { compile } from '../compile';
-import { interpret } from '../interpret';
+import { compile } from '../compile/compile';
+import { interpret } from '../interpret/interpret';
 import { dropout } from '../layers/dropout';
-import { module } from '../module';
+import { module } from '../module/module';
 import { cond } from '../ops/control';
 import { mul } from '../ops/elementwise';
 import { reduceSum } from '../ops/reduce';
-import { Parameter } from '../parameter';
+import { unset } from '../parameter/init';
+import { Parameter } from '../parameter/parameter';
 import { createRunner } from '../runtime/runner';
 import { cpu } from '../targets/cpu';
 import { cuda } from '../targets/cuda';
 import { portable } from '../targets/portable';
-import type { NDArray } from '../tensor';
-import { tensor, toArray } from '../tensor-convert';
-import { unset } from '../weights/init';
+import { tensor, toArray } from '../tensor/convert';
+import type { NDArray } from '../tensor/tensor';
 import { grad } from './grad';
 
 const [batch, dim, rate] = [5, 37, 0.4];

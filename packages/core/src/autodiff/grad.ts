@@ -1,10 +1,10 @@
 // Reverse-mode differentiation: a walk over the nodes that asks each op for its rule.
 import { ConfigError, internal, ShapeError } from '../error';
-import { type Node, subgraphsOf, usedBy, type Value } from '../graph';
-import { printType } from '../op';
+import { printType } from '../ir/define-op';
+import { type Node, subgraphsOf, usedBy, type Value } from '../ir/graph';
 import { add } from '../ops/elementwise';
 import { fill } from '../ops/shape';
-import { isFloat } from '../tensor';
+import { isFloat } from '../tensor/tensor';
 
 /**
  * Gradients of a scalar, as values of the same graph. An op without a rule of its own is differentiated through its definition.

@@ -1,5 +1,5 @@
 // JSON Schema of the configs of a kind, for editors and for other programs.
-import type { AnyBlock } from '../block-definition';
+import type { AnyBlock } from '../block/block-definition';
 import { type Field, valueSchema } from './fields';
 
 /** Draft 2020-12; every kind that is reachable stands in `$defs`. */

@@ -1,8 +1,8 @@
 // From a plain config to a module: defaults, inheritance, checks, slots, all with a path.
-import type { AnyBlock, Place } from '../block-definition';
-import { checkMasks, type SequenceContext } from '../context';
+import type { AnyBlock, BuildContext } from '../block/block-definition';
 import { ConfigError, describe, nearest } from '../error';
-import { type AnyModule, isModule, module } from '../module';
+import { type AnyModule, isModule, module } from '../module/module';
+import { checkMasks, type SequenceContext } from '../sequence/context';
 import { accepts, type Field } from './fields';
 
 type Values = Record<string, unknown>;
@@ -12,7 +12,7 @@ type Values = Record<string, unknown>;
  *
  * Throws   ConfigError for an unknown field (with the nearest name), a wrong or missing value, an unknown block, a module of another kind
  */
-export function build(block: AnyBlock, config: unknown, place: Place): AnyModule {
+export function build(block: AnyBlock, config: unknown, place: BuildContext): AnyModule {
   const { definition, fields } = block;
   const label = place.path === definition.name ? definition.name : `${place.path} (${definition.name})`;
   if (typeof config !== 'object' || config === null || Array.isArray(config))
@@ -28,7 +28,7 @@ export function build(block: AnyBlock, config: unknown, place: Place): AnyModule
   for (const [name, f] of Object.entries(fields)) {
     if (!f.kind) continue;
     const path = `${place.path}.${name}`;
-    const there = (layer: number): Place => ({ ...place, path, enclosing: { ...inside, ...f.inside?.(built, layer) } });
+    const there = (layer: number): BuildContext => ({ ...place, path, enclosing: { ...inside, ...f.inside?.(built, layer) } });
     const filled = f.type === 'each' ? fillEach(f, given[name], there) : fillOne(f, given[name], there(0));
     built[name] = filled.value;
     if (filled.check) checks.push(filled.check);
@@ -59,7 +59,7 @@ export function build(block: AnyBlock, config: unknown, place: Place): AnyModule
   );
 }
 
-function valueIn(f: Field, name: string, given: Values, above: Values, label: string, place: Place): unknown {
+function valueIn(f: Field, name: string, given: Values, above: Values, label: string, place: BuildContext): unknown {
   let value = given[name];
   if (value === undefined && f.inherit) value = place.enclosing?.[name];
   if (value === undefined && f.default !== undefined)
@@ -104,7 +104,7 @@ interface Filled {
   readonly check?: () => void;
 }
 
-const emptySlot = (f: Field, { path }: Place): ConfigError =>
+const emptySlot = (f: Field, { path }: BuildContext): ConfigError =>
   new ConfigError({
     path,
     problem: 'missing',
@@ -113,7 +113,7 @@ const emptySlot = (f: Field, { path }: Place): ConfigError =>
     hint: `Give it a name or a config (${f.doc})`,
   });
 
-function fillOne(f: Field, given: unknown, place: Place): Filled {
+function fillOne(f: Field, given: unknown, place: BuildContext): Filled {
   const chosen = given ?? f.default;
   if (chosen === undefined) {
     if (f.optional) return { value: undefined, config: () => undefined };
@@ -123,7 +123,7 @@ function fillOne(f: Field, given: unknown, place: Place): Filled {
   return { value, config: () => toConfig(value, place.path) };
 }
 
-function fillEach(f: Field, given: unknown, placeOf: (layer: number) => Place): Filled {
+function fillEach(f: Field, given: unknown, placeOf: (layer: number) => BuildContext): Filled {
   const place = placeOf(0);
   const chosen = given ?? f.default;
   if (chosen === undefined) {
@@ -175,7 +175,7 @@ function fillEach(f: Field, given: unknown, placeOf: (layer: number) => Place): 
   return { value, config, check };
 }
 
-function fill(kind: string, given: unknown, place: Place): AnyModule {
+function fill(kind: string, given: unknown, place: BuildContext): AnyModule {
   const { path } = place;
   if (isModule(given)) {
     if (given.kind !== kind)

@@ -1,7 +1,7 @@
 // Node only. Files read whole.
 import { readFile, stat } from 'node:fs/promises';
 import { FileError } from '../error';
-import { onDisk } from './file-fault';
+import { onDisk } from './file-error';
 
 /**
  * The bytes of a file. A device, whose bytes may have no end, is refused before anything is read.

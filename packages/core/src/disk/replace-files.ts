@@ -1,7 +1,7 @@
 // Node only. Several files of a folder replaced as one: all of them or none.
 import { mkdir, mkdtemp, open, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { onDisk } from './file-fault';
+import { onDisk } from './file-error';
 import { cleanUp, ownPrefix } from './unfinished';
 
 /** Makes the entries of a folder last. Windows has no such call and needs none. */

@@ -2,7 +2,7 @@
 import { access, readdir, rename, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { onDisk } from './file-fault';
+import { onDisk } from './file-error';
 
 const host = hostname().replace(/[^\w.]/g, '_');
 

@@ -1,7 +1,7 @@
 // Node only. One file written from chunks, down to the disk.
 import { type FileHandle, open } from 'node:fs/promises';
-import { sharedBytes } from '../scratch';
-import { onDisk } from './file-fault';
+import { sharedBytes } from '../tensor/scratch';
+import { onDisk } from './file-error';
 
 /** One call of the system writes at most this much; between calls saving can be aborted. */
 const pieceBytes = 2 ** 26;

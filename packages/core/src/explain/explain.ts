@@ -1,13 +1,13 @@
 // What lowering decided for a model, block by block, and what its user could change.
-import type { Model } from '../compile';
+import type { Model } from '../compile/compile';
 import { ConfigError, describe, nearest } from '../error';
-import { type Node, subgraphsOf } from '../graph';
+import { domainOf } from '../ir/define-op';
+import { type Node, subgraphsOf } from '../ir/graph';
 import type { Decision } from '../lower/lower';
 import { dtypeOf, kernelOf, type Machine } from '../lower/target';
-import { modulesOf } from '../module';
-import { domainOf } from '../op';
+import { modulesOf } from '../module/module';
 import { attentionKernel } from '../targets/attention-kernel';
-import { type DType, isFloat } from '../tensor';
+import { type DType, isFloat } from '../tensor/tensor';
 import { type AttentionForecast, forecast } from './forecast';
 import { hintsFor } from './hints';
 import { printPaths, shapeOf } from './places';

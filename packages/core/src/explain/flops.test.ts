@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { evaluateDim } from '../dim';
-import { GraphBuilder, type Value } from '../graph';
-import { and, causal, type Mask, none, slidingWindow } from '../mask';
+import { evaluateDim } from '../dim/dim';
+import { GraphBuilder, type Value } from '../ir/graph';
+import { and, causal, type Mask, none, slidingWindow } from '../mask/mask';
 import * as ops from '../ops/index';
 import { flopsOf, pairsWithin } from './flops';
 

@@ -1,8 +1,8 @@
 // Floating-point operations of a node, counted on meanings: a multiplication and an addition are two.
-import type { Dim } from '../dim';
-import { type Node, subgraphsOf, type Value } from '../graph';
-import { readMask } from '../mask';
-import { domainOf } from '../op';
+import type { Dim } from '../dim/dim';
+import { domainOf } from '../ir/define-op';
+import { type Node, subgraphsOf, type Value } from '../ir/graph';
+import { readMask } from '../mask/mask';
 import { type AttendAttrs, attendParts } from '../ops/attend-parts';
 
 /** The value of a size. */

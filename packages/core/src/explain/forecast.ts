@@ -1,5 +1,5 @@
 // Which attention kernel ONNX Runtime will run on a GPU.
-import type { Node } from '../graph';
+import type { Node } from '../ir/graph';
 import type { Machine } from '../lower/target';
 import { type AttentionKernelName, attentionKernel } from '../targets/attention-kernel';
 

@@ -1,6 +1,6 @@
 // What a user could change so that an attention reaches a better kernel.
-import type { Model } from '../compile';
-import type { Node } from '../graph';
+import type { Model } from '../compile/compile';
+import type { Node } from '../ir/graph';
 import type { Decision } from '../lower/lower';
 import type { AttentionForecast } from './forecast';
 
@@ -54,8 +54,8 @@ const advices: readonly Advice[] = [
     text: "layout: 'packed' spares the tensor over all scores",
   },
   {
-    when: (s) => /whole prompts/.test(reasons(s)),
-    text: "promises: ['whole prompts'] if several new rows come in the first call alone",
+    when: (s) => /prefill into empty cache/.test(reasons(s)),
+    text: "assumptions: ['prefill into empty cache'] if several new rows come in the first call alone",
   },
   {
     when: (s) => runs(s, 'EFFICIENT_ATTENTION') && noted(s, /multiple of/),

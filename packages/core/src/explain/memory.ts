@@ -1,7 +1,8 @@
 // Bytes that a graph's values take while it runs.
-import { type Graph, type Node, subgraphsOf, usedBy, type Value } from '../graph';
-import { domainOf } from '../op';
-import { bytesOf } from '../tensor';
+
+import { domainOf } from '../ir/define-op';
+import { type Graph, type Node, subgraphsOf, usedBy, type Value } from '../ir/graph';
+import { bytesOf } from '../tensor/tensor';
 import type { SizeOf } from './flops';
 
 // Results that lie where the operand lies.

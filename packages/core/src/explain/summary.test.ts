@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { compile } from '../compile';
-import type { CompileOptions } from '../compile-options';
-import type { Value } from '../graph';
+import { compile } from '../compile/compile';
+import type { CompileOptions } from '../compile/compile-options';
+import type { Value } from '../ir/graph';
 import { linear } from '../layers/linear';
-import { module } from '../module';
+import { module } from '../module/module';
 import { add, exp, relu } from '../ops/index';
-import { Parameter } from '../parameter';
+import { zeros } from '../parameter/init';
+import { Parameter } from '../parameter/parameter';
 import { targets } from '../targets/index';
-import { zeros } from '../weights/init';
 import { printSummary } from './print-summary';
 import { summary } from './summary';
 

@@ -1,11 +1,11 @@
 // What a model is made of and what it costs: parameters, operations, memory.
-import type { Model } from '../compile';
-import { type Dim, evaluateDim, namesOfDim } from '../dim';
+import type { Model } from '../compile/compile';
+import { type Dim, evaluateDim, namesOfDim } from '../dim/dim';
 import { ConfigError, describe, nearest } from '../error';
-import { memoryDim, pastDim } from '../io-state';
-import { type AnyModule, modulesOf } from '../module';
+import { type AnyModule, modulesOf } from '../module/module';
 import { foldable } from '../onnx/fold';
-import { bytesOf, countOf } from '../tensor';
+import { memoryDim, pastDim } from '../sequence/io-state';
+import { bytesOf, countOf } from '../tensor/tensor';
 import { flopsOf, type SizeOf } from './flops';
 import { bytesOfValue, peakOf } from './memory';
 

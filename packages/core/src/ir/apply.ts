@@ -1,9 +1,9 @@
 // Applying an op: operands made ready, types inferred, what is constant folded, faults told with their place.
-import type { Dim } from '../dim';
+import type { Dim } from '../dim/dim';
 import { internal, ShapeError } from '../error';
-import { Parameter } from '../parameter';
-import { countOf, type DType, isFloat, type NDArray } from '../tensor';
-import { toArray, toTensor } from '../tensor-convert';
+import { Parameter } from '../parameter/parameter';
+import { toArray, toTensor } from '../tensor/convert';
+import { countOf, type DType, isFloat, type NDArray } from '../tensor/tensor';
 import { printType, type TensorType } from './tensor-type';
 import { type Attrs, type GraphBuilder, type Op, type Operand, Value } from './types';
 

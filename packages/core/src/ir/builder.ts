@@ -1,9 +1,9 @@
 // The builder that values come from.
-import type { Dim } from '../dim';
+import type { Dim } from '../dim/dim';
 import { internal, ShapeError } from '../error';
-import type { Parameter } from '../parameter';
-import type { DType, Tensor } from '../tensor';
-import { toTensor } from '../tensor-convert';
+import type { Parameter } from '../parameter/parameter';
+import { toTensor } from '../tensor/convert';
+import type { DType, Tensor } from '../tensor/tensor';
 import { Identity } from './op';
 import type { TensorType } from './tensor-type';
 import {

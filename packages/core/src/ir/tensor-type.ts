@@ -1,6 +1,6 @@
 // What is known of a tensor before anything runs.
-import type { Dim } from '../dim';
-import type { DType } from '../tensor';
+import type { Dim } from '../dim/dim';
+import type { DType } from '../tensor/tensor';
 
 /** What is known of a value before anything runs. */
 export interface TensorType {

@@ -1,7 +1,7 @@
 // The nouns of the graph. Each is told by the others (a value knows its graph, a node its op, an op makes values), so they stand together.
-import type { Dim } from '../dim';
-import type { Parameter } from '../parameter';
-import type { DType, NDArray, Tensor } from '../tensor';
+import type { Dim } from '../dim/dim';
+import type { Parameter } from '../parameter/parameter';
+import type { DType, NDArray, Tensor } from '../tensor/tensor';
 import { printType, type TensorType } from './tensor-type';
 
 /** Where a value comes from when no node makes it. */
@@ -32,7 +32,7 @@ export interface Pool {
 export type Derivation =
   | 'lengths'
   | 'longest'
-  | 'held'
+  | 'past_lengths'
   | 'offsets'
   | 'positions'
   | 'tokenOffset'

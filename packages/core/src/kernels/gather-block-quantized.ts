@@ -1,8 +1,8 @@
 // Rows of a table in blocks of 4-bit codes: only those that are looked up are unpacked.
-import { type Dim, mulDims } from '../dim';
-import { apply, madeBy, mismatch, type Node, type Value } from '../graph';
+import { type Dim, mulDims } from '../dim/dim';
+import { defineOp, type Op, printType } from '../ir/define-op';
+import { apply, madeBy, mismatch, type Node, type Value } from '../ir/graph';
 import { refuse, rule } from '../lower/rule';
-import { defineOp, type Op, printType } from '../op';
 import { gather } from '../ops/gather';
 import { reshape, slice } from '../ops/movement';
 import { DequantizeBlocks, dequantizeBlocks } from '../ops/quantized';

@@ -3,7 +3,7 @@ import type { Rule } from '../lower/rule';
 import { unpackRows, useGatherBlockQuantized } from './gather-block-quantized';
 import { splitLowRank } from './low-rank';
 import { useMatMulNBits } from './mat-mul-n-bits';
-import { cosineWithinATurn, sineWithinATurn } from './within-a-turn';
+import { cosineWithinATurn, sineWithinATurn } from './range-reduction';
 
 /** Rules that `compile` adds to those of a model's blocks. */
 export const coreRules: readonly Rule[] = [

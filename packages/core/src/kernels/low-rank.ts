@@ -1,5 +1,5 @@
 // A linear map with an update of low rank, as two narrow maps beside the wide one.
-import { madeBy, type Value } from '../graph';
+import { madeBy, type Value } from '../ir/graph';
 import { refuse, rule } from '../lower/rule';
 import { add, mul } from '../ops/elementwise';
 import { LowRankUpdate } from '../ops/low-rank';

@@ -1,7 +1,8 @@
 // MatMulNBits of com.microsoft: a product with weights in blocks of 4-bit codes, which it never unpacks as a whole.
-import { apply, madeBy, mismatch } from '../graph';
+
+import { defineOp, type Op, printType } from '../ir/define-op';
+import { apply, madeBy, mismatch } from '../ir/graph';
 import { refuse, rule } from '../lower/rule';
-import { defineOp, type Op, printType } from '../op';
 import { add } from '../ops/elementwise';
 import { Linear, linear } from '../ops/matmul';
 import { DequantizeBlocks, dequantizeBlocks } from '../ops/quantized';

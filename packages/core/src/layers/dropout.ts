@@ -1,5 +1,5 @@
 // Dropout: drawn noise while training, nothing otherwise.
-import type { Value } from '../graph';
+import type { Value } from '../ir/graph';
 import { greaterOrEqual, where } from '../ops/comparison';
 import { div } from '../ops/elementwise';
 

@@ -1,9 +1,9 @@
 // A table of rows looked up by id.
-import type { Value } from '../graph';
-import { type Module, module } from '../module';
+import type { Value } from '../ir/graph';
+import { type Module, module } from '../module/module';
 import { gather } from '../ops/select';
-import { Parameter } from '../parameter';
-import { type Init, normal, type Role } from '../weights/init';
+import { type Init, normal, type Role } from '../parameter/init';
+import { Parameter } from '../parameter/parameter';
 
 /**
  * Rows of a table, with the parameter `weight` [count, dim]. Ids outside 0 … count − 1 are an error of the runtime.

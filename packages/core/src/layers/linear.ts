@@ -1,9 +1,9 @@
 // A linear map with its parameters.
-import type { Value } from '../graph';
-import { type Module, module } from '../module';
+import type { Value } from '../ir/graph';
+import { type Module, module } from '../module/module';
 import { linear as linearOp } from '../ops/matmul';
-import { Parameter } from '../parameter';
-import { fanIn, type Init, type Role } from '../weights/init';
+import { fanIn, type Init, type Role } from '../parameter/init';
+import { Parameter } from '../parameter/parameter';
 
 /** Options of {@link linear}. */
 export interface LinearOptions {

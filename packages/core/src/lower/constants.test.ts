@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { GraphBuilder, subgraphsOf, type Value } from '../graph';
-import { interpret } from '../interpret';
+import { interpret } from '../interpret/interpret';
+import { GraphBuilder, subgraphsOf, type Value } from '../ir/graph';
 import { cond } from '../ops/control';
 import { add, cos, mul } from '../ops/elementwise';
 import { expand, reshape } from '../ops/movement';

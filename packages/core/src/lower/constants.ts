@@ -1,9 +1,10 @@
 // What depends on constants alone is computed when the graph is made, not in every run: a runtime does so only where its own rewriting is on.
-import { type Graph, type Node, subgraphsOf, type Value } from '../graph';
+
 import { evaluateKnown } from '../ir/apply';
-import { bytesOf, countOf, type NDArray, type Tensor } from '../tensor';
-import { toArray, toTensor } from '../tensor-convert';
-import { type Found, replay } from './replay';
+import { type Graph, type Node, subgraphsOf, type Value } from '../ir/graph';
+import { toArray, toTensor } from '../tensor/convert';
+import { bytesOf, countOf, type NDArray, type Tensor } from '../tensor/tensor';
+import { type Found, replay } from './rewrite';
 
 /** Above this a value is made in the run: in bytes, for tables of angles and masks of some thousand positions. */
 const largest = 1 << 20;

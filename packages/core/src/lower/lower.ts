@@ -1,12 +1,12 @@
 // From meanings to what a target can run: matches of rules, the target's table, definitions as the last resort.
 import { internal, LoweringError } from '../error';
-import { apply, builderLike, type Graph, type GraphBuilder, type Node, subgraphsOf, type Value } from '../graph';
-import { domainOf, type Op, printType } from '../op';
+import { domainOf, type Op, printType } from '../ir/define-op';
+import { apply, builderLike, type Graph, type GraphBuilder, type Node, subgraphsOf, type Value } from '../ir/graph';
 import { cast } from '../ops/cast';
-import { isFloat } from '../tensor';
+import { isFloat } from '../tensor/tensor';
 import { withConstants } from './constants';
-import { Cycle, type Found, replay } from './replay';
-import type { Match, Refusal, Rule, Surroundings } from './rule';
+import { Cycle, type Found, replay } from './rewrite';
+import type { Match, MatchContext, Refusal, Rule } from './rule';
 import { accepts, dtypeOf, kernelOf, type Machine, type Target } from './target';
 
 /** What was decided for one node, and why nothing else. */
@@ -25,8 +25,8 @@ export interface Decision {
 export interface LowerOptions {
   readonly machine?: Machine;
   readonly rules?: readonly Rule[];
-  /** What the caller promises about the data; rules ask for them by name. */
-  readonly promises?: readonly string[];
+  /** What the caller assumptions about the data; rules ask for them by name. */
+  readonly assumptions?: readonly string[];
 }
 
 /** What {@link lower} gives. */
@@ -41,7 +41,7 @@ export interface Lowered {
  * Throws   LoweringError naming op, dtype, target and path for a node that is neither accepted nor definable by accepted ones
  */
 export function lower(graph: Graph, target: Target, options: LowerOptions = {}): Lowered {
-  const lowering = new Lowering(target, options.machine ?? {}, options.rules ?? [], new Set(options.promises));
+  const lowering = new Lowering(target, options.machine ?? {}, options.rules ?? [], new Set(options.assumptions));
   const lowered = lowering.run(graph);
   return { graph: withConstants(lowered, nodesWithin(lowered)), decisions: [...lowering.decisions.values()] };
 }
@@ -64,7 +64,7 @@ class Lowering {
     private readonly target: Target,
     private readonly machine: Machine,
     rules: readonly Rule[],
-    private readonly promises: ReadonlySet<string>,
+    private readonly assumptions: ReadonlySet<string>,
   ) {
     rules.forEach((rule, order) => {
       const list = this.rulesByOp.get(rule.op) ?? [];
@@ -91,7 +91,7 @@ class Lowering {
   }
 
   private candidates(graph: Graph, nodes: readonly Node[]): Candidate[] {
-    const around = surroundings(graph, nodes, this.promises);
+    const around = surroundings(graph, nodes, this.assumptions);
     const found: Candidate[] = [];
     for (const node of nodes)
       for (const { rule, order } of this.rulesByOp.get(node.op.key) ?? []) {
@@ -274,7 +274,7 @@ function nodesWithin(graph: Graph): Node[] {
   return found;
 }
 
-function surroundings(graph: Graph, nodes: readonly Node[], promises: ReadonlySet<string>): Surroundings {
+function surroundings(graph: Graph, nodes: readonly Node[], assumptions: ReadonlySet<string>): MatchContext {
   const uses = new Map<Value, number>();
   const use = (v: Value | undefined) => v && uses.set(v, (uses.get(v) ?? 0) + 1);
   const outputs = (g: Graph) => {
@@ -285,7 +285,7 @@ function surroundings(graph: Graph, nodes: readonly Node[], promises: ReadonlySe
     for (const v of node.operands) use(v);
     for (const [, sub] of subgraphsOf(node)) outputs(sub);
   }
-  return { uses: (v) => uses.get(v) ?? 0, promised: (p) => promises.has(p) };
+  return { uses: (v) => uses.get(v) ?? 0, assumes: (p) => assumptions.has(p) };
 }
 
 // A graph to try things out in; it has the inputs of the real one, where sizes are bound.

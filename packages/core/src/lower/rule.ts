@@ -1,6 +1,7 @@
 // What a lowering rule is: an equality between a node (with its neighbours) and other nodes.
-import type { Node, Value } from '../graph';
-import type { Attrs, Op } from '../op';
+
+import type { Attrs, Op } from '../ir/define-op';
+import type { Node, Value } from '../ir/graph';
 
 /** What a rule found. */
 export interface Match {
@@ -24,11 +25,11 @@ export interface Refusal {
 export const refuse = (reason: string): Refusal => ({ refused: reason });
 
 /** What a rule may ask about the graph around a node. */
-export interface Surroundings {
+export interface MatchContext {
   /** How many nodes and outputs read a value. */
   uses(value: Value): number;
-  /** What the caller of `compile` promised about the data: `'whole prompts'`. */
-  promised(promise: string): boolean;
+  /** What the caller of `compile` promised about the data: `'prefill into empty cache'`. */
+  assumes(promise: string): boolean;
 }
 
 /** One equality. It names no target and no block. */
@@ -39,14 +40,14 @@ export interface Rule {
   /** True: asked only where the target does not run the node as it is. Such a rule makes a node fit, not better. */
   readonly remedy?: true;
   /** What it makes of a node, why it does not apply, or undefined where it has nothing to say. */
-  match(node: Node, around: Surroundings): Match | Refusal | undefined;
+  match(node: Node, around: MatchContext): Match | Refusal | undefined;
 }
 
 /** Defines a rule with the attributes of its op typed. */
 export function rule<A extends Attrs>(
   name: string,
   op: Op<A>,
-  match: (node: Node<A>, around: Surroundings) => Match | Refusal | undefined,
+  match: (node: Node<A>, around: MatchContext) => Match | Refusal | undefined,
 ): Rule {
   return { name, op: op.key, match: match as unknown as Rule['match'] };
 }

@@ -1,7 +1,8 @@
 // What a target is: a table of kernels, nothing else.
-import type { Node } from '../graph';
-import { domainOf, type Op, type TensorType } from '../op';
-import { type DType, dtypes, isFloat } from '../tensor';
+
+import { domainOf, type Op, type TensorType } from '../ir/define-op';
+import type { Node } from '../ir/graph';
+import { type DType, dtypes, isFloat } from '../tensor/tensor';
 
 /** The machine a graph will run on. What is unknown is taken as the newest; `explain` says so. */
 export interface Machine {

@@ -2,7 +2,7 @@ import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FileError } from '../error';
-import type { Tensor } from '../tensor';
+import type { Tensor } from '../tensor/tensor';
 import { readOnnx } from './decode';
 import { toBytes } from './encode';
 import { AttributeProto_AttributeType as Kind, ModelProtoSchema, TensorProto_DataLocation } from './gen/onnx_pb';

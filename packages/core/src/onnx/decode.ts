@@ -1,7 +1,7 @@
 // Reading models into plain data.
 import { fromBinary } from '@bufbuild/protobuf';
 import { describe, FileError } from '../error';
-import { bytesOf } from '../tensor';
+import { bytesOf } from '../tensor/tensor';
 import { dtypeOfElementType, elementTypeName } from './element-type';
 import {
   type AttributeProto,

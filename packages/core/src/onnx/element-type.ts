@@ -1,5 +1,5 @@
 // Element types: our names, the format's numbers.
-import type { DType } from '../tensor';
+import type { DType } from '../tensor/tensor';
 import { TensorProto_DataType } from './gen/onnx_pb';
 
 const { FLOAT, DOUBLE, FLOAT16, BFLOAT16, INT64, INT32, INT16, INT8, UINT64, UINT32, UINT16, UINT8, BOOL, INT4, UINT4 } =

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FileError, WeightError } from '../error';
-import { bytesOfTensor, tensor } from '../tensor-convert';
+import { bytesOfTensor, tensor } from '../tensor/convert';
 import { readOnnx } from './decode';
 import { toBytes, toChunks, toMemory } from './encode';
 import { requiredIrVersion } from './ir-version';

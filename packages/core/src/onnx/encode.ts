@@ -3,10 +3,10 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { FileError, internal, WeightError } from '../error';
-import { printType } from '../op';
-import { sharedBytes } from '../scratch';
-import { bytesOf, countOf, type Tensor } from '../tensor';
-import { bytesOfTensor } from '../tensor-convert';
+import { printType } from '../ir/define-op';
+import { bytesOfTensor } from '../tensor/convert';
+import { sharedBytes } from '../tensor/scratch';
+import { bytesOf, countOf, type Tensor } from '../tensor/tensor';
 import { GraphProtoSchema, ModelProtoSchema, type TensorProto, TensorProto_DataLocation, TensorProtoSchema } from './gen/onnx_pb';
 import { requiredIrVersion } from './ir-version';
 import { type ExternalData, type InitializerData, isExternal, type OnnxInitializer, type OnnxModel } from './model';

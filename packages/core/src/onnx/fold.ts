@@ -1,13 +1,13 @@
 // What depends on weights alone is computed once, when the model is written.
 
-import type { Model } from '../compile';
+import type { Model } from '../compile/compile';
 import { internal, WeightError } from '../error';
-import { type Graph, subgraphsOf, usedBy, type Value } from '../graph';
-import { printType } from '../op';
-import type { Parameter } from '../parameter';
-import { Scratch, sharedBytes } from '../scratch';
-import { bytesOf, countOf, isFloat, type Tensor } from '../tensor';
-import { castTensor } from '../tensor-convert';
+import { printType } from '../ir/define-op';
+import { type Graph, subgraphsOf, usedBy, type Value } from '../ir/graph';
+import type { Parameter } from '../parameter/parameter';
+import { castTensor } from '../tensor/convert';
+import { Scratch, sharedBytes } from '../tensor/scratch';
+import { bytesOf, countOf, isFloat, type Tensor } from '../tensor/tensor';
 import { expressionOf } from '../weights/compute';
 import type { LazyTensor } from '../weights/lazy';
 import type { OnnxInitializer } from './model';

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { tensor } from '../tensor-convert';
+import { tensor } from '../tensor/convert';
 import { toBytes } from './encode';
 import { AttributeProto_AttributeType as Kind, ModelProtoSchema } from './gen/onnx_pb';
 import { inspect } from './inspect';

@@ -1,5 +1,5 @@
 // What is in an ONNX file, whoever wrote it.
-import { bitsOf, bytesOf, countOf } from '../tensor';
+import { bitsOf, bytesOf, countOf } from '../tensor/tensor';
 import { externalDataOf, opsetsOf, parseModel, recordOf } from './decode';
 import { dtypeOfElementType, elementTypeName } from './element-type';
 import type { GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto } from './gen/onnx_pb';

@@ -1,5 +1,5 @@
 // Which version of the file format a model needs.
-import type { DType } from '../tensor';
+import type { DType } from '../tensor/tensor';
 import { allNodes, type OnnxGraph, type OnnxModel } from './model';
 
 // First opset of the standard that came with an IR version, newest first: https://onnx.ai/onnx/repo-docs/Versioning.html

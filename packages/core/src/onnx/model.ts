@@ -1,5 +1,5 @@
 // An ONNX model as plain data: what the serializer writes and the reader gives back.
-import type { DType, Tensor } from '../tensor';
+import type { DType, Tensor } from '../tensor/tensor';
 
 /** A model. Opsets are by domain; the standard's own domain is ''. */
 export interface OnnxModel {

@@ -1,8 +1,8 @@
 // TensorProto: tensors in attributes, in initializers and in files of their own (.pb).
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { describe, FileError } from '../error';
-import { arrayOf, bitsOf, bytesOf, countOf, type DType, type Tensor } from '../tensor';
-import { bytesOfTensor, tensorFromBytes } from '../tensor-convert';
+import { bytesOfTensor, tensorFromBytes } from '../tensor/convert';
+import { arrayOf, bitsOf, bytesOf, countOf, type DType, type Tensor } from '../tensor/tensor';
 import { dtypeOfElementType, elementTypeName, elementTypeOf } from './element-type';
 import { type TensorProto, TensorProto_DataLocation, TensorProtoSchema } from './gen/onnx_pb';
 

@@ -1,8 +1,9 @@
 // What the ops of several families ask of their operands.
-import { mismatch, type Operand, type Value } from '../graph';
-import { printType, type TensorType } from '../op';
-import { type DType, isFloat } from '../tensor';
-import { castNumber, toArray } from '../tensor-convert';
+
+import { printType, type TensorType } from '../ir/define-op';
+import { mismatch, type Operand, type Value } from '../ir/graph';
+import { castNumber, toArray } from '../tensor/convert';
+import { type DType, isFloat } from '../tensor/tensor';
 
 /** A class of dtypes. */
 export type Accepts = 'float' | 'number' | 'integer' | 'bool' | 'any';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { GraphBuilder } from '../graph';
+import { GraphBuilder } from '../ir/graph';
 import { checkOp } from '../testing';
 import { gelu, hardSwish, mish, silu } from './activation';
 import { cases } from './activation.cases';

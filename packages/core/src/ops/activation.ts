@@ -1,7 +1,8 @@
 // Activations that the standard defines by simpler ops: units that weigh their input by a function of itself.
-import { apply, mismatch, type Operand, type Value } from '../graph';
-import { defineOp, type Op, type TensorType } from '../op';
-import type { NDArray } from '../tensor';
+
+import { defineOp, type Op, type TensorType } from '../ir/define-op';
+import { apply, mismatch, type Operand, type Value } from '../ir/graph';
+import type { NDArray } from '../tensor/tensor';
 import { accept } from './accept';
 import { add, clip, erf, erfOf, mul, sigmoid, softplus, tanh } from './elementwise';
 

@@ -1,8 +1,8 @@
 // The definition of Attend in smaller ops, in parts that the definitions of other attentions share.
-import { type Dim, divDims, mulDims } from '../dim';
-import type { Value } from '../graph';
-import type { DType } from '../tensor';
-import { tensor, toArray } from '../tensor-convert';
+import { type Dim, divDims, mulDims } from '../dim/dim';
+import type { Value } from '../ir/graph';
+import { tensor, toArray } from '../tensor/convert';
+import type { DType } from '../tensor/tensor';
 import { type AttendAttrs, type AttendParts, scaleOf } from './attend-parts';
 import { cast } from './cast';
 import { greaterOrEqual, where } from './comparison';
@@ -14,8 +14,8 @@ import { softmax } from './softmax';
 
 /** y of Attend. The mask exists as a tensor only as far as it must, and k and v are never repeated for grouped heads. */
 export function decomposeAttend(parts: AttendParts<Value>, attrs: AttendAttrs): Value {
-  const { q, k, v, start, bias, sinks, noise } = parts;
-  const frame = { graph: q.graph, seq: q.dims[2]!, kvSeq: k.dims[2]!, start };
+  const { q, k, v, queryOffset, bias, sinks, noise } = parts;
+  const frame = { graph: q.graph, seq: q.dims[2]!, kvSeq: k.dims[2]!, queryOffset };
   const keep = materialize(parts.mask, frame);
   const scores = scaledScores(grouped(q, k), k, scaleOf(k, attrs.scale), attrs.softcap);
   const perHead = keep || bias || sinks || noise ? headwise(scores, q) : scores;

@@ -1,9 +1,9 @@
 // What an Attend is made of: its attributes, its operands by name, and which of them fit together.
-import { type Dim, tryDivDims } from '../dim';
-import { mismatch } from '../graph';
-import { type Mask, mapMask, maskKinds, printMask } from '../mask';
-import { printType, type TensorType } from '../op';
-import { isFloat } from '../tensor';
+import { type Dim, tryDivDims } from '../dim/dim';
+import { printType, type TensorType } from '../ir/define-op';
+import { mismatch } from '../ir/graph';
+import { type Mask, mapMask, maskKinds, printMask } from '../mask/mask';
+import { isFloat } from '../tensor/tensor';
 
 /** Attributes of Attend. */
 export type AttendAttrs = {
@@ -18,7 +18,7 @@ export type AttendAttrs = {
   readonly slots: { readonly [name in AttendSlot]?: number };
 };
 /** The optional operands besides those of the mask. */
-export type AttendSlot = 'start' | 'bias' | 'sinks' | 'noise';
+export type AttendSlot = 'queryOffset' | 'bias' | 'sinks' | 'noise';
 
 /** What an Attend works on, by name. */
 export interface AttendParts<V> extends Readonly<Partial<Record<AttendSlot, V>>> {
@@ -49,7 +49,7 @@ export function scaleOf(k: TensorType, scale: number | undefined): number {
 
 /** @throws ShapeError when operands do not fit together */
 export function checkParts(parts: AttendParts<TensorType>): void {
-  const { q, k, v, mask, start, bias, sinks, noise } = parts;
+  const { q, k, v, mask, queryOffset, bias, sinks, noise } = parts;
   for (const [name, t] of Object.entries({ q, k, v })) {
     if (t.dims.length !== 4) throw mismatch(`${name} does not have 4 axes`, '[batch, heads, seq, head_dim]', printType(t));
     if (!isFloat(t.dtype) || t.dtype !== q.dtype)
@@ -62,14 +62,14 @@ export function checkParts(parts: AttendParts<TensorType>): void {
   expectDims('v', v, [batch, kvHeads, kvSeq, v.dims[3]!]);
   if (tryDivDims(heads, kvHeads) === undefined)
     throw mismatch('the heads of k do not divide those of q', `a divisor of ${heads}`, String(kvHeads));
-  if (start) expectType('start', start, 'int64', [batch]);
+  if (queryOffset) expectType('queryOffset', queryOffset, 'int64', [batch]);
   if (bias) {
     expectType('bias', bias, q.dtype, [oneOr(bias.dims[0], batch), oneOr(bias.dims[1], heads), seq, kvSeq]);
   }
   if (sinks) expectType('sinks', sinks, q.dtype, [heads]);
   if (noise) expectType('dropout noise', noise, 'float32', [batch, heads, seq, kvSeq]);
   checkMask(mask, [batch, heads, seq, kvSeq]);
-  if (maskKinds(mask).includes('documents')) checkDocuments(mask, batch, start);
+  if (maskKinds(mask).includes('documents')) checkDocuments(mask, batch, queryOffset);
 }
 
 function checkMask(mask: Mask<TensorType>, dims: readonly [Dim, Dim, Dim, Dim]): void {
@@ -92,13 +92,13 @@ function checkMask(mask: Mask<TensorType>, dims: readonly [Dim, Dim, Dim, Dim]):
 }
 
 // Documents say where positions start, so they cannot be negated or offered as a choice, and a start would say it twice.
-function checkDocuments(mask: Mask<TensorType>, batch: Dim, start: TensorType | undefined): void {
+function checkDocuments(mask: Mask<TensorType>, batch: Dim, queryOffset: TensorType | undefined): void {
   const parts = mask.kind === 'and' ? mask.of : [mask];
   const others = parts.filter((m) => m.kind !== 'documents');
   if (parts.length - others.length !== 1 || others.some((m) => maskKinds(m).includes('documents')))
     throw mismatch('a documents mask stands alone or once among masks joined by and', 'and(documents, …)', printMask(mask));
   if (batch !== 1) throw mismatch('a documents mask is for packed sequences', 'batch 1', `batch ${batch}`);
-  if (start) throw mismatch('packed sequences have no start', 'keyOffsets that count the rows kept', 'start');
+  if (queryOffset) throw mismatch('packed sequences have no queryOffset', 'keyOffsets that count the rows kept', 'queryOffset');
 }
 
 const oneOr = (got: Dim | undefined, size: Dim): Dim => (got === 1 ? 1 : size);

@@ -1,15 +1,15 @@
 // Attend in plain loops of float64: what its definition and every kernel are compared with.
-import { countOf, type NDArray } from '../tensor';
+import { countOf, type NDArray } from '../tensor/tensor';
 import type { AttendAttrs, AttendParts } from './attend-parts';
 import { broadcastIndex, mayAttend } from './mask-predicate';
 
 /** y of Attend for arrays. Rows of k and v that a query may not attend to are never read. */
 export function evaluateAttend(parts: AttendParts<NDArray>, attrs: AttendAttrs): NDArray {
-  const { q, k, v, start, bias, sinks, noise } = parts;
+  const { q, k, v, queryOffset, bias, sinks, noise } = parts;
   const [batch, heads, seq, headDim] = q.dims as [number, number, number, number];
   const [, kvHeads, kvSeq, width] = v.dims as [number, number, number, number];
   const { scale = 1 / Math.sqrt(headDim), softcap, dropout = 0 } = attrs;
-  const allowed = mayAttend(parts.mask, { seq, kvSeq }, start);
+  const allowed = mayAttend(parts.mask, { seq, kvSeq }, queryOffset);
   const dims = [batch, heads, seq, width];
   const y = new Float64Array(countOf(dims));
 

@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Dim } from '../dim';
-import { GraphBuilder, type Value } from '../graph';
-import { interpret } from '../interpret';
-import { and, causal, type Mask, none, not, or, slidingWindow } from '../mask';
-import type { NDArray } from '../tensor';
+import type { Dim } from '../dim/dim';
+import { interpret } from '../interpret/interpret';
+import { GraphBuilder, type Value } from '../ir/graph';
+import { and, causal, type Mask, none, not, or, slidingWindow } from '../mask/mask';
+import type { NDArray } from '../tensor/tensor';
 import { expectClose } from '../testing';
 import { array, feeder, randomArray } from '../testing/attention-calls';
 import { attendOp } from './attend';
@@ -151,7 +151,7 @@ describe('what blocks cannot express', () => {
     ['blocks cannot express tensor, not (causal)', { mask: and<number>(window, keep, not(causal)) }],
     ['is not bounded on both sides', { mask: or<number>(window, keep) }],
     ['the keys are not those of the queries', { mask: and<number>(window, { kind: 'documents', offsets: 0, keyOffsets: 1 }) }],
-    ['the queries start where only the data says', { mask: window, start: 1 }],
+    ['the queries start where only the data says', { mask: window, queryOffset: 1 }],
     ['a bias has a number for every pair', { mask: window, bias: 1 }],
     ['dropout has a number for every pair', { mask: window, noise: 1 }],
   ])('%s', (reason, parts) => expect(refuseBlockwise(parts)).toContain(reason));

@@ -1,7 +1,7 @@
 // Attention within a window, block by block: time and memory proportional to the window instead of the sequence.
-import { addDims, ceilDivDims, type Dim, divDims, mulDims, subDims } from '../dim';
-import { located, mismatch, type Value } from '../graph';
-import { type Mask, printMask, readMask } from '../mask';
+import { addDims, ceilDivDims, type Dim, divDims, mulDims, subDims } from '../dim/dim';
+import { located, mismatch, type Value } from '../ir/graph';
+import { type Mask, printMask, readMask } from '../mask/mask';
 import { lowest, scaledScores, softmaxWithSinks } from './attend-definition';
 import { type AttendParts, scaleOf } from './attend-parts';
 import { cast } from './cast';
@@ -28,16 +28,16 @@ const shortestBlock = 16;
 /** Why an Attend cannot be computed block by block; undefined when it can. For rules. */
 export function refuseBlockwise({
   mask,
-  start,
+  queryOffset,
   bias,
   noise,
-}: Pick<AttendParts<unknown>, 'mask' | 'start' | 'bias' | 'noise'>): string | undefined {
+}: Pick<AttendParts<unknown>, 'mask' | 'queryOffset' | 'bias' | 'noise'>): string | undefined {
   const { left, right, documents, rest } = readMask(mask);
   if (left === undefined || right === undefined) return `${printMask(mask)} is not bounded on both sides`;
   if (left < 0 || right < 0) return 'the window leaves out the query itself';
   if (rest.length) return `blocks cannot express ${rest.map(printMask).join(', ')}`;
   if (documents && documents.offsets !== documents.keyOffsets) return 'the keys are not those of the queries';
-  if (start) return 'the queries start where only the data says';
+  if (queryOffset) return 'the queries start where only the data says';
   if (bias) return 'a bias has a number for every pair of query and key';
   if (noise) return 'dropout has a number for every pair of query and key';
   return undefined;

@@ -1,7 +1,7 @@
 // Sample applications of Attend: every kind of mask, every operand, every layout.
-import type { Dim } from '../dim';
-import type { GraphBuilder, Value } from '../graph';
-import { and, causal, type Mask, none, not, or, slidingWindow } from '../mask';
+import type { Dim } from '../dim/dim';
+import type { GraphBuilder, Value } from '../ir/graph';
+import { and, causal, type Mask, none, not, or, slidingWindow } from '../mask/mask';
 import type { CaseInput, OpCase } from '../testing/op-suite';
 import { type AttendOpOptions, attendOp } from './attend';
 import { attendBlockwise } from './attend-window';
@@ -111,12 +111,20 @@ const masks: readonly OpCase[] = [
 ];
 
 const operands: readonly OpCase[] = [
-  sample('start, ragged', { kvSeq: 11, more: [int64(['batch'], [4, 0])], options: (start) => ({ mask: none, start: start! }) }),
-  sample('start, causal', { kvSeq: 11, more: [int64(['batch'], [6, 1])], options: (start) => ({ mask: causal, start: start! }) }),
-  sample('start, window', {
+  sample('start, ragged', {
+    kvSeq: 11,
+    more: [int64(['batch'], [4, 0])],
+    options: (queryOffset) => ({ mask: none, queryOffset: queryOffset! }),
+  }),
+  sample('queryOffset, causal', {
+    kvSeq: 11,
+    more: [int64(['batch'], [6, 1])],
+    options: (queryOffset) => ({ mask: causal, queryOffset: queryOffset! }),
+  }),
+  sample('queryOffset, window', {
     kvSeq: 'kv + seq',
     more: [int64(['batch'], [6, 1])],
-    options: (start) => ({ mask: slidingWindow({ left: 2, right: 1 }), start: start! }),
+    options: (queryOffset) => ({ mask: slidingWindow({ left: 2, right: 1 }), queryOffset: queryOffset! }),
   }),
   sample('bias', { kvSeq: 'kv', more: [float(['batch', 3, 'seq', 'kv'])], options: (bias) => ({ mask: none, bias: bias! }) }),
   sample('bias for all rows, causal', {
@@ -160,9 +168,9 @@ const operands: readonly OpCase[] = [
       { dtype: 'float32', dims: ['batch', 6, 'seq', 11], low: 0, high: 1 },
       bool(['batch', 11]),
     ],
-    options: (start, bias, sinks, noise, keep) => ({
+    options: (queryOffset, bias, sinks, noise, keep) => ({
       mask: and(causal, { kind: 'keys', keep: keep! }),
-      start: start!,
+      queryOffset: queryOffset!,
       bias: bias!,
       sinks: sinks!,
       scale: 0.9,

@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { backward } from '../autodiff/grad';
-import { GraphBuilder, type Value } from '../graph';
-import { interpret } from '../interpret';
-import { and, causal, type Mask, none, not, slidingWindow } from '../mask';
-import type { NDArray } from '../tensor';
+import { interpret } from '../interpret/interpret';
+import { GraphBuilder, type Value } from '../ir/graph';
+import { and, causal, type Mask, none, not, slidingWindow } from '../mask/mask';
+import type { NDArray } from '../tensor/tensor';
 import { checkOp, expectClose } from '../testing';
 import { type AttentionCall, array, attentionCall, feeder, randomArray } from '../testing/attention-calls';
 import { type AttendOpOptions, attendOp } from './attend';
@@ -35,7 +35,7 @@ const rows = (y: NDArray, axis: number, from: number, to: number): NDArray =>
 
 /** A call with random q, k, v; `named` are its sizes as the graph knows them. */
 function traced(call: AttentionCall, symbolic: boolean) {
-  const { batch, kvHeads, group, seq, kvSeq, start } = call;
+  const { batch, kvHeads, group, seq, kvSeq, queryOffset } = call;
   const heads = kvHeads * group;
   const packed = JSON.stringify(call.mask).includes('offsets');
   const named = symbolic ? [packed ? 1 : 'batch', heads, 'seq', 'kv'] : [batch, heads, seq, kvSeq];
@@ -44,7 +44,10 @@ function traced(call: AttentionCall, symbolic: boolean) {
   const q = feed.input(q4('q', batch, heads, seq, 3), [named[0]!, heads, named[2]!, 3]);
   const k = feed.input(q4('k', batch, kvHeads, kvSeq, 3), [named[0]!, kvHeads, named[3]!, 3]);
   const v = feed.input(q4('v', batch, kvHeads, kvSeq, 2), [named[0]!, kvHeads, named[3]!, 2]);
-  const options = { mask: feed.mask(call.mask, named), ...(start && { start: feed.input(start, [named[0]!]) }) };
+  const options = {
+    mask: feed.mask(call.mask, named),
+    ...(queryOffset && { queryOffset: feed.input(queryOffset, [named[0]!]) }),
+  };
   return { g, feed, q, k, v, options };
 }
 
@@ -85,7 +88,7 @@ describe('any mask', () => {
         });
         const out = interpret(g.finish(), feed.feeds, { prefer: 'decompose' });
         for (const { data } of Object.values(out)) expect(data.every(Number.isFinite)).toBe(true);
-        const allowed = mayAttend(call.mask, call, call.start);
+        const allowed = mayAttend(call.mask, call, call.queryOffset);
         const heads = call.kvHeads * call.group;
         for (let b = 0, row = 0; b < call.batch; b++)
           for (let h = 0; h < heads; h++)
@@ -145,13 +148,13 @@ describe('equalities', () => {
     }
   });
 
-  test('a ragged start is each row of the batch by itself', () => {
-    const start = [2, 0];
+  test('a ragged queryOffset is each row of the batch by itself', () => {
+    const queryOffset = [2, 0];
     const whole = attended(q, k, v, (input) => ({
       mask: and(causal, slidingWindow({ left: 3 })),
-      start: input(int64(...start)),
+      queryOffset: input(int64(...queryOffset)),
     }));
-    start.forEach((n, b) => {
+    queryOffset.forEach((n, b) => {
       const held = (x: NDArray) => rows(rows(x, 0, b, b + 1), 2, 0, n + 5);
       const own = attended(rows(q, 0, b, b + 1), held(k), held(v), () => ({ mask: and(causal, slidingWindow({ left: 3 })) }));
       expectClose(own, rows(whole, 0, b, b + 1), { atol: 1e-14 });
@@ -334,7 +337,7 @@ describe('operands that do not fit', () => {
       'dropout noise has the wrong dims',
       attempt((g) => ({ mask: none, dropout: { probability: 0.5, noise: g.input('n', 'float32', ['batch', 1, 'seq', 'kv']) } })),
     ],
-    ['start has the wrong dtype', attempt((g) => ({ mask: none, start: g.input('s', 'int32', ['batch']) }))],
+    ['queryOffset has the wrong dtype', attempt((g) => ({ mask: none, queryOffset: g.input('s', 'int32', ['batch']) }))],
     ['bias has the wrong dims', attempt((g) => ({ mask: none, bias: g.input('b', 'float32', ['batch', 2, 'seq', 'kv']) }))],
     ['sinks has the wrong dims', attempt((g) => ({ mask: none, sinks: g.input('s', 'float32', [2]) }))],
     ['lengths mask has the wrong dtype', attempt((g) => ({ mask: { kind: 'lengths', keys: g.input('l', 'int32', ['batch']) } }))],
@@ -347,8 +350,8 @@ describe('operands that do not fit', () => {
     ['a documents mask stands alone or once', attempt((g) => ({ mask: and(documents(g, 'a'), documents(g, 'b')) }))],
     ['a documents mask is for packed sequences', attempt((g) => ({ mask: documents(g) }))],
     [
-      'packed sequences have no start',
-      attempt((g) => ({ mask: documents(g), start: g.input('s', 'int64', [1]) }), {
+      'packed sequences have no queryOffset',
+      attempt((g) => ({ mask: documents(g), queryOffset: g.input('s', 'int64', [1]) }), {
         q: [1, 6, 'seq', 5],
         k: [1, 2, 'kv', 5],
         v: [1, 2, 'kv', 7],

@@ -1,7 +1,8 @@
 // Attend: the meaning of every softmax attention. Kernels are what it is lowered to; `decompose` is its definition.
-import { apply, mismatch, type Value } from '../graph';
-import { type Mask, mapMask } from '../mask';
-import { defineOp } from '../op';
+
+import { defineOp } from '../ir/define-op';
+import { apply, mismatch, type Value } from '../ir/graph';
+import { type Mask, mapMask } from '../mask/mask';
 import { decomposeAttend } from './attend-definition';
 import { type AttendAttrs, attendParts, checkParts, scaleOf } from './attend-parts';
 import { evaluateAttend } from './attend-reference';
@@ -31,8 +32,8 @@ export const Attend = defineOp<AttendAttrs>({
 /** Options of {@link attendOp}. */
 export interface AttendOpOptions {
   readonly mask: Mask<Value>;
-  /** int64 [batch]: rows of k before query 0; only the first `start + seq` rows exist. Absent: `kv_seq − seq`. */
-  readonly start?: Value;
+  /** int64 [batch]: rows of k before query 0; only the first `queryOffset + seq` rows exist. Absent: `kv_seq − seq`. */
+  readonly queryOffset?: Value;
   /** [1 or batch, 1 or heads, seq, kv_seq], added to the scores. Finite: −∞ belongs into the mask, see {@link fromAdditive}. */
   readonly bias?: Value;
   /** A further logit [heads] in each softmax that takes weight and gives no value. */
@@ -50,14 +51,14 @@ export interface AttendOpOptions {
  *
  *     y = softmax(mask(softcap(scale · q kᵀ) + bias)) v
  *
- * Query `i` stands at position `start + i`, key `j` at `j`; under a documents mask both count within their sequence, whose keys end where
+ * Query `i` stands at position `queryOffset + i`, key `j` at `j`; under a documents mask both count within their sequence, whose keys end where
  * its queries end. A query that may attend to nothing gives 0.
  *
  * Shapes   q [batch, heads, seq, head_dim] · k [batch, kv_heads, kv_seq, head_dim] · v [batch, kv_heads, kv_seq, v_head_dim] →
  *          [batch, heads, seq, v_head_dim]; kv_heads divides heads, query head h reads kv head ⌊h · kv_heads / heads⌋.
  *          Packed: batch 1, seq = tokens
  * Dtypes   one float dtype for q, k, v, bias and sinks; scores and softmax of 16-bit floats in float32
- * Throws   ShapeError when operands do not fit, or a documents mask stands under or / not or beside `start`
+ * Throws   ShapeError when operands do not fit, or a documents mask stands under or / not or beside `queryOffset`
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; grouped heads: Ainslie et al. 2023, https://arxiv.org/abs/2305.13245
  * Lowers   portable: primitives · cpu, wasm: GroupQueryAttention, MultiHeadAttention, Attention · webgpu: GroupQueryAttention,
  *          MultiHeadAttention · cuda: PagedAttention, PackedMultiHeadAttention, GroupQueryAttention, MultiHeadAttention,
@@ -65,11 +66,12 @@ export interface AttendOpOptions {
  * Example  const y = attendOp(q, k, v, { mask: causal });
  */
 export function attendOp(q: Value, k: Value, v: Value, options: AttendOpOptions): Value {
-  const { start, bias, sinks, scale, softcap, dropout } = options;
+  const { queryOffset, bias, sinks, scale, softcap, dropout } = options;
   const operands: Value[] = [q, k, v];
   const add = (value: Value): number => (operands.includes(value, 3) ? operands.indexOf(value, 3) : operands.push(value) - 1);
   const slots: Record<string, number> = {};
-  for (const [name, value] of Object.entries({ start, bias, sinks, noise: dropout?.noise })) if (value) slots[name] = add(value);
+  for (const [name, value] of Object.entries({ queryOffset, bias, sinks, noise: dropout?.noise }))
+    if (value) slots[name] = add(value);
   const mask = mapMask(options.mask, add);
   return apply(Attend, operands, { mask, scale, softcap, dropout: dropout?.probability, slots })[0]!;
 }

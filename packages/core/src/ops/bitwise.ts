@@ -1,7 +1,8 @@
 // Integers as bits.
-import { apply, mismatch, type Operand, type Value } from '../graph';
-import { defineOp, type Op, type TensorType } from '../op';
-import { bitsOf, type DType } from '../tensor';
+
+import { defineOp, type Op, type TensorType } from '../ir/define-op';
+import { apply, mismatch, type Operand, type Value } from '../ir/graph';
+import { bitsOf, type DType } from '../tensor/tensor';
 import { accept, acceptAlike } from './accept';
 import { broadcastDims, mapBroadcast } from './broadcast';
 

@@ -1,7 +1,7 @@
 // Broadcasting: operands of different dims aligned at their last axes, a size of 1 stretched.
-import type { Dim } from '../dim';
-import { mismatch, type Value } from '../graph';
-import type { DType, NDArray } from '../tensor';
+import type { Dim } from '../dim/dim';
+import { mismatch, type Value } from '../ir/graph';
+import type { DType, NDArray } from '../tensor/tensor';
 import { fitting } from './accept';
 import { reduceSum } from './reduce';
 import { offsetsOf, rowMajorStrides } from './strides';

@@ -1,5 +1,5 @@
 // Sample applications of the ops of cache.ts.
-import type { Dim } from '../dim';
+import type { Dim } from '../dim/dim';
 import type { CaseInput, OpCase } from '../testing/op-suite';
 import { cacheAppend, tensorScatter } from './cache';
 
@@ -21,19 +21,19 @@ export const cases: readonly OpCase[] = [
   {
     name: 'cache append, fixed capacity',
     inputs: [float('batch', 3, 11, 5), float('batch', 3, 'seq', 5), int64([8, 0])],
-    build: (_, past, rows, held) => cacheAppend(past!, rows!, held),
+    build: (_, past, rows, pastLengths) => cacheAppend(past!, rows!, pastLengths),
     sizes: { batch: 2, seq: 3 },
   },
   {
     name: 'cache append, fixed capacity, one row',
     inputs: [float('batch', 2, 'capacity', 3), float('batch', 2, 1, 3), int64([6, 0, 3])],
-    build: (_, past, rows, held) => cacheAppend(past!, rows!, held),
+    build: (_, past, rows, pastLengths) => cacheAppend(past!, rows!, pastLengths),
     sizes: { batch: 3, capacity: 7 },
   },
   {
     name: 'cache append, no rows',
     inputs: [float('batch', 2, 7, 3), float('batch', 2, 'seq', 3), int64([6, 0])],
-    build: (_, past, rows, held) => cacheAppend(past!, rows!, held),
+    build: (_, past, rows, pastLengths) => cacheAppend(past!, rows!, pastLengths),
     sizes: { batch: 2, seq: 0 },
   },
   {
@@ -43,7 +43,7 @@ export const cases: readonly OpCase[] = [
       { dtype: 'bool', dims: ['batch', 1, 2, 1], values: [0, 1, 1, 1] },
       int64([2, 0]),
     ],
-    build: (_, past, rows, held) => cacheAppend(past!, rows!, held),
+    build: (_, past, rows, pastLengths) => cacheAppend(past!, rows!, pastLengths),
     sizes: { batch: 2 },
     expected: [[1, 0, 0, 1, 1, 1, 1, 0, 0, 0]],
   },

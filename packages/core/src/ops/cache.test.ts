@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { GraphBuilder, type Value } from '../graph';
+import { GraphBuilder, type Value } from '../ir/graph';
 import { checkOp } from '../testing';
 import { cacheAppend, tensorScatter } from './cache';
 import { cases } from './cache.cases';
@@ -8,16 +8,16 @@ test.each(cases.map((c) => [c.name, c] as const))('%s', (_, c) => checkOp(c));
 
 test('a growing cache is one Concat, a fixed one becomes a ScatterND where there is no TensorScatter', () => {
   const g = new GraphBuilder();
-  const [past, rows, held] = [
+  const [past, rows, pastLengths] = [
     g.input('past', 'float32', ['batch', 3, 11, 5]),
     g.input('rows', 'float32', ['batch', 3, 'seq', 5]),
-    g.input('held', 'int64', ['batch']),
+    g.input('past_lengths', 'int64', ['batch']),
   ];
   const defined = (y: Value): Value => y.producer!.op.decompose!(y.producer!.operands, y.producer!.attrs)[0]!;
   const grown = cacheAppend(past, rows);
   expect(grown.dims).toEqual(['batch', 3, 'seq + 11', 5]);
   expect(defined(grown).producer!.op.key).toBe('Concat');
-  const fixed = cacheAppend(past, rows, held);
+  const fixed = cacheAppend(past, rows, pastLengths);
   expect(fixed.dims).toEqual(past.dims);
   expect(defined(fixed).producer!.op.key).toBe('TensorScatter');
   expect(defined(defined(fixed)).producer!.op.key).toBe('ScatterND');

@@ -1,8 +1,8 @@
 // Rows kept between calls: appending to a cache that grows, or writing into one of fixed capacity.
-import { addDims, type Dim } from '../dim';
-import { apply, mismatch, type Value } from '../graph';
-import { defineOp, printType, type TensorType } from '../op';
-import type { NDArray } from '../tensor';
+import { addDims, type Dim } from '../dim/dim';
+import { defineOp, printType, type TensorType } from '../ir/define-op';
+import { apply, mismatch, type Value } from '../ir/graph';
+import type { NDArray } from '../tensor/tensor';
 import { accept, acceptAlike } from './accept';
 import { add, mod } from './elementwise';
 import { concat, expand, reshape } from './movement';
@@ -104,19 +104,19 @@ export type CacheAppendAttrs = { readonly form: 'growing' | 'fixed' };
 export const CacheAppend = defineOp<CacheAppendAttrs>({
   key: 'onnxformers.CacheAppend',
   attributes: { form: 'data' },
-  infer([past, rows, held], { form }) {
+  infer([past, rows, pastLengths], { form }) {
     for (const t of [past, rows])
       if (accept(t, 'any').dims.length !== 4)
         throw mismatch('a cache has 4 axes', '[batch, kv_heads, rows, head_dim]', printType(t));
-    if (form === 'fixed') return TensorScatter.infer([past, rows, held], { axis: 2 });
+    if (form === 'fixed') return TensorScatter.infer([past, rows, pastLengths], { axis: 2 });
     const [a, b] = acceptAlike([past, rows], 'any') as [TensorType, TensorType];
     const [batch, heads, before, width] = a.dims as [Dim, Dim, Dim, Dim];
     if (b.dims.some((d, i) => i !== 2 && d !== a.dims[i]))
       throw mismatch('the rows do not fit the cache', `[${batch}, ${heads}, rows, ${width}]`, printType(b));
     return [{ dtype: a.dtype, dims: [batch, heads, addDims(before, b.dims[2]!), width] }];
   },
-  decompose: ([past, rows, held], { form }) => [
-    form === 'fixed' ? tensorScatter(past!, rows!, held, { axis: 2 }) : concat([past, rows], 2),
+  decompose: ([past, rows, pastLengths], { form }) => [
+    form === 'fixed' ? tensorScatter(past!, rows!, pastLengths, { axis: 2 }) : concat([past, rows], 2),
   ],
 });
 
@@ -124,11 +124,11 @@ export const CacheAppend = defineOp<CacheAppendAttrs>({
  * All rows so far: those of the past and the new ones.
  *
  * Shapes   growing: past [batch, kv_heads, past, head_dim], rows [batch, kv_heads, seq, head_dim] → [batch, kv_heads, past + seq, head_dim];
- *          with `held` int64 [batch], the rows in use: past [batch, kv_heads, capacity, head_dim] → the same, rows written from `held` on
+ *          with `past_lengths` int64 [batch], the rows in use: past [batch, kv_heads, capacity, head_dim] → the same, rows written from `past_lengths` on
  * Dtypes   any, both the same
  * Throws   ShapeError when batch, heads, head_dim or dtype differ
  * Lowers   portable: Concat · cpu, wasm, cuda: Concat, TensorScatter, GroupQueryAttention · webgpu: Concat, GroupQueryAttention
  */
-export function cacheAppend(past: Value, rows: Value, held?: Value): Value {
-  return apply<CacheAppendAttrs>(CacheAppend, [past, rows, held], { form: held ? 'fixed' : 'growing' })[0]!;
+export function cacheAppend(past: Value, rows: Value, pastLengths?: Value): Value {
+  return apply<CacheAppendAttrs>(CacheAppend, [past, rows, pastLengths], { form: pastLengths ? 'fixed' : 'growing' })[0]!;
 }

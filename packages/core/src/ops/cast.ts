@@ -1,8 +1,9 @@
 // Numbers from one dtype to another.
-import { apply, madeBy, type Operand, type Value } from '../graph';
-import { defineOp, type Op } from '../op';
-import { type DType, isFloat } from '../tensor';
-import { castNumber } from '../tensor-convert';
+
+import { defineOp, type Op } from '../ir/define-op';
+import { apply, madeBy, type Operand, type Value } from '../ir/graph';
+import { castNumber } from '../tensor/convert';
+import { type DType, isFloat } from '../tensor/tensor';
 import { accept } from './accept';
 import { elementTypes } from './encode';
 

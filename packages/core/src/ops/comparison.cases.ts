@@ -1,5 +1,5 @@
 // Sample applications of the ops of comparison.ts and cast.ts.
-import type { Operand, Value } from '../graph';
+import type { Operand, Value } from '../ir/graph';
 import type { CaseInput, OpCase } from '../testing/op-suite';
 import { cast } from './cast';
 import * as ops from './comparison';

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { GraphBuilder } from '../graph';
+import { GraphBuilder } from '../ir/graph';
 import { elementTypeOf } from '../onnx/element-type';
-import { dtypes } from '../tensor';
+import { dtypes } from '../tensor/tensor';
 import { checkOp } from '../testing';
 import { cast } from './cast';
 import { equal, logicalNot, where } from './comparison';

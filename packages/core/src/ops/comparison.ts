@@ -1,6 +1,7 @@
 // Comparisons, logic on bools, and the choice between two values.
-import { apply, madeBy, mismatch, type Operand, type Value } from '../graph';
-import { defineOp, type Op, type TensorType } from '../op';
+
+import { defineOp, type Op, type TensorType } from '../ir/define-op';
+import { apply, madeBy, mismatch, type Operand, type Value } from '../ir/graph';
 import { type Accepts, accept, acceptAlike, constantOf } from './accept';
 import { broadcastDims, broadcastTo, keepsDims, mapBroadcast, unbroadcast } from './broadcast';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it, test } from 'vitest';
 import { grad } from '../autodiff/grad';
-import { GraphBuilder } from '../graph';
+import { GraphBuilder } from '../ir/graph';
 import { checkOp } from '../testing';
 import { loop } from './control';
 import { cases } from './control.cases';

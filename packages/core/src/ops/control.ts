@@ -1,8 +1,8 @@
 // Loop and If: graphs inside graphs.
-import type { Dim } from '../dim';
-import { apply, type Graph, type GraphBuilder, mismatch, type Value } from '../graph';
-import { defineOp, printType, type TensorType } from '../op';
-import { toArray } from '../tensor-convert';
+import type { Dim } from '../dim/dim';
+import { defineOp, printType, type TensorType } from '../ir/define-op';
+import { apply, type Graph, type GraphBuilder, mismatch, type Value } from '../ir/graph';
+import { toArray } from '../tensor/convert';
 import { gather } from './gather';
 import { inlined } from './inline';
 import { fill } from './shape';

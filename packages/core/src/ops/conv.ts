@@ -1,8 +1,8 @@
 // Convolutions over any number of spatial axes, and their transposes.
-import { type Dim, mulDims, tryDivDims } from '../dim';
-import { apply, located, mismatch, type Operand, type Value } from '../graph';
-import { defineOp, type Op, printType, type TensorType } from '../op';
-import { countOf, type NDArray } from '../tensor';
+import { type Dim, mulDims, tryDivDims } from '../dim/dim';
+import { defineOp, type Op, printType, type TensorType } from '../ir/define-op';
+import { apply, located, mismatch, type Operand, type Value } from '../ir/graph';
+import { countOf, type NDArray } from '../tensor/tensor';
 import { acceptAlike } from './accept';
 import { einsum } from './einsum';
 import { reshape } from './movement';

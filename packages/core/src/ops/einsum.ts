@@ -1,8 +1,8 @@
 // Einsum: sums of products over named axes.
-import { addDims, type Dim, mulDims } from '../dim';
-import { apply, mismatch, type Operand, type Value } from '../graph';
-import { defineOp } from '../op';
-import { countOf, type NDArray } from '../tensor';
+import { addDims, type Dim, mulDims } from '../dim/dim';
+import { defineOp } from '../ir/define-op';
+import { apply, mismatch, type Operand, type Value } from '../ir/graph';
+import { countOf, type NDArray } from '../tensor/tensor';
 import { acceptAlike, fitting } from './accept';
 import { broadcastDims } from './broadcast';
 import { mul } from './elementwise';

@@ -1,5 +1,5 @@
 // Sample applications of the ops of elementwise.ts, unary.ts and bitwise.ts.
-import type { Operand, Value } from '../graph';
+import type { Operand, Value } from '../ir/graph';
 import type { CaseInput, OpCase } from '../testing/op-suite';
 import { bitwiseAnd, bitwiseNot, bitwiseOr, bitwiseXor, shift } from './bitwise';
 import * as ops from './elementwise';

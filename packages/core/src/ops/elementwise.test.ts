@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { GraphBuilder } from '../graph';
+import { GraphBuilder } from '../ir/graph';
 import { checkOp } from '../testing';
 import { bitwiseAnd, shift } from './bitwise';
 import { add, clip, div, erf, exp, fmod, max, min, mod, mul, neg, pow, sub } from './elementwise';

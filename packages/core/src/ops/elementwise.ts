@@ -1,8 +1,9 @@
 // Arithmetic on elements: two operands, or several, broadcast together.
-import { apply, mismatch, type Operand, type Value } from '../graph';
-import { defineOp, type Op, type TensorType } from '../op';
-import type { DType, NDArray } from '../tensor';
-import { isFloat } from '../tensor';
+
+import { defineOp, type Op, type TensorType } from '../ir/define-op';
+import { apply, mismatch, type Operand, type Value } from '../ir/graph';
+import type { DType, NDArray } from '../tensor/tensor';
+import { isFloat } from '../tensor/tensor';
 import { accept, acceptAlike, constantOf } from './accept';
 import { broadcastDims, keepsDims, mapBroadcast, unbroadcast } from './broadcast';
 import { cast } from './cast';

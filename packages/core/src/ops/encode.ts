@@ -1,8 +1,9 @@
 // Helpers for ops that ONNX writes with attributes as inputs.
-import type { Node, Value } from '../graph';
-import { type AttributeKind, type Attrs, domainOf, type EncodedNode } from '../op';
-import type { DType, Tensor } from '../tensor';
-import { tensor } from '../tensor-convert';
+
+import { type AttributeKind, type Attrs, domainOf, type EncodedNode } from '../ir/define-op';
+import type { Node, Value } from '../ir/graph';
+import { tensor } from '../tensor/convert';
+import type { DType, Tensor } from '../tensor/tensor';
 
 /** The numbers by which the format knows the dtypes, for attributes such as the `to` of Cast. */
 export const elementTypes: Readonly<Record<DType, number>> = {

@@ -1,8 +1,8 @@
 // Expand and Tile: the same elements several times.
-import { type Dim, dim, mulDims } from '../dim';
-import { apply, madeBy, mismatch, type Value } from '../graph';
-import { defineOp, type Op, type TensorType } from '../op';
-import type { NDArray } from '../tensor';
+import { type Dim, dim, mulDims } from '../dim/dim';
+import { defineOp, type Op, type TensorType } from '../ir/define-op';
+import { apply, madeBy, mismatch, type Value } from '../ir/graph';
+import type { NDArray } from '../tensor/tensor';
 import { accept } from './accept';
 import { broadcastDims, broadcastTo, unbroadcast } from './broadcast';
 import { reduceSum } from './reduce';

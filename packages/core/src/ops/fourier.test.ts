@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { GraphBuilder } from '../graph';
-import { toArray } from '../tensor-convert';
+import { GraphBuilder } from '../ir/graph';
+import { toArray } from '../tensor/convert';
 import { checkOp } from '../testing/op-suite';
 import { DFT, dft } from './fourier';
 import { cases } from './fourier.cases';

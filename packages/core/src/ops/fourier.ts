@@ -1,9 +1,9 @@
 // The discrete Fourier transform.
-import { addDims, type Dim, floorDivDims, mulDims, subDims } from '../dim';
-import { apply, located, mismatch, type Value } from '../graph';
-import { defineOp, type Op, printType, type TensorType } from '../op';
-import { countOf, type NDArray, type Tensor } from '../tensor';
-import { tensor, toTensor } from '../tensor-convert';
+import { addDims, type Dim, floorDivDims, mulDims, subDims } from '../dim/dim';
+import { defineOp, type Op, printType, type TensorType } from '../ir/define-op';
+import { apply, located, mismatch, type Value } from '../ir/graph';
+import { tensor, toTensor } from '../tensor/convert';
+import { countOf, type NDArray, type Tensor } from '../tensor/tensor';
 import { accept } from './accept';
 import { cast } from './cast';
 import { equal, logicalOr, where } from './comparison';

@@ -1,8 +1,8 @@
 // Elements and rows picked by index.
-import type { Dim } from '../dim';
-import { apply, mismatch, type Operand, type Value } from '../graph';
-import { defineOp, type TensorType } from '../op';
-import { countOf, type NDArray } from '../tensor';
+import type { Dim } from '../dim/dim';
+import { defineOp, type TensorType } from '../ir/define-op';
+import { apply, mismatch, type Operand, type Value } from '../ir/graph';
+import { countOf, type NDArray } from '../tensor/tensor';
 import { accept, rankOf } from './accept';
 import { concat, expand, reshape, transpose, unsqueeze } from './movement';
 import { scatterElements, scatterND } from './scatter';

@@ -1,6 +1,6 @@
 // All families of ops.
 
-export { Identity } from '../op';
+export { Identity } from '../ir/define-op';
 export * from './activation';
 export * from './attend';
 export * from './attend-window';

@@ -1,6 +1,6 @@
 // A subgraph's nodes once more, in the graph that is open.
 import { internal } from '../error';
-import { apply, type Graph, type Node, subgraphsOf, type Value } from '../graph';
+import { apply, type Graph, type Node, subgraphsOf, type Value } from '../ir/graph';
 
 /** What a branch gives, made where we stand; values of its surroundings are used as they are. */
 export const inlined = (branch: Graph): readonly Value[] => again(branch, new Map());

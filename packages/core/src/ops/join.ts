@@ -1,8 +1,8 @@
 // Concat and Split: several values along one axis of one.
-import { addDims, type Dim, dim } from '../dim';
-import { apply, located, mismatch, type Operand, Value } from '../graph';
-import { defineOp, printType, type TensorType } from '../op';
-import { countOf, type NDArray } from '../tensor';
+import { addDims, type Dim, dim } from '../dim/dim';
+import { defineOp, printType, type TensorType } from '../ir/define-op';
+import { apply, located, mismatch, type Operand, Value } from '../ir/graph';
+import { countOf, type NDArray } from '../tensor/tensor';
 import { accept, acceptAlike } from './accept';
 import { fill, sizes } from './shape';
 import { axisOf, rowMajorStrides } from './strides';

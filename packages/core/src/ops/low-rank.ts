@@ -1,6 +1,7 @@
 // A matrix with an update of low rank.
-import { apply, mismatch, type Operand, type Value } from '../graph';
-import { defineOp, type Op, printType } from '../op';
+
+import { defineOp, type Op, printType } from '../ir/define-op';
+import { apply, mismatch, type Operand, type Value } from '../ir/graph';
 import { acceptAlike } from './accept';
 import { add, mul } from './elementwise';
 import { matmul } from './matmul';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { and, causal, type Mask, none, not, or, slidingWindow } from '../mask';
-import type { NDArray } from '../tensor';
+import { and, causal, type Mask, none, not, or, slidingWindow } from '../mask/mask';
+import type { NDArray } from '../tensor/tensor';
 import { array } from '../testing/attention-calls';
 import { mayAttend } from './mask-predicate';
 
@@ -13,8 +13,8 @@ const bool = (dims: number[], picture: string): NDArray =>
   );
 
 /** A row for each query, # for keys it may attend to. */
-function picture(mask: Mask<NDArray>, seq: number, kvSeq: number, start?: NDArray, batchRow = 0, head = 0): string[] {
-  const allowed = mayAttend(mask, { seq, kvSeq }, start);
+function picture(mask: Mask<NDArray>, seq: number, kvSeq: number, queryOffset?: NDArray, batchRow = 0, head = 0): string[] {
+  const allowed = mayAttend(mask, { seq, kvSeq }, queryOffset);
   return Array.from({ length: seq }, (_, i) =>
     Array.from({ length: kvSeq }, (_, j) => (allowed(batchRow, head, i, j) ? '#' : '.')).join(''),
   );
@@ -32,18 +32,18 @@ describe('queries and keys end together', () => {
     expect(picture(slidingWindow({ left: -1, right: 2 }), 3, 3)).toEqual(['.##', '..#', '...']));
 });
 
-describe('queries stand where start says', () => {
-  const start = int64(2, 0);
+describe('queries stand where queryOffset says', () => {
+  const queryOffset = int64(2, 0);
   test('none: only rows that exist', () => {
-    expect(picture(none, 2, 5, start, 0)).toEqual(['####.', '####.']);
-    expect(picture(none, 2, 5, start, 1)).toEqual(['##...', '##...']);
+    expect(picture(none, 2, 5, queryOffset, 0)).toEqual(['####.', '####.']);
+    expect(picture(none, 2, 5, queryOffset, 1)).toEqual(['##...', '##...']);
   });
   test('causal', () => {
-    expect(picture(causal, 2, 5, start, 0)).toEqual(['###..', '####.']);
-    expect(picture(causal, 2, 5, start, 1)).toEqual(['#....', '##...']);
+    expect(picture(causal, 2, 5, queryOffset, 0)).toEqual(['###..', '####.']);
+    expect(picture(causal, 2, 5, queryOffset, 1)).toEqual(['#....', '##...']);
   });
   test('the opposite of causal stays within the rows that exist', () =>
-    expect(picture(not(causal), 2, 5, start, 0)).toEqual(['...#.', '.....']));
+    expect(picture(not(causal), 2, 5, queryOffset, 0)).toEqual(['...#.', '.....']));
 });
 
 describe('data', () => {

@@ -1,7 +1,7 @@
 // Masks in plain loops: the meaning that `materialize` and every kernel are compared with.
 import { internal } from '../error';
-import type { Mask } from '../mask';
-import type { NDArray } from '../tensor';
+import type { Mask } from '../mask/mask';
+import type { NDArray } from '../tensor/tensor';
 
 /** The sizes of one attention call. */
 export interface AttendSizes {
@@ -19,10 +19,10 @@ interface Place {
 }
 
 /**
- * A mask as a predicate. Query `i` stands at position `start[b] + i`, key `j` at `j`, and only the first `start[b] + seq` keys exist;
- * without `start` queries and keys end together. A documents mask counts positions within its sequences instead.
+ * A mask as a predicate. Query `i` stands at position `queryOffset[b] + i`, key `j` at `j`, and only the first `queryOffset[b] + seq` keys exist;
+ * without `queryOffset` queries and keys end together. A documents mask counts positions within its sequences instead.
  */
-export function mayAttend(mask: Mask<NDArray>, { seq, kvSeq }: AttendSizes, start?: NDArray): MayAttend {
+export function mayAttend(mask: Mask<NDArray>, { seq, kvSeq }: AttendSizes, queryOffset?: NDArray): MayAttend {
   const documents = documentsOf(mask);
   const queryPlaces = documents && placesOf(documents.offsets, seq);
   const keyPlaces = documents && placesOf(documents.keyOffsets, kvSeq);
@@ -32,11 +32,11 @@ export function mayAttend(mask: Mask<NDArray>, { seq, kvSeq }: AttendSizes, star
       const surplus = lengthOf(documents!.keyOffsets, place.sequence) - lengthOf(documents!.offsets, place.sequence);
       return { sequence: place.sequence, position: place.position + surplus };
     }
-    return documents ? undefined : { sequence: 0, position: i + (start ? start.data[b]! : kvSeq - seq) };
+    return documents ? undefined : { sequence: 0, position: i + (queryOffset ? queryOffset.data[b]! : kvSeq - seq) };
   };
   const key = (j: number): Place | undefined => (documents ? keyPlaces![j] : { sequence: 0, position: j });
   return (b, h, i, j) => {
-    if (start && j >= start.data[b]! + seq) return false;
+    if (queryOffset && j >= queryOffset.data[b]! + seq) return false;
     const [from, to] = [query(b, i), key(j)];
     return from !== undefined && to !== undefined && allows(mask, [b, h, i, j], from, to);
   };

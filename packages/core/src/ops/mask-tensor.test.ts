@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Dim } from '../dim';
-import { GraphBuilder, type Value } from '../graph';
-import { interpret } from '../interpret';
-import { and, causal, type Mask, none, not, or, slidingWindow } from '../mask';
+import type { Dim } from '../dim/dim';
+import { interpret } from '../interpret/interpret';
+import { GraphBuilder, type Value } from '../ir/graph';
+import { and, causal, type Mask, none, not, or, slidingWindow } from '../mask/mask';
 import { type AttentionCall, attentionCall, feeder } from '../testing/attention-calls';
 import { broadcastTo } from './broadcast';
 import { mayAttend } from './mask-predicate';
@@ -11,7 +11,7 @@ import { alwaysSomeKey, anyKey, materialize, someKey } from './mask-tensor';
 
 /** The mask as materialized, in every element of [batch, heads, seq, kv_seq], and whether some key is always there. */
 function materialized(call: AttentionCall, named: readonly Dim[]) {
-  const { batch, kvHeads, group, seq, kvSeq, start } = call;
+  const { batch, kvHeads, group, seq, kvSeq, queryOffset } = call;
   const g = new GraphBuilder();
   const feed = feeder(g);
   // An input that has every size.
@@ -21,7 +21,12 @@ function materialized(call: AttentionCall, named: readonly Dim[]) {
     data: new Float64Array(batch * kvHeads * group * seq * kvSeq),
   } as const;
   feed.input(sizes, named);
-  const frame = { graph: g, seq: named[2]!, kvSeq: named[3]!, ...(start && { start: feed.input(start, [named[0]!]) }) };
+  const frame = {
+    graph: g,
+    seq: named[2]!,
+    kvSeq: named[3]!,
+    ...(queryOffset && { queryOffset: feed.input(queryOffset, [named[0]!]) }),
+  };
   const mask = feed.mask(call.mask, named);
   const keep = materialize(mask, frame);
   const certain = alwaysSomeKey(mask, frame);
@@ -50,7 +55,7 @@ test('a materialized mask is the predicate, at symbolic and at known sizes', () 
       const packed = JSON.stringify(call.mask).includes('offsets');
       const named = symbolic ? [packed ? 1 : 'batch', heads, 'seq', 'kv'] : [batch, heads, seq, kvSeq];
       const { keep, certain, some } = materialized(call, named);
-      const allowed = mayAttend(call.mask, call, call.start);
+      const allowed = mayAttend(call.mask, call, call.queryOffset);
       const rows: number[] = [];
       for (let b = 0; b < batch; b++)
         for (let h = 0; h < heads; h++)
@@ -94,8 +99,8 @@ describe('no more than needed', () => {
     expect(dims(causal, 'seq', 'kv')).toEqual([1, 1, 'seq', 'kv']));
   test('causal at the start of a cache needs no second comparison', () => {
     const frame = frameOf('seq', 11);
-    const start = frame.graph.input('start', 'int64', ['batch']);
-    frame.graph.output('keep', materialize(and(causal, slidingWindow({ left: 3 })), { ...frame, start })!);
+    const queryOffset = frame.graph.input('queryOffset', 'int64', ['batch']);
+    frame.graph.output('keep', materialize(and(causal, slidingWindow({ left: 3 })), { ...frame, queryOffset })!);
     const comparisons = frame.graph
       .finish()
       .nodes.map((n) => n.op.key)

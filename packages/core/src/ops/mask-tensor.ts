@@ -1,7 +1,7 @@
 // Masks as bool tensors, for what no kernel can say in its own words.
-import { type Dim, subDims, termsOf } from '../dim';
-import type { GraphBuilder, Value } from '../graph';
-import { type Mask, type MaskReading, readMask } from '../mask';
+import { type Dim, subDims, termsOf } from '../dim/dim';
+import type { GraphBuilder, Value } from '../ir/graph';
+import { type Mask, type MaskFeatures, readMask } from '../mask/mask';
 import { cast } from './cast';
 import { equal, greater, greaterOrEqual, less, lessOrEqual, logicalAnd, logicalNot, logicalOr, where } from './comparison';
 import { add, sub } from './elementwise';
@@ -15,8 +15,8 @@ export interface MaskFrame {
   readonly graph: GraphBuilder;
   readonly seq: Dim;
   readonly kvSeq: Dim;
-  /** int64 [batch]: rows of k before query 0; only the first `start + seq` rows exist. Absent: `kv_seq − seq`. */
-  readonly start?: Value | undefined;
+  /** int64 [batch]: rows of k before query 0; only the first `queryOffset + seq` rows exist. Absent: `kv_seq − seq`. */
+  readonly queryOffset?: Value | undefined;
 }
 
 /**
@@ -32,8 +32,8 @@ export function materialize(mask: Mask<Value>, frame: MaskFrame): Value | undefi
   const places = placesOf(frame, reading.documents);
   // Keys up to the query's own position are there anyway.
   const exists =
-    frame.start && !((reading.right ?? 1) <= 0)
-      ? less(places.keys(), add(column(frame.start), placeOf(frame.graph, frame.seq)))
+    frame.queryOffset && !((reading.right ?? 1) <= 0)
+      ? less(places.keys(), add(column(frame.queryOffset), placeOf(frame.graph, frame.seq)))
       : true;
   const truth = both(exists, truthOf(reading, places));
   if (truth === true) return undefined;
@@ -65,9 +65,9 @@ export const anyKey = (keep: Value): Value => greater(reduceSum(cast(keep, 'floa
  */
 export function someKey(mask: Mask<Value>, frame: MaskFrame, keep: Value): Value {
   const { left, right, lengths, documents } = readMask(mask);
-  const { graph, seq, start } = frame;
+  const { graph, seq, queryOffset } = frame;
   // A row of some sequence sees itself.
-  if (documents && !lengths && !start && documents.offsets === documents.keyOffsets && seesOwnKey(mask, frame))
+  if (documents && !lengths && !queryOffset && documents.offsets === documents.keyOffsets && seesOwnKey(mask, frame))
     return reshape(greater(sequenceOf(graph, documents.offsets, seq), 0), [1, 1, seq, 1]);
   // Every query sees the first key, if it is there.
   const seesFirst = left === undefined && (right === undefined ? isBand(mask) : seesOwnKey(mask, frame));
@@ -80,8 +80,8 @@ function isBand(mask: Mask<Value>): boolean {
   return !keys && rest.length === 0 && left >= 0 && right >= 0;
 }
 // And that position is surely one of the keys.
-const seesOwnKey = (mask: Mask<Value>, { seq, kvSeq, start }: MaskFrame): boolean =>
-  isBand(mask) && (start !== undefined || neverNegative(subDims(kvSeq, seq)));
+const seesOwnKey = (mask: Mask<Value>, { seq, kvSeq, queryOffset }: MaskFrame): boolean =>
+  isBand(mask) && (queryOffset !== undefined || neverNegative(subDims(kvSeq, seq)));
 
 // Places up to here can be added without leaving int32.
 const mostRows = 2 ** 30;
@@ -111,7 +111,7 @@ function either(a: Truth, b: Truth): Truth {
 }
 const negated = (a: Truth): Truth => (typeof a === 'boolean' ? !a : logicalNot(a));
 
-function truthOf({ left, right, lengths, keys, documents, rest }: MaskReading<Value>, places: Places): Truth {
+function truthOf({ left, right, lengths, keys, documents, rest }: MaskFeatures<Value>, places: Places): Truth {
   const parts: Truth[] = [places.band(left, right)];
   if (lengths) parts.push(less(places.keys(), column(lengths)));
   if (keys) parts.push(reshape(keys, [keys.dims[0]!, 1, 1, keys.dims[1]!]));
@@ -152,21 +152,21 @@ interface Places {
   sameSequence(): Truth;
 }
 
-function placesOf(frame: MaskFrame, documents: MaskReading<Value>['documents']): Places {
-  const { graph, seq, kvSeq, start } = frame;
+function placesOf(frame: MaskFrame, documents: MaskFeatures<Value>['documents']): Places {
+  const { graph, seq, kvSeq, queryOffset } = frame;
   const keys = lazy(() => row(placesUpTo(graph, kvSeq), kvSeq));
   const sequences = lazy(() => sequencesOf(frame, documents!));
   // In rows of k, from [1 or batch, 1, seq, 1].
   const queries = lazy(() => {
     const own = reshape(placesUpTo(graph, seq), [1, 1, seq, 1]);
-    if (start) return add(own, column(start));
+    if (queryOffset) return add(own, column(queryOffset));
     if (!documents) return seq === kvSeq ? own : add(own, placeOf(graph, subDims(kvSeq, seq)));
     if (documents.offsets === documents.keyOffsets) return own;
     // Ends meet: query t of sequence i stands beside key t + (end of i among the keys) − (end of i among the queries).
     const ahead = gather(place(sub(documents.keyOffsets, documents.offsets)), sequences().queries, 0);
     return add(own, reshape(ahead, [1, 1, seq, 1]));
   });
-  const plain = !start && !documents;
+  const plain = !queryOffset && !documents;
   // No key lies further ahead of a query, or behind it, than this.
   const furthest = (bound: number, rows: Dim): boolean =>
     bound >= mostRows || (plain && typeof rows === 'number' && bound >= rows - 1);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { GraphBuilder } from '../graph';
+import { GraphBuilder } from '../ir/graph';
 import { checkOp } from '../testing/op-suite';
 import { einsum } from './einsum';
 import { gemm, linear, matmul } from './matmul';

@@ -1,8 +1,8 @@
 // Products of matrices: MatMul, Linear on weights as checkpoints store them, Gemm.
-import type { Dim } from '../dim';
-import { apply, mismatch, type Operand, type Value } from '../graph';
-import { defineOp, type Op, printType, type TensorType } from '../op';
-import { countOf, type NDArray } from '../tensor';
+import type { Dim } from '../dim/dim';
+import { defineOp, type Op, printType, type TensorType } from '../ir/define-op';
+import { apply, mismatch, type Operand, type Value } from '../ir/graph';
+import { countOf, type NDArray } from '../tensor/tensor';
 import { acceptAlike, fitting } from './accept';
 import { broadcastDims, broadcastOffsets, broadcastTo, unbroadcast } from './broadcast';
 import { add, mul } from './elementwise';

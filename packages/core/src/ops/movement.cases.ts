@@ -1,5 +1,5 @@
 // Cases of reshapes, transposes, slices, pads, joins and repeats.
-import { addDims, mulDims, subDims } from '../dim';
+import { addDims, mulDims, subDims } from '../dim/dim';
 import type { CaseInput, OpCase } from '../testing/op-suite';
 import {
   concat,

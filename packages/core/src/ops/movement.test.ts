@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { Dim } from '../dim';
-import { GraphBuilder, type Node, type Value } from '../graph';
-import { toArray } from '../tensor-convert';
+import type { Dim } from '../dim/dim';
+import { GraphBuilder, type Node, type Value } from '../ir/graph';
+import { toArray } from '../tensor/convert';
 import { checkOp } from '../testing/op-suite';
 import { cast } from './cast';
 import {

@@ -1,7 +1,7 @@
 // Moving elements without computing: Transpose, and what is made of it, of slices and of reshapes.
-import { addDims, type Dim, divDims, floorDivDims, mulDims, subDims } from '../dim';
-import { apply, located, madeBy, mismatch, type Value } from '../graph';
-import { defineOp, type Op } from '../op';
+import { addDims, type Dim, divDims, floorDivDims, mulDims, subDims } from '../dim/dim';
+import { defineOp, type Op } from '../ir/define-op';
+import { apply, located, madeBy, mismatch, type Value } from '../ir/graph';
 import { accept } from './accept';
 import { concat } from './join';
 import { reshape } from './reshape';

@@ -1,5 +1,5 @@
 import { describe, expect, it, test } from 'vitest';
-import { GraphBuilder } from '../graph';
+import { GraphBuilder } from '../ir/graph';
 import { checkOp } from '../testing';
 import { groupNorm, LayerNormalization, layerNorm, RMSNormalization, rmsNorm } from './normalization';
 import { cases } from './normalization.cases';

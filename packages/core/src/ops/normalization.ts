@@ -1,8 +1,8 @@
 // Normalisation: mean and scale of groups of elements taken out, learned ones put in.
-import { type Dim, divDims, mulDims, tryDivDims } from '../dim';
-import { apply, mismatch, type Operand, type Value } from '../graph';
-import { defineOp, type Op, printType, type TensorType } from '../op';
-import { countOf, type DType, type NDArray } from '../tensor';
+import { type Dim, divDims, mulDims, tryDivDims } from '../dim/dim';
+import { defineOp, type Op, printType, type TensorType } from '../ir/define-op';
+import { apply, mismatch, type Operand, type Value } from '../ir/graph';
+import { countOf, type DType, type NDArray } from '../tensor/tensor';
 import { accept, acceptAlike, rankOf } from './accept';
 import { broadcastTo } from './broadcast';
 import { cast } from './cast';

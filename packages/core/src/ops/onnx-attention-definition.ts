@@ -1,7 +1,7 @@
 // The definition of ONNX Attention in smaller ops.
-import { type Dim, subDims } from '../dim';
-import type { Value } from '../graph';
-import { and, causal, type Mask } from '../mask';
+import { type Dim, subDims } from '../dim/dim';
+import type { Value } from '../ir/graph';
+import { and, causal, type Mask } from '../mask/mask';
 import { grouped, headwise, lowest, scaledScores, weightedRows, wide } from './attend-definition';
 import { cast } from './cast';
 import { greater, where } from './comparison';

@@ -1,8 +1,8 @@
 // ONNX Attention: its attributes, its operands by name, and which of them fit together.
-import { addDims, type Dim, divDims, mulDims, tryDivDims } from '../dim';
-import { mismatch } from '../graph';
-import { printType, type TensorType } from '../op';
-import type { DType } from '../tensor';
+import { addDims, type Dim, divDims, mulDims, tryDivDims } from '../dim/dim';
+import { printType, type TensorType } from '../ir/define-op';
+import { mismatch } from '../ir/graph';
+import type { DType } from '../tensor/tensor';
 import { accept } from './accept';
 
 /** Attributes of ONNX Attention, by the standard's names. */

@@ -1,5 +1,5 @@
 // ONNX Attention in plain loops of float64.
-import { countOf, type NDArray } from '../tensor';
+import { countOf, type NDArray } from '../tensor/tensor';
 import { broadcastIndex } from './mask-predicate';
 import { type AttentionAttrs, type AttentionParts, attentionSizes, isShort } from './onnx-attention-parts';
 

@@ -1,7 +1,7 @@
 // Sample applications of ONNX Attention.
-import type { Dim } from '../dim';
-import type { Value } from '../graph';
-import { tensor } from '../tensor-convert';
+import type { Dim } from '../dim/dim';
+import type { Value } from '../ir/graph';
+import { tensor } from '../tensor/convert';
 import type { CaseInput, OpCase } from '../testing/op-suite';
 import { type OnnxAttentionOptions, onnxAttention } from './onnx-attention';
 

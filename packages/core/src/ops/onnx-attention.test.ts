@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { GraphBuilder, type Value } from '../graph';
-import { interpret } from '../interpret';
-import { and, causal, none } from '../mask';
+import { interpret } from '../interpret/interpret';
+import { GraphBuilder, type Value } from '../ir/graph';
+import { and, causal, none } from '../mask/mask';
 import { checkOp, expectClose } from '../testing';
 import { array, feeder, randomArray } from '../testing/attention-calls';
 import { attendOp, fromAdditive } from './attend';

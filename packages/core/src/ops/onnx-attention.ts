@@ -1,7 +1,8 @@
 // ONNX Attention, opsets 23 and 24: the standard's own words for attention, and a kernel of some runtimes.
-import { apply, type Value } from '../graph';
-import { defineOp, type Op } from '../op';
-import type { DType } from '../tensor';
+
+import { defineOp, type Op } from '../ir/define-op';
+import { apply, type Value } from '../ir/graph';
+import type { DType } from '../tensor/tensor';
 import { decomposeAttention } from './onnx-attention-definition';
 import { type AttentionAttrs, attentionParts, floatOfNumber, inferAttention } from './onnx-attention-parts';
 import { evaluateAttention } from './onnx-attention-reference';

@@ -1,6 +1,7 @@
 // Ops that this vocabulary lacks, defined by whoever needs them.
-import { apply, mismatch, type Operand, type Value } from '../graph';
-import { type AttributeKind, type Attrs, defineOp, domainOf, type Op } from '../op';
+
+import { type AttributeKind, type Attrs, defineOp, domainOf, type Op } from '../ir/define-op';
+import { apply, mismatch, type Operand, type Value } from '../ir/graph';
 
 type AttributeOf<K extends AttributeKind> = K extends 'int' | 'float'
   ? number

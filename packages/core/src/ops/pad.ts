@@ -1,8 +1,8 @@
 // Pad: one number put before and behind the elements of an axis.
-import { addDims, type Dim, dim, subDims } from '../dim';
-import { apply, located, mismatch, type Value } from '../graph';
-import { defineOp, type TensorType } from '../op';
-import { countOf, type NDArray } from '../tensor';
+import { addDims, type Dim, dim, subDims } from '../dim/dim';
+import { defineOp, type TensorType } from '../ir/define-op';
+import { apply, located, mismatch, type Value } from '../ir/graph';
+import { countOf, type NDArray } from '../tensor/tensor';
 import { accept } from './accept';
 import { sizes } from './shape';
 import { slice } from './slice';

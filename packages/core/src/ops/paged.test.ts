@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { GraphBuilder } from '../graph';
-import { interpret } from '../interpret';
-import type { NDArray } from '../tensor';
+import { interpret } from '../interpret/interpret';
+import { GraphBuilder } from '../ir/graph';
+import type { NDArray } from '../tensor/tensor';
 import { pagedAppend } from './paged';
 
 const array = (dtype: NDArray['dtype'], dims: readonly number[], values: readonly number[]): NDArray => ({
@@ -14,19 +14,19 @@ const array = (dtype: NDArray['dtype'], dims: readonly number[], values: readonl
 function build() {
   const g = new GraphBuilder();
   const rows = g.input('rows', 'float32', ['batch', 1, 'seq', 1]);
-  const held = g.input('held', 'int64', ['batch']);
+  const pastLengths = g.input('past_lengths', 'int64', ['batch']);
   const table = g.input('table', 'int32', ['batch', 'blocks']);
-  g.output('all', pagedAppend(g.state('pool', 'float32', [3, 2, 1, 1], 0), rows, held, table));
+  g.output('all', pagedAppend(g.state('pool', 'float32', [3, 2, 1, 1], 0), rows, pastLengths, table));
   return g.finish();
 }
 
 test('rows go to the blocks of their sequence and come back in order', () => {
   const graph = build();
   const states = new Map<string, NDArray>();
-  const call = (rows: NDArray, held: readonly number[], table: readonly (readonly number[])[]): number[] => {
+  const call = (rows: NDArray, pastLengths: readonly number[], table: readonly (readonly number[])[]): number[] => {
     const feeds = {
       rows,
-      held: array('int64', [held.length], held),
+      past_lengths: array('int64', [pastLengths.length], pastLengths),
       table: array('int32', [table.length, table[0]!.length], table.flat()),
     };
     return [...interpret(graph, feeds, { states }).all!.data];
@@ -47,9 +47,9 @@ test('operands that do not fit are named', () => {
   const g = new GraphBuilder();
   const pool = g.state('pool', 'float32', [3, 2, 5, 7], 0);
   const [rows, other] = [g.input('rows', 'float32', ['batch', 5, 'seq', 7]), g.input('other', 'float32', ['batch', 3, 'seq', 7])];
-  const [held, table] = [g.input('held', 'int64', ['batch']), g.input('table', 'int64', ['batch', 4])];
-  expect(() => pagedAppend(pool, other, held, table)).toThrow('the rows do not fit the pool; expected [batch, 5, seq, 7]');
-  expect(() => pagedAppend(pool, rows, held, table)).toThrow(
+  const [pastLengths, table] = [g.input('past_lengths', 'int64', ['batch']), g.input('table', 'int64', ['batch', 4])];
+  expect(() => pagedAppend(pool, other, pastLengths, table)).toThrow('the rows do not fit the pool; expected [batch, 5, seq, 7]');
+  expect(() => pagedAppend(pool, rows, pastLengths, table)).toThrow(
     'the block table does not fit; expected int32[batch, blocks], got int64[batch, 4]',
   );
   expect(() => pagedAppend(pool, rows, table, table)).toThrow('the rows held do not fit; expected int64[batch]');

@@ -1,34 +1,35 @@
 // Rows kept in blocks of a pool that all sequences share; a table says which block holds which rows of which sequence.
-import { type Dim, mulDims } from '../dim';
-import { apply, mismatch, type Value } from '../graph';
-import { defineOp, type Op, printType, type TensorType } from '../op';
-import type { NDArray } from '../tensor';
+import { type Dim, mulDims } from '../dim/dim';
+import { defineOp, type Op, printType, type TensorType } from '../ir/define-op';
+import { apply, mismatch, type Value } from '../ir/graph';
+import type { NDArray } from '../tensor/tensor';
 import { acceptAlike } from './accept';
 
 /**
- * The meaning behind {@link pagedAppend}. Operands: pool (a state, updated in place), rows, held, table. Outputs: all rows of the table's
+ * The meaning behind {@link pagedAppend}. Operands: pool (a state, updated in place), rows, pastLengths, table. Outputs: all rows of the table's
  * blocks, and the pool as it is then.
  */
 export const PagedAppend: Op = defineOp({
   key: 'onnxformers.PagedAppend',
   attributes: {},
   writes: [0],
-  infer([pool, rows, held, table]) {
+  infer([pool, rows, pastLengths, table]) {
     const [p, r] = acceptAlike([pool, rows], 'any') as [TensorType, TensorType];
     if (p.dims.length !== 4) throw mismatch('a pool has 4 axes', '[blocks, block_size, kv_heads, head_dim]', printType(p));
     if (r.dims.length !== 4 || r.dims[1] !== p.dims[2] || r.dims[3] !== p.dims[3])
       throw mismatch('the rows do not fit the pool', `[batch, ${p.dims[2]}, seq, ${p.dims[3]}]`, printType(r));
     const batch = r.dims[0]!;
-    if (printType(held) !== `int64[${batch}]`) throw mismatch('the rows held do not fit', `int64[${batch}]`, printType(held));
+    if (printType(pastLengths) !== `int64[${batch}]`)
+      throw mismatch('the rows pastLengths do not fit', `int64[${batch}]`, printType(pastLengths));
     if (table?.dtype !== 'int32' || table.dims.length !== 2 || table.dims[0] !== batch)
       throw mismatch('the block table does not fit', `int32[${batch}, blocks]`, printType(table));
     return [{ dtype: p.dtype, dims: [batch, p.dims[2]!, mulDims(table.dims[1]!, p.dims[1]!), p.dims[3]!] }, p];
   },
-  evaluate: ([pool, rows, held, table]) => appended(pool!, rows!, held!, table!),
+  evaluate: ([pool, rows, pastLengths, table]) => appended(pool!, rows!, pastLengths!, table!),
   vjp: 'nonDifferentiable',
 });
 
-function appended(pool: NDArray, rows: NDArray, held: NDArray, table: NDArray): readonly NDArray[] {
+function appended(pool: NDArray, rows: NDArray, pastLengths: NDArray, table: NDArray): readonly NDArray[] {
   const [blocks, blockSize, heads, width] = pool.dims as [number, number, number, number];
   const [batch, , seq] = rows.dims as [number, number, number];
   const perSequence = table.dims[1]!;
@@ -42,7 +43,7 @@ function appended(pool: NDArray, rows: NDArray, held: NDArray, table: NDArray): 
   const all = new Float64Array(batch * heads * capacity * width);
   for (let b = 0; b < batch; b++) {
     for (let i = 0; i < seq; i++) {
-      const row = held.data[b]! + i;
+      const row = pastLengths.data[b]! + i;
       const place = row >= 0 && row < capacity ? placeOf(b, row) : undefined;
       if (place === undefined)
         throw mismatch(
@@ -69,17 +70,17 @@ function appended(pool: NDArray, rows: NDArray, held: NDArray, table: NDArray): 
 }
 
 /**
- * Writes rows into the blocks of their sequences, in place, and gives all rows of these blocks in order. Rows behind those held and the new
+ * Writes rows into the blocks of their sequences, in place, and gives all rows of these blocks in order. Rows behind those pastLengths and the new
  * ones are of no meaning.
  *
- * Shapes   pool [blocks, block_size, kv_heads, head_dim] (a state) · rows [batch, kv_heads, seq, head_dim] · held int64 [batch], the rows in use ·
+ * Shapes   pool [blocks, block_size, kv_heads, head_dim] (a state) · rows [batch, kv_heads, seq, head_dim] · pastLengths int64 [batch], the rows in use ·
  *          table int32 [batch, n], the blocks of each sequence in order → [batch, kv_heads, n · block_size, head_dim]
  * Throws   ShapeError when they do not fit
  * Source   Kwon et al. 2023, https://arxiv.org/abs/2309.06180
  * Lowers   cuda: PagedAttention, with the attention that reads it · elsewhere: no kernel
  */
-export function pagedAppend(pool: Value, rows: Value, held: Value, table: Value): Value {
-  return apply(PagedAppend, [pool, rows, held, table], {})[0]!;
+export function pagedAppend(pool: Value, rows: Value, pastLengths: Value, table: Value): Value {
+  return apply(PagedAppend, [pool, rows, pastLengths, table], {})[0]!;
 }
 
 /** The dims of a pool for these rows. */

@@ -1,8 +1,9 @@
 // Pooling: one number from every window of each channel.
-import { apply, type Value } from '../graph';
-import { defineOp, type Op, type TensorType } from '../op';
-import { countOf, type NDArray } from '../tensor';
-import { toTensor } from '../tensor-convert';
+
+import { defineOp, type Op, type TensorType } from '../ir/define-op';
+import { apply, type Value } from '../ir/graph';
+import { toTensor } from '../tensor/convert';
+import { countOf, type NDArray } from '../tensor/tensor';
 import { accept } from './accept';
 import { cast } from './cast';
 import { equal } from './comparison';

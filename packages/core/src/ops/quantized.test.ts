@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { apply, GraphBuilder } from '../graph';
+import { apply, GraphBuilder } from '../ir/graph';
 import { MatMulNBits } from '../kernels/mat-mul-n-bits';
 import { checkOp } from '../testing';
 import { lowRankUpdate } from './low-rank';

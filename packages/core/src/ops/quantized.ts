@@ -1,7 +1,7 @@
 // Weights in blocks of small integers, each block with a scale.
-import { ceilDivDims } from '../dim';
-import { apply, mismatch, type Operand, type Value } from '../graph';
-import { defineOp, type Op, printType, type TensorType } from '../op';
+import { ceilDivDims } from '../dim/dim';
+import { defineOp, type Op, printType, type TensorType } from '../ir/define-op';
+import { apply, mismatch, type Operand, type Value } from '../ir/graph';
 import { accept } from './accept';
 import { cast } from './cast';
 import { div, mod, mul, sub } from './elementwise';

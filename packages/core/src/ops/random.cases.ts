@@ -1,5 +1,5 @@
 // Sample applications of the ops of random.ts.
-import { addDims } from '../dim';
+import { addDims } from '../dim/dim';
 import type { CaseInput, OpCase } from '../testing/op-suite';
 import { noise } from './random';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it, test } from 'vitest';
-import { GraphBuilder } from '../graph';
-import { interpret } from '../interpret';
+import { interpret } from '../interpret/interpret';
+import { GraphBuilder } from '../ir/graph';
 import { checkOp, expectClose } from '../testing';
 import { noise } from './random';
 import { cases } from './random.cases';

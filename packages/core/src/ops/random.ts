@@ -1,6 +1,6 @@
 // Random numbers without a generator: a hash of a seed, a run and a place, made of integer ops that every runtime computes alike.
-import { type Dim, mulDims } from '../dim';
-import { apply, type Value } from '../graph';
+import { type Dim, mulDims } from '../dim/dim';
+import { apply, type Value } from '../ir/graph';
 import { cast } from './cast';
 import { add, cos, div, log, mul, sqrt, sub } from './elementwise';
 import { gather } from './gather';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { GraphBuilder } from '../graph';
+import { GraphBuilder } from '../ir/graph';
 import { checkOp } from '../testing';
 import { argMax, logSumExp, reduceMean, reduceSum } from './reduce';
 import { cases } from './reduce.cases';

@@ -1,8 +1,8 @@
 // Sums, means, extremes and the like over axes.
-import { type Dim, mulDims } from '../dim';
-import { apply, mismatch, type Operand, type Value } from '../graph';
-import { defineOp, type Op } from '../op';
-import type { NDArray } from '../tensor';
+import { type Dim, mulDims } from '../dim/dim';
+import { defineOp, type Op } from '../ir/define-op';
+import { apply, mismatch, type Operand, type Value } from '../ir/graph';
+import type { NDArray } from '../tensor/tensor';
 import { type Accepts, accept, fitting, rankOf } from './accept';
 import { cast } from './cast';
 import { equal, where } from './comparison';

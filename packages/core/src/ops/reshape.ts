@@ -1,8 +1,8 @@
 // Reshape and its special cases: other dims for the same elements.
-import { type Dim, dim, mulDims, namesOfDim, tryDivDims } from '../dim';
-import { apply, located, madeBy, mismatch, type Value } from '../graph';
-import { defineOp, type Op, type TensorType } from '../op';
-import { countOf, type NDArray } from '../tensor';
+import { type Dim, dim, mulDims, namesOfDim, tryDivDims } from '../dim/dim';
+import { defineOp, type Op, type TensorType } from '../ir/define-op';
+import { apply, located, madeBy, mismatch, type Value } from '../ir/graph';
+import { countOf, type NDArray } from '../tensor/tensor';
 import { accept } from './accept';
 import { encoded, int64s } from './encode';
 import { refine, sizes } from './shape';

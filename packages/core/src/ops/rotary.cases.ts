@@ -1,5 +1,5 @@
 // Sample applications of RotaryEmbedding.
-import type { Dim } from '../dim';
+import type { Dim } from '../dim/dim';
 import type { CaseInput, OpCase } from '../testing/op-suite';
 import { type RotaryOptions, rotaryEmbedding } from './rotary';
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { GraphBuilder, type Value } from '../graph';
-import { interpret } from '../interpret';
+import { interpret } from '../interpret/interpret';
+import { GraphBuilder, type Value } from '../ir/graph';
 import { checkOp } from '../testing';
 import { array, feeder, randomArray } from '../testing/attention-calls';
 import { type RotaryOptions, rotaryEmbedding } from './rotary';

@@ -1,8 +1,8 @@
 // RotaryEmbedding: positions as rotations of pairs of channels.
-import { type Dim, divDims } from '../dim';
-import { apply, mismatch, type Value } from '../graph';
-import { defineOp, printType, type TensorType } from '../op';
-import type { NDArray } from '../tensor';
+import { type Dim, divDims } from '../dim/dim';
+import { defineOp, printType, type TensorType } from '../ir/define-op';
+import { apply, mismatch, type Value } from '../ir/graph';
+import type { NDArray } from '../tensor/tensor';
 import { accept } from './accept';
 import { add, mul, sub } from './elementwise';
 import { concat, reshape, slice, unexpanded } from './movement';

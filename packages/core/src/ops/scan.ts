@@ -1,7 +1,8 @@
 // Running sums and triangles of matrices.
-import { apply, mismatch, type Operand, type Value } from '../graph';
-import { defineOp } from '../op';
-import { tensor } from '../tensor-convert';
+
+import { defineOp } from '../ir/define-op';
+import { apply, mismatch, type Operand, type Value } from '../ir/graph';
+import { tensor } from '../tensor/convert';
 import { accept, fitting, rankOf } from './accept';
 import { encoded } from './encode';
 import { axisOf, offsetsAcross, offsetsAlong } from './strides';

@@ -1,7 +1,8 @@
 // Elements and rows put at indices into a copy of an array.
-import { apply, mismatch, type Operand, type Value } from '../graph';
-import { defineOp, type TensorType } from '../op';
-import { countOf } from '../tensor';
+
+import { defineOp, type TensorType } from '../ir/define-op';
+import { apply, mismatch, type Operand, type Value } from '../ir/graph';
+import { countOf } from '../tensor/tensor';
 import { accept, acceptAlike, fitting, rankOf } from './accept';
 import { cast } from './cast';
 import { equal } from './comparison';

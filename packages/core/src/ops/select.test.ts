@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { GraphBuilder } from '../graph';
-import { interpret } from '../interpret';
-import { tensor, toArray } from '../tensor-convert';
+import { interpret } from '../interpret/interpret';
+import { GraphBuilder } from '../ir/graph';
+import { tensor, toArray } from '../tensor/convert';
 import { checkOp } from '../testing';
 import { gather, gatherElements, gatherND, oneHot, scatterElements, scatterND, topK } from './select';
 import { cases } from './select.cases';

@@ -1,8 +1,8 @@
 // Choosing by index and by size: gathering, scattering, one-hot rows, the largest elements.
-import { type Dim, dim } from '../dim';
-import { apply, located, mismatch, type Value } from '../graph';
-import { defineOp } from '../op';
-import type { DType, NDArray } from '../tensor';
+import { type Dim, dim } from '../dim/dim';
+import { defineOp } from '../ir/define-op';
+import { apply, located, mismatch, type Value } from '../ir/graph';
+import type { DType, NDArray } from '../tensor/tensor';
 import { accept } from './accept';
 import { cast } from './cast';
 import { equal, where } from './comparison';

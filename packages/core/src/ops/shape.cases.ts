@@ -1,6 +1,6 @@
 // Cases of sizes as values, of arrays made from sizes, and of claims.
 
-import { addDims, ceilDivDims, floorDivDims, mulDims, subDims } from '../dim';
+import { addDims, ceilDivDims, floorDivDims, mulDims, subDims } from '../dim/dim';
 import type { CaseInput, OpCase } from '../testing/op-suite';
 import { mul } from './elementwise';
 import { eye, fill, iota, refine, shapeOf, size, sizes } from './shape';

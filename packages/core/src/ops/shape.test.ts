@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { Dim } from '../dim';
-import { GraphBuilder, type Value } from '../graph';
-import { interpret } from '../interpret';
+import type { Dim } from '../dim/dim';
+import { interpret } from '../interpret/interpret';
+import { GraphBuilder, type Value } from '../ir/graph';
 import { checkOp } from '../testing/op-suite';
 import { slice } from './movement';
 import { fill, iota, refine, shapeOf, size, sizes } from './shape';

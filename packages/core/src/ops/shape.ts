@@ -1,10 +1,10 @@
 // Sizes as values: the shape of an array, arithmetic on symbolic sizes, and arrays made from nothing but sizes.
-import { type Dim, type DimAtom, dim, mulDims, namesOfDim, subDims, termsOf } from '../dim';
+import { type Dim, type DimAtom, dim, mulDims, namesOfDim, subDims, termsOf } from '../dim/dim';
 import { ShapeError } from '../error';
-import { apply, type GraphBuilder, mismatch, Value } from '../graph';
-import { defineOp, printType } from '../op';
-import type { DType } from '../tensor';
-import { toTensor } from '../tensor-convert';
+import { defineOp, printType } from '../ir/define-op';
+import { apply, type GraphBuilder, mismatch, Value } from '../ir/graph';
+import { toTensor } from '../tensor/convert';
+import type { DType } from '../tensor/tensor';
 import { accept, acceptAlike } from './accept';
 import { cast } from './cast';
 import { equal, where } from './comparison';

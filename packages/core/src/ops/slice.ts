@@ -1,8 +1,8 @@
 // Slice and what is made of it: parts of an axis, and an axis backwards.
-import { addDims, ceilDivDims, type Dim, dim, mulDims, subDims } from '../dim';
-import { apply, type GraphBuilder, located, madeBy, mismatch, type Value } from '../graph';
-import { defineOp, type Op, type TensorType } from '../op';
-import type { NDArray } from '../tensor';
+import { addDims, ceilDivDims, type Dim, dim, mulDims, subDims } from '../dim/dim';
+import { defineOp, type Op, type TensorType } from '../ir/define-op';
+import { apply, type GraphBuilder, located, madeBy, mismatch, type Value } from '../ir/graph';
+import type { NDArray } from '../tensor/tensor';
 import { accept } from './accept';
 import { pad } from './pad';
 import { reshape } from './reshape';

@@ -1,7 +1,7 @@
 // Windows that slide over the spatial axes of [batch, channels, ...spatial]: what convolutions and pooling have in common.
-import { addDims, type Dim, floorDivDims, mulDims, subDims } from '../dim';
-import { located, mismatch, type Value } from '../graph';
-import { printType, type TensorType } from '../op';
+import { addDims, type Dim, floorDivDims, mulDims, subDims } from '../dim/dim';
+import { printType, type TensorType } from '../ir/define-op';
+import { located, mismatch, type Value } from '../ir/graph';
 import { concat, pad, slice, unsqueeze } from './movement';
 
 /** As ONNX names them; `pads` are those before all spatial axes, then those after them. */

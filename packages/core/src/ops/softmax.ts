@@ -1,7 +1,8 @@
 // Softmax over an axis, and its logarithm.
-import { apply, type Operand, type Value } from '../graph';
-import { defineOp, type Op } from '../op';
-import type { NDArray } from '../tensor';
+
+import { defineOp, type Op } from '../ir/define-op';
+import { apply, type Operand, type Value } from '../ir/graph';
+import type { NDArray } from '../tensor/tensor';
 import { accept, rankOf } from './accept';
 import { cast } from './cast';
 import { exp, mul, sub } from './elementwise';

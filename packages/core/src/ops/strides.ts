@@ -1,6 +1,6 @@
 // Where the elements of an array lie: row-major offsets, as typed arrays for fast loops.
-import { mismatch } from '../graph';
-import { countOf } from '../tensor';
+import { mismatch } from '../ir/graph';
+import { countOf } from '../tensor/tensor';
 
 /** How many elements lie between neighbours on each axis. */
 export function rowMajorStrides(dims: readonly number[]): number[] {

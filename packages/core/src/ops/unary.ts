@@ -1,6 +1,7 @@
 // Functions of one number, applied to every element.
-import { apply, madeBy, type Operand, type Value } from '../graph';
-import { defineOp, type Op } from '../op';
+
+import { defineOp, type Op } from '../ir/define-op';
+import { apply, madeBy, type Operand, type Value } from '../ir/graph';
 import { type Accepts, accept, fitting } from './accept';
 import { cast } from './cast';
 import { equal, greater, less, logicalAnd, logicalOr, where } from './comparison';

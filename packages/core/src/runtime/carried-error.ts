@@ -1,7 +1,7 @@
 // Errors on their way from one thread to another, with their class and data.
 import {
   ConfigError,
-  type Fault,
+  type ErrorDetails,
   FeedError,
   FileError,
   LoweringError,
@@ -18,7 +18,7 @@ export interface CarriedError {
   readonly name: string;
   readonly message: string;
   readonly stack?: string;
-  readonly fault?: Fault;
+  readonly fault?: ErrorDetails;
   readonly cause?: CarriedError;
 }
 

@@ -1,17 +1,17 @@
 import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
-import { compile } from '../compile';
+import { compile } from '../compile/compile';
+import { initialize } from '../compile/initialize';
 import { FeedError } from '../error';
-import type { Value } from '../graph';
-import { initialize } from '../initialize';
+import type { Value } from '../ir/graph';
 import { dropout } from '../layers/dropout';
 import { linear } from '../layers/linear';
-import { module } from '../module';
+import { module } from '../module/module';
 import { portable } from '../targets/portable';
-import type { Tensor } from '../tensor';
-import { tensor, toArray } from '../tensor-convert';
+import { tensor, toArray } from '../tensor/convert';
+import type { Tensor } from '../tensor/tensor';
 import { expectClose } from '../testing/close';
-import { checkPromises, completeFeeds } from './feeds';
+import { checkAssumptions, completeFeeds } from './feeds';
 import { arithmetic, attention, counting, lookup } from './models.test-helper';
 import { createRunner } from './runner';
 
@@ -134,25 +134,25 @@ describe('a cache that grows', () => {
     );
   });
 
-  it('holds whole prompts only, where that was promised', () => {
+  it('holds prefill into empty cache only, where that was promised', () => {
     const past = tensor('float32', [2, 2, 3, 4], new Array(48).fill(0));
     const all = (batch: number, seq: number) => {
       const pasts = { 'past_key_values.0.key': past, 'past_key_values.0.value': past };
       return completeFeeds(model.signature, { x: counting(batch, seq, 8), ...pasts }, 0);
     };
-    const check = (promises: string[], seq: number) => checkPromises(promises, model.signature, all(2, seq));
-    expect(() => check(['whole prompts'], 5)).toThrow(
+    const check = (assumptions: string[], seq: number) => checkAssumptions(assumptions, model.signature, all(2, seq));
+    expect(() => check(['prefill into empty cache'], 5)).toThrow(
       'feed "x": the model was compiled on the promise that prompts come whole; expected one new row per sequence once something is held, got 5 new rows for a batch of 2',
     );
-    check(['whole prompts'], 1);
+    check(['prefill into empty cache'], 1);
     check([], 5);
-    checkPromises(['whole prompts'], model.signature, completeFeeds(model.signature, { x: counting(2, 5, 8) }, 0));
+    checkAssumptions(['prefill into empty cache'], model.signature, completeFeeds(model.signature, { x: counting(2, 5, 8) }, 0));
   });
 });
 
 it('has no empty sequences, where that was promised', () => {
-  const check = (feeds: Record<string, Tensor>, promises = ['no empty sequences']) =>
-    checkPromises(promises, { inputs: [], outputs: [] }, feeds);
+  const check = (feeds: Record<string, Tensor>, assumptions = ['no empty sequences']) =>
+    checkAssumptions(assumptions, { inputs: [], outputs: [] }, feeds);
   const lengths = (...values: number[]) => ({ lengths: tensor('int64', [values.length], values) });
   expect(() => check(lengths(3, 0, 2))).toThrow(
     'feed "lengths": the model was compiled on the promise that no sequence is empty; expected a row that may be seen in each sequence, got none in sequence 1',
@@ -172,19 +172,23 @@ describe('a call is counted by its rows, whatever stands before them', () => {
     return { 'past_key_values.0.key': past, 'past_key_values.0.value': past };
   };
 
-  it('for whole prompts', () => {
+  it('for prefill into empty cache', () => {
     const { signature } = attention({ mask: ['bool', [1, 1, 'seq', 'past + seq']], x }, { state: 'io' });
     const all = (seq: number) =>
       completeFeeds(signature, { mask: flags(1, 1, seq, 3 + seq), x: counting(2, seq, 8), ...kept(3) }, 0);
-    expect(() => checkPromises(['whole prompts'], signature, all(2))).toThrow('got 2 new rows for a batch of 2');
-    checkPromises(['whole prompts'], signature, all(1));
+    expect(() => checkAssumptions(['prefill into empty cache'], signature, all(2))).toThrow('got 2 new rows for a batch of 2');
+    checkAssumptions(['prefill into empty cache'], signature, all(1));
   });
 
   it('for the room in a cache', () => {
     const { signature } = attention({ attention_mask: ['bool', ['batch', 7]], x }, { state: { io: 7 } });
-    const all = (held: number) =>
-      completeFeeds(signature, { attention_mask: flags(2, 7), x: counting(2, 3, 8), held: int64(held, 0), ...kept(7) }, 0);
-    expect(all(4).held!.dims).toEqual([2]);
+    const all = (pastLengths: number) =>
+      completeFeeds(
+        signature,
+        { attention_mask: flags(2, 7), x: counting(2, 3, 8), past_lengths: int64(pastLengths, 0), ...kept(7) },
+        0,
+      );
+    expect(all(4).pastLengths!.dims).toEqual([2]);
     expect(() => all(5)).toThrow('expected from 0 to 4, since 7 rows fit and 3 are new, got [5, 0]');
   });
 
@@ -213,7 +217,7 @@ describe('a cache of fixed capacity', () => {
     const whole = await run({ x });
     const first = await run({ x: rows(x, 0, 4) });
     expect(first['present.0.key']!.dims).toEqual([1, 2, 7, 4]);
-    const second = await run({ x: rows(x, 4, 7), held: int64(4), ...pasts(first) });
+    const second = await run({ x: rows(x, 4, 7), past_lengths: int64(4), ...pasts(first) });
     expectClose(second['present.0.key']!, whole['present.0.key']!, { atol: 1e-5, rtol: 0 });
     const y = numbers(whole.y);
     expect(numbers(second.y).map((v, i) => Math.abs(v - y[i < 12 ? 16 + i : 28 + 16 + i - 12]!) < 1e-5)).not.toContain(false);
@@ -222,15 +226,15 @@ describe('a cache of fixed capacity', () => {
   it('does not forget how much it holds', async () => {
     const first = await (await createRunner(model, ort))({ x: rows(x, 0, 4) });
     expect(() => completeFeeds(model.signature, { x: rows(x, 4, 7), ...pasts(first) }, 0)).toThrow(
-      'feed "held": missing; expected int64[batch]: how many rows of "past_key_values.0.key" are in use, got nothing. Feed it with every call after the first',
+      'feed "past_lengths": missing; expected int64[batch]: how many rows of "past_key_values.0.key" are in use, got nothing. Feed it with every call after the first',
     );
   });
 
   it('takes no more than fits', async () => {
     const first = await (await createRunner(model, ort))({ x: rows(x, 0, 4) });
-    const feeds = (held: number) => ({ x: rows(x, 4, 7), held: int64(held), ...pasts(first) });
+    const feeds = (pastLengths: number) => ({ x: rows(x, 4, 7), past_lengths: int64(pastLengths), ...pasts(first) });
     expect(() => completeFeeds(model.signature, feeds(5), 0)).toThrow(
-      'feed "held": the cache has no room for the new rows; expected from 0 to 4, since 7 rows fit and 3 are new, got [5]. Compile with a larger capacity',
+      'feed "past_lengths": the cache has no room for the new rows; expected from 0 to 4, since 7 rows fit and 3 are new, got [5]. Compile with a larger capacity',
     );
     expect(() => completeFeeds(model.signature, feeds(-1), 0)).toThrow('got [-1]');
     expect(() => completeFeeds(model.signature, { x: counting(1, 8, 8) }, 0)).toThrow('since 7 rows fit and 8 are new');

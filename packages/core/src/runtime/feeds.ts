@@ -1,13 +1,14 @@
 // Feeds: checked against the signature before the runtime sees them, completed by what no user writes down.
-import { bindSizes } from '../bind';
-import type { Port, Signature } from '../compile';
-import { computeDerived } from '../derive';
-import { type Dim, evaluateDim, namesOfDim } from '../dim';
+
+import type { Port, Signature } from '../compile/compile';
+import { type Dim, evaluateDim, namesOfDim } from '../dim/dim';
 import { describe, FeedError, nearest } from '../error';
-import { printType } from '../op';
-import { aboutRows } from '../sequence-inputs';
-import { arrayOf, bytesOf, countOf, type DType, type NDArray, type Tensor, type TensorData } from '../tensor';
-import { toArray, toTensor } from '../tensor-convert';
+import { bindSizes } from '../interpret/bind';
+import { printType } from '../ir/define-op';
+import { computeDerived } from '../sequence/derive';
+import { aboutRows } from '../sequence/sequence-inputs';
+import { toArray, toTensor } from '../tensor/convert';
+import { arrayOf, bytesOf, countOf, type DType, type NDArray, type Tensor, type TensorData } from '../tensor/tensor';
 import { bitsOf } from './ort';
 
 /** Tensors by input name. */
@@ -100,12 +101,12 @@ function checkPasts(given: readonly Port[], absent: readonly Port[]): void {
   }
   const past = given.find((p) => isPast(p) && !isMemory(p));
   // A growing past tells by its size what it holds; one of fixed capacity does not.
-  const held = absent.find((p) => p.derived?.how === 'held' && !p.derived.plus);
-  if (past && held)
+  const pastLengths = absent.find((p) => p.derived?.how === 'past_lengths' && !p.derived.plus);
+  if (past && pastLengths)
     throw new FeedError({
-      path: pathOf(held.name),
+      path: pathOf(pastLengths.name),
       problem: 'missing',
-      expected: `${printType(held)}: how many rows of "${past.name}" are in use`,
+      expected: `${printType(pastLengths)}: how many rows of "${past.name}" are in use`,
       got: 'nothing',
       hint: 'Feed it with every call after the first',
     });
@@ -123,7 +124,7 @@ function made(port: Port, all: Feeds, sizes: ReadonlyMap<string, number>, run: n
   const { how, from: names, plus = 0, pool } = port.derived!;
   if (how === 'run') return toTensor({ dtype: port.dtype, dims: [], data: Float64Array.of(run) });
   // What a growing past holds is its size; a cache of fixed capacity holds nothing before the first call.
-  if (how === 'held') {
+  if (how === 'past_lengths') {
     const dims = port.dims.map((d) => evaluateDim(d, sizes));
     return toTensor({ dtype: port.dtype, dims, data: new Float64Array(countOf(dims)).fill(evaluateDim(plus, sizes)) });
   }
@@ -248,16 +249,16 @@ function callOf(
 
 // A kernel that appends in place would write behind the last row.
 function checkRoom(signature: Signature, all: Feeds): void {
-  const held = signature.inputs.find((p) => p.derived?.how === 'held' && !p.derived.plus);
+  const pastLengths = signature.inputs.find((p) => p.derived?.how === 'past_lengths' && !p.derived.plus);
   const past = signature.inputs.find((p) => isPast(p) && !isMemory(p) && typeof p.dims[2] === 'number');
-  if (!held || !past) return;
+  if (!pastLengths || !past) return;
   const { seq } = callOf(signature, all);
-  const rows = toArray(all[held.name]!).data;
+  const rows = toArray(all[pastLengths.name]!).data;
   const most = rows.reduce((a, b) => Math.max(a, b), 0);
   const capacity = past.dims[2] as number;
   if (most + seq <= capacity && rows.every((n) => n >= 0)) return;
   throw new FeedError({
-    path: pathOf(held.name),
+    path: pathOf(pastLengths.name),
     problem: 'the cache has no room for the new rows',
     expected: `from 0 to ${capacity - seq}, since ${capacity} rows fit and ${seq} are new`,
     got: rows.length > 6 ? `at most ${most}` : `[${[...rows].join(', ')}]`,
@@ -266,12 +267,12 @@ function checkRoom(signature: Signature, all: Feeds): void {
 }
 
 /**
- * Refuses feeds that break what was promised when the model was compiled. `whole prompts`: more than one new row only where nothing is held, or
+ * Refuses feeds that break what was promised when the model was compiled. `prefill into empty cache`: more than one new row only where nothing is held, or
  * for a batch of one. `no empty sequences`: every sequence, and every memory, has a row that may be seen.
  */
-export function checkPromises(promises: readonly string[], signature: Signature, all: Feeds): void {
-  if (promises.includes('whole prompts')) checkWholePrompts(signature, all);
-  if (promises.includes('no empty sequences')) for (const [name, feed] of Object.entries(all)) checkSomeRow(name, feed);
+export function checkAssumptions(assumptions: readonly string[], signature: Signature, all: Feeds): void {
+  if (assumptions.includes('prefill into empty cache')) checkPrefillIntoEmptyCache(signature, all);
+  if (assumptions.includes('no empty sequences')) for (const [name, feed] of Object.entries(all)) checkSomeRow(name, feed);
 }
 
 function checkSomeRow(name: string, feed: Tensor): void {
@@ -295,20 +296,20 @@ function checkSomeRow(name: string, feed: Tensor): void {
   });
 }
 
-function checkWholePrompts(signature: Signature, all: Feeds): void {
+function checkPrefillIntoEmptyCache(signature: Signature, all: Feeds): void {
   const { port, batch, seq } = callOf(signature, all);
   if (!port || batch <= 1 || seq <= 1) return;
-  const held = signature.inputs.some((p) => {
+  const pastLengths = signature.inputs.some((p) => {
     const feed = all[p.name]!;
-    if (p.derived?.how === 'held') return toArray(feed).data.some((n) => n !== 0);
+    if (p.derived?.how === 'past_lengths') return toArray(feed).data.some((n) => n !== 0);
     return isPast(p) && !isMemory(p) && typeof p.dims[2] === 'string' && (feed.dims[2] ?? 0) > 0;
   });
-  if (held)
+  if (pastLengths)
     throw new FeedError({
       path: pathOf(port.name),
       problem: 'the model was compiled on the promise that prompts come whole',
       expected: 'one new row per sequence once something is held',
       got: `${seq} new rows for a batch of ${batch}`,
-      hint: "Compile without the promise 'whole prompts'",
+      hint: "Compile without the promise 'prefill into empty cache'",
     });
 }

@@ -1,19 +1,19 @@
 // Small models for the tests of runners.
 
-import { compile, type Model } from '../compile';
-import type { CompileOptions } from '../compile-options';
-import { attend, remember, type SequenceContext } from '../context';
-import type { Value } from '../graph';
-import { initialize } from '../initialize';
+import { compile, type Model } from '../compile/compile';
+import type { CompileOptions } from '../compile/compile-options';
+import { initialize } from '../compile/initialize';
+import type { Value } from '../ir/graph';
 import { embedding } from '../layers/embedding';
 import { linear } from '../layers/linear';
-import { splitHeads } from '../layout';
-import { causal } from '../mask';
-import { module } from '../module';
+import { causal } from '../mask/mask';
+import { module } from '../module/module';
 import { add, mul } from '../ops/elementwise';
+import { attend, type SequenceContext, updateCache } from '../sequence/context';
+import { splitHeads } from '../sequence/layout';
 import { portable } from '../targets/portable';
-import type { Tensor } from '../tensor';
-import { tensor } from '../tensor-convert';
+import { tensor } from '../tensor/convert';
+import type { Tensor } from '../tensor/tensor';
 
 type Inputs = Readonly<Record<string, Value>>;
 
@@ -44,7 +44,7 @@ export function attention(inputs: CompileOptions['inputs'], o: Partial<CompileOp
   const [q, k, v] = [linear(8, 8), linear(8, 8), linear(8, 8)];
   const m = module({ q, k, v }, ({ x }: Inputs, ctx: SequenceContext) => {
     const heads = (p: typeof q) => splitHeads(p(x!), 2, ctx.layout);
-    const [keys, values, own] = remember(ctx, heads(k), heads(v));
+    const [keys, values, own] = updateCache(ctx, heads(k), heads(v));
     return { y: attend(heads(q), keys, values, { ...own, mask: causal }) };
   });
   return compiled(m, inputs, o);

@@ -1,6 +1,6 @@
 // What we use of onnxruntime-node and onnxruntime-web, described here so that neither has to be installed.
 import { ConfigError, describe } from '../error';
-import type { DType, Tensor, TensorData } from '../tensor';
+import type { DType, Tensor, TensorData } from '../tensor/tensor';
 
 /** A tensor of the runtime. */
 export interface OrtTensor {

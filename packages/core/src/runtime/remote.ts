@@ -1,7 +1,7 @@
 // A runner in another thread: what both sides say to each other. Knows ports, not threads, so that it serves browsers and Node alike.
-import type { Model, Signature } from '../compile';
+import type { Model, Signature } from '../compile/compile';
 import { ConfigError, internal, RunError } from '../error';
-import type { Tensor, TensorData } from '../tensor';
+import type { Tensor, TensorData } from '../tensor/tensor';
 import { untilAborted } from './abort';
 import { type CarriedError, packError, unpackError } from './carried-error';
 import { checkFeeds, type Feeds } from './feeds';
@@ -158,7 +158,7 @@ export async function connectRunner(
 
 // A copy, or the caller would be left without weights.
 function portable(model: Runnable): Runnable {
-  const { signature, providers, file, external = [], nodes, promises } = model;
+  const { signature, providers, file, external = [], nodes, assumptions } = model;
   const copied = <T extends Uint8Array | string>(data: T): T => (typeof data === 'string' ? data : (data.slice() as T));
   return {
     signature,
@@ -166,7 +166,7 @@ function portable(model: Runnable): Runnable {
     file: copied(file),
     external: external.map(({ path, data }) => ({ path, data: copied(data) })),
     nodes,
-    promises,
+    assumptions,
   };
 }
 const memoryOf = ({ file, external = [] }: Runnable): ArrayBufferLike[] =>

@@ -1,12 +1,12 @@
 // A session of the caller's runtime around a model: tensors in, tensors out.
-import type { Model, Signature } from '../compile';
+import type { Model, Signature } from '../compile/compile';
+import { serialize } from '../compile/serialize';
 import { ConfigError, checkOptions, describe, FeedError, FileError, nearest, RunError } from '../error';
 import { toMemory } from '../onnx/encode';
 import { allNodes, blockPathKey, type OnnxModel } from '../onnx/model';
-import { serialize } from '../serialize';
-import type { Tensor } from '../tensor';
+import type { Tensor } from '../tensor/tensor';
 import { untilAborted } from './abort';
-import { checkPromises, completeFeeds, type Feeds } from './feeds';
+import { checkAssumptions, completeFeeds, type Feeds } from './feeds';
 import { asOrt, fromOrtTensor, nameOfRuntime, type Ort, type OrtSession, type OrtTensor, toOrtTensor } from './ort';
 import { messageOf, type NodeInfo, translate } from './run-error';
 import { type Provider, providerOf, runOptions, sessionOptions } from './session-options';
@@ -28,7 +28,7 @@ export interface Runnable {
   /** What the file refers to, where the runtime does not find it by itself. */
   readonly external?: readonly ExternalFile[];
   readonly nodes: ReadonlyMap<string, NodeInfo>;
-  readonly promises: readonly string[];
+  readonly assumptions: readonly string[];
 }
 
 /** Options of {@link createRunner}. */
@@ -80,7 +80,7 @@ export async function createRunner(model: Model | Runnable, runtime: Ort, option
   const ort = asOrt(runtime);
   const runnable = 'file' in model ? model : await inMemory(model);
   const { session, device, refused } = await open(runnable, ort, options);
-  const { signature, promises, nodes } = runnable;
+  const { signature, assumptions, nodes } = runnable;
   checkNames(signature, session);
   let runs = 0;
   let last: Promise<unknown> = Promise.resolve();
@@ -90,7 +90,7 @@ export async function createRunner(model: Model | Runnable, runtime: Ort, option
     o.signal?.throwIfAborted();
     checkOptions('options', o, { outputs: true, signal: true, run: true });
     const all = completeFeeds(signature, feeds, runs);
-    checkPromises(promises, signature, all);
+    checkAssumptions(assumptions, signature, all);
     const fetches = checkOutputs(o.outputs, session.outputNames);
     const given = runOptions(ort, o.run);
     runs++;
@@ -128,7 +128,7 @@ export async function inMemory(model: Model): Promise<Runnable> {
     file,
     external,
     nodes: nodeInfo(onnx),
-    promises: model.promises,
+    assumptions: model.assumptions,
   };
 }
 

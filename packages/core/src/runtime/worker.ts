@@ -2,9 +2,9 @@
 import { isAbsolute } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Worker, type WorkerOptions } from 'node:worker_threads';
-import type { Model } from '../compile';
+import type { Model } from '../compile/compile';
 import { ConfigError, describe, RunError } from '../error';
-import { load } from '../folder';
+import { load } from '../saved/folder';
 import { connectRunner } from './remote';
 import { messageOf } from './run-error';
 import { inMemory, type Runnable, type Runner, type RunnerOptions } from './runner';

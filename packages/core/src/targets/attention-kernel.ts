@@ -1,9 +1,9 @@
 // Which of its kernels ONNX Runtime's CUDA provider runs for an attention node: what it decides on the host, as observed on 1.29.
-import type { Dim } from '../dim';
-import type { Node, Value } from '../graph';
+import type { Dim } from '../dim/dim';
+import type { Attrs } from '../ir/define-op';
+import type { Node, Value } from '../ir/graph';
 import type { Machine } from '../lower/target';
-import type { Attrs } from '../op';
-import type { DType } from '../tensor';
+import type { DType } from '../tensor/tensor';
 
 /** The names that the runtime itself prints. `NONE`: it refuses to run the node. */
 export type AttentionKernelName =

@@ -1,10 +1,10 @@
 // ONNX Runtime's CPU provider.
-import { addDims } from '../dim';
-import type { Node } from '../graph';
+import { addDims } from '../dim/dim';
+import type { Node } from '../ir/graph';
 import type { Kernel, Target } from '../lower/target';
+import { transforms } from './dft';
 import { kernelTables } from './kernels.generated';
 import { defineTarget, rotary } from './table';
-import { transforms } from './transform';
 
 // Relative time of long sequences: GroupQueryAttention skips what causal forbids, unless sinks, softcap or a bias lead it past its
 // tiled path; a MultiHeadAttention with a bias over all scores makes all of them.

@@ -1,6 +1,6 @@
 // ONNX Runtime's CUDA provider.
 
-import type { Node } from '../graph';
+import type { Node } from '../ir/graph';
 import type { Kernel, Machine, Target } from '../lower/target';
 import { type AttentionKernelName, attentionKernel, hasCudnn } from './attention-kernel';
 import { kernelTables } from './kernels.generated';

@@ -1,10 +1,10 @@
 // Plain ONNX: ops of the standard alone, for any runtime.
 import { ConfigError, describe } from '../error';
+import { domainOf, Identity, type Op } from '../ir/define-op';
 import type { Kernel, Target } from '../lower/target';
-import { domainOf, Identity, type Op } from '../op';
 import * as ops from '../ops/index';
-import { dtypes } from '../tensor';
-import { transforms } from './transform';
+import { dtypes } from '../tensor/tensor';
+import { transforms } from './dft';
 
 const isOp = (x: unknown): x is Op => typeof x === 'object' && x !== null && 'key' in x && 'infer' in x;
 

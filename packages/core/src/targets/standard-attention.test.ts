@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { GraphBuilder } from '../graph';
+import { GraphBuilder } from '../ir/graph';
 import { lower } from '../lower/lower';
 import { type OnnxAttentionOptions, onnxAttention } from '../ops/onnx-attention';
 import { cpu } from './cpu';

@@ -1,6 +1,6 @@
 // A target from the probed table of its provider, with what a kernel takes and costs on a machine added by hand.
 import type { Kernel, Target } from '../lower/target';
-import { type DType, isFloat } from '../tensor';
+import { type DType, isFloat } from '../tensor/tensor';
 
 /** The probed table of one provider; see `kernels.generated.ts`. */
 export interface KernelTable {

@@ -1,8 +1,8 @@
 import { readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { LoweringError } from '../error';
-import { GraphBuilder } from '../graph';
-import { interpret } from '../interpret';
+import { interpret } from '../interpret/interpret';
+import { GraphBuilder } from '../ir/graph';
 import { coreRules } from '../kernels/index';
 import { lower } from '../lower/lower';
 import { accepts } from '../lower/target';

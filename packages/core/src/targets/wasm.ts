@@ -1,9 +1,9 @@
 // ONNX Runtime's CPU provider, compiled to WebAssembly.
 import type { Target } from '../lower/target';
 import { standardAttention, takesTiledPath } from './cpu';
+import { transforms } from './dft';
 import { kernelTables } from './kernels.generated';
 import { defineTarget, rotary } from './table';
-import { transforms } from './transform';
 
 /** ONNX Runtime in WebAssembly: `onnxruntime-web`. bfloat16 models are stored in it and computed in float32. */
 export const wasm: Target = defineTarget({

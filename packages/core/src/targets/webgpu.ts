@@ -1,5 +1,5 @@
 // ONNX Runtime's native WebGPU provider.
-import { isWithinATurn } from '../kernels/within-a-turn';
+import { isWithinATurn } from '../kernels/range-reduction';
 import type { Kernel, Target } from '../lower/target';
 import { kernelTables } from './kernels.generated';
 import { defineTarget, rotary } from './table';

@@ -1,9 +1,9 @@
 // Random attention calls for property tests: sizes, a mask of any kind, and where the queries stand.
 import fc from 'fast-check';
-import type { Dim } from '../dim';
-import type { GraphBuilder, Value } from '../graph';
-import { type Mask, mapMask } from '../mask';
-import { countOf, type DType, type NDArray } from '../tensor';
+import type { Dim } from '../dim/dim';
+import type { GraphBuilder, Value } from '../ir/graph';
+import { type Mask, mapMask } from '../mask/mask';
+import { countOf, type DType, type NDArray } from '../tensor/tensor';
 import { randomNumbers } from './random';
 
 /** Sizes and data of one call; everything in the mask is an array. */
@@ -14,7 +14,7 @@ export interface AttentionCall {
   readonly seq: number;
   readonly kvSeq: number;
   readonly mask: Mask<NDArray>;
-  readonly start?: NDArray;
+  readonly queryOffset?: NDArray;
 }
 
 export const array = (dtype: DType, dims: readonly number[], data: ArrayLike<number>): NDArray => ({
@@ -32,7 +32,7 @@ export function randomArray(name: string, dims: readonly number[], dtype: DType 
   );
 }
 
-type Sizes = Omit<AttentionCall, 'mask' | 'start'>;
+type Sizes = Omit<AttentionCall, 'mask' | 'queryOffset'>;
 const sizes: fc.Arbitrary<Sizes> = fc.record({
   batch: fc.integer({ min: 1, max: 3 }),
   kvHeads: fc.integer({ min: 1, max: 2 }),
@@ -79,12 +79,14 @@ function anyMask({ batch, kvHeads, group, seq, kvSeq }: Sizes): fc.Arbitrary<Mas
   })).mask;
 }
 
-/** Queries at the end of the keys, wherever `start` says, or packed. */
+/** Queries at the end of the keys, wherever `queryOffset` says, or packed. */
 export const attentionCall: fc.Arbitrary<AttentionCall> = fc.oneof(
   sizes.chain((s) => anyMask(s).map((mask) => ({ ...s, mask }))),
   sizes.chain((s) => {
     const kvSeq = s.kvSeq + s.seq;
-    return fc.tuple(anyMask({ ...s, kvSeq }), int64s(s.batch, s.kvSeq)).map(([mask, start]) => ({ ...s, kvSeq, mask, start }));
+    return fc
+      .tuple(anyMask({ ...s, kvSeq }), int64s(s.batch, s.kvSeq))
+      .map(([mask, queryOffset]) => ({ ...s, kvSeq, mask, queryOffset }));
   }),
   packedCall(),
 );

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { tensor } from '../tensor-convert';
+import { tensor } from '../tensor/convert';
 import { compare, expectClose, printComparison } from './close';
 
 const f = (values: readonly number[], dims: readonly number[] = [values.length]) => tensor('float64', dims, values);

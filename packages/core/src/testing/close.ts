@@ -1,6 +1,7 @@
 // Compares arrays of numbers and says where they differ most.
-import type { NDArray, Tensor } from '../tensor';
-import { toArray } from '../tensor-convert';
+
+import { toArray } from '../tensor/convert';
+import type { NDArray, Tensor } from '../tensor/tensor';
 
 /** An element may be off by `atol + rtol * |expected|`. */
 export interface Tolerance {

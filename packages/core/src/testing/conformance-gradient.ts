@@ -1,14 +1,14 @@
 // Gradients of blocks against finite differences, in float64.
 import { grad } from '../autodiff/grad';
-import { contextOf } from '../compile-context';
-import { evaluateDim } from '../dim';
-import { GraphBuilder, type Value } from '../graph';
-import { interpret } from '../interpret';
-import { namesOf } from '../module';
+import { evaluateDim } from '../dim/dim';
+import { interpret } from '../interpret/interpret';
+import { GraphBuilder, type Value } from '../ir/graph';
+import { namesOf } from '../module/module';
+import { standalone } from '../module/standalone';
 import { add, mul } from '../ops/elementwise';
 import { reduceSum } from '../ops/reduce';
-import { standalone } from '../standalone';
-import { isFloat, type NDArray } from '../tensor';
+import { contextOf } from '../sequence/context-of';
+import { isFloat, type NDArray } from '../tensor/tensor';
 import { drawsOf, type Example, type Feeds, feedsFor, sizesOf } from './example';
 import { randomArray, randomParameters } from './run-block';
 

@@ -1,9 +1,9 @@
 // Masks: a block honours each kind of them or refuses it; nothing of what is hidden may show.
-import { subDims } from '../dim';
+import { subDims } from '../dim/dim';
 import { ConfigError, ShapeError } from '../error';
-import type { Graph } from '../graph';
-import { causal, slidingWindow } from '../mask';
-import type { NDArray } from '../tensor';
+import type { Graph } from '../ir/graph';
+import { causal, slidingWindow } from '../mask/mask';
+import type { NDArray } from '../tensor/tensor';
 import { compare } from './close';
 import { changedFeeds, taken } from './conformance-properties';
 import {

@@ -1,8 +1,8 @@
 // The properties that a block declares, each as an experiment.
-import type { Property } from '../block-definition';
+import type { Property } from '../block/block-definition';
 import { OnnxformersError } from '../error';
-import { type Graph, nameOf } from '../graph';
-import type { NDArray } from '../tensor';
+import { type Graph, nameOf } from '../ir/graph';
+import type { NDArray } from '../tensor/tensor';
 import { compare } from './close';
 import { computeExample, type Example, type Feeds, feedsFor, type Sizes, sizesOf, traceExample } from './example';
 

@@ -1,18 +1,18 @@
 import { expect, it } from 'vitest';
-import { defineBlock } from '../block';
-import type { AnyBlock } from '../block-definition';
+import { defineBlock } from '../block/block';
+import type { AnyBlock } from '../block/block-definition';
 import { int } from '../config/fields';
-import { attend, type SequenceContext } from '../context';
-import { apply, type Value } from '../graph';
+import { defineOp } from '../ir/define-op';
+import { apply, type Value } from '../ir/graph';
 import { linear } from '../layers/linear';
-import { none } from '../mask';
-import { module } from '../module';
-import { defineOp } from '../op';
+import { none } from '../mask/mask';
+import { module } from '../module/module';
 import { add, mul, tanh } from '../ops/elementwise';
 import { flip } from '../ops/movement';
 import { reduceMean } from '../ops/reduce';
-import { Parameter } from '../parameter';
-import { ones } from '../weights/init';
+import { ones } from '../parameter/init';
+import { Parameter } from '../parameter/parameter';
+import { attend, type SequenceContext } from '../sequence/context';
 import { conformance } from './conformance';
 
 /** What fails when a block is tested: the names of the tests, with their messages. */
@@ -45,7 +45,7 @@ const good = defineBlock({
   },
 });
 
-it('passes a block that keeps its promises', () => {
+it('passes a block that keeps its assumptions', () => {
   expect(failuresOf(good)).toEqual([]);
 });
 

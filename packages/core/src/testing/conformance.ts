@@ -1,11 +1,11 @@
-// What every block promises, checked on its examples. Needs no test framework: `describe` and `it` are handed in.
-import { isBlock } from '../block';
-import type { AnyBlock } from '../block-definition';
+// What every block assumptions, checked on its examples. Needs no test framework: `describe` and `it` are handed in.
+import { isBlock } from '../block/block';
+import type { AnyBlock } from '../block/block-definition';
+import { type Registry, registry as registryOf } from '../block/registry';
 import type { Field } from '../config/fields';
 import { ConfigError } from '../error';
-import { namesOf } from '../module';
-import { type Registry, registry as registryOf } from '../registry';
-import type { NDArray } from '../tensor';
+import { namesOf } from '../module/module';
+import type { NDArray } from '../tensor/tensor';
 import { expectClose } from './close';
 import { checkExampleGradients } from './conformance-gradient';
 import { checkMaskKinds } from './conformance-masks';
@@ -27,7 +27,7 @@ export interface ConformanceOptions {
 }
 
 /**
- * Registers tests of what every block promises: its documentation is there; each of its examples makes the round trip through JSON, is
+ * Registers tests of what every block assumptions: its documentation is there; each of its examples makes the round trip through JSON, is
  * frozen and refuses unknown options; its parameters have unique names; it computes the same at symbolic and at known sizes; the masks it
  * declares hide what they should; the properties that it declares hold; its gradients agree with finite differences in float64.
  *

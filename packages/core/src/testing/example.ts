@@ -1,12 +1,12 @@
 // Examples of blocks made ready to run: the module, the inputs that its kind takes, and data for them.
-import type { AnyBlock, Property } from '../block-definition';
-import { computeDerived } from '../derive';
-import { type Dim, evaluateDim } from '../dim';
-import { type Graph, type Leaf, nameOf } from '../graph';
-import { interpret } from '../interpret';
-import type { AnyModule } from '../module';
-import type { Registry } from '../registry';
-import { countOf, type DType, isFloat, type NDArray } from '../tensor';
+import type { AnyBlock, Property } from '../block/block-definition';
+import type { Registry } from '../block/registry';
+import { type Dim, evaluateDim } from '../dim/dim';
+import { interpret } from '../interpret/interpret';
+import { type Graph, type Leaf, nameOf } from '../ir/graph';
+import type { AnyModule } from '../module/module';
+import { computeDerived } from '../sequence/derive';
+import { countOf, type DType, isFloat, type NDArray } from '../tensor/tensor';
 import { randomNumbers } from './random';
 import { randomArray, randomParameters, type TraceOptions, traceBlock } from './run-block';
 
@@ -90,9 +90,9 @@ function inputsOf(kind: string, config: Config): ExampleInputs {
         k: float('batch', kvHeads, 'seq', headDim),
         v: float('batch', kvHeads, 'seq', valueDim),
       };
-    case 'rotation':
+    case 'rotaryEmbedding':
       return { q: float('batch', heads, 'seq', dim), k: float('batch', 1, 'seq', dim) };
-    case 'scoreBias':
+    case 'attentionBias':
       return { q: float('batch', heads, 'seq', headDim), k: float('batch', 1, 'seq', headDim) };
     case 'embedding':
       return { ids: { dtype: 'int64', dims: ['batch', 'seq'], below: Number(config.vocabSize ?? anyDim) } };

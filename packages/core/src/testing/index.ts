@@ -1,6 +1,6 @@
 // Tools for testing blocks and ops; they need no test framework.
 
-export { computeDerived } from '../derive';
+export { computeDerived } from '../sequence/derive';
 export { type Comparison, compare, expectClose, printComparison, type Tolerance } from './close';
 export { type ConformanceOptions, conformance } from './conformance';
 export { type Example, type ExampleInput, type ExampleInputs, exampleOf, type InputsOf } from './example';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { apply, type Value } from '../graph';
-import { defineOp, type Op } from '../op';
+import { defineOp, type Op } from '../ir/define-op';
+import { apply, type Value } from '../ir/graph';
 import { mul } from '../ops/elementwise';
 import { reduceSum } from '../ops/reduce';
 import { checkOp, checkOps, type OpCase, prepare } from './op-suite';

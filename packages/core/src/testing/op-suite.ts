@@ -1,12 +1,12 @@
 // The checks that every op goes through, on a few cases each.
 import { backward } from '../autodiff/grad';
-import { type Dim, evaluateDim, namesOfDim } from '../dim';
-import { type Graph, GraphBuilder, type Value } from '../graph';
-import { interpret } from '../interpret';
-import { printType } from '../op';
+import { type Dim, evaluateDim, namesOfDim } from '../dim/dim';
+import { interpret } from '../interpret/interpret';
+import { printType } from '../ir/define-op';
+import { type Graph, GraphBuilder, type Value } from '../ir/graph';
 import { mul } from '../ops/elementwise';
 import { reduceSum } from '../ops/reduce';
-import { countOf, type DType, isFloat, type NDArray } from '../tensor';
+import { countOf, type DType, isFloat, type NDArray } from '../tensor/tensor';
 import { expectClose, type Tolerance } from './close';
 import { randomNumbers } from './random';
 

@@ -1,15 +1,15 @@
 // The same numbers on every target: examples of blocks, lowered and as plain ONNX, in a runtime with its own optimisations off.
-import type { AnyBlock } from '../block-definition';
-import { compile, type Model } from '../compile';
-import { interpret } from '../interpret';
+import type { AnyBlock } from '../block/block-definition';
+import type { Registry } from '../block/registry';
+import { compile, type Model } from '../compile/compile';
+import { interpret } from '../interpret/interpret';
 import type { Target } from '../lower/target';
-import { namesOf } from '../module';
-import type { Registry } from '../registry';
+import { namesOf } from '../module/module';
 import type { Ort } from '../runtime/ort';
 import { createRunner, type RunnerOptions } from '../runtime/runner';
 import { portable } from '../targets/portable';
-import type { NDArray, Tensor } from '../tensor';
-import { toArray, toTensor } from '../tensor-convert';
+import { toArray, toTensor } from '../tensor/convert';
+import type { NDArray, Tensor } from '../tensor/tensor';
 import { compare, printComparison } from './close';
 import { derivedOf, drawsOf, exampleOf, feedsFor, type InputsOf } from './example';
 import { randomParameters } from './run-block';

@@ -1,22 +1,22 @@
 // Runs one block by itself in the interpreter, on parameters that are the same in every run.
-import { compile, type Model } from '../compile';
-import { contextOf, type SequenceInputs } from '../compile-context';
-import type { CompileOptions } from '../compile-options';
-import { withContext } from '../context';
-import { type Dim, evaluateDim } from '../dim';
-import { type Graph, GraphBuilder, nameOf, type Value } from '../graph';
-import { interpret } from '../interpret';
+import { compile, type Model } from '../compile/compile';
+import type { CompileOptions } from '../compile/compile-options';
+import { type Dim, evaluateDim } from '../dim/dim';
+import { interpret } from '../interpret/interpret';
+import { type Graph, GraphBuilder, nameOf, type Value } from '../ir/graph';
 import { type Decision, lower } from '../lower/lower';
 import type { Rule } from '../lower/rule';
 import type { Target } from '../lower/target';
-import { and, type Mask } from '../mask';
-import { type AnyModule, modulesOf, namesOf } from '../module';
-import type { Parameter } from '../parameter';
+import { and, type Mask } from '../mask/mask';
+import { type AnyModule, modulesOf, namesOf } from '../module/module';
+import { standalone } from '../module/standalone';
+import type { Parameter } from '../parameter/parameter';
 import type { Ort } from '../runtime/ort';
 import { createRunner } from '../runtime/runner';
-import { standalone } from '../standalone';
-import { countOf, type DType, type NDArray } from '../tensor';
-import { toArray, toTensor } from '../tensor-convert';
+import { withContext } from '../sequence/context';
+import { contextOf, type SequenceInputs } from '../sequence/context-of';
+import { toArray, toTensor } from '../tensor/convert';
+import { countOf, type DType, type NDArray } from '../tensor/tensor';
 import { expectClose, type Tolerance } from './close';
 import { randomNumbers } from './random';
 

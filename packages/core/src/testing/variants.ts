@@ -1,16 +1,16 @@
 // The ways in which an example is called: alone, and under each mask that it takes.
 import { grad } from '../autodiff/grad';
-import { compile } from '../compile';
-import { type SequenceContext, withContext } from '../context';
+import { compile } from '../compile/compile';
 import { ConfigError, ShapeError } from '../error';
-import type { Value } from '../graph';
-import { and, causal } from '../mask';
-import { type AnyModule, module, namesOf } from '../module';
+import type { Value } from '../ir/graph';
+import { and, causal } from '../mask/mask';
+import { type AnyModule, module, namesOf } from '../module/module';
+import { standalone } from '../module/standalone';
 import { add, mul } from '../ops/elementwise';
 import { reduceSum } from '../ops/reduce';
-import { standalone } from '../standalone';
+import { type SequenceContext, withContext } from '../sequence/context';
 import { portable } from '../targets/portable';
-import { isFloat, type NDArray } from '../tensor';
+import { isFloat, type NDArray } from '../tensor/tensor';
 import { type Example, type ExampleInputs, type Feeds, type Sizes, sizesOf } from './example';
 
 /** An example under one mask, as a model. */

@@ -1,9 +1,9 @@
 // Computes values that depend on nothing but tensors at hand: what folding weights and expressing them by others have in common.
 import { internal, WeightError } from '../error';
-import { located, type Node, type Value } from '../graph';
-import type { Scratch } from '../scratch';
-import type { Tensor, TensorData } from '../tensor';
-import { toArray, toTensor } from '../tensor-convert';
+import { located, type Node, type Value } from '../ir/graph';
+import { toArray, toTensor } from '../tensor/convert';
+import type { Scratch } from '../tensor/scratch';
+import type { Tensor, TensorData } from '../tensor/tensor';
 import { movedPieces, moveTensor } from './move-tensor';
 
 /** What a value is made of: itself, or where its op has no arithmetic of its own, its definition. */

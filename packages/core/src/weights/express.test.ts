@@ -3,8 +3,8 @@ import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ShapeError, WeightError } from '../error';
-import { GraphBuilder, type Value } from '../graph';
-import { interpret } from '../interpret';
+import { interpret } from '../interpret/interpret';
+import { GraphBuilder, type Value } from '../ir/graph';
 import {
   add,
   cast,
@@ -26,11 +26,11 @@ import {
   unsqueeze,
   windows,
 } from '../ops/index';
-import { Parameter } from '../parameter';
-import { countOf, type DType, type Tensor } from '../tensor';
-import { castTensor, tensor, toArray, toTensor } from '../tensor-convert';
+import { zeros } from '../parameter/init';
+import { Parameter } from '../parameter/parameter';
+import { castTensor, tensor, toArray, toTensor } from '../tensor/convert';
+import { countOf, type DType, type Tensor } from '../tensor/tensor';
 import { expressWeight } from './express';
-import { zeros } from './init';
 import { type LazyTensor, lazily, lazyTensor } from './lazy';
 
 const count = (dtype: DType, dims: readonly number[], from = 0): Tensor =>

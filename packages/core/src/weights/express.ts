@@ -1,9 +1,9 @@
 // Weights made from those of a checkpoint in another layout.
 import { describe, WeightError } from '../error';
-import { GraphBuilder, Value } from '../graph';
-import { printType } from '../op';
-import type { Scratch } from '../scratch';
-import { bytesOf, countOf, type Tensor } from '../tensor';
+import { printType } from '../ir/define-op';
+import { GraphBuilder, Value } from '../ir/graph';
+import type { Scratch } from '../tensor/scratch';
+import { bytesOf, countOf, type Tensor } from '../tensor/tensor';
 import { expressionOf } from './compute';
 import { isLazy, type LazyTensor } from './lazy';
 

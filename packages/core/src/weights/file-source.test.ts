@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { FileError, WeightError } from '../error';
-import { tensor } from '../tensor-convert';
+import { tensor } from '../tensor/convert';
 import { fileSource, openWeights, saveSafetensors } from './file-source';
 import { lazily } from './lazy';
 import { encodeSafetensors, type WritableTensors } from './safetensors';

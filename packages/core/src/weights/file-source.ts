@@ -1,7 +1,7 @@
 // Node only. Checkpoints on the disk.
 import { type FileHandle, open, readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { onDisk } from '../disk/file-fault';
+import { onDisk } from '../disk/file-error';
 import { readWhole } from '../disk/read-file';
 import { replaceFiles } from '../disk/replace-files';
 import { writeFile } from '../disk/write-file';

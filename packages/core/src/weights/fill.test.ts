@@ -2,9 +2,6 @@ import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { WeightError } from '../error';
-import { bytesOf, type DType } from '../tensor';
-import { bytesOfTensor, castTensor, tensor, toArray } from '../tensor-convert';
-import { checkInit, fill } from './fill';
 import {
   constant,
   distributionOf,
@@ -22,7 +19,10 @@ import {
   xavierNormal,
   xavierUniform,
   zeros,
-} from './init';
+} from '../parameter/init';
+import { bytesOfTensor, castTensor, tensor, toArray } from '../tensor/convert';
+import { bytesOf, type DType } from '../tensor/tensor';
+import { checkInit, fill } from './fill';
 import { normalProbability } from './normal-distribution';
 import { randomStream } from './random';
 

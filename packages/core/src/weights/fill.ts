@@ -1,8 +1,8 @@
 // Makes the first values of a parameter.
-import { type Fault, internal, WeightError } from '../error';
-import { arrayOf, bitsOf, countOf, type DType, type Tensor, type TensorData } from '../tensor';
-import { castTensor, toTensor } from '../tensor-convert';
-import { type Distribution, distributionOf, type Fans, fansOf, type Init } from './init';
+import { type ErrorDetails, internal, WeightError } from '../error';
+import { type Distribution, distributionOf, type Fans, fansOf, type Init } from '../parameter/init';
+import { castTensor, toTensor } from '../tensor/convert';
+import { arrayOf, bitsOf, countOf, type DType, type Tensor, type TensorData } from '../tensor/tensor';
 import { normalProbability, normalQuantile } from './normal-distribution';
 import type { RandomStream } from './random';
 
@@ -28,7 +28,7 @@ export function checkInit(init: Init, dims: readonly number[], o: FillOptions = 
   if (init.kind === 'rows') for (const part of init.parts) checkInit(part.init, [part.rows, ...dims.slice(1)], o);
 }
 
-function faultOf(init: Init, dims: readonly number[], fans: () => Fans): Omit<Fault, 'path'> | undefined {
+function faultOf(init: Init, dims: readonly number[], fans: () => Fans): Omit<ErrorDetails, 'path'> | undefined {
   const wanted = `dims [${dims.join(', ')}]`;
   if (init.kind === 'none') {
     return { problem: 'nothing initialises this parameter', hint: 'Give it an init, choose a scheme, or load its weights' };

@@ -1,8 +1,8 @@
 // First values of all parameters of a model, from a scheme and a seed.
 import { ConfigError, checkOptions, describe, nearest } from '../error';
-import type { DType } from '../tensor';
+import { type Init, zeros } from '../parameter/init';
+import type { DType } from '../tensor/tensor';
 import { checkInit, fill } from './fill';
-import { type Init, zeros } from './init';
 import { type LazyTensor, lazily } from './lazy';
 import { randomStream } from './random';
 import { type Initializable, type SchemeName, schemes } from './schemes';

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { Scratch } from '../scratch';
-import type { DType, Tensor } from '../tensor';
+import { Scratch } from '../tensor/scratch';
+import type { DType, Tensor } from '../tensor/tensor';
 import { castLazy, type LazyTensor } from './lazy';
 
 /** Seven numbers that lie in memory of the reader. */

@@ -1,8 +1,8 @@
 // Tensors that need not be in memory yet.
 
-import type { Scratch } from '../scratch';
-import { bytesOf, countOf, type DType, type Tensor } from '../tensor';
-import { castTensor } from '../tensor-convert';
+import { castTensor } from '../tensor/convert';
+import type { Scratch } from '../tensor/scratch';
+import { bytesOf, countOf, type DType, type Tensor } from '../tensor/tensor';
 
 /** A tensor whose elements are read or made when they are asked for, and not kept. */
 export interface LazyTensor {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { WeightError } from '../error';
-import { tensor, toArray } from '../tensor-convert';
+import { tensor, toArray } from '../tensor/convert';
 import { lazyTensor } from './lazy';
 import { matchWeights, type WeightSource } from './load';
 import { nameMap } from './name-map';

@@ -1,7 +1,7 @@
 // Matches the weights a model wants with those that are given.
-import { checkOptions, describe, type Fault, nearest, WeightError } from '../error';
-import { bytesOf, countOf, type DType, isFloat, type Tensor } from '../tensor';
-import { castTensor } from '../tensor-convert';
+import { checkOptions, describe, type ErrorDetails, nearest, WeightError } from '../error';
+import { castTensor } from '../tensor/convert';
+import { bytesOf, countOf, type DType, isFloat, type Tensor } from '../tensor/tensor';
 import { castLazy, isLazy, type LazyTensor, lazyTensor } from './lazy';
 import type { NameMap } from './name-map';
 
@@ -70,7 +70,7 @@ export function matchWeights(
   const missing: string[] = [];
   const mismatched: string[] = [];
   const cast: { path: string; from: DType; to: DType }[] = [];
-  const faults: Fault[] = [];
+  const faults: ErrorDetails[] = [];
   for (const [path, want] of wanted) {
     const given = found.get(path);
     if (!given) {
@@ -127,9 +127,15 @@ const shape = (dims: readonly number[]): string => `[${dims.join(', ')}]`;
 
 const otherForm = 'Is it the checkpoint of this config? What is laid out in another way is read by expressWeight';
 
-function faultOf(path: string, want: ExpectedWeight, given: Tensor | LazyTensor): Fault | undefined {
+function faultOf(path: string, want: ExpectedWeight, given: Tensor | LazyTensor): ErrorDetails | undefined {
   const problem = 'does not fit';
-  const fault = (expected: string, got: string): Fault => ({ path: `weight "${path}"`, problem, expected, got, hint: otherForm });
+  const fault = (expected: string, got: string): ErrorDetails => ({
+    path: `weight "${path}"`,
+    problem,
+    expected,
+    got,
+    hint: otherForm,
+  });
   if (`${given.dims}` !== `${want.dims}`) return fault(`dims ${shape(want.dims)}`, shape(given.dims));
   if (want.dtype === undefined || given.dtype === want.dtype || (isFloat(given.dtype) && isFloat(want.dtype))) return undefined;
   return fault(want.dtype, given.dtype);
@@ -147,19 +153,19 @@ function asLazy(path: string, want: ExpectedWeight, weight: Weight): LazyTensor 
   return { dtype, dims, byteLength: bytesOf(dtype, countOf(dims)), load };
 }
 
-function missingFault(path: string, want: ExpectedWeight, unknown: readonly string[]): Fault {
+function missingFault(path: string, want: ExpectedWeight, unknown: readonly string[]): ErrorDetails {
   const near = nearest(path, unknown);
   const hint = near ? `Given and not used: "${near}"` : 'Give it, or take what fits by matchWeights with partial: true';
   return { path: `weight "${path}"`, problem: 'missing', expected: `dims ${shape(want.dims)}`, got: 'nothing', hint };
 }
 
-function unknownFault(name: string, candidates: Iterable<string>): Fault {
+function unknownFault(name: string, candidates: Iterable<string>): ErrorDetails {
   const near = nearest(name, candidates);
   const hint = near ? `Did you mean "${near}"?` : 'Leave it out, or match it by matchWeights with a nameMap or partial: true';
   return { path: `weight "${name}"`, problem: 'unknown; the model has no weight of that name', got: describe(name), hint };
 }
 
-function raise(faults: readonly Fault[], total: number): void {
+function raise(faults: readonly ErrorDetails[], total: number): void {
   const [fault, ...others] = faults;
   if (!fault) return;
   const named = others.slice(0, most - 1).map(({ path, problem }) => `${path} ${problem.split(';')[0]}`);

@@ -1,6 +1,7 @@
 // Weights moved and cast as they are stored, without the detour through float64.
-import type { Value } from '../graph';
-import type { Attrs, Op } from '../op';
+
+import type { Attrs, Op } from '../ir/define-op';
+import type { Value } from '../ir/graph';
 import { Cast } from '../ops/cast';
 import { Expand, OnnxExpand } from '../ops/expand';
 import { Concat, OnnxSplit, Split } from '../ops/join';
@@ -9,9 +10,9 @@ import { OnnxReshape, Reshape, Squeeze, Unsqueeze } from '../ops/reshape';
 import { Gather, indexOf } from '../ops/select';
 import { OnnxSlice, Slice } from '../ops/slice';
 import { rowMajorStrides } from '../ops/strides';
-import { Scratch } from '../scratch';
-import { arrayOf, bitsOf, bytesOf, countOf, type DType, type Tensor, type TensorData } from '../tensor';
-import { castTensor, tensorFromBytes, toArray } from '../tensor-convert';
+import { castTensor, tensorFromBytes, toArray } from '../tensor/convert';
+import { Scratch } from '../tensor/scratch';
+import { arrayOf, bitsOf, bytesOf, countOf, type DType, type Tensor, type TensorData } from '../tensor/tensor';
 import { readStrided, readStridedPieces } from './strided';
 
 /** What an op makes of tensors: `result` is the one of its outputs that is wanted, in memory of `scratch` where that is given. */

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FileError, OnnxformersError, WeightError } from '../error';
-import { bytesOf, countOf, type DType, type Tensor } from '../tensor';
-import { bytesOfTensor, tensor, tensorFromBytes } from '../tensor-convert';
+import { bytesOfTensor, tensor, tensorFromBytes } from '../tensor/convert';
+import { bytesOf, countOf, type DType, type Tensor } from '../tensor/tensor';
 import { lazily, lazyTensor } from './lazy';
 import {
   type ByteSource,

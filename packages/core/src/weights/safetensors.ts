@@ -1,8 +1,8 @@
 // The safetensors format: eight bytes of header length, a JSON header, then the bytes of all tensors without gaps.
 import { describe, FileError, WeightError } from '../error';
-import type { Scratch } from '../scratch';
-import { bytesOf, countOf, type DType, type Tensor } from '../tensor';
-import { bytesOfTensor, tensorFromBytes } from '../tensor-convert';
+import { bytesOfTensor, tensorFromBytes } from '../tensor/convert';
+import type { Scratch } from '../tensor/scratch';
+import { bytesOf, countOf, type DType, type Tensor } from '../tensor/tensor';
 import { duplicateKey } from './json-keys';
 import { isLazy, type LazyTensor } from './lazy';
 

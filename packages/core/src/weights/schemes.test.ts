@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { ConfigError, WeightError } from '../error';
-import { countOf, type DType } from '../tensor';
-import { bytesOfTensor, tensor, toArray } from '../tensor-convert';
+import { distributionOf, fanIn, fansOf, type Init, normal, ones, type Role, unset, values, zeros } from '../parameter/init';
+import { bytesOfTensor, tensor, toArray } from '../tensor/convert';
+import { countOf, type DType } from '../tensor/tensor';
 import { deepNormCoefficients } from './deep-norm';
 import { fill } from './fill';
-import { distributionOf, fanIn, fansOf, type Init, normal, ones, type Role, unset, values, zeros } from './init';
 import { chooseInit, initializeParameters } from './initialize';
 import { randomStream } from './random';
 import { type Initializable, type SchemeName, schemes } from './schemes';

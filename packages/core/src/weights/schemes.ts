@@ -11,7 +11,7 @@ import {
   uniform,
   xavierUniform,
   zeros,
-} from './init';
+} from '../parameter/init';
 
 /** What a scheme knows of a parameter. */
 export interface Initializable {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { FileError } from '../error';
-import { tensor } from '../tensor-convert';
+import { tensor } from '../tensor/convert';
 import { encodeSafetensors } from './safetensors';
 import { openSharded } from './sharded';
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { arrayOf, countOf, dtypes, type TensorData } from '../tensor';
+import { arrayOf, countOf, dtypes, type TensorData } from '../tensor/tensor';
 import { readStrided, readStridedPieces } from './strided';
 
 const wide = dtypes.filter((d) => d !== 'int4' && d !== 'uint4');

@@ -1,5 +1,5 @@
 // Elements read through strides, as they are stored: what transposing, slicing and splitting have in common.
-import { countOf, type TensorData } from '../tensor';
+import { countOf, type TensorData } from '../tensor/tensor';
 
 /** One axis of a view: so many elements, so far apart. */
 interface Axis {

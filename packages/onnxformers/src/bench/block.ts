@@ -101,7 +101,7 @@ const smallestVocabulary = (block: AnyModule): number =>
 /** What a block takes, at these sizes. */
 function inputTypes(block: AnyModule, { batch, seq, kvSeq = seq, heads = 8 }: BlockSizes): Readonly<Record<string, InputType>> {
   const { dim } = (block.about.config ?? {}) as { readonly dim?: unknown };
-  if (block.kind === 'rotation' && typeof dim === 'number') {
+  if (block.kind === 'rotaryEmbedding' && typeof dim === 'number') {
     const rows = { dtype: 'float32', dims: [batch, heads, seq, dim] } as const;
     return { q: rows, k: rows };
   }

@@ -28,7 +28,7 @@ export function exampleAt(block: AnyBlock, sizes: ConfigSizes): AnyModule {
 function replacements({ kind }: AnyBlock, s: ConfigSizes): Readonly<Record<string, number | undefined>> {
   const { heads, kvHeads, headDim, seq, kvSeq, window = 129 } = s;
   return {
-    dim: kind === 'rotation' ? headDim : heads * headDim,
+    dim: kind === 'rotaryEmbedding' ? headDim : heads * headDim,
     heads,
     kvHeads,
     headDim,

@@ -55,7 +55,7 @@ describe('a model', () => {
     const built = await parsed('build', 'lm.json', '--weights', 'lm.safetensors', '--out', 'lm16', ...options);
     expect(built.error).toBe('');
     expect(built.json.inputs.map((p: { name: string }) => p.name)).toEqual(
-      expect.arrayContaining(['ids', 'held', 'past_key_values.0.key']),
+      expect.arrayContaining(['ids', 'past_lengths', 'past_key_values.0.key']),
     );
     expect(built.json.outputs.map((p: { name: string }) => p.name)).toEqual(
       expect.arrayContaining(['logits', 'stack.layers.0', 'embedding']),

@@ -1,7 +1,7 @@
 // Options that say for what a model is compiled, the same in every command.
 import { type CompileOptions, type Machine, type Target, targets } from '@onnxformers/core';
 import type { Options, Values } from './command';
-import { promises, type ReadConfig } from './config-file';
+import { assumptions, type ReadConfig } from './config-file';
 
 const names = ['cpu', 'cuda', 'webgpu', 'wasm', 'portable-18', 'portable-21', 'portable-23', 'portable'] as const;
 
@@ -42,7 +42,7 @@ export const modelOptions = {
     value: 'io|ROWS',
     form: { pattern: /^(io|[1-9]\d{0,8})$/, words: 'io or a number of rows from 1' },
   },
-  promises: { type: 'list', doc: 'what holds for every feed', value: 'TEXT,…', choices: promises },
+  assumptions: { type: 'list', doc: 'what holds for every feed', value: 'TEXT,…', choices: assumptions },
   taps: { type: 'list', doc: 'modules whose results become outputs', value: 'PATH,…' },
 } as const satisfies Options;
 
@@ -61,7 +61,7 @@ export function compileOptions(v: Values<typeof modelOptions>, { inputs, options
     dtype: v.dtype as NonNullable<CompileOptions['dtype']>,
     ...(v.layout && { layout: v.layout as 'padded' | 'packed' }),
     ...(v.state !== undefined && { state: v.state === 'io' ? 'io' : { io: Number(v.state) } }),
-    ...(v.promises && { promises: v.promises }),
+    ...(v.assumptions && { assumptions: v.assumptions }),
     ...(v.taps && { taps: v.taps }),
   };
 }

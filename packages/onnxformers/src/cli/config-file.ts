@@ -14,7 +14,7 @@ import { inputsOf } from '../inputs';
 import { fileError, readText } from './files';
 
 /** What a model may be promised of its feeds. */
-export const promises = ['whole prompts', 'no empty sequences'] as const;
+export const assumptions = ['prefill into empty cache', 'no empty sequences'] as const;
 
 /** A kind of which there is a block. */
 type Kind = (typeof zoo.blocks)[number]['kind'];
@@ -25,10 +25,10 @@ export interface ReadConfig {
   readonly module: AnyModule;
   readonly inputs: CompileOptions['inputs'];
   /** Options of `compile` that stand in the file. */
-  readonly options: Pick<CompileOptions, 'layout' | 'state' | 'taps' | 'promises' | 'draws'>;
+  readonly options: Pick<CompileOptions, 'layout' | 'state' | 'taps' | 'assumptions' | 'draws'>;
 }
 
-const keys = ['kind', 'config', 'inputs', 'layout', 'state', 'taps', 'promises', 'draws'] as const;
+const keys = ['kind', 'config', 'inputs', 'layout', 'state', 'taps', 'assumptions', 'draws'] as const;
 
 /**
  * Reads a JSON file: a config (`{ "name": "causal_lm", … }`), or one with what `compile` should know beside it
@@ -151,9 +151,14 @@ function optionsOf({ layout, state, taps, draws, ...rest }: Readonly<Record<stri
     options.layout = check('layout', layout, layout === 'padded' || layout === 'packed', '"padded" or "packed"');
   if (state !== undefined) options.state = check('state', state, state === 'io' || number(state, 'io'), '"io" or { "io": rows }');
   if (taps !== undefined) options.taps = check('taps', taps, texts(taps), 'a list of module paths');
-  if (rest.promises !== undefined) {
-    const known = Array.isArray(rest.promises) && rest.promises.every((p) => promises.includes(p));
-    options.promises = check('promises', rest.promises, known, `a list of ${promises.map((p) => `"${p}"`).join(', ')}`);
+  if (rest.assumptions !== undefined) {
+    const known = Array.isArray(rest.assumptions) && rest.assumptions.every((p) => assumptions.includes(p));
+    options.assumptions = check(
+      'assumptions',
+      rest.assumptions,
+      known,
+      `a list of ${assumptions.map((p) => `"${p}"`).join(', ')}`,
+    );
   }
   if (draws !== undefined) options.draws = check('draws', draws, number(draws, 'seed'), '{ "seed": integer }');
   return options;

@@ -28,7 +28,7 @@ export interface Elsewhere {
  * Throws   ConfigError when no config made it, or one of blocks that the library does not have
  */
 export function modelOf(saved: SavedModel, elsewhere: Elsewhere = {}): Model {
-  const { config, machine, dtype, promises, signature } = saved;
+  const { config, machine, dtype, assumptions, signature } = saved;
   if (!config)
     throw new ConfigError({
       path: 'onnxformers.json',
@@ -43,7 +43,7 @@ export function modelOf(saved: SavedModel, elsewhere: Elsewhere = {}): Model {
     target: targetOf(saved.target),
     machine,
     dtype: dtype as ModelDType,
-    promises,
+    assumptions,
     ...optionsFrom(module, signature.inputs, signature.outputs),
   };
   return compile(module, { ...options, ...elsewhere });
@@ -70,7 +70,10 @@ function optionsFrom(
     ...(pool
       ? { state: { paged: pool } }
       : past && {
-          state: typeof rows === 'number' && derived('held') && !derived('held')!.plus ? { io: rows } : ('io' as const),
+          state:
+            typeof rows === 'number' && derived('past_lengths') && !derived('past_lengths')!.plus
+              ? { io: rows }
+              : ('io' as const),
         }),
     ...(taps.length && { taps }),
     ...(parameters.size && { parameters: (path: string) => (parameters.has(path) ? ('input' as const) : ('stored' as const)) }),

@@ -58,10 +58,13 @@ describe.each(machines)('%s', (_, stub, machine) => {
         rules: kernels,
         dtype,
         inputs,
-        promises: ['whole prompts'],
+        assumptions: ['prefill into empty cache'],
         weights: zeros(module, dtype),
       });
-      return { model, sizes: { batch: 2, seq: c.cache ? 1 : 512, kv: 768, past: 43, capacity: 16, lengths: 300, held: 3 } };
+      return {
+        model,
+        sizes: { batch: 2, seq: c.cache ? 1 : 512, kv: 768, past: 43, capacity: 16, lengths: 300, pastLengths: 3 },
+      };
     });
     const results = await onStub(stub, jobs);
     results.forEach((result, i) => {
@@ -148,7 +151,7 @@ describe('models', () => {
     ['grouped heads', { kvHeads: 2 }, {}, 'FLASH_ATTENTION'],
     ['causal', { attention: { name: 'scaled_dot_product', causal: true } }, {}, 'CUDNN_FLASH_ATTENTION'],
     ['a causal window', { attention: { name: 'local', window: 64, causal: true } }, {}, 'FLASH_ATTENTION'],
-    ['rotation', { rotation: { name: 'rotary' } }, {}, 'CUDNN_FLASH_ATTENTION'],
+    ['rotaryEmbedding', { rotaryEmbedding: { name: 'rotary' } }, {}, 'CUDNN_FLASH_ATTENTION'],
   ] as const)('an encoder with %s leaves sizes alone to the CPU', async ([, options, inputs, kernel], { skip }) => {
     if (!stubFolder) return skip(why);
     const results = await Promise.all(

@@ -1,8 +1,8 @@
 // A language model that predicts the next token.
 import { bool, ConfigError, defineBlock, int, module, type SequenceContext, type Value } from '@onnxformers/core';
+import { runTrunk, trunkFields, trunkInput, trunkOf } from './backbone';
 import { causally } from './decoder';
 import { logitsHead } from './head';
-import { runTrunk, trunkFields, trunkInput, trunkOf } from './trunk';
 
 /**
  * A decoder and a head over the vocabulary: the logits of the next token at each position.
@@ -39,7 +39,7 @@ export const causalLm = defineBlock({
         layers: {
           name: 'pre_norm',
           norm: 'rms_norm',
-          mixer: { name: 'multi_head', heads: 6, kvHeads: 2, headDim: 8, bias: false, rotation: 'rotary' },
+          mixer: { name: 'multi_head', heads: 6, kvHeads: 2, headDim: 8, bias: false, rotaryEmbedding: 'rotary' },
           feedforward: { name: 'glu', hidden: 17 },
         },
         norm: 'rms_norm',

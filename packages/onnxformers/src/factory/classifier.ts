@@ -1,7 +1,7 @@
 // One label for a whole sequence.
 import { choice, defineBlock, int, linear, module, type SequenceContext, type Value } from '@onnxformers/core';
+import { trunkFields, trunkInput, trunkOf, trunkRows } from './backbone';
 import { pool } from './pool';
-import { trunkFields, trunkInput, trunkOf, trunkRows } from './trunk';
 
 /**
  * An encoder, a pooled row of each sequence, and a head over the classes.

@@ -1,7 +1,7 @@
 // A stack that sees what came before, and a memory where its layers ask for one.
 import { and, causal, defineBlock, int, module, type SequenceContext, type Value, withContext } from '@onnxformers/core';
+import { runTrunk, trunkFields, trunkInput, trunkOf } from './backbone';
 import { shareInputMask } from './input-masked';
-import { runTrunk, trunkFields, trunkInput, trunkOf } from './trunk';
 
 /**
  * Embedding, positions and a causal stack; layers with cross attention read the input `memory`.

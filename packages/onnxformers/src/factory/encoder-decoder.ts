@@ -12,8 +12,8 @@ import {
   type Value,
 } from '@onnxformers/core';
 import { logitsHead } from './head';
-import { grownKeys, grownLengths } from './rows-in-front';
-import { withInputOf } from './shared-input';
+import { grownKeys, grownLengths } from './prefix-tokens';
+import { withInputOf } from './tied-embeddings';
 
 /**
  * An encoder over `ids`, a decoder over `decoder_ids` that attends to it, and a head over the vocabulary where vocabSize is given.

@@ -1,7 +1,7 @@
 // A stack that sees the whole sequence.
 import { defineBlock, int, module, type SequenceContext, type Value } from '@onnxformers/core';
+import { runTrunk, trunkFields, trunkInput, trunkOf } from './backbone';
 import { shareInputMask } from './input-masked';
-import { runTrunk, trunkFields, trunkInput, trunkOf } from './trunk';
 
 /**
  * Embedding, positions and a stack that sees the whole sequence.

@@ -1,7 +1,7 @@
 // A language model that fills gaps.
 import { bool, defineBlock, int, linear, module, type SequenceContext, slot, type Value } from '@onnxformers/core';
+import { runTrunk, trunkFields, trunkInput, trunkOf } from './backbone';
 import { logitsHead } from './head';
-import { runTrunk, trunkFields, trunkInput, trunkOf } from './trunk';
 
 /**
  * An encoder and a head over the vocabulary, with a transform in front: the logits of the token at each position.

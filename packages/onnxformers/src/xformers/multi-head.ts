@@ -101,7 +101,7 @@ export function multiHeadFrom(
       ...attention.config,
       outputProjection: true,
       bias: bias.outBias,
-      ...(rotary && { rotation: 'rotary' }),
+      ...(rotary && { rotaryEmbedding: 'rotary' }),
       ...(cross && compat && { compat }),
     };
     return { kind: 'mixer', config: mixer, ...weights };
@@ -116,7 +116,7 @@ export function multiHeadFrom(
     dropout: probability,
     attention: attention.config,
     ...(cross && { cross }),
-    ...(rotary && { rotation: 'rotary' }),
+    ...(rotary && { rotaryEmbedding: 'rotary' }),
   };
   const weights = together(renamed(...projections, ['proj', 'o_proj']), under('attention.', 'attention.', attention));
   return { kind: 'mixer', config, ...weights, unused: [...weights.unused, ...buffers] };

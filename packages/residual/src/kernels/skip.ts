@@ -6,6 +6,7 @@ import {
   encoded,
   type Get,
   type Match,
+  type MatchContext,
   madeBy,
   mismatch,
   type Node,
@@ -13,7 +14,6 @@ import {
   printType,
   type Refusal,
   refuse,
-  type Surroundings,
   type TensorType,
   type Value,
 } from '@onnxformers/core';
@@ -67,7 +67,7 @@ type Make = (
 export function matchSkip(
   node: { readonly operands: readonly (Value | undefined)[]; readonly outputs: readonly Value[] },
   axis: number,
-  around: Surroundings,
+  around: MatchContext,
   make: Make,
 ): Match | Refusal | undefined {
   const [x, ...rows] = node.operands;

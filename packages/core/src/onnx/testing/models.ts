@@ -1,7 +1,7 @@
 // Models for tests.
 import fc from 'fast-check';
-import { bytesOf, countOf, type DType, dtypes, type Tensor } from '../../tensor';
-import { tensor, tensorFromBytes } from '../../tensor-convert';
+import { tensor, tensorFromBytes } from '../../tensor/convert';
+import { bytesOf, countOf, type DType, dtypes, type Tensor } from '../../tensor/tensor';
 import type { OnnxAttribute, OnnxGraph, OnnxInitializer, OnnxModel, OnnxNode } from '../model';
 
 const row = (n: number, f: (i: number) => number): Float32Array => Float32Array.from({ length: n }, (_, i) => f(i));

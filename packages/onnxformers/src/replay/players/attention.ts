@@ -49,8 +49,8 @@ function alignedLeft(
   { q }: Inputs,
 ): SequenceContext {
   if (c.config.causal !== true || seq === kvSeq) return ctx;
-  const start = q!.graph.root.constant(tensor('int64', [batch], new Array(batch).fill(0)));
-  return withContext(ctx, { keys: { layout: padded, start } });
+  const queryOffset = q!.graph.root.constant(tensor('int64', [batch], new Array(batch).fill(0)));
+  return withContext(ctx, { keys: { layout: padded, queryOffset } });
 }
 
 /** Softmax attention on the positions of a mask that may be stored sparsely. */

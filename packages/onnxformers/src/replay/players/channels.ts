@@ -25,8 +25,8 @@ export const position: Player = (c) => {
 };
 
 /** Rotation of q and k [batch, heads, seq, head_dim]; its table is no weight here. */
-export const rotation: Player = (c) => {
-  const block = zoo.build('rotation', { name: 'rotary', dim: Number(c.config.dim_model) });
+export const rotaryEmbedding: Player = (c) => {
+  const block = zoo.build('rotaryEmbedding', { name: 'rotary', dim: Number(c.config.dim_model) });
   return playOf({ block, weights: new Map() }, Object.fromEntries(c.in), (turn, { q, k }, ctx) => {
     const [q_rot, k_rot] = turn(q!, k!, ctx);
     return { q_rot, k_rot };

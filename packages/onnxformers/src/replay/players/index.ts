@@ -1,7 +1,7 @@
 // Which player plays the cases of a block.
 import type { Player } from '../play';
 import { attention, sparse } from './attention';
-import { activation, feedforward, position, rotation } from './channels';
+import { activation, feedforward, position, rotaryEmbedding } from './channels';
 import { decoderBlock, encoderBlock, model } from './models';
 import { inputProjection, multiHeadDispatch, timmSparseAttention } from './multi-head';
 import { fusedLayerNorm, wrapped } from './residual';
@@ -25,7 +25,7 @@ export const players: Readonly<Record<string, Player>> = {
   sine: position,
   vocab: position,
   learnable: position,
-  rotary: rotation,
+  rotary: rotaryEmbedding,
   Residual: wrapped,
   PreNorm: wrapped,
   PostNorm: wrapped,

@@ -1,0 +1,176 @@
+// What a block is: the kinds of holes, the definition that fills one, and the configs that it accepts.
+import type { Fields } from '../config/fields';
+import type { Value } from '../ir/graph';
+import type { Rule } from '../lower/rule';
+import type { Mask } from '../mask/mask';
+import type { Module } from '../module/module';
+import type { SequenceContext } from '../sequence/context';
+
+/**
+ * A kind is the shape of a hole; every block fills exactly one. Add a kind by merging into this interface.
+ */
+export interface Contracts {
+  /** q [batch, heads, seq, head_dim]; k, v [batch, kv_heads, kv_seq, head_dim] → [batch, heads, seq, v_head_dim] */
+  attention(q: Value, k: Value, v: Value, ctx: SequenceContext): Value;
+  /** [..., seq, dim] → [..., seq, out_dim] */
+  mixer(x: Value, ctx: SequenceContext): Value;
+  /** [..., dim] → [..., out_dim] */
+  feedforward(x: Value, ctx: SequenceContext): Value;
+  /** Elementwise, any shape. */
+  activation(x: Value): Value;
+  /** ids [batch, seq] or pixels → [batch, seq, dim] */
+  embedding(input: Value, ctx: SequenceContext): Value;
+  /** [..., seq, dim] → the same with positions added */
+  position(x: Value, ctx: SequenceContext): Value;
+  /** q and k turned by their positions. */
+  rotaryEmbedding(q: Value, k: Value, ctx: SequenceContext): readonly [Value, Value];
+  /** An additive bias [1 or batch, heads, query, key]. */
+  attentionBias(q: Value, k: Value, ctx: SequenceContext): Value;
+  /** [..., dim] → [..., dim] */
+  norm(x: Value): Value;
+  /** [..., seq, dim] → [..., seq, dim]: one residual layer. */
+  layer(x: Value, ctx: SequenceContext): Value;
+  /** [..., seq, dim] → [..., seq, dim]: layers one after another. */
+  stack(x: Value, ctx: SequenceContext): Value;
+  /** Named inputs → named outputs. */
+  model(inputs: Readonly<Record<string, Value>>, ctx: SequenceContext): Record<string, Value>;
+}
+/** The name of a kind. */
+export type Kind = keyof Contracts & string;
+
+/**
+ * A module that fills a hole of kind K. `name` (a function has one) is hidden, or editors would take any string for the name of a block
+ * where either may stand.
+ */
+export type KindModule<K extends Kind> = Module<Contracts[K]> & { readonly kind: K; readonly name: undefined };
+
+type ValueOf<F> = F extends { readonly phantom?: { readonly value: infer T } } ? T : never;
+type PresenceOf<F> = F extends { readonly phantom?: { readonly presence: infer P } } ? P : never;
+type SlotKind<F> = F extends { readonly kind?: infer K } ? (K extends Kind ? K : never) : never;
+type IsSlot<F> = [SlotKind<F>] extends [never] ? false : true;
+type IsEach<F> = ValueOf<F> extends readonly unknown[] ? true : false;
+type Simplify<T> = { [K in keyof T]: T[K] } & {};
+
+type ResolvedField<F> =
+  IsSlot<F> extends true
+    ? IsEach<F> extends true
+      ? (layer: number) => KindModule<SlotKind<F>>
+      : KindModule<SlotKind<F>>
+    : ValueOf<F>;
+/** What `create` gets: every field present, slots filled. */
+export type Resolved<F extends Fields> = {
+  readonly [N in keyof F]: PresenceOf<F[N]> extends 'optional' ? ResolvedField<F[N]> | undefined : ResolvedField<F[N]>;
+};
+
+/** The values of a config, without its slots. */
+export type ConfigValues<F extends Fields> = {
+  readonly [N in keyof F as IsSlot<F[N]> extends true ? never : N]: PresenceOf<F[N]> extends 'optional'
+    ? ValueOf<F[N]> | undefined
+    : ValueOf<F[N]>;
+};
+
+type HandField<F> =
+  IsSlot<F> extends true
+    ? IsEach<F> extends true
+      ? ((layer: number) => KindModule<SlotKind<F>>) | readonly KindModule<SlotKind<F>>[]
+      : KindModule<SlotKind<F>>
+    : ValueOf<F>;
+type MustByHand<F extends Fields> = { [N in keyof F]: PresenceOf<F[N]> extends 'required' | 'inherit' ? N : never }[keyof F];
+/** What a block called by hand takes: values, and modules in the slots. Inherited values must be given. */
+export type HandConfig<F extends Fields> = Simplify<
+  { readonly [N in MustByHand<F>]: HandField<F[N]> } & {
+    readonly [N in Exclude<keyof F, MustByHand<F>>]?: HandField<F[N]> | undefined;
+  }
+>;
+
+/** What a config in a registry looks like: names and options of the blocks in it, recursive through the slots. */
+type RegistryField<F, All> =
+  IsSlot<F> extends true
+    ? IsEach<F> extends true
+      ? SlotConfig<All, SlotKind<F>> | readonly SlotConfig<All, SlotKind<F>>[] | ((layer: number) => KindModule<SlotKind<F>>)
+      : SlotConfig<All, SlotKind<F>>
+    : ValueOf<F>;
+type MustInRegistry<F extends Fields> = { [N in keyof F]: PresenceOf<F[N]> extends 'required' ? N : never }[keyof F];
+type RegistryConfig<F extends Fields, All> = { readonly [N in MustInRegistry<F>]: RegistryField<F[N], All> } & {
+  readonly [N in Exclude<keyof F, MustInRegistry<F>>]?: RegistryField<F[N], All> | undefined;
+};
+/** A config, the name alone where its defaults do, or a finished module. */
+type SlotConfig<All, K extends Kind> = ConfigIn<All, K> | NameIn<All, K> | KindModule<K>;
+// The whole list is carried beside the one that distributes.
+type ConfigOfBlock<All, B, K> = B extends {
+  readonly kind: K;
+  readonly blockName: infer N;
+  readonly fields: infer F extends Fields;
+}
+  ? { readonly name: N } & RegistryConfig<F, All>
+  : never;
+type NameOfBlock<B, K> = B extends { readonly kind: K; readonly blockName: infer N } ? N : never;
+/** The configs that the blocks of a list accept for a kind. */
+export type ConfigIn<All, K> = ConfigOfBlock<All, All, K>;
+/** The names of a list's blocks of a kind. */
+export type NameIn<All, K> = NameOfBlock<All, K>;
+
+/** The kinds of mask a mechanism may declare. */
+export type MaskKind = Exclude<Mask<unknown>['kind'], 'and' | 'none'>;
+/**
+ * Facts that the conformance suite then checks.
+ *
+ * - `batchIndependent`        a sequence's result does not depend on the others of its batch
+ * - `permutationEquivariant`  other positions in, the same rows out in that order
+ * - `causal`                  a row does not depend on later ones
+ * - `fixedLength`             sequences longer than the option `seqLen` are refused
+ * - `deterministic`           nothing is drawn at random in inference
+ */
+export type Property = 'batchIndependent' | 'permutationEquivariant' | 'causal' | 'fixedLength' | 'deterministic';
+
+/** Everything about one block, in one object. */
+export interface BlockDefinition<K extends Kind, N extends string, F extends Fields> {
+  readonly kind: K;
+  readonly name: N;
+  readonly summary: string;
+  /** Authors, year and address of the paper. */
+  readonly source?: string;
+  /** Mask kinds it honours, for every config or for which; others are refused before anything is built. Absent: it hands the mask on or has no use for one. */
+  readonly masks?: readonly MaskKind[] | ((config: ConfigValues<F>) => readonly MaskKind[]);
+  readonly fields: F;
+  /** Configs that the conformance and parity suites build; values inherited from elsewhere are given. */
+  readonly examples: readonly NoInfer<ExampleConfig<F>>[];
+  /** What holds for every config, or for which. */
+  readonly properties?: readonly Property[] | ((config: ConfigValues<F>) => readonly Property[]);
+  readonly rules?: readonly Rule[];
+  /** Makes the module: a forward function, or `module(record, forward)` where it uses parameters or other modules. */
+  create(config: Resolved<F>, place: BuildContext): Module<Contracts[K]> | Contracts[K];
+}
+// Examples name blocks of other packages in their slots, so only the values are checked here.
+type ExampleConfig<F extends Fields> = { readonly [N in keyof F]?: IsSlot<F[N]> extends true ? unknown : ValueOf<F[N]> };
+
+/** A block: call it with a config to get a module. */
+export interface Block<K extends Kind = Kind, N extends string = string, F extends Fields = Fields> {
+  (config: HandConfig<F>): KindModule<K>;
+  readonly kind: K;
+  readonly blockName: N;
+  readonly fields: F;
+  readonly definition: BlockDefinition<K, N, F>;
+}
+/** Any block. */
+export type AnyBlock = {
+  // biome-ignore lint/suspicious/noExplicitAny: blocks of all configs stand in one list
+  (config: any): any;
+  readonly kind: Kind;
+  readonly blockName: string;
+  readonly fields: Fields;
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  readonly definition: BlockDefinition<any, string, any>;
+};
+
+/** Where a block stands. */
+export interface BuildContext {
+  /** For errors: `stack.layers[0].mixer`. */
+  readonly path: string;
+  /** Index of the layer, for a block inside an `each` slot. */
+  readonly layer?: number;
+  /** Looks up blocks by kind and name; absent when a block is called by hand. */
+  readonly find?: (kind: string, name: string, path: string) => AnyBlock;
+  /** Values of the enclosing blocks, nearest wins. */
+  readonly enclosing?: Readonly<Record<string, unknown>>;
+}

@@ -1,0 +1,24 @@
+// Blocks: definitions from which modules are made.
+
+import type { Fields } from '../config/fields';
+import { build } from '../config/resolve';
+import type { AnyBlock, Block, BlockDefinition, HandConfig, Kind } from './block-definition';
+
+/** Defines a block; see `Contracts` for what each kind takes and returns. */
+export function defineBlock<const K extends Kind, const N extends string, const F extends Fields>(
+  definition: BlockDefinition<K, N, F>,
+): Block<K, N, F> {
+  const block = ((config: HandConfig<F>) =>
+    build(block as unknown as AnyBlock, config, { path: definition.name })) as unknown as Block<K, N, F>;
+  Object.defineProperties(block, {
+    kind: { value: definition.kind, enumerable: true },
+    blockName: { value: definition.name, enumerable: true },
+    fields: { value: definition.fields, enumerable: true },
+    definition: { value: Object.freeze(definition), enumerable: true },
+    name: { value: definition.name },
+  });
+  return block;
+}
+
+/** True for anything made by {@link defineBlock}. */
+export const isBlock = (x: unknown): x is AnyBlock => typeof x === 'function' && 'definition' in x && 'blockName' in x;

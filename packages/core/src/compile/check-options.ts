@@ -1,0 +1,121 @@
+// What compile() is told, checked before anything is traced.
+
+import { type Dim, dim } from '../dim/dim';
+import { ConfigError, describe, nearest, ShapeError, unknownOption } from '../error';
+import type { Machine } from '../lower/target';
+import { isModule } from '../module/module';
+import { type DType, dtypes } from '../tensor/tensor';
+import type { CompileOptions } from './compile-options';
+
+type Check = (value: unknown, path: string) => void;
+
+function refuse(path: string, expected: string, got: unknown, hint?: string): never {
+  throw new ConfigError({ path, problem: 'wrong value', expected, got: describe(got), ...(hint && { hint }) });
+}
+const check =
+  (fits: (x: unknown) => boolean, expected: string, hint?: string): Check =>
+  (value, path) => {
+    if (!fits(value)) refuse(path, expected, value, hint);
+  };
+const isRecord = (x: unknown): x is Readonly<Record<string, unknown>> => typeof x === 'object' && x !== null && !Array.isArray(x);
+const oneOf = (...words: readonly string[]): Check =>
+  check((x) => words.includes(x as string), words.map((w) => `"${w}"`).join(' or '));
+const flag = check((x) => typeof x === 'boolean', 'true or false');
+const texts = (what: string): Check =>
+  check((x) => Array.isArray(x) && x.every((t) => typeof t === 'string'), `a list of ${what}`);
+
+const isVersion = (x: unknown): boolean => typeof x === 'string' && /^\d+(\.\d+){0,3}$/.test(x);
+const isTarget = (x: unknown): boolean =>
+  isRecord(x) && isRecord(x.kernels) && Array.isArray(x.computes) && Array.isArray(x.providers);
+const isState = (x: unknown): boolean =>
+  x === 'io' ||
+  typeof x === 'function' ||
+  (isRecord(x) && ('paged' in x || (Number.isSafeInteger(x.io) && (x.io as number) > 0)));
+
+const checks: { readonly [N in keyof Required<CompileOptions>]: Check } = {
+  target: check(isTarget, 'a target', 'Targets are objects: targets.cpu, targets.cuda, targets.portable(21)'),
+  machine: checkMachine,
+  dtype: oneOf('float32', 'float16', 'bfloat16'),
+  strictDtype: flag,
+  inputs: (given, path) => {
+    if (!isRecord(given)) refuse(path, "inputs by name, such as { ids: ['int64', ['batch', 'seq']] }", given);
+    for (const [name, input] of Object.entries(given)) checkInput(input, `${path}.${name}`);
+  },
+  weights: check(
+    (x) => x instanceof Map || (typeof x === 'object' && x !== null && Symbol.iterator in x),
+    'a Map of weights by name',
+    'new Map(Object.entries(weights)), or initialize(module)',
+  ),
+  parameters: check((x) => typeof x === 'function', 'a function of path and parameter'),
+  layout: oneOf('padded', 'packed'),
+  state: check(isState, "'io', { io: rows }, { paged: … } or a function that makes a state"),
+  draws: check((x) => isRecord(x) && 'seed' in x, '{ seed: integer }'),
+  training: flag,
+  taps: texts('module paths'),
+  rules: check(Array.isArray, 'a list of rules'),
+  assumptions: texts('assumptions'),
+};
+
+const machineChecks: { readonly [N in keyof Required<Machine>]: Check } = {
+  runtime: check(isVersion, 'a version such as "1.29.0"'),
+  sm: check(
+    (x) => Number.isSafeInteger(x) && (x as number) >= 50 && (x as number) < 200,
+    'the compute capability of a GPU times ten, 50 to 199',
+    '9.0 is written 90',
+  ),
+  cudnn: check((x) => x === 'none' || isVersion(x), 'a version such as "9.14", or "none"'),
+};
+
+function checkMachine(given: unknown, path: string): void {
+  if (!isRecord(given)) refuse(path, 'what is known of a machine, such as { sm: 90 }', given);
+  for (const [name, value] of Object.entries(given)) {
+    if (!Object.hasOwn(machineChecks, name)) throw unknownOption(path, name, value, Object.keys(machineChecks));
+    if (value !== undefined) machineChecks[name as keyof Machine](value, `${path}.${name}`);
+  }
+}
+
+function checkInput(input: unknown, path: string): void {
+  const [dtype, dims, ...more] = Array.isArray(input) ? (input as readonly unknown[]) : [];
+  if (!Array.isArray(dims) || more.length) refuse(path, "a dtype and dims, such as ['float32', ['batch', 'seq', 64]]", input);
+  if (!dtypes.includes(dtype as DType)) {
+    const near = typeof dtype === 'string' ? nearest(dtype, dtypes) : undefined;
+    refuse(path, `a dtype: ${dtypes.join(', ')}`, dtype, near && `Did you mean "${near}"?`);
+  }
+  dims.forEach((d: unknown, axis: number) => {
+    const where = `${path}[1][${axis}]`;
+    if (typeof d === 'number' ? !Number.isSafeInteger(d) || d < 0 : typeof d !== 'string')
+      refuse(where, 'a size from 0, or the name of one', d);
+    checkSize(d as Dim, where);
+  });
+}
+
+function checkSize(d: Dim, path: string): void {
+  try {
+    dim(d);
+  } catch (cause) {
+    if (!(cause instanceof ShapeError)) throw cause;
+    const { problem, expected, got } = cause;
+    throw new ConfigError({ path, problem, ...(expected && { expected }), ...(got && { got }) }, { cause });
+  }
+}
+
+/** Throws   ConfigError for what is no module, an unknown option, or a wrong value */
+export function checkCompile(module: unknown, options: unknown): void {
+  if (!isModule(module))
+    throw new ConfigError({
+      path: 'compile',
+      problem: 'not a module',
+      expected: 'what a block, a registry or module() returns',
+      got: describe(module),
+      hint: 'zoo.build(kind, config) makes one of a config',
+    });
+  if (!isRecord(options)) refuse('compile', 'options: { target, inputs, … }', options);
+  for (const [name, value] of Object.entries(options)) {
+    if (Object.hasOwn(checks, name)) {
+      if (value !== undefined) checks[name as keyof CompileOptions](value, name);
+      continue;
+    }
+    throw unknownOption('compile', name, value, Object.keys(checks));
+  }
+  for (const name of ['target', 'inputs'] as const) if (options[name] === undefined) checks[name](undefined, name);
+}

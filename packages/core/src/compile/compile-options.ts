@@ -1,0 +1,45 @@
+// What compile() may be told.
+
+import type { Dim } from '../dim/dim';
+import type { Rule } from '../lower/rule';
+import type { Machine, Target } from '../lower/target';
+import type { Parameter } from '../parameter/parameter';
+import type { SequenceInputs } from '../sequence/context-of';
+import type { DType } from '../tensor/tensor';
+import type { WeightSource } from '../weights/load';
+
+/** dtypes of a model's weights and arithmetic. */
+export type ModelDType = 'float32' | 'float16' | 'bfloat16';
+
+/** What `compile` takes besides the module. */
+export interface CompileOptions {
+  readonly target: Target;
+  /** What is known of the machine; absent parts are taken as the newest. */
+  readonly machine?: Machine;
+  /** Default float32. On a target that does not compute in it, weights are stored in it and widened to float32; see `strictDtype`. */
+  readonly dtype?: ModelDType;
+  /** True: an error instead of arithmetic in another dtype than asked for. */
+  readonly strictDtype?: boolean;
+  /** Inputs by name: `{ ids: ['int64', ['batch', 'seq']] }`. A size name is bound when the model runs. */
+  readonly inputs: Readonly<Record<string, readonly [DType, readonly Dim[]]>>;
+  /** Weights by parameter name. Absent: the model can be explained and summarised, not saved. */
+  readonly weights?: WeightSource;
+  /** Which parameters are inputs instead of stored weights: for training, LoRA, hot swap. */
+  readonly parameters?: (path: string, parameter: Parameter) => 'stored' | 'input';
+  readonly layout?: 'padded' | 'packed';
+  /** Where what lasts between calls lives; absent: nothing lasts. */
+  readonly state?: SequenceInputs['state'];
+  /** Draws from a counter hash with this seed; absent: draws are inputs. */
+  readonly draws?: { readonly seed: number };
+  /** True keeps dropout. */
+  readonly training?: boolean;
+  /** Module paths whose results become outputs of that name. */
+  readonly taps?: readonly string[];
+  /** Rules beside those that the blocks bring. */
+  readonly rules?: readonly Rule[];
+  /**
+   * What holds for every feed; the runner refuses others. `'prefill into empty cache'`: more than one new row comes only while the cache is empty, or for a
+   * batch of one. `'no empty sequences'`: each sequence has a row that may be seen. Rules of yours may ask for others.
+   */
+  readonly assumptions?: readonly string[];
+}

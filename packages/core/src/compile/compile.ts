@@ -1,0 +1,233 @@
+// From a module to a model: trace, lower, and know what goes in and out.
+
+import { type Dim, dim } from '../dim/dim';
+import { ConfigError, describe, LoweringError, nearest, ShapeError } from '../error';
+import { type Derivation, type Graph, GraphBuilder, nameOf, type Pool, type Value } from '../ir/graph';
+import { coreRules } from '../kernels/index';
+import { type Decision, lower } from '../lower/lower';
+import type { Rule } from '../lower/rule';
+import type { Machine, Target } from '../lower/target';
+import { type AnyModule, modulesOf, namesOf, type ParameterNames } from '../module/module';
+import { standalone } from '../module/standalone';
+import { cast } from '../ops/cast';
+import type { Parameter } from '../parameter/parameter';
+import { contextOf } from '../sequence/context-of';
+import { type DType, isFloat } from '../tensor/tensor';
+import { matchWeights, type WeightSource } from '../weights/load';
+import type { LazyTensor } from '../weights/safetensors';
+import { carried, carriedDType } from './boundary';
+import { checkCompile } from './check-options';
+import type { CompileOptions, ModelDType } from './compile-options';
+import { seededDraws } from './draws';
+
+/** One input or output of a model. */
+export interface Port {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly dims: readonly Dim[];
+  /** For inputs that the runner computes. */
+  readonly derived?: { readonly how: Derivation; readonly from: readonly string[]; readonly plus?: Dim; readonly pool?: Pool };
+  /** For inputs that are drawn at random. */
+  readonly draw?: 'uniform' | 'normal';
+  /** For parameters that are inputs: the dims are the checkpoint's. */
+  readonly parameter?: true;
+}
+/** What goes in and out. */
+export interface Signature {
+  readonly inputs: readonly Port[];
+  readonly outputs: readonly Port[];
+}
+
+/** A compiled model: ready to be explained, saved, or run. */
+export interface Model {
+  readonly module: AnyModule;
+  /** As traced: meanings, the same for all targets. */
+  readonly traced: Graph;
+  /** As lowered: ops that the target runs. */
+  readonly graph: Graph;
+  readonly target: Target;
+  readonly machine: Machine;
+  readonly dtype: ModelDType;
+  /** dtype of the arithmetic; differs from `dtype` where the target does not compute in that. */
+  readonly computes: DType;
+  readonly decisions: readonly Decision[];
+  readonly signature: Signature;
+  readonly names: ParameterNames;
+  readonly parameterInputs: ReadonlySet<Parameter>;
+  readonly weights: ReadonlyMap<string, LazyTensor> | undefined;
+  readonly assumptions: readonly string[];
+}
+
+/**
+ * Traces a module, lowers the graph for a target and checks the weights.
+ *
+ * Throws   ShapeError where operands do not fit, with the module's path · LoweringError where the target cannot run something ·
+ *          WeightError for weights that are missing, unknown or of other dims · ConfigError for options that are unknown, wrong or contradict each other
+ *
+ * Example  const model = compile(block, { target: targets.cpu, inputs: { ids: ['int64', ['batch', 'seq']] }, weights });
+ */
+export function compile(module: AnyModule, o: CompileOptions): Model {
+  checkCompile(module, o);
+  const dtype = o.dtype ?? 'float32';
+  const computes = arithmetic(o.target, dtype, o.strictDtype ?? false);
+  const model = standalone(module);
+  const names = namesOf(model);
+  const parameterInputs = new Set<Parameter>();
+  for (const [path, p] of names.parameters) if (o.parameters?.(path, p) === 'input') parameterInputs.add(p);
+  const traced = trace(model, o, dtype, computes, names, parameterInputs);
+  const rules = [...gatherRules(model), ...coreRules, ...(o.rules ?? [])];
+  const { graph, decisions } = lower(traced, o.target, {
+    rules,
+    ...(o.machine && { machine: o.machine }),
+    ...(o.assumptions && { assumptions: o.assumptions }),
+  });
+  const stored = [...names.parameters].filter(([, p]) => !parameterInputs.has(p));
+  const expected = stored.map(([path, p]) => [path, { dims: p.dims, dtype: p.options.dtype ?? dtype }] as const);
+  const weights =
+    o.weights && matchWeights(expected, withoutInputs(o.weights, names, parameterInputs), { aliases: names.aliases }).weights;
+  return {
+    module: model,
+    traced,
+    graph,
+    target: o.target,
+    machine: o.machine ?? {},
+    dtype,
+    computes,
+    decisions,
+    signature: signatureOf(graph, names),
+    names,
+    parameterInputs,
+    weights,
+    assumptions: o.assumptions ?? [],
+  };
+}
+
+// A checkpoint holds every parameter, also those that are fed.
+function withoutInputs(weights: WeightSource, names: ParameterNames, inputs: ReadonlySet<Parameter>): WeightSource {
+  if (!inputs.size) return weights;
+  const isInput = (name: string) => inputs.has(names.parameters.get(names.aliases.get(name) ?? name)!);
+  return new Map([...weights].filter(([name]) => !isInput(name)));
+}
+
+function arithmetic(target: Target, dtype: ModelDType, strict: boolean): DType {
+  if (target.computes.includes(dtype)) return dtype;
+  if (strict)
+    throw new LoweringError({
+      path: target.name,
+      problem: `${target.name} does not compute in ${dtype}`,
+      expected: target.computes.join(' or '),
+      got: dtype,
+      hint: 'Leave strictDtype off to store the weights in it and compute in float32',
+    });
+  return 'float32';
+}
+
+function trace(
+  model: AnyModule,
+  o: CompileOptions,
+  dtype: DType,
+  computes: DType,
+  names: ParameterNames,
+  parameterInputs: ReadonlySet<Parameter>,
+): Graph {
+  const g = new GraphBuilder({
+    dtype: computes as DType,
+    storage: dtype,
+    training: o.training ?? false,
+    convert: cast,
+    ...(o.draws && { draws: seededDraws(o.draws.seed) }),
+    ...(o.taps && { taps: new Set(o.taps) }),
+  });
+  const inputs: Record<string, Value> = {};
+  for (const [name, [given, dims]] of Object.entries(o.inputs)) {
+    if (given === 'bfloat16')
+      throw new ConfigError({
+        path: `inputs.${name}`,
+        problem: 'no JavaScript runtime carries bfloat16',
+        expected: 'float32',
+        got: 'bfloat16',
+        hint: 'Declare float32; it is cast inside the graph',
+      });
+    const raw = g.input(name, given, dims.map(dim));
+    inputs[name] = isFloat(given) && given !== computes ? cast(raw, computes) : raw;
+  }
+  for (const [path, p] of names.parameters) {
+    if (path in o.inputs)
+      throw new ConfigError({
+        path: `inputs.${path}`,
+        problem: 'an input has the name of a parameter',
+        hint: 'Rename the input',
+      });
+    if (parameterInputs.has(p)) g.parameterInput(p, carriedDType(p.options.dtype ?? dtype));
+  }
+  const ctx = contextOf(g, inputs, { layout: o.layout ?? 'padded', ...(o.state !== undefined && { state: o.state }) });
+  const results = model(inputs, ctx) as Record<string, Value>;
+  if (typeof results !== 'object' || results === null)
+    throw new ShapeError({
+      path: 'compile',
+      problem: 'the module gave no named outputs',
+      expected: 'a record of values',
+      got: describe(results),
+    });
+  for (const [name, value] of Object.entries(results)) g.output(name, carried(value));
+  for (const path of o.taps ?? []) {
+    const value = g.tapped.get(path);
+    if (!value) throw unknownTap(path, model);
+    g.output(path, carried(value));
+  }
+  for (const [name, value] of g.stateOutputs) g.output(name, carried(value));
+  const graph = g.finish();
+  checkOutputNames(graph, names);
+  return graph;
+}
+
+// In a file all values share one room of names.
+function checkOutputNames(graph: Graph, names: ParameterNames): void {
+  const taken = new Set([...graph.inputs.map(nameOf), ...names.parameters.keys()]);
+  for (const { name } of graph.outputs)
+    if (taken.has(name))
+      throw new ConfigError({
+        path: `outputs.${name}`,
+        problem: 'an output has the name of an input or a parameter',
+        hint: `Rename it: next.${name}`,
+      });
+}
+
+function unknownTap(path: string, model: AnyModule): ConfigError {
+  const paths = modulesOf(model).map((m) => m.path);
+  const near = nearest(path, paths);
+  return new ConfigError({
+    path: 'taps',
+    problem: `no module called "${path}" ran`,
+    got: describe(path),
+    hint: near ? `Did you mean "${near}"?` : `Paths look like "${paths[Math.min(1, paths.length - 1)]}"`,
+  });
+}
+
+// Each rule once, in the order in which the modules stand.
+function gatherRules(model: AnyModule): Rule[] {
+  return [...new Set(modulesOf(model).flatMap(({ item }) => item.about.rules ?? []))];
+}
+
+function signatureOf(graph: Graph, names: ParameterNames): Signature {
+  const inputs = graph.inputs.map((v): Port => {
+    const { leaf } = v;
+    if (leaf?.kind === 'parameter')
+      return { name: names.nameOf.get(leaf.parameter)!, dtype: v.dtype, dims: v.dims, parameter: true };
+    if (leaf?.kind === 'derived')
+      return {
+        name: leaf.name,
+        dtype: v.dtype,
+        dims: v.dims,
+        derived: {
+          how: leaf.how,
+          from: leaf.from.map((f) => ('name' in f.leaf! ? f.leaf.name : '')),
+          ...(leaf.plus !== undefined && { plus: leaf.plus }),
+          ...(leaf.pool && { pool: leaf.pool }),
+        },
+      };
+    if (leaf?.kind === 'draw') return { name: leaf.name, dtype: v.dtype, dims: v.dims, draw: leaf.of };
+    return { name: leaf && 'name' in leaf ? leaf.name : '', dtype: v.dtype, dims: v.dims };
+  });
+  return { inputs, outputs: graph.outputs.map(({ name, value }) => ({ name, dtype: value.dtype, dims: value.dims })) };
+}

@@ -1,0 +1,195 @@
+// Whole generations in one run: the prompt outside, one token a step inside a Loop, caches carried from step to step.
+
+import type { Dim } from '../dim/dim';
+import { internal, ShapeError } from '../error';
+import { printType, type TensorType } from '../ir/define-op';
+import type { GraphBuilder, Pool, Value } from '../ir/graph';
+import { type Mask, none } from '../mask/mask';
+import { cacheAppend } from '../ops/cache';
+import { cast } from '../ops/cast';
+import { equal, logicalNot, logicalOr, where } from '../ops/comparison';
+import { loop } from '../ops/control';
+import { add } from '../ops/elementwise';
+import { concat, expand, reshape, transpose, unsqueeze } from '../ops/movement';
+import { reduceMax } from '../ops/reduce';
+import { gatherElements, topK } from '../ops/select';
+import { fill, iota, size } from '../ops/shape';
+import { type Memory, newShared, type SequenceContext } from '../sequence/context';
+import { padded } from '../sequence/layout';
+import { appendPaged, blockTable, checkPool } from '../sequence/paged-state';
+import type { State } from '../sequence/state';
+
+/** What {@link generate} takes. */
+export interface GenerateOptions {
+  /** int64 [batch, seq] */
+  readonly prompt: Value;
+  /** Real tokens of each prompt, int64 [batch]; the rest is padding on the right. Absent: all. */
+  readonly lengths?: Value;
+  /** New tokens. */
+  readonly steps: number;
+  /** Rows of each cache; at least the longest prompt and steps. In positions. */
+  readonly capacity: number;
+  /** Keeps keys and values in pools of blocks that kernels update in place, instead of carrying them from step to step. */
+  readonly paged?: Pool;
+  /** Beside causality, which the model itself brings. */
+  readonly mask?: Mask<Value>;
+  readonly memory?: Memory;
+  /** Ends a run early once every sequence has given this id; sequences that ended go on giving it. */
+  readonly endId?: number;
+  /** The model: ids [batch, n] → logits [batch, n, vocab]. Traced twice. */
+  readonly step: (ids: Value, ctx: SequenceContext) => Value;
+}
+
+/**
+ * Greedy generation inside the graph.
+ *
+ * Shapes   prompt int64 [batch, seq] → tokens int64 [batch, steps]; with endId [batch, generated], generated ≤ steps
+ * Dtypes   those of the model, whose logits may be any float
+ * Throws   ShapeError when the model gives no logits [batch, n, vocab], or steps is below 1
+ * Lowers   everywhere: Loop, TopK, and what the model becomes on the prompt and on one token
+ * Example  const tokens = generate(g, { prompt: x, steps: 16, capacity: 128, step: (ids, at) => matmul(embedding(97, 64)(ids), q) });
+ */
+export function generate(g: GraphBuilder, o: GenerateOptions): Value {
+  const { prompt, steps, endId } = o;
+  if (!Number.isInteger(steps) || steps < 1)
+    throw new ShapeError({
+      path: 'generate.steps',
+      problem: 'not a number of tokens',
+      expected: 'an integer >= 1',
+      got: String(steps),
+    });
+  const [batch, seq] = prompt.dims as [Dim, Dim];
+  const caches = new Caches(g, batch, o.capacity, o.paged);
+  const pastLengths = o.lengths ?? expand(reshape(size(g, seq), [1]), [batch]);
+  const nothing = expand(g.number([0], 'int64'), [batch]);
+  const counted = expand(reshape(iota(g, seq), [1, seq]), [batch, seq]);
+  const logits = o.step(prompt, contextFor(o, caches.prompt(nothing), counted, o.lengths));
+  const first = best(lastRow(logits, pastLengths));
+  if (steps === 1) return first;
+  const done = endId === undefined ? undefined : equal(first, g.number(endId, 'int64'));
+  const { scans } = loop(g, {
+    trips: g.number(steps - 1, 'int64'),
+    count: endId === undefined ? steps - 1 : 'generated - 1',
+    ...(done && { starts: logicalNot(all(done)) }),
+    carried: [first, pastLengths, ...(done ? [done] : []), ...caches.values()],
+    body(_, token, rows, ...rest) {
+      const ended = endId === undefined ? undefined : rest[0];
+      const carried = ended ? rest.slice(1) : rest;
+      const inside = caches.carried(rows!, carried);
+      const next = best(o.step(token!, contextFor(o, inside.state, unsqueeze(rows!, [1]), undefined)));
+      const result = ended ? endedOr(next, ended, endId!) : next;
+      const endedNow = ended && logicalOr(ended, equal(result, g.number(endId!, 'int64')));
+      return {
+        carried: [result, add(rows!, 1), ...(endedNow ? [endedNow] : []), ...inside.updated()],
+        scans: [result],
+        ...(endedNow && { goOn: logicalNot(all(endedNow)) }),
+      };
+    },
+  });
+  const rest = transpose(reshape(scans[0]!, [scans[0]!.dims[0]!, batch]), [1, 0]);
+  return concat([first, rest], 1);
+}
+
+// [batch, n, vocab] → the row at lengths − 1, [batch, 1, vocab]
+function lastRow(logits: Value, lengths: Value): Value {
+  if (logits.rank !== 3)
+    throw new ShapeError({
+      path: 'generate.step',
+      problem: 'the model gives no logits',
+      expected: '[batch, n, vocab]',
+      got: printType(logits),
+    });
+  const [batch, , vocab] = logits.dims as [Dim, Dim, Dim];
+  const at = expand(reshape(add(lengths, -1), [batch, 1, 1]), [batch, 1, vocab]);
+  return gatherElements(logits, at, 1);
+}
+// TopK, because it is faster than ArgMax on GPUs: [batch, 1, vocab] → [batch, 1]
+const best = (logits: Value): Value => reshape(topK(logits, 1)[1]!, logits.dims.slice(0, 2));
+const endedOr = (next: Value, ended: Value, endId: number): Value => where(ended, endId, next);
+const all = (flags: Value): Value => equal(reduceMax(cast(logicalNot(flags), 'int64'), [0, 1], { keepDims: false }), 0);
+
+function contextFor(o: GenerateOptions, state: State, positions: Value, lengths: Value | undefined): SequenceContext {
+  return {
+    mask: o.mask ?? none,
+    positions,
+    layout: padded,
+    shared: newShared(),
+    state,
+    ...(lengths && { lengths }),
+    ...(o.memory && { memory: o.memory }),
+  };
+}
+
+// Caches by the place and name that asked for them. The prompt makes them, the loop carries them on.
+class Caches {
+  private readonly first = new Map<string, Value>();
+  private readonly table: Value | undefined;
+  private readonly kept = new Map<string, Record<string, Value>>();
+  constructor(
+    private readonly g: GraphBuilder,
+    private readonly batch: Dim,
+    private readonly capacity: number,
+    private readonly pool: Pool | undefined,
+  ) {
+    if (!pool) return;
+    checkPool(pool);
+    this.table = blockTable(g, [batch, Math.ceil(capacity / pool.blockSize)], pool, [], 0);
+  }
+
+  values(): readonly Value[] {
+    return [...this.first.values()];
+  }
+
+  prompt(queryOffset: Value): State {
+    return this.state(queryOffset, (key, type, next) => {
+      const empty = fill(this.g, type.dims, 0, type.dtype);
+      const after = next(empty);
+      this.first.set(key, after);
+      return after;
+    });
+  }
+
+  carried(queryOffset: Value, values: readonly Value[]): { readonly state: State; updated(): readonly Value[] } {
+    const keys = [...this.first.keys()];
+    const current = new Map(keys.map((key, i) => [key, values[i]!]));
+    const state = this.state(queryOffset, (key, _, next) => {
+      const before = current.get(key);
+      if (!before) throw internal(`${key} kept nothing for the prompt`);
+      const after = next(before);
+      current.set(key, after);
+      return after;
+    });
+    return { state, updated: () => [...current.values()] };
+  }
+
+  private state(queryOffset: Value, update: (key: string, type: TensorType, next: (last: Value) => Value) => Value): State {
+    const { g, batch, capacity, kept, pool, table } = this;
+    const paged =
+      pool && table && ((name: string, rows: Value) => appendPaged(g, pool, { name, rows, pastLengths: queryOffset, table }));
+    return {
+      keys: { layout: padded, queryOffset },
+      pastLengths: queryOffset,
+      append:
+        paged ??
+        ((name, rows) =>
+          update(`${g.where}.${name}`, { dtype: rows.dtype, dims: [batch, rows.dims[1]!, capacity, rows.dims[3]!] }, (past) =>
+            cacheAppend(past, rows, queryOffset),
+          )),
+      // What the prompt made of a memory stays outside of the loop.
+      cacheMemory: (make) => {
+        const known = kept.get(g.where) ?? make();
+        kept.set(g.where, known);
+        return known as ReturnType<typeof make>;
+      },
+      updateRecurrent: (name, first, step) => {
+        let result: unknown;
+        update(`${g.where}.${name}`, first, (last) => {
+          const [next, value] = step(last);
+          result = value;
+          return next;
+        });
+        return result as never;
+      },
+    };
+  }
+}

@@ -1,0 +1,290 @@
+// Runs a graph in float64: the reference that kernels are compared with, and what folds weights.
+
+import { type Dim, evaluateDim } from '../dim/dim';
+import { describe, FeedError, internal, nearest, OnnxformersError, RunError, WeightError } from '../error';
+import { type Attrs, type Op, printType, type Sizes, type TensorType } from '../ir/define-op';
+import { type Graph, GraphBuilder, type Node, nameOf, subgraphsOf, type Value } from '../ir/graph';
+import type { Parameter } from '../parameter/parameter';
+import { toArray } from '../tensor/convert';
+import { countOf, isFloat, type NDArray } from '../tensor/tensor';
+import { bindSizes } from './bind';
+
+export interface InterpretOptions {
+  /** The values of the parameters. */
+  readonly parameters?: (parameter: Parameter) => NDArray;
+  /** What the states hold, by name: updated in place. A state that is missing starts with its fill. */
+  readonly states?: Map<string, NDArray>;
+  /** Values of names that no input binds. */
+  readonly sizes?: Readonly<Record<string, number>>;
+  /** `decompose` uses an op's definition wherever it has one, even if it has `evaluate` too. Default `evaluate`. */
+  readonly prefer?: 'evaluate' | 'decompose';
+}
+
+/**
+ * Computes the outputs of a graph in float64, whatever the dtypes: floats are not rounded, integers are exact to 2^53.
+ *
+ * @param feeds the inputs by name, derived inputs and draws too
+ * @returns the outputs by name
+ * @throws FeedError when a feed is missing, unknown, or of another dtype or size; WeightError when a parameter has no value
+ */
+export function interpret(
+  graph: Graph,
+  feeds: Readonly<Record<string, NDArray>>,
+  options: InterpretOptions = {},
+): Record<string, NDArray> {
+  const fed = feedsOf(graph, feeds);
+  const known = Object.entries(options.sizes ?? {});
+  const held = statesOf(graph)
+    .filter(([name]) => options.states?.has(name))
+    .map(([name, { dims }]) => ({ name, dims, actual: options.states!.get(name)!.dims }));
+  const bound = fed.map(([value, array]) => ({ name: nameOf(value)!, dims: value.dims, actual: array.dims }));
+  const frame = new Frame(options, bindSizes([...bound, ...held], known));
+  for (const [value, array] of fed) frame.set(value, array);
+  frame.run(graph);
+  return Object.fromEntries(graph.outputs.map(({ name, value }) => [name, frame.get(value)]));
+}
+
+/**
+ * Computes one op on arrays, by `evaluate`, or through its definition where it has none.
+ *
+ * @param types what is known of the operands while tracing; default their actual types
+ */
+export function evaluateOp(
+  op: Op,
+  operands: readonly (NDArray | undefined)[],
+  attrs: Attrs,
+  sizes: ReadonlyMap<string, number> = new Map(),
+  types: readonly (TensorType | undefined)[] = operands,
+): readonly NDArray[] {
+  if (op.evaluate) return op.evaluate(operands, attrs, sizesOf(sizes));
+  return runDefinition(definitionOf(op, types, attrs, sizes), operands, sizes, {});
+}
+
+const sizesOf = (sizes: ReadonlyMap<string, number>): Sizes => ({ of: (dim: Dim) => evaluateDim(dim, sizes) });
+
+// ---- Frames ---------------------------------------------------------------------------------------------------------
+
+/** The values of one graph or subgraph while it runs; a subgraph sees those of its surroundings. */
+class Frame {
+  private readonly values = new Map<Value, NDArray>();
+  private readonly states: Map<string, NDArray>;
+  constructor(
+    private readonly options: InterpretOptions,
+    private readonly sizes: ReadonlyMap<string, number>,
+    private readonly parent?: Frame,
+  ) {
+    this.states = parent?.states ?? options.states ?? new Map();
+  }
+
+  set(value: Value, array: NDArray): void {
+    this.values.set(value, array);
+  }
+  get(value: Value): NDArray {
+    if (value.leaf?.kind === 'state') return this.state(value, value.leaf.name, value.leaf.fill);
+    for (let frame: Frame | undefined = this; frame; frame = frame.parent) {
+      const array = frame.values.get(value);
+      if (array) return array;
+    }
+    const array = this.leaf(value);
+    this.root.set(value, array);
+    return array;
+  }
+  run(graph: Graph): void {
+    for (const node of graph.nodes) {
+      const operands = node.operands.map((v) => v && this.get(v));
+      const results = at(node, () => this.compute(node, operands));
+      node.outputs.forEach((value, i) => {
+        this.set(value, this.checked(results[i], value, node));
+      });
+      this.write(node, results);
+    }
+  }
+
+  private get root(): Frame {
+    return this.parent?.root ?? this;
+  }
+  private compute(node: Node, operands: readonly (NDArray | undefined)[]): readonly NDArray[] {
+    const { op, attrs } = node;
+    const defined = op.decompose && (this.options.prefer === 'decompose' || !(op.evaluate || op.evaluateWith));
+    if (defined) {
+      const definition = remembered(node, this.sizes);
+      return runDefinition(definition, operands, this.sizes, { ...this.options, states: this.states });
+    }
+    if (op.evaluateWith)
+      return op.evaluateWith(operands, attrs, (graph, args) => this.runSubgraph(graph, args), sizesOf(this.sizes));
+    if (op.evaluate) return op.evaluate(operands, attrs, sizesOf(this.sizes));
+    throw internal(`${op.key} has neither evaluate nor decompose`);
+  }
+  private runSubgraph(graph: Graph, args: readonly NDArray[]): readonly NDArray[] {
+    if (args.length !== graph.inputs.length)
+      throw internal(`a subgraph of ${graph.inputs.length} inputs was given ${args.length}`);
+    const inputs = graph.inputs.map(({ dims }, i) => ({ name: `input ${i} of a subgraph`, dims, actual: args[i]!.dims }));
+    const frame = new Frame(this.options, bindSizes(inputs, this.sizes), this);
+    graph.inputs.forEach((value, i) => {
+      frame.set(value, args[i]!);
+    });
+    frame.run(graph);
+    return graph.outputs.map(({ value }) => frame.get(value));
+  }
+  private write({ op, operands }: Node, results: readonly NDArray[]): void {
+    op.writes?.forEach((index, i) => {
+      const leaf = operands[index]?.leaf;
+      if (leaf?.kind !== 'state') throw internal(`${op.key} writes operand ${index}, which is no state`);
+      this.states.set(leaf.name, results[results.length - op.writes!.length + i]!);
+    });
+  }
+  private leaf(value: Value): NDArray {
+    const { leaf } = value;
+    if (leaf?.kind === 'constant') return toArray(leaf.tensor);
+    if (leaf?.kind === 'parameter') return this.parameter(value, leaf.parameter);
+    throw internal(`${value} has no value where it is used`);
+  }
+  private parameter(value: Value, parameter: Parameter): NDArray {
+    const array = this.options.parameters?.(parameter);
+    // A model of another float dtype takes the same numbers.
+    if (array && same(array.dims, parameter.dims))
+      return isFloat(array.dtype) && isFloat(value.dtype) ? { ...array, dtype: value.dtype } : array;
+    throw new WeightError({
+      path: `parameter ${printType(value)}`,
+      problem: array ? 'the value given has other dims' : 'no value was given',
+      expected: `[${parameter.dims.join(', ')}]`,
+      got: array ? `[${array.dims.join(', ')}]` : 'nothing',
+      hint: 'Pass { parameters: (p) => … } that knows every parameter of the graph',
+    });
+  }
+  private state(value: Value, name: string, fill: number): NDArray {
+    let array = this.states.get(name);
+    if (!array) {
+      const dims = value.dims.map((d) => evaluateDim(d, this.sizes));
+      array = { dtype: value.dtype, dims, data: new Float64Array(countOf(dims)).fill(fill) };
+      this.states.set(name, array);
+    }
+    return array;
+  }
+  private checked(array: NDArray | undefined, promised: Value, node: Node): NDArray {
+    const dims = promised.dims.map((d) => evaluateDim(d, this.sizes));
+    if (array && array.dtype === promised.dtype && same(array.dims, dims) && array.data.length === countOf(dims)) return array;
+    const got = array ? `${printType(array)} with ${array.data.length} elements` : 'nothing';
+    const from = node.operands.map(printType).join(', ');
+    throw internal(`${placeOf(node)} was inferred as ${printType(promised)} = [${dims}], but computed ${got}. Operands: ${from}`);
+  }
+}
+
+const same = (a: readonly number[], b: readonly number[]): boolean => a.length === b.length && a.every((d, i) => d === b[i]);
+
+const placeOf = ({ op, scope }: Node): string => `${op.key}${scope ? ` in ${scope}` : ''}`;
+
+// What an op finds wrong with its numbers (an index out of bounds) does not know its place.
+function at<T>(node: Node, f: () => T): T {
+  try {
+    return f();
+  } catch (error) {
+    if (!(error instanceof OnnxformersError) || error.path !== '') throw error;
+    const { problem, expected, got, hint } = error;
+    throw new RunError(
+      { path: placeOf(node), problem, ...(expected && { expected }), ...(got && { got }), ...(hint && { hint }) },
+      { cause: error },
+    );
+  }
+}
+
+// ---- Definitions ----------------------------------------------------------------------------------------------------
+
+// A definition is traced at the types of its node, symbolic sizes included. What these sizes are is told by inputs of their own.
+interface Definition {
+  readonly graph: Graph;
+  readonly names: readonly string[];
+}
+
+const definitions = new WeakMap<Node, Definition>();
+
+function remembered(node: Node, sizes: ReadonlyMap<string, number>): Definition {
+  const known = definitions.get(node);
+  if (known?.names.length === sizes.size && known.names.every((name) => sizes.has(name))) return known;
+  const made = definitionOf(node.op, node.operands, node.attrs, sizes);
+  definitions.set(node, made);
+  return made;
+}
+
+const sizeInput = (name: string): string => `size ${name}`;
+
+function definitionOf(
+  op: Op,
+  operands: readonly (TensorType | Value | undefined)[],
+  attrs: Attrs,
+  sizes: ReadonlyMap<string, number>,
+): Definition {
+  if (!op.decompose) throw internal(`${op.key} has neither evaluate nor decompose`);
+  const g = new GraphBuilder();
+  const names = [...sizes.keys()];
+  for (const name of names) g.input(sizeInput(name), 'bool', [name]);
+  const inputs = operands.map((type, i) => {
+    if (!type) return undefined;
+    const leaf = 'leaf' in type ? type.leaf : undefined;
+    if (leaf?.kind === 'constant') return g.constant(leaf.tensor);
+    if (leaf?.kind === 'state') return g.state(leaf.name, type.dtype, type.dims, leaf.fill);
+    return g.input(String(i), type.dtype, type.dims);
+  });
+  op.decompose(inputs, attrs).forEach((value, i) => {
+    g.output(String(i), value);
+  });
+  return { graph: g.finish(), names };
+}
+
+function runDefinition(
+  { graph, names }: Definition,
+  operands: readonly (NDArray | undefined)[],
+  sizes: ReadonlyMap<string, number>,
+  options: InterpretOptions,
+): readonly NDArray[] {
+  const frame = new Frame(options, sizes);
+  const fedSizes = new Set(names.map(sizeInput));
+  for (const value of graph.inputs) {
+    const name = nameOf(value)!;
+    if (value.leaf?.kind !== 'input') throw internal(`a definition asks for ${value.leaf?.kind} "${name}"`);
+    if (fedSizes.has(name)) {
+      const size = evaluateDim(value.dims[0]!, sizes);
+      frame.set(value, { dtype: 'bool', dims: [size], data: new Float64Array(size) });
+    } else frame.set(value, operands[Number(name)]!);
+  }
+  frame.run(graph);
+  return graph.outputs.map(({ value }) => frame.get(value));
+}
+
+// ---- Feeds ----------------------------------------------------------------------------------------------------------
+
+function feedsOf(graph: Graph, feeds: Readonly<Record<string, NDArray>>): readonly (readonly [Value, NDArray])[] {
+  // Parameters that are inputs come from where all parameters come from.
+  const inputs = graph.inputs.filter((v) => v.leaf?.kind !== 'parameter');
+  const names = inputs.map((v) => nameOf(v)!);
+  for (const name of Object.keys(feeds)) {
+    if (names.includes(name)) continue;
+    const near = nearest(name, names);
+    throw new FeedError({
+      path: name,
+      problem: 'the graph has no input of this name',
+      expected: names.length ? `one of ${names.join(', ')}` : 'no feeds',
+      got: describe(name),
+      ...(near && { hint: `Did you mean "${near}"?` }),
+    });
+  }
+  return inputs.map((value, i) => {
+    const array = Object.hasOwn(feeds, names[i]!) ? feeds[names[i]!] : undefined;
+    if (!array)
+      throw new FeedError({ path: names[i]!, problem: 'this input was not fed', expected: printType(value), got: 'nothing' });
+    if (array.dtype !== value.dtype)
+      throw new FeedError({ path: names[i]!, problem: 'has the wrong dtype', expected: value.dtype, got: array.dtype });
+    if (array.data.length !== countOf(array.dims)) {
+      const problem = 'the number of elements does not fit its dims';
+      throw new FeedError({ path: names[i]!, problem, expected: `${countOf(array.dims)}`, got: `${array.data.length}` });
+    }
+    return [value, array] as const;
+  });
+}
+
+function statesOf(graph: Graph): readonly (readonly [name: string, state: Value])[] {
+  return graph.nodes.flatMap((node) => [
+    ...node.operands.flatMap((v) => (v?.leaf?.kind === 'state' ? [[v.leaf.name, v] as const] : [])),
+    ...subgraphsOf(node).flatMap(([, inner]) => statesOf(inner)),
+  ]);
+}

@@ -1,0 +1,23 @@
+// The graph as the rest of the library sees it.
+import { Builder } from './builder';
+import type { GraphOptions, GraphBuilder as Interface } from './types';
+
+export { apply, located, mismatch } from './apply';
+export { builderLike } from './builder';
+export {
+  type Derivation,
+  type DrawMaker,
+  type Graph,
+  type GraphOptions,
+  type Leaf,
+  type Node,
+  type Operand,
+  type Pool,
+  Value,
+} from './types';
+export { madeBy, nameOf, subgraphsOf, usable, usedBy } from './walk';
+
+/** Collects nodes. Everything a value needs to know of its graph is here; none is ambient. */
+export type GraphBuilder = Interface;
+/** Makes an empty graph. */
+export const GraphBuilder: new (options?: GraphOptions) => GraphBuilder = Builder;

@@ -1,0 +1,218 @@
+// Modules: forward functions that know the parameters and modules they use.
+import { describe, internal } from '../error';
+import { type GraphBuilder, Value } from '../ir/graph';
+import type { Rule } from '../lower/rule';
+import { Parameter } from '../parameter/parameter';
+
+/** What a module may be made of. An interface, because a type alias would be circular. */
+export interface Children {
+  readonly [name: string]: Child;
+}
+/** One entry of a module's record. */
+export type Child = Parameter | AnyModule | readonly Child[] | Children | undefined;
+
+/** Any forward function. */
+// biome-ignore lint/suspicious/noExplicitAny: a forward function may have any signature
+export type Fn = (...args: any[]) => unknown;
+
+/** What is known of a module besides what it does. */
+export interface About {
+  /** The kind of hole it fills; absent for a module made by hand. */
+  readonly kind?: string;
+  /** The block and config it came from. */
+  readonly blockName?: string;
+  readonly config?: Readonly<Record<string, unknown>>;
+  /** Rules that its block brought. */
+  readonly rules?: readonly Rule[];
+  /** By how much first values are scaled in the module and below, where a scheme scales: what keeps a deep stack stable. */
+  readonly gain?: number;
+  /** Parameters below it that `reparametrize` replaced altogether: they have no name any more. */
+  readonly dropped?: ReadonlySet<Parameter>;
+}
+
+/** A forward function together with the record of what it uses. The record's keys, dotted, are the checkpoint's names. */
+export type Module<F extends Fn = Fn> = F & {
+  readonly children: Children;
+  /** The function alone, without its scope. */
+  readonly forward: F;
+  readonly about: About;
+  readonly kind?: string;
+  readonly blockName?: string;
+};
+/** Any module, whatever its forward function takes. */
+export interface AnyModule {
+  readonly children: Children;
+  readonly forward: Fn;
+  readonly about: About;
+  readonly kind?: string;
+  readonly blockName?: string;
+  // biome-ignore lint/suspicious/noExplicitAny: see Fn
+  (...args: any[]): unknown;
+}
+
+// Whose forward function runs, per graph: how a module learns the name under which it was called.
+const callers = new WeakMap<GraphBuilder, AnyModule[]>();
+
+/**
+ * Makes a module of a record of parameters and modules and a forward function. Calling it opens a scope named after its key in
+ * the caller's record; a second call of the same module gets a number (`shared@2`), its parameters keep their names.
+ *
+ *     const up = module({ weight }, (x: Value) => linear(x, weight));
+ */
+export function module<F extends Fn>(children: Children, forward: F, about: About = {}): Module<F> {
+  const self = ((...args: unknown[]) => {
+    const graph = graphOf(args);
+    if (!graph) throw internal(`a module was called without a value; got ${args.map(describe).join(', ') || 'no arguments'}`);
+    const stack = callers.get(graph) ?? [];
+    callers.set(graph, stack);
+    const caller = stack.at(-1);
+    const name = caller && keysOf(caller).get(self as unknown as AnyModule);
+    const run = () => {
+      stack.push(self as unknown as AnyModule);
+      try {
+        const result = forward(...args);
+        if (graph.taps.has(graph.where)) tap(graph, result);
+        return result;
+      } finally {
+        stack.pop();
+      }
+    };
+    return name === undefined ? run() : graph.scope(graph.callName(name), run);
+  }) as unknown as Module<F>;
+  Object.defineProperties(self, {
+    children: { value: Object.freeze({ ...children }) },
+    name: { value: about.blockName ?? forward.name },
+    forward: { value: forward },
+    about: { value: Object.freeze(about) },
+    ...(about.kind !== undefined && { kind: { value: about.kind } }),
+    ...(about.blockName !== undefined && { blockName: { value: about.blockName } }),
+  });
+  return self;
+}
+
+/**
+ * The same parameters, under the same names, with another forward function around the module's: a loss, a step of training, a generation.
+ *
+ * Example  const withLoss = withForward(block, (inputs: Record<string, Value>) => ({ loss }));
+ */
+export function withForward<F extends Fn>(m: AnyModule, forward: F): Module<F> {
+  const { kind: _, blockName: _name, config: _config, ...about } = m.about;
+  return module(m.children, forward, about);
+}
+
+function tap(graph: GraphBuilder, result: unknown): void {
+  const value = Array.isArray(result) ? result[0] : result;
+  if (value instanceof Value) graph.tapped.set(graph.where, value);
+}
+
+/** True for anything made by {@link module}. */
+export const isModule = (x: unknown): x is AnyModule => typeof x === 'function' && 'children' in x;
+
+/** The graph of the first value among the arguments of a forward function. */
+export function graphOf(args: readonly unknown[]): GraphBuilder | undefined {
+  for (const a of args) {
+    if (a instanceof Value) return a.graph.root;
+    if (a && typeof a === 'object' && !Array.isArray(a) && !(a instanceof Parameter))
+      for (const v of Object.values(a)) if (v instanceof Value) return v.graph.root;
+  }
+  return undefined;
+}
+
+const keys = new WeakMap<AnyModule, ReadonlyMap<AnyModule, string>>();
+function keysOf(owner: AnyModule): ReadonlyMap<AnyModule, string> {
+  const known = keys.get(owner);
+  if (known) return known;
+  const found = new Map<AnyModule, string>();
+  eachChild(owner.children, (path, child) => {
+    if (isModule(child) && !found.has(child)) found.set(child, path);
+  });
+  keys.set(owner, found);
+  return found;
+}
+
+// Calls f for the parameters and modules of a record, lists and nested records included, but not for what those modules own.
+function eachChild(
+  record: Children | readonly Child[],
+  f: (path: string, child: Parameter | AnyModule) => void,
+  prefix = '',
+): void {
+  for (const [key, child] of Object.entries(record) as [string, Child][]) {
+    if (child === undefined) continue;
+    if (child instanceof Parameter || isModule(child)) f(prefix + key, child);
+    else eachChild(child as Children, f, `${prefix}${key}.`);
+  }
+}
+
+/** A place in the tree of modules. */
+export interface Placed<T> {
+  readonly path: string;
+  readonly item: T;
+}
+
+/** All modules below and including the root (path ''), each once, parents first. */
+export function modulesOf(root: AnyModule): readonly Placed<AnyModule>[] {
+  const seen = new Set<AnyModule>();
+  const found: Placed<AnyModule>[] = [];
+  const visit = (path: string, item: AnyModule) => {
+    if (seen.has(item)) return;
+    seen.add(item);
+    found.push({ path, item });
+    eachChild(item.children, (key, child) => {
+      if (isModule(child)) visit(path ? `${path}.${key}` : key, child);
+    });
+  };
+  visit('', root);
+  return found;
+}
+
+/** The parameters of a module by checkpoint name, in order of the record; `aliases` are the further places of tied ones. */
+export interface ParameterNames {
+  readonly parameters: ReadonlyMap<string, Parameter>;
+  readonly nameOf: ReadonlyMap<Parameter, string>;
+  /** Alias → name. */
+  readonly aliases: ReadonlyMap<string, string>;
+  /** The module that owns each parameter, by the parameter's name. */
+  readonly owners: ReadonlyMap<string, AnyModule>;
+}
+
+/** The product of the gains of the modules around each parameter, by name; only those that differ from 1. */
+export function gainsOf(root: AnyModule): ReadonlyMap<string, number> {
+  const { nameOf } = namesOf(root);
+  const gains = new Map<string, number>();
+  const visit = (path: string, item: AnyModule, around: number) => {
+    const gain = around * (item.about.gain ?? 1);
+    eachChild(item.children, (key, child) => {
+      const name = path ? `${path}.${key}` : key;
+      if (isModule(child)) visit(name, child, gain);
+      else if (gain !== 1 && nameOf.get(child) === name) gains.set(name, gain);
+    });
+  };
+  visit('', root, 1);
+  return gains;
+}
+
+/** Walks the records: `layers.0.mixer.q_proj.weight` → Parameter. The first place of a tied weight is its name. */
+export function namesOf(root: AnyModule): ParameterNames {
+  const parameters = new Map<string, Parameter>();
+  const nameOf = new Map<Parameter, string>();
+  const aliases = new Map<string, string>();
+  const owners = new Map<string, AnyModule>();
+  const dropped = new Set(modulesOf(root).flatMap(({ item }) => [...(item.about.dropped ?? [])]));
+  const visit = (path: string, item: AnyModule, above: readonly AnyModule[]) => {
+    if (above.includes(item)) throw internal(`module ${path} contains itself`);
+    eachChild(item.children, (key, child) => {
+      const name = path ? `${path}.${key}` : key;
+      if (isModule(child)) return visit(name, child, [...above, item]);
+      if (dropped.has(child)) return;
+      const first = nameOf.get(child);
+      if (first !== undefined) aliases.set(name, first);
+      else {
+        parameters.set(name, child);
+        nameOf.set(child, name);
+        owners.set(name, item);
+      }
+    });
+  };
+  visit('', root, []);
+  return { parameters, nameOf, aliases, owners };
+}

@@ -1,0 +1,64 @@
+// Parameters made from others: low-rank updates, quantised blocks, weight norm. Blocks do not notice.
+import { ConfigError, describe } from '../error';
+import type { GraphBuilder, Value } from '../ir/graph';
+import type { Parameter } from '../parameter/parameter';
+import { type AnyModule, graphOf, module, namesOf } from './module';
+
+/** How one parameter is made. */
+export interface Parametrization {
+  /** What it is made from, named beside it: `q_proj.weight` made from `lora_a` asks a checkpoint for `q_proj.lora_a`. */
+  readonly parameters: Readonly<Record<string, Parameter>>;
+  /** True when nothing of the old parameter is left: it is then neither stored nor asked of a checkpoint. */
+  readonly replaces?: boolean;
+  /** The value that takes its place; `weight` gives the old one. */
+  value(weight: () => Value, g: GraphBuilder): Value;
+}
+
+/**
+ * The same module with some parameters made from others.
+ *
+ *     W' = W + B A     (LoRA)
+ *
+ * Throws   ConfigError when nothing is selected, or a new name is taken
+ * Source   LoRA: Hu et al. 2021, https://arxiv.org/abs/2106.09685
+ *
+ * Example  const tuned = reparametrize(block, (path, p) => (p.options.role === 'query' && p.dims.length === 2 ? lora(p, { rank: 8 }) : undefined));
+ */
+export function reparametrize<M extends AnyModule>(
+  m: M,
+  select: (path: string, parameter: Parameter) => Parametrization | undefined,
+): M {
+  const { parameters } = namesOf(m);
+  const remakes = new Map<Parameter, Parametrization>();
+  const added: Record<string, Parameter> = {};
+  for (const [path, p] of parameters) {
+    const remake = select(path, p);
+    if (!remake) continue;
+    remakes.set(p, remake);
+    const beside = path.slice(0, path.lastIndexOf('.') + 1);
+    for (const [name, extra] of Object.entries(remake.parameters)) {
+      const full = beside + name;
+      if (parameters.has(full) || full in added)
+        throw new ConfigError({
+          path: full,
+          problem: 'a parameter of this name exists already',
+          hint: 'Name the new one otherwise',
+        });
+      added[full] = extra;
+    }
+  }
+  if (!remakes.size)
+    throw new ConfigError({
+      path: 'reparametrize',
+      problem: 'no parameter was selected',
+      got: describe([...parameters.keys()]),
+      hint: 'Select by path, role or dims',
+    });
+  const forward = (...args: unknown[]) => {
+    const g = graphOf(args)!;
+    for (const [p, remake] of remakes) g.overrides.set(p, () => remake.value(() => g.storedParam(p), g));
+    return m.forward(...args);
+  };
+  const dropped = new Set([...remakes].filter(([, r]) => r.replaces).map(([p]) => p));
+  return module({ ...m.children, ...added }, forward, { ...m.about, dropped }) as unknown as M;
+}

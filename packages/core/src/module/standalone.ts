@@ -1,0 +1,58 @@
+// A block compiled by itself: named inputs for what its kind takes, `y` for what it gives.
+
+import { ConfigError, describe } from '../error';
+import type { Value } from '../ir/graph';
+import type { SequenceContext } from '../sequence/context';
+import { type AnyModule, module } from './module';
+
+type Inputs = Readonly<Record<string, Value>>;
+type Call = (m: AnyModule['forward'], input: (name: string) => Value, ctx: SequenceContext) => Record<string, Value>;
+
+const overX: Call = (f, input, ctx) => ({ y: f(input('x'), ctx) as Value });
+const calls: Readonly<Record<string, Call>> = {
+  attention: (f, input, ctx) => ({ y: f(input('q'), input('k'), input('v'), ctx) as Value }),
+  mixer: overX,
+  feedforward: overX,
+  activation: overX,
+  norm: overX,
+  position: overX,
+  layer: overX,
+  stack: overX,
+  embedding: (f, input, ctx) => ({ y: f(input('ids'), ctx) as Value }),
+  rotaryEmbedding: (f, input, ctx) => {
+    const [q, k] = f(input('q'), input('k'), ctx) as readonly [Value, Value];
+    return { q_rotated: q, k_rotated: k };
+  },
+  attentionBias: (f, input, ctx) => ({ y: f(input('q'), input('k'), ctx) as Value }),
+};
+
+/**
+ * A model around any module: itself for a model or a module made by hand with the contract of one; for a block of another kind, inputs
+ * q, k, v (attention, rotation, attentionBias), ids (embedding) or x, and the output y (rotaryEmbedding: q_rotated, k_rotated). Parameter names stay.
+ */
+export function standalone(m: AnyModule): AnyModule {
+  if (m.kind === undefined || m.kind === 'model') return m;
+  const call = calls[m.kind];
+  if (!call)
+    throw new ConfigError({
+      path: 'compile',
+      problem: `a ${m.kind} cannot be compiled by itself`,
+      got: describe(m),
+      hint: 'Wrap it: module({ block }, (inputs, ctx) => ({ y: block(inputs.x, ctx) }))',
+    });
+  const forward = (inputs: Inputs, ctx: SequenceContext) => {
+    const input = (name: string): Value => {
+      const v = inputs[name];
+      if (!v)
+        throw new ConfigError({
+          path: 'inputs',
+          problem: `a ${m.kind} takes an input "${name}"`,
+          got: Object.keys(inputs).join(', '),
+        });
+      return v;
+    };
+    return call(m.forward, input, ctx);
+  };
+  const { kind: _, ...about } = m.about;
+  return module(m.children, forward, about);
+}

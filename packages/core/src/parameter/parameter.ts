@@ -1,0 +1,28 @@
+// Parameters: what training changes and checkpoints store.
+import type { DType } from '../tensor/tensor';
+import type { Fans, Init, Role } from './init';
+
+/** What is known of a parameter besides its dims and its initialisation. */
+export interface ParameterOptions {
+  /** What the layer does in its block; initialisation schemes, quantisation and LoRA select by it. */
+  readonly role?: Role;
+  /** Which part of its layer it is. */
+  readonly part?: 'weight' | 'bias' | 'other';
+  /** Layers that lie one under the other in it, such as queries, keys and values: each is initialised by itself, in its own role. */
+  readonly packed?: readonly { readonly rows: number; readonly role: Role }[];
+  /** Fan in and fan out, where dims do not tell them (several matrices in one weight). */
+  readonly fans?: Fans;
+  /** Kept in this dtype whatever the model's dtype is (a router in float32, an int4 block). */
+  readonly dtype?: DType;
+  /** False for a buffer: stored and loaded, never trained. */
+  readonly trainable?: boolean;
+}
+
+/** A named array of fixed dims. The same object in two places is one tied weight. */
+export class Parameter {
+  constructor(
+    readonly dims: readonly number[],
+    readonly init: Init,
+    readonly options: ParameterOptions = {},
+  ) {}
+}

@@ -1,0 +1,117 @@
+// Weights in 4 bits: blocks of codes with a scale each.
+import { ConfigError } from '../error';
+import type { Parametrization } from '../module/reparametrize';
+import { dequantizeBlocks } from '../ops/quantized';
+import { unset } from '../parameter/init';
+import { Parameter } from '../parameter/parameter';
+import { castTensor, tensor, toArray } from '../tensor/convert';
+import { isFloat, type Tensor } from '../tensor/tensor';
+import { matrixDims } from './lora';
+
+/** Options of {@link int4Blocks} and {@link quantizeInt4}. */
+export interface Int4Options {
+  /** Columns that share a scale: a power of two from 16 on. */
+  readonly blockSize: number;
+  /** True: each block has a zero point of its own; absent, codes count from 8. */
+  readonly zeroPoints?: boolean;
+}
+
+const names = { codes: 'weight_codes', scales: 'weight_scales', zeros: 'weight_zeros' } as const;
+
+/**
+ * For `reparametrize`: a matrix from 4-bit codes. The parameters are `weight_codes` uint8 [out, blocks, blockSize / 2], `weight_scales`
+ * [out, blocks] and, where asked for, `weight_zeros` uint8 [out, ⌈blocks / 2⌉]; {@link quantizeInt4} makes their values from a weight's.
+ *
+ * Throws   ConfigError for a parameter that is no matrix, or a wrong block size
+ *
+ * Example  const small = reparametrize(block, (path, p) => (p.dims.length === 2 && p.options.role === 'hidden' ? int4Blocks(p, { blockSize: 32 }) : undefined));
+ */
+export function int4Blocks(parameter: Parameter, { blockSize, zeroPoints = false }: Int4Options): Parametrization {
+  const [out, columns] = matrixDims('int4Blocks', parameter);
+  const blocks = blocksOf(columns, blockSize);
+  const { role } = parameter.options;
+  const options = { ...(role !== undefined && { role }), part: 'other', trainable: false } as const;
+  const codes = new Parameter([out, blocks, blockSize / 2], unset, { ...options, dtype: 'uint8' });
+  const scales = new Parameter([out, blocks], unset, options);
+  const zeros = zeroPoints ? new Parameter([out, Math.ceil(blocks / 2)], unset, { ...options, dtype: 'uint8' }) : undefined;
+  return {
+    parameters: { [names.codes]: codes, [names.scales]: scales, ...(zeros && { [names.zeros]: zeros }) },
+    replaces: true,
+    value: (_, g) => dequantizeBlocks(g.param(codes), g.param(scales), zeros && g.param(zeros), { blockSize, columns }),
+  };
+}
+
+/**
+ * The values of {@link int4Blocks}'s parameters, by their names, from a weight [out, in]. The scales have its dtype. Without zero points the
+ * number of a block that is furthest from 0 is kept exactly; with them the block's range (0 included) is cut into 15 steps.
+ *
+ * Throws   ConfigError for a tensor that is no matrix of floats, or a wrong block size
+ */
+export function quantizeInt4(weight: Tensor, { blockSize, zeroPoints = false }: Int4Options): Record<string, Tensor> {
+  const [out, columns] = weight.dims;
+  if (weight.dims.length !== 2 || out === undefined || columns === undefined || !isFloat(weight.dtype))
+    throw new ConfigError({
+      path: 'quantizeInt4',
+      problem: 'not a weight',
+      expected: 'floats [out, in]',
+      got: `${weight.dtype}[${weight.dims.join(', ')}]`,
+    });
+  const blocks = blocksOf(columns, blockSize);
+  const values = toArray(weight).data;
+  const codes = new Uint8Array((out * blocks * blockSize) / 2);
+  const scales = new Float64Array(out * blocks);
+  const perRow = Math.ceil(blocks / 2);
+  const zeros = new Uint8Array(out * perRow);
+  const rounded = (x: number): number => toArray(castTensor(tensor('float64', [], [x]), weight.dtype)).data[0]!;
+  for (let row = 0; row < out; row++)
+    for (let block = 0; block < blocks; block++) {
+      const from = row * columns + block * blockSize;
+      const part = values.subarray(from, Math.min(from + blockSize, (row + 1) * columns));
+      const { scale, zero } = zeroPoints ? ranged(part, rounded) : centred(part, rounded);
+      const place = row * blocks + block;
+      scales[place] = scale;
+      zeros[row * perRow + (block >> 1)]! |= zero << (4 * (block & 1));
+      for (let i = 0; i < blockSize; i++) {
+        const code = i < part.length ? codeOf(part[i]!, scale, zero) : zero;
+        codes[(place * blockSize + i) >> 1]! |= code << (4 * (i & 1));
+      }
+    }
+  return {
+    [names.codes]: { dtype: 'uint8', dims: [out, blocks, blockSize / 2], data: codes },
+    [names.scales]: tensor(weight.dtype, [out, blocks], scales),
+    ...(zeroPoints && { [names.zeros]: { dtype: 'uint8', dims: [out, perRow], data: zeros } satisfies Tensor }),
+  };
+}
+
+interface Steps {
+  readonly scale: number;
+  readonly zero: number;
+}
+
+const codeOf = (x: number, scale: number, zero: number): number => {
+  const code = scale === 0 ? zero : Math.round(x / scale) + zero;
+  return Math.min(15, Math.max(0, code));
+};
+
+// Codes 0 to 15 stand for −8 to 7 steps; the furthest number is 8 steps of whatever sign away.
+function centred(part: Float64Array, rounded: (x: number) => number): Steps {
+  const furthest = part.reduce((a, x) => (Math.abs(x) > Math.abs(a) ? x : a), 0);
+  return { scale: rounded(furthest / -8), zero: 8 };
+}
+
+function ranged(part: Float64Array, rounded: (x: number) => number): Steps {
+  const [low, high] = part.reduce(([a, b], x) => [Math.min(a!, x), Math.max(b!, x)], [0, 0]) as [number, number];
+  const scale = rounded((high - low) / 15);
+  return { scale, zero: scale === 0 ? 8 : codeOf(-low, scale, 0) };
+}
+
+function blocksOf(columns: number, blockSize: number): number {
+  if (!Number.isInteger(Math.log2(blockSize)) || blockSize < 16)
+    throw new ConfigError({
+      path: 'blockSize',
+      problem: 'no size of blocks',
+      expected: 'a power of two from 16 on',
+      got: String(blockSize),
+    });
+  return Math.ceil(columns / blockSize);
+}

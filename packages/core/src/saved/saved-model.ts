@@ -1,0 +1,113 @@
+// What stands beside a saved model: everything that the ONNX file does not say.
+import type { Model, Signature } from '../compile/compile';
+import { toConfig } from '../config/resolve';
+import { dim } from '../dim/dim';
+import { ConfigError, describe, FileError } from '../error';
+import type { Decision } from '../lower/lower';
+import type { Machine } from '../lower/target';
+import { type DType, dtypes } from '../tensor/tensor';
+
+/** Format of the file; a reader refuses newer ones. */
+export const formatVersion = 1;
+
+/** The content of `onnxformers.json`. */
+export interface SavedModel {
+  readonly format: number;
+  readonly target: string;
+  readonly providers: readonly string[];
+  readonly machine: Machine;
+  readonly dtype: string;
+  /** The config of the module; absent when no config made it. */
+  readonly config?: Readonly<Record<string, unknown>>;
+  readonly signature: Signature;
+  readonly assumptions: readonly string[];
+  readonly decisions: readonly Decision[];
+}
+
+/** The text of `onnxformers.json`. */
+export function describeModel(model: Model): string {
+  const config = configOf(model);
+  const saved: SavedModel = {
+    format: formatVersion,
+    target: model.target.name,
+    providers: model.target.providers,
+    machine: model.machine,
+    dtype: model.dtype,
+    ...(config && { config }),
+    signature: model.signature,
+    assumptions: model.assumptions,
+    decisions: model.decisions,
+  };
+  return `${JSON.stringify(saved, null, 2)}\n`;
+}
+
+// A module made by hand, or one that holds a function, has no config; the model runs without.
+function configOf(model: Model): Readonly<Record<string, unknown>> | undefined {
+  try {
+    return JSON.parse(JSON.stringify(toConfig(model.module)));
+  } catch (error) {
+    if (error instanceof ConfigError) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Reads the text of `onnxformers.json`.
+ *
+ * Throws   FileError when it is no JSON, of a newer format, or lacks the signature
+ */
+export function readDescription(text: string, path: string): SavedModel {
+  let saved: Partial<SavedModel>;
+  try {
+    saved = JSON.parse(text) as Partial<SavedModel>;
+  } catch (error) {
+    throw new FileError({ path, problem: 'not JSON', got: describe(text), hint: 'Save the model again' }, { cause: error });
+  }
+  const fault = (problem: string, expected: string, got: unknown): FileError =>
+    new FileError({ path, problem, expected, got: describe(got), hint: 'Save the model again' });
+  if (!isRecord(saved)) throw fault('not the description of a model', 'an object with a format', saved);
+  const { format, signature, providers, assumptions = [], decisions = [], machine = {} } = saved;
+  if (!Number.isSafeInteger(format) || (format as number) < 1)
+    throw fault('no format that can be read', 'a number from 1', format);
+  if ((format as number) > formatVersion)
+    throw new FileError({
+      path,
+      problem: 'saved in a newer format',
+      expected: `format ${formatVersion} or older`,
+      got: `format ${format}`,
+      hint: 'Update onnxformers',
+    });
+  const lists = [signature?.inputs, signature?.outputs];
+  if (!lists.every(Array.isArray)) throw fault('the signature is damaged', 'lists of inputs and outputs', signature);
+  for (const port of lists.flat())
+    if (!isPort(port)) throw fault('the signature is damaged', 'inputs and outputs with name, dtype and dims', port);
+  if (!isTexts(providers)) throw fault('the providers are damaged', 'a list of names', providers);
+  if (!isTexts(assumptions)) throw fault('the assumptions are damaged', 'a list of texts', assumptions);
+  if (!Array.isArray(decisions) || !decisions.every(isRecord))
+    throw fault('the decisions are damaged', 'a list of objects', decisions);
+  if (!isRecord(machine)) throw fault('the machine is damaged', 'an object', machine);
+  return { target: '', dtype: 'float32', ...saved, assumptions, decisions, machine } as unknown as SavedModel;
+}
+
+const isRecord = (x: unknown): x is Readonly<Record<string, unknown>> => typeof x === 'object' && x !== null && !Array.isArray(x);
+const isTexts = (x: unknown): boolean => Array.isArray(x) && x.every((t) => typeof t === 'string');
+
+function isPort(p: unknown): boolean {
+  if (!isRecord(p) || typeof p.name !== 'string' || !dtypes.includes(p.dtype as DType)) return false;
+  return Array.isArray(p.dims) && p.dims.every(isSize) && (p.derived === undefined || isDerived(p.derived));
+}
+
+function isDerived(d: unknown): boolean {
+  if (!isRecord(d) || typeof d.how !== 'string' || !isTexts(d.from)) return false;
+  return (d.plus === undefined || isSize(d.plus)) && (d.pool === undefined || isRecord(d.pool));
+}
+
+function isSize(d: unknown): boolean {
+  if (typeof d !== 'number' && typeof d !== 'string') return false;
+  try {
+    dim(d);
+    return true;
+  } catch {
+    return false;
+  }
+}

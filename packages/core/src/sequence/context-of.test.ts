@@ -1,0 +1,122 @@
+import { describe, expect, it } from 'vitest';
+import type { Dim } from '../dim/dim';
+import { interpret } from '../interpret/interpret';
+import { GraphBuilder } from '../ir/graph';
+import { tensor, toArray } from '../tensor/convert';
+import type { DType } from '../tensor/tensor';
+import { contextOf } from './context-of';
+
+type Inputs = readonly (readonly [name: string, dtype: DType, dims: readonly Dim[]])[];
+
+const about: Inputs = [
+  ['mask', 'bool', [1, 1, 'rows', 'columns']],
+  ['bias', 'float32', [1, 3, 'rows', 'columns']],
+  ['memory', 'float32', ['others', 'memory_seq', 5]],
+  ['memory_mask', 'bool', ['others', 'memory_seq']],
+  ['lengths', 'int64', ['batch']],
+];
+
+describe('the sizes of a call', () => {
+  it.each([
+    ['x', 'float32', ['batch', 'seq', 7]],
+    ['ids', 'int64', ['batch', 'seq']],
+    ['q', 'float32', ['batch', 3, 'seq', 5]],
+  ] as const)('are those of %s, wherever it stands among the inputs', (...rows) => {
+    for (let at = 0; at <= about.length; at++) {
+      const g = new GraphBuilder();
+      const inputs = about.toSpliced(at, 0, rows).map(([name, dtype, dims]) => [name, g.input(name, dtype, dims)] as const);
+      const { positions } = contextOf(g, Object.fromEntries(inputs), { layout: 'padded' });
+      expect(positions.dims).toEqual(['batch', 'seq']);
+    }
+  });
+
+  it('are those of the rows in a packed batch', () => {
+    for (const names of [
+      ['lengths', 'position_ids', 'x'],
+      ['position_ids', 'x', 'lengths'],
+    ]) {
+      const g = new GraphBuilder();
+      const types: Record<string, readonly [DType, readonly Dim[]]> = {
+        lengths: ['int64', ['batch']],
+        position_ids: ['int64', ['places']],
+        x: ['float32', ['tokens', 7]],
+      };
+      const inputs = Object.fromEntries(names.map((name) => [name, g.input(name, ...types[name]!)]));
+      const { layout } = contextOf(g, inputs, { layout: 'packed' });
+      expect(layout.kind).toBe('packed');
+    }
+  });
+});
+
+describe('positions under an attention mask', () => {
+  const places = (
+    state: 'io' | { readonly io: number },
+    mask: readonly (readonly number[])[],
+    pastLengths: readonly number[],
+    seq: number,
+  ) => {
+    const g = new GraphBuilder();
+    const keys = mask[0]!.length;
+    const ids = g.input('ids', 'int64', ['batch', 'seq']);
+    const attention_mask = g.input('attention_mask', 'int64', ['batch', state === 'io' ? 'past + seq' : state.io]);
+    const ctx = contextOf(g, { ids, attention_mask }, { layout: 'padded', state });
+    g.output('positions', ctx.positions);
+    const batch = mask.length;
+    const feeds = {
+      ids: toArray(tensor('int64', [batch, seq], new Array(batch * seq).fill(0))),
+      attention_mask: toArray(tensor('int64', [batch, keys], mask.flat())),
+      ...(state !== 'io' && { past_lengths: toArray(tensor('int64', [batch], pastLengths)) }),
+    };
+    return [...interpret(g.finish(), feeds, { sizes: { past: keys - seq } }).positions!.data];
+  };
+  const left = [
+    [0, 0, 1, 1, 1],
+    [1, 1, 1, 1, 1],
+  ];
+
+  it('are counted over the last keys of a growing cache', () => {
+    expect(places('io', left, [], 5)).toEqual([0, 0, 0, 1, 2, 0, 1, 2, 3, 4]);
+    expect(places('io', left, [], 2)).toEqual([1, 2, 3, 4]);
+  });
+
+  // Rows that are not written yet stand behind those of the call, whatever the mask says of them.
+  it.each([0, 1])('are counted from where the call begins in a cache of fixed capacity, %i behind it', (rest) => {
+    const mask = left.map((row) => [...row, rest, rest]);
+    expect(places({ io: 7 }, mask, [0, 0], 5)).toEqual([0, 0, 0, 1, 2, 0, 1, 2, 3, 4]);
+    expect(places({ io: 7 }, mask, [3, 3], 2)).toEqual([1, 2, 3, 4]);
+    expect(places({ io: 7 }, mask, [4, 2], 1)).toEqual([2, 2]);
+  });
+});
+
+describe('inputs that would be left out in silence, or stand there twice', () => {
+  type Declared = Readonly<Record<string, readonly [DType, readonly Dim[]]>>;
+  const contextWith = (declared: Declared, o: Parameters<typeof contextOf>[2]) => {
+    const g = new GraphBuilder();
+    return contextOf(g, Object.fromEntries(Object.entries(declared).map(([name, type]) => [name, g.input(name, ...type)])), o);
+  };
+  const ids = ['int64', ['batch', 'seq']] as const;
+  const lengths = ['int64', ['batch']] as const;
+
+  it.each([
+    ['attention_mask', ['bool', ['batch', 'seq']]],
+    ['mask', ['bool', [1, 1, 'tokens', 'tokens']]],
+    ['memory_mask', ['bool', ['batch', 'memory_seq']]],
+  ] as const)('%s of packed rows', (name, type) => {
+    expect(() => contextWith({ x: ['float32', ['tokens', 5]], lengths, [name]: type }, { layout: 'packed' })).toThrow(
+      `inputs.${name}: packed rows have no padding to mask; expected lengths, and masks that the blocks themselves make`,
+    );
+  });
+
+  it('lengths beside a growing cache, which would keep the padding', () => {
+    expect(() => contextWith({ ids, lengths }, { layout: 'padded', state: 'io' })).toThrow(
+      'inputs.lengths: a growing cache takes as many rows of each sequence, and would keep those behind its length',
+    );
+    expect(contextWith({ ids, lengths }, { layout: 'padded', state: { io: 7 } }).lengths).toBeDefined();
+  });
+
+  it('what a state brings along', () => {
+    expect(() => contextWith({ ids, past_lengths: ['int64', ['batch']] }, { layout: 'padded', state: { io: 7 } })).toThrow(
+      'past_lengths: an input of this name exists already. The graph brings it along, so that it is not declared',
+    );
+  });
+});

@@ -1,0 +1,63 @@
+import { expect, it } from 'vitest';
+import { GraphBuilder } from '../ir/graph';
+import { causal } from '../mask/mask';
+import { cond } from '../ops/control';
+import { add } from '../ops/elementwise';
+import { crossAttentionKeyValues, newShared, withContext } from './context';
+import { contextOf } from './context-of';
+
+it('a context with some entries changed computes positions only when asked', () => {
+  const g = new GraphBuilder();
+  const lengths = g.input('lengths', 'int64', ['batch']);
+  const ctx = contextOf(g, { x: g.input('x', 'float32', ['tokens', 7]), lengths }, { layout: 'packed' });
+  const inputs = () => g.inputs.map((v) => (v.leaf as { name: string }).name);
+  const before = inputs();
+
+  const changed = withContext(ctx, { mask: causal });
+  expect(changed.mask).toBe(causal);
+  expect(changed.lengths).toBe(lengths);
+  expect(ctx.mask).not.toBe(causal);
+  expect(inputs()).toEqual(before);
+  expect(changed.positions).toBe(ctx.positions);
+  expect(inputs()).toEqual([...before, 'positions_of_lengths']);
+});
+
+it('cross attention leaves the positions and the bias of its own rows alone', () => {
+  const g = new GraphBuilder();
+  const input = (name: string, dims: (number | string)[]) => g.input(name, 'float32', dims);
+  const [x, memory, bias] = [
+    input('x', ['batch', 'seq', 7]),
+    input('memory', ['batch', 'rows', 7]),
+    input('bias', [1, 1, 'seq', 'seq']),
+  ];
+  const ctx = contextOf(g, { x, memory, bias }, { layout: 'padded' });
+  const [, , at] = crossAttentionKeyValues(ctx, ({ rows }) => [rows, rows]);
+  expect(at.bias).toBeUndefined();
+  expect(at.keys).toEqual({ layout: { kind: 'padded' } });
+  expect(Object.getOwnPropertyDescriptor(at, 'positions')!.get).toBeDefined();
+});
+
+it('what a branch makes first is made again outside of it, and once', () => {
+  const g = new GraphBuilder();
+  const [x, yes] = [g.input('x', 'float32', [7]), g.input('yes', 'bool', [])];
+  const shared = newShared();
+  let made = 0;
+  const table = () =>
+    shared.get('table', () => {
+      made++;
+      return { rows: [add(x, 2)] };
+    }).rows[0]!;
+  cond(
+    yes,
+    () => [add(table(), table())],
+    () => [x],
+  );
+  expect(made).toBe(1);
+  expect(table().graph).toBe(g);
+  cond(
+    yes,
+    () => [x],
+    () => [table()],
+  );
+  expect(made).toBe(2);
+});

@@ -1,0 +1,189 @@
+// What varies around a sequence: mask, positions, layout, memory, what is kept between calls. One object, handed down.
+import type { Dim } from '../dim/dim';
+import { ConfigError, internal, ShapeError } from '../error';
+import { usable, type Value } from '../ir/graph';
+import { and, type Mask, maskKinds, printMask } from '../mask/mask';
+import { attendOp } from '../ops/attend';
+import type { KeyPlace, Layout } from './layout';
+import type { State } from './state';
+
+/** What cross attention attends to. */
+export interface Memory {
+  /** [batch, memory_seq, memory_dim], or packed [memory_tokens, memory_dim] */
+  readonly rows: Value;
+  /** Where values have a source of their own. */
+  readonly valueRows?: Value;
+  readonly mask: Mask<Value>;
+  /** Added to every score, [batch or 1, heads or 1, query, memory_seq]. */
+  readonly bias?: Value;
+  readonly layout: Layout;
+}
+
+/** What one layer makes and later ones use; fresh for each trace. */
+export interface Shared {
+  /** What stands under a key, made by whoever asks first; made again where the first made it in a branch that nobody else can see into. */
+  get<T>(key: string, make: () => T): T;
+}
+
+/** Everything that a block may ask about the sequence it works on. */
+export interface SequenceContext {
+  /** Factories set causal; blocks narrow it with `and`. */
+  readonly mask: Mask<Value>;
+  /** int64 [batch, seq] or [tokens]; from 0 in each sequence, or where the cache ends. */
+  readonly positions: Value;
+  readonly layout: Layout;
+  /** Real rows of this call, int64 [batch]: what a recurrent state after a ragged prompt needs. */
+  readonly lengths?: Value;
+  /** Where the keys lie; set by `updateCache` and `crossAttentionKeyValues` only. */
+  readonly keys?: KeyPlace;
+  /** Absent when nothing is kept between calls. */
+  readonly state?: State;
+  /** Added to every score, [batch or 1, heads or 1, query, key]. */
+  readonly bias?: Value;
+  readonly memory?: Memory;
+  /** [height, width] when the tokens came from an image. */
+  readonly grid?: readonly [Dim, Dim];
+  readonly shared: Shared;
+}
+
+/** Options of one attention call. */
+export interface AttendOptions {
+  /** Default 1 / √head_dim. */
+  readonly scale?: number;
+  /** c · tanh(score / c) before masking. */
+  readonly softcap?: number;
+  /** A further logit [heads] in each softmax that takes weight and gives no value. */
+  readonly sinks?: Value;
+  /** Probability of dropping a weight, in training. */
+  readonly dropout?: number;
+}
+
+/**
+ * Attention over the context's mask, bias, layout and key place.
+ *
+ *     y = softmax(mask(softcap(scale · q kᵀ) + bias)) v
+ *
+ * Shapes   q [batch, heads, seq, head_dim] · k, v [batch, kv_heads, kv_seq, …] → [batch, heads, seq, v_head_dim]; packed: batch 1, seq = tokens
+ * Dtypes   one float dtype; scores and softmax of 16-bit floats in float32
+ * Throws   ShapeError when q and k differ in head_dim, or kv_heads does not divide heads
+ * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
+ * Lowers   portable: primitives · cpu, wasm: GroupQueryAttention, MultiHeadAttention, Attention · webgpu: GroupQueryAttention,
+ *          MultiHeadAttention · cuda: PagedAttention, PackedMultiHeadAttention, GroupQueryAttention, MultiHeadAttention, Attention
+ * Example  const y = attend(q, k, v, { mask: causal });
+ */
+export function attend(
+  q: Value,
+  k: Value,
+  v: Value,
+  ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceContext>,
+  o: AttendOptions = {},
+): Value {
+  const queryOffset = ctx.keys?.queryOffset;
+  const { dropout: probability = 0, ...rest } = o;
+  const g = q.graph.root;
+  const noise =
+    g.training && probability > 0
+      ? g.draw('attention_dropout', [q.dims[0]!, q.dims[1]!, q.dims[2]!, k.dims[2]!], 'uniform')
+      : undefined;
+  return attendOp(q, k, v, {
+    mask: maskOf(ctx),
+    ...(queryOffset && { queryOffset }),
+    ...(ctx.bias && { bias: ctx.bias }),
+    ...(noise && { dropout: { probability, noise } }),
+    ...rest,
+  });
+}
+
+/**
+ * Refuses masks that a mechanism does not honour.
+ *
+ * Throws   ConfigError naming them
+ */
+export function checkMasks(name: string, honoured: readonly Mask<unknown>['kind'][], ctx: SequenceContext): void {
+  const refused = maskKinds(maskOf(ctx)).filter((kind) => !honoured.includes(kind));
+  if (!refused.length) return;
+  throw new ConfigError({
+    path: name,
+    problem: `${name} cannot honour the mask: ${refused.join(', ')}`,
+    expected: honoured.length ? `masks of the kinds ${honoured.join(', ')}` : 'no mask',
+    got: printMask(maskOf(ctx)),
+    hint: 'Choose a mechanism that declares it, or leave the mask out',
+  });
+}
+
+/** The mask with what the layout adds: packed tokens see their own sequence only. */
+export function maskOf(ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceContext>): Mask<Value> {
+  if (ctx.layout?.kind !== 'packed') return ctx.mask;
+  const keys = ctx.keys?.layout ?? ctx.layout;
+  if (keys.kind !== 'packed') throw internal('packed queries need packed keys');
+  return and({ kind: 'documents', offsets: ctx.layout.offsets, keyOffsets: keys.offsets }, ctx.mask);
+}
+
+/**
+ * Self attention: appends k and v to what the state holds, or leaves them as they are. The third result is the context for these keys.
+ *
+ * Shapes   k, v [batch, kv_heads, seq, head_dim] → [batch, kv_heads, rows, head_dim], rows those of the state and the new ones
+ * Throws   ShapeError when they do not fit what the state holds
+ * Lowers   everywhere: as the state appends, often a part of the attention's kernel
+ * Example  const [keys, values, at] = updateCache(ctx, k, v);
+ *            const y = attend(q, keys, values, at);
+ */
+export function updateCache(ctx: SequenceContext, k: Value, v: Value): readonly [Value, Value, SequenceContext] {
+  const { state } = ctx;
+  if (!state) return [k, v, ctx];
+  const [allKeys, allValues] = [state.append('key', k), state.append('value', v)];
+  return [allKeys, allValues, withContext(ctx, { keys: state.keys })];
+}
+
+/**
+ * Cross attention: keys and values of the memory, made once when there is a state. The third result is the context for these keys.
+ *
+ * Shapes   memory rows [batch, memory_seq, memory_dim] → what `make` gives: keys and values [batch, kv_heads, memory_seq, head_dim]
+ * Throws   ShapeError when the context has no memory
+ * Lowers   everywhere: what `make` becomes; with a state Concat of what was kept
+ */
+export function crossAttentionKeyValues(
+  ctx: SequenceContext,
+  make: (memory: Memory) => readonly [Value, Value],
+): readonly [Value, Value, SequenceContext] {
+  const { memory, state } = ctx;
+  if (!memory)
+    throw new ShapeError({
+      path: '',
+      problem: 'cross attention without a memory',
+      hint: 'Give the model an encoder, or the input "memory"',
+    });
+  const both = () => {
+    const [key, value] = make(memory);
+    return { key, value };
+  };
+  const { key, value } = state ? state.cacheMemory(both) : both();
+  // No start: every row of a memory exists, and its mask says which are real.
+  const there = { mask: memory.mask, keys: { layout: memory.layout }, ...(memory.bias && { bias: memory.bias }) };
+  return [key, value, withContext(withoutBias(ctx), there)];
+}
+
+// The bias of a context is that of its own rows, not of a memory's.
+function withoutBias(ctx: SequenceContext): SequenceContext {
+  const { bias: _, ...others } = Object.getOwnPropertyDescriptors(ctx);
+  return Object.defineProperties({}, others) as SequenceContext;
+}
+
+/** The same context with some entries changed. What it computes when asked (positions) stays uncomputed, which a spread would not do. */
+export function withContext(ctx: SequenceContext, changes: Partial<SequenceContext>): SequenceContext {
+  return Object.defineProperties(
+    {},
+    { ...Object.getOwnPropertyDescriptors(ctx), ...Object.getOwnPropertyDescriptors(changes) },
+  ) as SequenceContext;
+}
+
+/** A context's `shared`, empty. */
+export function newShared(): Shared {
+  const made = new Map<string, unknown>();
+  return {
+    get<T>(key: string, make: () => T): T {
+      if (!made.has(key) || !usable(made.get(key))) made.set(key, make());
+      return made.get(key) as T;
+    },
+  };
+}

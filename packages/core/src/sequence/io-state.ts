@@ -1,0 +1,75 @@
+// A state whose rows are inputs and outputs of the graph: growing, or of fixed capacity.
+import { received } from '../compile/boundary';
+import type { GraphBuilder, Value } from '../ir/graph';
+import { cacheAppend } from '../ops/cache';
+import { concat } from '../ops/movement';
+import { derive } from './derive';
+import { padded } from './layout';
+import type { CallSizes, State } from './state';
+
+/** Name of the size of a growing past, and of the rows of a memory. */
+export const pastDim = 'past';
+export const memoryDim = 'memory_rows';
+
+/**
+ * What a run kept, under the names by which the next run takes it: `present.0.key` → `past_key_values.0.key`. Other outputs are left out.
+ *
+ * Example  const kept = pastOf({ 'present.0.key': tensor('float32', [1, 2, 0, 8], []) });
+ */
+export function pastOf<T>(outputs: Readonly<Record<string, T>>): Record<string, T> {
+  const kept = Object.entries(outputs).filter(([name]) => name.startsWith('present.'));
+  return Object.fromEntries(kept.map(([name, value]) => [name.replace('present.', 'past_key_values.'), value]));
+}
+
+/**
+ * Inputs `past_key_values.0.key`, outputs `present.0.key`; numbers count the places that keep something, in order of use.
+ *
+ * Shapes   growing: past [batch, kv_heads, past, head_dim], present [batch, kv_heads, past + seq, head_dim]
+ *          fixed: both [batch, kv_heads, capacity, head_dim], with `past_lengths` int64 [batch] rows in use before this call
+ */
+export function ioState(g: GraphBuilder, { batch }: CallSizes, capacity: number | undefined): State {
+  const places = new Map<string, number>();
+  const place = (): number => {
+    if (!places.has(g.where)) places.set(g.where, places.size);
+    return places.get(g.where)!;
+  };
+  const pastLengths = derive(g, 'past_lengths', { dtype: 'int64', dims: [batch] }, [], capacity === undefined ? pastDim : 0);
+  const queryOffset = capacity === undefined ? undefined : pastLengths;
+  return {
+    // A growing cache has no place of its own: queries stand behind all keys but theirs.
+    keys: { layout: padded, ...(queryOffset && { queryOffset }) },
+    pastLengths,
+    append(name, rows) {
+      const [b, heads, , headDim] = rows.dims;
+      const n = place();
+      const past = received(g, `past_key_values.${n}.${name}`, rows.dtype, [b!, heads!, capacity ?? pastDim, headDim!]);
+      const all = cacheAppend(past, rows, queryOffset);
+      g.stateOutputs.set(`present.${n}.${name}`, all);
+      return all;
+    },
+    // The first call brings the memory and no kept rows, later ones an empty memory: the sum is right in both, without a branch.
+    cacheMemory(make) {
+      const n = place();
+      const fresh = Object.entries(make()) as [never, Value][];
+      const all = fresh.map(([name, rows]) => {
+        const past = received(g, `past_key_values.${n}.memory_${name}`, rows.dtype, [
+          rows.dims[0]!,
+          rows.dims[1]!,
+          memoryDim,
+          rows.dims[3]!,
+        ]);
+        const joined = concat([past, rows], 2);
+        g.stateOutputs.set(`present.${n}.memory_${name}`, joined);
+        return [name, joined] as const;
+      });
+      return Object.fromEntries(all) as never;
+    },
+    updateRecurrent(name, first, step) {
+      const n = place();
+      const last = received(g, `past_key_values.${n}.${name}`, first.dtype, first.dims);
+      const [next, result] = step(last);
+      g.stateOutputs.set(`present.${n}.${name}`, next);
+      return result;
+    },
+  };
+}

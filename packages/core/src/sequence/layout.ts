@@ -1,0 +1,75 @@
+// How the rows of sequences lie in memory, and heads in rows.
+import { type Dim, divDims, mulDims } from '../dim/dim';
+import { ShapeError } from '../error';
+import type { GraphBuilder, Value } from '../ir/graph';
+import { expand, reshape, transpose } from '../ops/movement';
+import { iota } from '../ops/shape';
+
+/** How sequences lie in memory: one row of a batch each, padded to equal length, or one after another without padding. */
+export type Layout =
+  /** [batch, seq, dim] */
+  | { readonly kind: 'padded' }
+  /** [tokens, dim]; sequence i is rows offsets[i] to offsets[i + 1] − 1. */
+  | {
+      readonly kind: 'packed';
+      /** int64 [batch + 1] */
+      readonly offsets: Value;
+      /** int64 [] */
+      readonly longest: Value;
+      /** int64 [tokens]: from 0 in each sequence. */
+      readonly positions: Value;
+    };
+/** One row of a batch for each sequence. */
+export const padded: Layout = { kind: 'padded' };
+
+/** Where the keys of an attention lie. */
+export interface KeyPlace {
+  readonly layout: Layout;
+  /** int64 [batch]: rows of k before query 0; only the first queryOffset + seq rows exist. Absent: kv_seq − seq. */
+  readonly queryOffset?: Value;
+}
+
+/**
+ * Where rows stand in sequences that begin with the first of them, in positions from 0.
+ *
+ * Shapes   → int64 [batch, seq], packed [tokens]
+ * Throws   ShapeError when a size cannot be read from the graph's inputs
+ * Lowers   everywhere: Range, Expand
+ */
+export function positionsWithin(layout: Layout, [batch, seq]: readonly [Dim, Dim], g: GraphBuilder): Value {
+  return layout.kind === 'packed' ? layout.positions : expand(reshape(iota(g, seq), [1, seq]), [batch, seq]);
+}
+
+/**
+ * Rows of all heads side by side → rows of each head.
+ *
+ * Shapes   x [batch, seq, heads · head_dim] → [batch, heads, seq, head_dim]; packed [tokens, …] → [1, heads, tokens, head_dim]
+ * Throws   ShapeError when x has another number of axes, or heads does not divide the channels
+ * Lowers   everywhere: Reshape, Transpose, which kernels that take rows make superfluous
+ */
+export function splitHeads(x: Value, heads: number, layout: Layout): Value {
+  const dim = x.dims.at(-1)!;
+  if (x.rank !== (layout.kind === 'packed' ? 2 : 3))
+    throw new ShapeError({
+      path: x.graph.where,
+      problem: `heads are split from ${layout.kind} rows`,
+      expected: layout.kind === 'packed' ? '[tokens, dim]' : '[batch, seq, dim]',
+      got: `[${x.dims.join(', ')}]`,
+    });
+  const rows = layout.kind === 'packed' ? [1, x.dims[0]!] : [x.dims[0]!, x.dims[1]!];
+  return transpose(reshape(x, [...rows, heads, divDims(dim, heads)]), [0, 2, 1, 3]);
+}
+
+/**
+ * The inverse of {@link splitHeads}.
+ *
+ * Shapes   x [batch, heads, seq, head_dim] → [batch, seq, heads · head_dim]; packed [1, heads, tokens, head_dim] → [tokens, …]
+ * Throws   nothing
+ * Lowers   everywhere: Transpose, Reshape, which kernels that give rows make superfluous
+ */
+export function mergeHeads(x: Value, layout: Layout): Value {
+  const [batch, heads, seq, headDim] = x.dims as [Dim, Dim, Dim, Dim];
+  const rows = transpose(x, [0, 2, 1, 3]);
+  const dim = mulDims(heads, headDim);
+  return reshape(rows, layout.kind === 'packed' ? [seq, dim] : [batch, seq, dim]);
+}

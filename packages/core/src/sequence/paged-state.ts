@@ -1,0 +1,64 @@
+// A state whose rows stay in the runtime's memory: pools of blocks that kernels update in place. Kwon et al. 2023, https://arxiv.org/abs/2309.06180
+import type { Dim } from '../dim/dim';
+import { ConfigError } from '../error';
+import type { GraphBuilder, Pool, Value } from '../ir/graph';
+import { pagedAppend, poolDims } from '../ops/paged';
+import { ioState } from './io-state';
+import type { CallSizes, State } from './state';
+
+/** Name of the number of blocks in a row of the block table. */
+export const tableDim = 'table_blocks';
+
+/**
+ * Keys and values live in pools of blocks, `[blocks, blockSize, kv_heads, head_dim]` each, one for each place that keeps some. They are no
+ * inputs or outputs: only `past_lengths` int64 [batch] (rows in use before this call; default none) and `block_table` int32 [batch, table_blocks]
+ * (which blocks are whose; by default every sequence of the batch owns an equal share of the pool) are inputs. What cross attention and
+ * recurrent mechanisms keep passes through inputs and outputs.
+ *
+ * Throws   ConfigError when the sizes are wrong
+ */
+export function pagedState(g: GraphBuilder, call: CallSizes, pool: Pool): State {
+  checkPool(pool);
+  const others = ioState(g, call, 1);
+  const { pastLengths } = others;
+  const table = blockTable(g, [call.batch, tableDim], pool, [pastLengths], call.seq);
+  return { ...others, append: (name, rows) => appendPaged(g, pool, { name, rows, pastLengths, table }) };
+}
+
+/** An input that says which blocks are whose: computed by the runner, or fed. */
+export function blockTable(g: GraphBuilder, dims: readonly Dim[], pool: Pool, from: readonly Value[], seq: Dim): Value {
+  return g.derivedInput('block_table', { dtype: 'int32', dims }, 'blockTable', from, seq, pool);
+}
+
+/** Appends rows to the pool of this place. */
+export function appendPaged(
+  g: GraphBuilder,
+  { blocks, blockSize }: Pool,
+  o: { readonly name: string; readonly rows: Value; readonly pastLengths: Value; readonly table: Value },
+): Value {
+  const { name, rows, pastLengths, table } = o;
+  return pagedAppend(
+    g.state(`${g.where}.${name}_pool`, rows.dtype, poolDims(blocks, blockSize, rows), 0),
+    rows,
+    pastLengths,
+    table,
+  );
+}
+
+/** Throws ConfigError for sizes that no kernel takes. */
+export function checkPool({ blocks, blockSize }: Pool): void {
+  if (!Number.isInteger(blocks) || blocks < 1)
+    throw new ConfigError({
+      path: 'state.paged.blocks',
+      problem: 'no number of blocks',
+      expected: 'an integer >= 1',
+      got: String(blocks),
+    });
+  if (!Number.isInteger(Math.log2(blockSize)) || blockSize < 16)
+    throw new ConfigError({
+      path: 'state.paged.blockSize',
+      problem: 'no size of blocks',
+      expected: 'a power of two from 16 on, in positions',
+      got: String(blockSize),
+    });
+}

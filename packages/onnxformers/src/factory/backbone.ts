@@ -1,0 +1,99 @@
+// What all models of one sequence share: an embedding, positions, a stack.
+import {
+  type AnyModule,
+  ConfigError,
+  int,
+  type KindModule,
+  linear,
+  type SequenceContext,
+  slot,
+  subDims,
+  type Value,
+} from '@onnxformers/core';
+import { withRowsInFront } from './prefix-tokens';
+
+const embedded = (c: { embeddingDim: number }) => ({ dim: c.embeddingDim });
+
+/** The slots of a trunk; spread them into the fields of a model, behind `dim`. */
+export const trunkFields = {
+  embeddingDim: int({
+    doc: 'channels of embedding and positions; where it is not dim, a linear map follows',
+    unit: 'channels',
+    min: 1,
+    default: (c: { dim: number }) => c.dim,
+  }),
+  embedding: slot('embedding', {
+    doc: 'from ids or pixels to channels; absent: the input is x [batch, seq, embeddingDim]',
+    optional: true,
+    inside: embedded,
+  }),
+  position: slot('position', { doc: 'added to the embedded input', optional: true, inside: embedded }),
+  embeddingNorm: slot('norm', { doc: 'behind embedding and positions', optional: true, inside: embedded }),
+  stack: slot('stack', { doc: 'the layers' }),
+} as const;
+
+interface TrunkSlots {
+  readonly embedding: KindModule<'embedding'> | undefined;
+  readonly position: KindModule<'position'> | undefined;
+  readonly embeddingNorm: KindModule<'norm'> | undefined;
+  readonly stack: KindModule<'stack'>;
+}
+
+/** The modules of a trunk, by their checkpoint names. */
+export interface Trunk extends TrunkSlots {
+  readonly [name: string]: AnyModule | undefined;
+  readonly embedding_projection: (((x: Value) => Value) & AnyModule) | undefined;
+}
+
+/** The modules in the slots, and the map between them where the widths differ: the children of a model. */
+export function trunkOf({
+  dim,
+  embeddingDim,
+  embedding,
+  position,
+  embeddingNorm,
+  stack,
+}: TrunkSlots & { readonly dim: number; readonly embeddingDim: number }): Trunk {
+  const embedding_projection = embeddingDim === dim ? undefined : linear(embeddingDim, dim, { role: 'projection' });
+  return { embedding, position, embeddingNorm, embedding_projection, stack };
+}
+
+/** Embeds, adds positions, normalises, runs the stack. */
+export const runTrunk = (trunk: Trunk, input: Value, ctx: SequenceContext): Value => trunkRows(trunk, input, ctx).rows;
+
+/** What {@link runTrunk} gives, and the context of its rows: of more rows than came in where positions put some in front. */
+export function trunkRows(
+  { embedding, position, embeddingNorm, embedding_projection: projection, stack }: Trunk,
+  input: Value,
+  ctx: SequenceContext,
+): { readonly rows: Value; readonly ctx: SequenceContext } {
+  const embedded = embedding ? embedding(input, ctx) : input;
+  const placed = position ? position(embedded, ctx) : embedded;
+  const count = rowsInFront(embedded, placed, ctx);
+  const within = count ? withRowsInFront(ctx, { count, before: embedded.dims[1]! }) : ctx;
+  const normed = embeddingNorm ? embeddingNorm(placed) : placed;
+  return { rows: stack(projection ? projection(normed) : normed, within), ctx: within };
+}
+
+function rowsInFront(before: Value, after: Value, { layout }: SequenceContext): number {
+  const count = layout.kind === 'packed' ? 0 : subDims(after.dims[1]!, before.dims[1]!);
+  if (typeof count === 'number' && count >= 0) return count;
+  throw new ConfigError({
+    path: 'position',
+    problem: 'the rows behind positions are not those before with others in front',
+    expected: `${before.dims[1]} rows or more`,
+    got: `${after.dims[1]}`,
+  });
+}
+
+/** The input a trunk reads: `ids` (or `pixels`) with an embedding, `x` without. */
+export function trunkInput(trunk: Pick<Trunk, 'embedding'>, inputs: Readonly<Record<string, Value>>, prefix = ''): Value {
+  const names = trunk.embedding ? [`${prefix}ids`, `${prefix}pixels`] : [`${prefix}x`];
+  for (const name of names) if (inputs[name]) return inputs[name];
+  throw new ConfigError({
+    path: 'inputs',
+    problem: 'the model has nothing to read',
+    expected: names.join(' or '),
+    got: Object.keys(inputs).join(', '),
+  });
+}
