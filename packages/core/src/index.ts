@@ -19,7 +19,7 @@ export type {
 } from './block/block-definition';
 export { type Registry, registry } from './block/registry';
 export { compile, type Model, type Port, type Signature } from './compile/compile';
-export type { CompileOptions, ModelDType } from './compile/compile-options';
+export type { CompileOptions, InputType, ModelDType } from './compile/compile-options';
 export { type GenerateOptions, generate } from './compile/generate';
 export { initialize } from './compile/initialize';
 export { serialize, toBytes } from './compile/serialize';
@@ -69,10 +69,13 @@ export {
 } from './ir/define-op';
 export {
   apply,
+  type DeclaredRole,
   type Derivation,
   type Graph,
   GraphBuilder,
+  type InputRole,
   type Leaf,
+  type Limit,
   madeBy,
   mismatch,
   type Node,

@@ -2,7 +2,7 @@
 
 import { type Dim, dim } from '../dim/dim';
 import { ConfigError, describe, LoweringError, nearest, ShapeError } from '../error';
-import { type Derivation, type Graph, GraphBuilder, nameOf, type Pool, type Value } from '../ir/graph';
+import { type Derivation, type Graph, GraphBuilder, type InputRole, type Limit, nameOf, type Pool, type Value } from '../ir/graph';
 import { coreRules } from '../kernels/index';
 import { type Decision, lower } from '../lower/lower';
 import type { Rule } from '../lower/rule';
@@ -25,6 +25,8 @@ export interface Port {
   readonly name: string;
   readonly dtype: DType;
   readonly dims: readonly Dim[];
+  /** What an input is for: as declared, or as the context of the model took it. Absent: a number for the model's own use. */
+  readonly role?: InputRole;
   /** For inputs that the runner computes. */
   readonly derived?: { readonly how: Derivation; readonly from: readonly string[]; readonly plus?: Dim; readonly pool?: Pool };
   /** For inputs that are drawn at random. */
@@ -36,6 +38,8 @@ export interface Port {
 export interface Signature {
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
+  /** What feeds must satisfy beside dtypes and sizes: ids within their table, lengths within their rows. */
+  readonly limits: readonly Limit[];
 }
 
 /** A compiled model: ready to be explained, saved, or run. */
@@ -139,7 +143,7 @@ function trace(
     ...(o.taps && { taps: new Set(o.taps) }),
   });
   const inputs: Record<string, Value> = {};
-  for (const [name, [given, dims]] of Object.entries(o.inputs)) {
+  for (const [name, [given, dims, role]] of Object.entries(o.inputs)) {
     if (given === 'bfloat16')
       throw new ConfigError({
         path: `inputs.${name}`,
@@ -148,7 +152,7 @@ function trace(
         got: 'bfloat16',
         hint: 'Declare float32; it is cast inside the graph',
       });
-    const raw = g.input(name, given, dims.map(dim));
+    const raw = g.input(name, given, dims.map(dim), role);
     inputs[name] = isFloat(given) && given !== computes ? cast(raw, computes) : raw;
   }
   for (const [path, p] of names.parameters) {
@@ -210,6 +214,7 @@ function gatherRules(model: AnyModule): Rule[] {
 }
 
 function signatureOf(graph: Graph, names: ParameterNames): Signature {
+  const { roles, limits } = graph.builder;
   const inputs = graph.inputs.map((v): Port => {
     const { leaf } = v;
     if (leaf?.kind === 'parameter')
@@ -227,7 +232,11 @@ function signatureOf(graph: Graph, names: ParameterNames): Signature {
         },
       };
     if (leaf?.kind === 'draw') return { name: leaf.name, dtype: v.dtype, dims: v.dims, draw: leaf.of };
-    return { name: leaf && 'name' in leaf ? leaf.name : '', dtype: v.dtype, dims: v.dims };
+    const name = leaf && 'name' in leaf ? leaf.name : '';
+    const role = roles.get(name);
+    return { name, dtype: v.dtype, dims: v.dims, ...(role && { role }) };
   });
-  return { inputs, outputs: graph.outputs.map(({ name, value }) => ({ name, dtype: value.dtype, dims: value.dims })) };
+  const outputs = graph.outputs.map(({ name, value }) => ({ name, dtype: value.dtype, dims: value.dims }));
+  const there = new Set(inputs.map((p) => p.name));
+  return { inputs, outputs, limits: limits.filter(({ input }) => input === undefined || there.has(input)) };
 }

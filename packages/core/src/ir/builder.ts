@@ -4,7 +4,9 @@ import { internal, ShapeError } from '../error';
 import type { Parameter } from '../parameter/parameter';
 import { toTensor } from '../tensor/convert';
 import type { DType, Tensor } from '../tensor/tensor';
+import type { Limit } from './limit';
 import { Identity } from './op';
+import type { InputRole } from './role';
 import type { TensorType } from './tensor-type';
 import {
   type Attribute,
@@ -52,6 +54,8 @@ export class Builder implements GraphBuilder {
   private readonly attributeIds = new WeakMap<object, number>();
   private nextAttributeId = 0;
   readonly overrides = new Map<Parameter, ParameterOverride>();
+  readonly roles: Map<string, InputRole>;
+  readonly limits: Limit[];
 
   constructor(
     options: GraphOptions = {},
@@ -67,10 +71,18 @@ export class Builder implements GraphBuilder {
     this.draws = options.draws;
     this.taps = options.taps ?? new Set();
     this.training = parent?.training ?? options.training ?? false;
+    this.roles = parent?.roles ?? new Map();
+    this.limits = parent?.limits ?? [];
   }
 
-  input(name: string, dtype: DType, dims: readonly Dim[]): Value {
-    return this.addInput(this.make({ dtype, dims }, { kind: 'input', name }));
+  input(name: string, dtype: DType, dims: readonly Dim[], role?: InputRole): Value {
+    const value = this.addInput(this.make({ dtype, dims }, { kind: 'input', name }));
+    if (role) this.roles.set(name, role);
+    return value;
+  }
+  limit(limit: Limit): void {
+    const same = (other: Limit): boolean => JSON.stringify(other) === JSON.stringify(limit);
+    if (!this.limits.some(same)) this.limits.push(limit);
   }
   output(name: string, value: Value): void {
     if (this.results.some((r) => r.name === name))

@@ -4,6 +4,8 @@ import type { GraphOptions, GraphBuilder as Interface } from './types';
 
 export { apply, located, mismatch } from './apply';
 export { builderLike } from './builder';
+export { inputNameOf, type Largest, type Limit, largestOf, setLargest } from './limit';
+export { type DeclaredRole, type InputRole, inputRoles, isPastRole } from './role';
 export {
   type Derivation,
   type DrawMaker,

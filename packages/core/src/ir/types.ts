@@ -2,6 +2,8 @@
 import type { Dim } from '../dim/dim';
 import type { Parameter } from '../parameter/parameter';
 import type { DType, NDArray, Tensor } from '../tensor/tensor';
+import type { Limit } from './limit';
+import type { InputRole } from './role';
 import { printType, type TensorType } from './tensor-type';
 
 /** Where a value comes from when no node makes it. */
@@ -223,9 +225,15 @@ export interface GraphBuilder {
   readonly stateOutputs: Map<string, Value>;
   readonly inputs: readonly Value[];
   readonly overrides: Map<Parameter, ParameterOverride>;
+  /** The roles of inputs, by name: as declared, or as the context of a model took them. */
+  readonly roles: Map<string, InputRole>;
+  /** What the feeds must satisfy beside dtypes and sizes. */
+  readonly limits: readonly Limit[];
 
   /** A named input. Names are unique; sizes are numbers or names bound when the graph runs. */
-  input(name: string, dtype: DType, dims: readonly Dim[]): Value;
+  input(name: string, dtype: DType, dims: readonly Dim[], role?: InputRole): Value;
+  /** Requires something of the feeds; the same requirement counts once. */
+  limit(limit: Limit): void;
   /** Makes a value an output. Names are unique. */
   output(name: string, value: Value): void;
   /** The value of a parameter: itself, or what `reparametrize` put in its place. */

@@ -1,6 +1,7 @@
 // A state whose rows are inputs and outputs of the graph: growing, or of fixed capacity.
 import { received } from '../compile/boundary';
-import type { GraphBuilder, Value } from '../ir/graph';
+import { type Dim, subDims } from '../dim/dim';
+import { type GraphBuilder, setLargest, type Value } from '../ir/graph';
 import { cacheAppend } from '../ops/cache';
 import { concat } from '../ops/movement';
 import { derive } from './derive';
@@ -27,13 +28,15 @@ export function pastOf<T>(outputs: Readonly<Record<string, T>>): Record<string, 
  * Shapes   growing: past [batch, kv_heads, past, head_dim], present [batch, kv_heads, past + seq, head_dim]
  *          fixed: both [batch, kv_heads, capacity, head_dim], with `past_lengths` int64 [batch] rows in use before this call
  */
-export function ioState(g: GraphBuilder, { batch }: CallSizes, capacity: number | undefined): State {
+export function ioState(g: GraphBuilder, { batch, seq }: CallSizes, capacity: number | undefined): State {
   const places = new Map<string, number>();
   const place = (): number => {
     if (!places.has(g.where)) places.set(g.where, places.size);
     return places.get(g.where)!;
   };
   const pastLengths = derive(g, 'past_lengths', { dtype: 'int64', dims: [batch] }, [], capacity === undefined ? pastDim : 0);
+  limitPast(g, seq, capacity);
+  setLargest(pastLengths, capacity === undefined ? { plus: pastDim } : { input: 'past_lengths', plus: 0 });
   const queryOffset = capacity === undefined ? undefined : pastLengths;
   return {
     // A growing cache has no place of its own: queries stand behind all keys but theirs.
@@ -42,7 +45,7 @@ export function ioState(g: GraphBuilder, { batch }: CallSizes, capacity: number 
     append(name, rows) {
       const [b, heads, , headDim] = rows.dims;
       const n = place();
-      const past = received(g, `past_key_values.${n}.${name}`, rows.dtype, [b!, heads!, capacity ?? pastDim, headDim!]);
+      const past = received(g, `past_key_values.${n}.${name}`, rows.dtype, [b!, heads!, capacity ?? pastDim, headDim!], 'pastKeyValue');
       const all = cacheAppend(past, rows, queryOffset);
       g.stateOutputs.set(`present.${n}.${name}`, all);
       return all;
@@ -52,12 +55,9 @@ export function ioState(g: GraphBuilder, { batch }: CallSizes, capacity: number 
       const n = place();
       const fresh = Object.entries(make()) as [never, Value][];
       const all = fresh.map(([name, rows]) => {
-        const past = received(g, `past_key_values.${n}.memory_${name}`, rows.dtype, [
-          rows.dims[0]!,
-          rows.dims[1]!,
-          memoryDim,
-          rows.dims[3]!,
-        ]);
+        const [b, heads, , headDim] = rows.dims;
+        const dims = [b!, heads!, memoryDim, headDim!];
+        const past = received(g, `past_key_values.${n}.memory_${name}`, rows.dtype, dims, 'pastMemory');
         const joined = concat([past, rows], 2);
         g.stateOutputs.set(`present.${n}.memory_${name}`, joined);
         return [name, joined] as const;
@@ -66,10 +66,22 @@ export function ioState(g: GraphBuilder, { batch }: CallSizes, capacity: number 
     },
     updateRecurrent(name, first, step) {
       const n = place();
-      const last = received(g, `past_key_values.${n}.${name}`, first.dtype, first.dims);
+      const last = received(g, `past_key_values.${n}.${name}`, first.dtype, first.dims, 'pastRecurrent');
       const [next, result] = step(last);
       g.stateOutputs.set(`present.${n}.${name}`, next);
       return result;
     },
   };
+}
+
+// A kernel that appends in place would write behind the last row; a growing cache has as many rows of each sequence.
+function limitPast(g: GraphBuilder, seq: Dim, capacity: number | undefined): void {
+  const input = 'past_lengths';
+  if (capacity === undefined) {
+    g.limit({ input, min: pastDim, max: pastDim, problem: 'not the rows that the growing cache holds' });
+    return;
+  }
+  const problem = 'the cache has no room for the new rows';
+  const why = `${capacity} rows fit and ${seq} are new`;
+  g.limit({ input, min: 0, max: subDims(capacity, seq), problem, why, hint: 'Compile with a larger capacity (state: { io: rows })' });
 }

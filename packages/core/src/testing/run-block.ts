@@ -1,6 +1,6 @@
 // Runs one block by itself in the interpreter, on parameters that are the same in every run.
 import { compile, type Model } from '../compile/compile';
-import type { CompileOptions } from '../compile/compile-options';
+import type { CompileOptions, InputType } from '../compile/compile-options';
 import { type Dim, evaluateDim } from '../dim/dim';
 import { interpret } from '../interpret/interpret';
 import { type Graph, GraphBuilder, nameOf, type Value } from '../ir/graph';
@@ -47,11 +47,11 @@ export interface TraceOptions extends Partial<SequenceInputs> {
 /** The graph of a block on named inputs: q, k, v, x or ids for what its kind takes, and whatever the context is made from. */
 export function traceBlock(
   m: AnyModule,
-  inputs: Readonly<Record<string, readonly [DType, readonly Dim[]]>>,
+  inputs: Readonly<Record<string, InputType>>,
   o: TraceOptions = {},
 ): Graph {
   const g = new GraphBuilder({ training: o.training ?? false });
-  const given = Object.fromEntries(Object.entries(inputs).map(([name, [dtype, dims]]) => [name, g.input(name, dtype, dims)]));
+  const given = Object.fromEntries(Object.entries(inputs).map(([name, type]) => [name, g.input(name, ...type)]));
   const ctx = contextOf(g, given, { layout: o.layout ?? 'padded', ...(o.state !== undefined && { state: o.state }) });
   const narrowed = o.mask ? withContext(ctx, { mask: and(ctx.mask, o.mask) }) : ctx;
   const results = standalone(m)(given, narrowed) as Record<string, Value>;
@@ -93,7 +93,7 @@ export interface LowerBlockOptions extends TraceOptions {
  */
 export function lowerBlock(
   m: AnyModule,
-  inputs: Readonly<Record<string, readonly [DType, readonly Dim[]]>>,
+  inputs: Readonly<Record<string, InputType>>,
   target: Target,
   o: LowerBlockOptions = {},
 ): {
@@ -133,7 +133,7 @@ export function lowerBlock(
  */
 export async function checkOnRuntime(
   m: AnyModule,
-  inputs: Readonly<Record<string, readonly [DType, readonly Dim[]]>>,
+  inputs: Readonly<Record<string, InputType>>,
   target: Target,
   runtime: Ort,
   o: Omit<LowerBlockOptions, 'state' | 'layout'> & { readonly draws?: CompileOptions['draws'] } = {},
