@@ -96,7 +96,7 @@ describe('configs of the original', () => {
   it('turn what fourier_mix transforms, which has no queries and keys', () => {
     const turned = { ...heads({ name: 'fourier_mix' }), dim_model: 12, use_rotary_embeddings: true };
     expect(fromXFormers(turned).config).toMatchObject({ name: 'fourier_mix', dim: 12, heads: 2, rotaryEmbedding: 'rotary' });
-    expect(built(turned).children.rotation).toBeDefined();
+    expect(built(turned).children.rotary_emb).toBeDefined();
   });
 
   it('decode where rows depend on none that come later', () => {
