@@ -1,7 +1,7 @@
 import { ConfigError, compile, createRunner, module, namesOf, type Ort, targets, tensor, type Value } from '@onnxformers/core';
 import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
-import { zoo } from '../index';
+import { zoo } from '../../index';
 import { built, compat, decoder, encoder, heads, mlp, model } from './configs.test-helper';
 import { fromXFormers, fromXFormersMask, noCounterpart, type XFormersConfig, type XFormersOptions } from './index';
 
