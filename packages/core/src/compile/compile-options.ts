@@ -13,7 +13,7 @@ import type { WeightSource } from '../weights/load';
 export type ModelDType = 'float32' | 'float16' | 'bfloat16';
 
 /** An input of a model: its dtype, its dims, and its role where the name does not tell it. */
-export type InputType = readonly [dtype: DType, dims: readonly Dim[], role?: DeclaredRole];
+export type InputType = readonly [dtype: DType, dims: readonly Dim[], role?: DeclaredRole | undefined];
 
 /** What `compile` takes besides the module. */
 export interface CompileOptions {

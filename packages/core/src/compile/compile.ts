@@ -2,7 +2,16 @@
 
 import { type Dim, dim } from '../dim/dim';
 import { ConfigError, describe, LoweringError, nearest, ShapeError } from '../error';
-import { type Derivation, type Graph, GraphBuilder, type InputRole, type Limit, nameOf, type Pool, type Value } from '../ir/graph';
+import {
+  type Derivation,
+  type Graph,
+  GraphBuilder,
+  type InputRole,
+  type Limit,
+  nameOf,
+  type Pool,
+  type Value,
+} from '../ir/graph';
 import { coreRules } from '../kernels/index';
 import { type Decision, lower } from '../lower/lower';
 import type { Rule } from '../lower/rule';
@@ -11,11 +20,11 @@ import { type AnyModule, modulesOf, namesOf, type ParameterNames } from '../modu
 import { standalone } from '../module/standalone';
 import { cast } from '../ops/cast';
 import type { Parameter } from '../parameter/parameter';
+import { carried, carriedDType } from '../sequence/boundary';
 import { contextOf } from '../sequence/context-of';
 import { type DType, isFloat } from '../tensor/tensor';
 import { matchWeights, type WeightSource } from '../weights/load';
 import type { LazyTensor } from '../weights/safetensors';
-import { carried, carriedDType } from './boundary';
 import { checkCompile } from './check-options';
 import type { CompileOptions, ModelDType } from './compile-options';
 import { seededDraws } from './draws';
@@ -38,8 +47,8 @@ export interface Port {
 export interface Signature {
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
-  /** What feeds must satisfy beside dtypes and sizes: ids within their table, lengths within their rows. */
-  readonly limits: readonly Limit[];
+  /** What feeds must satisfy beside dtypes and sizes: ids within their table, lengths within their rows. Absent where there is nothing. */
+  readonly limits?: readonly Limit[];
 }
 
 /** A compiled model: ready to be explained, saved, or run. */
@@ -237,6 +246,8 @@ function signatureOf(graph: Graph, names: ParameterNames): Signature {
     return { name, dtype: v.dtype, dims: v.dims, ...(role && { role }) };
   });
   const outputs = graph.outputs.map(({ name, value }) => ({ name, dtype: value.dtype, dims: value.dims }));
+  // What the lowered graph does not read cannot be read behind its end.
   const there = new Set(inputs.map((p) => p.name));
-  return { inputs, outputs, limits: limits.filter(({ input }) => input === undefined || there.has(input)) };
+  const held = limits.filter(({ input }) => input === undefined || there.has(input));
+  return { inputs, outputs, ...(held.length && { limits: held }) };
 }

@@ -40,8 +40,15 @@ export function interpret(
     .map(([name, { dims }]) => ({ name, dims, actual: options.states!.get(name)!.dims }));
   const bound = fed.map(([value, array]) => ({ name: nameOf(value)!, dims: value.dims, actual: array.dims }));
   const sizes = bindSizes([...bound, ...held], known);
-  const having = (size: Dim) => bound.find(({ dims }) => dims.some((d) => namesOfDim(d).some((n) => namesOfDim(size).includes(n))))?.name;
-  checkLimits(graph.builder.limits, (input) => feeds[input], sizes, (input) => input, having);
+  const having = (size: Dim) =>
+    bound.find(({ dims }) => dims.some((d) => namesOfDim(d).some((n) => namesOfDim(size).includes(n))))?.name;
+  checkLimits(
+    graph.builder.limits,
+    (input) => feeds[input],
+    sizes,
+    (input) => input,
+    having,
+  );
   const frame = new Frame(options, sizes);
   for (const [value, array] of fed) frame.set(value, array);
   frame.run(graph);

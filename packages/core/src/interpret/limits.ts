@@ -23,7 +23,8 @@ export function checkLimits(
   inputWith: (size: Dim) => string | undefined,
 ): void {
   for (const limit of limits) {
-    if (![limit.min, limit.max, limit.size].every((d) => d === undefined || namesOfDim(d).every((name) => sizes.has(name)))) continue;
+    if (![limit.min, limit.max, limit.size].every((d) => d === undefined || namesOfDim(d).every((name) => sizes.has(name))))
+      continue;
     const [min, max] = [evaluated(limit.min, sizes), evaluated(limit.max, sizes)];
     if (limit.size !== undefined) {
       const size = evaluateDim(limit.size, sizes);
@@ -84,8 +85,14 @@ function indexOf(place: number, dims: readonly number[]): number[] {
 }
 
 function fault(limit: Limit, path: string, min: number | undefined, max: number | undefined, got: string): FeedError {
-  const { problem, why, hint } = limit;
-  return new FeedError({ path, problem, expected: `${range(limit, min, max)}${why ? `, since ${why}` : ''}`, got, ...(hint && { hint }) });
+  const { problem, by, hint } = limit;
+  return new FeedError({
+    path,
+    problem,
+    expected: `${range(limit, min, max)}${by ? `, by ${by}` : ''}`,
+    got,
+    ...(hint && { hint }),
+  });
 }
 
 function range(limit: Limit, min: number | undefined, max: number | undefined): string {

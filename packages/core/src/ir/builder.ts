@@ -75,14 +75,24 @@ export class Builder implements GraphBuilder {
     this.limits = parent?.limits ?? [];
   }
 
-  input(name: string, dtype: DType, dims: readonly Dim[], role?: InputRole): Value {
-    const value = this.addInput(this.make({ dtype, dims }, { kind: 'input', name }));
+  input(name: string, dtype: DType, dims: readonly Dim[], role?: InputRole | undefined): Value {
     if (role) this.roles.set(name, role);
-    return value;
+    return this.addInput(this.make({ dtype, dims }, { kind: 'input', name, ...(role && { role }) }));
   }
   limit(limit: Limit): void {
-    const same = (other: Limit): boolean => JSON.stringify(other) === JSON.stringify(limit);
-    if (!this.limits.some(same)) this.limits.push(limit);
+    const { size, max, problem, by } = limit;
+    if (typeof size === 'number' && typeof max === 'number') {
+      if (size <= max) return;
+      throw new ShapeError({
+        path: this.where,
+        problem,
+        expected: `at most ${max}${by ? `, by ${by}` : ''}`,
+        got: String(size),
+        ...(limit.hint && { hint: limit.hint }),
+      });
+    }
+    const text = JSON.stringify(limit);
+    if (!this.limits.some((known) => JSON.stringify(known) === text)) this.limits.push(limit);
   }
   output(name: string, value: Value): void {
     if (this.results.some((r) => r.name === name))

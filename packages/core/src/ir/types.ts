@@ -8,7 +8,12 @@ import { printType, type TensorType } from './tensor-type';
 
 /** Where a value comes from when no node makes it. */
 export type Leaf =
-  | { readonly kind: 'input'; readonly name: string }
+  | {
+      readonly kind: 'input';
+      readonly name: string;
+      /** As declared. */
+      readonly role?: InputRole;
+    }
   | { readonly kind: 'parameter'; readonly parameter: Parameter }
   | { readonly kind: 'constant'; readonly tensor: Tensor }
   | { readonly kind: 'state'; readonly name: string; readonly fill: number }
@@ -225,14 +230,18 @@ export interface GraphBuilder {
   readonly stateOutputs: Map<string, Value>;
   readonly inputs: readonly Value[];
   readonly overrides: Map<Parameter, ParameterOverride>;
-  /** The roles of inputs, by name: as declared, or as the context of a model took them. */
+  /** The roles of inputs, by name, as the context of a model took them. */
   readonly roles: Map<string, InputRole>;
-  /** What the feeds must satisfy beside dtypes and sizes. */
+  /** What feeds must satisfy beside dtypes and sizes, in the order in which it was required. */
   readonly limits: readonly Limit[];
 
   /** A named input. Names are unique; sizes are numbers or names bound when the graph runs. */
-  input(name: string, dtype: DType, dims: readonly Dim[], role?: InputRole): Value;
-  /** Requires something of the feeds; the same requirement counts once. */
+  input(name: string, dtype: DType, dims: readonly Dim[], role?: InputRole | undefined): Value;
+  /**
+   * Requires something of the feeds of every run; the same requirement counts once.
+   *
+   * @throws ShapeError where it is known now that it cannot be satisfied
+   */
   limit(limit: Limit): void;
   /** Makes a value an output. Names are unique. */
   output(name: string, value: Value): void;

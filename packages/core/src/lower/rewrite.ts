@@ -99,7 +99,7 @@ function replayLeaf(g: GraphBuilder, v: Value, get: (old: Value) => Value): Valu
   const leaf = v.leaf!;
   switch (leaf.kind) {
     case 'input':
-      return g.input(leaf.name, v.dtype, v.dims);
+      return g.input(leaf.name, v.dtype, v.dims, leaf.role);
     case 'parameter':
       return g.rawParam(leaf.parameter, v.dtype);
     case 'constant':

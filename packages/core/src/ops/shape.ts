@@ -2,7 +2,7 @@
 import { type Dim, type DimAtom, dim, mulDims, namesOfDim, subDims, termsOf } from '../dim/dim';
 import { ShapeError } from '../error';
 import { defineOp, printType } from '../ir/define-op';
-import { apply, type GraphBuilder, mismatch, setLargest, Value } from '../ir/graph';
+import { apply, type GraphBuilder, mismatch, Value } from '../ir/graph';
 import { toTensor } from '../tensor/convert';
 import type { DType } from '../tensor/tensor';
 import { accept, acceptAlike } from './accept';
@@ -192,12 +192,11 @@ export const Range = defineOp<RangeAttrs>({
 export function iota(source: Source, length: Dim, dtype: DType = 'int64'): Value {
   const g = graphOf(source);
   const n = dim(length);
-  const largest = { plus: subDims(n, 1) };
   if (typeof n === 'number')
-    return setLargest(g.constant(toTensor({ dtype, dims: [n], data: Float64Array.from({ length: n }, (_, i) => i) })), largest);
+    return g.constant(toTensor({ dtype, dims: [n], data: Float64Array.from({ length: n }, (_, i) => i) }));
   const counted = dtype === 'int32' ? dtype : 'int64';
   const range = apply(Range, [g.number(0, counted), cast(size(g, n), counted), g.number(1, counted)], { length: n })[0]!;
-  return cast(setLargest(range, largest), dtype);
+  return cast(range, dtype);
 }
 
 /**

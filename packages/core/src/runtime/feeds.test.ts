@@ -99,7 +99,7 @@ describe('feeds are refused', () => {
 });
 
 it('4-bit integers are two to a byte', () => {
-  const signature = { inputs: [{ name: 'w', dtype: 'int4', dims: ['n'] }], outputs: [], limits: [] } as const;
+  const signature = { inputs: [{ name: 'w', dtype: 'int4', dims: ['n'] }], outputs: [] } as const;
   expect(completeFeeds(signature, { w: tensor('int4', [5], [1, -2, 3, -4, 5]) }, 0).w!.data).toHaveLength(3);
   expect(() => completeFeeds(signature, { w: { dtype: 'int4', dims: [5], data: new Uint8Array(5) } }, 0)).toThrow(
     'feed "w": the elements do not fill the dims; expected 5 for [5], got 5',
@@ -143,7 +143,7 @@ describe('a cache that grows', () => {
     };
     const check = (assumptions: string[], seq: number) => checkAssumptions(assumptions, model.signature, all(2, seq));
     expect(() => check(['prefill into empty cache'], 5)).toThrow(
-      "feed \"x\": the model was compiled on the assumption 'prefill into empty cache'; expected one new row of each sequence once rows are cached, got 5 new rows for a batch of 2",
+      'feed "x": the model was compiled on the assumption \'prefill into empty cache\'; expected one new row of each sequence once rows are cached, got 5 new rows for a batch of 2',
     );
     check(['prefill into empty cache'], 1);
     check([], 5);
@@ -169,14 +169,14 @@ describe('no empty sequences, where that was assumed', () => {
   const check = (fed: [Port, Tensor][], assumptions = ['no empty sequences']) =>
     checkAssumptions(
       assumptions,
-      { inputs: fed.map(([port]) => port), outputs: [], limits: [] },
+      { inputs: fed.map(([port]) => port), outputs: [] },
       Object.fromEntries(fed.map(([port, t]) => [port.name, t])),
     );
 
   it('by lengths', () => {
     const lengths = (...n: number[]) => [feed('lengths', [n.length], n)];
     expect(() => check(lengths(3, 0, 2))).toThrow(
-      "feed \"lengths\": the model was compiled on the assumption 'no empty sequences'; expected a key that may be attended to, got none in sequence 1",
+      'feed "lengths": the model was compiled on the assumption \'no empty sequences\'; expected a key that may be attended to, got none in sequence 1',
     );
     check(lengths(3, 1, 2));
     check(lengths(3, 0, 2), []);
@@ -232,8 +232,8 @@ describe('a call is counted by its rows, whatever stands before them', () => {
         { attention_mask: flags(2, 7), x: counting(2, 3, 8), past_lengths: int64(pastLengths, 0), ...kept(7) },
         0,
       );
-    expect(all(4).pastLengths!.dims).toEqual([2]);
-    expect(() => all(5)).toThrow('expected 0 to 4 (7 - seq), since 7 rows fit and seq are new, got 5 at [0]');
+    expect(all(4).past_lengths!.dims).toEqual([2]);
+    expect(() => all(5)).toThrow('expected 0 to 4 (7 - seq), by state.io, got 5 at [0]');
   });
 
   it('for sequences that are not there', () => {
@@ -278,10 +278,12 @@ describe('a cache of fixed capacity', () => {
     const first = await (await createRunner(model, ort))({ x: rows(x, 0, 4) });
     const feeds = (pastLengths: number) => ({ x: rows(x, 4, 7), past_lengths: int64(pastLengths), ...pasts(first) });
     expect(() => completeFeeds(model.signature, feeds(5), 0)).toThrow(
-      'feed "past_lengths": the cache has no room for the new rows; expected 0 to 4 (7 - seq), since 7 rows fit and seq are new, got 5 at [0]. Compile with a larger capacity',
+      'feed "past_lengths": the cache has no room for the new rows; expected 0 to 4 (7 - seq), by state.io, got 5 at [0]. Compile with a larger capacity',
     );
     expect(() => completeFeeds(model.signature, feeds(-1), 0)).toThrow('got -1 at [0]');
-    expect(() => completeFeeds(model.signature, { x: counting(1, 8, 8) }, 0)).toThrow('expected 0 to -1 (7 - seq), since 7 rows fit and seq are new, got 0 at [0]');
+    expect(() => completeFeeds(model.signature, { x: counting(1, 8, 8) }, 0)).toThrow(
+      'expected 0 to -1 (7 - seq), by state.io, got 0 at [0]',
+    );
     completeFeeds(model.signature, feeds(4), 0);
   });
 });

@@ -14,7 +14,7 @@ import { describe, FeedError, nearest } from '../error';
 import { bindSizes } from '../interpret/bind';
 import { checkLimits } from '../interpret/limits';
 import { printType } from '../ir/define-op';
-import { isPastRole } from '../ir/graph';
+import { isPastRole, type Limit } from '../ir/graph';
 import { computeDerived } from '../sequence/derive';
 import { toArray, toTensor } from '../tensor/convert';
 import { arrayOf, bytesOf, countOf, type DType, type NDArray, type Tensor, type TensorData } from '../tensor/tensor';
@@ -71,11 +71,18 @@ export function completeFeeds(signature: Signature, feeds: Feeds, run: number): 
   for (const port of absent) if (isPast(port)) all[port.name] = emptyPast(port, sizes);
   const made = new Set(absent.filter((p) => !isPast(p)).map((p) => p.name));
   const isMade = (input: string | undefined): boolean => input !== undefined && made.has(input);
-  const check = (limits: Signature['limits']): void =>
-    checkLimits(limits, (input) => all[input], sizes, pathOf, (size) => inputWith(signature, size));
-  check(signature.limits.filter(({ input }) => !isMade(input)));
+  const check = (some: readonly Limit[]): void =>
+    checkLimits(
+      some,
+      (input) => all[input],
+      sizes,
+      pathOf,
+      (size) => inputWith(signature, size),
+    );
+  const { limits = [] } = signature;
+  check(limits.filter(({ input }) => !isMade(input)));
   for (const port of absent) if (made.has(port.name)) all[port.name] = derived(port, all, sizes, run);
-  check(signature.limits.filter(({ input }) => isMade(input)));
+  check(limits.filter(({ input }) => isMade(input)));
   return all;
 }
 

@@ -53,9 +53,21 @@ describe('the description of a saved model', () => {
     ['a size that is none', withInput({ dims: ['a+'] }), 'the signature is damaged'],
     ['a size that is an object', withInput({ dims: [{}] }), 'the signature is damaged'],
     ['a derivation from nothing', withInput({ derived: { how: 'offsets', from: 3 } }), 'the signature is damaged'],
-    ['no limits', withSignature({ limits: undefined }), 'the signature is damaged; expected a list of limits, got nothing'],
-    ['a limit of nothing', withSignature({ limits: [{ problem: 'too large', max: 3 }] }), 'the signature is damaged; expected a list of limits'],
-    ['a limit that is not a size', withSignature({ limits: [{ problem: 'too large', input: 'x', max: 'a+' }] }), 'the signature is damaged'],
+    [
+      'limits that are none',
+      withSignature({ limits: 3 }),
+      'the limits are damaged; expected a list of limits with an input or a size, bounds and a problem, got 3',
+    ],
+    [
+      'a limit of nothing',
+      withSignature({ limits: [{ problem: 'too large', max: 3 }] }),
+      'the limits are damaged; expected a list of limits',
+    ],
+    [
+      'a limit that is not a size',
+      withSignature({ limits: [{ problem: 'too large', input: 'x', max: 'a+' }] }),
+      'the limits are damaged',
+    ],
     ['a role that is not a word', withInput({ role: 3 }), 'the signature is damaged'],
     ['providers that are none', { ...saved, providers: 'cpu' }, 'the providers are damaged; expected a list of names, got "cpu"'],
     [

@@ -82,8 +82,8 @@ export function readDescription(text: string, path: string): SavedModel {
   if (!lists.every(Array.isArray)) throw fault('the signature is damaged', 'lists of inputs and outputs', signature);
   for (const port of lists.flat())
     if (!isPort(port)) throw fault('the signature is damaged', 'inputs and outputs with name, dtype and dims', port);
-  if (!Array.isArray(signature?.limits) || !signature.limits.every(isLimit))
-    throw fault('the signature is damaged', 'a list of limits', signature?.limits);
+  if (signature?.limits !== undefined && !(Array.isArray(signature.limits) && signature.limits.every(isLimit)))
+    throw fault('the limits are damaged', 'a list of limits with an input or a size, bounds and a problem', signature.limits);
   if (!isTexts(providers)) throw fault('the providers are damaged', 'a list of names', providers);
   if (!isTexts(assumptions)) throw fault('the assumptions are damaged', 'a list of texts', assumptions);
   if (!Array.isArray(decisions) || !decisions.every(isRecord))

@@ -3,7 +3,7 @@
 import { addDims, type Dim, subDims } from '../dim/dim';
 import { ConfigError } from '../error';
 import { printType } from '../ir/define-op';
-import { type GraphBuilder, inputNameOf, largestOf, nameOf, type Pool, setLargest, type Value } from '../ir/graph';
+import { type GraphBuilder, inputOf, nameOf, type Pool, type Value } from '../ir/graph';
 import { and, type Mask, none } from '../mask/mask';
 import { cast } from '../ops/cast';
 import { greater, where } from '../ops/comparison';
@@ -12,13 +12,13 @@ import { expand, reshape, slice, unsqueeze } from '../ops/movement';
 import { cumSum } from '../ops/scan';
 import { gatherElements } from '../ops/select';
 import { iota } from '../ops/shape';
+import type { DType } from '../tensor/tensor';
 import { type Memory, newShared, type SequenceContext } from './context';
 import { derive } from './derive';
 import { type Inputs, type InputsByRole, inputsByRole } from './inputs';
 import { ioState } from './io-state';
 import { type Layout, padded } from './layout';
 import { limitLengths, limitPackedLengths } from './limits';
-import type { DType } from '../tensor/tensor';
 import { pagedState } from './paged-state';
 import type { CallSizes, State } from './state';
 
@@ -91,9 +91,7 @@ export function contextOf(g: GraphBuilder, inputs: Inputs, o: SequenceInputs): S
     if (keep) return countedPositions(keep, seq, state?.keys.queryOffset);
     const counted = reshape(iota(g, seq), [1, seq]);
     if (!state) return expand(counted, [batch, seq]);
-    const past = largestOf(state.pastLengths);
-    const places = add(unsqueeze(state.pastLengths, [1]), counted);
-    return past ? setLargest(places, { ...past, plus: addDims(past.plus, seq, -1) }) : places;
+    return add(unsqueeze(state.pastLengths, [1]), counted);
   };
   return {
     mask: and(...masks),
@@ -171,9 +169,7 @@ function packedLayout(g: GraphBuilder, lengths: Value, rows: Dim): PackedLayout 
     offsets: derive(g, 'offsets', { dtype: 'int64', dims: [addDims(lengths.dims[0]!, 1)] }, [lengths], rows),
     longest: derive(g, 'longest', { dtype: 'int64', dims: [] }, [lengths]),
     get positions() {
-      const input = inputNameOf(lengths);
-      const positions = derive(g, 'positions', { dtype: 'int64', dims: [rows] }, [lengths]);
-      return input === undefined ? positions : setLargest(positions, { input, plus: -1 });
+      return derive(g, 'positions', { dtype: 'int64', dims: [rows] }, [lengths]);
     },
   };
 }
@@ -193,12 +189,17 @@ function additiveMask(
   x: Value,
   seq: () => Dim,
 ): { readonly mask: Mask<Value>; readonly bias: Value; readonly keys?: Value } {
-  const declared = g.root.inputs.find((v) => nameOf(v) === inputNameOf(x))?.dtype ?? x.dtype;
+  const name = inputOf(x)?.name;
+  const declared = g.root.inputs.find((v) => name !== undefined && nameOf(v) === name)?.dtype ?? x.dtype;
   const keep = greater(x, lowestOf(declared) / 2);
   const bias = where(keep, x, 0);
   if (x.rank === 2) {
     const [batch, kvSeq] = x.dims as [Dim, Dim];
-    return { mask: { kind: 'keys', keep }, bias: expand(reshape(bias, [batch, 1, 1, kvSeq]), [batch, 1, seq(), kvSeq]), keys: keep };
+    return {
+      mask: { kind: 'keys', keep },
+      bias: expand(reshape(bias, [batch, 1, 1, kvSeq]), [batch, 1, seq(), kvSeq]),
+      keys: keep,
+    };
   }
   const [batch, heads, rows, kvSeq] = x.dims as [Dim, Dim, Dim, Dim];
   return { mask: { kind: 'tensor', keep }, bias: rows === 1 ? expand(bias, [batch, heads, seq(), kvSeq]) : bias };
@@ -218,13 +219,8 @@ const boolean = (v: Value): Value => (v.dtype === 'bool' ? v : cast(v, 'bool'));
 function countedPositions(keep: Value, seq: Dim, queryOffset: Value | undefined): Value {
   const all = max(sub(cumSum(cast(keep, 'int64'), 1), 1), 0);
   const total = keep.dims[1]!;
-  const own = queryOffset
-    ? gatherElements(all, add(unsqueeze(queryOffset, [1]), reshape(iota(keep.graph.root, seq), [1, seq])), 1)
-    : total === seq
-      ? all
-      : slice(all, { axes: [1], starts: [subDims(total, seq)], ends: [total] });
-  const input = inputNameOf(keep);
-  return input === undefined ? own : setLargest(own, { input, of: 'counts', plus: -1 });
+  if (queryOffset) return gatherElements(all, add(unsqueeze(queryOffset, [1]), reshape(iota(keep.graph.root, seq), [1, seq])), 1);
+  return total === seq ? all : slice(all, { axes: [1], starts: [subDims(total, seq)], ends: [total] });
 }
 
 function once<T>(make: () => T): () => T {

@@ -2,7 +2,7 @@
 import type { Dim } from '../dim/dim';
 import { ConfigError } from '../error';
 import { printType } from '../ir/define-op';
-import { type DeclaredRole, type GraphBuilder, inputNameOf, type InputRole, type Value } from '../ir/graph';
+import { type DeclaredRole, type GraphBuilder, type InputRole, inputOf, type Value } from '../ir/graph';
 import { type DType, isFloat } from '../tensor/tensor';
 
 /** Inputs of a model by name. */
@@ -14,7 +14,8 @@ export type Inputs = Readonly<Record<string, Value>>;
  */
 export function defaultRole(name: string, rank: number): DeclaredRole | undefined {
   if (name === 'attention_mask') return rank === 4 ? 'denseMask' : 'keyPadding';
-  return Object.hasOwn(defaults, name) ? defaults[name] : undefined;
+  const role = Object.hasOwn(defaults, name) ? defaults[name] : undefined;
+  return role === 'sequence' && rank === 0 ? undefined : role;
 }
 const defaults: Readonly<Record<string, DeclaredRole>> = {
   ids: 'sequence',
@@ -50,10 +51,19 @@ const accepted: { readonly [R in DeclaredRole]?: Accepted } = {
   lengths: { dtypes: int64, ranks: [1], expected: 'int64[batch]' },
   keyPadding: { dtypes: flags, ranks: [2], expected: 'bool, int64 or int32 [batch, kv_seq]' },
   denseMask: { dtypes: (d) => d === 'bool', ranks: [4], expected: 'bool[batch or 1, heads or 1, seq or 1, kv_seq]' },
-  additiveMask: { dtypes: isFloat, ranks: [2, 4], expected: 'float [batch, kv_seq] or [batch or 1, heads or 1, seq or 1, kv_seq]' },
+  additiveMask: {
+    dtypes: isFloat,
+    ranks: [2, 4],
+    expected: 'float [batch, kv_seq] or [batch or 1, heads or 1, seq or 1, kv_seq]',
+  },
   attentionBias: { dtypes: isFloat, ranks: [4], expected: 'float [batch or 1, heads or 1, seq, kv_seq]' },
   positionIds: { dtypes: int64, ranks: [2], packedRanks: [1], expected: 'int64[batch, seq], packed int64[tokens]' },
-  memory: { dtypes: isFloat, ranks: [3], packedRanks: [2], expected: 'float [batch, memory_seq, dim], packed [memory_tokens, dim]' },
+  memory: {
+    dtypes: isFloat,
+    ranks: [3],
+    packedRanks: [2],
+    expected: 'float [batch, memory_seq, dim], packed [memory_tokens, dim]',
+  },
   memoryLengths: { dtypes: int64, ranks: [1], expected: 'int64[batch]' },
   memoryKeyPadding: { dtypes: flags, ranks: [2], expected: 'bool, int64 or int32 [batch, memory_seq]' },
 };
@@ -78,7 +88,7 @@ export function inputsByRole(g: GraphBuilder, inputs: Inputs, layout: 'padded' |
   const sequences: Candidate[] = [];
   const unnamed: Candidate[] = [];
   for (const [name, value] of aboutOneModel(inputs)) {
-    const role = roleOf(g, name, value);
+    const role = roleOf(name, value);
     if (role === 'sequence') sequences.push({ name, value });
     if (role === undefined && isSequence(value, layout)) unnamed.push({ name, value });
     if (role === undefined || role === 'data') continue;
@@ -120,10 +130,8 @@ function aboutOneModel(inputs: Inputs): readonly (readonly [string, Value])[] {
   return own.length ? own : all;
 }
 
-function roleOf(g: GraphBuilder, name: string, value: Value): DeclaredRole | undefined {
-  const input = inputNameOf(value);
-  const declared = input === undefined ? undefined : (g.root.roles.get(input) as DeclaredRole | undefined);
-  const role = declared ?? defaultRole(name, value.rank);
+function roleOf(name: string, value: Value): DeclaredRole | undefined {
+  const role = (inputOf(value)?.role as DeclaredRole | undefined) ?? defaultRole(name, value.rank);
   if (role === undefined && Object.hasOwn(ambiguous, name) && value.rank >= 2) {
     const roles = ambiguous[name]!;
     throw new ConfigError({
@@ -138,8 +146,8 @@ function roleOf(g: GraphBuilder, name: string, value: Value): DeclaredRole | und
 }
 
 function note(g: GraphBuilder, value: Value, role: InputRole): void {
-  const input = inputNameOf(value);
-  if (input !== undefined) g.root.roles.set(input, role);
+  const input = inputOf(value);
+  if (input) g.root.roles.set(input.name, role);
 }
 
 function checkType(name: string, value: Value, role: DeclaredRole, layout: 'padded' | 'packed'): void {
@@ -166,9 +174,7 @@ const isSequence = ({ rank }: Value, layout: 'padded' | 'packed'): boolean =>
 
 function sizesOf(candidates: readonly Candidate[], layout: 'padded' | 'packed', inputs: Inputs) {
   const found = candidates.map(({ value: { dims, rank } }) =>
-    layout === 'packed'
-      ? { batch: 1, seq: dims[0] ?? 1 }
-      : { batch: dims[0] ?? 1, seq: (rank === 4 ? dims[2] : dims[1]) ?? 1 },
+    layout === 'packed' ? { batch: 1, seq: dims[0] ?? 1 } : { batch: dims[0] ?? 1, seq: (rank === 4 ? dims[2] : dims[1]) ?? 1 },
   );
   const [first] = found;
   if (first && found.every(({ batch, seq }) => batch === first.batch && seq === first.seq)) return first;

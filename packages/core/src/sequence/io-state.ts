@@ -1,9 +1,10 @@
 // A state whose rows are inputs and outputs of the graph: growing, or of fixed capacity.
-import { received } from '../compile/boundary';
+
 import { type Dim, subDims } from '../dim/dim';
-import { type GraphBuilder, setLargest, type Value } from '../ir/graph';
+import type { GraphBuilder, Value } from '../ir/graph';
 import { cacheAppend } from '../ops/cache';
 import { concat } from '../ops/movement';
+import { received } from './boundary';
 import { derive } from './derive';
 import { padded } from './layout';
 import type { CallSizes, State } from './state';
@@ -36,7 +37,6 @@ export function ioState(g: GraphBuilder, { batch, seq }: CallSizes, capacity: nu
   };
   const pastLengths = derive(g, 'past_lengths', { dtype: 'int64', dims: [batch] }, [], capacity === undefined ? pastDim : 0);
   limitPast(g, seq, capacity);
-  setLargest(pastLengths, capacity === undefined ? { plus: pastDim } : { input: 'past_lengths', plus: 0 });
   const queryOffset = capacity === undefined ? undefined : pastLengths;
   return {
     // A growing cache has no place of its own: queries stand behind all keys but theirs.
@@ -45,7 +45,13 @@ export function ioState(g: GraphBuilder, { batch, seq }: CallSizes, capacity: nu
     append(name, rows) {
       const [b, heads, , headDim] = rows.dims;
       const n = place();
-      const past = received(g, `past_key_values.${n}.${name}`, rows.dtype, [b!, heads!, capacity ?? pastDim, headDim!], 'pastKeyValue');
+      const past = received(
+        g,
+        `past_key_values.${n}.${name}`,
+        rows.dtype,
+        [b!, heads!, capacity ?? pastDim, headDim!],
+        'pastKeyValue',
+      );
       const all = cacheAppend(past, rows, queryOffset);
       g.stateOutputs.set(`present.${n}.${name}`, all);
       return all;
@@ -81,7 +87,12 @@ function limitPast(g: GraphBuilder, seq: Dim, capacity: number | undefined): voi
     g.limit({ input, min: pastDim, max: pastDim, problem: 'not the rows that the growing cache holds' });
     return;
   }
-  const problem = 'the cache has no room for the new rows';
-  const why = `${capacity} rows fit and ${seq} are new`;
-  g.limit({ input, min: 0, max: subDims(capacity, seq), problem, why, hint: 'Compile with a larger capacity (state: { io: rows })' });
+  g.limit({
+    input,
+    min: 0,
+    max: subDims(capacity, seq),
+    problem: 'the cache has no room for the new rows',
+    by: 'state.io',
+    hint: 'Compile with a larger capacity (state: { io: rows })',
+  });
 }

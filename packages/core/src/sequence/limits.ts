@@ -1,51 +1,128 @@
-// What a model requires of lengths, positions and ids, said where they are used.
+// What lengths, positions and ids may be, required where they are used.
 import { addDims, type Dim, subDims } from '../dim/dim';
-import { ShapeError } from '../error';
-import { inputNameOf, largestOf, type Value } from '../ir/graph';
+import { type GraphBuilder, inputOf, type Node, type Value } from '../ir/graph';
+
+/**
+ * Requires indices from 0 to before `rows`. Where they come from sizes and inputs (counted positions, `position_ids`, ids), the runner and the
+ * interpreter check them before anything runs; of others (a step inside a Loop, what the graph itself computes) nothing is known, and what a
+ * kernel makes of an index outside of its table is undefined.
+ *
+ * Throws   ShapeError where it is known now that they go beyond
+ * Example  limitIndices(ctx.positions, seqLen, `${path}.seqLen`);
+ */
+export function limitIndices(indices: Value, rows: number, field: string): void {
+  const largest = largestOf(indices);
+  if (!largest || largest.inputs.length > 1) return;
+  const [input] = largest.inputs;
+  const g = indices.graph.root;
+  if (!input) {
+    limitRows(g, addDims(largest.size, 1), rows, field);
+    return;
+  }
+  const isIndex = largest.size === 0 && !input.counts;
+  g.limit({
+    input: input.name,
+    ...(input.counts && { of: 'counts' as const }),
+    min: 0,
+    max: subDims(rows - 1, largest.size),
+    ...(isIndex ? { problem: 'an index outside of the table', by: field } : tooLong(field)),
+  });
+}
+
+/**
+ * Requires at most so many rows, for what is of fixed length.
+ *
+ * Throws   ShapeError where it is known now that they are more
+ * Example  limitRows(x.graph, x.dims[1]!, 1024, 'encoder.seqLen');
+ */
+export function limitRows(g: GraphBuilder, size: Dim, rows: number, field: string): void {
+  g.limit({ size, max: rows, ...tooLong(field) });
+}
+const tooLong = (field: string) => ({
+  problem: 'longer than the model was built for',
+  by: field,
+  hint: `Shorten it, or build the model with a larger ${field.split('.').at(-1)}`,
+});
 
 /** Requires lengths from 0 to so many rows, where they are an input. */
 export function limitLengths(lengths: Value, rows: Dim): void {
-  const input = inputNameOf(lengths);
+  const input = inputOf(lengths)?.name;
   if (input !== undefined)
-    lengths.graph.root.limit({ input, min: 0, max: rows, problem: 'a length that its sequence does not have', why: 'these are its rows' });
+    lengths.graph.root.limit({ input, min: 0, max: rows, problem: 'a length of more rows than the sequence has' });
 }
 
 /** Requires lengths that add up to the rows of a packed batch, where they are an input. */
 export function limitPackedLengths(lengths: Value, rows: Dim): void {
-  const input = inputNameOf(lengths);
+  const input = inputOf(lengths)?.name;
   if (input === undefined) return;
   const g = lengths.graph.root;
   g.limit({ input, min: 0, problem: 'a length below 0' });
   g.limit({ input, of: 'sum', min: rows, max: rows, problem: 'the lengths do not add up to the rows' });
 }
 
-/**
- * Requires indices from 0 to before the number of rows, as far as an input or a size tells them. What is computed inside the graph in another
- * way is not looked at: there an index that is too large is an error of the runtime, or anything.
- *
- * Throws   ShapeError where known sizes are too large already
- */
-export function limitIndices(indices: Value, rows: Dim, table: string): void {
-  const largest = largestOf(indices);
-  if (!largest) return;
-  const g = indices.graph.root;
-  const why = `${table} has ${rows} rows`;
-  if (largest.input !== undefined) {
-    const max = subDims(rows, addDims(largest.plus, 1));
-    const problem = largest.of === 'counts' ? 'more positions than the table has rows' : 'an index outside of the table';
-    g.limit({ input: largest.input, ...(largest.of && { of: largest.of }), min: 0, max, problem, why });
-    return;
+/** An upper bound of integers: a size, and the largest element of an input or the largest count of its rows. */
+interface Largest {
+  readonly size: Dim;
+  readonly inputs: readonly { readonly name: string; readonly counts?: true }[];
+}
+const only = (size: Dim): Largest => ({ size, inputs: [] });
+const plus = (a: Largest | undefined, b: Largest | undefined): Largest | undefined =>
+  a && b && { size: addDims(a.size, b.size), inputs: [...a.inputs, ...b.inputs] };
+
+/** An upper bound of integers, in sizes and largest elements of inputs; undefined where neither tells it. */
+function largestOf({ leaf, producer }: Value): Largest | undefined {
+  if (leaf) return largestOfLeaf(leaf);
+  return producer && byOp[producer.op.key]?.(producer);
+}
+
+function largestOfLeaf(leaf: NonNullable<Value['leaf']>): Largest | undefined {
+  switch (leaf.kind) {
+    case 'input':
+      return { size: 0, inputs: [{ name: leaf.name }] };
+    case 'constant':
+      return only(Math.max(0, ...Array.from(leaf.tensor.data as ArrayLike<number | bigint>, Number)));
+    case 'derived': {
+      // Positions count up to the longest sequence, which the lengths tell with fewer numbers.
+      const from = leaf.how === 'positions' ? leaf.from[0]?.leaf : undefined;
+      return from?.kind === 'input' ? { size: -1, inputs: [{ name: from.name }] } : { size: 0, inputs: [{ name: leaf.name }] };
+    }
+    default:
+      return undefined;
   }
-  const count = addDims(largest.plus, 1);
-  if (typeof count === 'number' && typeof rows === 'number') {
-    if (count > rows)
-      throw new ShapeError({
-        path: indices.graph.where,
-        problem: 'more positions than the table has rows',
-        expected: `at most ${rows}`,
-        got: String(count),
-      });
-    return;
+}
+
+const first = ({ operands: [x] }: Node): Largest | undefined => x && largestOf(x);
+const byOp: Readonly<Record<string, (node: Node) => Largest | undefined>> = {
+  Range: ({ attrs }) => only(addDims(attrs.length as Dim, -1)),
+  Add: ({ operands: [a, b] }) => plus(largestOf(a!), largestOf(b!)),
+  Sub({ operands: [a, b] }) {
+    const taken = constantOf(b!);
+    return taken === undefined ? undefined : plus(largestOf(a!), only(-taken));
+  },
+  // At least 0, which every table has.
+  Max: ({ operands: [a, b] }) => (constantOf(b!) === 0 ? largestOf(a!) : undefined),
+  CumSum: ({ operands: [x] }) => counted(x!),
+  Cast: first,
+  'onnxformers.Reshape': first,
+  'onnxformers.Expand': first,
+  'onnxformers.Slice': first,
+  Squeeze: first,
+  Unsqueeze: first,
+  Gather: first,
+  GatherElements: first,
+};
+
+/** Running counts of the true entries of an input. */
+function counted(x: Value): Largest | undefined {
+  let source = x;
+  let truth = x.dtype === 'bool';
+  while (source.producer?.op.key === 'Cast') {
+    source = source.producer.operands[0]!;
+    truth ||= source.dtype === 'bool';
   }
-  g.limit({ size: count, max: rows, problem: 'more positions than the table has rows', why });
+  return truth && source.leaf?.kind === 'input' ? { size: 0, inputs: [{ name: source.leaf.name, counts: true }] } : undefined;
+}
+
+function constantOf({ leaf }: Value): number | undefined {
+  return leaf?.kind === 'constant' && leaf.tensor.data.length === 1 ? Number(leaf.tensor.data[0]) : undefined;
 }

@@ -3,7 +3,7 @@ import { compile, type Model } from '../compile/compile';
 import type { CompileOptions, InputType } from '../compile/compile-options';
 import { type Dim, evaluateDim } from '../dim/dim';
 import { interpret } from '../interpret/interpret';
-import { type Graph, GraphBuilder, nameOf, type Value } from '../ir/graph';
+import { type DeclaredRole, type Graph, GraphBuilder, nameOf, type Value } from '../ir/graph';
 import { type Decision, lower } from '../lower/lower';
 import type { Rule } from '../lower/rule';
 import type { Target } from '../lower/target';
@@ -45,11 +45,7 @@ export interface TraceOptions extends Partial<SequenceInputs> {
 }
 
 /** The graph of a block on named inputs: q, k, v, x or ids for what its kind takes, and whatever the context is made from. */
-export function traceBlock(
-  m: AnyModule,
-  inputs: Readonly<Record<string, InputType>>,
-  o: TraceOptions = {},
-): Graph {
+export function traceBlock(m: AnyModule, inputs: Readonly<Record<string, InputType>>, o: TraceOptions = {}): Graph {
   const g = new GraphBuilder({ training: o.training ?? false });
   const given = Object.fromEntries(Object.entries(inputs).map(([name, type]) => [name, g.input(name, ...type)]));
   const ctx = contextOf(g, given, { layout: o.layout ?? 'padded', ...(o.state !== undefined && { state: o.state }) });
@@ -63,14 +59,18 @@ export function traceBlock(
 export function runBlock(
   m: AnyModule,
   feeds: Readonly<Record<string, NDArray>>,
-  o: TraceOptions & { readonly draws?: Readonly<Record<string, NDArray>> } = {},
+  o: TraceOptions & {
+    readonly draws?: Readonly<Record<string, NDArray>>;
+    /** Of feeds whose names have none. */
+    readonly roles?: Readonly<Record<string, DeclaredRole>>;
+  } = {},
 ): {
   readonly outputs: Readonly<Record<string, NDArray>>;
   readonly parameters: Readonly<Record<string, NDArray>>;
 } {
   const graph = traceBlock(
     m,
-    Object.fromEntries(Object.entries(feeds).map(([name, { dtype, dims }]) => [name, [dtype, dims]])),
+    Object.fromEntries(Object.entries(feeds).map(([name, { dtype, dims }]) => [name, [dtype, dims, o.roles?.[name]]])),
     o,
   );
   const parameters = randomParameters(m);

@@ -57,7 +57,10 @@ describe('a model with a class token', () => {
       const [i, j] = [Math.floor(at / (seq + 1)) - 1, (at % (seq + 1)) - 1];
       return i < 0 || j < 0 ? 0 : bias.data[i * seq + j]!;
     });
-    expectClose(run({ x, attention_bias: bias }), run({ x, attention_bias: { ...grown, dtype: 'float32', data } }), { atol: 0, rtol: 0 });
+    expectClose(run({ x, attention_bias: bias }), run({ x, attention_bias: { ...grown, dtype: 'float32', data } }), {
+      atol: 0,
+      rtol: 0,
+    });
     const columns = bools([2, 1, 1, seq], (b, _, __, j) => j! < lengths[b!]!);
     expectClose(rows(run({ x, attention_mask: columns }), 1, 0, 5), alone, float32);
   });

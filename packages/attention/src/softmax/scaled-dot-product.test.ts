@@ -1,7 +1,7 @@
 import { ConfigError, type NDArray, ShapeError } from '@onnxformers/core';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
-import { attention, dot, perHead, softmaxOf } from './plain.test-helper';
+import { attention, dot, perHead, softmaxOf } from '../plain.test-helper';
 import { scaledDotProduct } from './scaled-dot-product';
 
 const feeds = (seq: number, kvSeq = seq, kvHeads = 2) => ({
@@ -64,7 +64,9 @@ describe('scaled_dot_product', () => {
         return v[0]!.map((_, c) => weights.reduce((sum, w, j) => sum + w * v[j]![c]!, 0));
       }),
     );
-    expectClose(run({}, { ...given, lengths, attention_mask: padding, mask: pairs, bias }), expected);
+    const masks = { lengths, attention_mask: padding, pairs, attention_bias: bias };
+    const roles = { pairs: 'denseMask' } as const;
+    expectClose(runBlock(scaledDotProduct({}), { ...given, ...masks }, { roles }).outputs.y!, expected);
   });
 
   it('drops weights while training, and only then', () => {

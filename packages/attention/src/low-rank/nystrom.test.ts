@@ -12,8 +12,8 @@ import {
 } from '@onnxformers/core';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
+import { attention, dot, perHead, product, type Rows, softmaxOf, turned } from '../plain.test-helper';
 import { nystrom } from './nystrom';
-import { attention, dot, perHead, product, type Rows, softmaxOf, turned } from './plain.test-helper';
 
 type Config = Parameters<typeof nystrom>[0];
 const always = () => true;
@@ -199,7 +199,9 @@ describe('nystrom', () => {
     const shapes = { q: ['float32', [2, 4, 9, 3]], k: ['float32', [2, 4, 9, 3]], v: ['float32', [2, 4, 9, 3]] } as const;
     expect(() => nystrom({ causal: true })).toThrow(/nystrom\.causal: landmarks mix positions/);
     expect(() => nystrom({ convolution: 4 })).toThrow(/expected an odd number, got 4/);
-    expect(() => traceBlock(nystrom({}), { ...shapes, attention_mask: ['bool', [1, 1, 9, 9]] })).toThrow(/cannot honour the mask: tensor/);
+    expect(() => traceBlock(nystrom({}), { ...shapes, attention_mask: ['bool', [1, 1, 9, 9]] })).toThrow(
+      /cannot honour the mask: tensor/,
+    );
     expect(() => traceBlock(nystrom({}), { ...shapes, attention_bias: ['float32', [1, 4, 9, 9]] })).toThrow(/got a score bias/);
     const more = { ...shapes, k: ['float32', [2, 4, 11, 3]], v: ['float32', [2, 4, 11, 3]] } as const;
     expect(() => traceBlock(nystrom({ convolution: 3, heads: 4 }), more)).toThrow(
