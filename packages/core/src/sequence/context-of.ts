@@ -16,7 +16,7 @@ import type { DType } from '../tensor/tensor';
 import { type Memory, newShared, type SequenceContext } from './context';
 import { derive } from './derive';
 import { type Inputs, type InputsByRole, inputsByRole } from './inputs';
-import { ioState } from './io-state';
+import { ioState, limitPast } from './io-state';
 import { type Layout, padded } from './layout';
 import { limitLengths, limitPackedLengths } from './limits';
 import { pagedState } from './paged-state';
@@ -209,7 +209,9 @@ const lowestOf = (dtype: DType): number => (dtype === 'float16' ? -65504 : -3.3e
 function stateOf(g: GraphBuilder, option: StateOption, call: CallSizes): State {
   if (typeof option === 'function') return option(g, call);
   if (typeof option === 'object' && 'paged' in option) return pagedState(g, call, option.paged);
-  return ioState(g, call, option === 'io' ? undefined : option.io);
+  const capacity = option === 'io' ? undefined : option.io;
+  limitPast(g, call.seq, capacity);
+  return ioState(g, call, capacity);
 }
 
 const boolean = (v: Value): Value => (v.dtype === 'bool' ? v : cast(v, 'bool'));

@@ -29,14 +29,13 @@ export function pastOf<T>(outputs: Readonly<Record<string, T>>): Record<string, 
  * Shapes   growing: past [batch, kv_heads, past, head_dim], present [batch, kv_heads, past + seq, head_dim]
  *          fixed: both [batch, kv_heads, capacity, head_dim], with `past_lengths` int64 [batch] rows in use before this call
  */
-export function ioState(g: GraphBuilder, { batch, seq }: CallSizes, capacity: number | undefined): State {
+export function ioState(g: GraphBuilder, { batch }: CallSizes, capacity: number | undefined): State {
   const places = new Map<string, number>();
   const place = (): number => {
     if (!places.has(g.where)) places.set(g.where, places.size);
     return places.get(g.where)!;
   };
   const pastLengths = derive(g, 'past_lengths', { dtype: 'int64', dims: [batch] }, [], capacity === undefined ? pastDim : 0);
-  limitPast(g, seq, capacity);
   const queryOffset = capacity === undefined ? undefined : pastLengths;
   return {
     // A growing cache has no place of its own: queries stand behind all keys but theirs.
@@ -80,8 +79,8 @@ export function ioState(g: GraphBuilder, { batch, seq }: CallSizes, capacity: nu
   };
 }
 
-// A kernel that appends in place would write behind the last row; a growing cache has as many rows of each sequence.
-function limitPast(g: GraphBuilder, seq: Dim, capacity: number | undefined): void {
+/** Requires room for the new rows: a kernel that appends in place would write behind the last. A growing cache has as many rows of each sequence. */
+export function limitPast(g: GraphBuilder, seq: Dim, capacity: number | undefined): void {
   const input = 'past_lengths';
   if (capacity === undefined) {
     g.limit({ input, min: pastDim, max: pastDim, problem: 'not the rows that the growing cache holds' });
