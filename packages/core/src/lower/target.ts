@@ -3,6 +3,8 @@
 import { domainOf, type Op, type TensorType } from '../ir/define-op';
 import type { Node } from '../ir/graph';
 import { type DType, dtypes, isFloat } from '../tensor/tensor';
+import type { Reason } from './reason';
+import { reasons } from './reasons';
 
 /** The machine a graph will run on. What is unknown is taken as the newest; `explain` says so. */
 export interface Machine {
@@ -20,7 +22,7 @@ export interface Kernel {
   /** Those of them that the provider leaves to the CPU, with copies around the node. */
   readonly beside?: readonly DType[];
   /** True, or the reason why this node cannot run there. */
-  accepts?(node: Node, machine: Machine): true | string;
+  accepts?(node: Node, machine: Machine): true | Reason;
   /** Relative; 0 when absent. Only kernels in competition have one. */
   cost?(node: Node, machine: Machine): number;
 }
@@ -40,7 +42,7 @@ export interface Target {
   readonly notes?: readonly string[];
 }
 
-/** The dtype by which a kernel is chosen: that of the first floating operand, else of a floating result, else of the first operand that is no bool. */
+/** The dtype by which a kernel is chosen: that of the first floating operand, else of a floating result, else of the first operand that is not bool. */
 export function dtypeOf(node: Pick<Node, 'operands'> & { readonly outputs: readonly TensorType[] }): DType | undefined {
   const typed = [...node.operands, ...node.outputs].filter((v) => v !== undefined);
   const read = node.operands.filter((v) => v !== undefined);
@@ -56,13 +58,14 @@ export function kernelOf(target: Target, op: Op): Kernel | undefined {
 }
 
 /** True when the target runs this node as it is, else the reason. */
-export function accepts(target: Target, machine: Machine, node: Node): true | string {
+export function accepts(target: Target, machine: Machine, node: Node): true | Reason {
   const { op } = node;
+  const about = { op: op.key, target: target.name };
   const kernel = kernelOf(target, op);
-  if (!kernel) return `${target.name} has no kernel for ${op.key}`;
+  if (!kernel) return reasons.noKernel(about);
   if (domainOf(op.key)[0] === '' && (op.since ?? 1) > target.opset)
-    return `${op.key} needs opset ${op.since}, ${target.name} stops at ${target.opset}`;
+    return reasons.opset({ ...about, since: op.since!, opset: target.opset });
   const dtype = dtypeOf(node);
-  if (dtype && !kernel.dtypes.includes(dtype)) return `${op.key} has no ${dtype} kernel on ${target.name}`;
+  if (dtype && !kernel.dtypes.includes(dtype)) return reasons.noDtype({ ...about, dtype });
   return kernel.accepts?.(node, machine) ?? true;
 }
