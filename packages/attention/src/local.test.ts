@@ -122,7 +122,7 @@ describe('Attend → blocks', () => {
     const { decisions } = lowered({ window: 5 }, inputs);
     const { chosen, refused } = decisions.find((d) => d.op === 'onnxformers.Attend')!;
     expect(chosen).toBe('decomposed');
-    expect(refused.map((r) => r.reason).join()).toContain(reason);
+    expect(refused.map((r) => r.reason.text).join()).toContain(reason);
   });
 
   it('leaves causal windows to a kernel that knows them', () => {

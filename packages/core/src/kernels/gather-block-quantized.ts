@@ -58,7 +58,8 @@ export const useGatherBlockQuantized = rule('Gather(DequantizeBlocks) → Gather
   if (!blocks) return undefined;
   const { blockSize, columns } = blocks.attrs;
   const [rows, count] = blocks.operands[1]!.dims;
-  if (typeof rows !== 'number' || typeof count !== 'number') return refuse(reasons.sizeUnknown({ size: 'rows and columns of the table' }));
+  if (typeof rows !== 'number' || typeof count !== 'number')
+    return refuse(reasons.sizeUnknown({ size: 'rows and columns of the table' }));
   return {
     covers: node.outputs,
     emit(get) {

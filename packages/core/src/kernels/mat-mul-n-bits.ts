@@ -34,8 +34,7 @@ export const useMatMulNBits = rule('Linear(DequantizeBlocks) → MatMulNBits', L
   const blocks = madeBy(weight, DequantizeBlocks);
   if (!blocks) return undefined;
   const { blockSize, columns } = blocks.attrs;
-  if (blockSize < 16 || !Number.isInteger(Math.log2(blockSize)))
-    return refuse(own.blockSize({ got: blockSize }));
+  if (blockSize < 16 || !Number.isInteger(Math.log2(blockSize))) return refuse(own.blockSize({ got: blockSize }));
   const N = weight!.dims[0];
   if (typeof N !== 'number') return refuse(reasons.sizeUnknown({ size: 'rows of the weight' }));
   return {

@@ -5,34 +5,12 @@ import { apply, builderLike, type Graph, type GraphBuilder, type Node, subgraphs
 import { cast } from '../ops/cast';
 import { isFloat } from '../tensor/tensor';
 import { withConstants } from './constants';
+import type { Decision } from './decision';
 import type { Reason } from './reason';
 import { reasons } from './reasons';
 import { Cycle, type Found, nameOf, replay } from './rewrite';
 import { type Match, type MatchContext, outcomesOf, type Refusal, type Rule, refuse } from './rule';
 import { accepts, dtypeOf, kernelOf, type Machine, type Target } from './target';
-
-/** A rule, or one of its ways, that was not taken. */
-export interface Rejected {
-  readonly rule: string;
-  readonly variant?: string;
-  readonly reason: Reason;
-}
-
-/** What was decided for one node, and why nothing else. */
-export interface Decision {
-  readonly path: string;
-  /** The meaning: `onnxformers.Attend`. */
-  readonly op: string;
-  /** The rule taken, `kept`, `decomposed`, or `float32` when the kernel lacks the dtype. */
-  readonly chosen: string;
-  /** Which way of the rule, where it has several. */
-  readonly variant?: string;
-  /** The ops that stand there now. */
-  readonly kernels: readonly string[];
-  /** What is worth knowing of what was taken. */
-  readonly notes: readonly Reason[];
-  readonly refused: readonly Rejected[];
-}
 
 /** Options of {@link lower}. */
 export interface LowerOptions {

@@ -24,14 +24,31 @@ export const reasons = defineReasons({
   maskOverScores: ({ mask }: Mask) => `the mask becomes a tensor over all pairs of queries and keys: ${mask}`,
   keysOfOthers: () => 'keys and queries belong to different sequences',
   sizeUnknown: ({ size }: { readonly size: string }) => `the number of ${size} must be known when the model is compiled`,
-  assumption: ({ assumption, without }: { readonly assumption: string; readonly without: string }) =>
-    `${without}; compile with assumptions: ['${assumption}'] if that holds`,
+  /** What would hold under an assumption that was not given: `holds` completes a sentence with `if`. */
+  assumption: ({
+    assumption,
+    without,
+    holds,
+  }: {
+    readonly assumption: string;
+    readonly without: string;
+    readonly holds: string;
+  }) => `${without}; compile with assumptions: ['${assumption}'] if ${holds}`,
 
   noKernel: ({ op, target }: { readonly op: string; readonly target: string }) => `${target} has no kernel for ${op}`,
   noDtype: ({ op, dtype, target }: { readonly op: string; readonly dtype: string; readonly target: string }) =>
     `${op} has no ${dtype} kernel on ${target}`,
-  opset: ({ op, since, opset, target }: { readonly op: string; readonly since: number; readonly opset: number; readonly target: string }) =>
-    `${op} needs opset ${since}, and ${target} uses opset ${opset}`,
+  opset: ({
+    op,
+    since,
+    opset,
+    target,
+  }: {
+    readonly op: string;
+    readonly since: number;
+    readonly opset: number;
+    readonly target: string;
+  }) => `${op} needs opset ${since}, and ${target} uses opset ${opset}`,
 
   costsMore: ({ cost, against, to }: { readonly cost: number; readonly against: number; readonly to: string }) =>
     `it costs more than ${to} (${digits(cost)} against ${digits(against)})`,

@@ -48,7 +48,10 @@ export function replay(old: Graph, taken: ReadonlyMap<Value, Found>): Graph {
     if (made.has(found.match.covers[0]!)) return;
     if (underway.has(found)) throw new Cycle(found);
     underway.add(found);
-    const values = g.at(found.node.scope, () => found.match.emit(get), [...found.node.rules, nameOf(found.rule, found.match.variant)]);
+    const values = g.at(found.node.scope, () => found.match.emit(get), [
+      ...found.node.rules,
+      nameOf(found.rule, found.match.variant),
+    ]);
     if (values.length !== found.match.covers.length)
       throw internal(`${found.rule} covers ${found.match.covers.length} values and made ${values.length}`);
     found.match.covers.forEach((v, i) => made.set(v, values[i]!));

@@ -56,10 +56,6 @@ export interface Rule {
 }
 
 /** Defines a rule with the attributes of its op typed. */
-export function rule<A extends Attrs>(
-  name: string,
-  op: Op<A>,
-  match: (node: Node<A>, around: MatchContext) => Outcome,
-): Rule {
+export function rule<A extends Attrs>(name: string, op: Op<A>, match: (node: Node<A>, around: MatchContext) => Outcome): Rule {
   return { name, op: op.key, match: match as unknown as Rule['match'] };
 }

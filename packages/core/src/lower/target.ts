@@ -3,6 +3,7 @@
 import { domainOf, type Op, type TensorType } from '../ir/define-op';
 import type { Node } from '../ir/graph';
 import { type DType, dtypes, isFloat } from '../tensor/tensor';
+import type { Decision } from './decision';
 import type { Reason } from './reason';
 import { reasons } from './reasons';
 
@@ -38,8 +39,34 @@ export interface Target {
   readonly computes: readonly DType[];
   /** By op key: `com.microsoft.MultiHeadAttention`. */
   readonly kernels: Readonly<Record<string, Kernel>>;
-  /** What is worth saying about it in `explain`. */
-  readonly notes?: readonly string[];
+  /** What is worth saying about it in `explain`: always, or of models that compute in a dtype. */
+  readonly notes?: readonly { readonly computes?: DType; readonly text: string }[];
+  /** Whose cards its machine has: tools look at them to know the {@link Machine}. */
+  readonly gpu?: 'nvidia';
+  /** What it takes for granted where the machine is not known. */
+  assumed?(machine: Machine): readonly Reason[];
+  /** Which of its kernels the runtime will run for nodes whose op has several. */
+  forecast?(nodes: readonly Node[], machine: Machine): readonly Forecast[];
+  /** What could be changed so that something better runs. */
+  advise?(situation: Situation): readonly Reason[];
+}
+
+/** Which of the kernels behind an op the runtime will run. */
+export interface Forecast {
+  /** On which machines, in words; empty where the machine is known. */
+  readonly on: readonly string[];
+  readonly kernel: string;
+  /** On what it still depends. */
+  readonly note?: Reason;
+}
+
+/** What a target is told when it is asked for advice. */
+export interface Situation {
+  readonly decision: Decision;
+  /** The kernels that will run for what the decision made. */
+  readonly forecasts: readonly Forecast[];
+  /** dtype of the arithmetic. */
+  readonly computes: DType;
 }
 
 /** The dtype by which a kernel is chosen: that of the first floating operand, else of a floating result, else of the first operand that is not bool. */

@@ -25,7 +25,7 @@ export const cpu: Target = defineTarget({
   computes: ['float32', 'float16', 'float64'],
   table: kernelTables.cpu,
   special: { ...attention, ...rotary, DFT: transforms },
-  notes: ['float16: ops without a kernel in it compute in float32, between casts'],
+  notes: [{ computes: 'float16', text: 'ops without a float16 kernel compute in float32, between casts' }],
 });
 
 /** True where a GroupQueryAttention takes the tiled path of its CPU kernel. */
@@ -43,7 +43,6 @@ export function standardAttention({ operands, attrs }: Node): true | Reason {
   const [keys, past] = [k!.dims[q!.rank - 2]!, pastKey?.dims[2] ?? 0];
   if (mask && mask.dims.at(-1) !== addDims(keys, past)) return own.maskTooShort();
   const shown = Number(attrs.outputs ?? 1) > 3 && attrs.qk_matmul_output_mode === 2;
-  if (shown && (attrs.is_causal === 1 || mask?.dtype === 'bool'))
-    return own.finiteForbidden();
+  if (shown && (attrs.is_causal === 1 || mask?.dtype === 'bool')) return own.finiteForbidden();
   return true;
 }

@@ -22,11 +22,10 @@ export const wasm: Target = defineTarget({
     DFT: transforms,
     'com.microsoft.MultiHeadAttention': { cost: ({ operands }) => (operands[5] ? 3 : 1) },
     'com.microsoft.GroupQueryAttention': {
-      accepts: (node) =>
-        !takesTiledPath(node) || own.slowerThanPlain(),
+      accepts: (node) => !takesTiledPath(node) || own.slowerThanPlain(),
       cost: ({ operands }) => (operands[10] ? 3.2 : 2),
     },
     Attention: { accepts: standardAttention, cost: () => 3.5 },
   },
-  notes: ['float16: ops without a kernel in it compute in float32, between casts'],
+  notes: [{ computes: 'float16', text: 'ops without a float16 kernel compute in float32, between casts' }],
 });

@@ -7,8 +7,8 @@ import { kernelTables } from './kernels.generated';
 import { defineTarget, rotary } from './table';
 
 const own = defineReasons({
-  angles: () => own.angles(),
-  lengths: () => own.lengths(),
+  angles: () => 'shaders are precise only for angles between −π and π',
+  lengths: () => 'it takes no lengths there; they must be part of the bias',
   zeroPoints: () => 'without zero points it may use those of another node there',
   poolsAsOutputs: () => 'it requires its pools as outputs there',
 });
@@ -50,5 +50,9 @@ export const webgpu: Target = defineTarget({
     'com.microsoft.PagedAttention': { accepts: () => own.poolsAsOutputs() },
   },
   // Observed on 1.29 and read in its shader: it takes keys by as many as a subgroup has lanes, and weighs them by eight or sixteen.
-  notes: ['attention to 32 queries or more is wrong on adapters whose subgroups may have 4 lanes, as those in software have'],
+  notes: [
+    {
+      text: 'attention over 32 queries or more is wrong on adapters whose subgroups may have 4 lanes, as software adapters have',
+    },
+  ],
 });

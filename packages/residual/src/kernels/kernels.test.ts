@@ -34,7 +34,7 @@ const inputs = { x: ['float32', ['batch', 'seq', 5]] } as const;
 const sizes = { batch: 2, seq: 3 };
 const lowered = (m: AnyModule, target: Target = all) =>
   lowerBlock(m, inputs, target, { sizes, tolerance: { atol: 1e-6, rtol: 1e-6 } });
-const refusals = (decisions: readonly Decision[]) => decisions.flatMap((d) => d.refused.map((r) => r.reason));
+const refusals = (decisions: readonly Decision[]) => decisions.flatMap((d) => d.refused.map((r) => r.reason.text));
 /** `Skip+` where the kernel gives the sum too, `b` where it adds a bias. */
 const short: Readonly<Record<string, string>> = {
   'com.microsoft.SkipLayerNormalization': 'Skip',
