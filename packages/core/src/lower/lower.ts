@@ -256,13 +256,13 @@ function choose(candidates: readonly Candidate[]): Candidate[] {
     return 0;
   };
   const taken = new Set<Value>();
-  const chosen: Candidate[] = [];
+  const chosen = new Set<Candidate>();
   for (const c of [...candidates].sort(better)) {
     if (c.match.covers.some((v) => taken.has(v))) continue;
     for (const v of c.match.covers) taken.add(v);
-    chosen.push(c);
+    chosen.add(c);
   }
-  return chosen;
+  return candidates.filter((c) => chosen.has(c));
 }
 
 function lost(loser: Candidate, winner: Candidate): Reason {

@@ -37,7 +37,7 @@ const own = defineReasons({
   finiteForbidden: () => 'the kernel outputs forbidden scores as the lowest float instead of −∞',
 });
 
-/** What the CPU kernel of the standard's Attention does otherwise than the standard, as observed on 1.29. */
+/** What the CPU kernel of the standard's Attention does otherwise than the standard, as observed on 1.29 and 1.30. */
 export function standardAttention({ operands, attrs }: Node): true | Reason {
   const [q, k, , mask, pastKey] = operands;
   const [keys, past] = [k!.dims[q!.rank - 2]!, pastKey?.dims[2] ?? 0];

@@ -129,7 +129,7 @@ describe('is refused', () => {
     [
       'several axes',
       (g: GraphBuilder) => layerNormOp(sum(g, ['n', 3, 5]), row(g, 3, 5), undefined, { axis: -2 }),
-      'it normalises the last axis alone',
+      'it normalises the last axis only',
     ],
     [
       'heads',
@@ -149,12 +149,12 @@ describe('is refused', () => {
     [
       'one scale for all channels',
       (g: GraphBuilder) => layerNormOp(sum(g, ['n', 3, 5]), row(g, 1)),
-      'scale and shift must have a number for each channel',
+      'scale and shift must have one number for each channel',
     ],
     [
       'a scale that stretches',
       (g: GraphBuilder) => rmsNormOp(g.input('x', 'float32', ['n', 5]), row(g, 1)),
-      'the scale must have the normalised dims [5], not [1]',
+      'the scale must be float32[5], got float32[1]',
     ],
   ])('%s', (_, build, reason) => {
     expect(reasons(build)).toContain(reason);

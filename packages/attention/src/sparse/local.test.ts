@@ -1,8 +1,8 @@
 import { type Dim, type DType, interpret, lower, type Target, targets } from '@onnxformers/core';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
+import { attention, perHead } from '../plain.test-helper';
 import { local, useBlocks } from './local';
-import { attention, perHead } from './plain.test-helper';
 
 const feeds = (seq: number, kvSeq = seq) => ({
   q: randomArray('q', [2, 6, seq, 3]),
@@ -115,9 +115,9 @@ describe('Attend → blocks', () => {
 
   it.each([
     [{ ...shapes('seq'), bias: ['float32', [1, 6, 'seq', 'seq']] }, 'a bias has a number for every pair'],
-    [shapes('seq', 'rows'), 'there may be fewer keys than queries: rows and seq'],
-    [shapes(31), 'one block sees all 31 keys'],
-    [{ ...shapes('seq'), mask: ['bool', [1, 1, 'seq', 'seq']] }, 'blocks cannot express tensor'],
+    [shapes('seq', 'rows'), 'there may be fewer keys than queries, rows and seq'],
+    [shapes(31), 'one block would see all 31 keys'],
+    [{ ...shapes('seq'), mask: ['bool', [1, 1, 'seq', 'seq']] }, 'it cannot express the mask: tensor'],
   ] as [Parameters<typeof traceBlock>[1], string][])('is refused where blocks cannot serve (%#)', (inputs, reason) => {
     const { decisions } = lowered({ window: 5 }, inputs);
     const { chosen, refused } = decisions.find((d) => d.op === 'onnxformers.Attend')!;

@@ -41,7 +41,7 @@ import {
   type Value,
   withContext,
 } from '@onnxformers/core';
-import { kernels } from './kernels';
+import { kernels } from '../kernels/index';
 
 const own = defineReasons({
   fewerKeys: ({ keys, queries }: { readonly keys: Dim; readonly queries: Dim }) =>
