@@ -50,10 +50,9 @@ export const reasons = defineReasons({
     readonly target: string;
   }) => `${op} needs opset ${since}, and ${target} uses opset ${opset}`,
 
-  costsMore: ({ cost, against, to }: { readonly cost: number; readonly against: number; readonly to: string }) =>
-    `it costs more than ${to} (${digits(cost)} against ${digits(against)})`,
-  lost: ({ to, by }: { readonly to: string; readonly by: string }) =>
-    by === 'order' ? `it is as good as ${to}` : `${to} ${by === 'covers' ? 'covers more' : 'takes more with it'}`,
+  costsMore: ({ cost, against }: { readonly cost: number; readonly against: number; readonly to: string }) =>
+    `it costs more (${digits(cost)} against ${digits(against)})`,
+  lost: ({ by }: { readonly to: string; readonly by: string }) => (by === 'order' ? 'it is as good' : 'it fuses less'),
   ownResult: () => 'its operands depend on its own result',
   keptIsCheaper: ({ op }: { readonly op: string }) => `${op} itself is cheaper here`,
 });

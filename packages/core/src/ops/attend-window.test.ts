@@ -150,7 +150,10 @@ describe('what blocks cannot express', () => {
     ['the window leaves out the query itself', { mask: slidingWindow({ left: 2, right: -1 }) }],
     ['it cannot express the mask: tensor, not (causal)', { mask: and<number>(window, keep, not(causal)) }],
     ['is not a window bounded on both sides', { mask: or<number>(window, keep) }],
-    ['keys and queries belong to different sequences', { mask: and<number>(window, { kind: 'documents', offsets: 0, keyOffsets: 1 }) }],
+    [
+      'keys and queries belong to different sequences',
+      { mask: and<number>(window, { kind: 'documents', offsets: 0, keyOffsets: 1 }) },
+    ],
     ['where the queries start is known from the data only', { mask: window, queryOffset: 1 }],
     ['a bias has a number for every pair', { mask: window, bias: 1 }],
     ['dropout has a number for every pair', { mask: window, noise: 1 }],
@@ -160,6 +163,8 @@ describe('what blocks cannot express', () => {
   test('asked for all the same', () => {
     const g = new GraphBuilder();
     const [q, k, v] = ['q', 'k', 'v'].map((name) => g.input(name, 'float32', [1, 1, 'seq', 3])) as [Value, Value, Value];
-    expect(() => attendBlockwise(q, k, v, { mask: causal })).toThrow('attendBlockwise: the mask is not a window bounded on both sides: causal');
+    expect(() => attendBlockwise(q, k, v, { mask: causal })).toThrow(
+      'attendBlockwise: the mask is not a window bounded on both sides: causal',
+    );
   });
 });

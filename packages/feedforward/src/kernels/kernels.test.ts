@@ -34,7 +34,8 @@ const keysOf = (m: AnyModule, target: Target) =>
   lowered(m, target)
     .graph.nodes.map((n) => n.op.key)
     .filter((key) => key !== 'Transpose');
-const refusals = (decisions: readonly Decision[]) => decisions.flatMap((d) => d.refused.map((r) => `${r.rule}: ${r.reason.text}`));
+const refusals = (decisions: readonly Decision[]) =>
+  decisions.flatMap((d) => d.refused.map((r) => `${r.rule}: ${r.reason.text}`));
 
 describe('a feed-forward with an activation of its own kernel', () => {
   it.each([
