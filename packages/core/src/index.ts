@@ -73,6 +73,7 @@ export {
   type Graph,
   GraphBuilder,
   type Leaf,
+  type Limit,
   madeBy,
   mismatch,
   type Node,
@@ -171,6 +172,7 @@ export { contextOf, type SequenceInputs, type StateOption } from './sequence/con
 export { derive } from './sequence/derive';
 export { pastOf } from './sequence/io-state';
 export { type KeyPlace, type Layout, mergeHeads, padded, positionsWithin, splitHeads } from './sequence/layout';
+export { limitIndices } from './sequence/limits';
 export type { CallSizes, State } from './sequence/state';
 export { type AttentionKernelChoice, type AttentionKernelName, attentionKernel } from './targets/attention-kernel';
 export { targets } from './targets/index';
