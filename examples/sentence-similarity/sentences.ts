@@ -5,7 +5,7 @@ export const builtIn: readonly string[] = [
   'The cat sat on the mat.',
   'A kitten was resting on the rug.',
   'It will rain tomorrow.',
-  'The forecast assumptions wet weather.',
+  'The forecast promises wet weather.',
   'He plays the guitar in a band.',
   'She is a musician.',
 ];

@@ -15,6 +15,7 @@ import {
   type GraphBuilder,
   type GraphOptions,
   type Leaf,
+  type Limit,
   type Node,
   type Op,
   type ParameterOverride,
@@ -54,6 +55,7 @@ export class Builder implements GraphBuilder {
   private nextAttributeId = 0;
   readonly overrides = new Map<Parameter, ParameterOverride>();
   readonly bypassed = new Set<Value>();
+  private readonly ownLimits: Limit[] = [];
 
   constructor(
     options: GraphOptions = {},
@@ -73,6 +75,25 @@ export class Builder implements GraphBuilder {
 
   input(name: string, dtype: DType, dims: readonly Dim[]): Value {
     return this.addInput(this.make({ dtype, dims }, { kind: 'input', name }));
+  }
+  get limits(): readonly Limit[] {
+    return this.root.ownLimits;
+  }
+  limit(limit: Limit): void {
+    const { size, inputs = [], max, field } = limit;
+    if (typeof size === 'number' && inputs.length === 0) {
+      if (size <= max) return;
+      throw new ShapeError({
+        path: this.where,
+        problem: 'more rows than it was built for',
+        expected: `at most ${max}, by ${field}`,
+        got: String(size),
+        hint: `Build it with a larger ${field.split('.').at(-1)}`,
+      });
+    }
+    const { ownLimits } = this.root;
+    const text = JSON.stringify(limit);
+    if (!ownLimits.some((known) => JSON.stringify(known) === text)) ownLimits.push(limit);
   }
   output(name: string, value: Value): void {
     if (this.results.some((r) => r.name === name))

@@ -80,6 +80,17 @@ export interface Node<A extends Attrs = Attrs> {
   readonly rules: readonly string[];
 }
 
+/** What a table or a weight of fixed size can take: a run with more is refused before a kernel reads behind its end. */
+export interface Limit {
+  /** What is counted, with the largest elements of `inputs` added: `past + seq`. */
+  readonly size: Dim;
+  /** Names of integer inputs, none of whose elements may be negative; `rowSums`: true entries of a row are counted instead. */
+  readonly inputs?: readonly { readonly name: string; readonly rowSums?: true }[];
+  readonly max: number;
+  /** The option that decides on it: `encoder.embedding.seqLen`. */
+  readonly field: string;
+}
+
 /** A finished graph: nodes in an order in which they can run, only those that an output or a written state needs. */
 export interface Graph {
   readonly inputs: readonly Value[];
@@ -229,9 +240,17 @@ export interface GraphBuilder {
   readonly overrides: Map<Parameter, ParameterOverride>;
   /** Operands of ops that were simplified to something made from what lies before those operands: no gradient passes through them. */
   readonly bypassed: Set<Value>;
+  /** What runs are held to, in the order in which it was declared. */
+  readonly limits: readonly Limit[];
 
   /** A named input. Names are unique; sizes are numbers or names bound when the graph runs. */
   input(name: string, dtype: DType, dims: readonly Dim[]): Value;
+  /**
+   * Holds every run to a limit.
+   *
+   * @throws ShapeError where it is known now that it cannot be kept
+   */
+  limit(limit: Limit): void;
   /** Makes a value an output. Names are unique. */
   output(name: string, value: Value): void;
   /** The value of a parameter: itself, or what `reparametrize` put in its place. */

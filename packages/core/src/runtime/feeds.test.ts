@@ -188,7 +188,7 @@ describe('a call is counted by its rows, whatever stands before them', () => {
         { attention_mask: flags(2, 7), x: counting(2, 3, 8), past_lengths: int64(pastLengths, 0), ...kept(7) },
         0,
       );
-    expect(all(4).pastLengths!.dims).toEqual([2]);
+    expect(all(4).past_lengths!.dims).toEqual([2]);
     expect(() => all(5)).toThrow('expected from 0 to 4, since 7 rows fit and 3 are new, got [5, 0]');
   });
 
