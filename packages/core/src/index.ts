@@ -144,6 +144,7 @@ export * as init from './parameter/init';
 export { Parameter, type ParameterOptions } from './parameter/parameter';
 export { type Int4Options, int4Blocks, quantizeInt4 } from './parametrizations/int4-blocks';
 export { type LoraOptions, lora } from './parametrizations/lora';
+export type { DisposeOptions } from './runtime/dispose';
 export type { Feeds } from './runtime/feeds';
 export type { Ort, OrtSession, OrtTensor } from './runtime/ort';
 export { connectRunner, serveRunner, type Thread, type ThreadPort } from './runtime/remote';
