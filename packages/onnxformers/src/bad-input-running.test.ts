@@ -46,7 +46,7 @@ describe('running', () => {
       await fails(() => run({ ids: tensor('int64', [1, 2], [1, id]) }), FeedError, {
         path: 'feed "ids"',
         problem: 'an index outside of the table',
-        expected: '0 to 22, by model.embedding.vocabSize',
+        expected: '0 to 22, by causal_lm.embedding.vocabSize',
         got: `${id} at [0, 1]`,
       });
     await run.dispose();

@@ -13,7 +13,8 @@ import {
   type Value,
 } from '../ir/graph';
 import { coreRules } from '../kernels/index';
-import { type Decision, lower } from '../lower/lower';
+import type { Decision } from '../lower/decision';
+import { lower } from '../lower/lower';
 import type { Rule } from '../lower/rule';
 import type { Machine, Target } from '../lower/target';
 import { type AnyModule, modulesOf, namesOf, type ParameterNames } from '../module/module';

@@ -1,10 +1,11 @@
 // Runs one block by itself in the interpreter, on parameters that are the same in every run.
 import { compile, type Model } from '../compile/compile';
 import type { CompileOptions, InputType } from '../compile/compile-options';
-import { type Dim, evaluateDim } from '../dim/dim';
+import { evaluateDim } from '../dim/dim';
 import { interpret } from '../interpret/interpret';
 import { type DeclaredRole, type Graph, GraphBuilder, nameOf, type Value } from '../ir/graph';
-import { type Decision, lower } from '../lower/lower';
+import type { Decision } from '../lower/decision';
+import { lower } from '../lower/lower';
 import type { Rule } from '../lower/rule';
 import type { Target } from '../lower/target';
 import { and, type Mask } from '../mask/mask';
