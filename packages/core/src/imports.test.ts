@@ -65,7 +65,7 @@ describe('inside core', () => {
     { room: 'tensor', files: /^(error|tensor\/.+)$/, sees: [] },
     { room: 'dim', files: /^dim\//, sees: ['tensor'] },
     { room: 'parameter', files: /^parameter\//, sees: ['tensor', 'dim'] },
-    { room: 'ir', files: /^(ir\/.+|lower\/rule)$/, sees: ['tensor', 'dim', 'parameter', 'mask'] },
+    { room: 'ir', files: /^(ir\/.+|lower\/(rule|reasons?))$/, sees: ['tensor', 'dim', 'parameter', 'mask'] },
     { room: 'mask', files: /^mask\//, sees: ['tensor', 'dim'] },
     { room: 'ops', files: /^ops\//, sees: ['tensor', 'dim', 'parameter', 'ir', 'mask'] },
     { room: 'sequence', files: /^sequence\//, sees: ['tensor', 'dim', 'parameter', 'ir', 'mask', 'ops'] },

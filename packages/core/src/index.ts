@@ -86,10 +86,13 @@ export {
 export { dropout } from './layers/dropout';
 export { embedding } from './layers/embedding';
 export { type LinearOptions, linear } from './layers/linear';
-export { type Decision, type Lowered, type LowerOptions, lower } from './lower/lower';
-export { biasedLinear } from './lower/match';
-export { type Get, type Match, type MatchContext, type Refusal, type Rule, refuse, rule } from './lower/rule';
-export type { Kernel, Machine, Target } from './lower/target';
+export type { Decision, Rejected } from './lower/decision';
+export { type Lowered, type LowerOptions, lower } from './lower/lower';
+export { biasedLinear, noBiasedLinear } from './lower/match';
+export { defineReasons, type Reason, type ReasonData } from './lower/reason';
+export { reasons } from './lower/reasons';
+export { type Get, type Match, type MatchContext, type Outcome, type Refusal, type Rule, refuse, rule } from './lower/rule';
+export type { Forecast, Kernel, Machine, Situation, Target } from './lower/target';
 export {
   and,
   causal,
@@ -141,6 +144,7 @@ export * as init from './parameter/init';
 export { Parameter, type ParameterOptions } from './parameter/parameter';
 export { type Int4Options, int4Blocks, quantizeInt4 } from './parametrizations/int4-blocks';
 export { type LoraOptions, lora } from './parametrizations/lora';
+export type { DisposeOptions } from './runtime/dispose';
 export type { Feeds } from './runtime/feeds';
 export type { Ort, OrtSession, OrtTensor } from './runtime/ort';
 export { connectRunner, serveRunner, type Thread, type ThreadPort } from './runtime/remote';

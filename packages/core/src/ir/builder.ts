@@ -50,9 +50,11 @@ export class Builder implements GraphBuilder {
   private readonly leaves = new Map<unknown, Value>();
   private path = '';
   private currentRules: readonly string[] = [];
+  private separate: ReadonlySet<Node> = new Set();
   private readonly attributeIds = new WeakMap<object, number>();
   private nextAttributeId = 0;
   readonly overrides = new Map<Parameter, ParameterOverride>();
+  readonly bypassed = new Set<Value>();
   private readonly ownLimits: Limit[] = [];
 
   constructor(
@@ -104,7 +106,7 @@ export class Builder implements GraphBuilder {
     if (!override) return this.storedParam(parameter);
     const known = root.leaves.get(override);
     if (known && root.reaches(known)) return known;
-    const made = override(root);
+    const made = override.value(root);
     root.leaves.set(override, made);
     return made;
   }
@@ -171,6 +173,16 @@ export class Builder implements GraphBuilder {
     } finally {
       root.path = before;
       root.currentRules = rulesBefore;
+    }
+  }
+  apart<T>(nodes: ReadonlySet<Node>, f: () => T): T {
+    const { root } = this;
+    const before = root.separate;
+    root.separate = nodes;
+    try {
+      return f();
+    } finally {
+      root.separate = before;
     }
   }
   get where(): string {
@@ -242,7 +254,7 @@ export class Builder implements GraphBuilder {
     if (mergeable)
       for (let g: Builder | undefined = home; g; g = g.parent) {
         const equal = g.merged.get(key);
-        if (equal) return equal.outputs;
+        if (equal && !this.root.separate.has(equal)) return equal.outputs;
       }
     const outputs: Value[] = [];
     const node: Node = { op, operands, attrs, outputs, scope: this.where, graph: home, rules: this.root.currentRules };
