@@ -164,6 +164,7 @@ export type { Provider } from './runtime/session-options';
 export {
   type AttendOptions,
   attend,
+  attendsToMemory,
   crossAttentionKeyValues,
   type Memory,
   maskOf,
@@ -178,6 +179,8 @@ export { derive } from './sequence/derive';
 export { pastOf } from './sequence/io-state';
 export { type KeyPlace, type Layout, mergeHeads, padded, positionsWithin, splitHeads } from './sequence/layout';
 export { limitIndices, limitRows } from './sequence/limits';
+export { withPrefix } from './sequence/prefix';
+export { contextOfRows, keepContext, memoryFrom, type Rows, type RowsOptions, rowsOf, withRows } from './sequence/rows';
 export type { CallSizes, State } from './sequence/state';
 export { type AttentionKernelChoice, type AttentionKernelName, attentionKernel } from './targets/attention-kernel';
 export { targets } from './targets/index';

@@ -2,7 +2,6 @@
 import {
   add,
   bool,
-  ConfigError,
   concat,
   defineBlock,
   expand,
@@ -17,6 +16,7 @@ import {
   slice,
   unexpanded,
   type Value,
+  withPrefix,
 } from '@onnxformers/core';
 
 /**
@@ -58,16 +58,11 @@ export const learnable = defineBlock({
       const positions = unexpanded(ctx.positions);
       limitIndices(positions, seqLen, `${path}.seqLen`);
       if (!class_token) return add(x, gather(table, positions, 0));
-      if (ctx.layout.kind === 'packed' || ctx.state)
-        throw new ConfigError({
-          path: `${path}.classToken`,
-          problem: 'a class token stands in front of whole sequences',
-          expected: 'padded rows without a state',
-          got: ctx.layout.kind === 'packed' ? 'packed rows' : 'a state',
-        });
+      const within = withPrefix(ctx, { count: 1, before: x.dims[1]! });
       const first = add(x.graph.param(class_token), slice(table, { axes: [0], starts: [0], ends: [1] }));
       const others = add(x, gather(table, add(positions, 1), 0));
-      return concat([expand(reshape(first, [1, 1, dim]), [x.dims[0]!, 1, dim]), others], 1);
+      const all = concat([expand(reshape(first, [1, 1, dim]), [x.dims[0]!, 1, dim]), others], 1);
+      return { rows: all, ctx: within };
     });
   },
 });
