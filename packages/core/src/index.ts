@@ -141,20 +141,14 @@ export * as init from './parameter/init';
 export { Parameter, type ParameterOptions } from './parameter/parameter';
 export { type Int4Options, int4Blocks, quantizeInt4 } from './parametrizations/int4-blocks';
 export { type LoraOptions, lora } from './parametrizations/lora';
+export type { OnProgress, Progress } from './progress';
 export type { DisposeOptions } from './runtime/dispose';
 export type { Feeds } from './runtime/feeds';
 export type { Ort, OrtSession, OrtTensor } from './runtime/ort';
 export { connectRunner, serveRunner, type Thread, type ThreadPort } from './runtime/remote';
 export type { NodeInfo } from './runtime/run-error';
-export {
-  createRunner,
-  type ExternalFile,
-  inMemory,
-  type Runnable,
-  type Runner,
-  type RunnerOptions,
-  type RunOptions,
-} from './runtime/runner';
+export { type ExternalFile, inMemory, type Runnable } from './runtime/runnable';
+export { createRunner, type Runner, type RunnerOptions, type RunOptions } from './runtime/runner';
 export type { Provider } from './runtime/session-options';
 export {
   type AttendOptions,
