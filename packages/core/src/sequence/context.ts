@@ -5,6 +5,7 @@ import { usable, type Value } from '../ir/graph';
 import { and, type Mask, maskKinds, printMask } from '../mask/mask';
 import { attendOp } from '../ops/attend';
 import type { KeyPlace, Layout } from './layout';
+import { limitLengths } from './limits';
 import type { State } from './state';
 
 /** What cross attention attends to. */
@@ -49,6 +50,8 @@ export interface SequenceContext {
   /** [height, width] when the tokens came from an image. */
   readonly grid?: readonly [Dim, Dim];
   readonly shared: Shared;
+  /** The inputs of the model by name, for what reads some of its own (token types). */
+  readonly inputs?: Readonly<Record<string, Value>>;
 }
 
 /** Options of one attention call. */
@@ -84,6 +87,7 @@ export function attend(
   o: AttendOptions = {},
 ): Value {
   const queryOffset = ctx.keys?.queryOffset;
+  limitSizes(q, k, ctx.mask);
   const { dropout: probability = 0, ...rest } = o;
   const g = q.graph.root;
   const noise =
@@ -97,6 +101,13 @@ export function attend(
     ...(noise && { dropout: { probability, noise } }),
     ...rest,
   });
+}
+
+// Kernels divide by the number of sequences, and trust lengths.
+function limitSizes(q: Value, k: Value, mask: Mask<Value>): void {
+  const [batch] = q.dims;
+  if (typeof batch === 'string') q.graph.root.limit({ size: batch, min: 1, problem: 'no sequences' });
+  for (const part of mask.kind === 'and' ? mask.of : [mask]) if (part.kind === 'lengths') limitLengths(part.keys, k.dims[2]!);
 }
 
 /**
