@@ -4,8 +4,9 @@ import { ConfigError, checkOptions, describe, FeedError, FileError, nearest, Run
 import type { OnProgress } from '../progress';
 import type { Tensor } from '../tensor/tensor';
 import { untilAborted, within } from './abort';
+import { checkAssumptions } from './assumptions';
 import { checkTimeout, type DisposeOptions, lateError } from './dispose';
-import { checkAssumptions, completeFeeds, type Feeds } from './feeds';
+import { completeFeeds, type Feeds } from './feeds';
 import { embeddedLimit, withFiles } from './large-weights';
 import { type Opened, openSession } from './open-session';
 import { asOrt, fromOrtTensor, type Ort, type OrtSession, type OrtTensor, toOrtTensor } from './ort';
