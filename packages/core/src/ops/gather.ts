@@ -1,6 +1,6 @@
 // Elements and rows picked by index.
 import type { Dim } from '../dim/dim';
-import { defineOp, type TensorType } from '../ir/define-op';
+import { defineOp, noFlops, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { accept, rankOf } from './accept';
@@ -28,6 +28,7 @@ type AxisAttrs = { readonly axis: number };
 /** ONNX Gather. */
 export const Gather = defineOp<AxisAttrs>({
   key: 'Gather',
+  flops: noFlops,
   since: 13,
   attributes: { axis: 'int' },
   infer([x, indices], { axis }) {
@@ -117,6 +118,7 @@ export function elementOffsets(dims: readonly number[], indices: NDArray, axis: 
 /** ONNX GatherElements. */
 export const GatherElements = defineOp<AxisAttrs>({
   key: 'GatherElements',
+  flops: noFlops,
   since: 13,
   attributes: { axis: 'int' },
   infer([x, indices], { axis }) {
@@ -170,6 +172,7 @@ type GatherNDAttrs = { readonly batch_dims: number };
 /** ONNX GatherND. */
 export const GatherND = defineOp<GatherNDAttrs>({
   key: 'GatherND',
+  flops: noFlops,
   since: 13,
   attributes: { batch_dims: 'int' },
   infer([x, indices], { batch_dims: b }) {
