@@ -84,7 +84,7 @@ export const local = defineBlock({
   name: 'local',
   summary: 'Softmax attention within a sliding window.',
   source: 'Beltagy et al. 2020, https://arxiv.org/abs/2004.05150',
-  masks: ['causal', 'window', 'lengths', 'keys', 'documents', 'tensor', 'not', 'or'],
+  masks: 'all',
   fields: {
     window: int({ doc: 'keys that a query sees, the one at its own position among them', unit: 'positions', min: 1, default: 5 }),
     causal: bool({ doc: 'the window ends at the query instead of lying around it', default: false }),
@@ -136,7 +136,7 @@ function storedSparsely(band: Mask<never>, ctx: SequenceContext, [q, k]: readonl
   const sparse = force ? undefined : lessOrEqual(mul(count(pattern), 10), mul(pairs, densest));
   const user = materialize(ctx.mask, frame);
   const kept = inFours(pattern, sparse);
-  return { kind: 'tensor', keep: user ? inFours(logicalAnd(kept, user), sparse) : kept };
+  return dense(user ? inFours(logicalAnd(kept, user), sparse) : kept);
 }
 
 /** The pairs of each [seq, kv_seq], int64 [..., 1, 1]. */

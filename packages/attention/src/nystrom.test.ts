@@ -127,7 +127,7 @@ describe('nystrom', () => {
   it.each([
     ['lengths', { lengths: int64([9, 4]) }, (b: number) => (j: number) => j < [9, 4][b]!],
     [
-      'keys',
+      'keyPadding',
       {
         attention_mask: { dtype: 'bool', dims: [2, 11], data: Float64Array.from({ length: 22 }, (_, i) => Number(i % 4 !== 0)) },
       },

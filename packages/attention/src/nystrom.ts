@@ -65,7 +65,7 @@ import { kernels } from './kernels';
  *
  * Shapes   q [batch, heads, seq, head_dim] · k, v [batch, kv_heads, kv_seq, head_dim] → [batch, heads, seq, head_dim]
  * Dtypes   float32, float16, bfloat16; Z in float32, or with `float64` everything between q, k, v and the result
- * Masks    lengths, keys: padding takes part in no landmark and is seen by none
+ * Masks    lengths, keyPadding: padding takes part in no landmark and is seen by none
  * Cost     time O((seq + kv_seq) · landmarks · dim + landmarks³), memory O((seq + kv_seq) · landmarks)
  * Throws   ConfigError for an even convolution, for `causal` without compat, and for a mask, a score bias that differs between queries or a
  *          cache of fixed capacity · ShapeError for a convolution where keys are not as many as queries
@@ -79,7 +79,7 @@ export const nystrom = defineBlock({
   name: 'nystrom',
   summary: 'Softmax attention through a few landmarks.',
   source: 'Xiong et al. 2021, https://arxiv.org/abs/2102.03902',
-  masks: ['lengths', 'keys'],
+  masks: ['lengths', 'keyPadding'],
   fields: {
     landmarks: int({ doc: 'segments of rows whose means stand for them', unit: 'positions', min: 1, default: 64 }),
     pseudoInverse: choice(['iterative', 'converged'], { doc: 'six iterations, or as many as converge', default: 'iterative' }),

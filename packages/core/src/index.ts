@@ -12,7 +12,7 @@ export type {
   HandConfig,
   Kind,
   KindModule,
-  MaskKind,
+  MaskKinds,
   NameIn,
   Property,
   Resolved,
@@ -91,18 +91,50 @@ export { type Get, type Match, type MatchContext, type Refusal, type Rule, refus
 export type { Kernel, Machine, Target } from './lower/target';
 export {
   and,
+  anyKey,
   causal,
+  comparesPositions,
+  defineMask,
+  dense,
+  documents,
+  type ExpressOptions,
+  expressedBy,
+  impliedBy,
+  inFront,
+  keyLengths,
+  keyPadding,
   type Mask,
+  type MaskBeyond,
+  MaskClass,
+  type MaskDefinition,
   type MaskFeatures,
+  type MaskFrame,
+  type MaskKind,
+  type MaskMaker,
+  type MaskParts,
+  type MaskPlaces,
+  type MaskPlacing,
+  type MaskReading,
+  type MaskSizes,
+  type MaskWords,
   mapMask,
   maskKinds,
+  masksIn,
+  materialize,
   none,
   not,
   or,
+  type Pair,
+  type Place,
+  type PrefixTokens,
   printMask,
-  readMask,
+  type SomeKeyOptions,
   slidingWindow,
-} from './mask/mask';
+  someKey,
+  type Truth,
+  type WindowBounds,
+  withPrefixTokens,
+} from './mask/index';
 export {
   type AnyModule,
   type Child,
@@ -130,11 +162,10 @@ export {
 export type { OnnxAttribute, OnnxGraph, OnnxModel, OnnxNode, OnnxValueInfo } from './onnx/model';
 export { printBytes, printInspection } from './onnx/print';
 export { readTensor, writeTensor } from './onnx/tensor-proto';
-export { lowest } from './ops/attend-definition';
+export { hiddenScore } from './ops/attend-definition';
 export { encoded } from './ops/encode';
 export * as ops from './ops/index';
 export * from './ops/index';
-export { alwaysSomeKey, anyKey, type MaskFrame, materialize, someKey } from './ops/mask-tensor';
 export type { Fans, Init, Role } from './parameter/init';
 export * as init from './parameter/init';
 export { Parameter, type ParameterOptions } from './parameter/parameter';

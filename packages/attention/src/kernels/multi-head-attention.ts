@@ -60,7 +60,7 @@ export const MultiHeadAttention = defineOp<MultiHeadAttentionAttrs>({
     const width = query!.dims[2] as number;
     const [q, k, v] = [heads(query!, 0), heads(key!, width), heads(value!, 2 * width)];
     const masks: Mask<Value>[] = [unidirectional ? causal : none];
-    if (lengths) masks.push({ kind: 'lengths', keys: cast(lengths, 'int64') });
+    if (lengths) masks.push(keyLengths(cast(lengths, 'int64')));
     return [
       toRows(attendOp(q, k, v, { mask: and(...masks), ...(scores && { bias: scores }), ...(scale !== undefined && { scale }) })),
     ];

@@ -54,7 +54,7 @@ export const PackedMultiHeadAttention = defineOp<PackedAttrs>({
     };
     const wide = cast(offsets!, 'int64');
     const [q, k, v] = [heads(query!, 0), heads(key!, width), heads(value!, 2 * width)];
-    const mask = { kind: 'documents', offsets: wide, keyOffsets: wide } as const;
+    const mask = documents(wide);
     return [toRows(attendOp(q, k, v, { mask, ...(scale !== undefined && { scale }) }), tokens)];
   },
 });

@@ -46,7 +46,7 @@ const advices: readonly Advice[] = [
     text: 'heads of a multiple of 8 channels reach the fast kernels',
   },
   {
-    when: (s) => overScores(s) && masked(s, 'keys'),
+    when: (s) => overScores(s) && masked(s, 'keyPadding'),
     text: 'where padding is on the right, an input lengths [batch] instead of attention_mask spares the tensor over all scores',
   },
   {

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { Dim } from '../dim/dim';
 import { interpret } from '../interpret/interpret';
 import { GraphBuilder, type Value } from '../ir/graph';
-import { and, causal, type Mask, none, not, or, slidingWindow } from '../mask/mask';
+import { and, causal, dense, documents, keyLengths, keyPadding, type Mask, none, not, or, slidingWindow } from '../mask/index';
 import type { NDArray } from '../tensor/tensor';
 import { expectClose } from '../testing';
 import { array, feeder, randomArray } from '../testing/attention-calls';
@@ -75,22 +75,19 @@ function dataMask(
   input: (x: NDArray, dims?: readonly Dim[]) => Value,
 ): Mask<Value> {
   if (data === 'lengths')
-    return {
-      kind: 'lengths',
-      keys: input(
+    return keyLengths(input(
         array(
           'int64',
           [batch],
           Array.from({ length: batch }, (_, b) => Math.floor((kvSeq * b) / 2)),
         ),
         [named[0]],
-      ),
-    };
-  if (data === 'keys') return { kind: 'keys', keep: input(randomArray('keep', [batch, kvSeq], 'bool'), [named[0], named[2]]) };
+      ));
+  if (data === 'keys') return keyPadding(input(randomArray('keep', [batch, kvSeq], 'bool'), [named[0], named[2]]));
   if (data === 'nothing') return none;
   const ends = [0, Math.floor(kvSeq / 5), Math.floor(kvSeq / 2), Math.floor(kvSeq / 2), Math.floor(0.9 * kvSeq)];
   const offsets = input(array('int64', [ends.length], ends));
-  return { kind: 'documents', offsets, keyOffsets: offsets };
+  return documents(offsets);
 }
 
 test('blocks give what the whole gives', () => {
@@ -143,14 +140,14 @@ test('memory grows with the window, not with the keys', () => {
 
 describe('what blocks cannot express', () => {
   const window = slidingWindow({ left: 2, right: 2 });
-  const keep = { kind: 'tensor', keep: 0 } as const;
+  const keep = dense(0);
   test.each<readonly [string, Parameters<typeof refuseBlockwise>[0]]>([
     ['causal is not bounded on both sides', { mask: causal }],
     ['window(2 left, ∞ right) is not bounded on both sides', { mask: slidingWindow({ left: 2 }) }],
     ['the window leaves out the query itself', { mask: slidingWindow({ left: 2, right: -1 }) }],
     ['blocks cannot express tensor, not (causal)', { mask: and<number>(window, keep, not(causal)) }],
     ['is not bounded on both sides', { mask: or<number>(window, keep) }],
-    ['the keys are not those of the queries', { mask: and<number>(window, { kind: 'documents', offsets: 0, keyOffsets: 1 }) }],
+    ['the keys are not those of the queries', { mask: and<number>(window, documents(0, 1)) }],
     ['the queries start where only the data says', { mask: window, queryOffset: 1 }],
     ['a bias has a number for every pair', { mask: window, bias: 1 }],
     ['dropout has a number for every pair', { mask: window, noise: 1 }],

@@ -3,13 +3,13 @@ import { describe, expect, test } from 'vitest';
 import { backward } from '../autodiff/grad';
 import { interpret } from '../interpret/interpret';
 import { GraphBuilder, type Value } from '../ir/graph';
-import { and, causal, type Mask, none, not, slidingWindow } from '../mask/mask';
+import { and, causal, dense, documents, keyLengths, keyPadding, type Mask, none, not, slidingWindow } from '../mask/index';
 import type { NDArray } from '../tensor/tensor';
 import { checkOp, expectClose } from '../testing';
 import { type AttentionCall, array, attentionCall, feeder, randomArray } from '../testing/attention-calls';
 import { type AttendOpOptions, attendOp } from './attend';
 import { cases } from './attend.cases';
-import { mayAttend } from './mask-predicate';
+import { mayAttend } from '../mask/predicate';
 import { slice } from './movement';
 
 test.each(cases.map((c) => [c.name, c] as const))('%s', (_, c) => checkOp(c));
@@ -169,7 +169,7 @@ describe('equalities', () => {
     const [pq, pk, pv] = [q4('pq', 1, 6, 9, 3), q4('pk', 1, 2, 11, 3), q4('pv', 1, 2, 11, 2)];
     for (const mask of [none, causal, slidingWindow({ left: 1, right: 1 })] as Mask<never>[]) {
       const packed = attended(pq, pk, pv, (input) => ({
-        mask: and<Value>({ kind: 'documents', offsets: input(int64(...queries)), keyOffsets: input(int64(...keys)) }, mask),
+        mask: and<Value>(documents(input(int64(...queries)), input(int64(...keys))), mask),
       }));
       for (let i = 0; i + 1 < queries.length; i++) {
         const [own, theirs] = [
@@ -183,7 +183,7 @@ describe('equalities', () => {
   });
 
   test('lengths are keys cut off, and a mask tensor says the same', () => {
-    const lengths = attended(q, k, v, (input) => ({ mask: { kind: 'lengths', keys: input(int64(4, 4)) } }));
+    const lengths = attended(q, k, v, (input) => ({ mask: keyLengths(input(int64(4, 4))) }));
     expectClose(
       attended(q, rows(k, 2, 0, 4), rows(v, 2, 0, 4), () => ({ mask: none })),
       lengths,
@@ -191,7 +191,7 @@ describe('equalities', () => {
     );
     const keep = array('bool', [7], [1, 1, 1, 1, 0, 0, 0]);
     expectClose(
-      attended(q, k, v, (input) => ({ mask: { kind: 'tensor', keep: input(keep) } })),
+      attended(q, k, v, (input) => ({ mask: dense(input(keep)) })),
       lengths,
       { atol: 0 },
     );
@@ -219,7 +219,7 @@ describe('equalities', () => {
       ...x,
       data: x.data.map((value, i) => (Math.floor(i / x.dims[3]!) % 7 >= 4 ? 1e30 : value)),
     });
-    const mask = (input: (x: NDArray) => Value): AttendOpOptions => ({ mask: { kind: 'lengths', keys: input(int64(4, 4)) } });
+    const mask = (input: (x: NDArray) => Value): AttendOpOptions => ({ mask: keyLengths(input(int64(4, 4))) });
     expectClose(attended(q, spoilt(k), spoilt(v), mask), attended(q, k, v, mask), { atol: 0 });
   });
 });
@@ -340,11 +340,11 @@ describe('operands that do not fit', () => {
     ['queryOffset has the wrong dtype', attempt((g) => ({ mask: none, queryOffset: g.input('s', 'int32', ['batch']) }))],
     ['bias has the wrong dims', attempt((g) => ({ mask: none, bias: g.input('b', 'float32', ['batch', 2, 'seq', 'kv']) }))],
     ['sinks has the wrong dims', attempt((g) => ({ mask: none, sinks: g.input('s', 'float32', [2]) }))],
-    ['lengths mask has the wrong dtype', attempt((g) => ({ mask: { kind: 'lengths', keys: g.input('l', 'int32', ['batch']) } }))],
-    ['keys mask has the wrong dims', attempt((g) => ({ mask: { kind: 'keys', keep: g.input('l', 'bool', ['batch', 'seq']) } }))],
+    ['lengths mask has the wrong dtype', attempt((g) => ({ mask: keyLengths(g.input('l', 'int32', ['batch'])) }))],
+    ['keys mask has the wrong dims', attempt((g) => ({ mask: keyPadding(g.input('l', 'bool', ['batch', 'seq'])) }))],
     [
       'tensor mask has the wrong dims',
-      attempt((g) => ({ mask: not({ kind: 'tensor', keep: g.input('m', 'bool', ['kv', 'seq']) }) })),
+      attempt((g) => ({ mask: not(dense(g.input('m', 'bool', ['kv', 'seq']))) })),
     ],
     ['a documents mask stands alone or once', attempt((g) => ({ mask: not(documents(g)) }))],
     ['a documents mask stands alone or once', attempt((g) => ({ mask: and(documents(g, 'a'), documents(g, 'b')) }))],
@@ -363,6 +363,6 @@ describe('operands that do not fit', () => {
   });
   const documents = (g: GraphBuilder, name = 'o'): Mask<Value> => {
     const offsets = g.input(name, 'int64', ['n + 1']);
-    return { kind: 'documents', offsets, keyOffsets: offsets };
+    return documents(offsets);
   };
 });

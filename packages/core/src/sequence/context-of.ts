@@ -4,7 +4,12 @@ import { addDims, type Dim, subDims } from '../dim/dim';
 import { ConfigError } from '../error';
 import { printType } from '../ir/define-op';
 import type { GraphBuilder, Pool, Value } from '../ir/graph';
-import { and, type Mask, none } from '../mask/mask';
+import { and } from '../mask/and';
+import { dense } from '../mask/dense';
+import { keyPadding } from '../mask/key-padding';
+import { keyLengths } from '../mask/lengths';
+import type { Mask } from '../mask/mask';
+import { none } from '../mask/none';
 import { cast } from '../ops/cast';
 import { add, max, sub } from '../ops/elementwise';
 import { expand, reshape, slice, unsqueeze } from '../ops/movement';
@@ -68,9 +73,9 @@ export function contextOf(g: GraphBuilder, inputs: Readonly<Record<string, Value
   const keep = inputs.attention_mask && boolean(inputs.attention_mask);
   const masks: Mask<Value>[] = [];
   // With a cache, rows beyond a sequence's own are hidden by their place; lengths speak of this call only.
-  if (lengths && !state) masks.push({ kind: 'lengths', keys: lengths });
-  if (keep) masks.push({ kind: 'keys', keep });
-  if (inputs.mask) masks.push({ kind: 'tensor', keep: boolean(inputs.mask) });
+  if (lengths && !state) masks.push(keyLengths(lengths));
+  if (keep) masks.push(keyPadding(keep));
+  if (inputs.mask) masks.push(dense(boolean(inputs.mask)));
   const memory = memoryOf(inputs, padded);
   const positions = (): Value => {
     if (inputs.position_ids) return inputs.position_ids;
@@ -168,8 +173,8 @@ function memoryOf(inputs: Readonly<Record<string, Value>>, layout: Layout): Memo
   const { memory: rows, memory_lengths: lengths, memory_mask: keep } = inputs;
   if (!rows) return undefined;
   const masks: Mask<Value>[] = [];
-  if (lengths) masks.push({ kind: 'lengths', keys: lengths });
-  if (keep) masks.push({ kind: 'keys', keep: boolean(keep) });
+  if (lengths) masks.push(keyLengths(lengths));
+  if (keep) masks.push(keyPadding(boolean(keep)));
   return { rows, mask: and(...masks), layout };
 }
 

@@ -2,7 +2,9 @@
 import type { Dim } from '../dim/dim';
 import { ConfigError, internal, ShapeError } from '../error';
 import { usable, type Value } from '../ir/graph';
-import { and, type Mask, maskKinds, printMask } from '../mask/mask';
+import { and } from '../mask/and';
+import { documents } from '../mask/documents';
+import { type Mask, maskKinds, printMask } from '../mask/mask';
 import { attendOp } from '../ops/attend';
 import type { KeyPlace, Layout } from './layout';
 import type { State } from './state';
@@ -99,7 +101,7 @@ export function attend(
  *
  * Throws   ConfigError naming them
  */
-export function checkMasks(name: string, honoured: readonly Mask<unknown>['kind'][], ctx: SequenceContext): void {
+export function checkMasks(name: string, honoured: readonly string[], ctx: SequenceContext): void {
   const refused = maskKinds(maskOf(ctx)).filter((kind) => !honoured.includes(kind));
   if (!refused.length) return;
   throw new ConfigError({
@@ -116,7 +118,7 @@ export function maskOf(ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceCont
   if (ctx.layout?.kind !== 'packed') return ctx.mask;
   const keys = ctx.keys?.layout ?? ctx.layout;
   if (keys.kind !== 'packed') throw internal('packed queries need packed keys');
-  return and({ kind: 'documents', offsets: ctx.layout.offsets, keyOffsets: keys.offsets }, ctx.mask);
+  return and(documents(ctx.layout.offsets, keys.offsets), ctx.mask);
 }
 
 /**

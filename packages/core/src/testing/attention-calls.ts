@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import type { Dim } from '../dim/dim';
 import type { GraphBuilder, Value } from '../ir/graph';
-import { type Mask, mapMask } from '../mask/mask';
+import { type Mask, mapMask } from '../mask/index';
 import { countOf, type DType, type NDArray } from '../tensor/tensor';
 import { randomNumbers } from './random';
 
@@ -63,9 +63,9 @@ function anyMask({ batch, kvHeads, group, seq, kvSeq }: Sizes): fc.Arbitrary<Mas
         ([left, right]) =>
           ({ kind: 'window', ...(left !== undefined && { left }), ...(right !== undefined && { right }) }) as const,
       ),
-    int64s(batch, kvSeq).map((keys) => ({ kind: 'lengths', keys }) as const),
-    bools([batch, kvSeq]).map((keep) => ({ kind: 'keys', keep }) as const),
-    tensor.map((keep) => ({ kind: 'tensor', keep }) as const),
+    int64s(batch, kvSeq).map((keys) => (keyLengths(keys)) as const),
+    bools([batch, kvSeq]).map((keep) => (keyPadding(keep)) as const),
+    tensor.map((keep) => (dense(keep)) as const),
   );
   return fc.letrec<{ mask: Mask<NDArray> }>((tie) => ({
     mask: fc.oneof(
@@ -74,7 +74,7 @@ function anyMask({ batch, kvHeads, group, seq, kvSeq }: Sizes): fc.Arbitrary<Mas
       fc
         .tuple(fc.constantFrom('and', 'or'), fc.array(tie('mask'), { minLength: 1, maxLength: 3 }))
         .map(([kind, of]) => ({ kind, of }) as Mask<NDArray>),
-      tie('mask').map((of) => ({ kind: 'not', of }) as const),
+      tie('mask').map((of) => (not(of)) as const),
     ),
   })).mask;
 }
@@ -112,7 +112,7 @@ function packedCall(): fc.Arbitrary<AttentionCall> {
     const offsets = array('int64', [queries.length], queries);
     const keyOffsets = same ? offsets : array('int64', [keyRows.length], keyRows);
     const s = { batch: 1, kvHeads, group, seq: queries.at(-1)! + after, kvSeq: keyRows.at(-1)! + after };
-    const documents: Mask<NDArray> = { kind: 'documents', offsets, keyOffsets };
+    const documents: Mask<NDArray> = documents(offsets, keyOffsets);
     return fc
       .option(anyMask(s), { nil: undefined })
       .map((mask) => ({ ...s, mask: mask ? ({ kind: 'and', of: flat([documents, mask]) } as const) : documents }));
@@ -142,22 +142,19 @@ export function feeder(g: GraphBuilder) {
     const walk = (part: Mask<NDArray>): Mask<Value> => {
       switch (part.kind) {
         case 'lengths':
-          return { kind: 'lengths', keys: input(part.keys, [named[0]!]) };
+          return keyLengths(input(part.keys, [named[0]!]));
         case 'keys':
-          return { kind: 'keys', keep: input(part.keep, [named[0]!, named[3]!]) };
+          return keyPadding(input(part.keep, [named[0]!, named[3]!]));
         case 'tensor':
-          return {
-            kind: 'tensor',
-            keep: input(
+          return dense(input(
               part.keep,
               part.keep.dims.map((d, i) => (d === 1 ? 1 : named[4 - part.keep.dims.length + i]!)),
-            ),
-          };
+            ));
         case 'and':
         case 'or':
           return { kind: part.kind, of: part.of.map(walk) };
         case 'not':
-          return { kind: 'not', of: walk(part.of) };
+          return not(walk(part.of));
         default:
           return mapMask(part, (x) => input(x));
       }

@@ -2,7 +2,7 @@
 import { subDims } from '../dim/dim';
 import { ConfigError, ShapeError } from '../error';
 import type { Graph } from '../ir/graph';
-import { causal, slidingWindow } from '../mask/mask';
+import { causal, slidingWindow } from '../mask/index';
 import type { NDArray } from '../tensor/tensor';
 import { compare } from './close';
 import { changedFeeds, taken } from './conformance-properties';
@@ -54,7 +54,7 @@ const hidings: readonly Hiding[] = [
     pooled: true,
   },
   {
-    kind: 'keys',
+    kind: 'keyPadding',
     inputs: { attention_mask: { dtype: 'bool', dims: ['batch', 'seq'] } },
     feeds: ({ batch, seq }) => ({ attention_mask: bools([batch!, seq!], (i) => i % seq! !== one) }),
     hidden: (row) => row === one,
@@ -62,7 +62,7 @@ const hidings: readonly Hiding[] = [
     pooled: true,
   },
   {
-    kind: 'tensor',
+    kind: 'dense',
     inputs: { mask: { dtype: 'bool', dims: [1, 1, 'seq', 'seq'] } },
     feeds: ({ seq }) => ({ mask: bools([1, 1, seq!, seq!], (i) => i % seq! !== one) }),
     hidden: (row) => row === one,

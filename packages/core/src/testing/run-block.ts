@@ -7,7 +7,7 @@ import { type Graph, GraphBuilder, nameOf, type Value } from '../ir/graph';
 import { type Decision, lower } from '../lower/lower';
 import type { Rule } from '../lower/rule';
 import type { Target } from '../lower/target';
-import { and, type Mask } from '../mask/mask';
+import { and, type Mask } from '../mask/index';
 import { type AnyModule, modulesOf, namesOf } from '../module/module';
 import { standalone } from '../module/standalone';
 import type { Parameter } from '../parameter/parameter';

@@ -106,7 +106,7 @@ describe('a model with a class token', () => {
 
   it('refuses masks under which a row more cannot be told apart', () => {
     const inputs = { x: ['float32', ['batch', 'seq', dim]] } as const;
-    expect(() => traceBlock(encoder, inputs, { mask: { kind: 'not', of: none } })).toThrow(
+    expect(() => traceBlock(encoder, inputs, { mask: not(none) })).toThrow(
       /rows in front cannot be told apart.*not/,
     );
   });

@@ -64,11 +64,11 @@ function grownMask(mask: Mask<Value>, front: Front, axes: Axes): Mask<Value> {
   const ownKeys = axes === ofBoth;
   switch (mask.kind) {
     case 'lengths':
-      return ownKeys ? { kind: 'lengths', keys: grownLengths(mask.keys, front.count) } : mask;
+      return ownKeys ? keyLengths(grownLengths(mask.keys, front.count)) : mask;
     case 'keys':
-      return ownKeys && mask.keep.dims[1] === front.before ? { kind: 'keys', keep: grownKeys(mask.keep, front.count) } : mask;
+      return ownKeys && mask.keep.dims[1] === front.before ? keyPadding(grownKeys(mask.keep, front.count)) : mask;
     case 'tensor':
-      return { kind: 'tensor', keep: grown(mask.keep, front, axes, 1) };
+      return dense(grown(mask.keep, front, axes, 1));
     case 'and':
       return and(...mask.of.map((m) => grownMask(m, front, axes)));
     case 'or':

@@ -3,11 +3,11 @@ import { describe, expect, test } from 'vitest';
 import type { Dim } from '../dim/dim';
 import { interpret } from '../interpret/interpret';
 import { GraphBuilder, type Value } from '../ir/graph';
-import { and, causal, type Mask, none, not, or, slidingWindow } from '../mask/mask';
+import { and, causal, type Mask, none, not, or, slidingWindow } from './index';
 import { type AttentionCall, attentionCall, feeder } from '../testing/attention-calls';
-import { broadcastTo } from './broadcast';
-import { mayAttend } from './mask-predicate';
-import { alwaysSomeKey, anyKey, materialize, someKey } from './mask-tensor';
+import { broadcastTo } from '../ops/broadcast';
+import { mayAttend } from './predicate';
+import { anyKey, materialize, someKey } from './tensor';
 
 /** The mask as materialized, in every element of [batch, heads, seq, kv_seq], and whether some key is always there. */
 function materialized(call: AttentionCall, named: readonly Dim[]) {
