@@ -11,7 +11,7 @@ import type {
   Value,
   WeightSource,
 } from '../packages/core/src/index';
-import type { XFormersConfig } from '../packages/onnxformers/src/xformers/index';
+import type { XFormersConfig } from '../packages/onnxformers/src/import/xformers/index';
 
 export declare const x: Value;
 export declare const q: Value;

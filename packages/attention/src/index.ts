@@ -1,10 +1,10 @@
 // Attention mechanisms and mixers.
-import { linformer } from './linformer';
-import { local, useBlocks } from './local';
+import { linformer } from './low-rank/linformer';
+import { nystrom, type PseudoInverseOptions, pseudoInverse } from './low-rank/nystrom';
 import { fourierMix } from './mixers/fourier-mix';
 import { multiHead } from './mixers/multi-head';
-import { nystrom, type PseudoInverseOptions, pseudoInverse } from './nystrom';
-import { scaledDotProduct } from './scaled-dot-product';
+import { scaledDotProduct } from './softmax/scaled-dot-product';
+import { local, useBlocks } from './sparse/local';
 
 /** The rules that lead softmax attention to its kernels: for the `rules` of a mechanism of yours that emits Attend. */
 export { kernels as attentionRules } from './kernels';

@@ -59,4 +59,4 @@ export {
   type XFormersConfig,
   type XFormersMaskOptions,
   type XFormersOptions,
-} from './xformers/index';
+} from './import/xformers/index';

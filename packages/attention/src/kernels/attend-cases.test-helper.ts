@@ -149,7 +149,7 @@ export function inputsOf(c: AttendCase, dtype: DType = 'float32'): Inputs {
   const past: Inputs = c.cache
     ? { pastKey: [dtype, ['batch', kvHeads, before, headDim]], pastValue: [dtype, ['batch', kvHeads, before, valueDim]] }
     : {};
-  const pastLengths: Inputs = c.cache === 'fixed' ? { past_lengths: ['int64', ['batch']] } : {};
+  const pastLengths: Inputs = c.cache === 'fixed' ? { pastLengths: ['int64', ['batch']] } : {};
   const others = Object.entries(c.inputs ?? {}).map(([name, [d, dims]]) => [name, [d === 'float32' ? dtype : d, dims]] as const);
   return { ...rows, ...past, ...pastLengths, ...Object.fromEntries(others) };
 }
@@ -195,7 +195,7 @@ export function feedsOf(c: AttendCase): Readonly<Record<string, NDArray>> {
     const random = randomArray(name, dims.map(of), dtype);
     const with_ = (values: Iterable<number>): NDArray => ({ ...random, data: Float64Array.from(values) });
     if (name === 'lengths') return [name, with_([4, 0, of(c.kvSeq ?? 'seq')])];
-    if (name === 'past_lengths') return [name, with_(pastLengths)];
+    if (name === 'pastLengths') return [name, with_(pastLengths)];
     if (name === 'positions') return [name, with_(random.data.map((_, i) => (5 * i) % 11))];
     if (dtype === 'bool') return [name, with_(random.data.map((x, i) => (x > -0.3 && i >= random.dims.at(-1)! ? 1 : 0)))];
     if (c.cache === 'fixed' && name.startsWith('past')) {

@@ -18,7 +18,7 @@ import * as node from 'onnxruntime-node';
 import * as web from 'onnxruntime-web';
 import { describe, expect, it } from 'vitest';
 import { multiHead } from '../mixers/multi-head';
-import { scaledDotProduct } from '../scaled-dot-product';
+import { scaledDotProduct } from '../softmax/scaled-dot-product';
 import { type AttendCase, attendCases, feedsOf, inputsOf, modelOf, sizes, tensorsOf } from './attend-cases.test-helper';
 import { kernels } from './index';
 import {

@@ -26,7 +26,7 @@ import {
   type Value,
   withContext,
 } from '@onnxformers/core';
-import { scaledDotProduct } from '../scaled-dot-product';
+import { scaledDotProduct } from '../softmax/scaled-dot-product';
 
 type Projection = (x: Value) => Value;
 

@@ -11,11 +11,11 @@ import { type AnyModule, modulesOf, namesOf, type ParameterNames } from '../modu
 import { standalone } from '../module/standalone';
 import { cast } from '../ops/cast';
 import type { Parameter } from '../parameter/parameter';
+import { carried, carriedDType } from '../sequence/boundary';
 import { contextOf } from '../sequence/context-of';
 import { type DType, isFloat } from '../tensor/tensor';
 import { matchWeights, type WeightSource } from '../weights/load';
 import type { LazyTensor } from '../weights/safetensors';
-import { carried, carriedDType } from './boundary';
 import { checkCompile } from './check-options';
 import type { CompileOptions, ModelDType } from './compile-options';
 import { seededDraws } from './draws';

@@ -79,9 +79,9 @@ function allowed(parts: AttentionParts<Value>, s: AttentionSizes, attrs: Attenti
 }
 
 // Query 0 stands behind the past, or behind the rows that an outer cache holds already; without either at 0.
-function causalStart({ q, nonpad }: AttentionParts<Value>, { past, seq, kvSeq }: AttentionSizes): { start?: Value } {
-  if (nonpad) return { start: sub(nonpad, size(q.graph, seq)) };
-  return kvSeq === seq ? {} : { start: reshape(size(q.graph, past), [1]) };
+function causalStart({ q, nonpad }: AttentionParts<Value>, { past, seq, kvSeq }: AttentionSizes): { queryOffset?: Value } {
+  if (nonpad) return { queryOffset: sub(nonpad, size(q.graph, seq)) };
+  return kvSeq === seq ? {} : { queryOffset: reshape(size(q.graph, past), [1]) };
 }
 
 // Four axes, and all keys: those that a short mask does not name are masked.

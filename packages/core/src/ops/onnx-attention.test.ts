@@ -41,7 +41,7 @@ test('says the same as Attend where both can', () => {
       // Some rows of the cache hold nothing; queries stand at the end of those that do.
       const held = Array.from({ length: batch }, (_, b) => seq + ((b * 3 + 1) % (before + 1)));
       const nonpad = form === 'nonpad' ? feed.input(array('int64', [batch], held)) : undefined;
-      const start =
+      const queryOffset =
         nonpad &&
         feed.input(
           array(
@@ -61,7 +61,10 @@ test('says the same as Attend where both can', () => {
       const all = present ?? { key: k, value: v };
       const mask = and<Value>(isCausal ? causal : none, keep ? dense(keep) : none);
       g.output('onnx', y);
-      g.output('attend', attendOp(q, all.key, all.value, { mask, ...(start && { start }), ...(softcap && { softcap }) }));
+      g.output(
+        'attend',
+        attendOp(q, all.key, all.value, { mask, ...(queryOffset && { queryOffset }), ...(softcap && { softcap }) }),
+      );
       const graph = g.finish();
       for (const prefer of ['evaluate', 'decompose'] as const) {
         const out = interpret(graph, feed.feeds, { prefer });

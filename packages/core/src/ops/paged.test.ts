@@ -52,5 +52,5 @@ test('operands that do not fit are named', () => {
   expect(() => pagedAppend(pool, rows, pastLengths, table)).toThrow(
     'the block table does not fit; expected int32[batch, blocks], got int64[batch, 4]',
   );
-  expect(() => pagedAppend(pool, rows, table, table)).toThrow('the rows held do not fit; expected int64[batch]');
+  expect(() => pagedAppend(pool, rows, table, table)).toThrow('past_lengths do not fit; expected int64[batch]');
 });

@@ -20,7 +20,7 @@ export const PagedAppend: Op = defineOp({
       throw mismatch('the rows do not fit the pool', `[batch, ${p.dims[2]}, seq, ${p.dims[3]}]`, printType(r));
     const batch = r.dims[0]!;
     if (printType(pastLengths) !== `int64[${batch}]`)
-      throw mismatch('the rows pastLengths do not fit', `int64[${batch}]`, printType(pastLengths));
+      throw mismatch('past_lengths do not fit', `int64[${batch}]`, printType(pastLengths));
     if (table?.dtype !== 'int32' || table.dims.length !== 2 || table.dims[0] !== batch)
       throw mismatch('the block table does not fit', `int32[${batch}, blocks]`, printType(table));
     return [{ dtype: p.dtype, dims: [batch, p.dims[2]!, mulDims(table.dims[1]!, p.dims[1]!), p.dims[3]!] }, p];

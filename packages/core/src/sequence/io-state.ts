@@ -1,8 +1,9 @@
 // A state whose rows are inputs and outputs of the graph: growing, or of fixed capacity.
-import { received } from '../compile/boundary';
+
 import type { GraphBuilder, Value } from '../ir/graph';
 import { cacheAppend } from '../ops/cache';
 import { concat } from '../ops/movement';
+import { received } from './boundary';
 import { derive } from './derive';
 import { padded } from './layout';
 import type { CallSizes, State } from './state';

@@ -40,8 +40,8 @@ describe('config files', () => {
     [{ name: 'scaled_dot_product' }, 'ConfigError: inputs: the config does not tell the sizes of the inputs'],
     [{ name: 'identity' }, 'ConfigError: kind: several blocks are called "identity"; expected a kind: activation or norm'],
     [
-      { config: lm, assumptions: ['whole promts'] },
-      'ConfigError: assumptions: wrong value; expected a list of "prefill into empty cache", "no empty sequences", got ["whole promts"]',
+      { config: lm, assumptions: ['prefill in empty cache'] },
+      'ConfigError: assumptions: wrong value; expected a list of "prefill into empty cache", "no empty sequences", got ["prefill in empty cache"]',
     ],
     [{ config: lm, layout: 'dense' }, 'ConfigError: layout: wrong value; expected "padded" or "packed", got "dense"'],
   ])('%j', async (config, message) => {

@@ -41,8 +41,8 @@ describe('usage', () => {
     [['build', 'a.json', '--out', '--seed', '1'], '--out needs a value (DIR)'],
     [['build', 'a.json', '--out', '', '--seed', '1'], '--out is empty'],
     [
-      ['build', 'a.json', '--out', 'x', '--assumptions', 'whole promts'],
-      '--assumptions is one of prefill into empty cache, no empty sequences, not "whole promts"; did you mean prefill into empty cache?',
+      ['build', 'a.json', '--out', 'x', '--assumptions', 'prefill in empty cache'],
+      '--assumptions is one of prefill into empty cache, no empty sequences, not "prefill in empty cache"; did you mean prefill into empty cache?',
     ],
     [['build', 'a.json', '--out', 'x', '--cudnn', 'nine'], '--cudnn is a version such as 9.14, or none, not "nine"'],
     [['build', 'a.json', '--out', 'x', '--sm', '9'], '--sm is a compute capability times ten: 80, 89, 90, 100, 120, not "9"'],

@@ -9,8 +9,8 @@ import {
   type Value,
   type WeightSource,
 } from '@onnxformers/core';
+import { fromXFormers, fromXFormersWeights, type XFormersConfig, type XFormersOptions } from '../import/xformers/index';
 import { zoo } from '../index';
-import { fromXFormers, fromXFormersWeights, type XFormersConfig, type XFormersOptions } from '../xformers/index';
 import type { FixtureCase, Group } from './fixture-set';
 
 /** Ready to be compiled and run; outputs carry the names of the record. */

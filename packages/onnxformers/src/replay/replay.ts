@@ -2,7 +2,7 @@
 
 import { ConfigError, type NDArray, printType, type Tensor, toArray } from '@onnxformers/core';
 import { compare } from '@onnxformers/core/testing';
-import { noCounterpart } from '../xformers/index';
+import { noCounterpart } from '../import/xformers/index';
 import type { FixtureCase, ReadCase } from './fixture-set';
 import type { Machine } from './machines';
 import { players } from './players/index';

@@ -10,8 +10,8 @@ import {
   type Value,
   withContext,
 } from '@onnxformers/core';
+import { fromXFormers } from '../../import/xformers/index';
 import { zoo } from '../../index';
-import { fromXFormers } from '../../xformers/index';
 import type { FixtureCase } from '../fixture-set';
 import { build, type Inputs, type Player, playOf, recorded, tensorOf, weightsOf } from '../play';
 import { isSparse, masked, maskOf, paddingByHead, paddingOf, roundedDown } from './masks';

@@ -1,7 +1,7 @@
 // Feed-forwards, activations, positions, rotation.
 import type { Kind, KindModule, Tensor } from '@onnxformers/core';
+import { fromXFormers } from '../../import/xformers/index';
 import { zoo } from '../../index';
-import { fromXFormers } from '../../xformers/index';
 import { build, type Player, playOf, recorded, tensorOf, weightsOf, withDims } from '../play';
 
 /** A feed-forward on x. */

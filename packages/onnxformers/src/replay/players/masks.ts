@@ -14,7 +14,7 @@ import {
   where,
   withContext,
 } from '@onnxformers/core';
-import { fromXFormersMask } from '../../xformers/index';
+import { fromXFormersMask } from '../../import/xformers/index';
 import type { FixtureCase } from '../fixture-set';
 import { recorded } from '../play';
 

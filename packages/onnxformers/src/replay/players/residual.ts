@@ -1,7 +1,7 @@
 // Residual styles and norms around one sub-layer, which only the names of its weights tell.
 import type { SequenceContext, Value, WeightSource } from '@onnxformers/core';
+import { fromXFormers, fromXFormersWeights, type XFormersConfig } from '../../import/xformers/index';
 import { zoo } from '../../index';
-import { fromXFormers, fromXFormersWeights, type XFormersConfig } from '../../xformers/index';
 import type { FixtureCase, Group } from '../fixture-set';
 import { type Inputs, type Player, playByHand, prefixed, recorded, tensorOf } from '../play';
 import { masked, maskOf } from './masks';

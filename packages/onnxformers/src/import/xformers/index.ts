@@ -1,16 +1,16 @@
 // Configs and checkpoints of the original xFormers, as they were before its components were retired, in terms of our blocks.
 import { ConfigError, describe, type Kind, type SchemeName, type WeightSource } from '@onnxformers/core';
+import type { OurConfig, Translated, XFormersConfig, XFormersOptions } from '../translated';
+import { renameWeights } from '../weights';
 import { attentionFrom, isAttention } from './attention';
 import { activationConfigFrom, feedforwardFrom, isFeedforward, swigluFrom } from './feedforward';
 import { blockFrom, modelFrom } from './model';
 import { multiHeadFrom, timmFrom } from './multi-head';
 import { isPosition, positionFrom } from './position';
-import type { OurConfig, Translated, XFormersConfig, XFormersOptions } from './translated';
-import { renameWeights } from './weights';
 
+export { noCounterpart } from '../options';
+export type { OurConfig, XFormersConfig, XFormersOptions } from '../translated';
 export { fromXFormersMask, type XFormersMaskOptions } from './masks';
-export { noCounterpart } from './options';
-export type { OurConfig, XFormersConfig, XFormersOptions } from './translated';
 
 /** A config of ours: `zoo.parse(kind, config)` builds the module. */
 export interface FromXFormers {

@@ -1,7 +1,7 @@
 // Feed-forwards and activations of the original.
 import { ConfigError } from '@onnxformers/core';
-import { type Options, optionsOf, unknownName } from './options';
-import { plain, renamed, type Translated, type XFormersConfig } from './translated';
+import { type Options, optionsOf, unknownName } from '../options';
+import { plain, renamed, type Translated, type XFormersConfig } from '../translated';
 
 /** Activations by the original's names; null is the identity. */
 const activations = ['relu', 'gelu', 'leaky_relu', 'squared_relu', 'star_relu', 'smelu'] as const;

@@ -40,7 +40,7 @@ import {
   type Value,
   withContext,
 } from '@onnxformers/core';
-import { kernels } from './kernels';
+import { kernels } from '../kernels/index';
 
 /** Attend under a window → products of neighbouring blocks, for providers whose kernels know no windows. */
 export const useBlocks = rule('Attend → blocks', Attend, (node) => {

@@ -1,6 +1,6 @@
 // Configs as the original takes them, for tests.
 import type { Kind, KindModule } from '@onnxformers/core';
-import { zoo } from '../index';
+import { zoo } from '../../index';
 import { fromXFormers, type XFormersConfig, type XFormersOptions } from './index';
 
 export const mlp = { name: 'MLP', activation: 'gelu', hidden_layer_multiplier: 2, dropout: 0 };

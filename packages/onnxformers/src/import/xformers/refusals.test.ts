@@ -15,7 +15,7 @@ import {
 } from '@onnxformers/core';
 import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
-import { zoo } from '../index';
+import { zoo } from '../../index';
 import { fromXFormers, noCounterpart, type XFormersConfig, type XFormersOptions } from './index';
 
 interface Situation {
@@ -24,7 +24,7 @@ interface Situation {
   readonly raises: string | null;
 }
 const situations = (
-  JSON.parse(readFileSync(new URL('../../fixtures/xformers/tables.json', import.meta.url), 'utf8')) as { errors: Situation[] }
+  JSON.parse(readFileSync(new URL('../../../fixtures/xformers/tables.json', import.meta.url), 'utf8')) as { errors: Situation[] }
 ).errors;
 
 const mlp = { name: 'MLP', activation: 'relu', hidden_layer_multiplier: 2, dropout: 0 };

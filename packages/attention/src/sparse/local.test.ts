@@ -1,8 +1,8 @@
 import { type Dim, type DType, interpret, lower, type Target, targets } from '@onnxformers/core';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
+import { attention, perHead } from '../plain.test-helper';
 import { local, useBlocks } from './local';
-import { attention, perHead } from './plain.test-helper';
 
 const feeds = (seq: number, kvSeq = seq) => ({
   q: randomArray('q', [2, 6, seq, 3]),

@@ -1,8 +1,8 @@
 import { ConfigError, type NDArray, namesOf, ShapeError } from '@onnxformers/core';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
+import { attention, perHead, product } from '../plain.test-helper';
 import { linformer } from './linformer';
-import { attention, perHead, product } from './plain.test-helper';
 
 const matrix = (p: NDArray, columns: number): number[][] =>
   Array.from({ length: p.dims[0]! }, (_, i) => Array.from(p.data.subarray(i * p.dims[1]!, i * p.dims[1]! + columns)));

@@ -12,8 +12,8 @@ import {
 } from '@onnxformers/core';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
+import { attention, dot, perHead, product, type Rows, softmaxOf, turned } from '../plain.test-helper';
 import { nystrom } from './nystrom';
-import { attention, dot, perHead, product, type Rows, softmaxOf, turned } from './plain.test-helper';
 
 type Config = Parameters<typeof nystrom>[0];
 const always = () => true;

@@ -1,10 +1,6 @@
 // One layer of an encoder or decoder stack of the original.
 import { ConfigError } from '@onnxformers/core';
-import { isCausal, mixesQueries } from './attention';
-import { feedforwardFrom } from './feedforward';
-import { multiHeadFrom } from './multi-head';
-import { noCounterpart, type Options, optionsOf } from './options';
-import { positionFrom } from './position';
+import { noCounterpart, type Options, optionsOf } from '../options';
 import {
   type OurConfig,
   renamed,
@@ -13,7 +9,11 @@ import {
   under,
   type XFormersConfig,
   type XFormersOptions,
-} from './translated';
+} from '../translated';
+import { isCausal, mixesQueries } from './attention';
+import { feedforwardFrom } from './feedforward';
+import { multiHeadFrom } from './multi-head';
+import { positionFrom } from './position';
 
 const styles = ['pre', 'post', 'deepnorm'] as const;
 /** An encoder reads one sequence; a decoder attends to a memory too. */

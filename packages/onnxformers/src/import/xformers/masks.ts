@@ -1,6 +1,6 @@
 // Attention masks of the original.
 import { type Dim, expand, fromAdditive, type Mask, reshape, ShapeError, slice, type Value } from '@onnxformers/core';
-import type { XFormersOptions } from './translated';
+import type { XFormersOptions } from '../translated';
 
 /** What a mask is for. */
 export interface XFormersMaskOptions extends Pick<XFormersOptions, 'compat'> {

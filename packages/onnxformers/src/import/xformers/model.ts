@@ -1,7 +1,6 @@
 // Blocks and whole models of the original.
 import { ConfigError, type SchemeName } from '@onnxformers/core';
-import { layerFrom, refuseMissing, type StackSpec, stackFrom } from './layer';
-import { optionsOf } from './options';
+import { optionsOf } from '../options';
 import {
   type OurConfig,
   renamed,
@@ -10,7 +9,8 @@ import {
   under,
   type XFormersConfig,
   type XFormersOptions,
-} from './translated';
+} from '../translated';
+import { layerFrom, refuseMissing, type StackSpec, stackFrom } from './layer';
 
 /** A translated model, with the scheme that made its first values. */
 export interface TranslatedModel extends Translated<'model'> {

@@ -10,7 +10,7 @@ import {
   type Value,
   withContext,
 } from '@onnxformers/core';
-import { kernels } from './kernels';
+import { kernels } from '../kernels/index';
 
 /**
  * Softmax attention over all keys that the mask allows.

@@ -1,7 +1,6 @@
 // The original's dispatcher: projections, heads, rotation around a mechanism.
 import { ConfigError, describe } from '@onnxformers/core';
-import { attentionFrom, type Heads } from './attention';
-import { type Options, optionsOf } from './options';
+import { type Options, optionsOf } from '../options';
 import {
   type OurConfig,
   renamed,
@@ -10,7 +9,8 @@ import {
   under,
   type XFormersConfig,
   type XFormersOptions,
-} from './translated';
+} from '../translated';
+import { attentionFrom, type Heads } from './attention';
 
 function biases(o: Options): Pick<OurConfig, string> {
   const given = o.any('bias') ?? true;

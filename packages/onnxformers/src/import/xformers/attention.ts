@@ -1,7 +1,7 @@
 // Attention mechanisms of the original.
 import { ConfigError } from '@onnxformers/core';
-import { type Options, optionsOf, unknownName } from './options';
-import { plain, renamed, type Translated, type XFormersConfig, type XFormersOptions } from './translated';
+import { type Options, optionsOf, unknownName } from '../options';
+import { plain, renamed, type Translated, type XFormersConfig, type XFormersOptions } from '../translated';
 
 /** What the dispatcher fills in: the width of the model and the number of heads. */
 export interface Heads {

@@ -1,6 +1,6 @@
 // Positional encodings of the original.
-import { type Options, optionsOf, unknownName } from './options';
-import { plain, renamed, type Translated, type XFormersConfig } from './translated';
+import { type Options, optionsOf, unknownName } from '../options';
+import { plain, renamed, type Translated, type XFormersConfig } from '../translated';
 
 const width = (o: Options, dim: number | undefined): number => o.int('dim_model', dim === undefined ? {} : { default: dim });
 

@@ -51,7 +51,7 @@ import {
   unsqueeze,
   type Value,
 } from '@onnxformers/core';
-import { kernels } from './kernels';
+import { kernels } from '../kernels/index';
 
 /**
  * Softmax attention through landmarks, the means of consecutive rows: time and memory linear in the sequence. With at least as many

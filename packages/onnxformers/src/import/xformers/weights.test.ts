@@ -12,7 +12,7 @@ import {
 } from '@onnxformers/core';
 import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
-import { zoo } from '../index';
+import { zoo } from '../../index';
 import { built, compat, decoder, encoder, heads, mlp, model } from './configs.test-helper';
 import { fromXFormers, fromXFormersWeights, type XFormersConfig, type XFormersOptions } from './index';
 

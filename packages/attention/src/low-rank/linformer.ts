@@ -19,7 +19,7 @@ import {
   splitHeads,
   type Value,
 } from '@onnxformers/core';
-import { kernels } from './kernels';
+import { kernels } from '../kernels/index';
 
 /**
  * Softmax attention over `k` learned mixtures of the keys' positions: time and memory linear in the sequence.

@@ -1,7 +1,7 @@
 import { ConfigError, compile, createRunner, module, namesOf, type Ort, targets, tensor, type Value } from '@onnxformers/core';
 import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
-import { zoo } from '../index';
+import { zoo } from '../../index';
 import { built, compat, decoder, encoder, heads, mlp, model } from './configs.test-helper';
 import { fromXFormers, fromXFormersMask, noCounterpart, type XFormersConfig, type XFormersOptions } from './index';
 
@@ -96,7 +96,7 @@ describe('configs of the original', () => {
   it('turn what fourier_mix transforms, which has no queries and keys', () => {
     const turned = { ...heads({ name: 'fourier_mix' }), dim_model: 12, use_rotary_embeddings: true };
     expect(fromXFormers(turned).config).toMatchObject({ name: 'fourier_mix', dim: 12, heads: 2, rotaryEmbedding: 'rotary' });
-    expect(built(turned).children.rotation).toBeDefined();
+    expect(built(turned).children.rotary_emb).toBeDefined();
   });
 
   it('decode where rows depend on none that come later', () => {

@@ -1,7 +1,7 @@
 import { ConfigError, type NDArray, ShapeError } from '@onnxformers/core';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
-import { attention, dot, perHead, softmaxOf } from './plain.test-helper';
+import { attention, dot, perHead, softmaxOf } from '../plain.test-helper';
 import { scaledDotProduct } from './scaled-dot-product';
 
 const feeds = (seq: number, kvSeq = seq, kvHeads = 2) => ({
