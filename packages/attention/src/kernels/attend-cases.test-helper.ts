@@ -10,8 +10,11 @@ import {
   cos,
   type Dim,
   type DType,
+  dense,
   expand,
   iota,
+  keyLengths,
+  keyPadding,
   linear,
   module,
   mul,
@@ -56,7 +59,7 @@ export interface AttendCase {
 
 export const sizes = { batch: 3, seq: 7, kv: 11, past: 5, capacity: 13 } as const;
 const lengths: Inputs = { lengths: ['int64', ['batch']] };
-const byLengths = (inputs: Readonly<Record<string, Value>>) => (keyLengths(inputs.lengths!)) as const;
+const byLengths = (inputs: Readonly<Record<string, Value>>) => keyLengths(inputs.lengths!);
 const keep: Inputs = { keep: ['bool', ['batch', 'kv']] };
 
 export const attendCases: readonly AttendCase[] = [

@@ -18,6 +18,7 @@ import {
   defineOp,
   derive,
   expand,
+  expressedBy,
   fill,
   type Get,
   iota,
@@ -30,7 +31,6 @@ import {
   printMask,
   printType,
   type Refusal,
-  readMask,
   refuse,
   reshape,
   rotaryEmbedding,
@@ -133,12 +133,12 @@ function match(
 ): Match | Refusal | undefined {
   const { q, k, v, queryOffset, bias, sinks, noise, mask } = attendParts(node.operands, node.attrs);
   if (nullSink && sinks) return undefined;
-  const m = readMask(mask);
+  const m = expressedBy(mask, { window: true });
+  if (m.beyond !== undefined) return refuse(`it cannot express the mask: ${m.beyond}`);
   // A single query stands behind all keys that there are.
   const causal = m.right === 0 || (q.dims[2] === 1 && (m.right ?? 0) >= 0);
   if (!causal) return refuse(`it is causal, the mask is not: ${printMask(mask)}`);
-  if (m.rest.length || m.keys || m.documents || m.lengths || (m.left ?? 0) < 0)
-    return refuse(`it cannot express the mask: ${printMask(mask)}`);
+  if ((m.left ?? 0) < 0) return refuse(`it cannot express the mask: ${printMask(mask)}`);
   if (node.attrs.scale === 0) return refuse('a scale of 0 is its default');
   if (typeof q.dims[1] !== 'number' || typeof k.dims[1] !== 'number') return refuse('the numbers of heads must be known');
   if (v.dims[3] !== k.dims[3] || typeof k.dims[3] !== 'number')

@@ -11,8 +11,10 @@ import {
   type Dim,
   defineOp,
   expand,
+  expressedBy,
   type Get,
   greaterOrEqual,
+  keyLengths,
   type Mask,
   type Match,
   type MatchContext,
@@ -20,7 +22,6 @@ import {
   type Node,
   none,
   padded,
-  printMask,
   printType,
   type Refusal,
   refuse,
@@ -31,7 +32,7 @@ import {
   type Value,
 } from '@onnxformers/core';
 import { biasedProjections, toHeads, toRows, withoutBiases } from './rows';
-import { allPairs, isPlain, maskAsBias, type Reading, readAttend, scoreMask, zeroFullyMasked } from './score-mask';
+import { allPairs, assumedNonEmpty, type Reading, readAttend, scoreMask, zeroFullyMasked } from './score-mask';
 
 type MultiHeadAttentionAttrs = {
   readonly num_heads: number;
@@ -77,13 +78,16 @@ function objection({ parts: { q, k, sinks, noise } }: Reading, { softcap, scale 
   return undefined;
 }
 
-// Why it cannot say the mask in its own words.
-function objectionToMask({ parts, mask, causal: ahead, lengthsDiffer }: Reading): string | undefined {
-  if (!isPlain(mask, { lengths: true })) return `it cannot express the mask: ${printMask(parts.mask)}`;
-  if (ahead && lengthsDiffer) return 'where queries and keys differ in number, providers disagree on what causal means';
-  if (parts.queryOffset) return 'it has no cache with a place for each row';
-  return undefined;
+// The mask in its own words, or why it cannot say it.
+function ownMask({ parts, options, lengthsDiffer }: Reading): OwnMask | Refusal {
+  const mask = expressedBy(parts.mask, { causal: true, lengths: true }, options);
+  if (mask.beyond !== undefined) return refuse(`it cannot express the mask: ${mask.beyond}`);
+  if (mask.causal && lengthsDiffer)
+    return refuse('where queries and keys differ in number, providers disagree on what causal means');
+  if (parts.queryOffset) return refuse('it has no cache with a place for each row');
+  return mask;
 }
+type OwnMask = { readonly causal: boolean; readonly lengths?: Value | undefined };
 
 interface Variant {
   /** The kernel adds the biases of the projections. */
@@ -107,8 +111,10 @@ function repeated(rows: Value, kvHeads: number, times: number): Value {
 
 function match(node: Node<AttendAttrs>, around: MatchContext, variant: Variant): Match | Refusal | undefined {
   const reading = readAttend(node);
-  const { parts, mask } = reading;
-  const why = objection(reading, node.attrs) ?? (variant.maskAsBias ? undefined : objectionToMask(reading));
+  const { parts } = reading;
+  const mask = ownMask(reading);
+  const own = 'refused' in mask ? undefined : mask;
+  const why = objection(reading, node.attrs) ?? (!variant.maskAsBias && 'refused' in mask ? mask.refused : undefined);
   const [heads, kvHeads] = [parts.q.dims[1] as number, parts.k.dims[1] as number];
   const values = [parts.q, parts.k, parts.v];
   const projections = variant.biases ? biasedProjections(values, around) : undefined;
@@ -118,24 +124,24 @@ function match(node: Node<AttendAttrs>, around: MatchContext, variant: Variant):
   if (variant.biases && !projections) return undefined;
   if (variant.repeats !== (heads !== kvHeads))
     return plainest ? refuse(`it needs as many key heads as query heads; there are ${heads} and ${kvHeads}`) : undefined;
-  if (variant.maskAsBias && objectionToMask(reading) === undefined && !mask.lengths) return undefined;
+  if (variant.maskAsBias && own && !own.lengths) return undefined;
   const emit = (get: Get): readonly Value[] => {
     const made = projections && withoutBiases(projections, get);
-    const own = made?.rows ?? values.map((h) => toRows(get(h)));
-    const rows = variant.repeats ? own.map((r, i) => (i === 0 ? r : repeated(r, kvHeads, heads / kvHeads))) : own;
+    const separate = made?.rows ?? values.map((h) => toRows(get(h)));
+    const rows = variant.repeats ? separate.map((r, i) => (i === 0 ? r : repeated(r, kvHeads, heads / kvHeads))) : separate;
     const bias = parts.bias && get(parts.bias);
     const attend = (lengths: Value | undefined, scores: Value | undefined, unidirectional: number | undefined): Value => {
       const attrs = { num_heads: heads, scale: node.attrs.scale, unidirectional };
       return apply(MultiHeadAttention, [...rows, made?.bias, lengths, scores], attrs)[0]!;
     };
-    if (variant.maskAsBias) {
-      const { keep, finish } = scoreMask(reading, get, around);
-      return [finish(attend(undefined, keep ? maskAsBias(keep, bias, rows[0]!.dtype) : bias, undefined), heads)];
+    if (variant.maskAsBias || !own) {
+      const { asBias, finish } = scoreMask(reading, get, around);
+      return [finish(attend(undefined, asBias(bias, rows[0]!.dtype), undefined), heads)];
     }
-    const lengths = mask.lengths && get(mask.lengths);
-    const y = attend(lengths && cast(lengths, 'int32'), bias, reading.causal ? 1 : undefined);
+    const lengths = own.lengths && get(own.lengths);
+    const y = attend(lengths && cast(lengths, 'int32'), bias, own.causal ? 1 : undefined);
     // A sequence without keys gives the mean of all values here, and 0 by our meaning.
-    const empty = lengths && !around.assumes('no empty sequences');
+    const empty = lengths && !assumedNonEmpty(own.lengths!, around);
     return [
       empty ? zeroFullyMasked(reshape(greaterOrEqual(lengths, 1), [lengths.dims[0]!, 1, 1, 1]), y, heads) : toHeads(y, heads),
     ];

@@ -8,13 +8,16 @@ import {
   cast,
   defineOp,
   derive,
+  documents,
+  expressedBy,
   type Get,
   type Layout,
+  type MaskFeatures,
   type Match,
   type MatchContext,
+  maskKinds,
   mismatch,
   type Node,
-  printMask,
   printType,
   type Refusal,
   refuse,
@@ -54,24 +57,24 @@ export const PackedMultiHeadAttention = defineOp<PackedAttrs>({
     };
     const wide = cast(offsets!, 'int64');
     const [q, k, v] = [heads(query!, 0), heads(key!, width), heads(value!, 2 * width)];
-    const mask = documents(wide);
-    return [toRows(attendOp(q, k, v, { mask, ...(scale !== undefined && { scale }) }), tokens)];
+    return [toRows(attendOp(q, k, v, { mask: documents(wide), ...(scale !== undefined && { scale }) }), tokens)];
   },
 });
+
+type Packed = NonNullable<MaskFeatures<Value>['documents']>;
 
 // The lengths of the sequences, where they are an input that offsets were derived from.
 function lengthsOf(offsets: Value): Value | undefined {
   return offsets.leaf?.kind === 'derived' && offsets.leaf.how === 'offsets' ? offsets.leaf.from[0] : undefined;
 }
 
-function objection({ parts, mask }: Reading, { softcap, scale }: AttendAttrs): string | undefined {
-  const { q, k, bias, sinks, noise } = parts;
-  const { documents, rest, keys, lengths, left, right } = mask;
-  if (!documents) return 'it is for packed sequences';
-  if (rest.length || keys || lengths || left !== undefined || right !== undefined)
-    return `it cannot express the mask: ${printMask(parts.mask)}`;
-  if (documents.offsets !== documents.keyOffsets) return 'the keys are not those of the queries';
-  if (!lengthsOf(documents.offsets)) return 'the lengths of the sequences must be an input';
+function objection(
+  { q, k, bias, sinks, noise }: Reading['parts'],
+  { offsets, keyOffsets }: Packed,
+  { softcap, scale }: AttendAttrs,
+): string | undefined {
+  if (offsets !== keyOffsets) return 'the keys are not those of the queries';
+  if (!lengthsOf(offsets)) return 'the lengths of the sequences must be an input';
   if (typeof q.dims[1] !== 'number' || q.dims[1] !== k.dims[1])
     return `it needs as many key heads as query heads; there are ${q.dims[1]} and ${k.dims[1]}`;
   if (softcap !== undefined) return 'it has no softcap';
@@ -83,15 +86,16 @@ function objection({ parts, mask }: Reading, { softcap, scale }: AttendAttrs): s
 }
 
 function match(node: Node<AttendAttrs>, around: MatchContext, biases: boolean): Match | Refusal | undefined {
-  const reading = readAttend(node);
-  const { parts, mask } = reading;
-  if (!mask.documents) return undefined;
-  const why = objection(reading, node.attrs);
+  const { parts } = readAttend(node);
+  if (!maskKinds(parts.mask).includes('documents')) return undefined;
+  const mask = expressedBy(parts.mask, { documents: true });
+  if (mask.beyond !== undefined) return biases ? undefined : refuse(`it cannot express the mask: ${mask.beyond}`);
+  const why = objection(parts, mask.documents!, node.attrs);
   if (why !== undefined) return biases ? undefined : refuse(why);
   const heads = [parts.q, parts.k, parts.v];
   const projections = biases ? biasedProjections(heads, around, tokens) : undefined;
   if (biases && !projections) return undefined;
-  const { offsets } = mask.documents;
+  const { offsets } = mask.documents!;
   const lengths = lengthsOf(offsets)!;
   const emit = (get: Get): readonly Value[] => {
     const made = projections && withoutBiases(projections, get);

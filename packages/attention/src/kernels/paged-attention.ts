@@ -13,6 +13,7 @@ import {
   defineOp,
   divDims,
   encoded,
+  expressedBy,
   type Get,
   iota,
   madeBy,
@@ -24,7 +25,6 @@ import {
   padded,
   printMask,
   printType,
-  readMask,
   refuse,
   reshape,
   rule,
@@ -92,8 +92,8 @@ export const usePagedAttention = rule('Attend(PagedAppend) → PagedAttention', 
   const { q, k, v, queryOffset, bias, sinks, noise, mask } = attendParts(node.operands, node.attrs);
   const [keys, values] = [madeBy(k, PagedAppend), madeBy(v, PagedAppend)];
   if (!keys || !values) return undefined;
-  const m = readMask(mask);
-  if (m.right !== 0 || m.rest.length || m.keys || m.documents || m.lengths)
+  const m = expressedBy(mask, { window: true });
+  if (m.beyond !== undefined || m.right !== 0 || (m.left ?? 0) < 0)
     return refuse(`it is causal and nothing else; the mask is ${printMask(mask)}`);
   if (bias) return refuse('it has no bias');
   if (noise) return refuse('it has no dropout');

@@ -16,6 +16,7 @@ import {
   divDims,
   dropout,
   expand,
+  expressedBy,
   eye,
   fill,
   floorDivDims,
@@ -151,7 +152,7 @@ export const nystrom = defineBlock({
           got: String(kvSeq),
           hint: 'Leave convolution out of cross attention',
         });
-      const keep = keptKeys(ctx.mask, k);
+      const keep = keptKeys(ctx.mask, k, path);
       const rows: Rows = {
         q: keep && seq === kvSeq ? zeroed(q, keep) : q,
         k: keep ? zeroed(k, keep) : k,
@@ -296,18 +297,19 @@ function segmentMeans(x: Value, count: number, keep: Value | undefined): Value {
 }
 
 /** bool [batch, kv_seq], or undefined when every key is real. */
-function keptKeys(mask: Mask<Value>, k: Value): Value | undefined {
+function keptKeys(mask: Mask<Value>, k: Value, path: string): Value | undefined {
   const [batch, , kvSeq] = k.dims as [Dim, Dim, Dim];
-  switch (mask.kind) {
-    case 'lengths':
-      return less(reshape(iota(k, kvSeq), [1, kvSeq]), reshape(mask.keys, [batch, 1]));
-    case 'keys':
-      return mask.keep;
-    case 'and':
-      return mask.of.map((m) => keptKeys(m, k)).reduce((a, b) => (a && b ? logicalAnd(a, b) : (a ?? b)));
-    default:
-      return undefined;
-  }
+  const reading = expressedBy(mask, { lengths: true, keyPadding: true });
+  if (reading.beyond !== undefined)
+    throw new ConfigError({
+      path,
+      problem: 'landmarks mix positions',
+      expected: 'one mask of lengths, one of key padding, or both',
+      got: reading.beyond,
+    });
+  const { lengths, keyPadding } = reading;
+  const within = lengths && less(reshape(iota(k, kvSeq), [1, kvSeq]), reshape(lengths, [batch, 1]));
+  return within && keyPadding ? logicalAnd(within, keyPadding) : (within ?? keyPadding);
 }
 
 const zeroed = (x: Value, keep: Value): Value => mul(x, unsqueeze(cast(keep, x.dtype), [1, 3]));

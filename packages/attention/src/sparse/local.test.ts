@@ -117,7 +117,7 @@ describe('Attend → blocks', () => {
     [{ ...shapes('seq'), bias: ['float32', [1, 6, 'seq', 'seq']] }, 'a bias has a number for every pair'],
     [shapes('seq', 'rows'), 'there may be fewer keys than queries: rows and seq'],
     [shapes(31), 'one block sees all 31 keys'],
-    [{ ...shapes('seq'), mask: ['bool', [1, 1, 'seq', 'seq']] }, 'blocks cannot express tensor'],
+    [{ ...shapes('seq'), mask: ['bool', [1, 1, 'seq', 'seq']] }, 'blocks cannot express the mask: dense'],
   ] as [Parameters<typeof traceBlock>[1], string][])('is refused where blocks cannot serve (%#)', (inputs, reason) => {
     const { decisions } = lowered({ window: 5 }, inputs);
     const { chosen, refused } = decisions.find((d) => d.op === 'onnxformers.Attend')!;

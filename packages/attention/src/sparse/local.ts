@@ -13,6 +13,7 @@ import {
   cumSum,
   type Dim,
   defineBlock,
+  dense,
   div,
   fill,
   int,
@@ -26,10 +27,9 @@ import {
   mul,
   mulDims,
   num,
-  readMask,
+  readBlockwise,
   reduceSum,
   refuse,
-  refuseBlockwise,
   reshape,
   rule,
   type SequenceContext,
@@ -45,12 +45,12 @@ import { kernels } from '../kernels/index';
 /** Attend under a window → products of neighbouring blocks, for providers whose kernels know no windows. */
 export const useBlocks = rule('Attend → blocks', Attend, (node) => {
   const { q, k, v, sinks, mask, ...others } = attendParts(node.operands, node.attrs);
-  const why = refuseBlockwise({ mask, ...others });
-  if (why) return refuse(why);
+  const reading = readBlockwise({ mask, ...others });
+  if ('refused' in reading) return refuse(reading.refused);
   const [seq, kvSeq] = [q.dims[2]!, k.dims[2]!];
   if (!neverNegative(subDims(kvSeq, seq))) return refuse(`there may be fewer keys than queries: ${kvSeq} and ${seq}`);
-  const { left, right } = readMask(mask);
-  if (typeof kvSeq === 'number' && kvSeq <= 2 * blockOf(left!, right!)) return refuse(`one block sees all ${kvSeq} keys`);
+  const { left, right } = reading;
+  if (typeof kvSeq === 'number' && kvSeq <= 2 * blockOf(left, right)) return refuse(`one block sees all ${kvSeq} keys`);
   const { scale, softcap } = node.attrs;
   return {
     covers: node.outputs,

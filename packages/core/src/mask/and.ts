@@ -20,12 +20,10 @@ export const andMask = defineMask({
     return others.concat(band(at, left, right)).reduce(both);
   },
   features<V>({ parts }: Mask<V>) {
-    return parts
-      .map((part) => featuresOf(part))
-      .reduce((a, b) => a && b && joinFeatures(a, b));
+    return parts.map((part) => featuresOf(part)).reduce((a, b) => a && b && joinFeatures(a, b));
   },
   implies<V>({ parts }: Mask<V>) {
-    return parts.map((part) => impliedBy(part)).reduce((a, b) => joinFeatures(a, b) ?? { ...b, ...a });
+    return parts.map((part) => impliedBy(part)).reduce((a, b) => joinFeatures(a, b) ?? a);
   },
   seesOwnKey: ({ parts }, at) => everyTruth(parts, (part) => part.class.definition.seesOwnKey?.(part, at)),
   seesFirstKey: ({ parts }, at, nonEmpty) =>

@@ -17,15 +17,13 @@ export function expectType(name: string, t: TensorType, dtype: string, dims: rea
 /** @throws ShapeError where the data of a mask does not fit the attention, or two masks say where positions start */
 export function checkMask(mask: Mask<TensorType>, sizes: MaskSizes): void {
   const all = masksIn(mask);
-  for (const m of all) m.class.definition.check?.(m, sizes);
   const placing = all.filter((m) => m.class.definition.placing);
-  if (!placing.length) return;
-  const [{ class: placed }] = placing as [Mask<TensorType>];
-  const within = conjuncts(mask);
-  if (placing.length > 1 || !within.includes(placing[0]!))
+  const [first] = placing;
+  if (first && (placing.length > 1 || !conjuncts(mask).includes(first)))
     throw mismatch(
-      `a ${placed.name} mask stands alone or once among masks joined by and`,
-      `and(${placed.name}, …)`,
+      `a ${first.class.name} mask stands alone or once among masks joined by and`,
+      `and(${first.class.name}, …)`,
       printMask(mask),
     );
+  for (const m of all) m.class.definition.check?.(m, sizes);
 }

@@ -1,5 +1,5 @@
-import { reshape } from '../ops/movement';
 import { broadcastIndex } from '../ops/broadcast';
+import { reshape } from '../ops/movement';
 import { expectType, oneOr } from './check';
 import { defineMask, type Mask } from './mask';
 import { inFront } from './prefix-tokens';

@@ -18,11 +18,10 @@ export const documentsMask = defineMask<Offsets>({
   name: 'documents',
   comparesPositions: false,
   check({ operands: { offsets, keyOffsets } }, { batch, queryOffset }) {
-    expectOffsets('offsets of documents', offsets, offsets.dims);
-    expectOffsets('key offsets of documents', keyOffsets, offsets.dims);
+    expectOffsets('documents offsets', offsets, offsets.dims);
+    expectOffsets('documents keyOffsets', keyOffsets, offsets.dims);
     if (batch !== 1) throw mismatch('a documents mask is for packed sequences', 'batch 1', `batch ${batch}`);
-    if (queryOffset)
-      throw mismatch('packed sequences have no queryOffset', 'keyOffsets that count the rows kept', 'queryOffset');
+    if (queryOffset) throw mismatch('packed sequences have no queryOffset', 'keyOffsets that count the rows kept', 'queryOffset');
   },
   allows: (_, { from, to }) => from.sequence === to.sequence,
   tensor({ operands }, { graph, seq, kvSeq }) {
@@ -44,7 +43,8 @@ export const documentsMask = defineMask<Offsets>({
  * count within a sequence, whose keys end where its queries end; other masks count them so too. It stands alone or once among masks joined by
  * {@link and}.
  */
-export const documents = <V>(offsets: V, keyOffsets: V = offsets): Mask<V> => documentsMask({ operands: { offsets, keyOffsets } });
+export const documents = <V>(offsets: V, keyOffsets: V = offsets): Mask<V> =>
+  documentsMask({ operands: { offsets, keyOffsets } });
 
 function expectOffsets(name: string, offsets: TensorType, dims: readonly Dim[]): void {
   if (offsets.dims.length !== 1) throw mismatch(`${name} do not have 1 axis`, '[sequences + 1]', printType(offsets));

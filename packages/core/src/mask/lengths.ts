@@ -8,7 +8,7 @@ import { column } from './places';
 export const lengthsMask = defineMask<'keys'>({
   name: 'lengths',
   comparesPositions: false,
-  check: ({ operands: { keys } }, { batch }) => expectType('lengths of a mask', keys, 'int64', [batch]),
+  check: ({ operands: { keys } }, { batch }) => expectType('lengths mask', keys, 'int64', [batch]),
   allows: ({ operands: { keys } }, { batch, key }) => key < keys.data[batch]!,
   tensor: ({ operands: { keys } }, at) => less(at.keyRows(), column(keys)),
   features: ({ operands: { keys } }) => ({ lengths: keys }),

@@ -205,8 +205,7 @@ export function printMask(mask: Mask<unknown>): string {
 }
 
 /** The masks that all have to allow a pair. */
-export const conjuncts = <V>(mask: Mask<V>): readonly Mask<V>[] =>
-  mask.class.definition.conjunctive ? mask.parts : [mask];
+export const conjuncts = <V>(mask: Mask<V>): readonly Mask<V>[] => (mask.class.definition.conjunctive ? mask.parts : [mask]);
 
 /** All masks of a tree, itself first. */
 export const masksIn = <V>(mask: Mask<V>): readonly Mask<V>[] => [mask, ...mask.parts.flatMap(masksIn)];

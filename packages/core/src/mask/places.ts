@@ -29,8 +29,7 @@ export function lazy<T>(make: () => T): () => T {
 }
 
 /** The mask of a tree that says itself where queries and keys stand, if there is one. */
-export const placingMask = <V>(mask: Mask<V>): Mask<V> | undefined =>
-  conjuncts(mask).find((m) => m.class.definition.placing);
+export const placingMask = <V>(mask: Mask<V>): Mask<V> | undefined => conjuncts(mask).find((m) => m.class.definition.placing);
 
 /** Where queries and keys stand under a mask. */
 export function placesOf(mask: Mask<Value>, frame: MaskFrame): MaskPlaces {

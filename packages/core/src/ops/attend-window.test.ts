@@ -8,7 +8,7 @@ import type { NDArray } from '../tensor/tensor';
 import { expectClose } from '../testing';
 import { array, feeder, randomArray } from '../testing/attention-calls';
 import { attendOp } from './attend';
-import { attendBlockwise, blockOf, refuseBlockwise } from './attend-window';
+import { attendBlockwise, blockOf, readBlockwise } from './attend-window';
 
 interface Call {
   readonly batch: number;
@@ -75,14 +75,16 @@ function dataMask(
   input: (x: NDArray, dims?: readonly Dim[]) => Value,
 ): Mask<Value> {
   if (data === 'lengths')
-    return keyLengths(input(
+    return keyLengths(
+      input(
         array(
           'int64',
           [batch],
           Array.from({ length: batch }, (_, b) => Math.floor((kvSeq * b) / 2)),
         ),
         [named[0]],
-      ));
+      ),
+    );
   if (data === 'keys') return keyPadding(input(randomArray('keep', [batch, kvSeq], 'bool'), [named[0], named[2]]));
   if (data === 'nothing') return none;
   const ends = [0, Math.floor(kvSeq / 5), Math.floor(kvSeq / 2), Math.floor(kvSeq / 2), Math.floor(0.9 * kvSeq)];
@@ -141,19 +143,19 @@ test('memory grows with the window, not with the keys', () => {
 describe('what blocks cannot express', () => {
   const window = slidingWindow({ left: 2, right: 2 });
   const keep = dense(0);
-  test.each<readonly [string, Parameters<typeof refuseBlockwise>[0]]>([
+  test.each<readonly [string, Parameters<typeof readBlockwise>[0]]>([
     ['causal is not bounded on both sides', { mask: causal }],
     ['window(2 left, ∞ right) is not bounded on both sides', { mask: slidingWindow({ left: 2 }) }],
     ['the window leaves out the query itself', { mask: slidingWindow({ left: 2, right: -1 }) }],
-    ['blocks cannot express tensor, not (causal)', { mask: and<number>(window, keep, not(causal)) }],
-    ['is not bounded on both sides', { mask: or<number>(window, keep) }],
+    ['blocks cannot express the mask: dense, not (causal)', { mask: and<number>(window, keep, not(causal)) }],
+    ['blocks cannot express the mask: window(2 left, 2 right) or dense', { mask: or<number>(window, keep) }],
     ['the keys are not those of the queries', { mask: and<number>(window, documents(0, 1)) }],
     ['the queries start where only the data says', { mask: window, queryOffset: 1 }],
     ['a bias has a number for every pair', { mask: window, bias: 1 }],
     ['dropout has a number for every pair', { mask: window, noise: 1 }],
-  ])('%s', (reason, parts) => expect(refuseBlockwise(parts)).toContain(reason));
+  ])('%s', (reason, parts) => expect((readBlockwise(parts) as { refused: string }).refused).toContain(reason));
   test('a causal window is one', () =>
-    expect(refuseBlockwise({ mask: and(causal, slidingWindow({ left: 2 })) })).toBeUndefined());
+    expect(readBlockwise({ mask: and(causal, slidingWindow({ left: 2 })) })).toEqual({ left: 2, right: 0 }));
   test('asked for all the same', () => {
     const g = new GraphBuilder();
     const [q, k, v] = ['q', 'k', 'v'].map((name) => g.input(name, 'float32', [1, 1, 'seq', 3])) as [Value, Value, Value];

@@ -54,7 +54,6 @@ const masked = (mask: Mask<Value>) => (): AttendOpOptions => ({ mask });
 const packed = { batch: 1, seq: 'tokens', kvSeq: 'tokens', sizes: { tokens: 11 } };
 const offsets = int64(['sequences + 1'], [0, 3, 3, 10]);
 const keyOffsets = int64(['sequences + 1'], [0, 2, 4, 12]);
-const documents = (queries: Value, keys: Value): Mask<Value> => (documents(queries, keys));
 
 const masks: readonly OpCase[] = [
   sample('plain', { options: masked(none) }),

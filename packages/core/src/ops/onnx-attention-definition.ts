@@ -5,7 +5,6 @@ import { and } from '../mask/and';
 import { causal } from '../mask/causal';
 import { dense } from '../mask/dense';
 import { keyLengths } from '../mask/lengths';
-import type { Mask } from '../mask/mask';
 import { anyKey, materialize } from '../mask/tensor';
 import { grouped, headwise, hidden, scaledScores, weightedRows, wide } from './attend-definition';
 import { cast } from './cast';

@@ -127,7 +127,7 @@ it('finds a declared mask that is not honoured', () => {
     examples: [{}],
     create: () => (q: Value, k: Value, v: Value) => attend(q, k, v, { mask: none }),
   });
-  expect(failuresOf(leaky).join('\n')).toContain('keys: y changes by');
+  expect(failuresOf(leaky).join('\n')).toContain('keyPadding: y changes by');
 });
 
 it('finds parameters whose names are odd or change', () => {

@@ -9,6 +9,7 @@ import {
   causal as causalMask,
   initialize,
   iota,
+  keyLengths,
   type Mask,
   module,
   mul,

@@ -3,12 +3,12 @@ import {
   cast,
   div,
   gather,
+  impliedBy,
   iota,
   less,
   logicalAnd,
   max,
   mul,
-  readMask,
   reduceMean,
   reduceSum,
   reshape,
@@ -43,6 +43,6 @@ export function pool(x: Value, ctx: SequenceContext, by: 'first' | 'mean'): Valu
 function realRows(x: Value, { lengths, mask }: SequenceContext): Value | undefined {
   const seq = x.dims[1]!;
   const within = lengths && less(reshape(iota(x, seq), [1, seq]), unsqueeze(lengths, [1]));
-  const { keys } = readMask(mask);
-  return within && keys ? logicalAnd(within, keys) : (within ?? keys);
+  const { keyPadding } = impliedBy(mask);
+  return within && keyPadding ? logicalAnd(within, keyPadding) : (within ?? keyPadding);
 }

@@ -1,5 +1,5 @@
 // Attention masks of the original.
-import { type Dim, expand, fromAdditive, type Mask, reshape, ShapeError, slice, type Value } from '@onnxformers/core';
+import { type Dim, dense, expand, fromAdditive, type Mask, reshape, ShapeError, slice, type Value } from '@onnxformers/core';
 import type { XFormersOptions } from '../translated';
 
 /** What a mask is for. */

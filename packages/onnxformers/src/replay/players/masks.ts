@@ -4,6 +4,7 @@ import {
   and,
   equal,
   greater,
+  keyPadding,
   logicalNot,
   type Mask,
   type SequenceContext,
