@@ -142,7 +142,7 @@ try {
   const imports = importAll(scratch, names);
   startWorkers(scratch);
   typeCheck(scratch, names);
-  runPage(scratch, 'docs/guides/journey.md');
+  runPage(scratch, 'docs/guides/how-compilation-works.md');
   const sizes = await measure(scratch, imports);
   console.log(table(sizes));
   const wrong = violations(sizes);

@@ -13,8 +13,10 @@ import { root } from './pnpm.mjs';
 const pages = [
   'README.md',
   'docs/guides/getting-started.md',
+  'docs/guides/how-compilation-works.md',
+  'docs/guides/coming-from-xformers.md',
   'docs/guides/training.md',
-  'docs/guides/reparametrize.md',
+  'docs/guides/lora-and-quantised-weights.md',
   'docs/guides/packed-batches.md',
   'docs/guides/generation.md',
   'docs/guides/adding-a-kernel.md',

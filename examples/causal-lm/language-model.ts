@@ -21,7 +21,7 @@ type LanguageModel = KindModule<'model'>;
 export type Bytes = readonly number[];
 
 const ids = { ids: ['int64', ['batch', 'seq']] } as const;
-// A prompt comes in one piece, so that the kernel with a cache may be used; see "assumptions" in docs/guides/journey.md.
+// A prompt comes in one piece, so that the kernel with a cache may be used; see "assumptions" in docs/guides/how-compilation-works.md.
 const assumptions = ['prefill into empty cache'];
 
 /** The model of a config file. Unknown fields, wrong values and misspelt names are refused with their path. */

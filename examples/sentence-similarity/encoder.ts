@@ -14,7 +14,7 @@ export type Precision = (typeof precisions)[number];
 export interface Encoder {
   /** One unit vector of 512 numbers for each row of the batch. */
   encode(batch: Batch): Promise<readonly Float32Array[]>;
-  /** Runtime and provider: `onnxruntime-node 1.29.0, CPU`. */
+  /** Runtime and provider: `onnxruntime-node 1.30.0, CPU`. */
   readonly runtime: string;
   /** The compiled graph: its ops are the kernels of the report, and it can be drawn. */
   readonly picture: Picture;

@@ -11,7 +11,7 @@ const report: Report = {
   ],
   target: 'cpu',
   dtype: 'float32',
-  runtime: 'onnxruntime-node 1.29.0, <CPU>',
+  runtime: 'onnxruntime-node 1.30.0, <CPU>',
   kernels: [
     { op: 'Gemm', paths: ['dense'] },
     { op: 'com.microsoft.MultiHeadAttention', paths: ['layers.0.mixer', 'layers.1.mixer'] },
@@ -26,7 +26,7 @@ describe('page', () => {
   it('shows what people wrote as text', () => {
     expect(page).toContain(escapeHtml(report.sentences[1]!));
     expect(page).not.toContain('<script>alert');
-    expect(page).toContain('onnxruntime-node 1.29.0, &lt;CPU&gt;');
+    expect(page).toContain('onnxruntime-node 1.30.0, &lt;CPU&gt;');
     expect(escapeHtml(`<a b="c" d='e'>&`)).toBe('&lt;a b=&quot;c&quot; d=&#39;e&#39;&gt;&amp;');
   });
 

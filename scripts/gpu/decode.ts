@@ -29,7 +29,7 @@ const small = process.env.DEVICE === 'cpu';
 const [vocab, dim, headDim, depth] = small ? [97, 128, 64, 2] : [997, 1024, 64, 16];
 const [prompt, steps] = small ? [9, 8] : [128, 64];
 const capacity = 256;
-const machine = { runtime: '1.29.0', sm: 90 };
+const machine = { runtime: '1.30.0', sm: 90 };
 const gqa = 'com.microsoft.GroupQueryAttention';
 
 /** The target as it is, and as if its kernel could not turn. */

@@ -33,7 +33,7 @@ const prompt = [...Buffer.from('Prime')];
 const [seed, steps] = [3, 24];
 const ids = { ids: ['int64', ['batch', 'seq']] } as const;
 const assumptions = ['prefill into empty cache'];
-const machine = { runtime: '1.29.0', sm: 90 };
+const machine = { runtime: '1.30.0', sm: 90 };
 const batchOf = (bytes: readonly number[]): Tensor => tensor('int64', [1, bytes.length], bytes);
 const wave = (dtype: DType, dims: readonly number[]): Tensor =>
   tensor(

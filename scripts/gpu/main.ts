@@ -39,7 +39,7 @@ const device = process.env.DEVICE === 'cpu' ? 'cpu' : 'cuda';
 const fused = targets[device];
 const cuda: RunnerOptions = { device, session: { graphOptimizationLevel: 'disabled' } };
 const verbose: RunnerOptions = { device, session: { graphOptimizationLevel: 'disabled', logSeverityLevel: 0 } };
-const machine = { runtime: '1.29.0', sm: 90 };
+const machine = { runtime: '1.30.0', sm: 90 };
 
 const opsOf = (model: Model): Record<string, number> => {
   const counts: Record<string, number> = {};

@@ -21,7 +21,7 @@ import {
 import { check, kernelsOf, logged, median, result, section, table } from './report';
 
 const [dim, depth, vocab, outputs] = [1024, 12, 509, 8];
-const machine = { runtime: '1.29.0', sm: 90 };
+const machine = { runtime: '1.30.0', sm: 90 };
 /** 32 sequences of 37 to 509 tokens. */
 const lengths = Array.from({ length: 32 }, (_, i) => 37 + ((i * 211) % 473));
 

@@ -29,7 +29,7 @@ import {
 } from '../../packages/onnxformers/src/index';
 
 const [vocab, dim, headDim, depth] = [97, 192, 64, 3];
-const machine = { runtime: '1.29.0', sm: 90 };
+const machine = { runtime: '1.30.0', sm: 90 };
 
 /** What {@link pagedTokens} gives. */
 export interface PagedResult {

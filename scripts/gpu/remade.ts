@@ -22,7 +22,7 @@ import {
 import { check, logged, onSizes, result, section, table } from './report';
 
 const [vocab, batch, seq] = [997, 3, 37];
-const machine = { runtime: '1.29.0', sm: 90 };
+const machine = { runtime: '1.30.0', sm: 90 };
 const blocks = { blockSize: 32 } as const;
 const inputs = { ids: ['int64', ['batch', 'seq']] } as const;
 const ids = tensor(

@@ -7,6 +7,7 @@ import {
   embedding,
   gatherElements,
   grad,
+  initialize,
   interpret,
   linear,
   logSoftmax,
@@ -15,10 +16,13 @@ import {
   namesOf,
   neg,
   type Ort,
+  type Parameter,
   reduceMean,
+  reduceSum,
   type SequenceContext,
   type Target,
   targets,
+  tensor,
   toArray,
   toTensor,
   unsqueeze,
@@ -154,5 +158,32 @@ describe('gradients of a decoder', () => {
         ...zeros,
       });
       expect(toArray(loss!).data[0]).toBeCloseTo(Math.log(vocab), 5);
+    });
+});
+
+describe('gradients of rows that are looked up, in float16', () => {
+  // 3,000 ones: in float16 a sum of ones ends at 2,048.
+  const [often, once] = [3000, 7];
+  const embed = embedding(5, 3);
+  const counted = module({ embed }, ({ ids }: Record<string, Value>) => {
+    const y = embed(ids!);
+    const loss = reduceSum(y, [0, 1], { keepDims: false });
+    return { gradient: grad(loss, [embed.children.weight as Parameter])[0]! };
+  });
+  const ids = tensor(
+    'int64',
+    [often + once],
+    Array.from({ length: often + once }, (_, i) => (i < often ? 2 : 4)),
+  );
+
+  for (const target of [targets.cpu, targets.portable(18)])
+    it(`are summed in float32 on ${target.name}`, async () => {
+      const weights = initialize(counted, { seed: 5 });
+      const compiled = compile(counted, { target, dtype: 'float16', weights, inputs: { ids: ['int64', ['n']] } });
+      const run = await createRunner(compiled, ort as unknown as Ort, { session: { graphOptimizationLevel: 'disabled' } });
+      const { gradient } = await run({ ids });
+      await run.dispose();
+      expect(gradient!.dtype).toBe('float16');
+      expect([...toArray(gradient!).data]).toEqual([0, 0, often, 0, once].flatMap((n) => [n, n, n]));
     });
 });

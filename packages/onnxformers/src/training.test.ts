@@ -57,7 +57,7 @@ function lossAndGradients(given: Inputs, ctx: SequenceContext) {
   const { logits } = lm.forward(given, ctx);
   const picked = gatherElements(logSoftmax(logits!), unsqueeze(given.labels!, [2]), 2);
   const loss = neg(reduceMean(picked, [0, 1, 2], { keepDims: false }));
-  const weights = parameters.map(([, p]) => loss.graph.root.param(p));
+  const weights = parameters.map(([, p]) => loss.graph.root.storedParam(p));
   return { loss, weights, gradients: grad(loss, weights) };
 }
 

@@ -10,6 +10,7 @@ import {
   gather,
   init,
   int,
+  limitIndices,
   module,
   Parameter,
   reshape,
@@ -28,7 +29,8 @@ import {
  *
  * Shapes   x [batch, seq, dim] → the same, or [batch, seq + 1, dim] with a class token; seq ≤ seqLen
  * Dtypes   float32, float16, bfloat16
- * Throws   ConfigError for a class token in packed rows or with a state
+ * Throws   ConfigError for a class token in packed rows or with a state · ShapeError when more than seqLen positions are asked for; at run
+ *          time the runner refuses them
  * Source   Gehring et al. 2017, https://arxiv.org/abs/1705.03122; class token: Dosovitskiy et al. 2020, https://arxiv.org/abs/2010.11929
  * Lowers   everywhere: Gather, Add
  * Example  const block = learnable({ seqLen: 32, dim: 64 });
@@ -48,16 +50,21 @@ export const learnable = defineBlock({
     { seqLen: 5, dim: 3, classToken: true },
   ],
   properties: ({ classToken }) => (classToken ? ['batchIndependent'] : ['batchIndependent', 'causal']),
-  create({ seqLen, dim, classToken }) {
+  create({ seqLen, dim, classToken }, { path }) {
     const rows = classToken ? seqLen + 1 : seqLen;
     const pos_emb = new Parameter([1, rows, dim], init.normal(0.02), { role: 'position', part: 'weight' });
     const class_token = classToken ? new Parameter([dim], init.zeros, { role: 'position', part: 'other' }) : undefined;
     return module({ pos_emb, class_token }, (x: Value, ctx: SequenceContext) => {
       const table = reshape(x.graph.param(pos_emb), [rows, dim]);
-      if (!class_token) return add(x, gather(table, unexpanded(ctx.positions), 0));
+      const field = `${path}.seqLen`;
+      if (!class_token) {
+        const positions = unexpanded(ctx.positions);
+        limitIndices(positions, seqLen, field);
+        return add(x, gather(table, positions, 0));
+      }
       if (ctx.layout.kind === 'packed' || ctx.state)
         throw new ConfigError({
-          path: 'learnable.classToken',
+          path: `${path}.classToken`,
           problem: 'a class token stands in front of whole sequences',
           expected: 'padded rows without a state',
           got: ctx.layout.kind === 'packed' ? 'packed rows' : 'a state',
@@ -65,6 +72,7 @@ export const learnable = defineBlock({
       const [batch, seq] = x.dims;
       const first = expand(reshape(x.graph.param(class_token), [1, 1, dim]), [batch!, 1, dim]);
       const length = addDims(seq!, 1);
+      x.graph.limit({ size: seq!, max: seqLen, field });
       return add(concat([first, x], 1), slice(table, { axes: [0], starts: [0], ends: [length] }));
     });
   },

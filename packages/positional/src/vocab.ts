@@ -5,6 +5,7 @@ import {
   dropout,
   embedding,
   int,
+  limitIndices,
   module,
   num,
   type SequenceContext,
@@ -19,7 +20,7 @@ import {
  *
  * Shapes   ids int64 [batch, seq], packed [tokens] → [..., dim]; seq ≤ seqLen
  * Dtypes   float32, float16, bfloat16
- * Throws   an error of the runtime for ids or positions outside of the tables
+ * Throws   ShapeError when more than seqLen positions are asked for; at run time the runner refuses them
  * Source   Devlin et al. 2018, https://arxiv.org/abs/1810.04805
  * Lowers   everywhere: Gather, Gather, Add
  * Example  const block = vocab({ vocabSize: 101, seqLen: 32, dim: 64 });
@@ -37,11 +38,13 @@ export const vocab = defineBlock({
   },
   examples: [{ vocabSize: 23, seqLen: 11, dim: 7 }],
   properties: ['batchIndependent', 'causal'],
-  create({ vocabSize, seqLen, dim, dropout: p }) {
+  create({ vocabSize, seqLen, dim, dropout: p }, { path }) {
     const word_embeddings = embedding(vocabSize, dim, { role: 'embedding' });
     const position_embeddings = embedding(seqLen, dim, { role: 'position' });
-    return module({ word_embeddings, position_embeddings }, (ids: Value, ctx: SequenceContext) =>
-      dropout(add(word_embeddings(ids), position_embeddings(unexpanded(ctx.positions))), p),
-    );
+    return module({ word_embeddings, position_embeddings }, (ids: Value, ctx: SequenceContext) => {
+      const positions = unexpanded(ctx.positions);
+      limitIndices(positions, seqLen, `${path}.seqLen`);
+      return dropout(add(word_embeddings(ids), position_embeddings(positions)), p);
+    });
   },
 });

@@ -31,7 +31,7 @@ import { kernels } from '../kernels/index';
  * Dtypes   float32, float16, bfloat16; softmax in float32
  * Masks    none: positions are mixed before there are scores
  * Cost     time O((seq + kv_seq) · k · dim), memory O(k · kv_seq)
- * Throws   ShapeError when kv_seq is known to exceed seqLen (else the run fails) · ConfigError for a mask, a score bias or a cache of
+ * Throws   ShapeError when kv_seq is known to exceed seqLen (else the runner refuses what is longer) · ConfigError for a mask, a score bias or a cache of
  *          fixed capacity
  * Source   Wang et al. 2020, https://arxiv.org/abs/2006.04768
  * Lowers   portable: primitives · elsewhere: MatMul and MultiHeadAttention
@@ -78,6 +78,7 @@ export const linformer = defineBlock({
           expected: 'no score bias and no cache of fixed capacity',
           got: ctx.bias ? 'a score bias' : 'a cache of fixed capacity',
         });
+      q.graph.limit({ size: keys.dims[2]!, max: seqLen, field: `${path}.seqLen` });
       return dropout(attend(q, mix(keys, E), mix(values, F), { mask: none }, { dropout: probability }), probability);
     });
   },

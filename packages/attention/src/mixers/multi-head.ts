@@ -70,6 +70,13 @@ export const multiHead = defineBlock({
       default: (c: { headDim: number }) => c.headDim,
     }),
     outDim: int({ doc: 'channels out', unit: 'channels', min: 1, default: (c: { dim: number }) => c.dim }),
+    seqLen: int({
+      doc: 'longest sequence of keys, for a mechanism of fixed length',
+      unit: 'positions',
+      min: 1,
+      inherit: true,
+      optional: true,
+    }),
     cross: bool({ doc: 'keys and values come from the memory', default: false }),
     memoryDim: int({ doc: 'channels of the memory', unit: 'channels', min: 1, default: (c: { dim: number }) => c.dim }),
     bias: bool({ doc: 'projections have a bias', default: true }),

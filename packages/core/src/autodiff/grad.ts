@@ -1,35 +1,49 @@
 // Reverse-mode differentiation: a walk over the nodes that asks each op for its rule.
 import { ConfigError, internal, ShapeError } from '../error';
 import { printType } from '../ir/define-op';
-import { type Node, subgraphsOf, usedBy, type Value } from '../ir/graph';
+import { type Node, subgraphsOf, usedBy, Value } from '../ir/graph';
 import { add } from '../ops/elementwise';
+import { opaque } from '../ops/opaque';
 import { fill } from '../ops/shape';
+import type { Parameter } from '../parameter/parameter';
 import { isFloat } from '../tensor/tensor';
 
 /**
  * Gradients of a scalar, as values of the same graph. An op without a rule of its own is differentiated through its definition.
  *
- * Shapes   loss [] or one element → for each of `wrt` (parameters, inputs) a value of its dims; zeros where the loss does not depend on it
- * Throws   ShapeError when the loss is no scalar · ConfigError naming an op that has no derivative on the way
+ *     d loss / d wrt[i]
+ *
+ * Each gradient is total: that of `x` counts every way from `x` to the loss, whatever else is asked for in the same call. Of `h = 3x` and the
+ * loss `Σ h²`, `grad(loss, [h, x])` gives `2h` and `6h`. A Parameter stands for what is stored (or fed) under its name. Where
+ * `reparametrize` makes another weight from it, `g.param(p)` is the weight that is used, and has a gradient of its own.
+ *
+ * Shapes   loss [] or one element → for each of `wrt` (parameters, inputs, values in between) a value of its dims; zeros where the loss
+ *          does not depend on it
+ * Dtypes   loss and wrt floats; each gradient has the dtype of its value
+ * Throws   ShapeError when the loss is not a scalar, or one of `wrt` is not a float · ConfigError naming an op that has no derivative on the
+ *          way, a parameter that `reparametrize` replaced, or a value that a simplification passed by (`transpose(transpose(x))` is `x`)
  * Source   Griewank & Walther 2008, Evaluating Derivatives
  * Lowers   everywhere: what the derivatives of the ops on the way become
- * Example  const [dw] = grad(loss, [g.param(weight)]);
+ * Example  const [dw, dx] = grad(loss, [weight, x]);
  */
-export function grad(loss: Value, wrt: readonly Value[]): readonly Value[] {
+export function grad(loss: Value, wrt: readonly (Value | Parameter)[]): readonly Value[] {
+  const g = loss.graph.root;
   if (loss.dims.some((d) => d !== 1) || !isFloat(loss.dtype))
     throw new ShapeError({
-      path: loss.graph.where,
+      path: g.where,
       problem: 'only a scalar has a gradient',
       expected: 'a float of one element',
       got: printType(loss),
     });
-  const g = loss.graph.root;
+  const values = wrt.map((x) => (x instanceof Value ? x : storedOf(x, loss)));
+  for (const v of values) checkAsked(v);
   const seed = fill(g, loss.dims, 1, loss.dtype);
-  return backward([loss], [seed], wrt).map((v, i) => v ?? fill(g, wrt[i]!.dims, 0, wrt[i]!.dtype));
+  return walk([loss], [seed], values, 'total').map((v, i) => v ?? fill(g, values[i]!.dims, 0, values[i]!.dtype));
 }
 
 /**
- * What `outputs`, weighted by `seeds`, change with each of `wrt`; undefined where they do not.
+ * What `outputs`, weighted by `seeds`, change with each of `wrt`; undefined where they do not. Those of `wrt` are variables that do not
+ * depend on each other, even where the graph makes one from another: whoever calls follows what they are made of.
  *
  *     Σ seeds[i] · ∂outputs[i] / ∂wrt[j]
  *
@@ -37,13 +51,47 @@ export function grad(loss: Value, wrt: readonly Value[]): readonly Value[] {
  * Throws   ConfigError naming an op that has no derivative on the way
  * Lowers   everywhere: what the derivatives of the ops on the way become
  */
-export function backward(
+export const backward = (
   outputs: readonly Value[],
   seeds: readonly (Value | undefined)[],
   wrt: readonly Value[],
+): readonly (Value | undefined)[] => walk(outputs, seeds, wrt, 'partial');
+
+// ---- What is asked for ----------------------------------------------------------------------------------------------
+
+function storedOf(p: Parameter, { graph: { root } }: Value): Value {
+  if (!root.overrides.get(p)?.replaces) return root.storedParam(p);
+  throw new ConfigError({
+    path: root.where || 'grad',
+    problem: 'a parameter that reparametrize replaced is not in the graph',
+    got: `a parameter [${p.dims.join(', ')}]`,
+    hint: 'Ask for the gradients of the parameters that it is made from, or of g.param(p), the weight that takes its place',
+  });
+}
+
+function checkAsked(v: Value): void {
+  const path = v.producer?.scope || v.graph.root.where || 'grad';
+  if (!isFloat(v.dtype))
+    throw new ShapeError({ path, problem: 'only floats have a gradient', expected: 'a float', got: printType(v) });
+  if (!v.producer || !v.graph.root.bypassed.has(v)) return;
+  throw new ConfigError({
+    path,
+    problem: `the gradient of this ${v.producer.op.key} is not known: what was made from it was simplified to something made from its operands`,
+    got: printType(v),
+    hint: 'Ask for the gradient of what it is made from, and ask for all gradients in one call',
+  });
+}
+
+// ---- The walk backwards ---------------------------------------------------------------------------------------------
+
+function walk(
+  outputs: readonly Value[],
+  seeds: readonly (Value | undefined)[],
+  wrt: readonly Value[],
+  kind: 'total' | 'partial',
 ): readonly (Value | undefined)[] {
-  const stops = new Set(wrt);
-  const { nodes, moving, defined } = expand(outputs, stops);
+  const asked = new Set(wrt);
+  const { steps, moving, defined } = expand(outputs, asked, kind);
   const grads = new Map<Value, Value>();
   const receive = (to: Value | undefined, by: Value | undefined) => {
     const v = to && defined(to);
@@ -52,15 +100,19 @@ export function backward(
     grads.set(v, before ? add(before, by) : by);
   };
   outputs.forEach((v, i) => receive(v, seeds[i]));
-  for (const node of nodes.reverse()) {
-    const given = node.outputs.map((v) => (stops.has(v) ? undefined : grads.get(v)));
+  for (const step of steps.reverse()) {
+    if ('definition' in step) {
+      receive(step.definition, grads.get(step.of));
+      continue;
+    }
+    const given = step.outputs.map((v) => (kind === 'partial' && asked.has(v) ? undefined : grads.get(v)));
     if (given.every((v) => v === undefined)) continue;
-    const { op } = node;
-    const wanted = op.vjpWith && [...new Set(usedBy(node))].filter((v) => isFloat(v.dtype) && moving.has(v));
-    const results = node.graph.root.at(node.scope, () =>
-      wanted ? op.vjpWith!(node, given, wanted, backward) : pull(node, given),
+    const { op } = step;
+    const wanted = op.vjpWith && [...new Set(usedBy(step))].filter((v) => isFloat(v.dtype) && moving.has(v));
+    const results = step.graph.root.at(step.scope, () =>
+      wanted ? op.vjpWith!(step, given, wanted, backward) : pull(step, given),
     );
-    (wanted ?? node.operands).forEach((v, i) => {
+    (wanted ?? step.operands).forEach((v, i) => {
       receive(v, results[i]);
     });
   }
@@ -82,19 +134,29 @@ function pull(node: Node, given: readonly (Value | undefined)[]): readonly (Valu
 const loopHint =
   'Write the steps one after another, as a fixed number of calls, or take the gradient of something that does not pass through it';
 
+// ---- Definitions in the place of ops --------------------------------------------------------------------------------
+
+/** A value that was asked for and whose op is differentiated through its definition: what it is by that. */
+interface Defined {
+  readonly of: Value;
+  readonly definition: Value;
+}
+
 interface Expansion {
-  /** Nodes with a rule of their own on the way from `stops` to the outputs, in an order in which they can run. */
-  readonly nodes: Node[];
-  /** What changes with `stops`. */
+  /** Nodes with a rule of their own on the way from what is asked for to the outputs, in an order in which they can run. */
+  readonly steps: (Node | Defined)[];
+  /** What changes with one of those that are asked for. */
   readonly moving: ReadonlySet<Value>;
   /** The value that stands for one whose op is differentiated through its definition. */
   defined(v: Value): Value;
 }
 
 // Definitions are spliced in, not differentiated one by one: what they are made of may reach behind their operands (the transpose of a
-// transposed operand is what lies before both).
-function expand(outputs: readonly Value[], stops: ReadonlySet<Value>): Expansion {
-  const moving = new Set<Value>(stops);
+// transposed operand is what lies before both), but not behind a value that is asked for. Nor does a definition use such a value because it
+// happens to make an equal one.
+function expand(outputs: readonly Value[], asked: ReadonlySet<Value>, kind: 'total' | 'partial'): Expansion {
+  const nodes = new Set([...asked].flatMap(({ producer }) => (producer ? [producer] : [])));
+  const moving = new Set<Value>(asked);
   const stand = new Map<Value, Value>();
   const defined = (v: Value): Value => {
     let last = v;
@@ -102,33 +164,39 @@ function expand(outputs: readonly Value[], stops: ReadonlySet<Value>): Expansion
     return last;
   };
   const entered = new Set<Node>();
-  const nodes: Node[] = [];
-  const stack: { readonly node: Node; readonly leaving: boolean }[] = [];
+  const steps: (Node | Defined)[] = [];
+  const stack: (Defined | { readonly node: Node; readonly leaving: boolean })[] = [];
   const enter = (v: Value | undefined) => {
-    if (v?.producer && !stops.has(v) && !entered.has(v.producer)) stack.push({ node: v.producer, leaving: false });
+    const end = kind === 'partial' && v && asked.has(v);
+    if (v?.producer && !end && !entered.has(v.producer)) stack.push({ node: v.producer, leaving: false });
   };
   const leave = (node: Node) => {
     if (!usedBy(node).some((v) => moving.has(v))) return;
     for (const v of node.outputs) moving.add(v);
     const { op } = node;
-    if (op.vjp || !op.decompose) {
-      nodes.push(node);
+    if (op.vjp || op.vjpWith || !op.decompose) {
+      steps.push(node);
       return;
     }
-    const made = node.graph.root.at(node.scope, () => op.decompose!(node.operands, node.attrs));
+    const operands = node.operands.map((v) => (v && asked.has(v) ? opaque(v) : v));
+    const g = node.graph.root;
+    const made = g.at(node.scope, () => g.apart(nodes, () => op.decompose!(operands, node.attrs)));
     node.outputs.forEach((v, i) => {
-      if (made[i] !== v && !stops.has(v)) stand.set(v, made[i]!);
+      if (made[i] === v) return;
+      if (!asked.has(v)) stand.set(v, made[i]!);
+      else if (kind === 'total') stack.push({ of: v, definition: made[i]! });
     });
     for (const v of made) enter(v);
   };
   for (const v of outputs) enter(v);
   for (let top = stack.pop(); top; top = stack.pop()) {
-    if (top.leaving) leave(top.node);
+    if ('definition' in top) steps.push(top);
+    else if (top.leaving) leave(top.node);
     else if (!entered.has(top.node)) {
       entered.add(top.node);
       stack.push({ node: top.node, leaving: true });
       for (const v of usedBy(top.node)) enter(v);
     }
   }
-  return { nodes, moving, defined };
+  return { steps, moving, defined };
 }

@@ -57,7 +57,7 @@ const checks: { readonly [N in keyof Required<CompileOptions>]: Check } = {
 };
 
 const machineChecks: { readonly [N in keyof Required<Machine>]: Check } = {
-  runtime: check(isVersion, 'a version such as "1.29.0"'),
+  runtime: check(isVersion, 'a version such as "1.30.0"'),
   sm: check(
     (x) => Number.isSafeInteger(x) && (x as number) >= 50 && (x as number) < 200,
     'the compute capability of a GPU times ten, 50 to 199',

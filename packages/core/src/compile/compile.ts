@@ -2,7 +2,7 @@
 
 import { type Dim, dim } from '../dim/dim';
 import { ConfigError, describe, LoweringError, nearest, ShapeError } from '../error';
-import { type Derivation, type Graph, GraphBuilder, nameOf, type Pool, type Value } from '../ir/graph';
+import { type Derivation, type Graph, GraphBuilder, type Limit, nameOf, type Pool, type Value } from '../ir/graph';
 import { coreRules } from '../kernels/index';
 import { type Decision, lower } from '../lower/lower';
 import type { Rule } from '../lower/rule';
@@ -36,6 +36,8 @@ export interface Port {
 export interface Signature {
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
+  /** What every run is held to; absent where nothing in the model has a fixed length. */
+  readonly limits?: readonly Limit[];
 }
 
 /** A compiled model: ready to be explained, saved, or run. */
@@ -94,7 +96,7 @@ export function compile(module: AnyModule, o: CompileOptions): Model {
     dtype,
     computes,
     decisions,
-    signature: signatureOf(graph, names),
+    signature: signatureOf(graph, names, traced.builder.limits),
     names,
     parameterInputs,
     weights,
@@ -209,7 +211,7 @@ function gatherRules(model: AnyModule): Rule[] {
   return [...new Set(modulesOf(model).flatMap(({ item }) => item.about.rules ?? []))];
 }
 
-function signatureOf(graph: Graph, names: ParameterNames): Signature {
+function signatureOf(graph: Graph, names: ParameterNames, limits: readonly Limit[]): Signature {
   const inputs = graph.inputs.map((v): Port => {
     const { leaf } = v;
     if (leaf?.kind === 'parameter')
@@ -229,5 +231,6 @@ function signatureOf(graph: Graph, names: ParameterNames): Signature {
     if (leaf?.kind === 'draw') return { name: leaf.name, dtype: v.dtype, dims: v.dims, draw: leaf.of };
     return { name: leaf && 'name' in leaf ? leaf.name : '', dtype: v.dtype, dims: v.dims };
   });
-  return { inputs, outputs: graph.outputs.map(({ name, value }) => ({ name, dtype: value.dtype, dims: value.dims })) };
+  const outputs = graph.outputs.map(({ name, value }) => ({ name, dtype: value.dtype, dims: value.dims }));
+  return { inputs, outputs, ...(limits.length && { limits }) };
 }

@@ -21,7 +21,8 @@ export function build(block: AnyBlock, config: unknown, place: BuildContext): An
   for (const key of Object.keys(given)) if (key !== 'name' && !Object.hasOwn(fields, key)) throw unknownField(label, key, fields);
   const values: Values = {};
   for (const [name, f] of Object.entries(fields)) if (!f.kind) values[name] = valueIn(f, name, given, values, label, place);
-  const inside = { ...place.enclosing, ...values };
+  // What is not given hides nothing that an outer block gives.
+  const inside = { ...place.enclosing, ...Object.fromEntries(Object.entries(values).filter(([, v]) => v !== undefined)) };
   const json: Values = { name: definition.name, ...values };
   const built: Values = { ...values };
   const checks: (() => void)[] = [];

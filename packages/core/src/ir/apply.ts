@@ -24,7 +24,10 @@ export function apply<A extends Attrs>(op: Op<A>, operands: readonly Operand[], 
   const plain = op as unknown as Op;
   return located(g, op.key, ready, () => {
     const simpler = plain.simplify?.(ready, attrs);
-    if (simpler) return [simpler];
+    if (simpler) {
+      noteBypassed(g, simpler, ready);
+      return [simpler];
+    }
     const types = plain.infer(ready, attrs);
     return fold(g, plain, ready, attrs, types) ?? g.emit(plain, ready, attrs, types);
   });
@@ -46,6 +49,13 @@ export function located<T>(g: GraphBuilder, key: string, operands: readonly (Ten
 /** For `infer`: operands that do not fit. `apply` adds op, path and operand types. */
 export function mismatch(problem: string, expected?: string, got?: string): ShapeError {
   return new ShapeError({ path: '', problem, ...(expected !== undefined && { expected }), ...(got !== undefined && { got }) });
+}
+
+// Operands that the simpler value is not made from, but what they are made from: gradients with respect to them cannot see it.
+function noteBypassed(g: GraphBuilder, simpler: Value, operands: readonly (Value | undefined)[]): void {
+  if (operands.includes(simpler) || simpler.leaf?.kind === 'constant') return;
+  const [behind, used] = [simpler.producer?.operands ?? [], new Set(operands)];
+  for (const v of used) if (v?.producer && !behind.includes(v)) g.bypassed.add(v);
 }
 
 function ready1(g: GraphBuilder, o: Operand, like: DType): Value | undefined {

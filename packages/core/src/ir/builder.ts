@@ -15,6 +15,7 @@ import {
   type GraphBuilder,
   type GraphOptions,
   type Leaf,
+  type Limit,
   type Node,
   type Op,
   type ParameterOverride,
@@ -49,9 +50,12 @@ export class Builder implements GraphBuilder {
   private readonly leaves = new Map<unknown, Value>();
   private path = '';
   private currentRules: readonly string[] = [];
+  private separate: ReadonlySet<Node> = new Set();
   private readonly attributeIds = new WeakMap<object, number>();
   private nextAttributeId = 0;
   readonly overrides = new Map<Parameter, ParameterOverride>();
+  readonly bypassed = new Set<Value>();
+  private readonly ownLimits: Limit[] = [];
 
   constructor(
     options: GraphOptions = {},
@@ -72,6 +76,25 @@ export class Builder implements GraphBuilder {
   input(name: string, dtype: DType, dims: readonly Dim[]): Value {
     return this.addInput(this.make({ dtype, dims }, { kind: 'input', name }));
   }
+  get limits(): readonly Limit[] {
+    return this.root.ownLimits;
+  }
+  limit(limit: Limit): void {
+    const { size, inputs = [], max, field } = limit;
+    if (typeof size === 'number' && inputs.length === 0) {
+      if (size <= max) return;
+      throw new ShapeError({
+        path: this.where,
+        problem: 'more rows than it was built for',
+        expected: `at most ${max}, by ${field}`,
+        got: String(size),
+        hint: `Build it with a larger ${field.split('.').at(-1)}`,
+      });
+    }
+    const { ownLimits } = this.root;
+    const text = JSON.stringify(limit);
+    if (!ownLimits.some((known) => JSON.stringify(known) === text)) ownLimits.push(limit);
+  }
   output(name: string, value: Value): void {
     if (this.results.some((r) => r.name === name))
       throw new ShapeError({ path: name, problem: 'an output of this name exists already' });
@@ -83,7 +106,7 @@ export class Builder implements GraphBuilder {
     if (!override) return this.storedParam(parameter);
     const known = root.leaves.get(override);
     if (known && root.reaches(known)) return known;
-    const made = override(root);
+    const made = override.value(root);
     root.leaves.set(override, made);
     return made;
   }
@@ -150,6 +173,16 @@ export class Builder implements GraphBuilder {
     } finally {
       root.path = before;
       root.currentRules = rulesBefore;
+    }
+  }
+  apart<T>(nodes: ReadonlySet<Node>, f: () => T): T {
+    const { root } = this;
+    const before = root.separate;
+    root.separate = nodes;
+    try {
+      return f();
+    } finally {
+      root.separate = before;
     }
   }
   get where(): string {
@@ -221,7 +254,7 @@ export class Builder implements GraphBuilder {
     if (mergeable)
       for (let g: Builder | undefined = home; g; g = g.parent) {
         const equal = g.merged.get(key);
-        if (equal) return equal.outputs;
+        if (equal && !this.root.separate.has(equal)) return equal.outputs;
       }
     const outputs: Value[] = [];
     const node: Node = { op, operands, attrs, outputs, scope: this.where, graph: home, rules: this.root.currentRules };

@@ -10,6 +10,7 @@ export {
   type Graph,
   type GraphOptions,
   type Leaf,
+  type Limit,
   type Node,
   type Operand,
   type Pool,

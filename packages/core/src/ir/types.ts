@@ -80,6 +80,17 @@ export interface Node<A extends Attrs = Attrs> {
   readonly rules: readonly string[];
 }
 
+/** What a table or a weight of fixed size can take: a run with more is refused before a kernel reads behind its end. */
+export interface Limit {
+  /** What is counted, with the largest elements of `inputs` added: `past + seq`. */
+  readonly size: Dim;
+  /** Names of integer inputs, none of whose elements may be negative; `rowSums`: true entries of a row are counted instead. */
+  readonly inputs?: readonly { readonly name: string; readonly rowSums?: true }[];
+  readonly max: number;
+  /** The option that decides on it: `encoder.embedding.seqLen`. */
+  readonly field: string;
+}
+
 /** A finished graph: nodes in an order in which they can run, only those that an output or a written state needs. */
 export interface Graph {
   readonly inputs: readonly Value[];
@@ -178,7 +189,11 @@ export interface Op<A extends Attrs = Attrs> {
 }
 
 /** Replaces a parameter by a value made from others; see `reparametrize`. */
-export type ParameterOverride = (graph: GraphBuilder) => Value;
+export interface ParameterOverride {
+  value(graph: GraphBuilder): Value;
+  /** True when nothing of the parameter is left: it is then neither stored nor fed. */
+  readonly replaces: boolean;
+}
 
 /** Makes the random numbers of a draw, in place of an input. `steps`: those of the loops around, int64 [], the outermost first. */
 export type DrawMaker = (
@@ -223,9 +238,19 @@ export interface GraphBuilder {
   readonly stateOutputs: Map<string, Value>;
   readonly inputs: readonly Value[];
   readonly overrides: Map<Parameter, ParameterOverride>;
+  /** Operands of ops that were simplified to something made from what lies before those operands: no gradient passes through them. */
+  readonly bypassed: Set<Value>;
+  /** What runs are held to, in the order in which it was declared. */
+  readonly limits: readonly Limit[];
 
   /** A named input. Names are unique; sizes are numbers or names bound when the graph runs. */
   input(name: string, dtype: DType, dims: readonly Dim[]): Value;
+  /**
+   * Holds every run to a limit.
+   *
+   * @throws ShapeError where it is known now that it cannot be kept
+   */
+  limit(limit: Limit): void;
   /** Makes a value an output. Names are unique. */
   output(name: string, value: Value): void;
   /** The value of a parameter: itself, or what `reparametrize` put in its place. */
@@ -258,6 +283,8 @@ export interface GraphBuilder {
   scope<T>(name: string, f: () => T): T;
   /** Runs f with this path as the place, whatever it was before; with the rules that nodes made inside come from. */
   at<T>(path: string, f: () => T, rules?: readonly string[]): T;
+  /** Runs f, in which no node that is made is merged with one of these, even if it is equal. */
+  apart<T>(nodes: ReadonlySet<Node>, f: () => T): T;
   /** The dotted path of the module that runs: `layers.3.mixer`. */
   readonly where: string;
   /** The scope name for one more call of a module: `mixer`, then `mixer@2`. Numbers restart in each subgraph. */

@@ -6,7 +6,7 @@ import { type DType, dtypes, isFloat } from '../tensor/tensor';
 
 /** The machine a graph will run on. What is unknown is taken as the newest; `explain` says so. */
 export interface Machine {
-  /** Version of ONNX Runtime: `1.29.0`. */
+  /** Version of ONNX Runtime: `1.30.0`. */
   readonly runtime?: string;
   /** Compute capability of the GPU times ten: 80 Ampere, 89 Ada, 90 Hopper, 100 and 120 Blackwell. */
   readonly sm?: number;

@@ -56,7 +56,8 @@ export function reparametrize<M extends AnyModule>(
     });
   const forward = (...args: unknown[]) => {
     const g = graphOf(args)!;
-    for (const [p, remake] of remakes) g.overrides.set(p, () => remake.value(() => g.storedParam(p), g));
+    for (const [p, remake] of remakes)
+      g.overrides.set(p, { value: () => remake.value(() => g.storedParam(p), g), replaces: remake.replaces ?? false });
     return m.forward(...args);
   };
   const dropped = new Set([...remakes].filter(([, r]) => r.replaces).map(([p]) => p));

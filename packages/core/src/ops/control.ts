@@ -5,6 +5,7 @@ import { apply, type Graph, type GraphBuilder, mismatch, type Value } from '../i
 import { toArray } from '../tensor/convert';
 import { gather } from './gather';
 import { inlined } from './inline';
+import { opaque } from './opaque';
 import { fill } from './shape';
 
 type IfAttrs = { readonly then_branch: Graph; readonly else_branch: Graph };
@@ -25,10 +26,11 @@ export const If = defineOp<IfAttrs>({
     });
     return yes;
   },
-  // The branch that was taken, once more, and its gradient.
+  // The branch that was taken, once more, and its gradient. There the values around it are variables: no definition sees what they are made of.
   vjpWith({ operands: [condition], attrs: { then_branch, else_branch } }, grads, wanted, backward) {
     const back = (branch: Graph) => () => {
-      const slopes = backward(inlined(branch), grads, wanted);
+      const variables = wanted.map(opaque);
+      const slopes = backward(inlined(branch, new Map(wanted.map((v, i) => [v, variables[i]!]))), grads, variables);
       return wanted.map((v, i) => slopes[i] ?? fill(v, v.dims, 0, v.dtype));
     };
     return wanted.length ? cond(condition!, back(then_branch), back(else_branch)) : [];

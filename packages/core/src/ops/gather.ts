@@ -4,6 +4,7 @@ import { defineOp, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { accept, rankOf } from './accept';
+import { cast } from './cast';
 import { concat, expand, reshape, transpose, unsqueeze } from './movement';
 import { scatterElements, scatterND } from './scatter';
 import { fill, iota } from './shape';
@@ -48,8 +49,9 @@ export const Gather = defineOp<AxisAttrs>({
       }
     return [{ dtype: x!.dtype, dims: [...x!.dims.slice(0, axis), ...indices!.dims, ...x!.dims.slice(axis + 1)], data }];
   },
-  vjp({ operands: [x, indices], attrs: { axis } }, [g]) {
-    if (!g || !x || !indices) return [];
+  vjp({ operands: [x, indices], attrs: { axis } }, [given]) {
+    if (!given || !x || !indices) return [];
+    const g = widened(given);
     const before = countUp(0, axis);
     const picked = countUp(axis, axis + indices.rank);
     const after = countUp(axis + indices.rank, g.rank);
@@ -62,14 +64,15 @@ export const Gather = defineOp<AxisAttrs>({
       g.dtype,
     );
     const sum = scatterND(zeros, unsqueeze(indices, [-1]), rows, 'add');
-    return [
-      transpose(
-        sum,
-        countUp(0, x.rank).map((a) => order.indexOf(a)),
-      ),
-    ];
+    const back = countUp(0, x.rank).map((a) => order.indexOf(a));
+    return [cast(transpose(sum, back), given.dtype)];
   },
 });
+
+// An element that is read often gets the sum of as many gradients, of which 16 bits would keep the first few.
+const widened = (g: Value): Value => cast(g, g.dtype === 'float64' ? g.dtype : 'float32');
+const summed = (g: Value, sum: (wide: Value) => Value): Value => cast(sum(widened(g)), g.dtype);
+
 const countUp = (from: number, to: number): number[] => Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i);
 
 /**
@@ -125,7 +128,7 @@ export const GatherElements = defineOp<AxisAttrs>({
     return [{ dtype: x!.dtype, dims: indices!.dims, data }];
   },
   vjp: ({ operands: [x, indices], attrs: { axis } }, [g]) =>
-    g && x ? [scatterElements(fill(x, x.dims, 0, g.dtype), indices, g, axis, 'add')] : [],
+    g && x ? [summed(g, (wide) => scatterElements(fill(x, x.dims, 0, wide.dtype), indices, wide, axis, 'add'))] : [],
 });
 /**
  * One element per index: y[i, j] = x[indices[i, j], j] for axis 0. A negative index counts from the end.
@@ -201,7 +204,7 @@ export const GatherND = defineOp<GatherNDAttrs>({
   },
   vjp({ operands: [x, indices], attrs: { batch_dims: b } }, [g]) {
     if (!g || !x || !indices) return [];
-    return [scatterND(fill(x, x.dims, 0, g.dtype), withBatches(indices, b), g, 'add')];
+    return [summed(g, (wide) => scatterND(fill(x, x.dims, 0, wide.dtype), withBatches(indices, b), wide, 'add'))];
   },
 });
 

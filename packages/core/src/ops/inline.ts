@@ -2,8 +2,9 @@
 import { internal } from '../error';
 import { apply, type Graph, type Node, subgraphsOf, type Value } from '../ir/graph';
 
-/** What a branch gives, made where we stand; values of its surroundings are used as they are. */
-export const inlined = (branch: Graph): readonly Value[] => again(branch, new Map());
+/** What a branch gives, made where we stand, with others in the place of some values of its surroundings. */
+export const inlined = (branch: Graph, others: ReadonlyMap<Value, Value> = new Map()): readonly Value[] =>
+  again(branch, new Map(others));
 
 function again(graph: Graph, made: Map<Value, Value>): readonly Value[] {
   const get = (v: Value): Value => made.get(v) ?? v;

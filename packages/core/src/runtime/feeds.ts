@@ -9,6 +9,7 @@ import { computeDerived } from '../sequence/derive';
 import { aboutRows } from '../sequence/sequence-inputs';
 import { toArray, toTensor } from '../tensor/convert';
 import { arrayOf, bytesOf, countOf, type DType, type NDArray, type Tensor, type TensorData } from '../tensor/tensor';
+import { checkLimits } from './limits';
 import { bitsOf } from './ort';
 
 /** Tensors by input name. */
@@ -65,6 +66,7 @@ export function completeFeeds(signature: Signature, feeds: Feeds, run: number): 
   for (const port of absent) if (isPast(port)) all[port.name] = emptyPast(port, sizes);
   for (const port of absent) if (!isPast(port)) all[port.name] = made(port, all, sizes, run);
   checkRoom(signature, all);
+  checkLimits(signature, all, sizes);
   return all;
 }
 

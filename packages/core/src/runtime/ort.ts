@@ -75,7 +75,7 @@ export function nameOfRuntime(ort: Ort): RuntimeName | undefined {
 /** A tensor for the runtime; the elements are not copied. */
 export function toOrtTensor(ort: Ort, { dtype, dims, data }: Tensor): OrtTensor {
   const made = new ort.Tensor(dtype, data, dims);
-  // Where JavaScript has a Float16Array, a tensor turns bit patterns into one, which onnxruntime-node (1.29) then cannot read.
+  // Where JavaScript has a Float16Array, a tensor turns bit patterns into one, which onnxruntime-node (1.30) then cannot read.
   if (dtype === 'float16' && !(made.data instanceof Uint16Array)) return { type: dtype, dims, data, location: 'cpu' };
   return made;
 }

@@ -2,8 +2,9 @@
 import type { Model, Signature } from '../compile/compile';
 import { ConfigError, internal, RunError } from '../error';
 import type { Tensor, TensorData } from '../tensor/tensor';
-import { untilAborted } from './abort';
+import { untilAborted, within } from './abort';
 import { type CarriedError, packError, unpackError } from './carried-error';
+import { checkTimeout, type DisposeOptions, lateError } from './dispose';
 import { checkFeeds, type Feeds } from './feeds';
 import type { Ort } from './ort';
 import { createRunner, inMemory, type Loaded, type Runnable, type Runner, type RunnerOptions, type RunOptions } from './runner';
@@ -81,15 +82,22 @@ export interface Thread {
   readonly lost?: Promise<never>;
   /** Told whether an answer is awaited. */
   busy?(awaited: boolean): void;
+  /** Ends the thread at once, so that `lost` rejects with this. */
+  end?(reason: Error): void;
 }
 
 /** Asks one question at a time, in the order of the calls. */
 function asker(port: ThreadPort, { lost, busy }: Thread) {
-  let answered: (answer: Answer) => void = () => {};
-  let last: Promise<unknown> = Promise.resolve();
+  // Handed over and forgotten with each answer: a race against `lost`, which lives as long as the thread, would keep every one of them.
+  let pending: { readonly resolve: (answer: Answer) => void; readonly reject: (reason: unknown) => void } | undefined;
+  let gone: { readonly reason: unknown } | undefined;
+  let last: Promise<void> = Promise.resolve();
   let waiting = 0;
-  lost?.catch(() => {}); // told to whoever asks
-  listen(port, (answer: Answer) => answered(answer));
+  lost?.catch((reason: unknown) => {
+    gone = { reason };
+    pending?.reject(reason);
+  });
+  listen(port, (answer: Answer) => pending?.resolve(answer));
   const post = (message: Question, transfer: readonly ArrayBufferLike[]) => {
     try {
       port.postMessage(message, transfer);
@@ -105,30 +113,35 @@ function asker(port: ThreadPort, { lost, busy }: Thread) {
       );
     }
   };
-  return <T extends Answer['type']>(
+  const ask = <T extends Answer['type']>(
     type: T,
     question: () => Question,
     transfer: (q: Question) => readonly ArrayBufferLike[],
   ): Promise<Extract<Answer, { type: T }>> => {
     if (waiting++ === 0) busy?.(true);
     const one = last.then(async () => {
+      if (gone) throw gone.reason;
       const asked = question();
-      const answer = new Promise<Answer>((resolve) => {
-        answered = resolve;
+      const answer = new Promise<Answer>((resolve, reject) => {
+        pending = { resolve, reject };
       });
-      post(asked, transfer(asked));
-      const given = await (lost ? Promise.race([answer, lost]) : answer);
-      if (given.type === 'failed') throw unpackError(given.error);
-      if (given.type !== type) throw internal(`the thread answered ${given.type} where ${type} was awaited`);
-      return given as Extract<Answer, { type: T }>;
+      try {
+        post(asked, transfer(asked));
+        const given = await answer;
+        if (given.type === 'failed') throw unpackError(given.error);
+        if (given.type !== type) throw internal(`the thread answered ${given.type} where ${type} was awaited`);
+        return given as Extract<Answer, { type: T }>;
+      } finally {
+        pending = undefined;
+      }
     });
-    last = one
-      .catch(() => {})
-      .then(() => {
-        if (--waiting === 0) busy?.(false);
-      });
+    const done = () => {
+      if (--waiting === 0) busy?.(false);
+    };
+    last = one.then(done, done);
     return one;
   };
+  return { ask, isGone: () => gone !== undefined };
 }
 
 /**
@@ -147,13 +160,13 @@ export async function connectRunner(
   thread: Thread = {},
 ): Promise<Runner> {
   const runnable = 'file' in model ? model : await inMemory(model);
-  const ask = asker(port, thread);
-  const { loaded } = await ask(
+  const asking = asker(port, thread);
+  const { loaded } = await asking.ask(
     'opened',
     () => ({ type: 'open', model: portable(runnable), options }),
     (q) => (q.type === 'open' ? memoryOf(q.model) : []),
   );
-  return remoteRunner(runnable.signature, loaded, ask);
+  return remoteRunner(runnable.signature, loaded, asking, thread);
 }
 
 // A copy, or the caller would be left without weights.
@@ -172,7 +185,10 @@ function portable(model: Runnable): Runnable {
 const memoryOf = ({ file, external = [] }: Runnable): ArrayBufferLike[] =>
   [file, ...external.map(({ data }) => data)].flatMap((data) => (typeof data === 'string' ? [] : [data.buffer]));
 
-function remoteRunner(signature: Signature, loaded: Loaded, ask: ReturnType<typeof asker>): Runner {
+/** How long `dispose` waits for a thread that it can end, in milliseconds. */
+const patience = 10_000;
+
+function remoteRunner(signature: Signature, loaded: Loaded, { ask, isGone }: ReturnType<typeof asker>, { end }: Thread): Runner {
   let disposed: Promise<void> | undefined;
   const run = async (feeds: Feeds, o: RunOptions = {}): Promise<Record<string, Tensor>> => {
     if (disposed) throw new RunError({ path: 'runner', problem: 'it was disposed', hint: 'Create another' });
@@ -193,13 +209,25 @@ function remoteRunner(signature: Signature, loaded: Loaded, ask: ReturnType<type
     );
     return outputs;
   };
-  const dispose = (): Promise<void> => {
-    disposed ??= ask(
+  const close = (): Promise<void> =>
+    ask(
       'closed',
       () => ({ type: 'close' }),
       () => [],
-    ).then(() => {});
-    return disposed;
+    ).then(
+      () => {},
+      (error: unknown) => {
+        // A thread that is gone has nothing to close.
+        if (!isGone()) throw error;
+      },
+    );
+  const dispose = async (o?: DisposeOptions): Promise<void> => {
+    const timeout = checkTimeout(o, end ? patience : Number.POSITIVE_INFINITY);
+    disposed ??= close();
+    return within(disposed, timeout, () => {
+      if (!end) throw lateError(timeout, 'it was not freed', 'End its thread yourself, or give dispose a longer timeout');
+      end(lateError(timeout, 'the thread was ended', 'Give dispose a longer timeout'));
+    });
   };
   return Object.assign(run, { signature, ...loaded, dispose });
 }

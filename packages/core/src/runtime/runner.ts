@@ -5,7 +5,8 @@ import { ConfigError, checkOptions, describe, FeedError, FileError, nearest, Run
 import { toMemory } from '../onnx/encode';
 import { allNodes, blockPathKey, type OnnxModel } from '../onnx/model';
 import type { Tensor } from '../tensor/tensor';
-import { untilAborted } from './abort';
+import { untilAborted, within } from './abort';
+import { checkTimeout, type DisposeOptions, lateError } from './dispose';
 import { checkAssumptions, completeFeeds, type Feeds } from './feeds';
 import { asOrt, fromOrtTensor, nameOfRuntime, type Ort, type OrtSession, type OrtTensor, toOrtTensor } from './ort';
 import { messageOf, type NodeInfo, translate } from './run-error';
@@ -60,8 +61,8 @@ export interface Runner {
   readonly device: string;
   /** What was tried before it, and why it did not work. */
   readonly refused: readonly { readonly device: string; readonly reason: string }[];
-  /** Waits for the runs that were asked for and frees the session. Calling it again does nothing. */
-  dispose(): Promise<void>;
+  /** Waits for the runs that were asked for and frees the session. Calling it again only waits again. */
+  dispose(options?: DisposeOptions): Promise<void>;
 }
 
 /** What was loaded. */
@@ -108,15 +109,21 @@ export async function createRunner(model: Model | Runnable, runtime: Ort, option
   const run = (feeds: Feeds, o: RunOptions = {}): Promise<Record<string, Tensor>> => {
     if (disposed) return Promise.reject(new RunError({ path: 'runner', problem: 'it was disposed', hint: 'Create another' }));
     const result = last.then(() => once(feeds, o));
-    last = result.catch(() => undefined);
+    // Its outputs are the caller's alone; the queue keeps none.
+    last = result.then(nothing, nothing);
     return untilAborted(result, o.signal);
   };
-  const dispose = (): Promise<void> => {
+  const dispose = async (o?: DisposeOptions): Promise<void> => {
+    const timeout = checkTimeout(o, Number.POSITIVE_INFINITY);
     disposed ??= last.then(() => session.release());
-    return disposed;
+    return within(disposed, timeout, () => {
+      throw lateError(timeout, 'the session is freed once it has', 'Give dispose a longer timeout');
+    });
   };
   return Object.assign(run, { signature, device, refused, dispose });
 }
+
+const nothing = (): void => {};
 
 /** A model as a runner takes it, serialised in memory. Weights stay in arrays of their own, so that there is no limit to their sum. */
 export async function inMemory(model: Model): Promise<Runnable> {

@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { MessageChannel } from 'node:worker_threads';
 import * as ort from 'onnxruntime-node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -208,31 +210,75 @@ describe('a runner in a worker', () => {
     await expect(created).rejects.toThrow(message);
   });
 
-  it('tells when the thread ends by itself', async () => {
-    const dir = await mkdtemp(join(tmpdir(), 'worker-'));
-    try {
-      const file = join(dir, 'ort.mjs');
+  describe('whose runtime fails', () => {
+    let dir: string;
+    beforeAll(async () => {
+      dir = await mkdtemp(join(tmpdir(), 'worker-'));
+    });
+    afterAll(() => rm(dir, { recursive: true }));
+
+    /** A runner with the runtime of this project, whose sessions run so. */
+    async function failing(name: string, run: string) {
       // Named as it is, the runtime of this project would not be found from there.
       const real = JSON.stringify(pathToFileURL(require.resolve('onnxruntime-node')).href);
+      const file = join(dir, `${name}.mjs`);
       await writeFile(
         file,
         `import real from ${real};
          export const { Tensor, env } = real;
          export const InferenceSession = { create: async (...args) => {
            const session = await real.InferenceSession.create(...args);
-           return { inputNames: session.inputNames, outputNames: session.outputNames, run: () => process.exit(7), release: () => session.release() };
+           return { inputNames: session.inputNames, outputNames: session.outputNames, run: ${run}, release: () => session.release() };
          } };`,
       );
-      const run = await createWorkerRunner(arithmetic(), { ...options, runtime: pathToFileURL(file) });
-      const both = await Promise.allSettled([run(feeds), run(feeds)]);
-      expect(both.map((r) => r.status === 'rejected' && r.reason.message)).toEqual([
-        'worker: the thread ended; got exit code 7',
-        'worker: the thread ended; got exit code 7',
-      ]);
-      await run.dispose();
-    } finally {
-      await rm(dir, { recursive: true });
+      return createWorkerRunner(arithmetic(), { ...options, runtime: pathToFileURL(file) });
     }
+    const reasons = async (runs: readonly Promise<unknown>[]) =>
+      (await Promise.allSettled(runs)).map((r) => r.status === 'rejected' && r.reason.message);
+
+    it('tells when the thread ends by itself, and is disposed', async () => {
+      const run = await failing('exit', '() => process.exit(7)');
+      const reason = 'worker: the thread ended; got exit code 7';
+      expect(await reasons([run(feeds), run(feeds)])).toEqual([reason, reason]);
+      await run.dispose();
+      expect(await reasons([run(feeds)])).toEqual(['runner: it was disposed. Create another']);
+    });
+
+    it('tells an error of the thread itself, and is disposed', async () => {
+      const run = await failing('throw', "() => new Promise(() => setTimeout(() => { throw new Error('far away'); }))");
+      const reason = 'worker: the thread failed; got far away';
+      expect(await reasons([run(feeds), run(feeds)])).toEqual([reason, reason]);
+      expect(await reasons([run(feeds)])).toEqual([reason]);
+      await Promise.all([run.dispose(), run.dispose()]);
+    });
+
+    it('is disposed in the midst of a run that does not end', async () => {
+      const run = await failing('hang', '() => new Promise(() => {})');
+      const asked = reasons([run(feeds), run(feeds)]);
+      await run.dispose({ timeout: 30 });
+      const reason =
+        'runner: a run had not ended 30 ms after dispose was called, and the thread was ended. Give dispose a longer timeout';
+      expect(await asked).toEqual([reason, reason]);
+      await run.dispose();
+    });
+
+    it('is disposed in the midst of a run that blocks its thread', async () => {
+      const run = await failing('block', '() => { for (;;); }');
+      const asked = reasons([run(feeds)]);
+      await run.dispose({ timeout: 30 });
+      expect((await asked)[0]).toContain('the thread was ended');
+    });
+
+    it('refuses a timeout that is none', async () => {
+      const run = await failing('fine', '(...args) => session.run(...args)');
+      for (const timeout of [-1, Number.NaN, '1' as never])
+        await expect(run.dispose({ timeout })).rejects.toThrow(
+          'options.timeout: not a duration; expected milliseconds, 0 or more',
+        );
+      await expect(run.dispose({ time: 1 } as never)).rejects.toThrow('unknown option "time"');
+      expect(numbers((await run(feeds)).sum)).toEqual([2, 4, 6, 8, 10, 12]);
+      await run.dispose({ timeout: Number.POSITIVE_INFINITY });
+    });
   });
 
   describe('and the process', () => {
@@ -332,6 +378,33 @@ describe('a runner at the other end of a message port, as in browsers', () => {
     expect(settled.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
     await run.dispose();
     expect(state.runs).toBe(2);
+  });
+});
+
+describe('what a runner keeps', () => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+
+  it.each([
+    [
+      'behind a port',
+      async (model: Model) => {
+        const { port1, port2 } = new MessageChannel();
+        serveRunner(port2, ort, () => port2.close());
+        return connectRunner(model, port1, {}, { lost: new Promise<never>(() => {}) });
+      },
+    ],
+    ['in this thread', (model: Model) => createRunner(model, ort)],
+  ])('of its answers: nothing, %s', async (_, open) => {
+    const run = await open(arithmetic());
+    const answers: WeakRef<object>[] = [];
+    for (let i = 0; i < 9; i++) answers.push(new WeakRef((await run(feeds)).sum!.data));
+    // What a message carried last lives until the port has another.
+    await run({ a: counting(0, 3), b: counting(0, 3) });
+    await new Promise((resolve) => setTimeout(resolve));
+    collect();
+    expect(answers.filter((answer) => answer.deref())).toHaveLength(0);
+    await run.dispose();
   });
 });
 

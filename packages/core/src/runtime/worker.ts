@@ -5,6 +5,7 @@ import { Worker, type WorkerOptions } from 'node:worker_threads';
 import type { Model } from '../compile/compile';
 import { ConfigError, describe, RunError } from '../error';
 import { load } from '../saved/folder';
+import type { DisposeOptions } from './dispose';
 import { connectRunner } from './remote';
 import { messageOf } from './run-error';
 import { inMemory, type Runnable, type Runner, type RunnerOptions } from './runner';
@@ -23,7 +24,7 @@ export interface WorkerRunnerOptions extends RunnerOptions {
 /**
  * Like `createRunner`, in a thread of its own: the event loop stays free during a run. Feeds are copied when the run is asked for. Runs queue;
  * one whose signal aborts is dropped from the queue, or finishes unseen if it has begun. The thread keeps the process alive only while it is asked
- * something; `dispose` ends it.
+ * something; `dispose` ends it, after 10 s also in the midst of a run (`timeout`).
  *
  * Throws   what `createRunner` and `load` throw, errors of the thread with their class and data · RunError when the runtime cannot be imported
  *          or the thread ends
@@ -43,7 +44,8 @@ export async function createWorkerRunner(model: Model | Runnable | string, optio
     addEventListener: (_: 'message', listener: (event: { data: unknown }) => void) =>
       void worker.on('message', (data: unknown) => listener({ data })),
   };
-  const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+  let forced = false;
+  let force: (reason: Error) => void = () => {};
   const lost = new Promise<never>((_, reject) => {
     worker.once('error', (cause) =>
       reject(new RunError({ path: 'worker', problem: 'the thread failed', got: messageOf(cause) }, { cause })),
@@ -51,18 +53,26 @@ export async function createWorkerRunner(model: Model | Runnable | string, optio
     worker.once('exit', (code) =>
       reject(new RunError({ path: 'worker', problem: 'the thread ended', got: `exit code ${code}` })),
     );
+    force = (reason) => {
+      forced = true;
+      reject(reason);
+    };
   });
   let closing = false;
   const busy = (awaited: boolean) => (awaited || closing ? worker.ref() : worker.unref());
   try {
-    const runner = await connectRunner(given, port, rest, { lost, busy });
+    const runner = await connectRunner(given, port, rest, { lost, busy, end: force });
     const { signature, device, refused } = runner;
-    let disposed: Promise<void> | undefined;
-    const dispose = (): Promise<void> => {
+    const dispose = async (o?: DisposeOptions): Promise<void> => {
       closing = true;
-      // A thread that is gone already has nothing to close.
-      disposed ??= Promise.race([runner.dispose(), ended]).then(() => ended);
-      return disposed;
+      await runner.dispose(o).finally(() => {
+        closing = false;
+      });
+      // One that is inside of the runtime ends when that returns, which nobody can wait for here.
+      const ended = worker.terminate();
+      if (forced) return worker.unref();
+      worker.ref();
+      await ended;
     };
     return Object.assign((...args: Parameters<Runner>) => runner(...args), { signature, device, refused, dispose });
   } catch (error) {

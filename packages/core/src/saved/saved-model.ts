@@ -81,6 +81,8 @@ export function readDescription(text: string, path: string): SavedModel {
   if (!lists.every(Array.isArray)) throw fault('the signature is damaged', 'lists of inputs and outputs', signature);
   for (const port of lists.flat())
     if (!isPort(port)) throw fault('the signature is damaged', 'inputs and outputs with name, dtype and dims', port);
+  if (signature?.limits !== undefined && !(Array.isArray(signature.limits) && signature.limits.every(isLimit)))
+    throw fault('the limits are damaged', 'a list of limits with size, max and field', signature.limits);
   if (!isTexts(providers)) throw fault('the providers are damaged', 'a list of names', providers);
   if (!isTexts(assumptions)) throw fault('the assumptions are damaged', 'a list of texts', assumptions);
   if (!Array.isArray(decisions) || !decisions.every(isRecord))
@@ -100,6 +102,11 @@ function isPort(p: unknown): boolean {
 function isDerived(d: unknown): boolean {
   if (!isRecord(d) || typeof d.how !== 'string' || !isTexts(d.from)) return false;
   return (d.plus === undefined || isSize(d.plus)) && (d.pool === undefined || isRecord(d.pool));
+}
+
+function isLimit(l: unknown): boolean {
+  if (!isRecord(l) || !isSize(l.size) || typeof l.max !== 'number' || typeof l.field !== 'string') return false;
+  return l.inputs === undefined || (Array.isArray(l.inputs) && l.inputs.every((i) => isRecord(i) && typeof i.name === 'string'));
 }
 
 function isSize(d: unknown): boolean {

@@ -1,4 +1,4 @@
-// Which of its kernels ONNX Runtime's CUDA provider runs for an attention node: what it decides on the host, as observed on 1.29.
+// Which of its kernels ONNX Runtime's CUDA provider runs for an attention node: what it decides on the host, as observed on 1.29 and 1.30.
 import type { Dim } from '../dim/dim';
 import type { Attrs } from '../ir/define-op';
 import type { Node, Value } from '../ir/graph';

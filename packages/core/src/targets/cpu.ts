@@ -31,7 +31,7 @@ export const cpu: Target = defineTarget({
 export const takesTiledPath = ({ operands, attrs }: Node): boolean =>
   operands[0]!.dims[1] !== 1 && !operands[10] && !operands[11] && !attrs.softcap;
 
-/** What the CPU kernel of the standard's Attention does otherwise than the standard, as observed on 1.29. */
+/** What the CPU kernel of the standard's Attention does otherwise than the standard, as observed on 1.29 and 1.30. */
 export function standardAttention({ operands, attrs }: Node): true | string {
   const [q, k, , mask, pastKey] = operands;
   const [keys, past] = [k!.dims[q!.rank - 2]!, pastKey?.dims[2] ?? 0];

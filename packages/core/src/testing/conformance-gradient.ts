@@ -2,7 +2,7 @@
 import { grad } from '../autodiff/grad';
 import { evaluateDim } from '../dim/dim';
 import { interpret } from '../interpret/interpret';
-import { GraphBuilder, type Value } from '../ir/graph';
+import { GraphBuilder, nameOf as nameOfInput, type Value } from '../ir/graph';
 import { namesOf } from '../module/module';
 import { standalone } from '../module/standalone';
 import { add, mul } from '../ops/elementwise';
@@ -16,7 +16,8 @@ const step = 1e-5;
 const allowed = 1e-6;
 
 /**
- * Compares the gradient of Σ w · y for each parameter and input with the slope measured along a random direction.
+ * Compares the gradient of Σ w · y for each parameter and input with the slope measured along a random direction. Traced at symbolic sizes, as
+ * a model is, so that branches on sizes are there.
  *
  * @throws Error that names the parameter or input whose gradient is wrong
  */
@@ -25,30 +26,28 @@ export function checkExampleGradients(e: Example): void {
   const feeds = feedsFor(e.inputs, sizes);
   const g = new GraphBuilder();
   const inputs = Object.fromEntries(
-    Object.entries(e.inputs).map(([name, { dtype, dims }]) => [
-      name,
-      g.input(
-        name,
-        dtype,
-        dims.map((d) => evaluateDim(d, sizes)),
-      ),
-    ]),
+    Object.entries(e.inputs).map(([name, { dtype, dims }]) => [name, g.input(name, dtype, dims)]),
   );
   const results = standalone(e.module)(inputs, contextOf(g, inputs, { layout: 'padded' })) as Record<string, Value>;
-  const loss = Object.entries(results)
-    .map(([name, y]) => weighted(g, name, y))
+  const weights = Object.entries(results).map(([name, y]) => g.input(`weights of ${name}`, y.dtype, y.dims));
+  const loss = Object.values(results)
+    .map((y, i) => reduceSum(mul(y, weights[i]!), [...y.dims.keys()], { keepDims: false }))
     .reduce((a, b) => add(a, b));
   const { parameters, nameOf } = namesOf(e.module);
   const trained = [...parameters].filter(([, p]) => p.options.trainable !== false);
   const floats = Object.entries(inputs).filter(([, v]) => isFloat(v.dtype));
-  const wrt = [...trained.map(([, p]) => g.param(p)), ...floats.map(([, v]) => v)];
+  const wrt = [...trained.map(([, p]) => p), ...floats.map(([, v]) => v)];
   g.output('loss', loss);
   grad(loss, wrt).forEach((dx, i) => {
     g.output(`grad${i}`, dx);
   });
   const graph = g.finish();
   const values = randomParameters(e.module);
-  const all: Feeds = { ...feeds, ...drawsOf(graph, sizes) };
+  const weighted = weights.map((v) => {
+    const dims = v.dims.map((d) => evaluateDim(d, sizes));
+    return [nameOfInput(v)!, randomArray(nameOfInput(v)!, dims)] as const;
+  });
+  const all: Feeds = { ...feeds, ...drawsOf(graph, sizes), ...Object.fromEntries(weighted) };
   const run = (fed: Feeds, at: Readonly<Record<string, NDArray>>) =>
     interpret(graph, fed, { parameters: (p) => at[nameOf.get(p)!]!, sizes });
   const exact = run(all, values.byName);
@@ -77,14 +76,4 @@ export function checkExampleGradients(e: Example): void {
       `the gradient of the ${what} ${name} is wrong: along a random direction it says ${slope}, measured ${measured}`,
     );
   });
-}
-
-function weighted(g: GraphBuilder, name: string, y: Value): Value {
-  const weights = randomArray(`weights of ${name}`, y.dims as number[]);
-  const constant = g.constant({ dtype: 'float32', dims: weights.dims, data: Float32Array.from(weights.data) });
-  return reduceSum(
-    mul(y, constant),
-    y.dims.map((_, axis) => axis),
-    { keepDims: false },
-  );
 }

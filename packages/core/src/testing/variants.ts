@@ -84,7 +84,7 @@ export function gradientsOf(example: Example): Variant {
     const loss = squares.reduce((a, b) => add(a, b));
     const parameters = [...namesOf(m).parameters].filter(([, { options }]) => options.trainable !== false);
     const floats = Object.entries(inputs).filter(([, v]) => isFloat(v.dtype));
-    const values = [...parameters.map(([name, p]) => [name, loss.graph.root.param(p)] as const), ...floats];
+    const values = [...parameters, ...floats];
     const gradients = grad(
       loss,
       values.map(([, v]) => v),

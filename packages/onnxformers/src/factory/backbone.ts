@@ -12,10 +12,20 @@ import {
 } from '@onnxformers/core';
 import { withRowsInFront } from './prefix-tokens';
 
+/** For models and stacks: a length that reaches down to the blocks that have a fixed one. */
+export const longestSequence = int({
+  doc: 'longest sequence; embeddings, positions and mechanisms of fixed length inside take it unless they have their own',
+  unit: 'positions',
+  min: 1,
+  inherit: true,
+  optional: true,
+});
+
 const embedded = (c: { embeddingDim: number }) => ({ dim: c.embeddingDim });
 
 /** The slots of a trunk; spread them into the fields of a model, behind `dim`. */
 export const trunkFields = {
+  seqLen: longestSequence,
   embeddingDim: int({
     doc: 'channels of embedding and positions; where it is not dim, a linear map follows',
     unit: 'channels',

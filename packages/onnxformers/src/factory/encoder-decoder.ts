@@ -11,6 +11,7 @@ import {
   subDims,
   type Value,
 } from '@onnxformers/core';
+import { longestSequence } from './backbone';
 import { logitsHead } from './head';
 import { grownKeys, grownLengths } from './prefix-tokens';
 import { withInputOf } from './tied-embeddings';
@@ -35,6 +36,7 @@ export const encoderDecoder = defineBlock({
   source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
   fields: {
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    seqLen: longestSequence,
     vocabSize: int({ doc: 'number of tokens of the decoder; absent: no head', min: 1, optional: true }),
     tied: bool({ doc: "the head uses the table of the decoder's embedding", default: false }),
     tiedEmbeddings: bool({

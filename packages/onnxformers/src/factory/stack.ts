@@ -1,5 +1,6 @@
 // Layers one after another.
 import { defineBlock, each, int, module, type SequenceContext, slot, type Value } from '@onnxformers/core';
+import { longestSequence } from './backbone';
 
 /**
  * Layers one after another, with a norm behind the last where layers normalise only what goes in.
@@ -18,6 +19,7 @@ export const stack = defineBlock({
   summary: 'Layers one after another.',
   fields: {
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    seqLen: longestSequence,
     depth: int({ doc: 'number of layers', min: 0, max: 10_000, inherit: true }),
     layers: each('layer', { doc: 'one config for all layers, or a list of them' }),
     norm: slot('norm', { doc: 'behind the last layer', optional: true }),

@@ -1,6 +1,7 @@
 /**
- * Repeats the tests that open sessions on onnxruntime 1.30.0. Two versions of onnxruntime-node in one process collide, so a copy of
- * the workspace is installed with the other version in place of the usual one; workers and child processes get it too.
+ * Repeats the tests that open sessions on onnxruntime 1.29.0, the oldest version that the packages accept. Two versions of
+ * onnxruntime-node in one process collide, so a copy of the workspace is installed with the other version in place of the usual one;
+ * workers and child processes get it too.
  */
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -8,7 +9,7 @@ import { join, relative } from 'node:path';
 import { importsOf, resolveImport, sourceFiles } from './imports';
 import { pnpm, root } from './pnpm.mjs';
 
-const version = '1.30.0';
+const version = '1.29.0';
 const copy = join(root, '.cache', `onnxruntime-${version}`);
 
 function copyWorkspace(): void {
@@ -63,7 +64,7 @@ const installed = JSON.parse(readFileSync(join(copy, 'node_modules/onnxruntime-n
 if (installed !== version) throw new Error(`expected onnxruntime-node ${version} in ${copy}, got ${installed}`);
 
 const tests = sessionTests();
-if (tests.length === 0) throw new Error('no test opens a session: the search in scripts/ort-130.ts finds nothing any more');
+if (tests.length === 0) throw new Error('no test opens a session: the search in scripts/ort-129.ts finds nothing any more');
 console.log(`${tests.length} test files on onnxruntime ${installed}`);
 const vitest = join(copy, 'node_modules/vitest/vitest.mjs');
 const run = spawnSync(process.execPath, [vitest, 'run', ...tests, ...process.argv.slice(2)], { cwd: copy, stdio: 'inherit' });

@@ -1,0 +1,114 @@
+import { describe, expect, it } from 'vitest';
+import { compile } from '../compile/compile';
+import type { CompileOptions } from '../compile/compile-options';
+import { FeedError, ShapeError } from '../error';
+import type { Value } from '../ir/graph';
+import { embedding } from '../layers/embedding';
+import { module } from '../module/module';
+import { add } from '../ops/elementwise';
+import { completeFeeds } from '../runtime/feeds';
+import { describeModel, readDescription } from '../saved/saved-model';
+import { splitHeads } from '../sequence/layout';
+import { portable } from '../targets/portable';
+import { tensor } from '../tensor/convert';
+import type { Tensor } from '../tensor/tensor';
+import { attend, type SequenceContext, updateCache } from './context';
+import { limitIndices } from './limits';
+
+const rows = 7;
+const table = embedding(rows, 4);
+// A row of a table of seven for each position, and an attention that keeps its keys where there is a state.
+const positional = module({ table }, ({ x }: Readonly<Record<string, Value>>, ctx: SequenceContext) => {
+  limitIndices(ctx.positions, rows, 'table.seqLen');
+  const y = add(x!, table(ctx.positions));
+  const heads = splitHeads(y, 1, ctx.layout);
+  const [k, v, own] = updateCache(ctx, heads, heads);
+  return { y: attend(heads, k, v, own) };
+});
+const compiled = (inputs: CompileOptions['inputs'] = {}, o: Partial<CompileOptions> = {}) =>
+  compile(positional, { target: portable(21), inputs: { x: ['float32', ['batch', 'seq', 4]], ...inputs }, ...o });
+const float = (...dims: number[]): Tensor => tensor('float32', dims, new Array(dims.reduce((a, b) => a * b, 1)).fill(0));
+const int64 = (dims: number[], values: readonly number[]): Tensor => tensor('int64', dims, values);
+
+/** What is said of feeds: nothing where they are taken. */
+function said({ signature }: ReturnType<typeof compiled>, feeds: Readonly<Record<string, Tensor>>): string {
+  try {
+    completeFeeds(signature, feeds, 0);
+    return '';
+  } catch (error) {
+    expect(error).toBeInstanceOf(FeedError);
+    return (error as Error).message;
+  }
+}
+const tooLong = (got: string) =>
+  new RegExp(`longer than the model was built for; expected at most 7, by table\\.seqLen, got ${got}`);
+
+describe('a table of seven positions', () => {
+  it('takes seven rows and refuses eight', () => {
+    const model = compiled();
+    expect(said(model, { x: float(2, 7, 4) })).toBe('');
+    expect(said(model, { x: float(2, 8, 4) })).toMatch(/^feed "x": /);
+    expect(said(model, { x: float(2, 8, 4) })).toMatch(tooLong('8'));
+  });
+
+  it('refuses eight rows when it is compiled for them', () => {
+    const eight = { x: ['float32', ['batch', 8, 4]] } as const;
+    expect(() => compiled(eight)).toThrow(ShapeError);
+    expect(() => compiled(eight)).toThrow(/at most 7, by table\.seqLen, got 8/);
+  });
+
+  it('counts what stands in a growing cache', () => {
+    const model = compiled({}, { state: 'io' });
+    const past = (n: number) => ({ 'past_key_values.0.key': float(1, 1, n, 4), 'past_key_values.0.value': float(1, 1, n, 4) });
+    expect(said(model, { x: float(1, 3, 4), ...past(4) })).toBe('');
+    expect(said(model, { x: float(1, 3, 4), ...past(5) })).toMatch(tooLong('8'));
+  });
+
+  it('counts what is used of a cache of fixed capacity', () => {
+    const model = compiled({}, { state: { io: 19 } });
+    const feeds = (n: number) => ({
+      x: float(2, 3, 4),
+      'past_key_values.0.key': float(2, 1, 19, 4),
+      'past_key_values.0.value': float(2, 1, 19, 4),
+      past_lengths: int64([2], [1, n]),
+    });
+    expect(said(model, feeds(4))).toBe('');
+    expect(said(model, feeds(5))).toMatch(tooLong('8'));
+  });
+
+  it('goes by position_ids, which may not be negative either', () => {
+    const model = compiled({ position_ids: ['int64', ['batch', 'seq']] });
+    const feeds = (...at: number[]) => ({ x: float(1, 3, 4), position_ids: int64([1, 3], at) });
+    expect(said(model, feeds(6, 0, 3))).toBe('');
+    expect(said(model, feeds(6, 7, 3))).toMatch(tooLong('an index of 7'));
+    expect(said(model, feeds(6, -1, 3))).toMatch(/^feed "position_ids": a negative index; expected from 0 to 6, got -1/);
+    // More rows than positions are none of its concern.
+    expect(said(model, { x: float(1, 8, 4), position_ids: int64([1, 8], [0, 1, 2, 3, 0, 1, 2, 3]) })).toBe('');
+  });
+
+  it('counts the keys that an attention_mask lets be seen, wherever they stand', () => {
+    const model = compiled({ attention_mask: ['int64', ['batch', 'seq']] });
+    const feeds = (real: number) => ({
+      x: float(2, 9, 4),
+      attention_mask: int64([2, 9], [...Array.from({ length: 9 }, (_, i) => (i >= 9 - real ? 1 : 0)), 1, 1, 0, 0, 0, 0, 0, 0, 0]),
+    });
+    expect(said(model, feeds(7))).toBe('');
+    expect(said(model, feeds(8))).toMatch(tooLong('8'));
+  });
+
+  it('counts the longest sequence of a packed batch', () => {
+    const inputs = { x: ['float32', ['tokens', 4]], lengths: ['int64', ['batch']] } as const;
+    const model = compiled(inputs, { layout: 'packed' });
+    expect(said(model, { x: float(10, 4), lengths: int64([2], [7, 3]) })).toBe('');
+    expect(said(model, { x: float(10, 4), lengths: int64([2], [2, 8]) })).toMatch(tooLong('.*'));
+  });
+
+  it('is remembered by a saved model', () => {
+    const model = compiled();
+    const { signature } = readDescription(describeModel(model), 'onnxformers.json');
+    expect(signature.limits).toEqual([{ size: 'seq', max: 7, field: 'table.seqLen' }]);
+    expect(said({ ...model, signature }, { x: float(2, 8, 4) })).toMatch(tooLong('8'));
+    const damaged = describeModel(model).replace('"max": 7', '"max": "7"');
+    expect(() => readDescription(damaged, 'onnxformers.json')).toThrow(/the limits are damaged/);
+  });
+});
