@@ -86,10 +86,13 @@ export {
 export { dropout } from './layers/dropout';
 export { embedding } from './layers/embedding';
 export { type LinearOptions, linear } from './layers/linear';
-export { type Decision, type Lowered, type LowerOptions, lower } from './lower/lower';
-export { biasedLinear } from './lower/match';
-export { type Get, type Match, type MatchContext, type Refusal, type Rule, refuse, rule } from './lower/rule';
-export type { Kernel, Machine, Target } from './lower/target';
+export type { Decision, Rejected } from './lower/decision';
+export { type Lowered, type LowerOptions, lower } from './lower/lower';
+export { biasedLinear, noBiasedLinear } from './lower/match';
+export { defineReasons, type Reason, type ReasonData } from './lower/reason';
+export { reasons } from './lower/reasons';
+export { type Get, type Match, type MatchContext, type Outcome, type Refusal, type Rule, refuse, rule } from './lower/rule';
+export type { Forecast, Kernel, Machine, Situation, Target } from './lower/target';
 export {
   and,
   anyKey,

@@ -2,11 +2,14 @@
 import {
   Attend,
   type AttendAttrs,
+  type AttendParts,
   add,
   apply,
   attendOp,
+  attendParts,
   cast,
   defineOp,
+  defineReasons,
   derive,
   documents,
   expressedBy,
@@ -18,15 +21,16 @@ import {
   maskKinds,
   mismatch,
   type Node,
+  type Outcome,
   printType,
-  type Refusal,
+  type Reason,
+  reasons,
   refuse,
   rule,
   slice,
   type Value,
 } from '@onnxformers/core';
-import { biasedProjections, toHeads, toRows, withoutBiases } from './rows';
-import { type Reading, readAttend } from './score-mask';
+import { biasedProjections, type Projections, toHeads, toRows, withoutBiases } from './rows';
 
 type PackedAttrs = { readonly num_heads: number; readonly scale?: number | undefined };
 
@@ -61,62 +65,62 @@ export const PackedMultiHeadAttention = defineOp<PackedAttrs>({
   },
 });
 
-type Packed = NonNullable<MaskFeatures<Value>['documents']>;
-
 // The lengths of the sequences, where they are an input that offsets were derived from.
 function lengthsOf(offsets: Value): Value | undefined {
   return offsets.leaf?.kind === 'derived' && offsets.leaf.how === 'offsets' ? offsets.leaf.from[0] : undefined;
 }
 
+const own = defineReasons({
+  derivedOffsets: () => 'the lengths of the sequences must be an input',
+  paddedBias: () => 'its bias is one over padded scores',
+});
+
 function objection(
-  { q, k, bias, sinks, noise }: Reading['parts'],
-  { offsets, keyOffsets }: Packed,
+  { q, k, bias, sinks, noise }: AttendParts<Value>,
   { softcap, scale }: AttendAttrs,
-): string | undefined {
-  if (offsets !== keyOffsets) return 'the keys are not those of the queries';
-  if (!lengthsOf(offsets)) return 'the lengths of the sequences must be an input';
-  if (typeof q.dims[1] !== 'number' || q.dims[1] !== k.dims[1])
-    return `it needs as many key heads as query heads; there are ${q.dims[1]} and ${k.dims[1]}`;
-  if (softcap !== undefined) return 'it has no softcap';
-  if (scale === 0) return 'a scale of 0 is its default';
-  if (bias) return 'its bias is one over padded scores';
-  if (sinks) return 'it has no sinks';
-  if (noise) return 'it has no dropout';
+  { offsets, keyOffsets }: Documents,
+): Reason | undefined {
+  if (offsets !== keyOffsets) return reasons.keysOfOthers();
+  if (!lengthsOf(offsets)) return own.derivedOffsets();
+  if (typeof q.dims[1] !== 'number') return reasons.headCountsUnknown();
+  if (q.dims[1] !== k.dims[1]) return reasons.headCountsDiffer({ heads: q.dims[1], kvHeads: k.dims[1]! });
+  if (softcap !== undefined) return reasons.lacks({ feature: 'softcap' });
+  if (scale === 0) return reasons.zeroScale();
+  if (bias) return own.paddedBias();
+  if (sinks) return reasons.lacks({ feature: 'sinks' });
+  if (noise) return reasons.lacks({ feature: 'dropout' });
   return undefined;
 }
+type Documents = NonNullable<MaskFeatures<Value>['documents']>;
 
-function match(node: Node<AttendAttrs>, around: MatchContext, biases: boolean): Match | Refusal | undefined {
-  const { parts } = readAttend(node);
+function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
+  const parts = attendParts(node.operands, node.attrs);
   if (!maskKinds(parts.mask).includes('documents')) return undefined;
   const mask = expressedBy(parts.mask, { documents: true });
-  if (mask.beyond !== undefined) return biases ? undefined : refuse(`it cannot express the mask: ${mask.beyond}`);
-  const why = objection(parts, mask.documents!, node.attrs);
-  if (why !== undefined) return biases ? undefined : refuse(why);
-  const heads = [parts.q, parts.k, parts.v];
-  const projections = biases ? biasedProjections(heads, around, tokens) : undefined;
-  if (biases && !projections) return undefined;
-  const { offsets } = mask.documents!;
+  if (mask.beyond !== undefined) return refuse(reasons.maskNotExpressible(mask.beyond));
+  const packed = mask.documents!;
+  const why = objection(parts, node.attrs, packed);
+  if (why) return refuse(why);
+  const { q, k, v } = parts;
+  const projections = biasedProjections([q, k, v], around, tokens);
+  return [...(projections ? [made(node, [q, k, v], packed, projections)] : []), made(node, [q, k, v], packed)];
+}
+
+function made(node: Node<AttendAttrs>, heads: readonly Value[], { offsets }: Documents, projections?: Projections): Match {
   const lengths = lengthsOf(offsets)!;
   const emit = (get: Get): readonly Value[] => {
-    const made = projections && withoutBiases(projections, get);
-    const rows = made?.rows ?? heads.map((h) => toRows(get(h), tokens));
+    const unbiased = projections && withoutBiases(projections, get);
+    const rows = unbiased?.rows ?? heads.map((h) => toRows(get(h), tokens));
     const name = 'name' in lengths.leaf! ? lengths.leaf.name : 'sequences';
     const type = { dtype: 'int32', dims: [lengths.dims[0]!, `longest_of_${name}`] } as const;
     const places = derive(rows[0]!.graph.root, 'tokenOffset', type, [get(lengths)]);
-    const attrs = { num_heads: parts.q.dims[1] as number, scale: node.attrs.scale };
-    const y = apply(PackedMultiHeadAttention, [...rows, made?.bias, places, cast(get(offsets), 'int32')], attrs)[0]!;
+    const attrs = { num_heads: heads[0]!.dims[1] as number, scale: node.attrs.scale };
+    const y = apply(PackedMultiHeadAttention, [...rows, unbiased?.bias, places, cast(get(offsets), 'int32')], attrs)[0]!;
     return [toHeads(y, attrs.num_heads, tokens)];
   };
-  return { covers: node.outputs, absorbs: projections?.absorbs ?? [], emit };
+  const variant = projections && { variant: "with the projections' biases" };
+  return { ...variant, covers: node.outputs, absorbs: projections?.absorbs ?? [], emit };
 }
 
-/** Attend to packed sequences → PackedMultiHeadAttention. */
-export const usePackedMultiHeadAttention = rule('Attend(packed) → PackedMultiHeadAttention', Attend, (node, around) =>
-  match(node, around, false),
-);
-/** The same with the biases of the three projections. */
-export const usePackedMultiHeadAttentionWithBias = rule(
-  'Attend(packed, Linear + bias) → PackedMultiHeadAttention',
-  Attend,
-  (node, around) => match(node, around, true),
-);
+/** Attend to packed sequences → PackedMultiHeadAttention, also with the biases of the three projections, which the kernel adds on its way. */
+export const usePackedMultiHeadAttention = rule('Attend(packed) → PackedMultiHeadAttention', Attend, match);

@@ -14,8 +14,12 @@ import {
   type MaskFrame,
   type MatchContext,
   mapMask,
+  maskKinds,
   materialize,
   type Node,
+  printMask,
+  type Reason,
+  reasons,
   reshape,
   someKey,
   type Value,
@@ -83,6 +87,10 @@ const everyPair = (x: Value, { seq, kvSeq }: MaskFrame): Value => expand(x, [x.d
 /** True for lengths that the caller of `compile` said to be at least 1, which the runner checks where they are an input. */
 export const assumedNonEmpty = (lengths: Value, around: MatchContext): boolean =>
   lengths.leaf?.kind === 'input' && around.assumes('no empty sequences');
+
+/** What is worth knowing where a mask is a tensor over all scores. */
+export const maskNote = ({ parts: { mask } }: Reading): Reason =>
+  reasons.maskOverScores({ mask: printMask(mask), kinds: maskKinds(mask) });
 
 /** What a kernel over all pairs costs besides where few pairs count: dearer than blocks and packed kernels, cheaper than the definition. */
 export function allPairs({ parts }: Reading): number {

@@ -4,65 +4,79 @@ import {
   type AttendAttrs,
   Attention,
   apply,
+  defineReasons,
   expressedBy,
   type Get,
   type Match,
   type MatchContext,
   type Node,
+  type Outcome,
+  type Reason,
   type Refusal,
+  reasons,
   refuse,
   rule,
 } from '@onnxformers/core';
 import { toHeads, toRows } from './rows';
-import { allPairs, type Reading, readAttend, type ScoreMask, scoreMask } from './score-mask';
+import { allPairs, maskNote, type Reading, readAttend, type ScoreMask, scoreMask } from './score-mask';
 
-function objection({ parts: { q, k, sinks, noise } }: Reading): string | undefined {
-  if (typeof q.dims[1] !== 'number' || typeof k.dims[1] !== 'number') return 'the numbers of heads must be known';
-  if (sinks) return 'it has no sinks';
-  if (noise) return 'it has no dropout';
+const own = defineReasons({
+  causalAlignment: () =>
+    'with different numbers of queries and keys it aligns the causal mask at the first key instead of the last',
+});
+
+function objection({ parts: { q, k, sinks, noise } }: Reading): Reason | undefined {
+  if (typeof q.dims[1] !== 'number' || typeof k.dims[1] !== 'number') return reasons.headCountsUnknown();
+  if (sinks) return reasons.lacks({ feature: 'sinks' });
+  if (noise) return reasons.lacks({ feature: 'dropout' });
   return undefined;
 }
 
-// The mask in its own words, or why it cannot say it but as a tensor.
-function ownMask({ parts, options, lengthsDiffer }: Reading): { readonly causal: boolean } | Refusal {
+/** A mask in the kernel's own words. */
+interface OwnMask {
+  readonly causal: boolean;
+}
+
+// The mask in the kernel's own words, or why it cannot say it.
+function ownMask({ parts, options, lengthsDiffer }: Reading): OwnMask | Refusal {
   const mask = expressedBy(parts.mask, { causal: true }, options);
-  if (mask.beyond !== undefined) return refuse(`it cannot express the mask but as a tensor: ${mask.beyond}`);
-  if (mask.causal && lengthsDiffer) return refuse('it aligns causal at the first key, we at the last');
-  if (parts.queryOffset) return refuse('it has no cache with a place for each row');
+  if (mask.beyond !== undefined) return refuse(reasons.maskNotExpressible(mask.beyond));
+  if (mask.causal && lengthsDiffer) return refuse(own.causalAlignment());
+  if (parts.queryOffset) return refuse(reasons.lacks({ feature: 'query offset' }));
   return mask;
 }
 
-function match(node: Node<AttendAttrs>, around: MatchContext, overScores: boolean): Match | Refusal | undefined {
+// With the mask in the kernel's own words, else as a tensor over all scores.
+function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
   const reading = readAttend(node);
-  const { parts } = reading;
+  const why = objection(reading);
+  if (why) return refuse(why);
   const mask = ownMask(reading);
-  const why = objection(reading) ?? (!overScores && 'refused' in mask ? mask.refused : undefined);
-  if (why !== undefined) return overScores ? undefined : refuse(why);
-  const own = 'refused' in mask ? undefined : mask;
-  if (overScores && own) return undefined;
+  return 'refused' in mask ? [mask, made(node, reading, around)] : made(node, reading, around, mask);
+}
+
+function made(node: Node<AttendAttrs>, reading: Reading, around: MatchContext, mask?: OwnMask): Match {
+  const { parts } = reading;
   const emit = (get: Get) => {
     const rows = [parts.q, parts.k, parts.v].map((h) => toRows(get(h)));
     const bias = parts.bias && get(parts.bias);
     const { scale, softcap } = node.attrs;
     const heads = parts.q.dims[1] as number;
-    const { asBias, finish } = own ? noMask : scoreMask(reading, get, around);
+    const { asBias, finish } = mask ? noMask : scoreMask(reading, get, around);
     const attrs = {
       q_num_heads: heads,
       kv_num_heads: parts.k.dims[1] as number,
       scale,
       softcap,
-      is_causal: own?.causal ? 1 : undefined,
+      is_causal: mask?.causal ? 1 : undefined,
       outputs: 1,
     };
     return [finish(apply(Attention, [...rows, asBias(bias, rows[0]!.dtype)], attrs)[0]!, heads)];
   };
-  return { covers: node.outputs, cost: overScores ? allPairs(reading) : 0, emit };
+  const over = !mask && { variant: 'with the mask as a tensor', cost: allPairs(reading), notes: [maskNote(reading)] };
+  return { covers: node.outputs, ...over, emit };
 }
 const noMask: ScoreMask = { asBias: (bias) => bias, finish: toHeads };
 
-/** Attend → Attention. */
-export const useAttention = rule('Attend → Attention', Attend, (node, around) => match(node, around, false));
-/** The same with the mask as a tensor over all scores. */
-export const useAttentionOverMask = rule('Attend → Attention with the mask as a tensor', Attend, (node, around) =>
-  match(node, around, true),
-);
+/** Attend → Attention, also with the mask as a tensor over all scores. */
+export const useAttention = rule('Attend → Attention', Attend, match);

@@ -305,7 +305,7 @@ function keptKeys(mask: Mask<Value>, k: Value, path: string): Value | undefined 
       path,
       problem: 'landmarks mix positions',
       expected: 'one mask of lengths, one of key padding, or both',
-      got: reading.beyond,
+      got: reading.beyond.mask,
     });
   const { lengths, keyPadding } = reading;
   const within = lengths && less(reshape(iota(k, kvSeq), [1, kvSeq]), reshape(lengths, [batch, 1]));

@@ -5,6 +5,9 @@ import type { Attrs } from '../ir/define-op';
 import { apply, builderLike, type Graph, type GraphBuilder, type Node, subgraphsOf, type Value } from '../ir/graph';
 import type { Match } from './rule';
 
+/** A rule, or one of its ways, by name. */
+export const nameOf = (rule: string, variant: string | undefined): string => (variant ? `${rule} ${variant}` : rule);
+
 /** A match together with the rule it came from and the node it was found at. */
 export interface Found {
   readonly rule: string;
@@ -45,7 +48,10 @@ export function replay(old: Graph, taken: ReadonlyMap<Value, Found>): Graph {
     if (made.has(found.match.covers[0]!)) return;
     if (underway.has(found)) throw new Cycle(found);
     underway.add(found);
-    const values = g.at(found.node.scope, () => found.match.emit(get), [...found.node.rules, found.rule]);
+    const values = g.at(found.node.scope, () => found.match.emit(get), [
+      ...found.node.rules,
+      nameOf(found.rule, found.match.variant),
+    ]);
     if (values.length !== found.match.covers.length)
       throw internal(`${found.rule} covers ${found.match.covers.length} values and made ${values.length}`);
     found.match.covers.forEach((v, i) => made.set(v, values[i]!));

@@ -1,5 +1,5 @@
 // Masks in the words of kernels: all of a mask, or nothing.
-import { conjuncts, type Mask, type MaskFeatures, printMask } from './mask';
+import { conjuncts, type Mask, type MaskFeatures, maskKinds, printMask } from './mask';
 
 /** All of a mask in the words of kernels; undefined where they have none for a part of it. */
 export const featuresOf = <V>(mask: Mask<V>): MaskFeatures<V> | undefined => mask.class.definition.features?.(mask);
@@ -36,9 +36,9 @@ export type MaskReading<V, W extends MaskWords> = (W extends { causal: true } ? 
     readonly [N in keyof W & ('lengths' | 'keyPadding' | 'documents' | 'dense')]?: MaskFeatures<V>[N];
   } & { readonly beyond?: undefined };
 
-/** What a kernel cannot say of a mask, in words. */
+/** What a kernel cannot say of a mask: in words, and the classes in it. */
 export interface MaskBeyond {
-  readonly beyond: string;
+  readonly beyond: { readonly mask: string; readonly kinds: readonly string[] };
 }
 
 /** Options of {@link expressedBy}. */
@@ -51,7 +51,7 @@ export interface ExpressOptions {
  * A mask in a kernel's own words: all of it, or what is beyond them. Nothing of a mask can be left over by accident.
  *
  * Example  const reading = expressedBy(mask, { causal: true, lengths: true });
- *            if (reading.beyond !== undefined) return refuse(`it cannot express the mask: ${reading.beyond}`);
+ *            if (reading.beyond !== undefined) return refuse(reasons.maskNotExpressible(reading.beyond));
  */
 export function expressedBy<V, W extends MaskWords>(
   mask: Mask<V>,
@@ -62,7 +62,8 @@ export function expressedBy<V, W extends MaskWords>(
   if (said) return { ...said, ...(words.causal && { causal: said.right === 0 }) } as unknown as MaskReading<V, W>;
   const parts = conjuncts(mask);
   const others = parts.filter((part) => !within(part, words, lastQuery));
-  return { beyond: (others.length ? others : [mask]).map(printMask).join(', ') };
+  const left = others.length ? others : [mask];
+  return { beyond: { mask: left.map(printMask).join(', '), kinds: [...new Set(left.flatMap(maskKinds))] } };
 }
 
 function within<V>(mask: Mask<V>, words: MaskWords, lastQuery: boolean): MaskFeatures<V> | undefined {

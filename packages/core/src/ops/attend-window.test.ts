@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { Dim } from '../dim/dim';
 import { interpret } from '../interpret/interpret';
 import { GraphBuilder, type Value } from '../ir/graph';
+import type { Reason } from '../lower/reason';
 import { and, causal, dense, documents, keyLengths, keyPadding, type Mask, none, not, or, slidingWindow } from '../mask/index';
 import type { NDArray } from '../tensor/tensor';
 import { expectClose } from '../testing';
@@ -144,21 +145,23 @@ describe('what blocks cannot express', () => {
   const window = slidingWindow({ left: 2, right: 2 });
   const keep = dense(0);
   test.each<readonly [string, Parameters<typeof readBlockwise>[0]]>([
-    ['causal is not bounded on both sides', { mask: causal }],
-    ['window(2 left, ∞ right) is not bounded on both sides', { mask: slidingWindow({ left: 2 }) }],
+    ['the mask is not a window bounded on both sides: causal', { mask: causal }],
+    ['the mask is not a window bounded on both sides: window(2 left, ∞ right)', { mask: slidingWindow({ left: 2 }) }],
     ['the window leaves out the query itself', { mask: slidingWindow({ left: 2, right: -1 }) }],
-    ['blocks cannot express the mask: dense, not (causal)', { mask: and<number>(window, keep, not(causal)) }],
-    ['blocks cannot express the mask: window(2 left, 2 right) or dense', { mask: or<number>(window, keep) }],
-    ['the keys are not those of the queries', { mask: and<number>(window, documents(0, 1)) }],
-    ['the queries start where only the data says', { mask: window, queryOffset: 1 }],
+    ['it cannot express the mask: dense, not (causal)', { mask: and<number>(window, keep, not(causal)) }],
+    ['it cannot express the mask: window(2 left, 2 right) or dense', { mask: or<number>(window, keep) }],
+    ['keys and queries belong to different sequences', { mask: and<number>(window, documents(0, 1)) }],
+    ['where the queries start is known from the data only', { mask: window, queryOffset: 1 }],
     ['a bias has a number for every pair', { mask: window, bias: 1 }],
     ['dropout has a number for every pair', { mask: window, noise: 1 }],
-  ])('%s', (reason, parts) => expect((readBlockwise(parts) as { refused: string }).refused).toContain(reason));
+  ])('%s', (reason, parts) => expect((readBlockwise(parts) as { refused: Reason }).refused.text).toContain(reason));
   test('a causal window is one', () =>
     expect(readBlockwise({ mask: and(causal, slidingWindow({ left: 2 })) })).toEqual({ left: 2, right: 0 }));
   test('asked for all the same', () => {
     const g = new GraphBuilder();
     const [q, k, v] = ['q', 'k', 'v'].map((name) => g.input(name, 'float32', [1, 1, 'seq', 3])) as [Value, Value, Value];
-    expect(() => attendBlockwise(q, k, v, { mask: causal })).toThrow('attendBlockwise: causal is not bounded on both sides');
+    expect(() => attendBlockwise(q, k, v, { mask: causal })).toThrow(
+      'attendBlockwise: the mask is not a window bounded on both sides: causal',
+    );
   });
 });

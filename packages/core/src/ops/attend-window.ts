@@ -1,6 +1,8 @@
 // Attention within a window, block by block: time and memory proportional to the window instead of the sequence.
 import { addDims, ceilDivDims, type Dim, divDims, mulDims, subDims } from '../dim/dim';
 import { located, mismatch, type Value } from '../ir/graph';
+import { defineReasons, type Reason } from '../lower/reason';
+import { reasons } from '../lower/reasons';
 import { sequenceOf } from '../mask/documents';
 import { expressedBy, type MaskReading } from '../mask/features';
 import { type Mask, printMask } from '../mask/mask';
@@ -28,6 +30,13 @@ export interface BlockwiseOptions {
 /** Blocks shorter than this are not worth a product of their own. */
 const shortestBlock = 16;
 
+const own = defineReasons({
+  unbounded: ({ mask }: { readonly mask: string }) => `the mask is not a window bounded on both sides: ${mask}`,
+  queryOutside: () => 'the window leaves out the query itself',
+  dataOffset: () => 'where the queries start is known from the data only',
+  perPair: ({ what }: { readonly what: string }) => `${what} has a number for every pair of query and key`,
+});
+
 const words = { window: true, lengths: true, keyPadding: true, documents: true } as const;
 
 /** What blocks are told of a mask: all of it. */
@@ -39,16 +48,16 @@ export function readBlockwise<V>({
   queryOffset,
   bias,
   noise,
-}: Pick<AttendParts<V>, 'mask' | 'queryOffset' | 'bias' | 'noise'>): BlockwiseReading<V> | { readonly refused: string } {
+}: Pick<AttendParts<V>, 'mask' | 'queryOffset' | 'bias' | 'noise'>): BlockwiseReading<V> | { readonly refused: Reason } {
   const reading = expressedBy(mask, words);
-  if (reading.beyond !== undefined) return { refused: `blocks cannot express the mask: ${reading.beyond}` };
+  if (reading.beyond !== undefined) return { refused: reasons.maskNotExpressible(reading.beyond) };
   const { left, right, documents } = reading;
-  if (left === undefined || right === undefined) return { refused: `${printMask(mask)} is not bounded on both sides` };
-  if (left < 0 || right < 0) return { refused: 'the window leaves out the query itself' };
-  if (documents && documents.offsets !== documents.keyOffsets) return { refused: 'the keys are not those of the queries' };
-  if (queryOffset) return { refused: 'the queries start where only the data says' };
-  if (bias) return { refused: 'a bias has a number for every pair of query and key' };
-  if (noise) return { refused: 'dropout has a number for every pair of query and key' };
+  if (left === undefined || right === undefined) return { refused: own.unbounded({ mask: printMask(mask) }) };
+  if (left < 0 || right < 0) return { refused: own.queryOutside() };
+  if (documents && documents.offsets !== documents.keyOffsets) return { refused: reasons.keysOfOthers() };
+  if (queryOffset) return { refused: own.dataOffset() };
+  if (bias) return { refused: own.perPair({ what: 'a bias' }) };
+  if (noise) return { refused: own.perPair({ what: 'dropout' }) };
   return { ...reading, left, right };
 }
 
@@ -67,7 +76,7 @@ export const blockOf = (left: number, right: number): number => Math.max(left + 
 export function attendBlockwise(q: Value, k: Value, v: Value, { mask, scale, softcap, sinks }: BlockwiseOptions): Value {
   const { left, right, lengths, keyPadding, documents } = located(q.graph, 'attendBlockwise', [q, k, v], () => {
     const reading = readBlockwise({ mask });
-    if ('refused' in reading) throw mismatch(reading.refused, 'a window with both bounds', printMask(mask));
+    if ('refused' in reading) throw mismatch(reading.refused.text, 'a window with both bounds', printMask(mask));
     return reading;
   });
   const blocks = blocking(q, k, left, right);

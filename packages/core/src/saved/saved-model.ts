@@ -3,7 +3,7 @@ import type { Model, Signature } from '../compile/compile';
 import { toConfig } from '../config/resolve';
 import { dim } from '../dim/dim';
 import { ConfigError, describe, FileError } from '../error';
-import type { Decision } from '../lower/lower';
+import type { Decision } from '../lower/decision';
 import type { Machine } from '../lower/target';
 import { type DType, dtypes } from '../tensor/tensor';
 
