@@ -36,6 +36,11 @@ export interface SequenceContext {
   readonly layout: Layout;
   /** Real rows of this call, int64 [batch]: what a recurrent state after a ragged prompt needs. */
   readonly lengths?: Value;
+  /**
+   * In cross attention only, where `mask` says which rows of the memory may be seen: what holds among the queries' own rows, their padding
+   * and whether later ones are hidden from earlier ones. Set by `crossAttentionKeyValues` only.
+   */
+  readonly queryMask?: Mask<Value>;
   /** Where the keys lie; set by `updateCache` and `crossAttentionKeyValues` only. */
   readonly keys?: KeyPlace;
   /** Absent when nothing is kept between calls. */
@@ -161,7 +166,12 @@ export function crossAttentionKeyValues(
   };
   const { key, value } = state ? state.cacheMemory(both) : both();
   // No start: every row of a memory exists, and its mask says which are real.
-  const there = { mask: memory.mask, keys: { layout: memory.layout }, ...(memory.bias && { bias: memory.bias }) };
+  const there = {
+    mask: memory.mask,
+    queryMask: ctx.mask,
+    keys: { layout: memory.layout },
+    ...(memory.bias && { bias: memory.bias }),
+  };
   return [key, value, withContext(withoutBias(ctx), there)];
 }
 
