@@ -19,7 +19,7 @@ export type {
 } from './block/block-definition';
 export { type Registry, registry } from './block/registry';
 export { compile, type Model, type Port, type Signature } from './compile/compile';
-export type { CompileOptions, ModelDType } from './compile/compile-options';
+export type { CompileOptions, InputType, ModelDType } from './compile/compile-options';
 export { type GenerateOptions, generate } from './compile/generate';
 export { initialize } from './compile/initialize';
 export { serialize, toBytes } from './compile/serialize';
@@ -69,9 +69,11 @@ export {
 } from './ir/define-op';
 export {
   apply,
+  type DeclaredRole,
   type Derivation,
   type Graph,
   GraphBuilder,
+  type InputRole,
   type Leaf,
   type Limit,
   madeBy,
@@ -206,7 +208,7 @@ export { contextOf, type SequenceInputs, type StateOption } from './sequence/con
 export { derive } from './sequence/derive';
 export { pastOf } from './sequence/io-state';
 export { type KeyPlace, type Layout, mergeHeads, padded, positionsWithin, splitHeads } from './sequence/layout';
-export { limitIndices } from './sequence/limits';
+export { limitIndices, limitRows } from './sequence/limits';
 export type { CallSizes, State } from './sequence/state';
 export { type AttentionKernelChoice, type AttentionKernelName, attentionKernel } from './targets/attention-kernel';
 export { targets } from './targets/index';

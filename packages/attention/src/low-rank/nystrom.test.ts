@@ -251,22 +251,24 @@ describe('nystrom', () => {
       });
       return product(similar(q, kl), product(iterate(similar(ql, kl), 6), product(weighted, v)));
     });
-    expectClose(run({ landmarks: 3 }, { ...given, bias }), expected, { atol: 1e-6, rtol: 1e-6 });
+    expectClose(run({ landmarks: 3 }, { ...given, attention_bias: bias }), expected, { atol: 1e-6, rtol: 1e-6 });
     const exact = perHead(given.q, given.k, given.v, (q, k, v, b) =>
       q.map((row) => {
         const scores = k.map((key, j) => dot(row, key) / Math.sqrt(key.length) + bias.data[11 * b + j]!);
         return product([softmaxOf(scores, always)], v)[0]!;
       }),
     );
-    expectClose(run({ landmarks: 11 }, { ...given, bias }), exact, { atol: 1e-6, rtol: 1e-6 });
+    expectClose(run({ landmarks: 11 }, { ...given, attention_bias: bias }), exact, { atol: 1e-6, rtol: 1e-6 });
   });
 
   it('refuses what it cannot do', () => {
     const shapes = { q: ['float32', [2, 4, 9, 3]], k: ['float32', [2, 4, 9, 3]], v: ['float32', [2, 4, 9, 3]] } as const;
     expect(() => nystrom({ causal: true })).toThrow(/nystrom\.causal: landmarks mix positions/);
     expect(() => nystrom({ convolution: 4 })).toThrow(/expected an odd number, got 4/);
-    expect(() => traceBlock(nystrom({}), { ...shapes, mask: ['bool', [1, 1, 9, 9]] })).toThrow(/cannot honour the mask: dense/);
-    expect(() => traceBlock(nystrom({}), { ...shapes, bias: ['float32', [1, 4, 9, 9]] })).toThrow(/got a score bias/);
+    expect(() => traceBlock(nystrom({}), { ...shapes, attention_mask: ['bool', [1, 1, 9, 9]] })).toThrow(
+      /cannot honour the mask: dense/,
+    );
+    expect(() => traceBlock(nystrom({}), { ...shapes, attention_bias: ['float32', [1, 4, 9, 9]] })).toThrow(/got a score bias/);
     const more = { ...shapes, k: ['float32', [2, 4, 11, 3]], v: ['float32', [2, 4, 11, 3]] } as const;
     expect(() => traceBlock(nystrom({ convolution: 3, heads: 4 }), more)).toThrow(
       /nystrom\.convolution: .* expected as many keys as queries: 9, got 11/,

@@ -4,9 +4,11 @@ import { ConfigError, internal, ShapeError } from '../error';
 import { usable, type Value } from '../ir/graph';
 import { and } from '../mask/and';
 import { documents } from '../mask/documents';
-import { type Mask, maskKinds, printMask } from '../mask/mask';
+import { impliedBy } from '../mask/features';
+import { conjuncts, type Mask, maskKinds, printMask } from '../mask/mask';
 import { attendOp } from '../ops/attend';
 import type { KeyPlace, Layout } from './layout';
+import { limitLengths } from './limits';
 import type { State } from './state';
 
 /** What cross attention attends to. */
@@ -51,6 +53,8 @@ export interface SequenceContext {
   /** [height, width] when the tokens came from an image. */
   readonly grid?: readonly [Dim, Dim];
   readonly shared: Shared;
+  /** The inputs of the model by name, for what reads some of its own (token types). */
+  readonly inputs?: Readonly<Record<string, Value>>;
 }
 
 /** Options of one attention call. */
@@ -86,6 +90,7 @@ export function attend(
   o: AttendOptions = {},
 ): Value {
   const queryOffset = ctx.keys?.queryOffset;
+  limitSizes(q, k, ctx.mask);
   const { dropout: probability = 0, ...rest } = o;
   const g = q.graph.root;
   const noise =
@@ -99,6 +104,16 @@ export function attend(
     ...(noise && { dropout: { probability, noise } }),
     ...rest,
   });
+}
+
+// Kernels divide by the number of sequences, and trust lengths.
+function limitSizes(q: Value, k: Value, mask: Mask<Value>): void {
+  const [batch] = q.dims;
+  if (typeof batch === 'string') q.graph.root.limit({ size: batch, min: 1, problem: 'no sequences' });
+  for (const part of conjuncts(mask)) {
+    const { lengths } = impliedBy(part);
+    if (lengths) limitLengths(lengths, k.dims[2]!);
+  }
 }
 
 /**
