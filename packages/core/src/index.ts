@@ -169,9 +169,12 @@ export type { OnnxAttribute, OnnxGraph, OnnxModel, OnnxNode, OnnxValueInfo } fro
 export { printBytes, printInspection } from './onnx/print';
 export { readTensor, writeTensor } from './onnx/tensor-proto';
 export { hiddenScore } from './ops/attend-definition';
+export { type AttendAttrs, type AttendParts, attendParts } from './ops/attend-parts';
+export { attendBlockwise, type BlockwiseOptions, blockOf, readBlockwise } from './ops/attend-window';
 export { encoded } from './ops/encode';
 export * as ops from './ops/index';
 export * from './ops/index';
+export { unexpanded } from './ops/unexpanded';
 export type { Fans, Init, Role } from './parameter/init';
 export * as init from './parameter/init';
 export { Parameter, type ParameterOptions } from './parameter/parameter';
