@@ -17,6 +17,7 @@ import {
   divDims,
   dropout,
   expand,
+  expressedBy,
   eye,
   fill,
   floorDivDims,
@@ -24,6 +25,7 @@ import {
   init,
   int,
   iota,
+  keyPadding,
   less,
   lessOrEqual,
   logicalAnd,
@@ -71,7 +73,7 @@ import { type PseudoInverseOptions, pseudoInverse } from './pseudo-inverse';
  *
  * Shapes   q [batch, heads, seq, head_dim] · k, v [batch, kv_heads, kv_seq, head_dim] → [batch, heads, seq, head_dim]
  * Dtypes   float32, float16, bfloat16; Z in float32, or with `float64` everything between q, k, v and the result
- * Masks    lengths, keys: padding takes part in no landmark and is seen by none; in cross attention those of the queries too
+ * Masks    lengths, keyPadding: padding takes part in no landmark and is seen by none; in cross attention those of the queries too
  * Cost     time O((seq + kv_seq) · landmarks · dim + landmarks³), memory O((seq + kv_seq) · landmarks)
  * Throws   ConfigError for an even convolution, for `causal` without compat, for another mask (in cross attention, of the queries: landmarks of a decoder
  *          would show it later rows), a score bias that differs between queries or a cache of fixed capacity · ShapeError for a convolution where keys are not as many as queries
@@ -85,7 +87,7 @@ export const nystrom = defineBlock({
   name: 'nystrom',
   summary: 'Softmax attention through a few landmarks.',
   source: 'Xiong et al. 2021, https://arxiv.org/abs/2102.03902',
-  masks: ['lengths', 'keys'],
+  masks: ['lengths', 'keyPadding'],
   fields: {
     landmarks: int({ doc: 'segments of rows whose means stand for them', unit: 'positions', min: 1, default: 64 }),
     pseudoInverse: choice(['iterative', 'converged'], { doc: 'six iterations, or as many as converge', default: 'iterative' }),
@@ -157,8 +159,8 @@ export const nystrom = defineBlock({
           got: String(kvSeq),
           hint: 'Leave convolution out of cross attention',
         });
-      const keep = keptRows(ctx.mask, k);
-      const qKeep = ctx.queryMask ? keptRows(ctx.queryMask, q) : keep && lastRows(keep, q);
+      const keep = keptRows(ctx.mask, k, path);
+      const qKeep = ctx.queryMask ? keptRows(ctx.queryMask, q, path) : keep && lastRows(keep, q);
       const mask = causal ? and<Value>(ctx.mask, causalMask) : ctx.mask;
       const rows: Rows = compat
         ? { q: qKeep ? zeroed(q, qKeep) : q, k: keep ? zeroed(k, keep) : k, v, qKeep: undefined, kKeep: undefined }
@@ -273,7 +275,7 @@ function overLandmarks(
   const picked = cast(unsqueeze(member, [1]), v.dtype);
   const values = where(short, perQueryHead(matmul(picked, v), q), mixed);
   const biases = bias && where(short, matmul(bias, swapLast(cast(picked, bias.dtype))), 0);
-  return attend(q, kl, values, { mask: { kind: 'keys', keep: filled }, ...biasFor(q.dims[2]!, biases ? { bias: biases } : {}) });
+  return attend(q, kl, values, { mask: keyPadding(filled), ...biasFor(q.dims[2]!, biases ? { bias: biases } : {}) });
 }
 
 /** softmax(q̃ k̃ᵀ / √d) in float32, or float64 where they are. */
@@ -337,18 +339,19 @@ function segmentMeans(x: Value, count: number, segments: Segments | undefined): 
 }
 
 /** Which rows of x [batch, heads, rows, dim] a mask of padding leaves, bool [batch, rows]; undefined when every one. */
-function keptRows(mask: Mask<Value>, x: Value): Value | undefined {
+function keptRows(mask: Mask<Value>, x: Value, path: string): Value | undefined {
   const [batch, , rows] = x.dims as [Dim, Dim, Dim];
-  switch (mask.kind) {
-    case 'lengths':
-      return less(reshape(iota(x, rows), [1, rows]), reshape(mask.keys, [batch, 1]));
-    case 'keys':
-      return mask.keep;
-    case 'and':
-      return mask.of.map((m) => keptRows(m, x)).reduce((a, b) => (a && b ? logicalAnd(a, b) : (a ?? b)));
-    default:
-      return undefined;
-  }
+  const reading = expressedBy(mask, { lengths: true, keyPadding: true });
+  if (reading.beyond !== undefined)
+    throw new ConfigError({
+      path,
+      problem: 'landmarks mix positions',
+      expected: 'one mask of lengths, one of key padding, or both',
+      got: reading.beyond.mask,
+    });
+  const { lengths, keyPadding } = reading;
+  const within = lengths && less(reshape(iota(x, rows), [1, rows]), reshape(lengths, [batch, 1]));
+  return within && keyPadding ? logicalAnd(within, keyPadding) : (within ?? keyPadding);
 }
 
 /** In self attention queries are the last rows of the keys. */

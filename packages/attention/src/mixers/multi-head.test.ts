@@ -209,7 +209,10 @@ describe('multi_head', () => {
       data: Float64Array.from({ length: 75 }, (_, i) => (i % 5 === 2 ? 2e4 : 0)),
     };
     const third = perHead(v, v, v, (_, __, vs) => vs.map(() => vs[2]!));
-    expectClose(runBlock(block, { x, bias: lifted }).outputs.y!, projected(merge(third), p['o_proj.weight']!, p['o_proj.bias']));
+    expectClose(
+      runBlock(block, { x, attention_bias: lifted }).outputs.y!,
+      projected(merge(third), p['o_proj.weight']!, p['o_proj.bias']),
+    );
   });
 
   it('drops channels of the output while training', () => {

@@ -1,7 +1,7 @@
 // Floating-point operations of an attention: those of the pairs that positions allow.
 import type { Sizes } from '../ir/define-op';
 import type { Node } from '../ir/graph';
-import { readMask } from '../mask/mask';
+import { impliedBy } from '../mask/features';
 import { type AttendAttrs, attendParts } from './attend-parts';
 
 /** Both products, for each pair of a query and a key that the mask's window allows. Masks that depend on data leave out nothing. */
@@ -9,7 +9,7 @@ export function attendFlops({ operands, attrs }: Node<AttendAttrs>, sizes: Sizes
   const { q, k, v, mask } = attendParts(operands, attrs);
   const [batch, heads, seq, headDim] = q.dims.map((d) => sizes.of(d)) as [number, number, number, number];
   const kvSeq = sizes.of(k.dims[2]!);
-  const { left, right, documents } = readMask(mask);
+  const { left, right, documents } = impliedBy(mask);
   const pairs = documents ? seq * kvSeq : pairsWithin(seq, kvSeq, left, right);
   return 2 * batch * heads * pairs * (headDim + sizes.of(v.dims[3]!));
 }

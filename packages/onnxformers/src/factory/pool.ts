@@ -5,12 +5,12 @@ import {
   div,
   equal,
   gather,
+  impliedBy,
   iota,
   less,
   logicalAnd,
   max,
   mul,
-  readMask,
   reduceMean,
   reduceSum,
   reshape,
@@ -34,7 +34,7 @@ export function pool(x: Value, ctx: SequenceContext, by: 'first' | 'mean'): Valu
       problem: 'packed rows are not pooled',
       hint: 'Compile the classifier with layout: "padded"',
     });
-  if (by === 'first') return firstRow(x, readMask(ctx.mask).keys);
+  if (by === 'first') return firstRow(x, impliedBy(ctx.mask).keyPadding);
   const real = realRows(x, ctx);
   if (!real) return reduceMean(x, [1], { keepDims: false });
   const weights = cast(real, x.dtype);
@@ -53,6 +53,6 @@ function firstRow(x: Value, keep: Value | undefined): Value {
 function realRows(x: Value, { lengths, mask }: SequenceContext): Value | undefined {
   const seq = x.dims[1]!;
   const within = lengths && less(reshape(iota(x, seq), [1, seq]), unsqueeze(lengths, [1]));
-  const { keys } = readMask(mask);
-  return within && keys ? logicalAnd(within, keys) : (within ?? keys);
+  const { keyPadding } = impliedBy(mask);
+  return within && keyPadding ? logicalAnd(within, keyPadding) : (within ?? keyPadding);
 }
