@@ -3,7 +3,7 @@ import { grad } from '../autodiff/grad';
 import { compile } from '../compile/compile';
 import { ConfigError, ShapeError } from '../error';
 import type { Value } from '../ir/graph';
-import { and, causal } from '../mask/mask';
+import { and, causal } from '../mask/index';
 import { type AnyModule, module, namesOf } from '../module/module';
 import { standalone } from '../module/standalone';
 import { add, mul } from '../ops/elementwise';
