@@ -54,7 +54,9 @@ function targetTable(): string[] {
 
 /** The page. */
 export function kernelsPage(): string {
-  const notes = shown.flatMap(({ name, notes = [] }) => notes.map((note) => `- ${name}: ${note}`));
+  const notes = shown.flatMap(({ name, notes = [] }) =>
+    notes.map(({ computes, text }) => `- ${name}: ${computes ? `in ${computes}, ` : ''}${text}`),
+  );
   const versions = [...new Set(Object.values(kernelTables).map(({ runtime }) => runtime))];
   return `${[
     '# Targets and kernels',

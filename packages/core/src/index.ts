@@ -19,7 +19,7 @@ export type {
 } from './block/block-definition';
 export { type Registry, registry } from './block/registry';
 export { compile, type Model, type Port, type Signature } from './compile/compile';
-export type { CompileOptions, ModelDType } from './compile/compile-options';
+export type { CompileOptions, InputType, ModelDType } from './compile/compile-options';
 export { type GenerateOptions, generate } from './compile/generate';
 export { initialize } from './compile/initialize';
 export { serialize, toBytes } from './compile/serialize';
@@ -69,9 +69,11 @@ export {
 } from './ir/define-op';
 export {
   apply,
+  type DeclaredRole,
   type Derivation,
   type Graph,
   GraphBuilder,
+  type InputRole,
   type Leaf,
   type Limit,
   madeBy,
@@ -86,10 +88,13 @@ export {
 export { dropout } from './layers/dropout';
 export { embedding } from './layers/embedding';
 export { type LinearOptions, linear } from './layers/linear';
-export { type Decision, type Lowered, type LowerOptions, lower } from './lower/lower';
-export { biasedLinear } from './lower/match';
-export { type Get, type Match, type MatchContext, type Refusal, type Rule, refuse, rule } from './lower/rule';
-export type { Kernel, Machine, Target } from './lower/target';
+export type { Decision, Rejected } from './lower/decision';
+export { type Lowered, type LowerOptions, lower } from './lower/lower';
+export { biasedLinear, noBiasedLinear } from './lower/match';
+export { defineReasons, type Reason, type ReasonData } from './lower/reason';
+export { reasons } from './lower/reasons';
+export { type Get, type Match, type MatchContext, type Outcome, type Refusal, type Rule, refuse, rule } from './lower/rule';
+export type { Forecast, Kernel, Machine, Situation, Target } from './lower/target';
 export {
   and,
   causal,
@@ -132,10 +137,13 @@ export type { OnnxAttribute, OnnxGraph, OnnxModel, OnnxNode, OnnxValueInfo } fro
 export { printBytes, printInspection } from './onnx/print';
 export { readTensor, writeTensor } from './onnx/tensor-proto';
 export { lowest } from './ops/attend-definition';
+export { type AttendAttrs, type AttendParts, attendParts } from './ops/attend-parts';
+export { attendBlockwise, type BlockwiseOptions, blockOf, refuseBlockwise } from './ops/attend-window';
 export { encoded } from './ops/encode';
 export * as ops from './ops/index';
 export * from './ops/index';
 export { alwaysSomeKey, anyKey, type MaskFrame, materialize, someKey } from './ops/mask-tensor';
+export { unexpanded } from './ops/unexpanded';
 export type { Fans, Init, Role } from './parameter/init';
 export * as init from './parameter/init';
 export { Parameter, type ParameterOptions } from './parameter/parameter';
@@ -172,7 +180,7 @@ export { contextOf, type SequenceInputs, type StateOption } from './sequence/con
 export { derive } from './sequence/derive';
 export { pastOf } from './sequence/io-state';
 export { type KeyPlace, type Layout, mergeHeads, padded, positionsWithin, splitHeads } from './sequence/layout';
-export { limitIndices } from './sequence/limits';
+export { limitIndices, limitRows } from './sequence/limits';
 export type { CallSizes, State } from './sequence/state';
 export { type AttentionKernelChoice, type AttentionKernelName, attentionKernel } from './targets/attention-kernel';
 export { targets } from './targets/index';

@@ -16,6 +16,7 @@ import {
   concat,
   type Dim,
   defineOp,
+  defineReasons,
   derive,
   expand,
   fill,
@@ -24,13 +25,17 @@ import {
   type Match,
   type MatchContext,
   madeBy,
+  maskKinds,
   mismatch,
   type Node,
+  type Outcome,
   padded,
   printMask,
   printType,
+  type Reason,
   type Refusal,
   readMask,
+  reasons,
   refuse,
   reshape,
   rotaryEmbedding,
@@ -114,61 +119,105 @@ export const GroupQueryAttention = defineOp<GroupQueryAttentionAttrs & { readonl
   },
 });
 
+const own = defineReasons({
+  notCausal: ({ mask }: { readonly mask: string }) => `it is always causal; the mask is ${mask}`,
+  valueWidth: ({ keys, values }: { readonly keys: number | string; readonly values: number | string }) =>
+    `keys and values need the same head_dim, got ${keys} and ${values}`,
+  offsetOfCache: () => 'the queries do not start where the cache ends',
+  offsetMissing: () => 'behind a cache of fixed capacity the queries need an offset',
+  lengthsDiffer: () => 'there are more keys than queries, and no cache to explain it',
+  growingTables: () => 'a growing cache has no last position, so its tables of angles would be computed in every call',
+});
+
 interface Caches {
   readonly key: Node<CacheAppendAttrs>;
   readonly value: Node<CacheAppendAttrs>;
 }
 
-interface Form {
-  /** With a sink that takes nothing. */
-  readonly nullSink?: boolean;
-  /** With the rotation of queries and keys inside. */
-  readonly rotated?: boolean;
+// Keys and values that are appended to a cache here.
+function cachesOf(k: Value, v: Value): Caches | undefined {
+  const [key, value] = [madeBy(k, CacheAppend), madeBy(v, CacheAppend)];
+  return key && value ? { key, value } : undefined;
 }
 
-function match(
-  node: Node<AttendAttrs>,
-  around: MatchContext,
-  { nullSink = false, rotated = false }: Form,
-): Match | Refusal | undefined {
-  const { q, k, v, queryOffset, bias, sinks, noise, mask } = attendParts(node.operands, node.attrs);
-  if (nullSink && sinks) return undefined;
+// Why the kernel cannot stand for this attention in any way.
+function objection({ operands, attrs }: Node<AttendAttrs>, caches: Caches | undefined, around: MatchContext): Reason | undefined {
+  const { q, k, v, queryOffset, noise, mask } = attendParts(operands, attrs);
   const m = readMask(mask);
   // A single query stands behind all keys that there are.
   const causal = m.right === 0 || (q.dims[2] === 1 && (m.right ?? 0) >= 0);
-  if (!causal) return refuse(`it is causal, the mask is not: ${printMask(mask)}`);
+  if (!causal) return own.notCausal({ mask: printMask(mask) });
   if (m.rest.length || m.keys || m.documents || m.lengths || (m.left ?? 0) < 0)
-    return refuse(`it cannot express the mask: ${printMask(mask)}`);
-  if (node.attrs.scale === 0) return refuse('a scale of 0 is its default');
-  if (typeof q.dims[1] !== 'number' || typeof k.dims[1] !== 'number') return refuse('the numbers of heads must be known');
-  if (v.dims[3] !== k.dims[3] || typeof k.dims[3] !== 'number')
-    return refuse(`values need the head_dim of keys, ${k.dims[3]}; they have ${v.dims[3]}`);
-  if (k.dims[3] % 8) return refuse(`head_dim ${k.dims[3]} is no multiple of 8`);
-  if (noise) return refuse('it has no dropout');
-  const [key, value] = [madeBy(k, CacheAppend), madeBy(v, CacheAppend)];
-  const caches: Caches | undefined = key && value ? { key, value } : undefined;
+    return reasons.maskNotExpressible({ mask: printMask(mask), kinds: maskKinds(mask) });
+  if (attrs.scale === 0) return reasons.zeroScale();
+  if (typeof q.dims[1] !== 'number' || typeof k.dims[1] !== 'number') return reasons.headCountsUnknown();
+  const headDim = k.dims[3]!;
+  if (v.dims[3] !== headDim || typeof headDim !== 'number') return own.valueWidth({ keys: headDim, values: v.dims[3]! });
+  if (headDim % 8) return reasons.headDimMultiple({ of: 8, got: headDim });
+  if (noise) return reasons.lacks({ feature: 'dropout' });
   const fixed = caches?.key.attrs.form === 'fixed';
-  if (queryOffset && !(fixed && caches.key.operands[2] === queryOffset))
-    return refuse('the place of the queries is not that of the cache');
-  if (!queryOffset && fixed) return refuse('queries behind a cache of fixed capacity need their place');
-  if (!caches && q.dims[2] !== k.dims[2]) return refuse('queries and keys differ in number and no cache explains it');
-  const rows = q.dims[2];
-  if (caches && rows !== 1 && q.dims[0] !== 1 && !around.assumes('prefill into empty cache'))
-    return refuse(
-      "with a cache it takes more than one new row for a batch of one only; compile with assumptions: ['prefill into empty cache'] if several come in the first call alone",
-    );
+  if (queryOffset && !(fixed && caches.key.operands[2] === queryOffset)) return own.offsetOfCache();
+  if (!queryOffset && fixed) return own.offsetMissing();
+  if (!caches && q.dims[2] !== k.dims[2]) return own.lengthsDiffer();
+  if (caches && q.dims[2] !== 1 && q.dims[0] !== 1 && !around.assumes(emptyCache))
+    return reasons.assumption({
+      assumption: emptyCache,
+      without: 'with a cache it takes several new rows at once only for a batch of 1',
+      holds: 'several new rows come in the first call only',
+    });
+  return undefined;
+}
+const emptyCache = 'prefill into empty cache';
+
+interface Form {
+  readonly variant?: string;
+  /** With a sink that takes nothing. */
+  readonly nullSink?: boolean;
+  /** With the rotation of queries and keys inside. */
+  readonly turns?: Rotation | undefined;
+}
+
+function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
+  const { q, k, v, queryOffset, sinks } = attendParts(node.operands, node.attrs);
+  const caches = cachesOf(k, v);
+  const why = objection(node, caches, around);
+  if (why) return refuse(why);
   const [newKeys, newValues] = caches ? [caches.key.operands[1]!, caches.value.operands[1]!] : [k, v];
-  const turning = rotated
-    ? rotation(q, newKeys, { queryOffset, cached: caches !== undefined, count: k.dims[2]! }, around)
-    : undefined;
-  if (rotated && (!turning || 'refused' in turning)) return turning;
-  const turns = turning as Rotation | undefined;
+  const turning = rotation(q, newKeys, { queryOffset, cached: caches !== undefined, count: k.dims[2]! }, around);
+  const ways = ({ variant, turns }: Form): Match[] => [
+    made(node, { caches, newKeys, newValues }, { ...(variant && { variant }), turns }),
+    ...(sinks
+      ? []
+      : [
+          made(
+            node,
+            { caches, newKeys, newValues },
+            { variant: [variant, 'a null sink'].filter(Boolean).join(' and '), turns, nullSink: true },
+          ),
+        ]),
+  ];
+  const rotated = 'rotary embedding';
+  if (!turning) return ways({});
+  return [
+    ...ways({}),
+    ...('refused' in turning ? [refuse(turning.refused, `with ${rotated}`)] : ways({ variant: rotated, turns: turning })),
+  ];
+}
+
+// The kernel in one form, for an attention that it can stand for.
+function made(
+  node: Node<AttendAttrs>,
+  { caches, newKeys, newValues }: { readonly caches: Caches | undefined; readonly newKeys: Value; readonly newValues: Value },
+  { variant, nullSink, turns }: Form,
+): Match {
+  const { q, k, queryOffset, bias, sinks, mask } = attendParts(node.operands, node.attrs);
+  const { left } = readMask(mask);
   const attrs = {
-    num_heads: q.dims[1],
-    kv_num_heads: k.dims[1],
+    num_heads: q.dims[1] as number,
+    kv_num_heads: k.dims[1] as number,
     scale: node.attrs.scale,
     softcap: node.attrs.softcap,
-    local_window_size: m.left === undefined ? undefined : m.left + 1,
+    local_window_size: left === undefined ? undefined : left + 1,
     do_rotary: turns && 1,
     rotary_interleaved: turns?.interleaved ? 1 : undefined,
     present: k.dims[2]!,
@@ -201,7 +250,7 @@ function match(
     return caches ? [y, outputs[1]!, outputs[2]!] : [y];
   };
   const covers = caches ? [...node.outputs, ...caches.key.outputs, ...caches.value.outputs] : node.outputs;
-  return { covers, absorbs: turns?.absorbs ?? [], emit };
+  return { ...(variant && { variant: `with ${variant}` }), covers, absorbs: turns?.absorbs ?? [], emit };
 }
 
 // Tables must hold every place. A cache of known capacity has a last one, so they are made once; otherwise as often as the rotation itself.
@@ -213,7 +262,7 @@ function rotation(
 ): Rotation | Refusal | undefined {
   const found = rotationOf(q, k, o, around);
   if (!found || 'refused' in found || !o.cached || typeof o.count === 'number') return found;
-  return refuse('a cache that grows has no last place, so its tables of angles would be made anew in each call');
+  return refuse(own.growingTables());
 }
 
 // A past that is computed: the runtime may put the result into its memory, so it needs room for the new rows.
@@ -238,26 +287,8 @@ function placed(queryOffset: Value, seq: Dim): { lengths: Value; total: Value } 
 // A logit for each head whose weight is 0 next to any score.
 const idle = ({ graph, dtype, dims: [, heads] }: Value): Value => fill(graph, [heads!], -1e4, dtype);
 
-// What the plain rule says already is not said twice.
-const only = (found: Match | Refusal | undefined): Match | undefined => (found && 'refused' in found ? undefined : found);
-
-/** Attend, with the appends to its caches where there are any → GroupQueryAttention. */
-export const useGroupQueryAttention = rule('Attend → GroupQueryAttention', Attend, (node, around) => match(node, around, {}));
-/** The same with sinks that take nothing: they keep the kernel from a path that is slow on some targets. */
-export const useGroupQueryAttentionWithIdleSinks = rule(
-  'Attend → GroupQueryAttention with a sink that takes nothing',
-  Attend,
-  (node, around) => only(match(node, around, { nullSink: true })),
-);
-/** The same with the rotation of queries and keys by their places. */
-export const useGroupQueryAttentionWithRotation = rule(
-  'Attend(RotaryEmbedding) → GroupQueryAttention',
-  Attend,
-  (node, around) => only(match(node, around, {})) && match(node, around, { rotated: true }),
-);
-/** The same with both. */
-export const useGroupQueryAttentionWithRotationAndIdleSinks = rule(
-  'Attend(RotaryEmbedding) → GroupQueryAttention with a sink that takes nothing',
-  Attend,
-  (node, around) => only(match(node, around, { rotated: true, nullSink: true })),
-);
+/**
+ * Attend, with the appends to its caches where there are any → GroupQueryAttention: also with the rotation of queries and keys by their positions
+ * inside, and with a null sink, which keeps the kernel from a path that is slow on some targets.
+ */
+export const useGroupQueryAttention = rule('Attend → GroupQueryAttention', Attend, match);

@@ -8,6 +8,7 @@ import {
   nameOf,
   type Ort,
   type Rule,
+  reasons,
   type Target,
   targets,
   toTensor,
@@ -21,11 +22,7 @@ import { multiHead } from '../mixers/multi-head';
 import { scaledDotProduct } from '../softmax/scaled-dot-product';
 import { type AttendCase, attendCases, feedsOf, inputsOf, modelOf, sizes, tensorsOf } from './attend-cases.test-helper';
 import { kernels } from './index';
-import {
-  PackedMultiHeadAttention,
-  usePackedMultiHeadAttention,
-  usePackedMultiHeadAttentionWithBias,
-} from './packed-multi-head-attention';
+import { PackedMultiHeadAttention, usePackedMultiHeadAttention } from './packed-multi-head-attention';
 import { usePagedAttention } from './paged-attention';
 
 const strict = { session: { graphOptimizationLevel: 'disabled' } } as const;
@@ -67,7 +64,7 @@ describe.each([targets.cpu, targets.wasm])('$name', (target) => {
 });
 
 // Pools of blocks and packed sequences have a kernel on GPUs only; what their rules make is compared in the interpreter.
-const elsewhere: readonly Rule[] = [usePagedAttention, usePackedMultiHeadAttention, usePackedMultiHeadAttentionWithBias];
+const elsewhere: readonly Rule[] = [usePagedAttention, usePackedMultiHeadAttention];
 const here = kernels.filter((rule) => !elsewhere.includes(rule));
 describe.each(here.map((rule) => [rule.name, rule] as const))('%s', (_, rule) => {
   it('computes what Attend means wherever it applies', async () => {
@@ -124,11 +121,12 @@ describe('packed sequences', () => {
   const chosen = ({ decisions }: ReturnType<typeof compiledFor>) => decisions.find((d) => d.op === 'onnxformers.Attend')!;
 
   it.each([
-    [true, usePackedMultiHeadAttentionWithBias],
-    [false, usePackedMultiHeadAttention],
-  ])('are what each sequence is alone, with biases: %s', (bias, rule) => {
+    [true, "with the projections' biases"],
+    [false, undefined],
+  ])('are what each sequence is alone, with biases: %s', (bias, variant) => {
     const compiled = compiledFor(targets.cuda, { bias });
-    expect(chosen(compiled).chosen).toBe(rule.name);
+    expect(chosen(compiled).chosen).toBe(usePackedMultiHeadAttention.name);
+    expect(chosen(compiled).variant).toBe(variant);
     expect(compiled.graph.nodes.filter((n) => n.op.key === PackedMultiHeadAttention.key)).toHaveLength(1);
     const { signature, model, graph, traced } = compiled;
     const parameters = randomParameters(model).of;
@@ -153,14 +151,14 @@ describe('packed sequences', () => {
     const { refused } = chosen(compiledFor(targets.cuda, { bias: true, causal: true }));
     expect(refused).toContainEqual({
       rule: usePackedMultiHeadAttention.name,
-      reason: 'it cannot express the mask: documents, causal',
+      reason: reasons.maskNotExpressible({ mask: 'documents, causal', kinds: ['documents', 'causal'] }),
     });
   });
   it('have no such kernel elsewhere', () => {
     for (const target of [targets.cpu, targets.wasm, targets.webgpu])
       expect(chosen(compiledFor(target, { bias: true })).refused).toContainEqual({
         rule: usePackedMultiHeadAttention.name,
-        reason: `${target.name} has no kernel for com.microsoft.PackedMultiHeadAttention`,
+        reason: reasons.noKernel({ op: 'com.microsoft.PackedMultiHeadAttention', target: target.name }),
       });
   });
 });

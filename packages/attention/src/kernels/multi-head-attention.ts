@@ -10,19 +10,23 @@ import {
   causal,
   type Dim,
   defineOp,
+  defineReasons,
   expand,
   type Get,
   greaterOrEqual,
   type Mask,
   type Match,
   type MatchContext,
+  maskKinds,
   mismatch,
   type Node,
   none,
+  type Outcome,
   padded,
   printMask,
   printType,
-  type Refusal,
+  type Reason,
+  reasons,
   refuse,
   reshape,
   rule,
@@ -30,8 +34,8 @@ import {
   splitHeads,
   type Value,
 } from '@onnxformers/core';
-import { biasedProjections, toHeads, toRows, withoutBiases } from './rows';
-import { allPairs, isPlain, maskAsBias, type Reading, readAttend, scoreMask, zeroFullyMasked } from './score-mask';
+import { biasedProjections, type Projections, toHeads, toRows, withoutBiases } from './rows';
+import { allPairs, isPlain, maskAsBias, maskNote, type Reading, readAttend, scoreMask, zeroFullyMasked } from './score-mask';
 
 type MultiHeadAttentionAttrs = {
   readonly num_heads: number;
@@ -67,31 +71,34 @@ export const MultiHeadAttention = defineOp<MultiHeadAttentionAttrs>({
   },
 });
 
+const own = defineReasons({
+  causalAlignment: () => 'with different numbers of queries and keys, execution providers align the causal mask differently',
+});
+
 // Why the kernel cannot stand for this attention, whatever becomes of its mask.
-function objection({ parts: { q, k, sinks, noise } }: Reading, { softcap, scale }: AttendAttrs): string | undefined {
-  if (typeof q.dims[1] !== 'number' || typeof k.dims[1] !== 'number') return 'the numbers of heads must be known';
-  if (softcap !== undefined) return 'it has no softcap';
-  if (scale === 0) return 'a scale of 0 is its default';
-  if (sinks) return 'it has no sinks';
-  if (noise) return 'it has no dropout';
+function objection({ parts: { q, k, sinks, noise } }: Reading, { softcap, scale }: AttendAttrs): Reason | undefined {
+  if (typeof q.dims[1] !== 'number' || typeof k.dims[1] !== 'number') return reasons.headCountsUnknown();
+  if (softcap !== undefined) return reasons.lacks({ feature: 'softcap' });
+  if (scale === 0) return reasons.zeroScale();
+  if (sinks) return reasons.lacks({ feature: 'sinks' });
+  if (noise) return reasons.lacks({ feature: 'dropout' });
   return undefined;
 }
 
 // Why it cannot say the mask in its own words.
-function objectionToMask({ parts, mask, causal: ahead, lengthsDiffer }: Reading): string | undefined {
-  if (!isPlain(mask, { lengths: true })) return `it cannot express the mask: ${printMask(parts.mask)}`;
-  if (ahead && lengthsDiffer) return 'where queries and keys differ in number, providers disagree on what causal means';
-  if (parts.queryOffset) return 'it has no cache with a place for each row';
+function objectionToMask({ parts, mask, causal: ahead, lengthsDiffer }: Reading): Reason | undefined {
+  if (!isPlain(mask, { lengths: true }))
+    return reasons.maskNotExpressible({ mask: printMask(parts.mask), kinds: maskKinds(parts.mask) });
+  if (ahead && lengthsDiffer) return own.causalAlignment();
+  if (parts.queryOffset) return reasons.lacks({ feature: 'query offset' });
   return undefined;
 }
 
-interface Variant {
-  /** The kernel adds the biases of the projections. */
-  readonly biases: boolean;
+interface Form {
+  /** The maps whose biases the kernel adds. */
+  readonly projections?: Projections | undefined;
   /** The mask becomes a bias over all scores. */
   readonly maskAsBias: boolean;
-  /** Each head of keys and values is written once for each query head that shares it. */
-  readonly repeats: boolean;
 }
 
 /** What repeating costs, on the scale of targets: more than any kernel there that shares heads by itself, less than the definition. */
@@ -105,30 +112,45 @@ function repeated(rows: Value, kvHeads: number, times: number): Value {
   return reshape(expand(apart, [batch, kvSeq, kvHeads, times, width]), [batch, kvSeq, kvHeads * times * width]);
 }
 
-function match(node: Node<AttendAttrs>, around: MatchContext, variant: Variant): Match | Refusal | undefined {
+// Each way that there is: with the mask in the kernel's own words, or as a bias; with the biases of the projections, or without.
+function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
   const reading = readAttend(node);
+  const why = objection(reading, node.attrs);
+  if (why) return refuse(why);
+  const { q, k, v } = reading.parts;
+  const [heads, kvHeads] = [q.dims[1] as number, k.dims[1] as number];
+  const shared = heads !== kvHeads;
+  const projections = shared ? undefined : biasedProjections([q, k, v], around);
+  const askew = objectionToMask(reading);
+  const masks = askew ? [true] : reading.mask.lengths ? [false, true] : [false];
+  const ways = masks.flatMap((maskAsBias) =>
+    (projections ? [projections, undefined] : [undefined]).map((p) =>
+      made(node, reading, { maskAsBias, projections: p }, around),
+    ),
+  );
+  const refused = [...(shared ? [reasons.headCountsDiffer({ heads, kvHeads })] : []), ...(askew ? [askew] : [])];
+  return [...refused.map((reason) => refuse(reason)), ...ways];
+}
+
+// The kernel in one form, for an attention that it can stand for.
+function made(
+  node: Node<AttendAttrs>,
+  reading: Reading,
+  { maskAsBias: overScores, projections }: Form,
+  around: MatchContext,
+): Match {
   const { parts, mask } = reading;
-  const why = objection(reading, node.attrs) ?? (variant.maskAsBias ? undefined : objectionToMask(reading));
   const [heads, kvHeads] = [parts.q.dims[1] as number, parts.k.dims[1] as number];
-  const values = [parts.q, parts.k, parts.v];
-  const projections = variant.biases ? biasedProjections(values, around) : undefined;
-  const plainest = !variant.biases && !variant.maskAsBias && !variant.repeats;
-  // Said once, by the plainest of the rules that would fit.
-  if (why !== undefined) return plainest ? refuse(why) : undefined;
-  if (variant.biases && !projections) return undefined;
-  if (variant.repeats !== (heads !== kvHeads))
-    return plainest ? refuse(`it needs as many key heads as query heads; there are ${heads} and ${kvHeads}`) : undefined;
-  if (variant.maskAsBias && objectionToMask(reading) === undefined && !mask.lengths) return undefined;
   const emit = (get: Get): readonly Value[] => {
-    const made = projections && withoutBiases(projections, get);
-    const own = made?.rows ?? values.map((h) => toRows(get(h)));
-    const rows = variant.repeats ? own.map((r, i) => (i === 0 ? r : repeated(r, kvHeads, heads / kvHeads))) : own;
+    const unbiased = projections && withoutBiases(projections, get);
+    const own = unbiased?.rows ?? [parts.q, parts.k, parts.v].map((h) => toRows(get(h)));
+    const rows = heads === kvHeads ? own : own.map((r, i) => (i === 0 ? r : repeated(r, kvHeads, heads / kvHeads)));
     const bias = parts.bias && get(parts.bias);
     const attend = (lengths: Value | undefined, scores: Value | undefined, unidirectional: number | undefined): Value => {
       const attrs = { num_heads: heads, scale: node.attrs.scale, unidirectional };
-      return apply(MultiHeadAttention, [...rows, made?.bias, lengths, scores], attrs)[0]!;
+      return apply(MultiHeadAttention, [...rows, unbiased?.bias, lengths, scores], attrs)[0]!;
     };
-    if (variant.maskAsBias) {
+    if (overScores) {
       const { keep, finish } = scoreMask(reading, get, around);
       return [finish(attend(undefined, keep ? maskAsBias(keep, bias, rows[0]!.dtype) : bias, undefined), heads)];
     }
@@ -140,36 +162,23 @@ function match(node: Node<AttendAttrs>, around: MatchContext, variant: Variant):
       empty ? zeroFullyMasked(reshape(greaterOrEqual(lengths, 1), [lengths.dims[0]!, 1, 1, 1]), y, heads) : toHeads(y, heads),
     ];
   };
+  const variant = [
+    ...(heads === kvHeads ? [] : ['on repeated key heads']),
+    ...(projections ? ["with the projections' biases"] : []),
+    ...(overScores ? ['with the mask in its bias'] : []),
+  ].join(', ');
   return {
+    ...(variant && { variant }),
     covers: node.outputs,
     absorbs: projections?.absorbs ?? [],
-    cost: (variant.maskAsBias ? allPairs(reading) : 0) + (variant.repeats ? repeating : 0),
+    cost: (overScores ? allPairs(reading) : 0) + (heads === kvHeads ? 0 : repeating),
+    ...(overScores && { notes: [maskNote(reading)] }),
     emit,
   };
 }
 
-const variant = (name: string, { biases = false, maskAsBias = false, repeats = false }: Partial<Variant> = {}) =>
-  rule(name, Attend, (node, around) => match(node, around, { biases, maskAsBias, repeats }));
-
-/** Attend → MultiHeadAttention. */
-export const useMultiHeadAttention = variant('Attend → MultiHeadAttention');
-/** The same with the biases of the three projections, which the kernel adds on its way. */
-export const useMultiHeadAttentionWithBias = variant('Attend(Linear + bias) → MultiHeadAttention', { biases: true });
-/** The same with the mask turned into a bias over all scores. */
-export const useMultiHeadAttentionOverBias = variant('Attend → MultiHeadAttention with the mask in its bias', {
-  maskAsBias: true,
-});
-/** Both. */
-export const useMultiHeadAttentionWithBiasOverBias = variant(
-  'Attend(Linear + bias) → MultiHeadAttention with the mask in its bias',
-  { biases: true, maskAsBias: true },
-);
-/** For heads of keys that queries share, where the target has no kernel for that: they are repeated. */
-export const useMultiHeadAttentionOnRepeatedHeads = variant('Attend → MultiHeadAttention on repeated key heads', {
-  repeats: true,
-});
-/** The same with the mask turned into a bias over all scores. */
-export const useMultiHeadAttentionOnRepeatedHeadsOverBias = variant(
-  'Attend → MultiHeadAttention on repeated key heads with the mask in its bias',
-  { maskAsBias: true, repeats: true },
-);
+/**
+ * Attend → MultiHeadAttention: also with the biases of the three projections, which the kernel adds on its way; with the mask turned into a bias
+ * over all scores; and on repeated heads of keys that queries share, where the target has no kernel for that.
+ */
+export const useMultiHeadAttention = rule('Attend → MultiHeadAttention', Attend, match);

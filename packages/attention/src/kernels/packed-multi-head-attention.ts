@@ -7,22 +7,26 @@ import {
   attendOp,
   cast,
   defineOp,
+  defineReasons,
   derive,
   type Get,
   type Layout,
   type Match,
   type MatchContext,
+  maskKinds,
   mismatch,
   type Node,
+  type Outcome,
   printMask,
   printType,
-  type Refusal,
+  type Reason,
+  reasons,
   refuse,
   rule,
   slice,
   type Value,
 } from '@onnxformers/core';
-import { biasedProjections, toHeads, toRows, withoutBiases } from './rows';
+import { biasedProjections, type Projections, toHeads, toRows, withoutBiases } from './rows';
 import { type Reading, readAttend } from './score-mask';
 
 type PackedAttrs = { readonly num_heads: number; readonly scale?: number | undefined };
@@ -64,55 +68,59 @@ function lengthsOf(offsets: Value): Value | undefined {
   return offsets.leaf?.kind === 'derived' && offsets.leaf.how === 'offsets' ? offsets.leaf.from[0] : undefined;
 }
 
-function objection({ parts, mask }: Reading, { softcap, scale }: AttendAttrs): string | undefined {
+const own = defineReasons({
+  derivedOffsets: () => 'the lengths of the sequences must be an input',
+  paddedBias: () => 'its bias is one over padded scores',
+});
+
+function objection(
+  { parts, mask }: Reading,
+  { softcap, scale }: AttendAttrs,
+  { offsets, keyOffsets }: Documents,
+): Reason | undefined {
   const { q, k, bias, sinks, noise } = parts;
-  const { documents, rest, keys, lengths, left, right } = mask;
-  if (!documents) return 'it is for packed sequences';
+  const { rest, keys, lengths, left, right } = mask;
   if (rest.length || keys || lengths || left !== undefined || right !== undefined)
-    return `it cannot express the mask: ${printMask(parts.mask)}`;
-  if (documents.offsets !== documents.keyOffsets) return 'the keys are not those of the queries';
-  if (!lengthsOf(documents.offsets)) return 'the lengths of the sequences must be an input';
-  if (typeof q.dims[1] !== 'number' || q.dims[1] !== k.dims[1])
-    return `it needs as many key heads as query heads; there are ${q.dims[1]} and ${k.dims[1]}`;
-  if (softcap !== undefined) return 'it has no softcap';
-  if (scale === 0) return 'a scale of 0 is its default';
-  if (bias) return 'its bias is one over padded scores';
-  if (sinks) return 'it has no sinks';
-  if (noise) return 'it has no dropout';
+    return reasons.maskNotExpressible({ mask: printMask(parts.mask), kinds: maskKinds(parts.mask) });
+  if (offsets !== keyOffsets) return reasons.keysOfOthers();
+  if (!lengthsOf(offsets)) return own.derivedOffsets();
+  if (typeof q.dims[1] !== 'number') return reasons.headCountsUnknown();
+  if (q.dims[1] !== k.dims[1]) return reasons.headCountsDiffer({ heads: q.dims[1], kvHeads: k.dims[1]! });
+  if (softcap !== undefined) return reasons.lacks({ feature: 'softcap' });
+  if (scale === 0) return reasons.zeroScale();
+  if (bias) return own.paddedBias();
+  if (sinks) return reasons.lacks({ feature: 'sinks' });
+  if (noise) return reasons.lacks({ feature: 'dropout' });
   return undefined;
 }
+type Documents = NonNullable<Reading['mask']['documents']>;
 
-function match(node: Node<AttendAttrs>, around: MatchContext, biases: boolean): Match | Refusal | undefined {
+function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
   const reading = readAttend(node);
-  const { parts, mask } = reading;
-  if (!mask.documents) return undefined;
-  const why = objection(reading, node.attrs);
-  if (why !== undefined) return biases ? undefined : refuse(why);
-  const heads = [parts.q, parts.k, parts.v];
-  const projections = biases ? biasedProjections(heads, around, tokens) : undefined;
-  if (biases && !projections) return undefined;
-  const { offsets } = mask.documents;
+  const { documents } = reading.mask;
+  if (!documents) return undefined;
+  const why = objection(reading, node.attrs, documents);
+  if (why) return refuse(why);
+  const { q, k, v } = reading.parts;
+  const projections = biasedProjections([q, k, v], around, tokens);
+  return [...(projections ? [made(node, [q, k, v], documents, projections)] : []), made(node, [q, k, v], documents)];
+}
+
+function made(node: Node<AttendAttrs>, heads: readonly Value[], { offsets }: Documents, projections?: Projections): Match {
   const lengths = lengthsOf(offsets)!;
   const emit = (get: Get): readonly Value[] => {
-    const made = projections && withoutBiases(projections, get);
-    const rows = made?.rows ?? heads.map((h) => toRows(get(h), tokens));
+    const unbiased = projections && withoutBiases(projections, get);
+    const rows = unbiased?.rows ?? heads.map((h) => toRows(get(h), tokens));
     const name = 'name' in lengths.leaf! ? lengths.leaf.name : 'sequences';
     const type = { dtype: 'int32', dims: [lengths.dims[0]!, `longest_of_${name}`] } as const;
     const places = derive(rows[0]!.graph.root, 'tokenOffset', type, [get(lengths)]);
-    const attrs = { num_heads: parts.q.dims[1] as number, scale: node.attrs.scale };
-    const y = apply(PackedMultiHeadAttention, [...rows, made?.bias, places, cast(get(offsets), 'int32')], attrs)[0]!;
+    const attrs = { num_heads: heads[0]!.dims[1] as number, scale: node.attrs.scale };
+    const y = apply(PackedMultiHeadAttention, [...rows, unbiased?.bias, places, cast(get(offsets), 'int32')], attrs)[0]!;
     return [toHeads(y, attrs.num_heads, tokens)];
   };
-  return { covers: node.outputs, absorbs: projections?.absorbs ?? [], emit };
+  const variant = projections && { variant: "with the projections' biases" };
+  return { ...variant, covers: node.outputs, absorbs: projections?.absorbs ?? [], emit };
 }
 
-/** Attend to packed sequences → PackedMultiHeadAttention. */
-export const usePackedMultiHeadAttention = rule('Attend(packed) → PackedMultiHeadAttention', Attend, (node, around) =>
-  match(node, around, false),
-);
-/** The same with the biases of the three projections. */
-export const usePackedMultiHeadAttentionWithBias = rule(
-  'Attend(packed, Linear + bias) → PackedMultiHeadAttention',
-  Attend,
-  (node, around) => match(node, around, true),
-);
+/** Attend to packed sequences → PackedMultiHeadAttention, also with the biases of the three projections, which the kernel adds on its way. */
+export const usePackedMultiHeadAttention = rule('Attend(packed) → PackedMultiHeadAttention', Attend, match);

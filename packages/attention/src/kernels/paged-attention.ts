@@ -11,11 +11,13 @@ import {
   concat,
   type Dim,
   defineOp,
+  defineReasons,
   divDims,
   encoded,
   type Get,
   iota,
   madeBy,
+  maskKinds,
   mismatch,
   mul,
   mulDims,
@@ -25,6 +27,7 @@ import {
   printMask,
   printType,
   readMask,
+  reasons,
   refuse,
   reshape,
   rule,
@@ -87,6 +90,11 @@ export const PagedAttention = defineOp<PagedAttentionAttrs>({
   encode: (node) => ({ ...encoded(node as Node, node.operands), outputs: [node.outputs[0]] }),
 });
 
+const own = defineReasons({
+  offsetOfPools: () => 'the queries do not start where the rows of the pools end',
+  poolsRead: () => 'something else reads the rows of the pools',
+});
+
 /** Attend with its two appends to pools → PagedAttention. */
 export const usePagedAttention = rule('Attend(PagedAppend) → PagedAttention', Attend, (node, around) => {
   const { q, k, v, queryOffset, bias, sinks, noise, mask } = attendParts(node.operands, node.attrs);
@@ -94,16 +102,16 @@ export const usePagedAttention = rule('Attend(PagedAppend) → PagedAttention', 
   if (!keys || !values) return undefined;
   const m = readMask(mask);
   if (m.right !== 0 || m.rest.length || m.keys || m.documents || m.lengths)
-    return refuse(`it is causal and nothing else; the mask is ${printMask(mask)}`);
-  if (bias) return refuse('it has no bias');
-  if (noise) return refuse('it has no dropout');
+    return refuse(reasons.maskNotExpressible({ mask: printMask(mask), kinds: maskKinds(mask) }));
+  if (bias) return refuse(reasons.lacks({ feature: 'bias' }));
+  if (noise) return refuse(reasons.lacks({ feature: 'dropout' }));
   const [pool, , pastLengths, table] = keys.operands as readonly Value[];
   if (queryOffset !== pastLengths || values.operands[2] !== pastLengths || values.operands[3] !== table)
-    return refuse('the place of the queries is not that of the pools');
-  if (around.uses(k) !== 1 || around.uses(v) !== 1) return refuse('something else reads the rows of the pools');
+    return refuse(own.offsetOfPools());
+  if (around.uses(k) !== 1 || around.uses(v) !== 1) return refuse(own.poolsRead());
   const [heads, kvHeads, headDim] = [q.dims[1], k.dims[1], k.dims[3]];
-  if (typeof heads !== 'number' || typeof kvHeads !== 'number') return refuse('the numbers of heads must be known');
-  if (typeof headDim !== 'number' || headDim % 8) return refuse(`head_dim ${headDim} is no multiple of 8`);
+  if (typeof heads !== 'number' || typeof kvHeads !== 'number') return refuse(reasons.headCountsUnknown());
+  if (typeof headDim !== 'number' || headDim % 8) return refuse(reasons.headDimMultiple({ of: 8, got: headDim! }));
   const attrs: PagedAttentionAttrs = {
     num_heads: heads,
     kv_num_heads: kvHeads,

@@ -6,6 +6,7 @@ import {
   Cos,
   type Dim,
   Div,
+  defineReasons,
   Expand,
   type Get,
   iota,
@@ -46,21 +47,28 @@ export interface Rotation {
   tables(get: Get): readonly [cos: Value, sin: Value];
 }
 
+const own = defineReasons({
+  turnApart: () => 'queries and keys are not rotated alike',
+  rotaryDims: ({ pairs, headDim }: { readonly pairs: number | string; readonly headDim: number | string }) =>
+    `it rotates only heads of a multiple of 16 channels, and a multiple of 8 pairs of them; got ${headDim} channels and ${pairs} pairs`,
+  givenTables: () => 'its tables of angles must reach to the last position, and these have a length of their own',
+  angles: () => 'the angles are not computed from positions alone',
+  positions: () => 'it counts positions from the offset of the queries, and these positions are others',
+});
+
 /** The rotation of queries and new keys by their places: undefined where they do not turn, refused where a kernel would turn them otherwise. */
 export function rotationOf(q: Value, k: Value, places: Places, around: MatchContext): Rotation | Refusal | undefined {
   const [ofQuery, ofKey] = [madeBy(q, RotaryEmbedding), madeBy(k, RotaryEmbedding)];
   if (!ofQuery && !ofKey) return undefined;
-  if (!ofQuery || !ofKey || q.rank !== 4 || !turnAlike(ofQuery, ofKey)) return refuse('queries and keys do not turn alike');
+  if (!ofQuery || !ofKey || q.rank !== 4 || !turnAlike(ofQuery, ofKey)) return refuse(own.turnApart());
   const [, cos, sin, positions] = ofQuery.operands as readonly [Value, Value, Value, Value?];
   const [headDim, pairs] = [q.dims[3], cos.dims.at(-1)];
   if (typeof headDim !== 'number' || typeof pairs !== 'number' || headDim % 16 || pairs % 8)
-    return refuse(
-      `it turns heads of 16 channels or a multiple of that, and 8 pairs or a multiple; here ${pairs} pairs of ${headDim}`,
-    );
-  if (positions) return refuse('its tables would have to reach to the last place, and these are of a length of their own');
+    return refuse(own.rotaryDims({ pairs: pairs!, headDim: headDim! }));
+  if (positions) return refuse(own.givenTables());
   const [from, fromSin] = [sourceOf(cos), sourceOf(sin)];
-  if (!from || from !== fromSin) return refuse('the angles are not computed from positions alone');
-  if (!standAt(from, places)) return refuse('it counts positions from the place of the first row; these are others');
+  if (!from || from !== fromSin) return refuse(own.angles());
+  if (!standAt(from, places)) return refuse(own.positions());
   const table = (angles: Value, get: Get): Value => {
     const rows = get(q).graph.root;
     return reshape(ofPlaces(angles, from, reshape(iota(rows, places.count), [1, places.count]), get), [places.count, pairs]);

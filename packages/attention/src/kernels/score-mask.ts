@@ -14,9 +14,13 @@ import {
   type MaskFrame,
   type MatchContext,
   mapMask,
+  maskKinds,
   materialize,
   type Node,
+  printMask,
+  type Reason,
   readMask,
+  reasons,
   reshape,
   someKey,
   type Value,
@@ -95,6 +99,10 @@ export function maskAsBias(keep: Value, bias: Value | undefined, dtype: DType): 
   const { graph } = keep;
   return where(keep, bias ?? graph.number(0, dtype), graph.number(lowest(dtype) / 2, dtype));
 }
+
+/** What is worth knowing where a mask is a tensor over all scores. */
+export const maskNote = ({ parts: { mask } }: Reading): Reason =>
+  reasons.maskOverScores({ mask: printMask(mask), kinds: maskKinds(mask) });
 
 /** What a kernel over all pairs costs besides where few pairs count: dearer than blocks and packed kernels, cheaper than the definition. */
 export const allPairs = ({ mask: { left, right, documents } }: Reading): number =>

@@ -4,38 +4,52 @@ import {
   type AttendAttrs,
   Attention,
   apply,
+  defineReasons,
   type Get,
   type Match,
   type MatchContext,
+  maskKinds,
   type Node,
+  type Outcome,
   printMask,
-  type Refusal,
+  type Reason,
+  reasons,
   refuse,
   rule,
 } from '@onnxformers/core';
 import { toHeads, toRows } from './rows';
-import { allPairs, isPlain, maskAsBias, type Reading, readAttend, scoreMask } from './score-mask';
+import { allPairs, isPlain, maskAsBias, maskNote, type Reading, readAttend, scoreMask } from './score-mask';
 
-function objection({ parts: { q, k, sinks, noise } }: Reading): string | undefined {
-  if (typeof q.dims[1] !== 'number' || typeof k.dims[1] !== 'number') return 'the numbers of heads must be known';
-  if (sinks) return 'it has no sinks';
-  if (noise) return 'it has no dropout';
+const own = defineReasons({
+  causalAlignment: () =>
+    'with different numbers of queries and keys it aligns the causal mask at the first key instead of the last',
+});
+
+function objection({ parts: { q, k, sinks, noise } }: Reading): Reason | undefined {
+  if (typeof q.dims[1] !== 'number' || typeof k.dims[1] !== 'number') return reasons.headCountsUnknown();
+  if (sinks) return reasons.lacks({ feature: 'sinks' });
+  if (noise) return reasons.lacks({ feature: 'dropout' });
   return undefined;
 }
 
-function objectionToMask({ parts, mask, causal, lengthsDiffer }: Reading): string | undefined {
-  if (!isPlain(mask)) return `it cannot express the mask but as a tensor: ${printMask(parts.mask)}`;
-  if (causal && lengthsDiffer) return 'it aligns causal at the first key, we at the last';
-  if (parts.queryOffset) return 'it has no cache with a place for each row';
+function objectionToMask({ parts, mask, causal, lengthsDiffer }: Reading): Reason | undefined {
+  if (!isPlain(mask)) return reasons.maskNotExpressible({ mask: printMask(parts.mask), kinds: maskKinds(parts.mask) });
+  if (causal && lengthsDiffer) return own.causalAlignment();
+  if (parts.queryOffset) return reasons.lacks({ feature: 'query offset' });
   return undefined;
 }
 
-function match(node: Node<AttendAttrs>, around: MatchContext, overScores: boolean): Match | Refusal | undefined {
+// With the mask in the kernel's own words, else as a tensor over all scores.
+function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
   const reading = readAttend(node);
+  const why = objection(reading);
+  if (why) return refuse(why);
+  const askew = objectionToMask(reading);
+  return askew ? [refuse(askew), made(node, reading, around, true)] : made(node, reading, around, false);
+}
+
+function made(node: Node<AttendAttrs>, reading: Reading, around: MatchContext, overScores: boolean): Match {
   const { parts, causal } = reading;
-  const why = objection(reading) ?? (overScores ? undefined : objectionToMask(reading));
-  if (why !== undefined) return overScores ? undefined : refuse(why);
-  if (overScores && objectionToMask(reading) === undefined) return undefined;
   const emit = (get: Get) => {
     const rows = [parts.q, parts.k, parts.v].map((h) => toRows(get(h)));
     const bias = parts.bias && get(parts.bias);
@@ -53,13 +67,10 @@ function match(node: Node<AttendAttrs>, around: MatchContext, overScores: boolea
     };
     return [finish(apply(Attention, [...rows, scores], attrs)[0]!, heads)];
   };
-  return { covers: node.outputs, cost: overScores ? allPairs(reading) : 0, emit };
+  const over = overScores && { variant: 'with the mask as a tensor', cost: allPairs(reading), notes: [maskNote(reading)] };
+  return { covers: node.outputs, ...over, emit };
 }
 const noMask = { keep: undefined, finish: toHeads };
 
-/** Attend → Attention. */
-export const useAttention = rule('Attend → Attention', Attend, (node, around) => match(node, around, false));
-/** The same with the mask as a tensor over all scores. */
-export const useAttentionOverMask = rule('Attend → Attention with the mask as a tensor', Attend, (node, around) =>
-  match(node, around, true),
-);
+/** Attend → Attention, also with the mask as a tensor over all scores. */
+export const useAttention = rule('Attend → Attention', Attend, match);

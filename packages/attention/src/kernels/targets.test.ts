@@ -17,15 +17,15 @@ const [overBias, repeated, repeatedOverBias, overMask, idleSinks, turning, turni
 const none = 'decomposed';
 const words: Readonly<Record<string, string>> = {
   'Attend → MultiHeadAttention': mha!,
-  'Attend(Linear + bias) → MultiHeadAttention': mha!,
+  "Attend → MultiHeadAttention with the projections' biases": mha!,
   'Attend → MultiHeadAttention with the mask in its bias': overBias!,
-  'Attend(Linear + bias) → MultiHeadAttention with the mask in its bias': overBias!,
+  "Attend → MultiHeadAttention with the projections' biases, with the mask in its bias": overBias!,
   'Attend → MultiHeadAttention on repeated key heads': repeated!,
-  'Attend → MultiHeadAttention on repeated key heads with the mask in its bias': repeatedOverBias!,
+  'Attend → MultiHeadAttention on repeated key heads, with the mask in its bias': repeatedOverBias!,
   'Attend → GroupQueryAttention': gqa!,
-  'Attend → GroupQueryAttention with a sink that takes nothing': idleSinks!,
-  'Attend(RotaryEmbedding) → GroupQueryAttention': turning!,
-  'Attend(RotaryEmbedding) → GroupQueryAttention with a sink that takes nothing': turningIdleSinks!,
+  'Attend → GroupQueryAttention with a null sink': idleSinks!,
+  'Attend → GroupQueryAttention with rotary embedding': turning!,
+  'Attend → GroupQueryAttention with rotary embedding and a null sink': turningIdleSinks!,
   'Attend → Attention': attention!,
   'Attend → Attention with the mask as a tensor': overMask!,
   decomposed: none,
@@ -47,7 +47,8 @@ function chosen(
     inputs: inputsOf(c, outside),
     assumptions: ['prefill into empty cache'],
   });
-  return words[model.decisions.find((d) => d.op === 'onnxformers.Attend')!.chosen]!;
+  const { chosen, variant } = model.decisions.find((d) => d.op === 'onnxformers.Attend')!;
+  return words[[chosen, variant].filter(Boolean).join(' ')]!;
 }
 
 // name, cpu, wasm, webgpu (float32 all), cuda in float16 on Hopper, on Ampere, in bfloat16 on Ampere, in float32.
@@ -98,10 +99,10 @@ describe.each(table)('%s', (name, cpu, wasm, webgpu, hopper, ampere, ampereInBfl
 
 describe('a rotation stays outside of GroupQueryAttention', () => {
   it.each([
-    ['turned by an input', 'it counts positions from the place of the first row; these are others'],
-    ['turned, few channels', 'it turns heads of 16 channels or a multiple of that, and 8 pairs or a multiple; here 4 pairs of 8'],
-    ['turned, cache', 'a cache that grows has no last place, so its tables of angles would be made anew in each call'],
-  ])('%s', (name, reason) => {
+    ['turned by an input', 'positions', {}],
+    ['turned, few channels', 'rotaryDims', { pairs: 4, headDim: 8 }],
+    ['turned, cache', 'growingTables', {}],
+  ])('%s', (name, code, data) => {
     const c = attendCases.find((each) => each.name === name)!;
     const { decisions } = compile(modelOf(c), {
       target: targets.cpu,
@@ -111,7 +112,11 @@ describe('a rotation stays outside of GroupQueryAttention', () => {
     });
     const attend = decisions.find((d) => d.op === 'onnxformers.Attend')!;
     expect(attend.chosen).toBe('Attend → GroupQueryAttention');
-    expect(attend.refused).toContainEqual({ rule: 'Attend(RotaryEmbedding) → GroupQueryAttention', reason });
+    expect(attend.refused).toContainEqual({
+      rule: 'Attend → GroupQueryAttention',
+      variant: 'with rotary embedding',
+      reason: { code, data, text: expect.any(String) },
+    });
   });
 });
 

@@ -13,6 +13,7 @@ import {
   cumSum,
   type Dim,
   defineBlock,
+  defineReasons,
   div,
   fill,
   int,
@@ -42,15 +43,21 @@ import {
 } from '@onnxformers/core';
 import { kernels } from '../kernels/index';
 
+const own = defineReasons({
+  fewerKeys: ({ keys, queries }: { readonly keys: Dim; readonly queries: Dim }) =>
+    `there may be fewer keys than queries, ${keys} and ${queries}`,
+  oneBlock: ({ keys }: { readonly keys: number }) => `one block would see all ${keys} keys`,
+});
+
 /** Attend under a window → products of neighbouring blocks, for providers whose kernels know no windows. */
 export const useBlocks = rule('Attend → blocks', Attend, (node) => {
   const { q, k, v, sinks, mask, ...others } = attendParts(node.operands, node.attrs);
   const why = refuseBlockwise({ mask, ...others });
   if (why) return refuse(why);
   const [seq, kvSeq] = [q.dims[2]!, k.dims[2]!];
-  if (!neverNegative(subDims(kvSeq, seq))) return refuse(`there may be fewer keys than queries: ${kvSeq} and ${seq}`);
+  if (!neverNegative(subDims(kvSeq, seq))) return refuse(own.fewerKeys({ keys: kvSeq, queries: seq }));
   const { left, right } = readMask(mask);
-  if (typeof kvSeq === 'number' && kvSeq <= 2 * blockOf(left!, right!)) return refuse(`one block sees all ${kvSeq} keys`);
+  if (typeof kvSeq === 'number' && kvSeq <= 2 * blockOf(left!, right!)) return refuse(own.oneBlock({ keys: kvSeq }));
   const { scale, softcap } = node.attrs;
   return {
     covers: node.outputs,

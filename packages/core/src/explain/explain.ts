@@ -2,15 +2,14 @@
 import type { Model } from '../compile/compile';
 import { ConfigError, describe, nearest } from '../error';
 import { domainOf } from '../ir/define-op';
-import { type Node, subgraphsOf } from '../ir/graph';
-import type { Decision } from '../lower/lower';
-import { dtypeOf, kernelOf, type Machine } from '../lower/target';
+import { isPastRole, type Node, subgraphsOf } from '../ir/graph';
+import type { Decision, Rejected } from '../lower/decision';
+import type { Reason } from '../lower/reason';
+import { reasons } from '../lower/reasons';
+import { dtypeOf, type Forecast, kernelOf, type Machine } from '../lower/target';
 import { modulesOf } from '../module/module';
-import { attentionKernel } from '../targets/attention-kernel';
 import { type DType, isFloat } from '../tensor/tensor';
-import { type AttentionForecast, forecast } from './forecast';
-import { hintsFor } from './hints';
-import { printPaths, shapeOf } from './places';
+import { isBelow, printPaths, rootPlace, shapeOf } from './places';
 
 /** What was decided for one op in places that are alike. */
 export interface ExplainedOp {
@@ -18,12 +17,17 @@ export interface ExplainedOp {
   readonly op: string;
   /** The rule taken, `kept`, `decomposed`, or `float32`. */
   readonly chosen: string;
+  /** Which way of the rule, where it has several. */
+  readonly variant?: string;
   /** The ops that stand there now, without those that only move data. */
   readonly kernels: readonly string[];
-  readonly attention: readonly AttentionForecast[];
-  readonly refused: readonly { readonly rule: string; readonly reason: string }[];
+  /** Which of the kernels behind those ops the runtime will run, where the target foresees it. */
+  readonly runs: readonly Forecast[];
+  /** What is worth knowing of what was taken. */
+  readonly notes: readonly Reason[];
+  readonly refused: readonly Rejected[];
   /** What could be changed to reach something better. */
-  readonly hints: readonly string[];
+  readonly hints: readonly Reason[];
 }
 
 /** What was decided in one block, or in blocks that are alike. */
@@ -51,7 +55,7 @@ export interface Explanation {
 
 /** Options of {@link explain}. */
 export interface ExplainOptions {
-  /** Only blocks below this path. */
+  /** Only blocks at this path and below: `stack.layers.0`, or a place as it is printed: `stack.layers.0–2.mixer`. */
   readonly path?: string;
 }
 
@@ -68,15 +72,19 @@ export function explain(model: Model, { path = '' }: ExplainOptions = {}): Expla
   const { target, machine, dtype, computes } = model;
   if (path) checkPath(path, model);
   const nodes = nodesWithin(model.graph.nodes);
-  const below = (p: string): boolean => path === '' || p === path || p.startsWith(`${path}.`);
+  const below = isBelow(path);
   return {
     target: target.name,
     dtype,
     computes,
     opset: target.opset,
     machine,
-    assumed: assumptions(model),
-    notes: [...dtypeNotes(model), ...(target.notes ?? []).filter((n) => appliesTo(n, computes)), ...besideNotes(model, nodes)],
+    assumed: (target.assumed?.(machine) ?? []).map(({ text }) => text),
+    notes: [
+      ...dtypeNotes(model),
+      ...(target.notes ?? []).filter((n) => n.computes === undefined || n.computes === computes).map(({ text }) => text),
+      ...besideNotes(model, nodes),
+    ],
     blocks: grouped(
       model,
       nodes,
@@ -86,35 +94,37 @@ export function explain(model: Model, { path = '' }: ExplainOptions = {}): Expla
 }
 
 function checkPath(path: string, { module, decisions, traced }: Model): void {
-  const modules = modulesOf(module).map((m) => m.path);
-  const scopes = [...decisions.map((d) => d.path), ...nodesWithin(traced.nodes).map((n) => n.scope)];
-  if ([...modules, ...scopes].some((p) => p === path || p.startsWith(`${path}.`))) return;
-  const near = nearest(path, modules);
+  const ran = [...decisions.map((d) => d.path), ...nodesWithin(traced.nodes).map((n) => n.scope)];
+  if ([...ran, ...modulesOf(module).map((m) => m.path)].some(isBelow(path))) return;
+  const parts = new Set(ran.flatMap((scope) => scope.split('.').map((_, i, all) => all.slice(0, i + 1).join('.'))));
+  parts.delete('');
+  const near = nearest(path, [...parts]);
+  const first = [...parts].filter((p) => !p.includes('.'));
   throw new ConfigError({
     path: 'path',
     problem: 'the model has no module of this path',
     got: describe(path),
-    hint: near ? `Did you mean "${near}"?` : `Its parts: ${Object.keys(module.children).join(', ')}`,
+    hint: near ? `Did you mean "${near}"?` : `Its parts: ${first.join(', ')}`,
   });
 }
 
 // Definitions of our own meanings are the normal case; what has a kernel somewhere, or was refused one, is worth a line.
 function worthTelling({ op, chosen, refused }: Decision): boolean {
   if (chosen === '') return false;
-  const objections = refused.filter((r) => !isPreference(r.reason)).length;
+  const objections = refused.filter((r) => !isPreference(r)).length;
   if (chosen === 'decomposed') return objections > 0 || domainOf(op)[0] === '';
   return chosen !== 'kept' || objections > 0;
 }
-// An op that is better off as it is lacks nothing.
-const isPreference = (reason: string): boolean => reason.endsWith('itself is cheaper here');
+// What could run and something else runs better lacks nothing.
+const isPreference = ({ reason }: Rejected): boolean =>
+  [reasons.keptIsCheaper, reasons.costsMore, reasons.lost].some((of) => of.is(reason));
 
 function grouped(model: Model, nodes: readonly Node[], decisions: readonly Decision[]): ExplainedBlock[] {
   const blockNames = new Map(modulesOf(model.module).map(({ path, item }) => [path, item.about.blockName]));
-  const attention = new Map<string, Node[]>();
-  for (const n of nodes) if (attentionKernel(n, {})) attention.set(n.scope, [...(attention.get(n.scope) ?? []), n]);
+  const nodesAt = new Map<string, Node[]>();
+  for (const n of nodes) nodesAt.set(n.scope, [...(nodesAt.get(n.scope) ?? []), n]);
   const byPath = new Map<string, ExplainedOp[]>();
-  for (const d of decisions)
-    byPath.set(d.path, [...(byPath.get(d.path) ?? []), explained(model, d, attention.get(d.path) ?? [])]);
+  for (const d of decisions) byPath.set(d.path, [...(byPath.get(d.path) ?? []), explained(model, d, nodesAt.get(d.path) ?? [])]);
   const places = new Map<string, number>();
   nodesWithin(model.traced.nodes).forEach(({ scope }, i) => {
     if (!places.has(scope)) places.set(scope, i);
@@ -130,7 +140,7 @@ function grouped(model: Model, nodes: readonly Node[], decisions: readonly Decis
   }
   return [...alike.values()].map(({ paths, ops }): ExplainedBlock => {
     const block = blockNames.get(withoutCalls(paths[0]!));
-    return { place: printPaths(paths) || 'model', paths, ...(block && { block }), ops };
+    return { place: printPaths(paths) || rootPlace, paths, ...(block && { block }), ops };
   });
 }
 
@@ -143,18 +153,22 @@ function unique(ops: readonly ExplainedOp[]): ExplainedOp[] {
 
 const nameOfOp = (key: string): string => domainOf(key)[1];
 
-function explained(model: Model, d: Decision, attention: readonly Node[]): ExplainedOp {
-  const isAttention = nameOfOp(d.op) === 'Attend' || nameOfOp(d.op) === 'Attention';
-  const forecasts = isAttention && model.target.name === 'cuda' ? forecast(model.machine, attention) : [];
+function explained({ target, machine, computes }: Model, d: Decision, nodes: readonly Node[]): ExplainedOp {
+  const runs = target.forecast?.(
+    nodes.filter((n) => d.kernels.includes(n.op.key)),
+    machine,
+  );
   return {
     op: nameOfOp(d.op),
     chosen: d.chosen,
+    ...(d.variant && { variant: d.variant }),
     kernels: [
       ...new Set(d.kernels.filter((key) => domainOf(key)[0] !== 'onnxformers' && !moves.has(nameOfOp(key))).map(nameOfOp)),
     ],
-    attention: forecasts,
-    refused: d.refused.filter((r) => r.rule !== d.chosen && !isPreference(r.reason)),
-    hints: isAttention ? hintsFor(model, d, attention, forecasts) : [],
+    runs: runs ?? [],
+    notes: d.notes,
+    refused: d.refused.filter((r) => !reasons.keptIsCheaper.is(r.reason)),
+    hints: target.advise?.({ decision: d, forecasts: runs ?? [], computes }) ?? [],
   };
 }
 
@@ -174,17 +188,9 @@ const moves = new Set([
   'Gather',
 ]);
 
-function assumptions({ target, machine }: Model): string[] {
-  if (target.name !== 'cuda') return [];
-  return [
-    ...(machine.sm === undefined ? ['the compute capability was not given: chosen for the newest GPUs'] : []),
-    ...(machine.cudnn === undefined ? ['the version of cuDNN was not given: taken as recent (9.14)'] : []),
-  ];
-}
-
 function dtypeNotes({ target, dtype, computes, parameterInputs, signature }: Model): string[] {
   const fed = [...parameterInputs].some((p) => (p.options.dtype ?? dtype) === 'bfloat16');
-  const kept = signature.inputs.some((p) => p.dtype === 'float32' && p.name.startsWith('past_key_values.'));
+  const kept = signature.inputs.some((p) => p.dtype === 'float32' && isPastRole(p.role));
   return [
     ...(dtype === computes
       ? []
@@ -197,12 +203,6 @@ function dtypeNotes({ target, dtype, computes, parameterInputs, signature }: Mod
       : []),
   ];
 }
-
-// A note that begins with a dtype is for models that compute in it.
-const appliesTo = (note: string, computes: DType): boolean => {
-  const [, about] = /^(float\d+|bfloat16): /.exec(note) ?? [];
-  return about === undefined || about === computes;
-};
 
 function besideNotes({ target }: Model, nodes: readonly Node[]): string[] {
   const counts = new Map<string, number>();

@@ -6,7 +6,6 @@ export {
   type Explanation,
   explain,
 } from './explain';
-export type { AttentionForecast } from './forecast';
 export { printExplanation } from './print';
 export { printSummary } from './print-summary';
 export { type Summary, type SummaryRow, summary } from './summary';

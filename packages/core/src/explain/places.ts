@@ -28,3 +28,33 @@ export function printPaths(paths: readonly string[]): string {
   if (product !== distinct.length) return distinct.join(', ');
   return columns.map((column) => (column.every(isNumber) ? printRanges(column.map(Number)) : column[0]!)).join('.');
 }
+
+/** How the root of a model is printed. */
+export const rootPlace = 'model';
+
+/**
+ * True for paths at a place or below it, where the place is a path or what {@link printPaths} printed: `layers.0–2.mixer`, `layers.1, 2`. A
+ * hyphen does for the dash, and a second call of a module (`shared@2`) stands below its name.
+ */
+export function isBelow(place: string): (path: string) => boolean {
+  if (place === '' || place === rootPlace) return () => true;
+  const whole = place.split('.').map(segmentsOf);
+  const each = whole.every((allowed) => allowed !== undefined)
+    ? [whole]
+    : place.split(', ').map((p) => p.split('.').map(segmentsOf));
+  return (path) => {
+    const segments = path.split('.');
+    return each.some(
+      (pattern) =>
+        pattern.length <= segments.length &&
+        pattern.every((allowed, i) => allowed?.(segments[i]!) || allowed?.(segments[i]!.replace(/@\d+$/, ''))),
+    );
+  };
+}
+
+// What one part of a place stands for; undefined for a list of paths that were not split yet.
+function segmentsOf(part: string): ((segment: string) => boolean) | undefined {
+  if (!/^\d+(?:[–-]\d+)?(?:, ?\d+(?:[–-]\d+)?)*$/.test(part)) return part.includes(', ') ? undefined : (s) => s === part;
+  const ranges = part.split(/, ?/).map((range) => range.split(/[–-]/).map(Number));
+  return (s) => isNumber(s) && ranges.some(([from, to = from]) => Number(s) >= from! && Number(s) <= to!);
+}

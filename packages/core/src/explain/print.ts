@@ -1,6 +1,8 @@
 // Explanations as text.
+
+import { nameOf } from '../lower/rewrite';
+import type { Forecast } from '../lower/target';
 import type { ExplainedBlock, ExplainedOp, Explanation } from './explain';
-import type { AttentionForecast } from './forecast';
 
 const words: Readonly<Record<string, string>> = {
   kept: 'kept as it is',
@@ -31,23 +33,24 @@ function printBlock({ place, paths, block, ops }: ExplainedBlock): string[] {
 }
 
 function printOp(o: ExplainedOp): string[] {
-  const chosen = words[o.chosen] ? `${o.op}: ${words[o.chosen]}` : o.chosen;
+  const chosen = words[o.chosen] ? `${o.op}: ${words[o.chosen]}` : nameOf(o.chosen, o.variant);
   return [
     `  ${chosen}`,
-    ...o.attention.map((f) => `    runs ${printForecast(f)}`),
+    ...o.runs.map((f) => `    runs ${printForecast(f)}`),
+    ...o.notes.map(({ text }) => `    note: ${text}`),
     ...merged(o.refused).map(({ rules, reason }) => `    not ${rules.join(', ')}: ${reason}`),
-    ...o.hints.map((h) => `    hint: ${h}`),
+    ...o.hints.map(({ text }) => `    hint: ${text}`),
   ];
 }
 
-function printForecast({ on, kernel, note }: AttentionForecast): string {
-  const where = on[0] === 'the GPU' ? '' : ` on ${on.join(', ')}`;
-  return `${kernel}${where}${note ? ` (${note})` : ''}`;
+function printForecast({ on, kernel, note }: Forecast): string {
+  return `${kernel}${on.length ? ` on ${on.join(', ')}` : ''}${note ? ` (${note.text})` : ''}`;
 }
 
 // Rules that were refused for the same reason share a line.
 function merged(refused: ExplainedOp['refused']): { readonly rules: readonly string[]; readonly reason: string }[] {
   const byReason = new Map<string, string[]>();
-  for (const { rule, reason } of refused) byReason.set(reason, [...(byReason.get(reason) ?? []), rule.split(' → ').at(-1)!]);
+  for (const { rule, variant, reason } of refused)
+    byReason.set(reason.text, [...(byReason.get(reason.text) ?? []), nameOf(rule.split(' → ').at(-1)!, variant)]);
   return [...byReason].map(([reason, rules]) => ({ reason, rules: [...new Set(rules)] }));
 }

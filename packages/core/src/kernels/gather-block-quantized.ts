@@ -2,6 +2,7 @@
 import { type Dim, mulDims } from '../dim/dim';
 import { defineOp, type Op, printType } from '../ir/define-op';
 import { apply, madeBy, mismatch, type Node, type Value } from '../ir/graph';
+import { reasons } from '../lower/reasons';
 import { refuse, rule } from '../lower/rule';
 import { gather } from '../ops/gather';
 import { reshape, slice } from '../ops/movement';
@@ -57,7 +58,8 @@ export const useGatherBlockQuantized = rule('Gather(DequantizeBlocks) → Gather
   if (!blocks) return undefined;
   const { blockSize, columns } = blocks.attrs;
   const [rows, count] = blocks.operands[1]!.dims;
-  if (typeof rows !== 'number' || typeof count !== 'number') return refuse('the dims of the table must be known');
+  if (typeof rows !== 'number' || typeof count !== 'number')
+    return refuse(reasons.sizeUnknown({ size: 'rows and columns of the table' }));
   return {
     covers: node.outputs,
     emit(get) {

@@ -1,9 +1,14 @@
 // A linear map with an update of low rank, as two narrow maps beside the wide one.
 import { madeBy, type Value } from '../ir/graph';
+import { defineReasons } from '../lower/reason';
 import { refuse, rule } from '../lower/rule';
 import { add, mul } from '../ops/elementwise';
 import { LowRankUpdate } from '../ops/low-rank';
 import { Linear, linear } from '../ops/matmul';
+
+const own = defineReasons({
+  storedUpdate: () => 'the update is stored, so it becomes part of the weight',
+});
 
 /** x (w + s · b a)ᵀ → x wᵀ + s · (x aᵀ) bᵀ, where a or b is an input; stored ones are added to the weight when the model is written. */
 export const splitLowRank = rule('Linear(LowRankUpdate) → Linear + Linear(Linear)', Linear, (node) => {
@@ -11,7 +16,7 @@ export const splitLowRank = rule('Linear(LowRankUpdate) → Linear + Linear(Line
   const update = madeBy(made, LowRankUpdate);
   if (!update) return undefined;
   const [weight, b, a] = update.operands as readonly [Value, Value, Value];
-  if (!dependsOnInput(b) && !dependsOnInput(a)) return refuse('the update is stored, so it becomes part of the weight');
+  if (!dependsOnInput(b) && !dependsOnInput(a)) return refuse(own.storedUpdate());
   return {
     covers: node.outputs,
     emit(get) {

@@ -2,6 +2,8 @@
 
 import { defineOp, type Op, printType } from '../ir/define-op';
 import { apply, madeBy, mismatch } from '../ir/graph';
+import { defineReasons } from '../lower/reason';
+import { reasons } from '../lower/reasons';
 import { refuse, rule } from '../lower/rule';
 import { add } from '../ops/elementwise';
 import { Linear, linear } from '../ops/matmul';
@@ -22,16 +24,19 @@ export const MatMulNBits: Op<MatMulNBitsAttrs> = defineOp<MatMulNBitsAttrs>({
   ],
 });
 
+const own = defineReasons({
+  blockSize: ({ got }: { readonly got: number }) => `blocks of ${got} are not a power of two from 16 on`,
+});
+
 /** Linear on a weight made by DequantizeBlocks → MatMulNBits. */
 export const useMatMulNBits = rule('Linear(DequantizeBlocks) → MatMulNBits', Linear, (node) => {
   const [x, weight, bias] = node.operands;
   const blocks = madeBy(weight, DequantizeBlocks);
   if (!blocks) return undefined;
   const { blockSize, columns } = blocks.attrs;
-  if (blockSize < 16 || !Number.isInteger(Math.log2(blockSize)))
-    return refuse(`blocks of ${blockSize} are no power of two from 16 on`);
+  if (blockSize < 16 || !Number.isInteger(Math.log2(blockSize))) return refuse(own.blockSize({ got: blockSize }));
   const N = weight!.dims[0];
-  if (typeof N !== 'number') return refuse('the number of rows must be known');
+  if (typeof N !== 'number') return refuse(reasons.sizeUnknown({ size: 'rows of the weight' }));
   return {
     covers: node.outputs,
     emit(get) {

@@ -5,27 +5,18 @@ import { apply, builderLike, type Graph, type GraphBuilder, type Node, subgraphs
 import { cast } from '../ops/cast';
 import { isFloat } from '../tensor/tensor';
 import { withConstants } from './constants';
-import { Cycle, type Found, replay } from './rewrite';
-import type { Match, MatchContext, Refusal, Rule } from './rule';
+import type { Decision } from './decision';
+import type { Reason } from './reason';
+import { reasons } from './reasons';
+import { Cycle, type Found, nameOf, replay } from './rewrite';
+import { type Match, type MatchContext, outcomesOf, type Refusal, type Rule, refuse } from './rule';
 import { accepts, dtypeOf, kernelOf, type Machine, type Target } from './target';
-
-/** What was decided for one node, and why nothing else. */
-export interface Decision {
-  readonly path: string;
-  /** The meaning: `onnxformers.Attend`. */
-  readonly op: string;
-  /** The rule taken, `kept`, `decomposed`, or `float32` when the kernel lacks the dtype. */
-  readonly chosen: string;
-  /** The ops that stand there now. */
-  readonly kernels: readonly string[];
-  readonly refused: readonly { readonly rule: string; readonly reason: string }[];
-}
 
 /** Options of {@link lower}. */
 export interface LowerOptions {
   readonly machine?: Machine;
   readonly rules?: readonly Rule[];
-  /** What the caller assumptions about the data; rules ask for them by name. */
+  /** What the caller says about the data; rules ask for it by name. */
   readonly assumptions?: readonly string[];
 }
 
@@ -47,9 +38,8 @@ export function lower(graph: Graph, target: Target, options: LowerOptions = {}):
 }
 
 interface Candidate extends Found {
-  readonly order: number;
-  readonly covered: number;
-  readonly absorbed: number;
+  /** Which way of its rule it is. */
+  readonly way: number;
   readonly cost: number;
   readonly kernels: readonly string[];
 }
@@ -57,8 +47,8 @@ interface Candidate extends Found {
 class Lowering {
   readonly decisions = new Map<string, Decision>();
   private readonly banned = new Set<string>();
-  private readonly rulesByOp = new Map<string, { rule: Rule; order: number }[]>();
-  private readonly fitting = new Map<string, true | string>();
+  private readonly rulesByOp = new Map<string, Rule[]>();
+  private readonly fitting = new Map<string, true | Reason>();
 
   constructor(
     private readonly target: Target,
@@ -66,25 +56,29 @@ class Lowering {
     rules: readonly Rule[],
     private readonly assumptions: ReadonlySet<string>,
   ) {
-    rules.forEach((rule, order) => {
-      const list = this.rulesByOp.get(rule.op) ?? [];
-      this.rulesByOp.set(rule.op, [...list, { rule, order }]);
-    });
+    for (const rule of new Set(rules)) this.rulesByOp.set(rule.op, [...(this.rulesByOp.get(rule.op) ?? []), rule]);
   }
 
   run(graph: Graph): Graph {
     for (let round = 0; round < 200; round++) {
       const nodes = nodesWithin(graph);
-      const chosen = choose(this.candidates(graph, nodes));
+      const candidates = this.candidates(graph, nodes);
+      const chosen = choose(candidates);
       const found = chosen.length ? chosen : nodes.flatMap((node) => this.fallback(node));
       if (!found.length) return graph;
       try {
         graph = replay(graph, new Map(found.flatMap((f) => f.match.covers.map((v) => [v, f] as const))));
-        for (const f of chosen) this.record(f.node, f.rule, f.kernels);
+        const winners = new Map(chosen.flatMap((c) => c.match.covers.map((v) => [v, c] as const)));
+        for (const c of candidates) {
+          const winner = winners.get(c.match.covers.find((v) => winners.has(v))!)!;
+          if (winner !== c) this.refuse(c.node, c.rule, refuse(lost(c, winner), c.match.variant));
+        }
+        for (const c of chosen) this.record(c.node, c.rule, c.kernels, c.match);
       } catch (error) {
         if (!(error instanceof Cycle) || !chosen.includes(error.found as Candidate)) throw error;
-        this.banned.add(banKey(error.found.rule, error.found.node));
-        this.refuse(error.found.node, error.found.rule, 'its operands depend on its own result');
+        const { node, rule, match } = error.found;
+        this.banned.add(banKey(error.found));
+        this.refuse(node, rule, refuse(reasons.ownResult(), match.variant));
       }
     }
     throw internal('lowering did not come to an end; two rules undo each other');
@@ -94,20 +88,22 @@ class Lowering {
     const around = surroundings(graph, nodes, this.assumptions);
     const found: Candidate[] = [];
     for (const node of nodes)
-      for (const { rule, order } of this.rulesByOp.get(node.op.key) ?? []) {
-        if (this.banned.has(banKey(rule.name, node))) continue;
+      for (const rule of this.rulesByOp.get(node.op.key) ?? []) {
         if (rule.remedy && accepts(this.target, this.machine, node) === true) continue;
-        const match = rule.match(node, around);
-        if (!match) continue;
-        const result = 'refused' in match ? match : this.tryOut(node, rule, match);
-        if ('refused' in result) this.refuse(node, rule.name, result.refused);
-        else found.push({ ...result, rule: rule.name, node, match: match as Match, order });
+        outcomesOf(rule.match(node, around)).forEach((outcome, way) => {
+          if ('refused' in outcome) return this.refuse(node, rule.name, outcome);
+          const candidate = { rule: rule.name, node, match: outcome };
+          if (this.banned.has(banKey(candidate))) return;
+          const tried = this.tryOut(node, rule, outcome);
+          if ('refused' in tried) this.refuse(node, rule.name, tried);
+          else found.push({ ...tried, ...candidate, way });
+        });
       }
     return found;
   }
 
   // Emits a match where nobody sees it, to learn whether the target runs what it makes and at what cost.
-  private tryOut(node: Node, rule: Rule, match: Match): Pick<Candidate, 'covered' | 'absorbed' | 'cost' | 'kernels'> | Refusal {
+  private tryOut(node: Node, rule: Rule, match: Match): Pick<Candidate, 'cost' | 'kernels'> | Refusal {
     const { g, stand } = scratch(node);
     const outputs = g.at(node.scope, () => match.emit((old) => standIn(g, stand, old)));
     outputs.forEach((v, i) => g.output(String(i), v));
@@ -116,7 +112,7 @@ class Lowering {
     const { nodes } = g.finish();
     for (const n of nodes) {
       const fit = this.stands(n);
-      if (fit !== true) return { refused: fit };
+      if (fit !== true) return refuse(fit, match.variant);
       cost += kernelOf(this.target, n.op)?.cost?.(n, this.machine) ?? 0;
       kernels.push(n.op.key);
     }
@@ -125,19 +121,19 @@ class Lowering {
     const kept =
       accepts(this.target, this.machine, node) === true ? kernelOf(this.target, node.op)?.cost?.(node, this.machine) : undefined;
     if (kept !== undefined && match.covers.length === node.outputs.length && cost > kept)
-      return { refused: `${node.op.key} itself is cheaper here` };
-    return { covered: match.covers.length, absorbed: match.absorbs?.length ?? 0, cost, kernels };
+      return refuse(reasons.keptIsCheaper({ op: node.op.key }), match.variant);
+    return { cost, kernels };
   }
 
   // What a rule makes has to be there: only meanings may still be defined, or a kernel that is missing would come back as what it stood for.
-  private stands(node: Node): true | string {
+  private stands(node: Node): true | Reason {
     if (domainOf(node.op.key)[0] === 'onnxformers') return this.fits(node);
     const direct = accepts(this.target, this.machine, node);
     return direct === true || this.promotable(node) ? true : direct;
   }
 
   // Accepted as it is, or definable by nodes that fit.
-  private fits(node: Node): true | string {
+  private fits(node: Node): true | Reason {
     const direct = accepts(this.target, this.machine, node);
     if (direct === true || !node.op.decompose || subgraphsOf(node).length)
       return direct === true || this.promotable(node) ? true : direct;
@@ -152,7 +148,7 @@ class Lowering {
         node.attrs,
       )
       .forEach((v, i) => g.output(String(i), v));
-    let fit: true | string = true;
+    let fit: true | Reason = true;
     for (const n of g.finish().nodes) {
       const part = this.fits(n);
       if (part !== true) fit = part;
@@ -174,7 +170,7 @@ class Lowering {
   private fallback(node: Node): Found[] {
     const direct = accepts(this.target, this.machine, node);
     if (direct === true) {
-      this.record(node, 'kept', [node.op.key], true);
+      this.record(node, 'kept', [node.op.key]);
       return [];
     }
     const { op } = node;
@@ -204,7 +200,7 @@ class Lowering {
     const dtype = dtypeOf(node);
     throw new LoweringError({
       path: node.scope || 'graph',
-      problem: `${op.key} of ${dtype} cannot run on ${this.target.name}: ${direct}`,
+      problem: `${op.key} of ${dtype} cannot run on ${this.target.name}: ${direct.text}`,
       ...this.expectedOf(op),
       got: `operands ${node.operands.map(printType).join(', ')}`,
       hint: `Choose another target or dtype, or give ${op.key} a definition by ops that ${this.target.name} has${this.refusedAround(node)}`,
@@ -219,41 +215,60 @@ class Lowering {
   // A kernel that would have taken the node was refused at its place, or at what reads it there.
   private refusedAround({ scope }: Node): string {
     const near = [...this.decisions.values()].filter((d) => d.path === scope || d.path.startsWith(`${scope}.`));
-    const reasons = near.flatMap((d) => d.refused.map((r) => `${r.rule}: ${r.reason}`));
-    return reasons.length ? `. Refused there: ${[...new Set(reasons)].join('; ')}` : '';
+    const refused = near.flatMap((d) => d.refused.map(({ rule, variant, reason }) => `${nameOf(rule, variant)}: ${reason.text}`));
+    return refused.length ? `. Refused there: ${[...new Set(refused)].join('; ')}` : '';
   }
 
-  private record(node: Node, chosen: string, kernels: readonly string[], quiet = false): void {
-    const key = decisionKey(node);
-    const before = this.decisions.get(key);
-    if (quiet && !before?.refused.length) return;
-    if (before && before.chosen !== '' && chosen === 'kept') return;
-    this.decisions.set(key, { path: node.scope, op: node.op.key, chosen, kernels, refused: before?.refused ?? [] });
+  private record(node: Node, chosen: string, kernels: readonly string[], { variant, notes = [] }: Partial<Match> = {}): void {
+    const before = this.decisions.get(decisionKey(node));
+    if (chosen === 'kept' && (before ? before.chosen !== '' : true)) return;
+    this.decide(node, { chosen, kernels, notes, ...(variant && { variant }) });
   }
-  private refuse(node: Node, rule: string, reason: string): void {
+  private refuse(node: Node, rule: string, { refused: reason, variant }: Refusal): void {
+    const before = this.decisions.get(decisionKey(node))?.refused ?? [];
+    if (before.some((r) => r.rule === rule && r.variant === variant && r.reason.text === reason.text)) return;
+    this.decide(node, { refused: [...before, { rule, ...(variant && { variant }), reason }] });
+  }
+  private decide(node: Node, change: Partial<Decision>): void {
     const key = decisionKey(node);
-    const before = this.decisions.get(key) ?? { path: node.scope, op: node.op.key, chosen: '', kernels: [], refused: [] };
-    if (before.refused.some((r) => r.rule === rule && r.reason === reason)) return;
-    this.decisions.set(key, { ...before, refused: [...before.refused, { rule, reason }] });
+    const undecided = { path: node.scope, op: node.op.key, chosen: '', kernels: [], notes: [], refused: [] };
+    this.decisions.set(key, { ...(this.decisions.get(key) ?? undecided), ...change });
   }
 }
 
 // Ops of other domains than the standard's and ours exist only as kernels.
 const isKernel = (key: string): boolean => !['', 'onnxformers'].includes(domainOf(key)[0]);
 
-// Of overlapping matches the one that covers most, then the cheapest, then the one that makes most superfluous, then the first in the list.
+// What decides between matches that overlap, one after the other; nothing in it depends on other nodes or on the order of rules.
+const merits: readonly (readonly [by: string, compare: (a: Candidate, b: Candidate) => number])[] = [
+  ['covers', (a, b) => b.match.covers.length - a.match.covers.length],
+  ['cost', (a, b) => a.cost - b.cost],
+  ['absorbs', (a, b) => (b.match.absorbs?.length ?? 0) - (a.match.absorbs?.length ?? 0)],
+  ['order', (a, b) => (a.rule === b.rule ? a.way - b.way : a.rule < b.rule ? -1 : 1)],
+];
+
 function choose(candidates: readonly Candidate[]): Candidate[] {
-  const ordered = [...candidates].sort(
-    (a, b) => b.covered - a.covered || a.cost - b.cost || b.absorbed - a.absorbed || a.order - b.order,
-  );
+  const better = (a: Candidate, b: Candidate): number => {
+    for (const [, compare] of merits) {
+      const difference = compare(a, b);
+      if (difference) return difference;
+    }
+    return 0;
+  };
   const taken = new Set<Value>();
-  const chosen: Candidate[] = [];
-  for (const c of ordered) {
+  const chosen = new Set<Candidate>();
+  for (const c of [...candidates].sort(better)) {
     if (c.match.covers.some((v) => taken.has(v))) continue;
     for (const v of c.match.covers) taken.add(v);
-    chosen.push(c);
+    chosen.add(c);
   }
-  return chosen;
+  return candidates.filter((c) => chosen.has(c));
+}
+
+function lost(loser: Candidate, winner: Candidate): Reason {
+  const [by] = merits.find(([, compare]) => compare(winner, loser))!;
+  const to = nameOf(winner.rule, winner.match.variant);
+  return by === 'cost' ? reasons.costsMore({ to, cost: loser.cost, against: winner.cost }) : reasons.lost({ to, by });
 }
 
 function inFloat32(node: Node, get: (old: Value) => Value): readonly Value[] {
@@ -308,8 +323,8 @@ function standIn(g: GraphBuilder, stand: Map<Value, Value>, old: Value): Value {
   return v;
 }
 
-const banKey = (rule: string, node: Node): string =>
-  `${rule} ${node.scope} ${node.op.key} ${node.outputs.map((v) => v.dims.join())}`;
+const banKey = ({ rule, node, match }: Found): string =>
+  `${nameOf(rule, match.variant)} ${node.scope} ${node.op.key} ${node.outputs.map((v) => v.dims.join())}`;
 const decisionKey = (node: Node): string => `${node.scope} ${node.op.key} ${node.operands.map(printType)}`;
 const fitKey = (node: Node): string =>
   `${node.op.key} ${node.operands.map((v) => (v ? `${printType(v)}${v.leaf?.kind === 'constant' ? 'c' : ''}` : '-'))} ${JSON.stringify(node.attrs, plain)}`;

@@ -5,6 +5,9 @@ import type { Attrs } from '../ir/define-op';
 import { apply, builderLike, type Graph, type GraphBuilder, type Node, subgraphsOf, type Value } from '../ir/graph';
 import type { Match } from './rule';
 
+/** A rule, or one of its ways, by name. */
+export const nameOf = (rule: string, variant: string | undefined): string => (variant ? `${rule} ${variant}` : rule);
+
 /** A match together with the rule it came from and the node it was found at. */
 export interface Found {
   readonly rule: string;
@@ -26,6 +29,8 @@ export class Cycle extends Error {
  */
 export function replay(old: Graph, taken: ReadonlyMap<Value, Found>): Graph {
   const g = builderLike(old.builder);
+  for (const [name, role] of old.builder.roles) g.roles.set(name, role);
+  for (const limit of old.builder.limits) g.limit(limit);
   const made = new Map<Value, Value>();
   const underway = new Set<Found>();
 
@@ -45,7 +50,10 @@ export function replay(old: Graph, taken: ReadonlyMap<Value, Found>): Graph {
     if (made.has(found.match.covers[0]!)) return;
     if (underway.has(found)) throw new Cycle(found);
     underway.add(found);
-    const values = g.at(found.node.scope, () => found.match.emit(get), [...found.node.rules, found.rule]);
+    const values = g.at(found.node.scope, () => found.match.emit(get), [
+      ...found.node.rules,
+      nameOf(found.rule, found.match.variant),
+    ]);
     if (values.length !== found.match.covers.length)
       throw internal(`${found.rule} covers ${found.match.covers.length} values and made ${values.length}`);
     found.match.covers.forEach((v, i) => made.set(v, values[i]!));
@@ -97,7 +105,7 @@ function replayLeaf(g: GraphBuilder, v: Value, get: (old: Value) => Value): Valu
   const leaf = v.leaf!;
   switch (leaf.kind) {
     case 'input':
-      return g.input(leaf.name, v.dtype, v.dims);
+      return g.input(leaf.name, v.dtype, v.dims, leaf.role);
     case 'parameter':
       return g.rawParam(leaf.parameter, v.dtype);
     case 'constant':

@@ -3,6 +3,9 @@
 import { domainOf, type Op, type TensorType } from '../ir/define-op';
 import type { Node } from '../ir/graph';
 import { type DType, dtypes, isFloat } from '../tensor/tensor';
+import type { Decision } from './decision';
+import type { Reason } from './reason';
+import { reasons } from './reasons';
 
 /** The machine a graph will run on. What is unknown is taken as the newest; `explain` says so. */
 export interface Machine {
@@ -20,7 +23,7 @@ export interface Kernel {
   /** Those of them that the provider leaves to the CPU, with copies around the node. */
   readonly beside?: readonly DType[];
   /** True, or the reason why this node cannot run there. */
-  accepts?(node: Node, machine: Machine): true | string;
+  accepts?(node: Node, machine: Machine): true | Reason;
   /** Relative; 0 when absent. Only kernels in competition have one. */
   cost?(node: Node, machine: Machine): number;
 }
@@ -36,11 +39,37 @@ export interface Target {
   readonly computes: readonly DType[];
   /** By op key: `com.microsoft.MultiHeadAttention`. */
   readonly kernels: Readonly<Record<string, Kernel>>;
-  /** What is worth saying about it in `explain`. */
-  readonly notes?: readonly string[];
+  /** What is worth saying about it in `explain`: always, or of models that compute in a dtype. */
+  readonly notes?: readonly { readonly computes?: DType; readonly text: string }[];
+  /** Whose cards its machine has: tools look at them to know the {@link Machine}. */
+  readonly gpu?: 'nvidia';
+  /** What it takes for granted where the machine is not known. */
+  assumed?(machine: Machine): readonly Reason[];
+  /** Which of its kernels the runtime will run for nodes whose op has several. */
+  forecast?(nodes: readonly Node[], machine: Machine): readonly Forecast[];
+  /** What could be changed so that something better runs. */
+  advise?(situation: Situation): readonly Reason[];
 }
 
-/** The dtype by which a kernel is chosen: that of the first floating operand, else of a floating result, else of the first operand that is no bool. */
+/** Which of the kernels behind an op the runtime will run. */
+export interface Forecast {
+  /** On which machines, in words; empty where the machine is known. */
+  readonly on: readonly string[];
+  readonly kernel: string;
+  /** On what it still depends. */
+  readonly note?: Reason;
+}
+
+/** What a target is told when it is asked for advice. */
+export interface Situation {
+  readonly decision: Decision;
+  /** The kernels that will run for what the decision made. */
+  readonly forecasts: readonly Forecast[];
+  /** dtype of the arithmetic. */
+  readonly computes: DType;
+}
+
+/** The dtype by which a kernel is chosen: that of the first floating operand, else of a floating result, else of the first operand that is not bool. */
 export function dtypeOf(node: Pick<Node, 'operands'> & { readonly outputs: readonly TensorType[] }): DType | undefined {
   const typed = [...node.operands, ...node.outputs].filter((v) => v !== undefined);
   const read = node.operands.filter((v) => v !== undefined);
@@ -56,13 +85,14 @@ export function kernelOf(target: Target, op: Op): Kernel | undefined {
 }
 
 /** True when the target runs this node as it is, else the reason. */
-export function accepts(target: Target, machine: Machine, node: Node): true | string {
+export function accepts(target: Target, machine: Machine, node: Node): true | Reason {
   const { op } = node;
+  const about = { op: op.key, target: target.name };
   const kernel = kernelOf(target, op);
-  if (!kernel) return `${target.name} has no kernel for ${op.key}`;
+  if (!kernel) return reasons.noKernel(about);
   if (domainOf(op.key)[0] === '' && (op.since ?? 1) > target.opset)
-    return `${op.key} needs opset ${op.since}, ${target.name} stops at ${target.opset}`;
+    return reasons.opset({ ...about, since: op.since!, opset: target.opset });
   const dtype = dtypeOf(node);
-  if (dtype && !kernel.dtypes.includes(dtype)) return `${op.key} has no ${dtype} kernel on ${target.name}`;
+  if (dtype && !kernel.dtypes.includes(dtype)) return reasons.noDtype({ ...about, dtype });
   return kernel.accepts?.(node, machine) ?? true;
 }

@@ -145,21 +145,26 @@ describe('what blocks cannot express', () => {
   const window = slidingWindow({ left: 2, right: 2 });
   const keep = { kind: 'tensor', keep: 0 } as const;
   test.each<readonly [string, Parameters<typeof refuseBlockwise>[0]]>([
-    ['causal is not bounded on both sides', { mask: causal }],
-    ['window(2 left, ∞ right) is not bounded on both sides', { mask: slidingWindow({ left: 2 }) }],
+    ['the mask is not a window bounded on both sides: causal', { mask: causal }],
+    ['the mask is not a window bounded on both sides: window(2 left, ∞ right)', { mask: slidingWindow({ left: 2 }) }],
     ['the window leaves out the query itself', { mask: slidingWindow({ left: 2, right: -1 }) }],
-    ['blocks cannot express tensor, not (causal)', { mask: and<number>(window, keep, not(causal)) }],
-    ['is not bounded on both sides', { mask: or<number>(window, keep) }],
-    ['the keys are not those of the queries', { mask: and<number>(window, { kind: 'documents', offsets: 0, keyOffsets: 1 }) }],
-    ['the queries start where only the data says', { mask: window, queryOffset: 1 }],
+    ['it cannot express the mask: tensor, not (causal)', { mask: and<number>(window, keep, not(causal)) }],
+    ['is not a window bounded on both sides', { mask: or<number>(window, keep) }],
+    [
+      'keys and queries belong to different sequences',
+      { mask: and<number>(window, { kind: 'documents', offsets: 0, keyOffsets: 1 }) },
+    ],
+    ['where the queries start is known from the data only', { mask: window, queryOffset: 1 }],
     ['a bias has a number for every pair', { mask: window, bias: 1 }],
     ['dropout has a number for every pair', { mask: window, noise: 1 }],
-  ])('%s', (reason, parts) => expect(refuseBlockwise(parts)).toContain(reason));
+  ])('%s', (reason, parts) => expect(refuseBlockwise(parts)!.text).toContain(reason));
   test('a causal window is one', () =>
     expect(refuseBlockwise({ mask: and(causal, slidingWindow({ left: 2 })) })).toBeUndefined());
   test('asked for all the same', () => {
     const g = new GraphBuilder();
     const [q, k, v] = ['q', 'k', 'v'].map((name) => g.input(name, 'float32', [1, 1, 'seq', 3])) as [Value, Value, Value];
-    expect(() => attendBlockwise(q, k, v, { mask: causal })).toThrow('attendBlockwise: causal is not bounded on both sides');
+    expect(() => attendBlockwise(q, k, v, { mask: causal })).toThrow(
+      'attendBlockwise: the mask is not a window bounded on both sides: causal',
+    );
   });
 });

@@ -1,7 +1,9 @@
 // Attention within a window, block by block: time and memory proportional to the window instead of the sequence.
 import { addDims, ceilDivDims, type Dim, divDims, mulDims, subDims } from '../dim/dim';
 import { located, mismatch, type Value } from '../ir/graph';
-import { type Mask, printMask, readMask } from '../mask/mask';
+import { defineReasons, type Reason } from '../lower/reason';
+import { reasons } from '../lower/reasons';
+import { type Mask, maskKinds, printMask, readMask } from '../mask/mask';
 import { lowest, scaledScores, softmaxWithSinks } from './attend-definition';
 import { type AttendParts, scaleOf } from './attend-parts';
 import { cast } from './cast';
@@ -25,21 +27,28 @@ export interface BlockwiseOptions {
 /** Blocks shorter than this are not worth a product of their own. */
 const shortestBlock = 16;
 
+const own = defineReasons({
+  unbounded: ({ mask }: { readonly mask: string }) => `the mask is not a window bounded on both sides: ${mask}`,
+  queryOutside: () => 'the window leaves out the query itself',
+  dataOffset: () => 'where the queries start is known from the data only',
+  perPair: ({ what }: { readonly what: string }) => `${what} has a number for every pair of query and key`,
+});
+
 /** Why an Attend cannot be computed block by block; undefined when it can. For rules. */
 export function refuseBlockwise({
   mask,
   queryOffset,
   bias,
   noise,
-}: Pick<AttendParts<unknown>, 'mask' | 'queryOffset' | 'bias' | 'noise'>): string | undefined {
+}: Pick<AttendParts<unknown>, 'mask' | 'queryOffset' | 'bias' | 'noise'>): Reason | undefined {
   const { left, right, documents, rest } = readMask(mask);
-  if (left === undefined || right === undefined) return `${printMask(mask)} is not bounded on both sides`;
-  if (left < 0 || right < 0) return 'the window leaves out the query itself';
-  if (rest.length) return `blocks cannot express ${rest.map(printMask).join(', ')}`;
-  if (documents && documents.offsets !== documents.keyOffsets) return 'the keys are not those of the queries';
-  if (queryOffset) return 'the queries start where only the data says';
-  if (bias) return 'a bias has a number for every pair of query and key';
-  if (noise) return 'dropout has a number for every pair of query and key';
+  if (left === undefined || right === undefined) return own.unbounded({ mask: printMask(mask) });
+  if (left < 0 || right < 0) return own.queryOutside();
+  if (rest.length) return reasons.maskNotExpressible({ mask: rest.map(printMask).join(', '), kinds: rest.flatMap(maskKinds) });
+  if (documents && documents.offsets !== documents.keyOffsets) return reasons.keysOfOthers();
+  if (queryOffset) return own.dataOffset();
+  if (bias) return own.perPair({ what: 'a bias' });
+  if (noise) return own.perPair({ what: 'dropout' });
   return undefined;
 }
 
@@ -58,7 +67,7 @@ export const blockOf = (left: number, right: number): number => Math.max(left + 
 export function attendBlockwise(q: Value, k: Value, v: Value, { mask, scale, softcap, sinks }: BlockwiseOptions): Value {
   const { left, right, lengths, keys, documents } = located(q.graph, 'attendBlockwise', [q, k, v], () => {
     const refused = refuseBlockwise({ mask });
-    if (refused) throw mismatch(refused, 'a window with both bounds', printMask(mask));
+    if (refused) throw mismatch(refused.text, 'a window with both bounds', printMask(mask));
     return readMask(mask) as ReturnType<typeof readMask<Value>> & { readonly left: number; readonly right: number };
   });
   const blocks = blocking(q, k, left, right);

@@ -8,8 +8,6 @@ import { type AttendAttrs, attendParts, checkParts, scaleOf } from './attend-par
 import { evaluateAttend } from './attend-reference';
 import { greater, where } from './comparison';
 
-export { type AttendAttrs, type AttendParts, attendParts } from './attend-parts';
-
 /** The meaning behind {@link attendOp}. */
 export const Attend = defineOp<AttendAttrs>({
   key: 'onnxformers.Attend',
@@ -63,7 +61,7 @@ export interface AttendOpOptions {
  * Lowers   portable: primitives · cpu, wasm: GroupQueryAttention, MultiHeadAttention, Attention · webgpu: GroupQueryAttention,
  *          MultiHeadAttention · cuda: PagedAttention, PackedMultiHeadAttention, GroupQueryAttention, MultiHeadAttention,
  *          Attention
- * Example  const y = attendOp(q, k, v, { mask: causal });
+ * Example  const y = ops.attendOp(q, k, v, { mask: causal });
  */
 export function attendOp(q: Value, k: Value, v: Value, options: AttendOpOptions): Value {
   const { queryOffset, bias, sinks, scale, softcap, dropout } = options;

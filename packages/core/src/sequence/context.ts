@@ -5,6 +5,7 @@ import { usable, type Value } from '../ir/graph';
 import { and, type Mask, maskKinds, printMask } from '../mask/mask';
 import { attendOp } from '../ops/attend';
 import type { KeyPlace, Layout } from './layout';
+import { limitLengths } from './limits';
 import type { State } from './state';
 
 /** What cross attention attends to. */
@@ -34,6 +35,11 @@ export interface SequenceContext {
   readonly layout: Layout;
   /** Real rows of this call, int64 [batch]: what a recurrent state after a ragged prompt needs. */
   readonly lengths?: Value;
+  /**
+   * In cross attention only, where `mask` says which rows of the memory may be seen: what holds among the queries' own rows, their padding
+   * and whether later ones are hidden from earlier ones. Set by `crossAttentionKeyValues` only.
+   */
+  readonly queryMask?: Mask<Value>;
   /** Where the keys lie; set by `updateCache` and `crossAttentionKeyValues` only. */
   readonly keys?: KeyPlace;
   /** Absent when nothing is kept between calls. */
@@ -44,6 +50,8 @@ export interface SequenceContext {
   /** [height, width] when the tokens came from an image. */
   readonly grid?: readonly [Dim, Dim];
   readonly shared: Shared;
+  /** The inputs of the model by name, for what reads some of its own (token types). */
+  readonly inputs?: Readonly<Record<string, Value>>;
 }
 
 /** Options of one attention call. */
@@ -79,6 +87,7 @@ export function attend(
   o: AttendOptions = {},
 ): Value {
   const queryOffset = ctx.keys?.queryOffset;
+  limitSizes(q, k, ctx.mask);
   const { dropout: probability = 0, ...rest } = o;
   const g = q.graph.root;
   const noise =
@@ -92,6 +101,13 @@ export function attend(
     ...(noise && { dropout: { probability, noise } }),
     ...rest,
   });
+}
+
+// Kernels divide by the number of sequences, and trust lengths.
+function limitSizes(q: Value, k: Value, mask: Mask<Value>): void {
+  const [batch] = q.dims;
+  if (typeof batch === 'string') q.graph.root.limit({ size: batch, min: 1, problem: 'no sequences' });
+  for (const part of mask.kind === 'and' ? mask.of : [mask]) if (part.kind === 'lengths') limitLengths(part.keys, k.dims[2]!);
 }
 
 /**
@@ -159,7 +175,12 @@ export function crossAttentionKeyValues(
   };
   const { key, value } = state ? state.cacheMemory(both) : both();
   // No start: every row of a memory exists, and its mask says which are real.
-  const there = { mask: memory.mask, keys: { layout: memory.layout }, ...(memory.bias && { bias: memory.bias }) };
+  const there = {
+    mask: memory.mask,
+    queryMask: ctx.mask,
+    keys: { layout: memory.layout },
+    ...(memory.bias && { bias: memory.bias }),
+  };
   return [key, value, withContext(withoutBias(ctx), there)];
 }
 

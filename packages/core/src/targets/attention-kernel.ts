@@ -2,6 +2,7 @@
 import type { Dim } from '../dim/dim';
 import type { Attrs } from '../ir/define-op';
 import type { Node, Value } from '../ir/graph';
+import { defineReasons, type Reason } from '../lower/reason';
 import type { Machine } from '../lower/target';
 import type { DType } from '../tensor/tensor';
 
@@ -20,8 +21,31 @@ export type AttentionKernelName =
 /** A choice, and on what it still depends. */
 export interface AttentionKernelChoice {
   readonly kernel: AttentionKernelName;
-  readonly note?: string;
+  readonly note?: Reason;
 }
+
+/** On what a choice depends, or why it is no better one. */
+export const kernelNotes = defineReasons({
+  noBfloat16: () => 'there is no bfloat16 below compute capability 8.0',
+  headDim: () => 'head_dim is not a multiple of 8',
+  lengthsNeedCudnn: () => 'only its cuDNN kernel knows the lengths of a padded batch',
+  bias: () => 'it has no fast kernel with a bias',
+  sharedHeads: () => 'it has no fast kernel in float32 for key heads that queries share',
+  xqa: () => 'XQA where the cache is updated in place',
+  blockSize: () => 'if a block holds 256 rows for a head_dim of 64, 128 rows for 128, 64 rows for more',
+  queries: ({ of, got }: { readonly of: number; readonly got: number }) => `${got} queries are not a multiple of ${of}`,
+  keys: ({ of, got }: { readonly of: number; readonly got: number }) => `${got} keys are not a multiple of ${of}`,
+  biasKeys: () => 'a bias needs a number of keys that is a multiple of 4',
+  ifQueriesAligned: () => 'if the number of queries is a multiple of 8, else MATH',
+  ifKeysAligned: () => 'if the number of keys is a multiple of 4, else MATH',
+  ifLong: () => 'from 256 positions on, else MATH',
+  short: () => 'there are fewer than 256 positions',
+});
+
+/** Why MultiHeadAttention cannot run at all. */
+export const { needsCudnn } = defineReasons({
+  needsCudnn: () => 'it needs cuDNN at run time, which this machine lacks',
+});
 
 /** Compute capability · 10; what is unknown is taken as the newest. */
 export const smOf = (machine: Machine): number => machine.sm ?? newestSm;
@@ -60,14 +84,11 @@ const choosers: Readonly<Record<string, Chooser>> = {
   'com.microsoft.MultiHeadAttention': multiHead,
   'com.microsoft.GroupQueryAttention': groupQuery,
   'com.microsoft.PackedMultiHeadAttention': packed,
-  'com.microsoft.PagedAttention': () => ({
-    kernel: 'FLASH_ATTENTION',
-    note: 'where pages hold 256 rows (64 channels a head), 128 (128) or 64 (more)',
-  }),
+  'com.microsoft.PagedAttention': () => ({ kernel: 'FLASH_ATTENTION', note: kernelNotes.blockSize() }),
   Attention: standard,
 };
 
-const is = (kernel: AttentionKernelName, note?: string): AttentionKernelChoice => ({ kernel, ...(note && { note }) });
+const is = (kernel: AttentionKernelName, note?: Reason): AttentionKernelChoice => ({ kernel, ...(note && { note }) });
 const number = (attrs: Attrs, name: string): number => Number(attrs[name] ?? 0);
 const half = (dtype: DType): boolean => dtype === 'float16' || dtype === 'bfloat16';
 
@@ -76,8 +97,8 @@ function multiHead({ operands: [q, k, v, , lengths, bias], attrs }: Node, machin
   const s = shapeOf(q!, k!, v!, heads, heads);
   const causal = number(attrs, 'unidirectional') === 1;
   const sm = smOf(machine);
-  if (s.dtype === 'bfloat16' && sm < 80) return is('NONE', 'no bfloat16 below SM 80');
-  if (!byEight(s)) return is('MATH', 'the channels of a head are no multiple of 8');
+  if (s.dtype === 'bfloat16' && sm < 80) return is('NONE', kernelNotes.noBfloat16());
+  if (!byEight(s)) return is('MATH', kernelNotes.headDim());
   if (!half(s.dtype)) return lengths ? is('MATH') : bias ? withBias(s) : atLeast256(s);
   const narrow = width(s) <= 256;
   if (cudnnAttends(machine) && narrow) {
@@ -85,7 +106,7 @@ function multiHead({ operands: [q, k, v, , lengths, bias], attrs }: Node, machin
     if (!bias && !lengths) return is('FLASH_ATTENTION');
   }
   const tensorRt = !causal && !bias && s.dtype === 'float16' && s.headDim === s.valueDim ? tensorRtKernel(s, sm) : undefined;
-  if (lengths) return tensorRt ? is(tensorRt) : is('MATH', 'it knows the lengths of a padded batch with cuDNN only');
+  if (lengths) return tensorRt ? is(tensorRt) : is('MATH', kernelNotes.lengthsNeedCudnn());
   if (bias) return withBias(s);
   if (s.dtype === 'bfloat16') return atLeast256(s);
   if (s.headDim !== s.valueDim || !narrow) return is('EFFICIENT_ATTENTION');
@@ -106,12 +127,12 @@ function groupQuery({ operands, attrs }: Node, machine: Machine): AttentionKerne
   const [q, k, v, pastKey, , , , , , , bias, sinks] = operands;
   const s = shapeOf(q!, k!, v!, number(attrs, 'num_heads'), number(attrs, 'kv_num_heads'));
   const sm = smOf(machine);
-  if (s.dtype === 'bfloat16' && sm < 80) return is('NONE', 'no bfloat16 below SM 80');
-  if (bias) return is('MATH', 'it has no fast kernel with a bias');
+  if (s.dtype === 'bfloat16' && sm < 80) return is('NONE', kernelNotes.noBfloat16());
+  if (bias) return is('MATH', kernelNotes.bias());
   if (sm < 80 || width(s) > 256) return is('EFFICIENT_ATTENTION');
   const shared =
     pastKey !== undefined && s.seq === 1 && pastKey.dims[2] === attrs.present && [64, 128, 256].includes(s.headDim ?? 0);
-  const note = shared && !attrs.softcap ? 'XQA where the cache is updated in place' : undefined;
+  const note = shared && !attrs.softcap ? kernelNotes.xqa() : undefined;
   const plain = !(number(attrs, 'local_window_size') > 0) && !attrs.softcap && !sinks;
   return is(plain && cudnnAttends(machine) ? 'CUDNN_FLASH_ATTENTION' : 'FLASH_ATTENTION', note);
 }
@@ -121,11 +142,11 @@ function standard({ operands: [q, k, v, mask, pastKey], attrs }: Node, machine: 
   const s = rows
     ? shapeOf(q!, k!, v!, number(attrs, 'q_num_heads'), number(attrs, 'kv_num_heads'))
     : { dtype: q!.dtype, seq: q!.dims[2]!, kvSeq: k!.dims[2]!, headDim: known(q!.dims[3]), valueDim: known(v!.dims[3]) };
-  if (!byEight(s)) return is('MATH', 'the channels of a head are no multiple of 8');
+  if (!byEight(s)) return is('MATH', kernelNotes.headDim());
   const sm = smOf(machine);
   if (s.dtype === 'bfloat16' && sm < 80) return is('MATH');
   if (!half(s.dtype) && number(attrs, 'q_num_heads') !== number(attrs, 'kv_num_heads'))
-    return is('MATH', 'float32 with shared key heads');
+    return is('MATH', kernelNotes.sharedHeads());
   if (mask) return withMask(s.kvSeq);
   const topLeft = number(attrs, 'is_causal') === 1 && !pastKey && s.seq !== s.kvSeq;
   return half(s.dtype) && sm >= 80 && width(s) <= 256 && s.headDim === s.valueDim && !topLeft
@@ -157,20 +178,17 @@ const surelyLonger = (a: Dim, b: Dim): boolean => typeof a === 'number' && typeo
 // The memory-efficient kernel wants rows of the bias aligned, that is a multiple of 4 keys. MultiHeadAttention looks at the number of queries
 // instead, so it fails where only they are aligned.
 function withBias({ seq, kvSeq }: Shape): AttentionKernelChoice {
-  if (typeof seq === 'number' && seq % 8) return is('MATH', `${seq} queries are no multiple of 8`);
-  if (seq !== kvSeq && (typeof kvSeq !== 'number' || kvSeq % 4))
-    return is('NONE', 'a bias over a number of keys that is no multiple of 4');
-  return typeof seq === 'number'
-    ? is('EFFICIENT_ATTENTION')
-    : is('EFFICIENT_ATTENTION', 'where the number of queries is a multiple of 8, else MATH');
+  if (typeof seq === 'number' && seq % 8) return is('MATH', kernelNotes.queries({ of: 8, got: seq }));
+  if (seq !== kvSeq && (typeof kvSeq !== 'number' || kvSeq % 4)) return is('NONE', kernelNotes.biasKeys());
+  return typeof seq === 'number' ? is('EFFICIENT_ATTENTION') : is('EFFICIENT_ATTENTION', kernelNotes.ifQueriesAligned());
 }
 
 function withMask(kvSeq: Dim): AttentionKernelChoice {
-  if (typeof kvSeq !== 'number') return is('EFFICIENT_ATTENTION', 'where the number of keys is a multiple of 4, else MATH');
-  return kvSeq % 4 === 0 ? is('EFFICIENT_ATTENTION') : is('MATH', `${kvSeq} keys are no multiple of 4`);
+  if (typeof kvSeq !== 'number') return is('EFFICIENT_ATTENTION', kernelNotes.ifKeysAligned());
+  return kvSeq % 4 === 0 ? is('EFFICIENT_ATTENTION') : is('MATH', kernelNotes.keys({ of: 4, got: kvSeq }));
 }
 
 function atLeast256({ seq, kvSeq }: Shape): AttentionKernelChoice {
-  if (typeof seq !== 'number' || typeof kvSeq !== 'number') return is('EFFICIENT_ATTENTION', 'from 256 positions on, else MATH');
-  return Math.max(seq, kvSeq) >= 256 ? is('EFFICIENT_ATTENTION') : is('MATH', 'below 256 positions');
+  if (typeof seq !== 'number' || typeof kvSeq !== 'number') return is('EFFICIENT_ATTENTION', kernelNotes.ifLong());
+  return Math.max(seq, kvSeq) >= 256 ? is('EFFICIENT_ATTENTION') : is('MATH', kernelNotes.short());
 }

@@ -1,6 +1,7 @@
 // ONNX Runtime's CPU provider.
 import { addDims } from '../dim/dim';
 import type { Node } from '../ir/graph';
+import { defineReasons, type Reason } from '../lower/reason';
 import type { Kernel, Target } from '../lower/target';
 import { transforms } from './dft';
 import { kernelTables } from './kernels.generated';
@@ -24,20 +25,24 @@ export const cpu: Target = defineTarget({
   computes: ['float32', 'float16', 'float64'],
   table: kernelTables.cpu,
   special: { ...attention, ...rotary, DFT: transforms },
-  notes: ['float16: ops without a kernel in it compute in float32, between casts'],
+  notes: [{ computes: 'float16', text: 'ops without a float16 kernel compute in float32, between casts' }],
 });
 
 /** True where a GroupQueryAttention takes the tiled path of its CPU kernel. */
 export const takesTiledPath = ({ operands, attrs }: Node): boolean =>
   operands[0]!.dims[1] !== 1 && !operands[10] && !operands[11] && !attrs.softcap;
 
+const own = defineReasons({
+  maskTooShort: () => 'the kernel needs a mask over all keys, those of the cache too',
+  finiteForbidden: () => 'the kernel outputs forbidden scores as the lowest float instead of −∞',
+});
+
 /** What the CPU kernel of the standard's Attention does otherwise than the standard, as observed on 1.29 and 1.30. */
-export function standardAttention({ operands, attrs }: Node): true | string {
+export function standardAttention({ operands, attrs }: Node): true | Reason {
   const [q, k, , mask, pastKey] = operands;
   const [keys, past] = [k!.dims[q!.rank - 2]!, pastKey?.dims[2] ?? 0];
-  if (mask && mask.dims.at(-1) !== addDims(keys, past)) return 'the kernel wants a mask over all keys';
+  if (mask && mask.dims.at(-1) !== addDims(keys, past)) return own.maskTooShort();
   const shown = Number(attrs.outputs ?? 1) > 3 && attrs.qk_matmul_output_mode === 2;
-  if (shown && (attrs.is_causal === 1 || mask?.dtype === 'bool'))
-    return 'the kernel shows forbidden scores as the least float instead of −∞';
+  if (shown && (attrs.is_causal === 1 || mask?.dtype === 'bool')) return own.finiteForbidden();
   return true;
 }

@@ -1,8 +1,11 @@
 // ONNX Runtime's CUDA provider.
 
 import type { Node } from '../ir/graph';
+import { defineReasons, type Reason } from '../lower/reason';
 import type { Kernel, Machine, Target } from '../lower/target';
-import { type AttentionKernelName, attentionKernel, hasCudnn } from './attention-kernel';
+import { type AttentionKernelName, attentionKernel, hasCudnn, needsCudnn } from './attention-kernel';
+import { adviseOnCuda } from './cuda-advice';
+import { forecast } from './cuda-forecast';
 import { kernelTables } from './kernels.generated';
 import { defineTarget, rotary } from './table';
 
@@ -19,16 +22,21 @@ const costs: Readonly<Record<AttentionKernelName, number>> = {
   NONE: Number.POSITIVE_INFINITY,
 };
 
+const own = defineReasons({
+  noKernel: () => 'none of its kernels fits',
+  capabilityUnknown: () => 'the compute capability was not given: chosen for the newest GPUs',
+  cudnnUnknown: () => 'the version of cuDNN was not given: taken as recent (9.14)',
+});
+
 /** With a cost of what the op does besides the attention itself. */
-const attention = (besides: number, needs?: (machine: Machine) => true | string): Partial<Kernel> => ({
+const attention = (besides: number, needs?: (machine: Machine) => true | Reason): Partial<Kernel> => ({
   accepts(node, machine) {
     const choice = attentionKernel(node, machine);
-    return choice?.kernel === 'NONE' ? `${node.op.key} has no kernel for it: ${choice.note}` : (needs?.(machine) ?? true);
+    return choice?.kernel === 'NONE' ? (choice.note ?? own.noKernel()) : (needs?.(machine) ?? true);
   },
   cost: (node: Node, machine) => costs[attentionKernel(node, machine)!.kernel] + besides,
 });
-const needsCudnn = (machine: Machine): true | string =>
-  hasCudnn(machine) || 'it needs cuDNN at run time, which this machine lacks';
+const whereCudnnIs = (machine: Machine): true | Reason => hasCudnn(machine) || needsCudnn();
 
 /** ONNX Runtime on NVIDIA GPUs: `onnxruntime-node` with its CUDA provider. */
 export const cuda: Target = defineTarget({
@@ -39,7 +47,7 @@ export const cuda: Target = defineTarget({
   table: kernelTables.cuda,
   special: {
     ...rotary,
-    'com.microsoft.MultiHeadAttention': attention(0, needsCudnn),
+    'com.microsoft.MultiHeadAttention': attention(0, whereCudnnIs),
     Attention: attention(0.05),
     // It writes its keys and values out again, cache or not.
     'com.microsoft.GroupQueryAttention': attention(0.3),
@@ -48,4 +56,11 @@ export const cuda: Target = defineTarget({
     // On the provider up to opset 21; above, the runtime leaves it to the CPU.
     MaxPool: { dtypes: ['float64', 'float32', 'float16'] },
   },
+  gpu: 'nvidia',
+  assumed: ({ sm, cudnn }) => [
+    ...(sm === undefined ? [own.capabilityUnknown()] : []),
+    ...(cudnn === undefined ? [own.cudnnUnknown()] : []),
+  ],
+  forecast,
+  advise: adviseOnCuda,
 });

@@ -1,15 +1,21 @@
 // What the runtime's DFT kernel is good for.
 import type { Node } from '../ir/graph';
+import { defineReasons } from '../lower/reason';
 import type { Kernel } from '../lower/target';
 
+const own = defineReasons({
+  imprecise: ({ length }: { readonly length: number | string }) =>
+    `the kernel is imprecise for lengths that are not a power of two, got ${length}`,
+});
+
 /**
- * Lengths that are no power of two are transformed by way of a convolution, whose float32 errors grow far beyond those of products with
+ * Lengths that are not a power of two are transformed by way of a convolution, whose float32 errors grow far beyond those of products with
  * cosines and sines: of a spectrum up to 52, at 768 points, 8e-3 against 2e-5.
  */
 export const transforms: Partial<Kernel> = {
   accepts({ operands, attrs }: Node) {
     const length = attrs.length ?? operands[0]!.dims[attrs.axis as number];
     if (typeof length === 'number' && Number.isInteger(Math.log2(length))) return true;
-    return `the kernel is imprecise at lengths that are no power of two; this one is ${length}`;
+    return own.imprecise({ length: length as number | string });
   },
 };

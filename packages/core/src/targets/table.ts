@@ -1,6 +1,7 @@
 // A target from the probed table of its provider, with what a kernel takes and costs on a machine added by hand.
 import type { Kernel, Target } from '../lower/target';
 import { type DType, isFloat } from '../tensor/tensor';
+import { advise } from './advice';
 
 /** The probed table of one provider; see `kernels.generated.ts`. */
 export interface KernelTable {
@@ -23,7 +24,7 @@ export function defineTarget({ table, special, leftToCpu = [], ...about }: Defin
     const beside = dtypesIn(cpu).filter((d) => !isFloat(d) || leftToCpu.includes(key));
     return [key, { dtypes: [...dtypesIn(own), ...beside], ...(beside.length && { beside }), ...special[key] }];
   });
-  return Object.freeze({ ...about, kernels: Object.fromEntries(rows.filter(([, kernel]) => kernel.dtypes.length)) });
+  return Object.freeze({ advise, ...about, kernels: Object.fromEntries(rows.filter(([, kernel]) => kernel.dtypes.length)) });
 }
 
 /** Two kernels for one meaning, as fast as each other: that of the standard, if its opset is there. */

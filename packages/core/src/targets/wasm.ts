@@ -1,9 +1,14 @@
 // ONNX Runtime's CPU provider, compiled to WebAssembly.
+import { defineReasons } from '../lower/reason';
 import type { Target } from '../lower/target';
 import { standardAttention, takesTiledPath } from './cpu';
 import { transforms } from './dft';
 import { kernelTables } from './kernels.generated';
 import { defineTarget, rotary } from './table';
+
+const own = defineReasons({
+  slowerThanPlain: () => 'with several new rows it is 8 times slower there than the plain graph, unless there are sinks',
+});
 
 /** ONNX Runtime in WebAssembly: `onnxruntime-web`. bfloat16 models are stored in it and computed in float32. */
 export const wasm: Target = defineTarget({
@@ -17,11 +22,10 @@ export const wasm: Target = defineTarget({
     DFT: transforms,
     'com.microsoft.MultiHeadAttention': { cost: ({ operands }) => (operands[5] ? 3 : 1) },
     'com.microsoft.GroupQueryAttention': {
-      accepts: (node) =>
-        !takesTiledPath(node) || 'several rows at once are 8 times slower there than the plain graph, unless there are sinks',
+      accepts: (node) => !takesTiledPath(node) || own.slowerThanPlain(),
       cost: ({ operands }) => (operands[10] ? 3.2 : 2),
     },
     Attention: { accepts: standardAttention, cost: () => 3.5 },
   },
-  notes: ['float16: ops without a kernel in it compute in float32, between casts'],
+  notes: [{ computes: 'float16', text: 'ops without a float16 kernel compute in float32, between casts' }],
 });

@@ -1,12 +1,21 @@
 // ONNX Runtime's native WebGPU provider.
 import { isWithinATurn } from '../kernels/range-reduction';
+import { defineReasons } from '../lower/reason';
+import { reasons } from '../lower/reasons';
 import type { Kernel, Target } from '../lower/target';
 import { kernelTables } from './kernels.generated';
 import { defineTarget, rotary } from './table';
 
+const own = defineReasons({
+  angles: () => 'shaders are precise only for angles between −π and π',
+  lengths: () => 'it takes no lengths there; they must be part of the bias',
+  zeroPoints: () => 'without zero points it may use those of another node there',
+  poolsAsOutputs: () => 'it requires its pools as outputs there',
+});
+
 // What shaders promise: an error of 2⁻¹¹ between −π and π, and nothing beyond.
 const nearZero: Partial<Kernel> = {
-  accepts: ({ operands }) => isWithinATurn(operands[0]) || 'shaders are precise only for angles between −π and π',
+  accepts: ({ operands }) => isWithinATurn(operands[0]) || own.angles(),
 };
 
 /**
@@ -27,19 +36,23 @@ export const webgpu: Target = defineTarget({
     Sin: nearZero,
     Cos: nearZero,
     'com.microsoft.MultiHeadAttention': {
-      accepts: ({ operands }) => !operands[4] || 'it takes no lengths there; they must be part of the bias',
+      accepts: ({ operands }) => !operands[4] || own.lengths(),
       cost: ({ operands }) => (operands[5] ? 1.5 : 1),
     },
     'com.microsoft.GroupQueryAttention': {
-      accepts: ({ attrs }) => !attrs.softcap || 'it ignores softcap there',
+      accepts: ({ attrs }) => !attrs.softcap || reasons.lacks({ feature: 'softcap' }),
       cost: () => 2,
     },
     // Shaders of two forms of the op share a place in its cache, and with it the zero point of whichever ran first.
     'com.microsoft.GatherBlockQuantized': {
-      accepts: ({ operands }) => operands[3] !== undefined || 'without zero points its own are not certain there',
+      accepts: ({ operands }) => operands[3] !== undefined || own.zeroPoints(),
     },
-    'com.microsoft.PagedAttention': { accepts: () => 'it wants its pools as outputs there' },
+    'com.microsoft.PagedAttention': { accepts: () => own.poolsAsOutputs() },
   },
   // Observed on 1.29 and read in its shader: it takes keys by as many as a subgroup has lanes, and weighs them by eight or sixteen.
-  notes: ['attention to 32 queries or more is wrong on adapters whose subgroups may have 4 lanes, as those in software have'],
+  notes: [
+    {
+      text: 'attention over 32 queries or more is wrong on adapters whose subgroups may have 4 lanes, as software adapters have',
+    },
+  ],
 });

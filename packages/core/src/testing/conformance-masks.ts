@@ -63,8 +63,8 @@ const hidings: readonly Hiding[] = [
   },
   {
     kind: 'tensor',
-    inputs: { mask: { dtype: 'bool', dims: [1, 1, 'seq', 'seq'] } },
-    feeds: ({ seq }) => ({ mask: bools([1, 1, seq!, seq!], (i) => i % seq! !== one) }),
+    inputs: { attention_mask: { dtype: 'bool', dims: [1, 1, 'seq', 'seq'] } },
+    feeds: ({ seq }) => ({ attention_mask: bools([1, 1, seq!, seq!], (i) => i % seq! !== one) }),
     hidden: (row) => row === one,
     blind: (row) => row !== one,
   },

@@ -7,9 +7,11 @@ import { apply, type Value } from '../ir/graph';
 import { linear } from '../layers/linear';
 import { none } from '../mask/mask';
 import { module } from '../module/module';
-import { add, mul, tanh } from '../ops/elementwise';
+import { cast } from '../ops/cast';
+import { add, div, mul, tanh } from '../ops/elementwise';
 import { flip } from '../ops/movement';
 import { reduceMean } from '../ops/reduce';
+import { size } from '../ops/shape';
 import { ones } from '../parameter/init';
 import { Parameter } from '../parameter/parameter';
 import { attend, type SequenceContext } from '../sequence/context';
@@ -52,7 +54,7 @@ it('passes a block that keeps its assumptions', () => {
 it('counts the tests of every example', () => {
   const names: string[] = [];
   conformance([good], { describe: (_, f) => f(), it: (name) => void names.push(name) });
-  expect(names).toHaveLength(2 + 2 * 6);
+  expect(names).toHaveLength(2 + 2 * 7);
 });
 
 /** A mixer that differs from a good one in what is given. */
@@ -110,6 +112,10 @@ it.each([
       create: () => (x: Value) => add(x, x.graph.draw('noise', x.dims, 'uniform')),
     },
     'deterministic: it draws noise',
+  ],
+  [
+    { create: () => (x: Value) => div(x, cast(size(x, x.dims[1]!), 'float32')) },
+    'padding on the right, by lengths: y of sequence 0 (7 real of 7 and 8 rows) differs by',
   ],
   [{ create: () => (x: Value) => add(x, row(x)) }, 'hides what its masks hide: lengths: y changes by'],
   [{ masks: ['lengths'], create: () => (x: Value, _: SequenceContext) => x, examples: [] }, 'it has no examples'],

@@ -1,6 +1,6 @@
 // Gaussian error linear unit, approximated by tanh. Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415
 import { defineBlock, geluTanh as geluTanhOp, type Value } from '@onnxformers/core';
-import { useFastGelu, useFastGeluWithBias } from '../kernels/fast-gelu';
+import { useFastGelu } from '../kernels/fast-gelu';
 
 /**
  * Gaussian error linear unit, approximated by tanh.
@@ -20,6 +20,6 @@ export const geluTanh = defineBlock({
   source: 'Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415',
   fields: {},
   examples: [{}],
-  rules: [useFastGeluWithBias, useFastGelu],
+  rules: [useFastGelu],
   create: () => (x: Value) => geluTanhOp(x),
 });

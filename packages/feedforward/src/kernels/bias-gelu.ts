@@ -1,5 +1,5 @@
 // BiasGelu of com.microsoft: the exact form of a sum of rows and bias.
-import { biasedLinear, defineOp, Gelu, gelu, mismatch, refuse, rule } from '@onnxformers/core';
+import { biasedLinear, defineOp, Gelu, gelu, mismatch, noBiasedLinear, refuse, rule } from '@onnxformers/core';
 import { biased, inferBiased, withBias } from './biased';
 
 /** The kernel. Operands: x [..., channels], bias [channels]. */
@@ -17,7 +17,5 @@ export const BiasGelu = defineOp({
 export const useBiasGelu = rule('Gelu(Linear + bias) → BiasGelu', Gelu, (node, around) => {
   if (node.attrs.approximate !== 'none') return undefined;
   const linear = biasedLinear(node.operands[0]!, around);
-  return linear
-    ? withBias(BiasGelu, {}, node, linear)
-    : refuse('there is no linear map with a bias before it that nothing else reads');
+  return linear ? withBias(BiasGelu, {}, node, linear) : refuse(noBiasedLinear());
 });

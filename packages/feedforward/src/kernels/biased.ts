@@ -30,8 +30,9 @@ export function withBias<A extends Attrs>(
   attrs: A,
   node: { readonly outputs: readonly Value[] },
   linear: Node,
+  variant?: string,
 ): Match {
   const [x, weight, bias] = linear.operands as readonly [Value, Value, Value];
   const emit = (get: Get) => apply(kernel, [ops.linear(get(x), get(weight)), get(bias)], attrs);
-  return { covers: node.outputs, absorbs: linear.outputs, emit };
+  return { ...(variant && { variant }), covers: node.outputs, absorbs: linear.outputs, emit };
 }

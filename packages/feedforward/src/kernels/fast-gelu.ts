@@ -1,5 +1,5 @@
 // FastGelu of com.microsoft: the form with tanh, of x or of a sum of rows and bias.
-import { apply, biasedLinear, defineOp, Gelu, geluTanh, refuse, rule } from '@onnxformers/core';
+import { apply, biasedLinear, defineOp, Gelu, geluTanh, noBiasedLinear, refuse, rule, type Value } from '@onnxformers/core';
 import { biased, inferBiased, withBias } from './biased';
 
 /** The kernel. Operands: x [..., channels], bias [channels] (may be left out). */
@@ -10,17 +10,14 @@ export const FastGelu = defineOp({
   decompose: ([x, bias]) => [geluTanh(biased(x, bias))],
 });
 
-/** The approximated Gelu → FastGelu. */
-export const useFastGelu = rule('Gelu(tanh) → FastGelu', Gelu, (node) => {
+/** The approximated Gelu → FastGelu, also with the bias of a linear map, which the kernel adds. */
+export const useFastGelu = rule('Gelu(tanh) → FastGelu', Gelu, (node, around) => {
   if (node.attrs.approximate !== 'tanh') return undefined;
-  return { covers: node.outputs, emit: (get) => apply(FastGelu, [get(node.operands[0]!)], {}) };
+  const [x] = node.operands as readonly [Value];
+  const linear = biasedLinear(x, around);
+  return [
+    linear ? withBias(FastGelu, {}, node, linear, withItsBias) : refuse(noBiasedLinear(), withItsBias),
+    { covers: node.outputs, emit: (get) => apply(FastGelu, [get(x)], {}) },
+  ];
 });
-
-/** The same of a linear map, whose bias the kernel adds. */
-export const useFastGeluWithBias = rule('Gelu(tanh, Linear + bias) → FastGelu', Gelu, (node, around) => {
-  if (node.attrs.approximate !== 'tanh') return undefined;
-  const linear = biasedLinear(node.operands[0]!, around);
-  return linear
-    ? withBias(FastGelu, {}, node, linear)
-    : refuse('there is no linear map with a bias before it that nothing else reads');
-});
+const withItsBias = 'with the bias of a linear map';

@@ -34,7 +34,8 @@ const keysOf = (m: AnyModule, target: Target) =>
   lowered(m, target)
     .graph.nodes.map((n) => n.op.key)
     .filter((key) => key !== 'Transpose');
-const refusals = (decisions: readonly Decision[]) => decisions.flatMap((d) => d.refused.map((r) => `${r.rule}: ${r.reason}`));
+const refusals = (decisions: readonly Decision[]) =>
+  decisions.flatMap((d) => d.refused.map((r) => `${r.rule}: ${r.reason.text}`));
 
 describe('a feed-forward with an activation of its own kernel', () => {
   it.each([
@@ -107,10 +108,10 @@ const around = defineBlock({
 
 it.each([
   ['gelu', gelu({}), 'Gelu(Linear + bias) → BiasGelu', 'com.microsoft.Gelu'],
-  ['gelu_tanh', geluTanh({}), 'Gelu(tanh, Linear + bias) → FastGelu', 'com.microsoft.FastGelu'],
+  ['gelu_tanh', geluTanh({}), 'Gelu(tanh) → FastGelu', 'com.microsoft.FastGelu'],
 ])('%s takes no bias from a linear map that something else reads', (_, activation, rule, kernel) => {
   const { graph, decisions } = lowered(around({ activation }), all);
-  expect(refusals(decisions)).toEqual([`${rule}: there is no linear map with a bias before it that nothing else reads`]);
+  expect(refusals(decisions)).toEqual([`${rule}: its operand is not a linear map with a bias that nothing else reads`]);
   expect(graph.nodes.filter((n) => n.op.key === kernel).map((n) => n.operands.length)).toEqual([1]);
 });
 

@@ -1,7 +1,9 @@
 // One row for a sequence.
 import {
   cast,
+  cumSum,
   div,
+  equal,
   gather,
   iota,
   less,
@@ -16,10 +18,11 @@ import {
   ShapeError,
   unsqueeze,
   type Value,
+  where,
 } from '@onnxformers/core';
 
 /**
- * One row for each sequence: its first, or the mean of its real rows (those of `lengths` and `attention_mask`; 0 where there is none).
+ * One row for each sequence: the first or the mean of its real rows (those of `lengths` and `attention_mask`; 0 where there is none).
  *
  * Shapes   x [batch, seq, dim] → [batch, dim]
  * Throws   ShapeError for packed rows
@@ -31,12 +34,19 @@ export function pool(x: Value, ctx: SequenceContext, by: 'first' | 'mean'): Valu
       problem: 'packed rows are not pooled',
       hint: 'Compile the classifier with layout: "padded"',
     });
-  if (by === 'first') return gather(x, x.graph.number(0, 'int64'), 1);
+  if (by === 'first') return firstRow(x, readMask(ctx.mask).keys);
   const real = realRows(x, ctx);
   if (!real) return reduceMean(x, [1], { keepDims: false });
   const weights = cast(real, x.dtype);
   const count = max(reduceSum(weights, [1]), 1);
   return div(reduceSum(mul(x, unsqueeze(weights, [2])), [1], { keepDims: false }), count);
+}
+
+/** Row 0, or the first that is not padding. */
+function firstRow(x: Value, keep: Value | undefined): Value {
+  if (!keep) return gather(x, x.graph.number(0, 'int64'), 1);
+  const first = logicalAnd(keep, equal(cumSum(cast(keep, 'int64'), 1), 1));
+  return reduceSum(where(unsqueeze(first, [2]), x, 0), [1], { keepDims: false });
 }
 
 /** bool [batch, seq]; undefined where every row is real. */

@@ -93,7 +93,7 @@ describe('choice', () => {
   });
   it('rows stay as they are', () => {
     for (const target of [targets.cpu, targets.wasm, targets.cuda])
-      expect(chosen(target, { rank: 3, positions: true })!.refused.map((r) => r.reason)).toEqual([
+      expect(chosen(target, { rank: 3, positions: true })!.refused.map((r) => r.reason.text)).toEqual([
         'RotaryEmbedding itself is cheaper here',
       ]);
   });

@@ -12,6 +12,7 @@ import {
   padded,
   printType,
   RotaryEmbedding,
+  reasons,
   refuse,
   reshape,
   rotaryEmbedding,
@@ -56,7 +57,7 @@ export const useRowsOfRotaryEmbedding = rule('RotaryEmbedding of heads → of ro
   const [x, cos, sin, positions] = node.operands as readonly [Value, Value, Value, Value?];
   if (x.rank === 3) return undefined;
   const heads = headsOf(x, node.attrs.num_heads);
-  if (typeof heads !== 'number') return refuse('the number of heads must be known');
+  if (typeof heads !== 'number') return refuse(reasons.headCountsUnknown());
   return {
     covers: node.outputs,
     emit: (get) => {
@@ -70,7 +71,7 @@ export const useRowsOfRotaryEmbedding = rule('RotaryEmbedding of heads → of ro
 export const useMicrosoftRotaryEmbedding = rule('RotaryEmbedding → com.microsoft.RotaryEmbedding', RotaryEmbedding, (node) => {
   const [x, cos, sin, positions] = node.operands as readonly [Value, Value, Value, Value?];
   const heads = headsOf(x, node.attrs.num_heads);
-  if (typeof heads !== 'number') return refuse('the number of heads must be known');
+  if (typeof heads !== 'number') return refuse(reasons.headCountsUnknown());
   const { interleaved, rotary_embedding_dim } = node.attrs;
   const [batch, seq] = [x.dims[0]!, x.rank === 4 ? x.dims[2]! : x.dims[1]!];
   const half = divDims(rotary_embedding_dim || (x.rank === 4 ? x.dims[3]! : divDims(x.dims[2]!, heads)), 2);

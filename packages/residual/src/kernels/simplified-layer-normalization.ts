@@ -1,5 +1,5 @@
 // SimplifiedLayerNormalization: root mean square normalisation, as the runtime had it before the standard.
-import { apply, defineOp, printType, RMSNormalization, refuse, rmsNorm, rule } from '@onnxformers/core';
+import { apply, defineOp, defineReasons, printType, RMSNormalization, refuse, rmsNorm, rule } from '@onnxformers/core';
 
 type SimplifiedAttrs = { readonly axis: number; readonly epsilon: number; readonly stash_type: number };
 
@@ -12,6 +12,11 @@ export const SimplifiedLayerNormalization = defineOp<SimplifiedAttrs>({
   decompose: ([x, scale], { axis, epsilon }) => [rmsNorm(x, scale, { axis, epsilon })],
 });
 
+const own = defineReasons({
+  scaleDims: ({ expected, got }: { readonly expected: string; readonly got: string }) =>
+    `the scale must be ${expected}, got ${got}`,
+});
+
 /** RMSNormalization → SimplifiedLayerNormalization. */
 export const useSimplifiedLayerNormalization = rule(
   'RMSNormalization → SimplifiedLayerNormalization',
@@ -19,8 +24,8 @@ export const useSimplifiedLayerNormalization = rule(
   (node) => {
     const [x, scale] = node.operands;
     const normalized = x!.dims.slice(node.attrs.axis);
-    if (printType(scale) !== printType({ dtype: x!.dtype, dims: normalized }))
-      return refuse(`the scale must have the normalised dims [${normalized.join(', ')}], not [${scale!.dims.join(', ')}]`);
+    const [expected, got] = [printType({ dtype: x!.dtype, dims: normalized }), printType(scale)];
+    if (got !== expected) return refuse(own.scaleDims({ expected, got }));
     return { covers: node.outputs, emit: (get) => apply(SimplifiedLayerNormalization, [get(x!), get(scale!)], node.attrs) };
   },
 );

@@ -3,6 +3,7 @@ import {
   Add,
   add,
   biasedLinear,
+  defineReasons,
   encoded,
   type Get,
   type Match,
@@ -60,6 +61,14 @@ type Make = (
   sum: boolean,
 ) => readonly Value[];
 
+const own = defineReasons({
+  lastAxis: () => 'it normalises the last axis only',
+  rows: ({ got }: { readonly got: string }) => `it takes rows [batch, seq, dim] or [tokens, dim], not ${got}`,
+  streams: ({ a, b }: { readonly a: string; readonly b: string }) =>
+    `it adds streams of the same dims, or one for the whole batch, not ${a} and ${b}`,
+  perChannel: () => 'scale and shift must have one number for each channel',
+});
+
 /**
  * A norm over the last axis of a sum, and the sum where something else reads it; the bias of a linear map that made one of the streams
  * comes along.
@@ -74,15 +83,13 @@ export function matchSkip(
   const sum = madeBy(x, Add);
   if (!x || !sum) return undefined;
   const channels = x.dims.at(-1);
-  if (axis !== -1) return refuse('it normalises the last axis alone');
-  if (x.rank !== 2 && x.rank !== 3) return refuse(`it takes rows [batch, seq, dim] or [tokens, dim], not ${printType(x)}`);
+  if (axis !== -1) return refuse(own.lastAxis());
+  if (x.rank !== 2 && x.rank !== 3) return refuse(own.rows({ got: printType(x) }));
   const [first, second] = sum.operands as readonly [Value, Value];
   const streams = printType(first) === printType(x) ? ([first, second] as const) : ([second, first] as const);
   const other = streams.find((s, i) => (i === 0 ? printType(s) !== printType(x) : !addsTo(s, x)));
-  if (other)
-    return refuse(`it adds streams of the same dims, or one for the whole batch, not ${printType(other)} and ${printType(x)}`);
-  if (rows.some((row) => row && (row.rank !== 1 || row.dims[0] !== channels)))
-    return refuse('scale and shift must have a number for each channel');
+  if (other) return refuse(own.streams({ a: printType(other), b: printType(x) }));
+  if (rows.some((row) => row && (row.rank !== 1 || row.dims[0] !== channels))) return refuse(own.perChannel());
   const kept = around.uses(x) > 1;
   const linear = streams.map((s) => biasedLinear(s, around)).find((l) => l !== undefined);
   const emit = (get: Get) => {

@@ -1,15 +1,6 @@
 // onnxformers bench attention|block …
 import { cpus } from 'node:os';
-import {
-  attentionKernel,
-  type Machine,
-  type Model,
-  type ModelDType,
-  OnnxformersError,
-  type Ort,
-  type Target,
-  targets,
-} from '@onnxformers/core';
+import { type Machine, type Model, type ModelDType, OnnxformersError, type Ort, type Target, targets } from '@onnxformers/core';
 import { type Figure, type Subject, subjectOptions, subjectsOf } from '../bench-subjects';
 import { type LeftOut, printFigures, type Row } from '../bench-table';
 import { command } from '../command';
@@ -40,7 +31,7 @@ export const bench = command({
     const { list, about } = await subjectsOf(what!, word, values);
     const target = targetOf(values.target);
     const ort = await importRuntime(runtimeFor(target.providers));
-    const cards = target.name === 'cuda' ? await gpus() : [];
+    const cards = target.gpu === 'nvidia' ? await gpus() : [];
     const machine = { ...(cards[0] && { sm: cards[0].sm }), ...machineOf(values) };
     const rows: Row[] = [];
     const leftOut: LeftOut[] = [];
@@ -82,13 +73,13 @@ const rowOf = ({ median, spread, tflops, model }: Figure, machine: Machine) => (
   kernels: kernelsOf(model, machine),
 });
 
-/** The ops that were measured, most frequent first; on CUDA with the kernel that the runtime runs for an attention. */
+/** The ops that were measured, most frequent first; with the kernel that the runtime runs for them, where the target foresees it. */
 function kernelsOf({ graph, target }: Model, machine: Machine): string[] {
   const counts = new Map<string, number>();
   for (const node of graph.nodes) {
     if (!node.scope) continue; // data, not what is measured
-    const kernel = target.name === 'cuda' ? attentionKernel(node, machine)?.kernel : undefined;
-    const name = `${node.op.key.split('.').at(-1)}${kernel ? ` (${kernel})` : ''}`;
+    const run = [...new Set(target.forecast?.([node], machine).map((f) => f.kernel))].join(' or ');
+    const name = `${node.op.key.split('.').at(-1)}${run ? ` (${run})` : ''}`;
     counts.set(name, (counts.get(name) ?? 0) + 1);
   }
   return [...counts].sort(([, a], [, b]) => b - a).map(([key]) => key);

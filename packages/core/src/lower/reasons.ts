@@ -1,0 +1,60 @@
+// The reasons that several rules and targets give. What only one kernel refuses has its code beside that kernel.
+import { defineReasons } from './reason';
+
+type Mask = {
+  /** In words: `causal, lengths`. */
+  readonly mask: string;
+  /** The kinds in it. */
+  readonly kinds: readonly string[];
+};
+
+/** Reasons by code: `refuse(reasons.headDimMultiple({ of: 8, got: 12 }))`. */
+export const reasons = defineReasons({
+  /** The kernel has no such feature. */
+  lacks: ({ feature }: { readonly feature: 'softcap' | 'sinks' | 'dropout' | 'bias' | 'query offset' }) =>
+    feature === 'query offset' ? 'it has no cache in which each sequence has its own length' : `it has no ${feature}`,
+  maskNotExpressible: ({ mask }: Mask) => `it cannot express the mask: ${mask}`,
+  headCountsUnknown: () => 'the numbers of heads must be known when the model is compiled',
+  headCountsDiffer: ({ heads, kvHeads }: { readonly heads: number | string; readonly kvHeads: number | string }) =>
+    `it needs as many key heads as query heads, got ${heads} query heads and ${kvHeads} key heads`,
+  headDimMultiple: ({ of, got }: { readonly of: number; readonly got: number | string }) =>
+    `head_dim ${got} is not a multiple of ${of}`,
+  zeroScale: () => 'it takes a scale of 0 for its default',
+  /** Not a refusal: what it costs to say a mask that the kernel has no words for. */
+  maskOverScores: ({ mask }: Mask) => `the mask becomes a tensor over all pairs of queries and keys: ${mask}`,
+  keysOfOthers: () => 'keys and queries belong to different sequences',
+  sizeUnknown: ({ size }: { readonly size: string }) => `the number of ${size} must be known when the model is compiled`,
+  /** What would hold under an assumption that was not given: `holds` completes a sentence with `if`. */
+  assumption: ({
+    assumption,
+    without,
+    holds,
+  }: {
+    readonly assumption: string;
+    readonly without: string;
+    readonly holds: string;
+  }) => `${without}; compile with assumptions: ['${assumption}'] if ${holds}`,
+
+  noKernel: ({ op, target }: { readonly op: string; readonly target: string }) => `${target} has no kernel for ${op}`,
+  noDtype: ({ op, dtype, target }: { readonly op: string; readonly dtype: string; readonly target: string }) =>
+    `${op} has no ${dtype} kernel on ${target}`,
+  opset: ({
+    op,
+    since,
+    opset,
+    target,
+  }: {
+    readonly op: string;
+    readonly since: number;
+    readonly opset: number;
+    readonly target: string;
+  }) => `${op} needs opset ${since}, and ${target} uses opset ${opset}`,
+
+  costsMore: ({ cost, against }: { readonly cost: number; readonly against: number; readonly to: string }) =>
+    `it costs more (${digits(cost)} against ${digits(against)})`,
+  lost: ({ by }: { readonly to: string; readonly by: string }) => (by === 'order' ? 'it is as good' : 'it fuses less'),
+  ownResult: () => 'its operands depend on its own result',
+  keptIsCheaper: ({ op }: { readonly op: string }) => `${op} itself is cheaper here`,
+});
+
+const digits = (n: number): string => String(Number(n.toPrecision(3)));

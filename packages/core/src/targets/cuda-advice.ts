@@ -1,0 +1,35 @@
+// What a user could change so that a faster attention kernel runs on a GPU.
+import { defineReasons, type Reason, type ReasonOf } from '../lower/reason';
+import { reasons } from '../lower/reasons';
+import type { Situation } from '../lower/target';
+import { Attend } from '../ops/attend';
+import { Attention } from '../ops/onnx-attention';
+import { advise } from './advice';
+import { kernelNotes, needsCudnn } from './attention-kernel';
+
+const hints = defineReasons({
+  halfPrecision: () => "dtype: 'float16' or 'bfloat16' reaches flash attention; in float32 the GPU has none",
+  installCudnn: () => 'with cuDNN 9.3 or newer installed (not 9.10.0 or 9.10.1), MultiHeadAttention can run',
+  packedNeedsNoCudnn: () => "layout: 'packed' avoids padding, and its kernel needs no cuDNN",
+  headDim: () => 'a head_dim that is a multiple of 8 reaches the fast kernels',
+  packedSparesTensor: () => "layout: 'packed' avoids the tensor over all pairs",
+  alignedLength: () => 'pad sequences to a multiple of 8 positions',
+});
+
+/** Advice for CUDA, what is known of the machine taken into account. */
+export function adviseOnCuda(situation: Situation): readonly Reason[] {
+  const { computes, decision, forecasts } = situation;
+  const { op, chosen, notes, refused } = decision;
+  const isAttention = op === Attend.key || op === Attention.key;
+  const noted = (kernel: string, ...codes: readonly ReasonOf<never>[]): boolean =>
+    forecasts.some(({ kernel: run, note }) => run === kernel && note !== undefined && codes.some((c) => c.is(note)));
+  return [
+    ...(isAttention && computes === 'float32' && chosen !== 'kept' ? [hints.halfPrecision()] : []),
+    ...(refused.some(({ reason }) => needsCudnn.is(reason)) ? [hints.installCudnn()] : []),
+    ...(noted('MATH', kernelNotes.lengthsNeedCudnn) ? [hints.packedNeedsNoCudnn()] : []),
+    ...(noted('MATH', kernelNotes.headDim) ? [hints.headDim()] : []),
+    ...(notes.some((n) => reasons.maskOverScores.is(n) && n.data.kinds.includes('lengths')) ? [hints.packedSparesTensor()] : []),
+    ...(noted('EFFICIENT_ATTENTION', kernelNotes.ifQueriesAligned, kernelNotes.ifKeysAligned) ? [hints.alignedLength()] : []),
+    ...advise(situation),
+  ];
+}
