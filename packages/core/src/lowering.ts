@@ -18,12 +18,38 @@ export { biasedLinear, noBiasedLinear } from './lower/match';
 export { defineReasons, type Reason, type ReasonData } from './lower/reason';
 export { reasons } from './lower/reasons';
 export { type Get, type Match, type MatchContext, type Outcome, type Refusal, type Rule, refuse, rule } from './lower/rule';
-export { type MaskFeatures, mapMask, maskKinds, readMask } from './mask/mask';
-export { lowest } from './ops/attend-definition';
+export {
+  anyKey,
+  defineMask,
+  type ExpressOptions,
+  expressedBy,
+  impliedBy,
+  type MaskBeyond,
+  MaskClass,
+  type MaskDefinition,
+  type MaskFeatures,
+  type MaskFrame,
+  type MaskMaker,
+  type MaskParts,
+  type MaskPlaces,
+  type MaskPlacing,
+  type MaskReading,
+  type MaskSizes,
+  type MaskWords,
+  mapMask,
+  maskKinds,
+  masksIn,
+  materialize,
+  type Pair,
+  type Place,
+  type SomeKeyOptions,
+  someKey,
+  type Truth,
+} from './mask/index';
+export { hiddenScore } from './ops/attend-definition';
 export { type AttendAttrs, type AttendParts, attendParts } from './ops/attend-parts';
-export { attendBlockwise, type BlockwiseOptions, blockOf, refuseBlockwise } from './ops/attend-window';
+export { attendBlockwise, type BlockwiseOptions, blockOf, readBlockwise } from './ops/attend-window';
 export { encoded } from './ops/encode';
-export { alwaysSomeKey, anyKey, type MaskFrame, materialize, someKey } from './ops/mask-tensor';
 export { unexpanded } from './ops/unexpanded';
 export { derive } from './sequence/derive';
 export { limitIndices } from './sequence/limits';

@@ -2,6 +2,7 @@
 
 import { defineOp } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
+import { dense } from '../mask/dense';
 import { type Mask, mapMask } from '../mask/mask';
 import { decomposeAttend } from './attend-definition';
 import { type AttendAttrs, attendParts, checkParts, scaleOf } from './attend-parts';
@@ -83,5 +84,5 @@ export function attendOp(q: Value, k: Value, v: Value, options: AttendOpOptions)
  */
 export function fromAdditive(additive: Value): { readonly mask: Mask<Value>; readonly bias: Value } {
   const keep = greater(additive, Number.NEGATIVE_INFINITY);
-  return { mask: { kind: 'tensor', keep }, bias: where(keep, additive, 0) };
+  return { mask: dense(keep), bias: where(keep, additive, 0) };
 }

@@ -2,7 +2,10 @@
 import type { Dim } from '../dim/dim';
 import { ConfigError, internal, ShapeError } from '../error';
 import { usable, type Value } from '../ir/graph';
-import { and, type Mask, maskKinds, printMask } from '../mask/mask';
+import { and } from '../mask/and';
+import { documents } from '../mask/documents';
+import { impliedBy } from '../mask/features';
+import { conjuncts, type Mask, maskKinds, printMask } from '../mask/mask';
 import { attendOp } from '../ops/attend';
 import type { KeyPlace, Layout } from './layout';
 import { limitLengths } from './limits';
@@ -107,7 +110,10 @@ export function attend(
 function limitSizes(q: Value, k: Value, mask: Mask<Value>): void {
   const [batch] = q.dims;
   if (typeof batch === 'string') q.graph.root.limit({ size: batch, min: 1, problem: 'no sequences' });
-  for (const part of mask.kind === 'and' ? mask.of : [mask]) if (part.kind === 'lengths') limitLengths(part.keys, k.dims[2]!);
+  for (const part of conjuncts(mask)) {
+    const { lengths } = impliedBy(part);
+    if (lengths) limitLengths(lengths, k.dims[2]!);
+  }
 }
 
 /**
@@ -115,7 +121,7 @@ function limitSizes(q: Value, k: Value, mask: Mask<Value>): void {
  *
  * Throws   ConfigError naming them
  */
-export function checkMasks(name: string, honoured: readonly Mask<unknown>['kind'][], ctx: SequenceContext): void {
+export function checkMasks(name: string, honoured: readonly string[], ctx: SequenceContext): void {
   const refused = maskKinds(maskOf(ctx)).filter((kind) => !honoured.includes(kind));
   if (!refused.length) return;
   throw new ConfigError({
@@ -132,7 +138,7 @@ export function maskOf(ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceCont
   if (ctx.layout?.kind !== 'packed') return ctx.mask;
   const keys = ctx.keys?.layout ?? ctx.layout;
   if (keys.kind !== 'packed') throw internal('packed queries need packed keys');
-  return and({ kind: 'documents', offsets: ctx.layout.offsets, keyOffsets: keys.offsets }, ctx.mask);
+  return and(documents(ctx.layout.offsets, keys.offsets), ctx.mask);
 }
 
 /**

@@ -2,7 +2,7 @@
 import { grad } from '../autodiff/grad';
 import { ConfigError, ShapeError } from '../error';
 import type { Value } from '../ir/graph';
-import { and, causal } from '../mask/mask';
+import { and, causal } from '../mask/index';
 import { type AnyModule, module, namesOf } from '../module/module';
 import { standalone } from '../module/standalone';
 import { add, mul } from '../ops/elementwise';

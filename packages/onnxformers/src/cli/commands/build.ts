@@ -1,15 +1,7 @@
 // onnxformers build CONFIG --target T --weights W --out DIR
 import { join } from 'node:path';
-import {
-  compile,
-  initialize,
-  type ModelDType,
-  printBytes,
-  printType,
-  type SchemeName,
-  schemes,
-  type WeightSource,
-} from '@onnxformers/core';
+import { compile, initialize, type ModelDType, printBytes, type SchemeName, schemes, type WeightSource } from '@onnxformers/core';
+import { printType } from '@onnxformers/core/lowering';
 import { inspectFile, openWeights, save } from '@onnxformers/core/node';
 import { command, UsageError } from '../command';
 import { compileOptions, modelOptions } from '../compile-options';

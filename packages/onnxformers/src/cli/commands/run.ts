@@ -1,5 +1,6 @@
 // onnxformers run DIR --inputs x.safetensors --out y.safetensors
-import { createRunner, FeedError, FileError, printType, type Tensor } from '@onnxformers/core';
+import { createRunner, FeedError, FileError, type Tensor } from '@onnxformers/core';
+import { printType } from '@onnxformers/core/lowering';
 import { load, openWeights, saveSafetensors } from '@onnxformers/core/node';
 import { command } from '../command';
 import { isFolder } from '../files';
