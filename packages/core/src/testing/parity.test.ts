@@ -6,7 +6,7 @@ import type { AnyBlock } from '../block/block-definition';
 import { interpret } from '../interpret/interpret';
 import { GraphBuilder, type Value } from '../ir/graph';
 import { type Rule, rule } from '../lower/rule';
-import { causal, none } from '../mask/mask';
+import { causal, none, printMask } from '../mask/index';
 import { Attend, attendOp } from '../ops/attend';
 import { attendParts } from '../ops/attend-parts';
 import { add, exp, mul, sub } from '../ops/elementwise';
@@ -38,7 +38,7 @@ const remade = (name: string, make: Remade): Rule =>
   rule(name, Attend, (node) => {
     const { q, k, v, mask } = attendParts(node.operands as readonly Value[], node.attrs);
     // Once: what is made is attention again.
-    if (node.rules.includes(name) || (mask.kind !== 'none' && mask.kind !== 'causal')) return undefined;
+    if (node.rules.includes(name) || !['none', 'causal'].includes(printMask(mask))) return undefined;
     return {
       covers: node.outputs,
       emit: (get) => [make({ q: get(q), k: get(k), v: get(v) }, 1 / Math.sqrt(q.dims[3] as number))],
