@@ -105,7 +105,7 @@ describe('inside core', () => {
     {
       room: 'explain',
       files: /^explain\//,
-      sees: ['tensor', 'dim', 'parameter', 'ir', 'ops', 'sequence', 'module', 'onnx', 'lower', 'compile'],
+      sees: ['tensor', 'dim', 'parameter', 'ir', 'ops', 'sequence', 'module', 'onnx', 'lower', 'interpret', 'compile'],
     },
     {
       room: 'runtime',

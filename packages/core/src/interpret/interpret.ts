@@ -225,11 +225,12 @@ function remembered(node: Node, sizes: ReadonlyMap<string, number>): Definition 
 
 const sizeInput = (name: string): string => `size ${name}`;
 
-function definitionOf(
+/** The definition of an op as a graph of its own, at the types of its operands. The values of `sizes` are told by inputs of their own. */
+export function definitionOf(
   op: Op,
   operands: readonly (TensorType | Value | undefined)[],
   attrs: Attrs,
-  sizes: ReadonlyMap<string, number>,
+  sizes: ReadonlyMap<string, number> = new Map(),
 ): Definition {
   if (!op.decompose) throw internal(`${op.key} has neither evaluate nor decompose`);
   const g = new GraphBuilder();
