@@ -2,22 +2,16 @@
 import {
   bool,
   ConfigError,
-  cast,
   choice,
-  cos,
   defineBlock,
-  expand,
   int,
-  mul,
   num,
-  rotaryEmbedding,
   type SequenceContext,
   ShapeError,
-  sin,
-  unexpanded,
-  unsqueeze,
   type Value,
 } from '@onnxformers/core';
+import { unexpanded } from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 import { kernels } from './kernels/rotary-embedding';
 import { frequencies } from './rotary-frequencies';
 
@@ -98,7 +92,7 @@ export const rotary = defineBlock({
     return (q: Value, k: Value, ctx: SequenceContext) => {
       const turn = (x: Value): Value => {
         const { cosines, sines } = tables(x, ctx, key, inverseFrequencies, scale);
-        return rotaryEmbedding(x, cosines, sines, undefined, options);
+        return ops.rotaryEmbedding(x, cosines, sines, undefined, options);
       };
       return [turn(q), turn(k)] as const;
     };
@@ -115,9 +109,13 @@ function tables(x: Value, ctx: SequenceContext, key: string, inverseFrequencies:
   const g = x.graph.root;
   const positions = positionsOf(x, ctx);
   return ctx.shared.get(`${key} of ${positions.id} ${x.dtype}`, () => {
-    const angles = mul(unsqueeze(cast(unexpanded(positions), 'float32'), [2]), g.number(inverseFrequencies, 'float32'));
-    const table = (v: Value): Value => expand(cast(mul(v, scale), x.dtype), [...positions.dims, inverseFrequencies.length]);
-    return { cosines: table(cos(angles)), sines: table(sin(angles)) };
+    const angles = ops.mul(
+      ops.unsqueeze(ops.cast(unexpanded(positions), 'float32'), [2]),
+      g.number(inverseFrequencies, 'float32'),
+    );
+    const table = (v: Value): Value =>
+      ops.expand(ops.cast(ops.mul(v, scale), x.dtype), [...positions.dims, inverseFrequencies.length]);
+    return { cosines: table(ops.cos(angles)), sines: table(ops.sin(angles)) };
   });
 }
 
@@ -130,5 +128,5 @@ function positionsOf(x: Value, { positions }: SequenceContext): Value {
       got: `[${x.dims.join(', ')}]`,
       hint: 'Rows that come in front or are made of others need a context of their own: withPrefix, withRows',
     });
-  return positions.rank === 1 ? unsqueeze(positions, [0]) : positions;
+  return positions.rank === 1 ? ops.unsqueeze(positions, [0]) : positions;
 }

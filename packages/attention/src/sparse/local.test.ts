@@ -1,4 +1,5 @@
-import { type Dim, type DType, interpret, lower, type Target, targets } from '@onnxformers/core';
+import { type Dim, type DType, interpret, type Target, targets } from '@onnxformers/core';
+import { lower } from '@onnxformers/core/lowering';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
 import { attention, perHead } from '../plain.test-helper';
@@ -117,7 +118,7 @@ describe('Attend → blocks', () => {
     [{ ...shapes('seq'), attention_bias: ['float32', [1, 6, 'seq', 'seq']] }, 'a bias has a number for every pair'],
     [shapes('seq', 'rows'), 'there may be fewer keys than queries, rows and seq'],
     [shapes(31), 'one block would see all 31 keys'],
-    [{ ...shapes('seq'), attention_mask: ['bool', [1, 1, 'seq', 'seq']] }, 'it cannot express the mask: tensor'],
+    [{ ...shapes('seq'), attention_mask: ['bool', [1, 1, 'seq', 'seq']] }, 'it cannot express the mask: dense'],
   ] as [Parameters<typeof traceBlock>[1], string][])('is refused where blocks cannot serve (%#)', (inputs, reason) => {
     const { decisions } = lowered({ window: 5 }, inputs);
     const { chosen, refused } = decisions.find((d) => d.op === 'onnxformers.Attend')!;

@@ -6,7 +6,7 @@ import { initialize } from '../compile/initialize';
 import type { Value } from '../ir/graph';
 import { embedding } from '../layers/embedding';
 import { linear } from '../layers/linear';
-import { causal } from '../mask/mask';
+import { causal } from '../mask/index';
 import { module } from '../module/module';
 import { add, mul } from '../ops/elementwise';
 import { attend, type SequenceContext, updateCache } from '../sequence/context';

@@ -4,7 +4,12 @@ import { addDims, type Dim, subDims } from '../dim/dim';
 import { ConfigError } from '../error';
 import { printType } from '../ir/define-op';
 import { type GraphBuilder, inputOf, nameOf, type Pool, type Value } from '../ir/graph';
-import { and, type Mask, none } from '../mask/mask';
+import { and } from '../mask/and';
+import { dense } from '../mask/dense';
+import { keyPadding } from '../mask/key-padding';
+import { keyLengths } from '../mask/lengths';
+import type { Mask } from '../mask/mask';
+import { none } from '../mask/none';
 import { cast } from '../ops/cast';
 import { greater, where } from '../ops/comparison';
 import { add, max, sub } from '../ops/elementwise';
@@ -78,9 +83,9 @@ export function contextOf(g: GraphBuilder, inputs: Inputs, o: SequenceInputs): S
   const additive = of.additiveMask && additiveMask(g, of.additiveMask.value, () => sizes().seq);
   const masks: Mask<Value>[] = [];
   // With a cache, rows beyond a sequence's own are hidden by their place; lengths speak of this call only.
-  if (lengths && !state) masks.push({ kind: 'lengths', keys: lengths });
-  if (padding) masks.push({ kind: 'keys', keep: padding });
-  if (of.denseMask) masks.push({ kind: 'tensor', keep: of.denseMask.value });
+  if (lengths && !state) masks.push(keyLengths(lengths));
+  if (padding) masks.push(keyPadding(padding));
+  if (of.denseMask) masks.push(dense(of.denseMask.value));
   if (additive) masks.push(additive.mask);
   const biases = [...(of.attentionBias ? [of.attentionBias.value] : []), ...(additive ? [additive.bias] : [])];
   const memory = memoryOf(roles, padded);
@@ -180,8 +185,8 @@ type PackedLayout = Extract<Layout, { kind: 'packed' }>;
 function memoryOf({ of }: InputsByRole, layout: Layout): Memory | undefined {
   if (!of.memory) return undefined;
   const masks: Mask<Value>[] = [];
-  if (of.memoryLengths) masks.push({ kind: 'lengths', keys: of.memoryLengths.value });
-  if (of.memoryKeyPadding) masks.push({ kind: 'keys', keep: boolean(of.memoryKeyPadding.value) });
+  if (of.memoryLengths) masks.push(keyLengths(of.memoryLengths.value));
+  if (of.memoryKeyPadding) masks.push(keyPadding(boolean(of.memoryKeyPadding.value)));
   return { rows: of.memory.value, mask: and(...masks), layout };
 }
 
@@ -198,13 +203,13 @@ function additiveMask(
   if (x.rank === 2) {
     const [batch, kvSeq] = x.dims as [Dim, Dim];
     return {
-      mask: { kind: 'keys', keep },
+      mask: keyPadding(keep),
       bias: expand(reshape(bias, [batch, 1, 1, kvSeq]), [batch, 1, seq(), kvSeq]),
       keys: keep,
     };
   }
   const [batch, heads, rows, kvSeq] = x.dims as [Dim, Dim, Dim, Dim];
-  return { mask: { kind: 'tensor', keep }, bias: rows === 1 ? expand(bias, [batch, heads, seq(), kvSeq]) : bias };
+  return { mask: dense(keep), bias: rows === 1 ? expand(bias, [batch, heads, seq(), kvSeq]) : bias };
 }
 const lowestOf = (dtype: DType): number => (dtype === 'float16' ? -65504 : -3.3e38);
 

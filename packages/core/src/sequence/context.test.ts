@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { GraphBuilder } from '../ir/graph';
-import { causal } from '../mask/mask';
+import { causal } from '../mask/index';
 import { cond } from '../ops/control';
 import { add } from '../ops/elementwise';
 import { crossAttentionKeyValues, newShared, withContext } from './context';

@@ -2,7 +2,10 @@
 import type { Dim } from '../dim/dim';
 import { ConfigError, internal, ShapeError } from '../error';
 import { usable, type Value } from '../ir/graph';
-import { and, type Mask, maskKinds, printMask } from '../mask/mask';
+import { and } from '../mask/and';
+import { documents } from '../mask/documents';
+import { impliedBy } from '../mask/features';
+import { comparesPositions, conjuncts, type Mask, maskKinds, printMask } from '../mask/mask';
 import { attendOp } from '../ops/attend';
 import type { KeyPlace, Layout } from './layout';
 import { limitLengths } from './limits';
@@ -114,12 +117,10 @@ export const attendsToMemory = (ctx: Partial<SequenceContext>): boolean => ctx.q
 
 // Masks that compare positions mean nothing between two sequences.
 function refuseOrder(ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceContext>, path: string): void {
-  if (!attendsToMemory(ctx)) return;
-  const ordered = maskKinds(ctx.mask).filter((kind) => kind === 'causal' || kind === 'window');
-  if (ordered.length)
+  if (attendsToMemory(ctx) && comparesPositions(ctx.mask))
     throw new ConfigError({
       path,
-      problem: `positions of queries and of a memory's rows cannot be compared: ${ordered.join(', ')}`,
+      problem: "positions of queries and of a memory's rows cannot be compared",
       expected: 'cross attention under padding and dense masks only',
       got: printMask(ctx.mask),
       hint: 'Leave causal and window out of the mechanism, or give a dense mask of the pairs that may attend',
@@ -130,7 +131,10 @@ function refuseOrder(ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceContex
 function limitSizes(q: Value, k: Value, mask: Mask<Value>): void {
   const [batch] = q.dims;
   if (typeof batch === 'string') q.graph.root.limit({ size: batch, min: 1, problem: 'no sequences' });
-  for (const part of mask.kind === 'and' ? mask.of : [mask]) if (part.kind === 'lengths') limitLengths(part.keys, k.dims[2]!);
+  for (const part of conjuncts(mask)) {
+    const { lengths } = impliedBy(part);
+    if (lengths) limitLengths(lengths, k.dims[2]!);
+  }
 }
 
 /**
@@ -138,7 +142,7 @@ function limitSizes(q: Value, k: Value, mask: Mask<Value>): void {
  *
  * Throws   ConfigError naming them
  */
-export function checkMasks(name: string, honoured: readonly Mask<unknown>['kind'][], ctx: SequenceContext): void {
+export function checkMasks(name: string, honoured: readonly string[], ctx: SequenceContext): void {
   const refused = maskKinds(maskOf(ctx)).filter((kind) => !honoured.includes(kind));
   if (!refused.length) return;
   throw new ConfigError({
@@ -155,7 +159,7 @@ export function maskOf(ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceCont
   if (ctx.layout?.kind !== 'packed') return ctx.mask;
   const keys = ctx.keys?.layout ?? ctx.layout;
   if (keys.kind !== 'packed') throw internal('packed queries need packed keys');
-  return and({ kind: 'documents', offsets: ctx.layout.offsets, keyOffsets: keys.offsets }, ctx.mask);
+  return and(documents(ctx.layout.offsets, keys.offsets), ctx.mask);
 }
 
 /**

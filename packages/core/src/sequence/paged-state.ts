@@ -2,7 +2,7 @@
 import { type Dim, mulDims, subDims } from '../dim/dim';
 import { ConfigError } from '../error';
 import type { GraphBuilder, Pool, Value } from '../ir/graph';
-import { pagedAppend, poolDims } from '../ops/paged';
+import { pagedAppend } from '../ops/paged';
 import { ioState } from './io-state';
 import type { CallSizes, State } from './state';
 
@@ -67,3 +67,11 @@ export function checkPool({ blocks, blockSize }: Pool): void {
       got: String(blockSize),
     });
 }
+
+/** The dims of a pool for these rows. */
+const poolDims = (blocks: number, blockSize: number, rows: Value): readonly Dim[] => [
+  blocks,
+  blockSize,
+  rows.dims[1]!,
+  rows.dims[3]!,
+];

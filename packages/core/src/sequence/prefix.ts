@@ -2,10 +2,10 @@
 import type { Dim } from '../dim/dim';
 import { ConfigError } from '../error';
 import type { Value } from '../ir/graph';
-import { and, type Mask, or, printMask } from '../mask/mask';
-import { add } from '../ops/elementwise';
+import { type Mask, printMask } from '../mask/mask';
+import { inFront, moreBy, withPrefixTokens } from '../mask/prefix-tokens';
 import { concat, expand, reshape } from '../ops/movement';
-import { fill, iota, size } from '../ops/shape';
+import { iota } from '../ops/shape';
 import { type Memory, type SequenceContext, withContext, without } from './context';
 
 /** How many rows stand in front of how many. */
@@ -40,14 +40,11 @@ export function withPrefix(ctx: SequenceContext, prefix: Prefix): SequenceContex
         grownPositions(ctx.positions, prefix),
       );
     },
-    ...(lengths && { lengths: grownLengths(lengths, prefix) }),
+    ...(lengths && { lengths: moreBy(lengths, prefix.count) }),
     ...(bias && { bias: grown(bias, prefix, ofBoth, 0) }),
     ...(memory && { memory: grownMemory(memory, prefix) }),
   });
 }
-
-const grownLengths = (lengths: Value, { count }: Prefix): Value =>
-  add(lengths, typeof count === 'number' ? count : size(lengths, count));
 
 function grownMemory(memory: Memory, prefix: Prefix): Memory {
   const { mask, bias } = memory;
@@ -55,29 +52,14 @@ function grownMemory(memory: Memory, prefix: Prefix): Memory {
 }
 
 function grownMask(mask: Mask<Value>, prefix: Prefix, axes: Axes): Mask<Value> {
-  const ownKeys = axes === ofBoth;
-  switch (mask.kind) {
-    case 'lengths':
-      return ownKeys ? { kind: 'lengths', keys: grownLengths(mask.keys, prefix) } : mask;
-    case 'keys':
-      return ownKeys ? { kind: 'keys', keep: grown(mask.keep, prefix, [1], 1) } : mask;
-    case 'tensor':
-      return { kind: 'tensor', keep: grown(mask.keep, prefix, axes, 1) };
-    case 'and':
-      return and(...mask.of.map((m) => grownMask(m, prefix, axes)));
-    case 'or':
-      return or(...mask.of.map((m) => grownMask(m, prefix, axes)));
-    case 'not':
-    case 'documents':
-      throw new ConfigError({
-        path: 'position',
-        problem: 'rows in front cannot be told apart under the mask',
-        expected: 'masks of the kinds causal, window, lengths, keys, tensor',
-        got: printMask(mask),
-      });
-    default:
-      return mask;
-  }
+  const all = withPrefixTokens(mask, { ...prefix, ownKeys: axes === ofBoth });
+  if (all) return all;
+  throw new ConfigError({
+    path: 'position',
+    problem: 'rows in front cannot be told apart under the mask',
+    expected: 'masks of the kinds causal, window, lengths, keyPadding, dense',
+    got: printMask(mask),
+  });
 }
 
 /** `value` in front along the axes that count the rows before. */
@@ -85,13 +67,12 @@ function grown(x: Value, { count, before }: Prefix, axes: Axes, value: number): 
   return axes.reduce((t, fromEnd) => {
     const axis = t.rank - fromEnd;
     if (t.dims[axis] !== before) return t;
-    const more = fill(t, t.dims.with(axis, count), value, t.dtype);
-    return concat([more, t], axis);
+    return inFront(t, axis, count, value);
   }, x);
 }
 
 function grownPositions(positions: Value, { count }: Prefix): Value {
   const batch = positions.dims[0]!;
   const first = expand(reshape(iota(positions, count), [1, count]), [batch, count]);
-  return concat([first, add(positions, typeof count === 'number' ? count : size(positions, count))], 1);
+  return concat([first, moreBy(positions, count)], 1);
 }

@@ -3,7 +3,11 @@ import type { Dim } from '../dim/dim';
 import { ConfigError, ShapeError } from '../error';
 import { printType } from '../ir/define-op';
 import { Value } from '../ir/graph';
-import { and, type Mask, printMask } from '../mask/mask';
+import { and } from '../mask/and';
+import { featuresOf } from '../mask/features';
+import { keyPadding } from '../mask/key-padding';
+import { keyLengths } from '../mask/lengths';
+import { conjuncts, type Mask, printMask } from '../mask/mask';
 import { expand, reshape } from '../ops/movement';
 import { iota } from '../ops/shape';
 import { type Memory, type SequenceContext, withContext, without } from './context';
@@ -47,10 +51,10 @@ export function withRows(ctx: SequenceContext, rows: Value, o: RowsOptions = {})
   if (ctx.positionIds)
     throw fault('position ids of the input are not those of the rows', 'counted positions', printType(ctx.positionIds));
   const translated = (mask: Mask<Value>): Mask<Value> => {
-    if (mask.kind === 'lengths' && o.lengths) return { kind: 'lengths', keys: o.lengths(mask.keys) };
-    if (mask.kind === 'keys' && o.keyPadding) return { kind: 'keys', keep: o.keyPadding(mask.keep) };
-    if (mask.kind === 'and') return and(...mask.of.map(translated));
-    if (mask.kind === 'lengths' || mask.kind === 'keys' || mask.kind === 'or' || mask.kind === 'not')
+    const features = featuresOf(mask);
+    if (features?.lengths && o.lengths) return keyLengths(o.lengths(features.lengths));
+    if (features?.keyPadding && o.keyPadding) return keyPadding(o.keyPadding(features.keyPadding));
+    if (!features || isPadding(mask))
       throw fault(
         'padding of the input is not that of the rows',
         'an embedding that translates it, or no padding',
@@ -64,7 +68,7 @@ export function withRows(ctx: SequenceContext, rows: Value, o: RowsOptions = {})
   return {
     rows,
     ctx: withContext(counted, {
-      mask: translated(ctx.mask),
+      mask: and(...conjuncts(ctx.mask).map(translated)),
       get positions() {
         return this.shared!.get(`positions of ${rows.id}`, () => expand(reshape(iota(rows, seq), [1, seq]), [batch, seq]));
       },
@@ -107,6 +111,12 @@ export const contextOfRows = (rows: Value): SequenceContext | undefined => conte
 
 /** Rows as what others attend to: their padding goes along, masks between pairs do not. */
 export function memoryFrom({ rows, ctx: { mask, layout } }: Rows): Memory {
-  const padding = (mask.kind === 'and' ? mask.of : [mask]).filter(({ kind }) => kind === 'lengths' || kind === 'keys');
+  const padding = conjuncts(mask).filter(isPadding);
   return { rows, mask: and(...padding), layout };
 }
+
+// A mask that says of each key whether it is there, and nothing else.
+const isPadding = (mask: Mask<Value>): boolean => {
+  const features = Object.keys(featuresOf(mask) ?? {});
+  return features.length === 1 && (features[0] === 'lengths' || features[0] === 'keyPadding');
+};

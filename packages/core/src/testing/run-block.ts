@@ -8,7 +8,7 @@ import type { Decision } from '../lower/decision';
 import { lower } from '../lower/lower';
 import type { Rule } from '../lower/rule';
 import type { Target } from '../lower/target';
-import { and, type Mask } from '../mask/mask';
+import { and, type Mask } from '../mask/index';
 import { type AnyModule, modulesOf, namesOf } from '../module/module';
 import { standalone } from '../module/standalone';
 import type { Parameter } from '../parameter/parameter';

@@ -1,11 +1,7 @@
 // Models whose embedding makes other rows than it read: the context is that of the rows that attend.
 import {
-  add,
-  concat,
-  conv,
   type Dim,
   defineBlock,
-  div,
   init,
   int,
   module,
@@ -13,13 +9,12 @@ import {
   type NDArray,
   Parameter,
   registry,
-  reshape,
   type SequenceContext,
-  transpose,
   type Value,
   withPrefix,
   withRows,
 } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
 import { zoo } from '../index';
@@ -30,9 +25,9 @@ const weight = (dims: number[]) => new Parameter(dims, init.normal(0.3), { role:
 
 /** Pixels [batch, channels, height, width] → a row for each square of `size` pixels. */
 function patchRows(pixels: Value, kernel: Parameter, size: number) {
-  const squares = conv(pixels, kernel, undefined, { strides: [size, size] });
+  const squares = ops.conv(pixels, kernel, undefined, { strides: [size, size] });
   const [batch, , height, width] = squares.dims as [Dim, Dim, Dim, Dim];
-  const rows = transpose(reshape(squares, [batch, dim, mulDims(height, width)]), [0, 2, 1]);
+  const rows = ops.transpose(ops.reshape(squares, [batch, dim, mulDims(height, width)]), [0, 2, 1]);
   return { rows, grid: [height, width] as const };
 }
 
@@ -61,8 +56,8 @@ const stem = defineBlock({
   create() {
     const kernel = weight([dim, channels, 3]);
     return module({ kernel }, (x: Value, ctx: SequenceContext) => {
-      const y = conv(transpose(x, [0, 2, 1]), kernel, undefined, { strides: [2], pads: [1, 1] });
-      return withRows(ctx, transpose(y, [0, 2, 1]), { lengths: (lengths) => div(add(lengths, 1), 2) });
+      const y = ops.conv(ops.transpose(x, [0, 2, 1]), kernel, undefined, { strides: [2], pads: [1, 1] });
+      return withRows(ctx, ops.transpose(y, [0, 2, 1]), { lengths: (lengths) => ops.div(ops.add(lengths, 1), 2) });
     });
   },
 });
@@ -81,7 +76,7 @@ const imageAndText = defineBlock({
       const text = tokens(ids, ctx) as Value;
       const image = patchRows(ctx.inputs!.pixels!, kernel, 2).rows;
       return {
-        rows: concat([image, text], 1),
+        rows: ops.concat([image, text], 1),
         ctx: withPrefix(ctx, { count: image.dims[1]!, before: ids.dims[1]! }),
       };
     });
@@ -95,7 +90,7 @@ const silent = defineBlock({
   create: () => {
     const kernel = weight([dim, channels, 3]);
     return module({ kernel }, (x: Value) =>
-      transpose(conv(transpose(x, [0, 2, 1]), kernel, undefined, { strides: [2], pads: [1, 1] }), [0, 2, 1]),
+      ops.transpose(ops.conv(ops.transpose(x, [0, 2, 1]), kernel, undefined, { strides: [2], pads: [1, 1] }), [0, 2, 1]),
     );
   },
 });
