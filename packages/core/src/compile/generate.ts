@@ -4,7 +4,7 @@ import type { Dim } from '../dim/dim';
 import { internal, ShapeError } from '../error';
 import { printType, type TensorType } from '../ir/define-op';
 import type { GraphBuilder, Pool, Value } from '../ir/graph';
-import { type Mask, none } from '../mask/mask';
+import { type Mask, none } from '../mask/index';
 import { cacheAppend } from '../ops/cache';
 import { cast } from '../ops/cast';
 import { equal, logicalNot, logicalOr, where } from '../ops/comparison';
@@ -47,7 +47,7 @@ export interface GenerateOptions {
  * Dtypes   those of the model, whose logits may be any float
  * Throws   ShapeError when the model gives no logits [batch, n, vocab], or steps is below 1
  * Lowers   everywhere: Loop, TopK, and what the model becomes on the prompt and on one token
- * Example  const tokens = generate(g, { prompt: x, steps: 16, capacity: 128, step: (ids, at) => matmul(embedding(97, 64)(ids), q) });
+ * Example  const tokens = generate(g, { prompt: x, steps: 16, capacity: 128, step: (ids, at) => ops.matmul(embedding(97, 64)(ids), q) });
  */
 export function generate(g: GraphBuilder, o: GenerateOptions): Value {
   const { prompt, steps, endId } = o;
