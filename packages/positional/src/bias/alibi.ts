@@ -1,5 +1,6 @@
 // Scores fall with distance, at a rate of each head's own. Press et al. 2021, https://arxiv.org/abs/2108.12409
-import { abs, cast, defineBlock, mul, num, type SequenceContext, tensor, unsqueeze, type Value } from '@onnxformers/core';
+import { defineBlock, num, type SequenceContext, tensor, type Value } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { relativePositions } from './relative-positions';
 
 /**
@@ -35,8 +36,8 @@ export const alibi = defineBlock({
         [1, heads, 1, 1],
         alibiSlopes(heads, maxBias).map((slope) => -slope),
       );
-      const distance = abs(cast(relativePositions(q, k, ctx, path), 'float32'));
-      return cast(mul(unsqueeze(distance, [1]), slopes), q.dtype);
+      const distance = ops.abs(ops.cast(relativePositions(q, k, ctx, path), 'float32'));
+      return ops.cast(ops.mul(ops.unsqueeze(distance, [1]), slopes), q.dtype);
     };
   },
 });

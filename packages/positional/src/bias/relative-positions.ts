@@ -1,19 +1,7 @@
 // How far keys stand from queries: what biases of scores depend on.
-import {
-  ConfigError,
-  cast,
-  cumSum,
-  iota,
-  max,
-  readMask,
-  reshape,
-  type SequenceContext,
-  ShapeError,
-  sub,
-  unexpanded,
-  unsqueeze,
-  type Value,
-} from '@onnxformers/core';
+import { ConfigError, type SequenceContext, ShapeError, type Value } from '@onnxformers/core';
+import { impliedBy, unexpanded } from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 
 /**
  * Position of each key minus that of each query, in positions of the context: those of `position_ids`, counted over an `attention_mask`,
@@ -33,11 +21,11 @@ export function relativePositions(q: Value, k: Value, ctx: SequenceContext, path
       hint: 'Leave attentionBias out of cross attention',
     });
   const ofQueries = unexpanded(ctx.positions);
-  return sub(unsqueeze(ofKeys(q, k, ctx, ofQueries, path), [1]), unsqueeze(inRows(ofQueries), [2]));
+  return ops.sub(ops.unsqueeze(ofKeys(q, k, ctx, ofQueries, path), [1]), ops.unsqueeze(inRows(ofQueries), [2]));
 }
 
 /** int64 [1 or batch, rows], packed [tokens] as one row. */
-const inRows = (positions: Value): Value => (positions.rank === 1 ? unsqueeze(positions, [0]) : positions);
+const inRows = (positions: Value): Value => (positions.rank === 1 ? ops.unsqueeze(positions, [0]) : positions);
 
 function ofKeys(q: Value, k: Value, ctx: SequenceContext, ofQueries: Value, path: string): Value {
   const kvSeq = k.dims[2]!;
@@ -58,8 +46,8 @@ function ofKeys(q: Value, k: Value, ctx: SequenceContext, ofQueries: Value, path
       got: 'position_ids beside a state',
       hint: 'Leave position_ids out; an attention_mask over all rows of the cache is counted over',
     });
-  const { keys: keep } = readMask(ctx.mask);
+  const { keyPadding: keep } = impliedBy(ctx.mask);
   // As the context counts those of the queries.
-  if (keep) return max(sub(cumSum(cast(keep, 'int64'), 1), 1), 0);
-  return reshape(iota(q.graph.root, kvSeq), [1, kvSeq]);
+  if (keep) return ops.max(ops.sub(ops.cumSum(ops.cast(keep, 'int64'), 1), 1), 0);
+  return ops.reshape(ops.iota(q.graph.root, kvSeq), [1, kvSeq]);
 }

@@ -1,21 +1,17 @@
 // A learned bias for each bucket of distances. Raffel et al. 2020, https://arxiv.org/abs/1910.10683
 import {
-  add,
   bool,
   ConfigError,
   defineBlock,
-  gather,
   init,
   int,
-  max,
-  min,
   module,
   Parameter,
   type SequenceContext,
   tensor,
-  transpose,
   type Value,
 } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { relativePositions } from './relative-positions';
 
 /**
@@ -80,10 +76,10 @@ export const t5Relative = defineBlock({
     return module({ relative_attention_bias: { weight } }, (q: Value, k: Value, ctx: SequenceContext) => {
       const g = q.graph;
       // One row for each distance up to the last that differs, so that pairs only look theirs up.
-      const rows = gather(g.root.param(weight), g.root.constant(tensor('int64', [indices.length], indices)), 0);
+      const rows = ops.gather(g.root.param(weight), g.root.constant(tensor('int64', [indices.length], indices)), 0);
       const distance = relativePositions(q, k, ctx, path);
-      const row = add(min(max(distance, -maxDistance), maxDistance), maxDistance);
-      return transpose(gather(rows, row, 0), [0, 3, 1, 2]);
+      const row = ops.add(ops.min(ops.max(distance, -maxDistance), maxDistance), maxDistance);
+      return ops.transpose(ops.gather(rows, row, 0), [0, 3, 1, 2]);
     });
   },
 });
