@@ -7,13 +7,20 @@ export { builderLike } from './builder';
 export {
   type Derivation,
   type DrawMaker,
+  type Get,
   type Graph,
   type GraphOptions,
   type Leaf,
   type Limit,
+  type Match,
+  type MatchContext,
   type Node,
   type Operand,
+  type Origin,
+  type Outcome,
   type Pool,
+  type Refusal,
+  type Rule,
   Value,
 } from './types';
 export { madeBy, nameOf, subgraphsOf, usable, usedBy } from './walk';
