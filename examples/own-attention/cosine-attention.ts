@@ -39,7 +39,7 @@ export const cosineAttention = defineBlock({
   name: 'cosine',
   summary: 'Attention by the angle between queries and keys.',
   source: 'Liu et al. 2021, https://arxiv.org/abs/2111.09883',
-  masks: ['causal', 'window', 'lengths', 'keys', 'documents', 'tensor', 'not', 'or'],
+  masks: ['causal', 'window', 'lengths', 'keyPadding', 'documents', 'dense', 'not', 'or'],
   fields: {
     heads: int({ doc: 'query heads; one sharpness each', min: 1, inherit: true }),
     maxScale: num({ doc: 'largest sharpness', min: 1, default: 100 }),

@@ -1,6 +1,7 @@
 // Attention mechanisms and mixers.
 import { linformer } from './low-rank/linformer';
-import { nystrom, type PseudoInverseOptions, pseudoInverse } from './low-rank/nystrom';
+import { nystrom } from './low-rank/nystrom';
+import { type PseudoInverseOptions, pseudoInverse } from './low-rank/pseudo-inverse';
 import { fourierMix } from './mixers/fourier-mix';
 import { multiHead } from './mixers/multi-head';
 import { scaledDotProduct } from './softmax/scaled-dot-product';

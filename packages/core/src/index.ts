@@ -12,14 +12,14 @@ export type {
   HandConfig,
   Kind,
   KindModule,
-  MaskKind,
+  MaskKinds,
   NameIn,
   Property,
   Resolved,
 } from './block/block-definition';
 export { type Registry, registry } from './block/registry';
 export { compile, type Model, type Port, type Signature } from './compile/compile';
-export type { CompileOptions, ModelDType } from './compile/compile-options';
+export type { CompileOptions, InputType, ModelDType } from './compile/compile-options';
 export { type GenerateOptions, generate } from './compile/generate';
 export { initialize } from './compile/initialize';
 export { serialize, toBytes } from './compile/serialize';
@@ -69,9 +69,11 @@ export {
 } from './ir/define-op';
 export {
   apply,
+  type DeclaredRole,
   type Derivation,
   type Graph,
   GraphBuilder,
+  type InputRole,
   type Leaf,
   type Limit,
   madeBy,
@@ -95,18 +97,50 @@ export { type Get, type Match, type MatchContext, type Outcome, type Refusal, ty
 export type { Forecast, Kernel, Machine, Situation, Target } from './lower/target';
 export {
   and,
+  anyKey,
   causal,
+  comparesPositions,
+  defineMask,
+  dense,
+  documents,
+  type ExpressOptions,
+  expressedBy,
+  impliedBy,
+  inFront,
+  keyLengths,
+  keyPadding,
   type Mask,
+  type MaskBeyond,
+  MaskClass,
+  type MaskDefinition,
   type MaskFeatures,
+  type MaskFrame,
+  type MaskKind,
+  type MaskMaker,
+  type MaskParts,
+  type MaskPlaces,
+  type MaskPlacing,
+  type MaskReading,
+  type MaskSizes,
+  type MaskWords,
   mapMask,
   maskKinds,
+  masksIn,
+  materialize,
   none,
   not,
   or,
+  type Pair,
+  type Place,
+  type PrefixTokens,
   printMask,
-  readMask,
+  type SomeKeyOptions,
   slidingWindow,
-} from './mask/mask';
+  someKey,
+  type Truth,
+  type WindowBounds,
+  withPrefixTokens,
+} from './mask/index';
 export {
   type AnyModule,
   type Child,
@@ -134,11 +168,13 @@ export {
 export type { OnnxAttribute, OnnxGraph, OnnxModel, OnnxNode, OnnxValueInfo } from './onnx/model';
 export { printBytes, printInspection } from './onnx/print';
 export { readTensor, writeTensor } from './onnx/tensor-proto';
-export { lowest } from './ops/attend-definition';
+export { hiddenScore } from './ops/attend-definition';
+export { type AttendAttrs, type AttendParts, attendParts } from './ops/attend-parts';
+export { attendBlockwise, type BlockwiseOptions, blockOf, readBlockwise } from './ops/attend-window';
 export { encoded } from './ops/encode';
 export * as ops from './ops/index';
 export * from './ops/index';
-export { alwaysSomeKey, anyKey, type MaskFrame, materialize, someKey } from './ops/mask-tensor';
+export { unexpanded } from './ops/unexpanded';
 export type { Fans, Init, Role } from './parameter/init';
 export * as init from './parameter/init';
 export { Parameter, type ParameterOptions } from './parameter/parameter';
@@ -175,7 +211,7 @@ export { contextOf, type SequenceInputs, type StateOption } from './sequence/con
 export { derive } from './sequence/derive';
 export { pastOf } from './sequence/io-state';
 export { type KeyPlace, type Layout, mergeHeads, padded, positionsWithin, splitHeads } from './sequence/layout';
-export { limitIndices } from './sequence/limits';
+export { limitIndices, limitRows } from './sequence/limits';
 export type { CallSizes, State } from './sequence/state';
 export { type AttentionKernelChoice, type AttentionKernelName, attentionKernel } from './targets/attention-kernel';
 export { targets } from './targets/index';

@@ -149,7 +149,7 @@ describe('caches in pools, stepped from outside', () => {
     expect(() => compile(model, { target: targets.cpu, inputs, state: { paged: pool } })).toThrow(
       /PagedAppend of float32 cannot run on cpu/,
     );
-    const biased = { ...inputs, bias: ['float16', [1, 1, 'seq', '16*table_blocks']] } as const;
+    const biased = { ...inputs, attention_bias: ['float16', [1, 1, 'seq', '16*table_blocks']] } as const;
     expect(() => compiled(model, { inputs: biased, state: { paged: pool } })).toThrow(
       /PagedAppend of float16 cannot run on cuda.*PagedAttention: it has no bias/,
     );

@@ -1,7 +1,6 @@
 // A learned row for each position. Gehring et al. 2017, https://arxiv.org/abs/1705.03122
 import {
   add,
-  addDims,
   bool,
   ConfigError,
   concat,
@@ -23,7 +22,7 @@ import {
 /**
  * Adds a learned row for each position; with a class token, puts that in front first.
  *
- *     y = x + P[positions]          y = [c; x] + P[0 … seq]
+ *     y = x + P[positions]          y = [c + P[0]; x + P[1 + positions]]
  *
  * A model tells its layers of the class token: masks, lengths and positions grow by one.
  *
@@ -56,12 +55,9 @@ export const learnable = defineBlock({
     const class_token = classToken ? new Parameter([dim], init.zeros, { role: 'position', part: 'other' }) : undefined;
     return module({ pos_emb, class_token }, (x: Value, ctx: SequenceContext) => {
       const table = reshape(x.graph.param(pos_emb), [rows, dim]);
-      const field = `${path}.seqLen`;
-      if (!class_token) {
-        const positions = unexpanded(ctx.positions);
-        limitIndices(positions, seqLen, field);
-        return add(x, gather(table, positions, 0));
-      }
+      const positions = unexpanded(ctx.positions);
+      limitIndices(positions, seqLen, `${path}.seqLen`);
+      if (!class_token) return add(x, gather(table, positions, 0));
       if (ctx.layout.kind === 'packed' || ctx.state)
         throw new ConfigError({
           path: `${path}.classToken`,
@@ -69,11 +65,9 @@ export const learnable = defineBlock({
           expected: 'padded rows without a state',
           got: ctx.layout.kind === 'packed' ? 'packed rows' : 'a state',
         });
-      const [batch, seq] = x.dims;
-      const first = expand(reshape(x.graph.param(class_token), [1, 1, dim]), [batch!, 1, dim]);
-      const length = addDims(seq!, 1);
-      x.graph.limit({ size: seq!, max: seqLen, field });
-      return add(concat([first, x], 1), slice(table, { axes: [0], starts: [0], ends: [length] }));
+      const first = add(x.graph.param(class_token), slice(table, { axes: [0], starts: [0], ends: [1] }));
+      const others = add(x, gather(table, add(positions, 1), 0));
+      return concat([expand(reshape(first, [1, 1, dim]), [x.dims[0]!, 1, dim]), others], 1);
     });
   },
 });

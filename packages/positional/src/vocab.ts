@@ -5,7 +5,6 @@ import {
   dropout,
   embedding,
   int,
-  limitIndices,
   module,
   num,
   type SequenceContext,
@@ -39,12 +38,10 @@ export const vocab = defineBlock({
   examples: [{ vocabSize: 23, seqLen: 11, dim: 7 }],
   properties: ['batchIndependent', 'causal'],
   create({ vocabSize, seqLen, dim, dropout: p }, { path }) {
-    const word_embeddings = embedding(vocabSize, dim, { role: 'embedding' });
-    const position_embeddings = embedding(seqLen, dim, { role: 'position' });
+    const word_embeddings = embedding(vocabSize, dim, { role: 'embedding', field: `${path}.vocabSize` });
+    const position_embeddings = embedding(seqLen, dim, { role: 'position', field: `${path}.seqLen` });
     return module({ word_embeddings, position_embeddings }, (ids: Value, ctx: SequenceContext) => {
-      const positions = unexpanded(ctx.positions);
-      limitIndices(positions, seqLen, `${path}.seqLen`);
-      return dropout(add(word_embeddings(ids), position_embeddings(positions)), p);
+      return dropout(add(word_embeddings(ids), position_embeddings(unexpanded(ctx.positions))), p);
     });
   },
 });

@@ -10,8 +10,11 @@ import {
   cos,
   type Dim,
   type DType,
+  dense,
   expand,
   iota,
+  keyLengths,
+  keyPadding,
   linear,
   module,
   mul,
@@ -56,18 +59,18 @@ export interface AttendCase {
 
 export const sizes = { batch: 3, seq: 7, kv: 11, past: 5, capacity: 13 } as const;
 const lengths: Inputs = { lengths: ['int64', ['batch']] };
-const byLengths = (inputs: Readonly<Record<string, Value>>) => ({ kind: 'lengths', keys: inputs.lengths! }) as const;
+const byLengths = (inputs: Readonly<Record<string, Value>>) => keyLengths(inputs.lengths!);
 const keep: Inputs = { keep: ['bool', ['batch', 'kv']] };
 
 export const attendCases: readonly AttendCase[] = [
   { name: 'encoder', options: () => ({ mask: none }) },
   { name: 'encoder, scaled', options: () => ({ mask: none, scale: 0.7 }) },
   { name: 'encoder, lengths', inputs: lengths, options: (i) => ({ mask: byLengths(i) }) },
-  { name: 'encoder, keys', kvSeq: 'kv', inputs: keep, options: (i) => ({ mask: { kind: 'keys', keep: i.keep! } }) },
+  { name: 'encoder, keys', kvSeq: 'kv', inputs: keep, options: (i) => ({ mask: keyPadding(i.keep!) }) },
   {
     name: 'encoder, tensor and bias',
     inputs: { keep: ['bool', ['batch', 1, 'seq', 'seq']], bias: ['float32', [1, 2, 'seq', 'seq']] },
-    options: (i) => ({ mask: { kind: 'tensor', keep: i.keep! }, bias: i.bias! }),
+    options: (i) => ({ mask: dense(i.keep!), bias: i.bias! }),
   },
   { name: 'encoder, bias', inputs: { bias: ['float32', [1, 2, 'seq', 'seq']] }, options: (i) => ({ mask: none, bias: i.bias! }) },
   {

@@ -19,9 +19,11 @@ import {
   defineReasons,
   derive,
   expand,
+  expressedBy,
   fill,
   type Get,
   iota,
+  type Mask,
   type Match,
   type MatchContext,
   madeBy,
@@ -34,7 +36,6 @@ import {
   printType,
   type Reason,
   type Refusal,
-  readMask,
   reasons,
   refuse,
   reshape,
@@ -140,15 +141,25 @@ function cachesOf(k: Value, v: Value): Caches | undefined {
   return key && value ? { key, value } : undefined;
 }
 
-// Why the kernel cannot stand for this attention in any way.
-function objection({ operands, attrs }: Node<AttendAttrs>, caches: Caches | undefined, around: MatchContext): Reason | undefined {
-  const { q, k, v, queryOffset, noise, mask } = attendParts(operands, attrs);
-  const m = readMask(mask);
+interface Window {
+  /** How many keys a query sees, the last its own; undefined: all up to its own. */
+  readonly seen: number | undefined;
+}
+
+// The causal mask or window in the kernel's words, or why it cannot say it.
+function windowOf(mask: Mask<Value>, q: Value): Window | Reason {
+  const m = expressedBy(mask, { window: true });
+  if (m.beyond !== undefined) return reasons.maskNotExpressible(m.beyond);
   // A single query stands behind all keys that there are.
   const causal = m.right === 0 || (q.dims[2] === 1 && (m.right ?? 0) >= 0);
   if (!causal) return own.notCausal({ mask: printMask(mask) });
-  if (m.rest.length || m.keys || m.documents || m.lengths || (m.left ?? 0) < 0)
-    return reasons.maskNotExpressible({ mask: printMask(mask), kinds: maskKinds(mask) });
+  if ((m.left ?? 0) < 0) return reasons.maskNotExpressible({ mask: printMask(mask), kinds: maskKinds(mask) });
+  return { seen: m.left === undefined ? undefined : m.left + 1 };
+}
+
+// Why the kernel cannot stand for this attention in any way.
+function objection({ operands, attrs }: Node<AttendAttrs>, caches: Caches | undefined, around: MatchContext): Reason | undefined {
+  const { q, k, v, queryOffset, noise } = attendParts(operands, attrs);
   if (attrs.scale === 0) return reasons.zeroScale();
   if (typeof q.dims[1] !== 'number' || typeof k.dims[1] !== 'number') return reasons.headCountsUnknown();
   const headDim = k.dims[3]!;
@@ -178,20 +189,23 @@ interface Form {
 }
 
 function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
-  const { q, k, v, queryOffset, sinks } = attendParts(node.operands, node.attrs);
+  const { q, k, v, queryOffset, sinks, mask } = attendParts(node.operands, node.attrs);
+  const window = windowOf(mask, q);
+  if (!('seen' in window)) return refuse(window);
+  const { seen } = window;
   const caches = cachesOf(k, v);
   const why = objection(node, caches, around);
   if (why) return refuse(why);
   const [newKeys, newValues] = caches ? [caches.key.operands[1]!, caches.value.operands[1]!] : [k, v];
   const turning = rotation(q, newKeys, { queryOffset, cached: caches !== undefined, count: k.dims[2]! }, around);
   const ways = ({ variant, turns }: Form): Match[] => [
-    made(node, { caches, newKeys, newValues }, { ...(variant && { variant }), turns }),
+    made(node, { caches, newKeys, newValues, seen }, { ...(variant && { variant }), turns }),
     ...(sinks
       ? []
       : [
           made(
             node,
-            { caches, newKeys, newValues },
+            { caches, newKeys, newValues, seen },
             { variant: [variant, 'a null sink'].filter(Boolean).join(' and '), turns, nullSink: true },
           ),
         ]),
@@ -204,20 +218,21 @@ function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
   ];
 }
 
+interface Found extends Window {
+  readonly caches: Caches | undefined;
+  readonly newKeys: Value;
+  readonly newValues: Value;
+}
+
 // The kernel in one form, for an attention that it can stand for.
-function made(
-  node: Node<AttendAttrs>,
-  { caches, newKeys, newValues }: { readonly caches: Caches | undefined; readonly newKeys: Value; readonly newValues: Value },
-  { variant, nullSink, turns }: Form,
-): Match {
-  const { q, k, queryOffset, bias, sinks, mask } = attendParts(node.operands, node.attrs);
-  const { left } = readMask(mask);
+function made(node: Node<AttendAttrs>, { caches, newKeys, newValues, seen }: Found, { variant, nullSink, turns }: Form): Match {
+  const { q, k, queryOffset, bias, sinks } = attendParts(node.operands, node.attrs);
   const attrs = {
     num_heads: q.dims[1] as number,
     kv_num_heads: k.dims[1] as number,
     scale: node.attrs.scale,
     softcap: node.attrs.softcap,
-    local_window_size: left === undefined ? undefined : left + 1,
+    local_window_size: seen,
     do_rotary: turns && 1,
     rotary_interleaved: turns?.interleaved ? 1 : undefined,
     present: k.dims[2]!,

@@ -12,20 +12,21 @@ import {
   defineOp,
   defineReasons,
   expand,
+  expressedBy,
   type Get,
   greaterOrEqual,
+  keyLengths,
   type Mask,
   type Match,
   type MatchContext,
-  maskKinds,
   mismatch,
   type Node,
   none,
   type Outcome,
   padded,
-  printMask,
   printType,
   type Reason,
+  type Refusal,
   reasons,
   refuse,
   reshape,
@@ -35,7 +36,7 @@ import {
   type Value,
 } from '@onnxformers/core';
 import { biasedProjections, type Projections, toHeads, toRows, withoutBiases } from './rows';
-import { allPairs, isPlain, maskAsBias, maskNote, type Reading, readAttend, scoreMask, zeroFullyMasked } from './score-mask';
+import { allPairs, assumedNonEmpty, maskNote, type Reading, readAttend, scoreMask, zeroFullyMasked } from './score-mask';
 
 type MultiHeadAttentionAttrs = {
   readonly num_heads: number;
@@ -64,7 +65,7 @@ export const MultiHeadAttention = defineOp<MultiHeadAttentionAttrs>({
     const width = query!.dims[2] as number;
     const [q, k, v] = [heads(query!, 0), heads(key!, width), heads(value!, 2 * width)];
     const masks: Mask<Value>[] = [unidirectional ? causal : none];
-    if (lengths) masks.push({ kind: 'lengths', keys: cast(lengths, 'int64') });
+    if (lengths) masks.push(keyLengths(cast(lengths, 'int64')));
     return [
       toRows(attendOp(q, k, v, { mask: and(...masks), ...(scores && { bias: scores }), ...(scale !== undefined && { scale }) })),
     ];
@@ -85,20 +86,26 @@ function objection({ parts: { q, k, sinks, noise } }: Reading, { softcap, scale 
   return undefined;
 }
 
-// Why it cannot say the mask in its own words.
-function objectionToMask({ parts, mask, causal: ahead, lengthsDiffer }: Reading): Reason | undefined {
-  if (!isPlain(mask, { lengths: true }))
-    return reasons.maskNotExpressible({ mask: printMask(parts.mask), kinds: maskKinds(parts.mask) });
-  if (ahead && lengthsDiffer) return own.causalAlignment();
-  if (parts.queryOffset) return reasons.lacks({ feature: 'query offset' });
-  return undefined;
+/** A mask in the kernel's own words. */
+interface OwnMask {
+  readonly causal: boolean;
+  readonly lengths?: Value | undefined;
+}
+
+// The mask in the kernel's own words, or why it cannot say it.
+function ownMask({ parts, options, lengthsDiffer }: Reading): OwnMask | Refusal {
+  const mask = expressedBy(parts.mask, { causal: true, lengths: true }, options);
+  if (mask.beyond !== undefined) return refuse(reasons.maskNotExpressible(mask.beyond));
+  if (mask.causal && lengthsDiffer) return refuse(own.causalAlignment());
+  if (parts.queryOffset) return refuse(reasons.lacks({ feature: 'query offset' }));
+  return mask;
 }
 
 interface Form {
   /** The maps whose biases the kernel adds. */
   readonly projections?: Projections | undefined;
-  /** The mask becomes a bias over all scores. */
-  readonly maskAsBias: boolean;
+  /** Absent: the mask becomes a bias over all scores. */
+  readonly mask?: OwnMask | undefined;
 }
 
 /** What repeating costs, on the scale of targets: more than any kernel there that shares heads by itself, less than the definition. */
@@ -121,25 +128,21 @@ function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
   const [heads, kvHeads] = [q.dims[1] as number, k.dims[1] as number];
   const shared = heads !== kvHeads;
   const projections = shared ? undefined : biasedProjections([q, k, v], around);
-  const askew = objectionToMask(reading);
-  const masks = askew ? [true] : reading.mask.lengths ? [false, true] : [false];
-  const ways = masks.flatMap((maskAsBias) =>
-    (projections ? [projections, undefined] : [undefined]).map((p) =>
-      made(node, reading, { maskAsBias, projections: p }, around),
-    ),
+  const mask = ownMask(reading);
+  const masks = 'refused' in mask ? [undefined] : mask.lengths ? [mask, undefined] : [mask];
+  const ways = masks.flatMap((mask) =>
+    (projections ? [projections, undefined] : [undefined]).map((p) => made(node, reading, { mask, projections: p }, around)),
   );
-  const refused = [...(shared ? [reasons.headCountsDiffer({ heads, kvHeads })] : []), ...(askew ? [askew] : [])];
-  return [...refused.map((reason) => refuse(reason)), ...ways];
+  return [
+    ...(shared ? [refuse(reasons.headCountsDiffer({ heads, kvHeads }))] : []),
+    ...('refused' in mask ? [mask] : []),
+    ...ways,
+  ];
 }
 
 // The kernel in one form, for an attention that it can stand for.
-function made(
-  node: Node<AttendAttrs>,
-  reading: Reading,
-  { maskAsBias: overScores, projections }: Form,
-  around: MatchContext,
-): Match {
-  const { parts, mask } = reading;
+function made(node: Node<AttendAttrs>, reading: Reading, { mask, projections }: Form, around: MatchContext): Match {
+  const { parts } = reading;
   const [heads, kvHeads] = [parts.q.dims[1] as number, parts.k.dims[1] as number];
   const emit = (get: Get): readonly Value[] => {
     const unbiased = projections && withoutBiases(projections, get);
@@ -150,14 +153,14 @@ function made(
       const attrs = { num_heads: heads, scale: node.attrs.scale, unidirectional };
       return apply(MultiHeadAttention, [...rows, unbiased?.bias, lengths, scores], attrs)[0]!;
     };
-    if (overScores) {
-      const { keep, finish } = scoreMask(reading, get, around);
-      return [finish(attend(undefined, keep ? maskAsBias(keep, bias, rows[0]!.dtype) : bias, undefined), heads)];
+    if (!mask) {
+      const { asBias, finish } = scoreMask(reading, get, around);
+      return [finish(attend(undefined, asBias(bias, rows[0]!.dtype), undefined), heads)];
     }
     const lengths = mask.lengths && get(mask.lengths);
-    const y = attend(lengths && cast(lengths, 'int32'), bias, reading.causal ? 1 : undefined);
+    const y = attend(lengths && cast(lengths, 'int32'), bias, mask.causal ? 1 : undefined);
     // A sequence without keys gives the mean of all values here, and 0 by our meaning.
-    const empty = lengths && !around.assumes('no empty sequences');
+    const empty = lengths && !assumedNonEmpty(mask.lengths!, around);
     return [
       empty ? zeroFullyMasked(reshape(greaterOrEqual(lengths, 1), [lengths.dims[0]!, 1, 1, 1]), y, heads) : toHeads(y, heads),
     ];
@@ -165,14 +168,14 @@ function made(
   const variant = [
     ...(heads === kvHeads ? [] : ['on repeated key heads']),
     ...(projections ? ["with the projections' biases"] : []),
-    ...(overScores ? ['with the mask in its bias'] : []),
+    ...(mask ? [] : ['with the mask in its bias']),
   ].join(', ');
   return {
     ...(variant && { variant }),
     covers: node.outputs,
     absorbs: projections?.absorbs ?? [],
-    cost: (overScores ? allPairs(reading) : 0) + (heads === kvHeads ? 0 : repeating),
-    ...(overScores && { notes: [maskNote(reading)] }),
+    cost: (mask ? 0 : allPairs(reading)) + (heads === kvHeads ? 0 : repeating),
+    ...(!mask && { notes: [maskNote(reading)] }),
     emit,
   };
 }

@@ -2,22 +2,26 @@
 import {
   Attend,
   type AttendAttrs,
+  type AttendParts,
   add,
   apply,
   attendOp,
+  attendParts,
   cast,
   defineOp,
   defineReasons,
   derive,
+  documents,
+  expressedBy,
   type Get,
   type Layout,
+  type MaskFeatures,
   type Match,
   type MatchContext,
   maskKinds,
   mismatch,
   type Node,
   type Outcome,
-  printMask,
   printType,
   type Reason,
   reasons,
@@ -27,7 +31,6 @@ import {
   type Value,
 } from '@onnxformers/core';
 import { biasedProjections, type Projections, toHeads, toRows, withoutBiases } from './rows';
-import { type Reading, readAttend } from './score-mask';
 
 type PackedAttrs = { readonly num_heads: number; readonly scale?: number | undefined };
 
@@ -58,8 +61,7 @@ export const PackedMultiHeadAttention = defineOp<PackedAttrs>({
     };
     const wide = cast(offsets!, 'int64');
     const [q, k, v] = [heads(query!, 0), heads(key!, width), heads(value!, 2 * width)];
-    const mask = { kind: 'documents', offsets: wide, keyOffsets: wide } as const;
-    return [toRows(attendOp(q, k, v, { mask, ...(scale !== undefined && { scale }) }), tokens)];
+    return [toRows(attendOp(q, k, v, { mask: documents(wide), ...(scale !== undefined && { scale }) }), tokens)];
   },
 });
 
@@ -74,14 +76,10 @@ const own = defineReasons({
 });
 
 function objection(
-  { parts, mask }: Reading,
+  { q, k, bias, sinks, noise }: AttendParts<Value>,
   { softcap, scale }: AttendAttrs,
   { offsets, keyOffsets }: Documents,
 ): Reason | undefined {
-  const { q, k, bias, sinks, noise } = parts;
-  const { rest, keys, lengths, left, right } = mask;
-  if (rest.length || keys || lengths || left !== undefined || right !== undefined)
-    return reasons.maskNotExpressible({ mask: printMask(parts.mask), kinds: maskKinds(parts.mask) });
   if (offsets !== keyOffsets) return reasons.keysOfOthers();
   if (!lengthsOf(offsets)) return own.derivedOffsets();
   if (typeof q.dims[1] !== 'number') return reasons.headCountsUnknown();
@@ -93,17 +91,19 @@ function objection(
   if (noise) return reasons.lacks({ feature: 'dropout' });
   return undefined;
 }
-type Documents = NonNullable<Reading['mask']['documents']>;
+type Documents = NonNullable<MaskFeatures<Value>['documents']>;
 
 function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
-  const reading = readAttend(node);
-  const { documents } = reading.mask;
-  if (!documents) return undefined;
-  const why = objection(reading, node.attrs, documents);
+  const parts = attendParts(node.operands, node.attrs);
+  if (!maskKinds(parts.mask).includes('documents')) return undefined;
+  const mask = expressedBy(parts.mask, { documents: true });
+  if (mask.beyond !== undefined) return refuse(reasons.maskNotExpressible(mask.beyond));
+  const packed = mask.documents!;
+  const why = objection(parts, node.attrs, packed);
   if (why) return refuse(why);
-  const { q, k, v } = reading.parts;
+  const { q, k, v } = parts;
   const projections = biasedProjections([q, k, v], around, tokens);
-  return [...(projections ? [made(node, [q, k, v], documents, projections)] : []), made(node, [q, k, v], documents)];
+  return [...(projections ? [made(node, [q, k, v], packed, projections)] : []), made(node, [q, k, v], packed)];
 }
 
 function made(node: Node<AttendAttrs>, heads: readonly Value[], { offsets }: Documents, projections?: Projections): Match {

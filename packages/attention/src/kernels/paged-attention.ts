@@ -14,6 +14,7 @@ import {
   defineReasons,
   divDims,
   encoded,
+  expressedBy,
   type Get,
   iota,
   madeBy,
@@ -26,7 +27,6 @@ import {
   padded,
   printMask,
   printType,
-  readMask,
   reasons,
   refuse,
   reshape,
@@ -100,8 +100,8 @@ export const usePagedAttention = rule('Attend(PagedAppend) → PagedAttention', 
   const { q, k, v, queryOffset, bias, sinks, noise, mask } = attendParts(node.operands, node.attrs);
   const [keys, values] = [madeBy(k, PagedAppend), madeBy(v, PagedAppend)];
   if (!keys || !values) return undefined;
-  const m = readMask(mask);
-  if (m.right !== 0 || m.rest.length || m.keys || m.documents || m.lengths)
+  const m = expressedBy(mask, { window: true });
+  if (m.beyond !== undefined || m.right !== 0 || (m.left ?? 0) < 0)
     return refuse(reasons.maskNotExpressible({ mask: printMask(mask), kinds: maskKinds(mask) }));
   if (bias) return refuse(reasons.lacks({ feature: 'bias' }));
   if (noise) return refuse(reasons.lacks({ feature: 'dropout' }));

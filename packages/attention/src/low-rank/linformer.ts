@@ -8,6 +8,7 @@ import {
   dropout,
   init,
   int,
+  limitRows,
   matmul,
   mergeHeads,
   module,
@@ -78,7 +79,7 @@ export const linformer = defineBlock({
           expected: 'no score bias and no cache of fixed capacity',
           got: ctx.bias ? 'a score bias' : 'a cache of fixed capacity',
         });
-      q.graph.limit({ size: keys.dims[2]!, max: seqLen, field: `${path}.seqLen` });
+      limitRows(q.graph, keys.dims[2]!, seqLen, `${path}.seqLen`);
       return dropout(attend(q, mix(keys, E), mix(values, F), { mask: none }, { dropout: probability }), probability);
     });
   },

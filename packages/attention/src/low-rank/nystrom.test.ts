@@ -1,14 +1,17 @@
 import {
+  causal,
   contextOf,
   type Graph,
   GraphBuilder,
   grad,
   interpret,
+  keyLengths,
   mul,
   type NDArray,
   namesOf,
   reduceSum,
   type Value,
+  withContext,
 } from '@onnxformers/core';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
@@ -18,13 +21,13 @@ import { nystrom } from './nystrom';
 type Config = Parameters<typeof nystrom>[0];
 const always = () => true;
 
-/** Means of `count` segments of the real rows; the last ones are longer by a row where it does not divide. */
-function means(rows: Rows, count: number, real: (i: number) => boolean): number[][] {
+/** Means of `count` segments of rows; the last ones are longer by a row where it does not divide. */
+function means(rows: Rows, count: number): number[][] {
   const short = Math.floor(rows.length / count);
   const bounds = Array.from({ length: count + 1 }, (_, l) => l * short + Math.max(0, l - (count - (rows.length % count))));
   return Array.from({ length: count }, (_, l) => {
-    const members = rows.filter((_, i) => i >= bounds[l]! && i < bounds[l + 1]! && real(i));
-    return rows[0]!.map((_, c) => members.reduce((sum, row) => sum + row[c]!, 0) / Math.max(1, members.length));
+    const members = rows.slice(bounds[l]!, bounds[l + 1]!);
+    return rows[0]!.map((_, c) => members.reduce((sum, row) => sum + row[c]!, 0) / members.length);
   });
 }
 
@@ -74,10 +77,13 @@ function landmarkAttention(
   count: number,
   pinv: (K: Rows) => Rows,
   real: (j: number) => boolean = always,
+  realQuery = real,
 ) {
-  const [ql, kl] = [means(q, count, real), means(k, count, real)];
-  const around = attention(ql, k, v, (_, j) => real(j));
-  return product(similar(q, kl), product(pinv(similar(ql, kl)), around));
+  const kept = (rows: Rows, is: (i: number) => boolean) => rows.filter((_, i) => is(i));
+  const [qs, ks, vs] = [kept(q, realQuery), kept(k, real), kept(v, real)];
+  if (Math.min(qs.length, ks.length) <= count) return attention(q, ks, vs);
+  const [ql, kl] = [means(qs, count), means(ks, count)];
+  return product(similar(q, kl), product(pinv(similar(ql, kl)), attention(ql, ks, vs)));
 }
 
 const feeds = (seq: number) => ({
@@ -86,6 +92,12 @@ const feeds = (seq: number) => ({
   v: randomArray('v', [2, 2, seq, 5]),
 });
 const int64 = (values: number[]) => ({ dtype: 'int64', dims: [values.length], data: Float64Array.from(values) }) as const;
+/** Zeros beyond the lengths of [batch, heads, seq, dim]. */
+const realRows = (x: NDArray, lengths: readonly number[]): NDArray => {
+  const [, heads, seq, dim] = x.dims as [number, number, number, number];
+  const real = (i: number) => Math.floor(i / dim) % seq < lengths[Math.floor(i / (heads * seq * dim))]!;
+  return { ...x, data: x.data.map((e, i) => (real(i) ? e : 0)) };
+};
 const run = (config: Config, given: Record<string, NDArray>) => runBlock(nystrom(config), given).outputs.y!;
 
 describe('nystrom', () => {
@@ -126,8 +138,9 @@ describe('nystrom', () => {
 
   it.each([
     ['lengths', { lengths: int64([9, 4]) }, (b: number) => (j: number) => j < [9, 4][b]!],
+    ['lengths, one of which is short', { lengths: int64([9, 2]) }, (b: number) => (j: number) => j < [9, 2][b]!],
     [
-      'keys',
+      'keyPadding',
       {
         attention_mask: { dtype: 'bool', dims: [2, 11], data: Float64Array.from({ length: 22 }, (_, i) => Number(i % 4 !== 0)) },
       },
@@ -135,11 +148,64 @@ describe('nystrom', () => {
     ],
   ] as const)('keeps padding out of landmarks and sums: %s', (_, mask, real) => {
     const given = feeds(11);
-    const expected = perHead(given.q, given.k, given.v, (q, k, v, b) => {
-      const zeroed = q.map((row, i) => (real(b)(i) ? row : row.map(() => 0)));
-      return landmarkAttention(zeroed, k, v, 3, (K) => iterate(K, 6), real(b));
-    });
+    const expected = perHead(given.q, given.k, given.v, (q, k, v, b) =>
+      landmarkAttention(q, k, v, 3, (K) => iterate(K, 6), real(b)),
+    );
     expectClose(run({ landmarks: 3 }, { ...given, ...mask }), expected, { atol: 1e-6, rtol: 1e-6 });
+  });
+
+  it('is what it is without padding: lengths [2], landmarks 2', () => {
+    const column = (...values: number[]): NDArray => ({
+      dtype: 'float32',
+      dims: [1, 1, values.length, 1],
+      data: Float64Array.from(values),
+    });
+    const given = { q: column(1, -1, 0, 0), k: column(2, -1, 0, 0), v: column(10, 20, 0, 0), lengths: int64([2]) };
+    const { data } = run({ landmarks: 2 }, given);
+    expect(data[0]).toBeCloseTo(10.474, 3);
+    expect(data[1]).toBeCloseTo(19.526, 3);
+  });
+
+  it.each([
+    // Both long, few keys, few queries.
+    [11, 13, [9, 8], [13, 5], 3],
+    [11, 13, [9, 8], [13, 2], 3],
+    [11, 13, [2, 11], [12, 13], 3],
+    // As many rows of memory as queries, whose masks are not each other's.
+    [11, 11, [9, 2], [4, 11], 3],
+  ] as const)(
+    'across to a memory, each with padding of its own: %i queries, %i keys, lengths %j and %j',
+    (seq, rows, ofQueries, ofMemory, landmarks) => {
+      const [q, k, v] = [randomArray('q', [2, 4, seq, 3]), randomArray('k', [2, 2, rows, 3]), randomArray('v', [2, 2, rows, 5])];
+      const block = nystrom({ landmarks });
+      const g = new GraphBuilder();
+      const [qs, ks, vs] = [g.input('q', 'float32', q.dims), g.input('k', 'float32', k.dims), g.input('v', 'float32', v.dims)];
+      const lengths = (name: string) => keyLengths(g.input(name, 'int64', [2]));
+      const plain = contextOf(g, { q: qs, k: ks, v: vs }, { layout: 'padded' });
+      const ctx = withContext(plain, { mask: lengths('ofMemory'), queryMask: lengths('ofQueries') });
+      g.output('y', block(qs, ks, vs, ctx));
+      const { y } = interpret(g.finish(), { q, k, v, ofQueries: int64([...ofQueries]), ofMemory: int64([...ofMemory]) });
+      const expected = perHead(q, k, v, (q, k, v, b) =>
+        landmarkAttention(
+          q,
+          k,
+          v,
+          landmarks,
+          (K) => iterate(K, 6),
+          (j) => j < ofMemory[b]!,
+          (i) => i < ofQueries[b]!,
+        ),
+      );
+      // A padded query among few stands in no landmark.
+      expectClose(realRows(y!, ofQueries), realRows(expected, ofQueries), { atol: 1e-6, rtol: 1e-6 });
+    },
+  );
+
+  it('is refused where later queries are hidden from earlier ones', () => {
+    const g = new GraphBuilder();
+    const x = g.input('x', 'float32', [2, 4, 7, 3]);
+    const ctx = withContext(contextOf(g, { x }, { layout: 'padded' }), { queryMask: causal });
+    expect(() => nystrom({ landmarks: 2 })(x, x, x, ctx)).toThrow(/landmarks mix positions.*got queries under the mask causal/);
   });
 
   it('adds a convolution of the values of each head', () => {
@@ -178,29 +244,31 @@ describe('nystrom', () => {
     const given = feeds(11);
     const bias = randomArray('bias', [2, 1, 1, 11]);
     const expected = perHead(given.q, given.k, given.v, (q, k, v, b) => {
-      const [ql, kl] = [means(q, 3, always), means(k, 3, always)];
+      const [ql, kl] = [means(q, 3), means(k, 3)];
       const weighted = ql.map((row) => {
         const scores = k.map((key, j) => dot(row, key) / Math.sqrt(key.length) + bias.data[11 * b + j]!);
         return softmaxOf(scores, always);
       });
       return product(similar(q, kl), product(iterate(similar(ql, kl), 6), product(weighted, v)));
     });
-    expectClose(run({ landmarks: 3 }, { ...given, bias }), expected, { atol: 1e-6, rtol: 1e-6 });
+    expectClose(run({ landmarks: 3 }, { ...given, attention_bias: bias }), expected, { atol: 1e-6, rtol: 1e-6 });
     const exact = perHead(given.q, given.k, given.v, (q, k, v, b) =>
       q.map((row) => {
         const scores = k.map((key, j) => dot(row, key) / Math.sqrt(key.length) + bias.data[11 * b + j]!);
         return product([softmaxOf(scores, always)], v)[0]!;
       }),
     );
-    expectClose(run({ landmarks: 11 }, { ...given, bias }), exact, { atol: 1e-6, rtol: 1e-6 });
+    expectClose(run({ landmarks: 11 }, { ...given, attention_bias: bias }), exact, { atol: 1e-6, rtol: 1e-6 });
   });
 
   it('refuses what it cannot do', () => {
     const shapes = { q: ['float32', [2, 4, 9, 3]], k: ['float32', [2, 4, 9, 3]], v: ['float32', [2, 4, 9, 3]] } as const;
     expect(() => nystrom({ causal: true })).toThrow(/nystrom\.causal: landmarks mix positions/);
     expect(() => nystrom({ convolution: 4 })).toThrow(/expected an odd number, got 4/);
-    expect(() => traceBlock(nystrom({}), { ...shapes, mask: ['bool', [1, 1, 9, 9]] })).toThrow(/cannot honour the mask: tensor/);
-    expect(() => traceBlock(nystrom({}), { ...shapes, bias: ['float32', [1, 4, 9, 9]] })).toThrow(/got a score bias/);
+    expect(() => traceBlock(nystrom({}), { ...shapes, attention_mask: ['bool', [1, 1, 9, 9]] })).toThrow(
+      /cannot honour the mask: dense/,
+    );
+    expect(() => traceBlock(nystrom({}), { ...shapes, attention_bias: ['float32', [1, 4, 9, 9]] })).toThrow(/got a score bias/);
     const more = { ...shapes, k: ['float32', [2, 4, 11, 3]], v: ['float32', [2, 4, 11, 3]] } as const;
     expect(() => traceBlock(nystrom({ convolution: 3, heads: 4 }), more)).toThrow(
       /nystrom\.convolution: .* expected as many keys as queries: 9, got 11/,

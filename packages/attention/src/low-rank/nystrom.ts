@@ -10,12 +10,14 @@ import {
   choice,
   cond,
   conv,
+  cumSum,
   type Dim,
   defineBlock,
   div,
   divDims,
   dropout,
   expand,
+  expressedBy,
   eye,
   fill,
   floorDivDims,
@@ -23,10 +25,14 @@ import {
   init,
   int,
   iota,
+  keyPadding,
   less,
   lessOrEqual,
   logicalAnd,
+  logicalNot,
+  logicalOr,
   type Mask,
+  maskKinds,
   matmul,
   max,
   min,
@@ -37,25 +43,27 @@ import {
   num,
   Parameter,
   padded,
-  reduceMax,
   reduceMean,
   reduceSum,
   reshape,
   type SequenceContext,
   ShapeError,
   size,
+  slice,
   softmax,
   sub,
   subDims,
   swapLast,
   unsqueeze,
   type Value,
+  where,
 } from '@onnxformers/core';
 import { kernels } from '../kernels/index';
+import { type PseudoInverseOptions, pseudoInverse } from './pseudo-inverse';
 
 /**
  * Softmax attention through landmarks, the means of consecutive rows: time and memory linear in the sequence. With at least as many
- * landmarks as rows it is exact softmax attention.
+ * landmarks as rows it is exact softmax attention. Rows are the real ones of each sequence: padding changes nothing.
  *
  *     y = softmax(q k̃ᵀ / √d) Z (softmax(q̃ kᵀ / √d) v) [+ conv(v)]      q̃, k̃: landmarks, Z ≈ softmax(q̃ k̃ᵀ / √d)⁺
  *     Z ← ¼ Z (13 I − K Z (15 I − K Z (7 I − K Z))), from Kᵀ / max column sum of K
@@ -65,10 +73,10 @@ import { kernels } from '../kernels/index';
  *
  * Shapes   q [batch, heads, seq, head_dim] · k, v [batch, kv_heads, kv_seq, head_dim] → [batch, heads, seq, head_dim]
  * Dtypes   float32, float16, bfloat16; Z in float32, or with `float64` everything between q, k, v and the result
- * Masks    lengths, keys: padding takes part in no landmark and is seen by none
+ * Masks    lengths, keyPadding: padding takes part in no landmark and is seen by none; in cross attention those of the queries too
  * Cost     time O((seq + kv_seq) · landmarks · dim + landmarks³), memory O((seq + kv_seq) · landmarks)
- * Throws   ConfigError for an even convolution, for `causal` without compat, and for a mask, a score bias that differs between queries or a
- *          cache of fixed capacity · ShapeError for a convolution where keys are not as many as queries
+ * Throws   ConfigError for an even convolution, for `causal` without compat, for another mask (in cross attention, of the queries: landmarks of a decoder
+ *          would show it later rows), a score bias that differs between queries or a cache of fixed capacity · ShapeError for a convolution where keys are not as many as queries
  * Source   Xiong et al. 2021, https://arxiv.org/abs/2102.03902; Z: Razavi et al. 2014
  * Lowers   cuda: MatMul, MultiHeadAttention or Attention · cpu: MatMul, MultiHeadAttention, GroupQueryAttention if causal ·
  *          wasm, webgpu: MatMul, MultiHeadAttention · portable: primitives
@@ -79,7 +87,7 @@ export const nystrom = defineBlock({
   name: 'nystrom',
   summary: 'Softmax attention through a few landmarks.',
   source: 'Xiong et al. 2021, https://arxiv.org/abs/2102.03902',
-  masks: ['lengths', 'keys'],
+  masks: ['lengths', 'keyPadding'],
   fields: {
     landmarks: int({ doc: 'segments of rows whose means stand for them', unit: 'positions', min: 1, default: 64 }),
     pseudoInverse: choice(['iterative', 'converged'], { doc: 'six iterations, or as many as converge', default: 'iterative' }),
@@ -151,19 +159,16 @@ export const nystrom = defineBlock({
           got: String(kvSeq),
           hint: 'Leave convolution out of cross attention',
         });
-      const keep = keptKeys(ctx.mask, k);
-      const rows: Rows = {
-        q: keep && seq === kvSeq ? zeroed(q, keep) : q,
-        k: keep ? zeroed(k, keep) : k,
-        v,
-        qKeep: seq === kvSeq && !compat ? keep : undefined,
-        kKeep: compat ? undefined : keep,
-      };
+      const keep = keptRows(ctx.mask, k, path);
+      const qKeep = ctx.queryMask ? keptRows(ctx.queryMask, q, path) : keep && lastRows(keep, q);
       const mask = causal ? and<Value>(ctx.mask, causalMask) : ctx.mask;
+      const rows: Rows = compat
+        ? { q: qKeep ? zeroed(q, qKeep) : q, k: keep ? zeroed(k, keep) : k, v, qKeep: undefined, kKeep: undefined }
+        : { q, k, v, qKeep, kKeep: keep };
       const exact = (): Value => attend(rows.q, rows.k, v, { mask, ...biasFor(seq, ctx) });
       const approximate = (): Value => {
         const start = causal ? { keys: { layout: padded, queryOffset: fill(q, [batch], 0, 'int64') } } : {};
-        const around = { mask, ...start, ...biasFor(landmarks, ctx) };
+        const around = { mask, ...start, ...(ctx.bias && { bias: ctx.bias }) };
         return c.float64 ? cast(throughLandmarks(wide(rows), wideBias(around), c), q.dtype) : throughLandmarks(rows, around, c);
       };
       const y = whereShort(q, [seq, kvSeq], landmarks, exact, approximate);
@@ -173,7 +178,7 @@ export const nystrom = defineBlock({
   },
 });
 
-/** Queries and keys with zeros where they are padding, and which rows count in a mean (absent: all). */
+/** Queries, keys and values, and which rows are real (absent: all). */
 interface Rows {
   readonly q: Value;
   readonly k: Value;
@@ -191,17 +196,19 @@ interface LandmarkOptions extends PseudoInverseOptions {
 
 function refuse(ctx: SequenceContext, path: string): void {
   const biased = ctx.bias && ctx.bias.dims[2] !== 1;
-  if (!biased && !ctx.keys?.queryOffset) return;
+  const ordered = ctx.queryMask && maskKinds(ctx.queryMask).filter((kind) => kind !== 'lengths' && kind !== 'keys');
+  if (!biased && !ctx.keys?.queryOffset && !ordered?.length) return;
   throw new ConfigError({
     path,
     problem: 'landmarks mix positions',
-    expected: 'no score bias but one that is the same for all queries, and no cache of fixed capacity',
-    got: biased ? 'a score bias' : 'a cache of fixed capacity',
+    expected:
+      'no score bias but one that is the same for all queries, no cache of fixed capacity, and queries that may see each other (an encoder)',
+    got: ordered?.length ? `queries under the mask ${ordered.join(', ')}` : biased ? 'a score bias' : 'a cache of fixed capacity',
   });
 }
 
 /** A bias of keys alone, for so many queries. */
-function biasFor(rows: Dim, { bias }: SequenceContext): { readonly bias?: Value } {
+function biasFor(rows: Dim, { bias }: Pick<SequenceContext, 'bias'>): { readonly bias?: Value } {
   if (!bias) return {};
   const [batch, heads, , kvSeq] = bias.dims as [Dim, Dim, Dim, Dim];
   return { bias: expand(bias, [batch, heads, rows, kvSeq]) };
@@ -227,13 +234,48 @@ function whereShort(near: Value, sizes: readonly Dim[], limit: number, yes: () =
   )[0]!;
 }
 
+/**
+ * In the landmarks of a short sequence, one of at most as many real rows as landmarks, each row stands by itself. So what is exact for it
+ * comes from the same products: with few keys q looks at the keys themselves, with few queries each one takes what its landmark saw.
+ */
 function throughLandmarks({ q, k, v, qKeep, kKeep }: Rows, ctx: Around, o: LandmarkOptions): Value {
-  const ql = segmentMeans(q, o.landmarks, qKeep);
-  const kl = perQueryHead(segmentMeans(k, o.landmarks, kKeep), q);
-  const around = attend(ql, k, v, ctx);
-  const K = similarities(ql, kl);
+  const count = o.landmarks;
+  const [ofQueries, ofKeys] = [qKeep && segmentsOf(qKeep, count), kKeep && segmentsOf(kKeep, count)];
+  const ql = segmentMeans(q, count, ofQueries);
+  const kl = perQueryHead(segmentMeans(k, count, ofKeys), q);
+  const around = attend(ql, k, v, { ...ctx, ...biasFor(count, ctx) });
+  const short = [ofQueries, ofKeys].filter((s) => s !== undefined).map((s) => s.short);
+  const scores = similarities(ql, kl);
+  // Empty landmarks leave no inverse to look for.
+  const K = short.length
+    ? where(
+        short.reduce((a, b) => logicalOr(a, b)),
+        eye(scores, count, scores.dtype),
+        scores,
+      )
+    : scores;
   const mixed = cast(matmul(pseudoInverse(K, o), cast(around, K.dtype)), q.dtype);
-  return attend(q, kl, mixed, { mask: none });
+  const y = ofKeys ? overLandmarks(q, kl, v, mixed, ofKeys, ctx) : attend(q, kl, mixed, { mask: none });
+  // In self attention few queries are few keys.
+  if (!ofQueries || qKeep === kKeep) return y;
+  const own = matmul(swapLast(cast(unsqueeze(ofQueries.member, [1]), q.dtype)), around);
+  const here = ofKeys ? logicalAnd(ofQueries.short, logicalNot(ofKeys.short)) : ofQueries.short;
+  return where(here, own, y);
+}
+
+/** q at the landmarks of keys; of short sequences at the keys themselves, with their values and biases. */
+function overLandmarks(
+  q: Value,
+  kl: Value,
+  v: Value,
+  mixed: Value,
+  { member, filled, short }: Segments,
+  { bias }: Around,
+): Value {
+  const picked = cast(unsqueeze(member, [1]), v.dtype);
+  const values = where(short, perQueryHead(matmul(picked, v), q), mixed);
+  const biases = bias && where(short, matmul(bias, swapLast(cast(picked, bias.dtype))), 0);
+  return attend(q, kl, values, { mask: keyPadding(filled), ...biasFor(q.dims[2]!, biases ? { bias: biases } : {}) });
 }
 
 /** softmax(q̃ k̃ᵀ / √d) in float32, or float64 where they are. */
@@ -245,43 +287,47 @@ function similarities(ql: Value, kl: Value): Value {
   return softmax(matmul(mul(cast(ql, dtype), 1 / Math.sqrt(headDim)), swapLast(cast(kl, dtype))), -1);
 }
 
-/** Options of {@link pseudoInverse}. */
-export interface PseudoInverseOptions {
-  readonly iterations: number;
-  /** The iteration starts from one factor for all matrices instead of one for each. */
-  readonly sharedScale?: boolean;
+/** Which real rows of each sequence make which landmark. */
+interface Segments {
+  /** bool [batch, landmarks, rows] */
+  readonly member: Value;
+  /** Rows in each, int64 [batch, landmarks]. */
+  readonly length: Value;
+  /** bool [batch, landmarks]: those with rows. */
+  readonly filled: Value;
+  /** bool [batch, 1, 1, 1]: sequences of at most as many rows as landmarks, so that none has more than one. */
+  readonly short: Value;
 }
 
-/**
- * Iterates towards the pseudo-inverse of matrices whose rows sum to 1.
- *
- *     Z ← ¼ Z (13 I − K Z (15 I − K Z (7 I − K Z))), from Kᵀ / max column sum of K
- *
- * Shapes   K [..., n, n] → Z [..., n, n]
- * Dtypes   float32, float64
- * Cost     time O(iterations · n³), memory O(n²)
- * Throws   ShapeError when K is not square
- * Source   Razavi et al. 2014; in attention: Xiong et al. 2021, https://arxiv.org/abs/2102.03902
- * Lowers   everywhere: MatMul, ReduceSum and elementwise primitives
- * Example  const Z = pseudoInverse(softmax(matmul(q, swapLast(k))), { iterations: 6 });
- */
-export function pseudoInverse(K: Value, { iterations, sharedScale = false }: PseudoInverseOptions): Value {
-  const I = eye(K, K.dims.at(-1)!, K.dtype);
-  const columnSums = reduceSum(K, [-2]);
-  let Z = div(swapLast(K), reduceMax(columnSums, sharedScale ? K.dims.map((_, axis) => axis) : [-1]));
-  for (let i = 0; i < iterations; i++) {
-    const X = matmul(K, Z);
-    const inner = sub(mul(I, 15), matmul(X, sub(mul(I, 7), X)));
-    Z = matmul(mul(Z, 0.25), sub(mul(I, 13), matmul(X, inner)));
-  }
-  return Z;
+/** The real rows in `count` consecutive segments; the last of them are longer by one row, where there are fewer rows the first are empty. */
+function segmentsOf(keep: Value, count: number): Segments {
+  const real = cast(keep, 'int64');
+  const rank = sub(cumSum(real, 1), 1);
+  const rows = reduceSum(real, [1]);
+  const length = div(rows, count);
+  const shorter = sub(count, sub(rows, mul(length, count)));
+  const startOf = (segment: Value): Value => add(mul(segment, length), max(sub(segment, shorter), 0));
+  const segment = reshape(iota(keep, count), [1, count]);
+  const [start, end] = [startOf(segment), startOf(add(segment, 1))];
+  const row = unsqueeze(rank, [1]);
+  const within = logicalAnd(greaterOrEqual(row, unsqueeze(start, [2])), less(row, unsqueeze(end, [2])));
+  return {
+    member: logicalAnd(within, unsqueeze(keep, [1])),
+    length: sub(end, start),
+    filled: less(start, end),
+    short: unsqueeze(lessOrEqual(rows, count), [2, 3]),
+  };
 }
 
-/** Means of `count` consecutive segments of rows [batch, heads, seq, dim]; the last seq mod count of them are longer by one row. */
-function segmentMeans(x: Value, count: number, keep: Value | undefined): Value {
+/** Means of the rows of each segment, [batch, heads, count, dim]; without segments, of all rows [batch, heads, seq, dim]. */
+function segmentMeans(x: Value, count: number, segments: Segments | undefined): Value {
   const [batch, heads, seq, dim] = x.dims as [Dim, Dim, Dim, Dim];
+  if (segments) {
+    const sums = matmul(cast(unsqueeze(segments.member, [1]), x.dtype), x);
+    return div(sums, unsqueeze(cast(max(segments.length, 1), x.dtype), [1, 3]));
+  }
   const length = floorDivDims(seq, count);
-  if (!keep && typeof seq === 'number' && seq % count === 0)
+  if (typeof seq === 'number' && seq % count === 0)
     return reduceMean(reshape(x, [batch, heads, count, length, dim]), [3], { keepDims: false });
   const shorter = subDims(count, subDims(seq, mulDims(count, length)));
   const startOf = (segment: Value): Value => add(mul(segment, size(x, length)), max(sub(segment, size(x, shorter)), 0));
@@ -289,25 +335,29 @@ function segmentMeans(x: Value, count: number, keep: Value | undefined): Value {
   const [start, end] = [startOf(segment), startOf(add(segment, 1))];
   const row = reshape(iota(x, seq), [1, seq]);
   const member = cast(logicalAnd(greaterOrEqual(row, start), less(row, end)), x.dtype);
-  const sums = matmul(member, x);
-  if (!keep) return div(sums, cast(sub(end, start), x.dtype));
-  const real = matmul(member, unsqueeze(cast(keep, x.dtype), [1, 3]));
-  return div(sums, max(real, 1));
+  return div(matmul(member, x), cast(sub(end, start), x.dtype));
 }
 
-/** bool [batch, kv_seq], or undefined when every key is real. */
-function keptKeys(mask: Mask<Value>, k: Value): Value | undefined {
-  const [batch, , kvSeq] = k.dims as [Dim, Dim, Dim];
-  switch (mask.kind) {
-    case 'lengths':
-      return less(reshape(iota(k, kvSeq), [1, kvSeq]), reshape(mask.keys, [batch, 1]));
-    case 'keys':
-      return mask.keep;
-    case 'and':
-      return mask.of.map((m) => keptKeys(m, k)).reduce((a, b) => (a && b ? logicalAnd(a, b) : (a ?? b)));
-    default:
-      return undefined;
-  }
+/** Which rows of x [batch, heads, rows, dim] a mask of padding leaves, bool [batch, rows]; undefined when every one. */
+function keptRows(mask: Mask<Value>, x: Value, path: string): Value | undefined {
+  const [batch, , rows] = x.dims as [Dim, Dim, Dim];
+  const reading = expressedBy(mask, { lengths: true, keyPadding: true });
+  if (reading.beyond !== undefined)
+    throw new ConfigError({
+      path,
+      problem: 'landmarks mix positions',
+      expected: 'one mask of lengths, one of key padding, or both',
+      got: reading.beyond.mask,
+    });
+  const { lengths, keyPadding } = reading;
+  const within = lengths && less(reshape(iota(x, rows), [1, rows]), reshape(lengths, [batch, 1]));
+  return within && keyPadding ? logicalAnd(within, keyPadding) : (within ?? keyPadding);
+}
+
+/** In self attention queries are the last rows of the keys. */
+function lastRows(keep: Value, q: Value): Value {
+  const [rows, seq] = [keep.dims[1]!, q.dims[2]!];
+  return rows === seq ? keep : slice(keep, { axes: [1], starts: [subDims(rows, seq)], ends: [rows] });
 }
 
 const zeroed = (x: Value, keep: Value): Value => mul(x, unsqueeze(cast(keep, x.dtype), [1, 3]));

@@ -42,7 +42,7 @@ export const fourierMix = defineBlock({
   name: 'fourier_mix',
   summary: 'Mixes positions and channels by a Fourier transform.',
   source: 'Lee-Thorp et al. 2021, https://arxiv.org/abs/2105.03824',
-  masks: ({ compat }) => (compat ? ['causal', 'window', 'lengths', 'keys', 'tensor', 'or', 'not'] : []),
+  masks: ({ compat }) => (compat ? 'all' : []),
   fields: {
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     heads: int({ doc: 'groups of channels, each with a transform of its own', min: 1, default: 1 }),

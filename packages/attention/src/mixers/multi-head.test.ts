@@ -1,10 +1,12 @@
 import {
   ConfigError,
+  causal,
   defineBlock,
   div,
   expand,
   init,
   int,
+  interpret,
   module,
   mul,
   type NDArray,
@@ -16,8 +18,9 @@ import {
   sqrt,
   type Value,
 } from '@onnxformers/core';
-import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
+import { expectClose, randomArray, randomParameters, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
+import { nystrom } from '../low-rank/nystrom';
 import { attention, perHead } from '../plain.test-helper';
 import { multiHead } from './multi-head';
 
@@ -206,7 +209,10 @@ describe('multi_head', () => {
       data: Float64Array.from({ length: 75 }, (_, i) => (i % 5 === 2 ? 2e4 : 0)),
     };
     const third = perHead(v, v, v, (_, __, vs) => vs.map(() => vs[2]!));
-    expectClose(runBlock(block, { x, bias: lifted }).outputs.y!, projected(merge(third), p['o_proj.weight']!, p['o_proj.bias']));
+    expectClose(
+      runBlock(block, { x, attention_bias: lifted }).outputs.y!,
+      projected(merge(third), p['o_proj.weight']!, p['o_proj.bias']),
+    );
   });
 
   it('drops channels of the output while training', () => {
@@ -229,5 +235,47 @@ describe('multi_head', () => {
   ])('refuses %o', (config, message) => {
     expect(() => multiHead(config)).toThrow(ConfigError);
     expect(() => multiHead(config)).toThrow(message);
+  });
+});
+
+describe('nystrom across to a memory', () => {
+  const block = multiHead({ dim: 8, heads: 2, cross: true, attention: nystrom({ landmarks: 3 }) });
+  const feeds = {
+    x: randomArray('x', [2, 7, 8]),
+    memory: randomArray('memory', [2, 7, 8]),
+    memory_lengths: { dtype: 'int64', dims: [2], data: Float64Array.of(5, 7) },
+  } as const;
+  const traced = (memorySeq: string, lengths = {}) =>
+    traceBlock(block, {
+      x: ['float32', [2, 'seq', 8]],
+      memory: ['float32', [2, memorySeq, 8]],
+      memory_lengths: ['int64', [2]],
+      ...lengths,
+    });
+  const run = (graph: ReturnType<typeof traced>, more = {}) =>
+    interpret(graph, { ...feeds, ...more }, { parameters: randomParameters(block).of }).y!;
+
+  it('is the same whatever the sizes are called', () => {
+    expectClose(run(traced('seq')), run(traced('memory_seq')), { atol: 1e-9 });
+  });
+
+  it('keeps the padding of its queries out of their landmarks', () => {
+    const lengths = { dtype: 'int64', dims: [2], data: Float64Array.of(5, 7) } as const;
+    const graph = traced('memory_seq', { lengths: ['int64', [2]] });
+    const changed = { ...feeds.x, data: feeds.x.data.map((e, i) => (i >= 5 * 8 && i < 7 * 8 ? 9 : e)) };
+    const real = (y: NDArray) => y.data.filter((_, i) => i < 5 * 8 || i >= 7 * 8);
+    const [before, after] = [run(graph, { lengths }), run(graph, { lengths, x: changed })];
+    real(after).forEach((e, i) => {
+      expect(e).toBeCloseTo(real(before)[i]!, 9);
+    });
+    const [all, others] = [run(traced('memory_seq')), run(traced('memory_seq'), { x: changed })];
+    expect(Math.max(...real(others).map((e, i) => Math.abs(e - real(all)[i]!)))).toBeGreaterThan(1e-4);
+  });
+
+  it('is refused in a decoder, whose later rows would show in earlier ones', () => {
+    const shapes = { x: ['float32', [2, 'seq', 8]], memory: ['float32', [2, 'memory_seq', 8]] } as const;
+    expect(() => traceBlock(block, shapes, { mask: causal })).toThrow(
+      /landmarks mix positions.*got queries under the mask causal/,
+    );
   });
 });

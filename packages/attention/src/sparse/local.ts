@@ -14,6 +14,7 @@ import {
   type Dim,
   defineBlock,
   defineReasons,
+  dense,
   div,
   fill,
   int,
@@ -27,10 +28,9 @@ import {
   mul,
   mulDims,
   num,
-  readMask,
+  readBlockwise,
   reduceSum,
   refuse,
-  refuseBlockwise,
   reshape,
   rule,
   type SequenceContext,
@@ -52,12 +52,12 @@ const own = defineReasons({
 /** Attend under a window → products of neighbouring blocks, for providers whose kernels know no windows. */
 export const useBlocks = rule('Attend → blocks', Attend, (node) => {
   const { q, k, v, sinks, mask, ...others } = attendParts(node.operands, node.attrs);
-  const why = refuseBlockwise({ mask, ...others });
-  if (why) return refuse(why);
+  const reading = readBlockwise({ mask, ...others });
+  if ('refused' in reading) return refuse(reading.refused);
   const [seq, kvSeq] = [q.dims[2]!, k.dims[2]!];
   if (!neverNegative(subDims(kvSeq, seq))) return refuse(own.fewerKeys({ keys: kvSeq, queries: seq }));
-  const { left, right } = readMask(mask);
-  if (typeof kvSeq === 'number' && kvSeq <= 2 * blockOf(left!, right!)) return refuse(own.oneBlock({ keys: kvSeq }));
+  const { left, right } = reading;
+  if (typeof kvSeq === 'number' && kvSeq <= 2 * blockOf(left, right)) return refuse(own.oneBlock({ keys: kvSeq }));
   const { scale, softcap } = node.attrs;
   return {
     covers: node.outputs,
@@ -91,7 +91,7 @@ export const local = defineBlock({
   name: 'local',
   summary: 'Softmax attention within a sliding window.',
   source: 'Beltagy et al. 2020, https://arxiv.org/abs/2004.05150',
-  masks: ['causal', 'window', 'lengths', 'keys', 'documents', 'tensor', 'not', 'or'],
+  masks: 'all',
   fields: {
     window: int({ doc: 'keys that a query sees, the one at its own position among them', unit: 'positions', min: 1, default: 5 }),
     causal: bool({ doc: 'the window ends at the query instead of lying around it', default: false }),
@@ -143,7 +143,7 @@ function storedSparsely(band: Mask<never>, ctx: SequenceContext, [q, k]: readonl
   const sparse = force ? undefined : lessOrEqual(mul(count(pattern), 10), mul(pairs, densest));
   const user = materialize(ctx.mask, frame);
   const kept = inFours(pattern, sparse);
-  return { kind: 'tensor', keep: user ? inFours(logicalAnd(kept, user), sparse) : kept };
+  return dense(user ? inFours(logicalAnd(kept, user), sparse) : kept);
 }
 
 /** The pairs of each [seq, kv_seq], int64 [..., 1, 1]. */

@@ -2,7 +2,7 @@
 import type { Fields } from '../config/fields';
 import type { Value } from '../ir/graph';
 import type { Rule } from '../lower/rule';
-import type { Mask } from '../mask/mask';
+import type { MaskKind } from '../mask/classes';
 import type { Module } from '../module/module';
 import type { SequenceContext } from '../sequence/context';
 
@@ -110,8 +110,9 @@ export type ConfigIn<All, K> = ConfigOfBlock<All, All, K>;
 /** The names of a list's blocks of a kind. */
 export type NameIn<All, K> = NameOfBlock<All, K>;
 
-/** The kinds of mask a mechanism may declare. */
-export type MaskKind = Exclude<Mask<unknown>['kind'], 'and' | 'none'>;
+/** The masks that a block honours: of some classes, or all because it hands them on to `attend`. */
+export type MaskKinds = 'all' | readonly MaskKind[];
+
 /**
  * Facts that the conformance suite then checks.
  *
@@ -130,8 +131,8 @@ export interface BlockDefinition<K extends Kind, N extends string, F extends Fie
   readonly summary: string;
   /** Authors, year and address of the paper. */
   readonly source?: string;
-  /** Mask kinds it honours, for every config or for which; others are refused before anything is built. Absent: it hands the mask on or has no use for one. */
-  readonly masks?: readonly MaskKind[] | ((config: ConfigValues<F>) => readonly MaskKind[]);
+  /** Masks that it honours, for every config or for which; others are refused before anything is built. Absent: the blocks inside it say so, or it has no use for one. */
+  readonly masks?: MaskKinds | ((config: ConfigValues<F>) => MaskKinds);
   readonly fields: F;
   /** Configs that the conformance and parity suites build; values inherited from elsewhere are given. */
   readonly examples: readonly NoInfer<ExampleConfig<F>>[];

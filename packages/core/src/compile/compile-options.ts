@@ -1,6 +1,7 @@
 // What compile() may be told.
 
 import type { Dim } from '../dim/dim';
+import type { DeclaredRole } from '../ir/graph';
 import type { Rule } from '../lower/rule';
 import type { Machine, Target } from '../lower/target';
 import type { Parameter } from '../parameter/parameter';
@@ -11,6 +12,9 @@ import type { WeightSource } from '../weights/load';
 /** dtypes of a model's weights and arithmetic. */
 export type ModelDType = 'float32' | 'float16' | 'bfloat16';
 
+/** An input of a model: its dtype, its dims, and its role where the name does not tell it. */
+export type InputType = readonly [dtype: DType, dims: readonly Dim[], role?: DeclaredRole | undefined];
+
 /** What `compile` takes besides the module. */
 export interface CompileOptions {
   readonly target: Target;
@@ -20,8 +24,11 @@ export interface CompileOptions {
   readonly dtype?: ModelDType;
   /** True: an error instead of arithmetic in another dtype than asked for. */
   readonly strictDtype?: boolean;
-  /** Inputs by name: `{ ids: ['int64', ['batch', 'seq']] }`. A size name is bound when the model runs. */
-  readonly inputs: Readonly<Record<string, readonly [DType, readonly Dim[]]>>;
+  /**
+   * Inputs by name: `{ ids: ['int64', ['batch', 'seq']] }`. A size name is bound when the model runs. A third entry says what an input is for,
+   * where its name does not (see `contextOf` for the names that do): `{ pairs: ['bool', [1, 1, 'seq', 'seq'], 'denseMask'] }`.
+   */
+  readonly inputs: Readonly<Record<string, InputType>>;
   /** Weights by parameter name. Absent: the model can be explained and summarised, not saved. */
   readonly weights?: WeightSource;
   /** Which parameters are inputs instead of stored weights: for training, LoRA, hot swap. */

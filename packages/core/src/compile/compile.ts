@@ -2,7 +2,16 @@
 
 import { type Dim, dim } from '../dim/dim';
 import { ConfigError, describe, LoweringError, nearest, ShapeError } from '../error';
-import { type Derivation, type Graph, GraphBuilder, type Limit, nameOf, type Pool, type Value } from '../ir/graph';
+import {
+  type Derivation,
+  type Graph,
+  GraphBuilder,
+  type InputRole,
+  type Limit,
+  nameOf,
+  type Pool,
+  type Value,
+} from '../ir/graph';
 import { coreRules } from '../kernels/index';
 import type { Decision } from '../lower/decision';
 import { lower } from '../lower/lower';
@@ -25,6 +34,8 @@ export interface Port {
   readonly name: string;
   readonly dtype: DType;
   readonly dims: readonly Dim[];
+  /** What an input is for: as declared, or as the context of the model took it. Absent: a number for the model's own use. */
+  readonly role?: InputRole;
   /** For inputs that the runner computes. */
   readonly derived?: { readonly how: Derivation; readonly from: readonly string[]; readonly plus?: Dim; readonly pool?: Pool };
   /** For inputs that are drawn at random. */
@@ -36,7 +47,7 @@ export interface Port {
 export interface Signature {
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
-  /** What every run is held to; absent where nothing in the model has a fixed length. */
+  /** What feeds must satisfy beside dtypes and sizes: ids within their table, lengths within their rows. Absent where there is nothing. */
   readonly limits?: readonly Limit[];
 }
 
@@ -95,7 +106,7 @@ export function compile(module: AnyModule, o: CompileOptions): Model {
     dtype,
     computes,
     decisions,
-    signature: signatureOf(graph, names, traced.builder.limits),
+    signature: signatureOf(graph, names),
     names,
     parameterInputs,
     weights,
@@ -140,7 +151,7 @@ function trace(
     ...(o.taps && { taps: new Set(o.taps) }),
   });
   const inputs: Record<string, Value> = {};
-  for (const [name, [given, dims]] of Object.entries(o.inputs)) {
+  for (const [name, [given, dims, role]] of Object.entries(o.inputs)) {
     if (given === 'bfloat16')
       throw new ConfigError({
         path: `inputs.${name}`,
@@ -149,7 +160,7 @@ function trace(
         got: 'bfloat16',
         hint: 'Declare float32; it is cast inside the graph',
       });
-    const raw = g.input(name, given, dims.map(dim));
+    const raw = g.input(name, given, dims.map(dim), role);
     inputs[name] = isFloat(given) && given !== computes ? cast(raw, computes) : raw;
   }
   for (const [path, p] of names.parameters) {
@@ -205,7 +216,8 @@ function unknownTap(path: string, model: AnyModule): ConfigError {
   });
 }
 
-function signatureOf(graph: Graph, names: ParameterNames, limits: readonly Limit[]): Signature {
+function signatureOf(graph: Graph, names: ParameterNames): Signature {
+  const { roles, limits } = graph.builder;
   const inputs = graph.inputs.map((v): Port => {
     const { leaf } = v;
     if (leaf?.kind === 'parameter')
@@ -223,8 +235,13 @@ function signatureOf(graph: Graph, names: ParameterNames, limits: readonly Limit
         },
       };
     if (leaf?.kind === 'draw') return { name: leaf.name, dtype: v.dtype, dims: v.dims, draw: leaf.of };
-    return { name: leaf && 'name' in leaf ? leaf.name : '', dtype: v.dtype, dims: v.dims };
+    const name = leaf && 'name' in leaf ? leaf.name : '';
+    const role = roles.get(name);
+    return { name, dtype: v.dtype, dims: v.dims, ...(role && { role }) };
   });
   const outputs = graph.outputs.map(({ name, value }) => ({ name, dtype: value.dtype, dims: value.dims }));
-  return { inputs, outputs, ...(limits.length && { limits }) };
+  // What the lowered graph does not read cannot be read behind its end.
+  const there = new Set(inputs.map((p) => p.name));
+  const held = limits.filter(({ input }) => input === undefined || there.has(input));
+  return { inputs, outputs, ...(held.length && { limits: held }) };
 }

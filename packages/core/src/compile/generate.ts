@@ -4,7 +4,7 @@ import type { Dim } from '../dim/dim';
 import { internal, ShapeError } from '../error';
 import { printType, type TensorType } from '../ir/define-op';
 import type { GraphBuilder, Pool, Value } from '../ir/graph';
-import { type Mask, none } from '../mask/mask';
+import { type Mask, none } from '../mask/index';
 import { cacheAppend } from '../ops/cache';
 import { cast } from '../ops/cast';
 import { equal, logicalNot, logicalOr, where } from '../ops/comparison';

@@ -2,7 +2,7 @@
 import type { Model } from '../compile/compile';
 import { ConfigError, describe, nearest } from '../error';
 import { domainOf } from '../ir/define-op';
-import { type Node, subgraphsOf } from '../ir/graph';
+import { isPastRole, type Node, subgraphsOf } from '../ir/graph';
 import type { Decision, Rejected } from '../lower/decision';
 import type { Reason } from '../lower/reason';
 import { reasons } from '../lower/reasons';
@@ -190,7 +190,7 @@ const moves = new Set([
 
 function dtypeNotes({ target, dtype, computes, parameterInputs, signature }: Model): string[] {
   const fed = [...parameterInputs].some((p) => (p.options.dtype ?? dtype) === 'bfloat16');
-  const kept = signature.inputs.some((p) => p.dtype === 'float32' && p.name.startsWith('past_key_values.'));
+  const kept = signature.inputs.some((p) => p.dtype === 'float32' && isPastRole(p.role));
   return [
     ...(dtype === computes
       ? []

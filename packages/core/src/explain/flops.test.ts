@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { evaluateDim } from '../dim/dim';
 import { GraphBuilder, type Value } from '../ir/graph';
-import { and, causal, type Mask, none, slidingWindow } from '../mask/mask';
+import { and, causal, type Mask, none, slidingWindow } from '../mask/index';
 import * as ops from '../ops/index';
 import { flopsOf, pairsWithin } from './flops';
 

@@ -2,7 +2,7 @@
 import type { Dim } from '../dim/dim';
 import { domainOf } from '../ir/define-op';
 import { type Node, subgraphsOf, type Value } from '../ir/graph';
-import { readMask } from '../mask/mask';
+import { impliedBy } from '../mask/features';
 import { type AttendAttrs, attendParts } from '../ops/attend-parts';
 
 /** The value of a size. */
@@ -46,7 +46,7 @@ export function flopsOf(node: Node, size: SizeOf): number {
 function attend(node: Node, size: SizeOf): number {
   const { q, k, v, mask } = attendParts(node.operands, node.attrs as unknown as AttendAttrs);
   const [batch, heads, seq, headDim] = q.dims.map(size) as [number, number, number, number];
-  const { left, right, documents } = readMask(mask);
+  const { left, right, documents } = impliedBy(mask);
   const pairs = documents ? seq * size(k.dims[2]!) : pairsWithin(seq, size(k.dims[2]!), left, right);
   return 2 * batch * heads * pairs * (headDim + size(v.dims[3]!));
 }

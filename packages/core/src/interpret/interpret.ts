@@ -1,6 +1,6 @@
 // Runs a graph in float64: the reference that kernels are compared with, and what folds weights.
 
-import { type Dim, evaluateDim } from '../dim/dim';
+import { type Dim, evaluateDim, namesOfDim } from '../dim/dim';
 import { describe, FeedError, internal, nearest, OnnxformersError, RunError, WeightError } from '../error';
 import { type Attrs, type Op, printType, type Sizes, type TensorType } from '../ir/define-op';
 import { type Graph, GraphBuilder, type Node, nameOf, subgraphsOf, type Value } from '../ir/graph';
@@ -8,6 +8,7 @@ import type { Parameter } from '../parameter/parameter';
 import { toArray } from '../tensor/convert';
 import { countOf, isFloat, type NDArray } from '../tensor/tensor';
 import { bindSizes } from './bind';
+import { checkLimits } from './limits';
 
 export interface InterpretOptions {
   /** The values of the parameters. */
@@ -25,7 +26,7 @@ export interface InterpretOptions {
  *
  * @param feeds the inputs by name, derived inputs and draws too
  * @returns the outputs by name
- * @throws FeedError when a feed is missing, unknown, or of another dtype or size; WeightError when a parameter has no value
+ * @throws FeedError when a feed is missing, unknown, of another dtype or size, or outside the graph's limits; WeightError when a parameter has no value
  */
 export function interpret(
   graph: Graph,
@@ -38,7 +39,17 @@ export function interpret(
     .filter(([name]) => options.states?.has(name))
     .map(([name, { dims }]) => ({ name, dims, actual: options.states!.get(name)!.dims }));
   const bound = fed.map(([value, array]) => ({ name: nameOf(value)!, dims: value.dims, actual: array.dims }));
-  const frame = new Frame(options, bindSizes([...bound, ...held], known));
+  const sizes = bindSizes([...bound, ...held], known);
+  const having = (size: Dim) =>
+    bound.find(({ dims }) => dims.some((d) => namesOfDim(d).some((n) => namesOfDim(size).includes(n))))?.name;
+  checkLimits(
+    graph.builder.limits,
+    (input) => feeds[input],
+    sizes,
+    (input) => input,
+    having,
+  );
+  const frame = new Frame(options, sizes);
   for (const [value, array] of fed) frame.set(value, array);
   frame.run(graph);
   return Object.fromEntries(graph.outputs.map(({ name, value }) => [name, frame.get(value)]));

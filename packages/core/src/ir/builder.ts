@@ -4,7 +4,9 @@ import { internal, ShapeError } from '../error';
 import type { Parameter } from '../parameter/parameter';
 import { toTensor } from '../tensor/convert';
 import type { DType, Tensor } from '../tensor/tensor';
+import type { Limit } from './limit';
 import { Identity } from './op';
+import type { InputRole } from './role';
 import type { TensorType } from './tensor-type';
 import {
   type Attribute,
@@ -15,7 +17,6 @@ import {
   type GraphBuilder,
   type GraphOptions,
   type Leaf,
-  type Limit,
   type Node,
   type Op,
   type Origin,
@@ -59,7 +60,8 @@ export class Builder implements GraphBuilder {
   private nextAttributeId = 0;
   readonly overrides = new Map<Parameter, ParameterOverride>();
   readonly bypassed = new Set<Value>();
-  private readonly ownLimits: Limit[] = [];
+  readonly roles: Map<string, InputRole>;
+  readonly limits: Limit[];
 
   constructor(
     options: GraphOptions = {},
@@ -75,29 +77,28 @@ export class Builder implements GraphBuilder {
     this.draws = options.draws;
     this.taps = options.taps ?? new Set();
     this.training = parent?.training ?? options.training ?? false;
+    this.roles = parent?.roles ?? new Map();
+    this.limits = parent?.limits ?? [];
   }
 
-  input(name: string, dtype: DType, dims: readonly Dim[]): Value {
-    return this.addInput(this.make({ dtype, dims }, { kind: 'input', name }));
-  }
-  get limits(): readonly Limit[] {
-    return this.root.ownLimits;
+  input(name: string, dtype: DType, dims: readonly Dim[], role?: InputRole | undefined): Value {
+    if (role) this.roles.set(name, role);
+    return this.addInput(this.make({ dtype, dims }, { kind: 'input', name, ...(role && { role }) }));
   }
   limit(limit: Limit): void {
-    const { size, inputs = [], max, field } = limit;
-    if (typeof size === 'number' && inputs.length === 0) {
+    const { size, max, problem, by } = limit;
+    if (typeof size === 'number' && typeof max === 'number') {
       if (size <= max) return;
       throw new ShapeError({
         path: this.where,
-        problem: 'more rows than it was built for',
-        expected: `at most ${max}, by ${field}`,
+        problem,
+        expected: `at most ${max}${by ? `, by ${by}` : ''}`,
         got: String(size),
-        hint: `Build it with a larger ${field.split('.').at(-1)}`,
+        ...(limit.hint && { hint: limit.hint }),
       });
     }
-    const { ownLimits } = this.root;
     const text = JSON.stringify(limit);
-    if (!ownLimits.some((known) => JSON.stringify(known) === text)) ownLimits.push(limit);
+    if (!this.limits.some((known) => JSON.stringify(known) === text)) this.limits.push(limit);
   }
   output(name: string, value: Value): void {
     if (this.results.some((r) => r.name === name))

@@ -4,6 +4,8 @@ import type { GraphOptions, GraphBuilder as Interface } from './types';
 
 export { apply, located, mismatch } from './apply';
 export { builderLike } from './builder';
+export type { Limit } from './limit';
+export { type DeclaredRole, type InputRole, inputRoles, isPastRole } from './role';
 export {
   type Derivation,
   type DrawMaker,
@@ -11,7 +13,6 @@ export {
   type Graph,
   type GraphOptions,
   type Leaf,
-  type Limit,
   type Match,
   type MatchContext,
   type Node,
@@ -23,7 +24,7 @@ export {
   type Rule,
   Value,
 } from './types';
-export { madeBy, nameOf, subgraphsOf, usable, usedBy } from './walk';
+export { inputOf, madeBy, nameOf, subgraphsOf, usable, usedBy } from './walk';
 
 /** Collects nodes. Everything a value needs to know of its graph is here; none is ambient. */
 export type GraphBuilder = Interface;

@@ -3,11 +3,18 @@ import type { Dim } from '../dim/dim';
 import type { Reason } from '../lower/reason';
 import type { Parameter } from '../parameter/parameter';
 import type { DType, NDArray, Tensor } from '../tensor/tensor';
+import type { Limit } from './limit';
+import type { InputRole } from './role';
 import { printType, type TensorType } from './tensor-type';
 
 /** Where a value comes from when no node makes it. */
 export type Leaf =
-  | { readonly kind: 'input'; readonly name: string }
+  | {
+      readonly kind: 'input';
+      readonly name: string;
+      /** As declared. */
+      readonly role?: InputRole;
+    }
   | { readonly kind: 'parameter'; readonly parameter: Parameter }
   | { readonly kind: 'constant'; readonly tensor: Tensor }
   | { readonly kind: 'state'; readonly name: string; readonly fill: number }
@@ -129,17 +136,6 @@ export interface Rule {
   readonly remedy?: true;
   /** What it makes of a node, or why it does not apply. */
   match(node: Node, around: MatchContext): Outcome;
-}
-
-/** What a table or a weight of fixed size can take: a run with more is refused before a kernel reads behind its end. */
-export interface Limit {
-  /** What is counted, with the largest elements of `inputs` added: `past + seq`. */
-  readonly size: Dim;
-  /** Names of integer inputs, none of whose elements may be negative; `rowSums`: true entries of a row are counted instead. */
-  readonly inputs?: readonly { readonly name: string; readonly rowSums?: true }[];
-  readonly max: number;
-  /** The option that decides on it: `encoder.embedding.seqLen`. */
-  readonly field: string;
 }
 
 /** A finished graph: nodes in an order in which they can run, only those that an output or a written state needs. */
@@ -291,15 +287,17 @@ export interface GraphBuilder {
   readonly overrides: Map<Parameter, ParameterOverride>;
   /** Operands of ops that were simplified to something made from what lies before those operands: no gradient passes through them. */
   readonly bypassed: Set<Value>;
-  /** What runs are held to, in the order in which it was declared. */
+  /** The roles of inputs, by name, as the context of a model took them. */
+  readonly roles: Map<string, InputRole>;
+  /** What feeds must satisfy beside dtypes and sizes, in the order in which it was required. */
   readonly limits: readonly Limit[];
 
   /** A named input. Names are unique; sizes are numbers or names bound when the graph runs. */
-  input(name: string, dtype: DType, dims: readonly Dim[]): Value;
+  input(name: string, dtype: DType, dims: readonly Dim[], role?: InputRole | undefined): Value;
   /**
-   * Holds every run to a limit.
+   * Requires something of the feeds of every run; the same requirement counts once.
    *
-   * @throws ShapeError where it is known now that it cannot be kept
+   * @throws ShapeError where it is known now that it cannot be satisfied
    */
   limit(limit: Limit): void;
   /** Makes a value an output. Names are unique. */

@@ -29,6 +29,8 @@ export class Cycle extends Error {
  */
 export function replay(old: Graph, taken: ReadonlyMap<Value, Found>): Graph {
   const g = builderLike(old.builder);
+  for (const [name, role] of old.builder.roles) g.roles.set(name, role);
+  for (const limit of old.builder.limits) g.limit(limit);
   const made = new Map<Value, Value>();
   const underway = new Set<Found>();
 
@@ -103,7 +105,7 @@ function replayLeaf(g: GraphBuilder, v: Value, get: (old: Value) => Value): Valu
   const leaf = v.leaf!;
   switch (leaf.kind) {
     case 'input':
-      return g.input(leaf.name, v.dtype, v.dims);
+      return g.input(leaf.name, v.dtype, v.dims, leaf.role);
     case 'parameter':
       return g.rawParam(leaf.parameter, v.dtype);
     case 'constant':

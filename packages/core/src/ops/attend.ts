@@ -2,13 +2,12 @@
 
 import { defineOp } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
+import { dense } from '../mask/dense';
 import { type Mask, mapMask } from '../mask/mask';
 import { decomposeAttend } from './attend-definition';
 import { type AttendAttrs, attendParts, checkParts, scaleOf } from './attend-parts';
 import { evaluateAttend } from './attend-reference';
 import { greater, where } from './comparison';
-
-export { type AttendAttrs, type AttendParts, attendParts } from './attend-parts';
 
 /** The meaning behind {@link attendOp}. */
 export const Attend = defineOp<AttendAttrs>({
@@ -63,7 +62,7 @@ export interface AttendOpOptions {
  * Lowers   portable: primitives · cpu, wasm: GroupQueryAttention, MultiHeadAttention, Attention · webgpu: GroupQueryAttention,
  *          MultiHeadAttention · cuda: PagedAttention, PackedMultiHeadAttention, GroupQueryAttention, MultiHeadAttention,
  *          Attention
- * Example  const y = attendOp(q, k, v, { mask: causal });
+ * Example  const y = ops.attendOp(q, k, v, { mask: causal });
  */
 export function attendOp(q: Value, k: Value, v: Value, options: AttendOpOptions): Value {
   const { queryOffset, bias, sinks, scale, softcap, dropout } = options;
@@ -85,5 +84,5 @@ export function attendOp(q: Value, k: Value, v: Value, options: AttendOpOptions)
  */
 export function fromAdditive(additive: Value): { readonly mask: Mask<Value>; readonly bias: Value } {
   const keep = greater(additive, Number.NEGATIVE_INFINITY);
-  return { mask: { kind: 'tensor', keep }, bias: where(keep, additive, 0) };
+  return { mask: dense(keep), bias: where(keep, additive, 0) };
 }

@@ -52,6 +52,6 @@ export const Cast: Op<CastAttrs> = defineOp<CastAttrs>({
  * Dtypes   any → `to`
  * Throws   nothing: any dtype becomes any other
  * Lowers   everywhere: Cast
- * Example  const y = cast(x, 'float16');
+ * Example  const y = ops.cast(x, 'float16');
  */
 export const cast = (x: Operand, to: DType): Value => apply(Cast, [x], { to })[0]!;

@@ -44,7 +44,7 @@ export const If = defineOp<IfAttrs>({
  * Shapes   condition bool [] → what the branches give, of the same dims in both
  * Throws   ShapeError when the branches give values of different types
  * Lowers   everywhere: If
- * Example  const [y] = cond(equal(size(g, 'seq'), 1), () => [x], () => [neg(x)]);
+ * Example  const [y] = ops.cond(ops.equal(ops.size(g, 'seq'), 1), () => [x], () => [ops.neg(x)]);
  */
 export function cond(condition: Value, yes: () => readonly Value[], no: () => readonly Value[]): readonly Value[] {
   const g = condition.graph.root;

@@ -129,7 +129,7 @@ function weightGradient(x: Value, grad: Value, attrs: ConvAttrs): Value {
  * Dtypes   floats, all the same
  * Throws   ShapeError when channels, groups or kernel do not fit
  * Lowers   everywhere: Conv
- * Example  const y = conv(x, weight, undefined, { strides: [2, 2] });
+ * Example  const y = ops.conv(x, weight, undefined, { strides: [2, 2] });
  */
 export function conv(x: Value, weight: Operand, bias?: Operand, o: ConvOptions = {}): Value {
   const window = windowOf(Conv.key, x, kernelOf(weight, x, Conv.key), o);

@@ -1,12 +1,12 @@
 // Expand and Tile: the same elements several times.
 import { type Dim, dim, mulDims } from '../dim/dim';
-import { defineOp, type Op, type TensorType } from '../ir/define-op';
+import { defineOp, type Op, sameDims, type TensorType } from '../ir/define-op';
 import { apply, madeBy, mismatch, type Value } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { accept } from './accept';
 import { broadcastDims, broadcastTo, unbroadcast } from './broadcast';
 import { reduceSum } from './reduce';
-import { reshape, sameDims } from './reshape';
+import { reshape } from './reshape';
 import { sizes } from './shape';
 import { rowMajorStrides } from './strides';
 import { readView } from './views';
@@ -64,18 +64,9 @@ export const OnnxExpand = defineOp<ExpandAttrs>({
  * Shapes   [1, 5] → [batch, seq, 5]
  * Throws   ShapeError when an axis of another size would change
  * Lowers   everywhere: Expand
- * Example  const y = expand(x, ['batch', 'seq', 5]);
+ * Example  const y = ops.expand(x, ['batch', 'seq', 5]);
  */
 export const expand = (x: Value, dims: readonly Dim[]): Value => apply(Expand, [x], { dims: dims.map(dim) })[0]!;
-
-/**
- * x as it was before `expand` repeated it, or x itself: for what computes row by row, and is repeated by the arithmetic behind it.
- *
- * Shapes   x any → the dims that it had before
- * Throws   nothing
- * Lowers   everywhere: nothing, it takes an Expand away
- */
-export const unexpanded = (x: Value): Value => madeBy(x, Expand)?.operands[0] ?? x;
 
 type TileAttrs = { readonly repeats: readonly Dim[] };
 

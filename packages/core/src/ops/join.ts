@@ -62,7 +62,7 @@ export const Concat = defineOp<ConcatAttrs>({
  * Shapes   [batch, past, 5], [batch, seq, 5], axis 1 → [batch, past + seq, 5]
  * Throws   ShapeError when other axes or the dtypes differ, or none of them is a value
  * Lowers   everywhere: Concat
- * Example  const y = concat([q, k], -1);
+ * Example  const y = ops.concat([q, k], -1);
  */
 export function concat(xs: readonly Operand[], axis: number): Value {
   const anchor = xs.find((x) => x instanceof Value);
@@ -133,7 +133,7 @@ export const OnnxSplit = defineOp<SplitAttrs>({
  * Shapes   x [batch, seq, 12], sizes [7, 5], axis -1 → [batch, seq, 7] and [batch, seq, 5]
  * Throws   ShapeError when the sizes do not add up to the axis
  * Lowers   everywhere: Split
- * Example  const [a, b] = split(x, [7, 5], -1);
+ * Example  const [a, b] = ops.split(x, [7, 5], -1);
  */
 export function split(x: Value, parts: readonly Dim[], axis: number): readonly Value[] {
   const along = located(x.graph, Split.key, [x], () => axisOf(axis, x.rank));

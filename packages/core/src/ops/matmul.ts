@@ -98,7 +98,7 @@ const rowsOf = (x: Value): Value => (x.rank > 2 ? flattenAxes(x, 0, -2) : reshap
  * Dtypes   numbers, both the same
  * Throws   ShapeError when the inner sizes differ, the leading axes do not broadcast, or one is a scalar
  * Lowers   everywhere: MatMul
- * Example  const y = matmul(x, swapLast(x));
+ * Example  const y = ops.matmul(x, ops.swapLast(x));
  */
 export const matmul = (a: Operand, b: Operand): Value => apply(MatMul, [a, b], {})[0]!;
 

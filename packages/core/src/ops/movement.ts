@@ -68,7 +68,7 @@ export const Transpose: Op<TransposeAttrs> = defineOp<TransposeAttrs>({
  * Shapes   x [batch, seq, heads, dim], perm [0, 2, 1, 3] → [batch, heads, seq, dim]
  * Throws   ShapeError when perm does not name every axis once
  * Lowers   everywhere: Transpose
- * Example  const y = transpose(x, [0, 2, 1, 3]);
+ * Example  const y = ops.transpose(x, [0, 2, 1, 3]);
  */
 export const transpose = (x: Value, perm: readonly number[]): Value => apply(Transpose, [x], { perm })[0]!;
 
@@ -78,7 +78,7 @@ export const transpose = (x: Value, perm: readonly number[]): Value => apply(Tra
  * Shapes   x [..., a, b] → [..., b, a]
  * Throws   nothing
  * Lowers   everywhere: Transpose
- * Example  const scores = matmul(q, swapLast(k));
+ * Example  const scores = ops.matmul(q, ops.swapLast(k));
  */
 export function swapLast(x: Value): Value {
   const order = x.dims.map((_, i) => i);

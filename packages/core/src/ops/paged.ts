@@ -1,5 +1,5 @@
 // Rows kept in blocks of a pool that all sequences share; a table says which block holds which rows of which sequence.
-import { type Dim, mulDims } from '../dim/dim';
+import { mulDims } from '../dim/dim';
 import { defineOp, type Op, printType, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
@@ -82,11 +82,3 @@ function appended(pool: NDArray, rows: NDArray, pastLengths: NDArray, table: NDA
 export function pagedAppend(pool: Value, rows: Value, pastLengths: Value, table: Value): Value {
   return apply(PagedAppend, [pool, rows, pastLengths, table], {})[0]!;
 }
-
-/** The dims of a pool for these rows. */
-export const poolDims = (blocks: number, blockSize: number, rows: Value): readonly Dim[] => [
-  blocks,
-  blockSize,
-  rows.dims[1]!,
-  rows.dims[3]!,
-];

@@ -1,6 +1,6 @@
 // Reshape and its special cases: other dims for the same elements.
 import { type Dim, dim, mulDims, namesOfDim, tryDivDims } from '../dim/dim';
-import { defineOp, type Op, type TensorType } from '../ir/define-op';
+import { defineOp, type Op, sameDims, type TensorType } from '../ir/define-op';
 import { apply, located, madeBy, mismatch, type Value } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { accept } from './accept';
@@ -9,9 +9,6 @@ import { refine, sizes } from './shape';
 import { axesOf, axisOf } from './strides';
 
 type ReshapeAttrs = { readonly dims: readonly Dim[] };
-
-/** True for equal sizes in the same order. */
-export const sameDims = (a: readonly Dim[], b: readonly Dim[]): boolean => a.length === b.length && a.every((d, i) => d === b[i]);
 
 function inferReshape([x]: readonly (TensorType | undefined)[], { dims }: ReshapeAttrs): readonly TensorType[] {
   const { dtype, dims: before } = accept(x, 'any');
@@ -55,7 +52,7 @@ export const Reshape: Op<ReshapeAttrs> = defineOp<ReshapeAttrs>({
  * Shapes   x: any → dims; one of them may be -1, which is inferred
  * Throws   ShapeError when the number of elements differs, or -1 cannot be inferred exactly
  * Lowers   everywhere: Reshape
- * Example  const y = reshape(x, ['batch', -1, 7]);
+ * Example  const y = ops.reshape(x, ['batch', -1, 7]);
  */
 export function reshape(x: Value, dims: readonly Dim[]): Value {
   const canonical = dims.map(dim);
@@ -188,7 +185,7 @@ export function squeeze(x: Value, axes: readonly number[]): Value {
  * Shapes   x [batch, 5], axes [1] → [batch, 1, 5]
  * Throws   ShapeError when a place does not exist or is named twice
  * Lowers   everywhere: Reshape
- * Example  const column = unsqueeze(x, [-1]);
+ * Example  const column = ops.unsqueeze(x, [-1]);
  */
 export function unsqueeze(x: Value, axes: readonly number[]): Value {
   const added = located(x.graph, Unsqueeze.key, [x], () => axesOf(axes, x.rank + axes.length));

@@ -179,7 +179,7 @@ function clamped(start: number, end: number, step: number, whole: number): { rea
  * Shapes   x [batch, seq, 7], axes [1, 2], starts [1, 0], ends ['seq', -2] → [batch, seq - 1, 5]
  * Throws   ShapeError when a known bound lies outside of the axis, or a start behind its end
  * Lowers   everywhere: Slice
- * Example  const last = slice(x, { axes: [1], starts: [-1] });
+ * Example  const last = ops.slice(x, { axes: [1], starts: [-1] });
  */
 export function slice(
   x: Value,

@@ -19,7 +19,7 @@ import { wasm } from '../targets/wasm';
 import { tensor, toArray } from '../tensor/convert';
 import type { Tensor } from '../tensor/tensor';
 import { expectClose } from '../testing/close';
-import { arithmetic, counting, lookup } from './models.test-helper';
+import { arithmetic, counting, lookup, unlimited } from './models.test-helper';
 import type { Ort } from './ort';
 import { createRunner, inMemory } from './runner';
 
@@ -155,7 +155,7 @@ for (const [name, runtime, device] of [
     });
 
     it('tells an error while running by the path of the block', async () => {
-      const run = await createRunner(lookup({ target }), runtime);
+      const run = await createRunner(unlimited(lookup({ target })), runtime);
       const error = await run({ ids: tensor('int64', [1, 2], [3, 7]) }).catch((e: unknown) => e as RunError);
       expect(error).toBeInstanceOf(RunError);
       expect(error).toMatchObject({ path: 'embed', problem: 'the run failed', hint: 'It happened in Gather' });

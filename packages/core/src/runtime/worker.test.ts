@@ -20,7 +20,7 @@ import { portable } from '../targets/portable';
 import { tensor, toArray } from '../tensor/convert';
 import type { Tensor } from '../tensor/tensor';
 import { packError, unpackError } from './carried-error';
-import { arithmetic, counting, lookup } from './models.test-helper';
+import { arithmetic, counting, lookup, unlimited } from './models.test-helper';
 import { connectRunner, serveRunner } from './remote';
 import { createRunner } from './runner';
 import { createWorkerRunner, type WorkerRunnerOptions } from './worker';
@@ -151,7 +151,7 @@ describe('a runner in a worker', () => {
   });
 
   it('throws errors with their class and data', async () => {
-    const run = await createWorkerRunner(lookup(), options);
+    const run = await createWorkerRunner(unlimited(lookup()), options);
     try {
       const error = await run({ ids: tensor('int64', [1, 2], [3, 7]) }).catch((e: unknown) => e);
       expect(error).toBeInstanceOf(RunError);

@@ -2,9 +2,13 @@
 import type { Dim } from '../dim/dim';
 import { ConfigError, internal, ShapeError } from '../error';
 import { usable, type Value } from '../ir/graph';
-import { and, type Mask, maskKinds, printMask } from '../mask/mask';
+import { and } from '../mask/and';
+import { documents } from '../mask/documents';
+import { impliedBy } from '../mask/features';
+import { conjuncts, type Mask, maskKinds, printMask } from '../mask/mask';
 import { attendOp } from '../ops/attend';
 import type { KeyPlace, Layout } from './layout';
+import { limitLengths } from './limits';
 import type { State } from './state';
 
 /** What cross attention attends to. */
@@ -34,6 +38,11 @@ export interface SequenceContext {
   readonly layout: Layout;
   /** Real rows of this call, int64 [batch]: what a recurrent state after a ragged prompt needs. */
   readonly lengths?: Value;
+  /**
+   * In cross attention only, where `mask` says which rows of the memory may be seen: what holds among the queries' own rows, their padding
+   * and whether later ones are hidden from earlier ones. Set by `crossAttentionKeyValues` only.
+   */
+  readonly queryMask?: Mask<Value>;
   /** Where the keys lie; set by `updateCache` and `crossAttentionKeyValues` only. */
   readonly keys?: KeyPlace;
   /** Absent when nothing is kept between calls. */
@@ -44,6 +53,8 @@ export interface SequenceContext {
   /** [height, width] when the tokens came from an image. */
   readonly grid?: readonly [Dim, Dim];
   readonly shared: Shared;
+  /** The inputs of the model by name, for what reads some of its own (token types). */
+  readonly inputs?: Readonly<Record<string, Value>>;
 }
 
 /** Options of one attention call. */
@@ -79,6 +90,7 @@ export function attend(
   o: AttendOptions = {},
 ): Value {
   const queryOffset = ctx.keys?.queryOffset;
+  limitSizes(q, k, ctx.mask);
   const { dropout: probability = 0, ...rest } = o;
   const g = q.graph.root;
   const noise =
@@ -94,12 +106,22 @@ export function attend(
   });
 }
 
+// Kernels divide by the number of sequences, and trust lengths.
+function limitSizes(q: Value, k: Value, mask: Mask<Value>): void {
+  const [batch] = q.dims;
+  if (typeof batch === 'string') q.graph.root.limit({ size: batch, min: 1, problem: 'no sequences' });
+  for (const part of conjuncts(mask)) {
+    const { lengths } = impliedBy(part);
+    if (lengths) limitLengths(lengths, k.dims[2]!);
+  }
+}
+
 /**
  * Refuses masks that a mechanism does not honour.
  *
  * Throws   ConfigError naming them
  */
-export function checkMasks(name: string, honoured: readonly Mask<unknown>['kind'][], ctx: SequenceContext): void {
+export function checkMasks(name: string, honoured: readonly string[], ctx: SequenceContext): void {
   const refused = maskKinds(maskOf(ctx)).filter((kind) => !honoured.includes(kind));
   if (!refused.length) return;
   throw new ConfigError({
@@ -116,7 +138,7 @@ export function maskOf(ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceCont
   if (ctx.layout?.kind !== 'packed') return ctx.mask;
   const keys = ctx.keys?.layout ?? ctx.layout;
   if (keys.kind !== 'packed') throw internal('packed queries need packed keys');
-  return and({ kind: 'documents', offsets: ctx.layout.offsets, keyOffsets: keys.offsets }, ctx.mask);
+  return and(documents(ctx.layout.offsets, keys.offsets), ctx.mask);
 }
 
 /**
@@ -159,7 +181,12 @@ export function crossAttentionKeyValues(
   };
   const { key, value } = state ? state.cacheMemory(both) : both();
   // No start: every row of a memory exists, and its mask says which are real.
-  const there = { mask: memory.mask, keys: { layout: memory.layout }, ...(memory.bias && { bias: memory.bias }) };
+  const there = {
+    mask: memory.mask,
+    queryMask: ctx.mask,
+    keys: { layout: memory.layout },
+    ...(memory.bias && { bias: memory.bias }),
+  };
   return [key, value, withContext(withoutBias(ctx), there)];
 }
 

@@ -5,11 +5,13 @@ import { int } from '../config/fields';
 import { defineOp } from '../ir/define-op';
 import { apply, type Value } from '../ir/graph';
 import { linear } from '../layers/linear';
-import { none } from '../mask/mask';
+import { none } from '../mask/index';
 import { module } from '../module/module';
-import { add, mul, tanh } from '../ops/elementwise';
+import { cast } from '../ops/cast';
+import { add, div, mul, tanh } from '../ops/elementwise';
 import { flip } from '../ops/movement';
 import { reduceMean } from '../ops/reduce';
+import { size } from '../ops/shape';
 import { ones } from '../parameter/init';
 import { Parameter } from '../parameter/parameter';
 import { attend, type SequenceContext } from '../sequence/context';
@@ -52,7 +54,7 @@ it('passes a block that keeps its assumptions', () => {
 it('counts the tests of every example', () => {
   const names: string[] = [];
   conformance([good], { describe: (_, f) => f(), it: (name) => void names.push(name) });
-  expect(names).toHaveLength(2 + 2 * 6);
+  expect(names).toHaveLength(2 + 2 * 7);
 });
 
 /** A mixer that differs from a good one in what is given. */
@@ -111,6 +113,10 @@ it.each([
     },
     'deterministic: it draws noise',
   ],
+  [
+    { create: () => (x: Value) => div(x, cast(size(x, x.dims[1]!), 'float32')) },
+    'padding on the right, by lengths: y of sequence 0 (7 real of 7 and 8 rows) differs by',
+  ],
   [{ create: () => (x: Value) => add(x, row(x)) }, 'hides what its masks hide: lengths: y changes by'],
   [{ masks: ['lengths'], create: () => (x: Value, _: SequenceContext) => x, examples: [] }, 'it has no examples'],
 ] as const)('finds what is wrong with %o', (changes, failure) => {
@@ -122,12 +128,12 @@ it('finds a declared mask that is not honoured', () => {
     kind: 'attention',
     name: 'leaky',
     summary: 'Ignores its masks.',
-    masks: ['keys'],
+    masks: ['keyPadding'],
     fields: {},
     examples: [{}],
     create: () => (q: Value, k: Value, v: Value) => attend(q, k, v, { mask: none }),
   });
-  expect(failuresOf(leaky).join('\n')).toContain('keys: y changes by');
+  expect(failuresOf(leaky).join('\n')).toContain('keyPadding: y changes by');
 });
 
 it('finds parameters whose names are odd or change', () => {

@@ -9,6 +9,7 @@ import type { NDArray } from '../tensor/tensor';
 import { expectClose } from './close';
 import { checkExampleGradients } from './conformance-gradient';
 import { checkMaskKinds } from './conformance-masks';
+import { checkPadding } from './conformance-padding';
 import { checkProperty } from './conformance-properties';
 import { computeExample, type Example, exampleOf, feedsFor, type InputsOf, sizesOf, traceExample } from './example';
 
@@ -29,7 +30,7 @@ export interface ConformanceOptions {
 /**
  * Registers tests of what every block assumptions: its documentation is there; each of its examples makes the round trip through JSON, is
  * frozen and refuses unknown options; its parameters have unique names; it computes the same at symbolic and at known sizes; the masks it
- * declares hide what they should; the properties that it declares hold; its gradients agree with finite differences in float64.
+ * declares hide what they should; rows are what they are without padding; the properties that it declares hold; its gradients agree with finite differences in float64.
  *
  * Example  conformance([myAttention], { describe, it, registry: zoo.with(myAttention) });
  */
@@ -51,6 +52,7 @@ export function conformance(blocks: readonly AnyBlock[], options: ConformanceOpt
           it('computes the same at symbolic and at known sizes', () => checkSizes(example()));
           it('has the right gradients', () => checkExampleGradients(example()));
           it('hides what its masks hide', () => checkMaskKinds(example()));
+          it('does not depend on padding', () => checkPadding(example()));
           it('has the properties that it declares', () => {
             const e = example();
             for (const property of e.properties) checkProperty(e, property);

@@ -121,10 +121,10 @@ const needsMemory = (config: Config): boolean => valuesNamed(config, 'cross').so
 const memoryDimOf = (config: Config, dim: number): number => Number(valuesNamed(config, 'memoryDim')[0] ?? dim);
 
 /** What stands under a key anywhere in a config. */
-function valuesNamed(config: unknown, key: string): number[] {
+export function valuesNamed(config: unknown, key: string): number[] {
   if (typeof config !== 'object' || config === null) return [];
   return Object.entries(config).flatMap(([name, value]) => [
-    ...(name === key ? [value as number] : []),
+    ...(name === key && value !== undefined ? [value as number] : []),
     ...valuesNamed(value, key),
   ]);
 }

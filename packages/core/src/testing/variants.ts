@@ -3,7 +3,7 @@ import { grad } from '../autodiff/grad';
 import { compile } from '../compile/compile';
 import { ConfigError, ShapeError } from '../error';
 import type { Value } from '../ir/graph';
-import { and, causal } from '../mask/mask';
+import { and, causal } from '../mask/index';
 import { type AnyModule, module, namesOf } from '../module/module';
 import { standalone } from '../module/standalone';
 import { add, mul } from '../ops/elementwise';
@@ -49,7 +49,7 @@ const maskings: readonly Masking[] = [
   { name: '', inputs: {} },
   { name: 'lengths', inputs: { lengths: { dtype: 'int64', dims: ['batch'] } }, feeds: lengths },
   { name: 'causal', inputs: {}, causal: true },
-  { name: 'score bias', inputs: { bias: { dtype: 'float32', dims: ['batch', 1, 'seq', 'seq'] } }, attentionOnly: true },
+  { name: 'score bias', inputs: { attention_bias: { dtype: 'float32', dims: ['batch', 1, 'seq', 'seq'] } }, attentionOnly: true },
   { name: 'padding mask', inputs: { attention_mask: { dtype: 'bool', dims: ['batch', 'seq'] } }, attentionOnly: true },
 ];
 /** Kinds whose blocks may look at a mask. */

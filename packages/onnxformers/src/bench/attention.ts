@@ -9,6 +9,7 @@ import {
   causal as causalMask,
   initialize,
   iota,
+  keyLengths,
   type Mask,
   module,
   mul,
@@ -102,7 +103,7 @@ function maskOf({ causal, window, lengths }: AttentionSizes, shift: Value): Mask
   return and<Value>(
     causal ? causalMask : none,
     window === undefined ? none : slidingWindow({ left: window - 1 }),
-    lengths === undefined ? none : { kind: 'lengths', keys: lengthsOf(lengths, shift) },
+    lengths === undefined ? none : keyLengths(lengthsOf(lengths, shift)),
   );
 }
 

@@ -1,21 +1,20 @@
 // What a context says once rows stand in front of every sequence.
 import {
   add,
-  and,
   ConfigError,
   concat,
   type Dim,
   expand,
-  fill,
+  inFront,
   iota,
   type Mask,
   type Memory,
-  or,
   printMask,
   reshape,
   type SequenceContext,
   type Value,
   withContext,
+  withPrefixTokens,
 } from '@onnxformers/core';
 
 /** How many rows stand in front of how many. */
@@ -49,41 +48,22 @@ export function withRowsInFront(ctx: SequenceContext, front: Front): SequenceCon
 /** Real rows of each sequence, with as many more. */
 export const grownLengths = (lengths: Value, count: number): Value => (count ? add(lengths, count) : lengths);
 /** Which keys [batch, seq] may be seen, with as many more in front. */
-export const grownKeys = (keep: Value, count: number): Value => {
-  if (!count) return keep;
-  const more = fill(keep, [keep.dims[0]!, count], 1, keep.dtype);
-  return concat([more, keep], 1);
-};
+export const grownKeys = (keep: Value, count: number): Value => inFront(keep, 1, count, 1);
 
 function grownMemory(memory: Memory, front: Front): Memory {
   const { mask, bias } = memory;
   return { ...memory, mask: grownMask(mask, front, ofQueries), ...(bias && { bias: grown(bias, front, ofQueries, 0) }) };
 }
 
-function grownMask(mask: Mask<Value>, front: Front, axes: Axes): Mask<Value> {
-  const ownKeys = axes === ofBoth;
-  switch (mask.kind) {
-    case 'lengths':
-      return ownKeys ? { kind: 'lengths', keys: grownLengths(mask.keys, front.count) } : mask;
-    case 'keys':
-      return ownKeys && mask.keep.dims[1] === front.before ? { kind: 'keys', keep: grownKeys(mask.keep, front.count) } : mask;
-    case 'tensor':
-      return { kind: 'tensor', keep: grown(mask.keep, front, axes, 1) };
-    case 'and':
-      return and(...mask.of.map((m) => grownMask(m, front, axes)));
-    case 'or':
-      return or(...mask.of.map((m) => grownMask(m, front, axes)));
-    case 'not':
-    case 'documents':
-      throw new ConfigError({
-        path: 'position',
-        problem: 'rows in front cannot be told apart under the mask',
-        expected: 'masks of the kinds causal, window, lengths, keys, tensor',
-        got: printMask(mask),
-      });
-    default:
-      return mask;
-  }
+function grownMask(mask: Mask<Value>, { count, before }: Front, axes: Axes): Mask<Value> {
+  const grownOne = withPrefixTokens(mask, { count, before, ownKeys: axes === ofBoth });
+  if (grownOne) return grownOne;
+  throw new ConfigError({
+    path: 'position',
+    problem: 'rows in front cannot be told apart under the mask',
+    expected: 'masks of the kinds causal, window, lengths, keyPadding, dense',
+    got: printMask(mask),
+  });
 }
 
 /** `value` in front along the axes that count the rows before. */
@@ -91,8 +71,7 @@ function grown(x: Value, { count, before }: Front, axes: Axes, value: number): V
   return axes.reduce((t, fromEnd) => {
     const axis = t.rank - fromEnd;
     if (t.dims[axis] !== before) return t;
-    const more = fill(t, t.dims.with(axis, count), value, t.dtype);
-    return concat([more, t], axis);
+    return inFront(t, axis, count, value);
   }, x);
 }
 

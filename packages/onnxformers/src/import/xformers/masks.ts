@@ -1,5 +1,5 @@
 // Attention masks of the original.
-import { type Dim, expand, fromAdditive, type Mask, reshape, ShapeError, slice, type Value } from '@onnxformers/core';
+import { type Dim, dense, expand, fromAdditive, type Mask, reshape, ShapeError, slice, type Value } from '@onnxformers/core';
 import type { XFormersOptions } from '../translated';
 
 /** What a mask is for. */
@@ -25,7 +25,7 @@ export function fromXFormersMask(given: Value, o: XFormersMaskOptions): { readon
   const laid = cropped(spread(given, o), o);
   const [some, heads, rows, columns] = laid.dims as [Dim, Dim, Dim, Dim];
   const whole = expand(laid, [some, heads, rows === 1 ? o.seq : rows, columns === 1 ? o.kvSeq : columns]);
-  return given.dtype === 'bool' ? { mask: { kind: 'tensor', keep: whole } } : fromAdditive(whole);
+  return given.dtype === 'bool' ? { mask: dense(whole) } : fromAdditive(whole);
 }
 
 function spread(given: Value, { batch, heads, compat }: XFormersMaskOptions): Value {

@@ -4,6 +4,7 @@ import {
   and,
   equal,
   greater,
+  keyPadding,
   logicalNot,
   type Mask,
   type SequenceContext,
@@ -43,9 +44,9 @@ export function maskOf(given: Value | undefined, sizes: Sizes, { call }: Pick<Fi
 /** A key padding mask [batch, seq], bool or additive. */
 export function paddingOf(given: Value | undefined): Masking | undefined {
   if (!given) return undefined;
-  if (given.dtype === 'bool') return { mask: { kind: 'keys', keep: given } };
+  if (given.dtype === 'bool') return { mask: keyPadding(given) };
   const keep = greater(given, Number.NEGATIVE_INFINITY);
-  return { mask: { kind: 'keys', keep }, bias: unsqueeze(where(keep, given, 0), [1, 2]) };
+  return { mask: keyPadding(keep), bias: unsqueeze(where(keep, given, 0), [1, 2]) };
 }
 
 /**

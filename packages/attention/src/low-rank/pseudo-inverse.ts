@@ -1,0 +1,34 @@
+// An iteration of products towards the pseudo-inverse of a matrix. Razavi et al. 2014
+import { div, eye, matmul, mul, reduceMax, reduceSum, sub, swapLast, type Value } from '@onnxformers/core';
+
+/** Options of {@link pseudoInverse}. */
+export interface PseudoInverseOptions {
+  readonly iterations: number;
+  /** The iteration starts from one factor for all matrices instead of one for each. */
+  readonly sharedScale?: boolean;
+}
+
+/**
+ * Iterates towards the pseudo-inverse of matrices whose rows sum to 1.
+ *
+ *     Z ← ¼ Z (13 I − K Z (15 I − K Z (7 I − K Z))), from Kᵀ / max column sum of K
+ *
+ * Shapes   K [..., n, n] → Z [..., n, n]
+ * Dtypes   float32, float64
+ * Cost     time O(iterations · n³), memory O(n²)
+ * Throws   ShapeError when K is not square
+ * Source   Razavi et al. 2014; in attention: Xiong et al. 2021, https://arxiv.org/abs/2102.03902
+ * Lowers   everywhere: MatMul, ReduceSum and elementwise primitives
+ * Example  const Z = pseudoInverse(softmax(matmul(q, swapLast(k))), { iterations: 6 });
+ */
+export function pseudoInverse(K: Value, { iterations, sharedScale = false }: PseudoInverseOptions): Value {
+  const I = eye(K, K.dims.at(-1)!, K.dtype);
+  const columnSums = reduceSum(K, [-2]);
+  let Z = div(swapLast(K), reduceMax(columnSums, sharedScale ? K.dims.map((_, axis) => axis) : [-1]));
+  for (let i = 0; i < iterations; i++) {
+    const X = matmul(K, Z);
+    const inner = sub(mul(I, 15), matmul(X, sub(mul(I, 7), X)));
+    Z = matmul(mul(Z, 0.25), sub(mul(I, 13), matmul(X, inner)));
+  }
+  return Z;
+}
