@@ -55,89 +55,39 @@ export {
 } from './error';
 export * from './explain/index';
 export { interpret } from './interpret/interpret';
+export type { TensorType } from './ir/define-op';
 export {
-  type Attribute,
-  type AttributeKind,
-  type Attrs,
-  defineOp,
-  domainOf,
-  type EncodedNode,
-  type Op,
-  printType,
-  type Sizes,
-  type TensorType,
-} from './ir/define-op';
-export {
-  apply,
   type DeclaredRole,
-  type Derivation,
   type Graph,
   GraphBuilder,
   type InputRole,
   type Leaf,
   type Limit,
-  madeBy,
-  mismatch,
   type Node,
-  nameOf,
   type Operand,
-  type Pool,
-  subgraphsOf,
   Value,
 } from './ir/graph';
 export { dropout } from './layers/dropout';
 export { embedding } from './layers/embedding';
 export { type LinearOptions, linear } from './layers/linear';
-export type { Decision, Rejected } from './lower/decision';
-export { type Lowered, type LowerOptions, lower } from './lower/lower';
-export { biasedLinear, noBiasedLinear } from './lower/match';
-export { defineReasons, type Reason, type ReasonData } from './lower/reason';
-export { reasons } from './lower/reasons';
-export { type Get, type Match, type MatchContext, type Outcome, type Refusal, type Rule, refuse, rule } from './lower/rule';
 export type { Forecast, Kernel, Machine, Situation, Target } from './lower/target';
 export {
   and,
-  anyKey,
   causal,
   comparesPositions,
-  defineMask,
   dense,
   documents,
-  type ExpressOptions,
-  expressedBy,
-  impliedBy,
   inFront,
   keyLengths,
   keyPadding,
   type Mask,
-  type MaskBeyond,
-  MaskClass,
-  type MaskDefinition,
-  type MaskFeatures,
-  type MaskFrame,
   type MaskKind,
-  type MaskMaker,
-  type MaskParts,
-  type MaskPlaces,
-  type MaskPlacing,
-  type MaskReading,
-  type MaskSizes,
-  type MaskWords,
-  mapMask,
-  maskKinds,
-  masksIn,
-  materialize,
   none,
   not,
   or,
-  type Pair,
-  type Place,
   type PrefixTokens,
   printMask,
-  type SomeKeyOptions,
   slidingWindow,
-  someKey,
-  type Truth,
   type WindowBounds,
   withPrefixTokens,
 } from './mask/index';
@@ -168,32 +118,20 @@ export {
 export type { OnnxAttribute, OnnxGraph, OnnxModel, OnnxNode, OnnxValueInfo } from './onnx/model';
 export { printBytes, printInspection } from './onnx/print';
 export { readTensor, writeTensor } from './onnx/tensor-proto';
-export { hiddenScore } from './ops/attend-definition';
-export { type AttendAttrs, type AttendParts, attendParts } from './ops/attend-parts';
-export { attendBlockwise, type BlockwiseOptions, blockOf, readBlockwise } from './ops/attend-window';
-export { encoded } from './ops/encode';
 export * as ops from './ops/index';
-export * from './ops/index';
-export { unexpanded } from './ops/unexpanded';
 export type { Fans, Init, Role } from './parameter/init';
 export * as init from './parameter/init';
 export { Parameter, type ParameterOptions } from './parameter/parameter';
 export { type Int4Options, int4Blocks, quantizeInt4 } from './parametrizations/int4-blocks';
 export { type LoraOptions, lora } from './parametrizations/lora';
+export type { OnProgress, Progress } from './progress';
 export type { DisposeOptions } from './runtime/dispose';
 export type { Feeds } from './runtime/feeds';
 export type { Ort, OrtSession, OrtTensor } from './runtime/ort';
 export { connectRunner, serveRunner, type Thread, type ThreadPort } from './runtime/remote';
 export type { NodeInfo } from './runtime/run-error';
-export {
-  createRunner,
-  type ExternalFile,
-  inMemory,
-  type Runnable,
-  type Runner,
-  type RunnerOptions,
-  type RunOptions,
-} from './runtime/runner';
+export { type ExternalFile, inMemory, type Runnable } from './runtime/runnable';
+export { createRunner, type Runner, type RunnerOptions, type RunOptions } from './runtime/runner';
 export type { Provider } from './runtime/session-options';
 export {
   type AttendOptions,
@@ -208,12 +146,10 @@ export {
   withContext,
 } from './sequence/context';
 export { contextOf, type SequenceInputs, type StateOption } from './sequence/context-of';
-export { derive } from './sequence/derive';
 export { pastOf } from './sequence/io-state';
 export { type KeyPlace, type Layout, mergeHeads, padded, positionsWithin, splitHeads } from './sequence/layout';
-export { limitIndices, limitRows } from './sequence/limits';
+export { limitRows } from './sequence/limits';
 export type { CallSizes, State } from './sequence/state';
-export { type AttentionKernelChoice, type AttentionKernelName, attentionKernel } from './targets/attention-kernel';
 export { targets } from './targets/index';
 export * from './tensor/convert';
 export { type DType, dtypes, isFloat, type NDArray, type Tensor, type TensorData } from './tensor/tensor';

@@ -1,25 +1,7 @@
 // Positions as rotations of pairs of channels. Su et al. 2021, https://arxiv.org/abs/2104.09864
-import {
-  bool,
-  ConfigError,
-  cast,
-  choice,
-  cos,
-  type Dim,
-  defineBlock,
-  expand,
-  int,
-  iota,
-  mul,
-  num,
-  reshape,
-  rotaryEmbedding,
-  type SequenceContext,
-  sin,
-  unexpanded,
-  unsqueeze,
-  type Value,
-} from '@onnxformers/core';
+import { bool, ConfigError, choice, type Dim, defineBlock, int, num, type SequenceContext, type Value } from '@onnxformers/core';
+import { unexpanded } from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 import { kernels } from './kernels/rotary-embedding';
 import { frequencies } from './rotary-frequencies';
 
@@ -99,7 +81,7 @@ export const rotary = defineBlock({
     return (q: Value, k: Value, ctx: SequenceContext) => {
       const turn = (x: Value): Value => {
         const { cosines, sines } = tables(x, ctx, key, inverseFrequencies, scale);
-        return rotaryEmbedding(x, cosines, sines, undefined, options);
+        return ops.rotaryEmbedding(x, cosines, sines, undefined, options);
       };
       return [turn(q), turn(k)] as const;
     };
@@ -116,15 +98,19 @@ function tables(x: Value, ctx: SequenceContext, key: string, inverseFrequencies:
   const g = x.graph.root;
   const positions = positionsOf(x, ctx);
   return ctx.shared.get(`${key} of ${positions.id} ${x.dtype}`, () => {
-    const angles = mul(unsqueeze(cast(unexpanded(positions), 'float32'), [2]), g.number(inverseFrequencies, 'float32'));
-    const table = (v: Value): Value => expand(cast(mul(v, scale), x.dtype), [...positions.dims, inverseFrequencies.length]);
-    return { cosines: table(cos(angles)), sines: table(sin(angles)) };
+    const angles = ops.mul(
+      ops.unsqueeze(ops.cast(unexpanded(positions), 'float32'), [2]),
+      g.number(inverseFrequencies, 'float32'),
+    );
+    const table = (v: Value): Value =>
+      ops.expand(ops.cast(ops.mul(v, scale), x.dtype), [...positions.dims, inverseFrequencies.length]);
+    return { cosines: table(ops.cos(angles)), sines: table(ops.sin(angles)) };
   });
 }
 
 // Rows that the context does not count (a class token in front) are counted from 0.
 function positionsOf(x: Value, { positions }: SequenceContext): Value {
   const [batch, , seq] = x.dims as [Dim, Dim, Dim, Dim];
-  if (positions.dims.at(-1) !== seq) return expand(reshape(iota(x.graph.root, seq), [1, seq]), [batch, seq]);
-  return positions.rank === 1 ? unsqueeze(positions, [0]) : positions;
+  if (positions.dims.at(-1) !== seq) return ops.expand(ops.reshape(ops.iota(x.graph.root, seq), [1, seq]), [batch, seq]);
+  return positions.rank === 1 ? ops.unsqueeze(positions, [0]) : positions;
 }

@@ -1,5 +1,7 @@
 // A row for each token. Bengio et al. 2003, A Neural Probabilistic Language Model
-import { defineBlock, gather, init, int, limitIndices, module, mul, num, Parameter, type Value } from '@onnxformers/core';
+import { defineBlock, init, int, module, num, Parameter, type Value } from '@onnxformers/core';
+import { limitIndices } from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 
 /**
  * A row of a table for each id.
@@ -32,7 +34,7 @@ export const token = defineBlock({
     const weight = new Parameter([vocabSize, dim], init.normal(0.02), { role: 'embedding', part: 'weight' });
     return module({ weight }, (ids: Value) => {
       limitIndices(ids, vocabSize, `${path}.vocabSize`);
-      return mul(gather(ids.graph.param(weight), ids, 0), scale);
+      return ops.mul(ops.gather(ids.graph.param(weight), ids, 0), scale);
     });
   },
 });

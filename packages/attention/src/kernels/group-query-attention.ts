@@ -1,53 +1,40 @@
 // GroupQueryAttention of com.microsoft: causal attention with shared key heads, windows, softcap, sinks, and its own cache.
 import {
-  Attend,
-  type AttendAttrs,
-  add,
   addDims,
   and,
-  apply,
-  attendOp,
-  attendParts,
-  CacheAppend,
-  type CacheAppendAttrs,
-  cacheAppend,
-  cast,
   causal,
-  concat,
   type Dim,
+  type Mask,
+  type Node,
+  padded,
+  printMask,
+  slidingWindow,
+  splitHeads,
+  type Value,
+} from '@onnxformers/core';
+import {
+  type AttendAttrs,
+  apply,
+  attendParts,
   defineOp,
   defineReasons,
   derive,
-  expand,
   expressedBy,
-  fill,
   type Get,
-  iota,
-  type Mask,
   type Match,
   type MatchContext,
   madeBy,
   maskKinds,
   mismatch,
-  type Node,
   type Outcome,
-  padded,
-  printMask,
   printType,
   type Reason,
   type Refusal,
   reasons,
   refuse,
-  reshape,
-  rotaryEmbedding,
   rule,
-  size,
-  slidingWindow,
-  splitHeads,
-  sub,
-  unsqueeze,
-  type Value,
-} from '@onnxformers/core';
+} from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 import { type Places, type Rotation, rotationOf } from './rotation';
 import { toHeads, toRows } from './rows';
 
@@ -91,24 +78,27 @@ export const GroupQueryAttention = defineOp<GroupQueryAttentionAttrs & { readonl
     { num_heads, kv_num_heads, scale, softcap, local_window_size, present, do_rotary, rotary_interleaved },
   ) {
     const [batch, seq] = query!.dims as readonly [Dim, Dim];
-    const queryOffset = add(cast(lengths!, 'int64'), sub(1, size(query!.graph, seq)));
+    const queryOffset = ops.add(ops.cast(lengths!, 'int64'), ops.sub(1, ops.size(query!.graph, seq)));
     const turn = (x: Value): Value => {
       if (!do_rotary) return x;
-      const places = expand(add(unsqueeze(queryOffset, [1]), reshape(iota(x.graph, seq), [1, seq])), [batch, seq]);
+      const places = ops.expand(ops.add(ops.unsqueeze(queryOffset, [1]), ops.reshape(ops.iota(x.graph, seq), [1, seq])), [
+        batch,
+        seq,
+      ]);
       const [interleaved, rotaryDim] = [rotary_interleaved === 1, 2 * (cos!.dims[1] as number)];
-      return rotaryEmbedding(x, cos!, sin!, places, { interleaved, ...(rotaryDim !== x.dims[3] && { rotaryDim }) });
+      return ops.rotaryEmbedding(x, cos!, sin!, places, { interleaved, ...(rotaryDim !== x.dims[3] && { rotaryDim }) });
     };
     const q = turn(splitHeads(query!, num_heads, padded));
     const [k, v] = [turn(splitHeads(key!, kv_num_heads, padded)), splitHeads(value!, kv_num_heads, padded)];
     const grows = !pastKey || pastKey.dims[2] !== present;
     const append = (past: Value | undefined, rows: Value) =>
-      past ? cacheAppend(past, rows, grows ? undefined : queryOffset) : rows;
+      past ? ops.cacheAppend(past, rows, grows ? undefined : queryOffset) : rows;
     const [allKeys, allValues] = [append(pastKey, k), append(pastValue, v)];
     const window =
       local_window_size !== undefined && local_window_size > 0
         ? slidingWindow({ left: local_window_size - 1, right: 0 })
         : causal;
-    const y = attendOp(q, allKeys, allValues, {
+    const y = ops.attendOp(q, allKeys, allValues, {
       mask: and(causal, window),
       queryOffset,
       ...(scale !== undefined && { scale }),
@@ -131,13 +121,13 @@ const own = defineReasons({
 });
 
 interface Caches {
-  readonly key: Node<CacheAppendAttrs>;
-  readonly value: Node<CacheAppendAttrs>;
+  readonly key: Node<ops.CacheAppendAttrs>;
+  readonly value: Node<ops.CacheAppendAttrs>;
 }
 
 // Keys and values that are appended to a cache here.
 function cachesOf(k: Value, v: Value): Caches | undefined {
-  const [key, value] = [madeBy(k, CacheAppend), madeBy(v, CacheAppend)];
+  const [key, value] = [madeBy(k, ops.CacheAppend), madeBy(v, ops.CacheAppend)];
   return key && value ? { key, value } : undefined;
 }
 
@@ -281,29 +271,29 @@ function rotation(
 }
 
 // A past that is computed: the runtime may put the result into its memory, so it needs room for the new rows.
-function pastOf({ operands: [past, rows], attrs }: Node<CacheAppendAttrs>, get: Get): Value {
+function pastOf({ operands: [past, rows], attrs }: Node<ops.CacheAppendAttrs>, get: Get): Value {
   const growing = attrs.form === 'growing' && past!.producer !== undefined;
-  return growing ? concat([get(past!), get(rows!)], 2) : get(past!);
+  return growing ? ops.concat([get(past!), get(rows!)], 2) : get(past!);
 }
 
 // Every row of the batch has the same number of keys.
 function whole(query: Value, batch: Dim, keys: Dim): { lengths: Value; total: Value } {
-  const total = cast(size(query.graph, keys), 'int32');
-  return { lengths: expand(reshape(cast(size(query.graph, addDims(keys, -1)), 'int32'), [1]), [batch]), total };
+  const total = ops.cast(ops.size(query.graph, keys), 'int32');
+  return { lengths: ops.expand(ops.reshape(ops.cast(ops.size(query.graph, addDims(keys, -1)), 'int32'), [1]), [batch]), total };
 }
 
 // Each row has its own place; the longest is told in CPU memory.
 function placed(queryOffset: Value, seq: Dim): { lengths: Value; total: Value } {
   const { graph } = queryOffset;
-  const lengths = cast(add(queryOffset, size(graph, addDims(seq, -1))), 'int32');
+  const lengths = ops.cast(ops.add(queryOffset, ops.size(graph, addDims(seq, -1))), 'int32');
   return { lengths, total: derive(graph.root, 'longest', { dtype: 'int32', dims: [] }, [queryOffset], seq) };
 }
 
-// A logit for each head whose weight is 0 next to any score.
-const idle = ({ graph, dtype, dims: [, heads] }: Value): Value => fill(graph, [heads!], -1e4, dtype);
+// A logit for each head whose weight is 0 next to any score: in a causal attention there always is one.
+const idle = ({ graph, dtype, dims: [, heads] }: Value): Value => ops.fill(graph, [heads!], Number.NEGATIVE_INFINITY, dtype);
 
 /**
  * Attend, with the appends to its caches where there are any → GroupQueryAttention: also with the rotation of queries and keys by their positions
  * inside, and with a null sink, which keeps the kernel from a path that is slow on some targets.
  */
-export const useGroupQueryAttention = rule('Attend → GroupQueryAttention', Attend, match);
+export const useGroupQueryAttention = rule('Attend → GroupQueryAttention', ops.Attend, match);

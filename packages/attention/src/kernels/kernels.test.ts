@@ -5,15 +5,13 @@ import {
   interpret,
   type Machine,
   type NDArray,
-  nameOf,
   type Ort,
-  type Rule,
-  reasons,
   type Target,
   targets,
   toTensor,
   type Value,
 } from '@onnxformers/core';
+import { nameOf, type Rule, reasons } from '@onnxformers/core/lowering';
 import { computeDerived, expectClose, randomArray, randomParameters } from '@onnxformers/core/testing';
 import * as node from 'onnxruntime-node';
 import * as web from 'onnxruntime-web';

@@ -1,40 +1,24 @@
 // MultiHeadAttention of com.microsoft: fused attention for as many key heads as query heads, or with key heads repeated.
+import { and, causal, type Dim, keyLengths, type Mask, type Node, none, padded, splitHeads, type Value } from '@onnxformers/core';
 import {
-  Attend,
   type AttendAttrs,
-  add,
-  and,
   apply,
-  attendOp,
-  cast,
-  causal,
-  type Dim,
   defineOp,
   defineReasons,
-  expand,
   expressedBy,
   type Get,
-  greaterOrEqual,
-  keyLengths,
-  type Mask,
   type Match,
   type MatchContext,
   mismatch,
-  type Node,
-  none,
   type Outcome,
-  padded,
   printType,
   type Reason,
   type Refusal,
   reasons,
   refuse,
-  reshape,
   rule,
-  slice,
-  splitHeads,
-  type Value,
-} from '@onnxformers/core';
+} from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 import { biasedProjections, type Projections, toHeads, toRows, withoutBiases } from './rows';
 import { allPairs, assumedNonEmpty, maskNote, type Reading, readAttend, scoreMask, zeroFullyMasked } from './score-mask';
 
@@ -42,6 +26,8 @@ type MultiHeadAttentionAttrs = {
   readonly num_heads: number;
   readonly scale?: number | undefined;
   readonly unidirectional?: number | undefined;
+  /** Added to the scores of keys behind the length of a sequence; its default, −10,000, is less than scores can be. */
+  readonly mask_filter_value?: number | undefined;
 };
 
 /**
@@ -50,7 +36,7 @@ type MultiHeadAttentionAttrs = {
  */
 export const MultiHeadAttention = defineOp<MultiHeadAttentionAttrs>({
   key: 'com.microsoft.MultiHeadAttention',
-  attributes: { num_heads: 'int', scale: 'float', unidirectional: 'int' },
+  attributes: { num_heads: 'int', scale: 'float', unidirectional: 'int', mask_filter_value: 'float' },
   infer([query, key, value, , lengths]) {
     for (const t of [query, key, value])
       if (t?.dims.length !== 3) throw mismatch('rows are needed', '[batch, seq, heads · head_dim]', printType(t));
@@ -59,15 +45,17 @@ export const MultiHeadAttention = defineOp<MultiHeadAttentionAttrs>({
   },
   decompose([query, key, value, bias, lengths, scores], { num_heads, scale, unidirectional }) {
     const heads = (rows: Value, at: number): Value => {
-      const part = bias && slice(bias, { axes: [0], starts: [at], ends: [at + (rows.dims[2] as number)] });
-      return splitHeads(part ? add(rows, part) : rows, num_heads, padded);
+      const part = bias && ops.slice(bias, { axes: [0], starts: [at], ends: [at + (rows.dims[2] as number)] });
+      return splitHeads(part ? ops.add(rows, part) : rows, num_heads, padded);
     };
     const width = query!.dims[2] as number;
     const [q, k, v] = [heads(query!, 0), heads(key!, width), heads(value!, 2 * width)];
     const masks: Mask<Value>[] = [unidirectional ? causal : none];
-    if (lengths) masks.push(keyLengths(cast(lengths, 'int64')));
+    if (lengths) masks.push(keyLengths(ops.cast(lengths, 'int64')));
     return [
-      toRows(attendOp(q, k, v, { mask: and(...masks), ...(scores && { bias: scores }), ...(scale !== undefined && { scale }) })),
+      toRows(
+        ops.attendOp(q, k, v, { mask: and(...masks), ...(scores && { bias: scores }), ...(scale !== undefined && { scale }) }),
+      ),
     ];
   },
 });
@@ -115,8 +103,8 @@ const repeating = 7;
 function repeated(rows: Value, kvHeads: number, times: number): Value {
   const [batch, kvSeq, all] = rows.dims as [Dim, Dim, number];
   const width = all / kvHeads;
-  const apart = reshape(rows, [batch, kvSeq, kvHeads, 1, width]);
-  return reshape(expand(apart, [batch, kvSeq, kvHeads, times, width]), [batch, kvSeq, kvHeads * times * width]);
+  const apart = ops.reshape(rows, [batch, kvSeq, kvHeads, 1, width]);
+  return ops.reshape(ops.expand(apart, [batch, kvSeq, kvHeads, times, width]), [batch, kvSeq, kvHeads * times * width]);
 }
 
 // Each way that there is: with the mask in the kernel's own words, or as a bias; with the biases of the projections, or without.
@@ -150,7 +138,8 @@ function made(node: Node<AttendAttrs>, reading: Reading, { mask, projections }: 
     const rows = heads === kvHeads ? own : own.map((r, i) => (i === 0 ? r : repeated(r, kvHeads, heads / kvHeads)));
     const bias = parts.bias && get(parts.bias);
     const attend = (lengths: Value | undefined, scores: Value | undefined, unidirectional: number | undefined): Value => {
-      const attrs = { num_heads: heads, scale: node.attrs.scale, unidirectional };
+      const mask_filter_value = lengths && Number.NEGATIVE_INFINITY;
+      const attrs = { num_heads: heads, scale: node.attrs.scale, unidirectional, mask_filter_value };
       return apply(MultiHeadAttention, [...rows, unbiased?.bias, lengths, scores], attrs)[0]!;
     };
     if (!mask) {
@@ -158,11 +147,13 @@ function made(node: Node<AttendAttrs>, reading: Reading, { mask, projections }: 
       return [finish(attend(undefined, asBias(bias, rows[0]!.dtype), undefined), heads)];
     }
     const lengths = mask.lengths && get(mask.lengths);
-    const y = attend(lengths && cast(lengths, 'int32'), bias, mask.causal ? 1 : undefined);
+    const y = attend(lengths && ops.cast(lengths, 'int32'), bias, mask.causal ? 1 : undefined);
     // A sequence without keys gives the mean of all values here, and 0 by our meaning.
     const empty = lengths && !assumedNonEmpty(mask.lengths!, around);
     return [
-      empty ? zeroFullyMasked(reshape(greaterOrEqual(lengths, 1), [lengths.dims[0]!, 1, 1, 1]), y, heads) : toHeads(y, heads),
+      empty
+        ? zeroFullyMasked(ops.reshape(ops.greaterOrEqual(lengths, 1), [lengths.dims[0]!, 1, 1, 1]), y, heads)
+        : toHeads(y, heads),
     ];
   };
   const variant = [
@@ -184,4 +175,4 @@ function made(node: Node<AttendAttrs>, reading: Reading, { mask, projections }: 
  * Attend → MultiHeadAttention: also with the biases of the three projections, which the kernel adds on its way; with the mask turned into a bias
  * over all scores; and on repeated heads of keys that queries share, where the target has no kernel for that.
  */
-export const useMultiHeadAttention = rule('Attend → MultiHeadAttention', Attend, match);
+export const useMultiHeadAttention = rule('Attend → MultiHeadAttention', ops.Attend, match);

@@ -1,35 +1,28 @@
 // PackedMultiHeadAttention of com.microsoft: attention of each sequence to itself, over tokens without padding.
+import { documents, type Layout, type Node, type Value } from '@onnxformers/core';
 import {
-  Attend,
   type AttendAttrs,
   type AttendParts,
-  add,
   apply,
-  attendOp,
   attendParts,
-  cast,
   defineOp,
   defineReasons,
   derive,
-  documents,
   expressedBy,
   type Get,
-  type Layout,
   type MaskFeatures,
   type Match,
   type MatchContext,
   maskKinds,
   mismatch,
-  type Node,
   type Outcome,
   printType,
   type Reason,
   reasons,
   refuse,
   rule,
-  slice,
-  type Value,
-} from '@onnxformers/core';
+} from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 import { biasedProjections, type Projections, toHeads, toRows, withoutBiases } from './rows';
 
 type PackedAttrs = { readonly num_heads: number; readonly scale?: number | undefined };
@@ -56,12 +49,12 @@ export const PackedMultiHeadAttention = defineOp<PackedAttrs>({
   decompose([query, key, value, bias, , offsets], { num_heads, scale }) {
     const width = query!.dims[1] as number;
     const heads = (rows: Value, at: number): Value => {
-      const part = bias && slice(bias, { axes: [0], starts: [at], ends: [at + (rows.dims[1] as number)] });
-      return toHeads(part ? add(rows, part) : rows, num_heads, tokens);
+      const part = bias && ops.slice(bias, { axes: [0], starts: [at], ends: [at + (rows.dims[1] as number)] });
+      return toHeads(part ? ops.add(rows, part) : rows, num_heads, tokens);
     };
-    const wide = cast(offsets!, 'int64');
+    const wide = ops.cast(offsets!, 'int64');
     const [q, k, v] = [heads(query!, 0), heads(key!, width), heads(value!, 2 * width)];
-    return [toRows(attendOp(q, k, v, { mask: documents(wide), ...(scale !== undefined && { scale }) }), tokens)];
+    return [toRows(ops.attendOp(q, k, v, { mask: documents(wide), ...(scale !== undefined && { scale }) }), tokens)];
   },
 });
 
@@ -115,7 +108,7 @@ function made(node: Node<AttendAttrs>, heads: readonly Value[], { offsets }: Doc
     const type = { dtype: 'int32', dims: [lengths.dims[0]!, `longest_of_${name}`] } as const;
     const places = derive(rows[0]!.graph.root, 'tokenOffset', type, [get(lengths)]);
     const attrs = { num_heads: heads[0]!.dims[1] as number, scale: node.attrs.scale };
-    const y = apply(PackedMultiHeadAttention, [...rows, unbiased?.bias, places, cast(get(offsets), 'int32')], attrs)[0]!;
+    const y = apply(PackedMultiHeadAttention, [...rows, unbiased?.bias, places, ops.cast(get(offsets), 'int32')], attrs)[0]!;
     return [toHeads(y, attrs.num_heads, tokens)];
   };
   const variant = projections && { variant: "with the projections' biases" };
@@ -123,4 +116,4 @@ function made(node: Node<AttendAttrs>, heads: readonly Value[], { offsets }: Doc
 }
 
 /** Attend to packed sequences → PackedMultiHeadAttention, also with the biases of the three projections, which the kernel adds on its way. */
-export const usePackedMultiHeadAttention = rule('Attend(packed) → PackedMultiHeadAttention', Attend, match);
+export const usePackedMultiHeadAttention = rule('Attend(packed) → PackedMultiHeadAttention', ops.Attend, match);

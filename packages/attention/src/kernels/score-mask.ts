@@ -1,30 +1,23 @@
 // Masks as kernels can read them: tensors over the scores, or a bias that hides a score whatever it is.
+import { type Dim, type DType, type Mask, type Node, printMask, type Value } from '@onnxformers/core';
 import {
   type AttendAttrs,
   type AttendParts,
   attendParts,
-  type Dim,
-  type DType,
   type ExpressOptions,
-  expand,
   type Get,
   hiddenScore,
   impliedBy,
-  type Mask,
   type MaskFrame,
   type MatchContext,
   mapMask,
   maskKinds,
   materialize,
-  type Node,
-  printMask,
   type Reason,
   reasons,
-  reshape,
   someKey,
-  type Value,
-  where,
-} from '@onnxformers/core';
+} from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 import { toHeads } from './rows';
 
 /** An Attend taken apart. Its mask is read by `expressedBy(parts.mask, words, options)`: all of it, or what is beyond the words. */
@@ -56,7 +49,9 @@ export interface ScoreMask {
 /** Heads of rows, with 0 where `sees` [1 or batch, 1 or heads, 1 or seq, 1] is false: in the rows, where it is the same for all heads. */
 export function zeroFullyMasked(sees: Value, rows: Value, heads: number): Value {
   const [batch, perHead, seq] = sees.dims as readonly [Dim, Dim, Dim];
-  return perHead === 1 ? toHeads(where(reshape(sees, [batch, seq, 1]), rows, 0), heads) : where(sees, toHeads(rows, heads), 0);
+  return perHead === 1
+    ? toHeads(ops.where(ops.reshape(sees, [batch, seq, 1]), rows, 0), heads)
+    : ops.where(sees, toHeads(rows, heads), 0);
 }
 
 /** The mask of an Attend as a tensor. */
@@ -75,14 +70,14 @@ export function scoreMask({ parts }: Reading, get: Get, around: MatchContext): S
     asBias(bias, dtype) {
       if (!keep) return bias;
       const shown = bias ?? keep.graph.number(0, dtype);
-      return everyPair(where(keep, shown, hiddenScore(keep, some, dtype)), frame);
+      return everyPair(ops.where(keep, shown, hiddenScore(keep, some, dtype)), frame);
     },
     finish: (rows, heads) => (some === true ? toHeads(rows, heads) : zeroFullyMasked(some, rows, heads)),
   };
 }
 
 // Kernels want a row for each query and a column for each key.
-const everyPair = (x: Value, { seq, kvSeq }: MaskFrame): Value => expand(x, [x.dims[0]!, x.dims[1]!, seq, kvSeq]);
+const everyPair = (x: Value, { seq, kvSeq }: MaskFrame): Value => ops.expand(x, [x.dims[0]!, x.dims[1]!, seq, kvSeq]);
 
 /** True for lengths that the caller of `compile` said to be at least 1, which the runner checks where they are an input. */
 export const assumedNonEmpty = (lengths: Value, around: MatchContext): boolean =>

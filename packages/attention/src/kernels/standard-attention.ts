@@ -1,22 +1,21 @@
 // Attention of the standard, in its form with rows: one kernel for shared key heads without a cache.
+import type { Node } from '@onnxformers/core';
 import {
-  Attend,
   type AttendAttrs,
-  Attention,
   apply,
   defineReasons,
   expressedBy,
   type Get,
   type Match,
   type MatchContext,
-  type Node,
   type Outcome,
   type Reason,
   type Refusal,
   reasons,
   refuse,
   rule,
-} from '@onnxformers/core';
+} from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 import { toHeads, toRows } from './rows';
 import { allPairs, maskNote, type Reading, readAttend, type ScoreMask, scoreMask } from './score-mask';
 
@@ -71,7 +70,7 @@ function made(node: Node<AttendAttrs>, reading: Reading, around: MatchContext, m
       is_causal: mask?.causal ? 1 : undefined,
       outputs: 1,
     };
-    return [finish(apply(Attention, [...rows, asBias(bias, rows[0]!.dtype)], attrs)[0]!, heads)];
+    return [finish(apply(ops.Attention, [...rows, asBias(bias, rows[0]!.dtype)], attrs)[0]!, heads)];
   };
   const over = !mask && { variant: 'with the mask as a tensor', cost: allPairs(reading), notes: [maskNote(reading)] };
   return { covers: node.outputs, ...over, emit };
@@ -79,4 +78,4 @@ function made(node: Node<AttendAttrs>, reading: Reading, around: MatchContext, m
 const noMask: ScoreMask = { asBias: (bias) => bias, finish: toHeads };
 
 /** Attend → Attention, also with the mask as a tensor over all scores. */
-export const useAttention = rule('Attend → Attention', Attend, match);
+export const useAttention = rule('Attend → Attention', ops.Attend, match);

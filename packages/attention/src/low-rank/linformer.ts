@@ -2,14 +2,12 @@
 import {
   attend,
   ConfigError,
-  cropTo,
   type Dim,
   defineBlock,
   dropout,
   init,
   int,
   limitRows,
-  matmul,
   mergeHeads,
   module,
   none,
@@ -20,6 +18,7 @@ import {
   splitHeads,
   type Value,
 } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { kernels } from '../kernels/index';
 
 /**
@@ -68,7 +67,7 @@ export const linformer = defineBlock({
     // Over the rows of all heads at once: one product for a sequence, and no axes change places between a projection and a kernel.
     const mix = (x: Value, weights: Parameter): Value => {
       const [, heads, length] = x.dims as readonly [Dim, number, Dim];
-      const mixed = matmul(cropTo(x.graph.param(weights), 1, length), mergeHeads(x, padded));
+      const mixed = ops.matmul(ops.cropTo(x.graph.param(weights), 1, length), mergeHeads(x, padded));
       return splitHeads(mixed, heads, padded);
     };
     return module({ E: { weight: E }, F: { weight: F } }, (q: Value, keys: Value, values: Value, ctx: SequenceContext) => {

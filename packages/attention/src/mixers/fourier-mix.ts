@@ -4,7 +4,6 @@ import {
   ConfigError,
   choice,
   defineBlock,
-  dft,
   dropout,
   init,
   int,
@@ -12,15 +11,12 @@ import {
   mergeHeads,
   module,
   num,
-  reshape,
   type SequenceContext,
-  slice,
   slot,
   splitHeads,
-  squeeze,
-  unsqueeze,
   type Value,
 } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 
 /**
  * The real part of the Fourier transform over positions and channels, without scaling.
@@ -77,10 +73,10 @@ export const fourierMix = defineBlock({
     };
     return module({ o_proj, rotary_emb: rotaryEmbedding }, (x: Value, ctx: SequenceContext) => {
       const [batch, seq] = x.dims;
-      const byHead = reshape(turned(x, ctx), [batch!, seq!, heads, dim / heads]);
-      const spectrum = dft(dft(unsqueeze(byHead, [4]), { axis: 3 }), { axis: 1 });
-      const real = squeeze(slice(spectrum, { axes: [4], starts: [0], ends: [1] }), [4]);
-      const y = dropout(reshape(real, x.dims), probability);
+      const byHead = ops.reshape(turned(x, ctx), [batch!, seq!, heads, dim / heads]);
+      const spectrum = ops.dft(ops.dft(ops.unsqueeze(byHead, [4]), { axis: 3 }), { axis: 1 });
+      const real = ops.squeeze(ops.slice(spectrum, { axes: [4], starts: [0], ends: [1] }), [4]);
+      const y = dropout(ops.reshape(real, x.dims), probability);
       return o_proj ? o_proj(y) : y;
     });
   },

@@ -1,4 +1,5 @@
-import { type Dim, type DType, interpret, lower, type Target, targets } from '@onnxformers/core';
+import { type Dim, type DType, interpret, type Target, targets } from '@onnxformers/core';
+import { lower } from '@onnxformers/core/lowering';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
 import { attention, perHead } from '../plain.test-helper';

@@ -47,7 +47,7 @@ export interface GenerateOptions {
  * Dtypes   those of the model, whose logits may be any float
  * Throws   ShapeError when the model gives no logits [batch, n, vocab], or steps is below 1
  * Lowers   everywhere: Loop, TopK, and what the model becomes on the prompt and on one token
- * Example  const tokens = generate(g, { prompt: x, steps: 16, capacity: 128, step: (ids, at) => matmul(embedding(97, 64)(ids), q) });
+ * Example  const tokens = generate(g, { prompt: x, steps: 16, capacity: 128, step: (ids, at) => ops.matmul(embedding(97, 64)(ids), q) });
  */
 export function generate(g: GraphBuilder, o: GenerateOptions): Value {
   const { prompt, steps, endId } = o;

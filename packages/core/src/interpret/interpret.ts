@@ -19,7 +19,10 @@ export interface InterpretOptions {
   readonly sizes?: Readonly<Record<string, number>>;
   /** `decompose` uses an op's definition wherever it has one, even if it has `evaluate` too. Default `evaluate`. */
   readonly prefer?: 'evaluate' | 'decompose';
+  /** Computes each node, those of definitions too: `compute` gives the results for operands. Default: the results as they are. */
+  readonly around?: (node: Node, operands: Operands, compute: (operands: Operands) => readonly NDArray[]) => readonly NDArray[];
 }
+type Operands = readonly (NDArray | undefined)[];
 
 /**
  * Computes the outputs of a graph in float64, whatever the dtypes: floats are not rounded, integers are exact to 2^53.
@@ -103,7 +106,10 @@ class Frame {
   run(graph: Graph): void {
     for (const node of graph.nodes) {
       const operands = node.operands.map((v) => v && this.get(v));
-      const results = at(node, () => this.compute(node, operands));
+      const { around } = this.options;
+      const results = at(node, () =>
+        around ? around(node, operands, (given) => this.compute(node, given)) : this.compute(node, operands),
+      );
       node.outputs.forEach((value, i) => {
         this.set(value, this.checked(results[i], value, node));
       });
@@ -219,11 +225,12 @@ function remembered(node: Node, sizes: ReadonlyMap<string, number>): Definition 
 
 const sizeInput = (name: string): string => `size ${name}`;
 
-function definitionOf(
+/** The definition of an op as a graph of its own, at the types of its operands. The values of `sizes` are told by inputs of their own. */
+export function definitionOf(
   op: Op,
   operands: readonly (TensorType | Value | undefined)[],
   attrs: Attrs,
-  sizes: ReadonlyMap<string, number>,
+  sizes: ReadonlyMap<string, number> = new Map(),
 ): Definition {
   if (!op.decompose) throw internal(`${op.key} has neither evaluate nor decompose`);
   const g = new GraphBuilder();

@@ -220,6 +220,13 @@ export interface Op<A extends Attrs = Attrs> {
   /** Float64 reference of an op that runs subgraphs (Loop, If): `run` computes one, its captured values included. */
   evaluateWith?(operands: readonly (NDArray | undefined)[], attrs: A, run: RunSubgraph, sizes: Sizes): readonly NDArray[];
   /**
+   * Floating-point operations of a node at these sizes. A multiplication and an addition are two operations. `inside` counts those of a subgraph.
+   * Absent: those of the op's definition, or one for each float of the results where there is no definition.
+   */
+  flops?(node: Node<A>, sizes: Sizes, inside: (graph: Graph) => number): number;
+  /** True where the result lies in the memory of the first operand, as that of a reshape. */
+  readonly view?: true;
+  /**
    * Operands updated in place (states only); such nodes keep their order and are never merged. What the states then hold are the
    * last outputs of the op, in the order of this list.
    */

@@ -1,10 +1,11 @@
 // Attend: the meaning of every softmax attention. Kernels are what it is lowered to; `decompose` is its definition.
 
-import { defineOp } from '../ir/define-op';
+import { countIn, defineOp } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
 import { dense } from '../mask/dense';
 import { type Mask, mapMask } from '../mask/mask';
 import { decomposeAttend } from './attend-definition';
+import { attendFlops } from './attend-flops';
 import { type AttendAttrs, attendParts, checkParts, scaleOf } from './attend-parts';
 import { evaluateAttend } from './attend-reference';
 import { greater, where } from './comparison';
@@ -24,6 +25,7 @@ export const Attend = defineOp<AttendAttrs>({
     const [batch, heads, seq] = parts.q.dims;
     return [{ dtype: parts.q.dtype, dims: [batch!, heads!, seq!, parts.v.dims[3]!] }];
   },
+  flops: attendFlops,
   decompose: (operands, attrs) => [decomposeAttend(attendParts(operands, attrs), attrs)],
   evaluate: (operands, attrs) => [evaluateAttend(attendParts(operands, attrs), attrs)],
 });

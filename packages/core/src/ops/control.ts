@@ -5,6 +5,7 @@ import { apply, type Graph, type GraphBuilder, mismatch, type Value } from '../i
 import { toArray } from '../tensor/convert';
 import { gather } from './gather';
 import { inlined } from './inline';
+import { knownFrom } from './known';
 import { opaque } from './opaque';
 import { fill } from './shape';
 
@@ -34,6 +35,12 @@ export const If = defineOp<IfAttrs>({
       return wanted.map((v, i) => slopes[i] ?? fill(v, v.dims, 0, v.dtype));
     };
     return wanted.length ? cond(condition!, back(then_branch), back(else_branch)) : [];
+  },
+  // The branch that these sizes take; of a condition that depends on data, the dearer one.
+  flops({ operands: [condition], attrs: { then_branch, else_branch } }, sizes, inside) {
+    const known = knownFrom(condition!, sizes);
+    if (known) return inside(known.data[0] ? then_branch : else_branch);
+    return Math.max(inside(then_branch), inside(else_branch));
   },
   evaluateWith: ([condition], { then_branch, else_branch }, run) => run(condition!.data[0] ? then_branch : else_branch, []),
 });
@@ -70,6 +77,7 @@ export const Loop = defineOp<LoopAttrs>({
     return [...last, ...results.slice(carried).map((v): TensorType => ({ dtype: v.dtype, dims: [count, ...v.dims] }))];
   },
   vjp: 'nonDifferentiable',
+  flops: ({ attrs: { body, trips } }, sizes, inside) => inside(body) * sizes.of(trips),
   evaluateWith([trips, condition, ...first], { body, carried }, run, sizes) {
     const limit = trips ? trips.data[0]! : Number.POSITIVE_INFINITY;
     let last = first.map((v) => v!);

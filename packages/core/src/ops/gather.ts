@@ -1,6 +1,6 @@
 // Elements and rows picked by index.
 import type { Dim } from '../dim/dim';
-import { defineOp } from '../ir/define-op';
+import { defineOp, noFlops } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value } from '../ir/graph';
 import { countOf } from '../tensor/tensor';
 import { accept, rankOf } from './accept';
@@ -16,6 +16,7 @@ type AxisAttrs = { readonly axis: number };
 /** ONNX Gather. */
 export const Gather = defineOp<AxisAttrs>({
   key: 'Gather',
+  flops: noFlops,
   since: 13,
   attributes: { axis: 'int' },
   infer([x, indices], { axis }) {
@@ -80,6 +81,7 @@ export const gather = (x: Operand, indices: Operand, axis = 0): Value =>
 /** ONNX GatherElements. */
 export const GatherElements = defineOp<AxisAttrs>({
   key: 'GatherElements',
+  flops: noFlops,
   since: 13,
   attributes: { axis: 'int' },
   infer([x, indices], { axis }) {
@@ -111,6 +113,7 @@ type GatherNDAttrs = { readonly batch_dims: number };
 /** ONNX GatherND. */
 export const GatherND = defineOp<GatherNDAttrs>({
   key: 'GatherND',
+  flops: noFlops,
   since: 13,
   attributes: { batch_dims: 'int' },
   infer([x, indices], { batch_dims: b }) {

@@ -1,6 +1,6 @@
 // Concat and Split: several values along one axis of one.
 import { addDims, type Dim, dim } from '../dim/dim';
-import { defineOp, printType, type TensorType } from '../ir/define-op';
+import { defineOp, noFlops, printType, type TensorType } from '../ir/define-op';
 import { apply, located, mismatch, type Operand, Value } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { accept, acceptAlike } from './accept';
@@ -13,6 +13,7 @@ type ConcatAttrs = { readonly axis: number };
 /** ONNX Concat. */
 export const Concat = defineOp<ConcatAttrs>({
   key: 'Concat',
+  flops: noFlops,
   since: 13,
   attributes: { axis: 'int' },
   infer(operands, { axis }) {
@@ -105,6 +106,7 @@ function joinGradients(outputs: readonly Value[], grads: readonly (Value | undef
 /** The meaning: parts of any sizes. */
 export const Split = defineOp<SplitAttrs>({
   key: 'onnxformers.Split',
+  flops: noFlops,
   attributes: { sizes: 'data', axis: 'int' },
   infer: inferSplit,
   decompose: ([x], attrs) => apply(OnnxSplit, [x, sizes(x!, attrs.sizes, [x!])], attrs),
@@ -120,6 +122,7 @@ export const Split = defineOp<SplitAttrs>({
 /** ONNX Split. Operands: x, and the sizes of the parts as int64. */
 export const OnnxSplit = defineOp<SplitAttrs>({
   key: 'Split',
+  flops: noFlops,
   since: 13,
   attributes: { sizes: 'data', axis: 'int' },
   infer: inferSplit,

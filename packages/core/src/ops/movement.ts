@@ -1,6 +1,6 @@
 // Moving elements without computing: Transpose, and what is made of it, of slices and of reshapes.
 import { addDims, type Dim, divDims, floorDivDims, mulDims, subDims } from '../dim/dim';
-import { defineOp, type Op } from '../ir/define-op';
+import { defineOp, noFlops, type Op } from '../ir/define-op';
 import { apply, located, madeBy, mismatch, type Value } from '../ir/graph';
 import { accept } from './accept';
 import { concat } from './join';
@@ -20,6 +20,7 @@ type TransposeAttrs = { readonly perm: readonly number[] };
 /** ONNX Transpose. */
 export const Transpose: Op<TransposeAttrs> = defineOp<TransposeAttrs>({
   key: 'Transpose',
+  flops: noFlops,
   since: 13,
   attributes: { perm: 'ints' },
   infer([x], { perm }) {

@@ -1,6 +1,6 @@
 // Rows kept in blocks of a pool that all sequences share; a table says which block holds which rows of which sequence.
 import { mulDims } from '../dim/dim';
-import { defineOp, type Op, printType, type TensorType } from '../ir/define-op';
+import { defineOp, noFlops, type Op, printType, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { acceptAlike } from './accept';
@@ -11,6 +11,7 @@ import { acceptAlike } from './accept';
  */
 export const PagedAppend: Op = defineOp({
   key: 'onnxformers.PagedAppend',
+  flops: noFlops,
   attributes: {},
   writes: [0],
   infer([pool, rows, pastLengths, table]) {

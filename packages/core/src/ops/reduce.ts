@@ -1,6 +1,6 @@
 // Sums, means, extremes and the like over axes.
 import { mulDims } from '../dim/dim';
-import { defineOp, type Op } from '../ir/define-op';
+import { countIn, defineOp, type Op } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value } from '../ir/graph';
 import { type Accepts, accept, fitting, rankOf } from './accept';
 import { cast } from './cast';
@@ -36,6 +36,7 @@ function reduction(key: string, since: number, { accepts = 'number', f, grad }: 
       const fit = fitting(x!.dtype);
       return [reduceArray(x!, axes, keepdims === 1, (...at) => fit(f(...at)))];
     },
+    flops: ({ operands: [x] }, sizes) => countIn(x!, sizes),
     simplify: ([x], { axes }) => (axes.length === 0 ? x : undefined),
     vjp({ operands: [x], outputs: [y], attrs: { axes, keepdims } }, [g]) {
       if (!g || !x) return [];

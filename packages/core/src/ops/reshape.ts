@@ -1,6 +1,6 @@
 // Reshape and its special cases: other dims for the same elements.
 import { type Dim, dim, mulDims, namesOfDim, tryDivDims } from '../dim/dim';
-import { defineOp, type Op, sameDims, type TensorType } from '../ir/define-op';
+import { defineOp, noFlops, type Op, sameDims, type TensorType } from '../ir/define-op';
 import { apply, located, madeBy, mismatch, type Value } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { accept } from './accept';
@@ -34,6 +34,8 @@ function sameElements(x: Value): Value | undefined {
 /** The meaning: any dims with the same number of elements. Lowered to the Reshape of ONNX, whose sizes are an operand. */
 export const Reshape: Op<ReshapeAttrs> = defineOp<ReshapeAttrs>({
   key: 'onnxformers.Reshape',
+  flops: noFlops,
+  view: true,
   attributes: { dims: 'data' },
   infer: inferReshape,
   simplify([x], { dims }) {
@@ -72,6 +74,8 @@ type OnnxReshapeAttrs = ReshapeAttrs & { readonly allowzero?: number; readonly c
  */
 export const OnnxReshape = defineOp<OnnxReshapeAttrs>({
   key: 'Reshape',
+  flops: noFlops,
+  view: true,
   since: 14,
   attributes: { dims: 'data', allowzero: 'int', claimed: 'data' },
   infer: ([x], { dims, claimed }) => (claimed ? [{ dtype: accept(x, 'any').dtype, dims }] : inferReshape([x], { dims })),
@@ -92,6 +96,8 @@ const withDims = (x: NDArray | undefined, dims: readonly number[]): readonly NDA
 /** ONNX Squeeze: takes axes of size 1 away. */
 export const Squeeze = defineOp<AxesAttrs>({
   key: 'Squeeze',
+  flops: noFlops,
+  view: true,
   since: 13,
   attributes: { axes: 'ints' },
   infer([x], { axes }) {
@@ -112,6 +118,8 @@ export const Squeeze = defineOp<AxesAttrs>({
 /** ONNX Unsqueeze: puts axes of size 1 in; `axes` count in the result. */
 export const Unsqueeze = defineOp<AxesAttrs>({
   key: 'Unsqueeze',
+  flops: noFlops,
+  view: true,
   since: 13,
   attributes: { axes: 'ints' },
   infer([x], { axes }) {

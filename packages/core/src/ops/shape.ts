@@ -1,7 +1,7 @@
 // Sizes as values: the shape of an array, arithmetic on symbolic sizes, and arrays made from nothing but sizes.
 import { type Dim, type DimAtom, dim, mulDims, namesOfDim, subDims, termsOf } from '../dim/dim';
 import { ShapeError } from '../error';
-import { defineOp, printType, sameDims } from '../ir/define-op';
+import { defineOp, noFlops, printType, sameDims } from '../ir/define-op';
 import { apply, type GraphBuilder, mismatch, Value } from '../ir/graph';
 import { toTensor } from '../tensor/convert';
 import type { DType } from '../tensor/tensor';
@@ -23,6 +23,7 @@ type ShapeAttrs = { readonly start?: number; readonly end?: number };
 /** ONNX Shape. */
 export const Shape = defineOp<ShapeAttrs>({
   key: 'Shape',
+  flops: noFlops,
   since: 15,
   attributes: { start: 'int', end: 'int' },
   infer: ([x], { start, end }) => [{ dtype: 'int64', dims: [accept(x, 'any').dims.slice(start, end).length] }],
@@ -165,6 +166,7 @@ type RangeAttrs = { readonly length: Dim };
 /** ONNX Range. Operands: first number, end (exclusive), step; all []. */
 export const Range = defineOp<RangeAttrs>({
   key: 'Range',
+  flops: noFlops,
   since: 11,
   attributes: { length: 'data' },
   infer(operands, { length }) {
@@ -235,6 +237,7 @@ type RefineAttrs = { readonly dims: readonly Dim[] };
 /** The meaning: x, whose sizes are said to be others. Lowered to a Reshape whose shape is invalid when they are not. */
 export const Refine = defineOp<RefineAttrs>({
   key: 'onnxformers.Refine',
+  flops: noFlops,
   attributes: { dims: 'data' },
   infer([x], { dims }) {
     const { dtype, dims: before } = accept(x, 'any');

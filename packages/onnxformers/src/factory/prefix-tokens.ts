@@ -1,21 +1,17 @@
 // What a context says once rows stand in front of every sequence.
 import {
-  add,
   ConfigError,
-  concat,
   type Dim,
-  expand,
   inFront,
-  iota,
   type Mask,
   type Memory,
   printMask,
-  reshape,
   type SequenceContext,
   type Value,
   withContext,
   withPrefixTokens,
 } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 
 /** How many rows stand in front of how many. */
 interface Front {
@@ -46,7 +42,7 @@ export function withRowsInFront(ctx: SequenceContext, front: Front): SequenceCon
 }
 
 /** Real rows of each sequence, with as many more. */
-export const grownLengths = (lengths: Value, count: number): Value => (count ? add(lengths, count) : lengths);
+export const grownLengths = (lengths: Value, count: number): Value => (count ? ops.add(lengths, count) : lengths);
 /** Which keys [batch, seq] may be seen, with as many more in front. */
 export const grownKeys = (keep: Value, count: number): Value => inFront(keep, 1, count, 1);
 
@@ -77,6 +73,6 @@ function grown(x: Value, { count, before }: Front, axes: Axes, value: number): V
 
 function grownPositions(positions: Value, { count }: Front): Value {
   const batch = positions.dims[0]!;
-  const first = expand(reshape(iota(positions, count), [1, count]), [batch, count]);
-  return concat([first, add(positions, count)], 1);
+  const first = ops.expand(ops.reshape(ops.iota(positions, count), [1, count]), [batch, count]);
+  return ops.concat([first, ops.add(positions, count)], 1);
 }
