@@ -1,17 +1,14 @@
 // What a node becomes depends on the node, the target and the options: not on what else stands in the model, and not on any order.
 import {
   and,
-  attendOp,
   causal,
   compile,
   type Graph,
   linear,
   type Model,
   module,
-  nameOf,
   ops,
   padded,
-  printType,
   type SequenceContext,
   slidingWindow,
   splitHeads,
@@ -20,6 +17,8 @@ import {
   type Value,
   withContext,
 } from '@onnxformers/core';
+import { nameOf, printType } from '@onnxformers/core/lowering';
+import { attendOp } from '@onnxformers/core/ops';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
