@@ -142,6 +142,7 @@ export interface BlockDefinition<K extends Kind, N extends string, F extends Fie
   readonly examples: readonly NoInfer<ExampleConfig<F>>[];
   /** What holds for every config, or for which. */
   readonly properties?: readonly Property[] | ((config: ConfigValues<F>) => readonly Property[]);
+  /** Rules that lower what it emits; modules in its slots have those of their own blocks. */
   readonly rules?: readonly Rule[];
   /** Makes the module: a forward function, or `module(record, forward)` where it uses parameters or other modules. */
   create(config: Resolved<F>, place: BuildContext): Module<Contracts[K]> | Contracts[K];

@@ -2,6 +2,7 @@
 
 import { ConfigError, describe } from '../error';
 import { Value } from '../ir/graph';
+import { expand } from '../ops/movement';
 import type { SequenceContext } from '../sequence/context';
 import type { Rows } from '../sequence/rows';
 import { type AnyModule, module } from './module';
@@ -29,7 +30,11 @@ const calls: Readonly<Record<string, Call>> = {
     const [q, k] = f(input('q'), input('k'), ctx) as readonly [Value, Value];
     return { q_rotated: q, k_rotated: k };
   },
-  attentionBias: (f, input, ctx) => ({ y: f(input('q'), input('k'), ctx) as Value }),
+  // One that is the same for all sequences, for each of them.
+  attentionBias: (f, input, ctx) => {
+    const bias = f(input('q'), input('k'), ctx) as Value;
+    return { y: expand(bias, [input('q').dims[0]!, ...bias.dims.slice(1)]) };
+  },
 };
 
 /**
