@@ -59,7 +59,7 @@ describe('explain', () => {
     expect(attention.ops[0]).toMatchObject({
       op: 'Attend',
       kernels: ['MultiHeadAttention'],
-      attention: [{ on: ['the GPU'], kernel: 'CUDNN_FLASH_ATTENTION' }],
+      runs: [{ on: [], kernel: 'CUDNN_FLASH_ATTENTION' }],
     });
   });
   it('tells of one part alone', () => {

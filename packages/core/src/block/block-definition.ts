@@ -5,6 +5,7 @@ import type { Rule } from '../lower/rule';
 import type { MaskKind } from '../mask/classes';
 import type { Module } from '../module/module';
 import type { SequenceContext } from '../sequence/context';
+import type { Rows } from '../sequence/rows';
 
 /**
  * A kind is the shape of a hole; every block fills exactly one. Add a kind by merging into this interface.
@@ -18,10 +19,13 @@ export interface Contracts {
   feedforward(x: Value, ctx: SequenceContext): Value;
   /** Elementwise, any shape. */
   activation(x: Value): Value;
-  /** ids [batch, seq] or pixels → [batch, seq, dim] */
-  embedding(input: Value, ctx: SequenceContext): Value;
-  /** [..., seq, dim] → the same with positions added */
-  position(x: Value, ctx: SequenceContext): Value;
+  /**
+   * ids [batch, seq] or pixels → [batch, seq, dim]: one row for each place of the sequence, or other rows with their context (see `withRows`).
+   * `ctx.inputs` has the model's other inputs.
+   */
+  embedding(input: Value, ctx: SequenceContext): Value | Rows;
+  /** [..., seq, dim] → the same with positions added, or with rows in front and their context (see `withPrefix`) */
+  position(x: Value, ctx: SequenceContext): Value | Rows;
   /** q and k turned by their positions. */
   rotaryEmbedding(q: Value, k: Value, ctx: SequenceContext): readonly [Value, Value];
   /** An additive bias [1 or batch, heads, query, key]. */
@@ -153,6 +157,7 @@ export interface BlockDefinition<K extends Kind, N extends string, F extends Fie
   readonly examples: readonly NoInfer<ExampleConfig<F>>[];
   /** What holds for every config, or for which. */
   readonly properties?: readonly Property[] | ((config: ConfigValues<F>) => readonly Property[]);
+  /** Rules that lower what it emits; modules in its slots have those of their own blocks. */
   readonly rules?: readonly Rule[];
   /** For a model: the names of its outputs, where they are the same for every config. They type what a runner of it gives. */
   readonly outputs?: readonly O[];

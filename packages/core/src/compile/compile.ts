@@ -15,7 +15,6 @@ import {
 import { coreRules } from '../kernels/index';
 import type { Decision } from '../lower/decision';
 import { lower } from '../lower/lower';
-import type { Rule } from '../lower/rule';
 import type { Machine, Target } from '../lower/target';
 import { type AnyModule, modulesOf, namesOf, type ParameterNames } from '../module/module';
 import { standalone } from '../module/standalone';
@@ -95,9 +94,8 @@ export function compile<const M extends AnyModule, const C extends CompileOption
   const parameterInputs = new Set<Parameter>();
   for (const [path, p] of names.parameters) if (o.parameters?.(path, p) === 'input') parameterInputs.add(p);
   const traced = trace(model, o, dtype, computes, names, parameterInputs);
-  const rules = [...gatherRules(model), ...coreRules, ...(o.rules ?? [])];
   const { graph, decisions } = lower(traced, o.target, {
-    rules,
+    rules: [...coreRules, ...(o.rules ?? [])],
     ...(o.machine && { machine: o.machine }),
     ...(o.assumptions && { assumptions: o.assumptions }),
   });
@@ -222,11 +220,6 @@ function unknownTap(path: string, model: AnyModule): ConfigError {
     got: describe(path),
     hint: near ? `Did you mean "${near}"?` : `Paths look like "${paths[Math.min(1, paths.length - 1)]}"`,
   });
-}
-
-// Each rule once, in the order in which the modules stand.
-function gatherRules(model: AnyModule): Rule[] {
-  return [...new Set(modulesOf(model).flatMap(({ item }) => item.about.rules ?? []))];
 }
 
 function signatureOf(graph: Graph, names: ParameterNames): Signature {

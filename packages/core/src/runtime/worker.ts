@@ -8,7 +8,8 @@ import { load } from '../saved/folder';
 import type { DisposeOptions } from './dispose';
 import { connectRunner } from './remote';
 import { messageOf } from './run-error';
-import { inMemory, type Runnable, type Runner, type RunnerOptions } from './runner';
+import { inMemory, type Runnable } from './runnable';
+import type { Runner, RunnerOptions } from './runner';
 
 /** Options of {@link createWorkerRunner}. */
 export interface WorkerRunnerOptions extends RunnerOptions {
@@ -40,7 +41,7 @@ export async function createWorkerRunner<I extends string = string, O extends st
   const { runtime, thread = {}, ...rest } = options;
   const { script = ownScript(), ...about } = thread;
   const specifier = specifierOf(runtime);
-  const given = typeof model === 'string' ? await load(model) : 'file' in model ? model : await inMemory(model);
+  const given = typeof model === 'string' ? await load(model) : 'file' in model ? model : await inMemory(model, rest.onProgress);
   const worker = new Worker(script, { ...about, workerData: { runtime: specifier } });
   const port = {
     postMessage: (message: unknown, transfer: never) => worker.postMessage(message, transfer),

@@ -106,6 +106,7 @@ export function contextOf(g: GraphBuilder, inputs: Inputs, o: SequenceInputs): S
     layout: padded,
     shared: newShared(),
     inputs,
+    ...(of.positionIds && { positionIds: of.positionIds.value }),
     ...(lengths && { lengths }),
     ...(state && { state }),
     ...(biases.length && { bias: biases.reduce((a, b) => add(a, b)) }),
@@ -161,6 +162,7 @@ function packedContext(g: GraphBuilder, inputs: Inputs, roles: InputsByRole, o: 
     lengths,
     shared: newShared(),
     inputs,
+    ...(of.positionIds && { positionIds: of.positionIds.value }),
     ...(of.attentionBias && { bias: of.attentionBias.value }),
     ...(memory && { memory }),
   };
