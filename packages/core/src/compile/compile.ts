@@ -187,7 +187,15 @@ function trace(
       expected: 'a record of values',
       got: describe(results),
     });
-  for (const [name, value] of Object.entries(results)) g.output(name, carried(value));
+  for (const [name, value] of Object.entries(results)) {
+    if (o.state !== undefined && name.startsWith('present.'))
+      throw new ConfigError({
+        path: `outputs.${name}`,
+        problem: 'names that begin with "present." are those of what a state hands out',
+        hint: `Rename it: ${name.replace('present.', 'last.')}`,
+      });
+    g.output(name, carried(value));
+  }
   for (const path of o.taps ?? []) {
     const value = g.tapped.get(path);
     if (!value) throw unknownTap(path, model);
