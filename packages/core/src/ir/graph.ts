@@ -9,12 +9,19 @@ export { type DeclaredRole, type InputRole, inputRoles, isPastRole } from './rol
 export {
   type Derivation,
   type DrawMaker,
+  type Get,
   type Graph,
   type GraphOptions,
   type Leaf,
+  type Match,
+  type MatchContext,
   type Node,
   type Operand,
+  type Origin,
+  type Outcome,
   type Pool,
+  type Refusal,
+  type Rule,
   Value,
 } from './types';
 export { inputOf, madeBy, nameOf, subgraphsOf, usable, usedBy } from './walk';

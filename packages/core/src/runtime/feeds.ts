@@ -23,7 +23,9 @@ import { numbersOf, sameNumbers } from './numbers';
 import { bitsOf, isOrtTensor, type OrtTensor, viewOf } from './ort';
 
 /** Tensors by input name. A tensor of the runtime is taken as it is, also one on a GPU. */
-export type Feeds = Readonly<Record<string, Tensor | OrtTensor>>;
+export type Feeds<I extends string = string> = string extends I
+  ? Readonly<Record<string, Tensor | OrtTensor>>
+  : { readonly [N in I]?: Tensor | OrtTensor };
 
 /** Feeds that were checked. */
 export interface CheckedFeeds {
