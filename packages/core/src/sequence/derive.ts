@@ -102,7 +102,7 @@ export function computeDerived(
   pool?: Pool,
 ): NDArray | undefined {
   if (how === 'blockTable' && pool) return shareBlocks(pool, from[0], sizes, type, sizes(plus));
-  const recipe = recipes[how];
+  const recipe = Object.hasOwn(recipes, how) ? recipes[how] : undefined;
   if (!recipe) return undefined;
   const dims = recipe.dims?.(from, sizes, type) ?? type.dims.map(sizes);
   const data = recipe.compute(from, sizes, type, sizes(plus));
