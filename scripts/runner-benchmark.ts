@@ -8,7 +8,6 @@ import { performance } from 'node:perf_hooks';
 import * as ort from 'onnxruntime-node';
 import {
   type CompileOptions,
-  causal,
   compile,
   createRunner,
   type Feeds,

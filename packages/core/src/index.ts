@@ -124,24 +124,19 @@ export * as init from './parameter/init';
 export { Parameter, type ParameterOptions } from './parameter/parameter';
 export { type Int4Options, int4Blocks, quantizeInt4 } from './parametrizations/int4-blocks';
 export { type LoraOptions, lora } from './parametrizations/lora';
+export type { OnProgress, Progress } from './progress';
 export type { DisposeOptions } from './runtime/dispose';
 export type { Feeds } from './runtime/feeds';
 export type { Ort, OrtSession, OrtTensor } from './runtime/ort';
 export { connectRunner, serveRunner, type Thread, type ThreadPort } from './runtime/remote';
 export type { NodeInfo } from './runtime/run-error';
-export {
-  createRunner,
-  type ExternalFile,
-  inMemory,
-  type Runnable,
-  type Runner,
-  type RunnerOptions,
-  type RunOptions,
-} from './runtime/runner';
+export { type ExternalFile, inMemory, type Runnable } from './runtime/runnable';
+export { createRunner, type Runner, type RunnerOptions, type RunOptions } from './runtime/runner';
 export type { Provider } from './runtime/session-options';
 export {
   type AttendOptions,
   attend,
+  attendsToMemory,
   crossAttentionKeyValues,
   type Memory,
   maskOf,
@@ -155,6 +150,8 @@ export { contextOf, type SequenceInputs, type StateOption } from './sequence/con
 export { pastOf } from './sequence/io-state';
 export { type KeyPlace, type Layout, mergeHeads, padded, positionsWithin, splitHeads } from './sequence/layout';
 export { limitRows } from './sequence/limits';
+export { withPrefix } from './sequence/prefix';
+export { contextOfRows, keepContext, memoryFrom, type Rows, type RowsOptions, rowsOf, withRows } from './sequence/rows';
 export type { CallSizes, State } from './sequence/state';
 export { targets } from './targets/index';
 export * from './tensor/convert';

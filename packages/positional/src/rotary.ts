@@ -1,5 +1,15 @@
 // Positions as rotations of pairs of channels. Su et al. 2021, https://arxiv.org/abs/2104.09864
-import { bool, ConfigError, choice, type Dim, defineBlock, int, num, type SequenceContext, type Value } from '@onnxformers/core';
+import {
+  bool,
+  ConfigError,
+  choice,
+  defineBlock,
+  int,
+  num,
+  type SequenceContext,
+  ShapeError,
+  type Value,
+} from '@onnxformers/core';
 import { unexpanded } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 import { kernels } from './kernels/rotary-embedding';
@@ -14,6 +24,7 @@ import { frequencies } from './rotary-frequencies';
  * Dtypes   float32, float16, bfloat16; angles in float32
  * Throws   ConfigError for an odd rotaryDim or one beyond dim, for a scaling without originalMaxPositions that needs it, and for a factor
  *          without a scaling
+ *          · ShapeError for rows that the context does not count
  * Source   Su et al. 2021, https://arxiv.org/abs/2104.09864; YaRN: Peng et al. 2023, https://arxiv.org/abs/2309.00071
  * Lowers   everywhere: RotaryEmbedding; portable below opset 23: primitives
  * Example  const block = rotary({ dim: 64 });
@@ -108,9 +119,14 @@ function tables(x: Value, ctx: SequenceContext, key: string, inverseFrequencies:
   });
 }
 
-// Rows that the context does not count (a class token in front) are counted from 0.
 function positionsOf(x: Value, { positions }: SequenceContext): Value {
-  const [batch, , seq] = x.dims as [Dim, Dim, Dim, Dim];
-  if (positions.dims.at(-1) !== seq) return ops.expand(ops.reshape(ops.iota(x.graph.root, seq), [1, seq]), [batch, seq]);
+  if (positions.dims.at(-1) !== x.dims[2])
+    throw new ShapeError({
+      path: x.graph.where,
+      problem: 'the context counts other rows than these',
+      expected: `[batch, heads, ${positions.dims.at(-1)}, head_dim]`,
+      got: `[${x.dims.join(', ')}]`,
+      hint: 'Rows that come in front or are made of others need a context of their own: withPrefix, withRows',
+    });
   return positions.rank === 1 ? ops.unsqueeze(positions, [0]) : positions;
 }

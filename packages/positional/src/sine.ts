@@ -34,8 +34,8 @@ export const sine = defineBlock({
     const rates = Array.from({ length: half }, (_, i) => base ** ((-2 * i) / dim));
     return (x: Value, ctx: SequenceContext) => {
       const g = x.graph.root;
-      const signal = ctx.shared.get(`sine ${dim} ${base} ${order}`, () => {
-        const positions = unexpanded(ctx.positions);
+      const positions = unexpanded(ctx.positions);
+      const signal = ctx.shared.get(`sine ${dim} ${base} ${order} of ${positions.id}`, () => {
         const angles = ops.mul(ops.unsqueeze(ops.cast(positions, 'float32'), [positions.rank]), g.number(rates, 'float32'));
         const parts = [ops.sin(angles), ops.cos(angles)];
         const side = positions.rank + 1;

@@ -289,8 +289,8 @@ function placed(queryOffset: Value, seq: Dim): { lengths: Value; total: Value } 
   return { lengths, total: derive(graph.root, 'longest', { dtype: 'int32', dims: [] }, [queryOffset], seq) };
 }
 
-// A logit for each head whose weight is 0 next to any score.
-const idle = ({ graph, dtype, dims: [, heads] }: Value): Value => ops.fill(graph, [heads!], -1e4, dtype);
+// A logit for each head whose weight is 0 next to any score: in a causal attention there always is one.
+const idle = ({ graph, dtype, dims: [, heads] }: Value): Value => ops.fill(graph, [heads!], Number.NEGATIVE_INFINITY, dtype);
 
 /**
  * Attend, with the appends to its caches where there are any → GroupQueryAttention: also with the rotation of queries and keys by their positions

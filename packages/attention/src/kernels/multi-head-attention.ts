@@ -26,6 +26,8 @@ type MultiHeadAttentionAttrs = {
   readonly num_heads: number;
   readonly scale?: number | undefined;
   readonly unidirectional?: number | undefined;
+  /** Added to the scores of keys behind the length of a sequence; its default, −10,000, is less than scores can be. */
+  readonly mask_filter_value?: number | undefined;
 };
 
 /**
@@ -34,7 +36,7 @@ type MultiHeadAttentionAttrs = {
  */
 export const MultiHeadAttention = defineOp<MultiHeadAttentionAttrs>({
   key: 'com.microsoft.MultiHeadAttention',
-  attributes: { num_heads: 'int', scale: 'float', unidirectional: 'int' },
+  attributes: { num_heads: 'int', scale: 'float', unidirectional: 'int', mask_filter_value: 'float' },
   infer([query, key, value, , lengths]) {
     for (const t of [query, key, value])
       if (t?.dims.length !== 3) throw mismatch('rows are needed', '[batch, seq, heads · head_dim]', printType(t));
@@ -136,7 +138,8 @@ function made(node: Node<AttendAttrs>, reading: Reading, { mask, projections }: 
     const rows = heads === kvHeads ? own : own.map((r, i) => (i === 0 ? r : repeated(r, kvHeads, heads / kvHeads)));
     const bias = parts.bias && get(parts.bias);
     const attend = (lengths: Value | undefined, scores: Value | undefined, unidirectional: number | undefined): Value => {
-      const attrs = { num_heads: heads, scale: node.attrs.scale, unidirectional };
+      const mask_filter_value = lengths && Number.NEGATIVE_INFINITY;
+      const attrs = { num_heads: heads, scale: node.attrs.scale, unidirectional, mask_filter_value };
       return apply(MultiHeadAttention, [...rows, unbiased?.bias, lengths, scores], attrs)[0]!;
     };
     if (!mask) {

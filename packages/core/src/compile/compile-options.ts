@@ -42,7 +42,7 @@ export interface CompileOptions {
   readonly training?: boolean;
   /** Module paths whose results become outputs of that name. */
   readonly taps?: readonly string[];
-  /** Rules beside those that the blocks bring. */
+  /** Rules that are asked about every node, beside those that its block brings. */
   readonly rules?: readonly Rule[];
   /**
    * What holds for every feed; the runner refuses others. `'prefill into empty cache'`: more than one new row comes only while the cache is empty, or for a

@@ -15,7 +15,6 @@ import {
 import { coreRules } from '../kernels/index';
 import type { Decision } from '../lower/decision';
 import { lower } from '../lower/lower';
-import type { Rule } from '../lower/rule';
 import type { Machine, Target } from '../lower/target';
 import { type AnyModule, modulesOf, namesOf, type ParameterNames } from '../module/module';
 import { standalone } from '../module/standalone';
@@ -29,6 +28,7 @@ import type { LazyTensor } from '../weights/safetensors';
 import { checkCompile } from './check-options';
 import type { CompileOptions, ModelDType } from './compile-options';
 import { seededDraws } from './draws';
+import type { InputNames, OutputNames } from './port-names';
 
 /** One input or output of a model. */
 export interface Port {
@@ -53,8 +53,10 @@ export interface Signature {
 }
 
 /** A compiled model: ready to be explained, saved, or run. */
-export interface Model {
+export interface Model<I extends string = string, O extends string = string> {
   readonly module: AnyModule;
+  /** For the type checker only: the names of what goes in and out, where they are known. */
+  readonly portNames?: { readonly inputs: I; readonly outputs: O };
   /** As traced: meanings, the same for all targets. */
   readonly traced: Graph;
   /** As lowered: ops that the target runs. */
@@ -80,7 +82,10 @@ export interface Model {
  *
  * Example  const model = compile(block, { target: targets.cpu, inputs: { ids: ['int64', ['batch', 'seq']] }, weights });
  */
-export function compile(module: AnyModule, o: CompileOptions): Model {
+export function compile<const M extends AnyModule, const C extends CompileOptions>(
+  module: M,
+  o: C,
+): Model<InputNames<C>, OutputNames<M, C>> {
   checkCompile(module, o);
   const dtype = o.dtype ?? 'float32';
   const computes = arithmetic(o.target, dtype, o.strictDtype ?? false);
@@ -89,9 +94,8 @@ export function compile(module: AnyModule, o: CompileOptions): Model {
   const parameterInputs = new Set<Parameter>();
   for (const [path, p] of names.parameters) if (o.parameters?.(path, p) === 'input') parameterInputs.add(p);
   const traced = trace(model, o, dtype, computes, names, parameterInputs);
-  const rules = [...gatherRules(model), ...coreRules, ...(o.rules ?? [])];
   const { graph, decisions } = lower(traced, o.target, {
-    rules,
+    rules: [...coreRules, ...(o.rules ?? [])],
     ...(o.machine && { machine: o.machine }),
     ...(o.assumptions && { assumptions: o.assumptions }),
   });
@@ -183,7 +187,15 @@ function trace(
       expected: 'a record of values',
       got: describe(results),
     });
-  for (const [name, value] of Object.entries(results)) g.output(name, carried(value));
+  for (const [name, value] of Object.entries(results)) {
+    if (o.state !== undefined && name.startsWith('present.'))
+      throw new ConfigError({
+        path: `outputs.${name}`,
+        problem: 'names that begin with "present." are those of what a state hands out',
+        hint: `Rename it: ${name.replace('present.', 'last.')}`,
+      });
+    g.output(name, carried(value));
+  }
   for (const path of o.taps ?? []) {
     const value = g.tapped.get(path);
     if (!value) throw unknownTap(path, model);
@@ -216,11 +228,6 @@ function unknownTap(path: string, model: AnyModule): ConfigError {
     got: describe(path),
     hint: near ? `Did you mean "${near}"?` : `Paths look like "${paths[Math.min(1, paths.length - 1)]}"`,
   });
-}
-
-// Each rule once, in the order in which the modules stand.
-function gatherRules(model: AnyModule): Rule[] {
-  return [...new Set(modulesOf(model).flatMap(({ item }) => item.about.rules ?? []))];
 }
 
 function signatureOf(graph: Graph, names: ParameterNames): Signature {

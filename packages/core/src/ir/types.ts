@@ -1,5 +1,6 @@
 // The nouns of the graph. Each is told by the others (a value knows its graph, a node its op, an op makes values), so they stand together.
 import type { Dim } from '../dim/dim';
+import type { Reason } from '../lower/reason';
 import type { Parameter } from '../parameter/parameter';
 import type { DType, NDArray, Tensor } from '../tensor/tensor';
 import type { Limit } from './limit';
@@ -76,8 +77,16 @@ export class Value {
 /** What an op function accepts: a number takes the dtype of its neighbours, undefined is an optional operand left out. */
 export type Operand = Value | Parameter | Tensor | number | undefined;
 
+/** What a node has from where it was made, besides its path. */
+export interface Origin {
+  /** Rules that may be asked about the node: those of the block that made it, or of the node that it was rewritten from. */
+  readonly rules: readonly Rule[];
+  /** Names of the rules that led to it; empty as traced. */
+  readonly history: readonly string[];
+}
+
 /** One application of an op. */
-export interface Node<A extends Attrs = Attrs> {
+export interface Node<A extends Attrs = Attrs> extends Origin {
   readonly op: Op<A>;
   readonly operands: readonly (Value | undefined)[];
   readonly attrs: A;
@@ -85,8 +94,50 @@ export interface Node<A extends Attrs = Attrs> {
   /** Dotted path of the module that made it: `layers.3.mixer.q_proj`. */
   readonly scope: string;
   readonly graph: GraphBuilder;
-  /** Names of the rules that led to it; empty as traced. */
-  readonly rules: readonly string[];
+}
+
+/** One way to make the node that a rule found. */
+export interface Match {
+  /** Which of the rule's ways it is, where there are several: `with the mask in its bias`. */
+  readonly variant?: string;
+  /** Old values it produces; a fusion of several nodes covers several. */
+  readonly covers: readonly Value[];
+  /** Old values that nothing needs any more when this match is taken (they count when matches compete). */
+  readonly absorbs?: readonly Value[];
+  /** What is worth knowing where it is taken: shown by `explain`, read by the target's advice. */
+  readonly notes?: readonly Reason[];
+  /** What it costs beside the kernels that it makes, on their scale: for primitives that compete with kernels. Default 0. */
+  readonly cost?: number;
+  /** Makes the new nodes; `get` gives the new value for an old one. One result for each of `covers`. */
+  emit(get: Get): readonly Value[];
+}
+/** The new value for an old one. */
+export type Get = (old: Value) => Value;
+
+/** Why a rule that looked at a node does not apply, or one of its ways: shown by `explain`. */
+export interface Refusal {
+  readonly variant?: string;
+  readonly refused: Reason;
+}
+/** What a rule says of a node: a match or a refusal for each of its ways, the preferred first; undefined where it has nothing to say. */
+export type Outcome = Match | Refusal | readonly (Match | Refusal)[] | undefined;
+/** What a rule may ask about the graph around a node. */
+export interface MatchContext {
+  /** How many nodes and outputs read a value. */
+  uses(value: Value): number;
+  /** What the caller of `compile` says about the data: `'prefill into empty cache'`. */
+  assumes(assumption: string): boolean;
+}
+
+/** One equality. It names no target and no block. */
+export interface Rule {
+  readonly name: string;
+  /** Key of the op it looks at. */
+  readonly op: string;
+  /** True: asked only where the target does not run the node as it is. Such a rule makes a node fit, not better. */
+  readonly remedy?: true;
+  /** What it makes of a node, or why it does not apply. */
+  match(node: Node, around: MatchContext): Outcome;
 }
 
 /** A finished graph: nodes in an order in which they can run, only those that an output or a written state needs. */
@@ -288,8 +339,8 @@ export interface GraphBuilder {
 
   /** Runs f inside a named part: `layers.3` + `mixer` → `layers.3.mixer`. */
   scope<T>(name: string, f: () => T): T;
-  /** Runs f with this path as the place, whatever it was before; with the rules that nodes made inside come from. */
-  at<T>(path: string, f: () => T, rules?: readonly string[]): T;
+  /** Runs f with this path as the place, whatever it was before, and with what nodes made inside have from there: as before where it is left out. */
+  at<T>(path: string, f: () => T, origin?: Origin): T;
   /** Runs f, in which no node that is made is merged with one of these, even if it is equal. */
   apart<T>(nodes: ReadonlySet<Node>, f: () => T): T;
   /** The dotted path of the module that runs: `layers.3.mixer`. */

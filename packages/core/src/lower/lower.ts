@@ -15,6 +15,7 @@ import { accepts, dtypeOf, kernelOf, type Machine, type Target } from './target'
 /** Options of {@link lower}. */
 export interface LowerOptions {
   readonly machine?: Machine;
+  /** Rules that are asked about every node, beside those that it brings. */
   readonly rules?: readonly Rule[];
   /** What the caller says about the data; rules ask for it by name. */
   readonly assumptions?: readonly string[];
@@ -47,17 +48,14 @@ interface Candidate extends Found {
 class Lowering {
   readonly decisions = new Map<string, Decision>();
   private readonly banned = new Set<string>();
-  private readonly rulesByOp = new Map<string, Rule[]>();
   private readonly fitting = new Map<string, true | Reason>();
 
   constructor(
     private readonly target: Target,
     private readonly machine: Machine,
-    rules: readonly Rule[],
+    private readonly everywhere: readonly Rule[],
     private readonly assumptions: ReadonlySet<string>,
-  ) {
-    for (const rule of new Set(rules)) this.rulesByOp.set(rule.op, [...(this.rulesByOp.get(rule.op) ?? []), rule]);
-  }
+  ) {}
 
   run(graph: Graph): Graph {
     for (let round = 0; round < 200; round++) {
@@ -88,7 +86,7 @@ class Lowering {
     const around = surroundings(graph, nodes, this.assumptions);
     const found: Candidate[] = [];
     for (const node of nodes)
-      for (const rule of this.rulesByOp.get(node.op.key) ?? []) {
+      for (const rule of this.rulesOf(node)) {
         if (rule.remedy && accepts(this.target, this.machine, node) === true) continue;
         outcomesOf(rule.match(node, around)).forEach((outcome, way) => {
           if ('refused' in outcome) return this.refuse(node, rule.name, outcome);
@@ -100,6 +98,12 @@ class Lowering {
         });
       }
     return found;
+  }
+
+  // The rules of the node's own block, and those that hold everywhere.
+  private rulesOf(node: Node): readonly Rule[] {
+    const fits = ({ op }: Rule): boolean => op === node.op.key;
+    return [...new Set([...node.rules.filter(fits), ...this.everywhere.filter(fits)])];
   }
 
   // Emits a match where nobody sees it, to learn whether the target runs what it makes and at what cost.
@@ -325,8 +329,16 @@ function standIn(g: GraphBuilder, stand: Map<Value, Value>, old: Value): Value {
 
 const banKey = ({ rule, node, match }: Found): string =>
   `${nameOf(rule, match.variant)} ${node.scope} ${node.op.key} ${node.outputs.map((v) => v.dims.join())}`;
-const decisionKey = (node: Node): string => `${node.scope} ${node.op.key} ${node.operands.map(printType)}`;
+const decisionKey = (node: Node): string =>
+  `${node.scope} ${node.op.key} ${node.operands.map(printType)} ${subgraphsOf(node).length ? '' : attrsKey(node)}`;
+// A constant counts by what is in it, since a kernel may refuse some.
+const constantKey = ({ leaf }: Value): string => {
+  if (leaf?.kind !== 'constant') return '';
+  const { data } = leaf.tensor;
+  return `=${data.length <= 64 ? Array.from(data as ArrayLike<number | bigint>, String) : 'large'}`;
+};
 const fitKey = (node: Node): string =>
-  `${node.op.key} ${node.operands.map((v) => (v ? `${printType(v)}${v.leaf?.kind === 'constant' ? 'c' : ''}` : '-'))} ${JSON.stringify(node.attrs, plain)}`;
+  `${node.op.key} ${node.operands.map((v) => (v ? `${printType(v)}${constantKey(v)}` : '-'))} ${attrsKey(node)}`;
+const attrsKey = ({ attrs }: Node): string => JSON.stringify(attrs, plain);
 const plain = (_: string, x: unknown): unknown => (typeof x === 'bigint' ? `${x}n` : ArrayBuffer.isView(x) ? x.byteLength : x);
-const sameAttrs = (a: Node, b: Node): boolean => JSON.stringify(a.attrs, plain) === JSON.stringify(b.attrs, plain);
+const sameAttrs = (a: Node, b: Node): boolean => attrsKey(a) === attrsKey(b);

@@ -50,10 +50,10 @@ export function replay(old: Graph, taken: ReadonlyMap<Value, Found>): Graph {
     if (made.has(found.match.covers[0]!)) return;
     if (underway.has(found)) throw new Cycle(found);
     underway.add(found);
-    const values = g.at(found.node.scope, () => found.match.emit(get), [
-      ...found.node.rules,
-      nameOf(found.rule, found.match.variant),
-    ]);
+    const values = g.at(found.node.scope, () => found.match.emit(get), {
+      rules: found.node.rules,
+      history: [...found.node.history, nameOf(found.rule, found.match.variant)],
+    });
     if (values.length !== found.match.covers.length)
       throw internal(`${found.rule} covers ${found.match.covers.length} values and made ${values.length}`);
     found.match.covers.forEach((v, i) => made.set(v, values[i]!));
@@ -63,7 +63,7 @@ export function replay(old: Graph, taken: ReadonlyMap<Value, Found>): Graph {
     if (made.has(node.outputs[0]!) || node.outputs.some((v) => taken.has(v) && made.has(v))) return;
     const operands = node.operands.map((v) => v && get(v));
     const attrs = replaySubgraphs(node);
-    const outputs = g.at(node.scope, () => emitAgain(g, node, operands, attrs), node.rules);
+    const outputs = g.at(node.scope, () => emitAgain(g, node, operands, attrs), node);
     node.outputs.forEach((v, i) => {
       if (!taken.has(v)) made.set(v, outputs[i]!);
     });

@@ -15,6 +15,7 @@ import { ConfigError, FeedError, RunError, WeightError } from '../error';
 import type { Value } from '../ir/graph';
 import { module } from '../module/module';
 import { matmul } from '../ops/matmul';
+import type { Progress } from '../progress';
 import { load, save } from '../saved/folder';
 import { portable } from '../targets/portable';
 import { tensor, toArray } from '../tensor/convert';
@@ -76,6 +77,24 @@ describe('a runner in a worker', () => {
     } finally {
       await run.dispose();
     }
+  });
+
+  it('tells how far it is with opening the model', async () => {
+    const seen: Progress[] = [];
+    const run = await createWorkerRunner(arithmetic(), { ...options, onProgress: (p) => seen.push(p) });
+    await run.dispose();
+    expect(seen.slice(-2)).toEqual([
+      { phase: 'session', fraction: 0 },
+      { phase: 'session', fraction: 1 },
+    ]);
+    const stop = new Error('enough');
+    const stopped = createWorkerRunner(arithmetic(), {
+      ...options,
+      onProgress: ({ phase }) => {
+        if (phase === 'session') throw stop;
+      },
+    });
+    await expect(stopped).rejects.toBe(stop);
   });
 
   it('leaves the event loop free during a run', async () => {

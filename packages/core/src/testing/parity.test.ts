@@ -38,7 +38,7 @@ const remade = (name: string, make: Remade): Rule =>
   rule(name, Attend, (node) => {
     const { q, k, v, mask } = attendParts(node.operands as readonly Value[], node.attrs);
     // Once: what is made is attention again.
-    if (node.rules.includes(name) || !['none', 'causal'].includes(printMask(mask))) return undefined;
+    if (node.history.includes(name) || !['none', 'causal'].includes(printMask(mask))) return undefined;
     return {
       covers: node.outputs,
       emit: (get) => [make({ q: get(q), k: get(k), v: get(v) }, 1 / Math.sqrt(q.dims[3] as number))],

@@ -9,7 +9,7 @@ import { lower } from '../lower/lower';
 import type { Rule } from '../lower/rule';
 import type { Target } from '../lower/target';
 import { and, type Mask } from '../mask/index';
-import { type AnyModule, modulesOf, namesOf } from '../module/module';
+import { type AnyModule, namesOf } from '../module/module';
 import { standalone } from '../module/standalone';
 import type { Parameter } from '../parameter/parameter';
 import type { Ort } from '../runtime/ort';
@@ -102,8 +102,7 @@ export function lowerBlock(
   readonly decisions: readonly Decision[];
 } {
   const traced = traceBlock(m, inputs, o);
-  const rules = [...new Set([...modulesOf(m).flatMap(({ item }) => item.about.rules ?? []), ...(o.rules ?? [])])];
-  const lowered = lower(traced, target, { rules });
+  const lowered = lower(traced, target, o.rules ? { rules: o.rules } : {});
   const sizes = o.sizes ?? {};
   const feeds = Object.fromEntries(
     Object.entries(inputs).map(([name, [dtype, dims]]) => [

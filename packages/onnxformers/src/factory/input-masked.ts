@@ -45,7 +45,9 @@ export const inputMasked = defineBlock({
       const rows = scale ? ops.mul(x, ops.unsqueeze(ops.cast(scale, x.dtype), [-1])) : x;
       return layer(
         x,
-        withContext(ctx, { memory: { rows, mask: ctx.mask, layout: ctx.layout, ...(ctx.bias && { bias: ctx.bias }) } }),
+        withContext(ctx, {
+          memory: { rows, mask: ctx.mask, layout: ctx.layout, own: true, ...(ctx.bias && { bias: ctx.bias }) },
+        }),
       );
     });
   },
