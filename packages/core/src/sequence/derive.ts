@@ -127,7 +127,7 @@ export function derivedTensor(
   pool?: Pool,
 ): Tensor | undefined {
   if (how === 'blockTable' && pool) return shareBlocks(pool, from[0], sizes, type, sizes(plus));
-  const recipe = recipes[how];
+  const recipe = Object.hasOwn(recipes, how) ? recipes[how] : undefined;
   if (!recipe) return undefined;
   const dims = recipe.dims?.(from, sizes, type) ?? type.dims.map(sizes);
   return filled(type.dtype, dims, (out, stride) => recipe.compute(from, sizes(plus), out, stride));
