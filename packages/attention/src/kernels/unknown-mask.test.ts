@@ -17,6 +17,7 @@ import {
   slidingWindow,
   standalone,
   type Target,
+  type Tensor,
   targets,
   toTensor,
   type Value,
@@ -122,7 +123,7 @@ describe.each(unknown)('%s beside masks that kernels know', (name, mask) => {
       const compiled = compiledFor(target, rules);
       const expected = interpret(compiled.traced, feeds);
       const run = await createRunner(compiled, runtimes[target.name]!, { session: { graphOptimizationLevel: 'disabled' } });
-      const got = await run(tensorsOf(feeds));
+      const got: Record<string, Tensor> = await run(tensorsOf(feeds));
       await run.dispose();
       for (const [output, y] of Object.entries(expected))
         expectClose(got[output]!, y, { atol: 2e-6, rtol: 2e-6 }, `${target.name}: ${output}`);

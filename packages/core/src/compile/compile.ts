@@ -28,6 +28,7 @@ import type { LazyTensor } from '../weights/safetensors';
 import { checkCompile } from './check-options';
 import type { CompileOptions, ModelDType } from './compile-options';
 import { seededDraws } from './draws';
+import type { InputNames, OutputNames } from './port-names';
 
 /** One input or output of a model. */
 export interface Port {
@@ -52,8 +53,10 @@ export interface Signature {
 }
 
 /** A compiled model: ready to be explained, saved, or run. */
-export interface Model {
+export interface Model<I extends string = string, O extends string = string> {
   readonly module: AnyModule;
+  /** For the type checker only: the names of what goes in and out, where they are known. */
+  readonly portNames?: { readonly inputs: I; readonly outputs: O };
   /** As traced: meanings, the same for all targets. */
   readonly traced: Graph;
   /** As lowered: ops that the target runs. */
@@ -79,7 +82,10 @@ export interface Model {
  *
  * Example  const model = compile(block, { target: targets.cpu, inputs: { ids: ['int64', ['batch', 'seq']] }, weights });
  */
-export function compile(module: AnyModule, o: CompileOptions): Model {
+export function compile<const M extends AnyModule, const C extends CompileOptions>(
+  module: M,
+  o: C,
+): Model<InputNames<C>, OutputNames<M, C>> {
   checkCompile(module, o);
   const dtype = o.dtype ?? 'float32';
   const computes = arithmetic(o.target, dtype, o.strictDtype ?? false);
@@ -181,7 +187,15 @@ function trace(
       expected: 'a record of values',
       got: describe(results),
     });
-  for (const [name, value] of Object.entries(results)) g.output(name, carried(value));
+  for (const [name, value] of Object.entries(results)) {
+    if (o.state !== undefined && name.startsWith('present.'))
+      throw new ConfigError({
+        path: `outputs.${name}`,
+        problem: 'names that begin with "present." are those of what a state hands out',
+        hint: `Rename it: ${name.replace('present.', 'last.')}`,
+      });
+    g.output(name, carried(value));
+  }
   for (const path of o.taps ?? []) {
     const value = g.tapped.get(path);
     if (!value) throw unknownTap(path, model);

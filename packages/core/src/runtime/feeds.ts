@@ -21,7 +21,9 @@ import { arrayOf, bytesOf, countOf, type DType, type NDArray, type Tensor, type 
 import { bitsOf } from './ort';
 
 /** Tensors by input name. */
-export type Feeds = Readonly<Record<string, Tensor>>;
+export type Feeds<I extends string = string> = string extends I
+  ? Readonly<Record<string, Tensor>>
+  : { readonly [N in I]?: Tensor };
 
 /**
  * Checks feeds by name, dtype and sizes; returns the value of each size name.

@@ -41,8 +41,8 @@ export interface RunOptions {
 }
 
 /** Runs a model: `const { logits } = await run({ ids })`. Runs follow one another in the order of the calls. */
-export interface Runner {
-  (feeds: Feeds, options?: RunOptions): Promise<Record<string, Tensor>>;
+export interface Runner<I extends string = string, O extends string = string> {
+  (feeds: Feeds<I>, options?: RunOptions): Promise<Record<O, Tensor>>;
   readonly signature: Signature;
   /** The execution provider that was loaded. */
   readonly device: string;
@@ -63,7 +63,11 @@ export type Loaded = Pick<Runner, 'device' | 'refused'>;
  *
  * Example  const run = await createRunner(model, ort);
  */
-export async function createRunner(model: Model | Runnable, runtime: Ort, options: RunnerOptions = {}): Promise<Runner> {
+export async function createRunner<I extends string = string, O extends string = string>(
+  model: Model<I, O> | Runnable<I, O>,
+  runtime: Ort,
+  options: RunnerOptions = {},
+): Promise<Runner<I, O>> {
   checkOptions('options', options, { device: true, session: true, onProgress: true });
   const ort = asOrt(runtime);
   const { onProgress } = options;
@@ -112,7 +116,8 @@ export async function createRunner(model: Model | Runnable, runtime: Ort, option
       throw lateError(timeout, 'the session is freed once it has', 'Give dispose a longer timeout');
     });
   };
-  return Object.assign(run, { signature, device, refused, dispose });
+  // Names are checked when it runs; types say what is known of them.
+  return Object.assign(run, { signature, device, refused, dispose }) as unknown as Runner<I, O>;
 }
 
 const nothing = (): void => {};

@@ -19,7 +19,17 @@ const saved = {
     limits: [{ input: 'lengths', of: 'sum', min: 'tokens', max: 'tokens', problem: 'the lengths do not add up to the rows' }],
   },
   assumptions: [],
-  decisions: [],
+  decisions: [
+    {
+      path: 'mixer',
+      op: 'onnxformers.Attend',
+      chosen: 'Attend → MultiHeadAttention',
+      variant: 'with the mask in its bias',
+      kernels: ['com.microsoft.MultiHeadAttention'],
+      notes: [{ code: 'maskOverScores', data: { mask: 'causal', kinds: ['causal'] }, text: 'the mask becomes a tensor' }],
+      refused: [{ rule: 'Attend → Attention', reason: { code: 'lacks', data: { feature: 'sinks' }, text: 'it has no sinks' } }],
+    },
+  ],
 };
 const read = (x: unknown) => readDescription(typeof x === 'string' ? x : JSON.stringify(x), 'dir/onnxformers.json');
 const withSignature = (patch: object) => ({ ...saved, signature: { ...saved.signature, ...patch } });
@@ -76,9 +86,14 @@ describe('the description of a saved model', () => {
       'the assumptions are damaged; expected a list of texts, got 3',
     ],
     [
+      'a reason without a code',
+      { ...saved, decisions: [{ ...saved.decisions[0], refused: [{ rule: 'r', reason: { text: 't', data: {} } }] }] },
+      'the decisions are damaged',
+    ],
+    [
       'decisions that are none',
       { ...withInput({}), decisions: [3] },
-      'the decisions are damaged; expected a list of objects, got [3]',
+      'the decisions are damaged; expected what was chosen and refused for each node, got [3]',
     ],
     ['a machine that is none', { ...withInput({}), machine: [] }, 'the machine is damaged; expected an object, got []'],
   ])('is refused: %s', (_, content, message) => {

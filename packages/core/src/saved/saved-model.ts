@@ -86,14 +86,23 @@ export function readDescription(text: string, path: string): SavedModel {
     throw fault('the limits are damaged', 'a list of limits with an input or a size, bounds and a problem', signature.limits);
   if (!isTexts(providers)) throw fault('the providers are damaged', 'a list of names', providers);
   if (!isTexts(assumptions)) throw fault('the assumptions are damaged', 'a list of texts', assumptions);
-  if (!Array.isArray(decisions) || !decisions.every(isRecord))
-    throw fault('the decisions are damaged', 'a list of objects', decisions);
+  if (!Array.isArray(decisions) || !decisions.every(isDecision))
+    throw fault('the decisions are damaged', 'what was chosen and refused for each node', decisions);
   if (!isRecord(machine)) throw fault('the machine is damaged', 'an object', machine);
   return { target: '', dtype: 'float32', ...saved, assumptions, decisions, machine } as unknown as SavedModel;
 }
 
 const isRecord = (x: unknown): x is Readonly<Record<string, unknown>> => typeof x === 'object' && x !== null && !Array.isArray(x);
 const isTexts = (x: unknown): boolean => Array.isArray(x) && x.every((t) => typeof t === 'string');
+
+function isDecision(d: unknown): boolean {
+  if (!isRecord(d) || !isTexts([d.path, d.op, d.chosen]) || !isTexts(d.kernels)) return false;
+  const { notes, refused } = d;
+  if (!Array.isArray(notes) || !notes.every(isReason) || !Array.isArray(refused)) return false;
+  return refused.every((r) => isRecord(r) && typeof r.rule === 'string' && isReason(r.reason));
+}
+
+const isReason = (r: unknown): boolean => isRecord(r) && isTexts([r.code, r.text]) && isRecord(r.data);
 
 function isPort(p: unknown): boolean {
   if (!isRecord(p) || typeof p.name !== 'string' || !dtypes.includes(p.dtype as DType)) return false;
