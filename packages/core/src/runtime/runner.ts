@@ -6,6 +6,7 @@ import type { Tensor } from '../tensor/tensor';
 import { untilAborted, within } from './abort';
 import { checkAssumptions } from './assumptions';
 import { checkTimeout, type DisposeOptions, lateError } from './dispose';
+import { emptyResults } from './empty';
 import { completeFeeds, type Feeds } from './feeds';
 import { embeddedLimit, withFiles } from './large-weights';
 import { type Opened, openSession } from './open-session';
@@ -91,6 +92,8 @@ export async function createRunner<I extends string = string, O extends string =
     const fetches = checkOutputs(o.outputs, session.outputNames);
     const given = runOptions(ort, o.run);
     runs++;
+    const empty = emptyResults(signature, all, fetches);
+    if (empty) return empty;
     try {
       const inputs: Record<string, OrtTensor> = {};
       for (const name of session.inputNames) inputs[name] = toOrtTensor(ort, all[name]!);
