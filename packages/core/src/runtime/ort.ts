@@ -72,6 +72,10 @@ export function nameOfRuntime(ort: Ort): RuntimeName | undefined {
   return ort.env?.versions?.web === undefined ? undefined : 'onnxruntime-web';
 }
 
+/** The version of a runtime: `1.30.0`. */
+export const versionOf = (ort: Ort): string | undefined =>
+  ort.env?.versions?.[nameOfRuntime(ort) === 'onnxruntime-node' ? 'node' : 'web'];
+
 /** A tensor for the runtime; the elements are not copied. */
 export function toOrtTensor(ort: Ort, { dtype, dims, data }: Tensor): OrtTensor {
   const made = new ort.Tensor(dtype, data, dims);

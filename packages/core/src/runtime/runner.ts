@@ -2,13 +2,14 @@
 import type { Model, Signature } from '../compile/compile';
 import { serialize } from '../compile/serialize';
 import { ConfigError, checkOptions, describe, FeedError, FileError, nearest, RunError } from '../error';
+import { lackedBy, type RuntimeSupport } from '../lower/runtime-version';
 import { toMemory } from '../onnx/encode';
 import { allNodes, blockPathKey, type OnnxModel } from '../onnx/model';
 import type { Tensor } from '../tensor/tensor';
 import { untilAborted, within } from './abort';
 import { checkTimeout, type DisposeOptions, lateError } from './dispose';
 import { checkAssumptions, completeFeeds, type Feeds } from './feeds';
-import { asOrt, fromOrtTensor, nameOfRuntime, type Ort, type OrtSession, type OrtTensor, toOrtTensor } from './ort';
+import { asOrt, fromOrtTensor, nameOfRuntime, type Ort, type OrtSession, type OrtTensor, toOrtTensor, versionOf } from './ort';
 import { messageOf, type NodeInfo, translate } from './run-error';
 import { type Provider, providerOf, runOptions, sessionOptions } from './session-options';
 
@@ -30,6 +31,8 @@ export interface Runnable {
   readonly external?: readonly ExternalFile[];
   readonly nodes: ReadonlyMap<string, NodeInfo>;
   readonly assumptions: readonly string[];
+  /** Which versions of the runtime can run it on its own providers. */
+  readonly runtimes: readonly RuntimeSupport[];
 }
 
 /** Options of {@link createRunner}. */
@@ -136,6 +139,7 @@ export async function inMemory(model: Model): Promise<Runnable> {
     external,
     nodes: nodeInfo(onnx),
     assumptions: model.assumptions,
+    runtimes: model.runtimes,
   };
 }
 
@@ -155,6 +159,7 @@ async function open(runnable: Runnable, ort: Ort, o: RunnerOptions): Promise<Loa
   for (const executionProviders of wanted(runnable, ort, o.device)) {
     const names = executionProviders.map((p) => (typeof p === 'string' ? p : String(p.name)));
     try {
+      if (names[0] === runnable.providers[0]) checkVersion(runnable, ort);
       const session = await ort.InferenceSession.create(runnable.file, { ...options, executionProviders });
       return { session, device: deviceOf(ort, names[0]!), refused };
     } catch (error) {
@@ -167,6 +172,21 @@ async function open(runnable: Runnable, ort: Ort, o: RunnerOptions): Promise<Loa
     path: 'runtime',
     problem: 'no provider could be loaded',
     got: refused.map((r) => `${r.device}: ${r.reason}`).join('; '),
+  });
+}
+
+// A kernel that is missing would be a failure of the session, or a node that moves to the CPU unseen.
+function checkVersion({ runtimes }: Runnable, ort: Ort): void {
+  const version = versionOf(ort);
+  const lacks = version === undefined ? [] : lackedBy(version, runtimes);
+  if (!lacks.length) return;
+  const able = runtimes.find((r) => !r.lacks.length)?.runtime;
+  throw new RunError({
+    path: 'runtime',
+    problem: `${nameOfRuntime(ort)} ${version} lacks kernels that the model uses`,
+    ...(able !== undefined && { expected: `ONNX Runtime ${able}` }),
+    got: lacks.join('; '),
+    hint: `Update the runtime, or compile with machine: { runtime: '${version}' }`,
   });
 }
 

@@ -4,6 +4,7 @@ import { promisify } from 'node:util';
 import { add, compile, createRunner, module, type Ort, type RunError, targets, tensor, type Value } from '@onnxformers/core';
 import { command } from '../command';
 import { allTargets, targetOf, targetOptions } from '../compile-options';
+import { missingForCuda, runtimeFolder } from '../cuda-libraries';
 import { columns } from '../output';
 import { gpus, importRuntime, type RuntimeName, runtimeNames } from '../runtimes';
 import { ownVersion, runtimeVersion } from '../versions';
@@ -113,7 +114,8 @@ async function tryProvider(runtime: RuntimeName, provider: string): Promise<Tria
     return { runtime, provider, works: right, ...(!right && { reason: `x + x gave ${String(y!.data)}` }) };
   } catch (error) {
     const { got, message } = error as { readonly got?: string; readonly message: string };
-    return { runtime, provider, works: false, reason: shortened(got ?? message) };
+    const missing = provider === 'cuda' ? await missingForCuda(runtimeFolder()) : undefined;
+    return { runtime, provider, works: false, reason: missing ?? shortened(got ?? message) };
   }
 }
 
