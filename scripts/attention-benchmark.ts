@@ -10,7 +10,6 @@
 import { parseArgs } from 'node:util';
 import { attentionRules } from '../packages/attention/src/index';
 import {
-  attendOp,
   causal,
   compile,
   createRunner,
@@ -28,6 +27,7 @@ import {
   tensor,
   type Value,
 } from '../packages/core/src/index';
+import { attendOp } from '../packages/core/src/ops/attend';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -1,6 +1,6 @@
 // The catalogue of blocks, from their definitions, their docstrings and what their examples are lowered to.
 import ts from 'typescript';
-import { type AnyBlock, type Field, isBlock } from '../packages/core/src/index';
+import { type AnyBlock, type Field, isBlock, type MaskKinds } from '../packages/core/src/index';
 import { zoo } from '../packages/onnxformers/src/index';
 import { type Docstring, docstrings } from './docstrings';
 import { keyOf, loweredExamples, masksOf } from './lowered-ops';
@@ -97,11 +97,13 @@ function loweringOf(block: AnyBlock): string[] {
   return ['| target | ops |', '| --- | --- |', ...[...byOps].map(([ops, names]) => `| ${names.join(', ')} | ${ops} |`)];
 }
 
+const nameOfMasks = (masks: MaskKinds): string => (masks === 'all' ? 'all kinds' : masks.join(', ') || 'none');
+
 function section(block: AnyBlock, doc: Docstring | undefined): string[] {
   if (!doc) throw new Error(`${keyOf(block)}: no docstring stands above its definition`);
   const { summary } = block.definition;
   const declared = masksOf(block);
-  const masks = declared ? declared.join(', ') || 'none' : doc.entries.get('Masks');
+  const masks = declared ? nameOfMasks(declared) : doc.entries.get('Masks');
   const source = doc.entries.get('Source') ?? block.definition.source;
   const subpath = subpathOf(doc.file);
   const told = ['Shapes', 'Dtypes', 'Cost', 'Throws'].flatMap((name) => {

@@ -18,7 +18,12 @@ type Entries = Readonly<Record<string, string>>;
 
 /** Entries that are no blocks. */
 const fixed: Readonly<Record<string, Entries>> = {
-  core: { './node': 'src/node.ts', './testing': 'src/testing/index.ts' },
+  core: {
+    './ops': 'src/ops/index.ts',
+    './lowering': 'src/lowering.ts',
+    './node': 'src/node.ts',
+    './testing': 'src/testing/index.ts',
+  },
 };
 /** Where each block has a subpath. The other packages are used through their index. */
 const blockPackages = ['attention', 'feedforward', 'positional', 'residual'];

@@ -7,7 +7,7 @@ import {
   type CompileOptions,
   compile,
   type Machine,
-  type MaskKind,
+  type MaskKinds,
   type ModelDType,
   modulesOf,
   type Target,
@@ -73,7 +73,7 @@ export interface LoweredExample {
 export const keyOf = ({ kind, blockName }: Pick<AnyBlock, 'kind' | 'blockName'>): string => `${kind} ${blockName}`;
 
 /** Masks that a block honours as its first example has it. */
-export function masksOf({ definition }: AnyBlock): readonly MaskKind[] | undefined {
+export function masksOf({ definition }: AnyBlock): MaskKinds | undefined {
   const { masks, examples } = definition;
   return typeof masks === 'function' ? masks(examples[0] ?? {}) : masks;
 }

@@ -6,6 +6,7 @@ import ts from 'typescript';
 import * as core from '../packages/core/src/index';
 import { domainOf, type Op } from '../packages/core/src/ir/define-op';
 import { rowOf } from '../packages/core/src/lower/target';
+import * as lowering from '../packages/core/src/lowering';
 import { promisedOps } from './doc-promises';
 import { type Docstring, parseDoc } from './docstrings';
 import { sourceFiles } from './imports';
@@ -23,18 +24,18 @@ const source = join(root, 'packages/core/src');
 /** Where they stand besides the files of ops. */
 const others = [
   'autodiff/grad',
-  'context',
-  'derive',
-  'generate',
+  'compile/generate',
   'layers/dropout',
   'layers/embedding',
   'layers/linear',
-  'layout',
+  'sequence/context',
+  'sequence/derive',
+  'sequence/layout',
 ];
 /** What a function gives that makes values; a mask of values is none. */
 const made = /(^|[^\w<])Value\b|OnnxAttentionResult/;
 const { targets } = core;
-const exported: Readonly<Record<string, unknown>> = { ...core, ...core.ops };
+const everything: Readonly<Record<string, unknown>> = { ...core, ...lowering, ...core.ops };
 
 /** All that core exports and that gives values, in the order of the files. */
 export async function opFunctions(): Promise<OpFunction[]> {
@@ -58,8 +59,7 @@ async function functionsIn(path: string) {
     return [{ name, doc: comment && parseDoc(code.slice(comment.pos, comment.end), file), body: f!.body?.getText() ?? '' }];
   });
 }
-const isPublic = (f: unknown): boolean =>
-  typeof f === 'function' && (Object.values(core).includes(f as never) || Object.values(core.ops).includes(f as never));
+const isPublic = (f: unknown): boolean => typeof f === 'function' && Object.values(everything).includes(f);
 
 type WithBody = ts.FunctionDeclaration | ts.ArrowFunction;
 function functionIn(statement: ts.Statement): readonly [name: string | undefined, f: WithBody | undefined] {
@@ -73,7 +73,7 @@ function functionIn(statement: ts.Statement): readonly [name: string | undefined
 function opIn(body: string, bodies: ReadonlyMap<string, string>): Op | undefined {
   if (body.startsWith('{')) return undefined;
   const [, callee = '', first = ''] = /^(\w+)(?:<\w+>)?\((\w*)/.exec(body) ?? [];
-  const op = exported[first] as Op | undefined;
+  const op = everything[first] as Op | undefined;
   if (op && typeof op === 'object' && 'key' in op) return domainOf(op.key)[0] === '' ? op : undefined;
   return bodies.has(callee) && /^\w+\([^()]*\)$/.test(body) ? opIn(bodies.get(callee)!, bodies) : undefined;
 }

@@ -8,7 +8,6 @@ import { performance } from 'node:perf_hooks';
 import * as ort from 'onnxruntime-node';
 import {
   type CompileOptions,
-  causal,
   compile,
   createRunner,
   type Feeds,
@@ -176,8 +175,8 @@ function allMasks(): Case {
         inputs: {
           x: ['float32', ['batch', 'seq', dim]],
           attention_mask: ['bool', ['batch', 'seq']],
-          mask: ['bool', ['batch', 1, 'seq', 'seq']],
-          bias: ['float32', [1, 4, 'seq', 'seq']],
+          pairs: ['bool', ['batch', 1, 'seq', 'seq'], 'denseMask'],
+          attention_bias: ['float32', [1, 4, 'seq', 'seq']],
           memory: ['float32', ['batch', 'memory_seq', dim]],
           memory_mask: ['bool', ['batch', 'memory_seq']],
         },
@@ -185,8 +184,8 @@ function allMasks(): Case {
     feeds: {
       x: tensor('float32', [batch, seq, dim], new Float32Array(batch * seq * dim).fill(0.5)),
       attention_mask: ones([batch, seq]),
-      mask: ones([batch, 1, seq, seq]),
-      bias: tensor('float32', [1, 4, seq, seq], new Float32Array(4 * seq * seq)),
+      pairs: ones([batch, 1, seq, seq]),
+      attention_bias: tensor('float32', [1, 4, seq, seq], new Float32Array(4 * seq * seq)),
       memory: tensor('float32', [batch, memory, dim], new Float32Array(batch * memory * dim).fill(0.25)),
       memory_mask: ones([batch, memory]),
     },

@@ -15,7 +15,7 @@ import { openWeights, save, saveSafetensors } from '../packages/core/src/node';
 import { readOnnx } from '../packages/core/src/onnx/decode';
 import { isExternal } from '../packages/core/src/onnx/model';
 import { printBytes } from '../packages/core/src/onnx/print';
-import { compile, concat, expressWeight, type LazyTensor, namesOf, targets, zoo } from '../packages/onnxformers/src/index';
+import { compile, expressWeight, type LazyTensor, namesOf, ops, targets, zoo } from '../packages/onnxformers/src/index';
 
 const [depth = 18, rounds = 5] = process.argv.slice(2, 4).map(Number);
 
@@ -65,7 +65,7 @@ function packed(weights: ReadonlyMap<string, LazyTensor>): Map<string, LazyTenso
       name.replace('.q_proj.', '.qkv_proj.'),
       expressWeight(
         parts.map((part) => weights.get(part)!),
-        (...rows) => concat(rows, 0),
+        (...rows) => ops.concat(rows, 0),
       ),
     );
     for (const part of parts) result.delete(part);

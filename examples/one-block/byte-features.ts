@@ -1,22 +1,11 @@
 // An attention block between two ops that onnxformers has no function for: bytes in, unit vectors out.
 import { multiHead } from '@onnxformers/attention/multi-head';
-import {
-  div,
-  mismatch,
-  module,
-  mul,
-  type Operand,
-  onnxOp,
-  printType,
-  reduceSum,
-  type SequenceContext,
-  sqrt,
-  tensor,
-  type Value,
-} from '@onnxformers/core';
+import { module, type Operand, type SequenceContext, tensor, type Value } from '@onnxformers/core';
+import { mismatch, printType } from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 
 /** Numbers from bytes: (x − zeroPoint) · scale. Operands: x, scale float32 [], zero point of the dtype of x []. */
-const DequantizeLinear = onnxOp({
+const DequantizeLinear = ops.onnxOp({
   key: 'DequantizeLinear',
   since: 10,
   infer([x, scale]) {
@@ -27,12 +16,12 @@ const DequantizeLinear = onnxOp({
 });
 
 /** Vectors divided by their Euclidean norm along an axis. Where it has no kernel, as on CUDA, `decompose` says what it means. */
-const LpNormalization = onnxOp({
+const LpNormalization = ops.onnxOp({
   key: 'LpNormalization',
   since: 1,
   attributes: { axis: 'int', p: 'int' },
   infer: ([x]) => [x!],
-  decompose: ([x], { axis = -1 }) => [div(x!, sqrt(reduceSum(mul(x!, x!), [axis])))],
+  decompose: ([x], { axis = -1 }) => [ops.div(x!, ops.sqrt(ops.reduceSum(ops.mul(x!, x!), [axis])))],
   kernels: { cpu: ['float32', 'float64'], wasm: ['float32'], portable: ['float32', 'float64'] },
 });
 

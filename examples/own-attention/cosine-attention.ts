@@ -3,22 +3,14 @@ import {
   attend,
   attentionRules,
   ConfigError,
-  cast,
   defineBlock,
-  div,
-  exp,
   init,
   int,
-  max,
-  min,
   module,
-  mul,
   num,
+  ops,
   Parameter,
-  reduceSum,
-  reshape,
   type SequenceContext,
-  sqrt,
   type Value,
 } from 'onnxformers';
 
@@ -39,7 +31,7 @@ export const cosineAttention = defineBlock({
   name: 'cosine',
   summary: 'Attention by the angle between queries and keys.',
   source: 'Liu et al. 2021, https://arxiv.org/abs/2111.09883',
-  masks: ['causal', 'window', 'lengths', 'keys', 'documents', 'tensor', 'not', 'or'],
+  masks: ['causal', 'window', 'lengths', 'keyPadding', 'documents', 'dense', 'not', 'or'],
   fields: {
     heads: int({ doc: 'query heads; one sharpness each', min: 1, inherit: true }),
     maxScale: num({ doc: 'largest sharpness', min: 1, default: 100 }),
@@ -52,8 +44,8 @@ export const cosineAttention = defineBlock({
     return module({ logit_scale }, (q: Value, k: Value, v: Value, ctx: SequenceContext) => {
       if (q.dims[1] !== heads)
         throw new ConfigError({ path, problem: 'another number of heads', expected: String(heads), got: String(q.dims[1]) });
-      const sharpness = min(exp(cast(q.graph.param(logit_scale), 'float32')), maxScale);
-      const turned = mul(unit(q), cast(reshape(sharpness, [heads, 1, 1]), q.dtype));
+      const sharpness = ops.min(ops.exp(ops.cast(q.graph.param(logit_scale), 'float32')), maxScale);
+      const turned = ops.mul(unit(q), ops.cast(ops.reshape(sharpness, [heads, 1, 1]), q.dtype));
       return attend(turned, unit(k), v, ctx, { scale: 1 });
     });
   },
@@ -61,7 +53,7 @@ export const cosineAttention = defineBlock({
 
 // Rows of length 1; a row of zeros stays zeros.
 function unit(x: Value): Value {
-  const wide = cast(x, 'float32');
-  const length = sqrt(reduceSum(mul(wide, wide), [-1]));
-  return cast(div(wide, max(length, 1e-12)), x.dtype);
+  const wide = ops.cast(x, 'float32');
+  const length = ops.sqrt(ops.reduceSum(ops.mul(wide, wide), [-1]));
+  return ops.cast(ops.div(wide, ops.max(length, 1e-12)), x.dtype);
 }

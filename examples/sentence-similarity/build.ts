@@ -1,5 +1,6 @@
 // The compiled encoder in a runtime.
-import { createRunner, domainOf, type Graph, type Node, nameOf, type Ort, type Target, targets } from '@onnxformers/core';
+import { createRunner, type Graph, type Node, type Ort, type Target, targets } from '@onnxformers/core';
+import { domainOf, nameOf } from '@onnxformers/core/lowering';
 import type { BuildEncoder, TargetName } from './encoder';
 import { compileEncoder } from './model';
 import type { Picture } from './picture';

@@ -1,34 +1,20 @@
 // The Universal Sentence Encoder (lite) from blocks of onnxformers. What it computes, line by line: `weights.ts`.
 
 import {
-  add,
-  cast,
   compile,
-  concat,
-  cos,
-  div,
   embedding,
   init,
-  iota,
-  less,
   linear,
   type Model,
   type ModelDType,
-  max,
   module,
-  mul,
   Parameter,
-  reduceSum,
-  reshape,
   type SequenceContext,
-  sin,
-  sqrt,
   type Target,
-  tanh,
-  unsqueeze,
   type Value,
   type WeightSource,
 } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { layerNorm, mlp, multiHead, preNorm, relu } from 'onnxformers';
 import { sizes } from './sizes';
 
@@ -40,8 +26,8 @@ export function sentenceEncoder() {
   // Angles up to 127 radians need all the digits of float32, whatever the model computes in.
   const frequencies = new Parameter([widths[0] / 2], init.ones, { role: 'position', dtype: 'float32', trainable: false });
   const position = module({ frequencies }, (x: Value, ctx: SequenceContext): Value => {
-    const angles = mul(unsqueeze(cast(ctx.positions, 'float32'), [2]), frequencies);
-    return add(x, cast(concat([sin(angles), cos(angles)], 2), x.dtype));
+    const angles = ops.mul(ops.unsqueeze(ops.cast(ctx.positions, 'float32'), [2]), frequencies);
+    return ops.add(x, ops.cast(ops.concat([ops.sin(angles), ops.cos(angles)], 2), x.dtype));
   });
   const layers = [0, 1].map((i) => {
     const [dim, outDim] = [widths[i]!, widths[i + 1]!];
@@ -59,9 +45,9 @@ export function sentenceEncoder() {
     (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => {
       const lengths = inputs.lengths!;
       const e = table(inputs.ids!);
-      const rows = layers.reduce((x, layer) => layer(x, ctx), position(add(e, e), ctx));
-      const t = cast(tanh(dense(meanOfReal(rows, lengths))), 'float32');
-      return { vectors: div(t, sqrt(max(reduceSum(mul(t, t), [1]), 1e-12))) };
+      const rows = layers.reduce((x, layer) => layer(x, ctx), position(ops.add(e, e), ctx));
+      const t = ops.cast(ops.tanh(dense(meanOfReal(rows, lengths))), 'float32');
+      return { vectors: ops.div(t, ops.sqrt(ops.max(ops.reduceSum(ops.mul(t, t), [1]), 1e-12))) };
     },
   );
 }
@@ -69,9 +55,9 @@ export function sentenceEncoder() {
 // [batch, seq, dim] → [batch, dim]; a sentence without tokens has the mean 0.
 function meanOfReal(rows: Value, lengths: Value): Value {
   const seq = rows.dims[1]!;
-  const real = cast(less(reshape(iota(rows.graph, seq), [1, seq]), unsqueeze(lengths, [1])), rows.dtype);
-  const sum = reduceSum(mul(rows, unsqueeze(real, [2])), [1], { keepDims: false });
-  return div(sum, cast(unsqueeze(max(lengths, 1), [1]), rows.dtype));
+  const real = ops.cast(ops.less(ops.reshape(ops.iota(rows.graph, seq), [1, seq]), ops.unsqueeze(lengths, [1])), rows.dtype);
+  const sum = ops.reduceSum(ops.mul(rows, ops.unsqueeze(real, [2])), [1], { keepDims: false });
+  return ops.div(sum, ops.cast(ops.unsqueeze(ops.max(lengths, 1), [1]), rows.dtype));
 }
 
 /** Compiles the network with weights; see `readWeights`. */

@@ -1,6 +1,5 @@
 // Time per token of a decoder with GroupQueryAttention: its rotation inside of the kernel or outside, stepped from JavaScript or in one Loop.
 import {
-  add,
   and,
   causal,
   compile,
@@ -13,6 +12,7 @@ import {
   module,
   multiHead,
   type Ort,
+  ops,
   type RunnerOptions,
   rmsNorm,
   rotary,
@@ -58,8 +58,8 @@ function decoder() {
       feedforward: glu({ dim, hidden: 2 * dim, bias: false }),
     };
     return module(children, (x: Value, ctx: SequenceContext) => {
-      const h = add(x, mixer(children.norm1(x), ctx));
-      return add(h, children.feedforward(children.norm2(h), ctx));
+      const h = ops.add(x, mixer(children.norm1(x), ctx));
+      return ops.add(h, children.feedforward(children.norm2(h), ctx));
     });
   });
   const children = { embed, layers, norm: rmsNorm({ dim }), head: linear(dim, vocab, { init: { kind: 'normal', std: 0.3 } }) };

@@ -1,7 +1,8 @@
 // Greedy tokens of one decoder by every path that keeps a cache: pools of blocks stepped from JavaScript, the same in a Loop, GQA in a Loop, and
 // plain ONNX in a Loop. All in float16; they must be equal.
+
+import { subgraphsOf } from '@onnxformers/core/lowering';
 import {
-  add,
   and,
   type CompileOptions,
   causal,
@@ -16,11 +17,11 @@ import {
   module,
   multiHead,
   type Ort,
+  ops,
   type RunnerOptions,
   rmsNorm,
   rotary,
   type SequenceContext,
-  subgraphsOf,
   type Tensor,
   targets,
   tensor,
@@ -59,8 +60,8 @@ function decoder() {
     const mixer = multiHead({ dim, heads: 6, kvHeads: 2, headDim, bias: false, rotaryEmbedding: rotary({ dim: headDim }) });
     const feedforward = mlp({ dim, hidden: 512 });
     return module({ norm1, mixer, norm2, feedforward }, (x: Value, ctx: SequenceContext) => {
-      const h = add(x, mixer(norm1(x), ctx));
-      return add(h, feedforward(norm2(h), ctx));
+      const h = ops.add(x, mixer(norm1(x), ctx));
+      return ops.add(h, feedforward(norm2(h), ctx));
     });
   });
   const [norm, head] = [rmsNorm({ dim }), linear(dim, vocab, { init: { kind: 'normal', std: 0.3 } })];

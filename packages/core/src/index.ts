@@ -12,14 +12,14 @@ export type {
   HandConfig,
   Kind,
   KindModule,
-  MaskKind,
+  MaskKinds,
   NameIn,
   Property,
   Resolved,
 } from './block/block-definition';
 export { type Registry, registry } from './block/registry';
 export { compile, type Model, type Port, type Signature } from './compile/compile';
-export type { CompileOptions, ModelDType } from './compile/compile-options';
+export type { CompileOptions, InputType, ModelDType } from './compile/compile-options';
 export { type GenerateOptions, generate } from './compile/generate';
 export { initialize } from './compile/initialize';
 export { serialize, toBytes } from './compile/serialize';
@@ -55,58 +55,42 @@ export {
 } from './error';
 export * from './explain/index';
 export { interpret } from './interpret/interpret';
+export type { TensorType } from './ir/define-op';
 export {
-  type Attribute,
-  type AttributeKind,
-  type Attrs,
-  defineOp,
-  domainOf,
-  type EncodedNode,
-  type Op,
-  printType,
-  type Sizes,
-  type TensorType,
-} from './ir/define-op';
-export {
-  apply,
-  type Derivation,
+  type DeclaredRole,
   type Graph,
   GraphBuilder,
+  type InputRole,
   type Leaf,
   type Limit,
-  madeBy,
-  mismatch,
   type Node,
-  nameOf,
   type Operand,
-  type Pool,
-  subgraphsOf,
   Value,
 } from './ir/graph';
 export { dropout } from './layers/dropout';
 export { embedding } from './layers/embedding';
 export { type LinearOptions, linear } from './layers/linear';
-export type { Decision, Rejected } from './lower/decision';
-export { type Lowered, type LowerOptions, lower } from './lower/lower';
-export { biasedLinear, noBiasedLinear } from './lower/match';
-export { defineReasons, type Reason, type ReasonData } from './lower/reason';
-export { reasons } from './lower/reasons';
-export { type Get, type Match, type MatchContext, type Outcome, type Refusal, type Rule, refuse, rule } from './lower/rule';
 export type { Forecast, Kernel, Machine, Situation, Target } from './lower/target';
 export {
   and,
   causal,
+  comparesPositions,
+  dense,
+  documents,
+  inFront,
+  keyLengths,
+  keyPadding,
   type Mask,
-  type MaskFeatures,
-  mapMask,
-  maskKinds,
+  type MaskKind,
   none,
   not,
   or,
+  type PrefixTokens,
   printMask,
-  readMask,
   slidingWindow,
-} from './mask/mask';
+  type WindowBounds,
+  withPrefixTokens,
+} from './mask/index';
 export {
   type AnyModule,
   type Child,
@@ -134,34 +118,25 @@ export {
 export type { OnnxAttribute, OnnxGraph, OnnxModel, OnnxNode, OnnxValueInfo } from './onnx/model';
 export { printBytes, printInspection } from './onnx/print';
 export { readTensor, writeTensor } from './onnx/tensor-proto';
-export { lowest } from './ops/attend-definition';
-export { encoded } from './ops/encode';
 export * as ops from './ops/index';
-export * from './ops/index';
-export { alwaysSomeKey, anyKey, type MaskFrame, materialize, someKey } from './ops/mask-tensor';
 export type { Fans, Init, Role } from './parameter/init';
 export * as init from './parameter/init';
 export { Parameter, type ParameterOptions } from './parameter/parameter';
 export { type Int4Options, int4Blocks, quantizeInt4 } from './parametrizations/int4-blocks';
 export { type LoraOptions, lora } from './parametrizations/lora';
+export type { OnProgress, Progress } from './progress';
 export type { DisposeOptions } from './runtime/dispose';
 export type { Feeds } from './runtime/feeds';
 export type { Ort, OrtSession, OrtTensor } from './runtime/ort';
 export { connectRunner, serveRunner, type Thread, type ThreadPort } from './runtime/remote';
 export type { NodeInfo } from './runtime/run-error';
-export {
-  createRunner,
-  type ExternalFile,
-  inMemory,
-  type Runnable,
-  type Runner,
-  type RunnerOptions,
-  type RunOptions,
-} from './runtime/runner';
+export { type ExternalFile, inMemory, type Runnable } from './runtime/runnable';
+export { createRunner, type Runner, type RunnerOptions, type RunOptions } from './runtime/runner';
 export type { Provider } from './runtime/session-options';
 export {
   type AttendOptions,
   attend,
+  attendsToMemory,
   crossAttentionKeyValues,
   type Memory,
   maskOf,
@@ -172,12 +147,12 @@ export {
   withContext,
 } from './sequence/context';
 export { contextOf, type SequenceInputs, type StateOption } from './sequence/context-of';
-export { derive } from './sequence/derive';
 export { pastOf } from './sequence/io-state';
 export { type KeyPlace, type Layout, mergeHeads, padded, positionsWithin, splitHeads } from './sequence/layout';
-export { limitIndices } from './sequence/limits';
+export { limitRows } from './sequence/limits';
+export { withPrefix } from './sequence/prefix';
+export { contextOfRows, keepContext, memoryFrom, type Rows, type RowsOptions, rowsOf, withRows } from './sequence/rows';
 export type { CallSizes, State } from './sequence/state';
-export { type AttentionKernelChoice, type AttentionKernelName, attentionKernel } from './targets/attention-kernel';
 export { targets } from './targets/index';
 export * from './tensor/convert';
 export { type DType, dtypes, isFloat, type NDArray, type Tensor, type TensorData } from './tensor/tensor';

@@ -1,7 +1,7 @@
 // What needs Node: subpath @onnxformers/core/node.
 
 export { inspectFile } from './onnx/inspect-file';
-export { type SaveOnnxOptions, type SaveProgress, saveOnnx } from './onnx/save';
+export { type SaveOnnxOptions, saveOnnx } from './onnx/save';
 export { createWorkerRunner, type WorkerRunnerOptions } from './runtime/worker';
 export { type LoadedModel, load, type SaveOptions, save } from './saved/folder';
 export type { SavedModel } from './saved/saved-model';

@@ -1,20 +1,6 @@
 // A feed-forward whose hidden channels are weighed by gates. Shazeer 2020, https://arxiv.org/abs/2002.05202
-import {
-  bool,
-  defineBlock,
-  dropout,
-  init,
-  int,
-  linear,
-  module,
-  mul,
-  num,
-  ops,
-  Parameter,
-  slice,
-  slot,
-  type Value,
-} from '@onnxformers/core';
+import { bool, defineBlock, dropout, init, int, linear, module, num, Parameter, slot, type Value } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { silu } from './activations/silu';
 
 /**
@@ -58,7 +44,7 @@ export const glu = defineBlock({
   properties: ['batchIndependent', 'permutationEquivariant', 'causal', 'deterministic'],
   create({ dim, hidden, outDim, bias, packed, dropout: p, activation }) {
     const down_proj = linear(hidden, outDim, { bias, role: 'hidden' });
-    const join = (gate: Value, up: Value): Value => dropout(down_proj(dropout(mul(activation(gate), up), p)), p);
+    const join = (gate: Value, up: Value): Value => dropout(down_proj(dropout(ops.mul(activation(gate), up), p)), p);
     if (packed) {
       const gate_up_proj = packedPair(dim, hidden, bias);
       return module({ gate_up_proj, activation, down_proj }, (x: Value) => join(...gate_up_proj(x)));
@@ -79,7 +65,7 @@ function packedPair(dim: number, hidden: number, bias: boolean) {
   const offset = bias ? new Parameter([2 * hidden], init.fanIn(dim), { role: 'hidden', part: 'bias', packed }) : undefined;
   const map = (x: Value, from: number): Value => {
     const g = x.graph.root;
-    const half = (p: Parameter): Value => slice(g.param(p), { axes: [0], starts: [from], ends: [from + hidden] });
+    const half = (p: Parameter): Value => ops.slice(g.param(p), { axes: [0], starts: [from], ends: [from + hidden] });
     return ops.linear(x, half(weight), offset && half(offset));
   };
   return module({ weight, bias: offset }, (x: Value): [gate: Value, up: Value] => [map(x, 0), map(x, hidden)]);

@@ -40,8 +40,8 @@ const attentions = zoo.blocks.filter((b) => b.kind === 'attention').map((b) => b
 /** True where the mechanism works under a causal mask. */
 function honoursCausal(name: string): boolean {
   const { masks } = zoo.find('attention', name).definition;
-  const honoured: readonly string[] = typeof masks === 'function' ? masks({}) : (masks ?? []);
-  return honoured.includes('causal');
+  const honoured = typeof masks === 'function' ? masks({}) : (masks ?? []);
+  return honoured === 'all' || honoured.includes('causal');
 }
 const cases = attentions.flatMap((name) => [
   ['encoder', name] as const,

@@ -1,7 +1,7 @@
 // What people get wrong in a config and in what they compile it for: each a clear error of one of the seven classes.
 import { describe, it } from 'vitest';
 import { build, compiled, fails, type Json, layer, lm, type Parts } from './bad-input.test-helper';
-import { ConfigError, LoweringError, matmul, module, preNorm, ShapeError, targets, type Value, zoo } from './index';
+import { ConfigError, LoweringError, module, ops, preNorm, ShapeError, targets, type Value, zoo } from './index';
 
 describe('configs', () => {
   const mixer = 'stack.layers.mixer';
@@ -227,7 +227,7 @@ describe('dtypes', () => {
     }));
 
   it('for which a target has no kernel', async () => {
-    const product = module({}, ({ x }: Record<string, Value>) => ({ y: matmul(x!, x!) }));
+    const product = module({}, ({ x }: Record<string, Value>) => ({ y: ops.matmul(x!, x!) }));
     await fails(() => compiled(product, { target: targets.wasm, inputs: { x: ['int16', [3, 3]] } }), LoweringError, {
       path: 'graph',
       problem: 'MatMul of int16 cannot run on wasm: MatMul has no int16 kernel on wasm',

@@ -42,12 +42,13 @@ describe('running', () => {
       got: '"idds"',
       hint: 'Did you mean "ids"? Inputs: ids',
     });
-    await fails(() => run({ ids: tensor('int64', [1, 2], [1, 23]) }), RunError, {
-      path: 'embedding',
-      problem: 'the run failed',
-      got: /indices element out of data bounds/,
-      hint: 'It happened in Gather',
-    });
+    for (const id of [23, -1])
+      await fails(() => run({ ids: tensor('int64', [1, 2], [1, id]) }), FeedError, {
+        path: 'feed "ids"',
+        problem: 'an index outside of the table',
+        expected: '0 to 22, by causal_lm.embedding.vocabSize',
+        got: `${id} at [0, 1]`,
+      });
     await run.dispose();
   });
 
@@ -56,8 +57,8 @@ describe('running', () => {
     await fails(() => run({ ids: tensor('int64', [0, 2], []) }), FeedError, {
       path: 'feed "ids"',
       problem: 'no sequences',
-      expected: 'a batch of 1 or more',
-      got: '0',
+      expected: '1 or more',
+      got: '0 (batch)',
     });
     await run.dispose();
   });

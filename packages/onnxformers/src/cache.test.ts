@@ -1,7 +1,6 @@
 // Interfaces that later steps stand on: the same blocks uncached, with caches as inputs and outputs, and with a whole generation in one Loop.
 import { multiHead } from '@onnxformers/attention';
 import {
-  add,
   and,
   type CompileOptions,
   causal,
@@ -22,6 +21,7 @@ import {
   tensor,
   type Value,
 } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { mlp } from '@onnxformers/feedforward';
 import { rotary } from '@onnxformers/positional';
 import * as ort from 'onnxruntime-node';
@@ -38,9 +38,9 @@ function decoder(cross: boolean) {
     const memory = cross ? multiHead({ dim, heads: 3, cross: true }) : undefined;
     const feedforward = mlp({ dim, hidden: 31 });
     return module({ mixer, memory, feedforward }, (x: Value, ctx: SequenceContext) => {
-      const h = add(x, mixer(x, ctx));
-      const m = memory ? add(h, memory(h, ctx)) : h;
-      return add(m, feedforward(m, ctx));
+      const h = ops.add(x, mixer(x, ctx));
+      const m = memory ? ops.add(h, memory(h, ctx)) : h;
+      return ops.add(m, feedforward(m, ctx));
     });
   });
   const head = linear(dim, vocab);

@@ -18,28 +18,14 @@ export const zoo = registry(
 );
 
 export * from '@onnxformers/attention';
-// An op and an activation may share a name; here it is the block's, the op is `ops.relu`.
 export * from '@onnxformers/core';
-export {
-  custom,
-  gelu,
-  geluTanh,
-  glu,
-  identity,
-  leakyRelu,
-  mlp,
-  quickGelu,
-  relu,
-  sigmoid,
-  silu,
-  smelu,
-  squaredRelu,
-  starRelu,
-  tanh,
-} from '@onnxformers/feedforward';
+// Both packages have an `identity`: here it is the activation, the norm has a name of its own.
+export * from '@onnxformers/feedforward';
+export { identity } from '@onnxformers/feedforward';
 export * from '@onnxformers/positional';
-export { deepNorm, identity as identityNorm, layerNorm, postNorm, preNorm, rmsNorm } from '@onnxformers/residual';
-export { causalLm, classifier, decoder, encoder, encoderDecoder, maskedLm, stack } from './factory/index';
+export * from '@onnxformers/residual';
+export { identity as identityNorm } from '@onnxformers/residual';
+export * from './factory/index';
 export { inputsOf } from './inputs';
 /** The lists of blocks that `zoo` is made of. */
 export const blocks = {
@@ -49,14 +35,4 @@ export const blocks = {
   residual: residual.blocks,
   factory: factory.blocks,
 } as const;
-export {
-  type FromXFormers,
-  fromXFormers,
-  fromXFormersMask,
-  fromXFormersWeights,
-  noCounterpart,
-  type OurConfig,
-  type XFormersConfig,
-  type XFormersMaskOptions,
-  type XFormersOptions,
-} from './import/xformers/index';
+export * from './import/xformers/index';

@@ -1,7 +1,6 @@
 // Caches in pools of blocks that stay in the runtime's memory: the same blocks as uncached, stepped from outside and inside a Loop.
 import { multiHead } from '@onnxformers/attention';
 import {
-  add,
   and,
   type CompileOptions,
   causal,
@@ -17,10 +16,11 @@ import {
   type Node,
   type SequenceContext,
   serialize,
-  subgraphsOf,
   targets,
   type Value,
 } from '@onnxformers/core';
+import { subgraphsOf } from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 import { expectClose, randomParameters } from '@onnxformers/core/testing';
 import { mlp } from '@onnxformers/feedforward';
 import { rotary } from '@onnxformers/positional';
@@ -35,8 +35,8 @@ function decoder() {
     const mixer = multiHead({ dim, heads: 6, kvHeads: 3, headDim: 8, rotaryEmbedding: rotary({ dim: 8 }) });
     const feedforward = mlp({ dim, hidden: 31 });
     return module({ mixer, feedforward }, (x: Value, ctx: SequenceContext) => {
-      const h = add(x, mixer(x, ctx));
-      return add(h, feedforward(h, ctx));
+      const h = ops.add(x, mixer(x, ctx));
+      return ops.add(h, feedforward(h, ctx));
     });
   });
   const head = linear(dim, vocab);
@@ -149,7 +149,7 @@ describe('caches in pools, stepped from outside', () => {
     expect(() => compile(model, { target: targets.cpu, inputs, state: { paged: pool } })).toThrow(
       /PagedAppend of float32 cannot run on cpu/,
     );
-    const biased = { ...inputs, bias: ['float16', [1, 1, 'seq', '16*table_blocks']] } as const;
+    const biased = { ...inputs, attention_bias: ['float16', [1, 1, 'seq', '16*table_blocks']] } as const;
     expect(() => compiled(model, { inputs: biased, state: { paged: pool } })).toThrow(
       /PagedAppend of float16 cannot run on cuda.*PagedAttention: it has no bias/,
     );

@@ -15,8 +15,9 @@ import {
   module,
   type NDArray,
   type Ort,
-  type SequenceContext,
   printExplanation,
+  rowsOf,
+  type SequenceContext,
   serialize,
   type Target,
   type Tensor,
@@ -53,9 +54,10 @@ function network() {
     }),
   ];
   const [norm, head] = [layerNorm({ dim }), linear(dim, vocab)];
-  return module({ embed, place, layers, norm, head }, (inputs: Record<string, Value>, ctx: SequenceContext) => ({
-    logits: head(norm(layers.reduce((x, layer) => layer(x, ctx), place(embed(inputs.ids!), ctx)))),
-  }));
+  return module({ embed, place, layers, norm, head }, (inputs: Record<string, Value>, ctx: SequenceContext) => {
+    const x = embed(inputs.ids!);
+    return { logits: head(norm(layers.reduce((h, layer) => layer(h, ctx), rowsOf(place(x, ctx), x, ctx).rows))) };
+  });
 }
 
 const model = network();

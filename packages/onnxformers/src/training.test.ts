@@ -1,30 +1,21 @@
 // Training as a user writes it: loss, gradients and Adam in one graph, parameters and moments in as inputs and out as outputs.
 import { readFileSync } from 'node:fs';
 import {
-  add,
   compile,
   createRunner,
-  div,
-  gatherElements,
   grad,
   initialize,
-  logSoftmax,
   module,
-  mul,
   namesOf,
-  neg,
   type Ort,
-  reduceMean,
   type SequenceContext,
-  sqrt,
-  sub,
   type Tensor,
   targets,
   tensor,
   toArray,
-  unsqueeze,
   type Value,
 } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { expectClose } from '@onnxformers/core/testing';
 import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
@@ -55,20 +46,20 @@ const parameters = [...namesOf(lm).parameters];
 
 function lossAndGradients(given: Inputs, ctx: SequenceContext) {
   const { logits } = lm.forward(given, ctx);
-  const picked = gatherElements(logSoftmax(logits!), unsqueeze(given.labels!, [2]), 2);
-  const loss = neg(reduceMean(picked, [0, 1, 2], { keepDims: false }));
+  const picked = ops.gatherElements(ops.logSoftmax(logits!), ops.unsqueeze(given.labels!, [2]), 2);
+  const loss = ops.neg(ops.reduceMean(picked, [0, 1, 2], { keepDims: false }));
   const weights = parameters.map(([, p]) => loss.graph.root.storedParam(p));
   return { loss, weights, gradients: grad(loss, weights) };
 }
 
 const inputs = { ids: ['int64', ['batch', 'seq']], labels: ['int64', ['batch', 'seq']] } as const;
-const step = module(lm.children, (given: Inputs, ctx: SequenceContext) => {
+const step = module(lm.children, (given: Inputs, ctx: SequenceContext): Record<string, Value> => {
   const { loss, weights, gradients } = lossAndGradients(given, ctx);
   const next = parameters.flatMap(([name], i) => {
     const dw = gradients[i]!;
-    const m = add(mul(given[`m.${name}`]!, beta1), mul(dw, 1 - beta1));
-    const v = add(mul(given[`v.${name}`]!, beta2), mul(mul(dw, dw), 1 - beta2));
-    const w = sub(weights[i]!, mul(given.rate!, div(m, add(sqrt(v), eps))));
+    const m = ops.add(ops.mul(given[`m.${name}`]!, beta1), ops.mul(dw, 1 - beta1));
+    const v = ops.add(ops.mul(given[`v.${name}`]!, beta2), ops.mul(ops.mul(dw, dw), 1 - beta2));
+    const w = ops.sub(weights[i]!, ops.mul(given.rate!, ops.div(m, ops.add(ops.sqrt(v), eps))));
     return Object.entries({ [name]: w, [`m.${name}`]: m, [`v.${name}`]: v });
   });
   return { loss, ...Object.fromEntries(next.map(([name, value]) => [`next.${name}`, value])) };

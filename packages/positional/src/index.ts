@@ -1,10 +1,12 @@
 // Positional encodings and embeddings.
+import { alibi, alibiSlopes } from './bias/alibi';
+import { t5Relative } from './bias/t5-relative';
 import { learnable } from './learnable';
 import { rotary } from './rotary';
 import { sine } from './sine';
 import { token } from './token';
 import { vocab } from './vocab';
 
-export { learnable, rotary, sine, token, vocab };
+export { alibi, alibiSlopes, learnable, rotary, sine, t5Relative, token, vocab };
 /** All blocks of this package. */
-export const blocks = [sine, vocab, learnable, token, rotary] as const;
+export const blocks = [sine, vocab, learnable, token, rotary, alibi, t5Relative] as const;

@@ -1,23 +1,7 @@
 // A learned row for each position. Gehring et al. 2017, https://arxiv.org/abs/1705.03122
-import {
-  add,
-  bool,
-  ConfigError,
-  concat,
-  defineBlock,
-  expand,
-  gather,
-  init,
-  int,
-  limitIndices,
-  module,
-  Parameter,
-  reshape,
-  type SequenceContext,
-  slice,
-  unexpanded,
-  type Value,
-} from '@onnxformers/core';
+import { bool, defineBlock, init, int, module, Parameter, type SequenceContext, type Value, withPrefix } from '@onnxformers/core';
+import { limitIndices, unexpanded } from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 
 /**
  * Adds a learned row for each position; with a class token, puts that in front first.
@@ -54,20 +38,15 @@ export const learnable = defineBlock({
     const pos_emb = new Parameter([1, rows, dim], init.normal(0.02), { role: 'position', part: 'weight' });
     const class_token = classToken ? new Parameter([dim], init.zeros, { role: 'position', part: 'other' }) : undefined;
     return module({ pos_emb, class_token }, (x: Value, ctx: SequenceContext) => {
-      const table = reshape(x.graph.param(pos_emb), [rows, dim]);
+      const table = ops.reshape(x.graph.param(pos_emb), [rows, dim]);
       const positions = unexpanded(ctx.positions);
       limitIndices(positions, seqLen, `${path}.seqLen`);
-      if (!class_token) return add(x, gather(table, positions, 0));
-      if (ctx.layout.kind === 'packed' || ctx.state)
-        throw new ConfigError({
-          path: `${path}.classToken`,
-          problem: 'a class token stands in front of whole sequences',
-          expected: 'padded rows without a state',
-          got: ctx.layout.kind === 'packed' ? 'packed rows' : 'a state',
-        });
-      const first = add(x.graph.param(class_token), slice(table, { axes: [0], starts: [0], ends: [1] }));
-      const others = add(x, gather(table, add(positions, 1), 0));
-      return concat([expand(reshape(first, [1, 1, dim]), [x.dims[0]!, 1, dim]), others], 1);
+      if (!class_token) return ops.add(x, ops.gather(table, positions, 0));
+      const within = withPrefix(ctx, { count: 1, before: x.dims[1]! });
+      const first = ops.add(x.graph.param(class_token), ops.slice(table, { axes: [0], starts: [0], ends: [1] }));
+      const others = ops.add(x, ops.gather(table, ops.add(positions, 1), 0));
+      const all = ops.concat([ops.expand(ops.reshape(first, [1, 1, dim]), [x.dims[0]!, 1, dim]), others], 1);
+      return { rows: all, ctx: within };
     });
   },
 });

@@ -2,24 +2,16 @@
 import {
   bool,
   ConfigError,
-  cast,
   choice,
-  cos,
-  type Dim,
   defineBlock,
-  expand,
   int,
-  iota,
-  mul,
   num,
-  reshape,
-  rotaryEmbedding,
   type SequenceContext,
-  sin,
-  unexpanded,
-  unsqueeze,
+  ShapeError,
   type Value,
 } from '@onnxformers/core';
+import { unexpanded } from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 import { kernels } from './kernels/rotary-embedding';
 import { frequencies } from './rotary-frequencies';
 
@@ -32,6 +24,7 @@ import { frequencies } from './rotary-frequencies';
  * Dtypes   float32, float16, bfloat16; angles in float32
  * Throws   ConfigError for an odd rotaryDim or one beyond dim, for a scaling without originalMaxPositions that needs it, and for a factor
  *          without a scaling
+ *          · ShapeError for rows that the context does not count
  * Source   Su et al. 2021, https://arxiv.org/abs/2104.09864; YaRN: Peng et al. 2023, https://arxiv.org/abs/2309.00071
  * Lowers   everywhere: RotaryEmbedding; portable below opset 23: primitives
  * Example  const block = rotary({ dim: 64 });
@@ -99,7 +92,7 @@ export const rotary = defineBlock({
     return (q: Value, k: Value, ctx: SequenceContext) => {
       const turn = (x: Value): Value => {
         const { cosines, sines } = tables(x, ctx, key, inverseFrequencies, scale);
-        return rotaryEmbedding(x, cosines, sines, undefined, options);
+        return ops.rotaryEmbedding(x, cosines, sines, undefined, options);
       };
       return [turn(q), turn(k)] as const;
     };
@@ -116,15 +109,24 @@ function tables(x: Value, ctx: SequenceContext, key: string, inverseFrequencies:
   const g = x.graph.root;
   const positions = positionsOf(x, ctx);
   return ctx.shared.get(`${key} of ${positions.id} ${x.dtype}`, () => {
-    const angles = mul(unsqueeze(cast(unexpanded(positions), 'float32'), [2]), g.number(inverseFrequencies, 'float32'));
-    const table = (v: Value): Value => expand(cast(mul(v, scale), x.dtype), [...positions.dims, inverseFrequencies.length]);
-    return { cosines: table(cos(angles)), sines: table(sin(angles)) };
+    const angles = ops.mul(
+      ops.unsqueeze(ops.cast(unexpanded(positions), 'float32'), [2]),
+      g.number(inverseFrequencies, 'float32'),
+    );
+    const table = (v: Value): Value =>
+      ops.expand(ops.cast(ops.mul(v, scale), x.dtype), [...positions.dims, inverseFrequencies.length]);
+    return { cosines: table(ops.cos(angles)), sines: table(ops.sin(angles)) };
   });
 }
 
-// Rows that the context does not count (a class token in front) are counted from 0.
 function positionsOf(x: Value, { positions }: SequenceContext): Value {
-  const [batch, , seq] = x.dims as [Dim, Dim, Dim, Dim];
-  if (positions.dims.at(-1) !== seq) return expand(reshape(iota(x.graph.root, seq), [1, seq]), [batch, seq]);
-  return positions.rank === 1 ? unsqueeze(positions, [0]) : positions;
+  if (positions.dims.at(-1) !== x.dims[2])
+    throw new ShapeError({
+      path: x.graph.where,
+      problem: 'the context counts other rows than these',
+      expected: `[batch, heads, ${positions.dims.at(-1)}, head_dim]`,
+      got: `[${x.dims.join(', ')}]`,
+      hint: 'Rows that come in front or are made of others need a context of their own: withPrefix, withRows',
+    });
+  return positions.rank === 1 ? ops.unsqueeze(positions, [0]) : positions;
 }

@@ -1,22 +1,7 @@
 // Positions as sines of many wavelengths. Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
-import {
-  add,
-  cast,
-  choice,
-  concat,
-  cos,
-  cropTo,
-  defineBlock,
-  int,
-  mul,
-  num,
-  reshape,
-  type SequenceContext,
-  sin,
-  unexpanded,
-  unsqueeze,
-  type Value,
-} from '@onnxformers/core';
+import { choice, defineBlock, int, num, type SequenceContext, type Value } from '@onnxformers/core';
+import { unexpanded } from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 
 /**
  * Adds sines and cosines of the position, of wavelengths from 2π to 2π · base.
@@ -49,24 +34,24 @@ export const sine = defineBlock({
     const rates = Array.from({ length: half }, (_, i) => base ** ((-2 * i) / dim));
     return (x: Value, ctx: SequenceContext) => {
       const g = x.graph.root;
-      const signal = ctx.shared.get(`sine ${dim} ${base} ${order}`, () => {
-        const positions = unexpanded(ctx.positions);
-        const angles = mul(unsqueeze(cast(positions, 'float32'), [positions.rank]), g.number(rates, 'float32'));
-        const parts = [sin(angles), cos(angles)];
+      const positions = unexpanded(ctx.positions);
+      const signal = ctx.shared.get(`sine ${dim} ${base} ${order} of ${positions.id}`, () => {
+        const angles = ops.mul(ops.unsqueeze(ops.cast(positions, 'float32'), [positions.rank]), g.number(rates, 'float32'));
+        const parts = [ops.sin(angles), ops.cos(angles)];
         const side = positions.rank + 1;
         const all =
           order === 'halves'
-            ? concat(parts, -1)
-            : reshape(
-                concat(
-                  parts.map((v) => unsqueeze(v, [side])),
+            ? ops.concat(parts, -1)
+            : ops.reshape(
+                ops.concat(
+                  parts.map((v) => ops.unsqueeze(v, [side])),
                   side,
                 ),
                 [...positions.dims, 2 * half],
               );
-        return cast(cropTo(all, positions.rank, dim), x.dtype);
+        return ops.cast(ops.cropTo(all, positions.rank, dim), x.dtype);
       });
-      return add(x, signal);
+      return ops.add(x, signal);
     };
   },
 });

@@ -1,5 +1,7 @@
 // A row for each token. Bengio et al. 2003, A Neural Probabilistic Language Model
-import { defineBlock, gather, init, int, module, mul, num, Parameter, type Value } from '@onnxformers/core';
+import { defineBlock, init, int, module, num, Parameter, type Value } from '@onnxformers/core';
+import { limitIndices } from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 
 /**
  * A row of a table for each id.
@@ -8,7 +10,7 @@ import { defineBlock, gather, init, int, module, mul, num, Parameter, type Value
  *
  * Shapes   ids int64 [batch, seq], packed [tokens] → [..., dim]
  * Dtypes   float32, float16, bfloat16
- * Throws   an error of the runtime for ids outside 0 … vocabSize − 1
+ * Throws   FeedError (in a run) for an input with ids outside 0 … vocabSize − 1
  * Source   Bengio et al. 2003, A Neural Probabilistic Language Model
  * Lowers   everywhere: Gather
  * Example  const block = token({ vocabSize: 101, dim: 64 });
@@ -28,8 +30,11 @@ export const token = defineBlock({
     { vocabSize: 11, dim: 5, scale: 2.5 },
   ],
   properties: ['batchIndependent', 'permutationEquivariant', 'causal'],
-  create({ vocabSize, dim, scale }) {
+  create({ vocabSize, dim, scale }, { path }) {
     const weight = new Parameter([vocabSize, dim], init.normal(0.02), { role: 'embedding', part: 'weight' });
-    return module({ weight }, (ids: Value) => mul(gather(ids.graph.param(weight), ids, 0), scale));
+    return module({ weight }, (ids: Value) => {
+      limitIndices(ids, vocabSize, `${path}.vocabSize`);
+      return ops.mul(ops.gather(ids.graph.param(weight), ids, 0), scale);
+    });
   },
 });

@@ -1,17 +1,7 @@
 // A row for each token and one for each position. Devlin et al. 2018, https://arxiv.org/abs/1810.04805
-import {
-  add,
-  defineBlock,
-  dropout,
-  embedding,
-  int,
-  limitIndices,
-  module,
-  num,
-  type SequenceContext,
-  unexpanded,
-  type Value,
-} from '@onnxformers/core';
+import { defineBlock, dropout, embedding, int, module, num, type SequenceContext, type Value } from '@onnxformers/core';
+import { unexpanded } from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 
 /**
  * A row for each id, and a learned row for each position.
@@ -39,12 +29,10 @@ export const vocab = defineBlock({
   examples: [{ vocabSize: 23, seqLen: 11, dim: 7 }],
   properties: ['batchIndependent', 'causal'],
   create({ vocabSize, seqLen, dim, dropout: p }, { path }) {
-    const word_embeddings = embedding(vocabSize, dim, { role: 'embedding' });
-    const position_embeddings = embedding(seqLen, dim, { role: 'position' });
+    const word_embeddings = embedding(vocabSize, dim, { role: 'embedding', field: `${path}.vocabSize` });
+    const position_embeddings = embedding(seqLen, dim, { role: 'position', field: `${path}.seqLen` });
     return module({ word_embeddings, position_embeddings }, (ids: Value, ctx: SequenceContext) => {
-      const positions = unexpanded(ctx.positions);
-      limitIndices(positions, seqLen, `${path}.seqLen`);
-      return dropout(add(word_embeddings(ids), position_embeddings(positions)), p);
+      return dropout(ops.add(word_embeddings(ids), position_embeddings(unexpanded(ctx.positions))), p);
     });
   },
 });

@@ -1,6 +1,5 @@
 // Norms and rows in plain loops, and small blocks to put between the norms.
 import {
-  add,
   bool,
   defineBlock,
   each,
@@ -8,11 +7,11 @@ import {
   linear,
   module,
   type NDArray,
-  reduceMean,
   type SequenceContext,
   slot,
   type Value,
 } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 
 /** Applies a function to each row of the last axis. */
 export function perRow(x: NDArray, f: (row: number[], index: number) => readonly number[]): NDArray {
@@ -56,7 +55,9 @@ export const meanMixer = defineBlock({
   examples: [],
   create({ dim, outDim, cross }) {
     const map = linear(dim, outDim, { bias: false, role: 'value' });
-    return module({ map }, (x: Value, ctx: SequenceContext) => map(add(x, reduceMean(cross ? ctx.memory!.rows : x, [-2]))));
+    return module({ map }, (x: Value, ctx: SequenceContext) =>
+      map(ops.add(x, ops.reduceMean(cross ? ctx.memory!.rows : x, [-2]))),
+    );
   },
 });
 

@@ -1,6 +1,5 @@
 // What residual layers are made of: a mixer, cross attention and a feed-forward, each with a norm and a way around it.
 import {
-  add,
   bool,
   ConfigError,
   type KindModule,
@@ -8,13 +7,13 @@ import {
   type Memory,
   type Module,
   module,
-  mul,
   num,
   type SequenceContext,
   slot,
   type Value,
   withContext,
 } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 
 const places = ['mixer', 'cross', 'feedforward'] as const;
 type PlaceName = (typeof places)[number];
@@ -127,7 +126,7 @@ function step(x: Value, ctx: SequenceContext, { place, block, norm, shortcut }: 
   const before = style.norm === 'before';
   const memory = place === 'cross' && style.normMemory ? ctx.memory : undefined;
   const branch = block(before ? norm(x) : x, memory ? withContext(ctx, { memory: normed(memory, norm) }) : ctx);
-  const sum = add(mul(shortcut ? shortcut(x) : x, style.scale), mul(branch, style.branchScale));
+  const sum = ops.add(ops.mul(shortcut ? shortcut(x) : x, style.scale), ops.mul(branch, style.branchScale));
   return before ? sum : norm(sum);
 }
 

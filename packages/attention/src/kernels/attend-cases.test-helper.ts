@@ -1,37 +1,28 @@
 // Small attentions of every nature, for rules and targets to be tried on.
 import {
-  type AttendOpOptions,
-  add,
   and,
-  attendOp,
-  cacheAppend,
-  cast,
   causal,
-  cos,
   type Dim,
   type DType,
-  expand,
-  iota,
+  dense,
+  type InputType,
+  keyLengths,
+  keyPadding,
   linear,
   module,
-  mul,
   type NDArray,
   none,
   padded,
-  type RotaryOptions,
-  reshape,
-  rotaryEmbedding,
-  sin,
   slidingWindow,
   splitHeads,
   type Tensor,
   toTensor,
-  unsqueeze,
   type Value,
 } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { randomArray } from '@onnxformers/core/testing';
 
-type Inputs = Record<string, readonly [DType, readonly Dim[]]>;
+type Inputs = Readonly<Record<string, InputType>>;
 
 export interface AttendCase {
   readonly name: string;
@@ -50,24 +41,24 @@ export interface AttendCase {
   /** Queries, keys and values are linear maps of one x; that of the keys has no bias. */
   readonly projected?: boolean;
   /** Queries and new keys turn by their positions, which are counted unless they are an input. */
-  readonly turned?: RotaryOptions;
-  readonly options: (inputs: Readonly<Record<string, Value>>) => AttendOpOptions;
+  readonly turned?: ops.RotaryOptions;
+  readonly options: (inputs: Readonly<Record<string, Value>>) => ops.AttendOpOptions;
 }
 
 export const sizes = { batch: 3, seq: 7, kv: 11, past: 5, capacity: 13 } as const;
 const lengths: Inputs = { lengths: ['int64', ['batch']] };
-const byLengths = (inputs: Readonly<Record<string, Value>>) => ({ kind: 'lengths', keys: inputs.lengths! }) as const;
+const byLengths = (inputs: Readonly<Record<string, Value>>) => keyLengths(inputs.lengths!);
 const keep: Inputs = { keep: ['bool', ['batch', 'kv']] };
 
 export const attendCases: readonly AttendCase[] = [
   { name: 'encoder', options: () => ({ mask: none }) },
   { name: 'encoder, scaled', options: () => ({ mask: none, scale: 0.7 }) },
   { name: 'encoder, lengths', inputs: lengths, options: (i) => ({ mask: byLengths(i) }) },
-  { name: 'encoder, keys', kvSeq: 'kv', inputs: keep, options: (i) => ({ mask: { kind: 'keys', keep: i.keep! } }) },
+  { name: 'encoder, keys', kvSeq: 'kv', inputs: keep, options: (i) => ({ mask: keyPadding(i.keep!) }) },
   {
     name: 'encoder, tensor and bias',
     inputs: { keep: ['bool', ['batch', 1, 'seq', 'seq']], bias: ['float32', [1, 2, 'seq', 'seq']] },
-    options: (i) => ({ mask: { kind: 'tensor', keep: i.keep! }, bias: i.bias! }),
+    options: (i) => ({ mask: dense(i.keep!), bias: i.bias! }),
   },
   { name: 'encoder, bias', inputs: { bias: ['float32', [1, 2, 'seq', 'seq']] }, options: (i) => ({ mask: none, bias: i.bias! }) },
   {
@@ -150,7 +141,9 @@ export function inputsOf(c: AttendCase, dtype: DType = 'float32'): Inputs {
     ? { pastKey: [dtype, ['batch', kvHeads, before, headDim]], pastValue: [dtype, ['batch', kvHeads, before, valueDim]] }
     : {};
   const pastLengths: Inputs = c.cache === 'fixed' ? { pastLengths: ['int64', ['batch']] } : {};
-  const others = Object.entries(c.inputs ?? {}).map(([name, [d, dims]]) => [name, [d === 'float32' ? dtype : d, dims]] as const);
+  const others = Object.entries(c.inputs ?? {}).map(
+    ([name, [d, dims]]) => [name, [d === 'float32' ? dtype : d, dims, 'data']] as const,
+  );
   return { ...rows, ...past, ...pastLengths, ...Object.fromEntries(others) };
 }
 
@@ -166,24 +159,25 @@ export function modelOf(c: AttendCase) {
     const [q, k] = [still, stillKey].map((x) => (c.turned ? turned(x, inputs, c.turned) : x)) as [Value, Value];
     const { graph } = q;
     const attention = (keys: Value, values: Value) =>
-      graph.root.scope('attention', () => attendOp(q, keys, values, c.options(inputs)));
+      graph.root.scope('attention', () => ops.attendOp(q, keys, values, c.options(inputs)));
     if (!pastKey) return { y: attention(k, v) };
-    const [before, valuesBefore] = c.computed ? [mul(pastKey, 2), mul(pastValue!, 2)] : [pastKey, pastValue!];
-    const [keys, values] = [cacheAppend(before, k, pastLengths), cacheAppend(valuesBefore, v, pastLengths)];
+    const [before, valuesBefore] = c.computed ? [ops.mul(pastKey, 2), ops.mul(pastValue!, 2)] : [pastKey, pastValue!];
+    const [keys, values] = [ops.cacheAppend(before, k, pastLengths), ops.cacheAppend(valuesBefore, v, pastLengths)];
     return { y: attention(keys, values), keys, values };
   });
 }
 
 // By angles that grow with the position, faster for the first pairs, and longer by a factor, as YaRN has it.
-function turned(x: Value, { pastLengths, positions }: Readonly<Record<string, Value>>, options: RotaryOptions): Value {
+function turned(x: Value, { pastLengths, positions }: Readonly<Record<string, Value>>, options: ops.RotaryOptions): Value {
   const [batch, , seq, headDim] = x.dims as readonly [Dim, Dim, Dim, number];
-  const counted = reshape(iota(x.graph, seq), [1, seq]);
-  const places = positions ?? (pastLengths ? add(unsqueeze(pastLengths, [1]), counted) : expand(counted, [batch, seq]));
+  const counted = ops.reshape(ops.iota(x.graph, seq), [1, seq]);
+  const places =
+    positions ?? (pastLengths ? ops.add(ops.unsqueeze(pastLengths, [1]), counted) : ops.expand(counted, [batch, seq]));
   const pairs = (options.rotaryDim ?? headDim) / 2;
   const rates = Array.from({ length: pairs }, (_, i) => 0.7 ** i);
-  const angles = mul(unsqueeze(cast(places, 'float32'), [2]), x.graph.number(rates, 'float32'));
-  const table = (of: Value): Value => cast(mul(of, 1.25), x.dtype);
-  return rotaryEmbedding(x, table(cos(angles)), table(sin(angles)), undefined, options);
+  const angles = ops.mul(ops.unsqueeze(ops.cast(places, 'float32'), [2]), x.graph.number(rates, 'float32'));
+  const table = (of: Value): Value => ops.cast(ops.mul(of, 1.25), x.dtype);
+  return ops.rotaryEmbedding(x, table(ops.cos(angles)), table(ops.sin(angles)), undefined, options);
 }
 
 /** Data of a case. A sequence has no keys at all. Several rows meet empty caches, whose unused rows hold 0. */

@@ -1,52 +1,40 @@
 // GroupQueryAttention of com.microsoft: causal attention with shared key heads, windows, softcap, sinks, and its own cache.
 import {
-  Attend,
-  type AttendAttrs,
-  add,
   addDims,
   and,
-  apply,
-  attendOp,
-  attendParts,
-  CacheAppend,
-  type CacheAppendAttrs,
-  cacheAppend,
-  cast,
   causal,
-  concat,
   type Dim,
+  type Mask,
+  type Node,
+  padded,
+  printMask,
+  slidingWindow,
+  splitHeads,
+  type Value,
+} from '@onnxformers/core';
+import {
+  type AttendAttrs,
+  apply,
+  attendParts,
   defineOp,
   defineReasons,
   derive,
-  expand,
-  fill,
+  expressedBy,
   type Get,
-  iota,
   type Match,
   type MatchContext,
   madeBy,
   maskKinds,
   mismatch,
-  type Node,
   type Outcome,
-  padded,
-  printMask,
   printType,
   type Reason,
   type Refusal,
-  readMask,
   reasons,
   refuse,
-  reshape,
-  rotaryEmbedding,
   rule,
-  size,
-  slidingWindow,
-  splitHeads,
-  sub,
-  unsqueeze,
-  type Value,
-} from '@onnxformers/core';
+} from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 import { type Places, type Rotation, rotationOf } from './rotation';
 import { toHeads, toRows } from './rows';
 
@@ -90,24 +78,27 @@ export const GroupQueryAttention = defineOp<GroupQueryAttentionAttrs & { readonl
     { num_heads, kv_num_heads, scale, softcap, local_window_size, present, do_rotary, rotary_interleaved },
   ) {
     const [batch, seq] = query!.dims as readonly [Dim, Dim];
-    const queryOffset = add(cast(lengths!, 'int64'), sub(1, size(query!.graph, seq)));
+    const queryOffset = ops.add(ops.cast(lengths!, 'int64'), ops.sub(1, ops.size(query!.graph, seq)));
     const turn = (x: Value): Value => {
       if (!do_rotary) return x;
-      const places = expand(add(unsqueeze(queryOffset, [1]), reshape(iota(x.graph, seq), [1, seq])), [batch, seq]);
+      const places = ops.expand(ops.add(ops.unsqueeze(queryOffset, [1]), ops.reshape(ops.iota(x.graph, seq), [1, seq])), [
+        batch,
+        seq,
+      ]);
       const [interleaved, rotaryDim] = [rotary_interleaved === 1, 2 * (cos!.dims[1] as number)];
-      return rotaryEmbedding(x, cos!, sin!, places, { interleaved, ...(rotaryDim !== x.dims[3] && { rotaryDim }) });
+      return ops.rotaryEmbedding(x, cos!, sin!, places, { interleaved, ...(rotaryDim !== x.dims[3] && { rotaryDim }) });
     };
     const q = turn(splitHeads(query!, num_heads, padded));
     const [k, v] = [turn(splitHeads(key!, kv_num_heads, padded)), splitHeads(value!, kv_num_heads, padded)];
     const grows = !pastKey || pastKey.dims[2] !== present;
     const append = (past: Value | undefined, rows: Value) =>
-      past ? cacheAppend(past, rows, grows ? undefined : queryOffset) : rows;
+      past ? ops.cacheAppend(past, rows, grows ? undefined : queryOffset) : rows;
     const [allKeys, allValues] = [append(pastKey, k), append(pastValue, v)];
     const window =
       local_window_size !== undefined && local_window_size > 0
         ? slidingWindow({ left: local_window_size - 1, right: 0 })
         : causal;
-    const y = attendOp(q, allKeys, allValues, {
+    const y = ops.attendOp(q, allKeys, allValues, {
       mask: and(causal, window),
       queryOffset,
       ...(scale !== undefined && { scale }),
@@ -130,25 +121,35 @@ const own = defineReasons({
 });
 
 interface Caches {
-  readonly key: Node<CacheAppendAttrs>;
-  readonly value: Node<CacheAppendAttrs>;
+  readonly key: Node<ops.CacheAppendAttrs>;
+  readonly value: Node<ops.CacheAppendAttrs>;
 }
 
 // Keys and values that are appended to a cache here.
 function cachesOf(k: Value, v: Value): Caches | undefined {
-  const [key, value] = [madeBy(k, CacheAppend), madeBy(v, CacheAppend)];
+  const [key, value] = [madeBy(k, ops.CacheAppend), madeBy(v, ops.CacheAppend)];
   return key && value ? { key, value } : undefined;
+}
+
+interface Window {
+  /** How many keys a query sees, the last its own; undefined: all up to its own. */
+  readonly seen: number | undefined;
+}
+
+// The causal mask or window in the kernel's words, or why it cannot say it.
+function windowOf(mask: Mask<Value>, q: Value): Window | Reason {
+  const m = expressedBy(mask, { window: true });
+  if (m.beyond !== undefined) return reasons.maskNotExpressible(m.beyond);
+  // A single query stands behind all keys that there are.
+  const causal = m.right === 0 || (q.dims[2] === 1 && (m.right ?? 0) >= 0);
+  if (!causal) return own.notCausal({ mask: printMask(mask) });
+  if ((m.left ?? 0) < 0) return reasons.maskNotExpressible({ mask: printMask(mask), kinds: maskKinds(mask) });
+  return { seen: m.left === undefined ? undefined : m.left + 1 };
 }
 
 // Why the kernel cannot stand for this attention in any way.
 function objection({ operands, attrs }: Node<AttendAttrs>, caches: Caches | undefined, around: MatchContext): Reason | undefined {
-  const { q, k, v, queryOffset, noise, mask } = attendParts(operands, attrs);
-  const m = readMask(mask);
-  // A single query stands behind all keys that there are.
-  const causal = m.right === 0 || (q.dims[2] === 1 && (m.right ?? 0) >= 0);
-  if (!causal) return own.notCausal({ mask: printMask(mask) });
-  if (m.rest.length || m.keys || m.documents || m.lengths || (m.left ?? 0) < 0)
-    return reasons.maskNotExpressible({ mask: printMask(mask), kinds: maskKinds(mask) });
+  const { q, k, v, queryOffset, noise } = attendParts(operands, attrs);
   if (attrs.scale === 0) return reasons.zeroScale();
   if (typeof q.dims[1] !== 'number' || typeof k.dims[1] !== 'number') return reasons.headCountsUnknown();
   const headDim = k.dims[3]!;
@@ -178,20 +179,23 @@ interface Form {
 }
 
 function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
-  const { q, k, v, queryOffset, sinks } = attendParts(node.operands, node.attrs);
+  const { q, k, v, queryOffset, sinks, mask } = attendParts(node.operands, node.attrs);
+  const window = windowOf(mask, q);
+  if (!('seen' in window)) return refuse(window);
+  const { seen } = window;
   const caches = cachesOf(k, v);
   const why = objection(node, caches, around);
   if (why) return refuse(why);
   const [newKeys, newValues] = caches ? [caches.key.operands[1]!, caches.value.operands[1]!] : [k, v];
   const turning = rotation(q, newKeys, { queryOffset, cached: caches !== undefined, count: k.dims[2]! }, around);
   const ways = ({ variant, turns }: Form): Match[] => [
-    made(node, { caches, newKeys, newValues }, { ...(variant && { variant }), turns }),
+    made(node, { caches, newKeys, newValues, seen }, { ...(variant && { variant }), turns }),
     ...(sinks
       ? []
       : [
           made(
             node,
-            { caches, newKeys, newValues },
+            { caches, newKeys, newValues, seen },
             { variant: [variant, 'a null sink'].filter(Boolean).join(' and '), turns, nullSink: true },
           ),
         ]),
@@ -204,20 +208,21 @@ function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
   ];
 }
 
+interface Found extends Window {
+  readonly caches: Caches | undefined;
+  readonly newKeys: Value;
+  readonly newValues: Value;
+}
+
 // The kernel in one form, for an attention that it can stand for.
-function made(
-  node: Node<AttendAttrs>,
-  { caches, newKeys, newValues }: { readonly caches: Caches | undefined; readonly newKeys: Value; readonly newValues: Value },
-  { variant, nullSink, turns }: Form,
-): Match {
-  const { q, k, queryOffset, bias, sinks, mask } = attendParts(node.operands, node.attrs);
-  const { left } = readMask(mask);
+function made(node: Node<AttendAttrs>, { caches, newKeys, newValues, seen }: Found, { variant, nullSink, turns }: Form): Match {
+  const { q, k, queryOffset, bias, sinks } = attendParts(node.operands, node.attrs);
   const attrs = {
     num_heads: q.dims[1] as number,
     kv_num_heads: k.dims[1] as number,
     scale: node.attrs.scale,
     softcap: node.attrs.softcap,
-    local_window_size: left === undefined ? undefined : left + 1,
+    local_window_size: seen,
     do_rotary: turns && 1,
     rotary_interleaved: turns?.interleaved ? 1 : undefined,
     present: k.dims[2]!,
@@ -266,29 +271,29 @@ function rotation(
 }
 
 // A past that is computed: the runtime may put the result into its memory, so it needs room for the new rows.
-function pastOf({ operands: [past, rows], attrs }: Node<CacheAppendAttrs>, get: Get): Value {
+function pastOf({ operands: [past, rows], attrs }: Node<ops.CacheAppendAttrs>, get: Get): Value {
   const growing = attrs.form === 'growing' && past!.producer !== undefined;
-  return growing ? concat([get(past!), get(rows!)], 2) : get(past!);
+  return growing ? ops.concat([get(past!), get(rows!)], 2) : get(past!);
 }
 
 // Every row of the batch has the same number of keys.
 function whole(query: Value, batch: Dim, keys: Dim): { lengths: Value; total: Value } {
-  const total = cast(size(query.graph, keys), 'int32');
-  return { lengths: expand(reshape(cast(size(query.graph, addDims(keys, -1)), 'int32'), [1]), [batch]), total };
+  const total = ops.cast(ops.size(query.graph, keys), 'int32');
+  return { lengths: ops.expand(ops.reshape(ops.cast(ops.size(query.graph, addDims(keys, -1)), 'int32'), [1]), [batch]), total };
 }
 
 // Each row has its own place; the longest is told in CPU memory.
 function placed(queryOffset: Value, seq: Dim): { lengths: Value; total: Value } {
   const { graph } = queryOffset;
-  const lengths = cast(add(queryOffset, size(graph, addDims(seq, -1))), 'int32');
+  const lengths = ops.cast(ops.add(queryOffset, ops.size(graph, addDims(seq, -1))), 'int32');
   return { lengths, total: derive(graph.root, 'longest', { dtype: 'int32', dims: [] }, [queryOffset], seq) };
 }
 
-// A logit for each head whose weight is 0 next to any score.
-const idle = ({ graph, dtype, dims: [, heads] }: Value): Value => fill(graph, [heads!], -1e4, dtype);
+// A logit for each head whose weight is 0 next to any score: in a causal attention there always is one.
+const idle = ({ graph, dtype, dims: [, heads] }: Value): Value => ops.fill(graph, [heads!], Number.NEGATIVE_INFINITY, dtype);
 
 /**
  * Attend, with the appends to its caches where there are any → GroupQueryAttention: also with the rotation of queries and keys by their positions
  * inside, and with a null sink, which keeps the kernel from a path that is slow on some targets.
  */
-export const useGroupQueryAttention = rule('Attend → GroupQueryAttention', Attend, match);
+export const useGroupQueryAttention = rule('Attend → GroupQueryAttention', ops.Attend, match);

@@ -1,46 +1,33 @@
 // MultiHeadAttention of com.microsoft: fused attention for as many key heads as query heads, or with key heads repeated.
+import { and, causal, type Dim, keyLengths, type Mask, type Node, none, padded, splitHeads, type Value } from '@onnxformers/core';
 import {
-  Attend,
   type AttendAttrs,
-  add,
-  and,
   apply,
-  attendOp,
-  cast,
-  causal,
-  type Dim,
   defineOp,
   defineReasons,
-  expand,
+  expressedBy,
   type Get,
-  greaterOrEqual,
-  type Mask,
   type Match,
   type MatchContext,
-  maskKinds,
   mismatch,
-  type Node,
-  none,
   type Outcome,
-  padded,
-  printMask,
   printType,
   type Reason,
+  type Refusal,
   reasons,
   refuse,
-  reshape,
   rule,
-  slice,
-  splitHeads,
-  type Value,
-} from '@onnxformers/core';
+} from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 import { biasedProjections, type Projections, toHeads, toRows, withoutBiases } from './rows';
-import { allPairs, isPlain, maskAsBias, maskNote, type Reading, readAttend, scoreMask, zeroFullyMasked } from './score-mask';
+import { allPairs, assumedNonEmpty, maskNote, type Reading, readAttend, scoreMask, zeroFullyMasked } from './score-mask';
 
 type MultiHeadAttentionAttrs = {
   readonly num_heads: number;
   readonly scale?: number | undefined;
   readonly unidirectional?: number | undefined;
+  /** Added to the scores of keys behind the length of a sequence; its default, −10,000, is less than scores can be. */
+  readonly mask_filter_value?: number | undefined;
 };
 
 /**
@@ -49,7 +36,7 @@ type MultiHeadAttentionAttrs = {
  */
 export const MultiHeadAttention = defineOp<MultiHeadAttentionAttrs>({
   key: 'com.microsoft.MultiHeadAttention',
-  attributes: { num_heads: 'int', scale: 'float', unidirectional: 'int' },
+  attributes: { num_heads: 'int', scale: 'float', unidirectional: 'int', mask_filter_value: 'float' },
   infer([query, key, value, , lengths]) {
     for (const t of [query, key, value])
       if (t?.dims.length !== 3) throw mismatch('rows are needed', '[batch, seq, heads · head_dim]', printType(t));
@@ -58,15 +45,17 @@ export const MultiHeadAttention = defineOp<MultiHeadAttentionAttrs>({
   },
   decompose([query, key, value, bias, lengths, scores], { num_heads, scale, unidirectional }) {
     const heads = (rows: Value, at: number): Value => {
-      const part = bias && slice(bias, { axes: [0], starts: [at], ends: [at + (rows.dims[2] as number)] });
-      return splitHeads(part ? add(rows, part) : rows, num_heads, padded);
+      const part = bias && ops.slice(bias, { axes: [0], starts: [at], ends: [at + (rows.dims[2] as number)] });
+      return splitHeads(part ? ops.add(rows, part) : rows, num_heads, padded);
     };
     const width = query!.dims[2] as number;
     const [q, k, v] = [heads(query!, 0), heads(key!, width), heads(value!, 2 * width)];
     const masks: Mask<Value>[] = [unidirectional ? causal : none];
-    if (lengths) masks.push({ kind: 'lengths', keys: cast(lengths, 'int64') });
+    if (lengths) masks.push(keyLengths(ops.cast(lengths, 'int64')));
     return [
-      toRows(attendOp(q, k, v, { mask: and(...masks), ...(scores && { bias: scores }), ...(scale !== undefined && { scale }) })),
+      toRows(
+        ops.attendOp(q, k, v, { mask: and(...masks), ...(scores && { bias: scores }), ...(scale !== undefined && { scale }) }),
+      ),
     ];
   },
 });
@@ -85,20 +74,26 @@ function objection({ parts: { q, k, sinks, noise } }: Reading, { softcap, scale 
   return undefined;
 }
 
-// Why it cannot say the mask in its own words.
-function objectionToMask({ parts, mask, causal: ahead, lengthsDiffer }: Reading): Reason | undefined {
-  if (!isPlain(mask, { lengths: true }))
-    return reasons.maskNotExpressible({ mask: printMask(parts.mask), kinds: maskKinds(parts.mask) });
-  if (ahead && lengthsDiffer) return own.causalAlignment();
-  if (parts.queryOffset) return reasons.lacks({ feature: 'query offset' });
-  return undefined;
+/** A mask in the kernel's own words. */
+interface OwnMask {
+  readonly causal: boolean;
+  readonly lengths?: Value | undefined;
+}
+
+// The mask in the kernel's own words, or why it cannot say it.
+function ownMask({ parts, options, lengthsDiffer }: Reading): OwnMask | Refusal {
+  const mask = expressedBy(parts.mask, { causal: true, lengths: true }, options);
+  if (mask.beyond !== undefined) return refuse(reasons.maskNotExpressible(mask.beyond));
+  if (mask.causal && lengthsDiffer) return refuse(own.causalAlignment());
+  if (parts.queryOffset) return refuse(reasons.lacks({ feature: 'query offset' }));
+  return mask;
 }
 
 interface Form {
   /** The maps whose biases the kernel adds. */
   readonly projections?: Projections | undefined;
-  /** The mask becomes a bias over all scores. */
-  readonly maskAsBias: boolean;
+  /** Absent: the mask becomes a bias over all scores. */
+  readonly mask?: OwnMask | undefined;
 }
 
 /** What repeating costs, on the scale of targets: more than any kernel there that shares heads by itself, less than the definition. */
@@ -108,8 +103,8 @@ const repeating = 7;
 function repeated(rows: Value, kvHeads: number, times: number): Value {
   const [batch, kvSeq, all] = rows.dims as [Dim, Dim, number];
   const width = all / kvHeads;
-  const apart = reshape(rows, [batch, kvSeq, kvHeads, 1, width]);
-  return reshape(expand(apart, [batch, kvSeq, kvHeads, times, width]), [batch, kvSeq, kvHeads * times * width]);
+  const apart = ops.reshape(rows, [batch, kvSeq, kvHeads, 1, width]);
+  return ops.reshape(ops.expand(apart, [batch, kvSeq, kvHeads, times, width]), [batch, kvSeq, kvHeads * times * width]);
 }
 
 // Each way that there is: with the mask in the kernel's own words, or as a bias; with the biases of the projections, or without.
@@ -121,25 +116,21 @@ function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
   const [heads, kvHeads] = [q.dims[1] as number, k.dims[1] as number];
   const shared = heads !== kvHeads;
   const projections = shared ? undefined : biasedProjections([q, k, v], around);
-  const askew = objectionToMask(reading);
-  const masks = askew ? [true] : reading.mask.lengths ? [false, true] : [false];
-  const ways = masks.flatMap((maskAsBias) =>
-    (projections ? [projections, undefined] : [undefined]).map((p) =>
-      made(node, reading, { maskAsBias, projections: p }, around),
-    ),
+  const mask = ownMask(reading);
+  const masks = 'refused' in mask ? [undefined] : mask.lengths ? [mask, undefined] : [mask];
+  const ways = masks.flatMap((mask) =>
+    (projections ? [projections, undefined] : [undefined]).map((p) => made(node, reading, { mask, projections: p }, around)),
   );
-  const refused = [...(shared ? [reasons.headCountsDiffer({ heads, kvHeads })] : []), ...(askew ? [askew] : [])];
-  return [...refused.map((reason) => refuse(reason)), ...ways];
+  return [
+    ...(shared ? [refuse(reasons.headCountsDiffer({ heads, kvHeads }))] : []),
+    ...('refused' in mask ? [mask] : []),
+    ...ways,
+  ];
 }
 
 // The kernel in one form, for an attention that it can stand for.
-function made(
-  node: Node<AttendAttrs>,
-  reading: Reading,
-  { maskAsBias: overScores, projections }: Form,
-  around: MatchContext,
-): Match {
-  const { parts, mask } = reading;
+function made(node: Node<AttendAttrs>, reading: Reading, { mask, projections }: Form, around: MatchContext): Match {
+  const { parts } = reading;
   const [heads, kvHeads] = [parts.q.dims[1] as number, parts.k.dims[1] as number];
   const emit = (get: Get): readonly Value[] => {
     const unbiased = projections && withoutBiases(projections, get);
@@ -147,32 +138,35 @@ function made(
     const rows = heads === kvHeads ? own : own.map((r, i) => (i === 0 ? r : repeated(r, kvHeads, heads / kvHeads)));
     const bias = parts.bias && get(parts.bias);
     const attend = (lengths: Value | undefined, scores: Value | undefined, unidirectional: number | undefined): Value => {
-      const attrs = { num_heads: heads, scale: node.attrs.scale, unidirectional };
+      const mask_filter_value = lengths && Number.NEGATIVE_INFINITY;
+      const attrs = { num_heads: heads, scale: node.attrs.scale, unidirectional, mask_filter_value };
       return apply(MultiHeadAttention, [...rows, unbiased?.bias, lengths, scores], attrs)[0]!;
     };
-    if (overScores) {
-      const { keep, finish } = scoreMask(reading, get, around);
-      return [finish(attend(undefined, keep ? maskAsBias(keep, bias, rows[0]!.dtype) : bias, undefined), heads)];
+    if (!mask) {
+      const { asBias, finish } = scoreMask(reading, get, around);
+      return [finish(attend(undefined, asBias(bias, rows[0]!.dtype), undefined), heads)];
     }
     const lengths = mask.lengths && get(mask.lengths);
-    const y = attend(lengths && cast(lengths, 'int32'), bias, reading.causal ? 1 : undefined);
+    const y = attend(lengths && ops.cast(lengths, 'int32'), bias, mask.causal ? 1 : undefined);
     // A sequence without keys gives the mean of all values here, and 0 by our meaning.
-    const empty = lengths && !around.assumes('no empty sequences');
+    const empty = lengths && !assumedNonEmpty(mask.lengths!, around);
     return [
-      empty ? zeroFullyMasked(reshape(greaterOrEqual(lengths, 1), [lengths.dims[0]!, 1, 1, 1]), y, heads) : toHeads(y, heads),
+      empty
+        ? zeroFullyMasked(ops.reshape(ops.greaterOrEqual(lengths, 1), [lengths.dims[0]!, 1, 1, 1]), y, heads)
+        : toHeads(y, heads),
     ];
   };
   const variant = [
     ...(heads === kvHeads ? [] : ['on repeated key heads']),
     ...(projections ? ["with the projections' biases"] : []),
-    ...(overScores ? ['with the mask in its bias'] : []),
+    ...(mask ? [] : ['with the mask in its bias']),
   ].join(', ');
   return {
     ...(variant && { variant }),
     covers: node.outputs,
     absorbs: projections?.absorbs ?? [],
-    cost: (overScores ? allPairs(reading) : 0) + (heads === kvHeads ? 0 : repeating),
-    ...(overScores && { notes: [maskNote(reading)] }),
+    cost: (mask ? 0 : allPairs(reading)) + (heads === kvHeads ? 0 : repeating),
+    ...(!mask && { notes: [maskNote(reading)] }),
     emit,
   };
 }
@@ -181,4 +175,4 @@ function made(
  * Attend → MultiHeadAttention: also with the biases of the three projections, which the kernel adds on its way; with the mask turned into a bias
  * over all scores; and on repeated heads of keys that queries share, where the target has no kernel for that.
  */
-export const useMultiHeadAttention = rule('Attend → MultiHeadAttention', Attend, match);
+export const useMultiHeadAttention = rule('Attend → MultiHeadAttention', ops.Attend, match);

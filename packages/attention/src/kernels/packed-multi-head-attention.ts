@@ -1,33 +1,29 @@
 // PackedMultiHeadAttention of com.microsoft: attention of each sequence to itself, over tokens without padding.
+import { documents, type Layout, type Node, type Value } from '@onnxformers/core';
 import {
-  Attend,
   type AttendAttrs,
-  add,
+  type AttendParts,
   apply,
-  attendOp,
-  cast,
+  attendParts,
   defineOp,
   defineReasons,
   derive,
+  expressedBy,
   type Get,
-  type Layout,
+  type MaskFeatures,
   type Match,
   type MatchContext,
   maskKinds,
   mismatch,
-  type Node,
   type Outcome,
-  printMask,
   printType,
   type Reason,
   reasons,
   refuse,
   rule,
-  slice,
-  type Value,
-} from '@onnxformers/core';
+} from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 import { biasedProjections, type Projections, toHeads, toRows, withoutBiases } from './rows';
-import { type Reading, readAttend } from './score-mask';
 
 type PackedAttrs = { readonly num_heads: number; readonly scale?: number | undefined };
 
@@ -53,13 +49,12 @@ export const PackedMultiHeadAttention = defineOp<PackedAttrs>({
   decompose([query, key, value, bias, , offsets], { num_heads, scale }) {
     const width = query!.dims[1] as number;
     const heads = (rows: Value, at: number): Value => {
-      const part = bias && slice(bias, { axes: [0], starts: [at], ends: [at + (rows.dims[1] as number)] });
-      return toHeads(part ? add(rows, part) : rows, num_heads, tokens);
+      const part = bias && ops.slice(bias, { axes: [0], starts: [at], ends: [at + (rows.dims[1] as number)] });
+      return toHeads(part ? ops.add(rows, part) : rows, num_heads, tokens);
     };
-    const wide = cast(offsets!, 'int64');
+    const wide = ops.cast(offsets!, 'int64');
     const [q, k, v] = [heads(query!, 0), heads(key!, width), heads(value!, 2 * width)];
-    const mask = { kind: 'documents', offsets: wide, keyOffsets: wide } as const;
-    return [toRows(attendOp(q, k, v, { mask, ...(scale !== undefined && { scale }) }), tokens)];
+    return [toRows(ops.attendOp(q, k, v, { mask: documents(wide), ...(scale !== undefined && { scale }) }), tokens)];
   },
 });
 
@@ -74,14 +69,10 @@ const own = defineReasons({
 });
 
 function objection(
-  { parts, mask }: Reading,
+  { q, k, bias, sinks, noise }: AttendParts<Value>,
   { softcap, scale }: AttendAttrs,
   { offsets, keyOffsets }: Documents,
 ): Reason | undefined {
-  const { q, k, bias, sinks, noise } = parts;
-  const { rest, keys, lengths, left, right } = mask;
-  if (rest.length || keys || lengths || left !== undefined || right !== undefined)
-    return reasons.maskNotExpressible({ mask: printMask(parts.mask), kinds: maskKinds(parts.mask) });
   if (offsets !== keyOffsets) return reasons.keysOfOthers();
   if (!lengthsOf(offsets)) return own.derivedOffsets();
   if (typeof q.dims[1] !== 'number') return reasons.headCountsUnknown();
@@ -93,17 +84,19 @@ function objection(
   if (noise) return reasons.lacks({ feature: 'dropout' });
   return undefined;
 }
-type Documents = NonNullable<Reading['mask']['documents']>;
+type Documents = NonNullable<MaskFeatures<Value>['documents']>;
 
 function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
-  const reading = readAttend(node);
-  const { documents } = reading.mask;
-  if (!documents) return undefined;
-  const why = objection(reading, node.attrs, documents);
+  const parts = attendParts(node.operands, node.attrs);
+  if (!maskKinds(parts.mask).includes('documents')) return undefined;
+  const mask = expressedBy(parts.mask, { documents: true });
+  if (mask.beyond !== undefined) return refuse(reasons.maskNotExpressible(mask.beyond));
+  const packed = mask.documents!;
+  const why = objection(parts, node.attrs, packed);
   if (why) return refuse(why);
-  const { q, k, v } = reading.parts;
+  const { q, k, v } = parts;
   const projections = biasedProjections([q, k, v], around, tokens);
-  return [...(projections ? [made(node, [q, k, v], documents, projections)] : []), made(node, [q, k, v], documents)];
+  return [...(projections ? [made(node, [q, k, v], packed, projections)] : []), made(node, [q, k, v], packed)];
 }
 
 function made(node: Node<AttendAttrs>, heads: readonly Value[], { offsets }: Documents, projections?: Projections): Match {
@@ -115,7 +108,7 @@ function made(node: Node<AttendAttrs>, heads: readonly Value[], { offsets }: Doc
     const type = { dtype: 'int32', dims: [lengths.dims[0]!, `longest_of_${name}`] } as const;
     const places = derive(rows[0]!.graph.root, 'tokenOffset', type, [get(lengths)]);
     const attrs = { num_heads: heads[0]!.dims[1] as number, scale: node.attrs.scale };
-    const y = apply(PackedMultiHeadAttention, [...rows, unbiased?.bias, places, cast(get(offsets), 'int32')], attrs)[0]!;
+    const y = apply(PackedMultiHeadAttention, [...rows, unbiased?.bias, places, ops.cast(get(offsets), 'int32')], attrs)[0]!;
     return [toHeads(y, attrs.num_heads, tokens)];
   };
   const variant = projections && { variant: "with the projections' biases" };
@@ -123,4 +116,4 @@ function made(node: Node<AttendAttrs>, heads: readonly Value[], { offsets }: Doc
 }
 
 /** Attend to packed sequences → PackedMultiHeadAttention, also with the biases of the three projections, which the kernel adds on its way. */
-export const usePackedMultiHeadAttention = rule('Attend(packed) → PackedMultiHeadAttention', Attend, match);
+export const usePackedMultiHeadAttention = rule('Attend(packed) → PackedMultiHeadAttention', ops.Attend, match);

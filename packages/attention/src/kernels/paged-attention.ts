@@ -1,41 +1,35 @@
 // PagedAttention of com.microsoft: causal attention to rows in the blocks of a pool, which it updates in place.
 import {
-  Attend,
   addDims,
   and,
-  apply,
-  attendOp,
-  attendParts,
-  cast,
   causal,
-  concat,
   type Dim,
-  defineOp,
-  defineReasons,
   divDims,
-  encoded,
-  type Get,
-  iota,
-  madeBy,
-  maskKinds,
-  mismatch,
-  mul,
   mulDims,
   type Node,
-  PagedAppend,
   padded,
   printMask,
-  printType,
-  readMask,
-  reasons,
-  refuse,
-  reshape,
-  rule,
-  size,
   slidingWindow,
   splitHeads,
   type Value,
 } from '@onnxformers/core';
+import {
+  apply,
+  attendParts,
+  defineOp,
+  defineReasons,
+  encoded,
+  expressedBy,
+  type Get,
+  madeBy,
+  maskKinds,
+  mismatch,
+  printType,
+  reasons,
+  refuse,
+  rule,
+} from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 import { toHeads, toRows } from './rows';
 
 type PagedAttentionAttrs = {
@@ -67,24 +61,24 @@ export const PagedAttention = defineOp<PagedAttentionAttrs>({
     const [query, key, value, keyPool, valuePool, , past, table, , , , sinks] = operands as readonly Value[];
     const batch = table!.dims[0]!;
     const seq = divDims(query!.dims[0]!, batch);
-    const heads = (x: Value, n: number): Value => splitHeads(reshape(x, [batch, seq, x.dims[1]!]), n, padded);
-    const pastLengths = cast(past!, 'int64');
+    const heads = (x: Value, n: number): Value => splitHeads(ops.reshape(x, [batch, seq, x.dims[1]!]), n, padded);
+    const pastLengths = ops.cast(past!, 'int64');
     const append = (pool: Value, x: Value): readonly Value[] =>
-      apply(PagedAppend, [pool, heads(x, kv_num_heads), pastLengths, table], {});
+      apply(ops.PagedAppend, [pool, heads(x, kv_num_heads), pastLengths, table], {});
     const [k, keysAfter] = append(keyPool!, key!);
     const [v, valuesAfter] = append(valuePool!, value!);
     const window =
       local_window_size !== undefined && local_window_size > 0
         ? slidingWindow({ left: local_window_size - 1, right: 0 })
         : causal;
-    const y = attendOp(heads(query!, num_heads), k!, v!, {
+    const y = ops.attendOp(heads(query!, num_heads), k!, v!, {
       mask: and(causal, window),
       queryOffset: pastLengths,
       ...(scale !== undefined && { scale }),
       ...(softcap ? { softcap } : {}),
       ...(sinks && { sinks }),
     });
-    return [reshape(toRows(y), query!.dims), keysAfter!, valuesAfter!];
+    return [ops.reshape(toRows(y), query!.dims), keysAfter!, valuesAfter!];
   },
   vjp: 'nonDifferentiable',
   encode: (node) => ({ ...encoded(node as Node, node.operands), outputs: [node.outputs[0]] }),
@@ -96,12 +90,12 @@ const own = defineReasons({
 });
 
 /** Attend with its two appends to pools → PagedAttention. */
-export const usePagedAttention = rule('Attend(PagedAppend) → PagedAttention', Attend, (node, around) => {
+export const usePagedAttention = rule('Attend(PagedAppend) → PagedAttention', ops.Attend, (node, around) => {
   const { q, k, v, queryOffset, bias, sinks, noise, mask } = attendParts(node.operands, node.attrs);
-  const [keys, values] = [madeBy(k, PagedAppend), madeBy(v, PagedAppend)];
+  const [keys, values] = [madeBy(k, ops.PagedAppend), madeBy(v, ops.PagedAppend)];
   if (!keys || !values) return undefined;
-  const m = readMask(mask);
-  if (m.right !== 0 || m.rest.length || m.keys || m.documents || m.lengths)
+  const m = expressedBy(mask, { window: true });
+  if (m.beyond !== undefined || m.right !== 0 || (m.left ?? 0) < 0)
     return refuse(reasons.maskNotExpressible({ mask: printMask(mask), kinds: maskKinds(mask) }));
   if (bias) return refuse(reasons.lacks({ feature: 'bias' }));
   if (noise) return refuse(reasons.lacks({ feature: 'dropout' }));
@@ -124,12 +118,12 @@ export const usePagedAttention = rule('Attend(PagedAppend) → PagedAttention', 
     const [batch, seq] = [query.dims[0]!, query.dims[2]!];
     const flat = (x: Value): Value => {
       const rows = toRows(x);
-      return reshape(rows, [mulDims(batch, seq), rows.dims[2]!]);
+      return ops.reshape(rows, [mulDims(batch, seq), rows.dims[2]!]);
     };
     const fresh = [keys, values].map((append) => flat(get(append.operands[1]!)));
     const pools = [keys, values].map((append) => get(append.operands[0]!));
     const { ends, most } = bounds(query, { batch, seq, rows: mulDims(table!.dims[1]!, pool!.dims[1]!) });
-    const past = cast(get(pastLengths!), 'int32');
+    const past = ops.cast(get(pastLengths!), 'int32');
     const none = undefined;
     const operands = [
       flat(query),
@@ -149,7 +143,7 @@ export const usePagedAttention = rule('Attend(PagedAppend) → PagedAttention', 
       most,
     ];
     const [y, keysAfter, valuesAfter] = apply(PagedAttention, operands, attrs) as [Value, Value, Value];
-    const rows = reshape(y, [batch, seq, y.dims[1]!]);
+    const rows = ops.reshape(y, [batch, seq, y.dims[1]!]);
     // Nothing reads the rows of the pools any more; the pools stand in for them.
     return [toHeads(rows, heads), keysAfter, keysAfter, valuesAfter, valuesAfter];
   };
@@ -162,11 +156,11 @@ function bounds(
   o: { readonly batch: Dim; readonly seq: Dim; readonly rows: Dim },
 ): { readonly ends: Value; readonly most: Value } {
   const g = graph.root;
-  const counted = iota(g, addDims(o.batch, 1));
-  const ends = cast(mul(counted, size(g, o.seq)), 'int32');
-  const most = concat(
-    [o.seq, o.rows].map((d) => reshape(size(g, d), [1])),
+  const counted = ops.iota(g, addDims(o.batch, 1));
+  const ends = ops.cast(ops.mul(counted, ops.size(g, o.seq)), 'int32');
+  const most = ops.concat(
+    [o.seq, o.rows].map((d) => ops.reshape(ops.size(g, d), [1])),
     0,
   );
-  return { ends, most: cast(most, 'int32') };
+  return { ends, most: ops.cast(most, 'int32') };
 }

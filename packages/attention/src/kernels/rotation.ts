@@ -1,31 +1,16 @@
 // The rotation of queries and keys inside of an attention kernel, which looks the angles of its rows up in tables over all places.
+import { type Dim, type Node, toArray, type Value } from '@onnxformers/core';
 import {
-  Add,
   apply,
-  Cast,
-  Cos,
-  type Dim,
-  Div,
   defineReasons,
-  Expand,
   type Get,
-  iota,
   type MatchContext,
-  Mul,
   madeBy,
-  type Node,
-  Range,
   type Refusal,
-  Reshape,
-  RotaryEmbedding,
   refuse,
-  reshape,
-  Sin,
-  Sub,
-  toArray,
   unexpanded,
-  type Value,
-} from '@onnxformers/core';
+} from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 
 /** Where the rows of an attention stand. */
 export interface Places {
@@ -58,7 +43,7 @@ const own = defineReasons({
 
 /** The rotation of queries and new keys by their places: undefined where they do not turn, refused where a kernel would turn them otherwise. */
 export function rotationOf(q: Value, k: Value, places: Places, around: MatchContext): Rotation | Refusal | undefined {
-  const [ofQuery, ofKey] = [madeBy(q, RotaryEmbedding), madeBy(k, RotaryEmbedding)];
+  const [ofQuery, ofKey] = [madeBy(q, ops.RotaryEmbedding), madeBy(k, ops.RotaryEmbedding)];
   if (!ofQuery && !ofKey) return undefined;
   if (!ofQuery || !ofKey || q.rank !== 4 || !turnAlike(ofQuery, ofKey)) return refuse(own.turnApart());
   const [, cos, sin, positions] = ofQuery.operands as readonly [Value, Value, Value, Value?];
@@ -71,7 +56,10 @@ export function rotationOf(q: Value, k: Value, places: Places, around: MatchCont
   if (!standAt(from, places)) return refuse(own.positions());
   const table = (angles: Value, get: Get): Value => {
     const rows = get(q).graph.root;
-    return reshape(ofPlaces(angles, from, reshape(iota(rows, places.count), [1, places.count]), get), [places.count, pairs]);
+    return ops.reshape(ofPlaces(angles, from, ops.reshape(ops.iota(rows, places.count), [1, places.count]), get), [
+      places.count,
+      pairs,
+    ]);
   };
   return {
     q: ofQuery.operands[0]!,
@@ -90,7 +78,9 @@ function turnAlike(a: Node, b: Node): boolean {
 // ---- Tables ---------------------------------------------------------------------------------------------------------
 
 // Ops that make each row of a table from its own position, with numbers that are the same for all rows.
-const rowwise: ReadonlySet<string> = new Set([Cast, Add, Sub, Mul, Div, Cos, Sin].map((op) => op.key));
+const rowwise: ReadonlySet<string> = new Set(
+  [ops.Cast, ops.Add, ops.Sub, ops.Mul, ops.Div, ops.Cos, ops.Sin].map((op) => op.key),
+);
 const isNumbers = (v: Value): boolean => v.rank <= 1 && (v.leaf?.kind === 'constant' || v.leaf?.kind === 'parameter');
 
 /** The positions, int64 [batch or 1, seq], that a table [batch, seq, …] is computed from row by row. */
@@ -98,7 +88,7 @@ function sourceOf(table: Value): Value | undefined {
   if (table.dtype === 'int64') return table.rank === 2 ? table : undefined;
   const repeated = unexpanded(table);
   if (repeated !== table) return repeated.dims.slice(1).every((d, i) => d === table.dims[i + 1]) ? sourceOf(repeated) : undefined;
-  const lifted = madeBy(table, Reshape);
+  const lifted = madeBy(table, ops.Reshape);
   if (lifted) return lifted.operands[0]!.rank === 2 && table.dims[2] === 1 ? sourceOf(lifted.operands[0]!) : undefined;
   if (!table.producer || !rowwise.has(table.producer.op.key)) return undefined;
   const varying = table.producer.operands.filter((v): v is Value => v !== undefined && !isNumbers(v));
@@ -109,17 +99,17 @@ function sourceOf(table: Value): Value | undefined {
 function ofPlaces(table: Value, from: Value, places: Value, get: Get): Value {
   if (table === from) return places;
   if (isNumbers(table)) return get(table);
-  if (madeBy(table, Expand)) return ofPlaces(unexpanded(table), from, places, get);
+  if (madeBy(table, ops.Expand)) return ofPlaces(unexpanded(table), from, places, get);
   const { op, operands, attrs } = table.producer!;
   const made = operands.map((v) => v && ofPlaces(v, from, places, get));
-  return op.key === Reshape.key ? reshape(made[0]!, [...places.dims, 1]) : apply(op, made, attrs)[0]!;
+  return op.key === ops.Reshape.key ? ops.reshape(made[0]!, [...places.dims, 1]) : apply(op, made, attrs)[0]!;
 }
 
 // ---- Places ---------------------------------------------------------------------------------------------------------
 
 /** True for positions queryOffset + 0, queryOffset + 1, … in each row of the batch. */
 function standAt(positions: Value, { queryOffset }: Places): boolean {
-  const sum = madeBy(positions, Add);
+  const sum = madeBy(positions, ops.Add);
   const parts = sum ? [sum.operands[0]!, sum.operands[1]!] : [positions];
   const firsts = parts.filter((v) => !counts(v));
   if (firsts.length === 0) return parts.length === 1 && (queryOffset === undefined || isAll(0, queryOffset));
@@ -134,7 +124,7 @@ function standAt(positions: Value, { queryOffset }: Places): boolean {
 
 // What a value is without axes of size 1 and without repetition over the batch.
 function bare(v: Value): Value {
-  const moved = madeBy(v, Reshape) ?? madeBy(v, Expand);
+  const moved = madeBy(v, ops.Reshape) ?? madeBy(v, ops.Expand);
   const inner = moved?.operands[0];
   return inner?.dims.every((d) => d === 1 || v.dims.includes(d)) ? bare(inner) : v;
 }
@@ -147,7 +137,7 @@ function counts(v: Value): boolean {
     const { data } = toArray(counted.leaf.tensor);
     return typeof seq === 'number' && data.length > 0 && data.every((n, i) => n === i % seq);
   }
-  const range = madeBy(counted, Range);
+  const range = madeBy(counted, ops.Range);
   return range !== undefined && counted.dims[0] === seq && isAll(0, range.operands[0]!) && isAll(1, range.operands[2]!);
 }
 

@@ -1,24 +1,23 @@
 // Attention of the standard, in its form with rows: one kernel for shared key heads without a cache.
+import type { Node } from '@onnxformers/core';
 import {
-  Attend,
   type AttendAttrs,
-  Attention,
   apply,
   defineReasons,
+  expressedBy,
   type Get,
   type Match,
   type MatchContext,
-  maskKinds,
-  type Node,
   type Outcome,
-  printMask,
   type Reason,
+  type Refusal,
   reasons,
   refuse,
   rule,
-} from '@onnxformers/core';
+} from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 import { toHeads, toRows } from './rows';
-import { allPairs, isPlain, maskAsBias, maskNote, type Reading, readAttend, scoreMask } from './score-mask';
+import { allPairs, maskNote, type Reading, readAttend, type ScoreMask, scoreMask } from './score-mask';
 
 const own = defineReasons({
   causalAlignment: () =>
@@ -32,11 +31,18 @@ function objection({ parts: { q, k, sinks, noise } }: Reading): Reason | undefin
   return undefined;
 }
 
-function objectionToMask({ parts, mask, causal, lengthsDiffer }: Reading): Reason | undefined {
-  if (!isPlain(mask)) return reasons.maskNotExpressible({ mask: printMask(parts.mask), kinds: maskKinds(parts.mask) });
-  if (causal && lengthsDiffer) return own.causalAlignment();
-  if (parts.queryOffset) return reasons.lacks({ feature: 'query offset' });
-  return undefined;
+/** A mask in the kernel's own words. */
+interface OwnMask {
+  readonly causal: boolean;
+}
+
+// The mask in the kernel's own words, or why it cannot say it.
+function ownMask({ parts, options, lengthsDiffer }: Reading): OwnMask | Refusal {
+  const mask = expressedBy(parts.mask, { causal: true }, options);
+  if (mask.beyond !== undefined) return refuse(reasons.maskNotExpressible(mask.beyond));
+  if (mask.causal && lengthsDiffer) return refuse(own.causalAlignment());
+  if (parts.queryOffset) return refuse(reasons.lacks({ feature: 'query offset' }));
+  return mask;
 }
 
 // With the mask in the kernel's own words, else as a tensor over all scores.
@@ -44,33 +50,32 @@ function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
   const reading = readAttend(node);
   const why = objection(reading);
   if (why) return refuse(why);
-  const askew = objectionToMask(reading);
-  return askew ? [refuse(askew), made(node, reading, around, true)] : made(node, reading, around, false);
+  const mask = ownMask(reading);
+  return 'refused' in mask ? [mask, made(node, reading, around)] : made(node, reading, around, mask);
 }
 
-function made(node: Node<AttendAttrs>, reading: Reading, around: MatchContext, overScores: boolean): Match {
-  const { parts, causal } = reading;
+function made(node: Node<AttendAttrs>, reading: Reading, around: MatchContext, mask?: OwnMask): Match {
+  const { parts } = reading;
   const emit = (get: Get) => {
     const rows = [parts.q, parts.k, parts.v].map((h) => toRows(get(h)));
     const bias = parts.bias && get(parts.bias);
     const { scale, softcap } = node.attrs;
     const heads = parts.q.dims[1] as number;
-    const { keep, finish } = overScores ? scoreMask(reading, get, around) : noMask;
-    const scores = keep && bias ? maskAsBias(keep, bias, bias.dtype) : (keep ?? bias);
+    const { asBias, finish } = mask ? noMask : scoreMask(reading, get, around);
     const attrs = {
       q_num_heads: heads,
       kv_num_heads: parts.k.dims[1] as number,
       scale,
       softcap,
-      is_causal: causal && !overScores ? 1 : undefined,
+      is_causal: mask?.causal ? 1 : undefined,
       outputs: 1,
     };
-    return [finish(apply(Attention, [...rows, scores], attrs)[0]!, heads)];
+    return [finish(apply(ops.Attention, [...rows, asBias(bias, rows[0]!.dtype)], attrs)[0]!, heads)];
   };
-  const over = overScores && { variant: 'with the mask as a tensor', cost: allPairs(reading), notes: [maskNote(reading)] };
+  const over = !mask && { variant: 'with the mask as a tensor', cost: allPairs(reading), notes: [maskNote(reading)] };
   return { covers: node.outputs, ...over, emit };
 }
-const noMask = { keep: undefined, finish: toHeads };
+const noMask: ScoreMask = { asBias: (bias) => bias, finish: toHeads };
 
 /** Attend → Attention, also with the mask as a tensor over all scores. */
-export const useAttention = rule('Attend → Attention', Attend, match);
+export const useAttention = rule('Attend → Attention', ops.Attend, match);

@@ -2,13 +2,12 @@
 import {
   attend,
   ConfigError,
-  cropTo,
   type Dim,
   defineBlock,
   dropout,
   init,
   int,
-  matmul,
+  limitRows,
   mergeHeads,
   module,
   none,
@@ -19,6 +18,7 @@ import {
   splitHeads,
   type Value,
 } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { kernels } from '../kernels/index';
 
 /**
@@ -67,7 +67,7 @@ export const linformer = defineBlock({
     // Over the rows of all heads at once: one product for a sequence, and no axes change places between a projection and a kernel.
     const mix = (x: Value, weights: Parameter): Value => {
       const [, heads, length] = x.dims as readonly [Dim, number, Dim];
-      const mixed = matmul(cropTo(x.graph.param(weights), 1, length), mergeHeads(x, padded));
+      const mixed = ops.matmul(ops.cropTo(x.graph.param(weights), 1, length), mergeHeads(x, padded));
       return splitHeads(mixed, heads, padded);
     };
     return module({ E: { weight: E }, F: { weight: F } }, (q: Value, keys: Value, values: Value, ctx: SequenceContext) => {
@@ -78,7 +78,7 @@ export const linformer = defineBlock({
           expected: 'no score bias and no cache of fixed capacity',
           got: ctx.bias ? 'a score bias' : 'a cache of fixed capacity',
         });
-      q.graph.limit({ size: keys.dims[2]!, max: seqLen, field: `${path}.seqLen` });
+      limitRows(q.graph, keys.dims[2]!, seqLen, `${path}.seqLen`);
       return dropout(attend(q, mix(keys, E), mix(values, F), { mask: none }, { dropout: probability }), probability);
     });
   },

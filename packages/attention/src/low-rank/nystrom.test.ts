@@ -5,13 +5,13 @@ import {
   GraphBuilder,
   grad,
   interpret,
-  mul,
+  keyLengths,
   type NDArray,
   namesOf,
-  reduceSum,
   type Value,
   withContext,
 } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
 import { attention, dot, perHead, product, type Rows, softmaxOf, turned } from '../plain.test-helper';
@@ -139,7 +139,7 @@ describe('nystrom', () => {
     ['lengths', { lengths: int64([9, 4]) }, (b: number) => (j: number) => j < [9, 4][b]!],
     ['lengths, one of which is short', { lengths: int64([9, 2]) }, (b: number) => (j: number) => j < [9, 2][b]!],
     [
-      'keys',
+      'keyPadding',
       {
         attention_mask: { dtype: 'bool', dims: [2, 11], data: Float64Array.from({ length: 22 }, (_, i) => Number(i % 4 !== 0)) },
       },
@@ -179,7 +179,7 @@ describe('nystrom', () => {
       const block = nystrom({ landmarks });
       const g = new GraphBuilder();
       const [qs, ks, vs] = [g.input('q', 'float32', q.dims), g.input('k', 'float32', k.dims), g.input('v', 'float32', v.dims)];
-      const lengths = (name: string) => ({ kind: 'lengths', keys: g.input(name, 'int64', [2]) }) as const;
+      const lengths = (name: string) => keyLengths(g.input(name, 'int64', [2]));
       const plain = contextOf(g, { q: qs, k: ks, v: vs }, { layout: 'padded' });
       const ctx = withContext(plain, { mask: lengths('ofMemory'), queryMask: lengths('ofQueries') });
       g.output('y', block(qs, ks, vs, ctx));
@@ -250,22 +250,24 @@ describe('nystrom', () => {
       });
       return product(similar(q, kl), product(iterate(similar(ql, kl), 6), product(weighted, v)));
     });
-    expectClose(run({ landmarks: 3 }, { ...given, bias }), expected, { atol: 1e-6, rtol: 1e-6 });
+    expectClose(run({ landmarks: 3 }, { ...given, attention_bias: bias }), expected, { atol: 1e-6, rtol: 1e-6 });
     const exact = perHead(given.q, given.k, given.v, (q, k, v, b) =>
       q.map((row) => {
         const scores = k.map((key, j) => dot(row, key) / Math.sqrt(key.length) + bias.data[11 * b + j]!);
         return product([softmaxOf(scores, always)], v)[0]!;
       }),
     );
-    expectClose(run({ landmarks: 11 }, { ...given, bias }), exact, { atol: 1e-6, rtol: 1e-6 });
+    expectClose(run({ landmarks: 11 }, { ...given, attention_bias: bias }), exact, { atol: 1e-6, rtol: 1e-6 });
   });
 
   it('refuses what it cannot do', () => {
     const shapes = { q: ['float32', [2, 4, 9, 3]], k: ['float32', [2, 4, 9, 3]], v: ['float32', [2, 4, 9, 3]] } as const;
     expect(() => nystrom({ causal: true })).toThrow(/nystrom\.causal: landmarks mix positions/);
     expect(() => nystrom({ convolution: 4 })).toThrow(/expected an odd number, got 4/);
-    expect(() => traceBlock(nystrom({}), { ...shapes, mask: ['bool', [1, 1, 9, 9]] })).toThrow(/cannot honour the mask: tensor/);
-    expect(() => traceBlock(nystrom({}), { ...shapes, bias: ['float32', [1, 4, 9, 9]] })).toThrow(/got a score bias/);
+    expect(() => traceBlock(nystrom({}), { ...shapes, attention_mask: ['bool', [1, 1, 9, 9]] })).toThrow(
+      /cannot honour the mask: dense/,
+    );
+    expect(() => traceBlock(nystrom({}), { ...shapes, attention_bias: ['float32', [1, 4, 9, 9]] })).toThrow(/got a score bias/);
     const more = { ...shapes, k: ['float32', [2, 4, 11, 3]], v: ['float32', [2, 4, 11, 3]] } as const;
     expect(() => traceBlock(nystrom({ convolution: 3, heads: 4 }), more)).toThrow(
       /nystrom\.convolution: .* expected as many keys as queries: 9, got 11/,
@@ -283,7 +285,7 @@ describe('the gradient at symbolic sizes', () => {
     const [q, k, v] = inputs as [Value, Value, Value];
     const y = block(q, k, v, contextOf(g, { q, k, v }, { layout: 'padded' }));
     const weights = g.input('weights', 'float32', y.dims);
-    const loss = reduceSum(mul(y, weights), [0, 1, 2, 3], { keepDims: false });
+    const loss = ops.reduceSum(ops.mul(y, weights), [0, 1, 2, 3], { keepDims: false });
     const parameters = [...namesOf(block).parameters.values()];
     const wrt = [...inputs, ...parameters.map((p) => g.param(p))];
     g.output('loss', loss);

@@ -1,61 +1,33 @@
 // Softmax attention through a few landmarks. Xiong et al. 2021, https://arxiv.org/abs/2102.03902
 import {
-  add,
   and,
   attend,
   bool,
   ConfigError,
-  cast,
   causal as causalMask,
   choice,
-  cond,
-  conv,
-  cumSum,
   type Dim,
   defineBlock,
-  div,
   divDims,
   dropout,
-  expand,
-  eye,
-  fill,
   floorDivDims,
-  greaterOrEqual,
   init,
   int,
-  iota,
-  less,
-  lessOrEqual,
-  logicalAnd,
-  logicalNot,
-  logicalOr,
+  keyPadding,
   type Mask,
-  maskKinds,
-  matmul,
-  max,
-  min,
   module,
-  mul,
   mulDims,
   none,
   num,
   Parameter,
   padded,
-  reduceMean,
-  reduceSum,
-  reshape,
   type SequenceContext,
   ShapeError,
-  size,
-  slice,
-  softmax,
-  sub,
   subDims,
-  swapLast,
-  unsqueeze,
   type Value,
-  where,
 } from '@onnxformers/core';
+import { expressedBy, maskKinds } from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 import { kernels } from '../kernels/index';
 import { type PseudoInverseOptions, pseudoInverse } from './pseudo-inverse';
 
@@ -71,7 +43,7 @@ import { type PseudoInverseOptions, pseudoInverse } from './pseudo-inverse';
  *
  * Shapes   q [batch, heads, seq, head_dim] · k, v [batch, kv_heads, kv_seq, head_dim] → [batch, heads, seq, head_dim]
  * Dtypes   float32, float16, bfloat16; Z in float32, or with `float64` everything between q, k, v and the result
- * Masks    lengths, keys: padding takes part in no landmark and is seen by none; in cross attention those of the queries too
+ * Masks    lengths, keyPadding: padding takes part in no landmark and is seen by none; in cross attention those of the queries too
  * Cost     time O((seq + kv_seq) · landmarks · dim + landmarks³), memory O((seq + kv_seq) · landmarks)
  * Throws   ConfigError for an even convolution, for `causal` without compat, for another mask (in cross attention, of the queries: landmarks of a decoder
  *          would show it later rows), a score bias that differs between queries or a cache of fixed capacity · ShapeError for a convolution where keys are not as many as queries
@@ -85,7 +57,7 @@ export const nystrom = defineBlock({
   name: 'nystrom',
   summary: 'Softmax attention through a few landmarks.',
   source: 'Xiong et al. 2021, https://arxiv.org/abs/2102.03902',
-  masks: ['lengths', 'keys'],
+  masks: ['lengths', 'keyPadding'],
   fields: {
     landmarks: int({ doc: 'segments of rows whose means stand for them', unit: 'positions', min: 1, default: 64 }),
     pseudoInverse: choice(['iterative', 'converged'], { doc: 'six iterations, or as many as converge', default: 'iterative' }),
@@ -157,21 +129,23 @@ export const nystrom = defineBlock({
           got: String(kvSeq),
           hint: 'Leave convolution out of cross attention',
         });
-      const keep = keptRows(ctx.mask, k);
-      const qKeep = ctx.queryMask ? keptRows(ctx.queryMask, q) : keep && lastRows(keep, q);
+      const keep = keptRows(ctx.mask, k, path);
+      const qKeep = ctx.queryMask ? keptRows(ctx.queryMask, q, path) : keep && lastRows(keep, q);
       const mask = causal ? and<Value>(ctx.mask, causalMask) : ctx.mask;
       const rows: Rows = compat
         ? { q: qKeep ? zeroed(q, qKeep) : q, k: keep ? zeroed(k, keep) : k, v, qKeep: undefined, kKeep: undefined }
         : { q, k, v, qKeep, kKeep: keep };
       const exact = (): Value => attend(rows.q, rows.k, v, { mask, ...biasFor(seq, ctx) });
       const approximate = (): Value => {
-        const start = causal ? { keys: { layout: padded, queryOffset: fill(q, [batch], 0, 'int64') } } : {};
+        const start = causal ? { keys: { layout: padded, queryOffset: ops.fill(q, [batch], 0, 'int64') } } : {};
         const around = { mask, ...start, ...(ctx.bias && { bias: ctx.bias }) };
-        return c.float64 ? cast(throughLandmarks(wide(rows), wideBias(around), c), q.dtype) : throughLandmarks(rows, around, c);
+        return c.float64
+          ? ops.cast(throughLandmarks(wide(rows), wideBias(around), c), q.dtype)
+          : throughLandmarks(rows, around, c);
       };
       const y = whereShort(q, [seq, kvSeq], landmarks, exact, approximate);
       const skip = weight && convolved(keep && !compat ? zeroed(v, keep) : v, weight, q);
-      return dropout(skip ? add(y, skip) : y, c.dropout);
+      return dropout(skip ? ops.add(y, skip) : y, c.dropout);
     });
   },
 });
@@ -209,24 +183,24 @@ function refuse(ctx: SequenceContext, path: string): void {
 function biasFor(rows: Dim, { bias }: Pick<SequenceContext, 'bias'>): { readonly bias?: Value } {
   if (!bias) return {};
   const [batch, heads, , kvSeq] = bias.dims as [Dim, Dim, Dim, Dim];
-  return { bias: expand(bias, [batch, heads, rows, kvSeq]) };
+  return { bias: ops.expand(bias, [batch, heads, rows, kvSeq]) };
 }
 
 const wide = ({ q, k, v, ...keep }: Rows): Rows => ({
-  q: cast(q, 'float64'),
-  k: cast(k, 'float64'),
-  v: cast(v, 'float64'),
+  q: ops.cast(q, 'float64'),
+  k: ops.cast(k, 'float64'),
+  v: ops.cast(v, 'float64'),
   ...keep,
 });
-const wideBias = ({ bias, ...around }: Around): Around => ({ ...around, ...(bias && { bias: cast(bias, 'float64') }) });
+const wideBias = ({ bias, ...around }: Around): Around => ({ ...around, ...(bias && { bias: ops.cast(bias, 'float64') }) });
 
 /** One of the two, by whether either size is at most `limit`; decided by the run where that is not known. */
 function whereShort(near: Value, sizes: readonly Dim[], limit: number, yes: () => Value, no: () => Value): Value {
   if (sizes.some((d) => typeof d === 'number' && d <= limit)) return yes();
-  const open = [...new Set(sizes)].filter((d) => typeof d !== 'number').map((d) => size(near, d));
+  const open = [...new Set(sizes)].filter((d) => typeof d !== 'number').map((d) => ops.size(near, d));
   if (open.length === 0) return no();
-  return cond(
-    lessOrEqual(open.length === 1 ? open[0]! : min(...open), limit),
+  return ops.cond(
+    ops.lessOrEqual(open.length === 1 ? open[0]! : ops.min(...open), limit),
     () => [yes()],
     () => [no()],
   )[0]!;
@@ -246,19 +220,19 @@ function throughLandmarks({ q, k, v, qKeep, kKeep }: Rows, ctx: Around, o: Landm
   const scores = similarities(ql, kl);
   // Empty landmarks leave no inverse to look for.
   const K = short.length
-    ? where(
-        short.reduce((a, b) => logicalOr(a, b)),
-        eye(scores, count, scores.dtype),
+    ? ops.where(
+        short.reduce((a, b) => ops.logicalOr(a, b)),
+        ops.eye(scores, count, scores.dtype),
         scores,
       )
     : scores;
-  const mixed = cast(matmul(pseudoInverse(K, o), cast(around, K.dtype)), q.dtype);
+  const mixed = ops.cast(ops.matmul(pseudoInverse(K, o), ops.cast(around, K.dtype)), q.dtype);
   const y = ofKeys ? overLandmarks(q, kl, v, mixed, ofKeys, ctx) : attend(q, kl, mixed, { mask: none });
   // In self attention few queries are few keys.
   if (!ofQueries || qKeep === kKeep) return y;
-  const own = matmul(swapLast(cast(unsqueeze(ofQueries.member, [1]), q.dtype)), around);
-  const here = ofKeys ? logicalAnd(ofQueries.short, logicalNot(ofKeys.short)) : ofQueries.short;
-  return where(here, own, y);
+  const own = ops.matmul(ops.swapLast(ops.cast(ops.unsqueeze(ofQueries.member, [1]), q.dtype)), around);
+  const here = ofKeys ? ops.logicalAnd(ofQueries.short, ops.logicalNot(ofKeys.short)) : ofQueries.short;
+  return ops.where(here, own, y);
 }
 
 /** q at the landmarks of keys; of short sequences at the keys themselves, with their values and biases. */
@@ -270,10 +244,10 @@ function overLandmarks(
   { member, filled, short }: Segments,
   { bias }: Around,
 ): Value {
-  const picked = cast(unsqueeze(member, [1]), v.dtype);
-  const values = where(short, perQueryHead(matmul(picked, v), q), mixed);
-  const biases = bias && where(short, matmul(bias, swapLast(cast(picked, bias.dtype))), 0);
-  return attend(q, kl, values, { mask: { kind: 'keys', keep: filled }, ...biasFor(q.dims[2]!, biases ? { bias: biases } : {}) });
+  const picked = ops.cast(ops.unsqueeze(member, [1]), v.dtype);
+  const values = ops.where(short, perQueryHead(ops.matmul(picked, v), q), mixed);
+  const biases = bias && ops.where(short, ops.matmul(bias, ops.swapLast(ops.cast(picked, bias.dtype))), 0);
+  return attend(q, kl, values, { mask: keyPadding(filled), ...biasFor(q.dims[2]!, biases ? { bias: biases } : {}) });
 }
 
 /** softmax(q̃ k̃ᵀ / √d) in float32, or float64 where they are. */
@@ -282,7 +256,7 @@ function similarities(ql: Value, kl: Value): Value {
   if (typeof headDim !== 'number')
     throw new ShapeError({ path: kl.graph.where, problem: 'head_dim is not known', expected: 'a number', got: headDim });
   const dtype = ql.dtype === 'float64' ? 'float64' : 'float32';
-  return softmax(matmul(mul(cast(ql, dtype), 1 / Math.sqrt(headDim)), swapLast(cast(kl, dtype))), -1);
+  return ops.softmax(ops.matmul(ops.mul(ops.cast(ql, dtype), 1 / Math.sqrt(headDim)), ops.swapLast(ops.cast(kl, dtype))), -1);
 }
 
 /** Which real rows of each sequence make which landmark. */
@@ -299,21 +273,21 @@ interface Segments {
 
 /** The real rows in `count` consecutive segments; the last of them are longer by one row, where there are fewer rows the first are empty. */
 function segmentsOf(keep: Value, count: number): Segments {
-  const real = cast(keep, 'int64');
-  const rank = sub(cumSum(real, 1), 1);
-  const rows = reduceSum(real, [1]);
-  const length = div(rows, count);
-  const shorter = sub(count, sub(rows, mul(length, count)));
-  const startOf = (segment: Value): Value => add(mul(segment, length), max(sub(segment, shorter), 0));
-  const segment = reshape(iota(keep, count), [1, count]);
-  const [start, end] = [startOf(segment), startOf(add(segment, 1))];
-  const row = unsqueeze(rank, [1]);
-  const within = logicalAnd(greaterOrEqual(row, unsqueeze(start, [2])), less(row, unsqueeze(end, [2])));
+  const real = ops.cast(keep, 'int64');
+  const rank = ops.sub(ops.cumSum(real, 1), 1);
+  const rows = ops.reduceSum(real, [1]);
+  const length = ops.div(rows, count);
+  const shorter = ops.sub(count, ops.sub(rows, ops.mul(length, count)));
+  const startOf = (segment: Value): Value => ops.add(ops.mul(segment, length), ops.max(ops.sub(segment, shorter), 0));
+  const segment = ops.reshape(ops.iota(keep, count), [1, count]);
+  const [start, end] = [startOf(segment), startOf(ops.add(segment, 1))];
+  const row = ops.unsqueeze(rank, [1]);
+  const within = ops.logicalAnd(ops.greaterOrEqual(row, ops.unsqueeze(start, [2])), ops.less(row, ops.unsqueeze(end, [2])));
   return {
-    member: logicalAnd(within, unsqueeze(keep, [1])),
-    length: sub(end, start),
-    filled: less(start, end),
-    short: unsqueeze(lessOrEqual(rows, count), [2, 3]),
+    member: ops.logicalAnd(within, ops.unsqueeze(keep, [1])),
+    length: ops.sub(end, start),
+    filled: ops.less(start, end),
+    short: ops.unsqueeze(ops.lessOrEqual(rows, count), [2, 3]),
   };
 }
 
@@ -321,53 +295,55 @@ function segmentsOf(keep: Value, count: number): Segments {
 function segmentMeans(x: Value, count: number, segments: Segments | undefined): Value {
   const [batch, heads, seq, dim] = x.dims as [Dim, Dim, Dim, Dim];
   if (segments) {
-    const sums = matmul(cast(unsqueeze(segments.member, [1]), x.dtype), x);
-    return div(sums, unsqueeze(cast(max(segments.length, 1), x.dtype), [1, 3]));
+    const sums = ops.matmul(ops.cast(ops.unsqueeze(segments.member, [1]), x.dtype), x);
+    return ops.div(sums, ops.unsqueeze(ops.cast(ops.max(segments.length, 1), x.dtype), [1, 3]));
   }
   const length = floorDivDims(seq, count);
   if (typeof seq === 'number' && seq % count === 0)
-    return reduceMean(reshape(x, [batch, heads, count, length, dim]), [3], { keepDims: false });
+    return ops.reduceMean(ops.reshape(x, [batch, heads, count, length, dim]), [3], { keepDims: false });
   const shorter = subDims(count, subDims(seq, mulDims(count, length)));
-  const startOf = (segment: Value): Value => add(mul(segment, size(x, length)), max(sub(segment, size(x, shorter)), 0));
-  const segment = reshape(iota(x, count), [count, 1]);
-  const [start, end] = [startOf(segment), startOf(add(segment, 1))];
-  const row = reshape(iota(x, seq), [1, seq]);
-  const member = cast(logicalAnd(greaterOrEqual(row, start), less(row, end)), x.dtype);
-  return div(matmul(member, x), cast(sub(end, start), x.dtype));
+  const startOf = (segment: Value): Value =>
+    ops.add(ops.mul(segment, ops.size(x, length)), ops.max(ops.sub(segment, ops.size(x, shorter)), 0));
+  const segment = ops.reshape(ops.iota(x, count), [count, 1]);
+  const [start, end] = [startOf(segment), startOf(ops.add(segment, 1))];
+  const row = ops.reshape(ops.iota(x, seq), [1, seq]);
+  const member = ops.cast(ops.logicalAnd(ops.greaterOrEqual(row, start), ops.less(row, end)), x.dtype);
+  return ops.div(ops.matmul(member, x), ops.cast(ops.sub(end, start), x.dtype));
 }
 
 /** Which rows of x [batch, heads, rows, dim] a mask of padding leaves, bool [batch, rows]; undefined when every one. */
-function keptRows(mask: Mask<Value>, x: Value): Value | undefined {
+function keptRows(mask: Mask<Value>, x: Value, path: string): Value | undefined {
   const [batch, , rows] = x.dims as [Dim, Dim, Dim];
-  switch (mask.kind) {
-    case 'lengths':
-      return less(reshape(iota(x, rows), [1, rows]), reshape(mask.keys, [batch, 1]));
-    case 'keys':
-      return mask.keep;
-    case 'and':
-      return mask.of.map((m) => keptRows(m, x)).reduce((a, b) => (a && b ? logicalAnd(a, b) : (a ?? b)));
-    default:
-      return undefined;
-  }
+  const reading = expressedBy(mask, { lengths: true, keyPadding: true });
+  if (reading.beyond !== undefined)
+    throw new ConfigError({
+      path,
+      problem: 'landmarks mix positions',
+      expected: 'one mask of lengths, one of key padding, or both',
+      got: reading.beyond.mask,
+    });
+  const { lengths, keyPadding } = reading;
+  const within = lengths && ops.less(ops.reshape(ops.iota(x, rows), [1, rows]), ops.reshape(lengths, [batch, 1]));
+  return within && keyPadding ? ops.logicalAnd(within, keyPadding) : (within ?? keyPadding);
 }
 
 /** In self attention queries are the last rows of the keys. */
 function lastRows(keep: Value, q: Value): Value {
   const [rows, seq] = [keep.dims[1]!, q.dims[2]!];
-  return rows === seq ? keep : slice(keep, { axes: [1], starts: [subDims(rows, seq)], ends: [rows] });
+  return rows === seq ? keep : ops.slice(keep, { axes: [1], starts: [subDims(rows, seq)], ends: [rows] });
 }
 
-const zeroed = (x: Value, keep: Value): Value => mul(x, unsqueeze(cast(keep, x.dtype), [1, 3]));
+const zeroed = (x: Value, keep: Value): Value => ops.mul(x, ops.unsqueeze(ops.cast(keep, x.dtype), [1, 3]));
 
 /** Each head of keys or values for the query heads that it serves. */
 function perQueryHead(x: Value, q: Value): Value {
   const [batch, heads, rows, dim] = x.dims as [Dim, Dim, Dim, Dim];
   const group = divDims(q.dims[1]!, heads);
-  return reshape(expand(unsqueeze(x, [2]), [batch, heads, group, rows, dim]), [batch, q.dims[1]!, rows, dim]);
+  return ops.reshape(ops.expand(ops.unsqueeze(x, [2]), [batch, heads, group, rows, dim]), [batch, q.dims[1]!, rows, dim]);
 }
 
 function convolved(v: Value, weight: Parameter, q: Value): Value {
   const [heads, , width] = weight.dims as [number, number, number];
   const half = (width - 1) / 2;
-  return conv(perQueryHead(v, q), weight, undefined, { group: heads, pads: [half, 0, half, 0] });
+  return ops.conv(perQueryHead(v, q), weight, undefined, { group: heads, pads: [half, 0, half, 0] });
 }

@@ -1,5 +1,6 @@
 // An iteration of products towards the pseudo-inverse of a matrix. Razavi et al. 2014
-import { div, eye, matmul, mul, reduceMax, reduceSum, sub, swapLast, type Value } from '@onnxformers/core';
+import type { Value } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 
 /** Options of {@link pseudoInverse}. */
 export interface PseudoInverseOptions {
@@ -22,13 +23,13 @@ export interface PseudoInverseOptions {
  * Example  const Z = pseudoInverse(softmax(matmul(q, swapLast(k))), { iterations: 6 });
  */
 export function pseudoInverse(K: Value, { iterations, sharedScale = false }: PseudoInverseOptions): Value {
-  const I = eye(K, K.dims.at(-1)!, K.dtype);
-  const columnSums = reduceSum(K, [-2]);
-  let Z = div(swapLast(K), reduceMax(columnSums, sharedScale ? K.dims.map((_, axis) => axis) : [-1]));
+  const I = ops.eye(K, K.dims.at(-1)!, K.dtype);
+  const columnSums = ops.reduceSum(K, [-2]);
+  let Z = ops.div(ops.swapLast(K), ops.reduceMax(columnSums, sharedScale ? K.dims.map((_, axis) => axis) : [-1]));
   for (let i = 0; i < iterations; i++) {
-    const X = matmul(K, Z);
-    const inner = sub(mul(I, 15), matmul(X, sub(mul(I, 7), X)));
-    Z = matmul(mul(Z, 0.25), sub(mul(I, 13), matmul(X, inner)));
+    const X = ops.matmul(K, Z);
+    const inner = ops.sub(ops.mul(I, 15), ops.matmul(X, ops.sub(ops.mul(I, 7), X)));
+    Z = ops.matmul(ops.mul(Z, 0.25), ops.sub(ops.mul(I, 13), ops.matmul(X, inner)));
   }
   return Z;
 }

@@ -1,19 +1,5 @@
-import {
-  add,
-  cast,
-  concat,
-  cos,
-  defineBlock,
-  int,
-  mul,
-  type NDArray,
-  neg,
-  type SequenceContext,
-  sin,
-  slice,
-  unsqueeze,
-  type Value,
-} from '@onnxformers/core';
+import { defineBlock, int, type NDArray, type SequenceContext, type Value } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
 import { fourierMix } from './fourier-mix';
@@ -78,9 +64,12 @@ describe('fourier_mix', () => {
       create: ({ dim }) => {
         expect(dim).toBe(6);
         const turn = (rows: Value, { positions }: SequenceContext) => {
-          const angles = mul(unsqueeze(cast(positions, 'float32'), [1, 3]), Math.PI / 2);
-          const [x1, x2] = [0, 3].map((from) => slice(rows, { axes: [3], starts: [from], ends: [from + 3] })) as [Value, Value];
-          return add(mul(rows, cos(angles)), mul(concat([neg(x2), x1], 3), sin(angles)));
+          const angles = ops.mul(ops.unsqueeze(ops.cast(positions, 'float32'), [1, 3]), Math.PI / 2);
+          const [x1, x2] = [0, 3].map((from) => ops.slice(rows, { axes: [3], starts: [from], ends: [from + 3] })) as [
+            Value,
+            Value,
+          ];
+          return ops.add(ops.mul(rows, ops.cos(angles)), ops.mul(ops.concat([ops.neg(x2), x1], 3), ops.sin(angles)));
         };
         return (q: Value, k: Value, ctx: SequenceContext) => [turn(q, ctx), turn(k, ctx)] as const;
       },

@@ -4,7 +4,6 @@ import {
   ConfigError,
   choice,
   defineBlock,
-  dft,
   dropout,
   init,
   int,
@@ -12,15 +11,12 @@ import {
   mergeHeads,
   module,
   num,
-  reshape,
   type SequenceContext,
-  slice,
   slot,
   splitHeads,
-  squeeze,
-  unsqueeze,
   type Value,
 } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 
 /**
  * The real part of the Fourier transform over positions and channels, without scaling.
@@ -42,7 +38,7 @@ export const fourierMix = defineBlock({
   name: 'fourier_mix',
   summary: 'Mixes positions and channels by a Fourier transform.',
   source: 'Lee-Thorp et al. 2021, https://arxiv.org/abs/2105.03824',
-  masks: ({ compat }) => (compat ? ['causal', 'window', 'lengths', 'keys', 'tensor', 'or', 'not'] : []),
+  masks: ({ compat }) => (compat ? 'all' : []),
   fields: {
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     heads: int({ doc: 'groups of channels, each with a transform of its own', min: 1, default: 1 }),
@@ -77,10 +73,10 @@ export const fourierMix = defineBlock({
     };
     return module({ o_proj, rotary_emb: rotaryEmbedding }, (x: Value, ctx: SequenceContext) => {
       const [batch, seq] = x.dims;
-      const byHead = reshape(turned(x, ctx), [batch!, seq!, heads, dim / heads]);
-      const spectrum = dft(dft(unsqueeze(byHead, [4]), { axis: 3 }), { axis: 1 });
-      const real = squeeze(slice(spectrum, { axes: [4], starts: [0], ends: [1] }), [4]);
-      const y = dropout(reshape(real, x.dims), probability);
+      const byHead = ops.reshape(turned(x, ctx), [batch!, seq!, heads, dim / heads]);
+      const spectrum = ops.dft(ops.dft(ops.unsqueeze(byHead, [4]), { axis: 3 }), { axis: 1 });
+      const real = ops.squeeze(ops.slice(spectrum, { axes: [4], starts: [0], ends: [1] }), [4]);
+      const y = dropout(ops.reshape(real, x.dims), probability);
       return o_proj ? o_proj(y) : y;
     });
   },

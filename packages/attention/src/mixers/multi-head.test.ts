@@ -2,22 +2,17 @@ import {
   ConfigError,
   causal,
   defineBlock,
-  div,
-  expand,
   init,
   int,
   interpret,
   module,
-  mul,
   type NDArray,
   namesOf,
   Parameter,
-  reduceSum,
-  reshape,
   type SequenceContext,
-  sqrt,
   type Value,
 } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { expectClose, randomArray, randomParameters, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
 import { nystrom } from '../low-rank/nystrom';
@@ -129,7 +124,7 @@ describe('multi_head', () => {
     summary: 'Scales.',
     fields: { dim: int({ doc: 'channels', inherit: true }) },
     examples: [{ dim: 4 }],
-    create: () => (q: Value, k: Value) => [mul(q, 2), mul(k, 3)] as const,
+    create: () => (q: Value, k: Value) => [ops.mul(q, 2), ops.mul(k, 3)] as const,
   });
   it.each([false, true])('turns queries and keys (cross attention: %s)', (cross) => {
     const memory = randomArray('memory', [2, 7, 12]);
@@ -154,7 +149,7 @@ describe('multi_head', () => {
     examples: [{ dim: 4 }],
     create({ dim }) {
       const weight = new Parameter([dim], init.ones, { role: 'norm', part: 'weight' });
-      return module({ weight }, (v: Value) => mul(div(v, sqrt(reduceSum(mul(v, v), [-1]))), weight));
+      return module({ weight }, (v: Value) => ops.mul(ops.div(v, ops.sqrt(ops.reduceSum(ops.mul(v, v), [-1]))), weight));
     },
   });
   it.each(['head', 'all'] as const)('normalises queries and keys over %s', (over) => {
@@ -194,7 +189,7 @@ describe('multi_head', () => {
     create: () => (q: Value, k: Value, _: SequenceContext) => {
       const g = q.graph;
       const row = g.constant({ dtype: 'float32', dims: [5], data: Float32Array.of(0, -1e4, -1e4, -1e4, -1e4) });
-      return expand(reshape(row, [1, 1, 1, 5]), [1, 3, q.dims[2]!, k.dims[2]!]);
+      return ops.expand(ops.reshape(row, [1, 1, 1, 5]), [1, 3, q.dims[2]!, k.dims[2]!]);
     },
   });
   it('adds the bias of its slot to that of the context', () => {
@@ -209,7 +204,10 @@ describe('multi_head', () => {
       data: Float64Array.from({ length: 75 }, (_, i) => (i % 5 === 2 ? 2e4 : 0)),
     };
     const third = perHead(v, v, v, (_, __, vs) => vs.map(() => vs[2]!));
-    expectClose(runBlock(block, { x, bias: lifted }).outputs.y!, projected(merge(third), p['o_proj.weight']!, p['o_proj.bias']));
+    expectClose(
+      runBlock(block, { x, attention_bias: lifted }).outputs.y!,
+      projected(merge(third), p['o_proj.weight']!, p['o_proj.bias']),
+    );
   });
 
   it('drops channels of the output while training', () => {

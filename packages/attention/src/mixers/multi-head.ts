@@ -1,6 +1,5 @@
 // Projections, heads, rotary embedding and an attention mechanism. Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
 import {
-  add,
   bool,
   ConfigError,
   choice,
@@ -15,17 +14,16 @@ import {
   mergeHeads,
   module,
   num,
-  ops,
   Parameter,
   positionsWithin,
   type SequenceContext,
-  slice,
   slot,
   splitHeads,
   updateCache,
   type Value,
   withContext,
 } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { scaledDotProduct } from '../softmax/scaled-dot-product';
 
 type Projection = (x: Value) => Value;
@@ -179,7 +177,7 @@ export const multiHead = defineBlock({
       ];
       const [q, k, v, at] = cross ? otherRows() : ownRows();
       const bias = attentionBias?.(q, k, at);
-      const y = attention(q, k, v, bias ? withContext(at, { bias: at.bias ? add(at.bias, bias) : bias }) : at);
+      const y = attention(q, k, v, bias ? withContext(at, { bias: at.bias ? ops.add(at.bias, bias) : bias }) : at);
       return dropout(o_proj(mergeHeads(y, ctx.layout)), c.dropout);
     });
   },
@@ -231,7 +229,7 @@ function fusedProjections(dim: number, { q, k, v }: Sizes, c: Biases) {
     (from: number, to: number): Projection =>
     (x) => {
       const g = x.graph.root;
-      const cut = (p: Parameter) => slice(g.param(p), { axes: [0], starts: [from], ends: [to] });
+      const cut = (p: Parameter) => ops.slice(g.param(p), { axes: [0], starts: [from], ends: [to] });
       return ops.linear(x, cut(weight), offset && cut(offset));
     };
   const qkv_proj = module({ weight, bias: offset }, (x: Value) => x);

@@ -64,7 +64,9 @@ describe('scaled_dot_product', () => {
         return v[0]!.map((_, c) => weights.reduce((sum, w, j) => sum + w * v[j]![c]!, 0));
       }),
     );
-    expectClose(run({}, { ...given, lengths, attention_mask: padding, mask: pairs, bias }), expected);
+    const masks = { lengths, attention_mask: padding, pairs, attention_bias: bias };
+    const roles = { pairs: 'denseMask' } as const;
+    expectClose(runBlock(scaledDotProduct({}), { ...given, ...masks }, { roles }).outputs.y!, expected);
   });
 
   it('drops weights while training, and only then', () => {

@@ -32,7 +32,7 @@ export const scaledDotProduct = defineBlock({
   name: 'scaled_dot_product',
   summary: 'Softmax attention over all keys that the mask allows.',
   source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
-  masks: ['causal', 'window', 'lengths', 'keys', 'documents', 'tensor', 'not', 'or'],
+  masks: 'all',
   fields: {
     causal: bool({ doc: 'a query sees no key after it', default: false }),
     scale: num({ doc: 'factor of the scores; default 1 / √head_dim', optional: true }),

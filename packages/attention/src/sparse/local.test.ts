@@ -1,4 +1,5 @@
-import { type Dim, type DType, interpret, lower, type Target, targets } from '@onnxformers/core';
+import { type Dim, type DType, interpret, type Target, targets } from '@onnxformers/core';
+import { lower } from '@onnxformers/core/lowering';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
 import { attention, perHead } from '../plain.test-helper';
@@ -76,15 +77,15 @@ describe('local', () => {
       expect(window.flat().filter((x, at) => x && user.flat()[at])).toHaveLength(41);
       const mask = { dtype: 'bool', dims: [1, 1, seq, seq], data: Float64Array.from(user.flat(), Number) } as const;
       const block = local({ window: 3, compat });
-      expectClose(runBlock(block, { ...given, mask }).outputs.y!, expected(given, kept));
-      const graph = traceBlock(block, { ...shapes('seq'), mask: ['bool', [1, 1, 'seq', 'seq']] });
-      expectClose(interpret(graph, { ...given, mask }).y!, expected(given, kept));
+      expectClose(runBlock(block, { ...given, attention_mask: mask }).outputs.y!, expected(given, kept));
+      const graph = traceBlock(block, { ...shapes('seq'), attention_mask: ['bool', [1, 1, 'seq', 'seq']] });
+      expectClose(interpret(graph, { ...given, attention_mask: mask }).y!, expected(given, kept));
     });
   });
 
   it("drops a bias with compat: 'xformers', and adds it without", () => {
     const given = feeds(13);
-    const biased = { ...given, bias: randomArray('bias', [1, 6, 13, 13]) };
+    const biased = { ...given, attention_bias: randomArray('bias', [1, 6, 13, 13]) };
     const y = (config: Parameters<typeof local>[0], feed: typeof given) => runBlock(local(config), feed).outputs.y!;
     expectClose(y({ window: 7, compat: 'xformers' }, biased), y({ window: 7 }, given));
     expect(() => expectClose(y({ window: 7 }, biased), y({ window: 7 }, given))).toThrow(/differ/);
@@ -114,10 +115,10 @@ describe('Attend → blocks', () => {
   });
 
   it.each([
-    [{ ...shapes('seq'), bias: ['float32', [1, 6, 'seq', 'seq']] }, 'a bias has a number for every pair'],
+    [{ ...shapes('seq'), attention_bias: ['float32', [1, 6, 'seq', 'seq']] }, 'a bias has a number for every pair'],
     [shapes('seq', 'rows'), 'there may be fewer keys than queries, rows and seq'],
     [shapes(31), 'one block would see all 31 keys'],
-    [{ ...shapes('seq'), mask: ['bool', [1, 1, 'seq', 'seq']] }, 'it cannot express the mask: tensor'],
+    [{ ...shapes('seq'), attention_mask: ['bool', [1, 1, 'seq', 'seq']] }, 'it cannot express the mask: dense'],
   ] as [Parameters<typeof traceBlock>[1], string][])('is refused where blocks cannot serve (%#)', (inputs, reason) => {
     const { decisions } = lowered({ window: 5 }, inputs);
     const { chosen, refused } = decisions.find((d) => d.op === 'onnxformers.Attend')!;

@@ -1,46 +1,36 @@
 // Softmax attention within a sliding window. Beltagy et al. 2020, https://arxiv.org/abs/2004.05150
 import {
-  Attend,
   and,
   attend,
-  attendBlockwise,
-  attendParts,
-  blockOf,
   bool,
   ConfigError,
-  cast,
   choice,
-  cumSum,
   type Dim,
   defineBlock,
-  defineReasons,
-  div,
-  fill,
+  dense,
   int,
-  lessOrEqual,
-  logicalAnd,
-  logicalNot,
-  logicalOr,
   type Mask,
-  mapMask,
-  materialize,
-  mul,
   mulDims,
   num,
-  readMask,
-  reduceSum,
-  refuse,
-  refuseBlockwise,
-  reshape,
-  rule,
   type SequenceContext,
-  size,
   slidingWindow,
   subDims,
   termsOf,
   type Value,
   withContext,
 } from '@onnxformers/core';
+import {
+  attendBlockwise,
+  attendParts,
+  blockOf,
+  defineReasons,
+  mapMask,
+  materialize,
+  readBlockwise,
+  refuse,
+  rule,
+} from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 import { kernels } from '../kernels/index';
 
 const own = defineReasons({
@@ -50,14 +40,14 @@ const own = defineReasons({
 });
 
 /** Attend under a window → products of neighbouring blocks, for providers whose kernels know no windows. */
-export const useBlocks = rule('Attend → blocks', Attend, (node) => {
+export const useBlocks = rule('Attend → blocks', ops.Attend, (node) => {
   const { q, k, v, sinks, mask, ...others } = attendParts(node.operands, node.attrs);
-  const why = refuseBlockwise({ mask, ...others });
-  if (why) return refuse(why);
+  const reading = readBlockwise({ mask, ...others });
+  if ('refused' in reading) return refuse(reading.refused);
   const [seq, kvSeq] = [q.dims[2]!, k.dims[2]!];
   if (!neverNegative(subDims(kvSeq, seq))) return refuse(own.fewerKeys({ keys: kvSeq, queries: seq }));
-  const { left, right } = readMask(mask);
-  if (typeof kvSeq === 'number' && kvSeq <= 2 * blockOf(left!, right!)) return refuse(own.oneBlock({ keys: kvSeq }));
+  const { left, right } = reading;
+  if (typeof kvSeq === 'number' && kvSeq <= 2 * blockOf(left, right)) return refuse(own.oneBlock({ keys: kvSeq }));
   const { scale, softcap } = node.attrs;
   return {
     covers: node.outputs,
@@ -91,7 +81,7 @@ export const local = defineBlock({
   name: 'local',
   summary: 'Softmax attention within a sliding window.',
   source: 'Beltagy et al. 2020, https://arxiv.org/abs/2004.05150',
-  masks: ['causal', 'window', 'lengths', 'keys', 'documents', 'tensor', 'not', 'or'],
+  masks: 'all',
   fields: {
     window: int({ doc: 'keys that a query sees, the one at its own position among them', unit: 'positions', min: 1, default: 5 }),
     causal: bool({ doc: 'the window ends at the query instead of lying around it', default: false }),
@@ -138,21 +128,21 @@ const densest = 3;
  */
 function storedSparsely(band: Mask<never>, ctx: SequenceContext, [q, k]: readonly [Value, Value], force: boolean): Mask<Value> {
   const frame = { graph: q.graph, seq: q.dims[2]!, kvSeq: k.dims[2]!, queryOffset: ctx.keys?.queryOffset };
-  const pattern = materialize(band, frame) ?? fill(q, [1, 1, frame.seq, frame.kvSeq], 1, 'bool');
-  const pairs = mul(size(q, frame.seq), size(q, frame.kvSeq));
-  const sparse = force ? undefined : lessOrEqual(mul(count(pattern), 10), mul(pairs, densest));
+  const pattern = materialize(band, frame) ?? ops.fill(q, [1, 1, frame.seq, frame.kvSeq], 1, 'bool');
+  const pairs = ops.mul(ops.size(q, frame.seq), ops.size(q, frame.kvSeq));
+  const sparse = force ? undefined : ops.lessOrEqual(ops.mul(count(pattern), 10), ops.mul(pairs, densest));
   const user = materialize(ctx.mask, frame);
   const kept = inFours(pattern, sparse);
-  return { kind: 'tensor', keep: user ? inFours(logicalAnd(kept, user), sparse) : kept };
+  return dense(user ? inFours(ops.logicalAnd(kept, user), sparse) : kept);
 }
 
 /** The pairs of each [seq, kv_seq], int64 [..., 1, 1]. */
-const count = (keep: Value): Value => reduceSum(cast(keep, 'int64'), [-2, -1]);
+const count = (keep: Value): Value => ops.reduceSum(ops.cast(keep, 'int64'), [-2, -1]);
 
 /** The first pairs, as many as the largest multiple of four; all of them where `when` is false. */
 function inFours(keep: Value, when: Value | undefined): Value {
   const [batch, heads, seq, kvSeq] = keep.dims as [Dim, Dim, Dim, Dim];
-  const number = reshape(cumSum(reshape(cast(keep, 'int64'), [batch, heads, mulDims(seq, kvSeq)]), 2), keep.dims);
-  const fours = lessOrEqual(number, mul(div(count(keep), 4), 4));
-  return logicalAnd(keep, when ? logicalOr(fours, logicalNot(when)) : fours);
+  const number = ops.reshape(ops.cumSum(ops.reshape(ops.cast(keep, 'int64'), [batch, heads, mulDims(seq, kvSeq)]), 2), keep.dims);
+  const fours = ops.lessOrEqual(number, ops.mul(ops.div(count(keep), 4), 4));
+  return ops.logicalAnd(keep, when ? ops.logicalOr(fours, ops.logicalNot(when)) : fours);
 }

@@ -6,7 +6,7 @@ import { ConfigError, ShapeError } from '../error';
 import { interpret } from '../interpret/interpret';
 import { apply, GraphBuilder, type Value } from '../ir/graph';
 import { replay } from '../lower/rewrite';
-import { causal } from '../mask/mask';
+import { causal } from '../mask/index';
 import { module } from '../module/module';
 import { reparametrize } from '../module/reparametrize';
 import { gelu } from '../ops/activation';

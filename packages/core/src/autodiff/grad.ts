@@ -109,9 +109,8 @@ function walk(
     if (given.every((v) => v === undefined)) continue;
     const { op } = step;
     const wanted = op.vjpWith && [...new Set(usedBy(step))].filter((v) => isFloat(v.dtype) && moving.has(v));
-    const results = step.graph.root.at(step.scope, () =>
-      wanted ? op.vjpWith!(step, given, wanted, backward) : pull(step, given),
-    );
+    const pulled = () => (wanted ? op.vjpWith!(step, given, wanted, backward) : pull(step, given));
+    const results = step.graph.root.at(step.scope, pulled, step);
     (wanted ?? step.operands).forEach((v, i) => {
       receive(v, results[i]);
     });
@@ -180,7 +179,7 @@ function expand(outputs: readonly Value[], asked: ReadonlySet<Value>, kind: 'tot
     }
     const operands = node.operands.map((v) => (v && asked.has(v) ? opaque(v) : v));
     const g = node.graph.root;
-    const made = g.at(node.scope, () => g.apart(nodes, () => op.decompose!(operands, node.attrs)));
+    const made = g.at(node.scope, () => g.apart(nodes, () => op.decompose!(operands, node.attrs)), node);
     node.outputs.forEach((v, i) => {
       if (made[i] === v) return;
       if (!asked.has(v)) stand.set(v, made[i]!);

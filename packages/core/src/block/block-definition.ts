@@ -2,9 +2,10 @@
 import type { Fields } from '../config/fields';
 import type { Value } from '../ir/graph';
 import type { Rule } from '../lower/rule';
-import type { Mask } from '../mask/mask';
+import type { MaskKind } from '../mask/classes';
 import type { Module } from '../module/module';
 import type { SequenceContext } from '../sequence/context';
+import type { Rows } from '../sequence/rows';
 
 /**
  * A kind is the shape of a hole; every block fills exactly one. Add a kind by merging into this interface.
@@ -18,10 +19,13 @@ export interface Contracts {
   feedforward(x: Value, ctx: SequenceContext): Value;
   /** Elementwise, any shape. */
   activation(x: Value): Value;
-  /** ids [batch, seq] or pixels → [batch, seq, dim] */
-  embedding(input: Value, ctx: SequenceContext): Value;
-  /** [..., seq, dim] → the same with positions added */
-  position(x: Value, ctx: SequenceContext): Value;
+  /**
+   * ids [batch, seq] or pixels → [batch, seq, dim]: one row for each place of the sequence, or other rows with their context (see `withRows`).
+   * `ctx.inputs` has the model's other inputs.
+   */
+  embedding(input: Value, ctx: SequenceContext): Value | Rows;
+  /** [..., seq, dim] → the same with positions added, or with rows in front and their context (see `withPrefix`) */
+  position(x: Value, ctx: SequenceContext): Value | Rows;
   /** q and k turned by their positions. */
   rotaryEmbedding(q: Value, k: Value, ctx: SequenceContext): readonly [Value, Value];
   /** An additive bias [1 or batch, heads, query, key]. */
@@ -42,7 +46,12 @@ export type Kind = keyof Contracts & string;
  * A module that fills a hole of kind K. `name` (a function has one) is hidden, or editors would take any string for the name of a block
  * where either may stand.
  */
-export type KindModule<K extends Kind> = Module<Contracts[K]> & { readonly kind: K; readonly name: undefined };
+export type KindModule<K extends Kind, O extends string = string> = Module<Contracts[K]> & {
+  readonly kind: K;
+  readonly name: undefined;
+  /** For the type checker only: the names of a model's outputs, where its block declares them. */
+  readonly outputNames?: O;
+};
 
 type ValueOf<F> = F extends { readonly phantom?: { readonly value: infer T } } ? T : never;
 type PresenceOf<F> = F extends { readonly phantom?: { readonly presence: infer P } } ? P : never;
@@ -109,9 +118,20 @@ type NameOfBlock<B, K> = B extends { readonly kind: K; readonly blockName: infer
 export type ConfigIn<All, K> = ConfigOfBlock<All, All, K>;
 /** The names of a list's blocks of a kind. */
 export type NameIn<All, K> = NameOfBlock<All, K>;
+/** The config of the list's block of one name. */
+export type ConfigNamed<All, K, N> = ConfigOfBlock<All, Extract<All, { readonly blockName: N }>, K>;
+type OutputsOfBlock<B, K> = B extends {
+  readonly kind: K;
+  readonly definition: { readonly outputs?: readonly (infer O extends string)[] };
+}
+  ? O
+  : never;
+/** The names of the outputs of the list's model of one name; any name where its block declares none. */
+export type OutputsNamed<All, K, N> = OutputsOfBlock<Extract<All, { readonly blockName: N }>, K>;
 
-/** The kinds of mask a mechanism may declare. */
-export type MaskKind = Exclude<Mask<unknown>['kind'], 'and' | 'none'>;
+/** The masks that a block honours: of some classes, or all because it hands them on to `attend`. */
+export type MaskKinds = 'all' | readonly MaskKind[];
+
 /**
  * Facts that the conformance suite then checks.
  *
@@ -124,20 +144,23 @@ export type MaskKind = Exclude<Mask<unknown>['kind'], 'and' | 'none'>;
 export type Property = 'batchIndependent' | 'permutationEquivariant' | 'causal' | 'fixedLength' | 'deterministic';
 
 /** Everything about one block, in one object. */
-export interface BlockDefinition<K extends Kind, N extends string, F extends Fields> {
+export interface BlockDefinition<K extends Kind, N extends string, F extends Fields, O extends string = string> {
   readonly kind: K;
   readonly name: N;
   readonly summary: string;
   /** Authors, year and address of the paper. */
   readonly source?: string;
-  /** Mask kinds it honours, for every config or for which; others are refused before anything is built. Absent: it hands the mask on or has no use for one. */
-  readonly masks?: readonly MaskKind[] | ((config: ConfigValues<F>) => readonly MaskKind[]);
+  /** Masks that it honours, for every config or for which; others are refused before anything is built. Absent: the blocks inside it say so, or it has no use for one. */
+  readonly masks?: MaskKinds | ((config: ConfigValues<F>) => MaskKinds);
   readonly fields: F;
   /** Configs that the conformance and parity suites build; values inherited from elsewhere are given. */
   readonly examples: readonly NoInfer<ExampleConfig<F>>[];
   /** What holds for every config, or for which. */
   readonly properties?: readonly Property[] | ((config: ConfigValues<F>) => readonly Property[]);
+  /** Rules that lower what it emits; modules in its slots have those of their own blocks. */
   readonly rules?: readonly Rule[];
+  /** For a model: the names of its outputs, where they are the same for every config. They type what a runner of it gives. */
+  readonly outputs?: readonly O[];
   /** Makes the module: a forward function, or `module(record, forward)` where it uses parameters or other modules. */
   create(config: Resolved<F>, place: BuildContext): Module<Contracts[K]> | Contracts[K];
 }
@@ -145,12 +168,12 @@ export interface BlockDefinition<K extends Kind, N extends string, F extends Fie
 type ExampleConfig<F extends Fields> = { readonly [N in keyof F]?: IsSlot<F[N]> extends true ? unknown : ValueOf<F[N]> };
 
 /** A block: call it with a config to get a module. */
-export interface Block<K extends Kind = Kind, N extends string = string, F extends Fields = Fields> {
-  (config: HandConfig<F>): KindModule<K>;
+export interface Block<K extends Kind = Kind, N extends string = string, F extends Fields = Fields, O extends string = string> {
+  (config: HandConfig<F>): KindModule<K, O>;
   readonly kind: K;
   readonly blockName: N;
   readonly fields: F;
-  readonly definition: BlockDefinition<K, N, F>;
+  readonly definition: BlockDefinition<K, N, F, O>;
 }
 /** Any block. */
 export type AnyBlock = {
@@ -160,7 +183,7 @@ export type AnyBlock = {
   readonly blockName: string;
   readonly fields: Fields;
   // biome-ignore lint/suspicious/noExplicitAny: as above
-  readonly definition: BlockDefinition<any, string, any>;
+  readonly definition: BlockDefinition<any, string, any, string>;
 };
 
 /** Where a block stands. */

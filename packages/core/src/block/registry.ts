@@ -4,7 +4,7 @@ import { kindSchema } from '../config/json-schema';
 import { build, toConfig } from '../config/resolve';
 import { ConfigError, describe, nearest } from '../error';
 import { isBlock } from './block';
-import type { AnyBlock, ConfigIn, Kind, KindModule, NameIn } from './block-definition';
+import type { AnyBlock, ConfigNamed, Kind, KindModule, NameIn, OutputsNamed } from './block-definition';
 
 /** A list of blocks and what can be built from it. */
 export interface Registry<B extends AnyBlock = AnyBlock> {
@@ -14,7 +14,10 @@ export interface Registry<B extends AnyBlock = AnyBlock> {
    *
    * Throws   ConfigError with a path into the config
    */
-  build<K extends Kind>(kind: K, config: ConfigIn<B, K> | NameIn<B, K>): KindModule<K>;
+  build<K extends Kind, N extends NameIn<B, K>>(
+    kind: K,
+    config: N | ({ readonly name: N } & ConfigNamed<B, K, N>),
+  ): KindModule<K, OutputsNamed<B, K, N>>;
   /** The same for a config of unknown origin (a file): checked in full while building. */
   parse<K extends Kind>(kind: K, config: unknown): KindModule<K>;
   /** The plain config of a module, defaults filled in; building it again gives an equal module. */

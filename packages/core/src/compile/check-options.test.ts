@@ -48,7 +48,7 @@ describe('compile refuses', () => {
       'an input that is none',
       double,
       { ...good, inputs: { x: 'float32' } },
-      "inputs.x: wrong value; expected a dtype and dims, such as ['float32', ['batch', 'seq', 64]], got \"float32\"",
+      "inputs.x: wrong value; expected a dtype, dims and perhaps a role, such as ['float32', ['batch', 'seq', 64]], got \"float32\"",
     ],
     ['an input of no dtype', double, { ...good, inputs: { x: ['floot32', []] } }, 'got "floot32". Did you mean "float32"?'],
     [

@@ -2,6 +2,7 @@
 
 import { type Dim, dim } from '../dim/dim';
 import { ConfigError, describe, nearest, ShapeError, unknownOption } from '../error';
+import { type DeclaredRole, inputRoles } from '../ir/graph';
 import type { Machine } from '../lower/target';
 import { isModule } from '../module/module';
 import { type DType, dtypes } from '../tensor/tensor';
@@ -75,8 +76,13 @@ function checkMachine(given: unknown, path: string): void {
 }
 
 function checkInput(input: unknown, path: string): void {
-  const [dtype, dims, ...more] = Array.isArray(input) ? (input as readonly unknown[]) : [];
-  if (!Array.isArray(dims) || more.length) refuse(path, "a dtype and dims, such as ['float32', ['batch', 'seq', 64]]", input);
+  const [dtype, dims, role, ...more] = Array.isArray(input) ? (input as readonly unknown[]) : [];
+  if (!Array.isArray(dims) || more.length)
+    refuse(path, "a dtype, dims and perhaps a role, such as ['float32', ['batch', 'seq', 64]]", input);
+  if (role !== undefined && !inputRoles.includes(role as DeclaredRole)) {
+    const near = typeof role === 'string' ? nearest(role, inputRoles) : undefined;
+    refuse(`${path}[2]`, `a role: ${inputRoles.join(', ')}`, role, near && `Did you mean "${near}"?`);
+  }
   if (!dtypes.includes(dtype as DType)) {
     const near = typeof dtype === 'string' ? nearest(dtype, dtypes) : undefined;
     refuse(path, `a dtype: ${dtypes.join(', ')}`, dtype, near && `Did you mean "${near}"?`);

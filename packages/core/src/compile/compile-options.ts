@@ -1,6 +1,7 @@
 // What compile() may be told.
 
 import type { Dim } from '../dim/dim';
+import type { DeclaredRole } from '../ir/graph';
 import type { Rule } from '../lower/rule';
 import type { Machine, Target } from '../lower/target';
 import type { Parameter } from '../parameter/parameter';
@@ -10,6 +11,9 @@ import type { WeightSource } from '../weights/load';
 
 /** dtypes of a model's weights and arithmetic. */
 export type ModelDType = 'float32' | 'float16' | 'bfloat16';
+
+/** An input of a model: its dtype, its dims, and its role where the name does not tell it. */
+export type InputType = readonly [dtype: DType, dims: readonly Dim[], role?: DeclaredRole | undefined];
 
 /** What `compile` takes besides the module. */
 export interface CompileOptions {
@@ -23,8 +27,11 @@ export interface CompileOptions {
   readonly dtype?: ModelDType;
   /** True: arithmetic in `dtype`, also where it is slower than float32; an error where the target does not compute in it. */
   readonly strictDtype?: boolean;
-  /** Inputs by name: `{ ids: ['int64', ['batch', 'seq']] }`. A size name is bound when the model runs. */
-  readonly inputs: Readonly<Record<string, readonly [DType, readonly Dim[]]>>;
+  /**
+   * Inputs by name: `{ ids: ['int64', ['batch', 'seq']] }`. A size name is bound when the model runs. A third entry says what an input is for,
+   * where its name does not (see `contextOf` for the names that do): `{ pairs: ['bool', [1, 1, 'seq', 'seq'], 'denseMask'] }`.
+   */
+  readonly inputs: Readonly<Record<string, InputType>>;
   /** Weights by parameter name. Absent: the model can be explained and summarised, not saved. */
   readonly weights?: WeightSource;
   /** Which parameters are inputs instead of stored weights: for training, LoRA, hot swap. */
@@ -38,7 +45,7 @@ export interface CompileOptions {
   readonly training?: boolean;
   /** Module paths whose results become outputs of that name. */
   readonly taps?: readonly string[];
-  /** Rules beside those that the blocks bring. */
+  /** Rules that are asked about every node, beside those that its block brings. */
   readonly rules?: readonly Rule[];
   /**
    * What holds for every feed; the runner refuses others. `'prefill into empty cache'`: more than one new row comes only while the cache is empty, or for a

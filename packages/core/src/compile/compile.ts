@@ -2,11 +2,19 @@
 
 import { type Dim, dim } from '../dim/dim';
 import { ConfigError, describe, LoweringError, nearest, ShapeError } from '../error';
-import { type Derivation, type Graph, GraphBuilder, type Limit, nameOf, type Pool, type Value } from '../ir/graph';
+import {
+  type Derivation,
+  type Graph,
+  GraphBuilder,
+  type InputRole,
+  type Limit,
+  nameOf,
+  type Pool,
+  type Value,
+} from '../ir/graph';
 import { coreRules } from '../kernels/index';
 import type { Decision } from '../lower/decision';
 import { lower } from '../lower/lower';
-import type { Rule } from '../lower/rule';
 import { onRuntime, type RuntimeSupport, runtimeSupport } from '../lower/runtime-version';
 import type { Machine, Target } from '../lower/target';
 import { type AnyModule, modulesOf, namesOf, type ParameterNames } from '../module/module';
@@ -21,12 +29,15 @@ import type { LazyTensor } from '../weights/safetensors';
 import { checkCompile } from './check-options';
 import type { CompileOptions, ModelDType } from './compile-options';
 import { seededDraws } from './draws';
+import type { InputNames, OutputNames } from './port-names';
 
 /** One input or output of a model. */
 export interface Port {
   readonly name: string;
   readonly dtype: DType;
   readonly dims: readonly Dim[];
+  /** What an input is for: as declared, or as the context of the model took it. Absent: a number for the model's own use. */
+  readonly role?: InputRole;
   /** For inputs that the runner computes. */
   readonly derived?: { readonly how: Derivation; readonly from: readonly string[]; readonly plus?: Dim; readonly pool?: Pool };
   /** For inputs that are drawn at random. */
@@ -38,13 +49,15 @@ export interface Port {
 export interface Signature {
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
-  /** What every run is held to; absent where nothing in the model has a fixed length. */
+  /** What feeds must satisfy beside dtypes and sizes: ids within their table, lengths within their rows. Absent where there is nothing. */
   readonly limits?: readonly Limit[];
 }
 
 /** A compiled model: ready to be explained, saved, or run. */
-export interface Model {
+export interface Model<I extends string = string, O extends string = string> {
   readonly module: AnyModule;
+  /** For the type checker only: the names of what goes in and out, where they are known. */
+  readonly portNames?: { readonly inputs: I; readonly outputs: O };
   /** As traced: meanings, the same for all targets. */
   readonly traced: Graph;
   /** As lowered: ops that the target runs. */
@@ -72,7 +85,10 @@ export interface Model {
  *
  * Example  const model = compile(block, { target: targets.cpu, inputs: { ids: ['int64', ['batch', 'seq']] }, weights });
  */
-export function compile(module: AnyModule, o: CompileOptions): Model {
+export function compile<const M extends AnyModule, const C extends CompileOptions>(
+  module: M,
+  o: C,
+): Model<InputNames<C>, OutputNames<M, C>> {
   checkCompile(module, o);
   const dtype = o.dtype ?? 'float32';
   const machine = o.machine ?? {};
@@ -83,9 +99,8 @@ export function compile(module: AnyModule, o: CompileOptions): Model {
   const parameterInputs = new Set<Parameter>();
   for (const [path, p] of names.parameters) if (o.parameters?.(path, p) === 'input') parameterInputs.add(p);
   const traced = trace(model, o, dtype, computes, names, parameterInputs);
-  const rules = [...gatherRules(model), ...coreRules, ...(o.rules ?? [])];
   const { graph, decisions } = lower(traced, target, {
-    rules,
+    rules: [...coreRules, ...(o.rules ?? [])],
     machine,
     ...(o.assumptions && { assumptions: o.assumptions }),
   });
@@ -103,7 +118,7 @@ export function compile(module: AnyModule, o: CompileOptions): Model {
     dtype,
     computes,
     decisions,
-    signature: signatureOf(graph, names, traced.builder.limits),
+    signature: signatureOf(graph, names),
     names,
     parameterInputs,
     weights,
@@ -148,7 +163,7 @@ function trace(
     ...(o.taps && { taps: new Set(o.taps) }),
   });
   const inputs: Record<string, Value> = {};
-  for (const [name, [given, dims]] of Object.entries(o.inputs)) {
+  for (const [name, [given, dims, role]] of Object.entries(o.inputs)) {
     if (given === 'bfloat16')
       throw new ConfigError({
         path: `inputs.${name}`,
@@ -157,7 +172,7 @@ function trace(
         got: 'bfloat16',
         hint: 'Declare float32; it is cast inside the graph',
       });
-    const raw = g.input(name, given, dims.map(dim));
+    const raw = g.input(name, given, dims.map(dim), role);
     inputs[name] = isFloat(given) && given !== computes ? cast(raw, computes) : raw;
   }
   for (const [path, p] of names.parameters) {
@@ -178,7 +193,15 @@ function trace(
       expected: 'a record of values',
       got: describe(results),
     });
-  for (const [name, value] of Object.entries(results)) g.output(name, carried(value));
+  for (const [name, value] of Object.entries(results)) {
+    if (o.state !== undefined && name.startsWith('present.'))
+      throw new ConfigError({
+        path: `outputs.${name}`,
+        problem: 'names that begin with "present." are those of what a state hands out',
+        hint: `Rename it: ${name.replace('present.', 'last.')}`,
+      });
+    g.output(name, carried(value));
+  }
   for (const path of o.taps ?? []) {
     const value = g.tapped.get(path);
     if (!value) throw unknownTap(path, model);
@@ -213,12 +236,8 @@ function unknownTap(path: string, model: AnyModule): ConfigError {
   });
 }
 
-// Each rule once, in the order in which the modules stand.
-function gatherRules(model: AnyModule): Rule[] {
-  return [...new Set(modulesOf(model).flatMap(({ item }) => item.about.rules ?? []))];
-}
-
-function signatureOf(graph: Graph, names: ParameterNames, limits: readonly Limit[]): Signature {
+function signatureOf(graph: Graph, names: ParameterNames): Signature {
+  const { roles, limits } = graph.builder;
   const inputs = graph.inputs.map((v): Port => {
     const { leaf } = v;
     if (leaf?.kind === 'parameter')
@@ -236,8 +255,13 @@ function signatureOf(graph: Graph, names: ParameterNames, limits: readonly Limit
         },
       };
     if (leaf?.kind === 'draw') return { name: leaf.name, dtype: v.dtype, dims: v.dims, draw: leaf.of };
-    return { name: leaf && 'name' in leaf ? leaf.name : '', dtype: v.dtype, dims: v.dims };
+    const name = leaf && 'name' in leaf ? leaf.name : '';
+    const role = roles.get(name);
+    return { name, dtype: v.dtype, dims: v.dims, ...(role && { role }) };
   });
   const outputs = graph.outputs.map(({ name, value }) => ({ name, dtype: value.dtype, dims: value.dims }));
-  return { inputs, outputs, ...(limits.length && { limits }) };
+  // What the lowered graph does not read cannot be read behind its end.
+  const there = new Set(inputs.map((p) => p.name));
+  const held = limits.filter(({ input }) => input === undefined || there.has(input));
+  return { inputs, outputs, ...(held.length && { limits: held }) };
 }

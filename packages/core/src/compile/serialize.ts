@@ -126,7 +126,7 @@ class Writer {
     );
     const metadata = {
       ...(node.scope && { [blockPathKey]: node.scope }),
-      ...(node.rules.length && { 'onnxformers.rules': node.rules.join(' ← ') }),
+      ...(node.history.length && { 'onnxformers.rules': node.history.join(' ← ') }),
     };
     return {
       name,

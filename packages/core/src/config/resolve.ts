@@ -48,7 +48,7 @@ export function build(block: AnyBlock, config: unknown, place: BuildContext): An
   const children = isModule(made) ? made.children : {};
   const forward = isModule(made) ? made.forward : made;
   const masks = typeof definition.masks === 'function' ? definition.masks(about.config) : definition.masks;
-  if (!masks) return module(children, forward, about);
+  if (!masks || masks === 'all') return module(children, forward, about);
   // The context is the last argument of every contract that has one.
   return module(
     children,

@@ -2,7 +2,7 @@
 import type { Model } from '../compile/compile';
 import { ConfigError, describe, nearest } from '../error';
 import { domainOf } from '../ir/define-op';
-import { type Node, subgraphsOf } from '../ir/graph';
+import { isPastRole, type Node, subgraphsOf } from '../ir/graph';
 import type { Decision, Rejected } from '../lower/decision';
 import type { Reason } from '../lower/reason';
 import { reasons } from '../lower/reasons';
@@ -195,7 +195,7 @@ const whyWidened = ({ name, widens }: Target, dtype: DType): string =>
 
 function dtypeNotes({ target, dtype, computes, parameterInputs, signature }: Model): string[] {
   const fed = [...parameterInputs].some((p) => (p.options.dtype ?? dtype) === 'bfloat16');
-  const kept = signature.inputs.some((p) => p.dtype === 'float32' && p.name.startsWith('past_key_values.'));
+  const kept = signature.inputs.some((p) => p.dtype === 'float32' && isPastRole(p.role));
   return [
     ...(dtype === computes ? [] : [`weights are stored in ${dtype} and widened to ${computes}: ${whyWidened(target, dtype)}`]),
     ...(fed ? ['parameters in bfloat16 that are inputs are fed in float32, since no JavaScript runtime carries bfloat16'] : []),

@@ -2,9 +2,10 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { evaluateDim } from '../dim/dim';
 import { GraphBuilder, type Value } from '../ir/graph';
-import { and, causal, type Mask, none, slidingWindow } from '../mask/mask';
+import { and, causal, type Mask, none, slidingWindow } from '../mask/index';
+import { pairsWithin } from '../ops/attend-flops';
 import * as ops from '../ops/index';
-import { flopsOf, pairsWithin } from './flops';
+import { flopsOf } from './flops';
 
 const sizes = { batch: 2, seq: 7, kv: 11 };
 function total(build: (g: GraphBuilder) => Value | readonly Value[]): number {
@@ -44,6 +45,10 @@ describe('operations', () => {
     expect(total(attention(causal))).toBe(2 * 2 * 6 * (5 + 6 + 7 + 8 + 9 + 10 + 11) * 13);
     expect(total(attention(and(causal, slidingWindow({ left: 2 }))))).toBe(2 * 2 * 6 * 21 * 13);
   });
+  it('of a low-rank update are those of its product and its sum', () => {
+    const update = (g: GraphBuilder) => ops.lowRankUpdate(rows(g, 64, 61), rows(g, 64, 8), rows(g, 8, 61), 2);
+    expect(total(update)).toBe(64 * 61 * (2 * 8 + 1 + 1));
+  });
   it('of a loop are those of all its steps, of a branch those of the dearer', () => {
     const looped = (g: GraphBuilder): Value => {
       const x = rows(g, 'seq', 5);
@@ -64,6 +69,23 @@ describe('operations', () => {
       )[0]!;
     };
     expect(total(branched)).toBe(70);
+  });
+  it.each([
+    [7, 35],
+    [8, 70],
+  ])('of a branch on sizes are those of the branch that is taken: seq %i or more', (least, expected) => {
+    const branched = (g: GraphBuilder): Value => {
+      const x = rows(g, 'seq', 5);
+      return ops.cond(
+        ops.greaterOrEqual(ops.size(g, 'seq'), least),
+        () => [ops.sub(x, 1)],
+        () => [ops.mul(ops.add(x, 1), 2)],
+      )[0]!;
+    };
+    expect(total(branched)).toBe(expected);
+  });
+  it('of arithmetic on integers are none', () => {
+    expect(total((g) => ops.mul(g.input('i', 'int64', ['seq', 5]), 3))).toBe(0);
   });
 });
 

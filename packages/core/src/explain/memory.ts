@@ -1,12 +1,8 @@
 // Bytes that a graph's values take while it runs.
 
-import { domainOf } from '../ir/define-op';
 import { type Graph, type Node, subgraphsOf, usedBy, type Value } from '../ir/graph';
 import { bytesOf } from '../tensor/tensor';
 import type { SizeOf } from './flops';
-
-// Results that lie where the operand lies.
-const views = new Set(['Reshape', 'Squeeze', 'Unsqueeze', 'Identity', 'Flatten']);
 
 /** Bytes of a value. */
 export const bytesOfValue = (v: Value, size: SizeOf): number =>
@@ -25,7 +21,7 @@ export function peakOf(graph: Graph, size: SizeOf, free: (v: Value) => boolean):
   const lastUse = new Map<Value, number>();
   graph.nodes.forEach((node, i) => {
     const [x] = node.operands;
-    if (x && views.has(domainOf(node.op.key)[1])) home.set(node.outputs[0]!, place(x));
+    if (x && node.op.view) home.set(node.outputs[0]!, place(x));
     for (const v of usedBy(node)) lastUse.set(place(v), i);
   });
   for (const { value } of graph.outputs) lastUse.set(place(value), graph.nodes.length);

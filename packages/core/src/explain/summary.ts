@@ -50,8 +50,8 @@ interface Own {
 
 /**
  * Parameters, floating-point operations and memory of a model, as a tree of its modules, for given sizes. Operations are counted on what
- * the model means, so they are the same on every target: a multiply-add is two, masks of positions (causal, windows) leave out the pairs
- * that they forbid, everything but products counts one for each element. Memory is that of the lowered graph.
+ * the traced graph, so they are the same on every target. A multiply-add is two operations. Masks of positions (causal, windows) leave out the pairs
+ * that they forbid. An If counts the branch that these sizes take, and integer arithmetic counts nothing. Memory is that of the lowered graph.
  *
  * Throws   ConfigError for a size that is missing, unknown or no natural number
  *

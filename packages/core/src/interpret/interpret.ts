@@ -1,6 +1,6 @@
 // Runs a graph in float64: the reference that kernels are compared with, and what folds weights.
 
-import { type Dim, evaluateDim } from '../dim/dim';
+import { type Dim, evaluateDim, namesOfDim } from '../dim/dim';
 import { describe, FeedError, internal, nearest, OnnxformersError, RunError, WeightError } from '../error';
 import { type Attrs, type Op, printType, type Sizes, type TensorType } from '../ir/define-op';
 import { type Graph, GraphBuilder, type Node, nameOf, subgraphsOf, type Value } from '../ir/graph';
@@ -8,6 +8,7 @@ import type { Parameter } from '../parameter/parameter';
 import { toArray } from '../tensor/convert';
 import { countOf, isFloat, type NDArray } from '../tensor/tensor';
 import { bindSizes } from './bind';
+import { checkLimits } from './limits';
 
 export interface InterpretOptions {
   /** The values of the parameters. */
@@ -18,14 +19,17 @@ export interface InterpretOptions {
   readonly sizes?: Readonly<Record<string, number>>;
   /** `decompose` uses an op's definition wherever it has one, even if it has `evaluate` too. Default `evaluate`. */
   readonly prefer?: 'evaluate' | 'decompose';
+  /** Computes each node, those of definitions too: `compute` gives the results for operands. Default: the results as they are. */
+  readonly around?: (node: Node, operands: Operands, compute: (operands: Operands) => readonly NDArray[]) => readonly NDArray[];
 }
+type Operands = readonly (NDArray | undefined)[];
 
 /**
  * Computes the outputs of a graph in float64, whatever the dtypes: floats are not rounded, integers are exact to 2^53.
  *
  * @param feeds the inputs by name, derived inputs and draws too
  * @returns the outputs by name
- * @throws FeedError when a feed is missing, unknown, or of another dtype or size; WeightError when a parameter has no value
+ * @throws FeedError when a feed is missing, unknown, of another dtype or size, or outside the graph's limits; WeightError when a parameter has no value
  */
 export function interpret(
   graph: Graph,
@@ -38,7 +42,17 @@ export function interpret(
     .filter(([name]) => options.states?.has(name))
     .map(([name, { dims }]) => ({ name, dims, actual: options.states!.get(name)!.dims }));
   const bound = fed.map(([value, array]) => ({ name: nameOf(value)!, dims: value.dims, actual: array.dims }));
-  const frame = new Frame(options, bindSizes([...bound, ...held], known));
+  const sizes = bindSizes([...bound, ...held], known);
+  const having = (size: Dim) =>
+    bound.find(({ dims }) => dims.some((d) => namesOfDim(d).some((n) => namesOfDim(size).includes(n))))?.name;
+  checkLimits(
+    graph.builder.limits,
+    (input) => feeds[input],
+    sizes,
+    (input) => input,
+    having,
+  );
+  const frame = new Frame(options, sizes);
   for (const [value, array] of fed) frame.set(value, array);
   frame.run(graph);
   return Object.fromEntries(graph.outputs.map(({ name, value }) => [name, frame.get(value)]));
@@ -92,7 +106,10 @@ class Frame {
   run(graph: Graph): void {
     for (const node of graph.nodes) {
       const operands = node.operands.map((v) => v && this.get(v));
-      const results = at(node, () => this.compute(node, operands));
+      const { around } = this.options;
+      const results = at(node, () =>
+        around ? around(node, operands, (given) => this.compute(node, given)) : this.compute(node, operands),
+      );
       node.outputs.forEach((value, i) => {
         this.set(value, this.checked(results[i], value, node));
       });
@@ -208,11 +225,12 @@ function remembered(node: Node, sizes: ReadonlyMap<string, number>): Definition 
 
 const sizeInput = (name: string): string => `size ${name}`;
 
-function definitionOf(
+/** The definition of an op as a graph of its own, at the types of its operands. The values of `sizes` are told by inputs of their own. */
+export function definitionOf(
   op: Op,
   operands: readonly (TensorType | Value | undefined)[],
   attrs: Attrs,
-  sizes: ReadonlyMap<string, number>,
+  sizes: ReadonlyMap<string, number> = new Map(),
 ): Definition {
   if (!op.decompose) throw internal(`${op.key} has neither evaluate nor decompose`);
   const g = new GraphBuilder();

@@ -4,7 +4,9 @@ import { internal, ShapeError } from '../error';
 import type { Parameter } from '../parameter/parameter';
 import { toTensor } from '../tensor/convert';
 import type { DType, Tensor } from '../tensor/tensor';
+import type { Limit } from './limit';
 import { Identity } from './op';
+import type { InputRole } from './role';
 import type { TensorType } from './tensor-type';
 import {
   type Attribute,
@@ -15,11 +17,12 @@ import {
   type GraphBuilder,
   type GraphOptions,
   type Leaf,
-  type Limit,
   type Node,
   type Op,
+  type Origin,
   type ParameterOverride,
   type Pool,
+  type Rule,
   type StepRows,
   type SubgraphKind,
   Value,
@@ -49,13 +52,16 @@ export class Builder implements GraphBuilder {
   private nextId = 0;
   private readonly leaves = new Map<unknown, Value>();
   private path = '';
-  private currentRules: readonly string[] = [];
+  private origin: Origin = nowhere;
+  private readonly ruleIds = new Map<Rule, number>();
+  private readonly ruleKeys = new Map<readonly Rule[], string>();
   private separate: ReadonlySet<Node> = new Set();
   private readonly attributeIds = new WeakMap<object, number>();
   private nextAttributeId = 0;
   readonly overrides = new Map<Parameter, ParameterOverride>();
   readonly bypassed = new Set<Value>();
-  private readonly ownLimits: Limit[] = [];
+  readonly roles: Map<string, InputRole>;
+  readonly limits: Limit[];
 
   constructor(
     options: GraphOptions = {},
@@ -71,29 +77,28 @@ export class Builder implements GraphBuilder {
     this.draws = options.draws;
     this.taps = options.taps ?? new Set();
     this.training = parent?.training ?? options.training ?? false;
+    this.roles = parent?.roles ?? new Map();
+    this.limits = parent?.limits ?? [];
   }
 
-  input(name: string, dtype: DType, dims: readonly Dim[]): Value {
-    return this.addInput(this.make({ dtype, dims }, { kind: 'input', name }));
-  }
-  get limits(): readonly Limit[] {
-    return this.root.ownLimits;
+  input(name: string, dtype: DType, dims: readonly Dim[], role?: InputRole | undefined): Value {
+    if (role) this.roles.set(name, role);
+    return this.addInput(this.make({ dtype, dims }, { kind: 'input', name, ...(role && { role }) }));
   }
   limit(limit: Limit): void {
-    const { size, inputs = [], max, field } = limit;
-    if (typeof size === 'number' && inputs.length === 0) {
+    const { size, max, problem, by } = limit;
+    if (typeof size === 'number' && typeof max === 'number') {
       if (size <= max) return;
       throw new ShapeError({
         path: this.where,
-        problem: 'more rows than it was built for',
-        expected: `at most ${max}, by ${field}`,
+        problem,
+        expected: `at most ${max}${by ? `, by ${by}` : ''}`,
         got: String(size),
-        hint: `Build it with a larger ${field.split('.').at(-1)}`,
+        ...(limit.hint && { hint: limit.hint }),
       });
     }
-    const { ownLimits } = this.root;
     const text = JSON.stringify(limit);
-    if (!ownLimits.some((known) => JSON.stringify(known) === text)) ownLimits.push(limit);
+    if (!this.limits.some((known) => JSON.stringify(known) === text)) this.limits.push(limit);
   }
   output(name: string, value: Value): void {
     if (this.results.some((r) => r.name === name))
@@ -106,7 +111,8 @@ export class Builder implements GraphBuilder {
     if (!override) return this.storedParam(parameter);
     const known = root.leaves.get(override);
     if (known && root.reaches(known)) return known;
-    const made = override.value(root);
+    // It is the same value whichever block asks first.
+    const made = root.at(root.path, () => override.value(root), nowhere);
     root.leaves.set(override, made);
     return made;
   }
@@ -163,16 +169,16 @@ export class Builder implements GraphBuilder {
   scope<T>(name: string, f: () => T): T {
     return this.at(this.where ? `${this.where}.${name}` : name, f);
   }
-  at<T>(path: string, f: () => T, rules?: readonly string[]): T {
+  at<T>(path: string, f: () => T, origin?: Origin): T {
     const { root } = this;
-    const [before, rulesBefore] = [root.path, root.currentRules];
+    const [before, originBefore] = [root.path, root.origin];
     root.path = path;
-    if (rules) root.currentRules = rules;
+    if (origin) root.origin = { rules: origin.rules, history: origin.history };
     try {
       return f();
     } finally {
       root.path = before;
-      root.currentRules = rulesBefore;
+      root.origin = originBefore;
     }
   }
   apart<T>(nodes: ReadonlySet<Node>, f: () => T): T {
@@ -250,14 +256,16 @@ export class Builder implements GraphBuilder {
   emit(op: Op, operands: readonly (Value | undefined)[], attrs: Attrs, types: readonly TensorType[]): readonly Value[] {
     const home = this.homeOf(op, operands, attrs);
     const mergeable = !op.writes && !op.impure;
-    const key = mergeable ? `${op.key}(${operands.map((v) => v?.id ?? '')}){${this.root.attributesKey(attrs)}}` : '';
+    const key = mergeable
+      ? `${op.key}(${operands.map((v) => v?.id ?? '')}){${this.root.attributesKey(attrs)}}${this.root.rulesKey(op)}`
+      : '';
     if (mergeable)
       for (let g: Builder | undefined = home; g; g = g.parent) {
         const equal = g.merged.get(key);
         if (equal && !this.root.separate.has(equal)) return equal.outputs;
       }
     const outputs: Value[] = [];
-    const node: Node = { op, operands, attrs, outputs, scope: this.where, graph: home, rules: this.root.currentRules };
+    const node: Node = { op, operands, attrs, outputs, scope: this.where, graph: home, ...this.root.origin };
     types.forEach((type, index) =>
       outputs.push(new Value(home, this.root.nextId++, type.dtype, type.dims, node, index, undefined)),
     );
@@ -272,7 +280,7 @@ export class Builder implements GraphBuilder {
   }
   private emitHere(op: Op, operands: readonly Value[]): readonly Value[] {
     const outputs: Value[] = [];
-    const node: Node = { op, operands, attrs: {}, outputs, scope: this.where, graph: this, rules: this.root.currentRules };
+    const node: Node = { op, operands, attrs: {}, outputs, scope: this.where, graph: this, ...this.root.origin };
     op.infer(operands, {}).forEach((t, i) =>
       outputs.push(new Value(this, this.root.nextId++, t.dtype, t.dims, node, i, undefined)),
     );
@@ -314,6 +322,22 @@ export class Builder implements GraphBuilder {
   private make(type: TensorType, leaf: Leaf): Value {
     return new Value(this, this.root.nextId++, type.dtype, [...type.dims], undefined, 0, leaf);
   }
+  // Equal nodes are one where nothing can become of one that cannot become of the other: what is neither defined by smaller ops nor looked at
+  // by a rule stays what it is, whoever made it.
+  private rulesKey(op: Op): string {
+    const { rules } = this.origin;
+    const asked = op.decompose ? rules : rules.filter((r) => r.op === op.key);
+    if (!asked.length) return '';
+    const known = asked === rules ? this.ruleKeys.get(rules) : undefined;
+    if (known !== undefined) return known;
+    const ids = asked.map((rule) => {
+      if (!this.ruleIds.has(rule)) this.ruleIds.set(rule, this.ruleIds.size);
+      return this.ruleIds.get(rule)!;
+    });
+    const key = ` ${ids.sort((a, b) => a - b)}`;
+    if (asked === rules) this.ruleKeys.set(rules, key);
+    return key;
+  }
   private attributesKey(a: Attribute): string {
     if (typeof a !== 'object' || a === null) return typeof a === 'number' ? spell(a) : (JSON.stringify(a) ?? '');
     if (Array.isArray(a)) return `[${a.map((x) => this.attributesKey(x as Attribute))}]`;
@@ -327,6 +351,9 @@ export class Builder implements GraphBuilder {
       .join(';');
   }
 }
+
+/** What a node has that no block and no rule made. */
+const nowhere: Origin = { rules: [], history: [] };
 
 const optionsOf = (g: GraphBuilder): GraphOptions => ({ dtype: g.dtype, storage: g.storage, training: g.training });
 /** A builder with the same dtype, storage and mode as another's: for graphs made from its graph. */

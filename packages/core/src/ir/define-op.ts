@@ -1,4 +1,4 @@
 // What a file that defines ops needs.
-export { defineOp, domainOf, Identity } from './op';
-export { printType, type TensorType } from './tensor-type';
+export { countIn, defineOp, domainOf, Identity, noFlops } from './op';
+export { printType, sameDims, type TensorType } from './tensor-type';
 export type { Attribute, AttributeKind, Attrs, EncodedNode, Op, Sizes } from './types';

@@ -4,19 +4,27 @@ import type { GraphOptions, GraphBuilder as Interface } from './types';
 
 export { apply, located, mismatch } from './apply';
 export { builderLike } from './builder';
+export type { Limit } from './limit';
+export { type DeclaredRole, type InputRole, inputRoles, isPastRole } from './role';
 export {
   type Derivation,
   type DrawMaker,
+  type Get,
   type Graph,
   type GraphOptions,
   type Leaf,
-  type Limit,
+  type Match,
+  type MatchContext,
   type Node,
   type Operand,
+  type Origin,
+  type Outcome,
   type Pool,
+  type Refusal,
+  type Rule,
   Value,
 } from './types';
-export { madeBy, nameOf, subgraphsOf, usable, usedBy } from './walk';
+export { inputOf, madeBy, nameOf, subgraphsOf, usable, usedBy } from './walk';
 
 /** Collects nodes. Everything a value needs to know of its graph is here; none is ambient. */
 export type GraphBuilder = Interface;

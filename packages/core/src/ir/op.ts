@@ -1,5 +1,6 @@
 // Making ops: what says everything about one operation, in one object.
-import type { Attrs, Op } from './types';
+import type { Dim } from '../dim/dim';
+import type { Attrs, Op, Sizes } from './types';
 
 /** Defines an op; infers the attribute types from `attributes` and the functions. */
 /* @__NO_SIDE_EFFECTS__ */
@@ -13,6 +14,13 @@ export function domainOf(key: string): readonly [domain: string, name: string] {
   return dot < 0 ? ['', key] : [key.slice(0, dot), key.slice(dot + 1)];
 }
 
+/** The number of elements of a value. */
+export const countIn = ({ dims }: { readonly dims: readonly Dim[] }, sizes: Sizes): number =>
+  dims.reduce<number>((n, d) => n * sizes.of(d), 1);
+
+/** The `flops` of an op that moves elements and computes nothing. */
+export const noFlops = (): number => 0;
+
 /** The value itself. Emitted only where a subgraph hands out a value of its surroundings. */
 export const Identity: Op = defineOp({
   key: 'Identity',
@@ -22,4 +30,6 @@ export const Identity: Op = defineOp({
   simplify: ([x]) => x,
   vjp: (_, grads) => grads,
   evaluate: ([x]) => [x!],
+  flops: noFlops,
+  view: true,
 });

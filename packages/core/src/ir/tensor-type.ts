@@ -12,3 +12,6 @@ export interface TensorType {
 export function printType(type: TensorType | undefined): string {
   return type ? `${type.dtype}[${type.dims.join(', ')}]` : '–';
 }
+
+/** True for equal sizes in the same order. */
+export const sameDims = (a: readonly Dim[], b: readonly Dim[]): boolean => a.length === b.length && a.every((d, i) => d === b[i]);

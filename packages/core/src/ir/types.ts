@@ -1,12 +1,20 @@
 // The nouns of the graph. Each is told by the others (a value knows its graph, a node its op, an op makes values), so they stand together.
 import type { Dim } from '../dim/dim';
+import type { Reason } from '../lower/reason';
 import type { Parameter } from '../parameter/parameter';
 import type { DType, NDArray, Tensor } from '../tensor/tensor';
+import type { Limit } from './limit';
+import type { InputRole } from './role';
 import { printType, type TensorType } from './tensor-type';
 
 /** Where a value comes from when no node makes it. */
 export type Leaf =
-  | { readonly kind: 'input'; readonly name: string }
+  | {
+      readonly kind: 'input';
+      readonly name: string;
+      /** As declared. */
+      readonly role?: InputRole;
+    }
   | { readonly kind: 'parameter'; readonly parameter: Parameter }
   | { readonly kind: 'constant'; readonly tensor: Tensor }
   | { readonly kind: 'state'; readonly name: string; readonly fill: number }
@@ -67,8 +75,16 @@ export class Value {
 /** What an op function accepts: a number takes the dtype of its neighbours, undefined is an optional operand left out. */
 export type Operand = Value | Parameter | Tensor | number | undefined;
 
+/** What a node has from where it was made, besides its path. */
+export interface Origin {
+  /** Rules that may be asked about the node: those of the block that made it, or of the node that it was rewritten from. */
+  readonly rules: readonly Rule[];
+  /** Names of the rules that led to it; empty as traced. */
+  readonly history: readonly string[];
+}
+
 /** One application of an op. */
-export interface Node<A extends Attrs = Attrs> {
+export interface Node<A extends Attrs = Attrs> extends Origin {
   readonly op: Op<A>;
   readonly operands: readonly (Value | undefined)[];
   readonly attrs: A;
@@ -76,19 +92,50 @@ export interface Node<A extends Attrs = Attrs> {
   /** Dotted path of the module that made it: `layers.3.mixer.q_proj`. */
   readonly scope: string;
   readonly graph: GraphBuilder;
-  /** Names of the rules that led to it; empty as traced. */
-  readonly rules: readonly string[];
 }
 
-/** What a table or a weight of fixed size can take: a run with more is refused before a kernel reads behind its end. */
-export interface Limit {
-  /** What is counted, with the largest elements of `inputs` added: `past + seq`. */
-  readonly size: Dim;
-  /** Names of integer inputs, none of whose elements may be negative; `rowSums`: true entries of a row are counted instead. */
-  readonly inputs?: readonly { readonly name: string; readonly rowSums?: true }[];
-  readonly max: number;
-  /** The option that decides on it: `encoder.embedding.seqLen`. */
-  readonly field: string;
+/** One way to make the node that a rule found. */
+export interface Match {
+  /** Which of the rule's ways it is, where there are several: `with the mask in its bias`. */
+  readonly variant?: string;
+  /** Old values it produces; a fusion of several nodes covers several. */
+  readonly covers: readonly Value[];
+  /** Old values that nothing needs any more when this match is taken (they count when matches compete). */
+  readonly absorbs?: readonly Value[];
+  /** What is worth knowing where it is taken: shown by `explain`, read by the target's advice. */
+  readonly notes?: readonly Reason[];
+  /** What it costs beside the kernels that it makes, on their scale: for primitives that compete with kernels. Default 0. */
+  readonly cost?: number;
+  /** Makes the new nodes; `get` gives the new value for an old one. One result for each of `covers`. */
+  emit(get: Get): readonly Value[];
+}
+/** The new value for an old one. */
+export type Get = (old: Value) => Value;
+
+/** Why a rule that looked at a node does not apply, or one of its ways: shown by `explain`. */
+export interface Refusal {
+  readonly variant?: string;
+  readonly refused: Reason;
+}
+/** What a rule says of a node: a match or a refusal for each of its ways, the preferred first; undefined where it has nothing to say. */
+export type Outcome = Match | Refusal | readonly (Match | Refusal)[] | undefined;
+/** What a rule may ask about the graph around a node. */
+export interface MatchContext {
+  /** How many nodes and outputs read a value. */
+  uses(value: Value): number;
+  /** What the caller of `compile` says about the data: `'prefill into empty cache'`. */
+  assumes(assumption: string): boolean;
+}
+
+/** One equality. It names no target and no block. */
+export interface Rule {
+  readonly name: string;
+  /** Key of the op it looks at. */
+  readonly op: string;
+  /** True: asked only where the target does not run the node as it is. Such a rule makes a node fit, not better. */
+  readonly remedy?: true;
+  /** What it makes of a node, or why it does not apply. */
+  match(node: Node, around: MatchContext): Outcome;
 }
 
 /** A finished graph: nodes in an order in which they can run, only those that an output or a written state needs. */
@@ -173,6 +220,13 @@ export interface Op<A extends Attrs = Attrs> {
   /** Float64 reference of an op that runs subgraphs (Loop, If): `run` computes one, its captured values included. */
   evaluateWith?(operands: readonly (NDArray | undefined)[], attrs: A, run: RunSubgraph, sizes: Sizes): readonly NDArray[];
   /**
+   * Floating-point operations of a node at these sizes. A multiplication and an addition are two operations. `inside` counts those of a subgraph.
+   * Absent: those of the op's definition, or one for each float of the results where there is no definition.
+   */
+  flops?(node: Node<A>, sizes: Sizes, inside: (graph: Graph) => number): number;
+  /** True where the result lies in the memory of the first operand, as that of a reshape. */
+  readonly view?: true;
+  /**
    * Operands updated in place (states only); such nodes keep their order and are never merged. What the states then hold are the
    * last outputs of the op, in the order of this list.
    */
@@ -245,15 +299,17 @@ export interface GraphBuilder {
   readonly overrides: Map<Parameter, ParameterOverride>;
   /** Operands of ops that were simplified to something made from what lies before those operands: no gradient passes through them. */
   readonly bypassed: Set<Value>;
-  /** What runs are held to, in the order in which it was declared. */
+  /** The roles of inputs, by name, as the context of a model took them. */
+  readonly roles: Map<string, InputRole>;
+  /** What feeds must satisfy beside dtypes and sizes, in the order in which it was required. */
   readonly limits: readonly Limit[];
 
   /** A named input. Names are unique; sizes are numbers or names bound when the graph runs. */
-  input(name: string, dtype: DType, dims: readonly Dim[]): Value;
+  input(name: string, dtype: DType, dims: readonly Dim[], role?: InputRole | undefined): Value;
   /**
-   * Holds every run to a limit.
+   * Requires something of the feeds of every run; the same requirement counts once.
    *
-   * @throws ShapeError where it is known now that it cannot be kept
+   * @throws ShapeError where it is known now that it cannot be satisfied
    */
   limit(limit: Limit): void;
   /** Makes a value an output. Names are unique. */
@@ -286,8 +342,8 @@ export interface GraphBuilder {
 
   /** Runs f inside a named part: `layers.3` + `mixer` → `layers.3.mixer`. */
   scope<T>(name: string, f: () => T): T;
-  /** Runs f with this path as the place, whatever it was before; with the rules that nodes made inside come from. */
-  at<T>(path: string, f: () => T, rules?: readonly string[]): T;
+  /** Runs f with this path as the place, whatever it was before, and with what nodes made inside have from there: as before where it is left out. */
+  at<T>(path: string, f: () => T, origin?: Origin): T;
   /** Runs f, in which no node that is made is merged with one of these, even if it is equal. */
   apart<T>(nodes: ReadonlySet<Node>, f: () => T): T;
   /** The dotted path of the module that runs: `layers.3.mixer`. */

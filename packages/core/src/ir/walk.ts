@@ -1,5 +1,5 @@
 // Reading a graph: what a node uses, what made a value.
-import { type Attribute, type Attrs, type Graph, type GraphBuilder, type Node, type Op, Value } from './types';
+import { type Attribute, type Attrs, type Graph, type GraphBuilder, type Leaf, type Node, type Op, Value } from './types';
 
 /** True for a subgraph in an attribute. */
 export const isGraph = (a: Attribute): a is Graph => typeof a === 'object' && a !== null && 'nodes' in a && 'builder' in a;
@@ -36,6 +36,13 @@ export function usedBy(node: Node): readonly Value[] {
 /** The name of an input, derived input, draw or state. */
 export function nameOf(value: Value): string | undefined {
   return value.leaf && 'name' in value.leaf ? value.leaf.name : undefined;
+}
+
+/** The input that a value is, whether or not it was cast. */
+export function inputOf(value: Value): Extract<Leaf, { kind: 'input' }> | undefined {
+  let v: Value | undefined = value;
+  while (v?.producer?.op.key === 'Cast') v = v.producer.operands[0];
+  return v?.leaf?.kind === 'input' ? v.leaf : undefined;
 }
 
 /** True where all values in this (one, a list, a record) may be used now: none is of a subgraph that is closed. */

@@ -4,9 +4,11 @@ import { type Module, module } from '../module/module';
 import { gather } from '../ops/select';
 import { type Init, normal, type Role } from '../parameter/init';
 import { Parameter } from '../parameter/parameter';
+import { limitIndices } from '../sequence/limits';
 
 /**
- * Rows of a table, with the parameter `weight` [count, dim]. Ids outside 0 … count − 1 are an error of the runtime.
+ * Rows of a table, with the parameter `weight` [count, dim]. Inputs with ids outside 0 … count − 1 are refused before a run; of ids that the graph
+ * computes nothing is known (see `limitIndices`).
  *
  * Shapes   ids [...] → [..., dim]
  * Dtypes   ids int64, int32 → that of the weight
@@ -17,8 +19,17 @@ import { Parameter } from '../parameter/parameter';
 export function embedding(
   count: number,
   dim: number,
-  o: { readonly role?: Role; readonly init?: Init } = {},
+  o: {
+    readonly role?: Role;
+    readonly init?: Init;
+    /** The option that decides on `count`, for errors. Default: the name of the parameter. */
+    readonly field?: string;
+  } = {},
 ): Module<(ids: Value) => Value> {
   const weight = new Parameter([count, dim], o.init ?? normal(0.02), { role: o.role ?? 'embedding', part: 'weight' });
-  return module({ weight }, (ids: Value) => gather(ids.graph.param(weight), ids, 0));
+  return module({ weight }, (ids: Value) => {
+    const { where } = ids.graph;
+    limitIndices(ids, count, o.field ?? (where ? `${where}.weight` : 'weight'));
+    return gather(ids.graph.param(weight), ids, 0);
+  });
 }

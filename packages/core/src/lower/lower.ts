@@ -17,6 +17,7 @@ import { accepts, dtypeOf, kernelOf, type Machine, rowOf, type Target } from './
 /** Options of {@link lower}. */
 export interface LowerOptions {
   readonly machine?: Machine;
+  /** Rules that are asked about every node, beside those that it brings. */
   readonly rules?: readonly Rule[];
   /** What the caller says about the data; rules ask for it by name. */
   readonly assumptions?: readonly string[];
@@ -49,17 +50,14 @@ interface Candidate extends Found {
 class Lowering {
   readonly decisions = new Map<string, Decision>();
   private readonly banned = new Set<string>();
-  private readonly rulesByOp = new Map<string, Rule[]>();
   private readonly fitting = new Map<string, true | Reason>();
 
   constructor(
     private readonly target: Target,
     private readonly machine: Machine,
-    rules: readonly Rule[],
+    private readonly everywhere: readonly Rule[],
     private readonly assumptions: ReadonlySet<string>,
-  ) {
-    for (const rule of new Set(rules)) this.rulesByOp.set(rule.op, [...(this.rulesByOp.get(rule.op) ?? []), rule]);
-  }
+  ) {}
 
   run(graph: Graph): Graph {
     for (let round = 0; round < 200; round++) {
@@ -90,7 +88,7 @@ class Lowering {
     const around = surroundings(graph, nodes, this.assumptions);
     const found: Candidate[] = [];
     for (const node of nodes)
-      for (const rule of this.rulesByOp.get(node.op.key) ?? []) {
+      for (const rule of this.rulesOf(node)) {
         if (rule.remedy && accepts(this.target, this.machine, node) === true) continue;
         outcomesOf(rule.match(node, around)).forEach((outcome, way) => {
           if ('refused' in outcome) return this.refuse(node, rule.name, outcome);
@@ -102,6 +100,12 @@ class Lowering {
         });
       }
     return found;
+  }
+
+  // The rules of the node's own block, and those that hold everywhere.
+  private rulesOf(node: Node): readonly Rule[] {
+    const fits = ({ op }: Rule): boolean => op === node.op.key;
+    return [...new Set([...node.rules.filter(fits), ...this.everywhere.filter(fits)])];
   }
 
   // Emits a match where nobody sees it, to learn whether the target runs what it makes and at what cost.

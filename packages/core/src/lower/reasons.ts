@@ -4,7 +4,7 @@ import { defineReasons } from './reason';
 type Mask = {
   /** In words: `causal, lengths`. */
   readonly mask: string;
-  /** The kinds in it. */
+  /** Names of the classes in it. */
   readonly kinds: readonly string[];
 };
 

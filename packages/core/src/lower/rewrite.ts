@@ -29,6 +29,8 @@ export class Cycle extends Error {
  */
 export function replay(old: Graph, taken: ReadonlyMap<Value, Found>): Graph {
   const g = builderLike(old.builder);
+  for (const [name, role] of old.builder.roles) g.roles.set(name, role);
+  for (const limit of old.builder.limits) g.limit(limit);
   const made = new Map<Value, Value>();
   const underway = new Set<Found>();
 
@@ -48,10 +50,10 @@ export function replay(old: Graph, taken: ReadonlyMap<Value, Found>): Graph {
     if (made.has(found.match.covers[0]!)) return;
     if (underway.has(found)) throw new Cycle(found);
     underway.add(found);
-    const values = g.at(found.node.scope, () => found.match.emit(get), [
-      ...found.node.rules,
-      nameOf(found.rule, found.match.variant),
-    ]);
+    const values = g.at(found.node.scope, () => found.match.emit(get), {
+      rules: found.node.rules,
+      history: [...found.node.history, nameOf(found.rule, found.match.variant)],
+    });
     if (values.length !== found.match.covers.length)
       throw internal(`${found.rule} covers ${found.match.covers.length} values and made ${values.length}`);
     found.match.covers.forEach((v, i) => made.set(v, values[i]!));
@@ -61,7 +63,7 @@ export function replay(old: Graph, taken: ReadonlyMap<Value, Found>): Graph {
     if (made.has(node.outputs[0]!) || node.outputs.some((v) => taken.has(v) && made.has(v))) return;
     const operands = node.operands.map((v) => v && get(v));
     const attrs = replaySubgraphs(node);
-    const outputs = g.at(node.scope, () => emitAgain(g, node, operands, attrs), node.rules);
+    const outputs = g.at(node.scope, () => emitAgain(g, node, operands, attrs), node);
     node.outputs.forEach((v, i) => {
       if (!taken.has(v)) made.set(v, outputs[i]!);
     });
@@ -103,7 +105,7 @@ function replayLeaf(g: GraphBuilder, v: Value, get: (old: Value) => Value): Valu
   const leaf = v.leaf!;
   switch (leaf.kind) {
     case 'input':
-      return g.input(leaf.name, v.dtype, v.dims);
+      return g.input(leaf.name, v.dtype, v.dims, leaf.role);
     case 'parameter':
       return g.rawParam(leaf.parameter, v.dtype);
     case 'constant':

@@ -1,153 +1,224 @@
-// Masks as data: what may attend to what, said without a tensor of scores.
+// What a mask is: which keys a query may attend to, as data. Everything about one class of masks is in one object, as with an op.
+import type { Dim } from '../dim/dim';
+import type { TensorType } from '../ir/define-op';
+import type { GraphBuilder, Value } from '../ir/graph';
+import type { NDArray } from '../tensor/tensor';
 
 /**
- * Which keys a query may attend to. Positions count from the start of a sequence; `V` is what stands for run-time data (a Value while
- * tracing, an operand index inside a node).
- *
- * - `none`       every key
- * - `causal`     keys at the query's position and before it
- * - `window`     keys from `left` before to `right` after the query, both inclusive; a missing bound is open
- * - `lengths`    keys `< lengths[b]`, int64 [batch]
- * - `keys`       keys with `keep[b, j]`, bool [batch, kv_seq]
- * - `documents`  packed sequences: query token t of sequence i (`offsets[i] <= t < offsets[i + 1]`) sees the keys of sequence i; int64 [batch + 1]
- * - `tensor`     `keep`, bool, broadcast to [batch, heads, query, key]
+ * Which keys a query may attend to. `V` is what stands for run-time data: a Value while tracing, an operand index inside a node. Made by the
+ * functions of the classes: {@link causal}, {@link slidingWindow}, {@link keyLengths}, {@link keyPadding}, {@link documents}, {@link dense},
+ * {@link and}, {@link or}, {@link not}, {@link none}.
  */
-export type Mask<V> =
-  | { readonly kind: 'none' }
-  | { readonly kind: 'causal' }
-  | { readonly kind: 'window'; readonly left?: number; readonly right?: number }
-  | { readonly kind: 'lengths'; readonly keys: V }
-  | { readonly kind: 'keys'; readonly keep: V }
-  | { readonly kind: 'documents'; readonly offsets: V; readonly keyOffsets: V }
-  | { readonly kind: 'tensor'; readonly keep: V }
-  | { readonly kind: 'and' | 'or'; readonly of: readonly Mask<V>[] }
-  | { readonly kind: 'not'; readonly of: Mask<V> };
-
-/** Every key. */
-export const none = { kind: 'none' } as const;
-/** Keys at the query's position and before it. */
-export const causal = { kind: 'causal' } as const;
-/** Keys from `left` before the query to `right` after it, both inclusive, in positions. */
-export function slidingWindow(bounds: { readonly left?: number; readonly right?: number }): Mask<never> {
-  return { kind: 'window', ...bounds };
+export interface Mask<V, D extends string = string, O extends object = object> {
+  readonly class: MaskClass;
+  /** Run-time data by name. */
+  readonly operands: Readonly<Record<D, V>>;
+  /** Numbers known when the graph is made. */
+  readonly options: O;
+  /** The masks that `and`, `or` and `not` are made of. */
+  readonly parts: readonly Mask<V>[];
 }
 
-/** Both. `none` and repeated masks disappear, nested ands join. */
-export function and<V>(...masks: readonly Mask<V>[]): Mask<V> {
-  return join('and', masks, (m) => m.kind === 'none');
-}
-/** Either. */
-export function or<V>(...masks: readonly Mask<V>[]): Mask<V> {
-  return masks.some((m) => m.kind === 'none') ? none : join('or', masks, () => false);
-}
-/** The opposite. */
-export function not<V>(mask: Mask<V>): Mask<V> {
-  return mask.kind === 'not' ? mask.of : { kind: 'not', of: mask };
+/** The sizes of one attention, for checks. */
+export interface MaskSizes {
+  readonly batch: Dim;
+  readonly heads: Dim;
+  readonly seq: Dim;
+  readonly kvSeq: Dim;
+  /** Where there is one: int64 [batch], rows of k before query 0. */
+  readonly queryOffset: TensorType | undefined;
 }
 
-function join<V>(kind: 'and' | 'or', masks: readonly Mask<V>[], drop: (m: Mask<V>) => boolean): Mask<V> {
-  const flat = masks.flatMap((m) => (m.kind === kind ? m.of : [m])).filter((m) => !drop(m));
-  const distinct = flat.filter((m, i) => flat.findIndex((other) => sameMask(m, other)) === i);
-  if (distinct.length === 0) return none;
-  return distinct.length === 1 ? distinct[0]! : { kind, of: distinct };
+/** Where a row stands: in which sequence, and at which position there. */
+export interface Place {
+  readonly sequence: number;
+  readonly position: number;
 }
 
-function sameMask<V>(a: Mask<V>, b: Mask<V>): boolean {
-  if (a === b) return true;
-  if (a.kind !== b.kind) return false;
-  if ((a.kind === 'and' || a.kind === 'or') && (b.kind === 'and' || b.kind === 'or'))
-    return a.of.length === b.of.length && a.of.every((m, i) => sameMask(m, b.of[i]!));
-  if (a.kind === 'not' && b.kind === 'not') return sameMask(a.of, b.of);
-  const [x, y] = [a as unknown as Record<string, unknown>, b as unknown as Record<string, unknown>];
-  return [...new Set([...Object.keys(x), ...Object.keys(y)])].every((k) => x[k] === y[k]);
+/** One query and one key: their indices in [batch, heads, seq, kv_seq] and their places. */
+export interface Pair {
+  readonly batch: number;
+  readonly head: number;
+  readonly query: number;
+  readonly key: number;
+  readonly from: Place;
+  readonly to: Place;
 }
 
-/** The same mask over other data: from Values to operand indices, and back. */
-export function mapMask<V, W>(mask: Mask<V>, f: (v: V) => W): Mask<W> {
-  switch (mask.kind) {
-    case 'none':
-    case 'causal':
-    case 'window':
-      return mask;
-    case 'lengths':
-      return { kind: 'lengths', keys: f(mask.keys) };
-    case 'keys':
-      return { kind: 'keys', keep: f(mask.keep) };
-    case 'documents':
-      return { kind: 'documents', offsets: f(mask.offsets), keyOffsets: f(mask.keyOffsets) };
-    case 'tensor':
-      return { kind: 'tensor', keep: f(mask.keep) };
-    case 'and':
-    case 'or':
-      return { kind: mask.kind, of: mask.of.map((m) => mapMask(m, f)) };
-    case 'not':
-      return { kind: 'not', of: mapMask(mask.of, f) };
-  }
+/** The sizes and places that a mask tensor speaks about. */
+export interface MaskFrame {
+  readonly graph: GraphBuilder;
+  readonly seq: Dim;
+  readonly kvSeq: Dim;
+  /** int64 [batch]: rows of k before query 0; only the first `queryOffset + seq` rows exist. Absent: `kv_seq − seq`. */
+  readonly queryOffset?: Value | undefined;
 }
 
-/** A mask in the words that kernels know; what they have no word for is in `rest`. Causal is `right: 0`. */
+/** Where queries and keys stand, int32. */
+export interface MaskPlaces extends MaskFrame {
+  /** The rows of k: 0, 1, …; [1, 1, 1, kv_seq]. */
+  keyRows(): Value;
+  /** The row of k beside which each query stands; [1 or batch, 1, seq, 1]. */
+  queryRows(): Value;
+  /** Positions of keys within their sequence; [1, 1, 1, kv_seq]. */
+  keyPositions(): Value;
+  /** Positions of queries within their sequence; [1 or batch, 1, seq, 1]. */
+  queryPositions(): Value;
+  /** Queries and keys of one sequence, which end together. */
+  readonly aligned: boolean;
+  /** Each query surely has a key at its own position. */
+  readonly ownKeyExists: boolean;
+}
+
+/** A bool tensor that broadcasts to [batch, heads, seq, kv_seq], or what holds everywhere. */
+export type Truth = Value | boolean;
+
+/** A mask in the words that kernels know. Causal is `right: 0`. */
 export interface MaskFeatures<V> {
   readonly left?: number;
   readonly right?: number;
   readonly lengths?: V;
-  readonly keys?: V;
+  readonly keyPadding?: V;
   readonly documents?: { readonly offsets: V; readonly keyOffsets: V };
-  readonly rest: readonly Mask<V>[];
+  readonly dense?: V;
 }
 
-/** Reads a mask: intersects causal and windows, names lengths, keys and documents, leaves the rest. */
-export function readMask<V>(mask: Mask<V>): MaskFeatures<V> {
-  const reading: {
-    left?: number;
-    right?: number;
-    lengths?: V;
-    keys?: V;
-    documents?: { offsets: V; keyOffsets: V };
-    rest: Mask<V>[];
-  } = { rest: [] };
-  const narrow = (side: 'left' | 'right', bound: number | undefined) => {
-    if (bound !== undefined) reading[side] = Math.min(reading[side] ?? Number.POSITIVE_INFINITY, bound);
-  };
-  for (const m of mask.kind === 'and' ? mask.of : [mask]) {
-    if (m.kind === 'none') continue;
-    if (m.kind === 'causal') narrow('right', 0);
-    else if (m.kind === 'window') {
-      narrow('left', m.left);
-      narrow('right', m.right);
-    } else if (m.kind === 'lengths' && reading.lengths === undefined) reading.lengths = m.keys;
-    else if (m.kind === 'keys' && reading.keys === undefined) reading.keys = m.keep;
-    else if (m.kind === 'documents' && reading.documents === undefined) reading.documents = m;
-    else reading.rest.push(m);
+/** Tokens put in front of each sequence. */
+export interface PrefixTokens {
+  readonly count: Dim;
+  /** How many rows stood there before. */
+  readonly before: Dim;
+  /** Whether keys are the queries' own sequence, so that they grow too. */
+  readonly ownKeys: boolean;
+}
+
+/** Where queries and keys stand under a mask that says so itself. */
+export interface MaskPlacing<D extends string = string, O extends object = object> {
+  /** The place of a query or a key; undefined for a row of no sequence, which sees nothing and is seen by none. */
+  places(
+    mask: Mask<NDArray, D, O>,
+    sizes: { readonly seq: number; readonly kvSeq: number },
+  ): { query(i: number): Place | undefined; key(j: number): Place | undefined };
+  tensors(mask: Mask<Value, D, O>, frame: MaskFrame): MaskPlaces;
+}
+
+/** Everything about one class of masks. What a class leaves out is refused by what would need it. */
+export interface MaskDefinition<D extends string = string, O extends object = object> {
+  /** As blocks declare it and `explain` prints it. */
+  readonly name: string;
+  /** Whether it compares the position of a query with that of a key, which means something within one sequence only. */
+  readonly comparesPositions: boolean;
+  /** It allows what all of its parts allow; with no parts, everything. */
+  readonly conjunctive?: true;
+  /** Throws a `mismatch` where dtypes or dims of its data do not fit. */
+  check?(mask: Mask<TensorType, D, O>, sizes: MaskSizes): void;
+  /** The meaning: what tensors and kernels are compared with. */
+  allows(mask: Mask<NDArray, D, O>, pair: Pair): boolean;
+  /** The meaning as a tensor. */
+  tensor(mask: Mask<Value, D, O>, at: MaskPlaces): Truth;
+  /** All of it in the words of kernels; undefined where they have none. */
+  features?<V>(mask: Mask<V, D, O>): MaskFeatures<V> | undefined;
+  /** What holds for every pair that it allows; default its features. For costs, and to leave out what is implied. */
+  implies?<V>(mask: Mask<V, D, O>): MaskFeatures<V>;
+  /**
+   * Of a class under which a query that sees any key sees the one at its own position: the queries that do, [1 or batch, 1 or heads, 1 or seq, 1].
+   * Undefined where that is not so.
+   */
+  seesOwnKey?(mask: Mask<Value, D, O>, at: MaskPlaces): Truth | undefined;
+  /**
+   * Of a class under which a query sees the first n keys for some n: the queries with n > 0. `nonEmpty` tells of data that surely is not 0.
+   * Undefined where that is not so.
+   */
+  seesFirstKey?(mask: Mask<Value, D, O>, at: MaskPlaces, nonEmpty: (data: Value) => boolean): Truth | undefined;
+  /** The same mask once tokens stand in front, which all rows see and which see all rows that are real. Absent: refused. */
+  withPrefixTokens?(mask: Mask<Value, D, O>, front: PrefixTokens): Mask<Value>;
+  /** Of a class that says itself where queries and keys stand. It stands alone or once among masks joined by `and`. */
+  readonly placing?: MaskPlacing<D, O>;
+  /** In words; default the name. */
+  print?(mask: Mask<unknown, D, O>): string;
+}
+
+/** A class of masks. Compared by identity, also as part of a node's attributes. */
+export class MaskClass<D extends string = string, O extends object = object> {
+  constructor(readonly definition: MaskDefinition<D, O>) {}
+  get name(): string {
+    return this.definition.name;
   }
-  return reading;
+}
+
+/** What a mask is made of; see {@link Mask}. */
+export interface MaskParts<V, D extends string, O extends object> {
+  readonly operands?: Readonly<Record<D, V>>;
+  readonly options?: O;
+  readonly parts?: readonly Mask<V>[];
+}
+
+/**
+ * Defines a class of masks: gives the function that makes masks of it.
+ *
+ * Example  const odd = defineMask({ name: 'odd', comparesPositions: false, allows: (_, { key }) => key % 2 === 1, tensor: oddKeys });
+ */
+/* @__NO_SIDE_EFFECTS__ */
+export function defineMask<D extends string = never, O extends object = object>(
+  definition: MaskDefinition<D, O>,
+): MaskMaker<D, O> {
+  const maskClass = new MaskClass(definition);
+  const make = <V>({ operands = {} as never, options = {} as O, parts = [] }: MaskParts<V, D, O> = {}): Mask<V> => ({
+    class: maskClass as unknown as MaskClass,
+    operands,
+    options,
+    parts,
+  });
+  return Object.assign(make, { class: maskClass as unknown as MaskClass });
+}
+/** Makes masks of a class. */
+export interface MaskMaker<D extends string, O extends object> {
+  <V = never>(parts?: MaskParts<V, D, O>): Mask<V>;
+  readonly class: MaskClass;
+}
+
+/** The same mask over other data: from Values to operand indices, and back. */
+export function mapMask<V, W>(mask: Mask<V>, f: (v: V) => W): Mask<W> {
+  const { operands, parts } = mask;
+  const mapped = Object.entries(operands).map(([name, v]) => [name, f(v)] as const);
+  return { ...mask, operands: Object.fromEntries(mapped), parts: parts.map((part) => mapMask(part, f)) };
+}
+
+/** True for masks of the same class with the same data and options. */
+export function sameMask<V>(a: Mask<V>, b: Mask<V>): boolean {
+  if (a === b) return true;
+  if (a.class !== b.class || a.parts.length !== b.parts.length) return false;
+  return (
+    sameEntries(a.operands, b.operands) &&
+    sameEntries(a.options, b.options) &&
+    a.parts.every((part, i) => sameMask(part, b.parts[i]!))
+  );
+}
+function sameEntries(a: object, b: object): boolean {
+  const [x, y] = [a, b] as readonly Readonly<Record<string, unknown>>[];
+  return [...Object.keys(a), ...Object.keys(b)].every((name) => x![name] === y![name]);
 }
 
 /** In words, for refusals and `explain`: `causal, lengths`. */
 export function printMask(mask: Mask<unknown>): string {
-  switch (mask.kind) {
-    case 'window':
-      return `window(${mask.left ?? '∞'} left, ${mask.right ?? '∞'} right)`;
-    case 'and':
-    case 'or':
-      return mask.of.map(printMask).join(mask.kind === 'and' ? ', ' : ' or ');
-    case 'not':
-      return `not (${printMask(mask.of)})`;
-    default:
-      return mask.kind;
-  }
+  return mask.class.definition.print?.(mask) ?? mask.class.name;
 }
 
-/** The kinds of mask that stand in a tree: what a mechanism's declared `masks` are checked against. */
-export function maskKinds(mask: Mask<unknown>): readonly Mask<unknown>['kind'][] {
-  switch (mask.kind) {
-    case 'none':
-      return [];
-    case 'and':
-    case 'or':
-      return [...new Set(mask.of.flatMap(maskKinds))];
-    case 'not':
-      return ['not', ...maskKinds(mask.of)];
-    default:
-      return [mask.kind];
-  }
-}
+/** The masks that all have to allow a pair. */
+export const conjuncts = <V>(mask: Mask<V>): readonly Mask<V>[] => (mask.class.definition.conjunctive ? mask.parts : [mask]);
+
+/** All masks of a tree, itself first. */
+export const masksIn = <V>(mask: Mask<V>): readonly Mask<V>[] => [mask, ...mask.parts.flatMap(masksIn)];
+
+/** The names of the classes in a tree, without `and` and `none`: what a mechanism's declared `masks` are checked against. */
+export const maskKinds = (mask: Mask<unknown>): readonly string[] => [
+  ...new Set(
+    masksIn(mask)
+      .filter((m) => !m.class.definition.conjunctive)
+      .map((m) => m.class.name),
+  ),
+];
+
+/** True when a query and a key must stand in one sequence for the mask to mean something. */
+export const comparesPositions = (mask: Mask<unknown>): boolean =>
+  masksIn(mask).some((m) => m.class.definition.comparesPositions);

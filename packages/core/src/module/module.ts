@@ -22,7 +22,7 @@ export interface About {
   /** The block and config it came from. */
   readonly blockName?: string;
   readonly config?: Readonly<Record<string, unknown>>;
-  /** Rules that its block brought. */
+  /** Rules that lower what its forward function emits, blocks in it excepted. */
   readonly rules?: readonly Rule[];
   /** By how much first values are scaled in the module and below, where a scheme scales: what keeps a deep stack stable. */
   readonly gain?: number;
@@ -60,6 +60,8 @@ const callers = new WeakMap<GraphBuilder, AnyModule[]>();
  *     const up = module({ weight }, (x: Value) => linear(x, weight));
  */
 export function module<F extends Fn>(children: Children, forward: F, about: About = {}): Module<F> {
+  // What a block emits is lowered by its own rules; a part of it that is no block is part of it.
+  const rules = about.rules ?? (about.blockName === undefined ? undefined : []);
   const self = ((...args: unknown[]) => {
     const graph = graphOf(args);
     if (!graph) throw internal(`a module was called without a value; got ${args.map(describe).join(', ') || 'no arguments'}`);
@@ -77,7 +79,8 @@ export function module<F extends Fn>(children: Children, forward: F, about: Abou
         stack.pop();
       }
     };
-    return name === undefined ? run() : graph.scope(graph.callName(name), run);
+    const within = rules ? () => graph.at(graph.where, run, { rules, history: [] }) : run;
+    return name === undefined ? within() : graph.scope(graph.callName(name), within);
   }) as unknown as Module<F>;
   Object.defineProperties(self, {
     children: { value: Object.freeze({ ...children }) },

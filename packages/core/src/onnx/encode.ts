@@ -4,6 +4,7 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { FileError, internal, WeightError } from '../error';
 import { printType } from '../ir/define-op';
+import { counter, type OnProgress } from '../progress';
 import { bytesOfTensor } from '../tensor/convert';
 import { sharedBytes } from '../tensor/scratch';
 import { bytesOf, countOf, type Tensor } from '../tensor/tensor';
@@ -237,7 +238,7 @@ export interface ModelInMemory {
  */
 export async function toMemory(
   model: OnnxModel,
-  { minBytes = 1024 }: { readonly minBytes?: number } = {},
+  { minBytes = 1024, onProgress }: { readonly minBytes?: number; readonly onProgress?: OnProgress } = {},
 ): Promise<ModelInMemory> {
   const together = place(model.graph.initializers, { location: '', minBytes });
   const apart = new Map(
@@ -245,9 +246,16 @@ export async function toMemory(
   );
   const placed = together.map(({ initializer, where }) => ({ initializer, where: apart.get(where)! }));
   const externalData = [];
-  for (const { initializer, where } of written(placed)) {
+  const files = written(placed);
+  const read = counter(
+    'weights',
+    files.reduce((n, { where }) => n + where.length, 0),
+    onProgress,
+  );
+  for (const { initializer, where } of files) {
     const own = typeof initializer.data !== 'function' || where.length > sharedBytes;
     externalData.push({ path: where.location, data: await joined(elementsOf(initializer), where.length, own) });
+    read(where.length);
   }
   const { model: chunks, modelBytes } = encode(model, placed);
   return { model: await joined(chunks, modelBytes), externalData };

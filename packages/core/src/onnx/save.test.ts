@@ -6,6 +6,7 @@ import { runInNewContext } from 'node:vm';
 import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { FileError } from '../error';
+import type { Progress } from '../progress';
 import { readOnnx } from './decode';
 import { toChunks } from './encode';
 import type { OnnxInitializer } from './model';
@@ -115,11 +116,12 @@ describe('saving', () => {
   });
 
   it('reports every byte once', async () => {
-    const seen: { written: number; total: number }[] = [];
+    const seen: Progress[] = [];
     await saveOnnx(linearModel([big('a', 70), stored('b', bias)]), dir, { onProgress: (p) => seen.push(p) });
     const size = (await stat(join(dir, 'model.onnx'))).size + (await stat(join(dir, 'weights.bin'))).size;
-    expect(seen.at(-1)).toEqual({ written: size, total: size });
-    expect(seen.map(({ written }) => written)).toEqual(seen.map(({ written }) => written).toSorted((a, b) => a - b));
+    expect(seen.at(-1)).toEqual({ phase: 'write', fraction: 1, bytes: size });
+    const fractions = seen.map(({ fraction }) => fraction);
+    expect(fractions).toEqual(fractions.toSorted((a, b) => a - b));
     expect(seen.length).toBeGreaterThanOrEqual(3); // 70 MiB are two pieces
   });
 

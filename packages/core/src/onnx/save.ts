@@ -3,15 +3,10 @@ import { basename, join } from 'node:path';
 import { replaceFiles } from '../disk/replace-files';
 import { writeFile } from '../disk/write-file';
 import { FileError, internal } from '../error';
+import { counter, type OnProgress } from '../progress';
 import { type EncodedModel, toChunks } from './encode';
 import { isExternal, type OnnxModel } from './model';
 import { printBytes } from './print';
-
-/** How far saving is, in bytes. */
-export interface SaveProgress {
-  readonly written: number;
-  readonly total: number;
-}
 
 /** Options of {@link saveOnnx}. */
 export interface SaveOnnxOptions {
@@ -20,7 +15,7 @@ export interface SaveOnnxOptions {
   /** Texts to save beside them, by file name. The last one is the last to appear, so that it vouches for the others. */
   readonly extra?: Readonly<Record<string, string>>;
   /** Called after every piece of at most 64 MiB. */
-  readonly onProgress?: (progress: SaveProgress) => void;
+  readonly onProgress?: OnProgress;
   /** Ends the saving between two pieces. */
   readonly signal?: AbortSignal;
 }
@@ -61,11 +56,10 @@ export async function saveOnnx(model: OnnxModel, dir: string, options: SaveOnnxO
   if (elsewhere) throw internal(`initializer "${elsewhere.name}" lies in a file of another folder; load it before saving`);
   const encoded: EncodedModel = toChunks(model, { externalData: { location: files.weights } });
   const total = encoded.externalBytes + encoded.modelBytes;
-  let written = 0;
+  const moved = counter('write', total, onProgress);
   const report = (bytes: number): void => {
     signal?.throwIfAborted();
-    written += bytes;
-    onProgress?.({ written, total });
+    moved(bytes);
   };
   const hint = `The model takes ${printBytes(total)}; nothing was changed in ${dir}.`;
   await replaceFiles(dir, names, async (folder) => {

@@ -4,7 +4,8 @@ import { defineOp, type Op, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { accept } from './accept';
-import { add, clip, erf, erfOf, mul, sigmoid, softplus, tanh } from './elementwise';
+import { add, clip, erf, mul, sigmoid, softplus, tanh } from './elementwise';
+import { erfOf } from './erf';
 
 const inferFloat = ([x]: readonly (TensorType | undefined)[]): readonly TensorType[] => [accept(x, 'float')];
 const mapped = (x: NDArray | undefined, f: (v: number) => number): readonly NDArray[] => [{ ...x!, data: x!.data.map(f) }];
@@ -44,7 +45,7 @@ export const Gelu: Op<GeluAttrs> = defineOp<GeluAttrs>({
  * Dtypes   floats
  * Throws   ShapeError when x is no float
  * Lowers   everywhere: Gelu
- * Example  const y = gelu(x);
+ * Example  const y = ops.gelu(x);
  */
 export const gelu = (x: Operand): Value => apply<GeluAttrs>(Gelu, [x], { approximate: 'none' })[0]!;
 /**

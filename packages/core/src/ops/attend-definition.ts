@@ -1,13 +1,12 @@
 // The definition of Attend in smaller ops, in parts that the definitions of other attentions share.
 import { type Dim, divDims, mulDims } from '../dim/dim';
 import type { Value } from '../ir/graph';
-import { tensor, toArray } from '../tensor/convert';
+import { materialize, someKey } from '../mask/tensor';
 import type { DType } from '../tensor/tensor';
 import { type AttendAttrs, type AttendParts, scaleOf } from './attend-parts';
 import { cast } from './cast';
 import { greaterOrEqual, where } from './comparison';
 import { add, mul, tanh } from './elementwise';
-import { alwaysSomeKey, materialize, someKey } from './mask-tensor';
 import { matmul } from './matmul';
 import { concat, expand, reshape, slice, swapLast } from './movement';
 import { softmax } from './softmax';
@@ -20,39 +19,39 @@ export function decomposeAttend(parts: AttendParts<Value>, attrs: AttendAttrs): 
   const scores = scaledScores(grouped(q, k), k, scaleOf(k, attrs.scale), attrs.softcap);
   const perHead = keep || bias || sinks || noise ? headwise(scores, q) : scores;
   const biased = bias ? add(perHead, cast(bias, perHead.dtype)) : perHead;
-  const masked = keep ? where(keep, biased, lowest(biased.dtype)) : biased;
+  // A sink takes all weight where there is no key.
+  const some = !keep || sinks ? true : someKey(parts.mask, frame, keep);
+  const masked = keep ? hidden(biased, keep, some) : biased;
   const weights = sinks ? softmaxWithSinks(masked, reshape(sinks, [sinks.dims[0]!, 1, 1])) : softmax(masked, -1);
   const kept = noise ? dropped(weights, noise, attrs.dropout ?? 0) : weights;
   const y = weightedRows(kept, v, q);
-  // A sink takes all weight where there is no key.
-  const safe = !keep || sinks !== undefined || alwaysSomeKey(parts.mask, frame);
-  return safe ? y : where(someKey(parts.mask, frame, keep), y, 0);
+  return some === true ? y : where(some, y, 0);
 }
 
 /** The dtype of scores and softmax for operands of this one. */
 export const wide = (dtype: DType): DType => (dtype === 'float64' ? dtype : 'float32');
 
-/** What a masked score becomes: finite, so that a row without keys is no NaN, here and in the gradient. */
-export const lowest = (dtype: DType): number => lowestOf[dtype as keyof typeof lowestOf];
-const lowestOf = {
-  float64: -Number.MAX_VALUE,
-  float32: -(2 - 2 ** -23) * 2 ** 127,
-  bfloat16: -(2 - 2 ** -7) * 2 ** 127,
-  float16: -65504,
-};
+/**
+ * Scores with −∞ where `keep` is false, which no score and no bias can outweigh. Of a query that sees no key all of them become 0, so that its
+ * weights are finite, here and in the gradient; what it gives is replaced afterwards. `some` tells where a query sees a key.
+ */
+export function hidden(scores: Value, keep: Value, some: Value | true): Value {
+  return where(keep, scores, hiddenScore(keep, some, scores.dtype));
+}
+
+/** What stands in the place of a hidden score: −∞, or 0 for a query that sees no key. */
+export function hiddenScore({ graph }: Value, some: Value | true, dtype: DType): Value {
+  const nothing = graph.number(Number.NEGATIVE_INFINITY, dtype);
+  return some === true ? nothing : where(some, nothing, graph.number(0, dtype));
+}
 
 /** softcap(scale · q kᵀ) in the dtype of the softmax, for q [..., rows, head_dim] and k [..., keys, head_dim]. */
 export function scaledScores(q: Value, k: Value, scale: number, softcap?: number): Value {
+  const dtype = wide(q.dtype);
   // Scaling q costs less than scaling the scores.
-  const scaled = scaledBy(q, softcap === undefined ? scale : scale / softcap);
-  const scores = cast(matmul(scaled, swapLast(k)), wide(q.dtype));
+  const scaled = mul(cast(q, dtype), softcap === undefined ? scale : scale / softcap);
+  const scores = matmul(scaled, swapLast(cast(k, dtype)));
   return softcap === undefined ? scores : mul(tanh(scores), softcap);
-}
-
-// A factor that 16 bits cannot hold would change all scores alike, so the product is made in the wider dtype.
-function scaledBy(q: Value, factor: number): Value {
-  const held = toArray(tensor(q.dtype, [], [factor])).data[0] === factor;
-  return held || wide(q.dtype) === q.dtype ? mul(q, factor) : cast(mul(cast(q, wide(q.dtype)), factor), q.dtype);
 }
 
 /** [batch, heads, rows, width] → [batch, kv_heads, group · rows, width]: the query heads that share a head of k, one after another. */

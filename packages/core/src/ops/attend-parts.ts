@@ -2,7 +2,8 @@
 import { type Dim, tryDivDims } from '../dim/dim';
 import { printType, type TensorType } from '../ir/define-op';
 import { mismatch } from '../ir/graph';
-import { type Mask, mapMask, maskKinds, printMask } from '../mask/mask';
+import { checkMask, expectType, oneOr } from '../mask/check';
+import { type Mask, mapMask } from '../mask/mask';
 import { isFloat } from '../tensor/tensor';
 
 /** Attributes of Attend. */
@@ -58,8 +59,8 @@ export function checkParts(parts: AttendParts<TensorType>): void {
   const [batch, heads, seq, headDim] = q.dims as [Dim, Dim, Dim, Dim];
   const [, kvHeads, kvSeq] = k.dims as [Dim, Dim, Dim, Dim];
   if (k.dims[3] !== headDim) throw mismatch('q and k differ in head_dim', String(headDim), String(k.dims[3]));
-  expectDims('k', k, [batch, kvHeads, kvSeq, headDim]);
-  expectDims('v', v, [batch, kvHeads, kvSeq, v.dims[3]!]);
+  expectType('k', k, q.dtype, [batch, kvHeads, kvSeq, headDim]);
+  expectType('v', v, q.dtype, [batch, kvHeads, kvSeq, v.dims[3]!]);
   if (tryDivDims(heads, kvHeads) === undefined)
     throw mismatch('the heads of k do not divide those of q', `a divisor of ${heads}`, String(kvHeads));
   if (queryOffset) expectType('queryOffset', queryOffset, 'int64', [batch]);
@@ -68,46 +69,5 @@ export function checkParts(parts: AttendParts<TensorType>): void {
   }
   if (sinks) expectType('sinks', sinks, q.dtype, [heads]);
   if (noise) expectType('dropout noise', noise, 'float32', [batch, heads, seq, kvSeq]);
-  checkMask(mask, [batch, heads, seq, kvSeq]);
-  if (maskKinds(mask).includes('documents')) checkDocuments(mask, batch, queryOffset);
-}
-
-function checkMask(mask: Mask<TensorType>, dims: readonly [Dim, Dim, Dim, Dim]): void {
-  const [batch, , , kvSeq] = dims;
-  if (mask.kind === 'lengths') expectType('lengths mask', mask.keys, 'int64', [batch]);
-  if (mask.kind === 'keys') expectType('keys mask', mask.keep, 'bool', [batch, kvSeq]);
-  if (mask.kind === 'documents') {
-    const { offsets, keyOffsets } = mask;
-    if (offsets.dims.length !== 1) throw mismatch('documents offsets do not have 1 axis', '[sequences + 1]', printType(offsets));
-    expectType('documents offsets', offsets, 'int64', offsets.dims);
-    expectType('documents keyOffsets', keyOffsets, 'int64', offsets.dims);
-  }
-  if (mask.kind === 'tensor') {
-    const full = dims.slice(Math.max(0, 4 - mask.keep.dims.length));
-    const expected = full.map((size, axis) => oneOr(mask.keep.dims[axis], size));
-    expectType('tensor mask', mask.keep, 'bool', expected);
-  }
-  if (mask.kind === 'not') checkMask(mask.of, dims);
-  if (mask.kind === 'and' || mask.kind === 'or') for (const m of mask.of) checkMask(m, dims);
-}
-
-// Documents say where positions start, so they cannot be negated or offered as a choice, and a start would say it twice.
-function checkDocuments(mask: Mask<TensorType>, batch: Dim, queryOffset: TensorType | undefined): void {
-  const parts = mask.kind === 'and' ? mask.of : [mask];
-  const others = parts.filter((m) => m.kind !== 'documents');
-  if (parts.length - others.length !== 1 || others.some((m) => maskKinds(m).includes('documents')))
-    throw mismatch('a documents mask stands alone or once among masks joined by and', 'and(documents, …)', printMask(mask));
-  if (batch !== 1) throw mismatch('a documents mask is for packed sequences', 'batch 1', `batch ${batch}`);
-  if (queryOffset) throw mismatch('packed sequences have no queryOffset', 'keyOffsets that count the rows kept', 'queryOffset');
-}
-
-const oneOr = (got: Dim | undefined, size: Dim): Dim => (got === 1 ? 1 : size);
-
-function expectType(name: string, t: TensorType, dtype: string, dims: readonly Dim[]): void {
-  if (t.dtype !== dtype) throw mismatch(`${name} has the wrong dtype`, dtype, t.dtype);
-  expectDims(name, t, dims);
-}
-function expectDims(name: string, { dims }: TensorType, expected: readonly Dim[]): void {
-  if (dims.length !== expected.length || dims.some((d, i) => d !== expected[i]))
-    throw mismatch(`${name} has the wrong dims`, `[${expected.join(', ')}]`, `[${dims.join(', ')}]`);
+  checkMask(mask, { batch, heads, seq, kvSeq, queryOffset });
 }

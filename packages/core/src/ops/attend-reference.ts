@@ -1,7 +1,8 @@
 // Attend in plain loops of float64: what its definition and every kernel are compared with.
+import { mayAttend } from '../mask/predicate';
 import { countOf, type NDArray } from '../tensor/tensor';
 import type { AttendAttrs, AttendParts } from './attend-parts';
-import { broadcastIndex, mayAttend } from './mask-predicate';
+import { broadcastIndex } from './broadcast';
 
 /** y of Attend for arrays. Rows of k and v that a query may not attend to are never read. */
 export function evaluateAttend(parts: AttendParts<NDArray>, attrs: AttendAttrs): NDArray {

@@ -3,12 +3,13 @@ import { describe, expect, test } from 'vitest';
 import type { Dim } from '../dim/dim';
 import { interpret } from '../interpret/interpret';
 import { GraphBuilder, type Value } from '../ir/graph';
-import { and, causal, type Mask, none, not, or, slidingWindow } from '../mask/mask';
+import type { Reason } from '../lower/reason';
+import { and, causal, dense, documents, keyLengths, keyPadding, type Mask, none, not, or, slidingWindow } from '../mask/index';
 import type { NDArray } from '../tensor/tensor';
 import { expectClose } from '../testing';
 import { array, feeder, randomArray } from '../testing/attention-calls';
 import { attendOp } from './attend';
-import { attendBlockwise, blockOf, refuseBlockwise } from './attend-window';
+import { attendBlockwise, blockOf, readBlockwise } from './attend-window';
 
 interface Call {
   readonly batch: number;
@@ -75,9 +76,8 @@ function dataMask(
   input: (x: NDArray, dims?: readonly Dim[]) => Value,
 ): Mask<Value> {
   if (data === 'lengths')
-    return {
-      kind: 'lengths',
-      keys: input(
+    return keyLengths(
+      input(
         array(
           'int64',
           [batch],
@@ -85,12 +85,12 @@ function dataMask(
         ),
         [named[0]],
       ),
-    };
-  if (data === 'keys') return { kind: 'keys', keep: input(randomArray('keep', [batch, kvSeq], 'bool'), [named[0], named[2]]) };
+    );
+  if (data === 'keys') return keyPadding(input(randomArray('keep', [batch, kvSeq], 'bool'), [named[0], named[2]]));
   if (data === 'nothing') return none;
   const ends = [0, Math.floor(kvSeq / 5), Math.floor(kvSeq / 2), Math.floor(kvSeq / 2), Math.floor(0.9 * kvSeq)];
   const offsets = input(array('int64', [ends.length], ends));
-  return { kind: 'documents', offsets, keyOffsets: offsets };
+  return documents(offsets);
 }
 
 test('blocks give what the whole gives', () => {
@@ -143,23 +143,20 @@ test('memory grows with the window, not with the keys', () => {
 
 describe('what blocks cannot express', () => {
   const window = slidingWindow({ left: 2, right: 2 });
-  const keep = { kind: 'tensor', keep: 0 } as const;
-  test.each<readonly [string, Parameters<typeof refuseBlockwise>[0]]>([
+  const keep = dense(0);
+  test.each<readonly [string, Parameters<typeof readBlockwise>[0]]>([
     ['the mask is not a window bounded on both sides: causal', { mask: causal }],
     ['the mask is not a window bounded on both sides: window(2 left, ∞ right)', { mask: slidingWindow({ left: 2 }) }],
     ['the window leaves out the query itself', { mask: slidingWindow({ left: 2, right: -1 }) }],
-    ['it cannot express the mask: tensor, not (causal)', { mask: and<number>(window, keep, not(causal)) }],
-    ['is not a window bounded on both sides', { mask: or<number>(window, keep) }],
-    [
-      'keys and queries belong to different sequences',
-      { mask: and<number>(window, { kind: 'documents', offsets: 0, keyOffsets: 1 }) },
-    ],
+    ['it cannot express the mask: dense, not (causal)', { mask: and<number>(window, keep, not(causal)) }],
+    ['it cannot express the mask: window(2 left, 2 right) or dense', { mask: or<number>(window, keep) }],
+    ['keys and queries belong to different sequences', { mask: and<number>(window, documents(0, 1)) }],
     ['where the queries start is known from the data only', { mask: window, queryOffset: 1 }],
     ['a bias has a number for every pair', { mask: window, bias: 1 }],
     ['dropout has a number for every pair', { mask: window, noise: 1 }],
-  ])('%s', (reason, parts) => expect(refuseBlockwise(parts)!.text).toContain(reason));
+  ])('%s', (reason, parts) => expect((readBlockwise(parts) as { refused: Reason }).refused.text).toContain(reason));
   test('a causal window is one', () =>
-    expect(refuseBlockwise({ mask: and(causal, slidingWindow({ left: 2 })) })).toBeUndefined());
+    expect(readBlockwise({ mask: and(causal, slidingWindow({ left: 2 })) })).toEqual({ left: 2, right: 0 }));
   test('asked for all the same', () => {
     const g = new GraphBuilder();
     const [q, k, v] = ['q', 'k', 'v'].map((name) => g.input(name, 'float32', [1, 1, 'seq', 3])) as [Value, Value, Value];

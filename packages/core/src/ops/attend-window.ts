@@ -3,20 +3,23 @@ import { addDims, ceilDivDims, type Dim, divDims, mulDims, subDims } from '../di
 import { located, mismatch, type Value } from '../ir/graph';
 import { defineReasons, type Reason } from '../lower/reason';
 import { reasons } from '../lower/reasons';
-import { type Mask, maskKinds, printMask, readMask } from '../mask/mask';
-import { lowest, scaledScores, softmaxWithSinks } from './attend-definition';
+import { sequenceOf } from '../mask/documents';
+import { expressedBy, type MaskReading } from '../mask/features';
+import { type Mask, printMask } from '../mask/mask';
+import { place, placeOf, placesUpTo } from '../mask/places';
+import { anyKey } from '../mask/tensor';
+import { hidden, scaledScores, softmaxWithSinks } from './attend-definition';
 import { type AttendParts, scaleOf } from './attend-parts';
 import { cast } from './cast';
 import { equal, greater, greaterOrEqual, less, lessOrEqual, logicalAnd, where } from './comparison';
 import { add, mul, sub } from './elementwise';
-import { anyKey, place, placeOf, placesUpTo, sequenceOf } from './mask-tensor';
 import { matmul } from './matmul';
 import { pad, reshape, slice, transpose, unsqueeze, windows } from './movement';
 import { softmax } from './softmax';
 
 /** Options of {@link attendBlockwise}: those of Attend that it knows. */
 export interface BlockwiseOptions {
-  /** A window bounded on both sides, alone or joined by `and` with lengths, keys and documents. */
+  /** A window bounded on both sides, alone or joined by `and` with lengths, key padding and documents. */
   readonly mask: Mask<Value>;
   readonly scale?: number | undefined;
   readonly softcap?: number | undefined;
@@ -34,22 +37,28 @@ const own = defineReasons({
   perPair: ({ what }: { readonly what: string }) => `${what} has a number for every pair of query and key`,
 });
 
-/** Why an Attend cannot be computed block by block; undefined when it can. For rules. */
-export function refuseBlockwise({
+const words = { window: true, lengths: true, keyPadding: true, documents: true } as const;
+
+/** What blocks are told of a mask: all of it. */
+export type BlockwiseReading<V> = MaskReading<V, typeof words> & { readonly left: number; readonly right: number };
+
+/** How an Attend is computed block by block, or why it cannot be. For rules. */
+export function readBlockwise<V>({
   mask,
   queryOffset,
   bias,
   noise,
-}: Pick<AttendParts<unknown>, 'mask' | 'queryOffset' | 'bias' | 'noise'>): Reason | undefined {
-  const { left, right, documents, rest } = readMask(mask);
-  if (left === undefined || right === undefined) return own.unbounded({ mask: printMask(mask) });
-  if (left < 0 || right < 0) return own.queryOutside();
-  if (rest.length) return reasons.maskNotExpressible({ mask: rest.map(printMask).join(', '), kinds: rest.flatMap(maskKinds) });
-  if (documents && documents.offsets !== documents.keyOffsets) return reasons.keysOfOthers();
-  if (queryOffset) return own.dataOffset();
-  if (bias) return own.perPair({ what: 'a bias' });
-  if (noise) return own.perPair({ what: 'dropout' });
-  return undefined;
+}: Pick<AttendParts<V>, 'mask' | 'queryOffset' | 'bias' | 'noise'>): BlockwiseReading<V> | { readonly refused: Reason } {
+  const reading = expressedBy(mask, words);
+  if (reading.beyond !== undefined) return { refused: reasons.maskNotExpressible(reading.beyond) };
+  const { left, right, documents } = reading;
+  if (left === undefined || right === undefined) return { refused: own.unbounded({ mask: printMask(mask) }) };
+  if (left < 0 || right < 0) return { refused: own.queryOutside() };
+  if (documents && documents.offsets !== documents.keyOffsets) return { refused: reasons.keysOfOthers() };
+  if (queryOffset) return { refused: own.dataOffset() };
+  if (bias) return { refused: own.perPair({ what: 'a bias' }) };
+  if (noise) return { refused: own.perPair({ what: 'dropout' }) };
+  return { ...reading, left, right };
 }
 
 /** Queries in a block for a window; each block sees the keys of two blocks. */
@@ -60,15 +69,15 @@ export const blockOf = (left: number, right: number): number => Math.max(left + 
  *
  * Shapes   as Attend; kv_seq at least seq, and the ends of both meet
  * Cost     time and memory O(seq · (left + right)), for any number of keys
- * Throws   ShapeError when blocks cannot express the mask (see {@link refuseBlockwise})
+ * Throws   ShapeError when blocks cannot express the mask (see {@link readBlockwise})
  * Source   Beltagy et al. 2020, https://arxiv.org/abs/2004.05150 (section 3.1, their sliding chunks)
  * Lowers   everywhere: MatMul, Softmax
  */
 export function attendBlockwise(q: Value, k: Value, v: Value, { mask, scale, softcap, sinks }: BlockwiseOptions): Value {
-  const { left, right, lengths, keys, documents } = located(q.graph, 'attendBlockwise', [q, k, v], () => {
-    const refused = refuseBlockwise({ mask });
-    if (refused) throw mismatch(refused.text, 'a window with both bounds', printMask(mask));
-    return readMask(mask) as ReturnType<typeof readMask<Value>> & { readonly left: number; readonly right: number };
+  const { left, right, lengths, keyPadding, documents } = located(q.graph, 'attendBlockwise', [q, k, v], () => {
+    const reading = readBlockwise({ mask });
+    if ('refused' in reading) throw mismatch(reading.refused.text, 'a window with both bounds', printMask(mask));
+    return reading;
   });
   const blocks = blocking(q, k, left, right);
   const { count, block } = blocks;
@@ -83,19 +92,21 @@ export function attendBlockwise(q: Value, k: Value, v: Value, { mask, scale, sof
 
   const conditions = [blocks.band(), ...blocks.inside()];
   if (lengths) conditions.push(blocks.perKey(less(unsqueeze(blocks.rows(), [0]), place(reshape(lengths, [batch, 1, 1])))));
-  if (keys) conditions.push(blocks.perKey(blocks.ofKeys(keys, 1)));
+  if (keyPadding) conditions.push(blocks.perKey(blocks.ofKeys(keyPadding, 1)));
   if (documents) conditions.push(blocks.sameSequence(documents.offsets));
   const keep = conditions.reduce((a, b) => logicalAnd(a, b));
 
   // [batch, kv_heads, blocks, group, query, key]
   const separate = reshape(scores, [batch, kvHeads, count, group, block, 2 * block]);
-  const masked = where(keep, separate, lowest(scores.dtype));
+  // Without data a query sees itself; so do the rows that fill the last block, unless the window reaches behind them.
+  const data = lengths ?? keyPadding ?? documents;
+  const some = sinks || (!data && right === 0) ? true : anyKey(keep);
+  const masked = hidden(separate, keep, some);
   const weights = sinks ? softmaxWithSinks(masked, reshape(sinks, [kvHeads, 1, group, 1, 1])) : softmax(masked, -1);
   const merged = reshape(cast(weights, v.dtype), scores.dims);
   const width = v.dims[3]!;
   const y = reshape(matmul(merged, blocks.ofKeys(v, 2)), [batch, kvHeads, count, group, block, width]);
-  const data = lengths ?? keys ?? documents;
-  const safe = data && !sinks ? where(anyKey(keep), y, 0) : y;
+  const safe = data && some !== true ? where(some, y, 0) : y;
   const rows = reshape(transpose(safe, [0, 1, 3, 2, 4, 5]), [batch, heads, mulDims(count, block), width]);
   return slice(rows, { axes: [2], starts: [0], ends: [q.dims[2]!] });
 }

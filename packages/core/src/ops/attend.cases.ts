@@ -1,7 +1,7 @@
 // Sample applications of Attend: every kind of mask, every operand, every layout.
 import type { Dim } from '../dim/dim';
 import type { GraphBuilder, Value } from '../ir/graph';
-import { and, causal, type Mask, none, not, or, slidingWindow } from '../mask/mask';
+import { and, causal, dense, documents, keyLengths, keyPadding, type Mask, none, not, or, slidingWindow } from '../mask/index';
 import type { CaseInput, OpCase } from '../testing/op-suite';
 import { type AttendOpOptions, attendOp } from './attend';
 import { attendBlockwise } from './attend-window';
@@ -54,7 +54,6 @@ const masked = (mask: Mask<Value>) => (): AttendOpOptions => ({ mask });
 const packed = { batch: 1, seq: 'tokens', kvSeq: 'tokens', sizes: { tokens: 11 } };
 const offsets = int64(['sequences + 1'], [0, 3, 3, 10]);
 const keyOffsets = int64(['sequences + 1'], [0, 2, 4, 12]);
-const documents = (queries: Value, keys: Value): Mask<Value> => ({ kind: 'documents', offsets: queries, keyOffsets: keys });
 
 const masks: readonly OpCase[] = [
   sample('plain', { options: masked(none) }),
@@ -70,29 +69,29 @@ const masks: readonly OpCase[] = [
   sample('lengths, one of them 0', {
     kvSeq: 'kv',
     more: [int64(['batch'], [0, 5])],
-    options: (keys) => ({ mask: { kind: 'lengths', keys: keys! } }),
+    options: (keys) => ({ mask: keyLengths(keys!) }),
   }),
   sample('lengths and causal', {
     more: [int64(['batch'], [2, 5])],
-    options: (keys) => ({ mask: and(causal, { kind: 'lengths', keys: keys! }) }),
+    options: (keys) => ({ mask: and(causal, keyLengths(keys!)) }),
   }),
-  sample('keys', { kvSeq: 'kv', more: [bool(['batch', 'kv'])], options: (keep) => ({ mask: { kind: 'keys', keep: keep! } }) }),
+  sample('keys', { kvSeq: 'kv', more: [bool(['batch', 'kv'])], options: (keep) => ({ mask: keyPadding(keep!) }) }),
   sample('no key at all', { options: masked(not(none)) }),
   sample('tensor for every head', {
     kvSeq: 'kv',
     more: [bool(['batch', 3, 'seq', 'kv'])],
-    options: (keep) => ({ mask: { kind: 'tensor', keep: keep! } }),
+    options: (keep) => ({ mask: dense(keep!) }),
   }),
   sample('tensor for all heads', {
     kvSeq: 'kv',
     more: [bool(['seq', 'kv'])],
-    options: (keep) => ({ mask: { kind: 'tensor', keep: keep! } }),
+    options: (keep) => ({ mask: dense(keep!) }),
   }),
   sample('or and not', {
     kvSeq: 'kv',
     more: [bool(['batch', 1, 1, 'kv']), int64(['batch'], [3, 6])],
     options: (keep, keys) => ({
-      mask: or(not(and<Value>(causal, { kind: 'tensor', keep: keep! })), { kind: 'lengths', keys: keys! }),
+      mask: or(not(and<Value>(causal, dense(keep!))), keyLengths(keys!)),
     }),
   }),
   sample('packed', { ...packed, more: [offsets], options: (o) => ({ mask: documents(o!, o!) }) }),
@@ -140,7 +139,7 @@ const operands: readonly OpCase[] = [
   sample('sinks', { more: [float([3])], options: (sinks) => ({ mask: none, sinks: sinks! }) }),
   sample('sinks where no key is', {
     more: [float([3]), int64(['batch'], [0, 3])],
-    options: (sinks, keys) => ({ mask: { kind: 'lengths', keys: keys! }, sinks: sinks! }),
+    options: (sinks, keys) => ({ mask: keyLengths(keys!), sinks: sinks! }),
   }),
   sample('scale', { options: () => ({ mask: none, scale: 0.37 }) }),
   sample('softcap', { options: () => ({ mask: causal, softcap: 1.3 }) }),
@@ -169,7 +168,7 @@ const operands: readonly OpCase[] = [
       bool(['batch', 11]),
     ],
     options: (queryOffset, bias, sinks, noise, keep) => ({
-      mask: and(causal, { kind: 'keys', keep: keep! }),
+      mask: and(causal, keyPadding(keep!)),
       queryOffset: queryOffset!,
       bias: bias!,
       sinks: sinks!,
@@ -181,13 +180,13 @@ const operands: readonly OpCase[] = [
   sample('float64', {
     dtype: 'float64',
     more: [int64(['batch'], [0, 3])],
-    options: (keys) => ({ mask: { kind: 'lengths', keys: keys! } }),
+    options: (keys) => ({ mask: keyLengths(keys!) }),
   }),
   sample('float16', { dtype: 'float16', options: masked(causal) }),
   sample('bfloat16', {
     dtype: 'bfloat16',
     more: [int64(['batch'], [0, 3])],
-    options: (keys) => ({ mask: { kind: 'lengths', keys: keys! } }),
+    options: (keys) => ({ mask: keyLengths(keys!) }),
   }),
   sample('no queries', { sizes: { seq: 0 }, kvSeq: 'kv', options: masked(causal) }),
   sample('no keys', { sizes: { kv: 0 }, kvSeq: 'kv', options: masked(none) }),
@@ -209,14 +208,14 @@ const windows: readonly OpCase[] = [
   blockwise('lengths and sinks', {
     more: [int64(['batch'], [31, 1]), float([3])],
     options: (keys, sinks) => ({
-      mask: and(slidingWindow({ left: 1, right: 1 }), { kind: 'lengths', keys: keys! }),
+      mask: and(slidingWindow({ left: 1, right: 1 }), keyLengths(keys!)),
       sinks: sinks!,
       softcap: 2,
     }),
   }),
   blockwise('keys', {
     more: [bool(['batch', 'seq'])],
-    options: (keep) => ({ mask: and(slidingWindow({ left: 1, right: 0 }), { kind: 'keys', keep: keep! }), scale: 0.4 }),
+    options: (keep) => ({ mask: and(slidingWindow({ left: 1, right: 0 }), keyPadding(keep!)), scale: 0.4 }),
   }),
   blockwise('packed', {
     ...packed,

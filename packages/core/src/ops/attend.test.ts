@@ -3,13 +3,25 @@ import { describe, expect, test } from 'vitest';
 import { backward } from '../autodiff/grad';
 import { interpret } from '../interpret/interpret';
 import { GraphBuilder, type Value } from '../ir/graph';
-import { and, causal, type Mask, none, not, slidingWindow } from '../mask/mask';
+import {
+  and,
+  causal,
+  dense,
+  documents,
+  keyLengths,
+  keyPadding,
+  type Mask,
+  maskKinds,
+  none,
+  not,
+  slidingWindow,
+} from '../mask/index';
+import { mayAttend } from '../mask/predicate';
 import type { NDArray } from '../tensor/tensor';
 import { checkOp, expectClose } from '../testing';
 import { type AttentionCall, array, attentionCall, feeder, randomArray } from '../testing/attention-calls';
 import { type AttendOpOptions, attendOp } from './attend';
 import { cases } from './attend.cases';
-import { mayAttend } from './mask-predicate';
 import { slice } from './movement';
 
 test.each(cases.map((c) => [c.name, c] as const))('%s', (_, c) => checkOp(c));
@@ -37,7 +49,7 @@ const rows = (y: NDArray, axis: number, from: number, to: number): NDArray =>
 function traced(call: AttentionCall, symbolic: boolean) {
   const { batch, kvHeads, group, seq, kvSeq, queryOffset } = call;
   const heads = kvHeads * group;
-  const packed = JSON.stringify(call.mask).includes('offsets');
+  const packed = maskKinds(call.mask).includes('documents');
   const named = symbolic ? [packed ? 1 : 'batch', heads, 'seq', 'kv'] : [batch, heads, seq, kvSeq];
   const g = new GraphBuilder({ dtype: 'float64' });
   const feed = feeder(g);
@@ -169,7 +181,7 @@ describe('equalities', () => {
     const [pq, pk, pv] = [q4('pq', 1, 6, 9, 3), q4('pk', 1, 2, 11, 3), q4('pv', 1, 2, 11, 2)];
     for (const mask of [none, causal, slidingWindow({ left: 1, right: 1 })] as Mask<never>[]) {
       const packed = attended(pq, pk, pv, (input) => ({
-        mask: and<Value>({ kind: 'documents', offsets: input(int64(...queries)), keyOffsets: input(int64(...keys)) }, mask),
+        mask: and<Value>(documents(input(int64(...queries)), input(int64(...keys))), mask),
       }));
       for (let i = 0; i + 1 < queries.length; i++) {
         const [own, theirs] = [
@@ -183,7 +195,7 @@ describe('equalities', () => {
   });
 
   test('lengths are keys cut off, and a mask tensor says the same', () => {
-    const lengths = attended(q, k, v, (input) => ({ mask: { kind: 'lengths', keys: input(int64(4, 4)) } }));
+    const lengths = attended(q, k, v, (input) => ({ mask: keyLengths(input(int64(4, 4))) }));
     expectClose(
       attended(q, rows(k, 2, 0, 4), rows(v, 2, 0, 4), () => ({ mask: none })),
       lengths,
@@ -191,7 +203,7 @@ describe('equalities', () => {
     );
     const keep = array('bool', [7], [1, 1, 1, 1, 0, 0, 0]);
     expectClose(
-      attended(q, k, v, (input) => ({ mask: { kind: 'tensor', keep: input(keep) } })),
+      attended(q, k, v, (input) => ({ mask: dense(input(keep)) })),
       lengths,
       { atol: 0 },
     );
@@ -219,7 +231,7 @@ describe('equalities', () => {
       ...x,
       data: x.data.map((value, i) => (Math.floor(i / x.dims[3]!) % 7 >= 4 ? 1e30 : value)),
     });
-    const mask = (input: (x: NDArray) => Value): AttendOpOptions => ({ mask: { kind: 'lengths', keys: input(int64(4, 4)) } });
+    const mask = (input: (x: NDArray) => Value): AttendOpOptions => ({ mask: keyLengths(input(int64(4, 4))) });
     expectClose(attended(q, spoilt(k), spoilt(v), mask), attended(q, k, v, mask), { atol: 0 });
   });
 });
@@ -269,18 +281,19 @@ describe('the definition takes no more than it needs', () => {
       'MatMul',
     ]));
   test('causal needs one Where', () => expect(keys(3, 3, () => ({ mask: causal })).filter((k) => k === 'Where')).toHaveLength(1));
-  test('a mask that may leave a query without keys needs a second one', () =>
-    expect(keys(3, 3, () => ({ mask: not(causal) })).filter((k) => k === 'Where')).toHaveLength(2));
+  test('a mask that may leave a query without keys needs one for its row of scores and one for its result', () =>
+    expect(keys(3, 3, () => ({ mask: not(causal) })).filter((k) => k === 'Where')).toHaveLength(3));
   test('with a sink it does not', () =>
     expect(
       keys(3, 3, (g) => ({ mask: not(causal), sinks: g.input('sinks', 'float32', [3]) })).filter((k) => k === 'Where'),
     ).toHaveLength(1));
-  test('16-bit floats: the softmax is between casts', () => {
+  test('16-bit floats: scores and softmax are between casts', () => {
     expect(keys(3, 3, () => ({ mask: none }), 'float16', 16)).toEqual([
+      'Cast',
       'Mul',
+      'Cast',
       'Transpose',
       'MatMul',
-      'Cast',
       'Softmax',
       'Cast',
       'MatMul',
@@ -291,7 +304,6 @@ describe('the definition takes no more than it needs', () => {
       'Cast',
       'Transpose',
       'MatMul',
-      'Cast',
       'Softmax',
       'Cast',
       'MatMul',
@@ -340,18 +352,15 @@ describe('operands that do not fit', () => {
     ['queryOffset has the wrong dtype', attempt((g) => ({ mask: none, queryOffset: g.input('s', 'int32', ['batch']) }))],
     ['bias has the wrong dims', attempt((g) => ({ mask: none, bias: g.input('b', 'float32', ['batch', 2, 'seq', 'kv']) }))],
     ['sinks has the wrong dims', attempt((g) => ({ mask: none, sinks: g.input('s', 'float32', [2]) }))],
-    ['lengths mask has the wrong dtype', attempt((g) => ({ mask: { kind: 'lengths', keys: g.input('l', 'int32', ['batch']) } }))],
-    ['keys mask has the wrong dims', attempt((g) => ({ mask: { kind: 'keys', keep: g.input('l', 'bool', ['batch', 'seq']) } }))],
-    [
-      'tensor mask has the wrong dims',
-      attempt((g) => ({ mask: not({ kind: 'tensor', keep: g.input('m', 'bool', ['kv', 'seq']) }) })),
-    ],
-    ['a documents mask stands alone or once', attempt((g) => ({ mask: not(documents(g)) }))],
-    ['a documents mask stands alone or once', attempt((g) => ({ mask: and(documents(g, 'a'), documents(g, 'b')) }))],
-    ['a documents mask is for packed sequences', attempt((g) => ({ mask: documents(g) }))],
+    ['lengths mask has the wrong dtype', attempt((g) => ({ mask: keyLengths(g.input('l', 'int32', ['batch'])) }))],
+    ['key padding mask has the wrong dims', attempt((g) => ({ mask: keyPadding(g.input('l', 'bool', ['batch', 'seq'])) }))],
+    ['dense mask has the wrong dims', attempt((g) => ({ mask: not(dense(g.input('m', 'bool', ['kv', 'seq']))) }))],
+    ['a documents mask stands alone or once', attempt((g) => ({ mask: not(packed(g)) }))],
+    ['a documents mask stands alone or once', attempt((g) => ({ mask: and(packed(g, 'a'), packed(g, 'b')) }))],
+    ['a documents mask is for packed sequences', attempt((g) => ({ mask: packed(g) }))],
     [
       'packed sequences have no queryOffset',
-      attempt((g) => ({ mask: documents(g), queryOffset: g.input('s', 'int64', [1]) }), {
+      attempt((g) => ({ mask: packed(g), queryOffset: g.input('s', 'int64', [1]) }), {
         q: [1, 6, 'seq', 5],
         k: [1, 2, 'kv', 5],
         v: [1, 2, 'kv', 7],
@@ -361,8 +370,7 @@ describe('operands that do not fit', () => {
     expect(build).toThrow(message);
     expect(build).toThrow('onnxformers.Attend');
   });
-  const documents = (g: GraphBuilder, name = 'o'): Mask<Value> => {
-    const offsets = g.input(name, 'int64', ['n + 1']);
-    return { kind: 'documents', offsets, keyOffsets: offsets };
-  };
+  function packed(g: GraphBuilder, name = 'o'): Mask<Value> {
+    return documents(g.input(name, 'int64', ['n + 1']));
+  }
 });

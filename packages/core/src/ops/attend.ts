@@ -1,14 +1,14 @@
 // Attend: the meaning of every softmax attention. Kernels are what it is lowered to; `decompose` is its definition.
 
-import { defineOp } from '../ir/define-op';
+import { countIn, defineOp } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
+import { dense } from '../mask/dense';
 import { type Mask, mapMask } from '../mask/mask';
 import { decomposeAttend } from './attend-definition';
+import { attendFlops } from './attend-flops';
 import { type AttendAttrs, attendParts, checkParts, scaleOf } from './attend-parts';
 import { evaluateAttend } from './attend-reference';
 import { greater, where } from './comparison';
-
-export { type AttendAttrs, type AttendParts, attendParts } from './attend-parts';
 
 /** The meaning behind {@link attendOp}. */
 export const Attend = defineOp<AttendAttrs>({
@@ -25,6 +25,7 @@ export const Attend = defineOp<AttendAttrs>({
     const [batch, heads, seq] = parts.q.dims;
     return [{ dtype: parts.q.dtype, dims: [batch!, heads!, seq!, parts.v.dims[3]!] }];
   },
+  flops: attendFlops,
   decompose: (operands, attrs) => [decomposeAttend(attendParts(operands, attrs), attrs)],
   evaluate: (operands, attrs) => [evaluateAttend(attendParts(operands, attrs), attrs)],
 });
@@ -63,7 +64,7 @@ export interface AttendOpOptions {
  * Lowers   portable: primitives · cpu, wasm: GroupQueryAttention, MultiHeadAttention, Attention · webgpu: GroupQueryAttention,
  *          MultiHeadAttention · cuda: PagedAttention, PackedMultiHeadAttention, GroupQueryAttention, MultiHeadAttention,
  *          Attention
- * Example  const y = attendOp(q, k, v, { mask: causal });
+ * Example  const y = ops.attendOp(q, k, v, { mask: causal });
  */
 export function attendOp(q: Value, k: Value, v: Value, options: AttendOpOptions): Value {
   const { queryOffset, bias, sinks, scale, softcap, dropout } = options;
@@ -85,5 +86,5 @@ export function attendOp(q: Value, k: Value, v: Value, options: AttendOpOptions)
  */
 export function fromAdditive(additive: Value): { readonly mask: Mask<Value>; readonly bias: Value } {
   const keep = greater(additive, Number.NEGATIVE_INFINITY);
-  return { mask: { kind: 'tensor', keep }, bias: where(keep, additive, 0) };
+  return { mask: dense(keep), bias: where(keep, additive, 0) };
 }

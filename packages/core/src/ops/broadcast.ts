@@ -32,6 +32,12 @@ export function keepsDims(dims: readonly Dim[], ...others: readonly (readonly Di
   return all.length === dims.length && all.every((d, i) => d === dims[i]);
 }
 
+/** The place in row-major data of an element of `index`, for dims that broadcast to its rank. */
+export function broadcastIndex(dims: readonly number[], index: readonly number[]): number {
+  const skipped = index.length - dims.length;
+  return dims.reduce((at, size, axis) => at * size + (size === 1 ? 0 : index[axis + skipped]!), 0);
+}
+
 /** For every element of an array of dims `to`, in order, where its element lies in an array of dims `from`. */
 export function broadcastOffsets(from: readonly number[], to: readonly number[]): Int32Array {
   const strides = rowMajorStrides(from);

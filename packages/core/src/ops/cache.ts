@@ -1,6 +1,6 @@
 // Rows kept between calls: appending to a cache that grows, or writing into one of fixed capacity.
 import { addDims, type Dim } from '../dim/dim';
-import { defineOp, printType, type TensorType } from '../ir/define-op';
+import { defineOp, noFlops, printType, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { accept, acceptAlike } from './accept';
@@ -17,6 +17,7 @@ type TensorScatterAttrs = { readonly axis?: number; readonly mode?: 'linear' | '
 /** ONNX TensorScatter. Operands: cache, rows, and for each batch row the place of the first row, int64 [batch]; absent: 0. */
 export const TensorScatter = defineOp<TensorScatterAttrs>({
   key: 'TensorScatter',
+  flops: noFlops,
   since: 24,
   attributes: { axis: 'int', mode: 'string' },
   infer([cache, rows, start], attrs) {
@@ -103,6 +104,7 @@ export type CacheAppendAttrs = { readonly form: 'growing' | 'fixed' };
 /** The meaning behind {@link cacheAppend}. Operands: past, rows, and for a cache of fixed capacity the rows it holds. */
 export const CacheAppend = defineOp<CacheAppendAttrs>({
   key: 'onnxformers.CacheAppend',
+  flops: noFlops,
   attributes: { form: 'data' },
   infer([past, rows, pastLengths], { form }) {
     for (const t of [past, rows])

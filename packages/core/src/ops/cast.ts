@@ -1,6 +1,6 @@
 // Numbers from one dtype to another.
 
-import { defineOp, type Op } from '../ir/define-op';
+import { defineOp, noFlops, type Op } from '../ir/define-op';
 import { apply, madeBy, type Operand, type Value } from '../ir/graph';
 import { castNumber } from '../tensor/convert';
 import { type DType, isFloat } from '../tensor/tensor';
@@ -26,6 +26,7 @@ type CastAttrs = { readonly to: DType };
 /** ONNX Cast. */
 export const Cast: Op<CastAttrs> = defineOp<CastAttrs>({
   key: 'Cast',
+  flops: noFlops,
   since: 13,
   attributes: { to: 'data' },
   infer: ([x], { to }) => [{ dtype: to, dims: accept(x, 'any').dims }],
@@ -52,6 +53,6 @@ export const Cast: Op<CastAttrs> = defineOp<CastAttrs>({
  * Dtypes   any → `to`
  * Throws   nothing: any dtype becomes any other
  * Lowers   everywhere: Cast
- * Example  const y = cast(x, 'float16');
+ * Example  const y = ops.cast(x, 'float16');
  */
 export const cast = (x: Operand, to: DType): Value => apply(Cast, [x], { to })[0]!;

@@ -171,6 +171,6 @@ export const Where = defineOp({
  * Dtypes   condition bool; yes, no any, both the same
  * Throws   ShapeError when the dims do not broadcast or the dtypes differ
  * Lowers   everywhere: Where
- * Example  const y = where(greater(x, 0), x, 0);
+ * Example  const y = ops.where(ops.greater(x, 0), x, 0);
  */
 export const where = (condition: Operand, yes: Operand, no: Operand): Value => apply(Where, [condition, yes, no], {})[0]!;

@@ -5,6 +5,7 @@ import { apply, type Graph, type GraphBuilder, mismatch, type Value } from '../i
 import { toArray } from '../tensor/convert';
 import { gather } from './gather';
 import { inlined } from './inline';
+import { knownFrom } from './known';
 import { opaque } from './opaque';
 import { fill } from './shape';
 
@@ -35,6 +36,12 @@ export const If = defineOp<IfAttrs>({
     };
     return wanted.length ? cond(condition!, back(then_branch), back(else_branch)) : [];
   },
+  // The branch that these sizes take; of a condition that depends on data, the dearer one.
+  flops({ operands: [condition], attrs: { then_branch, else_branch } }, sizes, inside) {
+    const known = knownFrom(condition!, sizes);
+    if (known) return inside(known.data[0] ? then_branch : else_branch);
+    return Math.max(inside(then_branch), inside(else_branch));
+  },
   evaluateWith: ([condition], { then_branch, else_branch }, run) => run(condition!.data[0] ? then_branch : else_branch, []),
 });
 
@@ -44,7 +51,7 @@ export const If = defineOp<IfAttrs>({
  * Shapes   condition bool [] → what the branches give, of the same dims in both
  * Throws   ShapeError when the branches give values of different types
  * Lowers   everywhere: If
- * Example  const [y] = cond(equal(size(g, 'seq'), 1), () => [x], () => [neg(x)]);
+ * Example  const [y] = ops.cond(ops.equal(ops.size(g, 'seq'), 1), () => [x], () => [ops.neg(x)]);
  */
 export function cond(condition: Value, yes: () => readonly Value[], no: () => readonly Value[]): readonly Value[] {
   const g = condition.graph.root;
@@ -70,6 +77,7 @@ export const Loop = defineOp<LoopAttrs>({
     return [...last, ...results.slice(carried).map((v): TensorType => ({ dtype: v.dtype, dims: [count, ...v.dims] }))];
   },
   vjp: 'nonDifferentiable',
+  flops: ({ attrs: { body, trips } }, sizes, inside) => inside(body) * sizes.of(trips),
   evaluateWith([trips, condition, ...first], { body, carried }, run, sizes) {
     const limit = trips ? trips.data[0]! : Number.POSITIVE_INFINITY;
     let last = first.map((v) => v!);

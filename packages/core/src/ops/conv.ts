@@ -1,6 +1,6 @@
 // Convolutions over any number of spatial axes, and their transposes.
 import { type Dim, mulDims, tryDivDims } from '../dim/dim';
-import { defineOp, type Op, printType, type TensorType } from '../ir/define-op';
+import { countIn, defineOp, type Op, printType, type TensorType } from '../ir/define-op';
 import { apply, located, mismatch, type Operand, type Value } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { acceptAlike } from './accept';
@@ -61,6 +61,8 @@ export const Conv: Op<ConvAttrs> = defineOp<ConvAttrs>({
     checkWeight(x!, weight!, bias, mulDims(inner, attrs.group), out);
     return [{ dtype: x!.dtype, dims: [x!.dims[0]!, out, ...windowCounts(spatialOf(x!), attrs)] }];
   },
+  flops: ({ operands: [, weight, bias], outputs: [y] }, sizes) =>
+    countIn(y!, sizes) * (2 * countIn({ dims: weight!.dims.slice(1) }, sizes) + (bias ? 1 : 0)),
   evaluate: ([x, weight, bias], attrs) => [convolved(x!, weight!, bias, attrs)],
   vjp({ operands: [x, weight, bias], attrs }, [grad]) {
     if (!grad) return [];
@@ -129,7 +131,7 @@ function weightGradient(x: Value, grad: Value, attrs: ConvAttrs): Value {
  * Dtypes   floats, all the same
  * Throws   ShapeError when channels, groups or kernel do not fit
  * Lowers   everywhere: Conv
- * Example  const y = conv(x, weight, undefined, { strides: [2, 2] });
+ * Example  const y = ops.conv(x, weight, undefined, { strides: [2, 2] });
  */
 export function conv(x: Value, weight: Operand, bias?: Operand, o: ConvOptions = {}): Value {
   const window = windowOf(Conv.key, x, kernelOf(weight, x, Conv.key), o);
@@ -168,6 +170,8 @@ export const ConvTranspose: Op<ConvTransposeAttrs> = defineOp<ConvTransposeAttrs
     if (none !== undefined) throw mismatch('the pads take away more than there is', 'a size of at least 0', String(none));
     return [{ dtype: x!.dtype, dims: [x!.dims[0]!, out, ...sizes] }];
   },
+  flops: ({ operands: [x, weight, bias], outputs: [y] }, sizes) =>
+    2 * countIn(x!, sizes) * countIn({ dims: weight!.dims.slice(1) }, sizes) + (bias ? countIn(y!, sizes) : 0),
   evaluate: ([x, weight, bias], attrs) => [convolvedBack(x!, weight!, bias, attrs)],
   vjp({ operands: [x, weight, bias], attrs }, [grad]) {
     if (!grad) return [];

@@ -224,7 +224,7 @@ function grouped(term: Term, batch: readonly string[], rows: readonly string[], 
  * Dtypes   numbers, all the same
  * Throws   ShapeError when the equation does not fit the operands, or an axis has two sizes
  * Lowers   everywhere: Einsum
- * Example  const scores = einsum('b h s d, b h t d -> b h s t', q, k);
+ * Example  const scores = ops.einsum('b h s d, b h t d -> b h s t', q, k);
  */
 export const einsum = (equation: string, ...xs: readonly Operand[]): Value =>
   apply(Einsum, xs, { equation: equation.replaceAll(' ', '') })[0]!;

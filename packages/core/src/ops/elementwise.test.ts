@@ -4,7 +4,7 @@ import { checkOp } from '../testing';
 import { bitwiseAnd, shift } from './bitwise';
 import { add, clip, div, erf, exp, fmod, max, min, mod, mul, neg, pow, sub } from './elementwise';
 import { cases } from './elementwise.cases';
-import { erfOf } from './unary';
+import { erfOf } from './erf';
 
 test.each(cases.map((c) => [c.name, c] as const))('%s', (_, c) => checkOp(c));
 

@@ -64,7 +64,7 @@ export const Add = binary('Add', 14, {
  * Dtypes   numbers, both the same
  * Throws   ShapeError when the dims do not broadcast or the dtypes differ
  * Lowers   everywhere: Add
- * Example  const y = add(x, 1);
+ * Example  const y = ops.add(x, 1);
  */
 export const add = (a: Operand, b: Operand): Value => two(Add, a, b);
 
@@ -275,6 +275,6 @@ export const Clip = defineOp({
  * Dtypes   numbers, all the same
  * Throws   ShapeError when a bound is no scalar or the dtypes differ
  * Lowers   everywhere: Clip
- * Example  const y = clip(x, -1, 1);
+ * Example  const y = ops.clip(x, -1, 1);
  */
 export const clip = (x: Operand, low?: Operand, high?: Operand): Value => apply(Clip, [x, low, high], {})[0]!;

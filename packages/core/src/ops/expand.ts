@@ -1,12 +1,12 @@
 // Expand and Tile: the same elements several times.
 import { type Dim, dim, mulDims } from '../dim/dim';
-import { defineOp, type Op, type TensorType } from '../ir/define-op';
+import { defineOp, noFlops, type Op, sameDims, type TensorType } from '../ir/define-op';
 import { apply, madeBy, mismatch, type Value } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { accept } from './accept';
 import { broadcastDims, broadcastTo, unbroadcast } from './broadcast';
 import { reduceSum } from './reduce';
-import { reshape, sameDims } from './reshape';
+import { reshape } from './reshape';
 import { sizes } from './shape';
 import { rowMajorStrides } from './strides';
 import { readView } from './views';
@@ -27,6 +27,7 @@ function inferExpand([x]: readonly (TensorType | undefined)[], { dims }: ExpandA
 /** The meaning: x repeated along its axes of size 1 and along new leading axes. */
 export const Expand: Op<ExpandAttrs> = defineOp<ExpandAttrs>({
   key: 'onnxformers.Expand',
+  flops: noFlops,
   attributes: { dims: 'data' },
   infer: inferExpand,
   simplify([x], { dims }) {
@@ -51,6 +52,7 @@ export const Expand: Op<ExpandAttrs> = defineOp<ExpandAttrs>({
 /** ONNX Expand. Operands: x, and the sizes as int64, where 1 keeps the size that x has. */
 export const OnnxExpand = defineOp<ExpandAttrs>({
   key: 'Expand',
+  flops: noFlops,
   since: 13,
   attributes: { dims: 'data' },
   infer: inferExpand,
@@ -64,18 +66,9 @@ export const OnnxExpand = defineOp<ExpandAttrs>({
  * Shapes   [1, 5] → [batch, seq, 5]
  * Throws   ShapeError when an axis of another size would change
  * Lowers   everywhere: Expand
- * Example  const y = expand(x, ['batch', 'seq', 5]);
+ * Example  const y = ops.expand(x, ['batch', 'seq', 5]);
  */
 export const expand = (x: Value, dims: readonly Dim[]): Value => apply(Expand, [x], { dims: dims.map(dim) })[0]!;
-
-/**
- * x as it was before `expand` repeated it, or x itself: for what computes row by row, and is repeated by the arithmetic behind it.
- *
- * Shapes   x any → the dims that it had before
- * Throws   nothing
- * Lowers   everywhere: nothing, it takes an Expand away
- */
-export const unexpanded = (x: Value): Value => madeBy(x, Expand)?.operands[0] ?? x;
 
 type TileAttrs = { readonly repeats: readonly Dim[] };
 
@@ -114,6 +107,7 @@ function tileGradient(x: Value, grad: Value, repeats: readonly Dim[]): Value {
 /** The meaning: the whole of x several times along each axis. */
 export const Tile = defineOp<TileAttrs>({
   key: 'onnxformers.Tile',
+  flops: noFlops,
   attributes: { repeats: 'data' },
   infer: inferTile,
   simplify: ([x], { repeats }) => (repeats.length === x!.rank && repeats.every((r) => r === 1) ? x : undefined),
@@ -130,6 +124,7 @@ export const Tile = defineOp<TileAttrs>({
 /** ONNX Tile. Operands: x, and the numbers of repeats as int64. */
 export const OnnxTile = defineOp<TileAttrs>({
   key: 'Tile',
+  flops: noFlops,
   since: 13,
   attributes: { repeats: 'data' },
   infer: inferTile,

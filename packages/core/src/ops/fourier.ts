@@ -197,7 +197,7 @@ export interface FourierOptions {
  * Dtypes   floats
  * Throws   ShapeError when the last axis is not 1 or 2, or a one-sided transform is given a complex signal
  * Lowers   portable, cpu, wasm, webgpu: DFT, MatMul · cuda: MatMul
- * Example  const spectrum = dft(unsqueeze(x, [-1]));
+ * Example  const spectrum = ops.dft(ops.unsqueeze(x, [-1]));
  */
 export function dft(x: Value, o: FourierOptions = {}): Value {
   const axis = located(x.graph, DFT.key, [x], () => axisOf(o.axis ?? -2, x.rank));

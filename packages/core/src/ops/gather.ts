@@ -1,33 +1,22 @@
 // Elements and rows picked by index.
 import type { Dim } from '../dim/dim';
-import { defineOp, type TensorType } from '../ir/define-op';
+import { defineOp, noFlops } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value } from '../ir/graph';
-import { countOf, type NDArray } from '../tensor/tensor';
+import { countOf } from '../tensor/tensor';
 import { accept, rankOf } from './accept';
 import { cast } from './cast';
+import { acceptElementIndices, acceptIndices, depthOf, elementOffsets, indexOf, rowOffsets } from './indices';
 import { concat, expand, reshape, transpose, unsqueeze } from './movement';
 import { scatterElements, scatterND } from './scatter';
 import { fill, iota } from './shape';
-import { axisOf, rowMajorStrides } from './strides';
-
-/** An index counted from the front; throws when it is out of range. */
-export function indexOf(index: number, size: number): number {
-  if (index >= -size && index < size) return index < 0 ? index + size : index;
-  throw mismatch('an index is out of range', size ? `${-size} to ${size - 1}` : 'none, since the axis is empty', String(index));
-}
-
-/** The type of indices; throws unless they are int32 or int64. */
-export function acceptIndices(type: TensorType | undefined): TensorType {
-  const { dtype } = accept(type, 'integer', 'the indices');
-  if (dtype !== 'int64' && dtype !== 'int32') throw mismatch('wrong dtype for the indices', 'int64 or int32', dtype);
-  return type!;
-}
+import { axisOf } from './strides';
 
 type AxisAttrs = { readonly axis: number };
 
 /** ONNX Gather. */
 export const Gather = defineOp<AxisAttrs>({
   key: 'Gather',
+  flops: noFlops,
   since: 13,
   attributes: { axis: 'int' },
   infer([x, indices], { axis }) {
@@ -82,41 +71,17 @@ const countUp = (from: number, to: number): number[] => Array.from({ length: Mat
  * Dtypes   x any; indices int64, int32
  * Throws   ShapeError when the axis does not exist; the interpreter throws RunError when an index is out of range
  * Lowers   everywhere: Gather
- * Example  const row = gather(x, 0, 1);
+ * Example  const row = ops.gather(x, 0, 1);
  */
 export const gather = (x: Operand, indices: Operand, axis = 0): Value =>
   apply(Gather, [x, indices], { axis: axis < 0 ? axis + rankOf(x) : axis })[0]!;
 
 // ---- One element per index ------------------------------------------------------------------------------------------
 
-/** Checks that indices fit an array along an axis: the same rank, and elsewhere no size that is known to be greater. */
-export function acceptElementIndices(x: TensorType | undefined, indices: TensorType | undefined, axis: number): void {
-  const { dims } = accept(x, 'any');
-  const index = acceptIndices(indices).dims;
-  const at = axisOf(axis, dims.length);
-  if (index.length !== dims.length) throw mismatch('the indices have another rank', String(dims.length), String(index.length));
-  index.forEach((d, i) => {
-    const size = dims[i]!;
-    if (i === at || d === size || (typeof d === 'number' && typeof size === 'number' && d < size)) return;
-    throw mismatch(`the indices do not fit on axis ${i}`, `at most ${size}`, String(d));
-  });
-}
-
-/** For each index, the offset of the element it stands for. */
-export function elementOffsets(dims: readonly number[], indices: NDArray, axis: number): Int32Array {
-  const strides = rowMajorStrides(dims);
-  const place = new Array<number>(dims.length).fill(0);
-  return Int32Array.from(indices.data, (index) => {
-    let offset = indexOf(index, dims[axis]!) * strides[axis]!;
-    for (let a = 0; a < place.length; a++) if (a !== axis) offset += place[a]! * strides[a]!;
-    for (let a = place.length - 1; a >= 0 && ++place[a]! === indices.dims[a]; a--) place[a] = 0;
-    return offset;
-  });
-}
-
 /** ONNX GatherElements. */
 export const GatherElements = defineOp<AxisAttrs>({
   key: 'GatherElements',
+  flops: noFlops,
   since: 13,
   attributes: { axis: 'int' },
   infer([x, indices], { axis }) {
@@ -143,33 +108,12 @@ export const gatherElements = (x: Operand, indices: Operand, axis: number): Valu
 
 // ---- Rows named by several indices ----------------------------------------------------------------------------------
 
-/** How long the last axis of the indices is: how many axes they reach into. */
-export function depthOf(indices: TensorType, deepest: number): number {
-  const depth = acceptIndices(indices).dims.at(-1);
-  if (typeof depth === 'number' && depth >= 1 && depth <= deepest) return depth;
-  throw mismatch(
-    'the last axis of the indices names no axes',
-    `a size of 1 to ${deepest}`,
-    depth === undefined ? 'no axis' : String(depth),
-  );
-}
-
-/** For each row of indices, the offset of the slice it stands for in an array of these dims. */
-export function rowOffsets(dims: readonly number[], indices: NDArray): Int32Array {
-  const depth = indices.dims.at(-1)!;
-  const strides = rowMajorStrides(dims);
-  return Int32Array.from({ length: countOf(indices.dims.slice(0, -1)) }, (_, row) => {
-    let offset = 0;
-    for (let a = 0; a < depth; a++) offset += indexOf(indices.data[row * depth + a]!, dims[a]!) * strides[a]!;
-    return offset;
-  });
-}
-
 type GatherNDAttrs = { readonly batch_dims: number };
 
 /** ONNX GatherND. */
 export const GatherND = defineOp<GatherNDAttrs>({
   key: 'GatherND',
+  flops: noFlops,
   since: 13,
   attributes: { batch_dims: 'int' },
   infer([x, indices], { batch_dims: b }) {

@@ -1,9 +1,8 @@
-// All families of ops.
+// The vocabulary: ops and the functions that apply them, all families.
 
 export { Identity } from '../ir/define-op';
 export * from './activation';
 export * from './attend';
-export * from './attend-window';
 export * from './bitwise';
 export * from './cache';
 export * from './cast';

@@ -9,7 +9,7 @@ export const inlined = (branch: Graph, others: ReadonlyMap<Value, Value> = new M
 function again(graph: Graph, made: Map<Value, Value>): readonly Value[] {
   const get = (v: Value): Value => made.get(v) ?? v;
   for (const node of graph.nodes) {
-    const outputs = node.graph.root.at(node.scope, () => emitted(node, get, made), node.rules);
+    const outputs = node.graph.root.at(node.scope, () => emitted(node, get, made), node);
     node.outputs.forEach((v, i) => {
       made.set(v, outputs[i]!);
     });

@@ -1,6 +1,6 @@
 // Concat and Split: several values along one axis of one.
 import { addDims, type Dim, dim } from '../dim/dim';
-import { defineOp, printType, type TensorType } from '../ir/define-op';
+import { defineOp, noFlops, printType, type TensorType } from '../ir/define-op';
 import { apply, located, mismatch, type Operand, Value } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { accept, acceptAlike } from './accept';
@@ -13,6 +13,7 @@ type ConcatAttrs = { readonly axis: number };
 /** ONNX Concat. */
 export const Concat = defineOp<ConcatAttrs>({
   key: 'Concat',
+  flops: noFlops,
   since: 13,
   attributes: { axis: 'int' },
   infer(operands, { axis }) {
@@ -62,7 +63,7 @@ export const Concat = defineOp<ConcatAttrs>({
  * Shapes   [batch, past, 5], [batch, seq, 5], axis 1 → [batch, past + seq, 5]
  * Throws   ShapeError when other axes or the dtypes differ, or none of them is a value
  * Lowers   everywhere: Concat
- * Example  const y = concat([q, k], -1);
+ * Example  const y = ops.concat([q, k], -1);
  */
 export function concat(xs: readonly Operand[], axis: number): Value {
   const anchor = xs.find((x) => x instanceof Value);
@@ -105,6 +106,7 @@ function joinGradients(outputs: readonly Value[], grads: readonly (Value | undef
 /** The meaning: parts of any sizes. */
 export const Split = defineOp<SplitAttrs>({
   key: 'onnxformers.Split',
+  flops: noFlops,
   attributes: { sizes: 'data', axis: 'int' },
   infer: inferSplit,
   decompose: ([x], attrs) => apply(OnnxSplit, [x, sizes(x!, attrs.sizes, [x!])], attrs),
@@ -120,6 +122,7 @@ export const Split = defineOp<SplitAttrs>({
 /** ONNX Split. Operands: x, and the sizes of the parts as int64. */
 export const OnnxSplit = defineOp<SplitAttrs>({
   key: 'Split',
+  flops: noFlops,
   since: 13,
   attributes: { sizes: 'data', axis: 'int' },
   infer: inferSplit,
@@ -133,7 +136,7 @@ export const OnnxSplit = defineOp<SplitAttrs>({
  * Shapes   x [batch, seq, 12], sizes [7, 5], axis -1 → [batch, seq, 7] and [batch, seq, 5]
  * Throws   ShapeError when the sizes do not add up to the axis
  * Lowers   everywhere: Split
- * Example  const [a, b] = split(x, [7, 5], -1);
+ * Example  const [a, b] = ops.split(x, [7, 5], -1);
  */
 export function split(x: Value, parts: readonly Dim[], axis: number): readonly Value[] {
   const along = located(x.graph, Split.key, [x], () => axisOf(axis, x.rank));

@@ -1,6 +1,6 @@
 // Products of matrices: MatMul, Linear on weights as checkpoints store them, Gemm.
 import type { Dim } from '../dim/dim';
-import { defineOp, type Op, printType, type TensorType } from '../ir/define-op';
+import { countIn, defineOp, type Op, printType, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { acceptAlike, fitting } from './accept';
@@ -73,6 +73,7 @@ export const MatMul = defineOp({
     const [a, b] = acceptAlike([operands[0], operands[1]], 'number') as [TensorType, TensorType];
     return [{ dtype: a.dtype, dims: productDims(a.dims, b.dims) }];
   },
+  flops: ({ operands: [a], outputs: [y] }, sizes) => 2 * countIn(y!, sizes) * sizes.of(a!.dims.at(-1)!),
   evaluate: ([a, b]) => [product(a!, b!)],
   vjp({ operands: [a, b] }, [grad]) {
     if (!grad) return [];
@@ -98,7 +99,7 @@ const rowsOf = (x: Value): Value => (x.rank > 2 ? flattenAxes(x, 0, -2) : reshap
  * Dtypes   numbers, both the same
  * Throws   ShapeError when the inner sizes differ, the leading axes do not broadcast, or one is a scalar
  * Lowers   everywhere: MatMul
- * Example  const y = matmul(x, swapLast(x));
+ * Example  const y = ops.matmul(x, ops.swapLast(x));
  */
 export const matmul = (a: Operand, b: Operand): Value => apply(MatMul, [a, b], {})[0]!;
 

@@ -1,6 +1,6 @@
 // Moving elements without computing: Transpose, and what is made of it, of slices and of reshapes.
 import { addDims, type Dim, divDims, floorDivDims, mulDims, subDims } from '../dim/dim';
-import { defineOp, type Op } from '../ir/define-op';
+import { defineOp, noFlops, type Op } from '../ir/define-op';
 import { apply, located, madeBy, mismatch, type Value } from '../ir/graph';
 import { accept } from './accept';
 import { concat } from './join';
@@ -20,6 +20,7 @@ type TransposeAttrs = { readonly perm: readonly number[] };
 /** ONNX Transpose. */
 export const Transpose: Op<TransposeAttrs> = defineOp<TransposeAttrs>({
   key: 'Transpose',
+  flops: noFlops,
   since: 13,
   attributes: { perm: 'ints' },
   infer([x], { perm }) {
@@ -68,7 +69,7 @@ export const Transpose: Op<TransposeAttrs> = defineOp<TransposeAttrs>({
  * Shapes   x [batch, seq, heads, dim], perm [0, 2, 1, 3] → [batch, heads, seq, dim]
  * Throws   ShapeError when perm does not name every axis once
  * Lowers   everywhere: Transpose
- * Example  const y = transpose(x, [0, 2, 1, 3]);
+ * Example  const y = ops.transpose(x, [0, 2, 1, 3]);
  */
 export const transpose = (x: Value, perm: readonly number[]): Value => apply(Transpose, [x], { perm })[0]!;
 
@@ -78,7 +79,7 @@ export const transpose = (x: Value, perm: readonly number[]): Value => apply(Tra
  * Shapes   x [..., a, b] → [..., b, a]
  * Throws   nothing
  * Lowers   everywhere: Transpose
- * Example  const scores = matmul(q, swapLast(k));
+ * Example  const scores = ops.matmul(q, ops.swapLast(k));
  */
 export function swapLast(x: Value): Value {
   const order = x.dims.map((_, i) => i);

@@ -95,7 +95,7 @@ export const LayerNormalization: Op<LayerAttrs> = defineOp<LayerAttrs>({
  * Throws   ShapeError when scale or bias do not fit, or the dtypes differ
  * Source   Ba et al. 2016, https://arxiv.org/abs/1607.06450
  * Lowers   everywhere: LayerNormalization
- * Example  const y = layerNorm(x, weight);
+ * Example  const y = ops.layerNorm(x, weight);
  */
 export const layerNorm = (
   x: Operand,
@@ -133,7 +133,7 @@ export const RMSNormalization: Op<LayerAttrs> = defineOp<LayerAttrs>({
  * Throws   ShapeError when scale does not fit, or the dtypes differ
  * Source   Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467
  * Lowers   portable, cpu, wasm, cuda: RMSNormalization · webgpu: primitives
- * Example  const y = rmsNorm(x, weight, { epsilon: 1e-6 });
+ * Example  const y = ops.rmsNorm(x, weight, { epsilon: 1e-6 });
  */
 export const rmsNorm = (x: Operand, scale: Operand, o: { readonly axis?: number; readonly epsilon?: number } = {}): Value =>
   apply(RMSNormalization, [x, scale], {

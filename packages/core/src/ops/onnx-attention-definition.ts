@@ -1,12 +1,15 @@
 // The definition of ONNX Attention in smaller ops.
 import { type Dim, subDims } from '../dim/dim';
 import type { Value } from '../ir/graph';
-import { and, causal, type Mask } from '../mask/mask';
-import { grouped, headwise, lowest, scaledScores, weightedRows, wide } from './attend-definition';
+import { and } from '../mask/and';
+import { causal } from '../mask/causal';
+import { dense } from '../mask/dense';
+import { keyLengths } from '../mask/lengths';
+import { anyKey, materialize } from '../mask/tensor';
+import { grouped, headwise, hidden, scaledScores, weightedRows, wide } from './attend-definition';
 import { cast } from './cast';
 import { greater, where } from './comparison';
 import { add, mul, sub, tanh } from './elementwise';
-import { anyKey, materialize } from './mask-tensor';
 import { concat, reshape, transpose } from './movement';
 import {
   type AttentionAttrs,
@@ -33,9 +36,9 @@ export function decomposeAttention(parts: AttentionParts<Value>, attrs: Attentio
   const capped = softcap ? mul(tanh(mul(raw, 1 / softcap)), softcap) : raw;
   const { keep, bias, certain } = allowed(parts, s, attrs, opset);
   const biased = bias ? add(capped, cast(bias, precision)) : capped;
-  const guarded = softmax(keep ? where(keep, biased, lowest(precision)) : biased, -1);
-  const some = keep && !certain ? anyKey(keep) : undefined;
-  const weights = some ? where(some, guarded, 0) : guarded;
+  const some = keep && !certain ? anyKey(keep) : true;
+  const guarded = softmax(keep ? hidden(biased, keep, some) : biased, -1);
+  const weights = some === true ? guarded : where(some, guarded, 0);
   const y = weightedRows(weights, cast(value, q.dtype), q);
   const shown = [raw, capped, keep ? where(keep, biased, Number.NEGATIVE_INFINITY) : biased, weights][mode]!;
   return [parts.q.rank === 4 ? y : mergeHeads(y), key, value, cast(shown, q.dtype)].slice(0, attrs.outputs);
@@ -66,11 +69,8 @@ function allowed(parts: AttentionParts<Value>, s: AttentionSizes, attrs: Attenti
   const { q, mask, nonpad } = parts;
   const isCausal = attrs.is_causal === 1;
   const padded = mask && spread(mask, s, opset);
-  const tensor: Mask<Value> | undefined = padded && {
-    kind: 'tensor',
-    keep: padded.dtype === 'bool' ? padded : greater(padded, Number.NEGATIVE_INFINITY),
-  };
-  const lengths: Mask<Value> | undefined = nonpad && !isCausal ? { kind: 'lengths', keys: nonpad } : undefined;
+  const tensor = padded && dense(padded.dtype === 'bool' ? padded : greater(padded, Number.NEGATIVE_INFINITY));
+  const lengths = nonpad && !isCausal ? keyLengths(nonpad) : undefined;
   const all = and<Value>(...[isCausal ? causal : undefined, lengths, tensor].filter((m) => m !== undefined));
   const keep = materialize(all, { graph: q.graph, seq: s.seq, kvSeq: s.total, ...(isCausal && causalStart(parts, s)) });
   const certain = !tensor && !nonpad;

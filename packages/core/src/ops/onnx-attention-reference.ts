@@ -1,6 +1,6 @@
 // ONNX Attention in plain loops of float64.
 import { countOf, type NDArray } from '../tensor/tensor';
-import { broadcastIndex } from './mask-predicate';
+import { broadcastIndex } from './broadcast';
 import { type AttentionAttrs, type AttentionParts, attentionSizes, isShort } from './onnx-attention-parts';
 
 type Numbers = { readonly [name in keyof ReturnType<typeof attentionSizes>]: number };

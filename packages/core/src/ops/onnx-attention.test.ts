@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { interpret } from '../interpret/interpret';
 import { GraphBuilder, type Value } from '../ir/graph';
-import { and, causal, none } from '../mask/mask';
+import { and, causal, dense, none } from '../mask/index';
 import { checkOp, expectClose } from '../testing';
 import { array, feeder, randomArray } from '../testing/attention-calls';
 import { attendOp, fromAdditive } from './attend';
@@ -59,7 +59,7 @@ test('says the same as Attend where both can', () => {
       };
       const { y, present } = onnxAttention(q, k, v, options);
       const all = present ?? { key: k, value: v };
-      const mask = and<Value>(isCausal ? causal : none, keep ? { kind: 'tensor', keep } : none);
+      const mask = and<Value>(isCausal ? causal : none, keep ? dense(keep) : none);
       g.output('onnx', y);
       g.output(
         'attend',

@@ -28,7 +28,7 @@ export type OnnxOpDefinition<S extends Schema> = Omit<Op<AttributesOf<S>>, 'attr
  * Shapes   as `infer` says
  * Throws   ShapeError (when applied) from `infer`, with the path, the op and the operands' types; or when `key` names no op
  * Lowers   everywhere: the op itself
- * Example  const softsign = onnxOp({ key: 'Softsign', infer: ([type]) => [type!], kernels: { cpu: ['float32'] } });
+ * Example  const softsign = ops.onnxOp({ key: 'Softsign', infer: ([type]) => [type!], kernels: { cpu: ['float32'] } });
  *            const [y] = softsign([x]);
  */
 export function onnxOp<const S extends Schema = Record<never, never>>(

@@ -1,6 +1,6 @@
 // Pad: one number put before and behind the elements of an axis.
 import { addDims, type Dim, dim, subDims } from '../dim/dim';
-import { defineOp, type TensorType } from '../ir/define-op';
+import { defineOp, noFlops, type TensorType } from '../ir/define-op';
 import { apply, located, mismatch, type Value } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { accept } from './accept';
@@ -58,6 +58,7 @@ const padGradient = (grad: Value, { axes, before, after }: PadAttrs): Value =>
 /** The meaning: a constant border. */
 export const Pad = defineOp<PadAttrs>({
   key: 'onnxformers.Pad',
+  flops: noFlops,
   attributes: { axes: 'data', before: 'data', after: 'data', value: 'data' },
   infer: inferPad,
   simplify([x], attrs) {
@@ -96,6 +97,7 @@ export const Pad = defineOp<PadAttrs>({
  */
 export const OnnxPad = defineOp<PadAttrs>({
   key: 'Pad',
+  flops: noFlops,
   since: 13,
   attributes: { axes: 'data', before: 'data', after: 'data', value: 'data' },
   infer: inferPad,

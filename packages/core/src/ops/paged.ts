@@ -1,6 +1,6 @@
 // Rows kept in blocks of a pool that all sequences share; a table says which block holds which rows of which sequence.
-import { type Dim, mulDims } from '../dim/dim';
-import { defineOp, type Op, printType, type TensorType } from '../ir/define-op';
+import { mulDims } from '../dim/dim';
+import { defineOp, noFlops, type Op, printType, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { acceptAlike } from './accept';
@@ -11,6 +11,7 @@ import { acceptAlike } from './accept';
  */
 export const PagedAppend: Op = defineOp({
   key: 'onnxformers.PagedAppend',
+  flops: noFlops,
   attributes: {},
   writes: [0],
   infer([pool, rows, pastLengths, table]) {
@@ -82,11 +83,3 @@ function appended(pool: NDArray, rows: NDArray, pastLengths: NDArray, table: NDA
 export function pagedAppend(pool: Value, rows: Value, pastLengths: Value, table: Value): Value {
   return apply(PagedAppend, [pool, rows, pastLengths, table], {})[0]!;
 }
-
-/** The dims of a pool for these rows. */
-export const poolDims = (blocks: number, blockSize: number, rows: Value): readonly Dim[] => [
-  blocks,
-  blockSize,
-  rows.dims[1]!,
-  rows.dims[3]!,
-];

@@ -1,6 +1,6 @@
 // Pooling: one number from every window of each channel.
 
-import { defineOp, type Op, type TensorType } from '../ir/define-op';
+import { countIn, defineOp, type Op, type Sizes, type TensorType } from '../ir/define-op';
 import { apply, type Value } from '../ir/graph';
 import { toTensor } from '../tensor/convert';
 import { countOf, type NDArray } from '../tensor/tensor';
@@ -57,6 +57,12 @@ function folded(grads: Value, x: Value, window: Window): Value {
   return reshape(fitted(covered, spatialOf(x), window), x.dims);
 }
 
+// Each window is read once for each of its results.
+const windowFlops = (
+  { outputs: [y], attrs }: { readonly outputs: readonly Value[]; readonly attrs: { readonly kernel_shape: readonly number[] } },
+  sizes: Sizes,
+): number => countIn(y!, sizes) * countOf(attrs.kernel_shape);
+
 // ---- Averages -------------------------------------------------------------------------------------------------------
 
 type AverageAttrs = Omit<Window, 'dilations'> & { readonly count_include_pad: 0 | 1 };
@@ -68,6 +74,7 @@ export const AveragePool: Op<AverageAttrs> = defineOp<AverageAttrs>({
   since: 11,
   attributes: { kernel_shape: 'ints', strides: 'ints', pads: 'ints', count_include_pad: 'int' },
   infer: ([x], attrs) => pooledType(x, withoutDilation(attrs)),
+  flops: windowFlops,
   evaluate([x], attrs) {
     const mean = pooled(x!, withoutDilation(attrs), (data, at, places, first, end) => {
       let [sum, count] = [0, 0];
@@ -136,6 +143,7 @@ export const MaxPool: Op<Window> = defineOp<Window>({
   since: 12,
   attributes: { kernel_shape: 'ints', strides: 'ints', pads: 'ints', dilations: 'ints' },
   infer: ([x], attrs) => pooledType(x, attrs),
+  flops: windowFlops,
   evaluate([x], attrs) {
     const largest = pooled(x!, attrs, (data, at, places, first, end) => {
       let most = Number.NEGATIVE_INFINITY;

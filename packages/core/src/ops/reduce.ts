@@ -1,17 +1,17 @@
 // Sums, means, extremes and the like over axes.
-import { type Dim, mulDims } from '../dim/dim';
-import { defineOp, type Op } from '../ir/define-op';
+import { mulDims } from '../dim/dim';
+import { countIn, defineOp, type Op } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value } from '../ir/graph';
-import type { NDArray } from '../tensor/tensor';
 import { type Accepts, accept, fitting, rankOf } from './accept';
 import { cast } from './cast';
 import { equal, where } from './comparison';
 import { div, exp, isInf, mul, sub } from './elementwise';
 import { encoded, int64s } from './encode';
 import { expand } from './expand';
+import { largest, logSumExpOf, reduceArray, reducedDims } from './reduced';
 import { unsqueeze } from './reshape';
 import { size } from './shape';
-import { axesOf, axisOf, offsetsAcross, offsetsAlong } from './strides';
+import { axesOf, axisOf } from './strides';
 
 /** `keepDims`: whether the reduced axes stay, with size 1. Default true, as in ONNX. */
 export type ReduceOptions = { readonly keepDims?: boolean };
@@ -25,20 +25,6 @@ interface Reduction {
   readonly grad: (g: Value, x: Value, y: Value, axes: readonly number[]) => Value;
 }
 
-/** The dims that are left of a reduction. */
-export function reducedDims(dims: readonly Dim[], axes: readonly number[], keepDims: boolean): Dim[] {
-  const reduced = new Set(axesOf(axes, dims.length));
-  return keepDims ? dims.map((d, i) => (reduced.has(i) ? 1 : d)) : dims.filter((_, i) => !reduced.has(i));
-}
-
-/** Computes one number from the elements along some axes, for each index of the others. */
-export function reduceArray(x: NDArray, axes: readonly number[], keepDims: boolean, f: Reduction['f']): NDArray {
-  const reduced = axesOf(axes, x.dims.length);
-  const along = offsetsAlong(x.dims, reduced);
-  const data = Float64Array.from(offsetsAcross(x.dims, reduced), (base) => f(x.data, base, along));
-  return { dtype: x.dtype, dims: reducedDims(x.dims, axes, keepDims) as number[], data };
-}
-
 /* @__NO_SIDE_EFFECTS__ */
 function reduction(key: string, since: number, { accepts = 'number', f, grad }: Reduction): Op<ReduceAttrs> {
   return defineOp<ReduceAttrs>({
@@ -50,6 +36,7 @@ function reduction(key: string, since: number, { accepts = 'number', f, grad }: 
       const fit = fitting(x!.dtype);
       return [reduceArray(x!, axes, keepdims === 1, (...at) => fit(f(...at)))];
     },
+    flops: ({ operands: [x] }, sizes) => countIn(x!, sizes),
     simplify: ([x], { axes }) => (axes.length === 0 ? x : undefined),
     vjp({ operands: [x], outputs: [y], attrs: { axes, keepdims } }, [g]) {
       if (!g || !x) return [];
@@ -76,11 +63,6 @@ const least = (x: Float64Array, base: number, at: Int32Array): number => {
   for (let i = 0; i < at.length; i++) lowest = Math.min(lowest, x[base + at[i]!]!);
   return lowest;
 };
-const largest = (x: Float64Array, base: number, at: Int32Array): number => {
-  let most = Number.NEGATIVE_INFINITY;
-  for (let i = 0; i < at.length; i++) most = Math.max(most, x[base + at[i]!]!);
-  return most;
-};
 // Equal elements share the gradient.
 const toExtremes = (g: Value, x: Value, y: Value, axes: readonly number[]): Value => {
   const chosen = cast(equal(x, y), g.dtype);
@@ -101,7 +83,7 @@ export const ReduceSum = reduction('ReduceSum', 13, { f: sum, grad: (g, x) => ex
  * Dtypes   numbers
  * Throws   ShapeError when an axis does not exist or is named twice
  * Lowers   everywhere: ReduceSum
- * Example  const y = reduceSum(x, [0, 1], { keepDims: false });
+ * Example  const y = ops.reduceSum(x, [0, 1], { keepDims: false });
  */
 export const reduceSum = (x: Operand, axes: readonly number[], options: ReduceOptions = {}): Value =>
   reduce(ReduceSum, x, axes, options);
@@ -223,14 +205,6 @@ export const ReduceSumSquare = reduction('ReduceSumSquare', 18, {
 export const reduceSumSquare = (x: Operand, axes: readonly number[], options: ReduceOptions = {}): Value =>
   reduce(ReduceSumSquare, x, axes, options);
 
-/** log Σ exp of the elements, computed without overflow. */
-export function logSumExpOf(x: Float64Array, base: number, at: Int32Array): number {
-  const most = largest(x, base, at);
-  if (!Number.isFinite(most)) return most;
-  let total = 0;
-  for (let i = 0; i < at.length; i++) total += Math.exp(x[base + at[i]!]! - most);
-  return most + Math.log(total);
-}
 /** ONNX ReduceLogSumExp. */
 export const ReduceLogSumExp = reduction('ReduceLogSumExp', 18, {
   accepts: 'float',
@@ -244,7 +218,7 @@ export const ReduceLogSumExp = reduction('ReduceLogSumExp', 18, {
  * Dtypes   floats
  * Throws   ShapeError when an axis does not exist or is named twice
  * Lowers   everywhere: ReduceLogSumExp
- * Example  const y = logSumExp(x, [-1]);
+ * Example  const y = ops.logSumExp(x, [-1]);
  */
 export const logSumExp = (x: Operand, axes: readonly number[], options: ReduceOptions = {}): Value =>
   reduce(ReduceLogSumExp, x, axes, options);
@@ -295,7 +269,7 @@ export const ArgMax = extremeIndex('ArgMax', (a, b) => a > b);
  * Dtypes   numbers
  * Throws   ShapeError when the axis does not exist or has no elements
  * Lowers   everywhere: ArgMax
- * Example  const best = argMax(x, -1);
+ * Example  const best = ops.argMax(x, -1);
  */
 export const argMax = (x: Operand, axis: number, options: ArgOptions = {}): Value => arg(ArgMax, x, axis, options);
 

@@ -1,6 +1,6 @@
 // Reshape and its special cases: other dims for the same elements.
 import { type Dim, dim, mulDims, namesOfDim, tryDivDims } from '../dim/dim';
-import { defineOp, type Op, type TensorType } from '../ir/define-op';
+import { defineOp, noFlops, type Op, sameDims, type TensorType } from '../ir/define-op';
 import { apply, located, madeBy, mismatch, type Value } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { accept } from './accept';
@@ -9,9 +9,6 @@ import { refine, sizes } from './shape';
 import { axesOf, axisOf } from './strides';
 
 type ReshapeAttrs = { readonly dims: readonly Dim[] };
-
-/** True for equal sizes in the same order. */
-export const sameDims = (a: readonly Dim[], b: readonly Dim[]): boolean => a.length === b.length && a.every((d, i) => d === b[i]);
 
 function inferReshape([x]: readonly (TensorType | undefined)[], { dims }: ReshapeAttrs): readonly TensorType[] {
   const { dtype, dims: before } = accept(x, 'any');
@@ -37,6 +34,8 @@ function sameElements(x: Value): Value | undefined {
 /** The meaning: any dims with the same number of elements. Lowered to the Reshape of ONNX, whose sizes are an operand. */
 export const Reshape: Op<ReshapeAttrs> = defineOp<ReshapeAttrs>({
   key: 'onnxformers.Reshape',
+  flops: noFlops,
+  view: true,
   attributes: { dims: 'data' },
   infer: inferReshape,
   simplify([x], { dims }) {
@@ -55,7 +54,7 @@ export const Reshape: Op<ReshapeAttrs> = defineOp<ReshapeAttrs>({
  * Shapes   x: any → dims; one of them may be -1, which is inferred
  * Throws   ShapeError when the number of elements differs, or -1 cannot be inferred exactly
  * Lowers   everywhere: Reshape
- * Example  const y = reshape(x, ['batch', -1, 7]);
+ * Example  const y = ops.reshape(x, ['batch', -1, 7]);
  */
 export function reshape(x: Value, dims: readonly Dim[]): Value {
   const canonical = dims.map(dim);
@@ -75,6 +74,8 @@ type OnnxReshapeAttrs = ReshapeAttrs & { readonly allowzero?: number; readonly c
  */
 export const OnnxReshape = defineOp<OnnxReshapeAttrs>({
   key: 'Reshape',
+  flops: noFlops,
+  view: true,
   since: 14,
   attributes: { dims: 'data', allowzero: 'int', claimed: 'data' },
   infer: ([x], { dims, claimed }) => (claimed ? [{ dtype: accept(x, 'any').dtype, dims }] : inferReshape([x], { dims })),
@@ -95,6 +96,8 @@ const withDims = (x: NDArray | undefined, dims: readonly number[]): readonly NDA
 /** ONNX Squeeze: takes axes of size 1 away. */
 export const Squeeze = defineOp<AxesAttrs>({
   key: 'Squeeze',
+  flops: noFlops,
+  view: true,
   since: 13,
   attributes: { axes: 'ints' },
   infer([x], { axes }) {
@@ -115,6 +118,8 @@ export const Squeeze = defineOp<AxesAttrs>({
 /** ONNX Unsqueeze: puts axes of size 1 in; `axes` count in the result. */
 export const Unsqueeze = defineOp<AxesAttrs>({
   key: 'Unsqueeze',
+  flops: noFlops,
+  view: true,
   since: 13,
   attributes: { axes: 'ints' },
   infer([x], { axes }) {
@@ -188,7 +193,7 @@ export function squeeze(x: Value, axes: readonly number[]): Value {
  * Shapes   x [batch, 5], axes [1] → [batch, 1, 5]
  * Throws   ShapeError when a place does not exist or is named twice
  * Lowers   everywhere: Reshape
- * Example  const column = unsqueeze(x, [-1]);
+ * Example  const column = ops.unsqueeze(x, [-1]);
  */
 export function unsqueeze(x: Value, axes: readonly number[]): Value {
   const added = located(x.graph, Unsqueeze.key, [x], () => axesOf(axes, x.rank + axes.length));

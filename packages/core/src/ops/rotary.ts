@@ -5,8 +5,9 @@ import { apply, mismatch, type Value } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { accept } from './accept';
 import { add, mul, sub } from './elementwise';
-import { concat, reshape, slice, unexpanded } from './movement';
+import { concat, reshape, slice } from './movement';
 import { gather } from './select';
+import { unexpanded } from './unexpanded';
 
 /** Attributes of {@link RotaryEmbedding}, by the standard's names. */
 type RotaryAttrs = {

@@ -1,6 +1,6 @@
 // Running sums and triangles of matrices.
 
-import { defineOp } from '../ir/define-op';
+import { defineOp, noFlops } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value } from '../ir/graph';
 import { tensor } from '../tensor/convert';
 import { accept, fitting, rankOf } from './accept';
@@ -59,6 +59,7 @@ type TriluAttrs = { readonly upper: number; readonly k: number };
 /** ONNX Trilu. */
 export const Trilu = defineOp<TriluAttrs>({
   key: 'Trilu',
+  flops: noFlops,
   since: 14,
   attributes: { upper: 'int', k: 'int' },
   infer([x], { k }) {

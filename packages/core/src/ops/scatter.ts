@@ -7,7 +7,8 @@ import { accept, acceptAlike, fitting, rankOf } from './accept';
 import { cast } from './cast';
 import { equal } from './comparison';
 import { div, mul } from './elementwise';
-import { acceptElementIndices, depthOf, elementOffsets, gatherElements, gatherND, rowOffsets } from './gather';
+import { gatherElements, gatherND } from './gather';
+import { acceptElementIndices, depthOf, elementOffsets, rowOffsets } from './indices';
 import { fill } from './shape';
 
 /** What becomes of the element that was there: replaced, or combined with the new one. */

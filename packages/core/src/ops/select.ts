@@ -6,7 +6,7 @@ import type { DType, NDArray } from '../tensor/tensor';
 import { accept } from './accept';
 import { cast } from './cast';
 import { equal, where } from './comparison';
-import { acceptIndices } from './gather';
+import { acceptIndices } from './indices';
 import { reshape, unsqueeze } from './movement';
 import { scatterElements } from './scatter';
 import { fill, iota, sizes } from './shape';
@@ -98,7 +98,7 @@ export type TopKOptions = { readonly axis?: number; readonly largest?: boolean; 
  * Dtypes   numbers
  * Throws   ShapeError when the axis does not exist or has fewer than k elements
  * Lowers   everywhere: TopK
- * Example  const [values, indices] = topK(x, 5);
+ * Example  const [values, indices] = ops.topK(x, 5);
  */
 export function topK(
   x: Value,

@@ -1,7 +1,7 @@
 // Sizes as values: the shape of an array, arithmetic on symbolic sizes, and arrays made from nothing but sizes.
 import { type Dim, type DimAtom, dim, mulDims, namesOfDim, subDims, termsOf } from '../dim/dim';
 import { ShapeError } from '../error';
-import { defineOp, printType } from '../ir/define-op';
+import { defineOp, noFlops, printType, sameDims } from '../ir/define-op';
 import { apply, type GraphBuilder, mismatch, Value } from '../ir/graph';
 import { toTensor } from '../tensor/convert';
 import type { DType } from '../tensor/tensor';
@@ -11,7 +11,7 @@ import { equal, where } from './comparison';
 import { add, div, mod, mul, sub } from './elementwise';
 import { expand } from './expand';
 import { concat } from './join';
-import { OnnxReshape, reshape, sameDims, unsqueeze } from './reshape';
+import { OnnxReshape, reshape, unsqueeze } from './reshape';
 
 type Source = GraphBuilder | Value;
 const graphOf = (source: Source): GraphBuilder => (source instanceof Value ? source.graph : source).root;
@@ -23,6 +23,7 @@ type ShapeAttrs = { readonly start?: number; readonly end?: number };
 /** ONNX Shape. */
 export const Shape = defineOp<ShapeAttrs>({
   key: 'Shape',
+  flops: noFlops,
   since: 15,
   attributes: { start: 'int', end: 'int' },
   infer: ([x], { start, end }) => [{ dtype: 'int64', dims: [accept(x, 'any').dims.slice(start, end).length] }],
@@ -63,7 +64,7 @@ export const size = (source: Source, d: Dim, near: readonly Value[] = []): Value
  * Shapes   n dims → int64 [n]
  * Throws   ShapeError when a name is the size of nothing
  * Lowers   everywhere: Shape, Concat
- * Example  const shape = sizes(g, ['batch', 'seq', 5]);
+ * Example  const shape = ops.sizes(g, ['batch', 'seq', 5]);
  *
  * @param near further values whose axes may bind a name that no input has
  */
@@ -165,6 +166,7 @@ type RangeAttrs = { readonly length: Dim };
 /** ONNX Range. Operands: first number, end (exclusive), step; all []. */
 export const Range = defineOp<RangeAttrs>({
   key: 'Range',
+  flops: noFlops,
   since: 11,
   attributes: { length: 'data' },
   infer(operands, { length }) {
@@ -187,7 +189,7 @@ export const Range = defineOp<RangeAttrs>({
  * Shapes   → [length]
  * Throws   ShapeError when the length cannot be read from the graph’s inputs
  * Lowers   everywhere: Range
- * Example  const positions = iota(g, 'seq');
+ * Example  const positions = ops.iota(g, 'seq');
  */
 export function iota(source: Source, length: Dim, dtype: DType = 'int64'): Value {
   const g = graphOf(source);
@@ -205,7 +207,7 @@ export function iota(source: Source, length: Dim, dtype: DType = 'int64'): Value
  * Shapes   → dims
  * Throws   ShapeError when a size cannot be read from the graph’s inputs
  * Lowers   everywhere: Expand
- * Example  const zeros = fill(g, ['batch', 7], 0, 'float32');
+ * Example  const zeros = ops.fill(g, ['batch', 7], 0, 'float32');
  */
 export const fill = (source: Source, dims: readonly Dim[], value: number, dtype: DType): Value =>
   expand(graphOf(source).number(value, dtype), dims);
@@ -235,6 +237,7 @@ type RefineAttrs = { readonly dims: readonly Dim[] };
 /** The meaning: x, whose sizes are said to be others. Lowered to a Reshape whose shape is invalid when they are not. */
 export const Refine = defineOp<RefineAttrs>({
   key: 'onnxformers.Refine',
+  flops: noFlops,
   attributes: { dims: 'data' },
   infer([x], { dims }) {
     const { dtype, dims: before } = accept(x, 'any');

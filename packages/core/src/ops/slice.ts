@@ -1,6 +1,6 @@
 // Slice and what is made of it: parts of an axis, and an axis backwards.
 import { addDims, ceilDivDims, type Dim, dim, mulDims, subDims } from '../dim/dim';
-import { defineOp, type Op, type TensorType } from '../ir/define-op';
+import { defineOp, noFlops, type Op, type TensorType } from '../ir/define-op';
 import { apply, type GraphBuilder, located, madeBy, mismatch, type Value } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { accept } from './accept';
@@ -39,6 +39,7 @@ function inferSlice(
 /** The meaning: evenly spaced positions of some axes. */
 export const Slice: Op<SliceAttrs> = defineOp<SliceAttrs>({
   key: 'onnxformers.Slice',
+  flops: noFlops,
   attributes: { axes: 'data', starts: 'data', counts: 'data', steps: 'data' },
   infer: inferSlice,
   simplify([x], attrs) {
@@ -146,6 +147,7 @@ function dilate(x: Value, axis: number, step: number): Value {
 /** ONNX Slice. Operands: x, then starts, ends, axes and steps as int64. */
 export const OnnxSlice = defineOp<SliceAttrs>({
   key: 'Slice',
+  flops: noFlops,
   since: 13,
   attributes: { axes: 'data', starts: 'data', counts: 'data', steps: 'data' },
   infer: inferSlice,
@@ -179,7 +181,7 @@ function clamped(start: number, end: number, step: number, whole: number): { rea
  * Shapes   x [batch, seq, 7], axes [1, 2], starts [1, 0], ends ['seq', -2] → [batch, seq - 1, 5]
  * Throws   ShapeError when a known bound lies outside of the axis, or a start behind its end
  * Lowers   everywhere: Slice
- * Example  const last = slice(x, { axes: [1], starts: [-1] });
+ * Example  const last = ops.slice(x, { axes: [1], starts: [-1] });
  */
 export function slice(
   x: Value,

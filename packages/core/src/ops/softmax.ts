@@ -6,7 +6,8 @@ import type { NDArray } from '../tensor/tensor';
 import { accept, rankOf } from './accept';
 import { cast } from './cast';
 import { exp, mul, sub } from './elementwise';
-import { logSumExp, logSumExpOf, reduceSum } from './reduce';
+import { logSumExp, reduceSum } from './reduce';
+import { logSumExpOf } from './reduced';
 import { axisOf, offsetsAcross, offsetsAlong } from './strides';
 
 type SoftmaxAttrs = { readonly axis: number };
@@ -58,7 +59,7 @@ export const Softmax = overAxis(
  * Dtypes   floats
  * Throws   ShapeError when the axis does not exist
  * Lowers   everywhere: Softmax
- * Example  const weights = softmax(x);
+ * Example  const weights = ops.softmax(x);
  */
 export const softmax = (x: Operand, axis = -1): Value => apply(Softmax, [x], { axis: fromFront(axis, x) })[0]!;
 

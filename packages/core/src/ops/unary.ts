@@ -6,6 +6,7 @@ import { type Accepts, accept, fitting } from './accept';
 import { cast } from './cast';
 import { equal, greater, less, logicalAnd, logicalOr, where } from './comparison';
 import { add, div, mul, sub } from './elementwise';
+import { erfOf } from './erf';
 
 interface Unary {
   readonly accepts: Accepts;
@@ -170,23 +171,6 @@ export const Tanh = unary('Tanh', 13, { accepts: 'float', f: Math.tanh, grad: (g
  */
 export const tanh = (x: Operand): Value => one(Tanh, x);
 
-/** The error function to the last digits of float64: its series below 3, the continued fraction of 1 - erf above. */
-export function erfOf(x: number): number {
-  const a = Math.abs(x);
-  if (!(a < 6)) return Number.isNaN(x) ? x : Math.sign(x);
-  const scale = (2 / Math.sqrt(Math.PI)) * Math.exp(-a * a);
-  if (a < 3) {
-    let [sum, term] = [a, a];
-    for (let n = 1; term > sum * 1e-18; n++) {
-      term *= (2 * a * a) / (2 * n + 1);
-      sum += term;
-    }
-    return Math.sign(x) * scale * sum;
-  }
-  let fraction = a;
-  for (let n = 60; n > 0; n--) fraction = a + n / 2 / fraction;
-  return Math.sign(x) * (1 - scale / 2 / fraction);
-}
 /** ONNX Erf. */
 export const Erf = unary('Erf', 13, {
   accepts: 'float',

@@ -1,6 +1,6 @@
 import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
-import { compile } from '../compile/compile';
+import { compile, type Port } from '../compile/compile';
 import { initialize } from '../compile/initialize';
 import { FeedError } from '../error';
 import type { Value } from '../ir/graph';
@@ -11,7 +11,8 @@ import { portable } from '../targets/portable';
 import { tensor, toArray } from '../tensor/convert';
 import type { Tensor } from '../tensor/tensor';
 import { expectClose } from '../testing/close';
-import { checkAssumptions, completeFeeds } from './feeds';
+import { checkAssumptions } from './assumptions';
+import { completeFeeds } from './feeds';
 import { arithmetic, attention, counting, lookup } from './models.test-helper';
 import { createRunner } from './runner';
 
@@ -142,7 +143,7 @@ describe('a cache that grows', () => {
     };
     const check = (assumptions: string[], seq: number) => checkAssumptions(assumptions, model.signature, all(2, seq));
     expect(() => check(['prefill into empty cache'], 5)).toThrow(
-      'feed "x": the model was compiled on the promise that prompts come whole; expected one new row per sequence once something is held, got 5 new rows for a batch of 2',
+      'feed "x": the model was compiled on the assumption \'prefill into empty cache\'; expected one new row of each sequence once rows are cached, got 5 new rows for a batch of 2',
     );
     check(['prefill into empty cache'], 1);
     check([], 5);
@@ -150,18 +151,61 @@ describe('a cache that grows', () => {
   });
 });
 
-it('has no empty sequences, where that was promised', () => {
-  const check = (feeds: Record<string, Tensor>, assumptions = ['no empty sequences']) =>
-    checkAssumptions(assumptions, { inputs: [], outputs: [] }, feeds);
-  const lengths = (...values: number[]) => ({ lengths: tensor('int64', [values.length], values) });
-  expect(() => check(lengths(3, 0, 2))).toThrow(
-    'feed "lengths": the model was compiled on the promise that no sequence is empty; expected a row that may be seen in each sequence, got none in sequence 1',
-  );
-  check(lengths(3, 1, 2));
-  check(lengths(3, 0, 2), []);
-  const mask = (...rows: number[]) => ({ memory_mask: tensor('bool', [2, 3], rows) });
-  expect(() => check(mask(1, 0, 0, 0, 0, 0))).toThrow('feed "memory_mask": the model was compiled on the promise');
-  check(mask(0, 0, 1, 0, 1, 0));
+describe('no empty sequences, where that was assumed', () => {
+  const ports: Record<string, Port> = {
+    lengths: { name: 'lengths', dtype: 'int64', dims: ['batch'], role: 'lengths' },
+    offsets: { name: 'offsets_of_lengths', dtype: 'int64', dims: ['batch + 1'], derived: { how: 'offsets', from: ['lengths'] } },
+    padding: { name: 'padding', dtype: 'int64', dims: ['batch', 'seq'], role: 'keyPadding' },
+    pairs: { name: 'pairs', dtype: 'bool', dims: ['batch', 1, 'seq', 'seq'], role: 'denseMask' },
+    added: { name: 'added', dtype: 'float32', dims: ['batch', 'seq'], role: 'additiveMask' },
+    memory: { name: 'memory_padding', dtype: 'bool', dims: ['batch', 'memory_seq'], role: 'memoryKeyPadding' },
+    own: { name: 'own_lengths', dtype: 'int64', dims: ['batch'] },
+    past: { name: 'past_lengths', dtype: 'int64', dims: ['batch'], derived: { how: 'past_lengths', from: [] } },
+  };
+  const feed = (name: string, dims: number[], data: number[]): [Port, Tensor] => [
+    ports[name]!,
+    tensor(ports[name]!.dtype, dims, data),
+  ];
+  const check = (fed: [Port, Tensor][], assumptions = ['no empty sequences']) =>
+    checkAssumptions(
+      assumptions,
+      { inputs: fed.map(([port]) => port), outputs: [] },
+      Object.fromEntries(fed.map(([port, t]) => [port.name, t])),
+    );
+
+  it('by lengths', () => {
+    const lengths = (...n: number[]) => [feed('lengths', [n.length], n)];
+    expect(() => check(lengths(3, 0, 2))).toThrow(
+      'feed "lengths": the model was compiled on the assumption \'no empty sequences\'; expected a key that may be attended to, got none in sequence 1',
+    );
+    check(lengths(3, 1, 2));
+    check(lengths(3, 0, 2), []);
+  });
+  it('by roles, not by names: offsets begin with 0, and numbers of the model itself are its own', () => {
+    check([feed('lengths', [3], [37, 100, 5]), feed('offsets', [4], [0, 37, 137, 142])]);
+    check([feed('own', [2], [0, 3])]);
+  });
+  it('by padding of the sequences and of the memory', () => {
+    expect(() => check([feed('memory', [2, 3], [1, 0, 0, 0, 0, 0])])).toThrow('feed "memory_padding": the model was compiled on');
+    check([feed('memory', [2, 3], [0, 0, 1, 0, 1, 0])]);
+    expect(() => check([feed('added', [1, 2], [-3.4e38, -3.4e38])])).toThrow('none in sequence 0');
+    check([feed('added', [1, 2], [-3.4e38, -1e9])]);
+  });
+  it('by dense masks, row by row', () => {
+    expect(() => check([feed('pairs', [1, 1, 2, 2], [1, 0, 0, 0])])).toThrow('none for head 0, row 1 of sequence 0');
+    check([feed('pairs', [1, 1, 2, 2], [1, 0, 0, 1])]);
+  });
+  it('by all of them together', () => {
+    const padding = feed('padding', [2, 3], [0, 1, 1, 1, 1, 0]);
+    expect(() => check([feed('lengths', [2], [1, 2]), padding])).toThrow(
+      'feed "lengths", feed "padding": the model was compiled on',
+    );
+    check([feed('lengths', [2], [2, 2]), padding]);
+    // With a cache, lengths say nothing of the keys.
+    check([feed('lengths', [2], [1, 2]), padding, feed('past', [2], [1, 1])]);
+    const pairs = feed('pairs', [1, 1, 3, 3], [0, 1, 0, 1, 0, 0, 0, 0, 1]);
+    expect(() => check([padding, pairs])).toThrow('none for head 0, row 1 of sequence 0');
+  });
 });
 
 describe('a call is counted by its rows, whatever stands before them', () => {
@@ -173,9 +217,9 @@ describe('a call is counted by its rows, whatever stands before them', () => {
   };
 
   it('for prefill into empty cache', () => {
-    const { signature } = attention({ mask: ['bool', [1, 1, 'seq', 'past + seq']], x }, { state: 'io' });
+    const { signature } = attention({ pairs: ['bool', [1, 1, 'seq', 'past + seq'], 'denseMask'], x }, { state: 'io' });
     const all = (seq: number) =>
-      completeFeeds(signature, { mask: flags(1, 1, seq, 3 + seq), x: counting(2, seq, 8), ...kept(3) }, 0);
+      completeFeeds(signature, { pairs: flags(1, 1, seq, 3 + seq), x: counting(2, seq, 8), ...kept(3) }, 0);
     expect(() => checkAssumptions(['prefill into empty cache'], signature, all(2))).toThrow('got 2 new rows for a batch of 2');
     checkAssumptions(['prefill into empty cache'], signature, all(1));
   });
@@ -189,7 +233,7 @@ describe('a call is counted by its rows, whatever stands before them', () => {
         0,
       );
     expect(all(4).past_lengths!.dims).toEqual([2]);
-    expect(() => all(5)).toThrow('expected from 0 to 4, since 7 rows fit and 3 are new, got [5, 0]');
+    expect(() => all(5)).toThrow('expected 0 to 4 (7 - seq), by state.io, got 5 at [0]');
   });
 
   it('for sequences that are not there', () => {
@@ -199,7 +243,7 @@ describe('a call is counted by its rows, whatever stands before them', () => {
       ['n', 't'],
     ] as const)
       expect(() => completeFeeds(named([batch, seq]), { x: counting(0, 3, 8) }, 0)).toThrow(
-        'feed "x": no sequences; expected a batch of 1 or more, got 0',
+        `feed "x": no sequences; expected 1 or more, got 0 (${batch})`,
       );
     expect(completeFeeds(arithmetic().signature, { a: counting(0, 3), b: counting(0, 3) }, 0).a!.dims).toEqual([0, 3]);
   });
@@ -234,10 +278,12 @@ describe('a cache of fixed capacity', () => {
     const first = await (await createRunner(model, ort))({ x: rows(x, 0, 4) });
     const feeds = (pastLengths: number) => ({ x: rows(x, 4, 7), past_lengths: int64(pastLengths), ...pasts(first) });
     expect(() => completeFeeds(model.signature, feeds(5), 0)).toThrow(
-      'feed "past_lengths": the cache has no room for the new rows; expected from 0 to 4, since 7 rows fit and 3 are new, got [5]. Compile with a larger capacity',
+      'feed "past_lengths": the cache has no room for the new rows; expected 0 to 4 (7 - seq), by state.io, got 5 at [0]. Compile with a larger capacity',
     );
-    expect(() => completeFeeds(model.signature, feeds(-1), 0)).toThrow('got [-1]');
-    expect(() => completeFeeds(model.signature, { x: counting(1, 8, 8) }, 0)).toThrow('since 7 rows fit and 8 are new');
+    expect(() => completeFeeds(model.signature, feeds(-1), 0)).toThrow('got -1 at [0]');
+    expect(() => completeFeeds(model.signature, { x: counting(1, 8, 8) }, 0)).toThrow(
+      'expected 0 to -1 (7 - seq), by state.io, got 0 at [0]',
+    );
     completeFeeds(model.signature, feeds(4), 0);
   });
 });
@@ -260,7 +306,7 @@ describe('packed rows', () => {
       'feed "lengths": the lengths do not add up to the rows; expected 7 (tokens), got 8',
     );
     expect(() => completeFeeds(model.signature, { x: packed, lengths: int64(9, -2) }, 0)).toThrow(
-      'feed "lengths": a length below 0; expected lengths from 0, got -2',
+      'feed "lengths": a length below 0; expected 0 or more, got -2 at [1]',
     );
   });
 });

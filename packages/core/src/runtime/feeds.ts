@@ -1,19 +1,29 @@
-// Feeds: checked against the signature before the runtime sees them, completed by what no user writes down.
+// Feeds: checked against the signature before the runtime sees them, completed by what no user writes down. In this order:
+//
+// 1. each feed against its port: name, dtype, dims, elements (checkFeed)
+// 2. what is missing: only what the runner makes itself may be, and pasts come all or none (checkPasts)
+// 3. the sizes that feeds give to names (bindSizes); a past that is not given is empty, which gives its size (emptyPast)
+// 4. the limits of the signature on what was fed: ids within tables, lengths within rows (checkLimits)
+// 5. derived inputs (derived), and the limits on those
+//
+// All of it goes by a port's role, `derived`, `draw` and `parameter`, never by names.
 
 import type { Port, Signature } from '../compile/compile';
 import { type Dim, evaluateDim, namesOfDim } from '../dim/dim';
 import { describe, FeedError, nearest } from '../error';
 import { bindSizes } from '../interpret/bind';
+import { checkLimits } from '../interpret/limits';
 import { printType } from '../ir/define-op';
+import { isPastRole, type Limit } from '../ir/graph';
 import { computeDerived } from '../sequence/derive';
-import { aboutRows } from '../sequence/sequence-inputs';
 import { toArray, toTensor } from '../tensor/convert';
 import { arrayOf, bytesOf, countOf, type DType, type NDArray, type Tensor, type TensorData } from '../tensor/tensor';
-import { checkLimits } from './limits';
 import { bitsOf } from './ort';
 
 /** Tensors by input name. */
-export type Feeds = Readonly<Record<string, Tensor>>;
+export type Feeds<I extends string = string> = string extends I
+  ? Readonly<Record<string, Tensor>>
+  : { readonly [N in I]?: Tensor };
 
 /**
  * Checks feeds by name, dtype and sizes; returns the value of each size name.
@@ -38,8 +48,6 @@ export function checkFeeds(signature: Signature, feeds: Feeds): Map<string, numb
   const absent = signature.inputs.filter((p) => feeds[p.name] === undefined);
   for (const port of absent) if (!port.derived && !isPast(port)) throw missing(port);
   checkPasts(given, absent);
-  const batch = batchOf(signature);
-  for (const port of given) checkBatch(port, feeds[port.name]!, batch);
   try {
     return bindSizes(given.map((p) => ({ name: p.name, dims: p.dims, actual: feeds[p.name]!.dims })));
   } catch (error) {
@@ -52,7 +60,7 @@ export function checkFeeds(signature: Signature, feeds: Feeds): Map<string, numb
 /**
  * Checks feeds and adds what is missing and can be known: derived inputs, the run number, empty pasts before the first call.
  *
- * Throws   FeedError as {@link checkFeeds}; also where lengths do not add up to the tokens, or a cache has no room
+ * Throws   FeedError as {@link checkFeeds}, and for numbers outside the limits of the signature
  */
 export function completeFeeds(signature: Signature, feeds: Feeds, run: number): Record<string, Tensor> {
   const sizes = checkFeeds(signature, feeds);
@@ -62,30 +70,33 @@ export function completeFeeds(signature: Signature, feeds: Feeds, run: number): 
     if (feed) all[port.name] = feed.dtype === 'float16' ? { ...feed, data: bitsOf(feed.data) } : feed;
   }
   const absent = signature.inputs.filter((p) => all[p.name] === undefined);
-  // Pasts first: a past that is not given is empty, which binds its size.
   for (const port of absent) if (isPast(port)) all[port.name] = emptyPast(port, sizes);
-  for (const port of absent) if (!isPast(port)) all[port.name] = made(port, all, sizes, run);
-  checkRoom(signature, all);
-  checkLimits(signature, all, sizes);
+  const made = new Set(absent.filter((p) => !isPast(p)).map((p) => p.name));
+  const isMade = (input: string | undefined): boolean => input !== undefined && made.has(input);
+  const check = (some: readonly Limit[]): void =>
+    checkLimits(
+      some,
+      (input) => all[input],
+      sizes,
+      pathOf,
+      (size) => inputWith(signature, size),
+    );
+  const { limits = [] } = signature;
+  check(limits.filter(({ input }) => !isMade(input)));
+  for (const port of absent) if (made.has(port.name)) all[port.name] = derived(port, all, sizes, run);
+  check(limits.filter(({ input }) => isMade(input)));
   return all;
 }
 
 const pathOf = (name: string): string => `feed "${name}"`;
-const pastPrefix = 'past_key_values.';
-const isPast = (port: Port): boolean => port.name.startsWith(pastPrefix);
-const isMemory = (port: Port): boolean => /\.memory_\w+$/.test(port.name);
+const isPast = ({ role }: Port): boolean => isPastRole(role);
+const isMemory = ({ role }: Port): boolean => role === 'pastMemory';
 
-// Kernels divide by the number of sequences; without any, the process ends with it.
-function checkBatch(port: Port, feed: Tensor, batch: Dim | undefined): void {
-  const [of] = port.dims;
-  if (feed.dims[0] === 0 && typeof of === 'string' && (of === 'batch' || of === batch))
-    throw new FeedError({ path: pathOf(port.name), problem: 'no sequences', expected: 'a batch of 1 or more', got: '0' });
-}
-
-// What counts sequences, whatever its name. Rows that are neither ids nor stand in a sequence are no sequences.
-function batchOf(signature: Signature): Dim | undefined {
-  const port = rowsOf(signature);
-  return port && (port.dims.length > 2 || port.name.endsWith('ids')) ? port.dims[0] : undefined;
+// A size is best told by the sequences that have it.
+function inputWith({ inputs }: Signature, size: Dim): string | undefined {
+  const names = namesOfDim(size);
+  const having = inputs.filter((p) => !p.derived && p.dims.some((d) => namesOfDim(d).some((name) => names.includes(name))));
+  return (having.find((p) => p.role === 'sequence') ?? having[0])?.name;
 }
 
 // A call that continues another one gives everything that the other one kept. Kept rows of a memory come and go by themselves.
@@ -122,7 +133,7 @@ function emptyPast(port: Port, sizes: Map<string, number>): Tensor {
   return { dtype: port.dtype, dims, data: new (arrayOf(port.dtype))(countOf(dims)) };
 }
 
-function made(port: Port, all: Feeds, sizes: ReadonlyMap<string, number>, run: number): Tensor {
+function derived(port: Port, all: Feeds, sizes: ReadonlyMap<string, number>, run: number): Tensor {
   const { how, from: names, plus = 0, pool } = port.derived!;
   if (how === 'run') return toTensor({ dtype: port.dtype, dims: [], data: Float64Array.of(run) });
   // What a growing past holds is its size; a cache of fixed capacity holds nothing before the first call.
@@ -131,27 +142,9 @@ function made(port: Port, all: Feeds, sizes: ReadonlyMap<string, number>, run: n
     return toTensor({ dtype: port.dtype, dims, data: new Float64Array(countOf(dims)).fill(evaluateDim(plus, sizes)) });
   }
   const from: NDArray[] = names.map((name) => toArray(all[name]!));
-  if (how === 'offsets' || how === 'positions')
-    checkLengths(names[0]!, from[0]!, how === 'offsets' ? plus : port.dims[0]!, sizes);
   const computed = computeDerived(how, from, (d) => evaluateDim(d, sizes), port, plus, pool);
   if (!computed) throw missing(port);
   return toTensor(computed);
-}
-
-// Kernels trust the lengths and would read behind the last row.
-function checkLengths(name: string, lengths: NDArray, tokens: Port['dims'][number], sizes: ReadonlyMap<string, number>): void {
-  const negative = lengths.data.find((n) => n < 0);
-  if (negative !== undefined)
-    throw new FeedError({ path: pathOf(name), problem: 'a length below 0', expected: 'lengths from 0', got: String(negative) });
-  if (tokens === 0) return;
-  const [sum, there] = [lengths.data.reduce((a, b) => a + b, 0), evaluateDim(tokens, sizes)];
-  if (sum !== there)
-    throw new FeedError({
-      path: pathOf(name),
-      problem: 'the lengths do not add up to the rows',
-      expected: `${there} (${tokens})`,
-      got: String(sum),
-    });
 }
 
 const holds = (dtype: DType, data: TensorData): boolean =>
@@ -233,85 +226,4 @@ function missing(port: Port): FeedError {
     got: 'nothing',
     ...(hint && { hint }),
   });
-}
-
-/** The first input with rows: what the context of the model counts a call by. */
-const rowsOf = ({ inputs }: Signature): Port | undefined =>
-  inputs.find((p) => !p.derived && !p.draw && !p.parameter && !isPast(p) && !aboutRows.has(p.name) && p.dims.length >= 2);
-
-/** Batch and new rows of a call. */
-function callOf(
-  signature: Signature,
-  all: Feeds,
-): { readonly port: Port | undefined; readonly batch: number; readonly seq: number } {
-  const port = rowsOf(signature);
-  const dims = port ? all[port.name]!.dims : [];
-  return { port, batch: dims[0] ?? 1, seq: dims[dims.length === 4 ? 2 : 1] ?? 1 };
-}
-
-// A kernel that appends in place would write behind the last row.
-function checkRoom(signature: Signature, all: Feeds): void {
-  const pastLengths = signature.inputs.find((p) => p.derived?.how === 'past_lengths' && !p.derived.plus);
-  const past = signature.inputs.find((p) => isPast(p) && !isMemory(p) && typeof p.dims[2] === 'number');
-  if (!pastLengths || !past) return;
-  const { seq } = callOf(signature, all);
-  const rows = toArray(all[pastLengths.name]!).data;
-  const most = rows.reduce((a, b) => Math.max(a, b), 0);
-  const capacity = past.dims[2] as number;
-  if (most + seq <= capacity && rows.every((n) => n >= 0)) return;
-  throw new FeedError({
-    path: pathOf(pastLengths.name),
-    problem: 'the cache has no room for the new rows',
-    expected: `from 0 to ${capacity - seq}, since ${capacity} rows fit and ${seq} are new`,
-    got: rows.length > 6 ? `at most ${most}` : `[${[...rows].join(', ')}]`,
-    hint: 'Compile with a larger capacity (state: { io: rows })',
-  });
-}
-
-/**
- * Refuses feeds that break what was promised when the model was compiled. `prefill into empty cache`: more than one new row only where nothing is held, or
- * for a batch of one. `no empty sequences`: every sequence, and every memory, has a row that may be seen.
- */
-export function checkAssumptions(assumptions: readonly string[], signature: Signature, all: Feeds): void {
-  if (assumptions.includes('prefill into empty cache')) checkPrefillIntoEmptyCache(signature, all);
-  if (assumptions.includes('no empty sequences')) for (const [name, feed] of Object.entries(all)) checkSomeRow(name, feed);
-}
-
-function checkSomeRow(name: string, feed: Tensor): void {
-  const width = name.endsWith('lengths')
-    ? 1
-    : name === 'attention_mask' || name === 'memory_mask'
-      ? (feed.dims[1] ?? 1)
-      : undefined;
-  if (width === undefined) return;
-  const { data } = toArray(feed);
-  const empty = Array.from({ length: feed.dims[0] ?? 0 }, (_, b) => b).find(
-    (b) => !data.subarray(b * width, (b + 1) * width).some((n) => n > 0),
-  );
-  if (empty === undefined) return;
-  throw new FeedError({
-    path: pathOf(name),
-    problem: 'the model was compiled on the promise that no sequence is empty',
-    expected: 'a row that may be seen in each sequence',
-    got: `none in sequence ${empty}`,
-    hint: "Compile without the promise 'no empty sequences'",
-  });
-}
-
-function checkPrefillIntoEmptyCache(signature: Signature, all: Feeds): void {
-  const { port, batch, seq } = callOf(signature, all);
-  if (!port || batch <= 1 || seq <= 1) return;
-  const pastLengths = signature.inputs.some((p) => {
-    const feed = all[p.name]!;
-    if (p.derived?.how === 'past_lengths') return toArray(feed).data.some((n) => n !== 0);
-    return isPast(p) && !isMemory(p) && typeof p.dims[2] === 'string' && (feed.dims[2] ?? 0) > 0;
-  });
-  if (pastLengths)
-    throw new FeedError({
-      path: pathOf(port.name),
-      problem: 'the model was compiled on the promise that prompts come whole',
-      expected: 'one new row per sequence once something is held',
-      got: `${seq} new rows for a batch of ${batch}`,
-      hint: "Compile without the promise 'prefill into empty cache'",
-    });
 }

@@ -1,13 +1,15 @@
 // A runner in another thread: what both sides say to each other. Knows ports, not threads, so that it serves browsers and Node alike.
 import type { Model, Signature } from '../compile/compile';
 import { ConfigError, internal, RunError } from '../error';
+import type { OnProgress, Progress } from '../progress';
 import type { Tensor, TensorData } from '../tensor/tensor';
 import { untilAborted, within } from './abort';
 import { type CarriedError, packError, unpackError } from './carried-error';
 import { checkTimeout, type DisposeOptions, lateError } from './dispose';
 import { checkFeeds, type Feeds } from './feeds';
 import type { Ort } from './ort';
-import { createRunner, inMemory, type Loaded, type Runnable, type Runner, type RunnerOptions, type RunOptions } from './runner';
+import { inMemory, type Runnable } from './runnable';
+import { createRunner, type Loaded, type Runner, type RunnerOptions, type RunOptions } from './runner';
 
 /** One end of a line between two threads: a Web Worker, its `self`, or a MessagePort. */
 export interface ThreadPort {
@@ -22,7 +24,12 @@ export interface ThreadPort {
 }
 
 type Question =
-  | { readonly type: 'open'; readonly model: Runnable; readonly options: RunnerOptions }
+  | {
+      readonly type: 'open';
+      readonly model: Runnable;
+      readonly options: Omit<RunnerOptions, 'onProgress'>;
+      readonly progress: boolean;
+    }
   | { readonly type: 'run'; readonly feeds: Feeds; readonly options: Omit<RunOptions, 'signal'> }
   | { readonly type: 'close' };
 type Answer =
@@ -30,6 +37,8 @@ type Answer =
   | { readonly type: 'ran'; readonly outputs: Record<string, Tensor> }
   | { readonly type: 'closed' }
   | { readonly type: 'failed'; readonly error: CarriedError };
+
+type Word = Answer | { readonly type: 'progress'; readonly progress: Progress };
 
 /** Calls f with each message. */
 function listen(port: ThreadPort, f: (message: never) => void): void {
@@ -59,7 +68,10 @@ export function serveRunner(port: ThreadPort, runtime: Ort | (() => Promise<Ort>
   let runner: Runner | undefined;
   const answer = async (question: Question): Promise<Answer> => {
     if (question.type === 'open') {
-      runner = await createRunner(question.model, typeof runtime === 'function' ? await runtime() : runtime, question.options);
+      const { model, options, progress } = question;
+      const onProgress = (about: Progress): void => port.postMessage({ type: 'progress', progress: about });
+      const ort = typeof runtime === 'function' ? await runtime() : runtime;
+      runner = await createRunner(model, ort, { ...options, ...(progress && { onProgress }) });
       return { type: 'opened', loaded: { device: runner.device, refused: runner.refused } };
     }
     if (question.type === 'run') return { type: 'ran', outputs: await runner!(question.feeds, question.options) };
@@ -87,7 +99,7 @@ export interface Thread {
 }
 
 /** Asks one question at a time, in the order of the calls. */
-function asker(port: ThreadPort, { lost, busy }: Thread) {
+function asker(port: ThreadPort, { lost, busy }: Thread, onProgress?: OnProgress) {
   // Handed over and forgotten with each answer: a race against `lost`, which lives as long as the thread, would keep every one of them.
   let pending: { readonly resolve: (answer: Answer) => void; readonly reject: (reason: unknown) => void } | undefined;
   let gone: { readonly reason: unknown } | undefined;
@@ -97,7 +109,15 @@ function asker(port: ThreadPort, { lost, busy }: Thread) {
     gone = { reason };
     pending?.reject(reason);
   });
-  listen(port, (answer: Answer) => pending?.resolve(answer));
+  listen(port, (word: Word) => {
+    if (word.type !== 'progress') pending?.resolve(word);
+    else
+      try {
+        onProgress?.(word.progress);
+      } catch (error) {
+        pending?.reject(error);
+      }
+  });
   const post = (message: Question, transfer: readonly ArrayBufferLike[]) => {
     try {
       port.postMessage(message, transfer);
@@ -156,14 +176,14 @@ function asker(port: ThreadPort, { lost, busy }: Thread) {
 export async function connectRunner(
   model: Model | Runnable,
   port: ThreadPort,
-  options: RunnerOptions = {},
+  { onProgress, ...options }: RunnerOptions = {},
   thread: Thread = {},
 ): Promise<Runner> {
-  const runnable = 'file' in model ? model : await inMemory(model);
-  const asking = asker(port, thread);
+  const runnable = 'file' in model ? model : await inMemory(model, onProgress);
+  const asking = asker(port, thread, onProgress);
   const { loaded } = await asking.ask(
     'opened',
-    () => ({ type: 'open', model: portable(runnable), options }),
+    () => ({ type: 'open', model: portable(runnable), options, progress: onProgress !== undefined }),
     (q) => (q.type === 'open' ? memoryOf(q.model) : []),
   );
   return remoteRunner(runnable.signature, loaded, asking, thread);

@@ -1,9 +1,9 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as ort from 'onnxruntime-node';
 import * as web from 'onnxruntime-web';
-import { afterAll, beforeAll, describe, expect, expectTypeOf, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, expectTypeOf, it, vi } from 'vitest';
 import { compile } from '../compile/compile';
 import { toBytes as fileOf, serialize } from '../compile/serialize';
 import { FileError, RunError, WeightError } from '../error';
@@ -13,15 +13,18 @@ import { module } from '../module/module';
 import { toBytes } from '../onnx/encode';
 import { cast } from '../ops/cast';
 import { add } from '../ops/elementwise';
+import type { Progress } from '../progress';
 import { load, save } from '../saved/folder';
 import { portable } from '../targets/portable';
 import { wasm } from '../targets/wasm';
 import { tensor, toArray } from '../tensor/convert';
 import type { Tensor } from '../tensor/tensor';
 import { expectClose } from '../testing/close';
-import { arithmetic, counting, lookup } from './models.test-helper';
+import { withFiles } from './large-weights';
+import { arithmetic, counting, lookup, unlimited } from './models.test-helper';
 import type { Ort } from './ort';
-import { createRunner, inMemory } from './runner';
+import { inMemory } from './runnable';
+import { createRunner } from './runner';
 
 const ids = (...dims: number[]): Tensor =>
   tensor(
@@ -123,7 +126,7 @@ for (const [name, runtime, device] of [
 
     it('refuses options that it does not know', async () => {
       await expect(createRunner(arithmetic({ target }), runtime, { devise: 'auto' } as never)).rejects.toThrow(
-        'options: unknown option "devise"; got "auto". Did you mean "device"? Options: device, session',
+        'options: unknown option "devise"; got "auto". Did you mean "device"? Options: device, session, onProgress',
       );
       const run = await createRunner(arithmetic({ target }), runtime);
       await expect(run({ a: counting(2, 3), b: counting(2, 3) }, { output: ['sum'] } as never)).rejects.toThrow(
@@ -155,7 +158,7 @@ for (const [name, runtime, device] of [
     });
 
     it('tells an error while running by the path of the block', async () => {
-      const run = await createRunner(lookup({ target }), runtime);
+      const run = await createRunner(unlimited(lookup({ target })), runtime);
       const error = await run({ ids: tensor('int64', [1, 2], [3, 7]) }).catch((e: unknown) => e as RunError);
       expect(error).toBeInstanceOf(RunError);
       expect(error).toMatchObject({ path: 'embed', problem: 'the run failed', hint: 'It happened in Gather' });
@@ -289,11 +292,20 @@ describe('options', () => {
 
   it('of the runtimes that have an effect are passed', async () => {
     const { ort: seen, created } = watched(ort);
-    await createRunner(arithmetic(), seen, { session: { intraOpNumThreads: 1, logSeverityLevel: 3 } });
-    expect(created[0]!.options).toMatchObject({ intraOpNumThreads: 1, logSeverityLevel: 3 });
+    await createRunner(arithmetic(), seen, { session: { intraOpNumThreads: 1, logSeverityLevel: 1 } });
+    expect(created[0]!.options).toMatchObject({ intraOpNumThreads: 1, logSeverityLevel: 1 });
     const browser = watched(web);
     await createRunner(arithmetic(), browser.ort, { session: { freeDimensionOverrides: { n: 2 } } });
     expect(browser.created[0]!.options).toMatchObject({ freeDimensionOverrides: { n: 2 } });
+  });
+
+  it.each([
+    ['onnxruntime-node', ort],
+    ['onnxruntime-web', web],
+  ] as const)('let %s print errors only, unless they say otherwise', async (_, runtime) => {
+    const { ort: seen, created } = watched(runtime);
+    await createRunner(arithmetic({ target: { ...portable(21), providers: ['cpu'] } }), seen);
+    expect(created[0]!.options.logSeverityLevel).toBe(3);
   });
 
   it('that are wrong are told in the words of the runtime', async () => {
@@ -353,6 +365,19 @@ describe('devices', () => {
 });
 
 describe('models', () => {
+  /** x + 0.5 and x + 4 [1031], u + 2 [521] */
+  const wide = () => {
+    const all = (n: number, v: number) => tensor('float32', [n], new Array(n).fill(v));
+    return compile(
+      module({}, ({ x, u }: Record<string, Value>) => ({
+        y: add(x!, all(1031, 0.5)),
+        z: add(u!, all(521, 2)),
+        w: add(x!, all(1031, 4)),
+      })),
+      { target: portable(21), inputs: { x: ['float32', [1031]], u: ['float32', [521]] } },
+    );
+  };
+
   it('without weights are refused', async () => {
     const model = { ...lookup(), weights: undefined };
     await expect(createRunner(model, ort)).rejects.toThrow(WeightError);
@@ -371,6 +396,76 @@ describe('models', () => {
     expect((file as Uint8Array).length).toBeLessThan(1000);
     const run = await createRunner(wide, ort);
     expect(numbers((await run({ x: counting(1024) })).y).slice(0, 3)).toEqual([1.5, 2.5, 3.5]);
+  });
+
+  describe('with weights too large for the memory that the runtime takes', () => {
+    let dir: string;
+    beforeEach(async () => {
+      dir = await mkdtemp(join(tmpdir(), 'runner-'));
+      vi.stubEnv('TMPDIR', dir);
+    });
+    afterEach(async () => {
+      vi.unstubAllEnvs();
+      // The runtime leaves files of its own there.
+      expect((await readdir(dir)).filter((name) => name.startsWith('onnxformers-'))).toEqual([]);
+      await rm(dir, { recursive: true });
+    });
+
+    it('go through temporary files', async () => {
+      const seen: Progress[] = [];
+      const whole = await inMemory(wide());
+      expect(whole.external!.map(({ data }) => data.length)).toEqual([4124, 2084, 4124]);
+      const { runnable, close } = await withFiles(whole, 3000, (p) => seen.push(p));
+      expect(runnable.file).toMatch(/model\.onnx$/);
+      expect(seen.at(-1)).toEqual({ phase: 'write', fraction: 1, bytes: 2 * 4124 + 2084 + whole.file.length });
+      const run = await createRunner(runnable, ort);
+      // Open files outlast their names where the system lets them.
+      if (process.platform !== 'win32') await close();
+      const { y, z, w } = await run({ x: counting(1031), u: counting(521) });
+      expect([numbers(y)[2], numbers(z)[520], numbers(w)[1030]]).toEqual([3.5, 523, 1035]);
+      await run.dispose();
+      await close();
+    });
+
+    it('stay in memory where all fit', async () => {
+      const whole = await inMemory(wide());
+      expect((await withFiles(whole, 4124)).runnable).toBe(whole);
+    });
+
+    it('are refused where they cannot be written, and nothing is left', async () => {
+      const whole = await inMemory(wide());
+      const stop = () => {
+        throw new Error('no room');
+      };
+      await expect(withFiles(whole, 3000, stop)).rejects.toThrow(
+        /onnxformers-\w+: a weight is too large for the runtime in memory, and cannot be written to a temporary file; expected room for .*, got no room\. Let TMPDIR/,
+      );
+      vi.stubGlobal('process', undefined);
+      try {
+        await expect(withFiles(whole, 3000)).rejects.toThrow('there are no files here to pass it by');
+      } finally {
+        vi.unstubAllGlobals();
+      }
+    });
+  });
+
+  it('tell how far they are', async () => {
+    const seen: Progress[] = [];
+    const onProgress = (p: Progress) => void seen.push(p);
+    await createRunner(wide(), ort, { onProgress });
+    const bytes = 2 * 4124 + 2084;
+    expect(seen).toEqual([
+      { phase: 'weights', fraction: 4124 / bytes, bytes },
+      { phase: 'weights', fraction: (4124 + 2084) / bytes, bytes },
+      { phase: 'weights', fraction: 1, bytes },
+      { phase: 'session', fraction: 0 },
+      { phase: 'session', fraction: 1 },
+    ]);
+    const stop = new Error('enough');
+    const onStop = () => {
+      throw stop;
+    };
+    await expect(createRunner(wide(), ort, { onProgress: onStop })).rejects.toBe(stop);
   });
 
   it('name the node that cannot be loaded', async () => {

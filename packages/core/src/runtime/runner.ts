@@ -1,39 +1,18 @@
 // A session of the caller's runtime around a model: tensors in, tensors out.
 import type { Model, Signature } from '../compile/compile';
-import { serialize } from '../compile/serialize';
 import { ConfigError, checkOptions, describe, FeedError, FileError, nearest, RunError } from '../error';
-import { lackedBy, type RuntimeSupport } from '../lower/runtime-version';
-import { toMemory } from '../onnx/encode';
-import { allNodes, blockPathKey, type OnnxModel } from '../onnx/model';
+import type { OnProgress } from '../progress';
 import type { Tensor } from '../tensor/tensor';
 import { untilAborted, within } from './abort';
+import { checkAssumptions } from './assumptions';
 import { checkTimeout, type DisposeOptions, lateError } from './dispose';
-import { checkAssumptions, completeFeeds, type Feeds } from './feeds';
-import { asOrt, fromOrtTensor, nameOfRuntime, type Ort, type OrtSession, type OrtTensor, toOrtTensor, versionOf } from './ort';
-import { messageOf, type NodeInfo, translate } from './run-error';
-import { type Provider, providerOf, runOptions, sessionOptions } from './session-options';
-
-/** Elements that stand outside of a model's file: their bytes, or the path of a file with them. */
-export interface ExternalFile {
-  /** As the model names it. */
-  readonly path: string;
-  readonly data: Uint8Array | string;
-}
-
-/** What a runner needs to know of a model, in memory or loaded from a folder. */
-export interface Runnable {
-  readonly signature: Signature;
-  /** Execution providers, in order of preference. */
-  readonly providers: readonly string[];
-  /** Path of a file, or the model's bytes. */
-  readonly file: string | Uint8Array;
-  /** What the file refers to, where the runtime does not find it by itself. */
-  readonly external?: readonly ExternalFile[];
-  readonly nodes: ReadonlyMap<string, NodeInfo>;
-  readonly assumptions: readonly string[];
-  /** Which versions of the runtime can run it on its own providers. */
-  readonly runtimes: readonly RuntimeSupport[];
-}
+import { completeFeeds, type Feeds } from './feeds';
+import { embeddedLimit, withFiles } from './large-weights';
+import { type Opened, openSession } from './open-session';
+import { asOrt, fromOrtTensor, type Ort, type OrtSession, type OrtTensor, toOrtTensor } from './ort';
+import { translate } from './run-error';
+import { inMemory, type Runnable } from './runnable';
+import { type Provider, runOptions } from './session-options';
 
 /** Options of {@link createRunner}. */
 export interface RunnerOptions {
@@ -42,8 +21,13 @@ export interface RunnerOptions {
    * runner says what it got.
    */
   readonly device?: 'auto' | Provider;
-  /** Handed to the runtime as they are; options without effect there are refused. */
+  /**
+   * Handed to the runtime as they are; options without effect there are refused. `logSeverityLevel` says how much the runtime prints, from 0 (everything) over 2
+   * (warnings) to 4 (fatal errors); it is 3, errors, where it is not given.
+   */
   readonly session?: Readonly<Record<string, unknown>>;
+  /** Called while weights are read and the session is opened, which takes seconds for a large model. */
+  readonly onProgress?: OnProgress;
 }
 
 /** Options of one run. */
@@ -57,13 +41,13 @@ export interface RunOptions {
 }
 
 /** Runs a model: `const { logits } = await run({ ids })`. Runs follow one another in the order of the calls. */
-export interface Runner {
-  (feeds: Feeds, options?: RunOptions): Promise<Record<string, Tensor>>;
+export interface Runner<I extends string = string, O extends string = string> {
+  (feeds: Feeds<I>, options?: RunOptions): Promise<Record<O, Tensor>>;
   readonly signature: Signature;
   /** The execution provider that was loaded. */
   readonly device: string;
   /** What was tried before it, and why it did not work. */
-  readonly refused: readonly { readonly device: string; readonly reason: string }[];
+  readonly refused: Opened['refused'];
   /** Waits for the runs that were asked for and frees the session. Calling it again only waits again. */
   dispose(options?: DisposeOptions): Promise<void>;
 }
@@ -79,11 +63,20 @@ export type Loaded = Pick<Runner, 'device' | 'refused'>;
  *
  * Example  const run = await createRunner(model, ort);
  */
-export async function createRunner(model: Model | Runnable, runtime: Ort, options: RunnerOptions = {}): Promise<Runner> {
-  checkOptions('options', options, { device: true, session: true });
+export async function createRunner<I extends string = string, O extends string = string>(
+  model: Model<I, O> | Runnable<I, O>,
+  runtime: Ort,
+  options: RunnerOptions = {},
+): Promise<Runner<I, O>> {
+  checkOptions('options', options, { device: true, session: true, onProgress: true });
   const ort = asOrt(runtime);
-  const runnable = 'file' in model ? model : await inMemory(model);
-  const { session, device, refused } = await open(runnable, ort, options);
+  const { onProgress } = options;
+  const whole = 'file' in model ? model : await inMemory(model, onProgress);
+  const { runnable, close } = await withFiles(whole, embeddedLimit, onProgress);
+  onProgress?.({ phase: 'session', fraction: 0 });
+  // The runtime has read the files, or holds them open; a system that does not let go of open files does so at the end.
+  const { session, device, refused } = await openSession(runnable, ort, options).finally(close);
+  onProgress?.({ phase: 'session', fraction: 1 });
   const { signature, assumptions, nodes } = runnable;
   checkNames(signature, session);
   let runs = 0;
@@ -118,104 +111,16 @@ export async function createRunner(model: Model | Runnable, runtime: Ort, option
   };
   const dispose = async (o?: DisposeOptions): Promise<void> => {
     const timeout = checkTimeout(o, Number.POSITIVE_INFINITY);
-    disposed ??= last.then(() => session.release());
+    disposed ??= last.then(() => session.release()).then(close);
     return within(disposed, timeout, () => {
       throw lateError(timeout, 'the session is freed once it has', 'Give dispose a longer timeout');
     });
   };
-  return Object.assign(run, { signature, device, refused, dispose });
+  // Names are checked when it runs; types say what is known of them.
+  return Object.assign(run, { signature, device, refused, dispose }) as unknown as Runner<I, O>;
 }
 
 const nothing = (): void => {};
-
-/** A model as a runner takes it, serialised in memory. Weights stay in arrays of their own, so that there is no limit to their sum. */
-export async function inMemory(model: Model): Promise<Runnable> {
-  const onnx = serialize(model);
-  const { model: file, externalData: external } = await toMemory(onnx);
-  return {
-    signature: model.signature,
-    providers: model.target.providers,
-    file,
-    external,
-    nodes: nodeInfo(onnx),
-    assumptions: model.assumptions,
-    runtimes: model.runtimes,
-  };
-}
-
-/** The nodes of a model by name. */
-export function nodeInfo(onnx: OnnxModel): ReadonlyMap<string, NodeInfo> {
-  const nodes = new Map<string, NodeInfo>();
-  for (const { name, opType, metadata } of allNodes(onnx.graph))
-    nodes.set(name, { path: metadata?.[blockPathKey] ?? '', op: opType, rules: metadata?.['onnxformers.rules'] ?? '' });
-  return nodes;
-}
-
-async function open(runnable: Runnable, ort: Ort, o: RunnerOptions): Promise<Loaded & { readonly session: OrtSession }> {
-  const options = { ...sessionOptions(ort, o.session) };
-  const external = [...externalFiles(runnable, ort), ...((options.externalData as readonly unknown[] | undefined) ?? [])];
-  if (external.length) options.externalData = external;
-  const refused: { device: string; reason: string }[] = [];
-  for (const executionProviders of wanted(runnable, ort, o.device)) {
-    const names = executionProviders.map((p) => (typeof p === 'string' ? p : String(p.name)));
-    try {
-      if (names[0] === runnable.providers[0]) checkVersion(runnable, ort);
-      const session = await ort.InferenceSession.create(runnable.file, { ...options, executionProviders });
-      return { session, device: deviceOf(ort, names[0]!), refused };
-    } catch (error) {
-      if (o.device !== 'auto')
-        throw translate(error, `creating a session on ${names.join(', ')}`, runnable.nodes, offer(ort, error));
-      refused.push({ device: names.join(', '), reason: messageOf(error) });
-    }
-  }
-  throw new RunError({
-    path: 'runtime',
-    problem: 'no provider could be loaded',
-    got: refused.map((r) => `${r.device}: ${r.reason}`).join('; '),
-  });
-}
-
-// A kernel that is missing would be a failure of the session, or a node that moves to the CPU unseen.
-function checkVersion({ runtimes }: Runnable, ort: Ort): void {
-  const version = versionOf(ort);
-  const lacks = version === undefined ? [] : lackedBy(version, runtimes);
-  if (!lacks.length) return;
-  const able = runtimes.find((r) => !r.lacks.length)?.runtime;
-  throw new RunError({
-    path: 'runtime',
-    problem: `${nameOfRuntime(ort)} ${version} lacks kernels that the model uses`,
-    ...(able !== undefined && { expected: `ONNX Runtime ${able}` }),
-    got: lacks.join('; '),
-    hint: `Update the runtime, or compile with machine: { runtime: '${version}' }`,
-  });
-}
-
-// In browsers the name of the CPU stands for WebAssembly.
-const deviceOf = (ort: Ort, name: string): string => (name === 'cpu' && nameOfRuntime(ort) === 'onnxruntime-web' ? 'wasm' : name);
-
-/** The lists of providers to be tried. */
-function wanted(
-  { providers }: Runnable,
-  ort: Ort,
-  device: RunnerOptions['device'],
-): readonly (readonly ReturnType<typeof providerOf>[])[] {
-  if (device !== undefined && device !== 'auto') return [[providerOf(ort, device)]];
-  // Of a list the web runtime takes those that load and says nothing of the others.
-  if (device === undefined) return [nameOfRuntime(ort) === 'onnxruntime-web' ? providers.slice(0, 1) : providers];
-  return [...new Set([...providers, 'cpu'])].map((p) => [p]);
-}
-
-function externalFiles({ file, external = [] }: Runnable, ort: Ort): readonly ExternalFile[] {
-  // Beside a model's own file onnxruntime-node finds them itself, and it takes no paths.
-  return typeof file === 'string' && nameOfRuntime(ort) === 'onnxruntime-node' ? [] : external;
-}
-
-function offer(ort: Ort, error: unknown): string | undefined {
-  if (!/backend not found|no available backend|not supported execution provider/i.test(messageOf(error))) return undefined;
-  const names = ort.listSupportedBackends?.().map(({ name }) => name);
-  const near = names && nearest(/\[([^\]]+)\] backend/.exec(messageOf(error))?.[1] ?? '', names);
-  return names && `${near ? `Did you mean "${near}"? ` : ''}${nameOfRuntime(ort)} knows ${names.join(', ')}`;
-}
 
 // Only files that were changed after they were saved disagree.
 function checkNames({ inputs }: Signature, session: OrtSession): void {

@@ -15,12 +15,13 @@ import { ConfigError, FeedError, RunError, WeightError } from '../error';
 import type { Value } from '../ir/graph';
 import { module } from '../module/module';
 import { matmul } from '../ops/matmul';
+import type { Progress } from '../progress';
 import { load, save } from '../saved/folder';
 import { portable } from '../targets/portable';
 import { tensor, toArray } from '../tensor/convert';
 import type { Tensor } from '../tensor/tensor';
 import { packError, unpackError } from './carried-error';
-import { arithmetic, counting, lookup } from './models.test-helper';
+import { arithmetic, counting, lookup, unlimited } from './models.test-helper';
 import { connectRunner, serveRunner } from './remote';
 import { createRunner } from './runner';
 import { createWorkerRunner, type WorkerRunnerOptions } from './worker';
@@ -76,6 +77,24 @@ describe('a runner in a worker', () => {
     } finally {
       await run.dispose();
     }
+  });
+
+  it('tells how far it is with opening the model', async () => {
+    const seen: Progress[] = [];
+    const run = await createWorkerRunner(arithmetic(), { ...options, onProgress: (p) => seen.push(p) });
+    await run.dispose();
+    expect(seen.slice(-2)).toEqual([
+      { phase: 'session', fraction: 0 },
+      { phase: 'session', fraction: 1 },
+    ]);
+    const stop = new Error('enough');
+    const stopped = createWorkerRunner(arithmetic(), {
+      ...options,
+      onProgress: ({ phase }) => {
+        if (phase === 'session') throw stop;
+      },
+    });
+    await expect(stopped).rejects.toBe(stop);
   });
 
   it('leaves the event loop free during a run', async () => {
@@ -151,7 +170,7 @@ describe('a runner in a worker', () => {
   });
 
   it('throws errors with their class and data', async () => {
-    const run = await createWorkerRunner(lookup(), options);
+    const run = await createWorkerRunner(unlimited(lookup()), options);
     try {
       const error = await run({ ids: tensor('int64', [1, 2], [3, 7]) }).catch((e: unknown) => e);
       expect(error).toBeInstanceOf(RunError);

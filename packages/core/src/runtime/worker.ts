@@ -8,7 +8,8 @@ import { load } from '../saved/folder';
 import type { DisposeOptions } from './dispose';
 import { connectRunner } from './remote';
 import { messageOf } from './run-error';
-import { inMemory, type Runnable, type Runner, type RunnerOptions } from './runner';
+import { inMemory, type Runnable } from './runnable';
+import type { Runner, RunnerOptions } from './runner';
 
 /** Options of {@link createWorkerRunner}. */
 export interface WorkerRunnerOptions extends RunnerOptions {
@@ -33,11 +34,14 @@ export interface WorkerRunnerOptions extends RunnerOptions {
  *
  * @param model a compiled model, or the folder of a saved one
  */
-export async function createWorkerRunner(model: Model | Runnable | string, options: WorkerRunnerOptions): Promise<Runner> {
+export async function createWorkerRunner<I extends string = string, O extends string = string>(
+  model: Model<I, O> | Runnable<I, O> | string,
+  options: WorkerRunnerOptions,
+): Promise<Runner<I, O>> {
   const { runtime, thread = {}, ...rest } = options;
   const { script = ownScript(), ...about } = thread;
   const specifier = specifierOf(runtime);
-  const given = typeof model === 'string' ? await load(model) : 'file' in model ? model : await inMemory(model);
+  const given = typeof model === 'string' ? await load(model) : 'file' in model ? model : await inMemory(model, rest.onProgress);
   const worker = new Worker(script, { ...about, workerData: { runtime: specifier } });
   const port = {
     postMessage: (message: unknown, transfer: never) => worker.postMessage(message, transfer),
@@ -74,7 +78,8 @@ export async function createWorkerRunner(model: Model | Runnable | string, optio
       worker.ref();
       await ended;
     };
-    return Object.assign((...args: Parameters<Runner>) => runner(...args), { signature, device, refused, dispose });
+    const run = (...args: Parameters<Runner>) => runner(...args);
+    return Object.assign(run, { signature, device, refused, dispose }) as unknown as Runner<I, O>;
   } catch (error) {
     await worker.terminate();
     throw error;

@@ -7,8 +7,9 @@ import { finishMoves } from '../disk/unfinished';
 import { FileError } from '../error';
 import { readOnnx } from '../onnx/decode';
 import { inspectFile } from '../onnx/inspect-file';
-import { type SaveProgress, saveOnnx } from '../onnx/save';
-import { type ExternalFile, nodeInfo, type Runnable } from '../runtime/runner';
+import { saveOnnx } from '../onnx/save';
+import type { OnProgress } from '../progress';
+import { type ExternalFile, nodeInfo, type Runnable } from '../runtime/runnable';
 import { describeModel, readDescription, type SavedModel } from './saved-model';
 
 const files = { model: 'model.onnx', weights: 'weights.bin', description: 'onnxformers.json' } as const;
@@ -16,7 +17,7 @@ const files = { model: 'model.onnx', weights: 'weights.bin', description: 'onnxf
 /** Options of {@link save}. */
 export interface SaveOptions {
   /** Called while bytes are written. */
-  readonly onProgress?: (progress: SaveProgress) => void;
+  readonly onProgress?: OnProgress;
   /** Ends the saving; nothing half-written is left. */
   readonly signal?: AbortSignal;
 }

@@ -4,7 +4,7 @@ import { FileError } from '../error';
 import { readDescription } from './saved-model';
 
 const saved = {
-  format: 1,
+  format: 2,
   target: 'cpu',
   providers: ['cpu'],
   machine: {},
@@ -13,15 +13,27 @@ const saved = {
   signature: {
     inputs: [
       { name: 'x', dtype: 'float32', dims: ['tokens', 8] },
-      { name: 'lengths', dtype: 'int64', dims: ['batch'] },
+      { name: 'lengths', dtype: 'int64', dims: ['batch'], role: 'lengths' },
       { name: 'offsets', dtype: 'int64', dims: ['batch + 1'], derived: { how: 'offsets', from: ['lengths'], plus: 'tokens' } },
     ],
     outputs: [{ name: 'y', dtype: 'float32', dims: ['tokens', 8] }],
+    limits: [{ input: 'lengths', of: 'sum', min: 'tokens', max: 'tokens', problem: 'the lengths do not add up to the rows' }],
   },
   assumptions: [],
-  decisions: [],
+  decisions: [
+    {
+      path: 'mixer',
+      op: 'onnxformers.Attend',
+      chosen: 'Attend → MultiHeadAttention',
+      variant: 'with the mask in its bias',
+      kernels: ['com.microsoft.MultiHeadAttention'],
+      notes: [{ code: 'maskOverScores', data: { mask: 'causal', kinds: ['causal'] }, text: 'the mask becomes a tensor' }],
+      refused: [{ rule: 'Attend → Attention', reason: { code: 'lacks', data: { feature: 'sinks' }, text: 'it has no sinks' } }],
+    },
+  ],
 };
 const read = (x: unknown) => readDescription(typeof x === 'string' ? x : JSON.stringify(x), 'dir/onnxformers.json');
+const withSignature = (patch: object) => ({ ...saved, signature: { ...saved.signature, ...patch } });
 const withInput = (patch: object) => ({
   ...saved,
   signature: { ...saved.signature, inputs: [{ ...saved.signature.inputs[0], ...patch }] },
@@ -36,11 +48,12 @@ describe('the description of a saved model', () => {
     ['no JSON', '{"format": 1,', 'not JSON; got "{"format": 1,". Save the model again'],
     ['a list', [], 'not the description of a model; expected an object with a format, got []'],
     ['null', null, 'not the description of a model; expected an object with a format, got null'],
-    ['no format', { ...saved, format: undefined }, 'no format that can be read; expected a number from 1, got nothing'],
+    ['no format', { ...saved, format: undefined }, 'not a format that can be read; expected format 2, got nothing'],
+    ['an older format', { ...saved, format: 1 }, 'not a format that can be read; expected format 2, got 1. Save the model again'],
     [
       'a newer format',
-      { ...saved, format: 2 },
-      'saved in a newer format; expected format 1 or older, got format 2. Update onnxformers',
+      { ...saved, format: 3 },
+      'saved in a newer format; expected format 2 or older, got format 3. Update onnxformers',
     ],
     ['no signature', { ...saved, signature: 3 }, 'the signature is damaged; expected lists of inputs and outputs, got 3'],
     [
@@ -51,6 +64,22 @@ describe('the description of a saved model', () => {
     ['a size that is none', withInput({ dims: ['a+'] }), 'the signature is damaged'],
     ['a size that is an object', withInput({ dims: [{}] }), 'the signature is damaged'],
     ['a derivation from nothing', withInput({ derived: { how: 'offsets', from: 3 } }), 'the signature is damaged'],
+    [
+      'limits that are none',
+      withSignature({ limits: 3 }),
+      'the limits are damaged; expected a list of limits with an input or a size, bounds and a problem, got 3',
+    ],
+    [
+      'a limit of nothing',
+      withSignature({ limits: [{ problem: 'too large', max: 3 }] }),
+      'the limits are damaged; expected a list of limits',
+    ],
+    [
+      'a limit that is not a size',
+      withSignature({ limits: [{ problem: 'too large', input: 'x', max: 'a+' }] }),
+      'the limits are damaged',
+    ],
+    ['a role that is not a word', withInput({ role: 3 }), 'the signature is damaged'],
     ['providers that are none', { ...saved, providers: 'cpu' }, 'the providers are damaged; expected a list of names, got "cpu"'],
     [
       'assumptions that are none',
@@ -58,9 +87,14 @@ describe('the description of a saved model', () => {
       'the assumptions are damaged; expected a list of texts, got 3',
     ],
     [
+      'a reason without a code',
+      { ...saved, decisions: [{ ...saved.decisions[0], refused: [{ rule: 'r', reason: { text: 't', data: {} } }] }] },
+      'the decisions are damaged',
+    ],
+    [
       'decisions that are none',
       { ...withInput({}), decisions: [3] },
-      'the decisions are damaged; expected a list of objects, got [3]',
+      'the decisions are damaged; expected what was chosen and refused for each node, got [3]',
     ],
     [
       'versions of the runtime that are none',

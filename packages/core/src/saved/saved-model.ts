@@ -9,7 +9,7 @@ import type { Machine } from '../lower/target';
 import { type DType, dtypes } from '../tensor/tensor';
 
 /** Format of the file; a reader refuses newer ones. */
-export const formatVersion = 1;
+export const formatVersion = 2;
 
 /** The content of `onnxformers.json`. */
 export interface SavedModel {
@@ -70,8 +70,9 @@ export function readDescription(text: string, path: string): SavedModel {
     new FileError({ path, problem, expected, got: describe(got), hint: 'Save the model again' });
   if (!isRecord(saved)) throw fault('not the description of a model', 'an object with a format', saved);
   const { format, signature, providers, assumptions = [], decisions = [], machine = {}, runtimes = [] } = saved;
-  if (!Number.isSafeInteger(format) || (format as number) < 1)
-    throw fault('no format that can be read', 'a number from 1', format);
+  // Format 1 did not say what inputs are for, so that nothing could be checked.
+  if (!Number.isSafeInteger(format) || (format as number) < formatVersion)
+    throw fault('not a format that can be read', `format ${formatVersion}`, format);
   if ((format as number) > formatVersion)
     throw new FileError({
       path,
@@ -85,11 +86,11 @@ export function readDescription(text: string, path: string): SavedModel {
   for (const port of lists.flat())
     if (!isPort(port)) throw fault('the signature is damaged', 'inputs and outputs with name, dtype and dims', port);
   if (signature?.limits !== undefined && !(Array.isArray(signature.limits) && signature.limits.every(isLimit)))
-    throw fault('the limits are damaged', 'a list of limits with size, max and field', signature.limits);
+    throw fault('the limits are damaged', 'a list of limits with an input or a size, bounds and a problem', signature.limits);
   if (!isTexts(providers)) throw fault('the providers are damaged', 'a list of names', providers);
   if (!isTexts(assumptions)) throw fault('the assumptions are damaged', 'a list of texts', assumptions);
-  if (!Array.isArray(decisions) || !decisions.every(isRecord))
-    throw fault('the decisions are damaged', 'a list of objects', decisions);
+  if (!Array.isArray(decisions) || !decisions.every(isDecision))
+    throw fault('the decisions are damaged', 'what was chosen and refused for each node', decisions);
   if (!Array.isArray(runtimes) || !runtimes.every(isSupport))
     throw fault('the versions of the runtime are damaged', 'a list of { runtime, lacks }', runtimes);
   if (!isRecord(machine)) throw fault('the machine is damaged', 'an object', machine);
@@ -100,19 +101,30 @@ const isRecord = (x: unknown): x is Readonly<Record<string, unknown>> => typeof 
 const isSupport = (s: unknown): boolean => isRecord(s) && typeof s.runtime === 'string' && isTexts(s.lacks);
 const isTexts = (x: unknown): boolean => Array.isArray(x) && x.every((t) => typeof t === 'string');
 
+function isDecision(d: unknown): boolean {
+  if (!isRecord(d) || !isTexts([d.path, d.op, d.chosen]) || !isTexts(d.kernels)) return false;
+  const { notes, refused } = d;
+  if (!Array.isArray(notes) || !notes.every(isReason) || !Array.isArray(refused)) return false;
+  return refused.every((r) => isRecord(r) && typeof r.rule === 'string' && isReason(r.reason));
+}
+
+const isReason = (r: unknown): boolean => isRecord(r) && isTexts([r.code, r.text]) && isRecord(r.data);
+
 function isPort(p: unknown): boolean {
   if (!isRecord(p) || typeof p.name !== 'string' || !dtypes.includes(p.dtype as DType)) return false;
+  if (p.role !== undefined && typeof p.role !== 'string') return false;
   return Array.isArray(p.dims) && p.dims.every(isSize) && (p.derived === undefined || isDerived(p.derived));
+}
+
+function isLimit(l: unknown): boolean {
+  if (!isRecord(l) || typeof l.problem !== 'string') return false;
+  if ((typeof l.input === 'string') === isSize(l.size)) return false;
+  return [l.min, l.max].every((d) => d === undefined || isSize(d));
 }
 
 function isDerived(d: unknown): boolean {
   if (!isRecord(d) || typeof d.how !== 'string' || !isTexts(d.from)) return false;
   return (d.plus === undefined || isSize(d.plus)) && (d.pool === undefined || isRecord(d.pool));
-}
-
-function isLimit(l: unknown): boolean {
-  if (!isRecord(l) || !isSize(l.size) || typeof l.max !== 'number' || typeof l.field !== 'string') return false;
-  return l.inputs === undefined || (Array.isArray(l.inputs) && l.inputs.every((i) => isRecord(i) && typeof i.name === 'string'));
 }
 
 function isSize(d: unknown): boolean {

@@ -1,6 +1,6 @@
 // What goes in and out of a graph: no JavaScript runtime carries bfloat16, and float32 holds it exactly.
 import type { Dim } from '../dim/dim';
-import type { GraphBuilder, Value } from '../ir/graph';
+import type { GraphBuilder, InputRole, Value } from '../ir/graph';
 import { cast } from '../ops/cast';
 import type { DType } from '../tensor/tensor';
 
@@ -11,5 +11,5 @@ export const carriedDType = (dtype: DType): DType => (dtype === 'bfloat16' ? 'fl
 export const carried = (v: Value): Value => cast(v, carriedDType(v.dtype));
 
 /** An input of the dtype that is wanted inside, fed as it can be carried. */
-export const received = (g: GraphBuilder, name: string, dtype: DType, dims: readonly Dim[]): Value =>
-  cast(g.input(name, carriedDType(dtype), dims), dtype);
+export const received = (g: GraphBuilder, name: string, dtype: DType, dims: readonly Dim[], role: InputRole): Value =>
+  cast(g.input(name, carriedDType(dtype), dims, role), dtype);

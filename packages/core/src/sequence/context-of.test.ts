@@ -9,8 +9,8 @@ import { contextOf } from './context-of';
 type Inputs = readonly (readonly [name: string, dtype: DType, dims: readonly Dim[]])[];
 
 const about: Inputs = [
-  ['mask', 'bool', [1, 1, 'rows', 'columns']],
-  ['bias', 'float32', [1, 3, 'rows', 'columns']],
+  ['attention_mask', 'bool', [1, 1, 'rows', 'columns']],
+  ['attention_bias', 'float32', [1, 3, 'rows', 'columns']],
   ['memory', 'float32', ['others', 'memory_seq', 5]],
   ['memory_mask', 'bool', ['others', 'memory_seq']],
   ['lengths', 'int64', ['batch']],
@@ -99,7 +99,7 @@ describe('inputs that would be left out in silence, or stand there twice', () =>
 
   it.each([
     ['attention_mask', ['bool', ['batch', 'seq']]],
-    ['mask', ['bool', [1, 1, 'tokens', 'tokens']]],
+    ['attention_mask', ['bool', [1, 1, 'tokens', 'tokens']]],
     ['memory_mask', ['bool', ['batch', 'memory_seq']]],
   ] as const)('%s of packed rows', (name, type) => {
     expect(() => contextWith({ x: ['float32', ['tokens', 5]], lengths, [name]: type }, { layout: 'packed' })).toThrow(

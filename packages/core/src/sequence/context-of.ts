@@ -1,22 +1,30 @@
 // The context of a model's sequences, from the inputs that are there.
 
-import { addDims, type Dim, subDims } from '../dim/dim';
+import { addDims, type Dim, namesOfDim, subDims } from '../dim/dim';
 import { ConfigError } from '../error';
 import { printType } from '../ir/define-op';
-import type { GraphBuilder, Pool, Value } from '../ir/graph';
-import { and, type Mask, none } from '../mask/mask';
+import { type GraphBuilder, inputOf, nameOf, type Pool, type Value } from '../ir/graph';
+import { and } from '../mask/and';
+import { dense } from '../mask/dense';
+import { keyPadding } from '../mask/key-padding';
+import { keyLengths } from '../mask/lengths';
+import type { Mask } from '../mask/mask';
+import { none } from '../mask/none';
 import { cast } from '../ops/cast';
+import { greater, where } from '../ops/comparison';
 import { add, max, sub } from '../ops/elementwise';
 import { expand, reshape, slice, unsqueeze } from '../ops/movement';
 import { cumSum } from '../ops/scan';
 import { gatherElements } from '../ops/select';
 import { iota } from '../ops/shape';
+import type { DType } from '../tensor/tensor';
 import { type Memory, newShared, type SequenceContext } from './context';
 import { derive } from './derive';
-import { ioState } from './io-state';
+import { type Inputs, type InputsByRole, inputsByRole } from './inputs';
+import { ioState, limitPast, memoryDim, pastDim } from './io-state';
 import { type Layout, padded } from './layout';
-import { pagedState } from './paged-state';
-import { aboutRows } from './sequence-inputs';
+import { limitLengths, limitPackedLengths } from './limits';
+import { pagedState, tableDim } from './paged-state';
 import type { CallSizes, State } from './state';
 
 /**
@@ -36,47 +44,60 @@ export interface SequenceInputs {
 }
 
 /**
- * Builds the context from inputs by name. Every one of them is optional:
+ * Builds the context of a model's sequences from its inputs, by their roles (see `InputRole`). Names of the field have a role by default:
  *
+ * - `ids`, `x`, `q`: the sequences that attend, [batch, seq, …], packed [tokens, …]
  * - `lengths` int64 [batch]: real rows of each sequence, the rest is padding on the right
- * - `attention_mask` int64, int32 or bool [batch, kv_seq]: 1 for keys that may be seen; positions are counted over them (padding on either side)
+ * - `attention_mask` bool, int64 or int32 [batch, kv_seq]: 0 for padding, on either side; positions are counted over the others.
+ *   bool [batch or 1, heads or 1, seq or 1, kv_seq]: pairs that may attend
+ * - `attention_bias` float [batch or 1, heads or 1, seq, kv_seq]: added to every score
  * - `position_ids` int64 [batch, seq] or [tokens]: instead of counted positions
- * - `mask` bool [batch or 1, heads or 1, seq, kv_seq]: pairs that may be seen
- * - `bias` float [batch or 1, heads or 1, seq, kv_seq]: added to every score
  * - `memory` [batch, memory_seq, dim] with `memory_lengths` [batch] or `memory_mask` [batch, memory_seq]
  *
- * A state brings inputs of its own, which are not declared: `past_lengths` int64 [batch], the rows already in its caches, is one.
+ * Inputs of other names are the sequences if no input is called so. The order of inputs never matters. A state brings inputs of its own, which
+ * are not declared: `past_lengths` int64 [batch], the rows already in its caches, is one.
  *
- * Throws   ConfigError for a packed layout without `lengths` or with masks of padded rows, and for `lengths` beside a growing cache
+ * Throws   ConfigError for a dtype or rank that a role does not take, for inputs called `mask` or `bias` without a role, for a packed layout
+ *          without `lengths` or with masks of padded rows, and for `lengths` beside a growing cache
  */
-export function contextOf(g: GraphBuilder, inputs: Readonly<Record<string, Value>>, o: SequenceInputs): SequenceContext {
-  if (o.layout === 'packed') return packedContext(g, inputs, o);
-  const given = Object.entries(inputs).filter(([name]) => !aboutRows.has(name));
-  const rows = (given.find(([, v]) => v.rank >= 2) ?? given[0] ?? Object.entries(inputs)[0])?.[1];
-  if (!rows) throw new ConfigError({ path: 'inputs', problem: 'a model needs at least one input' });
-  const batch = rows.dims[0] ?? 1;
-  const seq = rows.rank === 4 ? rows.dims[2]! : (rows.dims[1] ?? 1);
-  const { lengths } = inputs;
+export function contextOf(g: GraphBuilder, inputs: Inputs, o: SequenceInputs): SequenceContext {
+  const roles = inputsByRole(g, inputs, o.layout);
+  if (o.layout === 'packed') return packedContext(g, inputs, roles, o);
+  const { of } = roles;
+  const lengths = of.lengths?.value;
   if (lengths && o.state === 'io')
     throw new ConfigError({
-      path: 'inputs.lengths',
+      path: `inputs.${of.lengths!.name}`,
       problem: 'a growing cache takes as many rows of each sequence, and would keep those behind its length',
       expected: 'a cache of fixed capacity (state: { io: rows }), or an attention_mask over all of its rows',
       got: "state: 'io'",
     });
-  const state = o.state === undefined ? undefined : stateOf(g, o.state, { batch, seq });
-  const keep = inputs.attention_mask && boolean(inputs.attention_mask);
+  const sizes = once(() => {
+    const found = roles.sizes();
+    if (lengths) limitLengths(lengths, found.seq);
+    return found;
+  });
+  if (roles.certain || o.state !== undefined) sizes();
+  if (o.state !== undefined) checkReserved(g, o.state);
+  const state = o.state === undefined ? undefined : stateOf(g, o.state, sizes());
+  const padding = of.keyPadding && boolean(of.keyPadding.value);
+  const additive = of.additiveMask && additiveMask(g, of.additiveMask.value, () => sizes().seq);
   const masks: Mask<Value>[] = [];
   // With a cache, rows beyond a sequence's own are hidden by their place; lengths speak of this call only.
-  if (lengths && !state) masks.push({ kind: 'lengths', keys: lengths });
-  if (keep) masks.push({ kind: 'keys', keep });
-  if (inputs.mask) masks.push({ kind: 'tensor', keep: boolean(inputs.mask) });
-  const memory = memoryOf(inputs, padded);
+  if (lengths && !state) masks.push(keyLengths(lengths));
+  if (padding) masks.push(keyPadding(padding));
+  if (of.denseMask) masks.push(dense(of.denseMask.value));
+  if (additive) masks.push(additive.mask);
+  const biases = [...(of.attentionBias ? [of.attentionBias.value] : []), ...(additive ? [additive.bias] : [])];
+  const memory = memoryOf(roles, padded);
   const positions = (): Value => {
-    if (inputs.position_ids) return inputs.position_ids;
+    if (of.positionIds) return of.positionIds.value;
+    const { batch, seq } = sizes();
+    const keep = padding ?? additive?.keys;
     if (keep) return countedPositions(keep, seq, state?.keys.queryOffset);
     const counted = reshape(iota(g, seq), [1, seq]);
-    return state ? add(unsqueeze(state.pastLengths, [1]), counted) : expand(counted, [batch, seq]);
+    if (!state) return expand(counted, [batch, seq]);
+    return add(unsqueeze(state.pastLengths, [1]), counted);
   };
   return {
     mask: and(...masks),
@@ -85,15 +106,18 @@ export function contextOf(g: GraphBuilder, inputs: Readonly<Record<string, Value
     },
     layout: padded,
     shared: newShared(),
+    inputs,
+    ...(of.positionIds && { positionIds: of.positionIds.value }),
     ...(lengths && { lengths }),
     ...(state && { state }),
-    ...(inputs.bias && { bias: inputs.bias }),
+    ...(biases.length && { bias: biases.reduce((a, b) => add(a, b)) }),
     ...(memory && { memory }),
   };
 }
 
-function packedContext(g: GraphBuilder, inputs: Readonly<Record<string, Value>>, o: SequenceInputs): SequenceContext {
-  const { lengths } = inputs;
+function packedContext(g: GraphBuilder, inputs: Inputs, roles: InputsByRole, o: SequenceInputs): SequenceContext {
+  const { of } = roles;
+  const lengths = of.lengths?.value;
   if (!lengths)
     throw new ConfigError({
       path: 'inputs',
@@ -107,25 +131,17 @@ function packedContext(g: GraphBuilder, inputs: Readonly<Record<string, Value>>,
       problem: 'a packed layout keeps no state',
       hint: "Use layout: 'padded'",
     });
-  const padding = ['attention_mask', 'mask', 'memory_mask'].find((name) => inputs[name]);
+  const padding = of.keyPadding ?? of.denseMask ?? of.additiveMask ?? of.memoryKeyPadding;
   if (padding)
     throw new ConfigError({
-      path: `inputs.${padding}`,
+      path: `inputs.${padding.name}`,
       problem: 'packed rows have no padding to mask',
       expected: 'lengths, and masks that the blocks themselves make',
-      got: printType(inputs[padding]!),
+      got: printType(padding.value),
       hint: "Compile with layout: 'padded', or leave it out",
     });
-  const rows = Object.entries(inputs).find(([name]) => !aboutRows.has(name))?.[1];
-  if (!rows)
-    throw new ConfigError({
-      path: 'inputs',
-      problem: 'a packed layout without rows',
-      expected: "rows beside the lengths, such as ids: ['int64', ['tokens']]",
-      got: Object.keys(inputs).join(', '),
-    });
-  const layout = packedLayout(g, lengths, rows.dims[0]!);
-  const { memory: memoryRows, memory_lengths: memoryLengths } = inputs;
+  const layout = packedLayout(g, lengths, roles.sizes().seq);
+  const { memory: memoryRows, memoryLengths } = of;
   if (memoryRows && !memoryLengths)
     throw new ConfigError({
       path: 'inputs',
@@ -134,25 +150,28 @@ function packedContext(g: GraphBuilder, inputs: Readonly<Record<string, Value>>,
       got: Object.keys(inputs).join(', '),
     });
   const memory: Memory | undefined = memoryRows && {
-    rows: memoryRows,
+    rows: memoryRows.value,
     mask: none,
-    layout: packedLayout(g, memoryLengths!, memoryRows.dims[0]!),
+    layout: packedLayout(g, memoryLengths!.value, memoryRows.value.dims[0]!),
   };
   return {
     mask: none,
     get positions() {
-      return inputs.position_ids ?? layout.positions;
+      return of.positionIds?.value ?? layout.positions;
     },
     layout,
     lengths,
     shared: newShared(),
-    ...(inputs.bias && { bias: inputs.bias }),
+    inputs,
+    ...(of.positionIds && { positionIds: of.positionIds.value }),
+    ...(of.attentionBias && { bias: of.attentionBias.value }),
     ...(memory && { memory }),
   };
 }
 
 // Sequences of these lengths, one after another in so many rows.
 function packedLayout(g: GraphBuilder, lengths: Value, rows: Dim): PackedLayout {
+  limitPackedLengths(lengths, rows);
   return {
     kind: 'packed',
     offsets: derive(g, 'offsets', { dtype: 'int64', dims: [addDims(lengths.dims[0]!, 1)] }, [lengths], rows),
@@ -164,28 +183,85 @@ function packedLayout(g: GraphBuilder, lengths: Value, rows: Dim): PackedLayout 
 }
 type PackedLayout = Extract<Layout, { kind: 'packed' }>;
 
-function memoryOf(inputs: Readonly<Record<string, Value>>, layout: Layout): Memory | undefined {
-  const { memory: rows, memory_lengths: lengths, memory_mask: keep } = inputs;
-  if (!rows) return undefined;
+function memoryOf({ of }: InputsByRole, layout: Layout): Memory | undefined {
+  if (!of.memory) return undefined;
   const masks: Mask<Value>[] = [];
-  if (lengths) masks.push({ kind: 'lengths', keys: lengths });
-  if (keep) masks.push({ kind: 'keys', keep: boolean(keep) });
-  return { rows, mask: and(...masks), layout };
+  if (of.memoryLengths) masks.push(keyLengths(of.memoryLengths.value));
+  if (of.memoryKeyPadding) masks.push(keyPadding(boolean(of.memoryKeyPadding.value)));
+  return { rows: of.memory.value, mask: and(...masks), layout };
+}
+
+// What an additive mask hides, and what it adds. Libraries write the lowest number of the dtype, or −∞, for a key that is hidden.
+function additiveMask(
+  g: GraphBuilder,
+  x: Value,
+  seq: () => Dim,
+): { readonly mask: Mask<Value>; readonly bias: Value; readonly keys?: Value } {
+  const name = inputOf(x)?.name;
+  const declared = g.root.inputs.find((v) => name !== undefined && nameOf(v) === name)?.dtype ?? x.dtype;
+  const keep = greater(x, lowestOf(declared) / 2);
+  const bias = where(keep, x, 0);
+  if (x.rank === 2) {
+    const [batch, kvSeq] = x.dims as [Dim, Dim];
+    return {
+      mask: keyPadding(keep),
+      bias: expand(reshape(bias, [batch, 1, 1, kvSeq]), [batch, 1, seq(), kvSeq]),
+      keys: keep,
+    };
+  }
+  const [batch, heads, rows, kvSeq] = x.dims as [Dim, Dim, Dim, Dim];
+  return { mask: dense(keep), bias: rows === 1 ? expand(bias, [batch, heads, seq(), kvSeq]) : bias };
+}
+const lowestOf = (dtype: DType): number => (dtype === 'float16' ? -65504 : -3.3e38);
+
+// Sizes and inputs that a state brings along. What counts keys may speak of their number; to anything else it would be another size of the same name.
+function checkReserved(g: GraphBuilder, option: StateOption): void {
+  const paged = typeof option === 'object' && 'paged' in option;
+  const reserved: Readonly<Record<string, string>> = {
+    ...(option === 'io' && { [pastDim]: 'the rows that a growing cache holds' }),
+    ...(typeof option !== 'function' && { [memoryDim]: 'the rows of a memory that a state holds' }),
+    ...(paged && { [tableDim]: 'the blocks in a row of the block table' }),
+  };
+  for (const v of g.root.inputs) {
+    const [name, role] = [nameOf(v)!, g.root.roles.get(nameOf(v)!)];
+    const path = `inputs.${name}`;
+    if (typeof option !== 'function' && name.startsWith('past_key_values.'))
+      throw new ConfigError({ path, problem: 'the state brings inputs of this name along', hint: 'Rename it' });
+    if (role !== 'sequence' && role !== 'memory' && role !== 'lengths' && role !== 'positionIds') continue;
+    const taken = v.dims.flatMap(namesOfDim).find((size) => Object.hasOwn(reserved, size));
+    if (taken !== undefined)
+      throw new ConfigError({
+        path,
+        problem: `the size name "${taken}" is taken`,
+        expected: `another name, since it stands for ${reserved[taken]}`,
+        got: printType(v),
+      });
+  }
 }
 
 function stateOf(g: GraphBuilder, option: StateOption, call: CallSizes): State {
   if (typeof option === 'function') return option(g, call);
   if (typeof option === 'object' && 'paged' in option) return pagedState(g, call, option.paged);
-  return ioState(g, call, option === 'io' ? undefined : option.io);
+  const capacity = option === 'io' ? undefined : option.io;
+  limitPast(g, call.seq, capacity);
+  return ioState(g, call, capacity);
 }
 
 const boolean = (v: Value): Value => (v.dtype === 'bool' ? v : cast(v, 'bool'));
 
 // Positions of the keys of this call, counted over those that may be seen; padding on the left stands at 0. They are the last `seq` of all, or,
-// in a cache of fixed capacity, those from `start` on.
+// in a cache of fixed capacity, those from `queryOffset` on.
 function countedPositions(keep: Value, seq: Dim, queryOffset: Value | undefined): Value {
   const all = max(sub(cumSum(cast(keep, 'int64'), 1), 1), 0);
-  if (queryOffset) return gatherElements(all, add(unsqueeze(queryOffset, [1]), reshape(iota(keep.graph.root, seq), [1, seq])), 1);
   const total = keep.dims[1]!;
+  if (queryOffset) return gatherElements(all, add(unsqueeze(queryOffset, [1]), reshape(iota(keep.graph.root, seq), [1, seq])), 1);
   return total === seq ? all : slice(all, { axes: [1], starts: [subDims(total, seq)], ends: [total] });
+}
+
+function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
+  };
 }

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { GraphBuilder } from '../ir/graph';
-import { causal } from '../mask/mask';
+import { causal } from '../mask/index';
 import { cond } from '../ops/control';
 import { add } from '../ops/elementwise';
 import { crossAttentionKeyValues, newShared, withContext } from './context';
@@ -25,12 +25,12 @@ it('a context with some entries changed computes positions only when asked', () 
 it('cross attention leaves the positions and the bias of its own rows alone', () => {
   const g = new GraphBuilder();
   const input = (name: string, dims: (number | string)[]) => g.input(name, 'float32', dims);
-  const [x, memory, bias] = [
+  const [x, memory, attention_bias] = [
     input('x', ['batch', 'seq', 7]),
     input('memory', ['batch', 'rows', 7]),
-    input('bias', [1, 1, 'seq', 'seq']),
+    input('attention_bias', [1, 1, 'seq', 'seq']),
   ];
-  const ctx = contextOf(g, { x, memory, bias }, { layout: 'padded' });
+  const ctx = contextOf(g, { x, memory, attention_bias }, { layout: 'padded' });
   const [, , at] = crossAttentionKeyValues(ctx, ({ rows }) => [rows, rows]);
   expect(at.bias).toBeUndefined();
   expect(at.keys).toEqual({ layout: { kind: 'padded' } });

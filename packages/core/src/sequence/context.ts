@@ -2,9 +2,13 @@
 import type { Dim } from '../dim/dim';
 import { ConfigError, internal, ShapeError } from '../error';
 import { usable, type Value } from '../ir/graph';
-import { and, type Mask, maskKinds, printMask } from '../mask/mask';
+import { and } from '../mask/and';
+import { documents } from '../mask/documents';
+import { impliedBy } from '../mask/features';
+import { comparesPositions, conjuncts, type Mask, maskKinds, printMask } from '../mask/mask';
 import { attendOp } from '../ops/attend';
 import type { KeyPlace, Layout } from './layout';
+import { limitLengths } from './limits';
 import type { State } from './state';
 
 /** What cross attention attends to. */
@@ -17,6 +21,8 @@ export interface Memory {
   /** Added to every score, [batch or 1, heads or 1, query, memory_seq]. */
   readonly bias?: Value;
   readonly layout: Layout;
+  /** True where these are the queries' own rows, as if it were self attention: positions of queries and keys are the same. */
+  readonly own?: true;
 }
 
 /** What one layer makes and later ones use; fresh for each trace. */
@@ -31,6 +37,8 @@ export interface SequenceContext {
   readonly mask: Mask<Value>;
   /** int64 [batch, seq] or [tokens]; from 0 in each sequence, or where the cache ends. */
   readonly positions: Value;
+  /** Positions that were given instead of counted. */
+  readonly positionIds?: Value;
   readonly layout: Layout;
   /** Real rows of this call, int64 [batch]: what a recurrent state after a ragged prompt needs. */
   readonly lengths?: Value;
@@ -49,6 +57,8 @@ export interface SequenceContext {
   /** [height, width] when the tokens came from an image. */
   readonly grid?: readonly [Dim, Dim];
   readonly shared: Shared;
+  /** The inputs of the model by name, for what reads some of its own (token types). */
+  readonly inputs?: Readonly<Record<string, Value>>;
 }
 
 /** Options of one attention call. */
@@ -70,7 +80,8 @@ export interface AttendOptions {
  *
  * Shapes   q [batch, heads, seq, head_dim] · k, v [batch, kv_heads, kv_seq, …] → [batch, heads, seq, v_head_dim]; packed: batch 1, seq = tokens
  * Dtypes   one float dtype; scores and softmax of 16-bit floats in float32
- * Throws   ShapeError when q and k differ in head_dim, or kv_heads does not divide heads
+ * Throws   ShapeError when q and k differ in head_dim, or kv_heads does not divide heads · ConfigError for a causal mask or a window on the keys of
+ *          a memory, whose positions are not those of the queries
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
  * Lowers   portable: primitives · cpu, wasm: GroupQueryAttention, MultiHeadAttention, Attention · webgpu: GroupQueryAttention,
  *          MultiHeadAttention · cuda: PagedAttention, PackedMultiHeadAttention, GroupQueryAttention, MultiHeadAttention, Attention
@@ -84,6 +95,8 @@ export function attend(
   o: AttendOptions = {},
 ): Value {
   const queryOffset = ctx.keys?.queryOffset;
+  limitSizes(q, k, ctx.mask);
+  refuseOrder(ctx, q.graph.where);
   const { dropout: probability = 0, ...rest } = o;
   const g = q.graph.root;
   const noise =
@@ -99,12 +112,37 @@ export function attend(
   });
 }
 
+/** True in cross attention: the keys are those of a memory, and their positions say nothing of the queries' own. */
+export const attendsToMemory = (ctx: Partial<SequenceContext>): boolean => ctx.queryMask !== undefined;
+
+// Masks that compare positions mean nothing between two sequences.
+function refuseOrder(ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceContext>, path: string): void {
+  if (attendsToMemory(ctx) && comparesPositions(ctx.mask))
+    throw new ConfigError({
+      path,
+      problem: "positions of queries and of a memory's rows cannot be compared",
+      expected: 'cross attention under padding and dense masks only',
+      got: printMask(ctx.mask),
+      hint: 'Leave causal and window out of the mechanism, or give a dense mask of the pairs that may attend',
+    });
+}
+
+// Kernels divide by the number of sequences, and trust lengths.
+function limitSizes(q: Value, k: Value, mask: Mask<Value>): void {
+  const [batch] = q.dims;
+  if (typeof batch === 'string') q.graph.root.limit({ size: batch, min: 1, problem: 'no sequences' });
+  for (const part of conjuncts(mask)) {
+    const { lengths } = impliedBy(part);
+    if (lengths) limitLengths(lengths, k.dims[2]!);
+  }
+}
+
 /**
  * Refuses masks that a mechanism does not honour.
  *
  * Throws   ConfigError naming them
  */
-export function checkMasks(name: string, honoured: readonly Mask<unknown>['kind'][], ctx: SequenceContext): void {
+export function checkMasks(name: string, honoured: readonly string[], ctx: SequenceContext): void {
   const refused = maskKinds(maskOf(ctx)).filter((kind) => !honoured.includes(kind));
   if (!refused.length) return;
   throw new ConfigError({
@@ -121,7 +159,7 @@ export function maskOf(ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceCont
   if (ctx.layout?.kind !== 'packed') return ctx.mask;
   const keys = ctx.keys?.layout ?? ctx.layout;
   if (keys.kind !== 'packed') throw internal('packed queries need packed keys');
-  return and({ kind: 'documents', offsets: ctx.layout.offsets, keyOffsets: keys.offsets }, ctx.mask);
+  return and(documents(ctx.layout.offsets, keys.offsets), ctx.mask);
 }
 
 /**
@@ -166,16 +204,18 @@ export function crossAttentionKeyValues(
   // No start: every row of a memory exists, and its mask says which are real.
   const there = {
     mask: memory.mask,
-    queryMask: ctx.mask,
+    ...(!memory.own && { queryMask: ctx.mask }),
     keys: { layout: memory.layout },
     ...(memory.bias && { bias: memory.bias }),
   };
-  return [key, value, withContext(withoutBias(ctx), there)];
+  // The bias of a context is that of its own rows, not of a memory's.
+  return [key, value, withContext(without(ctx, 'bias'), there)];
 }
 
-// The bias of a context is that of its own rows, not of a memory's.
-function withoutBias(ctx: SequenceContext): SequenceContext {
-  const { bias: _, ...others } = Object.getOwnPropertyDescriptors(ctx);
+/** The same context without some entries. */
+export function without(ctx: SequenceContext, ...names: readonly (keyof SequenceContext)[]): SequenceContext {
+  const descriptors = Object.entries(Object.getOwnPropertyDescriptors(ctx));
+  const others = Object.fromEntries(descriptors.filter(([name]) => !names.includes(name as keyof SequenceContext)));
   return Object.defineProperties({}, others) as SequenceContext;
 }
 

@@ -1,5 +1,6 @@
 // A state whose rows are inputs and outputs of the graph: growing, or of fixed capacity.
 
+import { type Dim, subDims } from '../dim/dim';
 import type { GraphBuilder, Value } from '../ir/graph';
 import { cacheAppend } from '../ops/cache';
 import { concat } from '../ops/movement';
@@ -43,7 +44,13 @@ export function ioState(g: GraphBuilder, { batch }: CallSizes, capacity: number 
     append(name, rows) {
       const [b, heads, , headDim] = rows.dims;
       const n = place();
-      const past = received(g, `past_key_values.${n}.${name}`, rows.dtype, [b!, heads!, capacity ?? pastDim, headDim!]);
+      const past = received(
+        g,
+        `past_key_values.${n}.${name}`,
+        rows.dtype,
+        [b!, heads!, capacity ?? pastDim, headDim!],
+        'pastKeyValue',
+      );
       const all = cacheAppend(past, rows, queryOffset);
       g.stateOutputs.set(`present.${n}.${name}`, all);
       return all;
@@ -53,12 +60,9 @@ export function ioState(g: GraphBuilder, { batch }: CallSizes, capacity: number 
       const n = place();
       const fresh = Object.entries(make()) as [never, Value][];
       const all = fresh.map(([name, rows]) => {
-        const past = received(g, `past_key_values.${n}.memory_${name}`, rows.dtype, [
-          rows.dims[0]!,
-          rows.dims[1]!,
-          memoryDim,
-          rows.dims[3]!,
-        ]);
+        const [b, heads, , headDim] = rows.dims;
+        const dims = [b!, heads!, memoryDim, headDim!];
+        const past = received(g, `past_key_values.${n}.memory_${name}`, rows.dtype, dims, 'pastMemory');
         const joined = concat([past, rows], 2);
         g.stateOutputs.set(`present.${n}.memory_${name}`, joined);
         return [name, joined] as const;
@@ -67,10 +71,27 @@ export function ioState(g: GraphBuilder, { batch }: CallSizes, capacity: number 
     },
     updateRecurrent(name, first, step) {
       const n = place();
-      const last = received(g, `past_key_values.${n}.${name}`, first.dtype, first.dims);
+      const last = received(g, `past_key_values.${n}.${name}`, first.dtype, first.dims, 'pastRecurrent');
       const [next, result] = step(last);
       g.stateOutputs.set(`present.${n}.${name}`, next);
       return result;
     },
   };
+}
+
+/** Requires room for the new rows: a kernel that appends in place would write behind the last. A growing cache has as many rows of each sequence. */
+export function limitPast(g: GraphBuilder, seq: Dim, capacity: number | undefined): void {
+  const input = 'past_lengths';
+  if (capacity === undefined) {
+    g.limit({ input, min: pastDim, max: pastDim, problem: 'not the rows that the growing cache holds' });
+    return;
+  }
+  g.limit({
+    input,
+    min: 0,
+    max: subDims(capacity, seq),
+    problem: 'the cache has no room for the new rows',
+    by: 'state.io',
+    hint: 'Compile with a larger capacity (state: { io: rows })',
+  });
 }

@@ -1,24 +1,69 @@
-// What a table of fixed length can take, said of the integers that index it.
-import { addDims, type Dim } from '../dim/dim';
-import type { Limit, Node, Value } from '../ir/graph';
+// What lengths, positions and ids may be, required where they are used.
+import { addDims, type Dim, subDims } from '../dim/dim';
+import { type GraphBuilder, inputOf, type Node, type Value } from '../ir/graph';
 
 /**
- * Holds every run to indices below `max`. Where they come from sizes and inputs (counted positions, `position_ids`, ids), the runner
- * checks them before it runs; of others (a step inside a Loop) nothing is known.
+ * Requires indices from 0 to before `rows`. Where they come from sizes and inputs (counted positions, `position_ids`, ids), the runner and the
+ * interpreter check them before anything runs; of others (a step inside a Loop, what the graph itself computes) nothing is known, and what a
+ * kernel makes of an index outside of its table is undefined.
  *
  * Throws   ShapeError where it is known now that they go beyond
  * Example  limitIndices(ctx.positions, seqLen, `${path}.seqLen`);
  */
-export function limitIndices(indices: Value, max: number, field: string): void {
+export function limitIndices(indices: Value, rows: number, field: string): void {
   const largest = largestOf(indices);
-  if (!largest) return;
-  const { inputs } = largest;
-  indices.graph.limit({ size: addDims(largest.size, 1), max, field, ...(inputs.length && { inputs }) });
+  if (!largest || largest.inputs.length > 1) return;
+  const [input] = largest.inputs;
+  const g = indices.graph.root;
+  if (!input) {
+    limitRows(g, addDims(largest.size, 1), rows, field);
+    return;
+  }
+  const isIndex = largest.size === 0 && !input.counts;
+  g.limit({
+    input: input.name,
+    ...(input.counts && { of: 'counts' as const }),
+    min: 0,
+    max: subDims(rows - 1, largest.size),
+    ...(isIndex ? { problem: 'an index outside of the table', by: field } : tooLong(field)),
+  });
 }
 
+/**
+ * Requires at most so many rows, for what is of fixed length.
+ *
+ * Throws   ShapeError where it is known now that they are more
+ * Example  limitRows(x.graph, x.dims[1]!, 1024, 'encoder.seqLen');
+ */
+export function limitRows(g: GraphBuilder, size: Dim, rows: number, field: string): void {
+  g.limit({ size, max: rows, ...tooLong(field) });
+}
+const tooLong = (field: string) => ({
+  problem: 'longer than the model was built for',
+  by: field,
+  hint: `Shorten it, or build the model with a larger ${field.split('.').at(-1)}`,
+});
+
+/** Requires lengths from 0 to so many rows, where they are an input. */
+export function limitLengths(lengths: Value, rows: Dim): void {
+  const input = inputOf(lengths)?.name;
+  if (input !== undefined)
+    lengths.graph.root.limit({ input, min: 0, max: rows, problem: 'a length of more rows than the sequence has' });
+}
+
+/** Requires lengths that add up to the rows of a packed batch, where they are an input. */
+export function limitPackedLengths(lengths: Value, rows: Dim): void {
+  const input = inputOf(lengths)?.name;
+  if (input === undefined) return;
+  const g = lengths.graph.root;
+  g.limit({ input, min: 0, problem: 'a length below 0' });
+  g.limit({ input, of: 'sum', min: rows, max: rows, problem: 'the lengths do not add up to the rows' });
+}
+
+/** An upper bound of integers: a size, and the largest element of an input or the largest count of its rows. */
 interface Largest {
   readonly size: Dim;
-  readonly inputs: NonNullable<Limit['inputs']>;
+  readonly inputs: readonly { readonly name: string; readonly counts?: true }[];
 }
 const only = (size: Dim): Largest => ({ size, inputs: [] });
 const plus = (a: Largest | undefined, b: Largest | undefined): Largest | undefined =>
@@ -75,7 +120,7 @@ function counted(x: Value): Largest | undefined {
     source = source.producer.operands[0]!;
     truth ||= source.dtype === 'bool';
   }
-  return truth && source.leaf?.kind === 'input' ? { size: 0, inputs: [{ name: source.leaf.name, rowSums: true }] } : undefined;
+  return truth && source.leaf?.kind === 'input' ? { size: 0, inputs: [{ name: source.leaf.name, counts: true }] } : undefined;
 }
 
 function constantOf({ leaf }: Value): number | undefined {

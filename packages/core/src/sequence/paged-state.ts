@@ -1,8 +1,8 @@
 // A state whose rows stay in the runtime's memory: pools of blocks that kernels update in place. Kwon et al. 2023, https://arxiv.org/abs/2309.06180
-import type { Dim } from '../dim/dim';
+import { type Dim, mulDims, subDims } from '../dim/dim';
 import { ConfigError } from '../error';
 import type { GraphBuilder, Pool, Value } from '../ir/graph';
-import { pagedAppend, poolDims } from '../ops/paged';
+import { pagedAppend } from '../ops/paged';
 import { ioState } from './io-state';
 import type { CallSizes, State } from './state';
 
@@ -21,12 +21,17 @@ export function pagedState(g: GraphBuilder, call: CallSizes, pool: Pool): State 
   checkPool(pool);
   const others = ioState(g, call, 1);
   const { pastLengths } = others;
+  const room = subDims(mulDims(tableDim, pool.blockSize), call.seq);
+  g.limit({ input: 'past_lengths', min: 0, max: room, problem: 'the block table has no room for the new rows' });
   const table = blockTable(g, [call.batch, tableDim], pool, [pastLengths], call.seq);
   return { ...others, append: (name, rows) => appendPaged(g, pool, { name, rows, pastLengths, table }) };
 }
 
 /** An input that says which blocks are whose: computed by the runner, or fed. */
 export function blockTable(g: GraphBuilder, dims: readonly Dim[], pool: Pool, from: readonly Value[], seq: Dim): Value {
+  // Entries behind the rows in use are not read; −1 marks them for some.
+  const problem = 'a block that the pool does not have';
+  g.limit({ input: 'block_table', min: -1, max: pool.blocks - 1, problem, by: 'state.paged.blocks' });
   return g.derivedInput('block_table', { dtype: 'int32', dims }, 'blockTable', from, seq, pool);
 }
 
@@ -62,3 +67,11 @@ export function checkPool({ blocks, blockSize }: Pool): void {
       got: String(blockSize),
     });
 }
+
+/** The dims of a pool for these rows. */
+const poolDims = (blocks: number, blockSize: number, rows: Value): readonly Dim[] => [
+  blocks,
+  blockSize,
+  rows.dims[1]!,
+  rows.dims[3]!,
+];

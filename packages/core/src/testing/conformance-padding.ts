@@ -91,19 +91,23 @@ interface Run {
 
 function same(graph: Graph, side: Side, real: readonly number[], expected: Run, got: Run): void {
   for (const { name, value } of graph.outputs) {
-    const axis = value.dims.findIndex((d) => typeof subDims(d, 'seq') === 'number');
-    // Rows more may stand in front of those that came in.
-    const inFront = axis < 0 ? 0 : (subDims(value.dims[axis]!, 'seq') as number);
+    // Rows more may stand in front of those that came in; a bias has keys beside queries.
+    const axes = value.dims.flatMap((d, axis) => {
+      const inFront = subDims(d, 'seq');
+      return typeof inFront === 'number' ? [{ axis, inFront }] : [];
+    });
     const realRows = ({ results, width }: Run, b: number): NDArray => {
       const x = value.dims[0] === 'batch' ? taken(results[name]!, 0, [b]) : results[name]!;
-      const first = inFront + side.before(real[b]!, width);
-      return axis < 0
-        ? x
-        : taken(
-            x,
+      const rows = Array.from({ length: real[b]! }, (_, i) => side.before(real[b]!, width) + i);
+      return axes.reduce(
+        (y, { axis, inFront }) =>
+          taken(
+            y,
             axis,
-            Array.from({ length: real[b]! }, (_, i) => first + i),
-          );
+            rows.map((row) => inFront + row),
+          ),
+        x,
+      );
     };
     real.forEach((_, b) => {
       const { close, error, index } = compare(realRows(got, b), realRows(expected, b), rounding);

@@ -5,7 +5,7 @@ import { int } from '../config/fields';
 import { defineOp } from '../ir/define-op';
 import { apply, type Value } from '../ir/graph';
 import { linear } from '../layers/linear';
-import { none } from '../mask/mask';
+import { none } from '../mask/index';
 import { module } from '../module/module';
 import { cast } from '../ops/cast';
 import { add, div, mul, tanh } from '../ops/elementwise';
@@ -128,12 +128,12 @@ it('finds a declared mask that is not honoured', () => {
     kind: 'attention',
     name: 'leaky',
     summary: 'Ignores its masks.',
-    masks: ['keys'],
+    masks: ['keyPadding'],
     fields: {},
     examples: [{}],
     create: () => (q: Value, k: Value, v: Value) => attend(q, k, v, { mask: none }),
   });
-  expect(failuresOf(leaky).join('\n')).toContain('keys: y changes by');
+  expect(failuresOf(leaky).join('\n')).toContain('keyPadding: y changes by');
 });
 
 it('finds parameters whose names are odd or change', () => {

@@ -1,15 +1,15 @@
 // Runs one block by itself in the interpreter, on parameters that are the same in every run.
 import { compile, type Model } from '../compile/compile';
-import type { CompileOptions } from '../compile/compile-options';
-import { type Dim, evaluateDim } from '../dim/dim';
+import type { CompileOptions, InputType } from '../compile/compile-options';
+import { evaluateDim } from '../dim/dim';
 import { interpret } from '../interpret/interpret';
-import { type Graph, GraphBuilder, nameOf, type Value } from '../ir/graph';
+import { type DeclaredRole, type Graph, GraphBuilder, nameOf, type Value } from '../ir/graph';
 import type { Decision } from '../lower/decision';
 import { lower } from '../lower/lower';
 import type { Rule } from '../lower/rule';
 import type { Target } from '../lower/target';
-import { and, type Mask } from '../mask/mask';
-import { type AnyModule, modulesOf, namesOf } from '../module/module';
+import { and, type Mask } from '../mask/index';
+import { type AnyModule, namesOf } from '../module/module';
 import { standalone } from '../module/standalone';
 import type { Parameter } from '../parameter/parameter';
 import type { Ort } from '../runtime/ort';
@@ -46,13 +46,9 @@ export interface TraceOptions extends Partial<SequenceInputs> {
 }
 
 /** The graph of a block on named inputs: q, k, v, x or ids for what its kind takes, and whatever the context is made from. */
-export function traceBlock(
-  m: AnyModule,
-  inputs: Readonly<Record<string, readonly [DType, readonly Dim[]]>>,
-  o: TraceOptions = {},
-): Graph {
+export function traceBlock(m: AnyModule, inputs: Readonly<Record<string, InputType>>, o: TraceOptions = {}): Graph {
   const g = new GraphBuilder({ training: o.training ?? false });
-  const given = Object.fromEntries(Object.entries(inputs).map(([name, [dtype, dims]]) => [name, g.input(name, dtype, dims)]));
+  const given = Object.fromEntries(Object.entries(inputs).map(([name, type]) => [name, g.input(name, ...type)]));
   const ctx = contextOf(g, given, { layout: o.layout ?? 'padded', ...(o.state !== undefined && { state: o.state }) });
   const narrowed = o.mask ? withContext(ctx, { mask: and(ctx.mask, o.mask) }) : ctx;
   const results = standalone(m)(given, narrowed) as Record<string, Value>;
@@ -64,14 +60,18 @@ export function traceBlock(
 export function runBlock(
   m: AnyModule,
   feeds: Readonly<Record<string, NDArray>>,
-  o: TraceOptions & { readonly draws?: Readonly<Record<string, NDArray>> } = {},
+  o: TraceOptions & {
+    readonly draws?: Readonly<Record<string, NDArray>>;
+    /** Of feeds whose names have none. */
+    readonly roles?: Readonly<Record<string, DeclaredRole>>;
+  } = {},
 ): {
   readonly outputs: Readonly<Record<string, NDArray>>;
   readonly parameters: Readonly<Record<string, NDArray>>;
 } {
   const graph = traceBlock(
     m,
-    Object.fromEntries(Object.entries(feeds).map(([name, { dtype, dims }]) => [name, [dtype, dims]])),
+    Object.fromEntries(Object.entries(feeds).map(([name, { dtype, dims }]) => [name, [dtype, dims, o.roles?.[name]]])),
     o,
   );
   const parameters = randomParameters(m);
@@ -94,7 +94,7 @@ export interface LowerBlockOptions extends TraceOptions {
  */
 export function lowerBlock(
   m: AnyModule,
-  inputs: Readonly<Record<string, readonly [DType, readonly Dim[]]>>,
+  inputs: Readonly<Record<string, InputType>>,
   target: Target,
   o: LowerBlockOptions = {},
 ): {
@@ -102,8 +102,7 @@ export function lowerBlock(
   readonly decisions: readonly Decision[];
 } {
   const traced = traceBlock(m, inputs, o);
-  const rules = [...new Set([...modulesOf(m).flatMap(({ item }) => item.about.rules ?? []), ...(o.rules ?? [])])];
-  const lowered = lower(traced, target, { rules });
+  const lowered = lower(traced, target, o.rules ? { rules: o.rules } : {});
   const sizes = o.sizes ?? {};
   const feeds = Object.fromEntries(
     Object.entries(inputs).map(([name, [dtype, dims]]) => [
@@ -134,7 +133,7 @@ export function lowerBlock(
  */
 export async function checkOnRuntime(
   m: AnyModule,
-  inputs: Readonly<Record<string, readonly [DType, readonly Dim[]]>>,
+  inputs: Readonly<Record<string, InputType>>,
   target: Target,
   runtime: Ort,
   o: Omit<LowerBlockOptions, 'state' | 'layout'> & { readonly draws?: CompileOptions['draws'] } = {},

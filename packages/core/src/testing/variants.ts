@@ -1,17 +1,16 @@
 // The ways in which an example is called: alone, and under each mask that it takes.
 import { grad } from '../autodiff/grad';
-import { compile } from '../compile/compile';
 import { ConfigError, ShapeError } from '../error';
 import type { Value } from '../ir/graph';
-import { and, causal } from '../mask/mask';
+import { and, causal } from '../mask/index';
 import { type AnyModule, module, namesOf } from '../module/module';
 import { standalone } from '../module/standalone';
 import { add, mul } from '../ops/elementwise';
 import { reduceSum } from '../ops/reduce';
 import { type SequenceContext, withContext } from '../sequence/context';
-import { portable } from '../targets/portable';
 import { isFloat, type NDArray } from '../tensor/tensor';
 import { type Example, type ExampleInputs, type Feeds, type Sizes, sizesOf } from './example';
+import { traceBlock } from './run-block';
 
 /** An example under one mask, as a model. */
 export interface Variant {
@@ -49,14 +48,21 @@ const maskings: readonly Masking[] = [
   { name: '', inputs: {} },
   { name: 'lengths', inputs: { lengths: { dtype: 'int64', dims: ['batch'] } }, feeds: lengths },
   { name: 'causal', inputs: {}, causal: true },
-  { name: 'score bias', inputs: { bias: { dtype: 'float32', dims: ['batch', 1, 'seq', 'seq'] } }, attentionOnly: true },
+  { name: 'score bias', inputs: { attention_bias: { dtype: 'float32', dims: ['batch', 1, 'seq', 'seq'] } }, attentionOnly: true },
   { name: 'padding mask', inputs: { attention_mask: { dtype: 'bool', dims: ['batch', 'seq'] } }, attentionOnly: true },
 ];
 /** Kinds whose blocks may look at a mask. */
 const masked: ReadonlySet<string> = new Set(['attention', 'mixer', 'layer', 'stack', 'model']);
 
 /** The variants of an example that it does not refuse, with at most so many rows in a sequence, or in all packed ones. */
-export function variantsOf(example: Example, mostRows: number = Number.POSITIVE_INFINITY): readonly Variant[] {
+export const variantsOf = (example: Example, mostRows: number = Number.POSITIVE_INFINITY): readonly Variant[] =>
+  triedVariants(example, mostRows).variants;
+
+/** All variants of an example: those that it takes, and for each that it refuses its name and what says so: `causal: ConfigError at …`. */
+export function triedVariants(
+  example: Example,
+  mostRows: number = Number.POSITIVE_INFINITY,
+): { readonly variants: readonly Variant[]; readonly refused: readonly string[] } {
   const { kind } = example.block;
   const sizes = sizesOf(example, Math.min(29, mostRows));
   const takesMasks = masked.has(kind) && 'seq' in sizes;
@@ -72,7 +78,14 @@ export function variantsOf(example: Example, mostRows: number = Number.POSITIVE_
         feeds: feeds?.(sizes) ?? {},
       }),
     );
-  return [...padded, ...packed(example, sizes, mostRows)].filter((variant) => !variant.name || !refuses(variant));
+  const variants: Variant[] = [];
+  const refused: string[] = [];
+  for (const variant of [...padded, ...packed(example, sizes, mostRows)]) {
+    const refusal = variant.name ? refusalOf(variant) : undefined;
+    if (refusal) refused.push(`${variant.name}: ${refusal.name} at ${refusal.path}`);
+    else variants.push(variant);
+  }
+  return { variants, refused };
 }
 
 /** The gradients of Σ y² for each parameter and each input in floats, as a model. */
@@ -147,12 +160,12 @@ function causally(m: AnyModule): AnyModule {
   return module(children, narrowed, about);
 }
 
-function refuses({ module: m, inputs, layout }: Variant): boolean {
+function refusalOf({ module: m, inputs, layout }: Variant): ConfigError | ShapeError | undefined {
   try {
-    compile(m, { target: portable(), inputs: typesOf(inputs), layout });
-    return false;
+    traceBlock(m, typesOf(inputs), { layout });
+    return undefined;
   } catch (error) {
-    if (error instanceof ConfigError || error instanceof ShapeError) return true;
+    if (error instanceof ConfigError || error instanceof ShapeError) return error;
     throw error;
   }
 }

@@ -19,7 +19,7 @@ import { isLazy, type LazyTensor } from './lazy';
  *          operand that is not what it said
  *
  * Example  const [a, b] = [await openWeights('a.safetensors'), await openWeights('b.safetensors')].map((w) => w.get('weight')!);
- *            const joined = expressWeight([a!, b!], (a, b) => concat([a, b], 0));
+ *            const joined = expressWeight([a!, b!], (a, b) => ops.concat([a, b], 0));
  */
 export function expressWeight(
   operands: readonly (Tensor | LazyTensor)[],

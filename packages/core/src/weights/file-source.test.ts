@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { FileError, WeightError } from '../error';
+import type { Progress } from '../progress';
 import { tensor } from '../tensor/convert';
 import { fileSource, openWeights, saveSafetensors } from './file-source';
 import { lazily } from './lazy';
@@ -96,10 +97,10 @@ describe('saveSafetensors', () => {
 
   it('writes the format, in a folder that it makes', async () => {
     const path = join(dir, 'new', 'w.safetensors');
-    const seen: number[] = [];
-    await saveSafetensors(path, entries, { onProgress: (n) => seen.push(n) });
+    const seen: Progress[] = [];
+    await saveSafetensors(path, entries, { onProgress: (p) => seen.push(p) });
     expect((await readFile(path)).equals(bytes)).toBe(true);
-    expect(seen.at(-1)).toBe(bytes.length);
+    expect(seen.at(-1)).toEqual({ phase: 'write', fraction: 1, bytes: bytes.length });
     expect(await readdir(join(dir, 'new'))).toEqual(['w.safetensors']);
     await saveSafetensors(path, [['c', a]], { metadata: { format: 'pt' } });
     expect([...(await openWeights(path)).keys()]).toEqual(['c']);

@@ -6,7 +6,15 @@ import { readWhole } from '../disk/read-file';
 import { replaceFiles } from '../disk/replace-files';
 import { writeFile } from '../disk/write-file';
 import { FileError } from '../error';
-import { type ByteSource, type LazyTensor, openSafetensors, type WritableTensors, writeSafetensors } from './safetensors';
+import { counter, type OnProgress } from '../progress';
+import {
+  type ByteSource,
+  type LazyTensor,
+  openSafetensors,
+  safetensorsBytes,
+  type WritableTensors,
+  writeSafetensors,
+} from './safetensors';
 import { openSharded } from './sharded';
 
 const indexName = 'model.safetensors.index.json';
@@ -86,8 +94,8 @@ export async function openWeights(path: string): Promise<Map<string, LazyTensor>
 /** Options of {@link saveSafetensors}. */
 export interface SaveSafetensorsOptions {
   readonly metadata?: Readonly<Record<string, string>>;
-  /** Told how many bytes have been written so far. */
-  readonly onProgress?: (written: number) => void;
+  /** Called while bytes are written. */
+  readonly onProgress?: OnProgress;
   readonly signal?: AbortSignal;
 }
 
@@ -100,18 +108,18 @@ export interface SaveSafetensorsOptions {
  * @throws the reason of `signal` when that aborts
  */
 export async function saveSafetensors(path: string, tensors: WritableTensors, o: SaveSafetensorsOptions = {}): Promise<void> {
-  let written = 0;
+  const all = [...tensors];
+  const moved = counter('write', safetensorsBytes(all, o.metadata), o.onProgress);
   const report = (bytes: number) => {
     o.signal?.throwIfAborted();
-    written += bytes;
-    o.onProgress?.(written);
+    moved(bytes);
   };
   o.signal?.throwIfAborted();
   if (await isFolder(path)) throw new FileError({ path, problem: 'a folder, not a file', expected: 'the name of a file' });
   const name = basename(path);
   await replaceFiles(dirname(path), [name], async (folder) => {
     const hint = `Nothing was changed at ${path}`;
-    await writeFile(join(folder, name), writeSafetensors(tensors, o.metadata), report, hint);
+    await writeFile(join(folder, name), writeSafetensors(all, o.metadata), report, hint);
     o.signal?.throwIfAborted();
   });
 }

@@ -277,6 +277,12 @@ export async function* writeSafetensors(
   for (const [name, t] of layout) yield checkedBytes(name, t, isLazy(t) ? await t.load() : t);
 }
 
+/** How many bytes {@link writeSafetensors} gives. Throws as that does. */
+export function safetensorsBytes(tensors: WritableTensors, metadata: Readonly<Record<string, string>> = {}): number {
+  const layout = layOut(tensors);
+  return layout.reduce((n, [, { dtype, dims }]) => n + bytesOf(dtype, countOf(dims)), headerOf(layout, metadata).length);
+}
+
 /**
  * Tensors in memory as one safetensors file; see {@link writeSafetensors}.
  *

@@ -1,5 +1,6 @@
 // An activation of yours.
-import { defineBlock, fn, sin, type Value } from '@onnxformers/core';
+import { defineBlock, fn, type Value } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 
 /**
  * An activation of yours, made of ops. A config that holds one builds a module, but has no JSON.
@@ -20,6 +21,6 @@ export const custom = defineBlock({
     /** The function. */
     f: fn<(x: Value) => Value>()({ doc: 'from a value of any shape to one of the same shape' }),
   },
-  examples: [{ f: (x: Value) => sin(x) }],
+  examples: [{ f: (x: Value) => ops.sin(x) }],
   create: ({ f }) => f,
 });

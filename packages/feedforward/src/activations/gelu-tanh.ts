@@ -1,5 +1,6 @@
 // Gaussian error linear unit, approximated by tanh. Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415
-import { defineBlock, geluTanh as geluTanhOp, type Value } from '@onnxformers/core';
+import { defineBlock, type Value } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { useFastGelu } from '../kernels/fast-gelu';
 
 /**
@@ -21,5 +22,5 @@ export const geluTanh = defineBlock({
   fields: {},
   examples: [{}],
   rules: [useFastGelu],
-  create: () => (x: Value) => geluTanhOp(x),
+  create: () => (x: Value) => ops.geluTanh(x),
 });

@@ -1,5 +1,6 @@
 // Gaussian error linear unit, exact form. Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415
-import { defineBlock, gelu as geluOp, type Value } from '@onnxformers/core';
+import { defineBlock, type Value } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { useBiasGelu } from '../kernels/bias-gelu';
 import { useGelu } from '../kernels/gelu';
 
@@ -22,5 +23,5 @@ export const gelu = defineBlock({
   fields: {},
   examples: [{}],
   rules: [useBiasGelu, useGelu],
-  create: () => (x: Value) => geluOp(x),
+  create: () => (x: Value) => ops.gelu(x),
 });

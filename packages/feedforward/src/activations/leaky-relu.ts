@@ -1,5 +1,6 @@
 // Rectified linear unit with a slope below 0. Maas et al. 2013, https://ai.stanford.edu/~amaas/papers/relu_hybrid_icml2013_final.pdf
-import { defineBlock, leakyRelu as leakyReluOp, num, type Value } from '@onnxformers/core';
+import { defineBlock, num, type Value } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 
 /**
  * Rectified linear unit with a slope below 0.
@@ -22,5 +23,5 @@ export const leakyRelu = defineBlock({
   create:
     ({ slope }) =>
     (x: Value) =>
-      leakyReluOp(x, slope),
+      ops.leakyRelu(x, slope),
 });

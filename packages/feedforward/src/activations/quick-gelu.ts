@@ -1,5 +1,6 @@
 // Gaussian error linear unit, approximated by a sigmoid. Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415
-import { defineBlock, quickGelu as quickGeluOp, type Value } from '@onnxformers/core';
+import { defineBlock, type Value } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { useQuickGelu } from '../kernels/quick-gelu';
 
 /**
@@ -21,5 +22,5 @@ export const quickGelu = defineBlock({
   fields: {},
   examples: [{}],
   rules: [useQuickGelu],
-  create: () => (x: Value) => quickGeluOp(x),
+  create: () => (x: Value) => ops.quickGelu(x),
 });

@@ -1,5 +1,6 @@
 // Rectified linear unit. Nair and Hinton 2010, https://icml.cc/Conferences/2010/papers/432.pdf
-import { defineBlock, relu as reluOp, type Value } from '@onnxformers/core';
+import { defineBlock, type Value } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 
 /**
  * Rectified linear unit.
@@ -19,5 +20,5 @@ export const relu = defineBlock({
   source: 'Nair and Hinton 2010, https://icml.cc/Conferences/2010/papers/432.pdf',
   fields: {},
   examples: [{}],
-  create: () => (x: Value) => reluOp(x),
+  create: () => (x: Value) => ops.relu(x),
 });

@@ -1,5 +1,6 @@
 // Logistic function.
-import { defineBlock, sigmoid as sigmoidOp, type Value } from '@onnxformers/core';
+import { defineBlock, type Value } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 
 /**
  * Logistic function.
@@ -17,5 +18,5 @@ export const sigmoid = defineBlock({
   summary: '1 / (1 + e⁻ˣ).',
   fields: {},
   examples: [{}],
-  create: () => (x: Value) => sigmoidOp(x),
+  create: () => (x: Value) => ops.sigmoid(x),
 });

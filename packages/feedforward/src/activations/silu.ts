@@ -1,5 +1,6 @@
 // Sigmoid linear unit, also called swish. Elfwing et al. 2017, https://arxiv.org/abs/1702.03118
-import { defineBlock, silu as siluOp, type Value } from '@onnxformers/core';
+import { defineBlock, type Value } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { useQuickGelu } from '../kernels/quick-gelu';
 
 /**
@@ -21,5 +22,5 @@ export const silu = defineBlock({
   fields: {},
   examples: [{}],
   rules: [useQuickGelu],
-  create: () => (x: Value) => siluOp(x),
+  create: () => (x: Value) => ops.silu(x),
 });

@@ -1,5 +1,6 @@
 // Smooth rectified linear unit. Shamir et al. 2022, https://arxiv.org/abs/2202.06499
-import { add, clip, defineBlock, mul, num, relu, sub, type Value } from '@onnxformers/core';
+import { defineBlock, num, type Value } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 
 /**
  * Smooth rectified linear unit: a parabola between 0 and the identity.
@@ -22,7 +23,7 @@ export const smelu = defineBlock({
   create:
     ({ beta }) =>
     (x: Value) => {
-      const bend = clip(add(x, beta), 0, 2 * beta);
-      return add(mul(mul(bend, bend), 1 / (4 * beta)), relu(sub(x, beta)));
+      const bend = ops.clip(ops.add(x, beta), 0, 2 * beta);
+      return ops.add(ops.mul(ops.mul(bend, bend), 1 / (4 * beta)), ops.relu(ops.sub(x, beta)));
     },
 });

@@ -1,5 +1,6 @@
 // Rectified linear unit, squared. So et al. 2021, https://arxiv.org/abs/2109.08668
-import { defineBlock, mul, relu, type Value } from '@onnxformers/core';
+import { defineBlock, type Value } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 
 /**
  * Rectified linear unit, squared.
@@ -20,7 +21,7 @@ export const squaredRelu = defineBlock({
   fields: {},
   examples: [{}],
   create: () => (x: Value) => {
-    const positive = relu(x);
-    return mul(positive, positive);
+    const positive = ops.relu(x);
+    return ops.mul(positive, positive);
   },
 });

@@ -1,5 +1,6 @@
 // Rectified linear unit, squared, of mean 0 and variance 1. Yu et al. 2022, https://arxiv.org/abs/2210.13452
-import { add, defineBlock, mul, num, relu, type Value } from '@onnxformers/core';
+import { defineBlock, num, type Value } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 
 /**
  * Rectified linear unit, squared, scaled and shifted. The defaults give mean 0 and variance 1 for normal x.
@@ -25,7 +26,7 @@ export const starRelu = defineBlock({
   create:
     ({ scale, offset }) =>
     (x: Value) => {
-      const positive = relu(x);
-      return add(mul(mul(positive, positive), scale), offset);
+      const positive = ops.relu(x);
+      return ops.add(ops.mul(ops.mul(positive, positive), scale), offset);
     },
 });

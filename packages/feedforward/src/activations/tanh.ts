@@ -1,5 +1,6 @@
 // Hyperbolic tangent.
-import { defineBlock, tanh as tanhOp, type Value } from '@onnxformers/core';
+import { defineBlock, type Value } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 
 /**
  * Hyperbolic tangent.
@@ -17,5 +18,5 @@ export const tanh = defineBlock({
   summary: 'tanh(x).',
   fields: {},
   examples: [{}],
-  create: () => (x: Value) => tanhOp(x),
+  create: () => (x: Value) => ops.tanh(x),
 });

@@ -1,5 +1,6 @@
 // BiasGelu of com.microsoft: the exact form of a sum of rows and bias.
-import { biasedLinear, defineOp, Gelu, gelu, mismatch, noBiasedLinear, refuse, rule } from '@onnxformers/core';
+import { biasedLinear, defineOp, mismatch, noBiasedLinear, refuse, rule } from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 import { biased, inferBiased, withBias } from './biased';
 
 /** The kernel. Operands: x [..., channels], bias [channels]. */
@@ -10,11 +11,11 @@ export const BiasGelu = defineOp({
     if (!bias) throw mismatch('the bias is missing');
     return inferBiased([x, bias]);
   },
-  decompose: ([x, bias]) => [gelu(biased(x, bias))],
+  decompose: ([x, bias]) => [ops.gelu(biased(x, bias))],
 });
 
 /** Gelu(Linear(x, W, b)) → BiasGelu(Linear(x, W), b). */
-export const useBiasGelu = rule('Gelu(Linear + bias) → BiasGelu', Gelu, (node, around) => {
+export const useBiasGelu = rule('Gelu(Linear + bias) → BiasGelu', ops.Gelu, (node, around) => {
   if (node.attrs.approximate !== 'none') return undefined;
   const linear = biasedLinear(node.operands[0]!, around);
   return linear ? withBias(BiasGelu, {}, node, linear) : refuse(noBiasedLinear());

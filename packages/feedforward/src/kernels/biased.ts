@@ -1,18 +1,7 @@
 // Kernels that add the bias of the linear map in front of them.
-import {
-  type Attrs,
-  add,
-  apply,
-  type Get,
-  type Match,
-  mismatch,
-  type Node,
-  type Op,
-  ops,
-  printType,
-  type TensorType,
-  type Value,
-} from '@onnxformers/core';
+import type { Node, TensorType, Value } from '@onnxformers/core';
+import { type Attrs, apply, type Get, type Match, mismatch, type Op, printType } from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 
 /** The type of x, whose channels the bias fits. */
 export function inferBiased([x, bias]: readonly (TensorType | undefined)[]): readonly TensorType[] {
@@ -22,7 +11,7 @@ export function inferBiased([x, bias]: readonly (TensorType | undefined)[]): rea
 }
 
 /** x with the bias, if there is one. */
-export const biased = (x: Value | undefined, bias: Value | undefined): Value => (bias ? add(x, bias) : x!);
+export const biased = (x: Value | undefined, bias: Value | undefined): Value => (bias ? ops.add(x, bias) : x!);
 
 /** The node, a function of one linear map, by a kernel that adds the map's bias itself. */
 export function withBias<A extends Attrs>(

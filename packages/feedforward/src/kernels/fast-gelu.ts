@@ -1,5 +1,7 @@
 // FastGelu of com.microsoft: the form with tanh, of x or of a sum of rows and bias.
-import { apply, biasedLinear, defineOp, Gelu, geluTanh, noBiasedLinear, refuse, rule, type Value } from '@onnxformers/core';
+import type { Value } from '@onnxformers/core';
+import { apply, biasedLinear, defineOp, noBiasedLinear, refuse, rule } from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 import { biased, inferBiased, withBias } from './biased';
 
 /** The kernel. Operands: x [..., channels], bias [channels] (may be left out). */
@@ -7,11 +9,11 @@ export const FastGelu = defineOp({
   key: 'com.microsoft.FastGelu',
   attributes: {},
   infer: inferBiased,
-  decompose: ([x, bias]) => [geluTanh(biased(x, bias))],
+  decompose: ([x, bias]) => [ops.geluTanh(biased(x, bias))],
 });
 
 /** The approximated Gelu → FastGelu, also with the bias of a linear map, which the kernel adds. */
-export const useFastGelu = rule('Gelu(tanh) → FastGelu', Gelu, (node, around) => {
+export const useFastGelu = rule('Gelu(tanh) → FastGelu', ops.Gelu, (node, around) => {
   if (node.attrs.approximate !== 'tanh') return undefined;
   const [x] = node.operands as readonly [Value];
   const linear = biasedLinear(x, around);

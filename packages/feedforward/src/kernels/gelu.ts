@@ -1,5 +1,6 @@
 // Gelu of com.microsoft: the exact form.
-import { apply, defineOp, Gelu, gelu, rule } from '@onnxformers/core';
+import { apply, defineOp, rule } from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 import { inferBiased } from './biased';
 
 /** The kernel. Operand: x. */
@@ -7,11 +8,11 @@ export const GeluKernel = defineOp({
   key: 'com.microsoft.Gelu',
   attributes: {},
   infer: ([x]) => inferBiased([x]),
-  decompose: ([x]) => [gelu(x)],
+  decompose: ([x]) => [ops.gelu(x)],
 });
 
 /** Gelu → Gelu of com.microsoft, which no opset asks for. */
-export const useGelu = rule('Gelu → com.microsoft.Gelu', Gelu, (node) => {
+export const useGelu = rule('Gelu → com.microsoft.Gelu', ops.Gelu, (node) => {
   if (node.attrs.approximate !== 'none') return undefined;
   return { covers: node.outputs, emit: (get) => apply(GeluKernel, [get(node.operands[0]!)], {}) };
 });

@@ -1,7 +1,5 @@
 import {
   type AnyModule,
-  add,
-  type Decision,
   defineBlock,
   dtypes,
   GraphBuilder,
@@ -12,6 +10,8 @@ import {
   targets,
   type Value,
 } from '@onnxformers/core';
+import type { Decision } from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 import { lowerBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
 import { gelu, geluTanh, glu, mlp, quickGelu, silu } from '../index';
@@ -101,7 +101,7 @@ const around = defineBlock({
     const map = linear(5, 7);
     return module({ map, activation }, (x: Value) => {
       const h = map(x);
-      return add(activation(h), h);
+      return ops.add(activation(h), h);
     });
   },
 });

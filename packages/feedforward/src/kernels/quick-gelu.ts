@@ -1,5 +1,6 @@
 // QuickGelu of com.microsoft: x times the sigmoid of alpha x.
-import { apply, defineOp, rule, Swish, swish } from '@onnxformers/core';
+import { apply, defineOp, rule } from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 import { inferBiased } from './biased';
 
 type QuickGeluAttrs = { readonly alpha: number };
@@ -9,11 +10,11 @@ export const QuickGelu = defineOp<QuickGeluAttrs>({
   key: 'com.microsoft.QuickGelu',
   attributes: { alpha: 'float' },
   infer: ([x]) => inferBiased([x]),
-  decompose: ([x], { alpha }) => [swish(x, alpha)],
+  decompose: ([x], { alpha }) => [ops.swish(x, alpha)],
 });
 
 /** Swish → QuickGelu; silu is that of alpha 1. */
-export const useQuickGelu = rule('Swish → QuickGelu', Swish, (node) => ({
+export const useQuickGelu = rule('Swish → QuickGelu', ops.Swish, (node) => ({
   covers: node.outputs,
   emit: (get) => apply(QuickGelu, [get(node.operands[0]!)], { alpha: node.attrs.alpha }),
 }));

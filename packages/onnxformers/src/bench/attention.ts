@@ -2,29 +2,24 @@
 import { scaledDotProduct } from '@onnxformers/attention';
 import {
   type AnyModule,
-  add,
   and,
   type CompileOptions,
-  cast,
   causal as causalMask,
   initialize,
-  iota,
+  keyLengths,
   type Mask,
   module,
-  mul,
   newShared,
   none,
   type Ort,
   padded,
-  reshape,
   type SequenceContext,
-  sin,
-  slice,
   slidingWindow,
   splitHeads,
   tensor,
   type Value,
 } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { type Measured, type SlopeOptions, slope } from './slope';
 
 /** Sizes of one attention call, and what it does besides. */
@@ -81,17 +76,17 @@ export function attentionChain(s: AttentionSizes, copies: number, attention: Any
     const { kvSeq = s.seq } = s;
     const data = (dims: readonly number[], rate: number): Value => wave(shift!, dims, rate);
     const rows = (heads: number, seq: number, rate: number): Value =>
-      splitHeads(cast(data([s.batch, seq, heads * s.headDim], rate), g.dtype), heads, padded);
+      splitHeads(ops.cast(data([s.batch, seq, heads * s.headDim], rate), g.dtype), heads, padded);
     const [k, v] = [rows(s.kvHeads, kvSeq, 0.731), rows(s.kvHeads, kvSeq, 1.317)];
     const ctx = {
       mask: maskOf(s, shift!),
       layout: padded,
       shared: newShared(),
-      ...(s.bias && { bias: cast(data([1, s.heads, s.seq, kvSeq], 0.517), g.dtype) }),
+      ...(s.bias && { bias: ops.cast(data([1, s.heads, s.seq, kvSeq], 0.517), g.dtype) }),
     } as unknown as SequenceContext;
     let q = rows(s.heads, s.seq, 0.3191);
     for (let i = 0; i < copies; i++) q = attention(q, k, v, ctx) as Value;
-    return { y: cast(slice(q, { axes: [0, 1, 2, 3], starts: [0, 0, 0, 0], ends: [1, 1, 1, 1] }), 'float32') };
+    return { y: ops.cast(ops.slice(q, { axes: [0, 1, 2, 3], starts: [0, 0, 0, 0], ends: [1, 1, 1, 1] }), 'float32') };
   });
 }
 
@@ -102,7 +97,7 @@ function maskOf({ causal, window, lengths }: AttentionSizes, shift: Value): Mask
   return and<Value>(
     causal ? causalMask : none,
     window === undefined ? none : slidingWindow({ left: window - 1 }),
-    lengths === undefined ? none : { kind: 'lengths', keys: lengthsOf(lengths, shift) },
+    lengths === undefined ? none : keyLengths(lengthsOf(lengths, shift)),
   );
 }
 
@@ -115,9 +110,9 @@ export function wave(shift: Value, dims: readonly number[], rate: number): Value
   const g = shift.graph.root;
   const along = (axis: number): Value => {
     const shape = dims.map((d, i) => (i === axis ? d : 1));
-    return mul(reshape(cast(iota(g, dims[axis]!), 'float32'), shape), rate * (0.9 + 0.47 * axis));
+    return ops.mul(ops.reshape(ops.cast(ops.iota(g, dims[axis]!), 'float32'), shape), rate * (0.9 + 0.47 * axis));
   };
-  return sin(dims.map((_, axis) => along(axis)).reduce(add, cast(shift, 'float32')));
+  return ops.sin(dims.map((_, axis) => along(axis)).reduce(ops.add, ops.cast(shift, 'float32')));
 }
 
 /**

@@ -1,11 +1,9 @@
 // A block by itself, over data made inside the graph.
 import {
   type AnyModule,
-  add,
   and,
   type CompileOptions,
   ConfigError,
-  cast,
   causal as causalMask,
   contextOf,
   type DType,
@@ -14,14 +12,12 @@ import {
   isFloat,
   module,
   modulesOf,
-  mul,
   type Ort,
-  reshape,
-  slice,
   standalone,
   type Value,
   withContext,
 } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { inputsOf } from '../inputs';
 import { lengthsOf, wave } from './attention';
 import { type Measured, type SlopeOptions, slope } from './slope';
@@ -67,7 +63,7 @@ export function blockChain(block: AnyModule, sizes: BlockSizes, copies: number):
       const all = {
         ...named,
         ...(sizes.lengths && { lengths: lengthsOf(sizes.lengths, shift!) }),
-        ...(sizes.bias && { bias: cast(wave(shift!, [1, 1, sizes.seq, sizes.seq], 0.517), g.dtype) }),
+        ...(sizes.bias && { bias: ops.cast(wave(shift!, [1, 1, sizes.seq, sizes.seq], 0.517), g.dtype) }),
       };
       const ctx = contextOf(g, all, { layout: 'padded' });
       const results = alone(named, sizes.causal ? withContext(ctx, { mask: and(ctx.mask, causalMask) }) : ctx);
@@ -84,14 +80,14 @@ const sameType = (a: Value, b: Value): boolean => a.dtype === b.dtype && `${a.di
 /** Its first number, float32 [1]. */
 function firstOf(x: Value): Value {
   const axes = x.dims.map((_, i) => i);
-  return cast(reshape(slice(x, { axes, starts: axes.map(() => 0), ends: axes.map(() => 1) }), [1]), 'float32');
+  return ops.cast(ops.reshape(ops.slice(x, { axes, starts: axes.map(() => 0), ends: axes.map(() => 1) }), [1]), 'float32');
 }
 
-const linked = (x: Value, to: Value): Value => add(x, cast(mul(to, hardlyAnything), x.dtype));
+const linked = (x: Value, to: Value): Value => ops.add(x, ops.cast(ops.mul(to, hardlyAnything), x.dtype));
 
 function dataOf(shift: Value, dtype: DType, dims: readonly number[], rate: number, highest: number): Value {
   const numbers = wave(shift, dims, rate);
-  return isFloat(dtype) ? cast(numbers, shift.graph.root.dtype) : cast(mul(add(numbers, 1), highest / 2), dtype);
+  return isFloat(dtype) ? ops.cast(numbers, shift.graph.root.dtype) : ops.cast(ops.mul(ops.add(numbers, 1), highest / 2), dtype);
 }
 
 /** Ids below it are in every vocabulary. */

@@ -1,4 +1,5 @@
 // Where a command prints: results to one stream, everything passing to the other.
+import { type Progress, printBytes } from '@onnxformers/core';
 
 /** A stream of text, and whether a person looks at it. */
 export interface Stream {
@@ -6,6 +7,10 @@ export interface Stream {
   readonly isTTY?: boolean;
   readonly columns?: number;
 }
+
+/** `30 % of 2.0 GiB` */
+export const progressText = ({ fraction, bytes }: Progress): string =>
+  `${Math.floor(100 * fraction)} %${bytes === undefined ? '' : ` of ${printBytes(bytes)}`}`;
 
 /** What a command may print. */
 export interface Output {

@@ -4,11 +4,11 @@
 // node_modules with an onnxruntime-node that has the provider); without it these tests are skipped.
 
 import { namesOf } from '@onnxformers/core';
+import { attentionKernel } from '@onnxformers/core/lowering';
 import { describe, expect, it } from 'vitest';
 import { attendCases, inputsOf, modelOf } from '../../../attention/src/kernels/attend-cases.test-helper';
 import { kernels } from '../../../attention/src/kernels/index';
 import {
-  attentionKernel,
   compile,
   type Dim,
   type DType,

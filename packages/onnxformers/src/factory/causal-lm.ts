@@ -47,6 +47,7 @@ export const causalLm = defineBlock({
     },
   ],
   properties: ['causal'],
+  outputs: ['logits'],
   create(c, { path }) {
     const { dim, vocabSize, tied, headBias, embedding } = c;
     const trunk = trunkOf(c);

@@ -43,6 +43,7 @@ export const classifier = defineBlock({
       stack: { name: 'stack', depth: 1, layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 } } },
     },
   ],
+  outputs: ['logits'],
   create(c) {
     const { dim, classes, pooling } = c;
     const trunk = trunkOf(c);

@@ -38,6 +38,7 @@ export const decoder = defineBlock({
     },
   ],
   properties: ['causal'],
+  outputs: ['hidden_states'],
   create(c) {
     const trunk = trunkOf(c);
     return module(trunk, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => {

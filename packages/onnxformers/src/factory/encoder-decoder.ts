@@ -3,17 +3,18 @@ import {
   bool,
   ConfigError,
   contextOf,
+  contextOfRows,
   defineBlock,
   int,
+  memoryFrom,
   module,
   type SequenceContext,
   slot,
-  subDims,
   type Value,
+  withContext,
 } from '@onnxformers/core';
 import { longestSequence } from './backbone';
 import { logitsHead } from './head';
-import { grownKeys, grownLengths } from './prefix-tokens';
 import { withInputOf } from './tied-embeddings';
 
 /**
@@ -108,24 +109,12 @@ export const encoderDecoder = defineBlock({
       const own = Object.entries(inputs)
         .filter(([name]) => name.startsWith('decoder_'))
         .map(([name, v]) => [name.slice('decoder_'.length), v] as const);
-      const front = rowsAdded(inputs, memory, ctx);
-      const memoryInputs = {
-        memory,
-        ...(inputs.lengths && { memory_lengths: grownLengths(inputs.lengths, front) }),
-        ...(inputs.attention_mask && { memory_mask: grownKeys(inputs.attention_mask, front) }),
-      };
-      const decoderInputs = { ...Object.fromEntries(own), ...memoryInputs };
-      const hidden = decoder(decoderInputs, contextOf(g, decoderInputs, { layout: ctx.layout.kind })).hidden_states;
+      const decoderInputs = Object.fromEntries(own);
+      const alone = contextOf(g, decoderInputs, { layout: ctx.layout.kind });
+      const within = withContext(alone, { memory: memoryFrom({ rows: memory, ctx: contextOfRows(memory) ?? ctx }) });
+      const hidden = decoder(decoderInputs, within).hidden_states;
       if (!hidden) throw new ConfigError({ path: `${path}.decoder`, problem: 'the decoder gave no hidden_states' });
       return head ? { logits: head(hidden) } : { hidden_states: hidden };
     });
   },
 });
-
-/** Rows that an encoder put in front of those it read. */
-function rowsAdded({ ids, x }: Readonly<Record<string, Value>>, memory: Value, { layout }: SequenceContext): number {
-  const read = ids ?? x;
-  if (!read || layout.kind === 'packed') return 0;
-  const count = subDims(memory.dims[1]!, read.dims[1]!);
-  return typeof count === 'number' ? count : 0;
-}

@@ -41,6 +41,7 @@ export const encoder = defineBlock({
       },
     },
   ],
+  outputs: ['hidden_states'],
   create(c) {
     const trunk = trunkOf(c);
     return module(trunk, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => {

@@ -7,10 +7,10 @@ import {
   type Module,
   module,
   namesOf,
-  ops,
   Parameter,
   type Value,
 } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 
 /**
  * A linear map to logits.

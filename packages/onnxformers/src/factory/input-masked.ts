@@ -1,17 +1,6 @@
 // A layer that looks at its own input with some rows scaled down.
-import {
-  ConfigError,
-  cast,
-  defineBlock,
-  int,
-  module,
-  mul,
-  type SequenceContext,
-  slot,
-  unsqueeze,
-  type Value,
-  withContext,
-} from '@onnxformers/core';
+import { ConfigError, defineBlock, int, module, type SequenceContext, slot, type Value, withContext } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 
 const key = 'input mask';
 
@@ -53,10 +42,12 @@ export const inputMasked = defineBlock({
     return module({ layer }, (x: Value, ctx: SequenceContext) => {
       if (ctx.state) throw new ConfigError({ path, problem: 'scaled rows are not kept between calls', expected: 'no state' });
       const scale = ctx.shared.get<Value | undefined>(key, () => undefined);
-      const rows = scale ? mul(x, unsqueeze(cast(scale, x.dtype), [-1])) : x;
+      const rows = scale ? ops.mul(x, ops.unsqueeze(ops.cast(scale, x.dtype), [-1])) : x;
       return layer(
         x,
-        withContext(ctx, { memory: { rows, mask: ctx.mask, layout: ctx.layout, ...(ctx.bias && { bias: ctx.bias }) } }),
+        withContext(ctx, {
+          memory: { rows, mask: ctx.mask, layout: ctx.layout, own: true, ...(ctx.bias && { bias: ctx.bias }) },
+        }),
       );
     });
   },

@@ -41,6 +41,7 @@ export const maskedLm = defineBlock({
       },
     },
   ],
+  outputs: ['logits'],
   create(c) {
     const { dim, vocabSize, tied, embedding, activation, norm } = c;
     const trunk = trunkOf(c);

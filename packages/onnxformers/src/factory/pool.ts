@@ -1,25 +1,7 @@
 // One row for a sequence.
-import {
-  cast,
-  cumSum,
-  div,
-  equal,
-  gather,
-  iota,
-  less,
-  logicalAnd,
-  max,
-  mul,
-  readMask,
-  reduceMean,
-  reduceSum,
-  reshape,
-  type SequenceContext,
-  ShapeError,
-  unsqueeze,
-  type Value,
-  where,
-} from '@onnxformers/core';
+import { type SequenceContext, ShapeError, type Value } from '@onnxformers/core';
+import { impliedBy } from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 
 /**
  * One row for each sequence: the first or the mean of its real rows (those of `lengths` and `attention_mask`; 0 where there is none).
@@ -34,25 +16,25 @@ export function pool(x: Value, ctx: SequenceContext, by: 'first' | 'mean'): Valu
       problem: 'packed rows are not pooled',
       hint: 'Compile the classifier with layout: "padded"',
     });
-  if (by === 'first') return firstRow(x, readMask(ctx.mask).keys);
+  if (by === 'first') return firstRow(x, impliedBy(ctx.mask).keyPadding);
   const real = realRows(x, ctx);
-  if (!real) return reduceMean(x, [1], { keepDims: false });
-  const weights = cast(real, x.dtype);
-  const count = max(reduceSum(weights, [1]), 1);
-  return div(reduceSum(mul(x, unsqueeze(weights, [2])), [1], { keepDims: false }), count);
+  if (!real) return ops.reduceMean(x, [1], { keepDims: false });
+  const weights = ops.cast(real, x.dtype);
+  const count = ops.max(ops.reduceSum(weights, [1]), 1);
+  return ops.div(ops.reduceSum(ops.mul(x, ops.unsqueeze(weights, [2])), [1], { keepDims: false }), count);
 }
 
 /** Row 0, or the first that is not padding. */
 function firstRow(x: Value, keep: Value | undefined): Value {
-  if (!keep) return gather(x, x.graph.number(0, 'int64'), 1);
-  const first = logicalAnd(keep, equal(cumSum(cast(keep, 'int64'), 1), 1));
-  return reduceSum(where(unsqueeze(first, [2]), x, 0), [1], { keepDims: false });
+  if (!keep) return ops.gather(x, x.graph.number(0, 'int64'), 1);
+  const first = ops.logicalAnd(keep, ops.equal(ops.cumSum(ops.cast(keep, 'int64'), 1), 1));
+  return ops.reduceSum(ops.where(ops.unsqueeze(first, [2]), x, 0), [1], { keepDims: false });
 }
 
 /** bool [batch, seq]; undefined where every row is real. */
 function realRows(x: Value, { lengths, mask }: SequenceContext): Value | undefined {
   const seq = x.dims[1]!;
-  const within = lengths && less(reshape(iota(x, seq), [1, seq]), unsqueeze(lengths, [1]));
-  const { keys } = readMask(mask);
-  return within && keys ? logicalAnd(within, keys) : (within ?? keys);
+  const within = lengths && ops.less(ops.reshape(ops.iota(x, seq), [1, seq]), ops.unsqueeze(lengths, [1]));
+  const { keyPadding } = impliedBy(mask);
+  return within && keyPadding ? ops.logicalAnd(within, keyPadding) : (within ?? keyPadding);
 }

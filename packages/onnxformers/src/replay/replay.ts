@@ -1,6 +1,7 @@
 // Replays recorded cases on a machine and tells how they came out.
 
-import { ConfigError, type NDArray, printType, type Tensor, toArray } from '@onnxformers/core';
+import { ConfigError, type NDArray, type Tensor, toArray } from '@onnxformers/core';
+import { printType } from '@onnxformers/core/lowering';
 import { compare } from '@onnxformers/core/testing';
 import { noCounterpart } from '../import/xformers/index';
 import type { FixtureCase, ReadCase } from './fixture-set';

@@ -5,20 +5,19 @@ import {
   interpret,
   module,
   type Ort,
-  type RotaryOptions,
-  rotaryEmbedding,
   type Target,
   targets,
   toTensor,
   type Value,
 } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { expectClose, randomArray } from '@onnxformers/core/testing';
 import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
 import { kernels, useMicrosoftRotaryEmbedding, useRowsOfRotaryEmbedding } from './rotary-embedding';
 
 const [batch, heads, seq, headDim] = [3, 5, 7, 8];
-const turned: readonly (readonly [name: string, RotaryOptions, width: number])[] = [
+const turned: readonly (readonly [name: string, ops.RotaryOptions, width: number])[] = [
   ['halves', {}, 8],
   ['pairs', { interleaved: true }, 8],
   ['some channels', { rotaryDim: 6 }, 6],
@@ -36,9 +35,9 @@ const forms: readonly Form[] = [
   { rank: 3, positions: true },
 ];
 
-const modelOf = (form: Form, o: RotaryOptions) =>
+const modelOf = (form: Form, o: ops.RotaryOptions) =>
   module({}, ({ x, cos, sin, positions }: Readonly<Record<string, Value>>) => ({
-    y: rotaryEmbedding(x!, cos!, sin!, positions, { ...o, ...(form.rank === 3 && { heads }) }),
+    y: ops.rotaryEmbedding(x!, cos!, sin!, positions, { ...o, ...(form.rank === 3 && { heads }) }),
   }));
 
 function feedsOf({ rank, positions }: Form, width: number) {

@@ -1,20 +1,17 @@
 import {
   type AnyModule,
-  add,
-  type Decision,
   defineBlock,
   dtypes,
   GraphBuilder,
-  layerNorm as layerNormOp,
   linear,
-  lower,
   module,
-  rmsNorm as rmsNormOp,
   slot,
   type Target,
   targets,
   type Value,
 } from '@onnxformers/core';
+import { type Decision, lower } from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 import { lowerBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
 import { deepNorm, layerNorm, postNorm, preNorm, rmsNorm } from '../index';
@@ -122,38 +119,38 @@ describe('is refused', () => {
     return refusals(lower(g.finish(), all, { rules }).decisions);
   };
   const sum = (g: GraphBuilder, a: readonly (number | string)[], b = a) =>
-    add(g.input('a', 'float32', a), g.input('b', 'float32', b));
+    ops.add(g.input('a', 'float32', a), g.input('b', 'float32', b));
   const row = (g: GraphBuilder, ...dims: number[]) => g.input('s', 'float32', dims);
 
   it.each([
     [
       'several axes',
-      (g: GraphBuilder) => layerNormOp(sum(g, ['n', 3, 5]), row(g, 3, 5), undefined, { axis: -2 }),
+      (g: GraphBuilder) => ops.layerNorm(sum(g, ['n', 3, 5]), row(g, 3, 5), undefined, { axis: -2 }),
       'it normalises the last axis only',
     ],
     [
       'heads',
-      (g: GraphBuilder) => rmsNormOp(sum(g, ['n', 3, 7, 5]), row(g, 5)),
+      (g: GraphBuilder) => ops.rmsNorm(sum(g, ['n', 3, 7, 5]), row(g, 5)),
       'it takes rows [batch, seq, dim] or [tokens, dim], not float32[n, 3, 7, 5]',
     ],
     [
       'a sum that repeats a row',
-      (g: GraphBuilder) => layerNormOp(sum(g, ['n', 3, 5], ['n', 1, 5]), row(g, 5)),
+      (g: GraphBuilder) => ops.layerNorm(sum(g, ['n', 3, 5], ['n', 1, 5]), row(g, 5)),
       'it adds streams of the same dims, or one for the whole batch, not float32[n, 1, 5] and float32[n, 3, 5]',
     ],
     [
       'two streams of which neither is the sum',
-      (g: GraphBuilder) => layerNormOp(sum(g, ['n', 1, 5], [3, 5]), row(g, 5)),
+      (g: GraphBuilder) => ops.layerNorm(sum(g, ['n', 1, 5], [3, 5]), row(g, 5)),
       'it adds streams of the same dims, or one for the whole batch, not float32[3, 5] and float32[n, 3, 5]',
     ],
     [
       'one scale for all channels',
-      (g: GraphBuilder) => layerNormOp(sum(g, ['n', 3, 5]), row(g, 1)),
+      (g: GraphBuilder) => ops.layerNorm(sum(g, ['n', 3, 5]), row(g, 1)),
       'scale and shift must have one number for each channel',
     ],
     [
       'a scale that stretches',
-      (g: GraphBuilder) => rmsNormOp(g.input('x', 'float32', ['n', 5]), row(g, 1)),
+      (g: GraphBuilder) => ops.rmsNorm(g.input('x', 'float32', ['n', 5]), row(g, 1)),
       'the scale must be float32[5], got float32[1]',
     ],
   ])('%s', (_, build, reason) => {
@@ -161,7 +158,7 @@ describe('is refused', () => {
   });
 
   it('nothing is said where no sum stands before the norm', () => {
-    expect(reasons((g) => layerNormOp(g.input('x', 'float32', ['n', 5]), row(g, 5)))).toEqual([]);
+    expect(reasons((g) => ops.layerNorm(g.input('x', 'float32', ['n', 5]), row(g, 5)))).toEqual([]);
   });
 });
 
@@ -176,7 +173,7 @@ it('a bias that something else reads stays with its linear map', () => {
       const map = linear(5, 5);
       return module({ map, norm }, (x: Value) => {
         const h = map(x);
-        return add(norm(add(x, h)), h);
+        return ops.add(norm(ops.add(x, h)), h);
       });
     },
   });

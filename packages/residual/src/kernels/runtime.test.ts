@@ -1,4 +1,5 @@
-import { add, module, targets, type Value } from '@onnxformers/core';
+import { module, targets, type Value } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { checkOnRuntime } from '@onnxformers/core/testing';
 import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
@@ -31,7 +32,7 @@ describe.each(Object.entries(norms))('on the runtime, %s', (name, norm) => {
   it.each([[[1, 5, dim]], [[5, dim]]])('of a sum with a stream for the whole batch, %o', async (dims) => {
     const inner = norm();
     const m = module({ inner }, ({ x, signal }: Readonly<Record<string, Value>>) => {
-      const sum = add(signal!, x!);
+      const sum = ops.add(signal!, x!);
       return { sum, y: inner(sum) };
     });
     const model = await checkOnRuntime(m, { x: ['float32', ['batch', 5, dim]], signal: ['float32', dims] }, targets.cpu, ort, {

@@ -1,5 +1,6 @@
 // SimplifiedLayerNormalization: root mean square normalisation, as the runtime had it before the standard.
-import { apply, defineOp, defineReasons, printType, RMSNormalization, refuse, rmsNorm, rule } from '@onnxformers/core';
+import { apply, defineOp, defineReasons, printType, refuse, rule } from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 
 type SimplifiedAttrs = { readonly axis: number; readonly epsilon: number; readonly stash_type: number };
 
@@ -8,8 +9,8 @@ export const SimplifiedLayerNormalization = defineOp<SimplifiedAttrs>({
   key: 'SimplifiedLayerNormalization',
   since: 1,
   attributes: { axis: 'int', epsilon: 'float', stash_type: 'int' },
-  infer: (operands, attrs) => RMSNormalization.infer(operands, attrs),
-  decompose: ([x, scale], { axis, epsilon }) => [rmsNorm(x, scale, { axis, epsilon })],
+  infer: (operands, attrs) => ops.RMSNormalization.infer(operands, attrs),
+  decompose: ([x, scale], { axis, epsilon }) => [ops.rmsNorm(x, scale, { axis, epsilon })],
 });
 
 const own = defineReasons({
@@ -20,7 +21,7 @@ const own = defineReasons({
 /** RMSNormalization → SimplifiedLayerNormalization. */
 export const useSimplifiedLayerNormalization = rule(
   'RMSNormalization → SimplifiedLayerNormalization',
-  RMSNormalization,
+  ops.RMSNormalization,
   (node) => {
     const [x, scale] = node.operands;
     const normalized = x!.dims.slice(node.attrs.axis);

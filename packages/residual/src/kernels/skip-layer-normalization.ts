@@ -1,5 +1,6 @@
 // SkipLayerNormalization of com.microsoft: the sum of two streams and a bias, and its layer normalisation, in one pass.
-import { apply, defineOp, LayerNormalization, layerNorm, rule } from '@onnxformers/core';
+import { apply, defineOp, rule } from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 import { encodeSkip, inferSkip, matchSkip, type SkipAttrs, skipAttributes, sumOf } from './skip';
 
 /** The kernel. Operands: x, skip [batch, seq, dim] or [tokens, dim], scale, shift (may be left out), bias (may be left out) [dim]. Outputs: rows, and the sum if asked for. */
@@ -9,7 +10,7 @@ export const SkipLayerNormalization = defineOp<SkipAttrs>({
   infer: inferSkip,
   decompose([x, skip, scale, shift, bias], { epsilon, sum: wanted }) {
     const sum = sumOf(x, skip, bias);
-    const y = layerNorm(sum, scale, shift, { epsilon });
+    const y = ops.layerNorm(sum, scale, shift, { epsilon });
     return wanted ? [y, sum] : [y];
   },
   encode: encodeSkip,
@@ -18,7 +19,7 @@ export const SkipLayerNormalization = defineOp<SkipAttrs>({
 /** LayerNormalization(a + b) → SkipLayerNormalization. */
 export const useSkipLayerNormalization = rule(
   'LayerNormalization(sum) → SkipLayerNormalization',
-  LayerNormalization,
+  ops.LayerNormalization,
   (node, around) =>
     matchSkip(node, node.attrs.axis, around, (streams, [scale, shift], bias, sum) =>
       apply(SkipLayerNormalization, [...streams, scale, shift, bias], { epsilon: node.attrs.epsilon, sum }),

@@ -1,5 +1,6 @@
 // SkipSimplifiedLayerNormalization of com.microsoft: the sum of two streams and a bias, and its root mean square normalisation, in one pass.
-import { apply, defineOp, RMSNormalization, rmsNorm, rule } from '@onnxformers/core';
+import { apply, defineOp, rule } from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 import { encodeSkip, inferSkip, matchSkip, type SkipAttrs, skipAttributes, sumOf } from './skip';
 
 /** The kernel. Operands: x, skip [batch, seq, dim] or [tokens, dim], scale, bias (may be left out) [dim]. Outputs: rows, and the sum if asked for. */
@@ -9,7 +10,7 @@ export const SkipSimplifiedLayerNormalization = defineOp<SkipAttrs>({
   infer: inferSkip,
   decompose([x, skip, scale, bias], { epsilon, sum: wanted }) {
     const sum = sumOf(x, skip, bias);
-    const y = rmsNorm(sum, scale, { epsilon });
+    const y = ops.rmsNorm(sum, scale, { epsilon });
     return wanted ? [y, sum] : [y];
   },
   encode: encodeSkip,
@@ -18,7 +19,7 @@ export const SkipSimplifiedLayerNormalization = defineOp<SkipAttrs>({
 /** RMSNormalization(a + b) → SkipSimplifiedLayerNormalization. */
 export const useSkipSimplifiedLayerNormalization = rule(
   'RMSNormalization(sum) → SkipSimplifiedLayerNormalization',
-  RMSNormalization,
+  ops.RMSNormalization,
   (node, around) =>
     matchSkip(node, node.attrs.axis, around, (streams, [scale], bias, sum) =>
       apply(SkipSimplifiedLayerNormalization, [...streams, scale, bias], { epsilon: node.attrs.epsilon, sum }),

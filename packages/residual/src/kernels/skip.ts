@@ -1,7 +1,6 @@
 // What the kernels share that add two streams and normalise the sum.
+import type { Node, TensorType, Value } from '@onnxformers/core';
 import {
-  Add,
-  add,
   biasedLinear,
   defineReasons,
   encoded,
@@ -10,14 +9,11 @@ import {
   type MatchContext,
   madeBy,
   mismatch,
-  type Node,
-  ops,
   printType,
   type Refusal,
   refuse,
-  type TensorType,
-  type Value,
-} from '@onnxformers/core';
+} from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 
 /** `sum`: the sum itself is the second output, for what reads it besides the norm. */
 export type SkipAttrs = { readonly epsilon: number; readonly sum: boolean };
@@ -43,8 +39,8 @@ export function inferSkip([x, skip, ...rows]: readonly (TensorType | undefined)[
 
 /** x + skip + bias. */
 export function sumOf(x: Value | undefined, skip: Value | undefined, bias: Value | undefined): Value {
-  const sum = add(x, skip);
-  return bias ? add(sum, bias) : sum;
+  const sum = ops.add(x, skip);
+  return bias ? ops.add(sum, bias) : sum;
 }
 
 /** The sum is ONNX's fourth output, behind two that only training wants. */
@@ -80,7 +76,7 @@ export function matchSkip(
   make: Make,
 ): Match | Refusal | undefined {
   const [x, ...rows] = node.operands;
-  const sum = madeBy(x, Add);
+  const sum = madeBy(x, ops.Add);
   if (!x || !sum) return undefined;
   const channels = x.dims.at(-1);
   if (axis !== -1) return refuse(own.lastAxis());

@@ -1,5 +1,6 @@
 // Layer normalisation. Ba et al. 2016, https://arxiv.org/abs/1607.06450
-import { bool, defineBlock, init, int, layerNorm as layerNormOp, module, num, Parameter, type Value } from '@onnxformers/core';
+import { bool, defineBlock, init, int, module, num, Parameter, type Value } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { useSkipLayerNormalization } from '../kernels/skip-layer-normalization';
 
 /**
@@ -30,6 +31,6 @@ export const layerNorm = defineBlock({
   create({ dim, eps, bias: shifted }) {
     const weight = new Parameter([dim], init.ones, { role: 'norm', part: 'weight' });
     const bias = shifted ? new Parameter([dim], init.zeros, { role: 'norm', part: 'bias' }) : undefined;
-    return module({ weight, bias }, (x: Value) => layerNormOp(x, weight, bias, { epsilon: eps }));
+    return module({ weight, bias }, (x: Value) => ops.layerNorm(x, weight, bias, { epsilon: eps }));
   },
 });

@@ -1,5 +1,6 @@
 // Root mean square normalisation. Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467
-import { defineBlock, init, int, module, num, Parameter, rmsNorm as rmsNormOp, type Value } from '@onnxformers/core';
+import { defineBlock, init, int, module, num, Parameter, type Value } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { useSimplifiedLayerNormalization } from '../kernels/simplified-layer-normalization';
 import { useSkipSimplifiedLayerNormalization } from '../kernels/skip-simplified-layer-normalization';
 
@@ -30,6 +31,6 @@ export const rmsNorm = defineBlock({
   properties: ['batchIndependent', 'permutationEquivariant', 'causal'],
   create({ dim, eps }) {
     const weight = new Parameter([dim], init.ones, { role: 'norm', part: 'weight' });
-    return module({ weight }, (x: Value) => rmsNormOp(x, weight, { epsilon: eps }));
+    return module({ weight }, (x: Value) => ops.rmsNorm(x, weight, { epsilon: eps }));
   },
 });

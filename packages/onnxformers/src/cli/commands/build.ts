@@ -1,21 +1,13 @@
 // onnxformers build CONFIG --target T --weights W --out DIR
 import { join } from 'node:path';
-import {
-  compile,
-  initialize,
-  type ModelDType,
-  printBytes,
-  printType,
-  type SchemeName,
-  schemes,
-  type WeightSource,
-} from '@onnxformers/core';
+import { compile, initialize, type ModelDType, type SchemeName, schemes, type WeightSource } from '@onnxformers/core';
+import { printType } from '@onnxformers/core/lowering';
 import { inspectFile, openWeights, save } from '@onnxformers/core/node';
 import { command, UsageError } from '../command';
 import { compileOptions, modelOptions } from '../compile-options';
 import { type ReadConfig, readConfig } from '../config-file';
 import { interruptible } from '../interrupt';
-import { columns } from '../output';
+import { columns, progressText } from '../output';
 
 const schemeNames = Object.keys(schemes) as readonly SchemeName[];
 
@@ -41,8 +33,7 @@ export const build = command({
     await interruptible((signal) =>
       save(model, values.out, {
         signal,
-        onProgress: ({ written, total }) =>
-          output.progress(`saving ${values.out}: ${Math.floor((100 * written) / total)} % of ${printBytes(total)}`),
+        onProgress: (p) => output.progress(`saving ${values.out}: ${progressText(p)}`),
       }),
     );
     const { signature, target, dtype } = model;

@@ -1,7 +1,8 @@
 // onnxformers info
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { add, compile, createRunner, module, type Ort, type RunError, targets, tensor, type Value } from '@onnxformers/core';
+import { compile, createRunner, module, type Ort, type RunError, targets, tensor, type Value } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { command } from '../command';
 import { allTargets, targetOf, targetOptions } from '../compile-options';
 import { missingForCuda, runtimeFolder } from '../cuda-libraries';
@@ -104,7 +105,7 @@ const providersOf = (ort: Ort): readonly string[] => ort.listSupportedBackends?.
 
 /** Runs x + x on a provider, in this process. */
 async function tryProvider(runtime: RuntimeName, provider: string): Promise<Trial> {
-  const double = module({}, ({ x }: Record<string, Value>) => ({ y: add(x!, x!) }));
+  const double = module({}, ({ x }: Record<string, Value>) => ({ y: ops.add(x!, x!) }));
   const model = compile(double, { target: targets.cpu, inputs: { x: ['float32', [3]] } });
   try {
     const run = await createRunner(model, await importRuntime(runtime), { device: provider, session: { logSeverityLevel: 4 } });

@@ -1,10 +1,11 @@
 // onnxformers run DIR --inputs x.safetensors --out y.safetensors
-import { createRunner, FeedError, FileError, printType, type Tensor } from '@onnxformers/core';
+import { createRunner, FeedError, FileError, type Progress, type Tensor } from '@onnxformers/core';
+import { printType } from '@onnxformers/core/lowering';
 import { load, openWeights, saveSafetensors } from '@onnxformers/core/node';
 import { command } from '../command';
 import { isFolder } from '../files';
 import { interruptible } from '../interrupt';
-import { columns } from '../output';
+import { columns, progressText } from '../output';
 import { importRuntime, type RuntimeName, runtimeFor, runtimeNames } from '../runtimes';
 
 export const run = command({
@@ -26,18 +27,18 @@ export const run = command({
     const model = await load(dir!);
     const feeds = await readFeeds(values.inputs);
     const name = (values.runtime as RuntimeName | undefined) ?? runtimeFor(values.device ? [values.device] : model.providers);
-    const runner = await createRunner(
-      model,
-      await importRuntime(name),
-      values.device === undefined ? {} : { device: values.device },
-    );
+    const runner = await createRunner(model, await importRuntime(name), {
+      ...(values.device !== undefined && { device: values.device }),
+      onProgress: (p) => output.progress(p.phase === 'session' ? `opening ${dir} …` : `${p.phase} of ${dir}: ${progressText(p)}`),
+    });
     try {
       output.progress(`running on ${runner.device} …`);
       const start = performance.now();
       const results = await runner(feeds, values.outputs ? { outputs: values.outputs } : {});
       const milliseconds = performance.now() - start;
       output.progress(`saving ${values.out} …`);
-      await interruptible((signal) => saveSafetensors(values.out, new Map(Object.entries(results)), { signal }));
+      const onProgress = (p: Progress) => output.progress(`saving ${values.out}: ${progressText(p)}`);
+      await interruptible((signal) => saveSafetensors(values.out, new Map(Object.entries(results)), { signal, onProgress }));
       for (const { device, reason } of runner.refused) output.note(`${device} did not load: ${reason}`);
       const shapes = Object.entries(results).map(([key, { dtype, dims }]) => ({ name: key, dtype, dims }));
       output.result(

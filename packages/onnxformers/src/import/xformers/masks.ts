@@ -1,5 +1,6 @@
 // Attention masks of the original.
-import { type Dim, expand, fromAdditive, type Mask, reshape, ShapeError, slice, type Value } from '@onnxformers/core';
+import { type Dim, dense, type Mask, ShapeError, type Value } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import type { XFormersOptions } from '../translated';
 
 /** What a mask is for. */
@@ -24,14 +25,14 @@ export interface XFormersMaskOptions extends Pick<XFormersOptions, 'compat'> {
 export function fromXFormersMask(given: Value, o: XFormersMaskOptions): { readonly mask: Mask<Value>; readonly bias?: Value } {
   const laid = cropped(spread(given, o), o);
   const [some, heads, rows, columns] = laid.dims as [Dim, Dim, Dim, Dim];
-  const whole = expand(laid, [some, heads, rows === 1 ? o.seq : rows, columns === 1 ? o.kvSeq : columns]);
-  return given.dtype === 'bool' ? { mask: { kind: 'tensor', keep: whole } } : fromAdditive(whole);
+  const whole = ops.expand(laid, [some, heads, rows === 1 ? o.seq : rows, columns === 1 ? o.kvSeq : columns]);
+  return given.dtype === 'bool' ? { mask: dense(whole) } : ops.fromAdditive(whole);
 }
 
 function spread(given: Value, { batch, heads, compat }: XFormersMaskOptions): Value {
   const [rows, columns] = given.dims.slice(-2) as [Dim, Dim];
   const count = given.rank === 2 ? 1 : given.dims[0];
-  if (count === 1) return reshape(given, [1, 1, rows, columns]);
+  if (count === 1) return ops.reshape(given, [1, 1, rows, columns]);
   const all = batch * heads;
   if (typeof count !== 'number' || all % count)
     throw new ShapeError({
@@ -40,7 +41,7 @@ function spread(given: Value, { batch, heads, compat }: XFormersMaskOptions): Va
       expected: `1 mask, or a divisor of batch · heads = ${all}`,
       got: `${count} masks`,
     });
-  if (count === all) return reshape(given, [batch, heads, rows, columns]);
+  if (count === all) return ops.reshape(given, [batch, heads, rows, columns]);
   const repeats = all / count;
   const [before, after] = compat
     ? [
@@ -51,12 +52,12 @@ function spread(given: Value, { batch, heads, compat }: XFormersMaskOptions): Va
         [count, 1],
         [count, repeats],
       ];
-  const wide = expand(reshape(given, [...before!, rows, columns]), [...after!, rows, columns]);
-  return reshape(wide, [batch, heads, rows, columns]);
+  const wide = ops.expand(ops.reshape(given, [...before!, rows, columns]), [...after!, rows, columns]);
+  return ops.reshape(wide, [batch, heads, rows, columns]);
 }
 
 function cropped(mask: Value, { seq, kvSeq }: XFormersMaskOptions): Value {
   if (seq !== kvSeq || typeof seq !== 'number') return mask;
   const axes = [2, 3].filter((axis) => mask.dims[axis] !== 1);
-  return axes.length ? slice(mask, { axes, starts: axes.map(() => 0), ends: axes.map(() => seq) }) : mask;
+  return axes.length ? ops.slice(mask, { axes, starts: axes.map(() => 0), ends: axes.map(() => seq) }) : mask;
 }

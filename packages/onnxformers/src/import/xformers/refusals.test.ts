@@ -66,7 +66,7 @@ const compiled = (
   return compile(zoo.parse(kind, change(ours)), { target: targets.cpu, inputs });
 };
 const x = (seq: number) => ['float32', [2, seq, 16]] as const;
-const withMask = (name: string) => () => compiled(heads(attentions[name]), { x: x(8), mask: ['bool', [1, 1, 8, 8]] });
+const withMask = (name: string) => () => compiled(heads(attentions[name]), { x: x(8), attention_mask: ['bool', [1, 1, 8, 8]] });
 const crossed = (attention: object, seq: number, rows: number) => () =>
   compiled(heads(attention), { x: x(seq), memory: x(rows) }, (ours) => ({ ...ours, cross: true }));
 
@@ -150,7 +150,7 @@ const accepted: Readonly<Record<string, readonly [why: string, () => unknown]>> 
   ],
   local_user_mask_dense: [
     'both masks hold',
-    () => compiled(heads({ name: 'local', window_size: 5 }), { x: x(8), mask: ['bool', [1, 1, 8, 8]] }),
+    () => compiled(heads({ name: 'local', window_size: 5 }), { x: x(8), attention_mask: ['bool', [1, 1, 8, 8]] }),
   ],
   rotary_q_longer: [
     'rows of each side are counted by themselves',

@@ -223,8 +223,8 @@ describe('masks of the original', () => {
   // Which mask each head of each sequence gets, as the number in its only element.
   async function spread(count: number, options: XFormersOptions): Promise<readonly number[]> {
     const [batch, heads] = [2, 3];
-    const pick = module({}, ({ mask }: Readonly<Record<string, Value>>) => {
-      const { bias } = fromXFormersMask(mask!, { batch, heads, seq: 1, kvSeq: 1, ...options });
+    const pick = module({}, ({ att_mask }: Readonly<Record<string, Value>>) => {
+      const { bias } = fromXFormersMask(att_mask!, { batch, heads, seq: 1, kvSeq: 1, ...options });
       return { y: bias! };
     });
     const feed = tensor(
@@ -233,10 +233,10 @@ describe('masks of the original', () => {
       Array.from({ length: count }, (_, i) => i),
     );
     const run = await createRunner(
-      compile(pick, { target: targets.portable(), inputs: { mask: ['float32', feed.dims] }, weights: new Map() }),
+      compile(pick, { target: targets.portable(), inputs: { att_mask: ['float32', feed.dims] }, weights: new Map() }),
       ort as unknown as Ort,
     );
-    const { y } = await run({ mask: feed });
+    const { y } = await run({ att_mask: feed });
     await run.dispose();
     return Array.from({ length: batch * heads }, (_, i) => Number(y!.data[y!.data.length === 1 ? 0 : i]));
   }

@@ -9,7 +9,6 @@ import {
   LoweringError,
   module,
   type NDArray,
-  type Op,
   type Ort,
   ShapeError,
   type Target,
@@ -17,6 +16,7 @@ import {
   toArray,
   type Value,
 } from '@onnxformers/core';
+import type { Op } from '@onnxformers/core/lowering';
 import { compare, printComparison, type Tolerance } from '@onnxformers/core/testing';
 import type { NodeCase, ReadCase } from './node-case';
 import { emit, opOf, unreadable } from './vocabulary';

@@ -1,16 +1,7 @@
 // A node of a file as one of our ops.
-import {
-  type Attribute,
-  type Attrs,
-  apply,
-  domainOf,
-  type OnnxNode,
-  type Op,
-  ops,
-  type Tensor,
-  toArray,
-  type Value,
-} from '@onnxformers/core';
+import { type OnnxNode, type Tensor, toArray, type Value } from '@onnxformers/core';
+import { type Attribute, type Attrs, apply, domainOf, type Op } from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 
 const isOp = (x: unknown): x is Op => typeof x === 'object' && x !== null && 'key' in x && 'infer' in x;
 const standard = (Object.values(ops) as unknown[]).filter(isOp).filter((op) => domainOf(op.key)[0] === '');

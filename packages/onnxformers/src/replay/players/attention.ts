@@ -3,13 +3,13 @@ import {
   type Kind,
   type KindModule,
   padded,
-  reshape,
   type SequenceContext,
   type Tensor,
   tensor,
   type Value,
   withContext,
 } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { fromXFormers } from '../../import/xformers/index';
 import { zoo } from '../../index';
 import type { FixtureCase } from '../fixture-set';
@@ -33,11 +33,11 @@ export const attention: Player = (c) => {
   const sizes = { batch: folded / heads, heads, seq, kvSeq };
   const feeds = { ...Object.fromEntries(c.in), ...(given && { key_padding_mask: given }) };
   return playOf(built, feeds, (block, inputs, ctx) => {
-    const split = (x: Value) => reshape(x, [sizes.batch, heads, ...x.dims.slice(1)]);
-    const padding = inputs.key_padding_mask && reshape(inputs.key_padding_mask, [sizes.batch, kvSeq]);
+    const split = (x: Value) => ops.reshape(x, [sizes.batch, heads, ...x.dims.slice(1)]);
+    const padding = inputs.key_padding_mask && ops.reshape(inputs.key_padding_mask, [sizes.batch, kvSeq]);
     const at = alignedLeft(masked(ctx, maskOf(inputs.att_mask, sizes, c), paddingOf(padding)), c, sizes, inputs);
     const y = (block as KindModule<'attention'>)(split(inputs.q!), split(inputs.k!), split(inputs.v!), at);
-    return { y: reshape(y, [folded, ...y.dims.slice(2)]) };
+    return { y: ops.reshape(y, [folded, ...y.dims.slice(2)]) };
   });
 };
 
@@ -62,9 +62,9 @@ export const sparse: Player = (c) => {
   const block = zoo.build('attention', 'scaled_dot_product');
   return playOf({ block, weights: new Map() }, { ...Object.fromEntries(c.in), att_mask: kept }, (attend, inputs, ctx) => {
     const { q, k, v } = inputs as { q: Value; k: Value; v: Value };
-    const split = (x: Value) => reshape(x, [x.dims[0]!, 1, ...x.dims.slice(1)]);
+    const split = (x: Value) => ops.reshape(x, [x.dims[0]!, 1, ...x.dims.slice(1)]);
     const [batch, seq, kvSeq] = [q.dims[0], q.dims[1], k.dims[1]] as [number, number, number];
     const y = attend(split(q), split(k), split(v), masked(ctx, maskOf(inputs.att_mask, { batch, heads: 1, seq, kvSeq }, c)));
-    return { y: reshape(y, [batch, ...y.dims.slice(2)]) };
+    return { y: ops.reshape(y, [batch, ...y.dims.slice(2)]) };
   });
 };

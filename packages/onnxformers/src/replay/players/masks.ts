@@ -1,19 +1,15 @@
 // Masks of recorded cases.
 import {
-  add,
   and,
-  equal,
-  greater,
-  logicalNot,
+  keyPadding,
   type Mask,
   type SequenceContext,
   type Tensor,
   tensor,
-  unsqueeze,
   type Value,
-  where,
   withContext,
 } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { fromXFormersMask } from '../../import/xformers/index';
 import type { FixtureCase } from '../fixture-set';
 import { recorded } from '../play';
@@ -36,16 +32,16 @@ export interface Masking {
 export function maskOf(given: Value | undefined, sizes: Sizes, { call }: Pick<FixtureCase, 'call'>): Masking | undefined {
   if (!given) return undefined;
   const multiplicative = call.att_mask_as === 'AttentionMask.from_multiplicative';
-  const keep = multiplicative ? logicalNot(equal(given, 0)) : given;
+  const keep = multiplicative ? ops.logicalNot(ops.equal(given, 0)) : given;
   return fromXFormersMask(keep, { ...sizes, ...(recorded.compat && { compat: recorded.compat }) });
 }
 
 /** A key padding mask [batch, seq], bool or additive. */
 export function paddingOf(given: Value | undefined): Masking | undefined {
   if (!given) return undefined;
-  if (given.dtype === 'bool') return { mask: { kind: 'keys', keep: given } };
-  const keep = greater(given, Number.NEGATIVE_INFINITY);
-  return { mask: { kind: 'keys', keep }, bias: unsqueeze(where(keep, given, 0), [1, 2]) };
+  if (given.dtype === 'bool') return { mask: keyPadding(given) };
+  const keep = ops.greater(given, Number.NEGATIVE_INFINITY);
+  return { mask: keyPadding(keep), bias: ops.unsqueeze(ops.where(keep, given, 0), [1, 2]) };
 }
 
 /**
@@ -71,7 +67,7 @@ export function paddingByHead(
 /** Several masks together. */
 export function masked(ctx: SequenceContext, ...masks: readonly (Masking | undefined)[]): SequenceContext {
   const given = masks.filter((m) => m !== undefined);
-  const bias = given.flatMap((m) => m.bias ?? []).reduce<Value | undefined>((sum, b) => (sum ? add(sum, b) : b), undefined);
+  const bias = given.flatMap((m) => m.bias ?? []).reduce<Value | undefined>((sum, b) => (sum ? ops.add(sum, b) : b), undefined);
   return withContext(ctx, { mask: and(ctx.mask, ...given.map((m) => m.mask)), ...(bias && { bias }) });
 }
 

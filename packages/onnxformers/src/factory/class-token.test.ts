@@ -1,4 +1,5 @@
-import { type NDArray, none } from '@onnxformers/core';
+import { and, causal, type NDArray, none, not } from '@onnxformers/core';
+import { defineMask } from '@onnxformers/core/lowering';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
 import { zoo } from '../index';
@@ -49,17 +50,20 @@ describe('a model with a class token', () => {
     const keep = (i: number, j: number) => (2 * i + j) % 3 > 0 || i === j;
     const own = bools([1, 1, seq, seq], (_, __, i, j) => keep(i!, j!));
     const all = bools([1, 1, seq + 1, seq + 1], (_, __, i, j) => i === 0 || j === 0 || keep(i! - 1, j! - 1));
-    expectClose(run({ x, mask: own }), run({ x, mask: all }), { atol: 0, rtol: 0 });
-    expect(() => expectClose(run({ x, mask: own }), run({ x }))).toThrow(/differ/);
+    expectClose(run({ x, attention_mask: own }), run({ x, attention_mask: all }), { atol: 0, rtol: 0 });
+    expect(() => expectClose(run({ x, attention_mask: own }), run({ x }))).toThrow(/differ/);
     const bias = randomArray('bias', [1, 1, seq, seq]);
     const grown = bools([1, 1, seq + 1, seq + 1], () => true);
     const data = grown.data.map((_, at) => {
       const [i, j] = [Math.floor(at / (seq + 1)) - 1, (at % (seq + 1)) - 1];
       return i < 0 || j < 0 ? 0 : bias.data[i * seq + j]!;
     });
-    expectClose(run({ x, bias }), run({ x, bias: { ...grown, dtype: 'float32', data } }), { atol: 0, rtol: 0 });
+    expectClose(run({ x, attention_bias: bias }), run({ x, attention_bias: { ...grown, dtype: 'float32', data } }), {
+      atol: 0,
+      rtol: 0,
+    });
     const columns = bools([2, 1, 1, seq], (b, _, __, j) => j! < lengths[b!]!);
-    expectClose(rows(run({ x, mask: columns }), 1, 0, 5), alone, float32);
+    expectClose(rows(run({ x, attention_mask: columns }), 1, 0, 5), alone, float32);
   });
 
   it('is the same at sizes that are known when it runs', () => {
@@ -106,8 +110,14 @@ describe('a model with a class token', () => {
 
   it('refuses masks under which a row more cannot be told apart', () => {
     const inputs = { x: ['float32', ['batch', 'seq', dim]] } as const;
-    expect(() => traceBlock(encoder, inputs, { mask: { kind: 'not', of: none } })).toThrow(
-      /rows in front cannot be told apart.*not/,
-    );
+    expect(() => traceBlock(encoder, inputs, { mask: not(none) })).toThrow(/rows in front cannot be told apart.*not/);
+    const even = defineMask({
+      name: 'even',
+      comparesPositions: false,
+      allows: (_, { key }) => key % 2 === 0,
+      tensor: () => true,
+    });
+    expect(() => traceBlock(encoder, inputs, { mask: even() })).toThrow(/rows in front cannot be told apart.*even/);
+    expect(() => traceBlock(encoder, inputs, { mask: and(causal, even()) })).toThrow(/rows in front cannot be told apart.*even/);
   });
 });

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { and, causal, type Mask, none, not, or, slidingWindow } from '../mask/mask';
 import type { NDArray } from '../tensor/tensor';
 import { array } from '../testing/attention-calls';
-import { mayAttend } from './mask-predicate';
+import { and, causal, dense, documents, keyLengths, keyPadding, type Mask, none, not, or, slidingWindow } from './index';
+import { mayAttend } from './predicate';
 
 const int64 = (...data: number[]): NDArray => array('int64', [data.length], data);
 const bool = (dims: number[], picture: string): NDArray =>
@@ -47,53 +47,33 @@ describe('queries stand where queryOffset says', () => {
 });
 
 describe('data', () => {
-  test('lengths', () => expect(picture({ kind: 'lengths', keys: int64(5, 2) }, 2, 3, undefined, 1)).toEqual(['##.', '##.']));
-  test('keys', () =>
-    expect(picture({ kind: 'keys', keep: bool([2, 3], '### #.#') }, 2, 3, undefined, 1)).toEqual(['#.#', '#.#']));
+  test('lengths', () => expect(picture(keyLengths(int64(5, 2)), 2, 3, undefined, 1)).toEqual(['##.', '##.']));
+  test('keys', () => expect(picture(keyPadding(bool([2, 3], '### #.#')), 2, 3, undefined, 1)).toEqual(['#.#', '#.#']));
   test('tensor of each rank', () => {
-    expect(picture({ kind: 'tensor', keep: bool([], '.') }, 1, 2)).toEqual(['..']);
-    expect(picture({ kind: 'tensor', keep: bool([3], '#.#') }, 2, 3)).toEqual(['#.#', '#.#']);
-    expect(picture({ kind: 'tensor', keep: bool([2, 1], '#.') }, 2, 3)).toEqual(['###', '...']);
-    expect(picture({ kind: 'tensor', keep: bool([2, 1, 2], '#. ##') }, 3, 2, undefined, 0, 1)).toEqual(['##', '##', '##']);
-    expect(picture({ kind: 'tensor', keep: bool([2, 1, 1, 2], '#. .#') }, 1, 2, undefined, 1, 0)).toEqual(['.#']);
+    expect(picture(dense(bool([], '.')), 1, 2)).toEqual(['..']);
+    expect(picture(dense(bool([3], '#.#')), 2, 3)).toEqual(['#.#', '#.#']);
+    expect(picture(dense(bool([2, 1], '#.')), 2, 3)).toEqual(['###', '...']);
+    expect(picture(dense(bool([2, 1, 2], '#. ##')), 3, 2, undefined, 0, 1)).toEqual(['##', '##', '##']);
+    expect(picture(dense(bool([2, 1, 1, 2], '#. .#')), 1, 2, undefined, 1, 0)).toEqual(['.#']);
   });
 });
 
 describe('packed sequences', () => {
   const offsets = int64(0, 2, 2, 5);
   test('each sees its own sequence; rows behind the last see nothing', () =>
-    expect(picture({ kind: 'documents', offsets, keyOffsets: offsets }, 6, 6)).toEqual([
-      '##....',
-      '##....',
-      '..###.',
-      '..###.',
-      '..###.',
-      '......',
-    ]));
+    expect(picture(documents(offsets), 6, 6)).toEqual(['##....', '##....', '..###.', '..###.', '..###.', '......']));
   test('causal within a sequence', () =>
-    expect(picture(and({ kind: 'documents', offsets, keyOffsets: offsets }, causal), 5, 5)).toEqual([
-      '#....',
-      '##...',
-      '..#..',
-      '..##.',
-      '..###',
-    ]));
+    expect(picture(and(documents(offsets), causal), 5, 5)).toEqual(['#....', '##...', '..#..', '..##.', '..###']));
   test('more keys than queries: they end together', () =>
-    expect(picture(and({ kind: 'documents', offsets: int64(0, 2, 3), keyOffsets: int64(0, 4, 7) }, causal), 3, 7)).toEqual([
-      '###....',
-      '####...',
-      '....###',
-    ]));
+    expect(picture(and(documents(int64(0, 2, 3), int64(0, 4, 7)), causal), 3, 7)).toEqual(['###....', '####...', '....###']));
   test('fewer keys than queries', () =>
-    expect(
-      picture(
-        and({ kind: 'documents', offsets: int64(0, 3), keyOffsets: int64(0, 1) }, slidingWindow({ left: 0, right: 1 })),
-        3,
-        1,
-      ),
-    ).toEqual(['.', '#', '#']));
+    expect(picture(and(documents(int64(0, 3), int64(0, 1)), slidingWindow({ left: 0, right: 1 })), 3, 1)).toEqual([
+      '.',
+      '#',
+      '#',
+    ]));
   test('rows in front of the first offset see nothing', () =>
-    expect(picture({ kind: 'documents', offsets: int64(1, 2), keyOffsets: int64(1, 3) }, 2, 3)).toEqual(['...', '.##']));
+    expect(picture(documents(int64(1, 2), int64(1, 3)), 2, 3)).toEqual(['...', '.##']));
 });
 
 test('and, or, not', () => {
@@ -105,6 +85,8 @@ test('and, or, not', () => {
 });
 
 test('two documents masks are a fault', () => {
-  const documents = (n: number): Mask<NDArray> => ({ kind: 'documents', offsets: int64(0, n), keyOffsets: int64(0, n) });
-  expect(() => mayAttend(and(documents(1), documents(2)), { seq: 1, kvSeq: 1 })).toThrow('internal: two documents masks');
+  const documentsOf = (n: number): Mask<NDArray> => documents(int64(0, n));
+  expect(() => mayAttend(and(documentsOf(1), documentsOf(2)), { seq: 1, kvSeq: 1 })).toThrow(
+    'internal: two masks of one attention say where positions start',
+  );
 });

@@ -1,0 +1,105 @@
+// Checks the numbers of feeds against what a graph requires of them.
+import { type Dim, evaluateDim, namesOfDim } from '../dim/dim';
+import { FeedError } from '../error';
+import type { Limit } from '../ir/graph';
+
+/** The numbers of a feed, as the runner or the interpreter holds them. */
+export interface Numbers {
+  readonly dims: readonly number[];
+  readonly data: ArrayLike<number | bigint>;
+}
+
+/**
+ * Checks each limit whose input is there and whose sizes are known.
+ *
+ * Throws   FeedError naming the input, the offending number and its place
+ */
+export function checkLimits(
+  limits: readonly Limit[],
+  numbersOf: (input: string) => Numbers | undefined,
+  sizes: ReadonlyMap<string, number>,
+  pathOf: (input: string) => string,
+  /** An input whose dims hold a size, for the error. */
+  inputWith: (size: Dim) => string | undefined,
+): void {
+  for (const limit of limits) {
+    if (![limit.min, limit.max, limit.size].every((d) => d === undefined || namesOfDim(d).every((name) => sizes.has(name))))
+      continue;
+    const [min, max] = [evaluated(limit.min, sizes), evaluated(limit.max, sizes)];
+    if (limit.size !== undefined) {
+      const size = evaluateDim(limit.size, sizes);
+      if (!within(size, min, max)) {
+        const input = inputWith(limit.size);
+        throw fault(limit, input === undefined ? 'feeds' : pathOf(input), min, max, named(limit.size, size));
+      }
+      continue;
+    }
+    const numbers = numbersOf(limit.input!);
+    const outside = numbers && firstOutside(numbers, limit.of ?? 'elements', min, max);
+    if (outside) throw fault(limit, pathOf(limit.input!), min, max, outside);
+  }
+}
+
+const evaluated = (d: Dim | undefined, sizes: ReadonlyMap<string, number>): number | undefined =>
+  d === undefined ? undefined : evaluateDim(d, sizes);
+const within = (n: number, min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY): boolean => n >= min && n <= max;
+
+// What was found, in words; undefined where all is within the bounds.
+function firstOutside(
+  { data, dims }: Numbers,
+  of: NonNullable<Limit['of']>,
+  min = Number.NEGATIVE_INFINITY,
+  max = Number.POSITIVE_INFINITY,
+): string | undefined {
+  if (of === 'sum') {
+    let sum = 0;
+    for (let i = 0; i < data.length; i++) sum += Number(data[i]);
+    return within(sum, min, max) ? undefined : String(sum);
+  }
+  if (of === 'counts') {
+    const width = dims.at(-1) ?? 1;
+    for (let from = 0; from < data.length; from += width) {
+      let count = 0;
+      for (let i = from; i < from + width; i++) if (Number(data[i]) !== 0) count++;
+      if (!within(count, min, max)) return `${count} in row ${from / width}`;
+    }
+    return undefined;
+  }
+  for (let i = 0; i < data.length; i++) {
+    const n = Number(data[i]);
+    if (n < min || n > max) return `${data[i]}${dims.length ? ` at [${indexOf(i, dims).join(', ')}]` : ''}`;
+  }
+  return undefined;
+}
+
+function indexOf(place: number, dims: readonly number[]): number[] {
+  let rest = place;
+  return dims
+    .toReversed()
+    .map((size) => {
+      const at = rest % size;
+      rest = Math.floor(rest / size);
+      return at;
+    })
+    .reverse();
+}
+
+function fault(limit: Limit, path: string, min: number | undefined, max: number | undefined, got: string): FeedError {
+  const { problem, by, hint } = limit;
+  return new FeedError({
+    path,
+    problem,
+    expected: `${range(limit, min, max)}${by ? `, by ${by}` : ''}`,
+    got,
+    ...(hint && { hint }),
+  });
+}
+
+function range(limit: Limit, min: number | undefined, max: number | undefined): string {
+  const last = max === undefined ? undefined : named(limit.max!, max);
+  if (min === max) return last!;
+  if (max === undefined) return `${min} or more`;
+  return min === undefined ? `at most ${last}` : `${min} to ${last}`;
+}
+
+const named = (d: Dim, value: number): string => (typeof d === 'number' ? String(value) : `${value} (${d})`);

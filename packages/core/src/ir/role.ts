@@ -1,0 +1,45 @@
+// What an input of a model is for. Everything behind the declaration reads roles, never names.
+
+/** Roles that a declared input may have. */
+export const inputRoles = [
+  'data',
+  'sequence',
+  'lengths',
+  'keyPadding',
+  'denseMask',
+  'additiveMask',
+  'attentionBias',
+  'positionIds',
+  'memory',
+  'memoryLengths',
+  'memoryKeyPadding',
+] as const;
+
+/**
+ * What a declared input is for.
+ *
+ * - `sequence`          the rows that attend: ids [batch, seq], embeddings [batch, seq, dim] or heads [batch, heads, seq, head_dim];
+ *                       packed [tokens, …]
+ * - `lengths`           int64 [batch]: real rows of each sequence; the rest is padding on the right
+ * - `keyPadding`        bool, int64 or int32 [batch, kv_seq]: 0 for padding, which no query sees
+ * - `denseMask`         bool [batch or 1, heads or 1, seq or 1, kv_seq]: pairs of query and key that may attend
+ * - `additiveMask`      float [batch, kv_seq] or [batch or 1, heads or 1, seq or 1, kv_seq]: added to every score; half of the lowest number
+ *                       of its dtype, and all below it, hides the key
+ * - `attentionBias`     float [batch or 1, heads or 1, seq, kv_seq]: added to every score; hides nothing
+ * - `positionIds`       int64 [batch, seq], packed [tokens]: positions, instead of counted ones
+ * - `memory`            float [batch, memory_seq, dim], packed [memory_tokens, dim]: what cross attention attends to
+ * - `memoryLengths`     as `lengths`, of the memory
+ * - `memoryKeyPadding`  as `keyPadding`, of the memory
+ * - `data`              nothing of these: a number for the model's own use
+ */
+export type DeclaredRole = (typeof inputRoles)[number];
+
+/**
+ * The role of an input: declared, or of what a state keeps between calls: keys or values of the sequences (`pastKeyValue`) and of the memory
+ * (`pastMemory`), and a recurrent state (`pastRecurrent`).
+ */
+export type InputRole = DeclaredRole | 'pastKeyValue' | 'pastMemory' | 'pastRecurrent';
+
+/** True for what the last call kept. */
+export const isPastRole = (role: InputRole | undefined): boolean =>
+  role === 'pastKeyValue' || role === 'pastMemory' || role === 'pastRecurrent';

@@ -1,0 +1,56 @@
+// For those who write kernels, rules and ops: subpath @onnxformers/core/lowering.
+
+export {
+  type Attribute,
+  type AttributeKind,
+  type Attrs,
+  defineOp,
+  domainOf,
+  type EncodedNode,
+  type Op,
+  printType,
+  type Sizes,
+} from './ir/define-op';
+export { apply, type Derivation, madeBy, mismatch, nameOf, type Pool, subgraphsOf } from './ir/graph';
+export type { Decision, Rejected } from './lower/decision';
+export { type Lowered, type LowerOptions, lower } from './lower/lower';
+export { biasedLinear, noBiasedLinear } from './lower/match';
+export { defineReasons, type Reason, type ReasonData } from './lower/reason';
+export { reasons } from './lower/reasons';
+export { type Get, type Match, type MatchContext, type Outcome, type Refusal, type Rule, refuse, rule } from './lower/rule';
+export {
+  anyKey,
+  defineMask,
+  type ExpressOptions,
+  expressedBy,
+  impliedBy,
+  type MaskBeyond,
+  MaskClass,
+  type MaskDefinition,
+  type MaskFeatures,
+  type MaskFrame,
+  type MaskMaker,
+  type MaskParts,
+  type MaskPlaces,
+  type MaskPlacing,
+  type MaskReading,
+  type MaskSizes,
+  type MaskWords,
+  mapMask,
+  maskKinds,
+  masksIn,
+  materialize,
+  type Pair,
+  type Place,
+  type SomeKeyOptions,
+  someKey,
+  type Truth,
+} from './mask/index';
+export { hiddenScore } from './ops/attend-definition';
+export { type AttendAttrs, type AttendParts, attendParts } from './ops/attend-parts';
+export { attendBlockwise, type BlockwiseOptions, blockOf, readBlockwise } from './ops/attend-window';
+export { encoded } from './ops/encode';
+export { unexpanded } from './ops/unexpanded';
+export { derive } from './sequence/derive';
+export { limitIndices } from './sequence/limits';
+export { type AttentionKernelChoice, type AttentionKernelName, attentionKernel } from './targets/attention-kernel';

@@ -1,0 +1,50 @@
+import type { Value } from '../ir/graph';
+import { featuresOf, impliedBy, joinFeatures } from './features';
+import { joined } from './join';
+import { defineMask, type Mask, printMask, type Truth } from './mask';
+import { none } from './none';
+import { both } from './truth';
+import { band } from './window';
+
+/** The class of {@link and}. */
+export const andMask = defineMask({
+  name: 'and',
+  conjunctive: true,
+  comparesPositions: false,
+  allows: ({ parts }, pair) => parts.every((part) => part.class.definition.allows(part, pair)),
+  tensor({ parts }, at) {
+    // Bounds are joined first: a causal mask and a window compare once on each side.
+    const bounds = parts.map(boundsOf);
+    const { left, right } = bounds.reduce((a, b) => (b ? joinFeatures(a!, b) : a), {})!;
+    const others = parts.filter((_, i) => !bounds[i]).map((part) => part.class.definition.tensor(part, at));
+    return others.concat(band(at, left, right)).reduce(both);
+  },
+  features<V>({ parts }: Mask<V>) {
+    return parts.map((part) => featuresOf(part)).reduce((a, b) => a && b && joinFeatures(a, b));
+  },
+  implies<V>({ parts }: Mask<V>) {
+    return parts.map((part) => impliedBy(part)).reduce((a, b) => joinFeatures(a, b) ?? a);
+  },
+  seesOwnKey: ({ parts }, at) => everyTruth(parts, (part) => part.class.definition.seesOwnKey?.(part, at)),
+  seesFirstKey: ({ parts }, at, nonEmpty) =>
+    everyTruth(parts, (part) => part.class.definition.seesFirstKey?.(part, at, nonEmpty)),
+  withPrefixTokens: ({ parts }) => and(...parts),
+  print: ({ parts }) => parts.map(printMask).join(', '),
+});
+
+/** Both. `none` and repeated masks disappear, nested ands join. */
+export function and<V>(...masks: readonly Mask<V>[]): Mask<V> {
+  const parts = joined(andMask.class, masks).filter((m) => m.class !== none.class);
+  if (parts.length === 0) return none;
+  return parts.length === 1 ? parts[0]! : andMask({ parts });
+}
+
+// Of a mask that says nothing but how far a query sees.
+function boundsOf(mask: Mask<Value>) {
+  const features = featuresOf(mask);
+  return features && Object.keys(features).every((name) => name === 'left' || name === 'right') ? features : undefined;
+}
+
+function everyTruth(parts: readonly Mask<Value>[], of: (part: Mask<Value>) => Truth | undefined): Truth | undefined {
+  return parts.map(of).reduce((a, b) => (a === undefined || b === undefined ? undefined : both(a, b)));
+}

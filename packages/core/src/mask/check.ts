@@ -1,0 +1,29 @@
+// Masks that do not fit their attention.
+import type { Dim } from '../dim/dim';
+import { printType, type TensorType } from '../ir/define-op';
+import { mismatch } from '../ir/graph';
+import { conjuncts, type Mask, type MaskSizes, masksIn, printMask } from './mask';
+
+/** 1 where that is what there is, else the size itself. */
+export const oneOr = (got: Dim | undefined, size: Dim): Dim => (got === 1 ? 1 : size);
+
+/** @throws ShapeError for another dtype or other dims */
+export function expectType(name: string, t: TensorType, dtype: string, dims: readonly Dim[]): void {
+  if (t.dtype !== dtype) throw mismatch(`${name} has the wrong dtype`, dtype, t.dtype);
+  if (t.dims.length !== dims.length || t.dims.some((d, i) => d !== dims[i]))
+    throw mismatch(`${name} has the wrong dims`, `[${dims.join(', ')}]`, printType(t));
+}
+
+/** @throws ShapeError where the data of a mask does not fit the attention, or two masks say where positions start */
+export function checkMask(mask: Mask<TensorType>, sizes: MaskSizes): void {
+  const all = masksIn(mask);
+  const placing = all.filter((m) => m.class.definition.placing);
+  const [first] = placing;
+  if (first && (placing.length > 1 || !conjuncts(mask).includes(first)))
+    throw mismatch(
+      `a ${first.class.name} mask stands alone or once among masks joined by and`,
+      `and(${first.class.name}, …)`,
+      printMask(mask),
+    );
+  for (const m of all) m.class.definition.check?.(m, sizes);
+}

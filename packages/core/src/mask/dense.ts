@@ -1,0 +1,31 @@
+import { broadcastIndex } from '../ops/broadcast';
+import { reshape } from '../ops/movement';
+import { expectType, oneOr } from './check';
+import { defineMask, type Mask } from './mask';
+import { inFront } from './prefix-tokens';
+
+/** The class of {@link dense}. */
+export const denseMask = defineMask<'keep'>({
+  name: 'dense',
+  comparesPositions: false,
+  check({ operands: { keep } }, { batch, heads, seq, kvSeq }) {
+    const full = [batch, heads, seq, kvSeq].slice(Math.max(0, 4 - keep.dims.length));
+    expectType(
+      'dense mask',
+      keep,
+      'bool',
+      full.map((size, axis) => oneOr(keep.dims[axis], size)),
+    );
+  },
+  allows: ({ operands: { keep } }, { batch, head, query, key }) =>
+    keep.data[broadcastIndex(keep.dims, [batch, head, query, key])] !== 0,
+  tensor: ({ operands: { keep } }) => reshape(keep, [...Array.from({ length: 4 - keep.rank }, () => 1), ...keep.dims]),
+  features: ({ operands: { keep } }) => ({ dense: keep }),
+  withPrefixTokens({ operands: { keep } }, { count, before, ownKeys }) {
+    const axes = ownKeys ? [keep.rank - 1, keep.rank - 2] : [keep.rank - 2];
+    return dense(axes.reduce((x, axis) => (x.dims[axis] === before ? inFront(x, axis, count, 1) : x), keep));
+  },
+});
+
+/** Pairs with `keep`, bool, which broadcasts to [batch, heads, seq, kv_seq]. */
+export const dense = <V>(keep: V): Mask<V> => denseMask({ operands: { keep } });

@@ -1,0 +1,113 @@
+import { type Dim, subDims } from '../dim/dim';
+import { printType, type TensorType } from '../ir/define-op';
+import { type GraphBuilder, mismatch, type Value } from '../ir/graph';
+import { equal, greater, less, lessOrEqual, where } from '../ops/comparison';
+import { add, max, sub } from '../ops/elementwise';
+import { reshape, slice } from '../ops/movement';
+import { reduceSum } from '../ops/reduce';
+import { gather } from '../ops/select';
+import type { NDArray } from '../tensor/tensor';
+import { expectType } from './check';
+import { defineMask, type Mask, type MaskFrame, type MaskPlaces, type MaskPlacing, type Place } from './mask';
+import { keyRow, lazy, place, placesUpTo, queryColumn } from './places';
+
+type Offsets = 'offsets' | 'keyOffsets';
+
+/** The class of {@link documents}. */
+export const documentsMask = defineMask<Offsets>({
+  name: 'documents',
+  comparesPositions: false,
+  check({ operands: { offsets, keyOffsets } }, { batch, queryOffset }) {
+    expectOffsets('documents offsets', offsets, offsets.dims);
+    expectOffsets('documents keyOffsets', keyOffsets, offsets.dims);
+    if (batch !== 1) throw mismatch('a documents mask is for packed sequences', 'batch 1', `batch ${batch}`);
+    if (queryOffset) throw mismatch('packed sequences have no queryOffset', 'keyOffsets that count the rows kept', 'queryOffset');
+  },
+  allows: (_, { from, to }) => from.sequence === to.sequence,
+  tensor({ operands }, { graph, seq, kvSeq }) {
+    const [queries, keys] = [sequenceOf(graph, operands.offsets, seq), sequenceOf(graph, operands.keyOffsets, kvSeq)];
+    return equal(queryColumn(queries, seq), keyRow(ofNone(keys), kvSeq));
+  },
+  features: ({ operands: { offsets, keyOffsets } }) => ({ documents: { offsets, keyOffsets } }),
+  // A row of some sequence sees itself.
+  seesOwnKey: ({ operands: { offsets, keyOffsets } }, { graph, seq }) =>
+    offsets === keyOffsets ? queryColumn(greater(sequenceOf(graph, offsets, seq), 0), seq) : undefined,
+  placing: {
+    places: ({ operands: { offsets, keyOffsets } }, { seq, kvSeq }) => placesIn(offsets, keyOffsets, seq, kvSeq),
+    tensors: ({ operands: { offsets, keyOffsets } }, frame) => packedPlaces(offsets, keyOffsets, frame),
+  } satisfies MaskPlacing<Offsets>,
+});
+
+/**
+ * Packed sequences: query token t of sequence i (`offsets[i] <= t < offsets[i + 1]`) sees the keys of sequence i, int64 [sequences + 1]. Positions
+ * count within a sequence, whose keys end where its queries end; other masks count them so too. It stands alone or once among masks joined by
+ * {@link and}.
+ */
+export const documents = <V>(offsets: V, keyOffsets: V = offsets): Mask<V> =>
+  documentsMask({ operands: { offsets, keyOffsets } });
+
+function expectOffsets(name: string, offsets: TensorType, dims: readonly Dim[]): void {
+  if (offsets.dims.length !== 1) throw mismatch(`${name} do not have 1 axis`, '[sequences + 1]', printType(offsets));
+  expectType(name, offsets, 'int64', dims);
+}
+
+// ---- In numbers ----------------------------------------------------------------------------------------------------------
+
+function placesIn(offsets: NDArray, keyOffsets: NDArray, seq: number, kvSeq: number) {
+  const [queries, keys] = [rowPlaces(offsets, seq), rowPlaces(keyOffsets, kvSeq)];
+  const query = (i: number): Place | undefined => {
+    const own = queries[i];
+    const surplus = own && lengthOf(keyOffsets, own.sequence) - lengthOf(offsets, own.sequence);
+    return own && { sequence: own.sequence, position: own.position + surplus! };
+  };
+  return { query, key: (j: number): Place | undefined => keys[j] };
+}
+
+const lengthOf = (offsets: NDArray, sequence: number): number => offsets.data[sequence + 1]! - offsets.data[sequence]!;
+
+function rowPlaces(offsets: NDArray, rows: number): readonly (Place | undefined)[] {
+  const places: (Place | undefined)[] = new Array(rows).fill(undefined);
+  for (let sequence = 0; sequence + 1 < offsets.data.length; sequence++)
+    for (let position = 0; position < lengthOf(offsets, sequence); position++)
+      places[offsets.data[sequence]! + position] = { sequence, position };
+  return places;
+}
+
+// ---- In values -----------------------------------------------------------------------------------------------------------
+
+function packedPlaces(offsets: Value, keyOffsets: Value, frame: MaskFrame): MaskPlaces {
+  const { graph, seq, kvSeq } = frame;
+  const keyRows = lazy(() => keyRow(placesUpTo(graph, kvSeq), kvSeq));
+  const queryRows = lazy(() => {
+    const own = queryColumn(placesUpTo(graph, seq), seq);
+    if (offsets === keyOffsets) return own;
+    // Ends meet: query t of sequence i stands beside key t + (end of i among the keys) − (end of i among the queries).
+    const ahead = gather(place(sub(keyOffsets, offsets)), sequenceOf(graph, offsets, seq), 0);
+    return add(own, queryColumn(ahead, seq));
+  });
+  // The first key of the sequence that each row belongs to; of the first sequence for rows of none.
+  const start = (sequences: Value): Value => gather(place(keyOffsets), max(sub(sequences, 1), 0), 0);
+  return {
+    ...frame,
+    keyRows,
+    queryRows,
+    keyPositions: lazy(() => sub(keyRows(), keyRow(start(sequenceOf(graph, keyOffsets, kvSeq)), kvSeq))),
+    queryPositions: lazy(() => sub(queryRows(), queryColumn(start(sequenceOf(graph, offsets, seq)), seq))),
+    aligned: false,
+    ownKeyExists: offsets === keyOffsets,
+  };
+}
+
+// Keys of no sequence, told from queries of none.
+const ofNone = (keys: Value): Value => where(greater(keys, 0), keys, -1);
+
+/** The sequence of each row, from 1; 0 for rows of none. */
+export function sequenceOf(graph: GraphBuilder, offsets: Value, rows: Dim): Value {
+  const last = subDims(offsets.dims[0]!, 1);
+  const token = placesUpTo(graph, rows);
+  const starts = slice(offsets, { axes: [0], starts: [0], ends: [last] });
+  const end = slice(offsets, { axes: [0], starts: [last], ends: [offsets.dims[0]!] });
+  const begun = lessOrEqual(place(reshape(starts, [1, last])), reshape(token, [rows, 1]));
+  const count = reduceSum(place(begun), [1], { keepDims: false });
+  return where(less(token, place(end)), count, 0);
+}

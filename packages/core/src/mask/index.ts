@@ -1,0 +1,44 @@
+// Masks: which keys a query may attend to. Each class is one object in one file: its meaning, its tensor, its words for kernels.
+export { and } from './and';
+export { causal } from './causal';
+export { type MaskKind, maskClasses } from './classes';
+export { dense } from './dense';
+export { documents } from './documents';
+export {
+  type ExpressOptions,
+  expressedBy,
+  impliedBy,
+  type MaskBeyond,
+  type MaskReading,
+  type MaskWords,
+} from './features';
+export { keyPadding } from './key-padding';
+export { keyLengths } from './lengths';
+export {
+  comparesPositions,
+  defineMask,
+  type Mask,
+  MaskClass,
+  type MaskDefinition,
+  type MaskFeatures,
+  type MaskFrame,
+  type MaskMaker,
+  type MaskParts,
+  type MaskPlaces,
+  type MaskPlacing,
+  type MaskSizes,
+  mapMask,
+  maskKinds,
+  masksIn,
+  type Pair,
+  type Place,
+  type PrefixTokens,
+  printMask,
+  type Truth,
+} from './mask';
+export { none } from './none';
+export { not } from './not';
+export { or } from './or';
+export { inFront, withPrefixTokens } from './prefix-tokens';
+export { anyKey, materialize, type SomeKeyOptions, someKey } from './tensor';
+export { slidingWindow, type WindowBounds } from './window';

@@ -1,0 +1,20 @@
+import { greaterOrEqual, less } from '../ops/comparison';
+import { expectType } from './check';
+import { defineMask, type Mask } from './mask';
+import { column } from './places';
+import { moreBy } from './prefix-tokens';
+
+/** The class of {@link keyLengths}. */
+export const lengthsMask = defineMask<'keys'>({
+  name: 'lengths',
+  comparesPositions: false,
+  check: ({ operands: { keys } }, { batch }) => expectType('lengths mask', keys, 'int64', [batch]),
+  allows: ({ operands: { keys } }, { batch, key }) => key < keys.data[batch]!,
+  tensor: ({ operands: { keys } }, at) => less(at.keyRows(), column(keys)),
+  features: ({ operands: { keys } }) => ({ lengths: keys }),
+  seesFirstKey: ({ operands: { keys } }, _, nonEmpty) => (nonEmpty(keys) ? true : greaterOrEqual(column(keys), 1)),
+  withPrefixTokens: ({ operands: { keys } }, { count, ownKeys }) => keyLengths(ownKeys ? moreBy(keys, count) : keys),
+});
+
+/** Keys before the length of their sequence: rows `< keys[b]`, int64 [batch]. */
+export const keyLengths = <V>(keys: V): Mask<V> => lengthsMask({ operands: { keys } });

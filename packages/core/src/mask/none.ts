@@ -1,0 +1,17 @@
+import { defineMask } from './mask';
+
+/** The class of {@link none}. */
+export const noneMask = defineMask({
+  name: 'none',
+  conjunctive: true,
+  comparesPositions: false,
+  allows: () => true,
+  tensor: () => true,
+  features: () => ({}),
+  seesOwnKey: () => true,
+  seesFirstKey: () => true,
+  withPrefixTokens: (mask) => mask,
+});
+
+/** Every key. */
+export const none = noneMask();

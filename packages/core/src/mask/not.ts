@@ -1,0 +1,16 @@
+import { defineMask, type Mask, printMask } from './mask';
+import { negated } from './truth';
+
+/** The class of {@link not}. */
+export const notMask = defineMask({
+  name: 'not',
+  comparesPositions: false,
+  allows: ({ parts: [part] }, pair) => !part!.class.definition.allows(part!, pair),
+  tensor: ({ parts: [part] }, at) => negated(part!.class.definition.tensor(part!, at)),
+  print: ({ parts: [part] }) => `not (${printMask(part!)})`,
+});
+
+/** The notMask. */
+export function not<V>(mask: Mask<V>): Mask<V> {
+  return mask.class === notMask.class ? mask.parts[0]! : notMask({ parts: [mask] });
+}

@@ -1,0 +1,21 @@
+import { joined } from './join';
+import { defineMask, type Mask, printMask } from './mask';
+import { none } from './none';
+import { either } from './truth';
+
+/** The class of {@link or}. */
+export const orMask = defineMask({
+  name: 'or',
+  comparesPositions: false,
+  allows: ({ parts }, pair) => parts.some((part) => part.class.definition.allows(part, pair)),
+  tensor: ({ parts }, at) => parts.map((part) => part.class.definition.tensor(part, at)).reduce(either),
+  withPrefixTokens: ({ parts }) => or(...parts),
+  print: ({ parts }) => parts.map(printMask).join(' or '),
+});
+
+/** Either. */
+export function or<V>(...masks: readonly Mask<V>[]): Mask<V> {
+  const parts = joined(orMask.class, masks);
+  if (parts.length === 0 || parts.some((m) => m.class === none.class)) return none;
+  return parts.length === 1 ? parts[0]! : orMask({ parts });
+}

@@ -1,0 +1,59 @@
+// Where queries and keys stand, as values of a graph.
+import { type Dim, subDims, termsOf } from '../dim/dim';
+import type { GraphBuilder, Value } from '../ir/graph';
+import { cast } from '../ops/cast';
+import { add } from '../ops/elementwise';
+import { reshape } from '../ops/movement';
+import { iota, size } from '../ops/shape';
+import { conjuncts, type Mask, type MaskFrame, type MaskPlaces } from './mask';
+
+/** int32: enough for every row, and there is a GPU provider that leaves arithmetic in int64 to the CPU. */
+export const place = (x: Value): Value => cast(x, 'int32');
+/** 0, 1, … as places. */
+export const placesUpTo = (g: GraphBuilder, n: Dim): Value => iota(g, n, 'int32');
+/** A size as a place. */
+export const placeOf = (g: GraphBuilder, d: Dim): Value => place(size(g, d));
+/** [batch] as one number for all heads, queries and keys. */
+export const column = (perBatch: Value): Value => place(reshape(perBatch, [perBatch.dims[0]!, 1, 1, 1]));
+/** [kv_seq] as the same for all queries. */
+export const keyRow = (x: Value, kvSeq: Dim): Value => reshape(x, [1, 1, 1, kvSeq]);
+/** [seq] as the same for all keys. */
+export const queryColumn = (x: Value, seq: Dim): Value => reshape(x, [1, 1, seq, 1]);
+
+export function lazy<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
+  };
+}
+
+/** The mask of a tree that says itself where queries and keys stand, if there is one. */
+export const placingMask = <V>(mask: Mask<V>): Mask<V> | undefined => conjuncts(mask).find((m) => m.class.definition.placing);
+
+/** Where queries and keys stand under a mask. */
+export function placesOf(mask: Mask<Value>, frame: MaskFrame): MaskPlaces {
+  const placing = placingMask(mask);
+  return placing?.class.definition.placing?.tensors(placing, frame) ?? plainPlaces(frame);
+}
+
+const neverNegative = (d: Dim): boolean => termsOf(d).every((t) => t.coefficient > 0);
+
+function plainPlaces(frame: MaskFrame): MaskPlaces {
+  const { graph, seq, kvSeq, queryOffset } = frame;
+  const keyRows = lazy(() => keyRow(placesUpTo(graph, kvSeq), kvSeq));
+  const queryRows = lazy(() => {
+    const own = queryColumn(placesUpTo(graph, seq), seq);
+    if (queryOffset) return add(own, column(queryOffset));
+    return seq === kvSeq ? own : add(own, placeOf(graph, subDims(kvSeq, seq)));
+  });
+  return {
+    ...frame,
+    keyRows,
+    queryRows,
+    keyPositions: keyRows,
+    queryPositions: queryRows,
+    aligned: queryOffset === undefined,
+    ownKeyExists: queryOffset !== undefined || neverNegative(subDims(kvSeq, seq)),
+  };
+}

@@ -1,0 +1,35 @@
+// Masks in plain loops: the meaning that tensors and kernels are compared with.
+import { internal } from '../error';
+import type { NDArray } from '../tensor/tensor';
+import { type Mask, masksIn, type Place } from './mask';
+import { placingMask } from './places';
+
+/** The sizes of one attention call. */
+export interface AttendSizes {
+  readonly seq: number;
+  readonly kvSeq: number;
+}
+
+/** True when query `i` of batch row `b` and head `h` may attend to key row `j`. */
+export type MayAttend = (b: number, h: number, i: number, j: number) => boolean;
+
+/**
+ * A mask as a predicate. Query `i` stands at position `queryOffset[b] + i`, key `j` at `j`, and only the first `queryOffset[b] + seq` keys exist;
+ * without `queryOffset` queries and keys end together. A documents mask counts positions within its sequences instead.
+ */
+export function mayAttend(mask: Mask<NDArray>, sizes: AttendSizes, queryOffset?: NDArray): MayAttend {
+  const placing = placingMask(mask);
+  if (masksIn(mask).filter((m) => m.class.definition.placing).length > (placing ? 1 : 0))
+    throw internal('two masks of one attention say where positions start');
+  const placed = placing?.class.definition.placing?.places(placing, sizes);
+  const { seq, kvSeq } = sizes;
+  const query = (b: number, i: number): Place | undefined =>
+    placed ? placed.query(i) : { sequence: 0, position: i + (queryOffset ? queryOffset.data[b]! : kvSeq - seq) };
+  const key = (j: number): Place | undefined => (placed ? placed.key(j) : { sequence: 0, position: j });
+  return (b, h, i, j) => {
+    if (queryOffset && j >= queryOffset.data[b]! + seq) return false;
+    const [from, to] = [query(b, i), key(j)];
+    if (!from || !to) return false;
+    return mask.class.definition.allows(mask, { batch: b, head: h, query: i, key: j, from, to });
+  };
+}

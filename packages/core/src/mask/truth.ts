@@ -1,0 +1,15 @@
+// Bool tensors, or what holds everywhere.
+import { logicalAnd, logicalNot, logicalOr } from '../ops/comparison';
+import type { Truth } from './mask';
+
+export function both(a: Truth, b: Truth): Truth {
+  if (a === true || b === false || a === b) return b;
+  if (b === true || a === false) return a;
+  return logicalAnd(a, b);
+}
+export function either(a: Truth, b: Truth): Truth {
+  if (a === false || b === true || a === b) return b;
+  if (b === false || a === true) return a;
+  return logicalOr(a, b);
+}
+export const negated = (a: Truth): Truth => (typeof a === 'boolean' ? !a : logicalNot(a));

@@ -1,0 +1,54 @@
+import type { Dim } from '../dim/dim';
+import { greaterOrEqual, lessOrEqual } from '../ops/comparison';
+import { add, sub } from '../ops/elementwise';
+import { defineMask, type Mask, type MaskPlaces, type Truth } from './mask';
+import { both } from './truth';
+
+/** Bounds of a window, in positions; a missing one is open. */
+export interface WindowBounds {
+  readonly left?: number;
+  readonly right?: number;
+}
+
+// Places up to here can be added without leaving int32.
+const mostRows = 2 ** 30;
+
+/** Keys from `left` before to `right` after the query. */
+export function band(at: MaskPlaces, left: number | undefined, right: number | undefined): Truth {
+  // No key lies further ahead of a query, or behind it, than this.
+  const furthest = (bound: number, rows: Dim): boolean =>
+    bound >= mostRows || (at.aligned && typeof rows === 'number' && bound >= rows - 1);
+  const before =
+    right === undefined || furthest(right, at.seq)
+      ? true
+      : lessOrEqual(at.keyRows(), right === 0 ? at.queryRows() : add(at.queryRows(), right));
+  const after =
+    left === undefined || furthest(left, at.kvSeq)
+      ? true
+      : greaterOrEqual(at.keyRows(), left === 0 ? at.queryRows() : sub(at.queryRows(), left));
+  return both(before, after);
+}
+
+const holdsQuery = ({ left = 0, right = 0 }: WindowBounds): boolean => left >= 0 && right >= 0;
+
+/** The class of {@link slidingWindow}. */
+export const windowMask = defineMask<never, WindowBounds>({
+  name: 'window',
+  comparesPositions: true,
+  allows({ options: { left = Number.POSITIVE_INFINITY, right = Number.POSITIVE_INFINITY } }, { from, to }) {
+    const ahead = to.position - from.position;
+    return -ahead <= left && ahead <= right;
+  },
+  tensor: ({ options: { left, right } }, at) => band(at, left, right),
+  features: ({ options }) => options,
+  seesOwnKey: ({ options }) => (holdsQuery(options) ? true : undefined),
+  seesFirstKey: ({ options }, at) =>
+    options.left === undefined && (options.right === undefined || (holdsQuery(options) && at.ownKeyExists)) ? true : undefined,
+  withPrefixTokens: (mask) => mask as Mask<never>,
+  print: ({ options: { left, right } }) => `window(${left ?? '∞'} left, ${right ?? '∞'} right)`,
+});
+
+/** Keys from `left` before the query to `right` after it, both inclusive, in positions. */
+export function slidingWindow({ left, right }: WindowBounds): Mask<never> {
+  return windowMask({ options: { ...(left !== undefined && { left }), ...(right !== undefined && { right }) } });
+}

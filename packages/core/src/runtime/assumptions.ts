@@ -1,0 +1,115 @@
+// What a model was compiled on the assumption of, checked in every run.
+import type { Port, Signature } from '../compile/compile';
+import { FeedError } from '../error';
+import { isPastRole } from '../ir/graph';
+import { toArray } from '../tensor/convert';
+import type { NDArray } from '../tensor/tensor';
+import type { Feeds } from './feeds';
+
+/**
+ * Refuses feeds that break an assumption.
+ *
+ * - `prefill into empty cache`: several new rows come only while nothing is cached, or for a batch of one
+ * - `no empty sequences`: each query has a key that it may attend to, by the lengths, paddings and dense masks of the sequences and of the memory
+ *   taken together; what a causal mask or a window hides beside is not looked at
+ */
+export function checkAssumptions(assumptions: readonly string[], signature: Signature, all: Feeds): void {
+  if (assumptions.includes('prefill into empty cache')) checkPrefillIntoEmptyCache(signature, all);
+  if (assumptions.includes('no empty sequences')) checkNoEmptySequences(signature, all);
+}
+
+// ---- prefill into empty cache ---------------------------------------------------------------------------------------
+
+function checkPrefillIntoEmptyCache({ inputs }: Signature, all: Feeds): void {
+  const port = inputs.find(({ role, dims }) => role === 'sequence' && dims.length >= 2);
+  if (!port) return;
+  const { dims } = all[port.name]!;
+  const [batch, seq] = [dims[0]!, dims[dims.length === 4 ? 2 : 1]!];
+  if (batch <= 1 || seq <= 1 || !inputs.some((p) => holdsRows(p, all))) return;
+  throw new FeedError({
+    path: pathOf(port),
+    problem: "the model was compiled on the assumption 'prefill into empty cache'",
+    expected: 'one new row of each sequence once rows are cached',
+    got: `${seq} new rows for a batch of ${batch}`,
+    hint: 'Compile without the assumption',
+  });
+}
+
+function holdsRows(port: Port, all: Feeds): boolean {
+  const feed = all[port.name]!;
+  if (port.derived?.how === 'past_lengths') return toArray(feed).data.some((n) => n !== 0);
+  return port.role === 'pastKeyValue' && typeof port.dims[2] === 'string' && (feed.dims[2] ?? 0) > 0;
+}
+
+// ---- no empty sequences ---------------------------------------------------------------------------------------------
+
+function checkNoEmptySequences({ inputs }: Signature, all: Feeds): void {
+  const cached = inputs.some(({ role, derived }) => isPastRole(role) || derived?.how === 'past_lengths');
+  const given = (role: Port['role']): Restriction | undefined => {
+    const port = inputs.find((p) => p.role === role);
+    return port && { name: port.name, role, array: toArray(all[port.name]!) };
+  };
+  for (const port of inputs)
+    if (port.role === 'lengths' || port.role === 'memoryLengths') checkEach(port, toArray(all[port.name]!));
+  const present = (list: readonly (Restriction | undefined)[]) => list.filter((r) => r !== undefined);
+  // With a cache, lengths count the new rows, which are not all keys.
+  checkTogether(present([cached ? undefined : given('lengths'), given('keyPadding'), given('denseMask'), given('additiveMask')]));
+  checkTogether(present([cached ? undefined : given('memoryLengths'), given('memoryKeyPadding')]));
+}
+
+interface Restriction {
+  readonly name: string;
+  readonly role: Port['role'];
+  readonly array: NDArray;
+}
+
+function checkEach(port: Port, { data }: NDArray): void {
+  const empty = data.findIndex((n) => n <= 0);
+  if (empty >= 0) throw emptySequence([port.name], `none in sequence ${empty}`);
+}
+
+function checkTogether(all: readonly Restriction[]): void {
+  const paddings = all.filter(({ array }) => array.dims.length === 2);
+  const pairs = all.filter(({ array }) => array.dims.length === 4);
+  const lengths = all.find(({ array }) => array.dims.length === 1)?.array;
+  const keys = paddings[0]?.array.dims[1] ?? pairs[0]?.array.dims[3];
+  if (keys === undefined) return;
+  const axis = (at: number): number => Math.max(1, ...pairs.map(({ array }) => array.dims[at]!));
+  const batch = Math.max(1, ...paddings.map(({ array }) => array.dims[0]!), axis(0), lengths?.dims[0] ?? 1);
+  const [heads, rows] = [axis(1), axis(2)];
+  const sees = (b: number, h: number, i: number, j: number): boolean =>
+    (!lengths || j < lengths.data[b]!) &&
+    paddings.every((r) => keeps(r, r.array.data[b * keys + j]!)) &&
+    pairs.every((r) => keeps(r, r.array.data[placeIn(r.array.dims, [b, h, i, j])]!));
+  for (let b = 0; b < batch; b++)
+    for (let h = 0; h < heads; h++)
+      for (let i = 0; i < rows; i++) {
+        let j = 0;
+        while (j < keys && !sees(b, h, i, j)) j++;
+        if (j < keys) continue;
+        const place = pairs.length ? `none for head ${h}, row ${i} of sequence ${b}` : `none in sequence ${b}`;
+        throw emptySequence(
+          all.map(({ name }) => name),
+          place,
+        );
+      }
+}
+
+// Of an additive mask, what no softmax brings back: half of the lowest number, and all below.
+const keeps = ({ role, array }: Restriction, n: number): boolean =>
+  role === 'additiveMask' ? n > (array.dtype === 'float16' ? -65504 : -3.3e38) / 2 : n !== 0;
+
+const placeIn = (dims: readonly number[], index: readonly number[]): number =>
+  dims.reduce((at, size, axis) => at * size + (size === 1 ? 0 : index[axis]!), 0);
+
+function emptySequence(names: readonly string[], got: string): FeedError {
+  return new FeedError({
+    path: names.map((name) => `feed "${name}"`).join(', '),
+    problem: "the model was compiled on the assumption 'no empty sequences'",
+    expected: 'a key that may be attended to',
+    got,
+    hint: 'Compile without the assumption',
+  });
+}
+
+const pathOf = (port: Port): string => `feed "${port.name}"`;

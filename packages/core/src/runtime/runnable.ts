@@ -1,0 +1,55 @@
+// A model as runners take it.
+import type { Model, Signature } from '../compile/compile';
+import { serialize } from '../compile/serialize';
+import type { RuntimeSupport } from '../lower/runtime-version';
+import { toMemory } from '../onnx/encode';
+import { allNodes, blockPathKey, type OnnxModel } from '../onnx/model';
+import type { OnProgress } from '../progress';
+import type { NodeInfo } from './run-error';
+
+/** Elements that stand outside of a model's file: their bytes, or the path of a file with them. */
+export interface ExternalFile {
+  /** As the model names it. */
+  readonly path: string;
+  readonly data: Uint8Array | string;
+}
+
+/** What a runner needs to know of a model, in memory or loaded from a folder. */
+export interface Runnable<I extends string = string, O extends string = string> {
+  /** For the type checker only: the names of what goes in and out, where they are known. */
+  readonly portNames?: { readonly inputs: I; readonly outputs: O };
+  readonly signature: Signature;
+  /** Execution providers, in order of preference. */
+  readonly providers: readonly string[];
+  /** Path of a file, or the model's bytes. */
+  readonly file: string | Uint8Array;
+  /** What the file refers to, where the runtime does not find it by itself. */
+  readonly external?: readonly ExternalFile[];
+  readonly nodes: ReadonlyMap<string, NodeInfo>;
+  readonly assumptions: readonly string[];
+  /** Which versions of the runtime can run it on its own providers. */
+  readonly runtimes: readonly RuntimeSupport[];
+}
+
+/** A model as a runner takes it, serialised in memory. Weights stay in arrays of their own, so that there is no limit to their sum. */
+export async function inMemory(model: Model, onProgress?: OnProgress): Promise<Runnable> {
+  const onnx = serialize(model);
+  const { model: file, externalData: external } = await toMemory(onnx, onProgress && { onProgress });
+  return {
+    signature: model.signature,
+    providers: model.target.providers,
+    file,
+    external,
+    nodes: nodeInfo(onnx),
+    assumptions: model.assumptions,
+    runtimes: model.runtimes,
+  };
+}
+
+/** The nodes of a model by name. */
+export function nodeInfo(onnx: OnnxModel): ReadonlyMap<string, NodeInfo> {
+  const nodes = new Map<string, NodeInfo>();
+  for (const { name, opType, metadata } of allNodes(onnx.graph))
+    nodes.set(name, { path: metadata?.[blockPathKey] ?? '', op: opType, rules: metadata?.['onnxformers.rules'] ?? '' });
+  return nodes;
+}

@@ -1,0 +1,87 @@
+// How far float32 may be from the exact result: found by computing with errors of its size, not by asking a processor.
+import { type InterpretOptions, interpret } from '../interpret/interpret';
+import type { Graph, Node } from '../ir/graph';
+import { isFloat, type NDArray } from '../tensor/tensor';
+import type { Feeds } from './example';
+import { randomNumbers } from './random';
+
+/** Half a unit in the last place of 1 in float32: the largest relative error of one rounding. */
+export const unit = 2 ** -24;
+
+const samples = 4;
+
+/**
+ * The largest error of each output over some computations in which every op makes the errors of float32, at random and the same in every run:
+ *
+ *     f(x₁ (1 + √n δ), …) · (1 + w δ)        δ within ±2⁻²⁴
+ *
+ * for an op that sums n products or terms; w is 1, and 4 for functions that runtimes approximate (exp, tanh, erf). Ops are replaced by their
+ * definitions, so that cancellation within them is seen. No processor, number of threads or order of summation has a part in it.
+ */
+export function roundingErrors(
+  graph: Graph,
+  feeds: Feeds,
+  options: Pick<InterpretOptions, 'parameters' | 'sizes'>,
+  exact: Readonly<Record<string, NDArray>>,
+): Readonly<Record<string, number>> {
+  const errors: Record<string, number> = Object.fromEntries(Object.keys(exact).map((name) => [name, 0]));
+  for (let sample = 0; sample < samples; sample++) {
+    const rounded = interpret(graph, feeds, { ...options, prefer: 'decompose', around: roundingLike(`sample ${sample}`) });
+    for (const [name, y] of Object.entries(exact)) errors[name] = Math.max(errors[name]!, largestDifference(rounded[name]!, y));
+  }
+  return errors;
+}
+
+/** The largest distance of two arrays of the same dims. */
+export const largestDifference = (a: NDArray, b: NDArray): number =>
+  a.data.reduce((worst, x, i) => Math.max(worst, Math.abs(x - b.data[i]!)), 0);
+
+function roundingLike(name: string): NonNullable<InterpretOptions['around']> {
+  const numbers = randomNumbers(name);
+  const rounded = (x: NDArray, relative: number): NDArray => {
+    if (!isFloat(x.dtype)) return x;
+    return { ...x, data: x.data.map((v) => v * (1 + relative * (2 * numbers() - 1))) };
+  };
+  return (node, operands, compute) => {
+    const { op } = node;
+    if (op.decompose || op.evaluateWith || exactOps.has(op.key)) return compute(operands);
+    const terms = Math.sqrt(summedBy(node, operands));
+    const given = terms > 1 ? operands.map((x) => x && rounded(x, terms * unit)) : operands;
+    const weight = approximated.has(op.key) ? 4 : 1;
+    return compute(given).map((y) => rounded(y, weight * unit));
+  };
+}
+
+// What only moves elements, or chooses one, does not round.
+const exactOps: ReadonlySet<string> = new Set(
+  'Transpose Reshape Squeeze Unsqueeze Slice Concat Split Expand Tile Pad Gather GatherElements GatherND Where Identity Neg Abs Max Min Relu ReduceMax ReduceMin TopK Cast'.split(
+    ' ',
+  ),
+);
+const approximated: ReadonlySet<string> = new Set(
+  'Exp Log Tanh Erf Sigmoid Softplus Sin Cos Pow Softmax LogSoftmax Sinh Cosh Tan Atan Mish'.split(' '),
+);
+
+/** How many numbers an op adds for one of its results. */
+function summedBy({ op, attrs }: Node, operands: readonly (NDArray | undefined)[]): number {
+  const [x, second, third] = operands;
+  if (!x) return 1;
+  switch (op.key) {
+    case 'MatMul':
+    case 'Gemm':
+      return x.dims.at(-1) ?? 1;
+    case 'Conv':
+      return second!.dims.slice(1).reduce((a, b) => a * b, 1);
+    case 'Softmax':
+    case 'LogSoftmax':
+    case 'CumSum':
+      return x.dims.at(typeof attrs.axis === 'number' ? attrs.axis : -1) ?? 1;
+    case 'ScatterND':
+    case 'ScatterElements':
+      return attrs.reduction === 'add' ? Math.max(1, third!.data.length / Math.max(1, x.data.length)) : 1;
+    default:
+      return op.key.startsWith('Reduce')
+        ? (Array.isArray(attrs.axes) ? attrs.axes : []).reduce((n, a) => n * (x.dims[a] ?? 1), 1)
+        : 1;
+  }
+}

@@ -1,0 +1,108 @@
+import { ConfigError, type NDArray, namesOf } from '@onnxformers/core';
+import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
+import { describe, expect, it } from 'vitest';
+import { alibi, alibiSlopes, t5Relative } from '../index';
+
+const given = (heads: number, seq: number, batch = 2) => ({
+  q: randomArray('q', [batch, heads, seq, 3]),
+  k: randomArray('k', [batch, 1, seq, 3]),
+});
+const at: NDArray = { dtype: 'int64', dims: [2, 5], data: Float64Array.of(3, 4, 5, 9, 40, 0, 2, 7, 1, 200) };
+
+/** [1 or batch, heads, query, key] by a number for head, position of the query and of the key. */
+function pairs(
+  heads: number,
+  positions: readonly (readonly number[])[],
+  f: (h: number, i: number, j: number) => number,
+): NDArray {
+  const seq = positions[0]!.length;
+  const data = positions.flatMap((p) =>
+    Array.from({ length: heads }, (_, h) => p.flatMap((i) => p.map((j) => f(h, i, j)))).flat(),
+  );
+  return { dtype: 'float32', dims: [positions.length, heads, seq, seq], data: Float64Array.from(data) };
+}
+const counted = (seq: number, batch: number) => Array.from({ length: batch }, () => Array.from({ length: seq }, (_, i) => i));
+const rowsOf = ({ data, dims }: NDArray) =>
+  Array.from({ length: dims[0]! }, (_, b) => [...data.subarray(b * dims[1]!, (b + 1) * dims[1]!)]);
+
+describe('alibi', () => {
+  // The geometric sequences of the paper; its code for the numbers between powers of two.
+  it.each([
+    [1, [2 ** -8]],
+    [2, [2 ** -4, 2 ** -8]],
+    [3, [2 ** -4, 2 ** -8, 2 ** -2]],
+    [8, [1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32, 1 / 64, 1 / 128, 1 / 256]],
+    [12, [1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32, 1 / 64, 1 / 128, 1 / 256, 2 ** -0.5, 2 ** -1.5, 2 ** -2.5, 2 ** -3.5]],
+  ])('has the slopes of %i heads', (heads, slopes) => {
+    alibiSlopes(heads).forEach((slope, h) => {
+      expect(slope).toBeCloseTo(slopes[h]!, 12);
+    });
+    expect(alibiSlopes(heads)).toHaveLength(heads);
+  });
+
+  it.each([3, 8])('lowers scores by distance, %i heads', (heads) => {
+    const slopes = alibiSlopes(heads);
+    const fall = (h: number, i: number, j: number) => -slopes[h]! * Math.abs(i - j);
+    const { y } = runBlock(alibi({}), given(heads, 7)).outputs;
+    expectClose(y!, pairs(heads, counted(7, y!.dims[0]!), fall));
+    const { outputs } = runBlock(alibi({}), { ...given(heads, 5), position_ids: at });
+    expectClose(outputs.y!, pairs(heads, rowsOf(at), fall));
+  });
+});
+
+describe('t5_relative', () => {
+  // Of 32 buckets up to 128, 16 for each side: where each begins, 8 · 16^(j / 8) rounded up from the ninth on.
+  const begins = [0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 23, 32, 46, 64, 91];
+  const bucket = (starts: readonly number[], n: number) => starts.findLastIndex((start) => n >= start);
+
+  it('looks buckets up, keys after the query in the second half', () => {
+    const positions = [[0, 1, 7, 8, 11, 12, 15, 16, 22, 23, 31, 32, 45, 46, 63, 64, 90, 91, 127, 128, 500]];
+    const seq = positions[0]!.length;
+    const position_ids: NDArray = { dtype: 'int64', dims: [1, seq], data: Float64Array.from(positions[0]!) };
+    const block = t5Relative({ heads: 3 });
+    const { outputs, parameters } = runBlock(block, { ...given(3, seq, 1), position_ids });
+    const table = parameters['relative_attention_bias.weight']!;
+    expect(table.dims).toEqual([32, 3]);
+    const at = (i: number, j: number) => (j > i ? 16 : 0) + bucket(begins, Math.abs(j - i));
+    expectClose(
+      outputs.y!,
+      pairs(3, positions, (h, i, j) => table.data[at(i, j) * 3 + h]!),
+    );
+  });
+
+  it('of one direction, later keys are at distance 0', () => {
+    // Six buckets up to 11: three exact, then 3 · (11 / 3)^(j / 3).
+    const starts = [0, 1, 2, 3, 5, 8];
+    const { outputs, parameters } = runBlock(
+      t5Relative({ heads: 2, bidirectional: false, buckets: 6, maxDistance: 11 }),
+      given(2, 19),
+    );
+    const table = parameters['relative_attention_bias.weight']!;
+    const at = (i: number, j: number) => bucket(starts, Math.max(0, i - j));
+    expectClose(
+      outputs.y!,
+      pairs(2, counted(19, outputs.y!.dims[0]!), (h, i, j) => table.data[at(i, j) * 2 + h]!),
+    );
+  });
+
+  it.each([
+    [{ heads: 2, buckets: 5 }, /t5_relative\.buckets: .*expected an even number >= 4, got 5/],
+    [{ heads: 2, buckets: 2 }, /expected an even number >= 4, got 2/],
+    [{ heads: 2, buckets: 32, maxDistance: 8 }, /t5_relative\.maxDistance: .*expected an integer > 8/],
+  ])('refuses %o', (config, message) => {
+    expect(() => t5Relative(config)).toThrow(ConfigError);
+    expect(() => t5Relative(config)).toThrow(message);
+  });
+
+  it('has the name that checkpoints know', () => {
+    expect([...namesOf(t5Relative({ heads: 2 })).parameters.keys()]).toEqual(['relative_attention_bias.weight']);
+  });
+});
+
+it('neither has a distance to rows of a memory, or to a cache under position_ids', () => {
+  const shapes = { q: ['float32', ['batch', 2, 'seq', 3]], k: ['float32', ['batch', 2, 'rows', 3]] } as const;
+  expect(() => traceBlock(alibi({}), shapes)).toThrow(/keys that are not the rows of the queries have no positions/);
+  const own = { ...shapes, k: shapes.q } as const;
+  const ids = { ...own, position_ids: ['int64', ['batch', 'seq']] } as const;
+  expect(() => traceBlock(t5Relative({ heads: 2 }), ids, { state: 'io' })).toThrow(/position_ids beside a state/);
+});

@@ -1,0 +1,53 @@
+// How far keys stand from queries: what biases of scores depend on.
+import { ConfigError, type SequenceContext, ShapeError, type Value } from '@onnxformers/core';
+import { impliedBy, unexpanded } from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
+
+/**
+ * Position of each key minus that of each query, in positions of the context: those of `position_ids`, counted over an `attention_mask`,
+ * going on behind a cache, or from 0 in each packed sequence.
+ *
+ * Shapes   q [batch, heads, seq, head_dim] · k [batch, kv_heads, kv_seq, head_dim] → int64 [1 or batch, seq, kv_seq]
+ * Throws   ConfigError for a memory, whose rows are not on the queries' line, and for `position_ids` beside a cache · ShapeError where
+ *          keys are not the queries' own rows
+ */
+export function relativePositions(q: Value, k: Value, ctx: SequenceContext, path: string): Value {
+  if (ctx.queryMask)
+    throw new ConfigError({
+      path,
+      problem: 'keys of a memory have no distance from the queries',
+      expected: 'self attention',
+      got: 'cross attention',
+      hint: 'Leave attentionBias out of cross attention',
+    });
+  const ofQueries = unexpanded(ctx.positions);
+  return ops.sub(ops.unsqueeze(ofKeys(q, k, ctx, ofQueries, path), [1]), ops.unsqueeze(inRows(ofQueries), [2]));
+}
+
+/** int64 [1 or batch, rows], packed [tokens] as one row. */
+const inRows = (positions: Value): Value => (positions.rank === 1 ? ops.unsqueeze(positions, [0]) : positions);
+
+function ofKeys(q: Value, k: Value, ctx: SequenceContext, ofQueries: Value, path: string): Value {
+  const kvSeq = k.dims[2]!;
+  if (!ctx.state) {
+    if (kvSeq === q.dims[2]) return inRows(ofQueries);
+    throw new ShapeError({
+      path,
+      problem: 'keys that are not the rows of the queries have no positions',
+      expected: `${q.dims[2]} keys`,
+      got: String(kvSeq),
+    });
+  }
+  if (ofQueries.leaf?.kind === 'input')
+    throw new ConfigError({
+      path,
+      problem: 'position_ids do not tell the positions of the keys in a cache',
+      expected: 'positions that are counted',
+      got: 'position_ids beside a state',
+      hint: 'Leave position_ids out; an attention_mask over all rows of the cache is counted over',
+    });
+  const { keyPadding: keep } = impliedBy(ctx.mask);
+  // As the context counts those of the queries.
+  if (keep) return ops.max(ops.sub(ops.cumSum(ops.cast(keep, 'int64'), 1), 1), 0);
+  return ops.reshape(ops.iota(q.graph.root, kvSeq), [1, kvSeq]);
+}

@@ -1,0 +1,94 @@
+// A learned bias for each bucket of distances. Raffel et al. 2020, https://arxiv.org/abs/1910.10683
+import {
+  bool,
+  ConfigError,
+  defineBlock,
+  init,
+  int,
+  module,
+  Parameter,
+  type SequenceContext,
+  tensor,
+  type Value,
+} from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
+import { relativePositions } from './relative-positions';
+
+/**
+ * T5's relative position bias: distances fall into buckets, each with a learned number for each head. Half of the buckets hold one distance
+ * each, the others grow logarithmically up to maxDistance, and the last holds all beyond.
+ *
+ *     bias[h, i, j] = table[bucket(position_j − position_i), h]
+ *
+ * T5 itself keeps one table for all layers; here each block has its own. Its attention does not scale: give `scale: 1` to the mechanism.
+ *
+ * Shapes   q [batch, heads, seq, head_dim] · k [batch, kv_heads, kv_seq, head_dim] → [1 or batch, heads, seq, kv_seq]
+ * Dtypes   float32, float16, bfloat16
+ * Cost     time and memory O(heads · seq · kv_seq)
+ * Throws   ConfigError when the buckets cannot be shared out or maxDistance lies within the exact ones, in cross attention, and for
+ *          `position_ids` beside a cache · ShapeError when q has another number of heads
+ * Source   Raffel et al. 2020, https://arxiv.org/abs/1910.10683
+ * Lowers   everywhere: Gather; attention takes it as a bias of scores, which leaves out kernels that know none
+ * Example  const block = t5Relative({ heads: 8 });
+ */
+export const t5Relative = defineBlock({
+  kind: 'attentionBias',
+  name: 't5_relative',
+  summary: 'A learned number for each head and bucket of distances.',
+  source: 'Raffel et al. 2020, https://arxiv.org/abs/1910.10683',
+  fields: {
+    heads: int({ doc: 'heads of the queries', min: 1, inherit: true }),
+    bidirectional: bool({
+      doc: 'keys before and after the query have buckets of their own; else later keys count as distance 0',
+      default: true,
+    }),
+    buckets: int({ doc: 'rows of the table', min: 2, max: 65_536, default: 32 }),
+    maxDistance: int({
+      doc: 'distances from here on share the last bucket',
+      unit: 'positions',
+      min: 1,
+      max: 65_536,
+      default: 128,
+    }),
+  },
+  examples: [{ heads: 3 }, { heads: 2, bidirectional: false, buckets: 6, maxDistance: 11 }],
+  properties: ['deterministic'],
+  create({ heads, bidirectional, buckets, maxDistance }, { path }) {
+    const own = bidirectional ? buckets / 2 : buckets;
+    if (own < 2 || !Number.isInteger(own))
+      throw new ConfigError({
+        path: `${path}.buckets`,
+        problem: 'the buckets cannot be shared out between keys before and after the query',
+        expected: 'an even number >= 4',
+        got: String(buckets),
+      });
+    if (maxDistance <= Math.floor(own / 2))
+      throw new ConfigError({
+        path: `${path}.maxDistance`,
+        problem: 'there is no distance left for the buckets that hold several',
+        expected: `an integer > ${Math.floor(own / 2)}, the number of exact buckets`,
+        got: String(maxDistance),
+      });
+    const weight = new Parameter([buckets, heads], init.normal(0.02), { role: 'position', part: 'weight' });
+    const ofDistance = (d: number): number =>
+      (bidirectional && d > 0 ? own : 0) + bucketOf(bidirectional ? Math.abs(d) : Math.max(-d, 0), own, maxDistance);
+    const indices = Array.from({ length: 2 * maxDistance + 1 }, (_, i) => ofDistance(i - maxDistance));
+    return module({ relative_attention_bias: { weight } }, (q: Value, k: Value, ctx: SequenceContext) => {
+      const g = q.graph;
+      // One row for each distance up to the last that differs, so that pairs only look theirs up.
+      const rows = ops.gather(g.root.param(weight), g.root.constant(tensor('int64', [indices.length], indices)), 0);
+      const distance = relativePositions(q, k, ctx, path);
+      const row = ops.add(ops.min(ops.max(distance, -maxDistance), maxDistance), maxDistance);
+      return ops.transpose(ops.gather(rows, row, 0), [0, 3, 1, 2]);
+    });
+  },
+});
+
+/** The bucket among `count` of a distance >= 0, in float32 as T5 computes it. */
+function bucketOf(distance: number, count: number, maxDistance: number): number {
+  const exact = Math.floor(count / 2);
+  if (distance < exact) return distance;
+  const { fround } = Math;
+  const share = fround(fround(Math.log(fround(distance / exact))) / fround(Math.log(maxDistance / exact)));
+  return Math.min(count - 1, exact + Math.floor(fround(share * (count - exact))));
+}
