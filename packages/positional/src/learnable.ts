@@ -24,8 +24,11 @@ export const learnable = defineBlock({
   summary: 'Adds a learned row for each position.',
   source: 'Gehring et al. 2017, https://arxiv.org/abs/1705.03122',
   fields: {
+    /** longest sequence, without the class token (positions). Inherited from the block around. */
     seqLen: int({ doc: 'longest sequence, without the class token', unit: 'positions', min: 1, inherit: true }),
+    /** channels. Inherited from the block around. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    /** a learned row stands in front of every sequence. Default: `false`. */
     classToken: bool({ doc: 'a learned row stands in front of every sequence', default: false }),
   },
   examples: [

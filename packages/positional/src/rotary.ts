@@ -36,29 +36,41 @@ export const rotary = defineBlock({
   source: 'Su et al. 2021, https://arxiv.org/abs/2104.09864',
   rules: kernels,
   fields: {
+    /** channels of a head. Inherited from the block around. */
     dim: int({ doc: 'channels of a head', unit: 'channels', min: 2, inherit: true }),
+    /** leading channels that turn. Default: from other options. */
     rotaryDim: int({ doc: 'leading channels that turn', unit: 'channels', min: 2, default: (c: { dim: number }) => c.dim }),
+    /** ratio of the slowest turn to the fastest. Default: `10000`. */
     theta: num({ doc: 'ratio of the slowest turn to the fastest', min: 1, default: 10_000 }),
+    /** channels 2i and 2i + 1 are a pair, instead of i and i + rotaryDim / 2. Default: `false`. */
     interleaved: bool({ doc: 'channels 2i and 2i + 1 are a pair, instead of i and i + rotaryDim / 2', default: false }),
+    /** how angles are slowed for sequences longer than those of the training. Default: `"none"`. */
     scaling: choice(['none', 'linear', 'ntk', 'yarn', 'llama3'], {
       doc: 'how angles are slowed for sequences longer than those of the training',
       default: 'none',
     }),
+    /** how much longer. Default: `1`. */
     factor: num({ doc: 'how much longer', min: 1, default: 1 }),
+    /** longest sequence of the training (yarn, llama3) (positions). May be left out. */
     originalMaxPositions: int({
       doc: 'longest sequence of the training (yarn, llama3)',
       unit: 'positions',
       min: 1,
       optional: true,
     }),
+    /** llama3: turns over the original length below which angles are slowed in full. Default: `1`. */
     lowFreqFactor: num({
       doc: 'llama3: turns over the original length below which angles are slowed in full',
       min: 0,
       default: 1,
     }),
+    /** llama3: turns above which they are left alone. Default: `4`. */
     highFreqFactor: num({ doc: 'llama3: turns above which they are left alone', min: 0, default: 4 }),
+    /** yarn: turns above which angles are left alone. Default: `32`. */
     betaFast: num({ doc: 'yarn: turns above which angles are left alone', min: 0, default: 32 }),
+    /** yarn: turns below which they are slowed in full. Default: `1`. */
     betaSlow: num({ doc: 'yarn: turns below which they are slowed in full', min: 0, default: 1 }),
+    /** yarn: factor of cosines and sines; default 0.1 ln(factor) + 1. May be left out. */
     attentionFactor: num({ doc: 'yarn: factor of cosines and sines; default 0.1 ln(factor) + 1', min: 0, optional: true }),
   },
   examples: [

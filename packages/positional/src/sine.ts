@@ -20,8 +20,11 @@ export const sine = defineBlock({
   summary: 'Adds sines and cosines of the position.',
   source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
   fields: {
+    /** channels. Inherited from the block around. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    /** ratio of the longest wavelength to the shortest. Default: `10000`. */
     base: num({ doc: 'ratio of the longest wavelength to the shortest', min: 1, default: 10_000 }),
+    /** sine and cosine side by side, or all sines before all cosines. Default: `"interleaved"`. */
     order: choice(['interleaved', 'halves'], {
       doc: 'sine and cosine side by side, or all sines before all cosines',
       default: 'interleaved',

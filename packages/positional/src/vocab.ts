@@ -21,9 +21,13 @@ export const vocab = defineBlock({
   summary: 'A row for each id, and a learned row for each position.',
   source: 'Devlin et al. 2018, https://arxiv.org/abs/1810.04805',
   fields: {
+    /** number of tokens. Inherited from the block around. */
     vocabSize: int({ doc: 'number of tokens', min: 1, inherit: true }),
+    /** longest sequence (positions). Inherited from the block around. */
     seqLen: int({ doc: 'longest sequence', unit: 'positions', min: 1, inherit: true }),
+    /** channels out. Inherited from the block around. */
     dim: int({ doc: 'channels out', unit: 'channels', min: 1, inherit: true }),
+    /** probability of dropping a channel, in training. Default: `0`. */
     dropout: num({ doc: 'probability of dropping a channel, in training', min: 0, max: 0.99, default: 0 }),
   },
   examples: [{ vocabSize: 23, seqLen: 11, dim: 7 }],

@@ -84,11 +84,14 @@ type HandField<F> =
       ? ((layer: number) => KindModule<SlotKind<F>>) | readonly KindModule<SlotKind<F>>[]
       : KindModule<SlotKind<F>>
     : ValueOf<F>;
-type MustByHand<F extends Fields> = { [N in keyof F]: PresenceOf<F[N]> extends 'required' | 'inherit' ? N : never }[keyof F];
-/** What a block called by hand takes: values, and modules in the slots. Inherited values must be given. */
+type ByHand<F> = PresenceOf<F> extends 'required' | 'inherit' ? true : false;
+/**
+ * What a block called by hand takes: values, and modules in the slots. Inherited values must be given. Mapped over the fields themselves, so that
+ * editors show the documentation of each.
+ */
 export type HandConfig<F extends Fields> = Simplify<
-  { readonly [N in MustByHand<F>]: HandField<F[N]> } & {
-    readonly [N in Exclude<keyof F, MustByHand<F>>]?: HandField<F[N]> | undefined;
+  { readonly [N in keyof F as ByHand<F[N]> extends true ? N : never]: HandField<F[N]> } & {
+    readonly [N in keyof F as ByHand<F[N]> extends true ? never : N]?: HandField<F[N]> | undefined;
   }
 >;
 
@@ -99,9 +102,11 @@ type RegistryField<F, All> =
       ? SlotConfig<All, SlotKind<F>> | readonly SlotConfig<All, SlotKind<F>>[] | ((layer: number) => KindModule<SlotKind<F>>)
       : SlotConfig<All, SlotKind<F>>
     : ValueOf<F>;
-type MustInRegistry<F extends Fields> = { [N in keyof F]: PresenceOf<F[N]> extends 'required' ? N : never }[keyof F];
-type RegistryConfig<F extends Fields, All> = { readonly [N in MustInRegistry<F>]: RegistryField<F[N], All> } & {
-  readonly [N in Exclude<keyof F, MustInRegistry<F>>]?: RegistryField<F[N], All> | undefined;
+type InRegistry<F> = PresenceOf<F> extends 'required' ? true : false;
+type RegistryConfig<F extends Fields, All> = {
+  readonly [N in keyof F as InRegistry<F[N]> extends true ? N : never]: RegistryField<F[N], All>;
+} & {
+  readonly [N in keyof F as InRegistry<F[N]> extends true ? never : N]?: RegistryField<F[N], All> | undefined;
 };
 /** A config, the name alone where its defaults do, or a finished module. */
 type SlotConfig<All, K extends Kind> = ConfigIn<All, K> | NameIn<All, K> | KindModule<K>;

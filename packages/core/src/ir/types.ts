@@ -36,18 +36,20 @@ export interface Pool {
   readonly blockSize: number;
 }
 
-/** How a derived input is computed from a batch. */
-export type Derivation =
-  | 'lengths'
-  | 'longest'
-  | 'past_lengths'
-  | 'offsets'
-  | 'positions'
-  | 'tokenOffset'
-  | 'slotMapping'
-  | 'blockTable'
-  | 'totalLength'
-  | 'run';
+/** How a derived input may be computed from a batch. */
+export const derivations = [
+  'lengths',
+  'longest',
+  'past_lengths',
+  'offsets',
+  'positions',
+  'tokenOffset',
+  'slotMapping',
+  'blockTable',
+  'totalLength',
+  'run',
+] as const;
+export type Derivation = (typeof derivations)[number];
 
 /** An immutable handle on a result: its dtype, its dims, what made it. Made only by a {@link GraphBuilder}. */
 export class Value {

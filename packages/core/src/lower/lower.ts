@@ -341,8 +341,16 @@ function standIn(g: GraphBuilder, stand: Map<Value, Value>, old: Value): Value {
 
 const banKey = ({ rule, node, match }: Found): string =>
   `${nameOf(rule, match.variant)} ${node.scope} ${node.op.key} ${node.outputs.map((v) => v.dims.join())}`;
-const decisionKey = (node: Node): string => `${node.scope} ${node.op.key} ${node.operands.map(printType)}`;
+const decisionKey = (node: Node): string =>
+  `${node.scope} ${node.op.key} ${node.operands.map(printType)} ${subgraphsOf(node).length ? '' : attrsKey(node)}`;
+// A constant counts by what is in it, since a kernel may refuse some.
+const constantKey = ({ leaf }: Value): string => {
+  if (leaf?.kind !== 'constant') return '';
+  const { data } = leaf.tensor;
+  return `=${data.length <= 64 ? Array.from(data as ArrayLike<number | bigint>, String) : 'large'}`;
+};
 const fitKey = (node: Node): string =>
-  `${node.op.key} ${node.operands.map((v) => (v ? `${printType(v)}${v.leaf?.kind === 'constant' ? 'c' : ''}` : '-'))} ${JSON.stringify(node.attrs, plain)}`;
+  `${node.op.key} ${node.operands.map((v) => (v ? `${printType(v)}${constantKey(v)}` : '-'))} ${attrsKey(node)}`;
+const attrsKey = ({ attrs }: Node): string => JSON.stringify(attrs, plain);
 const plain = (_: string, x: unknown): unknown => (typeof x === 'bigint' ? `${x}n` : ArrayBuffer.isView(x) ? x.byteLength : x);
-const sameAttrs = (a: Node, b: Node): boolean => JSON.stringify(a.attrs, plain) === JSON.stringify(b.attrs, plain);
+const sameAttrs = (a: Node, b: Node): boolean => attrsKey(a) === attrsKey(b);

@@ -95,8 +95,11 @@ export function kernelOf(target: Target, { op, attrs }: Pick<Node, 'op' | 'attrs
 /** A row of the target's table, whatever the form of the op, or for an op of a user's own what the op itself says. */
 export function rowOf(target: Target, op: Op): Kernel | undefined {
   const { kernels } = op;
-  if (target.kernels[op.key] || !kernels) return target.kernels[op.key];
-  const own = kernels === 'everywhere' ? dtypes : (kernels[target.name] ?? kernels[target.name.replace(/-\d+$/, '')]);
+  if (Object.hasOwn(target.kernels, op.key)) return target.kernels[op.key];
+  if (!kernels) return undefined;
+  const named = (name: string) =>
+    Object.hasOwn(kernels as object, name) ? (kernels as Record<string, readonly DType[]>)[name] : undefined;
+  const own = kernels === 'everywhere' ? dtypes : (named(target.name) ?? named(target.name.replace(/-\d+$/, '')));
   return own && { dtypes: own };
 }
 

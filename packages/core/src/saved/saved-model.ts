@@ -3,6 +3,7 @@ import type { Model, Signature } from '../compile/compile';
 import { toConfig } from '../config/resolve';
 import { dim } from '../dim/dim';
 import { ConfigError, describe, FileError } from '../error';
+import { type Derivation, derivations } from '../ir/graph';
 import type { Decision } from '../lower/decision';
 import type { RuntimeSupport } from '../lower/runtime-version';
 import type { Machine } from '../lower/target';
@@ -123,7 +124,7 @@ function isLimit(l: unknown): boolean {
 }
 
 function isDerived(d: unknown): boolean {
-  if (!isRecord(d) || typeof d.how !== 'string' || !isTexts(d.from)) return false;
+  if (!isRecord(d) || !derivations.includes(d.how as Derivation) || !isTexts(d.from)) return false;
   return (d.plus === undefined || isSize(d.plus)) && (d.pool === undefined || isRecord(d.pool));
 }
 

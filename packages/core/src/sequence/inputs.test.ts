@@ -8,7 +8,7 @@ import { module } from '../module/module';
 import { cast } from '../ops/cast';
 import { mul } from '../ops/elementwise';
 import { unsqueeze } from '../ops/movement';
-import { completeFeeds } from '../runtime/feeds';
+import { completeFeeds } from '../runtime/models.test-helper';
 import { portable } from '../targets/portable';
 import { tensor, toArray } from '../tensor/convert';
 import type { Tensor } from '../tensor/tensor';

@@ -26,20 +26,26 @@ const embedded = (c: { embeddingDim: number }) => ({ dim: c.embeddingDim });
 
 /** The slots of a trunk; spread them into the fields of a model, behind `dim`. */
 export const trunkFields = {
+  /** longest sequence; embeddings, positions and mechanisms of fixed length inside take it unless they have their own. Inherited from the block around. */
   seqLen: longestSequence,
+  /** channels of embedding and positions; where it is not dim, a linear map follows. Default: from other options. */
   embeddingDim: int({
     doc: 'channels of embedding and positions; where it is not dim, a linear map follows',
     unit: 'channels',
     min: 1,
     default: (c: { dim: number }) => c.dim,
   }),
+  /** from ids or pixels to channels; absent: the input is x [batch, seq, embeddingDim]. May be left out. */
   embedding: slot('embedding', {
     doc: 'from ids or pixels to channels; absent: the input is x [batch, seq, embeddingDim]',
     optional: true,
     inside: embedded,
   }),
+  /** added to the embedded input. May be left out. */
   position: slot('position', { doc: 'added to the embedded input', optional: true, inside: embedded }),
+  /** behind embedding and positions. May be left out. */
   embeddingNorm: slot('norm', { doc: 'behind embedding and positions', optional: true, inside: embedded }),
+  /** the layers. */
   stack: slot('stack', { doc: 'the layers' }),
 } as const;
 

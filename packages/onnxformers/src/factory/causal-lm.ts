@@ -21,9 +21,13 @@ export const causalLm = defineBlock({
   summary: 'A decoder and a head over the vocabulary.',
   source: 'Radford et al. 2018, Improving Language Understanding by Generative Pre-Training',
   fields: {
+    /** channels. Inherited from the block around. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    /** number of tokens. Inherited from the block around. */
     vocabSize: int({ doc: 'number of tokens', min: 1, inherit: true }),
+    /** the head uses the table of the embedding. Default: `false`. */
     tied: bool({ doc: 'the head uses the table of the embedding', default: false }),
+    /** the head has a bias. Default: `false`. */
     headBias: bool({ doc: 'the head has a bias', default: false }),
     ...trunkFields,
   },

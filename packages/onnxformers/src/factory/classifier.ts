@@ -20,8 +20,11 @@ export const classifier = defineBlock({
   summary: 'An encoder, a pooled row of each sequence, and a head over the classes.',
   source: 'Devlin et al. 2018, https://arxiv.org/abs/1810.04805 (pooling: first)',
   fields: {
+    /** channels. Inherited from the block around. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    /** number of classes. */
     classes: int({ doc: 'number of classes', min: 1 }),
+    /** the first row, or the mean over real rows. Default: `"mean"`. */
     pooling: choice(['first', 'mean'], { doc: 'the first row, or the mean over real rows', default: 'mean' }),
     ...trunkFields,
   },

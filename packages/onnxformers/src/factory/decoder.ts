@@ -20,7 +20,11 @@ export const decoder = defineBlock({
   name: 'decoder',
   summary: 'Embedding, positions and a causal stack, with cross attention where its layers have it.',
   source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
-  fields: { dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }), ...trunkFields },
+  fields: {
+    /** channels. Inherited from the block around. */
+    dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    ...trunkFields,
+  },
   examples: [
     {
       dim: 12,

@@ -36,15 +36,22 @@ export const encoderDecoder = defineBlock({
   summary: 'An encoder and a decoder that attends to its result.',
   source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
   fields: {
+    /** channels. Inherited from the block around. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    /** longest sequence; embeddings, positions and mechanisms of fixed length inside take it unless they have their own. Inherited from the block around. */
     seqLen: longestSequence,
+    /** number of tokens of the decoder; absent: no head. May be left out. */
     vocabSize: int({ doc: 'number of tokens of the decoder; absent: no head', min: 1, optional: true }),
+    /** the head uses the table of the decoder's embedding. Default: `false`. */
     tied: bool({ doc: "the head uses the table of the decoder's embedding", default: false }),
+    /** the encoder's embedding and positions are the decoder's, one set of weights; their configs must agree. Default: `false`. */
     tiedEmbeddings: bool({
       doc: "the encoder's embedding and positions are the decoder's, one set of weights; their configs must agree",
       default: false,
     }),
+    /** reads ids or x, gives hidden_states. */
     encoder: slot('model', { doc: 'reads ids or x, gives hidden_states' }),
+    /** reads ids or x and a memory, gives hidden_states. */
     decoder: slot('model', { doc: 'reads ids or x and a memory, gives hidden_states' }),
   },
   examples: [

@@ -20,7 +20,11 @@ export const encoder = defineBlock({
   name: 'encoder',
   summary: 'Embedding, positions and a stack that sees the whole sequence.',
   source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
-  fields: { dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }), ...trunkFields },
+  fields: {
+    /** channels. Inherited from the block around. */
+    dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    ...trunkFields,
+  },
   examples: [
     {
       dim: 12,

@@ -21,11 +21,16 @@ export const maskedLm = defineBlock({
   summary: 'An encoder and a head over the vocabulary, with a transform in front.',
   source: 'Devlin et al. 2018, https://arxiv.org/abs/1810.04805',
   fields: {
+    /** channels. Inherited from the block around. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    /** number of tokens. Inherited from the block around. */
     vocabSize: int({ doc: 'number of tokens', min: 1, inherit: true }),
+    /** the head uses the table of the embedding. Default: `true`. */
     tied: bool({ doc: 'the head uses the table of the embedding', default: true }),
     ...trunkFields,
+    /** in the transform. Default: `"gelu"`. */
     activation: slot('activation', { doc: 'in the transform', default: 'gelu' }),
+    /** in the transform. Default: `"layer_norm"`. */
     norm: slot('norm', { doc: 'in the transform', default: 'layer_norm' }),
   },
   examples: [
