@@ -6,7 +6,7 @@ import { initialize } from '../compile/initialize';
 import type { Value } from '../ir/graph';
 import { embedding } from '../layers/embedding';
 import { linear } from '../layers/linear';
-import { causal } from '../mask/index';
+import { and, causal } from '../mask/index';
 import { module } from '../module/module';
 import { add, mul } from '../ops/elementwise';
 import { attend, type SequenceContext, updateCache } from '../sequence/context';
@@ -53,7 +53,7 @@ export function attention(inputs: CompileOptions['inputs'], o: Partial<CompileOp
   const m = module({ q, k, v }, ({ x }: Inputs, ctx: SequenceContext) => {
     const heads = (p: typeof q) => splitHeads(p(x!), 2, ctx.layout);
     const [keys, values, own] = updateCache(ctx, heads(k), heads(v));
-    return { y: attend(heads(q), keys, values, { ...own, mask: causal }) };
+    return { y: attend(heads(q), keys, values, { ...own, mask: and(own.mask, causal) }) };
   });
   return compiled(m, inputs, o);
 }

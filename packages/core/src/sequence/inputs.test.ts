@@ -146,6 +146,24 @@ describe('feeds are held to roles', () => {
   });
 });
 
+describe('an input with a role that nothing reads', () => {
+  const plain = module({}, ({ x: v }: Readonly<Record<string, Value>>) => ({ y: mul(v!, 3) }));
+  const compiledPlain = (inputs: Inputs) => compile(plain, { target: portable(21), inputs: { x, ...inputs } });
+
+  it.each([
+    ['position_ids', ['int64', ['batch', 'seq']]],
+    ['lengths', ['int64', ['batch']]],
+    ['attention_mask', ['bool', ['batch', 'seq']]],
+    ['memory', ['float32', ['batch', 'seq', 4]]],
+  ] as const)('is refused: %s', (name, type) => {
+    expect(() => compiledPlain({ [name]: type })).toThrow(`inputs.${name}: the model does not read this input`);
+    compiledPlain({ [name]: [...type, 'data'] });
+  });
+  it('may be the only one that tells a size, and is let alone then', () => {
+    compiledPlain({ memory: ['float32', ['batch', 'memory_seq', 4]] });
+  });
+});
+
 describe('names that a state brings along', () => {
   it('are not those of sequences', () => {
     expect(() => compiled({ x: ['float32', ['batch', 'past', 4]] }, { state: 'io' })).toThrow(
