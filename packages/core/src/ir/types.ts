@@ -240,6 +240,11 @@ export interface Op<A extends Attrs = Attrs> {
    * `everywhere`. Tables come first.
    */
   readonly kernels?: 'everywhere' | Readonly<Record<string, readonly DType[]>>;
+  /**
+   * What of the attributes decides, besides the dtype, whether a runtime has a kernel, as text: `reduction=add`. Tables have a row for each
+   * that was probed; what has no row there has no kernel.
+   */
+  form?(attrs: A): string;
   /** Only where ONNX wants something else than operands and attributes as they are. */
   encode?(node: Node<A>): EncodedNode;
 }
