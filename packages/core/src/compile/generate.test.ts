@@ -8,7 +8,7 @@ import { module } from '../module/module';
 import { expand } from '../ops/movement';
 import { values } from '../parameter/init';
 import { Parameter } from '../parameter/parameter';
-import { completeFeeds } from '../runtime/feeds';
+import { completeFeeds } from '../runtime/models.test-helper';
 import { createRunner } from '../runtime/runner';
 import { cpu } from '../targets/cpu';
 import { portable } from '../targets/portable';

@@ -108,6 +108,7 @@ export function contextOf(g: GraphBuilder, inputs: Inputs, o: SequenceInputs): S
     shared: newShared(),
     inputs,
     ...(of.positionIds && { positionIds: of.positionIds.value }),
+    ...(of.tokenTypeIds && { tokenTypeIds: of.tokenTypeIds.value }),
     ...(lengths && { lengths }),
     ...(state && { state }),
     ...(biases.length && { bias: biases.reduce((a, b) => add(a, b)) }),
@@ -164,6 +165,7 @@ function packedContext(g: GraphBuilder, inputs: Inputs, roles: InputsByRole, o: 
     shared: newShared(),
     inputs,
     ...(of.positionIds && { positionIds: of.positionIds.value }),
+    ...(of.tokenTypeIds && { tokenTypeIds: of.tokenTypeIds.value }),
     ...(of.attentionBias && { bias: of.attentionBias.value }),
     ...(memory && { memory }),
   };

@@ -39,6 +39,8 @@ export interface SequenceContext {
   readonly positions: Value;
   /** Positions that were given instead of counted. */
   readonly positionIds?: Value;
+  /** The input `token_type_ids`, int64 [batch, seq] or [tokens]: the segment of each token. */
+  readonly tokenTypeIds?: Value;
   readonly layout: Layout;
   /** Real rows of this call, int64 [batch]: what a recurrent state after a ragged prompt needs. */
   readonly lengths?: Value;

@@ -8,7 +8,7 @@ import { module } from '../module/module';
 import { cast } from '../ops/cast';
 import { mul } from '../ops/elementwise';
 import { unsqueeze } from '../ops/movement';
-import { completeFeeds } from '../runtime/feeds';
+import { completeFeeds } from '../runtime/models.test-helper';
 import { portable } from '../targets/portable';
 import { tensor, toArray } from '../tensor/convert';
 import type { Tensor } from '../tensor/tensor';
@@ -143,6 +143,24 @@ describe('feeds are held to roles', () => {
     );
     const arrays = Object.fromEntries(Object.entries(feeds).map(([name, t]) => [name, toArray(t)]));
     expect(() => interpret(compiled({ x, lengths: ['int64', ['batch']] }).traced, arrays)).toThrow(/lengths: a length of more/);
+  });
+});
+
+describe('an input with a role that nothing reads', () => {
+  const plain = module({}, ({ x: v }: Readonly<Record<string, Value>>) => ({ y: mul(v!, 3) }));
+  const compiledPlain = (inputs: Inputs) => compile(plain, { target: portable(21), inputs: { x, ...inputs } });
+
+  it.each([
+    ['position_ids', ['int64', ['batch', 'seq']]],
+    ['lengths', ['int64', ['batch']]],
+    ['attention_mask', ['bool', ['batch', 'seq']]],
+    ['memory', ['float32', ['batch', 'seq', 4]]],
+  ] as const)('is refused: %s', (name, type) => {
+    expect(() => compiledPlain({ [name]: type })).toThrow(`inputs.${name}: the model does not read this input`);
+    compiledPlain({ [name]: [...type, 'data'] });
+  });
+  it('may be the only one that tells a size, and is let alone then', () => {
+    compiledPlain({ memory: ['float32', ['batch', 'memory_seq', 4]] });
   });
 });
 

@@ -9,7 +9,7 @@ import { logitsHead } from './head';
  *
  * Shapes   ids int64 [batch, seq] → logits [batch, seq, vocabSize]
  * Dtypes   float32, float16, bfloat16
- * Masks    causal, and lengths, attention_mask, mask (inputs of the model)
+ * Masks    causal, and lengths, attention_mask, attention_bias (inputs of the model)
  * Throws   ConfigError when tied weights have nothing to be tied to
  * Source   Radford et al. 2018, Improving Language Understanding by Generative Pre-Training
  * Lowers   as its layers do, with a MatMul for the head

@@ -8,7 +8,7 @@ import { pool } from './pool';
  *
  * Shapes   ids int64 [batch, seq] or x [batch, seq, dim] → logits [batch, classes]
  * Dtypes   float32, float16, bfloat16
- * Masks    lengths, attention_mask, mask (inputs of the model); a mean counts real rows only
+ * Masks    lengths, attention_mask, attention_bias (inputs of the model); a mean counts real rows only
  * Throws   ConfigError when neither ids nor x is an input
  * Source   Devlin et al. 2018, https://arxiv.org/abs/1810.04805 (pooling: first)
  * Lowers   as its layers do, with a MatMul for the head

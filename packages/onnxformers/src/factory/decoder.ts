@@ -8,7 +8,7 @@ import { shareInputMask } from './input-masked';
  *
  * Shapes   ids int64 [batch, seq] or x [batch, seq, dim], memory [batch, memory_seq, memory_dim] → hidden_states [batch, seq, dim]
  * Dtypes   float32, float16, bfloat16
- * Masks    causal, and lengths, attention_mask, mask, memory_lengths, memory_mask (inputs of the model);
+ * Masks    causal, and lengths, attention_mask, attention_bias, memory_lengths, memory_mask (inputs of the model);
  *          input_mask [batch, seq] where layers are input_masked
  * Throws   ShapeError when a layer needs a memory and none is an input
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762

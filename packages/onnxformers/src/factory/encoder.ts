@@ -8,7 +8,7 @@ import { shareInputMask } from './input-masked';
  *
  * Shapes   ids int64 [batch, seq] or x [batch, seq, dim] → hidden_states [batch, seq, dim]
  * Dtypes   float32, float16, bfloat16
- * Masks    lengths, attention_mask, mask (inputs of the model);
+ * Masks    lengths, attention_mask, attention_bias (inputs of the model);
  *          input_mask [batch, seq] where layers are input_masked
  * Throws   ConfigError when neither ids nor x is an input
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
