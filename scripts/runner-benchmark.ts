@@ -166,7 +166,7 @@ function allMasks(): Case {
     },
   } as never);
   return {
-    name: 'all masks: attention_mask, mask, bias, memory_mask, position_ids',
+    name: 'all masks: attention_mask, mask, bias, memory_mask',
     model: (o) =>
       compile(m, {
         ...o,

@@ -15,6 +15,7 @@ import {
 import { coreRules } from '../kernels/index';
 import type { Decision } from '../lower/decision';
 import { lower } from '../lower/lower';
+import { onRuntime, type RuntimeSupport, runtimeSupport } from '../lower/runtime-version';
 import type { Machine, Target } from '../lower/target';
 import { type AnyModule, modulesOf, namesOf, type ParameterNames } from '../module/module';
 import { standalone } from '../module/standalone';
@@ -64,8 +65,10 @@ export interface Model<I extends string = string, O extends string = string> {
   readonly graph: Graph;
   readonly target: Target;
   readonly machine: Machine;
+  /** Which versions of the runtime can run it; a runner refuses the others. */
+  readonly runtimes: readonly RuntimeSupport[];
   readonly dtype: ModelDType;
-  /** dtype of the arithmetic; differs from `dtype` where the target does not compute in that. */
+  /** dtype of the arithmetic and of the outputs; differs from `dtype` where the target does not compute in that, or is slower in it. */
   readonly computes: DType;
   readonly decisions: readonly Decision[];
   readonly signature: Signature;
@@ -89,15 +92,17 @@ export function compile<const M extends AnyModule, const C extends CompileOption
 ): Model<InputNames<C>, OutputNames<M, C>> {
   checkCompile(module, o);
   const dtype = o.dtype ?? 'float32';
-  const computes = arithmetic(o.target, dtype, o.strictDtype ?? false);
+  const machine = o.machine ?? {};
+  const target = onRuntime(o.target, machine);
+  const computes = arithmetic(target, dtype, o.strictDtype ?? false);
   const model = standalone(module);
   const names = namesOf(model);
   const parameterInputs = new Set<Parameter>();
   for (const [path, p] of names.parameters) if (o.parameters?.(path, p) === 'input') parameterInputs.add(p);
   const traced = trace(model, o, dtype, computes, names, parameterInputs);
-  const { graph, decisions } = lower(traced, o.target, {
+  const { graph, decisions } = lower(traced, target, {
     rules: [...coreRules, ...(o.rules ?? [])],
-    ...(o.machine && { machine: o.machine }),
+    machine,
     ...(o.assumptions && { assumptions: o.assumptions }),
   });
   const stored = [...names.parameters].filter(([, p]) => !parameterInputs.has(p));
@@ -108,8 +113,9 @@ export function compile<const M extends AnyModule, const C extends CompileOption
     module: model,
     traced,
     graph,
-    target: o.target,
-    machine: o.machine ?? {},
+    target,
+    machine,
+    runtimes: runtimeSupport(o.target, machine, graph),
     dtype,
     computes,
     decisions,
@@ -129,7 +135,7 @@ function withoutInputs(weights: WeightSource, names: ParameterNames, inputs: Rea
 }
 
 function arithmetic(target: Target, dtype: ModelDType, strict: boolean): DType {
-  if (target.computes.includes(dtype)) return dtype;
+  if (target.computes.includes(dtype)) return !strict && target.widens?.includes(dtype) ? 'float32' : dtype;
   if (strict)
     throw new LoweringError({
       path: target.name,

@@ -1,0 +1,60 @@
+// What attention costs on ONNX Runtime's CPU provider, by numbers of queries and keys: measured by scripts/attention-benchmark.ts, whose figures
+// are in docs/benchmarks.md. Relative to the plain graph of the same attention on rows, which is 4; what is not known is taken as long.
+import type { Dim } from '../dim/dim';
+import type { Node, Value } from '../ir/graph';
+import { defineReasons, type Reason } from '../lower/reason';
+
+const long = 512;
+const sized = (d: Dim | undefined): number => (typeof d === 'number' ? d : long);
+/** Few queries: what a kernel does with keys and values beside the products decides. */
+const fewQueries = 32;
+
+const own = defineReasons({
+  copiesKeys: ({ queries, keys }: { readonly queries: number; readonly keys: number | string }) =>
+    `for ${queries === 1 ? 'one query' : `${queries} queries`} it would copy all ${typeof keys === 'number' ? `${keys} ` : ''}keys and values into rows, which takes longer than the attention itself`,
+});
+
+interface Sizes {
+  readonly queries: number;
+  readonly keys: number;
+}
+const sizesOf = ({ operands: [q, k] }: Node): Sizes => ({ queries: sized(q!.dims.at(-2)), keys: sized(k!.dims.at(-2)) });
+
+/** MultiHeadAttention. */
+export function multiHeadCost(node: Node): number {
+  const { queries } = sizesOf(node);
+  if (node.operands[5]) return 3.6; // a bias over all scores: they are all written
+  if (queries <= fewQueries) return 2.4;
+  return node.attrs.unidirectional ? 3.4 : 3;
+}
+
+/** The standard's Attention. */
+export function standardCost(node: Node): number {
+  const { queries } = sizesOf(node);
+  const besides = node.operands[3] ? 0.4 : 0; // a mask over all scores
+  if (queries <= fewQueries) return 1.4 + besides;
+  return (queries < 256 ? 2.8 : 3.5) + besides;
+}
+
+/** GroupQueryAttention: what causal forbids is skipped, unless sinks, softcap or a bias lead past the tiled path. */
+export function groupQueryCost({ operands, attrs }: Node): number {
+  if (operands[10]) return 3.8;
+  return operands[11] || attrs.softcap ? 3.2 : operands[0]!.dims[1] === 1 ? 1.2 : 2;
+}
+
+/** Refused where keys and values lie as heads and would be turned into rows for a few queries. */
+export function keepsKeysInPlace(node: Node): true | Reason {
+  const [q, k, v] = node.operands;
+  const queries = q!.dims.at(-2)!;
+  const keys = k!.dims.at(-2)!;
+  if (typeof queries !== 'number' || queries > fewQueries || !(turned(k) || turned(v))) return true;
+  return own.copiesKeys({ queries, keys });
+}
+
+// Rows made from heads: a Transpose, and a Reshape behind it; shared heads are repeated on the way.
+function turned(v: Value | undefined): boolean {
+  const node = v?.producer;
+  if (!node) return false;
+  if (node.op.key === 'Transpose') return true;
+  return /(^|\.)(Reshape|Expand)$/.test(node.op.key) && turned(node.operands[0]);
+}
