@@ -6,6 +6,7 @@ import {
   type AnyModule,
   type CompileOptions,
   compile,
+  kindOf,
   type Machine,
   type MaskKinds,
   type ModelDType,
@@ -78,14 +79,13 @@ export function masksOf({ definition }: AnyBlock): MaskKinds | undefined {
   return typeof masks === 'function' ? masks(examples[0] ?? {}) : masks;
 }
 
-/** Kinds that read the mask themselves; others only hand it on. */
-const masked: ReadonlySet<string> = new Set(['attention', 'mixer']);
-
 type Call = Pick<Variant, 'module' | 'inputs' | 'layout'> & { readonly name: string; readonly options?: Partial<CompileOptions> };
 
 function callsOf(example: Example): readonly Call[] {
   const { block, properties, inputs } = example;
-  const variants = variantsOf(example).filter(({ name }) => !name || masked.has(block.kind));
+  // Others only hand a mask on.
+  const readsMasks = ['pairs', 'rows'].includes(kindOf(example.module)!.masks);
+  const variants = variantsOf(example).filter(({ name }) => !name || readsMasks);
   const calls = variants.map((variant): Call => ({ ...variant, name: variant.name || 'alone' }));
   const cached = block.kind === 'model' && properties.has('causal') && !('memory' in inputs);
   const options = { state: 'io', assumptions: ['prefill into empty cache'] } as const;

@@ -8,9 +8,7 @@ export type {
   BlockDefinition,
   BuildContext,
   ConfigIn,
-  Contracts,
   HandConfig,
-  Kind,
   KindModule,
   MaskKinds,
   NameIn,
@@ -91,6 +89,18 @@ export {
   type WindowBounds,
   withPrefixTokens,
 } from './mask/index';
+export {
+  type BlockInput,
+  type BlockInputs,
+  blockInputs,
+  type Contracts,
+  type Kind,
+  type KindDefinition,
+  kindOf,
+  kinds,
+  type OpenSize,
+  openSizes,
+} from './module/kinds';
 export {
   type AnyModule,
   type Child,

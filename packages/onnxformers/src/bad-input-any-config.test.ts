@@ -5,10 +5,10 @@ import { type Json, lm } from './bad-input.test-helper';
 import { parseConfig } from './cli/config-file';
 import {
   type AnyModule,
+  blockInputs,
   type CompileOptions,
   ConfigError,
   compile,
-  inputsOf,
   isModule,
   OnnxformersError,
   targets,
@@ -36,10 +36,10 @@ function changed(x: unknown, at: number, by: unknown, how: string): unknown {
 
 /** Inputs for any module, where its config does not tell them. */
 function inputsFor(m: AnyModule): CompileOptions['inputs'] {
-  const rows = ['float32', ['batch', 2, 'seq', 6]] as const;
-  return m.kind === 'attention' || m.kind === 'rotaryEmbedding'
-    ? { q: rows, k: rows, ...(m.kind === 'attention' && { v: rows }) }
-    : inputsOf(m);
+  const open: Readonly<Record<string, number>> = { heads: 2, head_dim: 6, value_dim: 6 };
+  return Object.fromEntries(
+    Object.entries(blockInputs(m)).map(([name, { dtype, dims }]) => [name, [dtype, dims.map((d) => open[String(d)] ?? d)]]),
+  );
 }
 
 describe('the reader of configs, whatever it is given,', () => {

@@ -1,46 +1,9 @@
-// What a block is: the kinds of holes, the definition that fills one, and the configs that it accepts.
+// What a block is: the definition that fills a hole of a kind, and the configs that it accepts.
 import type { Fields } from '../config/fields';
-import type { Value } from '../ir/graph';
 import type { Rule } from '../lower/rule';
 import type { MaskKind } from '../mask/classes';
-import type { Module } from '../module/module';
-import type { SequenceContext } from '../sequence/context';
-import type { Rows } from '../sequence/rows';
-
-/**
- * A kind is the shape of a hole; every block fills exactly one. Add a kind by merging into this interface.
- */
-export interface Contracts {
-  /** q [batch, heads, seq, head_dim]; k, v [batch, kv_heads, kv_seq, head_dim] → [batch, heads, seq, v_head_dim] */
-  attention(q: Value, k: Value, v: Value, ctx: SequenceContext): Value;
-  /** [..., seq, dim] → [..., seq, out_dim] */
-  mixer(x: Value, ctx: SequenceContext): Value;
-  /** [..., dim] → [..., out_dim] */
-  feedforward(x: Value, ctx: SequenceContext): Value;
-  /** Elementwise, any shape. */
-  activation(x: Value): Value;
-  /**
-   * ids [batch, seq] or pixels → [batch, seq, dim]: one row for each place of the sequence, or other rows with their context (see `withRows`).
-   * `ctx.inputs` has the model's other inputs.
-   */
-  embedding(input: Value, ctx: SequenceContext): Value | Rows;
-  /** [..., seq, dim] → the same with positions added, or with rows in front and their context (see `withPrefix`) */
-  position(x: Value, ctx: SequenceContext): Value | Rows;
-  /** q and k turned by their positions. */
-  rotaryEmbedding(q: Value, k: Value, ctx: SequenceContext): readonly [Value, Value];
-  /** An additive bias [1 or batch, heads, query, key]. */
-  attentionBias(q: Value, k: Value, ctx: SequenceContext): Value;
-  /** [..., dim] → [..., dim] */
-  norm(x: Value): Value;
-  /** [..., seq, dim] → [..., seq, dim]: one residual layer. */
-  layer(x: Value, ctx: SequenceContext): Value;
-  /** [..., seq, dim] → [..., seq, dim]: layers one after another. */
-  stack(x: Value, ctx: SequenceContext): Value;
-  /** Named inputs → named outputs. */
-  model(inputs: Readonly<Record<string, Value>>, ctx: SequenceContext): Record<string, Value>;
-}
-/** The name of a kind. */
-export type Kind = keyof Contracts & string;
+import type { BlockInputs, Contracts, Kind, KindDefinition } from '../module/kinds';
+import type { AnyModule, Module } from '../module/module';
 
 /**
  * A module that fills a hole of kind K. `name` (a function has one) is hidden, or editors would take any string for the name of a block
@@ -158,6 +121,10 @@ export interface BlockDefinition<K extends Kind, N extends string, F extends Fie
   /** Masks that it honours, for every config or for which; others are refused before anything is built. Absent: the blocks inside it say so, or it has no use for one. */
   readonly masks?: MaskKinds | ((config: ConfigValues<F>) => MaskKinds);
   readonly fields: F;
+  /** What it takes by itself, where that differs from what its kind says: pixels, or two sequences. */
+  readonly inputs?: (module: AnyModule) => BlockInputs;
+  /** For a kind of your own: how it is called by itself, and what its blocks take. */
+  readonly kindDefinition?: KindDefinition<K>;
   /** Configs that the conformance and parity suites build; values inherited from elsewhere are given. */
   readonly examples: readonly NoInfer<ExampleConfig<F>>[];
   /** What holds for every config, or for which. */

@@ -2,7 +2,8 @@
 
 import type { Fields } from '../config/fields';
 import { build } from '../config/resolve';
-import type { AnyBlock, Block, BlockDefinition, HandConfig, Kind } from './block-definition';
+import type { Kind } from '../module/kinds';
+import type { AnyBlock, Block, BlockDefinition, HandConfig } from './block-definition';
 
 /** Defines a block; see `Contracts` for what each kind takes and returns. */
 export function defineBlock<

@@ -3,8 +3,9 @@
 import { kindSchema } from '../config/json-schema';
 import { build, toConfig } from '../config/resolve';
 import { ConfigError, describe, nearest } from '../error';
+import type { Kind } from '../module/kinds';
 import { isBlock } from './block';
-import type { AnyBlock, ConfigNamed, Kind, KindModule, NameIn, OutputsNamed } from './block-definition';
+import type { AnyBlock, ConfigNamed, KindModule, NameIn, OutputsNamed } from './block-definition';
 
 /** A list of blocks and what can be built from it. */
 export interface Registry<B extends AnyBlock = AnyBlock> {

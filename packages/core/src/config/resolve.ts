@@ -44,6 +44,8 @@ export function build(block: AnyBlock, config: unknown, place: BuildContext): An
     blockName: definition.name,
     config: Object.freeze(json),
     ...(definition.rules && { rules: definition.rules }),
+    ...(definition.inputs && { inputs: definition.inputs }),
+    ...(definition.kindDefinition && { kindDefinition: definition.kindDefinition }),
   };
   const children = isModule(made) ? made.children : {};
   const forward = isModule(made) ? made.forward : made;

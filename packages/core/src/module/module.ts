@@ -3,6 +3,7 @@ import { describe, internal } from '../error';
 import { type GraphBuilder, Value } from '../ir/graph';
 import type { Rule } from '../lower/rule';
 import { Parameter } from '../parameter/parameter';
+import type { AnyKindDefinition, BlockInputs } from './kinds';
 
 /** What a module may be made of. An interface, because a type alias would be circular. */
 export interface Children {
@@ -19,6 +20,10 @@ export type Fn = (...args: any[]) => unknown;
 export interface About {
   /** The kind of hole it fills; absent for a module made by hand. */
   readonly kind?: string;
+  /** What its block says of a kind of its own. */
+  readonly kindDefinition?: AnyKindDefinition;
+  /** What it takes by itself, where its kind does not tell. */
+  readonly inputs?: (module: AnyModule) => BlockInputs;
   /** The block and config it came from. */
   readonly blockName?: string;
   readonly config?: Readonly<Record<string, unknown>>;
@@ -99,7 +104,7 @@ export function module<F extends Fn>(children: Children, forward: F, about: Abou
  * Example  const withLoss = withForward(block, (inputs: Record<string, Value>) => ({ loss }));
  */
 export function withForward<F extends Fn>(m: AnyModule, forward: F): Module<F> {
-  const { kind: _, blockName: _name, config: _config, ...about } = m.about;
+  const { kind: _, kindDefinition: _definition, inputs: _inputs, blockName: _name, config: _config, ...about } = m.about;
   return module(m.children, forward, about);
 }
 

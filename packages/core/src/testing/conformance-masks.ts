@@ -5,34 +5,26 @@ import { subDims } from '../dim/dim';
 import { ConfigError, ShapeError } from '../error';
 import type { Graph } from '../ir/graph';
 import { causal, maskClasses, slidingWindow } from '../mask/index';
+import { type BlockInputs, kindOf } from '../module/kinds';
 import type { NDArray } from '../tensor/tensor';
 import { compare } from './close';
 import { changedFeeds, taken } from './conformance-properties';
-import {
-  computeExample,
-  type Example,
-  type ExampleInputs,
-  type Feeds,
-  feedsFor,
-  type Sizes,
-  sizesOf,
-  traceExample,
-} from './example';
+import { computeExample, type Example, type Feeds, feedsFor, type Sizes, sizesOf, traceExample } from './example';
 import type { TraceOptions } from './run-block';
 
 /** A mask, and rows that it hides from others. */
 interface Hiding {
   /** As a block declares it. */
   readonly kind: string;
-  readonly inputs: ExampleInputs;
+  readonly inputs: BlockInputs;
   readonly feeds: (sizes: Sizes) => Feeds;
   readonly options?: TraceOptions;
   /** Rows whose data changes. */
   readonly hidden: (row: number, sizes: Sizes) => boolean;
   /** Rows that must not notice. */
   readonly blind: (row: number, sizes: Sizes) => boolean;
-  /** Only for attention itself: layers one after another see further. */
-  readonly attentionOnly?: boolean;
+  /** Only for what hides each pair of query and key by itself: layers one after another see further. */
+  readonly ofPairs?: boolean;
   /** Whether results for a whole sequence do not notice either. */
   readonly pooled?: boolean;
 }
@@ -85,7 +77,7 @@ const hidings: readonly Hiding[] = [
     options: { mask: slidingWindow({ left: 1, right: 1 }) },
     hidden: (row) => row === 0,
     blind: (row) => row > 1,
-    attentionOnly: true,
+    ofPairs: true,
   },
 ];
 
@@ -96,7 +88,7 @@ const hidings: readonly Hiding[] = [
  */
 export function checkMaskKinds(e: Example): void {
   if (!Object.values(e.inputs).some(({ dims }) => dims.includes('seq'))) return;
-  for (const hiding of hidings) if (!hiding.attentionOnly || e.block.kind === 'attention') checkHiding(e, hiding);
+  for (const hiding of hidings) if (!hiding.ofPairs || kindOf(e.module)?.masks === 'pairs') checkHiding(e, hiding);
 }
 
 function checkHiding(e: Example, hiding: Hiding): void {

@@ -2,25 +2,17 @@
 import { subDims } from '../dim/dim';
 import { ConfigError, ShapeError } from '../error';
 import type { Graph } from '../ir/graph';
+import type { BlockInputs } from '../module/kinds';
 import type { NDArray } from '../tensor/tensor';
 import { compare } from './close';
 import { taken } from './conformance-properties';
-import {
-  computeExample,
-  type Example,
-  type ExampleInputs,
-  type Feeds,
-  feedsFor,
-  sizesOf,
-  traceExample,
-  valuesNamed,
-} from './example';
+import { computeExample, type Example, type Feeds, feedsFor, sizesOf, traceExample, valuesNamed } from './example';
 import { randomNumbers } from './random';
 
 /** How a batch is padded. */
 interface Side {
   readonly name: string;
-  readonly inputs: ExampleInputs;
+  readonly inputs: BlockInputs;
   /** The mask of sequences with these real rows among so many. */
   readonly mask: (real: readonly number[], width: number) => Feeds;
   /** Padding in front of so many real rows. */
@@ -121,7 +113,7 @@ function same(graph: Graph, side: Side, real: readonly number[], expected: Run, 
 }
 
 /** The same rows, with others around them that must not matter. */
-function widened(inputs: ExampleInputs, feeds: Feeds, real: readonly number[], side: Side, width: number): Feeds {
+function widened(inputs: BlockInputs, feeds: Feeds, real: readonly number[], side: Side, width: number): Feeds {
   const numbers = randomNumbers(`padding of ${width}`);
   const entries = Object.entries(inputs).map(([name, { dims, dtype, below = 2 }]) => {
     const x = feeds[name]!;

@@ -11,7 +11,7 @@ import { checkExampleGradients } from './conformance-gradient';
 import { checkMaskKinds } from './conformance-masks';
 import { checkPadding } from './conformance-padding';
 import { checkProperty } from './conformance-properties';
-import { computeExample, type Example, exampleOf, feedsFor, type InputsOf, sizesOf, traceExample } from './example';
+import { computeExample, type Example, exampleOf, feedsFor, sizesOf, traceExample } from './example';
 
 /** What {@link conformance} is run with. */
 export interface ConformanceOptions {
@@ -23,8 +23,6 @@ export interface ConformanceOptions {
   readonly registry?: Pick<Registry, 'find' | 'parse' | 'toJSON'>;
   /** Remembers the names of parameters, so that a change of them is noticed: `(value) => expect(value).toMatchSnapshot()`. */
   readonly snapshot?: (value: readonly string[]) => void;
-  /** Inputs for blocks that need others than their kind suggests. */
-  readonly inputs?: InputsOf;
 }
 
 /**
@@ -42,7 +40,7 @@ export function conformance(blocks: readonly AnyBlock[], options: ConformanceOpt
       it('is documented', () => checkDocs(block));
       it('refuses an option that it does not have', () => checkUnknownOption(block, registry));
       block.definition.examples.forEach((given: unknown, index: number) => {
-        const example = () => exampleOf(block, index, registry, options.inputs);
+        const example = () => exampleOf(block, index, registry);
         describe(`example ${index}: ${shown(given)}`, () => {
           it('makes the round trip through JSON, frozen', () => checkRoundTrip(example(), registry));
           it('has unique names for its parameters', () => {

@@ -4,22 +4,12 @@ import type { Registry } from '../block/registry';
 import { type Dim, evaluateDim } from '../dim/dim';
 import { interpret } from '../interpret/interpret';
 import { type Graph, type Leaf, nameOf } from '../ir/graph';
+import { type BlockInput, type BlockInputs, blockInputs, type OpenSize, openSizes } from '../module/kinds';
 import type { AnyModule } from '../module/module';
 import { computeDerived } from '../sequence/derive';
-import { countOf, type DType, isFloat, type NDArray } from '../tensor/tensor';
+import { countOf, isFloat, type NDArray } from '../tensor/tensor';
 import { randomNumbers } from './random';
 import { randomArray, randomParameters, type TraceOptions, traceBlock } from './run-block';
-
-/** An input of an example. */
-export interface ExampleInput {
-  readonly dtype: DType;
-  /** Sizes, some of them names: `batch`, `seq`. */
-  readonly dims: readonly Dim[];
-  /** For integers: all numbers are from 0 to before this. */
-  readonly below?: number;
-}
-/** Inputs by name. */
-export type ExampleInputs = Readonly<Record<string, ExampleInput>>;
 
 /** A block at one of its configs. */
 export interface Example {
@@ -31,17 +21,14 @@ export interface Example {
   readonly module: AnyModule;
   /** As resolved; slots hold configs, or what has no config (a function) the module itself. */
   readonly config: Readonly<Record<string, unknown>>;
-  readonly inputs: ExampleInputs;
+  readonly inputs: BlockInputs;
   /** The longest sequence that every part of it takes. */
   readonly longest: number;
   readonly properties: ReadonlySet<Property>;
 }
 
-/** Inputs for a block, if not those that its kind suggests. */
-export type InputsOf = (block: AnyBlock, config: Readonly<Record<string, unknown>>) => ExampleInputs | undefined;
-
-/** Builds an example of a block. `inputs` overrides what the kind suggests. */
-export function exampleOf(block: AnyBlock, index: number, registry: Pick<Registry, 'parse'>, inputs?: InputsOf): Example {
+/** Builds an example of a block. */
+export function exampleOf(block: AnyBlock, index: number, registry: Pick<Registry, 'parse'>): Example {
   const given = { name: block.blockName, ...block.definition.examples[index] };
   const module = registry.parse(block.kind, given) as unknown as AnyModule;
   const config = (module.about.config ?? {}) as Readonly<Record<string, unknown>>;
@@ -53,7 +40,7 @@ export function exampleOf(block: AnyBlock, index: number, registry: Pick<Registr
     given,
     module,
     config: plain,
-    inputs: inputs?.(block, plain) ?? inputsOf(block.kind, plain),
+    inputs: inputsOf(module),
     longest: Math.min(...valuesNamed(plain, 'seqLen'), Number.POSITIVE_INFINITY),
     properties: new Set(typeof properties === 'function' ? properties(config as never) : properties),
   };
@@ -73,52 +60,20 @@ function plainly(config: Config): Config {
   return Object.fromEntries(Object.keys(config).map((key) => [key, read(key)]));
 }
 
-// ---- Inputs by kind -------------------------------------------------------------------------------------------------
+// ---- Inputs ---------------------------------------------------------------------------------------------------------
 
-const [headDim, valueDim, anyDim] = [3, 5, 7];
+/** The numbers of what configs leave open, all different. */
+const sizeOfOpen: Readonly<Record<OpenSize, number>> = { dim: 7, heads: 2, kv_heads: 1, head_dim: 3, value_dim: 5 };
+const isOpen = (d: Dim): d is OpenSize => openSizes.some((name) => name === d);
 
-function inputsOf(kind: string, config: Config): ExampleInputs {
-  const dim = Number(config.dim ?? anyDim);
-  const float = (...dims: Dim[]): ExampleInput => ({ dtype: 'float32', dims });
-  const rows = (name: string): ExampleInput => float('batch', name, dim);
-  const heads = Number(config.heads ?? 2);
-  const kvHeads = Number(config.kvHeads ?? heads);
-  switch (kind) {
-    case 'attention':
-      return {
-        q: float('batch', heads, 'seq', headDim),
-        k: float('batch', kvHeads, 'seq', headDim),
-        v: float('batch', kvHeads, 'seq', valueDim),
-      };
-    case 'rotaryEmbedding':
-      return { q: float('batch', heads, 'seq', dim), k: float('batch', 1, 'seq', dim) };
-    case 'attentionBias':
-      return { q: float('batch', heads, 'seq', headDim), k: float('batch', 1, 'seq', headDim) };
-    case 'embedding':
-      return { ids: { dtype: 'int64', dims: ['batch', 'seq'], below: Number(config.vocabSize ?? anyDim) } };
-    case 'model':
-      return modelInputs(config, dim);
-    default:
-      return { x: rows('seq'), ...(needsMemory(config) && { memory: float('batch', 'memory_seq', memoryDimOf(config, dim)) }) };
-  }
+function inputsOf(m: AnyModule): BlockInputs {
+  const closed = ({ dtype, dims, below = sizeOfOpen.dim }: BlockInput): BlockInput => ({
+    dtype,
+    dims: dims.map((d) => (isOpen(d) ? sizeOfOpen[d] : d)),
+    ...(!isFloat(dtype) && { below }),
+  });
+  return Object.fromEntries(Object.entries(blockInputs(m)).map(([name, input]) => [name, closed(input)]));
 }
-
-function modelInputs(config: Config, dim: number): ExampleInputs {
-  const read = (part: Config, prefix: string, seq: string): ExampleInputs => {
-    const [embedding] = [part.embedding as Config | undefined];
-    const width = Number(part.embeddingDim ?? part.dim ?? dim);
-    return embedding
-      ? { [`${prefix}ids`]: { dtype: 'int64', dims: ['batch', seq], below: Number(embedding.vocabSize ?? anyDim) } }
-      : { [`${prefix}x`]: { dtype: 'float32', dims: ['batch', seq, width] } };
-  };
-  const { encoder, decoder } = config as { encoder?: Config; decoder?: Config };
-  if (encoder && decoder) return { ...read(encoder, '', 'seq'), ...read(decoder, 'decoder_', 'decoder_seq') };
-  const memory = { dtype: 'float32', dims: ['batch', 'memory_seq', memoryDimOf(config, dim)] } as const;
-  return { ...read(config, '', 'seq'), ...(needsMemory(config) && { memory }) };
-}
-
-const needsMemory = (config: Config): boolean => valuesNamed(config, 'cross').some(Boolean);
-const memoryDimOf = (config: Config, dim: number): number => Number(valuesNamed(config, 'memoryDim')[0] ?? dim);
 
 /** What stands under a key anywhere in a config. */
 export function valuesNamed(config: unknown, key: string): number[] {
@@ -143,8 +98,8 @@ export function sizesOf({ inputs, longest }: Pick<Example, 'inputs' | 'longest'>
 }
 
 /** Random data for inputs at these sizes, the same for the same names. */
-export function feedsFor(inputs: ExampleInputs, sizes: Sizes, salt = ''): Feeds {
-  const feed = (name: string, { dtype, dims, below = 2 }: ExampleInput): NDArray => {
+export function feedsFor(inputs: BlockInputs, sizes: Sizes, salt = ''): Feeds {
+  const feed = (name: string, { dtype, dims, below = 2 }: BlockInput): NDArray => {
     const known = dims.map((d) => evaluateDim(d, sizes));
     if (isFloat(dtype)) return randomArray(name + salt, known, dtype);
     const numbers = randomNumbers(name + salt);
@@ -154,7 +109,7 @@ export function feedsFor(inputs: ExampleInputs, sizes: Sizes, salt = ''): Feeds 
 }
 
 /** Traces an example on its inputs, at their names or at known sizes. */
-export function traceExample(module: AnyModule, inputs: ExampleInputs, o: TraceOptions = {}, sizes?: Sizes): Graph {
+export function traceExample(module: AnyModule, inputs: BlockInputs, o: TraceOptions = {}, sizes?: Sizes): Graph {
   const types = Object.entries(inputs).map(([name, { dtype, dims }]) => {
     return [name, [dtype, sizes ? dims.map((d) => evaluateDim(d, sizes)) : dims]] as const;
   });

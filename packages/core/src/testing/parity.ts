@@ -11,7 +11,7 @@ import { createRunner, type RunnerOptions } from '../runtime/runner';
 import { toArray, toTensor } from '../tensor/convert';
 import type { NDArray, Tensor } from '../tensor/tensor';
 import { compare, printComparison } from './close';
-import { derivedOf, drawsOf, exampleOf, feedsFor, type InputsOf } from './example';
+import { derivedOf, drawsOf, exampleOf, feedsFor } from './example';
 import { roundingErrors } from './rounding';
 import { randomParameters } from './run-block';
 import { gradientsOf, triedVariants, typesOf, type Variant } from './variants';
@@ -37,8 +37,6 @@ export interface ParityOptions {
   /** Finds the blocks that stand in the slots of examples. */
   readonly registry: Pick<Registry, 'find' | 'parse' | 'toJSON'>;
   readonly targets: readonly ParityTarget[];
-  /** Inputs for blocks that need others than their kind suggests. */
-  readonly inputs?: InputsOf;
   /** How many rows a sequence has at most, and all packed ones together: where a runtime is wrong beyond. Default: as the tests like. */
   readonly mostRows?: number;
   /** Is given the masks that each example refuses, to be remembered by a snapshot: what is not tested must not grow unseen. */
@@ -58,7 +56,7 @@ export function parity(blocks: readonly AnyBlock[], options: ParityOptions): voi
   for (const block of blocks)
     describe(`${block.kind} ${block.blockName}`, () => {
       block.definition.examples.forEach((_: unknown, index: number) => {
-        const example = exampleOf(block, index, registry, options.inputs);
+        const example = exampleOf(block, index, registry);
         const trains = options.targets.some(({ gradients }) => gradients);
         const { variants, refused } = triedVariants(example, options.mostRows);
         leftOut.push(...refused.map((variant) => `${block.kind} ${block.blockName}, example ${index}, ${variant}`));

@@ -4,13 +4,14 @@ import { checkAllRead } from '../compile/unread';
 import { ConfigError, ShapeError } from '../error';
 import type { Value } from '../ir/graph';
 import { and, causal } from '../mask/index';
+import { type BlockInputs, kindOf } from '../module/kinds';
 import { type AnyModule, module, namesOf } from '../module/module';
 import { standalone } from '../module/standalone';
 import { add, mul } from '../ops/elementwise';
 import { reduceSum } from '../ops/reduce';
 import { type SequenceContext, withContext } from '../sequence/context';
 import { isFloat, type NDArray } from '../tensor/tensor';
-import { type Example, type ExampleInputs, type Feeds, type Sizes, sizesOf } from './example';
+import { type Example, type Feeds, type Sizes, sizesOf } from './example';
 import { traceBlock } from './run-block';
 
 /** An example under one mask, as a model. */
@@ -18,7 +19,7 @@ export interface Variant {
   /** `lengths`; empty for the example alone. */
   readonly name: string;
   readonly module: AnyModule;
-  readonly inputs: ExampleInputs;
+  readonly inputs: BlockInputs;
   readonly layout: 'padded' | 'packed';
   readonly sizes: Sizes;
   /** Whether its outputs are gradients. */
@@ -29,11 +30,11 @@ export interface Variant {
 
 interface Masking {
   readonly name: string;
-  readonly inputs: ExampleInputs;
+  readonly inputs: BlockInputs;
   readonly feeds?: (sizes: Sizes) => Feeds;
   readonly causal?: boolean;
-  /** Only for attention itself. */
-  readonly attentionOnly?: boolean;
+  /** Only for what hides each pair of query and key by itself. */
+  readonly ofPairs?: boolean;
 }
 
 const int64 = (numbers: readonly number[]): NDArray => ({
@@ -49,12 +50,9 @@ const maskings: readonly Masking[] = [
   { name: '', inputs: {} },
   { name: 'lengths', inputs: { lengths: { dtype: 'int64', dims: ['batch'] } }, feeds: lengths },
   { name: 'causal', inputs: {}, causal: true },
-  { name: 'score bias', inputs: { attention_bias: { dtype: 'float32', dims: ['batch', 1, 'seq', 'seq'] } }, attentionOnly: true },
-  { name: 'padding mask', inputs: { attention_mask: { dtype: 'bool', dims: ['batch', 'seq'] } }, attentionOnly: true },
+  { name: 'score bias', inputs: { attention_bias: { dtype: 'float32', dims: ['batch', 1, 'seq', 'seq'] } }, ofPairs: true },
+  { name: 'padding mask', inputs: { attention_mask: { dtype: 'bool', dims: ['batch', 'seq'] } }, ofPairs: true },
 ];
-/** Kinds whose blocks may look at a mask. */
-const masked: ReadonlySet<string> = new Set(['attention', 'mixer', 'layer', 'stack', 'model']);
-
 /** The variants of an example that it does not refuse, with at most so many rows in a sequence, or in all packed ones. */
 export const variantsOf = (example: Example, mostRows: number = Number.POSITIVE_INFINITY): readonly Variant[] =>
   triedVariants(example, mostRows).variants;
@@ -64,11 +62,11 @@ export function triedVariants(
   example: Example,
   mostRows: number = Number.POSITIVE_INFINITY,
 ): { readonly variants: readonly Variant[]; readonly refused: readonly string[] } {
-  const { kind } = example.block;
+  const masks = masksOf(example);
   const sizes = sizesOf(example, Math.min(29, mostRows));
-  const takesMasks = masked.has(kind) && 'seq' in sizes;
+  const takesMasks = masks !== 'none' && 'seq' in sizes;
   const padded = maskings
-    .filter(({ name, attentionOnly }) => !name || (takesMasks && (!attentionOnly || kind === 'attention')))
+    .filter(({ name, ofPairs }) => !name || (takesMasks && (!ofPairs || masks === 'pairs')))
     .map(
       ({ name, inputs, feeds, causal: isCausal }): Variant => ({
         name,
@@ -117,6 +115,8 @@ export function gradientsOf(example: Example): Variant {
   };
 }
 
+const masksOf = ({ module: m }: Example) => kindOf(m)?.masks ?? 'none';
+
 // Sequences one after another, where the inputs are rows of sequences.
 function packed(e: Example, { seq }: Sizes, mostRows: number): readonly Variant[] {
   const longest = Math.min(seq!, Math.floor(((mostRows - 1) * 2) / 3));
@@ -129,7 +129,7 @@ function packed(e: Example, { seq }: Sizes, mostRows: number): readonly Variant[
     const isRows = batch === 'batch' && typeof of === 'string' && of in tokens && others.length < 2;
     return isRows ? { name, of, input: { ...input, dims: [`${of}_tokens`, ...others] } } : undefined;
   });
-  if (!masked.has(e.block.kind) || rows.some((row) => !row)) return [];
+  if (masksOf(e) === 'none' || rows.some((row) => !row)) return [];
   const kinds = [...new Set(rows.map((row) => row!.of))];
   const named = (of: string): string => (of === 'seq' ? 'lengths' : 'memory_lengths');
   const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);
@@ -149,7 +149,7 @@ function packed(e: Example, { seq }: Sizes, mostRows: number): readonly Variant[
 }
 
 // Kernels want channels by eight.
-const wideHeads = (e: Example): ExampleInputs =>
+const wideHeads = (e: Example): BlockInputs =>
   e.block.kind === 'attention'
     ? Object.fromEntries(Object.entries(e.inputs).map(([name, input]) => [name, { ...input, dims: input.dims.with(-1, 8) }]))
     : e.inputs;
@@ -172,6 +172,6 @@ function refusalOf({ module: m, inputs, layout }: Variant): ConfigError | ShapeE
 }
 
 /** Inputs as `compile` takes them. */
-export function typesOf(inputs: ExampleInputs) {
+export function typesOf(inputs: BlockInputs) {
   return Object.fromEntries(Object.entries(inputs).map(([name, { dtype, dims }]) => [name, [dtype, dims] as const]));
 }

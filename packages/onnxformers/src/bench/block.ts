@@ -2,23 +2,24 @@
 import {
   type AnyModule,
   and,
+  blockInputs,
   type CompileOptions,
   ConfigError,
   causal as causalMask,
   contextOf,
+  type Dim,
   type DType,
   describe,
   initialize,
   isFloat,
+  kindOf,
   module,
-  modulesOf,
   type Ort,
   standalone,
   type Value,
   withContext,
 } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
-import { inputsOf } from '../inputs';
 import { lengthsOf, wave } from './attention';
 import { type Measured, type SlopeOptions, slope } from './slope';
 
@@ -40,6 +41,7 @@ export interface BlockSizes {
 interface InputType {
   readonly dtype: DType;
   readonly dims: readonly number[];
+  readonly below?: number;
 }
 
 /** So small that nothing changes when it is added, though no compiler knows that. */
@@ -54,16 +56,16 @@ export function blockChain(block: AnyModule, sizes: BlockSizes, copies: number):
   const alone = standalone(block);
   return module({ block: alone }, ({ shift }: Readonly<Record<string, Value>>) => {
     const g = shift!.graph.root;
-    const highest = smallestVocabulary(block) - 1;
-    const own = types.map(([, { dtype, dims }], i) => dataOf(shift!, dtype, dims, 0.731 + 0.3 * i, highest));
+    const own = types.map(([, type], i) => dataOf(shift!, type, 0.731 + 0.3 * i));
     let inputs = own;
     let first: Value | undefined;
     for (let i = 0; i < copies; i++) {
       const named = Object.fromEntries(types.map(([name], k) => [name, inputs[k]!]));
       const all = {
         ...named,
+        ...(kindOf(block)?.fromPositions && { position_ids: positionsAfter(first ?? shift!, sizes) }),
         ...(sizes.lengths && { lengths: lengthsOf(sizes.lengths, shift!) }),
-        ...(sizes.bias && { bias: ops.cast(wave(shift!, [1, 1, sizes.seq, sizes.seq], 0.517), g.dtype) }),
+        ...(sizes.bias && { attention_bias: ops.cast(wave(shift!, [1, 1, sizes.seq, sizes.seq], 0.517), g.dtype) }),
       };
       const ctx = contextOf(g, all, { layout: 'padded' });
       const results = alone(named, sizes.causal ? withContext(ctx, { mask: and(ctx.mask, causalMask) }) : ctx);
@@ -85,31 +87,42 @@ function firstOf(x: Value): Value {
 
 const linked = (x: Value, to: Value): Value => ops.add(x, ops.cast(ops.mul(to, hardlyAnything), x.dtype));
 
-function dataOf(shift: Value, dtype: DType, dims: readonly number[], rate: number, highest: number): Value {
-  const numbers = wave(shift, dims, rate);
-  return isFloat(dtype) ? ops.cast(numbers, shift.graph.root.dtype) : ops.cast(ops.mul(ops.add(numbers, 1), highest / 2), dtype);
-}
+/** 0, 1, 2, … for each sequence, though no compiler knows that they do not depend on x. */
+const positionsAfter = (x: Value, { batch, seq }: BlockSizes): Value =>
+  ops.add(ops.expand(ops.iota(x.graph.root, seq), [batch, seq]), ops.cast(ops.mul(x, hardlyAnything), 'int64'));
 
-/** Ids below it are in every vocabulary. */
-const smallestVocabulary = (block: AnyModule): number =>
-  Math.min(...modulesOf(block).map(({ item }) => Number(item.about.config?.vocabSize ?? Number.POSITIVE_INFINITY)));
+function dataOf(shift: Value, { dtype, dims, below = 2 }: InputType, rate: number): Value {
+  const numbers = wave(shift, dims, rate);
+  return isFloat(dtype)
+    ? ops.cast(numbers, shift.graph.root.dtype)
+    : ops.cast(ops.mul(ops.add(numbers, 1), (below - 1) / 2), dtype);
+}
 
 /** What a block takes, at these sizes. */
 function inputTypes(block: AnyModule, { batch, seq, kvSeq = seq, heads = 8 }: BlockSizes): Readonly<Record<string, InputType>> {
-  const { dim } = (block.about.config ?? {}) as { readonly dim?: unknown };
-  if (block.kind === 'rotaryEmbedding' && typeof dim === 'number') {
-    const rows = { dtype: 'float32', dims: [batch, heads, seq, dim] } as const;
-    return { q: rows, k: rows };
-  }
-  const named: Readonly<Record<string, number>> = { batch, seq, decoder_seq: seq, memory_seq: kvSeq, dim: defaultDim };
-  const sizeOf = (d: number | string): number => (typeof d === 'number' ? d : (named[d] ?? refuse(block, `a size "${d}"`)));
+  const named: Readonly<Record<string, number>> = {
+    batch,
+    seq,
+    decoder_seq: seq,
+    memory_seq: kvSeq,
+    heads,
+    kv_heads: heads,
+    dim: defaultDim,
+    head_dim: defaultHeadDim,
+    value_dim: defaultHeadDim,
+  };
+  const sizeOf = (d: Dim): number => (typeof d === 'number' ? d : (named[String(d)] ?? refuse(block, `a size "${d}"`)));
   return Object.fromEntries(
-    Object.entries(inputsOf(block)).map(([name, [dtype, dims]]) => [name, { dtype, dims: dims.map(sizeOf) }]),
+    Object.entries(blockInputs(block)).map(([name, { dtype, dims, below }]) => [
+      name,
+      { dtype, dims: dims.map(sizeOf), ...(below !== undefined && { below }) },
+    ]),
   );
 }
 
 /** Width of what takes any. */
 const defaultDim = 1024;
+const defaultHeadDim = 64;
 
 function refuse(block: AnyModule, got: string): never {
   throw new ConfigError({ path: 'bench', problem: `cannot make data for ${describe(block)}`, got });

@@ -1,5 +1,5 @@
 // The example of a block at sizes worth measuring.
-import type { AnyModule } from '@onnxformers/core';
+import { type AnyModule, kinds } from '@onnxformers/core';
 import { zoo } from '../index';
 
 type AnyBlock = (typeof zoo.blocks)[number];
@@ -27,13 +27,14 @@ export function exampleAt(block: AnyBlock, sizes: ConfigSizes): AnyModule {
 /** By the name of a field; undefined leaves it to the block. */
 function replacements({ kind }: AnyBlock, s: ConfigSizes): Readonly<Record<string, number | undefined>> {
   const { heads, kvHeads, headDim, seq, kvSeq, window = 129 } = s;
+  const ofHeads = 'ofHeads' in kinds[kind];
   return {
-    dim: kind === 'rotaryEmbedding' ? headDim : heads * headDim,
+    dim: ofHeads ? headDim : heads * headDim,
     heads,
     kvHeads,
     headDim,
     hidden: undefined,
-    seqLen: kind === 'attention' ? kvSeq : seq,
+    seqLen: ofHeads ? kvSeq : seq,
     vocabSize: 8192,
     window,
     landmarks: 64,

@@ -1,9 +1,13 @@
 // An encoder whose result the decoder attends to.
 import {
+  type AnyModule,
+  type BlockInputs,
+  blockInputs,
   bool,
   ConfigError,
   contextOf,
   contextOfRows,
+  type Dim,
   defineBlock,
   int,
   memoryFrom,
@@ -54,6 +58,10 @@ export const encoderDecoder = defineBlock({
     /** reads ids or x and a memory, gives hidden_states. */
     decoder: slot('model', { doc: 'reads ids or x and a memory, gives hidden_states' }),
   },
+  inputs: ({ children: { encoder, decoder } }) => ({
+    ...blockInputs(encoder as AnyModule),
+    ...decoderInputs(decoder as AnyModule),
+  }),
   examples: [
     {
       dim: 12,
@@ -125,3 +133,12 @@ export const encoderDecoder = defineBlock({
     });
   },
 });
+
+// It reads its memory from the encoder.
+function decoderInputs(decoder: AnyModule): BlockInputs {
+  const { memory: _, ...own } = blockInputs(decoder);
+  const renamed = (d: Dim): Dim => (d === 'seq' ? 'decoder_seq' : d);
+  return Object.fromEntries(
+    Object.entries(own).map(([name, input]) => [`decoder_${name}`, { ...input, dims: input.dims.map(renamed) }]),
+  );
+}

@@ -1,0 +1,246 @@
+// The kinds of blocks, each whole in one place: its contract, what it takes, how it is called by itself.
+import type { Dim } from '../dim/dim';
+import { ConfigError, describe } from '../error';
+import { Value } from '../ir/graph';
+import { expand } from '../ops/movement';
+import type { SequenceContext } from '../sequence/context';
+import type { Rows } from '../sequence/rows';
+import type { DType } from '../tensor/tensor';
+import { type AnyModule, modulesOf } from './module';
+
+/**
+ * A kind is the shape of a hole; every block fills exactly one. Add a kind by merging into this interface, and give its blocks a
+ * {@link KindDefinition} as `kindDefinition`.
+ */
+export interface Contracts {
+  /** q [batch, heads, seq, head_dim]; k, v [batch, kv_heads, kv_seq, head_dim] → [batch, heads, seq, v_head_dim] */
+  attention(q: Value, k: Value, v: Value, ctx: SequenceContext): Value;
+  /** [..., seq, dim] → [..., seq, out_dim] */
+  mixer(x: Value, ctx: SequenceContext): Value;
+  /** [..., dim] → [..., out_dim] */
+  feedforward(x: Value, ctx: SequenceContext): Value;
+  /** Elementwise, any shape. */
+  activation(x: Value): Value;
+  /**
+   * ids [batch, seq] or pixels → [batch, seq, dim]: one row for each place of the sequence, or other rows with their context (see `withRows`).
+   * `ctx.inputs` has the model's other inputs.
+   */
+  embedding(input: Value, ctx: SequenceContext): Value | Rows;
+  /** [..., seq, dim] → the same with positions added, or with rows in front and their context (see `withPrefix`) */
+  position(x: Value, ctx: SequenceContext): Value | Rows;
+  /** q and k turned by their positions. */
+  rotaryEmbedding(q: Value, k: Value, ctx: SequenceContext): readonly [Value, Value];
+  /** An additive bias [1 or batch, heads, query, key]. */
+  attentionBias(q: Value, k: Value, ctx: SequenceContext): Value;
+  /** [..., dim] → [..., dim] */
+  norm(x: Value): Value;
+  /** [..., seq, dim] → [..., seq, dim]: one residual layer. */
+  layer(x: Value, ctx: SequenceContext): Value;
+  /** [..., seq, dim] → [..., seq, dim]: layers one after another. */
+  stack(x: Value, ctx: SequenceContext): Value;
+  /** Named inputs → named outputs. */
+  model(inputs: Readonly<Record<string, Value>>, ctx: SequenceContext): Record<string, Value>;
+}
+/** The name of a kind. */
+export type Kind = keyof Contracts & string;
+
+/** One input of a block by itself. */
+export interface BlockInput {
+  readonly dtype: DType;
+  /** Numbers, names that stay names (`batch`, `seq`, `memory_seq`), and {@link openSizes} where the config leaves a size open. */
+  readonly dims: readonly Dim[];
+  /** For integers: all are from 0 to before this. */
+  readonly below?: number;
+}
+/** The inputs of a block by itself, by name. */
+export type BlockInputs = Readonly<Record<string, BlockInput>>;
+
+/** The sizes that a config may leave open, by the names that they have in {@link BlockInput.dims}. */
+export const openSizes = ['dim', 'heads', 'kv_heads', 'head_dim', 'value_dim'] as const;
+/** One of {@link openSizes}. */
+export type OpenSize = (typeof openSizes)[number];
+
+/** Everything about a kind besides its contract. */
+export interface KindDefinition<K extends Kind = Kind> {
+  /** One sentence for the catalogue. */
+  readonly summary: string;
+  /**
+   * What it does with a mask.
+   *
+   * - `pairs`      hides each pair of query and key by itself, and takes a bias on their scores
+   * - `rows`       reads it, in a way of its own
+   * - `forwarded`  hands it on to the blocks inside
+   * - `none`       never sees it
+   */
+  readonly masks: 'pairs' | 'rows' | 'forwarded' | 'none';
+  /** Whether it works on heads: `dim` in its config is the channels of one head, and `seqLen` the number of keys. */
+  readonly ofHeads?: true;
+  /** Whether its result follows from positions alone, whatever numbers its inputs have. */
+  readonly fromPositions?: true;
+  /** Sizes that may stay open when it is compiled by itself, since any number fits. */
+  readonly anySize?: readonly OpenSize[];
+  /** What a block of it takes by itself; a block that takes something else says so in its definition. */
+  inputs(module: AnyModule): BlockInputs;
+  /** How it is called by itself; absent for a kind that takes named inputs and gives named outputs. */
+  readonly alone?: {
+    /** The names of what `call` gives. */
+    readonly outputs: readonly string[];
+    /** `input` gives the first input that is there of those named, or throws. */
+    call(forward: Contracts[K], input: (...names: readonly string[]) => Value, ctx: SequenceContext): readonly Value[];
+  };
+}
+/** A kind's definition, whichever it is. */
+// biome-ignore lint/suspicious/noExplicitAny: definitions of all kinds stand in one list
+export type AnyKindDefinition = KindDefinition<any>;
+
+const rowsIn = (given: Value | Rows): Value => (given instanceof Value ? given : given.rows);
+
+const numberIn = (m: AnyModule, field: string): number | undefined => {
+  const value = m.about.config?.[field];
+  return typeof value === 'number' ? value : undefined;
+};
+const float = (...dims: readonly Dim[]): BlockInput => ({ dtype: 'float32', dims });
+const rowsOf = (m: AnyModule): BlockInputs => ({ x: float('batch', 'seq', numberIn(m, 'dim') ?? 'dim') });
+
+// What something inside attends to.
+function memoryOf(m: AnyModule): BlockInputs {
+  const crossing = modulesOf(m).find(({ item }) => item.about.config?.cross === true)?.item;
+  if (!crossing) return {};
+  const width = numberIn(crossing, 'memoryDim') ?? numberIn(m, 'dim') ?? numberIn(crossing, 'dim') ?? 'dim';
+  return { memory: float('batch', 'memory_seq', width) };
+}
+
+const overRows = {
+  outputs: ['y'],
+  call: (f: (x: Value, ctx: SequenceContext) => Value, input, ctx) => [f(input('x'), ctx)],
+} satisfies KindDefinition<'mixer'>['alone'];
+
+/** The kinds that come with the library. */
+export const kinds = {
+  attention: {
+    summary: 'Attention mechanisms: queries, keys and values of heads → values of heads.',
+    masks: 'pairs',
+    ofHeads: true,
+    inputs: (m) => {
+      const heads = numberIn(m, 'heads') ?? 'heads';
+      const kvHeads = numberIn(m, 'kvHeads') ?? heads;
+      return {
+        q: float('batch', heads, 'seq', 'head_dim'),
+        k: float('batch', kvHeads, 'seq', 'head_dim'),
+        v: float('batch', kvHeads, 'seq', 'value_dim'),
+      };
+    },
+    alone: { outputs: ['y'], call: (f, input, ctx) => [f(input('q'), input('k'), input('v'), ctx)] },
+  },
+  mixer: {
+    summary: 'What mixes positions: attention between projections, or something without any.',
+    masks: 'rows',
+    inputs: (m) => ({ ...rowsOf(m), ...memoryOf(m) }),
+    alone: overRows,
+  },
+  feedforward: { summary: 'What mixes channels.', masks: 'none', inputs: rowsOf, alone: overRows },
+  activation: {
+    summary: 'Functions of single elements.',
+    masks: 'none',
+    anySize: ['dim'],
+    inputs: rowsOf,
+    alone: { outputs: ['y'], call: (f, input) => [f(input('x'))] },
+  },
+  embedding: {
+    summary: 'From ids or pixels to channels.',
+    masks: 'none',
+    inputs: (m) => {
+      const below = numberIn(m, 'vocabSize');
+      return { ids: { dtype: 'int64', dims: ['batch', 'seq'], ...(below !== undefined && { below }) } };
+    },
+    alone: { outputs: ['y'], call: (f, input, ctx) => [rowsIn(f(input('ids', 'pixels', 'features'), ctx))] },
+  },
+  position: {
+    summary: 'What adds positions to the stream.',
+    masks: 'none',
+    inputs: rowsOf,
+    alone: { outputs: ['y'], call: (f, input, ctx) => [rowsIn(f(input('x'), ctx))] },
+  },
+  rotaryEmbedding: {
+    summary: 'What turns queries and keys by their positions.',
+    masks: 'none',
+    ofHeads: true,
+    anySize: ['heads', 'kv_heads'],
+    inputs: (m) => {
+      const dim = numberIn(m, 'dim') ?? 'head_dim';
+      return { q: float('batch', 'heads', 'seq', dim), k: float('batch', 'kv_heads', 'seq', dim) };
+    },
+    alone: { outputs: ['q_rotated', 'k_rotated'], call: (f, input, ctx) => f(input('q'), input('k'), ctx) },
+  },
+  attentionBias: {
+    summary: 'What is added to the scores.',
+    masks: 'none',
+    ofHeads: true,
+    fromPositions: true,
+    anySize: ['kv_heads', 'head_dim'],
+    inputs: (m) => ({
+      q: float('batch', numberIn(m, 'heads') ?? 'heads', 'seq', 'head_dim'),
+      k: float('batch', 'kv_heads', 'seq', 'head_dim'),
+    }),
+    alone: {
+      outputs: ['y'],
+      // One that is the same for all sequences, for each of them.
+      call: (f, input, ctx) => {
+        const bias = f(input('q'), input('k'), ctx);
+        return [expand(bias, [input('q').dims[0]!, ...bias.dims.slice(1)])];
+      },
+    },
+  },
+  norm: {
+    summary: 'Normalisations.',
+    masks: 'none',
+    anySize: ['dim'],
+    inputs: rowsOf,
+    alone: { outputs: ['y'], call: (f, input) => [f(input('x'))] },
+  },
+  layer: {
+    summary: 'Residual layers: sub-layers, norms and the way around them.',
+    masks: 'forwarded',
+    inputs: (m) => ({ ...rowsOf(m), ...memoryOf(m) }),
+    alone: overRows,
+  },
+  stack: {
+    summary: 'Layers one after another.',
+    masks: 'forwarded',
+    inputs: (m) => ({ ...rowsOf(m), ...memoryOf(m) }),
+    alone: overRows,
+  },
+  model: {
+    summary: 'Whole models: named inputs → named outputs.',
+    masks: 'forwarded',
+    inputs: (m) => {
+      const embedding = m.children.embedding as AnyModule | undefined;
+      const width = numberIn(m, 'embeddingDim') ?? numberIn(m, 'dim') ?? 'dim';
+      return { ...(embedding ? blockInputs(embedding) : { x: float('batch', 'seq', width) }), ...memoryOf(m) };
+    },
+  },
+} as const satisfies { readonly [K in Kind]: KindDefinition<K> };
+
+/** The definition of a module's kind: that of the library, or what its block says; undefined for a module made by hand and a kind of which nothing is said. */
+export function kindOf({ about }: AnyModule): AnyKindDefinition | undefined {
+  if (about.kindDefinition || about.kind === undefined) return about.kindDefinition;
+  return Object.hasOwn(kinds, about.kind) ? kinds[about.kind as Kind] : undefined;
+}
+
+/**
+ * What a block takes by itself: what its definition says, or else its kind. Sizes that its config leaves open are named as in `openSizes`.
+ *
+ * Throws   ConfigError for a module made by hand, and for a kind of which nothing is said
+ *
+ * Example  const { x } = blockInputs(zoo.build('mixer', { name: 'multi_head', dim: 64, heads: 4 })); // float32 ['batch', 'seq', 64]
+ */
+export function blockInputs(m: AnyModule): BlockInputs {
+  const inputs = m.about.inputs ?? kindOf(m)?.inputs;
+  if (inputs) return inputs(m);
+  throw new ConfigError({
+    path: 'inputs',
+    problem: m.kind === undefined ? 'a module made by hand does not tell its inputs' : `nothing tells the inputs of a ${m.kind}`,
+    expected: 'a block of a kind of the library, or one whose definition has inputs or a kindDefinition',
+    got: describe(m),
+  });
+}
