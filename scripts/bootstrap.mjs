@@ -24,7 +24,8 @@ if (major < 20 || (major === 20 && minor < 19)) {
 // pnpm leaves a copy of the lockfile that it has installed completely, so equal text means there is nothing to do.
 if (read('node_modules/.pnpm/lock.yaml') !== read('pnpm-lock.yaml')) {
   console.log('Installing the workspace …');
-  const status = pnpm(['install', '--frozen-lockfile']);
+  // Its warnings are of the command line of a package that is not built yet, which nothing here needs.
+  const status = pnpm(['install', '--frozen-lockfile', '--loglevel=error']);
   if (status !== 0) {
     console.error('The installation failed. It needs npm and the npm registry, nothing else.');
     process.exit(status);

@@ -15,6 +15,7 @@ const pages = [
   'docs/guides/getting-started.md',
   'docs/guides/how-compilation-works.md',
   'docs/guides/coming-from-xformers.md',
+  'docs/guides/checkpoints.md',
   'docs/guides/training.md',
   'docs/guides/lora-and-quantised-weights.md',
   'docs/guides/packed-batches.md',

@@ -166,7 +166,7 @@ function allMasks(): Case {
     },
   } as never);
   return {
-    name: 'all masks: attention_mask, mask, bias, memory_mask, position_ids',
+    name: 'all masks: attention_mask, mask, bias, memory_mask',
     model: (o) =>
       compile(m, {
         ...o,
@@ -176,7 +176,7 @@ function allMasks(): Case {
           x: ['float32', ['batch', 'seq', dim]],
           attention_mask: ['bool', ['batch', 'seq']],
           pairs: ['bool', ['batch', 1, 'seq', 'seq'], 'denseMask'],
-          attention_bias: ['float32', [1, 4, 'seq', 'seq']],
+          attention_bias: ['float32', [1, 4, 'seq', 'seq'], 'attentionBias'],
           memory: ['float32', ['batch', 'memory_seq', dim]],
           memory_mask: ['bool', ['batch', 'memory_seq']],
         },

@@ -1,9 +1,7 @@
 // The compiled encoder in a runtime.
-import { createRunner, type Graph, type Node, type Ort, type Target, targets } from '@onnxformers/core';
-import { domainOf, nameOf } from '@onnxformers/core/lowering';
+import { createRunner, type Ort, pictureOf, type Target, targets } from 'onnxformers';
 import type { BuildEncoder, TargetName } from './encoder';
 import { compileEncoder } from './model';
-import type { Picture } from './picture';
 
 const targetOf = (name: TargetName): Target => (name === 'portable' ? targets.portable() : targets[name]);
 
@@ -26,7 +24,7 @@ export const buildEncoder: BuildEncoder = async (weights, { target, dtype }) => 
   const run = await createRunner(model, ort);
   return {
     runtime: name,
-    picture: pictureOf(model.graph),
+    picture: pictureOf(model),
     async encode({ ids, lengths }) {
       const { vectors } = await run({ ids, lengths });
       const [rows, width] = vectors!.dims as [number, number];
@@ -35,25 +33,3 @@ export const buildEncoder: BuildEncoder = async (weights, { target, dtype }) => 
     dispose: () => run.dispose(),
   };
 };
-
-// Without what is made of weights alone when the model is written: turned and cut matrices.
-function pictureOf(graph: Graph): Picture {
-  const running = new Set<Node>();
-  for (const node of graph.nodes)
-    if (node.operands.some((v) => v?.leaf?.kind === 'input' || (v?.producer && running.has(v.producer)))) running.add(node);
-  const nodes = [...running];
-  const names = new Map<Node, string>(nodes.map((node, i) => [node, `n${i}`]));
-  const sources = (node: Node): string[] =>
-    node.operands.flatMap((v) => (v?.producer && names.get(v.producer)) ?? (v?.leaf?.kind === 'input' ? [nameOf(v)!] : []));
-  const label = (key: string): string => domainOf(key).filter(Boolean).join('.');
-  return {
-    inputs: graph.inputs.map((v) => nameOf(v)!),
-    nodes: nodes.map((node) => ({
-      name: names.get(node)!,
-      op: label(node.op.key),
-      path: node.scope,
-      inputs: sources(node),
-    })),
-    outputs: Object.fromEntries(graph.outputs.map(({ name, value }) => [name, names.get(value.producer!)!])),
-  };
-}

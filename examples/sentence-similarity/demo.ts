@@ -1,7 +1,8 @@
 // The demo without its model: tokens in, vectors out, everything measured on the way.
+
+import type { Picture } from 'onnxformers';
 import type { BuildEncoder } from './encoder';
 import type { Options } from './options';
-import type { Picture } from './picture';
 import { kernelsOf, type Report, similaritiesOf, type Timing } from './report';
 import { toBatch } from './tokenizer';
 import { readTokenizer } from './vocabulary';

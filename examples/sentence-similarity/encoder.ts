@@ -1,6 +1,6 @@
 // What the demo asks of the compiled model.
 import type { Tensor } from '@onnxformers/core';
-import type { Picture } from './picture';
+import type { Picture } from 'onnxformers';
 import type { Batch } from './tokenizer';
 
 /** Where the encoder can run. */

@@ -1,11 +1,11 @@
 // Embeds sentences with the Universal Sentence Encoder (lite), rebuilt from blocks, and prints how similar they are.
 import { writeFile } from 'node:fs/promises';
 import { FileError, OnnxformersError } from '@onnxformers/core';
+import { drawGraph } from 'onnxformers';
 import { buildEncoder } from './build';
 import { compare } from './demo';
 import { reportPage } from './html';
 import { parseOptions, usage } from './options';
-import { drawGraph } from './picture';
 import { reportText, terminalOf } from './table';
 
 async function writePage(path: string, page: string): Promise<void> {

@@ -20,10 +20,14 @@ export const usage = `Compares the meaning of sentences.
 Without sentences a built-in set is compared. --html also writes a page with the matrix and the graph.
 `;
 
+/** Targets that run on a GPU: of NVIDIA, of any maker. */
+const gpus = ['cuda', 'webgpu'] as const;
+
 function choice<T extends string>(name: string, value: string, choices: readonly T[]): T {
   const found = choices.find((c) => c === value);
   if (found) return found;
-  const near = nearest(value, choices);
+  const near =
+    value.toLowerCase() === 'gpu' ? gpus.filter((c) => choices.includes(c as T)).join(' or ') : nearest(value, choices);
   throw new ConfigError({
     path: `--${name}`,
     problem: 'unknown value',

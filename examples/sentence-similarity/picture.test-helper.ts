@@ -1,5 +1,5 @@
 // A graph of the size and shape of the compiled encoder, to be drawn.
-import type { Picture, PictureNode } from './picture';
+import type { Picture, PictureNode } from 'onnxformers';
 
 const ms = 'com.microsoft';
 

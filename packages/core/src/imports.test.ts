@@ -24,7 +24,7 @@ describe('between packages', () => {
     feedforward: /^@onnxformers\/core(\/ops|\/lowering)?$/,
     positional: /^@onnxformers\/core(\/ops|\/lowering)?$/,
     residual: /^@onnxformers\/core(\/ops|\/lowering)?$/,
-    onnxformers: /^@onnxformers\/(core(\/(ops|lowering|node))?|attention|feedforward|positional|residual)$/,
+    onnxformers: /^@onnxformers\/(core(\/(ops|lowering|node))?|attention|feedforward|positional|residual)$|^@viz-js\/viz$/,
   };
 
   it.each(packages)('%s imports what the design allows', (name) => {

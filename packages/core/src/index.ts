@@ -136,6 +136,7 @@ export type { Provider } from './runtime/session-options';
 export {
   type AttendOptions,
   attend,
+  attendsToMemory,
   crossAttentionKeyValues,
   type Memory,
   maskOf,
@@ -149,6 +150,8 @@ export { contextOf, type SequenceInputs, type StateOption } from './sequence/con
 export { pastOf } from './sequence/io-state';
 export { type KeyPlace, type Layout, mergeHeads, padded, positionsWithin, splitHeads } from './sequence/layout';
 export { limitRows } from './sequence/limits';
+export { withPrefix } from './sequence/prefix';
+export { contextOfRows, keepContext, memoryFrom, type Rows, type RowsOptions, rowsOf, withRows } from './sequence/rows';
 export type { CallSizes, State } from './sequence/state';
 export { targets } from './targets/index';
 export * from './tensor/convert';

@@ -14,7 +14,7 @@ export {
 export { apply, type Derivation, madeBy, mismatch, nameOf, type Pool, subgraphsOf } from './ir/graph';
 export type { Decision, Rejected } from './lower/decision';
 export { type Lowered, type LowerOptions, lower } from './lower/lower';
-export { biasedLinear, noBiasedLinear } from './lower/match';
+export { biasedLinear } from './lower/match';
 export { defineReasons, type Reason, type ReasonData } from './lower/reason';
 export { reasons } from './lower/reasons';
 export { type Get, type Match, type MatchContext, type Outcome, type Refusal, type Rule, refuse, rule } from './lower/rule';

@@ -44,6 +44,34 @@ function offered(code: string): readonly string[] {
   return (service.getCompletionsAtPosition(file, at, {})?.entries ?? []).map(({ name }) => name);
 }
 
+/** The documentation that is shown at `|`. */
+function documented(code: string): string {
+  text = `import { multiHead, relu, zoo } from './index';\n${code}`;
+  version++;
+  const at = text.indexOf('|');
+  text = text.replace('|', '');
+  return ts.displayPartsToString(service.getQuickInfoAtPosition(file, at)?.documentation);
+}
+
+it.each([
+  ['of a config', "zoo.build('mixer', { name: 'multi_head', he|ads: 2 })", 'parallel heads. Inherited from the block around.'],
+  [
+    'of an option with a default',
+    "zoo.build('mixer', { name: 'multi_head', bi|as: true })",
+    'projections have a bias. Default: `true`.',
+  ],
+  ['of a slot', "zoo.build('layer', { name: 'pre_norm', mi|xer: 'multi_head' })", 'mixes positions. May be left out.'],
+  [
+    'of a block in a slot, with its unit',
+    "zoo.build('mixer', { name: 'multi_head', attention: { name: 'local', wi|ndow: 3 } })",
+    '(positions)',
+  ],
+  ['of a block by hand', 'multiHead({ di|m: 12, heads: 3 })', 'channels in. Inherited from the block around.'],
+  ['of a factory, from fields that it shares', "zoo.build('model', { name: 'encoder', sta|ck: 'stack' })", 'the layers.'],
+] as const)('an editor shows the documentation %s', (_, code, expected) => {
+  expect(documented(code)).toContain(expected);
+});
+
 it.each([
   ['kinds', "zoo.build('|', {})", ['mixer', 'model'], ['multi_head']],
   ['names of models', "zoo.build('model', { name: '|' })", ['causal_lm', 'encoder'], ['multi_head']],

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type CompileOptions, compile, explain, printExplanation, targets, zoo } from './index';
+import { type CompileOptions, compile, explain, type Model, printExplanation, targets, zoo } from './index';
 
 const dim = 32;
 const encoder = (mixer: object = {}) =>
@@ -21,34 +21,33 @@ const rows = { x: ['float32', ['batch', 'seq', dim]] } as const;
 const explained = (module: ReturnType<typeof encoder>, o: Partial<CompileOptions>) =>
   explain(compile(module, { target: targets.cuda, inputs: rows, ...o }));
 
+const situations = [
+  ['an encoder for a GPU of unknown kind', encoder(), { dtype: 'float16' }],
+  [
+    'lengths on Ampere',
+    encoder(),
+    { dtype: 'float16', machine: { sm: 80, cudnn: '9.14' }, inputs: { ...rows, lengths: ['int64', ['batch']] } },
+  ],
+  ['an attention mask in float32', encoder(), { inputs: { ...rows, attention_mask: ['int64', ['batch', 'seq']] } }],
+  ['no cuDNN', encoder({ rotaryEmbedding: 'rotary' }), { dtype: 'bfloat16', machine: { sm: 90, cudnn: 'none' } }],
+  ['bfloat16 on the CPU', encoder(), { target: targets.cpu, dtype: 'bfloat16' }],
+  [
+    'a cache without assumptions',
+    encoder({ attention: { name: 'scaled_dot_product', causal: true } }),
+    { target: targets.wasm, state: 'io' },
+  ],
+  [
+    'rotation and lengths on WebGPU',
+    encoder({ rotaryEmbedding: 'rotary' }),
+    { target: targets.webgpu, dtype: 'float16', inputs: { ...rows, lengths: ['int64', ['batch']] } },
+  ],
+  ['no kernels at all', encoder(), { target: targets.portable(18) }],
+] as const satisfies readonly (readonly [string, ReturnType<typeof encoder>, Partial<CompileOptions>])[];
+
 describe('explain', () => {
-  it.each([
-    ['an encoder for a GPU of unknown kind', encoder(), { dtype: 'float16' }],
-    [
-      'lengths on Ampere',
-      encoder(),
-      { dtype: 'float16', machine: { sm: 80, cudnn: '9.14' }, inputs: { ...rows, lengths: ['int64', ['batch']] } },
-    ],
-    ['an attention mask in float32', encoder(), { inputs: { ...rows, attention_mask: ['int64', ['batch', 'seq']] } }],
-    ['no cuDNN', encoder({ rotaryEmbedding: 'rotary' }), { dtype: 'bfloat16', machine: { sm: 90, cudnn: 'none' } }],
-    ['bfloat16 on the CPU', encoder(), { target: targets.cpu, dtype: 'bfloat16' }],
-    [
-      'a cache without assumptions',
-      encoder({ attention: { name: 'scaled_dot_product', causal: true } }),
-      { target: targets.wasm, state: 'io' },
-    ],
-    [
-      'rotation and lengths on WebGPU',
-      encoder({ rotaryEmbedding: 'rotary' }),
-      { target: targets.webgpu, dtype: 'float16', inputs: { ...rows, lengths: ['int64', ['batch']] } },
-    ],
-    ['no kernels at all', encoder(), { target: targets.portable(18) }],
-  ] as const satisfies readonly (readonly [string, ReturnType<typeof encoder>, Partial<CompileOptions>])[])(
-    '%s',
-    (_, module, options) => {
-      expect(printExplanation(explained(module, options))).toMatchSnapshot();
-    },
-  );
+  it.each(situations)('%s', (_, module, options) => {
+    expect(printExplanation(explained(module, options))).toMatchSnapshot();
+  });
 
   it('tells as data what runs where', () => {
     const { blocks, assumed } = explained(encoder(), { dtype: 'float16', machine: { sm: 90, cudnn: '9.14' } });
@@ -70,5 +69,83 @@ describe('explain', () => {
       'stack.layers.1.norm2',
       'stack.layers.1.feedforward.activation',
     ]);
+  });
+
+  it.each(situations)('reads no text: %s', (_, module, options) => {
+    const model = compile(module, { target: targets.cuda, inputs: rows, ...options });
+    const reworded = <R extends { readonly text: string }>(reason: R): R => ({ ...reason, text: 'something else' });
+    const { target } = model;
+    const other: Model = {
+      ...model,
+      decisions: model.decisions.map((d) => ({
+        ...d,
+        notes: d.notes.map(reworded),
+        refused: d.refused.map((r) => ({ ...r, reason: reworded(r.reason) })),
+      })),
+      target: {
+        ...target,
+        ...(target.forecast && {
+          forecast: (...args) => target.forecast!(...args).map((f) => ({ ...f, ...(f.note && { note: reworded(f.note) }) })),
+        }),
+      },
+    };
+    const hintsOf = ({ blocks }: ReturnType<typeof explain>) => blocks.map((b) => [b.place, b.ops.map((o) => o.hints)]);
+    expect(hintsOf(explain(other))).toEqual(hintsOf(explain(model)));
+  });
+  it('gives each hint somewhere', () => {
+    const given = situations.flatMap(([, module, options]) =>
+      explained(module, options).blocks.flatMap((b) => b.ops.flatMap((o) => o.hints.map((h) => h.code))),
+    );
+    expect([...new Set(given)].sort()).toEqual([
+      'alignedLength',
+      'assume',
+      'halfPrecision',
+      'installCudnn',
+      'lengthsInstead',
+      'packedSparesTensor',
+    ]);
+  });
+
+  it.each([
+    ['odd heads', { headDim: 12 }, { dtype: 'float16', machine: { sm: 90, cudnn: '9.14' } }, ['headDim']],
+    [
+      'odd heads of a causal attention with shared keys',
+      { headDim: 12, kvHeads: 2, attention: { name: 'scaled_dot_product', causal: true, softcap: 3 } },
+      { target: targets.webgpu },
+      ['headDim'],
+    ],
+    [
+      'lengths without a cuDNN that attends',
+      {},
+      { dtype: 'float16', machine: { sm: 75, cudnn: 'none' }, inputs: { ...rows, lengths: ['int64', ['batch']] } },
+      ['installCudnn', 'packedSparesTensor', 'alignedLength'],
+    ],
+  ] as const)('advises on %s', (_, mixer, options, codes) => {
+    const { blocks } = explained(encoder(mixer), options as never);
+    const hints = blocks.flatMap((b) => b.ops.flatMap((o) => o.hints));
+    expect([...new Set(hints.map((h) => h.code))]).toEqual(codes);
+  });
+
+  it('takes every place that it prints as a path', () => {
+    for (const [, module, options] of situations) {
+      const model = compile(module, { target: targets.cuda, inputs: rows, ...options });
+      for (const { place, paths } of explain(model).blocks) {
+        const told = explain(model, { path: place }).blocks;
+        expect(told.flatMap((b) => b.paths).sort()).toEqual([...paths].sort());
+      }
+    }
+    const model = compile(encoder(), { target: targets.cpu, inputs: rows });
+    const at = (path: string) => explain(model, { path }).blocks.flatMap((b) => b.paths);
+    expect(at('stack.layers.0-1')).toEqual(at('stack.layers.0, 1'));
+    expect(at('stack.layers.0–2')).toEqual(at('stack.layers'));
+    expect(at('model')).toEqual(at(''));
+  });
+
+  it('suggests parts that the model has', () => {
+    const model = compile(encoder(), { target: targets.cpu, inputs: rows });
+    const parts = [...new Set(model.traced.nodes.map((n) => n.scope.split('.')[0]).filter(Boolean))];
+    expect(() => explain(model, { path: 'xyz' })).toThrow(`Its parts: ${parts.join(', ')}`);
+    expect(() => explain(model, { path: 'stack.layers.1.mixr' })).toThrow('Did you mean "stack.layers.1.mixer"?');
+    expect(() => explain(model, { path: 'stack.layers.3' })).toThrow('the model has no module of this path');
   });
 });

@@ -27,6 +27,7 @@ export * from '@onnxformers/residual';
 export { identity as identityNorm } from '@onnxformers/residual';
 export * from './factory/index';
 export { inputsOf } from './inputs';
+export { drawGraph, drawGraphFile, type Picture, type PictureNode, pictureOf, toDot } from './picture/picture';
 /** The lists of blocks that `zoo` is made of. */
 export const blocks = {
   attention: attention.blocks,

@@ -7,7 +7,6 @@ import {
   linear,
   type Model,
   module,
-  ops,
   padded,
   type SequenceContext,
   slidingWindow,
@@ -18,6 +17,7 @@ import {
   withContext,
 } from '@onnxformers/core';
 import { nameOf, printType } from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
 import { attendOp } from '@onnxformers/core/ops';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';

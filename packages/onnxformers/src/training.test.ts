@@ -53,7 +53,7 @@ function lossAndGradients(given: Inputs, ctx: SequenceContext) {
 }
 
 const inputs = { ids: ['int64', ['batch', 'seq']], labels: ['int64', ['batch', 'seq']] } as const;
-const step = module(lm.children, (given: Inputs, ctx: SequenceContext) => {
+const step = module(lm.children, (given: Inputs, ctx: SequenceContext): Record<string, Value> => {
   const { loss, weights, gradients } = lossAndGradients(given, ctx);
   const next = parameters.flatMap(([name], i) => {
     const dw = gradients[i]!;

@@ -1,15 +1,5 @@
 // A learned row for each position. Gehring et al. 2017, https://arxiv.org/abs/1705.03122
-import {
-  bool,
-  ConfigError,
-  defineBlock,
-  init,
-  int,
-  module,
-  Parameter,
-  type SequenceContext,
-  type Value,
-} from '@onnxformers/core';
+import { bool, defineBlock, init, int, module, Parameter, type SequenceContext, type Value, withPrefix } from '@onnxformers/core';
 import { limitIndices, unexpanded } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 
@@ -34,8 +24,11 @@ export const learnable = defineBlock({
   summary: 'Adds a learned row for each position.',
   source: 'Gehring et al. 2017, https://arxiv.org/abs/1705.03122',
   fields: {
+    /** longest sequence, without the class token (positions). Inherited from the block around. */
     seqLen: int({ doc: 'longest sequence, without the class token', unit: 'positions', min: 1, inherit: true }),
+    /** channels. Inherited from the block around. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    /** a learned row stands in front of every sequence. Default: `false`. */
     classToken: bool({ doc: 'a learned row stands in front of every sequence', default: false }),
   },
   examples: [
@@ -52,16 +45,11 @@ export const learnable = defineBlock({
       const positions = unexpanded(ctx.positions);
       limitIndices(positions, seqLen, `${path}.seqLen`);
       if (!class_token) return ops.add(x, ops.gather(table, positions, 0));
-      if (ctx.layout.kind === 'packed' || ctx.state)
-        throw new ConfigError({
-          path: `${path}.classToken`,
-          problem: 'a class token stands in front of whole sequences',
-          expected: 'padded rows without a state',
-          got: ctx.layout.kind === 'packed' ? 'packed rows' : 'a state',
-        });
+      const within = withPrefix(ctx, { count: 1, before: x.dims[1]! });
       const first = ops.add(x.graph.param(class_token), ops.slice(table, { axes: [0], starts: [0], ends: [1] }));
       const others = ops.add(x, ops.gather(table, ops.add(positions, 1), 0));
-      return ops.concat([ops.expand(ops.reshape(first, [1, 1, dim]), [x.dims[0]!, 1, dim]), others], 1);
+      const all = ops.concat([ops.expand(ops.reshape(first, [1, 1, dim]), [x.dims[0]!, 1, dim]), others], 1);
+      return { rows: all, ctx: within };
     });
   },
 });

@@ -37,6 +37,38 @@ describe('sine', () => {
   });
 });
 
+describe('vocab with token types', () => {
+  const types: NDArray = { dtype: 'int64', dims: [2, 3], data: Float64Array.of(2, 0, 1, 1, 0, 2) };
+  const sum = (p: Readonly<Record<string, NDArray>>, ofType: (at: number) => number) => {
+    const row = (name: string, t: number, c: number) => p[`${name}_embeddings.weight`]!.data[t * 5 + c]!;
+    const data = Float64Array.from({ length: 30 }, (_, i) => {
+      const [at, c] = [Math.floor(i / 5), i % 5];
+      return row('word', ids.data[at]!, c) + row('position', at % 3, c) + row('token_type', ofType(at), c);
+    });
+    return { dtype: 'float32', dims: [2, 3, 5], data } as const;
+  };
+  const block = vocab({ vocabSize: 7, seqLen: 11, typeVocabSize: 3, dim: 5 });
+  it('adds the row of each type', () => {
+    const { outputs, parameters } = runBlock(block, { ids, token_type_ids: types });
+    expectClose(
+      outputs.y!,
+      sum(parameters, (at) => types.data[at]!),
+    );
+  });
+  it('takes type 0 where there is no input', () => {
+    const { outputs, parameters } = runBlock(block, { ids });
+    expectClose(
+      outputs.y!,
+      sum(parameters, () => 0),
+    );
+  });
+  it('refuses types without a table', () => {
+    expect(() => runBlock(vocab({ vocabSize: 7, seqLen: 11, dim: 5 }), { ids, token_type_ids: types })).toThrow(
+      'vocab.typeVocabSize: the model has the input token_type_ids and no token type embeddings',
+    );
+  });
+});
+
 describe('learnable', () => {
   it('adds the rows of its table', () => {
     const x = randomArray('x', [2, 3, 5]);
@@ -64,7 +96,7 @@ describe('learnable', () => {
     const block = learnable({ seqLen: 5, dim: 3, classToken: true });
     const x = ['float32', ['batch', 'seq', 3]] as const;
     expect(() => traceBlock(block, { x }, { state: 'io' })).toThrow(
-      /a class token stands in front of whole sequences.*got a state/,
+      /rows can only be put in front of whole sequences.*got a state/,
     );
     const packed = () =>
       traceBlock(block, { x: ['float32', ['tokens', 3]], lengths: ['int64', ['batch']] }, { layout: 'packed' });

@@ -1,5 +1,15 @@
 // Positions as rotations of pairs of channels. Su et al. 2021, https://arxiv.org/abs/2104.09864
-import { bool, ConfigError, choice, type Dim, defineBlock, int, num, type SequenceContext, type Value } from '@onnxformers/core';
+import {
+  bool,
+  ConfigError,
+  choice,
+  defineBlock,
+  int,
+  num,
+  type SequenceContext,
+  ShapeError,
+  type Value,
+} from '@onnxformers/core';
 import { unexpanded } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 import { kernels } from './kernels/rotary-embedding';
@@ -14,6 +24,7 @@ import { frequencies } from './rotary-frequencies';
  * Dtypes   float32, float16, bfloat16; angles in float32
  * Throws   ConfigError for an odd rotaryDim or one beyond dim, for a scaling without originalMaxPositions that needs it, and for a factor
  *          without a scaling
+ *          · ShapeError for rows that the context does not count
  * Source   Su et al. 2021, https://arxiv.org/abs/2104.09864; YaRN: Peng et al. 2023, https://arxiv.org/abs/2309.00071
  * Lowers   everywhere: RotaryEmbedding; portable below opset 23: primitives
  * Example  const block = rotary({ dim: 64 });
@@ -25,29 +36,41 @@ export const rotary = defineBlock({
   source: 'Su et al. 2021, https://arxiv.org/abs/2104.09864',
   rules: kernels,
   fields: {
+    /** channels of a head. Inherited from the block around. */
     dim: int({ doc: 'channels of a head', unit: 'channels', min: 2, inherit: true }),
+    /** leading channels that turn. Default: from other options. */
     rotaryDim: int({ doc: 'leading channels that turn', unit: 'channels', min: 2, default: (c: { dim: number }) => c.dim }),
+    /** ratio of the slowest turn to the fastest. Default: `10000`. */
     theta: num({ doc: 'ratio of the slowest turn to the fastest', min: 1, default: 10_000 }),
+    /** channels 2i and 2i + 1 are a pair, instead of i and i + rotaryDim / 2. Default: `false`. */
     interleaved: bool({ doc: 'channels 2i and 2i + 1 are a pair, instead of i and i + rotaryDim / 2', default: false }),
+    /** how angles are slowed for sequences longer than those of the training. Default: `"none"`. */
     scaling: choice(['none', 'linear', 'ntk', 'yarn', 'llama3'], {
       doc: 'how angles are slowed for sequences longer than those of the training',
       default: 'none',
     }),
+    /** how much longer. Default: `1`. */
     factor: num({ doc: 'how much longer', min: 1, default: 1 }),
+    /** longest sequence of the training (yarn, llama3) (positions). May be left out. */
     originalMaxPositions: int({
       doc: 'longest sequence of the training (yarn, llama3)',
       unit: 'positions',
       min: 1,
       optional: true,
     }),
+    /** llama3: turns over the original length below which angles are slowed in full. Default: `1`. */
     lowFreqFactor: num({
       doc: 'llama3: turns over the original length below which angles are slowed in full',
       min: 0,
       default: 1,
     }),
+    /** llama3: turns above which they are left alone. Default: `4`. */
     highFreqFactor: num({ doc: 'llama3: turns above which they are left alone', min: 0, default: 4 }),
+    /** yarn: turns above which angles are left alone. Default: `32`. */
     betaFast: num({ doc: 'yarn: turns above which angles are left alone', min: 0, default: 32 }),
+    /** yarn: turns below which they are slowed in full. Default: `1`. */
     betaSlow: num({ doc: 'yarn: turns below which they are slowed in full', min: 0, default: 1 }),
+    /** yarn: factor of cosines and sines; default 0.1 ln(factor) + 1. May be left out. */
     attentionFactor: num({ doc: 'yarn: factor of cosines and sines; default 0.1 ln(factor) + 1', min: 0, optional: true }),
   },
   examples: [
@@ -108,9 +131,14 @@ function tables(x: Value, ctx: SequenceContext, key: string, inverseFrequencies:
   });
 }
 
-// Rows that the context does not count (a class token in front) are counted from 0.
 function positionsOf(x: Value, { positions }: SequenceContext): Value {
-  const [batch, , seq] = x.dims as [Dim, Dim, Dim, Dim];
-  if (positions.dims.at(-1) !== seq) return ops.expand(ops.reshape(ops.iota(x.graph.root, seq), [1, seq]), [batch, seq]);
+  if (positions.dims.at(-1) !== x.dims[2])
+    throw new ShapeError({
+      path: x.graph.where,
+      problem: 'the context counts other rows than these',
+      expected: `[batch, heads, ${positions.dims.at(-1)}, head_dim]`,
+      got: `[${x.dims.join(', ')}]`,
+      hint: 'Rows that come in front or are made of others need a context of their own: withPrefix, withRows',
+    });
   return positions.rank === 1 ? ops.unsqueeze(positions, [0]) : positions;
 }

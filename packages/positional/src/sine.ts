@@ -20,8 +20,11 @@ export const sine = defineBlock({
   summary: 'Adds sines and cosines of the position.',
   source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
   fields: {
+    /** channels. Inherited from the block around. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    /** ratio of the longest wavelength to the shortest. Default: `10000`. */
     base: num({ doc: 'ratio of the longest wavelength to the shortest', min: 1, default: 10_000 }),
+    /** sine and cosine side by side, or all sines before all cosines. Default: `"interleaved"`. */
     order: choice(['interleaved', 'halves'], {
       doc: 'sine and cosine side by side, or all sines before all cosines',
       default: 'interleaved',
@@ -34,8 +37,8 @@ export const sine = defineBlock({
     const rates = Array.from({ length: half }, (_, i) => base ** ((-2 * i) / dim));
     return (x: Value, ctx: SequenceContext) => {
       const g = x.graph.root;
-      const signal = ctx.shared.get(`sine ${dim} ${base} ${order}`, () => {
-        const positions = unexpanded(ctx.positions);
+      const positions = unexpanded(ctx.positions);
+      const signal = ctx.shared.get(`sine ${dim} ${base} ${order} of ${positions.id}`, () => {
         const angles = ops.mul(ops.unsqueeze(ops.cast(positions, 'float32'), [positions.rank]), g.number(rates, 'float32'));
         const parts = [ops.sin(angles), ops.cos(angles)];
         const side = positions.rank + 1;

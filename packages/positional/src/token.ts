@@ -21,8 +21,11 @@ export const token = defineBlock({
   summary: 'A row of a table for each id.',
   source: 'Bengio et al. 2003, A Neural Probabilistic Language Model',
   fields: {
+    /** number of tokens. Inherited from the block around. */
     vocabSize: int({ doc: 'number of tokens', min: 1, inherit: true }),
+    /** channels out. Inherited from the block around. */
     dim: int({ doc: 'channels out', unit: 'channels', min: 1, inherit: true }),
+    /** factor of the rows. Default: `1`. */
     scale: num({ doc: 'factor of the rows', default: 1 }),
   },
   examples: [

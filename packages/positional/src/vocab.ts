@@ -1,38 +1,78 @@
-// A row for each token and one for each position. Devlin et al. 2018, https://arxiv.org/abs/1810.04805
-import { defineBlock, dropout, embedding, int, module, num, type SequenceContext, type Value } from '@onnxformers/core';
+// A vector for each token, each position and each token type. Devlin et al. 2018, https://arxiv.org/abs/1810.04805
+import {
+  ConfigError,
+  defineBlock,
+  dropout,
+  embedding,
+  int,
+  module,
+  num,
+  type SequenceContext,
+  type Value,
+} from '@onnxformers/core';
 import { unexpanded } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 
 /**
- * A row for each id, and a learned row for each position.
+ * Token embeddings, learned position embeddings and, with `typeVocabSize`, token type embeddings (BERT's segments).
  *
- *     y = E[ids] + P[positions]
+ *     y = E[ids] + P[positions] + T[token_type_ids]
  *
- * Shapes   ids int64 [batch, seq], packed [tokens] → [..., dim]; seq ≤ seqLen
+ * Token types are read from the input `token_type_ids`. A model without that input uses type 0 for all tokens.
+ *
+ * Shapes   ids, token_type_ids int64 [batch, seq], packed [tokens] → [..., dim]; seq ≤ seqLen
  * Dtypes   float32, float16, bfloat16
- * Throws   ShapeError when more than seqLen positions are asked for; at run time the runner refuses them
+ * Throws   ShapeError when more than seqLen positions are asked for; at run time the runner refuses them ·
  * Source   Devlin et al. 2018, https://arxiv.org/abs/1810.04805
- * Lowers   everywhere: Gather, Gather, Add
+ *          ConfigError for the input `token_type_ids` without `typeVocabSize`
+ * Lowers   everywhere: Gather, Add
  * Example  const block = vocab({ vocabSize: 101, seqLen: 32, dim: 64 });
  */
 export const vocab = defineBlock({
   kind: 'embedding',
   name: 'vocab',
-  summary: 'A row for each id, and a learned row for each position.',
+  summary: 'Token embeddings, learned position embeddings and token type embeddings.',
   source: 'Devlin et al. 2018, https://arxiv.org/abs/1810.04805',
   fields: {
+    /** number of tokens. Inherited from the block around. */
     vocabSize: int({ doc: 'number of tokens', min: 1, inherit: true }),
+    /** longest sequence (positions). Inherited from the block around. */
     seqLen: int({ doc: 'longest sequence', unit: 'positions', min: 1, inherit: true }),
+    /** number of token types; absent: no token type embeddings. May be left out. */
+    typeVocabSize: int({ doc: 'number of token types; absent: no token type embeddings', min: 1, optional: true }),
+    /** channels out. Inherited from the block around. */
     dim: int({ doc: 'channels out', unit: 'channels', min: 1, inherit: true }),
+    /** probability of dropping a channel, in training. Default: `0`. */
     dropout: num({ doc: 'probability of dropping a channel, in training', min: 0, max: 0.99, default: 0 }),
   },
-  examples: [{ vocabSize: 23, seqLen: 11, dim: 7 }],
+  examples: [
+    { vocabSize: 23, seqLen: 11, dim: 7 },
+    { vocabSize: 23, seqLen: 11, typeVocabSize: 3, dim: 7 },
+  ],
   properties: ['batchIndependent', 'causal'],
-  create({ vocabSize, seqLen, dim, dropout: p }, { path }) {
+  create({ vocabSize, seqLen, typeVocabSize, dim, dropout: p }, { path }) {
     const word_embeddings = embedding(vocabSize, dim, { role: 'embedding', field: `${path}.vocabSize` });
     const position_embeddings = embedding(seqLen, dim, { role: 'position', field: `${path}.seqLen` });
-    return module({ word_embeddings, position_embeddings }, (ids: Value, ctx: SequenceContext) => {
-      return dropout(ops.add(word_embeddings(ids), position_embeddings(unexpanded(ctx.positions))), p);
+    const token_type_embeddings =
+      typeVocabSize === undefined
+        ? undefined
+        : embedding(typeVocabSize, dim, { role: 'embedding', field: `${path}.typeVocabSize` });
+    const record = { word_embeddings, position_embeddings, token_type_embeddings };
+    return module(record, (ids: Value, ctx: SequenceContext) => {
+      const y = ops.add(word_embeddings(ids), position_embeddings(unexpanded(ctx.positions)));
+      if (token_type_embeddings) {
+        const types = ctx.tokenTypeIds ?? ids.graph.number([0], 'int64');
+        return dropout(ops.add(y, token_type_embeddings(types)), p);
+      }
+      if (ctx.tokenTypeIds)
+        throw new ConfigError({
+          path: `${path}.typeVocabSize`,
+          problem: 'the model has the input token_type_ids and no token type embeddings',
+          expected: 'the number of token types',
+          got: 'nothing',
+          hint: "Set typeVocabSize, leave the input out, or declare it with the role 'data'",
+        });
+      return dropout(y, p);
     });
   },
 });

@@ -41,14 +41,21 @@ export const deepNorm = defineBlock({
   summary: 'A residual layer for very deep stacks.',
   source: 'Wang et al. 2022, https://arxiv.org/abs/2203.00555',
   fields: {
+    /** channels in. Inherited from the block around. */
     dim: int({ doc: 'channels in', unit: 'channels', min: 1, inherit: true }),
+    /** layers of the stack. Inherited from the block around. */
     depth: int({ doc: 'layers of the stack', min: 1, inherit: true }),
+    /** in a decoder with an encoder: layers of the encoder. May be left out. */
     encoderDepth: int({ doc: 'in a decoder with an encoder: layers of the encoder', min: 1, optional: true }),
+    /** in an encoder with a decoder: layers of the decoder. May be left out. */
     decoderDepth: int({ doc: 'in an encoder with a decoder: layers of the decoder', min: 1, optional: true }),
+    /** factor of what goes around a sub-layer. Default: from other options. */
     alpha: num({ doc: 'factor of what goes around a sub-layer', default: (c: Depths) => coefficients(c).alpha }),
+    /** factor of first values. Default: from other options. */
     beta: num({ doc: 'factor of first values', default: (c: Depths) => coefficients(c).beta }),
     ...shortcutFields,
     ...subLayerFields,
+    /** behind each sub-layer. Default: `layer_norm`. */
     norm: each('norm', { doc: 'behind each sub-layer', default: layerNorm, inside: normBehind }),
   },
   examples: [

@@ -23,10 +23,12 @@ export const postNorm = defineBlock({
   summary: 'A residual layer that normalises what its sub-layers give.',
   source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
   fields: {
+    /** channels in. Inherited from the block around. */
     dim: int({ doc: 'channels in', unit: 'channels', min: 1, inherit: true }),
     ...scaleFields,
     ...shortcutFields,
     ...subLayerFields,
+    /** behind each sub-layer. Default: `layer_norm`. */
     norm: each('norm', { doc: 'behind each sub-layer', default: layerNorm, inside: normBehind }),
   },
   examples: [

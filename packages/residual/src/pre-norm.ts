@@ -25,11 +25,14 @@ export const preNorm = defineBlock({
   summary: 'A residual layer that normalises what goes into its sub-layers.',
   source: 'Xiong et al. 2020, https://arxiv.org/abs/2002.04745',
   fields: {
+    /** channels in. Inherited from the block around. */
     dim: int({ doc: 'channels in', unit: 'channels', min: 1, inherit: true }),
     ...scaleFields,
+    /** the norm of the cross attention works on the memory too. Default: `false`. */
     normMemory: bool({ doc: 'the norm of the cross attention works on the memory too', default: false }),
     ...shortcutFields,
     ...subLayerFields,
+    /** in front of each sub-layer. Default: `layer_norm`. */
     norm: each('norm', { doc: 'in front of each sub-layer', default: layerNorm, inside: normBefore }),
   },
   examples: [

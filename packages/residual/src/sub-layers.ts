@@ -47,17 +47,23 @@ export const normBehind = (parts: Parts, index: number) => ({ dim: widths(parts)
 
 /** The slots that all styles share. The norm of a style comes behind them, since it works on what they give. */
 export const subLayerFields = {
+  /** mixes positions. May be left out. */
   mixer: slot('mixer', { doc: 'mixes positions', optional: true }),
+  /** attends to the memory. May be left out. */
   cross: slot('mixer', { doc: 'attends to the memory', optional: true, inside: widthSoFar }),
+  /** mixes channels. May be left out. */
   feedforward: slot('feedforward', { doc: 'mixes channels', optional: true, inside: widthSoFar }),
 } as const;
 /** Of the way around a sub-layer that changes the number of channels. */
 export const shortcutFields = {
+  /** where channels change, the shortcut has a bias. Default: `false`. */
   shortcutBias: bool({ doc: 'where channels change, the shortcut has a bias', default: false }),
 } as const;
 /** How branches and the way around them are weighed. */
 export const scaleFields = {
+  /** factor of what goes around a sub-layer. Default: `1`. */
   scale: num({ doc: 'factor of what goes around a sub-layer', default: 1 }),
+  /** factor of what a sub-layer gives. Default: `1`. */
   branchScale: num({ doc: 'factor of what a sub-layer gives', default: 1 }),
 } as const;
 

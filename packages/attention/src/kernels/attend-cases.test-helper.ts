@@ -5,6 +5,7 @@ import {
   type Dim,
   type DType,
   dense,
+  type InputType,
   keyLengths,
   keyPadding,
   linear,
@@ -21,7 +22,7 @@ import {
 import * as ops from '@onnxformers/core/ops';
 import { randomArray } from '@onnxformers/core/testing';
 
-type Inputs = Record<string, readonly [DType, readonly Dim[]]>;
+type Inputs = Readonly<Record<string, InputType>>;
 
 export interface AttendCase {
   readonly name: string;
@@ -140,7 +141,9 @@ export function inputsOf(c: AttendCase, dtype: DType = 'float32'): Inputs {
     ? { pastKey: [dtype, ['batch', kvHeads, before, headDim]], pastValue: [dtype, ['batch', kvHeads, before, valueDim]] }
     : {};
   const pastLengths: Inputs = c.cache === 'fixed' ? { pastLengths: ['int64', ['batch']] } : {};
-  const others = Object.entries(c.inputs ?? {}).map(([name, [d, dims]]) => [name, [d === 'float32' ? dtype : d, dims]] as const);
+  const others = Object.entries(c.inputs ?? {}).map(
+    ([name, [d, dims]]) => [name, [d === 'float32' ? dtype : d, dims, 'data']] as const,
+  );
   return { ...rows, ...past, ...pastLengths, ...Object.fromEntries(others) };
 }
 

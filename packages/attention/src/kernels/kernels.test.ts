@@ -7,6 +7,7 @@ import {
   type NDArray,
   type Ort,
   type Target,
+  type Tensor,
   targets,
   toTensor,
   type Value,
@@ -50,7 +51,7 @@ async function expectParity(c: AttendCase, target: Target, rules?: readonly Rule
   const feeds = feedsOf(c);
   const expected = interpret(model.traced, feeds, { parameters: randomParameters(model.module).of });
   const run = await createRunner(model, runtimes[target.name]!, strict);
-  const got = await run(tensorsOf(feeds));
+  const got: Record<string, Tensor> = await run(tensorsOf(feeds));
   for (const name of Object.keys(expected)) expectClose(got[name]!, expected[name]!, tolerance, `${c.name}: ${name}`);
   await run.dispose();
 }

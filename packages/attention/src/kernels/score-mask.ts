@@ -79,9 +79,11 @@ export function scoreMask({ parts }: Reading, get: Get, around: MatchContext): S
 // Kernels want a row for each query and a column for each key.
 const everyPair = (x: Value, { seq, kvSeq }: MaskFrame): Value => ops.expand(x, [x.dims[0]!, x.dims[1]!, seq, kvSeq]);
 
-/** True for lengths that the caller of `compile` said to be at least 1, which the runner checks where they are an input. */
-export const assumedNonEmpty = (lengths: Value, around: MatchContext): boolean =>
-  lengths.leaf?.kind === 'input' && around.assumes('no empty sequences');
+/** True for lengths that the caller of `compile` said to be at least 1: for those that the runner checks, inputs with the role of lengths, and no others. */
+export function assumedNonEmpty({ leaf, graph }: Value, around: MatchContext): boolean {
+  const role = leaf?.kind === 'input' ? graph.root.roles.get(leaf.name) : undefined;
+  return (role === 'lengths' || role === 'memoryLengths') && around.assumes('no empty sequences');
+}
 
 /** What is worth knowing where a mask is a tensor over all scores. */
 export const maskNote = ({ parts: { mask } }: Reading): Reason =>

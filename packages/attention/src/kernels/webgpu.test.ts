@@ -1,5 +1,15 @@
 // Every attention of the rules' own tests on WebGPU, as it is lowered for it, against the float64 interpreter.
-import { compile, createRunner, interpret, type NDArray, type Runner, targets, toArray, toTensor } from '@onnxformers/core';
+import {
+  compile,
+  createRunner,
+  interpret,
+  type NDArray,
+  type Runner,
+  type Tensor,
+  targets,
+  toArray,
+  toTensor,
+} from '@onnxformers/core';
 import { expectClose, randomParameters } from '@onnxformers/core/testing';
 import * as ort from 'onnxruntime-node';
 import { afterAll, describe, it } from 'vitest';
@@ -50,7 +60,7 @@ describe.skipIf(reason)(`attention on webgpu${reason ? ` is left out: ${reason}`
     const feeds = feedsOf(c);
     const expected = interpret(model.traced, feeds, { parameters });
     const run = await createRunner(model, ort, { session: { graphOptimizationLevel: 'disabled' } });
-    const got = await run(tensorsOf(feeds));
+    const got: Record<string, Tensor> = await run(tensorsOf(feeds));
     await run.dispose();
     const atol = model.graph.nodes.some(({ op }) => op.key === 'Sin') ? promised : 4e-6;
     for (const [name, y] of Object.entries(expected)) {

@@ -44,13 +44,16 @@ export const linformer = defineBlock({
   source: 'Wang et al. 2020, https://arxiv.org/abs/2006.04768',
   masks: [],
   fields: {
+    /** longest sequence of keys; fixes the size of E and F (positions). Inherited from the block around. */
     seqLen: int({ doc: 'longest sequence of keys; fixes the size of E and F', unit: 'positions', min: 1, inherit: true }),
+    /** mixtures kept (positions). Default: from other options. */
     k: int({
       doc: 'mixtures kept',
       unit: 'positions',
       min: 1,
       default: (c: { seqLen: number }) => Math.max(1, Math.floor(c.seqLen / 4)),
     }),
+    /** probability of dropping a weight, and again a channel of the result, in training. Default: `0`. */
     dropout: num({
       doc: 'probability of dropping a weight, and again a channel of the result, in training',
       min: 0,

@@ -59,30 +59,40 @@ export const nystrom = defineBlock({
   source: 'Xiong et al. 2021, https://arxiv.org/abs/2102.03902',
   masks: ['lengths', 'keyPadding'],
   fields: {
+    /** segments of rows whose means stand for them (positions). Default: `64`. */
     landmarks: int({ doc: 'segments of rows whose means stand for them', unit: 'positions', min: 1, default: 64 }),
+    /** six iterations, or as many as converge. Default: `"iterative"`. */
     pseudoInverse: choice(['iterative', 'converged'], { doc: 'six iterations, or as many as converge', default: 'iterative' }),
+    /** iterations of the pseudo-inverse. Default: from other options. */
     iterations: int({
       doc: 'iterations of the pseudo-inverse',
       min: 1,
       default: (c: { pseudoInverse: string }) => (c.pseudoInverse === 'converged' ? 30 : 6),
     }),
+    /** the way through the landmarks is in float64: an ill-conditioned K magnifies what is rounded away. Default: `false`. */
     float64: bool({
       doc: 'the way through the landmarks is in float64: an ill-conditioned K magnifies what is rounded away',
       default: false,
     }),
+    /** the iteration starts from one factor for the whole batch instead of one for each head. Default: `false`. */
     sharedScale: bool({
       doc: 'the iteration starts from one factor for the whole batch instead of one for each head',
       default: false,
     }),
+    /** width of a convolution of the values along the sequence, added to the result; odd (positions). May be left out. */
     convolution: int({
       doc: 'width of a convolution of the values along the sequence, added to the result; odd',
       unit: 'positions',
       min: 1,
       optional: true,
     }),
+    /** heads of the queries, each with a convolution of its own. Inherited from the block around. Default: `1`. */
     heads: int({ doc: 'heads of the queries, each with a convolution of its own', min: 1, inherit: true, default: 1 }),
+    /** only with compat: landmark i sees keys up to i, which is not causal. Default: `false`. */
     causal: bool({ doc: 'only with compat: landmark i sees keys up to i, which is not causal', default: false }),
+    /** probability of dropping a channel of the result, in training. Default: `0`. */
     dropout: num({ doc: 'probability of dropping a channel of the result, in training', min: 0, max: 0.99, default: 0 }),
+    /** xformers: padding counts as zeros in landmarks and reaches the convolution. May be left out. */
     compat: choice(['xformers'], {
       doc: 'xformers: padding counts as zeros in landmarks and reaches the convolution',
       optional: true,

@@ -40,16 +40,23 @@ export const fourierMix = defineBlock({
   source: 'Lee-Thorp et al. 2021, https://arxiv.org/abs/2105.03824',
   masks: ({ compat }) => (compat ? 'all' : []),
   fields: {
+    /** channels. Inherited from the block around. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    /** groups of channels, each with a transform of its own. Default: `1`. */
     heads: int({ doc: 'groups of channels, each with a transform of its own', min: 1, default: 1 }),
+    /** a linear map behind the transform. Default: `false`. */
     outputProjection: bool({ doc: 'a linear map behind the transform', default: false }),
+    /** that map has a bias. Default: `true`. */
     bias: bool({ doc: 'that map has a bias', default: true }),
+    /** probability of dropping a channel of the result, in training. Default: `0`. */
     dropout: num({ doc: 'probability of dropping a channel of the result, in training', min: 0, max: 0.99, default: 0 }),
+    /** turns the channels of each head by their positions, before the transform. May be left out. */
     rotaryEmbedding: slot('rotaryEmbedding', {
       doc: 'turns the channels of each head by their positions, before the transform',
       optional: true,
       inside: (c: { dim: number; heads: number }) => ({ dim: Math.floor(c.dim / c.heads) }),
     }),
+    /** xformers: in the place of a cross attention it mixes its own rows, whatever mask they are under. May be left out. */
     compat: choice(['xformers'], {
       doc: 'xformers: in the place of a cross attention it mixes its own rows, whatever mask they are under',
       optional: true,

@@ -48,26 +48,33 @@ export const multiHead = defineBlock({
   summary: 'Attention between projected heads.',
   source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
   fields: {
+    /** channels in. Inherited from the block around. */
     dim: int({ doc: 'channels in', unit: 'channels', min: 1, inherit: true }),
+    /** parallel heads. Inherited from the block around. */
     heads: int({ doc: 'parallel heads', min: 1, inherit: true }),
+    /** heads of keys and values; each serves heads / kvHeads query heads. Default: from other options. */
     kvHeads: int({
       doc: 'heads of keys and values; each serves heads / kvHeads query heads',
       min: 1,
       default: (c: { heads: number }) => c.heads,
     }),
+    /** channels of a head of queries and keys; where it is not given, dim / heads. Default: from other options. */
     headDim: int({
       doc: 'channels of a head of queries and keys; where it is not given, dim / heads',
       unit: 'channels',
       min: 1,
       default: (c: { dim: number; heads: number }) => headDimOf(c),
     }),
+    /** channels of a head of values. Default: from other options. */
     valueHeadDim: int({
       doc: 'channels of a head of values',
       unit: 'channels',
       min: 1,
       default: (c: { headDim: number }) => c.headDim,
     }),
+    /** channels out. Default: from other options. */
     outDim: int({ doc: 'channels out', unit: 'channels', min: 1, default: (c: { dim: number }) => c.dim }),
+    /** longest sequence of keys, for a mechanism of fixed length (positions). Inherited from the block around. */
     seqLen: int({
       doc: 'longest sequence of keys, for a mechanism of fixed length',
       unit: 'positions',
@@ -75,26 +82,40 @@ export const multiHead = defineBlock({
       inherit: true,
       optional: true,
     }),
+    /** keys and values come from the memory. Default: `false`. */
     cross: bool({ doc: 'keys and values come from the memory', default: false }),
+    /** channels of the memory. Default: from other options. */
     memoryDim: int({ doc: 'channels of the memory', unit: 'channels', min: 1, default: (c: { dim: number }) => c.dim }),
+    /** projections have a bias. Default: `true`. */
     bias: bool({ doc: 'projections have a bias', default: true }),
+    /** that of queries. Default: from other options. */
     queryBias: bool({ doc: 'that of queries', default: (c: { bias: boolean }) => c.bias }),
+    /** that of keys. Default: from other options. */
     keyBias: bool({ doc: 'that of keys', default: (c: { bias: boolean }) => c.bias }),
+    /** that of values. Default: from other options. */
     valueBias: bool({ doc: 'that of values', default: (c: { bias: boolean }) => c.bias }),
+    /** that of the output. Default: from other options. */
     outBias: bool({ doc: 'that of the output', default: (c: { bias: boolean }) => c.bias }),
+    /** the checkpoint holds queries, keys and values as one weight, qkv_proj. Default: `false`. */
     fused: bool({ doc: 'the checkpoint holds queries, keys and values as one weight, qkv_proj', default: false }),
+    /** qkNorm works on each head, or on all channels of the projection. Default: `"head"`. */
     qkNormOver: choice(['head', 'all'], {
       doc: 'qkNorm works on each head, or on all channels of the projection',
       default: 'head',
     }),
+    /** probability of dropping a channel of the output, in training. Default: `0`. */
     dropout: num({ doc: 'probability of dropping a channel of the output, in training', min: 0, max: 0.99, default: 0 }),
+    /** the mechanism. Default: `scaled_dot_product`. */
     attention: slot('attention', { doc: 'the mechanism', default: scaledDotProduct }),
+    /** turns queries and keys by their positions. May be left out. */
     rotaryEmbedding: slot('rotaryEmbedding', {
       doc: 'turns queries and keys by their positions',
       optional: true,
       inside: (c: { headDim: number }) => ({ dim: c.headDim }),
     }),
+    /** added to the scores. May be left out. */
     attentionBias: slot('attentionBias', { doc: 'added to the scores', optional: true }),
+    /** normalises queries and keys before the rotary embedding. May be left out. */
     qkNorm: each('norm', {
       doc: 'normalises queries and keys before the rotary embedding',
       optional: true,

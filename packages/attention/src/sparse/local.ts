@@ -109,13 +109,18 @@ export const local = defineBlock({
   source: 'Beltagy et al. 2020, https://arxiv.org/abs/2004.05150',
   masks: 'all',
   fields: {
+    /** keys that a query sees, the one at its own position among them (positions). Default: `5`. */
     window: int({ doc: 'keys that a query sees, the one at its own position among them', unit: 'positions', min: 1, default: 5 }),
+    /** the window ends at the query instead of lying around it. Default: `false`. */
     causal: bool({ doc: 'the window ends at the query instead of lying around it', default: false }),
+    /** probability of dropping a weight, in training. Default: `0`. */
     dropout: num({ doc: 'probability of dropping a weight, in training', min: 0, max: 0.99, default: 0 }),
+    /** xformers: a causal window holds one key more, patterns of few pairs leave some of them out, and of biases only a mask is left. May be left out. */
     compat: choice(['xformers'], {
       doc: 'xformers: a causal window holds one key more, patterns of few pairs leave some of them out, and of biases only a mask is left',
       optional: true,
     }),
+    /** only with compat: every pattern counts as one of few pairs. Default: `false`. */
     forceSparsity: bool({ doc: 'only with compat: every pattern counts as one of few pairs', default: false }),
   },
   examples: [{ window: 3 }, { window: 4, causal: true }, { window: 4, causal: true, compat: 'xformers' }],

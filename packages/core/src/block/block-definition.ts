@@ -5,6 +5,7 @@ import type { Rule } from '../lower/rule';
 import type { MaskKind } from '../mask/classes';
 import type { Module } from '../module/module';
 import type { SequenceContext } from '../sequence/context';
+import type { Rows } from '../sequence/rows';
 
 /**
  * A kind is the shape of a hole; every block fills exactly one. Add a kind by merging into this interface.
@@ -18,10 +19,13 @@ export interface Contracts {
   feedforward(x: Value, ctx: SequenceContext): Value;
   /** Elementwise, any shape. */
   activation(x: Value): Value;
-  /** ids [batch, seq] or pixels → [batch, seq, dim] */
-  embedding(input: Value, ctx: SequenceContext): Value;
-  /** [..., seq, dim] → the same with positions added */
-  position(x: Value, ctx: SequenceContext): Value;
+  /**
+   * ids [batch, seq] or pixels → [batch, seq, dim]: one row for each place of the sequence, or other rows with their context (see `withRows`).
+   * `ctx.inputs` has the model's other inputs.
+   */
+  embedding(input: Value, ctx: SequenceContext): Value | Rows;
+  /** [..., seq, dim] → the same with positions added, or with rows in front and their context (see `withPrefix`) */
+  position(x: Value, ctx: SequenceContext): Value | Rows;
   /** q and k turned by their positions. */
   rotaryEmbedding(q: Value, k: Value, ctx: SequenceContext): readonly [Value, Value];
   /** An additive bias [1 or batch, heads, query, key]. */
@@ -42,7 +46,12 @@ export type Kind = keyof Contracts & string;
  * A module that fills a hole of kind K. `name` (a function has one) is hidden, or editors would take any string for the name of a block
  * where either may stand.
  */
-export type KindModule<K extends Kind> = Module<Contracts[K]> & { readonly kind: K; readonly name: undefined };
+export type KindModule<K extends Kind, O extends string = string> = Module<Contracts[K]> & {
+  readonly kind: K;
+  readonly name: undefined;
+  /** For the type checker only: the names of a model's outputs, where its block declares them. */
+  readonly outputNames?: O;
+};
 
 type ValueOf<F> = F extends { readonly phantom?: { readonly value: infer T } } ? T : never;
 type PresenceOf<F> = F extends { readonly phantom?: { readonly presence: infer P } } ? P : never;
@@ -75,11 +84,14 @@ type HandField<F> =
       ? ((layer: number) => KindModule<SlotKind<F>>) | readonly KindModule<SlotKind<F>>[]
       : KindModule<SlotKind<F>>
     : ValueOf<F>;
-type MustByHand<F extends Fields> = { [N in keyof F]: PresenceOf<F[N]> extends 'required' | 'inherit' ? N : never }[keyof F];
-/** What a block called by hand takes: values, and modules in the slots. Inherited values must be given. */
+type ByHand<F> = PresenceOf<F> extends 'required' | 'inherit' ? true : false;
+/**
+ * What a block called by hand takes: values, and modules in the slots. Inherited values must be given. Mapped over the fields themselves, so that
+ * editors show the documentation of each.
+ */
 export type HandConfig<F extends Fields> = Simplify<
-  { readonly [N in MustByHand<F>]: HandField<F[N]> } & {
-    readonly [N in Exclude<keyof F, MustByHand<F>>]?: HandField<F[N]> | undefined;
+  { readonly [N in keyof F as ByHand<F[N]> extends true ? N : never]: HandField<F[N]> } & {
+    readonly [N in keyof F as ByHand<F[N]> extends true ? never : N]?: HandField<F[N]> | undefined;
   }
 >;
 
@@ -90,9 +102,11 @@ type RegistryField<F, All> =
       ? SlotConfig<All, SlotKind<F>> | readonly SlotConfig<All, SlotKind<F>>[] | ((layer: number) => KindModule<SlotKind<F>>)
       : SlotConfig<All, SlotKind<F>>
     : ValueOf<F>;
-type MustInRegistry<F extends Fields> = { [N in keyof F]: PresenceOf<F[N]> extends 'required' ? N : never }[keyof F];
-type RegistryConfig<F extends Fields, All> = { readonly [N in MustInRegistry<F>]: RegistryField<F[N], All> } & {
-  readonly [N in Exclude<keyof F, MustInRegistry<F>>]?: RegistryField<F[N], All> | undefined;
+type InRegistry<F> = PresenceOf<F> extends 'required' ? true : false;
+type RegistryConfig<F extends Fields, All> = {
+  readonly [N in keyof F as InRegistry<F[N]> extends true ? N : never]: RegistryField<F[N], All>;
+} & {
+  readonly [N in keyof F as InRegistry<F[N]> extends true ? never : N]?: RegistryField<F[N], All> | undefined;
 };
 /** A config, the name alone where its defaults do, or a finished module. */
 type SlotConfig<All, K extends Kind> = ConfigIn<All, K> | NameIn<All, K> | KindModule<K>;
@@ -109,6 +123,16 @@ type NameOfBlock<B, K> = B extends { readonly kind: K; readonly blockName: infer
 export type ConfigIn<All, K> = ConfigOfBlock<All, All, K>;
 /** The names of a list's blocks of a kind. */
 export type NameIn<All, K> = NameOfBlock<All, K>;
+/** The config of the list's block of one name. */
+export type ConfigNamed<All, K, N> = ConfigOfBlock<All, Extract<All, { readonly blockName: N }>, K>;
+type OutputsOfBlock<B, K> = B extends {
+  readonly kind: K;
+  readonly definition: { readonly outputs?: readonly (infer O extends string)[] };
+}
+  ? O
+  : never;
+/** The names of the outputs of the list's model of one name; any name where its block declares none. */
+export type OutputsNamed<All, K, N> = OutputsOfBlock<Extract<All, { readonly blockName: N }>, K>;
 
 /** The masks that a block honours: of some classes, or all because it hands them on to `attend`. */
 export type MaskKinds = 'all' | readonly MaskKind[];
@@ -125,7 +149,7 @@ export type MaskKinds = 'all' | readonly MaskKind[];
 export type Property = 'batchIndependent' | 'permutationEquivariant' | 'causal' | 'fixedLength' | 'deterministic';
 
 /** Everything about one block, in one object. */
-export interface BlockDefinition<K extends Kind, N extends string, F extends Fields> {
+export interface BlockDefinition<K extends Kind, N extends string, F extends Fields, O extends string = string> {
   readonly kind: K;
   readonly name: N;
   readonly summary: string;
@@ -140,6 +164,8 @@ export interface BlockDefinition<K extends Kind, N extends string, F extends Fie
   readonly properties?: readonly Property[] | ((config: ConfigValues<F>) => readonly Property[]);
   /** Rules that lower what it emits; modules in its slots have those of their own blocks. */
   readonly rules?: readonly Rule[];
+  /** For a model: the names of its outputs, where they are the same for every config. They type what a runner of it gives. */
+  readonly outputs?: readonly O[];
   /** Makes the module: a forward function, or `module(record, forward)` where it uses parameters or other modules. */
   create(config: Resolved<F>, place: BuildContext): Module<Contracts[K]> | Contracts[K];
 }
@@ -147,12 +173,12 @@ export interface BlockDefinition<K extends Kind, N extends string, F extends Fie
 type ExampleConfig<F extends Fields> = { readonly [N in keyof F]?: IsSlot<F[N]> extends true ? unknown : ValueOf<F[N]> };
 
 /** A block: call it with a config to get a module. */
-export interface Block<K extends Kind = Kind, N extends string = string, F extends Fields = Fields> {
-  (config: HandConfig<F>): KindModule<K>;
+export interface Block<K extends Kind = Kind, N extends string = string, F extends Fields = Fields, O extends string = string> {
+  (config: HandConfig<F>): KindModule<K, O>;
   readonly kind: K;
   readonly blockName: N;
   readonly fields: F;
-  readonly definition: BlockDefinition<K, N, F>;
+  readonly definition: BlockDefinition<K, N, F, O>;
 }
 /** Any block. */
 export type AnyBlock = {
@@ -162,7 +188,7 @@ export type AnyBlock = {
   readonly blockName: string;
   readonly fields: Fields;
   // biome-ignore lint/suspicious/noExplicitAny: as above
-  readonly definition: BlockDefinition<any, string, any>;
+  readonly definition: BlockDefinition<any, string, any, string>;
 };
 
 /** Where a block stands. */

@@ -5,11 +5,14 @@ import { build } from '../config/resolve';
 import type { AnyBlock, Block, BlockDefinition, HandConfig, Kind } from './block-definition';
 
 /** Defines a block; see `Contracts` for what each kind takes and returns. */
-export function defineBlock<const K extends Kind, const N extends string, const F extends Fields>(
-  definition: BlockDefinition<K, N, F>,
-): Block<K, N, F> {
+export function defineBlock<
+  const K extends Kind,
+  const N extends string,
+  const F extends Fields,
+  const O extends string = string,
+>(definition: BlockDefinition<K, N, F, O>): Block<K, N, F, O> {
   const block = ((config: HandConfig<F>) =>
-    build(block as unknown as AnyBlock, config, { path: definition.name })) as unknown as Block<K, N, F>;
+    build(block as unknown as AnyBlock, config, { path: definition.name })) as unknown as Block<K, N, F, O>;
   Object.defineProperties(block, {
     kind: { value: definition.kind, enumerable: true },
     blockName: { value: definition.name, enumerable: true },

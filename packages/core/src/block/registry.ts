@@ -4,7 +4,7 @@ import { kindSchema } from '../config/json-schema';
 import { build, toConfig } from '../config/resolve';
 import { ConfigError, describe, nearest } from '../error';
 import { isBlock } from './block';
-import type { AnyBlock, ConfigIn, Kind, KindModule, NameIn } from './block-definition';
+import type { AnyBlock, ConfigNamed, Kind, KindModule, NameIn, OutputsNamed } from './block-definition';
 
 /** A list of blocks and what can be built from it. */
 export interface Registry<B extends AnyBlock = AnyBlock> {
@@ -14,7 +14,10 @@ export interface Registry<B extends AnyBlock = AnyBlock> {
    *
    * Throws   ConfigError with a path into the config
    */
-  build<K extends Kind>(kind: K, config: ConfigIn<B, K> | NameIn<B, K>): KindModule<K>;
+  build<K extends Kind, N extends NameIn<B, K>>(
+    kind: K,
+    config: N | ({ readonly name: N } & ConfigNamed<B, K, N>),
+  ): KindModule<K, OutputsNamed<B, K, N>>;
   /** The same for a config of unknown origin (a file): checked in full while building. */
   parse<K extends Kind>(kind: K, config: unknown): KindModule<K>;
   /** The plain config of a module, defaults filled in; building it again gives an equal module. */
@@ -102,26 +105,45 @@ export function registry<const L extends readonly AnyBlock[]>(...blocks: L): Reg
   });
 }
 
-/** More blocks inside each other than any model has. */
+/** More blocks inside each other, and more of them altogether, than any model has. */
 const deepest = 100;
+const most = 100_000;
 
-function checkTree(config: unknown, path: string, above: Set<unknown> = new Set()): void {
-  if (typeof config !== 'object' || config === null) return;
-  const fault = above.has(config)
-    ? 'the config contains itself'
-    : above.size > deepest
-      ? `more than ${deepest} blocks inside each other`
-      : undefined;
-  if (fault) {
+/** How deep objects stand inside each other, and how many there are, an object that stands in two places counted twice. */
+interface Extent {
+  readonly depth: number;
+  readonly count: number;
+}
+
+// One object in both slots of a block, a hundred times over, makes 2^100 blocks: each object is looked at once.
+function checkTree(
+  config: unknown,
+  path: string,
+  above: Set<unknown> = new Set(),
+  known: Map<unknown, Extent> = new Map(),
+): Extent {
+  if (typeof config !== 'object' || config === null) return { depth: 0, count: 0 };
+  const fail = (problem: string): never => {
     const shown = path.length > 100 ? `${path.slice(0, 100)}…` : path;
     throw new ConfigError({
       path: shown,
-      problem: fault,
+      problem,
       hint: 'A config is a tree; write the inner part as an object of its own',
     });
-  }
+  };
+  if (above.has(config)) fail('the config contains itself');
+  const before = known.get(config);
+  if (above.size + (before?.depth ?? 0) > deepest) fail(`more than ${deepest} blocks inside each other`);
+  if (before) return before;
   above.add(config);
-  for (const [key, value] of Object.entries(config))
-    checkTree(value, Array.isArray(config) ? `${path}[${key}]` : `${path}.${key}`, above);
+  let [depth, count] = [1, 1];
+  for (const [key, value] of Object.entries(config)) {
+    const inner = checkTree(value, Array.isArray(config) ? `${path}[${key}]` : `${path}.${key}`, above, known);
+    depth = Math.max(depth, inner.depth + 1);
+    count += inner.count;
+    if (count > most) fail(`the config describes more than ${most} blocks`);
+  }
   above.delete(config);
+  known.set(config, { depth, count });
+  return { depth, count };
 }

@@ -33,6 +33,9 @@ const isState = (x: unknown): boolean =>
   typeof x === 'function' ||
   (isRecord(x) && ('paged' in x || (Number.isSafeInteger(x.io) && (x.io as number) > 0)));
 
+const isRule = (x: unknown): boolean =>
+  isRecord(x) && typeof x.name === 'string' && typeof x.op === 'string' && typeof x.match === 'function';
+
 const checks: { readonly [N in keyof Required<CompileOptions>]: Check } = {
   target: check(isTarget, 'a target', 'Targets are objects: targets.cpu, targets.cuda, targets.portable(21)'),
   machine: checkMachine,
@@ -40,6 +43,9 @@ const checks: { readonly [N in keyof Required<CompileOptions>]: Check } = {
   strictDtype: flag,
   inputs: (given, path) => {
     if (!isRecord(given)) refuse(path, "inputs by name, such as { ids: ['int64', ['batch', 'seq']] }", given);
+    // A record that is written by name would lose it.
+    if (Object.hasOwn(given, '__proto__'))
+      refuse(path, 'names that JavaScript does not keep for itself', '__proto__', 'Rename the input');
     for (const [name, input] of Object.entries(given)) checkInput(input, `${path}.${name}`);
   },
   weights: check(
@@ -53,7 +59,7 @@ const checks: { readonly [N in keyof Required<CompileOptions>]: Check } = {
   draws: check((x) => isRecord(x) && 'seed' in x, '{ seed: integer }'),
   training: flag,
   taps: texts('module paths'),
-  rules: check(Array.isArray, 'a list of rules'),
+  rules: check((x) => Array.isArray(x) && x.every(isRule), 'a list of rules', 'rule(name, op, match) makes one'),
   assumptions: texts('assumptions'),
 };
 

@@ -8,6 +8,7 @@ import { module } from '../module/module';
 import { expand } from '../ops/movement';
 import { values } from '../parameter/init';
 import { Parameter } from '../parameter/parameter';
+import { completeFeeds } from '../runtime/models.test-helper';
 import { createRunner } from '../runtime/runner';
 import { cpu } from '../targets/cpu';
 import { portable } from '../targets/portable';
@@ -97,5 +98,37 @@ describe.each([cpu, portable(18)])('dropout in a generation on $name', (target) 
     expect(rowsOf(tokens!)).toEqual(second);
     const [other] = await tokensOf(compiled({ target, training: true, draws: { seed: 6 } }));
     expect(other).not.toEqual(first);
+  });
+});
+
+describe('prompts', () => {
+  const limited = module({ weight }, ({ prompt: ids, lengths }: Record<string, Value>) => ({
+    tokens: generate(ids!.graph.root, {
+      prompt: ids!,
+      lengths: lengths!,
+      steps: 4,
+      capacity: 6,
+      step: (at) => expand(at.graph.root.param(weight), [...at.dims, vocab]),
+    }),
+  }));
+  const { signature } = compile(limited, {
+    target: cpu,
+    inputs: { prompt: ['int64', ['batch', 'seq']], lengths: ['int64', ['batch']] },
+  });
+  const feeds = (...lengths: number[]) => ({ prompt, lengths: tensor('int64', [2], lengths) });
+
+  it('hold a token at least', () => {
+    completeFeeds(signature, feeds(1, 3), 0);
+    expect(() => completeFeeds(signature, feeds(2, 0), 0)).toThrow(
+      'feed "lengths": a prompt without tokens; expected 1 or more, got 0 at [1]',
+    );
+  });
+  it('leave room for what is generated, or the capacity is named', () => {
+    const long = { prompt: tensor('int64', [1, 5], [1, 2, 3, 4, 5]), lengths: tensor('int64', [1], [4]) };
+    expect(() => completeFeeds(signature, long, 0)).toThrow(
+      'feed "lengths": the caches have no room for the prompt and the new tokens; expected at most 3, by generate.capacity, got 4 at [0]',
+    );
+    const known = { prompt: ['int64', ['batch', 7]], lengths: ['int64', ['batch']] } as const;
+    expect(() => compile(limited, { target: cpu, inputs: known })).toThrow(/at most 6, by generate\.capacity, got 7/);
   });
 });

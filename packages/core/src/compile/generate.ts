@@ -1,9 +1,9 @@
 // Whole generations in one run: the prompt outside, one token a step inside a Loop, caches carried from step to step.
 
-import type { Dim } from '../dim/dim';
+import { addDims, type Dim } from '../dim/dim';
 import { internal, ShapeError } from '../error';
 import { printType, type TensorType } from '../ir/define-op';
-import type { GraphBuilder, Pool, Value } from '../ir/graph';
+import { type GraphBuilder, inputOf, type Pool, type Value } from '../ir/graph';
 import { type Mask, none } from '../mask/index';
 import { cacheAppend } from '../ops/cache';
 import { cast } from '../ops/cast';
@@ -45,7 +45,8 @@ export interface GenerateOptions {
  *
  * Shapes   prompt int64 [batch, seq] → tokens int64 [batch, steps]; with endId [batch, generated], generated ≤ steps
  * Dtypes   those of the model, whose logits may be any float
- * Throws   ShapeError when the model gives no logits [batch, n, vocab], or steps is below 1
+ * Throws   ShapeError when the model gives no logits [batch, n, vocab], steps is below 1, or the prompt is known not to fit into `capacity`;
+ *          in a run FeedError for an input with empty prompts, and for prompts that leave no room
  * Lowers   everywhere: Loop, TopK, and what the model becomes on the prompt and on one token
  * Example  const tokens = generate(g, { prompt: x, steps: 16, capacity: 128, step: (ids, at) => ops.matmul(embedding(97, 64)(ids), q) });
  */
@@ -60,6 +61,7 @@ export function generate(g: GraphBuilder, o: GenerateOptions): Value {
     });
   const [batch, seq] = prompt.dims as [Dim, Dim];
   const caches = new Caches(g, batch, o.capacity, o.paged);
+  limitPrompt(g, o, seq);
   const pastLengths = o.lengths ?? expand(reshape(size(g, seq), [1]), [batch]);
   const nothing = expand(g.number([0], 'int64'), [batch]);
   const counted = expand(reshape(iota(g, seq), [1, seq]), [batch, seq]);
@@ -88,6 +90,22 @@ export function generate(g: GraphBuilder, o: GenerateOptions): Value {
   });
   const rest = transpose(reshape(scans[0]!, [scans[0]!.dims[0]!, batch]), [1, 0]);
   return concat([first, rest], 1);
+}
+
+// Rows behind the end of a cache would be lost, and the last row of an empty prompt is none. The last token is not cached.
+function limitPrompt(g: GraphBuilder, { lengths, steps, capacity }: GenerateOptions, seq: Dim): void {
+  const room = {
+    problem: 'the caches have no room for the prompt and the new tokens',
+    by: 'generate.capacity',
+    hint: 'Give generate a larger capacity, or fewer steps',
+  };
+  const empty = 'a prompt without tokens';
+  g.limit({ size: seq, min: 1, problem: empty });
+  const input = lengths && inputOf(lengths)?.name;
+  g.limit({ size: lengths ? seq : addDims(seq, steps - 1), max: capacity, ...room });
+  if (input === undefined) return;
+  g.limit({ input, min: 1, problem: empty });
+  g.limit({ input, max: capacity - steps + 1, ...room });
 }
 
 // [batch, n, vocab] → the row at lengths − 1, [batch, 1, vocab]

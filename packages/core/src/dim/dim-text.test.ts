@@ -122,10 +122,10 @@ describe('texts that are no size', () => {
   });
 
   it('are not followed too deep or too far', () => {
-    expect(problemOf('('.repeat(100_000))).toMatch(/got more than 100 nested parentheses$/);
+    expect(problemOf('('.repeat(9_000))).toMatch(/got more than 100 nested parentheses$/);
     expect(dim(`${'('.repeat(99)}seq${')'.repeat(99)}`)).toBe('seq');
     expect(dim(Array(200).fill('(seq)').join(' + '))).toBe('200*seq');
-    expect(dim(`${'-'.repeat(100_001)}seq`)).toBe('-seq');
+    expect(dim(`${'-'.repeat(9_001)}seq`)).toBe('-seq');
     expect(problemOf(Array.from({ length: 30 }, (_, i) => `(a${i} + b${i})`).join('*'))).toBe(
       'a size is a sum of 1024 products; expected at most 1000. Give the parts of it names of their own',
     );

@@ -6,14 +6,22 @@ const pattern = /\s*(?:(?<digits>\d+)|(?<name>[\p{L}_][\p{L}\p{Nd}_.]*)|(?<sign>
 type Token = { readonly digits?: string; readonly name?: string; readonly sign?: string; readonly other?: string };
 
 const deepest = 100;
+const longest = 10_000;
 
 /**
  * The polynomial that a text says: integers, names, `+ - *`, parentheses, `floorDiv(x, n)` and `ceilDiv(x, n)`.
- * @throws ShapeError when the text says none.
+ * @throws ShapeError when the text says none, is longer than 10,000 characters, or nests more than 100 parentheses
  */
 export function parse(text: string): Polynomial {
   let end = 0;
   let depth = 0;
+  if (text.length > longest)
+    throw new ShapeError({
+      path: '',
+      problem: 'the text of a size is too long',
+      expected: `at most ${longest} characters`,
+      got: `${text.length}`,
+    });
   let token: Token = next();
 
   function next(): Token {
@@ -41,11 +49,11 @@ export function parse(text: string): Polynomial {
 
   function parseSum(): Polynomial {
     if (++depth > deepest) fail(`more than ${deepest} nested parentheses`);
-    let p = parseProduct();
+    const parts = [parseProduct()];
     // A minus is left for the product to read as its sign.
-    while (token.sign === '-' || take('+')) p = sum(p, parseProduct());
+    while (token.sign === '-' || take('+')) parts.push(parseProduct());
     depth--;
-    return p;
+    return sum(...parts);
   }
   function parseProduct(): Polynomial {
     let isNegative = false;

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { printPaths, printRanges, shapeOf } from './places';
+import { isBelow, printPaths, printRanges, shapeOf } from './places';
 
 describe('ranges', () => {
   it.each([
@@ -39,4 +39,30 @@ describe('paths', () => {
     expect(shapeOf('encoder.layers.12.mixer.q_proj2')).toBe('encoder.layers.#.mixer.q_proj2');
     expect(shapeOf('0.1')).toBe('#.#');
   });
+});
+
+describe('a place', () => {
+  const layers = (numbers: readonly number[]) => numbers.map((n) => `stack.layers.${n}.mixer`);
+  it('is what was printed for paths, and those paths are below it, but no others', () => {
+    const numbers = fc.uniqueArray(fc.nat(30), { minLength: 1 });
+    fc.assert(
+      fc.property(numbers, fc.nat(30), (some, other) => {
+        const below = isBelow(printPaths(layers(some)));
+        expect(layers(some).every(below)).toBe(true);
+        expect(below(layers([other])[0]!)).toBe(some.includes(other));
+      }),
+    );
+  });
+  it.each([
+    ['layers.1', 'layers.1.norm', true],
+    ['layers.1', 'layers.11', false],
+    ['layers.0-2.norm', 'layers.1.norm', true],
+    ['layers.0–2.norm', 'layers.1.mixer', false],
+    ['a.0.b.0, a.1.b.1', 'a.1.b.1.c', true],
+    ['a.0.b.0, a.1.b.1', 'a.0.b.1', false],
+    ['shared', 'shared@2.norm', true],
+    ['shared@2', 'shared@3', false],
+    ['model', 'anything', true],
+    ['', 'anything', true],
+  ])('%j has %j below it: %s', (place, path, expected) => expect(isBelow(place)(path)).toBe(expected));
 });

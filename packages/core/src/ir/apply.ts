@@ -1,6 +1,6 @@
 // Applying an op: operands made ready, types inferred, what is constant folded, faults told with their place.
 import type { Dim } from '../dim/dim';
-import { internal, ShapeError } from '../error';
+import { describe, internal, ShapeError } from '../error';
 import { Parameter } from '../parameter/parameter';
 import { toArray, toTensor } from '../tensor/convert';
 import { countOf, type DType, isFloat, type NDArray } from '../tensor/tensor';
@@ -14,7 +14,14 @@ import { type Attrs, type GraphBuilder, type Op, type Operand, Value } from './t
  */
 export function apply<A extends Attrs>(op: Op<A>, operands: readonly Operand[], attrs: A): readonly Value[] {
   const anchor = operands.find((o): o is Value => o instanceof Value);
-  if (!anchor) throw internal(`${op.key} was applied to no value; make one of its operands a value of the graph`);
+  if (!anchor)
+    throw new ShapeError({
+      path: op.key,
+      problem: 'no operand is a value of a graph',
+      expected: 'at least one',
+      got: describe(operands),
+      hint: 'Numbers and parameters join the graph of the values beside them; g.number(1, dtype) makes a value of a number',
+    });
   const g = anchor.graph.root;
   const values = operands.filter((o): o is Value => o instanceof Value);
   const like = (values.find((o) => isFloat(o.dtype)) ?? values.find((o) => o.dtype !== 'bool') ?? anchor).dtype;
@@ -78,16 +85,34 @@ function fold(g: GraphBuilder, op: Op, operands: readonly (Value | undefined)[],
   return evaluateKnown(op, arrays, attrs)?.map((a) => g.constant(toTensor(a)));
 }
 
-/** What an op makes of arrays alone; undefined where it has no arithmetic of its own or asks for a size that only a run knows. */
+/**
+ * What an op makes of arrays alone; undefined where it has no arithmetic of its own, asks for a size that only a run knows, or float64 may not
+ * hold its integers exactly.
+ */
 export function evaluateKnown(op: Op, operands: readonly (NDArray | undefined)[], attrs: Attrs): readonly NDArray[] | undefined {
-  if (!op.evaluate || op.impure || op.writes) return undefined;
+  if (!op.evaluate || op.impure || op.writes || !isExact(op, operands)) return undefined;
   try {
-    return op.evaluate(operands, attrs, noSizes);
+    const results = op.evaluate(operands, attrs, noSizes);
+    return results.every((y) => !wide.has(y.dtype) || y.data.every((n) => Math.abs(n) <= exact)) ? results : undefined;
   } catch (error) {
     if (error === symbolic) return undefined;
     throw error;
   }
 }
+
+// Arrays are float64, which holds integers up to 2^53. Ops that move, choose or compare elements are exact if each is; sums and products if
+// those of all magnitudes are. Integers of 32 bits and fewer are wrapped by the ops themselves.
+const wide: ReadonlySet<string> = new Set<DType>(['int64', 'uint64']);
+const exact = 2 ** 53 - 1;
+const elementwise =
+  /^(onnxformers\.)?(Cast|Concat|Equal|Expand|Gather\w*|Greater\w*|Identity|Less\w*|Max|Min|Pad|Reshape|Shape|Slice|Split|Squeeze|Tile|Transpose|Unsqueeze|Where)$/;
+function isExact(op: Op, operands: readonly (NDArray | undefined)[]): boolean {
+  const integers = operands.filter((a) => a && wide.has(a.dtype)) as NDArray[];
+  if (elementwise.test(op.key)) return integers.every(({ data }) => data.every((n) => Math.abs(n) <= exact));
+  const magnitude = ({ data }: NDArray) => data.reduce((total, n) => total + Math.abs(n), 1);
+  return integers.reduce((product, a) => product * magnitude(a), 1) <= exact;
+}
+
 const symbolic = internal('a symbolic size was asked for while folding constants');
 const noSizes = {
   of(d: Dim): number {

@@ -9,6 +9,7 @@ export { type DeclaredRole, type InputRole, inputRoles, isPastRole } from './rol
 export {
   type Derivation,
   type DrawMaker,
+  derivations,
   type Get,
   type Graph,
   type GraphOptions,

@@ -10,6 +10,7 @@ export const inputRoles = [
   'additiveMask',
   'attentionBias',
   'positionIds',
+  'tokenTypeIds',
   'memory',
   'memoryLengths',
   'memoryKeyPadding',
@@ -27,6 +28,7 @@ export const inputRoles = [
  *                       of its dtype, and all below it, hides the key
  * - `attentionBias`     float [batch or 1, heads or 1, seq, kv_seq]: added to every score; hides nothing
  * - `positionIds`       int64 [batch, seq], packed [tokens]: positions, instead of counted ones
+ * - `tokenTypeIds`      int64 [batch, seq], packed [tokens]: the segment of each token, such as BERT's sentence A or B
  * - `memory`            float [batch, memory_seq, dim], packed [memory_tokens, dim]: what cross attention attends to
  * - `memoryLengths`     as `lengths`, of the memory
  * - `memoryKeyPadding`  as `keyPadding`, of the memory

@@ -36,18 +36,20 @@ export interface Pool {
   readonly blockSize: number;
 }
 
-/** How a derived input is computed from a batch. */
-export type Derivation =
-  | 'lengths'
-  | 'longest'
-  | 'past_lengths'
-  | 'offsets'
-  | 'positions'
-  | 'tokenOffset'
-  | 'slotMapping'
-  | 'blockTable'
-  | 'totalLength'
-  | 'run';
+/** How a derived input may be computed from a batch. */
+export const derivations = [
+  'lengths',
+  'longest',
+  'past_lengths',
+  'offsets',
+  'positions',
+  'tokenOffset',
+  'slotMapping',
+  'blockTable',
+  'totalLength',
+  'run',
+] as const;
+export type Derivation = (typeof derivations)[number];
 
 /** An immutable handle on a result: its dtype, its dims, what made it. Made only by a {@link GraphBuilder}. */
 export class Value {
@@ -238,6 +240,11 @@ export interface Op<A extends Attrs = Attrs> {
    * `everywhere`. Tables come first.
    */
   readonly kernels?: 'everywhere' | Readonly<Record<string, readonly DType[]>>;
+  /**
+   * What of the attributes decides, besides the dtype, whether a runtime has a kernel, as text: `reduction=add`. Tables have a row for each
+   * that was probed; what has no row there has no kernel.
+   */
+  form?(attrs: A): string;
   /** Only where ONNX wants something else than operands and attributes as they are. */
   encode?(node: Node<A>): EncodedNode;
 }

@@ -1,13 +1,7 @@
 // What several rules look for.
 import { madeBy, type Node, type Value } from '../ir/graph';
 import { Linear } from '../ops/matmul';
-import { defineReasons } from './reason';
 import type { MatchContext } from './rule';
-
-/** Why there is no {@link biasedLinear}. */
-export const { noBiasedLinear } = defineReasons({
-  noBiasedLinear: () => 'its operand is not a linear map with a bias that nothing else reads',
-});
 
 /** The linear map with a bias that made a value, if nothing else reads the value: a kernel may then add the bias on its way. */
 export function biasedLinear(value: Value, around: MatchContext): Node | undefined {

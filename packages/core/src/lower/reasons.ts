@@ -4,7 +4,7 @@ import { defineReasons } from './reason';
 type Mask = {
   /** In words: `causal, lengths`. */
   readonly mask: string;
-  /** The kinds in it. */
+  /** Names of the classes in it. */
   readonly kinds: readonly string[];
 };
 
@@ -23,6 +23,7 @@ export const reasons = defineReasons({
   /** Not a refusal: what it costs to say a mask that the kernel has no words for. */
   maskOverScores: ({ mask }: Mask) => `the mask becomes a tensor over all pairs of queries and keys: ${mask}`,
   keysOfOthers: () => 'keys and queries belong to different sequences',
+  noBiasedLinear: () => 'its operand is not a linear map with a bias that nothing else reads',
   sizeUnknown: ({ size }: { readonly size: string }) => `the number of ${size} must be known when the model is compiled`,
   /** What would hold under an assumption that was not given: `holds` completes a sentence with `if`. */
   assumption: ({
@@ -36,6 +37,8 @@ export const reasons = defineReasons({
   }) => `${without}; compile with assumptions: ['${assumption}'] if ${holds}`,
 
   noKernel: ({ op, target }: { readonly op: string; readonly target: string }) => `${target} has no kernel for ${op}`,
+  noForm: ({ op, target, form }: { readonly op: string; readonly target: string; readonly form: string }) =>
+    `${op} has no kernel with ${form} on ${target}`,
   noDtype: ({ op, dtype, target }: { readonly op: string; readonly dtype: string; readonly target: string }) =>
     `${op} has no ${dtype} kernel on ${target}`,
   opset: ({

@@ -1,8 +1,8 @@
 import { greaterOrEqual, less } from '../ops/comparison';
-import { add } from '../ops/elementwise';
 import { expectType } from './check';
 import { defineMask, type Mask } from './mask';
 import { column } from './places';
+import { moreBy } from './prefix-tokens';
 
 /** The class of {@link keyLengths}. */
 export const lengthsMask = defineMask<'keys'>({
@@ -13,7 +13,7 @@ export const lengthsMask = defineMask<'keys'>({
   tensor: ({ operands: { keys } }, at) => less(at.keyRows(), column(keys)),
   features: ({ operands: { keys } }) => ({ lengths: keys }),
   seesFirstKey: ({ operands: { keys } }, _, nonEmpty) => (nonEmpty(keys) ? true : greaterOrEqual(column(keys), 1)),
-  withPrefixTokens: ({ operands: { keys } }, { count, ownKeys }) => keyLengths(ownKeys && count ? add(keys, count) : keys),
+  withPrefixTokens: ({ operands: { keys } }, { count, ownKeys }) => keyLengths(ownKeys ? moreBy(keys, count) : keys),
 });
 
 /** Keys before the length of their sequence: rows `< keys[b]`, int64 [batch]. */

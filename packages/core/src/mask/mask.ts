@@ -85,7 +85,7 @@ export interface MaskFeatures<V> {
 
 /** Tokens put in front of each sequence. */
 export interface PrefixTokens {
-  readonly count: number;
+  readonly count: Dim;
   /** How many rows stood there before. */
   readonly before: Dim;
   /** Whether keys are the queries' own sequence, so that they grow too. */

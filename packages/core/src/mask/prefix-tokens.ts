@@ -1,13 +1,19 @@
 // Masks once tokens stand in front of each sequence.
+import type { Dim } from '../dim/dim';
 import type { Value } from '../ir/graph';
+import { add } from '../ops/elementwise';
 import { concat } from '../ops/movement';
-import { fill } from '../ops/shape';
+import { fill, size } from '../ops/shape';
 import type { Mask, PrefixTokens } from './mask';
 
 /** `count` times `value` in front along an axis. */
-export function inFront(x: Value, axis: number, count: number, value: number): Value {
+export function inFront(x: Value, axis: number, count: Dim, value: number): Value {
   return count ? concat([fill(x, x.dims.with(axis, count), value, x.dtype), x], axis) : x;
 }
+
+/** Numbers with as many more each. */
+export const moreBy = (x: Value, count: Dim): Value =>
+  count === 0 ? x : add(x, typeof count === 'number' ? count : size(x, count));
 
 /**
  * The same mask once tokens stand in front of each sequence; undefined where it cannot say so. All rows see the new ones, which see every row

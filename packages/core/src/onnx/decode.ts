@@ -17,11 +17,13 @@ import {
   type ValueInfoProto,
 } from './gen/onnx_pb';
 import { canonicalDomain } from './ir-version';
+import { checkLimits } from './limits';
 import type { ExternalData, OnnxAttribute, OnnxGraph, OnnxInitializer, OnnxModel, OnnxNode, OnnxValueInfo } from './model';
 import { fromTensorProto, parsing, sizeOf, tensorTypeOf } from './tensor-proto';
 
 /** The messages of a model file; large tensors are views of the bytes. */
 export function parseModel(bytes: Uint8Array, path: string): ModelProto & { readonly graph: GraphProto } {
+  checkLimits(bytes, path);
   const proto = parsing(path, 'an ONNX model', () => fromBinary(ModelProtoSchema, bytes));
   const { graph } = proto;
   if (!graph) throw new FileError({ path, problem: 'not an ONNX model', expected: 'a graph', got: 'none' });
@@ -154,7 +156,8 @@ function readGraph(proto: GraphProto, path: string): OnnxGraph {
 
 /**
  * Reads a model. Elements of initializers are views of the bytes where their address is aligned for the dtype; external data stays
- * a reference, neither read nor checked against its file.
+ * a reference, neither read nor checked against its file. A model has at most 2,000,000 nodes, names, attributes and sizes, and graphs inside each
+ * other at most some thirty deep.
  *
  * @param path names the file in errors
  * @throws FileError when the bytes are no ONNX model, contradict themselves, or use what a graph of the library has no place for:

@@ -2,9 +2,9 @@
 import type { Port, Signature } from '../compile/compile';
 import { FeedError } from '../error';
 import { isPastRole } from '../ir/graph';
-import { toArray } from '../tensor/convert';
-import type { NDArray } from '../tensor/tensor';
-import type { Feeds } from './feeds';
+import type { DType } from '../tensor/tensor';
+import type { CheckedFeeds } from './feeds';
+import { numbersOf } from './numbers';
 
 /**
  * Refuses feeds that break an assumption.
@@ -13,19 +13,19 @@ import type { Feeds } from './feeds';
  * - `no empty sequences`: each query has a key that it may attend to, by the lengths, paddings and dense masks of the sequences and of the memory
  *   taken together; what a causal mask or a window hides beside is not looked at
  */
-export function checkAssumptions(assumptions: readonly string[], signature: Signature, all: Feeds): void {
-  if (assumptions.includes('prefill into empty cache')) checkPrefillIntoEmptyCache(signature, all);
-  if (assumptions.includes('no empty sequences')) checkNoEmptySequences(signature, all);
+export function checkAssumptions(assumptions: readonly string[], signature: Signature, feeds: CheckedFeeds): void {
+  if (assumptions.includes('prefill into empty cache')) checkPrefillIntoEmptyCache(signature, feeds);
+  if (assumptions.includes('no empty sequences')) checkNoEmptySequences(signature, feeds);
 }
 
 // ---- prefill into empty cache ---------------------------------------------------------------------------------------
 
-function checkPrefillIntoEmptyCache({ inputs }: Signature, all: Feeds): void {
+function checkPrefillIntoEmptyCache({ inputs }: Signature, feeds: CheckedFeeds): void {
   const port = inputs.find(({ role, dims }) => role === 'sequence' && dims.length >= 2);
   if (!port) return;
-  const { dims } = all[port.name]!;
+  const { dims } = feeds.tensors[port.name]!;
   const [batch, seq] = [dims[0]!, dims[dims.length === 4 ? 2 : 1]!];
-  if (batch <= 1 || seq <= 1 || !inputs.some((p) => holdsRows(p, all))) return;
+  if (batch <= 1 || seq <= 1 || !inputs.some((p) => holdsRows(p, feeds))) return;
   throw new FeedError({
     path: pathOf(port),
     problem: "the model was compiled on the assumption 'prefill into empty cache'",
@@ -35,22 +35,22 @@ function checkPrefillIntoEmptyCache({ inputs }: Signature, all: Feeds): void {
   });
 }
 
-function holdsRows(port: Port, all: Feeds): boolean {
-  const feed = all[port.name]!;
-  if (port.derived?.how === 'past_lengths') return toArray(feed).data.some((n) => n !== 0);
+function holdsRows(port: Port, feeds: CheckedFeeds): boolean {
+  const feed = feeds.tensors[port.name]!;
+  if (port.derived?.how === 'past_lengths') return Array.from(arrayAt(port, feeds)?.data ?? []).some((n) => n !== 0);
   return port.role === 'pastKeyValue' && typeof port.dims[2] === 'string' && (feed.dims[2] ?? 0) > 0;
 }
 
 // ---- no empty sequences ---------------------------------------------------------------------------------------------
 
-function checkNoEmptySequences({ inputs }: Signature, all: Feeds): void {
+function checkNoEmptySequences({ inputs }: Signature, feeds: CheckedFeeds): void {
   const cached = inputs.some(({ role, derived }) => isPastRole(role) || derived?.how === 'past_lengths');
   const given = (role: Port['role']): Restriction | undefined => {
     const port = inputs.find((p) => p.role === role);
-    return port && { name: port.name, role, array: toArray(all[port.name]!) };
+    const array = port && arrayAt(port, feeds);
+    return array && { name: port.name, role, array };
   };
-  for (const port of inputs)
-    if (port.role === 'lengths' || port.role === 'memoryLengths') checkEach(port, toArray(all[port.name]!));
+  for (const port of inputs) if (port.role === 'lengths' || port.role === 'memoryLengths') checkEach(port, arrayAt(port, feeds));
   const present = (list: readonly (Restriction | undefined)[]) => list.filter((r) => r !== undefined);
   // With a cache, lengths count the new rows, which are not all keys.
   checkTogether(present([cached ? undefined : given('lengths'), given('keyPadding'), given('denseMask'), given('additiveMask')]));
@@ -60,11 +60,24 @@ function checkNoEmptySequences({ inputs }: Signature, all: Feeds): void {
 interface Restriction {
   readonly name: string;
   readonly role: Port['role'];
-  readonly array: NDArray;
+  readonly array: Numbers;
 }
 
-function checkEach(port: Port, { data }: NDArray): void {
-  const empty = data.findIndex((n) => n <= 0);
+/** The numbers of a feed as they are stored. */
+interface Numbers {
+  readonly dtype: DType;
+  readonly dims: readonly number[];
+  readonly data: ArrayLike<number>;
+}
+
+// Of one that lies elsewhere nothing can be said.
+function arrayAt({ name }: Port, { tensors, away }: CheckedFeeds): Numbers | undefined {
+  const { dtype, dims } = tensors[name]!;
+  return away.has(name) ? undefined : { dtype, dims, data: numbersOf(tensors[name]!) };
+}
+
+function checkEach(port: Port, array: Numbers | undefined): void {
+  const empty = array ? Array.prototype.findIndex.call(array.data, (n: number) => n <= 0) : -1;
   if (empty >= 0) throw emptySequence([port.name], `none in sequence ${empty}`);
 }
 

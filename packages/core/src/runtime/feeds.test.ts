@@ -11,9 +11,9 @@ import { portable } from '../targets/portable';
 import { tensor, toArray } from '../tensor/convert';
 import type { Tensor } from '../tensor/tensor';
 import { expectClose } from '../testing/close';
-import { checkAssumptions } from './assumptions';
-import { completeFeeds } from './feeds';
-import { arithmetic, attention, counting, lookup } from './models.test-helper';
+import { prepareFeeds } from './feeds';
+import { arithmetic, attention, checkAssumed, completeFeeds, counting, lookup } from './models.test-helper';
+import { numbersOf } from './numbers';
 import { createRunner } from './runner';
 
 const int64 = (...values: number[]): Tensor => tensor('int64', [values.length], values);
@@ -141,13 +141,13 @@ describe('a cache that grows', () => {
       const pasts = { 'past_key_values.0.key': past, 'past_key_values.0.value': past };
       return completeFeeds(model.signature, { x: counting(batch, seq, 8), ...pasts }, 0);
     };
-    const check = (assumptions: string[], seq: number) => checkAssumptions(assumptions, model.signature, all(2, seq));
+    const check = (assumptions: string[], seq: number) => checkAssumed(assumptions, model.signature, all(2, seq));
     expect(() => check(['prefill into empty cache'], 5)).toThrow(
       'feed "x": the model was compiled on the assumption \'prefill into empty cache\'; expected one new row of each sequence once rows are cached, got 5 new rows for a batch of 2',
     );
     check(['prefill into empty cache'], 1);
     check([], 5);
-    checkAssumptions(['prefill into empty cache'], model.signature, completeFeeds(model.signature, { x: counting(2, 5, 8) }, 0));
+    checkAssumed(['prefill into empty cache'], model.signature, completeFeeds(model.signature, { x: counting(2, 5, 8) }, 0));
   });
 });
 
@@ -167,7 +167,7 @@ describe('no empty sequences, where that was assumed', () => {
     tensor(ports[name]!.dtype, dims, data),
   ];
   const check = (fed: [Port, Tensor][], assumptions = ['no empty sequences']) =>
-    checkAssumptions(
+    checkAssumed(
       assumptions,
       { inputs: fed.map(([port]) => port), outputs: [] },
       Object.fromEntries(fed.map(([port, t]) => [port.name, t])),
@@ -220,8 +220,8 @@ describe('a call is counted by its rows, whatever stands before them', () => {
     const { signature } = attention({ pairs: ['bool', [1, 1, 'seq', 'past + seq'], 'denseMask'], x }, { state: 'io' });
     const all = (seq: number) =>
       completeFeeds(signature, { pairs: flags(1, 1, seq, 3 + seq), x: counting(2, seq, 8), ...kept(3) }, 0);
-    expect(() => checkAssumptions(['prefill into empty cache'], signature, all(2))).toThrow('got 2 new rows for a batch of 2');
-    checkAssumptions(['prefill into empty cache'], signature, all(1));
+    expect(() => checkAssumed(['prefill into empty cache'], signature, all(2))).toThrow('got 2 new rows for a batch of 2');
+    checkAssumed(['prefill into empty cache'], signature, all(1));
   });
 
   it('for the room in a cache', () => {
@@ -355,4 +355,88 @@ it('parameters that are inputs are fed by their names', async () => {
     expect(v).toBeCloseTo(y0[i]! + 1, 5);
   });
   await expect(run({ ids })).rejects.toThrow('feed "layers.0.bias": missing; expected float32[5], got nothing');
+});
+
+describe('derived inputs', () => {
+  const model = attention({ x: ['float32', ['tokens', 8]], lengths: ['int64', ['batch']] }, { layout: 'packed' });
+  const packed = { ...x, dims: [7, 8] };
+  const table = prepareFeeds(model.signature);
+  const offsets = (lengths: Tensor) => table.complete({ x: packed, lengths }).tensors.offsets_of_lengths!;
+
+  it('are kept while the lengths are the same, by what they hold', () => {
+    const lengths = int64(3, 4);
+    const first = offsets(lengths);
+    expect(offsets(lengths)).toBe(first);
+    expect(offsets(int64(3, 4))).toBe(first);
+    // The same array with other lengths in it.
+    (lengths.data as BigInt64Array).set([5n, 2n]);
+    expect(numbers(offsets(lengths))).toEqual([0, 5, 7]);
+    expect(numbers(first)).toEqual([0, 3, 7]);
+    expect(numbers(offsets(int64(1, 2, 4)))).toEqual([0, 1, 3, 7]);
+  });
+});
+
+describe('tensors of the runtime', () => {
+  const { signature } = arithmetic();
+  const own = (dims: number[]) => new ort.Tensor('float32', counting(...dims).data as Float32Array, dims);
+
+  it('are fed as they are, beside others', async () => {
+    const run = await createRunner(arithmetic(), ort);
+    expect(numbers((await run({ a: own([2, 3]), b: counting(2, 3) })).product)).toEqual([1, 4, 9, 16, 25, 36]);
+    await expect(run({ a: own([2, 5]), b: counting(2, 3) })).rejects.toThrow(
+      'feed "a": has the wrong size on axis 1; expected 3, got 5',
+    );
+    const other = new ort.Tensor('int64', BigInt64Array.of(1n, 2n, 3n), [1, 3]);
+    await expect(run({ a: other, b: counting(1, 3) })).rejects.toThrow(
+      'feed "a": another dtype; expected float32[n, 3], got int64[1, 3]',
+    );
+    await run.dispose();
+  });
+
+  it('on a GPU are checked by dtype and dims, and their elements are not read', () => {
+    const there = (dims: number[], type = 'float32') => ({
+      type,
+      dims,
+      location: 'gpu-buffer',
+      get data(): unknown {
+        throw new Error('not here');
+      },
+    });
+    const { tensors, handed, away } = prepareFeeds(signature).complete({ a: there([2, 3]), b: counting(2, 3) });
+    expect([tensors.a!.dims, handed.has('a'), [...away]]).toEqual([[2, 3], true, ['a']]);
+    const refused = (a: ReturnType<typeof there>) => () => prepareFeeds(signature).complete({ a, b: counting(2, 3) });
+    expect(refused(there([2, 5]))).toThrow('has the wrong size on axis 1; expected 3, got 5');
+    expect(refused(there([2, 3], 'float16'))).toThrow('another dtype; expected float32[n, 3], got float16[2, 3]');
+    const packed = attention({ x: ['float32', ['tokens', 8]], lengths: ['int64', ['batch']] }, { layout: 'packed' });
+    expect(() => prepareFeeds(packed.signature).complete({ x: { ...x, dims: [7, 8] }, lengths: there([2], 'int64') })).toThrow(
+      'feed "lengths": the runner cannot read it, and makes "offsets_of_lengths" from it',
+    );
+  });
+});
+
+it('feeds can be written to as soon as the run was asked for', async () => {
+  const run = await createRunner(arithmetic(), ort);
+  const a = counting(1, 3);
+  const results = [0, 1, 2].map((i) => {
+    (a.data as Float32Array).fill(i);
+    return run({ a, b: a }).then(({ sum }) => numbers(sum));
+  });
+  (a.data as Float32Array).fill(9);
+  expect(await Promise.all(results)).toEqual([
+    [0, 0, 0],
+    [2, 2, 2],
+    [4, 4, 4],
+  ]);
+  await run.dispose();
+});
+
+it('numbers of every dtype are read as they are, to both ends', () => {
+  for (const dtype of ['int64', 'uint64', 'int32', 'float16', 'bool', 'float32'] as const) {
+    const signed = dtype === 'int64' || dtype === 'int32' || dtype === 'float16' || dtype === 'float32';
+    const values =
+      dtype === 'bool'
+        ? [0, 1, 1]
+        : [0, 1, 2047, signed ? -2047 : 3, ...(/64$/.test(dtype) ? [2 ** 40 + 1, signed ? -(2 ** 40) : 5] : [])];
+    expect(Array.from(numbersOf(tensor(dtype, [values.length], values)))).toEqual(values);
+  }
 });

@@ -1,53 +1,242 @@
 // Feeds: checked against the signature before the runtime sees them, completed by what no user writes down. In this order:
 //
-// 1. each feed against its port: name, dtype, dims, elements (checkFeed)
+// 1. each feed against its port: name, dtype, dims, elements (fits, checkFeed)
 // 2. what is missing: only what the runner makes itself may be, and pasts come all or none (checkPasts)
-// 3. the sizes that feeds give to names (bindSizes); a past that is not given is empty, which gives its size (emptyPast)
+// 3. the sizes that feeds give to names (bind); a past that is not given is empty, which gives its size (emptyPast)
 // 4. the limits of the signature on what was fed: ids within tables, lengths within rows (checkLimits)
 // 5. derived inputs (derived), and the limits on those
 //
-// All of it goes by a port's role, `derived`, `draw` and `parameter`, never by names.
+// What depends on the signature alone is prepared once, for nothing here may cost what a kernel costs. All of it goes by a port's role, `derived`, `draw` and `parameter`, never by names.
 
 import type { Port, Signature } from '../compile/compile';
 import { type Dim, evaluateDim, namesOfDim } from '../dim/dim';
-import { describe, FeedError, nearest } from '../error';
+import { describe, FeedError } from '../error';
 import { bindSizes } from '../interpret/bind';
 import { checkLimits } from '../interpret/limits';
 import { printType } from '../ir/define-op';
 import { isPastRole, type Limit } from '../ir/graph';
-import { computeDerived } from '../sequence/derive';
-import { toArray, toTensor } from '../tensor/convert';
-import { arrayOf, bytesOf, countOf, type DType, type NDArray, type Tensor, type TensorData } from '../tensor/tensor';
-import { bitsOf } from './ort';
+import { derivedTensor } from '../sequence/derive';
+import { toTensor } from '../tensor/convert';
+import { arrayOf, bytesOf, countOf, type Tensor, type TensorData } from '../tensor/tensor';
+import { checkFeed, missing, pathOf, unknownFeed } from './check-feed';
+import { numbersOf, sameNumbers } from './numbers';
+import { bitsOf, isOrtTensor, type OrtTensor, viewOf } from './ort';
 
-/** Tensors by input name. */
-export type Feeds = Readonly<Record<string, Tensor>>;
+/** Tensors by input name. A tensor of the runtime is taken as it is, also one on a GPU. */
+export type Feeds<I extends string = string> = string extends I
+  ? Readonly<Record<string, Tensor | OrtTensor>>
+  : { readonly [N in I]?: Tensor | OrtTensor };
 
-/**
- * Checks feeds by name, dtype and sizes; returns the value of each size name.
- *
- * Throws   FeedError for a feed that is missing, unknown, of another dtype, of the wrong number of elements, or whose sizes contradict another's
- */
-export function checkFeeds(signature: Signature, feeds: Feeds): Map<string, number> {
-  if (typeof feeds !== 'object' || feeds === null)
-    throw new FeedError({
-      path: 'feeds',
-      problem: 'not feeds',
-      expected: 'an object with a tensor for each input',
-      got: describe(feeds),
-    });
-  const ports = new Map(signature.inputs.map((p) => [p.name, p]));
-  for (const [name, feed] of Object.entries(feeds)) {
-    const port = ports.get(name);
-    if (!port) throw unknownFeed(name, signature);
-    if (feed !== undefined) checkFeed(port, feed);
+/** Feeds that were checked. */
+export interface CheckedFeeds {
+  readonly tensors: Record<string, Tensor>;
+  /** What was given as a tensor of the runtime. */
+  readonly handed: ReadonlyMap<string, OrtTensor>;
+  /** Those whose elements are elsewhere, so that nothing here can read them; their arrays in `tensors` are empty. */
+  readonly away: ReadonlySet<string>;
+  readonly sizes: Map<string, number>;
+}
+
+/** The checks of a signature. */
+export interface FeedTable {
+  /**
+   * Checks feeds by name, dtype and sizes.
+   *
+   * Throws   FeedError for a feed that is missing, unknown, of another dtype, of the wrong number of elements, or whose sizes contradict another's
+   */
+  check(feeds: Feeds): CheckedFeeds;
+  /**
+   * Checks feeds and adds what is missing and can be known: derived inputs, empty pasts before the first call. The number of the run comes later, by
+   * {@link FeedTable.number}.
+   *
+   * Throws   FeedError as `check`, and for numbers outside the limits of the signature
+   */
+  complete(feeds: Feeds): CheckedFeeds;
+  /** Adds the number of the run, where the model draws by it. */
+  number(tensors: Record<string, Tensor>, run: number): void;
+}
+
+/** A port with what its feed is compared with. */
+interface Prepared {
+  readonly port: Port;
+  readonly array: ReturnType<typeof arrayOf>;
+  /** For each axis that is not a number: its names, none where the size is itself a name. */
+  readonly axes: readonly { readonly axis: number; readonly dim: string; readonly names?: readonly string[] }[];
+}
+
+function preparedOf(port: Port): Prepared {
+  const axes = port.dims.flatMap((dim, axis) => {
+    if (typeof dim === 'number') return [];
+    const names = namesOfDim(dim);
+    return [names[0] === dim ? { axis, dim } : { axis, dim, names }];
+  });
+  return { port, array: arrayOf(port.dtype), axes };
+}
+
+/** A derived input as it was made last. */
+interface Kept {
+  readonly from: readonly ArrayLike<number>[];
+  readonly sizes: ReadonlyMap<Dim, number>;
+  readonly tensor: Tensor;
+}
+
+/** Prepares the checks of a signature. */
+export function prepareFeeds(signature: Signature): FeedTable {
+  const all = signature.inputs.map(preparedOf);
+  const names = new Set(signature.inputs.map((p) => p.name));
+  const { limits = [] } = signature;
+  const kept = new Map<string, Kept>();
+
+  const check = (feeds: Feeds): CheckedFeeds => {
+    if (typeof feeds !== 'object' || feeds === null)
+      throw new FeedError({
+        path: 'feeds',
+        problem: 'not feeds',
+        expected: 'an object with a tensor for each input',
+        got: describe(feeds),
+      });
+    for (const name of Object.keys(feeds)) if (!names.has(name)) throw unknownFeed(name, signature);
+    const tensors: Record<string, Tensor> = {};
+    const handed = new Map<string, OrtTensor>();
+    const away = new Set<string>();
+    const given: Prepared[] = [];
+    for (const one of all) {
+      const { name, dtype } = one.port;
+      const feed = Object.hasOwn(feeds, name) ? feeds[name] : undefined;
+      if (feed === undefined) continue;
+      let tensor = feed as Tensor;
+      if (isOrtTensor(feed)) {
+        handed.set(name, feed);
+        if (feed.location !== undefined && feed.location !== 'cpu') away.add(name);
+        tensor = viewOf(feed);
+      }
+      if (!fits(one, tensor, away.has(name))) checkFeed(one.port, tensor);
+      tensors[name] = dtype === 'float16' ? { ...tensor, data: bitsOf(tensor.data) } : tensor;
+      given.push(one);
+    }
+    if (given.length < all.length) {
+      const absent = signature.inputs.filter((p) => !tensors[p.name]);
+      for (const port of absent) if (!port.derived && !isPast(port)) throw missing(port);
+      checkPasts(
+        given.map(({ port }) => port),
+        absent,
+      );
+    }
+    return { tensors, handed, away, sizes: bind(given, tensors) };
+  };
+
+  const derived = (port: Port, { tensors, away, sizes }: CheckedFeeds): Tensor => {
+    const { how, from: names, plus = 0, pool } = port.derived!;
+    // What a growing past holds is its size; a cache of fixed capacity holds nothing before the first call.
+    if (how === 'past_lengths') {
+      const dims = port.dims.map((d) => evaluateDim(d, sizes));
+      return toTensor({ dtype: port.dtype, dims, data: new Float64Array(countOf(dims)).fill(evaluateDim(plus, sizes)) });
+    }
+    const elsewhere = names.find((name) => away.has(name));
+    if (elsewhere !== undefined)
+      throw new FeedError({
+        path: pathOf(elsewhere),
+        problem: `the runner cannot read it, and makes "${port.name}" from it`,
+        expected: 'a tensor in the memory of the CPU',
+        got: 'one that lies elsewhere',
+        hint: `Feed "${port.name}" too, or this one from the CPU`,
+      });
+    const from = names.map((name) => numbersOf(tensors[name]!));
+    const last = kept.get(port.name);
+    // By their contents: an array may have been written to since.
+    if (last?.from.every((numbers, i) => sameNumbers(numbers, from[i]!)))
+      if ([...last.sizes].every(([d, size]) => evaluateDim(d, sizes) === size)) return last.tensor;
+    const asked = new Map<Dim, number>();
+    const sizeOf = (d: Dim): number => {
+      const size = evaluateDim(d, sizes);
+      asked.set(d, size);
+      return size;
+    };
+    const tensor = derivedTensor(how, from, sizeOf, port, plus, pool);
+    if (!tensor) throw missing(port);
+    kept.set(port.name, { from: from.map((numbers) => Float64Array.from(numbers)), sizes: asked, tensor });
+    return tensor;
+  };
+
+  const complete = (feeds: Feeds): CheckedFeeds => {
+    const checked = check(feeds);
+    const { tensors, away, sizes } = checked;
+    const absent = signature.inputs.filter((p) => !tensors[p.name]);
+    for (const port of absent) if (isPast(port)) tensors[port.name] = emptyPast(port, sizes);
+    const made = new Set(absent.filter((p) => !isPast(p)).map((p) => p.name));
+    const read = new Map<string, { readonly dims: readonly number[]; readonly data: ArrayLike<number> }>();
+    const numbersAt = (input: string) => {
+      const tensor = tensors[input];
+      if (!tensor || away.has(input)) return undefined;
+      const known = read.get(input) ?? { dims: tensor.dims, data: numbersOf(tensor) };
+      read.set(input, known);
+      return known;
+    };
+    const limit = (some: readonly Limit[]): void =>
+      checkLimits(some, numbersAt, sizes, pathOf, (size) => inputWith(signature, size));
+    const isMade = ({ input }: Limit): boolean => input !== undefined && made.has(input);
+    limit(limits.filter((one) => !isMade(one)));
+    for (const port of absent)
+      if (made.has(port.name) && port.derived?.how !== 'run') tensors[port.name] = derived(port, checked);
+    limit(limits.filter(isMade));
+    return checked;
+  };
+
+  const counted = signature.inputs.filter((p) => p.derived?.how === 'run');
+  const number = (tensors: Record<string, Tensor>, run: number): void => {
+    for (const { name, dtype } of counted) tensors[name] ??= toTensor({ dtype, dims: [], data: Float64Array.of(run) });
+  };
+  return { check, complete, number };
+}
+
+const isPast = ({ role }: Port): boolean => isPastRole(role);
+const isMemory = ({ role }: Port): boolean => role === 'pastMemory';
+
+// What can be said in a few comparisons; everything else is told, or accepted, by checkFeed.
+function fits({ port, array }: Prepared, feed: Tensor, away: boolean): boolean {
+  if (typeof feed !== 'object' || feed === null || feed.dtype !== port.dtype) return false;
+  const { dims, data } = feed;
+  if (!Array.isArray(dims) || dims.length !== port.dims.length) return false;
+  let count = 1;
+  for (const size of dims) {
+    if (!Number.isSafeInteger(size) || size < 0) return false;
+    count *= size;
   }
-  const given = signature.inputs.filter((p) => feeds[p.name] !== undefined);
-  const absent = signature.inputs.filter((p) => feeds[p.name] === undefined);
-  for (const port of absent) if (!port.derived && !isPast(port)) throw missing(port);
-  checkPasts(given, absent);
+  return away || (data instanceof array && data.byteLength === bytesOf(port.dtype, count));
+}
+
+/** The value of each size name. */
+function bind(given: readonly Prepared[], tensors: Readonly<Record<string, Tensor>>): Map<string, number> {
+  return quickly(given, tensors) ?? thoroughly(given, tensors);
+}
+
+// Plain names first, then the sizes made of them; undefined where something does not agree, or a name has to be solved for.
+function quickly(given: readonly Prepared[], tensors: Readonly<Record<string, Tensor>>): Map<string, number> | undefined {
+  const sizes = new Map<string, number>();
+  for (const { port, axes } of given) {
+    const { dims } = tensors[port.name]!;
+    for (let i = 0; i < dims.length; i++) {
+      const dim = port.dims[i]!;
+      if (typeof dim === 'number' && dim !== dims[i]) return undefined;
+    }
+    for (const { axis, dim, names } of axes) {
+      if (names) continue;
+      const known = sizes.get(dim);
+      if (known === undefined) sizes.set(dim, dims[axis]!);
+      else if (known !== dims[axis]) return undefined;
+    }
+  }
+  for (const { port, axes } of given)
+    for (const { axis, dim, names } of axes) {
+      if (!names) continue;
+      if (!names.every((name) => sizes.has(name)) || evaluateDim(dim, sizes) !== tensors[port.name]!.dims[axis]) return undefined;
+    }
+  return sizes;
+}
+
+function thoroughly(given: readonly Prepared[], tensors: Readonly<Record<string, Tensor>>): Map<string, number> {
   try {
-    return bindSizes(given.map((p) => ({ name: p.name, dims: p.dims, actual: feeds[p.name]!.dims })));
+    return bindSizes(given.map(({ port: { name, dims } }) => ({ name, dims, actual: tensors[name]!.dims })));
   } catch (error) {
     if (!(error instanceof FeedError)) throw error;
     const { problem, expected, got } = error;
@@ -56,39 +245,14 @@ export function checkFeeds(signature: Signature, feeds: Feeds): Map<string, numb
 }
 
 /**
- * Checks feeds and adds what is missing and can be known: derived inputs, the run number, empty pasts before the first call.
- *
- * Throws   FeedError as {@link checkFeeds}, and for numbers outside the limits of the signature
+ * The feeds with copies of what the caller may write to as soon as the run has been asked for: plain tensors, but those that an earlier run gave
+ * to be fed again. Tensors of the runtime are its own.
  */
-export function completeFeeds(signature: Signature, feeds: Feeds, run: number): Record<string, Tensor> {
-  const sizes = checkFeeds(signature, feeds);
-  const all: Record<string, Tensor> = {};
-  for (const port of signature.inputs) {
-    const feed = feeds[port.name];
-    if (feed) all[port.name] = feed.dtype === 'float16' ? { ...feed, data: bitsOf(feed.data) } : feed;
-  }
-  const absent = signature.inputs.filter((p) => all[p.name] === undefined);
-  for (const port of absent) if (isPast(port)) all[port.name] = emptyPast(port, sizes);
-  const made = new Set(absent.filter((p) => !isPast(p)).map((p) => p.name));
-  const isMade = (input: string | undefined): boolean => input !== undefined && made.has(input);
-  const check = (some: readonly Limit[]): void =>
-    checkLimits(
-      some,
-      (input) => all[input],
-      sizes,
-      pathOf,
-      (size) => inputWith(signature, size),
-    );
-  const { limits = [] } = signature;
-  check(limits.filter(({ input }) => !isMade(input)));
-  for (const port of absent) if (made.has(port.name)) all[port.name] = derived(port, all, sizes, run);
-  check(limits.filter(({ input }) => isMade(input)));
-  return all;
+export function withCopies({ inputs }: Signature, { tensors, handed }: CheckedFeeds, feeds: Feeds): void {
+  for (const { name, role } of inputs)
+    if (feeds[name] !== undefined && !handed.has(name) && !isPastRole(role))
+      tensors[name] = { ...tensors[name]!, data: tensors[name]!.data.slice() as TensorData };
 }
-
-const pathOf = (name: string): string => `feed "${name}"`;
-const isPast = ({ role }: Port): boolean => isPastRole(role);
-const isMemory = ({ role }: Port): boolean => role === 'pastMemory';
 
 // A size is best told by the sequences that have it.
 function inputWith({ inputs }: Signature, size: Dim): string | undefined {
@@ -129,99 +293,4 @@ function emptyPast(port: Port, sizes: Map<string, number>): Tensor {
     return evaluateDim(d, sizes);
   });
   return { dtype: port.dtype, dims, data: new (arrayOf(port.dtype))(countOf(dims)) };
-}
-
-function derived(port: Port, all: Feeds, sizes: ReadonlyMap<string, number>, run: number): Tensor {
-  const { how, from: names, plus = 0, pool } = port.derived!;
-  if (how === 'run') return toTensor({ dtype: port.dtype, dims: [], data: Float64Array.of(run) });
-  // What a growing past holds is its size; a cache of fixed capacity holds nothing before the first call.
-  if (how === 'past_lengths') {
-    const dims = port.dims.map((d) => evaluateDim(d, sizes));
-    return toTensor({ dtype: port.dtype, dims, data: new Float64Array(countOf(dims)).fill(evaluateDim(plus, sizes)) });
-  }
-  const from: NDArray[] = names.map((name) => toArray(all[name]!));
-  const computed = computeDerived(how, from, (d) => evaluateDim(d, sizes), port, plus, pool);
-  if (!computed) throw missing(port);
-  return toTensor(computed);
-}
-
-const holds = (dtype: DType, data: TensorData): boolean =>
-  data instanceof arrayOf(dtype) || (dtype === 'float16' && (data as object)?.constructor?.name === 'Float16Array');
-
-function checkFeed(port: Port, feed: Tensor): void {
-  const path = pathOf(port.name);
-  if (
-    typeof feed !== 'object' ||
-    feed === null ||
-    !('dtype' in feed) ||
-    !Array.isArray(feed.dims) ||
-    !ArrayBuffer.isView(feed.data)
-  )
-    throw new FeedError({
-      path,
-      problem: 'not a tensor',
-      expected: `a tensor ${printType(port)}`,
-      got: describe(feed),
-      hint: 'Make one with tensor(dtype, dims, values)',
-    });
-  const { dtype, dims, data } = feed;
-  if (dtype !== port.dtype) {
-    const hint = `castTensor(feed, '${port.dtype}') converts it`;
-    throw new FeedError({
-      path,
-      problem: 'another dtype',
-      expected: printType(port),
-      got: printType(feed),
-      hint,
-    });
-  }
-  if (!holds(dtype, data))
-    throw new FeedError({
-      path,
-      problem: 'the elements lie in the wrong array',
-      expected: `${dtype} in a ${arrayOf(dtype).name}`,
-      got: describe(data),
-      hint: `tensor('${dtype}', dims, values) makes the right one`,
-    });
-  if (dims.length !== port.dims.length)
-    throw new FeedError({ path, problem: 'another number of dims', expected: printType(port), got: printType(feed) });
-  const wrong = dims.find((d: unknown) => !Number.isSafeInteger(d) || (d as number) < 0);
-  if (wrong !== undefined)
-    throw new FeedError({
-      path,
-      problem: 'a dim is no size',
-      expected: 'integers from 0',
-      got: `[${dims.map((d: unknown) => describe(d)).join(', ')}]`,
-    });
-  if (data.byteLength !== bytesOf(dtype, countOf(dims)))
-    throw new FeedError({
-      path,
-      problem: 'the elements do not fill the dims',
-      expected: `${countOf(dims)} for [${dims.join(', ')}]`,
-      got: String(data.length),
-    });
-}
-
-function unknownFeed(name: string, { inputs, outputs }: Signature): FeedError {
-  const names = inputs.map((p) => p.name);
-  const near = nearest(name, names);
-  const output = outputs.some((p) => p.name === name);
-  const hint = near ? `Did you mean "${near}"? ` : output ? 'It is an output. ' : '';
-  return new FeedError({
-    path: pathOf(name),
-    problem: 'the model has no such input',
-    got: describe(name),
-    hint: `${hint}Inputs: ${names.join(', ') || 'none'}`,
-  });
-}
-
-function missing(port: Port): FeedError {
-  const hint = port.draw ? `Numbers drawn at random (${port.draw}); compile with draws: { seed } to have them made` : undefined;
-  return new FeedError({
-    path: pathOf(port.name),
-    problem: 'missing',
-    expected: printType(port),
-    got: 'nothing',
-    ...(hint && { hint }),
-  });
 }

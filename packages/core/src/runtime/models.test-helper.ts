@@ -1,12 +1,12 @@
 // Small models for the tests of runners.
 
-import { compile, type Model } from '../compile/compile';
+import { compile, type Model, type Signature } from '../compile/compile';
 import type { CompileOptions } from '../compile/compile-options';
 import { initialize } from '../compile/initialize';
 import type { Value } from '../ir/graph';
 import { embedding } from '../layers/embedding';
 import { linear } from '../layers/linear';
-import { causal } from '../mask/index';
+import { and, causal } from '../mask/index';
 import { module } from '../module/module';
 import { add, mul } from '../ops/elementwise';
 import { attend, type SequenceContext, updateCache } from '../sequence/context';
@@ -14,6 +14,8 @@ import { splitHeads } from '../sequence/layout';
 import { portable } from '../targets/portable';
 import { tensor } from '../tensor/convert';
 import type { Tensor } from '../tensor/tensor';
+import { checkAssumptions } from './assumptions';
+import { type Feeds, prepareFeeds } from './feeds';
 
 type Inputs = Readonly<Record<string, Value>>;
 
@@ -51,7 +53,7 @@ export function attention(inputs: CompileOptions['inputs'], o: Partial<CompileOp
   const m = module({ q, k, v }, ({ x }: Inputs, ctx: SequenceContext) => {
     const heads = (p: typeof q) => splitHeads(p(x!), 2, ctx.layout);
     const [keys, values, own] = updateCache(ctx, heads(k), heads(v));
-    return { y: attend(heads(q), keys, values, { ...own, mask: causal }) };
+    return { y: attend(heads(q), keys, values, { ...own, mask: and(own.mask, causal) }) };
   });
   return compiled(m, inputs, o);
 }
@@ -63,3 +65,15 @@ export const counting = (...dims: number[]): Tensor =>
     dims,
     Array.from({ length: dims.reduce((a, b) => a * b, 1) }, (_, i) => i + 1),
   );
+
+/** Feeds, checked and completed as the first runs of a runner have them. */
+export function completeFeeds(signature: Signature, feeds: Feeds, run: number): Record<string, Tensor> {
+  const table = prepareFeeds(signature);
+  const { tensors } = table.complete(feeds);
+  table.number(tensors, run);
+  return tensors;
+}
+
+/** Throws as a runner where feeds break an assumption. */
+export const checkAssumed = (assumptions: readonly string[], signature: Signature, tensors: Record<string, Tensor>): void =>
+  checkAssumptions(assumptions, signature, { tensors, handed: new Map(), away: new Set(), sizes: new Map() });

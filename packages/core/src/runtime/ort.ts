@@ -1,6 +1,6 @@
 // What we use of onnxruntime-node and onnxruntime-web, described here so that neither has to be installed.
 import { ConfigError, describe } from '../error';
-import type { DType, Tensor, TensorData } from '../tensor/tensor';
+import { arrayOf, type DType, type Tensor, type TensorData } from '../tensor/tensor';
 
 /** A tensor of the runtime. */
 export interface OrtTensor {
@@ -72,20 +72,49 @@ export function nameOfRuntime(ort: Ort): RuntimeName | undefined {
   return ort.env?.versions?.web === undefined ? undefined : 'onnxruntime-web';
 }
 
+/** The version of a runtime: `1.30.0`. */
+export const versionOf = (ort: Ort): string | undefined =>
+  ort.env?.versions?.[nameOfRuntime(ort) === 'onnxruntime-node' ? 'node' : 'web'];
+
+/** Whether a feed is a tensor of the runtime. */
+export const isOrtTensor = (feed: unknown): feed is OrtTensor =>
+  typeof feed === 'object' && feed !== null && 'type' in feed && 'dims' in feed && 'location' in feed && !('dtype' in feed);
+
+/** A tensor of the runtime in our words; without its elements where they are not in the memory of the CPU. */
+export function viewOf(t: OrtTensor): Tensor {
+  const dtype = t.type as DType;
+  const away = t.location !== undefined && t.location !== 'cpu';
+  return { dtype, dims: t.dims, data: away ? new (arrayOf(dtype) ?? Uint8Array)(0) : (t.data as TensorData) };
+}
+
 /** A tensor for the runtime; the elements are not copied. */
-export function toOrtTensor(ort: Ort, { dtype, dims, data }: Tensor): OrtTensor {
+function toOrtTensor(ort: Ort, { dtype, dims, data }: Tensor): OrtTensor {
   const made = new ort.Tensor(dtype, data, dims);
   // Where JavaScript has a Float16Array, a tensor turns bit patterns into one, which onnxruntime-node (1.30) then cannot read.
   if (dtype === 'float16' && !(made.data instanceof Uint16Array)) return { type: dtype, dims, data, location: 'cpu' };
   return made;
 }
 
-/** A tensor from the runtime, brought to the CPU where it is elsewhere. 16-bit floats are bit patterns, also where JavaScript has a Float16Array. */
-export async function fromOrtTensor(t: OrtTensor): Promise<Tensor> {
-  const away = t.getData && t.location !== undefined && t.location !== 'cpu';
-  const data = (away ? await t.getData!(true) : t.data) as TensorData;
-  return { dtype: t.type as DType, dims: [...t.dims], data: t.type === 'float16' ? bitsOf(data) : data };
+/** What the runtime is given: its own tensor where the caller had one that it can read. */
+export const forRuntime = (ort: Ort, handed: OrtTensor | undefined, tensor: Tensor): OrtTensor =>
+  handed && (tensor.dtype !== 'float16' || (handed.location ?? 'cpu') !== 'cpu' || handed.data instanceof Uint16Array)
+    ? handed
+    : toOrtTensor(ort, tensor);
+
+/** A tensor from the runtime; undefined where its elements have to be fetched. 16-bit floats are bit patterns, also where JavaScript has a Float16Array. */
+export function fromOrtTensor(t: OrtTensor): Tensor | undefined {
+  if (t.getData && t.location !== undefined && t.location !== 'cpu') return undefined;
+  return ofData(t, t.data as TensorData);
 }
+
+/** The same for elements that are elsewhere, which are freed there. */
+export const fetchOrtTensor = async (t: OrtTensor): Promise<Tensor> => ofData(t, (await t.getData!(true)) as TensorData);
+
+const ofData = ({ type, dims }: OrtTensor, data: TensorData): Tensor => ({
+  dtype: type as DType,
+  dims,
+  data: type === 'float16' ? bitsOf(data) : data,
+});
 
 /** The bit patterns of 16-bit floats, whichever array holds them. */
 export const bitsOf = (data: TensorData): Uint16Array =>

@@ -1,12 +1,12 @@
 // A runner in another thread: what both sides say to each other. Knows ports, not threads, so that it serves browsers and Node alike.
 import type { Model, Signature } from '../compile/compile';
-import { ConfigError, internal, RunError } from '../error';
+import { ConfigError, FeedError, internal, RunError } from '../error';
 import type { OnProgress, Progress } from '../progress';
 import type { Tensor, TensorData } from '../tensor/tensor';
 import { untilAborted, within } from './abort';
 import { type CarriedError, packError, unpackError } from './carried-error';
 import { checkTimeout, type DisposeOptions, lateError } from './dispose';
-import { checkFeeds, type Feeds } from './feeds';
+import { type Feeds, prepareFeeds } from './feeds';
 import type { Ort } from './ort';
 import { inMemory, type Runnable } from './runnable';
 import { createRunner, type Loaded, type Runner, type RunnerOptions, type RunOptions } from './runner';
@@ -191,7 +191,7 @@ export async function connectRunner(
 
 // A copy, or the caller would be left without weights.
 function portable(model: Runnable): Runnable {
-  const { signature, providers, file, external = [], nodes, assumptions } = model;
+  const { signature, providers, file, external = [], nodes, assumptions, runtimes } = model;
   const copied = <T extends Uint8Array | string>(data: T): T => (typeof data === 'string' ? data : (data.slice() as T));
   return {
     signature,
@@ -200,6 +200,7 @@ function portable(model: Runnable): Runnable {
     external: external.map(({ path, data }) => ({ path, data: copied(data) })),
     nodes,
     assumptions,
+    runtimes,
   };
 }
 const memoryOf = ({ file, external = [] }: Runnable): ArrayBufferLike[] =>
@@ -210,14 +211,24 @@ const patience = 10_000;
 
 function remoteRunner(signature: Signature, loaded: Loaded, { ask, isGone }: ReturnType<typeof asker>, { end }: Thread): Runner {
   let disposed: Promise<void> | undefined;
+  const table = prepareFeeds(signature);
   const run = async (feeds: Feeds, o: RunOptions = {}): Promise<Record<string, Tensor>> => {
     if (disposed) throw new RunError({ path: 'runner', problem: 'it was disposed', hint: 'Create another' });
     const { signal, ...options } = o;
     signal?.throwIfAborted();
-    checkFeeds(signature, feeds);
-    const given = Object.entries(feeds).filter(([, t]) => t !== undefined);
+    const { tensors, away } = table.check(feeds);
+    for (const name of away)
+      throw new FeedError({
+        path: `feed "${name}"`,
+        problem: 'another thread cannot have it',
+        expected: 'a tensor in the memory of the CPU',
+        got: 'one that lies elsewhere',
+      });
     const copies = Object.fromEntries(
-      given.map(([name, { dtype, dims, data }]) => [name, { dtype, dims: [...dims], data: data.slice() }]),
+      Object.entries(tensors).map(([name, { dtype, dims, data }]) => [
+        name,
+        { dtype, dims: [...dims], data: data.slice() as TensorData },
+      ]),
     );
     const question = (): Question => {
       signal?.throwIfAborted();

@@ -1,6 +1,7 @@
 // A model as runners take it.
 import type { Model, Signature } from '../compile/compile';
 import { serialize } from '../compile/serialize';
+import type { RuntimeSupport } from '../lower/runtime-version';
 import { toMemory } from '../onnx/encode';
 import { allNodes, blockPathKey, type OnnxModel } from '../onnx/model';
 import type { OnProgress } from '../progress';
@@ -14,7 +15,9 @@ export interface ExternalFile {
 }
 
 /** What a runner needs to know of a model, in memory or loaded from a folder. */
-export interface Runnable {
+export interface Runnable<I extends string = string, O extends string = string> {
+  /** For the type checker only: the names of what goes in and out, where they are known. */
+  readonly portNames?: { readonly inputs: I; readonly outputs: O };
   readonly signature: Signature;
   /** Execution providers, in order of preference. */
   readonly providers: readonly string[];
@@ -24,6 +27,8 @@ export interface Runnable {
   readonly external?: readonly ExternalFile[];
   readonly nodes: ReadonlyMap<string, NodeInfo>;
   readonly assumptions: readonly string[];
+  /** Which versions of the runtime can run it on its own providers. */
+  readonly runtimes: readonly RuntimeSupport[];
 }
 
 /** A model as a runner takes it, serialised in memory. Weights stay in arrays of their own, so that there is no limit to their sum. */
@@ -37,6 +42,7 @@ export async function inMemory(model: Model, onProgress?: OnProgress): Promise<R
     external,
     nodes: nodeInfo(onnx),
     assumptions: model.assumptions,
+    runtimes: model.runtimes,
   };
 }
 

@@ -6,10 +6,11 @@ import type { Tensor } from '../tensor/tensor';
 import { untilAborted, within } from './abort';
 import { checkAssumptions } from './assumptions';
 import { checkTimeout, type DisposeOptions, lateError } from './dispose';
-import { completeFeeds, type Feeds } from './feeds';
+import { emptyResults } from './empty';
+import { type Feeds, prepareFeeds, withCopies } from './feeds';
 import { embeddedLimit, withFiles } from './large-weights';
 import { type Opened, openSession } from './open-session';
-import { asOrt, fromOrtTensor, type Ort, type OrtSession, type OrtTensor, toOrtTensor } from './ort';
+import { asOrt, fetchOrtTensor, forRuntime, fromOrtTensor, type Ort, type OrtSession, type OrtTensor } from './ort';
 import { translate } from './run-error';
 import { inMemory, type Runnable } from './runnable';
 import { type Provider, runOptions } from './session-options';
@@ -40,9 +41,15 @@ export interface RunOptions {
   readonly run?: Readonly<Record<string, unknown>>;
 }
 
-/** Runs a model: `const { logits } = await run({ ids })`. Runs follow one another in the order of the calls. */
-export interface Runner {
-  (feeds: Feeds, options?: RunOptions): Promise<Record<string, Tensor>>;
+/**
+ * Runs a model: `const { logits } = await run({ ids })`. Runs follow one another in the order of the calls.
+ *
+ * Feeds are checked, and plain tensors copied, when the run is asked for: they can be written to at once. Not copied are `past_key_values.*`, which nobody
+ * writes by hand, and tensors of the runtime (`ort.Tensor`, also on a GPU): leave those as they are until the run has ended. Of a tensor that is not in the memory of the
+ * CPU, dtype and dims are checked and its elements are not.
+ */
+export interface Runner<I extends string = string, O extends string = string> {
+  (feeds: Feeds<I>, options?: RunOptions): Promise<Record<O, Tensor>>;
   readonly signature: Signature;
   /** The execution provider that was loaded. */
   readonly device: string;
@@ -63,7 +70,11 @@ export type Loaded = Pick<Runner, 'device' | 'refused'>;
  *
  * Example  const run = await createRunner(model, ort);
  */
-export async function createRunner(model: Model | Runnable, runtime: Ort, options: RunnerOptions = {}): Promise<Runner> {
+export async function createRunner<I extends string = string, O extends string = string>(
+  model: Model<I, O> | Runnable<I, O>,
+  runtime: Ort,
+  options: RunnerOptions = {},
+): Promise<Runner<I, O>> {
   checkOptions('options', options, { device: true, session: true, onProgress: true });
   const ort = asOrt(runtime);
   const { onProgress } = options;
@@ -79,28 +90,37 @@ export async function createRunner(model: Model | Runnable, runtime: Ort, option
   let last: Promise<unknown> = Promise.resolve();
   let disposed: Promise<void> | undefined;
 
-  const once = async (feeds: Feeds, o: RunOptions): Promise<Record<string, Tensor>> => {
+  const table = prepareFeeds(signature);
+
+  /** Everything that can be wrong with a call, and the call's own copies. */
+  const prepare = (feeds: Feeds, o: RunOptions) => {
     o.signal?.throwIfAborted();
     checkOptions('options', o, { outputs: true, signal: true, run: true });
-    const all = completeFeeds(signature, feeds, runs);
-    checkAssumptions(assumptions, signature, all);
-    const fetches = checkOutputs(o.outputs, session.outputNames);
-    const given = runOptions(ort, o.run);
-    runs++;
+    const checked = table.complete(feeds);
+    checkAssumptions(assumptions, signature, checked);
+    withCopies(signature, checked, feeds);
+    return { ...checked, fetches: checkOutputs(o.outputs, session.outputNames), given: runOptions(ort, o.run) };
+  };
+  const once = async ({ tensors, handed, fetches, given }: ReturnType<typeof prepare>, signal: AbortSignal | undefined) => {
+    signal?.throwIfAborted();
+    table.number(tensors, runs++);
+    const empty = emptyResults(signature, tensors, fetches);
+    if (empty) return empty;
     try {
       const inputs: Record<string, OrtTensor> = {};
-      for (const name of session.inputNames) inputs[name] = toOrtTensor(ort, all[name]!);
+      for (const name of session.inputNames) inputs[name] = forRuntime(ort, handed.get(name), tensors[name]!);
       const results = await session.run(inputs, fetches, given);
       const named: Record<string, Tensor> = {};
-      for (const name of fetches) named[name] = await fromOrtTensor(results[name]!);
+      for (const name of fetches) named[name] = fromOrtTensor(results[name]!) ?? (await fetchOrtTensor(results[name]!));
       return named;
     } catch (error) {
       throw translate(error, 'the run', nodes);
     }
   };
-  const run = (feeds: Feeds, o: RunOptions = {}): Promise<Record<string, Tensor>> => {
-    if (disposed) return Promise.reject(new RunError({ path: 'runner', problem: 'it was disposed', hint: 'Create another' }));
-    const result = last.then(() => once(feeds, o));
+  const run = async (feeds: Feeds, o: RunOptions = {}): Promise<Record<string, Tensor>> => {
+    if (disposed) throw new RunError({ path: 'runner', problem: 'it was disposed', hint: 'Create another' });
+    const prepared = prepare(feeds, o);
+    const result = last.then(() => once(prepared, o.signal));
     // Its outputs are the caller's alone; the queue keeps none.
     last = result.then(nothing, nothing);
     return untilAborted(result, o.signal);
@@ -112,7 +132,8 @@ export async function createRunner(model: Model | Runnable, runtime: Ort, option
       throw lateError(timeout, 'the session is freed once it has', 'Give dispose a longer timeout');
     });
   };
-  return Object.assign(run, { signature, device, refused, dispose });
+  // Names are checked when it runs; types say what is known of them.
+  return Object.assign(run, { signature, device, refused, dispose }) as unknown as Runner<I, O>;
 }
 
 const nothing = (): void => {};

@@ -34,7 +34,10 @@ export interface WorkerRunnerOptions extends RunnerOptions {
  *
  * @param model a compiled model, or the folder of a saved one
  */
-export async function createWorkerRunner(model: Model | Runnable | string, options: WorkerRunnerOptions): Promise<Runner> {
+export async function createWorkerRunner<I extends string = string, O extends string = string>(
+  model: Model<I, O> | Runnable<I, O> | string,
+  options: WorkerRunnerOptions,
+): Promise<Runner<I, O>> {
   const { runtime, thread = {}, ...rest } = options;
   const { script = ownScript(), ...about } = thread;
   const specifier = specifierOf(runtime);
@@ -75,7 +78,8 @@ export async function createWorkerRunner(model: Model | Runnable | string, optio
       worker.ref();
       await ended;
     };
-    return Object.assign((...args: Parameters<Runner>) => runner(...args), { signature, device, refused, dispose });
+    const run = (...args: Parameters<Runner>) => runner(...args);
+    return Object.assign(run, { signature, device, refused, dispose }) as unknown as Runner<I, O>;
   } catch (error) {
     await worker.terminate();
     throw error;

@@ -8,6 +8,7 @@ const saved = {
   target: 'cpu',
   providers: ['cpu'],
   machine: {},
+  runtimes: [{ runtime: '1.30.0', lacks: [] }],
   dtype: 'float32',
   signature: {
     inputs: [
@@ -19,7 +20,17 @@ const saved = {
     limits: [{ input: 'lengths', of: 'sum', min: 'tokens', max: 'tokens', problem: 'the lengths do not add up to the rows' }],
   },
   assumptions: [],
-  decisions: [],
+  decisions: [
+    {
+      path: 'mixer',
+      op: 'onnxformers.Attend',
+      chosen: 'Attend → MultiHeadAttention',
+      variant: 'with the mask in its bias',
+      kernels: ['com.microsoft.MultiHeadAttention'],
+      notes: [{ code: 'maskOverScores', data: { mask: 'causal', kinds: ['causal'] }, text: 'the mask becomes a tensor' }],
+      refused: [{ rule: 'Attend → Attention', reason: { code: 'lacks', data: { feature: 'sinks' }, text: 'it has no sinks' } }],
+    },
+  ],
 };
 const read = (x: unknown) => readDescription(typeof x === 'string' ? x : JSON.stringify(x), 'dir/onnxformers.json');
 const withSignature = (patch: object) => ({ ...saved, signature: { ...saved.signature, ...patch } });
@@ -76,9 +87,19 @@ describe('the description of a saved model', () => {
       'the assumptions are damaged; expected a list of texts, got 3',
     ],
     [
+      'a reason without a code',
+      { ...saved, decisions: [{ ...saved.decisions[0], refused: [{ rule: 'r', reason: { text: 't', data: {} } }] }] },
+      'the decisions are damaged',
+    ],
+    [
       'decisions that are none',
       { ...withInput({}), decisions: [3] },
-      'the decisions are damaged; expected a list of objects, got [3]',
+      'the decisions are damaged; expected what was chosen and refused for each node, got [3]',
+    ],
+    [
+      'versions of the runtime that are none',
+      { ...withInput({}), runtimes: ['1.30.0'] },
+      'the versions of the runtime are damaged; expected a list of { runtime, lacks }, got ["1.30.0"]',
     ],
     ['a machine that is none', { ...withInput({}), machine: [] }, 'the machine is damaged; expected an object, got []'],
   ])('is refused: %s', (_, content, message) => {

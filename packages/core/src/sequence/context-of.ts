@@ -1,6 +1,6 @@
 // The context of a model's sequences, from the inputs that are there.
 
-import { addDims, type Dim, subDims } from '../dim/dim';
+import { addDims, type Dim, namesOfDim, subDims } from '../dim/dim';
 import { ConfigError } from '../error';
 import { printType } from '../ir/define-op';
 import { type GraphBuilder, inputOf, nameOf, type Pool, type Value } from '../ir/graph';
@@ -21,10 +21,10 @@ import type { DType } from '../tensor/tensor';
 import { type Memory, newShared, type SequenceContext } from './context';
 import { derive } from './derive';
 import { type Inputs, type InputsByRole, inputsByRole } from './inputs';
-import { ioState, limitPast } from './io-state';
+import { ioState, limitPast, memoryDim, pastDim } from './io-state';
 import { type Layout, padded } from './layout';
 import { limitLengths, limitPackedLengths } from './limits';
-import { pagedState } from './paged-state';
+import { pagedState, tableDim } from './paged-state';
 import type { CallSizes, State } from './state';
 
 /**
@@ -78,6 +78,7 @@ export function contextOf(g: GraphBuilder, inputs: Inputs, o: SequenceInputs): S
     return found;
   });
   if (roles.certain || o.state !== undefined) sizes();
+  if (o.state !== undefined) checkReserved(g, o.state);
   const state = o.state === undefined ? undefined : stateOf(g, o.state, sizes());
   const padding = of.keyPadding && boolean(of.keyPadding.value);
   const additive = of.additiveMask && additiveMask(g, of.additiveMask.value, () => sizes().seq);
@@ -106,6 +107,8 @@ export function contextOf(g: GraphBuilder, inputs: Inputs, o: SequenceInputs): S
     layout: padded,
     shared: newShared(),
     inputs,
+    ...(of.positionIds && { positionIds: of.positionIds.value }),
+    ...(of.tokenTypeIds && { tokenTypeIds: of.tokenTypeIds.value }),
     ...(lengths && { lengths }),
     ...(state && { state }),
     ...(biases.length && { bias: biases.reduce((a, b) => add(a, b)) }),
@@ -161,6 +164,8 @@ function packedContext(g: GraphBuilder, inputs: Inputs, roles: InputsByRole, o: 
     lengths,
     shared: newShared(),
     inputs,
+    ...(of.positionIds && { positionIds: of.positionIds.value }),
+    ...(of.tokenTypeIds && { tokenTypeIds: of.tokenTypeIds.value }),
     ...(of.attentionBias && { bias: of.attentionBias.value }),
     ...(memory && { memory }),
   };
@@ -210,6 +215,31 @@ function additiveMask(
   return { mask: dense(keep), bias: rows === 1 ? expand(bias, [batch, heads, seq(), kvSeq]) : bias };
 }
 const lowestOf = (dtype: DType): number => (dtype === 'float16' ? -65504 : -3.3e38);
+
+// Sizes and inputs that a state brings along. What counts keys may speak of their number; to anything else it would be another size of the same name.
+function checkReserved(g: GraphBuilder, option: StateOption): void {
+  const paged = typeof option === 'object' && 'paged' in option;
+  const reserved: Readonly<Record<string, string>> = {
+    ...(option === 'io' && { [pastDim]: 'the rows that a growing cache holds' }),
+    ...(typeof option !== 'function' && { [memoryDim]: 'the rows of a memory that a state holds' }),
+    ...(paged && { [tableDim]: 'the blocks in a row of the block table' }),
+  };
+  for (const v of g.root.inputs) {
+    const [name, role] = [nameOf(v)!, g.root.roles.get(nameOf(v)!)];
+    const path = `inputs.${name}`;
+    if (typeof option !== 'function' && name.startsWith('past_key_values.'))
+      throw new ConfigError({ path, problem: 'the state brings inputs of this name along', hint: 'Rename it' });
+    if (role !== 'sequence' && role !== 'memory' && role !== 'lengths' && role !== 'positionIds') continue;
+    const taken = v.dims.flatMap(namesOfDim).find((size) => Object.hasOwn(reserved, size));
+    if (taken !== undefined)
+      throw new ConfigError({
+        path,
+        problem: `the size name "${taken}" is taken`,
+        expected: `another name, since it stands for ${reserved[taken]}`,
+        got: printType(v),
+      });
+  }
+}
 
 function stateOf(g: GraphBuilder, option: StateOption, call: CallSizes): State {
   if (typeof option === 'function') return option(g, call);

@@ -1,10 +1,12 @@
-import { expect, it } from 'vitest';
-import { GraphBuilder } from '../ir/graph';
-import { causal } from '../mask/index';
+import { describe, expect, it } from 'vitest';
+import { ConfigError } from '../error';
+import { GraphBuilder, type Value } from '../ir/graph';
+import { and, causal, type Mask, none, not, slidingWindow } from '../mask/index';
 import { cond } from '../ops/control';
 import { add } from '../ops/elementwise';
-import { crossAttentionKeyValues, newShared, withContext } from './context';
+import { attend, attendsToMemory, crossAttentionKeyValues, newShared, withContext } from './context';
 import { contextOf } from './context-of';
+import { padded, splitHeads } from './layout';
 
 it('a context with some entries changed computes positions only when asked', () => {
   const g = new GraphBuilder();
@@ -60,4 +62,27 @@ it('what a branch makes first is made again outside of it, and once', () => {
     () => [table()],
   );
   expect(made).toBe(2);
+});
+
+describe('positions of a memory', () => {
+  const traced = (mask: Mask<Value>, own?: true) => {
+    const g = new GraphBuilder();
+    const x = g.input('x', 'float32', ['batch', 'seq', 8]);
+    // As long as the queries, and of the same size name: sizes say nothing.
+    const memory = g.input('memory', 'float32', ['batch', 'seq', 8]);
+    const ctx = contextOf(g, { x, memory }, { layout: 'padded' });
+    const within = withContext(ctx, { memory: { ...ctx.memory!, ...(own && { own }) } });
+    const heads = (v: Value) => splitHeads(v, 2, padded);
+    const [k, v, at] = crossAttentionKeyValues(within, ({ rows }) => [heads(rows), heads(rows)]);
+    expect(attendsToMemory(at)).toBe(!own);
+    return attend(heads(x), k, v, withContext(at, { mask: and(at.mask, mask) }));
+  };
+  it.each([causal, slidingWindow({ left: 2, right: 2 }), not(causal)])('cannot be compared with those of queries: %o', (mask) => {
+    expect(() => traced(mask)).toThrow(ConfigError);
+    expect(() => traced(mask)).toThrow(/positions of queries and of a memory's rows cannot be compared; .*dense masks only/);
+  });
+  it('need not be compared, and are those of the queries where the memory is their own rows', () => {
+    traced(none);
+    traced(causal, true);
+  });
 });

@@ -5,7 +5,7 @@ import { usable, type Value } from '../ir/graph';
 import { and } from '../mask/and';
 import { documents } from '../mask/documents';
 import { impliedBy } from '../mask/features';
-import { conjuncts, type Mask, maskKinds, printMask } from '../mask/mask';
+import { comparesPositions, conjuncts, type Mask, maskKinds, printMask } from '../mask/mask';
 import { attendOp } from '../ops/attend';
 import type { KeyPlace, Layout } from './layout';
 import { limitLengths } from './limits';
@@ -21,6 +21,8 @@ export interface Memory {
   /** Added to every score, [batch or 1, heads or 1, query, memory_seq]. */
   readonly bias?: Value;
   readonly layout: Layout;
+  /** True where these are the queries' own rows, as if it were self attention: positions of queries and keys are the same. */
+  readonly own?: true;
 }
 
 /** What one layer makes and later ones use; fresh for each trace. */
@@ -35,6 +37,10 @@ export interface SequenceContext {
   readonly mask: Mask<Value>;
   /** int64 [batch, seq] or [tokens]; from 0 in each sequence, or where the cache ends. */
   readonly positions: Value;
+  /** Positions that were given instead of counted. */
+  readonly positionIds?: Value;
+  /** The input `token_type_ids`, int64 [batch, seq] or [tokens]: the segment of each token. */
+  readonly tokenTypeIds?: Value;
   readonly layout: Layout;
   /** Real rows of this call, int64 [batch]: what a recurrent state after a ragged prompt needs. */
   readonly lengths?: Value;
@@ -76,7 +82,8 @@ export interface AttendOptions {
  *
  * Shapes   q [batch, heads, seq, head_dim] · k, v [batch, kv_heads, kv_seq, …] → [batch, heads, seq, v_head_dim]; packed: batch 1, seq = tokens
  * Dtypes   one float dtype; scores and softmax of 16-bit floats in float32
- * Throws   ShapeError when q and k differ in head_dim, or kv_heads does not divide heads
+ * Throws   ShapeError when q and k differ in head_dim, or kv_heads does not divide heads · ConfigError for a causal mask or a window on the keys of
+ *          a memory, whose positions are not those of the queries
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
  * Lowers   portable: primitives · cpu, wasm: GroupQueryAttention, MultiHeadAttention, Attention · webgpu: GroupQueryAttention,
  *          MultiHeadAttention · cuda: PagedAttention, PackedMultiHeadAttention, GroupQueryAttention, MultiHeadAttention, Attention
@@ -91,6 +98,7 @@ export function attend(
 ): Value {
   const queryOffset = ctx.keys?.queryOffset;
   limitSizes(q, k, ctx.mask);
+  refuseOrder(ctx, q.graph.where);
   const { dropout: probability = 0, ...rest } = o;
   const g = q.graph.root;
   const noise =
@@ -104,6 +112,21 @@ export function attend(
     ...(noise && { dropout: { probability, noise } }),
     ...rest,
   });
+}
+
+/** True in cross attention: the keys are those of a memory, and their positions say nothing of the queries' own. */
+export const attendsToMemory = (ctx: Partial<SequenceContext>): boolean => ctx.queryMask !== undefined;
+
+// Masks that compare positions mean nothing between two sequences.
+function refuseOrder(ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceContext>, path: string): void {
+  if (attendsToMemory(ctx) && comparesPositions(ctx.mask))
+    throw new ConfigError({
+      path,
+      problem: "positions of queries and of a memory's rows cannot be compared",
+      expected: 'cross attention under padding and dense masks only',
+      got: printMask(ctx.mask),
+      hint: 'Leave causal and window out of the mechanism, or give a dense mask of the pairs that may attend',
+    });
 }
 
 // Kernels divide by the number of sequences, and trust lengths.
@@ -183,16 +206,18 @@ export function crossAttentionKeyValues(
   // No start: every row of a memory exists, and its mask says which are real.
   const there = {
     mask: memory.mask,
-    queryMask: ctx.mask,
+    ...(!memory.own && { queryMask: ctx.mask }),
     keys: { layout: memory.layout },
     ...(memory.bias && { bias: memory.bias }),
   };
-  return [key, value, withContext(withoutBias(ctx), there)];
+  // The bias of a context is that of its own rows, not of a memory's.
+  return [key, value, withContext(without(ctx, 'bias'), there)];
 }
 
-// The bias of a context is that of its own rows, not of a memory's.
-function withoutBias(ctx: SequenceContext): SequenceContext {
-  const { bias: _, ...others } = Object.getOwnPropertyDescriptors(ctx);
+/** The same context without some entries. */
+export function without(ctx: SequenceContext, ...names: readonly (keyof SequenceContext)[]): SequenceContext {
+  const descriptors = Object.entries(Object.getOwnPropertyDescriptors(ctx));
+  const others = Object.fromEntries(descriptors.filter(([name]) => !names.includes(name as keyof SequenceContext)));
   return Object.defineProperties({}, others) as SequenceContext;
 }
 

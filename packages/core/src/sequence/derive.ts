@@ -11,13 +11,17 @@ import { reduceMax, reduceSum } from '../ops/reduce';
 import { cumSum } from '../ops/scan';
 import { gather } from '../ops/select';
 import { iota, size } from '../ops/shape';
-import { countOf, type NDArray } from '../tensor/tensor';
+import { toArray } from '../tensor/convert';
+import { countOf, type DType, type NDArray, type Tensor } from '../tensor/tensor';
+
+/** Numbers of a feed, however they are stored. */
+export type Numbers = ArrayLike<number>;
 
 interface Recipe {
-  /** By the runner. */
-  compute(from: readonly NDArray[], sizes: (d: Dim) => number, type: TensorType, plus: number): Float64Array;
+  /** By the runner, in plain loops: writes element i to `out[i * stride]` and returns how many there are. No number reaches 2^31. */
+  compute(from: readonly Numbers[], plus: number, out: Int32Array, stride: number): number;
   /** The dims, where one of them is known from the data only. */
-  dims?(from: readonly NDArray[], sizes: (d: Dim) => number, type: TensorType): readonly number[];
+  dims?(from: readonly Numbers[], sizes: (d: Dim) => number, type: TensorType): readonly number[];
   /** By ops; absent: only the runner can. */
   build?(g: GraphBuilder, from: readonly Value[], type: TensorType, plus: Dim): Value;
 }
@@ -25,35 +29,38 @@ interface Recipe {
 const recipes: Partial<Record<Derivation, Recipe>> = {
   // lengths [batch] → [0, l0, l0 + l1, …]; the size is what they must add up to, which the runner checks
   offsets: {
-    compute([lengths]) {
-      const out = new Float64Array(lengths!.data.length + 1);
-      lengths!.data.forEach((n, i) => (out[i + 1] = out[i]! + n));
-      return out;
+    compute([lengths], _, out, stride) {
+      let sum = 0;
+      for (let i = 0; i < lengths!.length; i++) out[(i + 1) * stride] = sum += lengths![i]!;
+      return lengths!.length + 1;
     },
     build: (g, [lengths], { dtype }) => concat([g.number([0], dtype), cumSum(cast(lengths!, dtype), 0)], 0),
   },
   // lengths [batch] → the largest of them, plus a size
   longest: {
-    compute: ([lengths], _, __, plus) => Float64Array.of(largest(lengths!) + plus),
+    compute([lengths], plus, out) {
+      out[0] = largest(lengths!) + plus;
+      return 1;
+    },
     build: (g, [lengths], { dtype }, plus) => cast(add(reduceMax(lengths!, [0], { keepDims: false }), size(g, plus)), dtype),
   },
   // lengths [batch] → [batch, longest]: where the tokens would stand in a padded batch, in order, then where the padding would
   tokenOffset: {
     dims: ([lengths], sizes, { dims }) => [sizes(dims[0]!), largest(lengths!)],
-    compute([lengths]) {
+    compute([lengths], _, out, stride) {
       const width = largest(lengths!);
-      const places = Array.from({ length: lengths!.data.length * width }, (_, i) => i);
-      const holds = (place: number): boolean => place % width < lengths!.data[Math.floor(place / width)]!;
-      return Float64Array.from([...places.filter(holds), ...places.filter((place) => !holds(place))]);
+      let at = 0;
+      for (let b = 0; b < lengths!.length; b++) for (let i = 0; i < lengths![b]!; i++) out[at++ * stride] = b * width + i;
+      for (let b = 0; b < lengths!.length; b++) for (let i = lengths![b]!; i < width; i++) out[at++ * stride] = b * width + i;
+      return at;
     },
   },
   // lengths [batch] → [tokens]: 0 … l0 − 1, 0 … l1 − 1, …
   positions: {
-    compute([lengths], sizes, { dims }) {
-      const out = new Float64Array(dims.reduce<number>((n, d) => n * sizes(d), 1));
+    compute([lengths], _, out, stride) {
       let at = 0;
-      for (const n of lengths!.data) for (let i = 0; i < n; i++) out[at++] = i;
-      return out;
+      for (let b = 0; b < lengths!.length; b++) for (let i = 0; i < lengths![b]!; i++) out[at++ * stride] = i;
+      return at;
     },
     build(g, [lengths], { dims }) {
       const token = iota(g, dims[0]!);
@@ -67,7 +74,11 @@ const recipes: Partial<Record<Derivation, Recipe>> = {
   },
 };
 
-const largest = ({ data }: NDArray): number => data.reduce((a, b) => Math.max(a, b), 0);
+function largest(numbers: Numbers): number {
+  let most = 0;
+  for (let i = 0; i < numbers.length; i++) if (numbers[i]! > most) most = numbers[i]!;
+  return most;
+}
 
 /**
  * A value that a kernel or a layout needs and no user gives. An input of the model where everything in `from` is one, else computed by ops.
@@ -92,7 +103,7 @@ export function derive(g: GraphBuilder, how: Derivation, type: TensorType, from:
   return reshape(build(g, from, type, plus), type.dims);
 }
 
-/** What the runner computes for a derived input; undefined when only the caller can know it. */
+/** What {@link derivedTensor} gives, from arrays and as one. */
 export function computeDerived(
   how: Derivation,
   from: readonly NDArray[],
@@ -101,36 +112,61 @@ export function computeDerived(
   plus: Dim = 0,
   pool?: Pool,
 ): NDArray | undefined {
+  const numbers = from.map(({ data }) => data);
+  const computed = derivedTensor(how, numbers, sizes, type, plus, pool);
+  return computed && toArray(computed);
+}
+
+/** What the runner computes for a derived input; undefined when only the caller can know it. */
+export function derivedTensor(
+  how: Derivation,
+  from: readonly Numbers[],
+  sizes: (d: Dim) => number,
+  type: TensorType,
+  plus: Dim = 0,
+  pool?: Pool,
+): Tensor | undefined {
   if (how === 'blockTable' && pool) return shareBlocks(pool, from[0], sizes, type, sizes(plus));
-  const recipe = recipes[how];
+  const recipe = Object.hasOwn(recipes, how) ? recipes[how] : undefined;
   if (!recipe) return undefined;
   const dims = recipe.dims?.(from, sizes, type) ?? type.dims.map(sizes);
-  const data = recipe.compute(from, sizes, type, sizes(plus));
-  if (data.length !== countOf(dims)) throw internal(`${how} gave ${data.length} numbers for [${dims}]`);
-  return { dtype: type.dtype, dims, data };
+  return filled(type.dtype, dims, (out, stride) => recipe.compute(from, sizes(plus), out, stride));
+}
+
+/** A tensor of integers from 0 to 2^31 − 1, written without making bigints: an int64 is two words, the lower one first. */
+function filled(dtype: DType, dims: readonly number[], write: (out: Int32Array, stride: number) => number): Tensor {
+  const count = countOf(dims);
+  if (dtype !== 'int32' && dtype !== 'int64') throw internal(`derived inputs are integers, not ${dtype}`);
+  const data = dtype === 'int32' ? new Int32Array(count) : new BigInt64Array(count);
+  const written = write(new Int32Array(data.buffer), dtype === 'int32' ? 1 : 2);
+  if (written !== count) throw internal(`${written} numbers were derived for [${dims}]`);
+  return { dtype, dims, data };
 }
 
 // Every sequence of the batch owns an equal share of the pool. A table without a known width is as wide as the longest sequence needs it.
 function shareBlocks(
   { blocks, blockSize }: Pool,
-  pastLengths: NDArray | undefined,
+  pastLengths: Numbers | undefined,
   sizes: (d: Dim) => number,
   { dtype, dims: [sequences, columns] }: TensorType,
   seq: number,
-): NDArray {
+): Tensor {
   const batch = sizes(sequences!);
-  const rows = (pastLengths?.data.reduce((a, b) => Math.max(a, b), 0) ?? 0) + seq;
-  const width = typeof columns === 'number' ? columns : Math.max(1, Math.ceil(rows / blockSize));
+  const held = pastLengths ?? [];
+  const width = typeof columns === 'number' ? columns : Math.max(1, Math.ceil((largest(held) + seq) / blockSize));
   const share = Math.floor(blocks / Math.max(1, batch));
-  const negative = pastLengths?.data.find((n) => n < 0);
-  if (width > share || negative !== undefined)
+  let smallest = 0;
+  for (let i = 0; i < held.length; i++) smallest = Math.min(smallest, held[i]!);
+  if (width > share || smallest < 0)
     throw new FeedError({
       path: 'feed "past_lengths"',
-      problem: negative === undefined ? 'the pool has no room for the new rows' : 'a number of rows below 0',
+      problem: smallest < 0 ? 'a number of rows below 0' : 'the pool has no room for the new rows',
       expected: `at most ${share} of the ${blocks} blocks for each of ${batch} sequences, ${blockSize} rows in each`,
-      got: negative === undefined ? `${width} blocks` : String(negative),
+      got: smallest < 0 ? String(smallest) : `${width} blocks`,
       hint: 'Compile with more blocks, or feed a block_table',
     });
-  const data = Float64Array.from({ length: batch * width }, (_, i) => Math.floor(i / width) * share + (i % width));
-  return { dtype, dims: [batch, width], data };
+  return filled(dtype, [batch, width], (out, stride) => {
+    for (let i = 0; i < batch * width; i++) out[i * stride] = Math.floor(i / width) * share + (i % width);
+    return batch * width;
+  });
 }

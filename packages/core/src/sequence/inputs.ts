@@ -26,6 +26,7 @@ const defaults: Readonly<Record<string, DeclaredRole>> = {
   lengths: 'lengths',
   attention_bias: 'attentionBias',
   position_ids: 'positionIds',
+  token_type_ids: 'tokenTypeIds',
   memory: 'memory',
   memory_lengths: 'memoryLengths',
   memory_mask: 'memoryKeyPadding',
@@ -58,6 +59,7 @@ const accepted: { readonly [R in DeclaredRole]?: Accepted } = {
   },
   attentionBias: { dtypes: isFloat, ranks: [4], expected: 'float [batch or 1, heads or 1, seq, kv_seq]' },
   positionIds: { dtypes: int64, ranks: [2], packedRanks: [1], expected: 'int64[batch, seq], packed int64[tokens]' },
+  tokenTypeIds: { dtypes: int64, ranks: [2], packedRanks: [1], expected: 'int64[batch, seq], packed int64[tokens]' },
   memory: {
     dtypes: isFloat,
     ranks: [3],

@@ -6,7 +6,7 @@ import type { Value } from '../ir/graph';
 import { embedding } from '../layers/embedding';
 import { module } from '../module/module';
 import { add } from '../ops/elementwise';
-import { completeFeeds } from '../runtime/feeds';
+import { completeFeeds } from '../runtime/models.test-helper';
 import { describeModel, readDescription } from '../saved/saved-model';
 import { splitHeads } from '../sequence/layout';
 import { portable } from '../targets/portable';

@@ -2,6 +2,7 @@
 import { defineReasons, type Reason } from '../lower/reason';
 import { reasons } from '../lower/reasons';
 import type { Situation } from '../lower/target';
+import { keyPaddingMask } from '../mask/key-padding';
 
 const hints = defineReasons({
   lengthsInstead: () =>
@@ -17,7 +18,9 @@ export function advise({ decision: { chosen, notes, refused } }: Situation): rea
   const narrow = why.find(reasons.headDimMultiple.is);
   const assumed = why.find(reasons.assumption.is);
   return [
-    ...(notes.some((n) => reasons.maskOverScores.is(n) && n.data.kinds.includes('keys')) ? [hints.lengthsInstead()] : []),
+    ...(notes.some((n) => reasons.maskOverScores.is(n) && n.data.kinds.includes(keyPaddingMask.class.name))
+      ? [hints.lengthsInstead()]
+      : []),
     ...(assumed ? [hints.assume({ assumption: assumed.data.assumption, holds: assumed.data.holds })] : []),
     ...(narrow && chosen === 'decomposed' ? [hints.headDim({ of: narrow.data.of })] : []),
   ];

@@ -39,12 +39,9 @@ export const kernelNotes = defineReasons({
   ifQueriesAligned: () => 'if the number of queries is a multiple of 8, else MATH',
   ifKeysAligned: () => 'if the number of keys is a multiple of 4, else MATH',
   ifLong: () => 'from 256 positions on, else MATH',
-  short: () => 'there are fewer than 256 positions',
-});
-
-/** Why MultiHeadAttention cannot run at all. */
-export const { needsCudnn } = defineReasons({
+  /** MultiHeadAttention cannot run at all. */
   needsCudnn: () => 'it needs cuDNN at run time, which this machine lacks',
+  short: () => 'there are fewer than 256 positions',
 });
 
 /** Compute capability · 10; what is unknown is taken as the newest. */

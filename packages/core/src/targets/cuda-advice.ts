@@ -2,10 +2,11 @@
 import { defineReasons, type Reason, type ReasonOf } from '../lower/reason';
 import { reasons } from '../lower/reasons';
 import type { Situation } from '../lower/target';
+import { lengthsMask } from '../mask/lengths';
 import { Attend } from '../ops/attend';
 import { Attention } from '../ops/onnx-attention';
 import { advise } from './advice';
-import { kernelNotes, needsCudnn } from './attention-kernel';
+import { kernelNotes } from './attention-kernel';
 
 const hints = defineReasons({
   halfPrecision: () => "dtype: 'float16' or 'bfloat16' reaches flash attention; in float32 the GPU has none",
@@ -25,10 +26,12 @@ export function adviseOnCuda(situation: Situation): readonly Reason[] {
     forecasts.some(({ kernel: run, note }) => run === kernel && note !== undefined && codes.some((c) => c.is(note)));
   return [
     ...(isAttention && computes === 'float32' && chosen !== 'kept' ? [hints.halfPrecision()] : []),
-    ...(refused.some(({ reason }) => needsCudnn.is(reason)) ? [hints.installCudnn()] : []),
+    ...(refused.some(({ reason }) => kernelNotes.needsCudnn.is(reason)) ? [hints.installCudnn()] : []),
     ...(noted('MATH', kernelNotes.lengthsNeedCudnn) ? [hints.packedNeedsNoCudnn()] : []),
     ...(noted('MATH', kernelNotes.headDim) ? [hints.headDim()] : []),
-    ...(notes.some((n) => reasons.maskOverScores.is(n) && n.data.kinds.includes('lengths')) ? [hints.packedSparesTensor()] : []),
+    ...(notes.some((n) => reasons.maskOverScores.is(n) && n.data.kinds.includes(lengthsMask.class.name))
+      ? [hints.packedSparesTensor()]
+      : []),
     ...(noted('EFFICIENT_ATTENTION', kernelNotes.ifQueriesAligned, kernelNotes.ifKeysAligned) ? [hints.alignedLength()] : []),
     ...advise(situation),
   ];

@@ -3,7 +3,7 @@
 import type { Node } from '../ir/graph';
 import { defineReasons, type Reason } from '../lower/reason';
 import type { Kernel, Machine, Target } from '../lower/target';
-import { type AttentionKernelName, attentionKernel, hasCudnn, needsCudnn } from './attention-kernel';
+import { type AttentionKernelName, attentionKernel, hasCudnn, kernelNotes } from './attention-kernel';
 import { adviseOnCuda } from './cuda-advice';
 import { forecast } from './cuda-forecast';
 import { kernelTables } from './kernels.generated';
@@ -36,7 +36,7 @@ const attention = (besides: number, needs?: (machine: Machine) => true | Reason)
   },
   cost: (node: Node, machine) => costs[attentionKernel(node, machine)!.kernel] + besides,
 });
-const whereCudnnIs = (machine: Machine): true | Reason => hasCudnn(machine) || needsCudnn();
+const whereCudnnIs = (machine: Machine): true | Reason => hasCudnn(machine) || kernelNotes.needsCudnn();
 
 /** ONNX Runtime on NVIDIA GPUs: `onnxruntime-node` with its CUDA provider. */
 export const cuda: Target = defineTarget({
@@ -45,6 +45,8 @@ export const cuda: Target = defineTarget({
   providers: ['cuda'],
   computes: ['float32', 'float16', 'bfloat16', 'float64'],
   table: kernelTables.cuda,
+  // Forms without a kernel there, which nothing else stands for: the last of equal extremes, sizes that a stride leaves open.
+  leftToCpu: ['ArgMax', 'ArgMin', 'ConvTranspose'],
   special: {
     ...rotary,
     'com.microsoft.MultiHeadAttention': attention(0, whereCudnnIs),

@@ -38,7 +38,14 @@ function messageOf(run: () => unknown): string {
 describe('matchWeights', () => {
   it('finds every weight', async () => {
     const { weights, report } = matchWeights(wanted, given());
-    expect(report).toEqual({ loaded: wanted.map(([path]) => path), missing: [], unknown: [], mismatched: [], cast: [] });
+    expect(report).toEqual({
+      loaded: wanted.map(([path]) => path),
+      missing: [],
+      unknown: [],
+      mismatched: [],
+      repeated: [],
+      cast: [],
+    });
     expect(await weights.get('layers.0.mixer.q_proj.bias')!.load()).toEqual(counting(16));
     expect(weights.get('layers.0.mixer.q_proj.bias')!.loadSync!()).toEqual(counting(16));
   });
@@ -94,6 +101,7 @@ describe('matchWeights', () => {
       missing: ['layers.0.mixer.q_proj.bias'],
       unknown: ['stray'],
       mismatched: ['layers.0.mixer.q_proj.weight'],
+      repeated: [],
       cast: [],
     });
   });
@@ -126,14 +134,13 @@ describe('matchWeights', () => {
     );
   });
 
-  it('accepts a tied weight under any of its names, and its own name before the others', async () => {
+  it('accepts a tied weight under any of its names', async () => {
     const aliases = new Map([['head.weight', 'embed.weight']]);
     const want = [['embed.weight', { dims: [3] }]] as const;
     const [first, second] = [tensor('float32', [3], [1, 2, 3]), tensor('float32', [3], [4, 5, 6])];
     const load = async (source: WeightSource) =>
       toArray(await matchWeights(want, source, { aliases }).weights.get('embed.weight')!.load()).data;
     expect([...(await load(new Map([['head.weight', second]])))]).toEqual([4, 5, 6]);
-    expect([...(await load(new Map(Object.entries({ 'head.weight': second, 'embed.weight': first }))))]).toEqual([1, 2, 3]);
     expect([...(await load(new Map([['embed.weight', lazyTensor(first)]])))]).toEqual([1, 2, 3]);
   });
 
@@ -143,5 +150,47 @@ describe('matchWeights', () => {
     expect(await made.load()).toEqual(tensor('float16', [2], [3, 4]));
     const wrong = matchWeights(want, new Map([['a', () => tensor('float32', [3], [3, 4, 5])]])).weights.get('a')!;
     await expect(wrong.load()).rejects.toThrow('weight "a": does not fit; expected dims [2], got [3]');
+  });
+});
+
+describe('a tied weight that a checkpoint holds under both names', () => {
+  const want = [['embed.weight', { dims: [2, 3], dtype: 'float32' }]] as const;
+  const aliases = new Map([['head.weight', 'embed.weight']]);
+  const numbers = [1, 2, 3, 4, 5, 6];
+  const table = tensor('float32', [2, 3], numbers);
+  const matched = (head: Weight, partial = false) =>
+    matchWeights(
+      want,
+      new Map<string, Weight>([
+        ['head.weight', head],
+        ['embed.weight', table],
+      ]),
+      { aliases, partial },
+    );
+  type Weight = WeightSource extends ReadonlyMap<string, infer W> ? W : never;
+
+  it('is compared when it is loaded, and stands in the report', async () => {
+    const { weights, report } = matched(tensor('float32', [2, 3], numbers));
+    expect(report.repeated).toEqual([{ path: 'embed.weight', name: 'head.weight' }]);
+    expect([...toArray(await weights.get('embed.weight')!.load()).data]).toEqual(numbers);
+    expect(toArray(weights.get('embed.weight')!.loadSync!()).data[5]).toBe(6);
+  });
+
+  it.each<[string, Weight]>([
+    ['in memory', tensor('float32', [2, 3], [1, 2, 3, 4, 5, 7])],
+    ['lazy', lazyTensor(tensor('float32', [2, 3], [1, 2, 3, 4, 5, 7]))],
+    ['made by a function', () => tensor('float32', [2, 3], [1, 2, 3, 4, 5, 7])],
+  ])('is refused when the values differ, %s', async (_, head) => {
+    const problem = /weight "head.weight": it is tied to "embed.weight" in the model and has other values in the checkpoint/;
+    await expect(matched(head).weights.get('embed.weight')!.load()).rejects.toThrow(problem);
+    const { loadSync } = matched(head).weights.get('embed.weight')!;
+    if (loadSync) expect(loadSync).toThrow(problem);
+  });
+
+  it('is refused when dims or dtype differ', () => {
+    expect(messageOf(() => matched(tensor('float32', [3, 2], numbers)))).toMatch('weight "head.weight": does not fit');
+    const narrow = tensor('float16', [2, 3], numbers);
+    expect(messageOf(() => matched(narrow))).toMatch(/"head.weight": it is tied .* expected float32, got float16/);
+    expect(matched(narrow, true).report).toMatchObject({ loaded: [], mismatched: ['embed.weight'] });
   });
 });

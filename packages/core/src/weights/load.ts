@@ -1,7 +1,7 @@
 // Matches the weights a model wants with those that are given.
 import { checkOptions, describe, type ErrorDetails, nearest, WeightError } from '../error';
-import { castTensor } from '../tensor/convert';
-import { bytesOf, countOf, type DType, isFloat, type Tensor } from '../tensor/tensor';
+import { bytesOfTensor, castTensor } from '../tensor/convert';
+import { bytesOf, countOf, type DType, dtypes, isFloat, type Tensor } from '../tensor/tensor';
 import { castLazy, isLazy, type LazyTensor, lazyTensor } from './lazy';
 import type { NameMap } from './name-map';
 
@@ -22,7 +22,7 @@ export interface MatchOptions {
   readonly partial?: boolean;
   /** Names of the given weights, where they are another project's; names it does not know are taken as they are. */
   readonly nameMap?: NameMap;
-  /** Further names of tied weights: alias → the path of the weight itself, which wins when both are given. */
+  /** Further names of tied weights: alias → the path of the weight itself. Where both are given they must be equal. */
   readonly aliases?: ReadonlyMap<string, string>;
 }
 
@@ -35,6 +35,8 @@ export interface MatchReport {
   readonly unknown: readonly string[];
   /** Given with dims or a dtype that cannot serve. */
   readonly mismatched: readonly string[];
+  /** Further names of tied weights that were given beside the weight itself: compared with it when it is loaded. */
+  readonly repeated: readonly { readonly path: string; readonly name: string }[];
   /** Given as another float type, cast when loaded. */
   readonly cast: readonly { readonly path: string; readonly from: DType; readonly to: DType }[];
 }
@@ -65,25 +67,34 @@ export function matchWeights(
 ): MatchedWeights {
   checkOptions('matchWeights', o, { partial: true, nameMap: true, aliases: true });
   const wanted = new Map(expected);
-  const { found, unknown } = assign(wanted, source, o);
+  const { found, spare, unknown } = assign(wanted, source, o);
   const weights = new Map<string, LazyTensor>();
   const missing: string[] = [];
   const mismatched: string[] = [];
   const cast: { path: string; from: DType; to: DType }[] = [];
   const faults: ErrorDetails[] = [];
+  const repeated: { path: string; name: string }[] = [];
   for (const [path, want] of wanted) {
     const given = found.get(path);
     if (!given) {
       missing.push(path);
       continue;
     }
-    const wrong = typeof given === 'function' ? undefined : faultOf(path, want, given);
+    const others = spare.get(path) ?? [];
+    const wrong = [
+      faultOf(path, want, given),
+      ...others.map((o) => faultOf(o.name, want, o.weight) ?? tiedDtype(path, given, o)),
+    ].find((fault) => fault !== undefined);
     if (wrong) {
       mismatched.push(path);
       faults.push(wrong);
       continue;
     }
-    const weight = asLazy(path, want, given);
+    const weight = others.reduce(
+      (first, { name, weight: other }) => sameAs(first, asLazy(name, want, other), path, name),
+      asLazy(path, want, given),
+    );
+    repeated.push(...others.map(({ name }) => ({ path, name })));
     if (want.dtype && weight.dtype !== want.dtype) cast.push({ path, from: weight.dtype, to: want.dtype });
     weights.set(path, castLazy(weight, want.dtype ?? weight.dtype));
   }
@@ -92,15 +103,23 @@ export function matchWeights(
     faults.push(...unknown.slice(0, most).map((name) => unknownFault(name, missing.length ? missing : wanted.keys())));
     raise(faults, mismatched.length + missing.length + unknown.length);
   }
-  return { weights, report: { loaded: [...weights.keys()], missing, unknown, mismatched, cast } };
+  return { weights, report: { loaded: [...weights.keys()], missing, unknown, mismatched, repeated, cast } };
 }
 
 function assign(wanted: ReadonlyMap<string, ExpectedWeight>, source: WeightSource, o: MatchOptions) {
   const found = new Map<string, Weight>();
-  const spare = new Map<string, Weight>();
+  const spare = new Map<string, { readonly name: string; readonly weight: Weight }[]>();
   const names = new Map<string, string>();
   const unknown: string[] = [];
   for (const [name, weight] of source) {
+    if (!isWeight(weight))
+      throw new WeightError({
+        path: `weight "${name}"`,
+        problem: 'not a tensor',
+        expected: 'a tensor, a lazy one, or a function that makes one',
+        got: describe(weight),
+        hint: "tensor('float32', dims, numbers) makes one",
+      });
     const ours = o.nameMap?.toOurs(name) ?? name;
     const tied = o.aliases?.get(ours);
     if (wanted.has(ours)) {
@@ -116,18 +135,26 @@ function assign(wanted: ReadonlyMap<string, ExpectedWeight>, source: WeightSourc
       names.set(ours, name);
       found.set(ours, weight);
     } else if (tied !== undefined && wanted.has(tied)) {
-      if (!spare.has(tied)) spare.set(tied, weight);
+      spare.set(tied, [...(spare.get(tied) ?? []), { name, weight }]);
     } else unknown.push(name);
   }
-  for (const [path, weight] of spare) if (!found.has(path)) found.set(path, weight);
-  return { found, unknown };
+  for (const [path, weights] of spare) if (!found.has(path)) found.set(path, weights.shift()!.weight);
+  return { found, spare, unknown };
+}
+
+function isWeight(x: unknown): x is Weight {
+  if (typeof x === 'function') return true;
+  if (typeof x !== 'object' || x === null) return false;
+  const { dtype, dims, data, load } = x as Partial<Tensor & LazyTensor>;
+  return dtypes.includes(dtype as DType) && Array.isArray(dims) && (typeof load === 'function' || ArrayBuffer.isView(data));
 }
 
 const shape = (dims: readonly number[]): string => `[${dims.join(', ')}]`;
 
 const otherForm = 'Is it the checkpoint of this config? What is laid out in another way is read by expressWeight';
 
-function faultOf(path: string, want: ExpectedWeight, given: Tensor | LazyTensor): ErrorDetails | undefined {
+function faultOf(path: string, want: ExpectedWeight, given: Weight): ErrorDetails | undefined {
+  if (typeof given === 'function') return undefined;
   const problem = 'does not fit';
   const fault = (expected: string, got: string): ErrorDetails => ({
     path: `weight "${path}"`,
@@ -151,6 +178,35 @@ function asLazy(path: string, want: ExpectedWeight, weight: Weight): LazyTensor 
     return castTensor(made, dtype);
   };
   return { dtype, dims, byteLength: bytesOf(dtype, countOf(dims)), load };
+}
+
+const tiedFault = (path: string, name: string, expected: string, got: string): ErrorDetails => ({
+  path: `weight "${name}"`,
+  problem: `it is tied to "${path}" in the model and has other values in the checkpoint`,
+  expected,
+  got,
+  hint: 'Build the model without tied embeddings, or leave one of the two out of the weights',
+});
+
+function tiedDtype(path: string, given: Weight, { name, weight }: { readonly name: string; readonly weight: Weight }) {
+  if (typeof given === 'function' || typeof weight === 'function' || given.dtype === weight.dtype) return undefined;
+  return tiedFault(path, name, given.dtype, weight.dtype);
+}
+
+/** A weight that is compared with another one, of equal values if all is well, when it is loaded. */
+function sameAs(weight: LazyTensor, other: LazyTensor, path: string, name: string): LazyTensor {
+  const checked = (a: Tensor, b: Tensor): Tensor => {
+    const [x, y] = [bytesOfTensor(a), bytesOfTensor(b)];
+    const at = x.length === y.length ? x.findIndex((byte, i) => byte !== y[i]) : 0;
+    if (at < 0) return a;
+    throw new WeightError(tiedFault(path, name, 'equal values', `another value in byte ${at}`));
+  };
+  const [sync, otherSync] = [weight.loadSync, other.loadSync];
+  return {
+    ...weight,
+    load: async (scratch) => checked(await weight.load(scratch), await other.load()),
+    ...(sync && (otherSync ? { loadSync: () => checked(sync(), otherSync()) } : { loadSync: undefined })),
+  } as LazyTensor;
 }
 
 function missingFault(path: string, want: ExpectedWeight, unknown: readonly string[]): ErrorDetails {

@@ -51,8 +51,8 @@ const nameOf: Readonly<Partial<Record<DType, string>>> = {
 };
 const dtypeOf: ReadonlyMap<unknown, DType> = new Map(Object.entries(nameOf).map(([dtype, name]) => [name, dtype as DType]));
 
-/** Longest header read, as in the format's own library. */
-const longestHeader = 100_000_000;
+/** Longest header read: some 150,000 tensors. The format allows six times that, which takes gigabytes to read. */
+const longestHeader = 2 ** 24;
 const metadataKey = '__metadata__';
 
 const damaged = 'It is damaged, or no safetensors file; fetch it again';
@@ -98,9 +98,11 @@ function parseJson(bytes: Uint8Array, path: string): Record<string, unknown> {
   return header as Record<string, unknown>;
 }
 
-function parseEntry(info: unknown, path: string, dataStart: number, size: number): SafetensorsEntry {
+const placeOf = (file: string, tensor: string): string => `${file}: tensor ${describe(tensor)}`;
+
+function parseEntry(info: unknown, file: string, tensor: string, dataStart: number, size: number): SafetensorsEntry {
   const fail = (problem: string, expected: string, got: string, hint = damaged): never => {
-    throw new WeightError({ path, problem, expected, got, hint });
+    throw new WeightError({ path: placeOf(file, tensor), problem, expected, got, hint });
   };
   if (!isObject(info)) return fail('no tensor', 'an object with dtype, shape and data_offsets', describe(info));
   const { dtype: name, shape, data_offsets: offsets } = info;
@@ -126,36 +128,38 @@ function parseEntry(info: unknown, path: string, dataStart: number, size: number
 function checkLayout(entries: ReadonlyMap<string, SafetensorsEntry>, dataStart: number, size: number, path: string): void {
   const sorted = [...entries].sort(([, a], [, b]) => a.start - b.start || a.end - b.end);
   let at = dataStart;
-  let before = 'the start of the data';
+  let before: string | undefined;
   for (const [name, { start, end }] of sorted) {
-    const place = `${path}: tensor ${describe(name)}`;
+    const place = () => placeOf(path, name);
+    const after = before === undefined ? 'the start of the data' : `tensor ${describe(before)}`;
     if (start < at)
-      notSafetensors(place, `overlaps ${before}`, `a start at ${at - dataStart} or later`, `${start - dataStart}`, damaged);
+      notSafetensors(place(), `overlaps ${after}`, `a start at ${at - dataStart} or later`, `${start - dataStart}`, damaged);
     if (start > at)
-      notSafetensors(place, `leaves a hole after ${before}`, `a start at ${at - dataStart}`, `${start - dataStart}`, damaged);
+      notSafetensors(place(), `leaves a hole after ${after}`, `a start at ${at - dataStart}`, `${start - dataStart}`, damaged);
     at = end;
-    before = `tensor ${describe(name)}`;
+    before = name;
   }
   if (at !== size)
     notSafetensors(path, 'bytes after the last tensor', `${at} bytes`, `${size}`, 'It is damaged, or not what its header says');
 }
 
 function parseHeader(json: Uint8Array, size: number, path: string): SafetensorsHeader {
-  const { [metadataKey]: metadata = {}, ...infos } = parseJson(json, path);
+  const header = parseJson(json, path);
+  // The format's own library reads null as none.
+  const metadata = (Object.hasOwn(header, metadataKey) ? header[metadataKey] : undefined) ?? {};
   if (!isObject(metadata) || Object.values(metadata).some((x) => typeof x !== 'string')) {
     notSafetensors(path, `the header's ${metadataKey}`, 'an object of strings', describe(metadata));
   }
   const dataStart = 8 + json.length;
   const entries = new Map<string, SafetensorsEntry>();
-  for (const [name, info] of Object.entries(infos)) {
-    entries.set(name, parseEntry(info, `${path}: tensor ${describe(name)}`, dataStart, size));
-  }
+  for (const [name, info] of Object.entries(header))
+    if (name !== metadataKey) entries.set(name, parseEntry(info, path, name, dataStart, size));
   checkLayout(entries, dataStart, size, path);
   return { entries, metadata: metadata as Record<string, string> };
 }
 
 /**
- * Reads and checks the header of a safetensors file in memory.
+ * Reads and checks the header of a safetensors file in memory. A header is at most 16 MiB long.
  *
  * @throws FileError for what is no safetensors file, or one whose header contradicts itself or its size
  * @throws WeightError for a tensor of an unknown dtype, or whose dims do not fit its bytes
@@ -179,6 +183,26 @@ export function parseSafetensors(bytes: Uint8Array, path = 'safetensors'): Map<s
   return tensors;
 }
 
+async function read(source: ByteSource, offset: number, length: number, path: string, scratch?: Scratch): Promise<Uint8Array> {
+  try {
+    return await source.read(offset, length, scratch);
+  } catch (cause) {
+    // What an array cannot hold.
+    if (!(cause instanceof RangeError)) throw cause;
+    const problem = 'more bytes than the runtime can hold in one array';
+    throw new FileError(
+      {
+        path,
+        problem,
+        expected: 'what fits into one array',
+        got: `${length} bytes`,
+        hint: 'Split the tensor, or store it in a narrower dtype',
+      },
+      { cause },
+    );
+  }
+}
+
 async function readExactly(
   source: ByteSource,
   offset: number,
@@ -186,7 +210,7 @@ async function readExactly(
   path: string,
   scratch?: Scratch,
 ): Promise<Uint8Array> {
-  const bytes = length === 0 ? new Uint8Array() : await source.read(offset, length, scratch);
+  const bytes = length === 0 ? new Uint8Array() : await read(source, offset, length, path, scratch);
   if (bytes.length !== length) {
     notSafetensors(
       path,
@@ -199,7 +223,7 @@ async function readExactly(
 }
 
 /**
- * The tensors of a safetensors file that stays where it is: the header is read now, each tensor when it is loaded.
+ * The tensors of a safetensors file that stays where it is: the header, at most 16 MiB, is read now, each tensor when it is loaded.
  *
  * @throws FileError, WeightError as {@link readHeader}
  */
@@ -210,9 +234,8 @@ export async function openSafetensors(source: ByteSource): Promise<Map<string, L
   const { entries } = parseHeader(await readExactly(source, 8, length, path), size, path);
   const tensors = new Map<string, LazyTensor>();
   for (const [name, { dtype, dims, start, end }] of entries) {
-    const place = `${path}: tensor ${describe(name)}`;
     const load = async (scratch?: Scratch) =>
-      tensorFromBytes(dtype, dims, await readExactly(source, start, end - start, place, scratch));
+      tensorFromBytes(dtype, dims, await readExactly(source, start, end - start, placeOf(path, name), scratch));
     tensors.set(name, { dtype, dims, byteLength: end - start, load });
   }
   return tensors;

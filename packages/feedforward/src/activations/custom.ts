@@ -18,7 +18,7 @@ export const custom = defineBlock({
   name: 'custom',
   summary: 'A function of yours.',
   fields: {
-    /** The function. */
+    /** from a value of any shape to one of the same shape. */
     f: fn<(x: Value) => Value>()({ doc: 'from a value of any shape to one of the same shape' }),
   },
   examples: [{ f: (x: Value) => ops.sin(x) }],

@@ -18,7 +18,10 @@ export const leakyRelu = defineBlock({
   name: 'leaky_relu',
   summary: 'x, or slope · x where x is negative.',
   source: 'Maas et al. 2013, https://ai.stanford.edu/~amaas/papers/relu_hybrid_icml2013_final.pdf',
-  fields: { slope: num({ doc: 'factor of negative numbers', default: 0.01 }) },
+  fields: {
+    /** factor of negative numbers. Default: `0.01`. */
+    slope: num({ doc: 'factor of negative numbers', default: 0.01 }),
+  },
   examples: [{}, { slope: 0.3 }],
   create:
     ({ slope }) =>

@@ -18,7 +18,10 @@ export const smelu = defineBlock({
   name: 'smelu',
   summary: 'A rectifier whose kink is a parabola.',
   source: 'Shamir et al. 2022, https://arxiv.org/abs/2202.06499',
-  fields: { beta: num({ doc: 'half the width of the parabola', min: 1e-3, default: 2 }) },
+  fields: {
+    /** half the width of the parabola. Default: `2`. */
+    beta: num({ doc: 'half the width of the parabola', min: 1e-3, default: 2 }),
+  },
   examples: [{}, { beta: 0.7 }],
   create:
     ({ beta }) =>

@@ -19,7 +19,9 @@ export const starRelu = defineBlock({
   summary: 'scale · max(x, 0)² + offset.',
   source: 'Yu et al. 2022, https://arxiv.org/abs/2210.13452',
   fields: {
+    /** factor of the square. Default: `0.8944`. */
     scale: num({ doc: 'factor of the square', default: 0.8944 }),
+    /** added behind it. Default: `-0.4472`. */
     offset: num({ doc: 'added behind it', default: -0.4472 }),
   },
   examples: [{}, { scale: 0.5, offset: 0.1 }],

@@ -1,5 +1,5 @@
 // BiasGelu of com.microsoft: the exact form of a sum of rows and bias.
-import { biasedLinear, defineOp, mismatch, noBiasedLinear, refuse, rule } from '@onnxformers/core/lowering';
+import { biasedLinear, defineOp, mismatch, reasons, refuse, rule } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 import { biased, inferBiased, withBias } from './biased';
 
@@ -18,5 +18,5 @@ export const BiasGelu = defineOp({
 export const useBiasGelu = rule('Gelu(Linear + bias) → BiasGelu', ops.Gelu, (node, around) => {
   if (node.attrs.approximate !== 'none') return undefined;
   const linear = biasedLinear(node.operands[0]!, around);
-  return linear ? withBias(BiasGelu, {}, node, linear) : refuse(noBiasedLinear());
+  return linear ? withBias(BiasGelu, {}, node, linear) : refuse(reasons.noBiasedLinear());
 });

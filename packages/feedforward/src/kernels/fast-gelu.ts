@@ -1,6 +1,6 @@
 // FastGelu of com.microsoft: the form with tanh, of x or of a sum of rows and bias.
 import type { Value } from '@onnxformers/core';
-import { apply, biasedLinear, defineOp, noBiasedLinear, refuse, rule } from '@onnxformers/core/lowering';
+import { apply, biasedLinear, defineOp, reasons, refuse, rule } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 import { biased, inferBiased, withBias } from './biased';
 
@@ -18,7 +18,7 @@ export const useFastGelu = rule('Gelu(tanh) → FastGelu', ops.Gelu, (node, arou
   const [x] = node.operands as readonly [Value];
   const linear = biasedLinear(x, around);
   return [
-    linear ? withBias(FastGelu, {}, node, linear, withItsBias) : refuse(noBiasedLinear(), withItsBias),
+    linear ? withBias(FastGelu, {}, node, linear, withItsBias) : refuse(reasons.noBiasedLinear(), withItsBias),
     { covers: node.outputs, emit: (get) => apply(FastGelu, [get(x)], {}) },
   ];
 });

@@ -71,7 +71,8 @@ export function parseConfig(json: unknown, place = 'config'): ReadConfig {
 }
 
 async function readJson(path: string): Promise<unknown> {
-  const text = await readText(path);
+  // Some editors put a byte order mark in front.
+  const text = (await readText(path)).replace(/^\uFEFF/, '');
   if (text.trim() === '') throw new FileError({ path, problem: 'the file is empty', expected: 'a config in JSON' });
   try {
     return JSON.parse(text);

@@ -1,4 +1,5 @@
 // What the command line tells of a model without running it.
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { compile, explain, printExplanation, printSummary, summary, targets } from '@onnxformers/core';
 import { describe, expect, it } from 'vitest';
@@ -60,6 +61,34 @@ describe('summary', () => {
       err: expect.stringContaining('--size is a list such as batch=2,seq=128, not "seq"'),
     });
     expect(await sizes('seqq=3')).toMatchObject({ code: 1, err: expect.stringMatching(/^ConfigError: .*seqq/) });
+  });
+});
+
+describe('graph', () => {
+  it('draws a config as SVG, or writes it for Graphviz', async () => {
+    await write('lm.json', lm);
+    const svg = join(dir, 'lm.svg');
+    expect((await here('graph', join(dir, 'lm.json'), '--out', svg)).out).toMatch(/lm\.svg: \d+ nodes\n$/);
+    expect(await readFile(svg, 'utf8')).toMatch(/^<svg[\s\S]*(?:MultiHead|GroupQuery)Attention[\s\S]*<\/svg>\s*$/);
+    const dot = join(dir, 'lm.dot');
+    const { json } = await parsed('graph', 'lm.json', '--target', 'portable', '--out', dot);
+    expect(json).toMatchObject({ file: dot });
+    const text = await readFile(dot, 'utf8');
+    expect(text).toMatch(/^digraph \{/);
+    expect(text).not.toMatch(/(?:MultiHead|GroupQuery)Attention/);
+  });
+
+  it('refuses another kind of file, and a place that is not there', async () => {
+    await write('lm.json', lm);
+    const config = join(dir, 'lm.json');
+    expect(await here('graph', config, '--out', 'lm.png')).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('.svg or .dot'),
+    });
+    expect(await here('graph', config, '--out', join(dir, 'nowhere', 'lm.dot'))).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('cannot be written'),
+    });
   });
 });
 

@@ -1,5 +1,5 @@
 // What the system says of files, as errors of ours.
-import { open, stat } from 'node:fs/promises';
+import { open, stat, writeFile } from 'node:fs/promises';
 import { FileError } from '@onnxformers/core';
 
 const problems: Readonly<Record<string, string>> = {
@@ -55,4 +55,17 @@ export async function readText(path: string): Promise<string> {
   }
   if (length > mostBytes) throw new FileError({ path, problem: 'too long for a config', expected: 'at most 64 MiB' });
   return Buffer.concat(pieces).toString('utf8');
+}
+
+/**
+ * Writes a text file.
+ *
+ * @throws FileError when it cannot be written
+ */
+export async function writeText(path: string, text: string): Promise<void> {
+  try {
+    await writeFile(path, text);
+  } catch (error) {
+    throw fileError(path, error, 'cannot be written');
+  }
 }

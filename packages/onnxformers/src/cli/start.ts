@@ -4,6 +4,7 @@ import { type Command, helpOf, hintFor, parse, UsageError } from './command';
 import { bench } from './commands/bench';
 import { build } from './commands/build';
 import { explain } from './commands/explain';
+import { graph } from './commands/graph';
 import { info } from './commands/info';
 import { inspect } from './commands/inspect';
 import { run } from './commands/run';
@@ -14,7 +15,7 @@ import { columns, type Output, outputOn, type Stream } from './output';
 import { ownVersion } from './versions';
 
 /** Every command, in the order of the help. */
-export const commands: readonly Command[] = [info, build, explain, summary, inspect, run, schema, bench];
+export const commands: readonly Command[] = [info, build, explain, graph, summary, inspect, run, schema, bench];
 
 /** How a command ended. */
 export const exitCodes = { done: 0, error: 1, usage: 2, internal: 70 } as const;

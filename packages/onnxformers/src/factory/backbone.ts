@@ -4,13 +4,14 @@ import {
   ConfigError,
   int,
   type KindModule,
+  keepContext,
   linear,
+  type Rows,
+  rowsOf,
   type SequenceContext,
   slot,
-  subDims,
   type Value,
 } from '@onnxformers/core';
-import { withRowsInFront } from './prefix-tokens';
 
 /** For models and stacks: a length that reaches down to the blocks that have a fixed one. */
 export const longestSequence = int({
@@ -25,20 +26,26 @@ const embedded = (c: { embeddingDim: number }) => ({ dim: c.embeddingDim });
 
 /** The slots of a trunk; spread them into the fields of a model, behind `dim`. */
 export const trunkFields = {
+  /** longest sequence; embeddings, positions and mechanisms of fixed length inside take it unless they have their own. Inherited from the block around. */
   seqLen: longestSequence,
+  /** channels of embedding and positions; where it is not dim, a linear map follows. Default: from other options. */
   embeddingDim: int({
     doc: 'channels of embedding and positions; where it is not dim, a linear map follows',
     unit: 'channels',
     min: 1,
     default: (c: { dim: number }) => c.dim,
   }),
+  /** from ids or pixels to channels; absent: the input is x [batch, seq, embeddingDim]. May be left out. */
   embedding: slot('embedding', {
     doc: 'from ids or pixels to channels; absent: the input is x [batch, seq, embeddingDim]',
     optional: true,
     inside: embedded,
   }),
+  /** added to the embedded input. May be left out. */
   position: slot('position', { doc: 'added to the embedded input', optional: true, inside: embedded }),
+  /** behind embedding and positions. May be left out. */
   embeddingNorm: slot('norm', { doc: 'behind embedding and positions', optional: true, inside: embedded }),
+  /** the layers. */
   stack: slot('stack', { doc: 'the layers' }),
 } as const;
 
@@ -69,36 +76,23 @@ export function trunkOf({
 }
 
 /** Embeds, adds positions, normalises, runs the stack. */
-export const runTrunk = (trunk: Trunk, input: Value, ctx: SequenceContext): Value => trunkRows(trunk, input, ctx).rows;
+export const runTrunk = (trunk: Trunk, input: Value, ctx: SequenceContext): Value => keepContext(trunkRows(trunk, input, ctx));
 
-/** What {@link runTrunk} gives, and the context of its rows: of more rows than came in where positions put some in front. */
+/** What {@link runTrunk} gives, and the context of its rows: of other rows than came in where the embedding or the positions make others. */
 export function trunkRows(
   { embedding, position, embeddingNorm, embedding_projection: projection, stack }: Trunk,
   input: Value,
-  ctx: SequenceContext,
-): { readonly rows: Value; readonly ctx: SequenceContext } {
-  const embedded = embedding ? embedding(input, ctx) : input;
-  const placed = position ? position(embedded, ctx) : embedded;
-  const count = rowsInFront(embedded, placed, ctx);
-  const within = count ? withRowsInFront(ctx, { count, before: embedded.dims[1]! }) : ctx;
-  const normed = embeddingNorm ? embeddingNorm(placed) : placed;
-  return { rows: stack(projection ? projection(normed) : normed, within), ctx: within };
+  given: SequenceContext,
+): Rows {
+  const embedded = embedding ? rowsOf(embedding(input, given), input, given) : { rows: input, ctx: given };
+  const { rows, ctx } = position ? rowsOf(position(embedded.rows, embedded.ctx), embedded.rows, embedded.ctx) : embedded;
+  const normed = embeddingNorm ? embeddingNorm(rows) : rows;
+  return { rows: stack(projection ? projection(normed) : normed, ctx), ctx };
 }
 
-function rowsInFront(before: Value, after: Value, { layout }: SequenceContext): number {
-  const count = layout.kind === 'packed' ? 0 : subDims(after.dims[1]!, before.dims[1]!);
-  if (typeof count === 'number' && count >= 0) return count;
-  throw new ConfigError({
-    path: 'position',
-    problem: 'the rows behind positions are not those before with others in front',
-    expected: `${before.dims[1]} rows or more`,
-    got: `${after.dims[1]}`,
-  });
-}
-
-/** The input a trunk reads: `ids` (or `pixels`) with an embedding, `x` without. */
+/** The input a trunk reads: `ids`, `pixels` or `features` with an embedding, `x` without. */
 export function trunkInput(trunk: Pick<Trunk, 'embedding'>, inputs: Readonly<Record<string, Value>>, prefix = ''): Value {
-  const names = trunk.embedding ? [`${prefix}ids`, `${prefix}pixels`] : [`${prefix}x`];
+  const names = trunk.embedding ? ['ids', 'pixels', 'features'].map((name) => prefix + name) : [`${prefix}x`];
   for (const name of names) if (inputs[name]) return inputs[name];
   throw new ConfigError({
     path: 'inputs',

@@ -9,7 +9,7 @@ import { logitsHead } from './head';
  *
  * Shapes   ids int64 [batch, seq] → logits [batch, seq, vocabSize]
  * Dtypes   float32, float16, bfloat16
- * Masks    causal, and lengths, attention_mask, mask (inputs of the model)
+ * Masks    causal, and lengths, attention_mask, attention_bias (inputs of the model)
  * Throws   ConfigError when tied weights have nothing to be tied to
  * Source   Radford et al. 2018, Improving Language Understanding by Generative Pre-Training
  * Lowers   as its layers do, with a MatMul for the head
@@ -21,9 +21,13 @@ export const causalLm = defineBlock({
   summary: 'A decoder and a head over the vocabulary.',
   source: 'Radford et al. 2018, Improving Language Understanding by Generative Pre-Training',
   fields: {
+    /** channels. Inherited from the block around. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    /** number of tokens. Inherited from the block around. */
     vocabSize: int({ doc: 'number of tokens', min: 1, inherit: true }),
+    /** the head uses the table of the embedding. Default: `false`. */
     tied: bool({ doc: 'the head uses the table of the embedding', default: false }),
+    /** the head has a bias. Default: `false`. */
     headBias: bool({ doc: 'the head has a bias', default: false }),
     ...trunkFields,
   },
@@ -47,6 +51,7 @@ export const causalLm = defineBlock({
     },
   ],
   properties: ['causal'],
+  outputs: ['logits'],
   create(c, { path }) {
     const { dim, vocabSize, tied, headBias, embedding } = c;
     const trunk = trunkOf(c);

@@ -8,7 +8,7 @@ import { pool } from './pool';
  *
  * Shapes   ids int64 [batch, seq] or x [batch, seq, dim] → logits [batch, classes]
  * Dtypes   float32, float16, bfloat16
- * Masks    lengths, attention_mask, mask (inputs of the model); a mean counts real rows only
+ * Masks    lengths, attention_mask, attention_bias (inputs of the model); a mean counts real rows only
  * Throws   ConfigError when neither ids nor x is an input
  * Source   Devlin et al. 2018, https://arxiv.org/abs/1810.04805 (pooling: first)
  * Lowers   as its layers do, with a MatMul for the head
@@ -20,8 +20,11 @@ export const classifier = defineBlock({
   summary: 'An encoder, a pooled row of each sequence, and a head over the classes.',
   source: 'Devlin et al. 2018, https://arxiv.org/abs/1810.04805 (pooling: first)',
   fields: {
+    /** channels. Inherited from the block around. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    /** number of classes. */
     classes: int({ doc: 'number of classes', min: 1 }),
+    /** the first row, or the mean over real rows. Default: `"mean"`. */
     pooling: choice(['first', 'mean'], { doc: 'the first row, or the mean over real rows', default: 'mean' }),
     ...trunkFields,
   },
@@ -43,6 +46,7 @@ export const classifier = defineBlock({
       stack: { name: 'stack', depth: 1, layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 } } },
     },
   ],
+  outputs: ['logits'],
   create(c) {
     const { dim, classes, pooling } = c;
     const trunk = trunkOf(c);

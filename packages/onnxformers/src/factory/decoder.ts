@@ -8,7 +8,7 @@ import { shareInputMask } from './input-masked';
  *
  * Shapes   ids int64 [batch, seq] or x [batch, seq, dim], memory [batch, memory_seq, memory_dim] → hidden_states [batch, seq, dim]
  * Dtypes   float32, float16, bfloat16
- * Masks    causal, and lengths, attention_mask, mask, memory_lengths, memory_mask (inputs of the model);
+ * Masks    causal, and lengths, attention_mask, attention_bias, memory_lengths, memory_mask (inputs of the model);
  *          input_mask [batch, seq] where layers are input_masked
  * Throws   ShapeError when a layer needs a memory and none is an input
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
@@ -20,7 +20,11 @@ export const decoder = defineBlock({
   name: 'decoder',
   summary: 'Embedding, positions and a causal stack, with cross attention where its layers have it.',
   source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
-  fields: { dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }), ...trunkFields },
+  fields: {
+    /** channels. Inherited from the block around. */
+    dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    ...trunkFields,
+  },
   examples: [
     {
       dim: 12,
@@ -38,6 +42,7 @@ export const decoder = defineBlock({
     },
   ],
   properties: ['causal'],
+  outputs: ['hidden_states'],
   create(c) {
     const trunk = trunkOf(c);
     return module(trunk, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => {

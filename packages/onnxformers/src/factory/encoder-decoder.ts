@@ -3,17 +3,18 @@ import {
   bool,
   ConfigError,
   contextOf,
+  contextOfRows,
   defineBlock,
   int,
+  memoryFrom,
   module,
   type SequenceContext,
   slot,
-  subDims,
   type Value,
+  withContext,
 } from '@onnxformers/core';
 import { longestSequence } from './backbone';
 import { logitsHead } from './head';
-import { grownKeys, grownLengths } from './prefix-tokens';
 import { withInputOf } from './tied-embeddings';
 
 /**
@@ -35,15 +36,22 @@ export const encoderDecoder = defineBlock({
   summary: 'An encoder and a decoder that attends to its result.',
   source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
   fields: {
+    /** channels. Inherited from the block around. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    /** longest sequence; embeddings, positions and mechanisms of fixed length inside take it unless they have their own. Inherited from the block around. */
     seqLen: longestSequence,
+    /** number of tokens of the decoder; absent: no head. May be left out. */
     vocabSize: int({ doc: 'number of tokens of the decoder; absent: no head', min: 1, optional: true }),
+    /** the head uses the table of the decoder's embedding. Default: `false`. */
     tied: bool({ doc: "the head uses the table of the decoder's embedding", default: false }),
+    /** the encoder's embedding and positions are the decoder's, one set of weights; their configs must agree. Default: `false`. */
     tiedEmbeddings: bool({
       doc: "the encoder's embedding and positions are the decoder's, one set of weights; their configs must agree",
       default: false,
     }),
+    /** reads ids or x, gives hidden_states. */
     encoder: slot('model', { doc: 'reads ids or x, gives hidden_states' }),
+    /** reads ids or x and a memory, gives hidden_states. */
     decoder: slot('model', { doc: 'reads ids or x and a memory, gives hidden_states' }),
   },
   examples: [
@@ -108,24 +116,12 @@ export const encoderDecoder = defineBlock({
       const own = Object.entries(inputs)
         .filter(([name]) => name.startsWith('decoder_'))
         .map(([name, v]) => [name.slice('decoder_'.length), v] as const);
-      const front = rowsAdded(inputs, memory, ctx);
-      const memoryInputs = {
-        memory,
-        ...(inputs.lengths && { memory_lengths: grownLengths(inputs.lengths, front) }),
-        ...(inputs.attention_mask && { memory_mask: grownKeys(inputs.attention_mask, front) }),
-      };
-      const decoderInputs = { ...Object.fromEntries(own), ...memoryInputs };
-      const hidden = decoder(decoderInputs, contextOf(g, decoderInputs, { layout: ctx.layout.kind })).hidden_states;
+      const decoderInputs = Object.fromEntries(own);
+      const alone = contextOf(g, decoderInputs, { layout: ctx.layout.kind });
+      const within = withContext(alone, { memory: memoryFrom({ rows: memory, ctx: contextOfRows(memory) ?? ctx }) });
+      const hidden = decoder(decoderInputs, within).hidden_states;
       if (!hidden) throw new ConfigError({ path: `${path}.decoder`, problem: 'the decoder gave no hidden_states' });
       return head ? { logits: head(hidden) } : { hidden_states: hidden };
     });
   },
 });
-
-/** Rows that an encoder put in front of those it read. */
-function rowsAdded({ ids, x }: Readonly<Record<string, Value>>, memory: Value, { layout }: SequenceContext): number {
-  const read = ids ?? x;
-  if (!read || layout.kind === 'packed') return 0;
-  const count = subDims(memory.dims[1]!, read.dims[1]!);
-  return typeof count === 'number' ? count : 0;
-}

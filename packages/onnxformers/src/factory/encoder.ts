@@ -8,7 +8,7 @@ import { shareInputMask } from './input-masked';
  *
  * Shapes   ids int64 [batch, seq] or x [batch, seq, dim] → hidden_states [batch, seq, dim]
  * Dtypes   float32, float16, bfloat16
- * Masks    lengths, attention_mask, mask (inputs of the model);
+ * Masks    lengths, attention_mask, attention_bias (inputs of the model);
  *          input_mask [batch, seq] where layers are input_masked
  * Throws   ConfigError when neither ids nor x is an input
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
@@ -20,7 +20,11 @@ export const encoder = defineBlock({
   name: 'encoder',
   summary: 'Embedding, positions and a stack that sees the whole sequence.',
   source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
-  fields: { dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }), ...trunkFields },
+  fields: {
+    /** channels. Inherited from the block around. */
+    dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    ...trunkFields,
+  },
   examples: [
     {
       dim: 12,
@@ -41,6 +45,7 @@ export const encoder = defineBlock({
       },
     },
   ],
+  outputs: ['hidden_states'],
   create(c) {
     const trunk = trunkOf(c);
     return module(trunk, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => {

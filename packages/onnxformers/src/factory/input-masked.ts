@@ -29,7 +29,9 @@ export const inputMasked = defineBlock({
   summary: "A layer whose cross attention reads the layer's own input, each row scaled by the input mask.",
   source: 'Lefaudeux et al. 2022, https://github.com/facebookresearch/xformers',
   fields: {
+    /** channels in. Inherited from the block around. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    /** a layer with cross attention. */
     layer: slot('layer', { doc: 'a layer with cross attention' }),
   },
   examples: [
@@ -45,7 +47,9 @@ export const inputMasked = defineBlock({
       const rows = scale ? ops.mul(x, ops.unsqueeze(ops.cast(scale, x.dtype), [-1])) : x;
       return layer(
         x,
-        withContext(ctx, { memory: { rows, mask: ctx.mask, layout: ctx.layout, ...(ctx.bias && { bias: ctx.bias }) } }),
+        withContext(ctx, {
+          memory: { rows, mask: ctx.mask, layout: ctx.layout, own: true, ...(ctx.bias && { bias: ctx.bias }) },
+        }),
       );
     });
   },

@@ -10,7 +10,7 @@ import { logitsHead } from './head';
  *
  * Shapes   ids int64 [batch, seq] → logits [batch, seq, vocabSize]
  * Dtypes   float32, float16, bfloat16
- * Masks    lengths, attention_mask, mask (inputs of the model)
+ * Masks    lengths, attention_mask, attention_bias (inputs of the model)
  * Source   Devlin et al. 2018, https://arxiv.org/abs/1810.04805
  * Lowers   as its layers do, with a MatMul for the head
  * Example  const block = zoo.build('model', { name: 'masked_lm', dim: 64, vocabSize: 101, embedding: 'token', stack: layers });
@@ -21,11 +21,16 @@ export const maskedLm = defineBlock({
   summary: 'An encoder and a head over the vocabulary, with a transform in front.',
   source: 'Devlin et al. 2018, https://arxiv.org/abs/1810.04805',
   fields: {
+    /** channels. Inherited from the block around. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    /** number of tokens. Inherited from the block around. */
     vocabSize: int({ doc: 'number of tokens', min: 1, inherit: true }),
+    /** the head uses the table of the embedding. Default: `true`. */
     tied: bool({ doc: 'the head uses the table of the embedding', default: true }),
     ...trunkFields,
+    /** in the transform. Default: `"gelu"`. */
     activation: slot('activation', { doc: 'in the transform', default: 'gelu' }),
+    /** in the transform. Default: `"layer_norm"`. */
     norm: slot('norm', { doc: 'in the transform', default: 'layer_norm' }),
   },
   examples: [
@@ -41,6 +46,7 @@ export const maskedLm = defineBlock({
       },
     },
   ],
+  outputs: ['logits'],
   create(c) {
     const { dim, vocabSize, tied, embedding, activation, norm } = c;
     const trunk = trunkOf(c);

@@ -18,10 +18,15 @@ export const stack = defineBlock({
   name: 'stack',
   summary: 'Layers one after another.',
   fields: {
+    /** channels. Inherited from the block around. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    /** longest sequence; embeddings, positions and mechanisms of fixed length inside take it unless they have their own. Inherited from the block around. */
     seqLen: longestSequence,
+    /** number of layers. Inherited from the block around. */
     depth: int({ doc: 'number of layers', min: 0, max: 10_000, inherit: true }),
+    /** one config for all layers, or a list of them. */
     layers: each('layer', { doc: 'one config for all layers, or a list of them' }),
+    /** behind the last layer. May be left out. */
     norm: slot('norm', { doc: 'behind the last layer', optional: true }),
   },
   examples: [

@@ -37,12 +37,16 @@ export const t5Relative = defineBlock({
   summary: 'A learned number for each head and bucket of distances.',
   source: 'Raffel et al. 2020, https://arxiv.org/abs/1910.10683',
   fields: {
+    /** heads of the queries. Inherited from the block around. */
     heads: int({ doc: 'heads of the queries', min: 1, inherit: true }),
+    /** keys before and after the query have buckets of their own; else later keys count as distance 0. Default: `true`. */
     bidirectional: bool({
       doc: 'keys before and after the query have buckets of their own; else later keys count as distance 0',
       default: true,
     }),
+    /** rows of the table. Default: `32`. */
     buckets: int({ doc: 'rows of the table', min: 2, max: 65_536, default: 32 }),
+    /** distances from here on share the last bucket (positions). Default: `128`. */
     maxDistance: int({
       doc: 'distances from here on share the last bucket',
       unit: 'positions',

@@ -21,8 +21,11 @@ export const layerNorm = defineBlock({
   summary: 'Channels with mean 0 and variance 1, scaled and shifted.',
   source: 'Ba et al. 2016, https://arxiv.org/abs/1607.06450',
   fields: {
+    /** channels. Inherited from the block around. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    /** added to the variance. Default: `0.00001`. */
     eps: num({ doc: 'added to the variance', min: 0, default: 1e-5 }),
+    /** channels are shifted too. Default: `true`. */
     bias: bool({ doc: 'channels are shifted too', default: true }),
   },
   examples: [{ dim: 7 }, { dim: 5, eps: 1e-3, bias: false }],

@@ -23,7 +23,9 @@ export const rmsNorm = defineBlock({
   summary: 'Channels with a mean square of 1, scaled.',
   source: 'Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467',
   fields: {
+    /** channels. Inherited from the block around. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    /** added to the mean square. Default: `0.000001`. */
     eps: num({ doc: 'added to the mean square', min: 0, default: 1e-6 }),
   },
   examples: [{ dim: 7 }, { dim: 5, eps: 1e-3 }],

@@ -36,7 +36,13 @@ export const explain = command({
   words: ['CONFIG|DIR'],
   summary: 'Says for each block which kernels were chosen, which were refused and why, and what could be changed.',
   help: 'onnxformers explain lm.json --target cuda --dtype float16 --sm 90',
-  options: { ...eitherOptions, path: { type: 'text', doc: 'only blocks below this path: layers.0.mixer' } },
+  options: {
+    ...eitherOptions,
+    path: {
+      type: 'text',
+      doc: 'only blocks at this path and below, such as layers.0.mixer, or a place as printed: layers.0–2.mixer',
+    },
+  },
   async run([path], values, output) {
     output.progress('compiling …');
     const explanation = explainModel(await readModel(path!, values), values.path === undefined ? {} : { path: values.path });

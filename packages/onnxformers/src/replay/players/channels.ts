@@ -1,5 +1,5 @@
 // Feed-forwards, activations, positions, rotation.
-import type { Kind, KindModule, Tensor } from '@onnxformers/core';
+import { type Kind, type KindModule, rowsOf, type Tensor } from '@onnxformers/core';
 import { fromXFormers } from '../../import/xformers/index';
 import { zoo } from '../../index';
 import { build, type Player, playOf, recorded, tensorOf, weightsOf, withDims } from '../play';
@@ -20,7 +20,7 @@ export const position: Player = (c) => {
   const { kind } = fromXFormers(c.config, recorded);
   const built = build(kind as Kind, c.config, weightsOf(c));
   return playOf(built, { x: asRows(tensorOf(c.in, 'x')) }, (block, { x }, ctx) => ({
-    y: (block as KindModule<'position'>)(x!, ctx),
+    y: rowsOf((block as KindModule<'position'>)(x!, ctx), x!, ctx).rows,
   }));
 };
 

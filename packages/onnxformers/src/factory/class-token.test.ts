@@ -1,4 +1,5 @@
-import { type NDArray, none, not } from '@onnxformers/core';
+import { and, causal, type NDArray, none, not } from '@onnxformers/core';
+import { defineMask } from '@onnxformers/core/lowering';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
 import { zoo } from '../index';
@@ -110,5 +111,13 @@ describe('a model with a class token', () => {
   it('refuses masks under which a row more cannot be told apart', () => {
     const inputs = { x: ['float32', ['batch', 'seq', dim]] } as const;
     expect(() => traceBlock(encoder, inputs, { mask: not(none) })).toThrow(/rows in front cannot be told apart.*not/);
+    const even = defineMask({
+      name: 'even',
+      comparesPositions: false,
+      allows: (_, { key }) => key % 2 === 0,
+      tensor: () => true,
+    });
+    expect(() => traceBlock(encoder, inputs, { mask: even() })).toThrow(/rows in front cannot be told apart.*even/);
+    expect(() => traceBlock(encoder, inputs, { mask: and(causal, even()) })).toThrow(/rows in front cannot be told apart.*even/);
   });
 });

@@ -1,5 +1,6 @@
-// The compiled graph as a picture. Graphviz (compiled to WebAssembly) is loaded only when one is asked for.
-import { shortOp } from './report';
+// A compiled graph as a picture. Graphviz (compiled to WebAssembly) is loaded only when one is asked for.
+import type { Model } from '@onnxformers/core';
+import { domainOf, nameOf } from '@onnxformers/core/lowering';
 
 /** One node of the compiled graph. */
 export interface PictureNode {
@@ -18,6 +19,33 @@ export interface Picture {
   readonly nodes: readonly PictureNode[];
   /** Name of each output → name of the node that makes it. */
   readonly outputs: Readonly<Record<string, string>>;
+}
+
+type Node = Model['graph']['nodes'][number];
+
+/**
+ * The lowered graph of a model as nodes and arrows. Nodes that depend on weights alone are left out: they run when the model is written.
+ *
+ * Example  const dot = toDot(pictureOf(model));
+ */
+export function pictureOf({ graph }: Pick<Model, 'graph'>): Picture {
+  const running = new Set<Node>();
+  for (const node of graph.nodes)
+    if (node.operands.some((v) => v?.leaf?.kind === 'input' || (v?.producer && running.has(v.producer)))) running.add(node);
+  const nodes = [...running];
+  const names = new Map<Node, string>(nodes.map((node, i) => [node, `n${i}`]));
+  const sources = (node: Node): string[] =>
+    node.operands.flatMap((v) => (v?.producer && names.get(v.producer)) ?? (v?.leaf?.kind === 'input' ? [nameOf(v)!] : []));
+  return {
+    inputs: graph.inputs.map((v) => nameOf(v)!),
+    nodes: nodes.map((node) => ({
+      name: names.get(node)!,
+      op: domainOf(node.op.key).filter(Boolean).join('.'),
+      path: node.scope,
+      inputs: sources(node),
+    })),
+    outputs: Object.fromEntries(graph.outputs.map(({ name, value }) => [name, names.get(value.producer!) ?? nameOf(value)!])),
+  };
 }
 
 interface Group {
@@ -49,7 +77,7 @@ function grouped(nodes: readonly PictureNode[]): Group {
 }
 
 function nodeStatement({ name, op }: PictureNode, block?: string): string {
-  const lines = [shortOp(op), ...(block === undefined ? [] : [block])];
+  const lines = [op.slice(op.lastIndexOf('.') + 1), ...(block === undefined ? [] : [block])];
   return `${quote(name)} [label="${lines.map((line) => quote(line).slice(1, -1)).join('\\n')}" class=${op.includes('.') ? 'fused' : 'op'}]`;
 }
 
@@ -92,7 +120,11 @@ export function toDot({ inputs, nodes, outputs }: Picture): string {
   ].join('\n');
 }
 
-/** The graph as an SVG element to put into a page, whose style sheet colours it. */
+/**
+ * A graph as an SVG element for a page, whose style sheet colours it by the classes `op`, `fused`, `end` and `block`.
+ *
+ * Example  const svg = await drawGraph(pictureOf(model));
+ */
 export async function drawGraph(picture: Picture): Promise<string> {
   const { instance } = await import('@viz-js/viz');
   const svg = (await instance()).renderString(toDot(picture), { format: 'svg' });
@@ -102,4 +134,29 @@ export async function drawGraph(picture: Picture): Promise<string> {
     /^<svg width="([\d.]+)pt"/,
     (start, width) => `${start} style="min-width: ${Math.ceil(width * 0.75)}pt"`,
   );
+}
+
+// Colours for a light and a dark background.
+const style = `<style>
+  text { fill: #1d2326; } .node text + text { fill: #626b70; font-size: 10px; }
+  .cluster > path, .cluster > polygon { fill: #f8f7f5; stroke: #e4e1dc; } .cluster > text { fill: #626b70; }
+  .node > path { fill: #f1efeb; stroke: #9aa3a7; } .fused > path { fill: #d8eef0; stroke: #0a6b78; } .end > path { fill: none; stroke: #626b70; }
+  .edge path, .edge polygon { stroke: #9aa3a7; } .edge polygon { fill: #9aa3a7; }
+  @media (prefers-color-scheme: dark) {
+    text { fill: #e6e9ea; } .node text + text, .cluster > text { fill: #98a2a7; }
+    .cluster > path, .cluster > polygon { fill: #1c2225; stroke: #2b3236; }
+    .node > path { fill: #242b2f; stroke: #6b757a; } .fused > path { fill: #12444a; stroke: #74d3da; }
+    .edge path, .edge polygon { stroke: #6b757a; } .edge polygon { fill: #6b757a; }
+  }
+</style>`;
+
+/**
+ * A graph as an SVG file with its own colours.
+ *
+ * Example  await writeFile('model.svg', await drawGraphFile(pictureOf(model)));
+ */
+export async function drawGraphFile(picture: Picture): Promise<string> {
+  const element = await drawGraph(picture);
+  const open = element.indexOf('>') + 1;
+  return `${element.slice(0, open)}\n${style}${element.slice(open)}`;
 }

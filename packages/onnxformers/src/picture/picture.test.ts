@@ -1,18 +1,27 @@
+import { compile, targets } from '@onnxformers/core';
 import { describe, expect, it } from 'vitest';
-import { drawGraph, toDot } from './picture';
-import { examplePicture } from './picture.test-helper';
+import { zoo } from '../index';
+import { drawGraph, drawGraphFile, pictureOf, toDot } from './picture';
 
 describe('picture', () => {
   it('draws every node and every edge between nodes', async () => {
-    const picture = examplePicture();
+    const picture = {
+      inputs: ['ids', 'lengths'],
+      nodes: [
+        { name: 'n0', op: 'Gather', path: 'embedding', inputs: ['ids'] },
+        { name: 'n1', op: 'com.microsoft.MultiHeadAttention', path: 'layers.0.mixer', inputs: ['n0', 'n0', 'lengths'] },
+        { name: 'n2', op: 'Add', path: 'layers.0', inputs: ['n0', 'n1'] },
+      ],
+      outputs: { y: 'n2' },
+    };
     const svg = await drawGraph(picture);
     expect(svg.startsWith('<svg')).toBe(true);
     expect(svg).not.toContain('<!--');
     const count = (pattern: RegExp) => svg.match(pattern)?.length ?? 0;
-    expect(count(/class="node op"/g) + count(/class="node fused"/g)).toBe(picture.nodes.length);
-    expect(count(/class="node fused"/g)).toBe(4);
+    expect(count(/class="node op"/g)).toBe(2);
+    expect(count(/class="node fused"/g)).toBe(1);
     expect(count(/class="node end"/g)).toBe(3);
-    expect(count(/class="edge"/g)).toBe(picture.nodes.reduce((n, { inputs }) => n + inputs.length, 0) + 1);
+    expect(count(/class="edge"/g)).toBe(7);
   });
 
   it('puts blocks into blocks, and none around a single node', () => {
@@ -49,5 +58,20 @@ describe('picture', () => {
     expect(svg.match(/class="edge"/g)).toHaveLength(2);
     expect(svg).not.toContain('a weight');
     expect(svg).toContain('p&lt;q&gt;');
+  });
+
+  it('shows the nodes of a compiled model that run, and the arrows between them', async () => {
+    const layer = zoo.build('layer', { name: 'pre_norm', dim: 24, mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' });
+    const model = compile(layer, { target: targets.cpu, inputs: { x: ['float32', ['batch', 'seq', 24]] } });
+    const picture = pictureOf(model);
+    expect(picture.inputs).toEqual(['x']);
+    expect(picture.nodes.map(({ op }) => op)).toContain('com.microsoft.MultiHeadAttention');
+    expect(picture.nodes.find(({ op }) => op.endsWith('MultiHeadAttention'))!.path).toBe('mixer.attention');
+    const names = new Set([...picture.inputs, ...picture.nodes.map(({ name }) => name)]);
+    for (const { inputs } of picture.nodes) for (const from of inputs) expect(names).toContain(from);
+    expect(names).toContain(picture.outputs.y);
+    const svg = await drawGraphFile(picture);
+    expect(svg).toMatch(/^<svg[^>]*>\n<style>/);
+    expect(svg).toContain('MultiHeadAttention');
   });
 });

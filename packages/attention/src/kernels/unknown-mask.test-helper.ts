@@ -1,0 +1,36 @@
+// Classes of masks that nothing in the library knows: everything refuses them or is right through their definition.
+import type { Mask, Value } from '@onnxformers/core';
+import { defineMask } from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
+
+const prefixMask = defineMask<never, { readonly length: number }>({
+  name: 'prefix',
+  comparesPositions: true,
+  allows: ({ options: { length } }, { from, to }) => to.position < length || to.position <= from.position,
+  tensor: ({ options: { length } }, at) =>
+    ops.logicalOr(ops.less(at.keyPositions(), length), ops.lessOrEqual(at.keyPositions(), at.queryPositions())),
+});
+/** The first `length` keys of a sequence, and those up to the query's position. */
+export const prefix = (length: number): Mask<never> => prefixMask({ options: { length } });
+
+const dilatedMask = defineMask<never, { readonly step: number }>({
+  name: 'dilated',
+  comparesPositions: true,
+  allows: ({ options: { step } }, { from, to }) => (from.position - to.position) % step === 0,
+  tensor({ options: { step } }, at) {
+    const apart: Value = ops.sub(at.queryPositions(), at.keyPositions());
+    return ops.equal(ops.mul(ops.div(apart, step), step), apart);
+  },
+});
+/** Keys a multiple of `step` away. */
+export const dilated = (step: number): Mask<never> => dilatedMask({ options: { step } });
+
+/** The same in plain loops, for queries that stand at the end of the keys, `surplus` more. */
+export const prefixAllows =
+  (length: number, surplus = 0) =>
+  (i: number, j: number): boolean =>
+    j < length || j <= i + surplus;
+export const dilatedAllows =
+  (step: number, surplus = 0) =>
+  (i: number, j: number): boolean =>
+    Math.abs(i + surplus - j) % step === 0;

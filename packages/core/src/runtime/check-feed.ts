@@ -1,0 +1,92 @@
+// One feed against its port, and the errors that tell what is wrong with it.
+import type { Port, Signature } from '../compile/compile';
+import { describe, FeedError, nearest } from '../error';
+import { printType } from '../ir/define-op';
+import { arrayOf, bytesOf, countOf, type DType, type Tensor, type TensorData } from '../tensor/tensor';
+
+/** Where an error about a feed is. */
+export const pathOf = (name: string): string => `feed "${name}"`;
+
+const holds = (dtype: DType, data: TensorData): boolean =>
+  data instanceof arrayOf(dtype) || (dtype === 'float16' && (data as object)?.constructor?.name === 'Float16Array');
+
+/** Throws FeedError for what is no tensor of the port. */
+export function checkFeed(port: Port, feed: Tensor): void {
+  const path = pathOf(port.name);
+  if (
+    typeof feed !== 'object' ||
+    feed === null ||
+    !('dtype' in feed) ||
+    !Array.isArray(feed.dims) ||
+    !ArrayBuffer.isView(feed.data)
+  )
+    throw new FeedError({
+      path,
+      problem: 'not a tensor',
+      expected: `a tensor ${printType(port)}`,
+      got: describe(feed),
+      hint: 'Make one with tensor(dtype, dims, values)',
+    });
+  const { dtype, dims, data } = feed;
+  if (dtype !== port.dtype) {
+    const hint = `castTensor(feed, '${port.dtype}') converts it`;
+    throw new FeedError({
+      path,
+      problem: 'another dtype',
+      expected: printType(port),
+      got: printType(feed),
+      hint,
+    });
+  }
+  if (!holds(dtype, data))
+    throw new FeedError({
+      path,
+      problem: 'the elements lie in the wrong array',
+      expected: `${dtype} in a ${arrayOf(dtype).name}`,
+      got: describe(data),
+      hint: `tensor('${dtype}', dims, values) makes the right one`,
+    });
+  if (dims.length !== port.dims.length)
+    throw new FeedError({ path, problem: 'another number of dims', expected: printType(port), got: printType(feed) });
+  const wrong = dims.find((d: unknown) => !Number.isSafeInteger(d) || (d as number) < 0);
+  if (wrong !== undefined)
+    throw new FeedError({
+      path,
+      problem: 'a dim is no size',
+      expected: 'integers from 0',
+      got: `[${dims.map((d: unknown) => describe(d)).join(', ')}]`,
+    });
+  if (data.byteLength !== bytesOf(dtype, countOf(dims)))
+    throw new FeedError({
+      path,
+      problem: 'the elements do not fill the dims',
+      expected: `${countOf(dims)} for [${dims.join(', ')}]`,
+      got: String(data.length),
+    });
+}
+
+/** The error for a feed without a port. */
+export function unknownFeed(name: string, { inputs, outputs }: Signature): FeedError {
+  const names = inputs.map((p) => p.name);
+  const near = nearest(name, names);
+  const output = outputs.some((p) => p.name === name);
+  const hint = near ? `Did you mean "${near}"? ` : output ? 'It is an output. ' : '';
+  return new FeedError({
+    path: pathOf(name),
+    problem: 'the model has no such input',
+    got: describe(name),
+    hint: `${hint}Inputs: ${names.join(', ') || 'none'}`,
+  });
+}
+
+/** The error for a port without a feed. */
+export function missing(port: Port): FeedError {
+  const hint = port.draw ? `Numbers drawn at random (${port.draw}); compile with draws: { seed } to have them made` : undefined;
+  return new FeedError({
+    path: pathOf(port.name),
+    problem: 'missing',
+    expected: printType(port),
+    got: 'nothing',
+    ...(hint && { hint }),
+  });
+}
