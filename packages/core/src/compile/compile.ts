@@ -1,6 +1,6 @@
 // From a module to a model: trace, lower, and know what goes in and out.
 
-import { type Dim, dim, namesOfDim } from '../dim/dim';
+import { type Dim, dim } from '../dim/dim';
 import { ConfigError, describe, LoweringError, nearest, ShapeError } from '../error';
 import {
   type Derivation,
@@ -10,7 +10,6 @@ import {
   type Limit,
   nameOf,
   type Pool,
-  usedBy,
   type Value,
 } from '../ir/graph';
 import { coreRules } from '../kernels/index';
@@ -31,6 +30,7 @@ import { checkCompile } from './check-options';
 import type { CompileOptions, ModelDType } from './compile-options';
 import { seededDraws } from './draws';
 import type { InputNames, OutputNames } from './port-names';
+import { checkAllRead } from './unread';
 
 /** One input or output of a model. */
 export interface Port {
@@ -213,29 +213,6 @@ function trace(
   checkOutputNames(graph, names);
   checkAllRead(graph, Object.keys(o.inputs));
   return graph;
-}
-
-// An input that has a meaning and changes nothing would be taken for one that does: position ids of a model without positions, lengths that no
-// attention looks at. Numbers of the caller's own may stand there unread.
-function checkAllRead({ inputs, outputs, nodes, builder }: Graph, declared: readonly string[]): void {
-  const read = new Set<Value>(outputs.map(({ value }) => value));
-  for (const node of nodes) for (const v of usedBy(node)) read.add(v);
-  for (const v of inputs) if (v.leaf?.kind === 'derived') for (const from of v.leaf.from) read.add(from);
-  const own = inputs.filter((v) => {
-    const role = builder.roles.get(nameOf(v) ?? '');
-    return declared.includes(nameOf(v) ?? '') && role !== undefined && role !== 'data' && role !== 'sequence';
-  });
-  // A size that nothing else tells is read from the dims.
-  const told = new Set(inputs.filter((v) => read.has(v)).flatMap((v) => v.dims.flatMap(namesOfDim)));
-  const unread = own.find((v) => !read.has(v) && v.dims.flatMap(namesOfDim).every((name) => told.has(name)));
-  if (unread)
-    throw new ConfigError({
-      path: `inputs.${nameOf(unread)}`,
-      problem: 'the model does not read this input',
-      expected: 'inputs that change the result',
-      got: String(unread),
-      hint: "Leave it out, or give it the role 'data'",
-    });
 }
 
 // In a file all values share one room of names.

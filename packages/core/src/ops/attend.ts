@@ -55,6 +55,9 @@ export interface AttendOpOptions {
  * Query `i` stands at position `queryOffset + i`, key `j` at `j`; under a documents mask both count within their sequence, whose keys end where
  * its queries end. A query that may attend to nothing gives 0.
  *
+ * What is hidden stays hidden whatever scores and bias are, as long as they are below half of the largest float32. Rows of k and v must be finite,
+ * those that the mask hides too: their weight is 0, and 0 · NaN is NaN. Kernels that never read them may give a number there.
+ *
  * Shapes   q [batch, heads, seq, head_dim] · k [batch, kv_heads, kv_seq, head_dim] · v [batch, kv_heads, kv_seq, v_head_dim] →
  *          [batch, heads, seq, v_head_dim]; kv_heads divides heads, query head h reads kv head ⌊h · kv_heads / heads⌋.
  *          Packed: batch 1, seq = tokens
