@@ -13,7 +13,7 @@ import { greater, where } from './comparison';
 /** The meaning behind {@link attendOp}. */
 export const Attend = defineOp<AttendAttrs>({
   key: 'onnxformers.Attend',
-  attributes: { mask: 'data', scale: 'float', softcap: 'float', dropout: 'data', slots: 'data' },
+  attributes: { mask: 'data', scale: 'float', softcap: 'float', dropout: 'data', slots: 'data', fewKeys: 'data' },
   infer(operands, attrs) {
     const parts = attendParts(operands, attrs);
     checkParts(parts);
