@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url';
 import ts from 'typescript';
 import * as core from '../packages/core/src/index';
 import { domainOf, type Op } from '../packages/core/src/ir/define-op';
-import { kernelOf } from '../packages/core/src/lower/target';
+import { rowOf } from '../packages/core/src/lower/target';
 import * as lowering from '../packages/core/src/lowering';
 import { promisedOps } from './doc-promises';
 import { type Docstring, parseDoc } from './docstrings';
@@ -86,7 +86,7 @@ const families: Readonly<Record<string, readonly core.Target[]>> = {
   cuda: [targets.cuda],
 };
 const runs = (family: string, op: Op): boolean =>
-  families[family]!.some((t) => kernelOf(t, op) && (domainOf(op.key)[0] !== '' || (op.since ?? 1) <= t.opset));
+  families[family]!.some((t) => rowOf(t, op) && (domainOf(op.key)[0] !== '' || (op.since ?? 1) <= t.opset));
 const isThere = (family: string, name: string): boolean =>
   families[family]!.some((t) => t.kernels[name] ?? t.kernels[`com.microsoft.${name}`]);
 

@@ -10,9 +10,11 @@
  * cuda     the onnxruntime-node in ONNXRUNTIME_NODE, which has the CUDA provider; LD_LIBRARY_PATH finds CUDA, or stand-ins for it. With
  *          STUB_CUDA, a folder of such stand-ins (lib, lib-cudnn, node_modules), both are set from it.
  *
- * What a run cannot probe keeps its rows.
+ * What a run cannot probe keeps its rows. The version that this workspace is developed on gives the tables; of an older one the rows that differ are
+ * kept. RUNTIMES is a folder in whose node_modules the older onnxruntime-node and onnxruntime-web are.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Model } from '../packages/core/src/compile/compile';
@@ -33,31 +35,34 @@ const opsets: Readonly<Record<Provider['name'], readonly number[]>> = {
   cuda: [18, 21, 23, 24],
   webgpu: [18, 21],
 };
+const developed = createRequire(import.meta.url)('onnxruntime-node/package.json').version as string;
 const everyOpset = [...new Set(Object.values(opsets).flat())];
-/** A kernel is there if one of so many samples finds it. */
-const samplesPerOp = 4;
+/** A kernel is there if one of so many samples of its row finds it. */
+const samplesPerRow = 4;
 const probedDtypes = dtypes.filter((d) => d !== 'int4' && d !== 'uint4');
 
 type Row = { own: string; cpu?: string };
-type Table = { runtime: string; kernels: Record<string, Row> };
+type Rows = Record<string, Row | null>;
+type Answer = { runtime: string; kernels: Rows };
+type Table = Answer & { older: Answer[] };
 type Tables = Partial<Record<Provider['name'], Table>>;
 
 interface Question extends Probe {
-  readonly key: string;
+  readonly row: string;
   readonly dtype: DType;
   readonly opset: number;
 }
 
 async function questions(samples: readonly Sample[], folder: string): Promise<Question[]> {
   const asked: Question[] = [];
-  const perOp = new Map<string, number>();
+  const perRow = new Map<string, number>();
   for (const sample of samples) {
-    const count = (perOp.get(sample.key) ?? 0) + 1;
-    if (count > samplesPerOp) continue;
+    const count = (perRow.get(sample.row) ?? 0) + 1;
+    if (count > samplesPerRow) continue;
     for (const dtype of probedDtypes) {
       const model = modelOf(sample, dtype);
       if (!model) continue;
-      perOp.set(sample.key, count);
+      perRow.set(sample.row, count);
       const since = model.opsets['']!;
       for (const opset of new Set(everyOpset.map((o) => Math.max(o, since)))) {
         const path = join(folder, `${asked.length}.onnx`);
@@ -66,7 +71,7 @@ async function questions(samples: readonly Sample[], folder: string): Promise<Qu
           path,
           nodes: nodesOf(model.graph).length,
           node: model.graph.nodes.find((n) => n.name.startsWith(`${probed}/`))!.name,
-          key: sample.key,
+          row: sample.row,
           dtype,
           opset,
         });
@@ -99,16 +104,17 @@ function tableOf(
   provider: Provider['name'],
   all: readonly Question[],
   { placements: found, version }: ReturnType<typeof place>,
-): Table {
+): Answer {
   const highest = Math.max(...opsets[provider]);
   const asked = all.map((q, i) => ({ ...q, placement: found[i]! })).filter((q) => q.opset <= highest);
-  const kernels: Record<string, Row> = {};
-  for (const key of [...new Set(asked.map((q) => q.key))].sort()) {
+  const kernels: Rows = {};
+  for (const row of [...new Set(asked.map((q) => q.row))].sort()) {
     const of = (where: readonly string[]): DType[] =>
       probedDtypes.filter((dtype) => {
-        const answers = asked.filter((q) => q.key === key && q.dtype === dtype);
+        const answers = asked.filter((q) => q.row === row && q.dtype === dtype);
         return (
           answers.length > 0 &&
+          !answers.some((a) => a.placement === 'refused') &&
           [...new Set(answers.map((a) => a.opset))].every((o) =>
             answers.some((a) => a.opset === o && where.includes(a.placement)),
           )
@@ -116,18 +122,33 @@ function tableOf(
       });
     const own = of(['own']);
     const cpu = of(['own', 'cpu']).filter((d) => !own.includes(d));
-    if (own.length || cpu.length) kernels[key] = { own: own.join(' '), ...(cpu.length && { cpu: cpu.join(' ') }) };
+    if (own.length || cpu.length) kernels[row] = { own: own.join(' '), ...(cpu.length && { cpu: cpu.join(' ') }) };
   }
   return { runtime: version, kernels };
 }
 
+/** The table with an answer in it: that of the version developed on, or what differs on an older one. */
+function withAnswer(table: Table | undefined, answer: Answer): Table {
+  if (answer.runtime === developed) return { ...answer, older: table?.older ?? [] };
+  if (!table) throw new Error(`probe ${developed} before ${answer.runtime}`);
+  const rows = new Set([...Object.keys(table.kernels), ...Object.keys(answer.kernels)]);
+  const text = (r: Row | null | undefined) => JSON.stringify(r ?? null);
+  const differing = [...rows].sort().filter((r) => text(table.kernels[r]) !== text(answer.kernels[r]));
+  const kernels = Object.fromEntries(differing.map((r) => [r, answer.kernels[r] ?? null]));
+  const others = table.older.filter((o) => o.runtime !== answer.runtime);
+  const older = [...others, { runtime: answer.runtime, kernels }];
+  return { ...table, older: older.sort((a, b) => b.runtime.localeCompare(a.runtime, 'en', { numeric: true })) };
+}
+
 function providers(): Provider[] {
   const stub = process.env.STUB_CUDA && resolve(process.env.STUB_CUDA);
+  const from = process.env.RUNTIMES && resolve(process.env.RUNTIMES, 'node_modules');
+  const node = { ONNXRUNTIME_NODE: from ? join(from, 'onnxruntime-node') : '' };
   const found: Provider[] = [
-    { name: 'cpu', env: { ONNXRUNTIME_NODE: '' } },
-    { name: 'wasm', env: {} },
+    { name: 'cpu', env: node },
+    { name: 'wasm', env: { ONNXRUNTIME_WEB: from ? join(from, 'onnxruntime-web') : '' } },
   ];
-  if (process.env.VK_DRIVER_FILES) found.push({ name: 'webgpu', env: { ONNXRUNTIME_NODE: '' } });
+  if (process.env.VK_DRIVER_FILES) found.push({ name: 'webgpu', env: node });
   if (stub)
     found.push({
       name: 'cuda',
@@ -149,11 +170,18 @@ async function known(): Promise<Tables> {
 
 function print(tables: Tables): string {
   const quoted = (key: string) => (/^\w+$/.test(key) ? key : `'${key}'`);
-  const row = ([key, { own, cpu }]: [string, Row]) => `      ${quoted(key)}: { own: '${own}'${cpu ? `, cpu: '${cpu}'` : ''} },`;
-  const table = ([name, { runtime, kernels }]: [string, Table]) =>
-    `  ${name}: {\n    runtime: '${runtime}',\n    kernels: {\n${Object.entries(kernels).map(row).join('\n')}\n    },\n  },`;
+  const value = (r: Row | null) => (r ? `{ own: '${r.own}'${r.cpu ? `, cpu: '${r.cpu}'` : ''} }` : 'null');
+  const rows = (kernels: Rows, indent: string) =>
+    Object.entries(kernels)
+      .map(([key, r]) => `${indent}${quoted(key)}: ${value(r)},\n`)
+      .join('');
+  const older = ({ runtime, kernels }: Answer) =>
+    `      {\n        runtime: '${runtime}',\n        kernels: {\n${rows(kernels, '          ')}        },\n      },\n`;
+  const table = ([name, t]: [string, Table]) =>
+    `  ${name}: {\n    runtime: '${t.runtime}',\n    kernels: {\n${rows(t.kernels, '      ')}    },\n    older: [\n${t.older.map(older).join('')}    ],\n  },`;
   return `// Made by scripts/probe-kernels.ts from the answers of the runtimes named below. Not to be edited by hand.
 // own: dtypes that have a kernel on the provider itself; cpu: dtypes that the provider leaves to the CPU, with copies around the node.
+// Behind the key of an op stands its form, where it has some. older: the rows that differ on older versions; null: no kernel.
 
 export const kernelTables = {
 ${Object.entries(tables)
@@ -173,11 +201,11 @@ try {
   const before = await known();
   const tables: Tables = { ...before };
   for (const provider of providers().filter((p) => !wanted.length || wanted.includes(p.name))) {
-    const table = tableOf(provider.name, asked, place(asked, provider, folder));
-    const count = Object.keys(table.kernels).length;
-    console.log(`${provider.name}: ${asked.length} models, ${count} ops with a kernel, ONNX Runtime ${table.runtime}`);
+    const answer = tableOf(provider.name, asked, place(asked, provider, folder));
+    const count = Object.keys(answer.kernels).length;
+    console.log(`${provider.name}: ${asked.length} models, ${count} rows with a kernel, ONNX Runtime ${answer.runtime}`);
     // A provider that did not start has no kernel for anything; its rows stay.
-    if (count) tables[provider.name] = table;
+    if (count) tables[provider.name] = withAnswer(tables[provider.name], answer);
     else process.exitCode = 1;
   }
   if (!check) writeFileSync(file, print(tables));

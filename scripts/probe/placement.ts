@@ -3,8 +3,11 @@ import { spawnSync } from 'node:child_process';
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** `own`: on the provider; `cpu`: the provider leaves it to the CPU; `none`: no kernel, or only one of another dtype between casts. */
-export type Placement = 'own' | 'cpu' | 'none';
+/**
+ * `own`: on the provider; `cpu`: the provider leaves it to the CPU; `none`: no kernel, or only one of another dtype between casts; `refused`: there is
+ * one, which says when it runs that it does not do this.
+ */
+export type Placement = 'own' | 'cpu' | 'none' | 'refused';
 
 /** A model: where it lies, how many nodes it has, the name of the one in question. */
 export interface Probe {
@@ -24,6 +27,9 @@ const placedAs: Readonly<Record<Provider['name'], string>> = {
   cuda: 'CUDAExecutionProvider',
   webgpu: 'WebGpuExecutionProvider',
 };
+
+// What a kernel says that looks at its attributes when it runs. (Adapters without 16-bit floats are not meant.)
+const unsupported = /^@@stopped (?!.*f16).*(is not supported with|not implemented for|output modes are supported)/m;
 
 /** Opens a session for every probe, in a process of its own that is started again where one brings it down. */
 export function place(
@@ -50,7 +56,11 @@ export function place(
     if (!parts.length) throw new Error(`no session was opened on ${name}: ${text.slice(-2000)}`);
     for (const part of parts) {
       const index = Number.parseInt(part, 10);
-      placements[index] = /^@@loaded/m.test(part) ? placementOf(part, placedAs[name], probes[index]!) : 'none';
+      placements[index] = unsupported.test(part)
+        ? 'refused'
+        : /^@@loaded/m.test(part)
+          ? placementOf(part, placedAs[name], probes[index]!)
+          : 'none';
       from = index + 1;
     }
     if (text.includes('@@end')) break;

@@ -2,8 +2,10 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { type Attrs, defineOp, domainOf, Identity, type TensorType } from '../../packages/core/src/ir/define-op';
+import { type Attrs, defineOp, domainOf, Identity, type Op, type TensorType } from '../../packages/core/src/ir/define-op';
 import { apply, type Graph, GraphBuilder, type Node, subgraphsOf, type Value } from '../../packages/core/src/ir/graph';
+import { GatherBlockQuantized } from '../../packages/core/src/kernels/gather-block-quantized';
+import { MatMulNBits } from '../../packages/core/src/kernels/mat-mul-n-bits';
 import { dtypeOf } from '../../packages/core/src/lower/target';
 import { cast } from '../../packages/core/src/ops/cast';
 import { cond, loop } from '../../packages/core/src/ops/control';
@@ -12,9 +14,10 @@ import { type DType, isFloat } from '../../packages/core/src/tensor/tensor';
 import { type OpCase, prepare } from '../../packages/core/src/testing/op-suite';
 import { root } from '../pnpm.mjs';
 
-/** An op applied once: `build` gives the graph in which its main dtype is this one, or undefined where the op has no such form. */
+/** An op applied once: `build` gives the graph in which its main dtype is this one, or undefined where the op is not defined for it. */
 export interface Sample {
-  readonly key: string;
+  /** The row of the table: the key of the op, and its form where it has some. */
+  readonly row: string;
   build(dtype: DType): Graph | undefined;
 }
 
@@ -47,7 +50,7 @@ export async function vocabularySamples(): Promise<Sample[]> {
       for (const graph of [atKnownSizes(c), prepare(c).graph])
         for (const node of nodesOf(graph)) if (!nodes.has(signature(node))) nodes.set(signature(node), node);
   }
-  return [...nodes.values()].map((node) => ({ key: node.op.key, build: (dtype) => alone(node, dtype) }));
+  return [...nodes.values()].map((node) => ({ row: rowOf(node.op, node.attrs), build: (dtype) => alone(node, dtype) }));
 }
 
 function atKnownSizes(c: OpCase): Graph {
@@ -75,8 +78,11 @@ function nodesOf(graph: Graph): Node[] {
   });
 }
 
+/** The row of a table that an op with these attributes has. */
+export const rowOf = <A extends Attrs>(op: Op<A>, attrs: A): string => [op.key, ...(op.form ? [op.form(attrs)] : [])].join(' ');
+
 const signature = ({ op, operands, attrs }: Node): string =>
-  `${op.key} ${operands.map((v) => v && `${v.dtype}${v.rank}${v.leaf?.kind}`)} ${Object.keys(attrs).filter((k) => attrs[k] !== undefined)}`;
+  `${rowOf(op, attrs)} ${operands.map((v) => v && `${v.dtype}${v.rank}${v.leaf?.kind}`)} ${Object.keys(attrs).filter((k) => attrs[k] !== undefined)}`;
 
 function alone(node: Node, dtype: DType): Graph | undefined {
   if (node.op.key === 'Cast') return castAlone(node, dtype);
@@ -122,7 +128,7 @@ function castAlone(node: Node, dtype: DType): Graph {
 /** Ops that no case applies: Loop and If around a value of the dtype, and Identity. */
 export const controlSamples: readonly Sample[] = [
   {
-    key: 'Identity',
+    row: 'Identity',
     build(dtype) {
       const g = new GraphBuilder();
       const x = input(g, 'x', { dtype, dims: ['n', 3] });
@@ -131,7 +137,7 @@ export const controlSamples: readonly Sample[] = [
     },
   },
   {
-    key: 'Loop',
+    row: 'Loop',
     build(dtype) {
       const g = new GraphBuilder();
       const x = input(g, 'x', { dtype, dims: ['n', 3] });
@@ -144,7 +150,7 @@ export const controlSamples: readonly Sample[] = [
     },
   },
   {
-    key: 'If',
+    row: 'If',
     build(dtype) {
       const g = new GraphBuilder();
       const [x, z] = [input(g, 'x', { dtype, dims: ['n', 3] }), input(g, 'z', { dtype, dims: ['n', 3] })];
@@ -183,7 +189,7 @@ function contrib(
     ),
   );
   return {
-    key,
+    row: key,
     build(dtype) {
       if (only && !only.includes(dtype)) return undefined;
       const type = ([t, ...dims]: NonNullable<Operand>): TensorType => ({ dtype: t === 'T' ? dtype : t, dims });
@@ -199,6 +205,36 @@ function contrib(
 const floats: readonly DType[] = ['float64', 'float32', 'float16', 'bfloat16'];
 const rows = (heads = 4): Operand => ['T', 'batch', 'seq', 16 * heads];
 const ms = (name: string): string => `com.microsoft.${name}`;
+
+/** Sizes of blocks of 4 bits that somebody may ask for. */
+const blockSizes = [16, 32, 64, 128, 256, 512, 1024] as const;
+const blocks = 2;
+
+const matMulNBits = (size: number): Sample => {
+  const attrs = { K: blocks * size, N: 8, bits: 4, block_size: size };
+  const operands: Operand[] = [
+    ['T', 'batch', 'seq', attrs.K],
+    ['uint8', 8, blocks, size / 2],
+    ['T', 8, blocks],
+  ];
+  return {
+    ...contrib(MatMulNBits.key, operands, [['T', 'batch', 'seq', 8]], attrs, floats),
+    row: rowOf(MatMulNBits, attrs),
+  };
+};
+const gatherBlockQuantized = (size: number): Sample => {
+  const attrs = { gather_axis: 0, quantize_axis: 1, block_size: size, bits: 4 };
+  const operands: Operand[] = [
+    ['uint8', 7, (blocks * size) / 2],
+    ['int64', 'batch', 'seq'],
+    ['T', 7, blocks],
+    ['uint8', 7, 1],
+  ];
+  return {
+    ...contrib(GatherBlockQuantized.key, operands, [['T', 'batch', 'seq', blocks * size]], attrs, floats),
+    row: rowOf(GatherBlockQuantized, attrs),
+  };
+};
 
 export const contribSamples: readonly Sample[] = [
   contrib(ms('MultiHeadAttention'), [rows(), rows(), rows()], [rows()], { num_heads: 4 }, floats),
@@ -254,25 +290,7 @@ export const contribSamples: readonly Sample[] = [
   contrib(ms('QuickGelu'), [rows()], [rows()], { alpha: 1.5 }, floats),
   contrib(ms('Gelu'), [rows()], [rows()], {}, floats),
   contrib(ms('FusedMatMul'), [rows(), ['T', 8, 64]], [['T', 'batch', 'seq', 8]], { transB: 1 }, floats),
-  contrib(
-    ms('MatMulNBits'),
-    [rows(), ['uint8', 8, 2, 16], ['T', 16]],
-    [['T', 'batch', 'seq', 8]],
-    { K: 64, N: 8, bits: 4, block_size: 32 },
-    floats,
-  ),
-  contrib(
-    ms('GatherBlockQuantized'),
-    [
-      ['uint8', 7, 32],
-      ['int64', 'batch', 'seq'],
-      ['T', 7, 2],
-      ['uint8', 7, 1],
-    ],
-    [rows()],
-    { gather_axis: 0, quantize_axis: 1, block_size: 32, bits: 4 },
-    floats,
-  ),
+  ...blockSizes.flatMap((size) => [matMulNBits(size), gatherBlockQuantized(size)]),
   contrib(
     ms('LinearAttention'),
     [rows(), rows(), rows(), ['T', 'batch', 4, 16, 16], ['T', 'batch', 'seq', 4], ['T', 'batch', 'seq', 4]],

@@ -172,7 +172,7 @@ const emptyCache = 'prefill into empty cache';
 
 interface Form {
   readonly variant?: string;
-  /** With a sink that takes nothing. */
+  /** With a sink whose weight is 0. */
   readonly nullSink?: boolean;
   /** With the rotation of queries and keys inside. */
   readonly turns?: Rotation | undefined;

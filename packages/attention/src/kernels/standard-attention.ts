@@ -1,5 +1,5 @@
 // Attention of the standard, in its form with rows: one kernel for shared key heads without a cache.
-import type { Node } from '@onnxformers/core';
+import { type Dim, type Node, subDims, termsOf } from '@onnxformers/core';
 import {
   type AttendAttrs,
   apply,
@@ -56,7 +56,10 @@ function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
 
 function made(node: Node<AttendAttrs>, reading: Reading, around: MatchContext, mask?: OwnMask): Match {
   const { parts } = reading;
+  const [seq, kvSeq] = [parts.q.dims[2]!, parts.k.dims[2]!];
   const emit = (get: Get) => {
+    // The kernel takes no empty keys. Those of the queries' own sequence are there where a query is.
+    if (!atLeast(kvSeq, seq)) get(parts.q).graph.root.limit({ size: kvSeq, min: 1, problem: 'no keys to attend to' });
     const rows = [parts.q, parts.k, parts.v].map((h) => toRows(get(h)));
     const bias = parts.bias && get(parts.bias);
     const { scale, softcap } = node.attrs;
@@ -75,6 +78,7 @@ function made(node: Node<AttendAttrs>, reading: Reading, around: MatchContext, m
   const over = !mask && { variant: 'with the mask as a tensor', cost: allPairs(reading), notes: [maskNote(reading)] };
   return { covers: node.outputs, ...over, emit };
 }
+const atLeast = (a: Dim, b: Dim): boolean => termsOf(subDims(a, b)).every((t) => t.coefficient > 0);
 const noMask: ScoreMask = { asBias: (bias) => bias, finish: toHeads };
 
 /** Attend → Attention, also with the mask as a tensor over all scores. */

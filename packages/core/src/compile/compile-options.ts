@@ -20,9 +20,12 @@ export interface CompileOptions {
   readonly target: Target;
   /** What is known of the machine; absent parts are taken as the newest. */
   readonly machine?: Machine;
-  /** Default float32. On a target that does not compute in it, weights are stored in it and widened to float32; see `strictDtype`. */
+  /**
+   * Default float32. On a target that does not compute in it, or is slower in it than in float32, weights are stored in it and widened to float32;
+   * outputs and caches are float32 then. See `strictDtype`.
+   */
   readonly dtype?: ModelDType;
-  /** True: an error instead of arithmetic in another dtype than asked for. */
+  /** True: arithmetic in `dtype`, also where it is slower than float32; an error where the target does not compute in it. */
   readonly strictDtype?: boolean;
   /**
    * Inputs by name: `{ ids: ['int64', ['batch', 'seq']] }`. A size name is bound when the model runs. A third entry says what an input is for,

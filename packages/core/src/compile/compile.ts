@@ -1,6 +1,6 @@
 // From a module to a model: trace, lower, and know what goes in and out.
 
-import { type Dim, dim, namesOfDim } from '../dim/dim';
+import { type Dim, dim } from '../dim/dim';
 import { ConfigError, describe, LoweringError, nearest, ShapeError } from '../error';
 import {
   type Derivation,
@@ -10,12 +10,12 @@ import {
   type Limit,
   nameOf,
   type Pool,
-  usedBy,
   type Value,
 } from '../ir/graph';
 import { coreRules } from '../kernels/index';
 import type { Decision } from '../lower/decision';
 import { lower } from '../lower/lower';
+import { onRuntime, type RuntimeSupport, runtimeSupport } from '../lower/runtime-version';
 import type { Machine, Target } from '../lower/target';
 import { type AnyModule, modulesOf, namesOf, type ParameterNames } from '../module/module';
 import { standalone } from '../module/standalone';
@@ -30,6 +30,7 @@ import { checkCompile } from './check-options';
 import type { CompileOptions, ModelDType } from './compile-options';
 import { seededDraws } from './draws';
 import type { InputNames, OutputNames } from './port-names';
+import { checkAllRead } from './unread';
 
 /** One input or output of a model. */
 export interface Port {
@@ -64,8 +65,10 @@ export interface Model<I extends string = string, O extends string = string> {
   readonly graph: Graph;
   readonly target: Target;
   readonly machine: Machine;
+  /** Which versions of the runtime can run it; a runner refuses the others. */
+  readonly runtimes: readonly RuntimeSupport[];
   readonly dtype: ModelDType;
-  /** dtype of the arithmetic; differs from `dtype` where the target does not compute in that. */
+  /** dtype of the arithmetic and of the outputs; differs from `dtype` where the target does not compute in that, or is slower in it. */
   readonly computes: DType;
   readonly decisions: readonly Decision[];
   readonly signature: Signature;
@@ -89,15 +92,17 @@ export function compile<const M extends AnyModule, const C extends CompileOption
 ): Model<InputNames<C>, OutputNames<M, C>> {
   checkCompile(module, o);
   const dtype = o.dtype ?? 'float32';
-  const computes = arithmetic(o.target, dtype, o.strictDtype ?? false);
+  const machine = o.machine ?? {};
+  const target = onRuntime(o.target, machine);
+  const computes = arithmetic(target, dtype, o.strictDtype ?? false);
   const model = standalone(module);
   const names = namesOf(model);
   const parameterInputs = new Set<Parameter>();
   for (const [path, p] of names.parameters) if (o.parameters?.(path, p) === 'input') parameterInputs.add(p);
   const traced = trace(model, o, dtype, computes, names, parameterInputs);
-  const { graph, decisions } = lower(traced, o.target, {
+  const { graph, decisions } = lower(traced, target, {
     rules: [...coreRules, ...(o.rules ?? [])],
-    ...(o.machine && { machine: o.machine }),
+    machine,
     ...(o.assumptions && { assumptions: o.assumptions }),
   });
   const stored = [...names.parameters].filter(([, p]) => !parameterInputs.has(p));
@@ -108,8 +113,9 @@ export function compile<const M extends AnyModule, const C extends CompileOption
     module: model,
     traced,
     graph,
-    target: o.target,
-    machine: o.machine ?? {},
+    target,
+    machine,
+    runtimes: runtimeSupport(o.target, machine, graph),
     dtype,
     computes,
     decisions,
@@ -129,7 +135,7 @@ function withoutInputs(weights: WeightSource, names: ParameterNames, inputs: Rea
 }
 
 function arithmetic(target: Target, dtype: ModelDType, strict: boolean): DType {
-  if (target.computes.includes(dtype)) return dtype;
+  if (target.computes.includes(dtype)) return !strict && target.widens?.includes(dtype) ? 'float32' : dtype;
   if (strict)
     throw new LoweringError({
       path: target.name,
@@ -207,29 +213,6 @@ function trace(
   checkOutputNames(graph, names);
   checkAllRead(graph, Object.keys(o.inputs));
   return graph;
-}
-
-// An input that has a meaning and changes nothing would be taken for one that does: position ids of a model without positions, lengths that no
-// attention looks at. Numbers of the caller's own may stand there unread.
-function checkAllRead({ inputs, outputs, nodes, builder }: Graph, declared: readonly string[]): void {
-  const read = new Set<Value>(outputs.map(({ value }) => value));
-  for (const node of nodes) for (const v of usedBy(node)) read.add(v);
-  for (const v of inputs) if (v.leaf?.kind === 'derived') for (const from of v.leaf.from) read.add(from);
-  const own = inputs.filter((v) => {
-    const role = builder.roles.get(nameOf(v) ?? '');
-    return declared.includes(nameOf(v) ?? '') && role !== undefined && role !== 'data' && role !== 'sequence';
-  });
-  // A size that nothing else tells is read from the dims.
-  const told = new Set(inputs.filter((v) => read.has(v)).flatMap((v) => v.dims.flatMap(namesOfDim)));
-  const unread = own.find((v) => !read.has(v) && v.dims.flatMap(namesOfDim).every((name) => told.has(name)));
-  if (unread)
-    throw new ConfigError({
-      path: `inputs.${nameOf(unread)}`,
-      problem: 'the model does not read this input',
-      expected: 'inputs that change the result',
-      got: String(unread),
-      hint: "Leave it out, or give it the role 'data'",
-    });
 }
 
 // In a file all values share one room of names.

@@ -97,7 +97,12 @@ class Writer {
         attributes: {},
       }),
     );
-    return { name, nodes: [...nodes, ...copied], inputs, outputs, initializers: [] };
+    const handedOut = new Set(outputs.map((o) => o.name));
+    const values = [...made].flatMap((v): OnnxValueInfo[] => {
+      const name = this.named.get(v);
+      return name === undefined || handedOut.has(name) ? [] : [{ name, dtype: v.dtype, dims: v.dims }];
+    });
+    return { name, nodes: [...nodes, ...copied], inputs, outputs, values, initializers: [] };
   }
 
   private inputName(v: Value): string {

@@ -6,7 +6,7 @@ import { isPastRole, type Node, subgraphsOf } from '../ir/graph';
 import type { Decision, Rejected } from '../lower/decision';
 import type { Reason } from '../lower/reason';
 import { reasons } from '../lower/reasons';
-import { dtypeOf, type Forecast, kernelOf, type Machine } from '../lower/target';
+import { dtypeOf, type Forecast, kernelOf, type Machine, type Target } from '../lower/target';
 import { modulesOf } from '../module/module';
 import { type DType, isFloat } from '../tensor/tensor';
 import { isBelow, printPaths, rootPlace, shapeOf } from './places';
@@ -188,13 +188,16 @@ const moves = new Set([
   'Gather',
 ]);
 
+const whyWidened = ({ name, widens }: Target, dtype: DType): string =>
+  widens?.includes(dtype)
+    ? `${name} is slower in ${dtype}; strictDtype computes in it all the same`
+    : `${name} does not compute in ${dtype}`;
+
 function dtypeNotes({ target, dtype, computes, parameterInputs, signature }: Model): string[] {
   const fed = [...parameterInputs].some((p) => (p.options.dtype ?? dtype) === 'bfloat16');
   const kept = signature.inputs.some((p) => p.dtype === 'float32' && isPastRole(p.role));
   return [
-    ...(dtype === computes
-      ? []
-      : [`weights are stored in ${dtype} and widened to ${computes}: ${target.name} does not compute in ${dtype}`]),
+    ...(dtype === computes ? [] : [`weights are stored in ${dtype} and widened to ${computes}: ${whyWidened(target, dtype)}`]),
     ...(fed ? ['parameters in bfloat16 that are inputs are fed in float32, since no JavaScript runtime carries bfloat16'] : []),
     ...(kept && computes === 'bfloat16'
       ? [
@@ -208,7 +211,7 @@ function besideNotes({ target }: Model, nodes: readonly Node[]): string[] {
   const counts = new Map<string, number>();
   for (const node of nodes) {
     const dtype = dtypeOf(node);
-    if (!dtype || !kernelOf(target, node.op)?.beside?.includes(dtype)) continue;
+    if (!dtype || !kernelOf(target, node)?.beside?.includes(dtype)) continue;
     const name = isFloat(dtype) ? `${nameOfOp(node.op.key)} of ${dtype}` : nameOfOp(node.op.key);
     counts.set(name, (counts.get(name) ?? 0) + 1);
   }

@@ -199,7 +199,7 @@ export interface Op<A extends Attrs = Attrs> {
   /** First opset of its domain that has this form. */
   readonly since?: number;
   readonly attributes: { readonly [K in keyof A]: AttributeKind };
-  /** The types of the outputs. Throws {@link ShapeError} (see `mismatch`) when operands do not fit. */
+  /** The types of the outputs. Throws ShapeError (see `mismatch`) when operands do not fit. */
   infer(operands: readonly (TensorType | undefined)[], attrs: A): readonly TensorType[];
   /** The value itself when the op changes nothing, or a simpler one; asked on every emission. One-output ops only. */
   simplify?(operands: readonly (Value | undefined)[], attrs: A): Value | undefined;
@@ -240,6 +240,11 @@ export interface Op<A extends Attrs = Attrs> {
    * `everywhere`. Tables come first.
    */
   readonly kernels?: 'everywhere' | Readonly<Record<string, readonly DType[]>>;
+  /**
+   * What of the attributes decides, besides the dtype, whether a runtime has a kernel, as text: `reduction=add`. Tables have a row for each
+   * that was probed; what has no row there has no kernel.
+   */
+  form?(attrs: A): string;
   /** Only where ONNX wants something else than operands and attributes as they are. */
   encode?(node: Node<A>): EncodedNode;
 }

@@ -20,6 +20,7 @@ type GatherBlockQuantizedAttrs = {
 export const GatherBlockQuantized: Op<GatherBlockQuantizedAttrs> = defineOp<GatherBlockQuantizedAttrs>({
   key: 'com.microsoft.GatherBlockQuantized',
   attributes: { gather_axis: 'int', quantize_axis: 'int', block_size: 'int', bits: 'int' },
+  form: ({ bits, block_size }) => `bits=${bits} block_size=${block_size}`,
   infer([packed, ids, scales], { block_size }) {
     const blocks = scales?.dims[1];
     if (typeof blocks !== 'number' || packed?.dims[1] !== (blocks * block_size) / 2)
@@ -78,6 +79,7 @@ export const unpackRows = rule('Gather(DequantizeBlocks) → DequantizeBlocks(Ga
   if (!blocks) return undefined;
   return {
     covers: node.outputs,
+    cost: 1, // more than the kernel, which does the same in one pass
     emit: (get) => [rowsOf(blocks.operands.map((v) => v && get(v)) as unknown as Packed, get(node.operands[1]!), blocks.attrs)],
   };
 });

@@ -3,6 +3,8 @@ import { internal, LoweringError } from '../error';
 import { domainOf, type Op, printType } from '../ir/define-op';
 import { apply, builderLike, type Graph, type GraphBuilder, type Node, subgraphsOf, type Value } from '../ir/graph';
 import { cast } from '../ops/cast';
+import { Transpose } from '../ops/movement';
+import { Reshape } from '../ops/reshape';
 import { isFloat } from '../tensor/tensor';
 import { withConstants } from './constants';
 import type { Decision } from './decision';
@@ -10,7 +12,7 @@ import type { Reason } from './reason';
 import { reasons } from './reasons';
 import { Cycle, type Found, nameOf, replay } from './rewrite';
 import { type Match, type MatchContext, outcomesOf, type Refusal, type Rule, refuse } from './rule';
-import { accepts, dtypeOf, kernelOf, type Machine, type Target } from './target';
+import { accepts, dtypeOf, kernelOf, type Machine, rowOf, type Target } from './target';
 
 /** Options of {@link lower}. */
 export interface LowerOptions {
@@ -109,7 +111,7 @@ class Lowering {
   // Emits a match where nobody sees it, to learn whether the target runs what it makes and at what cost.
   private tryOut(node: Node, rule: Rule, match: Match): Pick<Candidate, 'cost' | 'kernels'> | Refusal {
     const { g, stand } = scratch(node);
-    const outputs = g.at(node.scope, () => match.emit((old) => standIn(g, stand, old)));
+    const outputs = g.at(node.scope, () => match.emit((old) => standInMoved(g, stand, old)));
     outputs.forEach((v, i) => g.output(String(i), v));
     let cost = match.cost ?? 0;
     const kernels: string[] = [];
@@ -117,13 +119,13 @@ class Lowering {
     for (const n of nodes) {
       const fit = this.stands(n);
       if (fit !== true) return refuse(fit, match.variant);
-      cost += kernelOf(this.target, n.op)?.cost?.(n, this.machine) ?? 0;
+      cost += kernelOf(this.target, n)?.cost?.(n, this.machine) ?? 0;
       kernels.push(n.op.key);
     }
     if (nodes.length === 1 && nodes[0]!.op.key === node.op.key && sameAttrs(nodes[0]!, node))
       throw internal(`${rule.name} makes the node it matched`);
     const kept =
-      accepts(this.target, this.machine, node) === true ? kernelOf(this.target, node.op)?.cost?.(node, this.machine) : undefined;
+      accepts(this.target, this.machine, node) === true ? kernelOf(this.target, node)?.cost?.(node, this.machine) : undefined;
     if (kept !== undefined && match.covers.length === node.outputs.length && cost > kept)
       return refuse(reasons.keptIsCheaper({ op: node.op.key }), match.variant);
     return { cost, kernels };
@@ -166,7 +168,7 @@ class Lowering {
   private promotable(node: Node): boolean {
     const dtype = dtypeOf(node);
     if ((dtype !== 'float16' && dtype !== 'bfloat16') || node.op.key === 'Cast') return false;
-    const kernel = kernelOf(this.target, node.op);
+    const kernel = kernelOf(this.target, node);
     if (!kernel || kernel.dtypes.includes(dtype) || !kernel.dtypes.includes('float32') || node.op.writes) return false;
     return (kernel.accepts?.(node, this.machine) ?? true) === true;
   }
@@ -212,7 +214,7 @@ class Lowering {
   }
 
   private expectedOf(op: Op): { readonly expected?: string } {
-    const dtypes = kernelOf(this.target, op)?.dtypes;
+    const dtypes = rowOf(this.target, op)?.dtypes;
     return dtypes?.length ? { expected: `one of ${dtypes.join(', ')}` } : {};
   }
 
@@ -313,6 +315,16 @@ function scratch(node: Node): { g: GraphBuilder; stand: Map<Value, Value> } {
   const stand = new Map<Value, Value>();
   for (const input of node.graph.root.inputs) standIn(g, stand, input);
   return { g, stand };
+}
+
+// The same, with the movements that made it: what a match does to undo them costs nothing.
+function standInMoved(g: GraphBuilder, stand: Map<Value, Value>, old: Value): Value {
+  const { producer } = old;
+  if (stand.has(old) || (producer?.op !== Transpose && producer?.op !== Reshape)) return standIn(g, stand, old);
+  const operands = producer.operands.map((v) => v && standInMoved(g, stand, v));
+  const moved = apply(producer.op, operands, producer.attrs)[old.index]!;
+  stand.set(old, moved);
+  return moved;
 }
 
 // A value of the same type in a scratch graph; constants and parameters stay what they are.

@@ -37,6 +37,8 @@ export const reasons = defineReasons({
   }) => `${without}; compile with assumptions: ['${assumption}'] if ${holds}`,
 
   noKernel: ({ op, target }: { readonly op: string; readonly target: string }) => `${target} has no kernel for ${op}`,
+  noForm: ({ op, target, form }: { readonly op: string; readonly target: string; readonly form: string }) =>
+    `${op} has no kernel with ${form} on ${target}`,
   noDtype: ({ op, dtype, target }: { readonly op: string; readonly dtype: string; readonly target: string }) =>
     `${op} has no ${dtype} kernel on ${target}`,
   opset: ({

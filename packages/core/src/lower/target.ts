@@ -22,6 +22,8 @@ export interface Kernel {
   readonly dtypes: readonly DType[];
   /** Those of them that the provider leaves to the CPU, with copies around the node. */
   readonly beside?: readonly DType[];
+  /** The dtypes of each form of the op (`Op.form`), where they differ. A form that is not there has no kernel. */
+  readonly forms?: Readonly<Record<string, Pick<Kernel, 'dtypes' | 'beside'>>>;
   /** True, or the reason why this node cannot run there. */
   accepts?(node: Node, machine: Machine): true | Reason;
   /** Relative; 0 when absent. Only kernels in competition have one. */
@@ -31,12 +33,18 @@ export interface Kernel {
 /** A set of kernels behind a list of execution providers. */
 export interface Target {
   readonly name: string;
+  /** The version of the runtime that has these kernels; absent where any has. */
+  readonly runtime?: string;
+  /** The same on older versions of the runtime, newest first. */
+  readonly older?: readonly Target[];
   /** Highest opset of the standard that a graph for it may use. */
   readonly opset: number;
   /** Execution providers in order of preference, as the runtime names them. */
   readonly providers: readonly string[];
   /** dtypes in which the target computes; a model of another dtype stores it and computes in float32. */
   readonly computes: readonly DType[];
+  /** Those of them in which it is slower than in float32: a model stores its weights in them and computes in float32, unless `strictDtype` is on. */
+  readonly widens?: readonly DType[];
   /** By op key: `com.microsoft.MultiHeadAttention`. */
   readonly kernels: Readonly<Record<string, Kernel>>;
   /** What is worth saying about it in `explain`: always, or of models that compute in a dtype. */
@@ -76,8 +84,16 @@ export function dtypeOf(node: Pick<Node, 'operands'> & { readonly outputs: reado
   return (typed.find((v) => isFloat(v.dtype)) ?? read.find((v) => v.dtype !== 'bool') ?? typed[0])?.dtype;
 }
 
-/** The target's kernel for an op: a row of its table, or for an op of a user's own what the op itself says. */
-export function kernelOf(target: Target, op: Op): Kernel | undefined {
+/** The target's kernel for a node; undefined where it has none for that form of the op. */
+export function kernelOf(target: Target, { op, attrs }: Pick<Node, 'op' | 'attrs'>): Kernel | undefined {
+  const kernel = rowOf(target, op);
+  if (!kernel?.forms || !op.form) return kernel;
+  const form = kernel.forms[op.form(attrs)];
+  return form && { ...kernel, ...form };
+}
+
+/** A row of the target's table, whatever the form of the op, or for an op of a user's own what the op itself says. */
+export function rowOf(target: Target, op: Op): Kernel | undefined {
   const { kernels } = op;
   if (Object.hasOwn(target.kernels, op.key)) return target.kernels[op.key];
   if (!kernels) return undefined;
@@ -91,8 +107,8 @@ export function kernelOf(target: Target, op: Op): Kernel | undefined {
 export function accepts(target: Target, machine: Machine, node: Node): true | Reason {
   const { op } = node;
   const about = { op: op.key, target: target.name };
-  const kernel = kernelOf(target, op);
-  if (!kernel) return reasons.noKernel(about);
+  const kernel = kernelOf(target, node);
+  if (!kernel) return rowOf(target, op) ? reasons.noForm({ ...about, form: op.form!(node.attrs) }) : reasons.noKernel(about);
   if (domainOf(op.key)[0] === '' && (op.since ?? 1) > target.opset)
     return reasons.opset({ ...about, since: op.since!, opset: target.opset });
   const dtype = dtypeOf(node);

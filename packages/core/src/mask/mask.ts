@@ -98,7 +98,13 @@ export interface MaskPlacing<D extends string = string, O extends object = objec
   places(
     mask: Mask<NDArray, D, O>,
     sizes: { readonly seq: number; readonly kvSeq: number },
-  ): { query(i: number): Place | undefined; key(j: number): Place | undefined };
+  ): {
+    /** The place of query i. */
+    query(i: number): Place | undefined;
+    /** The place of key j. */
+    key(j: number): Place | undefined;
+  };
+  /** The same as tensors of a graph. */
   tensors(mask: Mask<Value, D, O>, frame: MaskFrame): MaskPlaces;
 }
 
@@ -141,6 +147,7 @@ export interface MaskDefinition<D extends string = string, O extends object = ob
 /** A class of masks. Compared by identity, also as part of a node's attributes. */
 export class MaskClass<D extends string = string, O extends object = object> {
   constructor(readonly definition: MaskDefinition<D, O>) {}
+  /** As its definition says. */
   get name(): string {
     return this.definition.name;
   }

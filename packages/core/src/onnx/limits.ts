@@ -2,7 +2,7 @@
 import { FileError } from '../error';
 
 /** Nodes, names, attributes, tensors and sizes altogether. A model of 200 layers has some 100,000. */
-export const mostParts = 2_000_000;
+const mostParts = 2_000_000;
 /** Graphs within graphs, and types within types, each counting for two or three messages. */
 const deepest = 100;
 

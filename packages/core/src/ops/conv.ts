@@ -152,6 +152,7 @@ export const ConvTranspose: Op<ConvTransposeAttrs> = defineOp<ConvTransposeAttrs
   key: 'ConvTranspose',
   since: 11,
   attributes: { ...windowAttributes, output_padding: 'ints' },
+  form: ({ output_padding: padding }) => `output_padding=${padding?.some((n) => n !== 0) ? 'some' : 'none'}`,
   infer([x, weight, bias], attrs) {
     acceptAlike(bias ? [x, weight, bias] : [x, weight], 'float');
     const [channels, inner] = weight!.dims as readonly [Dim, Dim];

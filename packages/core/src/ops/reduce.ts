@@ -231,6 +231,7 @@ function extremeIndex(key: string, better: (a: number, b: number) => boolean): O
     key,
     since: 13,
     attributes: { axis: 'int', keepdims: 'int', select_last_index: 'int' },
+    form: ({ select_last_index: last }) => `select_last_index=${last}`,
     infer([x], { axis, keepdims }) {
       const { dims } = accept(x, 'number');
       if (dims[axisOf(axis, dims.length)] === 0) throw mismatch(`axis ${axis} has no elements`, 'at least 1', '0');

@@ -59,6 +59,7 @@ export const ScatterND = defineOp<ScatterNDAttrs>({
   key: 'ScatterND',
   since: 18,
   attributes: { reduction: 'string' },
+  form: ({ reduction }) => `reduction=${reduction}`,
   infer([x, indices, updates], { reduction }) {
     acceptUpdates(x, updates, reduction);
     const depth = depthOf(accept(indices, 'integer', 'the indices'), x!.dims.length);
@@ -103,6 +104,7 @@ export const ScatterElements = defineOp<ScatterElementsAttrs>({
   key: 'ScatterElements',
   since: 18,
   attributes: { axis: 'int', reduction: 'string' },
+  form: ({ reduction }) => `reduction=${reduction}`,
   infer([x, indices, updates], { axis, reduction }) {
     acceptUpdates(x, updates, reduction);
     acceptElementIndices(x, indices, axis);

@@ -1,6 +1,7 @@
 // A session of the caller's runtime, on the provider that was asked for.
 import { nearest, RunError } from '../error';
-import { nameOfRuntime, type Ort, type OrtSession } from './ort';
+import { lackedBy } from '../lower/runtime-version';
+import { nameOfRuntime, type Ort, type OrtSession, versionOf } from './ort';
 import { messageOf, translate } from './run-error';
 import type { ExternalFile, Runnable } from './runnable';
 import { type Provider, providerOf, sessionOptions } from './session-options';
@@ -34,11 +35,14 @@ export async function openSession(
   for (const executionProviders of wanted(runnable, ort, o.device)) {
     const names = executionProviders.map((p) => (typeof p === 'string' ? p : String(p.name)));
     try {
+      if (names[0] === runnable.providers[0]) checkVersion(runnable, ort);
       const session = await ort.InferenceSession.create(runnable.file, { ...options, executionProviders });
       return { session, device: deviceOf(ort, names[0]!), refused };
     } catch (error) {
       if (o.device !== 'auto')
-        throw translate(error, `creating a session on ${names.join(', ')}`, runnable.nodes, offer(ort, error));
+        throw error instanceof RunError
+          ? error
+          : translate(error, `creating a session on ${names.join(', ')}`, runnable.nodes, offer(ort, error));
       refused.push({ device: names.join(', '), reason: messageOf(error) });
     }
   }
@@ -46,6 +50,21 @@ export async function openSession(
     path: 'runtime',
     problem: 'no provider could be loaded',
     got: refused.map((r) => `${r.device}: ${r.reason}`).join('; '),
+  });
+}
+
+// A kernel that is missing would be a failure of the session, or a node that moves to the CPU unseen.
+function checkVersion({ runtimes }: Runnable, ort: Ort): void {
+  const version = versionOf(ort);
+  const lacks = version === undefined ? [] : lackedBy(version, runtimes);
+  if (!lacks.length) return;
+  const able = runtimes.find((r) => !r.lacks.length)?.runtime;
+  throw new RunError({
+    path: 'runtime',
+    problem: `${nameOfRuntime(ort)} ${version} lacks kernels that the model uses`,
+    ...(able !== undefined && { expected: `ONNX Runtime ${able}` }),
+    got: lacks.join('; '),
+    hint: `Update the runtime, or compile with machine: { runtime: '${version}' }`,
   });
 }
 

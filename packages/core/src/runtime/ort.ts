@@ -72,6 +72,10 @@ export function nameOfRuntime(ort: Ort): RuntimeName | undefined {
   return ort.env?.versions?.web === undefined ? undefined : 'onnxruntime-web';
 }
 
+/** The version of a runtime: `1.30.0`. */
+export const versionOf = (ort: Ort): string | undefined =>
+  ort.env?.versions?.[nameOfRuntime(ort) === 'onnxruntime-node' ? 'node' : 'web'];
+
 /** Whether a feed is a tensor of the runtime. */
 export const isOrtTensor = (feed: unknown): feed is OrtTensor =>
   typeof feed === 'object' && feed !== null && 'type' in feed && 'dims' in feed && 'location' in feed && !('dtype' in feed);

@@ -191,7 +191,7 @@ export async function connectRunner(
 
 // A copy, or the caller would be left without weights.
 function portable(model: Runnable): Runnable {
-  const { signature, providers, file, external = [], nodes, assumptions } = model;
+  const { signature, providers, file, external = [], nodes, assumptions, runtimes } = model;
   const copied = <T extends Uint8Array | string>(data: T): T => (typeof data === 'string' ? data : (data.slice() as T));
   return {
     signature,
@@ -200,6 +200,7 @@ function portable(model: Runnable): Runnable {
     external: external.map(({ path, data }) => ({ path, data: copied(data) })),
     nodes,
     assumptions,
+    runtimes,
   };
 }
 const memoryOf = ({ file, external = [] }: Runnable): ArrayBufferLike[] =>

@@ -1,6 +1,7 @@
 // A model as runners take it.
 import type { Model, Signature } from '../compile/compile';
 import { serialize } from '../compile/serialize';
+import type { RuntimeSupport } from '../lower/runtime-version';
 import { toMemory } from '../onnx/encode';
 import { allNodes, blockPathKey, type OnnxModel } from '../onnx/model';
 import type { OnProgress } from '../progress';
@@ -26,6 +27,8 @@ export interface Runnable<I extends string = string, O extends string = string> 
   readonly external?: readonly ExternalFile[];
   readonly nodes: ReadonlyMap<string, NodeInfo>;
   readonly assumptions: readonly string[];
+  /** Which versions of the runtime can run it on its own providers. */
+  readonly runtimes: readonly RuntimeSupport[];
 }
 
 /** A model as a runner takes it, serialised in memory. Weights stay in arrays of their own, so that there is no limit to their sum. */
@@ -39,6 +42,7 @@ export async function inMemory(model: Model, onProgress?: OnProgress): Promise<R
     external,
     nodes: nodeInfo(onnx),
     assumptions: model.assumptions,
+    runtimes: model.runtimes,
   };
 }
 

@@ -6,6 +6,7 @@ import type { Tensor } from '../tensor/tensor';
 import { untilAborted, within } from './abort';
 import { checkAssumptions } from './assumptions';
 import { checkTimeout, type DisposeOptions, lateError } from './dispose';
+import { emptyResults } from './empty';
 import { type Feeds, prepareFeeds, withCopies } from './feeds';
 import { embeddedLimit, withFiles } from './large-weights';
 import { type Opened, openSession } from './open-session';
@@ -103,6 +104,8 @@ export async function createRunner<I extends string = string, O extends string =
   const once = async ({ tensors, handed, fetches, given }: ReturnType<typeof prepare>, signal: AbortSignal | undefined) => {
     signal?.throwIfAborted();
     table.number(tensors, runs++);
+    const empty = emptyResults(signature, tensors, fetches);
+    if (empty) return empty;
     try {
       const inputs: Record<string, OrtTensor> = {};
       for (const name of session.inputNames) inputs[name] = forRuntime(ort, handed.get(name), tensors[name]!);

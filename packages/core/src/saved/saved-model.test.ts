@@ -8,6 +8,7 @@ const saved = {
   target: 'cpu',
   providers: ['cpu'],
   machine: {},
+  runtimes: [{ runtime: '1.30.0', lacks: [] }],
   dtype: 'float32',
   signature: {
     inputs: [
@@ -94,6 +95,11 @@ describe('the description of a saved model', () => {
       'decisions that are none',
       { ...withInput({}), decisions: [3] },
       'the decisions are damaged; expected what was chosen and refused for each node, got [3]',
+    ],
+    [
+      'versions of the runtime that are none',
+      { ...withInput({}), runtimes: ['1.30.0'] },
+      'the versions of the runtime are damaged; expected a list of { runtime, lacks }, got ["1.30.0"]',
     ],
     ['a machine that is none', { ...withInput({}), machine: [] }, 'the machine is damaged; expected an object, got []'],
   ])('is refused: %s', (_, content, message) => {

@@ -5,6 +5,7 @@ import { dim } from '../dim/dim';
 import { ConfigError, describe, FileError } from '../error';
 import { type Derivation, derivations } from '../ir/graph';
 import type { Decision } from '../lower/decision';
+import type { RuntimeSupport } from '../lower/runtime-version';
 import type { Machine } from '../lower/target';
 import { type DType, dtypes } from '../tensor/tensor';
 
@@ -17,6 +18,7 @@ export interface SavedModel {
   readonly target: string;
   readonly providers: readonly string[];
   readonly machine: Machine;
+  readonly runtimes: readonly RuntimeSupport[];
   readonly dtype: string;
   /** The config of the module; absent when no config made it. */
   readonly config?: Readonly<Record<string, unknown>>;
@@ -33,6 +35,7 @@ export function describeModel(model: Model): string {
     target: model.target.name,
     providers: model.target.providers,
     machine: model.machine,
+    runtimes: model.runtimes,
     dtype: model.dtype,
     ...(config && { config }),
     signature: model.signature,
@@ -67,7 +70,7 @@ export function readDescription(text: string, path: string): SavedModel {
   const fault = (problem: string, expected: string, got: unknown): FileError =>
     new FileError({ path, problem, expected, got: describe(got), hint: 'Save the model again' });
   if (!isRecord(saved)) throw fault('not the description of a model', 'an object with a format', saved);
-  const { format, signature, providers, assumptions = [], decisions = [], machine = {} } = saved;
+  const { format, signature, providers, assumptions = [], decisions = [], machine = {}, runtimes = [] } = saved;
   // Format 1 did not say what inputs are for, so that nothing could be checked.
   if (!Number.isSafeInteger(format) || (format as number) < formatVersion)
     throw fault('not a format that can be read', `format ${formatVersion}`, format);
@@ -89,11 +92,14 @@ export function readDescription(text: string, path: string): SavedModel {
   if (!isTexts(assumptions)) throw fault('the assumptions are damaged', 'a list of texts', assumptions);
   if (!Array.isArray(decisions) || !decisions.every(isDecision))
     throw fault('the decisions are damaged', 'what was chosen and refused for each node', decisions);
+  if (!Array.isArray(runtimes) || !runtimes.every(isSupport))
+    throw fault('the versions of the runtime are damaged', 'a list of { runtime, lacks }', runtimes);
   if (!isRecord(machine)) throw fault('the machine is damaged', 'an object', machine);
-  return { target: '', dtype: 'float32', ...saved, assumptions, decisions, machine } as unknown as SavedModel;
+  return { target: '', dtype: 'float32', ...saved, assumptions, decisions, machine, runtimes } as unknown as SavedModel;
 }
 
 const isRecord = (x: unknown): x is Readonly<Record<string, unknown>> => typeof x === 'object' && x !== null && !Array.isArray(x);
+const isSupport = (s: unknown): boolean => isRecord(s) && typeof s.runtime === 'string' && isTexts(s.lacks);
 const isTexts = (x: unknown): boolean => Array.isArray(x) && x.every((t) => typeof t === 'string');
 
 function isDecision(d: unknown): boolean {

@@ -3,26 +3,31 @@ import { addDims } from '../dim/dim';
 import type { Node } from '../ir/graph';
 import { defineReasons, type Reason } from '../lower/reason';
 import type { Kernel, Target } from '../lower/target';
+import { groupQueryCost, keepsKeysInPlace, multiHeadCost, standardCost } from './attention-cost';
 import { transforms } from './dft';
 import { kernelTables } from './kernels.generated';
 import { defineTarget, rotary } from './table';
 
-// Relative time of long sequences: GroupQueryAttention skips what causal forbids, unless sinks, softcap or a bias lead it past its
-// tiled path; a MultiHeadAttention with a bias over all scores makes all of them.
 const attention: Readonly<Record<string, Partial<Kernel>>> = {
-  'com.microsoft.MultiHeadAttention': { cost: ({ operands, attrs }) => (operands[5] ? 3 : attrs.unidirectional ? 2 : 1) },
-  'com.microsoft.GroupQueryAttention': {
-    cost: ({ operands, attrs }) => (operands[10] ? 3.2 : operands[11] || attrs.softcap ? 2.5 : 1),
+  'com.microsoft.MultiHeadAttention': { accepts: keepsKeysInPlace, cost: multiHeadCost },
+  'com.microsoft.GroupQueryAttention': { cost: groupQueryCost },
+  Attention: {
+    accepts: (node) => {
+      const right = standardAttention(node);
+      return right === true ? keepsKeysInPlace(node) : right;
+    },
+    cost: standardCost,
   },
-  Attention: { accepts: standardAttention, cost: () => 3.5 },
 };
 
-/** ONNX Runtime on the CPU: `onnxruntime-node`. bfloat16 models are stored in it and computed in float32. */
+/** ONNX Runtime on the CPU: `onnxruntime-node`. Models of 16 bits are stored in them and computed in float32. */
 export const cpu: Target = defineTarget({
   name: 'cpu',
   opset: 24,
   providers: ['cpu'],
   computes: ['float32', 'float16', 'float64'],
+  // Measured by scripts/float16-benchmark.ts: kernels of 16 bits are few, and the casts around the others cost more than widening the weights once.
+  widens: ['float16'],
   table: kernelTables.cpu,
   special: { ...attention, ...rotary, DFT: transforms },
   notes: [{ computes: 'float16', text: 'ops without a float16 kernel compute in float32, between casts' }],

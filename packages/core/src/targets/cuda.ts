@@ -45,6 +45,8 @@ export const cuda: Target = defineTarget({
   providers: ['cuda'],
   computes: ['float32', 'float16', 'bfloat16', 'float64'],
   table: kernelTables.cuda,
+  // Forms without a kernel there, which nothing else stands for: the last of equal extremes, sizes that a stride leaves open.
+  leftToCpu: ['ArgMax', 'ArgMin', 'ConvTranspose'],
   special: {
     ...rotary,
     'com.microsoft.MultiHeadAttention': attention(0, whereCudnnIs),

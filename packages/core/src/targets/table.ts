@@ -3,13 +3,21 @@ import type { Kernel, Target } from '../lower/target';
 import { type DType, isFloat } from '../tensor/tensor';
 import { advise } from './advice';
 
-/** The probed table of one provider; see `kernels.generated.ts`. */
-export interface KernelTable {
-  readonly runtime: string;
-  readonly kernels: { readonly [key: string]: { readonly own: string; readonly cpu?: string } };
+/** dtypes with a kernel on the provider, and those that it leaves to the CPU. */
+interface Row {
+  readonly own: string;
+  readonly cpu?: string;
 }
 
-interface Definition extends Omit<Target, 'kernels'> {
+/** The probed table of one provider; see `kernels.generated.ts`. Keys are those of ops, a space and the form of the op behind where it has some. */
+export interface KernelTable {
+  readonly runtime: string;
+  readonly kernels: { readonly [row: string]: Row };
+  /** Older versions of the runtime: the rows that differ, null where there is no kernel. */
+  readonly older: readonly { readonly runtime: string; readonly kernels: { readonly [row: string]: Row | null } }[];
+}
+
+interface Definition extends Omit<Target, 'kernels' | 'runtime' | 'older'> {
   readonly table: KernelTable;
   /** Ops that may run on the CPU on floats too. */
   readonly leftToCpu?: readonly string[];
@@ -20,12 +28,47 @@ interface Definition extends Omit<Target, 'kernels'> {
 /** A target. Integers and bools may run on the CPU beside the provider (shapes, positions, masks); floats need a kernel of its own. */
 /* @__NO_SIDE_EFFECTS__ */
 export function defineTarget({ table, special, leftToCpu = [], ...about }: Definition): Target {
-  const rows = Object.entries(table.kernels).map(([key, { own, cpu }]): [string, Kernel] => {
-    const beside = dtypesIn(cpu).filter((d) => !isFloat(d) || leftToCpu.includes(key));
-    return [key, { dtypes: [...dtypesIn(own), ...beside], ...(beside.length && { beside }), ...special[key] }];
+  const on = (runtime: string, kernels: Readonly<Record<string, Row | null>>): Target => ({
+    advise,
+    ...about,
+    runtime,
+    kernels: kernelsIn(kernels, special, leftToCpu),
   });
-  return Object.freeze({ advise, ...about, kernels: Object.fromEntries(rows.filter(([, kernel]) => kernel.dtypes.length)) });
+  const older = table.older.map(({ runtime, kernels }) => Object.freeze(on(runtime, { ...table.kernels, ...kernels })));
+  return Object.freeze({ ...on(table.runtime, table.kernels), older });
 }
+
+function kernelsIn(
+  table: Readonly<Record<string, Row | null>>,
+  special: Definition['special'],
+  leftToCpu: readonly string[],
+): Readonly<Record<string, Kernel>> {
+  const kernels = new Map<string, Kernel>();
+  for (const [row, dtypes] of Object.entries(table)) {
+    if (!dtypes) continue;
+    const [key, form] = parts(row);
+    const beside = dtypesIn(dtypes.cpu).filter((d) => !isFloat(d) || leftToCpu.includes(key));
+    const own = { dtypes: [...dtypesIn(dtypes.own), ...beside], ...(beside.length && { beside }) };
+    if (!own.dtypes.length && !special[key]?.dtypes) continue;
+    const known = kernels.get(key);
+    const forms = form === undefined ? undefined : { ...known?.forms, [form]: own };
+    const all = { dtypes: union(known?.dtypes, own.dtypes), beside: union(known?.beside, beside) };
+    kernels.set(key, {
+      dtypes: all.dtypes,
+      ...(all.beside.length && { beside: all.beside }),
+      ...(forms && { forms }),
+      ...special[key],
+    });
+  }
+  return Object.fromEntries(kernels);
+}
+
+// `ScatterND reduction=add`: the key of an op, and its form.
+function parts(row: string): readonly [key: string, form: string | undefined] {
+  const at = row.indexOf(' ');
+  return at < 0 ? [row, undefined] : [row.slice(0, at), row.slice(at + 1)];
+}
+const union = (a: readonly DType[] = [], b: readonly DType[] = []): readonly DType[] => [...new Set([...a, ...b])];
 
 /** Two kernels for one meaning, as fast as each other: that of the standard, if its opset is there. */
 export const rotary: Readonly<Record<string, Partial<Kernel>>> = {

@@ -10,12 +10,14 @@ const own = defineReasons({
   slowerThanPlain: () => 'with several new rows it is 8 times slower there than the plain graph, unless there are sinks',
 });
 
-/** ONNX Runtime in WebAssembly: `onnxruntime-web`. bfloat16 models are stored in it and computed in float32. */
+/** ONNX Runtime in WebAssembly: `onnxruntime-web`. Models of 16 bits are stored in them and computed in float32. */
 export const wasm: Target = defineTarget({
   name: 'wasm',
   opset: 24,
   providers: ['wasm'],
   computes: ['float32', 'float16', 'float64'],
+  // Measured by scripts/float16-benchmark.ts: kernels of 16 bits are few, and the casts around the others cost more than widening the weights once.
+  widens: ['float16'],
   table: kernelTables.wasm,
   special: {
     ...rotary,

@@ -6,7 +6,7 @@ import type { Feeds } from './example';
 import { randomNumbers } from './random';
 
 /** Half a unit in the last place of 1 in float32: the largest relative error of one rounding. */
-export const unit = 2 ** -24;
+const unit = 2 ** -24;
 
 const samples = 4;
 

@@ -1,5 +1,6 @@
 // The ways in which an example is called: alone, and under each mask that it takes.
 import { grad } from '../autodiff/grad';
+import { checkAllRead } from '../compile/unread';
 import { ConfigError, ShapeError } from '../error';
 import type { Value } from '../ir/graph';
 import { and, causal } from '../mask/index';
@@ -162,7 +163,7 @@ function causally(m: AnyModule): AnyModule {
 
 function refusalOf({ module: m, inputs, layout }: Variant): ConfigError | ShapeError | undefined {
   try {
-    traceBlock(m, typesOf(inputs), { layout });
+    checkAllRead(traceBlock(m, typesOf(inputs), { layout }), Object.keys(inputs));
     return undefined;
   } catch (error) {
     if (error instanceof ConfigError || error instanceof ShapeError) return error;

@@ -6,7 +6,7 @@ import { relativePositions } from './relative-positions';
 /**
  * Attention with linear biases: each head lowers its scores in proportion to the distance between query and key.
  *
- *     bias[h, i, j] = −slope_h · |position_i − position_j|          slopes: see {@link alibiSlopes}
+ *     bias[h, i, j] = −slope_h · |position_i − position_j|          slopes: see `alibiSlopes`
  *
  * Under a causal mask this is the paper's bias; without one it is its symmetric form.
  *

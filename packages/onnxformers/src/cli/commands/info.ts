@@ -5,6 +5,7 @@ import { compile, createRunner, module, type Ort, type RunError, targets, tensor
 import * as ops from '@onnxformers/core/ops';
 import { command } from '../command';
 import { allTargets, targetOf, targetOptions } from '../compile-options';
+import { missingForCuda, runtimeFolder } from '../cuda-libraries';
 import { columns } from '../output';
 import { gpus, importRuntime, type RuntimeName, runtimeNames } from '../runtimes';
 import { ownVersion, runtimeVersion } from '../versions';
@@ -114,7 +115,8 @@ async function tryProvider(runtime: RuntimeName, provider: string): Promise<Tria
     return { runtime, provider, works: right, ...(!right && { reason: `x + x gave ${String(y!.data)}` }) };
   } catch (error) {
     const { got, message } = error as { readonly got?: string; readonly message: string };
-    return { runtime, provider, works: false, reason: shortened(got ?? message) };
+    const missing = provider === 'cuda' ? await missingForCuda(runtimeFolder()) : undefined;
+    return { runtime, provider, works: false, reason: missing ?? shortened(got ?? message) };
   }
 }
 

@@ -1,0 +1,31 @@
+// Inputs that nothing reads.
+import { namesOfDim } from '../dim/dim';
+import { ConfigError } from '../error';
+import { type Graph, nameOf, usedBy, type Value } from '../ir/graph';
+
+/**
+ * Refuses an input that has a role and changes nothing, which would be taken for one that does: position ids of a model without positions, lengths that
+ * no attention looks at. Numbers of the caller's own may stand there unread.
+ *
+ * Throws   ConfigError naming the input
+ */
+export function checkAllRead({ inputs, outputs, nodes, builder }: Graph, declared: readonly string[]): void {
+  const read = new Set<Value>(outputs.map(({ value }) => value));
+  for (const node of nodes) for (const v of usedBy(node)) read.add(v);
+  for (const v of inputs) if (v.leaf?.kind === 'derived') for (const from of v.leaf.from) read.add(from);
+  const own = inputs.filter((v) => {
+    const role = builder.roles.get(nameOf(v) ?? '');
+    return declared.includes(nameOf(v) ?? '') && role !== undefined && role !== 'data' && role !== 'sequence';
+  });
+  // A size that nothing else tells is read from the dims.
+  const told = new Set(inputs.filter((v) => read.has(v)).flatMap((v) => v.dims.flatMap(namesOfDim)));
+  const unread = own.find((v) => !read.has(v) && v.dims.flatMap(namesOfDim).every((name) => told.has(name)));
+  if (unread)
+    throw new ConfigError({
+      path: `inputs.${nameOf(unread)}`,
+      problem: 'the model does not read this input',
+      expected: 'inputs that change the result',
+      got: String(unread),
+      hint: "Leave it out, or give it the role 'data'",
+    });
+}

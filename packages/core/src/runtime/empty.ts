@@ -1,0 +1,28 @@
+// Runs that have nothing to compute: kernels refuse sizes of 0.
+import type { Signature } from '../compile/compile';
+import { evaluateDim, namesOfDim } from '../dim/dim';
+import { bindSizes } from '../interpret/bind';
+import { toTensor } from '../tensor/convert';
+import type { Tensor } from '../tensor/tensor';
+
+/**
+ * The results where all of them are empty: no rows in, no rows out. Undefined where one of them has an element, or has a size that only a run
+ * tells. `all` are the feeds of every input.
+ */
+export function emptyResults(
+  { inputs, outputs }: Signature,
+  all: Readonly<Record<string, Tensor>>,
+  names: readonly string[],
+): Record<string, Tensor> | undefined {
+  if (!Object.values(all).some(({ dims }) => dims.includes(0))) return undefined;
+  const sizes = bindSizes(inputs.map(({ name, dims }) => ({ name, dims, actual: all[name]!.dims })));
+  const results: Record<string, Tensor> = {};
+  for (const name of names) {
+    const port = outputs.find((p) => p.name === name);
+    if (!port?.dims.every((d) => namesOfDim(d).every((n) => sizes.has(n)))) return undefined;
+    const dims = port.dims.map((d) => evaluateDim(d, sizes));
+    if (!dims.includes(0)) return undefined;
+    results[name] = toTensor({ dtype: port.dtype, dims, data: new Float64Array(0) });
+  }
+  return results;
+}

@@ -1,0 +1,69 @@
+// What attention costs on ONNX Runtime's CPU provider, by numbers of queries and keys: measured by scripts/attention-benchmark.ts, whose figures
+// are in docs/benchmarks.md. Relative to the plain graph of the same attention on rows, which is 4; what is not known is taken as long.
+import type { Dim } from '../dim/dim';
+import type { Node, Value } from '../ir/graph';
+import { defineReasons, type Reason } from '../lower/reason';
+
+const long = 512;
+const sized = (d: Dim | undefined): number => (typeof d === 'number' ? d : long);
+/** Few queries: what a kernel does with keys and values beside the products decides. */
+const fewQueries = 32;
+
+const own = defineReasons({
+  copiesKeys: ({ queries, keys }: { readonly queries: number; readonly keys: number | string }) =>
+    `for ${queries === 1 ? 'one query' : `${queries} queries`} it would copy all ${typeof keys === 'number' ? `${keys} ` : ''}keys and values into rows, which takes longer than the attention itself`,
+});
+
+interface Sizes {
+  readonly queries: number;
+  readonly keys: number;
+}
+const sizesOf = ({ operands: [q, k] }: Node): Sizes => ({ queries: sized(q!.dims.at(-2)), keys: sized(k!.dims.at(-2)) });
+
+/** MultiHeadAttention. */
+export function multiHeadCost(node: Node): number {
+  const { queries } = sizesOf(node);
+  if (node.operands[5]) return 3.6; // a bias over all scores: they are all written
+  if (queries <= fewQueries) return 2.4;
+  return node.attrs.unidirectional ? 3.4 : 3;
+}
+
+/** The standard's Attention. */
+export function standardCost(node: Node): number {
+  const { queries } = sizesOf(node);
+  const besides = node.operands[3] ? 0.4 : 0; // a mask over all scores
+  if (queries <= fewQueries) return 1.4 + besides;
+  return (queries < 256 ? 2.8 : 3.5) + besides;
+}
+
+/** GroupQueryAttention: what causal forbids is skipped, unless sinks, softcap or a bias lead past the tiled path. */
+export function groupQueryCost(node: Node): number {
+  const { operands, attrs } = node;
+  const unwindowed = operands[10] ? 3.8 : operands[11] || attrs.softcap ? 3.2 : operands[0]!.dims[1] === 1 ? 1.2 : 2;
+  return Math.max(unwindowed, windowCost(node));
+}
+
+// It computes the scores of every key under a window too. At a window of 64 it takes as long as blocks of primitives (a cost of 10) at 38
+// windows of rows, and 27 times as long at 65,536 rows. A cache that it appends to is its alone, whatever it costs.
+function windowCost({ operands: [q, , , pastKey], attrs }: Node): number {
+  const [window, seq] = [Number(attrs.local_window_size ?? -1), q!.dims[1]!];
+  if (window <= 0 || pastKey) return 0;
+  return typeof seq === 'number' ? (10 * seq) / (38 * window) : 12;
+}
+
+/** Refused where keys and values lie as heads and would be turned into rows for a few queries. */
+export function keepsKeysInPlace(node: Node): true | Reason {
+  const [q, k, v] = node.operands;
+  const queries = q!.dims.at(-2)!;
+  const keys = k!.dims.at(-2)!;
+  if (typeof queries !== 'number' || queries > fewQueries || !(turned(k) || turned(v))) return true;
+  return own.copiesKeys({ queries, keys });
+}
+
+// Rows made from heads: a Transpose, and a Reshape behind it; shared heads are repeated on the way.
+function turned(v: Value | undefined): boolean {
+  const node = v?.producer;
+  if (!node) return false;
+  if (node.op.key === 'Transpose') return true;
+  return /(^|\.)(Reshape|Expand)$/.test(node.op.key) && turned(node.operands[0]);
+}

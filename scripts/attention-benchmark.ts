@@ -1,0 +1,154 @@
+/**
+ * Measures the ways in which a target can compute attention, side by side, over numbers of queries, keys and heads: where the figures in
+ * `packages/core/src/targets/attention-cost.ts` come from.
+ *
+ *     node --conditions=@onnxformers/source --import tsx scripts/attention-benchmark.ts [cpu|wasm] [--rounds 9] [--only TEXT]
+ *
+ * Each line is one attention. The ways take turns in every round. A cell is the median of the time that the process had on one core, in ms,
+ * which other work on the machine hardly changes, and in brackets the median of its ratios to the definition of the same round.
+ */
+import { parseArgs } from 'node:util';
+import { attentionRules } from '../packages/attention/src/index';
+import {
+  causal,
+  compile,
+  createRunner,
+  type Mask,
+  mergeHeads,
+  module,
+  none,
+  type Ort,
+  padded,
+  type Runner,
+  slidingWindow,
+  splitHeads,
+  type Target,
+  targets,
+  tensor,
+  type Value,
+} from '../packages/core/src/index';
+import { attendOp } from '../packages/core/src/ops/attend';
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { rounds: { type: 'string', default: '9' }, only: { type: 'string', default: '' } },
+});
+const target = positionals[0] === 'wasm' ? targets.wasm : targets.cpu;
+const ort = (await import(target === targets.wasm ? 'onnxruntime-web' : 'onnxruntime-node')) as unknown as Ort;
+
+interface Shape {
+  readonly heads: number;
+  readonly kvHeads?: number;
+  readonly headDim: number;
+  readonly queries: number;
+  readonly keys: number;
+  readonly mask: 'none' | 'causal' | 'window';
+  /** Keys and values come as heads, as from a cache, instead of rows. */
+  readonly asHeads?: boolean;
+}
+
+const masks: Readonly<Record<Shape['mask'], Mask<Value>>> = {
+  none,
+  causal,
+  window: slidingWindow({ left: 63, right: 0 }),
+};
+
+/** The ways: the definition, and each fused op with the others taken away. */
+const ways: Readonly<Record<string, string | undefined>> = {
+  definition: undefined,
+  MultiHeadAttention: 'com.microsoft.MultiHeadAttention',
+  GroupQueryAttention: 'com.microsoft.GroupQueryAttention',
+  Attention: 'Attention',
+};
+const fused = Object.values(ways).filter((key) => key !== undefined);
+
+/** The target with one of the fused ops, which it takes whatever it costs there. */
+function withOnly(key: string | undefined): Target {
+  const { [key ?? '']: kept, ...others } = target.kernels;
+  const kernels = Object.fromEntries(Object.entries(others).filter(([k]) => !fused.includes(k)));
+  return { ...target, kernels: kept && key ? { ...kernels, [key]: { dtypes: kept.dtypes } } : kernels };
+}
+
+async function runnerOf(
+  { heads, kvHeads = heads, headDim, queries, keys, mask, asHeads }: Shape,
+  way: string,
+): Promise<Runner | undefined> {
+  const attention = module({}, ({ q, k, v }: Record<string, Value>) => {
+    const split = (x: Value) => (asHeads ? x : splitHeads(x, kvHeads, padded));
+    const y = attendOp(splitHeads(q!, heads, padded), split(k!), split(v!), { mask: masks[mask] });
+    return { y: mergeHeads(y, padded) };
+  });
+  const memory = ['float32', asHeads ? [1, kvHeads, keys, headDim] : [1, keys, kvHeads * headDim]] as const;
+  const model = compile(attention, {
+    target: withOnly(ways[way]),
+    inputs: { q: ['float32', [1, queries, heads * headDim]], k: memory, v: memory },
+    rules: attentionRules,
+  });
+  if (ways[way] && !model.graph.nodes.some((n) => n.op.key === ways[way])) return undefined; // it cannot express this one
+  return createRunner(model, ort, target === targets.cpu ? { session: { intraOpNumThreads: 1 } } : {});
+}
+
+const noise = (count: number): Float32Array => Float32Array.from({ length: count }, (_, i) => Math.sin(i * 12.9898) % 1);
+const median = (xs: readonly number[]): number => [...xs].sort((a, b) => a - b)[xs.length >> 1]!;
+
+async function measure(shape: Shape): Promise<void> {
+  const { heads, kvHeads = heads, headDim, queries, keys, mask, asHeads } = shape;
+  const about = `${heads}${kvHeads === heads ? '' : `/${kvHeads}`} × ${headDim}, ${queries} on ${keys}, ${mask}${asHeads ? ', keys as heads' : ''}`;
+  if (!about.includes(values.only)) return;
+  const dims = asHeads ? [1, kvHeads, keys, headDim] : [1, keys, kvHeads * headDim];
+  const memory = (count: number) => tensor('float32', dims, noise(count));
+  const feeds = {
+    q: tensor('float32', [1, queries, heads * headDim], noise(queries * heads * headDim)),
+    k: memory(keys * kvHeads * headDim),
+    v: memory(keys * kvHeads * headDim),
+  };
+  const runners: (readonly [string, Runner])[] = [];
+  for (const way of Object.keys(ways)) {
+    const run = await runnerOf(shape, way);
+    if (run) runners.push([way, run]);
+  }
+  const times = new Map<string, number[]>(runners.map(([way]) => [way, []]));
+  for (let round = -1; round < Number(values.rounds); round++)
+    for (const [way, run] of runners) {
+      const start = process.cpuUsage();
+      await run(feeds);
+      const { user, system } = process.cpuUsage(start);
+      if (round >= 0) times.get(way)!.push((user + system) / 1000); // the first one warms up
+    }
+  for (const [, run] of runners) await run.dispose();
+  const plain = times.get('definition')!;
+  const cells = Object.keys(ways).map((way) => {
+    const own = times.get(way);
+    return own ? `${median(own).toFixed(2)} (${median(own.map((t, i) => t / plain[i]!)).toFixed(2)})` : '–';
+  });
+  process.stdout.write(`| ${[about, ...cells].join(' | ')} |\n`);
+}
+
+process.stdout.write(`| heads × head_dim, queries on keys, mask | ${Object.keys(ways).join(' | ')} |\n`);
+process.stdout.write(
+  `| --- | ${Object.keys(ways)
+    .map(() => '---')
+    .join(' | ')} |\n`,
+);
+const counts: readonly (readonly [queries: number, keys: number])[] = [
+  [1, 128],
+  [1, 1024],
+  [1, 8192],
+  [7, 1024],
+  [16, 8192],
+  [128, 1024],
+  [128, 128],
+  [512, 512],
+  [2048, 2048],
+];
+for (const [heads, headDim] of [
+  [16, 64],
+  [4, 32],
+] as const)
+  for (const mask of ['none', 'causal'] as const)
+    for (const [queries, keys] of counts) await measure({ heads, headDim, queries, keys, mask });
+for (const [queries, keys] of counts) await measure({ heads: 16, kvHeads: 4, headDim: 64, queries, keys, mask: 'causal' });
+for (const kvHeads of [16, 4])
+  for (const [queries, keys] of counts)
+    await measure({ heads: 16, kvHeads, headDim: 64, queries, keys, mask: 'none', asHeads: true });
+for (const rows of [512, 2048, 8192]) await measure({ heads: 4, headDim: 64, queries: rows, keys: rows, mask: 'window' });
