@@ -1,6 +1,6 @@
 // Attend: the meaning of every softmax attention. Kernels are what it is lowered to; `decompose` is its definition.
 
-import { countIn, defineOp } from '../ir/define-op';
+import { defineOp } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
 import { dense } from '../mask/dense';
 import { type Mask, mapMask } from '../mask/mask';
