@@ -64,3 +64,12 @@ it('no file imports one that imports it, types included', () => {
   const shown = circles(new Map(arrows)).map((circle) => circle.map((file) => relative(root, file)).join(' ↔ '));
   expect(shown).toEqual([]);
 });
+
+it('scripts reach packages by their paths: the workspace itself depends on none of them', () => {
+  const wrong = sourceFiles(join(root, 'scripts')).flatMap((file) =>
+    importsOf(file)
+      .filter((specifier) => /^(@onnxformers\/|onnxformers$)/.test(specifier))
+      .map((specifier) => `${relative(root, file)} imports ${specifier}`),
+  );
+  expect(wrong).toEqual([]);
+});

@@ -202,9 +202,11 @@ async function parity(): Promise<void> {
   ): Record<string, [string, readonly (number | string)[]]> | undefined => {
     const dim = Number(config.dim ?? 12);
     const seq = Number(config.seqLen ?? 11);
-    const memory = JSON.stringify(config).includes('"cross":true')
-      ? { memory: ['float32', [2, 5, Number(config.memoryDim ?? dim)]] as [string, number[]] }
-      : {};
+    // A layer that makes its own memory reads none.
+    const memory =
+      config.name !== 'input_masked' && JSON.stringify(config).includes('"cross":true')
+        ? { memory: ['float32', [2, 5, Number(config.memoryDim ?? dim)]] as [string, number[]] }
+        : {};
     if (['mixer', 'feedforward', 'layer', 'stack', 'norm', 'position'].includes(kind))
       return { x: ['float32', [2, seq, dim]], ...memory };
     if (kind === 'activation') return { x: ['float32', [3, 17]] };
@@ -224,7 +226,7 @@ async function parity(): Promise<void> {
       } catch {
         continue;
       }
-      const inputs = inputsOf(block.kind, example) as never;
+      const inputs = inputsOf(block.kind, { name: block.blockName, ...example }) as never;
       if (!inputs) continue;
       const weights = initialize(built, { seed: 5 });
       for (const dtype of ['float32', 'float16', 'bfloat16'] as const) {

@@ -1,7 +1,7 @@
 // Greedy tokens of one decoder by every path that keeps a cache: pools of blocks stepped from JavaScript, the same in a Loop, GQA in a Loop, and
 // plain ONNX in a Loop. All in float16; they must be equal.
 
-import { subgraphsOf } from '@onnxformers/core/lowering';
+import { subgraphsOf } from '../../packages/core/src/lowering';
 import {
   and,
   type CompileOptions,

@@ -139,6 +139,12 @@ describe('inside core', () => {
     ).toEqual([]);
   });
 
+  it('every file opens with a comment that says what it holds', () => {
+    const generated = /^onnx\/gen\/|\.generated$/;
+    const silent = shipped('core').filter((file) => !generated.test(nameIn(file)) && !/^\/[/*]/.test(readFileSync(file, 'utf8')));
+    expect(silent.map(nameIn)).toEqual([]);
+  });
+
   it('a room is imported only by those that may see it', () => {
     const wrong = shipped('core').flatMap((file) => {
       const from = roomOf(file);

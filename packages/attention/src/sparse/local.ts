@@ -20,6 +20,7 @@ import {
   withContext,
 } from '@onnxformers/core';
 import {
+  apply,
   attendBlockwise,
   attendParts,
   blockOf,
@@ -37,27 +38,52 @@ const own = defineReasons({
   fewerKeys: ({ keys, queries }: { readonly keys: Dim; readonly queries: Dim }) =>
     `there may be fewer keys than queries, ${keys} and ${queries}`,
   oneBlock: ({ keys }: { readonly keys: number }) => `one block would see all ${keys} keys`,
+  forFewKeys: () => 'it is the way for few keys, beside the blocks for many',
+  tooWide: ({ block, most }: { readonly block: number; readonly most: number }) =>
+    `blocks of ${block} queries are more than ${most}: shorter sequences fit in one`,
 });
 
-/** Attend under a window → products of neighbouring blocks, for providers whose kernels know no windows. */
+/**
+ * Attend under a window → products of neighbouring blocks, for providers whose kernels know no windows, or look at every key under them.
+ * Where it is not known how many keys there are, the run decides: few are attended to as a whole, by what the target has for that.
+ */
 export const useBlocks = rule('Attend → blocks', ops.Attend, (node) => {
   const { q, k, v, sinks, mask, ...others } = attendParts(node.operands, node.attrs);
   const reading = readBlockwise({ mask, ...others });
   if ('refused' in reading) return refuse(reading.refused);
   const [seq, kvSeq] = [q.dims[2]!, k.dims[2]!];
   if (!neverNegative(subDims(kvSeq, seq))) return refuse(own.fewerKeys({ keys: kvSeq, queries: seq }));
+  if (node.attrs.fewKeys) return refuse(own.forFewKeys());
   const { left, right } = reading;
-  if (typeof kvSeq === 'number' && kvSeq <= 2 * blockOf(left, right)) return refuse(own.oneBlock({ keys: kvSeq }));
+  const block = blockOf(left, right);
+  if (block > mostBlock) return refuse(own.tooWide({ block, most: mostBlock }));
+  if (typeof kvSeq === 'number' && kvSeq <= 2 * block) return refuse(own.oneBlock({ keys: kvSeq }));
   const { scale, softcap } = node.attrs;
   return {
     covers: node.outputs,
     cost: moreThanKernels,
-    emit: (get) => [
-      attendBlockwise(get(q), get(k), get(v), { mask: mapMask(mask, get), scale, softcap, sinks: sinks && get(sinks) }),
-    ],
+    emit(get) {
+      const inBlocks = (): Value[] => [
+        attendBlockwise(get(q), get(k), get(v), { mask: mapMask(mask, get), scale, softcap, sinks: sinks && get(sinks) }),
+      ];
+      if (typeof kvSeq === 'number') return inBlocks();
+      const few = ops.lessOrEqual(ops.size(get(k), kvSeq, [get(k)]), fewKeys(block, right));
+      const whole = () =>
+        apply(
+          ops.Attend,
+          node.operands.map((operand) => operand && get(operand)),
+          { ...node.attrs, fewKeys: true as const },
+        );
+      // A decision of its own, beside the one for blocks.
+      return ops.cond(few, () => few.graph.root.scope('few_keys', whole), inBlocks);
+    },
   };
 });
 const moreThanKernels = 10;
+/** In queries. Wider windows reach over all keys that scores of every pair could be kept for. */
+const mostBlock = 32_768;
+/** Up to so many keys one attention over all of them is faster; a kernel that knows causal windows stays ahead for longer. */
+const fewKeys = (block: number, right: number): number => Math.max(4 * block, right === 0 ? Math.min(32 * block, 4096) : 0);
 const neverNegative = (d: Dim): boolean => termsOf(d).every((t) => t.coefficient > 0);
 
 /**

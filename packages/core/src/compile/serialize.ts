@@ -13,6 +13,7 @@ import {
   type OnnxModel,
   type OnnxNode,
   type OnnxValueInfo,
+  parameterCountKey,
 } from '../onnx/model';
 import { bytesOfTensor, toTensor } from '../tensor/convert';
 import { bytesOf, countOf, type DType, type Tensor } from '../tensor/tensor';
@@ -33,7 +34,11 @@ export function serialize(model: Model): OnnxModel {
   return {
     opsets,
     producer: { name: 'onnxformers', version: '0' },
-    metadata: { 'onnxformers.target': target.name, 'onnxformers.dtype': model.dtype },
+    metadata: {
+      'onnxformers.target': target.name,
+      'onnxformers.dtype': model.dtype,
+      [parameterCountKey]: String([...model.names.parameters.values()].reduce((n, { dims }) => n + countOf(dims), 0)),
+    },
     graph: { ...body, initializers: writer.initializers() },
   };
 }

@@ -1,10 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { compile } from '../compile/compile';
 import type { CompileOptions } from '../compile/compile-options';
+import { initialize } from '../compile/initialize';
+import { toBytes } from '../compile/serialize';
 import type { Value } from '../ir/graph';
 import { linear } from '../layers/linear';
 import { module } from '../module/module';
-import { add, exp, relu } from '../ops/index';
+import { inspect } from '../onnx/inspect';
+import { add, exp, gather, matmul, relu, transpose } from '../ops/index';
 import { zeros } from '../parameter/init';
 import { Parameter } from '../parameter/parameter';
 import { targets } from '../targets/index';
@@ -86,4 +89,21 @@ describe('summary', () => {
       memory      weights 260 bytes, inputs 420 bytes, results 840 bytes, of these outputs 420 bytes"
     `);
   });
+});
+
+it('counts as many parameters as inspect finds in the file, where a tied weight stands in it twice', async () => {
+  const table = new Parameter([31, 12], zeros);
+  const tied = module({ table }, ({ ids }: Record<string, Value>) => {
+    const w = ids!.graph.root.param(table);
+    return { y: matmul(gather(w, ids!, 0), transpose(w, [1, 0])) };
+  });
+  const model = compile(tied, {
+    target: targets.cpu,
+    inputs: { ids: ['int64', ['batch', 'seq']] },
+    weights: initialize(tied, { seed: 3 }),
+  });
+  expect([summary(model, { batch: 2, seq: 3 }).root.parameters, inspect(await toBytes(model)).parameters]).toEqual([
+    31 * 12,
+    31 * 12,
+  ]);
 });

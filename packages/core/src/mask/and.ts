@@ -1,3 +1,4 @@
+// Pairs that all of several masks allow.
 import type { Value } from '../ir/graph';
 import { featuresOf, impliedBy, joinFeatures } from './features';
 import { joined } from './join';

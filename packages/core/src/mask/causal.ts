@@ -1,3 +1,4 @@
+// No query sees a later key.
 import { defineMask } from './mask';
 import { band } from './window';
 

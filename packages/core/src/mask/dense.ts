@@ -1,3 +1,4 @@
+// A mask given as a tensor of the user's own.
 import { broadcastIndex } from '../ops/broadcast';
 import { reshape } from '../ops/movement';
 import { expectType, oneOr } from './check';

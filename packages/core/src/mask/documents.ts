@@ -1,3 +1,4 @@
+// Queries see keys of their own document.
 import { type Dim, subDims } from '../dim/dim';
 import { printType, type TensorType } from '../ir/define-op';
 import { type GraphBuilder, mismatch, type Value } from '../ir/graph';

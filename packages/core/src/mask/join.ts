@@ -1,3 +1,4 @@
+// What masks joined by `and` and `or` share.
 import { type Mask, type MaskClass, sameMask } from './mask';
 
 /** What stands in an `and` or `or` of these masks: nested ones of the same class join, repeated ones disappear. */

@@ -1,3 +1,4 @@
+// Keys that are real, one flag for each.
 import { reshape } from '../ops/movement';
 import { expectType } from './check';
 import { defineMask, type Mask } from './mask';

@@ -1,3 +1,4 @@
+// The first keys of each sequence, as many as it is long.
 import { greaterOrEqual, less } from '../ops/comparison';
 import { expectType } from './check';
 import { defineMask, type Mask } from './mask';

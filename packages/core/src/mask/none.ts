@@ -1,3 +1,4 @@
+// Every query sees every key.
 import { defineMask } from './mask';
 
 /** The class of {@link none}. */

@@ -1,3 +1,4 @@
+// The pairs that another mask hides.
 import { defineMask, type Mask, printMask } from './mask';
 import { negated } from './truth';
 

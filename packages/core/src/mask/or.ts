@@ -1,3 +1,4 @@
+// Pairs that one of several masks allows.
 import { joined } from './join';
 import { defineMask, type Mask, printMask } from './mask';
 import { none } from './none';

@@ -1,3 +1,4 @@
+// Keys within a distance of the query.
 import type { Dim } from '../dim/dim';
 import { greaterOrEqual, lessOrEqual } from '../ops/comparison';
 import { add, sub } from '../ops/elementwise';

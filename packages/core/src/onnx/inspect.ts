@@ -4,7 +4,7 @@ import { externalDataOf, opsetsOf, parseModel, recordOf } from './decode';
 import { dtypeOfElementType, elementTypeName } from './element-type';
 import type { GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto } from './gen/onnx_pb';
 import { canonicalDomain } from './ir-version';
-import { blockPathKey } from './model';
+import { blockPathKey, parameterCountKey } from './model';
 import { sizeOf } from './tensor-proto';
 
 /** An input or output of a model. */
@@ -61,7 +61,10 @@ export interface Inspection {
   readonly ops: readonly InspectedOp[];
   /** Largest first. */
   readonly initializers: readonly InspectedInitializers[];
-  /** Elements of the initializers that are floats or have 4 or 8 bits; int64 shapes, int32 indices and bools are none. */
+  /**
+   * Elements of the model's parameters, as its metadata has them. Of a file that does not say: those of the initializers that are floats or have 4 or 8 bits; int64
+   * shapes, int32 indices and bools are none.
+   */
   readonly parameters: number;
   readonly externalFiles: readonly InspectedFile[];
 }
@@ -178,6 +181,7 @@ export function inspect(bytes: Uint8Array, path = 'model'): Inspection {
   const tally: Tally = { nodes: 0, subgraphs: 0, ops: new Map(), initializers: new Map(), files: new Map(), parameters: 0 };
   tallyGraph(tally, graph, path);
   for (const { node } of functions) tallyNodes(tally, node, path);
+  const metadata = recordOf(proto.metadataProps);
   // Before IR version 4 every initializer was listed as an input too.
   const stored = new Set(graph.initializer.map(({ name }) => name));
   return {
@@ -185,7 +189,7 @@ export function inspect(bytes: Uint8Array, path = 'model'): Inspection {
     opsets: opsetsOf(proto.opsetImport, path),
     producer: [proto.producerName, proto.producerVersion].filter(Boolean).join(' '),
     doc: proto.docString,
-    metadata: recordOf(proto.metadataProps),
+    metadata,
     inputs: graph.input.filter(({ name }) => !stored.has(name)).map(inspectValue),
     outputs: graph.output.map(inspectValue),
     nodes: tally.nodes,
@@ -195,7 +199,7 @@ export function inspect(bytes: Uint8Array, path = 'model'): Inspection {
       .sort((a, b) => b.count - a.count || (a.opType < b.opType ? -1 : 1))
       .map((op) => ({ ...op, paths: Object.fromEntries(op.paths) })),
     initializers: [...tally.initializers.values()].sort((a, b) => b.bytes - a.bytes || (a.type < b.type ? -1 : 1)),
-    parameters: tally.parameters,
+    parameters: /^\d+$/.test(metadata[parameterCountKey] ?? '') ? Number(metadata[parameterCountKey]) : tally.parameters,
     externalFiles: [...tally.files.values()],
   };
 }

@@ -48,6 +48,9 @@ export interface OnnxNode {
   readonly doc?: string;
 }
 
+/** Metadata of a model: how many elements its parameters have, which a file may hold in several layouts, folded, or narrow. */
+export const parameterCountKey = 'onnxformers.parameters';
+
 /** The key under which a node's metadata holds the path of its block. */
 export const blockPathKey = 'onnxformers.path';
 

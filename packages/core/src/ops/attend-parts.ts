@@ -17,6 +17,8 @@ export type AttendAttrs = {
   readonly dropout?: number | undefined;
   /** Which operand is what, after q, k and v. */
   readonly slots: { readonly [name in AttendSlot]?: number };
+  /** True for the way that a run takes only where there are few keys: what pays for many is not asked again. */
+  readonly fewKeys?: true;
 };
 /** The optional operands besides those of the mask. */
 export type AttendSlot = 'queryOffset' | 'bias' | 'sinks' | 'noise';

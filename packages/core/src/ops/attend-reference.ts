@@ -4,7 +4,7 @@ import { countOf, type NDArray } from '../tensor/tensor';
 import type { AttendAttrs, AttendParts } from './attend-parts';
 import { broadcastIndex } from './broadcast';
 
-/** y of Attend for arrays. Rows of k and v that a query may not attend to are never read. */
+/** y of Attend for arrays. Keys that a query may not attend to are never read; values have a weight of 0, and 0 · NaN is NaN as in every runtime. */
 export function evaluateAttend(parts: AttendParts<NDArray>, attrs: AttendAttrs): NDArray {
   const { q, k, v, queryOffset, bias, sinks, noise } = parts;
   const [batch, heads, seq, headDim] = q.dims as [number, number, number, number];
@@ -35,9 +35,8 @@ export function evaluateAttend(parts: AttendParts<NDArray>, attrs: AttendAttrs):
         const weights = scores.map((s) => Math.exp(s - top));
         const total = weights.reduce((a, w) => a + w, Math.exp(sink - top));
         weights.forEach((w, j) => {
-          if (w === 0) return;
-          if (noise && noise.data[((b * heads + h) * seq + i) * kvSeq + j]! < dropout) return;
-          const weight = w / total / (noise ? 1 - dropout : 1);
+          const dropped = noise !== undefined && noise.data[((b * heads + h) * seq + i) * kvSeq + j]! < dropout;
+          const weight = dropped ? 0 : w / total / (noise ? 1 - dropout : 1);
           const [out, row] = [((b * heads + h) * seq + i) * width, ((b * kvHeads + kvHead) * kvSeq + j) * width];
           for (let d = 0; d < width; d++) y[out + d]! += weight * v.data[row + d]!;
         });

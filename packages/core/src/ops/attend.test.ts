@@ -236,6 +236,23 @@ describe('equalities', () => {
   });
 });
 
+test('hidden values have a weight of 0, and 0 · NaN is NaN: in the definition and in the oracle', () => {
+  const one = (name: string, ...data: number[]): NDArray => ({
+    ...randomArray(name, [1, 1, data.length, 1], 'float64'),
+    data: Float64Array.from(data),
+  });
+  const outputs = (v: NDArray) => {
+    const g = new GraphBuilder({ dtype: 'float64' });
+    const feed = feeder(g);
+    const [q, k] = [feed.input(one('q', 1)), feed.input(one('k', 0, Number.NaN))];
+    g.output('y', attendOp(q, k, feed.input(v), { mask: keyLengths(feed.input(int64(1))) }));
+    const graph = g.finish();
+    return (['evaluate', 'decompose'] as const).map((prefer) => interpret(graph, feed.feeds, { prefer }).y!.data[0]);
+  };
+  expect(outputs(one('v', 3, 1e30))).toEqual([3, 3]);
+  expect(outputs(one('v', 3, Number.NaN))).toEqual([Number.NaN, Number.NaN]);
+});
+
 describe('the definition takes no more than it needs', () => {
   const keys = (
     heads: number,

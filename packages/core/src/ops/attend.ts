@@ -1,6 +1,6 @@
 // Attend: the meaning of every softmax attention. Kernels are what it is lowered to; `decompose` is its definition.
 
-import { countIn, defineOp } from '../ir/define-op';
+import { defineOp } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
 import { dense } from '../mask/dense';
 import { type Mask, mapMask } from '../mask/mask';
@@ -13,7 +13,7 @@ import { greater, where } from './comparison';
 /** The meaning behind {@link attendOp}. */
 export const Attend = defineOp<AttendAttrs>({
   key: 'onnxformers.Attend',
-  attributes: { mask: 'data', scale: 'float', softcap: 'float', dropout: 'data', slots: 'data' },
+  attributes: { mask: 'data', scale: 'float', softcap: 'float', dropout: 'data', slots: 'data', fewKeys: 'data' },
   infer(operands, attrs) {
     const parts = attendParts(operands, attrs);
     checkParts(parts);
@@ -54,6 +54,9 @@ export interface AttendOpOptions {
  *
  * Query `i` stands at position `queryOffset + i`, key `j` at `j`; under a documents mask both count within their sequence, whose keys end where
  * its queries end. A query that may attend to nothing gives 0.
+ *
+ * What is hidden stays hidden whatever scores and bias are, as long as they are below half of the largest float32. Rows of k and v must be finite,
+ * those that the mask hides too: their weight is 0, and 0 · NaN is NaN. Kernels that never read them may give a number there.
  *
  * Shapes   q [batch, heads, seq, head_dim] · k [batch, kv_heads, kv_seq, head_dim] · v [batch, kv_heads, kv_seq, v_head_dim] →
  *          [batch, heads, seq, v_head_dim]; kv_heads divides heads, query head h reads kv head ⌊h · kv_heads / heads⌋.

@@ -212,6 +212,9 @@ export function iota(source: Source, length: Dim, dtype: DType = 'int64'): Value
 export const fill = (source: Source, dims: readonly Dim[], value: number, dtype: DType): Value =>
   expand(graphOf(source).number(value, dtype), dims);
 
+/** Larger identity matrices are computed in the run instead of being kept in the file. */
+const largestTable = 256;
+
 /**
  * The identity matrix.
  *
@@ -221,7 +224,7 @@ export const fill = (source: Source, dims: readonly Dim[], value: number, dtype:
  */
 export function eye(source: Source, n: Dim, dtype: DType): Value {
   const g = graphOf(source);
-  if (typeof n !== 'number') {
+  if (typeof n !== 'number' || n > largestTable) {
     const index = iota(g, n);
     return cast(equal(unsqueeze(index, [1]), unsqueeze(index, [0])), dtype);
   }

@@ -120,7 +120,7 @@ function referenceOf(call: Prepared, { traced, names }: Model): Reference {
   );
   const scale = Math.max(1, ...Object.values(exact).map(largest));
   for (const [name, budget] of Object.entries(budgets))
-    if (budget > 1e-3 * scale)
+    if (budget > 4e-3 * scale)
       throw new Error(
         `${name}: float32 may be off by ${budget}, with outputs up to ${scale}; choose an example that is better conditioned`,
       );

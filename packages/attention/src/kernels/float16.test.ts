@@ -1,0 +1,44 @@
+// Scores and softmax of 16-bit floats are float32 in the plain definition and in blocks.
+import {
+  compile,
+  createRunner,
+  module,
+  none,
+  type Ort,
+  slidingWindow,
+  targets,
+  toArray,
+  toTensor,
+  type Value,
+} from '@onnxformers/core';
+import { attendOp } from '@onnxformers/core/ops';
+import * as node from 'onnxruntime-node';
+import { expect, it } from 'vitest';
+import { useBlocks } from '../sparse/local';
+
+const rows = (...firsts: number[]) =>
+  toTensor({
+    dtype: 'float16',
+    dims: [1, 1, firsts.length, 8],
+    data: Float64Array.from(firsts.flatMap((x) => [x, 0, 0, 0, 0, 0, 0, 0])),
+  });
+
+it.each([
+  ['the plain definition', [], none],
+  ['blocks', [useBlocks], slidingWindow({ left: 1, right: 1 })],
+] as const)('%s', async (_, rules, mask) => {
+  const model = module({}, ({ q, k, v }: Readonly<Record<string, Value>>) => ({ y: attendOp(q!, k!, v!, { mask, scale: 1 }) }));
+  const type = ['float16', [1, 1, 'seq', 8]] as const;
+  const compiled = compile(model, {
+    target: targets.portable(21),
+    dtype: 'float16',
+    rules,
+    inputs: { q: type, k: type, v: type },
+  });
+  const run = await createRunner(compiled, node as unknown as Ort);
+  // Scores 3003 and 3000: in 16 bits the first is 3004.
+  const { y } = await run({ q: rows(3, 3), k: rows(1001, 1000), v: rows(0, 1) });
+  await run.dispose();
+  const weight = 1 / (1 + Math.exp(3));
+  expect(Math.abs(toArray(y!).data[0]! - weight)).toBeLessThan(1e-4);
+});
