@@ -9,6 +9,7 @@ import {
   type CompileOptions,
   ConfigError,
   compile,
+  type Dim,
   isModule,
   OnnxformersError,
   targets,
@@ -34,12 +35,14 @@ function changed(x: unknown, at: number, by: unknown, how: string): unknown {
   return copy;
 }
 
-/** Inputs for any module, where its config does not tell them. */
-function inputsFor(m: AnyModule): CompileOptions['inputs'] {
+/** Inputs for any module, where its config does not tell them; with channels that are off, no config tells so many. */
+function inputsFor(m: AnyModule, off = 0): CompileOptions['inputs'] {
   const open: Readonly<Record<string, number>> = { heads: 2, head_dim: 6, value_dim: 6 };
-  return Object.fromEntries(
-    Object.entries(blockInputs(m)).map(([name, { dtype, dims }]) => [name, [dtype, dims.map((d) => open[String(d)] ?? d)]]),
-  );
+  const sizeOf = (d: Dim, axis: number, { length }: readonly Dim[]): Dim => {
+    const size = open[String(d)] ?? d;
+    return typeof size === 'number' && axis === length - 1 ? size + off : size;
+  };
+  return Object.fromEntries(Object.entries(blockInputs(m)).map(([name, { dtype, dims }]) => [name, [dtype, dims.map(sizeOf)]]));
 }
 
 describe('the reader of configs, whatever it is given,', () => {
@@ -131,7 +134,8 @@ describe('the reader of configs, whatever it is given,', () => {
         fc.nat(),
         scalar,
         fc.constantFrom('replace', 'remove'),
-        (example, at, by, how) => {
+        fc.constantFrom(0, 0, 1),
+        (example, at, by, how, off) => {
           let made: AnyModule;
           try {
             made = zoo.parse(example.kind, changed(example.config, at, by, how)) as unknown as AnyModule;
@@ -139,7 +143,7 @@ describe('the reader of configs, whatever it is given,', () => {
             return; // what `reads` looks at
           }
           try {
-            compile(made, { target: targets.portable(), inputs: inputsFor(made) });
+            compile(made, { target: targets.portable(), inputs: inputsFor(made, off) });
             counts.compiled++;
           } catch (error) {
             expect(error, String((error as Error).stack)).toBeInstanceOf(OnnxformersError);
