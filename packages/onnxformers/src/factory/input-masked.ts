@@ -29,7 +29,7 @@ export const inputMasked = defineBlock({
   summary: "A layer whose cross attention reads the layer's own input, each row scaled by the input mask.",
   source: 'Lefaudeux et al. 2022, https://github.com/facebookresearch/xformers',
   fields: {
-    /** channels in. Inherited from the block around. */
+    /** input channels. Inherited from the block around. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     /** a layer with cross attention. */
     layer: slot('layer', { doc: 'a layer with cross attention' }),
