@@ -133,7 +133,7 @@ export const kinds = {
     alone: { outputs: ['y'], call: (f, input, ctx) => [f(input('q'), input('k'), input('v'), ctx)] },
   },
   mixer: {
-    summary: 'What mixes positions: attention between projections, or something without any.',
+    summary: 'What mixes positions: attention between projections, or a mechanism without attention.',
     masks: 'rows',
     inputs: (m) => ({ ...rowsOf(m), ...memoryOf(m) }),
     alone: overRows,
@@ -239,7 +239,10 @@ export function blockInputs(m: AnyModule): BlockInputs {
   if (inputs) return inputs(m);
   throw new ConfigError({
     path: 'inputs',
-    problem: m.kind === undefined ? 'a module made by hand does not tell its inputs' : `nothing tells the inputs of a ${m.kind}`,
+    problem:
+      m.kind === undefined
+        ? 'the inputs of a module that no block made are not known'
+        : `the inputs of a ${m.kind} are not known`,
     expected: 'a block of a kind of the library, or one whose definition has inputs or a kindDefinition',
     got: describe(m),
   });
