@@ -1,6 +1,8 @@
 import {
   causal,
+  compile,
   contextOf,
+  explain,
   type Graph,
   GraphBuilder,
   grad,
@@ -8,6 +10,8 @@ import {
   keyLengths,
   type NDArray,
   namesOf,
+  printExplanation,
+  targets,
   type Value,
   withContext,
 } from '@onnxformers/core';
@@ -315,4 +319,14 @@ describe('the gradient at symbolic sizes', () => {
       expect(Math.abs(slope - measured)).toBeLessThan(1e-6 * Math.max(1, Math.abs(measured)));
     });
   });
+});
+
+it('explain says for which lengths each of its attentions runs', () => {
+  const types = Object.fromEntries(['q', 'k', 'v'].map((name) => [name, ['float32', ['batch', 2, 'seq', 8]] as const]));
+  const model = compile(nystrom({ landmarks: 32 }), { target: targets.cpu, inputs: types });
+  const text = printExplanation(explain(model));
+  const told = text.split('\n').filter((line) => line.startsWith('  Attend'));
+  expect(told.length).toBeGreaterThan(1);
+  expect(told.filter((line) => line.endsWith(', where seq <= 32'))).toHaveLength(1);
+  expect(told.filter((line) => line.endsWith(', where seq > 32'))).toHaveLength(told.length - 1);
 });

@@ -3,6 +3,7 @@ import type { Model } from '../compile/compile';
 import { ConfigError, describe, nearest } from '../error';
 import { domainOf } from '../ir/define-op';
 import { isPastRole, type Node, subgraphsOf } from '../ir/graph';
+import { sizesLeadingTo } from '../lower/branches';
 import type { Decision, Rejected } from '../lower/decision';
 import type { Reason } from '../lower/reason';
 import { reasons } from '../lower/reasons';
@@ -15,6 +16,8 @@ import { isBelow, printPaths, rootPlace, shapeOf } from './places';
 export interface ExplainedOp {
   /** The meaning, without its domain: `Attend`. */
   readonly op: string;
+  /** In a branch that sizes choose: the sizes for which it runs, `seq <= 32`. */
+  readonly where?: string;
   /** The rule taken, `kept`, `decomposed`, or `float32`. */
   readonly chosen: string;
   /** Which way of the rule, where it has several. */
@@ -122,9 +125,14 @@ const isPreference = ({ reason }: Rejected): boolean =>
 function grouped(model: Model, nodes: readonly Node[], decisions: readonly Decision[]): ExplainedBlock[] {
   const blockNames = new Map(modulesOf(model.module).map(({ path, item }) => [path, item.about.blockName]));
   const nodesAt = new Map<string, Node[]>();
+  const where = sizesLeadingTo(model.graph);
   for (const n of nodes) nodesAt.set(n.scope, [...(nodesAt.get(n.scope) ?? []), n]);
   const byPath = new Map<string, ExplainedOp[]>();
-  for (const d of decisions) byPath.set(d.path, [...(byPath.get(d.path) ?? []), explained(model, d, nodesAt.get(d.path) ?? [])]);
+  for (const d of decisions) {
+    // A node of a branch may have been moved in front of it.
+    const there = (nodesAt.get(d.path) ?? []).filter((n) => [undefined, d.where].includes(where.get(n)));
+    byPath.set(d.path, [...(byPath.get(d.path) ?? []), explained(model, d, there)]);
+  }
   const places = new Map<string, number>();
   nodesWithin(model.traced.nodes).forEach(({ scope }, i) => {
     if (!places.has(scope)) places.set(scope, i);
@@ -160,6 +168,7 @@ function explained({ target, machine, computes }: Model, d: Decision, nodes: rea
   );
   return {
     op: nameOfOp(d.op),
+    ...(d.where !== undefined && { where: d.where }),
     chosen: d.chosen,
     ...(d.variant && { variant: d.variant }),
     kernels: [

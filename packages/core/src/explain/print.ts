@@ -35,7 +35,7 @@ function printBlock({ place, paths, block, ops }: ExplainedBlock): string[] {
 function printOp(o: ExplainedOp): string[] {
   const chosen = words[o.chosen] ? `${o.op}: ${words[o.chosen]}` : nameOf(o.chosen, o.variant);
   return [
-    `  ${chosen}`,
+    `  ${chosen}${o.where === undefined ? '' : `, where ${o.where}`}`,
     ...o.runs.map((f) => `    runs ${printForecast(f)}`),
     ...o.notes.map(({ text }) => `    note: ${text}`),
     ...merged(o.refused).map(({ rules, reason }) => `    not ${rules.join(', ')}: ${reason}`),

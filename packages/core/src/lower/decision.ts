@@ -11,6 +11,8 @@ export interface Rejected {
 /** What was decided for one node, and why nothing else. */
 export interface Decision {
   readonly path: string;
+  /** For a node inside branches that sizes choose: the sizes that lead there, `seq <= 32`. */
+  readonly where?: string;
   /** The meaning: `onnxformers.Attend`. */
   readonly op: string;
   /** The rule taken, `kept`, `decomposed`, or `float32` when the kernel lacks the dtype. */

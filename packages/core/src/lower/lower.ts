@@ -6,6 +6,7 @@ import { cast } from '../ops/cast';
 import { Transpose } from '../ops/movement';
 import { Reshape } from '../ops/reshape';
 import { isFloat } from '../tensor/tensor';
+import { sizesLeadingTo } from './branches';
 import { withConstants } from './constants';
 import type { Decision } from './decision';
 import type { Reason } from './reason';
@@ -49,6 +50,7 @@ interface Candidate extends Found {
 
 class Lowering {
   readonly decisions = new Map<string, Decision>();
+  private where: ReadonlyMap<Node, string> = new Map();
   private readonly banned = new Set<string>();
   private readonly fitting = new Map<string, true | Reason>();
 
@@ -62,6 +64,7 @@ class Lowering {
   run(graph: Graph): Graph {
     for (let round = 0; round < 200; round++) {
       const nodes = nodesWithin(graph);
+      this.where = sizesLeadingTo(graph);
       const candidates = this.candidates(graph, nodes);
       const chosen = choose(candidates);
       const found = chosen.length ? chosen : nodes.flatMap((node) => this.fallback(node));
@@ -225,19 +228,31 @@ class Lowering {
     return refused.length ? `. Refused there: ${[...new Set(refused)].join('; ')}` : '';
   }
 
+  private keyOf(node: Node): string {
+    return decisionKey(node, this.where.get(node));
+  }
   private record(node: Node, chosen: string, kernels: readonly string[], { variant, notes = [] }: Partial<Match> = {}): void {
-    const before = this.decisions.get(decisionKey(node));
+    const before = this.decisions.get(this.keyOf(node));
     if (chosen === 'kept' && (before ? before.chosen !== '' : true)) return;
     this.decide(node, { chosen, kernels, notes, ...(variant && { variant }) });
   }
   private refuse(node: Node, rule: string, { refused: reason, variant }: Refusal): void {
-    const before = this.decisions.get(decisionKey(node))?.refused ?? [];
+    const before = this.decisions.get(this.keyOf(node))?.refused ?? [];
     if (before.some((r) => r.rule === rule && r.variant === variant && r.reason.text === reason.text)) return;
     this.decide(node, { refused: [...before, { rule, ...(variant && { variant }), reason }] });
   }
   private decide(node: Node, change: Partial<Decision>): void {
-    const key = decisionKey(node);
-    const undecided = { path: node.scope, op: node.op.key, chosen: '', kernels: [], notes: [], refused: [] };
+    const key = this.keyOf(node);
+    const where = this.where.get(node);
+    const undecided = {
+      path: node.scope,
+      ...(where !== undefined && { where }),
+      op: node.op.key,
+      chosen: '',
+      kernels: [],
+      notes: [],
+      refused: [],
+    };
     this.decisions.set(key, { ...(this.decisions.get(key) ?? undecided), ...change });
   }
 }
@@ -272,7 +287,8 @@ function choose(candidates: readonly Candidate[]): Candidate[] {
 }
 
 function lost(loser: Candidate, winner: Candidate): Reason {
-  const [by] = merits.find(([, compare]) => compare(winner, loser))!;
+  // One rule may match two nodes that share what it covers; of equal matches the earlier node's is taken.
+  const by = merits.find(([, compare]) => compare(winner, loser))?.[0] ?? 'order';
   const to = nameOf(winner.rule, winner.match.variant);
   return by === 'cost' ? reasons.costsMore({ to, cost: loser.cost, against: winner.cost }) : reasons.lost({ to, by });
 }
@@ -341,8 +357,8 @@ function standIn(g: GraphBuilder, stand: Map<Value, Value>, old: Value): Value {
 
 const banKey = ({ rule, node, match }: Found): string =>
   `${nameOf(rule, match.variant)} ${node.scope} ${node.op.key} ${node.outputs.map((v) => v.dims.join())}`;
-const decisionKey = (node: Node): string =>
-  `${node.scope} ${node.op.key} ${node.operands.map(printType)} ${subgraphsOf(node).length ? '' : attrsKey(node)}`;
+const decisionKey = (node: Node, where: string | undefined): string =>
+  `${node.scope} ${where ?? ''} ${node.op.key} ${node.operands.map(printType)} ${subgraphsOf(node).length ? '' : attrsKey(node)}`;
 // A constant counts by what is in it, since a kernel may refuse some.
 const constantKey = ({ leaf }: Value): string => {
   if (leaf?.kind !== 'constant') return '';

@@ -93,6 +93,15 @@ export interface KindDefinition<K extends Kind = Kind> {
 // biome-ignore lint/suspicious/noExplicitAny: definitions of all kinds stand in one list
 export type AnyKindDefinition = KindDefinition<any>;
 
+declare module './module' {
+  interface About {
+    /** What its block says of a kind of the user's own. */
+    readonly kindDefinition?: AnyKindDefinition;
+    /** What it takes by itself, where its kind does not tell. */
+    readonly inputs?: (module: AnyModule) => BlockInputs;
+  }
+}
+
 const rowsIn = (given: Value | Rows): Value => (given instanceof Value ? given : given.rows);
 
 const numberIn = (m: AnyModule, field: string): number | undefined => {

@@ -3,7 +3,6 @@ import { describe, internal } from '../error';
 import { type GraphBuilder, Value } from '../ir/graph';
 import type { Rule } from '../lower/rule';
 import { Parameter } from '../parameter/parameter';
-import type { AnyKindDefinition, BlockInputs } from './kinds';
 
 /** What a module may be made of. An interface, because a type alias would be circular. */
 export interface Children {
@@ -20,10 +19,6 @@ export type Fn = (...args: any[]) => unknown;
 export interface About {
   /** The kind of hole it fills; absent for a module made by hand. */
   readonly kind?: string;
-  /** What its block says of a kind of its own. */
-  readonly kindDefinition?: AnyKindDefinition;
-  /** What it takes by itself, where its kind does not tell. */
-  readonly inputs?: (module: AnyModule) => BlockInputs;
   /** The block and config it came from. */
   readonly blockName?: string;
   readonly config?: Readonly<Record<string, unknown>>;

@@ -8,14 +8,20 @@ import { inlined } from './inline';
 import { knownFrom } from './known';
 import { opaque } from './opaque';
 import { fill } from './shape';
+import { type SizeCondition, sizeCondition } from './size-condition';
 
-type IfAttrs = { readonly then_branch: Graph; readonly else_branch: Graph };
+type IfAttrs = {
+  readonly then_branch: Graph;
+  readonly else_branch: Graph;
+  /** What the condition says of sizes, as it was traced; absent where it depends on anything else. */
+  readonly sizes?: SizeCondition;
+};
 
 /** ONNX If. Both branches give values of equal types. */
 export const If = defineOp<IfAttrs>({
   key: 'If',
   since: 16,
-  attributes: { then_branch: 'graph', else_branch: 'graph' },
+  attributes: { then_branch: 'graph', else_branch: 'graph', sizes: 'data' },
   infer([condition], { then_branch, else_branch }) {
     if (condition?.dtype !== 'bool') throw mismatch('the condition is no bool', 'bool[]', printType(condition));
     const [yes, no] = [then_branch, else_branch].map((g) => g.outputs.map((o) => o.value)) as [Value[], Value[]];
@@ -55,7 +61,12 @@ export const If = defineOp<IfAttrs>({
  */
 export function cond(condition: Value, yes: () => readonly Value[], no: () => readonly Value[]): readonly Value[] {
   const g = condition.graph.root;
-  return apply(If, [condition], { then_branch: g.subgraph('branch', [], yes), else_branch: g.subgraph('branch', [], no) });
+  const sizes = sizeCondition(condition);
+  return apply(If, [condition], {
+    then_branch: g.subgraph('branch', [], yes),
+    else_branch: g.subgraph('branch', [], no),
+    ...(sizes && { sizes }),
+  });
 }
 
 type LoopAttrs = { readonly body: Graph; readonly carried: number; readonly trips: Dim };

@@ -104,7 +104,8 @@ const isTexts = (x: unknown): boolean => Array.isArray(x) && x.every((t) => type
 
 function isDecision(d: unknown): boolean {
   if (!isRecord(d) || !isTexts([d.path, d.op, d.chosen]) || !isTexts(d.kernels)) return false;
-  const { notes, refused } = d;
+  const { notes, refused, where = '' } = d;
+  if (typeof where !== 'string') return false;
   if (!Array.isArray(notes) || !notes.every(isReason) || !Array.isArray(refused)) return false;
   return refused.every((r) => isRecord(r) && typeof r.rule === 'string' && isReason(r.reason));
 }

@@ -24,8 +24,8 @@ export const longestSequence = int({
 
 const embedded = (c: { embeddingDim: number }) => ({ dim: c.embeddingDim });
 
-/** The slots of a trunk; spread them into the fields of a model, behind `dim`. */
-export const trunkFields = {
+/** The slots of a backbone; spread them into the fields of a model, behind `dim`. */
+export const backboneFields = {
   /** longest sequence; embeddings, positions and mechanisms of fixed length inside take it unless they have their own. Inherited from the block around. */
   seqLen: longestSequence,
   /** channels of embedding and positions; where it is not dim, a linear map follows. Default: from other options. */
@@ -49,38 +49,39 @@ export const trunkFields = {
   stack: slot('stack', { doc: 'the layers' }),
 } as const;
 
-interface TrunkSlots {
+interface BackboneSlots {
   readonly embedding: KindModule<'embedding'> | undefined;
   readonly position: KindModule<'position'> | undefined;
   readonly embeddingNorm: KindModule<'norm'> | undefined;
   readonly stack: KindModule<'stack'>;
 }
 
-/** The modules of a trunk, by their checkpoint names. */
-export interface Trunk extends TrunkSlots {
+/** The modules of a backbone, by their checkpoint names. */
+export interface Backbone extends BackboneSlots {
   readonly [name: string]: AnyModule | undefined;
   readonly embedding_projection: (((x: Value) => Value) & AnyModule) | undefined;
 }
 
 /** The modules in the slots, and the map between them where the widths differ: the children of a model. */
-export function trunkOf({
+export function backboneOf({
   dim,
   embeddingDim,
   embedding,
   position,
   embeddingNorm,
   stack,
-}: TrunkSlots & { readonly dim: number; readonly embeddingDim: number }): Trunk {
+}: BackboneSlots & { readonly dim: number; readonly embeddingDim: number }): Backbone {
   const embedding_projection = embeddingDim === dim ? undefined : linear(embeddingDim, dim, { role: 'projection' });
   return { embedding, position, embeddingNorm, embedding_projection, stack };
 }
 
 /** Embeds, adds positions, normalises, runs the stack. */
-export const runTrunk = (trunk: Trunk, input: Value, ctx: SequenceContext): Value => keepContext(trunkRows(trunk, input, ctx));
+export const runBackbone = (backbone: Backbone, input: Value, ctx: SequenceContext): Value =>
+  keepContext(backboneRows(backbone, input, ctx));
 
-/** What {@link runTrunk} gives, and the context of its rows: of other rows than came in where the embedding or the positions make others. */
-export function trunkRows(
-  { embedding, position, embeddingNorm, embedding_projection: projection, stack }: Trunk,
+/** What {@link runBackbone} gives, and the context of its rows: of other rows than came in where the embedding or the positions make others. */
+export function backboneRows(
+  { embedding, position, embeddingNorm, embedding_projection: projection, stack }: Backbone,
   input: Value,
   given: SequenceContext,
 ): Rows {
@@ -90,9 +91,13 @@ export function trunkRows(
   return { rows: stack(projection ? projection(normed) : normed, ctx), ctx };
 }
 
-/** The input a trunk reads: `ids`, `pixels` or `features` with an embedding, `x` without. */
-export function trunkInput(trunk: Pick<Trunk, 'embedding'>, inputs: Readonly<Record<string, Value>>, prefix = ''): Value {
-  const names = trunk.embedding ? ['ids', 'pixels', 'features'].map((name) => prefix + name) : [`${prefix}x`];
+/** The input a backbone reads: `ids`, `pixels` or `features` with an embedding, `x` without. */
+export function backboneInput(
+  backbone: Pick<Backbone, 'embedding'>,
+  inputs: Readonly<Record<string, Value>>,
+  prefix = '',
+): Value {
+  const names = backbone.embedding ? ['ids', 'pixels', 'features'].map((name) => prefix + name) : [`${prefix}x`];
   for (const name of names) if (inputs[name]) return inputs[name];
   throw new ConfigError({
     path: 'inputs',

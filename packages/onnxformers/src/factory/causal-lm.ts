@@ -1,6 +1,6 @@
 // A language model that predicts the next token.
 import { bool, ConfigError, defineBlock, int, module, type SequenceContext, type Value } from '@onnxformers/core';
-import { runTrunk, trunkFields, trunkInput, trunkOf } from './backbone';
+import { backboneFields, backboneInput, backboneOf, runBackbone } from './backbone';
 import { causally } from './decoder';
 import { logitsHead } from './head';
 
@@ -29,7 +29,7 @@ export const causalLm = defineBlock({
     tied: bool({ doc: 'the head uses the table of the embedding', default: false }),
     /** the head has a bias. Default: `false`. */
     headBias: bool({ doc: 'the head has a bias', default: false }),
-    ...trunkFields,
+    ...backboneFields,
   },
   examples: [
     {
@@ -54,7 +54,7 @@ export const causalLm = defineBlock({
   outputs: ['logits'],
   create(c, { path }) {
     const { dim, vocabSize, tied, headBias, embedding } = c;
-    const trunk = trunkOf(c);
+    const backbone = backboneOf(c);
     if (tied && !embedding)
       throw new ConfigError({
         path: `${path}.tied`,
@@ -62,8 +62,8 @@ export const causalLm = defineBlock({
         expected: 'an embedding, or tied: false',
       });
     const head = logitsHead(dim, vocabSize, { tied: tied ? embedding : undefined, bias: headBias });
-    return module({ ...trunk, head }, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({
-      logits: head(runTrunk(trunk, trunkInput(trunk, inputs), causally(ctx))),
+    return module({ ...backbone, head }, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({
+      logits: head(runBackbone(backbone, backboneInput(backbone, inputs), causally(ctx))),
     }));
   },
 });

@@ -1,6 +1,6 @@
 // One label for a whole sequence.
 import { choice, defineBlock, int, linear, module, type SequenceContext, type Value } from '@onnxformers/core';
-import { trunkFields, trunkInput, trunkOf, trunkRows } from './backbone';
+import { backboneFields, backboneInput, backboneOf, backboneRows } from './backbone';
 import { pool } from './pool';
 
 /**
@@ -26,7 +26,7 @@ export const classifier = defineBlock({
     classes: int({ doc: 'number of classes', min: 1 }),
     /** the first row, or the mean over real rows. Default: `"mean"`. */
     pooling: choice(['first', 'mean'], { doc: 'the first row, or the mean over real rows', default: 'mean' }),
-    ...trunkFields,
+    ...backboneFields,
   },
   examples: [
     {
@@ -49,10 +49,10 @@ export const classifier = defineBlock({
   outputs: ['logits'],
   create(c) {
     const { dim, classes, pooling } = c;
-    const trunk = trunkOf(c);
+    const backbone = backboneOf(c);
     const head = linear(dim, classes, { role: 'head' });
-    return module({ ...trunk, head }, (inputs: Readonly<Record<string, Value>>, given: SequenceContext) => {
-      const { rows, ctx } = trunkRows(trunk, trunkInput(trunk, inputs), given);
+    return module({ ...backbone, head }, (inputs: Readonly<Record<string, Value>>, given: SequenceContext) => {
+      const { rows, ctx } = backboneRows(backbone, backboneInput(backbone, inputs), given);
       return { logits: head(pool(rows, ctx, pooling)) };
     });
   },

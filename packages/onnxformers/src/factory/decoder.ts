@@ -1,6 +1,6 @@
 // A stack that sees what came before, and a memory where its layers ask for one.
 import { and, causal, defineBlock, int, module, type SequenceContext, type Value, withContext } from '@onnxformers/core';
-import { runTrunk, trunkFields, trunkInput, trunkOf } from './backbone';
+import { backboneFields, backboneInput, backboneOf, runBackbone } from './backbone';
 import { shareInputMask } from './input-masked';
 
 /**
@@ -23,7 +23,7 @@ export const decoder = defineBlock({
   fields: {
     /** channels. Inherited from the block around. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
-    ...trunkFields,
+    ...backboneFields,
   },
   examples: [
     {
@@ -44,10 +44,10 @@ export const decoder = defineBlock({
   properties: ['causal'],
   outputs: ['hidden_states'],
   create(c) {
-    const trunk = trunkOf(c);
-    return module(trunk, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => {
+    const backbone = backboneOf(c);
+    return module(backbone, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => {
       shareInputMask(inputs, ctx);
-      return { hidden_states: runTrunk(trunk, trunkInput(trunk, inputs), causally(ctx)) };
+      return { hidden_states: runBackbone(backbone, backboneInput(backbone, inputs), causally(ctx)) };
     });
   },
 });

@@ -1,6 +1,6 @@
 // A stack that sees the whole sequence.
 import { defineBlock, int, module, type SequenceContext, type Value } from '@onnxformers/core';
-import { runTrunk, trunkFields, trunkInput, trunkOf } from './backbone';
+import { backboneFields, backboneInput, backboneOf, runBackbone } from './backbone';
 import { shareInputMask } from './input-masked';
 
 /**
@@ -23,7 +23,7 @@ export const encoder = defineBlock({
   fields: {
     /** channels. Inherited from the block around. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
-    ...trunkFields,
+    ...backboneFields,
   },
   examples: [
     {
@@ -47,10 +47,10 @@ export const encoder = defineBlock({
   ],
   outputs: ['hidden_states'],
   create(c) {
-    const trunk = trunkOf(c);
-    return module(trunk, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => {
+    const backbone = backboneOf(c);
+    return module(backbone, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => {
       shareInputMask(inputs, ctx);
-      return { hidden_states: runTrunk(trunk, trunkInput(trunk, inputs), ctx) };
+      return { hidden_states: runBackbone(backbone, backboneInput(backbone, inputs), ctx) };
     });
   },
 });

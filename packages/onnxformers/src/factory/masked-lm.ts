@@ -1,6 +1,6 @@
 // A language model that fills gaps.
 import { bool, defineBlock, int, linear, module, type SequenceContext, slot, type Value } from '@onnxformers/core';
-import { runTrunk, trunkFields, trunkInput, trunkOf } from './backbone';
+import { backboneFields, backboneInput, backboneOf, runBackbone } from './backbone';
 import { logitsHead } from './head';
 
 /**
@@ -27,7 +27,7 @@ export const maskedLm = defineBlock({
     vocabSize: int({ doc: 'number of tokens', min: 1, inherit: true }),
     /** the head uses the table of the embedding. Default: `true`. */
     tied: bool({ doc: 'the head uses the table of the embedding', default: true }),
-    ...trunkFields,
+    ...backboneFields,
     /** in the transform. Default: `"gelu"`. */
     activation: slot('activation', { doc: 'in the transform', default: 'gelu' }),
     /** in the transform. Default: `"layer_norm"`. */
@@ -49,13 +49,13 @@ export const maskedLm = defineBlock({
   outputs: ['logits'],
   create(c) {
     const { dim, vocabSize, tied, embedding, activation, norm } = c;
-    const trunk = trunkOf(c);
+    const backbone = backboneOf(c);
     const transform = linear(dim, dim, { role: 'head' });
     const head = logitsHead(dim, vocabSize, { tied: tied ? embedding : undefined, bias: true });
     return module(
-      { ...trunk, transform, activation, norm, head },
+      { ...backbone, transform, activation, norm, head },
       (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({
-        logits: head(norm(activation(transform(runTrunk(trunk, trunkInput(trunk, inputs), ctx))))),
+        logits: head(norm(activation(transform(runBackbone(backbone, backboneInput(backbone, inputs), ctx))))),
       }),
     );
   },

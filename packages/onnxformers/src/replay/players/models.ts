@@ -10,8 +10,8 @@ interface HeadConfig {
   readonly num_heads: number;
 }
 
-/** What a trunk reads: ids where it embeds, rows where it does not. */
-const inputName = (trunk: AnyModule, prefix = ''): string => `${prefix}${trunk.children.embedding ? 'ids' : 'x'}`;
+/** What a backbone reads: ids where it embeds, rows where it does not. */
+const inputName = (backbone: AnyModule, prefix = ''): string => `${prefix}${backbone.children.embedding ? 'ids' : 'x'}`;
 
 const feedsOf = (c: FixtureCase, ...rows: readonly string[]): Record<string, Tensor> =>
   Object.fromEntries([...c.in].map(([name, t]) => [name, rows.includes(name) ? asRows(t) : t]));

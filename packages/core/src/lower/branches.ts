@@ -1,0 +1,21 @@
+// Which sizes lead to a node: the conditions of the branches around it.
+import { type Graph, madeBy, type Node, subgraphsOf } from '../ir/graph';
+import { If } from '../ops/control';
+
+/** The sizes that lead to each node inside branches, `seq <= 32`; of a branch that data chooses nothing is said. */
+export function sizesLeadingTo(graph: Graph): ReadonlyMap<Node, string> {
+  const found = new Map<Node, string>();
+  const visit = (g: Graph, around: readonly string[]) => {
+    for (const node of g.nodes) {
+      if (around.length)
+        found.set(node, around.map((text) => (around.length > 1 && text.includes(' or ') ? `(${text})` : text)).join(' and '));
+      const sizes = madeBy(node.outputs[0], If)?.attrs.sizes;
+      for (const [name, sub] of subgraphsOf(node)) {
+        const condition = sizes && (name === 'then_branch' ? sizes.holds : sizes.fails);
+        visit(sub, condition ? [...around, condition] : around);
+      }
+    }
+  };
+  visit(graph, []);
+  return found;
+}
