@@ -48,7 +48,7 @@ describe('usage', () => {
     [['build', 'a.json', '--out', 'x', '--sm', '9'], '--sm is a compute capability times ten: 80, 89, 90, 100, 120, not "9"'],
     [['build', 'a.json', '--out', 'x', '--state', '0'], '--state is io or a number of rows from 1, not "0"'],
     [['build', 'a.json', '--out', 'x', '--seed', '99999999999999999999'], '--seed is too large: 99999999999999999999'],
-    [['build', 'a.json', '--out', 'x', '--out', 'y'], '--out is duplicate name'],
+    [['build', 'a.json', '--out', 'x', '--out', 'y'], '--out is given twice'],
     [['build', 'a.json', '--out', 'x', '--taps', ','], '--taps is empty'],
     [['summary', 'a.json', '--size', 'seq=3,seq=4'], '--size gives seq twice'],
     [['bench', 'nothing'], 'bench measures attention or block, not "nothing"'],
