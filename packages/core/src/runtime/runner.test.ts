@@ -442,7 +442,7 @@ describe('models', () => {
       );
       vi.stubGlobal('process', undefined);
       try {
-        await expect(withFiles(whole, 3000)).rejects.toThrow('there are no files here to pass it by');
+        await expect(withFiles(whole, 3000)).rejects.toThrow('it cannot be passed by a file here');
       } finally {
         vi.unstubAllGlobals();
       }
