@@ -24,7 +24,7 @@ describe('configs', () => {
         problem: 'wrong value',
         expected: 'an integer >= 1',
         got: '"x"',
-        hint: 'It means: parallel heads',
+        hint: 'It means: query heads',
       },
     ],
     [
@@ -97,7 +97,7 @@ describe('configs', () => {
       lm({ heads: 5 }, mixer),
       {
         path: 'causal_lm.stack.layers[0].mixer (multi_head).heads',
-        problem: 'the channels cannot be shared out evenly',
+        problem: 'the number of channels is not a multiple of the number of heads',
         expected: 'a divisor of dim = 12',
         got: '5',
         hint: 'Or give headDim',

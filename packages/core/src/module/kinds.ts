@@ -111,9 +111,12 @@ const numberIn = (m: AnyModule, field: string): number | undefined => {
 const float = (...dims: readonly Dim[]): BlockInput => ({ dtype: 'float32', dims });
 const rowsOf = (m: AnyModule): BlockInputs => ({ x: float('batch', 'seq', numberIn(m, 'dim') ?? 'dim') });
 
-// What something inside attends to.
+// What something inside attends to, unless a block around it makes the memory itself.
 function memoryOf(m: AnyModule): BlockInputs {
-  const crossing = modulesOf(m).find(({ item }) => item.about.config?.cross === true)?.item;
+  const modules = modulesOf(m);
+  const makers = modules.filter(({ item: { about }, item }) => item !== m && about.inputs && !about.inputs(item).memory);
+  const isGiven = (path: string): boolean => makers.some((maker) => path.startsWith(`${maker.path}.`));
+  const crossing = modules.find(({ path, item }) => item.about.config?.cross === true && !isGiven(path))?.item;
   if (!crossing) return {};
   const width = numberIn(crossing, 'memoryDim') ?? numberIn(m, 'dim') ?? numberIn(crossing, 'dim') ?? 'dim';
   return { memory: float('batch', 'memory_seq', width) };

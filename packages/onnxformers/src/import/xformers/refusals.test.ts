@@ -75,7 +75,7 @@ const refused: Readonly<Record<string, readonly [() => unknown, new (...args: ne
   heads_not_dividing: [
     translate(heads(sdp, { num_heads: 3 })),
     ConfigError,
-    /num_heads: the channels cannot be shared out evenly; expected a divisor of dim_model = 16, got 3/,
+    /num_heads: the number of channels is not a multiple of the number of heads; expected a divisor of dim_model = 16, got 3/,
   ],
   causal_cross: [crossed({ ...sdp, causal: true }, 5, 8), ConfigError, /positions of queries and of a memory/],
   same_kq_local: [crossed(attentions.local!, 5, 8), ConfigError, /positions of queries and of a memory/],
@@ -92,7 +92,7 @@ const refused: Readonly<Record<string, readonly [() => unknown, new (...args: ne
   nystrom_even_conv: [
     () => build(heads({ ...attentions.nystrom, conv_kernel_size: 4 })),
     ConfigError,
-    /convolution: the convolution has no middle; expected an odd number, got 4/,
+    /convolution: the convolution has an even width, so it has no centre; expected an odd number, got 4/,
   ],
   unknown_attention: [translate(heads({ name: 'nope' })), ConfigError, /attention.name: no such attention; got "nope"/],
   unknown_feedforward: [
