@@ -26,7 +26,7 @@ export const MatMulNBits: Op<MatMulNBitsAttrs> = defineOp<MatMulNBitsAttrs>({
 });
 
 const own = defineReasons({
-  blockSize: ({ got }: { readonly got: number }) => `blocks of ${got} are not a power of two from 16 on`,
+  blockSize: ({ got }: { readonly got: number }) => `blocks of ${got} are not a power of two of at least 16`,
 });
 
 /** Linear on a weight made by DequantizeBlocks → MatMulNBits. */

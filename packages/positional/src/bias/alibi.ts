@@ -24,8 +24,8 @@ export const alibi = defineBlock({
   summary: 'Lowers scores in proportion to the distance, by a slope of each head.',
   source: 'Press et al. 2021, https://arxiv.org/abs/2108.12409',
   fields: {
-    /** the last of a power of two of heads has the slope 2^−maxBias. Default: `8`. */
-    maxBias: num({ doc: 'the last of a power of two of heads has the slope 2^−maxBias', min: 0, default: 8 }),
+    /** the last head has the slope 2^−maxBias if the number of heads is a power of two. Default: `8`. */
+    maxBias: num({ doc: 'the last head has the slope 2^−maxBias if the number of heads is a power of two', min: 0, default: 8 }),
   },
   examples: [{}, { maxBias: 5 }],
   properties: ['deterministic'],
