@@ -5,6 +5,10 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { compileEncoder } from '../../examples/sentence-similarity/model';
 import { sizes } from '../../examples/sentence-similarity/sizes';
+import { evaluateDim } from '../../packages/core/src/dim/dim';
+import { toTensor } from '../../packages/core/src/tensor/convert';
+import { exampleOf, feedsFor } from '../../packages/core/src/testing/example';
+import { variantsOf } from '../../packages/core/src/testing/variants';
 import { benchAttention } from '../../packages/onnxformers/src/bench/attention';
 import {
   castTensor,
@@ -196,54 +200,22 @@ async function paged(): Promise<void> {
 // Every block's examples: lowered for CUDA and portable, both run on the GPU, both against the interpreter.
 async function parity(): Promise<void> {
   let [passed, failed] = [0, 0];
-  const inputsOf = (
-    kind: string,
-    config: Readonly<Record<string, unknown>>,
-  ): Record<string, [string, readonly (number | string)[]]> | undefined => {
-    const dim = Number(config.dim ?? 12);
-    const seq = Number(config.seqLen ?? 11);
-    // A layer that makes its own memory reads none.
-    const memory =
-      config.name !== 'input_masked' && JSON.stringify(config).includes('"cross":true')
-        ? { memory: ['float32', [2, 5, Number(config.memoryDim ?? dim)]] as [string, number[]] }
-        : {};
-    if (['mixer', 'feedforward', 'layer', 'stack', 'norm', 'position'].includes(kind))
-      return { x: ['float32', [2, seq, dim]], ...memory };
-    if (kind === 'activation') return { x: ['float32', [3, 17]] };
-    if (kind === 'attention')
-      return {
-        q: ['float32', [2, Number(config.heads ?? 4), seq, 8]],
-        k: ['float32', [2, Number(config.heads ?? 4), seq, 8]],
-        v: ['float32', [2, Number(config.heads ?? 4), seq, 8]],
-      };
-    return undefined;
-  };
   for (const block of zoo.blocks) {
-    for (const example of block.definition.examples as readonly Record<string, unknown>[]) {
-      let built: Parameters<typeof compile>[0];
-      try {
-        built = zoo.build(block.kind as 'mixer', { name: block.blockName, ...example } as never);
-      } catch {
-        continue;
-      }
-      const inputs = inputsOf(block.kind, { name: block.blockName, ...example }) as never;
-      if (!inputs) continue;
+    for (const index of block.definition.examples.keys()) {
+      const example = exampleOf(block, index, zoo);
+      const [alone] = variantsOf(example);
+      const { module: built, sizes } = alone!;
+      const types = Object.entries(alone!.inputs).map(
+        ([name, { dtype, dims }]) => [name, [dtype, dims.map((d) => evaluateDim(d, sizes))]] as const,
+      );
+      const inputs = Object.fromEntries(types);
+      const values = feedsFor(alone!.inputs, sizes);
       const weights = initialize(built, { seed: 5 });
       for (const dtype of ['float32', 'float16', 'bfloat16'] as const) {
         const label = { what: 'parity', block: block.blockName, dtype };
         try {
           const errors: Record<string, number> = {};
-          const feeds: Record<string, Tensor> = {};
-          const values: Record<string, NDArray> = {};
-          for (const [name, [, dims]] of Object.entries(inputs as Record<string, [string, number[]]>)) {
-            const n = dims.reduce((a, b) => a * b, 1);
-            feeds[name] = {
-              dtype: 'float32',
-              dims,
-              data: Float32Array.from({ length: n }, (_, i) => Math.sin(1 + i * 0.7) * 0.9),
-            };
-            values[name] = toArray(feeds[name]!);
-          }
+          const feeds = Object.fromEntries(Object.entries(values).map(([name, x]) => [name, toTensor(x)]));
           let expected: NDArray | undefined;
           for (const target of [targets.portable(), fused] as Target[]) {
             const model = compile(built, { target, machine, dtype, inputs, weights });
@@ -268,10 +240,10 @@ async function parity(): Promise<void> {
           const ok = lowered <= Math.max(4 * portable, 4 * ulp);
           if (ok) passed++;
           else failed++;
-          if (!ok) print({ ...label, example, portable, lowered, budget: Math.max(4 * portable, 4 * ulp) });
+          if (!ok) print({ ...label, example: example.given, portable, lowered, budget: Math.max(4 * portable, 4 * ulp) });
         } catch (error) {
           failed++;
-          print({ ...label, example, error: (error as Error).message.slice(0, 300) });
+          print({ ...label, example: example.given, error: (error as Error).message.slice(0, 300) });
         }
       }
     }

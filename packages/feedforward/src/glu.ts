@@ -22,30 +22,30 @@ export const glu = defineBlock({
   summary: 'A feed-forward whose hidden channels are weighed by gates.',
   source: 'Shazeer 2020, https://arxiv.org/abs/2002.05202',
   fields: {
-    /** channels in. Inherited from the block around. */
-    dim: int({ doc: 'channels in', unit: 'channels', min: 1, inherit: true }),
-    /** channels inside. Default: from other options. */
+    /** input channels. Inherited from the block around. */
+    dim: int({ doc: 'input channels', unit: 'channels', min: 1, inherit: true }),
+    /** hidden channels. Default: from other options. */
     hidden: int({
-      doc: 'channels inside',
+      doc: 'hidden channels',
       unit: 'channels',
       min: 1,
       default: (c: { dim: number }) => Math.floor((8 * c.dim) / 3),
     }),
-    /** channels out. Default: from other options. */
-    outDim: int({ doc: 'channels out', unit: 'channels', min: 1, default: (c: { dim: number }) => c.dim }),
-    /** the maps have a bias. Default: `true`. */
-    bias: bool({ doc: 'the maps have a bias', default: true }),
-    /** the checkpoint holds gate and up as one weight, gate_up_proj, the gate first. Default: `false`. */
-    packed: bool({ doc: 'the checkpoint holds gate and up as one weight, gate_up_proj, the gate first', default: false }),
-    /** probability of dropping a channel inside and after the last map, in training. Default: `0`. */
+    /** output channels. Default: from other options. */
+    outDim: int({ doc: 'output channels', unit: 'channels', min: 1, default: (c: { dim: number }) => c.dim }),
+    /** the linear maps have a bias. Default: `true`. */
+    bias: bool({ doc: 'the linear maps have a bias', default: true }),
+    /** the checkpoint stores gate and up as one weight, gate_up_proj, with the gate first. Default: `false`. */
+    packed: bool({ doc: 'the checkpoint stores gate and up as one weight, gate_up_proj, with the gate first', default: false }),
+    /** dropout probability in training, of the hidden channels and of the output. Default: `0`. */
     dropout: num({
-      doc: 'probability of dropping a channel inside and after the last map, in training',
+      doc: 'dropout probability in training, of the hidden channels and of the output',
       min: 0,
       max: 0.99,
       default: 0,
     }),
-    /** of the gate. Default: `silu`. */
-    activation: slot('activation', { doc: 'of the gate', default: silu }),
+    /** activation of the gate. Default: `silu`. */
+    activation: slot('activation', { doc: 'activation of the gate', default: silu }),
   },
   examples: [{ dim: 7 }, { dim: 5, hidden: 11, outDim: 3, bias: false }, { dim: 5, hidden: 7, packed: true }],
   properties: ['batchIndependent', 'permutationEquivariant', 'causal', 'deterministic'],

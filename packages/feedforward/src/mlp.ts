@@ -21,18 +21,18 @@ export const mlp = defineBlock({
   summary: 'Two linear maps around an activation.',
   source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
   fields: {
-    /** channels in. Inherited from the block around. */
-    dim: int({ doc: 'channels in', unit: 'channels', min: 1, inherit: true }),
-    /** channels inside. Default: from other options. */
-    hidden: int({ doc: 'channels inside', unit: 'channels', min: 1, default: (c: { dim: number }) => 4 * c.dim }),
-    /** channels out. Default: from other options. */
-    outDim: int({ doc: 'channels out', unit: 'channels', min: 1, default: (c: { dim: number }) => c.dim }),
-    /** both maps have a bias. Default: `true`. */
-    bias: bool({ doc: 'both maps have a bias', default: true }),
-    /** probability of dropping a channel after each map, in training. Default: `0`. */
-    dropout: num({ doc: 'probability of dropping a channel after each map, in training', min: 0, max: 0.99, default: 0 }),
-    /** between the maps. Default: `gelu`. */
-    activation: slot('activation', { doc: 'between the maps', default: gelu }),
+    /** input channels. Inherited from the block around. */
+    dim: int({ doc: 'input channels', unit: 'channels', min: 1, inherit: true }),
+    /** hidden channels. Default: from other options. */
+    hidden: int({ doc: 'hidden channels', unit: 'channels', min: 1, default: (c: { dim: number }) => 4 * c.dim }),
+    /** output channels. Default: from other options. */
+    outDim: int({ doc: 'output channels', unit: 'channels', min: 1, default: (c: { dim: number }) => c.dim }),
+    /** both linear maps have a bias. Default: `true`. */
+    bias: bool({ doc: 'both linear maps have a bias', default: true }),
+    /** dropout probability after each linear map in training. Default: `0`. */
+    dropout: num({ doc: 'dropout probability after each linear map in training', min: 0, max: 0.99, default: 0 }),
+    /** activation between the linear maps. Default: `gelu`. */
+    activation: slot('activation', { doc: 'activation between the linear maps', default: gelu }),
   },
   examples: [{ dim: 7 }, { dim: 5, hidden: 11, outDim: 3, bias: false }, { dim: 6, activation: 'gelu_tanh' }],
   properties: ['batchIndependent', 'permutationEquivariant', 'causal', 'deterministic'],

@@ -157,7 +157,7 @@ describe('caches in pools, stepped from outside', () => {
       /it requires its pools as outputs there/,
     );
     expect(() => compiled(model, { state: { paged: { blocks: 7, blockSize: 24 } } })).toThrow(
-      'state.paged.blockSize: no size of blocks; expected a power of two from 16 on, in positions, got 24',
+      'state.paged.blockSize: not a block size; expected a power of two of at least 16, in positions, got 24',
     );
   });
 });

@@ -188,14 +188,14 @@ describe('bfloat16 on the CPU', () => {
 
   it('cannot be fed', () => {
     expect(() => compiled(targets.cpu, 'bfloat16', 'bfloat16' as 'float32')).toThrow(
-      'inputs.memory: no JavaScript runtime carries bfloat16',
+      'inputs.memory: no JavaScript runtime supports bfloat16',
     );
   });
 });
 
 describe('parameters in bfloat16 that are inputs', () => {
   const asInputs = (target: Target): Model => compiled(target, 'bfloat16', 'float32', false, { parameters: () => 'input' });
-  const note = 'parameters in bfloat16 that are inputs are fed in float32, since no JavaScript runtime carries bfloat16';
+  const note = 'parameters in bfloat16 that are inputs are fed in float32, since no JavaScript runtime supports bfloat16';
 
   it('are fed in float32, and the answer is that of stored ones', async () => {
     const fed = asInputs(targets.cpu);

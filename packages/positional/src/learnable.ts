@@ -28,8 +28,8 @@ export const learnable = defineBlock({
     seqLen: int({ doc: 'longest sequence, without the class token', unit: 'positions', min: 1, inherit: true }),
     /** channels. Inherited from the block around. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
-    /** a learned row stands in front of every sequence. Default: `false`. */
-    classToken: bool({ doc: 'a learned row stands in front of every sequence', default: false }),
+    /** a learned class token is put before every sequence. Default: `false`. */
+    classToken: bool({ doc: 'a learned class token is put before every sequence', default: false }),
   },
   examples: [
     { seqLen: 11, dim: 7 },

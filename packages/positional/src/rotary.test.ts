@@ -60,14 +60,17 @@ describe('rotary', () => {
   });
 
   it.each([
-    [{ dim: 6, rotaryDim: 3 }, 'channels turn in pairs; expected an even number up to dim = 6, got 3'],
+    [{ dim: 6, rotaryDim: 3 }, 'rotaryDim is odd or larger than dim; expected an even number up to dim = 6, got 3'],
     [{ dim: 6, rotaryDim: 8 }, 'got 8'],
-    [{ dim: 6, scaling: 'yarn', factor: 2 }, 'rotary.originalMaxPositions: yarn needs the longest sequence of the training'],
+    [
+      { dim: 6, scaling: 'yarn', factor: 2 },
+      'rotary.originalMaxPositions: yarn requires originalMaxPositions, the longest sequence of the training',
+    ],
     [
       { dim: 6, factor: 2 },
-      "rotary.factor: nothing says how angles are slowed; expected scaling 'linear', 'ntk', 'yarn' or 'llama3'",
+      "rotary.factor: factor has no effect without a scaling; expected scaling 'linear', 'ntk', 'yarn' or 'llama3'",
     ],
-    [{ dim: 6, scaling: 'llama3', factor: 2 }, 'llama3 needs the longest sequence of the training'],
+    [{ dim: 6, scaling: 'llama3', factor: 2 }, 'llama3 requires originalMaxPositions, the longest sequence of the training'],
   ] as [Config, string][])('refuses %o', (config, message) => {
     expect(() => rotary(config)).toThrow(ConfigError);
     expect(() => rotary(config)).toThrow(message);

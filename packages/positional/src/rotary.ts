@@ -38,38 +38,47 @@ export const rotary = defineBlock({
   fields: {
     /** channels of a head. Inherited from the block around. */
     dim: int({ doc: 'channels of a head', unit: 'channels', min: 2, inherit: true }),
-    /** leading channels that turn. Default: from other options. */
-    rotaryDim: int({ doc: 'leading channels that turn', unit: 'channels', min: 2, default: (c: { dim: number }) => c.dim }),
-    /** ratio of the slowest turn to the fastest. Default: `10000`. */
-    theta: num({ doc: 'ratio of the slowest turn to the fastest', min: 1, default: 10_000 }),
-    /** channels 2i and 2i + 1 are a pair, instead of i and i + rotaryDim / 2. Default: `false`. */
-    interleaved: bool({ doc: 'channels 2i and 2i + 1 are a pair, instead of i and i + rotaryDim / 2', default: false }),
-    /** how angles are slowed for sequences longer than those of the training. Default: `"none"`. */
+    /** leading channels that are rotated. Default: from other options. */
+    rotaryDim: int({
+      doc: 'leading channels that are rotated',
+      unit: 'channels',
+      min: 2,
+      default: (c: { dim: number }) => c.dim,
+    }),
+    /** base of the rotary frequencies (rope_theta). Default: `10000`. */
+    theta: num({ doc: 'base of the rotary frequencies (rope_theta)', min: 1, default: 10_000 }),
+    /** channels 2i and 2i + 1 form a pair, instead of i and i + rotaryDim / 2. Default: `false`. */
+    interleaved: bool({ doc: 'channels 2i and 2i + 1 form a pair, instead of i and i + rotaryDim / 2', default: false }),
+    /** how frequencies are scaled for sequences longer than those of the training. Default: `"none"`. */
     scaling: choice(['none', 'linear', 'ntk', 'yarn', 'llama3'], {
-      doc: 'how angles are slowed for sequences longer than those of the training',
+      doc: 'how frequencies are scaled for sequences longer than those of the training',
       default: 'none',
     }),
-    /** how much longer. Default: `1`. */
-    factor: num({ doc: 'how much longer', min: 1, default: 1 }),
-    /** longest sequence of the training (yarn, llama3) (positions). May be left out. */
+    /** how many times longer the sequences are. Default: `1`. */
+    factor: num({ doc: 'how many times longer the sequences are', min: 1, default: 1 }),
+    /** longest sequence of the training, for yarn and llama3 (positions). May be left out. */
     originalMaxPositions: int({
-      doc: 'longest sequence of the training (yarn, llama3)',
+      doc: 'longest sequence of the training, for yarn and llama3',
       unit: 'positions',
       min: 1,
       optional: true,
     }),
-    /** llama3: turns over the original length below which angles are slowed in full. Default: `1`. */
+    /** llama3: frequencies that make fewer turns than this over the original length are divided by the whole factor. Default: `1`. */
     lowFreqFactor: num({
-      doc: 'llama3: turns over the original length below which angles are slowed in full',
+      doc: 'llama3: frequencies that make fewer turns than this over the original length are divided by the whole factor',
       min: 0,
       default: 1,
     }),
-    /** llama3: turns above which they are left alone. Default: `4`. */
-    highFreqFactor: num({ doc: 'llama3: turns above which they are left alone', min: 0, default: 4 }),
-    /** yarn: turns above which angles are left alone. Default: `32`. */
-    betaFast: num({ doc: 'yarn: turns above which angles are left alone', min: 0, default: 32 }),
-    /** yarn: turns below which they are slowed in full. Default: `1`. */
-    betaSlow: num({ doc: 'yarn: turns below which they are slowed in full', min: 0, default: 1 }),
+    /** llama3: frequencies that make more turns than this stay unchanged. Default: `4`. */
+    highFreqFactor: num({ doc: 'llama3: frequencies that make more turns than this stay unchanged', min: 0, default: 4 }),
+    /** yarn: frequencies that make more turns than this stay unchanged. Default: `32`. */
+    betaFast: num({ doc: 'yarn: frequencies that make more turns than this stay unchanged', min: 0, default: 32 }),
+    /** yarn: frequencies that make fewer turns than this are divided by the whole factor. Default: `1`. */
+    betaSlow: num({
+      doc: 'yarn: frequencies that make fewer turns than this are divided by the whole factor',
+      min: 0,
+      default: 1,
+    }),
     /** yarn: factor of cosines and sines; default 0.1 ln(factor) + 1. May be left out. */
     attentionFactor: num({ doc: 'yarn: factor of cosines and sines; default 0.1 ln(factor) + 1', min: 0, optional: true }),
   },
@@ -87,15 +96,15 @@ export const rotary = defineBlock({
     if (rotaryDim % 2 || rotaryDim > dim)
       throw new ConfigError({
         path: `${path}.rotaryDim`,
-        problem: 'channels turn in pairs',
+        problem: 'rotaryDim is odd or larger than dim',
         expected: `an even number up to dim = ${dim}`,
         got: String(rotaryDim),
       });
     if (c.scaling === 'none' && c.factor !== 1)
       throw new ConfigError({
         path: `${path}.factor`,
-        problem: 'nothing says how angles are slowed',
-        expected: "scaling 'linear', 'ntk', 'yarn' or 'llama3' beside it",
+        problem: 'factor has no effect without a scaling',
+        expected: "scaling 'linear', 'ntk', 'yarn' or 'llama3'",
         got: `factor ${c.factor} and scaling 'none'`,
       });
     const { inverseFrequencies, scale } = frequencies(c, path);
@@ -135,10 +144,10 @@ function positionsOf(x: Value, { positions }: SequenceContext): Value {
   if (positions.dims.at(-1) !== x.dims[2])
     throw new ShapeError({
       path: x.graph.where,
-      problem: 'the context counts other rows than these',
+      problem: 'the number of positions in the sequence context differs from that of q or k',
       expected: `[batch, heads, ${positions.dims.at(-1)}, head_dim]`,
       got: `[${x.dims.join(', ')}]`,
-      hint: 'Rows that come in front or are made of others need a context of their own: withPrefix, withRows',
+      hint: 'A block that adds prefix tokens or changes the number of positions returns them with their context: withPrefix, withRows',
     });
   return positions.rank === 1 ? ops.unsqueeze(positions, [0]) : positions;
 }

@@ -23,10 +23,10 @@ export const token = defineBlock({
   fields: {
     /** number of tokens. Inherited from the block around. */
     vocabSize: int({ doc: 'number of tokens', min: 1, inherit: true }),
-    /** channels out. Inherited from the block around. */
-    dim: int({ doc: 'channels out', unit: 'channels', min: 1, inherit: true }),
-    /** factor of the rows. Default: `1`. */
-    scale: num({ doc: 'factor of the rows', default: 1 }),
+    /** output channels. Inherited from the block around. */
+    dim: int({ doc: 'output channels', unit: 'channels', min: 1, inherit: true }),
+    /** factor of the embeddings. Default: `1`. */
+    scale: num({ doc: 'factor of the embeddings', default: 1 }),
   },
   examples: [
     { vocabSize: 23, dim: 7 },

@@ -40,10 +40,10 @@ export const vocab = defineBlock({
     seqLen: int({ doc: 'longest sequence', unit: 'positions', min: 1, inherit: true }),
     /** number of token types; absent: no token type embeddings. May be left out. */
     typeVocabSize: int({ doc: 'number of token types; absent: no token type embeddings', min: 1, optional: true }),
-    /** channels out. Inherited from the block around. */
-    dim: int({ doc: 'channels out', unit: 'channels', min: 1, inherit: true }),
-    /** probability of dropping a channel, in training. Default: `0`. */
-    dropout: num({ doc: 'probability of dropping a channel, in training', min: 0, max: 0.99, default: 0 }),
+    /** output channels. Inherited from the block around. */
+    dim: int({ doc: 'output channels', unit: 'channels', min: 1, inherit: true }),
+    /** dropout probability in training. Default: `0`. */
+    dropout: num({ doc: 'dropout probability in training', min: 0, max: 0.99, default: 0 }),
   },
   examples: [
     { vocabSize: 23, seqLen: 11, dim: 7 },

@@ -14,8 +14,8 @@ function coefficients({ depth, encoderDepth, decoderDepth }: Depths) {
   if (encoderDepth !== undefined && decoderDepth !== undefined)
     throw new ConfigError({
       path: 'deep_norm',
-      problem: 'a layer is part of an encoder or of a decoder',
-      expected: 'encoderDepth or decoderDepth, or neither',
+      problem: 'encoderDepth and decoderDepth are both set',
+      expected: 'encoderDepth in a decoder, decoderDepth in an encoder, or neither',
       got: `encoderDepth ${encoderDepth} and decoderDepth ${decoderDepth}`,
     });
   if (encoderDepth !== undefined) return deepNormCoefficients({ encoderLayers: encoderDepth, decoderLayers: depth }).decoder!;
@@ -30,7 +30,7 @@ function coefficients({ depth, encoderDepth, decoderDepth }: Depths) {
  *
  * Shapes   x [..., seq, dim] → the same, or [..., seq, outDim]
  * Dtypes   float32, float16, bfloat16
- * Throws   ConfigError for a layer without any sub-layer, or both encoderDepth and decoderDepth
+ * Throws   ConfigError for a layer without sub-layers, or both encoderDepth and decoderDepth
  * Source   Wang et al. 2022, https://arxiv.org/abs/2203.00555
  * Lowers   portable: Mul, Add, LayerNormalization · elsewhere: Mul, then sum and norm as SkipLayerNormalization
  * Example  const block = deepNorm({ dim: 512, depth: 100, feedforward: mlp({ dim: 512 }) });
@@ -41,22 +41,22 @@ export const deepNorm = defineBlock({
   summary: 'A residual layer for very deep stacks.',
   source: 'Wang et al. 2022, https://arxiv.org/abs/2203.00555',
   fields: {
-    /** channels in. Inherited from the block around. */
-    dim: int({ doc: 'channels in', unit: 'channels', min: 1, inherit: true }),
+    /** input channels. Inherited from the block around. */
+    dim: int({ doc: 'input channels', unit: 'channels', min: 1, inherit: true }),
     /** layers of the stack. Inherited from the block around. */
     depth: int({ doc: 'layers of the stack', min: 1, inherit: true }),
     /** in a decoder with an encoder: layers of the encoder. May be left out. */
     encoderDepth: int({ doc: 'in a decoder with an encoder: layers of the encoder', min: 1, optional: true }),
     /** in an encoder with a decoder: layers of the decoder. May be left out. */
     decoderDepth: int({ doc: 'in an encoder with a decoder: layers of the decoder', min: 1, optional: true }),
-    /** factor of what goes around a sub-layer. Default: from other options. */
-    alpha: num({ doc: 'factor of what goes around a sub-layer', default: (c: Depths) => coefficients(c).alpha }),
-    /** factor of first values. Default: from other options. */
-    beta: num({ doc: 'factor of first values', default: (c: Depths) => coefficients(c).beta }),
+    /** factor of the residual connection. Default: from other options. */
+    alpha: num({ doc: 'factor of the residual connection', default: (c: Depths) => coefficients(c).alpha }),
+    /** factor of initial values. Default: from other options. */
+    beta: num({ doc: 'factor of initial values', default: (c: Depths) => coefficients(c).beta }),
     ...shortcutFields,
     ...subLayerFields,
-    /** behind each sub-layer. Default: `layer_norm`. */
-    norm: each('norm', { doc: 'behind each sub-layer', default: layerNorm, inside: normBehind }),
+    /** norm after each sub-layer. Default: `layer_norm`. */
+    norm: each('norm', { doc: 'norm after each sub-layer', default: layerNorm, inside: normBehind }),
   },
   examples: [
     { dim: 12, depth: 6, mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' },

@@ -200,7 +200,9 @@ describe('deep_norm', () => {
     expect(told({})).toMatchObject({ alpha: 6 ** (1 / 4), beta: 24 ** (-1 / 4) });
     expect((told({ decoderDepth: 5 }) as { alpha: number }).alpha).toBeCloseTo(0.81 * (3 ** 4 * 5) ** (1 / 16), 12);
     expect((told({ encoderDepth: 5 }) as { alpha: number }).alpha).toBeCloseTo(9 ** (1 / 4), 12);
-    expect(() => told({ encoderDepth: 5, decoderDepth: 5 })).toThrow('expected encoderDepth or decoderDepth, or neither');
+    expect(() => told({ encoderDepth: 5, decoderDepth: 5 })).toThrow(
+      'expected encoderDepth in a decoder, decoderDepth in an encoder, or neither',
+    );
   });
 
   it.each(['default', 'vit'] as const)('scales first values of its sub-layers by beta under the scheme %s', async (scheme) => {

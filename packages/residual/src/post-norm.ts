@@ -12,7 +12,7 @@ import { normBehind, residualLayer, scaleFields, shortcutFields, subLayerFields 
  *
  * Shapes   x [..., seq, dim] → the same, or [..., seq, outDim]
  * Dtypes   float32, float16, bfloat16
- * Throws   ConfigError for a layer without any sub-layer
+ * Throws   ConfigError for a layer without sub-layers
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
  * Lowers   portable: Add, LayerNormalization · elsewhere: sum and norm as SkipLayerNormalization or SkipSimplifiedLayerNormalization
  * Example  const block = postNorm({ dim: 512, feedforward: mlp({ dim: 512 }) });
@@ -23,13 +23,13 @@ export const postNorm = defineBlock({
   summary: 'A residual layer that normalises what its sub-layers give.',
   source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
   fields: {
-    /** channels in. Inherited from the block around. */
-    dim: int({ doc: 'channels in', unit: 'channels', min: 1, inherit: true }),
+    /** input channels. Inherited from the block around. */
+    dim: int({ doc: 'input channels', unit: 'channels', min: 1, inherit: true }),
     ...scaleFields,
     ...shortcutFields,
     ...subLayerFields,
-    /** behind each sub-layer. Default: `layer_norm`. */
-    norm: each('norm', { doc: 'behind each sub-layer', default: layerNorm, inside: normBehind }),
+    /** norm after each sub-layer. Default: `layer_norm`. */
+    norm: each('norm', { doc: 'norm after each sub-layer', default: layerNorm, inside: normBehind }),
   },
   examples: [
     { dim: 12, mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' },

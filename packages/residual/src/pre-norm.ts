@@ -13,7 +13,7 @@ import { normBefore, residualLayer, scaleFields, shortcutFields, subLayerFields 
  *
  * Shapes   x [..., seq, dim] → the same, or [..., seq, outDim]
  * Dtypes   float32, float16, bfloat16
- * Throws   ConfigError for a layer without any sub-layer
+ * Throws   ConfigError for a layer without sub-layers
  * Source   Xiong et al. 2020, https://arxiv.org/abs/2002.04745
  * Lowers   portable: Add, LayerNormalization · elsewhere: sum and norm as SkipLayerNormalization or SkipSimplifiedLayerNormalization,
  *          across layers too
@@ -25,15 +25,15 @@ export const preNorm = defineBlock({
   summary: 'A residual layer that normalises what goes into its sub-layers.',
   source: 'Xiong et al. 2020, https://arxiv.org/abs/2002.04745',
   fields: {
-    /** channels in. Inherited from the block around. */
-    dim: int({ doc: 'channels in', unit: 'channels', min: 1, inherit: true }),
+    /** input channels. Inherited from the block around. */
+    dim: int({ doc: 'input channels', unit: 'channels', min: 1, inherit: true }),
     ...scaleFields,
-    /** the norm of the cross attention works on the memory too. Default: `false`. */
-    normMemory: bool({ doc: 'the norm of the cross attention works on the memory too', default: false }),
+    /** the norm of the cross attention also normalises the memory. Default: `false`. */
+    normMemory: bool({ doc: 'the norm of the cross attention also normalises the memory', default: false }),
     ...shortcutFields,
     ...subLayerFields,
-    /** in front of each sub-layer. Default: `layer_norm`. */
-    norm: each('norm', { doc: 'in front of each sub-layer', default: layerNorm, inside: normBefore }),
+    /** norm before each sub-layer. Default: `layer_norm`. */
+    norm: each('norm', { doc: 'norm before each sub-layer', default: layerNorm, inside: normBefore }),
   },
   examples: [
     { dim: 12, mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' },

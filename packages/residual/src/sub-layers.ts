@@ -47,24 +47,27 @@ export const normBehind = (parts: Parts, index: number) => ({ dim: widths(parts)
 
 /** The slots that all styles share. The norm of a style comes behind them, since it works on what they give. */
 export const subLayerFields = {
-  /** mixes positions. May be left out. */
-  mixer: slot('mixer', { doc: 'mixes positions', optional: true }),
-  /** attends to the memory. May be left out. */
-  cross: slot('mixer', { doc: 'attends to the memory', optional: true, inside: widthSoFar }),
-  /** mixes channels. May be left out. */
-  feedforward: slot('feedforward', { doc: 'mixes channels', optional: true, inside: widthSoFar }),
+  /** the mixer, which mixes positions. May be left out. */
+  mixer: slot('mixer', { doc: 'the mixer, which mixes positions', optional: true }),
+  /** cross attention to the memory. May be left out. */
+  cross: slot('mixer', { doc: 'cross attention to the memory', optional: true, inside: widthSoFar }),
+  /** the feed-forward, which mixes channels. May be left out. */
+  feedforward: slot('feedforward', { doc: 'the feed-forward, which mixes channels', optional: true, inside: widthSoFar }),
 } as const;
 /** Of the way around a sub-layer that changes the number of channels. */
 export const shortcutFields = {
-  /** where channels change, the shortcut has a bias. Default: `false`. */
-  shortcutBias: bool({ doc: 'where channels change, the shortcut has a bias', default: false }),
+  /** the linear shortcut of a sub-layer that changes the number of channels has a bias. Default: `false`. */
+  shortcutBias: bool({
+    doc: 'the linear shortcut of a sub-layer that changes the number of channels has a bias',
+    default: false,
+  }),
 } as const;
 /** How branches and the way around them are weighed. */
 export const scaleFields = {
-  /** factor of what goes around a sub-layer. Default: `1`. */
-  scale: num({ doc: 'factor of what goes around a sub-layer', default: 1 }),
-  /** factor of what a sub-layer gives. Default: `1`. */
-  branchScale: num({ doc: 'factor of what a sub-layer gives', default: 1 }),
+  /** factor of the residual connection. Default: `1`. */
+  scale: num({ doc: 'factor of the residual connection', default: 1 }),
+  /** factor of the output of a sub-layer. Default: `1`. */
+  branchScale: num({ doc: 'factor of the output of a sub-layer', default: 1 }),
 } as const;
 
 /** How a style joins a sub-layer to the stream. */
@@ -94,7 +97,7 @@ interface SubLayer {
  *     norm before   y = scale · S x + branchScale · f(norm(x))
  *     norm behind   y = norm(scale · S x + branchScale · f(x))      S: the shortcut where f changes the number of channels, else 1
  *
- * Throws   ConfigError for a layer without any sub-layer
+ * Throws   ConfigError for a layer without sub-layers
  */
 export function residualLayer(
   parts: Parts & { readonly norm: (index: number) => KindModule<'norm'> },
@@ -112,7 +115,7 @@ export function residualLayer(
   if (!subLayers.length)
     throw new ConfigError({
       path,
-      problem: 'a layer without any sub-layer',
+      problem: 'a layer without sub-layers',
       expected: `one of ${places.join(', ')}`,
       got: 'none',
     });

@@ -29,7 +29,7 @@ import { kernels } from '../kernels/index';
  * Shapes   q [batch, heads, seq, head_dim] · k, v [batch, kv_heads, kv_seq, head_dim] → [batch, heads, seq, head_dim]; kv_seq ≤ seqLen,
  *          where it is shorter, only the first columns of E and F are used
  * Dtypes   float32, float16, bfloat16; softmax in float32
- * Masks    none: positions are mixed before there are scores
+ * Masks    none, because keys are projected along the sequence before scores are computed
  * Cost     time O((seq + kv_seq) · k · dim), memory O(k · kv_seq)
  * Throws   ShapeError when kv_seq is known to exceed seqLen (else the runner refuses what is longer) · ConfigError for a mask, a score bias or a cache of
  *          fixed capacity
@@ -44,18 +44,18 @@ export const linformer = defineBlock({
   source: 'Wang et al. 2020, https://arxiv.org/abs/2006.04768',
   masks: [],
   fields: {
-    /** longest sequence of keys; fixes the size of E and F (positions). Inherited from the block around. */
-    seqLen: int({ doc: 'longest sequence of keys; fixes the size of E and F', unit: 'positions', min: 1, inherit: true }),
-    /** mixtures kept (positions). Default: from other options. */
+    /** largest number of keys; the number of columns of E and F (positions). Inherited from the block around. */
+    seqLen: int({ doc: 'largest number of keys; the number of columns of E and F', unit: 'positions', min: 1, inherit: true }),
+    /** number of learned mixtures (projected positions). Default: from other options. */
     k: int({
-      doc: 'mixtures kept',
+      doc: 'number of learned mixtures (projected positions)',
       unit: 'positions',
       min: 1,
       default: (c: { seqLen: number }) => Math.max(1, Math.floor(c.seqLen / 4)),
     }),
-    /** probability of dropping a weight, and again a channel of the result, in training. Default: `0`. */
+    /** dropout probability in training, of attention weights and again of the result. Default: `0`. */
     dropout: num({
-      doc: 'probability of dropping a weight, and again a channel of the result, in training',
+      doc: 'dropout probability in training, of attention weights and again of the result',
       min: 0,
       max: 0.99,
       default: 0,
@@ -77,7 +77,7 @@ export const linformer = defineBlock({
       if (ctx.bias || ctx.keys?.queryOffset)
         throw new ConfigError({
           path,
-          problem: 'positions are mixed before there are scores',
+          problem: 'keys are projected along the sequence before scores are computed',
           expected: 'no score bias and no cache of fixed capacity',
           got: ctx.bias ? 'a score bias' : 'a cache of fixed capacity',
         });

@@ -208,7 +208,9 @@ describe('nystrom', () => {
     const g = new GraphBuilder();
     const x = g.input('x', 'float32', [2, 4, 7, 3]);
     const ctx = withContext(contextOf(g, { x }, { layout: 'padded' }), { queryMask: causal });
-    expect(() => nystrom({ landmarks: 2 })(x, x, x, ctx)).toThrow(/landmarks mix positions.*got queries under the mask causal/);
+    expect(() => nystrom({ landmarks: 2 })(x, x, x, ctx)).toThrow(
+      /landmarks average over positions.*got queries under the mask causal/,
+    );
   });
 
   it('adds a convolution of the values of each head', () => {
@@ -266,15 +268,15 @@ describe('nystrom', () => {
 
   it('refuses what it cannot do', () => {
     const shapes = { q: ['float32', [2, 4, 9, 3]], k: ['float32', [2, 4, 9, 3]], v: ['float32', [2, 4, 9, 3]] } as const;
-    expect(() => nystrom({ causal: true })).toThrow(/nystrom\.causal: landmarks mix positions/);
+    expect(() => nystrom({ causal: true })).toThrow(/nystrom\.causal: landmarks average over positions/);
     expect(() => nystrom({ convolution: 4 })).toThrow(/expected an odd number, got 4/);
     expect(() => traceBlock(nystrom({}), { ...shapes, attention_mask: ['bool', [1, 1, 9, 9]] })).toThrow(
-      /cannot honour the mask: dense/,
+      /does not support the mask: dense/,
     );
     expect(() => traceBlock(nystrom({}), { ...shapes, attention_bias: ['float32', [1, 4, 9, 9]] })).toThrow(/got a score bias/);
     const more = { ...shapes, k: ['float32', [2, 4, 11, 3]], v: ['float32', [2, 4, 11, 3]] } as const;
     expect(() => traceBlock(nystrom({ convolution: 3, heads: 4 }), more)).toThrow(
-      /nystrom\.convolution: .* expected as many keys as queries: 9, got 11/,
+      /nystrom\.convolution: .* expected as many keys as queries \(9\), got 11/,
     );
   });
 });

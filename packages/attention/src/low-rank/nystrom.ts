@@ -48,7 +48,7 @@ import { type PseudoInverseOptions, pseudoInverse } from './pseudo-inverse';
  * Throws   ConfigError for an even convolution, for `causal` without compat, for another mask (in cross attention, of the queries: landmarks of a decoder
  *          would show it later rows), a score bias that differs between queries or a cache of fixed capacity · ShapeError for a convolution where keys are not as many as queries
  * Source   Xiong et al. 2021, https://arxiv.org/abs/2102.03902; Z: Razavi et al. 2014
- * Lowers   cuda: MatMul, MultiHeadAttention or Attention · cpu: MatMul, MultiHeadAttention, GroupQueryAttention if causal ·
+ * Lowers   cuda: MatMul, MultiHeadAttention or Attention · cpu: MatMul, MultiHeadAttention, Attention, GroupQueryAttention if causal ·
  *          wasm, webgpu: MatMul, MultiHeadAttention · portable: primitives
  * Example  const block = nystrom({ landmarks: 64 });
  */
@@ -59,24 +59,29 @@ export const nystrom = defineBlock({
   source: 'Xiong et al. 2021, https://arxiv.org/abs/2102.03902',
   masks: ['lengths', 'keyPadding'],
   fields: {
-    /** segments of rows whose means stand for them (positions). Default: `64`. */
-    landmarks: int({ doc: 'segments of rows whose means stand for them', unit: 'positions', min: 1, default: 64 }),
-    /** six iterations, or as many as converge. Default: `"iterative"`. */
-    pseudoInverse: choice(['iterative', 'converged'], { doc: 'six iterations, or as many as converge', default: 'iterative' }),
+    /** number of landmarks; each is the mean of a segment of consecutive positions. Default: `64`. */
+    landmarks: int({
+      doc: 'number of landmarks; each is the mean of a segment of consecutive positions',
+      unit: 'positions',
+      min: 1,
+      default: 64,
+    }),
+    /** six iterations, or enough to converge. Default: `"iterative"`. */
+    pseudoInverse: choice(['iterative', 'converged'], { doc: 'six iterations, or enough to converge', default: 'iterative' }),
     /** iterations of the pseudo-inverse. Default: from other options. */
     iterations: int({
       doc: 'iterations of the pseudo-inverse',
       min: 1,
       default: (c: { pseudoInverse: string }) => (c.pseudoInverse === 'converged' ? 30 : 6),
     }),
-    /** the way through the landmarks is in float64: an ill-conditioned K magnifies what is rounded away. Default: `false`. */
+    /** compute the attention through landmarks in float64, because an ill-conditioned K magnifies rounding errors. Default: `false`. */
     float64: bool({
-      doc: 'the way through the landmarks is in float64: an ill-conditioned K magnifies what is rounded away',
+      doc: 'compute the attention through landmarks in float64, because an ill-conditioned K magnifies rounding errors',
       default: false,
     }),
-    /** the iteration starts from one factor for the whole batch instead of one for each head. Default: `false`. */
+    /** the iteration starts from one factor for the whole batch instead of one for each head of each sequence. Default: `false`. */
     sharedScale: bool({
-      doc: 'the iteration starts from one factor for the whole batch instead of one for each head',
+      doc: 'the iteration starts from one factor for the whole batch instead of one for each head of each sequence',
       default: false,
     }),
     /** width of a convolution of the values along the sequence, added to the result; odd (positions). May be left out. */
@@ -86,15 +91,15 @@ export const nystrom = defineBlock({
       min: 1,
       optional: true,
     }),
-    /** heads of the queries, each with a convolution of its own. Inherited from the block around. Default: `1`. */
-    heads: int({ doc: 'heads of the queries, each with a convolution of its own', min: 1, inherit: true, default: 1 }),
-    /** only with compat: landmark i sees keys up to i, which is not causal. Default: `false`. */
-    causal: bool({ doc: 'only with compat: landmark i sees keys up to i, which is not causal', default: false }),
-    /** probability of dropping a channel of the result, in training. Default: `0`. */
-    dropout: num({ doc: 'probability of dropping a channel of the result, in training', min: 0, max: 0.99, default: 0 }),
-    /** xformers: padding counts as zeros in landmarks and reaches the convolution. May be left out. */
+    /** query heads, each with its own convolution. Inherited from the block around. Default: `1`. */
+    heads: int({ doc: 'query heads, each with its own convolution', min: 1, inherit: true, default: 1 }),
+    /** only with compat: landmark i attends to keys up to i, which is not causal. Default: `false`. */
+    causal: bool({ doc: 'only with compat: landmark i attends to keys up to i, which is not causal', default: false }),
+    /** dropout probability of the result in training. Default: `0`. */
+    dropout: num({ doc: 'dropout probability of the result in training', min: 0, max: 0.99, default: 0 }),
+    /** xformers: padding enters the landmarks as zeros and the convolution as it is. May be left out. */
     compat: choice(['xformers'], {
-      doc: 'xformers: padding counts as zeros in landmarks and reaches the convolution',
+      doc: 'xformers: padding enters the landmarks as zeros and the convolution as it is',
       optional: true,
     }),
   },
@@ -111,15 +116,15 @@ export const nystrom = defineBlock({
     if (causal && !compat)
       throw new ConfigError({
         path: `${path}.causal`,
-        problem: 'landmarks mix positions, so nothing can be hidden from earlier ones',
+        problem: 'landmarks average over positions, so a causal mask is impossible',
         expected: 'false',
         got: 'true',
-        hint: "compat: 'xformers' accepts it and does what that library does, which is not causal",
+        hint: "compat: 'xformers' accepts causal and does what that library does, which is not a causal mask",
       });
     if (convolution !== undefined && convolution % 2 === 0)
       throw new ConfigError({
         path: `${path}.convolution`,
-        problem: 'the convolution has no middle',
+        problem: 'the convolution has an even width, so it has no centre',
         expected: 'an odd number',
         got: String(convolution),
       });
@@ -134,10 +139,10 @@ export const nystrom = defineBlock({
       if (weight && seq !== kvSeq)
         throw new ShapeError({
           path: `${path}.convolution`,
-          problem: 'convolved values are added to the results of queries at the same places',
-          expected: `as many keys as queries: ${seq}`,
+          problem: 'the convolution adds the values of position i to the result of query i',
+          expected: `as many keys as queries (${seq})`,
           got: String(kvSeq),
-          hint: 'Leave convolution out of cross attention',
+          hint: 'Do not set convolution in cross attention',
         });
       const keep = keptRows(ctx.mask, k, path);
       const qKeep = ctx.queryMask ? keptRows(ctx.queryMask, q, path) : keep && lastRows(keep, q);
@@ -182,9 +187,9 @@ function refuse(ctx: SequenceContext, path: string): void {
   if (!biased && !ctx.keys?.queryOffset && !ordered?.length) return;
   throw new ConfigError({
     path,
-    problem: 'landmarks mix positions',
+    problem: 'landmarks average over positions',
     expected:
-      'no score bias but one that is the same for all queries, no cache of fixed capacity, and queries that may see each other (an encoder)',
+      'no attention bias or one that is equal for all queries, no cache of fixed capacity, and queries that may attend to each other (an encoder)',
     got: ordered?.length ? `queries under the mask ${ordered.join(', ')}` : biased ? 'a score bias' : 'a cache of fixed capacity',
   });
 }
@@ -328,7 +333,7 @@ function keptRows(mask: Mask<Value>, x: Value, path: string): Value | undefined 
   if (reading.beyond !== undefined)
     throw new ConfigError({
       path,
-      problem: 'landmarks mix positions',
+      problem: 'landmarks average over positions',
       expected: 'one mask of lengths, one of key padding, or both',
       got: reading.beyond.mask,
     });

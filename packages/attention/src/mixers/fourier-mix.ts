@@ -44,21 +44,21 @@ export const fourierMix = defineBlock({
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     /** groups of channels, each with a transform of its own. Default: `1`. */
     heads: int({ doc: 'groups of channels, each with a transform of its own', min: 1, default: 1 }),
-    /** a linear map behind the transform. Default: `false`. */
-    outputProjection: bool({ doc: 'a linear map behind the transform', default: false }),
-    /** that map has a bias. Default: `true`. */
-    bias: bool({ doc: 'that map has a bias', default: true }),
-    /** probability of dropping a channel of the result, in training. Default: `0`. */
-    dropout: num({ doc: 'probability of dropping a channel of the result, in training', min: 0, max: 0.99, default: 0 }),
-    /** turns the channels of each head by their positions, before the transform. May be left out. */
+    /** a linear map after the transform. Default: `false`. */
+    outputProjection: bool({ doc: 'a linear map after the transform', default: false }),
+    /** the linear map after the transform has a bias. Default: `true`. */
+    bias: bool({ doc: 'the linear map after the transform has a bias', default: true }),
+    /** dropout probability of the result in training. Default: `0`. */
+    dropout: num({ doc: 'dropout probability of the result in training', min: 0, max: 0.99, default: 0 }),
+    /** rotary embedding of each head, before the transform. May be left out. */
     rotaryEmbedding: slot('rotaryEmbedding', {
-      doc: 'turns the channels of each head by their positions, before the transform',
+      doc: 'rotary embedding of each head, before the transform',
       optional: true,
       inside: (c: { dim: number; heads: number }) => ({ dim: Math.floor(c.dim / c.heads) }),
     }),
-    /** xformers: in the place of a cross attention it mixes its own rows, whatever mask they are under. May be left out. */
+    /** xformers: used as cross attention it mixes the queries, and ignores masks. May be left out. */
     compat: choice(['xformers'], {
-      doc: 'xformers: in the place of a cross attention it mixes its own rows, whatever mask they are under',
+      doc: 'xformers: used as cross attention it mixes the queries, and ignores masks',
       optional: true,
     }),
   },
@@ -68,7 +68,7 @@ export const fourierMix = defineBlock({
     if (dim % heads)
       throw new ConfigError({
         path: `${path}.heads`,
-        problem: 'the channels cannot be shared out evenly',
+        problem: 'the number of channels is not a multiple of the number of heads',
         expected: `a divisor of dim = ${dim}`,
         got: String(heads),
       });

@@ -220,13 +220,19 @@ describe('multi_head', () => {
   });
 
   it.each([
-    [{ dim: 10, heads: 3 }, 'the channels cannot be shared out evenly; expected a divisor of dim = 10, got 3'],
+    [
+      { dim: 10, heads: 3 },
+      'the number of channels is not a multiple of the number of heads; expected a divisor of dim = 10, got 3',
+    ],
     [
       { dim: 12, heads: 6, kvHeads: 4 },
-      'multi_head.kvHeads: query heads cannot be shared out evenly; expected a divisor of heads = 6, got 4',
+      'multi_head.kvHeads: heads is not a multiple of kvHeads; expected a divisor of heads = 6, got 4',
     ],
-    [{ dim: 12, heads: 3, fused: true, cross: true }, 'queries and keys of cross attention have different sources'],
-    [{ dim: 12, heads: 3, fused: true, keyBias: false }, 'one weight has one bias'],
+    [
+      { dim: 12, heads: 3, fused: true, cross: true },
+      'cross attention projects queries and keys from different inputs, so they cannot share one weight',
+    ],
+    [{ dim: 12, heads: 3, fused: true, keyBias: false }, 'the fused projection has either one bias or none'],
   ])('refuses %o', (config, message) => {
     expect(() => multiHead(config)).toThrow(ConfigError);
     expect(() => multiHead(config)).toThrow(message);
@@ -270,7 +276,7 @@ describe('nystrom across to a memory', () => {
   it('is refused in a decoder, whose later rows would show in earlier ones', () => {
     const shapes = { x: ['float32', [2, 'seq', 8]], memory: ['float32', [2, 'memory_seq', 8]] } as const;
     expect(() => traceBlock(block, shapes, { mask: causal })).toThrow(
-      /landmarks mix positions.*got queries under the mask causal/,
+      /landmarks average over positions.*got queries under the mask causal/,
     );
   });
 });

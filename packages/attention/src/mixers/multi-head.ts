@@ -48,73 +48,73 @@ export const multiHead = defineBlock({
   summary: 'Attention between projected heads.',
   source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
   fields: {
-    /** channels in. Inherited from the block around. */
-    dim: int({ doc: 'channels in', unit: 'channels', min: 1, inherit: true }),
-    /** parallel heads. Inherited from the block around. */
-    heads: int({ doc: 'parallel heads', min: 1, inherit: true }),
-    /** heads of keys and values; each serves heads / kvHeads query heads. Default: from other options. */
+    /** input channels. Inherited from the block around. */
+    dim: int({ doc: 'input channels', unit: 'channels', min: 1, inherit: true }),
+    /** query heads. Inherited from the block around. */
+    heads: int({ doc: 'query heads', min: 1, inherit: true }),
+    /** key and value heads; each one serves heads / kvHeads query heads. Default: from other options. */
     kvHeads: int({
-      doc: 'heads of keys and values; each serves heads / kvHeads query heads',
+      doc: 'key and value heads; each one serves heads / kvHeads query heads',
       min: 1,
       default: (c: { heads: number }) => c.heads,
     }),
-    /** channels of a head of queries and keys; where it is not given, dim / heads. Default: from other options. */
+    /** channels of a query or key head; if absent, dim / heads. Default: from other options. */
     headDim: int({
-      doc: 'channels of a head of queries and keys; where it is not given, dim / heads',
+      doc: 'channels of a query or key head; if absent, dim / heads',
       unit: 'channels',
       min: 1,
       default: (c: { dim: number; heads: number }) => headDimOf(c),
     }),
-    /** channels of a head of values. Default: from other options. */
+    /** channels of a value head. Default: from other options. */
     valueHeadDim: int({
-      doc: 'channels of a head of values',
+      doc: 'channels of a value head',
       unit: 'channels',
       min: 1,
       default: (c: { headDim: number }) => c.headDim,
     }),
-    /** channels out. Default: from other options. */
-    outDim: int({ doc: 'channels out', unit: 'channels', min: 1, default: (c: { dim: number }) => c.dim }),
-    /** longest sequence of keys, for a mechanism of fixed length (positions). Inherited from the block around. */
+    /** output channels. Default: from other options. */
+    outDim: int({ doc: 'output channels', unit: 'channels', min: 1, default: (c: { dim: number }) => c.dim }),
+    /** largest number of keys, for a mechanism of fixed length (positions). Inherited from the block around. */
     seqLen: int({
-      doc: 'longest sequence of keys, for a mechanism of fixed length',
+      doc: 'largest number of keys, for a mechanism of fixed length',
       unit: 'positions',
       min: 1,
       inherit: true,
       optional: true,
     }),
-    /** keys and values come from the memory. Default: `false`. */
-    cross: bool({ doc: 'keys and values come from the memory', default: false }),
+    /** cross attention: keys and values come from the memory. Default: `false`. */
+    cross: bool({ doc: 'cross attention: keys and values come from the memory', default: false }),
     /** channels of the memory. Default: from other options. */
     memoryDim: int({ doc: 'channels of the memory', unit: 'channels', min: 1, default: (c: { dim: number }) => c.dim }),
     /** projections have a bias. Default: `true`. */
     bias: bool({ doc: 'projections have a bias', default: true }),
-    /** that of queries. Default: from other options. */
-    queryBias: bool({ doc: 'that of queries', default: (c: { bias: boolean }) => c.bias }),
-    /** that of keys. Default: from other options. */
-    keyBias: bool({ doc: 'that of keys', default: (c: { bias: boolean }) => c.bias }),
-    /** that of values. Default: from other options. */
-    valueBias: bool({ doc: 'that of values', default: (c: { bias: boolean }) => c.bias }),
-    /** that of the output. Default: from other options. */
-    outBias: bool({ doc: 'that of the output', default: (c: { bias: boolean }) => c.bias }),
-    /** the checkpoint holds queries, keys and values as one weight, qkv_proj. Default: `false`. */
-    fused: bool({ doc: 'the checkpoint holds queries, keys and values as one weight, qkv_proj', default: false }),
-    /** qkNorm works on each head, or on all channels of the projection. Default: `"head"`. */
+    /** the query projection has a bias. Default: from other options. */
+    queryBias: bool({ doc: 'the query projection has a bias', default: (c: { bias: boolean }) => c.bias }),
+    /** the key projection has a bias. Default: from other options. */
+    keyBias: bool({ doc: 'the key projection has a bias', default: (c: { bias: boolean }) => c.bias }),
+    /** the value projection has a bias. Default: from other options. */
+    valueBias: bool({ doc: 'the value projection has a bias', default: (c: { bias: boolean }) => c.bias }),
+    /** the output projection has a bias. Default: from other options. */
+    outBias: bool({ doc: 'the output projection has a bias', default: (c: { bias: boolean }) => c.bias }),
+    /** the checkpoint stores the query, key and value projections as one weight, qkv_proj. Default: `false`. */
+    fused: bool({ doc: 'the checkpoint stores the query, key and value projections as one weight, qkv_proj', default: false }),
+    /** qkNorm normalises each head by itself, or all channels of the projection. Default: `"head"`. */
     qkNormOver: choice(['head', 'all'], {
-      doc: 'qkNorm works on each head, or on all channels of the projection',
+      doc: 'qkNorm normalises each head by itself, or all channels of the projection',
       default: 'head',
     }),
-    /** probability of dropping a channel of the output, in training. Default: `0`. */
-    dropout: num({ doc: 'probability of dropping a channel of the output, in training', min: 0, max: 0.99, default: 0 }),
-    /** the mechanism. Default: `scaled_dot_product`. */
-    attention: slot('attention', { doc: 'the mechanism', default: scaledDotProduct }),
-    /** turns queries and keys by their positions. May be left out. */
+    /** dropout probability of the output in training. Default: `0`. */
+    dropout: num({ doc: 'dropout probability of the output in training', min: 0, max: 0.99, default: 0 }),
+    /** the attention mechanism. Default: `scaled_dot_product`. */
+    attention: slot('attention', { doc: 'the attention mechanism', default: scaledDotProduct }),
+    /** rotary embedding of queries and keys. May be left out. */
     rotaryEmbedding: slot('rotaryEmbedding', {
-      doc: 'turns queries and keys by their positions',
+      doc: 'rotary embedding of queries and keys',
       optional: true,
       inside: (c: { headDim: number }) => ({ dim: c.headDim }),
     }),
-    /** added to the scores. May be left out. */
-    attentionBias: slot('attentionBias', { doc: 'added to the scores', optional: true }),
+    /** attention bias, added to the scores. May be left out. */
+    attentionBias: slot('attentionBias', { doc: 'attention bias, added to the scores', optional: true }),
     /** normalises queries and keys before the rotary embedding. May be left out. */
     qkNorm: each('norm', {
       doc: 'normalises queries and keys before the rotary embedding',
@@ -146,14 +146,14 @@ export const multiHead = defineBlock({
     if (heads % kvHeads)
       throw new ConfigError({
         path: `${path}.kvHeads`,
-        problem: 'query heads cannot be shared out evenly',
+        problem: 'heads is not a multiple of kvHeads',
         expected: `a divisor of heads = ${heads}`,
         got: String(kvHeads),
       });
     if (fused && cross)
       throw new ConfigError({
         path: `${path}.fused`,
-        problem: 'queries and keys of cross attention have different sources',
+        problem: 'cross attention projects queries and keys from different inputs, so they cannot share one weight',
         expected: 'fused: false',
         got: 'fused: true',
       });
@@ -219,7 +219,7 @@ function headDimOf({ dim, heads }: { dim: number; heads: number }): number {
   if (dim % heads)
     throw new ConfigError({
       path: 'multi_head.heads',
-      problem: 'the channels cannot be shared out evenly',
+      problem: 'the number of channels is not a multiple of the number of heads',
       expected: `a divisor of dim = ${dim}`,
       got: String(heads),
       hint: 'Or give headDim',
@@ -240,8 +240,8 @@ function fusedProjections(dim: number, { q, k, v }: Sizes, c: Biases) {
   if (bias && !(c.queryBias && c.keyBias && c.valueBias))
     throw new ConfigError({
       path: 'multi_head.fused',
-      problem: 'one weight has one bias',
-      expected: 'queryBias, keyBias and valueBias alike',
+      problem: 'the fused projection has either one bias or none',
+      expected: 'the same value for queryBias, keyBias and valueBias',
     });
   const packed = [q, k, v].map((rows, i) => ({ rows, role: ['query', 'key', 'value'][i]! }));
   const weight = new Parameter([q + k + v, dim], init.fanIn(dim), { role: 'query', part: 'weight', packed });

@@ -34,14 +34,14 @@ export const scaledDotProduct = defineBlock({
   source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
   masks: 'all',
   fields: {
-    /** a query sees no key after it. Default: `false`. */
-    causal: bool({ doc: 'a query sees no key after it', default: false }),
-    /** factor of the scores; default 1 / √head_dim. May be left out. */
-    scale: num({ doc: 'factor of the scores; default 1 / √head_dim', optional: true }),
-    /** scores are capped smoothly at this size; absent: not at all. May be left out. */
-    softcap: num({ doc: 'scores are capped smoothly at this size; absent: not at all', min: 0, optional: true }),
-    /** probability of dropping a weight, in training. Default: `0`. */
-    dropout: num({ doc: 'probability of dropping a weight, in training', min: 0, max: 0.99, default: 0 }),
+    /** causal mask: a query attends to no later position. Default: `false`. */
+    causal: bool({ doc: 'causal mask: a query attends to no later position', default: false }),
+    /** scale of the scores; default 1 / √head_dim. May be left out. */
+    scale: num({ doc: 'scale of the scores; default 1 / √head_dim', optional: true }),
+    /** bound on the scores: softcap · tanh(score / softcap); absent: no bound. May be left out. */
+    softcap: num({ doc: 'bound on the scores: softcap · tanh(score / softcap); absent: no bound', min: 0, optional: true }),
+    /** dropout probability of attention weights in training. Default: `0`. */
+    dropout: num({ doc: 'dropout probability of attention weights in training', min: 0, max: 0.99, default: 0 }),
   },
   examples: [{}, { causal: true }, { scale: 0.3, softcap: 5 }],
   properties: ({ causal }) => (causal ? ['batchIndependent', 'causal'] : ['batchIndependent', 'permutationEquivariant']),

@@ -94,7 +94,7 @@ describe('local', () => {
   });
 
   it('refuses an even window around the query', () => {
-    expect(() => local({ window: 4 })).toThrow(/local\.window: a window around the query.*expected an odd number/);
+    expect(() => local({ window: 4 })).toThrow(/local\.window: a window that is not causal.*expected an odd number/);
     expect(() => local({ window: 0 })).toThrow(/integer >= 1/);
   });
 });
@@ -118,8 +118,8 @@ describe('Attend → blocks', () => {
 
   it.each([
     [{ ...shapes('seq'), attention_bias: ['float32', [1, 6, 'seq', 'seq']] }, 'a bias has a number for every pair'],
-    [shapes('seq', 'rows'), 'there may be fewer keys than queries, rows and seq'],
-    [shapes(31), 'one block would see all 31 keys'],
+    [shapes('seq', 'rows'), 'there may be fewer keys than queries: rows keys, seq queries'],
+    [shapes(31), 'one block would cover all 31 keys'],
     [{ ...shapes('seq'), attention_mask: ['bool', [1, 1, 'seq', 'seq']] }, 'it cannot express the mask: dense'],
   ] as [Parameters<typeof traceBlock>[1], string][])('is refused where blocks cannot serve (%#)', (inputs, reason) => {
     const { decisions } = lowered({ window: 5 }, inputs);

@@ -36,11 +36,11 @@ import { kernels } from '../kernels/index';
 
 const own = defineReasons({
   fewerKeys: ({ keys, queries }: { readonly keys: Dim; readonly queries: Dim }) =>
-    `there may be fewer keys than queries, ${keys} and ${queries}`,
-  oneBlock: ({ keys }: { readonly keys: number }) => `one block would see all ${keys} keys`,
-  forFewKeys: () => 'it is the way for few keys, beside the blocks for many',
+    `there may be fewer keys than queries: ${keys} keys, ${queries} queries`,
+  oneBlock: ({ keys }: { readonly keys: number }) => `one block would cover all ${keys} keys`,
+  forFewKeys: () => 'this branch attends to few keys at once; the other branch uses blocks',
   tooWide: ({ block, most }: { readonly block: number; readonly most: number }) =>
-    `blocks of ${block} queries are more than ${most}: shorter sequences fit in one`,
+    `blocks would have ${block} queries, at most ${most} are allowed; a sequence that short fits in one block`,
 });
 
 /**
@@ -63,17 +63,13 @@ export const useBlocks = rule('Attend → blocks', ops.Attend, (node) => {
     covers: node.outputs,
     cost: moreThanKernels,
     emit(get) {
+      const operands = node.operands.map((operand) => operand && get(operand));
       const inBlocks = (): Value[] => [
         attendBlockwise(get(q), get(k), get(v), { mask: mapMask(mask, get), scale, softcap, sinks: sinks && get(sinks) }),
       ];
       if (typeof kvSeq === 'number') return inBlocks();
       const few = ops.lessOrEqual(ops.size(get(k), kvSeq, [get(k)]), fewKeys(block, right));
-      const whole = () =>
-        apply(
-          ops.Attend,
-          node.operands.map((operand) => operand && get(operand)),
-          { ...node.attrs, fewKeys: true as const },
-        );
+      const whole = () => apply(ops.Attend, operands, { ...node.attrs, fewKeys: true as const });
       // A decision of its own, beside the one for blocks.
       return ops.cond(few, () => few.graph.root.scope('few_keys', whole), inBlocks);
     },
@@ -109,19 +105,24 @@ export const local = defineBlock({
   source: 'Beltagy et al. 2020, https://arxiv.org/abs/2004.05150',
   masks: 'all',
   fields: {
-    /** keys that a query sees, the one at its own position among them (positions). Default: `5`. */
-    window: int({ doc: 'keys that a query sees, the one at its own position among them', unit: 'positions', min: 1, default: 5 }),
-    /** the window ends at the query instead of lying around it. Default: `false`. */
-    causal: bool({ doc: 'the window ends at the query instead of lying around it', default: false }),
-    /** probability of dropping a weight, in training. Default: `0`. */
-    dropout: num({ doc: 'probability of dropping a weight, in training', min: 0, max: 0.99, default: 0 }),
-    /** xformers: a causal window holds one key more, patterns of few pairs leave some of them out, and of biases only a mask is left. May be left out. */
+    /** keys that a query attends to, including the one at its own position (positions). Default: `5`. */
+    window: int({
+      doc: 'keys that a query attends to, including the one at its own position',
+      unit: 'positions',
+      min: 1,
+      default: 5,
+    }),
+    /** the window ends at the query instead of being centred on it. Default: `false`. */
+    causal: bool({ doc: 'the window ends at the query instead of being centred on it', default: false }),
+    /** dropout probability of attention weights in training. Default: `0`. */
+    dropout: num({ doc: 'dropout probability of attention weights in training', min: 0, max: 0.99, default: 0 }),
+    /** xformers: a causal window has one more key, sparse patterns omit some of their pairs, and biases are reduced to masks. May be left out. */
     compat: choice(['xformers'], {
-      doc: 'xformers: a causal window holds one key more, patterns of few pairs leave some of them out, and of biases only a mask is left',
+      doc: 'xformers: a causal window has one more key, sparse patterns omit some of their pairs, and biases are reduced to masks',
       optional: true,
     }),
-    /** only with compat: every pattern counts as one of few pairs. Default: `false`. */
-    forceSparsity: bool({ doc: 'only with compat: every pattern counts as one of few pairs', default: false }),
+    /** only with compat: every pattern is treated as sparse. Default: `false`. */
+    forceSparsity: bool({ doc: 'only with compat: every pattern is treated as sparse', default: false }),
   },
   examples: [{ window: 3 }, { window: 4, causal: true }, { window: 4, causal: true, compat: 'xformers' }],
   properties: (c) => (c.causal ? ['batchIndependent', 'causal'] : ['batchIndependent']),
@@ -130,7 +131,7 @@ export const local = defineBlock({
     if (!causal && window % 2 === 0)
       throw new ConfigError({
         path: `${path}.window`,
-        problem: 'a window around the query has the same number of keys on both sides',
+        problem: 'a window that is not causal has the same number of keys before and after the query',
         expected: 'an odd number, or causal: true',
         got: String(window),
       });

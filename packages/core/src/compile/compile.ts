@@ -168,7 +168,7 @@ function trace(
     if (given === 'bfloat16')
       throw new ConfigError({
         path: `inputs.${name}`,
-        problem: 'no JavaScript runtime carries bfloat16',
+        problem: 'no JavaScript runtime supports bfloat16',
         expected: 'float32',
         got: 'bfloat16',
         hint: 'Declare float32; it is cast inside the graph',
@@ -190,7 +190,7 @@ function trace(
   if (typeof results !== 'object' || results === null)
     throw new ShapeError({
       path: 'compile',
-      problem: 'the module gave no named outputs',
+      problem: 'the module did not return named outputs',
       expected: 'a record of values',
       got: describe(results),
     });
@@ -198,7 +198,7 @@ function trace(
     if (o.state !== undefined && name.startsWith('present.'))
       throw new ConfigError({
         path: `outputs.${name}`,
-        problem: 'names that begin with "present." are those of what a state hands out',
+        problem: 'names that begin with "present." are reserved for the outputs of a state',
         hint: `Rename it: ${name.replace('present.', 'last.')}`,
       });
     g.output(name, carried(value));

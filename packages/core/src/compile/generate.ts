@@ -45,7 +45,7 @@ export interface GenerateOptions {
  *
  * Shapes   prompt int64 [batch, seq] → tokens int64 [batch, steps]; with endId [batch, generated], generated ≤ steps
  * Dtypes   those of the model, whose logits may be any float
- * Throws   ShapeError when the model gives no logits [batch, n, vocab], steps is below 1, or the prompt is known not to fit into `capacity`;
+ * Throws   ShapeError when the model does not return logits [batch, n, vocab], steps is below 1, or the prompt is known not to fit into `capacity`;
  *          in a run FeedError for an input with empty prompts, and for prompts that leave no room
  * Lowers   everywhere: Loop, TopK, and what the model becomes on the prompt and on one token
  * Example  const tokens = generate(g, { prompt: x, steps: 16, capacity: 128, step: (ids, at) => ops.matmul(embedding(97, 64)(ids), q) });
@@ -97,9 +97,9 @@ function limitPrompt(g: GraphBuilder, { lengths, steps, capacity }: GenerateOpti
   const room = {
     problem: 'the caches have no room for the prompt and the new tokens',
     by: 'generate.capacity',
-    hint: 'Give generate a larger capacity, or fewer steps',
+    hint: 'Call generate with a larger capacity, or fewer steps',
   };
-  const empty = 'a prompt without tokens';
+  const empty = 'the prompt has no tokens';
   g.limit({ size: seq, min: 1, problem: empty });
   const input = lengths && inputOf(lengths)?.name;
   g.limit({ size: lengths ? seq : addDims(seq, steps - 1), max: capacity, ...room });
@@ -113,7 +113,7 @@ function lastRow(logits: Value, lengths: Value): Value {
   if (logits.rank !== 3)
     throw new ShapeError({
       path: 'generate.step',
-      problem: 'the model gives no logits',
+      problem: 'the model does not return logits',
       expected: '[batch, n, vocab]',
       got: printType(logits),
     });
@@ -172,7 +172,7 @@ class Caches {
     const current = new Map(keys.map((key, i) => [key, values[i]!]));
     const state = this.state(queryOffset, (key, _, next) => {
       const before = current.get(key);
-      if (!before) throw internal(`${key} kept nothing for the prompt`);
+      if (!before) throw internal(`${key} has no state after the prompt`);
       const after = next(before);
       current.set(key, after);
       return after;

@@ -150,7 +150,7 @@ class Writer {
     const { leaf } = v;
     if (leaf?.kind === 'constant') return this.claim(v, this.constant(leaf.tensor, `constant_${v.dims.join('x') || 'scalar'}`));
     if (leaf?.kind === 'state') {
-      const dims = v.dims.map((d) => (typeof d === 'number' ? d : fail(`state ${leaf.name} has the open size ${d}`)));
+      const dims = v.dims.map((d) => (typeof d === 'number' ? d : fail(`state ${leaf.name} has the symbolic size ${d}`)));
       return this.store(v, leaf.name, { name: leaf.name, dtype: v.dtype, dims, data: this.filled(v.dtype, dims, leaf.fill) });
     }
     if (leaf?.kind === 'parameter' || this.folding.has(v)) {
@@ -160,7 +160,7 @@ class Writer {
           : this.unique(this.folding.get(v)!.label(this.model.names.nameOf));
       return this.store(v, name, foldedInitializer(name, v, this.reader));
     }
-    throw internal(`${v} stands before the node that makes it`);
+    throw internal(`${v} is used before the node that computes it`);
   }
 
   private store(v: Value, name: string, initializer: OnnxInitializer): string {

@@ -170,7 +170,7 @@ function fillEach(f: Field, given: unknown, placeOf: (layer: number) => BuildCon
     if (!Array.isArray(chosen) || made.length === 0 || made.length >= chosen.length) return;
     throw new ConfigError({
       path: `${place.path}[${made.length}]`,
-      problem: 'a config for a layer that is not there',
+      problem: 'a config for a layer that does not exist',
       expected: `a list of ${made.length}`,
       got: `a list of ${chosen.length}`,
     });
@@ -193,7 +193,7 @@ function fill(kind: string, given: unknown, place: BuildContext): AnyModule {
   if (!place.find)
     throw new ConfigError({
       path,
-      problem: `"${name}" cannot be looked up, since the block was called by hand`,
+      problem: `"${name}" cannot be looked up, because the block was called without a registry`,
       expected: `a ${kind} module`,
       got: describe(given),
       hint: `Build the config with a registry, or pass a module: ${name}({ … })`,
@@ -245,7 +245,7 @@ export function toConfig(m: unknown, path = ''): Readonly<Record<string, unknown
         path: `${where}.${key}`,
         problem: 'a function cannot be written as JSON',
         got: describe(value),
-        hint: 'Define a block for it and name that',
+        hint: 'Define a block for it and use the name of that block',
       });
     plain[key] = value;
   }

@@ -10,9 +10,9 @@ const problems: Readonly<Record<string, string>> = {
   EPERM: 'permission denied',
   EBUSY: 'in use by another program',
   ENOENT: 'no such file or folder',
-  ENOTDIR: 'a part of the path is no folder',
+  ENOTDIR: 'a part of the path is not a folder',
   EISDIR: 'a folder, not a file',
-  EEXIST: 'exists already and is no folder',
+  EEXIST: 'exists already and is not a folder',
   EMFILE: 'too many open files',
   ERR_FS_FILE_TOO_LARGE: 'larger than 2 GiB',
 };

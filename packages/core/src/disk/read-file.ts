@@ -11,7 +11,6 @@ import { onDisk } from './file-error';
 export async function readWhole(path: string, hint?: string): Promise<Uint8Array> {
   const about = await onDisk(path, stat(path), hint);
   if (about.isDirectory()) throw new FileError({ path, problem: 'a folder, not a file', ...(hint && { hint }) });
-  if (!about.isFile())
-    throw new FileError({ path, problem: 'not a file', expected: 'a file with an end', ...(hint && { hint }) });
+  if (!about.isFile()) throw new FileError({ path, problem: 'not a file', expected: 'a regular file', ...(hint && { hint }) });
   return onDisk(path, readFile(path), hint);
 }

@@ -49,7 +49,7 @@ export async function finishMoves(dir: string, names: readonly string[]): Promis
   for (const folder of abandoned) {
     if ((await isThere(join(dir, last))) || !(await isThere(join(folder, last)))) continue;
     for (const name of names)
-      await onDisk(join(dir, name), moveIfThere(join(folder, name), join(dir, name)), 'An earlier saving was interrupted here');
+      await onDisk(join(dir, name), moveIfThere(join(folder, name), join(dir, name)), 'An earlier save was interrupted here');
   }
   return abandoned;
 }

@@ -207,10 +207,10 @@ function dtypeNotes({ target, dtype, computes, parameterInputs, signature }: Mod
   const kept = signature.inputs.some((p) => p.dtype === 'float32' && isPastRole(p.role));
   return [
     ...(dtype === computes ? [] : [`weights are stored in ${dtype} and widened to ${computes}: ${whyWidened(target, dtype)}`]),
-    ...(fed ? ['parameters in bfloat16 that are inputs are fed in float32, since no JavaScript runtime carries bfloat16'] : []),
+    ...(fed ? ['parameters in bfloat16 that are inputs are fed in float32, since no JavaScript runtime supports bfloat16'] : []),
     ...(kept && computes === 'bfloat16'
       ? [
-          'caches are fed and handed out in float32, since no JavaScript runtime carries bfloat16; state: { paged } keeps them in bfloat16',
+          'caches are fed and handed out in float32, since no JavaScript runtime supports bfloat16; state: { paged } keeps them in bfloat16',
         ]
       : []),
   ];

@@ -14,7 +14,7 @@ export interface Limit {
   readonly size?: Dim;
   readonly min?: Dim;
   readonly max?: Dim;
-  /** In words, for the error: `an index outside of the table`. */
+  /** In words, for the error: `an index out of range of the table`. */
   readonly problem: string;
   /** The option that decides on the bounds: `encoder.embedding.seqLen`. */
   readonly by?: string;

@@ -287,7 +287,8 @@ function choose(candidates: readonly Candidate[]): Candidate[] {
 }
 
 function lost(loser: Candidate, winner: Candidate): Reason {
-  const [by] = merits.find(([, compare]) => compare(winner, loser))!;
+  // One rule may match two nodes that share what it covers; of equal matches the earlier node's is taken.
+  const by = merits.find(([, compare]) => compare(winner, loser))?.[0] ?? 'order';
   const to = nameOf(winner.rule, winner.match.variant);
   return by === 'cost' ? reasons.costsMore({ to, cost: loser.cost, against: winner.cost }) : reasons.lost({ to, by });
 }

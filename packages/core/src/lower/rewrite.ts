@@ -34,9 +34,14 @@ export function replay(old: Graph, taken: ReadonlyMap<Value, Found>): Graph {
   const made = new Map<Value, Value>();
   const underway = new Set<Found>();
 
+  // The subgraph whose nodes are being made again.
+  let home: GraphBuilder = g.root;
+
   const get = (v: Value): Value => {
     const ready = made.get(v);
     if (ready) return ready;
+    // Made there it could not be read by anything outside of that branch.
+    if (!v.leaf && g.innermost !== home) throw internal('a rule has to get its operands before it opens a branch or a loop');
     if (v.leaf) made.set(v, replayLeaf(g, v, get));
     else ensure(v);
     return made.get(v) ?? fail(v);
@@ -76,9 +81,13 @@ export function replay(old: Graph, taken: ReadonlyMap<Value, Found>): Graph {
   };
   const replaySubgraph = (sub: Graph): Graph =>
     g.subgraph(sub.builder.kind as 'loop' | 'branch', sub.inputs, (...values) => {
+      const outer = home;
+      home = g.innermost;
       sub.inputs.forEach((v, i) => made.set(v, values[i]!));
       walk(sub.nodes);
-      return sub.outputs.map(({ value }) => get(value));
+      const results = sub.outputs.map(({ value }) => get(value));
+      home = outer;
+      return results;
     });
   const walk = (nodes: readonly Node[]) => {
     for (const node of nodes) {

@@ -111,9 +111,12 @@ const numberIn = (m: AnyModule, field: string): number | undefined => {
 const float = (...dims: readonly Dim[]): BlockInput => ({ dtype: 'float32', dims });
 const rowsOf = (m: AnyModule): BlockInputs => ({ x: float('batch', 'seq', numberIn(m, 'dim') ?? 'dim') });
 
-// What something inside attends to.
+// What something inside attends to, unless a block around it makes the memory itself.
 function memoryOf(m: AnyModule): BlockInputs {
-  const crossing = modulesOf(m).find(({ item }) => item.about.config?.cross === true)?.item;
+  const modules = modulesOf(m);
+  const makers = modules.filter(({ item: { about }, item }) => item !== m && about.inputs && !about.inputs(item).memory);
+  const isGiven = (path: string): boolean => makers.some((maker) => path.startsWith(`${maker.path}.`));
+  const crossing = modules.find(({ path, item }) => item.about.config?.cross === true && !isGiven(path))?.item;
   if (!crossing) return {};
   const width = numberIn(crossing, 'memoryDim') ?? numberIn(m, 'dim') ?? numberIn(crossing, 'dim') ?? 'dim';
   return { memory: float('batch', 'memory_seq', width) };
@@ -142,7 +145,7 @@ export const kinds = {
     alone: { outputs: ['y'], call: (f, input, ctx) => [f(input('q'), input('k'), input('v'), ctx)] },
   },
   mixer: {
-    summary: 'What mixes positions: attention between projections, or something without any.',
+    summary: 'What mixes positions: attention between projections, or a mechanism without attention.',
     masks: 'rows',
     inputs: (m) => ({ ...rowsOf(m), ...memoryOf(m) }),
     alone: overRows,
@@ -248,7 +251,10 @@ export function blockInputs(m: AnyModule): BlockInputs {
   if (inputs) return inputs(m);
   throw new ConfigError({
     path: 'inputs',
-    problem: m.kind === undefined ? 'a module made by hand does not tell its inputs' : `nothing tells the inputs of a ${m.kind}`,
+    problem:
+      m.kind === undefined
+        ? 'the inputs of a module that no block made are not known'
+        : `the inputs of a ${m.kind} are not known`,
     expected: 'a block of a kind of the library, or one whose definition has inputs or a kindDefinition',
     got: describe(m),
   });

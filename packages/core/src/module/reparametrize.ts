@@ -42,7 +42,7 @@ export function reparametrize<M extends AnyModule>(
         throw new ConfigError({
           path: full,
           problem: 'a parameter of this name exists already',
-          hint: 'Name the new one otherwise',
+          hint: 'Choose another name for the new parameter',
         });
       added[full] = extra;
     }

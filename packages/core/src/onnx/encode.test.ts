@@ -155,7 +155,7 @@ describe('writing models', () => {
         problem: 'too large for one array of bytes',
         expected: 'at most 1.0 GiB',
         got: '1.0 GiB',
-        hint: 'Save it to a folder instead, which keeps the weights in a file of their own.',
+        hint: 'Save it to a folder instead, with the weights in a separate file.',
       }),
     );
     expect(
@@ -171,7 +171,7 @@ describe('writing models', () => {
     ['expected 2108 bytes, got 2109 or more', () => streamOf(2109)],
   ])('says which weight was not what the model declares: %s', async (message, data) => {
     const wrong = toBytes(linearModel([stored('w', weight, data), stored('b', bias)]));
-    await expect(wrong).rejects.toThrow(`weight "w": what was loaded does not fit its declaration; ${message}`);
+    await expect(wrong).rejects.toThrow(`weight "w": the loaded tensor does not match its declaration; ${message}`);
     await expect(wrong).rejects.toBeInstanceOf(WeightError);
   });
 
@@ -182,7 +182,7 @@ describe('writing models', () => {
       graph: { ...body, initializers: [], nodes: [node('n', 'If', [], [], { attributes })] },
     });
     expect(() => toChunks(withAttribute({ then_branch: { type: 'graph', value: body } }))).toThrow(
-      'internal: initializer "w" of a subgraph is a function; only tensors may stand there',
+      'internal: initializer "w" of a subgraph is a function; only tensors are supported there',
     );
     expect(() => toChunks(withAttribute({ axis: { type: 'int', value: 1.5 } }))).toThrow(
       'internal: attribute "axis" of node "n" is 1.5, not an integer',

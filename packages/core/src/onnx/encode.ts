@@ -46,7 +46,7 @@ const sizeOf = ({ dtype, dims }: OnnxInitializer): number => bytesOf(dtype, coun
 async function* elementsOf(initializer: OnnxInitializer): AsyncGenerator<Uint8Array> {
   const { name, data } = initializer;
   const wrong = (expected: string, got: string): WeightError =>
-    new WeightError({ path: `weight "${name}"`, problem: 'what was loaded does not fit its declaration', expected, got });
+    new WeightError({ path: `weight "${name}"`, problem: 'the loaded tensor does not match its declaration', expected, got });
   const loaded = typeof data === 'function' ? data() : data;
   if (Symbol.asyncIterator in loaded) {
     let bytes = 0;
@@ -60,7 +60,7 @@ async function* elementsOf(initializer: OnnxInitializer): AsyncGenerator<Uint8Ar
     return;
   }
   const tensor = (await loaded) as Tensor | ExternalData;
-  if (isExternal(tensor)) throw internal(`initializer "${name}" lies in ${tensor.location} and has no bytes here`);
+  if (isExternal(tensor)) throw internal(`initializer "${name}" is in ${tensor.location}, and its bytes are not loaded`);
   if (printType(tensor) !== printType(initializer)) throw wrong(printType(initializer), printType(tensor));
   const bytes = bytesOfTensor(tensor);
   if (bytes.byteLength !== sizeOf(initializer)) throw wrong(`${sizeOf(initializer)} bytes`, `${bytes.byteLength}`);
@@ -210,7 +210,7 @@ async function joined(chunks: AsyncIterable<Uint8Array>, length: number, own = f
 export async function toBytes(model: OnnxModel): Promise<Uint8Array> {
   const encoded = toChunks(model);
   if (encoded.modelBytes > embedLimit) {
-    const hint = 'Save it to a folder instead, which keeps the weights in a file of their own.';
+    const hint = 'Save it to a folder instead, with the weights in a separate file.';
     const got = printBytes(encoded.modelBytes);
     throw new FileError({
       path: model.graph.name,

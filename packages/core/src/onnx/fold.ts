@@ -178,7 +178,7 @@ export class WeightReader {
     if (promised !== got)
       throw new WeightError({
         path: `weight "${this.model.names.nameOf.get(leaf.parameter)}"`,
-        problem: 'what was loaded does not fit its declaration',
+        problem: 'the loaded tensor does not match its declaration',
         expected: promised,
         got,
       });
@@ -194,8 +194,8 @@ function weightOf(parameter: Parameter, { weights, names }: Pick<Model, 'weights
   if (name === undefined)
     throw new WeightError({
       path: 'weights',
-      problem: 'a parameter is used that no module names',
-      hint: 'Put it into the record of its module',
+      problem: 'a parameter is used that is not in the record of any module',
+      hint: 'Add it to the record of its module',
     });
   const weight = weights?.get(name);
   if (!weight)

@@ -12,7 +12,7 @@ async function problemOf(folder: string, { location, end }: InspectedFile): Prom
     () => undefined,
   );
   if (size === undefined) return 'missing';
-  return size < end ? `cut off: ${size} of ${end} bytes` : undefined;
+  return size < end ? `truncated: ${size} of ${end} bytes` : undefined;
 }
 
 /**

@@ -43,7 +43,7 @@ export function checkLimits(bytes: Uint8Array, path: string): void {
   };
   const walk = (start: number, end: number, name: string, depth: number): void => {
     if (depth > deepest)
-      throw new FileError({ path, problem: 'graphs too deep inside each other', expected: `at most ${deepest} messages` });
+      throw new FileError({ path, problem: 'the graphs are nested too deeply', expected: `at most ${deepest} levels` });
     let at = start;
     // What is no number, or ends behind the message, is the parser's to tell.
     const varint = (): number => {

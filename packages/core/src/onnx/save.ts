@@ -32,7 +32,7 @@ function checkNames(dir: string, names: readonly string[]): void {
     throw new FileError({
       path: dir,
       problem: 'cannot save under this name',
-      expected: 'names of files, all different',
+      expected: 'distinct file names',
       got: `"${wrong}"`,
     });
 }
@@ -53,7 +53,7 @@ export async function saveOnnx(model: OnnxModel, dir: string, options: SaveOnnxO
   checkNames(dir, names);
   signal?.throwIfAborted();
   const elsewhere = model.graph.initializers.find(({ data }) => isExternal(data));
-  if (elsewhere) throw internal(`initializer "${elsewhere.name}" lies in a file of another folder; load it before saving`);
+  if (elsewhere) throw internal(`initializer "${elsewhere.name}" is in a file of another folder; load it before saving`);
   const encoded: EncodedModel = toChunks(model, { externalData: { location: files.weights } });
   const total = encoded.externalBytes + encoded.modelBytes;
   const moved = counter('write', total, onProgress);

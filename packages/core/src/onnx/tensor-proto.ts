@@ -19,7 +19,7 @@ export function parsing<T>(path: string, what: string, read: () => T): T {
         path,
         problem: `not ${what}`,
         got: cause instanceof Error ? cause.message : describe(cause),
-        hint: 'The file may be cut off or of another format.',
+        hint: 'The file may be truncated, or of another format.',
       },
       { cause },
     );
@@ -53,7 +53,7 @@ export function tensorTypeOf(proto: TensorProto, path: Where): { dtype: DType; d
     const got = elementTypeName(proto.dataType);
     throw new FileError({
       path,
-      problem: 'an element type without a dtype here',
+      problem: 'unsupported element type',
       expected: 'a float of 16 to 64 bits, an integer or bool',
       got,
     });
@@ -79,7 +79,7 @@ function tensorOfField(proto: TensorProto, dtype: DType, dims: readonly number[]
   if (field.length !== expected) {
     throw new FileError({
       path,
-      problem: `the elements do not fit ${dtype}[${dims.join(', ')}]`,
+      problem: `the elements do not match ${dtype}[${dims.join(', ')}]`,
       expected: `${expected}`,
       got: `${field.length}`,
     });
@@ -94,7 +94,7 @@ function tensorOfField(proto: TensorProto, dtype: DType, dims: readonly number[]
 export function fromTensorProto(proto: TensorProto, path: Where): Tensor {
   const { dtype, dims, count } = tensorTypeOf(proto, path);
   if (proto.dataLocation === TensorProto_DataLocation.EXTERNAL) {
-    throw new FileError({ path, problem: 'its elements lie in another file', expected: 'elements in this one' });
+    throw new FileError({ path, problem: 'its elements are in another file', expected: 'elements in this file' });
   }
   const { rawData } = proto;
   const expected = bytesOf(dtype, count);
@@ -103,7 +103,7 @@ export function fromTensorProto(proto: TensorProto, path: Where): Tensor {
     const got = `${rawData.byteLength}`;
     throw new FileError({
       path,
-      problem: `the raw bytes do not fit ${dtype}[${dims.join(', ')}]`,
+      problem: `the raw bytes do not match ${dtype}[${dims.join(', ')}]`,
       expected: `${expected} bytes`,
       got,
     });
@@ -115,7 +115,7 @@ export function fromTensorProto(proto: TensorProto, path: Where): Tensor {
  * Reads a tensor from a file of its own, as ONNX's test data has them (`input_0.pb`).
  *
  * @param path names the file in errors
- * @throws FileError when the bytes are no TensorProto, do not fit its dims, or are of an element type without a dtype here
+ * @throws FileError when the bytes are no TensorProto, do not fit its dims, or are of unsupported element type
  */
 export function readTensor(bytes: Uint8Array, path = 'tensor'): Tensor & { readonly name: string } {
   const proto = parsing(path, 'an ONNX tensor', () => fromBinary(TensorProtoSchema, bytes));

@@ -10,7 +10,7 @@ import { matrixDims } from './lora';
 
 /** Options of {@link int4Blocks} and {@link quantizeInt4}. */
 export interface Int4Options {
-  /** Columns that share a scale: a power of two from 16 on. */
+  /** Columns that share a scale: a power of two of at least 16. */
   readonly blockSize: number;
   /** True: each block has a zero point of its own; absent, codes count from 8. */
   readonly zeroPoints?: boolean;
@@ -109,8 +109,8 @@ function blocksOf(columns: number, blockSize: number): number {
   if (!Number.isInteger(Math.log2(blockSize)) || blockSize < 16)
     throw new ConfigError({
       path: 'blockSize',
-      problem: 'no size of blocks',
-      expected: 'a power of two from 16 on',
+      problem: 'not a block size',
+      expected: 'a power of two of at least 16',
       got: String(blockSize),
     });
   return Math.ceil(columns / blockSize);

@@ -29,8 +29,8 @@ function checkPrefillIntoEmptyCache({ inputs }: Signature, feeds: CheckedFeeds):
   throw new FeedError({
     path: pathOf(port),
     problem: "the model was compiled on the assumption 'prefill into empty cache'",
-    expected: 'one new row of each sequence once rows are cached',
-    got: `${seq} new rows for a batch of ${batch}`,
+    expected: 'one new token for each sequence if the cache is not empty',
+    got: `${seq} new tokens for each of ${batch} sequences`,
     hint: 'Compile without the assumption',
   });
 }
@@ -70,7 +70,7 @@ interface Numbers {
   readonly data: ArrayLike<number>;
 }
 
-// Of one that lies elsewhere nothing can be said.
+// Of a tensor in other memory nothing can be said.
 function arrayAt({ name }: Port, { tensors, away }: CheckedFeeds): Numbers | undefined {
   const { dtype, dims } = tensors[name]!;
   return away.has(name) ? undefined : { dtype, dims, data: numbersOf(tensors[name]!) };
@@ -100,7 +100,7 @@ function checkTogether(all: readonly Restriction[]): void {
         let j = 0;
         while (j < keys && !sees(b, h, i, j)) j++;
         if (j < keys) continue;
-        const place = pairs.length ? `none for head ${h}, row ${i} of sequence ${b}` : `none in sequence ${b}`;
+        const place = pairs.length ? `none for head ${h}, query ${i} of sequence ${b}` : `none in sequence ${b}`;
         throw emptySequence(
           all.map(({ name }) => name),
           place,

@@ -136,9 +136,9 @@ export function prepareFeeds(signature: Signature): FeedTable {
     if (elsewhere !== undefined)
       throw new FeedError({
         path: pathOf(elsewhere),
-        problem: `the runner cannot read it, and makes "${port.name}" from it`,
-        expected: 'a tensor in the memory of the CPU',
-        got: 'one that lies elsewhere',
+        problem: `the runner cannot read it, but derives "${port.name}" from it`,
+        expected: 'a tensor in CPU memory',
+        got: 'a tensor in other memory',
         hint: `Feed "${port.name}" too, or this one from the CPU`,
       });
     const from = names.map((name) => numbersOf(tensors[name]!));
@@ -269,7 +269,7 @@ function checkPasts(given: readonly Port[], absent: readonly Port[]): void {
       throw new FeedError({
         path: pathOf(lacking.name),
         problem: 'missing',
-        expected: `${printType(lacking)}, since "${one.name}" is given`,
+        expected: `${printType(lacking)}, because "${one.name}" is given`,
         got: 'nothing',
         hint: 'Feed every present.* of the last call, or none before the first',
       });
@@ -281,7 +281,7 @@ function checkPasts(given: readonly Port[], absent: readonly Port[]): void {
     throw new FeedError({
       path: pathOf(pastLengths.name),
       problem: 'missing',
-      expected: `${printType(pastLengths)}: how many rows of "${past.name}" are in use`,
+      expected: `${printType(pastLengths)}: how many positions of "${past.name}" are in use`,
       got: 'nothing',
       hint: 'Feed it with every call after the first',
     });

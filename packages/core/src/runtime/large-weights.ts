@@ -43,7 +43,7 @@ export async function withFiles(runnable: Runnable, limit: number, onProgress?: 
   if (!builtin)
     throw new FileError({
       path: 'runtime',
-      problem: 'a weight is too large for the runtime, and there are no files here to pass it by',
+      problem: 'a weight is too large for the runtime, and it cannot be passed by a file here',
       expected: `at most ${printBytes(limit)} a weight`,
       got: printBytes(largest),
     });
@@ -70,9 +70,9 @@ export async function withFiles(runnable: Runnable, limit: number, onProgress?: 
       {
         path: folder ?? tmpdir(),
         problem: 'a weight is too large for the runtime in memory, and cannot be written to a temporary file',
-        expected: `room for ${printBytes(bytes)}`,
+        expected: `${printBytes(bytes)} of free space`,
         got: (cause as Error).message,
-        hint: 'Let TMPDIR name a folder with more room, or save the model and load it',
+        hint: 'Set TMPDIR to a folder with more free space, or save the model and load it',
       },
       { cause },
     );

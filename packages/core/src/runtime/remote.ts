@@ -149,7 +149,7 @@ function asker(port: ThreadPort, { lost, busy }: Thread, onProgress?: OnProgress
         post(asked, transfer(asked));
         const given = await answer;
         if (given.type === 'failed') throw unpackError(given.error);
-        if (given.type !== type) throw internal(`the thread answered ${given.type} where ${type} was awaited`);
+        if (given.type !== type) throw internal(`the thread answered ${given.type} instead of ${type}`);
         return given as Extract<Answer, { type: T }>;
       } finally {
         pending = undefined;
@@ -220,9 +220,9 @@ function remoteRunner(signature: Signature, loaded: Loaded, { ask, isGone }: Ret
     for (const name of away)
       throw new FeedError({
         path: `feed "${name}"`,
-        problem: 'another thread cannot have it',
-        expected: 'a tensor in the memory of the CPU',
-        got: 'one that lies elsewhere',
+        problem: 'it cannot be sent to another thread',
+        expected: 'a tensor in CPU memory',
+        got: 'a tensor in other memory',
       });
     const copies = Object.fromEntries(
       Object.entries(tensors).map(([name, { dtype, dims, data }]) => [

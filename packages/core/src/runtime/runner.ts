@@ -144,7 +144,7 @@ function checkNames({ inputs }: Signature, session: OrtSession): void {
   if (unknown !== undefined)
     throw new FileError({
       path: 'onnxformers.json',
-      problem: `the model takes an input "${unknown}" that its description lacks`,
+      problem: `the model has an input "${unknown}" that is missing from its description`,
       expected: session.inputNames.join(', '),
       got: inputs.map((p) => p.name).join(', ') || 'no inputs',
       hint: 'Save the model again',

@@ -100,7 +100,7 @@ function specifierOf(runtime: unknown): string {
   if (runtime.startsWith('.'))
     throw new ConfigError({
       path: 'options.runtime',
-      problem: 'a relative path says nothing to another thread',
+      problem: 'a relative path cannot be resolved in another thread',
       expected: 'the name or URL of a module',
       got: describe(runtime),
       hint,

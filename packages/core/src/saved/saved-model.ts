@@ -89,7 +89,7 @@ export function readDescription(text: string, path: string): SavedModel {
   if (signature?.limits !== undefined && !(Array.isArray(signature.limits) && signature.limits.every(isLimit)))
     throw fault('the limits are damaged', 'a list of limits with an input or a size, bounds and a problem', signature.limits);
   if (!isTexts(providers)) throw fault('the providers are damaged', 'a list of names', providers);
-  if (!isTexts(assumptions)) throw fault('the assumptions are damaged', 'a list of texts', assumptions);
+  if (!isTexts(assumptions)) throw fault('the assumptions are damaged', 'a list of strings', assumptions);
   if (!Array.isArray(decisions) || !decisions.every(isDecision))
     throw fault('the decisions are damaged', 'what was chosen and refused for each node', decisions);
   if (!Array.isArray(runtimes) || !runtimes.every(isSupport))

@@ -1,4 +1,4 @@
-// What goes in and out of a graph: no JavaScript runtime carries bfloat16, and float32 holds it exactly.
+// What goes in and out of a graph: no JavaScript runtime supports bfloat16, and float32 holds it exactly.
 import type { Dim } from '../dim/dim';
 import type { GraphBuilder, InputRole, Value } from '../ir/graph';
 import { cast } from '../ops/cast';

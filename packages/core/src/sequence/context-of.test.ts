@@ -103,13 +103,13 @@ describe('inputs that would be left out in silence, or stand there twice', () =>
     ['memory_mask', ['bool', ['batch', 'memory_seq']]],
   ] as const)('%s of packed rows', (name, type) => {
     expect(() => contextWith({ x: ['float32', ['tokens', 5]], lengths, [name]: type }, { layout: 'packed' })).toThrow(
-      `inputs.${name}: packed rows have no padding to mask; expected lengths, and masks that the blocks themselves make`,
+      `inputs.${name}: a packed batch has no padding to mask; expected lengths, and masks that the blocks create`,
     );
   });
 
   it('lengths beside a growing cache, which would keep the padding', () => {
     expect(() => contextWith({ ids, lengths }, { layout: 'padded', state: 'io' })).toThrow(
-      'inputs.lengths: a growing cache takes as many rows of each sequence, and would keep those behind its length',
+      'inputs.lengths: a growing cache appends the same number of tokens to every sequence, so it would keep the padding',
     );
     expect(contextWith({ ids, lengths }, { layout: 'padded', state: { io: 7 } }).lengths).toBeDefined();
   });

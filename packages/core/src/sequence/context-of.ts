@@ -68,8 +68,8 @@ export function contextOf(g: GraphBuilder, inputs: Inputs, o: SequenceInputs): S
   if (lengths && o.state === 'io')
     throw new ConfigError({
       path: `inputs.${of.lengths!.name}`,
-      problem: 'a growing cache takes as many rows of each sequence, and would keep those behind its length',
-      expected: 'a cache of fixed capacity (state: { io: rows }), or an attention_mask over all of its rows',
+      problem: 'a growing cache appends the same number of tokens to every sequence, so it would keep the padding',
+      expected: 'a cache of fixed capacity (state: { io: capacity }), or an attention_mask over all cached and new positions',
       got: "state: 'io'",
     });
   const sizes = once(() => {
@@ -122,22 +122,22 @@ function packedContext(g: GraphBuilder, inputs: Inputs, roles: InputsByRole, o: 
   if (!lengths)
     throw new ConfigError({
       path: 'inputs',
-      problem: 'a packed layout needs the lengths of its sequences',
+      problem: 'a packed layout requires the lengths of its sequences',
       expected: "lengths: ['int64', ['batch']]",
       got: Object.keys(inputs).join(', '),
     });
   if (o.state !== undefined)
     throw new ConfigError({
       path: 'state',
-      problem: 'a packed layout keeps no state',
+      problem: 'a packed layout does not support a state',
       hint: "Use layout: 'padded'",
     });
   const padding = of.keyPadding ?? of.denseMask ?? of.additiveMask ?? of.memoryKeyPadding;
   if (padding)
     throw new ConfigError({
       path: `inputs.${padding.name}`,
-      problem: 'packed rows have no padding to mask',
-      expected: 'lengths, and masks that the blocks themselves make',
+      problem: 'a packed batch has no padding to mask',
+      expected: 'lengths, and masks that the blocks create',
       got: printType(padding.value),
       hint: "Compile with layout: 'padded', or leave it out",
     });
@@ -146,7 +146,7 @@ function packedContext(g: GraphBuilder, inputs: Inputs, roles: InputsByRole, o: 
   if (memoryRows && !memoryLengths)
     throw new ConfigError({
       path: 'inputs',
-      problem: 'a packed memory needs the lengths of its sequences',
+      problem: 'a packed memory requires the lengths of its sequences',
       expected: "memory_lengths: ['int64', ['batch']]",
       got: Object.keys(inputs).join(', '),
     });
@@ -220,22 +220,22 @@ const lowestOf = (dtype: DType): number => (dtype === 'float16' ? -65504 : -3.3e
 function checkReserved(g: GraphBuilder, option: StateOption): void {
   const paged = typeof option === 'object' && 'paged' in option;
   const reserved: Readonly<Record<string, string>> = {
-    ...(option === 'io' && { [pastDim]: 'the rows that a growing cache holds' }),
-    ...(typeof option !== 'function' && { [memoryDim]: 'the rows of a memory that a state holds' }),
-    ...(paged && { [tableDim]: 'the blocks in a row of the block table' }),
+    ...(option === 'io' && { [pastDim]: 'the number of positions in a growing cache' }),
+    ...(typeof option !== 'function' && { [memoryDim]: 'the length of a memory that a state keeps' }),
+    ...(paged && { [tableDim]: 'the number of blocks in a row of the block table' }),
   };
   for (const v of g.root.inputs) {
     const [name, role] = [nameOf(v)!, g.root.roles.get(nameOf(v)!)];
     const path = `inputs.${name}`;
     if (typeof option !== 'function' && name.startsWith('past_key_values.'))
-      throw new ConfigError({ path, problem: 'the state brings inputs of this name along', hint: 'Rename it' });
+      throw new ConfigError({ path, problem: 'the state adds inputs of this name', hint: 'Rename it' });
     if (role !== 'sequence' && role !== 'memory' && role !== 'lengths' && role !== 'positionIds') continue;
     const taken = v.dims.flatMap(namesOfDim).find((size) => Object.hasOwn(reserved, size));
     if (taken !== undefined)
       throw new ConfigError({
         path,
-        problem: `the size name "${taken}" is taken`,
-        expected: `another name, since it stands for ${reserved[taken]}`,
+        problem: `the size name "${taken}" is reserved`,
+        expected: `another name, because it means ${reserved[taken]}`,
         got: printType(v),
       });
   }

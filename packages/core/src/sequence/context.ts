@@ -122,10 +122,10 @@ function refuseOrder(ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceContex
   if (attendsToMemory(ctx) && comparesPositions(ctx.mask))
     throw new ConfigError({
       path,
-      problem: "positions of queries and of a memory's rows cannot be compared",
-      expected: 'cross attention under padding and dense masks only',
+      problem: 'positions of queries and of a memory cannot be compared',
+      expected: 'only padding masks and dense masks in cross attention',
       got: printMask(ctx.mask),
-      hint: 'Leave causal and window out of the mechanism, or give a dense mask of the pairs that may attend',
+      hint: 'Remove causal and window from the mechanism, or pass a dense mask of the pairs that may attend',
     });
 }
 
@@ -149,10 +149,10 @@ export function checkMasks(name: string, honoured: readonly string[], ctx: Seque
   if (!refused.length) return;
   throw new ConfigError({
     path: name,
-    problem: `${name} cannot honour the mask: ${refused.join(', ')}`,
+    problem: `${name} does not support the mask: ${refused.join(', ')}`,
     expected: honoured.length ? `masks of the kinds ${honoured.join(', ')}` : 'no mask',
     got: printMask(maskOf(ctx)),
-    hint: 'Choose a mechanism that declares it, or leave the mask out',
+    hint: 'Choose a mechanism that supports it, or remove the mask',
   });
 }
 
@@ -160,7 +160,7 @@ export function checkMasks(name: string, honoured: readonly string[], ctx: Seque
 export function maskOf(ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceContext>): Mask<Value> {
   if (ctx.layout?.kind !== 'packed') return ctx.mask;
   const keys = ctx.keys?.layout ?? ctx.layout;
-  if (keys.kind !== 'packed') throw internal('packed queries need packed keys');
+  if (keys.kind !== 'packed') throw internal('packed queries require packed keys');
   return and(documents(ctx.layout.offsets, keys.offsets), ctx.mask);
 }
 

@@ -139,7 +139,7 @@ function roleOf(name: string, value: Value): DeclaredRole | undefined {
     throw new ConfigError({
       path: `inputs.${name}`,
       problem: `the name "${name}" does not say what the input is for`,
-      expected: `a role: ${roles.map((r) => `'${r}'`).join(', ')}, or 'data' for one that is yours alone`,
+      expected: `a role: ${roles.map((r) => `'${r}'`).join(', ')}, or 'data' for an input that only your own module reads`,
       got: printType(value),
       hint: `['${value.dtype}', [${value.dims.map((d) => (typeof d === 'string' ? `'${d}'` : d)).join(', ')}], '${roles[0]}']`,
     });
@@ -160,12 +160,12 @@ function checkType(name: string, value: Value, role: DeclaredRole, layout: 'padd
   const additive = isFloat(value.dtype) && (role === 'keyPadding' || role === 'denseMask');
   throw new ConfigError({
     path: `inputs.${name}`,
-    problem: `not of a type that the role ${role} takes`,
+    problem: `wrong type for the role ${role}`,
     expected: type.expected,
     got: printType(value),
     hint: additive
       ? "A mask that is added to the scores has the role 'additiveMask'"
-      : "Give an input that is yours alone the role 'data', or another name",
+      : "Give an input that only your own module reads the role 'data', or another name",
   });
 }
 
@@ -183,8 +183,9 @@ function sizesOf(candidates: readonly Candidate[], layout: 'padded' | 'packed', 
   const all = candidates.length ? candidates.map(({ value }) => value) : Object.values(inputs);
   throw new ConfigError({
     path: 'inputs',
-    problem: first ? 'several inputs may be the sequences that attend, and their sizes differ' : 'no input is a sequence',
-    expected: "the role 'sequence' for what attends, such as ['int64', ['batch', 'seq'], 'sequence'], and 'data' for others",
+    problem: first ? 'several inputs may be the sequence, and their sizes differ' : 'no input is a sequence',
+    expected:
+      "the role 'sequence' for the input that attends, such as ['int64', ['batch', 'seq'], 'sequence'], and 'data' for others",
     got: all.map(String).join(', ') || 'no inputs',
   });
 }

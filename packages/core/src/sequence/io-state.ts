@@ -83,15 +83,15 @@ export function ioState(g: GraphBuilder, { batch }: CallSizes, capacity: number 
 export function limitPast(g: GraphBuilder, seq: Dim, capacity: number | undefined): void {
   const input = 'past_lengths';
   if (capacity === undefined) {
-    g.limit({ input, min: pastDim, max: pastDim, problem: 'not the rows that the growing cache holds' });
+    g.limit({ input, min: pastDim, max: pastDim, problem: 'not the length of the growing cache' });
     return;
   }
   g.limit({
     input,
     min: 0,
     max: subDims(capacity, seq),
-    problem: 'the cache has no room for the new rows',
+    problem: 'the cache has no room for the new tokens',
     by: 'state.io',
-    hint: 'Compile with a larger capacity (state: { io: rows })',
+    hint: 'Compile with a larger capacity (state: { io: capacity })',
   });
 }

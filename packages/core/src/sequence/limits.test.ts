@@ -81,9 +81,11 @@ describe('a table of seven positions', () => {
     const feeds = (...at: number[]) => ({ x: float(1, 3, 4), position_ids: int64([1, 3], at) });
     expect(said(model, feeds(6, 0, 3))).toBe('');
     expect(said(model, feeds(6, 7, 3))).toMatch(
-      /^feed "position_ids": an index outside of the table; expected 0 to 6, by table\.seqLen, got 7 at \[0, 1\]/,
+      /^feed "position_ids": an index out of range of the table; expected 0 to 6, by table\.seqLen, got 7 at \[0, 1\]/,
     );
-    expect(said(model, feeds(6, -1, 3))).toMatch(/^feed "position_ids": an index outside of the table; .* got -1 at \[0, 1\]/);
+    expect(said(model, feeds(6, -1, 3))).toMatch(
+      /^feed "position_ids": an index out of range of the table; .* got -1 at \[0, 1\]/,
+    );
     // More rows than positions are none of its concern.
     expect(said(model, { x: float(1, 8, 4), position_ids: int64([1, 8], [0, 1, 2, 3, 0, 1, 2, 3]) })).toBe('');
   });

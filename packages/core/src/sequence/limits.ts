@@ -25,7 +25,7 @@ export function limitIndices(indices: Value, rows: number, field: string): void 
     ...(input.counts && { of: 'counts' as const }),
     min: 0,
     max: subDims(rows - 1, largest.size),
-    ...(isIndex ? { problem: 'an index outside of the table', by: field } : tooLong(field)),
+    ...(isIndex ? { problem: 'an index out of range of the table', by: field } : tooLong(field)),
   });
 }
 
@@ -48,7 +48,7 @@ const tooLong = (field: string) => ({
 export function limitLengths(lengths: Value, rows: Dim): void {
   const input = inputOf(lengths)?.name;
   if (input !== undefined)
-    lengths.graph.root.limit({ input, min: 0, max: rows, problem: 'a length of more rows than the sequence has' });
+    lengths.graph.root.limit({ input, min: 0, max: rows, problem: 'a length greater than the sequence length' });
 }
 
 /** Requires lengths that add up to the rows of a packed batch, where they are an input. */
@@ -56,8 +56,8 @@ export function limitPackedLengths(lengths: Value, rows: Dim): void {
   const input = inputOf(lengths)?.name;
   if (input === undefined) return;
   const g = lengths.graph.root;
-  g.limit({ input, min: 0, problem: 'a length below 0' });
-  g.limit({ input, of: 'sum', min: rows, max: rows, problem: 'the lengths do not add up to the rows' });
+  g.limit({ input, min: 0, problem: 'a negative length' });
+  g.limit({ input, of: 'sum', min: rows, max: rows, problem: 'the lengths do not add up to the number of tokens' });
 }
 
 /** An upper bound of integers: a size, and the largest element of an input or the largest count of its rows. */

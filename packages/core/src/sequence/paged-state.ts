@@ -22,7 +22,7 @@ export function pagedState(g: GraphBuilder, call: CallSizes, pool: Pool): State 
   const others = ioState(g, call, 1);
   const { pastLengths } = others;
   const room = subDims(mulDims(tableDim, pool.blockSize), call.seq);
-  g.limit({ input: 'past_lengths', min: 0, max: room, problem: 'the block table has no room for the new rows' });
+  g.limit({ input: 'past_lengths', min: 0, max: room, problem: 'the block table has no room for the new tokens' });
   const table = blockTable(g, [call.batch, tableDim], pool, [pastLengths], call.seq);
   return { ...others, append: (name, rows) => appendPaged(g, pool, { name, rows, pastLengths, table }) };
 }
@@ -30,7 +30,7 @@ export function pagedState(g: GraphBuilder, call: CallSizes, pool: Pool): State 
 /** An input that says which blocks are whose: computed by the runner, or fed. */
 export function blockTable(g: GraphBuilder, dims: readonly Dim[], pool: Pool, from: readonly Value[], seq: Dim): Value {
   // Entries behind the rows in use are not read; −1 marks them for some.
-  const problem = 'a block that the pool does not have';
+  const problem = 'a block index outside of the pool';
   g.limit({ input: 'block_table', min: -1, max: pool.blocks - 1, problem, by: 'state.paged.blocks' });
   return g.derivedInput('block_table', { dtype: 'int32', dims }, 'blockTable', from, seq, pool);
 }
@@ -55,15 +55,15 @@ export function checkPool({ blocks, blockSize }: Pool): void {
   if (!Number.isInteger(blocks) || blocks < 1)
     throw new ConfigError({
       path: 'state.paged.blocks',
-      problem: 'no number of blocks',
+      problem: 'not a number of blocks',
       expected: 'an integer >= 1',
       got: String(blocks),
     });
   if (!Number.isInteger(Math.log2(blockSize)) || blockSize < 16)
     throw new ConfigError({
       path: 'state.paged.blockSize',
-      problem: 'no size of blocks',
-      expected: 'a power of two from 16 on, in positions',
+      problem: 'not a block size',
+      expected: 'a power of two of at least 16, in positions',
       got: String(blockSize),
     });
 }

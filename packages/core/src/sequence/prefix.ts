@@ -29,9 +29,9 @@ export function withPrefix(ctx: SequenceContext, prefix: Prefix): SequenceContex
   if (layout.kind === 'packed' || state)
     throw new ConfigError({
       path: 'position',
-      problem: 'rows can only be put in front of whole sequences',
-      expected: 'padded rows without a state',
-      got: state ? 'a state' : 'packed rows',
+      problem: 'prefix tokens can only be added to whole sequences',
+      expected: 'a padded batch without a state',
+      got: state ? 'a state' : 'a packed batch',
     });
   return withContext(without(ctx, 'grid'), {
     mask: grownMask(ctx.mask, prefix, ofBoth),
@@ -56,7 +56,7 @@ function grownMask(mask: Mask<Value>, prefix: Prefix, axes: Axes): Mask<Value> {
   if (all) return all;
   throw new ConfigError({
     path: 'position',
-    problem: 'rows in front cannot be told apart under the mask',
+    problem: 'the mask cannot be extended by prefix tokens',
     expected: 'masks of the kinds causal, window, lengths, keyPadding, dense',
     got: printMask(mask),
   });

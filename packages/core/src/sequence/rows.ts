@@ -35,28 +35,28 @@ export interface RowsOptions {
  *
  * Shapes   rows [batch, seq, dim]
  * Throws   ConfigError for lengths, padding or position ids of the input that are not translated, for packed rows and for a state
- * Example  const patches = ({ rows: v, ctx }: Rows) => withRows(ctx, v, { grid: [7, 5] });
+ * Example  const { rows } = withRows(ctx, x, { grid: [7, 5] });
  */
 export function withRows(ctx: SequenceContext, rows: Value, o: RowsOptions = {}): Rows {
   const { where } = rows.graph;
   const fault = (problem: string, expected: string, got: string): ConfigError =>
     new ConfigError({ path: where || 'embedding', problem, expected, got });
-  if (rows.rank !== 3) throw fault('not rows of sequences', '[batch, seq, dim]', printType(rows));
+  if (rows.rank !== 3) throw fault('the embedding did not return sequences', '[batch, seq, dim]', printType(rows));
   if (ctx.layout.kind === 'packed' || ctx.state)
     throw fault(
-      'rows that an embedding makes of others are whole sequences',
-      'padded rows without a state',
-      ctx.state ? 'a state' : 'packed rows',
+      'an embedding that changes the number of positions requires whole sequences',
+      'a padded batch without a state',
+      ctx.state ? 'a state' : 'a packed batch',
     );
   if (ctx.positionIds)
-    throw fault('position ids of the input are not those of the rows', 'counted positions', printType(ctx.positionIds));
+    throw fault('position ids of the input do not apply to the new positions', 'counted positions', printType(ctx.positionIds));
   const translated = (mask: Mask<Value>): Mask<Value> => {
     const features = featuresOf(mask);
     if (features?.lengths && o.lengths) return keyLengths(o.lengths(features.lengths));
     if (features?.keyPadding && o.keyPadding) return keyPadding(o.keyPadding(features.keyPadding));
     if (!features || isPadding(mask))
       throw fault(
-        'padding of the input is not that of the rows',
+        'padding of the input does not apply to the new positions',
         'an embedding that translates it, or no padding',
         printMask(mask),
       );
@@ -90,10 +90,10 @@ export function rowsOf(given: Value | Rows, read: Value, ctx: SequenceContext): 
     if (given.dims[axis] !== read.dims[axis])
       throw new ShapeError({
         path: given.graph.where || 'embedding',
-        problem: 'other rows than were read, without a context of their own',
+        problem: 'the number of positions changed without a context for the new ones',
         expected: `[${[...read.dims.slice(0, axes), 'dim'].join(', ')}]`,
         got: printType(given),
-        hint: 'Return withRows(ctx, rows), which says what becomes of positions and padding',
+        hint: 'Return withRows(ctx, rows), which defines the new positions and padding',
       });
   return { rows: given, ctx };
 }

@@ -38,7 +38,7 @@ const good = defineBlock({
   kind: 'feedforward',
   name: 'two_maps',
   summary: 'Two maps.',
-  fields: { dim, hidden: int({ doc: 'channels inside', min: 1, default: (c: { dim: number }) => 2 * c.dim }) },
+  fields: { dim, hidden: int({ doc: 'hidden channels', min: 1, default: (c: { dim: number }) => 2 * c.dim }) },
   examples: [{ dim: 3 }, { dim: 3, hidden: 7 }],
   properties: ['batchIndependent', 'permutationEquivariant', 'causal', 'deterministic'],
   create({ dim, hidden }) {

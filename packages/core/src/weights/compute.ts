@@ -58,8 +58,8 @@ function defined({ op, operands, attrs }: Node, index: number): Value {
   if (value) return value;
   throw new WeightError({
     path: op.key,
-    problem: 'the op is computed by a run of a model only',
-    hint: 'Make weights by ops without subgraphs',
+    problem: 'the op can only be computed in a run of a model',
+    hint: 'Compute weights with ops without subgraphs',
   });
 }
 
@@ -92,7 +92,7 @@ class Computation {
   private make(v: Value): Tensor {
     const { leaf, producer: node } = v;
     if (leaf?.kind === 'constant') return leaf.tensor;
-    if (!node) throw internal(`${v} was not given`);
+    if (!node) throw internal(`${v} is missing`);
     return this.computed(v, this.operandsOf(node));
   }
 

@@ -29,7 +29,7 @@ export function deepNormCoefficients(layers: { readonly encoderLayers?: number; 
   const { encoderLayers: n = 0, decoderLayers: m = 0 } = layers;
   for (const [path, got] of Object.entries({ encoderLayers: n, decoderLayers: m })) {
     if (!Number.isSafeInteger(got) || got < 0) {
-      throw new ConfigError({ path, problem: 'not a number of layers', expected: 'an integer >= 0', got: describe(got) });
+      throw new ConfigError({ path, problem: 'not a valid number of layers', expected: 'an integer >= 0', got: describe(got) });
     }
   }
   const alone = (count: number) => ({ alpha: fourthRoot(2 * count), beta: 1 / fourthRoot(8 * count) });

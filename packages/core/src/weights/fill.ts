@@ -31,16 +31,16 @@ export function checkInit(init: Init, dims: readonly number[], o: FillOptions = 
 function faultOf(init: Init, dims: readonly number[], fans: () => Fans): Omit<ErrorDetails, 'path'> | undefined {
   const wanted = `dims [${dims.join(', ')}]`;
   if (init.kind === 'none') {
-    return { problem: 'nothing initialises this parameter', hint: 'Give it an init, choose a scheme, or load its weights' };
+    return { problem: 'this parameter has no initialisation', hint: 'Set its init, choose a scheme, or load its weights' };
   }
   if (init.kind === 'values') {
     if (`${init.tensor.dims}` === `${dims}`) return undefined;
-    return { problem: 'the values to start from have other dims', expected: wanted, got: `[${init.tensor.dims.join(', ')}]` };
+    return { problem: 'the initial values have the wrong dims', expected: wanted, got: `[${init.tensor.dims.join(', ')}]` };
   }
   if (init.kind === 'rows') {
     if (init.parts.reduce((n, part) => n + part.rows, 0) === dims[0]) return undefined;
     const got = init.parts.map((part) => part.rows).join(' + ');
-    return { problem: 'its blocks of rows do not add up', expected: `${dims[0]} rows for ${wanted}`, got };
+    return { problem: 'the rows of its parts do not add up', expected: `${dims[0]} rows for ${wanted}`, got };
   }
   const d = distributionOf(init, fans);
   const wrong = Object.entries(d).find(([, x]) => typeof x === 'number' && !Number.isFinite(x));

@@ -56,7 +56,7 @@ export function initializeParameters(
     const meant = nearest(String(name), Object.keys(schemes));
     throw new ConfigError({
       path: 'scheme',
-      problem: 'no such initialisation scheme',
+      problem: 'unknown initialisation scheme',
       expected: `one of ${Object.keys(schemes).join(', ')}`,
       got: describe(name),
       ...(meant && { hint: `Did you mean "${meant}"?` }),

@@ -116,9 +116,9 @@ function assign(wanted: ReadonlyMap<string, ExpectedWeight>, source: WeightSourc
       throw new WeightError({
         path: `weight "${name}"`,
         problem: 'not a tensor',
-        expected: 'a tensor, a lazy one, or a function that makes one',
+        expected: 'a tensor, a lazy tensor, or a function that returns a tensor',
         got: describe(weight),
-        hint: "tensor('float32', dims, numbers) makes one",
+        hint: "Make one with tensor('float32', dims, numbers)",
       });
     const ours = o.nameMap?.toOurs(name) ?? name;
     const tied = o.aliases?.get(ours);
@@ -127,7 +127,7 @@ function assign(wanted: ReadonlyMap<string, ExpectedWeight>, source: WeightSourc
       if (other !== undefined) {
         throw new WeightError({
           path: `weight "${ours}"`,
-          problem: 'given twice',
+          problem: 'duplicate name',
           expected: 'one of them',
           got: `"${other}" and "${name}"`,
         });
@@ -151,7 +151,7 @@ function isWeight(x: unknown): x is Weight {
 
 const shape = (dims: readonly number[]): string => `[${dims.join(', ')}]`;
 
-const otherForm = 'Is it the checkpoint of this config? What is laid out in another way is read by expressWeight';
+const otherForm = 'Is it the checkpoint of this config? Weights in another layout can be converted by expressWeight';
 
 function faultOf(path: string, want: ExpectedWeight, given: Weight): ErrorDetails | undefined {
   if (typeof given === 'function') return undefined;
@@ -182,10 +182,10 @@ function asLazy(path: string, want: ExpectedWeight, weight: Weight): LazyTensor 
 
 const tiedFault = (path: string, name: string, expected: string, got: string): ErrorDetails => ({
   path: `weight "${name}"`,
-  problem: `it is tied to "${path}" in the model and has other values in the checkpoint`,
+  problem: `it is tied to "${path}" in the model, but has different values in the checkpoint`,
   expected,
   got,
-  hint: 'Build the model without tied embeddings, or leave one of the two out of the weights',
+  hint: 'Build the model without tied embeddings, or remove one of the two from the weights',
 });
 
 function tiedDtype(path: string, given: Weight, { name, weight }: { readonly name: string; readonly weight: Weight }) {
@@ -199,7 +199,7 @@ function sameAs(weight: LazyTensor, other: LazyTensor, path: string, name: strin
     const [x, y] = [bytesOfTensor(a), bytesOfTensor(b)];
     const at = x.length === y.length ? x.findIndex((byte, i) => byte !== y[i]) : 0;
     if (at < 0) return a;
-    throw new WeightError(tiedFault(path, name, 'equal values', `another value in byte ${at}`));
+    throw new WeightError(tiedFault(path, name, 'the same values', `a different value in byte ${at}`));
   };
   const [sync, otherSync] = [weight.loadSync, other.loadSync];
   return {
@@ -211,14 +211,16 @@ function sameAs(weight: LazyTensor, other: LazyTensor, path: string, name: strin
 
 function missingFault(path: string, want: ExpectedWeight, unknown: readonly string[]): ErrorDetails {
   const near = nearest(path, unknown);
-  const hint = near ? `Given and not used: "${near}"` : 'Give it, or take what fits by matchWeights with partial: true';
+  const hint = near
+    ? `The weights contain an unused "${near}"`
+    : 'Add it, or load the weights that match by matchWeights with partial: true';
   return { path: `weight "${path}"`, problem: 'missing', expected: `dims ${shape(want.dims)}`, got: 'nothing', hint };
 }
 
 function unknownFault(name: string, candidates: Iterable<string>): ErrorDetails {
   const near = nearest(name, candidates);
-  const hint = near ? `Did you mean "${near}"?` : 'Leave it out, or match it by matchWeights with a nameMap or partial: true';
-  return { path: `weight "${name}"`, problem: 'unknown; the model has no weight of that name', got: describe(name), hint };
+  const hint = near ? `Did you mean "${near}"?` : 'Remove it, or match it by matchWeights with a nameMap or partial: true';
+  return { path: `weight "${name}"`, problem: 'unknown; the model has no weight of this name', got: describe(name), hint };
 }
 
 function raise(faults: readonly ErrorDetails[], total: number): void {

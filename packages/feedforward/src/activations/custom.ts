@@ -9,7 +9,7 @@ import * as ops from '@onnxformers/core/ops';
  *
  * Shapes   x any → like x
  * Dtypes   float32, float16, bfloat16
- * Throws   ConfigError for what is no function, and when such a config is written as JSON
+ * Throws   ConfigError if f is not a function, and when such a config is written as JSON
  * Lowers   as its ops do
  * Example  const f = custom({ f: (x) => sin(x) });
  */
@@ -18,8 +18,8 @@ export const custom = defineBlock({
   name: 'custom',
   summary: 'A function of yours.',
   fields: {
-    /** from a value of any shape to one of the same shape. */
-    f: fn<(x: Value) => Value>()({ doc: 'from a value of any shape to one of the same shape' }),
+    /** a function from a value of any shape to a value of the same shape. */
+    f: fn<(x: Value) => Value>()({ doc: 'a function from a value of any shape to a value of the same shape' }),
   },
   examples: [{ f: (x: Value) => ops.sin(x) }],
   create: ({ f }) => f,

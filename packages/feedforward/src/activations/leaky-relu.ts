@@ -19,8 +19,8 @@ export const leakyRelu = defineBlock({
   summary: 'x, or slope · x where x is negative.',
   source: 'Maas et al. 2013, https://ai.stanford.edu/~amaas/papers/relu_hybrid_icml2013_final.pdf',
   fields: {
-    /** factor of negative numbers. Default: `0.01`. */
-    slope: num({ doc: 'factor of negative numbers', default: 0.01 }),
+    /** slope for negative inputs. Default: `0.01`. */
+    slope: num({ doc: 'slope for negative inputs', default: 0.01 }),
   },
   examples: [{}, { slope: 0.3 }],
   create:

@@ -79,7 +79,26 @@ describe('inputs of a config', () => {
       }),
       { ids: ['int64', ['batch', 'seq']], decoder_x: ['float32', ['batch', 'decoder_seq', 12]] },
     ],
+    [
+      'whose layers make their memory themselves',
+      zoo.build('model', {
+        name: 'encoder',
+        dim: 12,
+        stack: { ...stack, layers: { name: 'input_masked', layer: { ...cross, cross: { ...cross.cross, memoryDim: 12 } } } },
+      }),
+      { x: ['float32', ['batch', 'seq', 12]] },
+    ],
     ['that is one layer', zoo.build('layer', layer), { x: ['float32', ['batch', 'seq', 12]] }],
+    [
+      'of rows narrower than the model',
+      zoo.build('model', { name: 'encoder', dim: 12, embeddingDim: 5, stack }),
+      { x: ['float32', ['batch', 'seq', 5]] },
+    ],
+    [
+      'that turns queries and keys',
+      zoo.build('rotaryEmbedding', { name: 'rotary', dim: 8 }),
+      { q: ['float32', ['batch', 'heads', 'seq', 8]], k: ['float32', ['batch', 'kv_heads', 'seq', 8]] },
+    ],
     ['that is an activation', zoo.build('activation', 'gelu'), { x: ['float32', ['batch', 'seq', 'dim']] }],
   ])('%s', (_, module, inputs) => {
     expect(inputsOf(module as never)).toEqual(inputs);

@@ -1,5 +1,16 @@
 // A layer that looks at its own input with some rows scaled down.
-import { ConfigError, defineBlock, int, module, type SequenceContext, slot, type Value, withContext } from '@onnxformers/core';
+import {
+  type BlockInputs,
+  ConfigError,
+  defineBlock,
+  int,
+  kinds,
+  module,
+  type SequenceContext,
+  slot,
+  type Value,
+  withContext,
+} from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
 
 const key = 'input mask';
@@ -29,10 +40,14 @@ export const inputMasked = defineBlock({
   summary: "A layer whose cross attention reads the layer's own input, each row scaled by the input mask.",
   source: 'Lefaudeux et al. 2022, https://github.com/facebookresearch/xformers',
   fields: {
-    /** channels in. Inherited from the block around. */
+    /** input channels. Inherited from the block around. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     /** a layer with cross attention. */
     layer: slot('layer', { doc: 'a layer with cross attention' }),
+  },
+  inputs: (layer) => {
+    const { memory: _, ...own } = kinds.layer.inputs(layer) as BlockInputs;
+    return own;
   },
   examples: [
     {

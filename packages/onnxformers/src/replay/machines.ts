@@ -1,5 +1,6 @@
 // Where plays are run: the float64 interpreter, or a target's runtime.
 import {
+  type CompileOptions,
   compile,
   createRunner,
   interpret,
@@ -51,8 +52,11 @@ function onRuntime(target: Target, ort: Ort): Machine {
   };
 }
 
-const inputsOf = ({ feeds }: Play) =>
-  Object.fromEntries(Object.entries(feeds).map(([name, { dtype, dims }]) => [name, [dtype, dims]] as const));
+// What attends is said, since a record may have several inputs of the same rank.
+const inputsOf = ({ feeds, sequence }: Play): CompileOptions['inputs'] =>
+  Object.fromEntries(
+    Object.entries(feeds).map(([name, { dtype, dims }]) => [name, name === sequence ? [dtype, dims, 'sequence'] : [dtype, dims]]),
+  );
 
 const fixed: Readonly<Record<string, () => Target>> = {
   portable: () => targets.portable(),

@@ -18,6 +18,8 @@ export interface Play {
   readonly module: AnyModule;
   readonly weights: WeightSource;
   readonly feeds: Readonly<Record<string, Tensor>>;
+  /** The input whose positions attend; absent where the record has none of the usual names. */
+  readonly sequence?: string;
 }
 
 /** Makes a play of a case. Throws   ConfigError with the problem `noCounterpart` for a block that is not here */
@@ -56,10 +58,12 @@ export function build<K extends Kind>(
 export const prefixed = (prefix: string, weights: WeightSource): WeightSource =>
   new Map([...weights].map(([name, w]) => [`${prefix}${name}`, w]));
 
-/** Names of the rows that a forward is about; sizes and positions are taken from the first input. */
+/** Names of the inputs whose positions attend, the first that a record has. */
 const leading = ['q', 'query', 'x', 'src', 'target'];
-const led = (feeds: Play['feeds']): Play['feeds'] =>
-  Object.fromEntries(Object.entries(feeds).sort(([a], [b]) => Number(leading.includes(b)) - Number(leading.includes(a))));
+const led = (feeds: Play['feeds']): Pick<Play, 'feeds' | 'sequence'> => {
+  const sequence = leading.find((name) => feeds[name]);
+  return { feeds, ...(sequence !== undefined && { sequence }) };
+};
 
 /** A play of one block: how it is called, on inputs that are named as the record names them. */
 export function playOf<K extends Kind>(
@@ -70,7 +74,7 @@ export function playOf<K extends Kind>(
   return {
     module: module({ block }, (inputs: Inputs, ctx: SequenceContext) => call(block, inputs, ctx)),
     weights,
-    feeds: led(feeds),
+    ...led(feeds),
   };
 }
 
@@ -81,7 +85,7 @@ export function playByHand(
   feeds: Play['feeds'],
   call: (inputs: Inputs, ctx: SequenceContext) => Record<string, Value>,
 ): Play {
-  return { module: module(children, call), weights, feeds: led(feeds) };
+  return { module: module(children, call), weights, ...led(feeds) };
 }
 
 /** The tensor of a group. Throws for one that the record has not. */

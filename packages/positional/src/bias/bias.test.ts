@@ -101,8 +101,10 @@ describe('t5_relative', () => {
 
 it('neither has a distance to rows of a memory, or to a cache under position_ids', () => {
   const shapes = { q: ['float32', ['batch', 2, 'seq', 3]], k: ['float32', ['batch', 2, 'rows', 3]] } as const;
-  expect(() => traceBlock(alibi({}), shapes)).toThrow(/keys that are not the rows of the queries have no positions/);
+  expect(() => traceBlock(alibi({}), shapes)).toThrow(
+    /the number of keys differs from the number of queries, so their positions are unknown/,
+  );
   const own = { ...shapes, k: shapes.q } as const;
   const ids = { ...own, position_ids: ['int64', ['batch', 'seq']] } as const;
-  expect(() => traceBlock(t5Relative({ heads: 2 }), ids, { state: 'io' })).toThrow(/position_ids beside a state/);
+  expect(() => traceBlock(t5Relative({ heads: 2 }), ids, { state: 'io' })).toThrow(/position_ids together with a state/);
 });

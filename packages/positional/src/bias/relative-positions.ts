@@ -15,10 +15,10 @@ export function relativePositions(q: Value, k: Value, ctx: SequenceContext, path
   if (ctx.queryMask)
     throw new ConfigError({
       path,
-      problem: 'keys of a memory have no distance from the queries',
+      problem: 'the distance between a query and a key of the memory is not defined',
       expected: 'self attention',
       got: 'cross attention',
-      hint: 'Leave attentionBias out of cross attention',
+      hint: 'Do not set attentionBias in cross attention',
     });
   const ofQueries = unexpanded(ctx.positions);
   return ops.sub(ops.unsqueeze(ofKeys(q, k, ctx, ofQueries, path), [1]), ops.unsqueeze(inRows(ofQueries), [2]));
@@ -33,7 +33,7 @@ function ofKeys(q: Value, k: Value, ctx: SequenceContext, ofQueries: Value, path
     if (kvSeq === q.dims[2]) return inRows(ofQueries);
     throw new ShapeError({
       path,
-      problem: 'keys that are not the rows of the queries have no positions',
+      problem: 'the number of keys differs from the number of queries, so their positions are unknown',
       expected: `${q.dims[2]} keys`,
       got: String(kvSeq),
     });
@@ -41,10 +41,10 @@ function ofKeys(q: Value, k: Value, ctx: SequenceContext, ofQueries: Value, path
   if (ofQueries.leaf?.kind === 'input')
     throw new ConfigError({
       path,
-      problem: 'position_ids do not tell the positions of the keys in a cache',
-      expected: 'positions that are counted',
-      got: 'position_ids beside a state',
-      hint: 'Leave position_ids out; an attention_mask over all rows of the cache is counted over',
+      problem: 'position_ids contain the positions of the new tokens only, not of the keys in the cache',
+      expected: 'no input position_ids, so that positions are counted',
+      got: 'position_ids together with a state',
+      hint: 'Leave position_ids out; with an attention_mask over all cached positions, only real positions are counted',
     });
   const { keyPadding: keep } = impliedBy(ctx.mask);
   // As the context counts those of the queries.

@@ -22,7 +22,7 @@ import { relativePositions } from './relative-positions';
  *
  * T5 itself keeps one table for all layers; here each block has its own. Its attention does not scale: give `scale: 1` to the mechanism.
  *
- * Shapes   q [batch, heads, seq, head_dim] · k [batch, kv_heads, kv_seq, head_dim] → [1 or batch, heads, seq, kv_seq]
+ * Shapes   q [batch, heads, seq, head_dim] · k [batch, kv_heads, kv_seq, head_dim] → [batch, heads, seq, kv_seq]; batch is 1 where all sequences have the same positions
  * Dtypes   float32, float16, bfloat16
  * Cost     time and memory O(heads · seq · kv_seq)
  * Throws   ConfigError when the buckets cannot be shared out or maxDistance lies within the exact ones, in cross attention, and for
@@ -39,16 +39,16 @@ export const t5Relative = defineBlock({
   fields: {
     /** heads of the queries. Inherited from the block around. */
     heads: int({ doc: 'heads of the queries', min: 1, inherit: true }),
-    /** keys before and after the query have buckets of their own; else later keys count as distance 0. Default: `true`. */
+    /** separate buckets for keys before and after the query; if false, later keys have distance 0. Default: `true`. */
     bidirectional: bool({
-      doc: 'keys before and after the query have buckets of their own; else later keys count as distance 0',
+      doc: 'separate buckets for keys before and after the query; if false, later keys have distance 0',
       default: true,
     }),
-    /** rows of the table. Default: `32`. */
-    buckets: int({ doc: 'rows of the table', min: 2, max: 65_536, default: 32 }),
-    /** distances from here on share the last bucket (positions). Default: `128`. */
+    /** number of buckets. Default: `32`. */
+    buckets: int({ doc: 'number of buckets', min: 2, max: 65_536, default: 32 }),
+    /** distances from this one on share the last bucket (positions). Default: `128`. */
     maxDistance: int({
-      doc: 'distances from here on share the last bucket',
+      doc: 'distances from this one on share the last bucket',
       unit: 'positions',
       min: 1,
       max: 65_536,
@@ -62,15 +62,15 @@ export const t5Relative = defineBlock({
     if (own < 2 || !Number.isInteger(own))
       throw new ConfigError({
         path: `${path}.buckets`,
-        problem: 'the buckets cannot be shared out between keys before and after the query',
+        problem: 'the buckets cannot be split evenly between keys before and after the query',
         expected: 'an even number >= 4',
         got: String(buckets),
       });
     if (maxDistance <= Math.floor(own / 2))
       throw new ConfigError({
         path: `${path}.maxDistance`,
-        problem: 'there is no distance left for the buckets that hold several',
-        expected: `an integer > ${Math.floor(own / 2)}, the number of exact buckets`,
+        problem: 'maxDistance is within the buckets of one distance each',
+        expected: `an integer > ${Math.floor(own / 2)}, the number of buckets of one distance each`,
         got: String(maxDistance),
       });
     const weight = new Parameter([buckets, heads], init.normal(0.02), { role: 'position', part: 'weight' });

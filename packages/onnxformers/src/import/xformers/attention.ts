@@ -45,7 +45,7 @@ const mechanisms: Readonly<Record<string, Mechanism>> = {
     if (!causal && size % 2 === 0)
       throw new ConfigError({
         path: `${o.path}.window_size`,
-        problem: 'a window around the query has the same number of keys on both sides',
+        problem: 'a window that is not causal has the same number of keys before and after the query',
         expected: 'an odd number, or causal: true',
         got: String(size),
       });

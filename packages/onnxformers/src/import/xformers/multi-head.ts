@@ -30,7 +30,7 @@ function checkedHeads(o: Options, dim: number, heads: number): Heads {
   if (dim % heads)
     throw new ConfigError({
       path: `${o.path}.num_heads`,
-      problem: 'the channels cannot be shared out evenly',
+      problem: 'the number of channels is not a multiple of the number of heads',
       expected: `a divisor of dim_model = ${dim}`,
       got: String(heads),
     });
@@ -43,7 +43,7 @@ function perHead(o: Options, name: string, { dim, heads }: Heads): number {
   const expected = `a multiple of num_heads = ${heads}`;
   throw new ConfigError({
     path: `${o.path}.${name}`,
-    problem: 'the channels cannot be shared out evenly',
+    problem: 'the number of channels is not a multiple of the number of heads',
     expected,
     got: String(width),
   });

@@ -75,13 +75,13 @@ const refused: Readonly<Record<string, readonly [() => unknown, new (...args: ne
   heads_not_dividing: [
     translate(heads(sdp, { num_heads: 3 })),
     ConfigError,
-    /num_heads: the channels cannot be shared out evenly; expected a divisor of dim_model = 16, got 3/,
+    /num_heads: the number of channels is not a multiple of the number of heads; expected a divisor of dim_model = 16, got 3/,
   ],
-  causal_cross: [crossed({ ...sdp, causal: true }, 5, 8), ConfigError, /positions of queries and of a memory's rows/],
-  same_kq_local: [crossed(attentions.local!, 5, 8), ConfigError, /positions of queries and of a memory's rows/],
-  att_mask_linformer: [withMask('linformer'), ConfigError, /linformer cannot honour the mask: dense/],
-  att_mask_nystrom: [withMask('nystrom'), ConfigError, /nystrom cannot honour the mask: dense/],
-  att_mask_fourier_mix: [withMask('fourier_mix'), ConfigError, /fourier_mix cannot honour the mask: dense/],
+  causal_cross: [crossed({ ...sdp, causal: true }, 5, 8), ConfigError, /positions of queries and of a memory/],
+  same_kq_local: [crossed(attentions.local!, 5, 8), ConfigError, /positions of queries and of a memory/],
+  att_mask_linformer: [withMask('linformer'), ConfigError, /linformer does not support the mask: dense/],
+  att_mask_nystrom: [withMask('nystrom'), ConfigError, /nystrom does not support the mask: dense/],
+  att_mask_fourier_mix: [withMask('fourier_mix'), ConfigError, /fourier_mix does not support the mask: dense/],
   local_even_window: [
     translate({ name: 'local', window_size: 4 }),
     ConfigError,
@@ -92,7 +92,7 @@ const refused: Readonly<Record<string, readonly [() => unknown, new (...args: ne
   nystrom_even_conv: [
     () => build(heads({ ...attentions.nystrom, conv_kernel_size: 4 })),
     ConfigError,
-    /convolution: the convolution has no middle; expected an odd number, got 4/,
+    /convolution: the convolution has an even width, so it has no centre; expected an odd number, got 4/,
   ],
   unknown_attention: [translate(heads({ name: 'nope' })), ConfigError, /attention.name: no such attention; got "nope"/],
   unknown_feedforward: [

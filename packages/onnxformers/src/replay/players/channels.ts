@@ -1,5 +1,14 @@
 // Feed-forwards, activations, positions, rotation.
-import { type Kind, type KindModule, rowsOf, type Tensor } from '@onnxformers/core';
+import {
+  type Kind,
+  type KindModule,
+  padded,
+  positionsWithin,
+  rowsOf,
+  type Tensor,
+  type Value,
+  withContext,
+} from '@onnxformers/core';
 import { fromXFormers } from '../../import/xformers/index';
 import { zoo } from '../../index';
 import { build, type Player, playOf, recorded, tensorOf, weightsOf, withDims } from '../play';
@@ -28,7 +37,9 @@ export const position: Player = (c) => {
 export const rotaryEmbedding: Player = (c) => {
   const block = zoo.build('rotaryEmbedding', { name: 'rotary', dim: Number(c.config.dim_model) });
   return playOf({ block, weights: new Map() }, Object.fromEntries(c.in), (turn, { q, k }, ctx) => {
-    const [q_rot, k_rot] = turn(q!, k!, ctx);
-    return { q_rot, k_rot };
+    // Queries and keys count from 0 each, also where they differ in number.
+    const counted = (x: Value) =>
+      withContext(ctx, { positions: positionsWithin(padded, [x.dims[0]!, x.dims[2]!], x.graph.root) });
+    return { q_rot: turn(q!, q!, counted(q!))[0], k_rot: turn(k!, k!, counted(k!))[1] };
   });
 };
