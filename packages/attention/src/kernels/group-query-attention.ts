@@ -68,8 +68,8 @@ export const GroupQueryAttention = defineOp<GroupQueryAttentionAttrs & { readonl
   },
   infer([query, key, , , , lengths], { kv_num_heads, present }) {
     if (query?.dims.length !== 3 || key?.dims.length !== 3)
-      throw mismatch('rows are needed', '[batch, seq, heads · head_dim]', printType(query));
-    if (lengths?.dtype !== 'int32') throw mismatch('seqlens_k is no int32', 'int32[batch]', printType(lengths));
+      throw mismatch('an operand does not have 3 axes', '[batch, seq, heads · head_dim]', printType(query));
+    if (lengths?.dtype !== 'int32') throw mismatch('seqlens_k is not int32', 'int32[batch]', printType(lengths));
     const cache = { dtype: query.dtype, dims: [query.dims[0]!, kv_num_heads, present, (key.dims[2] as number) / kv_num_heads] };
     return [query, cache, cache];
   },
@@ -113,11 +113,12 @@ export const GroupQueryAttention = defineOp<GroupQueryAttentionAttrs & { readonl
 const own = defineReasons({
   notCausal: ({ mask }: { readonly mask: string }) => `it is always causal; the mask is ${mask}`,
   valueWidth: ({ keys, values }: { readonly keys: number | string; readonly values: number | string }) =>
-    `keys and values need the same head_dim, got ${keys} and ${values}`,
+    `keys and values must have the same head_dim, got ${keys} and ${values}`,
   offsetOfCache: () => 'the queries do not start where the cache ends',
-  offsetMissing: () => 'behind a cache of fixed capacity the queries need an offset',
-  lengthsDiffer: () => 'there are more keys than queries, and no cache to explain it',
-  growingTables: () => 'a growing cache has no last position, so its tables of angles would be computed in every call',
+  offsetMissing: () => 'a cache of fixed capacity requires a query offset',
+  lengthsDiffer: () => 'there are more keys than queries, and there is no cache',
+  growingTables: () =>
+    'the last position of a growing cache is not known, so its tables of angles would be computed in every call',
 });
 
 interface Caches {
@@ -163,8 +164,8 @@ function objection({ operands, attrs }: Node<AttendAttrs>, caches: Caches | unde
   if (caches && q.dims[2] !== 1 && q.dims[0] !== 1 && !around.assumes(emptyCache))
     return reasons.assumption({
       assumption: emptyCache,
-      without: 'with a cache it takes several new rows at once only for a batch of 1',
-      holds: 'several new rows come in the first call only',
+      without: 'with a cache it accepts several new tokens in one call only for a batch of 1',
+      holds: 'only the first call (prefill) has several new tokens',
     });
   return undefined;
 }

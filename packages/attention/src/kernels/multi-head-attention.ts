@@ -39,8 +39,8 @@ export const MultiHeadAttention = defineOp<MultiHeadAttentionAttrs>({
   attributes: { num_heads: 'int', scale: 'float', unidirectional: 'int', mask_filter_value: 'float' },
   infer([query, key, value, , lengths]) {
     for (const t of [query, key, value])
-      if (t?.dims.length !== 3) throw mismatch('rows are needed', '[batch, seq, heads · head_dim]', printType(t));
-    if (lengths && lengths.dtype !== 'int32') throw mismatch('the lengths are no int32', 'int32[batch]', printType(lengths));
+      if (t?.dims.length !== 3) throw mismatch('an operand does not have 3 axes', '[batch, seq, heads · head_dim]', printType(t));
+    if (lengths && lengths.dtype !== 'int32') throw mismatch('the lengths are not int32', 'int32[batch]', printType(lengths));
     return [{ dtype: query!.dtype, dims: [query!.dims[0]!, query!.dims[1]!, value!.dims[2]!] }];
   },
   decompose([query, key, value, bias, lengths, scores], { num_heads, scale, unidirectional }) {

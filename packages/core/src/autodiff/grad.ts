@@ -65,7 +65,7 @@ function storedOf(p: Parameter, { graph: { root } }: Value): Value {
     path: root.where || 'grad',
     problem: 'a parameter that reparametrize replaced is not in the graph',
     got: `a parameter [${p.dims.join(', ')}]`,
-    hint: 'Ask for the gradients of the parameters that it is made from, or of g.param(p), the weight that takes its place',
+    hint: 'Ask for the gradients of the parameters that it is computed from, or of g.param(p), the weight that replaces it',
   });
 }
 
@@ -76,9 +76,9 @@ function checkAsked(v: Value): void {
   if (!v.producer || !v.graph.root.bypassed.has(v)) return;
   throw new ConfigError({
     path,
-    problem: `the gradient of this ${v.producer.op.key} is not known: what was made from it was simplified to something made from its operands`,
+    problem: `the gradient of this ${v.producer.op.key} is not known: the graph was simplified, and the result is computed from its operands instead`,
     got: printType(v),
-    hint: 'Ask for the gradient of what it is made from, and ask for all gradients in one call',
+    hint: 'Ask for the gradient of the values that it is computed from, and ask for all gradients in one call',
   });
 }
 
@@ -126,12 +126,11 @@ function pull(node: Node, given: readonly (Value | undefined)[]): readonly (Valu
   throw new ConfigError({
     path: node.scope || op.key,
     problem: `${op.key} has no derivative`,
-    hint: op.key === 'Loop' ? loopHint : 'Take the gradient of something that does not pass through it',
+    hint: op.key === 'Loop' ? loopHint : 'Ask for a gradient that does not pass through it',
   });
 }
 
-const loopHint =
-  'Write the steps one after another, as a fixed number of calls, or take the gradient of something that does not pass through it';
+const loopHint = 'Unroll the loop into a fixed number of calls, or ask for a gradient that does not pass through it';
 
 // ---- Definitions in the place of ops --------------------------------------------------------------------------------
 

@@ -163,7 +163,7 @@ class Frame {
       return isFloat(array.dtype) && isFloat(value.dtype) ? { ...array, dtype: value.dtype } : array;
     throw new WeightError({
       path: `parameter ${printType(value)}`,
-      problem: array ? 'the value given has other dims' : 'no value was given',
+      problem: array ? 'the value has the wrong dims' : 'no value was given',
       expected: `[${parameter.dims.join(', ')}]`,
       got: array ? `[${array.dims.join(', ')}]` : 'nothing',
       hint: 'Pass { parameters: (p) => … } that knows every parameter of the graph',

@@ -212,7 +212,7 @@ class Lowering {
       problem: `${op.key} of ${dtype} cannot run on ${this.target.name}: ${direct.text}`,
       ...this.expectedOf(op),
       got: `operands ${node.operands.map(printType).join(', ')}`,
-      hint: `Choose another target or dtype, or give ${op.key} a definition by ops that ${this.target.name} has${this.refusedAround(node)}`,
+      hint: `Choose another target or dtype, or define ${op.key} in terms of ops that ${this.target.name} has${this.refusedAround(node)}`,
     });
   }
 

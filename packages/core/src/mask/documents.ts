@@ -21,8 +21,9 @@ export const documentsMask = defineMask<Offsets>({
   check({ operands: { offsets, keyOffsets } }, { batch, queryOffset }) {
     expectOffsets('documents offsets', offsets, offsets.dims);
     expectOffsets('documents keyOffsets', keyOffsets, offsets.dims);
-    if (batch !== 1) throw mismatch('a documents mask is for packed sequences', 'batch 1', `batch ${batch}`);
-    if (queryOffset) throw mismatch('packed sequences have no queryOffset', 'keyOffsets that count the rows kept', 'queryOffset');
+    if (batch !== 1) throw mismatch('a documents mask requires packed sequences', 'batch 1', `batch ${batch}`);
+    if (queryOffset)
+      throw mismatch('packed sequences cannot have a queryOffset', 'keyOffsets that include the cached positions', 'queryOffset');
   },
   allows: (_, { from, to }) => from.sequence === to.sequence,
   tensor({ operands }, { graph, seq, kvSeq }) {

@@ -51,7 +51,6 @@ export interface ExpressOptions {
  * A mask in a kernel's own words: all of it, or what is beyond them. Nothing of a mask can be left over by accident.
  *
  * Example  const reading = expressedBy(mask, { causal: true, lengths: true });
- *            if (reading.beyond !== undefined) return refuse(reasons.maskNotExpressible(reading.beyond));
  */
 export function expressedBy<V, W extends MaskWords>(
   mask: Mask<V>,

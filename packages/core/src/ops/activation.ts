@@ -22,7 +22,7 @@ export const Gelu: Op<GeluAttrs> = defineOp<GeluAttrs>({
   attributes: { approximate: 'string' },
   infer([x], { approximate }) {
     if (approximate !== 'none' && approximate !== 'tanh')
-      throw mismatch('no such approximation', '"none" or "tanh"', `"${String(approximate)}"`);
+      throw mismatch('unknown approximation', '"none" or "tanh"', `"${String(approximate)}"`);
     return inferFloat([x]);
   },
   decompose([x], { approximate }) {

@@ -39,7 +39,13 @@ export function hidden(scores: Value, keep: Value, some: Value | true): Value {
   return where(keep, scores, hiddenScore(keep, some, scores.dtype));
 }
 
-/** What stands in the place of a hidden score: −∞, or 0 for a query that sees no key. */
+/**
+ * The value of a hidden score: −∞, or 0 for a query that may attend to no key.
+ *
+ * Shapes   some bool [..., seq, 1] → the same, or [] where every query may attend to a key
+ * Throws   nothing
+ * Lowers   everywhere: Where, or a constant
+ */
 export function hiddenScore({ graph }: Value, some: Value | true, dtype: DType): Value {
   const nothing = graph.number(Number.NEGATIVE_INFINITY, dtype);
   return some === true ? nothing : where(some, nothing, graph.number(0, dtype));

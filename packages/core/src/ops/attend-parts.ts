@@ -56,7 +56,7 @@ export function checkParts(parts: AttendParts<TensorType>): void {
   for (const [name, t] of Object.entries({ q, k, v })) {
     if (t.dims.length !== 4) throw mismatch(`${name} does not have 4 axes`, '[batch, heads, seq, head_dim]', printType(t));
     if (!isFloat(t.dtype) || t.dtype !== q.dtype)
-      throw mismatch(`${name} has another dtype than q`, 'one float dtype', printType(t));
+      throw mismatch(`${name} and q differ in dtype`, 'one float dtype', printType(t));
   }
   const [batch, heads, seq, headDim] = q.dims as [Dim, Dim, Dim, Dim];
   const [, kvHeads, kvSeq] = k.dims as [Dim, Dim, Dim, Dim];
@@ -64,7 +64,7 @@ export function checkParts(parts: AttendParts<TensorType>): void {
   expectType('k', k, q.dtype, [batch, kvHeads, kvSeq, headDim]);
   expectType('v', v, q.dtype, [batch, kvHeads, kvSeq, v.dims[3]!]);
   if (tryDivDims(heads, kvHeads) === undefined)
-    throw mismatch('the heads of k do not divide those of q', `a divisor of ${heads}`, String(kvHeads));
+    throw mismatch('the heads of q are not a multiple of the heads of k', `a divisor of ${heads}`, String(kvHeads));
   if (queryOffset) expectType('queryOffset', queryOffset, 'int64', [batch]);
   if (bias) {
     expectType('bias', bias, q.dtype, [oneOr(bias.dims[0], batch), oneOr(bias.dims[1], heads), seq, kvSeq]);

@@ -21,7 +21,7 @@ export const Attend = defineOp<AttendAttrs>({
     if (attrs.softcap !== undefined && !(attrs.softcap > 0))
       throw mismatch('softcap is not positive', 'a number above 0', String(attrs.softcap));
     const { dropout = 0 } = attrs;
-    if (!(dropout >= 0 && dropout <= 1)) throw mismatch('dropout is no probability', 'a number from 0 to 1', String(dropout));
+    if (!(dropout >= 0 && dropout <= 1)) throw mismatch('dropout is not a probability', 'a number from 0 to 1', String(dropout));
     const [batch, heads, seq] = parts.q.dims;
     return [{ dtype: parts.q.dtype, dims: [batch!, heads!, seq!, parts.v.dims[3]!] }];
   },

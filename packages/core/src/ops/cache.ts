@@ -26,14 +26,14 @@ export const TensorScatter = defineOp<TensorScatterAttrs>({
     if (axis === 0) throw mismatch('axis 0 is the batch', 'another axis', '0');
     const expected = past.dims.with(axis, update.dims[axis] ?? 0);
     if (update.dims.length !== expected.length || update.dims.some((d, i) => d !== expected[i]))
-      throw mismatch('the rows do not fit the cache', `[${past.dims.with(axis, 'rows').join(', ')}]`, printType(update));
+      throw mismatch('the update does not fit the cache', `[${past.dims.with(axis, 'rows').join(', ')}]`, printType(update));
     const [count, capacity] = [update.dims[axis]!, past.dims[axis]!];
     if (typeof count === 'number' && typeof capacity === 'number' && count > capacity)
-      throw mismatch('more rows than the cache holds', `at most ${capacity}`, String(count));
+      throw mismatch('the update has more positions than the cache', `at most ${capacity}`, String(count));
     if (start && (start.dtype !== 'int64' || start.dims.length !== 1 || start.dims[0] !== past.dims[0]))
-      throw mismatch('the places of the rows do not fit', `int64[${past.dims[0]}]`, printType(start));
+      throw mismatch('the start positions do not fit', `int64[${past.dims[0]}]`, printType(start));
     if (attrs.mode !== undefined && attrs.mode !== 'linear' && attrs.mode !== 'circular')
-      throw mismatch('there is no such mode', 'linear or circular', String(attrs.mode));
+      throw mismatch('unknown mode', 'linear or circular', String(attrs.mode));
     return [past];
   },
   decompose: ([cache, rows, start], attrs) => [scattered(cache!, rows!, start, attrs)],
@@ -70,7 +70,7 @@ function written(cache: NDArray, rows: NDArray, start: NDArray | undefined, attr
         const place = (start?.data[b] ?? 0) + i;
         const row = attrs.mode === 'circular' ? place % capacity : place;
         if (row < 0 || row >= capacity)
-          throw mismatch('a row is written outside of the cache', `0 to ${capacity - 1}`, String(row));
+          throw mismatch('a position is written outside of the cache', `0 to ${capacity - 1}`, String(row));
         data.set(rows.data.subarray((p * count + i) * width, (p * count + i + 1) * width), (p * capacity + row) * width);
       }
   return { ...cache, data };
@@ -109,12 +109,12 @@ export const CacheAppend = defineOp<CacheAppendAttrs>({
   infer([past, rows, pastLengths], { form }) {
     for (const t of [past, rows])
       if (accept(t, 'any').dims.length !== 4)
-        throw mismatch('a cache has 4 axes', '[batch, kv_heads, rows, head_dim]', printType(t));
+        throw mismatch('the cache does not have 4 axes', '[batch, kv_heads, rows, head_dim]', printType(t));
     if (form === 'fixed') return TensorScatter.infer([past, rows, pastLengths], { axis: 2 });
     const [a, b] = acceptAlike([past, rows], 'any') as [TensorType, TensorType];
     const [batch, heads, before, width] = a.dims as [Dim, Dim, Dim, Dim];
     if (b.dims.some((d, i) => i !== 2 && d !== a.dims[i]))
-      throw mismatch('the rows do not fit the cache', `[${batch}, ${heads}, rows, ${width}]`, printType(b));
+      throw mismatch('the update does not fit the cache', `[${batch}, ${heads}, rows, ${width}]`, printType(b));
     return [{ dtype: a.dtype, dims: [batch, heads, addDims(before, b.dims[2]!), width] }];
   },
   decompose: ([past, rows, pastLengths], { form }) => [

@@ -35,9 +35,9 @@ export interface ConvOptions extends WindowOptions {
 
 function checkWeight(x: TensorType, weight: TensorType, bias: TensorType | undefined, channels: Dim, out: Dim): void {
   if (weight.dims.length !== x.dims.length)
-    throw mismatch('the weight has another number of axes than x', printType(x), printType(weight));
+    throw mismatch('the weight and x have different numbers of axes', printType(x), printType(weight));
   if (x.dims[1] !== channels)
-    throw mismatch(`the weight takes ${channels} channels`, `${channels} in axis 1 of x`, String(x.dims[1]));
+    throw mismatch(`the weight requires ${channels} channels`, `${channels} in axis 1 of x`, String(x.dims[1]));
   if (bias && (bias.dims.length !== 1 || bias.dims[0] !== out))
     throw mismatch('the bias does not fit the weight', `[${out}]`, printType(bias));
 }
@@ -45,7 +45,7 @@ function checkWeight(x: TensorType, weight: TensorType, bias: TensorType | undef
 function groupsOf(size: Dim, group: number, what: string): Dim {
   const each = tryDivDims(size, group);
   if (each === undefined)
-    throw mismatch(`the ${what} cannot be cut into ${group} groups`, `a multiple of ${group}`, String(size));
+    throw mismatch(`the ${what} cannot be divided into ${group} groups`, `a multiple of ${group}`, String(size));
   return each;
 }
 
@@ -161,13 +161,13 @@ export const ConvTranspose: Op<ConvTransposeAttrs> = defineOp<ConvTransposeAttrs
     checkWeight(x!, weight!, bias, channels, out);
     if (attrs.output_padding.some((n, axis) => n >= attrs.strides[axis]!))
       throw mismatch(
-        'more is added to the output than a stride leaves open',
+        'output_padding is not smaller than the stride',
         `less than [${attrs.strides}]`,
         `[${attrs.output_padding}]`,
       );
     const sizes = coveredSizes(spatialOf(x!), attrs, attrs.output_padding);
     const none = sizes.find((size) => typeof size === 'number' && size < 0);
-    if (none !== undefined) throw mismatch('the pads take away more than there is', 'a size of at least 0', String(none));
+    if (none !== undefined) throw mismatch('the pads remove more elements than there are', 'a size of at least 0', String(none));
     return [{ dtype: x!.dtype, dims: [x!.dims[0]!, out, ...sizes] }];
   },
   flops: ({ operands: [x, weight, bias], outputs: [y] }, sizes) =>

@@ -81,12 +81,12 @@ function checkParts(x: TensorType, { axis, inverse, onesided }: DFTAttrs): void 
   const last = x.dims.length - 1;
   if (axis >= last)
     throw mismatch(
-      'the last axis holds real and imaginary parts and cannot be transformed',
+      'the last axis contains real and imaginary parts and cannot be transformed',
       `an axis before ${last}`,
       String(axis),
     );
   if (parts !== 1 && parts !== 2)
-    throw mismatch('the last axis does not hold real and imaginary parts', '1 (real) or 2 (complex)', printType(x));
+    throw mismatch('the last axis does not contain real and imaginary parts', '1 (real) or 2 (complex)', printType(x));
   if (onesided && parts !== (inverse ? 2 : 1))
     throw mismatch(
       `a one-sided transform ${inverse ? 'back starts from a complex spectrum' : 'starts from a real signal'}`,

@@ -118,7 +118,7 @@ export function roll(x: Value, shift: Dim, axis: number): Value {
 export function windows(x: Value, axis: number, size: number, step: number): Value {
   const along = located(x.graph, 'windows', [x], () => {
     for (const n of [size, step])
-      if (!Number.isInteger(n) || n < 1) throw mismatch('size and step are positive integers', 'at least 1', String(n));
+      if (!Number.isInteger(n) || n < 1) throw mismatch('size and step must be positive integers', 'at least 1', String(n));
     const found = axisOf(axis, x.rank);
     const whole = x.dims[found]!;
     if (typeof whole === 'number' && whole < size)

@@ -36,7 +36,7 @@ export function onnxOp<const S extends Schema = Record<never, never>>(
 ): (operands: readonly Operand[], attrs?: AttributesOf<S>) => readonly Value[] {
   const [domain, name] = domainOf(definition.key);
   if (!name || domain === 'onnxformers')
-    throw mismatch('no op of ONNX', 'a name such as Softsign or com.microsoft.Inverse', definition.key);
+    throw mismatch('the key does not name an ONNX op', 'a name such as Softsign or com.microsoft.Inverse', definition.key);
   const op = defineOp({
     kernels: 'everywhere',
     ...(!definition.decompose && { vjp: 'nonDifferentiable' }),

@@ -16,9 +16,10 @@ export const PagedAppend: Op = defineOp({
   writes: [0],
   infer([pool, rows, pastLengths, table]) {
     const [p, r] = acceptAlike([pool, rows], 'any') as [TensorType, TensorType];
-    if (p.dims.length !== 4) throw mismatch('a pool has 4 axes', '[blocks, block_size, kv_heads, head_dim]', printType(p));
+    if (p.dims.length !== 4)
+      throw mismatch('the pool does not have 4 axes', '[blocks, block_size, kv_heads, head_dim]', printType(p));
     if (r.dims.length !== 4 || r.dims[1] !== p.dims[2] || r.dims[3] !== p.dims[3])
-      throw mismatch('the rows do not fit the pool', `[batch, ${p.dims[2]}, seq, ${p.dims[3]}]`, printType(r));
+      throw mismatch('the new keys or values do not fit the pool', `[batch, ${p.dims[2]}, seq, ${p.dims[3]}]`, printType(r));
     const batch = r.dims[0]!;
     if (printType(pastLengths) !== `int64[${batch}]`)
       throw mismatch('past_lengths do not fit', `int64[${batch}]`, printType(pastLengths));
@@ -48,7 +49,7 @@ function appended(pool: NDArray, rows: NDArray, pastLengths: NDArray, table: NDA
       const place = row >= 0 && row < capacity ? placeOf(b, row) : undefined;
       if (place === undefined)
         throw mismatch(
-          'a row has no block',
+          'a position has no block',
           `rows 0 to ${capacity - 1} in blocks 0 to ${blocks - 1}`,
           `row ${row} of sequence ${b}`,
         );

@@ -143,7 +143,7 @@ class Binding {
       problem: `the size ${name} cannot be read at run time`,
       expected: 'the size of an axis of an input of the graph',
       got: this.values.length ? `inputs ${this.values.map(printType).join(', ')}` : 'a graph without inputs',
-      hint: 'Give an input an axis of this size, or use one of the sizes that are there',
+      hint: 'Declare an input with an axis of this size, or use one of the available sizes',
     });
   }
   private readable(d: Dim): boolean {
@@ -244,7 +244,8 @@ export const Refine = defineOp<RefineAttrs>({
   attributes: { dims: 'data' },
   infer([x], { dims }) {
     const { dtype, dims: before } = accept(x, 'any');
-    if (before.length !== dims.length) throw mismatch('a claim names every axis', `${before.length} sizes`, String(dims.length));
+    if (before.length !== dims.length)
+      throw mismatch('a claim must name every axis', `${before.length} sizes`, String(dims.length));
     const wrong = dims.findIndex((d, i) => typeof d === 'number' && typeof before[i] === 'number' && d !== before[i]);
     if (wrong >= 0) throw mismatch(`axis ${wrong} has another size`, String(before[wrong]), String(dims[wrong]));
     return [{ dtype, dims }];
@@ -260,7 +261,7 @@ export const Refine = defineOp<RefineAttrs>({
   evaluate([x], { dims }, bound) {
     const claimed = dims.map((d) => bound.of(d));
     if (sameDims(claimed, x!.dims)) return [x!];
-    throw mismatch('the claimed sizes are not the real ones', `[${dims.join(', ')}] = [${claimed}]`, `[${x!.dims}]`);
+    throw mismatch('the claimed sizes are not the actual sizes', `[${dims.join(', ')}] = [${claimed}]`, `[${x!.dims}]`);
   },
 });
 

@@ -30,7 +30,7 @@ function inferSlice(
     const isNegative = (d: Dim) => typeof d === 'number' && d < 0;
     const outside = (d: Dim) => isNegative(d) || isNegative(subDims(subDims(whole, 1), d));
     if (isNegative(count) || (count !== 0 && (outside(start) || outside(last))))
-      throw mismatch(`the slice leaves axis ${axis}`, `positions 0 to before ${whole}`, `${start} to ${last}`);
+      throw mismatch(`the slice reaches outside of axis ${axis}`, `positions 0 to before ${whole}`, `${start} to ${last}`);
     sliced[axis] = count;
   });
   return [{ dtype, dims: sliced }];
@@ -205,7 +205,7 @@ function normalized(
 ): SliceAttrs {
   for (const list of [starts, ends ?? asked, steps ?? asked])
     if (list.length !== asked.length)
-      throw mismatch('every axis needs its start, end and step', String(asked.length), String(list.length));
+      throw mismatch('every axis requires a start, an end and a step', String(asked.length), String(list.length));
   const parts = asked.map((a, i) => {
     const axis = axisOf(a, x.rank);
     const whole = x.dims[axis]!;
@@ -214,7 +214,8 @@ function normalized(
     const [start, end] = [position(starts[i]!, whole), ends ? position(ends[i]!, whole) : whole];
     const length = subDims(end, start);
     const outside = [start, end, length, subDims(whole, end)].some((d) => typeof d === 'number' && d < 0);
-    if (outside) throw mismatch(`the slice leaves axis ${axis}`, `0 <= start <= end <= ${whole}`, `${start} to ${end}`);
+    if (outside)
+      throw mismatch(`the slice reaches outside of axis ${axis}`, `0 <= start <= end <= ${whole}`, `${start} to ${end}`);
     return { axis, start, count: ceilDivDims(length, step), step };
   });
   parts.sort((a, b) => a.axis - b.axis);

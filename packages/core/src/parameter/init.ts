@@ -114,7 +114,7 @@ export function fansOf(dims: readonly number[], path = 'init'): Fans {
   if (fanOut === undefined || fanIn === undefined) {
     throw new WeightError({
       path,
-      problem: 'the initialisation needs a fan in and a fan out',
+      problem: 'the initialisation requires a fan in and a fan out',
       expected: 'dims [out, in, ...kernel]',
       got: describe(dims),
       hint: 'Give a bias a plain distribution, or fanIn(n)',

@@ -116,7 +116,7 @@ describe('inputs that would be left out in silence, or stand there twice', () =>
 
   it('what a state brings along', () => {
     expect(() => contextWith({ ids, past_lengths: ['int64', ['batch']] }, { layout: 'padded', state: { io: 7 } })).toThrow(
-      'past_lengths: an input of this name exists already. The graph brings it along, so that it is not declared',
+      'past_lengths: an input of this name exists already. The graph creates this input itself, so do not declare it',
     );
   });
 });

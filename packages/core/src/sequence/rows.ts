@@ -35,7 +35,7 @@ export interface RowsOptions {
  *
  * Shapes   rows [batch, seq, dim]
  * Throws   ConfigError for lengths, padding or position ids of the input that are not translated, for packed rows and for a state
- * Example  const patches = ({ rows: v, ctx }: Rows) => withRows(ctx, v, { grid: [7, 5] });
+ * Example  const { rows } = withRows(ctx, x, { grid: [7, 5] });
  */
 export function withRows(ctx: SequenceContext, rows: Value, o: RowsOptions = {}): Rows {
   const { where } = rows.graph;

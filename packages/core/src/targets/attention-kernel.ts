@@ -28,11 +28,11 @@ export interface AttentionKernelChoice {
 export const kernelNotes = defineReasons({
   noBfloat16: () => 'there is no bfloat16 below compute capability 8.0',
   headDim: () => 'head_dim is not a multiple of 8',
-  lengthsNeedCudnn: () => 'only its cuDNN kernel knows the lengths of a padded batch',
+  lengthsNeedCudnn: () => 'only its cuDNN kernel supports the lengths of a padded batch',
   bias: () => 'it has no fast kernel with a bias',
   sharedHeads: () => 'it has no fast kernel in float32 for key heads that queries share',
   xqa: () => 'XQA where the cache is updated in place',
-  blockSize: () => 'if a block holds 256 rows for a head_dim of 64, 128 rows for 128, 64 rows for more',
+  blockSize: () => 'if the block size is 256 for a head_dim of 64, 128 for 128, 64 for more',
   queries: ({ of, got }: { readonly of: number; readonly got: number }) => `${got} queries are not a multiple of ${of}`,
   keys: ({ of, got }: { readonly of: number; readonly got: number }) => `${got} keys are not a multiple of ${of}`,
   biasKeys: () => 'a bias needs a number of keys that is a multiple of 4',

@@ -202,7 +202,7 @@ describe('initializeParameters', () => {
     expect(() => initializeParameters([], { scheme: 'toString' as SchemeName })).toThrow(ConfigError);
     expect(() => initializeParameters([], { seed: -1 })).toThrow(ConfigError);
     expect(() => initializeParameters([['x.bias', { dims: [3], init: fanIn() }]])).toThrow(
-      'x.bias: the initialisation needs a fan in',
+      'x.bias: the initialisation requires a fan in',
     );
   });
 });
