@@ -37,7 +37,7 @@ export interface AttendOpOptions {
   readonly queryOffset?: Value;
   /** [1 or batch, 1 or heads, seq, kv_seq], added to the scores. Finite: −∞ belongs into the mask, see {@link fromAdditive}. */
   readonly bias?: Value;
-  /** A further logit [heads] in each softmax that takes weight and gives no value. */
+  /** Attention sink: one more logit [heads] in each softmax, which takes weight and has no value. */
   readonly sinks?: Value;
   /** Default 1 / √head_dim. */
   readonly scale?: number;

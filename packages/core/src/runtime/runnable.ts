@@ -16,7 +16,7 @@ export interface ExternalFile {
 
 /** What a runner needs to know of a model, in memory or loaded from a folder. */
 export interface Runnable<I extends string = string, O extends string = string> {
-  /** For the type checker only: the names of what goes in and out, where they are known. */
+  /** For the type checker only: the names of inputs and outputs, where they are known. */
   readonly portNames?: { readonly inputs: I; readonly outputs: O };
   readonly signature: Signature;
   /** Execution providers, in order of preference. */
