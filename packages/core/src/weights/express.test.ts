@@ -219,7 +219,7 @@ describe('what cannot be a weight is refused', () => {
     expect(express).toThrow(message);
   });
 
-  it('an operand that is not what it said', async () => {
+  it('an operand that does not match its declaration', async () => {
     const liar: LazyTensor = { ...counted(x), dims: [3, 2] };
     const load = expressWeight([liar], (a) => swapLast(a)).load();
     await expect(load).rejects.toBeInstanceOf(WeightError);
