@@ -29,8 +29,7 @@ import type { CallSizes, State } from './state';
 
 /**
  * Where the state between calls (KV caches, recurrent states) is kept: growing inputs and outputs, or inputs and outputs of fixed capacity
- * (in positions); a paged cache in the runtime's
- * memory; or a state of the user.
+ * (in positions); a paged cache in the runtime's memory; or a state of the user.
  */
 export type StateOption =
   | 'io'
