@@ -137,18 +137,18 @@ interface Window {
   readonly seen: number | undefined;
 }
 
-// The causal mask or window in the kernel's words, or why it cannot say it.
+// The causal mask or window as the kernel expresses it, or why it cannot express it.
 function windowOf(mask: Mask<Value>, q: Value): Window | Reason {
   const m = expressedBy(mask, { window: true });
   if (m.beyond !== undefined) return reasons.maskNotExpressible(m.beyond);
-  // A single query stands behind all keys that there are.
+  // A single query is at the last key.
   const causal = m.right === 0 || (q.dims[2] === 1 && (m.right ?? 0) >= 0);
   if (!causal) return own.notCausal({ mask: printMask(mask) });
   if ((m.left ?? 0) < 0) return reasons.maskNotExpressible({ mask: printMask(mask), kinds: maskKinds(mask) });
   return { seen: m.left === undefined ? undefined : m.left + 1 };
 }
 
-// Why the kernel cannot stand for this attention in any way.
+// Why the kernel cannot compute this attention at all.
 function objection({ operands, attrs }: Node<AttendAttrs>, caches: Caches | undefined, around: MatchContext): Reason | undefined {
   const { q, k, v, queryOffset, noise } = attendParts(operands, attrs);
   if (attrs.scale === 0) return reasons.zeroScale();
@@ -215,7 +215,7 @@ interface Found extends Window {
   readonly newValues: Value;
 }
 
-// The kernel in one form, for an attention that it can stand for.
+// The kernel in one form, for an attention that it can compute.
 function made(node: Node<AttendAttrs>, { caches, newKeys, newValues, seen }: Found, { variant, nullSink, turns }: Form): Match {
   const { q, k, queryOffset, bias, sinks } = attendParts(node.operands, node.attrs);
   const attrs = {
@@ -277,13 +277,13 @@ function pastOf({ operands: [past, rows], attrs }: Node<ops.CacheAppendAttrs>, g
   return growing ? ops.concat([get(past!), get(rows!)], 2) : get(past!);
 }
 
-// Every row of the batch has the same number of keys.
+// Every sequence of the batch has the same number of keys.
 function whole(query: Value, batch: Dim, keys: Dim): { lengths: Value; total: Value } {
   const total = ops.cast(ops.size(query.graph, keys), 'int32');
   return { lengths: ops.expand(ops.reshape(ops.cast(ops.size(query.graph, addDims(keys, -1)), 'int32'), [1]), [batch]), total };
 }
 
-// Each row has its own place; the longest is told in CPU memory.
+// Each sequence has its own length; the longest one is in CPU memory.
 function placed(queryOffset: Value, seq: Dim): { lengths: Value; total: Value } {
   const { graph } = queryOffset;
   const lengths = ops.cast(ops.add(queryOffset, ops.size(graph, addDims(seq, -1))), 'int32');

@@ -74,13 +74,13 @@ function objection({ parts: { q, k, sinks, noise } }: Reading, { softcap, scale 
   return undefined;
 }
 
-/** A mask in the kernel's own words. */
+/** A mask as the kernel expresses it. */
 interface OwnMask {
   readonly causal: boolean;
   readonly lengths?: Value | undefined;
 }
 
-// The mask in the kernel's own words, or why it cannot say it.
+// The mask as the kernel expresses it, or why it cannot express it.
 function ownMask({ parts, options, lengthsDiffer }: Reading): OwnMask | Refusal {
   const mask = expressedBy(parts.mask, { causal: true, lengths: true }, options);
   if (mask.beyond !== undefined) return refuse(reasons.maskNotExpressible(mask.beyond));
@@ -128,7 +128,7 @@ function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
   ];
 }
 
-// The kernel in one form, for an attention that it can stand for.
+// The kernel in one form, for an attention that it can compute.
 function made(node: Node<AttendAttrs>, reading: Reading, { mask, projections }: Form, around: MatchContext): Match {
   const { parts } = reading;
   const [heads, kvHeads] = [parts.q.dims[1] as number, parts.k.dims[1] as number];

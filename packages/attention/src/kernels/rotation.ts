@@ -12,17 +12,17 @@ import {
 } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 
-/** Where the rows of an attention stand. */
+/** Positions of the queries of an attention. */
 export interface Places {
-  /** int64 [batch]: the place of the first row; undefined where that is 0. */
+  /** int64 [batch]: the position of the first query; undefined where that is 0. */
   readonly queryOffset: Value | undefined;
-  /** How many places there are. */
+  /** Number of positions. */
   readonly count: Dim;
 }
 
-/** A rotation that a kernel can do by itself. */
+/** A rotary embedding that a kernel can apply by itself. */
 export interface Rotation {
-  /** Queries and new keys before they turn. */
+  /** Queries and new keys before the rotation. */
   readonly q: Value;
   readonly k: Value;
   /** What nothing needs any more when the kernel turns them. */

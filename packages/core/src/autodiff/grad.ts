@@ -20,8 +20,8 @@ import { isFloat } from '../tensor/tensor';
  * Shapes   loss [] or one element → for each of `wrt` (parameters, inputs, values in between) a value of its dims; zeros where the loss
  *          does not depend on it
  * Dtypes   loss and wrt floats; each gradient has the dtype of its value
- * Throws   ShapeError when the loss is not a scalar, or one of `wrt` is not a float · ConfigError naming an op that has no derivative on the
- *          way, a parameter that `reparametrize` replaced, or a value that a simplification passed by (`transpose(transpose(x))` is `x`)
+ * Throws   ShapeError when the loss is not a scalar, or one of `wrt` is not a float · ConfigError naming an op on the path that has no
+ *          derivative, a parameter that `reparametrize` replaced, or a value that a simplification skipped (`transpose(transpose(x))` is `x`)
  * Source   Griewank & Walther 2008, Evaluating Derivatives
  * Lowers   everywhere: what the derivatives of the ops on the way become
  * Example  const [dw, dx] = grad(loss, [weight, x]);
@@ -42,8 +42,9 @@ export function grad(loss: Value, wrt: readonly (Value | Parameter)[]): readonly
 }
 
 /**
- * What `outputs`, weighted by `seeds`, change with each of `wrt`; undefined where they do not. Those of `wrt` are variables that do not
- * depend on each other, even where the graph makes one from another: whoever calls follows what they are made of.
+ * Gradients of `outputs`, weighted by `seeds`, with respect to `wrt` (vector-Jacobian product); undefined where they do not depend
+ * on it. The values of `wrt` are treated as independent variables, even where the graph computes one from another: the caller follows
+ * what they are computed from.
  *
  *     Σ seeds[i] · ∂outputs[i] / ∂wrt[j]
  *

@@ -1,8 +1,8 @@
-// The reasons that several rules and targets give. What only one kernel refuses has its code beside that kernel.
+// The reasons that several rules and targets return. A reason that only one kernel returns is defined beside that kernel.
 import { defineReasons } from './reason';
 
 type Mask = {
-  /** In words: `causal, lengths`. */
+  /** As text: `causal, lengths`. */
   readonly mask: string;
   /** Names of the classes in it. */
   readonly kinds: readonly string[];
@@ -20,7 +20,7 @@ export const reasons = defineReasons({
   headDimMultiple: ({ of, got }: { readonly of: number; readonly got: number | string }) =>
     `head_dim ${got} is not a multiple of ${of}`,
   zeroScale: () => 'it interprets a scale of 0 as the default scale',
-  /** Not a refusal: what it costs to say a mask that the kernel has no words for. */
+  /** Not a refusal: a note that the kernel cannot express the mask other than as a tensor. */
   maskOverScores: ({ mask }: Mask) => `the mask becomes a tensor over all pairs of queries and keys: ${mask}`,
   keysOfOthers: () => 'keys and queries belong to different sequences',
   noBiasedLinear: () => 'its operand is not a linear map with a bias, or something else reads it too',

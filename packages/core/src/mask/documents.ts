@@ -42,7 +42,7 @@ export const documentsMask = defineMask<Offsets>({
 
 /**
  * Packed sequences: query token t of sequence i (`offsets[i] <= t < offsets[i + 1]`) sees the keys of sequence i, int64 [sequences + 1]. Positions
- * count within a sequence, whose keys end where its queries end; other masks count them so too. It stands alone or once among masks joined by
+ * count within a sequence, whose keys end where its queries end; other masks count them so too. It must be used alone, or once among masks joined by
  * {@link and}.
  */
 export const documents = <V>(offsets: V, keyOffsets: V = offsets): Mask<V> =>

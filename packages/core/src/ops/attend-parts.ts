@@ -1,4 +1,4 @@
-// What an Attend is made of: its attributes, its operands by name, and which of them fit together.
+// The parts of an Attend: its attributes, its operands by name, and the checks that they fit together.
 import { type Dim, tryDivDims } from '../dim/dim';
 import { printType, type TensorType } from '../ir/define-op';
 import { mismatch } from '../ir/graph';
@@ -17,13 +17,13 @@ export type AttendAttrs = {
   readonly dropout?: number | undefined;
   /** Which operand is what, after q, k and v. */
   readonly slots: { readonly [name in AttendSlot]?: number };
-  /** True for the way that a run takes only where there are few keys: what pays for many is not asked again. */
+  /** True in the branch that runs only for few keys: rules that pay off for many keys are not applied to it. */
   readonly fewKeys?: true;
 };
 /** The optional operands besides those of the mask. */
 export type AttendSlot = 'queryOffset' | 'bias' | 'sinks' | 'noise';
 
-/** What an Attend works on, by name. */
+/** The operands of an Attend, by name. */
 export interface AttendParts<V> extends Readonly<Partial<Record<AttendSlot, V>>> {
   readonly q: V;
   readonly k: V;
@@ -41,7 +41,7 @@ export function attendParts<V>(
   return { q: at(0), k: at(1), v: at(2), mask: mapMask(mask, at), ...Object.fromEntries(named) };
 }
 
-/** The factor on q kᵀ. */
+/** The factor of q kᵀ. */
 export function scaleOf(k: TensorType, scale: number | undefined): number {
   if (scale !== undefined) return scale;
   const headDim = k.dims[3]!;

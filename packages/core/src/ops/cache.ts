@@ -1,4 +1,4 @@
-// Rows kept between calls: appending to a cache that grows, or writing into one of fixed capacity.
+// KV caches: appending to a growing cache, or writing into one of fixed capacity.
 import { addDims, type Dim } from '../dim/dim';
 import { defineOp, noFlops, printType, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
@@ -14,7 +14,7 @@ import { axisOf } from './strides';
 
 type TensorScatterAttrs = { readonly axis?: number; readonly mode?: 'linear' | 'circular' };
 
-/** ONNX TensorScatter. Operands: cache, rows, and for each batch row the place of the first row, int64 [batch]; absent: 0. */
+/** ONNX TensorScatter. Operands: cache, update, and for each sequence the position of the first new element, int64 [batch]; absent: 0. */
 export const TensorScatter = defineOp<TensorScatterAttrs>({
   key: 'TensorScatter',
   flops: noFlops,
@@ -78,18 +78,18 @@ function written(cache: NDArray, rows: NDArray, start: NDArray | undefined, attr
 
 /** Options of {@link tensorScatter}. */
 export interface TensorScatterOptions {
-  /** The axis of the rows, not that of the batch. Default -2. */
+  /** The axis of the positions, not that of the batch. Default -2. */
   readonly axis?: number;
-  /** True: rows that do not fit behind the place go to the front. */
+  /** True: a ring buffer; positions past the capacity wrap around to 0. */
   readonly circular?: boolean;
 }
 
 /**
- * The cache with rows written into it, for each batch row from its own place on.
+ * The cache with new positions written into it, for each sequence from its own position `start` on.
  *
  * Shapes   cache [batch, …, capacity, …], rows [batch, …, seq, …], start int64 [batch] (default 0) → like cache
  * Dtypes   any, both the same
- * Throws   ShapeError when the dims differ elsewhere than on the axis of the rows
+ * Throws   ShapeError when the dims differ on an axis other than that of the positions
  * Lowers   cpu, wasm, cuda: TensorScatter · elsewhere: primitives
  */
 export function tensorScatter(cache: Value, rows: Value, start?: Value, o: TensorScatterOptions = {}): Value {
@@ -101,7 +101,7 @@ export function tensorScatter(cache: Value, rows: Value, start?: Value, o: Tenso
 /** Attributes of {@link CacheAppend}. */
 export type CacheAppendAttrs = { readonly form: 'growing' | 'fixed' };
 
-/** The meaning behind {@link cacheAppend}. Operands: past, rows, and for a cache of fixed capacity the rows it holds. */
+/** The meaning behind {@link cacheAppend}. Operands: past, new keys or values, and for a cache of fixed capacity past_lengths. */
 export const CacheAppend = defineOp<CacheAppendAttrs>({
   key: 'onnxformers.CacheAppend',
   flops: noFlops,
@@ -123,10 +123,10 @@ export const CacheAppend = defineOp<CacheAppendAttrs>({
 });
 
 /**
- * All rows so far: those of the past and the new ones.
+ * The keys or values of all positions so far: those of the cache and the new ones.
  *
  * Shapes   growing: past [batch, kv_heads, past, head_dim], rows [batch, kv_heads, seq, head_dim] → [batch, kv_heads, past + seq, head_dim];
- *          with `past_lengths` int64 [batch], the rows in use: past [batch, kv_heads, capacity, head_dim] → the same, rows written from `past_lengths` on
+ *          with `past_lengths` int64 [batch], the positions in use: past [batch, kv_heads, capacity, head_dim] → the same, written from `past_lengths` on
  * Dtypes   any, both the same
  * Throws   ShapeError when batch, heads, head_dim or dtype differ
  * Lowers   portable: Concat · cpu, wasm, cuda: Concat, TensorScatter, GroupQueryAttention · webgpu: Concat, GroupQueryAttention

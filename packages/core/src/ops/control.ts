@@ -52,10 +52,10 @@ export const If = defineOp<IfAttrs>({
 });
 
 /**
- * `yes()` where the condition (bool []) holds, else `no()`; only that branch runs.
+ * `yes()` if the condition (bool []) is true, else `no()`; only that branch runs.
  *
- * Shapes   condition bool [] → what the branches give, of the same dims in both
- * Throws   ShapeError when the branches give values of different types
+ * Shapes   condition bool [] → what the branches return, with the same dims in both
+ * Throws   ShapeError when the branches return values of different types
  * Lowers   everywhere: If
  * Example  const [y] = ops.cond(ops.equal(ops.size(g, 'seq'), 1), () => [x], () => [ops.neg(x)]);
  */
@@ -122,7 +122,7 @@ export const Loop = defineOp<LoopAttrs>({
   },
 });
 
-/** What one step of a loop gives: the carried values, values collected over the steps, and whether to go on. */
+/** What one step of a loop returns: the carried values, values collected over the steps, and whether to go on. */
 export interface LoopStep {
   readonly carried: readonly Value[];
   readonly scans?: readonly Value[];

@@ -25,9 +25,9 @@ type ConvTransposeAttrs = ConvAttrs & { readonly output_padding: readonly number
 
 const windowAttributes = { kernel_shape: 'ints', strides: 'ints', pads: 'ints', dilations: 'ints', group: 'int' } as const;
 
-/** How a convolution is told to move, in how many groups. */
+/** Strides, pads, dilations and groups of a convolution. */
 export interface ConvOptions extends WindowOptions {
-  /** Channels are cut into so many groups that do not see each other. Default 1. */
+  /** Number of groups into which the channels are divided; each output channel depends on one group only. Default 1. */
   readonly group?: number;
 }
 
@@ -124,7 +124,7 @@ function weightGradient(x: Value, grad: Value, attrs: ConvAttrs): Value {
 }
 
 /**
- * A convolution (without turning the kernel around, as everywhere in this field).
+ * A convolution (cross-correlation: the kernel is not flipped).
  *
  * Shapes   x [batch, in, ...spatial], weight [out, in / group, ...kernel], bias [out] or none
  *          → [batch, out, ...], on each axis floorDiv(size + pads - dilation * (kernel - 1) - 1, stride) + 1

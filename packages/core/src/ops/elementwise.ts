@@ -269,7 +269,7 @@ export const Clip = defineOp({
   },
 });
 /**
- * x where it lies between two numbers, else the nearer one; a bound left out is open. The gradient of the bounds is not computed.
+ * x limited to the range from low to high; a missing bound is open. The gradient of the bounds is not computed.
  *
  * Shapes   x any; low, high []
  * Dtypes   numbers, all the same

@@ -1,4 +1,4 @@
-// What picking and scattering share: indices checked, and where their elements lie.
+// What gathering and scattering share: checks of indices, and the offsets of their elements.
 import type { TensorType } from '../ir/define-op';
 import { mismatch } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';

@@ -1,4 +1,4 @@
-// ONNX Attention: its attributes, its operands by name, and which of them fit together.
+// ONNX Attention: its attributes, its operands by name, and the checks that they fit together.
 import { addDims, type Dim, divDims, mulDims, tryDivDims } from '../dim/dim';
 import { printType, type TensorType } from '../ir/define-op';
 import { mismatch } from '../ir/graph';
@@ -17,7 +17,7 @@ export type AttentionAttrs = {
   readonly softcap?: number | undefined;
   /** The dtype of the softmax, by its number in ONNX files: see {@link floatOfNumber}. Default: float32, for float64 itself. */
   readonly softmax_precision?: number | undefined;
-  /** What output 3 shows: 0 the scaled scores, 1 these after softcap, 2 after the mask, 3 after softmax. */
+  /** What output 3 contains: 0 the scaled scores, 1 these after softcap, 2 after the mask, 3 after softmax. */
   readonly qk_matmul_output_mode?: number | undefined;
   /** How many of the outputs Y, present_key, present_value and qk_matmul_output there are. */
   readonly outputs: number;
@@ -41,7 +41,7 @@ export function attentionParts<V>(operands: readonly (V | undefined)[]): Attenti
   return { q: q!, k: k!, v: v!, mask, pastKey, pastValue, nonpad };
 }
 
-/** The sizes of one call; `kvSeq` counts the rows of this call, `total` those of the past too. */
+/** The sizes of one call; `kvSeq` counts the keys of this call, `total` also those of the past. */
 export interface AttentionSizes {
   readonly batch: Dim;
   readonly heads: Dim;
@@ -158,7 +158,7 @@ function checkAttentionMask(mask: TensorType, q: TensorType, { batch, heads, seq
     throw mismatch('the mask does not broadcast to the scores', `[${[batch, heads, seq, total].join(', ')}]`, printType(mask));
 }
 
-/** True for a mask that speaks of the first keys only: the others are then masked. Of 1 key too, at opset 24. */
+/** True for a mask of the first keys only: the others are then masked. Also of 1 key, at opset 24. */
 export function isShort({ dims }: TensorType, total: Dim, opset: 23 | 24): boolean {
   const keys = dims.at(-1);
   return (

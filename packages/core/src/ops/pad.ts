@@ -1,4 +1,4 @@
-// Pad: one number put before and behind the elements of an axis.
+// Pad: one number before and after the elements of an axis.
 import { addDims, type Dim, dim, subDims } from '../dim/dim';
 import { defineOp, noFlops, type TensorType } from '../ir/define-op';
 import { apply, located, mismatch, type Value } from '../ir/graph';
@@ -139,7 +139,7 @@ export function pad(
 }
 
 /**
- * x with `value` put behind the elements of an axis until it has this size; when it has more at run time, they are cut off.
+ * x padded with `value` at the end of an axis up to this size; if the axis is longer at run time, it is cut off.
  *
  * Shapes   x [batch, seq, 5], axis 1, size 16 → [batch, 16, 5]
  * Throws   ShapeError when the axis does not exist

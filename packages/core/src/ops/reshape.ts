@@ -204,7 +204,7 @@ export function unsqueeze(x: Value, axes: readonly number[]): Value {
  * x with the axes from `first` to `last`, both inclusive, joined into one.
  *
  * Shapes   [batch, heads, seq, dim], first 0, last 1 → [batch*heads, seq, dim]
- * Throws   ShapeError when an axis does not exist, or the first lies behind the last
+ * Throws   ShapeError when an axis does not exist, or the first is after the last
  * Lowers   everywhere: Reshape
  */
 export function flattenAxes(x: Value, first: number, last: number): Value {

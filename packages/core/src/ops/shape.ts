@@ -269,7 +269,7 @@ export const Refine = defineOp<RefineAttrs>({
 const impossible = -2;
 
 /**
- * x, known to have these sizes. Where `seq` and `past` are the same by a promise that dims cannot express, this says so. The claim is
+ * x, known to have these sizes. Use it where two sizes are known to be equal although their dims differ. The claim is
  * checked when the graph runs: a Reshape then fails with an invalid size of -2.
  *
  * Shapes   x [batch, past], dims [batch, seq] → [batch, seq]

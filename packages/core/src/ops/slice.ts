@@ -179,7 +179,7 @@ function clamped(start: number, end: number, step: number, whole: number): { rea
  * without `ends` the parts reach there, without `steps` they are whole. Symbolic bounds are taken to lie within the axis.
  *
  * Shapes   x [batch, seq, 7], axes [1, 2], starts [1, 0], ends ['seq', -2] → [batch, seq - 1, 5]
- * Throws   ShapeError when a known bound lies outside of the axis, or a start behind its end
+ * Throws   ShapeError when a known bound lies outside of the axis, or a start is after its end
  * Lowers   everywhere: Slice
  * Example  const last = ops.slice(x, { axes: [1], starts: [-1] });
  */
@@ -232,7 +232,7 @@ function normalized(
 const position = (at: Dim, whole: Dim): Dim => (typeof at === 'number' && at < 0 ? addDims(whole, at) : dim(at));
 
 /**
- * x with an axis backwards.
+ * x with an axis reversed.
  *
  * Shapes   x any → the same
  * Throws   ShapeError when there is no such axis

@@ -6,7 +6,7 @@ import { defineReasons, type Reason } from '../lower/reason';
 import type { Machine } from '../lower/target';
 import type { DType } from '../tensor/tensor';
 
-/** The names that the runtime itself prints. `NONE`: it refuses to run the node. */
+/** The names that the runtime itself prints. `NONE`: the runtime refuses to run the node. */
 export type AttentionKernelName =
   | 'CUDNN_FLASH_ATTENTION'
   | 'FLASH_ATTENTION'
@@ -18,13 +18,13 @@ export type AttentionKernelName =
   | 'MATH'
   | 'NONE';
 
-/** A choice, and on what it still depends. */
+/** A choice, and what it still depends on. */
 export interface AttentionKernelChoice {
   readonly kernel: AttentionKernelName;
   readonly note?: Reason;
 }
 
-/** On what a choice depends, or why it is no better one. */
+/** What a choice depends on, or why no faster kernel runs. */
 export const kernelNotes = defineReasons({
   noBfloat16: () => 'there is no bfloat16 below compute capability 8.0',
   headDim: () => 'head_dim is not a multiple of 8',

@@ -20,7 +20,7 @@ const attention: Readonly<Record<string, Partial<Kernel>>> = {
   },
 };
 
-/** ONNX Runtime on the CPU: `onnxruntime-node`. Models of 16 bits are stored in them and computed in float32. */
+/** ONNX Runtime on the CPU: `onnxruntime-node`. Models in float16 or bfloat16 are stored in that dtype and computed in float32. */
 export const cpu: Target = defineTarget({
   name: 'cpu',
   opset: 24,

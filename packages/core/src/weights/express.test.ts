@@ -160,7 +160,7 @@ describe('what only moves elements', () => {
 });
 
 describe('memory', () => {
-  it('holds an operand no longer than it is needed', async () => {
+  it('keeps an operand in memory no longer than needed', async () => {
     setFlagsFromString('--expose-gc');
     const collectGarbage = runInNewContext('gc') as () => void;
     const seen: WeakRef<object>[] = [];
