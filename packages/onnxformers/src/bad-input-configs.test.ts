@@ -187,7 +187,7 @@ describe('dims', () => {
     const m = build(lm({ feedforward: { name: 'mlp', dim: 9 } }, 'stack.layers'));
     await fails(() => compiled(m), ShapeError, {
       path: 'onnxformers.Linear in stack.layers.0.feedforward.up',
-      problem: 'the weight takes 9 channels',
+      problem: 'the weight requires 9 channels',
       expected: '9 in the last axis of x',
       got: 'float32[batch, seq, 12]',
       hint: /^Operands: float32\[batch, seq, 12\], float32\[36, 9\]/,

@@ -151,7 +151,7 @@ describe('caches in pools, stepped from outside', () => {
     );
     const biased = { ...inputs, attention_bias: ['float16', [1, 1, 'seq', '16*table_blocks']] } as const;
     expect(() => compiled(model, { inputs: biased, state: { paged: pool } })).toThrow(
-      /PagedAppend of float16 cannot run on cuda.*PagedAttention: it has no bias/,
+      /PagedAppend of float16 cannot run on cuda.*PagedAttention: it does not support bias/,
     );
     expect(() => compiled(model, { target: targets.webgpu, state: { paged: pool } })).toThrow(
       /it requires its pools as outputs there/,

@@ -39,8 +39,8 @@ export const MultiHeadAttention = defineOp<MultiHeadAttentionAttrs>({
   attributes: { num_heads: 'int', scale: 'float', unidirectional: 'int', mask_filter_value: 'float' },
   infer([query, key, value, , lengths]) {
     for (const t of [query, key, value])
-      if (t?.dims.length !== 3) throw mismatch('rows are needed', '[batch, seq, heads · head_dim]', printType(t));
-    if (lengths && lengths.dtype !== 'int32') throw mismatch('the lengths are no int32', 'int32[batch]', printType(lengths));
+      if (t?.dims.length !== 3) throw mismatch('an operand does not have 3 axes', '[batch, seq, heads · head_dim]', printType(t));
+    if (lengths && lengths.dtype !== 'int32') throw mismatch('the lengths are not int32', 'int32[batch]', printType(lengths));
     return [{ dtype: query!.dtype, dims: [query!.dims[0]!, query!.dims[1]!, value!.dims[2]!] }];
   },
   decompose([query, key, value, bias, lengths, scores], { num_heads, scale, unidirectional }) {
@@ -74,13 +74,13 @@ function objection({ parts: { q, k, sinks, noise } }: Reading, { softcap, scale 
   return undefined;
 }
 
-/** A mask in the kernel's own words. */
+/** A mask as the kernel expresses it. */
 interface OwnMask {
   readonly causal: boolean;
   readonly lengths?: Value | undefined;
 }
 
-// The mask in the kernel's own words, or why it cannot say it.
+// The mask as the kernel expresses it, or why it cannot express it.
 function ownMask({ parts, options, lengthsDiffer }: Reading): OwnMask | Refusal {
   const mask = expressedBy(parts.mask, { causal: true, lengths: true }, options);
   if (mask.beyond !== undefined) return refuse(reasons.maskNotExpressible(mask.beyond));
@@ -128,7 +128,7 @@ function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
   ];
 }
 
-// The kernel in one form, for an attention that it can stand for.
+// The kernel in one form, for an attention that it can compute.
 function made(node: Node<AttendAttrs>, reading: Reading, { mask, projections }: Form, around: MatchContext): Match {
   const { parts } = reading;
   const [heads, kvHeads] = [parts.q.dims[1] as number, parts.k.dims[1] as number];

@@ -53,8 +53,8 @@ export const PagedAttention = defineOp<PagedAttentionAttrs>({
   writes: [3, 4],
   infer([query, key, value, keys, values, , , table]) {
     for (const t of [query, key, value])
-      if (t?.dims.length !== 2) throw mismatch('rows are needed', '[tokens, heads · head_dim]', printType(t));
-    if (table?.dtype !== 'int32') throw mismatch('the block table is no int32', 'int32[batch, blocks]', printType(table));
+      if (t?.dims.length !== 2) throw mismatch('an operand does not have 2 axes', '[tokens, heads · head_dim]', printType(t));
+    if (table?.dtype !== 'int32') throw mismatch('the block table is not int32', 'int32[batch, blocks]', printType(table));
     return [query!, keys!, values!];
   },
   decompose(operands, { num_heads, kv_num_heads, scale, softcap, local_window_size }) {
@@ -85,8 +85,8 @@ export const PagedAttention = defineOp<PagedAttentionAttrs>({
 });
 
 const own = defineReasons({
-  offsetOfPools: () => 'the queries do not start where the rows of the pools end',
-  poolsRead: () => 'something else reads the rows of the pools',
+  offsetOfPools: () => 'the queries do not start where the cached positions end',
+  poolsRead: () => 'something else reads the cached keys or values',
 });
 
 /** Attend with its two appends to pools → PagedAttention. */

@@ -122,5 +122,5 @@ it('compile takes options that are left out as undefined', () => {
 it('sizes may be written in any form', () => {
   const model = compile(double, { ...good, inputs: { x: ['float32', ['1+n']] } });
   expect(model.signature.outputs[0]!.dims).toEqual(model.signature.inputs[0]!.dims);
-  expect(() => portable(17 as never)).toThrow('portable: no such opset; expected 18, 21 or 23, got 17');
+  expect(() => portable(17 as never)).toThrow('portable: unsupported opset; expected 18, 21 or 23, got 17');
 });

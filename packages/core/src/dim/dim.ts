@@ -206,7 +206,7 @@ export function solveDim(
   throw new ShapeError({
     path: '',
     problem: `${dim(d)} cannot be ${size}${given.length ? ` where ${given.map((other) => `${other} = ${known.get(other)}`).join(', ')}` : ''}`,
-    expected: `a size that some integer ${name} of at least 0 gives`,
+    expected: `a size for which ${name} is an integer of at least 0`,
     got: `${name} = ${solution}`,
   });
 }

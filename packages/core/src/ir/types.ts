@@ -29,7 +29,7 @@ export type Leaf =
   | { readonly kind: 'draw'; readonly name: string; readonly of: 'uniform' | 'normal' }
   | { readonly kind: 'argument'; readonly index: number };
 
-/** Memory for the rows of all sequences, in blocks. */
+/** Memory for the positions of all sequences, in blocks. */
 export interface Pool {
   readonly blocks: number;
   /** In positions. */
@@ -54,7 +54,7 @@ export type Derivation = (typeof derivations)[number];
 /** An immutable handle on a result: its dtype, its dims, what made it. Made only by a {@link GraphBuilder}. */
 export class Value {
   constructor(
-    /** The graph it stands in (a subgraph for values that depend on one). */
+    /** The graph that contains it (a subgraph for values that depend on one). */
     readonly graph: GraphBuilder,
     readonly id: number,
     readonly dtype: DType,
@@ -125,7 +125,7 @@ export type Outcome = Match | Refusal | readonly (Match | Refusal)[] | undefined
 export interface MatchContext {
   /** How many nodes and outputs read a value. */
   uses(value: Value): number;
-  /** What the caller of `compile` says about the data: `'prefill into empty cache'`. */
+  /** An assumption of the caller of `compile`: `'prefill into empty cache'`. */
   assumes(assumption: string): boolean;
 }
 
@@ -172,7 +172,7 @@ export interface Sizes {
 /** Computes a subgraph of the node being evaluated: its outputs for these inputs. */
 export type RunSubgraph = (graph: Graph, inputs: readonly NDArray[]) => readonly NDArray[];
 
-/** What `outputs`, weighted by `seeds`, change with each of `wrt`; undefined where they do not. */
+/** Gradients of `outputs`, weighted by `seeds`, with respect to `wrt` (vector-Jacobian product); undefined where they do not depend on it. */
 export type Backward = (
   outputs: readonly Value[],
   seeds: readonly (Value | undefined)[],
@@ -290,12 +290,12 @@ export interface GraphBuilder {
   readonly dtype: DType;
   /** dtype in which parameters are stored, where it is not that of the arithmetic. */
   readonly storage: DType;
-  /** True keeps dropout. */
+  /** True: dropout is applied. */
   readonly training: boolean;
   readonly taps: ReadonlySet<string>;
-  /** What the modules named in `taps` gave. */
+  /** What the modules named in `taps` returned. */
   readonly tapped: Map<string, Value>;
-  /** What a state hands out at the end of a call, by output name. */
+  /** What a state returns at the end of a call, by output name. */
   readonly stateOutputs: Map<string, Value>;
   readonly inputs: readonly Value[];
   readonly overrides: Map<Parameter, ParameterOverride>;
@@ -303,7 +303,7 @@ export interface GraphBuilder {
   readonly bypassed: Set<Value>;
   /** The roles of inputs, by name, as the context of a model took them. */
   readonly roles: Map<string, InputRole>;
-  /** What feeds must satisfy beside dtypes and sizes, in the order in which it was required. */
+  /** What feeds must satisfy besides dtypes and sizes, in the order of the calls. */
   readonly limits: readonly Limit[];
 
   /** A named input. Names are unique; sizes are numbers or names bound when the graph runs. */

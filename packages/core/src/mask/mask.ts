@@ -50,7 +50,7 @@ export interface MaskFrame {
   readonly graph: GraphBuilder;
   readonly seq: Dim;
   readonly kvSeq: Dim;
-  /** int64 [batch]: rows of k before query 0; only the first `queryOffset + seq` rows exist. Absent: `kv_seq − seq`. */
+  /** int64 [batch]: keys before query 0 (query offset); only the first `queryOffset + seq` keys exist. Absent: `kv_seq − seq`. */
   readonly queryOffset?: Value | undefined;
 }
 
@@ -83,10 +83,10 @@ export interface MaskFeatures<V> {
   readonly dense?: V;
 }
 
-/** Tokens put in front of each sequence. */
+/** Prefix tokens: put before each sequence. */
 export interface PrefixTokens {
   readonly count: Dim;
-  /** How many rows stood there before. */
+  /** Number of tokens before the prefix was added. */
   readonly before: Dim;
   /** Whether keys are the queries' own sequence, so that they grow too. */
   readonly ownKeys: boolean;
@@ -136,7 +136,7 @@ export interface MaskDefinition<D extends string = string, O extends object = ob
    * Undefined where that is not so.
    */
   seesFirstKey?(mask: Mask<Value, D, O>, at: MaskPlaces, nonEmpty: (data: Value) => boolean): Truth | undefined;
-  /** The same mask once tokens stand in front, which all rows see and which see all rows that are real. Absent: refused. */
+  /** The same mask after prefix tokens were added, which all tokens attend to and which attend to all real tokens. Absent: refused. */
   withPrefixTokens?(mask: Mask<Value, D, O>, front: PrefixTokens): Mask<Value>;
   /** Of a class that says itself where queries and keys stand. It stands alone or once among masks joined by `and`. */
   readonly placing?: MaskPlacing<D, O>;

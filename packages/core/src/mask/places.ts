@@ -1,4 +1,4 @@
-// Where queries and keys stand, as values of a graph.
+// Positions of queries and keys, as values of a graph.
 import { type Dim, subDims, termsOf } from '../dim/dim';
 import type { GraphBuilder, Value } from '../ir/graph';
 import { cast } from '../ops/cast';

@@ -1,4 +1,4 @@
-// Masks once tokens stand in front of each sequence.
+// Masks after prefix tokens were put before each sequence.
 import type { Dim } from '../dim/dim';
 import type { Value } from '../ir/graph';
 import { add } from '../ops/elementwise';
@@ -16,8 +16,8 @@ export const moreBy = (x: Value, count: Dim): Value =>
   count === 0 ? x : add(x, typeof count === 'number' ? count : size(x, count));
 
 /**
- * The same mask once tokens stand in front of each sequence; undefined where it cannot say so. All rows see the new ones, which see every row
- * that is real; a mask that compares positions counts the new rows too.
+ * The same mask after prefix tokens were put before each sequence; undefined where the mask cannot express it. All tokens attend to the prefix,
+ * and the prefix to all real tokens; a mask that compares positions also counts the prefix.
  */
 export function withPrefixTokens(mask: Mask<Value>, front: PrefixTokens): Mask<Value> | undefined {
   const { withPrefixTokens: grown } = mask.class.definition;

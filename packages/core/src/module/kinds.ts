@@ -9,7 +9,7 @@ import type { DType } from '../tensor/tensor';
 import { type AnyModule, modulesOf } from './module';
 
 /**
- * A kind is the shape of a hole; every block fills exactly one. Add a kind by merging into this interface, and give its blocks a
+ * A kind is the contract of a slot; every block has exactly one. Add a kind by merging into this interface, and give its blocks a
  * {@link KindDefinition} as `kindDefinition`.
  */
 export interface Contracts {
@@ -22,11 +22,11 @@ export interface Contracts {
   /** Elementwise, any shape. */
   activation(x: Value): Value;
   /**
-   * ids [batch, seq] or pixels → [batch, seq, dim]: one row for each place of the sequence, or other rows with their context (see `withRows`).
+   * ids [batch, seq] or pixels → [batch, seq, dim]: one position for each of the sequence, or other positions with their context (see `withRows`).
    * `ctx.inputs` has the model's other inputs.
    */
   embedding(input: Value, ctx: SequenceContext): Value | Rows;
-  /** [..., seq, dim] → the same with positions added, or with rows in front and their context (see `withPrefix`) */
+  /** [..., seq, dim] → the same with positions added, or with prefix tokens and their context (see `withPrefix`) */
   position(x: Value, ctx: SequenceContext): Value | Rows;
   /** q and k turned by their positions. */
   rotaryEmbedding(q: Value, k: Value, ctx: SequenceContext): readonly [Value, Value];

@@ -133,7 +133,7 @@ export const Not: Op = defineOp({
  *
  * Shapes   x any → the same
  * Dtypes   bool
- * Throws   ShapeError when x is no bool
+ * Throws   ShapeError when x is not bool
  * Lowers   everywhere: Not
  */
 export const logicalNot = (x: Operand): Value => apply(Not, [x], {})[0]!;

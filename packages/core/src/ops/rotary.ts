@@ -138,7 +138,7 @@ function turned(x: NDArray, cos: NDArray, sin: NDArray, positions: NDArray | und
 
 function rowAt(position: number, rows: number): number {
   if (position >= 0 && position < rows) return position;
-  throw mismatch('a position lies outside of the caches', `0 to ${rows - 1}`, String(position));
+  throw mismatch('a position is outside of the caches', `0 to ${rows - 1}`, String(position));
 }
 
 /** Options of {@link rotaryEmbedding}. */

@@ -26,7 +26,7 @@ export type OneHotOptions = {
  *
  * Shapes   indices [a, b] → [a, b, depth]
  * Dtypes   indices int64, int32 → `dtype`, default that of the graph's arithmetic
- * Throws   ShapeError when the axis does not exist or the indices are no integers
+ * Throws   ShapeError when the axis does not exist or the indices are not integers
  * Lowers   everywhere: Equal, Cast
  */
 export function oneHot(

@@ -143,7 +143,7 @@ class Binding {
       problem: `the size ${name} cannot be read at run time`,
       expected: 'the size of an axis of an input of the graph',
       got: this.values.length ? `inputs ${this.values.map(printType).join(', ')}` : 'a graph without inputs',
-      hint: 'Give an input an axis of this size, or use one of the sizes that are there',
+      hint: 'Declare an input with an axis of this size, or use one of the available sizes',
     });
   }
   private readable(d: Dim): boolean {
@@ -244,7 +244,8 @@ export const Refine = defineOp<RefineAttrs>({
   attributes: { dims: 'data' },
   infer([x], { dims }) {
     const { dtype, dims: before } = accept(x, 'any');
-    if (before.length !== dims.length) throw mismatch('a claim names every axis', `${before.length} sizes`, String(dims.length));
+    if (before.length !== dims.length)
+      throw mismatch('a claim must name every axis', `${before.length} sizes`, String(dims.length));
     const wrong = dims.findIndex((d, i) => typeof d === 'number' && typeof before[i] === 'number' && d !== before[i]);
     if (wrong >= 0) throw mismatch(`axis ${wrong} has another size`, String(before[wrong]), String(dims[wrong]));
     return [{ dtype, dims }];
@@ -260,7 +261,7 @@ export const Refine = defineOp<RefineAttrs>({
   evaluate([x], { dims }, bound) {
     const claimed = dims.map((d) => bound.of(d));
     if (sameDims(claimed, x!.dims)) return [x!];
-    throw mismatch('the claimed sizes are not the real ones', `[${dims.join(', ')}] = [${claimed}]`, `[${x!.dims}]`);
+    throw mismatch('the claimed sizes are not the actual sizes', `[${dims.join(', ')}] = [${claimed}]`, `[${x!.dims}]`);
   },
 });
 
@@ -268,7 +269,7 @@ export const Refine = defineOp<RefineAttrs>({
 const impossible = -2;
 
 /**
- * x, known to have these sizes. Where `seq` and `past` are the same by a promise that dims cannot express, this says so. The claim is
+ * x, known to have these sizes. Use it where two sizes are known to be equal although their dims differ. The claim is
  * checked when the graph runs: a Reshape then fails with an invalid size of -2.
  *
  * Shapes   x [batch, past], dims [batch, seq] → [batch, seq]

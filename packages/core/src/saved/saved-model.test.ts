@@ -30,7 +30,9 @@ const saved = {
       variant: 'with the mask in its bias',
       kernels: ['com.microsoft.MultiHeadAttention'],
       notes: [{ code: 'maskOverScores', data: { mask: 'causal', kinds: ['causal'] }, text: 'the mask becomes a tensor' }],
-      refused: [{ rule: 'Attend → Attention', reason: { code: 'lacks', data: { feature: 'sinks' }, text: 'it has no sinks' } }],
+      refused: [
+        { rule: 'Attend → Attention', reason: { code: 'lacks', data: { feature: 'sinks' }, text: 'it does not support sinks' } },
+      ],
     },
   ],
 };

@@ -116,7 +116,7 @@ describe('fill', () => {
     expect(odd.data.length).toBe(bytesOf('int4', 5));
   });
 
-  it('makes blocks of rows one under the other, each with the fans of its own', () => {
+  it('initialises concatenated parts, each with its own fans', () => {
     const init: Init = {
       kind: 'rows',
       parts: [
@@ -173,7 +173,7 @@ describe('checkInit', () => {
       'a.w: this parameter has no initialisation. Set its init, choose a scheme, or load its weights',
     );
     expect(refusal(xavierUniform(), [7])).toBe(
-      'a.w: the initialisation needs a fan in and a fan out; expected dims [out, in, ...kernel], got [7]. Give a bias a plain distribution, or fanIn(n)',
+      'a.w: the initialisation requires a fan in and a fan out; expected dims [out, in, ...kernel], got [7]. Give a bias a plain distribution, or fanIn(n)',
     );
     expect(refusal(normal(Number.NaN), [2])).toBe('a.w: the std of its initialisation; expected a finite number, got NaN');
     expect(refusal(normal(-1), [2])).toBe('a.w: the std of its initialisation; expected a number >= 0, got -1');

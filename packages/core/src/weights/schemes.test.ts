@@ -202,7 +202,7 @@ describe('initializeParameters', () => {
     expect(() => initializeParameters([], { scheme: 'toString' as SchemeName })).toThrow(ConfigError);
     expect(() => initializeParameters([], { seed: -1 })).toThrow(ConfigError);
     expect(() => initializeParameters([['x.bias', { dims: [3], init: fanIn() }]])).toThrow(
-      'x.bias: the initialisation needs a fan in',
+      'x.bias: the initialisation requires a fan in',
     );
   });
 });
@@ -231,7 +231,7 @@ describe('deepNormCoefficients', () => {
     expect(deepNormCoefficients({})).toEqual({});
   });
 
-  it('refuse what is no number of layers', () => {
+  it('refuse an invalid number of layers', () => {
     expect(() => deepNormCoefficients({ encoderLayers: -1 })).toThrow(ConfigError);
     expect(() => deepNormCoefficients({ decoderLayers: 1.5 })).toThrow(
       'decoderLayers: not a valid number of layers; expected an integer >= 0, got 1.5',
