@@ -120,7 +120,7 @@ describe('prompts', () => {
   it('have at least one token', () => {
     completeFeeds(signature, feeds(1, 3), 0);
     expect(() => completeFeeds(signature, feeds(2, 0), 0)).toThrow(
-      'feed "lengths": a prompt without tokens; expected 1 or more, got 0 at [1]',
+      'feed "lengths": the prompt has no tokens; expected 1 or more, got 0 at [1]',
     );
   });
   it('leave room for what is generated, or the capacity is named', () => {
