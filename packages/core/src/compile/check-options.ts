@@ -1,4 +1,4 @@
-// What compile() is told, checked before anything is traced.
+// The options of compile(), checked before tracing.
 
 import { type Dim, dim } from '../dim/dim';
 import { ConfigError, describe, nearest, ShapeError, unknownOption } from '../error';
@@ -111,7 +111,7 @@ function checkSize(d: Dim, path: string): void {
   }
 }
 
-/** Throws   ConfigError for what is no module, an unknown option, or a wrong value */
+/** Throws   ConfigError for a value that is not a module, an unknown option, or a wrong value */
 export function checkCompile(module: unknown, options: unknown): void {
   if (!isModule(module))
     throw new ConfigError({

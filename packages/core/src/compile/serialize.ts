@@ -44,9 +44,9 @@ export function serialize(model: Model): OnnxModel {
 }
 
 /**
- * A compiled model as one ONNX file in memory, weights and all: what other programs and `InferenceSession.create` of any runtime take.
+ * A compiled model as one ONNX file in memory, including its weights, for other programs and `InferenceSession.create` of any runtime.
  *
- * Throws   FileError beyond 1 GiB, where only a folder holds it · WeightError when the model has no weights
+ * Throws   FileError beyond 1 GiB, which requires a folder · WeightError when the model has no weights
  *
  * Example  const session = await ort.InferenceSession.create(await toBytes(model));
  */
@@ -81,7 +81,7 @@ class Writer {
     const copies: { readonly value: Value; readonly to: string }[] = [];
     const outputs = graph.outputs.map(({ name: output, value }): OnnxValueInfo => {
       const to = root ? this.reserve(output) : this.unique(`${name}/${output}`);
-      // A value can be handed out under one name only; anything else needs a copy.
+      // A value can be an output under one name only; a second name requires a copy.
       if (made.has(value) && !this.named.has(value)) this.claim(value, to);
       else copies.push({ value, to });
       return { name: to, dtype: value.dtype, dims: value.dims };
@@ -167,7 +167,7 @@ class Writer {
     this.stored.set(name, initializer);
     return this.claim(v, this.reserve(name));
   }
-  // States of one type start as the same numbers, which a file then holds once; every one gets memory of its own when a session reads them.
+  // States of one type have the same initial values, which a file contains once. Each gets its own memory when a session reads them.
   private readonly fills = new Map<string, () => AsyncIterable<Uint8Array>>();
   private filled(dtype: DType, dims: readonly number[], fill: number): () => AsyncIterable<Uint8Array> {
     const key = `${printType({ dtype, dims })} ${fill}`;

@@ -1,4 +1,4 @@
-// Node only. What the operating system says about files, as our errors.
+// Node only. Errors of the operating system about files, as FileError.
 import { FileError } from '../error';
 
 const problems: Readonly<Record<string, string>> = {
@@ -17,7 +17,7 @@ const problems: Readonly<Record<string, string>> = {
   ERR_FS_FILE_TOO_LARGE: 'larger than 2 GiB',
 };
 
-/** Awaits an operation on a file or folder; what the system refuses becomes a FileError, anything else passes. */
+/** Awaits an operation on a file or folder; errors of the system become a FileError, other errors pass through. */
 export async function onDisk<T>(path: string, operation: Promise<T>, hint?: string): Promise<T> {
   try {
     return await operation;

@@ -1,4 +1,4 @@
-// Node only. What a process that was ended left behind where it was replacing files.
+// Node only. Recovery after a process ended while it was replacing files.
 import { access, readdir, rename, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -6,10 +6,10 @@ import { onDisk } from './file-error';
 
 const host = hostname().replace(/[^\w.]/g, '_');
 
-/** How the temporary folders of this process begin; whether it still lives can be told from the name. */
+/** Prefix of the temporary folders of this process. The name identifies the process, to see whether it still runs. */
 export const ownPrefix = `.saving-${host}-${process.pid}-`;
 
-/** True for the folder of a process of this machine that is no more. */
+/** True for the folder of a process of this machine that has ended. */
 function isAbandoned(name: string): boolean {
   const [, where, pid] = /^\.saving-(.+)-(\d+)-[^-]+$/.exec(name) ?? [];
   if (where !== host) return false;

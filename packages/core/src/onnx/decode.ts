@@ -39,9 +39,9 @@ export const opsetsOf = (imports: readonly OperatorSetIdProto[], path: string): 
   );
 
 /**
- * Where the elements of a tensor lie, if not in the model. Nothing is checked against the file.
+ * Where the elements of a tensor are, if not in the model file. Nothing is checked against the external file.
  *
- * @param expected the bytes that its dims ask for; absent for element types without a dtype here
+ * @param expected number of bytes for its dims; absent for unsupported element types
  */
 export function externalDataOf(proto: TensorProto, path: string, expected?: number): ExternalData | undefined {
   if (proto.dataLocation !== TensorProto_DataLocation.EXTERNAL) return undefined;
@@ -160,7 +160,7 @@ function readGraph(proto: GraphProto, path: string): OnnxGraph {
  * other at most some thirty deep.
  *
  * @param path names the file in errors
- * @throws FileError when the bytes are no ONNX model, contradict themselves, or use what a graph of the library has no place for:
+ * @throws FileError when the bytes are not an ONNX model, contradict themselves, or use what a graph of the library has no place for:
  *   sequences, maps, sparse tensors, strings, complex numbers, 8-bit floats, functions defined in the model. `inspect` reads those too.
  */
 export function readOnnx(bytes: Uint8Array, path = 'model'): OnnxModel {

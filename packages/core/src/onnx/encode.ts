@@ -15,7 +15,7 @@ import { printBytes } from './print';
 import { tensorHeader } from './tensor-proto';
 import { toEntries, toGraphProto, toOpsets } from './to-proto';
 
-/** Which initializers lie in a file beside the model, and how. */
+/** Which initializers are in an external file, and how. */
 export interface ExternalDataOptions {
   /** Its path relative to the model's folder. */
   readonly location: string;
@@ -72,7 +72,7 @@ interface Placed {
   readonly where: ExternalData;
 }
 
-/** Gives every initializer of the external file its place, in the order of the graph; those that share their data share it. */
+/** Assigns an offset in the external file to every initializer, in the order of the graph; initializers with the same data share one. */
 function place(
   initializers: readonly OnnxInitializer[],
   { location, minBytes = 1024, align = 4096 }: ExternalDataOptions,
@@ -104,7 +104,7 @@ const toReference = (initializer: OnnxInitializer, { location, offset, length }:
     externalData: Object.entries({ location, offset, length }).map(([key, value]) => ({ key, value: `${value}` })),
   });
 
-/** What stands in front of a message or of bytes: their field number and length. */
+/** The prefix of a message or of bytes: their field number and length. */
 const opening = (field: { readonly number: number }, length: number): Uint8Array =>
   new BinaryWriter().tag(field.number, WireType.LengthDelimited).uint64(length).finish();
 
@@ -172,9 +172,9 @@ function encode(model: OnnxModel, placed: readonly Placed[]): Pick<EncodedModel,
 
 /**
  * A model as a stream of bytes, its large initializers as another one if `externalData` names a file for them, else embedded.
- * Equal models give equal bytes. Initializers that lie in a file already stay there.
+ * Equal models give equal bytes. Initializers that are in an external file already stay there.
  *
- * @throws WeightError while it is read, when a lazy initializer is not what the model declares
+ * @throws WeightError while it is read, when a lazy initializer does not match its declaration
  */
 export function toChunks(model: OnnxModel, { externalData }: { readonly externalData?: ExternalDataOptions } = {}): EncodedModel {
   const placed = externalData ? place(model.graph.initializers, externalData) : [];
@@ -205,7 +205,7 @@ async function joined(chunks: AsyncIterable<Uint8Array>, length: number, own = f
  * A model with all its initializers as one array of bytes.
  *
  * @throws FileError beyond 1 GiB
- * @throws WeightError when a lazy initializer is not what the model declares
+ * @throws WeightError when a lazy initializer does not match its declaration
  */
 export async function toBytes(model: OnnxModel): Promise<Uint8Array> {
   const encoded = toChunks(model);
@@ -234,7 +234,7 @@ export interface ModelInMemory {
  * A model of any size for a session in this process: every large initializer is a file of its own in name only, and one that is a
  * tensor already is not copied.
  *
- * @throws WeightError when a lazy initializer is not what the model declares
+ * @throws WeightError when a lazy initializer does not match its declaration
  */
 export async function toMemory(
   model: OnnxModel,

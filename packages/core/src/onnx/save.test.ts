@@ -142,7 +142,7 @@ describe('saving', () => {
     expect(loads).toEqual([1, 1, 1, 1, 1]);
   });
 
-  it('holds no large tensor while the next one is loaded', async () => {
+  it('keeps no large tensor in memory while the next one is loaded', async () => {
     setFlagsFromString('--expose-gc');
     const collectGarbage = runInNewContext('gc') as () => void;
     let last: WeakRef<object> | undefined;

@@ -1,4 +1,4 @@
-// Node only. Saving a model to a folder: structure and weights in files of their own, whatever their size.
+// Node only. Saving a model of any size to a folder: structure and weights in separate files.
 import { basename, join } from 'node:path';
 import { replaceFiles } from '../disk/replace-files';
 import { writeFile } from '../disk/write-file';
@@ -44,7 +44,7 @@ function checkNames(dir: string, names: readonly string[]): void {
  * folder stays as it was. Other files there are not touched.
  *
  * @throws FileError when the folder cannot be written or the disk is full
- * @throws WeightError when a lazy initializer is not what the model declares
+ * @throws WeightError when a lazy initializer does not match its declaration
  * @throws the reason of `signal` when that aborts
  */
 export async function saveOnnx(model: OnnxModel, dir: string, options: SaveOnnxOptions = {}): Promise<void> {

@@ -1,4 +1,4 @@
-// TensorProto: tensors in attributes, in initializers and in files of their own (.pb).
+// TensorProto: tensors in attributes, in initializers and in separate files (.pb).
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { describe, FileError } from '../error';
 import { bytesOfTensor, tensorFromBytes } from '../tensor/convert';
@@ -6,10 +6,10 @@ import { arrayOf, bitsOf, bytesOf, countOf, type DType, type Tensor } from '../t
 import { dtypeOfElementType, elementTypeName, elementTypeOf } from './element-type';
 import { type TensorProto, TensorProto_DataLocation, TensorProtoSchema } from './gen/onnx_pb';
 
-/** Where a tensor stands and what it is called, for errors: `model.onnx, initializer "w"`. */
+/** Place and name of a tensor, for errors: `model.onnx, initializer "w"`. */
 type Where = string;
 
-/** Reads a message of the schema; what the parser finds wrong becomes a FileError. */
+/** Reads a message of the schema; errors of the parser become a FileError. */
 export function parsing<T>(path: string, what: string, read: () => T): T {
   try {
     return read();
@@ -65,7 +65,7 @@ export function tensorTypeOf(proto: TensorProto, path: Where): { dtype: DType; d
   return { dtype, dims, count };
 }
 
-// The field that holds the elements when they are not raw bytes. 16-bit floats stand there as bit patterns, 4-bit integers as their bytes.
+// The field of the elements when they are not raw bytes. 16-bit floats are stored as bit patterns, 4-bit integers as their bytes.
 function typedField(proto: TensorProto, dtype: DType): readonly (number | bigint)[] {
   if (dtype === 'float32') return proto.floatData;
   if (dtype === 'float64') return proto.doubleData;
@@ -112,15 +112,15 @@ export function fromTensorProto(proto: TensorProto, path: Where): Tensor {
 }
 
 /**
- * Reads a tensor from a file of its own, as ONNX's test data has them (`input_0.pb`).
+ * Reads a tensor from a file, such as those of ONNX's test data (`input_0.pb`).
  *
  * @param path names the file in errors
- * @throws FileError when the bytes are no TensorProto, do not fit its dims, or are of unsupported element type
+ * @throws FileError when the bytes are not a TensorProto, do not match its dims, or have an unsupported element type
  */
 export function readTensor(bytes: Uint8Array, path = 'tensor'): Tensor & { readonly name: string } {
   const proto = parsing(path, 'an ONNX tensor', () => fromBinary(TensorProtoSchema, bytes));
   return { ...fromTensorProto(proto, path), name: proto.name };
 }
 
-/** Writes a tensor as a file of its own, see {@link readTensor}. */
+/** Writes a tensor as a file, see {@link readTensor}. */
 export const writeTensor = (tensor: Tensor, name = ''): Uint8Array => toBinary(TensorProtoSchema, toTensorProto(tensor, name));

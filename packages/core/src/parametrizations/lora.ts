@@ -7,7 +7,7 @@ import { Parameter } from '../parameter/parameter';
 
 /** Options of {@link lora}. */
 export interface LoraOptions {
-  /** Rows of A, columns of B. */
+  /** The rank: rows of A, columns of B. */
   readonly rank: number;
   /** The update counts alpha / rank. Default rank. */
   readonly alpha?: number;
@@ -19,7 +19,7 @@ export interface LoraOptions {
  *
  *     W' = W + (alpha / rank) · B A
  *
- * Throws   ConfigError for a parameter that is no matrix, or a rank below 1
+ * Throws   ConfigError for a parameter that is not a matrix, or a rank below 1
  * Source   Hu et al. 2021, https://arxiv.org/abs/2106.09685
  */
 export function lora(parameter: Parameter, { rank, alpha = rank }: LoraOptions): Parametrization {

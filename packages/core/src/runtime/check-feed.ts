@@ -1,4 +1,4 @@
-// One feed against its port, and the errors that tell what is wrong with it.
+// Checks one feed against its port, with errors that say what is wrong.
 import type { Port, Signature } from '../compile/compile';
 import { describe, FeedError, nearest } from '../error';
 import { printType } from '../ir/define-op';
@@ -10,7 +10,7 @@ export const pathOf = (name: string): string => `feed "${name}"`;
 const holds = (dtype: DType, data: TensorData): boolean =>
   data instanceof arrayOf(dtype) || (dtype === 'float16' && (data as object)?.constructor?.name === 'Float16Array');
 
-/** Throws FeedError for what is no tensor of the port. */
+/** Throws FeedError for a value that is not a tensor of the port. */
 export function checkFeed(port: Port, feed: Tensor): void {
   const path = pathOf(port.name);
   if (

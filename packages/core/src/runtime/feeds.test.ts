@@ -135,7 +135,7 @@ describe('a cache that grows', () => {
     );
   });
 
-  it('holds prefill into empty cache only, where that was promised', () => {
+  it('allows prefill into an empty cache only, if that was assumed', () => {
     const past = tensor('float32', [2, 2, 3, 4], new Array(48).fill(0));
     const all = (batch: number, seq: number) => {
       const pasts = { 'past_key_values.0.key': past, 'past_key_values.0.value': past };
@@ -208,7 +208,7 @@ describe('no empty sequences, where that was assumed', () => {
   });
 });
 
-describe('a call is counted by its rows, whatever stands before them', () => {
+describe('the length of a call is counted in its new tokens', () => {
   const x = ['float32', ['batch', 'seq', 8]] as const;
   const flags = (...dims: number[]) => tensor('bool', dims, new Array(dims.reduce((a, b) => a * b)).fill(1));
   const kept = (n: number) => {
@@ -258,7 +258,7 @@ describe('a cache of fixed capacity', () => {
     'past_key_values.0.value': outputs['present.0.value']!,
   });
 
-  it('holds nothing before the first call', async () => {
+  it('is empty before the first call', async () => {
     const run = await createRunner(model, ort);
     const whole = await run({ x });
     const first = await run({ x: rows(x, 0, 4) });
@@ -269,7 +269,7 @@ describe('a cache of fixed capacity', () => {
     expect(numbers(second.y).map((v, i) => Math.abs(v - y[i < 12 ? 16 + i : 28 + 16 + i - 12]!) < 1e-5)).not.toContain(false);
   });
 
-  it('does not forget how much it holds', async () => {
+  it('requires past_lengths after the first call', async () => {
     const first = await (await createRunner(model, ort))({ x: rows(x, 0, 4) });
     expect(() => completeFeeds(model.signature, { x: rows(x, 4, 7), ...pasts(first) }, 0)).toThrow(
       'feed "past_lengths": missing; expected int64[batch]: how many positions of "past_key_values.0.key" are in use, got nothing. Feed it with every call after the first',
@@ -290,7 +290,7 @@ describe('a cache of fixed capacity', () => {
   });
 });
 
-describe('packed rows', () => {
+describe('a packed batch', () => {
   const model = attention({ x: ['float32', ['tokens', 8]], lengths: ['int64', ['batch']] }, { layout: 'packed' });
   const packed = { ...x, dims: [7, 8] };
 
@@ -365,7 +365,7 @@ describe('derived inputs', () => {
   const table = prepareFeeds(model.signature);
   const offsets = (lengths: Tensor) => table.complete({ x: packed, lengths }).tensors.offsets_of_lengths!;
 
-  it('are kept while the lengths are the same, by what they hold', () => {
+  it('are kept while the values of lengths are the same', () => {
     const lengths = int64(3, 4);
     const first = offsets(lengths);
     expect(offsets(lengths)).toBe(first);

@@ -1,17 +1,17 @@
-// Weights too large for the runtime's memory interface go through files that last no longer than the session.
+// Weights too large for the runtime's memory interface are passed by temporary files, which are removed with the session.
 
 import { FileError } from '../error';
 import { printBytes } from '../onnx/print';
 import { counter, type OnProgress } from '../progress';
 import type { Runnable } from './runnable';
 
-/** What onnxruntime-node takes in one weight from memory; from files there is no limit. */
+/** The largest weight that onnxruntime-node accepts from memory; from files there is no limit. */
 export const embeddedLimit = 2 ** 31;
 
 /** One call of the system writes at most so much. */
 const pieceBytes = 2 ** 26;
 
-/** What we use of Node. Not imported, since browsers load this file too. */
+/** The parts of Node in use. Not imported, because browsers load this file too. */
 interface Files {
   mkdtemp(prefix: string): Promise<string>;
   rm(path: string, options: { recursive: true; force: true }): Promise<void>;
@@ -25,7 +25,7 @@ type Builtin = (name: 'node:fs/promises' | 'node:os' | 'node:path') => unknown;
 /** A model that can be opened, and what to do once its session is freed. */
 export interface Openable {
   readonly runnable: Runnable;
-  /** Removes the files, if the system lets go of them yet. */
+  /** Removes the files, if the system allows it already. */
   close(): Promise<void>;
 }
 

@@ -1,14 +1,14 @@
-// Errors of the runtime, told in the words of the model.
+// Errors of the runtime, in terms of the model.
 import { RunError } from '../error';
 
-/** What is known of a node of the model, by its name in the file. */
+/** Information about a node of the model, by its name in the file. */
 export interface NodeInfo {
   readonly path: string;
   readonly op: string;
   readonly rules: string;
 }
 
-/** What the runtime said, in one line. */
+/** The message of the runtime, in one line. */
 export const messageOf = (error: unknown): string =>
   (error instanceof Error ? error.message : String(error))
     .replace(/\s*\n\s*/g, ' ')

@@ -157,7 +157,7 @@ for (const [name, runtime, device] of [
       expect(await run({ x: tensor('int64', [0, 3], []) })).toEqual({ y: tensor('bool', [0, 3], []) });
     });
 
-    it('tells an error while running by the path of the block', async () => {
+    it('names the block of an error in a run', async () => {
       const run = await createRunner(unlimited(lookup({ target })), runtime);
       const error = await run({ ids: tensor('int64', [1, 2], [3, 7]) }).catch((e: unknown) => e as RunError);
       expect(error).toBeInstanceOf(RunError);
@@ -449,7 +449,7 @@ describe('models', () => {
     });
   });
 
-  it('tell how far they are', async () => {
+  it('report their progress', async () => {
     const seen: Progress[] = [];
     const onProgress = (p: Progress) => void seen.push(p);
     await createRunner(wide(), ort, { onProgress });

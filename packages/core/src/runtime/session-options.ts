@@ -47,7 +47,7 @@ const providerOptions: Readonly<Record<RuntimeName, Readonly<Record<string, read
   },
 };
 
-/** What to do instead. */
+/** The alternative. */
 const advice: Readonly<Record<string, string>> = {
   freeDimensionOverrides: 'Set the sizes of the inputs when compiling',
   intraOpNumThreads: 'Set env.wasm.numThreads of the runtime before its first session',
@@ -115,7 +115,7 @@ function withoutEffect(
   return new ConfigError({ path, problem: `the option has no effect in ${runtime ?? 'a runner'}`, got: describe(value), hint });
 }
 
-// Devices and byte arrays are handed on as they are.
+// Devices and byte arrays are passed on unchanged.
 function cloned(x: unknown): unknown {
   if (Array.isArray(x)) return x.map(cloned);
   if (typeof x !== 'object' || x === null || Object.getPrototypeOf(x) !== Object.prototype) return x;

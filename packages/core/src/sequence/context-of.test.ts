@@ -30,7 +30,7 @@ describe('the sizes of a call', () => {
     }
   });
 
-  it('are those of the rows in a packed batch', () => {
+  it('are those of the tokens in a packed batch', () => {
     for (const names of [
       ['lengths', 'position_ids', 'x'],
       ['position_ids', 'x', 'lengths'],
@@ -88,7 +88,7 @@ describe('positions under an attention mask', () => {
   });
 });
 
-describe('inputs that would be left out in silence, or stand there twice', () => {
+describe('inputs that would be ignored in silence, or appear twice', () => {
   type Declared = Readonly<Record<string, readonly [DType, readonly Dim[]]>>;
   const contextWith = (declared: Declared, o: Parameters<typeof contextOf>[2]) => {
     const g = new GraphBuilder();

@@ -24,7 +24,7 @@ it('a context with some entries changed computes positions only when asked', () 
   expect(inputs()).toEqual([...before, 'positions_of_lengths']);
 });
 
-it('cross attention leaves the positions and the bias of its own rows alone', () => {
+it('cross attention does not use the positions and the bias of its queries', () => {
   const g = new GraphBuilder();
   const input = (name: string, dims: (number | string)[]) => g.input(name, 'float32', dims);
   const [x, memory, attention_bias] = [

@@ -39,7 +39,7 @@ function run(inputs: Inputs, feeds: Readonly<Record<string, Tensor>>) {
 const roles = (inputs: Inputs) => Object.fromEntries(compiled(inputs).signature.inputs.map((p) => [p.name, p.role]));
 
 describe('the role of an input', () => {
-  it('is that of its name by default, and stands in the signature', () => {
+  it('is that of its name by default, and is in the signature', () => {
     const inputs = { labels: ['int64', ['batch', 1]], attention_mask: ['int64', ['batch', 'seq']], x } as const;
     expect(roles(inputs)).toEqual({ labels: undefined, attention_mask: 'keyPadding', x: 'sequence' });
     expect(roles({ x, attention_mask: ['bool', [1, 1, 'seq', 'seq']] }).attention_mask).toBe('denseMask');
@@ -159,7 +159,7 @@ describe('an input with a role that nothing reads', () => {
     expect(() => compiledPlain({ [name]: type })).toThrow(`inputs.${name}: the model does not read this input`);
     compiledPlain({ [name]: [...type, 'data'] });
   });
-  it('may be the only one that tells a size, and is let alone then', () => {
+  it('may be the only one that determines a size', () => {
     compiledPlain({ memory: ['float32', ['batch', 'memory_seq', 4]] });
   });
 });

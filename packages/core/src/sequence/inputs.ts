@@ -1,4 +1,4 @@
-// Which input is what: declared roles, the names that have one by default, and the types that each role takes.
+// Roles of inputs: declared roles, names with a role by default, and the types that each role accepts.
 import type { Dim } from '../dim/dim';
 import { ConfigError } from '../error';
 import { printType } from '../ir/define-op';
@@ -32,7 +32,7 @@ const defaults: Readonly<Record<string, DeclaredRole>> = {
   memory_mask: 'memoryKeyPadding',
 };
 
-// Names that say too little: what looks like a mask or a bias of scores has to be declared, lest somebody's own numbers change the attention.
+// Ambiguous names: an input that looks like a mask or an attention bias must have a declared role, or data of the user could change the attention.
 const ambiguous: Readonly<Record<string, readonly DeclaredRole[]>> = {
   mask: ['denseMask', 'keyPadding', 'additiveMask'],
   bias: ['attentionBias', 'additiveMask'],
@@ -70,11 +70,11 @@ const accepted: { readonly [R in DeclaredRole]?: Accepted } = {
   memoryKeyPadding: { dtypes: flags, ranks: [2], expected: 'bool, int64 or int32 [batch, memory_seq]' },
 };
 
-/** The inputs of a model, by what they are for. */
+/** The inputs of a model, by role. */
 export interface InputsByRole {
   /** The one input of a role, with its name. */
   readonly of: { readonly [R in DeclaredRole]?: { readonly name: string; readonly value: Value } };
-  /** Batch and new rows of a call (packed: batch 1 and all tokens). Throws ConfigError where no input tells, or several disagree. */
+  /** Batch and new positions of a call (packed: batch 1 and all tokens). Throws ConfigError if no input determines them, or several disagree. */
   sizes(): { readonly batch: Dim; readonly seq: Dim };
   /** True where an input is surely the sequences, by its role or name. */
   readonly certain: boolean;
@@ -125,7 +125,7 @@ interface Candidate {
   readonly value: Value;
 }
 
-// Beside the inputs of an encoder, those called decoder_… speak of the decoder's sequences.
+// Beside the inputs of an encoder, inputs named decoder_… belong to the decoder's sequences.
 function aboutOneModel(inputs: Inputs): readonly (readonly [string, Value])[] {
   const all = Object.entries(inputs);
   const own = all.filter(([name]) => !name.startsWith('decoder_'));

@@ -22,7 +22,7 @@ describe('the block table that the runner makes', () => {
   it('has the width that the graph asks for', () => {
     expect([...made([0, 0], 1, 3).data]).toEqual([0, 1, 2, 3, 4, 5]);
   });
-  it('refuses rows for which there is no room', () => {
+  it('refuses tokens without room in the pool', () => {
     expect(() => made([48, 3], 1)).toThrow(
       'the pool has no room for the new tokens; expected at most 3 of the 7 blocks for each of 2 sequences, 16 positions in each, got 4 blocks',
     );

@@ -160,7 +160,7 @@ describe('what only moves elements', () => {
 });
 
 describe('memory', () => {
-  it('holds an operand no longer than it is needed', async () => {
+  it('keeps an operand in memory no longer than needed', async () => {
     setFlagsFromString('--expose-gc');
     const collectGarbage = runInNewContext('gc') as () => void;
     const seen: WeakRef<object>[] = [];
@@ -219,7 +219,7 @@ describe('what cannot be a weight is refused', () => {
     expect(express).toThrow(message);
   });
 
-  it('an operand that is not what it said', async () => {
+  it('an operand that does not match its declaration', async () => {
     const liar: LazyTensor = { ...counted(x), dims: [3, 2] };
     const load = expressWeight([liar], (a) => swapLast(a)).load();
     await expect(load).rejects.toBeInstanceOf(WeightError);

@@ -16,7 +16,7 @@ import { isLazy, type LazyTensor } from './lazy';
  * Shapes   operands any → any; all sizes are numbers
  * Dtypes   any
  * Throws   ShapeError where the operands do not fit · WeightError for an expression that needs more than its operands; when loaded, for an
- *          operand that is not what it said
+ *          operand that does not match its declaration
  *
  * Example  const [a, b] = [await openWeights('a.safetensors'), await openWeights('b.safetensors')].map((w) => w.get('weight')!);
  *            const joined = expressWeight([a!, b!], (a, b) => ops.concat([a, b], 0));

@@ -104,7 +104,7 @@ export interface SaveSafetensorsOptions {
  * fails before, an older one stays as it was and nothing is left behind. Its folder is made if it is not there.
  *
  * @throws FileError when the file cannot be written or the disk is full
- * @throws WeightError for what the format cannot hold
+ * @throws WeightError for values that the format does not support
  * @throws the reason of `signal` when that aborts
  */
 export async function saveSafetensors(path: string, tensors: WritableTensors, o: SaveSafetensorsOptions = {}): Promise<void> {

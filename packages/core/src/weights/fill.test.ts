@@ -116,7 +116,7 @@ describe('fill', () => {
     expect(odd.data.length).toBe(bytesOf('int4', 5));
   });
 
-  it('makes blocks of rows one under the other, each with the fans of its own', () => {
+  it('initialises concatenated parts, each with its own fans', () => {
     const init: Init = {
       kind: 'rows',
       parts: [

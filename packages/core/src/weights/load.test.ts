@@ -153,7 +153,7 @@ describe('matchWeights', () => {
   });
 });
 
-describe('a tied weight that a checkpoint holds under both names', () => {
+describe('a tied weight that a checkpoint contains under both names', () => {
   const want = [['embed.weight', { dims: [2, 3], dtype: 'float32' }]] as const;
   const aliases = new Map([['head.weight', 'embed.weight']]);
   const numbers = [1, 2, 3, 4, 5, 6];
@@ -169,7 +169,7 @@ describe('a tied weight that a checkpoint holds under both names', () => {
     );
   type Weight = WeightSource extends ReadonlyMap<string, infer W> ? W : never;
 
-  it('is compared when it is loaded, and stands in the report', async () => {
+  it('is compared when it is loaded, and is in the report', async () => {
     const { weights, report } = matched(tensor('float32', [2, 3], numbers));
     expect(report.repeated).toEqual([{ path: 'embed.weight', name: 'head.weight' }]);
     expect([...toArray(await weights.get('embed.weight')!.load()).data]).toEqual(numbers);

@@ -1,4 +1,4 @@
-// Matches the weights a model wants with those that are given.
+// Matches the weights that a model requires with those of a checkpoint.
 import { checkOptions, describe, type ErrorDetails, nearest, WeightError } from '../error';
 import { bytesOfTensor, castTensor } from '../tensor/convert';
 import { bytesOf, countOf, type DType, dtypes, isFloat, type Tensor } from '../tensor/tensor';
@@ -9,35 +9,35 @@ type Weight = Tensor | LazyTensor | (() => Tensor | Promise<Tensor>);
 /** Weights by name: in memory, lazy, or made by a function when they are needed. */
 export type WeightSource = ReadonlyMap<string, Weight>;
 
-/** What a model wants of one weight. */
+/** What a model requires of one weight. */
 export interface ExpectedWeight {
   readonly dims: readonly number[];
-  /** Floats of another dtype are cast when loaded; left out: whatever is given. */
+  /** Floats of another dtype are cast when loaded. Absent: any dtype is accepted. */
   readonly dtype?: DType;
 }
 
-/** How {@link matchWeights} deals with what does not fit. */
+/** Options of {@link matchWeights}. */
 export interface MatchOptions {
-  /** Take what fits and report the rest. */
+  /** Loads the weights that match and reports the rest. */
   readonly partial?: boolean;
-  /** Names of the given weights, where they are another project's; names it does not know are taken as they are. */
+  /** Map from the names of another project; names that it does not contain are used unchanged. */
   readonly nameMap?: NameMap;
-  /** Further names of tied weights: alias → the path of the weight itself. Where both are given they must be equal. */
+  /** Further names of tied weights: alias → the path of the weight itself. If both are in the checkpoint, they must be equal. */
   readonly aliases?: ReadonlyMap<string, string>;
 }
 
-/** What became of weights, each by the name in the model, `unknown` by the name it was given under. */
+/** The result of matching, by the names of the model; `unknown` by the names of the checkpoint. */
 export interface MatchReport {
   readonly loaded: readonly string[];
-  /** Wanted, not given. */
+  /** Required, but missing in the checkpoint. */
   readonly missing: readonly string[];
-  /** Given, not wanted. */
+  /** In the checkpoint, but unknown to the model. */
   readonly unknown: readonly string[];
-  /** Given with dims or a dtype that cannot serve. */
+  /** In the checkpoint with the wrong dims or dtype. */
   readonly mismatched: readonly string[];
-  /** Further names of tied weights that were given beside the weight itself: compared with it when it is loaded. */
+  /** Further names of tied weights in the checkpoint: compared with the weight when it is loaded. */
   readonly repeated: readonly { readonly path: string; readonly name: string }[];
-  /** Given as another float type, cast when loaded. */
+  /** In the checkpoint as another float type, cast when loaded. */
   readonly cast: readonly { readonly path: string; readonly from: DType; readonly to: DType }[];
 }
 
@@ -51,14 +51,14 @@ export interface MatchedWeights {
 const most = 4;
 
 /**
- * Finds the weight for each path that a model wants. Nothing is read.
+ * Finds the weight for each path that a model requires. Nothing is read.
  *
  *     const { parameters, aliases } = namesOf(module);
  *     const { weights, report } = matchWeights(parameters, given, { aliases, nameMap: names, partial: true });
  *
  * @throws ConfigError for an unknown option
- * @throws WeightError for a weight that is missing, unknown, given twice, or of the wrong dims or dtype; with `partial` these are left out and
- *   stand in the report, except a weight given twice
+ * @throws WeightError for a weight that is missing, unknown, duplicate, or of the wrong dims or dtype; with `partial` these are left out and
+ *   listed in the report, except a duplicate weight
  */
 export function matchWeights(
   expected: Iterable<readonly [path: string, wanted: ExpectedWeight]>,

@@ -61,13 +61,13 @@ function check(foreign: string, ours: string, sides: readonly ReturnType<typeof 
 /**
  * A two-way map of weight names, from ordered pairs of patterns; the first that fits wins.
  *
- * A hole `{i}`, `{j}`, `{k}` or `{n}` stands for a number, any other for text without a dot; at the very start or end of either pattern it may
+ * A placeholder `{i}`, `{j}`, `{k}` or `{n}` matches a number, any other matches text without a dot; at the very start or end of either pattern it may
  * span dots. Round trips hold for names that only one pair fits.
  *
  *     nameMap([['model.layers.{i}.self_attn.{x}', 'layers.{i}.mixer.{x}']]).toOurs('model.layers.3.self_attn.q_proj.weight')
  *     // 'layers.3.mixer.q_proj.weight'
  *
- * @throws ConfigError when the sides of a pair have different holes, or holes that cannot be told apart
+ * @throws ConfigError when the sides of a pair have different placeholders, or placeholders that cannot be told apart
  */
 export function nameMap(pairs: readonly (readonly [foreign: string, ours: string])[]): NameMap {
   const compiled = pairs.map(([foreign, ours]) => {

@@ -141,7 +141,7 @@ describe('a written file', () => {
     expect(loaded).toEqual(['a']);
   });
 
-  it('is refused for what the format cannot hold', async () => {
+  it('is refused for values that the format does not support', async () => {
     const one = tensor('int8', [1], [1]);
     expect(() => encodeSafetensors([['q', tensor('int4', [2], [1, 2])]])).toThrow(
       'tensor "q": a dtype that safetensors does not support; expected float64, float32, float16, bfloat16, int64, int32, int16, int8, uint64, uint32, uint16, uint8, bool, got int4',

@@ -161,7 +161,7 @@ function parseHeader(json: Uint8Array, size: number, path: string): SafetensorsH
 /**
  * Reads and checks the header of a safetensors file in memory. A header is at most 16 MiB long.
  *
- * @throws FileError for what is no safetensors file, or one whose header contradicts itself or its size
+ * @throws FileError for a file that is not in safetensors format, or one whose header contradicts itself or its size
  * @throws WeightError for a tensor of an unknown dtype, or whose dims do not fit its bytes
  */
 export function readHeader(bytes: Uint8Array, path = 'safetensors'): SafetensorsHeader {
@@ -187,7 +187,7 @@ async function read(source: ByteSource, offset: number, length: number, path: st
   try {
     return await source.read(offset, length, scratch);
   } catch (cause) {
-    // What an array cannot hold.
+    // More bytes than an array can have.
     if (!(cause instanceof RangeError)) throw cause;
     const problem = 'more bytes than the runtime allows in one array';
     throw new FileError(
@@ -241,7 +241,7 @@ export async function openSafetensors(source: ByteSource): Promise<Map<string, L
   return tensors;
 }
 
-/** What {@link writeSafetensors} writes. */
+/** The contents of a file for {@link writeSafetensors}. */
 export type WritableTensors = Iterable<readonly [name: string, tensor: Tensor | LazyTensor]>;
 
 // By name in code units, the same order in every locale.
@@ -289,7 +289,7 @@ function headerOf(layout: ReturnType<typeof layOut>, metadata: Readonly<Record<s
  * Writes tensors in the safetensors format, as chunks: the header, then each tensor's bytes; lazy ones are loaded one at a time. The same tensors
  * and metadata give the same bytes, in whatever order they come. The data begin at a multiple of 8 bytes, every tensor at one of its element size.
  *
- * @throws WeightError for a dtype that the format does not have, a name given twice, or a lazy tensor that is not what it said
+ * @throws WeightError for a dtype that the format does not support, a duplicate name, or a lazy tensor that does not match its declaration
  */
 export async function* writeSafetensors(
   tensors: WritableTensors,
@@ -300,7 +300,7 @@ export async function* writeSafetensors(
   for (const [name, t] of layout) yield checkedBytes(name, t, isLazy(t) ? await t.load() : t);
 }
 
-/** How many bytes {@link writeSafetensors} gives. Throws as that does. */
+/** How many bytes {@link writeSafetensors} writes. Throws the same errors. */
 export function safetensorsBytes(tensors: WritableTensors, metadata: Readonly<Record<string, string>> = {}): number {
   const layout = layOut(tensors);
   return layout.reduce((n, [, { dtype, dims }]) => n + bytesOf(dtype, countOf(dims)), headerOf(layout, metadata).length);

@@ -231,7 +231,7 @@ describe('deepNormCoefficients', () => {
     expect(deepNormCoefficients({})).toEqual({});
   });
 
-  it('refuse what is no number of layers', () => {
+  it('refuse an invalid number of layers', () => {
     expect(() => deepNormCoefficients({ encoderLayers: -1 })).toThrow(ConfigError);
     expect(() => deepNormCoefficients({ decoderLayers: 1.5 })).toThrow(
       'decoderLayers: not a valid number of layers; expected an integer >= 0, got 1.5',

@@ -1,4 +1,4 @@
-// A checkpoint cut into several safetensors files, with an index that says which tensor is where.
+// A sharded checkpoint: several safetensors files with an index from tensors to files.
 import { describe, FileError } from '../error';
 import { duplicateKey } from './json-keys';
 import { type ByteSource, type LazyTensor, openSafetensors } from './safetensors';
@@ -37,7 +37,7 @@ function parseIndex(json: string, path: string): readonly (readonly [tensor: str
  * The tensors of a sharded checkpoint.
  *
  * @param index the text of `model.safetensors.index.json`
- * @param open gives the file of a name that the index mentions; called once for each
+ * @param open returns the file for a name in the index; called once for each
  * @throws FileError for a broken index, a file that cannot be opened, or a tensor that is not in the file the index says
  */
 export async function openSharded(
