@@ -5,6 +5,7 @@ import type {
   CompileOptions,
   GraphBuilder,
   KindModule,
+  Mask,
   Model,
   Parameter,
   SequenceContext,
@@ -19,6 +20,11 @@ export declare const k: Value;
 export declare const v: Value;
 export declare const loss: Value;
 export declare const g: GraphBuilder;
+export declare const mask: Mask<Value>;
+/** The tensor of a mask of one's own. */
+export declare const oddKeys: never;
+export declare const seqLen: number;
+export declare const path: string;
 export declare const ctx: SequenceContext;
 /** A module that is not compiled yet, and one of a kind. */
 export declare const block: AnyModule;

@@ -139,7 +139,8 @@ function fits(said: string, dims: readonly Dim[], example: Example): boolean {
 
 // A size of the graph, a number under that name anywhere in the config, or one of an input.
 function sizeSaid(axis: string, size: Dim | undefined, { given, config }: Example, sizes: readonly Dim[]): boolean {
-  if (typeof size === 'string') return size === dim(axis);
+  // The keys of an example are its own positions.
+  if (typeof size === 'string') return size === dim(axis) || (axis === 'kv_seq' && size === 'seq');
   if (axis in config) return config[axis] === size;
   return sizes.includes(size!) || JSON.stringify(given).includes(`"${axis}":${size}`);
 }

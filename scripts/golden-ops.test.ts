@@ -56,7 +56,7 @@ it('Dtypes names the dtypes in which every example compiles on every target', ()
 it('Masks begins with the masks that the definition declares', () => {
   expect(wrongMasks(docstrings())).toEqual([]);
   expect(wrongMasks(saying('attention nystrom', 'Masks', 'lengths'))).toEqual([
-    'attention nystrom: expected "lengths, keys", got "lengths"',
+    'attention nystrom: expected "lengths, keyPadding", got "lengths"',
   ]);
 });
 

@@ -26,7 +26,7 @@ import {
 const device = process.argv[2] === 'cuda' ? 'cuda' : 'cpu';
 const rounds = Number(process.argv[3] ?? 60);
 const dtype = device === 'cuda' ? 'float16' : 'float32';
-const machine = { runtime: '1.29.0', sm: 90 };
+const machine = { runtime: '1.30.0', sm: 90 };
 
 interface Case {
   readonly name: string;

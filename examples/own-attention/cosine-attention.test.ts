@@ -43,7 +43,7 @@ describe('cosine attention', () => {
       k,
       v,
       lengths: { dtype: 'int64', dims: [batch], data: Float64Array.from(lengths) },
-      mask: {
+      attention_mask: {
         dtype: 'bool',
         dims: [1, 1, seq, seq],
         data: Float64Array.from({ length: seq * seq }, (_, at) => Number(at % seq <= Math.floor(at / seq))),

@@ -51,7 +51,7 @@ export class RunError extends OnnxformersError {}
 /** A file that cannot be read or written, or that is not what its name says. */
 export class FileError extends OnnxformersError {}
 
-/** A fault of the library itself; a user can only report it. */
+/** A bug in the library itself; a user can only report it. */
 export function internal(message: string): Error {
   return new Error(`internal: ${message}`);
 }
@@ -108,7 +108,7 @@ function editDistance(a: string, b: string): number {
   return row[b.length]!;
 }
 
-/** The error for an option that no one knows. */
+/** The error for an unknown option. */
 export function unknownOption(path: string, name: string, value: unknown, names: readonly string[]): ConfigError {
   const near = nearest(name, names);
   return new ConfigError({
@@ -119,7 +119,7 @@ export function unknownOption(path: string, name: string, value: unknown, names:
   });
 }
 
-/** Throws   ConfigError for options that are none, or that `known` lacks */
+/** Throws   ConfigError when options are not an object, or contain a name that `known` lacks */
 export function checkOptions<O extends object>(
   path: string,
   options: O,

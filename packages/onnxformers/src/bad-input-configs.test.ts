@@ -123,7 +123,7 @@ describe('configs', () => {
       lm({ layers: [layer, layer, layer] }, 'stack'),
       {
         path: 'causal_lm.stack.layers[2]',
-        problem: 'a config for a layer that is not there',
+        problem: 'a config for a layer that does not exist',
         expected: 'a list of 2',
         got: 'a list of 3',
       },
@@ -131,7 +131,7 @@ describe('configs', () => {
     [
       'a norm for a sub-layer that is not there',
       lm({ norm: ['rms_norm', 'rms_norm', 'layer_norm'] }, 'stack.layers'),
-      { path: 'causal_lm.stack.layers[0].norm[2]', problem: 'a config for a layer that is not there', expected: 'a list of 2' },
+      { path: 'causal_lm.stack.layers[0].norm[2]', problem: 'a config for a layer that does not exist', expected: 'a list of 2' },
     ],
     ['no config', 3, { path: 'model', problem: 'not a config', expected: 'an object with the name of a model', got: '3' }],
   ])('%s', (_, config, parts) => fails(() => build(config), ConfigError, parts));
@@ -176,7 +176,7 @@ describe('configs', () => {
     );
     await fails(() => preNorm({ dim: 12, mixer: 'multi_head', norm: 'layer_norm' } as never), ConfigError, {
       path: 'pre_norm.mixer',
-      problem: '"multi_head" cannot be looked up, since the block was called by hand',
+      problem: '"multi_head" cannot be looked up, because the block was called without a registry',
       hint: 'Build the config with a registry, or pass a module: multi_head({ … })',
     });
   });
@@ -187,7 +187,7 @@ describe('dims', () => {
     const m = build(lm({ feedforward: { name: 'mlp', dim: 9 } }, 'stack.layers'));
     await fails(() => compiled(m), ShapeError, {
       path: 'onnxformers.Linear in stack.layers.0.feedforward.up',
-      problem: 'the weight takes 9 channels',
+      problem: 'the weight requires 9 channels',
       expected: '9 in the last axis of x',
       got: 'float32[batch, seq, 12]',
       hint: /^Operands: float32\[batch, seq, 12\], float32\[36, 9\]/,
@@ -211,7 +211,7 @@ describe('dtypes', () => {
   it('that no runtime carries', () =>
     fails(() => compiled(build({ name: 'mlp', dim: 3 }, 'feedforward'), { inputs: { x: ['bfloat16', ['n', 3]] } }), ConfigError, {
       path: 'inputs.x',
-      problem: 'no JavaScript runtime carries bfloat16',
+      problem: 'no JavaScript runtime supports bfloat16',
       expected: 'float32',
       got: 'bfloat16',
       hint: 'Declare float32; it is cast inside the graph',

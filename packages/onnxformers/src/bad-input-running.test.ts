@@ -45,7 +45,7 @@ describe('running', () => {
     for (const id of [23, -1])
       await fails(() => run({ ids: tensor('int64', [1, 2], [1, id]) }), FeedError, {
         path: 'feed "ids"',
-        problem: 'an index outside of the table',
+        problem: 'an index out of range of the table',
         expected: '0 to 22, by causal_lm.embedding.vocabSize',
         got: `${id} at [0, 1]`,
       });
@@ -68,7 +68,7 @@ describe('running', () => {
       path: 'runtime',
       problem: 'creating a session on tensorrt failed',
       got: /\S/,
-      hint: /^The provider's library, or one that it needs, is not here; device: 'auto' takes the next one that loads/,
+      hint: /^The provider's library, or a library that it needs, was not found; device: 'auto' uses the next provider that loads/,
     }));
 
   it('a provider that the runtime does not know', () =>

@@ -49,7 +49,7 @@ describe('saving and loading', () => {
     await fails(() => load(folder), FileError, {
       path: join(folder, 'model.onnx'),
       problem: 'not an ONNX model',
-      hint: /cut off/,
+      hint: /truncated/,
     });
   });
 
@@ -64,7 +64,7 @@ describe('saving and loading', () => {
     await writeFile(join(dir, 'file'), 'x');
     await fails(() => save(model, join(dir, 'file')), FileError, {
       path: join(dir, 'file'),
-      problem: 'exists already and is no folder',
+      problem: 'exists already and is not a folder',
     });
   });
 

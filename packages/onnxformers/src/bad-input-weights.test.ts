@@ -42,12 +42,12 @@ describe('weights', () => {
       problem: 'missing',
       expected: 'dims [23, 12]',
       got: 'nothing',
-      hint: /^Give it/,
+      hint: /^Add it/,
     }));
   it('that are unknown', () =>
     fails(() => with1('embeding.weight', tensor('float32', [1], [1])), WeightError, {
       path: 'weight "embeding.weight"',
-      problem: 'unknown; the model has no weight of that name',
+      problem: 'unknown; the model has no weight of this name',
       got: '"embeding.weight"',
       hint: 'Did you mean "embedding.weight"?',
     }));
@@ -100,7 +100,7 @@ describe('safetensors', () => {
     all.set(text, 8);
     return all;
   }
-  const damaged = 'It is damaged, or no safetensors file; fetch it again';
+  const damaged = 'It is damaged, or not a safetensors file; download it again';
   const entry = (shape: number[], from: number, to: number, dtype = 'F32') => ({ dtype, shape, data_offsets: [from, to] });
 
   it.each<[string, Uint8Array, Kind, Parts]>([
@@ -118,7 +118,7 @@ describe('safetensors', () => {
         problem: 'the file ends within its header',
         expected: 'a header of 20 bytes',
         got: '5',
-        hint: 'It may be cut off; fetch it again',
+        hint: 'It may be truncated; download it again',
       },
     ],
     [
@@ -126,7 +126,7 @@ describe('safetensors', () => {
       bytes({}, 0, 2n ** 60n),
       FileError,
       {
-        problem: 'the header is said to be too long',
+        problem: 'the header is too long',
         expected: 'at most 16777216 bytes',
         got: '1152921504606846976',
         hint: damaged,
@@ -136,7 +136,7 @@ describe('safetensors', () => {
       'a header that is no JSON',
       bytes('{"a":'),
       FileError,
-      { problem: 'the header is no JSON', got: /end of JSON input/, hint: damaged },
+      { problem: 'the header is not JSON', got: /end of JSON input/, hint: damaged },
     ],
     [
       'data cut off',
@@ -144,7 +144,7 @@ describe('safetensors', () => {
       WeightError,
       {
         path: /tensor "a"$/,
-        problem: 'the data offsets are no range of the file',
+        problem: 'the data offsets are outside of the file',
         expected: 'a range within 4 bytes of data',
         got: '0 to 8',
         hint: damaged,
@@ -160,7 +160,7 @@ describe('safetensors', () => {
       'dims that lie',
       bytes({ a: entry([3], 0, 8) }, 8),
       WeightError,
-      { problem: 'the dims do not fit the bytes', expected: '12 bytes for F32[3]', got: '8', hint: damaged },
+      { problem: 'the dims do not match the number of bytes', expected: '12 bytes for F32[3]', got: '8', hint: damaged },
     ],
     [
       'a dtype that is none',
@@ -184,7 +184,7 @@ describe('safetensors', () => {
       'dims below 0',
       bytes({ a: entry([-1], 0, 4) }, 4),
       WeightError,
-      { problem: 'the shape is none', expected: 'a list of integers from 0 to 2^53 - 1', got: '[-1]', hint: damaged },
+      { problem: 'the shape is invalid', expected: 'a list of integers from 0 to 2^53 - 1', got: '[-1]', hint: damaged },
     ],
   ])('%s', async (_, content, kind, parts) => {
     const file = join(dir, 'w.safetensors');

@@ -151,13 +151,13 @@ describe('caches in pools, stepped from outside', () => {
     );
     const biased = { ...inputs, attention_bias: ['float16', [1, 1, 'seq', '16*table_blocks']] } as const;
     expect(() => compiled(model, { inputs: biased, state: { paged: pool } })).toThrow(
-      /PagedAppend of float16 cannot run on cuda.*PagedAttention: it has no bias/,
+      /PagedAppend of float16 cannot run on cuda.*PagedAttention: it does not support bias/,
     );
     expect(() => compiled(model, { target: targets.webgpu, state: { paged: pool } })).toThrow(
-      /it wants its pools as outputs there/,
+      /it requires its pools as outputs there/,
     );
     expect(() => compiled(model, { state: { paged: { blocks: 7, blockSize: 24 } } })).toThrow(
-      'state.paged.blockSize: no size of blocks; expected a power of two from 16 on, in positions, got 24',
+      'state.paged.blockSize: not a block size; expected a power of two of at least 16, in positions, got 24',
     );
   });
 });

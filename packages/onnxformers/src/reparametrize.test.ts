@@ -286,16 +286,16 @@ describe('quantizeInt4', () => {
       'not a weight; expected floats [out, in], got float32[4]',
     );
     expect(() => quantizeInt4(tensor('float32', [1, 4], [1, 2, 3, 4]), { blockSize: 12 })).toThrow(
-      'expected a power of two from 16 on, got 12',
+      'expected a power of two of at least 16, got 12',
     );
   });
   it('a bias is no matrix', () => {
     const model = network();
     expect(() => reparametrize(model, (path, p) => (path.endsWith('bias') ? lora(p, { rank: 2 }) : undefined))).toThrow(
-      'the parameter is no matrix',
+      'the parameter is not a matrix',
     );
     expect(() => reparametrize(model, (path, p) => (path === 'head.weight' ? lora(p, { rank: 0 }) : undefined))).toThrow(
-      'lora.rank: no rank',
+      'lora.rank: not a rank',
     );
   });
 });

@@ -96,11 +96,11 @@ describe('learnable', () => {
     const block = learnable({ seqLen: 5, dim: 3, classToken: true });
     const x = ['float32', ['batch', 'seq', 3]] as const;
     expect(() => traceBlock(block, { x }, { state: 'io' })).toThrow(
-      /rows can only be put in front of whole sequences.*got a state/,
+      /prefix tokens can only be added to whole sequences.*got a state/,
     );
     const packed = () =>
       traceBlock(block, { x: ['float32', ['tokens', 3]], lengths: ['int64', ['batch']] }, { layout: 'packed' });
-    expect(packed).toThrow(/got packed rows/);
+    expect(packed).toThrow(/got a packed batch/);
   });
 });
 

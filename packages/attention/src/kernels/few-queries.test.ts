@@ -21,7 +21,7 @@ function opsOf(queries: number | string, asHeads: boolean): { keys: string[]; re
 it('keys that lie as heads are not copied for one query on the CPU', () => {
   const { keys, reasons } = opsOf(1, true);
   expect(keys.filter((key) => /Attention/.test(key))).toEqual([]);
-  expect(reasons.join('\n')).toContain('for one query it would copy all 1031 keys and values into rows');
+  expect(reasons.join('\n')).toContain('for one query it would copy all 1031 keys and values to transpose them');
 });
 it.each([
   [1, false, 'Attention'],

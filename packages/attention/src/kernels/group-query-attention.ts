@@ -68,8 +68,8 @@ export const GroupQueryAttention = defineOp<GroupQueryAttentionAttrs & { readonl
   },
   infer([query, key, , , , lengths], { kv_num_heads, present }) {
     if (query?.dims.length !== 3 || key?.dims.length !== 3)
-      throw mismatch('rows are needed', '[batch, seq, heads · head_dim]', printType(query));
-    if (lengths?.dtype !== 'int32') throw mismatch('seqlens_k is no int32', 'int32[batch]', printType(lengths));
+      throw mismatch('an operand does not have 3 axes', '[batch, seq, heads · head_dim]', printType(query));
+    if (lengths?.dtype !== 'int32') throw mismatch('seqlens_k is not int32', 'int32[batch]', printType(lengths));
     const cache = { dtype: query.dtype, dims: [query.dims[0]!, kv_num_heads, present, (key.dims[2] as number) / kv_num_heads] };
     return [query, cache, cache];
   },
@@ -113,11 +113,12 @@ export const GroupQueryAttention = defineOp<GroupQueryAttentionAttrs & { readonl
 const own = defineReasons({
   notCausal: ({ mask }: { readonly mask: string }) => `it is always causal; the mask is ${mask}`,
   valueWidth: ({ keys, values }: { readonly keys: number | string; readonly values: number | string }) =>
-    `keys and values need the same head_dim, got ${keys} and ${values}`,
+    `keys and values must have the same head_dim, got ${keys} and ${values}`,
   offsetOfCache: () => 'the queries do not start where the cache ends',
-  offsetMissing: () => 'behind a cache of fixed capacity the queries need an offset',
-  lengthsDiffer: () => 'there are more keys than queries, and no cache to explain it',
-  growingTables: () => 'a growing cache has no last position, so its tables of angles would be computed in every call',
+  offsetMissing: () => 'a cache of fixed capacity requires a query offset',
+  lengthsDiffer: () => 'there are more keys than queries, and there is no cache',
+  growingTables: () =>
+    'the last position of a growing cache is not known, so its tables of angles would be computed in every call',
 });
 
 interface Caches {
@@ -136,18 +137,18 @@ interface Window {
   readonly seen: number | undefined;
 }
 
-// The causal mask or window in the kernel's words, or why it cannot say it.
+// The causal mask or window as the kernel expresses it, or why it cannot express it.
 function windowOf(mask: Mask<Value>, q: Value): Window | Reason {
   const m = expressedBy(mask, { window: true });
   if (m.beyond !== undefined) return reasons.maskNotExpressible(m.beyond);
-  // A single query stands behind all keys that there are.
+  // A single query is at the last key.
   const causal = m.right === 0 || (q.dims[2] === 1 && (m.right ?? 0) >= 0);
   if (!causal) return own.notCausal({ mask: printMask(mask) });
   if ((m.left ?? 0) < 0) return reasons.maskNotExpressible({ mask: printMask(mask), kinds: maskKinds(mask) });
   return { seen: m.left === undefined ? undefined : m.left + 1 };
 }
 
-// Why the kernel cannot stand for this attention in any way.
+// Why the kernel cannot compute this attention at all.
 function objection({ operands, attrs }: Node<AttendAttrs>, caches: Caches | undefined, around: MatchContext): Reason | undefined {
   const { q, k, v, queryOffset, noise } = attendParts(operands, attrs);
   if (attrs.scale === 0) return reasons.zeroScale();
@@ -163,8 +164,8 @@ function objection({ operands, attrs }: Node<AttendAttrs>, caches: Caches | unde
   if (caches && q.dims[2] !== 1 && q.dims[0] !== 1 && !around.assumes(emptyCache))
     return reasons.assumption({
       assumption: emptyCache,
-      without: 'with a cache it takes several new rows at once only for a batch of 1',
-      holds: 'several new rows come in the first call only',
+      without: 'with a cache it accepts several new tokens in one call only for a batch of 1',
+      holds: 'only the first call (prefill) has several new tokens',
     });
   return undefined;
 }
@@ -214,7 +215,7 @@ interface Found extends Window {
   readonly newValues: Value;
 }
 
-// The kernel in one form, for an attention that it can stand for.
+// The kernel in one form, for an attention that it can compute.
 function made(node: Node<AttendAttrs>, { caches, newKeys, newValues, seen }: Found, { variant, nullSink, turns }: Form): Match {
   const { q, k, queryOffset, bias, sinks } = attendParts(node.operands, node.attrs);
   const attrs = {
@@ -258,7 +259,7 @@ function made(node: Node<AttendAttrs>, { caches, newKeys, newValues, seen }: Fou
   return { ...(variant && { variant: `with ${variant}` }), covers, absorbs: turns?.absorbs ?? [], emit };
 }
 
-// Tables must hold every place. A cache of known capacity has a last one, so they are made once; otherwise as often as the rotation itself.
+// Tables must contain every position. A cache of known capacity has a last one, so they are made once; otherwise as often as the rotation itself.
 function rotation(
   q: Value,
   k: Value,
@@ -276,13 +277,13 @@ function pastOf({ operands: [past, rows], attrs }: Node<ops.CacheAppendAttrs>, g
   return growing ? ops.concat([get(past!), get(rows!)], 2) : get(past!);
 }
 
-// Every row of the batch has the same number of keys.
+// Every sequence of the batch has the same number of keys.
 function whole(query: Value, batch: Dim, keys: Dim): { lengths: Value; total: Value } {
   const total = ops.cast(ops.size(query.graph, keys), 'int32');
   return { lengths: ops.expand(ops.reshape(ops.cast(ops.size(query.graph, addDims(keys, -1)), 'int32'), [1]), [batch]), total };
 }
 
-// Each row has its own place; the longest is told in CPU memory.
+// Each sequence has its own length; the longest one is in CPU memory.
 function placed(queryOffset: Value, seq: Dim): { lengths: Value; total: Value } {
   const { graph } = queryOffset;
   const lengths = ops.cast(ops.add(queryOffset, ops.size(graph, addDims(seq, -1))), 'int32');

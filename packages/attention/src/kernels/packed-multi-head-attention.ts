@@ -39,11 +39,11 @@ export const PackedMultiHeadAttention = defineOp<PackedAttrs>({
   attributes: { num_heads: 'int', scale: 'float' },
   infer([query, key, value, , places, offsets]) {
     for (const t of [query, key, value])
-      if (t?.dims.length !== 2) throw mismatch('rows of tokens are needed', '[tokens, heads · head_dim]', printType(t));
+      if (t?.dims.length !== 2) throw mismatch('an operand does not have 2 axes', '[tokens, heads · head_dim]', printType(t));
     if (places?.dtype !== 'int32' || places.dims.length !== 2)
-      throw mismatch('the places do not fit', 'int32[batch, longest]', printType(places));
+      throw mismatch('token_offset does not fit', 'int32[batch, longest]', printType(places));
     if (offsets?.dtype !== 'int32' || offsets.dims.length !== 1)
-      throw mismatch('the offsets do not fit', 'int32[batch + 1]', printType(offsets));
+      throw mismatch('cumulative_sequence_length does not fit', 'int32[batch + 1]', printType(offsets));
     return [{ dtype: query!.dtype, dims: [query!.dims[0]!, value!.dims[1]!] }];
   },
   decompose([query, key, value, bias, , offsets], { num_heads, scale }) {
@@ -65,7 +65,7 @@ function lengthsOf(offsets: Value): Value | undefined {
 
 const own = defineReasons({
   derivedOffsets: () => 'the lengths of the sequences must be an input',
-  paddedBias: () => 'its bias is one over padded scores',
+  paddedBias: () => 'its attention bias has the dims of padded scores',
 });
 
 function objection(

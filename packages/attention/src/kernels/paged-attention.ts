@@ -1,4 +1,4 @@
-// PagedAttention of com.microsoft: causal attention to rows in the blocks of a pool, which it updates in place.
+// PagedAttention of com.microsoft: causal attention to a paged cache, which it updates in place.
 import {
   addDims,
   and,
@@ -53,8 +53,8 @@ export const PagedAttention = defineOp<PagedAttentionAttrs>({
   writes: [3, 4],
   infer([query, key, value, keys, values, , , table]) {
     for (const t of [query, key, value])
-      if (t?.dims.length !== 2) throw mismatch('rows are needed', '[tokens, heads · head_dim]', printType(t));
-    if (table?.dtype !== 'int32') throw mismatch('the block table is no int32', 'int32[batch, blocks]', printType(table));
+      if (t?.dims.length !== 2) throw mismatch('an operand does not have 2 axes', '[tokens, heads · head_dim]', printType(t));
+    if (table?.dtype !== 'int32') throw mismatch('the block table is not int32', 'int32[batch, blocks]', printType(table));
     return [query!, keys!, values!];
   },
   decompose(operands, { num_heads, kv_num_heads, scale, softcap, local_window_size }) {
@@ -85,8 +85,8 @@ export const PagedAttention = defineOp<PagedAttentionAttrs>({
 });
 
 const own = defineReasons({
-  offsetOfPools: () => 'the queries do not start where the rows of the pools end',
-  poolsRead: () => 'something else reads the rows of the pools',
+  offsetOfPools: () => 'the queries do not start where the cached positions end',
+  poolsRead: () => 'something else reads the cached keys or values',
 });
 
 /** Attend with its two appends to pools → PagedAttention. */
@@ -144,7 +144,7 @@ export const usePagedAttention = rule('Attend(PagedAppend) → PagedAttention', 
     ];
     const [y, keysAfter, valuesAfter] = apply(PagedAttention, operands, attrs) as [Value, Value, Value];
     const rows = ops.reshape(y, [batch, seq, y.dims[1]!]);
-    // Nothing reads the rows of the pools any more; the pools stand in for them.
+    // Nothing reads the cached keys and values any more; the pools replace them.
     return [toHeads(rows, heads), keysAfter, keysAfter, valuesAfter, valuesAfter];
   };
   return { covers: [...node.outputs, ...keys.outputs, ...values.outputs], emit };

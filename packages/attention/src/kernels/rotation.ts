@@ -1,4 +1,4 @@
-// The rotation of queries and keys inside of an attention kernel, which looks the angles of its rows up in tables over all places.
+// Rotary embedding inside an attention kernel, which looks up the angles in tables over all positions.
 import { type Dim, type Node, toArray, type Value } from '@onnxformers/core';
 import {
   apply,
@@ -12,36 +12,36 @@ import {
 } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 
-/** Where the rows of an attention stand. */
+/** Positions of the queries of an attention. */
 export interface Places {
-  /** int64 [batch]: the place of the first row; undefined where that is 0. */
+  /** int64 [batch]: the position of the first query; undefined where that is 0. */
   readonly queryOffset: Value | undefined;
-  /** How many places there are. */
+  /** Number of positions. */
   readonly count: Dim;
 }
 
-/** A rotation that a kernel can do by itself. */
+/** A rotary embedding that a kernel can apply by itself. */
 export interface Rotation {
-  /** Queries and new keys before they turn. */
+  /** Queries and new keys before the rotation. */
   readonly q: Value;
   readonly k: Value;
   /** What nothing needs any more when the kernel turns them. */
   readonly absorbs: readonly Value[];
   readonly interleaved: boolean;
-  /** Cosines and sines of all places, [places, rotary_dim / 2] each. */
+  /** Cosines and sines of all positions, [positions, rotary_dim / 2] each. */
   tables(get: Get): readonly [cos: Value, sin: Value];
 }
 
 const own = defineReasons({
-  turnApart: () => 'queries and keys are not rotated alike',
+  turnApart: () => 'queries and keys have different rotary embeddings',
   rotaryDims: ({ pairs, headDim }: { readonly pairs: number | string; readonly headDim: number | string }) =>
-    `it rotates only heads of a multiple of 16 channels, and a multiple of 8 pairs of them; got ${headDim} channels and ${pairs} pairs`,
-  givenTables: () => 'its tables of angles must reach to the last position, and these have a length of their own',
+    `it rotates only if head_dim is a multiple of 16 and the number of pairs a multiple of 8; got ${headDim} channels and ${pairs} pairs`,
+  givenTables: () => 'its tables of angles must contain every position, and the length of these tables is fixed',
   angles: () => 'the angles are not computed from positions alone',
-  positions: () => 'it counts positions from the offset of the queries, and these positions are others',
+  positions: () => 'it counts positions from the query offset, and the positions given are different',
 });
 
-/** The rotation of queries and new keys by their places: undefined where they do not turn, refused where a kernel would turn them otherwise. */
+/** The rotary embedding of queries and new keys: undefined where there is none, refused where the kernel would rotate them differently. */
 export function rotationOf(q: Value, k: Value, places: Places, around: MatchContext): Rotation | Refusal | undefined {
   const [ofQuery, ofKey] = [madeBy(q, ops.RotaryEmbedding), madeBy(k, ops.RotaryEmbedding)];
   if (!ofQuery && !ofKey) return undefined;

@@ -1,11 +1,11 @@
-// Between heads [batch, heads, seq, head_dim] and the rows [batch, seq, heads · head_dim] that kernels take.
+// Between heads [batch, heads, seq, head_dim] and the layout [batch, seq, heads · head_dim] that kernels require (rows).
 import { type Layout, mergeHeads, type Node, padded, splitHeads, type Value } from '@onnxformers/core';
 import { type Get, type MatchContext, madeBy } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 
 /** Rows of heads; cancels with the split that made them. */
 export const toRows = (heads: Value, layout: Layout = padded): Value => mergeHeads(heads, layout);
-/** Heads of rows; cancels with the merge behind it. */
+/** Heads of rows; cancels with the merge that follows it. */
 export const toHeads = (rows: Value, heads: number, layout: Layout = padded): Value => splitHeads(rows, heads, layout);
 
 /** The linear maps that made queries, keys and values, where kernels can add their biases on the way. */

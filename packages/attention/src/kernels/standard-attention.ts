@@ -31,12 +31,12 @@ function objection({ parts: { q, k, sinks, noise } }: Reading): Reason | undefin
   return undefined;
 }
 
-/** A mask in the kernel's own words. */
+/** A mask as the kernel expresses it. */
 interface OwnMask {
   readonly causal: boolean;
 }
 
-// The mask in the kernel's own words, or why it cannot say it.
+// The mask as the kernel expresses it, or why it cannot express it.
 function ownMask({ parts, options, lengthsDiffer }: Reading): OwnMask | Refusal {
   const mask = expressedBy(parts.mask, { causal: true }, options);
   if (mask.beyond !== undefined) return refuse(reasons.maskNotExpressible(mask.beyond));

@@ -48,7 +48,7 @@ import { type PseudoInverseOptions, pseudoInverse } from './pseudo-inverse';
  * Throws   ConfigError for an even convolution, for `causal` without compat, for another mask (in cross attention, of the queries: landmarks of a decoder
  *          would show it later rows), a score bias that differs between queries or a cache of fixed capacity · ShapeError for a convolution where keys are not as many as queries
  * Source   Xiong et al. 2021, https://arxiv.org/abs/2102.03902; Z: Razavi et al. 2014
- * Lowers   cuda: MatMul, MultiHeadAttention or Attention · cpu: MatMul, MultiHeadAttention, GroupQueryAttention if causal ·
+ * Lowers   cuda: MatMul, MultiHeadAttention or Attention · cpu: MatMul, MultiHeadAttention, Attention, GroupQueryAttention if causal ·
  *          wasm, webgpu: MatMul, MultiHeadAttention · portable: primitives
  * Example  const block = nystrom({ landmarks: 64 });
  */

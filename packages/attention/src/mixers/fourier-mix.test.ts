@@ -89,9 +89,9 @@ describe('fourier_mix', () => {
   it('refuses masks and heads that do not divide the channels', () => {
     expect(() => fourierMix({ dim: 7, heads: 2 })).toThrow(/fourier_mix\.heads: .*expected a divisor of dim = 7, got 2/);
     const inputs = { x: ['float32', ['batch', 'seq', 7]], lengths: ['int64', ['batch']] } as const;
-    expect(() => traceBlock(fourierMix({ dim: 7 }), inputs)).toThrow(/cannot honour the mask: lengths/);
+    expect(() => traceBlock(fourierMix({ dim: 7 }), inputs)).toThrow(/does not support the mask: lengths/);
     expect(() =>
       traceBlock(fourierMix({ dim: 7 }), { x: ['float32', ['tokens', 7]], lengths: ['int64', ['batch']] }, { layout: 'packed' }),
-    ).toThrow(/cannot honour the mask: documents/);
+    ).toThrow(/does not support the mask: documents/);
   });
 });

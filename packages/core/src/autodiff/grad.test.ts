@@ -256,7 +256,7 @@ describe('grad', () => {
     const k = transpose(r, [1, 0]);
     const loss = sumOf(mul(transpose(k, [1, 0]), r));
     expect(() => grad(loss, [k])).toThrow(
-      'the gradient of this Transpose is not known: what was made from it was simplified to something made from its operands',
+      'the gradient of this Transpose is not known: the graph was simplified, and the result is computed from its operands instead',
     );
     expect(() => grad(loss, [r])).not.toThrow();
   });

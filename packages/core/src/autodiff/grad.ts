@@ -13,17 +13,17 @@ import { isFloat } from '../tensor/tensor';
  *
  *     d loss / d wrt[i]
  *
- * Each gradient is total: that of `x` counts every way from `x` to the loss, whatever else is asked for in the same call. Of `h = 3x` and the
- * loss `Σ h²`, `grad(loss, [h, x])` gives `2h` and `6h`. A Parameter stands for what is stored (or fed) under its name. Where
+ * Each gradient is total: that of `x` includes every path from `x` to the loss, whatever else is requested in the same call. Of `h = 3x` and the
+ * loss `Σ h²`, `grad(loss, [h, x])` returns `2h` and `6h`. A Parameter is the tensor that is stored (or fed) under its name. Where
  * `reparametrize` makes another weight from it, `g.param(p)` is the weight that is used, and has a gradient of its own.
  *
  * Shapes   loss [] or one element → for each of `wrt` (parameters, inputs, values in between) a value of its dims; zeros where the loss
  *          does not depend on it
  * Dtypes   loss and wrt floats; each gradient has the dtype of its value
- * Throws   ShapeError when the loss is not a scalar, or one of `wrt` is not a float · ConfigError naming an op that has no derivative on the
- *          way, a parameter that `reparametrize` replaced, or a value that a simplification passed by (`transpose(transpose(x))` is `x`)
+ * Throws   ShapeError when the loss is not a scalar, or one of `wrt` is not a float · ConfigError naming an op on the path that has no
+ *          derivative, a parameter that `reparametrize` replaced, or a value that a simplification skipped (`transpose(transpose(x))` is `x`)
  * Source   Griewank & Walther 2008, Evaluating Derivatives
- * Lowers   everywhere: what the derivatives of the ops on the way become
+ * Lowers   everywhere: the lowered derivatives of the ops on the path
  * Example  const [dw, dx] = grad(loss, [weight, x]);
  */
 export function grad(loss: Value, wrt: readonly (Value | Parameter)[]): readonly Value[] {
@@ -42,14 +42,15 @@ export function grad(loss: Value, wrt: readonly (Value | Parameter)[]): readonly
 }
 
 /**
- * What `outputs`, weighted by `seeds`, change with each of `wrt`; undefined where they do not. Those of `wrt` are variables that do not
- * depend on each other, even where the graph makes one from another: whoever calls follows what they are made of.
+ * Gradients of `outputs`, weighted by `seeds`, with respect to `wrt` (vector-Jacobian product); undefined where they do not depend
+ * on it. The values of `wrt` are treated as independent variables, even where the graph computes one from another: the caller follows
+ * what they are computed from.
  *
  *     Σ seeds[i] · ∂outputs[i] / ∂wrt[j]
  *
  * Shapes   seeds like outputs, or undefined for zeros → like wrt
- * Throws   ConfigError naming an op that has no derivative on the way
- * Lowers   everywhere: what the derivatives of the ops on the way become
+ * Throws   ConfigError naming an op on the path that has no derivative
+ * Lowers   everywhere: the lowered derivatives of the ops on the path
  */
 export const backward = (
   outputs: readonly Value[],
@@ -57,7 +58,7 @@ export const backward = (
   wrt: readonly Value[],
 ): readonly (Value | undefined)[] => walk(outputs, seeds, wrt, 'partial');
 
-// ---- What is asked for ----------------------------------------------------------------------------------------------
+// ---- Requested values -----------------------------------------------------------------------------------------------
 
 function storedOf(p: Parameter, { graph: { root } }: Value): Value {
   if (!root.overrides.get(p)?.replaces) return root.storedParam(p);
@@ -65,7 +66,7 @@ function storedOf(p: Parameter, { graph: { root } }: Value): Value {
     path: root.where || 'grad',
     problem: 'a parameter that reparametrize replaced is not in the graph',
     got: `a parameter [${p.dims.join(', ')}]`,
-    hint: 'Ask for the gradients of the parameters that it is made from, or of g.param(p), the weight that takes its place',
+    hint: 'Ask for the gradients of the parameters that it is computed from, or of g.param(p), the weight that replaces it',
   });
 }
 
@@ -76,9 +77,9 @@ function checkAsked(v: Value): void {
   if (!v.producer || !v.graph.root.bypassed.has(v)) return;
   throw new ConfigError({
     path,
-    problem: `the gradient of this ${v.producer.op.key} is not known: what was made from it was simplified to something made from its operands`,
+    problem: `the gradient of this ${v.producer.op.key} is not known: the graph was simplified, and the result is computed from its operands instead`,
     got: printType(v),
-    hint: 'Ask for the gradient of what it is made from, and ask for all gradients in one call',
+    hint: 'Ask for the gradient of the values that it is computed from, and ask for all gradients in one call',
   });
 }
 
@@ -126,14 +127,13 @@ function pull(node: Node, given: readonly (Value | undefined)[]): readonly (Valu
   throw new ConfigError({
     path: node.scope || op.key,
     problem: `${op.key} has no derivative`,
-    hint: op.key === 'Loop' ? loopHint : 'Take the gradient of something that does not pass through it',
+    hint: op.key === 'Loop' ? loopHint : 'Ask for a gradient that does not pass through it',
   });
 }
 
-const loopHint =
-  'Write the steps one after another, as a fixed number of calls, or take the gradient of something that does not pass through it';
+const loopHint = 'Unroll the loop into a fixed number of calls, or ask for a gradient that does not pass through it';
 
-// ---- Definitions in the place of ops --------------------------------------------------------------------------------
+// ---- Definitions in place of ops ------------------------------------------------------------------------------------
 
 /** A value that was asked for and whose op is differentiated through its definition: what it is by that. */
 interface Defined {

@@ -55,13 +55,13 @@ describe('compile refuses', () => {
       'a size below 0',
       double,
       { ...good, inputs: { x: ['float32', ['n', -3]] } },
-      'inputs.x[1][1]: wrong value; expected a size from 0, or the name of one, got -3',
+      'inputs.x[1][1]: wrong value; expected a size of at least 0, or the name of a size, got -3',
     ],
     [
       'a size that is no number',
       double,
       { ...good, inputs: { x: ['float32', [Number.NaN]] } },
-      'inputs.x[1][0]: wrong value; expected a size from 0, or the name of one, got NaN',
+      'inputs.x[1][0]: wrong value; expected a size of at least 0, or the name of a size, got NaN',
     ],
     [
       'a size that says nothing',
@@ -75,14 +75,14 @@ describe('compile refuses', () => {
       { ...good, layout: 'dense' },
       'layout: wrong value; expected "padded" or "packed", got "dense"',
     ],
-    ['a state that is none', double, { ...good, state: { io: -1 } }, "state: wrong value; expected 'io', { io: rows }"],
+    ['a state that is none', double, { ...good, state: { io: -1 } }, "state: wrong value; expected 'io', { io: capacity }"],
     [
       'weights that are no map',
       double,
       { ...good, weights: { w: 1 } },
       'weights: wrong value; expected a Map of weights by name, got an object with w. new Map(Object.entries(weights)), or initialize(module)',
     ],
-    ['a machine that is none', double, { ...good, machine: 90 }, 'machine: wrong value; expected what is known of a machine'],
+    ['a machine that is none', double, { ...good, machine: 90 }, 'machine: wrong value; expected properties of a machine'],
     [
       'an unknown part of a machine',
       double,
@@ -122,5 +122,5 @@ it('compile takes options that are left out as undefined', () => {
 it('sizes may be written in any form', () => {
   const model = compile(double, { ...good, inputs: { x: ['float32', ['1+n']] } });
   expect(model.signature.outputs[0]!.dims).toEqual(model.signature.inputs[0]!.dims);
-  expect(() => portable(17 as never)).toThrow('portable: no such opset; expected 18, 21 or 23, got 17');
+  expect(() => portable(17 as never)).toThrow('portable: unsupported opset; expected 18, 21 or 23, got 17');
 });

@@ -1,4 +1,4 @@
-// What compile() is told, checked before anything is traced.
+// The options of compile(), checked before tracing.
 
 import { type Dim, dim } from '../dim/dim';
 import { ConfigError, describe, nearest, ShapeError, unknownOption } from '../error';
@@ -45,7 +45,7 @@ const checks: { readonly [N in keyof Required<CompileOptions>]: Check } = {
     if (!isRecord(given)) refuse(path, "inputs by name, such as { ids: ['int64', ['batch', 'seq']] }", given);
     // A record that is written by name would lose it.
     if (Object.hasOwn(given, '__proto__'))
-      refuse(path, 'names that JavaScript does not keep for itself', '__proto__', 'Rename the input');
+      refuse(path, 'a name that JavaScript does not reserve', '__proto__', 'Rename the input');
     for (const [name, input] of Object.entries(given)) checkInput(input, `${path}.${name}`);
   },
   weights: check(
@@ -55,11 +55,11 @@ const checks: { readonly [N in keyof Required<CompileOptions>]: Check } = {
   ),
   parameters: check((x) => typeof x === 'function', 'a function of path and parameter'),
   layout: oneOf('padded', 'packed'),
-  state: check(isState, "'io', { io: rows }, { paged: … } or a function that makes a state"),
+  state: check(isState, "'io', { io: capacity }, { paged: … } or a function that returns a state"),
   draws: check((x) => isRecord(x) && 'seed' in x, '{ seed: integer }'),
   training: flag,
   taps: texts('module paths'),
-  rules: check((x) => Array.isArray(x) && x.every(isRule), 'a list of rules', 'rule(name, op, match) makes one'),
+  rules: check((x) => Array.isArray(x) && x.every(isRule), 'a list of rules', 'Make one with rule(name, op, match)'),
   assumptions: texts('assumptions'),
 };
 
@@ -74,7 +74,7 @@ const machineChecks: { readonly [N in keyof Required<Machine>]: Check } = {
 };
 
 function checkMachine(given: unknown, path: string): void {
-  if (!isRecord(given)) refuse(path, 'what is known of a machine, such as { sm: 90 }', given);
+  if (!isRecord(given)) refuse(path, 'properties of a machine, such as { sm: 90 }', given);
   for (const [name, value] of Object.entries(given)) {
     if (!Object.hasOwn(machineChecks, name)) throw unknownOption(path, name, value, Object.keys(machineChecks));
     if (value !== undefined) machineChecks[name as keyof Machine](value, `${path}.${name}`);
@@ -96,7 +96,7 @@ function checkInput(input: unknown, path: string): void {
   dims.forEach((d: unknown, axis: number) => {
     const where = `${path}[1][${axis}]`;
     if (typeof d === 'number' ? !Number.isSafeInteger(d) || d < 0 : typeof d !== 'string')
-      refuse(where, 'a size from 0, or the name of one', d);
+      refuse(where, 'a size of at least 0, or the name of a size', d);
     checkSize(d as Dim, where);
   });
 }
@@ -111,7 +111,7 @@ function checkSize(d: Dim, path: string): void {
   }
 }
 
-/** Throws   ConfigError for what is no module, an unknown option, or a wrong value */
+/** Throws   ConfigError for a value that is not a module, an unknown option, or a wrong value */
 export function checkCompile(module: unknown, options: unknown): void {
   if (!isModule(module))
     throw new ConfigError({
@@ -119,7 +119,7 @@ export function checkCompile(module: unknown, options: unknown): void {
       problem: 'not a module',
       expected: 'what a block, a registry or module() returns',
       got: describe(module),
-      hint: 'zoo.build(kind, config) makes one of a config',
+      hint: 'Build one from a config with zoo.build(kind, config)',
     });
   if (!isRecord(options)) refuse('compile', 'options: { target, inputs, … }', options);
   for (const [name, value] of Object.entries(options)) {

@@ -1,4 +1,4 @@
-// What compile() may be told.
+// The options of compile().
 
 import type { Dim } from '../dim/dim';
 import type { DeclaredRole } from '../ir/graph';
@@ -12,13 +12,13 @@ import type { WeightSource } from '../weights/load';
 /** dtypes of a model's weights and arithmetic. */
 export type ModelDType = 'float32' | 'float16' | 'bfloat16';
 
-/** An input of a model: its dtype, its dims, and its role where the name does not tell it. */
+/** An input of a model: its dtype, its dims, and its role if its name does not imply one. */
 export type InputType = readonly [dtype: DType, dims: readonly Dim[], role?: DeclaredRole | undefined];
 
-/** What `compile` takes besides the module. */
+/** The options of `compile`. */
 export interface CompileOptions {
   readonly target: Target;
-  /** What is known of the machine; absent parts are taken as the newest. */
+  /** Properties of the machine. Missing ones are assumed to be the newest. */
   readonly machine?: Machine;
   /**
    * Default float32. On a target that does not compute in it, or is slower in it than in float32, weights are stored in it and widened to float32;
@@ -37,7 +37,7 @@ export interface CompileOptions {
   /** Which parameters are inputs instead of stored weights: for training, LoRA, hot swap. */
   readonly parameters?: (path: string, parameter: Parameter) => 'stored' | 'input';
   readonly layout?: 'padded' | 'packed';
-  /** Where what lasts between calls lives; absent: nothing lasts. */
+  /** Where state between calls (such as the KV cache) is kept. Absent: the model has no state. */
   readonly state?: SequenceInputs['state'];
   /** Draws from a counter hash with this seed; absent: draws are inputs. */
   readonly draws?: { readonly seed: number };

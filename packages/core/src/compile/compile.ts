@@ -1,4 +1,4 @@
-// From a module to a model: trace, lower, and know what goes in and out.
+// From a module to a model: trace it, lower it, and derive its signature.
 
 import { type Dim, dim } from '../dim/dim';
 import { ConfigError, describe, LoweringError, nearest, ShapeError } from '../error';
@@ -37,7 +37,7 @@ export interface Port {
   readonly name: string;
   readonly dtype: DType;
   readonly dims: readonly Dim[];
-  /** What an input is for: as declared, or as the context of the model took it. Absent: a number for the model's own use. */
+  /** The role of an input: as declared, or as the sequence context read it. Absent: data that only the model's own code reads. */
   readonly role?: InputRole;
   /** For inputs that the runner computes. */
   readonly derived?: { readonly how: Derivation; readonly from: readonly string[]; readonly plus?: Dim; readonly pool?: Pool };
@@ -46,18 +46,18 @@ export interface Port {
   /** For parameters that are inputs: the dims are the checkpoint's. */
   readonly parameter?: true;
 }
-/** What goes in and out. */
+/** The inputs and outputs. */
 export interface Signature {
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
-  /** What feeds must satisfy beside dtypes and sizes: ids within their table, lengths within their rows. Absent where there is nothing. */
+  /** What feeds must satisfy beside dtypes and sizes: ids within their table, lengths within the sequence. Absent if there is no such limit. */
   readonly limits?: readonly Limit[];
 }
 
 /** A compiled model: ready to be explained, saved, or run. */
 export interface Model<I extends string = string, O extends string = string> {
   readonly module: AnyModule;
-  /** For the type checker only: the names of what goes in and out, where they are known. */
+  /** For the type checker only: the names of inputs and outputs, where they are known. */
   readonly portNames?: { readonly inputs: I; readonly outputs: O };
   /** As traced: meanings, the same for all targets. */
   readonly traced: Graph;
@@ -127,7 +127,7 @@ export function compile<const M extends AnyModule, const C extends CompileOption
   };
 }
 
-// A checkpoint holds every parameter, also those that are fed.
+// A checkpoint contains every parameter, including those that are fed.
 function withoutInputs(weights: WeightSource, names: ParameterNames, inputs: ReadonlySet<Parameter>): WeightSource {
   if (!inputs.size) return weights;
   const isInput = (name: string) => inputs.has(names.parameters.get(names.aliases.get(name) ?? name)!);
@@ -168,7 +168,7 @@ function trace(
     if (given === 'bfloat16')
       throw new ConfigError({
         path: `inputs.${name}`,
-        problem: 'no JavaScript runtime carries bfloat16',
+        problem: 'no JavaScript runtime supports bfloat16',
         expected: 'float32',
         got: 'bfloat16',
         hint: 'Declare float32; it is cast inside the graph',
@@ -190,7 +190,7 @@ function trace(
   if (typeof results !== 'object' || results === null)
     throw new ShapeError({
       path: 'compile',
-      problem: 'the module gave no named outputs',
+      problem: 'the module did not return named outputs',
       expected: 'a record of values',
       got: describe(results),
     });
@@ -198,7 +198,7 @@ function trace(
     if (o.state !== undefined && name.startsWith('present.'))
       throw new ConfigError({
         path: `outputs.${name}`,
-        problem: 'names that begin with "present." are those of what a state hands out',
+        problem: 'names that begin with "present." are reserved for the outputs of a state',
         hint: `Rename it: ${name.replace('present.', 'last.')}`,
       });
     g.output(name, carried(value));

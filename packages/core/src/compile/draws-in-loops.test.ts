@@ -105,7 +105,7 @@ describe('draws in a loop, as inputs', () => {
     const g = new GraphBuilder();
     const scalar = { dtype: 'int64', dims: [] } as const;
     expect(() => g.subgraph('loop', [scalar], () => [g.draw('noise', [2], 'uniform')])).toThrow(
-      'noise: a draw in a loop whose number of steps is not known. Make the loop by `loop`, or the draw by a seed',
+      'noise: a draw in a loop whose number of steps is not known. Create the loop with ops.loop, or pass a seed to make the draws',
     );
   });
 });

@@ -51,7 +51,7 @@ describe('seeded draws', () => {
     expect(Math.abs(dropped - rate)).toBeLessThan(4 * Math.sqrt((rate * (1 - rate)) / count));
   });
 
-  it('refuse what is no seed', () => {
+  it('refuse an invalid seed', () => {
     for (const seed of [-1, 0.5, Number.NaN, 2 ** 53]) expect(() => seededDraws(seed)).toThrow(ConfigError);
   });
 });

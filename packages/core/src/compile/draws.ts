@@ -6,7 +6,7 @@ import { derive } from '../sequence/derive';
 import { keyOf } from '../weights/random';
 
 /**
- * Makes every draw by a counter hash of the seed, the draw's name, the run and the steps of the loops around. The same in every runtime
+ * Computes every random draw by a counter hash of the seed, the draw's name, the run and the steps of the loops around. The same in every runtime
  * and on every machine; a new draw in a model changes no other. The run is a derived input that counts up from 0.
  *
  * @param seed an integer from 0 to 2^53 - 1

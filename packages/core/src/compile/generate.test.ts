@@ -117,10 +117,10 @@ describe('prompts', () => {
   });
   const feeds = (...lengths: number[]) => ({ prompt, lengths: tensor('int64', [2], lengths) });
 
-  it('hold a token at least', () => {
+  it('have at least one token', () => {
     completeFeeds(signature, feeds(1, 3), 0);
     expect(() => completeFeeds(signature, feeds(2, 0), 0)).toThrow(
-      'feed "lengths": a prompt without tokens; expected 1 or more, got 0 at [1]',
+      'feed "lengths": the prompt has no tokens; expected 1 or more, got 0 at [1]',
     );
   });
   it('leave room for what is generated, or the capacity is named', () => {

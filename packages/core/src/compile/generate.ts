@@ -1,4 +1,4 @@
-// Whole generations in one run: the prompt outside, one token a step inside a Loop, caches carried from step to step.
+// Generation in one run: prefill outside of the Loop, one decoding step for each iteration inside, KV caches carried from step to step.
 
 import { addDims, type Dim } from '../dim/dim';
 import { internal, ShapeError } from '../error';
@@ -19,7 +19,7 @@ import { padded } from '../sequence/layout';
 import { appendPaged, blockTable, checkPool } from '../sequence/paged-state';
 import type { State } from '../sequence/state';
 
-/** What {@link generate} takes. */
+/** Options of {@link generate}. */
 export interface GenerateOptions {
   /** int64 [batch, seq] */
   readonly prompt: Value;
@@ -27,14 +27,14 @@ export interface GenerateOptions {
   readonly lengths?: Value;
   /** New tokens. */
   readonly steps: number;
-  /** Rows of each cache; at least the longest prompt and steps. In positions. */
+  /** Capacity of each cache in positions: at least the length of the longest prompt plus steps. */
   readonly capacity: number;
   /** Keeps keys and values in pools of blocks that kernels update in place, instead of carrying them from step to step. */
   readonly paged?: Pool;
   /** Beside causality, which the model itself brings. */
   readonly mask?: Mask<Value>;
   readonly memory?: Memory;
-  /** Ends a run early once every sequence has given this id; sequences that ended go on giving it. */
+  /** End-of-sequence id: the run ends early once every sequence has produced it. Sequences that ended repeat it. */
   readonly endId?: number;
   /** The model: ids [batch, n] → logits [batch, n, vocab]. Traced twice. */
   readonly step: (ids: Value, ctx: SequenceContext) => Value;
@@ -45,9 +45,9 @@ export interface GenerateOptions {
  *
  * Shapes   prompt int64 [batch, seq] → tokens int64 [batch, steps]; with endId [batch, generated], generated ≤ steps
  * Dtypes   those of the model, whose logits may be any float
- * Throws   ShapeError when the model gives no logits [batch, n, vocab], steps is below 1, or the prompt is known not to fit into `capacity`;
+ * Throws   ShapeError when the model does not return logits [batch, n, vocab], steps is below 1, or the prompt is known not to fit into `capacity`;
  *          in a run FeedError for an input with empty prompts, and for prompts that leave no room
- * Lowers   everywhere: Loop, TopK, and what the model becomes on the prompt and on one token
+ * Lowers   everywhere: Loop, TopK, and the model lowered for prefill and for a decoding step
  * Example  const tokens = generate(g, { prompt: x, steps: 16, capacity: 128, step: (ids, at) => ops.matmul(embedding(97, 64)(ids), q) });
  */
 export function generate(g: GraphBuilder, o: GenerateOptions): Value {
@@ -92,14 +92,14 @@ export function generate(g: GraphBuilder, o: GenerateOptions): Value {
   return concat([first, rest], 1);
 }
 
-// Rows behind the end of a cache would be lost, and the last row of an empty prompt is none. The last token is not cached.
+// Positions beyond the capacity of a cache would be lost, and an empty prompt has no last position. The last token is not cached.
 function limitPrompt(g: GraphBuilder, { lengths, steps, capacity }: GenerateOptions, seq: Dim): void {
   const room = {
     problem: 'the caches have no room for the prompt and the new tokens',
     by: 'generate.capacity',
-    hint: 'Give generate a larger capacity, or fewer steps',
+    hint: 'Call generate with a larger capacity, or fewer steps',
   };
-  const empty = 'a prompt without tokens';
+  const empty = 'the prompt has no tokens';
   g.limit({ size: seq, min: 1, problem: empty });
   const input = lengths && inputOf(lengths)?.name;
   g.limit({ size: lengths ? seq : addDims(seq, steps - 1), max: capacity, ...room });
@@ -113,7 +113,7 @@ function lastRow(logits: Value, lengths: Value): Value {
   if (logits.rank !== 3)
     throw new ShapeError({
       path: 'generate.step',
-      problem: 'the model gives no logits',
+      problem: 'the model does not return logits',
       expected: '[batch, n, vocab]',
       got: printType(logits),
     });
@@ -138,7 +138,7 @@ function contextFor(o: GenerateOptions, state: State, positions: Value, lengths:
   };
 }
 
-// Caches by the place and name that asked for them. The prompt makes them, the loop carries them on.
+// Caches by the scope and name that requested them. Prefill creates them, and the loop carries them.
 class Caches {
   private readonly first = new Map<string, Value>();
   private readonly table: Value | undefined;
@@ -172,7 +172,7 @@ class Caches {
     const current = new Map(keys.map((key, i) => [key, values[i]!]));
     const state = this.state(queryOffset, (key, _, next) => {
       const before = current.get(key);
-      if (!before) throw internal(`${key} kept nothing for the prompt`);
+      if (!before) throw internal(`${key} has no state after the prompt`);
       const after = next(before);
       current.set(key, after);
       return after;
@@ -193,7 +193,7 @@ class Caches {
           update(`${g.where}.${name}`, { dtype: rows.dtype, dims: [batch, rows.dims[1]!, capacity, rows.dims[3]!] }, (past) =>
             cacheAppend(past, rows, queryOffset),
           )),
-      // What the prompt made of a memory stays outside of the loop.
+      // Keys and values of a memory are computed by prefill and stay outside of the loop.
       cacheMemory: (make) => {
         const known = kept.get(g.where) ?? make();
         kept.set(g.where, known);

@@ -1,11 +1,11 @@
-// First values of all parameters of a module.
+// Initial values of all parameters of a module.
 import { type AnyModule, gainsOf, namesOf } from '../module/module';
 import { type InitializeOptions, initializeParameters } from '../weights/initialize';
 import type { LazyTensor } from '../weights/lazy';
 
 /**
- * First values of a module's parameters, by checkpoint name: what `compile` takes as `weights`. A tied weight stands there once. Values are
- * made when they are loaded and not kept; each depends on the seed and its own name alone. What a stack asks for (DeepNorm's beta) scales them.
+ * Initial values of a module's parameters, by checkpoint name, for the option `weights` of `compile`. A tied weight appears once. Values are
+ * computed when they are loaded and are not kept; each depends only on the seed and its own name. A scale of the stack (DeepNorm's beta) applies.
  *
  * Throws   ConfigError for an unknown scheme or option, or a wrong seed · WeightError for a parameter that nothing initialises
  *          (unless `uninitialized: 'zeros'`)

@@ -44,9 +44,9 @@ export function serialize(model: Model): OnnxModel {
 }
 
 /**
- * A compiled model as one ONNX file in memory, weights and all: what other programs and `InferenceSession.create` of any runtime take.
+ * A compiled model as one ONNX file in memory, including its weights, for other programs and `InferenceSession.create` of any runtime.
  *
- * Throws   FileError beyond 1 GiB, where only a folder holds it · WeightError when the model has no weights
+ * Throws   FileError beyond 1 GiB, which requires a folder · WeightError when the model has no weights
  *
  * Example  const session = await ort.InferenceSession.create(await toBytes(model));
  */
@@ -81,7 +81,7 @@ class Writer {
     const copies: { readonly value: Value; readonly to: string }[] = [];
     const outputs = graph.outputs.map(({ name: output, value }): OnnxValueInfo => {
       const to = root ? this.reserve(output) : this.unique(`${name}/${output}`);
-      // A value can be handed out under one name only; anything else needs a copy.
+      // A value can be an output under one name only; a second name requires a copy.
       if (made.has(value) && !this.named.has(value)) this.claim(value, to);
       else copies.push({ value, to });
       return { name: to, dtype: value.dtype, dims: value.dims };
@@ -150,7 +150,7 @@ class Writer {
     const { leaf } = v;
     if (leaf?.kind === 'constant') return this.claim(v, this.constant(leaf.tensor, `constant_${v.dims.join('x') || 'scalar'}`));
     if (leaf?.kind === 'state') {
-      const dims = v.dims.map((d) => (typeof d === 'number' ? d : fail(`state ${leaf.name} has the open size ${d}`)));
+      const dims = v.dims.map((d) => (typeof d === 'number' ? d : fail(`state ${leaf.name} has the symbolic size ${d}`)));
       return this.store(v, leaf.name, { name: leaf.name, dtype: v.dtype, dims, data: this.filled(v.dtype, dims, leaf.fill) });
     }
     if (leaf?.kind === 'parameter' || this.folding.has(v)) {
@@ -160,14 +160,14 @@ class Writer {
           : this.unique(this.folding.get(v)!.label(this.model.names.nameOf));
       return this.store(v, name, foldedInitializer(name, v, this.reader));
     }
-    throw internal(`${v} stands before the node that makes it`);
+    throw internal(`${v} is used before the node that computes it`);
   }
 
   private store(v: Value, name: string, initializer: OnnxInitializer): string {
     this.stored.set(name, initializer);
     return this.claim(v, this.reserve(name));
   }
-  // States of one type start as the same numbers, which a file then holds once; every one gets memory of its own when a session reads them.
+  // States of one type have the same initial values, which a file contains once. Each gets its own memory when a session reads them.
   private readonly fills = new Map<string, () => AsyncIterable<Uint8Array>>();
   private filled(dtype: DType, dims: readonly number[], fill: number): () => AsyncIterable<Uint8Array> {
     const key = `${printType({ dtype, dims })} ${fill}`;

@@ -17,7 +17,7 @@ export function checkAllRead({ inputs, outputs, nodes, builder }: Graph, declare
     const role = builder.roles.get(nameOf(v) ?? '');
     return declared.includes(nameOf(v) ?? '') && role !== undefined && role !== 'data' && role !== 'sequence';
   });
-  // A size that nothing else tells is read from the dims.
+  // A size that appears nowhere else is read from the dims.
   const told = new Set(inputs.filter((v) => read.has(v)).flatMap((v) => v.dims.flatMap(namesOfDim)));
   const unread = own.find((v) => !read.has(v) && v.dims.flatMap(namesOfDim).every((name) => told.has(name)));
   if (unread)

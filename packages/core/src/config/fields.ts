@@ -1,15 +1,15 @@
-// Field makers: what a block may be told, with check, default, documentation and type in one place.
+// Field makers: the options of a block, with check, default, documentation and type in one place.
 import * as z from 'zod/mini';
 
-/** Must be given; taken from the enclosing block when absent; has a default; may be absent. */
+/** Required; inherited from the enclosing block if absent; has a default; optional. */
 export type Presence = 'required' | 'inherit' | 'default' | 'optional';
 
-/** What every field maker takes. */
+/** Options of every field maker. */
 export interface FieldOptions<T> {
   readonly doc: string;
   /** `positions`, `channels`, `radians`. */
   readonly unit?: string;
-  /** The value when none is given, or how to make it from the fields above. */
+  /** The default, or a function that computes it from the fields above. */
   // biome-ignore lint/suspicious/noExplicitAny: a derived default names the fields that it reads
   readonly default?: T | ((config: any) => T);
   /** Take an absent value from the enclosing block. */
@@ -18,7 +18,7 @@ export interface FieldOptions<T> {
   readonly optional?: boolean;
 }
 
-/** One option of a block. `T` is its value, `P` whether it must be given, `K` the kind of block when it is a hole for one. */
+/** One option of a block. `T` is its value, `P` whether it is required, `K` the kind of block if it is a slot. */
 export interface Field<T = unknown, P extends Presence = Presence, K extends string = string> extends FieldOptions<unknown> {
   readonly type: 'int' | 'num' | 'bool' | 'text' | 'choice' | 'list' | 'fn' | 'slot' | 'each';
   /** In words, for errors: `an integer >= 1`. */
@@ -104,7 +104,7 @@ export function list<T, const O extends FieldOptions<readonly T[]> & { readonly 
   return field<readonly T[], O>('list', options, `a list of ${options.length ?? 'values'}, each ${of.expected}`, schema);
 }
 /**
- * A function of yours: `fn<(x: Value) => Value>()({ doc })`. Such a config builds, but has no JSON.
+ * A function of the user: `fn<(x: Value) => Value>()({ doc })`. Such a config builds, but has no JSON.
  *
  * @typeParam F the type of the function
  */
@@ -121,7 +121,7 @@ export function fn<F extends (...args: any[]) => unknown>(): <const O extends Fi
     );
 }
 
-/** What a slot may default to: a block of the same package, or (in the assembled package) the name or config of one. */
+/** The default of a slot: a block of the same package, or (in the assembled package) the name or config of a block. */
 export type SlotDefault = string | { readonly name: string } | { readonly kind: string; readonly blockName: string };
 interface SlotOptions {
   readonly doc: string;

@@ -2,7 +2,7 @@
 import type { AnyBlock } from '../block/block-definition';
 import { type Field, valueSchema } from './fields';
 
-/** Draft 2020-12; every kind that is reachable stands in `$defs`. */
+/** Draft 2020-12. Every reachable kind is in `$defs`. */
 export function kindSchema(blocks: readonly AnyBlock[], kind: string): Readonly<Record<string, unknown>> {
   const defs: Record<string, unknown> = {};
   const define = (k: string) => {

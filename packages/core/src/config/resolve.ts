@@ -21,7 +21,7 @@ export function build(block: AnyBlock, config: unknown, place: BuildContext): An
   for (const key of Object.keys(given)) if (key !== 'name' && !Object.hasOwn(fields, key)) throw unknownField(label, key, fields);
   const values: Values = {};
   for (const [name, f] of Object.entries(fields)) if (!f.kind) values[name] = valueIn(f, name, given, values, label, place);
-  // What is not given hides nothing that an outer block gives.
+  // An option that is not set does not hide the value of an outer block.
   const inside = { ...place.enclosing, ...Object.fromEntries(Object.entries(values).filter(([, v]) => v !== undefined)) };
   const json: Values = { name: definition.name, ...values };
   const built: Values = { ...values };
@@ -85,7 +85,7 @@ function valueIn(f: Field, name: string, given: Values, above: Values, label: st
   return Array.isArray(value) ? Object.freeze([...value]) : value;
 }
 
-// A default that cannot be made knows its field, not where the block stands.
+// A default that cannot be computed knows its field, but not the path of the block.
 function derived(make: (c: Values) => unknown, above: Values, label: string): unknown {
   try {
     return make(above);
@@ -165,12 +165,12 @@ function fillEach(f: Field, given: unknown, placeOf: (layer: number) => BuildCon
     const texts = new Set(all.map((c) => JSON.stringify(c)));
     return texts.size === 1 && all.length > 0 ? all[0] : all;
   };
-  // What nobody asked for would be left out in silence. A block may also ask later, when it is called.
+  // A layer that was never requested would be dropped in silence. A block may also request it later, when it is called.
   const check = () => {
     if (!Array.isArray(chosen) || made.length === 0 || made.length >= chosen.length) return;
     throw new ConfigError({
       path: `${place.path}[${made.length}]`,
-      problem: 'a config for a layer that is not there',
+      problem: 'a config for a layer that does not exist',
       expected: `a list of ${made.length}`,
       got: `a list of ${chosen.length}`,
     });
@@ -193,7 +193,7 @@ function fill(kind: string, given: unknown, place: BuildContext): AnyModule {
   if (!place.find)
     throw new ConfigError({
       path,
-      problem: `"${name}" cannot be looked up, since the block was called by hand`,
+      problem: `"${name}" cannot be looked up, because the block was called without a registry`,
       expected: `a ${kind} module`,
       got: describe(given),
       hint: `Build the config with a registry, or pass a module: ${name}({ … })`,
@@ -226,7 +226,7 @@ function unknownField(label: string, key: string, fields: Readonly<Record<string
 /**
  * The plain config from which a module was built, defaults filled in.
  *
- * Throws   ConfigError for a module that no config made, or one that holds a function
+ * Throws   ConfigError for a module that was not built from a config, or whose config contains a function
  */
 export function toConfig(m: unknown, path = ''): Readonly<Record<string, unknown>> {
   const where = path || (isModule(m) ? (m.about.blockName ?? 'module') : 'module');
@@ -245,7 +245,7 @@ export function toConfig(m: unknown, path = ''): Readonly<Record<string, unknown
         path: `${where}.${key}`,
         problem: 'a function cannot be written as JSON',
         got: describe(value),
-        hint: 'Define a block for it and name that',
+        hint: 'Define a block for it and use the name of that block',
       });
     plain[key] = value;
   }

@@ -176,10 +176,10 @@ describe('solveDim', () => {
 
   it('refuses sizes that no value gives', () => {
     expect(shapeError(() => solveDim('2*seq + b', 4, new Map(Object.entries({ b: 1, c: 5 })))).message).toBe(
-      'b + 2*seq cannot be 4 where b = 1; expected a size that some integer seq of at least 0 gives, got seq = 1.5',
+      'b + 2*seq cannot be 4 where b = 1; expected a size for which seq is an integer of at least 0, got seq = 1.5',
     );
     expect(shapeError(() => solveDim('batch + 1', 0, new Map())).message).toBe(
-      'batch + 1 cannot be 0; expected a size that some integer batch of at least 0 gives, got batch = -1',
+      'batch + 1 cannot be 0; expected a size for which batch is an integer of at least 0, got batch = -1',
     );
   });
 });

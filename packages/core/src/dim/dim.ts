@@ -39,7 +39,7 @@ export type DimAtom =
 /** One product of a sum: an integer times atoms, a power being the atom repeated. The constant has no atoms. */
 export type DimTerm = { readonly coefficient: number; readonly atoms: readonly DimAtom[] };
 
-/** What the names in a size stand for. */
+/** The values of the names in a size. */
 export type DimSizes = ReadonlyMap<string, number> | Readonly<Record<string, number>>;
 
 // Compiling asks for the same few sizes over and over. Emptied when full, since a program may run for months.
@@ -206,7 +206,7 @@ export function solveDim(
   throw new ShapeError({
     path: '',
     problem: `${dim(d)} cannot be ${size}${given.length ? ` where ${given.map((other) => `${other} = ${known.get(other)}`).join(', ')}` : ''}`,
-    expected: `a size that some integer ${name} of at least 0 gives`,
+    expected: `a size for which ${name} is an integer of at least 0`,
     got: `${name} = ${solution}`,
   });
 }

@@ -1,4 +1,4 @@
-// Node only. What the operating system says about files, as our errors.
+// Node only. Errors of the operating system about files, as FileError.
 import { FileError } from '../error';
 
 const problems: Readonly<Record<string, string>> = {
@@ -10,14 +10,14 @@ const problems: Readonly<Record<string, string>> = {
   EPERM: 'permission denied',
   EBUSY: 'in use by another program',
   ENOENT: 'no such file or folder',
-  ENOTDIR: 'a part of the path is no folder',
+  ENOTDIR: 'a part of the path is not a folder',
   EISDIR: 'a folder, not a file',
-  EEXIST: 'exists already and is no folder',
+  EEXIST: 'exists already and is not a folder',
   EMFILE: 'too many open files',
   ERR_FS_FILE_TOO_LARGE: 'larger than 2 GiB',
 };
 
-/** Awaits an operation on a file or folder; what the system refuses becomes a FileError, anything else passes. */
+/** Awaits an operation on a file or folder; errors of the system become a FileError, other errors pass through. */
 export async function onDisk<T>(path: string, operation: Promise<T>, hint?: string): Promise<T> {
   try {
     return await operation;

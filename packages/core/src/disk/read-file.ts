@@ -6,12 +6,11 @@ import { onDisk } from './file-error';
 /**
  * The bytes of a file. A device, whose bytes may have no end, is refused before anything is read.
  *
- * @throws FileError with the hint when there is no such file, it is none, or cannot be read
+ * @throws FileError with the hint when the file does not exist, is not a regular file, or cannot be read
  */
 export async function readWhole(path: string, hint?: string): Promise<Uint8Array> {
   const about = await onDisk(path, stat(path), hint);
   if (about.isDirectory()) throw new FileError({ path, problem: 'a folder, not a file', ...(hint && { hint }) });
-  if (!about.isFile())
-    throw new FileError({ path, problem: 'not a file', expected: 'a file with an end', ...(hint && { hint }) });
+  if (!about.isFile()) throw new FileError({ path, problem: 'not a file', expected: 'a regular file', ...(hint && { hint }) });
   return onDisk(path, readFile(path), hint);
 }

@@ -4,7 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { onDisk } from './file-error';
 import { cleanUp, ownPrefix } from './unfinished';
 
-/** Makes the entries of a folder last. Windows has no such call and needs none. */
+/** Syncs the entries of a folder to the disk. Windows has no such call and does not require one. */
 export async function syncFolder(folder: string): Promise<void> {
   if (process.platform === 'win32') return;
   const handle = await onDisk(folder, open(folder, 'r'));
@@ -43,7 +43,7 @@ async function moveAll(from: string, into: string, names: readonly string[]): Pr
   }
 }
 
-/** Makes a folder and those above it that are missing; tells the topmost one made. Node's own recursive form never ends in a place like /proc. */
+/** Makes a folder and its missing parents; returns the topmost one made. Node's own recursive form never ends in a place like /proc. */
 async function makeFolder(folder: string): Promise<string | undefined> {
   const make = (): Promise<boolean> =>
     mkdir(folder).then(
@@ -74,7 +74,7 @@ async function removeEmpty(folder: string, top: string): Promise<void> {
  * process is ended in the middle, the next that saves here, or loads from here, finds the old files or brings in the new ones.
  *
  * @param names in the order in which they become visible
- * @throws FileError when the folder cannot be made or written; what `write` throws
+ * @throws FileError when the folder cannot be made or written; errors of `write`
  */
 export async function replaceFiles(
   dir: string,

@@ -1,4 +1,4 @@
-// Node only. What a process that was ended left behind where it was replacing files.
+// Node only. Recovery after a process ended while it was replacing files.
 import { access, readdir, rename, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -6,10 +6,10 @@ import { onDisk } from './file-error';
 
 const host = hostname().replace(/[^\w.]/g, '_');
 
-/** How the temporary folders of this process begin; whether it still lives can be told from the name. */
+/** Prefix of the temporary folders of this process. The name identifies the process, to see whether it still runs. */
 export const ownPrefix = `.saving-${host}-${process.pid}-`;
 
-/** True for the folder of a process of this machine that is no more. */
+/** True for the folder of a process of this machine that has ended. */
 function isAbandoned(name: string): boolean {
   const [, where, pid] = /^\.saving-(.+)-(\d+)-[^-]+$/.exec(name) ?? [];
   if (where !== host) return false;
@@ -49,7 +49,7 @@ export async function finishMoves(dir: string, names: readonly string[]): Promis
   for (const folder of abandoned) {
     if ((await isThere(join(dir, last))) || !(await isThere(join(folder, last)))) continue;
     for (const name of names)
-      await onDisk(join(dir, name), moveIfThere(join(folder, name), join(dir, name)), 'An earlier saving was interrupted here');
+      await onDisk(join(dir, name), moveIfThere(join(folder, name), join(dir, name)), 'An earlier save was interrupted here');
   }
   return abandoned;
 }

@@ -101,8 +101,8 @@ async function pour(chunks: AsyncIterator<Uint8Array>, sink: Sink): Promise<void
 /**
  * Writes one whole file, which must not exist yet, and waits until it is on the disk.
  *
- * @param report told of every piece written; what it throws ends the writing
- * @throws FileError with the hint when the file cannot be written; what `chunks` throws
+ * @param report called after every piece written; an error that it throws ends the writing
+ * @throws FileError with the hint when the file cannot be written; errors of `chunks`
  */
 export async function writeFile(
   path: string,

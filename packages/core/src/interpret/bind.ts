@@ -2,7 +2,7 @@
 import { type Dim, evaluateDim, namesOfDim, solveDim } from '../dim/dim';
 import { FeedError, ShapeError } from '../error';
 
-/** An array that a run is fed, and the sizes it was promised to have. */
+/** An array that a run is fed, and its declared dims. */
 export interface FedSizes {
   readonly name: string;
   readonly dims: readonly Dim[];
@@ -10,11 +10,11 @@ export interface FedSizes {
 }
 
 /**
- * The value of every name in the dims. A plain name is bound by its axis; a name that stands only in a linear size (`batch + 1`) is
+ * The value of every name in the dims. A plain name is bound by its axis; a name that occurs only in a linear size (`batch + 1`) is
  * solved for. A size that stays unknown (`batch*seq` alone) is not checked.
  *
  * @param known values fixed beforehand
- * @throws FeedError when an array has another rank or size than promised, or two axes give a name different values
+ * @throws FeedError when the rank or a size of an array differs from the declared dims, or two axes give a name different values
  */
 export function bindSizes(fed: readonly FedSizes[], known: Iterable<readonly [string, number]> = []): Map<string, number> {
   const sizes = new Map(known);

@@ -1,4 +1,4 @@
-// Runs a graph in float64: the reference that kernels are compared with, and what folds weights.
+// Runs a graph in float64: the reference for kernels, also used to fold weights.
 
 import { type Dim, evaluateDim, namesOfDim } from '../dim/dim';
 import { describe, FeedError, internal, nearest, OnnxformersError, RunError, WeightError } from '../error';
@@ -13,7 +13,7 @@ import { checkLimits } from './limits';
 export interface InterpretOptions {
   /** The values of the parameters. */
   readonly parameters?: (parameter: Parameter) => NDArray;
-  /** What the states hold, by name: updated in place. A state that is missing starts with its fill. */
+  /** The contents of the states, by name: updated in place. A missing state starts with its fill value. */
   readonly states?: Map<string, NDArray>;
   /** Values of names that no input binds. */
   readonly sizes?: Readonly<Record<string, number>>;
@@ -163,7 +163,7 @@ class Frame {
       return isFloat(array.dtype) && isFloat(value.dtype) ? { ...array, dtype: value.dtype } : array;
     throw new WeightError({
       path: `parameter ${printType(value)}`,
-      problem: array ? 'the value given has other dims' : 'no value was given',
+      problem: array ? 'the value has the wrong dims' : 'no value was given',
       expected: `[${parameter.dims.join(', ')}]`,
       got: array ? `[${array.dims.join(', ')}]` : 'nothing',
       hint: 'Pass { parameters: (p) => … } that knows every parameter of the graph',
@@ -207,7 +207,7 @@ function at<T>(node: Node, f: () => T): T {
 
 // ---- Definitions ----------------------------------------------------------------------------------------------------
 
-// A definition is traced at the types of its node, symbolic sizes included. What these sizes are is told by inputs of their own.
+// A definition is traced at the types of its node, symbolic sizes included. Inputs of their own supply these sizes.
 interface Definition {
   readonly graph: Graph;
   readonly names: readonly string[];
@@ -225,7 +225,7 @@ function remembered(node: Node, sizes: ReadonlyMap<string, number>): Definition 
 
 const sizeInput = (name: string): string => `size ${name}`;
 
-/** The definition of an op as a graph of its own, at the types of its operands. The values of `sizes` are told by inputs of their own. */
+/** The definition of an op as a graph of its own, at the types of its operands. Inputs of their own supply the values of `sizes`. */
 export function definitionOf(
   op: Op,
   operands: readonly (TensorType | Value | undefined)[],

@@ -1,4 +1,4 @@
-// Applying an op: operands made ready, types inferred, what is constant folded, faults told with their place.
+// Applying an op: operands are prepared, types inferred, constants folded, and errors get the path of the op.
 import type { Dim } from '../dim/dim';
 import { describe, internal, ShapeError } from '../error';
 import { Parameter } from '../parameter/parameter';
@@ -20,7 +20,7 @@ export function apply<A extends Attrs>(op: Op<A>, operands: readonly Operand[], 
       problem: 'no operand is a value of a graph',
       expected: 'at least one',
       got: describe(operands),
-      hint: 'Numbers and parameters join the graph of the values beside them; g.number(1, dtype) makes a value of a number',
+      hint: 'Numbers and parameters take the graph of the values beside them; use g.number(1, dtype) to make a value from a number',
     });
   const g = anchor.graph.root;
   const values = operands.filter((o): o is Value => o instanceof Value);

@@ -157,7 +157,7 @@ export class Builder implements GraphBuilder {
     const rows = loops.map(({ rows }) => {
       if (rows) return rows;
       const problem = 'a draw in a loop whose number of steps is not known';
-      throw new ShapeError({ path: full, problem, hint: 'Make the loop by `loop`, or the draw by a seed' });
+      throw new ShapeError({ path: full, problem, hint: 'Create the loop with ops.loop, or pass a seed to make the draws' });
     });
     const all = root.drawInput(full, [...rows.map((r) => r.count), ...dims], of);
     return rows.reduce((left, r, i) => r.at(left, steps[i]!), all);
@@ -306,7 +306,7 @@ export class Builder implements GraphBuilder {
     const other = name === undefined ? undefined : this.inputs.find((v) => nameOf(v) === name);
     if (other) {
       const computed = [value, other].some(({ leaf }) => leaf?.kind === 'derived');
-      const hint = computed ? 'The graph brings it along, so that it is not declared' : 'Rename it';
+      const hint = computed ? 'The graph creates this input itself, so do not declare it' : 'Rename it';
       throw new ShapeError({ path: name!, problem: 'an input of this name exists already', hint });
     }
     this.inputs.push(value);

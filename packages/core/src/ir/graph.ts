@@ -18,7 +18,6 @@ export {
   type MatchContext,
   type Node,
   type Operand,
-  type Origin,
   type Outcome,
   type Pool,
   type Refusal,

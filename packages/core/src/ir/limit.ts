@@ -8,13 +8,13 @@ import type { Dim } from '../dim/dim';
 export interface Limit {
   /** The input whose numbers are looked at. */
   readonly input?: string;
-  /** Which numbers: every element (default), how many of each row are not 0, or the sum of all. A row is what stands along the last axis. */
+  /** Which numbers: every element (default), how many of each row are not 0, or the sum of all. A row is the last axis. */
   readonly of?: 'elements' | 'counts' | 'sum';
   /** The size that is looked at, where no input is named. */
   readonly size?: Dim;
   readonly min?: Dim;
   readonly max?: Dim;
-  /** In words, for the error: `an index outside of the table`. */
+  /** In words, for the error: `an index out of range of the table`. */
   readonly problem: string;
   /** The option that decides on the bounds: `encoder.embedding.seqLen`. */
   readonly by?: string;

@@ -1,4 +1,4 @@
-// What an input of a model is for. Everything behind the declaration reads roles, never names.
+// What an input of a model is for. After the declaration only roles are read, never names.
 
 /** Roles that a declared input may have. */
 export const inputRoles = [
@@ -19,20 +19,20 @@ export const inputRoles = [
 /**
  * What a declared input is for.
  *
- * - `sequence`          the rows that attend: ids [batch, seq], embeddings [batch, seq, dim] or heads [batch, heads, seq, head_dim];
+ * - `sequence`          the tokens that attend: ids [batch, seq], embeddings [batch, seq, dim] or heads [batch, heads, seq, head_dim];
  *                       packed [tokens, …]
- * - `lengths`           int64 [batch]: real rows of each sequence; the rest is padding on the right
- * - `keyPadding`        bool, int64 or int32 [batch, kv_seq]: 0 for padding, which no query sees
- * - `denseMask`         bool [batch or 1, heads or 1, seq or 1, kv_seq]: pairs of query and key that may attend
+ * - `lengths`           int64 [batch]: number of real positions of each sequence; the rest is padding on the right
+ * - `keyPadding`        bool, int64 or int32 [batch, kv_seq]: 0 for padding, which no query attends to (key padding mask)
+ * - `denseMask`         bool [batch or 1, heads or 1, seq or 1, kv_seq]: true for pairs of query and key that may attend (dense mask)
  * - `additiveMask`      float [batch, kv_seq] or [batch or 1, heads or 1, seq or 1, kv_seq]: added to every score; half of the lowest number
  *                       of its dtype, and all below it, hides the key
  * - `attentionBias`     float [batch or 1, heads or 1, seq, kv_seq]: added to every score; hides nothing
- * - `positionIds`       int64 [batch, seq], packed [tokens]: positions, instead of counted ones
+ * - `positionIds`       int64 [batch, seq], packed [tokens]: positions of the tokens, instead of 0, 1, 2, …
  * - `tokenTypeIds`      int64 [batch, seq], packed [tokens]: the segment of each token, such as BERT's sentence A or B
  * - `memory`            float [batch, memory_seq, dim], packed [memory_tokens, dim]: what cross attention attends to
  * - `memoryLengths`     as `lengths`, of the memory
  * - `memoryKeyPadding`  as `keyPadding`, of the memory
- * - `data`              nothing of these: a number for the model's own use
+ * - `data`              none of these: a tensor for the model's own use
  */
 export type DeclaredRole = (typeof inputRoles)[number];
 
@@ -42,6 +42,6 @@ export type DeclaredRole = (typeof inputRoles)[number];
  */
 export type InputRole = DeclaredRole | 'pastKeyValue' | 'pastMemory' | 'pastRecurrent';
 
-/** True for what the last call kept. */
+/** True for the state that the last call returned. */
 export const isPastRole = (role: InputRole | undefined): boolean =>
   role === 'pastKeyValue' || role === 'pastMemory' || role === 'pastRecurrent';

@@ -17,7 +17,7 @@ export const MatMulNBits: Op<MatMulNBitsAttrs> = defineOp<MatMulNBitsAttrs>({
   attributes: { K: 'int', N: 'int', bits: 'int', block_size: 'int' },
   form: ({ bits, block_size }) => `bits=${bits} block_size=${block_size}`,
   infer([x], { K, N }) {
-    if (x?.dims.at(-1) !== K) throw mismatch(`the weight takes ${K} channels`, `${K} in the last axis of x`, printType(x));
+    if (x?.dims.at(-1) !== K) throw mismatch(`the weight requires ${K} channels`, `${K} in the last axis of x`, printType(x));
     return [{ dtype: x.dtype, dims: [...x.dims.slice(0, -1), N] }];
   },
   decompose: ([x, packed, scales, zeros], { K, block_size }) => [
@@ -26,7 +26,7 @@ export const MatMulNBits: Op<MatMulNBitsAttrs> = defineOp<MatMulNBitsAttrs>({
 });
 
 const own = defineReasons({
-  blockSize: ({ got }: { readonly got: number }) => `blocks of ${got} are not a power of two from 16 on`,
+  blockSize: ({ got }: { readonly got: number }) => `blocks of ${got} are not a power of two of at least 16`,
 });
 
 /** Linear on a weight made by DequantizeBlocks → MatMulNBits. */

@@ -1,4 +1,4 @@
-// A table of rows looked up by id.
+// An embedding table, looked up by id.
 import type { Value } from '../ir/graph';
 import { type Module, module } from '../module/module';
 import { gather } from '../ops/select';
@@ -12,7 +12,7 @@ import { limitIndices } from '../sequence/limits';
  *
  * Shapes   ids [...] → [..., dim]
  * Dtypes   ids int64, int32 → that of the weight
- * Throws   ShapeError (when called) for ids that are no integers
+ * Throws   ShapeError (when called) for ids that are not integers
  * Lowers   everywhere: Gather
  * Example  const rows = embedding(32000, 512)(x);
  */

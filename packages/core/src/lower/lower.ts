@@ -1,4 +1,4 @@
-// From meanings to what a target can run: matches of rules, the target's table, definitions as the last resort.
+// Lowering, from ops without a kernel to ops that the target runs: rules, the target's table, definitions as the last resort.
 import { internal, LoweringError } from '../error';
 import { domainOf, type Op, printType } from '../ir/define-op';
 import { apply, builderLike, type Graph, type GraphBuilder, type Node, subgraphsOf, type Value } from '../ir/graph';
@@ -18,13 +18,13 @@ import { accepts, dtypeOf, kernelOf, type Machine, rowOf, type Target } from './
 /** Options of {@link lower}. */
 export interface LowerOptions {
   readonly machine?: Machine;
-  /** Rules that are asked about every node, beside those that it brings. */
+  /** Rules that are tried at every node, besides the node's own rules. */
   readonly rules?: readonly Rule[];
-  /** What the caller says about the data; rules ask for it by name. */
+  /** The assumptions of the caller; rules query them by name. */
   readonly assumptions?: readonly string[];
 }
 
-/** What {@link lower} gives. */
+/** What {@link lower} returns. */
 export interface Lowered {
   readonly graph: Graph;
   readonly decisions: readonly Decision[];
@@ -33,7 +33,7 @@ export interface Lowered {
 /**
  * Rewrites a graph until the target runs every node of it.
  *
- * Throws   LoweringError naming op, dtype, target and path for a node that is neither accepted nor definable by accepted ones
+ * Throws   LoweringError naming op, dtype, target and path for a node that the target does not run and that cannot be decomposed into nodes that it runs
  */
 export function lower(graph: Graph, target: Target, options: LowerOptions = {}): Lowered {
   const lowering = new Lowering(target, options.machine ?? {}, options.rules ?? [], new Set(options.assumptions));
@@ -42,7 +42,7 @@ export function lower(graph: Graph, target: Target, options: LowerOptions = {}):
 }
 
 interface Candidate extends Found {
-  /** Which way of its rule it is. */
+  /** Index of the variant of its rule. */
   readonly way: number;
   readonly cost: number;
   readonly kernels: readonly string[];
@@ -212,7 +212,7 @@ class Lowering {
       problem: `${op.key} of ${dtype} cannot run on ${this.target.name}: ${direct.text}`,
       ...this.expectedOf(op),
       got: `operands ${node.operands.map(printType).join(', ')}`,
-      hint: `Choose another target or dtype, or give ${op.key} a definition by ops that ${this.target.name} has${this.refusedAround(node)}`,
+      hint: `Choose another target or dtype, or define ${op.key} in terms of ops that ${this.target.name} has${this.refusedAround(node)}`,
     });
   }
 

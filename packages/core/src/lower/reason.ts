@@ -1,6 +1,6 @@
 // Why something does not apply: a code with data, from which the text is made in one place.
 
-/** What a reason knows beside its code. */
+/** The data of a reason, besides its code. */
 export type ReasonData = { readonly [name: string]: number | string | boolean | readonly string[] | undefined };
 
 /** Why something does not apply. Programs read `code` and `data`; `text` is made from them, for people. */

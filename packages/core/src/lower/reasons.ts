@@ -1,8 +1,8 @@
-// The reasons that several rules and targets give. What only one kernel refuses has its code beside that kernel.
+// The reasons that several rules and targets return. A reason that only one kernel returns is defined beside that kernel.
 import { defineReasons } from './reason';
 
 type Mask = {
-  /** In words: `causal, lengths`. */
+  /** As text: `causal, lengths`. */
   readonly mask: string;
   /** Names of the classes in it. */
   readonly kinds: readonly string[];
@@ -12,18 +12,18 @@ type Mask = {
 export const reasons = defineReasons({
   /** The kernel has no such feature. */
   lacks: ({ feature }: { readonly feature: 'softcap' | 'sinks' | 'dropout' | 'bias' | 'query offset' }) =>
-    feature === 'query offset' ? 'it has no cache in which each sequence has its own length' : `it has no ${feature}`,
+    feature === 'query offset' ? 'it has no cache in which each sequence has its own length' : `it does not support ${feature}`,
   maskNotExpressible: ({ mask }: Mask) => `it cannot express the mask: ${mask}`,
   headCountsUnknown: () => 'the numbers of heads must be known when the model is compiled',
   headCountsDiffer: ({ heads, kvHeads }: { readonly heads: number | string; readonly kvHeads: number | string }) =>
     `it needs as many key heads as query heads, got ${heads} query heads and ${kvHeads} key heads`,
   headDimMultiple: ({ of, got }: { readonly of: number; readonly got: number | string }) =>
     `head_dim ${got} is not a multiple of ${of}`,
-  zeroScale: () => 'it takes a scale of 0 for its default',
-  /** Not a refusal: what it costs to say a mask that the kernel has no words for. */
+  zeroScale: () => 'it interprets a scale of 0 as the default scale',
+  /** Not a refusal: a note that the kernel cannot express the mask other than as a tensor. */
   maskOverScores: ({ mask }: Mask) => `the mask becomes a tensor over all pairs of queries and keys: ${mask}`,
   keysOfOthers: () => 'keys and queries belong to different sequences',
-  noBiasedLinear: () => 'its operand is not a linear map with a bias that nothing else reads',
+  noBiasedLinear: () => 'its operand is not a linear map with a bias, or something else reads it too',
   sizeUnknown: ({ size }: { readonly size: string }) => `the number of ${size} must be known when the model is compiled`,
   /** What would hold under an assumption that was not given: `holds` completes a sentence with `if`. */
   assumption: ({
@@ -55,7 +55,7 @@ export const reasons = defineReasons({
 
   costsMore: ({ cost, against }: { readonly cost: number; readonly against: number; readonly to: string }) =>
     `it costs more (${digits(cost)} against ${digits(against)})`,
-  lost: ({ by }: { readonly to: string; readonly by: string }) => (by === 'order' ? 'it is as good' : 'it fuses less'),
+  lost: ({ by }: { readonly to: string; readonly by: string }) => (by === 'order' ? 'it is equally good' : 'it fuses less'),
   ownResult: () => 'its operands depend on its own result',
   keptIsCheaper: ({ op }: { readonly op: string }) => `${op} itself is cheaper here`,
 });

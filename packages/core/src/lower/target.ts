@@ -1,4 +1,4 @@
-// What a target is: a table of kernels, nothing else.
+// A target is a table of kernels, nothing else.
 
 import { domainOf, type Op, type TensorType } from '../ir/define-op';
 import type { Node } from '../ir/graph';
@@ -7,7 +7,7 @@ import type { Decision } from './decision';
 import type { Reason } from './reason';
 import { reasons } from './reasons';
 
-/** The machine a graph will run on. What is unknown is taken as the newest; `explain` says so. */
+/** The machine a graph will run on. What is not given is assumed to be the newest; `explain` says so. */
 export interface Machine {
   /** Version of ONNX Runtime: `1.30.0`. */
   readonly runtime?: string;
@@ -22,7 +22,7 @@ export interface Kernel {
   readonly dtypes: readonly DType[];
   /** Those of them that the provider leaves to the CPU, with copies around the node. */
   readonly beside?: readonly DType[];
-  /** The dtypes of each form of the op (`Op.form`), where they differ. A form that is not there has no kernel. */
+  /** The dtypes of each form of the op (`Op.form`), where they differ. A missing form has no kernel. */
   readonly forms?: Readonly<Record<string, Pick<Kernel, 'dtypes' | 'beside'>>>;
   /** True, or the reason why this node cannot run there. */
   accepts?(node: Node, machine: Machine): true | Reason;
@@ -49,9 +49,9 @@ export interface Target {
   readonly kernels: Readonly<Record<string, Kernel>>;
   /** What is worth saying about it in `explain`: always, or of models that compute in a dtype. */
   readonly notes?: readonly { readonly computes?: DType; readonly text: string }[];
-  /** Whose cards its machine has: tools look at them to know the {@link Machine}. */
+  /** The vendor of its GPUs: tools query them to find the {@link Machine}. */
   readonly gpu?: 'nvidia';
-  /** What it takes for granted where the machine is not known. */
+  /** What it assumes where the machine is not known. */
   assumed?(machine: Machine): readonly Reason[];
   /** Which of its kernels the runtime will run for nodes whose op has several. */
   forecast?(nodes: readonly Node[], machine: Machine): readonly Forecast[];
@@ -61,14 +61,14 @@ export interface Target {
 
 /** Which of the kernels behind an op the runtime will run. */
 export interface Forecast {
-  /** On which machines, in words; empty where the machine is known. */
+  /** On which machines, as text; empty where the machine is known. */
   readonly on: readonly string[];
   readonly kernel: string;
-  /** On what it still depends. */
+  /** What the choice still depends on. */
   readonly note?: Reason;
 }
 
-/** What a target is told when it is asked for advice. */
+/** What a target receives when it is asked for advice. */
 export interface Situation {
   readonly decision: Decision;
   /** The kernels that will run for what the decision made. */

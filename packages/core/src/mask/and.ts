@@ -33,7 +33,7 @@ export const andMask = defineMask({
   print: ({ parts }) => parts.map(printMask).join(', '),
 });
 
-/** Both. `none` and repeated masks disappear, nested ands join. */
+/** Pairs that all of the masks allow. `none` and repeated masks are removed, nested ands are joined. */
 export function and<V>(...masks: readonly Mask<V>[]): Mask<V> {
   const parts = joined(andMask.class, masks).filter((m) => m.class !== none.class);
   if (parts.length === 0) return none;

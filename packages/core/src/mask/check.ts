@@ -21,7 +21,7 @@ export function checkMask(mask: Mask<TensorType>, sizes: MaskSizes): void {
   const [first] = placing;
   if (first && (placing.length > 1 || !conjuncts(mask).includes(first)))
     throw mismatch(
-      `a ${first.class.name} mask stands alone or once among masks joined by and`,
+      `a ${first.class.name} mask must be used alone, or once among masks joined by and`,
       `and(${first.class.name}, …)`,
       printMask(mask),
     );

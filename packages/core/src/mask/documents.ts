@@ -21,8 +21,9 @@ export const documentsMask = defineMask<Offsets>({
   check({ operands: { offsets, keyOffsets } }, { batch, queryOffset }) {
     expectOffsets('documents offsets', offsets, offsets.dims);
     expectOffsets('documents keyOffsets', keyOffsets, offsets.dims);
-    if (batch !== 1) throw mismatch('a documents mask is for packed sequences', 'batch 1', `batch ${batch}`);
-    if (queryOffset) throw mismatch('packed sequences have no queryOffset', 'keyOffsets that count the rows kept', 'queryOffset');
+    if (batch !== 1) throw mismatch('a documents mask requires packed sequences', 'batch 1', `batch ${batch}`);
+    if (queryOffset)
+      throw mismatch('packed sequences cannot have a queryOffset', 'keyOffsets that include the cached positions', 'queryOffset');
   },
   allows: (_, { from, to }) => from.sequence === to.sequence,
   tensor({ operands }, { graph, seq, kvSeq }) {
@@ -41,7 +42,7 @@ export const documentsMask = defineMask<Offsets>({
 
 /**
  * Packed sequences: query token t of sequence i (`offsets[i] <= t < offsets[i + 1]`) sees the keys of sequence i, int64 [sequences + 1]. Positions
- * count within a sequence, whose keys end where its queries end; other masks count them so too. It stands alone or once among masks joined by
+ * count within a sequence, whose keys end where its queries end; other masks count them so too. It must be used alone, or once among masks joined by
  * {@link and}.
  */
 export const documents = <V>(offsets: V, keyOffsets: V = offsets): Mask<V> =>

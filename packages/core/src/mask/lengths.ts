@@ -17,5 +17,5 @@ export const lengthsMask = defineMask<'keys'>({
   withPrefixTokens: ({ operands: { keys } }, { count, ownKeys }) => keyLengths(ownKeys ? moreBy(keys, count) : keys),
 });
 
-/** Keys before the length of their sequence: rows `< keys[b]`, int64 [batch]. */
+/** Keys before the length of their sequence: positions `< keys[b]`, int64 [batch]. */
 export const keyLengths = <V>(keys: V): Mask<V> => lengthsMask({ operands: { keys } });

@@ -14,5 +14,5 @@ export const noneMask = defineMask({
   withPrefixTokens: (mask) => mask,
 });
 
-/** Every key. */
+/** Every query may attend to every key. */
 export const none = noneMask();

@@ -11,7 +11,7 @@ export const notMask = defineMask({
   print: ({ parts: [part] }) => `not (${printMask(part!)})`,
 });
 
-/** The notMask. */
+/** The negated mask: pairs that the other mask hides. */
 export function not<V>(mask: Mask<V>): Mask<V> {
   return mask.class === notMask.class ? mask.parts[0]! : notMask({ parts: [mask] });
 }

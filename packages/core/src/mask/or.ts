@@ -14,7 +14,7 @@ export const orMask = defineMask({
   print: ({ parts }) => parts.map(printMask).join(' or '),
 });
 
-/** Either. */
+/** Pairs that at least one of the masks allows. */
 export function or<V>(...masks: readonly Mask<V>[]): Mask<V> {
   const parts = joined(orMask.class, masks);
   if (parts.length === 0 || parts.some((m) => m.class === none.class)) return none;

@@ -1,4 +1,4 @@
-// Masks in plain loops: the meaning that tensors and kernels are compared with.
+// Masks in plain loops: the reference for mask tensors and kernels.
 import { internal } from '../error';
 import type { NDArray } from '../tensor/tensor';
 import { type Mask, masksIn, type Place } from './mask';
@@ -10,11 +10,11 @@ export interface AttendSizes {
   readonly kvSeq: number;
 }
 
-/** True when query `i` of batch row `b` and head `h` may attend to key row `j`. */
+/** True when query `i` of sequence `b` and head `h` may attend to key `j`. */
 export type MayAttend = (b: number, h: number, i: number, j: number) => boolean;
 
 /**
- * A mask as a predicate. Query `i` stands at position `queryOffset[b] + i`, key `j` at `j`, and only the first `queryOffset[b] + seq` keys exist;
+ * A mask as a predicate. Query `i` is at position `queryOffset[b] + i`, key `j` at `j`, and only the first `queryOffset[b] + seq` keys exist;
  * without `queryOffset` queries and keys end together. A documents mask counts positions within its sequences instead.
  */
 export function mayAttend(mask: Mask<NDArray>, sizes: AttendSizes, queryOffset?: NDArray): MayAttend {

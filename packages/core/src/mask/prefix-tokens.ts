@@ -1,4 +1,4 @@
-// Masks once tokens stand in front of each sequence.
+// Masks after prefix tokens were put before each sequence.
 import type { Dim } from '../dim/dim';
 import type { Value } from '../ir/graph';
 import { add } from '../ops/elementwise';
@@ -6,7 +6,7 @@ import { concat } from '../ops/movement';
 import { fill, size } from '../ops/shape';
 import type { Mask, PrefixTokens } from './mask';
 
-/** `count` times `value` in front along an axis. */
+/** `value` prepended `count` times along an axis. */
 export function inFront(x: Value, axis: number, count: Dim, value: number): Value {
   return count ? concat([fill(x, x.dims.with(axis, count), value, x.dtype), x], axis) : x;
 }
@@ -16,8 +16,8 @@ export const moreBy = (x: Value, count: Dim): Value =>
   count === 0 ? x : add(x, typeof count === 'number' ? count : size(x, count));
 
 /**
- * The same mask once tokens stand in front of each sequence; undefined where it cannot say so. All rows see the new ones, which see every row
- * that is real; a mask that compares positions counts the new rows too.
+ * The same mask after prefix tokens were put before each sequence; undefined where the mask cannot express it. All tokens attend to the prefix,
+ * and the prefix to all real tokens; a mask that compares positions also counts the prefix.
  */
 export function withPrefixTokens(mask: Mask<Value>, front: PrefixTokens): Mask<Value> | undefined {
   const { withPrefixTokens: grown } = mask.class.definition;

@@ -41,7 +41,7 @@ describe('a block by itself', () => {
     ]);
   });
 
-  it('takes what its config tells and names what it leaves open', () => {
+  it('reads sizes from its config and names those that it leaves open', () => {
     expect(blockInputs(scaled({ dim: 3 }))).toEqual({
       q: { dtype: 'float32', dims: ['batch', 'heads', 'seq', 3] },
       k: { dtype: 'float32', dims: ['batch', 'kv_heads', 'seq', 3] },

@@ -4,7 +4,7 @@ import { type GraphBuilder, Value } from '../ir/graph';
 import type { Rule } from '../lower/rule';
 import { Parameter } from '../parameter/parameter';
 
-/** What a module may be made of. An interface, because a type alias would be circular. */
+/** What a module may contain. An interface, because a type alias would be circular. */
 export interface Children {
   readonly [name: string]: Child;
 }
@@ -15,22 +15,22 @@ export type Child = Parameter | AnyModule | readonly Child[] | Children | undefi
 // biome-ignore lint/suspicious/noExplicitAny: a forward function may have any signature
 export type Fn = (...args: any[]) => unknown;
 
-/** What is known of a module besides what it does. */
+/** Metadata of a module. */
 export interface About {
-  /** The kind of hole it fills; absent for a module made by hand. */
+  /** The kind of slot it fills. Absent for a module that no block made. */
   readonly kind?: string;
   /** The block and config it came from. */
   readonly blockName?: string;
   readonly config?: Readonly<Record<string, unknown>>;
   /** Rules that lower what its forward function emits, blocks in it excepted. */
   readonly rules?: readonly Rule[];
-  /** By how much first values are scaled in the module and below, where a scheme scales: what keeps a deep stack stable. */
+  /** Factor of the initial values in the module and below, for schemes that scale: it keeps a deep stack stable. */
   readonly gain?: number;
   /** Parameters below it that `reparametrize` replaced altogether: they have no name any more. */
   readonly dropped?: ReadonlySet<Parameter>;
 }
 
-/** A forward function together with the record of what it uses. The record's keys, dotted, are the checkpoint's names. */
+/** A forward function together with the record of what it uses. The keys of the record, joined by dots, are the names in the checkpoint. */
 export type Module<F extends Fn = Fn> = F & {
   readonly children: Children;
   /** The function alone, without its scope. */
@@ -54,13 +54,13 @@ export interface AnyModule {
 const callers = new WeakMap<GraphBuilder, AnyModule[]>();
 
 /**
- * Makes a module of a record of parameters and modules and a forward function. Calling it opens a scope named after its key in
+ * Makes a module from a record of parameters and modules and a forward function. Calling it opens a scope named after its key in
  * the caller's record; a second call of the same module gets a number (`shared@2`), its parameters keep their names.
  *
  *     const up = module({ weight }, (x: Value) => linear(x, weight));
  */
 export function module<F extends Fn>(children: Children, forward: F, about: About = {}): Module<F> {
-  // What a block emits is lowered by its own rules; a part of it that is no block is part of it.
+  // The ops that a block emits are lowered by its own rules. A child that is not a block belongs to the block around it.
   const rules = about.rules ?? (about.blockName === undefined ? undefined : []);
   const self = ((...args: unknown[]) => {
     const graph = graphOf(args);

@@ -38,7 +38,7 @@ const run = (graph: Graph, yes: boolean): number[] => {
 };
 const muls = (graph: Graph): number => graph.nodes.filter((n) => n.op.key === 'Mul').length;
 
-it('used in a branch first and then outside, it stands in both', () => {
+it('used in a branch first and then outside, it is computed in both', () => {
   const { graph, made } = traced((x, yes) => {
     const [inside] = cond(
       yes,
@@ -52,7 +52,7 @@ it('used in a branch first and then outside, it stands in both', () => {
   expect([made(), muls(graph)]).toEqual([2, 1]);
 });
 
-it('used in both branches and nowhere else, it stands in each', () => {
+it('used in both branches and nowhere else, it is computed in each', () => {
   const { graph } = traced(
     (x, yes) =>
       cond(

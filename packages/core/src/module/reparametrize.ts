@@ -6,11 +6,11 @@ import { type AnyModule, graphOf, module, namesOf } from './module';
 
 /** How one parameter is made. */
 export interface Parametrization {
-  /** What it is made from, named beside it: `q_proj.weight` made from `lora_a` asks a checkpoint for `q_proj.lora_a`. */
+  /** The parameters it is computed from, with names beside it: `q_proj.weight` computed from `lora_a` reads `q_proj.lora_a` of a checkpoint. */
   readonly parameters: Readonly<Record<string, Parameter>>;
   /** True when nothing of the old parameter is left: it is then neither stored nor asked of a checkpoint. */
   readonly replaces?: boolean;
-  /** The value that takes its place; `weight` gives the old one. */
+  /** The value that replaces it; `weight` returns the original one. */
   value(weight: () => Value, g: GraphBuilder): Value;
 }
 
@@ -42,7 +42,7 @@ export function reparametrize<M extends AnyModule>(
         throw new ConfigError({
           path: full,
           problem: 'a parameter of this name exists already',
-          hint: 'Name the new one otherwise',
+          hint: 'Choose another name for the new parameter',
         });
       added[full] = extra;
     }

@@ -63,28 +63,28 @@ describe('reading models', () => {
 
   it.each<[string, Uint8Array]>([
     ['m.onnx: not an ONNX model; expected a graph, got none', new Uint8Array()],
-    ['m.onnx: not an ONNX model; got premature EOF. The file may be cut off or of another format.', Uint8Array.of(0x3a, 99)],
+    ['m.onnx: not an ONNX model; got premature EOF. The file may be truncated, or of another format.', Uint8Array.of(0x3a, 99)],
     [
-      'm.onnx: defines functions of its own; expected nodes of known ops, got function "f"',
+      'm.onnx: the model defines its own functions; expected nodes of known ops, got function "f"',
       file({}, { functions: [{ name: 'f' }] }),
     ],
-    ['m.onnx: holds sparse initializers', file({ sparseInitializer: [{}] })],
+    ['m.onnx: the graph has sparse initializers', file({ sparseInitializer: [{}] })],
     [
       'm.onnx, value "x": not a tensor; got sequence',
       file({ input: [{ name: 'x', type: { value: { case: 'sequenceType', value: {} } } }] }),
     ],
     ['m.onnx, value "x": not a tensor; got no type', file({ input: [{ name: 'x' }] })],
     [
-      'm.onnx, value "x": an element type without a dtype here; got string',
+      'm.onnx, value "x": unsupported element type; got string',
       file({ output: [{ name: 'x', type: { value: { case: 'tensorType', value: { elemType: 8 } } } }] }),
     ],
-    ['m.onnx, initializer "w": its elements lie in another file, which is not named', withExternal({})],
+    ['m.onnx, initializer "w": its elements are in another file, which is not named', withExternal({})],
     [
-      'initializer "w": the offset of its external data is no number; expected digits, got "-1"',
+      'initializer "w": the offset of its external data is not a number; expected digits, got "-1"',
       withExternal({ location: 'w', offset: '-1' }),
     ],
     [
-      'the length of its external data is no number; expected digits, got "0x10"',
+      'the length of its external data is not a number; expected digits, got "0x10"',
       withExternal({ location: 'w', length: '0x10' }),
     ],
     [
@@ -92,20 +92,20 @@ describe('reading models', () => {
       withExternal({ location: 'w', offset: '9'.repeat(16) }),
     ],
     [
-      'the length of its external data does not fit its dims; expected 60 bytes, got 61',
+      'the length of its external data does not match its dims; expected 60 bytes, got 61',
       withExternal({ location: 'w', length: '61' }),
     ],
     [
       'm.onnx, attribute "a" of node "n": the attribute is binary; expected text in UTF-8',
       withAttribute({ type: Kind.STRING, s: Uint8Array.of(0xff) }),
     ],
-    ['attribute "a" of node "n": the attribute stands for one of a function', withAttribute({ refAttrName: 'b' })],
+    ['attribute "a" of node "n": the attribute refers to an attribute of a function', withAttribute({ refAttrName: 'b' })],
     [
-      'attribute "a" of node "n": an attribute that cannot be read; expected a number, text, tensor',
+      'attribute "a" of node "n": unsupported type of attribute; expected a number, string, tensor',
       withAttribute({ type: Kind.TYPE_PROTO }),
     ],
     [
-      'an attribute that cannot be read; expected a number, text, tensor or graph, or a list of numbers or texts, got TENSOR',
+      'unsupported type of attribute; expected a number, string, tensor or graph, or a list of numbers or strings, got TENSOR',
       withAttribute({ type: Kind.TENSOR }),
     ],
     ['got UNDEFINED', withAttribute({})],
@@ -170,13 +170,13 @@ describe('hostile files', () => {
   it('with graphs nested too deeply are refused', () => {
     let graph: NonNullable<Graph> = { name: 'innermost' };
     for (let i = 0; i < 200; i++) graph = { node: [{ attribute: [{ name: 'body', type: Kind.GRAPH, g: graph }] }] };
-    expect(() => readOnnx(file(graph))).toThrow('graphs too deep inside each other; expected at most 100 messages');
+    expect(() => readOnnx(file(graph))).toThrow('the graphs are nested too deeply; expected at most 100 levels');
   });
 
   it('that declare enormous tensors allocate nothing', () => {
     const huge = { name: 'w', dims: [2n ** 45n], dataType: 1 };
     expect(() => readOnnx(file({ initializer: [huge] }))).toThrow(
-      'the elements do not fit float32[35184372088832]; expected 35184372088832, got 0',
+      'the elements do not match float32[35184372088832]; expected 35184372088832, got 0',
     );
     expect(() => readOnnx(file({ initializer: [{ ...huge, dims: Array(100_000).fill(2n ** 50n) }] }))).toThrow(
       'too many elements; got dims a list of 100000',

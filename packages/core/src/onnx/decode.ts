@@ -39,24 +39,24 @@ export const opsetsOf = (imports: readonly OperatorSetIdProto[], path: string): 
   );
 
 /**
- * Where the elements of a tensor lie, if not in the model. Nothing is checked against the file.
+ * Where the elements of a tensor are, if not in the model file. Nothing is checked against the external file.
  *
- * @param expected the bytes that its dims ask for; absent for element types without a dtype here
+ * @param expected number of bytes for its dims; absent for unsupported element types
  */
 export function externalDataOf(proto: TensorProto, path: string, expected?: number): ExternalData | undefined {
   if (proto.dataLocation !== TensorProto_DataLocation.EXTERNAL) return undefined;
   const { location, offset = '0', length = `${expected ?? 0}` } = recordOf(proto.externalData);
-  if (!location) throw new FileError({ path, problem: 'its elements lie in another file, which is not named' });
+  if (!location) throw new FileError({ path, problem: 'its elements are in another file, which is not named' });
   const size = (digits: string, what: string): number => {
     if (!/^\d{1,16}$/.test(digits))
-      throw new FileError({ path, problem: `${what} is no number`, expected: 'digits', got: describe(digits) });
+      throw new FileError({ path, problem: `${what} is not a number`, expected: 'digits', got: describe(digits) });
     return sizeOf(BigInt(digits), path, what);
   };
   const bytes = size(length, 'the length of its external data');
   if (bytes !== (expected ?? bytes)) {
     throw new FileError({
       path,
-      problem: 'the length of its external data does not fit its dims',
+      problem: 'the length of its external data does not match its dims',
       expected: `${expected} bytes`,
       got: `${bytes}`,
     });
@@ -78,7 +78,7 @@ function textOf(bytes: Uint8Array, path: string): string {
 function readAttribute(proto: AttributeProto, file: string, node: string): OnnxAttribute {
   const path = `${file}, attribute "${proto.name}" of node "${node}"`;
   if (proto.refAttrName)
-    throw new FileError({ path, problem: 'the attribute stands for one of a function', expected: 'a value' });
+    throw new FileError({ path, problem: 'the attribute refers to an attribute of a function', expected: 'a value' });
   switch (proto.type) {
     case Kind.INT:
       return { type: 'int', value: safe(proto.i) };
@@ -98,10 +98,10 @@ function readAttribute(proto: AttributeProto, file: string, node: string): OnnxA
     case Kind.GRAPH:
       if (proto.g) return { type: 'graph', value: readGraph(proto.g, file) };
   }
-  const expected = 'a number, text, tensor or graph, or a list of numbers or texts';
+  const expected = 'a number, string, tensor or graph, or a list of numbers or strings';
   throw new FileError({
     path,
-    problem: 'an attribute that cannot be read',
+    problem: 'unsupported type of attribute',
     expected,
     got: Kind[proto.type] ?? `type ${proto.type}`,
   });
@@ -120,7 +120,7 @@ function readValueInfo({ name, type }: ValueInfoProto, file: string): OnnxValueI
     throw new FileError({ path, problem: 'not a tensor', got: type?.value.case?.replace('Type', '') ?? 'no type' });
   const { elemType, shape } = type.value.value;
   const dtype = dtypeOfElementType(elemType);
-  if (!dtype) throw new FileError({ path, problem: 'an element type without a dtype here', got: elementTypeName(elemType) });
+  if (!dtype) throw new FileError({ path, problem: 'unsupported element type', got: elementTypeName(elemType) });
   if (!shape) return { name, dtype };
   const dims = shape.dim.map(({ value }) =>
     value.case === 'dimValue' ? sizeOf(value.value, path, 'a dim') : (value.value ?? ''),
@@ -138,7 +138,7 @@ function readInitializer(proto: TensorProto, file: string): OnnxInitializer {
 
 function readGraph(proto: GraphProto, path: string): OnnxGraph {
   if (proto.sparseInitializer.length > 0)
-    throw new FileError({ path, problem: 'holds sparse initializers', expected: 'dense ones' });
+    throw new FileError({ path, problem: 'the graph has sparse initializers', expected: 'dense initializers' });
   // Types in between are a convenience; one that has no dtype here is left out.
   const values = proto.valueInfo.filter(
     ({ type }) => type?.value.case === 'tensorType' && dtypeOfElementType(type.value.value.elemType),
@@ -160,7 +160,7 @@ function readGraph(proto: GraphProto, path: string): OnnxGraph {
  * other at most some thirty deep.
  *
  * @param path names the file in errors
- * @throws FileError when the bytes are no ONNX model, contradict themselves, or use what a graph of the library has no place for:
+ * @throws FileError when the bytes are not an ONNX model, contradict themselves, or use what a graph of the library has no place for:
  *   sequences, maps, sparse tensors, strings, complex numbers, 8-bit floats, functions defined in the model. `inspect` reads those too.
  */
 export function readOnnx(bytes: Uint8Array, path = 'model'): OnnxModel {
@@ -168,7 +168,7 @@ export function readOnnx(bytes: Uint8Array, path = 'model'): OnnxModel {
   if (proto.functions.length > 0) {
     throw new FileError({
       path,
-      problem: 'defines functions of its own',
+      problem: 'the model defines its own functions',
       expected: 'nodes of known ops',
       got: `function "${proto.functions[0]!.name}"`,
     });

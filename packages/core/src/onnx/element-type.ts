@@ -28,6 +28,6 @@ const names = new Map(Object.entries(numbers).map(([dtype, n]) => [n, dtype as D
 export const elementTypeOf = (dtype: DType): number => numbers[dtype];
 /** The dtype of an element type; undefined for strings, complex numbers, 8-bit floats and others that the library has no dtype for. */
 export const dtypeOfElementType = (n: number): DType | undefined => names.get(n);
-/** What to call an element type in a text: our name, else the format's in lower case, else its number; "none" for the one that says nothing. */
+/** Name of an element type in texts: its dtype, else the format's name in lower case, else its number; "none" for the undefined one. */
 export const elementTypeName = (n: number): string =>
   names.get(n) ?? (n === 0 ? 'none' : TensorProto_DataType[n]?.toLowerCase()) ?? `element type ${n}`;

@@ -121,7 +121,7 @@ describe('writing models', () => {
     ]);
   });
 
-  it('copies what lies in memory that the next initializer uses again', async () => {
+  it('copies bytes in memory that the next initializer reuses', async () => {
     const shared = new Uint8Array(2042);
     const of = (value: number): OnnxInitializer => {
       const data = async function* () {
@@ -136,7 +136,7 @@ describe('writing models', () => {
     ]);
   });
 
-  it('keeps tensors that lie in a file there', async () => {
+  it('keeps tensors that are in an external file there', async () => {
     const data = { location: 'other.bin', offset: 2 ** 40, length: 2108 };
     const model = linearModel([{ ...stored('w', weight), data }, stored('b', bias)]);
     const encoded = toChunks(model, { externalData: { location: 'weights.bin' } });
@@ -155,7 +155,7 @@ describe('writing models', () => {
         problem: 'too large for one array of bytes',
         expected: 'at most 1.0 GiB',
         got: '1.0 GiB',
-        hint: 'Save it to a folder instead, which keeps the weights in a file of their own.',
+        hint: 'Save it to a folder instead, with the weights in a separate file.',
       }),
     );
     expect(
@@ -171,18 +171,18 @@ describe('writing models', () => {
     ['expected 2108 bytes, got 2109 or more', () => streamOf(2109)],
   ])('says which weight was not what the model declares: %s', async (message, data) => {
     const wrong = toBytes(linearModel([stored('w', weight, data), stored('b', bias)]));
-    await expect(wrong).rejects.toThrow(`weight "w": what was loaded does not fit its declaration; ${message}`);
+    await expect(wrong).rejects.toThrow(`weight "w": the loaded tensor does not match its declaration; ${message}`);
     await expect(wrong).rejects.toBeInstanceOf(WeightError);
   });
 
-  it('refuses lazy initializers in subgraphs and numbers that are no integers', async () => {
+  it('refuses lazy initializers in subgraphs and numbers that are not integers', async () => {
     const body = { ...linearModel().graph, initializers: [stored('w', weight, async () => weight)] };
     const withAttribute = (attributes: OnnxModel['graph']['nodes'][number]['attributes']): OnnxModel => ({
       opsets: { '': 21 },
       graph: { ...body, initializers: [], nodes: [node('n', 'If', [], [], { attributes })] },
     });
     expect(() => toChunks(withAttribute({ then_branch: { type: 'graph', value: body } }))).toThrow(
-      'internal: initializer "w" of a subgraph is a function; only tensors may stand there',
+      'internal: initializer "w" of a subgraph is a function; only tensors are supported there',
     );
     expect(() => toChunks(withAttribute({ axis: { type: 'int', value: 1.5 } }))).toThrow(
       'internal: attribute "axis" of node "n" is 1.5, not an integer',
@@ -220,7 +220,7 @@ describe('the IR version', () => {
     );
   });
 
-  it('is at least 10 with 4-bit integers, wherever they stand', () => {
+  it('is at least 10 with 4-bit integers anywhere in the model', () => {
     const int4 = tensor('int4', [3], [1, 2, 3]);
     const body = withOpset(18, { values: [{ name: 'v', dtype: 'uint4' }] }).graph;
     expect(requiredIrVersion(withOpset(18, { inputs: [{ name: 'x', dtype: 'bfloat16', dims: [] }] }))).toBe(8);
@@ -239,7 +239,7 @@ describe('the IR version', () => {
     ).toBe(10);
   });
 
-  it('decides where the metadata of nodes stands', async () => {
+  it('decides where the metadata of nodes is written', async () => {
     const nodeOf = async (opset: number): Promise<object> =>
       readOnnx(await toBytes(linearModel(undefined, { opsets: { '': opset } }))).graph.nodes[0]!;
     expect(await nodeOf(21)).toMatchObject({ metadata: { 'onnxformers.path': 'layers.0.proj', rule: 'linear' } });

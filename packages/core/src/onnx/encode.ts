@@ -15,7 +15,7 @@ import { printBytes } from './print';
 import { tensorHeader } from './tensor-proto';
 import { toEntries, toGraphProto, toOpsets } from './to-proto';
 
-/** Which initializers lie in a file beside the model, and how. */
+/** Which initializers are in an external file, and how. */
 export interface ExternalDataOptions {
   /** Its path relative to the model's folder. */
   readonly location: string;
@@ -46,7 +46,7 @@ const sizeOf = ({ dtype, dims }: OnnxInitializer): number => bytesOf(dtype, coun
 async function* elementsOf(initializer: OnnxInitializer): AsyncGenerator<Uint8Array> {
   const { name, data } = initializer;
   const wrong = (expected: string, got: string): WeightError =>
-    new WeightError({ path: `weight "${name}"`, problem: 'what was loaded does not fit its declaration', expected, got });
+    new WeightError({ path: `weight "${name}"`, problem: 'the loaded tensor does not match its declaration', expected, got });
   const loaded = typeof data === 'function' ? data() : data;
   if (Symbol.asyncIterator in loaded) {
     let bytes = 0;
@@ -60,7 +60,7 @@ async function* elementsOf(initializer: OnnxInitializer): AsyncGenerator<Uint8Ar
     return;
   }
   const tensor = (await loaded) as Tensor | ExternalData;
-  if (isExternal(tensor)) throw internal(`initializer "${name}" lies in ${tensor.location} and has no bytes here`);
+  if (isExternal(tensor)) throw internal(`initializer "${name}" is in ${tensor.location}, and its bytes are not loaded`);
   if (printType(tensor) !== printType(initializer)) throw wrong(printType(initializer), printType(tensor));
   const bytes = bytesOfTensor(tensor);
   if (bytes.byteLength !== sizeOf(initializer)) throw wrong(`${sizeOf(initializer)} bytes`, `${bytes.byteLength}`);
@@ -72,7 +72,7 @@ interface Placed {
   readonly where: ExternalData;
 }
 
-/** Gives every initializer of the external file its place, in the order of the graph; those that share their data share it. */
+/** Assigns an offset in the external file to every initializer, in the order of the graph; initializers with the same data share one. */
 function place(
   initializers: readonly OnnxInitializer[],
   { location, minBytes = 1024, align = 4096 }: ExternalDataOptions,
@@ -104,7 +104,7 @@ const toReference = (initializer: OnnxInitializer, { location, offset, length }:
     externalData: Object.entries({ location, offset, length }).map(([key, value]) => ({ key, value: `${value}` })),
   });
 
-/** What stands in front of a message or of bytes: their field number and length. */
+/** The prefix of a message or of bytes: their field number and length. */
 const opening = (field: { readonly number: number }, length: number): Uint8Array =>
   new BinaryWriter().tag(field.number, WireType.LengthDelimited).uint64(length).finish();
 
@@ -172,9 +172,9 @@ function encode(model: OnnxModel, placed: readonly Placed[]): Pick<EncodedModel,
 
 /**
  * A model as a stream of bytes, its large initializers as another one if `externalData` names a file for them, else embedded.
- * Equal models give equal bytes. Initializers that lie in a file already stay there.
+ * Equal models give equal bytes. Initializers that are in an external file already stay there.
  *
- * @throws WeightError while it is read, when a lazy initializer is not what the model declares
+ * @throws WeightError while it is read, when a lazy initializer does not match its declaration
  */
 export function toChunks(model: OnnxModel, { externalData }: { readonly externalData?: ExternalDataOptions } = {}): EncodedModel {
   const placed = externalData ? place(model.graph.initializers, externalData) : [];
@@ -205,12 +205,12 @@ async function joined(chunks: AsyncIterable<Uint8Array>, length: number, own = f
  * A model with all its initializers as one array of bytes.
  *
  * @throws FileError beyond 1 GiB
- * @throws WeightError when a lazy initializer is not what the model declares
+ * @throws WeightError when a lazy initializer does not match its declaration
  */
 export async function toBytes(model: OnnxModel): Promise<Uint8Array> {
   const encoded = toChunks(model);
   if (encoded.modelBytes > embedLimit) {
-    const hint = 'Save it to a folder instead, which keeps the weights in a file of their own.';
+    const hint = 'Save it to a folder instead, with the weights in a separate file.';
     const got = printBytes(encoded.modelBytes);
     throw new FileError({
       path: model.graph.name,
@@ -234,7 +234,7 @@ export interface ModelInMemory {
  * A model of any size for a session in this process: every large initializer is a file of its own in name only, and one that is a
  * tensor already is not copied.
  *
- * @throws WeightError when a lazy initializer is not what the model declares
+ * @throws WeightError when a lazy initializer does not match its declaration
  */
 export async function toMemory(
   model: OnnxModel,

@@ -1,4 +1,4 @@
-// What depends on weights alone is computed once, when the model is written.
+// Constant folding: values that depend on weights alone are computed once, when the model is written.
 
 import type { Model } from '../compile/compile';
 import { internal, WeightError } from '../error';
@@ -19,7 +19,7 @@ export interface Folded {
 }
 export type Folding = ReadonlyMap<Value, Folded>;
 
-/** Weights below this size may stand in a file in several forms. */
+/** Weights below this size may be in a file in several forms. */
 const small = 1 << 20;
 
 /**
@@ -65,7 +65,7 @@ function foldAll(graph: Graph, isStored: (v: Value) => boolean): Folds {
   return { folding, read, stored };
 }
 
-// What the file would hold of a value counts, not what stands between it and the weights: only values that are read when the model runs.
+// Only values that are read when the model runs count for the size of the file, not values between them and the weights.
 function withoutGrowth(
   graph: Graph,
   folding: Map<Value, Folded>,
@@ -90,10 +90,10 @@ function labelOf(leaves: readonly Value[], folding: Folding, names: ReadonlyMap<
   return first.leaf?.kind === 'parameter' ? (names.get(first.leaf.parameter) ?? 'parameter') : folding.get(first)!.label(names);
 }
 
-/** What is made of a weight is written in pieces of this size: while one is on its way to the disk, the next is made. */
+/** Values computed from a weight are written in pieces of this size: while one is written, the next is computed. */
 const pieceBytes = sharedBytes / 2;
 
-/** The initializer of a weight, or of what is folded from weights; loads when its turn comes. */
+/** The initializer of a weight, or of a value folded from weights. It loads when it is written. */
 export function foldedInitializer(name: string, v: Value, reader: WeightReader): OnnxInitializer {
   const expression = expressionOf(v);
   async function* data(): AsyncGenerator<Uint8Array> {
@@ -124,17 +124,17 @@ export class WeightReader {
   private kept: { readonly leaf: Value; readonly tensor: Tensor } | undefined;
   /** By how many values each weight is read now; one more for the kept one. */
   private readonly readers = new Map<Tensor, number>();
-  /** Where weights lie while something is made of them. */
+  /** Keeps weights in memory while values are computed from them. */
   readonly scratch = new Scratch();
 
   constructor(private readonly model: Pick<Model, 'weights' | 'names'>) {}
 
-  /** Says that a weight will be read for a value. Values are announced in the order in which they are made. */
+  /** Announces that a weight will be read for a value, in the order in which values are computed. */
   expect(leaf: Value, by: Value): void {
     this.last.set(leaf, by);
   }
 
-  /** A weight for a value, until that says that it is {@link done}. */
+  /** A weight for a value, kept until {@link done} is called for it. */
   async read(v: Value, by: Value): Promise<Tensor> {
     const large = sizeOf(v) > small;
     const known = this.kept?.leaf === v ? this.kept.tensor : undefined;
@@ -150,7 +150,7 @@ export class WeightReader {
     return tensor;
   }
 
-  /** Says that a value is made of a weight. */
+  /** Announces that a value is computed from a weight. */
   done(tensor: Tensor): void {
     const left = this.readers.get(tensor)! - 1;
     if (left > 0) this.readers.set(tensor, left);
@@ -178,7 +178,7 @@ export class WeightReader {
     if (promised !== got)
       throw new WeightError({
         path: `weight "${this.model.names.nameOf.get(leaf.parameter)}"`,
-        problem: 'what was loaded does not fit its declaration',
+        problem: 'the loaded tensor does not match its declaration',
         expected: promised,
         got,
       });
@@ -194,8 +194,8 @@ function weightOf(parameter: Parameter, { weights, names }: Pick<Model, 'weights
   if (name === undefined)
     throw new WeightError({
       path: 'weights',
-      problem: 'a parameter is used that no module names',
-      hint: 'Put it into the record of its module',
+      problem: 'a parameter is used that is not in the record of any module',
+      hint: 'Add it to the record of its module',
     });
   const weight = weights?.get(name);
   if (!weight)

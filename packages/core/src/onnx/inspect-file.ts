@@ -4,7 +4,7 @@ import { dirname, isAbsolute, join, normalize } from 'node:path';
 import { readWhole } from '../disk/read-file';
 import { type InspectedFile, type Inspection, inspect } from './inspect';
 
-/** What is wrong with an external file, if anything. Only the folder of the model is looked into. */
+/** What is wrong with an external file, if anything. Only the folder of the model is searched. */
 async function problemOf(folder: string, { location, end }: InspectedFile): Promise<string | undefined> {
   if (isAbsolute(location) || normalize(location).startsWith('..')) return 'outside the folder of the model';
   const size = await stat(join(folder, location)).then(
@@ -12,13 +12,13 @@ async function problemOf(folder: string, { location, end }: InspectedFile): Prom
     () => undefined,
   );
   if (size === undefined) return 'missing';
-  return size < end ? `cut off: ${size} of ${end} bytes` : undefined;
+  return size < end ? `truncated: ${size} of ${end} bytes` : undefined;
 }
 
 /**
- * What is in a model file, see {@link inspect}, and whether its external files are there.
+ * The contents of a model file, see {@link inspect}, and whether its external files exist.
  *
- * @throws FileError when the file cannot be read or is no ONNX model
+ * @throws FileError when the file cannot be read or is not an ONNX model
  */
 export async function inspectFile(path: string): Promise<Inspection> {
   const inspection = inspect(await readWhole(path), path);

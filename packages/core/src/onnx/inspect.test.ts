@@ -204,7 +204,7 @@ describe('inspection of files', () => {
     const file = { location: 'weights.bin', tensors: 2, bytes: 2108 + 4124, end: 4096 + 4124 };
     expect((await inspectFile(path)).externalFiles).toEqual([file]);
     await truncate(join(dir, 'weights.bin'), 8219);
-    expect((await inspectFile(path)).externalFiles).toEqual([{ ...file, problem: 'cut off: 8219 of 8220 bytes' }]);
+    expect((await inspectFile(path)).externalFiles).toEqual([{ ...file, problem: 'truncated: 8219 of 8220 bytes' }]);
     await rm(join(dir, 'weights.bin'));
     expect((await inspectFile(path)).externalFiles).toEqual([{ ...file, problem: 'missing' }]);
     expect(printInspection(await inspectFile(path))).toMatch(/weights\.bin +2 tensors +6\.1 KiB +missing/);

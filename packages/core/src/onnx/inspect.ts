@@ -1,4 +1,4 @@
-// What is in an ONNX file, whoever wrote it.
+// The contents of any ONNX file.
 import { bitsOf, bytesOf, countOf } from '../tensor/tensor';
 import { externalDataOf, opsetsOf, parseModel, recordOf } from './decode';
 import { dtypeOfElementType, elementTypeName } from './element-type';
@@ -33,14 +33,14 @@ export interface InspectedInitializers {
   readonly bytes: number;
 }
 
-/** A file that holds elements of initializers. */
+/** A file with elements of initializers. */
 export interface InspectedFile {
   readonly location: string;
   readonly tensors: number;
   readonly bytes: number;
   /** The size that the file must have at least. */
   readonly end: number;
-  /** What is wrong with it, where it was looked for. */
+  /** What is wrong with it, if it was checked. */
   readonly problem?: string;
 }
 
@@ -169,11 +169,11 @@ function tallyGraph(tally: Tally, graph: GraphProto, file: string): void {
 }
 
 /**
- * What is in a model file: opsets, inputs and outputs, ops by name and block, initializers by element type, external files. Reads
+ * The contents of a model file: opsets, inputs and outputs, ops by name and block, initializers by element type, external files. Reads
  * any ONNX file, also one that `readOnnx` refuses; external files are named, not opened.
  *
  * @param path names the file in errors
- * @throws FileError when the bytes are no ONNX model
+ * @throws FileError when the bytes are not an ONNX model
  */
 export function inspect(bytes: Uint8Array, path = 'model'): Inspection {
   const proto = parseModel(bytes, path);

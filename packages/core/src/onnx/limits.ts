@@ -43,9 +43,9 @@ export function checkLimits(bytes: Uint8Array, path: string): void {
   };
   const walk = (start: number, end: number, name: string, depth: number): void => {
     if (depth > deepest)
-      throw new FileError({ path, problem: 'graphs too deep inside each other', expected: `at most ${deepest} messages` });
+      throw new FileError({ path, problem: 'the graphs are nested too deeply', expected: `at most ${deepest} levels` });
     let at = start;
-    // What is no number, or ends behind the message, is the parser's to tell.
+    // Invalid numbers, and fields that end beyond the message, are reported by the parser.
     const varint = (): number => {
       let n = 0;
       for (let shift = 1; at < end; shift *= 128) {

@@ -1,4 +1,4 @@
-// An ONNX model as plain data: what the serializer writes and the reader gives back.
+// An ONNX model as plain data, as the serializer writes it and the reader returns it.
 import type { DType, Tensor } from '../tensor/tensor';
 
 /** A model. Opsets are by domain; the standard's own domain is ''. */
@@ -51,7 +51,7 @@ export interface OnnxNode {
 /** Metadata of a model: how many elements its parameters have, which a file may hold in several layouts, folded, or narrow. */
 export const parameterCountKey = 'onnxformers.parameters';
 
-/** The key under which a node's metadata holds the path of its block. */
+/** Metadata key of a node for the path of its block. */
 export const blockPathKey = 'onnxformers.path';
 
 /** An attribute; integers beyond 2^53 are bigints. */

@@ -29,7 +29,7 @@ async function run(session: InferenceSession): Promise<void> {
 }
 
 describe('the runtime', () => {
-  it('runs a model given as bytes, its weights behind the graph', async () => {
+  it('runs a model from bytes, with its weights after the graph', async () => {
     await run(await InferenceSession.create(await toBytes(linearModel())));
   });
 

@@ -14,7 +14,7 @@ const grouped = (n: number): string => n.toLocaleString('en');
 const plain = (text: string): string => (text.length > 200 ? `${text.slice(0, 199)}…` : text).replace(/\p{Cc}+/gu, ' ');
 const plural = (n: number, noun: string): string => `${grouped(n)} ${noun}${n === 1 ? '' : 's'}`;
 
-/** Rows as aligned columns, indented; the last column is as wide as it likes. */
+/** Rows as aligned columns, indented; the last column has any width. */
 function table(rows: readonly (readonly string[])[]): string[] {
   const cells = rows.map((row) => row.map(plain));
   const widths = cells.reduce<number[]>((all, row) => row.map((cell, i) => Math.max(cell.length, all[i] ?? 0)), []);

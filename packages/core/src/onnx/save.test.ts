@@ -142,7 +142,7 @@ describe('saving', () => {
     expect(loads).toEqual([1, 1, 1, 1, 1]);
   });
 
-  it('holds no large tensor while the next one is loaded', async () => {
+  it('keeps no large tensor in memory while the next one is loaded', async () => {
     setFlagsFromString('--expose-gc');
     const collectGarbage = runInNewContext('gc') as () => void;
     let last: WeakRef<object> | undefined;
@@ -230,7 +230,7 @@ describe('saving that fails', () => {
         failing(async () => bias),
         dir,
       ),
-    ).rejects.toThrow('weight "b": what was loaded does not fit its declaration');
+    ).rejects.toThrow('weight "b": the loaded tensor does not match its declaration');
     expect(await contents(dir)).toEqual(before);
   });
 
@@ -254,19 +254,19 @@ describe('saving that fails', () => {
   it('says what is wrong with the place', async () => {
     await writeFile(join(dir, 'file'), '');
     await expect(saveOnnx(linearModel(), join(dir, 'file'))).rejects.toThrow(
-      `${join(dir, 'file')}: exists already and is no folder`,
+      `${join(dir, 'file')}: exists already and is not a folder`,
     );
     await expect(saveOnnx(linearModel(), join(dir, 'file/a'))).rejects.toThrow(
-      `${join(dir, 'file/a')}: a part of the path is no folder`,
+      `${join(dir, 'file/a')}: a part of the path is not a folder`,
     );
     for (const extra of ['../x', 'a/b', '..', '', 'model.onnx', 'a\\b']) {
       await expect(saveOnnx(linearModel(), dir, { extra: { [extra]: '' } })).rejects.toThrow(
-        `cannot save under this name; expected names of files, all different, got "${extra}"`,
+        `cannot save under this name; expected distinct file names, got "${extra}"`,
       );
     }
     const elsewhere = { ...stored('w', weight), data: { location: 'w.bin', offset: 0, length: 2108 } };
     await expect(saveOnnx(linearModel([elsewhere]), dir)).rejects.toThrow(
-      'internal: initializer "w" lies in a file of another folder',
+      'internal: initializer "w" is in a file of another folder',
     );
     expect(await contents(dir)).toEqual({ file: '' });
   });

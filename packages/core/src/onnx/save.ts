@@ -1,4 +1,4 @@
-// Node only. Saving a model to a folder: structure and weights in files of their own, whatever their size.
+// Node only. Saving a model of any size to a folder: structure and weights in separate files.
 import { basename, join } from 'node:path';
 import { replaceFiles } from '../disk/replace-files';
 import { writeFile } from '../disk/write-file';
@@ -32,7 +32,7 @@ function checkNames(dir: string, names: readonly string[]): void {
     throw new FileError({
       path: dir,
       problem: 'cannot save under this name',
-      expected: 'names of files, all different',
+      expected: 'distinct file names',
       got: `"${wrong}"`,
     });
 }
@@ -44,7 +44,7 @@ function checkNames(dir: string, names: readonly string[]): void {
  * folder stays as it was. Other files there are not touched.
  *
  * @throws FileError when the folder cannot be written or the disk is full
- * @throws WeightError when a lazy initializer is not what the model declares
+ * @throws WeightError when a lazy initializer does not match its declaration
  * @throws the reason of `signal` when that aborts
  */
 export async function saveOnnx(model: OnnxModel, dir: string, options: SaveOnnxOptions = {}): Promise<void> {
@@ -53,7 +53,7 @@ export async function saveOnnx(model: OnnxModel, dir: string, options: SaveOnnxO
   checkNames(dir, names);
   signal?.throwIfAborted();
   const elsewhere = model.graph.initializers.find(({ data }) => isExternal(data));
-  if (elsewhere) throw internal(`initializer "${elsewhere.name}" lies in a file of another folder; load it before saving`);
+  if (elsewhere) throw internal(`initializer "${elsewhere.name}" is in a file of another folder; load it before saving`);
   const encoded: EncodedModel = toChunks(model, { externalData: { location: files.weights } });
   const total = encoded.externalBytes + encoded.modelBytes;
   const moved = counter('write', total, onProgress);

@@ -59,21 +59,21 @@ describe('tensors in files of their own', () => {
   it.each([
     [
       { dims: [2n], dataType: 1, rawData: new Uint8Array(7) },
-      'p.pb: the raw bytes do not fit float32[2]; expected 8 bytes, got 7',
+      'p.pb: the raw bytes do not match float32[2]; expected 8 bytes, got 7',
     ],
-    [{ dims: [2n], dataType: 1, floatData: [1] }, 'p.pb: the elements do not fit float32[2]; expected 2, got 1'],
-    [{ dims: [2n], dataType: 1 }, 'p.pb: the elements do not fit float32[2]; expected 2, got 0'],
+    [{ dims: [2n], dataType: 1, floatData: [1] }, 'p.pb: the elements do not match float32[2]; expected 2, got 1'],
+    [{ dims: [2n], dataType: 1 }, 'p.pb: the elements do not match float32[2]; expected 2, got 0'],
     [{ dims: [-1n], dataType: 1 }, 'p.pb: a dim is out of range; expected 0 to 2^53, got -1'],
     [{ dims: [2n ** 40n, 2n ** 40n], dataType: 1 }, 'p.pb: too many elements; got dims [1099511627776, 1099511627776]'],
     [
       { dims: [1n], dataType: 17, rawData: new Uint8Array(1) },
-      'element type without a dtype here; expected a float of 16 to 64 bits, an integer or bool, got float8e4m3fn',
+      'unsupported element type; expected a float of 16 to 64 bits, an integer or bool, got float8e4m3fn',
     ],
     [{ dims: [1n], dataType: 8 }, 'got string'],
     [{ dims: [1n], dataType: 99 }, 'got element type 99'],
     [
       { dims: [1n], dataType: 1, dataLocation: TensorProto_DataLocation.EXTERNAL },
-      'p.pb: its elements lie in another file; expected elements in this one',
+      'p.pb: its elements are in another file; expected elements in this file',
     ],
   ])('are refused when they contradict themselves: %o', (fields, message) => {
     expect(() => readTensor(bytesOfProto(fields), 'p.pb')).toThrow(message);

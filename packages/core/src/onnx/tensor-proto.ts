@@ -1,4 +1,4 @@
-// TensorProto: tensors in attributes, in initializers and in files of their own (.pb).
+// TensorProto: tensors in attributes, in initializers and in separate files (.pb).
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { describe, FileError } from '../error';
 import { bytesOfTensor, tensorFromBytes } from '../tensor/convert';
@@ -6,10 +6,10 @@ import { arrayOf, bitsOf, bytesOf, countOf, type DType, type Tensor } from '../t
 import { dtypeOfElementType, elementTypeName, elementTypeOf } from './element-type';
 import { type TensorProto, TensorProto_DataLocation, TensorProtoSchema } from './gen/onnx_pb';
 
-/** Where a tensor stands and what it is called, for errors: `model.onnx, initializer "w"`. */
+/** Place and name of a tensor, for errors: `model.onnx, initializer "w"`. */
 type Where = string;
 
-/** Reads a message of the schema; what the parser finds wrong becomes a FileError. */
+/** Reads a message of the schema; errors of the parser become a FileError. */
 export function parsing<T>(path: string, what: string, read: () => T): T {
   try {
     return read();
@@ -19,7 +19,7 @@ export function parsing<T>(path: string, what: string, read: () => T): T {
         path,
         problem: `not ${what}`,
         got: cause instanceof Error ? cause.message : describe(cause),
-        hint: 'The file may be cut off or of another format.',
+        hint: 'The file may be truncated, or of another format.',
       },
       { cause },
     );
@@ -53,7 +53,7 @@ export function tensorTypeOf(proto: TensorProto, path: Where): { dtype: DType; d
     const got = elementTypeName(proto.dataType);
     throw new FileError({
       path,
-      problem: 'an element type without a dtype here',
+      problem: 'unsupported element type',
       expected: 'a float of 16 to 64 bits, an integer or bool',
       got,
     });
@@ -65,7 +65,7 @@ export function tensorTypeOf(proto: TensorProto, path: Where): { dtype: DType; d
   return { dtype, dims, count };
 }
 
-// The field that holds the elements when they are not raw bytes. 16-bit floats stand there as bit patterns, 4-bit integers as their bytes.
+// The field of the elements when they are not raw bytes. 16-bit floats are stored as bit patterns, 4-bit integers as their bytes.
 function typedField(proto: TensorProto, dtype: DType): readonly (number | bigint)[] {
   if (dtype === 'float32') return proto.floatData;
   if (dtype === 'float64') return proto.doubleData;
@@ -79,7 +79,7 @@ function tensorOfField(proto: TensorProto, dtype: DType, dims: readonly number[]
   if (field.length !== expected) {
     throw new FileError({
       path,
-      problem: `the elements do not fit ${dtype}[${dims.join(', ')}]`,
+      problem: `the elements do not match ${dtype}[${dims.join(', ')}]`,
       expected: `${expected}`,
       got: `${field.length}`,
     });
@@ -94,7 +94,7 @@ function tensorOfField(proto: TensorProto, dtype: DType, dims: readonly number[]
 export function fromTensorProto(proto: TensorProto, path: Where): Tensor {
   const { dtype, dims, count } = tensorTypeOf(proto, path);
   if (proto.dataLocation === TensorProto_DataLocation.EXTERNAL) {
-    throw new FileError({ path, problem: 'its elements lie in another file', expected: 'elements in this one' });
+    throw new FileError({ path, problem: 'its elements are in another file', expected: 'elements in this file' });
   }
   const { rawData } = proto;
   const expected = bytesOf(dtype, count);
@@ -103,7 +103,7 @@ export function fromTensorProto(proto: TensorProto, path: Where): Tensor {
     const got = `${rawData.byteLength}`;
     throw new FileError({
       path,
-      problem: `the raw bytes do not fit ${dtype}[${dims.join(', ')}]`,
+      problem: `the raw bytes do not match ${dtype}[${dims.join(', ')}]`,
       expected: `${expected} bytes`,
       got,
     });
@@ -112,15 +112,15 @@ export function fromTensorProto(proto: TensorProto, path: Where): Tensor {
 }
 
 /**
- * Reads a tensor from a file of its own, as ONNX's test data has them (`input_0.pb`).
+ * Reads a tensor from a file, such as those of ONNX's test data (`input_0.pb`).
  *
  * @param path names the file in errors
- * @throws FileError when the bytes are no TensorProto, do not fit its dims, or are of an element type without a dtype here
+ * @throws FileError when the bytes are not a TensorProto, do not match its dims, or have an unsupported element type
  */
 export function readTensor(bytes: Uint8Array, path = 'tensor'): Tensor & { readonly name: string } {
   const proto = parsing(path, 'an ONNX tensor', () => fromBinary(TensorProtoSchema, bytes));
   return { ...fromTensorProto(proto, path), name: proto.name };
 }
 
-/** Writes a tensor as a file of its own, see {@link readTensor}. */
+/** Writes a tensor as a file, see {@link readTensor}. */
 export const writeTensor = (tensor: Tensor, name = ''): Uint8Array => toBinary(TensorProtoSchema, toTensorProto(tensor, name));

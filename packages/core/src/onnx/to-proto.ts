@@ -64,7 +64,7 @@ function toAttribute(name: string, attribute: OnnxAttribute, irVersion: number, 
 
 function toInnerInitializer({ name, data }: OnnxInitializer): TensorProto {
   if (typeof data === 'function' || isExternal(data))
-    throw internal(`initializer "${name}" of a subgraph is ${describe(data)}; only tensors may stand there`);
+    throw internal(`initializer "${name}" of a subgraph is ${describe(data)}; only tensors are supported there`);
   return toTensorProto(data, name);
 }
 

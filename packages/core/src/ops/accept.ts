@@ -1,4 +1,4 @@
-// What the ops of several families ask of their operands.
+// Checks of operands that several families of ops share.
 
 import { printType, type TensorType } from '../ir/define-op';
 import { mismatch, type Operand, type Value } from '../ir/graph';
@@ -16,7 +16,7 @@ const kinds: Readonly<Record<Accepts, readonly [expected: string, test: (dtype: 
   any: ['any dtype', () => true],
 };
 
-/** The operand's type; throws when it was left out or has another dtype. `what` names it in the error. */
+/** The operand's type; throws when it is missing or has another dtype. `what` names it in the error. */
 export function accept(type: TensorType | undefined, kind: Accepts, what = 'the operand'): TensorType {
   if (!type) throw mismatch(`${what} is missing`);
   const [expected, test] = kinds[kind];

@@ -1,4 +1,4 @@
-// Activations that the standard defines by simpler ops: units that weigh their input by a function of itself.
+// Activations that the standard defines in terms of simpler ops.
 
 import { defineOp, type Op, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value } from '../ir/graph';
@@ -22,7 +22,7 @@ export const Gelu: Op<GeluAttrs> = defineOp<GeluAttrs>({
   attributes: { approximate: 'string' },
   infer([x], { approximate }) {
     if (approximate !== 'none' && approximate !== 'tanh')
-      throw mismatch('no such approximation', '"none" or "tanh"', `"${String(approximate)}"`);
+      throw mismatch('unknown approximation', '"none" or "tanh"', `"${String(approximate)}"`);
     return inferFloat([x]);
   },
   decompose([x], { approximate }) {
@@ -43,7 +43,7 @@ export const Gelu: Op<GeluAttrs> = defineOp<GeluAttrs>({
  *
  * Shapes   x any → the same
  * Dtypes   floats
- * Throws   ShapeError when x is no float
+ * Throws   ShapeError when x is not a float
  * Lowers   everywhere: Gelu
  * Example  const y = ops.gelu(x);
  */
@@ -53,7 +53,7 @@ export const gelu = (x: Operand): Value => apply<GeluAttrs>(Gelu, [x], { approxi
  *
  * Shapes   x any → the same
  * Dtypes   floats
- * Throws   ShapeError when x is no float
+ * Throws   ShapeError when x is not a float
  * Lowers   everywhere: Gelu
  */
 export const geluTanh = (x: Operand): Value => apply<GeluAttrs>(Gelu, [x], { approximate: 'tanh' })[0]!;
@@ -75,7 +75,7 @@ export const Swish: Op<SwishAttrs> = defineOp<SwishAttrs>({
  *
  * Shapes   x any → the same
  * Dtypes   floats
- * Throws   ShapeError when x is no float
+ * Throws   ShapeError when x is not a float
  * Lowers   everywhere: primitives
  */
 export const swish = (x: Operand, alpha = 1): Value => apply(Swish, [x], { alpha })[0]!;
@@ -84,7 +84,7 @@ export const swish = (x: Operand, alpha = 1): Value => apply(Swish, [x], { alpha
  *
  * Shapes   x any → the same
  * Dtypes   floats
- * Throws   ShapeError when x is no float
+ * Throws   ShapeError when x is not a float
  * Lowers   everywhere: primitives
  */
 export const silu = (x: Operand): Value => swish(x, 1);
@@ -93,7 +93,7 @@ export const silu = (x: Operand): Value => swish(x, 1);
  *
  * Shapes   x any → the same
  * Dtypes   floats
- * Throws   ShapeError when x is no float
+ * Throws   ShapeError when x is not a float
  * Lowers   everywhere: primitives
  */
 export const quickGelu = (x: Operand): Value => swish(x, 1.702);
@@ -112,7 +112,7 @@ export const Mish: Op = defineOp({
  *
  * Shapes   x any → the same
  * Dtypes   floats
- * Throws   ShapeError when x is no float
+ * Throws   ShapeError when x is not a float
  * Lowers   portable: Mish · cpu, wasm, webgpu, cuda: primitives
  */
 export const mish = (x: Operand): Value => apply(Mish, [x], {})[0]!;
@@ -131,7 +131,7 @@ export const HardSwish: Op = defineOp({
  *
  * Shapes   x any → the same
  * Dtypes   floats
- * Throws   ShapeError when x is no float
+ * Throws   ShapeError when x is not a float
  * Lowers   portable, webgpu, cuda: HardSwish · cpu, wasm: primitives
  */
 export const hardSwish = (x: Operand): Value => apply(HardSwish, [x], {})[0]!;

@@ -11,7 +11,7 @@ import { matmul } from './matmul';
 import { concat, expand, reshape, slice, swapLast } from './movement';
 import { softmax } from './softmax';
 
-/** y of Attend. The mask exists as a tensor only as far as it must, and k and v are never repeated for grouped heads. */
+/** y of Attend. The mask becomes a tensor only where necessary, and k and v are never repeated for grouped heads. */
 export function decomposeAttend(parts: AttendParts<Value>, attrs: AttendAttrs): Value {
   const { q, k, v, queryOffset, bias, sinks, noise } = parts;
   const frame = { graph: q.graph, seq: q.dims[2]!, kvSeq: k.dims[2]!, queryOffset };
@@ -32,14 +32,20 @@ export function decomposeAttend(parts: AttendParts<Value>, attrs: AttendAttrs): 
 export const wide = (dtype: DType): DType => (dtype === 'float64' ? dtype : 'float32');
 
 /**
- * Scores with −∞ where `keep` is false, which no score and no bias can outweigh. Of a query that sees no key all of them become 0, so that its
- * weights are finite, here and in the gradient; what it gives is replaced afterwards. `some` tells where a query sees a key.
+ * Scores with −∞ where `keep` is false, which no score and no bias can outweigh. In a fully masked row all of them become 0, so that its
+ * weights are finite, here and in the gradient; its result is replaced afterwards. `some` is true where a query sees a key.
  */
 export function hidden(scores: Value, keep: Value, some: Value | true): Value {
   return where(keep, scores, hiddenScore(keep, some, scores.dtype));
 }
 
-/** What stands in the place of a hidden score: −∞, or 0 for a query that sees no key. */
+/**
+ * The value of a hidden score: −∞, or 0 for a query that may attend to no key.
+ *
+ * Shapes   some bool [..., seq, 1] → the same, or [] where every query may attend to a key
+ * Throws   nothing
+ * Lowers   everywhere: Where, or a constant
+ */
 export function hiddenScore({ graph }: Value, some: Value | true, dtype: DType): Value {
   const nothing = graph.number(Number.NEGATIVE_INFINITY, dtype);
   return some === true ? nothing : where(some, nothing, graph.number(0, dtype));

@@ -1,4 +1,4 @@
-// What an Attend is made of: its attributes, its operands by name, and which of them fit together.
+// The parts of an Attend: its attributes, its operands by name, and the checks that they fit together.
 import { type Dim, tryDivDims } from '../dim/dim';
 import { printType, type TensorType } from '../ir/define-op';
 import { mismatch } from '../ir/graph';
@@ -17,13 +17,13 @@ export type AttendAttrs = {
   readonly dropout?: number | undefined;
   /** Which operand is what, after q, k and v. */
   readonly slots: { readonly [name in AttendSlot]?: number };
-  /** True for the way that a run takes only where there are few keys: what pays for many is not asked again. */
+  /** True in the branch that runs only for few keys: rules that pay off for many keys are not applied to it. */
   readonly fewKeys?: true;
 };
 /** The optional operands besides those of the mask. */
 export type AttendSlot = 'queryOffset' | 'bias' | 'sinks' | 'noise';
 
-/** What an Attend works on, by name. */
+/** The operands of an Attend, by name. */
 export interface AttendParts<V> extends Readonly<Partial<Record<AttendSlot, V>>> {
   readonly q: V;
   readonly k: V;
@@ -41,7 +41,7 @@ export function attendParts<V>(
   return { q: at(0), k: at(1), v: at(2), mask: mapMask(mask, at), ...Object.fromEntries(named) };
 }
 
-/** The factor on q kᵀ. */
+/** The factor of q kᵀ. */
 export function scaleOf(k: TensorType, scale: number | undefined): number {
   if (scale !== undefined) return scale;
   const headDim = k.dims[3]!;
@@ -56,7 +56,7 @@ export function checkParts(parts: AttendParts<TensorType>): void {
   for (const [name, t] of Object.entries({ q, k, v })) {
     if (t.dims.length !== 4) throw mismatch(`${name} does not have 4 axes`, '[batch, heads, seq, head_dim]', printType(t));
     if (!isFloat(t.dtype) || t.dtype !== q.dtype)
-      throw mismatch(`${name} has another dtype than q`, 'one float dtype', printType(t));
+      throw mismatch(`${name} and q differ in dtype`, 'one float dtype', printType(t));
   }
   const [batch, heads, seq, headDim] = q.dims as [Dim, Dim, Dim, Dim];
   const [, kvHeads, kvSeq] = k.dims as [Dim, Dim, Dim, Dim];
@@ -64,7 +64,7 @@ export function checkParts(parts: AttendParts<TensorType>): void {
   expectType('k', k, q.dtype, [batch, kvHeads, kvSeq, headDim]);
   expectType('v', v, q.dtype, [batch, kvHeads, kvSeq, v.dims[3]!]);
   if (tryDivDims(heads, kvHeads) === undefined)
-    throw mismatch('the heads of k do not divide those of q', `a divisor of ${heads}`, String(kvHeads));
+    throw mismatch('the heads of q are not a multiple of the heads of k', `a divisor of ${heads}`, String(kvHeads));
   if (queryOffset) expectType('queryOffset', queryOffset, 'int64', [batch]);
   if (bias) {
     expectType('bias', bias, q.dtype, [oneOr(bias.dims[0], batch), oneOr(bias.dims[1], heads), seq, kvSeq]);

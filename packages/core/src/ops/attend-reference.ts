@@ -1,4 +1,4 @@
-// Attend in plain loops of float64: what its definition and every kernel are compared with.
+// Attend in plain float64 loops: the reference for its definition and every kernel.
 import { mayAttend } from '../mask/predicate';
 import { countOf, type NDArray } from '../tensor/tensor';
 import type { AttendAttrs, AttendParts } from './attend-parts';

@@ -17,7 +17,7 @@ import { matmul } from './matmul';
 import { pad, reshape, slice, transpose, unsqueeze, windows } from './movement';
 import { softmax } from './softmax';
 
-/** Options of {@link attendBlockwise}: those of Attend that it knows. */
+/** Options of {@link attendBlockwise}: those of Attend that it supports. */
 export interface BlockwiseOptions {
   /** A window bounded on both sides, alone or joined by `and` with lengths, key padding and documents. */
   readonly mask: Mask<Value>;
@@ -27,7 +27,7 @@ export interface BlockwiseOptions {
   readonly sinks?: Value | undefined;
 }
 
-/** Blocks shorter than this are not worth a product of their own. */
+/** Shorter blocks do not pay off. */
 const shortestBlock = 16;
 
 const own = defineReasons({
@@ -39,7 +39,7 @@ const own = defineReasons({
 
 const words = { window: true, lengths: true, keyPadding: true, documents: true } as const;
 
-/** What blocks are told of a mask: all of it. */
+/** The parts of a mask that blocks can express. */
 export type BlockwiseReading<V> = MaskReading<V, typeof words> & { readonly left: number; readonly right: number };
 
 /** How an Attend is computed block by block, or why it cannot be. For rules. */
@@ -65,9 +65,9 @@ export function readBlockwise<V>({
 export const blockOf = (left: number, right: number): number => Math.max(left + right, shortestBlock);
 
 /**
- * What Attend gives for a window, computed for blocks of `max(left + right, 16)` queries, each over two blocks of keys.
+ * Attend with a window, computed in blocks of `max(left + right, 16)` queries, each over two blocks of keys.
  *
- * Shapes   as Attend; kv_seq at least seq, and the ends of both meet
+ * Shapes   as Attend; kv_seq at least seq; the last query is at the position of the last key
  * Cost     time and memory O(seq · (left + right)), for any number of keys
  * Throws   ShapeError when blocks cannot express the mask (see {@link readBlockwise})
  * Source   Beltagy et al. 2020, https://arxiv.org/abs/2004.05150 (section 3.1, their sliding chunks)

@@ -345,12 +345,12 @@ describe('operands that do not fit', () => {
   const plain = () => ({ mask: none }) as AttendOpOptions;
   test.each<readonly [string, () => Value]>([
     ['q does not have 4 axes', attempt(plain, { q: ['batch', 'seq', 5] })],
-    ['k has another dtype than q', attempt(plain, { dtype: 'float16' })],
+    ['k and q differ in dtype', attempt(plain, { dtype: 'float16' })],
     ['q and k differ in head_dim; expected 5, got 3', attempt(plain, { k: ['batch', 2, 'kv', 3] })],
     ['k has the wrong dims', attempt(plain, { k: ['other', 2, 'kv', 5] })],
     ['v has the wrong dims', attempt(plain, { v: ['batch', 2, 'rows', 7] })],
     [
-      'the heads of k do not divide those of q; expected a divisor of 6, got 4',
+      'the heads of q are not a multiple of the heads of k; expected a divisor of 6, got 4',
       attempt(plain, { k: ['batch', 4, 'kv', 5], v: ['batch', 4, 'kv', 7] }),
     ],
     [
@@ -359,7 +359,7 @@ describe('operands that do not fit', () => {
     ],
     ['softcap is not positive', attempt(() => ({ mask: none, softcap: 0 }))],
     [
-      'dropout is no probability',
+      'dropout is not a probability',
       attempt((g) => ({ mask: none, dropout: { probability: 1.5, noise: g.input('n', 'float32', ['batch', 6, 'seq', 'kv']) } })),
     ],
     [
@@ -372,11 +372,11 @@ describe('operands that do not fit', () => {
     ['lengths mask has the wrong dtype', attempt((g) => ({ mask: keyLengths(g.input('l', 'int32', ['batch'])) }))],
     ['key padding mask has the wrong dims', attempt((g) => ({ mask: keyPadding(g.input('l', 'bool', ['batch', 'seq'])) }))],
     ['dense mask has the wrong dims', attempt((g) => ({ mask: not(dense(g.input('m', 'bool', ['kv', 'seq']))) }))],
-    ['a documents mask stands alone or once', attempt((g) => ({ mask: not(packed(g)) }))],
-    ['a documents mask stands alone or once', attempt((g) => ({ mask: and(packed(g, 'a'), packed(g, 'b')) }))],
-    ['a documents mask is for packed sequences', attempt((g) => ({ mask: packed(g) }))],
+    ['a documents mask must be used alone, or once', attempt((g) => ({ mask: not(packed(g)) }))],
+    ['a documents mask must be used alone, or once', attempt((g) => ({ mask: and(packed(g, 'a'), packed(g, 'b')) }))],
+    ['a documents mask requires packed sequences', attempt((g) => ({ mask: packed(g) }))],
     [
-      'packed sequences have no queryOffset',
+      'packed sequences cannot have a queryOffset',
       attempt((g) => ({ mask: packed(g), queryOffset: g.input('s', 'int64', [1]) }), {
         q: [1, 6, 'seq', 5],
         k: [1, 2, 'kv', 5],

@@ -1,4 +1,4 @@
-// Attend: the meaning of every softmax attention. Kernels are what it is lowered to; `decompose` is its definition.
+// Attend: the high-level op of every softmax attention. It is lowered to kernels; `decompose` is its definition.
 
 import { defineOp } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
@@ -10,7 +10,7 @@ import { type AttendAttrs, attendParts, checkParts, scaleOf } from './attend-par
 import { evaluateAttend } from './attend-reference';
 import { greater, where } from './comparison';
 
-/** The meaning behind {@link attendOp}. */
+/** The high-level op behind {@link attendOp}. */
 export const Attend = defineOp<AttendAttrs>({
   key: 'onnxformers.Attend',
   attributes: { mask: 'data', scale: 'float', softcap: 'float', dropout: 'data', slots: 'data', fewKeys: 'data' },
@@ -21,7 +21,7 @@ export const Attend = defineOp<AttendAttrs>({
     if (attrs.softcap !== undefined && !(attrs.softcap > 0))
       throw mismatch('softcap is not positive', 'a number above 0', String(attrs.softcap));
     const { dropout = 0 } = attrs;
-    if (!(dropout >= 0 && dropout <= 1)) throw mismatch('dropout is no probability', 'a number from 0 to 1', String(dropout));
+    if (!(dropout >= 0 && dropout <= 1)) throw mismatch('dropout is not a probability', 'a number from 0 to 1', String(dropout));
     const [batch, heads, seq] = parts.q.dims;
     return [{ dtype: parts.q.dtype, dims: [batch!, heads!, seq!, parts.v.dims[3]!] }];
   },
@@ -33,11 +33,11 @@ export const Attend = defineOp<AttendAttrs>({
 /** Options of {@link attendOp}. */
 export interface AttendOpOptions {
   readonly mask: Mask<Value>;
-  /** int64 [batch]: rows of k before query 0; only the first `queryOffset + seq` rows exist. Absent: `kv_seq − seq`. */
+  /** int64 [batch]: keys before query 0 (query offset); only the first `queryOffset + seq` keys exist. Absent: `kv_seq − seq`. */
   readonly queryOffset?: Value;
-  /** [1 or batch, 1 or heads, seq, kv_seq], added to the scores. Finite: −∞ belongs into the mask, see {@link fromAdditive}. */
+  /** [1 or batch, 1 or heads, seq, kv_seq], added to the scores. Finite: −∞ belongs in the mask, see {@link fromAdditive}. */
   readonly bias?: Value;
-  /** A further logit [heads] in each softmax that takes weight and gives no value. */
+  /** One more logit [heads] in each softmax, which takes weight and has no value (attention sink). */
   readonly sinks?: Value;
   /** Default 1 / √head_dim. */
   readonly scale?: number;
@@ -52,17 +52,17 @@ export interface AttendOpOptions {
  *
  *     y = softmax(mask(softcap(scale · q kᵀ) + bias)) v
  *
- * Query `i` stands at position `queryOffset + i`, key `j` at `j`; under a documents mask both count within their sequence, whose keys end where
- * its queries end. A query that may attend to nothing gives 0.
+ * Query `i` is at position `queryOffset + i`, key `j` at `j`; under a documents mask both are counted within their sequence, whose keys end where
+ * its queries end. The result of a query that may attend to no key (fully masked row) is 0.
  *
- * What is hidden stays hidden whatever scores and bias are, as long as they are below half of the largest float32. Rows of k and v must be finite,
- * those that the mask hides too: their weight is 0, and 0 · NaN is NaN. Kernels that never read them may give a number there.
+ * A masked key stays masked whatever scores and bias are, as long as they are below half of the largest float32. k and v must be finite, also at
+ * masked positions: their weight is 0, and 0 · NaN is NaN. Kernels that never read these positions may return a number there.
  *
  * Shapes   q [batch, heads, seq, head_dim] · k [batch, kv_heads, kv_seq, head_dim] · v [batch, kv_heads, kv_seq, v_head_dim] →
  *          [batch, heads, seq, v_head_dim]; kv_heads divides heads, query head h reads kv head ⌊h · kv_heads / heads⌋.
  *          Packed: batch 1, seq = tokens
  * Dtypes   one float dtype for q, k, v, bias and sinks; scores and softmax of 16-bit floats in float32
- * Throws   ShapeError when operands do not fit, or a documents mask stands under or / not or beside `queryOffset`
+ * Throws   ShapeError when operands do not fit, or a documents mask is inside or / not, or is combined with `queryOffset`
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; grouped heads: Ainslie et al. 2023, https://arxiv.org/abs/2305.13245
  * Lowers   portable: primitives · cpu, wasm: GroupQueryAttention, MultiHeadAttention, Attention · webgpu: GroupQueryAttention,
  *          MultiHeadAttention · cuda: PagedAttention, PackedMultiHeadAttention, GroupQueryAttention, MultiHeadAttention,
@@ -81,7 +81,7 @@ export function attendOp(q: Value, k: Value, v: Value, options: AttendOpOptions)
 }
 
 /**
- * An additive mask, as other libraries have it, in the two parts that Attend tells apart: what it forbids (−∞) and what it adds.
+ * Splits an additive mask, as other libraries use it, into the two parts that Attend distinguishes: a mask (−∞) and an attention bias.
  *
  * Shapes   [1 or batch, 1 or heads, seq, kv_seq] → a mask of these dims, and a finite bias
  * Throws   nothing

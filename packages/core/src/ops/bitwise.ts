@@ -40,7 +40,7 @@ export const BitwiseAnd = bitwise(
   (a, b) => a & b,
 );
 /**
- * The bits that both have.
+ * The bits that are set in both a and b.
  *
  * Shapes   a, b any → their dims broadcast together
  * Dtypes   integers, both the same
@@ -56,7 +56,7 @@ export const BitwiseOr = bitwise(
   (a, b) => a | b,
 );
 /**
- * The bits that either has.
+ * The bits that are set in a or b.
  *
  * Shapes   a, b any → their dims broadcast together
  * Dtypes   integers, both the same
@@ -72,7 +72,7 @@ export const BitwiseXor = bitwise(
   (a, b) => a ^ b,
 );
 /**
- * The bits that one alone has.
+ * The bits that are set in exactly one of a and b.
  *
  * Shapes   a, b any → their dims broadcast together
  * Dtypes   integers, both the same
@@ -91,7 +91,7 @@ export const BitwiseNot = defineOp({
   vjp: 'nonDifferentiable',
 });
 /**
- * All bits turned over.
+ * All bits inverted.
  *
  * Shapes   x any → the same
  * Dtypes   integers

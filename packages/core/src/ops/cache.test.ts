@@ -28,23 +28,23 @@ describe('operands that do not fit', () => {
   const input = (...dims: (string | number)[]): Value => g.input(`x${g.inputs.length}`, 'float32', dims);
   const places = g.input('places', 'int32', ['batch']);
   test.each<readonly [string, () => Value]>([
-    ['a cache has 4 axes', () => cacheAppend(input('batch', 11, 5), input('batch', 3, 5))],
+    ['the cache does not have 4 axes', () => cacheAppend(input('batch', 11, 5), input('batch', 3, 5))],
     [
-      'the rows do not fit the cache; expected [batch, 3, rows, 5]',
+      'the update does not fit the cache; expected [batch, 3, rows, 5]',
       () => cacheAppend(input('batch', 3, 11, 5), input('batch', 3, 'seq', 7)),
     ],
     ['the dtypes differ', () => cacheAppend(input('batch', 3, 11, 5), g.input('half', 'float16', ['batch', 3, 'seq', 5]))],
     [
-      'the rows do not fit the cache; expected [batch, rows, 5]',
+      'the update does not fit the cache; expected [batch, rows, 5]',
       () => tensorScatter(input('batch', 11, 5), input('other', 2, 5)),
     ],
     [
-      'more rows than the cache holds; expected at most 3, got 5',
+      'the update has more positions than the cache; expected at most 3, got 5',
       () => tensorScatter(input('batch', 3, 2), input('batch', 5, 2)),
     ],
     ['axis 0 is the batch', () => tensorScatter(input('batch', 3), input('batch', 3))],
     [
-      'the places of the rows do not fit; expected int64[batch], got int32[batch]',
+      'the start positions do not fit; expected int64[batch], got int32[batch]',
       () => tensorScatter(input('batch', 3, 2), input('batch', 1, 2), places),
     ],
   ])('%s', (message, build) => expect(build).toThrow(message));
@@ -63,6 +63,6 @@ describe('operands that do not fit', () => {
         attrs,
         sizes,
       );
-    expect(run).toThrow('a row is written outside of the cache; expected 0 to 2, got 3');
+    expect(run).toThrow('a position is written outside of the cache; expected 0 to 2, got 3');
   });
 });

@@ -1,4 +1,4 @@
-// Rows kept between calls: appending to a cache that grows, or writing into one of fixed capacity.
+// KV caches: appending to a growing cache, or writing into one of fixed capacity.
 import { addDims, type Dim } from '../dim/dim';
 import { defineOp, noFlops, printType, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
@@ -14,7 +14,7 @@ import { axisOf } from './strides';
 
 type TensorScatterAttrs = { readonly axis?: number; readonly mode?: 'linear' | 'circular' };
 
-/** ONNX TensorScatter. Operands: cache, rows, and for each batch row the place of the first row, int64 [batch]; absent: 0. */
+/** ONNX TensorScatter. Operands: cache, update, and for each sequence the position of the first new element, int64 [batch]; absent: 0. */
 export const TensorScatter = defineOp<TensorScatterAttrs>({
   key: 'TensorScatter',
   flops: noFlops,
@@ -26,14 +26,14 @@ export const TensorScatter = defineOp<TensorScatterAttrs>({
     if (axis === 0) throw mismatch('axis 0 is the batch', 'another axis', '0');
     const expected = past.dims.with(axis, update.dims[axis] ?? 0);
     if (update.dims.length !== expected.length || update.dims.some((d, i) => d !== expected[i]))
-      throw mismatch('the rows do not fit the cache', `[${past.dims.with(axis, 'rows').join(', ')}]`, printType(update));
+      throw mismatch('the update does not fit the cache', `[${past.dims.with(axis, 'rows').join(', ')}]`, printType(update));
     const [count, capacity] = [update.dims[axis]!, past.dims[axis]!];
     if (typeof count === 'number' && typeof capacity === 'number' && count > capacity)
-      throw mismatch('more rows than the cache holds', `at most ${capacity}`, String(count));
+      throw mismatch('the update has more positions than the cache', `at most ${capacity}`, String(count));
     if (start && (start.dtype !== 'int64' || start.dims.length !== 1 || start.dims[0] !== past.dims[0]))
-      throw mismatch('the places of the rows do not fit', `int64[${past.dims[0]}]`, printType(start));
+      throw mismatch('the start positions do not fit', `int64[${past.dims[0]}]`, printType(start));
     if (attrs.mode !== undefined && attrs.mode !== 'linear' && attrs.mode !== 'circular')
-      throw mismatch('there is no such mode', 'linear or circular', String(attrs.mode));
+      throw mismatch('unknown mode', 'linear or circular', String(attrs.mode));
     return [past];
   },
   decompose: ([cache, rows, start], attrs) => [scattered(cache!, rows!, start, attrs)],
@@ -70,7 +70,7 @@ function written(cache: NDArray, rows: NDArray, start: NDArray | undefined, attr
         const place = (start?.data[b] ?? 0) + i;
         const row = attrs.mode === 'circular' ? place % capacity : place;
         if (row < 0 || row >= capacity)
-          throw mismatch('a row is written outside of the cache', `0 to ${capacity - 1}`, String(row));
+          throw mismatch('a position is written outside of the cache', `0 to ${capacity - 1}`, String(row));
         data.set(rows.data.subarray((p * count + i) * width, (p * count + i + 1) * width), (p * capacity + row) * width);
       }
   return { ...cache, data };
@@ -78,18 +78,18 @@ function written(cache: NDArray, rows: NDArray, start: NDArray | undefined, attr
 
 /** Options of {@link tensorScatter}. */
 export interface TensorScatterOptions {
-  /** The axis of the rows, not that of the batch. Default -2. */
+  /** The axis of the positions, not that of the batch. Default -2. */
   readonly axis?: number;
-  /** True: rows that do not fit behind the place go to the front. */
+  /** True: a ring buffer; positions past the capacity wrap around to 0. */
   readonly circular?: boolean;
 }
 
 /**
- * The cache with rows written into it, for each batch row from its own place on.
+ * The cache with new positions written into it, for each sequence from its own position `start` on.
  *
  * Shapes   cache [batch, …, capacity, …], rows [batch, …, seq, …], start int64 [batch] (default 0) → like cache
  * Dtypes   any, both the same
- * Throws   ShapeError when the dims differ elsewhere than on the axis of the rows
+ * Throws   ShapeError when the dims differ on an axis other than that of the positions
  * Lowers   cpu, wasm, cuda: TensorScatter · elsewhere: primitives
  */
 export function tensorScatter(cache: Value, rows: Value, start?: Value, o: TensorScatterOptions = {}): Value {
@@ -101,7 +101,7 @@ export function tensorScatter(cache: Value, rows: Value, start?: Value, o: Tenso
 /** Attributes of {@link CacheAppend}. */
 export type CacheAppendAttrs = { readonly form: 'growing' | 'fixed' };
 
-/** The meaning behind {@link cacheAppend}. Operands: past, rows, and for a cache of fixed capacity the rows it holds. */
+/** The high-level op behind {@link cacheAppend}. Operands: past, new keys or values, and for a cache of fixed capacity past_lengths. */
 export const CacheAppend = defineOp<CacheAppendAttrs>({
   key: 'onnxformers.CacheAppend',
   flops: noFlops,
@@ -109,12 +109,12 @@ export const CacheAppend = defineOp<CacheAppendAttrs>({
   infer([past, rows, pastLengths], { form }) {
     for (const t of [past, rows])
       if (accept(t, 'any').dims.length !== 4)
-        throw mismatch('a cache has 4 axes', '[batch, kv_heads, rows, head_dim]', printType(t));
+        throw mismatch('the cache does not have 4 axes', '[batch, kv_heads, rows, head_dim]', printType(t));
     if (form === 'fixed') return TensorScatter.infer([past, rows, pastLengths], { axis: 2 });
     const [a, b] = acceptAlike([past, rows], 'any') as [TensorType, TensorType];
     const [batch, heads, before, width] = a.dims as [Dim, Dim, Dim, Dim];
     if (b.dims.some((d, i) => i !== 2 && d !== a.dims[i]))
-      throw mismatch('the rows do not fit the cache', `[${batch}, ${heads}, rows, ${width}]`, printType(b));
+      throw mismatch('the update does not fit the cache', `[${batch}, ${heads}, rows, ${width}]`, printType(b));
     return [{ dtype: a.dtype, dims: [batch, heads, addDims(before, b.dims[2]!), width] }];
   },
   decompose: ([past, rows, pastLengths], { form }) => [
@@ -123,10 +123,10 @@ export const CacheAppend = defineOp<CacheAppendAttrs>({
 });
 
 /**
- * All rows so far: those of the past and the new ones.
+ * The keys or values of all positions so far: those of the cache and the new ones.
  *
  * Shapes   growing: past [batch, kv_heads, past, head_dim], rows [batch, kv_heads, seq, head_dim] → [batch, kv_heads, past + seq, head_dim];
- *          with `past_lengths` int64 [batch], the rows in use: past [batch, kv_heads, capacity, head_dim] → the same, rows written from `past_lengths` on
+ *          with `past_lengths` int64 [batch], the positions in use: past [batch, kv_heads, capacity, head_dim] → the same, written from `past_lengths` on
  * Dtypes   any, both the same
  * Throws   ShapeError when batch, heads, head_dim or dtype differ
  * Lowers   portable: Concat · cpu, wasm, cuda: Concat, TensorScatter, GroupQueryAttention · webgpu: Concat, GroupQueryAttention

@@ -18,6 +18,6 @@ describe('a gradient through a loop', () => {
     return grad(reduceSum(carried[0]!, [0], { keepDims: false }), [captured ? y : x]);
   };
   it.each([false, true])('is refused with what to do, of what it carries and of what it captures: %s', (captured) => {
-    expect(() => through(captured)).toThrow(/Loop: Loop has no derivative\. Write the steps one after another/);
+    expect(() => through(captured)).toThrow(/Loop: Loop has no derivative\. Unroll the loop/);
   });
 });

@@ -23,13 +23,13 @@ export const If = defineOp<IfAttrs>({
   since: 16,
   attributes: { then_branch: 'graph', else_branch: 'graph', sizes: 'data' },
   infer([condition], { then_branch, else_branch }) {
-    if (condition?.dtype !== 'bool') throw mismatch('the condition is no bool', 'bool[]', printType(condition));
+    if (condition?.dtype !== 'bool') throw mismatch('the condition is not bool', 'bool[]', printType(condition));
     const [yes, no] = [then_branch, else_branch].map((g) => g.outputs.map((o) => o.value)) as [Value[], Value[]];
     if (yes.length !== no.length)
-      throw mismatch('the branches give different numbers of values', String(yes.length), String(no.length));
+      throw mismatch('the branches return different numbers of values', String(yes.length), String(no.length));
     yes.forEach((v, i) => {
       if (printType(v) !== printType(no[i]))
-        throw mismatch(`result ${i} has another type in each branch`, printType(v), printType(no[i]));
+        throw mismatch(`result ${i} has different types in the two branches`, printType(v), printType(no[i]));
     });
     return yes;
   },
@@ -52,10 +52,10 @@ export const If = defineOp<IfAttrs>({
 });
 
 /**
- * `yes()` where the condition (bool []) holds, else `no()`; only that branch runs.
+ * `yes()` if the condition (bool []) is true, else `no()`; only that branch runs.
  *
- * Shapes   condition bool [] → what the branches give, of the same dims in both
- * Throws   ShapeError when the branches give values of different types
+ * Shapes   condition bool [] → what the branches return, with the same dims in both
+ * Throws   ShapeError when the branches return values of different types
  * Lowers   everywhere: If
  * Example  const [y] = ops.cond(ops.equal(ops.size(g, 'seq'), 1), () => [x], () => [ops.neg(x)]);
  */
@@ -77,8 +77,8 @@ export const Loop = defineOp<LoopAttrs>({
   since: 16,
   attributes: { body: 'graph', carried: 'data', trips: 'data' },
   infer([trips, condition, ...first], { body, carried, trips: count }) {
-    if (trips && trips.dtype !== 'int64') throw mismatch('the trip count is no int64', 'int64[]', printType(trips));
-    if (condition && condition.dtype !== 'bool') throw mismatch('the condition is no bool', 'bool[]', printType(condition));
+    if (trips && trips.dtype !== 'int64') throw mismatch('the trip count is not int64', 'int64[]', printType(trips));
+    if (condition && condition.dtype !== 'bool') throw mismatch('the condition is not bool', 'bool[]', printType(condition));
     const results = body.outputs.map((o) => o.value).slice(1);
     const last = results.slice(0, carried);
     last.forEach((v, i) => {
@@ -122,7 +122,7 @@ export const Loop = defineOp<LoopAttrs>({
   },
 });
 
-/** What one step of a loop gives: the carried values, values collected over the steps, and whether to go on. */
+/** What one step of a loop returns: the carried values, values collected over the steps, and whether to go on. */
 export interface LoopStep {
   readonly carried: readonly Value[];
   readonly scans?: readonly Value[];

@@ -44,14 +44,14 @@ describe('errors', () => {
   const w = (...dims: number[]) =>
     g.constant({ dtype: 'float32', dims, data: new Float32Array(dims.reduce((a, b) => a * b, 1)) });
   it.each([
-    ['channels', () => conv(x, w(4, 5, 3)), /Conv in layers.0: the weight takes 5 channels; expected 5 in axis 1 of x, got 6/],
+    ['channels', () => conv(x, w(4, 5, 3)), /Conv in layers.0: the weight requires 5 channels; expected 5 in axis 1 of x, got 6/],
     [
       'groups',
       () => conv(x, w(4, 2, 3), undefined, { group: 3 }),
-      /output channels cannot be cut into 3 groups; expected a multiple of 3, got 4/,
+      /output channels cannot be divided into 3 groups; expected a multiple of 3, got 4/,
     ],
     ['axes', () => conv(x, w(4, 6, 3, 3)), /the window does not fit the spatial axes/],
-    ['no spatial axis', () => maxPool(g.input('flat', 'float32', [2, 3]), 1), /no axis to slide along/],
+    ['no spatial axis', () => maxPool(g.input('flat', 'float32', [2, 3]), 1), /x has no spatial axis/],
     ['bias', () => conv(x, w(4, 6, 3), w(6)), /bias does not fit the weight; expected \[4\]/],
     ['a missing weight', () => conv(x, undefined), /the weight is missing/],
     [
@@ -69,7 +69,7 @@ describe('errors', () => {
     [
       'outputPadding',
       () => convTranspose(x, w(6, 2, 3), undefined, { strides: 2, outputPadding: [2] }),
-      /than a stride leaves open; expected less than \[2\], got \[2\]/,
+      /output_padding is not smaller than the stride; expected less than \[2\], got \[2\]/,
     ],
     ['dtypes', () => conv(x, g.input('half', 'float16', [4, 6, 3])), /dtypes differ/],
   ] as const)('%s', (_, f, message) => expect(() => g.at('layers.0', f)).toThrow(message));

@@ -25,9 +25,9 @@ type ConvTransposeAttrs = ConvAttrs & { readonly output_padding: readonly number
 
 const windowAttributes = { kernel_shape: 'ints', strides: 'ints', pads: 'ints', dilations: 'ints', group: 'int' } as const;
 
-/** How a convolution is told to move, in how many groups. */
+/** Strides, pads, dilations and groups of a convolution. */
 export interface ConvOptions extends WindowOptions {
-  /** Channels are cut into so many groups that do not see each other. Default 1. */
+  /** Number of groups into which the channels are divided; each output channel depends on one group only. Default 1. */
   readonly group?: number;
 }
 
@@ -35,9 +35,9 @@ export interface ConvOptions extends WindowOptions {
 
 function checkWeight(x: TensorType, weight: TensorType, bias: TensorType | undefined, channels: Dim, out: Dim): void {
   if (weight.dims.length !== x.dims.length)
-    throw mismatch('the weight has another number of axes than x', printType(x), printType(weight));
+    throw mismatch('the weight and x have different numbers of axes', printType(x), printType(weight));
   if (x.dims[1] !== channels)
-    throw mismatch(`the weight takes ${channels} channels`, `${channels} in axis 1 of x`, String(x.dims[1]));
+    throw mismatch(`the weight requires ${channels} channels`, `${channels} in axis 1 of x`, String(x.dims[1]));
   if (bias && (bias.dims.length !== 1 || bias.dims[0] !== out))
     throw mismatch('the bias does not fit the weight', `[${out}]`, printType(bias));
 }
@@ -45,7 +45,7 @@ function checkWeight(x: TensorType, weight: TensorType, bias: TensorType | undef
 function groupsOf(size: Dim, group: number, what: string): Dim {
   const each = tryDivDims(size, group);
   if (each === undefined)
-    throw mismatch(`the ${what} cannot be cut into ${group} groups`, `a multiple of ${group}`, String(size));
+    throw mismatch(`the ${what} cannot be divided into ${group} groups`, `a multiple of ${group}`, String(size));
   return each;
 }
 
@@ -124,7 +124,7 @@ function weightGradient(x: Value, grad: Value, attrs: ConvAttrs): Value {
 }
 
 /**
- * A convolution (without turning the kernel around, as everywhere in this field).
+ * A convolution (cross-correlation: the kernel is not flipped).
  *
  * Shapes   x [batch, in, ...spatial], weight [out, in / group, ...kernel], bias [out] or none
  *          → [batch, out, ...], on each axis floorDiv(size + pads - dilation * (kernel - 1) - 1, stride) + 1
@@ -161,13 +161,13 @@ export const ConvTranspose: Op<ConvTransposeAttrs> = defineOp<ConvTransposeAttrs
     checkWeight(x!, weight!, bias, channels, out);
     if (attrs.output_padding.some((n, axis) => n >= attrs.strides[axis]!))
       throw mismatch(
-        'more is added to the output than a stride leaves open',
+        'output_padding is not smaller than the stride',
         `less than [${attrs.strides}]`,
         `[${attrs.output_padding}]`,
       );
     const sizes = coveredSizes(spatialOf(x!), attrs, attrs.output_padding);
     const none = sizes.find((size) => typeof size === 'number' && size < 0);
-    if (none !== undefined) throw mismatch('the pads take away more than there is', 'a size of at least 0', String(none));
+    if (none !== undefined) throw mismatch('the pads remove more elements than there are', 'a size of at least 0', String(none));
     return [{ dtype: x!.dtype, dims: [x!.dims[0]!, out, ...sizes] }];
   },
   flops: ({ operands: [x, weight, bias], outputs: [y] }, sizes) =>

@@ -37,7 +37,7 @@ function parse(equation: string, ranks: readonly number[]): Equation {
   if (unknown !== undefined)
     throw mismatch(`the output axis ${unknown} is in no operand, or named twice`, 'every axis once', `"${equation}"`);
   if (widest > output.filter(isEllipsis).length)
-    throw mismatch('an ellipsis is not in the output', '... behind the ->', `"${equation}"`);
+    throw mismatch('the output lacks the ellipsis', '... after the ->', `"${equation}"`);
   return { inputs, output };
 }
 

@@ -95,7 +95,7 @@ test('what does not fit is refused', () => {
   expect(() => shift(n, n, 'LEFT')).toThrow(
     'BitShift: only unsigned integers can be shifted; expected uint8, uint16, uint32 or uint64, got int64',
   );
-  expect(() => clip(x, g.input('bounds', 'float32', [3]))).toThrow('Clip: a bound is no scalar; expected [], got [3]');
+  expect(() => clip(x, g.input('bounds', 'float32', [3]))).toThrow('Clip: a bound is not a scalar; expected [], got [3]');
   expect(() => add(x, undefined)).toThrow('Add: an operand is missing; expected two operands, got 1');
   expect(() => div(g.number(1, 'int64'), g.number(0, 'int64'))).toThrow('Div: an integer is divided by 0');
 });

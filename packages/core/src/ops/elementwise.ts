@@ -252,7 +252,7 @@ export const Clip = defineOp({
     );
     if (!x || !operands[0]) throw mismatch('the operand is missing');
     if (bounds.some((b) => b.dims.length))
-      throw mismatch('a bound is no scalar', '[]', `[${bounds.find((b) => b.dims.length)!.dims}]`);
+      throw mismatch('a bound is not a scalar', '[]', `[${bounds.find((b) => b.dims.length)!.dims}]`);
     return [x];
   },
   simplify: (operands) => (operands.slice(1).every((o) => o === undefined) ? operands[0] : undefined),
@@ -269,11 +269,11 @@ export const Clip = defineOp({
   },
 });
 /**
- * x where it lies between two numbers, else the nearer one; a bound left out is open. The gradient of the bounds is not computed.
+ * x limited to the range from low to high; a missing bound is open. The gradient of the bounds is not computed.
  *
  * Shapes   x any; low, high []
  * Dtypes   numbers, all the same
- * Throws   ShapeError when a bound is no scalar or the dtypes differ
+ * Throws   ShapeError when a bound is not a scalar or the dtypes differ
  * Lowers   everywhere: Clip
  * Example  const y = ops.clip(x, -1, 1);
  */

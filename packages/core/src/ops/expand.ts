@@ -16,7 +16,7 @@ type ExpandAttrs = { readonly dims: readonly Dim[] };
 function inferExpand([x]: readonly (TensorType | undefined)[], { dims }: ExpandAttrs): readonly TensorType[] {
   const { dtype, dims: before } = accept(x, 'any');
   if (before.length > dims.length)
-    throw mismatch('expanding takes no axis away', `at least ${before.length} sizes`, String(dims.length));
+    throw mismatch('expand cannot remove axes', `at least ${before.length} sizes`, String(dims.length));
   if (!sameDims(broadcastDims(before, dims), dims)) {
     const show = (ds: readonly Dim[]) => `[${ds.join(', ')}]`;
     throw mismatch('only axes of size 1 can be expanded', `sizes that ${show(before)} broadcasts to`, show(dims));
@@ -24,7 +24,7 @@ function inferExpand([x]: readonly (TensorType | undefined)[], { dims }: ExpandA
   return [{ dtype, dims }];
 }
 
-/** The meaning: x repeated along its axes of size 1 and along new leading axes. */
+/** The high-level op: x repeated along its axes of size 1 and along new leading axes. */
 export const Expand: Op<ExpandAttrs> = defineOp<ExpandAttrs>({
   key: 'onnxformers.Expand',
   flops: noFlops,
@@ -75,7 +75,7 @@ type TileAttrs = { readonly repeats: readonly Dim[] };
 function inferTile([x]: readonly (TensorType | undefined)[], { repeats }: TileAttrs): readonly TensorType[] {
   const { dtype, dims } = accept(x, 'any');
   if (repeats.length !== dims.length)
-    throw mismatch('every axis needs its number of repeats', String(dims.length), String(repeats.length));
+    throw mismatch('every axis requires a number of repeats', String(dims.length), String(repeats.length));
   const negative = repeats.find((r) => typeof r === 'number' && r < 0);
   if (negative !== undefined) throw mismatch('a number of repeats is negative', 'at least 0', String(negative));
   return [{ dtype, dims: dims.map((d, i) => mulDims(d, repeats[i]!)) }];
@@ -104,7 +104,7 @@ function tileGradient(x: Value, grad: Value, repeats: readonly Dim[]): Value {
   );
 }
 
-/** The meaning: the whole of x several times along each axis. */
+/** The high-level op: the whole of x several times along each axis. */
 export const Tile = defineOp<TileAttrs>({
   key: 'onnxformers.Tile',
   flops: noFlops,

@@ -45,9 +45,9 @@ describe('errors', () => {
     [
       'no parts',
       () => dft(g.input('x', 'float32', ['seq', 3])),
-      /does not hold real and imaginary parts; expected 1 \(real\) or 2 \(complex\), got float32\[seq, 3\]/,
+      /does not contain real and imaginary parts; expected 1 \(real\) or 2 \(complex\), got float32\[seq, 3\]/,
     ],
-    ['the axis of the parts', () => dft(real, { axis: -1 }), /holds real and imaginary parts and cannot be transformed/],
+    ['the axis of the parts', () => dft(real, { axis: -1 }), /contains real and imaginary parts and cannot be transformed/],
     ['one-sided of a complex signal', () => dft(complex, { onesided: true }), /starts from a real signal; expected 1, got 2/],
     [
       'one-sided back from a real spectrum',

@@ -17,7 +17,7 @@ import { axisOf, offsetsAcross, rowMajorStrides } from './strides';
 /** `length`: of the signal in time; undefined unless a one-sided spectrum is transformed back. */
 type DFTAttrs = { readonly axis: number; readonly inverse: 0 | 1; readonly onesided: 0 | 1; readonly length?: Dim };
 
-/** What a transform does: rows in and out on the axis, numbers per element in and out, and the length of the signal. */
+/** The sizes of a transform: elements in and out on the axis, numbers per element in and out, and the length of the signal. */
 interface Plan<D extends Dim> {
   readonly length: D;
   readonly from: D;
@@ -81,12 +81,12 @@ function checkParts(x: TensorType, { axis, inverse, onesided }: DFTAttrs): void 
   const last = x.dims.length - 1;
   if (axis >= last)
     throw mismatch(
-      'the last axis holds real and imaginary parts and cannot be transformed',
+      'the last axis contains real and imaginary parts and cannot be transformed',
       `an axis before ${last}`,
       String(axis),
     );
   if (parts !== 1 && parts !== 2)
-    throw mismatch('the last axis does not hold real and imaginary parts', '1 (real) or 2 (complex)', printType(x));
+    throw mismatch('the last axis does not contain real and imaginary parts', '1 (real) or 2 (complex)', printType(x));
   if (onesided && parts !== (inverse ? 2 : 1))
     throw mismatch(
       `a one-sided transform ${inverse ? 'back starts from a complex spectrum' : 'starts from a real signal'}`,
@@ -177,7 +177,7 @@ function symbolicFactors(x: Value, { length, from, to, sign, mirrored }: Plan<Di
   return [scaled(cos(angle)), scaled(sign > 0 ? sin(angle) : neg(sin(angle)))];
 }
 
-/** What {@link dft} takes besides the signal. */
+/** Options of {@link dft}. */
 export interface FourierOptions {
   /** The axis to transform. Default -2, the last before that of the parts. */
   readonly axis?: number;

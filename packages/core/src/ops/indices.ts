@@ -1,4 +1,4 @@
-// What picking and scattering share: indices checked, and where their elements lie.
+// What gathering and scattering share: checks of indices, and the offsets of their elements.
 import type { TensorType } from '../ir/define-op';
 import { mismatch } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
@@ -23,7 +23,7 @@ export function acceptElementIndices(x: TensorType | undefined, indices: TensorT
   const { dims } = accept(x, 'any');
   const index = acceptIndices(indices).dims;
   const at = axisOf(axis, dims.length);
-  if (index.length !== dims.length) throw mismatch('the indices have another rank', String(dims.length), String(index.length));
+  if (index.length !== dims.length) throw mismatch('the indices have the wrong rank', String(dims.length), String(index.length));
   index.forEach((d, i) => {
     const size = dims[i]!;
     if (i === at || d === size || (typeof d === 'number' && typeof size === 'number' && d < size)) return;

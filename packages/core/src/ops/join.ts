@@ -58,7 +58,7 @@ export const Concat = defineOp<ConcatAttrs>({
 });
 
 /**
- * Values one after the other along an axis.
+ * Concatenates values along an axis.
  *
  * Shapes   [batch, past, 5], [batch, seq, 5], axis 1 → [batch, past + seq, 5]
  * Throws   ShapeError when other axes or the dtypes differ, or none of them is a value
@@ -103,7 +103,7 @@ function joinGradients(outputs: readonly Value[], grads: readonly (Value | undef
   );
 }
 
-/** The meaning: parts of any sizes. */
+/** The high-level op: parts of any sizes. */
 export const Split = defineOp<SplitAttrs>({
   key: 'onnxformers.Split',
   flops: noFlops,

@@ -8,14 +8,14 @@ import { matmul } from './matmul';
 
 type LowRankAttrs = { readonly scale: number };
 
-/** The meaning behind {@link lowRankUpdate}. Operands: weight, b, a. */
+/** The high-level op behind {@link lowRankUpdate}. Operands: weight, b, a. */
 export const LowRankUpdate: Op<LowRankAttrs> = defineOp<LowRankAttrs>({
   key: 'onnxformers.LowRankUpdate',
   attributes: { scale: 'float' },
   infer(operands) {
     const [weight, b, a] = acceptAlike(operands.slice(0, 3), 'float');
     for (const m of [weight!, b!, a!])
-      if (m.dims.length !== 2) throw mismatch('an operand is no matrix', 'two axes', printType(m));
+      if (m.dims.length !== 2) throw mismatch('an operand is not a matrix', 'two axes', printType(m));
     const [out, inner] = weight!.dims;
     if (b!.dims[0] !== out || a!.dims[1] !== inner || b!.dims[1] !== a!.dims[0])
       throw mismatch(

@@ -39,7 +39,7 @@ const asLeft = <D extends Dim>(dims: readonly D[]): readonly (D | 1)[] => (dims.
 const asRight = <D extends Dim>(dims: readonly D[]): readonly (D | 1)[] => (dims.length === 1 ? [...dims, 1] : dims);
 
 function productDims(a: readonly Dim[], b: readonly Dim[]): Dim[] {
-  if (a.length === 0 || b.length === 0) throw mismatch('a scalar is no matrix; use mul', 'at least one axis');
+  if (a.length === 0 || b.length === 0) throw mismatch('a scalar is not a matrix; use mul', 'at least one axis');
   const [left, right] = [asLeft(a), asRight(b)];
   const [inner, other] = [left.at(-1)!, right.at(-2)!];
   if (inner !== other)
@@ -105,16 +105,16 @@ export const matmul = (a: Operand, b: Operand): Value => apply(MatMul, [a, b], {
 
 // ---- Linear ---------------------------------------------------------------------------------------------------------
 
-/** The meaning: `x weightᵀ + bias`. Its decomposition transposes the weight, which is done once when a model is saved. */
+/** The high-level op: `x weightᵀ + bias`. Its decomposition transposes the weight, which is done once when a model is saved. */
 export const Linear = defineOp({
   key: 'onnxformers.Linear',
   attributes: {},
   infer([x, weight, bias]: Types) {
     acceptAlike(bias ? [x, weight, bias] : [x, weight], 'number');
-    if (weight!.dims.length !== 2) throw mismatch('the weight is no matrix', '[out, in]', printType(weight));
+    if (weight!.dims.length !== 2) throw mismatch('the weight is not a matrix', '[out, in]', printType(weight));
     const [out, inner] = weight!.dims as readonly [Dim, Dim];
     if (x!.dims.at(-1) !== inner)
-      throw mismatch(`the weight takes ${inner} channels`, `${inner} in the last axis of x`, printType(x));
+      throw mismatch(`the weight requires ${inner} channels`, `${inner} in the last axis of x`, printType(x));
     if (bias && (bias.dims.length !== 1 || bias.dims[0] !== out))
       throw mismatch('the bias does not fit the weight', `[${out}]`, printType(bias));
     return [{ dtype: x!.dtype, dims: [...x!.dims.slice(0, -1), out] }];
@@ -158,7 +158,7 @@ export const Gemm: Op<GemmAttrs> = defineOp<GemmAttrs>({
   attributes: { alpha: 'float', beta: 'float', transA: 'int', transB: 'int' },
   infer([a, b, c], { transA, transB }) {
     acceptAlike(c ? [a, b, c] : [a, b], 'number');
-    for (const m of [a!, b!]) if (m.dims.length !== 2) throw mismatch('an operand is no matrix', 'two axes', printType(m));
+    for (const m of [a!, b!]) if (m.dims.length !== 2) throw mismatch('an operand is not a matrix', 'two axes', printType(m));
     const [left, right] = [transA ? a!.dims.toReversed() : a!.dims, transB ? b!.dims.toReversed() : b!.dims];
     const dims = productDims(left, right);
     const fits = !c || broadcastDims(dims, c.dims).every((d, i) => d === dims[i]);
@@ -192,7 +192,7 @@ export const Gemm: Op<GemmAttrs> = defineOp<GemmAttrs>({
  *
  * Shapes   a [n, k], b [k, m], c broadcasts to [n, m] → [n, m]
  * Dtypes   numbers, all the same
- * Throws   ShapeError when an operand is no matrix, the inner sizes differ or c does not broadcast
+ * Throws   ShapeError when an operand is not a matrix, the inner sizes differ or c does not broadcast
  * Lowers   everywhere: Gemm
  */
 export function gemm(

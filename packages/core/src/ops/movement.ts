@@ -87,7 +87,7 @@ export function swapLast(x: Value): Value {
 }
 
 /**
- * x turned around an axis: element i goes to place i + shift, and what leaves at one end comes in at the other.
+ * x rolled along an axis: element i moves to index i + shift, and elements past one end reappear at the other.
  *
  * Shapes   x any → the same
  * Throws   ShapeError when there is no such axis
@@ -109,16 +109,16 @@ export function roll(x: Value, shift: Dim, axis: number): Value {
 
 /**
  * All windows of `size` neighbours on an axis whose first elements lie `step` apart. Made of whole blocks, as large as size and step allow:
- * a reshape where windows do not overlap, else as many slices as blocks fit a window. Elements behind the last window are left out.
+ * a reshape where windows do not overlap, else as many slices as blocks fit a window. Elements after the last window are left out.
  *
  * Shapes   x [batch, 24, 5], axis 1, size 8, step 4 → [batch, 5, 8, 5]; the count is floorDiv(n - size, step) + 1
- * Throws   ShapeError when size or step is no positive integer, or a known axis is shorter than a window
+ * Throws   ShapeError when size or step is not a positive integer, or a known axis is shorter than a window
  * Lowers   everywhere: Slice, Reshape, Concat
  */
 export function windows(x: Value, axis: number, size: number, step: number): Value {
   const along = located(x.graph, 'windows', [x], () => {
     for (const n of [size, step])
-      if (!Number.isInteger(n) || n < 1) throw mismatch('size and step are positive integers', 'at least 1', String(n));
+      if (!Number.isInteger(n) || n < 1) throw mismatch('size and step must be positive integers', 'at least 1', String(n));
     const found = axisOf(axis, x.rank);
     const whole = x.dims[found]!;
     if (typeof whole === 'number' && whole < size)

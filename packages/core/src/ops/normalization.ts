@@ -158,9 +158,9 @@ export const GroupNormalization: Op<GroupAttrs> = defineOp<GroupAttrs>({
     const channels = x.dims[1];
     if (channels === undefined) throw mismatch('the operand has no channels', '[batch, channels, ...]', printType(x));
     if (!Number.isInteger(num_groups) || num_groups < 1)
-      throw mismatch('num_groups is no number of groups', 'an integer >= 1', String(num_groups));
+      throw mismatch('num_groups is not a positive integer', 'an integer >= 1', String(num_groups));
     if (tryDivDims(channels, num_groups) === undefined)
-      throw mismatch('the channels do not fall into equal groups', `a multiple of ${num_groups}`, String(channels));
+      throw mismatch('the channels are not a multiple of num_groups', `a multiple of ${num_groups}`, String(channels));
     for (const [what, { dims }] of [
       ['scale', scale],
       ['bias', bias],
@@ -188,7 +188,7 @@ export const GroupNormalization: Op<GroupAttrs> = defineOp<GroupAttrs>({
 });
 
 /**
- * Group normalisation: the channels of an element of the batch in groups, each normalised over all its places.
+ * Group normalisation: the channels of an element of the batch in groups, each normalised over all its positions.
  *
  *     y = (x - mean(group)) / √(variance(group) + epsilon) · scale + bias
  *

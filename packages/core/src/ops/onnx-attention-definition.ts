@@ -77,13 +77,13 @@ function allowed(parts: AttentionParts<Value>, s: AttentionSizes, attrs: Attenti
   return { ...(keep && { keep }), ...(padded && padded.dtype !== 'bool' && { bias: padded }), certain };
 }
 
-// Query 0 stands behind the past, or behind the rows that an outer cache holds already; without either at 0.
+// Query 0 is after the past, or after the positions that an outer cache already holds; without either it is at 0.
 function causalStart({ q, nonpad }: AttentionParts<Value>, { past, seq, kvSeq }: AttentionSizes): { queryOffset?: Value } {
   if (nonpad) return { queryOffset: sub(nonpad, size(q.graph, seq)) };
   return kvSeq === seq ? {} : { queryOffset: reshape(size(q.graph, past), [1]) };
 }
 
-// Four axes, and all keys: those that a short mask does not name are masked.
+// Four axes, and all keys: those beyond the end of a short mask are masked.
 function spread(mask: Value, { total }: AttentionSizes, opset: 23 | 24): Value {
   const whole = reshape(mask, [...Array.from({ length: 4 - mask.rank }, () => 1), ...mask.dims]);
   if (!isShort(mask, total, opset)) return whole;

@@ -1,4 +1,4 @@
-// ONNX Attention: its attributes, its operands by name, and which of them fit together.
+// ONNX Attention: its attributes, its operands by name, and the checks that they fit together.
 import { addDims, type Dim, divDims, mulDims, tryDivDims } from '../dim/dim';
 import { printType, type TensorType } from '../ir/define-op';
 import { mismatch } from '../ir/graph';
@@ -17,7 +17,7 @@ export type AttentionAttrs = {
   readonly softcap?: number | undefined;
   /** The dtype of the softmax, by its number in ONNX files: see {@link floatOfNumber}. Default: float32, for float64 itself. */
   readonly softmax_precision?: number | undefined;
-  /** What output 3 shows: 0 the scaled scores, 1 these after softcap, 2 after the mask, 3 after softmax. */
+  /** What output 3 contains: 0 the scaled scores, 1 these after softcap, 2 after the mask, 3 after softmax. */
   readonly qk_matmul_output_mode?: number | undefined;
   /** How many of the outputs Y, present_key, present_value and qk_matmul_output there are. */
   readonly outputs: number;
@@ -41,7 +41,7 @@ export function attentionParts<V>(operands: readonly (V | undefined)[]): Attenti
   return { q: q!, k: k!, v: v!, mask, pastKey, pastValue, nonpad };
 }
 
-/** The sizes of one call; `kvSeq` counts the rows of this call, `total` those of the past too. */
+/** The sizes of one call; `kvSeq` counts the keys of this call, `total` also those of the past. */
 export interface AttentionSizes {
   readonly batch: Dim;
   readonly heads: Dim;
@@ -63,7 +63,7 @@ export function attentionSizes({ q, k, v, pastKey }: AttentionParts<TensorType>,
     ['K', k],
     ['V', v],
   ] as const)
-    if (t.dims.length !== rank) throw mismatch(`${name} has another number of axes than Q`, String(rank), printType(t));
+    if (t.dims.length !== rank) throw mismatch(`${name} and Q have different numbers of axes`, String(rank), printType(t));
   const [heads, kvHeads] = headCounts(q, k, attrs);
   const width = (t: TensorType, count: Dim): Dim => (rank === 4 ? t.dims[3]! : divDims(t.dims[2]!, count));
   const seqAxis = rank - 2;
@@ -91,7 +91,11 @@ function headCounts(q: TensorType, k: TensorType, { q_num_heads, kv_num_heads }:
     return [q.dims[1]!, k.dims[1]!];
   }
   if (q_num_heads === undefined || kv_num_heads === undefined)
-    throw mismatch('operands of 3 axes need q_num_heads and kv_num_heads', 'two numbers', `${q_num_heads} and ${kv_num_heads}`);
+    throw mismatch(
+      'operands of 3 axes require q_num_heads and kv_num_heads',
+      'two numbers',
+      `${q_num_heads} and ${kv_num_heads}`,
+    );
   return [q_num_heads, kv_num_heads];
 }
 
@@ -108,7 +112,7 @@ export function inferAttention(
   const { batch, heads, kvHeads, seq, total, headDim, valueDim } = sizes;
   if (k.dtype !== q.dtype) throw mismatch('Q and K differ in dtype', q.dtype, k.dtype);
   if (tryDivDims(heads, kvHeads) === undefined)
-    throw mismatch('the heads of K do not divide those of Q', `a divisor of ${heads}`, String(kvHeads));
+    throw mismatch('the heads of Q are not a multiple of the heads of K', `a divisor of ${heads}`, String(kvHeads));
   const form = (name: string, t: TensorType, count: Dim, rows: Dim, width: Dim): void =>
     expect(name, t, t.dtype, q.dims.length === 4 ? [batch, count, rows, width] : [batch, rows, mulDims(count, width)]);
   form('K', k, kvHeads, sizes.kvSeq, headDim);
@@ -129,11 +133,15 @@ export function inferAttention(
 
 function checkPast({ k, v, pastKey, pastValue, nonpad }: AttentionParts<TensorType>, s: AttentionSizes, opset: 23 | 24): void {
   if (!pastKey !== !pastValue)
-    throw mismatch('past_key and past_value come together', 'both or neither', pastKey ? 'past_key alone' : 'past_value alone');
+    throw mismatch(
+      'past_key and past_value must be given together',
+      'both or neither',
+      pastKey ? 'past_key alone' : 'past_value alone',
+    );
   if (pastKey) expect('past_key', pastKey, k.dtype, [s.batch, s.kvHeads, s.past, s.headDim]);
   if (pastValue) expect('past_value', pastValue, v.dtype, [s.batch, s.kvHeads, s.past, s.valueDim]);
   if (!nonpad) return;
-  if (opset < 24) throw mismatch('nonpad_kv_seqlen came with opset 24', 'no operand 6', printType(nonpad));
+  if (opset < 24) throw mismatch('nonpad_kv_seqlen requires opset 24', 'no operand 6', printType(nonpad));
   if (pastKey)
     throw mismatch('nonpad_kv_seqlen is for caches updated outside, past_key for those updated here', 'one of them', 'both');
   expect('nonpad_kv_seqlen', nonpad, 'int64', [s.batch]);
@@ -150,7 +158,7 @@ function checkAttentionMask(mask: TensorType, q: TensorType, { batch, heads, seq
     throw mismatch('the mask does not broadcast to the scores', `[${[batch, heads, seq, total].join(', ')}]`, printType(mask));
 }
 
-/** True for a mask that speaks of the first keys only: the others are then masked. Of 1 key too, at opset 24. */
+/** True for a mask of the first keys only: the others are then masked. Also of 1 key, at opset 24. */
 export function isShort({ dims }: TensorType, total: Dim, opset: 23 | 24): boolean {
   const keys = dims.at(-1);
   return (
@@ -168,10 +176,10 @@ function checkAttributes({
   softmax_precision: precision = 1,
 }: AttentionAttrs): void {
   if (!floatOfNumber[precision])
-    throw mismatch('softmax_precision is no float dtype', `one of ${Object.keys(floatOfNumber)}`, String(precision));
-  if (!(softcap >= 0)) throw mismatch('softcap is negative', 'a number from 0', String(softcap));
-  if (![0, 1, 2, 3].includes(mode)) throw mismatch('there is no such qk_matmul_output_mode', '0, 1, 2 or 3', String(mode));
-  if (![1, 2, 3, 4].includes(outputs)) throw mismatch('there is no such number of outputs', '1 to 4', String(outputs));
+    throw mismatch('softmax_precision is not a float dtype', `one of ${Object.keys(floatOfNumber)}`, String(precision));
+  if (!(softcap >= 0)) throw mismatch('softcap is negative', 'a number of at least 0', String(softcap));
+  if (![0, 1, 2, 3].includes(mode)) throw mismatch('unknown qk_matmul_output_mode', '0, 1, 2 or 3', String(mode));
+  if (![1, 2, 3, 4].includes(outputs)) throw mismatch('the number of outputs is wrong', '1 to 4', String(outputs));
 }
 
 function expect(name: string, t: TensorType, dtype: string, dims: readonly Dim[]): void {

@@ -5,7 +5,7 @@ import { type AttentionAttrs, type AttentionParts, attentionSizes, isShort } fro
 
 type Numbers = { readonly [name in keyof ReturnType<typeof attentionSizes>]: number };
 
-/** The outputs of ONNX Attention for arrays. Rows of K and V that a query may not attend to are never read for Y. */
+/** The outputs of ONNX Attention for arrays. Masked positions of K and V are never read for Y. */
 export function evaluateAttention(parts: AttentionParts<NDArray>, attrs: AttentionAttrs, opset: 23 | 24): NDArray[] {
   const { q, v } = parts;
   const s = attentionSizes(parts, attrs) as Numbers;

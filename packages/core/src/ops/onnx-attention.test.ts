@@ -111,13 +111,16 @@ describe('operands that do not fit', () => {
   const input = (g: GraphBuilder, ...dims: Dims): Value => g.input(`x${g.inputs.length}`, 'float32', dims);
   test.each<readonly [string, () => unknown]>([
     ['Q has neither 3 nor 4 axes', attempt(() => ({}), { q: ['batch', 5] })],
-    ['K has another number of axes than Q', attempt(() => ({}), { k: ['batch', 'kv', 10] })],
+    ['K and Q have different numbers of axes', attempt(() => ({}), { k: ['batch', 'kv', 10] })],
     [
-      'operands of 3 axes need q_num_heads and kv_num_heads',
+      'operands of 3 axes require q_num_heads and kv_num_heads',
       attempt(() => ({}), { q: ['batch', 'seq', 30], k: ['batch', 'kv', 10], v: ['batch', 'kv', 14] }),
     ],
     ['q_num_heads contradicts the operand; expected 6, got 3', attempt(() => ({ heads: { q: 3, kv: 2 } }))],
-    ['the heads of K do not divide those of Q', attempt(() => ({}), { k: ['batch', 4, 'kv', 5], v: ['batch', 4, 'kv', 7] })],
+    [
+      'the heads of Q are not a multiple of the heads of K',
+      attempt(() => ({}), { k: ['batch', 4, 'kv', 5], v: ['batch', 4, 'kv', 7] }),
+    ],
     ['K has the wrong type; expected float32[batch, 2, kv, 5]', attempt(() => ({}), { k: ['batch', 2, 'kv', 3] })],
     ['V has the wrong type', attempt(() => ({}), { v: ['batch', 2, 'other', 7] })],
     [
@@ -136,7 +139,7 @@ describe('operands that do not fit', () => {
       })),
     ],
     ['softcap is negative', attempt(() => ({ softcap: -1 }))],
-    ['softmax_precision is no float dtype', attempt(() => ({ precision: 'int8' }))],
+    ['softmax_precision is not a float dtype', attempt(() => ({ precision: 'int8' }))],
     [
       'the default scale needs a known head size',
       attempt(() => ({}), { q: ['batch', 6, 'seq', 'd'], k: ['batch', 2, 'kv', 'd'] }),
@@ -150,7 +153,7 @@ describe('operands that do not fit', () => {
     const [q, kv, nonpad] = [type(['batch', 2, 'seq', 5]), type(['batch', 2, 'kv', 5]), type(['batch'], 'int64')];
     const operands = [q, kv, kv, undefined, undefined, undefined, nonpad];
     expect(Attention24.infer(operands, { outputs: 1 })).toEqual([q]);
-    expect(() => Attention.infer(operands, { outputs: 1 })).toThrow('nonpad_kv_seqlen came with opset 24');
+    expect(() => Attention.infer(operands, { outputs: 1 })).toThrow('nonpad_kv_seqlen requires opset 24');
     expect([Attention.since, Attention24.since]).toEqual([23, 24]);
   });
 });

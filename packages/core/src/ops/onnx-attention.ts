@@ -1,4 +1,4 @@
-// ONNX Attention, opsets 23 and 24: the standard's own words for attention, and a kernel of some runtimes.
+// ONNX Attention, opsets 23 and 24: the standard's op for attention, which some runtimes have a kernel for.
 
 import { defineOp, type Op } from '../ir/define-op';
 import { apply, type Value } from '../ir/graph';
@@ -30,35 +30,35 @@ function attentionOf(opset: 23 | 24): Op<AttentionAttrs> {
 
 /** ONNX Attention as of opset 23. */
 export const Attention = attentionOf(23);
-/** ONNX Attention as of opset 24: caches updated outside (`nonpad_kv_seqlen`), masks that speak of the first keys only. */
+/** ONNX Attention as of opset 24: caches updated outside (`nonpad_kv_seqlen`), masks of the first keys only. */
 export const Attention24 = attentionOf(24);
 
 /** Options of {@link onnxAttention}. */
 export interface OnnxAttentionOptions {
   /** bool (true: may attend) or float (added to the scores), broadcast to [batch, heads, seq, total]. */
   readonly mask?: Value;
-  /** As [batch, kv_heads, past, …]: rows before those of k and v. */
+  /** [batch, kv_heads, past, …]: the cached keys and values before those of k and v. */
   readonly past?: { readonly key: Value; readonly value: Value };
-  /** int64 [batch]: rows of k that hold something; opset 24, not with a past. */
+  /** int64 [batch]: number of valid keys (the rest is padding); opset 24, not with a past. */
   readonly nonpad?: Value;
-  /** Keys up to the query's position: after the past, at the end of the `nonpad` rows, or else counted from 0 on both sides. */
+  /** Causal: keys up to the query's position, which is after the past, at the end of the `nonpad` keys, or else counted from 0. */
   readonly causal?: boolean;
-  /** How many heads lie side by side in operands of 3 axes. */
+  /** Number of heads that are side by side in operands of 3 axes. */
   readonly heads?: { readonly q: number; readonly kv: number };
   /** Default 1 / √head_size. */
   readonly scale?: number;
   readonly softcap?: number;
   /** The dtype of the softmax. */
   readonly precision?: DType;
-  /** Gives the scores too. */
+  /** Also returns the scores. */
   readonly scores?: keyof typeof scoreModes;
 }
 const scoreModes = { scaled: 0, capped: 1, masked: 2, softmax: 3 } as const;
 
-/** What {@link onnxAttention} gives. */
+/** What {@link onnxAttention} returns. */
 export interface OnnxAttentionResult {
   readonly y: Value;
-  /** Past and new rows, [batch, kv_heads, total, …]; where there is a past, or scores are asked for. */
+  /** Past and new keys and values, [batch, kv_heads, total, …]; returned where there is a past, or scores are requested. */
   readonly present?: { readonly key: Value; readonly value: Value };
   readonly scores?: Value;
 }
@@ -68,12 +68,12 @@ export interface OnnxAttentionResult {
  *
  *     y = softmax(softcap(scale · q kᵀ) + mask) v
  *
- * A query that may attend to nothing gives 0.
+ * The result of a query that may attend to no key is 0.
  *
  * Shapes   q [batch, heads, seq, head_size], k [batch, kv_heads, kv_seq, head_size], v [batch, kv_heads, kv_seq, v_head_size] →
  *          [batch, heads, seq, v_head_size]; or heads side by side: q [batch, seq, heads · head_size], …; kv_heads divides heads
  * Dtypes   q and k one float dtype, v a float dtype; y like q
- * Throws   ShapeError when operands do not fit, or `nonpad` stands beside a past
+ * Throws   ShapeError when operands do not fit, or `nonpad` is combined with a past
  * Source   https://onnx.ai/onnx/operators/onnx__Attention.html
  * Lowers   cpu, wasm, cuda: Attention · elsewhere: primitives
  */

@@ -82,7 +82,7 @@ describe('onnxOp', () => {
     expect(() => compile(outer, { target: portable(18), inputs })).toThrow(
       /com\.microsoft\.Inverse in invert: only a square has an inverse.*float32\[n, 3\]/,
     );
-    expect(() => onnxOp({ key: 'onnxformers.Attend', infer: () => [] })).toThrow('no op of ONNX');
-    expect(() => onnxOp({ key: 'com.example.', infer: () => [] })).toThrow('no op of ONNX');
+    expect(() => onnxOp({ key: 'onnxformers.Attend', infer: () => [] })).toThrow('does not name an ONNX op');
+    expect(() => onnxOp({ key: 'com.example.', infer: () => [] })).toThrow('does not name an ONNX op');
   });
 });

@@ -19,14 +19,14 @@ type Schema = { readonly [name: string]: AttributeKind };
 export type OnnxOpDefinition<S extends Schema> = Omit<Op<AttributesOf<S>>, 'attributes'> & { readonly attributes?: S };
 
 /**
- * Any ONNX op that this library has no function for: of the standard, of `com.microsoft`, or of a library of yours. It takes its place in
- * graphs like every other op. What it lacks says so when it is asked for: without `evaluate` the interpreter stops at it, without
+ * Any ONNX op that this library has no function for: of the standard, of `com.microsoft`, or of your own library. It is used in
+ * graphs like every other op. `evaluate`, `decompose` and `vjp` are optional: without `evaluate` the interpreter cannot run it, without
  * `decompose` a target that does not have it refuses it, without `vjp` (or `decompose`) it has no gradient.
  *
- * Targets take it as `kernels` says, and everywhere without: then it is the runtime that refuses it.
+ * `kernels` says which targets have it. Without `kernels` every target accepts it, and the runtime reports an op that it lacks.
  *
  * Shapes   as `infer` says
- * Throws   ShapeError (when applied) from `infer`, with the path, the op and the operands' types; or when `key` names no op
+ * Throws   ShapeError (when applied) from `infer`, with the path, the op and the operands' types; or when `key` does not name an op
  * Lowers   everywhere: the op itself
  * Example  const softsign = ops.onnxOp({ key: 'Softsign', infer: ([type]) => [type!], kernels: { cpu: ['float32'] } });
  *            const [y] = softsign([x]);
@@ -36,7 +36,7 @@ export function onnxOp<const S extends Schema = Record<never, never>>(
 ): (operands: readonly Operand[], attrs?: AttributesOf<S>) => readonly Value[] {
   const [domain, name] = domainOf(definition.key);
   if (!name || domain === 'onnxformers')
-    throw mismatch('no op of ONNX', 'a name such as Softsign or com.microsoft.Inverse', definition.key);
+    throw mismatch('the key does not name an ONNX op', 'a name such as Softsign or com.microsoft.Inverse', definition.key);
   const op = defineOp({
     kernels: 'everywhere',
     ...(!definition.decompose && { vjp: 'nonDifferentiable' }),

@@ -1,4 +1,4 @@
-// Pad: one number put before and behind the elements of an axis.
+// Pad: one number before and after the elements of an axis.
 import { addDims, type Dim, dim, subDims } from '../dim/dim';
 import { defineOp, noFlops, type TensorType } from '../ir/define-op';
 import { apply, located, mismatch, type Value } from '../ir/graph';
@@ -24,7 +24,7 @@ function inferPad([x]: readonly (TensorType | undefined)[], { axes, before, afte
     padded[axis] = addDims(before[i]!, dims[axis]!, after[i]!);
     const size = padded[axis];
     if (typeof size === 'number' && size < 0)
-      throw mismatch(`more than the whole of axis ${axis} is taken away`, `at most ${dims[axis]}`);
+      throw mismatch(`more than the whole of axis ${axis} is removed`, `at most ${dims[axis]}`);
   });
   return [{ dtype, dims: padded }];
 }
@@ -55,7 +55,7 @@ const negated = (ds: readonly Dim[]): Dim[] => ds.map((d) => subDims(0, d));
 const padGradient = (grad: Value, { axes, before, after }: PadAttrs): Value =>
   apply(Pad, [grad], { axes, before: negated(before), after: negated(after), value: 0 })[0]!;
 
-/** The meaning: a constant border. */
+/** The high-level op: a constant border. */
 export const Pad = defineOp<PadAttrs>({
   key: 'onnxformers.Pad',
   flops: noFlops,
@@ -124,7 +124,11 @@ export function pad(
 ): Value {
   const attrs = located(x.graph, Pad.key, [x], () => {
     if (o.before.length !== o.axes.length || o.after.length !== o.axes.length)
-      throw mismatch('every axis needs its amounts', String(o.axes.length), `${o.before.length} and ${o.after.length}`);
+      throw mismatch(
+        'every axis requires an amount before and an amount after',
+        String(o.axes.length),
+        `${o.before.length} and ${o.after.length}`,
+      );
     const parts = o.axes.map((axis, i) => ({ axis: axisOf(axis, x.rank), before: dim(o.before[i]!), after: dim(o.after[i]!) }));
     const twice = parts.find((p, i) => parts.findIndex((q) => q.axis === p.axis) !== i);
     if (twice) throw mismatch(`axis ${twice.axis} is padded twice`, 'different axes');
@@ -135,7 +139,7 @@ export function pad(
 }
 
 /**
- * x with `value` put behind the elements of an axis until it has this size; when it has more at run time, they are cut off.
+ * x padded with `value` at the end of an axis up to this size; if the axis is longer at run time, it is cut off.
  *
  * Shapes   x [batch, seq, 5], axis 1, size 16 → [batch, 16, 5]
  * Throws   ShapeError when the axis does not exist

@@ -39,7 +39,7 @@ test('rows go to the blocks of their sequence and come back in order', () => {
   // A row that is written again is replaced.
   expect(call(array('float32', [1, 1, 2, 1], [5, 6]), [1], [[2, 1]])).toEqual([1, 5, 6, 0]);
   expect(() => call(array('float32', [1, 1, 2, 1], [5, 6]), [3], [[2, 1]])).toThrow(
-    'a row has no block; expected rows 0 to 3 in blocks 0 to 2, got row 4 of sequence 0',
+    'a position has no block; expected rows 0 to 3 in blocks 0 to 2, got row 4 of sequence 0',
   );
 });
 
@@ -48,7 +48,9 @@ test('operands that do not fit are named', () => {
   const pool = g.state('pool', 'float32', [3, 2, 5, 7], 0);
   const [rows, other] = [g.input('rows', 'float32', ['batch', 5, 'seq', 7]), g.input('other', 'float32', ['batch', 3, 'seq', 7])];
   const [pastLengths, table] = [g.input('past_lengths', 'int64', ['batch']), g.input('table', 'int64', ['batch', 4])];
-  expect(() => pagedAppend(pool, other, pastLengths, table)).toThrow('the rows do not fit the pool; expected [batch, 5, seq, 7]');
+  expect(() => pagedAppend(pool, other, pastLengths, table)).toThrow(
+    'the new keys or values do not fit the pool; expected [batch, 5, seq, 7]',
+  );
   expect(() => pagedAppend(pool, rows, pastLengths, table)).toThrow(
     'the block table does not fit; expected int32[batch, blocks], got int64[batch, 4]',
   );

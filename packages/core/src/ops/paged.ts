@@ -1,4 +1,4 @@
-// Rows kept in blocks of a pool that all sequences share; a table says which block holds which rows of which sequence.
+// Paged caches: keys and values in blocks of a pool that all sequences share; a block table says which blocks belong to which sequence.
 import { mulDims } from '../dim/dim';
 import { defineOp, noFlops, type Op, printType, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
@@ -6,8 +6,8 @@ import type { NDArray } from '../tensor/tensor';
 import { acceptAlike } from './accept';
 
 /**
- * The meaning behind {@link pagedAppend}. Operands: pool (a state, updated in place), rows, pastLengths, table. Outputs: all rows of the table's
- * blocks, and the pool as it is then.
+ * The high-level op behind {@link pagedAppend}. Operands: pool (a state, updated in place), rows, pastLengths, table. Outputs: all positions of the
+ * table's blocks, and the updated pool.
  */
 export const PagedAppend: Op = defineOp({
   key: 'onnxformers.PagedAppend',
@@ -16,9 +16,10 @@ export const PagedAppend: Op = defineOp({
   writes: [0],
   infer([pool, rows, pastLengths, table]) {
     const [p, r] = acceptAlike([pool, rows], 'any') as [TensorType, TensorType];
-    if (p.dims.length !== 4) throw mismatch('a pool has 4 axes', '[blocks, block_size, kv_heads, head_dim]', printType(p));
+    if (p.dims.length !== 4)
+      throw mismatch('the pool does not have 4 axes', '[blocks, block_size, kv_heads, head_dim]', printType(p));
     if (r.dims.length !== 4 || r.dims[1] !== p.dims[2] || r.dims[3] !== p.dims[3])
-      throw mismatch('the rows do not fit the pool', `[batch, ${p.dims[2]}, seq, ${p.dims[3]}]`, printType(r));
+      throw mismatch('the new keys or values do not fit the pool', `[batch, ${p.dims[2]}, seq, ${p.dims[3]}]`, printType(r));
     const batch = r.dims[0]!;
     if (printType(pastLengths) !== `int64[${batch}]`)
       throw mismatch('past_lengths do not fit', `int64[${batch}]`, printType(pastLengths));
@@ -48,7 +49,7 @@ function appended(pool: NDArray, rows: NDArray, pastLengths: NDArray, table: NDA
       const place = row >= 0 && row < capacity ? placeOf(b, row) : undefined;
       if (place === undefined)
         throw mismatch(
-          'a row has no block',
+          'a position has no block',
           `rows 0 to ${capacity - 1} in blocks 0 to ${blocks - 1}`,
           `row ${row} of sequence ${b}`,
         );
@@ -71,11 +72,11 @@ function appended(pool: NDArray, rows: NDArray, pastLengths: NDArray, table: NDA
 }
 
 /**
- * Writes rows into the blocks of their sequences, in place, and gives all rows of these blocks in order. Rows behind those pastLengths and the new
- * ones are of no meaning.
+ * Writes new keys or values into the blocks of their sequences, in place, and returns all positions of these blocks in order. Positions
+ * after the cached and the new ones have no meaning.
  *
- * Shapes   pool [blocks, block_size, kv_heads, head_dim] (a state) · rows [batch, kv_heads, seq, head_dim] · pastLengths int64 [batch], the rows in use ·
- *          table int32 [batch, n], the blocks of each sequence in order → [batch, kv_heads, n · block_size, head_dim]
+ * Shapes   pool [blocks, block_size, kv_heads, head_dim] (a state) · rows [batch, kv_heads, seq, head_dim] · pastLengths int64 [batch], the positions
+ *          in use · table int32 [batch, n], the blocks of each sequence in order → [batch, kv_heads, n · block_size, head_dim]
  * Throws   ShapeError when they do not fit
  * Source   Kwon et al. 2023, https://arxiv.org/abs/2309.06180
  * Lowers   cuda: PagedAttention, with the attention that reads it · elsewhere: no kernel

@@ -52,5 +52,7 @@ test('what does not fit is refused', () => {
   );
   expect(() => logSumExp(g.input('n', 'int64', [2]), [0])).toThrow('expected a float dtype, got int64');
   expect(() => argMax(g.input('e', 'float32', [0]), 0)).toThrow('ArgMax: axis 0 has no elements');
-  expect(() => triu(g.input('v', 'float32', [3]))).toThrow('Trilu: a triangle needs a matrix; expected at least 2 axes, got 1');
+  expect(() => triu(g.input('v', 'float32', [3]))).toThrow(
+    'Trilu: a triangle requires a matrix; expected at least 2 axes, got 1',
+  );
 });

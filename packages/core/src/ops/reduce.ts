@@ -263,7 +263,7 @@ function arg(op: Op<ArgAttrs>, x: Operand, axis: number, { keepDims = true, last
 /** ONNX ArgMax. */
 export const ArgMax = extremeIndex('ArgMax', (a, b) => a > b);
 /**
- * Where along the axis the greatest element stands: int64.
+ * The index of the greatest element along the axis: int64.
  *
  * Shapes   x [a, n, b], axis 1 → [a, 1, b], with `keepDims: false` [a, b]
  * Dtypes   numbers
@@ -276,7 +276,7 @@ export const argMax = (x: Operand, axis: number, options: ArgOptions = {}): Valu
 /** ONNX ArgMin. */
 export const ArgMin = extremeIndex('ArgMin', (a, b) => a < b);
 /**
- * Where along the axis the least element stands: int64.
+ * The index of the least element along the axis: int64.
  *
  * Shapes   x [a, n, b], axis 1 → [a, 1, b], with `keepDims: false` [a, b]
  * Dtypes   numbers

@@ -20,7 +20,7 @@ function inferReshape([x]: readonly (TensorType | undefined)[], { dims }: Reshap
       'one -1, and sizes that divide exactly',
     );
   if (mulDims(...dims) !== count)
-    throw mismatch('a reshape keeps the number of elements', `${count}`, `${show(dims)} of ${mulDims(...dims)}`);
+    throw mismatch('a reshape must keep the number of elements', `${count}`, `${show(dims)} of ${mulDims(...dims)}`);
   return [{ dtype, dims }];
 }
 
@@ -31,7 +31,7 @@ function sameElements(x: Value): Value | undefined {
   return before?.operands[0];
 }
 
-/** The meaning: any dims with the same number of elements. Lowered to the Reshape of ONNX, whose sizes are an operand. */
+/** The high-level op: any dims with the same number of elements. Lowered to the Reshape of ONNX, whose sizes are an operand. */
 export const Reshape: Op<ReshapeAttrs> = defineOp<ReshapeAttrs>({
   key: 'onnxformers.Reshape',
   flops: noFlops,
@@ -204,13 +204,13 @@ export function unsqueeze(x: Value, axes: readonly number[]): Value {
  * x with the axes from `first` to `last`, both inclusive, joined into one.
  *
  * Shapes   [batch, heads, seq, dim], first 0, last 1 → [batch*heads, seq, dim]
- * Throws   ShapeError when an axis does not exist, or the first lies behind the last
+ * Throws   ShapeError when an axis does not exist, or the first is after the last
  * Lowers   everywhere: Reshape
  */
 export function flattenAxes(x: Value, first: number, last: number): Value {
   const [from, to] = located(x.graph, Reshape.key, [x], () => {
     const ends = [axisOf(first, x.rank), axisOf(last, x.rank)] as const;
-    if (ends[0] > ends[1]) throw mismatch('the first axis lies behind the last', `at most ${ends[1]}`, String(ends[0]));
+    if (ends[0] > ends[1]) throw mismatch('the first axis is after the last', `at most ${ends[1]}`, String(ends[0]));
     return ends;
   });
   return reshape(x, [...x.dims.slice(0, from), mulDims(...x.dims.slice(from, to + 1)), ...x.dims.slice(to + 1)]);

@@ -67,7 +67,7 @@ describe('operands that do not fit', () => {
       rotaryEmbedding(feed.input(randomArray('x', [1, 1, 1, 4])), cos!, sin!, feed.input(array('int64', [1, 1], [5]))),
     );
     expect(() => interpret(g.finish(), feed.feeds)).toThrow(
-      'RotaryEmbedding: a position lies outside of the caches; expected 0 to 4, got 5',
+      'RotaryEmbedding: a position is outside of the caches; expected 0 to 4, got 5',
     );
   });
 });

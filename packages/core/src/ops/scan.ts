@@ -64,8 +64,8 @@ export const Trilu = defineOp<TriluAttrs>({
   attributes: { upper: 'int', k: 'int' },
   infer([x], { k }) {
     const { dims } = accept(x, 'any');
-    if (dims.length < 2) throw mismatch('a triangle needs a matrix', 'at least 2 axes', String(dims.length));
-    if (!Number.isInteger(k)) throw mismatch('the diagonal is no integer', 'an integer', String(k));
+    if (dims.length < 2) throw mismatch('a triangle requires a matrix', 'at least 2 axes', String(dims.length));
+    if (!Number.isInteger(k)) throw mismatch('the diagonal is not an integer', 'an integer', String(k));
     return [x!];
   },
   evaluate([x], { upper, k }) {

@@ -18,7 +18,7 @@ test('operands that do not fit are refused', () => {
   );
   expect(() => gather(x, x)).toThrow('Gather: wrong dtype for the indices; expected an integer dtype, got float32');
   expect(() => gather(x, g.input('bytes', 'uint8', [2]))).toThrow('expected int64 or int32, got uint8');
-  expect(() => gatherElements(x, indices, 0)).toThrow('GatherElements: the indices have another rank; expected 3, got 2');
+  expect(() => gatherElements(x, indices, 0)).toThrow('GatherElements: the indices have the wrong rank; expected 3, got 2');
   expect(() => gatherElements(x, g.input('e', 'int64', ['n', 5, 'd']), 0)).toThrow(
     'do not fit on axis 1; expected at most 3, got 5',
   );

@@ -15,7 +15,7 @@ import { axisOf, offsetsAcross, offsetsAlong } from './strides';
 export * from './gather';
 export * from './scatter';
 
-/** `axis`: where the new axis stands, default last. `values`: those off and on, default 0 and 1. */
+/** `axis`: position of the new axis, default last. `values`: those off and on, default 0 and 1. */
 export type OneHotOptions = {
   readonly axis?: number;
   readonly dtype?: DType;
@@ -26,7 +26,7 @@ export type OneHotOptions = {
  *
  * Shapes   indices [a, b] → [a, b, depth]
  * Dtypes   indices int64, int32 → `dtype`, default that of the graph's arithmetic
- * Throws   ShapeError when the axis does not exist or the indices are no integers
+ * Throws   ShapeError when the axis does not exist or the indices are not integers
  * Lowers   everywhere: Equal, Cast
  */
 export function oneHot(

@@ -46,7 +46,7 @@ describe('sizes', () => {
     const y = g.state('y', 'float32', ['rows'], 0);
     expect(sizes(x, ['rows'], [y])).toBe(shapeOf(y, 0, 1));
     expect(() => sizes(x, ['rows'])).toThrow(
-      'the size rows cannot be read at run time; expected the size of an axis of an input of the graph, got inputs float32[batch]. Give an input',
+      'the size rows cannot be read at run time; expected the size of an axis of an input of the graph, got inputs float32[batch]. Declare an input',
     );
   });
   it('of a graph without inputs cannot be read', () => {
@@ -72,13 +72,15 @@ describe('refine', () => {
     expect(claim(5, 'decompose')).toEqual([5, 3]);
   });
   it('fails on a false one', () => {
-    expect(() => claim(7, 'evaluate')).toThrow('the claimed sizes are not the real ones; expected [seq, 3] = [5,3], got [7,3]');
+    expect(() => claim(7, 'evaluate')).toThrow(
+      'the claimed sizes are not the actual sizes; expected [seq, 3] = [5,3], got [7,3]',
+    );
     expect(() => claim(7, 'decompose')).toThrow(/Reshape.*the sizes do not fit.*\[-2,3\]/);
   });
   it('refuses what is known to be false', () => {
     const x = new GraphBuilder().input('x', 'float32', ['seq', 3]);
     expect(() => refine(x, ['seq', 5])).toThrow('axis 1 has another size; expected 3, got 5');
-    expect(() => refine(x, ['seq'])).toThrow('a claim names every axis; expected 2 sizes, got 1');
+    expect(() => refine(x, ['seq'])).toThrow('a claim must name every axis; expected 2 sizes, got 1');
     expect(refine(x, ['seq', 3])).toBe(x);
   });
 });

@@ -58,7 +58,7 @@ export const shapeOf = (x: Value, start?: number, end?: number): Value =>
 export const size = (source: Source, d: Dim, near: readonly Value[] = []): Value => reshape(sizes(source, [d], near), []);
 
 /**
- * Sizes as int64 [n], as ONNX wants shapes, starts and repeats; a constant when all are numbers. A name is read from an axis of an input of
+ * Sizes as int64 [n], as ONNX requires for shapes, starts and repeats; a constant when all are numbers. A name is read from an axis of an input of
  * the graph that has it as its size, or is solved for from a size in which it occurs once (`2*n + 1`, `past + seq`).
  *
  * Shapes   n dims → int64 [n]
@@ -143,7 +143,7 @@ class Binding {
       problem: `the size ${name} cannot be read at run time`,
       expected: 'the size of an axis of an input of the graph',
       got: this.values.length ? `inputs ${this.values.map(printType).join(', ')}` : 'a graph without inputs',
-      hint: 'Give an input an axis of this size, or use one of the sizes that are there',
+      hint: 'Declare an input with an axis of this size, or use one of the available sizes',
     });
   }
   private readable(d: Dim): boolean {
@@ -237,14 +237,15 @@ export function eye(source: Source, n: Dim, dtype: DType): Value {
 
 type RefineAttrs = { readonly dims: readonly Dim[] };
 
-/** The meaning: x, whose sizes are said to be others. Lowered to a Reshape whose shape is invalid when they are not. */
+/** The high-level op: x, with other sizes that are known to be equal. Lowered to a Reshape whose shape is invalid when they are not. */
 export const Refine = defineOp<RefineAttrs>({
   key: 'onnxformers.Refine',
   flops: noFlops,
   attributes: { dims: 'data' },
   infer([x], { dims }) {
     const { dtype, dims: before } = accept(x, 'any');
-    if (before.length !== dims.length) throw mismatch('a claim names every axis', `${before.length} sizes`, String(dims.length));
+    if (before.length !== dims.length)
+      throw mismatch('a claim must name every axis', `${before.length} sizes`, String(dims.length));
     const wrong = dims.findIndex((d, i) => typeof d === 'number' && typeof before[i] === 'number' && d !== before[i]);
     if (wrong >= 0) throw mismatch(`axis ${wrong} has another size`, String(before[wrong]), String(dims[wrong]));
     return [{ dtype, dims }];
@@ -260,7 +261,7 @@ export const Refine = defineOp<RefineAttrs>({
   evaluate([x], { dims }, bound) {
     const claimed = dims.map((d) => bound.of(d));
     if (sameDims(claimed, x!.dims)) return [x!];
-    throw mismatch('the claimed sizes are not the real ones', `[${dims.join(', ')}] = [${claimed}]`, `[${x!.dims}]`);
+    throw mismatch('the claimed sizes are not the actual sizes', `[${dims.join(', ')}] = [${claimed}]`, `[${x!.dims}]`);
   },
 });
 
@@ -268,7 +269,7 @@ export const Refine = defineOp<RefineAttrs>({
 const impossible = -2;
 
 /**
- * x, known to have these sizes. Where `seq` and `past` are the same by a promise that dims cannot express, this says so. The claim is
+ * x, known to have these sizes. Use it where two sizes are known to be equal although their dims differ. The claim is
  * checked when the graph runs: a Reshape then fails with an invalid size of -2.
  *
  * Shapes   x [batch, past], dims [batch, seq] → [batch, seq]

@@ -30,13 +30,13 @@ function inferSlice(
     const isNegative = (d: Dim) => typeof d === 'number' && d < 0;
     const outside = (d: Dim) => isNegative(d) || isNegative(subDims(subDims(whole, 1), d));
     if (isNegative(count) || (count !== 0 && (outside(start) || outside(last))))
-      throw mismatch(`the slice leaves axis ${axis}`, `positions 0 to before ${whole}`, `${start} to ${last}`);
+      throw mismatch(`the slice reaches outside of axis ${axis}`, `positions 0 to before ${whole}`, `${start} to ${last}`);
     sliced[axis] = count;
   });
   return [{ dtype, dims: sliced }];
 }
 
-/** The meaning: evenly spaced positions of some axes. */
+/** The high-level op: evenly spaced positions of some axes. */
 export const Slice: Op<SliceAttrs> = defineOp<SliceAttrs>({
   key: 'onnxformers.Slice',
   flops: noFlops,
@@ -179,7 +179,7 @@ function clamped(start: number, end: number, step: number, whole: number): { rea
  * without `ends` the parts reach there, without `steps` they are whole. Symbolic bounds are taken to lie within the axis.
  *
  * Shapes   x [batch, seq, 7], axes [1, 2], starts [1, 0], ends ['seq', -2] → [batch, seq - 1, 5]
- * Throws   ShapeError when a known bound lies outside of the axis, or a start behind its end
+ * Throws   ShapeError when a known bound lies outside of the axis, or a start is after its end
  * Lowers   everywhere: Slice
  * Example  const last = ops.slice(x, { axes: [1], starts: [-1] });
  */
@@ -205,7 +205,7 @@ function normalized(
 ): SliceAttrs {
   for (const list of [starts, ends ?? asked, steps ?? asked])
     if (list.length !== asked.length)
-      throw mismatch('every axis needs its start, end and step', String(asked.length), String(list.length));
+      throw mismatch('every axis requires a start, an end and a step', String(asked.length), String(list.length));
   const parts = asked.map((a, i) => {
     const axis = axisOf(a, x.rank);
     const whole = x.dims[axis]!;
@@ -214,7 +214,8 @@ function normalized(
     const [start, end] = [position(starts[i]!, whole), ends ? position(ends[i]!, whole) : whole];
     const length = subDims(end, start);
     const outside = [start, end, length, subDims(whole, end)].some((d) => typeof d === 'number' && d < 0);
-    if (outside) throw mismatch(`the slice leaves axis ${axis}`, `0 <= start <= end <= ${whole}`, `${start} to ${end}`);
+    if (outside)
+      throw mismatch(`the slice reaches outside of axis ${axis}`, `0 <= start <= end <= ${whole}`, `${start} to ${end}`);
     return { axis, start, count: ceilDivDims(length, step), step };
   });
   parts.sort((a, b) => a.axis - b.axis);
@@ -231,7 +232,7 @@ function normalized(
 const position = (at: Dim, whole: Dim): Dim => (typeof at === 'number' && at < 0 ? addDims(whole, at) : dim(at));
 
 /**
- * x with an axis backwards.
+ * x with an axis reversed.
  *
  * Shapes   x any → the same
  * Throws   ShapeError when there is no such axis

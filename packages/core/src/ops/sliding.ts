@@ -12,7 +12,7 @@ export type Window = {
   readonly dilations: readonly number[];
 };
 
-/** How a window moves. A number holds for every spatial axis. */
+/** How a window moves. A number applies to every spatial axis. */
 export interface WindowOptions {
   /** Steps from window to window. Default 1. */
   readonly strides?: number | readonly number[];
@@ -53,7 +53,7 @@ export function windowOf(key: string, x: Value, kernel: number | readonly Dim[],
 
 /** The spatial sizes of [batch, channels, ...spatial]. */
 export function spatialOf(x: TensorType): readonly Dim[] {
-  if (x.dims.length < 3) throw mismatch('there is no axis to slide along', '[batch, channels, ...spatial]', printType(x));
+  if (x.dims.length < 3) throw mismatch('x has no spatial axis', '[batch, channels, ...spatial]', printType(x));
   return x.dims.slice(2);
 }
 

@@ -1,4 +1,4 @@
-// Where the elements of an array lie: row-major offsets, as typed arrays for fast loops.
+// Offsets of the elements of an array, row-major, as typed arrays for fast loops.
 import { mismatch } from '../ir/graph';
 import { countOf } from '../tensor/tensor';
 

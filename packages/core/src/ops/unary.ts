@@ -319,11 +319,11 @@ function test(key: string, since: number, f: (x: number) => boolean): Op {
 /** ONNX IsNaN. */
 export const IsNaN = test('IsNaN', 13, Number.isNaN);
 /**
- * Where x is no number.
+ * Where x is NaN.
  *
  * Shapes   x any → the same
  * Dtypes   floats → bool
- * Throws   ShapeError when x is no float
+ * Throws   ShapeError when x is not a float
  * Lowers   everywhere: IsNaN
  */
 // biome-ignore lint/suspicious/noShadowRestrictedNames: the op's own name
@@ -332,11 +332,11 @@ export const isNaN = (x: Operand): Value => one(IsNaN, x);
 /** ONNX IsInf. */
 export const IsInf = test('IsInf', 10, (x) => Math.abs(x) === Number.POSITIVE_INFINITY);
 /**
- * Where x is infinite, of either sign.
+ * Where x is ∞ or −∞.
  *
  * Shapes   x any → the same
  * Dtypes   floats → bool
- * Throws   ShapeError when x is no float
+ * Throws   ShapeError when x is not a float
  * Lowers   everywhere: IsInf
  */
 export const isInf = (x: Operand): Value => one(IsInf, x);

@@ -1,4 +1,4 @@
-// Values seen behind what only stretches them.
+// Values before they were expanded.
 import { madeBy, type Value } from '../ir/graph';
 import { Expand } from './expand';
 

@@ -20,7 +20,7 @@ type Plain = Parameters<typeof distributionOf>[0];
 const distribution = (init: Init) =>
   distributionOf(init as Plain, () => [7, 11]) as unknown as Readonly<Record<string, number | string>>;
 
-describe('first values times a factor', () => {
+describe('initial values times a factor', () => {
   it.each([uniform(-1, 3), normal(2, 5), normal(2), truncatedNormal(2), xavierUniform(3), xavierNormal(), fanIn(), fanIn(5)])(
     '%o',
     (init) => {

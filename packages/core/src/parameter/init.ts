@@ -1,10 +1,10 @@
-// How a parameter's first values are to be made, as plain data.
+// How a parameter is initialised, as plain data.
 import { describe, WeightError } from '../error';
 import { countOf, type Tensor } from '../tensor/tensor';
 
 /**
- * What a parameter's layer does in its block. Initialisation schemes, quantisation and LoRA select by it. A role of your own is welcome; the
- * schemes leave parameters of roles they do not know, and parameters without one, to their own `init`.
+ * What a parameter's layer does in its block. Initialisation schemes, quantisation and LoRA select by it. You may use roles of your own; for
+ * roles that a scheme does not know, and for parameters without a role, the parameter's own `init` is used.
  */
 export type Role =
   | 'query'
@@ -22,9 +22,9 @@ export type Role =
   | 'projection'
   | (string & {});
 
-/** First values of a parameter. Fans are the numbers of inputs and outputs of one element of its layer; see {@link fansOf}. */
+/** Initial values of a parameter. Fans are the numbers of inputs and outputs of one element of its layer; see {@link fansOf}. */
 export type Init =
-  /** Nothing is known: an error unless a scheme knows better or a checkpoint is loaded. */
+  /** No initial values are known: an error unless a scheme or a checkpoint supplies them. */
   | { readonly kind: 'none' }
   | { readonly kind: 'zeros' }
   | { readonly kind: 'ones' }
@@ -44,10 +44,10 @@ export type Init =
   /** U(-a, a) with a = gain / √(fan in); the fan in of a bias, which has none of its own, is given. */
   | { readonly kind: 'fan_in_uniform'; readonly fanIn?: number; readonly gain?: number }
   | { readonly kind: 'values'; readonly tensor: Tensor }
-  /** Blocks of rows one under the other (q, k and v in one weight), each made as a parameter of its own. */
+  /** Blocks along axis 0 (q, k and v in one weight), each initialised as a parameter of its own. */
   | { readonly kind: 'rows'; readonly parts: readonly { readonly rows: number; readonly init: Init }[] };
 
-/** Nothing is known of the first values: an error unless a scheme or a checkpoint supplies them. */
+/** No initial values are known: an error unless a scheme or a checkpoint supplies them. */
 export const unset: Init = { kind: 'none' };
 /** All 0. */
 export const zeros: Init = { kind: 'zeros' };
@@ -77,7 +77,7 @@ export const fanIn = (n?: number): Init => (n === undefined ? { kind: 'fan_in_un
 /** The values of a tensor. */
 export const values = (tensor: Tensor): Init => ({ kind: 'values', tensor });
 
-/** The same first values times a factor; given values and zeros stay what they are. */
+/** The same initial values times a factor; given values and zeros do not change. */
 export function scaledInit(init: Init, factor: number): Init {
   if (factor === 1) return init;
   switch (init.kind) {
@@ -114,7 +114,7 @@ export function fansOf(dims: readonly number[], path = 'init'): Fans {
   if (fanOut === undefined || fanIn === undefined) {
     throw new WeightError({
       path,
-      problem: 'the initialisation needs a fan in and a fan out',
+      problem: 'the initialisation requires a fan in and a fan out',
       expected: 'dims [out, in, ...kernel]',
       got: describe(dims),
       hint: 'Give a bias a plain distribution, or fanIn(n)',

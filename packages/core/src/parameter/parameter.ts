@@ -8,9 +8,9 @@ export interface ParameterOptions {
   readonly role?: Role;
   /** Which part of its layer it is. */
   readonly part?: 'weight' | 'bias' | 'other';
-  /** Layers that lie one under the other in it, such as queries, keys and values: each is initialised by itself, in its own role. */
+  /** Layers that are stacked in it along axis 0, such as queries, keys and values: each is initialised by itself, in its own role. */
   readonly packed?: readonly { readonly rows: number; readonly role: Role }[];
-  /** Fan in and fan out, where dims do not tell them (several matrices in one weight). */
+  /** Fan in and fan out, where they do not follow from the dims (several matrices in one weight). */
   readonly fans?: Fans;
   /** Kept in this dtype whatever the model's dtype is (a router in float32, an int4 block). */
   readonly dtype?: DType;
@@ -18,7 +18,7 @@ export interface ParameterOptions {
   readonly trainable?: boolean;
 }
 
-/** A named array of fixed dims. The same object in two places is one tied weight. */
+/** A named array of fixed dims. The same object in two places is a tied weight. */
 export class Parameter {
   constructor(
     readonly dims: readonly number[],

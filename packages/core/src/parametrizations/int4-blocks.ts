@@ -10,9 +10,9 @@ import { matrixDims } from './lora';
 
 /** Options of {@link int4Blocks} and {@link quantizeInt4}. */
 export interface Int4Options {
-  /** Columns that share a scale: a power of two from 16 on. */
+  /** Columns that share a scale: a power of two of at least 16. */
   readonly blockSize: number;
-  /** True: each block has a zero point of its own; absent, codes count from 8. */
+  /** True: each block has its own zero point. Absent: the zero point is 8. */
   readonly zeroPoints?: boolean;
 }
 
@@ -20,9 +20,9 @@ const names = { codes: 'weight_codes', scales: 'weight_scales', zeros: 'weight_z
 
 /**
  * For `reparametrize`: a matrix from 4-bit codes. The parameters are `weight_codes` uint8 [out, blocks, blockSize / 2], `weight_scales`
- * [out, blocks] and, where asked for, `weight_zeros` uint8 [out, ⌈blocks / 2⌉]; {@link quantizeInt4} makes their values from a weight's.
+ * [out, blocks] and, if requested, `weight_zeros` uint8 [out, ⌈blocks / 2⌉]; {@link quantizeInt4} makes their values from a weight's.
  *
- * Throws   ConfigError for a parameter that is no matrix, or a wrong block size
+ * Throws   ConfigError for a parameter that is not a matrix, or a wrong block size
  *
  * Example  const small = reparametrize(block, (path, p) => (p.dims.length === 2 && p.options.role === 'hidden' ? int4Blocks(p, { blockSize: 32 }) : undefined));
  */
@@ -45,7 +45,7 @@ export function int4Blocks(parameter: Parameter, { blockSize, zeroPoints = false
  * The values of {@link int4Blocks}'s parameters, by their names, from a weight [out, in]. The scales have its dtype. Without zero points the
  * number of a block that is furthest from 0 is kept exactly; with them the block's range (0 included) is cut into 15 steps.
  *
- * Throws   ConfigError for a tensor that is no matrix of floats, or a wrong block size
+ * Throws   ConfigError for a tensor that is not a matrix of floats, or a wrong block size
  */
 export function quantizeInt4(weight: Tensor, { blockSize, zeroPoints = false }: Int4Options): Record<string, Tensor> {
   const [out, columns] = weight.dims;
@@ -109,8 +109,8 @@ function blocksOf(columns: number, blockSize: number): number {
   if (!Number.isInteger(Math.log2(blockSize)) || blockSize < 16)
     throw new ConfigError({
       path: 'blockSize',
-      problem: 'no size of blocks',
-      expected: 'a power of two from 16 on',
+      problem: 'not a block size',
+      expected: 'a power of two of at least 16',
       got: String(blockSize),
     });
   return Math.ceil(columns / blockSize);

@@ -7,7 +7,7 @@ import { Parameter } from '../parameter/parameter';
 
 /** Options of {@link lora}. */
 export interface LoraOptions {
-  /** Rows of A, columns of B. */
+  /** The rank: rows of A, columns of B. */
   readonly rank: number;
   /** The update counts alpha / rank. Default rank. */
   readonly alpha?: number;
@@ -19,13 +19,13 @@ export interface LoraOptions {
  *
  *     W' = W + (alpha / rank) · B A
  *
- * Throws   ConfigError for a parameter that is no matrix, or a rank below 1
+ * Throws   ConfigError for a parameter that is not a matrix, or a rank below 1
  * Source   Hu et al. 2021, https://arxiv.org/abs/2106.09685
  */
 export function lora(parameter: Parameter, { rank, alpha = rank }: LoraOptions): Parametrization {
   const [out, inner] = matrixDims('lora', parameter);
   if (!Number.isInteger(rank) || rank < 1)
-    throw new ConfigError({ path: 'lora.rank', problem: 'no rank', expected: 'an integer >= 1', got: String(rank) });
+    throw new ConfigError({ path: 'lora.rank', problem: 'not a rank', expected: 'an integer >= 1', got: String(rank) });
   const { role } = parameter.options;
   const options = { ...(role !== undefined && { role }), part: 'other' } as const;
   const lora_a = new Parameter([rank, inner], fanIn(inner), options);
@@ -42,7 +42,7 @@ export function matrixDims(what: string, { dims }: Parameter): readonly [out: nu
   if (dims.length === 2 && out !== undefined && inner !== undefined) return [out, inner];
   throw new ConfigError({
     path: what,
-    problem: 'the parameter is no matrix',
+    problem: 'the parameter is not a matrix',
     expected: '[out, in]',
     got: `[${dims.join(', ')}]`,
     hint: 'Select weights of linear maps',

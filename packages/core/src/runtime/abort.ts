@@ -1,6 +1,6 @@
-// Waiting that can be given up, or takes so long and no longer.
+// Waiting with an abort signal or a timeout.
 
-/** The promise's result, or the reason of the signal when that aborts first. What the promise stands for goes on, unseen. */
+/** The promise's result, or the reason of the signal when that aborts first. The work of the promise continues, and its result is ignored. */
 export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return promise;
   return new Promise((resolve, reject) => {
@@ -11,7 +11,7 @@ export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undef
   });
 }
 
-/** The promise's result; `late` is called, and may throw, when there is none after so many milliseconds. What it waited for goes on where it does not throw. */
+/** The promise's result. `late` is called, and may throw, if there is none after this many milliseconds. If it does not throw, waiting continues. */
 export function within<T>(promise: Promise<T>, milliseconds: number, late: () => void): Promise<T> {
   // A timer takes no longer time, and would ring at once.
   if (milliseconds >= 2 ** 31) return promise;

@@ -1,4 +1,4 @@
-// What a model was compiled on the assumption of, checked in every run.
+// The assumptions that a model was compiled on, checked in every run.
 import type { Port, Signature } from '../compile/compile';
 import { FeedError } from '../error';
 import { isPastRole } from '../ir/graph';
@@ -9,7 +9,7 @@ import { numbersOf } from './numbers';
 /**
  * Refuses feeds that break an assumption.
  *
- * - `prefill into empty cache`: several new rows come only while nothing is cached, or for a batch of one
+ * - `prefill into empty cache`: several new tokens only while the cache is empty, or for a batch of one
  * - `no empty sequences`: each query has a key that it may attend to, by the lengths, paddings and dense masks of the sequences and of the memory
  *   taken together; what a causal mask or a window hides beside is not looked at
  */
@@ -29,8 +29,8 @@ function checkPrefillIntoEmptyCache({ inputs }: Signature, feeds: CheckedFeeds):
   throw new FeedError({
     path: pathOf(port),
     problem: "the model was compiled on the assumption 'prefill into empty cache'",
-    expected: 'one new row of each sequence once rows are cached',
-    got: `${seq} new rows for a batch of ${batch}`,
+    expected: 'one new token for each sequence if the cache is not empty',
+    got: `${seq} new tokens for each of ${batch} sequences`,
     hint: 'Compile without the assumption',
   });
 }
@@ -52,7 +52,7 @@ function checkNoEmptySequences({ inputs }: Signature, feeds: CheckedFeeds): void
   };
   for (const port of inputs) if (port.role === 'lengths' || port.role === 'memoryLengths') checkEach(port, arrayAt(port, feeds));
   const present = (list: readonly (Restriction | undefined)[]) => list.filter((r) => r !== undefined);
-  // With a cache, lengths count the new rows, which are not all keys.
+  // With a cache, lengths count the new positions, which are not all keys.
   checkTogether(present([cached ? undefined : given('lengths'), given('keyPadding'), given('denseMask'), given('additiveMask')]));
   checkTogether(present([cached ? undefined : given('memoryLengths'), given('memoryKeyPadding')]));
 }
@@ -70,7 +70,7 @@ interface Numbers {
   readonly data: ArrayLike<number>;
 }
 
-// Of one that lies elsewhere nothing can be said.
+// Of a tensor in other memory nothing can be said.
 function arrayAt({ name }: Port, { tensors, away }: CheckedFeeds): Numbers | undefined {
   const { dtype, dims } = tensors[name]!;
   return away.has(name) ? undefined : { dtype, dims, data: numbersOf(tensors[name]!) };
@@ -100,7 +100,7 @@ function checkTogether(all: readonly Restriction[]): void {
         let j = 0;
         while (j < keys && !sees(b, h, i, j)) j++;
         if (j < keys) continue;
-        const place = pairs.length ? `none for head ${h}, row ${i} of sequence ${b}` : `none in sequence ${b}`;
+        const place = pairs.length ? `none for head ${h}, query ${i} of sequence ${b}` : `none in sequence ${b}`;
         throw emptySequence(
           all.map(({ name }) => name),
           place,
@@ -108,7 +108,7 @@ function checkTogether(all: readonly Restriction[]): void {
       }
 }
 
-// Of an additive mask, what no softmax brings back: half of the lowest number, and all below.
+// Of an additive mask, the values that hide a key: half of the lowest number, and all below.
 const keeps = ({ role, array }: Restriction, n: number): boolean =>
   role === 'additiveMask' ? n > (array.dtype === 'float16' ? -65504 : -3.3e38) / 2 : n !== 0;
 

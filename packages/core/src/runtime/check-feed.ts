@@ -1,4 +1,4 @@
-// One feed against its port, and the errors that tell what is wrong with it.
+// Checks one feed against its port, with errors that say what is wrong.
 import type { Port, Signature } from '../compile/compile';
 import { describe, FeedError, nearest } from '../error';
 import { printType } from '../ir/define-op';
@@ -10,7 +10,7 @@ export const pathOf = (name: string): string => `feed "${name}"`;
 const holds = (dtype: DType, data: TensorData): boolean =>
   data instanceof arrayOf(dtype) || (dtype === 'float16' && (data as object)?.constructor?.name === 'Float16Array');
 
-/** Throws FeedError for what is no tensor of the port. */
+/** Throws FeedError for a value that is not a tensor of the port. */
 export function checkFeed(port: Port, feed: Tensor): void {
   const path = pathOf(port.name);
   if (
@@ -41,7 +41,7 @@ export function checkFeed(port: Port, feed: Tensor): void {
   if (!holds(dtype, data))
     throw new FeedError({
       path,
-      problem: 'the elements lie in the wrong array',
+      problem: 'the elements are in the wrong type of array',
       expected: `${dtype} in a ${arrayOf(dtype).name}`,
       got: describe(data),
       hint: `tensor('${dtype}', dims, values) makes the right one`,
@@ -52,14 +52,14 @@ export function checkFeed(port: Port, feed: Tensor): void {
   if (wrong !== undefined)
     throw new FeedError({
       path,
-      problem: 'a dim is no size',
+      problem: 'a dim is not a size',
       expected: 'integers from 0',
       got: `[${dims.map((d: unknown) => describe(d)).join(', ')}]`,
     });
   if (data.byteLength !== bytesOf(dtype, countOf(dims)))
     throw new FeedError({
       path,
-      problem: 'the elements do not fill the dims',
+      problem: 'the number of elements does not match the dims',
       expected: `${countOf(dims)} for [${dims.join(', ')}]`,
       got: String(data.length),
     });
@@ -81,7 +81,7 @@ export function unknownFeed(name: string, { inputs, outputs }: Signature): FeedE
 
 /** The error for a port without a feed. */
 export function missing(port: Port): FeedError {
-  const hint = port.draw ? `Numbers drawn at random (${port.draw}); compile with draws: { seed } to have them made` : undefined;
+  const hint = port.draw ? `Random numbers (${port.draw}); compile with draws: { seed } to have them generated` : undefined;
   return new FeedError({
     path: pathOf(port.name),
     problem: 'missing',

@@ -23,7 +23,7 @@ export function checkTimeout(options: DisposeOptions | undefined, otherwise: num
   });
 }
 
-/** What a run, or `dispose`, says when the time is up. */
+/** The error of a run, or of `dispose`, after a timeout. */
 export const lateError = (timeout: number, what: string, hint: string): RunError =>
   new RunError({
     path: 'runner',

@@ -6,8 +6,8 @@ import { toTensor } from '../tensor/convert';
 import type { Tensor } from '../tensor/tensor';
 
 /**
- * The results where all of them are empty: no rows in, no rows out. Undefined where one of them has an element, or has a size that only a run
- * tells. `all` are the feeds of every input.
+ * The results if all of them are empty: no tokens in, no tokens out. Undefined if one of them has an element, or has a size that only a run
+ * determines. `all` are the feeds of every input.
  */
 export function emptyResults(
   { inputs, outputs }: Signature,

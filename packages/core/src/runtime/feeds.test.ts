@@ -69,17 +69,17 @@ describe('feeds are refused', () => {
     [
       'with too few elements',
       { a, b: { ...b, data: new Float32Array(5) } },
-      'feed "b": the elements do not fill the dims; expected 6 for [2, 3], got 5',
+      'feed "b": the number of elements does not match the dims; expected 6 for [2, 3], got 5',
     ],
     [
       'in the wrong array',
       { a, b: { ...b, data: new Float64Array(6) } },
-      'feed "b": the elements lie in the wrong array; expected float32 in a Float32Array, got a Float64Array of 6. tensor(',
+      'feed "b": the elements are in the wrong type of array; expected float32 in a Float32Array, got a Float64Array of 6. tensor(',
     ],
     [
       'with dims that are no sizes',
       { a, b: { ...b, dims: [-2, 3] } },
-      'feed "b": a dim is no size; expected integers from 0, got [-2, 3]',
+      'feed "b": a dim is not a size; expected integers from 0, got [-2, 3]',
     ],
     [
       'as plain numbers',
@@ -102,7 +102,7 @@ it('4-bit integers are two to a byte', () => {
   const signature = { inputs: [{ name: 'w', dtype: 'int4', dims: ['n'] }], outputs: [] } as const;
   expect(completeFeeds(signature, { w: tensor('int4', [5], [1, -2, 3, -4, 5]) }, 0).w!.data).toHaveLength(3);
   expect(() => completeFeeds(signature, { w: { dtype: 'int4', dims: [5], data: new Uint8Array(5) } }, 0)).toThrow(
-    'feed "w": the elements do not fill the dims; expected 5 for [5], got 5',
+    'feed "w": the number of elements does not match the dims; expected 5 for [5], got 5',
   );
 });
 
@@ -131,11 +131,11 @@ describe('a cache that grows', () => {
   it('is given whole or not at all', () => {
     const key = tensor('float32', [1, 2, 3, 4], new Array(24).fill(0));
     expect(() => completeFeeds(model.signature, { x, 'past_key_values.0.key': key }, 0)).toThrow(
-      'feed "past_key_values.0.value": missing; expected float32[batch, 2, past, 4], since "past_key_values.0.key" is given, got nothing. Feed every present.* of the last call, or none before the first',
+      'feed "past_key_values.0.value": missing; expected float32[batch, 2, past, 4], because "past_key_values.0.key" is given, got nothing. Feed every present.* of the last call, or none before the first',
     );
   });
 
-  it('holds prefill into empty cache only, where that was promised', () => {
+  it('allows prefill into an empty cache only, if that was assumed', () => {
     const past = tensor('float32', [2, 2, 3, 4], new Array(48).fill(0));
     const all = (batch: number, seq: number) => {
       const pasts = { 'past_key_values.0.key': past, 'past_key_values.0.value': past };
@@ -143,7 +143,7 @@ describe('a cache that grows', () => {
     };
     const check = (assumptions: string[], seq: number) => checkAssumed(assumptions, model.signature, all(2, seq));
     expect(() => check(['prefill into empty cache'], 5)).toThrow(
-      'feed "x": the model was compiled on the assumption \'prefill into empty cache\'; expected one new row of each sequence once rows are cached, got 5 new rows for a batch of 2',
+      'feed "x": the model was compiled on the assumption \'prefill into empty cache\'; expected one new token for each sequence if the cache is not empty, got 5 new tokens for each of 2 sequences',
     );
     check(['prefill into empty cache'], 1);
     check([], 5);
@@ -192,7 +192,7 @@ describe('no empty sequences, where that was assumed', () => {
     check([feed('added', [1, 2], [-3.4e38, -1e9])]);
   });
   it('by dense masks, row by row', () => {
-    expect(() => check([feed('pairs', [1, 1, 2, 2], [1, 0, 0, 0])])).toThrow('none for head 0, row 1 of sequence 0');
+    expect(() => check([feed('pairs', [1, 1, 2, 2], [1, 0, 0, 0])])).toThrow('none for head 0, query 1 of sequence 0');
     check([feed('pairs', [1, 1, 2, 2], [1, 0, 0, 1])]);
   });
   it('by all of them together', () => {
@@ -204,11 +204,11 @@ describe('no empty sequences, where that was assumed', () => {
     // With a cache, lengths say nothing of the keys.
     check([feed('lengths', [2], [1, 2]), padding, feed('past', [2], [1, 1])]);
     const pairs = feed('pairs', [1, 1, 3, 3], [0, 1, 0, 1, 0, 0, 0, 0, 1]);
-    expect(() => check([padding, pairs])).toThrow('none for head 0, row 1 of sequence 0');
+    expect(() => check([padding, pairs])).toThrow('none for head 0, query 1 of sequence 0');
   });
 });
 
-describe('a call is counted by its rows, whatever stands before them', () => {
+describe('the length of a call is counted in its new tokens', () => {
   const x = ['float32', ['batch', 'seq', 8]] as const;
   const flags = (...dims: number[]) => tensor('bool', dims, new Array(dims.reduce((a, b) => a * b)).fill(1));
   const kept = (n: number) => {
@@ -220,7 +220,9 @@ describe('a call is counted by its rows, whatever stands before them', () => {
     const { signature } = attention({ pairs: ['bool', [1, 1, 'seq', 'past + seq'], 'denseMask'], x }, { state: 'io' });
     const all = (seq: number) =>
       completeFeeds(signature, { pairs: flags(1, 1, seq, 3 + seq), x: counting(2, seq, 8), ...kept(3) }, 0);
-    expect(() => checkAssumed(['prefill into empty cache'], signature, all(2))).toThrow('got 2 new rows for a batch of 2');
+    expect(() => checkAssumed(['prefill into empty cache'], signature, all(2))).toThrow(
+      'got 2 new tokens for each of 2 sequences',
+    );
     checkAssumed(['prefill into empty cache'], signature, all(1));
   });
 
@@ -256,7 +258,7 @@ describe('a cache of fixed capacity', () => {
     'past_key_values.0.value': outputs['present.0.value']!,
   });
 
-  it('holds nothing before the first call', async () => {
+  it('is empty before the first call', async () => {
     const run = await createRunner(model, ort);
     const whole = await run({ x });
     const first = await run({ x: rows(x, 0, 4) });
@@ -267,10 +269,10 @@ describe('a cache of fixed capacity', () => {
     expect(numbers(second.y).map((v, i) => Math.abs(v - y[i < 12 ? 16 + i : 28 + 16 + i - 12]!) < 1e-5)).not.toContain(false);
   });
 
-  it('does not forget how much it holds', async () => {
+  it('requires past_lengths after the first call', async () => {
     const first = await (await createRunner(model, ort))({ x: rows(x, 0, 4) });
     expect(() => completeFeeds(model.signature, { x: rows(x, 4, 7), ...pasts(first) }, 0)).toThrow(
-      'feed "past_lengths": missing; expected int64[batch]: how many rows of "past_key_values.0.key" are in use, got nothing. Feed it with every call after the first',
+      'feed "past_lengths": missing; expected int64[batch]: how many positions of "past_key_values.0.key" are in use, got nothing. Feed it with every call after the first',
     );
   });
 
@@ -278,7 +280,7 @@ describe('a cache of fixed capacity', () => {
     const first = await (await createRunner(model, ort))({ x: rows(x, 0, 4) });
     const feeds = (pastLengths: number) => ({ x: rows(x, 4, 7), past_lengths: int64(pastLengths), ...pasts(first) });
     expect(() => completeFeeds(model.signature, feeds(5), 0)).toThrow(
-      'feed "past_lengths": the cache has no room for the new rows; expected 0 to 4 (7 - seq), by state.io, got 5 at [0]. Compile with a larger capacity',
+      'feed "past_lengths": the cache has no room for the new tokens; expected 0 to 4 (7 - seq), by state.io, got 5 at [0]. Compile with a larger capacity',
     );
     expect(() => completeFeeds(model.signature, feeds(-1), 0)).toThrow('got -1 at [0]');
     expect(() => completeFeeds(model.signature, { x: counting(1, 8, 8) }, 0)).toThrow(
@@ -288,7 +290,7 @@ describe('a cache of fixed capacity', () => {
   });
 });
 
-describe('packed rows', () => {
+describe('a packed batch', () => {
   const model = attention({ x: ['float32', ['tokens', 8]], lengths: ['int64', ['batch']] }, { layout: 'packed' });
   const packed = { ...x, dims: [7, 8] };
 
@@ -303,10 +305,10 @@ describe('packed rows', () => {
 
   it('must be as many as the lengths say', () => {
     expect(() => completeFeeds(model.signature, { x: packed, lengths: int64(3, 5) }, 0)).toThrow(
-      'feed "lengths": the lengths do not add up to the rows; expected 7 (tokens), got 8',
+      'feed "lengths": the lengths do not add up to the number of tokens; expected 7 (tokens), got 8',
     );
     expect(() => completeFeeds(model.signature, { x: packed, lengths: int64(9, -2) }, 0)).toThrow(
-      'feed "lengths": a length below 0; expected 0 or more, got -2 at [1]',
+      'feed "lengths": a negative length; expected 0 or more, got -2 at [1]',
     );
   });
 });
@@ -337,7 +339,7 @@ describe('draws', () => {
   it('as inputs must be fed', () => {
     const { signature } = compiled();
     expect(() => completeFeeds(signature, { x: counting(4, 3) }, 0)).toThrow(
-      /feed ".*dropout.*": missing; expected float32\[n, 5\], got nothing\. Numbers drawn at random \(uniform\); compile with draws/,
+      /feed ".*dropout.*": missing; expected float32\[n, 5\], got nothing\. Random numbers \(uniform\); compile with draws/,
     );
   });
 });
@@ -363,7 +365,7 @@ describe('derived inputs', () => {
   const table = prepareFeeds(model.signature);
   const offsets = (lengths: Tensor) => table.complete({ x: packed, lengths }).tensors.offsets_of_lengths!;
 
-  it('are kept while the lengths are the same, by what they hold', () => {
+  it('are kept while the values of lengths are the same', () => {
     const lengths = int64(3, 4);
     const first = offsets(lengths);
     expect(offsets(lengths)).toBe(first);
@@ -409,7 +411,7 @@ describe('tensors of the runtime', () => {
     expect(refused(there([2, 3], 'float16'))).toThrow('another dtype; expected float32[n, 3], got float16[2, 3]');
     const packed = attention({ x: ['float32', ['tokens', 8]], lengths: ['int64', ['batch']] }, { layout: 'packed' });
     expect(() => prepareFeeds(packed.signature).complete({ x: { ...x, dims: [7, 8] }, lengths: there([2], 'int64') })).toThrow(
-      'feed "lengths": the runner cannot read it, and makes "offsets_of_lengths" from it',
+      'feed "lengths": the runner cannot read it, but derives "offsets_of_lengths" from it',
     );
   });
 });

@@ -1,12 +1,12 @@
-// Feeds: checked against the signature before the runtime sees them, completed by what no user writes down. In this order:
+// Feeds: checked against the signature before the runtime reads them, and completed by derived inputs. In this order:
 //
 // 1. each feed against its port: name, dtype, dims, elements (fits, checkFeed)
-// 2. what is missing: only what the runner makes itself may be, and pasts come all or none (checkPasts)
-// 3. the sizes that feeds give to names (bind); a past that is not given is empty, which gives its size (emptyPast)
-// 4. the limits of the signature on what was fed: ids within tables, lengths within rows (checkLimits)
+// 2. missing feeds: only those that the runner computes may be missing, and past_key_values are fed all or none (checkPasts)
+// 3. size names are bound by the dims of feeds (bind); a past that is not fed is empty, which determines its size (emptyPast)
+// 4. the limits of the signature on what was fed: ids within tables, lengths within sequences (checkLimits)
 // 5. derived inputs (derived), and the limits on those
 //
-// What depends on the signature alone is prepared once, for nothing here may cost what a kernel costs. All of it goes by a port's role, `derived`, `draw` and `parameter`, never by names.
+// Everything that depends only on the signature is prepared once, because nothing here may cost as much as a kernel. Ports are selected by role, `derived`, `draw` and `parameter`, never by names.
 
 import type { Port, Signature } from '../compile/compile';
 import { type Dim, evaluateDim, namesOfDim } from '../dim/dim';
@@ -30,7 +30,7 @@ export type Feeds<I extends string = string> = string extends I
 /** Feeds that were checked. */
 export interface CheckedFeeds {
   readonly tensors: Record<string, Tensor>;
-  /** What was given as a tensor of the runtime. */
+  /** Feeds that are tensors of the runtime. */
   readonly handed: ReadonlyMap<string, OrtTensor>;
   /** Those whose elements are elsewhere, so that nothing here can read them; their arrays in `tensors` are empty. */
   readonly away: ReadonlySet<string>;
@@ -46,7 +46,7 @@ export interface FeedTable {
    */
   check(feeds: Feeds): CheckedFeeds;
   /**
-   * Checks feeds and adds what is missing and can be known: derived inputs, empty pasts before the first call. The number of the run comes later, by
+   * Checks feeds and adds missing ones that can be computed: derived inputs, empty pasts before the first call. The number of the run comes later, by
    * {@link FeedTable.number}.
    *
    * Throws   FeedError as `check`, and for numbers outside the limits of the signature
@@ -56,7 +56,7 @@ export interface FeedTable {
   number(tensors: Record<string, Tensor>, run: number): void;
 }
 
-/** A port with what its feed is compared with. */
+/** A port with the values that its feed is compared with. */
 interface Prepared {
   readonly port: Port;
   readonly array: ReturnType<typeof arrayOf>;
@@ -127,7 +127,7 @@ export function prepareFeeds(signature: Signature): FeedTable {
 
   const derived = (port: Port, { tensors, away, sizes }: CheckedFeeds): Tensor => {
     const { how, from: names, plus = 0, pool } = port.derived!;
-    // What a growing past holds is its size; a cache of fixed capacity holds nothing before the first call.
+    // past_lengths of a growing cache is its size; a cache of fixed capacity is empty before the first call.
     if (how === 'past_lengths') {
       const dims = port.dims.map((d) => evaluateDim(d, sizes));
       return toTensor({ dtype: port.dtype, dims, data: new Float64Array(countOf(dims)).fill(evaluateDim(plus, sizes)) });
@@ -136,9 +136,9 @@ export function prepareFeeds(signature: Signature): FeedTable {
     if (elsewhere !== undefined)
       throw new FeedError({
         path: pathOf(elsewhere),
-        problem: `the runner cannot read it, and makes "${port.name}" from it`,
-        expected: 'a tensor in the memory of the CPU',
-        got: 'one that lies elsewhere',
+        problem: `the runner cannot read it, but derives "${port.name}" from it`,
+        expected: 'a tensor in CPU memory',
+        got: 'a tensor in other memory',
         hint: `Feed "${port.name}" too, or this one from the CPU`,
       });
     const from = names.map((name) => numbersOf(tensors[name]!));
@@ -192,7 +192,7 @@ export function prepareFeeds(signature: Signature): FeedTable {
 const isPast = ({ role }: Port): boolean => isPastRole(role);
 const isMemory = ({ role }: Port): boolean => role === 'pastMemory';
 
-// What can be said in a few comparisons; everything else is told, or accepted, by checkFeed.
+// The fast path of a few comparisons. checkFeed accepts or reports everything else.
 function fits({ port, array }: Prepared, feed: Tensor, away: boolean): boolean {
   if (typeof feed !== 'object' || feed === null || feed.dtype !== port.dtype) return false;
   const { dims, data } = feed;
@@ -254,14 +254,14 @@ export function withCopies({ inputs }: Signature, { tensors, handed }: CheckedFe
       tensors[name] = { ...tensors[name]!, data: tensors[name]!.data.slice() as TensorData };
 }
 
-// A size is best told by the sequences that have it.
+// The best source for a size is the sequence itself.
 function inputWith({ inputs }: Signature, size: Dim): string | undefined {
   const names = namesOfDim(size);
   const having = inputs.filter((p) => !p.derived && p.dims.some((d) => namesOfDim(d).some((name) => names.includes(name))));
   return (having.find((p) => p.role === 'sequence') ?? having[0])?.name;
 }
 
-// A call that continues another one gives everything that the other one kept. Kept rows of a memory come and go by themselves.
+// A call that continues another one feeds its whole state. The cache of a memory is independent of it.
 function checkPasts(given: readonly Port[], absent: readonly Port[]): void {
   for (const kind of [(p: Port) => isPast(p) && !isMemory(p), (p: Port) => isPast(p) && isMemory(p)]) {
     const [one, lacking] = [given.find(kind), absent.find(kind)];
@@ -269,19 +269,19 @@ function checkPasts(given: readonly Port[], absent: readonly Port[]): void {
       throw new FeedError({
         path: pathOf(lacking.name),
         problem: 'missing',
-        expected: `${printType(lacking)}, since "${one.name}" is given`,
+        expected: `${printType(lacking)}, because "${one.name}" is given`,
         got: 'nothing',
         hint: 'Feed every present.* of the last call, or none before the first',
       });
   }
   const past = given.find((p) => isPast(p) && !isMemory(p));
-  // A growing past tells by its size what it holds; one of fixed capacity does not.
+  // The size of a growing cache is its past length; a cache of fixed capacity requires past_lengths.
   const pastLengths = absent.find((p) => p.derived?.how === 'past_lengths' && !p.derived.plus);
   if (past && pastLengths)
     throw new FeedError({
       path: pathOf(pastLengths.name),
       problem: 'missing',
-      expected: `${printType(pastLengths)}: how many rows of "${past.name}" are in use`,
+      expected: `${printType(pastLengths)}: how many positions of "${past.name}" are in use`,
       got: 'nothing',
       hint: 'Feed it with every call after the first',
     });

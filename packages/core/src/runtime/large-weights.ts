@@ -1,17 +1,17 @@
-// Weights too large for the runtime's memory interface go through files that last no longer than the session.
+// Weights too large for the runtime's memory interface are passed by temporary files, which are removed with the session.
 
 import { FileError } from '../error';
 import { printBytes } from '../onnx/print';
 import { counter, type OnProgress } from '../progress';
 import type { Runnable } from './runnable';
 
-/** What onnxruntime-node takes in one weight from memory; from files there is no limit. */
+/** The largest weight that onnxruntime-node accepts from memory; from files there is no limit. */
 export const embeddedLimit = 2 ** 31;
 
 /** One call of the system writes at most so much. */
 const pieceBytes = 2 ** 26;
 
-/** What we use of Node. Not imported, since browsers load this file too. */
+/** The parts of Node in use. Not imported, because browsers load this file too. */
 interface Files {
   mkdtemp(prefix: string): Promise<string>;
   rm(path: string, options: { recursive: true; force: true }): Promise<void>;
@@ -25,7 +25,7 @@ type Builtin = (name: 'node:fs/promises' | 'node:os' | 'node:path') => unknown;
 /** A model that can be opened, and what to do once its session is freed. */
 export interface Openable {
   readonly runnable: Runnable;
-  /** Removes the files, if the system lets go of them yet. */
+  /** Removes the files, if the system allows it already. */
   close(): Promise<void>;
 }
 
@@ -43,7 +43,7 @@ export async function withFiles(runnable: Runnable, limit: number, onProgress?: 
   if (!builtin)
     throw new FileError({
       path: 'runtime',
-      problem: 'a weight is too large for the runtime, and there are no files here to pass it by',
+      problem: 'a weight is too large for the runtime, and it cannot be passed by a file here',
       expected: `at most ${printBytes(limit)} a weight`,
       got: printBytes(largest),
     });
@@ -70,9 +70,9 @@ export async function withFiles(runnable: Runnable, limit: number, onProgress?: 
       {
         path: folder ?? tmpdir(),
         problem: 'a weight is too large for the runtime in memory, and cannot be written to a temporary file',
-        expected: `room for ${printBytes(bytes)}`,
+        expected: `${printBytes(bytes)} of free space`,
         got: (cause as Error).message,
-        hint: 'Let TMPDIR name a folder with more room, or save the model and load it',
+        hint: 'Set TMPDIR to a folder with more free space, or save the model and load it',
       },
       { cause },
     );

@@ -10,7 +10,7 @@ export function numbersOf(tensor: Tensor): ArrayLike<number> {
   return data as Int32Array;
 }
 
-// A bigint for each element would take longer than everything else. The lower word stands first, as in everything that the runtime takes.
+// A bigint for each element would take longer than everything else. The lower word comes first (little-endian), as the runtime requires.
 function ofWords({ buffer, byteOffset, length }: BigInt64Array, signed: boolean): Float64Array {
   const low = new Uint32Array(buffer, byteOffset, 2 * length);
   const high = signed ? new Int32Array(buffer, byteOffset, 2 * length) : low;

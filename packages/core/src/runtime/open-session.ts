@@ -6,16 +6,16 @@ import { messageOf, translate } from './run-error';
 import type { ExternalFile, Runnable } from './runnable';
 import { type Provider, providerOf, sessionOptions } from './session-options';
 
-/** What was loaded, and why not something else. */
+/** The provider that was loaded, and why not another one. */
 export interface Opened {
   readonly session: OrtSession;
   /** The execution provider that was loaded. */
   readonly device: string;
-  /** What was tried before it, and why it did not work. */
+  /** Providers that were tried before it, and why they failed. */
   readonly refused: readonly { readonly device: string; readonly reason: string }[];
 }
 
-/** The runtime prints errors only: its warnings tell of what it does inside, again with every run. */
+/** The runtime prints errors only: its warnings are about its internals, and repeat in every run. */
 const severity = 3;
 
 /**
@@ -68,7 +68,7 @@ function checkVersion({ runtimes }: Runnable, ort: Ort): void {
   });
 }
 
-// In browsers the name of the CPU stands for WebAssembly.
+// In browsers the CPU provider is WebAssembly.
 const deviceOf = (ort: Ort, name: string): string => (name === 'cpu' && nameOfRuntime(ort) === 'onnxruntime-web' ? 'wasm' : name);
 
 /** The lists of providers to be tried. */
@@ -78,7 +78,7 @@ function wanted(
   device: 'auto' | Provider | undefined,
 ): readonly (readonly ReturnType<typeof providerOf>[])[] {
   if (device !== undefined && device !== 'auto') return [[providerOf(ort, device)]];
-  // Of a list the web runtime takes those that load and says nothing of the others.
+  // Of a list, the web runtime uses the providers that load and does not report the others.
   if (device === undefined) return [nameOfRuntime(ort) === 'onnxruntime-web' ? providers.slice(0, 1) : providers];
   return [...new Set([...providers, 'cpu'])].map((p) => [p]);
 }

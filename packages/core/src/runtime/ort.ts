@@ -1,4 +1,4 @@
-// What we use of onnxruntime-node and onnxruntime-web, described here so that neither has to be installed.
+// The parts of onnxruntime-node and onnxruntime-web in use, typed here so that neither must be installed.
 import { ConfigError, describe } from '../error';
 import { arrayOf, type DType, type Tensor, type TensorData } from '../tensor/tensor';
 
@@ -11,7 +11,7 @@ export interface OrtTensor {
   readonly location?: string;
   /** The elements, fetched from where they are. */
   getData?(release?: boolean): Promise<unknown>;
-  /** Frees what it holds outside of JavaScript. */
+  /** Frees its memory outside of JavaScript. */
   dispose?(): void;
 }
 
@@ -95,7 +95,7 @@ function toOrtTensor(ort: Ort, { dtype, dims, data }: Tensor): OrtTensor {
   return made;
 }
 
-/** What the runtime is given: its own tensor where the caller had one that it can read. */
+/** The feed for the runtime: the caller's own runtime tensor if the session can read it. */
 export const forRuntime = (ort: Ort, handed: OrtTensor | undefined, tensor: Tensor): OrtTensor =>
   handed && (tensor.dtype !== 'float16' || (handed.location ?? 'cpu') !== 'cpu' || handed.data instanceof Uint16Array)
     ? handed

@@ -1,4 +1,4 @@
-// A runner in another thread: what both sides say to each other. Knows ports, not threads, so that it serves browsers and Node alike.
+// The messages of a runner in another thread. They depend on ports, not on threads, so browsers and Node share them.
 import type { Model, Signature } from '../compile/compile';
 import { ConfigError, FeedError, internal, RunError } from '../error';
 import type { OnProgress, Progress } from '../progress';
@@ -19,7 +19,7 @@ export interface ThreadPort {
   /** Listens for messages. */
   // biome-ignore lint/suspicious/noExplicitAny: a message is anything
   addEventListener(type: 'message', listener: (event: any) => void): void;
-  /** Begins to hand messages on, where the port does not by itself. */
+  /** Starts to deliver messages, if the port does not do so by itself. */
   start?(): void;
 }
 
@@ -46,7 +46,7 @@ function listen(port: ThreadPort, f: (message: never) => void): void {
   port.start?.();
 }
 
-// Only what an array shows is sent, not all of the memory that it looks into.
+// Only the part of the buffer that an array views is sent.
 function alone<T extends TensorData>(data: T): T {
   return data.byteLength === data.buffer.byteLength && data.buffer instanceof ArrayBuffer ? data : (data.slice() as T);
 }
@@ -61,7 +61,7 @@ const buffersOf = (tensors: Readonly<Record<string, Tensor>>): ArrayBufferLike[]
  *     import { serveRunner } from '@onnxformers/core';
  *     serveRunner(self, ort);
  *
- * @param runtime the runtime, or what imports it; then the other end hears when that fails
+ * @param runtime the runtime, or a function that imports it, whose errors are sent to the other side
  * @param closed called when the other end is done
  */
 export function serveRunner(port: ThreadPort, runtime: Ort | (() => Promise<Ort>), closed: () => void = () => {}): void {
@@ -88,11 +88,11 @@ export function serveRunner(port: ThreadPort, runtime: Ort | (() => Promise<Ort>
   });
 }
 
-/** What the side that asks may know of the thread. */
+/** Options of the calling side. */
 export interface Thread {
   /** Rejects when the thread is gone. */
   readonly lost?: Promise<never>;
-  /** Told whether an answer is awaited. */
+  /** Called when an answer becomes awaited, or is no longer awaited. */
   busy?(awaited: boolean): void;
   /** Ends the thread at once, so that `lost` rejects with this. */
   end?(reason: Error): void;
@@ -100,7 +100,7 @@ export interface Thread {
 
 /** Asks one question at a time, in the order of the calls. */
 function asker(port: ThreadPort, { lost, busy }: Thread, onProgress?: OnProgress) {
-  // Handed over and forgotten with each answer: a race against `lost`, which lives as long as the thread, would keep every one of them.
+  // Released with each answer: a race against `lost`, which lives as long as the thread, would keep every answer in memory.
   let pending: { readonly resolve: (answer: Answer) => void; readonly reject: (reason: unknown) => void } | undefined;
   let gone: { readonly reason: unknown } | undefined;
   let last: Promise<void> = Promise.resolve();
@@ -149,7 +149,7 @@ function asker(port: ThreadPort, { lost, busy }: Thread, onProgress?: OnProgress
         post(asked, transfer(asked));
         const given = await answer;
         if (given.type === 'failed') throw unpackError(given.error);
-        if (given.type !== type) throw internal(`the thread answered ${given.type} where ${type} was awaited`);
+        if (given.type !== type) throw internal(`the thread answered ${given.type} instead of ${type}`);
         return given as Extract<Answer, { type: T }>;
       } finally {
         pending = undefined;
@@ -171,7 +171,7 @@ function asker(port: ThreadPort, { lost, busy }: Thread, onProgress?: OnProgress
  *     const worker = new Worker(new URL('./runner-worker.ts', import.meta.url), { type: 'module' });
  *     const run = await connectRunner(model, worker);
  *
- * Throws   what `createRunner` throws; errors keep their class and data
+ * Throws   the errors of `createRunner`, with their class and data
  */
 export async function connectRunner(
   model: Model | Runnable,
@@ -220,9 +220,9 @@ function remoteRunner(signature: Signature, loaded: Loaded, { ask, isGone }: Ret
     for (const name of away)
       throw new FeedError({
         path: `feed "${name}"`,
-        problem: 'another thread cannot have it',
-        expected: 'a tensor in the memory of the CPU',
-        got: 'one that lies elsewhere',
+        problem: 'it cannot be sent to another thread',
+        expected: 'a tensor in CPU memory',
+        got: 'a tensor in other memory',
       });
     const copies = Object.fromEntries(
       Object.entries(tensors).map(([name, { dtype, dims, data }]) => [

@@ -1,14 +1,14 @@
-// Errors of the runtime, told in the words of the model.
+// Errors of the runtime, in terms of the model.
 import { RunError } from '../error';
 
-/** What is known of a node of the model, by its name in the file. */
+/** Information about a node of the model, by its name in the file. */
 export interface NodeInfo {
   readonly path: string;
   readonly op: string;
   readonly rules: string;
 }
 
-/** What the runtime said, in one line. */
+/** The message of the runtime, in one line. */
 export const messageOf = (error: unknown): string =>
   (error instanceof Error ? error.message : String(error))
     .replace(/\s*\n\s*/g, ' ')
@@ -33,18 +33,15 @@ export function translate(
   );
 }
 
-const elsewhere = "device: 'auto' takes the next one that loads, and says so";
+const elsewhere = "device: 'auto' uses the next provider that loads, and reports it";
 const hints: readonly (readonly [pattern: RegExp, hint: string])[] = [
-  [
-    /bad_alloc|out of memory|failed to allocate/i,
-    'The memory does not suffice: give it smaller feeds, or a dtype with fewer bits',
-  ],
+  [/bad_alloc|out of memory|failed to allocate/i, 'Out of memory: use smaller feeds, or a dtype with fewer bits'],
   [
     /failed to load (shared )?library|cannot open shared object/i,
-    `The provider's library, or one that it needs, is not here; ${elsewhere}`,
+    `The provider's library, or a library that it needs, was not found; ${elsewhere}`,
   ],
   [/webgpu adapter/i, `There is no GPU that WebGPU can use; ${elsewhere}`],
-  [/unsupported data type: 16|tensor\(bfloat16\)/i, 'No JavaScript runtime carries bfloat16 in or out'],
+  [/unsupported data type: 16|tensor\(bfloat16\)/i, 'No JavaScript runtime supports bfloat16 inputs or outputs'],
 ];
 const hintFor = (message: string): string | undefined => hints.find(([pattern]) => pattern.test(message))?.[1];
 

@@ -7,23 +7,23 @@ import { allNodes, blockPathKey, type OnnxModel } from '../onnx/model';
 import type { OnProgress } from '../progress';
 import type { NodeInfo } from './run-error';
 
-/** Elements that stand outside of a model's file: their bytes, or the path of a file with them. */
+/** External data of a model: its bytes, or the path of a file. */
 export interface ExternalFile {
   /** As the model names it. */
   readonly path: string;
   readonly data: Uint8Array | string;
 }
 
-/** What a runner needs to know of a model, in memory or loaded from a folder. */
+/** What a runner requires of a model, in memory or loaded from a folder. */
 export interface Runnable<I extends string = string, O extends string = string> {
-  /** For the type checker only: the names of what goes in and out, where they are known. */
+  /** For the type checker only: the names of inputs and outputs, where they are known. */
   readonly portNames?: { readonly inputs: I; readonly outputs: O };
   readonly signature: Signature;
   /** Execution providers, in order of preference. */
   readonly providers: readonly string[];
   /** Path of a file, or the model's bytes. */
   readonly file: string | Uint8Array;
-  /** What the file refers to, where the runtime does not find it by itself. */
+  /** External data that the runtime does not find by itself. */
   readonly external?: readonly ExternalFile[];
   readonly nodes: ReadonlyMap<string, NodeInfo>;
   readonly assumptions: readonly string[];
@@ -31,7 +31,7 @@ export interface Runnable<I extends string = string, O extends string = string> 
   readonly runtimes: readonly RuntimeSupport[];
 }
 
-/** A model as a runner takes it, serialised in memory. Weights stay in arrays of their own, so that there is no limit to their sum. */
+/** A model for a runner, serialised in memory. Weights stay in separate arrays, so that their sum has no limit. */
 export async function inMemory(model: Model, onProgress?: OnProgress): Promise<Runnable> {
   const onnx = serialize(model);
   const { model: file, externalData: external } = await toMemory(onnx, onProgress && { onProgress });

@@ -157,7 +157,7 @@ for (const [name, runtime, device] of [
       expect(await run({ x: tensor('int64', [0, 3], []) })).toEqual({ y: tensor('bool', [0, 3], []) });
     });
 
-    it('tells an error while running by the path of the block', async () => {
+    it('names the block of an error in a run', async () => {
       const run = await createRunner(unlimited(lookup({ target })), runtime);
       const error = await run({ ids: tensor('int64', [1, 2], [3, 7]) }).catch((e: unknown) => e as RunError);
       expect(error).toBeInstanceOf(RunError);
@@ -267,15 +267,15 @@ describe('options', () => {
   it.each([
     [
       { freeDimensionOverrides: { n: 2 } },
-      'options.session.freeDimensionOverrides: the option has no effect in onnxruntime-node; got an object with n. Give the inputs their sizes when compiling',
+      'options.session.freeDimensionOverrides: the option has no effect in onnxruntime-node; got an object with n. Set the sizes of the inputs when compiling',
     ],
     [{ enableGraphCapture: true }, 'options.session.enableGraphCapture: the option has no effect in onnxruntime-node'],
     [
       { graphOptimisationLevel: 'all' },
       'options.session.graphOptimisationLevel: the option has no effect in onnxruntime-node; got "all". Did you mean "graphOptimizationLevel"?',
     ],
-    [{ preferredOutputLocation: 'gpu-buffer' }, 'Results are tensors in the memory of the CPU'],
-    [{ executionProviders: ['cuda'] }, 'Name the provider by the option device'],
+    [{ preferredOutputLocation: 'gpu-buffer' }, 'Results are tensors in CPU memory'],
+    [{ executionProviders: ['cuda'] }, 'Select the provider with the option device'],
   ])('without effect in onnxruntime-node are refused: %o', async (session, message) => {
     await expect(create(ort, session)).rejects.toThrow(message);
   });
@@ -317,7 +317,7 @@ describe('options', () => {
   it('of a run without effect are refused', async () => {
     const run = await createRunner(arithmetic(), ort);
     await expect(run({ a: counting(1, 3), b: counting(1, 3) }, { run: { terminate: true } })).rejects.toThrow(
-      'options.run.terminate: the option has no effect in onnxruntime-node; got true. A run cannot be ended',
+      'options.run.terminate: the option has no effect in onnxruntime-node; got true. A run cannot be stopped',
     );
   });
 
@@ -438,18 +438,18 @@ describe('models', () => {
         throw new Error('no room');
       };
       await expect(withFiles(whole, 3000, stop)).rejects.toThrow(
-        /onnxformers-\w+: a weight is too large for the runtime in memory, and cannot be written to a temporary file; expected room for .*, got no room\. Let TMPDIR/,
+        /onnxformers-\w+: a weight is too large for the runtime in memory, and cannot be written to a temporary file; expected .* of free space, got no room\. Set TMPDIR/,
       );
       vi.stubGlobal('process', undefined);
       try {
-        await expect(withFiles(whole, 3000)).rejects.toThrow('there are no files here to pass it by');
+        await expect(withFiles(whole, 3000)).rejects.toThrow('it cannot be passed by a file here');
       } finally {
         vi.unstubAllGlobals();
       }
     });
   });
 
-  it('tell how far they are', async () => {
+  it('report their progress', async () => {
     const seen: Progress[] = [];
     const onProgress = (p: Progress) => void seen.push(p);
     await createRunner(wide(), ort, { onProgress });
@@ -500,7 +500,7 @@ describe('models', () => {
       const signature = { ...loaded.signature, inputs: [] };
       await expect(createRunner({ ...loaded, signature }, ort)).rejects.toThrow(FileError);
       await expect(createRunner({ ...loaded, signature }, ort)).rejects.toThrow(
-        'onnxformers.json: the model takes an input "ids" that its description lacks; expected ids, got no inputs',
+        'onnxformers.json: the model has an input "ids" that is missing from its description; expected ids, got no inputs',
       );
     });
 
@@ -515,7 +515,7 @@ describe('models', () => {
         const weights = join(other, 'weights.bin');
         await writeFile(weights, (await readFile(weights)).subarray(0, 100));
         await expect(load(other)).rejects.toThrow(
-          `${weights}: the weights of the model are cut off: 100 of 4096 bytes. A saved model is`,
+          `${weights}: the weights of the model are truncated: 100 of 4096 bytes. A saved model is`,
         );
         await rm(weights);
         await expect(load(other)).rejects.toThrow(`${weights}: the weights of the model are missing`);

@@ -18,12 +18,12 @@ import { type Provider, runOptions } from './session-options';
 /** Options of {@link createRunner}. */
 export interface RunnerOptions {
   /**
-   * The execution provider, by name or with its options; default what the model was compiled for. `auto` tries those in turn, then the CPU; the
-   * runner says what it got.
+   * The execution provider, by name or with its options; default: those of the target. `auto` tries them in turn, then the CPU; the
+   * runner reports which one it uses.
    */
   readonly device?: 'auto' | Provider;
   /**
-   * Handed to the runtime as they are; options without effect there are refused. `logSeverityLevel` says how much the runtime prints, from 0 (everything) over 2
+   * Passed to the runtime unchanged; options without an effect there are refused. `logSeverityLevel` says how much the runtime prints, from 0 (everything) over 2
    * (warnings) to 4 (fatal errors); it is 3, errors, where it is not given.
    */
   readonly session?: Readonly<Record<string, unknown>>;
@@ -37,7 +37,7 @@ export interface RunOptions {
   readonly outputs?: readonly string[];
   /** Drops the run if it has not begun; one that has is finished unseen. */
   readonly signal?: AbortSignal;
-  /** Handed to the runtime; options without effect there are refused. */
+  /** Passed to the runtime; options without an effect there are refused. */
   readonly run?: Readonly<Record<string, unknown>>;
 }
 
@@ -53,13 +53,13 @@ export interface Runner<I extends string = string, O extends string = string> {
   readonly signature: Signature;
   /** The execution provider that was loaded. */
   readonly device: string;
-  /** What was tried before it, and why it did not work. */
+  /** Providers that were tried before it, and why they failed. */
   readonly refused: Opened['refused'];
   /** Waits for the runs that were asked for and frees the session. Calling it again only waits again. */
   dispose(options?: DisposeOptions): Promise<void>;
 }
 
-/** What was loaded. */
+/** The provider that was loaded. */
 export type Loaded = Pick<Runner, 'device' | 'refused'>;
 
 /**
@@ -132,7 +132,7 @@ export async function createRunner<I extends string = string, O extends string =
       throw lateError(timeout, 'the session is freed once it has', 'Give dispose a longer timeout');
     });
   };
-  // Names are checked when it runs; types say what is known of them.
+  // Names are checked at run time; the types contain those that are known.
   return Object.assign(run, { signature, device, refused, dispose }) as unknown as Runner<I, O>;
 }
 
@@ -144,7 +144,7 @@ function checkNames({ inputs }: Signature, session: OrtSession): void {
   if (unknown !== undefined)
     throw new FileError({
       path: 'onnxformers.json',
-      problem: `the model takes an input "${unknown}" that its description lacks`,
+      problem: `the model has an input "${unknown}" that is missing from its description`,
       expected: session.inputNames.join(', '),
       got: inputs.map((p) => p.name).join(', ') || 'no inputs',
       hint: 'Save the model again',

@@ -47,15 +47,15 @@ const providerOptions: Readonly<Record<RuntimeName, Readonly<Record<string, read
   },
 };
 
-/** What to do instead. */
+/** The alternative. */
 const advice: Readonly<Record<string, string>> = {
-  freeDimensionOverrides: 'Give the inputs their sizes when compiling',
+  freeDimensionOverrides: 'Set the sizes of the inputs when compiling',
   intraOpNumThreads: 'Set env.wasm.numThreads of the runtime before its first session',
   interOpNumThreads: 'Set env.wasm.numThreads of the runtime before its first session',
-  preferredOutputLocation: 'Results are tensors in the memory of the CPU',
-  enableGraphCapture: 'It wants every input and output on the GPU, where a runner does not keep them',
-  executionProviders: 'Name the provider by the option device',
-  terminate: 'A run cannot be ended; use a worker runner and let its result go unseen',
+  preferredOutputLocation: 'Results are tensors in CPU memory',
+  enableGraphCapture: 'It requires every input and output on the GPU, but a runner keeps them in CPU memory',
+  executionProviders: 'Select the provider with the option device',
+  terminate: 'A run cannot be stopped; use a worker runner and ignore its result',
 };
 
 /** The options, cloned, since the runtimes write into them. Throws ConfigError for one without effect. */
@@ -115,7 +115,7 @@ function withoutEffect(
   return new ConfigError({ path, problem: `the option has no effect in ${runtime ?? 'a runner'}`, got: describe(value), hint });
 }
 
-// Devices and byte arrays are handed on as they are.
+// Devices and byte arrays are passed on unchanged.
 function cloned(x: unknown): unknown {
   if (Array.isArray(x)) return x.map(cloned);
   if (typeof x !== 'object' || x === null || Object.getPrototypeOf(x) !== Object.prototype) return x;

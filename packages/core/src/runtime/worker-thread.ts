@@ -1,4 +1,4 @@
-// Node only. What runs in the thread of a worker runner.
+// Node only. The code in the thread of a worker runner.
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';

@@ -79,7 +79,7 @@ describe('a runner in a worker', () => {
     }
   });
 
-  it('tells how far it is with opening the model', async () => {
+  it('reports the progress of opening the model', async () => {
     const seen: Progress[] = [];
     const run = await createWorkerRunner(arithmetic(), { ...options, onProgress: (p) => seen.push(p) });
     await run.dispose();
@@ -212,7 +212,13 @@ describe('a runner in a worker', () => {
       /runtime: onnxruntime-nowhere cannot be imported; got Cannot find .*onnxruntime-nowhere.*npm install onnxruntime-nowhere/,
     ],
     ['a module that is none', arithmetic(), { runtime: 'node:path' }, ConfigError, 'runtime: not a runtime; expected the module'],
-    ['a path to nowhere', arithmetic(), { runtime: './ort.js' }, ConfigError, 'options.runtime: a relative path says nothing'],
+    [
+      'a path to nowhere',
+      arithmetic(),
+      { runtime: './ort.js' },
+      ConfigError,
+      'options.runtime: a relative path cannot be resolved',
+    ],
     ['no module', arithmetic(), { runtime: undefined }, ConfigError, 'options.runtime: not a module; expected the name or URL'],
     ['a device that does not load', arithmetic(), { device: 'wasm' }, RunError, 'creating a session on wasm failed'],
     ['options without effect', arithmetic(), { session: { enableGraphCapture: true } }, ConfigError, 'has no effect'],
@@ -255,7 +261,7 @@ describe('a runner in a worker', () => {
     const reasons = async (runs: readonly Promise<unknown>[]) =>
       (await Promise.allSettled(runs)).map((r) => r.status === 'rejected' && r.reason.message);
 
-    it('tells when the thread ends by itself, and is disposed', async () => {
+    it('reports that the thread ended by itself, and is disposed', async () => {
       const run = await failing('exit', '() => process.exit(7)');
       const reason = 'worker: the thread ended; got exit code 7';
       expect(await reasons([run(feeds), run(feeds)])).toEqual([reason, reason]);
@@ -263,7 +269,7 @@ describe('a runner in a worker', () => {
       expect(await reasons([run(feeds)])).toEqual(['runner: it was disposed. Create another']);
     });
 
-    it('tells an error of the thread itself, and is disposed', async () => {
+    it('reports an error of the thread itself, and is disposed', async () => {
       const run = await failing('throw', "() => new Promise(() => setTimeout(() => { throw new Error('far away'); }))");
       const reason = 'worker: the thread failed; got far away';
       expect(await reasons([run(feeds), run(feeds)])).toEqual([reason, reason]);
@@ -288,7 +294,7 @@ describe('a runner in a worker', () => {
       expect((await asked)[0]).toContain('the thread was ended');
     });
 
-    it('refuses a timeout that is none', async () => {
+    it('refuses an invalid timeout', async () => {
       const run = await failing('fine', '(...args) => session.run(...args)');
       for (const timeout of [-1, Number.NaN, '1' as never])
         await expect(run.dispose({ timeout })).rejects.toThrow(
@@ -438,7 +444,7 @@ describe('errors between threads', () => {
     expect(unpackError(packError(new RunError({ path: '', problem: 'q' })))).toMatchObject({ hint: undefined, message: 'q' });
   });
 
-  it('keep what is no error of ours', () => {
+  it('keep errors of other classes', () => {
     const error = new RangeError('too far');
     expect(unpackError(structuredClone(packError(error)))).toMatchObject({
       name: 'RangeError',

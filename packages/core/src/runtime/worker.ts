@@ -1,4 +1,4 @@
-// Node only. A runner in a thread of its own, so that the event loop stays free while a model runs.
+// Node only. A runner in a worker thread, so that the event loop stays free while a model runs.
 import { isAbsolute } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Worker, type WorkerOptions } from 'node:worker_threads';
@@ -23,11 +23,11 @@ export interface WorkerRunnerOptions extends RunnerOptions {
 }
 
 /**
- * Like `createRunner`, in a thread of its own: the event loop stays free during a run. Feeds are copied when the run is asked for. Runs queue;
+ * Like `createRunner`, in a worker thread: the event loop stays free during a run. Feeds are copied when the run is asked for. Runs queue;
  * one whose signal aborts is dropped from the queue, or finishes unseen if it has begun. The thread keeps the process alive only while it is asked
  * something; `dispose` ends it, after 10 s also in the midst of a run (`timeout`).
  *
- * Throws   what `createRunner` and `load` throw, errors of the thread with their class and data · RunError when the runtime cannot be imported
+ * Throws   the errors of `createRunner` and `load`, with their class and data · RunError when the runtime cannot be imported
  *          or the thread ends
  *
  * Example  const run = await createWorkerRunner('model', { runtime: 'onnxruntime-node' });
@@ -100,7 +100,7 @@ function specifierOf(runtime: unknown): string {
   if (runtime.startsWith('.'))
     throw new ConfigError({
       path: 'options.runtime',
-      problem: 'a relative path says nothing to another thread',
+      problem: 'a relative path cannot be resolved in another thread',
       expected: 'the name or URL of a module',
       got: describe(runtime),
       hint,

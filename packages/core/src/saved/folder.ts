@@ -23,7 +23,7 @@ export interface SaveOptions {
 }
 
 /**
- * Saves a compiled model as a folder. Weights are written tensor by tensor; a folder that was there before is replaced at the very end.
+ * Saves a compiled model as a folder. Weights are written tensor by tensor; an existing folder is replaced at the very end.
  *
  * Throws   WeightError when the model has no weights · FileError when the disk is full or the folder cannot be written
  */
@@ -35,7 +35,7 @@ export async function save(model: Model, dir: string, options: SaveOptions = {})
   });
 }
 
-/** A saved model: what `createRunner` takes, and what it was made from. */
+/** A saved model: for `createRunner`, with its config. */
 export interface LoadedModel extends Runnable, SavedModel {}
 
 /**

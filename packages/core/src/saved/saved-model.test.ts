@@ -17,7 +17,9 @@ const saved = {
       { name: 'offsets', dtype: 'int64', dims: ['batch + 1'], derived: { how: 'offsets', from: ['lengths'], plus: 'tokens' } },
     ],
     outputs: [{ name: 'y', dtype: 'float32', dims: ['tokens', 8] }],
-    limits: [{ input: 'lengths', of: 'sum', min: 'tokens', max: 'tokens', problem: 'the lengths do not add up to the rows' }],
+    limits: [
+      { input: 'lengths', of: 'sum', min: 'tokens', max: 'tokens', problem: 'the lengths do not add up to the number of tokens' },
+    ],
   },
   assumptions: [],
   decisions: [
@@ -28,7 +30,9 @@ const saved = {
       variant: 'with the mask in its bias',
       kernels: ['com.microsoft.MultiHeadAttention'],
       notes: [{ code: 'maskOverScores', data: { mask: 'causal', kinds: ['causal'] }, text: 'the mask becomes a tensor' }],
-      refused: [{ rule: 'Attend → Attention', reason: { code: 'lacks', data: { feature: 'sinks' }, text: 'it has no sinks' } }],
+      refused: [
+        { rule: 'Attend → Attention', reason: { code: 'lacks', data: { feature: 'sinks' }, text: 'it does not support sinks' } },
+      ],
     },
   ],
 };
@@ -84,7 +88,7 @@ describe('the description of a saved model', () => {
     [
       'assumptions that are none',
       { ...withInput({}), assumptions: 3 },
-      'the assumptions are damaged; expected a list of texts, got 3',
+      'the assumptions are damaged; expected a list of strings, got 3',
     ],
     [
       'a reason without a code',

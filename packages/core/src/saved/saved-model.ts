@@ -1,4 +1,4 @@
-// What stands beside a saved model: everything that the ONNX file does not say.
+// The description of a saved model: everything that the ONNX file does not contain.
 import type { Model, Signature } from '../compile/compile';
 import { toConfig } from '../config/resolve';
 import { dim } from '../dim/dim';
@@ -45,7 +45,7 @@ export function describeModel(model: Model): string {
   return `${JSON.stringify(saved, null, 2)}\n`;
 }
 
-// A module made by hand, or one that holds a function, has no config; the model runs without.
+// A module that no block made, or whose config contains a function, has no config; the model runs without it.
 function configOf(model: Model): Readonly<Record<string, unknown>> | undefined {
   try {
     return JSON.parse(JSON.stringify(toConfig(model.module)));
@@ -58,7 +58,7 @@ function configOf(model: Model): Readonly<Record<string, unknown>> | undefined {
 /**
  * Reads the text of `onnxformers.json`.
  *
- * Throws   FileError when it is no JSON, of a newer format, or lacks the signature
+ * Throws   FileError when it is not JSON, of a newer format, or lacks the signature
  */
 export function readDescription(text: string, path: string): SavedModel {
   let saved: Partial<SavedModel>;
@@ -71,7 +71,7 @@ export function readDescription(text: string, path: string): SavedModel {
     new FileError({ path, problem, expected, got: describe(got), hint: 'Save the model again' });
   if (!isRecord(saved)) throw fault('not the description of a model', 'an object with a format', saved);
   const { format, signature, providers, assumptions = [], decisions = [], machine = {}, runtimes = [] } = saved;
-  // Format 1 did not say what inputs are for, so that nothing could be checked.
+  // Format 1 had no roles of inputs, so nothing could be checked.
   if (!Number.isSafeInteger(format) || (format as number) < formatVersion)
     throw fault('not a format that can be read', `format ${formatVersion}`, format);
   if ((format as number) > formatVersion)
@@ -89,7 +89,7 @@ export function readDescription(text: string, path: string): SavedModel {
   if (signature?.limits !== undefined && !(Array.isArray(signature.limits) && signature.limits.every(isLimit)))
     throw fault('the limits are damaged', 'a list of limits with an input or a size, bounds and a problem', signature.limits);
   if (!isTexts(providers)) throw fault('the providers are damaged', 'a list of names', providers);
-  if (!isTexts(assumptions)) throw fault('the assumptions are damaged', 'a list of texts', assumptions);
+  if (!isTexts(assumptions)) throw fault('the assumptions are damaged', 'a list of strings', assumptions);
   if (!Array.isArray(decisions) || !decisions.every(isDecision))
     throw fault('the decisions are damaged', 'what was chosen and refused for each node', decisions);
   if (!Array.isArray(runtimes) || !runtimes.every(isSupport))

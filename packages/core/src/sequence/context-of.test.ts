@@ -30,7 +30,7 @@ describe('the sizes of a call', () => {
     }
   });
 
-  it('are those of the rows in a packed batch', () => {
+  it('are those of the tokens in a packed batch', () => {
     for (const names of [
       ['lengths', 'position_ids', 'x'],
       ['position_ids', 'x', 'lengths'],
@@ -88,7 +88,7 @@ describe('positions under an attention mask', () => {
   });
 });
 
-describe('inputs that would be left out in silence, or stand there twice', () => {
+describe('inputs that would be ignored in silence, or appear twice', () => {
   type Declared = Readonly<Record<string, readonly [DType, readonly Dim[]]>>;
   const contextWith = (declared: Declared, o: Parameters<typeof contextOf>[2]) => {
     const g = new GraphBuilder();
@@ -103,20 +103,20 @@ describe('inputs that would be left out in silence, or stand there twice', () =>
     ['memory_mask', ['bool', ['batch', 'memory_seq']]],
   ] as const)('%s of packed rows', (name, type) => {
     expect(() => contextWith({ x: ['float32', ['tokens', 5]], lengths, [name]: type }, { layout: 'packed' })).toThrow(
-      `inputs.${name}: packed rows have no padding to mask; expected lengths, and masks that the blocks themselves make`,
+      `inputs.${name}: a packed batch has no padding to mask; expected lengths, and masks that the blocks create`,
     );
   });
 
   it('lengths beside a growing cache, which would keep the padding', () => {
     expect(() => contextWith({ ids, lengths }, { layout: 'padded', state: 'io' })).toThrow(
-      'inputs.lengths: a growing cache takes as many rows of each sequence, and would keep those behind its length',
+      'inputs.lengths: a growing cache appends the same number of tokens to every sequence, so it would keep the padding',
     );
     expect(contextWith({ ids, lengths }, { layout: 'padded', state: { io: 7 } }).lengths).toBeDefined();
   });
 
   it('what a state brings along', () => {
     expect(() => contextWith({ ids, past_lengths: ['int64', ['batch']] }, { layout: 'padded', state: { io: 7 } })).toThrow(
-      'past_lengths: an input of this name exists already. The graph brings it along, so that it is not declared',
+      'past_lengths: an input of this name exists already. The graph creates this input itself, so do not declare it',
     );
   });
 });

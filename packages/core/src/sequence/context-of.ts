@@ -1,4 +1,4 @@
-// The context of a model's sequences, from the inputs that are there.
+// The sequence context of a model, from its inputs.
 
 import { addDims, type Dim, namesOfDim, subDims } from '../dim/dim';
 import { ConfigError } from '../error';
@@ -28,8 +28,8 @@ import { pagedState, tableDim } from './paged-state';
 import type { CallSizes, State } from './state';
 
 /**
- * Where what lasts between calls lives: inputs and outputs that grow, or of fixed capacity (in positions); pools of blocks in the runtime's
- * memory; or a state of yours.
+ * Where the state between calls (KV caches, recurrent states) is kept: growing inputs and outputs, or inputs and outputs of fixed capacity
+ * (in positions); a paged cache in the runtime's memory; or a state of the user.
  */
 export type StateOption =
   | 'io'
@@ -37,7 +37,7 @@ export type StateOption =
   | { readonly paged: Pool }
   | ((g: GraphBuilder, call: CallSizes) => State);
 
-/** What {@link contextOf} may be told beside the inputs. */
+/** Options of {@link contextOf}. */
 export interface SequenceInputs {
   readonly layout: 'padded' | 'packed';
   readonly state?: StateOption;
@@ -47,18 +47,18 @@ export interface SequenceInputs {
  * Builds the context of a model's sequences from its inputs, by their roles (see `InputRole`). Names of the field have a role by default:
  *
  * - `ids`, `x`, `q`: the sequences that attend, [batch, seq, …], packed [tokens, …]
- * - `lengths` int64 [batch]: real rows of each sequence, the rest is padding on the right
+ * - `lengths` int64 [batch]: real positions of each sequence, the rest is padding on the right
  * - `attention_mask` bool, int64 or int32 [batch, kv_seq]: 0 for padding, on either side; positions are counted over the others.
  *   bool [batch or 1, heads or 1, seq or 1, kv_seq]: pairs that may attend
  * - `attention_bias` float [batch or 1, heads or 1, seq, kv_seq]: added to every score
  * - `position_ids` int64 [batch, seq] or [tokens]: instead of counted positions
  * - `memory` [batch, memory_seq, dim] with `memory_lengths` [batch] or `memory_mask` [batch, memory_seq]
  *
- * Inputs of other names are the sequences if no input is called so. The order of inputs never matters. A state brings inputs of its own, which
- * are not declared: `past_lengths` int64 [batch], the rows already in its caches, is one.
+ * Inputs of other names are the sequence if no input has one of these names. The order of inputs never matters. A state adds its own inputs, which
+ * are not declared, such as `past_lengths` int64 [batch], the positions already in its caches.
  *
- * Throws   ConfigError for a dtype or rank that a role does not take, for inputs called `mask` or `bias` without a role, for a packed layout
- *          without `lengths` or with masks of padded rows, and for `lengths` beside a growing cache
+ * Throws   ConfigError for a dtype or rank that a role does not accept, for inputs called `mask` or `bias` without a role, for a packed layout
+ *          without `lengths` or with padding masks, and for `lengths` with a growing cache
  */
 export function contextOf(g: GraphBuilder, inputs: Inputs, o: SequenceInputs): SequenceContext {
   const roles = inputsByRole(g, inputs, o.layout);
@@ -68,8 +68,8 @@ export function contextOf(g: GraphBuilder, inputs: Inputs, o: SequenceInputs): S
   if (lengths && o.state === 'io')
     throw new ConfigError({
       path: `inputs.${of.lengths!.name}`,
-      problem: 'a growing cache takes as many rows of each sequence, and would keep those behind its length',
-      expected: 'a cache of fixed capacity (state: { io: rows }), or an attention_mask over all of its rows',
+      problem: 'a growing cache appends the same number of tokens to every sequence, so it would keep the padding',
+      expected: 'a cache of fixed capacity (state: { io: capacity }), or an attention_mask over all cached and new positions',
       got: "state: 'io'",
     });
   const sizes = once(() => {
@@ -83,7 +83,7 @@ export function contextOf(g: GraphBuilder, inputs: Inputs, o: SequenceInputs): S
   const padding = of.keyPadding && boolean(of.keyPadding.value);
   const additive = of.additiveMask && additiveMask(g, of.additiveMask.value, () => sizes().seq);
   const masks: Mask<Value>[] = [];
-  // With a cache, rows beyond a sequence's own are hidden by their place; lengths speak of this call only.
+  // With a cache, positions beyond a sequence are hidden by the cache; lengths describe this call only.
   if (lengths && !state) masks.push(keyLengths(lengths));
   if (padding) masks.push(keyPadding(padding));
   if (of.denseMask) masks.push(dense(of.denseMask.value));
@@ -122,22 +122,22 @@ function packedContext(g: GraphBuilder, inputs: Inputs, roles: InputsByRole, o: 
   if (!lengths)
     throw new ConfigError({
       path: 'inputs',
-      problem: 'a packed layout needs the lengths of its sequences',
+      problem: 'a packed layout requires the lengths of its sequences',
       expected: "lengths: ['int64', ['batch']]",
       got: Object.keys(inputs).join(', '),
     });
   if (o.state !== undefined)
     throw new ConfigError({
       path: 'state',
-      problem: 'a packed layout keeps no state',
+      problem: 'a packed layout does not support a state',
       hint: "Use layout: 'padded'",
     });
   const padding = of.keyPadding ?? of.denseMask ?? of.additiveMask ?? of.memoryKeyPadding;
   if (padding)
     throw new ConfigError({
       path: `inputs.${padding.name}`,
-      problem: 'packed rows have no padding to mask',
-      expected: 'lengths, and masks that the blocks themselves make',
+      problem: 'a packed batch has no padding to mask',
+      expected: 'lengths, and masks that the blocks create',
       got: printType(padding.value),
       hint: "Compile with layout: 'padded', or leave it out",
     });
@@ -146,7 +146,7 @@ function packedContext(g: GraphBuilder, inputs: Inputs, roles: InputsByRole, o: 
   if (memoryRows && !memoryLengths)
     throw new ConfigError({
       path: 'inputs',
-      problem: 'a packed memory needs the lengths of its sequences',
+      problem: 'a packed memory requires the lengths of its sequences',
       expected: "memory_lengths: ['int64', ['batch']]",
       got: Object.keys(inputs).join(', '),
     });
@@ -171,7 +171,7 @@ function packedContext(g: GraphBuilder, inputs: Inputs, roles: InputsByRole, o: 
   };
 }
 
-// Sequences of these lengths, one after another in so many rows.
+// Sequences of these lengths, one after another, in a packed batch of `rows` tokens.
 function packedLayout(g: GraphBuilder, lengths: Value, rows: Dim): PackedLayout {
   limitPackedLengths(lengths, rows);
   return {
@@ -193,7 +193,7 @@ function memoryOf({ of }: InputsByRole, layout: Layout): Memory | undefined {
   return { rows: of.memory.value, mask: and(...masks), layout };
 }
 
-// What an additive mask hides, and what it adds. Libraries write the lowest number of the dtype, or −∞, for a key that is hidden.
+// The mask and the bias of an additive mask. Libraries use the lowest number of the dtype, or −∞, for a hidden key.
 function additiveMask(
   g: GraphBuilder,
   x: Value,
@@ -216,26 +216,26 @@ function additiveMask(
 }
 const lowestOf = (dtype: DType): number => (dtype === 'float16' ? -65504 : -3.3e38);
 
-// Sizes and inputs that a state brings along. What counts keys may speak of their number; to anything else it would be another size of the same name.
+// Sizes and inputs that a state adds. Inputs over keys may use these size names; in any other input the name would be a different size.
 function checkReserved(g: GraphBuilder, option: StateOption): void {
   const paged = typeof option === 'object' && 'paged' in option;
   const reserved: Readonly<Record<string, string>> = {
-    ...(option === 'io' && { [pastDim]: 'the rows that a growing cache holds' }),
-    ...(typeof option !== 'function' && { [memoryDim]: 'the rows of a memory that a state holds' }),
-    ...(paged && { [tableDim]: 'the blocks in a row of the block table' }),
+    ...(option === 'io' && { [pastDim]: 'the number of positions in a growing cache' }),
+    ...(typeof option !== 'function' && { [memoryDim]: 'the length of a memory that a state keeps' }),
+    ...(paged && { [tableDim]: 'the number of blocks in a row of the block table' }),
   };
   for (const v of g.root.inputs) {
     const [name, role] = [nameOf(v)!, g.root.roles.get(nameOf(v)!)];
     const path = `inputs.${name}`;
     if (typeof option !== 'function' && name.startsWith('past_key_values.'))
-      throw new ConfigError({ path, problem: 'the state brings inputs of this name along', hint: 'Rename it' });
+      throw new ConfigError({ path, problem: 'the state adds inputs of this name', hint: 'Rename it' });
     if (role !== 'sequence' && role !== 'memory' && role !== 'lengths' && role !== 'positionIds') continue;
     const taken = v.dims.flatMap(namesOfDim).find((size) => Object.hasOwn(reserved, size));
     if (taken !== undefined)
       throw new ConfigError({
         path,
-        problem: `the size name "${taken}" is taken`,
-        expected: `another name, since it stands for ${reserved[taken]}`,
+        problem: `the size name "${taken}" is reserved`,
+        expected: `another name, because it means ${reserved[taken]}`,
         got: printType(v),
       });
   }
@@ -251,7 +251,7 @@ function stateOf(g: GraphBuilder, option: StateOption, call: CallSizes): State {
 
 const boolean = (v: Value): Value => (v.dtype === 'bool' ? v : cast(v, 'bool'));
 
-// Positions of the keys of this call, counted over those that may be seen; padding on the left stands at 0. They are the last `seq` of all, or,
+// Positions of the keys of this call, counted over real keys; left padding has position 0. They are the last `seq` of all, or,
 // in a cache of fixed capacity, those from `queryOffset` on.
 function countedPositions(keep: Value, seq: Dim, queryOffset: Value | undefined): Value {
   const all = max(sub(cumSum(cast(keep, 'int64'), 1), 1), 0);

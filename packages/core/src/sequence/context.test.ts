@@ -24,7 +24,7 @@ it('a context with some entries changed computes positions only when asked', () 
   expect(inputs()).toEqual([...before, 'positions_of_lengths']);
 });
 
-it('cross attention leaves the positions and the bias of its own rows alone', () => {
+it('cross attention does not use the positions and the bias of its queries', () => {
   const g = new GraphBuilder();
   const input = (name: string, dims: (number | string)[]) => g.input(name, 'float32', dims);
   const [x, memory, attention_bias] = [
@@ -79,7 +79,9 @@ describe('positions of a memory', () => {
   };
   it.each([causal, slidingWindow({ left: 2, right: 2 }), not(causal)])('cannot be compared with those of queries: %o', (mask) => {
     expect(() => traced(mask)).toThrow(ConfigError);
-    expect(() => traced(mask)).toThrow(/positions of queries and of a memory's rows cannot be compared; .*dense masks only/);
+    expect(() => traced(mask)).toThrow(
+      /positions of queries and of a memory cannot be compared; .*dense masks in cross attention/,
+    );
   });
   it('need not be compared, and are those of the queries where the memory is their own rows', () => {
     traced(none);

@@ -1,4 +1,4 @@
-// What varies around a sequence: mask, positions, layout, memory, what is kept between calls. One object, handed down.
+// The sequence context: mask, positions, layout, memory, state between calls. One object, passed down.
 import type { Dim } from '../dim/dim';
 import { ConfigError, internal, ShapeError } from '../error';
 import { usable, type Value } from '../ir/graph';
@@ -25,9 +25,9 @@ export interface Memory {
   readonly own?: true;
 }
 
-/** What one layer makes and later ones use; fresh for each trace. */
+/** Values that one layer computes and later layers reuse; new for each trace. */
 export interface Shared {
-  /** What stands under a key, made by whoever asks first; made again where the first made it in a branch that nobody else can see into. */
+  /** The value of a key, computed on first use; computed again if the first use was in a branch whose values are not visible here. */
   get<T>(key: string, make: () => T): T;
 }
 
@@ -37,19 +37,19 @@ export interface SequenceContext {
   readonly mask: Mask<Value>;
   /** int64 [batch, seq] or [tokens]; from 0 in each sequence, or where the cache ends. */
   readonly positions: Value;
-  /** Positions that were given instead of counted. */
+  /** Position ids that were fed, instead of counted positions. */
   readonly positionIds?: Value;
   /** The input `token_type_ids`, int64 [batch, seq] or [tokens]: the segment of each token. */
   readonly tokenTypeIds?: Value;
   readonly layout: Layout;
-  /** Real rows of this call, int64 [batch]: what a recurrent state after a ragged prompt needs. */
+  /** Real positions of each sequence in this call, int64 [batch]. A recurrent state needs them after prompts of different lengths. */
   readonly lengths?: Value;
   /**
    * In cross attention only, where `mask` says which rows of the memory may be seen: what holds among the queries' own rows, their padding
    * and whether later ones are hidden from earlier ones. Set by `crossAttentionKeyValues` only.
    */
   readonly queryMask?: Mask<Value>;
-  /** Where the keys lie; set by `updateCache` and `crossAttentionKeyValues` only. */
+  /** Where the keys are; set by `updateCache` and `crossAttentionKeyValues` only. */
   readonly keys?: KeyPlace;
   /** Absent when nothing is kept between calls. */
   readonly state?: State;
@@ -59,7 +59,7 @@ export interface SequenceContext {
   /** [height, width] when the tokens came from an image. */
   readonly grid?: readonly [Dim, Dim];
   readonly shared: Shared;
-  /** The inputs of the model by name, for what reads some of its own (token types). */
+  /** The inputs of the model by name, for blocks that read their own inputs (token types). */
   readonly inputs?: Readonly<Record<string, Value>>;
 }
 
@@ -69,7 +69,7 @@ export interface AttendOptions {
   readonly scale?: number;
   /** c · tanh(score / c) before masking. */
   readonly softcap?: number;
-  /** A further logit [heads] in each softmax that takes weight and gives no value. */
+  /** Attention sink: one more logit [heads] in each softmax, which takes weight and has no value. */
   readonly sinks?: Value;
   /** Probability of dropping a weight, in training. */
   readonly dropout?: number;
@@ -122,10 +122,10 @@ function refuseOrder(ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceContex
   if (attendsToMemory(ctx) && comparesPositions(ctx.mask))
     throw new ConfigError({
       path,
-      problem: "positions of queries and of a memory's rows cannot be compared",
-      expected: 'cross attention under padding and dense masks only',
+      problem: 'positions of queries and of a memory cannot be compared',
+      expected: 'only padding masks and dense masks in cross attention',
       got: printMask(ctx.mask),
-      hint: 'Leave causal and window out of the mechanism, or give a dense mask of the pairs that may attend',
+      hint: 'Remove causal and window from the mechanism, or pass a dense mask of the pairs that may attend',
     });
 }
 
@@ -140,7 +140,7 @@ function limitSizes(q: Value, k: Value, mask: Mask<Value>): void {
 }
 
 /**
- * Refuses masks that a mechanism does not honour.
+ * Refuses masks that a mechanism does not support.
  *
  * Throws   ConfigError naming them
  */
@@ -149,26 +149,26 @@ export function checkMasks(name: string, honoured: readonly string[], ctx: Seque
   if (!refused.length) return;
   throw new ConfigError({
     path: name,
-    problem: `${name} cannot honour the mask: ${refused.join(', ')}`,
+    problem: `${name} does not support the mask: ${refused.join(', ')}`,
     expected: honoured.length ? `masks of the kinds ${honoured.join(', ')}` : 'no mask',
     got: printMask(maskOf(ctx)),
-    hint: 'Choose a mechanism that declares it, or leave the mask out',
+    hint: 'Choose a mechanism that supports it, or remove the mask',
   });
 }
 
-/** The mask with what the layout adds: packed tokens see their own sequence only. */
+/** The mask, combined with that of the layout: packed tokens attend to their own sequence only. */
 export function maskOf(ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceContext>): Mask<Value> {
   if (ctx.layout?.kind !== 'packed') return ctx.mask;
   const keys = ctx.keys?.layout ?? ctx.layout;
-  if (keys.kind !== 'packed') throw internal('packed queries need packed keys');
+  if (keys.kind !== 'packed') throw internal('packed queries require packed keys');
   return and(documents(ctx.layout.offsets, keys.offsets), ctx.mask);
 }
 
 /**
- * Self attention: appends k and v to what the state holds, or leaves them as they are. The third result is the context for these keys.
+ * Self attention: appends k and v to the KV cache, or returns them unchanged without a state. The third result is the context for these keys.
  *
  * Shapes   k, v [batch, kv_heads, seq, head_dim] → [batch, kv_heads, rows, head_dim], rows those of the state and the new ones
- * Throws   ShapeError when they do not fit what the state holds
+ * Throws   ShapeError when they do not match the cache
  * Lowers   everywhere: as the state appends, often a part of the attention's kernel
  * Example  const [keys, values, at] = updateCache(ctx, k, v);
  *            const y = attend(q, keys, values, at);
@@ -181,7 +181,7 @@ export function updateCache(ctx: SequenceContext, k: Value, v: Value): readonly 
 }
 
 /**
- * Cross attention: keys and values of the memory, made once when there is a state. The third result is the context for these keys.
+ * Cross attention: keys and values of the memory, computed once if there is a state. The third result is the context for these keys.
  *
  * Shapes   memory rows [batch, memory_seq, memory_dim] → what `make` gives: keys and values [batch, kv_heads, memory_seq, head_dim]
  * Throws   ShapeError when the context has no memory
@@ -203,14 +203,14 @@ export function crossAttentionKeyValues(
     return { key, value };
   };
   const { key, value } = state ? state.cacheMemory(both) : both();
-  // No start: every row of a memory exists, and its mask says which are real.
+  // No query offset: every position of a memory exists, and its mask says which are real.
   const there = {
     mask: memory.mask,
     ...(!memory.own && { queryMask: ctx.mask }),
     keys: { layout: memory.layout },
     ...(memory.bias && { bias: memory.bias }),
   };
-  // The bias of a context is that of its own rows, not of a memory's.
+  // The attention bias of a context applies to its own positions, not to those of a memory.
   return [key, value, withContext(without(ctx, 'bias'), there)];
 }
 
@@ -221,7 +221,7 @@ export function without(ctx: SequenceContext, ...names: readonly (keyof Sequence
   return Object.defineProperties({}, others) as SequenceContext;
 }
 
-/** The same context with some entries changed. What it computes when asked (positions) stays uncomputed, which a spread would not do. */
+/** The same context with some entries changed. Lazy entries (positions) stay lazy, which a spread would not do. */
 export function withContext(ctx: SequenceContext, changes: Partial<SequenceContext>): SequenceContext {
   return Object.defineProperties(
     {},

@@ -31,7 +31,7 @@ describe('what the runner computes', () => {
     expect(Array.from(computed('longest', [4, 0, 3], 2).data)).toEqual([6]);
     expect(Array.from(computed('positions', [4, 0, 3]).data)).toEqual([0, 1, 2, 3, 0, 1, 2]);
   });
-  it('places of tokens in a padded batch, whose width only the lengths tell', () => {
+  it('places of tokens in a padded batch, whose width only the lengths determine', () => {
     const places = computed('tokenOffset', [4, 0, 3]);
     expect(places.dims).toEqual([3, 4]);
     expect(Array.from(places.data)).toEqual([0, 1, 2, 3, 8, 9, 10, 4, 5, 6, 7, 11]);
@@ -49,7 +49,7 @@ describe('what the runner computes', () => {
   });
 });
 
-describe('the same by ops, where the lengths are no input', () => {
+describe('the same by ops, if the lengths are not an input', () => {
   it.each(['offsets', 'longest', 'positions'] as const)('%s', (how) => {
     const lengths = [4, 0, 3];
     const g = new GraphBuilder();
@@ -65,7 +65,7 @@ describe('the same by ops, where the lengths are no input', () => {
     });
     expect(Array.from(y!.data)).toEqual(Array.from(computed(how, lengths, plus).data));
   });
-  it('but for what has a size that only the data tells', () => {
+  it('except for values whose size depends on data', () => {
     const g = new GraphBuilder();
     const lengths = g.input('lengths', 'int64', ['batch']);
     expect(() => derive(g, 'tokenOffset', types.tokenOffset!, [add(lengths, lengths)])).toThrow(

@@ -44,7 +44,7 @@ const recipes: Partial<Record<Derivation, Recipe>> = {
     },
     build: (g, [lengths], { dtype }, plus) => cast(add(reduceMax(lengths!, [0], { keepDims: false }), size(g, plus)), dtype),
   },
-  // lengths [batch] → [batch, longest]: where the tokens would stand in a padded batch, in order, then where the padding would
+  // lengths [batch] → [batch, longest]: the places of the tokens in a padded batch, in order, then those of the padding
   tokenOffset: {
     dims: ([lengths], sizes, { dims }) => [sizes(dims[0]!), largest(lengths!)],
     compute([lengths], _, out, stride) {
@@ -81,7 +81,7 @@ function largest(numbers: Numbers): number {
 }
 
 /**
- * A value that a kernel or a layout needs and no user gives. An input of the model where everything in `from` is one, else computed by ops.
+ * A value that a kernel or a layout requires and that users do not feed. A derived input of the model if all of `from` are inputs, else computed by ops.
  *
  * Shapes   as `type` says
  * Throws   ShapeError when a size that ops need cannot be read from the graph's inputs; an internal fault for what runners alone can make
@@ -160,8 +160,8 @@ function shareBlocks(
   if (width > share || smallest < 0)
     throw new FeedError({
       path: 'feed "past_lengths"',
-      problem: smallest < 0 ? 'a number of rows below 0' : 'the pool has no room for the new rows',
-      expected: `at most ${share} of the ${blocks} blocks for each of ${batch} sequences, ${blockSize} rows in each`,
+      problem: smallest < 0 ? 'a negative number of positions' : 'the pool has no room for the new tokens',
+      expected: `at most ${share} of the ${blocks} blocks for each of ${batch} sequences, ${blockSize} positions in each`,
       got: smallest < 0 ? String(smallest) : `${width} blocks`,
       hint: 'Compile with more blocks, or feed a block_table',
     });

@@ -39,7 +39,7 @@ function run(inputs: Inputs, feeds: Readonly<Record<string, Tensor>>) {
 const roles = (inputs: Inputs) => Object.fromEntries(compiled(inputs).signature.inputs.map((p) => [p.name, p.role]));
 
 describe('the role of an input', () => {
-  it('is that of its name by default, and stands in the signature', () => {
+  it('is that of its name by default, and is in the signature', () => {
     const inputs = { labels: ['int64', ['batch', 1]], attention_mask: ['int64', ['batch', 'seq']], x } as const;
     expect(roles(inputs)).toEqual({ labels: undefined, attention_mask: 'keyPadding', x: 'sequence' });
     expect(roles({ x, attention_mask: ['bool', [1, 1, 'seq', 'seq']] }).attention_mask).toBe('denseMask');
@@ -75,14 +75,14 @@ describe('the role of an input', () => {
   });
 
   it.each([
-    ['attention_mask', ['float32', ['batch', 'seq']], /keyPadding takes; expected bool, int64 or int32.*'additiveMask'/],
-    ['lengths', ['int32', ['batch']], /lengths takes; expected int64\[batch\], got int32\[batch\]/],
-    ['lengths', ['int64', ['batch', 1]], /lengths takes; .*role 'data'/],
-    ['position_ids', ['float32', ['batch', 'seq']], /positionIds takes/],
-    ['memory_mask', ['float32', ['batch', 'memory_seq']], /memoryKeyPadding takes/],
-    ['attention_bias', ['int64', [1, 1, 'seq', 'seq']], /attentionBias takes/],
-    ['attention_mask', ['int64', [1, 1, 'seq', 'seq']], /denseMask takes/],
-    ['memory', ['int64', ['batch', 'memory_seq']], /memory takes/],
+    ['attention_mask', ['float32', ['batch', 'seq']], /role keyPadding; expected bool, int64 or int32.*'additiveMask'/],
+    ['lengths', ['int32', ['batch']], /role lengths; expected int64\[batch\], got int32\[batch\]/],
+    ['lengths', ['int64', ['batch', 1]], /role lengths; .*role 'data'/],
+    ['position_ids', ['float32', ['batch', 'seq']], /role positionIds/],
+    ['memory_mask', ['float32', ['batch', 'memory_seq']], /role memoryKeyPadding/],
+    ['attention_bias', ['int64', [1, 1, 'seq', 'seq']], /role attentionBias/],
+    ['attention_mask', ['int64', [1, 1, 'seq', 'seq']], /role denseMask/],
+    ['memory', ['int64', ['batch', 'memory_seq']], /role memory;/],
   ] as const)('has its dtypes and ranks: %s %j', (name, type, message) => {
     expect(() => compiled({ x, [name]: type })).toThrow(message);
   });
@@ -128,7 +128,7 @@ describe('the sequences that attend', () => {
   });
   it('are asked for where several inputs may be them', () => {
     expect(() => sizes({ labels, tokens: ids })).toThrow(
-      /several inputs may be the sequences that attend, and their sizes differ; expected the role 'sequence'/,
+      /several inputs may be the sequence, and their sizes differ; expected the role 'sequence'/,
     );
     expect(() => sizes({ pixels: ['float32', ['batch', 3, 'height', 'width']] })).toThrow(/no input is a sequence/);
   });
@@ -139,10 +139,10 @@ describe('feeds are held to roles', () => {
     const { signature } = compiled({ x, lengths: ['int64', ['batch']] });
     const feeds = { x: tensor('float32', [1, 2, 4], new Array(8).fill(1)), lengths: tensor('int64', [1], [length]) };
     expect(() => completeFeeds(signature, feeds, 0)).toThrow(
-      `feed "lengths": a length of more rows than the sequence has; expected 0 to 2 (seq), got ${length} at [0]`,
+      `feed "lengths": a length greater than the sequence length; expected 0 to 2 (seq), got ${length} at [0]`,
     );
     const arrays = Object.fromEntries(Object.entries(feeds).map(([name, t]) => [name, toArray(t)]));
-    expect(() => interpret(compiled({ x, lengths: ['int64', ['batch']] }).traced, arrays)).toThrow(/lengths: a length of more/);
+    expect(() => interpret(compiled({ x, lengths: ['int64', ['batch']] }).traced, arrays)).toThrow(/lengths: a length greater/);
   });
 });
 
@@ -159,7 +159,7 @@ describe('an input with a role that nothing reads', () => {
     expect(() => compiledPlain({ [name]: type })).toThrow(`inputs.${name}: the model does not read this input`);
     compiledPlain({ [name]: [...type, 'data'] });
   });
-  it('may be the only one that tells a size, and is let alone then', () => {
+  it('may be the only one that determines a size', () => {
     compiledPlain({ memory: ['float32', ['batch', 'memory_seq', 4]] });
   });
 });
@@ -167,17 +167,17 @@ describe('an input with a role that nothing reads', () => {
 describe('names that a state brings along', () => {
   it('are not those of sequences', () => {
     expect(() => compiled({ x: ['float32', ['batch', 'past', 4]] }, { state: 'io' })).toThrow(
-      'inputs.x: the size name "past" is taken; expected another name, since it stands for the rows that a growing cache holds',
+      'inputs.x: the size name "past" is reserved; expected another name, because it means the number of positions in a growing cache',
     );
     compiled({ x: ['float32', ['batch', 'past', 4]] });
     compiled({ x: ['float32', ['batch', 'past', 4]] }, { state: { io: 7 } });
     compiled({ x, attention_mask: ['bool', ['batch', 'past + seq']] }, { state: 'io' });
     const memory = ['float32', ['batch', 'memory_rows', 4]] as const;
-    expect(() => compiled({ x, memory }, { state: 'io' })).toThrow(/"memory_rows" is taken/);
+    expect(() => compiled({ x, memory }, { state: 'io' })).toThrow(/"memory_rows" is reserved/);
   });
   it('are not those of inputs or outputs', () => {
     expect(() => compiled({ x, 'past_key_values.0.mine': ['float32', ['n']] }, { state: 'io' })).toThrow(
-      'inputs.past_key_values.0.mine: the state brings inputs of this name along',
+      'inputs.past_key_values.0.mine: the state adds inputs of this name',
     );
     const named = module({}, ({ x: v }: Readonly<Record<string, Value>>) => ({ 'present.mine': v! }));
     expect(() => compile(named, { target: portable(21), inputs: { x }, state: 'io' })).toThrow(/outputs\.present\.mine/);

@@ -1,4 +1,4 @@
-// Which input is what: declared roles, the names that have one by default, and the types that each role takes.
+// Roles of inputs: declared roles, names with a role by default, and the types that each role accepts.
 import type { Dim } from '../dim/dim';
 import { ConfigError } from '../error';
 import { printType } from '../ir/define-op';
@@ -32,7 +32,7 @@ const defaults: Readonly<Record<string, DeclaredRole>> = {
   memory_mask: 'memoryKeyPadding',
 };
 
-// Names that say too little: what looks like a mask or a bias of scores has to be declared, lest somebody's own numbers change the attention.
+// Ambiguous names: an input that looks like a mask or an attention bias must have a declared role, or data of the user could change the attention.
 const ambiguous: Readonly<Record<string, readonly DeclaredRole[]>> = {
   mask: ['denseMask', 'keyPadding', 'additiveMask'],
   bias: ['attentionBias', 'additiveMask'],
@@ -70,11 +70,11 @@ const accepted: { readonly [R in DeclaredRole]?: Accepted } = {
   memoryKeyPadding: { dtypes: flags, ranks: [2], expected: 'bool, int64 or int32 [batch, memory_seq]' },
 };
 
-/** The inputs of a model, by what they are for. */
+/** The inputs of a model, by role. */
 export interface InputsByRole {
   /** The one input of a role, with its name. */
   readonly of: { readonly [R in DeclaredRole]?: { readonly name: string; readonly value: Value } };
-  /** Batch and new rows of a call (packed: batch 1 and all tokens). Throws ConfigError where no input tells, or several disagree. */
+  /** Batch and new positions of a call (packed: batch 1 and all tokens). Throws ConfigError if no input determines them, or several disagree. */
   sizes(): { readonly batch: Dim; readonly seq: Dim };
   /** True where an input is surely the sequences, by its role or name. */
   readonly certain: boolean;
@@ -125,7 +125,7 @@ interface Candidate {
   readonly value: Value;
 }
 
-// Beside the inputs of an encoder, those called decoder_… speak of the decoder's sequences.
+// Beside the inputs of an encoder, inputs named decoder_… belong to the decoder's sequences.
 function aboutOneModel(inputs: Inputs): readonly (readonly [string, Value])[] {
   const all = Object.entries(inputs);
   const own = all.filter(([name]) => !name.startsWith('decoder_'));
@@ -139,7 +139,7 @@ function roleOf(name: string, value: Value): DeclaredRole | undefined {
     throw new ConfigError({
       path: `inputs.${name}`,
       problem: `the name "${name}" does not say what the input is for`,
-      expected: `a role: ${roles.map((r) => `'${r}'`).join(', ')}, or 'data' for one that is yours alone`,
+      expected: `a role: ${roles.map((r) => `'${r}'`).join(', ')}, or 'data' for an input that only your own module reads`,
       got: printType(value),
       hint: `['${value.dtype}', [${value.dims.map((d) => (typeof d === 'string' ? `'${d}'` : d)).join(', ')}], '${roles[0]}']`,
     });
@@ -160,12 +160,12 @@ function checkType(name: string, value: Value, role: DeclaredRole, layout: 'padd
   const additive = isFloat(value.dtype) && (role === 'keyPadding' || role === 'denseMask');
   throw new ConfigError({
     path: `inputs.${name}`,
-    problem: `not of a type that the role ${role} takes`,
+    problem: `wrong type for the role ${role}`,
     expected: type.expected,
     got: printType(value),
     hint: additive
       ? "A mask that is added to the scores has the role 'additiveMask'"
-      : "Give an input that is yours alone the role 'data', or another name",
+      : "Give an input that only your own module reads the role 'data', or another name",
   });
 }
 
@@ -183,8 +183,9 @@ function sizesOf(candidates: readonly Candidate[], layout: 'padded' | 'packed', 
   const all = candidates.length ? candidates.map(({ value }) => value) : Object.values(inputs);
   throw new ConfigError({
     path: 'inputs',
-    problem: first ? 'several inputs may be the sequences that attend, and their sizes differ' : 'no input is a sequence',
-    expected: "the role 'sequence' for what attends, such as ['int64', ['batch', 'seq'], 'sequence'], and 'data' for others",
+    problem: first ? 'several inputs may be the sequence, and their sizes differ' : 'no input is a sequence',
+    expected:
+      "the role 'sequence' for the input that attends, such as ['int64', ['batch', 'seq'], 'sequence'], and 'data' for others",
     got: all.map(String).join(', ') || 'no inputs',
   });
 }

@@ -1,4 +1,4 @@
-// A state whose rows are inputs and outputs of the graph: growing, or of fixed capacity.
+// A state whose caches are inputs and outputs of the graph: growing, or of fixed capacity.
 
 import { type Dim, subDims } from '../dim/dim';
 import type { GraphBuilder, Value } from '../ir/graph';
@@ -9,12 +9,12 @@ import { derive } from './derive';
 import { padded } from './layout';
 import type { CallSizes, State } from './state';
 
-/** Name of the size of a growing past, and of the rows of a memory. */
+/** Size names of a growing cache, and of a memory in a cache. */
 export const pastDim = 'past';
 export const memoryDim = 'memory_rows';
 
 /**
- * What a run kept, under the names by which the next run takes it: `present.0.key` → `past_key_values.0.key`. Other outputs are left out.
+ * The state of a run as feeds of the next run: `present.0.key` → `past_key_values.0.key`. Other outputs are left out.
  *
  * Example  const kept = pastOf({ 'present.0.key': tensor('float32', [1, 2, 0, 8], []) });
  */
@@ -27,7 +27,7 @@ export function pastOf<T>(outputs: Readonly<Record<string, T>>): Record<string, 
  * Inputs `past_key_values.0.key`, outputs `present.0.key`; numbers count the places that keep something, in order of use.
  *
  * Shapes   growing: past [batch, kv_heads, past, head_dim], present [batch, kv_heads, past + seq, head_dim]
- *          fixed: both [batch, kv_heads, capacity, head_dim], with `past_lengths` int64 [batch] rows in use before this call
+ *          fixed: both [batch, kv_heads, capacity, head_dim], with `past_lengths` int64 [batch], the positions in use before this call
  */
 export function ioState(g: GraphBuilder, { batch }: CallSizes, capacity: number | undefined): State {
   const places = new Map<string, number>();
@@ -38,7 +38,7 @@ export function ioState(g: GraphBuilder, { batch }: CallSizes, capacity: number 
   const pastLengths = derive(g, 'past_lengths', { dtype: 'int64', dims: [batch] }, [], capacity === undefined ? pastDim : 0);
   const queryOffset = capacity === undefined ? undefined : pastLengths;
   return {
-    // A growing cache has no place of its own: queries stand behind all keys but theirs.
+    // A growing cache has no query offset: queries come after all keys but their own.
     keys: { layout: padded, ...(queryOffset && { queryOffset }) },
     pastLengths,
     append(name, rows) {
@@ -55,7 +55,7 @@ export function ioState(g: GraphBuilder, { batch }: CallSizes, capacity: number 
       g.stateOutputs.set(`present.${n}.${name}`, all);
       return all;
     },
-    // The first call brings the memory and no kept rows, later ones an empty memory: the sum is right in both, without a branch.
+    // The first call feeds the memory and an empty cache, later calls an empty memory: the concatenation is right in both, without a branch.
     cacheMemory(make) {
       const n = place();
       const fresh = Object.entries(make()) as [never, Value][];
@@ -79,19 +79,19 @@ export function ioState(g: GraphBuilder, { batch }: CallSizes, capacity: number 
   };
 }
 
-/** Requires room for the new rows: a kernel that appends in place would write behind the last. A growing cache has as many rows of each sequence. */
+/** Requires room for the new tokens: a kernel that appends in place would write beyond the end. A growing cache has the same length for all sequences. */
 export function limitPast(g: GraphBuilder, seq: Dim, capacity: number | undefined): void {
   const input = 'past_lengths';
   if (capacity === undefined) {
-    g.limit({ input, min: pastDim, max: pastDim, problem: 'not the rows that the growing cache holds' });
+    g.limit({ input, min: pastDim, max: pastDim, problem: 'not the length of the growing cache' });
     return;
   }
   g.limit({
     input,
     min: 0,
     max: subDims(capacity, seq),
-    problem: 'the cache has no room for the new rows',
+    problem: 'the cache has no room for the new tokens',
     by: 'state.io',
-    hint: 'Compile with a larger capacity (state: { io: rows })',
+    hint: 'Compile with a larger capacity (state: { io: capacity })',
   });
 }

@@ -1,15 +1,15 @@
-// How the rows of sequences lie in memory, and heads in rows.
+// Layout: how the tokens of sequences are arranged in memory, and heads in channels.
 import { type Dim, divDims, mulDims } from '../dim/dim';
 import { ShapeError } from '../error';
 import type { GraphBuilder, Value } from '../ir/graph';
 import { expand, reshape, transpose } from '../ops/movement';
 import { iota } from '../ops/shape';
 
-/** How sequences lie in memory: one row of a batch each, padded to equal length, or one after another without padding. */
+/** How the sequences of a batch are arranged: padded to equal length, or packed one after another without padding. */
 export type Layout =
   /** [batch, seq, dim] */
   | { readonly kind: 'padded' }
-  /** [tokens, dim]; sequence i is rows offsets[i] to offsets[i + 1] − 1. */
+  /** [tokens, dim]; sequence i is tokens offsets[i] to offsets[i + 1] − 1. */
   | {
       readonly kind: 'packed';
       /** int64 [batch + 1] */
@@ -22,10 +22,10 @@ export type Layout =
 /** One row of a batch for each sequence. */
 export const padded: Layout = { kind: 'padded' };
 
-/** Where the keys of an attention lie. */
+/** Where the keys of an attention are. */
 export interface KeyPlace {
   readonly layout: Layout;
-  /** int64 [batch]: rows of k before query 0; only the first queryOffset + seq rows exist. Absent: kv_seq − seq. */
+  /** int64 [batch]: keys before query 0; only the first queryOffset + seq keys exist. Absent: kv_seq − seq. */
   readonly queryOffset?: Value;
 }
 
@@ -41,11 +41,11 @@ export function positionsWithin(layout: Layout, [batch, seq]: readonly [Dim, Dim
 }
 
 /**
- * Rows of all heads side by side → rows of each head.
+ * Splits channels into heads.
  *
  * Shapes   x [batch, seq, heads · head_dim] → [batch, heads, seq, head_dim]; packed [tokens, …] → [1, heads, tokens, head_dim]
  * Throws   ShapeError when x has another number of axes, or heads does not divide the channels
- * Lowers   everywhere: Reshape, Transpose, which kernels that take rows make superfluous
+ * Lowers   everywhere: Reshape, Transpose, omitted for kernels that read [batch, seq, dim]
  */
 export function splitHeads(x: Value, heads: number, layout: Layout): Value {
   const dim = x.dims.at(-1)!;
@@ -65,7 +65,7 @@ export function splitHeads(x: Value, heads: number, layout: Layout): Value {
  *
  * Shapes   x [batch, heads, seq, head_dim] → [batch, seq, heads · head_dim]; packed [1, heads, tokens, head_dim] → [tokens, …]
  * Throws   nothing
- * Lowers   everywhere: Transpose, Reshape, which kernels that give rows make superfluous
+ * Lowers   everywhere: Transpose, Reshape, omitted for kernels that write [batch, seq, dim]
  */
 export function mergeHeads(x: Value, layout: Layout): Value {
   const [batch, heads, seq, headDim] = x.dims as [Dim, Dim, Dim, Dim];

@@ -44,20 +44,20 @@ const tooLong = (got: string, expected = 'at most 7') =>
   `longer than the model was built for; expected ${expected}, by table.seqLen, got ${got}`;
 
 describe('a table of seven positions', () => {
-  it('takes seven rows and refuses eight', () => {
+  it('accepts seven positions and refuses eight', () => {
     const model = compiled();
     expect(said(model, { x: float(2, 7, 4) })).toBe('');
     expect(said(model, { x: float(2, 8, 4) })).toMatch(/^feed "x": /);
     expect(said(model, { x: float(2, 8, 4) })).toContain(tooLong('8 (seq)'));
   });
 
-  it('refuses eight rows when it is compiled for them', () => {
+  it('refuses eight positions when it is compiled for them', () => {
     const eight = { x: ['float32', ['batch', 8, 4]] } as const;
     expect(() => compiled(eight)).toThrow(ShapeError);
     expect(() => compiled(eight)).toThrow(/at most 7, by table\.seqLen, got 8/);
   });
 
-  it('counts what stands in a growing cache', () => {
+  it('counts the positions of a growing cache', () => {
     const model = compiled({}, { state: 'io' });
     const past = (n: number) => ({ 'past_key_values.0.key': float(1, 1, n, 4), 'past_key_values.0.value': float(1, 1, n, 4) });
     expect(said(model, { x: float(1, 3, 4), ...past(4) })).toBe('');
@@ -76,19 +76,21 @@ describe('a table of seven positions', () => {
     expect(said(model, feeds(5))).toContain(tooLong('5 at [1]', '0 to 4 (7 - seq)'));
   });
 
-  it('goes by position_ids, which may not be negative either', () => {
+  it('follows position_ids, which may not be negative either', () => {
     const model = compiled({ position_ids: ['int64', ['batch', 'seq']] });
     const feeds = (...at: number[]) => ({ x: float(1, 3, 4), position_ids: int64([1, 3], at) });
     expect(said(model, feeds(6, 0, 3))).toBe('');
     expect(said(model, feeds(6, 7, 3))).toMatch(
-      /^feed "position_ids": an index outside of the table; expected 0 to 6, by table\.seqLen, got 7 at \[0, 1\]/,
+      /^feed "position_ids": an index out of range of the table; expected 0 to 6, by table\.seqLen, got 7 at \[0, 1\]/,
     );
-    expect(said(model, feeds(6, -1, 3))).toMatch(/^feed "position_ids": an index outside of the table; .* got -1 at \[0, 1\]/);
+    expect(said(model, feeds(6, -1, 3))).toMatch(
+      /^feed "position_ids": an index out of range of the table; .* got -1 at \[0, 1\]/,
+    );
     // More rows than positions are none of its concern.
     expect(said(model, { x: float(1, 8, 4), position_ids: int64([1, 8], [0, 1, 2, 3, 0, 1, 2, 3]) })).toBe('');
   });
 
-  it('counts the keys that an attention_mask lets be seen, wherever they stand', () => {
+  it('counts the real keys of an attention_mask, with padding on either side', () => {
     const model = compiled({ attention_mask: ['int64', ['batch', 'seq']] });
     const feeds = (real: number) => ({
       x: float(2, 9, 4),

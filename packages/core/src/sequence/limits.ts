@@ -1,13 +1,13 @@
-// What lengths, positions and ids may be, required where they are used.
+// Limits of lengths, positions and ids, required where they are used.
 import { addDims, type Dim, subDims } from '../dim/dim';
 import { type GraphBuilder, inputOf, type Node, type Value } from '../ir/graph';
 
 /**
  * Requires indices from 0 to before `rows`. Where they come from sizes and inputs (counted positions, `position_ids`, ids), the runner and the
- * interpreter check them before anything runs; of others (a step inside a Loop, what the graph itself computes) nothing is known, and what a
- * kernel makes of an index outside of its table is undefined.
+ * interpreter check them before anything runs; of others (a step inside a Loop, values that the graph computes) nothing is known, and the result of a
+ * kernel for an index out of range is undefined.
  *
- * Throws   ShapeError where it is known now that they go beyond
+ * Throws   ShapeError if it is already known that they are out of range
  * Example  limitIndices(ctx.positions, seqLen, `${path}.seqLen`);
  */
 export function limitIndices(indices: Value, rows: number, field: string): void {
@@ -25,12 +25,12 @@ export function limitIndices(indices: Value, rows: number, field: string): void 
     ...(input.counts && { of: 'counts' as const }),
     min: 0,
     max: subDims(rows - 1, largest.size),
-    ...(isIndex ? { problem: 'an index outside of the table', by: field } : tooLong(field)),
+    ...(isIndex ? { problem: 'an index out of range of the table', by: field } : tooLong(field)),
   });
 }
 
 /**
- * Requires at most so many rows, for what is of fixed length.
+ * Requires at most so many positions, for blocks of fixed length.
  *
  * Throws   ShapeError where it is known now that they are more
  * Example  limitRows(x.graph, x.dims[1]!, 1024, 'encoder.seqLen');
@@ -44,20 +44,20 @@ const tooLong = (field: string) => ({
   hint: `Shorten it, or build the model with a larger ${field.split('.').at(-1)}`,
 });
 
-/** Requires lengths from 0 to so many rows, where they are an input. */
+/** Requires lengths from 0 to the sequence length, if they are an input. */
 export function limitLengths(lengths: Value, rows: Dim): void {
   const input = inputOf(lengths)?.name;
   if (input !== undefined)
-    lengths.graph.root.limit({ input, min: 0, max: rows, problem: 'a length of more rows than the sequence has' });
+    lengths.graph.root.limit({ input, min: 0, max: rows, problem: 'a length greater than the sequence length' });
 }
 
-/** Requires lengths that add up to the rows of a packed batch, where they are an input. */
+/** Requires lengths that add up to the tokens of a packed batch, if they are an input. */
 export function limitPackedLengths(lengths: Value, rows: Dim): void {
   const input = inputOf(lengths)?.name;
   if (input === undefined) return;
   const g = lengths.graph.root;
-  g.limit({ input, min: 0, problem: 'a length below 0' });
-  g.limit({ input, of: 'sum', min: rows, max: rows, problem: 'the lengths do not add up to the rows' });
+  g.limit({ input, min: 0, problem: 'a negative length' });
+  g.limit({ input, of: 'sum', min: rows, max: rows, problem: 'the lengths do not add up to the number of tokens' });
 }
 
 /** An upper bound of integers: a size, and the largest element of an input or the largest count of its rows. */
@@ -69,7 +69,7 @@ const only = (size: Dim): Largest => ({ size, inputs: [] });
 const plus = (a: Largest | undefined, b: Largest | undefined): Largest | undefined =>
   a && b && { size: addDims(a.size, b.size), inputs: [...a.inputs, ...b.inputs] };
 
-/** An upper bound of integers, in sizes and largest elements of inputs; undefined where neither tells it. */
+/** An upper bound of integers, in sizes and largest elements of inputs; undefined if neither determines it. */
 function largestOf({ leaf, producer }: Value): Largest | undefined {
   if (leaf) return largestOfLeaf(leaf);
   return producer && byOp[producer.op.key]?.(producer);
@@ -82,7 +82,7 @@ function largestOfLeaf(leaf: NonNullable<Value['leaf']>): Largest | undefined {
     case 'constant':
       return only(Math.max(0, ...Array.from(leaf.tensor.data as ArrayLike<number | bigint>, Number)));
     case 'derived': {
-      // Positions count up to the longest sequence, which the lengths tell with fewer numbers.
+      // Positions count up to the longest sequence, which the lengths determine with fewer numbers.
       const from = leaf.how === 'positions' ? leaf.from[0]?.leaf : undefined;
       return from?.kind === 'input' ? { size: -1, inputs: [{ name: from.name }] } : { size: 0, inputs: [{ name: leaf.name }] };
     }

@@ -22,19 +22,19 @@ describe('the block table that the runner makes', () => {
   it('has the width that the graph asks for', () => {
     expect([...made([0, 0], 1, 3).data]).toEqual([0, 1, 2, 3, 4, 5]);
   });
-  it('refuses rows for which there is no room', () => {
+  it('refuses tokens without room in the pool', () => {
     expect(() => made([48, 3], 1)).toThrow(
-      'the pool has no room for the new rows; expected at most 3 of the 7 blocks for each of 2 sequences, 16 rows in each, got 4 blocks',
+      'the pool has no room for the new tokens; expected at most 3 of the 7 blocks for each of 2 sequences, 16 positions in each, got 4 blocks',
     );
-    expect(() => made([0, 0], 1, 4)).toThrow('the pool has no room for the new rows');
-    expect(() => made([-1, 3], 1)).toThrow('a number of rows below 0');
+    expect(() => made([0, 0], 1, 4)).toThrow('the pool has no room for the new tokens');
+    expect(() => made([-1, 3], 1)).toThrow('a negative number of positions');
   });
 });
 
 it.each([
-  [{ blocks: 0, blockSize: 16 }, 'state.paged.blocks: no number of blocks'],
-  [{ blocks: 7, blockSize: 8 }, 'state.paged.blockSize: no size of blocks'],
-  [{ blocks: 7, blockSize: 24 }, 'state.paged.blockSize: no size of blocks'],
+  [{ blocks: 0, blockSize: 16 }, 'state.paged.blocks: not a number of blocks'],
+  [{ blocks: 7, blockSize: 8 }, 'state.paged.blockSize: not a block size'],
+  [{ blocks: 7, blockSize: 24 }, 'state.paged.blockSize: not a block size'],
 ])('%o is refused', (sizes, message) => {
   expect(() => pagedState(new GraphBuilder(), { batch: 1, seq: 1 }, sizes)).toThrow(message);
 });

@@ -1,4 +1,4 @@
-// A state whose rows stay in the runtime's memory: pools of blocks that kernels update in place. Kwon et al. 2023, https://arxiv.org/abs/2309.06180
+// Paged KV cache: it stays in the runtime's memory, in pools of blocks that kernels update in place. Kwon et al. 2023, https://arxiv.org/abs/2309.06180
 import { type Dim, mulDims, subDims } from '../dim/dim';
 import { ConfigError } from '../error';
 import type { GraphBuilder, Pool, Value } from '../ir/graph';
@@ -10,8 +10,8 @@ import type { CallSizes, State } from './state';
 export const tableDim = 'table_blocks';
 
 /**
- * Keys and values live in pools of blocks, `[blocks, blockSize, kv_heads, head_dim]` each, one for each place that keeps some. They are no
- * inputs or outputs: only `past_lengths` int64 [batch] (rows in use before this call; default none) and `block_table` int32 [batch, table_blocks]
+ * Keys and values are kept in pools of blocks, `[blocks, blockSize, kv_heads, head_dim]` each, one for each layer with a cache. They are not
+ * inputs or outputs: only `past_lengths` int64 [batch] (positions in use before this call; default none) and `block_table` int32 [batch, table_blocks]
  * (which blocks are whose; by default every sequence of the batch owns an equal share of the pool) are inputs. What cross attention and
  * recurrent mechanisms keep passes through inputs and outputs.
  *
@@ -22,20 +22,20 @@ export function pagedState(g: GraphBuilder, call: CallSizes, pool: Pool): State 
   const others = ioState(g, call, 1);
   const { pastLengths } = others;
   const room = subDims(mulDims(tableDim, pool.blockSize), call.seq);
-  g.limit({ input: 'past_lengths', min: 0, max: room, problem: 'the block table has no room for the new rows' });
+  g.limit({ input: 'past_lengths', min: 0, max: room, problem: 'the block table has no room for the new tokens' });
   const table = blockTable(g, [call.batch, tableDim], pool, [pastLengths], call.seq);
   return { ...others, append: (name, rows) => appendPaged(g, pool, { name, rows, pastLengths, table }) };
 }
 
-/** An input that says which blocks are whose: computed by the runner, or fed. */
+/** The block table, which assigns blocks to sequences: computed by the runner, or fed. */
 export function blockTable(g: GraphBuilder, dims: readonly Dim[], pool: Pool, from: readonly Value[], seq: Dim): Value {
-  // Entries behind the rows in use are not read; −1 marks them for some.
-  const problem = 'a block that the pool does not have';
+  // Entries beyond the positions in use are not read; some libraries mark them by −1.
+  const problem = 'a block index outside of the pool';
   g.limit({ input: 'block_table', min: -1, max: pool.blocks - 1, problem, by: 'state.paged.blocks' });
   return g.derivedInput('block_table', { dtype: 'int32', dims }, 'blockTable', from, seq, pool);
 }
 
-/** Appends rows to the pool of this place. */
+/** Appends keys or values to the pool of this layer. */
 export function appendPaged(
   g: GraphBuilder,
   { blocks, blockSize }: Pool,
@@ -50,20 +50,20 @@ export function appendPaged(
   );
 }
 
-/** Throws ConfigError for sizes that no kernel takes. */
+/** Throws ConfigError for sizes that no kernel supports. */
 export function checkPool({ blocks, blockSize }: Pool): void {
   if (!Number.isInteger(blocks) || blocks < 1)
     throw new ConfigError({
       path: 'state.paged.blocks',
-      problem: 'no number of blocks',
+      problem: 'not a number of blocks',
       expected: 'an integer >= 1',
       got: String(blocks),
     });
   if (!Number.isInteger(Math.log2(blockSize)) || blockSize < 16)
     throw new ConfigError({
       path: 'state.paged.blockSize',
-      problem: 'no size of blocks',
-      expected: 'a power of two from 16 on, in positions',
+      problem: 'not a block size',
+      expected: 'a power of two of at least 16, in positions',
       got: String(blockSize),
     });
 }

@@ -1,4 +1,4 @@
-// What a context says once rows stand in front of every sequence: class tokens, the patches of an image before a text.
+// The sequence context after prefix tokens were added: class tokens, the patches of an image before a text.
 import type { Dim } from '../dim/dim';
 import { ConfigError } from '../error';
 import type { Value } from '../ir/graph';
@@ -8,20 +8,21 @@ import { concat, expand, reshape } from '../ops/movement';
 import { iota } from '../ops/shape';
 import { type Memory, type SequenceContext, withContext, without } from './context';
 
-/** How many rows stand in front of how many. */
+/** Number of prefix tokens, and of positions without them. */
 interface Prefix {
   readonly count: Dim;
   readonly before: Dim;
 }
-/** Whose rows an axis of a mask counts, from its end: those of queries, and in self attention those of keys. */
+/** Axes of a mask, counted from its end, that count positions: queries, and in self attention keys. */
 type Axes = readonly (1 | 2)[];
 const [ofQueries, ofBoth]: readonly [Axes, Axes] = [[2], [1, 2]];
 
 /**
- * The context of `count` rows in front of the `before` rows of `ctx`. All rows see the new ones, which see every row that is real; positions,
- * lengths, and masks and biases that count the rows before grow by as many. Masks and biases that count all rows already stay as they are.
+ * The context after `count` prefix tokens were added before the `before` positions of `ctx`. All positions attend to the prefix tokens, which
+ * attend to every real position. Positions,
+ * lengths, and masks and biases over the original positions grow by `count`. Masks and biases over all positions stay as they are.
  *
- * Throws   ConfigError for packed rows, a state (rows in front of a later call would stand in the middle), and a mask that cannot grow
+ * Throws   ConfigError for a packed batch, a state (prefix tokens of a later call would be in the middle), and a mask that cannot be extended
  * Example  const within = withPrefix(ctx, { count: 1, before: x.dims[1]! });
  */
 export function withPrefix(ctx: SequenceContext, prefix: Prefix): SequenceContext {
@@ -29,9 +30,9 @@ export function withPrefix(ctx: SequenceContext, prefix: Prefix): SequenceContex
   if (layout.kind === 'packed' || state)
     throw new ConfigError({
       path: 'position',
-      problem: 'rows can only be put in front of whole sequences',
-      expected: 'padded rows without a state',
-      got: state ? 'a state' : 'packed rows',
+      problem: 'prefix tokens can only be added to whole sequences',
+      expected: 'a padded batch without a state',
+      got: state ? 'a state' : 'a packed batch',
     });
   return withContext(without(ctx, 'grid'), {
     mask: grownMask(ctx.mask, prefix, ofBoth),
@@ -56,13 +57,13 @@ function grownMask(mask: Mask<Value>, prefix: Prefix, axes: Axes): Mask<Value> {
   if (all) return all;
   throw new ConfigError({
     path: 'position',
-    problem: 'rows in front cannot be told apart under the mask',
+    problem: 'the mask cannot be extended by prefix tokens',
     expected: 'masks of the kinds causal, window, lengths, keyPadding, dense',
     got: printMask(mask),
   });
 }
 
-/** `value` in front along the axes that count the rows before. */
+/** Pads the axes that count the original positions with `value` at the beginning. */
 function grown(x: Value, { count, before }: Prefix, axes: Axes, value: number): Value {
   return axes.reduce((t, fromEnd) => {
     const axis = t.rank - fromEnd;

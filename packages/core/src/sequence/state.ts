@@ -1,4 +1,4 @@
-// What lasts from one call to the next, and where it lives. Blocks cannot tell.
+// State from one call to the next, and where it is kept. Blocks do not depend on where.
 import type { Dim } from '../dim/dim';
 import type { TensorType } from '../ir/define-op';
 import type { Value } from '../ir/graph';
@@ -6,15 +6,15 @@ import type { KeyPlace } from './layout';
 
 /** Keyed by the scope that uses it. */
 export interface State {
-  /** Where keys lie once they are appended. */
+  /** Where keys are after they are appended. */
   readonly keys: KeyPlace;
-  /** Rows that were there before this call, int64 [batch]: where positions go on. */
+  /** Positions before this call, int64 [batch]: positions continue from there. */
   readonly pastLengths: Value;
-  /** [batch, kv_heads, seq, head_dim] → all rows so far. */
+  /** Appends to a KV cache: [batch, kv_heads, seq, head_dim] → all positions so far. */
   append(name: string, rows: Value): Value;
-  /** Values made in the first call only: a memory's keys and values, [batch, kv_heads, memory_rows, head_dim]. */
+  /** Values computed in the first call only: a memory's keys and values, [batch, kv_heads, memory_rows, head_dim]. */
   cacheMemory<K extends string>(make: () => Record<K, Value>): Record<K, Value>;
-  /** A recurrent state: what it was, what it becomes, and the result. `first` is its type; it starts as zeros. */
+  /** A recurrent state: `step` maps the last state to the next one and a result. `first` is its type; its initial values are zeros. */
   updateRecurrent<T>(name: string, first: TensorType, step: (last: Value) => readonly [next: Value, result: T]): T;
 }
 

@@ -11,7 +11,7 @@ const fewQueries = 32;
 
 const own = defineReasons({
   copiesKeys: ({ queries, keys }: { readonly queries: number; readonly keys: number | string }) =>
-    `for ${queries === 1 ? 'one query' : `${queries} queries`} it would copy all ${typeof keys === 'number' ? `${keys} ` : ''}keys and values into rows, which takes longer than the attention itself`,
+    `for ${queries === 1 ? 'one query' : `${queries} queries`} it would copy all ${typeof keys === 'number' ? `${keys} ` : ''}keys and values to transpose them, which takes longer than the attention itself`,
 });
 
 interface Sizes {

@@ -6,7 +6,7 @@ import { defineReasons, type Reason } from '../lower/reason';
 import type { Machine } from '../lower/target';
 import type { DType } from '../tensor/tensor';
 
-/** The names that the runtime itself prints. `NONE`: it refuses to run the node. */
+/** The names that the runtime itself prints. `NONE`: the runtime refuses to run the node. */
 export type AttentionKernelName =
   | 'CUDNN_FLASH_ATTENTION'
   | 'FLASH_ATTENTION'
@@ -18,21 +18,21 @@ export type AttentionKernelName =
   | 'MATH'
   | 'NONE';
 
-/** A choice, and on what it still depends. */
+/** A choice, and what it still depends on. */
 export interface AttentionKernelChoice {
   readonly kernel: AttentionKernelName;
   readonly note?: Reason;
 }
 
-/** On what a choice depends, or why it is no better one. */
+/** What a choice depends on, or why no faster kernel runs. */
 export const kernelNotes = defineReasons({
   noBfloat16: () => 'there is no bfloat16 below compute capability 8.0',
   headDim: () => 'head_dim is not a multiple of 8',
-  lengthsNeedCudnn: () => 'only its cuDNN kernel knows the lengths of a padded batch',
+  lengthsNeedCudnn: () => 'only its cuDNN kernel supports the lengths of a padded batch',
   bias: () => 'it has no fast kernel with a bias',
   sharedHeads: () => 'it has no fast kernel in float32 for key heads that queries share',
   xqa: () => 'XQA where the cache is updated in place',
-  blockSize: () => 'if a block holds 256 rows for a head_dim of 64, 128 rows for 128, 64 rows for more',
+  blockSize: () => 'if the block size is 256 for a head_dim of 64, 128 for 128, 64 for more',
   queries: ({ of, got }: { readonly of: number; readonly got: number }) => `${got} queries are not a multiple of ${of}`,
   keys: ({ of, got }: { readonly of: number; readonly got: number }) => `${got} keys are not a multiple of ${of}`,
   biasKeys: () => 'a bias needs a number of keys that is a multiple of 4',
@@ -172,7 +172,7 @@ const width = ({ headDim = 0, valueDim = 0 }: Shape): number => Math.max(headDim
 const byEight = ({ headDim = 0, valueDim = 0 }: Shape): boolean => headDim % 8 === 0 && valueDim % 8 === 0;
 const surelyLonger = (a: Dim, b: Dim): boolean => typeof a === 'number' && typeof b === 'number' && a > b;
 
-// The memory-efficient kernel wants rows of the bias aligned, that is a multiple of 4 keys. MultiHeadAttention looks at the number of queries
+// The memory-efficient kernel requires aligned rows of the bias, that is a multiple of 4 keys. MultiHeadAttention looks at the number of queries
 // instead, so it fails where only they are aligned.
 function withBias({ seq, kvSeq }: Shape): AttentionKernelChoice {
   if (typeof seq === 'number' && seq % 8) return is('MATH', kernelNotes.queries({ of: 8, got: seq }));

@@ -20,7 +20,7 @@ const attention: Readonly<Record<string, Partial<Kernel>>> = {
   },
 };
 
-/** ONNX Runtime on the CPU: `onnxruntime-node`. Models of 16 bits are stored in them and computed in float32. */
+/** ONNX Runtime on the CPU: `onnxruntime-node`. Models in float16 or bfloat16 are stored in that dtype and computed in float32. */
 export const cpu: Target = defineTarget({
   name: 'cpu',
   opset: 24,
@@ -38,8 +38,8 @@ export const takesTiledPath = ({ operands, attrs }: Node): boolean =>
   operands[0]!.dims[1] !== 1 && !operands[10] && !operands[11] && !attrs.softcap;
 
 const own = defineReasons({
-  maskTooShort: () => 'the kernel needs a mask over all keys, those of the cache too',
-  finiteForbidden: () => 'the kernel outputs forbidden scores as the lowest float instead of −∞',
+  maskTooShort: () => 'the kernel requires a mask over all keys, including those of the cache',
+  finiteForbidden: () => 'the kernel outputs masked scores as the lowest float instead of −∞',
 });
 
 /** What the CPU kernel of the standard's Attention does otherwise than the standard, as observed on 1.29 and 1.30. */

@@ -24,7 +24,7 @@ const leftOut = new Set(['Attention']);
  */
 export function portable(opset: 18 | 21 | 23 = 21): Target {
   if (![18, 21, 23].includes(opset))
-    throw new ConfigError({ path: 'portable', problem: 'no such opset', expected: '18, 21 or 23', got: describe(opset) });
+    throw new ConfigError({ path: 'portable', problem: 'unsupported opset', expected: '18, 21 or 23', got: describe(opset) });
   const every: Kernel = { dtypes };
   const kernels = standardOps
     .filter((op) => !leftOut.has(op.key) && (op.since ?? 1) <= opset)

@@ -7,10 +7,10 @@ import { kernelTables } from './kernels.generated';
 import { defineTarget, rotary } from './table';
 
 const own = defineReasons({
-  slowerThanPlain: () => 'with several new rows it is 8 times slower there than the plain graph, unless there are sinks',
+  slowerThanPlain: () => 'with several queries it is 8 times slower there than the plain graph, unless there are sinks',
 });
 
-/** ONNX Runtime in WebAssembly: `onnxruntime-web`. Models of 16 bits are stored in them and computed in float32. */
+/** ONNX Runtime in WebAssembly: `onnxruntime-web`. Models in float16 or bfloat16 are stored in that dtype and computed in float32. */
 export const wasm: Target = defineTarget({
   name: 'wasm',
   opset: 24,

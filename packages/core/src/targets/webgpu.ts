@@ -8,7 +8,7 @@ import { defineTarget, rotary } from './table';
 
 const own = defineReasons({
   angles: () => 'shaders are precise only for angles between −π and π',
-  lengths: () => 'it takes no lengths there; they must be part of the bias',
+  lengths: () => 'it does not accept lengths there; they must be part of the bias',
   zeroPoints: () => 'without zero points it may use those of another node there',
   poolsAsOutputs: () => 'it requires its pools as outputs there',
 });

@@ -85,7 +85,7 @@ describe('checkOp', () => {
     expect(() => checkOp(caseOf(op, more))).toThrow(message);
   });
 
-  test('follows an operand that stands in two places of a definition', () => {
+  test('follows an operand that appears twice in a definition', () => {
     const product: Partial<Op> = {
       infer: ([x]) => [x!],
       decompose: ([a, b]) => [mul(a, mul(a, b))],

@@ -1,4 +1,4 @@
-// Computes values that depend on nothing but tensors at hand: what folding weights and expressing them by others have in common.
+// Computes values that depend only on available tensors; shared by constant folding and by expressWeight.
 import { internal, WeightError } from '../error';
 import { located, type Node, type Value } from '../ir/graph';
 import { toArray, toTensor } from '../tensor/convert';
@@ -9,9 +9,9 @@ import { movedPieces, moveTensor } from './move-tensor';
 /** What a value is made of: itself, or where its op has no arithmetic of its own, its definition. */
 type Made = ReadonlyMap<Value, Value>;
 
-/** A value in ops that can be computed, and what it needs. */
+/** A value in ops that can be computed, and its leaves. */
 export interface Expression {
-  /** Inputs and parameters that must be given, in the order in which they are first needed. */
+  /** Required inputs and parameters, in the order of first use. */
   readonly leaves: readonly Value[];
   /**
    * Computes it. Tensors are taken out of the map as they are used up, so that none stays in memory longer than needed. The result can lie in
@@ -58,8 +58,8 @@ function defined({ op, operands, attrs }: Node, index: number): Value {
   if (value) return value;
   throw new WeightError({
     path: op.key,
-    problem: 'the op is computed by a run of a model only',
-    hint: 'Make weights by ops without subgraphs',
+    problem: 'the op can only be computed in a run of a model',
+    hint: 'Compute weights with ops without subgraphs',
   });
 }
 
@@ -92,7 +92,7 @@ class Computation {
   private make(v: Value): Tensor {
     const { leaf, producer: node } = v;
     if (leaf?.kind === 'constant') return leaf.tensor;
-    if (!node) throw internal(`${v} was not given`);
+    if (!node) throw internal(`${v} is missing`);
     return this.computed(v, this.operandsOf(node));
   }
 

@@ -1,7 +1,7 @@
 // The two numbers by which DeepNorm keeps very deep stacks stable.
 import { ConfigError, describe } from '../error';
 
-/** DeepNorm's numbers for one stack: the residual is multiplied by alpha, the first values of its weights by beta. */
+/** DeepNorm's numbers for one stack: the residual is multiplied by alpha, the initial values of its weights by beta. */
 export interface DeepNormCoefficients {
   readonly alpha: number;
   readonly beta: number;
@@ -29,7 +29,7 @@ export function deepNormCoefficients(layers: { readonly encoderLayers?: number; 
   const { encoderLayers: n = 0, decoderLayers: m = 0 } = layers;
   for (const [path, got] of Object.entries({ encoderLayers: n, decoderLayers: m })) {
     if (!Number.isSafeInteger(got) || got < 0) {
-      throw new ConfigError({ path, problem: 'not a number of layers', expected: 'an integer >= 0', got: describe(got) });
+      throw new ConfigError({ path, problem: 'not a valid number of layers', expected: 'an integer >= 0', got: describe(got) });
     }
   }
   const alone = (count: number) => ({ alpha: fourthRoot(2 * count), beta: 1 / fourthRoot(8 * count) });

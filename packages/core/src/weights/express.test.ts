@@ -160,7 +160,7 @@ describe('what only moves elements', () => {
 });
 
 describe('memory', () => {
-  it('holds an operand no longer than it is needed', async () => {
+  it('keeps an operand in memory no longer than needed', async () => {
     setFlagsFromString('--expose-gc');
     const collectGarbage = runInNewContext('gc') as () => void;
     const seen: WeakRef<object>[] = [];
@@ -194,14 +194,18 @@ describe('what cannot be a weight is refused', () => {
     [
       'no value',
       () => expressWeight([x], (() => 3) as never),
-      /the expression gave no value made of its operands; expected a value, got 3/,
+      /the expression did not return a value computed from its operands; expected a value, got 3/,
     ],
     [
       'a parameter',
       () => expressWeight([x], (a) => add(a, new Parameter([3], zeros))),
-      /the expression needs more than its operands; expected operand 0: float32\[2, 3\], got /,
+      /the expression depends on values other than its operands; expected operand 0: float32\[2, 3\], got /,
     ],
-    ['a draw', () => expressWeight([x], (a) => add(a, a.graph.draw('noise', [3], 'uniform'))), /needs more than its operands/],
+    [
+      'a draw',
+      () => expressWeight([x], (a) => add(a, a.graph.draw('noise', [3], 'uniform'))),
+      /depends on values other than its operands/,
+    ],
     [
       'a loop',
       () =>
@@ -209,18 +213,18 @@ describe('what cannot be a weight is refused', () => {
           const trips = a.graph.number(3, 'int64');
           return loop(a.graph, { trips, count: 3, carried: [a], body: (_, v) => ({ carried: [add(v, 1)] }) }).carried[0]!;
         }),
-      /Loop: the op is computed by a run of a model only/,
+      /Loop: the op can only be computed in a run of a model/,
     ],
   ])('%s', (_, express, message) => {
     expect(express).toThrow(message);
   });
 
-  it('an operand that is not what it said', async () => {
+  it('an operand that does not match its declaration', async () => {
     const liar: LazyTensor = { ...counted(x), dims: [3, 2] };
     const load = expressWeight([liar], (a) => swapLast(a)).load();
     await expect(load).rejects.toBeInstanceOf(WeightError);
     await expect(load).rejects.toThrow(
-      'operand 0: float32[3, 2] is not what was announced; expected float32[3, 2], got float32[2, 3]',
+      'operand 0: float32[3, 2] does not match its declaration; expected float32[3, 2], got float32[2, 3]',
     );
   });
 

@@ -16,7 +16,7 @@ import { isLazy, type LazyTensor } from './lazy';
  * Shapes   operands any → any; all sizes are numbers
  * Dtypes   any
  * Throws   ShapeError where the operands do not fit · WeightError for an expression that needs more than its operands; when loaded, for an
- *          operand that is not what it said
+ *          operand that does not match its declaration
  *
  * Example  const [a, b] = [await openWeights('a.safetensors'), await openWeights('b.safetensors')].map((w) => w.get('weight')!);
  *            const joined = expressWeight([a!, b!], (a, b) => ops.concat([a, b], 0));
@@ -29,11 +29,12 @@ export function expressWeight(
   const inputs = operands.map(({ dtype, dims }, i) => g.input(`operand ${i}`, dtype, dims));
   const result: unknown = expression(...inputs);
   if (!(result instanceof Value) || result.graph !== g)
-    throw refused('the expression gave no value made of its operands', 'a value', describe(result));
+    throw refused('the expression did not return a value computed from its operands', 'a value', describe(result));
   const { leaves, compute } = expressionOf(result);
   const given = leaves.map((leaf) => {
     const operand = operands[inputs.indexOf(leaf)];
-    if (!operand) throw refused('the expression needs more than its operands', inputs.join(', ') || 'no operands', String(leaf));
+    if (!operand)
+      throw refused('the expression depends on values other than its operands', inputs.join(', ') || 'no operands', String(leaf));
     return [leaf, operand] as const;
   });
   const lazies = given.flatMap(([, operand]) => (isLazy(operand) ? [operand] : []));
@@ -60,5 +61,5 @@ const refused = (problem: string, expected: string, got: string): WeightError =>
 
 function checked(promised: Value, t: Tensor): Tensor {
   if (printType(t) === printType(promised)) return t;
-  throw refused(`${promised} is not what was announced`, printType(promised), printType(t));
+  throw refused(`${promised} does not match its declaration`, printType(promised), printType(t));
 }

@@ -61,7 +61,7 @@ describe('openWeights', () => {
     );
     await writeFile(join(dir, 'x.safetensors'), bytes);
     await writeFile(join(dir, 'y.safetensors'), bytes);
-    await expect(openWeights(dir)).rejects.toThrow('several safetensors files and no index');
+    await expect(openWeights(dir)).rejects.toThrow('several safetensors files without an index');
     await writeFile(join(dir, 'model.safetensors'), bytes);
     expect((await openWeights(dir)).size).toBe(2);
   });
@@ -73,7 +73,7 @@ describe('openWeights', () => {
     await writeFile(path, bytes.subarray(0, -1));
     const failing = openWeights(path);
     await expect(failing).rejects.toThrow(
-      `${path}: tensor "a": the data offsets are no range of the file; expected a range within`,
+      `${path}: tensor "a": the data offsets are outside of the file; expected a range within`,
     );
     await expect(failing).rejects.toBeInstanceOf(WeightError);
   });
@@ -85,7 +85,7 @@ describe('openWeights', () => {
     await utimes(path, 1, 1);
     const failing = weights.get('a')!.load();
     await expect(failing).rejects.toBeInstanceOf(FileError);
-    await expect(failing).rejects.toThrow(`${path}: the file was changed after it was opened. Open the weights again`);
+    await expect(failing).rejects.toThrow(`${path}: the file changed after it was opened. Open the weights again`);
   });
 });
 

@@ -48,7 +48,7 @@ export async function fileSource(path: string): Promise<ByteSource> {
       try {
         const now = await onDisk(path, handle.stat());
         if (now.size !== size || now.mtimeMs !== mtimeMs) {
-          throw new FileError({ path, problem: 'the file was changed after it was opened', hint: 'Open the weights again' });
+          throw new FileError({ path, problem: 'the file changed after it was opened', hint: 'Open the weights again' });
         }
         return await readPieces(handle, offset, scratch?.take(length) ?? new Uint8Array(length), path);
       } finally {
@@ -71,10 +71,10 @@ async function findIn(folder: string): Promise<string> {
   if (files.length === 1) return join(folder, files[0]!);
   throw new FileError({
     path: folder,
-    problem: files.length ? 'several safetensors files and no index' : 'no safetensors file in this folder',
+    problem: files.length ? 'several safetensors files without an index' : 'no safetensors file in this folder',
     expected: `${singleName}, ${indexName}, or one file *.safetensors`,
     got: names.length > 6 ? `${names.slice(0, 6).join(', ')}, …` : names.join(', ') || 'an empty folder',
-    ...(files.length && { hint: 'Name the file itself' }),
+    ...(files.length && { hint: 'Pass the path of the file' }),
   });
 }
 
@@ -104,7 +104,7 @@ export interface SaveSafetensorsOptions {
  * fails before, an older one stays as it was and nothing is left behind. Its folder is made if it is not there.
  *
  * @throws FileError when the file cannot be written or the disk is full
- * @throws WeightError for what the format cannot hold
+ * @throws WeightError for values that the format does not support
  * @throws the reason of `signal` when that aborts
  */
 export async function saveSafetensors(path: string, tensors: WritableTensors, o: SaveSafetensorsOptions = {}): Promise<void> {

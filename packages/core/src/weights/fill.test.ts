@@ -116,7 +116,7 @@ describe('fill', () => {
     expect(odd.data.length).toBe(bytesOf('int4', 5));
   });
 
-  it('makes blocks of rows one under the other, each with the fans of its own', () => {
+  it('initialises concatenated parts, each with its own fans', () => {
     const init: Init = {
       kind: 'rows',
       parts: [
@@ -170,17 +170,17 @@ describe('checkInit', () => {
   };
   it('says what is wrong', () => {
     expect(refusal(unset, [2])).toBe(
-      'a.w: nothing initialises this parameter. Give it an init, choose a scheme, or load its weights',
+      'a.w: this parameter has no initialisation. Set its init, choose a scheme, or load its weights',
     );
     expect(refusal(xavierUniform(), [7])).toBe(
-      'a.w: the initialisation needs a fan in and a fan out; expected dims [out, in, ...kernel], got [7]. Give a bias a plain distribution, or fanIn(n)',
+      'a.w: the initialisation requires a fan in and a fan out; expected dims [out, in, ...kernel], got [7]. Give a bias a plain distribution, or fanIn(n)',
     );
     expect(refusal(normal(Number.NaN), [2])).toBe('a.w: the std of its initialisation; expected a finite number, got NaN');
     expect(refusal(normal(-1), [2])).toBe('a.w: the std of its initialisation; expected a number >= 0, got -1');
     expect(refusal(uniform(2, 1), [2])).toBe('a.w: the bounds of its initialisation; expected low <= high, got 2 and 1');
     expect(refusal(fanIn(), [3, 0])).toBe('a.w: the low of its initialisation; expected a finite number, got -Infinity');
     expect(refusal(values(tensor('int8', [2], [1, 2])), [2, 1])).toBe(
-      'a.w: the values to start from have other dims; expected dims [2, 1], got [2]',
+      'a.w: the initial values have the wrong dims; expected dims [2, 1], got [2]',
     );
     expect(
       refusal(
@@ -193,8 +193,8 @@ describe('checkInit', () => {
         },
         [7, 3],
       ),
-    ).toBe('a.w: its blocks of rows do not add up; expected 7 rows for dims [7, 3], got 2 + 4');
-    expect(refusal({ kind: 'rows', parts: [{ rows: 7, init: unset }] }, [7, 3])).toContain('nothing initialises');
+    ).toBe('a.w: the rows of its parts do not add up; expected 7 rows for dims [7, 3], got 2 + 4');
+    expect(refusal({ kind: 'rows', parts: [{ rows: 7, init: unset }] }, [7, 3])).toContain('no initialisation');
   });
 
   it('lets pass whatever fill can make', () => {

@@ -1,4 +1,4 @@
-// Makes the first values of a parameter.
+// Computes the initial values of a parameter.
 import { type ErrorDetails, internal, WeightError } from '../error';
 import { type Distribution, distributionOf, type Fans, fansOf, type Init } from '../parameter/init';
 import { castTensor, toTensor } from '../tensor/convert';
@@ -6,20 +6,20 @@ import { arrayOf, bitsOf, countOf, type DType, type Tensor, type TensorData } fr
 import { normalProbability, normalQuantile } from './normal-distribution';
 import type { RandomStream } from './random';
 
-/** What {@link fill} may be told besides the initialisation and dims. */
+/** Options of {@link fill}. */
 export interface FillOptions {
   /** Dtype of the result; float32 when left out. Values are made in float64 and rounded once. */
   readonly dtype?: DType;
-  /** The fans, where dims do not tell them (several matrices in one weight). */
+  /** The fans, if dims do not determine them (several matrices in one weight). */
   readonly fans?: Fans | undefined;
-  /** Where the parameter stands, for errors. */
+  /** Path of the parameter, for errors. */
   readonly path?: string;
 }
 
 /**
  * Checks an initialisation without making anything.
  *
- * @throws WeightError when it is `none`, does not fit the dims, or has parameters that make no sense
+ * @throws WeightError when it is `none`, does not match the dims, or has invalid parameters
  */
 export function checkInit(init: Init, dims: readonly number[], o: FillOptions = {}): void {
   const path = o.path ?? 'init';
@@ -31,16 +31,16 @@ export function checkInit(init: Init, dims: readonly number[], o: FillOptions = 
 function faultOf(init: Init, dims: readonly number[], fans: () => Fans): Omit<ErrorDetails, 'path'> | undefined {
   const wanted = `dims [${dims.join(', ')}]`;
   if (init.kind === 'none') {
-    return { problem: 'nothing initialises this parameter', hint: 'Give it an init, choose a scheme, or load its weights' };
+    return { problem: 'this parameter has no initialisation', hint: 'Set its init, choose a scheme, or load its weights' };
   }
   if (init.kind === 'values') {
     if (`${init.tensor.dims}` === `${dims}`) return undefined;
-    return { problem: 'the values to start from have other dims', expected: wanted, got: `[${init.tensor.dims.join(', ')}]` };
+    return { problem: 'the initial values have the wrong dims', expected: wanted, got: `[${init.tensor.dims.join(', ')}]` };
   }
   if (init.kind === 'rows') {
     if (init.parts.reduce((n, part) => n + part.rows, 0) === dims[0]) return undefined;
     const got = init.parts.map((part) => part.rows).join(' + ');
-    return { problem: 'its blocks of rows do not add up', expected: `${dims[0]} rows for ${wanted}`, got };
+    return { problem: 'the rows of its parts do not add up', expected: `${dims[0]} rows for ${wanted}`, got };
   }
   const d = distributionOf(init, fans);
   const wrong = Object.entries(d).find(([, x]) => typeof x === 'number' && !Number.isFinite(x));
@@ -53,7 +53,7 @@ function faultOf(init: Init, dims: readonly number[], fans: () => Fans): Omit<Er
 }
 
 /**
- * Makes the first values of a parameter. Element i depends on the stream and i alone, so another dtype gives the same numbers, rounded.
+ * Computes the initial values of a parameter. Element i depends on the stream and i alone, so another dtype gives the same numbers, rounded.
  *
  * @throws WeightError as {@link checkInit}
  */

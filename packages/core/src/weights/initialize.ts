@@ -1,4 +1,4 @@
-// First values of all parameters of a model, from a scheme and a seed.
+// Initial values of all parameters of a model, from a scheme and a seed.
 import { ConfigError, checkOptions, describe, nearest } from '../error';
 import { type Init, zeros } from '../parameter/init';
 import type { DType } from '../tensor/tensor';
@@ -7,17 +7,17 @@ import { type LazyTensor, lazily } from './lazy';
 import { randomStream } from './random';
 import { type Initializable, type SchemeName, schemes } from './schemes';
 
-/** How {@link initializeParameters} chooses first values. */
+/** How {@link initializeParameters} chooses initial values. */
 export interface InitializeOptions {
   /** `default` (each parameter's own init) when left out. */
   readonly scheme?: SchemeName;
-  /** An integer from 0 to 2^53 - 1; 0 when left out. The same seed gives the same bytes everywhere. */
+  /** An integer from 0 to 2^53 - 1; default 0. The same seed gives the same bytes everywhere. */
   readonly seed?: number;
   /** By how much a parameter's scheme scales its values: DeepNorm's beta in its stack. 1 when left out. */
   readonly gain?: (path: string) => number;
-  /** Dtype of what has none of its own; float32 when left out. */
+  /** Dtype of parameters without their own dtype; default float32. */
   readonly dtype?: DType;
-  /** What becomes of a parameter that nothing initialises: an error, or zeros. */
+  /** What to do with a parameter without an initialisation: throw an error, or use zeros. */
   readonly uninitialized?: 'error' | 'zeros';
   /** `xformers`: the gain applies to queries and keys too, which the paper leaves out. */
   readonly compat?: 'xformers';
@@ -40,7 +40,7 @@ export function chooseInit(p: Initializable, o: Pick<InitializeOptions, 'scheme'
 }
 
 /**
- * First values of parameters, by path. They are made when loaded and not kept, so a large model never lies in memory as a whole; each depends on
+ * Initial values of parameters, by path. They are computed when loaded and not kept, so a large model is never in memory as a whole; each depends on
  * the seed and its own path alone.
  *
  * @throws ConfigError for an unknown scheme or option, or a wrong seed
@@ -56,7 +56,7 @@ export function initializeParameters(
     const meant = nearest(String(name), Object.keys(schemes));
     throw new ConfigError({
       path: 'scheme',
-      problem: 'no such initialisation scheme',
+      problem: 'unknown initialisation scheme',
       expected: `one of ${Object.keys(schemes).join(', ')}`,
       got: describe(name),
       ...(meant && { hint: `Did you mean "${meant}"?` }),

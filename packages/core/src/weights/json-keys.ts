@@ -1,6 +1,6 @@
-// What JSON.parse does not tell: a key that stands twice in one object.
+// Duplicate keys in JSON objects, which JSON.parse does not report.
 
-/** The first key that an object in a JSON text has twice; undefined when there is none. The text must be valid JSON. */
+/** The first duplicate key of an object in a JSON text; undefined if there is none. The text must be valid JSON. */
 export function duplicateKey(json: string): string | undefined {
   const keysOfOpenObjects: Set<string>[] = [];
   for (let at = 0; at < json.length; at++) {

@@ -13,7 +13,7 @@ function numbers(dtype: DType, made: (bytes: Uint8Array<ArrayBuffer>) => Tensor[
   return { dtype, dims: [7], byteLength: 56, load };
 }
 
-it('memory of a weight that was cast is used again, unless the cast one lies there too', async () => {
+it('memory of a weight that was cast is reused, unless the result is in it too', async () => {
   const scratch = new Scratch();
   const wide = numbers('float64', ({ buffer }) => new Float64Array(buffer, 0, 7).fill(3));
   const narrow = await castLazy(wide, 'float32').load(scratch);

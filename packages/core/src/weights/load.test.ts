@@ -52,27 +52,27 @@ describe('matchWeights', () => {
 
   it('names dims that do not fit', () => {
     expect(messageOf(() => matchWeights(wanted, given({ 'layers.0.mixer.q_proj.weight': counting(16, 8) })))).toBe(
-      'weight "layers.0.mixer.q_proj.weight": does not fit; expected dims [16, 16], got [16, 8]. Is it the checkpoint of this config? What is laid out in another way is read by expressWeight',
+      'weight "layers.0.mixer.q_proj.weight": does not fit; expected dims [16, 16], got [16, 8]. Is it the checkpoint of this config? Weights in another layout can be converted by expressWeight',
     );
   });
 
   it('names what is missing, and what was perhaps meant', () => {
     expect(messageOf(() => matchWeights(wanted, without(given(), 'layers.0.mixer.q_proj.bias')))).toBe(
-      'weight "layers.0.mixer.q_proj.bias": missing; expected dims [16], got nothing. Give it, or take what fits by matchWeights with partial: true',
+      'weight "layers.0.mixer.q_proj.bias": missing; expected dims [16], got nothing. Add it, or load the weights that match by matchWeights with partial: true',
     );
     const misspelt = without(given({ 'layers.0.mixer.q_prj.bias': counting(16) }), 'layers.0.mixer.q_proj.bias');
     expect(messageOf(() => matchWeights(wanted, misspelt))).toBe(
-      'weight "layers.0.mixer.q_proj.bias": missing; expected dims [16], got nothing. Given and not used: "layers.0.mixer.q_prj.bias". ' +
+      'weight "layers.0.mixer.q_proj.bias": missing; expected dims [16], got nothing. The weights contain an unused "layers.0.mixer.q_prj.bias". ' +
         'Also: weight "layers.0.mixer.q_prj.bias" unknown',
     );
   });
 
   it('names what is unknown', () => {
     expect(messageOf(() => matchWeights(wanted, given({ 'layers.0.mixer.q_proj.biases': counting(16) })))).toBe(
-      'weight "layers.0.mixer.q_proj.biases": unknown; the model has no weight of that name; got "layers.0.mixer.q_proj.biases". Did you mean "layers.0.mixer.q_proj.bias"?',
+      'weight "layers.0.mixer.q_proj.biases": unknown; the model has no weight of this name; got "layers.0.mixer.q_proj.biases". Did you mean "layers.0.mixer.q_proj.bias"?',
     );
     expect(messageOf(() => matchWeights(wanted, given({ z: counting(1) })))).toContain(
-      'Leave it out, or match it by matchWeights with a nameMap or partial: true',
+      'Remove it, or match it by matchWeights with a nameMap or partial: true',
     );
   });
 
@@ -118,7 +118,7 @@ describe('matchWeights', () => {
     expect(
       messageOf(() => matchWeights([['a', { dims: [2], dtype: 'float32' }]], new Map([['a', tensor('int8', [2], [1, 2])]]))),
     ).toBe(
-      'weight "a": does not fit; expected float32, got int8. Is it the checkpoint of this config? What is laid out in another way is read by expressWeight',
+      'weight "a": does not fit; expected float32, got int8. Is it the checkpoint of this config? Weights in another layout can be converted by expressWeight',
     );
   });
 
@@ -130,7 +130,7 @@ describe('matchWeights', () => {
     ]);
     expect(matchWeights(wanted, source, { nameMap: map }).report.loaded).toHaveLength(2);
     expect(messageOf(() => matchWeights(wanted, new Map([...source, ...given()]), { nameMap: map }))).toBe(
-      'weight "layers.0.mixer.q_proj.weight": given twice; expected one of them, got "h.0.attn.q_proj.weight" and "layers.0.mixer.q_proj.weight"',
+      'weight "layers.0.mixer.q_proj.weight": duplicate name; expected one of them, got "h.0.attn.q_proj.weight" and "layers.0.mixer.q_proj.weight"',
     );
   });
 
@@ -153,7 +153,7 @@ describe('matchWeights', () => {
   });
 });
 
-describe('a tied weight that a checkpoint holds under both names', () => {
+describe('a tied weight that a checkpoint contains under both names', () => {
   const want = [['embed.weight', { dims: [2, 3], dtype: 'float32' }]] as const;
   const aliases = new Map([['head.weight', 'embed.weight']]);
   const numbers = [1, 2, 3, 4, 5, 6];
@@ -169,7 +169,7 @@ describe('a tied weight that a checkpoint holds under both names', () => {
     );
   type Weight = WeightSource extends ReadonlyMap<string, infer W> ? W : never;
 
-  it('is compared when it is loaded, and stands in the report', async () => {
+  it('is compared when it is loaded, and is in the report', async () => {
     const { weights, report } = matched(tensor('float32', [2, 3], numbers));
     expect(report.repeated).toEqual([{ path: 'embed.weight', name: 'head.weight' }]);
     expect([...toArray(await weights.get('embed.weight')!.load()).data]).toEqual(numbers);
@@ -181,7 +181,7 @@ describe('a tied weight that a checkpoint holds under both names', () => {
     ['lazy', lazyTensor(tensor('float32', [2, 3], [1, 2, 3, 4, 5, 7]))],
     ['made by a function', () => tensor('float32', [2, 3], [1, 2, 3, 4, 5, 7])],
   ])('is refused when the values differ, %s', async (_, head) => {
-    const problem = /weight "head.weight": it is tied to "embed.weight" in the model and has other values in the checkpoint/;
+    const problem = /weight "head.weight": it is tied to "embed.weight" in the model, but has different values in the checkpoint/;
     await expect(matched(head).weights.get('embed.weight')!.load()).rejects.toThrow(problem);
     const { loadSync } = matched(head).weights.get('embed.weight')!;
     if (loadSync) expect(loadSync).toThrow(problem);

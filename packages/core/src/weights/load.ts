@@ -1,4 +1,4 @@
-// Matches the weights a model wants with those that are given.
+// Matches the weights that a model requires with those of a checkpoint.
 import { checkOptions, describe, type ErrorDetails, nearest, WeightError } from '../error';
 import { bytesOfTensor, castTensor } from '../tensor/convert';
 import { bytesOf, countOf, type DType, dtypes, isFloat, type Tensor } from '../tensor/tensor';
@@ -9,35 +9,35 @@ type Weight = Tensor | LazyTensor | (() => Tensor | Promise<Tensor>);
 /** Weights by name: in memory, lazy, or made by a function when they are needed. */
 export type WeightSource = ReadonlyMap<string, Weight>;
 
-/** What a model wants of one weight. */
+/** What a model requires of one weight. */
 export interface ExpectedWeight {
   readonly dims: readonly number[];
-  /** Floats of another dtype are cast when loaded; left out: whatever is given. */
+  /** Floats of another dtype are cast when loaded. Absent: any dtype is accepted. */
   readonly dtype?: DType;
 }
 
-/** How {@link matchWeights} deals with what does not fit. */
+/** Options of {@link matchWeights}. */
 export interface MatchOptions {
-  /** Take what fits and report the rest. */
+  /** Loads the weights that match and reports the rest. */
   readonly partial?: boolean;
-  /** Names of the given weights, where they are another project's; names it does not know are taken as they are. */
+  /** Map from the names of another project; names that it does not contain are used unchanged. */
   readonly nameMap?: NameMap;
-  /** Further names of tied weights: alias → the path of the weight itself. Where both are given they must be equal. */
+  /** Further names of tied weights: alias → the path of the weight itself. If both are in the checkpoint, they must be equal. */
   readonly aliases?: ReadonlyMap<string, string>;
 }
 
-/** What became of weights, each by the name in the model, `unknown` by the name it was given under. */
+/** The result of matching, by the names of the model; `unknown` by the names of the checkpoint. */
 export interface MatchReport {
   readonly loaded: readonly string[];
-  /** Wanted, not given. */
+  /** Required, but missing in the checkpoint. */
   readonly missing: readonly string[];
-  /** Given, not wanted. */
+  /** In the checkpoint, but unknown to the model. */
   readonly unknown: readonly string[];
-  /** Given with dims or a dtype that cannot serve. */
+  /** In the checkpoint with the wrong dims or dtype. */
   readonly mismatched: readonly string[];
-  /** Further names of tied weights that were given beside the weight itself: compared with it when it is loaded. */
+  /** Further names of tied weights in the checkpoint: compared with the weight when it is loaded. */
   readonly repeated: readonly { readonly path: string; readonly name: string }[];
-  /** Given as another float type, cast when loaded. */
+  /** In the checkpoint as another float type, cast when loaded. */
   readonly cast: readonly { readonly path: string; readonly from: DType; readonly to: DType }[];
 }
 
@@ -51,14 +51,14 @@ export interface MatchedWeights {
 const most = 4;
 
 /**
- * Finds the weight for each path that a model wants. Nothing is read.
+ * Finds the weight for each path that a model requires. Nothing is read.
  *
  *     const { parameters, aliases } = namesOf(module);
  *     const { weights, report } = matchWeights(parameters, given, { aliases, nameMap: names, partial: true });
  *
  * @throws ConfigError for an unknown option
- * @throws WeightError for a weight that is missing, unknown, given twice, or of the wrong dims or dtype; with `partial` these are left out and
- *   stand in the report, except a weight given twice
+ * @throws WeightError for a weight that is missing, unknown, duplicate, or of the wrong dims or dtype; with `partial` these are left out and
+ *   listed in the report, except a duplicate weight
  */
 export function matchWeights(
   expected: Iterable<readonly [path: string, wanted: ExpectedWeight]>,
@@ -116,9 +116,9 @@ function assign(wanted: ReadonlyMap<string, ExpectedWeight>, source: WeightSourc
       throw new WeightError({
         path: `weight "${name}"`,
         problem: 'not a tensor',
-        expected: 'a tensor, a lazy one, or a function that makes one',
+        expected: 'a tensor, a lazy tensor, or a function that returns a tensor',
         got: describe(weight),
-        hint: "tensor('float32', dims, numbers) makes one",
+        hint: "Make one with tensor('float32', dims, numbers)",
       });
     const ours = o.nameMap?.toOurs(name) ?? name;
     const tied = o.aliases?.get(ours);
@@ -127,7 +127,7 @@ function assign(wanted: ReadonlyMap<string, ExpectedWeight>, source: WeightSourc
       if (other !== undefined) {
         throw new WeightError({
           path: `weight "${ours}"`,
-          problem: 'given twice',
+          problem: 'duplicate name',
           expected: 'one of them',
           got: `"${other}" and "${name}"`,
         });
@@ -151,7 +151,7 @@ function isWeight(x: unknown): x is Weight {
 
 const shape = (dims: readonly number[]): string => `[${dims.join(', ')}]`;
 
-const otherForm = 'Is it the checkpoint of this config? What is laid out in another way is read by expressWeight';
+const otherForm = 'Is it the checkpoint of this config? Weights in another layout can be converted by expressWeight';
 
 function faultOf(path: string, want: ExpectedWeight, given: Weight): ErrorDetails | undefined {
   if (typeof given === 'function') return undefined;
@@ -182,10 +182,10 @@ function asLazy(path: string, want: ExpectedWeight, weight: Weight): LazyTensor 
 
 const tiedFault = (path: string, name: string, expected: string, got: string): ErrorDetails => ({
   path: `weight "${name}"`,
-  problem: `it is tied to "${path}" in the model and has other values in the checkpoint`,
+  problem: `it is tied to "${path}" in the model, but has different values in the checkpoint`,
   expected,
   got,
-  hint: 'Build the model without tied embeddings, or leave one of the two out of the weights',
+  hint: 'Build the model without tied embeddings, or remove one of the two from the weights',
 });
 
 function tiedDtype(path: string, given: Weight, { name, weight }: { readonly name: string; readonly weight: Weight }) {
@@ -199,7 +199,7 @@ function sameAs(weight: LazyTensor, other: LazyTensor, path: string, name: strin
     const [x, y] = [bytesOfTensor(a), bytesOfTensor(b)];
     const at = x.length === y.length ? x.findIndex((byte, i) => byte !== y[i]) : 0;
     if (at < 0) return a;
-    throw new WeightError(tiedFault(path, name, 'equal values', `another value in byte ${at}`));
+    throw new WeightError(tiedFault(path, name, 'the same values', `a different value in byte ${at}`));
   };
   const [sync, otherSync] = [weight.loadSync, other.loadSync];
   return {
@@ -211,14 +211,16 @@ function sameAs(weight: LazyTensor, other: LazyTensor, path: string, name: strin
 
 function missingFault(path: string, want: ExpectedWeight, unknown: readonly string[]): ErrorDetails {
   const near = nearest(path, unknown);
-  const hint = near ? `Given and not used: "${near}"` : 'Give it, or take what fits by matchWeights with partial: true';
+  const hint = near
+    ? `The weights contain an unused "${near}"`
+    : 'Add it, or load the weights that match by matchWeights with partial: true';
   return { path: `weight "${path}"`, problem: 'missing', expected: `dims ${shape(want.dims)}`, got: 'nothing', hint };
 }
 
 function unknownFault(name: string, candidates: Iterable<string>): ErrorDetails {
   const near = nearest(name, candidates);
-  const hint = near ? `Did you mean "${near}"?` : 'Leave it out, or match it by matchWeights with a nameMap or partial: true';
-  return { path: `weight "${name}"`, problem: 'unknown; the model has no weight of that name', got: describe(name), hint };
+  const hint = near ? `Did you mean "${near}"?` : 'Remove it, or match it by matchWeights with a nameMap or partial: true';
+  return { path: `weight "${name}"`, problem: 'unknown; the model has no weight of this name', got: describe(name), hint };
 }
 
 function raise(faults: readonly ErrorDetails[], total: number): void {

@@ -19,7 +19,7 @@ import { readStrided, readStridedPieces } from './strided';
 /** What an op makes of tensors: `result` is the one of its outputs that is wanted, in memory of `scratch` where that is given. */
 type Move<A> = (operands: readonly Tensor[], attrs: A, result: Value, scratch?: Scratch) => Tensor;
 
-/** Where the elements of a result lie in the operand. */
+/** Where the elements of a result are in the operand. */
 interface View {
   readonly strides: readonly number[];
   readonly start?: number;

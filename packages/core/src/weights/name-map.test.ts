@@ -103,11 +103,11 @@ describe('nameMap', () => {
       throw new Error('nothing was thrown');
     };
     expect(refusal('a.{i}', 'b.{x}')).toBe(
-      'name map "a.{i}" ↔ "b.{x}": the sides have different holes: i and x. Use every hole once on each side',
+      'name map "a.{i}" ↔ "b.{x}": the sides have different placeholders: i and x. Use every placeholder once on each side',
     );
-    expect(refusal('a.{x}', 'b')).toContain('different holes: x and none');
-    expect(refusal('a.{x}.{x}', 'b.{x}')).toContain('a hole stands twice on one side');
-    expect(refusal('a.{x}{y}', '{x}.{y}')).toContain('two holes with nothing between them');
-    expect(refusal('a.{x', 'a.{x}')).toContain('a brace that belongs to no hole');
+    expect(refusal('a.{x}', 'b')).toContain('different placeholders: x and none');
+    expect(refusal('a.{x}.{x}', 'b.{x}')).toContain('a placeholder appears twice on one side');
+    expect(refusal('a.{x}{y}', '{x}.{y}')).toContain('two placeholders without text between them');
+    expect(refusal('a.{x', 'a.{x}')).toContain('an unmatched brace');
   });
 });

@@ -47,24 +47,27 @@ function check(foreign: string, ours: string, sides: readonly ReturnType<typeof 
     throw new ConfigError({ path: `name map "${foreign}" ↔ "${ours}"`, problem, hint });
   };
   for (const { text, holes } of sides) {
-    if (text.some((t) => /[{}]/.test(t))) fail('a brace that belongs to no hole', 'Write a hole as {name}');
-    if (new Set(holes).size !== holes.length) fail('a hole stands twice on one side', 'Give each hole a name of its own');
-    if (text.slice(1, -1).includes('')) fail('two holes with nothing between them', 'Put text between them, or make them one');
+    if (text.some((t) => /[{}]/.test(t))) fail('an unmatched brace', 'Write a placeholder as {name}');
+    if (new Set(holes).size !== holes.length)
+      fail('a placeholder appears twice on one side', 'Give each placeholder a different name');
+    if (text.slice(1, -1).includes(''))
+      fail('two placeholders without text between them', 'Put text between them, or merge them');
   }
   const [a, b] = sides.map(({ holes }) => [...holes].sort().join(', '));
-  if (a !== b) fail(`the sides have different holes: ${a || 'none'} and ${b || 'none'}`, 'Use every hole once on each side');
+  if (a !== b)
+    fail(`the sides have different placeholders: ${a || 'none'} and ${b || 'none'}`, 'Use every placeholder once on each side');
 }
 
 /**
  * A two-way map of weight names, from ordered pairs of patterns; the first that fits wins.
  *
- * A hole `{i}`, `{j}`, `{k}` or `{n}` stands for a number, any other for text without a dot; at the very start or end of either pattern it may
+ * A placeholder `{i}`, `{j}`, `{k}` or `{n}` matches a number, any other matches text without a dot; at the very start or end of either pattern it may
  * span dots. Round trips hold for names that only one pair fits.
  *
  *     nameMap([['model.layers.{i}.self_attn.{x}', 'layers.{i}.mixer.{x}']]).toOurs('model.layers.3.self_attn.q_proj.weight')
  *     // 'layers.3.mixer.q_proj.weight'
  *
- * @throws ConfigError when the sides of a pair have different holes, or holes that cannot be told apart
+ * @throws ConfigError when the sides of a pair have different placeholders, or placeholders that cannot be told apart
  */
 export function nameMap(pairs: readonly (readonly [foreign: string, ours: string])[]): NameMap {
   const compiled = pairs.map(([foreign, ours]) => {

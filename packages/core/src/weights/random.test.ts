@@ -92,7 +92,7 @@ describe('randomStream', () => {
     }
   });
 
-  it('refuses what is no seed', () => {
+  it('refuses an invalid seed', () => {
     for (const seed of [-1, 0.5, Number.NaN, 2 ** 53]) expect(() => randomStream(seed, 'a')).toThrow(ConfigError);
     expect(() => randomStream(-1, 'a')).toThrow('seed: not a seed; expected an integer from 0 to 2^53 - 1, got -1');
   });

@@ -40,7 +40,7 @@ export function philox(counter: Uint32Array, key0: number, key1: number): void {
 /**
  * Two words of key for a path under a seed: the generator itself, run over the characters.
  *
- * @throws ConfigError when the seed is no integer from 0 to 2^53 - 1
+ * @throws ConfigError when the seed is not an integer from 0 to 2^53 - 1
  */
 export function keyOf(seed: number, path: string): readonly [number, number] {
   if (!Number.isSafeInteger(seed) || seed < 0) {

@@ -141,25 +141,25 @@ describe('a written file', () => {
     expect(loaded).toEqual(['a']);
   });
 
-  it('is refused for what the format cannot hold', async () => {
+  it('is refused for values that the format does not support', async () => {
     const one = tensor('int8', [1], [1]);
     expect(() => encodeSafetensors([['q', tensor('int4', [2], [1, 2])]])).toThrow(
-      'tensor "q": a dtype that safetensors does not have; expected float64, float32, float16, bfloat16, int64, int32, int16, int8, uint64, uint32, uint16, uint8, bool, got int4',
+      'tensor "q": a dtype that safetensors does not support; expected float64, float32, float16, bfloat16, int64, int32, int16, int8, uint64, uint32, uint16, uint8, bool, got int4',
     );
     expect(() =>
       encodeSafetensors([
         ['q', one],
         ['q', one],
       ]),
-    ).toThrow('tensor "q": given twice');
-    expect(() => encodeSafetensors([['__metadata__', one]])).toThrow(
-      'tensor "__metadata__": a name that the format keeps for itself',
-    );
+    ).toThrow('tensor "q": duplicate name');
+    expect(() => encodeSafetensors([['__metadata__', one]])).toThrow('tensor "__metadata__": a name that the format reserves');
     const liar = { ...lazyTensor(one), dims: [2] };
     const write = async () => {
       for await (const _ of writeSafetensors([['q', liar]]));
     };
-    await expect(write).rejects.toThrow('tensor "q": it is not what was announced; expected int8[2], got 1 bytes of int8[1]');
+    await expect(write).rejects.toThrow(
+      'tensor "q": it does not match its declaration; expected int8[2], got 1 bytes of int8[1]',
+    );
   });
 });
 
@@ -168,34 +168,34 @@ describe('a broken file', () => {
   const cases: [string, Uint8Array, typeof FileError | typeof WeightError, string][] = [
     ['empty', new Uint8Array(), FileError, 'w: too short for a safetensors file; expected at least 8 bytes, got 0'],
     ['seven bytes', new Uint8Array(7), FileError, 'w: too short for a safetensors file; expected at least 8 bytes, got 7'],
-    ['no header', new Uint8Array(8), FileError, 'w: the header is no JSON object; expected a header that begins with {'],
+    ['no header', new Uint8Array(8), FileError, 'w: the header is not a JSON object; expected a header that begins with {'],
     [
       'absurd length',
       file('{}', 0, 2n ** 64n - 1n),
       FileError,
-      'w: the header is said to be too long; expected at most 16777216 bytes, got 18446744073709551615. It is damaged, or no safetensors file',
+      'w: the header is too long; expected at most 16777216 bytes, got 18446744073709551615. It is damaged, or not a safetensors file',
     ],
     [
       'cut header',
       file('{}', 0, 9n),
       FileError,
-      'w: the file ends within its header; expected a header of 9 bytes, got 2. It may be cut off; fetch it again',
+      'w: the file ends within its header; expected a header of 9 bytes, got 2. It may be truncated; download it again',
     ],
-    ['no JSON', file('{"a"', 0), FileError, 'w: the header is no JSON'],
-    ['bad UTF-8', file('{}', 1, 3n).fill(0xff, 10), FileError, 'w: the header is no JSON'],
-    ['list', file('[]', 0), FileError, 'w: the header is no JSON object'],
-    ['leading space', file(' {}', 0), FileError, 'w: the header is no JSON object'],
+    ['no JSON', file('{"a"', 0), FileError, 'w: the header is not JSON'],
+    ['bad UTF-8', file('{}', 1, 3n).fill(0xff, 10), FileError, 'w: the header is not JSON'],
+    ['list', file('[]', 0), FileError, 'w: the header is not a JSON object'],
+    ['leading space', file(' {}', 0), FileError, 'w: the header is not a JSON object'],
     [
       'twice',
       file('{"a":{"dtype":"I8","shape":[0],"data_offsets":[0,0]},"\\u0061":{"dtype":"I8","shape":[0],"data_offsets":[0,0]}}', 0),
       FileError,
-      'w: the header names "a" twice',
+      'w: the header contains "a" twice',
     ],
     [
       'twice within',
       file('{"a":{"dtype":"I8","dtype":"U8","shape":[0],"data_offsets":[0,0]}}', 0),
       FileError,
-      'w: the header names "dtype" twice',
+      'w: the header contains "dtype" twice',
     ],
     [
       'metadata',
@@ -207,7 +207,7 @@ describe('a broken file', () => {
       'no tensor',
       file({ a: 3 }, 0),
       WeightError,
-      'w: tensor "a": no tensor; expected an object with dtype, shape and data_offsets, got 3',
+      'w: tensor "a": not a tensor; expected an object with dtype, shape and data_offsets, got 3',
     ],
     [
       'dtype',
@@ -219,49 +219,49 @@ describe('a broken file', () => {
       'shape',
       file({ a: { dtype: 'I8', shape: [-1], data_offsets: [0, 1] } }, 1),
       WeightError,
-      'w: tensor "a": the shape is none; expected a list of integers from 0 to 2^53 - 1, got [-1]',
+      'w: tensor "a": the shape is invalid; expected a list of integers from 0 to 2^53 - 1, got [-1]',
     ],
     [
       'shape beyond 2^53',
       file('{"a":{"dtype":"I8","shape":[9007199254740993],"data_offsets":[0,1]}}', 1),
       WeightError,
-      'w: tensor "a": the shape is none; expected a list of integers from 0 to 2^53 - 1, got [9007199254740992]',
+      'w: tensor "a": the shape is invalid; expected a list of integers from 0 to 2^53 - 1, got [9007199254740992]',
     ],
     [
       'offsets',
       file({ a: { dtype: 'I8', shape: [1], data_offsets: [0] } }, 1),
       WeightError,
-      'w: tensor "a": the data offsets are none; expected two integers from 0 to 2^53 - 1, got [0]',
+      'w: tensor "a": the data offsets are invalid; expected two integers from 0 to 2^53 - 1, got [0]',
     ],
     [
       'offset beyond 2^53',
       file('{"a":{"dtype":"I8","shape":[1],"data_offsets":[0,9007199254740993]}}', 1),
       WeightError,
-      'w: tensor "a": the data offsets are none; expected two integers',
+      'w: tensor "a": the data offsets are invalid; expected two integers',
     ],
     [
       'backwards',
       file({ a: f32(8, 4, [1]) }, 8),
       WeightError,
-      'w: tensor "a": the data offsets are no range of the file; expected a range within 8 bytes of data, got 8 to 4',
+      'w: tensor "a": the data offsets are outside of the file; expected a range within 8 bytes of data, got 8 to 4',
     ],
     [
       'truncated',
       file({ a: f32(0, 8) }, 7),
       WeightError,
-      'w: tensor "a": the data offsets are no range of the file; expected a range within 7 bytes of data, got 0 to 8',
+      'w: tensor "a": the data offsets are outside of the file; expected a range within 7 bytes of data, got 0 to 8',
     ],
     [
       'dims',
       file({ a: f32(0, 8, [3]) }, 8),
       WeightError,
-      'w: tensor "a": the dims do not fit the bytes; expected 12 bytes for F32[3], got 8',
+      'w: tensor "a": the dims do not match the number of bytes; expected 12 bytes for F32[3], got 8',
     ],
     [
       'overflowing dims',
       file({ a: f32(0, 8, [2 ** 52, 2 ** 52, 2 ** 52]) }, 8),
       WeightError,
-      'w: tensor "a": the dims do not fit the bytes',
+      'w: tensor "a": the dims do not match the number of bytes',
     ],
     [
       'overlap',
@@ -302,7 +302,7 @@ describe('a broken file', () => {
   it('bytes after the last tensor', () => {
     const extra = file({ a: f32(0, 8) }, 9);
     expect(() => readHeader(extra, 'w')).toThrow(
-      `w: bytes after the last tensor; expected ${extra.length - 1} bytes, got ${extra.length}. It is damaged, or not what its header says`,
+      `w: bytes after the last tensor; expected ${extra.length - 1} bytes, got ${extra.length}. It is damaged, or does not match its header`,
     );
   });
 
@@ -314,7 +314,7 @@ describe('a broken file', () => {
     };
     const tensors = await openSafetensors(short);
     await expect(tensors.get('a')!.load()).rejects.toThrow(
-      `safetensors: tensor "a": the source ended while bytes ${bytes.length - 3} to ${bytes.length} were read; expected 3 bytes, got 2`,
+      `safetensors: tensor "a": the source ended before bytes ${bytes.length - 3} to ${bytes.length} were read; expected 3 bytes, got 2`,
     );
   });
 });

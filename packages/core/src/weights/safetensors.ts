@@ -55,7 +55,7 @@ const dtypeOf: ReadonlyMap<unknown, DType> = new Map(Object.entries(nameOf).map(
 const longestHeader = 2 ** 24;
 const metadataKey = '__metadata__';
 
-const damaged = 'It is damaged, or no safetensors file; fetch it again';
+const damaged = 'It is damaged, or not a safetensors file; download it again';
 
 function notSafetensors(path: string, problem: string, expected?: string, got?: string, hint?: string): never {
   throw new FileError({ path, problem, ...(expected && { expected }), ...(got && { got }), ...(hint && { hint }) });
@@ -66,7 +66,7 @@ function headerLength(first: Uint8Array, size: number, path: string): number {
   if (first.length < 8) notSafetensors(path, 'too short for a safetensors file', 'at least 8 bytes', `${size}`, damaged);
   const length = new DataView(first.buffer, first.byteOffset, 8).getBigUint64(0, true);
   if (length > BigInt(longestHeader)) {
-    notSafetensors(path, 'the header is said to be too long', `at most ${longestHeader} bytes`, `${length}`, damaged);
+    notSafetensors(path, 'the header is too long', `at most ${longestHeader} bytes`, `${length}`, damaged);
   }
   if (Number(length) > size - 8) {
     notSafetensors(
@@ -74,7 +74,7 @@ function headerLength(first: Uint8Array, size: number, path: string): number {
       'the file ends within its header',
       `a header of ${length} bytes`,
       `${size - 8}`,
-      'It may be cut off; fetch it again',
+      'It may be truncated; download it again',
     );
   }
   return Number(length);
@@ -86,15 +86,15 @@ const isSize = (x: unknown): x is number => Number.isSafeInteger(x) && (x as num
 function parseJson(bytes: Uint8Array, path: string): Record<string, unknown> {
   let header: unknown;
   let text: string;
-  if (bytes[0] !== 0x7b) notSafetensors(path, 'the header is no JSON object', 'a header that begins with {');
+  if (bytes[0] !== 0x7b) notSafetensors(path, 'the header is not a JSON object', 'a header that begins with {');
   try {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
     header = JSON.parse(text);
   } catch (cause) {
-    throw new FileError({ path, problem: 'the header is no JSON', got: (cause as Error).message, hint: damaged }, { cause });
+    throw new FileError({ path, problem: 'the header is not JSON', got: (cause as Error).message, hint: damaged }, { cause });
   }
   const twice = duplicateKey(text);
-  if (twice !== undefined) notSafetensors(path, `the header names ${describe(twice)} twice`);
+  if (twice !== undefined) notSafetensors(path, `the header contains ${describe(twice)} twice`);
   return header as Record<string, unknown>;
 }
 
@@ -104,23 +104,23 @@ function parseEntry(info: unknown, file: string, tensor: string, dataStart: numb
   const fail = (problem: string, expected: string, got: string, hint = damaged): never => {
     throw new WeightError({ path: placeOf(file, tensor), problem, expected, got, hint });
   };
-  if (!isObject(info)) return fail('no tensor', 'an object with dtype, shape and data_offsets', describe(info));
+  if (!isObject(info)) return fail('not a tensor', 'an object with dtype, shape and data_offsets', describe(info));
   const { dtype: name, shape, data_offsets: offsets } = info;
   const dtype =
     dtypeOf.get(name) ??
     fail('a dtype that is not supported', [...dtypeOf.keys()].join(', '), describe(name), 'Convert the file to one of these');
   if (!Array.isArray(shape) || !shape.every(isSize))
-    return fail('the shape is none', 'a list of integers from 0 to 2^53 - 1', describe(shape));
+    return fail('the shape is invalid', 'a list of integers from 0 to 2^53 - 1', describe(shape));
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize)) {
-    return fail('the data offsets are none', 'two integers from 0 to 2^53 - 1', describe(offsets));
+    return fail('the data offsets are invalid', 'two integers from 0 to 2^53 - 1', describe(offsets));
   }
   const [start, end] = offsets as [number, number];
   const room = size - dataStart;
   if (start > end || end > room)
-    return fail('the data offsets are no range of the file', `a range within ${room} bytes of data`, `${start} to ${end}`);
+    return fail('the data offsets are outside of the file', `a range within ${room} bytes of data`, `${start} to ${end}`);
   const bytes = bytesOf(dtype, countOf(shape));
   if (bytes !== end - start)
-    return fail('the dims do not fit the bytes', `${bytes} bytes for ${name}[${shape.join(', ')}]`, `${end - start}`);
+    return fail('the dims do not match the number of bytes', `${bytes} bytes for ${name}[${shape.join(', ')}]`, `${end - start}`);
   return { dtype, dims: shape.map((d) => d + 0), start: dataStart + start, end: dataStart + end };
 }
 
@@ -140,7 +140,7 @@ function checkLayout(entries: ReadonlyMap<string, SafetensorsEntry>, dataStart: 
     before = name;
   }
   if (at !== size)
-    notSafetensors(path, 'bytes after the last tensor', `${at} bytes`, `${size}`, 'It is damaged, or not what its header says');
+    notSafetensors(path, 'bytes after the last tensor', `${at} bytes`, `${size}`, 'It is damaged, or does not match its header');
 }
 
 function parseHeader(json: Uint8Array, size: number, path: string): SafetensorsHeader {
@@ -161,7 +161,7 @@ function parseHeader(json: Uint8Array, size: number, path: string): SafetensorsH
 /**
  * Reads and checks the header of a safetensors file in memory. A header is at most 16 MiB long.
  *
- * @throws FileError for what is no safetensors file, or one whose header contradicts itself or its size
+ * @throws FileError for a file that is not in safetensors format, or one whose header contradicts itself or its size
  * @throws WeightError for a tensor of an unknown dtype, or whose dims do not fit its bytes
  */
 export function readHeader(bytes: Uint8Array, path = 'safetensors'): SafetensorsHeader {
@@ -187,14 +187,14 @@ async function read(source: ByteSource, offset: number, length: number, path: st
   try {
     return await source.read(offset, length, scratch);
   } catch (cause) {
-    // What an array cannot hold.
+    // More bytes than an array can have.
     if (!(cause instanceof RangeError)) throw cause;
-    const problem = 'more bytes than the runtime can hold in one array';
+    const problem = 'more bytes than the runtime allows in one array';
     throw new FileError(
       {
         path,
         problem,
-        expected: 'what fits into one array',
+        expected: 'at most the size of one array',
         got: `${length} bytes`,
         hint: 'Split the tensor, or store it in a narrower dtype',
       },
@@ -214,7 +214,7 @@ async function readExactly(
   if (bytes.length !== length) {
     notSafetensors(
       path,
-      `the source ended while bytes ${offset} to ${offset + length} were read`,
+      `the source ended before bytes ${offset} to ${offset + length} were read`,
       `${length} bytes`,
       `${bytes.length}`,
     );
@@ -241,7 +241,7 @@ export async function openSafetensors(source: ByteSource): Promise<Map<string, L
   return tensors;
 }
 
-/** What {@link writeSafetensors} writes. */
+/** The contents of a file for {@link writeSafetensors}. */
 export type WritableTensors = Iterable<readonly [name: string, tensor: Tensor | LazyTensor]>;
 
 // By name in code units, the same order in every locale.
@@ -259,9 +259,9 @@ function layOut(tensors: WritableTensors): readonly (readonly [string, Tensor | 
     const fail = (problem: string, expected?: string, got?: string): never => {
       throw new WeightError({ path: `tensor ${describe(name)}`, problem, ...(expected && { expected }), ...(got && { got }) });
     };
-    if (!nameOf[dtype]) fail('a dtype that safetensors does not have', Object.keys(nameOf).join(', '), dtype);
-    if (seen.has(name)) fail('given twice');
-    if (name === metadataKey) fail('a name that the format keeps for itself');
+    if (!nameOf[dtype]) fail('a dtype that safetensors does not support', Object.keys(nameOf).join(', '), dtype);
+    if (seen.has(name)) fail('duplicate name');
+    if (name === metadataKey) fail('a name that the format reserves');
     seen.add(name);
   }
   return list.sort(([a, { dtype: x }], [b, { dtype: y }]) => bytesOf(y, 1) - bytesOf(x, 1) || byName(a, b));
@@ -289,7 +289,7 @@ function headerOf(layout: ReturnType<typeof layOut>, metadata: Readonly<Record<s
  * Writes tensors in the safetensors format, as chunks: the header, then each tensor's bytes; lazy ones are loaded one at a time. The same tensors
  * and metadata give the same bytes, in whatever order they come. The data begin at a multiple of 8 bytes, every tensor at one of its element size.
  *
- * @throws WeightError for a dtype that the format does not have, a name given twice, or a lazy tensor that is not what it said
+ * @throws WeightError for a dtype that the format does not support, a duplicate name, or a lazy tensor that does not match its declaration
  */
 export async function* writeSafetensors(
   tensors: WritableTensors,
@@ -300,7 +300,7 @@ export async function* writeSafetensors(
   for (const [name, t] of layout) yield checkedBytes(name, t, isLazy(t) ? await t.load() : t);
 }
 
-/** How many bytes {@link writeSafetensors} gives. Throws as that does. */
+/** How many bytes {@link writeSafetensors} writes. Throws the same errors. */
 export function safetensorsBytes(tensors: WritableTensors, metadata: Readonly<Record<string, string>> = {}): number {
   const layout = layOut(tensors);
   return layout.reduce((n, [, { dtype, dims }]) => n + bytesOf(dtype, countOf(dims)), headerOf(layout, metadata).length);
@@ -333,7 +333,7 @@ function checkedBytes(name: string, promised: Tensor | LazyTensor, t: Tensor): U
     const got = `${bytes.length} bytes of ${text(t)}`;
     throw new WeightError({
       path: `tensor ${describe(name)}`,
-      problem: 'it is not what was announced',
+      problem: 'it does not match its declaration',
       expected: text(promised),
       got,
     });

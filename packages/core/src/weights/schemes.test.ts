@@ -186,7 +186,7 @@ describe('initializeParameters', () => {
   it('refuses a parameter that nothing initialises, unless told not to', () => {
     const params = [['a.weight', { dims: [2], init: unset }]] as const;
     expect(() => initializeParameters(params)).toThrow(WeightError);
-    expect(() => initializeParameters(params)).toThrow('a.weight: nothing initialises this parameter');
+    expect(() => initializeParameters(params)).toThrow('a.weight: this parameter has no initialisation');
     expect(initializeParameters(params, { uninitialized: 'zeros' }).get('a.weight')!.loadSync!()).toEqual(
       tensor('float32', [2], [0, 0]),
     );
@@ -197,12 +197,12 @@ describe('initializeParameters', () => {
 
   it('refuses other nonsense at once', () => {
     expect(() => initializeParameters([], { scheme: 'vti' as SchemeName })).toThrow(
-      'scheme: no such initialisation scheme; expected one of default, vit, small, timm, moco, got "vti". Did you mean "vit"?',
+      'scheme: unknown initialisation scheme; expected one of default, vit, small, timm, moco, got "vti". Did you mean "vit"?',
     );
     expect(() => initializeParameters([], { scheme: 'toString' as SchemeName })).toThrow(ConfigError);
     expect(() => initializeParameters([], { seed: -1 })).toThrow(ConfigError);
     expect(() => initializeParameters([['x.bias', { dims: [3], init: fanIn() }]])).toThrow(
-      'x.bias: the initialisation needs a fan in',
+      'x.bias: the initialisation requires a fan in',
     );
   });
 });
@@ -231,10 +231,10 @@ describe('deepNormCoefficients', () => {
     expect(deepNormCoefficients({})).toEqual({});
   });
 
-  it('refuse what is no number of layers', () => {
+  it('refuse an invalid number of layers', () => {
     expect(() => deepNormCoefficients({ encoderLayers: -1 })).toThrow(ConfigError);
     expect(() => deepNormCoefficients({ decoderLayers: 1.5 })).toThrow(
-      'decoderLayers: not a number of layers; expected an integer >= 0, got 1.5',
+      'decoderLayers: not a valid number of layers; expected an integer >= 0, got 1.5',
     );
   });
 });

@@ -1,4 +1,4 @@
-// Initialisation schemes: which first values a parameter gets by its role.
+// Initialisation schemes: the initial values of a parameter by its role.
 import {
   type Fans,
   fansOf,
@@ -13,7 +13,7 @@ import {
   zeros,
 } from '../parameter/init';
 
-/** What a scheme knows of a parameter. */
+/** The properties of a parameter that a scheme reads. */
 export interface Initializable {
   readonly dims: readonly number[];
   readonly init: Init;
@@ -21,14 +21,14 @@ export interface Initializable {
     readonly role?: Role;
     /** Weight when left out. */
     readonly part?: 'weight' | 'bias' | 'other';
-    /** The fans, where dims do not tell them (several matrices in one weight). */
+    /** The fans, if dims do not determine them (several matrices in one weight). */
     readonly fans?: Fans;
-    /** Layers that lie one under the other in this parameter, such as q, k and v: each is initialised by itself. */
+    /** Layers that are concatenated in this parameter, such as q, k and v: each is initialised separately. */
     readonly packed?: readonly { readonly rows: number; readonly role: Role }[];
   };
 }
 
-/** Chooses the first values of a parameter. Gain is what its stack asks for (DeepNorm's beta), else 1. */
+/** Chooses the initial values of a parameter. Gain is that of its stack (DeepNorm's beta), else 1. */
 export type Scheme = (role: Role | undefined, p: Initializable, gain: number) => Init;
 
 interface Layer {
@@ -49,7 +49,7 @@ const linear: ReadonlySet<Role> = new Set([
   'projection',
 ]);
 
-/** What has no rule keeps its own init: norms, positions, roles that no scheme knows. */
+/** Parameters without a rule keep their own init: norms, positions, roles that no scheme has a rule for. */
 function scheme(layers: Readonly<Record<string, Layer>>): Scheme {
   return (role = '', p, gain) => {
     const layer = Object.hasOwn(layers, role) ? layers[role] : linear.has(role) ? layers.linear : undefined;

@@ -36,11 +36,11 @@ describe('openSharded', () => {
   });
 
   it.each([
-    ['no JSON', '{', 'the index is no JSON'],
+    ['no JSON', '{', 'the index is not JSON'],
     ['no map', '{}', 'i: the index has no weight_map; expected an object of file names, got nothing'],
     ['null', 'null', 'i: the index has no weight_map; expected an object of file names, got nothing'],
     ['a list', index([]), 'i: the index has no weight_map; expected an object of file names, got []'],
-    ['twice', '{"weight_map":{"a":"x","a":"y"}}', 'i: the index names "a" twice'],
+    ['twice', '{"weight_map":{"a":"x","a":"y"}}', 'i: the index contains "a" twice'],
     ['a number', index({ a: 3 }), 'i: the file of tensor "a"; expected a file name without a folder, got 3'],
     ['a way out', index({ a: '../secret' }), 'i: the file of tensor "a"; expected a file name without a folder, got "../secret"'],
     ['another way out', index({ a: '..' }), 'expected a file name without a folder, got ".."'],
@@ -48,7 +48,7 @@ describe('openSharded', () => {
     [
       'the wrong file',
       index({ a: 'model-00002-of-00002.safetensors' }),
-      'i: tensor "a" is not in "model-00002-of-00002.safetensors". The index and the files are not of one checkpoint, or a file is cut off',
+      'i: tensor "a" is not in "model-00002-of-00002.safetensors". The index and the files belong to different checkpoints, or a file is truncated',
     ],
   ])('refuses %s', async (_, json, message) => {
     const failing = openSharded(json, open, 'i');

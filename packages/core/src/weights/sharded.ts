@@ -1,4 +1,4 @@
-// A checkpoint cut into several safetensors files, with an index that says which tensor is where.
+// A sharded checkpoint: several safetensors files with an index from tensors to files.
 import { describe, FileError } from '../error';
 import { duplicateKey } from './json-keys';
 import { type ByteSource, type LazyTensor, openSafetensors } from './safetensors';
@@ -8,10 +8,10 @@ function parseIndex(json: string, path: string): readonly (readonly [tensor: str
   try {
     index = JSON.parse(json);
   } catch (cause) {
-    throw new FileError({ path, problem: 'the index is no JSON', got: (cause as Error).message }, { cause });
+    throw new FileError({ path, problem: 'the index is not JSON', got: (cause as Error).message }, { cause });
   }
   const twice = duplicateKey(json);
-  if (twice !== undefined) throw new FileError({ path, problem: `the index names ${describe(twice)} twice` });
+  if (twice !== undefined) throw new FileError({ path, problem: `the index contains ${describe(twice)} twice` });
   const map = (index as { weight_map?: unknown } | null)?.weight_map;
   if (typeof map !== 'object' || map === null || Array.isArray(map)) {
     throw new FileError({
@@ -37,7 +37,7 @@ function parseIndex(json: string, path: string): readonly (readonly [tensor: str
  * The tensors of a sharded checkpoint.
  *
  * @param index the text of `model.safetensors.index.json`
- * @param open gives the file of a name that the index mentions; called once for each
+ * @param open returns the file for a name in the index; called once for each
  * @throws FileError for a broken index, a file that cannot be opened, or a tensor that is not in the file the index says
  */
 export async function openSharded(
@@ -55,7 +55,7 @@ export async function openSharded(
     }
     const found = shard.get(name);
     if (!found) {
-      const hint = 'The index and the files are not of one checkpoint, or a file is cut off';
+      const hint = 'The index and the files belong to different checkpoints, or a file is truncated';
       throw new FileError({ path, problem: `tensor ${describe(name)} is not in ${describe(file)}`, hint });
     }
     tensors.set(name, found);

@@ -1,4 +1,4 @@
-// Elements read through strides, as they are stored: what transposing, slicing and splitting have in common.
+// Elements read through strides, without conversion; shared by transposing, slicing and splitting.
 import { countOf, type TensorData } from '../tensor/tensor';
 
 /** One axis of a view: so many elements, so far apart. */
@@ -7,7 +7,7 @@ interface Axis {
   readonly stride: number;
 }
 
-/** One axis of a copy: how far apart the elements lie before and after. */
+/** One axis of a copy: its stride in the source and in the result. */
 interface Step extends Axis {
   readonly target: number;
 }

@@ -1,4 +1,4 @@
-// Kernels that add the bias of the linear map in front of them.
+// Kernels that add the bias of the preceding linear map.
 import type { Node, TensorType, Value } from '@onnxformers/core';
 import { type Attrs, apply, type Get, type Match, mismatch, type Op, printType } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';

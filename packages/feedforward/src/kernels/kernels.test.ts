@@ -111,7 +111,7 @@ it.each([
   ['gelu_tanh', geluTanh({}), 'Gelu(tanh) → FastGelu', 'com.microsoft.FastGelu'],
 ])('%s takes no bias from a linear map that something else reads', (_, activation, rule, kernel) => {
   const { graph, decisions } = lowered(around({ activation }), all);
-  expect(refusals(decisions)).toEqual([`${rule}: its operand is not a linear map with a bias that nothing else reads`]);
+  expect(refusals(decisions)).toEqual([`${rule}: its operand is not a linear map with a bias, or something else reads it too`]);
   expect(graph.nodes.filter((n) => n.op.key === kernel).map((n) => n.operands.length)).toEqual([1]);
 });
 

@@ -77,7 +77,7 @@ describe('a model with a class token', () => {
     const [before, after] = [run({ x }, decoder), run({ x: changed }, decoder)];
     expectClose(rows(after, 1, 0, 6), rows(before, 1, 0, 6), { atol: 1e-12, rtol: 0 });
     expect(() => expectClose(rows(after, 1, 6, 8), rows(before, 1, 6, 8))).toThrow(/differ/);
-    expect(() => traceBlock(decoder, { x: ['float32', [2, seq, dim]] }, { state: 'io' })).toThrow(/in front of whole sequences/);
+    expect(() => traceBlock(decoder, { x: ['float32', [2, seq, dim]] }, { state: 'io' })).toThrow(/added to whole sequences/);
   });
 
   it('is pooled over its real rows, the token among them', () => {
@@ -110,14 +110,16 @@ describe('a model with a class token', () => {
 
   it('refuses masks under which a row more cannot be told apart', () => {
     const inputs = { x: ['float32', ['batch', 'seq', dim]] } as const;
-    expect(() => traceBlock(encoder, inputs, { mask: not(none) })).toThrow(/rows in front cannot be told apart.*not/);
+    expect(() => traceBlock(encoder, inputs, { mask: not(none) })).toThrow(/the mask cannot be extended by prefix tokens.*not/);
     const even = defineMask({
       name: 'even',
       comparesPositions: false,
       allows: (_, { key }) => key % 2 === 0,
       tensor: () => true,
     });
-    expect(() => traceBlock(encoder, inputs, { mask: even() })).toThrow(/rows in front cannot be told apart.*even/);
-    expect(() => traceBlock(encoder, inputs, { mask: and(causal, even()) })).toThrow(/rows in front cannot be told apart.*even/);
+    expect(() => traceBlock(encoder, inputs, { mask: even() })).toThrow(/the mask cannot be extended by prefix tokens.*even/);
+    expect(() => traceBlock(encoder, inputs, { mask: and(causal, even()) })).toThrow(
+      /the mask cannot be extended by prefix tokens.*even/,
+    );
   });
 });

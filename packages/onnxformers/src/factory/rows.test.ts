@@ -182,14 +182,14 @@ describe('a stem that shortens sequences', () => {
   it('refuses what it does not translate', () => {
     const inputs = { features: ['float32', ['batch', 'frames', channels]] } as const;
     expect(() => traceBlock(model, { ...inputs, attention_mask: ['bool', ['batch', 'frames']] })).toThrow(
-      /padding of the input is not that of the rows/,
+      /padding of the input does not apply to the new positions/,
     );
     expect(() => traceBlock(model, { ...inputs, position_ids: ['int64', ['batch', 'frames']] })).toThrow(
-      /position ids of the input are not those of the rows/,
+      /position ids of the input do not apply to the new positions/,
     );
     expect(() => traceBlock(model, inputs, { state: 'io' })).toThrow(/whole sequences.*got a state/);
     expect(() => traceBlock(encoder('test_silent', { position: 'sine' }), inputs)).toThrow(
-      /other rows than were read, without a context of their own.*withRows/,
+      /the number of positions changed without a context for the new ones.*withRows/,
     );
   });
 

@@ -153,7 +153,7 @@ const style = `<style>
 /**
  * A graph as an SVG file with its own colours.
  *
- * Example  await writeFile('model.svg', await drawGraphFile(pictureOf(model)));
+ * Example  const svg = await drawGraphFile(pictureOf(model));
  */
 export async function drawGraphFile(picture: Picture): Promise<string> {
   const element = await drawGraph(picture);

@@ -10,8 +10,8 @@ import { relativePositions } from './relative-positions';
  *
  * Under a causal mask this is the paper's bias; without one it is its symmetric form.
  *
- * Shapes   q [batch, heads, seq, head_dim] · k [batch, kv_heads, kv_seq, head_dim] → [1 or batch, heads, seq, kv_seq]
- * Dtypes   that of q; computed in float32
+ * Shapes   q [batch, heads, seq, head_dim] · k [batch, kv_heads, kv_seq, head_dim] → [batch, heads, seq, kv_seq]; batch is 1 where all sequences have the same positions
+ * Dtypes   float32, float16, bfloat16; computed in float32
  * Cost     time and memory O(heads · seq · kv_seq), once for all layers of equal slopes
  * Throws   ConfigError in cross attention, and for `position_ids` beside a cache
  * Source   Press et al. 2021, https://arxiv.org/abs/2108.12409

@@ -22,7 +22,7 @@ import { relativePositions } from './relative-positions';
  *
  * T5 itself keeps one table for all layers; here each block has its own. Its attention does not scale: give `scale: 1` to the mechanism.
  *
- * Shapes   q [batch, heads, seq, head_dim] · k [batch, kv_heads, kv_seq, head_dim] → [1 or batch, heads, seq, kv_seq]
+ * Shapes   q [batch, heads, seq, head_dim] · k [batch, kv_heads, kv_seq, head_dim] → [batch, heads, seq, kv_seq]; batch is 1 where all sequences have the same positions
  * Dtypes   float32, float16, bfloat16
  * Cost     time and memory O(heads · seq · kv_seq)
  * Throws   ConfigError when the buckets cannot be shared out or maxDistance lies within the exact ones, in cross attention, and for

@@ -17,7 +17,7 @@ export const MicrosoftRotaryEmbedding = defineOp<RotaryEmbeddingAttrs>({
   key: 'com.microsoft.RotaryEmbedding',
   attributes: { interleaved: 'int', num_heads: 'int', rotary_embedding_dim: 'int' },
   infer([x, positions]) {
-    if (x?.dims.length !== 3) throw mismatch('rows are needed', '[batch, seq, heads · head_dim]', printType(x));
+    if (x?.dims.length !== 3) throw mismatch('an operand does not have 3 axes', '[batch, seq, heads · head_dim]', printType(x));
     if (positions?.dtype !== 'int64' || positions.dims.length !== 2)
       throw mismatch('the positions do not fit', 'int64[batch, seq]', printType(positions));
     return [x];
@@ -48,7 +48,7 @@ export const useRowsOfRotaryEmbedding = rule('RotaryEmbedding of heads → of ro
   };
 });
 
-/** RotaryEmbedding → the kernel of com.microsoft, which wants one table of angles for all rows. */
+/** RotaryEmbedding → the kernel of com.microsoft, which requires one table of angles for all sequences. */
 export const useMicrosoftRotaryEmbedding = rule(
   'RotaryEmbedding → com.microsoft.RotaryEmbedding',
   ops.RotaryEmbedding,

@@ -131,7 +131,7 @@ describe('is refused', () => {
     [
       'heads',
       (g: GraphBuilder) => ops.rmsNorm(sum(g, ['n', 3, 7, 5]), row(g, 5)),
-      'it takes rows [batch, seq, dim] or [tokens, dim], not float32[n, 3, 7, 5]',
+      'it accepts [batch, seq, dim] or [tokens, dim], not float32[n, 3, 7, 5]',
     ],
     [
       'a sum that repeats a row',
@@ -187,8 +187,10 @@ describe('the kernels', () => {
   const attrs = { epsilon: 1e-5, sum: false };
   it.each([SkipLayerNormalization, SkipSimplifiedLayerNormalization])('$key refuses operands that do not fit', (op) => {
     expect(() => op.infer([x, input(`${op.key}.y`, 'n', 1, 5), row], attrs)).toThrow('the two streams differ');
-    expect(() => op.infer([x, x, other], attrs)).toThrow('a row does not fit the channels; expected float32[5], got float32[7]');
-    expect(() => op.infer([row, row, row], attrs)).toThrow('the kernel takes rows');
+    expect(() => op.infer([x, x, other], attrs)).toThrow(
+      'scale, shift or bias does not fit the channels; expected float32[5], got float32[7]',
+    );
+    expect(() => op.infer([row, row, row], attrs)).toThrow('the operand does not have 2 or 3 axes');
   });
   it('give the sum as the fourth output of ONNX, and only if asked for', () => {
     const outputs = (sum: boolean) => {

@@ -30,10 +30,10 @@ function addsTo(skip: TensorType, x: TensorType): boolean {
 /** The type of the stream, once or twice. The rows further on are those of one channel each: scale, and shift and bias where they are given. */
 export function inferSkip([x, skip, ...rows]: readonly (TensorType | undefined)[], { sum }: SkipAttrs): readonly TensorType[] {
   if (x!.dims.length !== 2 && x!.dims.length !== 3)
-    throw mismatch('the kernel takes rows', '[batch, seq, dim] or [tokens, dim]', printType(x));
+    throw mismatch('the operand does not have 2 or 3 axes', '[batch, seq, dim] or [tokens, dim]', printType(x));
   if (!skip || !addsTo(skip, x!)) throw mismatch('the two streams differ', printType(x), printType(skip));
   const wrong = rows.find((row) => row && (row.dtype !== x!.dtype || row.dims.length !== 1 || row.dims[0] !== x!.dims.at(-1)));
-  if (wrong) throw mismatch('a row does not fit the channels', `${x!.dtype}[${x!.dims.at(-1)}]`, printType(wrong));
+  if (wrong) throw mismatch('scale, shift or bias does not fit the channels', `${x!.dtype}[${x!.dims.at(-1)}]`, printType(wrong));
   return sum ? [x!, x!] : [x!];
 }
 
@@ -43,7 +43,7 @@ export function sumOf(x: Value | undefined, skip: Value | undefined, bias: Value
   return bias ? ops.add(sum, bias) : sum;
 }
 
-/** The sum is ONNX's fourth output, behind two that only training wants. */
+/** The sum is ONNX's fourth output, after two that only training uses. */
 export const encodeSkip = (node: Node<SkipAttrs>) => {
   const [y, sum] = node.outputs;
   return { ...encoded(node, node.operands), outputs: sum ? [y, undefined, undefined, sum] : [y] };
@@ -59,7 +59,7 @@ type Make = (
 
 const own = defineReasons({
   lastAxis: () => 'it normalises the last axis only',
-  rows: ({ got }: { readonly got: string }) => `it takes rows [batch, seq, dim] or [tokens, dim], not ${got}`,
+  rows: ({ got }: { readonly got: string }) => `it accepts [batch, seq, dim] or [tokens, dim], not ${got}`,
   streams: ({ a, b }: { readonly a: string; readonly b: string }) =>
     `it adds streams of the same dims, or one for the whole batch, not ${a} and ${b}`,
   perChannel: () => 'scale and shift must have one number for each channel',
