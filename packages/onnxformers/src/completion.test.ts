@@ -54,7 +54,7 @@ function documented(code: string): string {
 }
 
 it.each([
-  ['of a config', "zoo.build('mixer', { name: 'multi_head', he|ads: 2 })", 'parallel heads. Inherited from the block around.'],
+  ['of a config', "zoo.build('mixer', { name: 'multi_head', he|ads: 2 })", 'query heads. Inherited from the block around.'],
   [
     'of an option with a default',
     "zoo.build('mixer', { name: 'multi_head', bi|as: true })",
