@@ -227,7 +227,7 @@ it('caches of a model in bfloat16 are float32 outside of it', () => {
     const kept = [...inputs, ...outputs].filter((p) => /^(past_key_values|present)\./.test(p.name));
     expect(kept.length).toBe(2 * 2 * 3);
     expect(new Set(kept.map((p) => p.dtype))).toEqual(new Set(['float32']));
-    expect(explain(cached).notes.join()).toContain('caches are fed and handed out in float32');
+    expect(explain(cached).notes.join()).toContain('caches are inputs and outputs in float32');
   }
   const plain = compiled(targets.cuda, 'float16', 'float16', false, { state: 'io' });
   expect(plain.signature.inputs.find((p) => p.name === 'past_key_values.0.key')!.dtype).toBe('float16');

@@ -1,4 +1,4 @@
-// What lowering decided for a model, block by block, and what its user could change.
+// The decisions of lowering for a model, block by block, and what its user could change.
 import type { Model } from '../compile/compile';
 import { ConfigError, describe, nearest } from '../error';
 import { domainOf } from '../ir/define-op';
@@ -12,7 +12,7 @@ import { modulesOf } from '../module/module';
 import { type DType, isFloat } from '../tensor/tensor';
 import { isBelow, printPaths, rootPlace, shapeOf } from './places';
 
-/** What was decided for one op in places that are alike. */
+/** The decision for one op in equal places. */
 export interface ExplainedOp {
   /** The meaning, without its domain: `Attend`. */
   readonly op: string;
@@ -22,18 +22,18 @@ export interface ExplainedOp {
   readonly chosen: string;
   /** Which way of the rule, where it has several. */
   readonly variant?: string;
-  /** The ops that stand there now, without those that only move data. */
+  /** The ops after lowering, without those that only move data. */
   readonly kernels: readonly string[];
-  /** Which of the kernels behind those ops the runtime will run, where the target foresees it. */
+  /** The kernels that the runtime will run for those ops, if the target can predict them. */
   readonly runs: readonly Forecast[];
-  /** What is worth knowing of what was taken. */
+  /** Notes about the chosen ops. */
   readonly notes: readonly Reason[];
   readonly refused: readonly Rejected[];
-  /** What could be changed to reach something better. */
+  /** Changes of the model or the options that would allow a better choice. */
   readonly hints: readonly Reason[];
 }
 
-/** What was decided in one block, or in blocks that are alike. */
+/** The decisions in one block, or in equal blocks. */
 export interface ExplainedBlock {
   /** In one text: `stack.layers.0–23.mixer.attention`. */
   readonly place: string;
@@ -43,14 +43,14 @@ export interface ExplainedBlock {
   readonly ops: readonly ExplainedOp[];
 }
 
-/** What {@link explain} tells. */
+/** The result of {@link explain}. */
 export interface Explanation {
   readonly target: string;
   readonly dtype: DType;
   readonly computes: DType;
   readonly opset: number;
   readonly machine: Machine;
-  /** What had to be assumed of the machine. */
+  /** Assumptions about the machine. */
   readonly assumed: readonly string[];
   readonly notes: readonly string[];
   readonly blocks: readonly ExplainedBlock[];
@@ -63,9 +63,9 @@ export interface ExplainOptions {
 }
 
 /**
- * Why a model looks as it does: for each block which kernels were chosen and which were refused for what reason, which attention kernel
- * ONNX Runtime will run on a GPU, what computes in another dtype than asked for, and what could be changed. Layers that are alike are
- * told once.
+ * Explains the lowering of a model: for each block the kernels that were chosen, those that were refused and why, the attention kernel that
+ * ONNX Runtime will run on a GPU, what computes in another dtype than requested, and what could be changed. Equal layers are
+ * printed once.
  *
  * Throws   ConfigError for a path that no module has
  *
@@ -111,7 +111,7 @@ function checkPath(path: string, { module, decisions, traced }: Model): void {
   });
 }
 
-// Definitions of our own meanings are the normal case; what has a kernel somewhere, or was refused one, is worth a line.
+// Decomposing one of the library's own ops is the normal case. An op that has a kernel on some target, or was refused one, is reported.
 function worthTelling({ op, chosen, refused }: Decision): boolean {
   if (chosen === '') return false;
   const objections = refused.filter((r) => !isPreference(r)).length;
@@ -129,7 +129,7 @@ function grouped(model: Model, nodes: readonly Node[], decisions: readonly Decis
   for (const n of nodes) nodesAt.set(n.scope, [...(nodesAt.get(n.scope) ?? []), n]);
   const byPath = new Map<string, ExplainedOp[]>();
   for (const d of decisions) {
-    // A node of a branch may have been moved in front of it.
+    // A node of a branch may have been moved before it.
     const there = (nodesAt.get(d.path) ?? []).filter((n) => [undefined, d.where].includes(where.get(n)));
     byPath.set(d.path, [...(byPath.get(d.path) ?? []), explained(model, d, there)]);
   }
@@ -181,7 +181,7 @@ function explained({ target, machine, computes }: Model, d: Decision, nodes: rea
   };
 }
 
-// Ops that stand between kernels without computing.
+// Ops between kernels that move data without computing.
 const moves = new Set([
   'Reshape',
   'Transpose',
@@ -210,7 +210,7 @@ function dtypeNotes({ target, dtype, computes, parameterInputs, signature }: Mod
     ...(fed ? ['parameters in bfloat16 that are inputs are fed in float32, since no JavaScript runtime supports bfloat16'] : []),
     ...(kept && computes === 'bfloat16'
       ? [
-          'caches are fed and handed out in float32, since no JavaScript runtime supports bfloat16; state: { paged } keeps them in bfloat16',
+          'caches are inputs and outputs in float32, because no JavaScript runtime supports bfloat16; state: { paged } keeps them in bfloat16',
         ]
       : []),
   ];

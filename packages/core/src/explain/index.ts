@@ -1,4 +1,4 @@
-// What was decided for a model, and what it costs.
+// The decisions of lowering for a model, and its costs.
 export {
   type ExplainedBlock,
   type ExplainedOp,

@@ -13,7 +13,7 @@ export const bytesOfValue = (v: Value, size: SizeOf): number =>
 
 /**
  * The most bytes that results take at one time, when the nodes run in their order and each result is freed after its last use. `free` are
- * values that take none (what is folded into weights).
+ * values without any (those folded into weights).
  */
 export function peakOf(graph: Graph, size: SizeOf, free: (v: Value) => boolean): number {
   const home = new Map<Value, Value>(); // where a view lies

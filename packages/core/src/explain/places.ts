@@ -14,10 +14,10 @@ export function printRanges(numbers: readonly number[]): string {
 
 const isNumber = (segment: string): boolean => /^\d+$/.test(segment);
 
-/** A path without its layer numbers: paths of the same shape can be told in one. */
+/** A path without its layer numbers: paths of the same shape can be printed as one. */
 export const shapeOf = (path: string): string => path.replace(/(?<=^|\.)\d+(?=$|\.)/g, '#');
 
-/** Paths of one shape in one text where their numbers fill whole ranges, else one after another. */
+/** Paths of one shape as one text if their numbers are whole ranges, else one after another. */
 export function printPaths(paths: readonly string[]): string {
   const distinct = [...new Set(paths)];
   const segments = distinct.map((p) => p.split('.'));
@@ -52,7 +52,7 @@ export function isBelow(place: string): (path: string) => boolean {
   };
 }
 
-// What one part of a place stands for; undefined for a list of paths that were not split yet.
+// The meaning of one part of a place; undefined for a list of paths that were not split yet.
 function segmentsOf(part: string): ((segment: string) => boolean) | undefined {
   if (!/^\d+(?:[–-]\d+)?(?:, ?\d+(?:[–-]\d+)?)*$/.test(part)) return part.includes(', ') ? undefined : (s) => s === part;
   const ranges = part.split(/, ?/).map((range) => range.split(/[–-]/).map(Number));

@@ -12,13 +12,13 @@ export function printCount(n: number): string {
   return `${digits >= 100 ? digits.toFixed(0) : digits.toFixed(digits >= 10 ? 1 : 2)} ${units[power]}`;
 }
 
-/** Rows that differ in their numbers only, as one; what is computed once for all of them is shared out. */
+/** Merges rows that differ only in their numbers; costs that are computed once for all of them are divided. */
 interface Group {
   readonly name: string;
   readonly rows: readonly SummaryRow[];
 }
 
-/** A summary for people, as `onnxformers summary` shows it: repeated layers once, with what each of them costs. */
+/** A summary as text, as `onnxformers summary` prints it: repeated layers once, with the cost of each. */
 export function printSummary(about: Summary): string {
   const { root, memory, sizes } = about;
   const lines: string[][] = [['', 'block', 'parameters', 'operations']];
@@ -51,7 +51,7 @@ export function printSummary(about: Summary): string {
   ].join('\n');
 }
 
-// The children of rows that are alike; neighbours that differ in their numbers only stand together.
+// The children of equal rows; neighbours that differ only in their numbers are merged.
 function groups(rows: readonly SummaryRow[]): Group[] {
   const found: { key: string; names: string[]; rows: SummaryRow[] }[] = [];
   rows[0]!.children.forEach((child, i) => {

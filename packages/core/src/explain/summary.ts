@@ -1,4 +1,4 @@
-// What a model is made of and what it costs: parameters, operations, memory.
+// The modules of a model and their costs: parameters, operations, memory.
 import type { Model } from '../compile/compile';
 import { type Dim, evaluateDim, namesOfDim } from '../dim/dim';
 import { ConfigError, describe, nearest } from '../error';
@@ -16,7 +16,7 @@ export interface SummaryRow {
   /** The path below the parent. */
   readonly name: string;
   readonly block?: string;
-  /** Numbers that the checkpoint holds; a tied one counts at its first place. */
+  /** Numbers in the checkpoint; a tied weight counts at its first place. */
   readonly parameters: number;
   /** Those that training changes. */
   readonly trainable: number;
@@ -27,7 +27,7 @@ export interface SummaryRow {
   readonly children: readonly SummaryRow[];
 }
 
-/** What {@link summary} tells. */
+/** The result of {@link summary}. */
 export interface Summary {
   readonly sizes: Readonly<Record<string, number>>;
   readonly root: SummaryRow;
@@ -36,7 +36,7 @@ export interface Summary {
     readonly weights: number;
     readonly inputs: number;
     readonly outputs: number;
-    /** The most that results in between take at one time, outputs included; what a kernel needs inside comes on top. */
+    /** Peak memory of intermediate results, including outputs. The workspace of kernels is not included. */
     readonly results: number;
   };
 }
@@ -87,7 +87,7 @@ export function summary(model: Model, sizes: Readonly<Record<string, number>> = 
   };
 }
 
-// A call's number is no part of a module's path; nodes made outside of modules belong to what is around them.
+// The number of a call is not part of a module's path. Nodes made outside of modules belong to the module around them.
 function nearestModule(scope: string, known: ReadonlyMap<string, unknown>): string {
   const segments = scope.replace(/@\d+/g, '').split('.');
   for (let n = segments.length; n > 0; n--) {
@@ -100,7 +100,7 @@ function nearestModule(scope: string, known: ReadonlyMap<string, unknown>): stri
 function rowsOf(model: Model, own: ReadonlyMap<string, Own>): SummaryRow {
   const children = new Map<string, SummaryRow[]>();
   let root: SummaryRow | undefined;
-  // Children stand behind their parents.
+  // Children come after their parents.
   for (const { path, item } of [...modulesOf(model.module)].reverse()) {
     const below = children.get(path) ?? [];
     const parent = path === '' ? undefined : nearestModule(path.slice(0, Math.max(0, path.lastIndexOf('.'))), own);
@@ -123,7 +123,7 @@ function rowsOf(model: Model, own: ReadonlyMap<string, Own>): SummaryRow {
   return root!;
 }
 
-// Names that a user has to say; what nothing is kept of is empty before the first call.
+// Size names that the user must set; the size of a cache is 0 before the first call.
 function checkedSizes(model: Model, sizes: Readonly<Record<string, number>>): Readonly<Record<string, number>> {
   const given = model.signature.inputs.filter((p) => !p.derived && !p.parameter);
   const needed = [...new Set(given.flatMap((p) => p.dims.flatMap(namesOfDim)))];

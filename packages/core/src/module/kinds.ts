@@ -1,4 +1,4 @@
-// The kinds of blocks, each whole in one place: its contract, what it takes, how it is called by itself.
+// The kinds of blocks, each in one place: its contract, its inputs, how it is called by itself.
 import type { Dim } from '../dim/dim';
 import { ConfigError, describe } from '../error';
 import { Value } from '../ir/graph';
@@ -79,25 +79,25 @@ export interface KindDefinition<K extends Kind = Kind> {
   readonly fromPositions?: true;
   /** Sizes that may stay open when it is compiled by itself, since any number fits. */
   readonly anySize?: readonly OpenSize[];
-  /** What a block of it takes by itself; a block that takes something else says so in its definition. */
+  /** The inputs of its blocks when compiled by themselves. A block with other inputs declares them in its definition. */
   inputs(module: AnyModule): BlockInputs;
-  /** How it is called by itself; absent for a kind that takes named inputs and gives named outputs. */
+  /** How it is called by itself. Absent for a kind with named inputs and named outputs. */
   readonly alone?: {
-    /** The names of what `call` gives. */
+    /** The output names of `call`. */
     readonly outputs: readonly string[];
-    /** `input` gives the first input that is there of those named, or throws. */
+    /** `input` returns the first of the named inputs that exists, or throws. */
     call(forward: Contracts[K], input: (...names: readonly string[]) => Value, ctx: SequenceContext): readonly Value[];
   };
 }
 /** A kind's definition, whichever it is. */
-// biome-ignore lint/suspicious/noExplicitAny: definitions of all kinds stand in one list
+// biome-ignore lint/suspicious/noExplicitAny: one list contains the definitions of all kinds
 export type AnyKindDefinition = KindDefinition<any>;
 
 declare module './module' {
   interface About {
-    /** What its block says of a kind of the user's own. */
+    /** The definition of a kind of the user, from its block. */
     readonly kindDefinition?: AnyKindDefinition;
-    /** What it takes by itself, where its kind does not tell. */
+    /** Its inputs when compiled by itself, if they differ from those of its kind. */
     readonly inputs?: (module: AnyModule) => BlockInputs;
   }
 }
@@ -233,16 +233,16 @@ export const kinds = {
   },
 } as const satisfies { readonly [K in Kind]: KindDefinition<K> };
 
-/** The definition of a module's kind: that of the library, or what its block says; undefined for a module made by hand and a kind of which nothing is said. */
+/** The definition of a module's kind: that of the library, or what its block says; undefined for a module that no block made, and for a kind without a definition. */
 export function kindOf({ about }: AnyModule): AnyKindDefinition | undefined {
   if (about.kindDefinition || about.kind === undefined) return about.kindDefinition;
   return Object.hasOwn(kinds, about.kind) ? kinds[about.kind as Kind] : undefined;
 }
 
 /**
- * What a block takes by itself: what its definition says, or else its kind. Sizes that its config leaves open are named as in `openSizes`.
+ * The inputs of a block compiled by itself: those of its definition, or else of its kind. Sizes that its config leaves open are named as in `openSizes`.
  *
- * Throws   ConfigError for a module made by hand, and for a kind of which nothing is said
+ * Throws   ConfigError for a module that no block made, and for a kind without a definition
  *
  * Example  const { x } = blockInputs(zoo.build('mixer', { name: 'multi_head', dim: 64, heads: 4 })); // float32 ['batch', 'seq', 64]
  */
