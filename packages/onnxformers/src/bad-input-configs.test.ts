@@ -201,7 +201,7 @@ describe('dims', () => {
     });
     await fails(() => compiled(build(lm()), { inputs: { x: ['float32', ['batch', 12]] } }), ConfigError, {
       path: 'inputs',
-      problem: 'the model has nothing to read',
+      problem: 'the model has no input sequence',
       got: 'x',
     });
   });

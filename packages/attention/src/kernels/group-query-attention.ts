@@ -259,7 +259,7 @@ function made(node: Node<AttendAttrs>, { caches, newKeys, newValues, seen }: Fou
   return { ...(variant && { variant: `with ${variant}` }), covers, absorbs: turns?.absorbs ?? [], emit };
 }
 
-// Tables must hold every place. A cache of known capacity has a last one, so they are made once; otherwise as often as the rotation itself.
+// Tables must contain every position. A cache of known capacity has a last one, so they are made once; otherwise as often as the rotation itself.
 function rotation(
   q: Value,
   k: Value,

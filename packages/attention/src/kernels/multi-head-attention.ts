@@ -26,7 +26,7 @@ type MultiHeadAttentionAttrs = {
   readonly num_heads: number;
   readonly scale?: number | undefined;
   readonly unidirectional?: number | undefined;
-  /** Added to the scores of keys behind the length of a sequence; its default, −10,000, is less than scores can be. */
+  /** Added to the scores of keys beyond the length of a sequence; its default, −10,000, is less than scores can be. */
   readonly mask_filter_value?: number | undefined;
 };
 
@@ -64,7 +64,7 @@ const own = defineReasons({
   causalAlignment: () => 'with different numbers of queries and keys, execution providers align the causal mask differently',
 });
 
-// Why the kernel cannot stand for this attention, whatever becomes of its mask.
+// Why the kernel cannot compute this attention, whatever its mask is.
 function objection({ parts: { q, k, sinks, noise } }: Reading, { softcap, scale }: AttendAttrs): Reason | undefined {
   if (typeof q.dims[1] !== 'number' || typeof k.dims[1] !== 'number') return reasons.headCountsUnknown();
   if (softcap !== undefined) return reasons.lacks({ feature: 'softcap' });
@@ -107,7 +107,7 @@ function repeated(rows: Value, kvHeads: number, times: number): Value {
   return ops.reshape(ops.expand(apart, [batch, kvSeq, kvHeads, times, width]), [batch, kvSeq, kvHeads * times * width]);
 }
 
-// Each way that there is: with the mask in the kernel's own words, or as a bias; with the biases of the projections, or without.
+// All variants: with the mask as the kernel expresses it, or as a bias; with the biases of the projections, or without.
 function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
   const reading = readAttend(node);
   const why = objection(reading, node.attrs);
@@ -148,7 +148,7 @@ function made(node: Node<AttendAttrs>, reading: Reading, { mask, projections }: 
     }
     const lengths = mask.lengths && get(mask.lengths);
     const y = attend(lengths && ops.cast(lengths, 'int32'), bias, mask.causal ? 1 : undefined);
-    // A sequence without keys gives the mean of all values here, and 0 by our meaning.
+    // For a sequence without keys the kernel returns the mean of all values; the definition returns 0.
     const empty = lengths && !assumedNonEmpty(mask.lengths!, around);
     return [
       empty

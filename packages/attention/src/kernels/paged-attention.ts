@@ -1,4 +1,4 @@
-// PagedAttention of com.microsoft: causal attention to rows in the blocks of a pool, which it updates in place.
+// PagedAttention of com.microsoft: causal attention to a paged cache, which it updates in place.
 import {
   addDims,
   and,
@@ -144,7 +144,7 @@ export const usePagedAttention = rule('Attend(PagedAppend) → PagedAttention', 
     ];
     const [y, keysAfter, valuesAfter] = apply(PagedAttention, operands, attrs) as [Value, Value, Value];
     const rows = ops.reshape(y, [batch, seq, y.dims[1]!]);
-    // Nothing reads the rows of the pools any more; the pools stand in for them.
+    // Nothing reads the cached keys and values any more; the pools replace them.
     return [toHeads(rows, heads), keysAfter, keysAfter, valuesAfter, valuesAfter];
   };
   return { covers: [...node.outputs, ...keys.outputs, ...values.outputs], emit };

@@ -1,4 +1,4 @@
-// The rotation of queries and keys inside of an attention kernel, which looks the angles of its rows up in tables over all places.
+// Rotary embedding inside an attention kernel, which looks up the angles in tables over all positions.
 import { type Dim, type Node, toArray, type Value } from '@onnxformers/core';
 import {
   apply,
@@ -28,7 +28,7 @@ export interface Rotation {
   /** What nothing needs any more when the kernel turns them. */
   readonly absorbs: readonly Value[];
   readonly interleaved: boolean;
-  /** Cosines and sines of all places, [places, rotary_dim / 2] each. */
+  /** Cosines and sines of all positions, [positions, rotary_dim / 2] each. */
   tables(get: Get): readonly [cos: Value, sin: Value];
 }
 
@@ -41,7 +41,7 @@ const own = defineReasons({
   positions: () => 'it counts positions from the query offset, and the positions given are different',
 });
 
-/** The rotation of queries and new keys by their places: undefined where they do not turn, refused where a kernel would turn them otherwise. */
+/** The rotary embedding of queries and new keys: undefined where there is none, refused where the kernel would rotate them differently. */
 export function rotationOf(q: Value, k: Value, places: Places, around: MatchContext): Rotation | Refusal | undefined {
   const [ofQuery, ofKey] = [madeBy(q, ops.RotaryEmbedding), madeBy(k, ops.RotaryEmbedding)];
   if (!ofQuery && !ofKey) return undefined;

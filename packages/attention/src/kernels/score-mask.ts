@@ -76,7 +76,7 @@ export function scoreMask({ parts }: Reading, get: Get, around: MatchContext): S
   };
 }
 
-// Kernels want a row for each query and a column for each key.
+// Kernels require a row for each query and a column for each key.
 const everyPair = (x: Value, { seq, kvSeq }: MaskFrame): Value => ops.expand(x, [x.dims[0]!, x.dims[1]!, seq, kvSeq]);
 
 /** True for lengths that the caller of `compile` said to be at least 1: for those that the runner checks, inputs with the role of lengths, and no others. */

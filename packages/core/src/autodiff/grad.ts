@@ -13,8 +13,8 @@ import { isFloat } from '../tensor/tensor';
  *
  *     d loss / d wrt[i]
  *
- * Each gradient is total: that of `x` counts every way from `x` to the loss, whatever else is asked for in the same call. Of `h = 3x` and the
- * loss `Σ h²`, `grad(loss, [h, x])` gives `2h` and `6h`. A Parameter stands for what is stored (or fed) under its name. Where
+ * Each gradient is total: that of `x` includes every path from `x` to the loss, whatever else is requested in the same call. Of `h = 3x` and the
+ * loss `Σ h²`, `grad(loss, [h, x])` returns `2h` and `6h`. A Parameter is the tensor that is stored (or fed) under its name. Where
  * `reparametrize` makes another weight from it, `g.param(p)` is the weight that is used, and has a gradient of its own.
  *
  * Shapes   loss [] or one element → for each of `wrt` (parameters, inputs, values in between) a value of its dims; zeros where the loss
@@ -23,7 +23,7 @@ import { isFloat } from '../tensor/tensor';
  * Throws   ShapeError when the loss is not a scalar, or one of `wrt` is not a float · ConfigError naming an op on the path that has no
  *          derivative, a parameter that `reparametrize` replaced, or a value that a simplification skipped (`transpose(transpose(x))` is `x`)
  * Source   Griewank & Walther 2008, Evaluating Derivatives
- * Lowers   everywhere: what the derivatives of the ops on the way become
+ * Lowers   everywhere: the lowered derivatives of the ops on the path
  * Example  const [dw, dx] = grad(loss, [weight, x]);
  */
 export function grad(loss: Value, wrt: readonly (Value | Parameter)[]): readonly Value[] {
@@ -49,8 +49,8 @@ export function grad(loss: Value, wrt: readonly (Value | Parameter)[]): readonly
  *     Σ seeds[i] · ∂outputs[i] / ∂wrt[j]
  *
  * Shapes   seeds like outputs, or undefined for zeros → like wrt
- * Throws   ConfigError naming an op that has no derivative on the way
- * Lowers   everywhere: what the derivatives of the ops on the way become
+ * Throws   ConfigError naming an op on the path that has no derivative
+ * Lowers   everywhere: the lowered derivatives of the ops on the path
  */
 export const backward = (
   outputs: readonly Value[],
@@ -58,7 +58,7 @@ export const backward = (
   wrt: readonly Value[],
 ): readonly (Value | undefined)[] => walk(outputs, seeds, wrt, 'partial');
 
-// ---- What is asked for ----------------------------------------------------------------------------------------------
+// ---- Requested values -----------------------------------------------------------------------------------------------
 
 function storedOf(p: Parameter, { graph: { root } }: Value): Value {
   if (!root.overrides.get(p)?.replaces) return root.storedParam(p);
@@ -133,7 +133,7 @@ function pull(node: Node, given: readonly (Value | undefined)[]): readonly (Valu
 
 const loopHint = 'Unroll the loop into a fixed number of calls, or ask for a gradient that does not pass through it';
 
-// ---- Definitions in the place of ops --------------------------------------------------------------------------------
+// ---- Definitions in place of ops ------------------------------------------------------------------------------------
 
 /** A value that was asked for and whose op is differentiated through its definition: what it is by that. */
 interface Defined {

@@ -39,7 +39,7 @@ export type DimAtom =
 /** One product of a sum: an integer times atoms, a power being the atom repeated. The constant has no atoms. */
 export type DimTerm = { readonly coefficient: number; readonly atoms: readonly DimAtom[] };
 
-/** What the names in a size stand for. */
+/** The values of the names in a size. */
 export type DimSizes = ReadonlyMap<string, number> | Readonly<Record<string, number>>;
 
 // Compiling asks for the same few sizes over and over. Emptied when full, since a program may run for months.

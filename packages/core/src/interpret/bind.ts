@@ -10,7 +10,7 @@ export interface FedSizes {
 }
 
 /**
- * The value of every name in the dims. A plain name is bound by its axis; a name that stands only in a linear size (`batch + 1`) is
+ * The value of every name in the dims. A plain name is bound by its axis; a name that occurs only in a linear size (`batch + 1`) is
  * solved for. A size that stays unknown (`batch*seq` alone) is not checked.
  *
  * @param known values fixed beforehand

@@ -97,7 +97,7 @@ describe('interpret', () => {
     expect(interpret(graph, { x: array([1], [1]), w: array([3], [0, 0, 0]) }).y!.data).toEqual(Float64Array.of(3));
   });
 
-  test('solves for a name that stands only in a linear size', () => {
+  test('solves for a name that occurs only in a linear size', () => {
     const g = new GraphBuilder();
     g.output('y', apply(Sized, [g.input('offsets', 'float32', ['batch + 1'])], { by: 'batch' })[0]!);
     expect(interpret(g.finish(), { offsets: array([4], [1, 1, 1, 1]) }).y!.data[0]).toBe(3);

@@ -207,7 +207,7 @@ function at<T>(node: Node, f: () => T): T {
 
 // ---- Definitions ----------------------------------------------------------------------------------------------------
 
-// A definition is traced at the types of its node, symbolic sizes included. What these sizes are is told by inputs of their own.
+// A definition is traced at the types of its node, symbolic sizes included. Inputs of their own supply these sizes.
 interface Definition {
   readonly graph: Graph;
   readonly names: readonly string[];
@@ -225,7 +225,7 @@ function remembered(node: Node, sizes: ReadonlyMap<string, number>): Definition 
 
 const sizeInput = (name: string): string => `size ${name}`;
 
-/** The definition of an op as a graph of its own, at the types of its operands. The values of `sizes` are told by inputs of their own. */
+/** The definition of an op as a graph of its own, at the types of its operands. Inputs of their own supply the values of `sizes`. */
 export function definitionOf(
   op: Op,
   operands: readonly (TensorType | Value | undefined)[],

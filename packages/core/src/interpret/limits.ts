@@ -3,7 +3,7 @@ import { type Dim, evaluateDim, namesOfDim } from '../dim/dim';
 import { FeedError } from '../error';
 import type { Limit } from '../ir/graph';
 
-/** The numbers of a feed, as the runner or the interpreter holds them. */
+/** The numbers of a feed, as the runner or the interpreter stores them. */
 export interface Numbers {
   readonly dims: readonly number[];
   readonly data: ArrayLike<number | bigint>;
@@ -44,7 +44,7 @@ const evaluated = (d: Dim | undefined, sizes: ReadonlyMap<string, number>): numb
   d === undefined ? undefined : evaluateDim(d, sizes);
 const within = (n: number, min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY): boolean => n >= min && n <= max;
 
-// What was found, in words; undefined where all is within the bounds.
+// The offending value as text; undefined where all are within the bounds.
 function firstOutside(
   { data, dims }: Numbers,
   of: NonNullable<Limit['of']>,

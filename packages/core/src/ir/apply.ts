@@ -1,4 +1,4 @@
-// Applying an op: operands made ready, types inferred, what is constant folded, faults told with their place.
+// Applying an op: operands are prepared, types inferred, constants folded, and errors get the path of the op.
 import type { Dim } from '../dim/dim';
 import { describe, internal, ShapeError } from '../error';
 import { Parameter } from '../parameter/parameter';

@@ -8,7 +8,7 @@ import type { Dim } from '../dim/dim';
 export interface Limit {
   /** The input whose numbers are looked at. */
   readonly input?: string;
-  /** Which numbers: every element (default), how many of each row are not 0, or the sum of all. A row is what stands along the last axis. */
+  /** Which numbers: every element (default), how many of each row are not 0, or the sum of all. A row is the last axis. */
   readonly of?: 'elements' | 'counts' | 'sum';
   /** The size that is looked at, where no input is named. */
   readonly size?: Dim;

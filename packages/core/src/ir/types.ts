@@ -1,4 +1,4 @@
-// The nouns of the graph. Each is told by the others (a value knows its graph, a node its op, an op makes values), so they stand together.
+// The nouns of the graph. They refer to each other (a value to its graph, a node to its op), so they are defined together.
 import type { Dim } from '../dim/dim';
 import type { Reason } from '../lower/reason';
 import type { Parameter } from '../parameter/parameter';
@@ -79,7 +79,7 @@ export type Operand = Value | Parameter | Tensor | number | undefined;
 
 /** What a node has from where it was made, besides its path. */
 export interface Origin {
-  /** Rules that may be asked about the node: those of the block that made it, or of the node that it was rewritten from. */
+  /** Rules that may be tried at the node: those of the block that made it, or of the node that it was rewritten from. */
   readonly rules: readonly Rule[];
   /** Names of the rules that led to it; empty as traced. */
   readonly history: readonly string[];
@@ -96,9 +96,9 @@ export interface Node<A extends Attrs = Attrs> extends Origin {
   readonly graph: GraphBuilder;
 }
 
-/** One way to make the node that a rule found. */
+/** One replacement for the node that a rule matched. */
 export interface Match {
-  /** Which of the rule's ways it is, where there are several: `with the mask in its bias`. */
+  /** Which variant of the rule it is, where there are several: `with the mask in its bias`. */
   readonly variant?: string;
   /** Old values it produces; a fusion of several nodes covers several. */
   readonly covers: readonly Value[];
@@ -108,18 +108,18 @@ export interface Match {
   readonly notes?: readonly Reason[];
   /** What it costs beside the kernels that it makes, on their scale: for primitives that compete with kernels. Default 0. */
   readonly cost?: number;
-  /** Makes the new nodes; `get` gives the new value for an old one. One result for each of `covers`. */
+  /** Makes the new nodes; `get` returns the new value for an old one. One result for each of `covers`. */
   emit(get: Get): readonly Value[];
 }
 /** The new value for an old one. */
 export type Get = (old: Value) => Value;
 
-/** Why a rule that looked at a node does not apply, or one of its ways: shown by `explain`. */
+/** Why a rule, or one of its variants, does not apply to a node: shown by `explain`. */
 export interface Refusal {
   readonly variant?: string;
   readonly refused: Reason;
 }
-/** What a rule says of a node: a match or a refusal for each of its ways, the preferred first; undefined where it has nothing to say. */
+/** What a rule returns for a node: a match or a refusal for each of its variants, the preferred first; undefined if it does not concern the node. */
 export type Outcome = Match | Refusal | readonly (Match | Refusal)[] | undefined;
 /** What a rule may ask about the graph around a node. */
 export interface MatchContext {
@@ -134,7 +134,7 @@ export interface Rule {
   readonly name: string;
   /** Key of the op it looks at. */
   readonly op: string;
-  /** True: asked only where the target does not run the node as it is. Such a rule makes a node fit, not better. */
+  /** True: tried only where the target does not run the node as it is. Such a rule makes a node fit, not better. */
   readonly remedy?: true;
   /** What it makes of a node, or why it does not apply. */
   match(node: Node, around: MatchContext): Outcome;
@@ -179,7 +179,7 @@ export type Backward = (
   wrt: readonly Value[],
 ) => readonly (Value | undefined)[];
 
-/** One attribute as it stands in a file. */
+/** One attribute as it is stored in a file. */
 export interface EncodedNode {
   readonly opType: string;
   readonly domain: string;
@@ -191,7 +191,7 @@ export interface EncodedNode {
 
 /**
  * Everything about one op. A primitive has `evaluate` and `vjp`; a function op has `decompose` (and `evaluate` where that is
- * clearer or faster). An op of the domain `onnxformers` is a meaning without a kernel anywhere: it is always lowered.
+ * clearer or faster). An op of the domain `onnxformers` is a high-level op without a kernel on any runtime: it is always lowered.
  */
 export interface Op<A extends Attrs = Attrs> {
   /** `MatMul`, `com.microsoft.MultiHeadAttention`, `onnxformers.Attend`. */
@@ -226,10 +226,10 @@ export interface Op<A extends Attrs = Attrs> {
    * Absent: those of the op's definition, or one for each float of the results where there is no definition.
    */
   flops?(node: Node<A>, sizes: Sizes, inside: (graph: Graph) => number): number;
-  /** True where the result lies in the memory of the first operand, as that of a reshape. */
+  /** True where the result shares the memory of the first operand, as with a reshape. */
   readonly view?: true;
   /**
-   * Operands updated in place (states only); such nodes keep their order and are never merged. What the states then hold are the
+   * Operands updated in place (states only); such nodes keep their order and are never merged. The new contents of the states are the
    * last outputs of the op, in the order of this list.
    */
   readonly writes?: readonly number[];
@@ -245,7 +245,7 @@ export interface Op<A extends Attrs = Attrs> {
    * that was probed; what has no row there has no kernel.
    */
   form?(attrs: A): string;
-  /** Only where ONNX wants something else than operands and attributes as they are. */
+  /** Only where ONNX stores the op other than by its operands and attributes as they are. */
   encode?(node: Node<A>): EncodedNode;
 }
 
@@ -265,7 +265,7 @@ export type DrawMaker = (
   steps: readonly Value[],
 ) => Value;
 
-/** What holds for a whole graph. */
+/** Settings of a whole graph. */
 export interface GraphOptions {
   readonly dtype?: DType;
   readonly storage?: DType;

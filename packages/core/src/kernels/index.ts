@@ -1,4 +1,4 @@
-// Rules between meanings of core: they belong to no block, so every model has them.
+// Rules between ops of core: they do not belong to a block, so every model has them.
 import type { Rule } from '../lower/rule';
 import { unpackRows, useGatherBlockQuantized } from './gather-block-quantized';
 import { splitLowRank } from './low-rank';

@@ -12,7 +12,7 @@ import { Cos, cos, floor, Sin, sin } from '../ops/unary';
 const [first, second] = [6.28125, 253 / 2 ** 17];
 const left = Math.fround(2 * Math.PI - first - second);
 
-/** An angle less its whole turns: from −π to π, off by at most 2⁻²² where float32 holds an x of up to 2¹⁶ turns. */
+/** An angle minus its whole turns (range reduction): from −π to π, off by at most 2⁻²² where float32 holds an x of up to 2¹⁶ turns. */
 function withinATurn(x: Value): Value {
   const turns = floor(add(mul(x, 1 / (2 * Math.PI)), 0.5));
   return [first, second, left].reduce((rest, part) => sub(rest, mul(turns, part)), x);
@@ -29,7 +29,7 @@ const reduced = (name: string, op: Op, f: (x: Value) => Value): Rule => ({
   remedy: true,
 });
 
-/** sin x → sin (x − 2π n), for kernels that want an angle between −π and π. */
+/** sin x → sin (x − 2π n), for kernels that require an angle between −π and π. */
 export const sineWithinATurn = reduced('Sin', Sin, sin);
 /** The same of cos x. */
 export const cosineWithinATurn = reduced('Cos', Cos, cos);

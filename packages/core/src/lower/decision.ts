@@ -13,7 +13,7 @@ export interface Decision {
   readonly path: string;
   /** For a node inside branches that sizes choose: the sizes that lead there, `seq <= 32`. */
   readonly where?: string;
-  /** The meaning: `onnxformers.Attend`. */
+  /** The op that was lowered: `onnxformers.Attend`. */
   readonly op: string;
   /** The rule taken, `kept`, `decomposed`, or `float32` when the kernel lacks the dtype. */
   readonly chosen: string;

@@ -42,7 +42,7 @@ export function lower(graph: Graph, target: Target, options: LowerOptions = {}):
 }
 
 interface Candidate extends Found {
-  /** Which way of its rule it is. */
+  /** Index of the variant of its rule. */
   readonly way: number;
   readonly cost: number;
   readonly kernels: readonly string[];

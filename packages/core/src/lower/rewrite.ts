@@ -1,11 +1,11 @@
-// Builds a graph again with some of its values made in another way.
+// Rebuilds a graph with some of its values replaced.
 
 import { internal } from '../error';
 import type { Attrs } from '../ir/define-op';
 import { apply, builderLike, type Graph, type GraphBuilder, type Node, subgraphsOf, type Value } from '../ir/graph';
 import type { Match } from './rule';
 
-/** A rule, or one of its ways, by name. */
+/** A rule, or one of its variants, by name. */
 export const nameOf = (rule: string, variant: string | undefined): string => (variant ? `${rule} ${variant}` : rule);
 
 /** A match together with the rule it came from and the node it was found at. */

@@ -1,11 +1,11 @@
-// Rules as those who write them see them; what a rule is stands with the other nouns of the graph.
+// Helpers for writing rules; the type of a rule is defined with the other nouns of the graph.
 import type { Attrs, Op } from '../ir/define-op';
 import type { Match, MatchContext, Node, Outcome, Refusal, Rule } from '../ir/graph';
 import type { Reason } from './reason';
 
 export type { Get, Match, MatchContext, Outcome, Refusal, Rule } from '../ir/graph';
 
-/** A refusal, for a rule to return: of the whole rule, or of one of its ways. */
+/** A refusal, for a rule to return: of the whole rule, or of one of its variants. */
 export const refuse = (reason: Reason, variant?: string): Refusal => ({ refused: reason, ...(variant && { variant }) });
 
 /** What a rule says, as a list. */

@@ -61,7 +61,7 @@ export interface Target {
 
 /** Which of the kernels behind an op the runtime will run. */
 export interface Forecast {
-  /** On which machines, in words; empty where the machine is known. */
+  /** On which machines, as text; empty where the machine is known. */
   readonly on: readonly string[];
   readonly kernel: string;
   /** What the choice still depends on. */

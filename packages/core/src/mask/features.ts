@@ -30,20 +30,20 @@ export interface MaskWords {
   readonly dense?: true;
 }
 
-/** All of a mask in the words that were asked for. */
+/** All of a mask in the features that were requested. */
 export type MaskReading<V, W extends MaskWords> = (W extends { causal: true } ? { readonly causal: boolean } : unknown) &
   (W extends { window: true } ? { readonly left?: number; readonly right?: number } : unknown) & {
     readonly [N in keyof W & ('lengths' | 'keyPadding' | 'documents' | 'dense')]?: MaskFeatures<V>[N];
   } & { readonly beyond?: undefined };
 
-/** What a kernel cannot say of a mask: in words, and the classes in it. */
+/** The part of a mask that a kernel cannot express: as text, and the classes in it. */
 export interface MaskBeyond {
   readonly beyond: { readonly mask: string; readonly kinds: readonly string[] };
 }
 
 /** Options of {@link expressedBy}. */
 export interface ExpressOptions {
-  /** There is one query, which stands behind all keys: what hides only keys after it hides none. */
+  /** There is one query, at the last key: a mask that hides only keys after the query hides none. */
   readonly lastQuery?: boolean;
 }
 

@@ -1,4 +1,4 @@
-// Masks: which keys a query may attend to. Each class is one object in one file: its meaning, its tensor, its words for kernels.
+// Masks: which keys a query may attend to. Each class is one object in one file: its predicate, its tensor, its features for kernels.
 export { and } from './and';
 export { causal } from './causal';
 export { type MaskKind, maskClasses } from './classes';

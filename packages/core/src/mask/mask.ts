@@ -5,7 +5,7 @@ import type { GraphBuilder, Value } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 
 /**
- * Which keys a query may attend to. `V` is what stands for run-time data: a Value while tracing, an operand index inside a node. Made by the
+ * Which keys a query may attend to. `V` represents run-time data: a Value while tracing, an operand index inside a node. Made by the
  * functions of the classes: {@link causal}, {@link slidingWindow}, {@link keyLengths}, {@link keyPadding}, {@link documents}, {@link dense},
  * {@link and}, {@link or}, {@link not}, {@link none}.
  */
@@ -29,7 +29,7 @@ export interface MaskSizes {
   readonly queryOffset: TensorType | undefined;
 }
 
-/** Where a row stands: in which sequence, and at which position there. */
+/** Where a query or key is: in which sequence, and at which position there. */
 export interface Place {
   readonly sequence: number;
   readonly position: number;
@@ -45,7 +45,7 @@ export interface Pair {
   readonly to: Place;
 }
 
-/** The sizes and places that a mask tensor speaks about. */
+/** The sizes and positions that a mask tensor depends on. */
 export interface MaskFrame {
   readonly graph: GraphBuilder;
   readonly seq: Dim;
@@ -54,11 +54,11 @@ export interface MaskFrame {
   readonly queryOffset?: Value | undefined;
 }
 
-/** Where queries and keys stand, int32. */
+/** Positions of queries and keys, int32. */
 export interface MaskPlaces extends MaskFrame {
   /** The rows of k: 0, 1, …; [1, 1, 1, kv_seq]. */
   keyRows(): Value;
-  /** The row of k beside which each query stands; [1 or batch, 1, seq, 1]. */
+  /** The index of the key at the position of each query; [1 or batch, 1, seq, 1]. */
   queryRows(): Value;
   /** Positions of keys within their sequence; [1, 1, 1, kv_seq]. */
   keyPositions(): Value;
@@ -70,7 +70,7 @@ export interface MaskPlaces extends MaskFrame {
   readonly ownKeyExists: boolean;
 }
 
-/** A bool tensor that broadcasts to [batch, heads, seq, kv_seq], or what holds everywhere. */
+/** A bool tensor that broadcasts to [batch, heads, seq, kv_seq], or one value for all pairs. */
 export type Truth = Value | boolean;
 
 /** A mask in the words that kernels know. Causal is `right: 0`. */
@@ -92,9 +92,9 @@ export interface PrefixTokens {
   readonly ownKeys: boolean;
 }
 
-/** Where queries and keys stand under a mask that says so itself. */
+/** Positions of queries and keys under a mask that defines them itself. */
 export interface MaskPlacing<D extends string = string, O extends object = object> {
-  /** The place of a query or a key; undefined for a row of no sequence, which sees nothing and is seen by none. */
+  /** The place of a query or a key; undefined outside of all sequences: such a query attends to nothing, and nothing attends to such a key. */
   places(
     mask: Mask<NDArray, D, O>,
     sizes: { readonly seq: number; readonly kvSeq: number },
@@ -118,13 +118,13 @@ export interface MaskDefinition<D extends string = string, O extends object = ob
   readonly conjunctive?: true;
   /** Throws a `mismatch` where dtypes or dims of its data do not fit. */
   check?(mask: Mask<TensorType, D, O>, sizes: MaskSizes): void;
-  /** The meaning: what tensors and kernels are compared with. */
+  /** The definition as a predicate: the reference for tensors and kernels. */
   allows(mask: Mask<NDArray, D, O>, pair: Pair): boolean;
-  /** The meaning as a tensor. */
+  /** The mask as a tensor. */
   tensor(mask: Mask<Value, D, O>, at: MaskPlaces): Truth;
   /** All of it in the words of kernels; undefined where they have none. */
   features?<V>(mask: Mask<V, D, O>): MaskFeatures<V> | undefined;
-  /** What holds for every pair that it allows; default its features. For costs, and to leave out what is implied. */
+  /** Features that hold for every pair that it allows; default its features. For costs, and to omit what is implied. */
   implies?<V>(mask: Mask<V, D, O>): MaskFeatures<V>;
   /**
    * Of a class under which a query that sees any key sees the one at its own position: the queries that do, [1 or batch, 1 or heads, 1 or seq, 1].
@@ -138,7 +138,7 @@ export interface MaskDefinition<D extends string = string, O extends object = ob
   seesFirstKey?(mask: Mask<Value, D, O>, at: MaskPlaces, nonEmpty: (data: Value) => boolean): Truth | undefined;
   /** The same mask after prefix tokens were added, which all tokens attend to and which attend to all real tokens. Absent: refused. */
   withPrefixTokens?(mask: Mask<Value, D, O>, front: PrefixTokens): Mask<Value>;
-  /** Of a class that says itself where queries and keys stand. It stands alone or once among masks joined by `and`. */
+  /** For a class that defines positions itself. It must be used alone, or once among masks joined by `and`. */
   readonly placing?: MaskPlacing<D, O>;
   /** In words; default the name. */
   print?(mask: Mask<unknown, D, O>): string;
@@ -161,7 +161,7 @@ export interface MaskParts<V, D extends string, O extends object> {
 }
 
 /**
- * Defines a class of masks: gives the function that makes masks of it.
+ * Defines a class of masks: returns the function that makes masks of it.
  *
  * Example  const odd = defineMask({ name: 'odd', comparesPositions: false, allows: (_, { key }) => key % 2 === 1, tensor: oddKeys });
  */
@@ -226,6 +226,6 @@ export const maskKinds = (mask: Mask<unknown>): readonly string[] => [
   ),
 ];
 
-/** True when a query and a key must stand in one sequence for the mask to mean something. */
+/** True when the mask is defined only for queries and keys of the same sequence. */
 export const comparesPositions = (mask: Mask<unknown>): boolean =>
   masksIn(mask).some((m) => m.class.definition.comparesPositions);

@@ -9,9 +9,9 @@ import { conjuncts, type Mask, type MaskFrame, type MaskPlaces } from './mask';
 
 /** int32: enough for every row, and there is a GPU provider that leaves arithmetic in int64 to the CPU. */
 export const place = (x: Value): Value => cast(x, 'int32');
-/** 0, 1, … as places. */
+/** 0, 1, … as positions. */
 export const placesUpTo = (g: GraphBuilder, n: Dim): Value => iota(g, n, 'int32');
-/** A size as a place. */
+/** A size as a position. */
 export const placeOf = (g: GraphBuilder, d: Dim): Value => place(size(g, d));
 /** [batch] as one number for all heads, queries and keys. */
 export const column = (perBatch: Value): Value => place(reshape(perBatch, [perBatch.dims[0]!, 1, 1, 1]));
@@ -28,10 +28,10 @@ export function lazy<T>(make: () => T): () => T {
   };
 }
 
-/** The mask of a tree that says itself where queries and keys stand, if there is one. */
+/** The mask of a tree that defines positions itself, if there is one. */
 export const placingMask = <V>(mask: Mask<V>): Mask<V> | undefined => conjuncts(mask).find((m) => m.class.definition.placing);
 
-/** Where queries and keys stand under a mask. */
+/** Positions of queries and keys under a mask. */
 export function placesOf(mask: Mask<Value>, frame: MaskFrame): MaskPlaces {
   const placing = placingMask(mask);
   return placing?.class.definition.placing?.tensors(placing, frame) ?? plainPlaces(frame);

@@ -6,7 +6,7 @@ import { concat } from '../ops/movement';
 import { fill, size } from '../ops/shape';
 import type { Mask, PrefixTokens } from './mask';
 
-/** `count` times `value` in front along an axis. */
+/** `value` prepended `count` times along an axis. */
 export function inFront(x: Value, axis: number, count: Dim, value: number): Value {
   return count ? concat([fill(x, x.dims.with(axis, count), value, x.dtype), x], axis) : x;
 }

@@ -1,4 +1,4 @@
-// Bool tensors, or what holds everywhere.
+// Bool tensors, or one value for all pairs.
 import { logicalAnd, logicalNot, logicalOr } from '../ops/comparison';
 import type { Truth } from './mask';
 

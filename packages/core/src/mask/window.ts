@@ -16,7 +16,7 @@ const mostRows = 2 ** 30;
 
 /** Keys from `left` before to `right` after the query. */
 export function band(at: MaskPlaces, left: number | undefined, right: number | undefined): Truth {
-  // No key lies further ahead of a query, or behind it, than this.
+  // No key is farther from a query than this.
   const furthest = (bound: number, rows: Dim): boolean =>
     bound >= mostRows || (at.aligned && typeof rows === 'number' && bound >= rows - 1);
   const before =

@@ -1,4 +1,4 @@
-// Attend: the meaning of every softmax attention. Kernels are what it is lowered to; `decompose` is its definition.
+// Attend: the high-level op of every softmax attention. It is lowered to kernels; `decompose` is its definition.
 
 import { defineOp } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
@@ -10,7 +10,7 @@ import { type AttendAttrs, attendParts, checkParts, scaleOf } from './attend-par
 import { evaluateAttend } from './attend-reference';
 import { greater, where } from './comparison';
 
-/** The meaning behind {@link attendOp}. */
+/** The high-level op behind {@link attendOp}. */
 export const Attend = defineOp<AttendAttrs>({
   key: 'onnxformers.Attend',
   attributes: { mask: 'data', scale: 'float', softcap: 'float', dropout: 'data', slots: 'data', fewKeys: 'data' },

@@ -101,7 +101,7 @@ export function tensorScatter(cache: Value, rows: Value, start?: Value, o: Tenso
 /** Attributes of {@link CacheAppend}. */
 export type CacheAppendAttrs = { readonly form: 'growing' | 'fixed' };
 
-/** The meaning behind {@link cacheAppend}. Operands: past, new keys or values, and for a cache of fixed capacity past_lengths. */
+/** The high-level op behind {@link cacheAppend}. Operands: past, new keys or values, and for a cache of fixed capacity past_lengths. */
 export const CacheAppend = defineOp<CacheAppendAttrs>({
   key: 'onnxformers.CacheAppend',
   flops: noFlops,

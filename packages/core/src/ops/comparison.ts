@@ -85,7 +85,7 @@ export const greaterOrEqual = (a: Operand, b: Operand): Value => two(GreaterOrEq
 /** ONNX And. */
 export const And = predicate('And', 7, 'bool', (a, b) => a !== 0 && b !== 0);
 /**
- * Where both hold, broadcast.
+ * True where both are true, broadcast.
  *
  * Shapes   a, b any → their dims broadcast together
  * Dtypes   bool
@@ -97,7 +97,7 @@ export const logicalAnd = (a: Operand, b: Operand): Value => two(And, a, b);
 /** ONNX Or. */
 export const Or = predicate('Or', 7, 'bool', (a, b) => a !== 0 || b !== 0);
 /**
- * Where at least one holds, broadcast.
+ * True where at least one is true, broadcast.
  *
  * Shapes   a, b any → their dims broadcast together
  * Dtypes   bool
@@ -109,7 +109,7 @@ export const logicalOr = (a: Operand, b: Operand): Value => two(Or, a, b);
 /** ONNX Xor. */
 export const Xor = predicate('Xor', 7, 'bool', (a, b) => a !== b);
 /**
- * Where exactly one holds, broadcast.
+ * True where exactly one is true, broadcast.
  *
  * Shapes   a, b any → their dims broadcast together
  * Dtypes   bool
@@ -129,7 +129,7 @@ export const Not: Op = defineOp({
   vjp: 'nonDifferentiable',
 });
 /**
- * Where x does not hold.
+ * True where x is false.
  *
  * Shapes   x any → the same
  * Dtypes   bool
@@ -165,7 +165,7 @@ export const Where = defineOp({
   },
 });
 /**
- * `yes` where the condition holds, else `no`; all three broadcast.
+ * `yes` where the condition is true, else `no`; all three broadcast.
  *
  * Shapes   condition, yes, no any → their dims broadcast together
  * Dtypes   condition bool; yes, no any, both the same

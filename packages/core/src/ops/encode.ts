@@ -24,7 +24,7 @@ export const elementTypes: Readonly<Record<DType, number>> = {
   int4: 22,
 };
 
-/** A list of int64, as ONNX wants axes, starts and shapes. */
+/** A list of int64, as ONNX requires for axes, starts and shapes. */
 export const int64s = (values: readonly number[]): Tensor => tensor('int64', [values.length], values);
 
 /** The node with other operands, its attributes as they are except those left out. */

@@ -24,7 +24,7 @@ function inferExpand([x]: readonly (TensorType | undefined)[], { dims }: ExpandA
   return [{ dtype, dims }];
 }
 
-/** The meaning: x repeated along its axes of size 1 and along new leading axes. */
+/** The high-level op: x repeated along its axes of size 1 and along new leading axes. */
 export const Expand: Op<ExpandAttrs> = defineOp<ExpandAttrs>({
   key: 'onnxformers.Expand',
   flops: noFlops,
@@ -104,7 +104,7 @@ function tileGradient(x: Value, grad: Value, repeats: readonly Dim[]): Value {
   );
 }
 
-/** The meaning: the whole of x several times along each axis. */
+/** The high-level op: the whole of x several times along each axis. */
 export const Tile = defineOp<TileAttrs>({
   key: 'onnxformers.Tile',
   flops: noFlops,

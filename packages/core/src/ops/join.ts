@@ -103,7 +103,7 @@ function joinGradients(outputs: readonly Value[], grads: readonly (Value | undef
   );
 }
 
-/** The meaning: parts of any sizes. */
+/** The high-level op: parts of any sizes. */
 export const Split = defineOp<SplitAttrs>({
   key: 'onnxformers.Split',
   flops: noFlops,

@@ -8,7 +8,7 @@ import { matmul } from './matmul';
 
 type LowRankAttrs = { readonly scale: number };
 
-/** The meaning behind {@link lowRankUpdate}. Operands: weight, b, a. */
+/** The high-level op behind {@link lowRankUpdate}. Operands: weight, b, a. */
 export const LowRankUpdate: Op<LowRankAttrs> = defineOp<LowRankAttrs>({
   key: 'onnxformers.LowRankUpdate',
   attributes: { scale: 'float' },

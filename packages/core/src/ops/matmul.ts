@@ -105,7 +105,7 @@ export const matmul = (a: Operand, b: Operand): Value => apply(MatMul, [a, b], {
 
 // ---- Linear ---------------------------------------------------------------------------------------------------------
 
-/** The meaning: `x weightᵀ + bias`. Its decomposition transposes the weight, which is done once when a model is saved. */
+/** The high-level op: `x weightᵀ + bias`. Its decomposition transposes the weight, which is done once when a model is saved. */
 export const Linear = defineOp({
   key: 'onnxformers.Linear',
   attributes: {},

@@ -188,7 +188,7 @@ export const GroupNormalization: Op<GroupAttrs> = defineOp<GroupAttrs>({
 });
 
 /**
- * Group normalisation: the channels of an element of the batch in groups, each normalised over all its places.
+ * Group normalisation: the channels of an element of the batch in groups, each normalised over all its positions.
  *
  *     y = (x - mean(group)) / √(variance(group) + epsilon) · scale + bias
  *

@@ -55,7 +55,7 @@ const negated = (ds: readonly Dim[]): Dim[] => ds.map((d) => subDims(0, d));
 const padGradient = (grad: Value, { axes, before, after }: PadAttrs): Value =>
   apply(Pad, [grad], { axes, before: negated(before), after: negated(after), value: 0 })[0]!;
 
-/** The meaning: a constant border. */
+/** The high-level op: a constant border. */
 export const Pad = defineOp<PadAttrs>({
   key: 'onnxformers.Pad',
   flops: noFlops,

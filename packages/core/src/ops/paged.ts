@@ -6,7 +6,7 @@ import type { NDArray } from '../tensor/tensor';
 import { acceptAlike } from './accept';
 
 /**
- * The meaning behind {@link pagedAppend}. Operands: pool (a state, updated in place), rows, pastLengths, table. Outputs: all positions of the
+ * The high-level op behind {@link pagedAppend}. Operands: pool (a state, updated in place), rows, pastLengths, table. Outputs: all positions of the
  * table's blocks, and the updated pool.
  */
 export const PagedAppend: Op = defineOp({

@@ -10,7 +10,7 @@ import { concat, reshape, slice, unsqueeze } from './movement';
 /** Attributes of {@link DequantizeBlocks}. */
 export type DequantizeBlocksAttrs = { readonly blockSize: number; readonly columns: number };
 
-/** The meaning behind {@link dequantizeBlocks}. Operands: packed, scales, zero points. */
+/** The high-level op behind {@link dequantizeBlocks}. Operands: packed, scales, zero points. */
 export const DequantizeBlocks: Op<DequantizeBlocksAttrs> = defineOp<DequantizeBlocksAttrs>({
   key: 'onnxformers.DequantizeBlocks',
   attributes: { blockSize: 'data', columns: 'data' },

@@ -1,4 +1,4 @@
-// Random numbers without a generator: a hash of a seed, a run and a place, made of integer ops that every runtime computes alike.
+// Random numbers without a generator: a hash of a seed, a run and an element's index, made of integer ops that every runtime computes alike.
 import { type Dim, mulDims } from '../dim/dim';
 import { apply, type Value } from '../ir/graph';
 import { cast } from './cast';
@@ -44,7 +44,7 @@ function counters(near: Value, dims: readonly Dim[]): Value {
 }
 
 /**
- * Noise that depends on a key, the number of a run, the steps of the loops around and the place of an element alone.
+ * Noise that depends on a key, the number of a run, the steps of the surrounding loops and the index of an element alone.
  *
  * Shapes   run [], steps [] → dims, less than 2^31 elements
  * Dtypes   run int64, from 0 to 2^53 - 1; steps int64; noise float32: uniform in [0, 1) in steps of 2^-24, or normal within ±5.8

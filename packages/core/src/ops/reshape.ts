@@ -31,7 +31,7 @@ function sameElements(x: Value): Value | undefined {
   return before?.operands[0];
 }
 
-/** The meaning: any dims with the same number of elements. Lowered to the Reshape of ONNX, whose sizes are an operand. */
+/** The high-level op: any dims with the same number of elements. Lowered to the Reshape of ONNX, whose sizes are an operand. */
 export const Reshape: Op<ReshapeAttrs> = defineOp<ReshapeAttrs>({
   key: 'onnxformers.Reshape',
   flops: noFlops,

@@ -88,7 +88,7 @@ function turn(x: Value, cos: Value, sin: Value, positions: Value | undefined, at
   };
   const part = (of: Value, axis: number, from: Dim, to: Dim): Value => slice(of, { axes: [axis], starts: [from], ends: [to] });
   const turning = part(byHead, 3, 0, turned);
-  // Pairs as an axis of size 2: in front of the halves, or behind.
+  // Pairs as an axis of size 2: before the halves, or after them.
   const paired = attrs.interleaved ? reshape(turning, [...turning.dims.slice(0, 3), half, 2]) : turning;
   const [first, second] = attrs.interleaved
     ? [0, 1].map((i) => reshape(part(paired, 4, i, i + 1), [...turning.dims.slice(0, 3), half]))

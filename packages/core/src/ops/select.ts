@@ -15,7 +15,7 @@ import { axisOf, offsetsAcross, offsetsAlong } from './strides';
 export * from './gather';
 export * from './scatter';
 
-/** `axis`: where the new axis stands, default last. `values`: those off and on, default 0 and 1. */
+/** `axis`: position of the new axis, default last. `values`: those off and on, default 0 and 1. */
 export type OneHotOptions = {
   readonly axis?: number;
   readonly dtype?: DType;

@@ -58,7 +58,7 @@ export const shapeOf = (x: Value, start?: number, end?: number): Value =>
 export const size = (source: Source, d: Dim, near: readonly Value[] = []): Value => reshape(sizes(source, [d], near), []);
 
 /**
- * Sizes as int64 [n], as ONNX wants shapes, starts and repeats; a constant when all are numbers. A name is read from an axis of an input of
+ * Sizes as int64 [n], as ONNX requires for shapes, starts and repeats; a constant when all are numbers. A name is read from an axis of an input of
  * the graph that has it as its size, or is solved for from a size in which it occurs once (`2*n + 1`, `past + seq`).
  *
  * Shapes   n dims → int64 [n]
@@ -237,7 +237,7 @@ export function eye(source: Source, n: Dim, dtype: DType): Value {
 
 type RefineAttrs = { readonly dims: readonly Dim[] };
 
-/** The meaning: x, whose sizes are said to be others. Lowered to a Reshape whose shape is invalid when they are not. */
+/** The high-level op: x, with other sizes that are known to be equal. Lowered to a Reshape whose shape is invalid when they are not. */
 export const Refine = defineOp<RefineAttrs>({
   key: 'onnxformers.Refine',
   flops: noFlops,

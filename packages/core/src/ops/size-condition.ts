@@ -1,4 +1,4 @@
-// What a condition says of sizes, in words: `seq <= 32`.
+// The sizes for which a condition holds, as text: `seq <= 32`.
 import { addDims, type Dim, floorDivDims, mulDims, subDims } from '../dim/dim';
 import type { Op } from '../ir/define-op';
 import { madeBy, type Value } from '../ir/graph';

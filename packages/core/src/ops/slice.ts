@@ -36,7 +36,7 @@ function inferSlice(
   return [{ dtype, dims: sliced }];
 }
 
-/** The meaning: evenly spaced positions of some axes. */
+/** The high-level op: evenly spaced positions of some axes. */
 export const Slice: Op<SliceAttrs> = defineOp<SliceAttrs>({
   key: 'onnxformers.Slice',
   flops: noFlops,

@@ -12,7 +12,7 @@ export type Window = {
   readonly dilations: readonly number[];
 };
 
-/** How a window moves. A number holds for every spatial axis. */
+/** How a window moves. A number applies to every spatial axis. */
 export interface WindowOptions {
   /** Steps from window to window. Default 1. */
   readonly strides?: number | readonly number[];

@@ -172,7 +172,7 @@ const width = ({ headDim = 0, valueDim = 0 }: Shape): number => Math.max(headDim
 const byEight = ({ headDim = 0, valueDim = 0 }: Shape): boolean => headDim % 8 === 0 && valueDim % 8 === 0;
 const surelyLonger = (a: Dim, b: Dim): boolean => typeof a === 'number' && typeof b === 'number' && a > b;
 
-// The memory-efficient kernel wants rows of the bias aligned, that is a multiple of 4 keys. MultiHeadAttention looks at the number of queries
+// The memory-efficient kernel requires aligned rows of the bias, that is a multiple of 4 keys. MultiHeadAttention looks at the number of queries
 // instead, so it fails where only they are aligned.
 function withBias({ seq, kvSeq }: Shape): AttentionKernelChoice {
   if (typeof seq === 'number' && seq % 8) return is('MATH', kernelNotes.queries({ of: 8, got: seq }));

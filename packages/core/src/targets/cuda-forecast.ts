@@ -11,7 +11,7 @@ const generations: readonly (readonly [name: string, sm: number])[] = [
   ['Blackwell', 120],
 ];
 
-/** The kernels of some nodes; generations that run the same are told together. */
+/** The kernels of some nodes; generations that run the same kernels are listed together. */
 export function forecast(nodes: readonly Node[], machine: Machine): readonly Forecast[] {
   const machines = machine.sm ? [[undefined, machine.sm] as const] : generations;
   const found = new Map<string, Forecast & { on: string[] }>();

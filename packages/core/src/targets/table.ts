@@ -70,7 +70,7 @@ function parts(row: string): readonly [key: string, form: string | undefined] {
 }
 const union = (a: readonly DType[] = [], b: readonly DType[] = []): readonly DType[] => [...new Set([...a, ...b])];
 
-/** Two kernels for one meaning, as fast as each other: that of the standard, if its opset is there. */
+/** Two kernels for one op that are equally fast: that of the standard is chosen, if the opset has it. */
 export const rotary: Readonly<Record<string, Partial<Kernel>>> = {
   RotaryEmbedding: { cost: () => 0 },
   'com.microsoft.RotaryEmbedding': { cost: () => 1 },

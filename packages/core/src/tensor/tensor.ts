@@ -21,7 +21,7 @@ export const dtypes = [
 /** An element type. */
 export type DType = (typeof dtypes)[number];
 
-/** What holds the elements: 16-bit floats as their bit patterns, bool as one byte, 4-bit integers two to a byte (low half first). */
+/** The storage of the elements: 16-bit floats as their bit patterns, bool as one byte, 4-bit integers two to a byte (low half first). */
 export type TensorData =
   | Float64Array
   | Float32Array

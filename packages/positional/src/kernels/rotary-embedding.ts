@@ -48,7 +48,7 @@ export const useRowsOfRotaryEmbedding = rule('RotaryEmbedding of heads → of ro
   };
 });
 
-/** RotaryEmbedding → the kernel of com.microsoft, which wants one table of angles for all rows. */
+/** RotaryEmbedding → the kernel of com.microsoft, which requires one table of angles for all sequences. */
 export const useMicrosoftRotaryEmbedding = rule(
   'RotaryEmbedding → com.microsoft.RotaryEmbedding',
   ops.RotaryEmbedding,

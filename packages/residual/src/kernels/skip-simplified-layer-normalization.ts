@@ -3,7 +3,7 @@ import { apply, defineOp, rule } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 import { encodeSkip, inferSkip, matchSkip, type SkipAttrs, skipAttributes, sumOf } from './skip';
 
-/** The kernel. Operands: x, skip [batch, seq, dim] or [tokens, dim], scale, bias (may be left out) [dim]. Outputs: rows, and the sum if asked for. */
+/** The kernel. Operands: x, skip [batch, seq, dim] or [tokens, dim], scale, bias (may be left out) [dim]. Outputs: the normalised rows, and the sum if requested. */
 export const SkipSimplifiedLayerNormalization = defineOp<SkipAttrs>({
   key: 'com.microsoft.SkipSimplifiedLayerNormalization',
   attributes: skipAttributes,

@@ -43,7 +43,7 @@ export function sumOf(x: Value | undefined, skip: Value | undefined, bias: Value
   return bias ? ops.add(sum, bias) : sum;
 }
 
-/** The sum is ONNX's fourth output, behind two that only training wants. */
+/** The sum is ONNX's fourth output, after two that only training uses. */
 export const encodeSkip = (node: Node<SkipAttrs>) => {
   const [y, sum] = node.outputs;
   return { ...encoded(node, node.operands), outputs: sum ? [y, undefined, undefined, sum] : [y] };
