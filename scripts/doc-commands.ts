@@ -8,7 +8,7 @@ export function commandsPage(): string {
     '# Command line',
     '',
     'The package `onnxformers` brings a command of its name: `npx onnxformers COMMAND …`. Every command does what a function of the API does, takes',
-    `\`--json\`, and ends with ${exitCodes.done} when it is done, ${exitCodes.error} for an error of the input, ${exitCodes.usage} for a wrong command line and ${exitCodes.internal} for a fault of its own. Ended by`,
+    `\`--json\`, and ends with ${exitCodes.done} when it is done, ${exitCodes.error} for an error in the input, ${exitCodes.usage} for a wrong command line and ${exitCodes.internal} for a fault of its own. Ended by`,
     'Ctrl-C, it removes what it has written so far. With `--json` standard output holds JSON and nothing else, errors too: `{ "error", "exitCode" }`.',
     'What takes a while says how far it is in one line of standard error that vanishes, on a terminal only. Nothing is coloured.',
     '',

@@ -15,20 +15,20 @@ const kinds = [...new Set(zoo.blocks.map((b) => b.kind))];
 export const subjectOptions = {
   all: { type: 'flag', doc: 'block: every registered block, one after another' },
   kind: { type: 'text', doc: 'block: only those of this kind', choices: kinds },
-  batch: { type: 'integer', doc: 'sequences; 1, or as many as lengths, when left out' },
-  seq: { type: 'integer', doc: 'positions of each', default: 512 },
-  'kv-seq': { type: 'integer', doc: 'positions of keys and values, or of the memory; as many as seq when left out' },
-  lengths: { type: 'list', doc: 'real positions of each sequence, the rest is padding', value: 'N,…' },
-  heads: { type: 'integer', doc: 'heads of the queries', default: 8 },
-  'kv-heads': { type: 'integer', doc: 'heads of keys and values; as many as heads when left out' },
+  batch: { type: 'integer', doc: 'number of sequences; default: the number of lengths, or 1' },
+  seq: { type: 'integer', doc: 'positions of each sequence', default: 512 },
+  'kv-seq': { type: 'integer', doc: 'positions of keys and values, or of the memory; default: seq' },
+  lengths: { type: 'list', doc: 'real positions of each sequence; the rest is padding', value: 'N,…' },
+  heads: { type: 'integer', doc: 'query heads', default: 8 },
+  'kv-heads': { type: 'integer', doc: 'key and value heads; default: heads' },
   'head-dim': { type: 'integer', doc: 'channels of a head', default: 64 },
-  causal: { type: 'flag', doc: 'nothing later is seen' },
-  window: { type: 'integer', doc: 'positions that a query sees, itself included' },
-  bias: { type: 'flag', doc: 'a bias on every score' },
+  causal: { type: 'flag', doc: 'causal mask' },
+  window: { type: 'integer', doc: 'sliding window: positions that a query attends to, itself included' },
+  bias: { type: 'flag', doc: 'an attention bias for every score' },
   softcap: { type: 'number', doc: 'attention: scores as c · tanh(score / c)', value: 'C' },
   few: { type: 'integer', doc: 'copies in the short graph', default: 2 },
-  more: { type: 'integer', doc: 'how many more are in the long one', default: 16 },
-  repeat: { type: 'integer', doc: 'how often both are run', default: 15 },
+  more: { type: 'integer', doc: 'how many more copies the long graph has', default: 16 },
+  repeat: { type: 'integer', doc: 'number of runs of both graphs', default: 15 },
 } as const satisfies Options;
 type Given = Values<typeof subjectOptions>;
 
@@ -57,8 +57,9 @@ export async function subjectsOf(what: string, word: string | undefined, v: Give
   const sizes = sizesOf(v);
   const slope = slopeOf(v);
   if (what === 'attention') {
-    if (word !== undefined) throw new UsageError(`bench attention takes no "${word}"; its options say what is measured`);
-    if (v.all || v.kind) throw new UsageError('bench attention takes no --all and no --kind; bench block does');
+    if (word !== undefined)
+      throw new UsageError(`bench attention takes no argument; got "${word}". Its options choose what is measured`);
+    if (v.all || v.kind) throw new UsageError('--all and --kind are options of bench block, not of bench attention');
     const measure: Subject['measure'] = (o, ort) => benchAttention(sizes, o, ort, slope);
     return {
       list: [{ kind: 'attention', block: 'scaled_dot_product', measure }],
@@ -66,7 +67,8 @@ export async function subjectsOf(what: string, word: string | undefined, v: Give
     };
   }
   if (what !== 'block') throw new UsageError(`bench measures attention or block, not "${what}"`);
-  if (v.softcap !== undefined) throw new UsageError('bench block takes no --softcap; the config of a block has one');
+  if (v.softcap !== undefined)
+    throw new UsageError('--softcap is an option of bench attention; set softcap in the config of the block instead');
   const list = await blocksOf(word, v, sizes, slope);
   // A config says itself how many heads there are.
   const byConfig = word !== undefined && !blocksCalled(word, v.kind).length;
@@ -76,7 +78,7 @@ export async function subjectsOf(what: string, word: string | undefined, v: Give
 
 async function blocksOf(word: string | undefined, v: Given, sizes: AttentionSizes, slope: SlopeOptions): Promise<Subject[]> {
   if (v.all !== (word === undefined))
-    throw new UsageError(v.all ? `bench block takes "${word}" or --all, not both` : 'bench block needs CONFIG, NAME or --all');
+    throw new UsageError(v.all ? `bench block takes "${word}" or --all, not both` : 'bench block requires CONFIG, NAME or --all');
   const byExample = (b: (typeof zoo.blocks)[number]): Subject =>
     subject(b.kind, b.blockName, () => exampleAt(b, configSizes(sizes)), sizes, slope);
   if (word === undefined) return zoo.blocks.filter((b) => v.kind === undefined || b.kind === v.kind).map(byExample);
@@ -102,19 +104,19 @@ function unknownBlock(word: string, kind: string | undefined): ConfigError {
   const near = nearest(word, names);
   return new ConfigError({
     path: word,
-    problem: `no file, and no ${kind ?? ''}${kind ? ' ' : ''}block of this name`,
+    problem: `neither a file nor the name of a registered ${kind ?? ''}${kind ? ' ' : ''}block`,
     hint: `${near ? `Did you mean "${near}"? ` : ''}Blocks: ${names.join(', ')}`,
   });
 }
 
 function slopeOf({ few, more, repeat }: Given): SlopeOptions {
-  if (few < 1 || more < 1 || repeat < 1) throw new UsageError('--few, --more and --repeat are at least 1');
+  if (few < 1 || more < 1 || repeat < 1) throw new UsageError('--few, --more and --repeat must be at least 1');
   return { few, more, repetitions: repeat };
 }
 
 function sizesOf(v: Given): AttentionSizes {
   const lengths = v.lengths?.map((text) => {
-    if (!/^\d+$/.test(text)) throw new UsageError(`--lengths is a list of whole numbers, not "${text}"`);
+    if (!/^\d+$/.test(text)) throw new UsageError(`--lengths must be a list of integers, got "${text}"`);
     return Number(text);
   });
   const kvSeq = v['kv-seq'];
@@ -132,12 +134,12 @@ function sizesOf(v: Given): AttentionSizes {
     ...(v.softcap !== undefined && { softcap: v.softcap }),
   };
   const zero = Object.entries(sizes).find(([, n]) => typeof n === 'number' && n <= 0);
-  if (zero) throw new UsageError(`${zero[0]} is ${zero[1]}; nothing would be measured`);
+  if (zero) throw new UsageError(`${zero[0]} is ${zero[1]}; expected more than 0`);
   if (lengths && lengths.length !== sizes.batch)
-    throw new UsageError(`--lengths holds ${lengths.length} numbers for a batch of ${sizes.batch}`);
+    throw new UsageError(`--lengths has ${lengths.length} numbers for a batch of ${sizes.batch}`);
   const longest = kvSeq ?? sizes.seq;
   const beyond = lengths?.find((n) => n > longest);
-  if (beyond !== undefined) throw new UsageError(`--lengths holds ${beyond}, and there are ${longest} positions`);
+  if (beyond !== undefined) throw new UsageError(`--lengths contains ${beyond}, but a sequence has ${longest} positions`);
   if (sizes.heads % sizes.kvHeads) throw new UsageError(`--kv-heads ${sizes.kvHeads} does not divide --heads ${sizes.heads}`);
   return sizes;
 }

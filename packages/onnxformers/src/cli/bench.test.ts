@@ -74,17 +74,20 @@ describe('bench', () => {
   });
 
   it.each([
-    [['attention', 'x'], 'bench attention takes no "x"; its options say what is measured'],
-    [['attention', '--all'], 'bench attention takes no --all and no --kind; bench block does'],
+    [['attention', 'x'], 'bench attention takes no argument; got "x". Its options choose what is measured'],
+    [['attention', '--all'], '--all and --kind are options of bench block, not of bench attention'],
     [['block', 'mlp', '--all'], 'bench block takes "mlp" or --all, not both'],
-    [['block', 'mlp', '--softcap', '3'], 'bench block takes no --softcap; the config of a block has one'],
-    [['attention', '--softcap', 'x'], '--softcap is a number, not "x"'],
-    [['attention', '--softcap', '0'], 'softcap is 0; nothing would be measured'],
-    [['attention', '--lengths', '3,x'], '--lengths is a list of whole numbers, not "x"'],
-    [['attention', '--lengths', '3,4', '--batch', '3'], '--lengths holds 2 numbers for a batch of 3'],
-    [['attention', '--lengths', '600'], '--lengths holds 600, and there are 512 positions'],
+    [
+      ['block', 'mlp', '--softcap', '3'],
+      '--softcap is an option of bench attention; set softcap in the config of the block instead',
+    ],
+    [['attention', '--softcap', 'x'], '--softcap must be a number, got "x"'],
+    [['attention', '--softcap', '0'], 'softcap is 0; expected more than 0'],
+    [['attention', '--lengths', '3,x'], '--lengths must be a list of integers, got "x"'],
+    [['attention', '--lengths', '3,4', '--batch', '3'], '--lengths has 2 numbers for a batch of 3'],
+    [['attention', '--lengths', '600'], '--lengths contains 600, but a sequence has 512 positions'],
     [['attention', '--heads', '4', '--kv-heads', '3'], '--kv-heads 3 does not divide --heads 4'],
-    [['block', '--all', '--kind', 'norms'], 'not "norms"; did you mean norm?'],
+    [['block', '--all', '--kind', 'norms'], 'got "norms"; did you mean norm?'],
   ])('refuses %j', async (args, message) => {
     const { code, err } = await here('bench', ...args);
     expect([code, err]).toEqual([2, expect.stringContaining(message)]);
@@ -95,7 +98,7 @@ describe('bench', () => {
     expect([code, err]).toEqual([
       1,
       expect.stringMatching(
-        /^ConfigError: multi_hed: no file, and no block of this name\. Did you mean "multi_head"\? Blocks: scaled_dot_product, /,
+        /^ConfigError: multi_hed: neither a file nor the name of a registered block\. Did you mean "multi_head"\? Blocks: scaled_dot_product, /,
       ),
     ]);
   });

@@ -74,10 +74,10 @@ describe('a model', () => {
   it('needs weights', async () => {
     await write('lm.json', lm);
     expect((await here('build', join(dir, 'lm.json'), '--out', 'z')).err).toContain(
-      'build needs weights: --weights FILE for a checkpoint, or --seed N to draw them',
+      'build requires weights: --weights FILE for a checkpoint, or --seed N for random weights',
     );
     expect((await here('build', join(dir, 'lm.json'), '--out', 'z', '--seed', '1', '--weights', 'w')).err).toContain(
-      'build takes --weights or --seed, not both',
+      '--weights and --seed exclude each other',
     );
   });
 

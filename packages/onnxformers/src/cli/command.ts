@@ -87,12 +87,13 @@ export function parse(
     if (token.kind !== 'option') continue;
     const option = c.options[token.name];
     if (!option) throw new UsageError(`${c.name} has no option ${token.rawName}${hintFor(token.name, Object.keys(c.options))}`);
-    if (option.type === 'flag' && token.value !== undefined) throw new UsageError(`${token.rawName} takes no value`);
+    if (option.type === 'flag' && token.value !== undefined)
+      throw new UsageError(`${token.rawName} is a flag and takes no value`);
     if (option.type !== 'list' && tokens.some((t) => t !== token && t.kind === 'option' && t.name === token.name))
       throw new UsageError(`${token.rawName} is given twice`);
     // A value that looks like an option is a forgotten one.
     if (option.type !== 'flag' && (token.value === undefined || (!token.inlineValue && token.value.startsWith('--'))))
-      throw new UsageError(`${token.rawName} needs a value (${option.value ?? option.type})`);
+      throw new UsageError(`${token.rawName} requires a value (${option.value ?? option.type})`);
   }
   return {
     words: checkWords(c, positionals),
@@ -104,7 +105,7 @@ export function parse(
 
 function checkWords(c: Command, words: readonly string[]): readonly string[] {
   const needed = c.words.filter((w) => !w.startsWith('['));
-  if (words.length < needed.length) throw new UsageError(`${c.name} needs ${needed.slice(words.length).join(' and ')}`);
+  if (words.length < needed.length) throw new UsageError(`${c.name} requires ${needed.slice(words.length).join(' and ')}`);
   if (words.length > c.words.length)
     throw new UsageError(`${c.name} takes ${c.words.join(' ') || 'no words'}; "${words[c.words.length]}" is too much`);
   return words;
@@ -113,7 +114,7 @@ function checkWords(c: Command, words: readonly string[]): readonly string[] {
 function readValue(name: string, o: Option, given: unknown): string | number | boolean | readonly string[] | undefined {
   if (o.type === 'flag') return given === true;
   if (given === undefined) {
-    if (o.required) throw new UsageError(`--${name} is needed: ${o.doc}`);
+    if (o.required) throw new UsageError(`--${name} is required: ${o.doc}`);
     return o.default;
   }
   if (o.type === 'list') return readList(name, o, given as readonly string[]);
@@ -121,9 +122,9 @@ function readValue(name: string, o: Option, given: unknown): string | number | b
   if (text === '') throw new UsageError(`--${name} is empty`);
   checkText(name, o, text);
   if (o.type === 'text') return text;
-  if (o.type === 'integer' && !/^\d+$/.test(text)) throw new UsageError(`--${name} is a whole number, not "${text}"`);
+  if (o.type === 'integer' && !/^\d+$/.test(text)) throw new UsageError(`--${name} must be an integer, got "${text}"`);
   const number = Number(text);
-  if (!Number.isFinite(number)) throw new UsageError(`--${name} is a number, not "${text}"`);
+  if (!Number.isFinite(number)) throw new UsageError(`--${name} must be a number, got "${text}"`);
   if (o.type === 'integer' && !Number.isSafeInteger(number)) throw new UsageError(`--${name} is too large: ${text}`);
   return number;
 }
@@ -139,8 +140,8 @@ function readList(name: string, o: Option, given: readonly string[]): readonly s
 
 function checkText(name: string, { choices, form }: Option, text: string): void {
   if (choices && !choices.includes(text))
-    throw new UsageError(`--${name} is one of ${choices.join(', ')}, not "${text}"${hintFor(text, choices)}`);
-  if (form && !form.pattern.test(text)) throw new UsageError(`--${name} is ${form.words}, not "${text}"`);
+    throw new UsageError(`--${name} must be one of ${choices.join(', ')}, got "${text}"${hintFor(text, choices)}`);
+  if (form && !form.pattern.test(text)) throw new UsageError(`--${name} must be ${form.words}, got "${text}"`);
 }
 
 /** `; did you mean …?` */
@@ -154,7 +155,7 @@ export function helpOf(c: Command): string {
   const rows = Object.entries(c.options).map(([name, o]): readonly [string, string] => {
     const value = o.type === 'flag' ? '' : ` ${o.value ?? (o.choices ? 'NAME' : o.type === 'integer' ? 'N' : 'TEXT')}`;
     const choices = o.choices ? `: ${o.choices.join(', ')}` : '';
-    const rest = o.required ? ' (needed)' : o.default !== undefined ? ` (default ${o.default})` : '';
+    const rest = o.required ? ' (required)' : o.default !== undefined ? ` (default ${o.default})` : '';
     return [`--${name}${value}`, `${o.doc}${choices}${rest}`];
   });
   const width = Math.max(...rows.map(([left]) => left.length));

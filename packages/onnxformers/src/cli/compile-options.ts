@@ -17,8 +17,13 @@ export const allTargets = (): readonly Target[] => names.filter((n) => n !== 'po
 
 /** Options that choose a target, a machine and a dtype. */
 export const targetOptions = {
-  target: { type: 'text', doc: 'what the graph is for', choices: names, default: 'cpu' },
-  dtype: { type: 'text', doc: 'of weights and arithmetic', choices: ['float32', 'float16', 'bfloat16'], default: 'float32' },
+  target: { type: 'text', doc: 'the target to compile for', choices: names, default: 'cpu' },
+  dtype: {
+    type: 'text',
+    doc: 'dtype of weights and arithmetic',
+    choices: ['float32', 'float16', 'bfloat16'],
+    default: 'float32',
+  },
   sm: {
     type: 'integer',
     doc: 'compute capability of the GPU times ten: 80, 89, 90, 100, 120',
@@ -26,7 +31,7 @@ export const targetOptions = {
   },
   cudnn: {
     type: 'text',
-    doc: 'version of cuDNN there, or none',
+    doc: 'version of cuDNN on that machine, or none',
     value: 'VERSION',
     form: { pattern: /^(none|\d+(\.\d+){0,3})$/, words: 'a version such as 9.14, or none' },
   },
@@ -35,15 +40,15 @@ export const targetOptions = {
 /** Options that say what goes in and what is kept. */
 export const modelOptions = {
   ...targetOptions,
-  layout: { type: 'text', doc: 'padded rows, or packed ones with lengths', choices: ['padded', 'packed'] },
+  layout: { type: 'text', doc: 'padded batch, or packed batch with lengths', choices: ['padded', 'packed'] },
   state: {
     type: 'text',
-    doc: 'caches as inputs and outputs: io, or their rows (a capacity)',
+    doc: 'KV caches as inputs and outputs: io (growing), or a number of positions (fixed capacity)',
     value: 'io|ROWS',
-    form: { pattern: /^(io|[1-9]\d{0,8})$/, words: 'io or a number of rows from 1' },
+    form: { pattern: /^(io|[1-9]\d{0,8})$/, words: 'io or a number of positions >= 1' },
   },
-  assumptions: { type: 'list', doc: 'what holds for every feed', value: 'TEXT,…', choices: assumptions },
-  taps: { type: 'list', doc: 'modules whose results become outputs', value: 'PATH,…' },
+  assumptions: { type: 'list', doc: 'assumption about all feeds; the runner checks it', value: 'TEXT,…', choices: assumptions },
+  taps: { type: 'list', doc: 'modules whose results become further outputs', value: 'PATH,…' },
 } as const satisfies Options;
 
 /** What is known of the machine. */

@@ -9,7 +9,7 @@ describe('what the CUDA provider lacks', () => {
   it('is itself where only the package is installed', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'cuda-libraries-'));
     expect(await missingForCuda(folder)).toBe(
-      `${providerFile} is not in ${folder}; docs/guides/cuda.md says where it comes from`,
+      `${providerFile} is not in ${folder}; see docs/guides/cuda.md for how to install it`,
     );
   });
   it('is read from what ldd prints', () => {

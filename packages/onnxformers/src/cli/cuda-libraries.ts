@@ -25,8 +25,8 @@ export const notFound = (printed: string): readonly string[] =>
 export async function missingForCuda(folder: string | undefined): Promise<string | undefined> {
   if (folder === undefined) return undefined;
   const provider = join(folder, providerFile);
-  if (!existsSync(provider)) return `${providerFile} is not in ${folder}; docs/guides/cuda.md says where it comes from`;
+  if (!existsSync(provider)) return `${providerFile} is not in ${folder}; see docs/guides/cuda.md for how to install it`;
   const { stdout } = await promisify(execFile)('ldd', [provider], { timeout: 10_000 }).catch(() => ({ stdout: '' }));
   const libraries = notFound(stdout);
-  return libraries.length ? `${providerFile} is there, but the loader does not find ${libraries.join(', ')}` : undefined;
+  return libraries.length ? `${providerFile} is installed, but the loader does not find ${libraries.join(', ')}` : undefined;
 }

@@ -58,7 +58,7 @@ describe('summary', () => {
     const sizes = (text: string) => here('summary', join(dir, 'lm.json'), '--size', text);
     expect(await sizes('seq')).toMatchObject({
       code: 2,
-      err: expect.stringContaining('--size is a list such as batch=2,seq=128, not "seq"'),
+      err: expect.stringContaining('--size must be a list such as batch=2,seq=128, got "seq"'),
     });
     expect(await sizes('seqq=3')).toMatchObject({ code: 1, err: expect.stringMatching(/^ConfigError: .*seqq/) });
   });

@@ -32,8 +32,8 @@ export function modelOf(saved: SavedModel, elsewhere: Elsewhere = {}): Model {
   if (!config)
     throw new ConfigError({
       path: 'onnxformers.json',
-      problem: 'no config made this model',
-      hint: 'Compile it in a program of yours and call explain(model)',
+      problem: 'this model was not compiled from a config',
+      hint: 'Compile it in your own program and call explain(model)',
     });
   const owner =
     zoo.blocks.find((b) => b.kind === 'model' && b.blockName === config.name) ??

@@ -22,51 +22,54 @@ describe('usage', () => {
     ])
       expect(out).toContain(`  ${name} `);
     expect(out).toContain(
-      'Exit codes: 0 done, 1 an error of the input, 2 a wrong command line, 70 a fault of onnxformers, 128 + N ended by signal N.',
+      'Exit codes: 0 done, 1 an error in the input, 2 a wrong command line, 70 an internal error of onnxformers, 128 + N ended by signal N.',
     );
   });
 
   it.each([
     [['bild'], 'there is no command "bild"; did you mean build? Commands: info, build'],
     [['--quiet', 'info'], 'the command comes before options such as --quiet. Commands: info, build'],
-    [['build'], 'build needs CONFIG'],
+    [['build'], 'build requires CONFIG'],
     [['build', 'a.json', 'b.json', '--out', 'x'], 'build takes CONFIG; "b.json" is too much'],
-    [['build', 'a.json', '--seed', '1'], '--out is needed: the folder to save to'],
+    [['build', 'a.json', '--seed', '1'], '--out is required: the folder to save to'],
     [['build', 'a.json', '--out', 'x', '--targt', 'cpu'], 'build has no option --targt; did you mean target?'],
     [
       ['build', 'a.json', '--out', 'x', '--target', 'cud'],
-      '--target is one of cpu, cuda, webgpu, wasm, portable-18, portable-21, portable-23, portable, not "cud"; did you mean cuda?',
+      '--target must be one of cpu, cuda, webgpu, wasm, portable-18, portable-21, portable-23, portable, got "cud"; did you mean cuda?',
     ],
-    [['build', 'a.json', '--out', 'x', '--seed', 'one'], '--seed is a whole number, not "one"'],
-    [['build', 'a.json', '--out', '--seed', '1'], '--out needs a value (DIR)'],
+    [['build', 'a.json', '--out', 'x', '--seed', 'one'], '--seed must be an integer, got "one"'],
+    [['build', 'a.json', '--out', '--seed', '1'], '--out requires a value (DIR)'],
     [['build', 'a.json', '--out', '', '--seed', '1'], '--out is empty'],
     [
       ['build', 'a.json', '--out', 'x', '--assumptions', 'prefill in empty cache'],
-      '--assumptions is one of prefill into empty cache, no empty sequences, not "prefill in empty cache"; did you mean prefill into empty cache?',
+      '--assumptions must be one of prefill into empty cache, no empty sequences, got "prefill in empty cache"; did you mean prefill into empty cache?',
     ],
-    [['build', 'a.json', '--out', 'x', '--cudnn', 'nine'], '--cudnn is a version such as 9.14, or none, not "nine"'],
-    [['build', 'a.json', '--out', 'x', '--sm', '9'], '--sm is a compute capability times ten: 80, 89, 90, 100, 120, not "9"'],
-    [['build', 'a.json', '--out', 'x', '--state', '0'], '--state is io or a number of rows from 1, not "0"'],
+    [['build', 'a.json', '--out', 'x', '--cudnn', 'nine'], '--cudnn must be a version such as 9.14, or none, got "nine"'],
+    [
+      ['build', 'a.json', '--out', 'x', '--sm', '9'],
+      '--sm must be a compute capability times ten: 80, 89, 90, 100, 120, got "9"',
+    ],
+    [['build', 'a.json', '--out', 'x', '--state', '0'], '--state must be io or a number of positions >= 1, got "0"'],
     [['build', 'a.json', '--out', 'x', '--seed', '99999999999999999999'], '--seed is too large: 99999999999999999999'],
     [['build', 'a.json', '--out', 'x', '--out', 'y'], '--out is given twice'],
     [['build', 'a.json', '--out', 'x', '--taps', ','], '--taps is empty'],
-    [['summary', 'a.json', '--size', 'seq=3,seq=4'], '--size gives seq twice'],
+    [['summary', 'a.json', '--size', 'seq=3,seq=4'], '--size contains seq twice'],
     [['bench', 'nothing'], 'bench measures attention or block, not "nothing"'],
-    [['bench', 'block'], 'bench block needs CONFIG, NAME or --all'],
-    [['bench', 'attention', '--few', '0'], '--few, --more and --repeat are at least 1'],
-    [['inspect', 'x', '--json=yes'], '--json takes no value'],
+    [['bench', 'block'], 'bench block requires CONFIG, NAME or --all'],
+    [['bench', 'attention', '--few', '0'], '--few, --more and --repeat must be at least 1'],
+    [['inspect', 'x', '--json=yes'], '--json is a flag and takes no value'],
   ])('wrong: %j', async (args, message) => {
     const { code, out, err } = await here(...args);
     expect([code, out]).toEqual([2, '']);
     expect(err).toContain(message);
-    expect(err).toMatch(/onnxformers \w* ?--help says more\.\n$/);
+    expect(err).toMatch(/onnxformers \w* ?--help shows its options\.\n$/);
   });
 
   it('help of a command lists its options', async () => {
     const { code, out } = await cli('build', '--help');
     expect(code).toBe(0);
-    expect(out).toMatch(/--out DIR +the folder to save to \(needed\)/);
-    expect(out).toMatch(/--dtype NAME +of weights and arithmetic: float32, float16, bfloat16 \(default float32\)/);
+    expect(out).toMatch(/--out DIR +the folder to save to \(required\)/);
+    expect(out).toMatch(/--dtype NAME +dtype of weights and arithmetic: float32, float16, bfloat16 \(default float32\)/);
     expect((await here('help', 'build')).out).toBe(out);
     expect((await cli('build')).code).toBe(2);
   });
@@ -110,7 +113,7 @@ describe('errors', () => {
       },
     };
     expect(await start(['schema', 'norm'], out, err)).toBe(70);
-    expect(said).toBe('A fault of onnxformers: broken\nRun it again with --debug and report what it prints.\n');
+    expect(said).toBe('Internal error of onnxformers: broken\nRun it again with --debug and report what it prints.\n');
   });
 });
 

@@ -65,7 +65,7 @@ async function help([name]: readonly string[]): Promise<string> {
     columns(rows),
     '',
     'Every command takes --json, --debug and --help.',
-    `Exit codes: ${exitCodes.done} done, ${exitCodes.error} an error of the input, ${exitCodes.usage} a wrong command line, ${exitCodes.internal} a fault of onnxformers, 128 + N ended by signal N.`,
+    `Exit codes: ${exitCodes.done} done, ${exitCodes.error} an error in the input, ${exitCodes.usage} a wrong command line, ${exitCodes.internal} an internal error of onnxformers, 128 + N ended by signal N.`,
   ].join('\n');
 }
 
@@ -97,8 +97,8 @@ function codeOf(error: Error): number {
 
 function words({ name, message }: Error, code: number, command: string | undefined): string {
   if (code === exitCodes.usage)
-    return `${message}\nonnxformers ${command && commands.some((c) => c.name === command) ? `${command} ` : ''}--help says more.`;
+    return `${message}\nonnxformers ${command && commands.some((c) => c.name === command) ? `${command} ` : ''}--help shows its options.`;
   if (code === exitCodes.internal)
-    return `A fault of onnxformers: ${message}\nRun it again with --debug and report what it prints.`;
+    return `Internal error of onnxformers: ${message}\nRun it again with --debug and report what it prints.`;
   return `${name}: ${message}`;
 }

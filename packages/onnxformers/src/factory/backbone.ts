@@ -15,7 +15,7 @@ import {
 
 /** For models and stacks: a length that reaches down to the blocks that have a fixed one. */
 export const longestSequence = int({
-  doc: 'longest sequence; embeddings, positions and mechanisms of fixed length inside take it unless they have their own',
+  doc: 'longest sequence; inherited by embeddings, positions and mechanisms of fixed length inside',
   unit: 'positions',
   min: 1,
   inherit: true,
@@ -26,25 +26,25 @@ const embedded = (c: { embeddingDim: number }) => ({ dim: c.embeddingDim });
 
 /** The slots of a backbone; spread them into the fields of a model, behind `dim`. */
 export const backboneFields = {
-  /** longest sequence; embeddings, positions and mechanisms of fixed length inside take it unless they have their own. Inherited from the block around. */
+  /** longest sequence; inherited by embeddings, positions and mechanisms of fixed length inside. Inherited from the block around. */
   seqLen: longestSequence,
-  /** channels of embedding and positions; where it is not dim, a linear map follows. Default: from other options. */
+  /** channels of embedding and positions; if it differs from dim, a linear map follows. Default: from other options. */
   embeddingDim: int({
-    doc: 'channels of embedding and positions; where it is not dim, a linear map follows',
+    doc: 'channels of embedding and positions; if it differs from dim, a linear map follows',
     unit: 'channels',
     min: 1,
     default: (c: { dim: number }) => c.dim,
   }),
-  /** from ids or pixels to channels; absent: the input is x [batch, seq, embeddingDim]. May be left out. */
+  /** embedding of ids, pixels or features; absent: the input is x [batch, seq, embeddingDim]. May be left out. */
   embedding: slot('embedding', {
-    doc: 'from ids or pixels to channels; absent: the input is x [batch, seq, embeddingDim]',
+    doc: 'embedding of ids, pixels or features; absent: the input is x [batch, seq, embeddingDim]',
     optional: true,
     inside: embedded,
   }),
-  /** added to the embedded input. May be left out. */
-  position: slot('position', { doc: 'added to the embedded input', optional: true, inside: embedded }),
-  /** behind embedding and positions. May be left out. */
-  embeddingNorm: slot('norm', { doc: 'behind embedding and positions', optional: true, inside: embedded }),
+  /** positional encoding, added to the embeddings. May be left out. */
+  position: slot('position', { doc: 'positional encoding, added to the embeddings', optional: true, inside: embedded }),
+  /** norm after embedding and positions. May be left out. */
+  embeddingNorm: slot('norm', { doc: 'norm after embedding and positions', optional: true, inside: embedded }),
   /** the layers. */
   stack: slot('stack', { doc: 'the layers' }),
 } as const;
@@ -101,7 +101,7 @@ export function backboneInput(
   for (const name of names) if (inputs[name]) return inputs[name];
   throw new ConfigError({
     path: 'inputs',
-    problem: 'the model has nothing to read',
+    problem: 'the model has no input sequence',
     expected: names.join(' or '),
     got: Object.keys(inputs).join(', '),
   });

@@ -25,8 +25,8 @@ export const causalLm = defineBlock({
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     /** number of tokens. Inherited from the block around. */
     vocabSize: int({ doc: 'number of tokens', min: 1, inherit: true }),
-    /** the head uses the table of the embedding. Default: `false`. */
-    tied: bool({ doc: 'the head uses the table of the embedding', default: false }),
+    /** tied embeddings: the head uses the embedding table. Default: `false`. */
+    tied: bool({ doc: 'tied embeddings: the head uses the embedding table', default: false }),
     /** the head has a bias. Default: `false`. */
     headBias: bool({ doc: 'the head has a bias', default: false }),
     ...backboneFields,
@@ -58,7 +58,7 @@ export const causalLm = defineBlock({
     if (tied && !embedding)
       throw new ConfigError({
         path: `${path}.tied`,
-        problem: 'there is no embedding to tie the head to',
+        problem: 'tied is set, but the model has no embedding',
         expected: 'an embedding, or tied: false',
       });
     const head = logitsHead(dim, vocabSize, { tied: tied ? embedding : undefined, bias: headBias });

@@ -24,8 +24,8 @@ export const classifier = defineBlock({
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     /** number of classes. */
     classes: int({ doc: 'number of classes', min: 1 }),
-    /** the first row, or the mean over real rows. Default: `"mean"`. */
-    pooling: choice(['first', 'mean'], { doc: 'the first row, or the mean over real rows', default: 'mean' }),
+    /** pooling: the first position, or the mean over real positions. Default: `"mean"`. */
+    pooling: choice(['first', 'mean'], { doc: 'pooling: the first position, or the mean over real positions', default: 'mean' }),
     ...backboneFields,
   },
   examples: [

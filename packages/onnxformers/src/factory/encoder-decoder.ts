@@ -42,21 +42,21 @@ export const encoderDecoder = defineBlock({
   fields: {
     /** channels. Inherited from the block around. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
-    /** longest sequence; embeddings, positions and mechanisms of fixed length inside take it unless they have their own. Inherited from the block around. */
+    /** longest sequence; inherited by embeddings, positions and mechanisms of fixed length inside. Inherited from the block around. */
     seqLen: longestSequence,
     /** number of tokens of the decoder; absent: no head. May be left out. */
     vocabSize: int({ doc: 'number of tokens of the decoder; absent: no head', min: 1, optional: true }),
-    /** the head uses the table of the decoder's embedding. Default: `false`. */
-    tied: bool({ doc: "the head uses the table of the decoder's embedding", default: false }),
-    /** the encoder's embedding and positions are the decoder's, one set of weights; their configs must agree. Default: `false`. */
+    /** tied embeddings: the head uses the decoder's embedding table. Default: `false`. */
+    tied: bool({ doc: "tied embeddings: the head uses the decoder's embedding table", default: false }),
+    /** encoder and decoder share the weights of embedding and positions; their configs must agree. Default: `false`. */
     tiedEmbeddings: bool({
-      doc: "the encoder's embedding and positions are the decoder's, one set of weights; their configs must agree",
+      doc: 'encoder and decoder share the weights of embedding and positions; their configs must agree',
       default: false,
     }),
-    /** reads ids or x, gives hidden_states. */
-    encoder: slot('model', { doc: 'reads ids or x, gives hidden_states' }),
-    /** reads ids or x and a memory, gives hidden_states. */
-    decoder: slot('model', { doc: 'reads ids or x and a memory, gives hidden_states' }),
+    /** reads ids or x, returns hidden_states. */
+    encoder: slot('model', { doc: 'reads ids or x, returns hidden_states' }),
+    /** reads ids or x and a memory, returns hidden_states. */
+    decoder: slot('model', { doc: 'reads ids or x and a memory, returns hidden_states' }),
   },
   inputs: ({ children: { encoder, decoder } }) => ({
     ...blockInputs(encoder as AnyModule),
@@ -102,7 +102,7 @@ export const encoderDecoder = defineBlock({
     if (tied && (vocabSize === undefined || typeof embedding !== 'function'))
       throw new ConfigError({
         path: `${path}.tied`,
-        problem: 'there is nothing to tie the head to',
+        problem: 'tied is set, but there is no head or no embedding to tie',
         expected: 'vocabSize and a decoder with an embedding',
       });
     const head =
@@ -113,13 +113,13 @@ export const encoderDecoder = defineBlock({
       if (ctx.state)
         throw new ConfigError({
           path,
-          problem: 'an encoder-decoder keeps no state as a whole',
-          expected: 'its parts compiled one by one',
+          problem: 'an encoder-decoder cannot be compiled with a state as a whole',
+          expected: 'encoder and decoder compiled separately',
           got: 'a state',
           hint: 'Compile module.children.encoder without a state and module.children.decoder with one',
         });
       const memory = encoder(inputs, ctx).hidden_states;
-      if (!memory) throw new ConfigError({ path: `${path}.encoder`, problem: 'the encoder gave no hidden_states' });
+      if (!memory) throw new ConfigError({ path: `${path}.encoder`, problem: 'the encoder returned no hidden_states' });
       const g = memory.graph.root;
       const own = Object.entries(inputs)
         .filter(([name]) => name.startsWith('decoder_'))
@@ -128,7 +128,7 @@ export const encoderDecoder = defineBlock({
       const alone = contextOf(g, decoderInputs, { layout: ctx.layout.kind });
       const within = withContext(alone, { memory: memoryFrom({ rows: memory, ctx: contextOfRows(memory) ?? ctx }) });
       const hidden = decoder(decoderInputs, within).hidden_states;
-      if (!hidden) throw new ConfigError({ path: `${path}.decoder`, problem: 'the decoder gave no hidden_states' });
+      if (!hidden) throw new ConfigError({ path: `${path}.decoder`, problem: 'the decoder returned no hidden_states' });
       return head ? { logits: head(hidden) } : { hidden_states: hidden };
     });
   },

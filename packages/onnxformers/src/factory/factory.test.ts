@@ -109,9 +109,9 @@ describe('causal_lm', () => {
 
   it('refuses to tie what does not fit', () => {
     const { embedding: _, ...without } = lm;
-    expect(() => zoo.build('model', { ...without, tied: true })).toThrow(/there is no embedding to tie the head to/);
+    expect(() => zoo.build('model', { ...without, tied: true })).toThrow(/tied is set, but the model has no embedding/);
     expect(() => zoo.build('model', { ...lm, tied: true, embedding: { name: 'token', vocabSize: 24 } })).toThrow(
-      /no table to share; expected a parameter \[23, 12\]/,
+      /no table that the head could use; expected a parameter \[23, 12\]/,
     );
     expect(() => zoo.build('model', { ...lm, tied: true, embeddingDim: 8 })).toThrow(ConfigError);
   });
@@ -152,18 +152,18 @@ describe('encoder, decoder and both', () => {
   it('refuses a state for the whole, and weights tied to nothing', () => {
     const inputs = { ids: ['int64', [1, 3]], decoder_ids: ['int64', [1, 2]] } as const;
     expect(() => compile(both, { target: targets.portable(21), inputs, state: 'io' })).toThrow(
-      /keeps no state as a whole.*module\.children\.encoder/,
+      /cannot be compiled with a state as a whole.*module\.children\.encoder/,
     );
     const encoder = { name: 'encoder', stack } as const;
     const headless = { name: 'encoder_decoder', dim: 12, tied: true, encoder, decoder: { name: 'decoder', stack } } as const;
-    expect(() => zoo.build('model', headless)).toThrow(/there is nothing to tie the head to/);
+    expect(() => zoo.build('model', headless)).toThrow(/tied is set, but there is no head or no embedding to tie/);
   });
 
   it('reads x where it has no embedding, and says what it misses', () => {
     const encoder = zoo.build('model', { name: 'encoder', dim: 12, stack });
     const x = randomArray('x', [2, 3, 12]);
     expect(run(encoder, { x }).hidden_states!.dims).toEqual([2, 3, 12]);
-    expect(() => run(encoder, { ids: ids(2, 3) })).toThrow(/the model has nothing to read; expected x, got ids/);
+    expect(() => run(encoder, { ids: ids(2, 3) })).toThrow(/the model has no input sequence; expected x, got ids/);
     const decoder = zoo.build('model', { name: 'decoder', dim: 12, stack: { ...stack, layers: cross } });
     expect(() => run(decoder, { x })).toThrow(/without a memory/);
   });

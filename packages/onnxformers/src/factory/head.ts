@@ -35,7 +35,7 @@ function tableOf(embedding: AnyModule, dim: number, count: number): Parameter {
     if (p.options.role === 'embedding' && p.dims[0] === count && p.dims[1] === dim) return p;
   throw new ConfigError({
     path: 'tied',
-    problem: 'the embedding has no table to share',
+    problem: 'the embedding has no table that the head could use',
     expected: `a parameter [${count}, ${dim}] of the role "embedding"`,
     hint: 'Set tied: false, or make vocabSize and dim agree',
   });

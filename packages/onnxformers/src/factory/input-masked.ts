@@ -57,7 +57,8 @@ export const inputMasked = defineBlock({
   ],
   create({ layer }, { path }) {
     return module({ layer }, (x: Value, ctx: SequenceContext) => {
-      if (ctx.state) throw new ConfigError({ path, problem: 'scaled rows are not kept between calls', expected: 'no state' });
+      if (ctx.state)
+        throw new ConfigError({ path, problem: 'input_masked does not support a cache or another state', expected: 'no state' });
       const scale = ctx.shared.get<Value | undefined>(key, () => undefined);
       const rows = scale ? ops.mul(x, ops.unsqueeze(ops.cast(scale, x.dtype), [-1])) : x;
       return layer(

@@ -25,13 +25,13 @@ export const maskedLm = defineBlock({
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     /** number of tokens. Inherited from the block around. */
     vocabSize: int({ doc: 'number of tokens', min: 1, inherit: true }),
-    /** the head uses the table of the embedding. Default: `true`. */
-    tied: bool({ doc: 'the head uses the table of the embedding', default: true }),
+    /** tied embeddings: the head uses the embedding table. Default: `true`. */
+    tied: bool({ doc: 'tied embeddings: the head uses the embedding table', default: true }),
     ...backboneFields,
-    /** in the transform. Default: `"gelu"`. */
-    activation: slot('activation', { doc: 'in the transform', default: 'gelu' }),
-    /** in the transform. Default: `"layer_norm"`. */
-    norm: slot('norm', { doc: 'in the transform', default: 'layer_norm' }),
+    /** activation of the transform before the head. Default: `"gelu"`. */
+    activation: slot('activation', { doc: 'activation of the transform before the head', default: 'gelu' }),
+    /** norm of the transform before the head. Default: `"layer_norm"`. */
+    norm: slot('norm', { doc: 'norm of the transform before the head', default: 'layer_norm' }),
   },
   examples: [
     {

@@ -13,7 +13,7 @@ export function pool(x: Value, ctx: SequenceContext, by: 'first' | 'mean'): Valu
   if (ctx.layout.kind === 'packed')
     throw new ShapeError({
       path: x.graph.where,
-      problem: 'packed rows are not pooled',
+      problem: 'pooling does not support packed batches',
       hint: 'Compile the classifier with layout: "padded"',
     });
   if (by === 'first') return firstRow(x, impliedBy(ctx.mask).keyPadding);

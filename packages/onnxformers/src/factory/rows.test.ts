@@ -66,7 +66,7 @@ const stem = defineBlock({
 const imageAndText = defineBlock({
   kind: 'embedding',
   name: 'test_image_and_text',
-  summary: 'An image in front of a text.',
+  summary: 'An image before a text.',
   fields: { dim: int({ doc: 'channels', min: 1, inherit: true }) },
   examples: [],
   create() {
@@ -212,7 +212,7 @@ describe('a stem that shortens sequences', () => {
   });
 });
 
-describe('an image in front of a text', () => {
+describe('an image before a text', () => {
   const pixels = randomArray('pixels', [2, channels, 4, 6]);
   const ids = int64([2, 5], [3, 1, 4, 1, 5, 9, 2, 6, 0, 0]);
   const model = encoder('test_image_and_text', { position: 'sine' }, 'rotary');
@@ -231,7 +231,7 @@ describe('an image in front of a text', () => {
     expect(() => expectClose(rowsIn(y(model, { ids, pixels }), 1, 0, 9), alone, float32)).toThrow(/differ/);
   });
 
-  it('counts a text that is padded on the left behind the image', () => {
+  it('counts a text that is padded on the left after the image', () => {
     const left = int64([1, 5], [0, 0, 9, 2, 6]);
     const padded = y(model, { ids: left, pixels: one(pixels), attention_mask: int64([1, 5], [0, 0, 1, 1, 1]) });
     expectClose(rowsIn(padded, 0, 0, 6), rowsIn(alone, 0, 0, 6), float32);

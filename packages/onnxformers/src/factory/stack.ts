@@ -20,14 +20,14 @@ export const stack = defineBlock({
   fields: {
     /** channels. Inherited from the block around. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
-    /** longest sequence; embeddings, positions and mechanisms of fixed length inside take it unless they have their own. Inherited from the block around. */
+    /** longest sequence; inherited by embeddings, positions and mechanisms of fixed length inside. Inherited from the block around. */
     seqLen: longestSequence,
     /** number of layers. Inherited from the block around. */
     depth: int({ doc: 'number of layers', min: 0, max: 10_000, inherit: true }),
     /** one config for all layers, or a list of them. */
     layers: each('layer', { doc: 'one config for all layers, or a list of them' }),
-    /** behind the last layer. May be left out. */
-    norm: slot('norm', { doc: 'behind the last layer', optional: true }),
+    /** norm after the last layer. May be left out. */
+    norm: slot('norm', { doc: 'norm after the last layer', optional: true }),
   },
   examples: [
     {

@@ -21,7 +21,7 @@ export function withInputOf(other: KindModule<'model'>, own: KindModule<'model'>
   )
     throw new ConfigError({
       path: `${path}.tiedEmbeddings`,
-      problem: 'there are no weights to share',
+      problem: 'encoder and decoder cannot have tied embeddings',
       expected: `an encoder with ${listed(weights)}, as the decoder`,
       got: listed(namesOf(inputOf(own)).parameters),
     });

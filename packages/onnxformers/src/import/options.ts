@@ -5,7 +5,7 @@ import { ConfigError, describe, nearest } from '@onnxformers/core';
 export type XFormersConfig = Readonly<Record<string, unknown>>;
 
 /** `problem` of the ConfigError for a block of the original that this library does not have. */
-export const noCounterpart = 'has no counterpart here';
+export const noCounterpart = 'is not supported here';
 
 /** The options of one config. Each method takes one of them; an option that is null or missing takes its default. */
 export interface Options {
@@ -67,7 +67,7 @@ export function unknownName(
   elsewhere: ReadonlySet<string>,
 ): ConfigError {
   if (typeof name === 'string' && elsewhere.has(name)) {
-    const hint = `Of its kind there are: ${here.join(', ')}`;
+    const hint = `Supported: ${here.join(', ')}`;
     return new ConfigError({ path, problem: noCounterpart, got: `the ${kind} "${name}"`, hint });
   }
   const near = typeof name === 'string' ? nearest(name, [...here, ...elsewhere]) : undefined;

@@ -34,7 +34,7 @@ function unknownWeight(name: string, { names }: Translated): WeightError {
   const near = nearest(name, known);
   return new WeightError({
     path: `weight "${name}"`,
-    problem: 'unknown; no block of the config has it',
+    problem: 'unknown weight; no block of the config has it',
     hint: near
       ? `Near it: ${near}`
       : known.length

@@ -11,7 +11,7 @@ import { ownVersion, runtimeVersion } from '../versions';
 export const bench = command({
   name: 'bench',
   words: ['attention|block', '[CONFIG|NAME]'],
-  summary: 'Measures one attention, the block of a config, or registered blocks, on a target.',
+  summary: 'Measures one attention call, the block of a config, or registered blocks, on a target.',
   help: [
     'onnxformers bench attention --target cuda --dtype float16 --heads 16 --head-dim 128 --seq 8192 --causal --vs decomposed',
     'onnxformers bench block layer.json --seq 1024',
@@ -25,7 +25,7 @@ export const bench = command({
   options: {
     ...targetOptions,
     ...subjectOptions,
-    vs: { type: 'text', doc: 'measure beside it: the same in primitive ops', choices: ['decomposed'] },
+    vs: { type: 'text', doc: 'also measure the same in primitive ops', choices: ['decomposed'] },
   },
   async run([what, word], values, output) {
     const { list, about } = await subjectsOf(what!, word, values);

@@ -19,9 +19,9 @@ export const build = command({
   options: {
     out: { type: 'text', doc: 'the folder to save to', value: 'DIR', required: true },
     weights: { type: 'text', doc: 'safetensors: a file, an index of several, or a folder with either', value: 'FILE|DIR' },
-    seed: { type: 'integer', doc: 'draw the weights instead, from this seed' },
-    scheme: { type: 'text', doc: 'how they are drawn', choices: schemeNames, default: 'default' },
-    'strict-dtype': { type: 'flag', doc: 'an error instead of arithmetic in another dtype' },
+    seed: { type: 'integer', doc: 'initialise the weights at random with this seed instead' },
+    scheme: { type: 'text', doc: 'initialisation scheme of the random weights', choices: schemeNames, default: 'default' },
+    'strict-dtype': { type: 'flag', doc: 'fail instead of computing in another dtype' },
     ...modelOptions,
   },
   async run([path], values, output) {
@@ -65,9 +65,9 @@ async function weightsOf(
   { module }: ReadConfig,
   v: { readonly weights: string | undefined; readonly seed: number | undefined; readonly scheme: string; readonly dtype: string },
 ): Promise<WeightSource> {
-  if (v.weights !== undefined && v.seed !== undefined) throw new UsageError('build takes --weights or --seed, not both');
+  if (v.weights !== undefined && v.seed !== undefined) throw new UsageError('--weights and --seed exclude each other');
   if (v.weights !== undefined) return openWeights(v.weights);
   if (v.seed === undefined)
-    throw new UsageError('build needs weights: --weights FILE for a checkpoint, or --seed N to draw them');
+    throw new UsageError('build requires weights: --weights FILE for a checkpoint, or --seed N for random weights');
   return initialize(module, { seed: v.seed, scheme: v.scheme as SchemeName, dtype: v.dtype as ModelDType });
 }

@@ -34,13 +34,13 @@ export async function readModel(path: string, v: Values<typeof eitherOptions>): 
 export const explain = command({
   name: 'explain',
   words: ['CONFIG|DIR'],
-  summary: 'Says for each block which kernels were chosen, which were refused and why, and what could be changed.',
+  summary: 'Shows for each block which kernels were chosen, which were refused and why, and what to change for faster ones.',
   help: 'onnxformers explain lm.json --target cuda --dtype float16 --sm 90',
   options: {
     ...eitherOptions,
     path: {
       type: 'text',
-      doc: 'only blocks at this path and below, such as layers.0.mixer, or a place as printed: layers.0–2.mixer',
+      doc: 'only blocks at this path and below, such as layers.0.mixer, or a path as printed: layers.0–2.mixer',
     },
   },
   async run([path], values, output) {

@@ -8,12 +8,12 @@ export const graph = command({
   name: 'graph',
   words: ['CONFIG|DIR'],
   summary: 'Draws the compiled graph: blocks as boxes, fused ops highlighted.',
-  help: 'onnxformers graph lm.json --target cuda --dtype float16 --out lm.svg\nA file that ends in .dot holds the graph in the language of Graphviz.',
+  help: 'onnxformers graph lm.json --target cuda --dtype float16 --out lm.svg\nA file that ends in .dot contains the graph in the format of Graphviz.',
   options: {
     ...eitherOptions,
     out: {
       type: 'text',
-      doc: 'the file to write',
+      doc: 'file to write',
       value: 'FILE.svg|FILE.dot',
       required: true,
       form: { pattern: /\.(svg|dot)$/, words: 'a file that ends in .svg or .dot' },

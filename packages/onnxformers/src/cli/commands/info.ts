@@ -25,8 +25,8 @@ export const info = command({
   help: 'onnxformers info --target cuda lists every kernel that the compiler may use there.',
   options: {
     target: { type: 'text', doc: 'list the kernels of this target', choices: targetOptions.target.choices },
-    provider: { type: 'text', doc: 'only try this provider', value: 'NAME' },
-    runtime: { type: 'text', doc: 'of this runtime', choices: runtimeNames, default: 'onnxruntime-node' },
+    provider: { type: 'text', doc: 'try this provider only', value: 'NAME' },
+    runtime: { type: 'text', doc: 'the runtime of that provider', choices: runtimeNames, default: 'onnxruntime-node' },
   },
   async run(_, values, output) {
     if (values.provider !== undefined) {
@@ -72,7 +72,7 @@ export const info = command({
       () =>
         [
           `onnxformers ${data.onnxformers}, Node ${node}, ${data.platform}`,
-          columns(runtimes.map((r) => [r.name, r.version ?? `not here; npm install ${r.name}`])),
+          columns(runtimes.map((r) => [r.name, r.version ?? `not installed; npm install ${r.name}`])),
           '\nproviders',
           columns(trials.length ? trials.map(line) : [['none without a runtime']]),
           '\ntargets',
@@ -88,7 +88,7 @@ export const info = command({
           columns(
             cards.length
               ? cards.map((g) => [g.name, `sm ${g.sm}`, g.memory, `driver ${g.driver}`])
-              : [['none that nvidia-smi tells of']],
+              : [['none reported by nvidia-smi']],
           ),
         ].join('\n'),
       data,

@@ -8,7 +8,7 @@ import { isFolder } from '../files';
 export const inspect = command({
   name: 'inspect',
   words: ['FILE'],
-  summary: 'Says what is in an ONNX file, or in the folder of a saved model: ops, inputs, outputs, weights.',
+  summary: 'Shows the ops, inputs, outputs and weights of an ONNX file or of a saved model.',
   options: {},
   async run([file], _, output) {
     output.progress(`reading ${file} …`);

@@ -11,14 +11,14 @@ import { importRuntime, type RuntimeName, runtimeFor, runtimeNames } from '../ru
 export const run = command({
   name: 'run',
   words: ['DIR'],
-  summary: 'Runs a saved model on tensors of a safetensors file and saves what comes out.',
+  summary: 'Runs a saved model on tensors of a safetensors file and saves the outputs.',
   help: 'onnxformers run lm --inputs x.safetensors --out y.safetensors',
   options: {
     inputs: { type: 'text', doc: 'safetensors file with a tensor for each input', value: 'FILE', required: true },
     out: { type: 'text', doc: 'safetensors file for the outputs', value: 'FILE', required: true },
     outputs: { type: 'list', doc: 'only these outputs', value: 'NAME,…' },
     device: { type: 'text', doc: 'execution provider; auto tries those of the model, then the CPU', value: 'NAME|auto' },
-    runtime: { type: 'text', doc: 'which runtime', choices: runtimeNames },
+    runtime: { type: 'text', doc: 'the runtime to use', choices: runtimeNames },
   },
   async run([dir], values, output) {
     if (await isFolder(values.out))
@@ -58,6 +58,6 @@ export const run = command({
 async function readFeeds(path: string): Promise<Record<string, Tensor>> {
   const lazy = await openWeights(path);
   if (lazy.size === 0)
-    throw new FeedError({ path, problem: 'the file holds no tensor', expected: 'a tensor for each input of the model' });
+    throw new FeedError({ path, problem: 'the file contains no tensor', expected: 'a tensor for each input of the model' });
   return Object.fromEntries(await Promise.all([...lazy].map(async ([name, t]) => [name, await t.load()] as const)));
 }

@@ -6,7 +6,7 @@ export const schema = command({
   name: 'schema',
   words: ['KIND'],
   summary: 'Prints the JSON Schema of all configs of a kind: model, layer, mixer, attention, …',
-  help: 'Editors complete and check configs by it: onnxformers schema model > model.schema.json',
+  help: 'Editors use it to complete and check configs: onnxformers schema model > model.schema.json',
   options: {},
   async run([kind], _, output) {
     const json = zoo.jsonSchema(kind as never);

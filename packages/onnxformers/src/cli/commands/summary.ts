@@ -25,9 +25,9 @@ function sizesOf(list: readonly string[]): Record<string, number> {
   return Object.fromEntries(
     list.map((text) => {
       const [, name, n] = /^([^=]+)=(\d+)$/.exec(text) ?? [];
-      if (name === undefined) throw new UsageError(`--size is a list such as batch=2,seq=128, not "${text}"`);
+      if (name === undefined) throw new UsageError(`--size must be a list such as batch=2,seq=128, got "${text}"`);
       if (list.some((other) => other !== text && other.startsWith(`${name}=`)))
-        throw new UsageError(`--size gives ${name} twice`);
+        throw new UsageError(`--size contains ${name} twice`);
       return [name, Number(n)];
     }),
   );

@@ -17,7 +17,7 @@ const dropout = (o: Options) => ({ dropout: o.num('dropout', { default: 0 }) });
 /** Masks without causality in the original's own config; it drops the option, and the model then sees the future. */
 function refuseCausal(o: Options, { compat }: XFormersOptions): void {
   if (!o.bool('causal', false) || compat) return;
-  const hint = "compat: 'xformers' drops it, as the original does: the model then sees what comes later";
+  const hint = "compat: 'xformers' ignores causal, as the original does; the model then attends to later positions";
   throw new ConfigError({
     path: `${o.path}.causal`,
     problem: 'the mechanism cannot be causal',
@@ -29,7 +29,7 @@ function refuseCausal(o: Options, { compat }: XFormersOptions): void {
 
 function refuseModule(o: Options, name: string): void {
   if (o.any(name) === undefined) return;
-  throw new ConfigError({ path: `${o.path}.${name}`, problem: 'a module cannot stand in a config', expected: 'nothing' });
+  throw new ConfigError({ path: `${o.path}.${name}`, problem: 'a config cannot contain a module', expected: 'no such option' });
 }
 
 const mechanisms: Readonly<Record<string, Mechanism>> = {

@@ -26,8 +26,8 @@ function mlp(o: Options, dim: number | undefined) {
   if (!Number.isSafeInteger(hidden) || hidden < 1)
     throw new ConfigError({
       path: `${o.path}.hidden_layer_multiplier`,
-      problem: 'no whole number of channels inside',
-      expected: `a number that makes ${width} channels a whole number of them`,
+      problem: 'the number of hidden channels is not an integer',
+      expected: `a number whose product with ${width} is an integer`,
       got: String(times),
     });
   const config = {
@@ -74,7 +74,7 @@ const allOptions: ReadonlySet<string> = new Set(
 export const isFeedforward = (name: unknown): boolean =>
   typeof name === 'string' && (Object.hasOwn(feedforwards, name) || elsewhere.has(name));
 
-/** Throws   ConfigError for an unknown name or option, or a hidden width that is no whole number */
+/** Throws   ConfigError for an unknown name or option, or a hidden width that is not an integer */
 export function feedforwardFrom(given: XFormersConfig, path: string, dim?: number): Translated {
   const o = optionsOf(given, path);
   const name = o.any('name');

@@ -86,7 +86,7 @@ export function stackFrom(given: XFormersConfig, path: string, options: XFormers
     if (config.dim === dim) continue;
     throw new ConfigError({
       path: `${path}.${option}.dim_model`,
-      problem: 'not the width of the block',
+      problem: 'differs from dim_model of the block',
       expected: String(dim),
       got: String(config.dim),
     });

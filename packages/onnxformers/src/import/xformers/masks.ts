@@ -37,7 +37,7 @@ function spread(given: Value, { batch, heads, compat }: XFormersMaskOptions): Va
   if (typeof count !== 'number' || all % count)
     throw new ShapeError({
       path: 'att_mask',
-      problem: 'the masks cannot be shared out',
+      problem: 'the number of masks does not divide batch · heads',
       expected: `1 mask, or a divisor of batch · heads = ${all}`,
       got: `${count} masks`,
     });

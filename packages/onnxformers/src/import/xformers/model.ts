@@ -55,7 +55,7 @@ export function modelFrom(given: XFormersConfig, path: string, options: XFormers
   if (!encoders.length && (options.compat || !decoders.length))
     throw new ConfigError({
       path,
-      problem: 'a decoder has nothing to attend to',
+      problem: 'the model has a decoder and no encoder',
       expected: 'a stack of block_type encoder',
       got: `${decoders.length} decoder layers`,
     });

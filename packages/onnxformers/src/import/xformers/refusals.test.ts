@@ -110,7 +110,7 @@ const refused: Readonly<Record<string, readonly [() => unknown, new (...args: ne
     ConfigError,
     /MLP.activation: wrong value; expected one of "relu", .*, got "tanh"/,
   ],
-  decoder_only: [translate(stacks(decoder), { compat: 'xformers' }), ConfigError, /a decoder has nothing to attend to/],
+  decoder_only: [translate(stacks(decoder), { compat: 'xformers' }), ConfigError, /the model has a decoder and no encoder/],
   deepnorm_mixed: [
     translate(stacks(block({ residual_norm_style: 'deepnorm' }), block({ residual_norm_style: 'pre' }))),
     ConfigError,

@@ -103,7 +103,7 @@ describe('weights of the original', () => {
 
   it('of a name that no block has are refused', () => {
     expect(() => fromXFormersWeights(new Map([['mlp.7.weight', zeros([1])]]), { ...mlp, dim_model: 8 })).toThrow(
-      'weight "mlp.7.weight": unknown; no block of the config has it. Near it: mlp.0.weight',
+      'weight "mlp.7.weight": unknown weight; no block of the config has it. Near it: mlp.0.weight',
     );
   });
 });
@@ -237,7 +237,7 @@ describe('tied embeddings', () => {
     const { encoder: e } = config as { encoder?: { embedding: object } };
     const wider = { ...config, encoder: { ...e, embedding: { ...e!.embedding, vocabSize: 13 } } };
     expect(() => zoo.parse('model', wider)).toThrow(
-      /tiedEmbeddings: there are no weights to share; expected an encoder with embedding\.word_embeddings\.weight \[11, 8\].*got .*\[13, 8\]/,
+      /tiedEmbeddings: encoder and decoder cannot have tied embeddings; expected an encoder with embedding\.word_embeddings\.weight \[11, 8\].*got .*\[13, 8\]/,
     );
   });
 });

@@ -183,7 +183,7 @@ describe('where the original is at odds with itself', () => {
       inputs: { x: ['float32', ['batch', 'seq', 8]], memory: ['float32', ['batch', 'rows', 8]] },
     });
     expect(compiled.signature.inputs.map(({ name }) => name).sort()).toEqual(['memory', 'x']);
-    expect(() => fromXFormers(model(decoder()), compat)).toThrow('model: a decoder has nothing to attend to');
+    expect(() => fromXFormers(model(decoder()), compat)).toThrow('model: the model has a decoder and no encoder');
   });
 
   it('norms have the epsilon of the kernel that computed them', () => {
@@ -247,30 +247,30 @@ describe('masks of the original', () => {
     expect(await spread(6, {})).toEqual([0, 1, 2, 3, 4, 5]);
     expect(await spread(1, {})).toEqual([0, 0, 0, 0, 0, 0]);
     await expect(spread(4, {})).rejects.toThrow(
-      'att_mask: the masks cannot be shared out; expected 1 mask, or a divisor of batch · heads = 6, got 4 masks',
+      'att_mask: the number of masks does not divide batch · heads; expected 1 mask, or a divisor of batch · heads = 6, got 4 masks',
     );
   });
 });
 
 describe('what is not here', () => {
   it.each([
-    [{ name: 'favor', dropout: 0 }, 'favor: has no counterpart here; got the attention "favor"'],
+    [{ name: 'favor', dropout: 0 }, 'favor: is not supported here; got the attention "favor"'],
     [
       { ...mlp, name: 'Conv2DFeedforward', dim_model: 4 },
-      'Conv2DFeedforward: has no counterpart here; got the feedforward "Conv2DFeedforward"',
+      'Conv2DFeedforward: is not supported here; got the feedforward "Conv2DFeedforward"',
     ],
     [
       encoder({ multi_head_config: heads({ name: 'pooling' }) }),
-      'encoder.multi_head_config.attention: has no counterpart here; got the attention "pooling"',
+      'encoder.multi_head_config.attention: is not supported here; got the attention "pooling"',
     ],
-    [encoder({ reversible: true }), 'encoder.reversible: has no counterpart here; got the option "reversible"'],
+    [encoder({ reversible: true }), 'encoder.reversible: is not supported here; got the option "reversible"'],
     [
       encoder({ simplicial_embeddings: { L: 2 } }),
-      'encoder.simplicial_embeddings: has no counterpart here; got the option "simplicial_embeddings"',
+      'encoder.simplicial_embeddings: is not supported here; got the option "simplicial_embeddings"',
     ],
     [
       model(encoder({ patch_embedding_config: {} })),
-      'model.stack_configs[0].patch_embedding_config: has no counterpart here; got the option "patch_embedding_config"',
+      'model.stack_configs[0].patch_embedding_config: is not supported here; got the option "patch_embedding_config"',
     ],
   ])('is said by name: %o', (config, message) => {
     expect(() => fromXFormers(config as XFormersConfig)).toThrow(message);
