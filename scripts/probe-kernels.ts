@@ -87,7 +87,7 @@ function modelOf(sample: Sample, dtype: DType): OnnxModel | undefined {
     target: { name: 'probe', opset: 26 },
     dtype: 'float32',
     parameterInputs: new Set(),
-    names: { nameOf: new Map() },
+    names: { nameOf: new Map(), parameters: new Map() },
   };
   try {
     return graph && serialize({ graph, ...about } as unknown as Model);

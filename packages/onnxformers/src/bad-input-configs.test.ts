@@ -147,7 +147,7 @@ describe('configs', () => {
   it('circular slots', async () => {
     const self: Json = { name: 'encoder', dim: 3 };
     self.stack = { name: 'stack', depth: 1, layers: self };
-    const hint = 'A config is a tree; write the inner part as an object of its own';
+    const hint = 'A config is a tree; write the inner part as a separate object';
     await fails(() => build(self), ConfigError, { path: 'encoder.stack.layers', problem: 'the config contains itself', hint });
     let deep: Json = lm();
     for (let i = 0; i < 5000; i++) deep = { name: 'encoder_decoder', dim: 3, encoder: deep };

@@ -1,4 +1,4 @@
-// What a block is: the definition that fills a hole of a kind, and the configs that it accepts.
+// A block: the definition that fills a slot of a kind, and the configs that it accepts.
 import type { Fields } from '../config/fields';
 import type { Rule } from '../lower/rule';
 import type { MaskKind } from '../mask/classes';
@@ -29,7 +29,7 @@ type ResolvedField<F> =
       ? (layer: number) => KindModule<SlotKind<F>>
       : KindModule<SlotKind<F>>
     : ValueOf<F>;
-/** What `create` gets: every field present, slots filled. */
+/** The options that `create` receives: every field present, slots filled. */
 export type Resolved<F extends Fields> = {
   readonly [N in keyof F]: PresenceOf<F[N]> extends 'optional' ? ResolvedField<F[N]> | undefined : ResolvedField<F[N]>;
 };
@@ -49,7 +49,7 @@ type HandField<F> =
     : ValueOf<F>;
 type ByHand<F> = PresenceOf<F> extends 'required' | 'inherit' ? true : false;
 /**
- * What a block called by hand takes: values, and modules in the slots. Inherited values must be given. Mapped over the fields themselves, so that
+ * The options of a block called without a registry: values, and modules in the slots. Inherited values are required. Mapped over the fields themselves, so that
  * editors show the documentation of each.
  */
 export type HandConfig<F extends Fields> = Simplify<
@@ -58,7 +58,7 @@ export type HandConfig<F extends Fields> = Simplify<
   }
 >;
 
-/** What a config in a registry looks like: names and options of the blocks in it, recursive through the slots. */
+/** A config in a registry: names and options of blocks, recursive through the slots. */
 type RegistryField<F, All> =
   IsSlot<F> extends true
     ? IsEach<F> extends true
@@ -97,14 +97,14 @@ type OutputsOfBlock<B, K> = B extends {
 /** The names of the outputs of the list's model of one name; any name where its block declares none. */
 export type OutputsNamed<All, K, N> = OutputsOfBlock<Extract<All, { readonly blockName: N }>, K>;
 
-/** The masks that a block honours: of some classes, or all because it hands them on to `attend`. */
+/** The masks that a block supports: some classes, or all, because it passes them on to `attend`. */
 export type MaskKinds = 'all' | readonly MaskKind[];
 
 /**
  * Facts that the conformance suite then checks.
  *
  * - `batchIndependent`        a sequence's result does not depend on the others of its batch
- * - `permutationEquivariant`  other positions in, the same rows out in that order
+ * - `permutationEquivariant`  permuted input positions give equally permuted output positions
  * - `causal`                  a row does not depend on later ones
  * - `fixedLength`             sequences longer than the option `seqLen` are refused
  * - `deterministic`           nothing is drawn at random in inference
@@ -121,17 +121,17 @@ export interface BlockDefinition<K extends Kind, N extends string, F extends Fie
   /** Masks that it honours, for every config or for which; others are refused before anything is built. Absent: the blocks inside it say so, or it has no use for one. */
   readonly masks?: MaskKinds | ((config: ConfigValues<F>) => MaskKinds);
   readonly fields: F;
-  /** What it takes by itself, where that differs from what its kind says: pixels, or two sequences. */
+  /** Its inputs when compiled by itself, if they differ from those of its kind: pixels, or two sequences. */
   readonly inputs?: (module: AnyModule) => BlockInputs;
-  /** For a kind of your own: how it is called by itself, and what its blocks take. */
+  /** For a kind of the user: how it is called by itself, and the inputs of its blocks. */
   readonly kindDefinition?: KindDefinition<K>;
-  /** Configs that the conformance and parity suites build; values inherited from elsewhere are given. */
+  /** Configs that the conformance and parity suites build; inherited values are set. */
   readonly examples: readonly NoInfer<ExampleConfig<F>>[];
-  /** What holds for every config, or for which. */
+  /** Properties that are true for every config, or a function of the config. */
   readonly properties?: readonly Property[] | ((config: ConfigValues<F>) => readonly Property[]);
   /** Rules that lower what it emits; modules in its slots have those of their own blocks. */
   readonly rules?: readonly Rule[];
-  /** For a model: the names of its outputs, where they are the same for every config. They type what a runner of it gives. */
+  /** For a model: the names of its outputs, if they are the same for every config. They type the results of a runner. */
   readonly outputs?: readonly O[];
   /** Makes the module: a forward function, or `module(record, forward)` where it uses parameters or other modules. */
   create(config: Resolved<F>, place: BuildContext): Module<Contracts[K]> | Contracts[K];
@@ -149,7 +149,7 @@ export interface Block<K extends Kind = Kind, N extends string = string, F exten
 }
 /** Any block. */
 export type AnyBlock = {
-  // biome-ignore lint/suspicious/noExplicitAny: blocks of all configs stand in one list
+  // biome-ignore lint/suspicious/noExplicitAny: one list contains blocks of all configs
   (config: any): any;
   readonly kind: Kind;
   readonly blockName: string;
@@ -158,13 +158,13 @@ export type AnyBlock = {
   readonly definition: BlockDefinition<any, string, any, string>;
 };
 
-/** Where a block stands. */
+/** The place of a block. */
 export interface BuildContext {
   /** For errors: `stack.layers[0].mixer`. */
   readonly path: string;
   /** Index of the layer, for a block inside an `each` slot. */
   readonly layer?: number;
-  /** Looks up blocks by kind and name; absent when a block is called by hand. */
+  /** Looks up blocks by kind and name; absent when a block is called without a registry. */
   readonly find?: (kind: string, name: string, path: string) => AnyBlock;
   /** Values of the enclosing blocks, nearest wins. */
   readonly enclosing?: Readonly<Record<string, unknown>>;

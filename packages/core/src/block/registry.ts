@@ -110,7 +110,7 @@ export function registry<const L extends readonly AnyBlock[]>(...blocks: L): Reg
 const deepest = 100;
 const most = 100_000;
 
-/** How deep objects stand inside each other, and how many there are, an object that stands in two places counted twice. */
+/** How deeply objects are nested, and how many there are; an object in two places counts twice. */
 interface Extent {
   readonly depth: number;
   readonly count: number;
@@ -129,7 +129,7 @@ function checkTree(
     throw new ConfigError({
       path: shown,
       problem,
-      hint: 'A config is a tree; write the inner part as an object of its own',
+      hint: 'A config is a tree; write the inner part as a separate object',
     });
   };
   if (above.has(config)) fail('the config contains itself');

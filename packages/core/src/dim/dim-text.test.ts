@@ -79,7 +79,7 @@ describe('canonical text', () => {
   });
 });
 
-describe('texts that are no size', () => {
+describe('texts that are not a size', () => {
   it.each([
     ['', 'the end of the text'],
     ['  ', 'the end of the text'],

@@ -94,7 +94,7 @@ describe('numbers', () => {
 });
 
 describe('termsOf', () => {
-  it('gives what adds up to the size', () => {
+  it('returns terms that add up to the size', () => {
     const sizeOf = (atom: DimAtom): Dim => (atom.kind === 'name' ? atom.name : floorDivDims(atom.numerator, atom.divisor));
     const rebuilt = (d: Dim): Dim => addDims(...termsOf(d).map((t) => mulDims(t.coefficient, ...t.atoms.map(sizeOf))));
     holds([expression], ({ text }) => expect(rebuilt(text)).toBe(dim(text)));
@@ -174,7 +174,7 @@ describe('solveDim', () => {
     expect(solveDim(d, size, new Map(Object.entries(known)))).toEqual(solution);
   });
 
-  it('refuses sizes that no value gives', () => {
+  it('refuses sizes that no value solves', () => {
     expect(shapeError(() => solveDim('2*seq + b', 4, new Map(Object.entries({ b: 1, c: 5 })))).message).toBe(
       'b + 2*seq cannot be 4 where b = 1; expected a size for which seq is an integer of at least 0, got seq = 1.5',
     );

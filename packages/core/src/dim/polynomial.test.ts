@@ -65,7 +65,7 @@ describe('exact division', () => {
     holds([expression, notZero], (a, b) => expect(divDims(mulDims(a.text, b.text), b.text)).toBe(dim(a.text)), 1000);
   });
 
-  it('gives a quotient only where the product gives the dividend back', () => {
+  it('returns a quotient only where it times the divisor is the dividend', () => {
     const found = { exact: 0, inexact: 0 };
     const property = fc.property(polynomial, polynomial, (a, b) => {
       const quotient = tryDivDims(a.text, b.text);
@@ -116,7 +116,7 @@ describe('floor division', () => {
     );
   });
 
-  it('cancels names that stand in every term', () => {
+  it('cancels names that occur in every term', () => {
     holds([polynomial, name, name, positive], (p, n, d, c) =>
       expect(floorDivDims(mulDims(n.text, p.text), mulDims(c, n.text, d.text))).toBe(floorDivDims(p.text, mulDims(c, d.text))),
     );

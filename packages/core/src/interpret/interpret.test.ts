@@ -82,7 +82,7 @@ describe('interpret', () => {
     expect(interpret(graph, { x: array([1], [7]) }, { prefer: 'decompose' }).y!.data[0]).toBe(14);
   });
 
-  test('gives ops the sizes of the run, in definitions too, and again in a second run', () => {
+  test('passes the sizes of the run to ops, in definitions too, and again in a second run', () => {
     const Through = defineOp({
       key: 'onnxformers.Through',
       attributes: {},
@@ -188,7 +188,7 @@ describe('interpret', () => {
     expect(run).toThrow(message);
   });
 
-  test('refuses a size that no count gives', () => {
+  test('refuses a size that no count solves', () => {
     const g = new GraphBuilder();
     g.output('y', g.input('x', 'float32', ['2*n']));
     expect(() => interpret(g.finish(), { x: array([3], [1, 2, 3]) })).toThrow(

@@ -107,7 +107,7 @@ describe('rules', () => {
   const around = (inner: typeof helper) => module({ inner }, (x: Value) => inner(x), { blockName: 'around', rules: [relu] });
 
   it('hold for helpers in a block', () => expect(traced(around(helper))).toEqual(['Relu']));
-  it('do not hold for blocks in its slots, or for what stands beside it', () => {
+  it('do not apply to blocks in its slots, or to blocks beside it', () => {
     const other = module({}, (x: Value) => ops.abs(x), { blockName: 'other' });
     expect(() => traced(around(other))).toThrow('Abs of float32 cannot run on portable-18');
     const both = module({ a: around(helper), helper }, (x: Value) => ops.add(around(helper)(x), ops.abs(x)));

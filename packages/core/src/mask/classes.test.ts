@@ -47,7 +47,7 @@ describe('a reading', () => {
   ])('says what is beyond the words (%#)', (mask, words, said, kinds) => {
     expect(expressedBy<string, typeof words>(mask, words)).toEqual({ beyond: { mask: said, kinds } });
   });
-  it('of one query behind all keys leaves out what hides only later keys', () => {
+  it('of one query at the last key omits what hides only later keys', () => {
     expect(expressedBy(causal, {}, { lastQuery: true })).toEqual({});
     expect(expressedBy(slidingWindow({ right: -1 }), {}, { lastQuery: true })).toHaveProperty('beyond');
     expect(expressedBy(and<string>(documents('o'), causal), { documents: true }, { lastQuery: true })).toHaveProperty('beyond');

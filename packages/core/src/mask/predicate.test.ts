@@ -32,7 +32,7 @@ describe('queries and keys end together', () => {
     expect(picture(slidingWindow({ left: -1, right: 2 }), 3, 3)).toEqual(['.##', '..#', '...']));
 });
 
-describe('queries stand where queryOffset says', () => {
+describe('queries start at queryOffset', () => {
   const queryOffset = int64(2, 0);
   test('none: only rows that exist', () => {
     expect(picture(none, 2, 5, queryOffset, 0)).toEqual(['####.', '####.']);
@@ -60,7 +60,7 @@ describe('data', () => {
 
 describe('packed sequences', () => {
   const offsets = int64(0, 2, 2, 5);
-  test('each sees its own sequence; rows behind the last see nothing', () =>
+  test('each sees its own sequence; tokens after the last attend to nothing', () =>
     expect(picture(documents(offsets), 6, 6)).toEqual(['##....', '##....', '..###.', '..###.', '..###.', '......']));
   test('causal within a sequence', () =>
     expect(picture(and(documents(offsets), causal), 5, 5)).toEqual(['#....', '##...', '..#..', '..##.', '..###']));
@@ -72,7 +72,7 @@ describe('packed sequences', () => {
       '#',
       '#',
     ]));
-  test('rows in front of the first offset see nothing', () =>
+  test('tokens before the first offset attend to nothing', () =>
     expect(picture(documents(int64(1, 2), int64(1, 3)), 2, 3)).toEqual(['...', '.##']));
 });
 

@@ -83,7 +83,7 @@ describe('no more than needed', () => {
   };
   const dims = (mask: Mask<Value>, seq: Dim, kvSeq: Dim) => materialize(mask, frameOf(seq, kvSeq))?.dims;
 
-  test('a mask that forbids nothing is no tensor', () => {
+  test('a mask that allows everything needs no tensor', () => {
     expect(dims(none, 'seq', 'seq')).toBeUndefined();
     expect(dims(slidingWindow({}), 'seq', 'seq')).toBeUndefined();
     expect(dims(causal, 1, 'past + 1')).toBeUndefined();

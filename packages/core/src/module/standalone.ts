@@ -12,7 +12,7 @@ type Inputs = Readonly<Record<string, Value>>;
  * `kinds` says of it: inputs q, k, v (attention, rotaryEmbedding, attentionBias), ids, pixels or features (embedding) or x, and the
  * output y (rotaryEmbedding: q_rotated, k_rotated). Parameter names stay.
  *
- * Throws   ConfigError for a kind of which nothing says how it is called
+ * Throws   ConfigError for a kind without a definition
  */
 export function standalone(m: AnyModule): AnyModule {
   if (m.kind === undefined) return m;
@@ -20,7 +20,7 @@ export function standalone(m: AnyModule): AnyModule {
   if (!kind)
     throw new ConfigError({
       path: 'compile',
-      problem: `a ${m.kind} cannot be compiled by itself, since nothing says how it is called`,
+      problem: `a ${m.kind} cannot be compiled by itself, because its kind has no definition`,
       got: describe(m),
       hint: 'Give its block a kindDefinition, or wrap it: module({ block }, (inputs, ctx) => ({ y: block(inputs.x, ctx) }))',
     });

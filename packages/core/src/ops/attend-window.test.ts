@@ -93,7 +93,7 @@ function dataMask(
   return documents(offsets);
 }
 
-test('blocks give what the whole gives', () => {
+test('blocks return what the whole attention returns', () => {
   fc.assert(fc.property(calls, check), { numRuns: 150 });
 });
 

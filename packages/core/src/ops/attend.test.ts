@@ -209,7 +209,7 @@ describe('equalities', () => {
     );
   });
 
-  test('a sink is one more key that gives no value', () => {
+  test('a sink is one more key without a value', () => {
     const sinks = q4('sinks', 1);
     const [sq, sk, sv] = [q4('sq', 1, 1, 5, 3), q4('sk', 1, 1, 7, 3), q4('sv', 1, 1, 7, 2)];
     const y = attended(sq, sk, sv, (input) => ({ mask: none, sinks: input(sinks) }));

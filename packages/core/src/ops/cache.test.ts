@@ -48,7 +48,7 @@ describe('operands that do not fit', () => {
       () => tensorScatter(input('batch', 3, 2), input('batch', 1, 2), places),
     ],
   ])('%s', (message, build) => expect(build).toThrow(message));
-  test('rows behind the end are found when it runs', () => {
+  test('positions past the capacity are refused at run time', () => {
     const [cache, rows, start] = [input(1, 3, 2), input(1, 2, 2), g.input('start', 'int64', [1])];
     const { op, attrs } = tensorScatter(cache, rows, start).producer!;
     const array = (dims: number[], data: number[], dtype: 'float32' | 'int64' = 'float32') => ({

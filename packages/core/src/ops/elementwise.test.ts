@@ -45,7 +45,7 @@ describe('what changes nothing is left out', () => {
   });
 });
 
-test('numbers take the dtype of what stands beside them', () => {
+test('numbers take the dtype of the other operand', () => {
   expect(add(n, 2).dtype).toBe('int64');
   expect(add(2, x).dtype).toBe('float32');
 });

@@ -68,7 +68,7 @@ describe('onnxOp', () => {
     expect(() => interpret(g.finish(), { x: { dtype: 'float32', dims: [3], data: new Float64Array(3) } })).toThrow('Softsign');
   });
 
-  it('names the place of operands that do not fit, and refuses what is no op', () => {
+  it('names the place of operands that do not fit, and refuses what is not an op', () => {
     const inverse = onnxOp({
       key: 'com.microsoft.Inverse',
       infer: ([x]) => {

@@ -22,7 +22,7 @@ test('codes count from 8 without zero points, low half first', () =>
     differentiable: [1],
   }));
 
-test('zero points stand two to a byte', () => {
+test('zero points are stored two to a byte', () => {
   checkOp({
     name: 'dequantizeBlocks with zero points',
     inputs: [packed, scales, zeros],

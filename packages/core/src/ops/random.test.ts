@@ -60,7 +60,7 @@ describe('the hash', () => {
         }
   });
 
-  it('gives these numbers for ever', () => {
+  it('returns the same numbers in every version', () => {
     expect(Array.from(draw(0, [1, 2], 4), (x) => x * 2 ** 24)).toEqual([755016, 15888569, 3725997, 7146343]);
     expectClose(
       { dtype: 'float64', dims: [3], data: draw(7, [3, 4], 3, 'normal') },

@@ -115,7 +115,7 @@ describe('castTensor', () => {
     }
   });
 
-  it('gives the same tensor for the same dtype', () => {
+  it('returns the same tensor for the same dtype', () => {
     const t = tensor('float16', [1], [3]);
     expect(castTensor(t, 'float16')).toBe(t);
   });

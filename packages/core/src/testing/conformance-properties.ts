@@ -122,7 +122,7 @@ export function coordinate(dims: readonly number[], axis: number, index: number)
   return Math.floor(index / behind) % dims[axis]!;
 }
 
-/** Rows of an axis, in the order asked for; x itself where there is no such axis. */
+/** Elements of an axis in the requested order; x itself if it does not have the axis. */
 export function taken(x: NDArray, axis: number, rows: readonly number[]): NDArray {
   if (axis < 0) return x;
   const behind = x.dims.slice(axis + 1).reduce((a, b) => a * b, 1);

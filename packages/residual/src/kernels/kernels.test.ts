@@ -157,7 +157,7 @@ describe('is refused', () => {
     expect(reasons(build)).toContain(reason);
   });
 
-  it('nothing is said where no sum stands before the norm', () => {
+  it('does not concern a norm without a sum before it', () => {
     expect(reasons((g) => ops.layerNorm(g.input('x', 'float32', ['n', 5]), row(g, 5)))).toEqual([]);
   });
 });
