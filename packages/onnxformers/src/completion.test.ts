@@ -60,7 +60,11 @@ it.each([
     "zoo.build('mixer', { name: 'multi_head', bi|as: true })",
     'projections have a bias. Default: `true`.',
   ],
-  ['of a slot', "zoo.build('layer', { name: 'pre_norm', mi|xer: 'multi_head' })", 'mixes positions. May be left out.'],
+  [
+    'of a slot',
+    "zoo.build('layer', { name: 'pre_norm', mi|xer: 'multi_head' })",
+    'the mixer, which mixes positions. May be left out.',
+  ],
   [
     'of a block in a slot, with its unit',
     "zoo.build('mixer', { name: 'multi_head', attention: { name: 'local', wi|ndow: 3 } })",
