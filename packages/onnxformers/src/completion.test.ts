@@ -70,7 +70,7 @@ it.each([
     "zoo.build('mixer', { name: 'multi_head', attention: { name: 'local', wi|ndow: 3 } })",
     '(positions)',
   ],
-  ['of a block by hand', 'multiHead({ di|m: 12, heads: 3 })', 'channels in. Inherited from the block around.'],
+  ['of a block by hand', 'multiHead({ di|m: 12, heads: 3 })', 'input channels. Inherited from the block around.'],
   ['of a factory, from fields that it shares', "zoo.build('model', { name: 'encoder', sta|ck: 'stack' })", 'the layers.'],
 ] as const)('an editor shows the documentation %s', (_, code, expected) => {
   expect(documented(code)).toContain(expected);
