@@ -100,5 +100,4 @@ export function packed(folder: string): void {
   if (process.env.DEVICE === 'cpu') return;
   const fast = kernels[0]!.kernels.FLASH_ATTENTION ?? 0;
   check('flash attention over packed tokens in every layer', fast === depth, kernelsOf(kernels[0]!));
-  check('packed is not slower', a.milliseconds <= b.milliseconds);
 }
