@@ -114,7 +114,9 @@ const run: Readonly<Record<Way, (c: NodeCase, op: Op, device: Device) => Outputs
     const inputs = Object.fromEntries([...feeds].map(([name, { dtype, dims }]) => [name, [dtype, dims]] as const));
     const model = module({}, (values: Readonly<Record<string, Value>>) => emitted(c, op, (name) => values[name]));
     const dtype = (['float16', 'bfloat16'] as const).find((d) => [...c.inputs.values()].some((t) => t.dtype === d)) ?? 'float32';
-    const runner = await createRunner(compile(model, { target, inputs, weights: new Map(), dtype }), ort);
+    // The runtime's own kernel is asked, also where a target would compute in float32.
+    const strictDtype = dtype === 'float16';
+    const runner = await createRunner(compile(model, { target, inputs, weights: new Map(), dtype, strictDtype }), ort);
     try {
       const used = new Set(runner.signature.inputs.map(({ name }) => name));
       return await runner(Object.fromEntries([...feeds].filter(([name]) => used.has(name))));
