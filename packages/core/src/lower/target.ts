@@ -26,6 +26,8 @@ export interface Kernel {
   readonly forms?: Readonly<Record<string, Pick<Kernel, 'dtypes' | 'beside'>>>;
   /** True, or the reason why this node cannot run there. */
   accepts?(node: Node, machine: Machine): true | Reason;
+  /** The absolute error of an element that the provider allows itself; absent: that of rounding in the dtype. */
+  readonly error?: number;
   /** Relative; 0 when absent. Only kernels in competition have one. */
   cost?(node: Node, machine: Machine): number;
 }

@@ -15,6 +15,7 @@ const own = defineReasons({
 
 // What shaders promise: an error of 2⁻¹¹ between −π and π, and nothing beyond.
 const nearZero: Partial<Kernel> = {
+  error: 2 ** -11,
   accepts: ({ operands }) => isWithinATurn(operands[0]) || own.angles(),
 };
 

@@ -16,17 +16,23 @@ const samples = 4;
  *     f(x₁ (1 + √n δ), …) · (1 + w δ)        δ within ±2⁻²⁴
  *
  * for an op that sums n products or terms; w is 1, and 4 for functions that runtimes approximate (exp, tanh, erf). Ops are replaced by their
- * definitions, so that cancellation within them is seen. No processor, number of threads or order of summation has a part in it.
+ * definitions, so that cancellation within them is seen. No processor, number of threads or order of summation has a part in it. Where a
+ * target's kernel promises less than float32 (sines on WebGPU), `errorOf` gives the absolute error to add.
  */
 export function roundingErrors(
   graph: Graph,
   feeds: Feeds,
   options: Pick<InterpretOptions, 'parameters' | 'sizes'>,
   exact: Readonly<Record<string, NDArray>>,
+  errorOf: (op: string) => number = () => 0,
 ): Readonly<Record<string, number>> {
   const errors: Record<string, number> = Object.fromEntries(Object.keys(exact).map((name) => [name, 0]));
   for (let sample = 0; sample < samples; sample++) {
-    const rounded = interpret(graph, feeds, { ...options, prefer: 'decompose', around: roundingLike(`sample ${sample}`) });
+    const rounded = interpret(graph, feeds, {
+      ...options,
+      prefer: 'decompose',
+      around: roundingLike(`sample ${sample}`, errorOf),
+    });
     for (const [name, y] of Object.entries(exact)) errors[name] = Math.max(errors[name]!, largestDifference(rounded[name]!, y));
   }
   return errors;
@@ -36,11 +42,12 @@ export function roundingErrors(
 export const largestDifference = (a: NDArray, b: NDArray): number =>
   a.data.reduce((worst, x, i) => Math.max(worst, Math.abs(x - b.data[i]!)), 0);
 
-function roundingLike(name: string): NonNullable<InterpretOptions['around']> {
+function roundingLike(name: string, errorOf: (op: string) => number): NonNullable<InterpretOptions['around']> {
   const numbers = randomNumbers(name);
-  const rounded = (x: NDArray, relative: number): NDArray => {
+  const rounded = (x: NDArray, relative: number, absolute = 0): NDArray => {
     if (!isFloat(x.dtype)) return x;
-    return { ...x, data: x.data.map((v) => v * (1 + relative * (2 * numbers() - 1))) };
+    const noise = () => 2 * numbers() - 1;
+    return { ...x, data: x.data.map((v) => v * (1 + relative * noise()) + (absolute && absolute * noise())) };
   };
   return (node, operands, compute) => {
     const { op } = node;
@@ -48,7 +55,7 @@ function roundingLike(name: string): NonNullable<InterpretOptions['around']> {
     const terms = Math.sqrt(summedBy(node, operands));
     const given = terms > 1 ? operands.map((x) => x && rounded(x, terms * unit)) : operands;
     const weight = approximated.has(op.key) ? 4 : 1;
-    return compute(given).map((y) => rounded(y, weight * unit));
+    return compute(given).map((y) => rounded(y, weight * unit, errorOf(op.key)));
   };
 }
 
