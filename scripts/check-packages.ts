@@ -61,7 +61,8 @@ function importAll(scratch: string, names: readonly string[]): Import[] {
   const listing = `
     const byName = new Map(found);
     for (const [name, module] of found) {
-      const index = byName.get(name.split('/').slice(0, name.startsWith('@') ? 2 : 1).join('/'));
+      const whole = byName.get(name.split('/').slice(0, name.startsWith('@') ? 2 : 1).join('/'));
+      const index = name.endsWith('/ops') ? whole.ops : whole; // the index has the ops in a namespace
       for (const key of Object.keys(module)) {
         if (key in index && index[key] !== module[key]) throw new Error(key + ' of ' + name + ' is not the one of its index: two copies');
       }

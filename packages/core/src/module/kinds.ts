@@ -128,7 +128,7 @@ const overRows = {
 } satisfies KindDefinition<'mixer'>['alone'];
 
 /** The kinds that come with the library. */
-export const kinds = {
+export const kinds: { readonly [K in Kind]: KindDefinition<K> } = {
   attention: {
     summary: 'Attention mechanisms: queries, keys and values of heads → values of heads.',
     masks: 'pairs',
@@ -231,7 +231,7 @@ export const kinds = {
       return { ...(embedding ? blockInputs(embedding) : { x: float('batch', 'seq', width) }), ...memoryOf(m) };
     },
   },
-} as const satisfies { readonly [K in Kind]: KindDefinition<K> };
+};
 
 /** The definition of a module's kind: that of the library, or what its block says; undefined for a module that no block made, and for a kind without a definition. */
 export function kindOf({ about }: AnyModule): AnyKindDefinition | undefined {

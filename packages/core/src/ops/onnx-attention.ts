@@ -37,7 +37,7 @@ export const Attention24 = attentionOf(24);
 export interface OnnxAttentionOptions {
   /** bool (true: may attend) or float (added to the scores), broadcast to [batch, heads, seq, total]. */
   readonly mask?: Value;
-  /** [batch, kv_heads, past, …]: the cached keys and values before those of k and v. */
+  /** The cached keys and values before those of k and v, [batch, kv_heads, past, …]. */
   readonly past?: { readonly key: Value; readonly value: Value };
   /** int64 [batch]: number of valid keys (the rest is padding); opset 24, not with a past. */
   readonly nonpad?: Value;

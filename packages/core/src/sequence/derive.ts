@@ -103,7 +103,7 @@ export function derive(g: GraphBuilder, how: Derivation, type: TensorType, from:
   return reshape(build(g, from, type, plus), type.dims);
 }
 
-/** What {@link derivedTensor} gives, from arrays and as one. */
+/** What `derivedTensor` gives, from arrays and as one. */
 export function computeDerived(
   how: Derivation,
   from: readonly NDArray[],
