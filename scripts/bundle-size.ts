@@ -19,7 +19,7 @@ export interface Size {
 }
 
 /** Most kilobytes (gzipped) that one import may cost: a block with all of core that it needs; core alone; everything there is. */
-const budget = { block: 55, core: 165, everything: 220 };
+const budget = { block: 60, core: 175, everything: 220 };
 
 async function bundle(scratch: string, code: string): Promise<string> {
   const entry = join(scratch, 'entry.js');
@@ -36,7 +36,10 @@ async function bundle(scratch: string, code: string): Promise<string> {
     const node = chunk.moduleIds.filter((id) => id.includes('__vite-browser-external'));
     if (outside.length + node.length > 0) throw new Error(`the bundle of \`${code}\` needs ${[...outside, ...node].join(', ')}`);
   }
-  return chunks.map((chunk) => chunk.code).join('\n');
+  // What is imported when it is asked for (the drawing of graphs) is no part of what loads.
+  const loaded = chunks.filter((chunk) => !chunk.isDynamicEntry);
+  if (loaded.length !== 1) throw new Error(`the bundle of \`${code}\` is in ${loaded.length} pieces`);
+  return loaded[0]!.code;
 }
 
 /** The index of the package when an import is one of its blocks. */
