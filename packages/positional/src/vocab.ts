@@ -22,9 +22,9 @@ import * as ops from '@onnxformers/core/ops';
  *
  * Shapes   ids, token_type_ids int64 [batch, seq], packed [tokens] → [..., dim]; seq ≤ seqLen
  * Dtypes   float32, float16, bfloat16
- * Throws   ShapeError when more than seqLen positions are asked for; at run time the runner refuses them ·
+ * Throws   ShapeError for more than seqLen positions, where the runner refuses what is known at run time only · ConfigError for the input
+ *          `token_type_ids` without `typeVocabSize`
  * Source   Devlin et al. 2018, https://arxiv.org/abs/1810.04805
- *          ConfigError for the input `token_type_ids` without `typeVocabSize`
  * Lowers   everywhere: Gather, Add
  * Example  const block = vocab({ vocabSize: 101, seqLen: 32, dim: 64 });
  */

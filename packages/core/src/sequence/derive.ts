@@ -103,7 +103,7 @@ export function derive(g: GraphBuilder, how: Derivation, type: TensorType, from:
   return reshape(build(g, from, type, plus), type.dims);
 }
 
-/** What `derivedTensor` gives, from arrays and as one. */
+/** The same as `derivedTensor`, from arrays to an array of float64: for the interpreter. */
 export function computeDerived(
   how: Derivation,
   from: readonly NDArray[],
