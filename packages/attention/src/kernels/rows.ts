@@ -1,6 +1,6 @@
 // Between heads [batch, heads, seq, head_dim] and the layout [batch, seq, heads · head_dim] that kernels require (rows).
 import { type Layout, mergeHeads, type Node, padded, splitHeads, type Value } from '@onnxformers/core';
-import { type Get, type MatchContext, madeBy } from '@onnxformers/core/lowering';
+import { type Get, type MatchContext, madeBy, operandsOf } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 
 /** Rows of heads; cancels with the split that made them. */
@@ -22,9 +22,11 @@ export function biasedProjections(
   layout: Layout = padded,
 ): Projections | undefined {
   const maps = heads.map((h) => projection(h, around, layout.kind === 'packed' ? 2 : 3));
-  if (!maps.every((m) => m !== undefined) || !maps.some((m) => m.operands[2])) return undefined;
-  return { maps, absorbs: maps.flatMap((m) => (m.operands[2] ? m.outputs : [])) };
+  if (!maps.every((m) => m !== undefined) || !maps.some((m) => biasOf(m))) return undefined;
+  return { maps, absorbs: maps.flatMap((m) => (biasOf(m) ? m.outputs : [])) };
 }
+
+const biasOf = (map: Node): Value | undefined => operandsOf(ops.Linear, map.operands).bias;
 
 function projection(heads: Value, around: MatchContext, rank: number): Node | undefined {
   const turned = madeBy(heads, ops.Transpose);
@@ -36,9 +38,13 @@ function projection(heads: Value, around: MatchContext, rank: number): Node | un
 
 /** The rows of each map without its bias, and the biases side by side. */
 export function withoutBiases({ maps }: Projections, get: Get): { readonly rows: readonly Value[]; readonly bias: Value } {
-  const rows = maps.map(({ operands: [x, weight] }) => ops.linear(get(x!), get(weight!)));
-  const biases = maps.map(({ operands: [, , bias] }, i) =>
-    bias ? get(bias) : ops.fill(rows[i]!.graph, [rows[i]!.dims.at(-1)!], 0, rows[i]!.dtype),
-  );
+  const rows = maps.map((m) => {
+    const { x, weight } = operandsOf(ops.Linear, m.operands);
+    return ops.linear(get(x), get(weight));
+  });
+  const biases = maps.map((m, i) => {
+    const bias = biasOf(m);
+    return bias ? get(bias) : ops.fill(rows[i]!.graph, [rows[i]!.dims.at(-1)!], 0, rows[i]!.dtype);
+  });
   return { rows, bias: ops.concat(biases, 0) };
 }

@@ -4,15 +4,22 @@ import { describe, internal, ShapeError } from '../error';
 import { Parameter } from '../parameter/parameter';
 import { toArray, toTensor } from '../tensor/convert';
 import { countOf, type DType, isFloat, type NDArray } from '../tensor/tensor';
+import { inOrder, labelled, type NamedOperands, type OperandNames, wrongOperands } from './operands';
 import { printType, type TensorType } from './tensor-type';
 import { type Attrs, type GraphBuilder, type Op, type Operand, Value } from './types';
 
 /**
- * Applies an op: makes the operands ready, asks `simplify`, infers the types, and adds the node.
+ * Applies an op: makes the operands ready, asks `simplify`, infers the types, and adds the node. Operands are a list in the op's order, or a record by
+ * the op's names for them.
  *
- * Throws   ShapeError when the operands do not fit, with the path, the op and the operands' types
+ * Throws   ShapeError when the operands do not fit, with the path, the op and the operands' names and types
  */
-export function apply<A extends Attrs>(op: Op<A>, operands: readonly Operand[], attrs: A): readonly Value[] {
+export function apply<A extends Attrs, N extends OperandNames = OperandNames>(
+  op: Op<A, N>,
+  given: readonly Operand[] | NamedOperands<N, Operand>,
+  attrs: A,
+): readonly Value[] {
+  const operands = isList(given) ? given : inOrder(op, given);
   const anchor = operands.find((o): o is Value => o instanceof Value);
   if (!anchor)
     throw new ShapeError({
@@ -29,7 +36,9 @@ export function apply<A extends Attrs>(op: Op<A>, operands: readonly Operand[], 
   for (const v of ready) if (v && v.graph.root !== g) throw internal(`${op.key} mixes values of two graphs`);
   while (ready.length && ready.at(-1) === undefined) ready.pop();
   const plain = op as unknown as Op;
-  return located(g, op.key, ready, () => {
+  const check = (): readonly Value[] => {
+    const wrong = op.operands && wrongOperands(op.operands, ready);
+    if (wrong) throw mismatch(wrong.problem, wrong.expected, `${ready.length}`);
     const simpler = plain.simplify?.(ready, attrs);
     if (simpler) {
       noteBypassed(g, simpler, ready);
@@ -37,17 +46,26 @@ export function apply<A extends Attrs>(op: Op<A>, operands: readonly Operand[], 
     }
     const types = plain.infer(ready, attrs);
     return fold(g, plain, ready, attrs, types) ?? g.emit(plain, ready, attrs, types);
-  });
+  };
+  return located(g, op.key, ready, check, op.operands);
 }
 
+const isList = (given: object): given is readonly Operand[] => Array.isArray(given);
+
 /** Runs f; a `mismatch` that it throws gets the op, the path and the operands' types. For functions that compute attributes before `apply`. */
-export function located<T>(g: GraphBuilder, key: string, operands: readonly (TensorType | undefined)[], f: () => T): T {
+export function located<T>(
+  g: GraphBuilder,
+  key: string,
+  operands: readonly (TensorType | undefined)[],
+  f: () => T,
+  names?: OperandNames,
+): T {
   try {
     return f();
   } catch (error) {
     if (!(error instanceof ShapeError) || error.path !== '') throw error;
     const { problem, expected, got, hint } = error;
-    const seen = `Operands: ${operands.map(printType).join(', ')}${hint ? `. ${hint}` : ''}`;
+    const seen = `Operands: ${labelled(names, operands.map(printType))}${hint ? `. ${hint}` : ''}`;
     const path = `${key}${g.where ? ` in ${g.where}` : ''}`;
     throw new ShapeError({ path, problem, ...(expected && { expected }), ...(got && { got }), hint: seen }, { cause: error });
   }

@@ -10,9 +10,11 @@ import { concat, reshape, slice, unsqueeze } from './movement';
 /** Attributes of {@link DequantizeBlocks}. */
 export type DequantizeBlocksAttrs = { readonly blockSize: number; readonly columns: number };
 
+const names = ['packed', 'scales', 'zeroPoints?'] as const;
 /** The high-level op behind {@link dequantizeBlocks}. Operands: packed, scales, zero points. */
-export const DequantizeBlocks: Op<DequantizeBlocksAttrs> = defineOp<DequantizeBlocksAttrs>({
+export const DequantizeBlocks: Op<DequantizeBlocksAttrs, typeof names> = defineOp<DequantizeBlocksAttrs, typeof names>({
   key: 'onnxformers.DequantizeBlocks',
+  operands: names,
   attributes: { blockSize: 'data', columns: 'data' },
   infer([packed, scales, zeros], { blockSize, columns }) {
     const { dtype } = accept(scales, 'float', 'the scales');

@@ -163,9 +163,11 @@ function isolated(d: Dim, name: string): { readonly factor: number; readonly oth
 
 type RangeAttrs = { readonly length: Dim };
 
+const rangeOperands = ['start', 'limit', 'delta'] as const;
 /** ONNX Range. Operands: first number, end (exclusive), step; all []. */
-export const Range = defineOp<RangeAttrs>({
+export const Range = defineOp<RangeAttrs, typeof rangeOperands>({
   key: 'Range',
+  operands: rangeOperands,
   flops: noFlops,
   since: 11,
   attributes: { length: 'data' },
