@@ -156,11 +156,7 @@ export const GroupNormalization: Op<GroupAttrs, typeof groupOperands> = defineOp
   since: 21,
   attributes: { num_groups: 'int', epsilon: 'float', stash_type: 'int' },
   infer(operands, { num_groups }) {
-    const [x, scale, bias] = acceptAlike(operands, 'float') as [
-      TensorType,
-      TensorType,
-      TensorType,
-    ];
+    const [x, scale, bias] = acceptAlike(operands, 'float') as [TensorType, TensorType, TensorType];
     const channels = x.dims[1];
     if (channels === undefined) throw mismatch('the operand has no channels', '[batch, channels, ...]', printType(x));
     if (!Number.isInteger(num_groups) || num_groups < 1)
