@@ -1,16 +1,16 @@
-// Checks the numbers of feeds against what a graph requires of them.
+// Checks feeds against the limits of a graph.
 import { type Dim, evaluateDim, namesOfDim } from '../dim/dim';
 import { FeedError } from '../error';
 import type { Limit } from '../ir/graph';
 
-/** The numbers of a feed, as the runner or the interpreter stores them. */
+/** The elements of a feed, as the runner or the interpreter stores them. */
 export interface Numbers {
   readonly dims: readonly number[];
   readonly data: ArrayLike<number | bigint>;
 }
 
 /**
- * Checks each limit whose input is there and whose sizes are known.
+ * Checks each limit whose input is fed and whose sizes are known.
  *
  * Throws   FeedError naming the input, the offending number and its place
  */
@@ -19,7 +19,7 @@ export function checkLimits(
   numbersOf: (input: string) => Numbers | undefined,
   sizes: ReadonlyMap<string, number>,
   pathOf: (input: string) => string,
-  /** An input whose dims hold a size, for the error. */
+  /** An input whose dims contain a size, for the error. */
   inputWith: (size: Dim) => string | undefined,
 ): void {
   for (const limit of limits) {

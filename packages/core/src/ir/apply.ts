@@ -8,7 +8,7 @@ import { printType, type TensorType } from './tensor-type';
 import { type Attrs, type GraphBuilder, type Op, type Operand, Value } from './types';
 
 /**
- * Applies an op: makes the operands ready, asks `simplify`, infers the types, and adds the node.
+ * Applies an op: converts the operands, calls `simplify`, infers the types, and adds the node.
  *
  * Throws   ShapeError when the operands do not fit, with the path, the op and the operands' types
  */
@@ -40,7 +40,7 @@ export function apply<A extends Attrs>(op: Op<A>, operands: readonly Operand[], 
   });
 }
 
-/** Runs f; a `mismatch` that it throws gets the op, the path and the operands' types. For functions that compute attributes before `apply`. */
+/** Runs f and adds the op, the path and the operands' types to a `mismatch` that it throws. For functions that compute attributes before `apply`. */
 export function located<T>(g: GraphBuilder, key: string, operands: readonly (TensorType | undefined)[], f: () => T): T {
   try {
     return f();
@@ -58,7 +58,7 @@ export function mismatch(problem: string, expected?: string, got?: string): Shap
   return new ShapeError({ path: '', problem, ...(expected !== undefined && { expected }), ...(got !== undefined && { got }) });
 }
 
-// Operands that the simpler value is not made from, but what they are made from: gradients with respect to them cannot see it.
+// Operands that a simplification bypassed: the simpler value is computed from their operands, so gradients with respect to them cannot reach it.
 function noteBypassed(g: GraphBuilder, simpler: Value, operands: readonly (Value | undefined)[]): void {
   if (operands.includes(simpler) || simpler.leaf?.kind === 'constant') return;
   const [behind, used] = [simpler.producer?.operands ?? [], new Set(operands)];
@@ -72,7 +72,7 @@ function ready1(g: GraphBuilder, o: Operand, like: DType): Value | undefined {
   return g.constant(o);
 }
 
-// Small constants are folded at birth, so shape arithmetic on known sizes never reaches a graph.
+// Small constants are folded when a node is made, so shape arithmetic on known sizes never reaches a graph.
 function fold(g: GraphBuilder, op: Op, operands: readonly (Value | undefined)[], attrs: Attrs, types: readonly TensorType[]) {
   const small = types.every((t) => t.dims.every((d) => typeof d === 'number') && countOf(t.dims as number[]) <= 64);
   if (!small) return undefined;
@@ -86,8 +86,8 @@ function fold(g: GraphBuilder, op: Op, operands: readonly (Value | undefined)[],
 }
 
 /**
- * What an op makes of arrays alone; undefined where it has no arithmetic of its own, asks for a size that only a run knows, or float64 may not
- * hold its integers exactly.
+ * The result of an op on constant arrays; undefined if the op has no `evaluate`, needs a size that is known only in a run, or if float64 may not
+ * represent its integers exactly.
  */
 export function evaluateKnown(op: Op, operands: readonly (NDArray | undefined)[], attrs: Attrs): readonly NDArray[] | undefined {
   if (!op.evaluate || op.impure || op.writes || !isExact(op, operands)) return undefined;
@@ -100,8 +100,8 @@ export function evaluateKnown(op: Op, operands: readonly (NDArray | undefined)[]
   }
 }
 
-// Arrays are float64, which holds integers up to 2^53. Ops that move, choose or compare elements are exact if each is; sums and products if
-// those of all magnitudes are. Integers of 32 bits and fewer are wrapped by the ops themselves.
+// Arrays are float64, which represents integers up to 2^53. Ops that move, select or compare elements are exact if each element is; sums and products if
+// those of all magnitudes are. Integers of 32 bits and fewer wrap around in the ops themselves.
 const wide: ReadonlySet<string> = new Set<DType>(['int64', 'uint64']);
 const exact = 2 ** 53 - 1;
 const elementwise =

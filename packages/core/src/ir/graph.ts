@@ -1,4 +1,4 @@
-// The graph as the rest of the library sees it.
+// The interface of the graph for the rest of the library.
 import { Builder } from './builder';
 import type { GraphOptions, GraphBuilder as Interface } from './types';
 
@@ -26,7 +26,7 @@ export {
 } from './types';
 export { inputOf, madeBy, nameOf, subgraphsOf, usable, usedBy } from './walk';
 
-/** Collects nodes. Everything a value needs to know of its graph is here; none is ambient. */
+/** Collects the nodes of a graph. Every value refers to its builder; there is no global builder. */
 export type GraphBuilder = Interface;
 /** Makes an empty graph. */
 export const GraphBuilder: new (options?: GraphOptions) => GraphBuilder = Builder;
