@@ -5,6 +5,7 @@ import type { Parameter } from '../parameter/parameter';
 import type { DType, NDArray, Tensor } from '../tensor/tensor';
 import type { Limit } from './limit';
 import type { InputRole } from './role';
+import type { Taps } from './taps';
 import { printType, type TensorType } from './tensor-type';
 
 /** Where a value comes from when no node makes it. */
@@ -198,6 +199,8 @@ export interface Op<A extends Attrs = Attrs> {
   readonly key: string;
   /** First opset of its domain that has this version of the op. */
   readonly since?: number;
+  /** Names of the results, if there are several. */
+  readonly results?: readonly string[];
   readonly attributes: { readonly [K in keyof A]: AttributeKind };
   /** The types of the outputs. Throws ShapeError (see `mismatch`) when operands do not fit. */
   infer(operands: readonly (TensorType | undefined)[], attrs: A): readonly TensorType[];
@@ -226,6 +229,8 @@ export interface Op<A extends Attrs = Attrs> {
    * Absent: those of the op's definition, or one for each float of the results if there is no definition.
    */
   flops?(node: Node<A>, sizes: Sizes, inside: (graph: Graph) => number): number;
+  /** Notes on a node that apply however it is lowered: shown by `explain`. */
+  notes?(node: Node<A>): readonly Reason[];
   /** True where the result shares the memory of the first operand, as with a reshape. */
   readonly view?: true;
   /**
@@ -274,7 +279,7 @@ export interface GraphOptions {
   readonly training?: boolean;
   /** How draws are made; absent: they are inputs. */
   readonly draws?: DrawMaker;
-  /** Module paths whose results are kept in `tapped`. */
+  /** Paths of modules whose results are kept, and of what modules offer besides. */
   readonly taps?: ReadonlySet<string>;
 }
 
@@ -292,9 +297,7 @@ export interface GraphBuilder {
   readonly storage: DType;
   /** True: dropout is applied. */
   readonly training: boolean;
-  readonly taps: ReadonlySet<string>;
-  /** The results of the modules named in `taps`. */
-  readonly tapped: Map<string, Value>;
+  readonly taps: Taps<Value>;
   /** Outputs of the states at the end of a call, by name. */
   readonly stateOutputs: Map<string, Value>;
   readonly inputs: readonly Value[];

@@ -11,8 +11,8 @@ import { matmul } from './matmul';
 import { concat, expand, reshape, slice, swapLast } from './movement';
 import { softmax } from './softmax';
 
-/** y of Attend. The mask becomes a tensor only where necessary, and k and v are never repeated for grouped heads. */
-export function decomposeAttend(parts: AttendParts<Value>, attrs: AttendAttrs): Value {
+/** The results of Attend. The mask becomes a tensor only where necessary, and k and v are never repeated for grouped heads. */
+export function decomposeAttend(parts: AttendParts<Value>, attrs: AttendAttrs): readonly Value[] {
   const { q, k, v, queryOffset, bias, sinks, noise } = parts;
   const frame = { graph: q.graph, seq: q.dims[2]!, kvSeq: k.dims[2]!, queryOffset };
   const keep = materialize(parts.mask, frame);
@@ -25,7 +25,9 @@ export function decomposeAttend(parts: AttendParts<Value>, attrs: AttendAttrs): 
   const weights = sinks ? softmaxWithSinks(masked, reshape(sinks, [sinks.dims[0]!, 1, 1])) : softmax(masked, -1);
   const kept = noise ? dropped(weights, noise, attrs.dropout ?? 0) : weights;
   const y = weightedRows(kept, v, q);
-  return some === true ? y : where(some, y, 0);
+  const shown = (x: Value): Value => (some === true ? x : where(some, x, 0));
+  if (!attrs.weights) return [shown(y)];
+  return [shown(y), cast(shown(headwise(weights, q)), q.dtype)];
 }
 
 /** The dtype of scores and softmax for operands of this one. */
