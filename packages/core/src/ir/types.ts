@@ -190,6 +190,13 @@ export interface EncodedNode {
 }
 
 /**
+ * The ops of the library by name, as `@onnxformers/core/ops` has them (and merges them into this interface). Definitions, gradients and
+ * simplifications are given it, so that an op that is imported alone does not bring along those that it is defined by.
+ */
+// biome-ignore lint/suspicious/noEmptyInterface: see above
+export interface Vocabulary {}
+
+/**
  * Everything about one op. A primitive has `evaluate` and `vjp`; a function op has `decompose` (and `evaluate` where that is
  * clearer or faster). An op of the domain `onnxformers` is a high-level op without a kernel on any runtime: it is always lowered.
  */
@@ -202,11 +209,13 @@ export interface Op<A extends Attrs = Attrs> {
   /** The types of the outputs. Throws ShapeError (see `mismatch`) when operands do not fit. */
   infer(operands: readonly (TensorType | undefined)[], attrs: A): readonly TensorType[];
   /** The value itself when the op changes nothing, or a simpler one; asked on every emission. One-output ops only. */
-  simplify?(operands: readonly (Value | undefined)[], attrs: A): Value | undefined;
+  simplify?(operands: readonly (Value | undefined)[], attrs: A, ops: Vocabulary): Value | undefined;
   /** The op's definition in smaller ops. */
-  decompose?(operands: readonly (Value | undefined)[], attrs: A): readonly Value[];
+  decompose?(operands: readonly (Value | undefined)[], attrs: A, ops: Vocabulary): readonly Value[];
   /** Gradients of the operands, given those of the outputs (undefined: that output has none), as values of the same graph. */
-  vjp?: ((node: Node<A>, grads: readonly (Value | undefined)[]) => readonly (Value | undefined)[]) | 'nonDifferentiable';
+  vjp?:
+    | ((node: Node<A>, grads: readonly (Value | undefined)[], ops: Vocabulary) => readonly (Value | undefined)[])
+    | 'nonDifferentiable';
   /**
    * Gradients of an op that runs subgraphs (If): of those of its operands and captured values that are `wanted`, given those of the outputs.
    * `backward` differentiates values of a subgraph.
@@ -216,6 +225,7 @@ export interface Op<A extends Attrs = Attrs> {
     grads: readonly (Value | undefined)[],
     wanted: readonly Value[],
     backward: Backward,
+    ops: Vocabulary,
   ): readonly (Value | undefined)[];
   /** Float64 reference. */
   evaluate?(operands: readonly (NDArray | undefined)[], attrs: A, sizes: Sizes): readonly NDArray[];
@@ -280,6 +290,8 @@ export interface GraphOptions {
 
 /** Collects nodes. Everything a value needs to know of its graph is here; none is ambient. */
 export interface GraphBuilder {
+  /** What definitions are written in. */
+  readonly ops: Vocabulary;
   readonly root: GraphBuilder;
   readonly parent?: GraphBuilder | undefined;
   readonly kind: 'root' | SubgraphKind;
@@ -370,6 +382,14 @@ export interface GraphBuilder {
   ): Graph;
   /** The nodes that the outputs and the written states need, in order. */
   finish(): Graph;
+  /**
+   * Applies an op: makes the operands ready, asks `simplify`, infers the types, folds small constants, and adds the node.
+   *
+   * @throws ShapeError when the operands do not fit, with the path, the op and the operands' types
+   */
+  apply<A extends Attrs>(op: Op<A>, operands: readonly Operand[], attrs: A): readonly Value[];
   /** Adds a node, or finds the equal one that is there already. Called by `apply` with operands made ready. */
   emit(op: Op, operands: readonly (Value | undefined)[], attrs: Attrs, types: readonly TensorType[]): readonly Value[];
+  /** Runs f; a `mismatch` that it throws gets the path of the op and the operands' types. */
+  located<T>(key: string, operands: readonly (TensorType | undefined)[], f: () => T): T;
 }

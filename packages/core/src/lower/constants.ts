@@ -1,6 +1,6 @@
 // What depends on constants alone is computed when the graph is made, not in every run: a runtime does so only where its own rewriting is on.
 
-import { evaluateKnown } from '../ir/apply';
+import { evaluateKnown } from '../ir/emission';
 import { type Graph, type Node, subgraphsOf, type Value } from '../ir/graph';
 import { toArray, toTensor } from '../tensor/convert';
 import { bytesOf, countOf, type NDArray, type Tensor } from '../tensor/tensor';

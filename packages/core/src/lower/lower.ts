@@ -155,6 +155,7 @@ class Lowering {
       .decompose(
         node.operands.map((v) => v && standIn(g, stand, v)),
         node.attrs,
+        g.ops,
       )
       .forEach((v, i) => g.output(String(i), v));
     let fit: true | Reason = true;
@@ -197,6 +198,7 @@ class Lowering {
               op.decompose!(
                 node.operands.map((v) => v && get(v)),
                 node.attrs,
+                node.graph.ops,
               ),
           },
         },

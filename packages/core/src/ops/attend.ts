@@ -26,7 +26,7 @@ export const Attend = defineOp<AttendAttrs>({
     return [{ dtype: parts.q.dtype, dims: [batch!, heads!, seq!, parts.v.dims[3]!] }];
   },
   flops: attendFlops,
-  decompose: (operands, attrs) => [decomposeAttend(attendParts(operands, attrs), attrs)],
+  decompose: (operands, attrs, ops) => [decomposeAttend(attendParts(operands, attrs), attrs, ops)],
   evaluate: (operands, attrs) => [evaluateAttend(attendParts(operands, attrs), attrs)],
 });
 
