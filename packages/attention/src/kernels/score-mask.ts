@@ -44,6 +44,8 @@ export interface ScoreMask {
   asBias(bias: Value | undefined, dtype: DType): Value | undefined;
   /** Heads from the rows [batch, seq, heads · head_dim] of a kernel, with 0 for queries that see no key. */
   finish(rows: Value, heads: number): Value;
+  /** The weights [batch, heads, seq, kv_seq] of a kernel, with 0 for queries that see no key. */
+  seen(weights: Value): Value;
 }
 
 /** Heads of rows, with 0 where `sees` [1 or batch, 1 or heads, 1 or seq, 1] is false: in the rows, where it is the same for all heads. */
@@ -73,6 +75,7 @@ export function scoreMask({ parts }: Reading, get: Get, around: MatchContext): S
       return everyPair(ops.where(keep, shown, hiddenScore(keep, some, dtype, keep.graph.ops)), frame);
     },
     finish: (rows, heads) => (some === true ? toHeads(rows, heads) : zeroFullyMasked(some, rows, heads)),
+    seen: (weights) => (some === true ? weights : ops.where(some, weights, 0)),
   };
 }
 

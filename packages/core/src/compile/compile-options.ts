@@ -43,7 +43,11 @@ export interface CompileOptions {
   readonly draws?: { readonly seed: number };
   /** True keeps dropout. */
   readonly training?: boolean;
-  /** Module paths whose results become outputs of that name. */
+  /**
+   * Paths whose values become outputs of that name: `stack.layers.0` is the result of a module, `stack.layers.0.mixer.attention.weights` the weights
+   * of a softmax attention, [batch, heads, queries, keys], after softmax and before dropout. Weights cost memory of queries · keys, and exclude
+   * kernels that do not return them; `explain` names those.
+   */
   readonly taps?: readonly string[];
   /** Rules that are asked about every node, beside those that its block brings. */
   readonly rules?: readonly Rule[];

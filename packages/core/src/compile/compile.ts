@@ -1,14 +1,14 @@
 // From a module to a model: trace it, lower it, and derive its signature.
 
 import { type Dim, dim } from '../dim/dim';
-import { ConfigError, describe, LoweringError, nearest, ShapeError } from '../error';
+import { ConfigError, describe, LoweringError, ShapeError } from '../error';
 import { type Derivation, type Graph, type InputRole, type Limit, nameOf, type Pool, type Value } from '../ir/graph';
 import { coreRules } from '../kernels/index';
 import type { Decision } from '../lower/decision';
 import { lower } from '../lower/lower';
 import { onRuntime, type RuntimeSupport, runtimeSupport } from '../lower/runtime-version';
 import type { Machine, Target } from '../lower/target';
-import { type AnyModule, modulesOf, namesOf, type ParameterNames } from '../module/module';
+import { type AnyModule, namesOf, type ParameterNames } from '../module/module';
 import { standalone } from '../module/standalone';
 import { cast } from '../ops/cast';
 import { GraphBuilder } from '../ops/vocabulary';
@@ -22,6 +22,7 @@ import { checkCompile } from './check-options';
 import type { CompileOptions, ModelDType } from './compile-options';
 import { seededDraws } from './draws';
 import type { InputNames, OutputNames } from './port-names';
+import { noTap } from './taps';
 import { checkAllRead } from './unread';
 
 /** One input or output of a model. */
@@ -196,8 +197,8 @@ function trace(
     g.output(name, carried(value));
   }
   for (const path of o.taps ?? []) {
-    const value = g.tapped.get(path);
-    if (!value) throw unknownTap(path, model);
+    const value = g.taps.at(path);
+    if (!value) throw noTap(path, model, g);
     g.output(path, carried(value));
   }
   for (const [name, value] of g.stateOutputs) g.output(name, carried(value));
@@ -217,17 +218,6 @@ function checkOutputNames(graph: Graph, names: ParameterNames): void {
         problem: 'an output has the name of an input or a parameter',
         hint: `Rename it: next.${name}`,
       });
-}
-
-function unknownTap(path: string, model: AnyModule): ConfigError {
-  const paths = modulesOf(model).map((m) => m.path);
-  const near = nearest(path, paths);
-  return new ConfigError({
-    path: 'taps',
-    problem: `no module called "${path}" ran`,
-    got: describe(path),
-    hint: near ? `Did you mean "${near}"?` : `Paths look like "${paths[Math.min(1, paths.length - 1)]}"`,
-  });
 }
 
 function signatureOf(graph: Graph, names: ParameterNames): Signature {

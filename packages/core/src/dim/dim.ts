@@ -152,6 +152,14 @@ export function evaluateDim(d: Dim, sizes: DimSizes): number {
   return valueOfPolynomial(polynomial(d));
 }
 
+/** Prepares {@link evaluateDim} for a size that is evaluated often. The result is undefined where a name has no value. */
+export function dimReader(d: Dim): (sizes: ReadonlyMap<string, number>) => number | undefined {
+  if (isNumber(d)) return () => d;
+  const names = namesOfDim(d);
+  if (names[0] === d) return (sizes) => sizes.get(d);
+  return (sizes) => (names.every((name) => sizes.has(name)) ? evaluateDim(d, sizes) : undefined);
+}
+
 function noValue(name: string, d: Dim, values: ReadonlyMap<string, number>): never {
   const near = nearest(name, values.keys());
   throw new ShapeError({

@@ -9,7 +9,7 @@ import type { Parameter } from '../parameter/parameter';
 import { toArray } from '../tensor/convert';
 import { countOf, isFloat, type NDArray } from '../tensor/tensor';
 import { bindSizes } from './bind';
-import { checkLimits } from './limits';
+import { prepareLimit } from './limits';
 
 export interface InterpretOptions {
   /** The values of the parameters. */
@@ -46,13 +46,7 @@ export function interpret(
   const sizes = bindSizes([...bound, ...held], known);
   const having = (size: Dim) =>
     bound.find(({ dims }) => dims.some((d) => namesOfDim(d).some((n) => namesOfDim(size).includes(n))))?.name;
-  checkLimits(
-    graph.builder.limits,
-    (input) => feeds[input],
-    sizes,
-    (input) => input,
-    having,
-  );
+  for (const limit of graph.builder.limits) prepareLimit(limit, (input) => input, having).check(sizes, (input) => feeds[input]);
   const frame = new Frame(options, sizes);
   for (const [value, array] of fed) frame.set(value, array);
   frame.run(graph);

@@ -8,6 +8,7 @@ import { applied, located } from './emission';
 import type { Limit } from './limit';
 import { Identity } from './op';
 import type { InputRole } from './role';
+import { Taps } from './taps';
 import type { TensorType } from './tensor-type';
 import {
   type Attribute,
@@ -38,8 +39,7 @@ export class Builder implements GraphBuilder {
   readonly depth: number;
   readonly dtype: DType;
   readonly storage: DType;
-  readonly taps: ReadonlySet<string>;
-  readonly tapped = new Map<string, Value>();
+  readonly taps: Taps<Value>;
   readonly stateOutputs = new Map<string, Value>();
   private readonly convert: GraphOptions['convert'];
   private readonly draws: DrawMaker | undefined;
@@ -79,7 +79,7 @@ export class Builder implements GraphBuilder {
     this.storage = parent?.storage ?? options.storage ?? this.dtype;
     this.convert = options.convert;
     this.draws = options.draws;
-    this.taps = options.taps ?? new Set();
+    this.taps = parent?.taps ?? new Taps(options.taps);
     this.training = parent?.training ?? options.training ?? false;
     this.roles = parent?.roles ?? new Map();
     this.limits = parent?.limits ?? [];

@@ -5,6 +5,7 @@ import type { Parameter } from '../parameter/parameter';
 import type { DType, NDArray, Tensor } from '../tensor/tensor';
 import type { Limit } from './limit';
 import type { InputRole } from './role';
+import type { Taps } from './taps';
 import { printType, type TensorType } from './tensor-type';
 
 /** Where a value comes from when no node makes it. */
@@ -205,6 +206,8 @@ export interface Op<A extends Attrs = Attrs> {
   readonly key: string;
   /** First opset of its domain that has this form. */
   readonly since?: number;
+  /** What the results are called, where there are several. */
+  readonly results?: readonly string[];
   readonly attributes: { readonly [K in keyof A]: AttributeKind };
   /** The types of the outputs. Throws ShapeError (see `mismatch`) when operands do not fit. */
   infer(operands: readonly (TensorType | undefined)[], attrs: A): readonly TensorType[];
@@ -236,6 +239,8 @@ export interface Op<A extends Attrs = Attrs> {
    * Absent: those of the op's definition, or one for each float of the results where there is no definition.
    */
   flops?(node: Node<A>, sizes: Sizes, inside: (graph: Graph) => number): number;
+  /** What is worth knowing of a node whatever it is lowered to: shown by `explain`. */
+  notes?(node: Node<A>): readonly Reason[];
   /** True where the result shares the memory of the first operand, as with a reshape. */
   readonly view?: true;
   /**
@@ -284,7 +289,7 @@ export interface GraphOptions {
   readonly training?: boolean;
   /** How draws are made; absent: they are inputs. */
   readonly draws?: DrawMaker;
-  /** Module paths whose results are kept in `tapped`. */
+  /** Paths of modules whose results are kept, and of what modules offer besides. */
   readonly taps?: ReadonlySet<string>;
 }
 
@@ -304,9 +309,7 @@ export interface GraphBuilder {
   readonly storage: DType;
   /** True: dropout is applied. */
   readonly training: boolean;
-  readonly taps: ReadonlySet<string>;
-  /** What the modules named in `taps` returned. */
-  readonly tapped: Map<string, Value>;
+  readonly taps: Taps<Value>;
   /** What a state returns at the end of a call, by output name. */
   readonly stateOutputs: Map<string, Value>;
   readonly inputs: readonly Value[];

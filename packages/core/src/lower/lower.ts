@@ -125,6 +125,8 @@ class Lowering {
       cost += kernelOf(this.target, n)?.cost?.(n, this.machine) ?? 0;
       kernels.push(n.op.key);
     }
+    // A result that the rule does not know of: some nodes return more than others of their op.
+    if (outputs.length < match.covers.length) return refuse(missing(node), match.variant);
     if (nodes.length === 1 && nodes[0]!.op.key === node.op.key && sameAttrs(nodes[0]!, node))
       throw internal(`${rule.name} makes the node it matched`);
     const kept =
@@ -236,7 +238,7 @@ class Lowering {
   private record(node: Node, chosen: string, kernels: readonly string[], { variant, notes = [] }: Partial<Match> = {}): void {
     const before = this.decisions.get(this.keyOf(node));
     if (chosen === 'kept' && (before ? before.chosen !== '' : true)) return;
-    this.decide(node, { chosen, kernels, notes, ...(variant && { variant }) });
+    this.decide(node, { chosen, kernels, notes: [...(node.op.notes?.(node) ?? []), ...notes], ...(variant && { variant }) });
   }
   private refuse(node: Node, rule: string, { refused: reason, variant }: Refusal): void {
     const before = this.decisions.get(this.keyOf(node))?.refused ?? [];
@@ -260,6 +262,11 @@ class Lowering {
 }
 
 // Ops of other domains than the standard's and ours exist only as kernels.
+const missing = ({ op, outputs }: Node): Reason => {
+  const last = outputs.length - 1;
+  return reasons.lacksResult({ result: op.results?.[last] ?? `result ${last}`, type: printType(outputs[last]) });
+};
+
 const isKernel = (key: string): boolean => !['', 'onnxformers'].includes(domainOf(key)[0]);
 
 // What decides between matches that overlap, one after the other; nothing in it depends on other nodes or on the order of rules.

@@ -13,6 +13,11 @@ export const reasons = defineReasons({
   /** The kernel has no such feature. */
   lacks: ({ feature }: { readonly feature: 'softcap' | 'sinks' | 'dropout' | 'bias' | 'query offset' }) =>
     feature === 'query offset' ? 'it has no cache in which each sequence has its own length' : `it does not support ${feature}`,
+  /** Something reads a result that the kernel does not have. */
+  lacksResult: ({ result, type }: { readonly result: string; readonly type: string }) => `it does not return ${result}, ${type}`,
+  /** Not a refusal: a note that an attention returns its weights. */
+  weightsReturned: ({ type }: { readonly type: string }) =>
+    `it returns the attention weights, one number for every pair of query and key: ${type}`,
   maskNotExpressible: ({ mask }: Mask) => `it cannot express the mask: ${mask}`,
   headCountsUnknown: () => 'the numbers of heads must be known when the model is compiled',
   headCountsDiffer: ({ heads, kvHeads }: { readonly heads: number | string; readonly kvHeads: number | string }) =>

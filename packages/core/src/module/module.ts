@@ -73,7 +73,7 @@ export function module<F extends Fn>(children: Children, forward: F, about: Abou
       stack.push(self as unknown as AnyModule);
       try {
         const result = forward(...args);
-        if (graph.taps.has(graph.where)) tap(graph, result);
+        if (graph.taps.asksFor(graph.where)) tap(graph, result);
         return result;
       } finally {
         stack.pop();
@@ -105,7 +105,7 @@ export function withForward<F extends Fn>(m: AnyModule, forward: F): Module<F> {
 
 function tap(graph: GraphBuilder, result: unknown): void {
   const value = Array.isArray(result) ? result[0] : result;
-  if (value instanceof Value) graph.tapped.set(graph.where, value);
+  if (value instanceof Value) graph.taps.keep(graph.where, value.graph === graph ? value : undefined);
 }
 
 /** True for anything made by {@link module}. */

@@ -5,8 +5,8 @@ import { materialize, someKey } from '../mask/tensor';
 import type { DType } from '../tensor/tensor';
 import { type AttendAttrs, type AttendParts, scaleOf } from './attend-parts';
 
-/** y of Attend. The mask becomes a tensor only where necessary, and k and v are never repeated for grouped heads. */
-export function decomposeAttend(parts: AttendParts<Value>, attrs: AttendAttrs, ops: Vocabulary): Value {
+/** The results of Attend. The mask becomes a tensor only where necessary, and k and v are never repeated for grouped heads. */
+export function decomposeAttend(parts: AttendParts<Value>, attrs: AttendAttrs, ops: Vocabulary): readonly Value[] {
   const { q, k, v, queryOffset, bias, sinks, noise } = parts;
   const frame = { graph: q.graph, seq: q.dims[2]!, kvSeq: k.dims[2]!, queryOffset };
   const keep = materialize(parts.mask, frame);
@@ -19,7 +19,9 @@ export function decomposeAttend(parts: AttendParts<Value>, attrs: AttendAttrs, o
   const weights = sinks ? softmaxWithSinks(masked, ops.reshape(sinks, [sinks.dims[0]!, 1, 1]), ops) : ops.softmax(masked, -1);
   const kept = noise ? dropped(weights, noise, attrs.dropout ?? 0, ops) : weights;
   const y = weightedRows(kept, v, q, ops);
-  return some === true ? y : ops.where(some, y, 0);
+  const shown = (x: Value): Value => (some === true ? x : ops.where(some, x, 0));
+  if (!attrs.weights) return [shown(y)];
+  return [shown(y), ops.cast(shown(headwise(weights, q, ops)), q.dtype)];
 }
 
 /** The dtype of scores and softmax for operands of this one. */

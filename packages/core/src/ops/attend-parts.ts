@@ -17,6 +17,8 @@ export type AttendAttrs = {
   readonly dropout?: number | undefined;
   /** Which operand is what, after q, k and v. */
   readonly slots: { readonly [name in AttendSlot]?: number };
+  /** True: the weights are a second result, [batch, heads, seq, kv_seq], after softmax and before dropout. */
+  readonly weights?: true | undefined;
   /** True in the branch that runs only for few keys: rules that pay off for many keys are not applied to it. */
   readonly fewKeys?: true;
 };

@@ -14,7 +14,7 @@ import { splitHeads } from '../sequence/layout';
 import { portable } from '../targets/portable';
 import { tensor } from '../tensor/convert';
 import type { Tensor } from '../tensor/tensor';
-import { checkAssumptions } from './assumptions';
+import { prepareAssumptions } from './assumptions';
 import { type Feeds, prepareFeeds } from './feeds';
 
 type Inputs = Readonly<Record<string, Value>>;
@@ -71,9 +71,12 @@ export function completeFeeds(signature: Signature, feeds: Feeds, run: number): 
   const table = prepareFeeds(signature);
   const { tensors } = table.complete(feeds);
   table.number(tensors, run);
-  return tensors;
+  return Object.fromEntries(signature.inputs.flatMap(({ name }, at) => (tensors[at] ? [[name, tensors[at]] as const] : [])));
 }
 
 /** Throws as a runner where feeds break an assumption. */
 export const checkAssumed = (assumptions: readonly string[], signature: Signature, tensors: Record<string, Tensor>): void =>
-  checkAssumptions(assumptions, signature, { tensors, handed: new Map(), away: new Set(), sizes: new Map() });
+  prepareAssumptions(
+    assumptions,
+    signature,
+  )({ tensors: signature.inputs.map(({ name }) => tensors[name]), handed: [], sizes: new Map() });

@@ -10,8 +10,13 @@ export function numbersOf(tensor: Tensor): ArrayLike<number> {
   return data as Int32Array;
 }
 
-// A bigint for each element would take longer than everything else. The lower word comes first (little-endian), as the runtime requires.
-function ofWords({ buffer, byteOffset, length }: BigInt64Array, signed: boolean): Float64Array {
+/** The views and arrays of the fast way cost as much as so many bigints. */
+const fewNumbers = 8;
+
+// A bigint for each element of many would take longer than everything else. The lower word comes first (little-endian), as the runtime requires.
+function ofWords(data: BigInt64Array, signed: boolean): ArrayLike<number> {
+  const { buffer, byteOffset, length } = data;
+  if (length <= fewNumbers) return Array.from(data, Number);
   const low = new Uint32Array(buffer, byteOffset, 2 * length);
   const high = signed ? new Int32Array(buffer, byteOffset, 2 * length) : low;
   const out = new Float64Array(length);

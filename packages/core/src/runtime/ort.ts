@@ -78,13 +78,15 @@ export const versionOf = (ort: Ort): string | undefined =>
 
 /** Whether a feed is a tensor of the runtime. */
 export const isOrtTensor = (feed: unknown): feed is OrtTensor =>
-  typeof feed === 'object' && feed !== null && 'type' in feed && 'dims' in feed && 'location' in feed && !('dtype' in feed);
+  typeof feed === 'object' && feed !== null && !('dtype' in feed) && 'type' in feed && 'dims' in feed && 'location' in feed;
 
-/** A tensor of the runtime in our words; without its elements where they are not in the memory of the CPU. */
+/** Whether the elements of a tensor of the runtime are in other memory than that of the CPU, so that nothing here can read them. */
+export const isAway = (t: OrtTensor | undefined): boolean => t?.location !== undefined && t.location !== 'cpu';
+
+/** A tensor of the runtime in our words; without its elements where they are in other memory. */
 export function viewOf(t: OrtTensor): Tensor {
   const dtype = t.type as DType;
-  const away = t.location !== undefined && t.location !== 'cpu';
-  return { dtype, dims: t.dims, data: away ? new (arrayOf(dtype) ?? Uint8Array)(0) : (t.data as TensorData) };
+  return { dtype, dims: t.dims, data: isAway(t) ? new (arrayOf(dtype) ?? Uint8Array)(0) : (t.data as TensorData) };
 }
 
 /** A tensor for the runtime; the elements are not copied. */

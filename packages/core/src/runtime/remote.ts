@@ -7,7 +7,7 @@ import { untilAborted, within } from './abort';
 import { type CarriedError, packError, unpackError } from './carried-error';
 import { checkTimeout, type DisposeOptions, lateError } from './dispose';
 import { type Feeds, prepareFeeds } from './feeds';
-import type { Ort } from './ort';
+import { isAway, type Ort } from './ort';
 import { inMemory, type Runnable } from './runnable';
 import { createRunner, type Loaded, type Runner, type RunnerOptions, type RunOptions } from './runner';
 
@@ -216,20 +216,19 @@ function remoteRunner(signature: Signature, loaded: Loaded, { ask, isGone }: Ret
     if (disposed) throw new RunError({ path: 'runner', problem: 'it was disposed', hint: 'Create another' });
     const { signal, ...options } = o;
     signal?.throwIfAborted();
-    const { tensors, away } = table.check(feeds);
-    for (const name of away)
-      throw new FeedError({
-        path: `feed "${name}"`,
-        problem: 'it cannot be sent to another thread',
-        expected: 'a tensor in CPU memory',
-        got: 'a tensor in other memory',
-      });
-    const copies = Object.fromEntries(
-      Object.entries(tensors).map(([name, { dtype, dims, data }]) => [
-        name,
-        { dtype, dims: [...dims], data: data.slice() as TensorData },
-      ]),
-    );
+    const { tensors, handed } = table.check(feeds);
+    const copies: Record<string, Tensor> = {};
+    for (const [at, { name }] of signature.inputs.entries()) {
+      const tensor = tensors[at];
+      if (isAway(handed[at]))
+        throw new FeedError({
+          path: `feed "${name}"`,
+          problem: 'it cannot be sent to another thread',
+          expected: 'a tensor in CPU memory',
+          got: 'a tensor in other memory',
+        });
+      if (tensor) copies[name] = { dtype: tensor.dtype, dims: [...tensor.dims], data: tensor.data.slice() as TensorData };
+    }
     const question = (): Question => {
       signal?.throwIfAborted();
       return { type: 'run', feeds: copies, options };

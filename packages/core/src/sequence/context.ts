@@ -6,7 +6,7 @@ import { and } from '../mask/and';
 import { documents } from '../mask/documents';
 import { impliedBy } from '../mask/features';
 import { comparesPositions, conjuncts, type Mask, maskKinds, printMask } from '../mask/mask';
-import { attendOp } from '../ops/attend';
+import { attendOp, attendWithWeights } from '../ops/attend';
 import type { KeyPlace, Layout } from './layout';
 import { limitLengths } from './limits';
 import type { State } from './state';
@@ -80,6 +80,8 @@ export interface AttendOptions {
  *
  *     y = softmax(mask(softcap(scale · q kᵀ) + bias)) v
  *
+ * The weights of the softmax are a tap of the module that calls it, named `weights`: `taps: ['layers.0.mixer.attention.weights']` makes them an output.
+ *
  * Shapes   q [batch, heads, seq, head_dim] · k, v [batch, kv_heads, kv_seq, …] → [batch, heads, seq, v_head_dim]; packed: batch 1, seq = tokens
  * Dtypes   one float dtype; scores and softmax of 16-bit floats in float32
  * Throws   ShapeError when q and k differ in head_dim, or kv_heads does not divide heads · ConfigError for a causal mask or a window on the keys of
@@ -105,14 +107,21 @@ export function attend(
     g.training && probability > 0
       ? g.draw('attention_dropout', [q.dims[0]!, q.dims[1]!, q.dims[2]!, k.dims[2]!], 'uniform')
       : undefined;
-  return attendOp(q, k, v, {
+  const options = {
     mask: maskOf(ctx),
     ...(queryOffset && { queryOffset }),
     ...(ctx.bias && { bias: ctx.bias }),
     ...(noise && { dropout: { probability, noise } }),
     ...rest,
-  });
+  };
+  const path = g.where ? `${g.where}.${weightsTap}` : weightsTap;
+  if (!g.taps.offer(path, g.innermost === g)) return attendOp(q, k, v, options);
+  const { y, weights } = attendWithWeights(q, k, v, options);
+  g.taps.keep(path, weights.graph === g ? weights : undefined);
+  return y;
 }
+/** Under which name a mechanism offers its weights for `taps`. */
+const weightsTap = 'weights';
 
 /** True in cross attention: the keys are those of a memory, and their positions say nothing of the queries' own. */
 export const attendsToMemory = (ctx: Partial<SequenceContext>): boolean => ctx.queryMask !== undefined;

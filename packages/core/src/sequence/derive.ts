@@ -133,6 +133,14 @@ export function derivedTensor(
   return filled(type.dtype, dims, (out, stride) => recipe.compute(from, sizes(plus), out, stride));
 }
 
+/** A tensor with the same integer in every element, from 0 to 2^31 − 1. */
+export const filledWith = (dtype: DType, dims: readonly number[], value: number): Tensor =>
+  filled(dtype, dims, (out, stride) => {
+    const count = countOf(dims);
+    for (let i = 0; i < count; i++) out[i * stride] = value;
+    return count;
+  });
+
 /** A tensor of integers from 0 to 2^31 − 1, written without making bigints: an int64 is two words, the lower one first. */
 function filled(dtype: DType, dims: readonly number[], write: (out: Int32Array, stride: number) => number): Tensor {
   const count = countOf(dims);

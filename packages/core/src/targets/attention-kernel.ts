@@ -41,6 +41,8 @@ export const kernelNotes = defineReasons({
   ifLong: () => 'from 256 positions on, else MATH',
   /** MultiHeadAttention cannot run at all. */
   needsCudnn: () => 'it needs cuDNN at run time, which this machine lacks',
+  /** Not probed on a GPU; by its documents only an unfused kernel returns them, which has no advantage. */
+  scores: () => 'it has no fast kernel that returns scores or weights',
   short: () => 'there are fewer than 256 positions',
 });
 
@@ -139,6 +141,7 @@ function standard({ operands: [q, k, v, mask, pastKey], attrs }: Node, machine: 
   const s = rows
     ? shapeOf(q!, k!, v!, number(attrs, 'q_num_heads'), number(attrs, 'kv_num_heads'))
     : { dtype: q!.dtype, seq: q!.dims[2]!, kvSeq: k!.dims[2]!, headDim: known(q!.dims[3]), valueDim: known(v!.dims[3]) };
+  if (number(attrs, 'outputs') > 3) return is('NONE', kernelNotes.scores());
   if (!byEight(s)) return is('MATH', kernelNotes.headDim());
   const sm = smOf(machine);
   if (s.dtype === 'bfloat16' && sm < 80) return is('MATH');
