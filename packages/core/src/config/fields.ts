@@ -12,7 +12,7 @@ export interface FieldOptions<T> {
   /** The default, or a function that computes it from the fields above. */
   // biome-ignore lint/suspicious/noExplicitAny: a derived default names the fields that it reads
   readonly default?: T | ((config: any) => T);
-  /** Take an absent value from the enclosing block. */
+  /** An absent value is inherited from the enclosing block. */
   readonly inherit?: boolean;
   /** May be absent without a default. */
   readonly optional?: boolean;
@@ -66,7 +66,7 @@ const bounds = ({ min, max }: Range): string => {
 };
 const checks = ({ min, max }: Range) => [...(min !== undefined ? [z.gte(min)] : []), ...(max !== undefined ? [z.lte(max)] : [])];
 
-/** A whole number. */
+/** An integer. */
 export function int<const O extends FieldOptions<number> & Range>(options: O): Field<number, PresenceOf<O>, never> {
   return field<number, O>('int', options, `an integer${bounds(options)}`, z.int().check(...checks(options)));
 }
@@ -82,7 +82,7 @@ export function bool<const O extends FieldOptions<boolean>>(options: O): Field<b
 export function text<const O extends FieldOptions<string>>(options: O): Field<string, PresenceOf<O>, never> {
   return field<string, O>('text', options, 'a string', z.string());
 }
-/** One of a list of words. */
+/** One of a list of strings. */
 export function choice<const C extends readonly [string, ...string[]], const O extends FieldOptions<C[number]>>(
   of: C,
   options: O,
@@ -94,7 +94,7 @@ export function choice<const C extends readonly [string, ...string[]], const O e
     z.enum([...of] as [string, ...string[]]),
   );
 }
-/** Several values of one sort; `length` fixes how many. */
+/** A list of values; `length` fixes its length. */
 export function list<T, const O extends FieldOptions<readonly T[]> & { readonly length?: number }>(
   of: Field<T, Presence, never>,
   options: O,
@@ -127,16 +127,16 @@ interface SlotOptions {
   readonly doc: string;
   readonly default?: SlotDefault;
   readonly optional?: boolean;
-  /** What blocks in it inherit instead of this block's own values, which it is given together with the modules of the slots above. */
+  /** Values that blocks in the slot inherit instead of this block's own; computed from those and the modules of earlier slots. */
   // biome-ignore lint/suspicious/noExplicitAny: names the fields that it reads
   readonly inside?: (config: any, layer: number) => Readonly<Record<string, unknown>>;
 }
 
-/** A hole for one block of a kind. */
+/** A slot for one block of a kind. */
 export function slot<const K extends string, const O extends SlotOptions>(kind: K, options: O): Field<unknown, PresenceOf<O>, K> {
   return Object.freeze({ ...options, type: 'slot', kind, expected: `a ${kind}` }) as unknown as Field<unknown, PresenceOf<O>, K>;
 }
-/** A hole for one block per layer: one config for all layers, a list of configs, or a function of the layer index. Layers never share weights. */
+/** A slot for one block per layer: one config for all layers, a list of configs, or a function of the layer index. Layers never share weights. */
 export function each<const K extends string, const O extends SlotOptions>(
   kind: K,
   options: O,

@@ -7,7 +7,7 @@ export function kindSchema(blocks: readonly AnyBlock[], kind: string): Readonly<
   const defs: Record<string, unknown> = {};
   const define = (k: string) => {
     if (k in defs) return;
-    defs[k] = {}; // before its blocks, since a kind may contain itself
+    defs[k] = {}; // registered before its blocks, since a kind may contain itself
     const own = blocks.filter((b) => b.kind === k);
     const names = own.map((b) => b.blockName);
     defs[k] = {

@@ -3,7 +3,7 @@ import { describe, ShapeError } from '../error';
 import { type Attrs, type Op, type Operand, Value } from './types';
 
 /**
- * Applies an op: makes the operands ready, asks `simplify`, infers the types, folds small constants, and adds the node.
+ * Applies an op: converts the operands, calls `simplify`, infers the types, folds small constants, and adds the node.
  *
  * Throws   ShapeError when the operands do not fit, with the path, the op and the operands' types
  */

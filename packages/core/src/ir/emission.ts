@@ -1,4 +1,4 @@
-// What a graph does with an op that is applied: operands are prepared, types inferred, constants folded, and errors get the path of the op.
+// What a graph does with an op that is applied: operands are converted, types inferred, constants folded, and errors get the path of the op.
 import type { Dim } from '../dim/dim';
 import { internal, ShapeError } from '../error';
 import { Parameter } from '../parameter/parameter';
@@ -25,7 +25,7 @@ export function applied(g: GraphBuilder, op: Op, operands: readonly Operand[], a
   });
 }
 
-/** Runs f; a `mismatch` that it throws gets the op, the path and the operands' types. */
+/** Runs f and adds the op, the path and the operands' types to a `mismatch` that it throws. */
 export function located<T>(g: GraphBuilder, key: string, operands: readonly (TensorType | undefined)[], f: () => T): T {
   try {
     return f();
@@ -38,7 +38,7 @@ export function located<T>(g: GraphBuilder, key: string, operands: readonly (Ten
   }
 }
 
-// Operands that the simpler value is not made from, but what they are made from: gradients with respect to them cannot see it.
+// Operands that a simplification bypassed: the simpler value is computed from their operands, so gradients with respect to them cannot reach it.
 function noteBypassed(g: GraphBuilder, simpler: Value, operands: readonly (Value | undefined)[]): void {
   if (operands.includes(simpler) || simpler.leaf?.kind === 'constant') return;
   const [behind, used] = [simpler.producer?.operands ?? [], new Set(operands)];
@@ -52,7 +52,7 @@ function ready1(g: GraphBuilder, o: Operand, like: DType): Value | undefined {
   return g.constant(o);
 }
 
-// Small constants are folded at birth, so shape arithmetic on known sizes never reaches a graph.
+// Small constants are folded when a node is made, so shape arithmetic on known sizes never reaches a graph.
 function fold(g: GraphBuilder, op: Op, operands: readonly (Value | undefined)[], attrs: Attrs, types: readonly TensorType[]) {
   const small = types.every((t) => t.dims.every((d) => typeof d === 'number') && countOf(t.dims as number[]) <= 64);
   if (!small) return undefined;
@@ -66,8 +66,8 @@ function fold(g: GraphBuilder, op: Op, operands: readonly (Value | undefined)[],
 }
 
 /**
- * What an op makes of arrays alone; undefined where it has no arithmetic of its own, asks for a size that only a run knows, or float64 may not
- * hold its integers exactly.
+ * The result of an op on constant arrays; undefined if the op has no `evaluate`, needs a size that is known only in a run, or if float64 may not
+ * represent its integers exactly.
  */
 export function evaluateKnown(op: Op, operands: readonly (NDArray | undefined)[], attrs: Attrs): readonly NDArray[] | undefined {
   if (!op.evaluate || op.impure || op.writes || !isExact(op, operands)) return undefined;
@@ -80,8 +80,8 @@ export function evaluateKnown(op: Op, operands: readonly (NDArray | undefined)[]
   }
 }
 
-// Arrays are float64, which holds integers up to 2^53. Ops that move, choose or compare elements are exact if each is; sums and products if
-// those of all magnitudes are. Integers of 32 bits and fewer are wrapped by the ops themselves.
+// Arrays are float64, which represents integers up to 2^53. Ops that move, select or compare elements are exact if each element is; sums and products if
+// those of all magnitudes are. Integers of 32 bits and fewer wrap around in the ops themselves.
 const wide: ReadonlySet<string> = new Set<DType>(['int64', 'uint64']);
 const exact = 2 ** 53 - 1;
 const elementwise =

@@ -1,4 +1,4 @@
-// The graph as the rest of the library sees it.
+// The interface of the graph for the rest of the library.
 
 export { apply, mismatch } from './apply';
 export { builderLike } from './builder';

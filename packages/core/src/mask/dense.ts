@@ -1,4 +1,4 @@
-// A mask given as a tensor of the user's own.
+// A mask that is a tensor of the user.
 import { broadcastIndex } from '../ops/broadcast';
 import { reshape } from '../ops/movement';
 import { expectType, oneOr } from './check';
@@ -28,5 +28,5 @@ export const denseMask = defineMask<'keep'>({
   },
 });
 
-/** Pairs with `keep`, bool, which broadcasts to [batch, heads, seq, kv_seq]. */
+/** Pairs for which `keep` is true; bool, broadcasts to [batch, heads, seq, kv_seq]. */
 export const dense = <V>(keep: V): Mask<V> => denseMask({ operands: { keep } });

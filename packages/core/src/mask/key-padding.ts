@@ -1,4 +1,4 @@
-// Keys that are real, one flag for each.
+// One flag for each key: real, or padding.
 import { reshape } from '../ops/movement';
 import { expectType } from './check';
 import { defineMask, type Mask } from './mask';
@@ -16,5 +16,5 @@ export const keyPaddingMask = defineMask<'keep'>({
     keyPadding(ownKeys && keep.dims[1] === before ? inFront(keep, 1, count, 1) : keep),
 });
 
-/** Keys with `keep[b, j]`, bool [batch, kv_seq]. */
+/** Keys for which `keep[b, j]` is true, bool [batch, kv_seq]. */
 export const keyPadding = <V>(keep: V): Mask<V> => keyPaddingMask({ operands: { keep } });

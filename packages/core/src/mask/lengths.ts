@@ -1,4 +1,4 @@
-// The first keys of each sequence, as many as it is long.
+// The first keys of each sequence, up to its length.
 import { greaterOrEqual, less } from '../ops/comparison';
 import { expectType } from './check';
 import { defineMask, type Mask } from './mask';
@@ -17,5 +17,5 @@ export const lengthsMask = defineMask<'keys'>({
   withPrefixTokens: ({ operands: { keys } }, { count, ownKeys }) => keyLengths(ownKeys ? moreBy(keys, count) : keys),
 });
 
-/** Keys before the length of their sequence: positions `< keys[b]`, int64 [batch]. */
+/** Keys within the length of their sequence: positions `< keys[b]`, int64 [batch]. */
 export const keyLengths = <V>(keys: V): Mask<V> => lengthsMask({ operands: { keys } });

@@ -7,17 +7,17 @@ import { reshape } from '../ops/movement';
 import { iota, size } from '../ops/shape';
 import { conjuncts, type Mask, type MaskFrame, type MaskPlaces } from './mask';
 
-/** int32: enough for every row, and there is a GPU provider that leaves arithmetic in int64 to the CPU. */
+/** int32: large enough for every position, and one GPU provider runs int64 arithmetic on the CPU. */
 export const place = (x: Value): Value => cast(x, 'int32');
 /** 0, 1, … as positions. */
 export const placesUpTo = (g: GraphBuilder, n: Dim): Value => iota(g, n, 'int32');
 /** A size as a position. */
 export const placeOf = (g: GraphBuilder, d: Dim): Value => place(size(g, d));
-/** [batch] as one number for all heads, queries and keys. */
+/** [batch] as [batch, 1, 1, 1], for all heads, queries and keys. */
 export const column = (perBatch: Value): Value => place(reshape(perBatch, [perBatch.dims[0]!, 1, 1, 1]));
-/** [kv_seq] as the same for all queries. */
+/** [kv_seq] as [1, 1, 1, kv_seq], for all queries. */
 export const keyRow = (x: Value, kvSeq: Dim): Value => reshape(x, [1, 1, 1, kvSeq]);
-/** [seq] as the same for all keys. */
+/** [seq] as [1, 1, seq, 1], for all keys. */
 export const queryColumn = (x: Value, seq: Dim): Value => reshape(x, [1, 1, seq, 1]);
 
 export function lazy<T>(make: () => T): () => T {

@@ -1,4 +1,4 @@
-// Bool tensors, or one value for all pairs.
+// Logic on bool tensors and on constants that apply to all pairs.
 import { logicalAnd, logicalNot, logicalOr } from '../ops/comparison';
 import type { Truth } from './mask';
 

@@ -11,7 +11,7 @@ export interface WindowBounds {
   readonly right?: number;
 }
 
-// Places up to here can be added without leaving int32.
+// Sums of positions up to here do not overflow int32.
 const mostRows = 2 ** 30;
 
 /** Keys from `left` before to `right` after the query. */

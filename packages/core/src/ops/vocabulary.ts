@@ -8,7 +8,7 @@ declare module '../ir/types' {
   interface Vocabulary extends All {}
 }
 
-/** Collects nodes. Everything a value needs to know of its graph is here; none is ambient. */
+/** Collects the nodes of a graph. Every value refers to its builder; there is no global builder. */
 export type GraphBuilder = Interface;
 /** Makes an empty graph. */
 export const GraphBuilder: new (options?: GraphOptions) => GraphBuilder = class extends Builder {
