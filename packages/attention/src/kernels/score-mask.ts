@@ -72,7 +72,7 @@ export function scoreMask({ parts }: Reading, get: Get, around: MatchContext): S
     asBias(bias, dtype) {
       if (!keep) return bias;
       const shown = bias ?? keep.graph.number(0, dtype);
-      return everyPair(ops.where(keep, shown, hiddenScore(keep, some, dtype)), frame);
+      return everyPair(ops.where(keep, shown, hiddenScore(keep, some, dtype, keep.graph.ops)), frame);
     },
     finish: (rows, heads) => (some === true ? toHeads(rows, heads) : zeroFullyMasked(some, rows, heads)),
     seen: (weights) => (some === true ? weights : ops.where(some, weights, 0)),

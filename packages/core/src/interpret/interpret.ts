@@ -3,7 +3,8 @@
 import { type Dim, evaluateDim, namesOfDim } from '../dim/dim';
 import { describe, FeedError, internal, nearest, OnnxformersError, RunError, WeightError } from '../error';
 import { type Attrs, type Op, printType, type Sizes, type TensorType } from '../ir/define-op';
-import { type Graph, GraphBuilder, type Node, nameOf, subgraphsOf, type Value } from '../ir/graph';
+import { type Graph, type Node, nameOf, subgraphsOf, type Value } from '../ir/graph';
+import { GraphBuilder } from '../ops/vocabulary';
 import type { Parameter } from '../parameter/parameter';
 import { toArray } from '../tensor/convert';
 import { countOf, isFloat, type NDArray } from '../tensor/tensor';
@@ -237,7 +238,7 @@ export function definitionOf(
     if (leaf?.kind === 'state') return g.state(leaf.name, type.dtype, type.dims, leaf.fill);
     return g.input(String(i), type.dtype, type.dims);
   });
-  op.decompose(inputs, attrs).forEach((value, i) => {
+  op.decompose(inputs, attrs, g.ops).forEach((value, i) => {
     g.output(String(i), value);
   });
   return { graph: g.finish(), names };

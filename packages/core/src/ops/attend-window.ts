@@ -1,6 +1,6 @@
 // Attention within a window, block by block: time and memory proportional to the window instead of the sequence.
 import { addDims, ceilDivDims, type Dim, divDims, mulDims, subDims } from '../dim/dim';
-import { located, mismatch, type Value } from '../ir/graph';
+import { mismatch, type Value } from '../ir/graph';
 import { defineReasons, type Reason } from '../lower/reason';
 import { reasons } from '../lower/reasons';
 import { sequenceOf } from '../mask/documents';
@@ -74,7 +74,7 @@ export const blockOf = (left: number, right: number): number => Math.max(left + 
  * Lowers   everywhere: MatMul, Softmax
  */
 export function attendBlockwise(q: Value, k: Value, v: Value, { mask, scale, softcap, sinks }: BlockwiseOptions): Value {
-  const { left, right, lengths, keyPadding, documents } = located(q.graph, 'attendBlockwise', [q, k, v], () => {
+  const { left, right, lengths, keyPadding, documents } = q.graph.located('attendBlockwise', [q, k, v], () => {
     const reading = readBlockwise({ mask });
     if ('refused' in reading) throw mismatch(reading.refused.text, 'a window with both bounds', printMask(mask));
     return reading;
@@ -88,7 +88,7 @@ export function attendBlockwise(q: Value, k: Value, v: Value, { mask, scale, sof
   const queries = blocks.ofQueries(q, 2);
   const byGroup = reshape(queries, [batch, kvHeads, group, count, block, q.dims[3]!]);
   const perBlock = reshape(transpose(byGroup, [0, 1, 3, 2, 4, 5]), [batch, kvHeads, count, mulDims(group, block), q.dims[3]!]);
-  const scores = scaledScores(perBlock, blocks.ofKeys(k, 2), scaleOf(k, scale), softcap);
+  const scores = scaledScores(perBlock, blocks.ofKeys(k, 2), scaleOf(k, scale), softcap, q.graph.ops);
 
   const conditions = [blocks.band(), ...blocks.inside()];
   if (lengths) conditions.push(blocks.perKey(less(unsqueeze(blocks.rows(), [0]), place(reshape(lengths, [batch, 1, 1])))));
@@ -101,8 +101,8 @@ export function attendBlockwise(q: Value, k: Value, v: Value, { mask, scale, sof
   // Without data a query sees itself; so do the rows that fill the last block, unless the window reaches behind them.
   const data = lengths ?? keyPadding ?? documents;
   const some = sinks || (!data && right === 0) ? true : anyKey(keep);
-  const masked = hidden(separate, keep, some);
-  const weights = sinks ? softmaxWithSinks(masked, reshape(sinks, [kvHeads, 1, group, 1, 1])) : softmax(masked, -1);
+  const masked = hidden(separate, keep, some, q.graph.ops);
+  const weights = sinks ? softmaxWithSinks(masked, reshape(sinks, [kvHeads, 1, group, 1, 1]), q.graph.ops) : softmax(masked, -1);
   const merged = reshape(cast(weights, v.dtype), scores.dims);
   const width = v.dims[3]!;
   const y = reshape(matmul(merged, blocks.ofKeys(v, 2)), [batch, kvHeads, count, group, block, width]);

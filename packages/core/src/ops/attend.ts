@@ -40,7 +40,7 @@ export const Attend = defineOp<AttendAttrs>({
   },
   flops: attendFlops,
   notes: ({ outputs: [, weights] }) => (weights ? [reasons.weightsReturned({ type: printType(weights) })] : []),
-  decompose: (operands, attrs) => decomposeAttend(attendParts(operands, attrs), attrs),
+  decompose: (operands, attrs, ops) => decomposeAttend(attendParts(operands, attrs), attrs, ops),
   evaluate: (operands, attrs) => evaluateAttend(attendParts(operands, attrs), attrs),
 });
 

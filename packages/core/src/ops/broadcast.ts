@@ -1,9 +1,8 @@
 // Broadcasting: operands of different dims aligned at their last axes, a size of 1 stretched.
 import type { Dim } from '../dim/dim';
-import { mismatch, type Value } from '../ir/graph';
+import { mismatch, type Value, type Vocabulary } from '../ir/graph';
 import type { DType, NDArray } from '../tensor/tensor';
 import { fitting } from './accept';
-import { reduceSum } from './reduce';
 import { offsetsOf, rowMajorStrides } from './strides';
 
 /**
@@ -70,7 +69,7 @@ export function mapBroadcast(operands: readonly NDArray[], dtype: DType, f: (...
 }
 
 /** The gradient of an operand of these dims that was broadcast: summed over the axes that were added or stretched. */
-export function unbroadcast(grad: Value, dims: readonly Dim[]): Value {
+export function unbroadcast(grad: Value, dims: readonly Dim[], { reduceSum }: Vocabulary): Value {
   const added = grad.rank - dims.length;
   const leading = Array.from({ length: added }, (_, i) => i);
   const whole = added ? reduceSum(grad, leading, { keepDims: false }) : grad;

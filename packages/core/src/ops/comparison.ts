@@ -159,9 +159,9 @@ export const Where = defineOp({
     const [a, b] = [broadcastTo(yes!, dims).data, broadcastTo(no!, dims).data];
     return [{ dtype: yes!.dtype, dims, data: broadcastTo(condition!, dims).data.map((c, i) => (c ? a[i]! : b[i]!)) }];
   },
-  vjp({ operands: [condition, yes, no] }, [g]) {
+  vjp({ operands: [condition, yes, no] }, [g], ops) {
     if (!g) return [];
-    return [undefined, unbroadcast(where(condition, g, 0), yes!.dims), unbroadcast(where(condition, 0, g), no!.dims)];
+    return [undefined, unbroadcast(where(condition, g, 0), yes!.dims, ops), unbroadcast(where(condition, 0, g), no!.dims, ops)];
   },
 });
 /**

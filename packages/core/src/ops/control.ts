@@ -7,7 +7,6 @@ import { gather } from './gather';
 import { inlined } from './inline';
 import { knownFrom } from './known';
 import { opaque } from './opaque';
-import { fill } from './shape';
 import { type SizeCondition, sizeCondition } from './size-condition';
 
 type IfAttrs = {
@@ -34,7 +33,7 @@ export const If = defineOp<IfAttrs>({
     return yes;
   },
   // The branch that was taken, once more, and its gradient. There the values around it are variables: no definition sees what they are made of.
-  vjpWith({ operands: [condition], attrs: { then_branch, else_branch } }, grads, wanted, backward) {
+  vjpWith({ operands: [condition], attrs: { then_branch, else_branch } }, grads, wanted, backward, { fill }) {
     const back = (branch: Graph) => () => {
       const variables = wanted.map(opaque);
       const slopes = backward(inlined(branch, new Map(wanted.map((v, i) => [v, variables[i]!]))), grads, variables);

@@ -6,9 +6,7 @@ import type { DType, NDArray } from '../tensor/tensor';
 import { isFloat } from '../tensor/tensor';
 import { accept, acceptAlike, constantOf } from './accept';
 import { broadcastDims, keepsDims, mapBroadcast, unbroadcast } from './broadcast';
-import { cast } from './cast';
-import { equal, greater, lessOrEqual, logicalAnd, where } from './comparison';
-import { abs, floor, log, neg, sign } from './unary';
+import { neg } from './unary';
 
 export * from './unary';
 
@@ -34,10 +32,10 @@ function binary(key: string, since: number, { f, grad, simplify }: Binary): Op {
     },
     ...(simplify && { simplify: ([a, b]: Operands) => (a && b && a.dtype === b.dtype ? simplify(a, b) : undefined) }),
     evaluate: ([a, b]) => [mapBroadcast([a!, b!], a!.dtype, f(a!.dtype))],
-    vjp({ operands: [a, b], outputs: [y] }, [g]) {
+    vjp({ operands: [a, b], outputs: [y] }, [g], ops) {
       if (!g) return [];
       const [da, db] = grad(g, a!, b!, y!);
-      return [da && unbroadcast(da, a!.dims), db && unbroadcast(db, b!.dims)];
+      return [da && unbroadcast(da, a!.dims, ops), db && unbroadcast(db, b!.dims, ops)];
     },
   });
 }
@@ -133,16 +131,16 @@ export const Pow = defineOp({
   },
   simplify: ([a, b]) => (a && b ? unlessChanged(a, b, 1) : undefined),
   evaluate: ([a, b]) => [mapBroadcast([a!, b!], a!.dtype, (x, y) => x ** y)],
-  vjp({ operands: [a, b], outputs: [y] }, [g]) {
+  vjp({ operands: [a, b], outputs: [y] }, [g], ops) {
     if (!g || !a || !b) return [];
     const exponent = constantOf(b);
-    const slope = exponent === undefined ? mul(cast(b, a.dtype), pow(a, sub(b, 1))) : mul(pow(a, sub(b, 1)), exponent);
+    const slope = exponent === undefined ? mul(ops.cast(b, a.dtype), pow(a, sub(b, 1))) : mul(pow(a, sub(b, 1)), exponent);
     // Where the exponent is 0 the result is 1 everywhere, at 0 too.
-    const da = exponent ? slope : where(equal(b, 0), 0, slope);
-    const grads = [unbroadcast(mul(g, da), a.dims)];
+    const da = exponent ? slope : ops.where(ops.equal(b, 0), 0, slope);
+    const grads = [unbroadcast(mul(g, da), a.dims, ops)];
     if (b.leaf?.kind === 'constant' || b.dtype !== a.dtype) return grads;
-    const logarithm = where(logicalAnd(equal(a, 0), greater(b, 0)), 0, log(a));
-    return [...grads, unbroadcast(mul(g, mul(y!, logarithm)), b.dims)];
+    const logarithm = ops.where(ops.logicalAnd(ops.equal(a, 0), ops.greater(b, 0)), 0, ops.log(a));
+    return [...grads, unbroadcast(mul(g, mul(y!, logarithm)), b.dims, ops)];
   },
 });
 /**
@@ -169,11 +167,11 @@ export const Mod = defineOp<{ fmod: number }>({
     const f = (x: number, y: number) => (fmod ? x % divisor(y) : x - Math.floor(x / divisor(y)) * y);
     return [mapBroadcast([a!, b!], a!.dtype, f)];
   },
-  vjp({ operands: [a, b] }, [g]) {
+  vjp({ operands: [a, b] }, [g], ops) {
     if (!g || !a || !b || !isFloat(a.dtype)) return [];
     const quotient = div(a, b);
-    const whole = mul(sign(quotient), floor(abs(quotient)));
-    return [unbroadcast(g, a.dims), unbroadcast(neg(mul(g, whole)), b.dims)];
+    const whole = mul(ops.sign(quotient), ops.floor(ops.abs(quotient)));
+    return [unbroadcast(g, a.dims, ops), unbroadcast(ops.neg(mul(g, whole)), b.dims, ops)];
   },
 });
 /**
@@ -209,11 +207,11 @@ function extreme(key: string, pick: (...x: number[]) => number): Op {
     simplify: (operands) => (operands.length === 1 ? operands[0] : undefined),
     evaluate: (operands) => [mapBroadcast(operands as NDArray[], operands[0]!.dtype, pick)],
     // Equal operands share the gradient.
-    vjp({ operands, outputs: [y] }, [g]) {
+    vjp({ operands, outputs: [y] }, [g], ops) {
       if (!g) return [];
-      const chosen = operands.map((x) => cast(equal(x, y), g.dtype));
+      const chosen = operands.map((x) => ops.cast(ops.equal(x, y), g.dtype));
       const share = div(g, chosen.reduce(add));
-      return operands.map((x, i) => unbroadcast(mul(share, chosen[i]!), x!.dims));
+      return operands.map((x, i) => unbroadcast(mul(share, chosen[i]!), x!.dims, ops));
     },
   });
 }
@@ -260,7 +258,7 @@ export const Clip = defineOp({
     const [least, most] = [low?.data[0] ?? Number.NEGATIVE_INFINITY, high?.data[0] ?? Number.POSITIVE_INFINITY];
     return [{ ...x!, data: x!.data.map((v) => Math.min(Math.max(v, least), most)) }];
   },
-  vjp({ operands: [x, low, high] }, [g]) {
+  vjp({ operands: [x, low, high] }, [g], { lessOrEqual, logicalAnd, where }) {
     if (!g || !x) return [];
     const above = low && lessOrEqual(low, x);
     const below = high && lessOrEqual(x, high);

@@ -1,17 +1,13 @@
 // The discrete Fourier transform.
 import { addDims, type Dim, floorDivDims, mulDims, subDims } from '../dim/dim';
 import { defineOp, type Op, printType, type TensorType } from '../ir/define-op';
-import { apply, located, mismatch, type Value } from '../ir/graph';
+import { apply, mismatch, type Value, type Vocabulary } from '../ir/graph';
 import { tensor, toTensor } from '../tensor/convert';
 import { countOf, type NDArray, type Tensor } from '../tensor/tensor';
 import { accept } from './accept';
-import { cast } from './cast';
-import { equal, logicalOr, where } from './comparison';
-import { cos, div, mod, mul, neg, sin } from './elementwise';
 import { encoded } from './encode';
-import { matmul } from './matmul';
-import { concat, padTo, reshape, transpose, unsqueeze } from './movement';
-import { iota, size } from './shape';
+import { padTo } from './movement';
+import { size } from './shape';
 import { axisOf, offsetsAcross, rowMajorStrides } from './strides';
 
 /** `length`: of the signal in time; undefined unless a one-sided spectrum is transformed back. */
@@ -52,16 +48,16 @@ export const DFT: Op<DFTAttrs> = defineOp<DFTAttrs>({
       throw mismatch('the spectrum does not fit the length', `${halfOf(attrs.length)} in axis ${attrs.axis}`, String(from));
     return [{ dtype, dims: dims.with(attrs.axis, to).with(-1, partsOut) }];
   },
-  decompose([x], attrs) {
+  decompose([x], attrs, ops) {
     const plan = planOf(x!.dims, attrs);
     const order = x!.dims.map((_, i) => i);
     const toFront = [...order.toSpliced(attrs.axis, 1).slice(0, -1), attrs.axis, order.at(-1)!];
-    const moved = transpose(x!, toFront);
+    const moved = ops.transpose(x!, toFront);
     const leading = moved.dims.slice(0, -2);
-    const rows = reshape(moved, [...leading, mulDims(plan.from, plan.parts)]);
-    const y = reshape(matmul(rows, matrixOf(x!, plan)), [...leading, plan.to, plan.partsOut]);
+    const rows = ops.reshape(moved, [...leading, mulDims(plan.from, plan.parts)]);
+    const y = ops.reshape(ops.matmul(rows, matrixOf(x!, plan, ops)), [...leading, plan.to, plan.partsOut]);
     return [
-      transpose(
+      ops.transpose(
         y,
         order.map((axis) => toFront.indexOf(axis)),
       ),
@@ -146,26 +142,30 @@ function transformed(x: NDArray, axis: number, plan: Plan<number>): NDArray {
 // ---- As values ------------------------------------------------------------------------------------------------------
 
 /** The matrix of the transform: a constant when the sizes are known, else computed when the graph runs. */
-function matrixOf(x: Value, plan: Plan<Dim>): Value {
+function matrixOf(x: Value, plan: Plan<Dim>, ops: Vocabulary): Value {
   const { length, from, to, parts, partsOut } = plan;
   const dims = [mulDims(from, parts), mulDims(to, partsOut)];
   if ([length, from, to].every((n) => typeof n === 'number')) {
     const data = matrixOfNumbers(plan as Plan<number>);
     return x.graph.constant(toTensor({ dtype: x.dtype, dims: dims as number[], data }));
   }
-  const [real, imaginary] = symbolicFactors(x, plan);
+  const [real, imaginary] = symbolicFactors(x, plan, ops);
   const stacked = (values: readonly Value[], axis: number) =>
-    concat(
-      values.map((v) => unsqueeze(v, [axis])),
+    ops.concat(
+      values.map((v) => ops.unsqueeze(v, [axis])),
       axis,
     );
   const first = stacked([real, imaginary].slice(0, partsOut), 2);
-  const rows = parts === 1 ? first : stacked([first, stacked([neg(imaginary), real].slice(0, partsOut), 2)], 1);
-  return cast(reshape(rows, dims), x.dtype);
+  const rows = parts === 1 ? first : stacked([first, stacked([ops.neg(imaginary), real].slice(0, partsOut), 2)], 1);
+  return ops.cast(ops.reshape(rows, dims), x.dtype);
 }
 
 // At least float32: the angles go through all of a circle.
-function symbolicFactors(x: Value, { length, from, to, sign, mirrored }: Plan<Dim>): readonly [Value, Value] {
+function symbolicFactors(
+  x: Value,
+  { length, from, to, sign, mirrored }: Plan<Dim>,
+  { cast, cos, div, equal, iota, logicalOr, mod, mul, neg, sin, size, unsqueeze, where }: Vocabulary,
+): readonly [Value, Value] {
   const dtype = x.dtype === 'float64' ? 'float64' : 'float32';
   const n = size(x, length, [x]);
   const row = unsqueeze(iota(x, from), [1]);
@@ -200,7 +200,7 @@ export interface FourierOptions {
  * Example  const spectrum = ops.dft(ops.unsqueeze(x, [-1]));
  */
 export function dft(x: Value, o: FourierOptions = {}): Value {
-  const axis = located(x.graph, DFT.key, [x], () => axisOf(o.axis ?? -2, x.rank));
+  const axis = x.graph.located(DFT.key, [x], () => axisOf(o.axis ?? -2, x.rank));
   const [inverse, onesided] = [o.inverse ? 1 : 0, o.onesided ? 1 : 0] as const;
   if (!(inverse && onesided))
     return apply(DFT, [o.length === undefined ? x : padTo(x, axis, o.length)], { axis, inverse, onesided })[0]!;

@@ -3,8 +3,6 @@
 import { defineOp, type Op, printType } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value } from '../ir/graph';
 import { acceptAlike } from './accept';
-import { add, mul } from './elementwise';
-import { matmul } from './matmul';
 
 type LowRankAttrs = { readonly scale: number };
 
@@ -25,7 +23,7 @@ export const LowRankUpdate: Op<LowRankAttrs> = defineOp<LowRankAttrs>({
       );
     return [weight!];
   },
-  decompose: ([weight, b, a], { scale }) => [add(weight, mul(matmul(b, a), scale))],
+  decompose: ([weight, b, a], { scale }, { add, matmul, mul }) => [add(weight, mul(matmul(b, a), scale))],
 });
 
 /**

@@ -1,7 +1,7 @@
 // Moving elements without computing: Transpose, and what is made of it, of slices and of reshapes.
 import { addDims, type Dim, divDims, floorDivDims, mulDims, subDims } from '../dim/dim';
 import { defineOp, noFlops, type Op } from '../ir/define-op';
-import { apply, located, madeBy, mismatch, type Value } from '../ir/graph';
+import { apply, madeBy, mismatch, type Value } from '../ir/graph';
 import { accept } from './accept';
 import { concat } from './join';
 import { reshape } from './reshape';
@@ -30,7 +30,7 @@ export const Transpose: Op<TransposeAttrs> = defineOp<TransposeAttrs>({
       throw mismatch('perm does not name every axis once', `an order of 0 to ${dims.length - 1}`, `[${perm.join(', ')}]`);
     return [{ dtype, dims: perm.map((axis) => dims[axis]!) }];
   },
-  simplify([x], { perm }) {
+  simplify([x], { perm }, { reshape }) {
     const [type] = Transpose.infer([x], { perm });
     const moving = perm.filter((axis) => x!.dims[axis] !== 1);
     // Only axes of size 1 move, so no element does.
@@ -96,7 +96,7 @@ export function swapLast(x: Value): Value {
  * @param shift any integer where the size of the axis is known, else from minus the size to the size
  */
 export function roll(x: Value, shift: Dim, axis: number): Value {
-  const along = located(x.graph, Slice.key, [x], () => axisOf(axis, x.rank));
+  const along = x.graph.located(Slice.key, [x], () => axisOf(axis, x.rank));
   const whole = x.dims[along]!;
   const backwards = typeof shift === 'number' && shift < 0;
   const both = typeof shift === 'number' && typeof whole === 'number';
@@ -116,7 +116,7 @@ export function roll(x: Value, shift: Dim, axis: number): Value {
  * Lowers   everywhere: Slice, Reshape, Concat
  */
 export function windows(x: Value, axis: number, size: number, step: number): Value {
-  const along = located(x.graph, 'windows', [x], () => {
+  const along = x.graph.located('windows', [x], () => {
     for (const n of [size, step])
       if (!Number.isInteger(n) || n < 1) throw mismatch('size and step must be positive integers', 'at least 1', String(n));
     const found = axisOf(axis, x.rank);

@@ -23,7 +23,7 @@ function attentionOf(opset: 23 | 24): Op<AttentionAttrs> {
       outputs: 'data',
     },
     infer: (operands, attrs) => inferAttention(operands, attrs, opset),
-    decompose: (operands, attrs) => decomposeAttention(attentionParts(operands), attrs, opset),
+    decompose: (operands, attrs, ops) => decomposeAttention(attentionParts(operands), attrs, opset, ops),
     evaluate: (operands, attrs) => evaluateAttention(attentionParts(operands), attrs, opset),
   });
 }

@@ -1,11 +1,9 @@
 // Pad: one number before and after the elements of an axis.
 import { addDims, type Dim, dim, subDims } from '../dim/dim';
 import { defineOp, noFlops, type TensorType } from '../ir/define-op';
-import { apply, located, mismatch, type Value } from '../ir/graph';
+import { apply, mismatch, type Value } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { accept } from './accept';
-import { sizes } from './shape';
-import { slice } from './slice';
 import { axisOf, rowMajorStrides } from './strides';
 import { readView, writeView } from './views';
 
@@ -61,7 +59,7 @@ export const Pad = defineOp<PadAttrs>({
   flops: noFlops,
   attributes: { axes: 'data', before: 'data', after: 'data', value: 'data' },
   infer: inferPad,
-  simplify([x], attrs) {
+  simplify([x], attrs, { slice }) {
     const { axes, before, after } = attrs;
     inferPad([x], attrs);
     const amounts = [...before, ...after];
@@ -73,7 +71,7 @@ export const Pad = defineOp<PadAttrs>({
       ends: axes.map((axis, i) => addDims(x!.dims[axis]!, after[i]!)),
     });
   },
-  decompose([x], attrs) {
+  decompose([x], attrs, { sizes }) {
     const { axes, before, after, value } = attrs;
     const g = x!.graph;
     const onAll = (amounts: readonly Dim[]): Dim[] => x!.dims.map((_, axis) => amounts[axes.indexOf(axis)] ?? 0);
@@ -122,7 +120,7 @@ export function pad(
   o: { readonly axes: readonly number[]; readonly before: readonly Dim[]; readonly after: readonly Dim[] },
   value = 0,
 ): Value {
-  const attrs = located(x.graph, Pad.key, [x], () => {
+  const attrs = x.graph.located(Pad.key, [x], () => {
     if (o.before.length !== o.axes.length || o.after.length !== o.axes.length)
       throw mismatch(
         'every axis requires an amount before and an amount after',
@@ -146,6 +144,6 @@ export function pad(
  * Lowers   everywhere: Pad, Concat
  */
 export function padTo(x: Value, axis: number, size: Dim, value = 0): Value {
-  const along = located(x.graph, Pad.key, [x], () => axisOf(axis, x.rank));
+  const along = x.graph.located(Pad.key, [x], () => axisOf(axis, x.rank));
   return pad(x, { axes: [along], before: [0], after: [subDims(size, x.dims[along]!)] }, value);
 }

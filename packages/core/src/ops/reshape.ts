@@ -1,11 +1,10 @@
 // Reshape and its special cases: other dims for the same elements.
 import { type Dim, dim, mulDims, namesOfDim, tryDivDims } from '../dim/dim';
 import { defineOp, noFlops, type Op, sameDims, type TensorType } from '../ir/define-op';
-import { apply, located, madeBy, mismatch, type Value } from '../ir/graph';
+import { apply, madeBy, mismatch, type Value, type Vocabulary } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { accept } from './accept';
 import { encoded, int64s } from './encode';
-import { refine, sizes } from './shape';
 import { axesOf, axisOf } from './strides';
 
 type ReshapeAttrs = { readonly dims: readonly Dim[] };
@@ -43,7 +42,7 @@ export const Reshape: Op<ReshapeAttrs> = defineOp<ReshapeAttrs>({
     const before = sameElements(x!);
     return before && reshape(before, dims);
   },
-  decompose: ([x], { dims }) => [shaped(x!, dims)],
+  decompose: ([x], { dims }, ops) => [shaped(x!, dims, ops)],
   vjp: ({ operands: [x] }, [grad]) => [grad && reshape(grad, x!.dims)],
   evaluate: ([x], { dims }, bound) => [{ ...x!, dims: dims.map((d) => bound.of(d)) }],
 });
@@ -79,7 +78,10 @@ export const OnnxReshape = defineOp<OnnxReshapeAttrs>({
   since: 14,
   attributes: { dims: 'data', allowzero: 'int', claimed: 'data' },
   infer: ([x], { dims, claimed }) => (claimed ? [{ dtype: accept(x, 'any').dtype, dims }] : inferReshape([x], { dims })),
-  vjp: ({ operands: [x], attrs: { claimed } }, [grad]) => [grad && (claimed ? refine : reshape)(grad, x!.dims), undefined],
+  vjp: ({ operands: [x], attrs: { claimed } }, [grad], { refine }) => [
+    grad && (claimed ? refine : reshape)(grad, x!.dims),
+    undefined,
+  ],
   evaluate([x, shape], { allowzero }) {
     const dims = Array.from(shape!.data, (n, i) => (n === 0 && !allowzero ? (x!.dims[i] ?? 0) : n));
     const open = dims.indexOf(-1);
@@ -140,7 +142,7 @@ function withOnes<D extends Dim>(dims: readonly D[], axes: readonly number[]): (
 
 // A constant shape, where 0 copies a size and one -1 stands for the rest, spares the arithmetic on sizes. Copying by 0 and moving
 // axes of size 1 also hold for empty arrays; -1 does not where another axis is empty, so it comes last.
-function shaped(x: Value, dims: readonly Dim[]): Value {
+function shaped(x: Value, dims: readonly Dim[], { sizes }: Vocabulary): Value {
   const invented = dims.some((d, i) => d === 0 && x.dims[i] !== 0);
   if (invented) return onnxReshape(x, sizes(x.graph, dims, [x]), dims, 1);
   const entries = dims.map((d, i) => (typeof d === 'string' && d === x.dims[i] ? 0 : d));
@@ -176,7 +178,7 @@ function moveOnes(x: Value, dims: readonly Dim[]): Value {
  * Lowers   everywhere: Reshape
  */
 export function squeeze(x: Value, axes: readonly number[]): Value {
-  const gone = located(x.graph, Squeeze.key, [x], () => {
+  const gone = x.graph.located(Squeeze.key, [x], () => {
     const found = axesOf(axes, x.rank);
     Squeeze.infer([x], { axes: found });
     return found;
@@ -196,7 +198,7 @@ export function squeeze(x: Value, axes: readonly number[]): Value {
  * Example  const column = ops.unsqueeze(x, [-1]);
  */
 export function unsqueeze(x: Value, axes: readonly number[]): Value {
-  const added = located(x.graph, Unsqueeze.key, [x], () => axesOf(axes, x.rank + axes.length));
+  const added = x.graph.located(Unsqueeze.key, [x], () => axesOf(axes, x.rank + axes.length));
   return reshape(x, withOnes(x.dims, added));
 }
 
@@ -208,7 +210,7 @@ export function unsqueeze(x: Value, axes: readonly number[]): Value {
  * Lowers   everywhere: Reshape
  */
 export function flattenAxes(x: Value, first: number, last: number): Value {
-  const [from, to] = located(x.graph, Reshape.key, [x], () => {
+  const [from, to] = x.graph.located(Reshape.key, [x], () => {
     const ends = [axisOf(first, x.rank), axisOf(last, x.rank)] as const;
     if (ends[0] > ends[1]) throw mismatch('the first axis is after the last', `at most ${ends[1]}`, String(ends[0]));
     return ends;

@@ -1,12 +1,9 @@
 // RotaryEmbedding: positions as rotations of pairs of channels.
 import { type Dim, divDims } from '../dim/dim';
 import { defineOp, printType, type TensorType } from '../ir/define-op';
-import { apply, mismatch, type Value } from '../ir/graph';
+import { apply, mismatch, type Value, type Vocabulary } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { accept } from './accept';
-import { add, mul, sub } from './elementwise';
-import { concat, reshape, slice } from './movement';
-import { gather } from './select';
 import { unexpanded } from './unexpanded';
 
 /** Attributes of {@link RotaryEmbedding}, by the standard's names. */
@@ -74,39 +71,40 @@ export const RotaryEmbedding = defineOp<RotaryAttrs>({
       throw mismatch('the positions do not fit', `int64[${batch}, ${seq}]`, printType(positions));
     return [type];
   },
-  decompose: ([x, cos, sin, positions], attrs) => [turn(x!, cos!, sin!, positions, attrs)],
+  decompose: ([x, cos, sin, positions], attrs, ops) => [turn(x!, cos!, sin!, positions, attrs, ops)],
   evaluate: ([x, cos, sin, positions], attrs) => [turned(x!, cos!, sin!, positions, attrs)],
 });
 
-function turn(x: Value, cos: Value, sin: Value, positions: Value | undefined, attrs: RotaryAttrs): Value {
+function turn(x: Value, cos: Value, sin: Value, positions: Value | undefined, attrs: RotaryAttrs, ops: Vocabulary): Value {
   const { batch, heads, seq, headDim, turned } = rotarySizes(x, attrs);
   const half = divDims(turned, 2);
-  const byHead = x.rank === 4 ? x : reshape(x, [batch, seq, heads, headDim]);
+  const byHead = x.rank === 4 ? x : ops.reshape(x, [batch, seq, heads, headDim]);
   const angle = (cache: Value): Value => {
-    const rows = positions ? gather(cache, positions, 0) : alike(cache);
-    return reshape(rows, x.rank === 4 ? [rows.dims[0]!, 1, seq, half] : [rows.dims[0]!, seq, 1, half]);
+    const rows = positions ? ops.gather(cache, positions, 0) : alike(cache);
+    return ops.reshape(rows, x.rank === 4 ? [rows.dims[0]!, 1, seq, half] : [rows.dims[0]!, seq, 1, half]);
   };
-  const part = (of: Value, axis: number, from: Dim, to: Dim): Value => slice(of, { axes: [axis], starts: [from], ends: [to] });
+  const part = (of: Value, axis: number, from: Dim, to: Dim): Value =>
+    ops.slice(of, { axes: [axis], starts: [from], ends: [to] });
   const turning = part(byHead, 3, 0, turned);
   // Pairs as an axis of size 2: before the halves, or after them.
-  const paired = attrs.interleaved ? reshape(turning, [...turning.dims.slice(0, 3), half, 2]) : turning;
+  const paired = attrs.interleaved ? ops.reshape(turning, [...turning.dims.slice(0, 3), half, 2]) : turning;
   const [first, second] = attrs.interleaved
-    ? [0, 1].map((i) => reshape(part(paired, 4, i, i + 1), [...turning.dims.slice(0, 3), half]))
+    ? [0, 1].map((i) => ops.reshape(part(paired, 4, i, i + 1), [...turning.dims.slice(0, 3), half]))
     : [part(paired, 3, 0, half), part(paired, 3, half, turned)];
   const [c, s] = [angle(cos), angle(sin)];
-  const real = sub(mul(first, c), mul(second, s));
-  const imaginary = add(mul(second, c), mul(first, s));
+  const real = ops.sub(ops.mul(first, c), ops.mul(second, s));
+  const imaginary = ops.add(ops.mul(second, c), ops.mul(first, s));
   const joined = attrs.interleaved
-    ? reshape(
-        concat(
-          [real, imaginary].map((v) => reshape(v, [...v.dims, 1])),
+    ? ops.reshape(
+        ops.concat(
+          [real, imaginary].map((v) => ops.reshape(v, [...v.dims, 1])),
           4,
         ),
         turning.dims,
       )
-    : concat([real, imaginary], 3);
-  const whole = turned === headDim ? joined : concat([joined, part(byHead, 3, turned, headDim)], 3);
-  return reshape(whole, x.dims);
+    : ops.concat([real, imaginary], 3);
+  const whole = turned === headDim ? joined : ops.concat([joined, part(byHead, 3, turned, headDim)], 3);
+  return ops.reshape(whole, x.dims);
 }
 
 // Angles that were only repeated over the batch, as they were before.

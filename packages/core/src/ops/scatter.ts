@@ -1,15 +1,10 @@
 // Elements and rows put at indices into a copy of an array.
 
 import { defineOp, type TensorType } from '../ir/define-op';
-import { apply, mismatch, type Operand, type Value } from '../ir/graph';
+import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../ir/graph';
 import { countOf } from '../tensor/tensor';
 import { accept, acceptAlike, fitting, rankOf } from './accept';
-import { cast } from './cast';
-import { equal } from './comparison';
-import { div, mul } from './elementwise';
-import { gatherElements, gatherND } from './gather';
 import { acceptElementIndices, depthOf, elementOffsets, rowOffsets } from './indices';
-import { fill } from './shape';
 
 /** What becomes of the element that was there: replaced, or combined with the new one. */
 export type ScatterReduction = 'none' | 'add' | 'mul' | 'max' | 'min';
@@ -36,6 +31,7 @@ function gradients(
   g: Value,
   reduction: ScatterReduction,
   { gather, scatter }: Places,
+  { cast, div, equal, fill, mul }: Vocabulary,
 ): readonly Value[] {
   if (reduction === 'none') return [scatter(g, fill(updates, updates.dims, 0, g.dtype), 'none'), gather(g)];
   if (reduction === 'add') return [g, gather(g)];
@@ -78,10 +74,10 @@ export const ScatterND = defineOp<ScatterNDAttrs>({
       for (let i = 0; i < row; i++) data[offset + i] = fit(f(data[offset + i]!, updates!.data[from++]!));
     return [{ ...x!, data }];
   },
-  vjp({ operands: [x, indices, updates], outputs: [y], attrs: { reduction } }, [g]) {
+  vjp({ operands: [x, indices, updates], outputs: [y], attrs: { reduction } }, [g], ops) {
     if (!g || !x || !updates) return [];
-    const places: Places = { gather: (v) => gatherND(v, indices), scatter: (v, u, how) => scatterND(v, indices, u, how) };
-    const [dx, du] = gradients(x, updates, y!, g, reduction, places);
+    const places: Places = { gather: (v) => ops.gatherND(v, indices), scatter: (v, u, how) => scatterND(v, indices, u, how) };
+    const [dx, du] = gradients(x, updates, y!, g, reduction, places, ops);
     return [dx, undefined, du];
   },
 });
@@ -120,13 +116,13 @@ export const ScatterElements = defineOp<ScatterElementsAttrs>({
     });
     return [{ ...x!, data }];
   },
-  vjp({ operands: [x, indices, updates], outputs: [y], attrs: { axis, reduction } }, [g]) {
+  vjp({ operands: [x, indices, updates], outputs: [y], attrs: { axis, reduction } }, [g], ops) {
     if (!g || !x || !updates) return [];
     const places: Places = {
-      gather: (v) => gatherElements(v, indices, axis),
+      gather: (v) => ops.gatherElements(v, indices, axis),
       scatter: (v, u, how) => scatterElements(v, indices, u, axis, how),
     };
-    const [dx, du] = gradients(x, updates, y!, g, reduction, places);
+    const [dx, du] = gradients(x, updates, y!, g, reduction, places, ops);
     return [dx, undefined, du];
   },
 });

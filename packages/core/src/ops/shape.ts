@@ -7,11 +7,11 @@ import { toTensor } from '../tensor/convert';
 import type { DType } from '../tensor/tensor';
 import { accept, acceptAlike } from './accept';
 import { cast } from './cast';
-import { equal, where } from './comparison';
+import { equal } from './comparison';
 import { add, div, mod, mul, sub } from './elementwise';
 import { expand } from './expand';
 import { concat } from './join';
-import { OnnxReshape, reshape, unsqueeze } from './reshape';
+import { reshape, unsqueeze } from './reshape';
 
 type Source = GraphBuilder | Value;
 const graphOf = (source: Source): GraphBuilder => (source instanceof Value ? source.graph : source).root;
@@ -251,7 +251,7 @@ export const Refine = defineOp<RefineAttrs>({
     return [{ dtype, dims }];
   },
   simplify: ([x], { dims }) => (sameDims(x!.dims, dims) ? x : undefined),
-  decompose([x], { dims }) {
+  decompose([x], { dims }, { OnnxReshape, equal, where }) {
     const actual = shapeOf(x!);
     const claimed = sizes(x!, dims);
     const checked = where(equal(actual, claimed), claimed, x!.graph.number([impossible], 'int64'));

@@ -1,8 +1,7 @@
 // Windows that slide over the spatial axes of [batch, channels, ...spatial]: what convolutions and pooling have in common.
 import { addDims, type Dim, floorDivDims, mulDims, subDims } from '../dim/dim';
 import { printType, type TensorType } from '../ir/define-op';
-import { located, mismatch, type Value } from '../ir/graph';
-import { concat, pad, slice, unsqueeze } from './movement';
+import { mismatch, type Value, type Vocabulary } from '../ir/graph';
 
 /** As ONNX names them; `pads` are those before all spatial axes, then those after them. */
 export type Window = {
@@ -31,7 +30,7 @@ export function windowOf(key: string, x: Value, kernel: number | readonly Dim[],
     if (!fits) throw mismatch(`${name} must be known integers of at least ${least}`, undefined, `[${values.join(', ')}]`);
     return values;
   };
-  return located(x.graph, key, [x], () => {
+  return x.graph.located(key, [x], () => {
     spatialOf(x);
     const [kernel_shape, strides, dilations] = [
       list('the kernel', kernel, 1),
@@ -110,7 +109,7 @@ export function placesOf(spatial: readonly number[], counts: readonly number[], 
 // ---- Gradients ------------------------------------------------------------------------------------------------------
 
 /** Every element of the windows: [batch, channels, ...spatial] → [batch, channels, elements, ...counts]; `value` stands in the pads. */
-export function unfold(x: Value, window: Window, value = 0): Value {
+export function unfold(x: Value, window: Window, value: number, { concat, pad, slice, unsqueeze }: Vocabulary): Value {
   const axes = spatialAxes(x);
   const rank = axes.length;
   const padded = pad(x, { axes, before: window.pads.slice(0, rank), after: window.pads.slice(rank) }, value);
@@ -133,7 +132,7 @@ function indicesOf(sizes: readonly number[]): number[][] {
 }
 
 /** What covers an input with its pads, as the input itself: pads cut off, zeros where no window reached. */
-export function fitted(covered: Value, spatial: readonly Dim[], { pads }: Window): Value {
+export function fitted(covered: Value, spatial: readonly Dim[], { pads }: Window, { pad }: Vocabulary): Value {
   const axes = spatialAxes(covered);
   const before = axes.map((_, i) => -pads[i]!);
   const after = axes.map((axis, i) => subDims(addDims(spatial[i]!, pads[i]!), covered.dims[axis]!));

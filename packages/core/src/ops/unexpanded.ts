@@ -1,6 +1,5 @@
 // Values before they were expanded.
 import { madeBy, type Value } from '../ir/graph';
-import { Expand } from './expand';
 
 /**
  * x as it was before `expand` repeated it, or x itself: for what computes row by row, and is repeated by the arithmetic behind it.
@@ -9,4 +8,4 @@ import { Expand } from './expand';
  * Throws   nothing
  * Lowers   everywhere: nothing, it takes an Expand away
  */
-export const unexpanded = (x: Value): Value => madeBy(x, Expand)?.operands[0] ?? x;
+export const unexpanded = (x: Value): Value => madeBy(x, x.graph.ops.Expand)?.operands[0] ?? x;

@@ -1,6 +1,6 @@
 // Computes values that depend only on available tensors; shared by constant folding and by expressWeight.
 import { internal, WeightError } from '../error';
-import { located, type Node, type Value } from '../ir/graph';
+import type { Node, Value } from '../ir/graph';
 import { toArray, toTensor } from '../tensor/convert';
 import type { Scratch } from '../tensor/scratch';
 import type { Tensor, TensorData } from '../tensor/tensor';
@@ -53,8 +53,8 @@ function definitionOf(v: Value, made: Map<Value, Value>): Value {
   return actual;
 }
 
-function defined({ op, operands, attrs }: Node, index: number): Value {
-  const value = op.decompose?.(operands, attrs)[index];
+function defined({ op, operands, attrs, graph }: Node, index: number): Value {
+  const value = op.decompose?.(operands, attrs, graph.ops)[index];
   if (value) return value;
   throw new WeightError({
     path: op.key,
@@ -98,7 +98,7 @@ class Computation {
 
   private computed(v: Value, operands: readonly (Tensor | undefined)[]): Tensor {
     const { op, operands: values } = v.producer!;
-    return located(v.graph, op.key, values, () => moveTensor(v, operands, this.scratch) ?? evaluated(v, operands));
+    return v.graph.located(op.key, values, () => moveTensor(v, operands, this.scratch) ?? evaluated(v, operands));
   }
 
   private operandsOf(node: Node): readonly (Tensor | undefined)[] {

@@ -1,7 +1,8 @@
 // Weights made from those of a checkpoint in another layout.
 import { describe, WeightError } from '../error';
 import { printType } from '../ir/define-op';
-import { GraphBuilder, Value } from '../ir/graph';
+import { Value } from '../ir/graph';
+import { GraphBuilder } from '../ops/vocabulary';
 import type { Scratch } from '../tensor/scratch';
 import { bytesOf, countOf, type Tensor } from '../tensor/tensor';
 import { expressionOf } from './compute';
