@@ -2,7 +2,8 @@
 import type { AnyBlock, BuildContext } from '../block/block-definition';
 import { ConfigError, describe, nearest } from '../error';
 import { type AnyModule, isModule, module } from '../module/module';
-import { checkMasks, type SequenceContext } from '../sequence/context';
+import { checkMasks } from '../sequence/check-masks';
+import type { SequenceContext } from '../sequence/context';
 import { accepts, type Field } from './fields';
 
 type Values = Record<string, unknown>;

@@ -32,7 +32,7 @@ export const Expand: Op<ExpandAttrs> = defineOp<ExpandAttrs>({
     const before = madeBy(x, Expand);
     return before && expand(before.operands[0]!, dims);
   },
-  decompose([x], { dims }, { sizes }) {
+  decompose([x], { dims }, { OnnxExpand, sizes }) {
     const added = dims.length - x!.rank;
     const asked = dims.map((d, i) => (d === x!.dims[i - added] ? 1 : d));
     return apply(OnnxExpand, [x, sizes(x!.graph, asked, [x!])], { dims });
@@ -108,7 +108,7 @@ export const Tile = defineOp<TileAttrs>({
   attributes: { repeats: 'data' },
   infer: inferTile,
   simplify: ([x], { repeats }) => (repeats.length === x!.rank && repeats.every((r) => r === 1) ? x : undefined),
-  decompose: ([x], { repeats }, { sizes }) => apply(OnnxTile, [x, sizes(x!.graph, repeats, [x!])], { repeats }),
+  decompose: ([x], { repeats }, { OnnxTile, sizes }) => apply(OnnxTile, [x, sizes(x!.graph, repeats, [x!])], { repeats }),
   vjp: ({ operands: [x], attrs: { repeats } }, [grad], ops) => [grad && tileGradient(x!, grad, repeats, ops)],
   evaluate: ([x], { repeats }, bound) => [
     repeated(

@@ -113,7 +113,7 @@ export const Split = defineOp<SplitAttrs>({
   flops: noFlops,
   attributes: { sizes: 'data', axis: 'int' },
   infer: inferSplit,
-  decompose: ([x], attrs, { sizes }) => apply(OnnxSplit, [x, sizes(x!, attrs.sizes, [x!])], attrs),
+  decompose: ([x], attrs, { OnnxSplit, sizes }) => apply(OnnxSplit, [x, sizes(x!, attrs.sizes, [x!])], attrs),
   vjp: ({ outputs, attrs: { axis } }, grads, ops) => [joinGradients(outputs, grads, axis, ops)],
   evaluate: ([x], { sizes: parts, axis }, bound) =>
     partsOf(

@@ -71,7 +71,7 @@ export const Pad = defineOp<PadAttrs>({
       ends: axes.map((axis, i) => addDims(x!.dims[axis]!, after[i]!)),
     });
   },
-  decompose([x], attrs, { sizes }) {
+  decompose([x], attrs, { OnnxPad, sizes }) {
     const { axes, before, after, value } = attrs;
     const g = x!.graph;
     const onAll = (amounts: readonly Dim[]): Dim[] => x!.dims.map((_, axis) => amounts[axes.indexOf(axis)] ?? 0);

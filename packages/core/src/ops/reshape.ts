@@ -24,7 +24,7 @@ function inferReshape([x]: readonly (TensorType | undefined)[], { dims }: Reshap
 }
 
 // What x had other dims for, in our words or, where those are lowered already, in ONNX's.
-function sameElements(x: Value): Value | undefined {
+function sameElements(x: Value, { OnnxReshape, Squeeze, Unsqueeze }: Vocabulary): Value | undefined {
   const onnx = madeBy(x, OnnxReshape);
   const before = (onnx?.attrs.claimed ? undefined : onnx) ?? madeBy(x, Reshape) ?? madeBy(x, Squeeze) ?? madeBy(x, Unsqueeze);
   return before?.operands[0];
@@ -37,9 +37,9 @@ export const Reshape: Op<ReshapeAttrs> = defineOp<ReshapeAttrs>({
   view: true,
   attributes: { dims: 'data' },
   infer: inferReshape,
-  simplify([x], { dims }) {
+  simplify([x], { dims }, ops) {
     if (sameDims(x!.dims, dims)) return x;
-    const before = sameElements(x!);
+    const before = sameElements(x!, ops);
     return before && reshape(before, dims);
   },
   decompose: ([x], { dims }, ops) => [shaped(x!, dims, ops)],
@@ -142,18 +142,18 @@ function withOnes<D extends Dim>(dims: readonly D[], axes: readonly number[]): (
 
 // A constant shape, where 0 copies a size and one -1 stands for the rest, spares the arithmetic on sizes. Copying by 0 and moving
 // axes of size 1 also hold for empty arrays; -1 does not where another axis is empty, so it comes last.
-function shaped(x: Value, dims: readonly Dim[], { sizes }: Vocabulary): Value {
+function shaped(x: Value, dims: readonly Dim[], ops: Vocabulary): Value {
+  const { OnnxReshape, sizes } = ops;
+  const onnxReshape = (shape: Value, allowzero?: 1): Value =>
+    apply(OnnxReshape, [x, shape], allowzero ? { dims, allowzero } : { dims })[0]!;
   const invented = dims.some((d, i) => d === 0 && x.dims[i] !== 0);
-  if (invented) return onnxReshape(x, sizes(x.graph, dims, [x]), dims, 1);
+  if (invented) return onnxReshape(sizes(x.graph, dims, [x]), 1);
   const entries = dims.map((d, i) => (typeof d === 'string' && d === x.dims[i] ? 0 : d));
   const open = entries.flatMap((d, i) => (typeof d === 'string' ? [i] : []));
-  if (open.length && differInOnes(x.dims, dims)) return moveOnes(x, dims);
+  if (open.length && differInOnes(x.dims, dims)) return moveOnes(x, dims, ops);
   const product = open.find((i) => namesOfDim(dims[i]!)[0] !== dims[i]) ?? open[0];
-  return onnxReshape(x, sizes(x.graph, product === undefined ? entries : entries.with(product, -1), [x]), dims);
+  return onnxReshape(sizes(x.graph, product === undefined ? entries : entries.with(product, -1), [x]));
 }
-
-const onnxReshape = (x: Value, shape: Value, dims: readonly Dim[], allowzero?: 1): Value =>
-  apply(OnnxReshape, [x, shape], allowzero ? { dims, allowzero } : { dims })[0]!;
 
 const onesOf = (dims: readonly Dim[]): number[] => dims.flatMap((d, i) => (d === 1 ? [i] : []));
 const differInOnes = (a: readonly Dim[], b: readonly Dim[]): boolean =>
@@ -162,7 +162,7 @@ const differInOnes = (a: readonly Dim[], b: readonly Dim[]): boolean =>
     b.filter((d) => d !== 1),
   );
 
-function moveOnes(x: Value, dims: readonly Dim[]): Value {
+function moveOnes(x: Value, dims: readonly Dim[], { Squeeze, Unsqueeze }: Vocabulary): Value {
   const [gone, added] = [onesOf(x.dims), onesOf(dims)];
   const bare = gone.length ? apply(Squeeze, [x], { axes: gone })[0]! : x;
   return added.length ? apply(Unsqueeze, [bare], { axes: added })[0]! : bare;

@@ -58,7 +58,7 @@ export const Slice: Op<SliceAttrs> = defineOp<SliceAttrs>({
       x!,
       ops,
     );
-    return apply(OnnxSlice, [x, starts, ends, int64(attrs.axes), int64(attrs.steps)], attrs);
+    return apply(ops.OnnxSlice, [x, starts, ends, int64(attrs.axes), int64(attrs.steps)], attrs);
   },
   vjp: ({ operands: [x], attrs }, [grad], ops) => [grad && sliceGradient(x!.dims, grad, attrs, ops)],
   evaluate([x], { axes, steps, ...symbolic }, bound) {

@@ -5,7 +5,7 @@ import { usable, type Value } from '../ir/graph';
 import { and } from '../mask/and';
 import { documents } from '../mask/documents';
 import { impliedBy } from '../mask/features';
-import { comparesPositions, conjuncts, type Mask, maskKinds, printMask } from '../mask/mask';
+import { comparesPositions, conjuncts, type Mask, printMask } from '../mask/mask';
 import { attendOp, attendWithWeights } from '../ops/attend';
 import type { KeyPlace, Layout } from './layout';
 import { limitLengths } from './limits';
@@ -146,23 +146,6 @@ function limitSizes(q: Value, k: Value, mask: Mask<Value>): void {
     const { lengths } = impliedBy(part);
     if (lengths) limitLengths(lengths, k.dims[2]!);
   }
-}
-
-/**
- * Refuses masks that a mechanism does not support.
- *
- * Throws   ConfigError naming them
- */
-export function checkMasks(name: string, honoured: readonly string[], ctx: SequenceContext): void {
-  const refused = maskKinds(maskOf(ctx)).filter((kind) => !honoured.includes(kind));
-  if (!refused.length) return;
-  throw new ConfigError({
-    path: name,
-    problem: `${name} does not support the mask: ${refused.join(', ')}`,
-    expected: honoured.length ? `masks of the kinds ${honoured.join(', ')}` : 'no mask',
-    got: printMask(maskOf(ctx)),
-    hint: 'Choose a mechanism that supports it, or remove the mask',
-  });
 }
 
 /** The mask, combined with that of the layout: packed tokens attend to their own sequence only. */

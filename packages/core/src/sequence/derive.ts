@@ -3,14 +3,6 @@ import type { Dim } from '../dim/dim';
 import { FeedError, internal } from '../error';
 import type { TensorType } from '../ir/define-op';
 import type { Derivation, GraphBuilder, Pool, Value } from '../ir/graph';
-import { cast } from '../ops/cast';
-import { greaterOrEqual } from '../ops/comparison';
-import { add, sub } from '../ops/elementwise';
-import { concat, reshape, unsqueeze } from '../ops/movement';
-import { reduceMax, reduceSum } from '../ops/reduce';
-import { cumSum } from '../ops/scan';
-import { gather } from '../ops/select';
-import { iota, size } from '../ops/shape';
 import { toArray } from '../tensor/convert';
 import { countOf, type DType, type NDArray, type Tensor } from '../tensor/tensor';
 
@@ -34,7 +26,10 @@ const recipes: Partial<Record<Derivation, Recipe>> = {
       for (let i = 0; i < lengths!.length; i++) out[(i + 1) * stride] = sum += lengths![i]!;
       return lengths!.length + 1;
     },
-    build: (g, [lengths], { dtype }) => concat([g.number([0], dtype), cumSum(cast(lengths!, dtype), 0)], 0),
+    build(g, [lengths], { dtype }) {
+      const { cast, concat, cumSum } = g.ops;
+      return concat([g.number([0], dtype), cumSum(cast(lengths!, dtype), 0)], 0);
+    },
   },
   // lengths [batch] → the largest of them, plus a size
   longest: {
@@ -42,7 +37,10 @@ const recipes: Partial<Record<Derivation, Recipe>> = {
       out[0] = largest(lengths!) + plus;
       return 1;
     },
-    build: (g, [lengths], { dtype }, plus) => cast(add(reduceMax(lengths!, [0], { keepDims: false }), size(g, plus)), dtype),
+    build(g, [lengths], { dtype }, plus) {
+      const { add, cast, reduceMax, size } = g.ops;
+      return cast(add(reduceMax(lengths!, [0], { keepDims: false }), size(g, plus)), dtype);
+    },
   },
   // lengths [batch] → [batch, longest]: the indices of the tokens in a padded batch, in order, then those of the padding
   tokenOffset: {
@@ -63,6 +61,7 @@ const recipes: Partial<Record<Derivation, Recipe>> = {
       return at;
     },
     build(g, [lengths], { dims }) {
+      const { cast, cumSum, gather, greaterOrEqual, iota, reduceSum, sub, unsqueeze } = g.ops;
       const token = iota(g, dims[0]!);
       const ends = cumSum(lengths!, 0);
       const sequence = reduceSum(cast(greaterOrEqual(unsqueeze(token, [1]), unsqueeze(ends, [0])), 'int64'), [1], {
@@ -100,7 +99,7 @@ export function derive(g: GraphBuilder, how: Derivation, type: TensorType, from:
     );
   const build = recipes[how]?.build;
   if (!build) throw internal(`${how} cannot be computed inside a graph`);
-  return reshape(build(g, from, type, plus), type.dims);
+  return g.ops.reshape(build(g, from, type, plus), type.dims);
 }
 
 /** The same as `derivedTensor`, from arrays to an array of float64: for the interpreter. */
