@@ -38,7 +38,7 @@ export const TensorScatter = defineOp<TensorScatterAttrs>({
 
 const sequenceAxis = ({ dims }: TensorType, { axis = -2 }: TensorScatterAttrs): number => axisOf(axis, dims.length);
 
-// By ScatterND: one index for each row, through all axes up to that of the rows.
+// By ScatterND: one index for each position, over all axes up to that of the positions.
 function scattered(
   cache: Value,
   rows: Value,
@@ -49,7 +49,7 @@ function scattered(
   const { graph } = cache;
   const axis = sequenceAxis(cache, attrs);
   const leading = rows.dims.slice(0, axis + 1);
-  // The number of an axis, as [..., 1] with its own size there.
+  // The indices along an axis, with size 1 on all others and a last axis of size 1.
   const along = (x: Value, i: number): Value => reshape(x, [...leading.map((d, k) => (k === i ? d : 1)), 1]);
   const places = (): Value => {
     const counted = along(iota(graph, leading[axis]!), axis);
@@ -80,9 +80,9 @@ function written(cache: NDArray, rows: NDArray, start: NDArray | undefined, attr
 
 /** Options of {@link tensorScatter}. */
 export interface TensorScatterOptions {
-  /** The axis of the positions, not that of the batch. Default -2. */
+  /** The axis of the positions, which is not the batch axis. Default -2. */
   readonly axis?: number;
-  /** True: a ring buffer; positions past the capacity wrap around to 0. */
+  /** True: a ring buffer; positions beyond the capacity wrap around to 0. */
   readonly circular?: boolean;
 }
 

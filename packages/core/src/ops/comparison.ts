@@ -1,4 +1,4 @@
-// Comparisons, logic on bools, and the choice between two values.
+// Comparisons, logic on bools, and selection between two values.
 
 import { defineOp, type Op, type TensorType } from '../ir/define-op';
 import { apply, madeBy, mismatch, type Operand, type Value } from '../ir/graph';
@@ -165,7 +165,7 @@ export const Where = defineOp({
   },
 });
 /**
- * `yes` where the condition is true, else `no`; all three broadcast.
+ * `yes` where the condition is true, otherwise `no`; all three broadcast.
  *
  * Shapes   condition, yes, no any → their dims broadcast together
  * Dtypes   condition bool; yes, no any, both the same

@@ -10,7 +10,7 @@ import { padTo } from './movement';
 import { size } from './shape';
 import { axisOf, offsetsAcross, rowMajorStrides } from './strides';
 
-/** `length`: of the signal in time; undefined unless a one-sided spectrum is transformed back. */
+/** `length`: that of the time signal; undefined unless the transform is the inverse of a one-sided spectrum. */
 type DFTAttrs = { readonly axis: number; readonly inverse: 0 | 1; readonly onesided: 0 | 1; readonly length?: Dim };
 
 /** The sizes of a transform: elements in and out on the axis, numbers per element in and out, and the length of the signal. */
@@ -20,9 +20,9 @@ interface Plan<D extends Dim> {
   readonly to: D;
   readonly parts: number;
   readonly partsOut: number;
-  /** +1 backwards, -1 forwards: the sign in front of the angle. */
+  /** The sign of the angle: +1 for the inverse transform, -1 otherwise. */
   readonly sign: 1 | -1;
-  /** Whether the input is half a spectrum, whose other half is its mirror image. */
+  /** Whether the input is a one-sided spectrum, whose other half is its complex conjugate. */
   readonly mirrored: boolean;
 }
 
@@ -93,7 +93,7 @@ function checkParts(x: TensorType, { axis, inverse, onesided }: DFTAttrs): void 
 
 // ---- As numbers -----------------------------------------------------------------------------------------------------
 
-/** How much the real and the imaginary part of input row j add to those of output row k. */
+/** The coefficients of the real and the imaginary part of input j in those of output k. */
 function factors(j: number, k: number, { length, sign, mirrored }: Plan<number>): readonly [real: number, imaginary: number] {
   const angle = (2 * Math.PI * ((j * k) % length)) / length;
   const inner = mirrored && j !== 0 && 2 * j !== length ? 2 : 1;
@@ -141,7 +141,7 @@ function transformed(x: NDArray, axis: number, plan: Plan<number>): NDArray {
 
 // ---- As values ------------------------------------------------------------------------------------------------------
 
-/** The matrix of the transform: a constant when the sizes are known, else computed when the graph runs. */
+/** The matrix of the transform: a constant if the sizes are known, otherwise computed at run time. */
 function matrixOf(x: Value, plan: Plan<Dim>, ops: Vocabulary): Value {
   const { length, from, to, parts, partsOut } = plan;
   const dims = [mulDims(from, parts), mulDims(to, partsOut)];
@@ -160,7 +160,7 @@ function matrixOf(x: Value, plan: Plan<Dim>, ops: Vocabulary): Value {
   return ops.cast(ops.reshape(rows, dims), x.dtype);
 }
 
-// At least float32: the angles go through all of a circle.
+// At least float32, because the angles cover a full circle.
 function symbolicFactors(
   x: Value,
   { length, from, to, sign, mirrored }: Plan<Dim>,
@@ -179,13 +179,13 @@ function symbolicFactors(
 
 /** Options of {@link dft}. */
 export interface FourierOptions {
-  /** The axis to transform. Default -2, the last before that of the parts. */
+  /** The axis to transform. Default -2, the last axis before that of the real and imaginary parts. */
   readonly axis?: number;
-  /** Back from frequencies to time, divided by the length. Default false. */
+  /** The inverse transform, from frequencies to time, divided by the length. Default false. */
   readonly inverse?: boolean;
-  /** Only the frequencies from 0 to half the length, of a real signal; with `inverse` from those to the real signal. Default false. */
+  /** Only the frequencies from 0 to half the length, of a real signal; with `inverse` from these to the real signal. Default false. */
   readonly onesided?: boolean;
-  /** The length of the signal in time: zeros are added or elements cut off at the end. Default: that of the axis. */
+  /** The length of the time signal: it is padded with zeros or truncated at the end. Default: that of the axis. */
   readonly length?: Dim;
 }
 

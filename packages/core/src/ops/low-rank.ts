@@ -1,4 +1,4 @@
-// A matrix with an update of low rank.
+// A matrix with a low-rank update.
 
 import { defineOp, type Op, printType } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value } from '../ir/graph';
@@ -27,7 +27,7 @@ export const LowRankUpdate: Op<LowRankAttrs> = defineOp<LowRankAttrs>({
 });
 
 /**
- * A matrix with an update of low rank: `weight + scale · b a`.
+ * A matrix with a low-rank update: `weight + scale · b a`.
  *
  * Shapes   weight [out, in], b [out, rank], a [rank, in] → [out, in]
  * Dtypes   floats, all the same

@@ -9,7 +9,7 @@ import { readView } from './views';
 
 type Types = readonly (TensorType | undefined)[];
 
-/** out [rows, columns] = a [rows, inner] · b [inner, columns], at these places of the data. */
+/** out [rows, columns] = a [rows, inner] · b [inner, columns], at these offsets of the data. */
 function multiplyInto(
   out: { readonly data: Float64Array; readonly at: number },
   a: { readonly data: Float64Array; readonly at: number },
@@ -31,7 +31,7 @@ function transposed({ dtype, dims, data }: NDArray): NDArray {
 
 // ---- MatMul ---------------------------------------------------------------------------------------------------------
 
-// A vector on the left is a row, on the right a column; its axis of size 1 is not in the result.
+// A vector on the left is a row, on the right a column; its axis of size 1 is removed from the result.
 const asLeft = <D extends Dim>(dims: readonly D[]): readonly (D | 1)[] => (dims.length === 1 ? [1, ...dims] : dims);
 const asRight = <D extends Dim>(dims: readonly D[]): readonly (D | 1)[] => (dims.length === 1 ? [...dims, 1] : dims);
 
@@ -81,7 +81,7 @@ export const MatMul = defineOp({
   },
 });
 
-// One matrix on the right for a whole batch: the rows of the batch are summed over inside of one product.
+// For one matrix on the right and a batch on the left, the rows of the batch are summed over inside one product.
 function rightGradient(left: Value, right: Value, grad: Value, ops: Vocabulary): Value {
   if (right.rank > 2) return unbroadcast(matmul(ops.swapLast(left), grad), right.dims, ops);
   return matmul(ops.swapLast(rowsOf(left, ops)), rowsOf(grad, ops));
@@ -190,7 +190,7 @@ export const Gemm: Op<GemmAttrs> = defineOp<GemmAttrs>({
 });
 
 /**
- * `alpha · a b + beta · c` of matrices, each of a and b transposed on request.
+ * `alpha · a b + beta · c` for matrices; a and b can be transposed.
  *
  * Shapes   a [n, k], b [k, m], c broadcasts to [n, m] → [n, m]
  * Dtypes   numbers, all the same

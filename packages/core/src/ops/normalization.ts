@@ -1,4 +1,4 @@
-// Normalisation: mean and scale of groups of elements taken out, learned ones put in.
+// Normalisation: groups of elements are standardised, then multiplied by a learned scale and shifted by a learned bias.
 import { type Dim, divDims, mulDims, tryDivDims } from '../dim/dim';
 import { defineOp, type Op, printType, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../ir/graph';
@@ -7,14 +7,14 @@ import { accept, acceptAlike, rankOf } from './accept';
 import { broadcastTo } from './broadcast';
 import { axisOf } from './strides';
 
-/** What is computed in float32 although the operands have 16 bits: mean, variance and the normalised elements, before the scale. */
+/** The part that is computed in float32 for operands of 16 bits: mean, variance and the normalised elements, before the scale. */
 const stashed = (dtype: DType, stashType: number): DType => (stashType === 1 && dtype !== 'float64' ? 'float32' : dtype);
 const float32Stash = 1;
 
-/** Every axis from `axis` on, counted from the front. */
+/** Every axis from `axis` on, counted from the beginning. */
 const axesFrom = (axis: number, rank: number): number[] =>
   Array.from({ length: rank - axisOf(axis, rank) }, (_, i) => axisOf(axis, rank) + i);
-/** The same axis counted from the end, as attributes have it, so that equal nodes look equal. */
+/** The axis counted from the end, as in attributes, so that equal nodes have equal attributes. */
 const fromEnd = (axis: number, x: Operand): number => (axis >= 0 && axis < rankOf(x) ? axis - rankOf(x) : axis);
 
 type LayerAttrs = { readonly axis: number; readonly epsilon: number; readonly stash_type: number };
@@ -52,7 +52,7 @@ function normalized(
   return cast(div(centred, sqrt(add(variance, epsilon))), x.dtype);
 }
 
-// Rows of `width` neighbouring elements, each normalised by itself.
+// Rows of `width` neighbouring elements, each normalised separately.
 function normalizedRows(x: NDArray, width: number, epsilon: number, centre: boolean): NDArray {
   const data = new Float64Array(x.data.length);
   for (let row = 0; row < data.length; row += width) {
@@ -73,7 +73,7 @@ function scaled(x: NDArray, scale: NDArray, bias: NDArray | undefined): NDArray 
 
 const widthFrom = (axis: number, x: NDArray): number => countOf(x.dims.slice(axisOf(axis, x.dims.length)));
 
-/** ONNX LayerNormalization, without its optional outputs. Operands: x, scale, bias (may be left out). */
+/** ONNX LayerNormalization, without its optional outputs. Operands: x, scale, bias (optional). */
 export const LayerNormalization: Op<LayerAttrs> = defineOp<LayerAttrs>({
   key: 'LayerNormalization',
   since: 17,
@@ -191,7 +191,7 @@ export const GroupNormalization: Op<GroupAttrs> = defineOp<GroupAttrs>({
 });
 
 /**
- * Group normalisation: the channels of an element of the batch in groups, each normalised over all its positions.
+ * Group normalisation: the channels of each batch element are divided into groups, each normalised over all its positions.
  *
  *     y = (x - mean(group)) / √(variance(group) + epsilon) · scale + bias
  *
