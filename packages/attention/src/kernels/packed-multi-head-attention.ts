@@ -23,7 +23,7 @@ import {
   refuse,
   rule,
 } from '@onnxformers/core/lowering';
-import * as ops from '@onnxformers/core/ops';
+import { Attend } from '@onnxformers/core/ops';
 import { biasedProjections, type Projections, toHeads, toRows, withoutBiases } from './rows';
 
 type PackedAttrs = { readonly num_heads: number; readonly scale?: number | undefined };
@@ -50,7 +50,7 @@ export const PackedMultiHeadAttention = defineOp<PackedAttrs, typeof names>({
       throw mismatch('cumulative_sequence_length does not fit', 'int32[batch + 1]', printType(offsets));
     return [{ dtype: query.dtype, dims: [query.dims[0]!, value.dims[1]!] }];
   },
-  decompose(given, { num_heads, scale }) {
+  decompose(given, { num_heads, scale }, ops) {
     const { query, key, value, bias, cumulative_sequence_length: offsets } = operandsOf(names, given);
     const width = query.dims[1] as number;
     const heads = (rows: Value, at: number): Value => {
@@ -120,7 +120,7 @@ function made(node: Node<AttendAttrs>, heads: readonly Value[], { offsets }: Doc
       value,
       bias: unbiased?.bias,
       token_offset: places,
-      cumulative_sequence_length: ops.cast(get(offsets), 'int32'),
+      cumulative_sequence_length: node.graph.ops.cast(get(offsets), 'int32'),
     };
     const y = apply(PackedMultiHeadAttention, operands, attrs)[0]!;
     return [toHeads(y, attrs.num_heads, tokens)];
@@ -130,4 +130,4 @@ function made(node: Node<AttendAttrs>, heads: readonly Value[], { offsets }: Doc
 }
 
 /** Attend to packed sequences → PackedMultiHeadAttention, also with the biases of the three projections, which the kernel adds on its way. */
-export const usePackedMultiHeadAttention = rule('Attend(packed) → PackedMultiHeadAttention', ops.Attend, match);
+export const usePackedMultiHeadAttention = rule('Attend(packed) → PackedMultiHeadAttention', Attend, match);

@@ -24,14 +24,13 @@ import {
   madeBy,
   maskKinds,
   mismatch,
-  type NamedOperands,
   operandsOf,
   printType,
   reasons,
   refuse,
   rule,
 } from '@onnxformers/core/lowering';
-import * as ops from '@onnxformers/core/ops';
+import { Attend } from '@onnxformers/core/ops';
 import { toHeads, toRows } from './rows';
 
 type PagedAttentionAttrs = {
@@ -80,7 +79,7 @@ export const PagedAttention = defineOp<PagedAttentionAttrs, typeof names>({
     if (table.dtype !== 'int32') throw mismatch('the block table is not int32', 'int32[batch, blocks]', printType(table));
     return [query, key_cache, value_cache];
   },
-  decompose(given, { num_heads, kv_num_heads, scale, softcap, local_window_size }) {
+  decompose(given, { num_heads, kv_num_heads, scale, softcap, local_window_size }, ops) {
     const { query, key, value, key_cache, value_cache, ...others } = operandsOf(names, given);
     const { past_seqlens: past, block_table: table, head_sink: sinks } = others;
     const batch = table.dims[0]!;
@@ -108,8 +107,7 @@ export const PagedAttention = defineOp<PagedAttentionAttrs, typeof names>({
   encode: (node) => ({ ...encoded(node as Node, node.operands), outputs: [node.outputs[0]] }),
 });
 
-/** The operands of an append to a pool. */
-type Append = NamedOperands<typeof ops.PagedAppend.operands & {}, Value>;
+const appended = (node: Node) => operandsOf(node.graph.ops.PagedAppend, node.operands);
 
 const own = defineReasons({
   offsetOfPools: () => 'the queries do not start where the cached positions end',
@@ -117,11 +115,12 @@ const own = defineReasons({
 });
 
 /** Attend with its two appends to pools → PagedAttention. */
-export const usePagedAttention = rule('Attend(PagedAppend) → PagedAttention', ops.Attend, (node, around) => {
+export const usePagedAttention = rule('Attend(PagedAppend) → PagedAttention', Attend, (node, around) => {
+  const { ops } = node.graph;
   const { q, k, v, queryOffset, bias, sinks, noise, mask } = attendParts(node.operands, node.attrs);
   const [keys, values] = [madeBy(k, ops.PagedAppend), madeBy(v, ops.PagedAppend)];
   if (!keys || !values) return undefined;
-  const [ofKeys, ofValues] = [keys, values].map((append) => operandsOf(ops.PagedAppend, append.operands)) as [Append, Append];
+  const [ofKeys, ofValues] = [appended(keys), appended(values)];
   const m = expressedBy(mask, { window: true });
   if (m.beyond !== undefined || m.right !== 0 || (m.left ?? 0) < 0)
     return refuse(reasons.maskNotExpressible({ mask: printMask(mask), kinds: maskKinds(mask) }));
@@ -175,6 +174,7 @@ function bounds(
   o: { readonly batch: Dim; readonly seq: Dim; readonly rows: Dim },
 ): { readonly ends: Value; readonly most: Value } {
   const g = graph.root;
+  const { ops } = g;
   const counted = ops.iota(g, addDims(o.batch, 1));
   const ends = ops.cast(ops.mul(counted, ops.size(g, o.seq)), 'int32');
   const most = ops.concat(

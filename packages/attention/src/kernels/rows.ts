@@ -1,7 +1,6 @@
 // Between heads [batch, heads, seq, head_dim] and the layout [batch, seq, heads · head_dim] that kernels require (rows).
 import { type Layout, mergeHeads, type Node, padded, splitHeads, type Value } from '@onnxformers/core';
 import { type Get, type MatchContext, madeBy, operandsOf } from '@onnxformers/core/lowering';
-import * as ops from '@onnxformers/core/ops';
 
 /** Rows of heads; cancels with the split that made them. */
 export const toRows = (heads: Value, layout: Layout = padded): Value => mergeHeads(heads, layout);
@@ -26,18 +25,20 @@ export function biasedProjections(
   return { maps, absorbs: maps.flatMap((m) => (biasOf(m) ? m.outputs : [])) };
 }
 
-const biasOf = (map: Node): Value | undefined => operandsOf(ops.Linear, map.operands).bias;
+const biasOf = (map: Node): Value | undefined => operandsOf(map.graph.ops.Linear, map.operands).bias;
 
 function projection(heads: Value, around: MatchContext, rank: number): Node | undefined {
-  const turned = madeBy(heads, ops.Transpose);
-  const split = turned && madeBy(turned.operands[0], ops.Reshape);
-  const linear = split && madeBy(split.operands[0], ops.Linear);
+  const { Linear, Reshape, Transpose } = heads.graph.ops;
+  const turned = madeBy(heads, Transpose);
+  const split = turned && madeBy(turned.operands[0], Reshape);
+  const linear = split && madeBy(split.operands[0], Linear);
   const through = [heads, turned?.operands[0], split?.operands[0]];
   return linear && linear.outputs[0]!.rank === rank && through.every((v) => v && around.uses(v) === 1) ? linear : undefined;
 }
 
 /** The rows of each map without its bias, and the biases side by side. */
 export function withoutBiases({ maps }: Projections, get: Get): { readonly rows: readonly Value[]; readonly bias: Value } {
+  const { ops } = maps[0]!.graph;
   const rows = maps.map((m) => {
     const { x, weight } = operandsOf(ops.Linear, m.operands);
     return ops.linear(get(x), get(weight));

@@ -15,7 +15,7 @@ import {
   refuse,
   rule,
 } from '@onnxformers/core/lowering';
-import * as ops from '@onnxformers/core/ops';
+import { Attend } from '@onnxformers/core/ops';
 import { toHeads, toRows } from './rows';
 import { allPairs, maskNote, type Reading, readAttend, type ScoreMask, scoreMask } from './score-mask';
 
@@ -76,7 +76,7 @@ function made(node: Node<AttendAttrs>, reading: Reading, around: MatchContext, m
       outputs: weights ? 4 : 1,
     };
     const [q, k, v] = rows as [Value, Value, Value];
-    const results = apply(ops.Attention, { q, k, v, mask: asBias(bias, q.dtype) }, attrs);
+    const results = apply(node.graph.ops.Attention, { q, k, v, mask: asBias(bias, q.dtype) }, attrs);
     const y = finish(results[0]!, heads);
     return weights ? [y, seen(results[3]!)] : [y];
   };
@@ -87,4 +87,4 @@ const atLeast = (a: Dim, b: Dim): boolean => termsOf(subDims(a, b)).every((t) =>
 const noMask: ScoreMask = { asBias: (bias) => bias, finish: toHeads, seen: (weights) => weights };
 
 /** Attend → Attention, also with the mask as a tensor over all scores. The only kernel that returns the weights. */
-export const useAttention = rule('Attend → Attention', ops.Attend, match);
+export const useAttention = rule('Attend → Attention', Attend, match);

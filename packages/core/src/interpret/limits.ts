@@ -1,9 +1,9 @@
-// Checks the numbers of feeds against what a graph requires of them.
+// Checks feeds against the limits of a graph.
 import { type Dim, dimReader } from '../dim/dim';
 import { FeedError } from '../error';
 import type { Limit } from '../ir/graph';
 
-/** The numbers of a feed, as the runner or the interpreter stores them. */
+/** The elements of a feed, as the runner or the interpreter stores them. */
 export interface Numbers {
   readonly dims: readonly number[];
   readonly data: ArrayLike<number | bigint>;
@@ -13,7 +13,7 @@ export interface Numbers {
 export interface PreparedLimit {
   readonly limit: Limit;
   /**
-   * Checks it if its sizes are known and its input has numbers.
+   * Checks it if its sizes are known and its input is fed.
    *
    * Throws   FeedError naming the input, the offending number and its place
    */

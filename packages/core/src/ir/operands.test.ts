@@ -1,8 +1,9 @@
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import { add } from '../ops/elementwise';
 import { Linear } from '../ops/matmul';
+import { GraphBuilder } from '../ops/vocabulary';
 import { apply } from './apply';
-import { GraphBuilder, type Value } from './graph';
+import type { Value } from './graph';
 import { inOrder, labelled, type NamedOperands, operandOf, operandsOf, wrongOperands } from './operands';
 
 const names = ['x', 'weight', 'bias?'] as const;

@@ -1,4 +1,4 @@
-// Rows of a table in blocks of 4-bit codes: only those that are looked up are unpacked.
+// Embedding lookup in a table in blocks of 4-bit codes: only the rows that are looked up are dequantised.
 import { type Dim, mulDims } from '../dim/dim';
 import { defineOp, type NamedOperands, type Op, operandsOf, printType } from '../ir/define-op';
 import { apply, madeBy, mismatch, type Node, type Value } from '../ir/graph';
@@ -48,7 +48,7 @@ export const GatherBlockQuantized: Op<GatherBlockQuantizedAttrs, typeof names> =
 /** The operands of DequantizeBlocks. */
 type Packed = NamedOperands<typeof DequantizeBlocks.operands & {}, Value>;
 
-// The codes of the rows are looked up, then unpacked.
+// The codes of the rows are looked up, then dequantised.
 function rowsOf(
   { packed, scales, zeroPoints }: Packed,
   ids: Value,
@@ -99,7 +99,7 @@ export const unpackRows = rule('Gather(DequantizeBlocks) → DequantizeBlocks(Ga
   if (!blocks) return undefined;
   return {
     covers: node.outputs,
-    cost: 1, // more than the kernel, which does the same in one pass
+    cost: 1, // more than the kernel, which does the same in one step
     emit(get) {
       const table = made(operandsOf(DequantizeBlocks, blocks.operands), get);
       return [rowsOf(table, get(operandsOf(Gather, node.operands).indices), blocks.attrs)];

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { GraphBuilder } from '../ir/graph';
 import { toArray } from '../tensor/convert';
 import { checkOp } from '../testing/op-suite';
 import { DFT, dft } from './fourier';
 import { cases } from './fourier.cases';
+import { GraphBuilder } from './vocabulary';
 
 describe('the op suite', () => {
   it.each(cases.map((c) => [c.name, c] as const))('%s', (_, c) => checkOp(c));
@@ -33,7 +33,7 @@ describe('how ONNX has it', () => {
   it('of a known length it is one product with a constant', () => {
     const g = new GraphBuilder();
     const node = dft(g.input('x', 'float32', ['batch', 5, 1])).producer!;
-    g.output('y', DFT.decompose!(node.operands, node.attrs as Parameters<NonNullable<typeof DFT.decompose>>[1])[0]!);
+    g.output('y', DFT.decompose!(node.operands, node.attrs as Parameters<NonNullable<typeof DFT.decompose>>[1], g.ops)[0]!);
     expect(g.finish().nodes.map((n) => n.op.key)).toEqual(['onnxformers.Reshape', 'MatMul', 'onnxformers.Reshape']);
   });
 });

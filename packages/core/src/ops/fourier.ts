@@ -1,20 +1,16 @@
 // The discrete Fourier transform.
 import { addDims, type Dim, floorDivDims, mulDims, subDims } from '../dim/dim';
 import { defineOp, type Op, printType, type TensorType } from '../ir/define-op';
-import { apply, located, mismatch, type Value } from '../ir/graph';
+import { apply, mismatch, type Value, type Vocabulary } from '../ir/graph';
 import { tensor, toTensor } from '../tensor/convert';
 import { countOf, type NDArray, type Tensor } from '../tensor/tensor';
 import { accept } from './accept';
-import { cast } from './cast';
-import { equal, logicalOr, where } from './comparison';
-import { cos, div, mod, mul, neg, sin } from './elementwise';
 import { encoded } from './encode';
-import { matmul } from './matmul';
-import { concat, padTo, reshape, transpose, unsqueeze } from './movement';
-import { iota, size } from './shape';
+import { padTo } from './movement';
+import { size } from './shape';
 import { axisOf, offsetsAcross, rowMajorStrides } from './strides';
 
-/** `length`: of the signal in time; undefined unless a one-sided spectrum is transformed back. */
+/** `length`: that of the time signal; undefined unless the transform is the inverse of a one-sided spectrum. */
 type DFTAttrs = { readonly axis: number; readonly inverse: 0 | 1; readonly onesided: 0 | 1; readonly length?: Dim };
 
 /** The sizes of a transform: elements in and out on the axis, numbers per element in and out, and the length of the signal. */
@@ -24,9 +20,9 @@ interface Plan<D extends Dim> {
   readonly to: D;
   readonly parts: number;
   readonly partsOut: number;
-  /** +1 backwards, -1 forwards: the sign in front of the angle. */
+  /** The sign of the angle: +1 for the inverse transform, -1 otherwise. */
   readonly sign: 1 | -1;
-  /** Whether the input is half a spectrum, whose other half is its mirror image. */
+  /** Whether the input is a one-sided spectrum, whose other half is its complex conjugate. */
   readonly mirrored: boolean;
 }
 
@@ -52,16 +48,16 @@ export const DFT: Op<DFTAttrs> = defineOp<DFTAttrs>({
       throw mismatch('the spectrum does not fit the length', `${halfOf(attrs.length)} in axis ${attrs.axis}`, String(from));
     return [{ dtype, dims: dims.with(attrs.axis, to).with(-1, partsOut) }];
   },
-  decompose([x], attrs) {
+  decompose([x], attrs, ops) {
     const plan = planOf(x!.dims, attrs);
     const order = x!.dims.map((_, i) => i);
     const toFront = [...order.toSpliced(attrs.axis, 1).slice(0, -1), attrs.axis, order.at(-1)!];
-    const moved = transpose(x!, toFront);
+    const moved = ops.transpose(x!, toFront);
     const leading = moved.dims.slice(0, -2);
-    const rows = reshape(moved, [...leading, mulDims(plan.from, plan.parts)]);
-    const y = reshape(matmul(rows, matrixOf(x!, plan)), [...leading, plan.to, plan.partsOut]);
+    const rows = ops.reshape(moved, [...leading, mulDims(plan.from, plan.parts)]);
+    const y = ops.reshape(ops.matmul(rows, matrixOf(x!, plan, ops)), [...leading, plan.to, plan.partsOut]);
     return [
-      transpose(
+      ops.transpose(
         y,
         order.map((axis) => toFront.indexOf(axis)),
       ),
@@ -97,7 +93,7 @@ function checkParts(x: TensorType, { axis, inverse, onesided }: DFTAttrs): void 
 
 // ---- As numbers -----------------------------------------------------------------------------------------------------
 
-/** How much the real and the imaginary part of input row j add to those of output row k. */
+/** The coefficients of the real and the imaginary part of input j in those of output k. */
 function factors(j: number, k: number, { length, sign, mirrored }: Plan<number>): readonly [real: number, imaginary: number] {
   const angle = (2 * Math.PI * ((j * k) % length)) / length;
   const inner = mirrored && j !== 0 && 2 * j !== length ? 2 : 1;
@@ -145,27 +141,31 @@ function transformed(x: NDArray, axis: number, plan: Plan<number>): NDArray {
 
 // ---- As values ------------------------------------------------------------------------------------------------------
 
-/** The matrix of the transform: a constant when the sizes are known, else computed when the graph runs. */
-function matrixOf(x: Value, plan: Plan<Dim>): Value {
+/** The matrix of the transform: a constant if the sizes are known, otherwise computed at run time. */
+function matrixOf(x: Value, plan: Plan<Dim>, ops: Vocabulary): Value {
   const { length, from, to, parts, partsOut } = plan;
   const dims = [mulDims(from, parts), mulDims(to, partsOut)];
   if ([length, from, to].every((n) => typeof n === 'number')) {
     const data = matrixOfNumbers(plan as Plan<number>);
     return x.graph.constant(toTensor({ dtype: x.dtype, dims: dims as number[], data }));
   }
-  const [real, imaginary] = symbolicFactors(x, plan);
+  const [real, imaginary] = symbolicFactors(x, plan, ops);
   const stacked = (values: readonly Value[], axis: number) =>
-    concat(
-      values.map((v) => unsqueeze(v, [axis])),
+    ops.concat(
+      values.map((v) => ops.unsqueeze(v, [axis])),
       axis,
     );
   const first = stacked([real, imaginary].slice(0, partsOut), 2);
-  const rows = parts === 1 ? first : stacked([first, stacked([neg(imaginary), real].slice(0, partsOut), 2)], 1);
-  return cast(reshape(rows, dims), x.dtype);
+  const rows = parts === 1 ? first : stacked([first, stacked([ops.neg(imaginary), real].slice(0, partsOut), 2)], 1);
+  return ops.cast(ops.reshape(rows, dims), x.dtype);
 }
 
-// At least float32: the angles go through all of a circle.
-function symbolicFactors(x: Value, { length, from, to, sign, mirrored }: Plan<Dim>): readonly [Value, Value] {
+// At least float32, because the angles cover a full circle.
+function symbolicFactors(
+  x: Value,
+  { length, from, to, sign, mirrored }: Plan<Dim>,
+  { cast, cos, div, equal, iota, logicalOr, mod, mul, neg, sin, size, unsqueeze, where }: Vocabulary,
+): readonly [Value, Value] {
   const dtype = x.dtype === 'float64' ? 'float64' : 'float32';
   const n = size(x, length, [x]);
   const row = unsqueeze(iota(x, from), [1]);
@@ -179,13 +179,13 @@ function symbolicFactors(x: Value, { length, from, to, sign, mirrored }: Plan<Di
 
 /** Options of {@link dft}. */
 export interface FourierOptions {
-  /** The axis to transform. Default -2, the last before that of the parts. */
+  /** The axis to transform. Default -2, the last axis before that of the real and imaginary parts. */
   readonly axis?: number;
-  /** Back from frequencies to time, divided by the length. Default false. */
+  /** The inverse transform, from frequencies to time, divided by the length. Default false. */
   readonly inverse?: boolean;
-  /** Only the frequencies from 0 to half the length, of a real signal; with `inverse` from those to the real signal. Default false. */
+  /** Only the frequencies from 0 to half the length, of a real signal; with `inverse` from these to the real signal. Default false. */
   readonly onesided?: boolean;
-  /** The length of the signal in time: zeros are added or elements cut off at the end. Default: that of the axis. */
+  /** The length of the time signal: it is padded with zeros or truncated at the end. Default: that of the axis. */
   readonly length?: Dim;
 }
 
@@ -200,7 +200,7 @@ export interface FourierOptions {
  * Example  const spectrum = ops.dft(ops.unsqueeze(x, [-1]));
  */
 export function dft(x: Value, o: FourierOptions = {}): Value {
-  const axis = located(x.graph, DFT.key, [x], () => axisOf(o.axis ?? -2, x.rank));
+  const axis = x.graph.located(DFT.key, [x], () => axisOf(o.axis ?? -2, x.rank));
   const [inverse, onesided] = [o.inverse ? 1 : 0, o.onesided ? 1 : 0] as const;
   if (!(inverse && onesided))
     return apply(DFT, [o.length === undefined ? x : padTo(x, axis, o.length)], { axis, inverse, onesided })[0]!;
