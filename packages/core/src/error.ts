@@ -7,7 +7,7 @@ export interface ErrorDetails {
   /** What is wrong, in a few words. */
   readonly problem: string;
   readonly expected?: string;
-  /** What was there instead; made by {@link describe} when it is not already a sentence. */
+  /** The value that was found; printed by {@link describe} unless it is already a text. */
   readonly got?: string;
   /** What to do about it. */
   readonly hint?: string;
@@ -18,7 +18,7 @@ function sentence({ path, problem, expected, got, hint }: ErrorDetails): string 
   return `${path ? `${path}: ` : ''}${problem}${contrast ? `; ${contrast}` : ''}${hint ? `. ${hint}` : ''}`;
 }
 
-/** What all errors of the library have in common. Catch this to catch every one of them. */
+/** The base class of all errors of the library. */
 export abstract class OnnxformersError extends Error implements ErrorDetails {
   readonly path: string;
   readonly problem: string;
@@ -48,7 +48,7 @@ export class WeightError extends OnnxformersError {}
 export class FeedError extends OnnxformersError {}
 /** A runtime that could not be started or that failed while running. */
 export class RunError extends OnnxformersError {}
-/** A file that cannot be read or written, or that is not what its name says. */
+/** A file that cannot be read or written, or does not have the expected format. */
 export class FileError extends OnnxformersError {}
 
 /** A bug in the library itself; a user can only report it. */
@@ -56,7 +56,7 @@ export function internal(message: string): Error {
   return new Error(`internal: ${message}`);
 }
 
-/** Any value in a few readable words, for the `got` of an error. Never throws, never prints pages. */
+/** Any value as a short text, for the `got` of an error. Never throws. */
 export function describe(x: unknown): string {
   return describeWithin(x, 0);
 }
@@ -76,7 +76,7 @@ function describeWithin(x: unknown, depth: number): string {
   if (Array.isArray(x))
     return x.length > 6 || depth > 2 ? `a list of ${x.length}` : `[${x.map((e) => describeWithin(e, depth + 1)).join(', ')}]`;
   if (ArrayBuffer.isView(x)) return `a ${x.constructor.name} of ${(x as unknown as { length?: number }).length ?? x.byteLength}`;
-  // Not the object's own word for it: a config may have a field `constructor`.
+  // Not `x.constructor`: a config may have a field of that name.
   const name = Object.getPrototypeOf(x)?.constructor?.name;
   if (name && name !== 'Object') return `a ${name}`;
   const keys = Object.keys(x);

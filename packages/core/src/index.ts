@@ -57,7 +57,6 @@ export type { TensorType } from './ir/define-op';
 export {
   type DeclaredRole,
   type Graph,
-  GraphBuilder,
   type InputRole,
   type Leaf,
   type Limit,
@@ -129,6 +128,7 @@ export type { OnnxAttribute, OnnxGraph, OnnxModel, OnnxNode, OnnxValueInfo } fro
 export { printBytes, printInspection } from './onnx/print';
 export { readTensor, writeTensor } from './onnx/tensor-proto';
 export * as ops from './ops/index';
+export { GraphBuilder } from './ops/vocabulary';
 export type { Fans, Init, Role } from './parameter/init';
 export * as init from './parameter/init';
 export { Parameter, type ParameterOptions } from './parameter/parameter';

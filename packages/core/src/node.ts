@@ -1,4 +1,4 @@
-// Exports that require Node: subpath @onnxformers/core/node.
+// Exports that require Node.js: subpath @onnxformers/core/node.
 
 export { inspectFile } from './onnx/inspect-file';
 export { type SaveOnnxOptions, saveOnnx } from './onnx/save';

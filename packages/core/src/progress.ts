@@ -1,22 +1,22 @@
-// How far something is that takes more than a moment.
+// Progress of operations that take longer.
 
-/** How far something is. */
+/** The progress of an operation. */
 export interface Progress {
   /**
-   * `weights`: they are read and brought into the layout of the kernels · `write`: files are written · `session`: the runtime opens the model, and does not say how
-   * far it is until it is done
+   * `weights`: weights are read and converted to the layout of the kernels · `write`: files are written · `session`: the runtime opens the model, and reports no
+   * progress until it is done
    */
   readonly phase: 'weights' | 'write' | 'session';
   /** From 0 to 1 in this phase. */
   readonly fraction: number;
-  /** How many bytes the phase moves in all, where that is known. */
+  /** Total number of bytes of the phase, if known. */
   readonly bytes?: number;
 }
 
-/** Is told how far something is. What it throws ends the work. */
+/** Called with the progress. An error that it throws stops the operation. */
 export type OnProgress = (progress: Progress) => void;
 
-/** What reports bytes that were moved, out of so many. */
+/** A function that reports how many of `total` bytes were processed. */
 export function counter(phase: Progress['phase'], total: number, onProgress: OnProgress | undefined): (bytes: number) => void {
   let done = 0;
   return (bytes) => {

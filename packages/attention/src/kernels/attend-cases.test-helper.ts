@@ -147,8 +147,8 @@ export function inputsOf(c: AttendCase, dtype: DType = 'float32'): Inputs {
   return { ...rows, ...past, ...pastLengths, ...Object.fromEntries(others) };
 }
 
-/** The model of a case: y, and the caches where there are any. */
-export function modelOf(c: AttendCase) {
+/** The model of a case: y, the weights where they are asked for, and the caches where there are any. */
+export function modelOf(c: AttendCase, { weights = false } = {}) {
   const { heads = 2, headDim = 8 } = c;
   const dim = heads * headDim;
   const maps = c.projected ? [true, false, true].map((bias) => linear(dim, dim, { bias })) : [];
@@ -158,12 +158,16 @@ export function modelOf(c: AttendCase) {
     const [still, stillKey, v] = (rows ?? [inputs.q, inputs.k, inputs.v]) as readonly [Value, Value, Value];
     const [q, k] = [still, stillKey].map((x) => (c.turned ? turned(x, inputs, c.turned) : x)) as [Value, Value];
     const { graph } = q;
-    const attention = (keys: Value, values: Value) =>
-      graph.root.scope('attention', () => ops.attendOp(q, keys, values, c.options(inputs)));
-    if (!pastKey) return { y: attention(k, v) };
+    const attention = (keys: Value, values: Value): Readonly<Record<string, Value>> =>
+      graph.root.scope('attention', () =>
+        weights
+          ? { ...ops.attendWithWeights(q, keys, values, c.options(inputs)) }
+          : { y: ops.attendOp(q, keys, values, c.options(inputs)) },
+      );
+    if (!pastKey) return attention(k, v);
     const [before, valuesBefore] = c.computed ? [ops.mul(pastKey, 2), ops.mul(pastValue!, 2)] : [pastKey, pastValue!];
     const [keys, values] = [ops.cacheAppend(before, k, pastLengths), ops.cacheAppend(valuesBefore, v, pastLengths)];
-    return { y: attention(keys, values), keys, values };
+    return { ...attention(keys, values), keys, values };
   });
 }
 

@@ -34,7 +34,7 @@ import {
   refuse,
   rule,
 } from '@onnxformers/core/lowering';
-import * as ops from '@onnxformers/core/ops';
+import { Attend, type CacheAppendAttrs } from '@onnxformers/core/ops';
 import { type Places, type Rotation, rotationOf } from './rotation';
 import { toHeads, toRows } from './rows';
 
@@ -76,6 +76,7 @@ export const GroupQueryAttention = defineOp<GroupQueryAttentionAttrs & { readonl
   decompose(
     [query, key, value, pastKey, pastValue, lengths, , cos, sin, , bias, sinks],
     { num_heads, kv_num_heads, scale, softcap, local_window_size, present, do_rotary, rotary_interleaved },
+    ops,
   ) {
     const [batch, seq] = query!.dims as readonly [Dim, Dim];
     const queryOffset = ops.add(ops.cast(lengths!, 'int64'), ops.sub(1, ops.size(query!.graph, seq)));
@@ -122,13 +123,14 @@ const own = defineReasons({
 });
 
 interface Caches {
-  readonly key: Node<ops.CacheAppendAttrs>;
-  readonly value: Node<ops.CacheAppendAttrs>;
+  readonly key: Node<CacheAppendAttrs>;
+  readonly value: Node<CacheAppendAttrs>;
 }
 
 // Keys and values that are appended to a cache here.
 function cachesOf(k: Value, v: Value): Caches | undefined {
-  const [key, value] = [madeBy(k, ops.CacheAppend), madeBy(v, ops.CacheAppend)];
+  const { CacheAppend } = k.graph.ops;
+  const [key, value] = [madeBy(k, CacheAppend), madeBy(v, CacheAppend)];
   return key && value ? { key, value } : undefined;
 }
 
@@ -272,13 +274,14 @@ function rotation(
 }
 
 // A past that is computed: the runtime may put the result into its memory, so it needs room for the new rows.
-function pastOf({ operands: [past, rows], attrs }: Node<ops.CacheAppendAttrs>, get: Get): Value {
+function pastOf({ operands: [past, rows], attrs, graph: { ops } }: Node<CacheAppendAttrs>, get: Get): Value {
   const growing = attrs.form === 'growing' && past!.producer !== undefined;
   return growing ? ops.concat([get(past!), get(rows!)], 2) : get(past!);
 }
 
 // Every sequence of the batch has the same number of keys.
 function whole(query: Value, batch: Dim, keys: Dim): { lengths: Value; total: Value } {
+  const { ops } = query.graph;
   const total = ops.cast(ops.size(query.graph, keys), 'int32');
   return { lengths: ops.expand(ops.reshape(ops.cast(ops.size(query.graph, addDims(keys, -1)), 'int32'), [1]), [batch]), total };
 }
@@ -286,15 +289,17 @@ function whole(query: Value, batch: Dim, keys: Dim): { lengths: Value; total: Va
 // Each sequence has its own length; the longest one is in CPU memory.
 function placed(queryOffset: Value, seq: Dim): { lengths: Value; total: Value } {
   const { graph } = queryOffset;
+  const { ops } = graph;
   const lengths = ops.cast(ops.add(queryOffset, ops.size(graph, addDims(seq, -1))), 'int32');
   return { lengths, total: derive(graph.root, 'longest', { dtype: 'int32', dims: [] }, [queryOffset], seq) };
 }
 
 // A logit for each head whose weight is 0 next to any score: in a causal attention there always is one.
-const idle = ({ graph, dtype, dims: [, heads] }: Value): Value => ops.fill(graph, [heads!], Number.NEGATIVE_INFINITY, dtype);
+const idle = ({ graph, dtype, dims: [, heads] }: Value): Value =>
+  graph.ops.fill(graph, [heads!], Number.NEGATIVE_INFINITY, dtype);
 
 /**
  * Attend, with the appends to its caches where there are any → GroupQueryAttention: also with the rotation of queries and keys by their positions
  * inside, and with a null sink, which keeps the kernel from a path that is slow on some targets.
  */
-export const useGroupQueryAttention = rule('Attend → GroupQueryAttention', ops.Attend, match);
+export const useGroupQueryAttention = rule('Attend → GroupQueryAttention', Attend, match);

@@ -18,7 +18,7 @@ import {
   refuse,
   rule,
 } from '@onnxformers/core/lowering';
-import * as ops from '@onnxformers/core/ops';
+import { Attend } from '@onnxformers/core/ops';
 import { biasedProjections, type Projections, toHeads, toRows, withoutBiases } from './rows';
 import { allPairs, assumedNonEmpty, maskNote, type Reading, readAttend, scoreMask, zeroFullyMasked } from './score-mask';
 
@@ -43,7 +43,7 @@ export const MultiHeadAttention = defineOp<MultiHeadAttentionAttrs>({
     if (lengths && lengths.dtype !== 'int32') throw mismatch('the lengths are not int32', 'int32[batch]', printType(lengths));
     return [{ dtype: query!.dtype, dims: [query!.dims[0]!, query!.dims[1]!, value!.dims[2]!] }];
   },
-  decompose([query, key, value, bias, lengths, scores], { num_heads, scale, unidirectional }) {
+  decompose([query, key, value, bias, lengths, scores], { num_heads, scale, unidirectional }, ops) {
     const heads = (rows: Value, at: number): Value => {
       const part = bias && ops.slice(bias, { axes: [0], starts: [at], ends: [at + (rows.dims[2] as number)] });
       return splitHeads(part ? ops.add(rows, part) : rows, num_heads, padded);
@@ -101,6 +101,7 @@ const repeating = 7;
 
 // Rows [batch, kv_seq, kv_heads · width] with each head as often as queries share it.
 function repeated(rows: Value, kvHeads: number, times: number): Value {
+  const { ops } = rows.graph;
   const [batch, kvSeq, all] = rows.dims as [Dim, Dim, number];
   const width = all / kvHeads;
   const apart = ops.reshape(rows, [batch, kvSeq, kvHeads, 1, width]);
@@ -131,6 +132,7 @@ function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
 // The kernel in one form, for an attention that it can compute.
 function made(node: Node<AttendAttrs>, reading: Reading, { mask, projections }: Form, around: MatchContext): Match {
   const { parts } = reading;
+  const { ops } = node.graph;
   const [heads, kvHeads] = [parts.q.dims[1] as number, parts.k.dims[1] as number];
   const emit = (get: Get): readonly Value[] => {
     const unbiased = projections && withoutBiases(projections, get);
@@ -175,4 +177,4 @@ function made(node: Node<AttendAttrs>, reading: Reading, { mask, projections }: 
  * Attend → MultiHeadAttention: also with the biases of the three projections, which the kernel adds on its way; with the mask turned into a bias
  * over all scores; and on repeated heads of keys that queries share, where the target has no kernel for that.
  */
-export const useMultiHeadAttention = rule('Attend → MultiHeadAttention', ops.Attend, match);
+export const useMultiHeadAttention = rule('Attend → MultiHeadAttention', Attend, match);

@@ -22,7 +22,7 @@ import {
   refuse,
   rule,
 } from '@onnxformers/core/lowering';
-import * as ops from '@onnxformers/core/ops';
+import { Attend } from '@onnxformers/core/ops';
 import { biasedProjections, type Projections, toHeads, toRows, withoutBiases } from './rows';
 
 type PackedAttrs = { readonly num_heads: number; readonly scale?: number | undefined };
@@ -46,7 +46,7 @@ export const PackedMultiHeadAttention = defineOp<PackedAttrs>({
       throw mismatch('cumulative_sequence_length does not fit', 'int32[batch + 1]', printType(offsets));
     return [{ dtype: query!.dtype, dims: [query!.dims[0]!, value!.dims[1]!] }];
   },
-  decompose([query, key, value, bias, , offsets], { num_heads, scale }) {
+  decompose([query, key, value, bias, , offsets], { num_heads, scale }, ops) {
     const width = query!.dims[1] as number;
     const heads = (rows: Value, at: number): Value => {
       const part = bias && ops.slice(bias, { axes: [0], starts: [at], ends: [at + (rows.dims[1] as number)] });
@@ -108,7 +108,11 @@ function made(node: Node<AttendAttrs>, heads: readonly Value[], { offsets }: Doc
     const type = { dtype: 'int32', dims: [lengths.dims[0]!, `longest_of_${name}`] } as const;
     const places = derive(rows[0]!.graph.root, 'tokenOffset', type, [get(lengths)]);
     const attrs = { num_heads: heads[0]!.dims[1] as number, scale: node.attrs.scale };
-    const y = apply(PackedMultiHeadAttention, [...rows, unbiased?.bias, places, ops.cast(get(offsets), 'int32')], attrs)[0]!;
+    const y = apply(
+      PackedMultiHeadAttention,
+      [...rows, unbiased?.bias, places, node.graph.ops.cast(get(offsets), 'int32')],
+      attrs,
+    )[0]!;
     return [toHeads(y, attrs.num_heads, tokens)];
   };
   const variant = projections && { variant: "with the projections' biases" };
@@ -116,4 +120,4 @@ function made(node: Node<AttendAttrs>, heads: readonly Value[], { offsets }: Doc
 }
 
 /** Attend to packed sequences → PackedMultiHeadAttention, also with the biases of the three projections, which the kernel adds on its way. */
-export const usePackedMultiHeadAttention = rule('Attend(packed) → PackedMultiHeadAttention', ops.Attend, match);
+export const usePackedMultiHeadAttention = rule('Attend(packed) → PackedMultiHeadAttention', Attend, match);

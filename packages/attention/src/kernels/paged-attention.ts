@@ -29,7 +29,7 @@ import {
   refuse,
   rule,
 } from '@onnxformers/core/lowering';
-import * as ops from '@onnxformers/core/ops';
+import { Attend } from '@onnxformers/core/ops';
 import { toHeads, toRows } from './rows';
 
 type PagedAttentionAttrs = {
@@ -57,7 +57,7 @@ export const PagedAttention = defineOp<PagedAttentionAttrs>({
     if (table?.dtype !== 'int32') throw mismatch('the block table is not int32', 'int32[batch, blocks]', printType(table));
     return [query!, keys!, values!];
   },
-  decompose(operands, { num_heads, kv_num_heads, scale, softcap, local_window_size }) {
+  decompose(operands, { num_heads, kv_num_heads, scale, softcap, local_window_size }, ops) {
     const [query, key, value, keyPool, valuePool, , past, table, , , , sinks] = operands as readonly Value[];
     const batch = table!.dims[0]!;
     const seq = divDims(query!.dims[0]!, batch);
@@ -90,7 +90,8 @@ const own = defineReasons({
 });
 
 /** Attend with its two appends to pools → PagedAttention. */
-export const usePagedAttention = rule('Attend(PagedAppend) → PagedAttention', ops.Attend, (node, around) => {
+export const usePagedAttention = rule('Attend(PagedAppend) → PagedAttention', Attend, (node, around) => {
+  const { ops } = node.graph;
   const { q, k, v, queryOffset, bias, sinks, noise, mask } = attendParts(node.operands, node.attrs);
   const [keys, values] = [madeBy(k, ops.PagedAppend), madeBy(v, ops.PagedAppend)];
   if (!keys || !values) return undefined;
@@ -156,6 +157,7 @@ function bounds(
   o: { readonly batch: Dim; readonly seq: Dim; readonly rows: Dim },
 ): { readonly ends: Value; readonly most: Value } {
   const g = graph.root;
+  const { ops } = g;
   const counted = ops.iota(g, addDims(o.batch, 1));
   const ends = ops.cast(ops.mul(counted, ops.size(g, o.seq)), 'int32');
   const most = ops.concat(

@@ -10,7 +10,6 @@ import {
   refuse,
   unexpanded,
 } from '@onnxformers/core/lowering';
-import * as ops from '@onnxformers/core/ops';
 
 /** Positions of the queries of an attention. */
 export interface Places {
@@ -43,6 +42,7 @@ const own = defineReasons({
 
 /** The rotary embedding of queries and new keys: undefined where there is none, refused where the kernel would rotate them differently. */
 export function rotationOf(q: Value, k: Value, places: Places, around: MatchContext): Rotation | Refusal | undefined {
+  const { ops } = q.graph;
   const [ofQuery, ofKey] = [madeBy(q, ops.RotaryEmbedding), madeBy(k, ops.RotaryEmbedding)];
   if (!ofQuery && !ofKey) return undefined;
   if (!ofQuery || !ofKey || q.rank !== 4 || !turnAlike(ofQuery, ofKey)) return refuse(own.turnApart());
@@ -78,9 +78,7 @@ function turnAlike(a: Node, b: Node): boolean {
 // ---- Tables ---------------------------------------------------------------------------------------------------------
 
 // Ops that make each row of a table from its own position, with numbers that are the same for all rows.
-const rowwise: ReadonlySet<string> = new Set(
-  [ops.Cast, ops.Add, ops.Sub, ops.Mul, ops.Div, ops.Cos, ops.Sin].map((op) => op.key),
-);
+const rowwise: ReadonlySet<string> = new Set(['Cast', 'Add', 'Sub', 'Mul', 'Div', 'Cos', 'Sin']);
 const isNumbers = (v: Value): boolean => v.rank <= 1 && (v.leaf?.kind === 'constant' || v.leaf?.kind === 'parameter');
 
 /** The positions, int64 [batch or 1, seq], that a table [batch, seq, …] is computed from row by row. */
@@ -88,7 +86,7 @@ function sourceOf(table: Value): Value | undefined {
   if (table.dtype === 'int64') return table.rank === 2 ? table : undefined;
   const repeated = unexpanded(table);
   if (repeated !== table) return repeated.dims.slice(1).every((d, i) => d === table.dims[i + 1]) ? sourceOf(repeated) : undefined;
-  const lifted = madeBy(table, ops.Reshape);
+  const lifted = madeBy(table, table.graph.ops.Reshape);
   if (lifted) return lifted.operands[0]!.rank === 2 && table.dims[2] === 1 ? sourceOf(lifted.operands[0]!) : undefined;
   if (!table.producer || !rowwise.has(table.producer.op.key)) return undefined;
   const varying = table.producer.operands.filter((v): v is Value => v !== undefined && !isNumbers(v));
@@ -97,19 +95,20 @@ function sourceOf(table: Value): Value | undefined {
 
 /** The same table of other positions. */
 function ofPlaces(table: Value, from: Value, places: Value, get: Get): Value {
+  const { Expand, Reshape, reshape } = table.graph.ops;
   if (table === from) return places;
   if (isNumbers(table)) return get(table);
-  if (madeBy(table, ops.Expand)) return ofPlaces(unexpanded(table), from, places, get);
+  if (madeBy(table, Expand)) return ofPlaces(unexpanded(table), from, places, get);
   const { op, operands, attrs } = table.producer!;
   const made = operands.map((v) => v && ofPlaces(v, from, places, get));
-  return op.key === ops.Reshape.key ? ops.reshape(made[0]!, [...places.dims, 1]) : apply(op, made, attrs)[0]!;
+  return op === Reshape ? reshape(made[0]!, [...places.dims, 1]) : apply(op, made, attrs)[0]!;
 }
 
 // ---- Places ---------------------------------------------------------------------------------------------------------
 
 /** True for positions queryOffset + 0, queryOffset + 1, … in each row of the batch. */
 function standAt(positions: Value, { queryOffset }: Places): boolean {
-  const sum = madeBy(positions, ops.Add);
+  const sum = madeBy(positions, positions.graph.ops.Add);
   const parts = sum ? [sum.operands[0]!, sum.operands[1]!] : [positions];
   const firsts = parts.filter((v) => !counts(v));
   if (firsts.length === 0) return parts.length === 1 && (queryOffset === undefined || isAll(0, queryOffset));
@@ -124,7 +123,8 @@ function standAt(positions: Value, { queryOffset }: Places): boolean {
 
 // What a value is without axes of size 1 and without repetition over the batch.
 function bare(v: Value): Value {
-  const moved = madeBy(v, ops.Reshape) ?? madeBy(v, ops.Expand);
+  const { Expand, Reshape } = v.graph.ops;
+  const moved = madeBy(v, Reshape) ?? madeBy(v, Expand);
   const inner = moved?.operands[0];
   return inner?.dims.every((d) => d === 1 || v.dims.includes(d)) ? bare(inner) : v;
 }
@@ -137,7 +137,7 @@ function counts(v: Value): boolean {
     const { data } = toArray(counted.leaf.tensor);
     return typeof seq === 'number' && data.length > 0 && data.every((n, i) => n === i % seq);
   }
-  const range = madeBy(counted, ops.Range);
+  const range = madeBy(counted, counted.graph.ops.Range);
   return range !== undefined && counted.dims[0] === seq && isAll(0, range.operands[0]!) && isAll(1, range.operands[2]!);
 }
 

@@ -1,7 +1,6 @@
 // Between heads [batch, heads, seq, head_dim] and the layout [batch, seq, heads · head_dim] that kernels require (rows).
 import { type Layout, mergeHeads, type Node, padded, splitHeads, type Value } from '@onnxformers/core';
 import { type Get, type MatchContext, madeBy } from '@onnxformers/core/lowering';
-import * as ops from '@onnxformers/core/ops';
 
 /** Rows of heads; cancels with the split that made them. */
 export const toRows = (heads: Value, layout: Layout = padded): Value => mergeHeads(heads, layout);
@@ -27,15 +26,17 @@ export function biasedProjections(
 }
 
 function projection(heads: Value, around: MatchContext, rank: number): Node | undefined {
-  const turned = madeBy(heads, ops.Transpose);
-  const split = turned && madeBy(turned.operands[0], ops.Reshape);
-  const linear = split && madeBy(split.operands[0], ops.Linear);
+  const { Linear, Reshape, Transpose } = heads.graph.ops;
+  const turned = madeBy(heads, Transpose);
+  const split = turned && madeBy(turned.operands[0], Reshape);
+  const linear = split && madeBy(split.operands[0], Linear);
   const through = [heads, turned?.operands[0], split?.operands[0]];
   return linear && linear.outputs[0]!.rank === rank && through.every((v) => v && around.uses(v) === 1) ? linear : undefined;
 }
 
 /** The rows of each map without its bias, and the biases side by side. */
 export function withoutBiases({ maps }: Projections, get: Get): { readonly rows: readonly Value[]; readonly bias: Value } {
+  const { ops } = maps[0]!.graph;
   const rows = maps.map(({ operands: [x, weight] }) => ops.linear(get(x!), get(weight!)));
   const biases = maps.map(({ operands: [, , bias] }, i) =>
     bias ? get(bias) : ops.fill(rows[i]!.graph, [rows[i]!.dims.at(-1)!], 0, rows[i]!.dtype),

@@ -17,7 +17,6 @@ import {
   reasons,
   someKey,
 } from '@onnxformers/core/lowering';
-import * as ops from '@onnxformers/core/ops';
 import { toHeads } from './rows';
 
 /** An Attend taken apart. Its mask is read by `expressedBy(parts.mask, words, options)`: all of it, or what is beyond the words. */
@@ -44,14 +43,15 @@ export interface ScoreMask {
   asBias(bias: Value | undefined, dtype: DType): Value | undefined;
   /** Heads from the rows [batch, seq, heads · head_dim] of a kernel, with 0 for queries that see no key. */
   finish(rows: Value, heads: number): Value;
+  /** The weights [batch, heads, seq, kv_seq] of a kernel, with 0 for queries that see no key. */
+  seen(weights: Value): Value;
 }
 
 /** Heads of rows, with 0 where `sees` [1 or batch, 1 or heads, 1 or seq, 1] is false: in the rows, where it is the same for all heads. */
 export function zeroFullyMasked(sees: Value, rows: Value, heads: number): Value {
+  const { reshape, where } = sees.graph.ops;
   const [batch, perHead, seq] = sees.dims as readonly [Dim, Dim, Dim];
-  return perHead === 1
-    ? toHeads(ops.where(ops.reshape(sees, [batch, seq, 1]), rows, 0), heads)
-    : ops.where(sees, toHeads(rows, heads), 0);
+  return perHead === 1 ? toHeads(where(reshape(sees, [batch, seq, 1]), rows, 0), heads) : where(sees, toHeads(rows, heads), 0);
 }
 
 /** The mask of an Attend as a tensor. */
@@ -66,18 +66,20 @@ export function scoreMask({ parts }: Reading, get: Get, around: MatchContext): S
   };
   const keep = materialize(mask, frame);
   const some = keep ? someKey(mask, frame, keep, { nonEmpty: (lengths) => assumedNonEmpty(lengths, around) }) : true;
+  const { ops } = frame.graph;
   return {
     asBias(bias, dtype) {
       if (!keep) return bias;
       const shown = bias ?? keep.graph.number(0, dtype);
-      return everyPair(ops.where(keep, shown, hiddenScore(keep, some, dtype)), frame);
+      return everyPair(ops.where(keep, shown, hiddenScore(keep, some, dtype, ops)), frame);
     },
     finish: (rows, heads) => (some === true ? toHeads(rows, heads) : zeroFullyMasked(some, rows, heads)),
+    seen: (weights) => (some === true ? weights : ops.where(some, weights, 0)),
   };
 }
 
 // Kernels require a row for each query and a column for each key.
-const everyPair = (x: Value, { seq, kvSeq }: MaskFrame): Value => ops.expand(x, [x.dims[0]!, x.dims[1]!, seq, kvSeq]);
+const everyPair = (x: Value, { seq, kvSeq }: MaskFrame): Value => x.graph.ops.expand(x, [x.dims[0]!, x.dims[1]!, seq, kvSeq]);
 
 /** True for lengths that the caller of `compile` said to be at least 1: for those that the runner checks, inputs with the role of lengths, and no others. */
 export function assumedNonEmpty({ leaf, graph }: Value, around: MatchContext): boolean {

@@ -15,7 +15,7 @@ import {
   refuse,
   rule,
 } from '@onnxformers/core/lowering';
-import * as ops from '@onnxformers/core/ops';
+import { Attend } from '@onnxformers/core/ops';
 import { toHeads, toRows } from './rows';
 import { allPairs, maskNote, type Reading, readAttend, type ScoreMask, scoreMask } from './score-mask';
 
@@ -64,22 +64,26 @@ function made(node: Node<AttendAttrs>, reading: Reading, around: MatchContext, m
     const bias = parts.bias && get(parts.bias);
     const { scale, softcap } = node.attrs;
     const heads = parts.q.dims[1] as number;
-    const { asBias, finish } = mask ? noMask : scoreMask(reading, get, around);
+    const { asBias, finish, seen } = mask ? noMask : scoreMask(reading, get, around);
+    const { weights } = node.attrs;
     const attrs = {
       q_num_heads: heads,
       kv_num_heads: parts.k.dims[1] as number,
       scale,
       softcap,
       is_causal: mask?.causal ? 1 : undefined,
-      outputs: 1,
+      qk_matmul_output_mode: weights && 3,
+      outputs: weights ? 4 : 1,
     };
-    return [finish(apply(ops.Attention, [...rows, asBias(bias, rows[0]!.dtype)], attrs)[0]!, heads)];
+    const results = apply(node.graph.ops.Attention, [...rows, asBias(bias, rows[0]!.dtype)], attrs);
+    const y = finish(results[0]!, heads);
+    return weights ? [y, seen(results[3]!)] : [y];
   };
   const over = !mask && { variant: 'with the mask as a tensor', cost: allPairs(reading), notes: [maskNote(reading)] };
   return { covers: node.outputs, ...over, emit };
 }
 const atLeast = (a: Dim, b: Dim): boolean => termsOf(subDims(a, b)).every((t) => t.coefficient > 0);
-const noMask: ScoreMask = { asBias: (bias) => bias, finish: toHeads };
+const noMask: ScoreMask = { asBias: (bias) => bias, finish: toHeads, seen: (weights) => weights };
 
-/** Attend → Attention, also with the mask as a tensor over all scores. */
-export const useAttention = rule('Attend → Attention', ops.Attend, match);
+/** Attend → Attention, also with the mask as a tensor over all scores. The only kernel that returns the weights. */
+export const useAttention = rule('Attend → Attention', Attend, match);

@@ -39,6 +39,7 @@ const own = defineReasons({
     `there may be fewer keys than queries: ${keys} keys, ${queries} queries`,
   oneBlock: ({ keys }: { readonly keys: number }) => `one block would cover all ${keys} keys`,
   forFewKeys: () => 'this branch attends to few keys at once; the other branch uses blocks',
+  weights: () => 'blocks do not return weights of all pairs of queries and keys',
   tooWide: ({ block, most }: { readonly block: number; readonly most: number }) =>
     `blocks would have ${block} queries, at most ${most} are allowed; a sequence that short fits in one block`,
 });
@@ -53,6 +54,7 @@ export const useBlocks = rule('Attend → blocks', ops.Attend, (node) => {
   if ('refused' in reading) return refuse(reading.refused);
   const [seq, kvSeq] = [q.dims[2]!, k.dims[2]!];
   if (!neverNegative(subDims(kvSeq, seq))) return refuse(own.fewerKeys({ keys: kvSeq, queries: seq }));
+  if (node.attrs.weights) return refuse(own.weights());
   if (node.attrs.fewKeys) return refuse(own.forFewKeys());
   const { left, right } = reading;
   const block = blockOf(left, right);

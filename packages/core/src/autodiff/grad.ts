@@ -1,4 +1,4 @@
-// Reverse-mode differentiation: a walk over the nodes that asks each op for its rule.
+// Reverse-mode differentiation: a walk over the nodes that calls each op's derivative.
 import { ConfigError, internal, ShapeError } from '../error';
 import { printType } from '../ir/define-op';
 import { type Node, subgraphsOf, usedBy, Value } from '../ir/graph';
@@ -9,15 +9,15 @@ import type { Parameter } from '../parameter/parameter';
 import { isFloat } from '../tensor/tensor';
 
 /**
- * Gradients of a scalar, as values of the same graph. An op without a rule of its own is differentiated through its definition.
+ * Gradients of a scalar, as values of the same graph. An op without a `vjp` is differentiated through its definition.
  *
  *     d loss / d wrt[i]
  *
  * Each gradient is total: that of `x` includes every path from `x` to the loss, whatever else is requested in the same call. Of `h = 3x` and the
  * loss `Σ h²`, `grad(loss, [h, x])` returns `2h` and `6h`. A Parameter is the tensor that is stored (or fed) under its name. Where
- * `reparametrize` makes another weight from it, `g.param(p)` is the weight that is used, and has a gradient of its own.
+ * `reparametrize` computes another weight from it, `g.param(p)` is the weight that is used, and has a gradient of its own.
  *
- * Shapes   loss [] or one element → for each of `wrt` (parameters, inputs, values in between) a value of its dims; zeros where the loss
+ * Shapes   loss [] or one element → for each of `wrt` (parameters, inputs, intermediate values) a value of its dims; zeros where the loss
  *          does not depend on it
  * Dtypes   loss and wrt floats; each gradient has the dtype of its value
  * Throws   ShapeError when the loss is not a scalar, or one of `wrt` is not a float · ConfigError naming an op on the path that has no
@@ -43,8 +43,8 @@ export function grad(loss: Value, wrt: readonly (Value | Parameter)[]): readonly
 
 /**
  * Gradients of `outputs`, weighted by `seeds`, with respect to `wrt` (vector-Jacobian product); undefined where they do not depend
- * on it. The values of `wrt` are treated as independent variables, even where the graph computes one from another: the caller follows
- * what they are computed from.
+ * on it. The values of `wrt` are treated as independent variables, even where the graph computes one from another: the caller applies
+ * the chain rule between them.
  *
  *     Σ seeds[i] · ∂outputs[i] / ∂wrt[j]
  *
@@ -110,7 +110,7 @@ function walk(
     if (given.every((v) => v === undefined)) continue;
     const { op } = step;
     const wanted = op.vjpWith && [...new Set(usedBy(step))].filter((v) => isFloat(v.dtype) && moving.has(v));
-    const pulled = () => (wanted ? op.vjpWith!(step, given, wanted, backward) : pull(step, given));
+    const pulled = () => (wanted ? op.vjpWith!(step, given, wanted, backward, step.graph.ops) : pull(step, given));
     const results = step.graph.root.at(step.scope, pulled, step);
     (wanted ?? step.operands).forEach((v, i) => {
       receive(v, results[i]);
@@ -121,7 +121,7 @@ function walk(
 
 function pull(node: Node, given: readonly (Value | undefined)[]): readonly (Value | undefined)[] {
   const { op } = node;
-  if (typeof op.vjp === 'function') return op.vjp(node, given);
+  if (typeof op.vjp === 'function') return op.vjp(node, given, node.graph.ops);
   if (op.vjp !== 'nonDifferentiable') throw internal(`${op.key} has neither vjp nor decompose`);
   if (subgraphsOf(node).length === 0 && node.outputs.every((v) => !isFloat(v.dtype))) return [];
   throw new ConfigError({
@@ -135,24 +135,24 @@ const loopHint = 'Unroll the loop into a fixed number of calls, or ask for a gra
 
 // ---- Definitions in place of ops ------------------------------------------------------------------------------------
 
-/** A value that was asked for and whose op is differentiated through its definition: what it is by that. */
+/** A requested value whose op is differentiated through its definition, and the value in the definition that corresponds to it. */
 interface Defined {
   readonly of: Value;
   readonly definition: Value;
 }
 
 interface Expansion {
-  /** Nodes with a rule of their own on the way from what is asked for to the outputs, in an order in which they can run. */
+  /** Nodes with a `vjp` on the paths from the requested values to the outputs, in topological order. */
   readonly steps: (Node | Defined)[];
-  /** What changes with one of those that are asked for. */
+  /** Values that depend on a requested value. */
   readonly moving: ReadonlySet<Value>;
-  /** The value that stands for one whose op is differentiated through its definition. */
+  /** The value that replaces one whose op is differentiated through its definition. */
   defined(v: Value): Value;
 }
 
-// Definitions are spliced in, not differentiated one by one: what they are made of may reach behind their operands (the transpose of a
-// transposed operand is what lies before both), but not behind a value that is asked for. Nor does a definition use such a value because it
-// happens to make an equal one.
+// Definitions are inlined, not differentiated one by one: their nodes may bypass their operands (the transpose of a
+// transposed operand simplifies to the value before both), but not a requested value. Nor does a definition reuse a requested value because it
+// computes an equal one.
 function expand(outputs: readonly Value[], asked: ReadonlySet<Value>, kind: 'total' | 'partial'): Expansion {
   const nodes = new Set([...asked].flatMap(({ producer }) => (producer ? [producer] : [])));
   const moving = new Set<Value>(asked);
@@ -179,7 +179,7 @@ function expand(outputs: readonly Value[], asked: ReadonlySet<Value>, kind: 'tot
     }
     const operands = node.operands.map((v) => (v && asked.has(v) ? opaque(v) : v));
     const g = node.graph.root;
-    const made = g.at(node.scope, () => g.apart(nodes, () => op.decompose!(operands, node.attrs)), node);
+    const made = g.at(node.scope, () => g.apart(nodes, () => op.decompose!(operands, node.attrs, g.ops)), node);
     node.outputs.forEach((v, i) => {
       if (made[i] === v) return;
       if (!asked.has(v)) stand.set(v, made[i]!);

@@ -6,8 +6,8 @@ import type { BlockInputs, Contracts, Kind, KindDefinition } from '../module/kin
 import type { AnyModule, Module } from '../module/module';
 
 /**
- * A module that fills a hole of kind K. `name` (a function has one) is hidden, or editors would take any string for the name of a block
- * where either may stand.
+ * A module that fills a slot of kind K. `name` (a function has one) is hidden; otherwise editors would accept any string as the name of a block
+ * in slots that accept both.
  */
 export type KindModule<K extends Kind, O extends string = string> = Module<Contracts[K]> & {
   readonly kind: K;
@@ -71,9 +71,9 @@ type RegistryConfig<F extends Fields, All> = {
 } & {
   readonly [N in keyof F as InRegistry<F[N]> extends true ? never : N]?: RegistryField<F[N], All> | undefined;
 };
-/** A config, the name alone where its defaults do, or a finished module. */
+/** A config, only a name to use the defaults, or a finished module. */
 type SlotConfig<All, K extends Kind> = ConfigIn<All, K> | NameIn<All, K> | KindModule<K>;
-// The whole list is carried beside the one that distributes.
+// `All` keeps the whole list, because the other parameter distributes over its members.
 type ConfigOfBlock<All, B, K> = B extends {
   readonly kind: K;
   readonly blockName: infer N;
@@ -105,9 +105,9 @@ export type MaskKinds = 'all' | readonly MaskKind[];
  *
  * - `batchIndependent`        a sequence's result does not depend on the others of its batch
  * - `permutationEquivariant`  permuted input positions give equally permuted output positions
- * - `causal`                  a row does not depend on later ones
+ * - `causal`                  a position does not depend on later ones
  * - `fixedLength`             sequences longer than the option `seqLen` are refused
- * - `deterministic`           nothing is drawn at random in inference
+ * - `deterministic`           inference draws no random numbers
  */
 export type Property = 'batchIndependent' | 'permutationEquivariant' | 'causal' | 'fixedLength' | 'deterministic';
 
@@ -118,18 +118,21 @@ export interface BlockDefinition<K extends Kind, N extends string, F extends Fie
   readonly summary: string;
   /** Authors, year and address of the paper. */
   readonly source?: string;
-  /** Masks that it honours, for every config or for which; others are refused before anything is built. Absent: the blocks inside it say so, or it has no use for one. */
+  /**
+   * Masks that it supports, or a function of the config that returns them; others are refused before anything is built. Absent: it passes the mask on to
+   * inner blocks, or uses none.
+   */
   readonly masks?: MaskKinds | ((config: ConfigValues<F>) => MaskKinds);
   readonly fields: F;
   /** Its inputs when compiled by itself, if they differ from those of its kind: pixels, or two sequences. */
   readonly inputs?: (module: AnyModule) => BlockInputs;
-  /** For a kind of the user: how it is called by itself, and the inputs of its blocks. */
+  /** For a user's own kind: how a block of it is called when compiled by itself, and its inputs. */
   readonly kindDefinition?: KindDefinition<K>;
   /** Configs that the conformance and parity suites build; inherited values are set. */
   readonly examples: readonly NoInfer<ExampleConfig<F>>[];
   /** Properties that are true for every config, or a function of the config. */
   readonly properties?: readonly Property[] | ((config: ConfigValues<F>) => readonly Property[]);
-  /** Rules that lower what it emits; modules in its slots have those of their own blocks. */
+  /** Rules that lower the ops that it emits; modules in its slots have the rules of their own blocks. */
   readonly rules?: readonly Rule[];
   /** For a model: the names of its outputs, if they are the same for every config. They type the results of a runner. */
   readonly outputs?: readonly O[];
@@ -158,7 +161,7 @@ export type AnyBlock = {
   readonly definition: BlockDefinition<any, string, any, string>;
 };
 
-/** The place of a block. */
+/** Where a block is built. */
 export interface BuildContext {
   /** For errors: `stack.layers[0].mixer`. */
   readonly path: string;

@@ -19,15 +19,15 @@ export interface Registry<B extends AnyBlock = AnyBlock> {
     kind: K,
     config: N | ({ readonly name: N } & ConfigNamed<B, K, N>),
   ): KindModule<K, OutputsNamed<B, K, N>>;
-  /** The same for a config of unknown origin (a file): checked in full while building. */
+  /** The same for a config whose type is not known (from a file): checked completely while building. */
   parse<K extends Kind>(kind: K, config: unknown): KindModule<K>;
-  /** The plain config of a module, defaults filled in; building it again gives an equal module. */
+  /** The plain config of a module with defaults filled in; building it again returns an equal module. */
   toJSON(module: unknown): Readonly<Record<string, unknown>>;
   /** JSON Schema (draft 2020-12) of all configs of a kind. */
   jsonSchema(kind: Kind): Readonly<Record<string, unknown>>;
   /** The block of that kind and name. */
   find(kind: string, name: string, path?: string): AnyBlock;
-  /** The same list and more. */
+  /** A registry with more blocks. */
   with<M extends readonly AnyBlock[]>(...more: M): Registry<B | M[number]>;
 }
 
@@ -106,7 +106,7 @@ export function registry<const L extends readonly AnyBlock[]>(...blocks: L): Reg
   });
 }
 
-/** More blocks inside each other, and more of them altogether, than any model has. */
+/** Limits of nesting and of the number of objects, far above those of any model. */
 const deepest = 100;
 const most = 100_000;
 

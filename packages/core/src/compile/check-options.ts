@@ -43,7 +43,7 @@ const checks: { readonly [N in keyof Required<CompileOptions>]: Check } = {
   strictDtype: flag,
   inputs: (given, path) => {
     if (!isRecord(given)) refuse(path, "inputs by name, such as { ids: ['int64', ['batch', 'seq']] }", given);
-    // A record that is written by name would lose it.
+    // Assigning to this name in a record would change its prototype.
     if (Object.hasOwn(given, '__proto__'))
       refuse(path, 'a name that JavaScript does not reserve', '__proto__', 'Rename the input');
     for (const [name, input] of Object.entries(given)) checkInput(input, `${path}.${name}`);

@@ -21,15 +21,15 @@ export interface CompileOptions {
   /** Properties of the machine. Missing ones are assumed to be the newest. */
   readonly machine?: Machine;
   /**
-   * Default float32. On a target that does not compute in it, or is slower in it than in float32, weights are stored in it and widened to float32;
+   * Default float32. On a target that does not compute in it, or is slower in it than in float32, weights are stored in it and converted to float32;
    * outputs and caches are float32 then. See `strictDtype`.
    */
   readonly dtype?: ModelDType;
   /** True: arithmetic in `dtype`, also where it is slower than float32; an error where the target does not compute in it. */
   readonly strictDtype?: boolean;
   /**
-   * Inputs by name: `{ ids: ['int64', ['batch', 'seq']] }`. A size name is bound when the model runs. A third entry says what an input is for,
-   * where its name does not (see `contextOf` for the names that do): `{ pairs: ['bool', [1, 1, 'seq', 'seq'], 'denseMask'] }`.
+   * Inputs by name: `{ ids: ['int64', ['batch', 'seq']] }`. A size name is bound when the model runs. A third entry states the role of an input,
+   * if its name does not imply one (see `contextOf` for the names that do): `{ pairs: ['bool', [1, 1, 'seq', 'seq'], 'denseMask'] }`.
    */
   readonly inputs: Readonly<Record<string, InputType>>;
   /** Weights by parameter name. Absent: the model can be explained and summarised, not saved. */
@@ -39,17 +39,21 @@ export interface CompileOptions {
   readonly layout?: 'padded' | 'packed';
   /** Where state between calls (such as the KV cache) is kept. Absent: the model has no state. */
   readonly state?: SequenceInputs['state'];
-  /** Draws from a counter hash with this seed; absent: draws are inputs. */
+  /** Random numbers from a counter-based hash with this seed; absent: draws are inputs. */
   readonly draws?: { readonly seed: number };
   /** True keeps dropout. */
   readonly training?: boolean;
-  /** Module paths whose results become outputs of that name. */
+  /**
+   * Paths whose values become outputs of that name: `stack.layers.0` is the result of a module, `stack.layers.0.mixer.attention.weights` the weights
+   * of a softmax attention, [batch, heads, queries, keys], after softmax and before dropout. Weights cost memory of queries · keys, and exclude
+   * kernels that do not return them; `explain` names those.
+   */
   readonly taps?: readonly string[];
-  /** Rules that are asked about every node, beside those that its block brings. */
+  /** Rules that are tried at every node, besides those of its block. */
   readonly rules?: readonly Rule[];
   /**
-   * What holds for every feed; the runner refuses others. `'prefill into empty cache'`: more than one new row comes only while the cache is empty, or for a
-   * batch of one. `'no empty sequences'`: each sequence has a row that may be seen. Rules of yours may ask for others.
+   * Properties of all feeds; the runner refuses others. `'prefill into empty cache'`: a call has several new positions only while the cache is empty, or for a
+   * batch of one. `'no empty sequences'`: each sequence has a position that may be attended to. Your own rules may require others.
    */
   readonly assumptions?: readonly string[];
 }

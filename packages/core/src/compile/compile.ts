@@ -1,25 +1,17 @@
 // From a module to a model: trace it, lower it, and derive its signature.
 
 import { type Dim, dim } from '../dim/dim';
-import { ConfigError, describe, LoweringError, nearest, ShapeError } from '../error';
-import {
-  type Derivation,
-  type Graph,
-  GraphBuilder,
-  type InputRole,
-  type Limit,
-  nameOf,
-  type Pool,
-  type Value,
-} from '../ir/graph';
+import { ConfigError, describe, LoweringError, ShapeError } from '../error';
+import { type Derivation, type Graph, type InputRole, type Limit, nameOf, type Pool, type Value } from '../ir/graph';
 import { coreRules } from '../kernels/index';
 import type { Decision } from '../lower/decision';
 import { lower } from '../lower/lower';
 import { onRuntime, type RuntimeSupport, runtimeSupport } from '../lower/runtime-version';
 import type { Machine, Target } from '../lower/target';
-import { type AnyModule, modulesOf, namesOf, type ParameterNames } from '../module/module';
+import { type AnyModule, namesOf, type ParameterNames } from '../module/module';
 import { standalone } from '../module/standalone';
 import { cast } from '../ops/cast';
+import { GraphBuilder } from '../ops/vocabulary';
 import type { Parameter } from '../parameter/parameter';
 import { carried, carriedDType } from '../sequence/boundary';
 import { contextOf } from '../sequence/context-of';
@@ -30,6 +22,7 @@ import { checkCompile } from './check-options';
 import type { CompileOptions, ModelDType } from './compile-options';
 import { seededDraws } from './draws';
 import type { InputNames, OutputNames } from './port-names';
+import { noTap } from './taps';
 import { checkAllRead } from './unread';
 
 /** One input or output of a model. */
@@ -50,7 +43,7 @@ export interface Port {
 export interface Signature {
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
-  /** What feeds must satisfy beside dtypes and sizes: ids within their table, lengths within the sequence. Absent if there is no such limit. */
+  /** What feeds must satisfy besides dtypes and sizes: ids within their table, lengths within the sequence. Absent if there is no such limit. */
   readonly limits?: readonly Limit[];
 }
 
@@ -59,16 +52,16 @@ export interface Model<I extends string = string, O extends string = string> {
   readonly module: AnyModule;
   /** For the type checker only: the names of inputs and outputs, where they are known. */
   readonly portNames?: { readonly inputs: I; readonly outputs: O };
-  /** As traced: meanings, the same for all targets. */
+  /** The traced graph of high-level ops, the same for all targets. */
   readonly traced: Graph;
-  /** As lowered: ops that the target runs. */
+  /** The lowered graph: ops that the target runs. */
   readonly graph: Graph;
   readonly target: Target;
   readonly machine: Machine;
   /** Which versions of the runtime can run it; a runner refuses the others. */
   readonly runtimes: readonly RuntimeSupport[];
   readonly dtype: ModelDType;
-  /** dtype of the arithmetic and of the outputs; differs from `dtype` where the target does not compute in that, or is slower in it. */
+  /** dtype of the arithmetic and of the outputs; differs from `dtype` if the target does not compute in that dtype, or is slower in it. */
   readonly computes: DType;
   readonly decisions: readonly Decision[];
   readonly signature: Signature;
@@ -204,8 +197,8 @@ function trace(
     g.output(name, carried(value));
   }
   for (const path of o.taps ?? []) {
-    const value = g.tapped.get(path);
-    if (!value) throw unknownTap(path, model);
+    const value = g.taps.at(path);
+    if (!value) throw noTap(path, model, g);
     g.output(path, carried(value));
   }
   for (const [name, value] of g.stateOutputs) g.output(name, carried(value));
@@ -215,7 +208,7 @@ function trace(
   return graph;
 }
 
-// In a file all values share one room of names.
+// In a file all values share one namespace.
 function checkOutputNames(graph: Graph, names: ParameterNames): void {
   const taken = new Set([...graph.inputs.map(nameOf), ...names.parameters.keys()]);
   for (const { name } of graph.outputs)
@@ -225,17 +218,6 @@ function checkOutputNames(graph: Graph, names: ParameterNames): void {
         problem: 'an output has the name of an input or a parameter',
         hint: `Rename it: next.${name}`,
       });
-}
-
-function unknownTap(path: string, model: AnyModule): ConfigError {
-  const paths = modulesOf(model).map((m) => m.path);
-  const near = nearest(path, paths);
-  return new ConfigError({
-    path: 'taps',
-    problem: `no module called "${path}" ran`,
-    got: describe(path),
-    hint: near ? `Did you mean "${near}"?` : `Paths look like "${paths[Math.min(1, paths.length - 1)]}"`,
-  });
 }
 
 function signatureOf(graph: Graph, names: ParameterNames): Signature {
@@ -262,7 +244,7 @@ function signatureOf(graph: Graph, names: ParameterNames): Signature {
     return { name, dtype: v.dtype, dims: v.dims, ...(role && { role }) };
   });
   const outputs = graph.outputs.map(({ name, value }) => ({ name, dtype: value.dtype, dims: value.dims }));
-  // What the lowered graph does not read cannot be read behind its end.
+  // An input that the lowered graph does not read does not exist in the session.
   const there = new Set(inputs.map((p) => p.name));
   const held = limits.filter(({ input }) => input === undefined || there.has(input));
   return { inputs, outputs, ...(held.length && { limits: held }) };

@@ -25,13 +25,13 @@ export interface GenerateOptions {
   readonly prompt: Value;
   /** Real tokens of each prompt, int64 [batch]; the rest is padding on the right. Absent: all. */
   readonly lengths?: Value;
-  /** New tokens. */
+  /** Number of new tokens. */
   readonly steps: number;
   /** Capacity of each cache in positions: at least the length of the longest prompt plus steps. */
   readonly capacity: number;
   /** Keeps keys and values in pools of blocks that kernels update in place, instead of carrying them from step to step. */
   readonly paged?: Pool;
-  /** Beside causality, which the model itself brings. */
+  /** A further mask; the model itself is causal. */
   readonly mask?: Mask<Value>;
   readonly memory?: Memory;
   /** End-of-sequence id: the run ends early once every sequence has produced it. Sequences that ended repeat it. */
@@ -46,7 +46,7 @@ export interface GenerateOptions {
  * Shapes   prompt int64 [batch, seq] → tokens int64 [batch, steps]; with endId [batch, generated], generated ≤ steps
  * Dtypes   those of the model, whose logits may be any float
  * Throws   ShapeError when the model does not return logits [batch, n, vocab], steps is below 1, or the prompt is known not to fit into `capacity`;
- *          in a run FeedError for an input with empty prompts, and for prompts that leave no room
+ *          in a run FeedError for empty prompts, and for prompts that exceed the capacity
  * Lowers   everywhere: Loop, TopK, and the model lowered for prefill and for a decoding step
  * Example  const tokens = generate(g, { prompt: x, steps: 16, capacity: 128, step: (ids, at) => ops.matmul(embedding(97, 64)(ids), q) });
  */
@@ -108,7 +108,7 @@ function limitPrompt(g: GraphBuilder, { lengths, steps, capacity }: GenerateOpti
   g.limit({ input, max: capacity - steps + 1, ...room });
 }
 
-// [batch, n, vocab] → the row at lengths − 1, [batch, 1, vocab]
+// [batch, n, vocab] → the logits at position lengths − 1, [batch, 1, vocab]
 function lastRow(logits: Value, lengths: Value): Value {
   if (logits.rank !== 3)
     throw new ShapeError({

@@ -1,4 +1,4 @@
-// The names of a model's inputs and outputs, as far as types know them.
+// The names of a model's inputs and outputs, as far as they are known statically.
 import type { AnyModule } from '../module/module';
 import type { CompileOptions } from './compile-options';
 

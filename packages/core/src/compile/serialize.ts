@@ -19,11 +19,11 @@ import { bytesOfTensor, toTensor } from '../tensor/convert';
 import { bytesOf, countOf, type DType, type Tensor } from '../tensor/tensor';
 import type { Model } from './compile';
 
-/** The lowest opset we write: the one whose forms of the older ops our own ops have. */
+/** The lowest opset that is written; our ops follow its versions of the older ops. */
 const lowestOpset = 18;
 
 /**
- * The ONNX model of a compiled model. Weights stay lazy: each initializer loads (and re-lays) its own when its turn comes.
+ * The ONNX model of a compiled model. Weights stay lazy: each initializer loads (and transforms) its weight when it is written.
  */
 export function serialize(model: Model): OnnxModel {
   const { graph, target } = model;

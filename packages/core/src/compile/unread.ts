@@ -1,11 +1,11 @@
-// Inputs that nothing reads.
+// Inputs that are not read.
 import { namesOfDim } from '../dim/dim';
 import { ConfigError } from '../error';
 import { type Graph, nameOf, usedBy, type Value } from '../ir/graph';
 
 /**
- * Refuses an input that has a role and changes nothing, which would be taken for one that does: position ids of a model without positions, lengths that
- * no attention looks at. Numbers of the caller's own may stand there unread.
+ * Refuses an input with a role that the model does not use, because the caller would expect an effect: position ids of a model without positions, lengths that
+ * no attention reads. Inputs with the role `data` may be unused.
  *
  * Throws   ConfigError naming the input
  */
@@ -17,7 +17,7 @@ export function checkAllRead({ inputs, outputs, nodes, builder }: Graph, declare
     const role = builder.roles.get(nameOf(v) ?? '');
     return declared.includes(nameOf(v) ?? '') && role !== undefined && role !== 'data' && role !== 'sequence';
   });
-  // A size that appears nowhere else is read from the dims.
+  // Its dims are read if a size appears in no other input.
   const told = new Set(inputs.filter((v) => read.has(v)).flatMap((v) => v.dims.flatMap(namesOfDim)));
   const unread = own.find((v) => !read.has(v) && v.dims.flatMap(namesOfDim).every((name) => told.has(name)));
   if (unread)

@@ -2,7 +2,8 @@
 import type { AnyBlock, BuildContext } from '../block/block-definition';
 import { ConfigError, describe, nearest } from '../error';
 import { type AnyModule, isModule, module } from '../module/module';
-import { checkMasks, type SequenceContext } from '../sequence/context';
+import { checkMasks } from '../sequence/check-masks';
+import type { SequenceContext } from '../sequence/context';
 import { accepts, type Field } from './fields';
 
 type Values = Record<string, unknown>;
@@ -103,7 +104,7 @@ function derived(make: (c: Values) => unknown, above: Values, label: string): un
 interface Filled {
   readonly value: unknown;
   readonly config: () => unknown;
-  /** Asked once the block is made. */
+  /** Called when the block has been made. */
   readonly check?: () => void;
 }
 
@@ -165,7 +166,7 @@ function fillEach(f: Field, given: unknown, placeOf: (layer: number) => BuildCon
     const texts = new Set(all.map((c) => JSON.stringify(c)));
     return texts.size === 1 && all.length > 0 ? all[0] : all;
   };
-  // A layer that was never requested would be dropped in silence. A block may also request it later, when it is called.
+  // A layer that was never requested would be dropped silently. A block may also request it later, when it is called.
   const check = () => {
     if (!Array.isArray(chosen) || made.length === 0 || made.length >= chosen.length) return;
     throw new ConfigError({

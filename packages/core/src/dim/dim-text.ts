@@ -1,4 +1,4 @@
-// Reading the text of a symbolic size.
+// Parses the text of a symbolic size.
 import { describe, ShapeError } from '../error';
 import { ceilDivide, constant, floorDivide, named, negative, type Polynomial, product, sum } from './polynomial';
 
@@ -9,8 +9,8 @@ const deepest = 100;
 const longest = 10_000;
 
 /**
- * The polynomial that a text says: integers, names, `+ - *`, parentheses, `floorDiv(x, n)` and `ceilDiv(x, n)`.
- * @throws ShapeError when the text says none, is longer than 10,000 characters, or nests more than 100 parentheses
+ * The polynomial of a text: integers, names, `+ - *`, parentheses, `floorDiv(x, n)` and `ceilDiv(x, n)`.
+ * @throws ShapeError when the text is not a polynomial, is longer than 10,000 characters, or nests more than 100 parentheses
  */
 export function parse(text: string): Polynomial {
   let end = 0;
@@ -50,7 +50,7 @@ export function parse(text: string): Polynomial {
   function parseSum(): Polynomial {
     if (++depth > deepest) fail(`more than ${deepest} nested parentheses`);
     const parts = [parseProduct()];
-    // A minus is left for the product to read as its sign.
+    // A minus is left for the product, which reads it as its sign.
     while (token.sign === '-' || take('+')) parts.push(parseProduct());
     depth--;
     return sum(...parts);

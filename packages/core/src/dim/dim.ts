@@ -22,12 +22,12 @@ import {
 /**
  * A known size, or a polynomial over named sizes in canonical text: `past + 2*seq`, `batch*seq`, `ceilDiv(seq, 4)`.
  * The functions of this file take any text and return canonical sizes, whose equality is `===`. Equal sizes are equal
- * for all values of their names; two names are never equal, and exotic sums of floor divisions can be equal unnoticed.
- * The text serves as ONNX's `dim_param`.
+ * for all values of their names. Two names are never equal; some sums of floor divisions that are always equal have different texts.
+ * The text can be written as ONNX's `dim_param`.
  */
 export type Dim = number | string;
 
-/** A factor of a size: a name, or a floor division that leaves a remainder. */
+/** A factor of a size: a name, or a floor division that is not exact. */
 export type DimAtom =
   | { readonly kind: 'name'; readonly name: string }
   /**
@@ -36,13 +36,13 @@ export type DimAtom =
    */
   | { readonly kind: 'floorDiv'; readonly numerator: Dim; readonly divisor: Dim };
 
-/** One product of a sum: an integer times atoms, a power being the atom repeated. The constant has no atoms. */
+/** One product of a sum: an integer times atoms. A power repeats the atom; the constant has no atoms. */
 export type DimTerm = { readonly coefficient: number; readonly atoms: readonly DimAtom[] };
 
 /** The values of the names in a size. */
 export type DimSizes = ReadonlyMap<string, number> | Readonly<Record<string, number>>;
 
-// Compiling asks for the same few sizes over and over. Emptied when full, since a program may run for months.
+// Compiling uses the same few sizes repeatedly. The cache is emptied when full, since a program may run for months.
 const parsed = new Map<string, Polynomial>();
 const mostParsed = 10_000;
 
@@ -66,8 +66,8 @@ const isNumber = (d: Dim): d is number => typeof d === 'number';
 
 /**
  * The canonical form of any expression of integers, names, `+ - *`, parentheses, `floorDiv(x, n)` and `ceilDiv(x, n)`.
- * A name starts with a letter or `_` and goes on with letters, digits, `_` and `.`.
- * @throws ShapeError when the text is no such expression, or a number is not an integer.
+ * A name starts with a letter or `_` and continues with letters, digits, `_` and `.`.
+ * @throws ShapeError when the text is not such an expression, or a number is not an integer.
  */
 export function dim(d: Dim): Dim {
   return isNumber(d) ? integer(d) : toDim(polynomial(d));
@@ -93,7 +93,7 @@ export function mulDims(...ds: Dim[]): Dim {
 
 /**
  * The exact quotient `a / b`.
- * @throws ShapeError when `a` is not a multiple of `b` whatever the names stand for.
+ * @throws ShapeError when `a` is not a multiple of `b` for all values of the names.
  */
 export function divDims(a: Dim, b: Dim): Dim {
   const quotient = tryDivDims(a, b);
@@ -105,7 +105,7 @@ export function divDims(a: Dim, b: Dim): Dim {
   });
 }
 
-/** The exact quotient `a / b`, or undefined when `a` is not a multiple of `b` whatever the names stand for. */
+/** The exact quotient `a / b`, or undefined when `a` is not a multiple of `b` for all values of the names. */
 export function tryDivDims(a: Dim, b: Dim): Dim | undefined {
   if (isNumber(a) && isNumber(b)) return integer(a) % integer(b) === 0 ? integer(a / b) : undefined;
   const quotient = exactQuotient(polynomial(a), polynomial(b));
@@ -113,8 +113,8 @@ export function tryDivDims(a: Dim, b: Dim): Dim | undefined {
 }
 
 /**
- * The largest integer not above `a / b`, where `b` is positive. Multiples of `b` leave the division
- * (`floorDivDims('4*a + b', 4)` is `a + floorDiv(b, 4)`), common factors cancel and nested divisions join.
+ * The largest integer not above `a / b`, where `b` is positive. Multiples of `b` are moved out of the division
+ * (`floorDivDims('4*a + b', 4)` is `a + floorDiv(b, 4)`), common factors cancel and nested divisions are joined.
  * @throws ShapeError when `b` is a number below 1.
  */
 export function floorDivDims(a: Dim, b: Dim): Dim {
@@ -132,7 +132,7 @@ export function ceilDivDims(a: Dim, b: Dim): Dim {
 }
 
 /**
- * The number that a size is for given values of its names; values of other names do not matter.
+ * The value of a size for given values of its names; other names are ignored.
  * @throws ShapeError when a name has no value, a value is not an integer, or a divisor is not positive.
  */
 export function evaluateDim(d: Dim, sizes: DimSizes): number {
@@ -152,6 +152,14 @@ export function evaluateDim(d: Dim, sizes: DimSizes): number {
   return valueOfPolynomial(polynomial(d));
 }
 
+/** Prepares {@link evaluateDim} for a size that is evaluated often. The result is undefined where a name has no value. */
+export function dimReader(d: Dim): (sizes: ReadonlyMap<string, number>) => number | undefined {
+  if (isNumber(d)) return () => d;
+  const names = namesOfDim(d);
+  if (names[0] === d) return (sizes) => sizes.get(d);
+  return (sizes) => (names.every((name) => sizes.has(name)) ? evaluateDim(d, sizes) : undefined);
+}
+
 function noValue(name: string, d: Dim, values: ReadonlyMap<string, number>): never {
   const near = nearest(name, values.keys());
   throw new ShapeError({
@@ -163,7 +171,7 @@ function noValue(name: string, d: Dim, values: ReadonlyMap<string, number>): nev
   });
 }
 
-/** The names in a size, those inside of divisions too, each once and sorted. */
+/** The names in a size, including those inside divisions, each once and sorted. */
 export function namesOfDim(d: Dim): readonly string[] {
   if (isNumber(d)) return [];
   const namesIn = (p: Polynomial): string[] =>
@@ -173,7 +181,7 @@ export function namesOfDim(d: Dim): readonly string[] {
   return [...new Set(namesIn(polynomial(d)))].sort();
 }
 
-/** The size with other sizes in place of its names, all at once; a name for which `by` gives undefined stays. */
+/** The size with names replaced by other sizes, simultaneously; a name for which `by` returns undefined stays. */
 export function substituteDim(d: Dim, by: (name: string) => Dim | undefined): Dim {
   return isNumber(d) ? integer(d) : toDim(substituted(polynomial(d), by));
 }

@@ -1,7 +1,7 @@
 // Polynomials with integer coefficients over named sizes and floor divisions: the arithmetic behind dim.ts.
 import { describe, ShapeError } from '../error';
 
-/** What no rule takes apart: a name, or a floor division. The text of a factor says which one it is. */
+/** An indivisible factor: a name, or a floor division. Factors are equal if their texts are. */
 export interface Factor {
   readonly text: string;
   readonly division?: { readonly numerator: Polynomial; readonly divisor: Polynomial };
@@ -38,7 +38,7 @@ export function floorQuotient(a: number, n: number): number {
   return integer((integer(a) - (a % n)) / n - (a % n < 0 ? 1 : 0));
 }
 
-/** The error for a division by `divisor`, whose value is given where it is not its text. */
+/** The error for a division by `divisor`; `value` is its value if that is not its text. */
 export function notPositive(divisor: number | string, value?: number): ShapeError {
   return new ShapeError({
     path: '',
@@ -91,11 +91,11 @@ export function product(p: Polynomial, q: Polynomial): Polynomial {
 
 // ---- Exact division -------------------------------------------------------------------------------------------------
 
-/** The term that division goes by: of the highest degree, and of these the first in text, an order that products keep. */
+/** The leading term of a division: of the highest degree, and of these the first in text, an order that products preserve. */
 const leading = (p: Polynomial): Term =>
   p.reduce((a, b) => (b.factors.length > a.factors.length || (b.factors.length === a.factors.length && b.key < a.key) ? b : a));
 
-/** The factors that are left when `taken` are taken out, undefined when they are not all there. */
+/** The factors without those in `taken`; undefined if one of these is missing. */
 function without(factors: readonly Factor[], taken: readonly Factor[]): readonly Factor[] | undefined {
   const left = [...factors];
   for (const { text } of taken) {
@@ -124,7 +124,7 @@ function divide(p: Polynomial, d: Polynomial): { readonly quotient: Polynomial; 
   return { quotient: sum(quotient), remainder: sum(remainder) };
 }
 
-/** `p / d`, undefined when that is no polynomial with integer coefficients. */
+/** `p / d`; undefined when that is not a polynomial with integer coefficients. */
 export function exactQuotient(p: Polynomial, d: Polynomial): Polynomial | undefined {
   if (d.length === 0) return undefined;
   const { quotient, remainder } = divide(p, d);
@@ -135,13 +135,13 @@ export function exactQuotient(p: Polynomial, d: Polynomial): Polynomial | undefi
 
 // Every rule below holds for positive divisors. A constant divisor n leaves coefficients of 0 … n - 1 in the numerator.
 
-/** The largest integer not above `p / d`: what divides leaves the division, and the rest stays as one factor. */
+/** The largest integer not above `p / d`: multiples of `d` are moved out of the division, and the rest stays as one factor. */
 export function floorDivide(p: Polynomial, d: Polynomial): Polynomial {
   if (isConstant(d) && constantOf(d) <= 0) throw notPositive(constantOf(d));
   const { quotient, remainder } = divide(p, d);
   const rest = isConstant(remainder) ? constantOf(remainder) : undefined;
   if (rest === 0 || rest === -1) return sum(quotient, constant(rest));
-  // A divisor of several terms would bring terms of its own into the numerator: floorDiv(a, a + b).
+  // A divisor of several terms would add its own terms to the numerator: floorDiv(a, a + b).
   if (rest === undefined && d.length > 1) return reduced(p, d);
   // A negative constant borrows one divisor, so that ceilDiv(a, b) does not become floorDiv(a - 1, b) + 1.
   if (constantOf(remainder) < 0) return sum(quotient, constant(-1), reduced(sum(remainder, d), d));
@@ -150,7 +150,7 @@ export function floorDivide(p: Polynomial, d: Polynomial): Polynomial {
 
 export const ceilDivide = (p: Polynomial, d: Polynomial): Polynomial => floorDivide(sum(p, d, constant(-1)), d);
 
-/** The division with common factors cancelled and inner divisions joined; a factor when there is nothing to do. */
+/** The division with common factors cancelled and inner divisions joined; a factor if neither applies. */
 function reduced(p: Polynomial, d: Polynomial): Polynomial {
   const common = [...p.filter((t) => t.key !== ''), ...d].reduce((n, t) => gcd(n, t.coefficient), 0);
   if (common > 1) return floorDivide(divide(p, constant(common)).quotient, divide(d, constant(common)).quotient);
@@ -176,7 +176,7 @@ function reduced(p: Polynomial, d: Polynomial): Polynomial {
 
 // ---- Text -----------------------------------------------------------------------------------------------------------
 
-/** The canonical text, or the number that a constant is. The first positive term leads: `seq - past`, not `-past + seq`. */
+/** The canonical text, or the number of a constant. The first positive term comes first: `seq - past`, not `-past + seq`. */
 export function print(p: Polynomial): number | string {
   if (isConstant(p)) return constantOf(p);
   const first = p.find((t) => t.coefficient > 0) ?? p[0]!;

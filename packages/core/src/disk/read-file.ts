@@ -1,10 +1,10 @@
-// Node only. Files read whole.
+// Node only. Reads whole files.
 import { readFile, stat } from 'node:fs/promises';
 import { FileError } from '../error';
 import { onDisk } from './file-error';
 
 /**
- * The bytes of a file. A device, whose bytes may have no end, is refused before anything is read.
+ * The bytes of a file. A device, which may have endless content, is refused before anything is read.
  *
  * @throws FileError with the hint when the file does not exist, is not a regular file, or cannot be read
  */

@@ -4,7 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { onDisk } from './file-error';
 import { cleanUp, ownPrefix } from './unfinished';
 
-/** Syncs the entries of a folder to the disk. Windows has no such call and does not require one. */
+/** Flushes the entries of a folder to the disk (fsync). Windows has no such call and does not require one. */
 export async function syncFolder(folder: string): Promise<void> {
   if (process.platform === 'win32') return;
   const handle = await onDisk(folder, open(folder, 'r'));
@@ -16,8 +16,8 @@ export async function syncFolder(folder: string): Promise<void> {
 }
 
 /**
- * Moves files from one folder into another on the same disk. Old files step aside first, the last one before all others, and the last one
- * comes in last: whoever finds it finds all. If a move fails, all are undone. A single file takes the place of the old one at once.
+ * Moves files from one folder into another on the same disk. Old files are moved away first, beginning with the last name, and the new file of the last
+ * name is added last: if it exists, all files exist. If a move fails, all are undone. A single file replaces the old one atomically.
  */
 async function moveAll(from: string, into: string, names: readonly string[]): Promise<void> {
   const [only, ...others] = names;
@@ -43,7 +43,7 @@ async function moveAll(from: string, into: string, names: readonly string[]): Pr
   }
 }
 
-/** Makes a folder and its missing parents; returns the topmost one made. Node's own recursive form never ends in a place like /proc. */
+/** Makes a folder and its missing parents; returns the topmost one made. Node's own recursive form does not terminate in folders such as /proc. */
 async function makeFolder(folder: string): Promise<string | undefined> {
   const make = (): Promise<boolean> =>
     mkdir(folder).then(
@@ -69,9 +69,9 @@ async function removeEmpty(folder: string, top: string): Promise<void> {
 }
 
 /**
- * Replaces files of a folder, which is made if it is not there. `write` makes and syncs them in a temporary folder on the same disk; only when
- * it is done do they take the place of older ones. If anything fails, the folder is as before; other files in it are never touched. If the
- * process is ended in the middle, the next that saves here, or loads from here, finds the old files or brings in the new ones.
+ * Replaces files of a folder, which is created if necessary. `write` writes and flushes them in a temporary folder on the same disk; then
+ * they replace older ones. If anything fails, the folder is as before; other files in it are never touched. If the
+ * process is killed in the middle, the next save to or load from the folder finds the old files or finishes the replacement.
  *
  * @param names in the order in which they become visible
  * @throws FileError when the folder cannot be made or written; errors of `write`

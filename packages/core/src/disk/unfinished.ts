@@ -1,4 +1,4 @@
-// Node only. Recovery after a process ended while it was replacing files.
+// Node only. Recovery after a process was killed while it replaced files.
 import { access, readdir, rename, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -6,10 +6,10 @@ import { onDisk } from './file-error';
 
 const host = hostname().replace(/[^\w.]/g, '_');
 
-/** Prefix of the temporary folders of this process. The name identifies the process, to see whether it still runs. */
+/** Prefix of the temporary folders of this process. It contains the process id, to check whether the process still runs. */
 export const ownPrefix = `.saving-${host}-${process.pid}-`;
 
-/** True for the folder of a process of this machine that has ended. */
+/** True for the temporary folder of a process of this machine that has ended. */
 function isAbandoned(name: string): boolean {
   const [, where, pid] = /^\.saving-(.+)-(\d+)-[^-]+$/.exec(name) ?? [];
   if (where !== host) return false;
@@ -27,7 +27,7 @@ const isThere = (path: string): Promise<boolean> =>
     () => false,
   );
 
-/** Whatever another process has moved meanwhile is where it should be. */
+/** A file that another process has moved in the meantime is already in place. */
 async function moveIfThere(from: string, to: string): Promise<void> {
   await rename(from, to).catch((cause) => {
     if (cause.code !== 'ENOENT') throw cause;
@@ -35,11 +35,11 @@ async function moveIfThere(from: string, to: string): Promise<void> {
 }
 
 /**
- * Finishes what an ended process was doing in a folder: once the last of the old files had stepped aside, all new ones were on the disk, and those
- * that are not yet in their places go there.
+ * Finishes the replacement that a killed process had begun in a folder: if the old file of the last name had been moved away, all new files are on the
+ * disk, and those that are not in place yet are moved there.
  *
  * @param names in the order in which they become visible
- * @returns temporary folders that nobody uses any more
+ * @returns temporary folders that are no longer used
  * @throws FileError where files cannot be moved
  */
 export async function finishMoves(dir: string, names: readonly string[]): Promise<readonly string[]> {
@@ -54,7 +54,7 @@ export async function finishMoves(dir: string, names: readonly string[]): Promis
   return abandoned;
 }
 
-/** The same, then removes what is left. */
+/** The same, then removes the temporary folders. */
 export async function cleanUp(dir: string, names: readonly string[]): Promise<void> {
   for (const folder of await finishMoves(dir, names)) await onDisk(folder, rm(folder, { recursive: true, force: true }));
 }

@@ -1,20 +1,20 @@
-// Node only. One file written from chunks, down to the disk.
+// Node only. Writes one file from chunks, and flushes it to the disk.
 import { type FileHandle, open } from 'node:fs/promises';
 import { sharedBytes } from '../tensor/scratch';
 import { onDisk } from './file-error';
 
-/** One call of the system writes at most this much; between calls saving can be aborted. */
+/** Bytes that one system call writes at most; between calls saving can be aborted. */
 const pieceBytes = 2 ** 26;
-/** The next tensor is loaded while the last one is written, unless that one holds more memory than this. */
+/** The next tensor is loaded while the last one is written, unless that one uses more memory than this. */
 const overlapBytes = 2 ** 27;
-/** So many blocks of joined chunks are on their way at most: a disk is slow and fast by turns. */
+/** Maximum number of blocks of joined chunks in the queue, because the speed of a disk varies. */
 const blocksAtOnce = 4;
-/** So much written, the disk is set to work on it unless it is at work; left to the end, it would begin only then. */
+/** After so many bytes a flush is started, unless one is running; otherwise the disk would begin only at the end. */
 const flushBytes = 2 ** 26;
 
-/** What takes the bytes of a file, in order. */
+/** Writes the bytes of a file, in order. */
 interface Sink {
-  /** Writes these bytes behind those before. */
+  /** Appends bytes. */
   write(bytes: Uint8Array): Promise<void>;
   /** Waits until everything is on the disk. */
   finish(): Promise<void>;
@@ -61,7 +61,7 @@ function sinkOf(handle: FileHandle, on: <T>(operation: Promise<T>) => Promise<T>
   };
 }
 
-/** Moves all chunks into the sink, small ones joined. */
+/** Writes all chunks to the sink, small ones joined. */
 async function pour(chunks: AsyncIterator<Uint8Array>, sink: Sink): Promise<void> {
   const blocks = Array.from({ length: blocksAtOnce }, () => ({ bytes: new Uint8Array(sharedBytes), written: Promise.resolve() }));
   let large = Promise.resolve();
@@ -78,7 +78,7 @@ async function pour(chunks: AsyncIterator<Uint8Array>, sink: Sink): Promise<void
     large = sink.write(chunk);
     if (chunk.buffer.byteLength > overlapBytes) await large;
   };
-  // Not a for-await loop: its frame would hold a chunk, and so a tensor, while the next one is loaded.
+  // Not a for-await loop: its frame would keep a chunk, and so a tensor, alive while the next one is loaded.
   const step = async (): Promise<boolean> => {
     const { done, value: chunk } = await chunks.next();
     if (done) return false;
@@ -101,7 +101,7 @@ async function pour(chunks: AsyncIterator<Uint8Array>, sink: Sink): Promise<void
 /**
  * Writes one whole file, which must not exist yet, and waits until it is on the disk.
  *
- * @param report called after every piece written; an error that it throws ends the writing
+ * @param report called after every write; an error that it throws stops the writing
  * @throws FileError with the hint when the file cannot be written; errors of `chunks`
  */
 export async function writeFile(

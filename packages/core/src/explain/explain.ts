@@ -12,15 +12,15 @@ import { modulesOf } from '../module/module';
 import { type DType, isFloat } from '../tensor/tensor';
 import { isBelow, printPaths, rootPlace, shapeOf } from './places';
 
-/** The decision for one op in equal places. */
+/** The decision for one op, or for equal ops in repeated layers. */
 export interface ExplainedOp {
-  /** The meaning, without its domain: `Attend`. */
+  /** Name of the traced op, without its domain: `Attend`. */
   readonly op: string;
-  /** In a branch that sizes choose: the sizes for which it runs, `seq <= 32`. */
+  /** In a branch selected by sizes: the sizes for which it runs, `seq <= 32`. */
   readonly where?: string;
   /** The rule taken, `kept`, `decomposed`, or `float32`. */
   readonly chosen: string;
-  /** Which way of the rule, where it has several. */
+  /** The variant of the rule, if it has several. */
   readonly variant?: string;
   /** The ops after lowering, without those that only move data. */
   readonly kernels: readonly string[];
@@ -33,12 +33,12 @@ export interface ExplainedOp {
   readonly hints: readonly Reason[];
 }
 
-/** The decisions in one block, or in equal blocks. */
+/** The decisions in one block, or in repeated equal blocks. */
 export interface ExplainedBlock {
-  /** In one text: `stack.layers.0–23.mixer.attention`. */
+  /** The paths as one text: `stack.layers.0–23.mixer.attention`. */
   readonly place: string;
   readonly paths: readonly string[];
-  /** Name of the block, where the place is one. */
+  /** Name of the block, if the path is that of a block. */
   readonly block?: string;
   readonly ops: readonly ExplainedOp[];
 }
@@ -58,7 +58,7 @@ export interface Explanation {
 
 /** Options of {@link explain}. */
 export interface ExplainOptions {
-  /** Only blocks at this path and below: `stack.layers.0`, or a place as it is printed: `stack.layers.0–2.mixer`. */
+  /** Only blocks at this path and below: `stack.layers.0`, or paths as they are printed: `stack.layers.0–2.mixer`. */
   readonly path?: string;
 }
 
@@ -112,13 +112,13 @@ function checkPath(path: string, { module, decisions, traced }: Model): void {
 }
 
 // Decomposing one of the library's own ops is the normal case. An op that has a kernel on some target, or was refused one, is reported.
-function worthTelling({ op, chosen, refused }: Decision): boolean {
+function worthTelling({ op, chosen, notes, refused }: Decision): boolean {
   if (chosen === '') return false;
   const objections = refused.filter((r) => !isPreference(r)).length;
-  if (chosen === 'decomposed') return objections > 0 || domainOf(op)[0] === '';
+  if (chosen === 'decomposed') return objections > 0 || notes.length > 0 || domainOf(op)[0] === '';
   return chosen !== 'kept' || objections > 0;
 }
-// What could run and something else runs better lacks nothing.
+// No hint for a kernel that could run but lost to a better one.
 const isPreference = ({ reason }: Rejected): boolean =>
   [reasons.keptIsCheaper, reasons.costsMore, reasons.lost].some((of) => of.is(reason));
 

@@ -1,4 +1,4 @@
-// Floating-point operations of a node, counted on meanings: a multiplication and an addition are two.
+// Floating-point operations of a node of the traced graph: a multiplication and an addition are two.
 import { type Dim, namesOfDim } from '../dim/dim';
 import { definitionOf } from '../interpret/interpret';
 import { countIn } from '../ir/define-op';
@@ -17,6 +17,6 @@ export function flopsOf(node: Node, size: SizeOf): number {
   return outputs.reduce((n, v) => n + (isFloat(v.dtype) ? countIn(v, { of: size }) : 0), 0);
 }
 
-// The sizes of its results, which a definition may ask for although no operand has them.
+// The sizes of its results, which a definition may need although no operand has them.
 const namesIn = ({ outputs }: Node, size: SizeOf): ReadonlyMap<string, number> =>
   new Map(outputs.flatMap((v) => v.dims.flatMap(namesOfDim)).map((name) => [name, size(name)]));

@@ -13,10 +13,10 @@ export const bytesOfValue = (v: Value, size: SizeOf): number =>
 
 /**
  * The most bytes that results take at one time, when the nodes run in their order and each result is freed after its last use. `free` are
- * values without any (those folded into weights).
+ * values that need no memory (those folded into weights).
  */
 export function peakOf(graph: Graph, size: SizeOf, free: (v: Value) => boolean): number {
-  const home = new Map<Value, Value>(); // where a view lies
+  const home = new Map<Value, Value>(); // where a view is stored
   const place = (v: Value): Value => home.get(v) ?? v;
   const lastUse = new Map<Value, number>();
   graph.nodes.forEach((node, i) => {

@@ -1,4 +1,4 @@
-// Paths that differ in layer numbers only, as one: `layers.0–23.mixer`.
+// Prints paths that differ only in layer numbers as one: `layers.0–23.mixer`.
 
 /** Numbers as ranges: `0–3, 7`. */
 export function printRanges(numbers: readonly number[]): string {
@@ -17,7 +17,7 @@ const isNumber = (segment: string): boolean => /^\d+$/.test(segment);
 /** A path without its layer numbers: paths of the same shape can be printed as one. */
 export const shapeOf = (path: string): string => path.replace(/(?<=^|\.)\d+(?=$|\.)/g, '#');
 
-/** Paths of one shape as one text if their numbers are whole ranges, else one after another. */
+/** Paths of one shape as one text if their numbers form complete ranges, otherwise one after another. */
 export function printPaths(paths: readonly string[]): string {
   const distinct = [...new Set(paths)];
   const segments = distinct.map((p) => p.split('.'));
@@ -33,8 +33,8 @@ export function printPaths(paths: readonly string[]): string {
 export const rootPlace = 'model';
 
 /**
- * True for paths at a place or below it, where the place is a path or what {@link printPaths} printed: `layers.0–2.mixer`, `layers.1, 2`. A
- * hyphen does for the dash, and a second call of a module (`shared@2`) stands below its name.
+ * True for paths at a place or below it, where the place is a path or a text of {@link printPaths}: `layers.0–2.mixer`, `layers.1, 2`. A
+ * hyphen is accepted for the dash, and a second call of a module (`shared@2`) counts as below its name.
  */
 export function isBelow(place: string): (path: string) => boolean {
   if (place === '' || place === rootPlace) return () => true;
@@ -52,7 +52,7 @@ export function isBelow(place: string): (path: string) => boolean {
   };
 }
 
-// The meaning of one part of a place; undefined for a list of paths that were not split yet.
+// Parses one part of a place; undefined for a list of paths that has not been split yet.
 function segmentsOf(part: string): ((segment: string) => boolean) | undefined {
   if (!/^\d+(?:[–-]\d+)?(?:, ?\d+(?:[–-]\d+)?)*$/.test(part)) return part.includes(', ') ? undefined : (s) => s === part;
   const ranges = part.split(/, ?/).map((range) => range.split(/[–-]/).map(Number));

@@ -12,13 +12,13 @@ export function printCount(n: number): string {
   return `${digits >= 100 ? digits.toFixed(0) : digits.toFixed(digits >= 10 ? 1 : 2)} ${units[power]}`;
 }
 
-/** Merges rows that differ only in their numbers; costs that are computed once for all of them are divided. */
+/** Merges rows that differ only in layer numbers; costs that are computed once for all of them are divided. */
 interface Group {
   readonly name: string;
   readonly rows: readonly SummaryRow[];
 }
 
-/** A summary as text, as `onnxformers summary` prints it: repeated layers once, with the cost of each. */
+/** A summary as text, as `onnxformers summary` prints it: repeated layers once, with the cost of one layer. */
 export function printSummary(about: Summary): string {
   const { root, memory, sizes } = about;
   const lines: string[][] = [['', 'block', 'parameters', 'operations']];

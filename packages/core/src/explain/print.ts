@@ -10,7 +10,7 @@ const words: Readonly<Record<string, string>> = {
   float32: 'computed in float32, between casts',
 };
 
-/** An explanation for people, as `onnxformers explain` shows it. */
+/** An explanation as text, as `onnxformers explain` prints it. */
 export function printExplanation(about: Explanation): string {
   const { target, dtype, computes, assumed, notes, blocks } = about;
   const head = `lowered for ${target}, ${dtype === computes ? dtype : `${dtype} computed in ${computes}`}${machineOf(about)}`;

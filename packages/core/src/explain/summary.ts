@@ -16,11 +16,11 @@ export interface SummaryRow {
   /** The path below the parent. */
   readonly name: string;
   readonly block?: string;
-  /** Numbers in the checkpoint; a tied weight counts at its first place. */
+  /** Number of elements in the checkpoint; a tied weight is counted at its first place. */
   readonly parameters: number;
-  /** Those that training changes. */
+  /** Of these, the trainable ones. */
   readonly trainable: number;
-  /** Of the parameters, as they are stored. */
+  /** Bytes of the parameters, as they are stored. */
   readonly bytes: number;
   /** Floating-point operations of one run. */
   readonly flops: number;
@@ -49,11 +49,11 @@ interface Own {
 }
 
 /**
- * Parameters, floating-point operations and memory of a model, as a tree of its modules, for given sizes. Operations are counted on what
- * the traced graph, so they are the same on every target. A multiply-add is two operations. Masks of positions (causal, windows) leave out the pairs
- * that they forbid. An If counts the branch that these sizes take, and integer arithmetic counts nothing. Memory is that of the lowered graph.
+ * Parameters, floating-point operations and memory of a model, as a tree of its modules, for given sizes. Operations are counted on
+ * the traced graph, so they are the same on every target. A multiply-add is two operations. Pairs that masks of positions (causal, windows)
+ * exclude are not counted. An If counts the branch that these sizes take, and integer arithmetic is not counted. Memory is that of the lowered graph.
  *
- * Throws   ConfigError for a size that is missing, unknown or no natural number
+ * Throws   ConfigError for a size that is missing, unknown or not a natural number
  *
  * Example  console.log(printSummary(summary(model, { batch: 2, seq: 128 })));
  */

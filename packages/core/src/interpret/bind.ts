@@ -1,8 +1,8 @@
-// Gives the names in symbolic sizes their values, by the arrays that a run is fed.
+// Binds the names in symbolic sizes to their values in the feeds of a run.
 import { type Dim, evaluateDim, namesOfDim, solveDim } from '../dim/dim';
 import { FeedError, ShapeError } from '../error';
 
-/** An array that a run is fed, and its declared dims. */
+/** A fed array and its declared dims. */
 export interface FedSizes {
   readonly name: string;
   readonly dims: readonly Dim[];

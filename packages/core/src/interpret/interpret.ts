@@ -3,12 +3,13 @@
 import { type Dim, evaluateDim, namesOfDim } from '../dim/dim';
 import { describe, FeedError, internal, nearest, OnnxformersError, RunError, WeightError } from '../error';
 import { type Attrs, type Op, printType, type Sizes, type TensorType } from '../ir/define-op';
-import { type Graph, GraphBuilder, type Node, nameOf, subgraphsOf, type Value } from '../ir/graph';
+import { type Graph, type Node, nameOf, subgraphsOf, type Value } from '../ir/graph';
+import { GraphBuilder } from '../ops/vocabulary';
 import type { Parameter } from '../parameter/parameter';
 import { toArray } from '../tensor/convert';
 import { countOf, isFloat, type NDArray } from '../tensor/tensor';
 import { bindSizes } from './bind';
-import { checkLimits } from './limits';
+import { prepareLimit } from './limits';
 
 export interface InterpretOptions {
   /** The values of the parameters. */
@@ -19,7 +20,7 @@ export interface InterpretOptions {
   readonly sizes?: Readonly<Record<string, number>>;
   /** `decompose` uses an op's definition wherever it has one, even if it has `evaluate` too. Default `evaluate`. */
   readonly prefer?: 'evaluate' | 'decompose';
-  /** Computes each node, those of definitions too: `compute` gives the results for operands. Default: the results as they are. */
+  /** Wraps the computation of each node, including those of definitions: `compute` returns the results for operands. Default: `compute` as it is. */
   readonly around?: (node: Node, operands: Operands, compute: (operands: Operands) => readonly NDArray[]) => readonly NDArray[];
 }
 type Operands = readonly (NDArray | undefined)[];
@@ -45,13 +46,7 @@ export function interpret(
   const sizes = bindSizes([...bound, ...held], known);
   const having = (size: Dim) =>
     bound.find(({ dims }) => dims.some((d) => namesOfDim(d).some((n) => namesOfDim(size).includes(n))))?.name;
-  checkLimits(
-    graph.builder.limits,
-    (input) => feeds[input],
-    sizes,
-    (input) => input,
-    having,
-  );
+  for (const limit of graph.builder.limits) prepareLimit(limit, (input) => input, having).check(sizes, (input) => feeds[input]);
   const frame = new Frame(options, sizes);
   for (const [value, array] of fed) frame.set(value, array);
   frame.run(graph);
@@ -61,7 +56,7 @@ export function interpret(
 /**
  * Computes one op on arrays, by `evaluate`, or through its definition where it has none.
  *
- * @param types what is known of the operands while tracing; default their actual types
+ * @param types the types of the operands while tracing; default their actual types
  */
 export function evaluateOp(
   op: Op,
@@ -78,7 +73,7 @@ const sizesOf = (sizes: ReadonlyMap<string, number>): Sizes => ({ of: (dim: Dim)
 
 // ---- Frames ---------------------------------------------------------------------------------------------------------
 
-/** The values of one graph or subgraph while it runs; a subgraph sees those of its surroundings. */
+/** The values of one graph or subgraph while it runs; a subgraph can read those of the enclosing graphs. */
 class Frame {
   private readonly values = new Map<Value, NDArray>();
   private readonly states: Map<string, NDArray>;
@@ -158,7 +153,7 @@ class Frame {
   }
   private parameter(value: Value, parameter: Parameter): NDArray {
     const array = this.options.parameters?.(parameter);
-    // A model of another float dtype takes the same numbers.
+    // A model of another float dtype accepts the same numbers.
     if (array && same(array.dims, parameter.dims))
       return isFloat(array.dtype) && isFloat(value.dtype) ? { ...array, dtype: value.dtype } : array;
     throw new WeightError({
@@ -191,7 +186,7 @@ const same = (a: readonly number[], b: readonly number[]): boolean => a.length =
 
 const placeOf = ({ op, scope }: Node): string => `${op.key}${scope ? ` in ${scope}` : ''}`;
 
-// What an op finds wrong with its numbers (an index out of bounds) does not know its place.
+// Adds the path to an error that an op throws about its numbers (an index out of bounds).
 function at<T>(node: Node, f: () => T): T {
   try {
     return f();
@@ -243,7 +238,7 @@ export function definitionOf(
     if (leaf?.kind === 'state') return g.state(leaf.name, type.dtype, type.dims, leaf.fill);
     return g.input(String(i), type.dtype, type.dims);
   });
-  op.decompose(inputs, attrs).forEach((value, i) => {
+  op.decompose(inputs, attrs, g.ops).forEach((value, i) => {
     g.output(String(i), value);
   });
   return { graph: g.finish(), names };

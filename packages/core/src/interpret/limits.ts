@@ -1,47 +1,48 @@
-// Checks the numbers of feeds against what a graph requires of them.
-import { type Dim, evaluateDim, namesOfDim } from '../dim/dim';
+// Checks feeds against the limits of a graph.
+import { type Dim, dimReader } from '../dim/dim';
 import { FeedError } from '../error';
 import type { Limit } from '../ir/graph';
 
-/** The numbers of a feed, as the runner or the interpreter stores them. */
+/** The elements of a feed, as the runner or the interpreter stores them. */
 export interface Numbers {
   readonly dims: readonly number[];
   readonly data: ArrayLike<number | bigint>;
 }
 
-/**
- * Checks each limit whose input is there and whose sizes are known.
- *
- * Throws   FeedError naming the input, the offending number and its place
- */
-export function checkLimits(
-  limits: readonly Limit[],
-  numbersOf: (input: string) => Numbers | undefined,
-  sizes: ReadonlyMap<string, number>,
+/** A limit that is checked in every run. */
+export interface PreparedLimit {
+  readonly limit: Limit;
+  /**
+   * Checks it if its sizes are known and its input is fed.
+   *
+   * Throws   FeedError naming the input, the offending number and its place
+   */
+  check(sizes: ReadonlyMap<string, number>, numbers: (input: string) => Numbers | undefined): void;
+}
+
+/** Prepares the check of a limit. `inputWith` is an input whose dims contain a size, for the error. */
+export function prepareLimit(
+  limit: Limit,
   pathOf: (input: string) => string,
-  /** An input whose dims hold a size, for the error. */
   inputWith: (size: Dim) => string | undefined,
-): void {
-  for (const limit of limits) {
-    if (![limit.min, limit.max, limit.size].every((d) => d === undefined || namesOfDim(d).every((name) => sizes.has(name))))
-      continue;
-    const [min, max] = [evaluated(limit.min, sizes), evaluated(limit.max, sizes)];
+): PreparedLimit {
+  const [lower, upper, actual] = [limit.min, limit.max, limit.size].map((d) => (d === undefined ? undefined : dimReader(d)));
+  const check: PreparedLimit['check'] = (sizes, numbersOf) => {
+    const [min, max] = [lower?.(sizes), upper?.(sizes)];
+    if ((lower && min === undefined) || (upper && max === undefined)) return;
     if (limit.size !== undefined) {
-      const size = evaluateDim(limit.size, sizes);
-      if (!within(size, min, max)) {
-        const input = inputWith(limit.size);
-        throw fault(limit, input === undefined ? 'feeds' : pathOf(input), min, max, named(limit.size, size));
-      }
-      continue;
+      const size = actual!(sizes);
+      if (size === undefined || within(size, min, max)) return;
+      const input = inputWith(limit.size);
+      throw fault(limit, input === undefined ? 'feeds' : pathOf(input), min, max, named(limit.size, size));
     }
     const numbers = numbersOf(limit.input!);
     const outside = numbers && firstOutside(numbers, limit.of ?? 'elements', min, max);
     if (outside) throw fault(limit, pathOf(limit.input!), min, max, outside);
-  }
+  };
+  return { limit, check };
 }
 
-const evaluated = (d: Dim | undefined, sizes: ReadonlyMap<string, number>): number | undefined =>
-  d === undefined ? undefined : evaluateDim(d, sizes);
 const within = (n: number, min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY): boolean => n >= min && n <= max;
 
 // The offending value as text; undefined where all are within the bounds.

@@ -1,12 +1,14 @@
-// The builder that values come from.
+// The builder, which makes all values of a graph.
 import type { Dim } from '../dim/dim';
 import { internal, ShapeError } from '../error';
 import type { Parameter } from '../parameter/parameter';
 import { toTensor } from '../tensor/convert';
 import type { DType, Tensor } from '../tensor/tensor';
+import { applied, located } from './emission';
 import type { Limit } from './limit';
 import { Identity } from './op';
 import type { InputRole } from './role';
+import { Taps } from './taps';
 import type { TensorType } from './tensor-type';
 import {
   type Attribute,
@@ -19,6 +21,7 @@ import {
   type Leaf,
   type Node,
   type Op,
+  type Operand,
   type Origin,
   type ParameterOverride,
   type Pool,
@@ -26,17 +29,17 @@ import {
   type StepRows,
   type SubgraphKind,
   Value,
+  type Vocabulary,
 } from './types';
 import { capturedBy, isGraph, nameOf, usedBy } from './walk';
 
-/** The one implementation; others know the interface. */
+/** The only implementation of the interface. It is made with the vocabulary that definitions are written in. */
 export class Builder implements GraphBuilder {
   readonly root: Builder;
   readonly depth: number;
   readonly dtype: DType;
   readonly storage: DType;
-  readonly taps: ReadonlySet<string>;
-  readonly tapped = new Map<string, Value>();
+  readonly taps: Taps<Value>;
   readonly stateOutputs = new Map<string, Value>();
   private readonly convert: GraphOptions['convert'];
   private readonly draws: DrawMaker | undefined;
@@ -64,6 +67,7 @@ export class Builder implements GraphBuilder {
   readonly limits: Limit[];
 
   constructor(
+    readonly ops: Vocabulary,
     options: GraphOptions = {},
     readonly parent?: Builder,
     readonly kind: 'root' | SubgraphKind = 'root',
@@ -75,7 +79,7 @@ export class Builder implements GraphBuilder {
     this.storage = parent?.storage ?? options.storage ?? this.dtype;
     this.convert = options.convert;
     this.draws = options.draws;
-    this.taps = options.taps ?? new Set();
+    this.taps = parent?.taps ?? new Taps(options.taps);
     this.training = parent?.training ?? options.training ?? false;
     this.roles = parent?.roles ?? new Map();
     this.limits = parent?.limits ?? [];
@@ -111,7 +115,7 @@ export class Builder implements GraphBuilder {
     if (!override) return this.storedParam(parameter);
     const known = root.leaves.get(override);
     if (known && root.reaches(known)) return known;
-    // It is the same value whichever block asks first.
+    // It is the same value whichever block requests it first.
     const made = root.at(root.path, () => override.value(root), nowhere);
     root.leaves.set(override, made);
     return made;
@@ -211,7 +215,7 @@ export class Builder implements GraphBuilder {
     body: (...values: Value[]) => readonly Value[],
     rows?: StepRows,
   ): Graph {
-    const inner = new Builder({}, this.innermost, kind, rows);
+    const inner = new Builder(this.ops, {}, this.innermost, kind, rows);
     inner.inputs.push(...inputs.map((type, index) => inner.make(type, { kind: 'argument', index })));
     this.root.open.push(inner);
     try {
@@ -241,7 +245,7 @@ export class Builder implements GraphBuilder {
     };
     for (const { value } of this.results) visit(value);
     for (const node of this.nodes) if (node.op.writes) for (const v of node.outputs) visit(v);
-    // What no user writes down is an input only where something reads it; the last made may be derived from those before.
+    // Derived inputs exist only if something reads them; later ones may be derived from earlier ones.
     for (const v of this.inputs.toReversed())
       if (v.leaf?.kind === 'derived' && read.has(v)) for (const from of v.leaf.from) read.add(from);
     const unread = (v: Value) => (v.leaf?.kind === 'derived' || v.leaf?.kind === 'draw') && !read.has(v);
@@ -253,6 +257,12 @@ export class Builder implements GraphBuilder {
     };
   }
 
+  apply<A extends Attrs>(op: Op<A>, operands: readonly Operand[], attrs: A): readonly Value[] {
+    return applied(this.root, op as unknown as Op, operands, attrs);
+  }
+  located<T>(key: string, operands: readonly (TensorType | undefined)[], f: () => T): T {
+    return located(this, key, operands, f);
+  }
   emit(op: Op, operands: readonly (Value | undefined)[], attrs: Attrs, types: readonly TensorType[]): readonly Value[] {
     const home = this.homeOf(op, operands, attrs);
     const mergeable = !op.writes && !op.impure;
@@ -287,7 +297,7 @@ export class Builder implements GraphBuilder {
     this.nodes.push(node);
     return outputs;
   }
-  // A node belongs as far out as its operands allow, except that a branch keeps what is made while it is open.
+  // A node is placed in the outermost graph that its operands allow, except that a branch keeps the nodes made while it is open.
   private homeOf(op: Op, operands: readonly (Value | undefined)[], attrs: Attrs): Builder {
     let home: GraphBuilder = this.root;
     const consider = (g: GraphBuilder) => {
@@ -322,8 +332,8 @@ export class Builder implements GraphBuilder {
   private make(type: TensorType, leaf: Leaf): Value {
     return new Value(this, this.root.nextId++, type.dtype, [...type.dims], undefined, 0, leaf);
   }
-  // Equal nodes are one where nothing can become of one that cannot become of the other: what is neither defined by smaller ops nor looked at
-  // by a rule stays what it is, whoever made it.
+  // Equal nodes with different rules are merged only if no rule can treat them differently: the op has no definition, and no rule
+  // matches it.
   private rulesKey(op: Op): string {
     const { rules } = this.origin;
     const asked = op.decompose ? rules : rules.filter((r) => r.op === op.key);
@@ -352,14 +362,14 @@ export class Builder implements GraphBuilder {
   }
 }
 
-/** What a node has that no block and no rule made. */
+/** The origin of a node that neither a block nor a rule made. */
 const nowhere: Origin = { rules: [], history: [] };
 
 const optionsOf = (g: GraphBuilder): GraphOptions => ({ dtype: g.dtype, storage: g.storage, training: g.training });
 /** A builder with the same dtype, storage and mode as another's: for graphs made from its graph. */
-export const builderLike = (g: GraphBuilder): GraphBuilder => new Builder(optionsOf(g));
+export const builderLike = (g: GraphBuilder): GraphBuilder => new Builder(g.ops, optionsOf(g));
 
-// A name, or with a number when it was taken before.
+// A name, with a number added if it is already used.
 function numbered(taken: Map<string, number>, name: string): string {
   const count = (taken.get(name) ?? 0) + 1;
   taken.set(name, count);

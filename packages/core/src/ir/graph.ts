@@ -1,8 +1,6 @@
-// The graph as the rest of the library sees it.
-import { Builder } from './builder';
-import type { GraphOptions, GraphBuilder as Interface } from './types';
+// The interface of the graph for the rest of the library.
 
-export { apply, located, mismatch } from './apply';
+export { apply, mismatch } from './apply';
 export { builderLike } from './builder';
 export type { Limit } from './limit';
 export { type DeclaredRole, type InputRole, inputRoles, isPastRole } from './role';
@@ -12,6 +10,7 @@ export {
   derivations,
   type Get,
   type Graph,
+  type GraphBuilder,
   type GraphOptions,
   type Leaf,
   type Match,
@@ -23,10 +22,6 @@ export {
   type Refusal,
   type Rule,
   Value,
+  type Vocabulary,
 } from './types';
 export { inputOf, madeBy, nameOf, subgraphsOf, usable, usedBy } from './walk';
-
-/** Collects nodes. Everything a value needs to know of its graph is here; none is ambient. */
-export type GraphBuilder = Interface;
-/** Makes an empty graph. */
-export const GraphBuilder: new (options?: GraphOptions) => GraphBuilder = Builder;

@@ -1,16 +1,16 @@
-// What a graph requires of its feeds beside dtypes and sizes: the runner and the interpreter refuse others before anything is computed.
+// Requirements of a graph on its feeds, besides dtypes and sizes: the runner and the interpreter check them before anything is computed.
 import type { Dim } from '../dim/dim';
 
 /**
- * One requirement, as data that a saved model keeps: the numbers of an input, or a size, lie within bounds, both inclusive. Bounds are sizes,
+ * One requirement, as data that is saved with a model: the elements of an input, or a size, are within bounds, both inclusive. Bounds are sizes,
  * so they may depend on the run: lengths are from 0 to `seq`.
  */
 export interface Limit {
-  /** The input whose numbers are looked at. */
+  /** The input whose elements are checked. */
   readonly input?: string;
-  /** Which numbers: every element (default), how many of each row are not 0, or the sum of all. A row is the last axis. */
+  /** What is compared: every element (default), the number of nonzero elements of each row (along the last axis), or the sum of all. */
   readonly of?: 'elements' | 'counts' | 'sum';
-  /** The size that is looked at, where no input is named. */
+  /** The size that is checked, if no input is named. */
   readonly size?: Dim;
   readonly min?: Dim;
   readonly max?: Dim;

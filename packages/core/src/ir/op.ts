@@ -1,4 +1,4 @@
-// Making ops: what says everything about one operation, in one object.
+// Defining ops: everything about one operation, in one object.
 import type { Dim } from '../dim/dim';
 import type { Attrs, Op, Sizes } from './types';
 
@@ -21,7 +21,7 @@ export const countIn = ({ dims }: { readonly dims: readonly Dim[] }, sizes: Size
 /** The `flops` of an op that moves elements and computes nothing. */
 export const noFlops = (): number => 0;
 
-/** The value itself. Emitted only where a subgraph hands out a value of its surroundings. */
+/** The value itself. Emitted only where a subgraph returns a value of an enclosing graph. */
 export const Identity: Op = defineOp({
   key: 'Identity',
   since: 1,

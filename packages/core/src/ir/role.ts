@@ -1,4 +1,4 @@
-// What an input of a model is for. After the declaration only roles are read, never names.
+// Roles of a model's inputs. After the declaration only roles are read, never names.
 
 /** Roles that a declared input may have. */
 export const inputRoles = [
@@ -17,7 +17,7 @@ export const inputRoles = [
 ] as const;
 
 /**
- * What a declared input is for.
+ * The role of a declared input.
  *
  * - `sequence`          the tokens that attend: ids [batch, seq], embeddings [batch, seq, dim] or heads [batch, heads, seq, head_dim];
  *                       packed [tokens, …]
@@ -32,12 +32,12 @@ export const inputRoles = [
  * - `memory`            float [batch, memory_seq, dim], packed [memory_tokens, dim]: what cross attention attends to
  * - `memoryLengths`     as `lengths`, of the memory
  * - `memoryKeyPadding`  as `keyPadding`, of the memory
- * - `data`              none of these: a tensor for the model's own use
+ * - `data`              none of these: a tensor that only the model's own code reads
  */
 export type DeclaredRole = (typeof inputRoles)[number];
 
 /**
- * The role of an input: declared, or of what a state keeps between calls: keys or values of the sequences (`pastKeyValue`) and of the memory
+ * The role of an input: declared, or that of a state between calls: keys or values of the sequences (`pastKeyValue`) and of the memory
  * (`pastMemory`), and a recurrent state (`pastRecurrent`).
  */
 export type InputRole = DeclaredRole | 'pastKeyValue' | 'pastMemory' | 'pastRecurrent';

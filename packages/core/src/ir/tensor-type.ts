@@ -1,8 +1,8 @@
-// What is known of a tensor before anything runs.
+// The static type of a tensor: dtype and symbolic dims.
 import type { Dim } from '../dim/dim';
 import type { DType } from '../tensor/tensor';
 
-/** What is known of a value before anything runs. */
+/** The static type of a value: dtype and symbolic dims. */
 export interface TensorType {
   readonly dtype: DType;
   readonly dims: readonly Dim[];

@@ -5,6 +5,7 @@ import type { Parameter } from '../parameter/parameter';
 import type { DType, NDArray, Tensor } from '../tensor/tensor';
 import type { Limit } from './limit';
 import type { InputRole } from './role';
+import type { Taps } from './taps';
 import { printType, type TensorType } from './tensor-type';
 
 /** Where a value comes from when no node makes it. */
@@ -29,7 +30,7 @@ export type Leaf =
   | { readonly kind: 'draw'; readonly name: string; readonly of: 'uniform' | 'normal' }
   | { readonly kind: 'argument'; readonly index: number };
 
-/** Memory for the positions of all sequences, in blocks. */
+/** Memory for the positions of all sequences, in blocks (paged cache). */
 export interface Pool {
   readonly blocks: number;
   /** In positions. */
@@ -51,7 +52,7 @@ export const derivations = [
 ] as const;
 export type Derivation = (typeof derivations)[number];
 
-/** An immutable handle on a result: its dtype, its dims, what made it. Made only by a {@link GraphBuilder}. */
+/** An immutable handle of a result: its dtype, its dims and its producer. Made only by a {@link GraphBuilder}. */
 export class Value {
   constructor(
     /** The graph that contains it (a subgraph for values that depend on one). */
@@ -74,10 +75,10 @@ export class Value {
   }
 }
 
-/** What an op function accepts: a number takes the dtype of its neighbours, undefined is an optional operand left out. */
+/** What an op function accepts: a number is converted to the dtype of the other operands, undefined is an omitted optional operand. */
 export type Operand = Value | Parameter | Tensor | number | undefined;
 
-/** What a node has from where it was made, besides its path. */
+/** What a node inherits from where it was made, besides its path. */
 export interface Origin {
   /** Rules that may be tried at the node: those of the block that made it, or of the node that it was rewritten from. */
   readonly rules: readonly Rule[];
@@ -100,13 +101,13 @@ export interface Node<A extends Attrs = Attrs> extends Origin {
 export interface Match {
   /** Which variant of the rule it is, where there are several: `with the mask in its bias`. */
   readonly variant?: string;
-  /** Old values it produces; a fusion of several nodes covers several. */
+  /** Old values that it replaces; a fusion of several nodes covers several. */
   readonly covers: readonly Value[];
-  /** Old values that nothing needs any more when this match is taken (they count when matches compete). */
+  /** Old values that are no longer needed when this match is taken (they count when matches compete). */
   readonly absorbs?: readonly Value[];
-  /** What is worth knowing where it is taken: shown by `explain`, read by the target's advice. */
+  /** Notes on the choice: shown by `explain`, read by the target's advice. */
   readonly notes?: readonly Reason[];
-  /** What it costs beside the kernels that it makes, on their scale: for primitives that compete with kernels. Default 0. */
+  /** Its cost besides that of the kernels that it makes, on their scale: for primitives that compete with kernels. Default 0. */
   readonly cost?: number;
   /** Makes the new nodes; `get` returns the new value for an old one. One result for each of `covers`. */
   emit(get: Get): readonly Value[];
@@ -121,9 +122,9 @@ export interface Refusal {
 }
 /** What a rule returns for a node: a match or a refusal for each of its variants, the preferred first; undefined if it does not concern the node. */
 export type Outcome = Match | Refusal | readonly (Match | Refusal)[] | undefined;
-/** What a rule may ask about the graph around a node. */
+/** What a rule can query about the graph around a node. */
 export interface MatchContext {
-  /** How many nodes and outputs read a value. */
+  /** Number of nodes and outputs that read a value. */
   uses(value: Value): number;
   /** An assumption of the caller of `compile`: `'prefill into empty cache'`. */
   assumes(assumption: string): boolean;
@@ -132,11 +133,11 @@ export interface MatchContext {
 /** One equality. It names no target and no block. */
 export interface Rule {
   readonly name: string;
-  /** Key of the op it looks at. */
+  /** Key of the op that it matches. */
   readonly op: string;
-  /** True: tried only where the target does not run the node as it is. Such a rule makes a node fit, not better. */
+  /** True: tried only where the target does not run the node as it is (a remedy). */
   readonly remedy?: true;
-  /** What it makes of a node, or why it does not apply. */
+  /** The match at a node, or why the rule does not apply. */
   match(node: Node, around: MatchContext): Outcome;
 }
 
@@ -150,22 +151,22 @@ export interface Graph {
 
 export type SubgraphKind = 'loop' | 'branch';
 
-/** What has a row for each step of a loop: how many there are at most, and how to read one. */
+/** A tensor with a row for each step of a loop: the maximum number of steps, and how to read a row. */
 export interface StepRows {
   readonly count: Dim;
   at(all: Value, step: Value): Value;
 }
 
-/** How ONNX writes an attribute; `data` is ours alone (sizes, masks) and never written. */
+/** How ONNX stores an attribute; `data` is internal (sizes, masks) and never written. */
 export type AttributeKind = 'int' | 'float' | 'string' | 'ints' | 'floats' | 'strings' | 'tensor' | 'graph' | 'data';
-/** What an attribute may hold. An attribute that is undefined is left out. */
+/** The value of an attribute. An undefined attribute is omitted. */
 export type Attribute = number | string | boolean | Tensor | Graph | object | readonly Attribute[] | undefined;
 /** The attributes of a node. A type alias on purpose: an index signature rejects interfaces. */
 export type Attrs = { readonly [name: string]: Attribute };
 
-/** Sizes that a run has bound; what {@link Op.evaluate} needs where an attribute holds symbolic sizes. */
+/** Sizes that a run has bound; {@link Op.evaluate} needs them where an attribute contains symbolic sizes. */
 export interface Sizes {
-  /** The number that a size is in this run. */
+  /** The value of a size in this run. */
   of(dim: Dim): number;
 }
 
@@ -184,10 +185,17 @@ export interface EncodedNode {
   readonly opType: string;
   readonly domain: string;
   readonly operands: readonly (Value | Tensor | undefined)[];
-  /** Default: those of the node. Undefined where one of ONNX is not wanted. */
+  /** Default: those of the node. Undefined for an attribute that is not written. */
   readonly outputs?: readonly (Value | undefined)[];
   readonly attributes: Readonly<Record<string, { readonly kind: Exclude<AttributeKind, 'data'>; readonly value: Attribute }>>;
 }
+
+/**
+ * The ops of the library by name, as `@onnxformers/core/ops` has them (and merges them into this interface). Definitions, gradients and
+ * simplifications are given it, so that an op that is imported alone does not bring along those that it is defined by.
+ */
+// biome-ignore lint/suspicious/noEmptyInterface: see above
+export interface Vocabulary {}
 
 /**
  * Everything about one op. A primitive has `evaluate` and `vjp`; a function op has `decompose` (and `evaluate` where that is
@@ -196,19 +204,23 @@ export interface EncodedNode {
 export interface Op<A extends Attrs = Attrs> {
   /** `MatMul`, `com.microsoft.MultiHeadAttention`, `onnxformers.Attend`. */
   readonly key: string;
-  /** First opset of its domain that has this form. */
+  /** First opset of its domain that has this version of the op. */
   readonly since?: number;
+  /** Names of the results, if there are several. */
+  readonly results?: readonly string[];
   readonly attributes: { readonly [K in keyof A]: AttributeKind };
   /** The types of the outputs. Throws ShapeError (see `mismatch`) when operands do not fit. */
   infer(operands: readonly (TensorType | undefined)[], attrs: A): readonly TensorType[];
-  /** The value itself when the op changes nothing, or a simpler one; asked on every emission. One-output ops only. */
-  simplify?(operands: readonly (Value | undefined)[], attrs: A): Value | undefined;
+  /** A simpler value for the result, such as the operand itself if the op changes nothing; called whenever the op is applied. Only for ops with one output. */
+  simplify?(operands: readonly (Value | undefined)[], attrs: A, ops: Vocabulary): Value | undefined;
   /** The op's definition in smaller ops. */
-  decompose?(operands: readonly (Value | undefined)[], attrs: A): readonly Value[];
+  decompose?(operands: readonly (Value | undefined)[], attrs: A, ops: Vocabulary): readonly Value[];
   /** Gradients of the operands, given those of the outputs (undefined: that output has none), as values of the same graph. */
-  vjp?: ((node: Node<A>, grads: readonly (Value | undefined)[]) => readonly (Value | undefined)[]) | 'nonDifferentiable';
+  vjp?:
+    | ((node: Node<A>, grads: readonly (Value | undefined)[], ops: Vocabulary) => readonly (Value | undefined)[])
+    | 'nonDifferentiable';
   /**
-   * Gradients of an op that runs subgraphs (If): of those of its operands and captured values that are `wanted`, given those of the outputs.
+   * Gradients of an op that runs subgraphs (If): of the operands and captured values in `wanted`, given those of the outputs.
    * `backward` differentiates values of a subgraph.
    */
   vjpWith?(
@@ -216,6 +228,7 @@ export interface Op<A extends Attrs = Attrs> {
     grads: readonly (Value | undefined)[],
     wanted: readonly Value[],
     backward: Backward,
+    ops: Vocabulary,
   ): readonly (Value | undefined)[];
   /** Float64 reference. */
   evaluate?(operands: readonly (NDArray | undefined)[], attrs: A, sizes: Sizes): readonly NDArray[];
@@ -223,9 +236,11 @@ export interface Op<A extends Attrs = Attrs> {
   evaluateWith?(operands: readonly (NDArray | undefined)[], attrs: A, run: RunSubgraph, sizes: Sizes): readonly NDArray[];
   /**
    * Floating-point operations of a node at these sizes. A multiplication and an addition are two operations. `inside` counts those of a subgraph.
-   * Absent: those of the op's definition, or one for each float of the results where there is no definition.
+   * Absent: those of the op's definition, or one for each float of the results if there is no definition.
    */
   flops?(node: Node<A>, sizes: Sizes, inside: (graph: Graph) => number): number;
+  /** Notes on a node that apply however it is lowered: shown by `explain`. */
+  notes?(node: Node<A>): readonly Reason[];
   /** True where the result shares the memory of the first operand, as with a reshape. */
   readonly view?: true;
   /**
@@ -233,30 +248,30 @@ export interface Op<A extends Attrs = Attrs> {
    * last outputs of the op, in the order of this list.
    */
   readonly writes?: readonly number[];
-  /** True for an op whose every node is a different one (a draw); it is never merged. */
+  /** True for an op whose nodes are never equal (a draw); they are never merged. */
   readonly impure?: boolean;
   /**
-   * For an op that no target's table knows: the dtypes that it runs in, by the name of the target (`portable` for every opset of it), or
+   * For an op that is in no target's table: the dtypes that it runs in, by the name of the target (`portable` for every opset of it), or
    * `everywhere`. Tables come first.
    */
   readonly kernels?: 'everywhere' | Readonly<Record<string, readonly DType[]>>;
   /**
-   * What of the attributes decides, besides the dtype, whether a runtime has a kernel, as text: `reduction=add`. Tables have a row for each
-   * that was probed; what has no row there has no kernel.
+   * The attributes that decide, besides the dtype, whether a runtime has a kernel, as text: `reduction=add`. Tables have an entry for each
+   * form that was probed; a form without an entry has no kernel.
    */
   form?(attrs: A): string;
-  /** Only where ONNX stores the op other than by its operands and attributes as they are. */
+  /** Only if ONNX stores other operands or attributes than those of the node. */
   encode?(node: Node<A>): EncodedNode;
 }
 
-/** Replaces a parameter by a value made from others; see `reparametrize`. */
+/** Replaces a parameter by a value computed from others; see `reparametrize`. */
 export interface ParameterOverride {
   value(graph: GraphBuilder): Value;
-  /** True when nothing of the parameter is left: it is then neither stored nor fed. */
+  /** True if the parameter itself is no longer used: it is then neither stored nor fed. */
   readonly replaces: boolean;
 }
 
-/** Makes the random numbers of a draw, in place of an input. `steps`: those of the loops around, int64 [], the outermost first. */
+/** Computes the random numbers of a draw, instead of an input. `steps`: the step numbers of the enclosing loops, int64 [], outermost first. */
 export type DrawMaker = (
   graph: GraphBuilder,
   name: string,
@@ -269,98 +284,98 @@ export type DrawMaker = (
 export interface GraphOptions {
   readonly dtype?: DType;
   readonly storage?: DType;
-  /** From the dtype in which a parameter is stored or fed to that in which it is used, where they differ. */
+  /** Casts from the dtype in which a parameter is stored or fed to that in which it is used, if they differ. */
   readonly convert?: (stored: Value, to: DType) => Value;
   readonly training?: boolean;
   /** How draws are made; absent: they are inputs. */
   readonly draws?: DrawMaker;
-  /** Module paths whose results are kept in `tapped`. */
+  /** Paths of modules whose results are kept, and of what modules offer besides. */
   readonly taps?: ReadonlySet<string>;
 }
 
-/** Collects nodes. Everything a value needs to know of its graph is here; none is ambient. */
+/** Collects the nodes of a graph. Every value refers to its builder; there is no global builder. */
 export interface GraphBuilder {
+  /** What definitions are written in. */
+  readonly ops: Vocabulary;
   readonly root: GraphBuilder;
   readonly parent?: GraphBuilder | undefined;
   readonly kind: 'root' | SubgraphKind;
   readonly depth: number;
-  /** Of a loop: what draws in it need to be inputs. */
+  /** For a loop: what is needed for draws in it that are inputs. */
   readonly rows?: StepRows | undefined;
-  /** dtype of parameters that name none, and of the model's arithmetic. */
+  /** dtype of parameters without a dtype of their own, and of the model's arithmetic. */
   readonly dtype: DType;
-  /** dtype in which parameters are stored, where it is not that of the arithmetic. */
+  /** dtype in which parameters are stored, if it differs from that of the arithmetic. */
   readonly storage: DType;
   /** True: dropout is applied. */
   readonly training: boolean;
-  readonly taps: ReadonlySet<string>;
-  /** What the modules named in `taps` returned. */
-  readonly tapped: Map<string, Value>;
-  /** What a state returns at the end of a call, by output name. */
+  readonly taps: Taps<Value>;
+  /** Outputs of the states at the end of a call, by name. */
   readonly stateOutputs: Map<string, Value>;
   readonly inputs: readonly Value[];
   readonly overrides: Map<Parameter, ParameterOverride>;
-  /** Operands of ops that were simplified to something made from what lies before those operands: no gradient passes through them. */
+  /** Operands that a simplification bypassed: no gradient passes through them. */
   readonly bypassed: Set<Value>;
-  /** The roles of inputs, by name, as the context of a model took them. */
+  /** The roles of inputs, by name, as the sequence context used them. */
   readonly roles: Map<string, InputRole>;
-  /** What feeds must satisfy besides dtypes and sizes, in the order of the calls. */
+  /** Requirements on feeds besides dtypes and sizes, in the order of the calls. */
   readonly limits: readonly Limit[];
 
   /** A named input. Names are unique; sizes are numbers or names bound when the graph runs. */
   input(name: string, dtype: DType, dims: readonly Dim[], role?: InputRole | undefined): Value;
   /**
-   * Requires something of the feeds of every run; the same requirement counts once.
+   * Adds a requirement on the feeds of every run; equal requirements are merged.
    *
-   * @throws ShapeError where it is known now that it cannot be satisfied
+   * @throws ShapeError if it is already known that it cannot be satisfied
    */
   limit(limit: Limit): void;
   /** Makes a value an output. Names are unique. */
   output(name: string, value: Value): void;
-  /** The value of a parameter: itself, or what `reparametrize` put in its place. */
+  /** The value of a parameter, or of its replacement by `reparametrize`. */
   param(parameter: Parameter): Value;
-  /** The parameter itself, whatever `reparametrize` put in its place, in the dtype of the arithmetic. */
+  /** The parameter itself, even if `reparametrize` replaced it, in the dtype of the arithmetic. */
   storedParam(parameter: Parameter): Value;
-  /** The parameter in the dtype in which it is stored, or in another one where it is an input of that. */
+  /** The parameter in the dtype in which it is stored, or of the input that it is. */
   rawParam(parameter: Parameter, dtype?: DType): Value;
   /** Makes a parameter an input of the graph, before anything uses it. */
   parameterInput(parameter: Parameter, dtype?: DType): Value;
-  /** A tensor as a value; small ones with equal elements are one. */
+  /** A tensor as a value; equal small tensors are merged. */
   constant(tensor: Tensor): Value;
-  /** A constant of one number, or of a list of them. */
+  /** A constant of one number, or of a list of numbers. */
   number(value: number | readonly number[], dtype: DType): Value;
-  /** Memory that lasts from run to run and that ops with `writes` update in place. Never merged, never folded. */
+  /** Memory that persists from run to run and that ops with `writes` update in place. Never merged, never folded. */
   state(name: string, dtype: DType, dims: readonly Dim[], fill: number): Value;
-  /** A value computed from the batch: by the runner, since all of `from` are inputs. `derive` handles the other case. */
+  /** A value that the runner computes from the batch; all of `from` must be inputs. `derive` handles other values. */
   derivedInput(name: string, type: TensorType, how: Derivation, from: readonly Value[], plus?: Dim, pool?: Pool): Value;
   /**
-   * Randomness as an input, which tests and recorded draws feed, or made by `draws`. Every call is another draw: `dropout`, `dropout@2`. In a
-   * loop every step has numbers of its own: the input is [trips, …dims], of nested loops [outer trips, inner trips, …dims].
+   * Random numbers: an input, which tests and recorded draws feed, or computed by `draws`. Every call is a separate draw: `dropout`, `dropout@2`. In a
+   * loop every step has its own numbers: the input is [trips, …dims], in nested loops [outer trips, inner trips, …dims].
    *
-   * @throws ShapeError for an input in a loop that does not say how often it runs
+   * @throws ShapeError for an input in a loop whose number of steps is not known
    */
   draw(name: string, dims: readonly Dim[], of: 'uniform' | 'normal'): Value;
-  /** A draw under a name that is complete, as an input of these very dims. */
+  /** A draw under a complete name, as an input of exactly these dims. */
   drawInput(name: string, dims: readonly Dim[], of: 'uniform' | 'normal'): Value;
 
-  /** Runs f inside a named part: `layers.3` + `mixer` → `layers.3.mixer`. */
+  /** Runs f in a nested scope: `layers.3` + `mixer` → `layers.3.mixer`. */
   scope<T>(name: string, f: () => T): T;
-  /** Runs f with this path as the place, whatever it was before, and with what nodes made inside have from there: as before where it is left out. */
+  /** Runs f with this path as the current scope, and with this origin for nodes made inside; without an origin the current one is kept. */
   at<T>(path: string, f: () => T, origin?: Origin): T;
-  /** Runs f, in which no node that is made is merged with one of these, even if it is equal. */
+  /** Runs f; nodes made inside are not merged with these, even if they are equal. */
   apart<T>(nodes: ReadonlySet<Node>, f: () => T): T;
   /** The dotted path of the module that runs: `layers.3.mixer`. */
   readonly where: string;
   /** The scope name for one more call of a module: `mixer`, then `mixer@2`. Numbers restart in each subgraph. */
   callName(name: string): string;
-  /** The subgraph that is open, or the root. */
+  /** The innermost open subgraph, or the root. */
   readonly innermost: GraphBuilder;
-  /** True where a value may be used now: it is not of a subgraph that is closed. */
+  /** True if a value may be used now: it is not in a subgraph that is closed. */
   reaches(value: Value): boolean;
   /**
-   * A body for Loop or a branch for If. Inside, values of the surroundings may be used freely; what depends only on them stays outside
-   * a loop, but not outside a branch, which must not run when it is not taken.
+   * A body for Loop or a branch for If. Inside, values of the enclosing graphs may be used freely. Nodes that depend only on them are placed outside
+   * a loop, but inside a branch, because it must not run when it is not taken.
    *
-   * @param rows what draws in a loop need to be inputs
+   * @param rows what is needed for draws in a loop that are inputs
    */
   subgraph(
     kind: SubgraphKind,
@@ -368,8 +383,16 @@ export interface GraphBuilder {
     body: (...values: Value[]) => readonly Value[],
     rows?: StepRows,
   ): Graph;
-  /** The nodes that the outputs and the written states need, in order. */
+  /** The nodes that the outputs and the written states need, in topological order. */
   finish(): Graph;
-  /** Adds a node, or finds the equal one that is there already. Called by `apply` with operands made ready. */
+  /**
+   * Applies an op: converts the operands, calls `simplify`, infers the types, folds small constants, and adds the node.
+   *
+   * @throws ShapeError when the operands do not fit, with the path, the op and the operands' types
+   */
+  apply<A extends Attrs>(op: Op<A>, operands: readonly Operand[], attrs: A): readonly Value[];
+  /** Adds a node, or returns an equal existing one. Called by `apply` with converted operands. */
   emit(op: Op, operands: readonly (Value | undefined)[], attrs: Attrs, types: readonly TensorType[]): readonly Value[];
+  /** Runs f and adds the op, the path and the operands' types to a `mismatch` that it throws. For functions that compute attributes before `apply`. */
+  located<T>(key: string, operands: readonly (TensorType | undefined)[], f: () => T): T;
 }

@@ -1,4 +1,4 @@
-// Reading a graph: what a node uses, what made a value.
+// Queries on a graph: what a node reads, which node made a value.
 import { type Attribute, type Attrs, type Graph, type GraphBuilder, type Leaf, type Node, type Op, Value } from './types';
 
 /** True for a subgraph in an attribute. */
@@ -11,7 +11,7 @@ export function subgraphsOf(node: { readonly attrs: Attrs }): readonly (readonly
   return found;
 }
 
-/** Values of the surroundings that a subgraph reads. */
+/** Values of enclosing graphs that a subgraph reads. */
 export function capturedBy(graph: Graph): readonly Value[] {
   const found = new Set<Value>();
   const inside = (g: GraphBuilder): boolean =>
@@ -38,14 +38,14 @@ export function nameOf(value: Value): string | undefined {
   return value.leaf && 'name' in value.leaf ? value.leaf.name : undefined;
 }
 
-/** The input that a value is, whether or not it was cast. */
+/** The input that a value is, directly or after a cast. */
 export function inputOf(value: Value): Extract<Leaf, { kind: 'input' }> | undefined {
   let v: Value | undefined = value;
   while (v?.producer?.op.key === 'Cast') v = v.producer.operands[0];
   return v?.leaf?.kind === 'input' ? v.leaf : undefined;
 }
 
-/** True where all values in this (one, a list, a record) may be used now: none is of a subgraph that is closed. */
+/** True if all values in this (one, a list, a record) may be used now: none is in a subgraph that is closed. */
 export function usable(made: unknown): boolean {
   if (made instanceof Value) return made.graph.reaches(made);
   return typeof made !== 'object' || made === null || Object.values(made).every(usable);

@@ -1,4 +1,4 @@
-// Rows of a table in blocks of 4-bit codes: only those that are looked up are unpacked.
+// Embedding lookup in a table in blocks of 4-bit codes: only the rows that are looked up are dequantised.
 import { type Dim, mulDims } from '../dim/dim';
 import { defineOp, type Op, printType } from '../ir/define-op';
 import { apply, madeBy, mismatch, type Node, type Value } from '../ir/graph';
@@ -40,7 +40,7 @@ export const GatherBlockQuantized: Op<GatherBlockQuantizedAttrs> = defineOp<Gath
 
 type Packed = readonly [packed: Value, scales: Value, zeros: Value | undefined];
 
-// The codes of the rows are looked up, then unpacked.
+// The codes of the rows are looked up, then dequantised.
 function rowsOf([packed, scales, zeros]: Packed, ids: Value, o: { readonly blockSize: number; readonly columns: number }): Value {
   const flat = reshape(ids, [ids.dims.reduce((a: Dim, b) => mulDims(a, b), 1)]);
   const rows = (table: Value): Value => gather(table, flat, 0);
@@ -79,7 +79,7 @@ export const unpackRows = rule('Gather(DequantizeBlocks) → DequantizeBlocks(Ga
   if (!blocks) return undefined;
   return {
     covers: node.outputs,
-    cost: 1, // more than the kernel, which does the same in one pass
+    cost: 1, // more than the kernel, which does the same in one step
     emit: (get) => [rowsOf(blocks.operands.map((v) => v && get(v)) as unknown as Packed, get(node.operands[1]!), blocks.attrs)],
   };
 });

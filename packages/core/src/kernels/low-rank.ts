@@ -1,4 +1,4 @@
-// A linear map with an update of low rank, as two narrow maps beside the wide one.
+// A linear map with a low-rank update, as two small products besides the large one.
 import { madeBy, type Value } from '../ir/graph';
 import { defineReasons } from '../lower/reason';
 import { refuse, rule } from '../lower/rule';

@@ -1,4 +1,4 @@
-// MatMulNBits of com.microsoft: a product with weights in blocks of 4-bit codes, which it never unpacks as a whole.
+// MatMulNBits of com.microsoft: a product with weights in blocks of 4-bit codes, which it never dequantises as a whole.
 
 import { defineOp, type Op, printType } from '../ir/define-op';
 import { apply, madeBy, mismatch } from '../ir/graph';

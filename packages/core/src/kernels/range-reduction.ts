@@ -1,4 +1,4 @@
-// Sines and cosines for providers that compute them well near 0 only.
+// Sines and cosines for providers that compute them accurately only near 0.
 
 import type { Op } from '../ir/define-op';
 import { madeBy, type Value } from '../ir/graph';
@@ -8,17 +8,17 @@ import { cast } from '../ops/cast';
 import { add, Mul, mul, Sub, sub } from '../ops/elementwise';
 import { Cos, cos, floor, Sin, sin } from '../ops/unary';
 
-// A turn in parts of 8 binary digits, so that a float32 holds their products with up to 2¹⁶ turns, and what is left of it.
+// 2π in parts of 8 bits, whose products with up to 2¹⁶ are exact in float32, and the remainder.
 const [first, second] = [6.28125, 253 / 2 ** 17];
 const left = Math.fround(2 * Math.PI - first - second);
 
-/** An angle minus its whole turns (range reduction): from −π to π, off by at most 2⁻²² where float32 holds an x of up to 2¹⁶ turns. */
+/** An angle reduced to −π … π (range reduction); the error is at most 2⁻²² for a float32 x of up to 2¹⁶ turns. */
 function withinATurn(x: Value): Value {
   const turns = floor(add(mul(x, 1 / (2 * Math.PI)), 0.5));
   return [first, second, left].reduce((rest, part) => sub(rest, mul(turns, part)), x);
 }
 
-/** True for what {@link withinATurn} made. */
+/** True for a result of {@link withinATurn}. */
 export const isWithinATurn = (x: Value | undefined): boolean =>
   constantOf(madeBy(madeBy(x, Sub)?.operands[1], Mul)?.operands[1]) === left;
 

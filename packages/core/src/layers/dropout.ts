@@ -1,10 +1,10 @@
-// Dropout: drawn noise while training, nothing otherwise.
+// Dropout: random noise in training, the identity otherwise.
 import type { Value } from '../ir/graph';
 import { greaterOrEqual, where } from '../ops/comparison';
 import { div } from '../ops/elementwise';
 
 /**
- * Zeroes elements with a probability and divides the rest by 1 − probability, while training; otherwise x itself.
+ * In training, sets elements to 0 with a probability and divides the others by 1 − probability; otherwise x itself.
  *
  * Shapes   x any → the same
  * Dtypes   floats

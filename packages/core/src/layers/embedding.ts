@@ -7,14 +7,14 @@ import { Parameter } from '../parameter/parameter';
 import { limitIndices } from '../sequence/limits';
 
 /**
- * Rows of a table, with the parameter `weight` [count, dim]. Inputs with ids outside 0 … count − 1 are refused before a run; of ids that the graph
- * computes nothing is known (see `limitIndices`).
+ * Embedding lookup in a table, with the parameter `weight` [count, dim]. Inputs with ids outside 0 … count − 1 are refused before a run; ids that the graph
+ * computes are not checked (see `limitIndices`).
  *
  * Shapes   ids [...] → [..., dim]
  * Dtypes   ids int64, int32 → that of the weight
  * Throws   ShapeError (when called) for ids that are not integers
  * Lowers   everywhere: Gather
- * Example  const rows = embedding(32000, 512)(x);
+ * Example  const embedded = embedding(32000, 512)(x);
  */
 export function embedding(
   count: number,
@@ -22,7 +22,7 @@ export function embedding(
   o: {
     readonly role?: Role;
     readonly init?: Init;
-    /** The option that decides on `count`, for errors. Default: the name of the parameter. */
+    /** The option that determines `count`, for errors. Default: the name of the parameter. */
     readonly field?: string;
   } = {},
 ): Module<(ids: Value) => Value> {

@@ -9,7 +9,7 @@ import { Parameter } from '../parameter/parameter';
 export interface LinearOptions {
   /** Default true. */
   readonly bias?: boolean;
-  /** Its role in the block; initialisation schemes, quantisation and LoRA select by it. */
+  /** Its role in the block; initialisation schemes, quantisation and LoRA select parameters by it. */
   readonly role?: Role;
   /** Default: uniform(±1/√from), weight and bias. */
   readonly init?: Init;
@@ -24,7 +24,7 @@ export interface LinearOptions {
  * Shapes   x [..., from] → [..., to]
  * Dtypes   one float dtype
  * Throws   ShapeError (when called) when the last axis of x is not `from`
- * Lowers   everywhere: MatMul, Add, which rules of blocks may fuse
+ * Lowers   everywhere: MatMul, Add, which rules of blocks can fuse
  * Example  const y = linear(512, 2048)(x);
  */
 export function linear(from: number, to: number, o: LinearOptions = {}): Module<(x: Value) => Value> {

@@ -1,8 +1,8 @@
-// Which sizes lead to a node: the conditions of the branches around it.
+// For which sizes a node runs: the conditions of the branches around it.
 import { type Graph, madeBy, type Node, subgraphsOf } from '../ir/graph';
 import { If } from '../ops/control';
 
-/** The sizes that lead to each node inside branches, `seq <= 32`; of a branch that data chooses nothing is said. */
+/** The sizes for which each node inside branches runs, `seq <= 32`; nothing for branches that depend on data. */
 export function sizesLeadingTo(graph: Graph): ReadonlyMap<Node, string> {
   const found = new Map<Node, string>();
   const visit = (g: Graph, around: readonly string[]) => {

@@ -1,15 +1,15 @@
-// What depends on constants alone is computed when the graph is made, not in every run: a runtime does so only where its own rewriting is on.
+// Constant folding: values that depend only on constants are computed at compile time. A runtime would do so only with graph optimisation enabled.
 
-import { evaluateKnown } from '../ir/apply';
+import { evaluateKnown } from '../ir/emission';
 import { type Graph, type Node, subgraphsOf, type Value } from '../ir/graph';
 import { toArray, toTensor } from '../tensor/convert';
 import { bytesOf, countOf, type NDArray, type Tensor } from '../tensor/tensor';
 import { type Found, replay } from './rewrite';
 
-/** Above this a value is made in the run: in bytes, for tables of angles and masks of some thousand positions. */
+/** Larger values are computed in each run: in bytes, enough for tables of angles and masks of some thousand positions. */
 const largest = 1 << 20;
 
-/** The same graph with constants in the place of nodes that have no other operands, except where results are large. */
+/** The same graph with nodes whose operands are all constant replaced by constants, except for large results. */
 export function withConstants(graph: Graph, nodes: readonly Node[]): Graph {
   const known = new Map<Value, Tensor>();
   const taken = new Map<Value, Found>();

@@ -1,4 +1,4 @@
-// What lowering decided, as data: kept by a model, stored beside a saved one, printed by `explain`.
+// Decisions of lowering, as data: part of a model, saved with it, printed by `explain`.
 import type { Reason } from './reason';
 
 /** A rule, or one of its variants, that did not apply. */
@@ -11,17 +11,17 @@ export interface Rejected {
 /** What was decided for one node, and why other rules did not apply. */
 export interface Decision {
   readonly path: string;
-  /** For a node inside branches that sizes choose: the sizes that lead there, `seq <= 32`. */
+  /** For a node inside branches selected by sizes: the sizes for which it runs, `seq <= 32`. */
   readonly where?: string;
   /** The op that was lowered: `onnxformers.Attend`. */
   readonly op: string;
   /** The rule taken, `kept`, `decomposed`, or `float32` when the kernel lacks the dtype. */
   readonly chosen: string;
-  /** Which variant of the rule, where it has several. */
+  /** The variant of the rule, if it has several. */
   readonly variant?: string;
   /** The ops that replaced the node. */
   readonly kernels: readonly string[];
-  /** Notes about what was chosen. */
+  /** Notes on the choice. */
   readonly notes: readonly Reason[];
   readonly refused: readonly Rejected[];
 }

@@ -105,13 +105,13 @@ class Lowering {
     return found;
   }
 
-  // The rules of the node's own block, and those that hold everywhere.
+  // The rules of the node's own block, and those that are tried at every node.
   private rulesOf(node: Node): readonly Rule[] {
     const fits = ({ op }: Rule): boolean => op === node.op.key;
     return [...new Set([...node.rules.filter(fits), ...this.everywhere.filter(fits)])];
   }
 
-  // Emits a match where nobody sees it, to learn whether the target runs what it makes and at what cost.
+  // Emits a match into a scratch graph, to find out whether the target runs its nodes and at what cost.
   private tryOut(node: Node, rule: Rule, match: Match): Pick<Candidate, 'cost' | 'kernels'> | Refusal {
     const { g, stand } = scratch(node);
     const outputs = g.at(node.scope, () => match.emit((old) => standInMoved(g, stand, old)));
@@ -125,6 +125,8 @@ class Lowering {
       cost += kernelOf(this.target, n)?.cost?.(n, this.machine) ?? 0;
       kernels.push(n.op.key);
     }
+    // A result that the rule does not know of: some nodes return more than others of their op.
+    if (outputs.length < match.covers.length) return refuse(missing(node), match.variant);
     if (nodes.length === 1 && nodes[0]!.op.key === node.op.key && sameAttrs(nodes[0]!, node))
       throw internal(`${rule.name} makes the node it matched`);
     const kept =
@@ -134,14 +136,15 @@ class Lowering {
     return { cost, kernels };
   }
 
-  // What a rule makes has to be there: only meanings may still be defined, or a kernel that is missing would come back as what it stood for.
+  // The target must have the kernels that a rule emits: only high-level ops may be replaced by their definitions. Otherwise a missing
+  // kernel would be replaced by the op that the rule had replaced.
   private stands(node: Node): true | Reason {
     if (domainOf(node.op.key)[0] === 'onnxformers') return this.fits(node);
     const direct = accepts(this.target, this.machine, node);
     return direct === true || this.promotable(node) ? true : direct;
   }
 
-  // Accepted as it is, or definable by nodes that fit.
+  // Accepted as it is, or defined by nodes that fit.
   private fits(node: Node): true | Reason {
     const direct = accepts(this.target, this.machine, node);
     if (direct === true || !node.op.decompose || subgraphsOf(node).length)
@@ -149,12 +152,13 @@ class Lowering {
     const key = fitKey(node);
     const known = this.fitting.get(key);
     if (known !== undefined) return known;
-    this.fitting.set(key, direct); // a definition that needs itself does not fit
+    this.fitting.set(key, direct); // a recursive definition does not fit
     const { g, stand } = scratch(node);
     node.op
       .decompose(
         node.operands.map((v) => v && standIn(g, stand, v)),
         node.attrs,
+        g.ops,
       )
       .forEach((v, i) => g.output(String(i), v));
     let fit: true | Reason = true;
@@ -167,7 +171,7 @@ class Lowering {
     return fit;
   }
 
-  // A kernel that lacks the dtype but has float32: computed there, between casts.
+  // A kernel that lacks the dtype but has float32: computed in float32, between casts.
   private promotable(node: Node): boolean {
     const dtype = dtypeOf(node);
     if ((dtype !== 'float16' && dtype !== 'bfloat16') || node.op.key === 'Cast') return false;
@@ -183,7 +187,7 @@ class Lowering {
       return [];
     }
     const { op } = node;
-    // A kernel's definition is for the interpreter; taken here it would come back as what the kernel stood for.
+    // A kernel's definition is for the interpreter; used here, it would restore the op that the kernel replaced.
     const definable = op.decompose && !isKernel(op.key);
     if (definable && (this.fits(node) === true || !this.promotable(node))) {
       this.record(node, 'decomposed', []);
@@ -197,6 +201,7 @@ class Lowering {
               op.decompose!(
                 node.operands.map((v) => v && get(v)),
                 node.attrs,
+                node.graph.ops,
               ),
           },
         },
@@ -221,7 +226,7 @@ class Lowering {
     return dtypes?.length ? { expected: `one of ${dtypes.join(', ')}` } : {};
   }
 
-  // A kernel that would have taken the node was refused at its place, or at what reads it there.
+  // Refusals of kernels at this node, or at nodes that read it.
   private refusedAround({ scope }: Node): string {
     const near = [...this.decisions.values()].filter((d) => d.path === scope || d.path.startsWith(`${scope}.`));
     const refused = near.flatMap((d) => d.refused.map(({ rule, variant, reason }) => `${nameOf(rule, variant)}: ${reason.text}`));
@@ -234,7 +239,7 @@ class Lowering {
   private record(node: Node, chosen: string, kernels: readonly string[], { variant, notes = [] }: Partial<Match> = {}): void {
     const before = this.decisions.get(this.keyOf(node));
     if (chosen === 'kept' && (before ? before.chosen !== '' : true)) return;
-    this.decide(node, { chosen, kernels, notes, ...(variant && { variant }) });
+    this.decide(node, { chosen, kernels, notes: [...(node.op.notes?.(node) ?? []), ...notes], ...(variant && { variant }) });
   }
   private refuse(node: Node, rule: string, { refused: reason, variant }: Refusal): void {
     const before = this.decisions.get(this.keyOf(node))?.refused ?? [];
@@ -257,10 +262,15 @@ class Lowering {
   }
 }
 
-// Ops of other domains than the standard's and ours exist only as kernels.
+const missing = ({ op, outputs }: Node): Reason => {
+  const last = outputs.length - 1;
+  return reasons.lacksResult({ result: op.results?.[last] ?? `result ${last}`, type: printType(outputs[last]) });
+};
+
+// Ops of domains other than the standard's and ours exist only as kernels.
 const isKernel = (key: string): boolean => !['', 'onnxformers'].includes(domainOf(key)[0]);
 
-// What decides between matches that overlap, one after the other; nothing in it depends on other nodes or on the order of rules.
+// Criteria that decide between overlapping matches, in this order; they do not depend on other nodes or on the order of rules.
 const merits: readonly (readonly [by: string, compare: (a: Candidate, b: Candidate) => number])[] = [
   ['covers', (a, b) => b.match.covers.length - a.match.covers.length],
   ['cost', (a, b) => a.cost - b.cost],
@@ -287,7 +297,7 @@ function choose(candidates: readonly Candidate[]): Candidate[] {
 }
 
 function lost(loser: Candidate, winner: Candidate): Reason {
-  // One rule may match two nodes that share what it covers; of equal matches the earlier node's is taken.
+  // One rule may match two nodes and cover the same values; of equal matches, that of the earlier node is taken.
   const by = merits.find(([, compare]) => compare(winner, loser))?.[0] ?? 'order';
   const to = nameOf(winner.rule, winner.match.variant);
   return by === 'cost' ? reasons.costsMore({ to, cost: loser.cost, against: winner.cost }) : reasons.lost({ to, by });
@@ -325,7 +335,7 @@ function surroundings(graph: Graph, nodes: readonly Node[], assumptions: Readonl
   return { uses: (v) => uses.get(v) ?? 0, assumes: (p) => assumptions.has(p) };
 }
 
-// A graph to try things out in; it has the inputs of the real one, where sizes are bound.
+// A scratch graph for trying a match; it has the inputs of the real one, which bind the sizes.
 function scratch(node: Node): { g: GraphBuilder; stand: Map<Value, Value> } {
   const g = builderLike(node.graph);
   const stand = new Map<Value, Value>();
@@ -333,7 +343,7 @@ function scratch(node: Node): { g: GraphBuilder; stand: Map<Value, Value> } {
   return { g, stand };
 }
 
-// The same, with the movements that made it: what a match does to undo them costs nothing.
+// The same, including the data movement that made it, so that undoing this movement in a match costs nothing.
 function standInMoved(g: GraphBuilder, stand: Map<Value, Value>, old: Value): Value {
   const { producer } = old;
   if (stand.has(old) || (producer?.op !== Transpose && producer?.op !== Reshape)) return standIn(g, stand, old);
@@ -343,7 +353,7 @@ function standInMoved(g: GraphBuilder, stand: Map<Value, Value>, old: Value): Va
   return moved;
 }
 
-// A value of the same type in a scratch graph; constants and parameters stay what they are.
+// A value of the same type in a scratch graph; constants and parameters are kept.
 function standIn(g: GraphBuilder, stand: Map<Value, Value>, old: Value): Value {
   let v = stand.get(old);
   if (v) return v;
@@ -359,7 +369,7 @@ const banKey = ({ rule, node, match }: Found): string =>
   `${nameOf(rule, match.variant)} ${node.scope} ${node.op.key} ${node.outputs.map((v) => v.dims.join())}`;
 const decisionKey = (node: Node, where: string | undefined): string =>
   `${node.scope} ${where ?? ''} ${node.op.key} ${node.operands.map(printType)} ${subgraphsOf(node).length ? '' : attrsKey(node)}`;
-// A constant counts by what is in it, since a kernel may refuse some.
+// Constants are compared by their elements, since a kernel may refuse some.
 const constantKey = ({ leaf }: Value): string => {
   if (leaf?.kind !== 'constant') return '';
   const { data } = leaf.tensor;

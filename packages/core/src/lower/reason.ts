@@ -20,8 +20,8 @@ export interface ReasonOf<A extends readonly [ReasonData?]> {
 type Texts = { readonly [code: string]: (data: never) => string };
 
 /**
- * A table of reasons: for each code the text that is made from its data. Core's is {@link reasons}; a kernel's file has one of its own for
- * what only that kernel refuses.
+ * A table of reasons: for each code, the text made from its data. Core's is {@link reasons}; a kernel's file has its own for
+ * reasons that only that kernel returns.
  *
  *     const own = defineReasons({ perm: ({ perm }: { perm: string }) => `it swaps the last two axes only, not [${perm}]` });
  *     return refuse(own.perm({ perm: '1, 0, 2' }));

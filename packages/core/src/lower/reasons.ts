@@ -13,6 +13,11 @@ export const reasons = defineReasons({
   /** The kernel has no such feature. */
   lacks: ({ feature }: { readonly feature: 'softcap' | 'sinks' | 'dropout' | 'bias' | 'query offset' }) =>
     feature === 'query offset' ? 'it has no cache in which each sequence has its own length' : `it does not support ${feature}`,
+  /** Something reads a result that the kernel does not have. */
+  lacksResult: ({ result, type }: { readonly result: string; readonly type: string }) => `it does not return ${result}, ${type}`,
+  /** Not a refusal: a note that an attention returns its weights. */
+  weightsReturned: ({ type }: { readonly type: string }) =>
+    `it returns the attention weights, one number for every pair of query and key: ${type}`,
   maskNotExpressible: ({ mask }: Mask) => `it cannot express the mask: ${mask}`,
   headCountsUnknown: () => 'the numbers of heads must be known when the model is compiled',
   headCountsDiffer: ({ heads, kvHeads }: { readonly heads: number | string; readonly kvHeads: number | string }) =>
@@ -20,12 +25,12 @@ export const reasons = defineReasons({
   headDimMultiple: ({ of, got }: { readonly of: number; readonly got: number | string }) =>
     `head_dim ${got} is not a multiple of ${of}`,
   zeroScale: () => 'it interprets a scale of 0 as the default scale',
-  /** Not a refusal: a note that the kernel cannot express the mask other than as a tensor. */
+  /** Not a refusal: a note that the kernel can express the mask only as a tensor. */
   maskOverScores: ({ mask }: Mask) => `the mask becomes a tensor over all pairs of queries and keys: ${mask}`,
   keysOfOthers: () => 'keys and queries belong to different sequences',
   noBiasedLinear: () => 'its operand is not a linear map with a bias, or something else reads it too',
   sizeUnknown: ({ size }: { readonly size: string }) => `the number of ${size} must be known when the model is compiled`,
-  /** What would hold under an assumption that was not given: `holds` completes a sentence with `if`. */
+  /** What would be possible under an assumption that was not made: `holds` completes a sentence with `if`. */
   assumption: ({
     assumption,
     without,

@@ -15,7 +15,7 @@ export interface Found {
   readonly match: Match;
 }
 
-/** Two matches, or a match and a plain node, each wait for the other. */
+/** Two matches, or a match and a plain node, depend on each other. */
 export class Cycle extends Error {
   constructor(readonly found: Found) {
     super(`internal: ${found.rule} at ${found.node.scope} needs its own result`);
@@ -25,7 +25,7 @@ export class Cycle extends Error {
 /**
  * The same graph in a new builder, with the covered values made by their matches.
  *
- * Throws   Cycle when a match is reached again while its operands are being made
+ * Throws   Cycle when a match is reached again while its operands are being computed
  */
 export function replay(old: Graph, taken: ReadonlyMap<Value, Found>): Graph {
   const g = builderLike(old.builder);
@@ -34,13 +34,13 @@ export function replay(old: Graph, taken: ReadonlyMap<Value, Found>): Graph {
   const made = new Map<Value, Value>();
   const underway = new Set<Found>();
 
-  // The subgraph whose nodes are being made again.
+  // The subgraph that is being rebuilt.
   let home: GraphBuilder = g.root;
 
   const get = (v: Value): Value => {
     const ready = made.get(v);
     if (ready) return ready;
-    // Made there it could not be read by anything outside of that branch.
+    // Inside the branch it could not be read from outside.
     if (!v.leaf && g.innermost !== home) throw internal('a rule has to get its operands before it opens a branch or a loop');
     if (v.leaf) made.set(v, replayLeaf(g, v, get));
     else ensure(v);

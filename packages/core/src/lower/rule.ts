@@ -8,7 +8,7 @@ export type { Get, Match, MatchContext, Outcome, Refusal, Rule } from '../ir/gra
 /** A refusal, for a rule to return: of the whole rule, or of one of its variants. */
 export const refuse = (reason: Reason, variant?: string): Refusal => ({ refused: reason, ...(variant && { variant }) });
 
-/** What a rule says, as a list. */
+/** The result of a rule, as a list. */
 export const outcomesOf = (o: Outcome): readonly (Match | Refusal)[] =>
   o === undefined ? [] : Array.isArray(o) ? o : [o as Match | Refusal];
 

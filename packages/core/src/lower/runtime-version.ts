@@ -4,9 +4,9 @@ import { type Graph, type Node, subgraphsOf } from '../ir/graph';
 import { accepts, type Machine, type Target } from './target';
 
 /**
- * The target on the version of the runtime that a machine has: the newest table that is not newer. Without a version the target as it is.
+ * The target for the machine's version of the runtime: the newest table that is not newer than it. Without a version, the target itself.
  *
- * Throws   ConfigError for a version older than every table
+ * Throws   ConfigError for a version that is older than every table
  */
 export function onRuntime(target: Target, { runtime }: Machine): Target {
   if (runtime === undefined || target.runtime === undefined) return target;
@@ -24,11 +24,11 @@ export function onRuntime(target: Target, { runtime }: Machine): Target {
 /** What a version of the runtime lacks for a graph. */
 export interface RuntimeSupport {
   readonly runtime: string;
-  /** In words, each once: `com.microsoft.LinearAttention has no bfloat16 kernel on cuda`. Empty where it runs. */
+  /** As texts, each once: `com.microsoft.LinearAttention has no bfloat16 kernel on cuda`. Empty if it runs. */
   readonly lacks: readonly string[];
 }
 
-/** Which of the known versions of the runtime can run a graph, newest first; empty for targets that know no versions. */
+/** Which of the known versions of the runtime can run a graph, newest first; empty for targets without versions. */
 export function runtimeSupport(target: Target, machine: Machine, graph: Graph): readonly RuntimeSupport[] {
   const nodes = nodesIn(graph);
   return [target, ...(target.older ?? [])].flatMap((t): RuntimeSupport[] => {
@@ -38,14 +38,14 @@ export function runtimeSupport(target: Target, machine: Machine, graph: Graph): 
   });
 }
 
-/** What a version lacks, by the table of the newest version that is not newer. */
+/** Kernels that a version lacks, according to the newest table that is not newer than it. */
 export const lackedBy = (runtime: string, support: readonly RuntimeSupport[]): readonly string[] =>
   (support.find((s) => compareVersions(s.runtime, runtime) <= 0) ?? support.at(-1))?.lacks ?? [];
 
 const nodesIn = (graph: Graph): Node[] =>
   graph.nodes.flatMap((node) => [...subgraphsOf(node).flatMap(([, inner]) => nodesIn(inner)), node]);
 
-// Negative where the first is older; major and minor count.
+// Negative if the first is older; only major and minor are compared.
 function compareVersions(a: string, b: string): number {
   const [[x = 0, y = 0], [u = 0, v = 0]] = [a, b].map((t) => t.split('.').map(Number)) as [number[], number[]];
   return x - u || y - v;

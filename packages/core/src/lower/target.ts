@@ -1,4 +1,4 @@
-// A target is a table of kernels, nothing else.
+// A target is a table of kernels.
 
 import { domainOf, type Op, type TensorType } from '../ir/define-op';
 import type { Node } from '../ir/graph';
@@ -7,7 +7,7 @@ import type { Decision } from './decision';
 import type { Reason } from './reason';
 import { reasons } from './reasons';
 
-/** The machine a graph will run on. What is not given is assumed to be the newest; `explain` says so. */
+/** The machine that a graph will run on. Missing entries are assumed to be the newest; `explain` says so. */
 export interface Machine {
   /** Version of ONNX Runtime: `1.30.0`. */
   readonly runtime?: string;
@@ -20,24 +20,24 @@ export interface Machine {
 /** One op on one target. */
 export interface Kernel {
   readonly dtypes: readonly DType[];
-  /** Those of them that the provider leaves to the CPU, with copies around the node. */
+  /** Those of them that the provider runs on the CPU, with copies before and after the node. */
   readonly beside?: readonly DType[];
-  /** The dtypes of each form of the op (`Op.form`), where they differ. A missing form has no kernel. */
+  /** The dtypes of each form of the op (`Op.form`), if they differ. A missing form has no kernel. */
   readonly forms?: Readonly<Record<string, Pick<Kernel, 'dtypes' | 'beside'>>>;
   /** True, or the reason why this node cannot run there. */
   accepts?(node: Node, machine: Machine): true | Reason;
-  /** The absolute error of an element that the provider allows itself; absent: that of rounding in the dtype. */
+  /** The absolute error per element that the provider allows; absent: that of rounding in the dtype. */
   readonly error?: number;
-  /** Relative; 0 when absent. Only kernels in competition have one. */
+  /** Relative cost; 0 when absent. Only kernels that compete with others have one. */
   cost?(node: Node, machine: Machine): number;
 }
 
-/** A set of kernels behind a list of execution providers. */
+/** The kernels of a list of execution providers. */
 export interface Target {
   readonly name: string;
-  /** The version of the runtime that has these kernels; absent where any has. */
+  /** The version of the runtime that has these kernels; absent if every version has them. */
   readonly runtime?: string;
-  /** The same on older versions of the runtime, newest first. */
+  /** The target on older versions of the runtime, newest first. */
   readonly older?: readonly Target[];
   /** Highest opset of the standard that a graph for it may use. */
   readonly opset: number;
@@ -45,41 +45,41 @@ export interface Target {
   readonly providers: readonly string[];
   /** dtypes in which the target computes; a model of another dtype stores it and computes in float32. */
   readonly computes: readonly DType[];
-  /** Those of them in which it is slower than in float32: a model stores its weights in them and computes in float32, unless `strictDtype` is on. */
+  /** Those of them in which it is slower than in float32: a model stores its weights in them and computes in float32, unless `strictDtype` is set. */
   readonly widens?: readonly DType[];
   /** By op key: `com.microsoft.MultiHeadAttention`. */
   readonly kernels: Readonly<Record<string, Kernel>>;
-  /** What is worth saying about it in `explain`: always, or of models that compute in a dtype. */
+  /** Notes about the target for `explain`: for all models, or for models that compute in a dtype. */
   readonly notes?: readonly { readonly computes?: DType; readonly text: string }[];
-  /** The vendor of its GPUs: tools query them to find the {@link Machine}. */
+  /** The vendor of its GPUs; tools use it to determine the {@link Machine}. */
   readonly gpu?: 'nvidia';
-  /** What it assumes where the machine is not known. */
+  /** What it assumes if the machine is not known. */
   assumed?(machine: Machine): readonly Reason[];
-  /** Which of its kernels the runtime will run for nodes whose op has several. */
+  /** Predicts which kernels the runtime will run for nodes whose op has several. */
   forecast?(nodes: readonly Node[], machine: Machine): readonly Forecast[];
-  /** What could be changed so that something better runs. */
+  /** What could be changed to get a faster kernel. */
   advise?(situation: Situation): readonly Reason[];
 }
 
-/** Which of the kernels behind an op the runtime will run. */
+/** A prediction of the kernel that the runtime will run for an op. */
 export interface Forecast {
-  /** On which machines, as text; empty where the machine is known. */
+  /** On which machines, as text; empty if the machine is known. */
   readonly on: readonly string[];
   readonly kernel: string;
-  /** What the choice still depends on. */
+  /** What the choice also depends on. */
   readonly note?: Reason;
 }
 
-/** What a target receives when it is asked for advice. */
+/** The argument of a target's `advise`. */
 export interface Situation {
   readonly decision: Decision;
-  /** The kernels that will run for what the decision made. */
+  /** The kernels that will run for the ops of the decision. */
   readonly forecasts: readonly Forecast[];
   /** dtype of the arithmetic. */
   readonly computes: DType;
 }
 
-/** The dtype by which a kernel is chosen: that of the first floating operand, else of a floating result, else of the first operand that is not bool. */
+/** The dtype that selects a kernel: that of the first float operand, otherwise of a float result, otherwise of the first operand that is not bool. */
 export function dtypeOf(node: Pick<Node, 'operands'> & { readonly outputs: readonly TensorType[] }): DType | undefined {
   const typed = [...node.operands, ...node.outputs].filter((v) => v !== undefined);
   const read = node.operands.filter((v) => v !== undefined);
@@ -94,7 +94,7 @@ export function kernelOf(target: Target, { op, attrs }: Pick<Node, 'op' | 'attrs
   return form && { ...kernel, ...form };
 }
 
-/** A row of the target's table, whatever the form of the op, or for an op of a user's own what the op itself says. */
+/** The entry of an op in the target's table, for any form; for a user's own op, what the op itself declares. */
 export function rowOf(target: Target, op: Op): Kernel | undefined {
   const { kernels } = op;
   if (Object.hasOwn(target.kernels, op.key)) return target.kernels[op.key];

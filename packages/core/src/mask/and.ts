@@ -40,7 +40,7 @@ export function and<V>(...masks: readonly Mask<V>[]): Mask<V> {
   return parts.length === 1 ? parts[0]! : andMask({ parts });
 }
 
-// Of a mask that says nothing but how far a query sees.
+// For a mask that only bounds the distance between query and key.
 function boundsOf(mask: Mask<Value>) {
   const features = featuresOf(mask);
   return features && Object.keys(features).every((name) => name === 'left' || name === 'right') ? features : undefined;

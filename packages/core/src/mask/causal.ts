@@ -1,4 +1,4 @@
-// No query sees a later key.
+// A query does not attend to later keys.
 import { defineMask } from './mask';
 import { band } from './window';
 
@@ -14,5 +14,5 @@ export const causalMask = defineMask({
   withPrefixTokens: (mask) => mask,
 });
 
-/** Keys at the query's position and before it. Positions count from the start of a sequence. */
+/** Keys at the query's position and before it. Positions are counted from the start of a sequence. */
 export const causal = causalMask();

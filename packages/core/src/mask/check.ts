@@ -1,10 +1,10 @@
-// Masks that do not fit their attention.
+// Checks that the data of a mask fits the sizes of the attention.
 import type { Dim } from '../dim/dim';
 import { printType, type TensorType } from '../ir/define-op';
 import { mismatch } from '../ir/graph';
 import { conjuncts, type Mask, type MaskSizes, masksIn, printMask } from './mask';
 
-/** 1 where that is what there is, else the size itself. */
+/** 1 if the axis has size 1 (it broadcasts), otherwise the size itself. */
 export const oneOr = (got: Dim | undefined, size: Dim): Dim => (got === 1 ? 1 : size);
 
 /** @throws ShapeError for another dtype or other dims */
@@ -14,7 +14,7 @@ export function expectType(name: string, t: TensorType, dtype: string, dims: rea
     throw mismatch(`${name} has the wrong dims`, `[${dims.join(', ')}]`, printType(t));
 }
 
-/** @throws ShapeError where the data of a mask does not fit the attention, or two masks say where positions start */
+/** @throws ShapeError if the data of a mask does not fit the attention, or two masks define positions */
 export function checkMask(mask: Mask<TensorType>, sizes: MaskSizes): void {
   const all = masksIn(mask);
   const placing = all.filter((m) => m.class.definition.placing);

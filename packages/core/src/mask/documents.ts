@@ -1,12 +1,7 @@
-// Queries see keys of their own document.
+// Queries attend only to keys of their own document.
 import { type Dim, subDims } from '../dim/dim';
 import { printType, type TensorType } from '../ir/define-op';
 import { type GraphBuilder, mismatch, type Value } from '../ir/graph';
-import { equal, greater, less, lessOrEqual, where } from '../ops/comparison';
-import { add, max, sub } from '../ops/elementwise';
-import { reshape, slice } from '../ops/movement';
-import { reduceSum } from '../ops/reduce';
-import { gather } from '../ops/select';
 import type { NDArray } from '../tensor/tensor';
 import { expectType } from './check';
 import { defineMask, type Mask, type MaskFrame, type MaskPlaces, type MaskPlacing, type Place } from './mask';
@@ -28,12 +23,12 @@ export const documentsMask = defineMask<Offsets>({
   allows: (_, { from, to }) => from.sequence === to.sequence,
   tensor({ operands }, { graph, seq, kvSeq }) {
     const [queries, keys] = [sequenceOf(graph, operands.offsets, seq), sequenceOf(graph, operands.keyOffsets, kvSeq)];
-    return equal(queryColumn(queries, seq), keyRow(ofNone(keys), kvSeq));
+    return graph.ops.equal(queryColumn(queries, seq), keyRow(ofNone(keys), kvSeq));
   },
   features: ({ operands: { offsets, keyOffsets } }) => ({ documents: { offsets, keyOffsets } }),
-  // A row of some sequence sees itself.
+  // A token of any sequence attends to itself.
   seesOwnKey: ({ operands: { offsets, keyOffsets } }, { graph, seq }) =>
-    offsets === keyOffsets ? queryColumn(greater(sequenceOf(graph, offsets, seq), 0), seq) : undefined,
+    offsets === keyOffsets ? queryColumn(graph.ops.greater(sequenceOf(graph, offsets, seq), 0), seq) : undefined,
   placing: {
     places: ({ operands: { offsets, keyOffsets } }, { seq, kvSeq }) => placesIn(offsets, keyOffsets, seq, kvSeq),
     tensors: ({ operands: { offsets, keyOffsets } }, frame) => packedPlaces(offsets, keyOffsets, frame),
@@ -41,8 +36,8 @@ export const documentsMask = defineMask<Offsets>({
 });
 
 /**
- * Packed sequences: query token t of sequence i (`offsets[i] <= t < offsets[i + 1]`) sees the keys of sequence i, int64 [sequences + 1]. Positions
- * count within a sequence, whose keys end where its queries end; other masks count them so too. It must be used alone, or once among masks joined by
+ * Packed sequences: query token t of sequence i (`offsets[i] <= t < offsets[i + 1]`) attends to the keys of sequence i; offsets int64 [sequences + 1].
+ * Positions are counted within a sequence, whose last key is at the position of its last query, for other masks too. Use it alone, or once among masks joined by
  * {@link and}.
  */
 export const documents = <V>(offsets: V, keyOffsets: V = offsets): Mask<V> =>
@@ -79,15 +74,16 @@ function rowPlaces(offsets: NDArray, rows: number): readonly (Place | undefined)
 
 function packedPlaces(offsets: Value, keyOffsets: Value, frame: MaskFrame): MaskPlaces {
   const { graph, seq, kvSeq } = frame;
+  const { add, gather, max, sub } = graph.ops;
   const keyRows = lazy(() => keyRow(placesUpTo(graph, kvSeq), kvSeq));
   const queryRows = lazy(() => {
     const own = queryColumn(placesUpTo(graph, seq), seq);
     if (offsets === keyOffsets) return own;
-    // Ends meet: query t of sequence i stands beside key t + (end of i among the keys) − (end of i among the queries).
+    // Sequences are aligned at their ends: query t of sequence i has the position of key t + (end of i among the keys) − (end of i among the queries).
     const ahead = gather(place(sub(keyOffsets, offsets)), sequenceOf(graph, offsets, seq), 0);
     return add(own, queryColumn(ahead, seq));
   });
-  // The first key of the sequence that each row belongs to; of the first sequence for rows of none.
+  // The first key of the sequence of each token; of the first sequence for tokens outside all sequences.
   const start = (sequences: Value): Value => gather(place(keyOffsets), max(sub(sequences, 1), 0), 0);
   return {
     ...frame,
@@ -100,11 +96,12 @@ function packedPlaces(offsets: Value, keyOffsets: Value, frame: MaskFrame): Mask
   };
 }
 
-// Keys of no sequence, told from queries of none.
-const ofNone = (keys: Value): Value => where(greater(keys, 0), keys, -1);
+// The sequence number of keys outside all sequences, different from that of such queries.
+const ofNone = (keys: Value): Value => keys.graph.ops.where(keys.graph.ops.greater(keys, 0), keys, -1);
 
-/** The sequence of each row, from 1; 0 for rows of none. */
+/** The sequence number of each token, from 1; 0 for tokens outside all sequences. */
 export function sequenceOf(graph: GraphBuilder, offsets: Value, rows: Dim): Value {
+  const { less, lessOrEqual, reduceSum, reshape, slice, where } = graph.ops;
   const last = subDims(offsets.dims[0]!, 1);
   const token = placesUpTo(graph, rows);
   const starts = slice(offsets, { axes: [0], starts: [0], ends: [last] });

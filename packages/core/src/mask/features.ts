@@ -1,13 +1,13 @@
-// Masks in the words of kernels: all of a mask, or nothing.
+// Masks as features of kernels: the whole mask, or a refusal.
 import { conjuncts, type Mask, type MaskFeatures, maskKinds, printMask } from './mask';
 
-/** All of a mask in the words of kernels; undefined where they have none for a part of it. */
+/** The whole mask as features of kernels; undefined if a part of it has no such feature. */
 export const featuresOf = <V>(mask: Mask<V>): MaskFeatures<V> | undefined => mask.class.definition.features?.(mask);
 
-/** What holds for every pair that a mask allows. It may allow fewer: for costs, never for what a kernel is told. */
+/** Features that are true for every pair that a mask allows. The mask may allow fewer pairs, so use them for costs only, never as arguments of a kernel. */
 export const impliedBy = <V>(mask: Mask<V>): MaskFeatures<V> => mask.class.definition.implies?.(mask) ?? featuresOf(mask) ?? {};
 
-/** Both in one: the narrower bounds; undefined where both have data of the same sort. */
+/** The features of both masks together, with the narrower bounds; undefined if both have data of the same kind. */
 export function joinFeatures<V>(a: MaskFeatures<V>, b: MaskFeatures<V>): MaskFeatures<V> | undefined {
   const all = { ...a, ...b };
   for (const name of Object.keys(b) as (keyof MaskFeatures<V>)[])
@@ -20,7 +20,7 @@ export function joinFeatures<V>(a: MaskFeatures<V>, b: MaskFeatures<V>): MaskFea
   };
 }
 
-/** What a kernel can say: `causal` keys up to the query's position, `window` any bounds on both sides, and data. */
+/** What a kernel can express: `causal` keys up to the query's position, `window` any bounds on both sides, and data. */
 export interface MaskWords {
   readonly causal?: true;
   readonly window?: true;
@@ -30,7 +30,7 @@ export interface MaskWords {
   readonly dense?: true;
 }
 
-/** All of a mask in the features that were requested. */
+/** The whole mask in the features that were requested. */
 export type MaskReading<V, W extends MaskWords> = (W extends { causal: true } ? { readonly causal: boolean } : unknown) &
   (W extends { window: true } ? { readonly left?: number; readonly right?: number } : unknown) & {
     readonly [N in keyof W & ('lengths' | 'keyPadding' | 'documents' | 'dense')]?: MaskFeatures<V>[N];
@@ -43,12 +43,12 @@ export interface MaskBeyond {
 
 /** Options of {@link expressedBy}. */
 export interface ExpressOptions {
-  /** There is one query, at the last key: a mask that hides only keys after the query hides none. */
+  /** There is one query, at the position of the last key: a mask that hides only keys after the query hides none. */
   readonly lastQuery?: boolean;
 }
 
 /**
- * A mask in a kernel's own words: all of it, or what is beyond them. Nothing of a mask can be left over by accident.
+ * A mask in the features of a kernel: the whole mask, or the part that the kernel cannot express. No part of a mask can be forgotten.
  *
  * Example  const reading = expressedBy(mask, { causal: true, lengths: true });
  */

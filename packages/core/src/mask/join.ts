@@ -1,4 +1,4 @@
-// What masks joined by `and` and `or` share.
+// Helpers for `and` and `or`.
 import { type Mask, type MaskClass, sameMask } from './mask';
 
 /** The parts of an `and` or `or` of these masks: nested ones of the same class are joined, repeated ones removed. */

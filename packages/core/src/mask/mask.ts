@@ -25,11 +25,11 @@ export interface MaskSizes {
   readonly heads: Dim;
   readonly seq: Dim;
   readonly kvSeq: Dim;
-  /** Where there is one: int64 [batch], rows of k before query 0. */
+  /** Optional: int64 [batch], number of keys before query 0. */
   readonly queryOffset: TensorType | undefined;
 }
 
-/** Where a query or key is: in which sequence, and at which position there. */
+/** The place of a query or key: its sequence, and its position there. */
 export interface Place {
   readonly sequence: number;
   readonly position: number;
@@ -56,7 +56,7 @@ export interface MaskFrame {
 
 /** Positions of queries and keys, int32. */
 export interface MaskPlaces extends MaskFrame {
-  /** The rows of k: 0, 1, …; [1, 1, 1, kv_seq]. */
+  /** The indices of keys: 0, 1, …; [1, 1, 1, kv_seq]. */
   keyRows(): Value;
   /** The index of the key at the position of each query; [1 or batch, 1, seq, 1]. */
   queryRows(): Value;
@@ -64,16 +64,16 @@ export interface MaskPlaces extends MaskFrame {
   keyPositions(): Value;
   /** Positions of queries within their sequence; [1 or batch, 1, seq, 1]. */
   queryPositions(): Value;
-  /** Queries and keys of one sequence, which end together. */
+  /** Queries and keys are of one sequence and aligned at their ends. */
   readonly aligned: boolean;
-  /** Each query surely has a key at its own position. */
+  /** It is known that each query has a key at its own position. */
   readonly ownKeyExists: boolean;
 }
 
 /** A bool tensor that broadcasts to [batch, heads, seq, kv_seq], or one value for all pairs. */
 export type Truth = Value | boolean;
 
-/** A mask in the words that kernels know. Causal is `right: 0`. */
+/** A mask as features of kernels. Causal is `right: 0`. */
 export interface MaskFeatures<V> {
   readonly left?: number;
   readonly right?: number;
@@ -88,13 +88,13 @@ export interface PrefixTokens {
   readonly count: Dim;
   /** Number of tokens before the prefix was added. */
   readonly before: Dim;
-  /** Whether keys are the queries' own sequence, so that they grow too. */
+  /** True for self attention, where the keys get the prefix too. */
   readonly ownKeys: boolean;
 }
 
 /** Positions of queries and keys under a mask that defines them itself. */
 export interface MaskPlacing<D extends string = string, O extends object = object> {
-  /** The place of a query or a key; undefined outside of all sequences: such a query attends to nothing, and nothing attends to such a key. */
+  /** The place of a query or a key; undefined outside all sequences: such a query attends to no key, and no query attends to such a key. */
   places(
     mask: Mask<NDArray, D, O>,
     sizes: { readonly seq: number; readonly kvSeq: number },
@@ -108,52 +108,52 @@ export interface MaskPlacing<D extends string = string, O extends object = objec
   tensors(mask: Mask<Value, D, O>, frame: MaskFrame): MaskPlaces;
 }
 
-/** Everything about one class of masks. What a class leaves out is refused by what would need it. */
+/** Everything about one class of masks. Code that needs an optional part that a class omits refuses the mask. */
 export interface MaskDefinition<D extends string = string, O extends object = object> {
   /** As blocks declare it and `explain` prints it. */
   readonly name: string;
-  /** Whether it compares the position of a query with that of a key, which means something within one sequence only. */
+  /** Whether it compares the position of a query with that of a key, which is defined only within one sequence. */
   readonly comparesPositions: boolean;
   /** It allows what all of its parts allow; with no parts, everything. */
   readonly conjunctive?: true;
-  /** Throws a `mismatch` where dtypes or dims of its data do not fit. */
+  /** Throws a `mismatch` if dtypes or dims of its data do not fit. */
   check?(mask: Mask<TensorType, D, O>, sizes: MaskSizes): void;
   /** The definition as a predicate: the reference for tensors and kernels. */
   allows(mask: Mask<NDArray, D, O>, pair: Pair): boolean;
   /** The mask as a tensor. */
   tensor(mask: Mask<Value, D, O>, at: MaskPlaces): Truth;
-  /** All of it in the words of kernels; undefined where they have none. */
+  /** The whole mask as features of kernels; undefined if there is none for it. */
   features?<V>(mask: Mask<V, D, O>): MaskFeatures<V> | undefined;
-  /** Features that hold for every pair that it allows; default its features. For costs, and to omit what is implied. */
+  /** Features that are true for every pair that it allows; default its features. For costs, and to omit implied masks. */
   implies?<V>(mask: Mask<V, D, O>): MaskFeatures<V>;
   /**
-   * Of a class under which a query that sees any key sees the one at its own position: the queries that do, [1 or batch, 1 or heads, 1 or seq, 1].
-   * Undefined where that is not so.
+   * For a class under which a query that attends to any key attends to the key at its own position: the queries that do, [1 or batch, 1 or heads, 1 or seq, 1].
+   * Undefined otherwise.
    */
   seesOwnKey?(mask: Mask<Value, D, O>, at: MaskPlaces): Truth | undefined;
   /**
-   * Of a class under which a query sees the first n keys for some n: the queries with n > 0. `nonEmpty` tells of data that surely is not 0.
-   * Undefined where that is not so.
+   * For a class under which a query attends to the first n keys for some n: the queries with n > 0. `nonEmpty` returns true for data that is known not to be 0.
+   * Undefined otherwise.
    */
   seesFirstKey?(mask: Mask<Value, D, O>, at: MaskPlaces, nonEmpty: (data: Value) => boolean): Truth | undefined;
   /** The same mask after prefix tokens were added, which all tokens attend to and which attend to all real tokens. Absent: refused. */
   withPrefixTokens?(mask: Mask<Value, D, O>, front: PrefixTokens): Mask<Value>;
   /** For a class that defines positions itself. It must be used alone, or once among masks joined by `and`. */
   readonly placing?: MaskPlacing<D, O>;
-  /** In words; default the name. */
+  /** As text; default the name. */
   print?(mask: Mask<unknown, D, O>): string;
 }
 
 /** A class of masks. Compared by identity, also as part of a node's attributes. */
 export class MaskClass<D extends string = string, O extends object = object> {
   constructor(readonly definition: MaskDefinition<D, O>) {}
-  /** As its definition says. */
+  /** From its definition. */
   get name(): string {
     return this.definition.name;
   }
 }
 
-/** What a mask is made of; see {@link Mask}. */
+/** The parts of a mask; see {@link Mask}. */
 export interface MaskParts<V, D extends string, O extends object> {
   readonly operands?: Readonly<Record<D, V>>;
   readonly options?: O;
@@ -206,12 +206,12 @@ function sameEntries(a: object, b: object): boolean {
   return [...Object.keys(a), ...Object.keys(b)].every((name) => x![name] === y![name]);
 }
 
-/** In words, for refusals and `explain`: `causal, lengths`. */
+/** As text, for refusals and `explain`: `causal, lengths`. */
 export function printMask(mask: Mask<unknown>): string {
   return mask.class.definition.print?.(mask) ?? mask.class.name;
 }
 
-/** The masks that all have to allow a pair. */
+/** The masks that must all allow a pair. */
 export const conjuncts = <V>(mask: Mask<V>): readonly Mask<V>[] => (mask.class.definition.conjunctive ? mask.parts : [mask]);
 
 /** All masks of a tree, itself first. */

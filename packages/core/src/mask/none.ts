@@ -1,4 +1,4 @@
-// Every query sees every key.
+// No mask: every query attends to every key.
 import { defineMask } from './mask';
 
 /** The class of {@link none}. */

@@ -1,4 +1,4 @@
-// The pairs that another mask hides.
+// The complement of another mask.
 import { defineMask, type Mask, printMask } from './mask';
 import { negated } from './truth';
 

@@ -15,7 +15,7 @@ export type MayAttend = (b: number, h: number, i: number, j: number) => boolean;
 
 /**
  * A mask as a predicate. Query `i` is at position `queryOffset[b] + i`, key `j` at `j`, and only the first `queryOffset[b] + seq` keys exist;
- * without `queryOffset` queries and keys end together. A documents mask counts positions within its sequences instead.
+ * without `queryOffset` queries and keys are aligned at their ends. A documents mask counts positions within its sequences instead.
  */
 export function mayAttend(mask: Mask<NDArray>, sizes: AttendSizes, queryOffset?: NDArray): MayAttend {
   const placing = placingMask(mask);

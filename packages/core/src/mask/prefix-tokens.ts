@@ -1,23 +1,23 @@
-// Masks after prefix tokens were put before each sequence.
+// Masks after prefix tokens were added before each sequence.
 import type { Dim } from '../dim/dim';
 import type { Value } from '../ir/graph';
-import { add } from '../ops/elementwise';
-import { concat } from '../ops/movement';
-import { fill, size } from '../ops/shape';
 import type { Mask, PrefixTokens } from './mask';
 
 /** `value` prepended `count` times along an axis. */
 export function inFront(x: Value, axis: number, count: Dim, value: number): Value {
+  const { concat, fill } = x.graph.ops;
   return count ? concat([fill(x, x.dims.with(axis, count), value, x.dtype), x], axis) : x;
 }
 
-/** Numbers with as many more each. */
-export const moreBy = (x: Value, count: Dim): Value =>
-  count === 0 ? x : add(x, typeof count === 'number' ? count : size(x, count));
+/** x + count, for lengths and other int64 values. */
+export function moreBy(x: Value, count: Dim): Value {
+  const { add, size } = x.graph.ops;
+  return count === 0 ? x : add(x, typeof count === 'number' ? count : size(x, count));
+}
 
 /**
- * The same mask after prefix tokens were put before each sequence; undefined where the mask cannot express it. All tokens attend to the prefix,
- * and the prefix to all real tokens; a mask that compares positions also counts the prefix.
+ * The same mask after prefix tokens were added before each sequence; undefined if the mask cannot express it. All tokens attend to the prefix,
+ * and the prefix to all real tokens; for a mask that compares positions, the prefix counts as positions.
  */
 export function withPrefixTokens(mask: Mask<Value>, front: PrefixTokens): Mask<Value> | undefined {
   const { withPrefixTokens: grown } = mask.class.definition;

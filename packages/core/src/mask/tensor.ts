@@ -1,10 +1,5 @@
-// Masks as bool tensors, for what no kernel can say in its own words.
+// Masks as bool tensors, for masks that a kernel cannot express by its features.
 import type { Value } from '../ir/graph';
-import { cast } from '../ops/cast';
-import { greater, less } from '../ops/comparison';
-import { add } from '../ops/elementwise';
-import { reduceSum } from '../ops/reduce';
-import { fill } from '../ops/shape';
 import { impliedBy } from './features';
 import type { Mask, MaskFrame, Truth } from './mask';
 import { column, placeOf, placesOf } from './places';
@@ -19,8 +14,9 @@ import { both } from './truth';
  * Lowers   everywhere: Range, Less, LessOrEqual, And
  */
 export function materialize(mask: Mask<Value>, frame: MaskFrame): Value | undefined {
+  const { add, fill, less } = frame.graph.ops;
   const at = placesOf(mask, frame);
-  // Keys up to the query's own position are there anyway.
+  // Keys up to the query's own position always exist.
   const exists: Truth =
     frame.queryOffset && !((impliedBy(mask).right ?? 1) <= 0)
       ? less(at.keyRows(), add(column(frame.queryOffset), placeOf(frame.graph, frame.seq)))
@@ -31,23 +27,26 @@ export function materialize(mask: Mask<Value>, frame: MaskFrame): Value | undefi
 }
 
 /**
- * Where a query may attend to some key at all.
+ * Whether each query may attend to at least one key.
  *
  * Shapes   keep bool [..., kv_seq] → bool [..., 1]
  * Throws   ShapeError when keep is a scalar
  * Lowers   everywhere: Cast, ReduceSum, Greater
  */
-export const anyKey = (keep: Value): Value => greater(reduceSum(cast(keep, 'float32'), [-1]), 0);
+export function anyKey(keep: Value): Value {
+  const { cast, greater, reduceSum } = keep.graph.ops;
+  return greater(reduceSum(cast(keep, 'float32'), [-1]), 0);
+}
 
 /** Options of {@link someKey}. */
 export interface SomeKeyOptions {
-  /** Tells of lengths that none of them is 0, and of nothing else. */
+  /** True for lengths that are known to be at least 1. */
   readonly nonEmpty?: (lengths: Value) => boolean;
 }
 
 /**
- * Where a query may attend to some key at all: true where every query surely does, else bool that broadcasts to [batch, heads, seq, 1]. From
- * lengths and the sequences of packed rows alone where these say it, else from all of `keep`, the mask as {@link materialize} gives it.
+ * Whether each query may attend to at least one key: true if it is known that every query does, otherwise bool that broadcasts to [batch, heads, seq, 1]. Computed
+ * from lengths and packed sequences alone if these determine it, otherwise from `keep`, the mask as {@link materialize} returns it.
  *
  * Shapes   as the frame says; keep bool [batch or 1, heads or 1, seq or 1, kv_seq] → bool [batch or 1, heads or 1, seq or 1, 1]
  * Throws   ShapeError when a size cannot be read from the graph's inputs

@@ -4,8 +4,8 @@ import { countOf, type NDArray } from '../tensor/tensor';
 import type { AttendAttrs, AttendParts } from './attend-parts';
 import { broadcastIndex } from './broadcast';
 
-/** y of Attend for arrays. Keys that a query may not attend to are never read; values have a weight of 0, and 0 · NaN is NaN as in every runtime. */
-export function evaluateAttend(parts: AttendParts<NDArray>, attrs: AttendAttrs): NDArray {
+/** The results of Attend for arrays. Masked keys are never read; masked values have a weight of 0, and 0 · NaN is NaN as in every runtime. */
+export function evaluateAttend(parts: AttendParts<NDArray>, attrs: AttendAttrs): readonly NDArray[] {
   const { q, k, v, queryOffset, bias, sinks, noise } = parts;
   const [batch, heads, seq, headDim] = q.dims as [number, number, number, number];
   const [, kvHeads, kvSeq, width] = v.dims as [number, number, number, number];
@@ -13,6 +13,7 @@ export function evaluateAttend(parts: AttendParts<NDArray>, attrs: AttendAttrs):
   const allowed = mayAttend(parts.mask, { seq, kvSeq }, queryOffset);
   const dims = [batch, heads, seq, width];
   const y = new Float64Array(countOf(dims));
+  const all: NDArray = { dtype: q.dtype, dims: [batch, heads, seq, kvSeq], data: new Float64Array(batch * heads * seq * kvSeq) };
 
   const score = (b: number, h: number, i: number, j: number, kvHead: number): number => {
     const [row, col] = [((b * heads + h) * seq + i) * headDim, ((b * kvHeads + kvHead) * kvSeq + j) * headDim];
@@ -35,11 +36,12 @@ export function evaluateAttend(parts: AttendParts<NDArray>, attrs: AttendAttrs):
         const weights = scores.map((s) => Math.exp(s - top));
         const total = weights.reduce((a, w) => a + w, Math.exp(sink - top));
         weights.forEach((w, j) => {
+          all.data[((b * heads + h) * seq + i) * kvSeq + j] = w / total;
           const dropped = noise !== undefined && noise.data[((b * heads + h) * seq + i) * kvSeq + j]! < dropout;
           const weight = dropped ? 0 : w / total / (noise ? 1 - dropout : 1);
           const [out, row] = [((b * heads + h) * seq + i) * width, ((b * kvHeads + kvHead) * kvSeq + j) * width];
           for (let d = 0; d < width; d++) y[out + d]! += weight * v.data[row + d]!;
         });
       }
-  return { dtype: q.dtype, dims, data: y };
+  return attrs.weights ? [{ dtype: q.dtype, dims, data: y }, all] : [{ dtype: q.dtype, dims, data: y }];
 }

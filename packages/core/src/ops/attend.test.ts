@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { backward } from '../autodiff/grad';
 import { interpret } from '../interpret/interpret';
-import { GraphBuilder, type Value } from '../ir/graph';
+import type { Value } from '../ir/graph';
 import {
   and,
   causal,
@@ -20,9 +20,10 @@ import { mayAttend } from '../mask/predicate';
 import type { NDArray } from '../tensor/tensor';
 import { checkOp, expectClose } from '../testing';
 import { type AttentionCall, array, attentionCall, feeder, randomArray } from '../testing/attention-calls';
-import { type AttendOpOptions, attendOp } from './attend';
+import { type AttendOpOptions, attendOp, attendWithWeights } from './attend';
 import { cases } from './attend.cases';
 import { slice } from './movement';
+import { GraphBuilder } from './vocabulary';
 
 test.each(cases.map((c) => [c.name, c] as const))('%s', (_, c) => checkOp(c));
 
@@ -115,6 +116,41 @@ describe('any mask', () => {
     );
     expect(dead).toBeGreaterThan(100);
   });
+
+  test('weights: hidden keys have exactly 0, the others sum to 1, and y is what they weight', () => {
+    let hidden = 0;
+    fc.assert(
+      fc.property(attentionCall, (call) => {
+        const { g, feed, q, k, v, options } = traced(call, false);
+        const { y, weights } = attendWithWeights(q, k, v, options);
+        g.output('y', y);
+        g.output('weights', weights);
+        g.output('alone', attendOp(q, k, v, options));
+        const graph = g.finish();
+        const oracle = interpret(graph, feed.feeds);
+        const definition = interpret(graph, feed.feeds, { prefer: 'decompose' });
+        for (const name of ['y', 'weights', 'alone'])
+          expectClose(definition[name]!, oracle[name]!, { atol: 1e-12, rtol: 1e-12 }, name);
+        expect(oracle.alone!.data).toEqual(oracle.y!.data);
+        expect(definition.alone!.data).toEqual(definition.y!.data);
+        const allowed = mayAttend(call.mask, call, call.queryOffset);
+        const heads = call.kvHeads * call.group;
+        for (const { weights } of [oracle, definition])
+          for (let b = 0, row = 0; b < call.batch; b++)
+            for (let h = 0; h < heads; h++)
+              for (let i = 0; i < call.seq; i++, row++) {
+                const own = weights!.data.subarray(row * call.kvSeq, (row + 1) * call.kvSeq);
+                const seen = own.filter((_, j) => allowed(b, h, i, j));
+                const unseen = own.filter((_, j) => !allowed(b, h, i, j));
+                expect(unseen.every((w) => w === 0)).toBe(true);
+                hidden += unseen.length;
+                expect(Math.abs(seen.reduce((sum, w) => sum + w, 0) - (seen.length ? 1 : 0))).toBeLessThan(1e-14);
+              }
+      }),
+      { numRuns: 150 },
+    );
+    expect(hidden).toBeGreaterThan(1000);
+  });
 });
 
 function sliced(x: Value, axis: number, from: number, to: number): Value {
@@ -131,6 +167,25 @@ describe('equalities', () => {
     // Scores 0, ln 3: weights 1/4 and 3/4.
     const y = attended(one(1), one(0, Math.log(3)), one(8, 4), () => ({ mask: none }));
     expectClose(y, one(5), { atol: 1e-15 });
+    const weightsOf = (o: (input: (x: NDArray) => Value) => Omit<AttendOpOptions, 'mask'> = () => ({})): NDArray =>
+      computed(
+        (input) =>
+          attendWithWeights(input(one(1)), input(one(0, Math.log(3))), input(one(8, 4)), { mask: none, ...o(input) }).weights,
+      );
+    const row = (...data: number[]): NDArray => array('float64', [1, 1, 1, 2], data);
+    expectClose(weightsOf(), row(0.25, 0.75), { atol: 1e-15 });
+    expectClose(
+      weightsOf((input) => ({ sinks: input(array('float64', [1], [Math.log(4)])) })),
+      row(0.125, 0.375),
+      { atol: 1e-15 },
+    );
+    // Dropout changes the result, not the weights.
+    const given = array('float32', [1, 1, 1, 2], [0.2, 0.9]);
+    expectClose(
+      weightsOf((input) => ({ dropout: { probability: 0.5, noise: input(given) } })),
+      row(0.25, 0.75),
+      { atol: 1e-15 },
+    );
     // A sink of ln 4 takes half.
     const half = attended(one(1), one(0, Math.log(3)), one(8, 4), (input) => ({
       mask: none,
@@ -269,7 +324,7 @@ describe('the definition takes no more than it needs', () => {
       input('v', 'batch', kvHeads, 'seq', 7),
     ];
     const { producer } = attendOp(q, k, v, o(g));
-    producer!.op.decompose!(producer!.operands, producer!.attrs).forEach((y, i) => {
+    producer!.op.decompose!(producer!.operands, producer!.attrs, producer!.graph.ops).forEach((y, i) => {
       g.output(`y${i}`, y);
     });
     return g.finish().nodes.map((n) => n.op.key.replace('onnxformers.', ''));

@@ -1,7 +1,9 @@
 // Attend: the high-level op of every softmax attention. It is lowered to kernels; `decompose` is its definition.
 
-import { defineOp } from '../ir/define-op';
+import type { Dim } from '../dim/dim';
+import { defineOp, printType } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
+import { reasons } from '../lower/reasons';
 import { dense } from '../mask/dense';
 import { type Mask, mapMask } from '../mask/mask';
 import { decomposeAttend } from './attend-definition';
@@ -13,7 +15,16 @@ import { greater, where } from './comparison';
 /** The high-level op behind {@link attendOp}. */
 export const Attend = defineOp<AttendAttrs>({
   key: 'onnxformers.Attend',
-  attributes: { mask: 'data', scale: 'float', softcap: 'float', dropout: 'data', slots: 'data', fewKeys: 'data' },
+  results: ['y', 'weights'],
+  attributes: {
+    mask: 'data',
+    scale: 'float',
+    softcap: 'float',
+    dropout: 'data',
+    slots: 'data',
+    fewKeys: 'data',
+    weights: 'data',
+  },
   infer(operands, attrs) {
     const parts = attendParts(operands, attrs);
     checkParts(parts);
@@ -22,12 +33,15 @@ export const Attend = defineOp<AttendAttrs>({
       throw mismatch('softcap is not positive', 'a number above 0', String(attrs.softcap));
     const { dropout = 0 } = attrs;
     if (!(dropout >= 0 && dropout <= 1)) throw mismatch('dropout is not a probability', 'a number from 0 to 1', String(dropout));
-    const [batch, heads, seq] = parts.q.dims;
-    return [{ dtype: parts.q.dtype, dims: [batch!, heads!, seq!, parts.v.dims[3]!] }];
+    const [batch, heads, seq] = parts.q.dims as [Dim, Dim, Dim];
+    const { dtype } = parts.q;
+    const y = { dtype, dims: [batch, heads, seq, parts.v.dims[3]!] };
+    return attrs.weights ? [y, { dtype, dims: [batch, heads, seq, parts.k.dims[2]!] }] : [y];
   },
   flops: attendFlops,
-  decompose: (operands, attrs) => [decomposeAttend(attendParts(operands, attrs), attrs)],
-  evaluate: (operands, attrs) => [evaluateAttend(attendParts(operands, attrs), attrs)],
+  notes: ({ outputs: [, weights] }) => (weights ? [reasons.weightsReturned({ type: printType(weights) })] : []),
+  decompose: (operands, attrs, ops) => decomposeAttend(attendParts(operands, attrs), attrs, ops),
+  evaluate: (operands, attrs) => evaluateAttend(attendParts(operands, attrs), attrs),
 });
 
 /** Options of {@link attendOp}. */
@@ -35,9 +49,9 @@ export interface AttendOpOptions {
   readonly mask: Mask<Value>;
   /** int64 [batch]: keys before query 0 (query offset); only the first `queryOffset + seq` keys exist. Absent: `kv_seq − seq`. */
   readonly queryOffset?: Value;
-  /** [1 or batch, 1 or heads, seq, kv_seq], added to the scores. Finite: −∞ belongs in the mask, see {@link fromAdditive}. */
+  /** [1 or batch, 1 or heads, seq, kv_seq], added to the scores. Finite: express −∞ by the mask, see {@link fromAdditive}. */
   readonly bias?: Value;
-  /** One more logit [heads] in each softmax, which takes weight and has no value (attention sink). */
+  /** One more logit [heads] in each softmax, whose share of the weights has no value (attention sink). */
   readonly sinks?: Value;
   /** Default 1 / √head_dim. */
   readonly scale?: number;
@@ -52,10 +66,10 @@ export interface AttendOpOptions {
  *
  *     y = softmax(mask(softcap(scale · q kᵀ) + bias)) v
  *
- * Query `i` is at position `queryOffset + i`, key `j` at `j`; under a documents mask both are counted within their sequence, whose keys end where
- * its queries end. The result of a query that may attend to no key (fully masked row) is 0.
+ * Query `i` is at position `queryOffset + i`, key `j` at `j`; under a documents mask both are counted within their sequence, aligned at
+ * the ends. The result of a query that may attend to no key (fully masked row) is 0.
  *
- * A masked key stays masked whatever scores and bias are, as long as they are below half of the largest float32. k and v must be finite, also at
+ * A masked key stays masked for any scores and bias below half of the largest float32. k and v must be finite, also at
  * masked positions: their weight is 0, and 0 · NaN is NaN. Kernels that never read these positions may return a number there.
  *
  * Shapes   q [batch, heads, seq, head_dim] · k [batch, kv_heads, kv_seq, head_dim] · v [batch, kv_heads, kv_seq, v_head_dim] →
@@ -70,6 +84,34 @@ export interface AttendOpOptions {
  * Example  const y = ops.attendOp(q, k, v, { mask: causal });
  */
 export function attendOp(q: Value, k: Value, v: Value, options: AttendOpOptions): Value {
+  return emit(q, k, v, options)[0]!;
+}
+
+/** The results of {@link attendWithWeights}. */
+export interface AttendResult {
+  readonly y: Value;
+  readonly weights: Value;
+}
+
+/**
+ * Softmax attention that also returns its weights, after softmax and before dropout. Masked keys have a weight of exactly 0, all weights of a fully masked row are
+ * 0, and with a sink the weights sum to less than 1.
+ *
+ *     weights = softmax(mask(softcap(scale · q kᵀ) + bias))      y = weights v
+ *
+ * Shapes   as {@link attendOp}; weights [batch, heads, seq, kv_seq]
+ * Dtypes   as {@link attendOp}; weights in the dtype of q
+ * Throws   as {@link attendOp}
+ * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
+ * Lowers   cpu, wasm: Attention · elsewhere: primitives. Other kernels do not return weights, and memory is seq · kv_seq everywhere
+ * Example  const { y, weights } = ops.attendWithWeights(q, k, v, { mask: causal });
+ */
+export function attendWithWeights(q: Value, k: Value, v: Value, options: AttendOpOptions): AttendResult {
+  const [y, weights] = emit(q, k, v, options, true) as [Value, Value];
+  return { y, weights };
+}
+
+function emit(q: Value, k: Value, v: Value, options: AttendOpOptions, weights?: true): readonly Value[] {
   const { queryOffset, bias, sinks, scale, softcap, dropout } = options;
   const operands: Value[] = [q, k, v];
   const add = (value: Value): number => (operands.includes(value, 3) ? operands.indexOf(value, 3) : operands.push(value) - 1);
@@ -77,11 +119,11 @@ export function attendOp(q: Value, k: Value, v: Value, options: AttendOpOptions)
   for (const [name, value] of Object.entries({ queryOffset, bias, sinks, noise: dropout?.noise }))
     if (value) slots[name] = add(value);
   const mask = mapMask(options.mask, add);
-  return apply(Attend, operands, { mask, scale, softcap, dropout: dropout?.probability, slots })[0]!;
+  return apply(Attend, operands, { mask, scale, softcap, dropout: dropout?.probability, slots, ...(weights && { weights }) });
 }
 
 /**
- * Splits an additive mask, as other libraries use it, into the two parts that Attend distinguishes: a mask (−∞) and an attention bias.
+ * Splits an additive mask, as other libraries use it, into a mask (−∞) and an attention bias.
  *
  * Shapes   [1 or batch, 1 or heads, seq, kv_seq] → a mask of these dims, and a finite bias
  * Throws   nothing

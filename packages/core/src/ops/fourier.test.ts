@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Dim } from '../dim/dim';
 import { interpret } from '../interpret/interpret';
-import { type Graph, GraphBuilder } from '../ir/graph';
+import type { Graph } from '../ir/graph';
 import { lower } from '../lower/lower';
 import { cuda } from '../targets/cuda';
 import { toArray } from '../tensor/convert';
@@ -11,6 +11,7 @@ import { checkOp } from '../testing/op-suite';
 import { randomArray } from '../testing/run-block';
 import { DFT, dft } from './fourier';
 import { cases } from './fourier.cases';
+import { GraphBuilder } from './vocabulary';
 
 describe('the op suite', () => {
   it.each(cases.map((c) => [c.name, c] as const))('%s', (_, c) => checkOp(c));
@@ -40,7 +41,7 @@ describe('how ONNX has it', () => {
   it('of a known length it is one product with a constant', () => {
     const g = new GraphBuilder();
     const node = dft(g.input('x', 'float32', ['batch', 5, 1])).producer!;
-    g.output('y', DFT.decompose!(node.operands, node.attrs as Parameters<NonNullable<typeof DFT.decompose>>[1])[0]!);
+    g.output('y', DFT.decompose!(node.operands, node.attrs as Parameters<NonNullable<typeof DFT.decompose>>[1], g.ops)[0]!);
     expect(g.finish().nodes.map((n) => n.op.key)).toEqual(['onnxformers.Reshape', 'MatMul', 'onnxformers.Reshape']);
   });
 });

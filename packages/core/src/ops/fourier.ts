@@ -1,17 +1,17 @@
 // The discrete Fourier transform.
 import { addDims, type Dim, floorDivDims, mulDims, subDims } from '../dim/dim';
 import { defineOp, type Op, printType, type TensorType } from '../ir/define-op';
-import { apply, located, mismatch, type Value } from '../ir/graph';
+import { apply, mismatch, type Value } from '../ir/graph';
 import { tensor } from '../tensor/convert';
 import { countOf, type NDArray, type Tensor } from '../tensor/tensor';
 import { accept } from './accept';
 import { encoded } from './encode';
 import { type Plan, transformed } from './fourier-definition';
-import { padTo, transpose } from './movement';
+import { padTo } from './movement';
 import { size } from './shape';
 import { axisOf, offsetsAcross, rowMajorStrides } from './strides';
 
-/** `length`: of the signal in time; undefined unless a one-sided spectrum is transformed back. */
+/** `length`: that of the time signal; undefined unless the transform is the inverse of a one-sided spectrum. */
 type DFTAttrs = { readonly axis: number; readonly inverse: 0 | 1; readonly onesided: 0 | 1; readonly length?: Dim };
 
 function planOf(dims: readonly Dim[], { axis, inverse, onesided, length }: DFTAttrs): Plan<Dim> {
@@ -36,14 +36,14 @@ export const DFT: Op<DFTAttrs> = defineOp<DFTAttrs>({
       throw mismatch('the spectrum does not fit the length', `${halfOf(attrs.length)} in axis ${attrs.axis}`, String(from));
     return [{ dtype, dims: dims.with(attrs.axis, to).with(-1, partsOut) }];
   },
-  decompose([x], attrs) {
+  decompose([x], attrs, ops) {
     const plan = planOf(x!.dims, attrs);
     const order = x!.dims.map((_, i) => i);
     const toFront = [...order.toSpliced(attrs.axis, 1).slice(0, -1), attrs.axis, order.at(-1)!];
-    const moved = transpose(x!, toFront);
-    const y = transformed(moved, plan, (v) => dft(v));
+    const moved = ops.transpose(x!, toFront);
+    const y = transformed(moved, plan, ops);
     return [
-      transpose(
+      ops.transpose(
         y,
         order.map((axis) => toFront.indexOf(axis)),
       ),
@@ -136,13 +136,13 @@ function transformedNumbers(x: NDArray, axis: number, plan: Plan<number>): NDArr
 
 /** Options of {@link dft}. */
 export interface FourierOptions {
-  /** The axis to transform. Default -2, the last before that of the parts. */
+  /** The axis to transform. Default -2, the last axis before that of the real and imaginary parts. */
   readonly axis?: number;
-  /** Back from frequencies to time, divided by the length. Default false. */
+  /** The inverse transform, from frequencies to time, divided by the length. Default false. */
   readonly inverse?: boolean;
-  /** Only the frequencies from 0 to half the length, of a real signal; with `inverse` from those to the real signal. Default false. */
+  /** Only the frequencies from 0 to half the length, of a real signal; with `inverse` from these to the real signal. Default false. */
   readonly onesided?: boolean;
-  /** The length of the signal in time: zeros are added or elements cut off at the end. Default: that of the axis. */
+  /** The length of the time signal: it is padded with zeros or truncated at the end. Default: that of the axis. */
   readonly length?: Dim;
 }
 
@@ -158,7 +158,7 @@ export interface FourierOptions {
  * Example  const spectrum = ops.dft(ops.unsqueeze(x, [-1]));
  */
 export function dft(x: Value, o: FourierOptions = {}): Value {
-  const axis = located(x.graph, DFT.key, [x], () => axisOf(o.axis ?? -2, x.rank));
+  const axis = x.graph.located(DFT.key, [x], () => axisOf(o.axis ?? -2, x.rank));
   const [inverse, onesided] = [o.inverse ? 1 : 0, o.onesided ? 1 : 0] as const;
   if (!(inverse && onesided))
     return apply(DFT, [o.length === undefined ? x : padTo(x, axis, o.length)], { axis, inverse, onesided })[0]!;

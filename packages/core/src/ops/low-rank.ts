@@ -1,10 +1,8 @@
-// A matrix with an update of low rank.
+// A matrix with a low-rank update.
 
 import { defineOp, type Op, printType } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value } from '../ir/graph';
 import { acceptAlike } from './accept';
-import { add, mul } from './elementwise';
-import { matmul } from './matmul';
 
 type LowRankAttrs = { readonly scale: number };
 
@@ -25,11 +23,11 @@ export const LowRankUpdate: Op<LowRankAttrs> = defineOp<LowRankAttrs>({
       );
     return [weight!];
   },
-  decompose: ([weight, b, a], { scale }) => [add(weight, mul(matmul(b, a), scale))],
+  decompose: ([weight, b, a], { scale }, { add, matmul, mul }) => [add(weight, mul(matmul(b, a), scale))],
 });
 
 /**
- * A matrix with an update of low rank: `weight + scale · b a`.
+ * A matrix with a low-rank update: `weight + scale · b a`.
  *
  * Shapes   weight [out, in], b [out, rank], a [rank, in] → [out, in]
  * Dtypes   floats, all the same

@@ -13,13 +13,13 @@ export type AttentionAttrs = {
   readonly kv_num_heads?: number | undefined;
   /** Default 1 / √head_size. */
   readonly scale?: number | undefined;
-  /** 0, the default, is none. */
+  /** Default 0: no softcap. */
   readonly softcap?: number | undefined;
   /** The dtype of the softmax, by its number in ONNX files: see {@link floatOfNumber}. Default: float32, for float64 itself. */
   readonly softmax_precision?: number | undefined;
-  /** What output 3 contains: 0 the scaled scores, 1 these after softcap, 2 after the mask, 3 after softmax. */
+  /** The contents of output 3: 0 the scaled scores, 1 these after softcap, 2 after the mask, 3 after softmax. */
   readonly qk_matmul_output_mode?: number | undefined;
-  /** How many of the outputs Y, present_key, present_value and qk_matmul_output there are. */
+  /** Number of outputs, in the order Y, present_key, present_value and qk_matmul_output. */
   readonly outputs: number;
 };
 
@@ -158,7 +158,7 @@ function checkAttentionMask(mask: TensorType, q: TensorType, { batch, heads, seq
     throw mismatch('the mask does not broadcast to the scores', `[${[batch, heads, seq, total].join(', ')}]`, printType(mask));
 }
 
-/** True for a mask of the first keys only: the others are then masked. Also of 1 key, at opset 24. */
+/** True for a mask that covers only the first keys: the others are masked. Also for a mask of 1 key, at opset 24. */
 export function isShort({ dims }: TensorType, total: Dim, opset: 23 | 24): boolean {
   const keys = dims.at(-1);
   return (

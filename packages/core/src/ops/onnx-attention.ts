@@ -1,4 +1,4 @@
-// ONNX Attention, opsets 23 and 24: the standard's op for attention, which some runtimes have a kernel for.
+// ONNX Attention, opsets 23 and 24: the standard's op for attention, for which some runtimes have a kernel.
 
 import { defineOp, type Op } from '../ir/define-op';
 import { apply, type Value } from '../ir/graph';
@@ -23,7 +23,7 @@ function attentionOf(opset: 23 | 24): Op<AttentionAttrs> {
       outputs: 'data',
     },
     infer: (operands, attrs) => inferAttention(operands, attrs, opset),
-    decompose: (operands, attrs) => decomposeAttention(attentionParts(operands), attrs, opset),
+    decompose: (operands, attrs, ops) => decomposeAttention(attentionParts(operands), attrs, opset, ops),
     evaluate: (operands, attrs) => evaluateAttention(attentionParts(operands), attrs, opset),
   });
 }
@@ -41,7 +41,7 @@ export interface OnnxAttentionOptions {
   readonly past?: { readonly key: Value; readonly value: Value };
   /** int64 [batch]: number of valid keys (the rest is padding); opset 24, not with a past. */
   readonly nonpad?: Value;
-  /** Causal: keys up to the query's position, which is after the past, at the end of the `nonpad` keys, or else counted from 0. */
+  /** Causal: keys up to the query's position, which is after the past, at the end of the `nonpad` keys, or otherwise counted from 0. */
   readonly causal?: boolean;
   /** Number of heads that are side by side in operands of 3 axes. */
   readonly heads?: { readonly q: number; readonly kv: number };
@@ -58,7 +58,7 @@ const scoreModes = { scaled: 0, capped: 1, masked: 2, softmax: 3 } as const;
 /** What {@link onnxAttention} returns. */
 export interface OnnxAttentionResult {
   readonly y: Value;
-  /** Past and new keys and values, [batch, kv_heads, total, …]; returned where there is a past, or scores are requested. */
+  /** Past and new keys and values, [batch, kv_heads, total, …]; returned if there is a past, or if scores are requested. */
   readonly present?: { readonly key: Value; readonly value: Value };
   readonly scores?: Value;
 }

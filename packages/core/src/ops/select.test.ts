@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
 import { interpret } from '../interpret/interpret';
-import { GraphBuilder } from '../ir/graph';
 import { tensor, toArray } from '../tensor/convert';
 import { checkOp } from '../testing';
 import { gather, gatherElements, gatherND, oneHot, scatterElements, scatterND, topK } from './select';
 import { cases } from './select.cases';
+import { GraphBuilder } from './vocabulary';
 
 test.each(cases.map((c) => [c.name, c] as const))('%s', (_, c) => checkOp(c));
 

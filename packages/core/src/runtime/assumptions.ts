@@ -3,58 +3,79 @@ import type { Port, Signature } from '../compile/compile';
 import { FeedError } from '../error';
 import { isPastRole } from '../ir/graph';
 import type { DType } from '../tensor/tensor';
-import type { CheckedFeeds } from './feeds';
+import { type CheckedFeeds, pathOf } from './check-feed';
 import { numbersOf } from './numbers';
+import { isAway } from './ort';
+
+type Check = (feeds: CheckedFeeds) => void;
 
 /**
- * Refuses feeds that break an assumption.
+ * Prepares the checks of assumptions. The result refuses feeds that break one:
  *
  * - `prefill into empty cache`: several new tokens only while the cache is empty, or for a batch of one
- * - `no empty sequences`: each query has a key that it may attend to, by the lengths, paddings and dense masks of the sequences and of the memory
- *   taken together; what a causal mask or a window hides beside is not looked at
+ * - `no empty sequences`: each query has a key that it may attend to, according to the lengths, paddings and dense masks of the sequences and of the memory
+ *   together; causal masks and windows are not considered
+ *
+ * Throws   (the result) FeedError
  */
-export function checkAssumptions(assumptions: readonly string[], signature: Signature, feeds: CheckedFeeds): void {
-  if (assumptions.includes('prefill into empty cache')) checkPrefillIntoEmptyCache(signature, feeds);
-  if (assumptions.includes('no empty sequences')) checkNoEmptySequences(signature, feeds);
+export function prepareAssumptions(assumptions: readonly string[], { inputs }: Signature): Check {
+  const checks = assumptions.flatMap((name) => (Object.hasOwn(prepared, name) ? [prepared[name]!(inputs)] : []));
+  return (feeds) => {
+    for (const check of checks) check(feeds);
+  };
 }
+
+/** Users' own rules may require other assumptions, which are not checked. */
+const prepared: Readonly<Record<string, (inputs: readonly Port[]) => Check>> = {
+  'prefill into empty cache': prefillIntoEmptyCache,
+  'no empty sequences': noEmptySequences,
+};
 
 // ---- prefill into empty cache ---------------------------------------------------------------------------------------
 
-function checkPrefillIntoEmptyCache({ inputs }: Signature, feeds: CheckedFeeds): void {
-  const port = inputs.find(({ role, dims }) => role === 'sequence' && dims.length >= 2);
-  if (!port) return;
-  const { dims } = feeds.tensors[port.name]!;
-  const [batch, seq] = [dims[0]!, dims[dims.length === 4 ? 2 : 1]!];
-  if (batch <= 1 || seq <= 1 || !inputs.some((p) => holdsRows(p, feeds))) return;
-  throw new FeedError({
-    path: pathOf(port),
-    problem: "the model was compiled on the assumption 'prefill into empty cache'",
-    expected: 'one new token for each sequence if the cache is not empty',
-    got: `${seq} new tokens for each of ${batch} sequences`,
-    hint: 'Compile without the assumption',
-  });
+function prefillIntoEmptyCache(inputs: readonly Port[]): Check {
+  const sequence = inputs.findIndex(({ role, dims }) => role === 'sequence' && dims.length >= 2);
+  if (sequence < 0) return () => {};
+  return (feeds) => {
+    const { dims } = feeds.tensors[sequence]!;
+    const [batch, seq] = [dims[0]!, dims[dims.length === 4 ? 2 : 1]!];
+    if (batch <= 1 || seq <= 1 || !inputs.some((port, at) => holdsRows(port, at, feeds))) return;
+    throw new FeedError({
+      path: pathOf(inputs[sequence]!.name),
+      problem: "the model was compiled on the assumption 'prefill into empty cache'",
+      expected: 'one new token for each sequence if the cache is not empty',
+      got: `${seq} new tokens for each of ${batch} sequences`,
+      hint: 'Compile without the assumption',
+    });
+  };
 }
 
-function holdsRows(port: Port, feeds: CheckedFeeds): boolean {
-  const feed = feeds.tensors[port.name]!;
-  if (port.derived?.how === 'past_lengths') return Array.from(arrayAt(port, feeds)?.data ?? []).some((n) => n !== 0);
-  return port.role === 'pastKeyValue' && typeof port.dims[2] === 'string' && (feed.dims[2] ?? 0) > 0;
+function holdsRows(port: Port, at: number, feeds: CheckedFeeds): boolean {
+  if (port.derived?.how === 'past_lengths') return Array.from(arrayAt(at, feeds)?.data ?? []).some((n) => n !== 0);
+  return port.role === 'pastKeyValue' && typeof port.dims[2] === 'string' && (feeds.tensors[at]!.dims[2] ?? 0) > 0;
 }
 
 // ---- no empty sequences ---------------------------------------------------------------------------------------------
 
-function checkNoEmptySequences({ inputs }: Signature, feeds: CheckedFeeds): void {
+function noEmptySequences(inputs: readonly Port[]): Check {
   const cached = inputs.some(({ role, derived }) => isPastRole(role) || derived?.how === 'past_lengths');
-  const given = (role: Port['role']): Restriction | undefined => {
-    const port = inputs.find((p) => p.role === role);
-    const array = port && arrayAt(port, feeds);
-    return array && { name: port.name, role, array };
+  const allLengths = inputs.flatMap(({ role }, at) => (role === 'lengths' || role === 'memoryLengths' ? [at] : []));
+  const placesOf = (...roles: readonly Port['role'][]) =>
+    roles.map((role) => inputs.findIndex((p) => p.role === role)).filter((at) => at >= 0);
+  // With a cache, lengths count only the new positions, not all keys.
+  const own = placesOf(...(cached ? [] : ['lengths' as const]), 'keyPadding', 'denseMask', 'additiveMask');
+  const ofMemory = placesOf(...(cached ? [] : ['memoryLengths' as const]), 'memoryKeyPadding');
+  return (feeds) => {
+    const restrictions = (places: readonly number[]): Restriction[] =>
+      places.flatMap((at) => {
+        const array = arrayAt(at, feeds);
+        const { name, role } = inputs[at]!;
+        return array ? [{ name, role, array }] : [];
+      });
+    for (const at of allLengths) checkEach(inputs[at]!, arrayAt(at, feeds));
+    checkTogether(restrictions(own));
+    checkTogether(restrictions(ofMemory));
   };
-  for (const port of inputs) if (port.role === 'lengths' || port.role === 'memoryLengths') checkEach(port, arrayAt(port, feeds));
-  const present = (list: readonly (Restriction | undefined)[]) => list.filter((r) => r !== undefined);
-  // With a cache, lengths count the new positions, which are not all keys.
-  checkTogether(present([cached ? undefined : given('lengths'), given('keyPadding'), given('denseMask'), given('additiveMask')]));
-  checkTogether(present([cached ? undefined : given('memoryLengths'), given('memoryKeyPadding')]));
 }
 
 interface Restriction {
@@ -63,17 +84,17 @@ interface Restriction {
   readonly array: Numbers;
 }
 
-/** The numbers of a feed as they are stored. */
+/** The elements of a feed as they are stored. */
 interface Numbers {
   readonly dtype: DType;
   readonly dims: readonly number[];
   readonly data: ArrayLike<number>;
 }
 
-// Of a tensor in other memory nothing can be said.
-function arrayAt({ name }: Port, { tensors, away }: CheckedFeeds): Numbers | undefined {
-  const { dtype, dims } = tensors[name]!;
-  return away.has(name) ? undefined : { dtype, dims, data: numbersOf(tensors[name]!) };
+// A tensor in other memory cannot be checked.
+function arrayAt(at: number, { tensors, handed }: CheckedFeeds): Numbers | undefined {
+  const { dtype, dims } = tensors[at]!;
+  return isAway(handed[at]) ? undefined : { dtype, dims, data: numbersOf(tensors[at]!) };
 }
 
 function checkEach(port: Port, array: Numbers | undefined): void {
@@ -108,7 +129,7 @@ function checkTogether(all: readonly Restriction[]): void {
       }
 }
 
-// Of an additive mask, the values that hide a key: half of the lowest number, and all below.
+// The values of an additive mask that hide a key: half of the lowest number, and everything below.
 const keeps = ({ role, array }: Restriction, n: number): boolean =>
   role === 'additiveMask' ? n > (array.dtype === 'float16' ? -65504 : -3.3e38) / 2 : n !== 0;
 
@@ -117,12 +138,10 @@ const placeIn = (dims: readonly number[], index: readonly number[]): number =>
 
 function emptySequence(names: readonly string[], got: string): FeedError {
   return new FeedError({
-    path: names.map((name) => `feed "${name}"`).join(', '),
+    path: names.map(pathOf).join(', '),
     problem: "the model was compiled on the assumption 'no empty sequences'",
     expected: 'a key that may be attended to',
     got,
     hint: 'Compile without the assumption',
   });
 }
-
-const pathOf = (port: Port): string => `feed "${port.name}"`;

@@ -3,15 +3,26 @@ import type { Port, Signature } from '../compile/compile';
 import { describe, FeedError, nearest } from '../error';
 import { printType } from '../ir/define-op';
 import { arrayOf, bytesOf, countOf, type DType, type Tensor, type TensorData } from '../tensor/tensor';
+import type { OrtTensor } from './ort';
 
-/** Where an error about a feed is. */
+/** Feeds that were checked, by the index of their input in the signature. */
+export interface CheckedFeeds {
+  /** Undefined without a feed. The arrays of tensors in other memory are empty. */
+  readonly tensors: (Tensor | undefined)[];
+  /** The feeds that are tensors of the runtime. */
+  readonly handed: readonly (OrtTensor | undefined)[];
+  /** The value of each size name. */
+  readonly sizes: Map<string, number>;
+}
+
+/** The path of an error about a feed. */
 export const pathOf = (name: string): string => `feed "${name}"`;
 
 const holds = (dtype: DType, data: TensorData): boolean =>
   data instanceof arrayOf(dtype) || (dtype === 'float16' && (data as object)?.constructor?.name === 'Float16Array');
 
-/** Throws FeedError for a value that is not a tensor of the port. */
-export function checkFeed(port: Port, feed: Tensor): void {
+/** Throws FeedError for a value that is not a tensor of the port. The elements of a tensor that is `away`, in other memory, are not checked. */
+export function checkFeed(port: Port, feed: Tensor, away: boolean): void {
   const path = pathOf(port.name);
   if (
     typeof feed !== 'object' ||
@@ -56,7 +67,7 @@ export function checkFeed(port: Port, feed: Tensor): void {
       expected: 'integers from 0',
       got: `[${dims.map((d: unknown) => describe(d)).join(', ')}]`,
     });
-  if (data.byteLength !== bytesOf(dtype, countOf(dims)))
+  if (!away && data.byteLength !== bytesOf(dtype, countOf(dims)))
     throw new FeedError({
       path,
       problem: 'the number of elements does not match the dims',

@@ -363,7 +363,8 @@ describe('derived inputs', () => {
   const model = attention({ x: ['float32', ['tokens', 8]], lengths: ['int64', ['batch']] }, { layout: 'packed' });
   const packed = { ...x, dims: [7, 8] };
   const table = prepareFeeds(model.signature);
-  const offsets = (lengths: Tensor) => table.complete({ x: packed, lengths }).tensors.offsets_of_lengths!;
+  const at = model.signature.inputs.findIndex((p) => p.name === 'offsets_of_lengths');
+  const offsets = (lengths: Tensor) => table.complete({ x: packed, lengths }).tensors[at]!;
 
   it('are kept while the values of lengths are the same', () => {
     const lengths = int64(3, 4);
@@ -404,8 +405,9 @@ describe('tensors of the runtime', () => {
         throw new Error('not here');
       },
     });
-    const { tensors, handed, away } = prepareFeeds(signature).complete({ a: there([2, 3]), b: counting(2, 3) });
-    expect([tensors.a!.dims, handed.has('a'), [...away]]).toEqual([[2, 3], true, ['a']]);
+    const a = there([2, 3]);
+    const { tensors, handed } = prepareFeeds(signature).complete({ a, b: counting(2, 3) });
+    expect([tensors[0]!.dims, handed[0] === a, handed[1]]).toEqual([[2, 3], true, undefined]);
     const refused = (a: ReturnType<typeof there>) => () => prepareFeeds(signature).complete({ a, b: counting(2, 3) });
     expect(refused(there([2, 5]))).toThrow('has the wrong size on axis 1; expected 3, got 5');
     expect(refused(there([2, 3], 'float16'))).toThrow('another dtype; expected float32[n, 3], got float16[2, 3]');

@@ -14,7 +14,7 @@ import { splitHeads } from '../sequence/layout';
 import { portable } from '../targets/portable';
 import { tensor } from '../tensor/convert';
 import type { Tensor } from '../tensor/tensor';
-import { checkAssumptions } from './assumptions';
+import { prepareAssumptions } from './assumptions';
 import { type Feeds, prepareFeeds } from './feeds';
 
 type Inputs = Readonly<Record<string, Value>>;
@@ -41,13 +41,13 @@ export function lookup(o: Partial<CompileOptions> = {}): Model {
   );
 }
 
-/** The same without limits: a kernel meets what a runner would refuse, as it does with ids that a graph computes. */
+/** The same without limits: a kernel receives feeds that a runner would refuse, as it does with ids that a graph computes. */
 export function unlimited(model: Model): Model {
   const { inputs, outputs } = model.signature;
   return { ...model, signature: { inputs, outputs } };
 }
 
-/** x [batch, seq, 8] (or packed rows) → y of the same dims: one causal attention of two heads that remembers its keys */
+/** x [batch, seq, 8] (or packed tokens) → y of the same dims: one causal attention of two heads with a KV cache */
 export function attention(inputs: CompileOptions['inputs'], o: Partial<CompileOptions> = {}): Model {
   const [q, k, v] = [linear(8, 8), linear(8, 8), linear(8, 8)];
   const m = module({ q, k, v }, ({ x }: Inputs, ctx: SequenceContext) => {
@@ -71,9 +71,12 @@ export function completeFeeds(signature: Signature, feeds: Feeds, run: number): 
   const table = prepareFeeds(signature);
   const { tensors } = table.complete(feeds);
   table.number(tensors, run);
-  return tensors;
+  return Object.fromEntries(signature.inputs.flatMap(({ name }, at) => (tensors[at] ? [[name, tensors[at]] as const] : [])));
 }
 
 /** Throws as a runner where feeds break an assumption. */
 export const checkAssumed = (assumptions: readonly string[], signature: Signature, tensors: Record<string, Tensor>): void =>
-  checkAssumptions(assumptions, signature, { tensors, handed: new Map(), away: new Set(), sizes: new Map() });
+  prepareAssumptions(
+    assumptions,
+    signature,
+  )({ tensors: signature.inputs.map(({ name }) => tensors[name]), handed: [], sizes: new Map() });

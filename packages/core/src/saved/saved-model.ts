@@ -20,7 +20,7 @@ export interface SavedModel {
   readonly machine: Machine;
   readonly runtimes: readonly RuntimeSupport[];
   readonly dtype: string;
-  /** The config of the module; absent when no config made it. */
+  /** The config of the module; absent if it was not made from one. */
   readonly config?: Readonly<Record<string, unknown>>;
   readonly signature: Signature;
   readonly assumptions: readonly string[];

@@ -1,4 +1,4 @@
-// Which of its kernels ONNX Runtime's CUDA provider runs for an attention node: what it decides on the host, as observed on 1.29 and 1.30.
+// Which kernel ONNX Runtime's CUDA provider runs for an attention node: its decision on the host, as observed on 1.29 and 1.30.
 import type { Dim } from '../dim/dim';
 import type { Attrs } from '../ir/define-op';
 import type { Node, Value } from '../ir/graph';
@@ -18,7 +18,7 @@ export type AttentionKernelName =
   | 'MATH'
   | 'NONE';
 
-/** A choice, and what it still depends on. */
+/** A choice, and what it also depends on. */
 export interface AttentionKernelChoice {
   readonly kernel: AttentionKernelName;
   readonly note?: Reason;
@@ -41,17 +41,19 @@ export const kernelNotes = defineReasons({
   ifLong: () => 'from 256 positions on, else MATH',
   /** MultiHeadAttention cannot run at all. */
   needsCudnn: () => 'it needs cuDNN at run time, which this machine lacks',
+  /** Not probed on a GPU; according to its documentation only an unfused kernel returns them, which has no advantage. */
+  scores: () => 'it has no fast kernel that returns scores or weights',
   short: () => 'there are fewer than 256 positions',
 });
 
-/** Compute capability · 10; what is unknown is taken as the newest. */
+/** Compute capability · 10; the newest if unknown. */
 export const smOf = (machine: Machine): number => machine.sm ?? newestSm;
 const newestSm = 120;
 
 /** True where cuDNN can be loaded at all: MultiHeadAttention refuses to run without it, whatever kernel it would choose. */
 export const hasCudnn = ({ cudnn }: Machine): boolean => cudnn !== 'none';
 
-/** True where the runtime hands attention to cuDNN by itself: version 9.3 and later, without 9.10.0 and 9.10.1, from Hopper on. */
+/** True if the runtime uses cuDNN for attention by default: version 9.3 and later, except 9.10.0 and 9.10.1, from Hopper on. */
 export function cudnnAttends(machine: Machine): boolean {
   if (smOf(machine) < 90 || !hasCudnn(machine)) return false;
   const [major = 9, minor = 0, patch = 0] = (machine.cudnn ?? '9.14').split('.').map(Number);
@@ -63,14 +65,14 @@ interface Shape {
   readonly dtype: DType;
   readonly seq: Dim;
   readonly kvSeq: Dim;
-  /** Undefined where it is not known. */
+  /** Undefined if it is not known. */
   readonly headDim: number | undefined;
   readonly valueDim: number | undefined;
 }
 
 /**
  * The kernel that ONNX Runtime will run for a node of MultiHeadAttention, GroupQueryAttention, Attention, PackedMultiHeadAttention or
- * PagedAttention on a GPU; undefined for other ops. Unknown parts of the machine are taken as the newest.
+ * PagedAttention on a GPU; undefined for other ops. Unknown parts of the machine are assumed to be the newest.
  */
 export function attentionKernel(node: Node, machine: Machine = {}): AttentionKernelChoice | undefined {
   return choosers[node.op.key]?.(node, machine);
@@ -112,7 +114,7 @@ function multiHead({ operands: [q, k, v, , lengths, bias], attrs }: Node, machin
   return crossing ? is('TRT_CROSS_ATTENTION') : is(tensorRt ?? 'EFFICIENT_ATTENTION');
 }
 
-// TensorRT's kernels for self attention, compiled in for some widths of a head.
+// TensorRT's kernels for self attention, compiled for some head sizes.
 function tensorRtKernel({ seq, kvSeq, headDim = 64 }: Shape, sm: number): AttentionKernelName | undefined {
   if (seq !== kvSeq || sm >= 90 || (sm < 75 && headDim !== 64)) return undefined;
   const short = typeof seq === 'number' && seq < 385;
@@ -139,6 +141,7 @@ function standard({ operands: [q, k, v, mask, pastKey], attrs }: Node, machine: 
   const s = rows
     ? shapeOf(q!, k!, v!, number(attrs, 'q_num_heads'), number(attrs, 'kv_num_heads'))
     : { dtype: q!.dtype, seq: q!.dims[2]!, kvSeq: k!.dims[2]!, headDim: known(q!.dims[3]), valueDim: known(v!.dims[3]) };
+  if (number(attrs, 'outputs') > 3) return is('NONE', kernelNotes.scores());
   if (!byEight(s)) return is('MATH', kernelNotes.headDim());
   const sm = smOf(machine);
   if (s.dtype === 'bfloat16' && sm < 80) return is('MATH');
@@ -172,8 +175,8 @@ const width = ({ headDim = 0, valueDim = 0 }: Shape): number => Math.max(headDim
 const byEight = ({ headDim = 0, valueDim = 0 }: Shape): boolean => headDim % 8 === 0 && valueDim % 8 === 0;
 const surelyLonger = (a: Dim, b: Dim): boolean => typeof a === 'number' && typeof b === 'number' && a > b;
 
-// The memory-efficient kernel requires aligned rows of the bias, that is a multiple of 4 keys. MultiHeadAttention looks at the number of queries
-// instead, so it fails where only they are aligned.
+// The memory-efficient kernel requires aligned rows of the bias, that is a multiple of 4 keys. MultiHeadAttention checks the number of queries
+// instead, so it fails if only that is aligned.
 function withBias({ seq, kvSeq }: Shape): AttentionKernelChoice {
   if (typeof seq === 'number' && seq % 8) return is('MATH', kernelNotes.queries({ of: 8, got: seq }));
   if (seq !== kvSeq && (typeof kvSeq !== 'number' || kvSeq % 4)) return is('NONE', kernelNotes.biasKeys());

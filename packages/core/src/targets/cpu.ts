@@ -26,14 +26,14 @@ export const cpu: Target = defineTarget({
   opset: 24,
   providers: ['cpu'],
   computes: ['float32', 'float16', 'float64'],
-  // Measured by scripts/float16-benchmark.ts: kernels of 16 bits are few, and the casts around the others cost more than widening the weights once.
+  // Measured by scripts/float16-benchmark.ts: there are few 16-bit kernels, and the casts around the other nodes cost more than converting the weights once.
   widens: ['float16'],
   table: kernelTables.cpu,
   special: { ...attention, ...rotary, DFT: transforms },
   notes: [{ computes: 'float16', text: 'ops without a float16 kernel compute in float32, between casts' }],
 });
 
-/** True where a GroupQueryAttention takes the tiled path of its CPU kernel. */
+/** True if a GroupQueryAttention uses the tiled path of its CPU kernel. */
 export const takesTiledPath = ({ operands, attrs }: Node): boolean =>
   operands[0]!.dims[1] !== 1 && !operands[10] && !operands[11] && !attrs.softcap;
 
@@ -42,7 +42,7 @@ const own = defineReasons({
   finiteForbidden: () => 'the kernel outputs masked scores as the lowest float instead of −∞',
 });
 
-/** What the CPU kernel of the standard's Attention does otherwise than the standard, as observed on 1.29 and 1.30. */
+/** Refuses the standard's Attention where its CPU kernel deviates from the standard, as observed on 1.29 and 1.30. */
 export function standardAttention({ operands, attrs }: Node): true | Reason {
   const [q, k, , mask, pastKey] = operands;
   const [keys, past] = [k!.dims[q!.rank - 2]!, pastKey?.dims[2] ?? 0];

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { Dim } from '../dim/dim';
-import { type Graph, GraphBuilder, subgraphsOf } from '../ir/graph';
+import { type Graph, subgraphsOf } from '../ir/graph';
 import { lower } from '../lower/lower';
 import { dft } from '../ops/fourier';
+import { GraphBuilder } from '../ops/vocabulary';
 import { cpu } from './cpu';
 import { portable } from './portable';
 import { wasm } from './wasm';

@@ -16,7 +16,7 @@ export const wasm: Target = defineTarget({
   opset: 24,
   providers: ['wasm'],
   computes: ['float32', 'float16', 'float64'],
-  // Measured by scripts/float16-benchmark.ts: kernels of 16 bits are few, and the casts around the others cost more than widening the weights once.
+  // Measured by scripts/float16-benchmark.ts: there are few 16-bit kernels, and the casts around the other nodes cost more than converting the weights once.
   widens: ['float16'],
   table: kernelTables.wasm,
   special: {

@@ -2,11 +2,12 @@
 import { grad } from '../autodiff/grad';
 import { evaluateDim } from '../dim/dim';
 import { interpret } from '../interpret/interpret';
-import { GraphBuilder, nameOf as nameOfInput, type Value } from '../ir/graph';
+import { nameOf as nameOfInput, type Value } from '../ir/graph';
 import { namesOf } from '../module/module';
 import { standalone } from '../module/standalone';
 import { add, mul } from '../ops/elementwise';
 import { reduceSum } from '../ops/reduce';
+import { GraphBuilder } from '../ops/vocabulary';
 import { contextOf } from '../sequence/context-of';
 import { isFloat, type NDArray } from '../tensor/tensor';
 import { drawsOf, type Example, type Feeds, feedsFor, sizesOf } from './example';

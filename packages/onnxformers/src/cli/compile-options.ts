@@ -48,7 +48,7 @@ export const modelOptions = {
     form: { pattern: /^(io|[1-9]\d{0,8})$/, words: 'io or a number of positions >= 1' },
   },
   assumptions: { type: 'list', doc: 'assumption about all feeds; the runner checks it', value: 'TEXT,…', choices: assumptions },
-  taps: { type: 'list', doc: 'modules whose results become further outputs', value: 'PATH,…' },
+  taps: { type: 'list', doc: 'modules whose results become outputs; attention weights: PATH.weights', value: 'PATH,…' },
 } as const satisfies Options;
 
 /** What is known of the machine. */

@@ -21,7 +21,8 @@ describe('explain', () => {
 
   it('says it of a saved model, caches, taps and all, and of another target', async () => {
     await write('lm.json', lm);
-    const options = ['--state', '11', '--taps', 'stack.layers.0', '--assumptions', 'prefill into empty cache'];
+    const taps = 'stack.layers.0,stack.layers.0.mixer.attention.weights';
+    const options = ['--state', '11', '--taps', taps, '--assumptions', 'prefill into empty cache'];
     const saved = join(dir, 'saved');
     await here('build', join(dir, 'lm.json'), '--seed', '1', '--out', saved, ...options);
     const of = async (...args: string[]) => (await here('explain', ...args)).out;

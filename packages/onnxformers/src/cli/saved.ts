@@ -49,6 +49,12 @@ export function modelOf(saved: SavedModel, elsewhere: Elsewhere = {}): Model {
   return compile(module, { ...options, ...elsewhere });
 }
 
+// The tap of an attention's weights is named after its module.
+const isWeights = (output: string, paths: ReadonlySet<string>): boolean => {
+  const [, module] = /^(.+)\.weights$/.exec(output) ?? [];
+  return module !== undefined && paths.has(module);
+};
+
 /** The options that a signature shows. */
 function optionsFrom(
   module: AnyModule,
@@ -62,7 +68,7 @@ function optionsFrom(
   const pool = inputs.find((p) => p.derived?.pool)?.derived?.pool;
   const parameters = new Set(inputs.filter((p) => p.parameter).map((p) => p.name));
   const paths = new Set(modulesOf(module).map(({ path }) => path));
-  const taps = outputs.map((p) => p.name).filter((name) => paths.has(name));
+  const taps = outputs.map((p) => p.name).filter((name) => paths.has(name) || isWeights(name, paths));
   const rows = past?.dims[2];
   return {
     inputs: Object.fromEntries(own.map((p) => [p.name, [p.dtype, p.dims] as const])),

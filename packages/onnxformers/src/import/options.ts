@@ -1,10 +1,10 @@
-// Reads original configs: every option checked, none overlooked.
+// Reads configs of other libraries: every option checked, none overlooked.
 import { ConfigError, describe, nearest } from '@onnxformers/core';
 
-/** A config of the original library, as plain JSON. */
-export type XFormersConfig = Readonly<Record<string, unknown>>;
+/** A config of another library, as plain JSON. */
+export type ForeignConfig = Readonly<Record<string, unknown>>;
 
-/** `problem` of the ConfigError for a block of the original that this library does not have. */
+/** `problem` of the ConfigError for a block of another library that this one does not have. */
 export const noCounterpart = 'is not supported here';
 
 /** The options of one config. Each method takes one of them; an option that is null or missing takes its default. */
@@ -14,11 +14,11 @@ export interface Options {
   num(name: string, o?: { readonly default?: number }): number;
   bool(name: string, fallback: boolean): boolean;
   word<const W extends readonly string[]>(name: string, words: W, fallback?: W[number]): W[number];
-  config(name: string): XFormersConfig;
+  config(name: string): ForeignConfig;
   /** Whatever stands there; undefined for null. */
   any(name: string): unknown;
-  /** Refuses what is left. `foreign`: options of related blocks, which the original drops without a word, and so do we. */
-  finish(foreign?: ReadonlySet<string>): void;
+  /** Refuses what is left. `ignored`: options of related blocks, which the other library drops without a word, and so does this one. */
+  finish(ignored?: ReadonlySet<string>): void;
 }
 
 /** Throws   ConfigError when `given` is no config; its methods, for a wrong or missing value and for an unknown option */
@@ -44,10 +44,10 @@ export function optionsOf(given: unknown, path: string): Options {
     bool: (name, fallback) => required(name, fallback, 'true or false', (x) => typeof x === 'boolean'),
     word: (name, words, fallback) =>
       required(name, fallback, `one of ${words.map((w) => `"${w}"`).join(', ')}`, (x) => words.includes(x as string)),
-    config: (name) => required<XFormersConfig>(name, undefined, 'an object', isConfig),
-    finish(foreign = new Set()) {
+    config: (name) => required<ForeignConfig>(name, undefined, 'an object', isConfig),
+    finish(ignored = new Set()) {
       for (const name of Object.keys(given)) {
-        if (taken.has(name) || foreign.has(name)) continue;
+        if (taken.has(name) || ignored.has(name)) continue;
         const near = nearest(name, taken);
         const hint = `${near ? `Did you mean "${near}"? ` : ''}Options: ${[...taken].join(', ')}`;
         throw new ConfigError({ path, problem: `unknown option "${name}"`, got: describe(given[name]), hint });
@@ -56,9 +56,9 @@ export function optionsOf(given: unknown, path: string): Options {
   };
 }
 
-const isConfig = (x: unknown): x is XFormersConfig => typeof x === 'object' && x !== null && !Array.isArray(x);
+const isConfig = (x: unknown): x is ForeignConfig => typeof x === 'object' && x !== null && !Array.isArray(x);
 
-/** The error for a name that is the original's, or nobody's. */
+/** The error for a name that only the other library has, or none. */
 export function unknownName(
   kind: string,
   name: unknown,

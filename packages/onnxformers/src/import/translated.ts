@@ -1,16 +1,5 @@
-// What a config of the original becomes: a config of ours, and the names of its weights.
+// What a config of another library becomes: a config of this one, and the names of its weights.
 import type { Kind } from '@onnxformers/core';
-import type { XFormersConfig } from './options';
-
-/** How a config is translated. */
-export interface XFormersOptions {
-  /** What the original does where it is not what the paper or its own documentation says. */
-  readonly compat?: 'xformers';
-  /** The model takes the inputs `input_mask` and `decoder_input_mask`, which scale the rows of keys and values. */
-  readonly inputMasks?: boolean;
-  /** The original ran with Triton, whose norms have another epsilon. Default: whether the config names a block that needs it. */
-  readonly triton?: boolean;
-}
 
 /** A config for `zoo.parse(kind, config)`. */
 export type OurConfig = { readonly name: string; readonly [field: string]: unknown };
@@ -19,11 +8,11 @@ export type OurConfig = { readonly name: string; readonly [field: string]: unkno
 export interface Translated<K extends Kind = Kind> {
   readonly kind: K;
   readonly config: OurConfig;
-  /** Patterns of weight names: of the original, ours. */
+  /** Patterns of weight names: of the other library, of this one. */
   readonly names: readonly (readonly [foreign: string, ours: string])[];
-  /** Patterns of names that the original saves and that mean nothing here. */
+  /** Patterns of names that the other library saves and that mean nothing here. */
   readonly unused: readonly string[];
-  /** Weights of ours that the original leaves out of its checkpoints; they are 0 in every one of its models. */
+  /** Weights of this library that the other one leaves out of its checkpoints; they are 0 in every one of its models. */
   readonly zeros: readonly { readonly name: string; readonly length: number }[];
 }
 
@@ -60,5 +49,3 @@ export const renamed = (...pairs: readonly (readonly [foreign: string, ours: str
   unused: [],
   zeros: [],
 });
-
-export type { XFormersConfig };

@@ -1,13 +1,13 @@
-// Weights of the original under our names.
+// Weights of another library under the names of this one.
 import { type DType, type NameMap, nameMap, nearest, tensor, WeightError, type WeightSource } from '@onnxformers/core';
 import type { Translated } from './translated';
 
-/** The names of the original and ours, both ways. */
+/** The names of the other library and of this one, both ways. */
 export const namesFrom = ({ names }: Translated): NameMap => nameMap(names);
 
 /**
- * A checkpoint of the original under our names, lazily as it is. What means nothing here (tables of rotations, projections that a mechanism
- * goes around) is left out; biases that the original never saves are 0.
+ * A checkpoint of another library under the names of this one; lazy tensors stay lazy. What means nothing here (tables of rotations, unused projections) is
+ * left out; biases that the other library never saves are 0.
  *
  * Throws   WeightError for a name that no block of the config has
  */

@@ -1,7 +1,8 @@
 // Attention mechanisms of the original.
 import { ConfigError } from '@onnxformers/core';
 import { type Options, optionsOf, unknownName } from '../options';
-import { plain, renamed, type Translated, type XFormersConfig, type XFormersOptions } from '../translated';
+import { plain, renamed, type Translated } from '../translated';
+import type { XFormersConfig, XFormersOptions } from './options';
 
 /** What the dispatcher fills in: the width of the model and the number of heads. */
 export interface Heads {

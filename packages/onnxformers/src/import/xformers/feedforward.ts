@@ -1,7 +1,8 @@
 // Feed-forwards and activations of the original.
 import { ConfigError } from '@onnxformers/core';
 import { type Options, optionsOf, unknownName } from '../options';
-import { plain, renamed, type Translated, type XFormersConfig } from '../translated';
+import { plain, renamed, type Translated } from '../translated';
+import type { XFormersConfig } from './options';
 
 /** Activations by the original's names; null is the identity. */
 const activations = ['relu', 'gelu', 'leaky_relu', 'squared_relu', 'star_relu', 'smelu'] as const;

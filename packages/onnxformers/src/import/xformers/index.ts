@@ -1,16 +1,18 @@
 // Configs and checkpoints of the original xFormers, as they were before its components were retired, in terms of our blocks.
 import { ConfigError, describe, type Kind, type SchemeName, type WeightSource } from '@onnxformers/core';
-import type { OurConfig, Translated, XFormersConfig, XFormersOptions } from '../translated';
+import type { OurConfig, Translated } from '../translated';
 import { renameWeights } from '../weights';
 import { attentionFrom, isAttention } from './attention';
 import { activationConfigFrom, feedforwardFrom, isFeedforward, swigluFrom } from './feedforward';
 import { blockFrom, modelFrom } from './model';
 import { multiHeadFrom, timmFrom } from './multi-head';
+import type { XFormersConfig, XFormersOptions } from './options';
 import { isPosition, positionFrom } from './position';
 
 export { noCounterpart } from '../options';
-export type { OurConfig, XFormersConfig, XFormersOptions } from '../translated';
+export type { OurConfig } from '../translated';
 export { fromXFormersMask, type XFormersMaskOptions } from './masks';
+export type { XFormersConfig, XFormersOptions } from './options';
 
 /** A config of ours: `zoo.parse(kind, config)` builds the module. */
 export interface FromXFormers {

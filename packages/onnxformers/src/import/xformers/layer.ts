@@ -1,18 +1,11 @@
 // One layer of an encoder or decoder stack of the original.
 import { ConfigError } from '@onnxformers/core';
 import { noCounterpart, type Options, optionsOf } from '../options';
-import {
-  type OurConfig,
-  renamed,
-  type Translated,
-  together,
-  under,
-  type XFormersConfig,
-  type XFormersOptions,
-} from '../translated';
+import { type OurConfig, renamed, type Translated, together, under } from '../translated';
 import { isCausal, mixesQueries } from './attention';
 import { feedforwardFrom } from './feedforward';
 import { multiHeadFrom } from './multi-head';
+import type { XFormersConfig, XFormersOptions } from './options';
 import { positionFrom } from './position';
 
 const styles = ['pre', 'post', 'deepnorm'] as const;

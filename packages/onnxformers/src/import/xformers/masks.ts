@@ -1,7 +1,7 @@
 // Attention masks of the original.
 import { type Dim, dense, type Mask, ShapeError, type Value } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
-import type { XFormersOptions } from '../translated';
+import type { XFormersOptions } from './options';
 
 /** What a mask is for. */
 export interface XFormersMaskOptions extends Pick<XFormersOptions, 'compat'> {

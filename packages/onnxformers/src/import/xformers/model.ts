@@ -1,16 +1,9 @@
 // Blocks and whole models of the original.
 import { ConfigError, type SchemeName } from '@onnxformers/core';
 import { optionsOf } from '../options';
-import {
-  type OurConfig,
-  renamed,
-  type Translated,
-  together,
-  under,
-  type XFormersConfig,
-  type XFormersOptions,
-} from '../translated';
+import { type OurConfig, renamed, type Translated, together, under } from '../translated';
 import { layerFrom, refuseMissing, type StackSpec, stackFrom } from './layer';
+import type { XFormersConfig, XFormersOptions } from './options';
 
 /** A translated model, with the scheme that made its first values. */
 export interface TranslatedModel extends Translated<'model'> {

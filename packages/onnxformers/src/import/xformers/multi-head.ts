@@ -1,16 +1,9 @@
 // The original's dispatcher: projections, heads, rotation around a mechanism.
 import { ConfigError, describe } from '@onnxformers/core';
 import { type Options, optionsOf } from '../options';
-import {
-  type OurConfig,
-  renamed,
-  type Translated,
-  together,
-  under,
-  type XFormersConfig,
-  type XFormersOptions,
-} from '../translated';
+import { type OurConfig, renamed, type Translated, together, under } from '../translated';
 import { attentionFrom, type Heads } from './attention';
+import type { XFormersConfig, XFormersOptions } from './options';
 
 function biases(o: Options): Pick<OurConfig, string> {
   const given = o.any('bias') ?? true;

@@ -1,6 +1,7 @@
 // Positional encodings of the original.
 import { type Options, optionsOf, unknownName } from '../options';
-import { plain, renamed, type Translated, type XFormersConfig } from '../translated';
+import { plain, renamed, type Translated } from '../translated';
+import type { XFormersConfig } from './options';
 
 const width = (o: Options, dim: number | undefined): number => o.int('dim_model', dim === undefined ? {} : { default: dim });
 
