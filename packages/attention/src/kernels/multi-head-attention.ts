@@ -11,6 +11,7 @@ import {
   type MatchContext,
   mismatch,
   type Outcome,
+  operandsOf,
   printType,
   type Reason,
   type Refusal,
@@ -30,26 +31,30 @@ type MultiHeadAttentionAttrs = {
   readonly mask_filter_value?: number | undefined;
 };
 
+const names = ['query', 'key', 'value', 'bias?', 'key_padding_mask?', 'attention_bias?'] as const;
 /**
  * The kernel. Operands: query [batch, seq, heads · head_dim], key, value, bias of the three projections, key_padding_mask int32 [batch] (lengths),
  * attention_bias [1 or batch, 1 or heads, seq, kv_seq].
  */
-export const MultiHeadAttention = defineOp<MultiHeadAttentionAttrs>({
+export const MultiHeadAttention = defineOp<MultiHeadAttentionAttrs, typeof names>({
   key: 'com.microsoft.MultiHeadAttention',
+  operands: names,
   attributes: { num_heads: 'int', scale: 'float', unidirectional: 'int', mask_filter_value: 'float' },
-  infer([query, key, value, , lengths]) {
+  infer(given) {
+    const { query, key, value, key_padding_mask: lengths } = operandsOf(names, given);
     for (const t of [query, key, value])
-      if (t?.dims.length !== 3) throw mismatch('an operand does not have 3 axes', '[batch, seq, heads · head_dim]', printType(t));
+      if (t.dims.length !== 3) throw mismatch('an operand does not have 3 axes', '[batch, seq, heads · head_dim]', printType(t));
     if (lengths && lengths.dtype !== 'int32') throw mismatch('the lengths are not int32', 'int32[batch]', printType(lengths));
-    return [{ dtype: query!.dtype, dims: [query!.dims[0]!, query!.dims[1]!, value!.dims[2]!] }];
+    return [{ dtype: query.dtype, dims: [query.dims[0]!, query.dims[1]!, value.dims[2]!] }];
   },
-  decompose([query, key, value, bias, lengths, scores], { num_heads, scale, unidirectional }, ops) {
+  decompose(given, { num_heads, scale, unidirectional }, ops) {
+    const { query, key, value, bias, key_padding_mask: lengths, attention_bias: scores } = operandsOf(names, given);
     const heads = (rows: Value, at: number): Value => {
       const part = bias && ops.slice(bias, { axes: [0], starts: [at], ends: [at + (rows.dims[2] as number)] });
       return splitHeads(part ? ops.add(rows, part) : rows, num_heads, padded);
     };
-    const width = query!.dims[2] as number;
-    const [q, k, v] = [heads(query!, 0), heads(key!, width), heads(value!, 2 * width)];
+    const width = query.dims[2] as number;
+    const [q, k, v] = [heads(query, 0), heads(key, width), heads(value, 2 * width)];
     const masks: Mask<Value>[] = [unidirectional ? causal : none];
     if (lengths) masks.push(keyLengths(ops.cast(lengths, 'int64')));
     return [
@@ -142,7 +147,9 @@ function made(node: Node<AttendAttrs>, reading: Reading, { mask, projections }: 
     const attend = (lengths: Value | undefined, scores: Value | undefined, unidirectional: number | undefined): Value => {
       const mask_filter_value = lengths && Number.NEGATIVE_INFINITY;
       const attrs = { num_heads: heads, scale: node.attrs.scale, unidirectional, mask_filter_value };
-      return apply(MultiHeadAttention, [...rows, unbiased?.bias, lengths, scores], attrs)[0]!;
+      const [query, key, value] = rows as [Value, Value, Value];
+      const optional = { bias: unbiased?.bias, key_padding_mask: lengths, attention_bias: scores };
+      return apply(MultiHeadAttention, { query, key, value, ...optional }, attrs)[0]!;
     };
     if (!mask) {
       const { asBias, finish } = scoreMask(reading, get, around);

@@ -6,6 +6,7 @@ import {
   type Get,
   type MatchContext,
   madeBy,
+  operandsOf,
   type Refusal,
   refuse,
   unexpanded,
@@ -46,7 +47,8 @@ export function rotationOf(q: Value, k: Value, places: Places, around: MatchCont
   const [ofQuery, ofKey] = [madeBy(q, ops.RotaryEmbedding), madeBy(k, ops.RotaryEmbedding)];
   if (!ofQuery && !ofKey) return undefined;
   if (!ofQuery || !ofKey || q.rank !== 4 || !turnAlike(ofQuery, ofKey)) return refuse(own.turnApart());
-  const [, cos, sin, positions] = ofQuery.operands as readonly [Value, Value, Value, Value?];
+  const [still, stillKey] = [operandsOfRotation(ofQuery), operandsOfRotation(ofKey)];
+  const { cos, sin, positions } = still;
   const [headDim, pairs] = [q.dims[3], cos.dims.at(-1)];
   if (typeof headDim !== 'number' || typeof pairs !== 'number' || headDim % 16 || pairs % 8)
     return refuse(own.rotaryDims({ pairs: pairs!, headDim: headDim! }));
@@ -62,17 +64,20 @@ export function rotationOf(q: Value, k: Value, places: Places, around: MatchCont
     ]);
   };
   return {
-    q: ofQuery.operands[0]!,
-    k: ofKey.operands[0]!,
+    q: still.x,
+    k: stillKey.x,
     absorbs: [q, k].filter((turned) => around.uses(turned) === 1),
     interleaved: ofQuery.attrs.interleaved === 1,
     tables: (get) => [table(cos, get), table(sin, get)],
   };
 }
 
+const operandsOfRotation = (node: Node) => operandsOf(node.graph.ops.RotaryEmbedding, node.operands);
+
 function turnAlike(a: Node, b: Node): boolean {
   const interleaved = (node: Node): boolean => node.attrs.interleaved === 1;
-  return [1, 2, 3].every((i) => a.operands[i] === b.operands[i]) && interleaved(a) === interleaved(b);
+  const [one, other] = [operandsOfRotation(a), operandsOfRotation(b)];
+  return (['cos', 'sin', 'positions'] as const).every((name) => one[name] === other[name]) && interleaved(a) === interleaved(b);
 }
 
 // ---- Tables ---------------------------------------------------------------------------------------------------------
@@ -109,7 +114,7 @@ function ofPlaces(table: Value, from: Value, places: Value, get: Get): Value {
 /** True for positions queryOffset + 0, queryOffset + 1, … in each row of the batch. */
 function standAt(positions: Value, { queryOffset }: Places): boolean {
   const sum = madeBy(positions, positions.graph.ops.Add);
-  const parts = sum ? [sum.operands[0]!, sum.operands[1]!] : [positions];
+  const parts = sum ? (sum.operands as readonly Value[]) : [positions];
   const firsts = parts.filter((v) => !counts(v));
   if (firsts.length === 0) return parts.length === 1 && (queryOffset === undefined || isAll(0, queryOffset));
   const seq = positions.dims[1];
@@ -137,8 +142,11 @@ function counts(v: Value): boolean {
     const { data } = toArray(counted.leaf.tensor);
     return typeof seq === 'number' && data.length > 0 && data.every((n, i) => n === i % seq);
   }
-  const range = madeBy(counted, counted.graph.ops.Range);
-  return range !== undefined && counted.dims[0] === seq && isAll(0, range.operands[0]!) && isAll(1, range.operands[2]!);
+  const { Range } = counted.graph.ops;
+  const range = madeBy(counted, Range);
+  if (!range || counted.dims[0] !== seq) return false;
+  const { start, delta } = operandsOf(Range, range.operands);
+  return isAll(0, start) && isAll(1, delta);
 }
 
 function isAll(number: number, v: Value): boolean {

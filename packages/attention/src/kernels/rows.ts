@@ -1,6 +1,6 @@
 // Conversion between heads [batch, heads, seq, head_dim] and the layout [batch, seq, heads · head_dim] that kernels require (rows).
 import { type Layout, mergeHeads, type Node, padded, splitHeads, type Value } from '@onnxformers/core';
-import { type Get, type MatchContext, madeBy } from '@onnxformers/core/lowering';
+import { type Get, type MatchContext, madeBy, operandsOf } from '@onnxformers/core/lowering';
 
 /** Heads to rows; cancels with the split that made them. */
 export const toRows = (heads: Value, layout: Layout = padded): Value => mergeHeads(heads, layout);
@@ -21,9 +21,11 @@ export function biasedProjections(
   layout: Layout = padded,
 ): Projections | undefined {
   const maps = heads.map((h) => projection(h, around, layout.kind === 'packed' ? 2 : 3));
-  if (!maps.every((m) => m !== undefined) || !maps.some((m) => m.operands[2])) return undefined;
-  return { maps, absorbs: maps.flatMap((m) => (m.operands[2] ? m.outputs : [])) };
+  if (!maps.every((m) => m !== undefined) || !maps.some((m) => biasOf(m))) return undefined;
+  return { maps, absorbs: maps.flatMap((m) => (biasOf(m) ? m.outputs : [])) };
 }
+
+const biasOf = (map: Node): Value | undefined => operandsOf(map.graph.ops.Linear, map.operands).bias;
 
 function projection(heads: Value, around: MatchContext, rank: number): Node | undefined {
   const { Linear, Reshape, Transpose } = heads.graph.ops;
@@ -37,9 +39,13 @@ function projection(heads: Value, around: MatchContext, rank: number): Node | un
 /** The result of each projection without its bias, and the concatenated biases. */
 export function withoutBiases({ maps }: Projections, get: Get): { readonly rows: readonly Value[]; readonly bias: Value } {
   const { ops } = maps[0]!.graph;
-  const rows = maps.map(({ operands: [x, weight] }) => ops.linear(get(x!), get(weight!)));
-  const biases = maps.map(({ operands: [, , bias] }, i) =>
-    bias ? get(bias) : ops.fill(rows[i]!.graph, [rows[i]!.dims.at(-1)!], 0, rows[i]!.dtype),
-  );
+  const rows = maps.map((m) => {
+    const { x, weight } = operandsOf(ops.Linear, m.operands);
+    return ops.linear(get(x), get(weight));
+  });
+  const biases = maps.map((m, i) => {
+    const bias = biasOf(m);
+    return bias ? get(bias) : ops.fill(rows[i]!.graph, [rows[i]!.dims.at(-1)!], 0, rows[i]!.dtype);
+  });
   return { rows, bias: ops.concat(biases, 0) };
 }

@@ -1,5 +1,5 @@
 // Attention of the standard, on [batch, seq, heads · head_dim]: a kernel with grouped key heads and without a cache.
-import { type Dim, type Node, subDims, termsOf } from '@onnxformers/core';
+import { type Dim, type Node, subDims, termsOf, type Value } from '@onnxformers/core';
 import {
   type AttendAttrs,
   apply,
@@ -75,7 +75,8 @@ function made(node: Node<AttendAttrs>, reading: Reading, around: MatchContext, m
       qk_matmul_output_mode: weights && 3,
       outputs: weights ? 4 : 1,
     };
-    const results = apply(node.graph.ops.Attention, [...rows, asBias(bias, rows[0]!.dtype)], attrs);
+    const [q, k, v] = rows as [Value, Value, Value];
+    const results = apply(node.graph.ops.Attention, { q, k, v, mask: asBias(bias, q.dtype) }, attrs);
     const y = finish(results[0]!, heads);
     return weights ? [y, seen(results[3]!)] : [y];
   };

@@ -1,5 +1,6 @@
 // Softmax attention through a few landmarks. Xiong et al. 2021, https://arxiv.org/abs/2102.03902
 import {
+  addDims,
   and,
   attend,
   bool,
@@ -234,11 +235,11 @@ function throughLandmarks({ q, k, v, qKeep, kKeep }: Rows, ctx: Around, o: Landm
   const around = attend(ql, k, v, { ...ctx, ...biasFor(count, ctx) });
   const short = [ofQueries, ofKeys].filter((s) => s !== undefined).map((s) => s.short);
   const scores = similarities(ql, kl);
-  // Without landmarks there is no inverse.
+  // With empty landmarks there is no inverse; a matrix of equal elements 1 / n is its own pseudo-inverse.
   const K = short.length
     ? ops.where(
         short.reduce((a, b) => ops.logicalOr(a, b)),
-        ops.eye(scores, count, scores.dtype),
+        1 / count,
         scores,
       )
     : scores;
@@ -317,14 +318,16 @@ function segmentMeans(x: Value, count: number, segments: Segments | undefined): 
   const length = floorDivDims(seq, count);
   if (typeof seq === 'number' && seq % count === 0)
     return ops.reduceMean(ops.reshape(x, [batch, heads, count, length, dim]), [3], { keepDims: false });
-  const shorter = subDims(count, subDims(seq, mulDims(count, length)));
-  const startOf = (segment: Value): Value =>
-    ops.add(ops.mul(segment, ops.size(x, length)), ops.max(ops.sub(segment, ops.size(x, shorter)), 0));
+  // The first segments have `length` positions, the others one more. Each position is read once, the one after a shorter segment twice.
+  const shorter = ops.size(x, subDims(count, subDims(seq, mulDims(count, length))));
   const segment = ops.reshape(ops.iota(x, count), [count, 1]);
-  const [start, end] = [startOf(segment), startOf(ops.add(segment, 1))];
-  const row = ops.reshape(ops.iota(x, seq), [1, seq]);
-  const member = ops.cast(ops.logicalAnd(ops.greaterOrEqual(row, start), ops.less(row, end)), x.dtype);
-  return ops.div(ops.matmul(member, x), ops.cast(ops.sub(end, start), x.dtype));
+  const start = ops.add(ops.mul(segment, ops.size(x, length)), ops.max(ops.sub(segment, shorter), 0));
+  const place = ops.reshape(ops.iota(x, addDims(length, 1)), [1, addDims(length, 1)]);
+  const longer = ops.greaterOrEqual(segment, shorter);
+  const within = ops.logicalOr(ops.less(place, ops.size(x, length)), longer);
+  const rows = ops.gather(x, ops.add(start, place), 2);
+  const sums = ops.reduceSum(ops.where(ops.unsqueeze(within, [2]), rows, 0), [3], { keepDims: false });
+  return ops.div(sums, ops.cast(ops.add(ops.size(x, length), ops.cast(longer, 'int64')), x.dtype));
 }
 
 /** The positions of x [batch, heads, seq, dim] that a padding mask keeps, bool [batch, seq]; undefined if all. */

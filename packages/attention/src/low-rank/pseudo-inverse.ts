@@ -23,13 +23,14 @@ export interface PseudoInverseOptions {
  * Example  const Z = pseudoInverse(softmax(matmul(q, swapLast(k))), { iterations: 6 });
  */
 export function pseudoInverse(K: Value, { iterations, sharedScale = false }: PseudoInverseOptions): Value {
-  const I = ops.eye(K, K.dims.at(-1)!, K.dtype);
   const columnSums = ops.reduceSum(K, [-2]);
   let Z = ops.div(ops.swapLast(K), ops.reduceMax(columnSums, sharedScale ? K.dims.map((_, axis) => axis) : [-1]));
+  // Multiplied out as far as no identity matrix is needed: it would be as large as K.
   for (let i = 0; i < iterations; i++) {
     const X = ops.matmul(K, Z);
-    const inner = ops.sub(ops.mul(I, 15), ops.matmul(X, ops.sub(ops.mul(I, 7), X)));
-    Z = ops.matmul(ops.mul(Z, 0.25), ops.sub(ops.mul(I, 13), ops.matmul(X, inner)));
+    const inner = ops.sub(ops.mul(X, 7), ops.matmul(X, X));
+    const outer = ops.sub(ops.mul(X, 15), ops.matmul(X, inner));
+    Z = ops.sub(ops.mul(Z, 3.25), ops.matmul(ops.mul(Z, 0.25), outer));
   }
   return Z;
 }

@@ -27,7 +27,8 @@ import * as ops from '@onnxformers/core/ops';
  * Shapes   x [batch, seq, dim] → the same
  * Dtypes   float32, float16, bfloat16
  * Masks    none: every position is mixed into every other, padding too; compat: 'xformers' ignores masks
- * Cost     time O(seq · dim · (log seq + log width)) with a DFT kernel, O(seq · dim · (seq + width)) by products
+ * Cost     time O(seq · dim · (√seq + √width)), less with a DFT kernel; for an unknown or prime length of more than 256 O(seq²/64 · dim);
+ *          memory O(seq · dim), for an unknown length also O((seq/32)²)
  * Throws   ConfigError when heads does not divide dim, and for a mask
  * Source   Lee-Thorp et al. 2021, https://arxiv.org/abs/2105.03824 (one head, no projection)
  * Lowers   webgpu: DFT · cuda: MatMul with cosines and sines · elsewhere: MatMul likewise, DFT if the number of channels is a power of two

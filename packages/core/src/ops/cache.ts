@@ -10,9 +10,11 @@ import { axisOf } from './strides';
 
 type TensorScatterAttrs = { readonly axis?: number; readonly mode?: 'linear' | 'circular' };
 
+const tensorScatterOperands = ['cache', 'rows', 'start?'] as const;
 /** ONNX TensorScatter. Operands: cache, update, and for each sequence the position of the first new element, int64 [batch]; absent: 0. */
-export const TensorScatter = defineOp<TensorScatterAttrs>({
+export const TensorScatter = defineOp<TensorScatterAttrs, typeof tensorScatterOperands>({
   key: 'TensorScatter',
+  operands: tensorScatterOperands,
   flops: noFlops,
   since: 24,
   attributes: { axis: 'int', mode: 'string' },
@@ -103,9 +105,11 @@ export function tensorScatter(cache: Value, rows: Value, start?: Value, o: Tenso
 /** Attributes of {@link CacheAppend}. */
 export type CacheAppendAttrs = { readonly form: 'growing' | 'fixed' };
 
+const cacheAppendOperands = ['past', 'rows', 'pastLengths?'] as const;
 /** The high-level op behind {@link cacheAppend}. Operands: past, new keys or values, and for a cache of fixed capacity past_lengths. */
-export const CacheAppend = defineOp<CacheAppendAttrs>({
+export const CacheAppend = defineOp<CacheAppendAttrs, typeof cacheAppendOperands>({
   key: 'onnxformers.CacheAppend',
+  operands: cacheAppendOperands,
   flops: noFlops,
   attributes: { form: 'data' },
   infer([past, rows, pastLengths], { form }) {

@@ -46,9 +46,11 @@ function groupsOf(size: Dim, group: number, what: string): Dim {
   return each;
 }
 
+const convOperands = ['x', 'weight', 'bias?'] as const;
 /** ONNX Conv. Operands: x, the weight [out, in / group, ...kernel], and the bias [out] or none. */
-export const Conv: Op<ConvAttrs> = defineOp<ConvAttrs>({
+export const Conv: Op<ConvAttrs, typeof convOperands> = defineOp<ConvAttrs, typeof convOperands>({
   key: 'Conv',
+  operands: convOperands,
   since: 11,
   attributes: windowAttributes,
   infer([x, weight, bias], attrs) {
@@ -145,9 +147,14 @@ function kernelOf(weight: Operand, x: Value, key: string): readonly Dim[] {
 
 // ---- ConvTranspose --------------------------------------------------------------------------------------------------
 
+const convTransposeOperands = ['x', 'weight', 'bias?'] as const;
 /** ONNX ConvTranspose. Operands: x, the weight [in, out / group, ...kernel], and the bias [out] or none. */
-export const ConvTranspose: Op<ConvTransposeAttrs> = defineOp<ConvTransposeAttrs>({
+export const ConvTranspose: Op<ConvTransposeAttrs, typeof convTransposeOperands> = defineOp<
+  ConvTransposeAttrs,
+  typeof convTransposeOperands
+>({
   key: 'ConvTranspose',
+  operands: convTransposeOperands,
   since: 11,
   attributes: { ...windowAttributes, output_padding: 'ints' },
   form: ({ output_padding: padding }) => `output_padding=${padding?.some((n) => n !== 0) ? 'some' : 'none'}`,

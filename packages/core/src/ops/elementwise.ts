@@ -1,6 +1,6 @@
 // Elementwise arithmetic: two or more operands, which broadcast.
 
-import { defineOp, type Op, type TensorType } from '../ir/define-op';
+import { type Attrs, defineOp, type Op, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value } from '../ir/graph';
 import type { DType, NDArray } from '../tensor/tensor';
 import { isFloat } from '../tensor/tensor';
@@ -238,9 +238,11 @@ export const Max = extreme('Max', Math.max);
  */
 export const max = (...operands: readonly Operand[]): Value => apply(Max, operands, {})[0]!;
 
+const clipOperands = ['x', 'low?', 'high?'] as const;
 /** ONNX Clip. */
-export const Clip = defineOp({
+export const Clip = defineOp<Attrs, typeof clipOperands>({
   key: 'Clip',
+  operands: clipOperands,
   since: 13,
   attributes: {},
   infer(operands) {

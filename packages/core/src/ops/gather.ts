@@ -9,9 +9,11 @@ import { axisOf } from './strides';
 
 type AxisAttrs = { readonly axis: number };
 
+const looksUp = ['x', 'indices'] as const;
 /** ONNX Gather. */
-export const Gather = defineOp<AxisAttrs>({
+export const Gather = defineOp<AxisAttrs, typeof looksUp>({
   key: 'Gather',
+  operands: looksUp,
   flops: noFlops,
   since: 13,
   attributes: { axis: 'int' },
@@ -75,8 +77,9 @@ export const gather = (x: Operand, indices: Operand, axis = 0): Value =>
 // ---- One element per index ------------------------------------------------------------------------------------------
 
 /** ONNX GatherElements. */
-export const GatherElements = defineOp<AxisAttrs>({
+export const GatherElements = defineOp<AxisAttrs, typeof looksUp>({
   key: 'GatherElements',
+  operands: looksUp,
   flops: noFlops,
   since: 13,
   attributes: { axis: 'int' },
@@ -107,8 +110,9 @@ export const gatherElements = (x: Operand, indices: Operand, axis: number): Valu
 type GatherNDAttrs = { readonly batch_dims: number };
 
 /** ONNX GatherND. */
-export const GatherND = defineOp<GatherNDAttrs>({
+export const GatherND = defineOp<GatherNDAttrs, typeof looksUp>({
   key: 'GatherND',
+  operands: looksUp,
   flops: noFlops,
   since: 13,
   attributes: { batch_dims: 'int' },

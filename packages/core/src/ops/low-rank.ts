@@ -6,9 +6,11 @@ import { acceptAlike } from './accept';
 
 type LowRankAttrs = { readonly scale: number };
 
+const names = ['weight', 'b', 'a'] as const;
 /** The high-level op behind {@link lowRankUpdate}. Operands: weight, b, a. */
-export const LowRankUpdate: Op<LowRankAttrs> = defineOp<LowRankAttrs>({
+export const LowRankUpdate: Op<LowRankAttrs, typeof names> = defineOp<LowRankAttrs, typeof names>({
   key: 'onnxformers.LowRankUpdate',
+  operands: names,
   attributes: { scale: 'float' },
   infer(operands) {
     const [weight, b, a] = acceptAlike(operands.slice(0, 3), 'float');

@@ -1,6 +1,6 @@
 // Products of matrices: MatMul, Linear on weights as checkpoints store them, Gemm.
 import type { Dim } from '../dim/dim';
-import { countIn, defineOp, type Op, printType, type TensorType } from '../ir/define-op';
+import { type Attrs, countIn, defineOp, type Op, printType, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { acceptAlike, fitting } from './accept';
@@ -103,9 +103,11 @@ export const matmul = (a: Operand, b: Operand): Value => apply(MatMul, [a, b], {
 
 // ---- Linear ---------------------------------------------------------------------------------------------------------
 
+const linearOperands = ['x', 'weight', 'bias?'] as const;
 /** The high-level op: `x weightᵀ + bias`. Its decomposition transposes the weight, which is done once when a model is saved. */
-export const Linear = defineOp({
+export const Linear = defineOp<Attrs, typeof linearOperands>({
   key: 'onnxformers.Linear',
+  operands: linearOperands,
   attributes: {},
   infer([x, weight, bias]: Types) {
     acceptAlike(bias ? [x, weight, bias] : [x, weight], 'number');
@@ -153,9 +155,11 @@ export const linear = (x: Operand, weight: Operand, bias?: Operand): Value => ap
 
 type GemmAttrs = { readonly alpha: number; readonly beta: number; readonly transA: 0 | 1; readonly transB: 0 | 1 };
 
+const gemmOperands = ['a', 'b', 'c?'] as const;
 /** ONNX Gemm. */
-export const Gemm: Op<GemmAttrs> = defineOp<GemmAttrs>({
+export const Gemm: Op<GemmAttrs, typeof gemmOperands> = defineOp<GemmAttrs, typeof gemmOperands>({
   key: 'Gemm',
+  operands: gemmOperands,
   since: 13,
   attributes: { alpha: 'float', beta: 'float', transA: 'int', transB: 'int' },
   infer([a, b, c], { transA, transB }) {

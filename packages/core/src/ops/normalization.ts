@@ -73,9 +73,11 @@ function scaled(x: NDArray, scale: NDArray, bias: NDArray | undefined): NDArray 
 
 const widthFrom = (axis: number, x: NDArray): number => countOf(x.dims.slice(axisOf(axis, x.dims.length)));
 
+const layerOperands = ['x', 'scale', 'bias?'] as const;
 /** ONNX LayerNormalization, without its optional outputs. Operands: x, scale, bias (optional). */
-export const LayerNormalization: Op<LayerAttrs> = defineOp<LayerAttrs>({
+export const LayerNormalization: Op<LayerAttrs, typeof layerOperands> = defineOp<LayerAttrs, typeof layerOperands>({
   key: 'LayerNormalization',
+  operands: layerOperands,
   since: 17,
   attributes: layerAttributes,
   infer: inferLayer,
@@ -112,9 +114,11 @@ export const layerNorm = (
     stash_type: float32Stash,
   })[0]!;
 
+const rmsOperands = ['x', 'scale'] as const;
 /** ONNX RMSNormalization. Operands: x, scale. */
-export const RMSNormalization: Op<LayerAttrs> = defineOp<LayerAttrs>({
+export const RMSNormalization: Op<LayerAttrs, typeof rmsOperands> = defineOp<LayerAttrs, typeof rmsOperands>({
   key: 'RMSNormalization',
+  operands: rmsOperands,
   since: 23,
   attributes: layerAttributes,
   infer: ([x, scale], attrs) => inferLayer([x, scale], attrs),
@@ -147,17 +151,15 @@ export const rmsNorm = (x: Operand, scale: Operand, o: { readonly axis?: number;
 
 type GroupAttrs = { readonly num_groups: number; readonly epsilon: number; readonly stash_type: number };
 
+const groupOperands = ['x', 'scale', 'bias'] as const;
 /** ONNX GroupNormalization. Operands: x [batch, channels, ...], scale [channels], bias [channels]. */
-export const GroupNormalization: Op<GroupAttrs> = defineOp<GroupAttrs>({
+export const GroupNormalization: Op<GroupAttrs, typeof groupOperands> = defineOp<GroupAttrs, typeof groupOperands>({
   key: 'GroupNormalization',
+  operands: groupOperands,
   since: 21,
   attributes: { num_groups: 'int', epsilon: 'float', stash_type: 'int' },
   infer(operands, { num_groups }) {
-    const [x, scale, bias] = acceptAlike([operands[0], operands[1], operands[2]], 'float') as [
-      TensorType,
-      TensorType,
-      TensorType,
-    ];
+    const [x, scale, bias] = acceptAlike(operands, 'float') as [TensorType, TensorType, TensorType];
     const channels = x.dims[1];
     if (channels === undefined) throw mismatch('the operand has no channels', '[batch, channels, ...]', printType(x));
     if (!Number.isInteger(num_groups) || num_groups < 1)

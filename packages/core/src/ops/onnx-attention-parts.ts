@@ -1,6 +1,6 @@
 // ONNX Attention: its attributes, its operands by name, and the checks that they fit together.
 import { addDims, type Dim, divDims, mulDims, tryDivDims } from '../dim/dim';
-import { printType, type TensorType } from '../ir/define-op';
+import { type NamedOperands, operandsOf, printType, type TensorType } from '../ir/define-op';
 import { mismatch } from '../ir/graph';
 import type { DType } from '../tensor/tensor';
 import { accept } from './accept';
@@ -26,20 +26,10 @@ export type AttentionAttrs = {
 /** The float dtypes by their numbers in ONNX files. */
 export const floatOfNumber: Readonly<Record<number, DType>> = { 1: 'float32', 10: 'float16', 11: 'float64', 16: 'bfloat16' };
 
+/** Names of the operands. */
+export const attentionOperands = ['q', 'k', 'v', 'mask?', 'pastKey?', 'pastValue?', 'nonpad?'] as const;
 /** The operands by name. */
-export interface AttentionParts<V> {
-  readonly q: V;
-  readonly k: V;
-  readonly v: V;
-  readonly mask: V | undefined;
-  readonly pastKey: V | undefined;
-  readonly pastValue: V | undefined;
-  readonly nonpad: V | undefined;
-}
-export function attentionParts<V>(operands: readonly (V | undefined)[]): AttentionParts<V> {
-  const [q, k, v, mask, pastKey, pastValue, nonpad] = operands;
-  return { q: q!, k: k!, v: v!, mask, pastKey, pastValue, nonpad };
-}
+export type AttentionParts<V> = NamedOperands<typeof attentionOperands, V>;
 
 /** The sizes of one call; `kvSeq` counts the keys of this call, `total` also those of the past. */
 export interface AttentionSizes {
@@ -106,7 +96,7 @@ export function inferAttention(
   opset: 23 | 24,
 ): TensorType[] {
   for (const [i, name] of ['Q', 'K', 'V'].entries()) accept(operands[i], 'float', name);
-  const parts = attentionParts(operands);
+  const parts = operandsOf(attentionOperands, operands);
   const { q, k, v } = parts;
   const sizes = attentionSizes(parts, attrs);
   const { batch, heads, kvHeads, seq, total, headDim, valueDim } = sizes;

@@ -1,16 +1,17 @@
 // ONNX Attention, opsets 23 and 24: the standard's op for attention, for which some runtimes have a kernel.
 
-import { defineOp, type Op } from '../ir/define-op';
+import { defineOp, type Op, operandsOf } from '../ir/define-op';
 import { apply, type Value } from '../ir/graph';
 import type { DType } from '../tensor/tensor';
 import { decomposeAttention } from './onnx-attention-definition';
-import { type AttentionAttrs, attentionParts, floatOfNumber, inferAttention } from './onnx-attention-parts';
+import { type AttentionAttrs, attentionOperands, floatOfNumber, inferAttention } from './onnx-attention-parts';
 import { evaluateAttention } from './onnx-attention-reference';
 
 /* @__NO_SIDE_EFFECTS__ */
-function attentionOf(opset: 23 | 24): Op<AttentionAttrs> {
-  return defineOp<AttentionAttrs>({
+function attentionOf(opset: 23 | 24): Op<AttentionAttrs, typeof attentionOperands> {
+  return defineOp<AttentionAttrs, typeof attentionOperands>({
     key: 'Attention',
+    operands: attentionOperands,
     since: opset,
     attributes: {
       is_causal: 'int',
@@ -23,8 +24,8 @@ function attentionOf(opset: 23 | 24): Op<AttentionAttrs> {
       outputs: 'data',
     },
     infer: (operands, attrs) => inferAttention(operands, attrs, opset),
-    decompose: (operands, attrs, ops) => decomposeAttention(attentionParts(operands), attrs, opset, ops),
-    evaluate: (operands, attrs) => evaluateAttention(attentionParts(operands), attrs, opset),
+    decompose: (operands, attrs, ops) => decomposeAttention(operandsOf(attentionOperands, operands), attrs, opset, ops),
+    evaluate: (operands, attrs) => evaluateAttention(operandsOf(attentionOperands, operands), attrs, opset),
   });
 }
 
@@ -90,7 +91,11 @@ export function onnxAttention(q: Value, k: Value, v: Value, o: OnnxAttentionOpti
     outputs,
   };
   const op = o.nonpad ? Attention24 : Attention;
-  const [y, key, value, scores] = apply(op, [q, k, v, o.mask, o.past?.key, o.past?.value, o.nonpad], attrs);
+  const [y, key, value, scores] = apply(
+    op,
+    { q, k, v, mask: o.mask, pastKey: o.past?.key, pastValue: o.past?.value, nonpad: o.nonpad },
+    attrs,
+  );
   return { y: y!, ...(key && value && { present: { key, value } }), ...(scores && { scores }) };
 }
 

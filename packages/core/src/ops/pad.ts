@@ -89,12 +89,14 @@ export const Pad = defineOp<PadAttrs>({
   ],
 });
 
+const onnxPadOperands = ['x', 'pads', 'value?'] as const;
 /**
  * ONNX Pad. Operands: x, the amounts before all axes and then after them as int64, the value. The standard also allows a list of axes, but
  * ONNX Runtime's optimiser, which moves transposes past it, then treats the amounts as those of all axes.
  */
-export const OnnxPad = defineOp<PadAttrs>({
+export const OnnxPad = defineOp<PadAttrs, typeof onnxPadOperands>({
   key: 'Pad',
+  operands: onnxPadOperands,
   flops: noFlops,
   since: 13,
   attributes: { axes: 'data', before: 'data', after: 'data', value: 'data' },

@@ -1,19 +1,21 @@
 // Paged caches: keys and values in blocks of a pool that all sequences share; a block table assigns blocks to sequences.
 import { mulDims } from '../dim/dim';
-import { defineOp, noFlops, type Op, printType, type TensorType } from '../ir/define-op';
+import { type Attrs, defineOp, noFlops, type Op, printType, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { acceptAlike } from './accept';
 
+const names = ['pool', 'rows', 'pastLengths', 'table'] as const;
 /**
  * The high-level op behind {@link pagedAppend}. Operands: pool (a state, updated in place), rows, pastLengths, table. Outputs: all positions of the
  * table's blocks, and the updated pool.
  */
-export const PagedAppend: Op = defineOp({
+export const PagedAppend: Op<Attrs, typeof names> = defineOp<Attrs, typeof names>({
   key: 'onnxformers.PagedAppend',
+  operands: names,
   flops: noFlops,
   attributes: {},
-  writes: [0],
+  writes: ['pool'],
   infer([pool, rows, pastLengths, table]) {
     const [p, r] = acceptAlike([pool, rows], 'any') as [TensorType, TensorType];
     if (p.dims.length !== 4)

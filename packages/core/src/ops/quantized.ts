@@ -7,9 +7,11 @@ import { accept } from './accept';
 /** Attributes of {@link DequantizeBlocks}. */
 export type DequantizeBlocksAttrs = { readonly blockSize: number; readonly columns: number };
 
+const names = ['packed', 'scales', 'zeroPoints?'] as const;
 /** The high-level op behind {@link dequantizeBlocks}. Operands: packed, scales, zero points. */
-export const DequantizeBlocks: Op<DequantizeBlocksAttrs> = defineOp<DequantizeBlocksAttrs>({
+export const DequantizeBlocks: Op<DequantizeBlocksAttrs, typeof names> = defineOp<DequantizeBlocksAttrs, typeof names>({
   key: 'onnxformers.DequantizeBlocks',
+  operands: names,
   attributes: { blockSize: 'data', columns: 'data' },
   infer([packed, scales, zeros], { blockSize, columns }) {
     const { dtype } = accept(scales, 'float', 'the scales');

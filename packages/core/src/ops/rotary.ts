@@ -38,9 +38,11 @@ function rotarySizes({ dims }: TensorType, { num_heads, rotary_embedding_dim }: 
   return { batch: dims[0]!, heads, seq: dims[fourAxes ? 2 : 1]!, headDim, turned: rotary_embedding_dim || headDim };
 }
 
+const names = ['x', 'cos', 'sin', 'positions?'] as const;
 /** ONNX RotaryEmbedding. Operands: x, cosines, sines, and the positions, unless the cosines and sines are given for each position. */
-export const RotaryEmbedding = defineOp<RotaryAttrs>({
+export const RotaryEmbedding = defineOp<RotaryAttrs, typeof names>({
   key: 'RotaryEmbedding',
+  operands: names,
   since: 23,
   attributes: { interleaved: 'int', num_heads: 'int', rotary_embedding_dim: 'int' },
   infer([x, cos, sin, positions], attrs) {

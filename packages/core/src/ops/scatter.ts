@@ -50,9 +50,11 @@ function acceptUpdates(x: TensorType | undefined, updates: TensorType | undefine
 
 type ScatterNDAttrs = { readonly reduction: ScatterReduction };
 
+const scatterNDOperands = ['x', 'indices', 'updates'] as const;
 /** ONNX ScatterND. */
-export const ScatterND = defineOp<ScatterNDAttrs>({
+export const ScatterND = defineOp<ScatterNDAttrs, typeof scatterNDOperands>({
   key: 'ScatterND',
+  operands: scatterNDOperands,
   since: 18,
   attributes: { reduction: 'string' },
   form: ({ reduction }) => `reduction=${reduction}`,
@@ -95,9 +97,11 @@ export const scatterND = (x: Operand, indices: Operand, updates: Operand, reduct
 
 type ScatterElementsAttrs = { readonly axis: number; readonly reduction: ScatterReduction };
 
+const scatterElementsOperands = ['x', 'indices', 'updates'] as const;
 /** ONNX ScatterElements. */
-export const ScatterElements = defineOp<ScatterElementsAttrs>({
+export const ScatterElements = defineOp<ScatterElementsAttrs, typeof scatterElementsOperands>({
   key: 'ScatterElements',
+  operands: scatterElementsOperands,
   since: 18,
   attributes: { axis: 'int', reduction: 'string' },
   form: ({ reduction }) => `reduction=${reduction}`,

@@ -163,9 +163,11 @@ function isolated(d: Dim, name: string): { readonly factor: number; readonly oth
 
 type RangeAttrs = { readonly length: Dim };
 
+const rangeOperands = ['start', 'limit', 'delta'] as const;
 /** ONNX Range. Operands: first number, end (exclusive), step; all []. */
-export const Range = defineOp<RangeAttrs>({
+export const Range = defineOp<RangeAttrs, typeof rangeOperands>({
   key: 'Range',
+  operands: rangeOperands,
   flops: noFlops,
   since: 11,
   attributes: { length: 'data' },
@@ -183,8 +185,11 @@ export const Range = defineOp<RangeAttrs>({
   },
 });
 
+/** Longer ranges are computed in the run instead of being kept in the file. */
+const largestRange = 65_536;
+
 /**
- * The numbers 0, 1, … A constant when the length is a number.
+ * The numbers 0, 1, … A constant when the length is a number up to 65,536.
  *
  * Shapes   → [length]
  * Throws   ShapeError when the length cannot be read from the graph’s inputs
@@ -194,10 +199,11 @@ export const Range = defineOp<RangeAttrs>({
 export function iota(source: Source, length: Dim, dtype: DType = 'int64'): Value {
   const g = graphOf(source);
   const n = dim(length);
-  if (typeof n === 'number')
+  if (typeof n === 'number' && n <= largestRange)
     return g.constant(toTensor({ dtype, dims: [n], data: Float64Array.from({ length: n }, (_, i) => i) }));
   const counted = dtype === 'int32' ? dtype : 'int64';
-  const range = apply(Range, [g.number(0, counted), cast(size(g, n), counted), g.number(1, counted)], { length: n })[0]!;
+  const end = typeof n === 'number' ? g.number(n, counted) : cast(size(g, n), counted);
+  const range = apply(Range, [g.number(0, counted), end, g.number(1, counted)], { length: n })[0]!;
   return cast(range, dtype);
 }
 

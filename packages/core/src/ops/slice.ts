@@ -142,9 +142,11 @@ function dilate(x: Value, axis: number, step: number, { pad, reshape }: Vocabula
   return slice(joined, { axes: [axis], starts: [0], ends: [addDims(mulDims(subDims(n, 1), step), 1)] });
 }
 
+const onnxSliceOperands = ['x', 'starts', 'ends', 'axes?', 'steps?'] as const;
 /** ONNX Slice. Operands: x, then starts, ends, axes and steps as int64. */
-export const OnnxSlice = defineOp<SliceAttrs>({
+export const OnnxSlice = defineOp<SliceAttrs, typeof onnxSliceOperands>({
   key: 'Slice',
+  operands: onnxSliceOperands,
   flops: noFlops,
   since: 13,
   attributes: { axes: 'data', starts: 'data', counts: 'data', steps: 'data' },

@@ -4,6 +4,7 @@ import { ConfigError } from '../error';
 import { printType } from '../ir/define-op';
 import { type DeclaredRole, type GraphBuilder, type InputRole, inputOf, type Value } from '../ir/graph';
 import { type DType, isFloat } from '../tensor/tensor';
+import type { NamedInputs } from './named-ports';
 
 /** Inputs of a model by name. */
 export type Inputs = Readonly<Record<string, Value>>;
@@ -14,10 +15,10 @@ export type Inputs = Readonly<Record<string, Value>>;
  */
 export function defaultRole(name: string, rank: number): DeclaredRole | undefined {
   if (name === 'attention_mask') return rank === 4 ? 'denseMask' : 'keyPadding';
-  const role = Object.hasOwn(defaults, name) ? defaults[name] : undefined;
+  const role = Object.hasOwn(defaults, name) ? defaults[name as keyof typeof defaults] : undefined;
   return role === 'sequence' && rank === 0 ? undefined : role;
 }
-const defaults: Readonly<Record<string, DeclaredRole>> = {
+const defaults: { readonly [N in keyof NamedInputs<unknown>]?: DeclaredRole } = {
   ids: 'sequence',
   x: 'sequence',
   q: 'sequence',

@@ -1,6 +1,6 @@
 // Which kernel ONNX Runtime's CUDA provider runs for an attention node: its decision on the host, as observed on 1.29 and 1.30.
 import type { Dim } from '../dim/dim';
-import type { Attrs } from '../ir/define-op';
+import { type Attrs, operandOf } from '../ir/define-op';
 import type { Node, Value } from '../ir/graph';
 import { defineReasons, type Reason } from '../lower/reason';
 import type { Machine } from '../lower/target';
@@ -91,9 +91,11 @@ const is = (kernel: AttentionKernelName, note?: Reason): AttentionKernelChoice =
 const number = (attrs: Attrs, name: string): number => Number(attrs[name] ?? 0);
 const half = (dtype: DType): boolean => dtype === 'float16' || dtype === 'bfloat16';
 
-function multiHead({ operands: [q, k, v, , lengths, bias], attrs }: Node, machine: Machine): AttentionKernelChoice {
+function multiHead(node: Node, machine: Machine): AttentionKernelChoice {
+  const { attrs } = node;
+  const [lengths, bias] = [operandOf(node, 'key_padding_mask'), operandOf(node, 'attention_bias')];
   const heads = number(attrs, 'num_heads');
-  const s = shapeOf(q!, k!, v!, heads, heads);
+  const s = shapeOf(node, heads, heads);
   const causal = number(attrs, 'unidirectional') === 1;
   const sm = smOf(machine);
   if (s.dtype === 'bfloat16' && sm < 80) return is('NONE', kernelNotes.noBfloat16());
@@ -122,9 +124,10 @@ function tensorRtKernel({ seq, kvSeq, headDim = 64 }: Shape, sm: number): Attent
   return [16, 32, 40, 64, 80, 128, 160, 256].includes(headDim) ? 'TRT_FLASH_ATTENTION' : undefined;
 }
 
-function groupQuery({ operands, attrs }: Node, machine: Machine): AttentionKernelChoice {
-  const [q, k, v, pastKey, , , , , , , bias, sinks] = operands;
-  const s = shapeOf(q!, k!, v!, number(attrs, 'num_heads'), number(attrs, 'kv_num_heads'));
+function groupQuery(node: Node, machine: Machine): AttentionKernelChoice {
+  const { attrs } = node;
+  const [pastKey, bias, sinks] = ['past_key', 'attention_bias', 'head_sink'].map((name) => operandOf(node, name));
+  const s = shapeOf(node, number(attrs, 'num_heads'), number(attrs, 'kv_num_heads'));
   const sm = smOf(machine);
   if (s.dtype === 'bfloat16' && sm < 80) return is('NONE', kernelNotes.noBfloat16());
   if (bias) return is('MATH', kernelNotes.bias());
@@ -136,11 +139,14 @@ function groupQuery({ operands, attrs }: Node, machine: Machine): AttentionKerne
   return is(plain && cudnnAttends(machine) ? 'CUDNN_FLASH_ATTENTION' : 'FLASH_ATTENTION', note);
 }
 
-function standard({ operands: [q, k, v, mask, pastKey], attrs }: Node, machine: Machine): AttentionKernelChoice {
-  const rows = q!.rank === 3;
-  const s = rows
-    ? shapeOf(q!, k!, v!, number(attrs, 'q_num_heads'), number(attrs, 'kv_num_heads'))
-    : { dtype: q!.dtype, seq: q!.dims[2]!, kvSeq: k!.dims[2]!, headDim: known(q!.dims[3]), valueDim: known(v!.dims[3]) };
+function standard(node: Node, machine: Machine): AttentionKernelChoice {
+  const { attrs } = node;
+  const [q, k, v] = node.operands as readonly [Value, Value, Value];
+  const [mask, pastKey] = ['mask', 'pastKey'].map((name) => operandOf(node, name));
+  const s =
+    q.rank === 3
+      ? shapeOf(node, number(attrs, 'q_num_heads'), number(attrs, 'kv_num_heads'))
+      : { dtype: q.dtype, seq: q.dims[2]!, kvSeq: k.dims[2]!, headDim: known(q.dims[3]), valueDim: known(v.dims[3]) };
   if (number(attrs, 'outputs') > 3) return is('NONE', kernelNotes.scores());
   if (!byEight(s)) return is('MATH', kernelNotes.headDim());
   const sm = smOf(machine);
@@ -154,11 +160,12 @@ function standard({ operands: [q, k, v, mask, pastKey], attrs }: Node, machine: 
     : is('EFFICIENT_ATTENTION');
 }
 
-function packed({ operands: [q, k, v, , , , bias], attrs }: Node, machine: Machine): AttentionKernelChoice {
-  const heads = number(attrs, 'num_heads');
+function packed(node: Node, machine: Machine): AttentionKernelChoice {
+  const [q, k, v] = node.operands;
+  const heads = number(node.attrs, 'num_heads');
   const width1 = (x: Value | undefined): number | undefined => (typeof x?.dims[1] === 'number' ? x.dims[1] / heads : undefined);
   const s: Shape = { dtype: q!.dtype, seq: 'tokens', kvSeq: 'tokens', headDim: width1(q), valueDim: width1(v ?? k ?? q) };
-  if (bias) return withBias(s);
+  if (operandOf(node, 'attention_bias')) return withBias(s);
   if (!half(s.dtype)) return atLeast256(s);
   if (width(s) > 256 || s.headDim !== s.valueDim) return is('EFFICIENT_ATTENTION');
   return smOf(machine) >= 80 ? is('FLASH_ATTENTION') : is('TRT_FUSED_ATTENTION');
@@ -166,7 +173,8 @@ function packed({ operands: [q, k, v, , , , bias], attrs }: Node, machine: Machi
 
 const known = (d: Dim | undefined): number | undefined => (typeof d === 'number' ? d : undefined);
 
-function shapeOf(q: Value, k: Value, v: Value, heads: number, kvHeads: number): Shape {
+function shapeOf({ operands }: Node, heads: number, kvHeads: number): Shape {
+  const [q, k, v] = operands as readonly [Value, Value, Value];
   const share = (x: Value, n: number): number | undefined => (typeof x.dims[2] === 'number' ? x.dims[2] / n : undefined);
   return { dtype: q.dtype, seq: q.dims[1]!, kvSeq: k.dims[1]!, headDim: share(q, heads), valueDim: share(v, kvHeads) };
 }

@@ -1,5 +1,6 @@
 // ONNX Runtime's CPU provider.
 import { addDims } from '../dim/dim';
+import { operandOf } from '../ir/define-op';
 import type { Node } from '../ir/graph';
 import { defineReasons, type Reason } from '../lower/reason';
 import type { Kernel, Target } from '../lower/target';
@@ -34,8 +35,11 @@ export const cpu: Target = defineTarget({
 });
 
 /** True if a GroupQueryAttention uses the tiled path of its CPU kernel. */
-export const takesTiledPath = ({ operands, attrs }: Node): boolean =>
-  operands[0]!.dims[1] !== 1 && !operands[10] && !operands[11] && !attrs.softcap;
+export const takesTiledPath = (node: Node): boolean =>
+  operandOf(node, 'query')!.dims[1] !== 1 &&
+  !operandOf(node, 'attention_bias') &&
+  !operandOf(node, 'head_sink') &&
+  !node.attrs.softcap;
 
 const own = defineReasons({
   maskTooShort: () => 'the kernel requires a mask over all keys, including those of the cache',
@@ -43,9 +47,10 @@ const own = defineReasons({
 });
 
 /** Refuses the standard's Attention where its CPU kernel deviates from the standard, as observed on 1.29 and 1.30. */
-export function standardAttention({ operands, attrs }: Node): true | Reason {
-  const [q, k, , mask, pastKey] = operands;
-  const [keys, past] = [k!.dims[q!.rank - 2]!, pastKey?.dims[2] ?? 0];
+export function standardAttention(node: Node): true | Reason {
+  const { attrs } = node;
+  const [k, mask, pastKey] = ['k', 'mask', 'pastKey'].map((name) => operandOf(node, name));
+  const [keys, past] = [k!.dims.at(-2)!, pastKey?.dims[2] ?? 0];
   if (mask && mask.dims.at(-1) !== addDims(keys, past)) return own.maskTooShort();
   const shown = Number(attrs.outputs ?? 1) > 3 && attrs.qk_matmul_output_mode === 2;
   if (shown && (attrs.is_causal === 1 || mask?.dtype === 'bool')) return own.finiteForbidden();

@@ -1,4 +1,5 @@
 // ONNX Runtime's CPU provider, compiled to WebAssembly.
+import { operandOf } from '../ir/define-op';
 import { defineReasons } from '../lower/reason';
 import type { Target } from '../lower/target';
 import { standardAttention, takesTiledPath } from './cpu';
@@ -22,10 +23,10 @@ export const wasm: Target = defineTarget({
   special: {
     ...rotary,
     DFT: transforms,
-    'com.microsoft.MultiHeadAttention': { cost: ({ operands }) => (operands[5] ? 3 : 1) },
+    'com.microsoft.MultiHeadAttention': { cost: (node) => (operandOf(node, 'attention_bias') ? 3 : 1) },
     'com.microsoft.GroupQueryAttention': {
       accepts: (node) => !takesTiledPath(node) || own.slowerThanPlain(),
-      cost: ({ operands }) => (operands[10] ? 3.2 : 2),
+      cost: (node) => (operandOf(node, 'attention_bias') ? 3.2 : 2),
     },
     Attention: { accepts: standardAttention, cost: () => 3.5 },
   },

@@ -1,4 +1,5 @@
 // ONNX Runtime's native WebGPU provider.
+import { operandOf } from '../ir/define-op';
 import { isWithinATurn } from '../kernels/range-reduction';
 import { defineReasons } from '../lower/reason';
 import { reasons } from '../lower/reasons';
@@ -37,8 +38,8 @@ export const webgpu: Target = defineTarget({
     Sin: nearZero,
     Cos: nearZero,
     'com.microsoft.MultiHeadAttention': {
-      accepts: ({ operands }) => !operands[4] || own.lengths(),
-      cost: ({ operands }) => (operands[5] ? 1.5 : 1),
+      accepts: (node) => !operandOf(node, 'key_padding_mask') || own.lengths(),
+      cost: (node) => (operandOf(node, 'attention_bias') ? 1.5 : 1),
     },
     'com.microsoft.GroupQueryAttention': {
       accepts: ({ attrs }) => !attrs.softcap || reasons.lacks({ feature: 'softcap' }),
@@ -46,7 +47,7 @@ export const webgpu: Target = defineTarget({
     },
     // Shaders of two forms of the op have the same cache key, so the second uses the zero point of the first.
     'com.microsoft.GatherBlockQuantized': {
-      accepts: ({ operands }) => operands[3] !== undefined || own.zeroPoints(),
+      accepts: (node) => operandOf(node, 'zeroPoints') !== undefined || own.zeroPoints(),
     },
     'com.microsoft.PagedAttention': { accepts: () => own.poolsAsOutputs() },
   },

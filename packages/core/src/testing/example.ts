@@ -28,8 +28,16 @@ export interface Example {
 }
 
 /** Builds an example of a block. */
-export function exampleOf(block: AnyBlock, index: number, registry: Pick<Registry, 'parse'>): Example {
-  const given = { name: block.blockName, ...block.definition.examples[index] };
+export const exampleOf = (block: AnyBlock, index: number, registry: Pick<Registry, 'parse'>): Example =>
+  exampleFrom(block, { name: block.blockName, ...block.definition.examples[index] }, registry, index);
+
+/** Builds a block from any config, as an example. */
+export function exampleFrom(
+  block: AnyBlock,
+  given: Readonly<Record<string, unknown>>,
+  registry: Pick<Registry, 'parse'>,
+  index = 0,
+): Example {
   const module = registry.parse(block.kind, given) as unknown as AnyModule;
   const config = (module.about.config ?? {}) as Readonly<Record<string, unknown>>;
   const plain = plainly(config);

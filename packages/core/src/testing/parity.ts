@@ -12,7 +12,7 @@ import { toArray, toTensor } from '../tensor/convert';
 import type { NDArray, Tensor } from '../tensor/tensor';
 import { compare, printComparison } from './close';
 import { derivedOf, drawsOf, exampleOf, feedsFor } from './example';
-import { roundingErrors } from './rounding';
+import { budgetsOf, largestOf } from './rounding';
 import { randomParameters } from './run-block';
 import { gradientsOf, triedVariants, typesOf, type Variant } from './variants';
 
@@ -109,9 +109,6 @@ interface Reference {
   readonly budgets: Readonly<Record<string, number>>;
 }
 
-/** Maximum error of a kernel, as a multiple of that of `roundingErrors`: fused kernels round at other places and approximate functions differently. */
-const factor = 16;
-
 function referenceOf(call: Prepared, { traced, names, target }: Model): Reference {
   const { sizes } = call.variant;
   const arrays = Object.fromEntries(Object.entries(call.feeds).map(([name, t]) => [name, toArray(t)]));
@@ -119,13 +116,8 @@ function referenceOf(call: Prepared, { traced, names, target }: Model): Referenc
   const values = new Map([...call.weights].map(([name, t]) => [name, toArray(t)]));
   const options = { parameters: (p: Parameter) => values.get(names.nameOf.get(p)!)!, sizes };
   const exact = interpret(traced, feeds, options);
-  // The accuracy of a kernel is a bound already, so its factor is smaller: four times the bound for each element.
-  const errorOf = (op: string): number => (4 * (target.kernels[op]?.error ?? 0)) / factor;
-  const errors = roundingErrors(traced, feeds, options, exact, errorOf);
-  const budgets = Object.fromEntries(
-    Object.entries(exact).map(([name, y]) => [name, Math.max(factor * errors[name]!, 4 * lastPlace(largest(y)))]),
-  );
-  const scale = Math.max(1, ...Object.values(exact).map(largest));
+  const budgets = budgetsOf(traced, feeds, options, exact, (op) => target.kernels[op]?.error ?? 0);
+  const scale = Math.max(1, ...Object.values(exact).map(largestOf));
   // A target with lower accuracy has a higher tolerance; the error of a wrong mask or scale is still larger.
   const most = promisesLess(target) ? 4e-2 : 4e-3;
   for (const [name, budget] of Object.entries(budgets))
@@ -164,7 +156,3 @@ async function outputsOf(
     await run.dispose();
   }
 }
-
-const largest = ({ data }: NDArray): number => data.reduce((most, y) => Math.max(most, Math.abs(y)), 0);
-/** A unit in the last place of a float32 of this size. */
-const lastPlace = (x: number): number => 2 ** (Math.floor(Math.log2(Math.max(x, 2 ** -126))) - 23);

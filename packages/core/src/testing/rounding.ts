@@ -38,6 +38,32 @@ export function roundingErrors(
   return errors;
 }
 
+/** How many times what {@link roundingErrors} finds a kernel may be off: fused kernels round elsewhere, and approximate functions otherwise. */
+const factor = 16;
+
+/**
+ * How far each output of a runtime may be from the exact one: sixteen times its rounding errors, at least four units in the last place of the
+ * largest element. `promised` is the absolute error that a target's kernel of an op is allowed, where that is more than float32's.
+ */
+export function budgetsOf(
+  graph: Graph,
+  feeds: Feeds,
+  options: Pick<InterpretOptions, 'parameters' | 'sizes'>,
+  exact: Readonly<Record<string, NDArray>>,
+  promised: (op: string) => number = () => 0,
+): Readonly<Record<string, number>> {
+  // What a kernel promises is a bound already, so that the factor stays below it: four times the promise for each element.
+  const errors = roundingErrors(graph, feeds, options, exact, (op) => (4 * promised(op)) / factor);
+  return Object.fromEntries(
+    Object.entries(exact).map(([name, y]) => [name, Math.max(factor * errors[name]!, 4 * lastPlace(largestOf(y)))]),
+  );
+}
+
+/** The largest absolute value. */
+export const largestOf = ({ data }: NDArray): number => data.reduce((most, y) => Math.max(most, Math.abs(y)), 0);
+/** A unit in the last place of a float32 of this size. */
+const lastPlace = (x: number): number => 2 ** (Math.floor(Math.log2(Math.max(x, 2 ** -126))) - 23);
+
 /** The largest distance of two arrays of the same dims. */
 export const largestDifference = (a: NDArray, b: NDArray): number =>
   a.data.reduce((worst, x, i) => Math.max(worst, Math.abs(x - b.data[i]!)), 0);

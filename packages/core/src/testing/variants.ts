@@ -154,7 +154,8 @@ const wideHeads = (e: Example): BlockInputs =>
     ? Object.fromEntries(Object.entries(e.inputs).map(([name, input]) => [name, { ...input, dims: input.dims.with(-1, 8) }]))
     : e.inputs;
 
-function causally(m: AnyModule): AnyModule {
+/** A module under a causal mask, as a decoder would set it. */
+export function causally(m: AnyModule): AnyModule {
   const { children, forward, about } = standalone(m);
   const narrowed = (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) =>
     forward(inputs, withContext(ctx, { mask: and(ctx.mask, causal) }));

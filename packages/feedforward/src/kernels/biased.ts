@@ -1,6 +1,6 @@
 // Kernels that add the bias of the preceding linear map.
 import type { Node, TensorType, Value } from '@onnxformers/core';
-import { type Attrs, apply, type Get, type Match, mismatch, type Op, printType } from '@onnxformers/core/lowering';
+import { type Attrs, apply, type Get, type Match, mismatch, type Op, operandsOf, printType } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 
 /** The type of x, whose channels the bias fits. */
@@ -21,7 +21,7 @@ export function withBias<A extends Attrs>(
   linear: Node,
   variant?: string,
 ): Match {
-  const [x, weight, bias] = linear.operands as readonly [Value, Value, Value];
-  const emit = (get: Get) => apply(kernel, [ops.linear(get(x), get(weight)), get(bias)], attrs);
+  const { x, weight, bias } = operandsOf(ops.Linear, linear.operands);
+  const emit = (get: Get) => apply(kernel, [ops.linear(get(x), get(weight)), bias && get(bias)], attrs);
   return { ...(variant && { variant }), covers: node.outputs, absorbs: linear.outputs, emit };
 }

@@ -1,6 +1,6 @@
 // RotaryEmbedding on [batch, seq, heads · head_dim] (rows): the standard's form with three axes, and the kernel of com.microsoft for opsets below 23.
 import { type Dim, divDims, mergeHeads, mulDims, padded, splitHeads, type Value } from '@onnxformers/core';
-import { apply, defineOp, mismatch, printType, reasons, refuse, rule, unexpanded } from '@onnxformers/core/lowering';
+import { apply, defineOp, mismatch, operandsOf, printType, reasons, refuse, rule, unexpanded } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 
 type RotaryEmbeddingAttrs = {
@@ -9,12 +9,14 @@ type RotaryEmbeddingAttrs = {
   readonly rotary_embedding_dim?: number | undefined;
 };
 
+const names = ['x', 'positions', 'cos', 'sin'] as const;
 /**
  * The kernel. Operands: rows [batch, seq, heads · head_dim], position_ids int64 [batch, seq], cos_cache and sin_cache [positions,
  * rotary_embedding_dim / 2].
  */
-export const MicrosoftRotaryEmbedding = defineOp<RotaryEmbeddingAttrs>({
+export const MicrosoftRotaryEmbedding = defineOp<RotaryEmbeddingAttrs, typeof names>({
   key: 'com.microsoft.RotaryEmbedding',
+  operands: names,
   attributes: { interleaved: 'int', num_heads: 'int', rotary_embedding_dim: 'int' },
   infer([x, positions]) {
     if (x?.dims.length !== 3) throw mismatch('an operand does not have 3 axes', '[batch, seq, heads · head_dim]', printType(x));
@@ -35,14 +37,14 @@ const headsOf = (x: Value, numHeads: number | undefined): Dim => (x.rank === 4 ?
 
 /** RotaryEmbedding of heads → of rows, if the conversions to rows and back cancel with the surrounding ops. */
 export const useRowsOfRotaryEmbedding = rule('RotaryEmbedding of heads → of rows', ops.RotaryEmbedding, (node) => {
-  const [x, cos, sin, positions] = node.operands as readonly [Value, Value, Value, Value?];
+  const { x, cos, sin, positions } = operandsOf(ops.RotaryEmbedding, node.operands);
   if (x.rank === 3) return undefined;
   const heads = headsOf(x, node.attrs.num_heads);
   if (typeof heads !== 'number') return refuse(reasons.headCountsUnknown());
   return {
     covers: node.outputs,
     emit: (get) => {
-      const operands = [mergeHeads(get(x), padded), get(cos), get(sin), positions && get(positions)];
+      const operands = { x: mergeHeads(get(x), padded), cos: get(cos), sin: get(sin), positions: positions && get(positions) };
       return [splitHeads(apply(ops.RotaryEmbedding, operands, { ...node.attrs, num_heads: heads })[0]!, heads, padded)];
     },
   };
@@ -53,7 +55,7 @@ export const useMicrosoftRotaryEmbedding = rule(
   'RotaryEmbedding → com.microsoft.RotaryEmbedding',
   ops.RotaryEmbedding,
   (node) => {
-    const [x, cos, sin, positions] = node.operands as readonly [Value, Value, Value, Value?];
+    const { x, cos, sin, positions } = operandsOf(ops.RotaryEmbedding, node.operands);
     const heads = headsOf(x, node.attrs.num_heads);
     if (typeof heads !== 'number') return refuse(reasons.headCountsUnknown());
     const { interleaved, rotary_embedding_dim } = node.attrs;
@@ -70,11 +72,15 @@ export const useMicrosoftRotaryEmbedding = rule(
           positions ? get(angles) : ops.reshape(get(alike ? unexpanded(angles) : angles), [count, half]);
         const counted = (): Value => ops.reshape(ops.iota(rows.graph, count), [alike ? 1 : batch, seq]);
         const places = positions ? get(positions) : ops.expand(counted(), [batch, seq]);
-        const y = apply(MicrosoftRotaryEmbedding, [rows, places, table(cos), table(sin)], {
-          interleaved,
-          num_heads: heads,
-          rotary_embedding_dim,
-        })[0]!;
+        const y = apply(
+          MicrosoftRotaryEmbedding,
+          { x: rows, positions: places, cos: table(cos), sin: table(sin) },
+          {
+            interleaved,
+            num_heads: heads,
+            rotary_embedding_dim,
+          },
+        )[0]!;
         return [x.rank === 4 ? splitHeads(y, heads, padded) : y];
       },
     };

@@ -3,9 +3,11 @@ import { apply, defineOp, rule } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 import { encodeSkip, inferSkip, matchSkip, type SkipAttrs, skipAttributes, sumOf } from './skip';
 
+const names = ['x', 'skip', 'scale', 'shift?', 'bias?'] as const;
 /** The kernel. Operands: x, skip [batch, seq, dim] or [tokens, dim], scale, shift (optional), bias (optional) [dim]. Outputs: the result, and the sum if requested. */
-export const SkipLayerNormalization = defineOp<SkipAttrs>({
+export const SkipLayerNormalization = defineOp<SkipAttrs, typeof names>({
   key: 'com.microsoft.SkipLayerNormalization',
+  operands: names,
   attributes: skipAttributes,
   infer: inferSkip,
   decompose([x, skip, scale, shift, bias], { epsilon, sum: wanted }) {

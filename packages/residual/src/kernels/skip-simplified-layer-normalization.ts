@@ -3,9 +3,11 @@ import { apply, defineOp, rule } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 import { encodeSkip, inferSkip, matchSkip, type SkipAttrs, skipAttributes, sumOf } from './skip';
 
+const names = ['x', 'skip', 'scale', 'bias?'] as const;
 /** The kernel. Operands: x, skip [batch, seq, dim] or [tokens, dim], scale, bias (optional) [dim]. Outputs: the result, and the sum if requested. */
-export const SkipSimplifiedLayerNormalization = defineOp<SkipAttrs>({
+export const SkipSimplifiedLayerNormalization = defineOp<SkipAttrs, typeof names>({
   key: 'com.microsoft.SkipSimplifiedLayerNormalization',
+  operands: names,
   attributes: skipAttributes,
   infer: inferSkip,
   decompose([x, skip, scale, bias], { epsilon, sum: wanted }) {

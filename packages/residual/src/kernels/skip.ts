@@ -9,6 +9,7 @@ import {
   type MatchContext,
   madeBy,
   mismatch,
+  operandsOf,
   printType,
   type Refusal,
   refuse,
@@ -89,12 +90,12 @@ export function matchSkip(
   const kept = around.uses(x) > 1;
   const linear = streams.map((s) => biasedLinear(s, around)).find((l) => l !== undefined);
   const emit = (get: Get) => {
-    const stream = (s: Value) =>
-      linear?.outputs[0] === s ? ops.linear(get(linear.operands[0]!), get(linear.operands[1]!)) : get(s);
+    const map = linear && operandsOf(ops.Linear, linear.operands);
+    const stream = (s: Value) => (map && linear.outputs[0] === s ? ops.linear(get(map.x), get(map.weight)) : get(s));
     return make(
       [stream(streams[0]), stream(streams[1])],
       rows.map((row) => row && get(row)),
-      linear && get(linear.operands[2]!),
+      map?.bias && get(map.bias),
       kept,
     );
   };
