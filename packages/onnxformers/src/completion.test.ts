@@ -56,23 +56,19 @@ function documented(code: string): string {
 }
 
 it.each([
-  ['of a config', "zoo.build('mixer', { name: 'multi_head', he|ads: 2 })", 'query heads. Inherited from the block around.'],
+  ['of a config', "zoo.build('mixer', { name: 'multi_head', he|ads: 2 })", 'query heads. Inherited from the enclosing block.'],
   [
     'of an option with a default',
     "zoo.build('mixer', { name: 'multi_head', bi|as: true })",
     'projections have a bias. Default: `true`.',
   ],
-  [
-    'of a slot',
-    "zoo.build('layer', { name: 'pre_norm', mi|xer: 'multi_head' })",
-    'the mixer, which mixes positions. May be left out.',
-  ],
+  ['of a slot', "zoo.build('layer', { name: 'pre_norm', mi|xer: 'multi_head' })", 'the mixer, which mixes positions. Optional.'],
   [
     'of a block in a slot, with its unit',
     "zoo.build('mixer', { name: 'multi_head', attention: { name: 'local', wi|ndow: 3 } })",
     '(positions)',
   ],
-  ['of a block by hand', 'multiHead({ di|m: 12, heads: 3 })', 'input channels. Inherited from the block around.'],
+  ['of a block by hand', 'multiHead({ di|m: 12, heads: 3 })', 'input channels. Inherited from the enclosing block.'],
   ['of a factory, from fields that it shares', "zoo.build('model', { name: 'encoder', sta|ck: 'stack' })", 'the layers.'],
 ] as const)('an editor shows the documentation %s', (_, code, expected) => {
   expect(documented(code)).toContain(expected);

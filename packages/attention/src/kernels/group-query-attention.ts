@@ -1,4 +1,4 @@
-// GroupQueryAttention of com.microsoft: causal attention with shared key heads, windows, softcap, sinks, and its own cache.
+// GroupQueryAttention of com.microsoft: causal attention with grouped key heads, windows, softcap, sinks, and its own cache.
 import {
   addDims,
   and,
@@ -66,8 +66,8 @@ const names = [
 /**
  * The kernel. Operands: query [batch, seq, heads · head_dim], key and value [batch, seq, kv_heads · head_dim], past_key and past_value
  * [batch, kv_heads, past or capacity, head_dim], seqlens_k int32 [batch] (valid keys − 1), total_sequence_length int32 [] in CPU memory, cos_cache
- * and sin_cache [at least total_sequence_length, rotary_dim / 2], position_ids, attention_bias, head_sink [heads]. Outputs: rows, present_key,
- * present_value. With do_rotary queries and new keys turn by the angles of their places, seqlens_k + 1 − seq and on; position_ids is not used.
+ * and sin_cache [at least total_sequence_length, rotary_dim / 2], position_ids, attention_bias, head_sink [heads]. Outputs: result, present_key,
+ * present_value. With do_rotary queries and new keys are rotated by their positions, from seqlens_k + 1 − seq on; position_ids is not used.
  */
 export const GroupQueryAttention = defineOp<GroupQueryAttentionAttrs & { readonly present: Dim }, typeof names>({
   key: 'com.microsoft.GroupQueryAttention',
@@ -142,7 +142,7 @@ interface Caches {
   readonly value: Node<CacheAppendAttrs>;
 }
 
-// Keys and values that are appended to a cache here.
+// Keys and values that this node appends to a cache.
 function cachesOf(k: Value, v: Value): Caches | undefined {
   const { CacheAppend } = k.graph.ops;
   const [key, value] = [madeBy(k, CacheAppend), madeBy(v, CacheAppend)];
@@ -151,7 +151,7 @@ function cachesOf(k: Value, v: Value): Caches | undefined {
 const appended = (node: Node<CacheAppendAttrs>) => operandsOf(node.graph.ops.CacheAppend, node.operands);
 
 interface Window {
-  /** How many keys a query sees, the last its own; undefined: all up to its own. */
+  /** Number of keys that a query attends to, up to its own position; undefined: all up to its own position. */
   readonly seen: number | undefined;
 }
 
@@ -159,14 +159,14 @@ interface Window {
 function windowOf(mask: Mask<Value>, q: Value): Window | Reason {
   const m = expressedBy(mask, { window: true });
   if (m.beyond !== undefined) return reasons.maskNotExpressible(m.beyond);
-  // A single query is at the last key.
+  // A single query is at the position of the last key.
   const causal = m.right === 0 || (q.dims[2] === 1 && (m.right ?? 0) >= 0);
   if (!causal) return own.notCausal({ mask: printMask(mask) });
   if ((m.left ?? 0) < 0) return reasons.maskNotExpressible({ mask: printMask(mask), kinds: maskKinds(mask) });
   return { seen: m.left === undefined ? undefined : m.left + 1 };
 }
 
-// Why the kernel cannot compute this attention at all.
+// Why the kernel cannot compute this attention in any variant.
 function objection({ operands, attrs }: Node<AttendAttrs>, caches: Caches | undefined, around: MatchContext): Reason | undefined {
   const { q, k, v, queryOffset, noise } = attendParts(operands, attrs);
   if (attrs.scale === 0) return reasons.zeroScale();
@@ -193,7 +193,7 @@ interface Form {
   readonly variant?: string;
   /** With a sink whose weight is 0. */
   readonly nullSink?: boolean;
-  /** With the rotation of queries and keys inside. */
+  /** With the rotary embedding of queries and keys inside the kernel. */
   readonly turns?: Rotation | undefined;
 }
 
@@ -233,7 +233,7 @@ interface Found extends Window {
   readonly newValues: Value;
 }
 
-// The kernel in one form, for an attention that it can compute.
+// One variant of the kernel, for an attention that it can compute.
 function made(node: Node<AttendAttrs>, { caches, newKeys, newValues, seen }: Found, { variant, nullSink, turns }: Form): Match {
   const { q, k, queryOffset, bias, sinks } = attendParts(node.operands, node.attrs);
   const attrs = {
@@ -276,7 +276,7 @@ function made(node: Node<AttendAttrs>, { caches, newKeys, newValues, seen }: Fou
   return { ...(variant && { variant: `with ${variant}` }), covers, absorbs: turns?.absorbs ?? [], emit };
 }
 
-// Tables must contain every position. A cache of known capacity has a last one, so they are made once; otherwise as often as the rotation itself.
+// Tables must contain every position. For a cache of known capacity they are computed once; otherwise in every run, as the rotation itself.
 function rotation(
   q: Value,
   k: Value,
@@ -288,7 +288,7 @@ function rotation(
   return refuse(own.growingTables());
 }
 
-// A past that is computed: the runtime may put the result into its memory, so it needs room for the new rows.
+// For a past that is computed: the runtime may write the result into its memory, so it must be large enough for the new positions.
 function pastOf(node: Node<CacheAppendAttrs>, get: Get): Value {
   const { past, rows } = appended(node);
   const growing = node.attrs.form === 'growing' && past.producer !== undefined;
@@ -310,12 +310,12 @@ function placed(queryOffset: Value, seq: Dim): { lengths: Value; total: Value } 
   return { lengths, total: derive(graph.root, 'longest', { dtype: 'int32', dims: [] }, [queryOffset], seq) };
 }
 
-// A logit for each head whose weight is 0 next to any score: in a causal attention there always is one.
+// A logit for each head whose weight is 0 beside any score; in causal attention there is always a score.
 const idle = ({ graph, dtype, dims: [, heads] }: Value): Value =>
   graph.ops.fill(graph, [heads!], Number.NEGATIVE_INFINITY, dtype);
 
 /**
- * Attend, with the appends to its caches where there are any → GroupQueryAttention: also with the rotation of queries and keys by their positions
- * inside, and with a null sink, which keeps the kernel from a path that is slow on some targets.
+ * Attend, with the appends to its caches if there are any → GroupQueryAttention: also with the rotary embedding of queries and keys
+ * inside, and with a null sink, which avoids a path of the kernel that is slow on some targets.
  */
 export const useGroupQueryAttention = rule('Attend → GroupQueryAttention', Attend, match);

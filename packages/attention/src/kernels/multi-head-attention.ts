@@ -1,4 +1,4 @@
-// MultiHeadAttention of com.microsoft: fused attention for as many key heads as query heads, or with key heads repeated.
+// MultiHeadAttention of com.microsoft: fused attention with equal numbers of query and key heads, or with key heads repeated.
 import { and, causal, type Dim, keyLengths, type Mask, type Node, none, padded, splitHeads, type Value } from '@onnxformers/core';
 import {
   type AttendAttrs,
@@ -27,7 +27,7 @@ type MultiHeadAttentionAttrs = {
   readonly num_heads: number;
   readonly scale?: number | undefined;
   readonly unidirectional?: number | undefined;
-  /** Added to the scores of keys beyond the length of a sequence; its default, −10,000, is less than scores can be. */
+  /** Added to the scores of keys beyond the length of a sequence; the default of −10,000 is not below all possible scores. */
   readonly mask_filter_value?: number | undefined;
 };
 
@@ -69,7 +69,7 @@ const own = defineReasons({
   causalAlignment: () => 'with different numbers of queries and keys, execution providers align the causal mask differently',
 });
 
-// Why the kernel cannot compute this attention, whatever its mask is.
+// Why the kernel cannot compute this attention with any mask.
 function objection({ parts: { q, k, sinks, noise } }: Reading, { softcap, scale }: AttendAttrs): Reason | undefined {
   if (typeof q.dims[1] !== 'number' || typeof k.dims[1] !== 'number') return reasons.headCountsUnknown();
   if (softcap !== undefined) return reasons.lacks({ feature: 'softcap' });
@@ -95,16 +95,16 @@ function ownMask({ parts, options, lengthsDiffer }: Reading): OwnMask | Refusal 
 }
 
 interface Form {
-  /** The maps whose biases the kernel adds. */
+  /** The projections whose biases the kernel adds. */
   readonly projections?: Projections | undefined;
   /** Absent: the mask becomes a bias over all scores. */
   readonly mask?: OwnMask | undefined;
 }
 
-/** What repeating costs, on the scale of targets: more than any kernel there that shares heads by itself, less than the definition. */
+/** The cost of repeating heads, on the scale of targets: more than any kernel with grouped heads, less than the definition. */
 const repeating = 7;
 
-// Rows [batch, kv_seq, kv_heads · width] with each head as often as queries share it.
+// [batch, kv_seq, kv_heads · width] with each head repeated for the query heads that share it.
 function repeated(rows: Value, kvHeads: number, times: number): Value {
   const { ops } = rows.graph;
   const [batch, kvSeq, all] = rows.dims as [Dim, Dim, number];
@@ -134,7 +134,7 @@ function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
   ];
 }
 
-// The kernel in one form, for an attention that it can compute.
+// One variant of the kernel, for an attention that it can compute.
 function made(node: Node<AttendAttrs>, reading: Reading, { mask, projections }: Form, around: MatchContext): Match {
   const { parts } = reading;
   const { ops } = node.graph;
@@ -181,7 +181,7 @@ function made(node: Node<AttendAttrs>, reading: Reading, { mask, projections }: 
 }
 
 /**
- * Attend → MultiHeadAttention: also with the biases of the three projections, which the kernel adds on its way; with the mask turned into a bias
- * over all scores; and on repeated heads of keys that queries share, where the target has no kernel for that.
+ * Attend → MultiHeadAttention: also with the biases of the three projections, which the kernel adds; with the mask converted to a bias
+ * over all scores; and with repeated key heads, if the target has no kernel for grouped heads.
  */
 export const useMultiHeadAttention = rule('Attend → MultiHeadAttention', Attend, match);

@@ -28,12 +28,12 @@ import { biasedProjections, type Projections, toHeads, toRows, withoutBiases } f
 
 type PackedAttrs = { readonly num_heads: number; readonly scale?: number | undefined };
 
-// What splits and merges heads of tokens; places are not asked for.
+// The layout for splitting and merging heads of packed tokens; positions are not needed.
 const tokens = { kind: 'packed' } as Layout;
 
 const names = ['query', 'key', 'value', 'bias?', 'token_offset', 'cumulative_sequence_length', 'attention_bias?'] as const;
 /**
- * The kernel. Operands: query [tokens, heads · head_dim], key, value, bias of the three projections, token_offset int32 [batch, longest] (places
+ * The kernel. Operands: query [tokens, heads · head_dim], key, value, bias of the three projections, token_offset int32 [batch, longest] (indices
  * of the tokens in a padded batch, then those of the padding), cumulative_sequence_length int32 [batch + 1].
  */
 export const PackedMultiHeadAttention = defineOp<PackedAttrs, typeof names>({
@@ -63,7 +63,7 @@ export const PackedMultiHeadAttention = defineOp<PackedAttrs, typeof names>({
   },
 });
 
-// The lengths of the sequences, where they are an input that offsets were derived from.
+// The lengths of the sequences, if they are the input from which the offsets were derived.
 function lengthsOf(offsets: Value): Value | undefined {
   return offsets.leaf?.kind === 'derived' && offsets.leaf.how === 'offsets' ? offsets.leaf.from[0] : undefined;
 }
@@ -129,5 +129,5 @@ function made(node: Node<AttendAttrs>, heads: readonly Value[], { offsets }: Doc
   return { ...variant, covers: node.outputs, absorbs: projections?.absorbs ?? [], emit };
 }
 
-/** Attend to packed sequences → PackedMultiHeadAttention, also with the biases of the three projections, which the kernel adds on its way. */
+/** Attend on packed sequences → PackedMultiHeadAttention, also with the biases of the three projections, which the kernel adds. */
 export const usePackedMultiHeadAttention = rule('Attend(packed) → PackedMultiHeadAttention', Attend, match);

@@ -1,4 +1,4 @@
-// PagedAttention of com.microsoft: causal attention to a paged cache, which it updates in place.
+// PagedAttention of com.microsoft: causal attention on a paged cache, which it updates in place.
 import {
   addDims,
   and,
@@ -61,11 +61,11 @@ const names = [
   'attention_metadata?',
 ] as const;
 /**
- * The kernel, for sequences of equally many new rows. Operands: query [tokens, heads · head_dim], key and value [tokens, kv_heads · head_dim],
+ * The kernel, for the same number of new positions in each sequence. Operands: query [tokens, heads · head_dim], key and value [tokens, kv_heads · head_dim],
  * key_cache and value_cache [blocks, block_size, kv_heads, head_dim] (states), cumulative_sequence_length int32 [batch + 1], past_seqlens int32
  * [batch], block_table int32 [batch, n], cos_cache, sin_cache, slot_mapping, head_sink [heads], q_norm_weight, k_norm_weight, k_scale,
- * v_scale, attention_metadata int32 [2] in CPU memory (most new rows, most rows of a sequence). Outputs: rows, and the two caches, which are
- * not written as outputs: they would have to be the memory of the inputs.
+ * v_scale, attention_metadata int32 [2] in CPU memory (maximum number of new positions, and of positions of a sequence). Outputs: result, and the two caches, which are
+ * not written as outputs, because they would have to share the memory of the inputs.
  */
 export const PagedAttention = defineOp<PagedAttentionAttrs, typeof names>({
   key: 'com.microsoft.PagedAttention',
@@ -162,13 +162,13 @@ export const usePagedAttention = rule('Attend(PagedAppend) → PagedAttention', 
     };
     const [y, keysAfter, valuesAfter] = apply(PagedAttention, operands, attrs) as [Value, Value, Value];
     const rows = ops.reshape(y, [batch, seq, y.dims[1]!]);
-    // Nothing reads the cached keys and values any more; the pools replace them.
+    // The gathered keys and values are no longer read; the kernel reads the pools.
     return [toHeads(rows, heads), keysAfter, keysAfter, valuesAfter, valuesAfter];
   };
   return { covers: [...node.outputs, ...keys.outputs, ...values.outputs], emit };
 });
 
-// Where each sequence ends among the tokens, and how many rows there are at most: of sizes alone, so that nothing waits for the device.
+// The end of each sequence among the tokens, and the maximum number of positions: computed only from sizes, without waiting for the device.
 function bounds(
   { graph }: Value,
   o: { readonly batch: Dim; readonly seq: Dim; readonly rows: Dim },

@@ -14,7 +14,7 @@ import {
 
 /** Positions of the queries of an attention. */
 export interface Places {
-  /** int64 [batch]: the position of the first query; undefined where that is 0. */
+  /** int64 [batch]: the position of the first query; undefined if that is 0. */
   readonly queryOffset: Value | undefined;
   /** Number of positions. */
   readonly count: Dim;
@@ -25,7 +25,7 @@ export interface Rotation {
   /** Queries and new keys before the rotation. */
   readonly q: Value;
   readonly k: Value;
-  /** What nothing needs any more when the kernel turns them. */
+  /** Values that are no longer needed if the kernel applies the rotation. */
   readonly absorbs: readonly Value[];
   readonly interleaved: boolean;
   /** Cosines and sines of all positions, [positions, rotary_dim / 2] each. */
@@ -41,7 +41,7 @@ const own = defineReasons({
   positions: () => 'it counts positions from the query offset, and the positions given are different',
 });
 
-/** The rotary embedding of queries and new keys: undefined where there is none, refused where the kernel would rotate them differently. */
+/** The rotary embedding of queries and new keys: undefined if there is none, refused if the kernel would rotate them differently. */
 export function rotationOf(q: Value, k: Value, places: Places, around: MatchContext): Rotation | Refusal | undefined {
   const { ops } = q.graph;
   const [ofQuery, ofKey] = [madeBy(q, ops.RotaryEmbedding), madeBy(k, ops.RotaryEmbedding)];
@@ -82,7 +82,7 @@ function turnAlike(a: Node, b: Node): boolean {
 
 // ---- Tables ---------------------------------------------------------------------------------------------------------
 
-// Ops that make each row of a table from its own position, with numbers that are the same for all rows.
+// Ops that compute each row of a table from its position and from values that are the same for all rows.
 const rowwise: ReadonlySet<string> = new Set(['Cast', 'Add', 'Sub', 'Mul', 'Div', 'Cos', 'Sin']);
 const isNumbers = (v: Value): boolean => v.rank <= 1 && (v.leaf?.kind === 'constant' || v.leaf?.kind === 'parameter');
 
@@ -98,7 +98,7 @@ function sourceOf(table: Value): Value | undefined {
   return varying.length === 1 ? sourceOf(varying[0]!) : undefined;
 }
 
-/** The same table of other positions. */
+/** The same table for other positions. */
 function ofPlaces(table: Value, from: Value, places: Value, get: Get): Value {
   const { Expand, Reshape, reshape } = table.graph.ops;
   if (table === from) return places;
@@ -126,7 +126,7 @@ function standAt(positions: Value, { queryOffset }: Places): boolean {
   );
 }
 
-// What a value is without axes of size 1 and without repetition over the batch.
+// A value without axes of size 1 and without repetition over the batch.
 function bare(v: Value): Value {
   const { Expand, Reshape } = v.graph.ops;
   const moved = madeBy(v, Reshape) ?? madeBy(v, Expand);

@@ -1,4 +1,4 @@
-// An iteration of products towards the pseudo-inverse of a matrix. Razavi et al. 2014
+// Iterative computation of the pseudo-inverse of a matrix by products. Razavi et al. 2014
 import type { Value } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
 
@@ -10,7 +10,7 @@ export interface PseudoInverseOptions {
 }
 
 /**
- * Iterates towards the pseudo-inverse of matrices whose rows sum to 1.
+ * Computes the pseudo-inverse of matrices whose rows sum to 1 iteratively.
  *
  *     Z ← ¼ Z (13 I − K Z (15 I − K Z (7 I − K Z))), from Kᵀ / max column sum of K
  *

@@ -1,4 +1,4 @@
-// How far float32 may be from the exact result: found by computing with errors of its size, not by asking a processor.
+// The error of float32 arithmetic, determined by evaluation with random errors of its size, independent of a processor.
 import { type InterpretOptions, interpret } from '../interpret/interpret';
 import type { Graph, Node } from '../ir/graph';
 import { isFloat, type NDArray } from '../tensor/tensor';
@@ -11,13 +11,13 @@ const unit = 2 ** -24;
 const samples = 4;
 
 /**
- * The largest error of each output over some computations in which every op makes the errors of float32, at random and the same in every run:
+ * The largest error of each output over some evaluations in which every op has random errors of float32's size, the same in every run:
  *
  *     f(x₁ (1 + √n δ), …) · (1 + w δ)        δ within ±2⁻²⁴
  *
  * for an op that sums n products or terms; w is 1, and 4 for functions that runtimes approximate (exp, tanh, erf). Ops are replaced by their
- * definitions, so that cancellation within them is seen. No processor, number of threads or order of summation has a part in it. Where a
- * target's kernel promises less than float32 (sines on WebGPU), `errorOf` gives the absolute error to add.
+ * definitions, so that cancellation within them is included. The result does not depend on the processor, the number of threads or the order of summation. If a
+ * target's kernel is less accurate than float32 (sines on WebGPU), `errorOf` returns the absolute error to add.
  */
 export function roundingErrors(
   graph: Graph,
@@ -85,7 +85,7 @@ function roundingLike(name: string, errorOf: (op: string) => number): NonNullabl
   };
 }
 
-// What only moves elements, or chooses one, does not round.
+// Ops that only move or select elements do not round.
 const exactOps: ReadonlySet<string> = new Set(
   'Transpose Reshape Squeeze Unsqueeze Slice Concat Split Expand Tile Pad Gather GatherElements GatherND Where Identity Neg Abs Max Min Relu ReduceMax ReduceMin TopK Cast'.split(
     ' ',
@@ -95,7 +95,7 @@ const approximated: ReadonlySet<string> = new Set(
   'Exp Log Tanh Erf Sigmoid Softplus Sin Cos Pow Softmax LogSoftmax Sinh Cosh Tan Atan Mish'.split(' '),
 );
 
-/** How many numbers an op adds for one of its results. */
+/** Number of terms that an op sums for one element of its result. */
 function summedBy({ op, attrs }: Node, operands: readonly (NDArray | undefined)[]): number {
   const [x, second, third] = operands;
   if (!x) return 1;

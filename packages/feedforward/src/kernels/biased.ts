@@ -13,7 +13,7 @@ export function inferBiased([x, bias]: readonly (TensorType | undefined)[]): rea
 /** x with the bias, if there is one. */
 export const biased = (x: Value | undefined, bias: Value | undefined): Value => (bias ? ops.add(x, bias) : x!);
 
-/** The node, a function of one linear map, by a kernel that adds the map's bias itself. */
+/** Replaces the node, a function of one linear map, by a kernel that adds the map's bias itself. */
 export function withBias<A extends Attrs>(
   kernel: Op<A>,
   attrs: A,

@@ -1,4 +1,4 @@
-// RotaryEmbedding of rows: the standard's form with heads side by side, and the kernel of com.microsoft for opsets below 23.
+// RotaryEmbedding on [batch, seq, heads · head_dim] (rows): the standard's form with three axes, and the kernel of com.microsoft for opsets below 23.
 import { type Dim, divDims, mergeHeads, mulDims, padded, splitHeads, type Value } from '@onnxformers/core';
 import { apply, defineOp, mismatch, operandsOf, printType, reasons, refuse, rule, unexpanded } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
@@ -35,7 +35,7 @@ export const MicrosoftRotaryEmbedding = defineOp<RotaryEmbeddingAttrs, typeof na
 
 const headsOf = (x: Value, numHeads: number | undefined): Dim => (x.rank === 4 ? x.dims[1]! : numHeads!);
 
-/** RotaryEmbedding of heads → of rows, where turning heads into rows and back cancels with what stands around it. */
+/** RotaryEmbedding of heads → of rows, if the conversions to rows and back cancel with the surrounding ops. */
 export const useRowsOfRotaryEmbedding = rule('RotaryEmbedding of heads → of rows', ops.RotaryEmbedding, (node) => {
   const { x, cos, sin, positions } = operandsOf(ops.RotaryEmbedding, node.operands);
   if (x.rank === 3) return undefined;
@@ -61,7 +61,7 @@ export const useMicrosoftRotaryEmbedding = rule(
     const { interleaved, rotary_embedding_dim } = node.attrs;
     const [batch, seq] = [x.dims[0]!, x.rank === 4 ? x.dims[2]! : x.dims[1]!];
     const half = divDims(rotary_embedding_dim || (x.rank === 4 ? x.dims[3]! : divDims(x.dims[2]!, heads)), 2);
-    // One row of angles for each position where all sequences count alike, else one for each row.
+    // Angles for each position if all sequences have the same positions, otherwise for each position of each sequence.
     const alike = !positions && [cos, sin].every((angles) => unexpanded(angles).dims[0] === 1 && unexpanded(angles).rank === 3);
     const count = alike ? seq : mulDims(batch, seq);
     return {
@@ -87,5 +87,5 @@ export const useMicrosoftRotaryEmbedding = rule(
   },
 );
 
-/** Rules that any block which emits RotaryEmbedding brings. */
+/** Rules for any block that emits RotaryEmbedding. */
 export const kernels = [useRowsOfRotaryEmbedding, useMicrosoftRotaryEmbedding] as const;
