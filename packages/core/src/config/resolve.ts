@@ -72,7 +72,7 @@ function valueIn(f: Field, name: string, given: Values, above: Values, label: st
   const path = `${label}.${name}`;
   if (value === undefined) {
     if (f.optional) return undefined;
-    const hint = f.inherit ? `Give ${name} here or in an enclosing block (${f.doc})` : `Give ${name} (${f.doc})`;
+    const hint = f.inherit ? `Set ${name} here or in an enclosing block (${f.doc})` : `Set ${name} (${f.doc})`;
     throw new ConfigError({ path, problem: 'missing', expected: f.expected, got: 'nothing', hint });
   }
   if (!accepts(f, value))
@@ -81,7 +81,7 @@ function valueIn(f: Field, name: string, given: Values, above: Values, label: st
       problem: 'wrong value',
       expected: f.expected,
       got: describe(value),
-      hint: `It means: ${f.doc}`,
+      hint: `This option: ${f.doc}`,
     });
   return Array.isArray(value) ? Object.freeze([...value]) : value;
 }
@@ -114,7 +114,7 @@ const emptySlot = (f: Field, { path }: BuildContext): ConfigError =>
     problem: 'missing',
     expected: f.expected,
     got: 'nothing',
-    hint: `Give it a name or a config (${f.doc})`,
+    hint: `Set it to a name or a config (${f.doc})`,
   });
 
 function fillOne(f: Field, given: unknown, place: BuildContext): Filled {
