@@ -159,6 +159,7 @@ export { contextOf, type SequenceInputs, type StateOption } from './sequence/con
 export { pastOf } from './sequence/io-state';
 export { type KeyPlace, type Layout, mergeHeads, padded, positionsWithin, splitHeads } from './sequence/layout';
 export { limitRows } from './sequence/limits';
+export type { InputsByName, NamedInputs, NamedOutputs, OutputsByName } from './sequence/named-ports';
 export { withPrefix } from './sequence/prefix';
 export { contextOfRows, keepContext, memoryFrom, type Rows, type RowsOptions, rowsOf, withRows } from './sequence/rows';
 export type { CallSizes, State } from './sequence/state';

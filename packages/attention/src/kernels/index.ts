@@ -5,7 +5,7 @@ import { usePackedMultiHeadAttention } from './packed-multi-head-attention';
 import { usePagedAttention } from './paged-attention';
 import { useAttention } from './standard-attention';
 
-/** Rules that any mechanism which emits Attend brings. */
+/** Rules for any mechanism that emits Attend. */
 export const kernels = [
   useMultiHeadAttention,
   useGroupQueryAttention,

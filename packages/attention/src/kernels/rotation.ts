@@ -6,6 +6,7 @@ import {
   type Get,
   type MatchContext,
   madeBy,
+  operandsOf,
   type Refusal,
   refuse,
   unexpanded,
@@ -13,7 +14,7 @@ import {
 
 /** Positions of the queries of an attention. */
 export interface Places {
-  /** int64 [batch]: the position of the first query; undefined where that is 0. */
+  /** int64 [batch]: the position of the first query; undefined if that is 0. */
   readonly queryOffset: Value | undefined;
   /** Number of positions. */
   readonly count: Dim;
@@ -24,7 +25,7 @@ export interface Rotation {
   /** Queries and new keys before the rotation. */
   readonly q: Value;
   readonly k: Value;
-  /** What nothing needs any more when the kernel turns them. */
+  /** Values that are no longer needed if the kernel applies the rotation. */
   readonly absorbs: readonly Value[];
   readonly interleaved: boolean;
   /** Cosines and sines of all positions, [positions, rotary_dim / 2] each. */
@@ -40,13 +41,14 @@ const own = defineReasons({
   positions: () => 'it counts positions from the query offset, and the positions given are different',
 });
 
-/** The rotary embedding of queries and new keys: undefined where there is none, refused where the kernel would rotate them differently. */
+/** The rotary embedding of queries and new keys: undefined if there is none, refused if the kernel would rotate them differently. */
 export function rotationOf(q: Value, k: Value, places: Places, around: MatchContext): Rotation | Refusal | undefined {
   const { ops } = q.graph;
   const [ofQuery, ofKey] = [madeBy(q, ops.RotaryEmbedding), madeBy(k, ops.RotaryEmbedding)];
   if (!ofQuery && !ofKey) return undefined;
   if (!ofQuery || !ofKey || q.rank !== 4 || !turnAlike(ofQuery, ofKey)) return refuse(own.turnApart());
-  const [, cos, sin, positions] = ofQuery.operands as readonly [Value, Value, Value, Value?];
+  const [still, stillKey] = [operandsOfRotation(ofQuery), operandsOfRotation(ofKey)];
+  const { cos, sin, positions } = still;
   const [headDim, pairs] = [q.dims[3], cos.dims.at(-1)];
   if (typeof headDim !== 'number' || typeof pairs !== 'number' || headDim % 16 || pairs % 8)
     return refuse(own.rotaryDims({ pairs: pairs!, headDim: headDim! }));
@@ -62,22 +64,25 @@ export function rotationOf(q: Value, k: Value, places: Places, around: MatchCont
     ]);
   };
   return {
-    q: ofQuery.operands[0]!,
-    k: ofKey.operands[0]!,
+    q: still.x,
+    k: stillKey.x,
     absorbs: [q, k].filter((turned) => around.uses(turned) === 1),
     interleaved: ofQuery.attrs.interleaved === 1,
     tables: (get) => [table(cos, get), table(sin, get)],
   };
 }
 
+const operandsOfRotation = (node: Node) => operandsOf(node.graph.ops.RotaryEmbedding, node.operands);
+
 function turnAlike(a: Node, b: Node): boolean {
   const interleaved = (node: Node): boolean => node.attrs.interleaved === 1;
-  return [1, 2, 3].every((i) => a.operands[i] === b.operands[i]) && interleaved(a) === interleaved(b);
+  const [one, other] = [operandsOfRotation(a), operandsOfRotation(b)];
+  return (['cos', 'sin', 'positions'] as const).every((name) => one[name] === other[name]) && interleaved(a) === interleaved(b);
 }
 
 // ---- Tables ---------------------------------------------------------------------------------------------------------
 
-// Ops that make each row of a table from its own position, with numbers that are the same for all rows.
+// Ops that compute each row of a table from its position and from values that are the same for all rows.
 const rowwise: ReadonlySet<string> = new Set(['Cast', 'Add', 'Sub', 'Mul', 'Div', 'Cos', 'Sin']);
 const isNumbers = (v: Value): boolean => v.rank <= 1 && (v.leaf?.kind === 'constant' || v.leaf?.kind === 'parameter');
 
@@ -93,7 +98,7 @@ function sourceOf(table: Value): Value | undefined {
   return varying.length === 1 ? sourceOf(varying[0]!) : undefined;
 }
 
-/** The same table of other positions. */
+/** The same table for other positions. */
 function ofPlaces(table: Value, from: Value, places: Value, get: Get): Value {
   const { Expand, Reshape, reshape } = table.graph.ops;
   if (table === from) return places;
@@ -109,7 +114,7 @@ function ofPlaces(table: Value, from: Value, places: Value, get: Get): Value {
 /** True for positions queryOffset + 0, queryOffset + 1, … in each row of the batch. */
 function standAt(positions: Value, { queryOffset }: Places): boolean {
   const sum = madeBy(positions, positions.graph.ops.Add);
-  const parts = sum ? [sum.operands[0]!, sum.operands[1]!] : [positions];
+  const parts = sum ? (sum.operands as readonly Value[]) : [positions];
   const firsts = parts.filter((v) => !counts(v));
   if (firsts.length === 0) return parts.length === 1 && (queryOffset === undefined || isAll(0, queryOffset));
   const seq = positions.dims[1];
@@ -121,7 +126,7 @@ function standAt(positions: Value, { queryOffset }: Places): boolean {
   );
 }
 
-// What a value is without axes of size 1 and without repetition over the batch.
+// A value without axes of size 1 and without repetition over the batch.
 function bare(v: Value): Value {
   const { Expand, Reshape } = v.graph.ops;
   const moved = madeBy(v, Reshape) ?? madeBy(v, Expand);
@@ -137,8 +142,11 @@ function counts(v: Value): boolean {
     const { data } = toArray(counted.leaf.tensor);
     return typeof seq === 'number' && data.length > 0 && data.every((n, i) => n === i % seq);
   }
-  const range = madeBy(counted, counted.graph.ops.Range);
-  return range !== undefined && counted.dims[0] === seq && isAll(0, range.operands[0]!) && isAll(1, range.operands[2]!);
+  const { Range } = counted.graph.ops;
+  const range = madeBy(counted, Range);
+  if (!range || counted.dims[0] !== seq) return false;
+  const { start, delta } = operandsOf(Range, range.operands);
+  return isAll(0, start) && isAll(1, delta);
 }
 
 function isAll(number: number, v: Value): boolean {

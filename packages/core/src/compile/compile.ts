@@ -81,7 +81,7 @@ export interface Model<I extends string = string, O extends string = string> {
  */
 export function compile<const M extends AnyModule, const C extends CompileOptions>(
   module: M,
-  o: C,
+  o: C & { readonly inputs: CompileOptions['inputs'] },
 ): Model<InputNames<C>, OutputNames<M, C>> {
   checkCompile(module, o);
   const dtype = o.dtype ?? 'float32';

@@ -59,7 +59,8 @@ const Repeat = defineOp<{ times: number; body: Graph }>({
 const Accumulate = defineOp({
   key: 'onnxformers.Accumulate',
   attributes: {},
-  writes: [1],
+  operands: ['x', 'state'],
+  writes: ['state'],
   infer: ([x, s]) => [x!, s!],
   evaluate: ([x, s]) => [map(x!, (v, i) => v * s!.data[i]!), map(s!, (v, i) => v + x!.data[i]!)],
 });

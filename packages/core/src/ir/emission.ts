@@ -4,6 +4,8 @@ import { internal, ShapeError } from '../error';
 import { Parameter } from '../parameter/parameter';
 import { toArray, toTensor } from '../tensor/convert';
 import { countOf, type DType, isFloat, type NDArray } from '../tensor/tensor';
+import { mismatch } from './apply';
+import { labelled, type OperandNames, wrongOperands } from './operands';
 import { printType, type TensorType } from './tensor-type';
 import { type Attrs, type GraphBuilder, type Op, type Operand, Value } from './types';
 
@@ -14,7 +16,9 @@ export function applied(g: GraphBuilder, op: Op, operands: readonly Operand[], a
   const ready = operands.map((o) => ready1(g, o, typical?.dtype ?? g.dtype));
   for (const v of ready) if (v && v.graph.root !== g) throw internal(`${op.key} mixes values of two graphs`);
   while (ready.length && ready.at(-1) === undefined) ready.pop();
-  return located(g, op.key, ready, () => {
+  const check = (): readonly Value[] => {
+    const wrong = op.operands && wrongOperands(op.operands, ready);
+    if (wrong) throw mismatch(wrong.problem, wrong.expected, String(ready.length));
     const simpler = op.simplify?.(ready, attrs, g.ops);
     if (simpler) {
       noteBypassed(g, simpler, ready);
@@ -22,17 +26,24 @@ export function applied(g: GraphBuilder, op: Op, operands: readonly Operand[], a
     }
     const types = op.infer(ready, attrs);
     return fold(g, op, ready, attrs, types) ?? g.emit(op, ready, attrs, types);
-  });
+  };
+  return located(g, op.key, ready, check, op.operands);
 }
 
-/** Runs f and adds the op, the path and the operands' types to a `mismatch` that it throws. */
-export function located<T>(g: GraphBuilder, key: string, operands: readonly (TensorType | undefined)[], f: () => T): T {
+/** Runs f and adds the op, the path and the operands, with their names if there are any, to a `mismatch` that it throws. */
+export function located<T>(
+  g: GraphBuilder,
+  key: string,
+  operands: readonly (TensorType | undefined)[],
+  f: () => T,
+  names?: OperandNames,
+): T {
   try {
     return f();
   } catch (error) {
     if (!(error instanceof ShapeError) || error.path !== '') throw error;
     const { problem, expected, got, hint } = error;
-    const seen = `Operands: ${operands.map(printType).join(', ')}${hint ? `. ${hint}` : ''}`;
+    const seen = `Operands: ${labelled(names, operands.map(printType))}${hint ? `. ${hint}` : ''}`;
     const path = `${key}${g.where ? ` in ${g.where}` : ''}`;
     throw new ShapeError({ path, problem, ...(expected && { expected }), ...(got && { got }), hint: seen }, { cause: error });
   }

@@ -4,6 +4,7 @@ import type { Reason } from '../lower/reason';
 import type { Parameter } from '../parameter/parameter';
 import type { DType, NDArray, Tensor } from '../tensor/tensor';
 import type { Limit } from './limit';
+import type { OperandNames } from './operands';
 import type { InputRole } from './role';
 import type { Taps } from './taps';
 import { printType, type TensorType } from './tensor-type';
@@ -201,11 +202,13 @@ export interface Vocabulary {}
  * Everything about one op. A primitive has `evaluate` and `vjp`; a function op has `decompose` (and `evaluate` where that is
  * clearer or faster). An op of the domain `onnxformers` is a high-level op without a kernel on any runtime: it is always lowered.
  */
-export interface Op<A extends Attrs = Attrs> {
+export interface Op<A extends Attrs = Attrs, N extends OperandNames = OperandNames> {
   /** `MatMul`, `com.microsoft.MultiHeadAttention`, `onnxformers.Attend`. */
   readonly key: string;
   /** First opset of its domain that has this version of the op. */
   readonly since?: number;
+  /** Names of the operands, in order: `x`, `weight`, `bias?`. Absent for ops of any number of operands. */
+  readonly operands?: N;
   /** Names of the results, if there are several. */
   readonly results?: readonly string[];
   readonly attributes: { readonly [K in keyof A]: AttributeKind };
@@ -244,10 +247,10 @@ export interface Op<A extends Attrs = Attrs> {
   /** True where the result shares the memory of the first operand, as with a reshape. */
   readonly view?: true;
   /**
-   * Operands updated in place (states only); such nodes keep their order and are never merged. The new contents of the states are the
-   * last outputs of the op, in the order of this list.
+   * Names of the operands that are updated in place (states only); such nodes keep their order and are never merged. The new contents of the states
+   * are the last outputs of the op, in the order of this list.
    */
-  readonly writes?: readonly number[];
+  readonly writes?: readonly string[];
   /** True for an op whose nodes are never equal (a draw); they are never merged. */
   readonly impure?: boolean;
   /**

@@ -130,7 +130,7 @@ const overRows = {
 /** The kinds that come with the library. */
 export const kinds: { readonly [K in Kind]: KindDefinition<K> } = {
   attention: {
-    summary: 'Attention mechanisms: queries, keys and values of heads → values of heads.',
+    summary: 'Attention mechanisms: queries, keys and values of heads → results of heads.',
     masks: 'pairs',
     ofHeads: true,
     inputs: (m) => {
@@ -145,21 +145,21 @@ export const kinds: { readonly [K in Kind]: KindDefinition<K> } = {
     alone: { outputs: ['y'], call: (f, input, ctx) => [f(input('q'), input('k'), input('v'), ctx)] },
   },
   mixer: {
-    summary: 'What mixes positions: attention between projections, or a mechanism without attention.',
+    summary: 'Token mixers: multi-head attention with its projections, or a mechanism without attention.',
     masks: 'rows',
     inputs: (m) => ({ ...rowsOf(m), ...memoryOf(m) }),
     alone: overRows,
   },
-  feedforward: { summary: 'What mixes channels.', masks: 'none', inputs: rowsOf, alone: overRows },
+  feedforward: { summary: 'Feed-forwards, which mix channels.', masks: 'none', inputs: rowsOf, alone: overRows },
   activation: {
-    summary: 'Functions of single elements.',
+    summary: 'Elementwise functions.',
     masks: 'none',
     anySize: ['dim'],
     inputs: rowsOf,
     alone: { outputs: ['y'], call: (f, input) => [f(input('x'))] },
   },
   embedding: {
-    summary: 'From ids or pixels to channels.',
+    summary: 'Embeddings of ids or pixels.',
     masks: 'none',
     inputs: (m) => {
       const below = numberIn(m, 'vocabSize');
@@ -168,13 +168,13 @@ export const kinds: { readonly [K in Kind]: KindDefinition<K> } = {
     alone: { outputs: ['y'], call: (f, input, ctx) => [rowsIn(f(input('ids', 'pixels', 'features'), ctx))] },
   },
   position: {
-    summary: 'What adds positions to the stream.',
+    summary: 'Positional encodings, added to the embeddings.',
     masks: 'none',
     inputs: rowsOf,
     alone: { outputs: ['y'], call: (f, input, ctx) => [rowsIn(f(input('x'), ctx))] },
   },
   rotaryEmbedding: {
-    summary: 'What turns queries and keys by their positions.',
+    summary: 'Rotary embeddings: rotate queries and keys by their positions.',
     masks: 'none',
     ofHeads: true,
     anySize: ['heads', 'kv_heads'],
@@ -185,7 +185,7 @@ export const kinds: { readonly [K in Kind]: KindDefinition<K> } = {
     alone: { outputs: ['q_rotated', 'k_rotated'], call: (f, input, ctx) => f(input('q'), input('k'), ctx) },
   },
   attentionBias: {
-    summary: 'What is added to the scores.',
+    summary: 'Attention biases, added to the scores.',
     masks: 'none',
     ofHeads: true,
     fromPositions: true,
@@ -211,13 +211,13 @@ export const kinds: { readonly [K in Kind]: KindDefinition<K> } = {
     alone: { outputs: ['y'], call: (f, input) => [f(input('x'))] },
   },
   layer: {
-    summary: 'Residual layers: sub-layers, norms and the way around them.',
+    summary: 'Residual layers: sub-layers, norms and residual connections.',
     masks: 'forwarded',
     inputs: (m) => ({ ...rowsOf(m), ...memoryOf(m) }),
     alone: overRows,
   },
   stack: {
-    summary: 'Layers one after another.',
+    summary: 'Sequences of layers.',
     masks: 'forwarded',
     inputs: (m) => ({ ...rowsOf(m), ...memoryOf(m) }),
     alone: overRows,

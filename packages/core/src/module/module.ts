@@ -60,7 +60,7 @@ const callers = new WeakMap<GraphBuilder, AnyModule[]>();
  *     const up = module({ weight }, (x: Value) => linear(x, weight));
  */
 export function module<F extends Fn>(children: Children, forward: F, about: About = {}): Module<F> {
-  // The ops that a block emits are lowered by its own rules. A child that is not a block belongs to the block around it.
+  // The ops that a block emits are lowered by its own rules. A child that is not a block belongs to the enclosing block.
   const rules = about.rules ?? (about.blockName === undefined ? undefined : []);
   const self = ((...args: unknown[]) => {
     const graph = graphOf(args);

@@ -13,7 +13,7 @@ export function decomposeAttend(parts: AttendParts<Value>, attrs: AttendAttrs, o
   const scores = scaledScores(grouped(q, k, ops), k, scaleOf(k, attrs.scale), attrs.softcap, ops);
   const perHead = keep || bias || sinks || noise ? headwise(scores, q, ops) : scores;
   const biased = bias ? ops.add(perHead, ops.cast(bias, perHead.dtype)) : perHead;
-  // A sink takes all weight where there is no key.
+  // A sink gets all weight if there is no key.
   const some = !keep || sinks ? true : someKey(parts.mask, frame, keep);
   const masked = keep ? hidden(biased, keep, some, ops) : biased;
   const weights = sinks ? softmaxWithSinks(masked, ops.reshape(sinks, [sinks.dims[0]!, 1, 1]), ops) : ops.softmax(masked, -1);
@@ -24,12 +24,12 @@ export function decomposeAttend(parts: AttendParts<Value>, attrs: AttendAttrs, o
   return [shown(y), ops.cast(shown(headwise(weights, q, ops)), q.dtype)];
 }
 
-/** The dtype of scores and softmax for operands of this one. */
+/** The dtype of scores and softmax for operands of a dtype. */
 export const wide = (dtype: DType): DType => (dtype === 'float64' ? dtype : 'float32');
 
 /**
  * Scores with −∞ where `keep` is false, which no score and no bias can outweigh. In a fully masked row all of them become 0, so that its
- * weights are finite, here and in the gradient; its result is replaced afterwards. `some` is true where a query sees a key.
+ * weights are finite, here and in the gradient; its result is replaced afterwards. `some` is true where a query may attend to a key.
  */
 export function hidden(scores: Value, keep: Value, some: Value | true, ops: Vocabulary): Value {
   return ops.where(keep, scores, hiddenScore(keep, some, scores.dtype, ops));
@@ -62,7 +62,7 @@ export function scaledScores(
   return softcap === undefined ? scores : mul(tanh(scores), softcap);
 }
 
-/** [batch, heads, rows, width] → [batch, kv_heads, group · rows, width]: the query heads that share a head of k, one after another. */
+/** [batch, heads, seq, width] → [batch, kv_heads, group · seq, width]: the query heads that share a key head, one after another. */
 export function grouped(x: Value, k: Value, { reshape }: Vocabulary): Value {
   const [batch, heads, rows, width] = x.dims as [Dim, Dim, Dim, Dim];
   const kvHeads = k.dims[1]!;
@@ -74,12 +74,12 @@ export function headwise(x: Value, { dims: [batch, heads, seq] }: Value, { resha
   return reshape(x, [batch!, heads!, seq!, x.dims[3]!]);
 }
 
-/** weights · v in the dtype of v, as [batch, heads, seq, v_head_dim]; the weights as per query head or as grouped. */
+/** weights · v in the dtype of v, [batch, heads, seq, v_head_dim]; the weights are for each query head, or grouped. */
 export function weightedRows(weights: Value, v: Value, q: Value, ops: Vocabulary): Value {
   return headwise(ops.matmul(grouped(ops.cast(weights, v.dtype), v, ops), v), q, ops);
 }
 
-/** Softmax over the keys and one further logit, which is left out of the result. `sinks` broadcasts to [..., seq, 1]. */
+/** Softmax over the keys and one further logit, which is removed from the result. `sinks` broadcasts to [..., seq, 1]. */
 export function softmaxWithSinks(scores: Value, sinks: Value, { cast, concat, expand, slice, softmax }: Vocabulary): Value {
   const last = scores.rank - 1;
   const sink = expand(cast(sinks, scores.dtype), [...scores.dims.slice(0, -1), 1]);

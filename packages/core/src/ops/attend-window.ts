@@ -21,7 +21,7 @@ export interface BlockwiseOptions {
   readonly sinks?: Value | undefined;
 }
 
-/** Shorter blocks do not pay off. */
+/** Shorter blocks are not faster. */
 const shortestBlock = 16;
 
 const own = defineReasons({
@@ -55,7 +55,7 @@ export function readBlockwise<V>({
   return { ...reading, left, right };
 }
 
-/** Queries in a block for a window; each block sees the keys of two blocks. */
+/** Queries in a block for a window; each block attends to the keys of two blocks. */
 export const blockOf = (left: number, right: number): number => Math.max(left + right, shortestBlock);
 
 /**
@@ -94,7 +94,7 @@ export function attendBlockwise(q: Value, k: Value, v: Value, { mask, scale, sof
 
   // [batch, kv_heads, blocks, group, query, key]
   const separate = reshape(scores, [batch, kvHeads, count, group, block, 2 * block]);
-  // Without data a query sees itself; so do the rows that fill the last block, unless the window reaches behind them.
+  // Without masks of data, a query attends to itself; so does the padding of the last block, unless the window ends before its own position.
   const data = lengths ?? keyPadding ?? documents;
   const some = sinks || (!data && right === 0) ? true : anyKey(keep);
   const masked = hidden(separate, keep, some, ops);
@@ -107,7 +107,7 @@ export function attendBlockwise(q: Value, k: Value, v: Value, { mask, scale, sof
   return slice(rows, { axes: [2], starts: [0], ends: [q.dims[2]!] });
 }
 
-/** Queries and keys in blocks: block n of the queries faces blocks n and n + 1 of the keys, which begin `left` rows before it. */
+/** Queries and keys in blocks: block n of the queries attends to blocks n and n + 1 of the keys, which begin `left` positions before it. */
 function blocking(q: Value, k: Value, left: number, right: number) {
   const { graph } = q;
   const { add, equal, greater, greaterOrEqual, less, lessOrEqual, logicalAnd, mul, pad, reshape, slice, sub, where, windows } =
@@ -127,7 +127,7 @@ function blocking(q: Value, k: Value, left: number, right: number) {
     return windows(used, axis, 2 * block, block);
   };
   const upTo = (n: Dim): Value => placesUpTo(graph, n);
-  // The row of k for each block and place in it.
+  // The index of the key for each block and each position in it.
   const rows = (): Value => {
     const first = mul(reshape(upTo(count), [count, 1]), block);
     const within = sub(reshape(upTo(2 * block), [1, 2 * block]), left);
@@ -151,7 +151,7 @@ function blocking(q: Value, k: Value, left: number, right: number) {
       const [query, key] = [reshape(upTo(block), [block, 1]), reshape(upTo(2 * block), [1, 2 * block])];
       return logicalAnd(greaterOrEqual(key, query), lessOrEqual(key, add(query, left + right)));
     },
-    /** Rows that k has; those that no query's window reaches need no asking. */
+    /** Marks existing keys; keys that no query's window reaches need no check. */
     inside(): readonly Value[] {
       const low = left > 0 ? [perKey(greaterOrEqual(rows(), 0))] : [];
       const high = right > 0 ? [perKey(less(rows(), placeOf(graph, kvSeq)))] : [];

@@ -10,9 +10,11 @@ import { axisOf } from './strides';
 
 type TensorScatterAttrs = { readonly axis?: number; readonly mode?: 'linear' | 'circular' };
 
+const tensorScatterOperands = ['cache', 'rows', 'start?'] as const;
 /** ONNX TensorScatter. Operands: cache, update, and for each sequence the position of the first new element, int64 [batch]; absent: 0. */
-export const TensorScatter = defineOp<TensorScatterAttrs>({
+export const TensorScatter = defineOp<TensorScatterAttrs, typeof tensorScatterOperands>({
   key: 'TensorScatter',
+  operands: tensorScatterOperands,
   flops: noFlops,
   since: 24,
   attributes: { axis: 'int', mode: 'string' },
@@ -38,7 +40,7 @@ export const TensorScatter = defineOp<TensorScatterAttrs>({
 
 const sequenceAxis = ({ dims }: TensorType, { axis = -2 }: TensorScatterAttrs): number => axisOf(axis, dims.length);
 
-// By ScatterND: one index for each row, through all axes up to that of the rows.
+// By ScatterND: one index for each position, over all axes up to that of the positions.
 function scattered(
   cache: Value,
   rows: Value,
@@ -49,7 +51,7 @@ function scattered(
   const { graph } = cache;
   const axis = sequenceAxis(cache, attrs);
   const leading = rows.dims.slice(0, axis + 1);
-  // The number of an axis, as [..., 1] with its own size there.
+  // The indices along an axis, with size 1 on all others and a last axis of size 1.
   const along = (x: Value, i: number): Value => reshape(x, [...leading.map((d, k) => (k === i ? d : 1)), 1]);
   const places = (): Value => {
     const counted = along(iota(graph, leading[axis]!), axis);
@@ -80,9 +82,9 @@ function written(cache: NDArray, rows: NDArray, start: NDArray | undefined, attr
 
 /** Options of {@link tensorScatter}. */
 export interface TensorScatterOptions {
-  /** The axis of the positions, not that of the batch. Default -2. */
+  /** The axis of the positions, which is not the batch axis. Default -2. */
   readonly axis?: number;
-  /** True: a ring buffer; positions past the capacity wrap around to 0. */
+  /** True: a ring buffer; positions beyond the capacity wrap around to 0. */
   readonly circular?: boolean;
 }
 
@@ -103,9 +105,11 @@ export function tensorScatter(cache: Value, rows: Value, start?: Value, o: Tenso
 /** Attributes of {@link CacheAppend}. */
 export type CacheAppendAttrs = { readonly form: 'growing' | 'fixed' };
 
+const cacheAppendOperands = ['past', 'rows', 'pastLengths?'] as const;
 /** The high-level op behind {@link cacheAppend}. Operands: past, new keys or values, and for a cache of fixed capacity past_lengths. */
-export const CacheAppend = defineOp<CacheAppendAttrs>({
+export const CacheAppend = defineOp<CacheAppendAttrs, typeof cacheAppendOperands>({
   key: 'onnxformers.CacheAppend',
+  operands: cacheAppendOperands,
   flops: noFlops,
   attributes: { form: 'data' },
   infer([past, rows, pastLengths], { form }) {

@@ -1,6 +1,6 @@
-// Comparisons, logic on bools, and the choice between two values.
+// Comparisons, logic on bools, and selection between two values.
 
-import { defineOp, type Op, type TensorType } from '../ir/define-op';
+import { type Attrs, defineOp, type Op, type TensorType } from '../ir/define-op';
 import { apply, madeBy, mismatch, type Operand, type Value } from '../ir/graph';
 import { type Accepts, accept, acceptAlike, constantOf } from './accept';
 import { broadcastDims, broadcastTo, keepsDims, mapBroadcast, unbroadcast } from './broadcast';
@@ -138,9 +138,11 @@ export const Not: Op = defineOp({
  */
 export const logicalNot = (x: Operand): Value => apply(Not, [x], {})[0]!;
 
+const whereOperands = ['condition', 'yes', 'no'] as const;
 /** ONNX Where. */
-export const Where = defineOp({
+export const Where = defineOp<Attrs, typeof whereOperands>({
   key: 'Where',
+  operands: whereOperands,
   since: 16,
   attributes: {},
   infer([condition, yes, no]) {
@@ -165,7 +167,7 @@ export const Where = defineOp({
   },
 });
 /**
- * `yes` where the condition is true, else `no`; all three broadcast.
+ * `yes` where the condition is true, otherwise `no`; all three broadcast.
  *
  * Shapes   condition, yes, no any → their dims broadcast together
  * Dtypes   condition bool; yes, no any, both the same

@@ -46,9 +46,11 @@ function groupsOf(size: Dim, group: number, what: string): Dim {
   return each;
 }
 
+const convOperands = ['x', 'weight', 'bias?'] as const;
 /** ONNX Conv. Operands: x, the weight [out, in / group, ...kernel], and the bias [out] or none. */
-export const Conv: Op<ConvAttrs> = defineOp<ConvAttrs>({
+export const Conv: Op<ConvAttrs, typeof convOperands> = defineOp<ConvAttrs, typeof convOperands>({
   key: 'Conv',
+  operands: convOperands,
   since: 11,
   attributes: windowAttributes,
   infer([x, weight, bias], attrs) {
@@ -91,7 +93,7 @@ function convolved(x: NDArray, weight: NDArray, bias: NDArray | undefined, attrs
   return { dtype: x.dtype, dims, data };
 }
 
-// Calls f for every batch entry, group, outer channel (counted over all groups) and inner channel (counted in its group).
+// Calls f for every batch entry, group, output channel (counted over all groups) and input channel (counted in its group).
 function eachPair(
   batch: number,
   groups: number,
@@ -110,7 +112,7 @@ function addBias(data: Float64Array, bias: NDArray | undefined, each: number): v
 const biasGradient = (grad: Value, { reduceSum }: Vocabulary): Value =>
   reduceSum(grad, [0, ...spatialAxes(grad)], { keepDims: false });
 
-/** [out, in / group, ...kernel], from the input and the gradient of the output; for a transposed convolution the other way round. */
+/** [out, in / group, ...kernel], from the input and the gradient of the output; for a transposed convolution with these exchanged. */
 function weightGradient(x: Value, grad: Value, attrs: ConvAttrs, ops: Vocabulary): Value {
   const { group, kernel_shape } = attrs;
   const [batch, channels, elements] = [x.dims[0]!, x.dims[1]!, countOf(kernel_shape)];
@@ -145,9 +147,14 @@ function kernelOf(weight: Operand, x: Value, key: string): readonly Dim[] {
 
 // ---- ConvTranspose --------------------------------------------------------------------------------------------------
 
+const convTransposeOperands = ['x', 'weight', 'bias?'] as const;
 /** ONNX ConvTranspose. Operands: x, the weight [in, out / group, ...kernel], and the bias [out] or none. */
-export const ConvTranspose: Op<ConvTransposeAttrs> = defineOp<ConvTransposeAttrs>({
+export const ConvTranspose: Op<ConvTransposeAttrs, typeof convTransposeOperands> = defineOp<
+  ConvTransposeAttrs,
+  typeof convTransposeOperands
+>({
   key: 'ConvTranspose',
+  operands: convTransposeOperands,
   since: 11,
   attributes: { ...windowAttributes, output_padding: 'ints' },
   form: ({ output_padding: padding }) => `output_padding=${padding?.some((n) => n !== 0) ? 'some' : 'none'}`,
@@ -200,7 +207,7 @@ function convolvedBack(x: NDArray, weight: NDArray, bias: NDArray | undefined, a
 }
 
 /**
- * The transpose of a convolution as a linear map: every element of x writes the kernel, `strides` apart, and what overlaps is added.
+ * The transpose of a convolution as a linear map: every element of x adds a multiple of the kernel to the result, `strides` apart; overlaps are summed.
  *
  * Shapes   x [batch, in, ...spatial], weight [in, out / group, ...kernel], bias [out] or none
  *          → [batch, out, ...], on each axis stride * (size - 1) + dilation * (kernel - 1) + 1 - pads + outputPadding

@@ -9,7 +9,7 @@ import { offsetsOf, rowMajorStrides } from './strides';
 
 type EinsumAttrs = { readonly equation: string };
 
-/** An axis is called by its letter, or `.0`, `.1`, … from the right when an ellipsis stands for it. */
+/** The label of an axis is its letter, or `.0`, `.1`, … from the right for axes of an ellipsis. */
 interface Equation {
   readonly inputs: readonly (readonly string[])[];
   readonly output: readonly string[];
@@ -53,7 +53,7 @@ function impliedOutput(all: readonly string[], widest: number): string[] {
   return [...Array.from({ length: widest }, (_, i) => `.${widest - 1 - i}`), ...once];
 }
 
-/** The size of every axis. Behind an ellipsis 1 broadcasts. */
+/** The size of every axis. Axes of an ellipsis broadcast if they have size 1. */
 function sizesOf<D extends Dim>({ inputs }: Equation, dims: readonly (readonly D[])[]): Map<string, D> {
   const sizes = new Map<string, D>();
   inputs.forEach((labels, operand) => {
@@ -128,7 +128,7 @@ function sumOfProducts(xs: readonly NDArray[], equation: string): NDArray {
   return { dtype: xs[0]!.dtype, dims: outDims, data };
 }
 
-// An axis named twice is walked along its diagonal; one of size 1 is not walked at all.
+// For an axis named twice only its diagonal is read; an axis of size 1 has stride 0.
 function strideOf(label: string, labels: readonly string[], dims: readonly number[]): number {
   const strides = rowMajorStrides(dims);
   return labels.reduce((sum, own, axis) => (own === label && dims[axis] !== 1 ? sum + strides[axis]! : sum), 0);
@@ -141,7 +141,7 @@ interface Term {
   readonly labels: readonly string[];
 }
 
-/** An operand without axes named twice. Behind n rows of n, n more elements make n rows of n + 1 that begin with the diagonal. */
+/** An operand without axes named twice. Appending n elements to n rows of n and reshaping to n rows of n + 1 moves the diagonal to the first column. */
 function diagonal(term: Term, ops: Vocabulary): Term {
   const twice = term.labels.find((label, i) => term.labels.indexOf(label) !== i);
   if (twice === undefined) return term;
@@ -167,7 +167,7 @@ function summed({ value, labels }: Term, gone: (label: string) => boolean, { red
   return { value: reduceSum(value, axes, { keepDims: false }), labels: labels.filter((label) => !gone(label)) };
 }
 
-/** The product of two terms, summed over the axes that nothing further needs. `needed` lists the axes of the output in their order, then others. */
+/** The product of two terms, summed over the axes that no later term needs. `needed` lists the axes of the output in their order, then others. */
 function contracted(a: Term, b: Term, needed: ReadonlySet<string>, ops: Vocabulary): Term {
   const left = summed(a, (label) => !needed.has(label) && !b.labels.includes(label), ops);
   const right = summed(b, (label) => !needed.has(label) && !a.labels.includes(label), ops);
@@ -198,7 +198,7 @@ function spread(term: Term, labels: readonly string[], ops: Vocabulary): Value {
   );
 }
 
-/** [batch, all of the rows, all of the columns]. */
+/** [batch axes joined, row axes joined, column axes joined]. */
 function grouped(
   term: Term,
   batch: readonly string[],
@@ -218,8 +218,8 @@ function grouped(
 }
 
 /**
- * Sums of products over named axes, in the notation of Einstein: axes that are not in the output are summed over, `...` stands for axes that
- * broadcast. Without `->` the output has what occurs once, in the order of the alphabet.
+ * Sums of products over named axes, in the notation of Einstein: axes that are not in the output are summed over, `...` represents axes that
+ * broadcast. Without `->` the output has the axes that occur once, in alphabetical order.
  *
  *     einsum('b s h d, b t h d -> b h s t', q, k)
  *

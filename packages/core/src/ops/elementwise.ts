@@ -1,6 +1,6 @@
-// Arithmetic on elements: two operands, or several, broadcast together.
+// Elementwise arithmetic: two or more operands, which broadcast.
 
-import { defineOp, type Op, type TensorType } from '../ir/define-op';
+import { type Attrs, defineOp, type Op, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value } from '../ir/graph';
 import type { DType, NDArray } from '../tensor/tensor';
 import { isFloat } from '../tensor/tensor';
@@ -41,7 +41,7 @@ function binary(key: string, since: number, { f, grad, simplify }: Binary): Op {
 }
 const two = (op: Op, a: Operand, b: Operand): Value => apply(op, [a, b], {})[0]!;
 
-// x when the other operand is this number everywhere and stretches nothing.
+// x if all elements of the other operand are this number, and it does not broadcast x.
 const unlessChanged = (x: Value, other: Value, neutral: number): Value | undefined =>
   constantOf(other) === neutral && fits(x, other) ? x : undefined;
 const fits = (x: Value, other: Value): boolean => {
@@ -84,7 +84,7 @@ export const sub = (a: Operand, b: Operand): Value => two(Sub, a, b);
 
 /** ONNX Mul. */
 export const Mul = binary('Mul', 14, {
-  // Products of 32-bit integers go beyond 2^53; what is left of them when they wrap around does not.
+  // Products of 32-bit integers exceed 2^53; after wrapping around they do not.
   f: (dtype) => (dtype === 'uint32' || dtype === 'int32' ? Math.imul : (a, b) => a * b),
   grad: (g, a, b) => [mul(g, b), mul(g, a)],
   simplify: (a, b) => unlessChanged(a, b, 1) ?? unlessChanged(b, a, 1),
@@ -106,7 +106,7 @@ export const Div = binary('Div', 14, {
   simplify: (a, b) => unlessChanged(a, b, 1),
 });
 /**
- * a / b, broadcast; of integers truncated towards 0.
+ * a / b, broadcast; for integers truncated towards 0.
  *
  * Shapes   a, b any → their dims broadcast together
  * Dtypes   numbers, both the same
@@ -135,7 +135,7 @@ export const Pow = defineOp({
     if (!g || !a || !b) return [];
     const exponent = constantOf(b);
     const slope = exponent === undefined ? mul(ops.cast(b, a.dtype), pow(a, sub(b, 1))) : mul(pow(a, sub(b, 1)), exponent);
-    // Where the exponent is 0 the result is 1 everywhere, at 0 too.
+    // If the exponent is 0, the result is 1 for every base, also for 0.
     const da = exponent ? slope : ops.where(ops.equal(b, 0), 0, slope);
     const grads = [unbroadcast(mul(g, da), a.dims, ops)];
     if (b.leaf?.kind === 'constant' || b.dtype !== a.dtype) return grads;
@@ -184,7 +184,7 @@ export const Mod = defineOp<{ fmod: number }>({
  */
 export const mod = (a: Operand, b: Operand): Value => apply(Mod, [a, b], { fmod: 0 })[0]!;
 /**
- * The remainder of a / b that has the sign of a, as C has it.
+ * The remainder of a / b that has the sign of a, as in C.
  *
  * Shapes   a, b any → their dims broadcast together
  * Dtypes   numbers, both the same
@@ -238,9 +238,11 @@ export const Max = extreme('Max', Math.max);
  */
 export const max = (...operands: readonly Operand[]): Value => apply(Max, operands, {})[0]!;
 
+const clipOperands = ['x', 'low?', 'high?'] as const;
 /** ONNX Clip. */
-export const Clip = defineOp({
+export const Clip = defineOp<Attrs, typeof clipOperands>({
   key: 'Clip',
+  operands: clipOperands,
   since: 13,
   attributes: {},
   infer(operands) {

@@ -1,4 +1,4 @@
-// Expand and Tile: the same elements several times.
+// Expand and Tile: repetition of elements.
 import { type Dim, dim, mulDims } from '../dim/dim';
 import { defineOp, noFlops, type Op, sameDims, type TensorType } from '../ir/define-op';
 import { apply, madeBy, mismatch, type Value, type Vocabulary } from '../ir/graph';
@@ -58,10 +58,10 @@ export const OnnxExpand = defineOp<ExpandAttrs>({
 });
 
 /**
- * x repeated along its axes of size 1 and along new leading axes. Arithmetic broadcasts by itself and does not need this.
+ * x repeated along its axes of size 1 and along new leading axes. Arithmetic broadcasts anyway and does not need this.
  *
  * Shapes   [1, 5] → [batch, seq, 5]
- * Throws   ShapeError when an axis of another size would change
+ * Throws   ShapeError when an axis whose size is not 1 would change
  * Lowers   everywhere: Expand
  * Example  const y = ops.expand(x, ['batch', 'seq', 5]);
  */
@@ -101,7 +101,7 @@ function tileGradient(x: Value, grad: Value, repeats: readonly Dim[], { reduceSu
   );
 }
 
-/** The high-level op: the whole of x several times along each axis. */
+/** The high-level op: x repeated along each axis. */
 export const Tile = defineOp<TileAttrs>({
   key: 'onnxformers.Tile',
   flops: noFlops,
@@ -130,7 +130,7 @@ export const OnnxTile = defineOp<TileAttrs>({
 });
 
 /**
- * The whole of x several times along each axis: `[a, b]` twice is `[a, b, a, b]`.
+ * x repeated along each axis: `[a, b]` twice is `[a, b, a, b]`.
  *
  * Shapes   x [3, seq], repeats [2, 1] → [6, seq]
  * Throws   ShapeError when the number of repeats is not that of the axes

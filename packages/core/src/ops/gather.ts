@@ -1,4 +1,4 @@
-// Elements and rows picked by index.
+// Selection of elements and slices by index.
 import type { Dim } from '../dim/dim';
 import { defineOp, noFlops } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../ir/graph';
@@ -9,9 +9,11 @@ import { axisOf } from './strides';
 
 type AxisAttrs = { readonly axis: number };
 
+const looksUp = ['x', 'indices'] as const;
 /** ONNX Gather. */
-export const Gather = defineOp<AxisAttrs>({
+export const Gather = defineOp<AxisAttrs, typeof looksUp>({
   key: 'Gather',
+  operands: looksUp,
   flops: noFlops,
   since: 13,
   attributes: { axis: 'int' },
@@ -54,14 +56,14 @@ export const Gather = defineOp<AxisAttrs>({
   },
 });
 
-// An element that is read often gets the sum of as many gradients, of which 16 bits would keep the first few.
+// The gradient of an element that is read often is a sum of many terms, which 16 bits would not represent.
 const widened = (g: Value, { cast }: Vocabulary): Value => cast(g, g.dtype === 'float64' ? g.dtype : 'float32');
 const summed = (g: Value, sum: (wide: Value) => Value, ops: Vocabulary): Value => ops.cast(sum(widened(g, ops)), g.dtype);
 
 const countUp = (from: number, to: number): number[] => Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i);
 
 /**
- * The slices of x at these indices of one axis: what an embedding does with axis 0. A negative index counts from the end.
+ * The slices of x at these indices of one axis; with axis 0 an embedding lookup. A negative index counts from the end.
  *
  * Shapes   x [a, n, b], indices [i, j], axis 1 → [a, i, j, b]
  * Dtypes   x any; indices int64, int32
@@ -75,8 +77,9 @@ export const gather = (x: Operand, indices: Operand, axis = 0): Value =>
 // ---- One element per index ------------------------------------------------------------------------------------------
 
 /** ONNX GatherElements. */
-export const GatherElements = defineOp<AxisAttrs>({
+export const GatherElements = defineOp<AxisAttrs, typeof looksUp>({
   key: 'GatherElements',
+  operands: looksUp,
   flops: noFlops,
   since: 13,
   attributes: { axis: 'int' },
@@ -107,8 +110,9 @@ export const gatherElements = (x: Operand, indices: Operand, axis: number): Valu
 type GatherNDAttrs = { readonly batch_dims: number };
 
 /** ONNX GatherND. */
-export const GatherND = defineOp<GatherNDAttrs>({
+export const GatherND = defineOp<GatherNDAttrs, typeof looksUp>({
   key: 'GatherND',
+  operands: looksUp,
   flops: noFlops,
   since: 13,
   attributes: { batch_dims: 'int' },
@@ -150,7 +154,7 @@ export const GatherND = defineOp<GatherNDAttrs>({
   },
 });
 
-/** Indices within each batch, with the indices of the batch put before them. */
+/** Indices within each batch entry, with the batch indices added before them. */
 function withBatches(indices: Value, batchDims: number, { concat, expand, iota, reshape }: Vocabulary): Value {
   const dims: readonly Dim[] = [...indices.dims.slice(0, -1), 1];
   const batches = countUp(0, batchDims).map((axis) => {
@@ -161,7 +165,7 @@ function withBatches(indices: Value, batchDims: number, { concat, expand, iota, 
 }
 
 /**
- * The slices of x that the last axis of the indices names; the first `batchDims` axes of both go together.
+ * The slices of x at the indices along the last axis; the first `batchDims` axes of both are batch axes.
  *
  * Shapes   x [b, n, m, d], indices [b, i, 2], batchDims 1 → [b, i, d]
  * Dtypes   x any; indices int64

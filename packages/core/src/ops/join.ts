@@ -1,4 +1,4 @@
-// Concat and Split: several values along one axis of one.
+// Concat and Split along an axis.
 import { addDims, type Dim, dim } from '../dim/dim';
 import { defineOp, noFlops, printType, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Operand, Value, type Vocabulary } from '../ir/graph';
@@ -93,7 +93,7 @@ function partsOf(x: NDArray, parts: readonly number[], axis: number): readonly N
   });
 }
 
-// A part that nothing reads has no gradient, and counts as zeros.
+// The gradient of a part that is not read is absent, and counts as zeros.
 function joinGradients(
   outputs: readonly Value[],
   grads: readonly (Value | undefined)[],

@@ -1,4 +1,4 @@
-// A matrix with an update of low rank.
+// A matrix with a low-rank update.
 
 import { defineOp, type Op, printType } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value } from '../ir/graph';
@@ -6,9 +6,11 @@ import { acceptAlike } from './accept';
 
 type LowRankAttrs = { readonly scale: number };
 
+const names = ['weight', 'b', 'a'] as const;
 /** The high-level op behind {@link lowRankUpdate}. Operands: weight, b, a. */
-export const LowRankUpdate: Op<LowRankAttrs> = defineOp<LowRankAttrs>({
+export const LowRankUpdate: Op<LowRankAttrs, typeof names> = defineOp<LowRankAttrs, typeof names>({
   key: 'onnxformers.LowRankUpdate',
+  operands: names,
   attributes: { scale: 'float' },
   infer(operands) {
     const [weight, b, a] = acceptAlike(operands.slice(0, 3), 'float');
@@ -27,7 +29,7 @@ export const LowRankUpdate: Op<LowRankAttrs> = defineOp<LowRankAttrs>({
 });
 
 /**
- * A matrix with an update of low rank: `weight + scale · b a`.
+ * A matrix with a low-rank update: `weight + scale · b a`.
  *
  * Shapes   weight [out, in], b [out, rank], a [rank, in] → [out, in]
  * Dtypes   floats, all the same

@@ -1,6 +1,6 @@
 // Products of matrices: MatMul, Linear on weights as checkpoints store them, Gemm.
 import type { Dim } from '../dim/dim';
-import { countIn, defineOp, type Op, printType, type TensorType } from '../ir/define-op';
+import { type Attrs, countIn, defineOp, type Op, printType, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { acceptAlike, fitting } from './accept';
@@ -9,7 +9,7 @@ import { readView } from './views';
 
 type Types = readonly (TensorType | undefined)[];
 
-/** out [rows, columns] = a [rows, inner] · b [inner, columns], at these places of the data. */
+/** out [rows, columns] = a [rows, inner] · b [inner, columns], at these offsets of the data. */
 function multiplyInto(
   out: { readonly data: Float64Array; readonly at: number },
   a: { readonly data: Float64Array; readonly at: number },
@@ -31,7 +31,7 @@ function transposed({ dtype, dims, data }: NDArray): NDArray {
 
 // ---- MatMul ---------------------------------------------------------------------------------------------------------
 
-// A vector on the left is a row, on the right a column; its axis of size 1 is not in the result.
+// A vector on the left is a row, on the right a column; its axis of size 1 is removed from the result.
 const asLeft = <D extends Dim>(dims: readonly D[]): readonly (D | 1)[] => (dims.length === 1 ? [1, ...dims] : dims);
 const asRight = <D extends Dim>(dims: readonly D[]): readonly (D | 1)[] => (dims.length === 1 ? [...dims, 1] : dims);
 
@@ -81,7 +81,7 @@ export const MatMul = defineOp({
   },
 });
 
-// One matrix on the right for a whole batch: the rows of the batch are summed over inside of one product.
+// For one matrix on the right and a batch on the left, the rows of the batch are summed over inside one product.
 function rightGradient(left: Value, right: Value, grad: Value, ops: Vocabulary): Value {
   if (right.rank > 2) return unbroadcast(matmul(ops.swapLast(left), grad), right.dims, ops);
   return matmul(ops.swapLast(rowsOf(left, ops)), rowsOf(grad, ops));
@@ -103,9 +103,11 @@ export const matmul = (a: Operand, b: Operand): Value => apply(MatMul, [a, b], {
 
 // ---- Linear ---------------------------------------------------------------------------------------------------------
 
+const linearOperands = ['x', 'weight', 'bias?'] as const;
 /** The high-level op: `x weightᵀ + bias`. Its decomposition transposes the weight, which is done once when a model is saved. */
-export const Linear = defineOp({
+export const Linear = defineOp<Attrs, typeof linearOperands>({
   key: 'onnxformers.Linear',
+  operands: linearOperands,
   attributes: {},
   infer([x, weight, bias]: Types) {
     acceptAlike(bias ? [x, weight, bias] : [x, weight], 'number');
@@ -153,9 +155,11 @@ export const linear = (x: Operand, weight: Operand, bias?: Operand): Value => ap
 
 type GemmAttrs = { readonly alpha: number; readonly beta: number; readonly transA: 0 | 1; readonly transB: 0 | 1 };
 
+const gemmOperands = ['a', 'b', 'c?'] as const;
 /** ONNX Gemm. */
-export const Gemm: Op<GemmAttrs> = defineOp<GemmAttrs>({
+export const Gemm: Op<GemmAttrs, typeof gemmOperands> = defineOp<GemmAttrs, typeof gemmOperands>({
   key: 'Gemm',
+  operands: gemmOperands,
   since: 13,
   attributes: { alpha: 'float', beta: 'float', transA: 'int', transB: 'int' },
   infer([a, b, c], { transA, transB }) {
@@ -190,7 +194,7 @@ export const Gemm: Op<GemmAttrs> = defineOp<GemmAttrs>({
 });
 
 /**
- * `alpha · a b + beta · c` of matrices, each of a and b transposed on request.
+ * `alpha · a b + beta · c` for matrices; a and b can be transposed.
  *
  * Shapes   a [n, k], b [k, m], c broadcasts to [n, m] → [n, m]
  * Dtypes   numbers, all the same

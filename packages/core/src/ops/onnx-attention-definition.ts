@@ -60,7 +60,7 @@ interface Allowed {
   readonly keep?: Value;
   /** Added to the scores; −∞ only where `keep` is false. */
   readonly bias?: Value;
-  /** True when every query surely has a key. */
+  /** True if every query is known to have a key. */
   readonly certain: boolean;
 }
 
@@ -82,7 +82,7 @@ function allowed(
   return { ...(keep && { keep }), ...(padded && padded.dtype !== 'bool' && { bias: padded }), certain };
 }
 
-// Query 0 is after the past, or after the positions that an outer cache already holds; without either it is at 0.
+// Query 0 is after the past, or after the positions that an outer cache already contains; without either it is at 0.
 function causalStart(
   { q, nonpad }: AttentionParts<Value>,
   { past, seq, kvSeq }: AttentionSizes,
@@ -92,7 +92,7 @@ function causalStart(
   return kvSeq === seq ? {} : { queryOffset: reshape(size(q.graph, past), [1]) };
 }
 
-// Four axes, and all keys: those beyond the end of a short mask are masked.
+// With four axes, and extended to all keys: those beyond the end of a short mask are masked.
 function spread(mask: Value, { total }: AttentionSizes, opset: 23 | 24, { concat, fill, reshape }: Vocabulary): Value {
   const whole = reshape(mask, [...Array.from({ length: 4 - mask.rank }, () => 1), ...mask.dims]);
   if (!isShort(mask, total, opset)) return whole;

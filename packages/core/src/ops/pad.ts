@@ -7,7 +7,7 @@ import { accept } from './accept';
 import { axisOf, rowMajorStrides } from './strides';
 import { readView, writeView } from './views';
 
-/** On each axis so many elements before and after, all `value`. A negative number takes elements away. */
+/** On each axis the number of elements before and after, all `value`. A negative number removes elements. */
 type PadAttrs = {
   readonly axes: readonly number[];
   readonly before: readonly Dim[];
@@ -89,12 +89,14 @@ export const Pad = defineOp<PadAttrs>({
   ],
 });
 
+const onnxPadOperands = ['x', 'pads', 'value?'] as const;
 /**
- * ONNX Pad. Operands: x, the amounts before all axes and then after them as int64, the value. The standard also has it for some axes;
- * ONNX Runtime's optimiser, which moves transposes past it, takes such amounts for those of all axes.
+ * ONNX Pad. Operands: x, the amounts before all axes and then after them as int64, the value. The standard also allows a list of axes, but
+ * ONNX Runtime's optimiser, which moves transposes past it, then treats the amounts as those of all axes.
  */
-export const OnnxPad = defineOp<PadAttrs>({
+export const OnnxPad = defineOp<PadAttrs, typeof onnxPadOperands>({
   key: 'Pad',
+  operands: onnxPadOperands,
   flops: noFlops,
   since: 13,
   attributes: { axes: 'data', before: 'data', after: 'data', value: 'data' },
@@ -108,8 +110,8 @@ export const OnnxPad = defineOp<PadAttrs>({
 });
 
 /**
- * x with further elements before and after those of some axes, all of one value. Amounts may be symbolic; one that turns out negative
- * takes elements away.
+ * x with elements of one value added before and after some axes. Amounts may be symbolic; a negative one
+ * removes elements.
  *
  * Shapes   x [batch, seq, 5], axes [1], before [2], after ['past'] → [batch, past + seq + 2, 5]
  * Throws   ShapeError when an axis does not exist or is named twice
@@ -137,7 +139,7 @@ export function pad(
 }
 
 /**
- * x padded with `value` at the end of an axis up to this size; if the axis is longer at run time, it is cut off.
+ * x padded with `value` at the end of an axis up to this size; if the axis is longer at run time, it is truncated.
  *
  * Shapes   x [batch, seq, 5], axis 1, size 16 → [batch, 16, 5]
  * Throws   ShapeError when the axis does not exist

@@ -41,7 +41,7 @@ function pooled(
   return { dtype: x.dtype, dims, data };
 }
 
-/** Gradients of all elements of the windows, [batch*channels, elements or 1, ...counts], added up at the places that they lie on. */
+/** Gradients of all elements of the windows, [batch*channels, elements or 1, ...counts], summed at the elements that they cover. */
 function folded(grads: Value, x: Value, window: Window, ops: Vocabulary): Value {
   const { strides, dilations, kernel_shape } = window;
   const [n, elements] = [grads.dims[1] as number, countOf(kernel_shape)];
@@ -107,7 +107,7 @@ function elementCounts(
  * Lowers   everywhere: AveragePool
  *
  * @param kernel sizes of the window
- * @param o `countPads`: whether pads count as zeros (else they are left out); default false
+ * @param o `countPads`: whether pads count as zeros (otherwise they are excluded); default false
  */
 export function averagePool(
   x: Value,

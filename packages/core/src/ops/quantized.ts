@@ -1,4 +1,4 @@
-// Weights in blocks of small integers, each block with a scale.
+// Quantised weights: blocks of 4-bit integers, each block with a scale.
 import { ceilDivDims } from '../dim/dim';
 import { defineOp, type Op, printType, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../ir/graph';
@@ -7,9 +7,11 @@ import { accept } from './accept';
 /** Attributes of {@link DequantizeBlocks}. */
 export type DequantizeBlocksAttrs = { readonly blockSize: number; readonly columns: number };
 
+const names = ['packed', 'scales', 'zeroPoints?'] as const;
 /** The high-level op behind {@link dequantizeBlocks}. Operands: packed, scales, zero points. */
-export const DequantizeBlocks: Op<DequantizeBlocksAttrs> = defineOp<DequantizeBlocksAttrs>({
+export const DequantizeBlocks: Op<DequantizeBlocksAttrs, typeof names> = defineOp<DequantizeBlocksAttrs, typeof names>({
   key: 'onnxformers.DequantizeBlocks',
+  operands: names,
   attributes: { blockSize: 'data', columns: 'data' },
   infer([packed, scales, zeros], { blockSize, columns }) {
     const { dtype } = accept(scales, 'float', 'the scales');
@@ -41,10 +43,10 @@ export const DequantizeBlocks: Op<DequantizeBlocksAttrs> = defineOp<DequantizeBl
   },
 });
 
-/** The code that stands for 0 where there are no zero points. */
+/** The code of 0 if there are no zero points. */
 const middle = 8;
 
-// The two halves of each byte, low half first, on a new last axis. In int32, which every runtime divides.
+// The two halves of each byte, low half first, on a new last axis. In int32, for which every runtime has a division.
 function halves(bytes: Value, { cast, concat, div, mod, unsqueeze }: Vocabulary): Value {
   const wide = cast(bytes, 'int32');
   return concat(

@@ -1,4 +1,4 @@
-// Reshape and its special cases: other dims for the same elements.
+// Reshape and its special cases.
 import { type Dim, dim, mulDims, namesOfDim, tryDivDims } from '../dim/dim';
 import { defineOp, noFlops, type Op, sameDims, type TensorType } from '../ir/define-op';
 import { apply, madeBy, mismatch, type Value, type Vocabulary } from '../ir/graph';
@@ -23,14 +23,14 @@ function inferReshape([x]: readonly (TensorType | undefined)[], { dims }: Reshap
   return [{ dtype, dims }];
 }
 
-// What x had other dims for, in our words or, where those are lowered already, in ONNX's.
+// The operand of the reshape that made x: our Reshape, or ONNX's after lowering.
 function sameElements(x: Value, { OnnxReshape, Squeeze, Unsqueeze }: Vocabulary): Value | undefined {
   const onnx = madeBy(x, OnnxReshape);
   const before = (onnx?.attrs.claimed ? undefined : onnx) ?? madeBy(x, Reshape) ?? madeBy(x, Squeeze) ?? madeBy(x, Unsqueeze);
   return before?.operands[0];
 }
 
-/** The high-level op: any dims with the same number of elements. Lowered to the Reshape of ONNX, whose sizes are an operand. */
+/** The high-level op: any dims with the same number of elements. Lowered to ONNX's Reshape, whose sizes are an operand. */
 export const Reshape: Op<ReshapeAttrs> = defineOp<ReshapeAttrs>({
   key: 'onnxformers.Reshape',
   flops: noFlops,
@@ -48,7 +48,7 @@ export const Reshape: Op<ReshapeAttrs> = defineOp<ReshapeAttrs>({
 });
 
 /**
- * The same elements, row-major, as other dims.
+ * The same elements in row-major order, with other dims.
  *
  * Shapes   x: any → dims; one of them may be -1, which is inferred
  * Throws   ShapeError when the number of elements differs, or -1 cannot be inferred exactly
@@ -69,7 +69,7 @@ type OnnxReshapeAttrs = ReshapeAttrs & { readonly allowzero?: number; readonly c
 
 /**
  * ONNX Reshape. Operands: x, and the sizes as int64, where 0 copies the size of the same axis (unless `allowzero`) and one may be -1.
- * `claimed` sizes are equal to those of x only if the run finds them so; see `refine`.
+ * `claimed` sizes are checked at run time; see `refine`.
  */
 export const OnnxReshape = defineOp<OnnxReshapeAttrs>({
   key: 'Reshape',
@@ -95,7 +95,7 @@ export const OnnxReshape = defineOp<OnnxReshapeAttrs>({
 type AxesAttrs = { readonly axes: readonly number[] };
 const withDims = (x: NDArray | undefined, dims: readonly number[]): readonly NDArray[] => [{ ...x!, dims }];
 
-/** ONNX Squeeze: takes axes of size 1 away. */
+/** ONNX Squeeze: removes axes of size 1. */
 export const Squeeze = defineOp<AxesAttrs>({
   key: 'Squeeze',
   flops: noFlops,
@@ -117,7 +117,7 @@ export const Squeeze = defineOp<AxesAttrs>({
   encode: (node) => encoded(node, [node.operands[0], int64s(node.attrs.axes)], ['axes']),
 });
 
-/** ONNX Unsqueeze: puts axes of size 1 in; `axes` count in the result. */
+/** ONNX Unsqueeze: inserts axes of size 1; `axes` are counted in the result. */
 export const Unsqueeze = defineOp<AxesAttrs>({
   key: 'Unsqueeze',
   flops: noFlops,
@@ -140,8 +140,8 @@ function withOnes<D extends Dim>(dims: readonly D[], axes: readonly number[]): (
 
 // ---- Lowering -------------------------------------------------------------------------------------------------------
 
-// A constant shape, where 0 copies a size and one -1 stands for the rest, spares the arithmetic on sizes. Copying by 0 and moving
-// axes of size 1 also hold for empty arrays; -1 does not where another axis is empty, so it comes last.
+// A constant shape, in which 0 copies a size and one -1 is inferred, avoids arithmetic on sizes. Copying by 0 and moving
+// axes of size 1 are also correct for empty arrays; -1 is not if another axis is empty, so it is tried last.
 function shaped(x: Value, dims: readonly Dim[], ops: Vocabulary): Value {
   const { OnnxReshape, sizes } = ops;
   const onnxReshape = (shape: Value, allowzero?: 1): Value =>
@@ -190,10 +190,10 @@ export function squeeze(x: Value, axes: readonly number[]): Value {
 }
 
 /**
- * x with further axes of size 1, at these places of the result.
+ * x with additional axes of size 1, at these indices of the result.
  *
  * Shapes   x [batch, 5], axes [1] → [batch, 1, 5]
- * Throws   ShapeError when a place does not exist or is named twice
+ * Throws   ShapeError when an axis does not exist or is named twice
  * Lowers   everywhere: Reshape
  * Example  const column = ops.unsqueeze(x, [-1]);
  */

@@ -8,11 +8,11 @@ import { unexpanded } from './unexpanded';
 
 /** Attributes of {@link RotaryEmbedding}, by the standard's names. */
 type RotaryAttrs = {
-  /** 1: channels 2i and 2i + 1 are a pair; else i and i + rotary_embedding_dim / 2. */
+  /** 1: channels 2i and 2i + 1 are a pair; otherwise i and i + rotary_embedding_dim / 2. */
   readonly interleaved?: number | undefined;
   /** With an operand of 3 axes only. */
   readonly num_heads?: number | undefined;
-  /** Leading channels of a head that turn; 0, the default, is all. */
+  /** Number of leading channels of a head that are rotated; default 0: all. */
   readonly rotary_embedding_dim?: number | undefined;
 };
 
@@ -38,9 +38,11 @@ function rotarySizes({ dims }: TensorType, { num_heads, rotary_embedding_dim }: 
   return { batch: dims[0]!, heads, seq: dims[fourAxes ? 2 : 1]!, headDim, turned: rotary_embedding_dim || headDim };
 }
 
-/** ONNX RotaryEmbedding. Operands: x, cosines, sines, and the positions unless the caches are laid out for each row. */
-export const RotaryEmbedding = defineOp<RotaryAttrs>({
+const names = ['x', 'cos', 'sin', 'positions?'] as const;
+/** ONNX RotaryEmbedding. Operands: x, cosines, sines, and the positions, unless the cosines and sines are given for each position. */
+export const RotaryEmbedding = defineOp<RotaryAttrs, typeof names>({
   key: 'RotaryEmbedding',
+  operands: names,
   since: 23,
   attributes: { interleaved: 'int', num_heads: 'int', rotary_embedding_dim: 'int' },
   infer([x, cos, sin, positions], attrs) {
@@ -107,7 +109,7 @@ function turn(x: Value, cos: Value, sin: Value, positions: Value | undefined, at
   return ops.reshape(whole, x.dims);
 }
 
-// Angles that were only repeated over the batch, as they were before.
+// Angles before they were repeated over the batch.
 function alike(cache: Value): Value {
   const before = unexpanded(cache);
   return before.rank === 3 && before.dims[1] === cache.dims[1] ? before : cache;
@@ -141,23 +143,23 @@ function rowAt(position: number, rows: number): number {
 
 /** Options of {@link rotaryEmbedding}. */
 export interface RotaryOptions {
-  /** Channels 2i and 2i + 1 are a pair; else i and i + rotaryDim / 2. */
+  /** Channels 2i and 2i + 1 are a pair; otherwise i and i + rotaryDim / 2. */
   readonly interleaved?: boolean;
-  /** Leading channels of each head that turn. Default: all. */
+  /** Number of leading channels of each head that are rotated. Default: all. */
   readonly rotaryDim?: number;
-  /** Heads side by side in an x of 3 axes. */
+  /** Number of heads in an x of 3 axes. */
   readonly heads?: number;
 }
 
 /**
- * Rotary position embedding: turns each pair of channels of a head by the angle of its position.
+ * Rotary position embedding (RoPE): rotates each pair of channels of a head by the angle of its position.
  *
  *     (a, b) → (a cos − b sin, a sin + b cos)
  *
  * Shapes   x [batch, heads, seq, head_dim], or [batch, seq, heads · head_dim] with `heads` → the same; cos, sin
  *          [max_positions, rotaryDim / 2] with positions int64 [batch, seq], or [batch, seq, rotaryDim / 2] without
  * Dtypes   one float dtype
- * Throws   ShapeError when operands do not fit, or an odd number of channels is to turn
+ * Throws   ShapeError when operands do not fit, or an odd number of channels would be rotated
  * Source   Su et al. 2021, https://arxiv.org/abs/2104.09864
  * Lowers   portable: RotaryEmbedding · cpu, wasm, cuda: RotaryEmbedding · webgpu: RotaryEmbedding
  */

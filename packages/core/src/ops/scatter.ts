@@ -1,4 +1,4 @@
-// Elements and rows put at indices into a copy of an array.
+// Writes elements and slices at indices into a copy of an array.
 
 import { defineOp, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../ir/graph';
@@ -6,7 +6,7 @@ import { countOf } from '../tensor/tensor';
 import { accept, acceptAlike, fitting, rankOf } from './accept';
 import { acceptElementIndices, depthOf, elementOffsets, rowOffsets } from './indices';
 
-/** What becomes of the element that was there: replaced, or combined with the new one. */
+/** Whether the old element is replaced, or how it is combined with the new one. */
 export type ScatterReduction = 'none' | 'add' | 'mul' | 'max' | 'min';
 
 const combine: Readonly<Record<ScatterReduction, (old: number, update: number) => number>> = {
@@ -23,7 +23,7 @@ interface Places {
   readonly scatter: (x: Value, updates: Value, reduction: ScatterReduction) => Value;
 }
 
-// The gradients of x and of the updates. Equal elements share that of an extreme; a product must not have a factor 0.
+// The gradients of x and of the updates. Equal elements share that of an extreme; factors of a product must not be 0.
 function gradients(
   x: Value,
   updates: Value,
@@ -50,9 +50,11 @@ function acceptUpdates(x: TensorType | undefined, updates: TensorType | undefine
 
 type ScatterNDAttrs = { readonly reduction: ScatterReduction };
 
+const scatterNDOperands = ['x', 'indices', 'updates'] as const;
 /** ONNX ScatterND. */
-export const ScatterND = defineOp<ScatterNDAttrs>({
+export const ScatterND = defineOp<ScatterNDAttrs, typeof scatterNDOperands>({
   key: 'ScatterND',
+  operands: scatterNDOperands,
   since: 18,
   attributes: { reduction: 'string' },
   form: ({ reduction }) => `reduction=${reduction}`,
@@ -82,8 +84,8 @@ export const ScatterND = defineOp<ScatterNDAttrs>({
   },
 });
 /**
- * A copy of x in which the slices named by the last axis of the indices are replaced by, or combined with, the updates. Where indices
- * repeat, `none` leaves it open which update remains.
+ * A copy of x in which the slices at the indices along the last axis are replaced by, or combined with, the updates. For repeated
+ * indices, it is undefined with `none` which update remains.
  *
  * Shapes   x [n, m, d], indices [i, 2], updates [i, d] → [n, m, d]
  * Dtypes   x, updates any, both the same (numbers unless `none`); indices int64
@@ -95,9 +97,11 @@ export const scatterND = (x: Operand, indices: Operand, updates: Operand, reduct
 
 type ScatterElementsAttrs = { readonly axis: number; readonly reduction: ScatterReduction };
 
+const scatterElementsOperands = ['x', 'indices', 'updates'] as const;
 /** ONNX ScatterElements. */
-export const ScatterElements = defineOp<ScatterElementsAttrs>({
+export const ScatterElements = defineOp<ScatterElementsAttrs, typeof scatterElementsOperands>({
   key: 'ScatterElements',
+  operands: scatterElementsOperands,
   since: 18,
   attributes: { axis: 'int', reduction: 'string' },
   form: ({ reduction }) => `reduction=${reduction}`,
@@ -127,8 +131,8 @@ export const ScatterElements = defineOp<ScatterElementsAttrs>({
   },
 });
 /**
- * A copy of x with one element per index replaced or combined: y[indices[i, j], j] = updates[i, j] for axis 0. Where indices repeat,
- * `none` leaves it open which update remains.
+ * A copy of x with one element per index replaced or combined: y[indices[i, j], j] = updates[i, j] for axis 0. For repeated indices,
+ * it is undefined with `none` which update remains.
  *
  * Shapes   x [n, b], indices, updates [m, b] → [n, b]
  * Dtypes   x, updates any, both the same (numbers unless `none`); indices int64, int32

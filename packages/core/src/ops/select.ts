@@ -1,4 +1,4 @@
-// Choosing by index and by size: gathering, scattering, one-hot rows, the largest elements.
+// Selection by index and by size: gather, scatter, one-hot, top-k.
 import { type Dim, dim } from '../dim/dim';
 import { defineOp } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
@@ -34,7 +34,7 @@ export function oneHot(
   { axis = -1, dtype = indices.graph.dtype, values }: OneHotOptions = {},
 ): Value {
   const g = indices.graph.root;
-  // Not by ONNX's OneHot: runtimes have it for few dtypes.
+  // Not ONNX's OneHot, which runtimes support for few dtypes.
   const at = g.located('oneHot', [indices], () => axisOf(axis, acceptIndices(indices).dims.length + 1));
   const classes = reshape(
     iota(indices, depth, indices.dtype),

@@ -1,4 +1,4 @@
-// Slice and what is made of it: parts of an axis, and an axis backwards.
+// Slice, and functions composed of it: parts of an axis, and a reversed axis.
 import { addDims, ceilDivDims, type Dim, dim, mulDims, subDims } from '../dim/dim';
 import { defineOp, noFlops, type Op, type TensorType } from '../ir/define-op';
 import { apply, type GraphBuilder, madeBy, mismatch, type Value, type Vocabulary } from '../ir/graph';
@@ -7,7 +7,7 @@ import { accept } from './accept';
 import { axisOf, rowMajorStrides } from './strides';
 import { readView } from './views';
 
-/** On each axis `count` elements, `step` apart, from `start`. A step of -1 is a whole axis backwards. */
+/** On each axis `count` elements, `step` apart, from `start`. A step of -1 reverses a whole axis. */
 type SliceAttrs = {
   readonly axes: readonly number[];
   readonly starts: readonly Dim[];
@@ -33,7 +33,7 @@ function inferSlice(
   return [{ dtype, dims: sliced }];
 }
 
-/** The high-level op: evenly spaced positions of some axes. */
+/** The high-level op: evenly spaced elements of some axes. */
 export const Slice: Op<SliceAttrs> = defineOp<SliceAttrs>({
   key: 'onnxformers.Slice',
   flops: noFlops,
@@ -87,7 +87,7 @@ function sliceOfSlice(inner: SliceAttrs, outer: SliceAttrs): SliceAttrs {
   return { axes, starts: merged.map((m) => m.start), counts: merged.map((m) => m.count), steps: merged.map((m) => m.step) };
 }
 
-// A number beyond any size: ONNX cuts ends off at the axis. Within int32, since some runtimes read bounds as such.
+// A number beyond any size: ONNX clamps ends to the axis. Within int32, since some runtimes read bounds as int32.
 const beyond = 2 ** 31 - 1;
 
 function endOf({ starts, counts, steps }: SliceAttrs, i: number, whole: Dim): Dim {
@@ -97,7 +97,7 @@ function endOf({ starts, counts, steps }: SliceAttrs, i: number, whole: Dim): Di
   return count === 0 ? start : addDims(start, mulDims(subDims(count, 1), step), 1);
 }
 
-// What lies a known number before the end needs no size: ONNX counts negative bounds from there.
+// A bound at a known distance from the end needs no size: ONNX counts negative bounds from the end.
 function bounds(g: GraphBuilder, ends: readonly Dim[], whole: readonly Dim[], x: Value, { sizes }: Vocabulary): Value {
   const literal = ends.map((end, i) => {
     const back = typeof end === 'number' ? undefined : subDims(end, whole[i]!);
@@ -134,7 +134,7 @@ function sliceGradient(whole: readonly Dim[], grad: Value, { axes, starts, count
   return ops.pad(spread, { axes, before, after });
 }
 
-/** x with `step - 1` zeros between neighbours on an axis: of n elements come `(n - 1) * step + 1`. */
+/** x with `step - 1` zeros between neighbours on an axis: n elements become `(n - 1) * step + 1`. */
 function dilate(x: Value, axis: number, step: number, { pad, reshape }: Vocabulary): Value {
   const n = x.dims[axis]!;
   const cells = pad(reshape(x, x.dims.toSpliced(axis + 1, 0, 1)), { axes: [axis + 1], before: [0], after: [step - 1] });
@@ -142,9 +142,11 @@ function dilate(x: Value, axis: number, step: number, { pad, reshape }: Vocabula
   return slice(joined, { axes: [axis], starts: [0], ends: [addDims(mulDims(subDims(n, 1), step), 1)] });
 }
 
+const onnxSliceOperands = ['x', 'starts', 'ends', 'axes?', 'steps?'] as const;
 /** ONNX Slice. Operands: x, then starts, ends, axes and steps as int64. */
-export const OnnxSlice = defineOp<SliceAttrs>({
+export const OnnxSlice = defineOp<SliceAttrs, typeof onnxSliceOperands>({
   key: 'Slice',
+  operands: onnxSliceOperands,
   flops: noFlops,
   since: 13,
   attributes: { axes: 'data', starts: 'data', counts: 'data', steps: 'data' },
@@ -174,10 +176,10 @@ function clamped(start: number, end: number, step: number, whole: number): { rea
 
 /**
  * Parts of x: on each of these axes every `step`th element from `start` to before `end`. Negative numbers count from the end of the axis;
- * without `ends` the parts reach there, without `steps` they are whole. Symbolic bounds are taken to lie within the axis.
+ * without `ends` the parts extend to the end, without `steps` the step is 1. Symbolic bounds are assumed to be within the axis.
  *
  * Shapes   x [batch, seq, 7], axes [1, 2], starts [1, 0], ends ['seq', -2] → [batch, seq - 1, 5]
- * Throws   ShapeError when a known bound lies outside of the axis, or a start is after its end
+ * Throws   ShapeError when a known bound is outside the axis, or a start is after its end
  * Lowers   everywhere: Slice
  * Example  const last = ops.slice(x, { axes: [1], starts: [-1] });
  */

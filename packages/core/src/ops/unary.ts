@@ -1,4 +1,4 @@
-// Functions of one number, applied to every element.
+// Elementwise functions of one operand.
 
 import { defineOp, type Op } from '../ir/define-op';
 import { apply, madeBy, type Operand, type Value, type Vocabulary } from '../ir/graph';
@@ -71,7 +71,7 @@ export const Sign = unary('Sign', 13, {
   define: (x, { cast, greater, less, sub }) => sub(cast(greater(x, 0), x.dtype), cast(less(x, 0), x.dtype)),
 });
 /**
- * -1, 0 or 1, as x is negative, 0 or positive.
+ * -1, 0 or 1 for negative x, 0 and positive x.
  *
  * Shapes   x any → the same
  * Dtypes   numbers
@@ -282,7 +282,7 @@ export const ceil = (x: Operand): Value => one(Ceil, x);
 /** ONNX Round. */
 export const Round = unary('Round', 11, { accepts: 'float', f: roundHalfToEven, grad: 'zero', define: roundedByFloor });
 /**
- * The nearest integer; of two equally near the even one. Its gradient is 0.
+ * The nearest integer; ties are rounded to even. Its gradient is 0.
  *
  * Shapes   x any → the same
  * Dtypes   floats
@@ -291,7 +291,7 @@ export const Round = unary('Round', 11, { accepts: 'float', f: roundHalfToEven, 
  */
 export const round = (x: Operand): Value => one(Round, x);
 
-// Up from beyond the middle, and from the middle above an odd number.
+// Rounded up above the middle, and at the middle if the number below is odd.
 function roundedByFloor(x: Value, { add, cast, equal, greater, logicalAnd, logicalOr, mul, sub }: Vocabulary): Value {
   const low = floor(x);
   const above = sub(x, low);

@@ -1,4 +1,4 @@
-// The vocabulary as one value: what every graph carries, so that an op need not import those that it is defined by.
+// All ops as one value, which every graph has, so that an op does not import those of its definition.
 import { Builder } from '../ir/builder';
 import type { GraphOptions, GraphBuilder as Interface } from '../ir/types';
 import * as vocabulary from './index';

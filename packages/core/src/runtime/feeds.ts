@@ -15,6 +15,7 @@ import { describe, FeedError } from '../error';
 import { bindSizes } from '../interpret/bind';
 import { type Numbers, prepareLimit } from '../interpret/limits';
 import { isPastRole } from '../ir/graph';
+import type { InputsByName } from '../sequence/named-ports';
 import { toTensor } from '../tensor/convert';
 import { arrayOf, bitsOf as bitsOfType, type Tensor, type TensorData } from '../tensor/tensor';
 import { type CheckedFeeds, checkFeed, missing, pathOf, unknownFeed } from './check-feed';
@@ -26,7 +27,7 @@ import { checkPasts, emptyPast } from './past-feeds';
 /** Tensors by input name. A tensor of the runtime is passed on without a copy, also one on a GPU. */
 export type Feeds<I extends string = string> = string extends I
   ? Readonly<Record<string, Tensor | OrtTensor>>
-  : { readonly [N in I]?: Tensor | OrtTensor };
+  : Partial<InputsByName<I, Tensor | OrtTensor>>;
 
 /** The checks of a signature. */
 export interface FeedTable {

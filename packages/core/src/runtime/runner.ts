@@ -2,6 +2,7 @@
 import type { Model, Signature } from '../compile/compile';
 import { ConfigError, checkOptions, describe, FeedError, FileError, nearest, RunError } from '../error';
 import type { OnProgress } from '../progress';
+import type { OutputsByName } from '../sequence/named-ports';
 import type { Tensor } from '../tensor/tensor';
 import { untilAborted, within } from './abort';
 import { prepareAssumptions } from './assumptions';
@@ -49,7 +50,7 @@ export interface RunOptions {
  * CPU memory, dtype and dims are checked, but not its elements.
  */
 export interface Runner<I extends string = string, O extends string = string> {
-  (feeds: Feeds<I>, options?: RunOptions): Promise<Record<O, Tensor>>;
+  (feeds: Feeds<I>, options?: RunOptions): Promise<OutputsByName<O, Tensor>>;
   readonly signature: Signature;
   /** The execution provider that was loaded. */
   readonly device: string;

@@ -17,8 +17,8 @@ const step = 1e-5;
 const allowed = 1e-6;
 
 /**
- * Compares the gradient of Σ w · y for each parameter and input with the slope measured along a random direction. Traced at symbolic sizes, as
- * a model is, so that branches on sizes are there.
+ * Compares the gradient of Σ w · y for each parameter and input with a finite difference along a random direction. Traced at symbolic sizes, as
+ * a model is, so that branches on sizes are included.
  *
  * @throws Error that names the parameter or input whose gradient is wrong
  */
