@@ -19,7 +19,7 @@ import {
   type Value,
 } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
-import { kernels } from '../kernels/index';
+import { unmaskedKernels } from '../kernels/index';
 
 /**
  * Softmax attention over `k` learned mixtures of the keys' positions: time and memory linear in the sequence.
@@ -63,7 +63,7 @@ export const linformer = defineBlock({
   },
   examples: [{ seqLen: 13 }, { seqLen: 17, k: 6 }],
   properties: ['batchIndependent', 'fixedLength'],
-  rules: kernels,
+  rules: unmaskedKernels,
   create({ seqLen, k, dropout: probability }, { path }) {
     const mixture = () => new Parameter([k, seqLen], init.fanIn(), { role: 'mechanism', part: 'weight' });
     const [E, F] = [mixture(), mixture()];
