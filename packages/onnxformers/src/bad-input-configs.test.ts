@@ -196,7 +196,7 @@ describe('dims', () => {
       problem: 'the weight requires 9 channels',
       expected: '9 in the last axis of x',
       got: 'float32[batch, seq, 12]',
-      hint: /^Operands: float32\[batch, seq, 12\], float32\[36, 9\]/,
+      hint: /^Operands: x float32\[batch, seq, 12\], weight float32\[36, 9\]/,
     });
   });
 
