@@ -24,7 +24,6 @@ export { serialize, toBytes } from './compile/serialize';
 export {
   bool,
   choice,
-  each,
   type Field,
   type FieldOptions,
   type Fields,
@@ -33,10 +32,10 @@ export {
   list,
   num,
   type Presence,
-  slot,
   text,
 } from './config/fields';
-export { toConfig } from './config/resolve';
+export { each, slot } from './config/slots';
+export { toConfig } from './config/to-config';
 export * from './dim/dim';
 export {
   ConfigError,
