@@ -158,5 +158,5 @@ const style = `<style>
 export async function drawGraphFile(picture: Picture): Promise<string> {
   const element = await drawGraph(picture);
   const open = element.indexOf('>') + 1;
-  return `${element.slice(0, open)}\n${style}${element.slice(open)}`;
+  return `${element.slice(0, open)}\n<title>The graph of a compiled model</title>\n${style}${element.slice(open)}`;
 }
