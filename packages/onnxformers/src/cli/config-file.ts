@@ -14,7 +14,7 @@ import { inputsOf } from '../inputs';
 import { fileError, readText } from './files';
 
 /** What a model may be promised of its feeds. */
-export const assumptions = ['prefill into empty cache', 'no empty sequences'] as const;
+export const assumptions = ['prefill into empty cache', 'no empty sequences', 'finite padding'] as const;
 
 /** A kind of which there is a block. */
 type Kind = (typeof zoo.blocks)[number]['kind'];

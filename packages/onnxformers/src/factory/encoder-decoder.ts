@@ -127,7 +127,7 @@ export const encoderDecoder = defineBlock({
       const decoderInputs = Object.fromEntries(own);
       const alone = contextOf(g, decoderInputs, { layout: ctx.layout.kind });
       const within = withContext(alone, { memory: memoryFrom({ rows: memory, ctx: contextOfRows(memory) ?? ctx }) });
-      const hidden = decoder(decoderInputs, within).hidden_states;
+      const hidden = decoder(alone.inputs, within).hidden_states;
       if (!hidden) throw new ConfigError({ path: `${path}.decoder`, problem: 'the decoder returned no hidden_states' });
       return head ? { logits: head(hidden) } : { hidden_states: hidden };
     });
