@@ -5,14 +5,14 @@ import { zoo } from '../packages/onnxformers/src/index';
 import { type Docstring, docstrings } from './docstrings';
 import { keyOf, loweredExamples, masksOf } from './lowered-ops';
 
-/** Ops that move data or count positions; named only where there is nothing else. */
+/** Ops that move data or count positions; listed only if there are no others. */
 const movement = new Set(
   'Shape Reshape Transpose Unsqueeze Squeeze Concat Expand Slice Cast Range Identity Pad ConstantOfShape Size Split Flatten'.split(
     ' ',
   ),
 );
 
-/** A column of names, and the place whose ops it shows. */
+/** The name of a row, and the target whose ops it shows. */
 const shownPlaces: Readonly<Record<string, string>> = {
   portable: 'portable-21',
   cpu: 'cpu',
@@ -31,11 +31,12 @@ function defaultOf(f: Field): string {
   if (f.optional) return '–';
   if (f.default === undefined) return '**required**';
   if (isBlock(f.default)) return `\`${(f.default as AnyBlock).blockName}\``;
-  if (typeof f.default === 'function') return f.type === 'fn' ? 'a function' : (formulaOf(f.default) ?? 'from the options above');
+  if (typeof f.default === 'function')
+    return f.type === 'fn' ? 'a function' : (formulaOf(f.default) ?? 'computed from the options above');
   return `\`${JSON.stringify(f.default)}\``;
 }
 
-/** `(c) => 4 * c.dim` → `4 * dim`; undefined for what is no arithmetic on options. */
+/** `(c) => 4 * c.dim` → `4 * dim`; undefined if it is not arithmetic on options. */
 function formulaOf(f: object): string | undefined {
   const source = ts.createSourceFile('default.ts', String(f), ts.ScriptTarget.Latest);
   const [statement] = source.statements;
@@ -58,12 +59,12 @@ function optionRow([name, f]: readonly [string, Field]): string {
 function optionsOf(block: AnyBlock): string[] {
   const fields = Object.entries(block.fields) as [string, Field][];
   if (fields.length === 0) return ['No options.'];
-  return ['| option | value | default | unit | meaning |', '| --- | --- | --- | --- | --- |', ...fields.map(optionRow)];
+  return ['| option | value | default | unit | description |', '| --- | --- | --- | --- | --- |', ...fields.map(optionRow)];
 }
 
 const shownOp = (key: string): string => key.replace(/^com\.microsoft\.(.+)$/, '**$1**');
 
-/** The ops that compute, over all examples by themselves; those of ONNX Runtime alone first. */
+/** The ops that compute, in all examples; those of ONNX Runtime first. */
 function opsOf(block: AnyBlock, place: string): readonly string[] {
   const examples = loweredExamples().filter((example) => example.block === block && example.call === 'alone');
   const all = new Set(examples.flatMap(({ ops }) => ops.get(place)!.map(({ key }) => shownOp(key))));
@@ -84,7 +85,7 @@ function loweringOf(block: AnyBlock): string[] {
 const nameOfMasks = (masks: MaskKinds): string => (masks === 'all' ? 'all kinds' : masks.join(', ') || 'none');
 
 function section(block: AnyBlock, doc: Docstring | undefined): string[] {
-  if (!doc) throw new Error(`${keyOf(block)}: no docstring stands above its definition`);
+  if (!doc) throw new Error(`${keyOf(block)}: there is no docstring above its definition`);
   const { summary } = block.definition;
   const declared = masksOf(block);
   const masks = declared ? nameOfMasks(declared) : doc.entries.get('Masks');

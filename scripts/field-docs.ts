@@ -16,8 +16,8 @@ export function fieldText(f: Field): string {
 }
 
 function presenceOf(f: Field): string {
-  const inherited = f.inherit ? 'Inherited from the block around' : '';
-  if (f.default === undefined) return inherited || (f.optional ? 'May be left out' : '');
+  const inherited = f.inherit ? 'Inherited from the enclosing block' : '';
+  if (f.default === undefined) return inherited || (f.optional ? 'Optional' : '');
   const fallback = `Default: ${shownDefault(f)}`;
   return inherited ? `${inherited}. ${fallback}` : fallback;
 }
@@ -25,7 +25,7 @@ function presenceOf(f: Field): string {
 function shownDefault(f: Field): string {
   const given = f.default as unknown;
   if (typeof given === 'function' && 'blockName' in given) return `\`${String(given.blockName)}\``;
-  if (typeof given === 'function') return 'from other options';
+  if (typeof given === 'function') return 'computed from other options';
   return `\`${JSON.stringify(given)}\``;
 }
 

@@ -3,12 +3,13 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type Attrs, defineOp, domainOf, Identity, type Op, type TensorType } from '../../packages/core/src/ir/define-op';
-import { apply, type Graph, GraphBuilder, type Node, subgraphsOf, type Value } from '../../packages/core/src/ir/graph';
+import { apply, type Graph, type Node, subgraphsOf, type Value } from '../../packages/core/src/ir/graph';
 import { GatherBlockQuantized } from '../../packages/core/src/kernels/gather-block-quantized';
 import { MatMulNBits } from '../../packages/core/src/kernels/mat-mul-n-bits';
 import { dtypeOf } from '../../packages/core/src/lower/target';
 import { cast } from '../../packages/core/src/ops/cast';
 import { cond, loop } from '../../packages/core/src/ops/control';
+import { GraphBuilder } from '../../packages/core/src/ops/vocabulary';
 import { castTensor } from '../../packages/core/src/tensor/convert';
 import { type DType, isFloat } from '../../packages/core/src/tensor/tensor';
 import { type OpCase, prepare } from '../../packages/core/src/testing/op-suite';
@@ -73,7 +74,7 @@ function nodesOf(graph: Graph): Node[] {
     const values = node.operands.map(
       (v, i) => v && (v.leaf?.kind === 'constant' ? g.constant(v.leaf.tensor) : g.input(`x${i}`, v.dtype, v.dims)),
     );
-    node.op.decompose!(values, node.attrs).forEach((v, i) => g.output(`y${i}`, v));
+    node.op.decompose!(values, node.attrs, g.ops).forEach((v, i) => g.output(`y${i}`, v));
     return nodesOf(g.finish());
   });
 }

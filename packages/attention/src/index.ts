@@ -7,7 +7,7 @@ import { multiHead } from './mixers/multi-head';
 import { scaledDotProduct } from './softmax/scaled-dot-product';
 import { local, useBlocks } from './sparse/local';
 
-/** The rules that lead softmax attention to its kernels: for the `rules` of a mechanism of yours that emits Attend. */
+/** The rules that lower softmax attention to its kernels: for the `rules` of your own mechanism that emits Attend. */
 export { kernels as attentionRules } from './kernels';
 export {
   fourierMix,

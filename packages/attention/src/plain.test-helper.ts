@@ -1,4 +1,4 @@
-// Attention in plain loops over arrays [batch, heads, rows, channels].
+// Attention in plain loops over arrays [batch, heads, seq, channels].
 import type { NDArray } from '@onnxformers/core';
 
 export type Rows = readonly (readonly number[])[];
@@ -10,7 +10,7 @@ export function rowsOf(x: NDArray, batch: number, head: number): number[][] {
   return Array.from({ length: rows }, (_, i) => Array.from(x.data.subarray(from + i * width, from + (i + 1) * width)));
 }
 
-/** Applies a function to the rows of each query head, and those of the keys and values that serve it. */
+/** Applies a function to the rows of each query head, and to those of its key and value head. */
 export function perHead(
   q: NDArray,
   k: NDArray,

@@ -19,7 +19,7 @@ const arrows = (file: string) =>
 
 describe('between packages', () => {
   const mayImport: Record<(typeof packages)[number], RegExp> = {
-    core: /^(zod\/mini|@bufbuild\/protobuf(\/.+)?)$/,
+    core: /^@bufbuild\/protobuf(\/.+)?$/,
     attention: /^@onnxformers\/core(\/ops|\/lowering)?$/,
     feedforward: /^@onnxformers\/core(\/ops|\/lowering)?$/,
     positional: /^@onnxformers\/core(\/ops|\/lowering)?$/,

@@ -24,7 +24,6 @@ export { serialize, toBytes } from './compile/serialize';
 export {
   bool,
   choice,
-  each,
   type Field,
   type FieldOptions,
   type Fields,
@@ -33,10 +32,10 @@ export {
   list,
   num,
   type Presence,
-  slot,
   text,
 } from './config/fields';
-export { toConfig } from './config/resolve';
+export { each, slot } from './config/slots';
+export { toConfig } from './config/to-config';
 export * from './dim/dim';
 export {
   ConfigError,
@@ -57,7 +56,6 @@ export type { TensorType } from './ir/define-op';
 export {
   type DeclaredRole,
   type Graph,
-  GraphBuilder,
   type InputRole,
   type Leaf,
   type Limit,
@@ -129,6 +127,7 @@ export type { OnnxAttribute, OnnxGraph, OnnxModel, OnnxNode, OnnxValueInfo } fro
 export { printBytes, printInspection } from './onnx/print';
 export { readTensor, writeTensor } from './onnx/tensor-proto';
 export * as ops from './ops/index';
+export { GraphBuilder } from './ops/vocabulary';
 export type { Fans, Init, Role } from './parameter/init';
 export * as init from './parameter/init';
 export { Parameter, type ParameterOptions } from './parameter/parameter';
@@ -160,6 +159,7 @@ export { contextOf, type SequenceInputs, type StateOption } from './sequence/con
 export { pastOf } from './sequence/io-state';
 export { type KeyPlace, type Layout, mergeHeads, padded, positionsWithin, splitHeads } from './sequence/layout';
 export { limitRows } from './sequence/limits';
+export type { InputsByName, NamedInputs, NamedOutputs, OutputsByName } from './sequence/named-ports';
 export { withPrefix } from './sequence/prefix';
 export { contextOfRows, keepContext, memoryFrom, type Rows, type RowsOptions, rowsOf, withRows } from './sequence/rows';
 export type { CallSizes, State } from './sequence/state';

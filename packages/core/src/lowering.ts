@@ -7,7 +7,11 @@ export {
   defineOp,
   domainOf,
   type EncodedNode,
+  type NamedOperands,
   type Op,
+  type OperandNames,
+  operandOf,
+  operandsOf,
   printType,
   type Sizes,
 } from './ir/define-op';

@@ -1,10 +1,10 @@
-// A feed-forward whose hidden channels are weighed by gates. Shazeer 2020, https://arxiv.org/abs/2002.05202
+// A feed-forward whose hidden channels are multiplied by gates. Shazeer 2020, https://arxiv.org/abs/2002.05202
 import { bool, defineBlock, dropout, init, int, linear, module, num, Parameter, slot, type Value } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
 import { silu } from './activations/silu';
 
 /**
- * A feed-forward whose hidden channels are weighed by gates: SwiGLU with silu, GeGLU with gelu, ReGLU with relu, bilinear with identity.
+ * A feed-forward whose hidden channels are multiplied by gates (gated linear unit): SwiGLU with silu, GeGLU with gelu, ReGLU with relu, bilinear with identity.
  *
  *     y = W_down (f(W_gate x) ⊙ W_up x)
  *
@@ -19,19 +19,19 @@ import { silu } from './activations/silu';
 export const glu = defineBlock({
   kind: 'feedforward',
   name: 'glu',
-  summary: 'A feed-forward whose hidden channels are weighed by gates.',
+  summary: 'A feed-forward whose hidden channels are multiplied by gates.',
   source: 'Shazeer 2020, https://arxiv.org/abs/2002.05202',
   fields: {
-    /** input channels. Inherited from the block around. */
+    /** input channels. Inherited from the enclosing block. */
     dim: int({ doc: 'input channels', unit: 'channels', min: 1, inherit: true }),
-    /** hidden channels. Default: from other options. */
+    /** hidden channels. Default: computed from other options. */
     hidden: int({
       doc: 'hidden channels',
       unit: 'channels',
       min: 1,
       default: (c: { dim: number }) => Math.floor((8 * c.dim) / 3),
     }),
-    /** output channels. Default: from other options. */
+    /** output channels. Default: computed from other options. */
     outDim: int({ doc: 'output channels', unit: 'channels', min: 1, default: (c: { dim: number }) => c.dim }),
     /** the linear maps have a bias. Default: `true`. */
     bias: bool({ doc: 'the linear maps have a bias', default: true }),
@@ -62,7 +62,7 @@ export const glu = defineBlock({
   },
 });
 
-// One stored weight, two maps: the slices are made once, when the model is written. Two products cost less than one and a split.
+// One stored weight, two linear maps: it is sliced once, when the model is written. Two products cost less than one and a split.
 function packedPair(dim: number, hidden: number, bias: boolean) {
   const packed = [
     { rows: hidden, role: 'hidden' },

@@ -1,9 +1,9 @@
-// Two linear maps around an activation. Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
+// A feed-forward of two linear maps and an activation. Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
 import { bool, defineBlock, dropout, int, linear, module, num, slot, type Value } from '@onnxformers/core';
 import { gelu } from './activations/gelu';
 
 /**
- * Two linear maps around an activation.
+ * A feed-forward of two linear maps with an activation between them (multi-layer perceptron).
  *
  *     y = W₂ f(W₁ x + b₁) + b₂
  *
@@ -18,14 +18,14 @@ import { gelu } from './activations/gelu';
 export const mlp = defineBlock({
   kind: 'feedforward',
   name: 'mlp',
-  summary: 'Two linear maps around an activation.',
+  summary: 'Two linear maps with an activation between them.',
   source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
   fields: {
-    /** input channels. Inherited from the block around. */
+    /** input channels. Inherited from the enclosing block. */
     dim: int({ doc: 'input channels', unit: 'channels', min: 1, inherit: true }),
-    /** hidden channels. Default: from other options. */
+    /** hidden channels. Default: computed from other options. */
     hidden: int({ doc: 'hidden channels', unit: 'channels', min: 1, default: (c: { dim: number }) => 4 * c.dim }),
-    /** output channels. Default: from other options. */
+    /** output channels. Default: computed from other options. */
     outDim: int({ doc: 'output channels', unit: 'channels', min: 1, default: (c: { dim: number }) => c.dim }),
     /** both linear maps have a bias. Default: `true`. */
     bias: bool({ doc: 'both linear maps have a bias', default: true }),

@@ -1,11 +1,11 @@
-// What the tests of bad input share: a config to spoil, and how an error is looked at.
+// Shared by the tests of bad input: a valid config to modify, and checks of errors.
 import { expect } from 'vitest';
 import { type AnyModule, type CompileOptions, compile, inputsOf, type OnnxformersError, targets, zoo } from './index';
 
 export type Kind = abstract new (...args: never[]) => OnnxformersError;
 export type Parts = Partial<Record<'path' | 'problem' | 'expected' | 'got' | 'hint', string | RegExp>>;
 
-/** The error of f, which must be of the class and have these parts; its message must hold all of them. */
+/** Checks that f throws an error of the class with these parts, and that its message contains all of them. */
 export async function fails(f: () => unknown, kind: Kind, parts: Parts): Promise<void> {
   const error = await Promise.resolve()
     .then(f)
@@ -24,7 +24,7 @@ export async function fails(f: () => unknown, kind: Kind, parts: Parts): Promise
 
 export const layer = { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp', norm: 'layer_norm' };
 export type Json = Record<string, unknown>;
-/** A language model with something changed: `at` names the part, dotted. */
+/** A language model with a modification: `at` is the dotted path of the part. */
 export function lm(patch: Json = {}, at = ''): Json {
   const config: Json = {
     name: 'causal_lm',

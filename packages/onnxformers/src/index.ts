@@ -1,4 +1,4 @@
-// Everything in one place: the blocks of all packages, the registry of them, and the public surface of core.
+// The blocks of all packages, their registry, and the public API of core.
 import * as attention from '@onnxformers/attention';
 import { registry } from '@onnxformers/core';
 import * as feedforward from '@onnxformers/feedforward';
@@ -19,7 +19,7 @@ export const zoo = registry(
 
 export * from '@onnxformers/attention';
 export * from '@onnxformers/core';
-// Both packages have an `identity`: here it is the activation, the norm has a name of its own.
+// Both packages have an `identity`: here it is the activation; the norm has another name.
 export * from '@onnxformers/feedforward';
 export { identity } from '@onnxformers/feedforward';
 export * from '@onnxformers/positional';
@@ -28,7 +28,7 @@ export { identity as identityNorm } from '@onnxformers/residual';
 export * from './factory/index';
 export { inputsOf } from './inputs';
 export { drawGraph, drawGraphFile, type Picture, type PictureNode, pictureOf, toDot } from './picture/picture';
-/** The lists of blocks that `zoo` is made of. */
+/** The lists of blocks in `zoo`. */
 export const blocks = {
   attention: attention.blocks,
   feedforward: feedforward.blocks,

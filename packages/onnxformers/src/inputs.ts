@@ -1,11 +1,11 @@
-// The inputs a block reads when it is compiled by itself, from what its config says.
+// The inputs of a block that is compiled by itself, from its config.
 import { type AnyModule, blockInputs, type CompileOptions, ConfigError, describe, kindOf, openSizes } from '@onnxformers/core';
 
 /**
- * What to give `compile` as `inputs`: `ids` int64 for a model with an embedding, `x` float32 for others, `memory` where something attends to one. Sizes
- * that a config leaves open are named `batch`, `seq`, `memory_seq`.
+ * The option `inputs` of `compile` for a block: `ids` int64 for a model with an embedding, `x` float32 for others, `memory` if there is cross attention. Sizes
+ * that the config does not determine are named `batch`, `seq`, `memory_seq`.
  *
- * Throws   ConfigError for a block whose config does not tell its sizes: attention, and modules made by hand
+ * Throws   ConfigError for a block whose config does not determine its sizes: attention, and modules made by hand
  *
  * Example  const model = compile(block, { target: targets.cpu, inputs: inputsOf(block) });
  */

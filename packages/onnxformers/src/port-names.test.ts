@@ -3,6 +3,7 @@ import { exampleOf, traceBlock } from '@onnxformers/core/testing';
 import * as ort from 'onnxruntime-node';
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import {
+  type CompileOptions,
   causalLm,
   compile,
   createRunner,
@@ -60,6 +61,11 @@ describe('names of inputs and outputs in types', () => {
   it('are any text where caches, taps or parameters join them, or nothing is known', () => {
     expectTypeOf(compile(block, { target, inputs, taps: ['stack.layers.0.mixer'] })).toEqualTypeOf<Model<'ids', string>>();
     expectTypeOf(compile(block, { target, inputs, parameters: () => 'input' })).toEqualTypeOf<Model<string, 'hidden_states'>>();
+    const cached = Math.random() < 2;
+    const spread = compile(block, { target, inputs, ...(cached && { taps: ['stack.layers.0.mixer'] }) });
+    expectTypeOf(spread).toEqualTypeOf<Model<'ids', string>>();
+    const declared: CompileOptions = { target, inputs };
+    expectTypeOf(compile(block, { ...declared })).toEqualTypeOf<Model<string, string>>();
     const parsed = zoo.parse('model', { name: 'encoder', dim: 12, stack });
     const x = { x: ['float32', ['batch', 'seq', 12]] } as const;
     expectTypeOf(compile(parsed, { target, inputs: x })).toEqualTypeOf<Model<'x', string>>();

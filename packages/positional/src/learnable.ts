@@ -1,19 +1,19 @@
-// A learned row for each position. Gehring et al. 2017, https://arxiv.org/abs/1705.03122
+// Learned position embeddings. Gehring et al. 2017, https://arxiv.org/abs/1705.03122
 import { bool, defineBlock, init, int, module, Parameter, type SequenceContext, type Value, withPrefix } from '@onnxformers/core';
 import { limitIndices, unexpanded } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 
 /**
- * Adds a learned row for each position; with a class token, puts that in front first.
+ * Adds a learned embedding for each position; with `classToken`, first puts a learned class token before each sequence.
  *
  *     y = x + P[positions]          y = [c + P[0]; x + P[1 + positions]]
  *
- * A model tells its layers of the class token: masks, lengths and positions grow by one.
+ * A class token extends the masks, lengths and positions of the model's layers by one.
  *
  * Shapes   x [batch, seq, dim] → the same, or [batch, seq + 1, dim] with a class token; seq ≤ seqLen
  * Dtypes   float32, float16, bfloat16
- * Throws   ConfigError for a class token in packed rows or with a state · ShapeError when more than seqLen positions are asked for; at run
- *          time the runner refuses them
+ * Throws   ConfigError for a class token in a packed batch or with a state · ShapeError for more than seqLen positions; if their number is known only at run
+ *          time, the runner refuses them
  * Source   Gehring et al. 2017, https://arxiv.org/abs/1705.03122; class token: Dosovitskiy et al. 2020, https://arxiv.org/abs/2010.11929
  * Lowers   everywhere: Gather, Add
  * Example  const block = learnable({ seqLen: 32, dim: 64 });
@@ -21,12 +21,12 @@ import * as ops from '@onnxformers/core/ops';
 export const learnable = defineBlock({
   kind: 'position',
   name: 'learnable',
-  summary: 'Adds a learned row for each position.',
+  summary: 'Adds a learned embedding for each position.',
   source: 'Gehring et al. 2017, https://arxiv.org/abs/1705.03122',
   fields: {
-    /** longest sequence, without the class token (positions). Inherited from the block around. */
+    /** longest sequence, without the class token (positions). Inherited from the enclosing block. */
     seqLen: int({ doc: 'longest sequence, without the class token', unit: 'positions', min: 1, inherit: true }),
-    /** channels. Inherited from the block around. */
+    /** channels. Inherited from the enclosing block. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     /** a learned class token is put before every sequence. Default: `false`. */
     classToken: bool({ doc: 'a learned class token is put before every sequence', default: false }),

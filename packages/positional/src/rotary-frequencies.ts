@@ -1,7 +1,7 @@
-// How fast each pair of channels turns, and how it is slowed for long sequences.
+// Frequencies of rotary embeddings, and their scaling for long sequences.
 import { ConfigError } from '@onnxformers/core';
 
-/** The part of a rotary config that decides on angles. */
+/** The part of a rotary config that determines angles. */
 export interface FrequencyOptions {
   readonly rotaryDim: number;
   readonly theta: number;
@@ -23,9 +23,9 @@ export interface Frequencies {
 
 /**
  * - `linear`: θ / factor
- * - `ntk`: theta · factor^(d / (d − 2)), so that the slowest pair slows by factor and the fastest not at all
- * - `llama3`: pairs with long wavelengths slow by factor, those with short ones not, in between a blend
- * - `yarn`: the same by a ramp over the pairs; cosines and sines grow by 0.1 ln(factor) + 1
+ * - `ntk`: theta · factor^(d / (d − 2)), so that the lowest frequency is divided by factor and the highest does not change
+ * - `llama3`: low frequencies are divided by factor, high ones do not change, in between they are interpolated
+ * - `yarn`: the same with a linear ramp over the pairs; cosines and sines are multiplied by 0.1 ln(factor) + 1
  *
  * Throws   ConfigError for yarn and llama3 without originalMaxPositions
  */
@@ -63,7 +63,7 @@ function llama3(rate: number, original: number, { factor, lowFreqFactor, highFre
 }
 
 function yarn(inverseFrequencies: readonly number[], original: number, o: FrequencyOptions): Frequencies {
-  // The pair that makes this many turns over the original length, as a fraction of an index.
+  // The (fractional) index of the pair that makes this many turns over the original length.
   const pairOf = (turns: number): number => (o.rotaryDim * Math.log(original / (turns * 2 * Math.PI))) / (2 * Math.log(o.theta));
   const low = Math.max(0, Math.floor(pairOf(o.betaFast)));
   const high = Math.min(o.rotaryDim - 1, Math.ceil(pairOf(o.betaSlow)));

@@ -1,4 +1,4 @@
-// Positions as rotations of pairs of channels. Su et al. 2021, https://arxiv.org/abs/2104.09864
+// Rotary position embedding. Su et al. 2021, https://arxiv.org/abs/2104.09864
 import {
   bool,
   ConfigError,
@@ -16,15 +16,14 @@ import { kernels } from './kernels/rotary-embedding';
 import { frequencies } from './rotary-frequencies';
 
 /**
- * Turns pairs of channels of queries and keys by angles that grow with the position, so that scores depend on distances.
+ * Rotary position embedding (RoPE): rotates pairs of channels of queries and keys by angles proportional to the position, so that scores depend on distances.
  *
  *     (x₁, x₂) → (x₁ cos tθᵢ − x₂ sin tθᵢ, x₂ cos tθᵢ + x₁ sin tθᵢ)      θᵢ = theta^(−2i/rotaryDim), scaled
  *
  * Shapes   q [batch, heads, seq, head_dim], k [batch, kv_heads, seq, head_dim] → the same
  * Dtypes   float32, float16, bfloat16; angles in float32
- * Throws   ConfigError for an odd rotaryDim or one beyond dim, for a scaling without originalMaxPositions that needs it, and for a factor
- *          without a scaling
- *          · ShapeError for rows that the context does not count
+ * Throws   ConfigError for an odd rotaryDim or one beyond dim, for a scaling that requires originalMaxPositions without it, and for a factor
+ *          without a scaling · ShapeError if the number of positions in the context differs from that of q or k
  * Source   Su et al. 2021, https://arxiv.org/abs/2104.09864; YaRN: Peng et al. 2023, https://arxiv.org/abs/2309.00071
  * Lowers   everywhere: RotaryEmbedding; portable below opset 23: primitives
  * Example  const block = rotary({ dim: 64 });
@@ -32,13 +31,13 @@ import { frequencies } from './rotary-frequencies';
 export const rotary = defineBlock({
   kind: 'rotaryEmbedding',
   name: 'rotary',
-  summary: 'Turns pairs of channels of queries and keys by their positions.',
+  summary: 'Rotates pairs of channels of queries and keys by their positions.',
   source: 'Su et al. 2021, https://arxiv.org/abs/2104.09864',
   rules: kernels,
   fields: {
-    /** channels of a head. Inherited from the block around. */
+    /** channels of a head. Inherited from the enclosing block. */
     dim: int({ doc: 'channels of a head', unit: 'channels', min: 2, inherit: true }),
-    /** leading channels that are rotated. Default: from other options. */
+    /** leading channels that are rotated. Default: computed from other options. */
     rotaryDim: int({
       doc: 'leading channels that are rotated',
       unit: 'channels',
@@ -56,7 +55,7 @@ export const rotary = defineBlock({
     }),
     /** how many times longer the sequences are. Default: `1`. */
     factor: num({ doc: 'how many times longer the sequences are', min: 1, default: 1 }),
-    /** longest sequence of the training, for yarn and llama3 (positions). May be left out. */
+    /** longest sequence of the training, for yarn and llama3 (positions). Optional. */
     originalMaxPositions: int({
       doc: 'longest sequence of the training, for yarn and llama3',
       unit: 'positions',
@@ -79,7 +78,7 @@ export const rotary = defineBlock({
       min: 0,
       default: 1,
     }),
-    /** yarn: factor of cosines and sines; default 0.1 ln(factor) + 1. May be left out. */
+    /** yarn: factor of cosines and sines; default 0.1 ln(factor) + 1. Optional. */
     attentionFactor: num({ doc: 'yarn: factor of cosines and sines; default 0.1 ln(factor) + 1', min: 0, optional: true }),
   },
   examples: [
@@ -125,7 +124,7 @@ interface Tables {
   readonly sines: Value;
 }
 
-// Made once for all layers, for queries and keys where they have the same positions, and for all sequences that count alike.
+// Computed once for all layers, for queries and keys if they have the same positions, and for all sequences with the same positions.
 function tables(x: Value, ctx: SequenceContext, key: string, inverseFrequencies: readonly number[], scale: number): Tables {
   const g = x.graph.root;
   const positions = positionsOf(x, ctx);

@@ -1,10 +1,10 @@
-// Positions as sines of many wavelengths. Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
+// Sinusoidal positional encoding. Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
 import { choice, defineBlock, int, num, type SequenceContext, type Value } from '@onnxformers/core';
 import { unexpanded } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 
 /**
- * Adds sines and cosines of the position, of wavelengths from 2π to 2π · base.
+ * Sinusoidal positional encoding: adds sines and cosines of the position, with wavelengths from 2π to 2π · base.
  *
  *     y[t, 2i] = x[t, 2i] + sin(t · base^(−2i/dim))      y[t, 2i + 1] = x[t, 2i + 1] + cos(t · base^(−2i/dim))
  *
@@ -20,7 +20,7 @@ export const sine = defineBlock({
   summary: 'Adds sines and cosines of the position.',
   source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
   fields: {
-    /** channels. Inherited from the block around. */
+    /** channels. Inherited from the enclosing block. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     /** ratio of the longest wavelength to the shortest. Default: `10000`. */
     base: num({ doc: 'ratio of the longest wavelength to the shortest', min: 1, default: 10_000 }),

@@ -1,10 +1,10 @@
-// A row for each token. Bengio et al. 2003, A Neural Probabilistic Language Model
+// Token embedding. Bengio et al. 2003, A Neural Probabilistic Language Model
 import { defineBlock, init, int, module, num, Parameter, type Value } from '@onnxformers/core';
 import { limitIndices } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 
 /**
- * A row of a table for each id.
+ * Token embedding: a row of a table for each id.
  *
  *     y = scale · E[ids]
  *
@@ -21,9 +21,9 @@ export const token = defineBlock({
   summary: 'A row of a table for each id.',
   source: 'Bengio et al. 2003, A Neural Probabilistic Language Model',
   fields: {
-    /** number of tokens. Inherited from the block around. */
+    /** number of tokens. Inherited from the enclosing block. */
     vocabSize: int({ doc: 'number of tokens', min: 1, inherit: true }),
-    /** output channels. Inherited from the block around. */
+    /** output channels. Inherited from the enclosing block. */
     dim: int({ doc: 'output channels', unit: 'channels', min: 1, inherit: true }),
     /** factor of the embeddings. Default: `1`. */
     scale: num({ doc: 'factor of the embeddings', default: 1 }),

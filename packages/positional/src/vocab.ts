@@ -1,4 +1,4 @@
-// A vector for each token, each position and each token type. Devlin et al. 2018, https://arxiv.org/abs/1810.04805
+// Token, position and token type embeddings. Devlin et al. 2018, https://arxiv.org/abs/1810.04805
 import {
   ConfigError,
   defineBlock,
@@ -22,7 +22,7 @@ import * as ops from '@onnxformers/core/ops';
  *
  * Shapes   ids, token_type_ids int64 [batch, seq], packed [tokens] → [..., dim]; seq ≤ seqLen
  * Dtypes   float32, float16, bfloat16
- * Throws   ShapeError for more than seqLen positions, where the runner refuses what is known at run time only · ConfigError for the input
+ * Throws   ShapeError for more than seqLen positions; if their number is known only at run time, the runner refuses them · ConfigError for the input
  *          `token_type_ids` without `typeVocabSize`
  * Source   Devlin et al. 2018, https://arxiv.org/abs/1810.04805
  * Lowers   everywhere: Gather, Add
@@ -34,13 +34,13 @@ export const vocab = defineBlock({
   summary: 'Token embeddings, learned position embeddings and token type embeddings.',
   source: 'Devlin et al. 2018, https://arxiv.org/abs/1810.04805',
   fields: {
-    /** number of tokens. Inherited from the block around. */
+    /** number of tokens. Inherited from the enclosing block. */
     vocabSize: int({ doc: 'number of tokens', min: 1, inherit: true }),
-    /** longest sequence (positions). Inherited from the block around. */
+    /** longest sequence (positions). Inherited from the enclosing block. */
     seqLen: int({ doc: 'longest sequence', unit: 'positions', min: 1, inherit: true }),
-    /** number of token types; absent: no token type embeddings. May be left out. */
+    /** number of token types; absent: no token type embeddings. Optional. */
     typeVocabSize: int({ doc: 'number of token types; absent: no token type embeddings', min: 1, optional: true }),
-    /** output channels. Inherited from the block around. */
+    /** output channels. Inherited from the enclosing block. */
     dim: int({ doc: 'output channels', unit: 'channels', min: 1, inherit: true }),
     /** dropout probability in training. Default: `0`. */
     dropout: num({ doc: 'dropout probability in training', min: 0, max: 0.99, default: 0 }),

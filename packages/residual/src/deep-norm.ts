@@ -1,7 +1,7 @@
 // A residual layer for very deep stacks. Wang et al. 2022, https://arxiv.org/abs/2203.00555
 import { ConfigError, deepNormCoefficients, defineBlock, each, int, num } from '@onnxformers/core';
 import { layerNorm } from './norms/layer-norm';
-import { normBehind, residualLayer, shortcutFields, subLayerFields } from './sub-layers';
+import { normAfter, residualLayer, shortcutFields, subLayerFields } from './sub-layers';
 
 interface Depths {
   readonly depth: number;
@@ -9,7 +9,7 @@ interface Depths {
   readonly decoderDepth?: number | undefined;
 }
 
-/** The two numbers of a layer's stack, by how many layers it and its counterpart have. */
+/** The two coefficients of a layer's stack, from its number of layers and that of its counterpart. */
 function coefficients({ depth, encoderDepth, decoderDepth }: Depths) {
   if (encoderDepth !== undefined && decoderDepth !== undefined)
     throw new ConfigError({
@@ -24,9 +24,9 @@ function coefficients({ depth, encoderDepth, decoderDepth }: Depths) {
 }
 
 /**
- * A residual layer for very deep stacks: the stream weighs more than the sub-layers, whose first values are scaled down.
+ * A residual layer for very deep stacks: the residual connection is scaled up, and the initial values of the sub-layers are scaled down.
  *
- *     y = norm(alpha · x + f(x))      for each sub-layer f; first values of its weights, queries and keys apart, times beta
+ *     y = norm(alpha · x + f(x))      for each sub-layer f; initial values of its weights, except queries and keys, times beta
  *
  * Shapes   x [..., seq, dim] → the same, or [..., seq, outDim]
  * Dtypes   float32, float16, bfloat16
@@ -41,22 +41,22 @@ export const deepNorm = defineBlock({
   summary: 'A residual layer for very deep stacks.',
   source: 'Wang et al. 2022, https://arxiv.org/abs/2203.00555',
   fields: {
-    /** input channels. Inherited from the block around. */
+    /** input channels. Inherited from the enclosing block. */
     dim: int({ doc: 'input channels', unit: 'channels', min: 1, inherit: true }),
-    /** layers of the stack. Inherited from the block around. */
+    /** layers of the stack. Inherited from the enclosing block. */
     depth: int({ doc: 'layers of the stack', min: 1, inherit: true }),
-    /** in a decoder with an encoder: layers of the encoder. May be left out. */
+    /** in a decoder with an encoder: layers of the encoder. Optional. */
     encoderDepth: int({ doc: 'in a decoder with an encoder: layers of the encoder', min: 1, optional: true }),
-    /** in an encoder with a decoder: layers of the decoder. May be left out. */
+    /** in an encoder with a decoder: layers of the decoder. Optional. */
     decoderDepth: int({ doc: 'in an encoder with a decoder: layers of the decoder', min: 1, optional: true }),
-    /** factor of the residual connection. Default: from other options. */
+    /** factor of the residual connection. Default: computed from other options. */
     alpha: num({ doc: 'factor of the residual connection', default: (c: Depths) => coefficients(c).alpha }),
-    /** factor of initial values. Default: from other options. */
+    /** factor of initial values. Default: computed from other options. */
     beta: num({ doc: 'factor of initial values', default: (c: Depths) => coefficients(c).beta }),
     ...shortcutFields,
     ...subLayerFields,
     /** norm after each sub-layer. Default: `layer_norm`. */
-    norm: each('norm', { doc: 'norm after each sub-layer', default: layerNorm, inside: normBehind }),
+    norm: each('norm', { doc: 'norm after each sub-layer', default: layerNorm, inside: normAfter }),
   },
   examples: [
     { dim: 12, depth: 6, mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' },
@@ -72,7 +72,7 @@ export const deepNorm = defineBlock({
   create: (c, { path }) =>
     residualLayer(
       c,
-      { norm: 'behind', shortcutBias: c.shortcutBias, scale: c.alpha, branchScale: 1, normMemory: false, gain: c.beta },
+      { norm: 'after', shortcutBias: c.shortcutBias, scale: c.alpha, branchScale: 1, normMemory: false, gain: c.beta },
       path,
     ),
 });

@@ -1,4 +1,4 @@
-// Norms and rows in plain loops, and small blocks to put between the norms.
+// Norms and linear maps in plain loops, and small blocks for sub-layers.
 import {
   bool,
   defineBlock,
@@ -87,12 +87,12 @@ export const biasedMap = defineBlock({
   },
 });
 
-/** Two layers, and a norm behind them. */
+/** Two layers, and a norm after them. */
 export const twoLayers = defineBlock({
   kind: 'stack',
   name: 'two_layers',
   summary: 'For tests.',
-  fields: { layers: each('layer', { doc: 'two' }), norm: slot('norm', { doc: 'behind them', optional: true }) },
+  fields: { layers: each('layer', { doc: 'two' }), norm: slot('norm', { doc: 'norm after them', optional: true }) },
   examples: [],
   create({ layers, norm }) {
     const both = [layers(0), layers(1)];

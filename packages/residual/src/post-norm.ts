@@ -1,14 +1,14 @@
-// A residual layer that normalises what its sub-layers give. Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
+// A residual layer with a norm after each sub-layer (post-norm). Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
 import { defineBlock, each, int } from '@onnxformers/core';
 import { layerNorm } from './norms/layer-norm';
-import { normBehind, residualLayer, scaleFields, shortcutFields, subLayerFields } from './sub-layers';
+import { normAfter, residualLayer, scaleFields, shortcutFields, subLayerFields } from './sub-layers';
 
 /**
- * A residual layer that normalises the sum of stream and sub-layer: mixer, cross attention, feed-forward, each if it is there.
+ * A residual layer with a norm after each residual connection (post-norm). Its sub-layers are mixer, cross attention and feed-forward, each optional.
  *
  *     y = norm(scale · x + branchScale · f(x))      for each sub-layer f
  *
- * Where a sub-layer changes the number of channels (its `outDim`), x goes through a linear shortcut.
+ * If a sub-layer changes the number of channels (its `outDim`), the residual connection is a linear map.
  *
  * Shapes   x [..., seq, dim] → the same, or [..., seq, outDim]
  * Dtypes   float32, float16, bfloat16
@@ -20,16 +20,16 @@ import { normBehind, residualLayer, scaleFields, shortcutFields, subLayerFields 
 export const postNorm = defineBlock({
   kind: 'layer',
   name: 'post_norm',
-  summary: 'A residual layer that normalises what its sub-layers give.',
+  summary: 'A residual layer with a norm after each sub-layer.',
   source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
   fields: {
-    /** input channels. Inherited from the block around. */
+    /** input channels. Inherited from the enclosing block. */
     dim: int({ doc: 'input channels', unit: 'channels', min: 1, inherit: true }),
     ...scaleFields,
     ...shortcutFields,
     ...subLayerFields,
     /** norm after each sub-layer. Default: `layer_norm`. */
-    norm: each('norm', { doc: 'norm after each sub-layer', default: layerNorm, inside: normBehind }),
+    norm: each('norm', { doc: 'norm after each sub-layer', default: layerNorm, inside: normAfter }),
   },
   examples: [
     { dim: 12, mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' },
@@ -45,7 +45,7 @@ export const postNorm = defineBlock({
   create: (c, { path }) =>
     residualLayer(
       c,
-      { norm: 'behind', shortcutBias: c.shortcutBias, scale: c.scale, branchScale: c.branchScale, normMemory: false },
+      { norm: 'after', shortcutBias: c.shortcutBias, scale: c.scale, branchScale: c.branchScale, normMemory: false },
       path,
     ),
 });

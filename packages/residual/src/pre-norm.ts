@@ -1,15 +1,15 @@
-// A residual layer that normalises what goes into its sub-layers. Xiong et al. 2020, https://arxiv.org/abs/2002.04745
+// A residual layer with a norm before each sub-layer (pre-norm). Xiong et al. 2020, https://arxiv.org/abs/2002.04745
 import { bool, defineBlock, each, int } from '@onnxformers/core';
 import { layerNorm } from './norms/layer-norm';
 import { normBefore, residualLayer, scaleFields, shortcutFields, subLayerFields } from './sub-layers';
 
 /**
- * A residual layer that normalises what goes into its sub-layers: mixer, cross attention, feed-forward, each if it is there. The stream
- * itself is not normalised, so a stack of such layers wants a norm behind the last.
+ * A residual layer with a norm before each sub-layer (pre-norm). Its sub-layers are mixer, cross attention and feed-forward, each optional. The residual
+ * connection is not normalised, so a stack of such layers needs a norm after the last one.
  *
  *     y = scale · x + branchScale · f(norm(x))      for each sub-layer f
  *
- * Where a sub-layer changes the number of channels (its `outDim`), x goes through a linear shortcut.
+ * If a sub-layer changes the number of channels (its `outDim`), the residual connection is a linear map.
  *
  * Shapes   x [..., seq, dim] → the same, or [..., seq, outDim]
  * Dtypes   float32, float16, bfloat16
@@ -22,10 +22,10 @@ import { normBefore, residualLayer, scaleFields, shortcutFields, subLayerFields 
 export const preNorm = defineBlock({
   kind: 'layer',
   name: 'pre_norm',
-  summary: 'A residual layer that normalises what goes into its sub-layers.',
+  summary: 'A residual layer with a norm before each sub-layer.',
   source: 'Xiong et al. 2020, https://arxiv.org/abs/2002.04745',
   fields: {
-    /** input channels. Inherited from the block around. */
+    /** input channels. Inherited from the enclosing block. */
     dim: int({ doc: 'input channels', unit: 'channels', min: 1, inherit: true }),
     ...scaleFields,
     /** the norm of the cross attention also normalises the memory. Default: `false`. */

@@ -1,4 +1,4 @@
-// What residual layers are made of: a mixer, cross attention and a feed-forward, each with a norm and a way around it.
+// The sub-layers of residual layers: a mixer, cross attention and a feed-forward, each with a norm and a residual connection.
 import {
   bool,
   ConfigError,
@@ -19,7 +19,7 @@ const places = ['mixer', 'cross', 'feedforward'] as const;
 type PlaceName = (typeof places)[number];
 const normNames = { mixer: 'norm1', cross: 'norm_cross', feedforward: 'norm2' } as const;
 
-/** The blocks of a layer that may be there; a norm for each that is, counted in this order. */
+/** The optional sub-layers, and one norm for each that exists, in this order. */
 interface Parts {
   readonly dim: number;
   readonly mixer?: KindModule<'mixer'> | undefined;
@@ -27,7 +27,7 @@ interface Parts {
   readonly feedforward?: KindModule<'feedforward'> | undefined;
 }
 
-/** Channels of the stream before and behind each sub-layer that is there. */
+/** Number of channels before and after each sub-layer that exists. */
 function widths(parts: Parts): readonly { readonly place: PlaceName; readonly from: number; readonly to: number }[] {
   let from = parts.dim;
   return places.flatMap((place) => {
@@ -40,21 +40,21 @@ function widths(parts: Parts): readonly { readonly place: PlaceName; readonly fr
   });
 }
 const widthSoFar = (parts: Parts): { readonly dim: number } => ({ dim: widths(parts).at(-1)?.to ?? parts.dim });
-/** What the norm in front of the sub-layer of that number works on. */
+/** The config that the norm before a sub-layer inherits. */
 export const normBefore = (parts: Parts, index: number) => ({ dim: widths(parts)[index]?.from ?? parts.dim });
-/** What the norm behind it works on. */
-export const normBehind = (parts: Parts, index: number) => ({ dim: widths(parts)[index]?.to ?? parts.dim });
+/** The config that the norm after it inherits. */
+export const normAfter = (parts: Parts, index: number) => ({ dim: widths(parts)[index]?.to ?? parts.dim });
 
-/** The slots that all styles share. The norm of a style comes behind them, since it works on what they give. */
+/** The slots that all styles share. The norm of a style is declared after them, because it depends on their widths. */
 export const subLayerFields = {
-  /** the mixer, which mixes positions. May be left out. */
+  /** the mixer, which mixes positions. Optional. */
   mixer: slot('mixer', { doc: 'the mixer, which mixes positions', optional: true }),
-  /** cross attention to the memory. May be left out. */
+  /** cross attention to the memory. Optional. */
   cross: slot('mixer', { doc: 'cross attention to the memory', optional: true, inside: widthSoFar }),
-  /** the feed-forward, which mixes channels. May be left out. */
+  /** the feed-forward, which mixes channels. Optional. */
   feedforward: slot('feedforward', { doc: 'the feed-forward, which mixes channels', optional: true, inside: widthSoFar }),
 } as const;
-/** Of the way around a sub-layer that changes the number of channels. */
+/** The option of residual connections that change the number of channels. */
 export const shortcutFields = {
   /** the linear shortcut of a sub-layer that changes the number of channels has a bias. Default: `false`. */
   shortcutBias: bool({
@@ -62,7 +62,7 @@ export const shortcutFields = {
     default: false,
   }),
 } as const;
-/** How branches and the way around them are weighed. */
+/** Factors of sub-layers and of residual connections. */
 export const scaleFields = {
   /** factor of the residual connection. Default: `1`. */
   scale: num({ doc: 'factor of the residual connection', default: 1 }),
@@ -70,15 +70,15 @@ export const scaleFields = {
   branchScale: num({ doc: 'factor of the output of a sub-layer', default: 1 }),
 } as const;
 
-/** How a style joins a sub-layer to the stream. */
+/** How a style adds a sub-layer. */
 export interface Style {
-  /** Where the norm stands: on what goes into the sub-layer, or on the sum. */
-  readonly norm: 'before' | 'behind';
+  /** The position of the norm: before the sub-layer, or after the sum. */
+  readonly norm: 'before' | 'after';
   readonly scale: number;
   readonly branchScale: number;
   /** A shortcut has a bias. */
   readonly shortcutBias: boolean;
-  /** The norm of the cross attention works on the memory too. */
+  /** The norm of the cross attention also normalises the memory. */
   readonly normMemory: boolean;
   /** See {@link Module}. */
   readonly gain?: number;
@@ -95,7 +95,7 @@ interface SubLayer {
  * A residual layer.
  *
  *     norm before   y = scale · S x + branchScale · f(norm(x))
- *     norm behind   y = norm(scale · S x + branchScale · f(x))      S: the shortcut where f changes the number of channels, else 1
+ *     norm after    y = norm(scale · S x + branchScale · f(x))      S: the linear shortcut if f changes the number of channels, otherwise 1
  *
  * Throws   ConfigError for a layer without sub-layers
  */

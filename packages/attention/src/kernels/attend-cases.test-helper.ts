@@ -1,4 +1,4 @@
-// Small attentions of every nature, for rules and targets to be tried on.
+// Small attentions of all kinds, for tests of rules and targets.
 import {
   and,
   causal,
@@ -36,11 +36,11 @@ export interface AttendCase {
   readonly kvSeq?: Dim;
   readonly inputs?: Inputs;
   readonly cache?: 'growing' | 'fixed';
-  /** The cache is not as it came in. */
+  /** The cache is computed in the graph instead of being an input. */
   readonly computed?: boolean;
   /** Queries, keys and values are linear maps of one x; that of the keys has no bias. */
   readonly projected?: boolean;
-  /** Queries and new keys turn by their positions, which are counted unless they are an input. */
+  /** Queries and new keys are rotated by their positions, which are counted unless they are an input. */
   readonly turned?: ops.RotaryOptions;
   readonly options: (inputs: Readonly<Record<string, Value>>) => ops.AttendOpOptions;
 }
@@ -147,7 +147,7 @@ export function inputsOf(c: AttendCase, dtype: DType = 'float32'): Inputs {
   return { ...rows, ...past, ...pastLengths, ...Object.fromEntries(others) };
 }
 
-/** The model of a case: y, the weights where they are asked for, and the caches where there are any. */
+/** The model of a case: y, the weights if requested, and the caches if there are any. */
 export function modelOf(c: AttendCase, { weights = false } = {}) {
   const { heads = 2, headDim = 8 } = c;
   const dim = heads * headDim;
@@ -171,7 +171,7 @@ export function modelOf(c: AttendCase, { weights = false } = {}) {
   });
 }
 
-// By angles that grow with the position, faster for the first pairs, and longer by a factor, as YaRN has it.
+// Angles proportional to the position, with higher frequencies for the first pairs; cosines and sines are scaled, as in YaRN.
 function turned(x: Value, { pastLengths, positions }: Readonly<Record<string, Value>>, options: ops.RotaryOptions): Value {
   const [batch, , seq, headDim] = x.dims as readonly [Dim, Dim, Dim, number];
   const counted = ops.reshape(ops.iota(x.graph, seq), [1, seq]);
@@ -184,7 +184,7 @@ function turned(x: Value, { pastLengths, positions }: Readonly<Record<string, Va
   return ops.rotaryEmbedding(x, table(ops.cos(angles)), table(ops.sin(angles)), undefined, options);
 }
 
-/** Data of a case. A sequence has no keys at all. Several rows meet empty caches, whose unused rows hold 0. */
+/** Data of a case. One sequence has no keys. With several new positions the caches are empty, and their unused positions are 0. */
 export function feedsOf(c: AttendCase): Readonly<Record<string, NDArray>> {
   const first = c.cache !== undefined && c.seq !== 1;
   const pastLengths = first ? [0, 0, 0] : [5, 0, 3];

@@ -1,4 +1,4 @@
-// GroupQueryAttention of com.microsoft: causal attention with shared key heads, windows, softcap, sinks, and its own cache.
+// GroupQueryAttention of com.microsoft: causal attention with grouped key heads, windows, softcap, sinks, and its own cache.
 import {
   addDims,
   and,
@@ -27,6 +27,7 @@ import {
   maskKinds,
   mismatch,
   type Outcome,
+  operandsOf,
   printType,
   type Reason,
   type Refusal,
@@ -34,7 +35,7 @@ import {
   refuse,
   rule,
 } from '@onnxformers/core/lowering';
-import * as ops from '@onnxformers/core/ops';
+import { Attend, type CacheAppendAttrs } from '@onnxformers/core/ops';
 import { type Places, type Rotation, rotationOf } from './rotation';
 import { toHeads, toRows } from './rows';
 
@@ -48,14 +49,29 @@ type GroupQueryAttentionAttrs = {
   readonly rotary_interleaved?: number | undefined;
 };
 
+const names = [
+  'query',
+  'key',
+  'value',
+  'past_key?',
+  'past_value?',
+  'seqlens_k',
+  'total_sequence_length',
+  'cos_cache?',
+  'sin_cache?',
+  'position_ids?',
+  'attention_bias?',
+  'head_sink?',
+] as const;
 /**
  * The kernel. Operands: query [batch, seq, heads · head_dim], key and value [batch, seq, kv_heads · head_dim], past_key and past_value
  * [batch, kv_heads, past or capacity, head_dim], seqlens_k int32 [batch] (valid keys − 1), total_sequence_length int32 [] in CPU memory, cos_cache
- * and sin_cache [at least total_sequence_length, rotary_dim / 2], position_ids, attention_bias, head_sink [heads]. Outputs: rows, present_key,
- * present_value. With do_rotary queries and new keys turn by the angles of their places, seqlens_k + 1 − seq and on; position_ids is not used.
+ * and sin_cache [at least total_sequence_length, rotary_dim / 2], position_ids, attention_bias, head_sink [heads]. Outputs: result, present_key,
+ * present_value. With do_rotary queries and new keys are rotated by their positions, from seqlens_k + 1 − seq on; position_ids is not used.
  */
-export const GroupQueryAttention = defineOp<GroupQueryAttentionAttrs & { readonly present: Dim }>({
+export const GroupQueryAttention = defineOp<GroupQueryAttentionAttrs & { readonly present: Dim }, typeof names>({
   key: 'com.microsoft.GroupQueryAttention',
+  operands: names,
   attributes: {
     num_heads: 'int',
     kv_num_heads: 'int',
@@ -66,19 +82,19 @@ export const GroupQueryAttention = defineOp<GroupQueryAttentionAttrs & { readonl
     rotary_interleaved: 'int',
     present: 'data',
   },
-  infer([query, key, , , , lengths], { kv_num_heads, present }) {
+  infer(given, { kv_num_heads, present }) {
+    const { query, key, seqlens_k: lengths } = operandsOf(names, given);
     if (query?.dims.length !== 3 || key?.dims.length !== 3)
       throw mismatch('an operand does not have 3 axes', '[batch, seq, heads · head_dim]', printType(query));
     if (lengths?.dtype !== 'int32') throw mismatch('seqlens_k is not int32', 'int32[batch]', printType(lengths));
     const cache = { dtype: query.dtype, dims: [query.dims[0]!, kv_num_heads, present, (key.dims[2] as number) / kv_num_heads] };
     return [query, cache, cache];
   },
-  decompose(
-    [query, key, value, pastKey, pastValue, lengths, , cos, sin, , bias, sinks],
-    { num_heads, kv_num_heads, scale, softcap, local_window_size, present, do_rotary, rotary_interleaved },
-  ) {
-    const [batch, seq] = query!.dims as readonly [Dim, Dim];
-    const queryOffset = ops.add(ops.cast(lengths!, 'int64'), ops.sub(1, ops.size(query!.graph, seq)));
+  decompose(given, { num_heads, kv_num_heads, scale, softcap, local_window_size, present, do_rotary, rotary_interleaved }, ops) {
+    const { query, key, value, seqlens_k, ...optional } = operandsOf(names, given);
+    const { past_key, past_value, cos_cache: cos, sin_cache: sin, attention_bias: bias, head_sink: sinks } = optional;
+    const [batch, seq] = query.dims as readonly [Dim, Dim];
+    const queryOffset = ops.add(ops.cast(seqlens_k, 'int64'), ops.sub(1, ops.size(query.graph, seq)));
     const turn = (x: Value): Value => {
       if (!do_rotary) return x;
       const places = ops.expand(ops.add(ops.unsqueeze(queryOffset, [1]), ops.reshape(ops.iota(x.graph, seq), [1, seq])), [
@@ -88,12 +104,12 @@ export const GroupQueryAttention = defineOp<GroupQueryAttentionAttrs & { readonl
       const [interleaved, rotaryDim] = [rotary_interleaved === 1, 2 * (cos!.dims[1] as number)];
       return ops.rotaryEmbedding(x, cos!, sin!, places, { interleaved, ...(rotaryDim !== x.dims[3] && { rotaryDim }) });
     };
-    const q = turn(splitHeads(query!, num_heads, padded));
-    const [k, v] = [turn(splitHeads(key!, kv_num_heads, padded)), splitHeads(value!, kv_num_heads, padded)];
-    const grows = !pastKey || pastKey.dims[2] !== present;
+    const q = turn(splitHeads(query, num_heads, padded));
+    const [k, v] = [turn(splitHeads(key, kv_num_heads, padded)), splitHeads(value, kv_num_heads, padded)];
+    const grows = !past_key || past_key.dims[2] !== present;
     const append = (past: Value | undefined, rows: Value) =>
       past ? ops.cacheAppend(past, rows, grows ? undefined : queryOffset) : rows;
-    const [allKeys, allValues] = [append(pastKey, k), append(pastValue, v)];
+    const [allKeys, allValues] = [append(past_key, k), append(past_value, v)];
     const window =
       local_window_size !== undefined && local_window_size > 0
         ? slidingWindow({ left: local_window_size - 1, right: 0 })
@@ -122,18 +138,20 @@ const own = defineReasons({
 });
 
 interface Caches {
-  readonly key: Node<ops.CacheAppendAttrs>;
-  readonly value: Node<ops.CacheAppendAttrs>;
+  readonly key: Node<CacheAppendAttrs>;
+  readonly value: Node<CacheAppendAttrs>;
 }
 
-// Keys and values that are appended to a cache here.
+// Keys and values that this node appends to a cache.
 function cachesOf(k: Value, v: Value): Caches | undefined {
-  const [key, value] = [madeBy(k, ops.CacheAppend), madeBy(v, ops.CacheAppend)];
+  const { CacheAppend } = k.graph.ops;
+  const [key, value] = [madeBy(k, CacheAppend), madeBy(v, CacheAppend)];
   return key && value ? { key, value } : undefined;
 }
+const appended = (node: Node<CacheAppendAttrs>) => operandsOf(node.graph.ops.CacheAppend, node.operands);
 
 interface Window {
-  /** How many keys a query sees, the last its own; undefined: all up to its own. */
+  /** Number of keys that a query attends to, up to its own position; undefined: all up to its own position. */
   readonly seen: number | undefined;
 }
 
@@ -141,14 +159,14 @@ interface Window {
 function windowOf(mask: Mask<Value>, q: Value): Window | Reason {
   const m = expressedBy(mask, { window: true });
   if (m.beyond !== undefined) return reasons.maskNotExpressible(m.beyond);
-  // A single query is at the last key.
+  // A single query is at the position of the last key.
   const causal = m.right === 0 || (q.dims[2] === 1 && (m.right ?? 0) >= 0);
   if (!causal) return own.notCausal({ mask: printMask(mask) });
   if ((m.left ?? 0) < 0) return reasons.maskNotExpressible({ mask: printMask(mask), kinds: maskKinds(mask) });
   return { seen: m.left === undefined ? undefined : m.left + 1 };
 }
 
-// Why the kernel cannot compute this attention at all.
+// Why the kernel cannot compute this attention in any variant.
 function objection({ operands, attrs }: Node<AttendAttrs>, caches: Caches | undefined, around: MatchContext): Reason | undefined {
   const { q, k, v, queryOffset, noise } = attendParts(operands, attrs);
   if (attrs.scale === 0) return reasons.zeroScale();
@@ -158,7 +176,7 @@ function objection({ operands, attrs }: Node<AttendAttrs>, caches: Caches | unde
   if (headDim % 8) return reasons.headDimMultiple({ of: 8, got: headDim });
   if (noise) return reasons.lacks({ feature: 'dropout' });
   const fixed = caches?.key.attrs.form === 'fixed';
-  if (queryOffset && !(fixed && caches.key.operands[2] === queryOffset)) return own.offsetOfCache();
+  if (queryOffset && !(fixed && appended(caches.key).pastLengths === queryOffset)) return own.offsetOfCache();
   if (!queryOffset && fixed) return own.offsetMissing();
   if (!caches && q.dims[2] !== k.dims[2]) return own.lengthsDiffer();
   if (caches && q.dims[2] !== 1 && q.dims[0] !== 1 && !around.assumes(emptyCache))
@@ -175,7 +193,7 @@ interface Form {
   readonly variant?: string;
   /** With a sink whose weight is 0. */
   readonly nullSink?: boolean;
-  /** With the rotation of queries and keys inside. */
+  /** With the rotary embedding of queries and keys inside the kernel. */
   readonly turns?: Rotation | undefined;
 }
 
@@ -187,7 +205,7 @@ function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
   const caches = cachesOf(k, v);
   const why = objection(node, caches, around);
   if (why) return refuse(why);
-  const [newKeys, newValues] = caches ? [caches.key.operands[1]!, caches.value.operands[1]!] : [k, v];
+  const [newKeys, newValues] = caches ? [appended(caches.key).rows, appended(caches.value).rows] : [k, v];
   const turning = rotation(q, newKeys, { queryOffset, cached: caches !== undefined, count: k.dims[2]! }, around);
   const ways = ({ variant, turns }: Form): Match[] => [
     made(node, { caches, newKeys, newValues, seen }, { ...(variant && { variant }), turns }),
@@ -215,7 +233,7 @@ interface Found extends Window {
   readonly newValues: Value;
 }
 
-// The kernel in one form, for an attention that it can compute.
+// One variant of the kernel, for an attention that it can compute.
 function made(node: Node<AttendAttrs>, { caches, newKeys, newValues, seen }: Found, { variant, nullSink, turns }: Form): Match {
   const { q, k, queryOffset, bias, sinks } = attendParts(node.operands, node.attrs);
   const attrs = {
@@ -233,23 +251,22 @@ function made(node: Node<AttendAttrs>, { caches, newKeys, newValues, seen }: Fou
     const [batch, seq] = [query.dims[0]!, query.dims[2]!];
     const [freshKey, freshValue] = [turns?.k ?? newKeys, newValues].map((rowsOf) => toRows(get(rowsOf)));
     const [cos, sin] = turns?.tables(get) ?? [];
-    const pasts = caches ? [pastOf(caches.key, get), pastOf(caches.value, get)] : [undefined, undefined];
     const { lengths, total } = queryOffset ? placed(get(queryOffset), seq) : whole(query, batch, k.dims[2]!);
     const outputs = apply(
       GroupQueryAttention,
-      [
-        toRows(query),
-        freshKey,
-        freshValue,
-        ...pasts,
-        lengths,
-        total,
-        cos,
-        sin,
-        undefined,
-        bias && get(bias),
-        nullSink ? idle(query) : sinks && get(sinks),
-      ],
+      {
+        query: toRows(query),
+        key: freshKey!,
+        value: freshValue!,
+        past_key: caches && pastOf(caches.key, get),
+        past_value: caches && pastOf(caches.value, get),
+        seqlens_k: lengths,
+        total_sequence_length: total,
+        cos_cache: cos,
+        sin_cache: sin,
+        attention_bias: bias && get(bias),
+        head_sink: nullSink ? idle(query) : sinks && get(sinks),
+      },
       attrs,
     );
     const y = toHeads(outputs[0]!, attrs.num_heads);
@@ -259,7 +276,7 @@ function made(node: Node<AttendAttrs>, { caches, newKeys, newValues, seen }: Fou
   return { ...(variant && { variant: `with ${variant}` }), covers, absorbs: turns?.absorbs ?? [], emit };
 }
 
-// Tables must contain every position. A cache of known capacity has a last one, so they are made once; otherwise as often as the rotation itself.
+// Tables must contain every position. For a cache of known capacity they are computed once; otherwise in every run, as the rotation itself.
 function rotation(
   q: Value,
   k: Value,
@@ -271,14 +288,16 @@ function rotation(
   return refuse(own.growingTables());
 }
 
-// A past that is computed: the runtime may put the result into its memory, so it needs room for the new rows.
-function pastOf({ operands: [past, rows], attrs }: Node<ops.CacheAppendAttrs>, get: Get): Value {
-  const growing = attrs.form === 'growing' && past!.producer !== undefined;
-  return growing ? ops.concat([get(past!), get(rows!)], 2) : get(past!);
+// For a past that is computed: the runtime may write the result into its memory, so it must be large enough for the new positions.
+function pastOf(node: Node<CacheAppendAttrs>, get: Get): Value {
+  const { past, rows } = appended(node);
+  const growing = node.attrs.form === 'growing' && past.producer !== undefined;
+  return growing ? node.graph.ops.concat([get(past), get(rows)], 2) : get(past);
 }
 
 // Every sequence of the batch has the same number of keys.
 function whole(query: Value, batch: Dim, keys: Dim): { lengths: Value; total: Value } {
+  const { ops } = query.graph;
   const total = ops.cast(ops.size(query.graph, keys), 'int32');
   return { lengths: ops.expand(ops.reshape(ops.cast(ops.size(query.graph, addDims(keys, -1)), 'int32'), [1]), [batch]), total };
 }
@@ -286,15 +305,17 @@ function whole(query: Value, batch: Dim, keys: Dim): { lengths: Value; total: Va
 // Each sequence has its own length; the longest one is in CPU memory.
 function placed(queryOffset: Value, seq: Dim): { lengths: Value; total: Value } {
   const { graph } = queryOffset;
+  const { ops } = graph;
   const lengths = ops.cast(ops.add(queryOffset, ops.size(graph, addDims(seq, -1))), 'int32');
   return { lengths, total: derive(graph.root, 'longest', { dtype: 'int32', dims: [] }, [queryOffset], seq) };
 }
 
-// A logit for each head whose weight is 0 next to any score: in a causal attention there always is one.
-const idle = ({ graph, dtype, dims: [, heads] }: Value): Value => ops.fill(graph, [heads!], Number.NEGATIVE_INFINITY, dtype);
+// A logit for each head whose weight is 0 beside any score; in causal attention there is always a score.
+const idle = ({ graph, dtype, dims: [, heads] }: Value): Value =>
+  graph.ops.fill(graph, [heads!], Number.NEGATIVE_INFINITY, dtype);
 
 /**
- * Attend, with the appends to its caches where there are any → GroupQueryAttention: also with the rotation of queries and keys by their positions
- * inside, and with a null sink, which keeps the kernel from a path that is slow on some targets.
+ * Attend, with the appends to its caches if there are any → GroupQueryAttention: also with the rotary embedding of queries and keys
+ * inside, and with a null sink, which avoids a path of the kernel that is slow on some targets.
  */
-export const useGroupQueryAttention = rule('Attend → GroupQueryAttention', ops.Attend, match);
+export const useGroupQueryAttention = rule('Attend → GroupQueryAttention', Attend, match);

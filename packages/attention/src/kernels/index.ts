@@ -5,7 +5,7 @@ import { usePackedMultiHeadAttention } from './packed-multi-head-attention';
 import { usePagedAttention } from './paged-attention';
 import { useAttention } from './standard-attention';
 
-/** Rules that any mechanism which emits Attend brings. */
+/** Rules for any mechanism that emits Attend. */
 export const kernels = [
   useMultiHeadAttention,
   useGroupQueryAttention,
@@ -13,3 +13,6 @@ export const kernels = [
   usePackedMultiHeadAttention,
   usePagedAttention,
 ] as const;
+
+/** The kernels that a mechanism reaches whose attention has no mask, no cache of its own and no packed sequences. */
+export const unmaskedKernels = [useMultiHeadAttention, useAttention] as const;

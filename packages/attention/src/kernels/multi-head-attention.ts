@@ -1,4 +1,4 @@
-// MultiHeadAttention of com.microsoft: fused attention for as many key heads as query heads, or with key heads repeated.
+// MultiHeadAttention of com.microsoft: fused attention with equal numbers of query and key heads, or with key heads repeated.
 import { and, causal, type Dim, keyLengths, type Mask, type Node, none, padded, splitHeads, type Value } from '@onnxformers/core';
 import {
   type AttendAttrs,
@@ -11,6 +11,7 @@ import {
   type MatchContext,
   mismatch,
   type Outcome,
+  operandsOf,
   printType,
   type Reason,
   type Refusal,
@@ -18,7 +19,7 @@ import {
   refuse,
   rule,
 } from '@onnxformers/core/lowering';
-import * as ops from '@onnxformers/core/ops';
+import { Attend } from '@onnxformers/core/ops';
 import { biasedProjections, type Projections, toHeads, toRows, withoutBiases } from './rows';
 import { allPairs, assumedNonEmpty, maskNote, type Reading, readAttend, scoreMask, zeroFullyMasked } from './score-mask';
 
@@ -26,30 +27,34 @@ type MultiHeadAttentionAttrs = {
   readonly num_heads: number;
   readonly scale?: number | undefined;
   readonly unidirectional?: number | undefined;
-  /** Added to the scores of keys beyond the length of a sequence; its default, −10,000, is less than scores can be. */
+  /** Added to the scores of keys beyond the length of a sequence; the default of −10,000 is not below all possible scores. */
   readonly mask_filter_value?: number | undefined;
 };
 
+const names = ['query', 'key', 'value', 'bias?', 'key_padding_mask?', 'attention_bias?'] as const;
 /**
  * The kernel. Operands: query [batch, seq, heads · head_dim], key, value, bias of the three projections, key_padding_mask int32 [batch] (lengths),
  * attention_bias [1 or batch, 1 or heads, seq, kv_seq].
  */
-export const MultiHeadAttention = defineOp<MultiHeadAttentionAttrs>({
+export const MultiHeadAttention = defineOp<MultiHeadAttentionAttrs, typeof names>({
   key: 'com.microsoft.MultiHeadAttention',
+  operands: names,
   attributes: { num_heads: 'int', scale: 'float', unidirectional: 'int', mask_filter_value: 'float' },
-  infer([query, key, value, , lengths]) {
+  infer(given) {
+    const { query, key, value, key_padding_mask: lengths } = operandsOf(names, given);
     for (const t of [query, key, value])
-      if (t?.dims.length !== 3) throw mismatch('an operand does not have 3 axes', '[batch, seq, heads · head_dim]', printType(t));
+      if (t.dims.length !== 3) throw mismatch('an operand does not have 3 axes', '[batch, seq, heads · head_dim]', printType(t));
     if (lengths && lengths.dtype !== 'int32') throw mismatch('the lengths are not int32', 'int32[batch]', printType(lengths));
-    return [{ dtype: query!.dtype, dims: [query!.dims[0]!, query!.dims[1]!, value!.dims[2]!] }];
+    return [{ dtype: query.dtype, dims: [query.dims[0]!, query.dims[1]!, value.dims[2]!] }];
   },
-  decompose([query, key, value, bias, lengths, scores], { num_heads, scale, unidirectional }) {
+  decompose(given, { num_heads, scale, unidirectional }, ops) {
+    const { query, key, value, bias, key_padding_mask: lengths, attention_bias: scores } = operandsOf(names, given);
     const heads = (rows: Value, at: number): Value => {
       const part = bias && ops.slice(bias, { axes: [0], starts: [at], ends: [at + (rows.dims[2] as number)] });
       return splitHeads(part ? ops.add(rows, part) : rows, num_heads, padded);
     };
-    const width = query!.dims[2] as number;
-    const [q, k, v] = [heads(query!, 0), heads(key!, width), heads(value!, 2 * width)];
+    const width = query.dims[2] as number;
+    const [q, k, v] = [heads(query, 0), heads(key, width), heads(value, 2 * width)];
     const masks: Mask<Value>[] = [unidirectional ? causal : none];
     if (lengths) masks.push(keyLengths(ops.cast(lengths, 'int64')));
     return [
@@ -64,7 +69,7 @@ const own = defineReasons({
   causalAlignment: () => 'with different numbers of queries and keys, execution providers align the causal mask differently',
 });
 
-// Why the kernel cannot compute this attention, whatever its mask is.
+// Why the kernel cannot compute this attention with any mask.
 function objection({ parts: { q, k, sinks, noise } }: Reading, { softcap, scale }: AttendAttrs): Reason | undefined {
   if (typeof q.dims[1] !== 'number' || typeof k.dims[1] !== 'number') return reasons.headCountsUnknown();
   if (softcap !== undefined) return reasons.lacks({ feature: 'softcap' });
@@ -90,17 +95,18 @@ function ownMask({ parts, options, lengthsDiffer }: Reading): OwnMask | Refusal 
 }
 
 interface Form {
-  /** The maps whose biases the kernel adds. */
+  /** The projections whose biases the kernel adds. */
   readonly projections?: Projections | undefined;
   /** Absent: the mask becomes a bias over all scores. */
   readonly mask?: OwnMask | undefined;
 }
 
-/** What repeating costs, on the scale of targets: more than any kernel there that shares heads by itself, less than the definition. */
+/** The cost of repeating heads, on the scale of targets: more than any kernel with grouped heads, less than the definition. */
 const repeating = 7;
 
-// Rows [batch, kv_seq, kv_heads · width] with each head as often as queries share it.
+// [batch, kv_seq, kv_heads · width] with each head repeated for the query heads that share it.
 function repeated(rows: Value, kvHeads: number, times: number): Value {
+  const { ops } = rows.graph;
   const [batch, kvSeq, all] = rows.dims as [Dim, Dim, number];
   const width = all / kvHeads;
   const apart = ops.reshape(rows, [batch, kvSeq, kvHeads, 1, width]);
@@ -128,9 +134,10 @@ function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
   ];
 }
 
-// The kernel in one form, for an attention that it can compute.
+// One variant of the kernel, for an attention that it can compute.
 function made(node: Node<AttendAttrs>, reading: Reading, { mask, projections }: Form, around: MatchContext): Match {
   const { parts } = reading;
+  const { ops } = node.graph;
   const [heads, kvHeads] = [parts.q.dims[1] as number, parts.k.dims[1] as number];
   const emit = (get: Get): readonly Value[] => {
     const unbiased = projections && withoutBiases(projections, get);
@@ -140,7 +147,9 @@ function made(node: Node<AttendAttrs>, reading: Reading, { mask, projections }: 
     const attend = (lengths: Value | undefined, scores: Value | undefined, unidirectional: number | undefined): Value => {
       const mask_filter_value = lengths && Number.NEGATIVE_INFINITY;
       const attrs = { num_heads: heads, scale: node.attrs.scale, unidirectional, mask_filter_value };
-      return apply(MultiHeadAttention, [...rows, unbiased?.bias, lengths, scores], attrs)[0]!;
+      const [query, key, value] = rows as [Value, Value, Value];
+      const optional = { bias: unbiased?.bias, key_padding_mask: lengths, attention_bias: scores };
+      return apply(MultiHeadAttention, { query, key, value, ...optional }, attrs)[0]!;
     };
     if (!mask) {
       const { asBias, finish } = scoreMask(reading, get, around);
@@ -172,7 +181,7 @@ function made(node: Node<AttendAttrs>, reading: Reading, { mask, projections }: 
 }
 
 /**
- * Attend → MultiHeadAttention: also with the biases of the three projections, which the kernel adds on its way; with the mask turned into a bias
- * over all scores; and on repeated heads of keys that queries share, where the target has no kernel for that.
+ * Attend → MultiHeadAttention: also with the biases of the three projections, which the kernel adds; with the mask converted to a bias
+ * over all scores; and with repeated key heads, if the target has no kernel for grouped heads.
  */
-export const useMultiHeadAttention = rule('Attend → MultiHeadAttention', ops.Attend, match);
+export const useMultiHeadAttention = rule('Attend → MultiHeadAttention', Attend, match);

@@ -16,49 +16,54 @@ import {
   maskKinds,
   mismatch,
   type Outcome,
+  operandsOf,
   printType,
   type Reason,
   reasons,
   refuse,
   rule,
 } from '@onnxformers/core/lowering';
-import * as ops from '@onnxformers/core/ops';
+import { Attend } from '@onnxformers/core/ops';
 import { biasedProjections, type Projections, toHeads, toRows, withoutBiases } from './rows';
 
 type PackedAttrs = { readonly num_heads: number; readonly scale?: number | undefined };
 
-// What splits and merges heads of tokens; places are not asked for.
+// The layout for splitting and merging heads of packed tokens; positions are not needed.
 const tokens = { kind: 'packed' } as Layout;
 
+const names = ['query', 'key', 'value', 'bias?', 'token_offset', 'cumulative_sequence_length', 'attention_bias?'] as const;
 /**
- * The kernel. Operands: query [tokens, heads · head_dim], key, value, bias of the three projections, token_offset int32 [batch, longest] (places
+ * The kernel. Operands: query [tokens, heads · head_dim], key, value, bias of the three projections, token_offset int32 [batch, longest] (indices
  * of the tokens in a padded batch, then those of the padding), cumulative_sequence_length int32 [batch + 1].
  */
-export const PackedMultiHeadAttention = defineOp<PackedAttrs>({
+export const PackedMultiHeadAttention = defineOp<PackedAttrs, typeof names>({
   key: 'com.microsoft.PackedMultiHeadAttention',
+  operands: names,
   attributes: { num_heads: 'int', scale: 'float' },
-  infer([query, key, value, , places, offsets]) {
+  infer(given) {
+    const { query, key, value, token_offset: places, cumulative_sequence_length: offsets } = operandsOf(names, given);
     for (const t of [query, key, value])
-      if (t?.dims.length !== 2) throw mismatch('an operand does not have 2 axes', '[tokens, heads · head_dim]', printType(t));
-    if (places?.dtype !== 'int32' || places.dims.length !== 2)
+      if (t.dims.length !== 2) throw mismatch('an operand does not have 2 axes', '[tokens, heads · head_dim]', printType(t));
+    if (places.dtype !== 'int32' || places.dims.length !== 2)
       throw mismatch('token_offset does not fit', 'int32[batch, longest]', printType(places));
-    if (offsets?.dtype !== 'int32' || offsets.dims.length !== 1)
+    if (offsets.dtype !== 'int32' || offsets.dims.length !== 1)
       throw mismatch('cumulative_sequence_length does not fit', 'int32[batch + 1]', printType(offsets));
-    return [{ dtype: query!.dtype, dims: [query!.dims[0]!, value!.dims[1]!] }];
+    return [{ dtype: query.dtype, dims: [query.dims[0]!, value.dims[1]!] }];
   },
-  decompose([query, key, value, bias, , offsets], { num_heads, scale }) {
-    const width = query!.dims[1] as number;
+  decompose(given, { num_heads, scale }, ops) {
+    const { query, key, value, bias, cumulative_sequence_length: offsets } = operandsOf(names, given);
+    const width = query.dims[1] as number;
     const heads = (rows: Value, at: number): Value => {
       const part = bias && ops.slice(bias, { axes: [0], starts: [at], ends: [at + (rows.dims[1] as number)] });
       return toHeads(part ? ops.add(rows, part) : rows, num_heads, tokens);
     };
-    const wide = ops.cast(offsets!, 'int64');
-    const [q, k, v] = [heads(query!, 0), heads(key!, width), heads(value!, 2 * width)];
+    const wide = ops.cast(offsets, 'int64');
+    const [q, k, v] = [heads(query, 0), heads(key, width), heads(value, 2 * width)];
     return [toRows(ops.attendOp(q, k, v, { mask: documents(wide), ...(scale !== undefined && { scale }) }), tokens)];
   },
 });
 
-// The lengths of the sequences, where they are an input that offsets were derived from.
+// The lengths of the sequences, if they are the input from which the offsets were derived.
 function lengthsOf(offsets: Value): Value | undefined {
   return offsets.leaf?.kind === 'derived' && offsets.leaf.how === 'offsets' ? offsets.leaf.from[0] : undefined;
 }
@@ -108,12 +113,21 @@ function made(node: Node<AttendAttrs>, heads: readonly Value[], { offsets }: Doc
     const type = { dtype: 'int32', dims: [lengths.dims[0]!, `longest_of_${name}`] } as const;
     const places = derive(rows[0]!.graph.root, 'tokenOffset', type, [get(lengths)]);
     const attrs = { num_heads: heads[0]!.dims[1] as number, scale: node.attrs.scale };
-    const y = apply(PackedMultiHeadAttention, [...rows, unbiased?.bias, places, ops.cast(get(offsets), 'int32')], attrs)[0]!;
+    const [query, key, value] = rows as readonly Value[] as [Value, Value, Value];
+    const operands = {
+      query,
+      key,
+      value,
+      bias: unbiased?.bias,
+      token_offset: places,
+      cumulative_sequence_length: node.graph.ops.cast(get(offsets), 'int32'),
+    };
+    const y = apply(PackedMultiHeadAttention, operands, attrs)[0]!;
     return [toHeads(y, attrs.num_heads, tokens)];
   };
   const variant = projections && { variant: "with the projections' biases" };
   return { ...variant, covers: node.outputs, absorbs: projections?.absorbs ?? [], emit };
 }
 
-/** Attend to packed sequences → PackedMultiHeadAttention, also with the biases of the three projections, which the kernel adds on its way. */
-export const usePackedMultiHeadAttention = rule('Attend(packed) → PackedMultiHeadAttention', ops.Attend, match);
+/** Attend on packed sequences → PackedMultiHeadAttention, also with the biases of the three projections, which the kernel adds. */
+export const usePackedMultiHeadAttention = rule('Attend(packed) → PackedMultiHeadAttention', Attend, match);

@@ -1,4 +1,4 @@
-// PagedAttention of com.microsoft: causal attention to a paged cache, which it updates in place.
+// PagedAttention of com.microsoft: causal attention on a paged cache, which it updates in place.
 import {
   addDims,
   and,
@@ -24,12 +24,13 @@ import {
   madeBy,
   maskKinds,
   mismatch,
+  operandsOf,
   printType,
   reasons,
   refuse,
   rule,
 } from '@onnxformers/core/lowering';
-import * as ops from '@onnxformers/core/ops';
+import { Attend } from '@onnxformers/core/ops';
 import { toHeads, toRows } from './rows';
 
 type PagedAttentionAttrs = {
@@ -40,49 +41,73 @@ type PagedAttentionAttrs = {
   readonly local_window_size?: number | undefined;
 };
 
+const names = [
+  'query',
+  'key',
+  'value',
+  'key_cache',
+  'value_cache',
+  'cumulative_sequence_length',
+  'past_seqlens',
+  'block_table',
+  'cos_cache?',
+  'sin_cache?',
+  'slot_mapping?',
+  'head_sink?',
+  'q_norm_weight?',
+  'k_norm_weight?',
+  'k_scale?',
+  'v_scale?',
+  'attention_metadata?',
+] as const;
 /**
- * The kernel, for sequences of equally many new rows. Operands: query [tokens, heads · head_dim], key and value [tokens, kv_heads · head_dim],
+ * The kernel, for the same number of new positions in each sequence. Operands: query [tokens, heads · head_dim], key and value [tokens, kv_heads · head_dim],
  * key_cache and value_cache [blocks, block_size, kv_heads, head_dim] (states), cumulative_sequence_length int32 [batch + 1], past_seqlens int32
  * [batch], block_table int32 [batch, n], cos_cache, sin_cache, slot_mapping, head_sink [heads], q_norm_weight, k_norm_weight, k_scale,
- * v_scale, attention_metadata int32 [2] in CPU memory (most new rows, most rows of a sequence). Outputs: rows, and the two caches, which are
- * not written as outputs: they would have to be the memory of the inputs.
+ * v_scale, attention_metadata int32 [2] in CPU memory (maximum number of new positions, and of positions of a sequence). Outputs: result, and the two caches, which are
+ * not written as outputs, because they would have to share the memory of the inputs.
  */
-export const PagedAttention = defineOp<PagedAttentionAttrs>({
+export const PagedAttention = defineOp<PagedAttentionAttrs, typeof names>({
   key: 'com.microsoft.PagedAttention',
+  operands: names,
   attributes: { num_heads: 'int', kv_num_heads: 'int', scale: 'float', softcap: 'float', local_window_size: 'int' },
-  writes: [3, 4],
-  infer([query, key, value, keys, values, , , table]) {
+  writes: ['key_cache', 'value_cache'],
+  infer(given) {
+    const { query, key, value, key_cache, value_cache, block_table: table } = operandsOf(names, given);
     for (const t of [query, key, value])
-      if (t?.dims.length !== 2) throw mismatch('an operand does not have 2 axes', '[tokens, heads · head_dim]', printType(t));
-    if (table?.dtype !== 'int32') throw mismatch('the block table is not int32', 'int32[batch, blocks]', printType(table));
-    return [query!, keys!, values!];
+      if (t.dims.length !== 2) throw mismatch('an operand does not have 2 axes', '[tokens, heads · head_dim]', printType(t));
+    if (table.dtype !== 'int32') throw mismatch('the block table is not int32', 'int32[batch, blocks]', printType(table));
+    return [query, key_cache, value_cache];
   },
-  decompose(operands, { num_heads, kv_num_heads, scale, softcap, local_window_size }) {
-    const [query, key, value, keyPool, valuePool, , past, table, , , , sinks] = operands as readonly Value[];
-    const batch = table!.dims[0]!;
-    const seq = divDims(query!.dims[0]!, batch);
+  decompose(given, { num_heads, kv_num_heads, scale, softcap, local_window_size }, ops) {
+    const { query, key, value, key_cache, value_cache, ...others } = operandsOf(names, given);
+    const { past_seqlens: past, block_table: table, head_sink: sinks } = others;
+    const batch = table.dims[0]!;
+    const seq = divDims(query.dims[0]!, batch);
     const heads = (x: Value, n: number): Value => splitHeads(ops.reshape(x, [batch, seq, x.dims[1]!]), n, padded);
-    const pastLengths = ops.cast(past!, 'int64');
+    const pastLengths = ops.cast(past, 'int64');
     const append = (pool: Value, x: Value): readonly Value[] =>
-      apply(ops.PagedAppend, [pool, heads(x, kv_num_heads), pastLengths, table], {});
-    const [k, keysAfter] = append(keyPool!, key!);
-    const [v, valuesAfter] = append(valuePool!, value!);
+      apply(ops.PagedAppend, { pool, rows: heads(x, kv_num_heads), pastLengths, table }, {});
+    const [k, keysAfter] = append(key_cache, key);
+    const [v, valuesAfter] = append(value_cache, value);
     const window =
       local_window_size !== undefined && local_window_size > 0
         ? slidingWindow({ left: local_window_size - 1, right: 0 })
         : causal;
-    const y = ops.attendOp(heads(query!, num_heads), k!, v!, {
+    const y = ops.attendOp(heads(query, num_heads), k!, v!, {
       mask: and(causal, window),
       queryOffset: pastLengths,
       ...(scale !== undefined && { scale }),
       ...(softcap ? { softcap } : {}),
       ...(sinks && { sinks }),
     });
-    return [ops.reshape(toRows(y), query!.dims), keysAfter!, valuesAfter!];
+    return [ops.reshape(toRows(y), query.dims), keysAfter!, valuesAfter!];
   },
   vjp: 'nonDifferentiable',
   encode: (node) => ({ ...encoded(node as Node, node.operands), outputs: [node.outputs[0]] }),
 });
+
+const appended = (node: Node) => operandsOf(node.graph.ops.PagedAppend, node.operands);
 
 const own = defineReasons({
   offsetOfPools: () => 'the queries do not start where the cached positions end',
@@ -90,17 +115,19 @@ const own = defineReasons({
 });
 
 /** Attend with its two appends to pools → PagedAttention. */
-export const usePagedAttention = rule('Attend(PagedAppend) → PagedAttention', ops.Attend, (node, around) => {
+export const usePagedAttention = rule('Attend(PagedAppend) → PagedAttention', Attend, (node, around) => {
+  const { ops } = node.graph;
   const { q, k, v, queryOffset, bias, sinks, noise, mask } = attendParts(node.operands, node.attrs);
   const [keys, values] = [madeBy(k, ops.PagedAppend), madeBy(v, ops.PagedAppend)];
   if (!keys || !values) return undefined;
+  const [ofKeys, ofValues] = [appended(keys), appended(values)];
   const m = expressedBy(mask, { window: true });
   if (m.beyond !== undefined || m.right !== 0 || (m.left ?? 0) < 0)
     return refuse(reasons.maskNotExpressible({ mask: printMask(mask), kinds: maskKinds(mask) }));
   if (bias) return refuse(reasons.lacks({ feature: 'bias' }));
   if (noise) return refuse(reasons.lacks({ feature: 'dropout' }));
-  const [pool, , pastLengths, table] = keys.operands as readonly Value[];
-  if (queryOffset !== pastLengths || values.operands[2] !== pastLengths || values.operands[3] !== table)
+  const { pool, pastLengths, table } = ofKeys;
+  if (queryOffset !== pastLengths || ofValues.pastLengths !== pastLengths || ofValues.table !== table)
     return refuse(own.offsetOfPools());
   if (around.uses(k) !== 1 || around.uses(v) !== 1) return refuse(own.poolsRead());
   const [heads, kvHeads, headDim] = [q.dims[1], k.dims[1], k.dims[3]];
@@ -120,42 +147,34 @@ export const usePagedAttention = rule('Attend(PagedAppend) → PagedAttention', 
       const rows = toRows(x);
       return ops.reshape(rows, [mulDims(batch, seq), rows.dims[2]!]);
     };
-    const fresh = [keys, values].map((append) => flat(get(append.operands[1]!)));
-    const pools = [keys, values].map((append) => get(append.operands[0]!));
-    const { ends, most } = bounds(query, { batch, seq, rows: mulDims(table!.dims[1]!, pool!.dims[1]!) });
-    const past = ops.cast(get(pastLengths!), 'int32');
-    const none = undefined;
-    const operands = [
-      flat(query),
-      ...fresh,
-      ...pools,
-      ends,
-      past,
-      get(table!),
-      none,
-      none,
-      none,
-      sinks && get(sinks),
-      none,
-      none,
-      none,
-      none,
-      most,
-    ];
+    const { ends, most } = bounds(query, { batch, seq, rows: mulDims(table.dims[1]!, pool.dims[1]!) });
+    const operands = {
+      query: flat(query),
+      key: flat(get(ofKeys.rows)),
+      value: flat(get(ofValues.rows)),
+      key_cache: get(ofKeys.pool),
+      value_cache: get(ofValues.pool),
+      cumulative_sequence_length: ends,
+      past_seqlens: ops.cast(get(pastLengths), 'int32'),
+      block_table: get(table),
+      head_sink: sinks && get(sinks),
+      attention_metadata: most,
+    };
     const [y, keysAfter, valuesAfter] = apply(PagedAttention, operands, attrs) as [Value, Value, Value];
     const rows = ops.reshape(y, [batch, seq, y.dims[1]!]);
-    // Nothing reads the cached keys and values any more; the pools replace them.
+    // The gathered keys and values are no longer read; the kernel reads the pools.
     return [toHeads(rows, heads), keysAfter, keysAfter, valuesAfter, valuesAfter];
   };
   return { covers: [...node.outputs, ...keys.outputs, ...values.outputs], emit };
 });
 
-// Where each sequence ends among the tokens, and how many rows there are at most: of sizes alone, so that nothing waits for the device.
+// The end of each sequence among the tokens, and the maximum number of positions: computed only from sizes, without waiting for the device.
 function bounds(
   { graph }: Value,
   o: { readonly batch: Dim; readonly seq: Dim; readonly rows: Dim },
 ): { readonly ends: Value; readonly most: Value } {
   const g = graph.root;
+  const { ops } = g;
   const counted = ops.iota(g, addDims(o.batch, 1));
   const ends = ops.cast(ops.mul(counted, ops.size(g, o.seq)), 'int32');
   const most = ops.concat(

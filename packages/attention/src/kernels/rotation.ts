@@ -6,15 +6,15 @@ import {
   type Get,
   type MatchContext,
   madeBy,
+  operandsOf,
   type Refusal,
   refuse,
   unexpanded,
 } from '@onnxformers/core/lowering';
-import * as ops from '@onnxformers/core/ops';
 
 /** Positions of the queries of an attention. */
 export interface Places {
-  /** int64 [batch]: the position of the first query; undefined where that is 0. */
+  /** int64 [batch]: the position of the first query; undefined if that is 0. */
   readonly queryOffset: Value | undefined;
   /** Number of positions. */
   readonly count: Dim;
@@ -25,7 +25,7 @@ export interface Rotation {
   /** Queries and new keys before the rotation. */
   readonly q: Value;
   readonly k: Value;
-  /** What nothing needs any more when the kernel turns them. */
+  /** Values that are no longer needed if the kernel applies the rotation. */
   readonly absorbs: readonly Value[];
   readonly interleaved: boolean;
   /** Cosines and sines of all positions, [positions, rotary_dim / 2] each. */
@@ -41,12 +41,14 @@ const own = defineReasons({
   positions: () => 'it counts positions from the query offset, and the positions given are different',
 });
 
-/** The rotary embedding of queries and new keys: undefined where there is none, refused where the kernel would rotate them differently. */
+/** The rotary embedding of queries and new keys: undefined if there is none, refused if the kernel would rotate them differently. */
 export function rotationOf(q: Value, k: Value, places: Places, around: MatchContext): Rotation | Refusal | undefined {
+  const { ops } = q.graph;
   const [ofQuery, ofKey] = [madeBy(q, ops.RotaryEmbedding), madeBy(k, ops.RotaryEmbedding)];
   if (!ofQuery && !ofKey) return undefined;
   if (!ofQuery || !ofKey || q.rank !== 4 || !turnAlike(ofQuery, ofKey)) return refuse(own.turnApart());
-  const [, cos, sin, positions] = ofQuery.operands as readonly [Value, Value, Value, Value?];
+  const [still, stillKey] = [operandsOfRotation(ofQuery), operandsOfRotation(ofKey)];
+  const { cos, sin, positions } = still;
   const [headDim, pairs] = [q.dims[3], cos.dims.at(-1)];
   if (typeof headDim !== 'number' || typeof pairs !== 'number' || headDim % 16 || pairs % 8)
     return refuse(own.rotaryDims({ pairs: pairs!, headDim: headDim! }));
@@ -62,25 +64,26 @@ export function rotationOf(q: Value, k: Value, places: Places, around: MatchCont
     ]);
   };
   return {
-    q: ofQuery.operands[0]!,
-    k: ofKey.operands[0]!,
+    q: still.x,
+    k: stillKey.x,
     absorbs: [q, k].filter((turned) => around.uses(turned) === 1),
     interleaved: ofQuery.attrs.interleaved === 1,
     tables: (get) => [table(cos, get), table(sin, get)],
   };
 }
 
+const operandsOfRotation = (node: Node) => operandsOf(node.graph.ops.RotaryEmbedding, node.operands);
+
 function turnAlike(a: Node, b: Node): boolean {
   const interleaved = (node: Node): boolean => node.attrs.interleaved === 1;
-  return [1, 2, 3].every((i) => a.operands[i] === b.operands[i]) && interleaved(a) === interleaved(b);
+  const [one, other] = [operandsOfRotation(a), operandsOfRotation(b)];
+  return (['cos', 'sin', 'positions'] as const).every((name) => one[name] === other[name]) && interleaved(a) === interleaved(b);
 }
 
 // ---- Tables ---------------------------------------------------------------------------------------------------------
 
-// Ops that make each row of a table from its own position, with numbers that are the same for all rows.
-const rowwise: ReadonlySet<string> = new Set(
-  [ops.Cast, ops.Add, ops.Sub, ops.Mul, ops.Div, ops.Cos, ops.Sin].map((op) => op.key),
-);
+// Ops that compute each row of a table from its position and from values that are the same for all rows.
+const rowwise: ReadonlySet<string> = new Set(['Cast', 'Add', 'Sub', 'Mul', 'Div', 'Cos', 'Sin']);
 const isNumbers = (v: Value): boolean => v.rank <= 1 && (v.leaf?.kind === 'constant' || v.leaf?.kind === 'parameter');
 
 /** The positions, int64 [batch or 1, seq], that a table [batch, seq, …] is computed from row by row. */
@@ -88,29 +91,30 @@ function sourceOf(table: Value): Value | undefined {
   if (table.dtype === 'int64') return table.rank === 2 ? table : undefined;
   const repeated = unexpanded(table);
   if (repeated !== table) return repeated.dims.slice(1).every((d, i) => d === table.dims[i + 1]) ? sourceOf(repeated) : undefined;
-  const lifted = madeBy(table, ops.Reshape);
+  const lifted = madeBy(table, table.graph.ops.Reshape);
   if (lifted) return lifted.operands[0]!.rank === 2 && table.dims[2] === 1 ? sourceOf(lifted.operands[0]!) : undefined;
   if (!table.producer || !rowwise.has(table.producer.op.key)) return undefined;
   const varying = table.producer.operands.filter((v): v is Value => v !== undefined && !isNumbers(v));
   return varying.length === 1 ? sourceOf(varying[0]!) : undefined;
 }
 
-/** The same table of other positions. */
+/** The same table for other positions. */
 function ofPlaces(table: Value, from: Value, places: Value, get: Get): Value {
+  const { Expand, Reshape, reshape } = table.graph.ops;
   if (table === from) return places;
   if (isNumbers(table)) return get(table);
-  if (madeBy(table, ops.Expand)) return ofPlaces(unexpanded(table), from, places, get);
+  if (madeBy(table, Expand)) return ofPlaces(unexpanded(table), from, places, get);
   const { op, operands, attrs } = table.producer!;
   const made = operands.map((v) => v && ofPlaces(v, from, places, get));
-  return op.key === ops.Reshape.key ? ops.reshape(made[0]!, [...places.dims, 1]) : apply(op, made, attrs)[0]!;
+  return op === Reshape ? reshape(made[0]!, [...places.dims, 1]) : apply(op, made, attrs)[0]!;
 }
 
 // ---- Places ---------------------------------------------------------------------------------------------------------
 
 /** True for positions queryOffset + 0, queryOffset + 1, … in each row of the batch. */
 function standAt(positions: Value, { queryOffset }: Places): boolean {
-  const sum = madeBy(positions, ops.Add);
-  const parts = sum ? [sum.operands[0]!, sum.operands[1]!] : [positions];
+  const sum = madeBy(positions, positions.graph.ops.Add);
+  const parts = sum ? (sum.operands as readonly Value[]) : [positions];
   const firsts = parts.filter((v) => !counts(v));
   if (firsts.length === 0) return parts.length === 1 && (queryOffset === undefined || isAll(0, queryOffset));
   const seq = positions.dims[1];
@@ -122,9 +126,10 @@ function standAt(positions: Value, { queryOffset }: Places): boolean {
   );
 }
 
-// What a value is without axes of size 1 and without repetition over the batch.
+// A value without axes of size 1 and without repetition over the batch.
 function bare(v: Value): Value {
-  const moved = madeBy(v, ops.Reshape) ?? madeBy(v, ops.Expand);
+  const { Expand, Reshape } = v.graph.ops;
+  const moved = madeBy(v, Reshape) ?? madeBy(v, Expand);
   const inner = moved?.operands[0];
   return inner?.dims.every((d) => d === 1 || v.dims.includes(d)) ? bare(inner) : v;
 }
@@ -137,8 +142,11 @@ function counts(v: Value): boolean {
     const { data } = toArray(counted.leaf.tensor);
     return typeof seq === 'number' && data.length > 0 && data.every((n, i) => n === i % seq);
   }
-  const range = madeBy(counted, ops.Range);
-  return range !== undefined && counted.dims[0] === seq && isAll(0, range.operands[0]!) && isAll(1, range.operands[2]!);
+  const { Range } = counted.graph.ops;
+  const range = madeBy(counted, Range);
+  if (!range || counted.dims[0] !== seq) return false;
+  const { start, delta } = operandsOf(Range, range.operands);
+  return isAll(0, start) && isAll(1, delta);
 }
 
 function isAll(number: number, v: Value): boolean {

@@ -1,44 +1,51 @@
-// Between heads [batch, heads, seq, head_dim] and the layout [batch, seq, heads · head_dim] that kernels require (rows).
+// Conversion between heads [batch, heads, seq, head_dim] and the layout [batch, seq, heads · head_dim] that kernels require (rows).
 import { type Layout, mergeHeads, type Node, padded, splitHeads, type Value } from '@onnxformers/core';
-import { type Get, type MatchContext, madeBy } from '@onnxformers/core/lowering';
-import * as ops from '@onnxformers/core/ops';
+import { type Get, type MatchContext, madeBy, operandsOf } from '@onnxformers/core/lowering';
 
-/** Rows of heads; cancels with the split that made them. */
+/** Heads to rows; cancels with the split that made them. */
 export const toRows = (heads: Value, layout: Layout = padded): Value => mergeHeads(heads, layout);
-/** Heads of rows; cancels with the merge that follows it. */
+/** Rows to heads; cancels with the merge that follows. */
 export const toHeads = (rows: Value, heads: number, layout: Layout = padded): Value => splitHeads(rows, heads, layout);
 
-/** The linear maps that made queries, keys and values, where kernels can add their biases on the way. */
+/** The linear maps that made queries, keys and values, if kernels can add their biases. */
 export interface Projections {
   readonly maps: readonly Node[];
-  /** What nothing needs any more when the kernel adds the biases. */
+  /** Values that are no longer needed if the kernel adds the biases. */
   readonly absorbs: readonly Value[];
 }
 
-/** The maps to rows of this layout, if nothing else stands between them and the heads or reads what they make, and one of them has a bias. */
+/** The projections to rows of this layout, if their results are only split into heads and not read elsewhere, and at least one has a bias. */
 export function biasedProjections(
   heads: readonly Value[],
   around: MatchContext,
   layout: Layout = padded,
 ): Projections | undefined {
   const maps = heads.map((h) => projection(h, around, layout.kind === 'packed' ? 2 : 3));
-  if (!maps.every((m) => m !== undefined) || !maps.some((m) => m.operands[2])) return undefined;
-  return { maps, absorbs: maps.flatMap((m) => (m.operands[2] ? m.outputs : [])) };
+  if (!maps.every((m) => m !== undefined) || !maps.some((m) => biasOf(m))) return undefined;
+  return { maps, absorbs: maps.flatMap((m) => (biasOf(m) ? m.outputs : [])) };
 }
 
+const biasOf = (map: Node): Value | undefined => operandsOf(map.graph.ops.Linear, map.operands).bias;
+
 function projection(heads: Value, around: MatchContext, rank: number): Node | undefined {
-  const turned = madeBy(heads, ops.Transpose);
-  const split = turned && madeBy(turned.operands[0], ops.Reshape);
-  const linear = split && madeBy(split.operands[0], ops.Linear);
+  const { Linear, Reshape, Transpose } = heads.graph.ops;
+  const turned = madeBy(heads, Transpose);
+  const split = turned && madeBy(turned.operands[0], Reshape);
+  const linear = split && madeBy(split.operands[0], Linear);
   const through = [heads, turned?.operands[0], split?.operands[0]];
   return linear && linear.outputs[0]!.rank === rank && through.every((v) => v && around.uses(v) === 1) ? linear : undefined;
 }
 
-/** The rows of each map without its bias, and the biases side by side. */
+/** The result of each projection without its bias, and the concatenated biases. */
 export function withoutBiases({ maps }: Projections, get: Get): { readonly rows: readonly Value[]; readonly bias: Value } {
-  const rows = maps.map(({ operands: [x, weight] }) => ops.linear(get(x!), get(weight!)));
-  const biases = maps.map(({ operands: [, , bias] }, i) =>
-    bias ? get(bias) : ops.fill(rows[i]!.graph, [rows[i]!.dims.at(-1)!], 0, rows[i]!.dtype),
-  );
+  const { ops } = maps[0]!.graph;
+  const rows = maps.map((m) => {
+    const { x, weight } = operandsOf(ops.Linear, m.operands);
+    return ops.linear(get(x), get(weight));
+  });
+  const biases = maps.map((m, i) => {
+    const bias = biasOf(m);
+    return bias ? get(bias) : ops.fill(rows[i]!.graph, [rows[i]!.dims.at(-1)!], 0, rows[i]!.dtype);
+  });
   return { rows, bias: ops.concat(biases, 0) };
 }

@@ -1,4 +1,4 @@
-// Masks as kernels can read them: tensors over the scores, or a bias that hides a score whatever it is.
+// Masks as tensors for kernels: over the scores, or as a bias that hides any score.
 import { type Dim, type DType, type Mask, type Node, printMask, type Value } from '@onnxformers/core';
 import {
   type AttendAttrs,
@@ -17,10 +17,9 @@ import {
   reasons,
   someKey,
 } from '@onnxformers/core/lowering';
-import * as ops from '@onnxformers/core/ops';
 import { toHeads } from './rows';
 
-/** An Attend taken apart. Its mask is read by `expressedBy(parts.mask, words, options)`: all of it, or what is beyond the words. */
+/** The parts of an Attend. Its mask is read by `expressedBy(parts.mask, words, options)`: the whole mask, or the part that cannot be expressed. */
 export interface Reading {
   readonly parts: AttendParts<Value>;
   readonly options: ExpressOptions;
@@ -35,25 +34,24 @@ export function readAttend(node: Node<AttendAttrs>): Reading {
   return { parts, options: { lastQuery: seq === 1 && !parts.queryOffset }, lengthsDiffer: seq !== kvSeq && seq !== 1 };
 }
 
-/** A mask over scores, made of new values. */
+/** A mask over scores, in new values. */
 export interface ScoreMask {
   /**
-   * The mask and a bias as one bias [1 or batch, 1 or heads, seq, kv_seq]; undefined where there is neither. What is hidden gets −∞, which no
-   * score can outweigh; all scores of a query that sees no key are left as they are, so that its row stays finite.
+   * The mask and a bias as one bias [1 or batch, 1 or heads, seq, kv_seq]; undefined if there is neither. Masked scores become −∞, which no
+   * score can outweigh; the scores of a fully masked row do not change, so that its weights stay finite.
    */
   asBias(bias: Value | undefined, dtype: DType): Value | undefined;
-  /** Heads from the rows [batch, seq, heads · head_dim] of a kernel, with 0 for queries that see no key. */
+  /** Heads from the result [batch, seq, heads · head_dim] of a kernel, with 0 for queries that attend to no key. */
   finish(rows: Value, heads: number): Value;
-  /** The weights [batch, heads, seq, kv_seq] of a kernel, with 0 for queries that see no key. */
+  /** The weights [batch, heads, seq, kv_seq] of a kernel, with 0 for queries that attend to no key. */
   seen(weights: Value): Value;
 }
 
-/** Heads of rows, with 0 where `sees` [1 or batch, 1 or heads, 1 or seq, 1] is false: in the rows, where it is the same for all heads. */
+/** Rows to heads, with 0 where `sees` [1 or batch, 1 or heads, 1 or seq, 1] is false: before the split if it is the same for all heads. */
 export function zeroFullyMasked(sees: Value, rows: Value, heads: number): Value {
+  const { reshape, where } = sees.graph.ops;
   const [batch, perHead, seq] = sees.dims as readonly [Dim, Dim, Dim];
-  return perHead === 1
-    ? toHeads(ops.where(ops.reshape(sees, [batch, seq, 1]), rows, 0), heads)
-    : ops.where(sees, toHeads(rows, heads), 0);
+  return perHead === 1 ? toHeads(where(reshape(sees, [batch, seq, 1]), rows, 0), heads) : where(sees, toHeads(rows, heads), 0);
 }
 
 /** The mask of an Attend as a tensor. */
@@ -68,11 +66,12 @@ export function scoreMask({ parts }: Reading, get: Get, around: MatchContext): S
   };
   const keep = materialize(mask, frame);
   const some = keep ? someKey(mask, frame, keep, { nonEmpty: (lengths) => assumedNonEmpty(lengths, around) }) : true;
+  const { ops } = frame.graph;
   return {
     asBias(bias, dtype) {
       if (!keep) return bias;
       const shown = bias ?? keep.graph.number(0, dtype);
-      return everyPair(ops.where(keep, shown, hiddenScore(keep, some, dtype)), frame);
+      return everyPair(ops.where(keep, shown, hiddenScore(keep, some, dtype, ops)), frame);
     },
     finish: (rows, heads) => (some === true ? toHeads(rows, heads) : zeroFullyMasked(some, rows, heads)),
     seen: (weights) => (some === true ? weights : ops.where(some, weights, 0)),
@@ -80,19 +79,19 @@ export function scoreMask({ parts }: Reading, get: Get, around: MatchContext): S
 }
 
 // Kernels require a row for each query and a column for each key.
-const everyPair = (x: Value, { seq, kvSeq }: MaskFrame): Value => ops.expand(x, [x.dims[0]!, x.dims[1]!, seq, kvSeq]);
+const everyPair = (x: Value, { seq, kvSeq }: MaskFrame): Value => x.graph.ops.expand(x, [x.dims[0]!, x.dims[1]!, seq, kvSeq]);
 
-/** True for lengths that the caller of `compile` said to be at least 1: for those that the runner checks, inputs with the role of lengths, and no others. */
+/** True for lengths that are at least 1 by an assumption: only for inputs with the role of lengths, which the runner checks. */
 export function assumedNonEmpty({ leaf, graph }: Value, around: MatchContext): boolean {
   const role = leaf?.kind === 'input' ? graph.root.roles.get(leaf.name) : undefined;
   return (role === 'lengths' || role === 'memoryLengths') && around.assumes('no empty sequences');
 }
 
-/** What is worth knowing where a mask is a tensor over all scores. */
+/** The note for a mask that becomes a tensor over all scores. */
 export const maskNote = ({ parts: { mask } }: Reading): Reason =>
   reasons.maskOverScores({ mask: printMask(mask), kinds: maskKinds(mask) });
 
-/** What a kernel over all pairs costs besides where few pairs count: dearer than blocks and packed kernels, cheaper than the definition. */
+/** The additional cost of a kernel over all pairs if the mask allows few: higher than blocks and packed kernels, lower than the definition. */
 export function allPairs({ parts }: Reading): number {
   const { left, right, documents } = impliedBy(parts.mask);
   return documents || (left !== undefined && right !== undefined) ? 20 : 0;

@@ -1,5 +1,5 @@
-// Attention of the standard, in its form with rows: one kernel for shared key heads without a cache.
-import { type Dim, type Node, subDims, termsOf } from '@onnxformers/core';
+// Attention of the standard, on [batch, seq, heads · head_dim]: a kernel with grouped key heads and without a cache.
+import { type Dim, type Node, subDims, termsOf, type Value } from '@onnxformers/core';
 import {
   type AttendAttrs,
   apply,
@@ -15,7 +15,7 @@ import {
   refuse,
   rule,
 } from '@onnxformers/core/lowering';
-import * as ops from '@onnxformers/core/ops';
+import { Attend } from '@onnxformers/core/ops';
 import { toHeads, toRows } from './rows';
 import { allPairs, maskNote, type Reading, readAttend, type ScoreMask, scoreMask } from './score-mask';
 
@@ -45,7 +45,7 @@ function ownMask({ parts, options, lengthsDiffer }: Reading): OwnMask | Refusal 
   return mask;
 }
 
-// With the mask in the kernel's own words, else as a tensor over all scores.
+// With the mask as attributes of the kernel, otherwise as a tensor over all scores.
 function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
   const reading = readAttend(node);
   const why = objection(reading);
@@ -58,7 +58,7 @@ function made(node: Node<AttendAttrs>, reading: Reading, around: MatchContext, m
   const { parts } = reading;
   const [seq, kvSeq] = [parts.q.dims[2]!, parts.k.dims[2]!];
   const emit = (get: Get) => {
-    // The kernel takes no empty keys. Those of the queries' own sequence are there where a query is.
+    // The kernel does not support 0 keys. In self attention there is a key for every query.
     if (!atLeast(kvSeq, seq)) get(parts.q).graph.root.limit({ size: kvSeq, min: 1, problem: 'no keys to attend to' });
     const rows = [parts.q, parts.k, parts.v].map((h) => toRows(get(h)));
     const bias = parts.bias && get(parts.bias);
@@ -75,7 +75,8 @@ function made(node: Node<AttendAttrs>, reading: Reading, around: MatchContext, m
       qk_matmul_output_mode: weights && 3,
       outputs: weights ? 4 : 1,
     };
-    const results = apply(ops.Attention, [...rows, asBias(bias, rows[0]!.dtype)], attrs);
+    const [q, k, v] = rows as [Value, Value, Value];
+    const results = apply(node.graph.ops.Attention, { q, k, v, mask: asBias(bias, q.dtype) }, attrs);
     const y = finish(results[0]!, heads);
     return weights ? [y, seen(results[3]!)] : [y];
   };
@@ -86,4 +87,4 @@ const atLeast = (a: Dim, b: Dim): boolean => termsOf(subDims(a, b)).every((t) =>
 const noMask: ScoreMask = { asBias: (bias) => bias, finish: toHeads, seen: (weights) => weights };
 
 /** Attend → Attention, also with the mask as a tensor over all scores. The only kernel that returns the weights. */
-export const useAttention = rule('Attend → Attention', ops.Attend, match);
+export const useAttention = rule('Attend → Attention', Attend, match);

@@ -1,4 +1,4 @@
-// Classes of masks that nothing in the library knows: everything refuses them or is right through their definition.
+// Classes of masks that the library does not know: code must refuse them or be correct through their definition.
 import type { Mask, Value } from '@onnxformers/core';
 import { defineMask } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
@@ -22,10 +22,10 @@ const dilatedMask = defineMask<never, { readonly step: number }>({
     return ops.equal(ops.mul(ops.div(apart, step), step), apart);
   },
 });
-/** Keys a multiple of `step` away. */
+/** Keys at a distance that is a multiple of `step`. */
 export const dilated = (step: number): Mask<never> => dilatedMask({ options: { step } });
 
-/** The same in plain loops, for queries that stand at the end of the keys, `surplus` more. */
+/** The same in plain loops, for queries at the end of the keys, of which there are `surplus` more. */
 export const prefixAllows =
   (length: number, surplus = 0) =>
   (i: number, j: number): boolean =>

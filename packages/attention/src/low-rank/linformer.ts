@@ -19,7 +19,7 @@ import {
   type Value,
 } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
-import { kernels } from '../kernels/index';
+import { unmaskedKernels } from '../kernels/index';
 
 /**
  * Softmax attention over `k` learned mixtures of the keys' positions: time and memory linear in the sequence.
@@ -27,12 +27,12 @@ import { kernels } from '../kernels/index';
  *     y = softmax(q (E k)ᵀ / √head_dim) (F v)
  *
  * Shapes   q [batch, heads, seq, head_dim] · k, v [batch, kv_heads, kv_seq, head_dim] → [batch, heads, seq, head_dim]; kv_seq ≤ seqLen,
- *          where it is shorter, only the first columns of E and F are used
+ *          if it is shorter, only the first columns of E and F are used
  * Dtypes   float32, float16, bfloat16; softmax in float32
  * Masks    none, because keys are projected along the sequence before scores are computed
  * Cost     time O((seq + kv_seq) · k · dim), memory O(k · kv_seq)
- * Throws   ShapeError when kv_seq is known to exceed seqLen (else the runner refuses what is longer) · ConfigError for a mask, a score bias or a cache of
- *          fixed capacity
+ * Throws   ShapeError when kv_seq is known to exceed seqLen (otherwise the runner refuses longer sequences) · ConfigError for a mask, an attention bias
+ *          or a cache of fixed capacity
  * Source   Wang et al. 2020, https://arxiv.org/abs/2006.04768
  * Lowers   portable: primitives · elsewhere: MatMul and MultiHeadAttention
  * Example  const block = linformer({ seqLen: 1024, k: 128 });
@@ -44,9 +44,9 @@ export const linformer = defineBlock({
   source: 'Wang et al. 2020, https://arxiv.org/abs/2006.04768',
   masks: [],
   fields: {
-    /** largest number of keys; the number of columns of E and F (positions). Inherited from the block around. */
+    /** largest number of keys; the number of columns of E and F (positions). Inherited from the enclosing block. */
     seqLen: int({ doc: 'largest number of keys; the number of columns of E and F', unit: 'positions', min: 1, inherit: true }),
-    /** number of learned mixtures (projected positions). Default: from other options. */
+    /** number of learned mixtures (projected positions). Default: computed from other options. */
     k: int({
       doc: 'number of learned mixtures (projected positions)',
       unit: 'positions',
@@ -63,11 +63,11 @@ export const linformer = defineBlock({
   },
   examples: [{ seqLen: 13 }, { seqLen: 17, k: 6 }],
   properties: ['batchIndependent', 'fixedLength'],
-  rules: kernels,
+  rules: unmaskedKernels,
   create({ seqLen, k, dropout: probability }, { path }) {
     const mixture = () => new Parameter([k, seqLen], init.fanIn(), { role: 'mechanism', part: 'weight' });
     const [E, F] = [mixture(), mixture()];
-    // Over the rows of all heads at once: one product for a sequence, and no axes change places between a projection and a kernel.
+    // Over all heads at once: one product for a sequence, and no transpose between a projection and a kernel.
     const mix = (x: Value, weights: Parameter): Value => {
       const [, heads, length] = x.dims as readonly [Dim, number, Dim];
       const mixed = ops.matmul(ops.cropTo(x.graph.param(weights), 1, length), mergeHeads(x, padded));

@@ -1,5 +1,6 @@
 // Softmax attention through a few landmarks. Xiong et al. 2021, https://arxiv.org/abs/2102.03902
 import {
+  addDims,
   and,
   attend,
   bool,
@@ -32,21 +33,22 @@ import { kernels } from '../kernels/index';
 import { type PseudoInverseOptions, pseudoInverse } from './pseudo-inverse';
 
 /**
- * Softmax attention through landmarks, the means of consecutive rows: time and memory linear in the sequence. With at least as many
- * landmarks as rows it is exact softmax attention. Rows are the real ones of each sequence: padding changes nothing.
+ * Softmax attention through landmarks, the means of consecutive positions: time and memory linear in the sequence. With at least as many
+ * landmarks as positions it is exact softmax attention. Only real positions count: padding has no influence.
  *
  *     y = softmax(q k̃ᵀ / √d) Z (softmax(q̃ kᵀ / √d) v) [+ conv(v)]      q̃, k̃: landmarks, Z ≈ softmax(q̃ k̃ᵀ / √d)⁺
  *     Z ← ¼ Z (13 I − K Z (15 I − K Z (7 I − K Z))), from Kᵀ / max column sum of K
  *
  * Six iterations (`iterative`) need not converge; thirty (`converged`) do for condition numbers of K up to 10⁶. In float32 the relative error
- * of Z is then up to 10⁻⁶ · cond(K); with `float64`, which not every target has, that of the result is what its own dtype makes it.
+ * of Z is then up to 10⁻⁶ · cond(K); with `float64`, which not every target has, the error of the result is only that of its own dtype.
  *
  * Shapes   q [batch, heads, seq, head_dim] · k, v [batch, kv_heads, kv_seq, head_dim] → [batch, heads, seq, head_dim]
  * Dtypes   float32, float16, bfloat16; Z in float32, or with `float64` everything between q, k, v and the result
- * Masks    lengths, keyPadding: padding takes part in no landmark and is seen by none; in cross attention those of the queries too
+ * Masks    lengths, keyPadding: padding is part of no landmark, and no query attends to it; in cross attention also padding of the queries
  * Cost     time O((seq + kv_seq) · landmarks · dim + landmarks³), memory O((seq + kv_seq) · landmarks)
- * Throws   ConfigError for an even convolution, for `causal` without compat, for another mask (in cross attention, of the queries: landmarks of a decoder
- *          would show it later rows), a score bias that differs between queries or a cache of fixed capacity · ShapeError for a convolution where keys are not as many as queries
+ * Throws   ConfigError for an even convolution, for `causal` without compat, for another mask (in cross attention also of the queries, because landmarks of a
+ *          decoder would contain later positions), an attention bias that differs between queries or a cache of fixed capacity · ShapeError for a convolution
+ *          if the numbers of keys and queries differ
  * Source   Xiong et al. 2021, https://arxiv.org/abs/2102.03902; Z: Razavi et al. 2014
  * Lowers   cuda: MatMul, MultiHeadAttention or Attention · cpu: MatMul, MultiHeadAttention, Attention, GroupQueryAttention if causal ·
  *          wasm, webgpu: MatMul, MultiHeadAttention · portable: primitives
@@ -68,7 +70,7 @@ export const nystrom = defineBlock({
     }),
     /** six iterations, or enough to converge. Default: `"iterative"`. */
     pseudoInverse: choice(['iterative', 'converged'], { doc: 'six iterations, or enough to converge', default: 'iterative' }),
-    /** iterations of the pseudo-inverse. Default: from other options. */
+    /** iterations of the pseudo-inverse. Default: computed from other options. */
     iterations: int({
       doc: 'iterations of the pseudo-inverse',
       min: 1,
@@ -84,20 +86,20 @@ export const nystrom = defineBlock({
       doc: 'the iteration starts from one factor for the whole batch instead of one for each head of each sequence',
       default: false,
     }),
-    /** width of a convolution of the values along the sequence, added to the result; odd (positions). May be left out. */
+    /** width of a convolution of the values along the sequence, added to the result; odd (positions). Optional. */
     convolution: int({
       doc: 'width of a convolution of the values along the sequence, added to the result; odd',
       unit: 'positions',
       min: 1,
       optional: true,
     }),
-    /** query heads, each with its own convolution. Inherited from the block around. Default: `1`. */
+    /** query heads, each with its own convolution. Inherited from the enclosing block. Default: `1`. */
     heads: int({ doc: 'query heads, each with its own convolution', min: 1, inherit: true, default: 1 }),
     /** only with compat: landmark i attends to keys up to i, which is not causal. Default: `false`. */
     causal: bool({ doc: 'only with compat: landmark i attends to keys up to i, which is not causal', default: false }),
     /** dropout probability of the result in training. Default: `0`. */
     dropout: num({ doc: 'dropout probability of the result in training', min: 0, max: 0.99, default: 0 }),
-    /** xformers: padding enters the landmarks as zeros and the convolution as it is. May be left out. */
+    /** xformers: padding enters the landmarks as zeros and the convolution as it is. Optional. */
     compat: choice(['xformers'], {
       doc: 'xformers: padding enters the landmarks as zeros and the convolution as it is',
       optional: true,
@@ -165,7 +167,7 @@ export const nystrom = defineBlock({
   },
 });
 
-/** Queries, keys and values, and which rows are real (absent: all). */
+/** Queries, keys and values, and which positions are real (absent: all). */
 interface Rows {
   readonly q: Value;
   readonly k: Value;
@@ -174,7 +176,7 @@ interface Rows {
   readonly kKeep: Value | undefined;
 }
 
-/** Under what the landmarks of queries look at keys. */
+/** The mask and bias for the attention of query landmarks to keys. */
 type Around = Parameters<typeof attend>[3];
 
 interface LandmarkOptions extends PseudoInverseOptions {
@@ -194,7 +196,7 @@ function refuse(ctx: SequenceContext, path: string): void {
   });
 }
 
-/** A bias of keys alone, for so many queries. */
+/** A bias that depends only on keys, for so many queries. */
 function biasFor(rows: Dim, { bias }: Pick<SequenceContext, 'bias'>): { readonly bias?: Value } {
   if (!bias) return {};
   const [batch, heads, , kvSeq] = bias.dims as [Dim, Dim, Dim, Dim];
@@ -209,7 +211,7 @@ const wide = ({ q, k, v, ...keep }: Rows): Rows => ({
 });
 const wideBias = ({ bias, ...around }: Around): Around => ({ ...around, ...(bias && { bias: ops.cast(bias, 'float64') }) });
 
-/** One of the two, by whether either size is at most `limit`; decided by the run where that is not known. */
+/** One of two results, by whether either size is at most `limit`; selected at run time if that is not known. */
 function whereShort(near: Value, sizes: readonly Dim[], limit: number, yes: () => Value, no: () => Value): Value {
   if (sizes.some((d) => typeof d === 'number' && d <= limit)) return yes();
   const open = [...new Set(sizes)].filter((d) => typeof d !== 'number').map((d) => ops.size(near, d));
@@ -222,8 +224,8 @@ function whereShort(near: Value, sizes: readonly Dim[], limit: number, yes: () =
 }
 
 /**
- * In the landmarks of a short sequence, one of at most as many real rows as landmarks, each row stands by itself. So what is exact for it
- * comes from the same products: with few keys q looks at the keys themselves, with few queries each one takes what its landmark saw.
+ * In a short sequence, with at most as many real positions as landmarks, each landmark is one position. So its exact attention
+ * follows from the same products: with few keys, q attends to the keys themselves; with few queries, each query uses the result of its landmark.
  */
 function throughLandmarks({ q, k, v, qKeep, kKeep }: Rows, ctx: Around, o: LandmarkOptions): Value {
   const count = o.landmarks;
@@ -233,24 +235,24 @@ function throughLandmarks({ q, k, v, qKeep, kKeep }: Rows, ctx: Around, o: Landm
   const around = attend(ql, k, v, { ...ctx, ...biasFor(count, ctx) });
   const short = [ofQueries, ofKeys].filter((s) => s !== undefined).map((s) => s.short);
   const scores = similarities(ql, kl);
-  // Empty landmarks leave no inverse to look for.
+  // With empty landmarks there is no inverse; a matrix of equal elements 1 / n is its own pseudo-inverse.
   const K = short.length
     ? ops.where(
         short.reduce((a, b) => ops.logicalOr(a, b)),
-        ops.eye(scores, count, scores.dtype),
+        1 / count,
         scores,
       )
     : scores;
   const mixed = ops.cast(ops.matmul(pseudoInverse(K, o), ops.cast(around, K.dtype)), q.dtype);
   const y = ofKeys ? overLandmarks(q, kl, v, mixed, ofKeys, ctx) : attend(q, kl, mixed, { mask: none });
-  // In self attention few queries are few keys.
+  // In self attention, few queries mean few keys.
   if (!ofQueries || qKeep === kKeep) return y;
   const own = ops.matmul(ops.swapLast(ops.cast(ops.unsqueeze(ofQueries.member, [1]), q.dtype)), around);
   const here = ofKeys ? ops.logicalAnd(ofQueries.short, ops.logicalNot(ofKeys.short)) : ofQueries.short;
   return ops.where(here, own, y);
 }
 
-/** q at the landmarks of keys; of short sequences at the keys themselves, with their values and biases. */
+/** Attention of q to the landmarks of keys; in short sequences to the keys themselves, with their values and biases. */
 function overLandmarks(
   q: Value,
   kl: Value,
@@ -265,7 +267,7 @@ function overLandmarks(
   return attend(q, kl, values, { mask: keyPadding(filled), ...biasFor(q.dims[2]!, biases ? { bias: biases } : {}) });
 }
 
-/** softmax(q̃ k̃ᵀ / √d) in float32, or float64 where they are. */
+/** softmax(q̃ k̃ᵀ / √d) in float32, or in float64 if they are. */
 function similarities(ql: Value, kl: Value): Value {
   const headDim = kl.dims[3]!;
   if (typeof headDim !== 'number')
@@ -274,19 +276,19 @@ function similarities(ql: Value, kl: Value): Value {
   return ops.softmax(ops.matmul(ops.mul(ops.cast(ql, dtype), 1 / Math.sqrt(headDim)), ops.swapLast(ops.cast(kl, dtype))), -1);
 }
 
-/** Which real rows of each sequence make which landmark. */
+/** The assignment of each sequence's real positions to landmarks. */
 interface Segments {
-  /** bool [batch, landmarks, rows] */
+  /** bool [batch, landmarks, seq] */
   readonly member: Value;
-  /** Rows in each, int64 [batch, landmarks]. */
+  /** Number of positions in each landmark, int64 [batch, landmarks]. */
   readonly length: Value;
-  /** bool [batch, landmarks]: those with rows. */
+  /** bool [batch, landmarks]: landmarks that are not empty. */
   readonly filled: Value;
-  /** bool [batch, 1, 1, 1]: sequences of at most as many rows as landmarks, so that none has more than one. */
+  /** bool [batch, 1, 1, 1]: sequences with at most as many positions as landmarks, so that each landmark has at most one. */
   readonly short: Value;
 }
 
-/** The real rows in `count` consecutive segments; the last of them are longer by one row, where there are fewer rows the first are empty. */
+/** The real positions in `count` consecutive segments; the last segments are longer by one position, and with few positions the first are empty. */
 function segmentsOf(keep: Value, count: number): Segments {
   const real = ops.cast(keep, 'int64');
   const rank = ops.sub(ops.cumSum(real, 1), 1);
@@ -306,7 +308,7 @@ function segmentsOf(keep: Value, count: number): Segments {
   };
 }
 
-/** Means of the rows of each segment, [batch, heads, count, dim]; without segments, of all rows [batch, heads, seq, dim]. */
+/** Mean of each segment, [batch, heads, count, dim]; without segments, all positions [batch, heads, seq, dim]. */
 function segmentMeans(x: Value, count: number, segments: Segments | undefined): Value {
   const [batch, heads, seq, dim] = x.dims as [Dim, Dim, Dim, Dim];
   if (segments) {
@@ -316,17 +318,19 @@ function segmentMeans(x: Value, count: number, segments: Segments | undefined): 
   const length = floorDivDims(seq, count);
   if (typeof seq === 'number' && seq % count === 0)
     return ops.reduceMean(ops.reshape(x, [batch, heads, count, length, dim]), [3], { keepDims: false });
-  const shorter = subDims(count, subDims(seq, mulDims(count, length)));
-  const startOf = (segment: Value): Value =>
-    ops.add(ops.mul(segment, ops.size(x, length)), ops.max(ops.sub(segment, ops.size(x, shorter)), 0));
+  // The first segments have `length` positions, the others one more. Each position is read once, the one after a shorter segment twice.
+  const shorter = ops.size(x, subDims(count, subDims(seq, mulDims(count, length))));
   const segment = ops.reshape(ops.iota(x, count), [count, 1]);
-  const [start, end] = [startOf(segment), startOf(ops.add(segment, 1))];
-  const row = ops.reshape(ops.iota(x, seq), [1, seq]);
-  const member = ops.cast(ops.logicalAnd(ops.greaterOrEqual(row, start), ops.less(row, end)), x.dtype);
-  return ops.div(ops.matmul(member, x), ops.cast(ops.sub(end, start), x.dtype));
+  const start = ops.add(ops.mul(segment, ops.size(x, length)), ops.max(ops.sub(segment, shorter), 0));
+  const place = ops.reshape(ops.iota(x, addDims(length, 1)), [1, addDims(length, 1)]);
+  const longer = ops.greaterOrEqual(segment, shorter);
+  const within = ops.logicalOr(ops.less(place, ops.size(x, length)), longer);
+  const rows = ops.gather(x, ops.add(start, place), 2);
+  const sums = ops.reduceSum(ops.where(ops.unsqueeze(within, [2]), rows, 0), [3], { keepDims: false });
+  return ops.div(sums, ops.cast(ops.add(ops.size(x, length), ops.cast(longer, 'int64')), x.dtype));
 }
 
-/** Which rows of x [batch, heads, rows, dim] a mask of padding leaves, bool [batch, rows]; undefined when every one. */
+/** The positions of x [batch, heads, seq, dim] that a padding mask keeps, bool [batch, seq]; undefined if all. */
 function keptRows(mask: Mask<Value>, x: Value, path: string): Value | undefined {
   const [batch, , rows] = x.dims as [Dim, Dim, Dim];
   const reading = expressedBy(mask, { lengths: true, keyPadding: true });
@@ -342,7 +346,7 @@ function keptRows(mask: Mask<Value>, x: Value, path: string): Value | undefined 
   return within && keyPadding ? ops.logicalAnd(within, keyPadding) : (within ?? keyPadding);
 }
 
-/** In self attention queries are the last rows of the keys. */
+/** In self attention, queries are the last positions of the keys. */
 function lastRows(keep: Value, q: Value): Value {
   const [rows, seq] = [keep.dims[1]!, q.dims[2]!];
   return rows === seq ? keep : ops.slice(keep, { axes: [1], starts: [subDims(rows, seq)], ends: [rows] });
@@ -350,7 +354,7 @@ function lastRows(keep: Value, q: Value): Value {
 
 const zeroed = (x: Value, keep: Value): Value => ops.mul(x, ops.unsqueeze(ops.cast(keep, x.dtype), [1, 3]));
 
-/** Each head of keys or values for the query heads that it serves. */
+/** Repeats each head of keys or values for the query heads that share it. */
 function perQueryHead(x: Value, q: Value): Value {
   const [batch, heads, rows, dim] = x.dims as [Dim, Dim, Dim, Dim];
   const group = divDims(q.dims[1]!, heads);

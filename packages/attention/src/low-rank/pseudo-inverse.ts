@@ -1,4 +1,4 @@
-// An iteration of products towards the pseudo-inverse of a matrix. Razavi et al. 2014
+// Iterative computation of the pseudo-inverse of a matrix by products. Razavi et al. 2014
 import type { Value } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
 
@@ -10,7 +10,7 @@ export interface PseudoInverseOptions {
 }
 
 /**
- * Iterates towards the pseudo-inverse of matrices whose rows sum to 1.
+ * Computes the pseudo-inverse of matrices whose rows sum to 1 iteratively.
  *
  *     Z ← ¼ Z (13 I − K Z (15 I − K Z (7 I − K Z))), from Kᵀ / max column sum of K
  *
@@ -23,13 +23,14 @@ export interface PseudoInverseOptions {
  * Example  const Z = pseudoInverse(softmax(matmul(q, swapLast(k))), { iterations: 6 });
  */
 export function pseudoInverse(K: Value, { iterations, sharedScale = false }: PseudoInverseOptions): Value {
-  const I = ops.eye(K, K.dims.at(-1)!, K.dtype);
   const columnSums = ops.reduceSum(K, [-2]);
   let Z = ops.div(ops.swapLast(K), ops.reduceMax(columnSums, sharedScale ? K.dims.map((_, axis) => axis) : [-1]));
+  // Multiplied out as far as no identity matrix is needed: it would be as large as K.
   for (let i = 0; i < iterations; i++) {
     const X = ops.matmul(K, Z);
-    const inner = ops.sub(ops.mul(I, 15), ops.matmul(X, ops.sub(ops.mul(I, 7), X)));
-    Z = ops.matmul(ops.mul(Z, 0.25), ops.sub(ops.mul(I, 13), ops.matmul(X, inner)));
+    const inner = ops.sub(ops.mul(X, 7), ops.matmul(X, X));
+    const outer = ops.sub(ops.mul(X, 15), ops.matmul(X, inner));
+    Z = ops.sub(ops.mul(Z, 3.25), ops.matmul(ops.mul(Z, 0.25), outer));
   }
   return Z;
 }

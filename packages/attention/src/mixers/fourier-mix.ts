@@ -22,15 +22,16 @@ import * as ops from '@onnxformers/core/ops';
  * The real part of the Fourier transform over positions and channels, without scaling.
  *
  *     y[t, c] = Re Σ_s Σ_j x[s, j] exp(−2πi (s t / seq + j c / width))      width = dim / heads, each head by itself;
- *                                                                           x turned by its positions where there is a rotary embedding
+ *                                                                           x rotated by its positions if there is a rotary embedding
  *
  * Shapes   x [batch, seq, dim] → the same
  * Dtypes   float32, float16, bfloat16
- * Masks    none: every row takes part in every other, padding too; compat: 'xformers' passes them over
- * Cost     time O(seq · dim · (log seq + log width)) with a DFT kernel, O(seq · dim · (seq + width)) by products
+ * Masks    none: every position is mixed into every other, padding too; compat: 'xformers' ignores masks
+ * Cost     time O(seq · dim · (√seq + √width)), less with a DFT kernel; for an unknown or prime length of more than 256 O(seq²/64 · dim);
+ *          memory O(seq · dim), for an unknown length also O((seq/32)²)
  * Throws   ConfigError when heads does not divide dim, and for a mask
  * Source   Lee-Thorp et al. 2021, https://arxiv.org/abs/2105.03824 (one head, no projection)
- * Lowers   webgpu: DFT · cuda: MatMul with cosines and sines · elsewhere: MatMul likewise, DFT for as many channels as a power of two
+ * Lowers   webgpu: DFT · cuda: MatMul with cosines and sines · elsewhere: MatMul likewise, DFT if the number of channels is a power of two
  * Example  const block = fourierMix({ dim: 64 });
  */
 export const fourierMix = defineBlock({
@@ -40,7 +41,7 @@ export const fourierMix = defineBlock({
   source: 'Lee-Thorp et al. 2021, https://arxiv.org/abs/2105.03824',
   masks: ({ compat }) => (compat ? 'all' : []),
   fields: {
-    /** channels. Inherited from the block around. */
+    /** channels. Inherited from the enclosing block. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     /** groups of channels, each with a transform of its own. Default: `1`. */
     heads: int({ doc: 'groups of channels, each with a transform of its own', min: 1, default: 1 }),
@@ -50,13 +51,13 @@ export const fourierMix = defineBlock({
     bias: bool({ doc: 'the linear map after the transform has a bias', default: true }),
     /** dropout probability of the result in training. Default: `0`. */
     dropout: num({ doc: 'dropout probability of the result in training', min: 0, max: 0.99, default: 0 }),
-    /** rotary embedding of each head, before the transform. May be left out. */
+    /** rotary embedding of each head, before the transform. Optional. */
     rotaryEmbedding: slot('rotaryEmbedding', {
       doc: 'rotary embedding of each head, before the transform',
       optional: true,
       inside: (c: { dim: number; heads: number }) => ({ dim: Math.floor(c.dim / c.heads) }),
     }),
-    /** xformers: used as cross attention it mixes the queries, and ignores masks. May be left out. */
+    /** xformers: used as cross attention it mixes the queries, and ignores masks. Optional. */
     compat: choice(['xformers'], {
       doc: 'xformers: used as cross attention it mixes the queries, and ignores masks',
       optional: true,

@@ -1,4 +1,4 @@
-// Projections, heads, rotary embedding and an attention mechanism. Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
+// Multi-head attention: projections, heads, rotary embedding and an attention mechanism. Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
 import {
   bool,
   ConfigError,
@@ -29,14 +29,14 @@ import { scaledDotProduct } from '../softmax/scaled-dot-product';
 type Projection = (x: Value) => Value;
 
 /**
- * Attention between projected heads.
+ * Multi-head attention: projections, heads and an attention mechanism.
  *
  *     y = W_o concat_h attention(W_q x, W_k m, W_v m)      m = x, or the memory in cross attention
  *
  * Shapes   x [batch, seq, dim], packed [tokens, dim] → [batch, seq, outDim]; memory [batch, memory_seq, memoryDim]
  * Dtypes   float32, float16, bfloat16
  * Masks    those of the mechanism in `attention`
- * Cost     time O(seq · dim²) and that of the mechanism
+ * Cost     time O(seq · dim²) plus that of the mechanism
  * Throws   ConfigError when heads does not divide dim (without headDim), or kvHeads does not divide heads
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; kvHeads: Ainslie et al. 2023, https://arxiv.org/abs/2305.13245
  * Lowers   portable: primitives · elsewhere: MatMul around the mechanism's kernel
@@ -45,36 +45,36 @@ type Projection = (x: Value) => Value;
 export const multiHead = defineBlock({
   kind: 'mixer',
   name: 'multi_head',
-  summary: 'Attention between projected heads.',
+  summary: 'Multi-head attention: projections, heads and an attention mechanism.',
   source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
   fields: {
-    /** input channels. Inherited from the block around. */
+    /** input channels. Inherited from the enclosing block. */
     dim: int({ doc: 'input channels', unit: 'channels', min: 1, inherit: true }),
-    /** query heads. Inherited from the block around. */
+    /** query heads. Inherited from the enclosing block. */
     heads: int({ doc: 'query heads', min: 1, inherit: true }),
-    /** key and value heads; each one serves heads / kvHeads query heads. Default: from other options. */
+    /** key and value heads; each one serves heads / kvHeads query heads. Default: computed from other options. */
     kvHeads: int({
       doc: 'key and value heads; each one serves heads / kvHeads query heads',
       min: 1,
       default: (c: { heads: number }) => c.heads,
     }),
-    /** channels of a query or key head; if absent, dim / heads. Default: from other options. */
+    /** channels of a query or key head; if absent, dim / heads. Default: computed from other options. */
     headDim: int({
       doc: 'channels of a query or key head; if absent, dim / heads',
       unit: 'channels',
       min: 1,
       default: (c: { dim: number; heads: number }) => headDimOf(c),
     }),
-    /** channels of a value head. Default: from other options. */
+    /** channels of a value head. Default: computed from other options. */
     valueHeadDim: int({
       doc: 'channels of a value head',
       unit: 'channels',
       min: 1,
       default: (c: { headDim: number }) => c.headDim,
     }),
-    /** output channels. Default: from other options. */
+    /** output channels. Default: computed from other options. */
     outDim: int({ doc: 'output channels', unit: 'channels', min: 1, default: (c: { dim: number }) => c.dim }),
-    /** largest number of keys, for a mechanism of fixed length (positions). Inherited from the block around. */
+    /** largest number of keys, for a mechanism of fixed length (positions). Inherited from the enclosing block. */
     seqLen: int({
       doc: 'largest number of keys, for a mechanism of fixed length',
       unit: 'positions',
@@ -84,17 +84,17 @@ export const multiHead = defineBlock({
     }),
     /** cross attention: keys and values come from the memory. Default: `false`. */
     cross: bool({ doc: 'cross attention: keys and values come from the memory', default: false }),
-    /** channels of the memory. Default: from other options. */
+    /** channels of the memory. Default: computed from other options. */
     memoryDim: int({ doc: 'channels of the memory', unit: 'channels', min: 1, default: (c: { dim: number }) => c.dim }),
     /** projections have a bias. Default: `true`. */
     bias: bool({ doc: 'projections have a bias', default: true }),
-    /** the query projection has a bias. Default: from other options. */
+    /** the query projection has a bias. Default: computed from other options. */
     queryBias: bool({ doc: 'the query projection has a bias', default: (c: { bias: boolean }) => c.bias }),
-    /** the key projection has a bias. Default: from other options. */
+    /** the key projection has a bias. Default: computed from other options. */
     keyBias: bool({ doc: 'the key projection has a bias', default: (c: { bias: boolean }) => c.bias }),
-    /** the value projection has a bias. Default: from other options. */
+    /** the value projection has a bias. Default: computed from other options. */
     valueBias: bool({ doc: 'the value projection has a bias', default: (c: { bias: boolean }) => c.bias }),
-    /** the output projection has a bias. Default: from other options. */
+    /** the output projection has a bias. Default: computed from other options. */
     outBias: bool({ doc: 'the output projection has a bias', default: (c: { bias: boolean }) => c.bias }),
     /** the checkpoint stores the query, key and value projections as one weight, qkv_proj. Default: `false`. */
     fused: bool({ doc: 'the checkpoint stores the query, key and value projections as one weight, qkv_proj', default: false }),
@@ -107,15 +107,15 @@ export const multiHead = defineBlock({
     dropout: num({ doc: 'dropout probability of the output in training', min: 0, max: 0.99, default: 0 }),
     /** the attention mechanism. Default: `scaled_dot_product`. */
     attention: slot('attention', { doc: 'the attention mechanism', default: scaledDotProduct }),
-    /** rotary embedding of queries and keys. May be left out. */
+    /** rotary embedding of queries and keys. Optional. */
     rotaryEmbedding: slot('rotaryEmbedding', {
       doc: 'rotary embedding of queries and keys',
       optional: true,
       inside: (c: { headDim: number }) => ({ dim: c.headDim }),
     }),
-    /** attention bias, added to the scores. May be left out. */
+    /** attention bias, added to the scores. Optional. */
     attentionBias: slot('attentionBias', { doc: 'attention bias, added to the scores', optional: true }),
-    /** normalises queries and keys before the rotary embedding. May be left out. */
+    /** normalises queries and keys before the rotary embedding. Optional. */
     qkNorm: each('norm', {
       doc: 'normalises queries and keys before the rotary embedding',
       optional: true,
@@ -191,7 +191,7 @@ export const multiHead = defineBlock({
         const [q, k] = rotaryEmbedding ? rotaryEmbedding(query, key, ctx) : [query, key];
         return [q, ...updateCache(ctx, k, splitHeads(v_proj(x), kvHeads, ctx.layout))];
       };
-      // A memory's keys may have been turned in an earlier call, the queries are new in each.
+      // A memory's keys may have been rotated in an earlier call; the queries are new in each call.
       const otherRows = (): readonly [Value, Value, Value, SequenceContext] => [
         rotaryEmbedding ? rotaryEmbedding(query, query, ctx)[0] : query,
         ...crossAttentionKeyValues(ctx, fromMemory),
@@ -234,7 +234,7 @@ function separateProjections(dim: number, source: number, { q, k, v }: Sizes, c:
   return { record: { q_proj, k_proj, v_proj }, q_proj, k_proj, v_proj };
 }
 
-// One stored weight, three maps: the slices are made once, when the model is written.
+// One stored weight, three linear maps: it is sliced once, when the model is written.
 function fusedProjections(dim: number, { q, k, v }: Sizes, c: Biases) {
   const bias = c.queryBias || c.keyBias || c.valueBias;
   if (bias && !(c.queryBias && c.keyBias && c.valueBias))

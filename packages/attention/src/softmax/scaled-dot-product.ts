@@ -1,4 +1,4 @@
-// Softmax attention over all keys. Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
+// Scaled dot-product attention: softmax attention over all keys. Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
 import {
   and,
   attend,
@@ -13,7 +13,7 @@ import {
 import { kernels } from '../kernels/index';
 
 /**
- * Softmax attention over all keys that the mask allows.
+ * Scaled dot-product attention: softmax attention over all keys that the mask allows.
  *
  *     y = softmax(mask(softcap(scale · q kᵀ) + bias)) v
  *
@@ -30,15 +30,15 @@ import { kernels } from '../kernels/index';
 export const scaledDotProduct = defineBlock({
   kind: 'attention',
   name: 'scaled_dot_product',
-  summary: 'Softmax attention over all keys that the mask allows.',
+  summary: 'Scaled dot-product attention over all keys that the mask allows.',
   source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
   masks: 'all',
   fields: {
     /** causal mask: a query attends to no later position. Default: `false`. */
     causal: bool({ doc: 'causal mask: a query attends to no later position', default: false }),
-    /** scale of the scores; default 1 / √head_dim. May be left out. */
+    /** scale of the scores; default 1 / √head_dim. Optional. */
     scale: num({ doc: 'scale of the scores; default 1 / √head_dim', optional: true }),
-    /** bound on the scores: softcap · tanh(score / softcap); absent: no bound. May be left out. */
+    /** bound on the scores: softcap · tanh(score / softcap); absent: no bound. Optional. */
     softcap: num({ doc: 'bound on the scores: softcap · tanh(score / softcap); absent: no bound', min: 0, optional: true }),
     /** dropout probability of attention weights in training. Default: `0`. */
     dropout: num({ doc: 'dropout probability of attention weights in training', min: 0, max: 0.99, default: 0 }),

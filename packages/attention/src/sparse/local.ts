@@ -45,8 +45,8 @@ const own = defineReasons({
 });
 
 /**
- * Attend under a window → products of neighbouring blocks, for providers whose kernels know no windows, or look at every key under them.
- * Where it is not known how many keys there are, the run decides: few are attended to as a whole, by what the target has for that.
+ * Attend under a window → products of neighbouring blocks, for providers whose kernels have no windows, or compute the scores of every key under them.
+ * If the number of keys is not known, it is decided at run time: few keys are processed without blocks, by the kernels of the target.
  */
 export const useBlocks = rule('Attend → blocks', ops.Attend, (node) => {
   const { q, k, v, sinks, mask, ...others } = attendParts(node.operands, node.attrs);
@@ -65,22 +65,23 @@ export const useBlocks = rule('Attend → blocks', ops.Attend, (node) => {
     covers: node.outputs,
     cost: moreThanKernels,
     emit(get) {
+      const { cond, lessOrEqual, size } = node.graph.ops;
       const operands = node.operands.map((operand) => operand && get(operand));
       const inBlocks = (): Value[] => [
         attendBlockwise(get(q), get(k), get(v), { mask: mapMask(mask, get), scale, softcap, sinks: sinks && get(sinks) }),
       ];
       if (typeof kvSeq === 'number') return inBlocks();
-      const few = ops.lessOrEqual(ops.size(get(k), kvSeq, [get(k)]), fewKeys(block, right));
+      const few = lessOrEqual(size(get(k), kvSeq, [get(k)]), fewKeys(block, right));
       const whole = () => apply(ops.Attend, operands, { ...node.attrs, fewKeys: true as const });
-      // A decision of its own, beside the one for blocks.
-      return ops.cond(few, () => few.graph.root.scope('few_keys', whole), inBlocks);
+      // A separate decision, besides the one for blocks.
+      return cond(few, () => few.graph.root.scope('few_keys', whole), inBlocks);
     },
   };
 });
 const moreThanKernels = 10;
-/** In queries. Wider windows reach over all keys that scores of every pair could be kept for. */
+/** In queries. Wider windows cover all keys for which the scores of every pair fit into memory. */
 const mostBlock = 32_768;
-/** Up to so many keys one attention over all of them is faster; a kernel that knows causal windows stays ahead for longer. */
+/** Up to so many keys one attention over all of them is faster; the limit is higher for a kernel with causal windows. */
 const fewKeys = (block: number, right: number): number => Math.max(4 * block, right === 0 ? Math.min(32 * block, 4096) : 0);
 const neverNegative = (d: Dim): boolean => termsOf(d).every((t) => t.coefficient > 0);
 
@@ -92,12 +93,12 @@ const neverNegative = (d: Dim): boolean => termsOf(d).every((t) => t.coefficient
  * Shapes   q [batch, heads, seq, head_dim] · k, v [batch, kv_heads, kv_seq, head_dim] → [batch, heads, seq, head_dim]
  * Dtypes   float32, float16, bfloat16; softmax in float32
  * Masks    all kinds, each together with the window
- *          compat: 'xformers' makes a mask of every pair, of which up to three pairs of the last rows are left out (see `forceSparsity`)
+ *          compat: 'xformers' uses a mask over every pair, which omits up to three pairs of the last positions (see `forceSparsity`)
  * Cost     time and memory O(seq · window · dim) in a kernel or in blocks; O(seq · kv_seq · dim) under masks, biases and caches that
- *          neither knows
+ *          neither supports
  * Throws   ConfigError for an even window that is not causal · ShapeError when q and k differ in head_dim
  * Source   Beltagy et al. 2020, https://arxiv.org/abs/2004.05150
- * Lowers   portable: blocks of primitives · elsewhere: GroupQueryAttention if causal, else blocks; MultiHeadAttention under a score bias
+ * Lowers   portable: blocks of primitives · elsewhere: GroupQueryAttention if causal, otherwise blocks; MultiHeadAttention with an attention bias
  * Example  const block = local({ window: 7 });
  */
 export const local = defineBlock({
@@ -118,7 +119,7 @@ export const local = defineBlock({
     causal: bool({ doc: 'the window ends at the query instead of being centred on it', default: false }),
     /** dropout probability of attention weights in training. Default: `0`. */
     dropout: num({ doc: 'dropout probability of attention weights in training', min: 0, max: 0.99, default: 0 }),
-    /** xformers: a causal window has one more key, sparse patterns omit some of their pairs, and biases are reduced to masks. May be left out. */
+    /** xformers: a causal window has one more key, sparse patterns omit some of their pairs, and biases are reduced to masks. Optional. */
     compat: choice(['xformers'], {
       doc: 'xformers: a causal window has one more key, sparse patterns omit some of their pairs, and biases are reduced to masks',
       optional: true,
@@ -152,13 +153,13 @@ export const local = defineBlock({
 
 // ---- compat: xFormers ------------------------------------------------------------------------------------------------
 
-/** Up to this share of all pairs in a pattern, in tenths, it is stored sparsely. */
+/** Maximum density of a pattern that is stored sparsely, in tenths of all pairs. */
 const densest = 3;
 
 /**
- * The window and the context's mask as xFormers keeps them: where the window allows few pairs they are stored in its sparse form, which holds
- * a multiple of four; of more, the last in row-major order are lost. So they are once more behind a mask of the user's, which is bool: what an
- * additive one adds is lost too.
+ * The window and the context's mask as xFormers stores them: if the window allows few pairs, it uses a sparse format for a
+ * multiple of four pairs and drops the last ones in row-major order. It drops pairs again after combining the pattern with the user's mask, which it converts to
+ * bool: the values of an additive mask are lost too.
  */
 function storedSparsely(band: Mask<never>, ctx: SequenceContext, [q, k]: readonly [Value, Value], force: boolean): Mask<Value> {
   const frame = { graph: q.graph, seq: q.dims[2]!, kvSeq: k.dims[2]!, queryOffset: ctx.keys?.queryOffset };
@@ -170,10 +171,10 @@ function storedSparsely(band: Mask<never>, ctx: SequenceContext, [q, k]: readonl
   return dense(user ? inFours(ops.logicalAnd(kept, user), sparse) : kept);
 }
 
-/** The pairs of each [seq, kv_seq], int64 [..., 1, 1]. */
+/** The number of pairs of each [seq, kv_seq], int64 [..., 1, 1]. */
 const count = (keep: Value): Value => ops.reduceSum(ops.cast(keep, 'int64'), [-2, -1]);
 
-/** The first pairs, as many as the largest multiple of four; all of them where `when` is false. */
+/** The first pairs, up to the largest multiple of four; all of them where `when` is false. */
 function inFours(keep: Value, when: Value | undefined): Value {
   const [batch, heads, seq, kvSeq] = keep.dims as [Dim, Dim, Dim, Dim];
   const number = ops.reshape(ops.cumSum(ops.reshape(ops.cast(keep, 'int64'), [batch, heads, mulDims(seq, kvSeq)]), 2), keep.dims);

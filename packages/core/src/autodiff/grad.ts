@@ -110,7 +110,7 @@ function walk(
     if (given.every((v) => v === undefined)) continue;
     const { op } = step;
     const wanted = op.vjpWith && [...new Set(usedBy(step))].filter((v) => isFloat(v.dtype) && moving.has(v));
-    const pulled = () => (wanted ? op.vjpWith!(step, given, wanted, backward) : pull(step, given));
+    const pulled = () => (wanted ? op.vjpWith!(step, given, wanted, backward, step.graph.ops) : pull(step, given));
     const results = step.graph.root.at(step.scope, pulled, step);
     (wanted ?? step.operands).forEach((v, i) => {
       receive(v, results[i]);
@@ -121,7 +121,7 @@ function walk(
 
 function pull(node: Node, given: readonly (Value | undefined)[]): readonly (Value | undefined)[] {
   const { op } = node;
-  if (typeof op.vjp === 'function') return op.vjp(node, given);
+  if (typeof op.vjp === 'function') return op.vjp(node, given, node.graph.ops);
   if (op.vjp !== 'nonDifferentiable') throw internal(`${op.key} has neither vjp nor decompose`);
   if (subgraphsOf(node).length === 0 && node.outputs.every((v) => !isFloat(v.dtype))) return [];
   throw new ConfigError({
@@ -179,7 +179,7 @@ function expand(outputs: readonly Value[], asked: ReadonlySet<Value>, kind: 'tot
     }
     const operands = node.operands.map((v) => (v && asked.has(v) ? opaque(v) : v));
     const g = node.graph.root;
-    const made = g.at(node.scope, () => g.apart(nodes, () => op.decompose!(operands, node.attrs)), node);
+    const made = g.at(node.scope, () => g.apart(nodes, () => op.decompose!(operands, node.attrs, g.ops)), node);
     node.outputs.forEach((v, i) => {
       if (made[i] === v) return;
       if (!asked.has(v)) stand.set(v, made[i]!);

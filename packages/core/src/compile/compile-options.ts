@@ -6,6 +6,7 @@ import type { Rule } from '../lower/rule';
 import type { Machine, Target } from '../lower/target';
 import type { Parameter } from '../parameter/parameter';
 import type { SequenceInputs } from '../sequence/context-of';
+import type { InputsByName } from '../sequence/named-ports';
 import type { DType } from '../tensor/tensor';
 import type { WeightSource } from '../weights/load';
 
@@ -31,7 +32,7 @@ export interface CompileOptions {
    * Inputs by name: `{ ids: ['int64', ['batch', 'seq']] }`. A size name is bound when the model runs. A third entry states the role of an input,
    * if its name does not imply one (see `contextOf` for the names that do): `{ pairs: ['bool', [1, 1, 'seq', 'seq'], 'denseMask'] }`.
    */
-  readonly inputs: Readonly<Record<string, InputType>>;
+  readonly inputs: InputsByName<string, InputType>;
   /** Weights by parameter name. Absent: the model can be explained and summarised, not saved. */
   readonly weights?: WeightSource;
   /** Which parameters are inputs instead of stored weights: for training, LoRA, hot swap. */

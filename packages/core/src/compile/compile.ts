@@ -2,16 +2,7 @@
 
 import { type Dim, dim } from '../dim/dim';
 import { ConfigError, describe, LoweringError, ShapeError } from '../error';
-import {
-  type Derivation,
-  type Graph,
-  GraphBuilder,
-  type InputRole,
-  type Limit,
-  nameOf,
-  type Pool,
-  type Value,
-} from '../ir/graph';
+import { type Derivation, type Graph, type InputRole, type Limit, nameOf, type Pool, type Value } from '../ir/graph';
 import { coreRules } from '../kernels/index';
 import type { Decision } from '../lower/decision';
 import { lower } from '../lower/lower';
@@ -20,6 +11,7 @@ import type { Machine, Target } from '../lower/target';
 import { type AnyModule, namesOf, type ParameterNames } from '../module/module';
 import { standalone } from '../module/standalone';
 import { cast } from '../ops/cast';
+import { GraphBuilder } from '../ops/vocabulary';
 import type { Parameter } from '../parameter/parameter';
 import { carried, carriedDType } from '../sequence/boundary';
 import { contextOf } from '../sequence/context-of';
@@ -89,7 +81,7 @@ export interface Model<I extends string = string, O extends string = string> {
  */
 export function compile<const M extends AnyModule, const C extends CompileOptions>(
   module: M,
-  o: C,
+  o: C & { readonly inputs: CompileOptions['inputs'] },
 ): Model<InputNames<C>, OutputNames<M, C>> {
   checkCompile(module, o);
   const dtype = o.dtype ?? 'float32';

@@ -1,10 +1,11 @@
 import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
 import { interpret } from '../interpret/interpret';
-import { GraphBuilder, type Value } from '../ir/graph';
+import type { Value } from '../ir/graph';
 import { module } from '../module/module';
 import { loop } from '../ops/control';
 import { add, mul } from '../ops/elementwise';
+import { GraphBuilder } from '../ops/vocabulary';
 import { createRunner } from '../runtime/runner';
 import { cpu } from '../targets/cpu';
 import { portable } from '../targets/portable';

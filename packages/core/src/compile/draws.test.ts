@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../error';
 import { interpret } from '../interpret/interpret';
-import { GraphBuilder, type Value } from '../ir/graph';
+import type { Value } from '../ir/graph';
 import { dropout } from '../layers/dropout';
 import { sub } from '../ops/elementwise';
+import { GraphBuilder } from '../ops/vocabulary';
 import { seededDraws } from './draws';
 
 const numbers = (seed: number, run: number, f: (g: GraphBuilder) => Value): number[] => {

@@ -2,11 +2,8 @@
 import type { AnyModule } from '../module/module';
 import type { CompileOptions } from './compile-options';
 
-type HasAny<C, K extends keyof CompileOptions> = C extends { readonly [N in K]: infer X }
-  ? X extends undefined
-    ? false
-    : true
-  : false;
+// An option that may be there, as in a conditional spread, counts as given.
+type HasAny<C, K extends keyof CompileOptions> = K extends keyof C ? ([C[K]] extends [undefined] ? false : true) : false;
 
 /** The inputs that were declared; any name where caches, parameters or draws are inputs too. */
 export type InputNames<C extends CompileOptions> = true extends

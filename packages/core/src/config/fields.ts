@@ -1,5 +1,4 @@
 // Field makers: the options of a block, with check, default, documentation and type in one place.
-import * as z from 'zod/mini';
 
 /** Required; inherited from the enclosing block if absent; has a default; optional. */
 export type Presence = 'required' | 'inherit' | 'default' | 'optional';
@@ -28,16 +27,35 @@ export interface Field<T = unknown, P extends Presence = Presence, K extends str
   /** For slots: see `slot`. */
   // biome-ignore lint/suspicious/noExplicitAny: names the fields that it reads
   readonly inside?: (config: any, layer: number) => Readonly<Record<string, unknown>>;
-  /** For values: the zod schema. Never part of a public signature. */
-  readonly schema?: unknown;
+  /** For slots: makes what stands in it. `placeOf` returns the `BuildContext` of a layer. */
+  fill?(given: unknown, placeOf: (layer: number) => unknown): FilledSlot;
+  /** For values that JSON can hold: which ones. */
+  readonly schema?: ValueSchema;
   /** Exists for the type checker only. */
   readonly phantom?: { readonly value: T; readonly presence: P };
 }
 
+/** What stands in a slot. */
+export interface FilledSlot {
+  readonly value: unknown;
+  /** Its plain config. */
+  readonly config: () => unknown;
+  /** Called when the block has been made. */
+  readonly check?: () => void;
+}
+
+/** The JSON Schema of a value: what its check reads, and what editors are given. */
+export type ValueSchema =
+  | { readonly type: 'integer' | 'number'; readonly minimum?: number; readonly maximum?: number }
+  | { readonly type: 'boolean' }
+  | { readonly type: 'string'; readonly enum?: readonly string[] }
+  | { readonly type: 'array'; readonly items: ValueSchema; readonly minItems?: number; readonly maxItems?: number };
+
 /** The options of a block. */
 export type Fields = { readonly [name: string]: Field };
 
-type PresenceOf<O> = O extends { readonly default: infer D }
+/** Whether a value must be given, by the options of its field. */
+export type PresenceOf<O> = O extends { readonly default: infer D }
   ? D extends undefined
     ? never
     : 'default'
@@ -51,9 +69,9 @@ function field<T, O extends FieldOptions<T>>(
   type: Field['type'],
   options: O,
   expected: string,
-  schema: unknown,
+  schema?: ValueSchema,
 ): Field<T, PresenceOf<O>, never> {
-  return Object.freeze({ ...options, type, expected, schema }) as unknown as Field<T, PresenceOf<O>, never>;
+  return Object.freeze({ ...options, type, expected, ...(schema && { schema }) }) as unknown as Field<T, PresenceOf<O>, never>;
 }
 
 interface Range {
@@ -64,44 +82,45 @@ const bounds = ({ min, max }: Range): string => {
   if (min !== undefined && max !== undefined) return ` from ${min} to ${max}`;
   return min !== undefined ? ` >= ${min}` : max !== undefined ? ` <= ${max}` : '';
 };
-const checks = ({ min, max }: Range) => [...(min !== undefined ? [z.gte(min)] : []), ...(max !== undefined ? [z.lte(max)] : [])];
+const limits = ({ min, max }: Range) => ({
+  ...(min !== undefined && { minimum: min }),
+  ...(max !== undefined && { maximum: max }),
+});
 
 /** An integer. */
 export function int<const O extends FieldOptions<number> & Range>(options: O): Field<number, PresenceOf<O>, never> {
-  return field<number, O>('int', options, `an integer${bounds(options)}`, z.int().check(...checks(options)));
+  return field<number, O>('int', options, `an integer${bounds(options)}`, { type: 'integer', ...limits(options) });
 }
 /** A finite number. */
 export function num<const O extends FieldOptions<number> & Range>(options: O): Field<number, PresenceOf<O>, never> {
-  return field<number, O>('num', options, `a number${bounds(options)}`, z.number().check(...checks(options)));
+  return field<number, O>('num', options, `a number${bounds(options)}`, { type: 'number', ...limits(options) });
 }
 /** True or false. */
 export function bool<const O extends FieldOptions<boolean>>(options: O): Field<boolean, PresenceOf<O>, never> {
-  return field<boolean, O>('bool', options, 'true or false', z.boolean());
+  return field<boolean, O>('bool', options, 'true or false', { type: 'boolean' });
 }
 /** Any text. */
 export function text<const O extends FieldOptions<string>>(options: O): Field<string, PresenceOf<O>, never> {
-  return field<string, O>('text', options, 'a string', z.string());
+  return field<string, O>('text', options, 'a string', { type: 'string' });
 }
 /** One of a list of strings. */
 export function choice<const C extends readonly [string, ...string[]], const O extends FieldOptions<C[number]>>(
   of: C,
   options: O,
 ): Field<C[number], PresenceOf<O>, never> {
-  return field<C[number], O>(
-    'choice',
-    options,
-    `one of ${of.map((c) => `"${c}"`).join(', ')}`,
-    z.enum([...of] as [string, ...string[]]),
-  );
+  return field<C[number], O>('choice', options, `one of ${of.map((c) => `"${c}"`).join(', ')}`, { type: 'string', enum: of });
 }
 /** A list of values; `length` fixes its length. */
 export function list<T, const O extends FieldOptions<readonly T[]> & { readonly length?: number }>(
   of: Field<T, Presence, never>,
   options: O,
 ): Field<readonly T[], PresenceOf<O>, never> {
-  const items = z.array(of.schema as z.ZodMiniType);
-  const schema = options.length === undefined ? items : items.check(z.length(options.length));
-  return field<readonly T[], O>('list', options, `a list of ${options.length ?? 'values'}, each ${of.expected}`, schema);
+  const { length } = options;
+  return field<readonly T[], O>('list', options, `a list of ${length ?? 'values'}, each ${of.expected}`, {
+    type: 'array',
+    items: of.schema!,
+    ...(length !== undefined && { minItems: length, maxItems: length }),
+  });
 }
 /**
  * A function of the user: `fn<(x: Value) => Value>()({ doc })`. Such a config builds, but has no JSON.
@@ -112,55 +131,31 @@ export function list<T, const O extends FieldOptions<readonly T[]> & { readonly 
 export function fn<F extends (...args: any[]) => unknown>(): <const O extends FieldOptions<F>>(
   options: O,
 ) => Field<F, PresenceOf<O>, never> {
-  return <const O extends FieldOptions<F>>(options: O) =>
-    field<F, O>(
-      'fn',
-      options,
-      'a function',
-      z.custom((x) => typeof x === 'function'),
-    );
-}
-
-/** The default of a slot: a block of the same package, or (in the assembled package) the name or config of a block. */
-export type SlotDefault = string | { readonly name: string } | { readonly kind: string; readonly blockName: string };
-interface SlotOptions {
-  readonly doc: string;
-  readonly default?: SlotDefault;
-  readonly optional?: boolean;
-  /** Values that blocks in the slot inherit instead of this block's own; computed from those and the modules of earlier slots. */
-  // biome-ignore lint/suspicious/noExplicitAny: names the fields that it reads
-  readonly inside?: (config: any, layer: number) => Readonly<Record<string, unknown>>;
-}
-
-/** A slot for one block of a kind. */
-export function slot<const K extends string, const O extends SlotOptions>(kind: K, options: O): Field<unknown, PresenceOf<O>, K> {
-  return Object.freeze({ ...options, type: 'slot', kind, expected: `a ${kind}` }) as unknown as Field<unknown, PresenceOf<O>, K>;
-}
-/** A slot for one block per layer: one config for all layers, a list of configs, or a function of the layer index. Layers never share weights. */
-export function each<const K extends string, const O extends SlotOptions>(
-  kind: K,
-  options: O,
-): Field<readonly unknown[], PresenceOf<O>, K> {
-  return Object.freeze({ ...options, type: 'each', kind, expected: `a ${kind} for each layer` }) as unknown as Field<
-    readonly unknown[],
-    PresenceOf<O>,
-    K
-  >;
+  return <const O extends FieldOptions<F>>(options: O) => field<F, O>('fn', options, 'a function');
 }
 
 /** True when the value passes the field's check. */
-export function accepts(f: Field, value: unknown): boolean {
-  return z.safeParse(f.schema as z.ZodMiniType, value).success;
-}
+export const accepts = ({ schema }: Field, value: unknown): boolean =>
+  schema ? fits(schema, value) : typeof value === 'function';
 
-/** The JSON Schema of one value. */
-export function valueSchema(f: Field): Record<string, unknown> {
-  if (f.type === 'fn') return { not: {}, description: `${f.doc} (a function; not in JSON)` };
-  const { $schema, ...schema } = z.toJSONSchema(f.schema as z.ZodMiniType) as Record<string, unknown>;
-  const derived = typeof f.default === 'function';
-  return {
-    ...schema,
-    description: f.unit ? `${f.doc} (${f.unit})` : f.doc,
-    ...(f.default !== undefined && !derived && { default: f.default }),
-  };
+function fits(schema: ValueSchema, value: unknown): boolean {
+  switch (schema.type) {
+    case 'boolean':
+      return typeof value === 'boolean';
+    case 'string':
+      return typeof value === 'string' && (schema.enum?.includes(value) ?? true);
+    case 'array':
+      return (
+        Array.isArray(value) &&
+        isWithin(value.length, schema.minItems, schema.maxItems) &&
+        value.every((item) => fits(schema.items, item))
+      );
+    default:
+      return (
+        (schema.type === 'integer' ? Number.isSafeInteger(value) : Number.isFinite(value)) &&
+        isWithin(value as number, schema.minimum, schema.maximum)
+      );
+  }
 }
+const isWithin = (n: number, least = Number.NEGATIVE_INFINITY, most = Number.POSITIVE_INFINITY): boolean =>
+  n >= least && n <= most;

@@ -1,6 +1,6 @@
 // JSON Schema of the configs of a kind, for editors and for other programs.
 import type { AnyBlock } from '../block/block-definition';
-import { type Field, valueSchema } from './fields';
+import type { Field } from './fields';
 
 /** Draft 2020-12. Every reachable kind is in `$defs`. */
 export function kindSchema(blocks: readonly AnyBlock[], kind: string): Readonly<Record<string, unknown>> {
@@ -31,6 +31,14 @@ function blockSchema(block: AnyBlock): Record<string, unknown> {
     if (f.default === undefined && !f.optional && !f.inherit) required.push(name);
   }
   return { type: 'object', description: block.definition.summary, properties, required, additionalProperties: false };
+}
+
+function valueSchema({ schema, doc, unit, default: value }: Field): Record<string, unknown> {
+  return {
+    ...schema,
+    description: unit ? `${doc} (${unit})` : doc,
+    ...(value !== undefined && typeof value !== 'function' && { default: value }),
+  };
 }
 
 function slotSchema(f: Field): Record<string, unknown> {

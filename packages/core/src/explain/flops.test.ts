@@ -1,10 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { evaluateDim } from '../dim/dim';
-import { GraphBuilder, type Value } from '../ir/graph';
+import type { Value } from '../ir/graph';
 import { and, causal, type Mask, none, slidingWindow } from '../mask/index';
 import { pairsWithin } from '../ops/attend-flops';
 import * as ops from '../ops/index';
+import { GraphBuilder } from '../ops/vocabulary';
 import { flopsOf } from './flops';
 
 const sizes = { batch: 2, seq: 7, kv: 11 };

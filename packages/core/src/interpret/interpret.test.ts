@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { FeedError, RunError, WeightError } from '../error';
 import { defineOp, type TensorType } from '../ir/define-op';
-import { apply, type Graph, GraphBuilder, mismatch, type Operand, type Value } from '../ir/graph';
+import { apply, type Graph, mismatch, type Operand, type Value } from '../ir/graph';
 import { cond, loop } from '../ops/control';
+import { GraphBuilder } from '../ops/vocabulary';
 import { Parameter } from '../parameter/parameter';
 import { tensor } from '../tensor/convert';
 import type { DType, NDArray } from '../tensor/tensor';
@@ -58,7 +59,8 @@ const Repeat = defineOp<{ times: number; body: Graph }>({
 const Accumulate = defineOp({
   key: 'onnxformers.Accumulate',
   attributes: {},
-  writes: [1],
+  operands: ['x', 'state'],
+  writes: ['state'],
   infer: ([x, s]) => [x!, s!],
   evaluate: ([x, s]) => [map(x!, (v, i) => v * s!.data[i]!), map(s!, (v, i) => v + x!.data[i]!)],
 });

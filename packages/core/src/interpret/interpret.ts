@@ -2,8 +2,9 @@
 
 import { type Dim, evaluateDim, namesOfDim } from '../dim/dim';
 import { describe, FeedError, internal, nearest, OnnxformersError, RunError, WeightError } from '../error';
-import { type Attrs, type Op, printType, type Sizes, type TensorType } from '../ir/define-op';
-import { type Graph, GraphBuilder, type Node, nameOf, subgraphsOf, type Value } from '../ir/graph';
+import { type Attrs, type Op, operandOf, printType, type Sizes, type TensorType } from '../ir/define-op';
+import { type Graph, type Node, nameOf, subgraphsOf, type Value } from '../ir/graph';
+import { GraphBuilder } from '../ops/vocabulary';
 import type { Parameter } from '../parameter/parameter';
 import { toArray } from '../tensor/convert';
 import { countOf, isFloat, type NDArray } from '../tensor/tensor';
@@ -137,10 +138,11 @@ class Frame {
     frame.run(graph);
     return graph.outputs.map(({ value }) => frame.get(value));
   }
-  private write({ op, operands }: Node, results: readonly NDArray[]): void {
-    op.writes?.forEach((index, i) => {
-      const leaf = operands[index]?.leaf;
-      if (leaf?.kind !== 'state') throw internal(`${op.key} writes operand ${index}, which is no state`);
+  private write(node: Node, results: readonly NDArray[]): void {
+    const { op } = node;
+    op.writes?.forEach((name, i) => {
+      const leaf = operandOf(node, name)?.leaf;
+      if (leaf?.kind !== 'state') throw internal(`${op.key} writes ${name}, which is not a state`);
       this.states.set(leaf.name, results[results.length - op.writes!.length + i]!);
     });
   }
@@ -237,7 +239,7 @@ export function definitionOf(
     if (leaf?.kind === 'state') return g.state(leaf.name, type.dtype, type.dims, leaf.fill);
     return g.input(String(i), type.dtype, type.dims);
   });
-  op.decompose(inputs, attrs).forEach((value, i) => {
+  op.decompose(inputs, attrs, g.ops).forEach((value, i) => {
     g.output(String(i), value);
   });
   return { graph: g.finish(), names };

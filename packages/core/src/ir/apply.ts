@@ -1,122 +1,34 @@
-// Applying an op: operands are prepared, types inferred, constants folded, and errors get the path of the op.
-import type { Dim } from '../dim/dim';
-import { describe, internal, ShapeError } from '../error';
-import { Parameter } from '../parameter/parameter';
-import { toArray, toTensor } from '../tensor/convert';
-import { countOf, type DType, isFloat, type NDArray } from '../tensor/tensor';
-import { printType, type TensorType } from './tensor-type';
-import { type Attrs, type GraphBuilder, type Op, type Operand, Value } from './types';
+// Applying an op: the graph of its operands does it.
+import { describe, ShapeError } from '../error';
+import { inOrder, type NamedOperands, type OperandNames } from './operands';
+import { type Attrs, type Op, type Operand, Value } from './types';
 
 /**
- * Applies an op: converts the operands, calls `simplify`, infers the types, and adds the node.
+ * Applies an op: converts the operands, calls `simplify`, infers the types, folds small constants, and adds the node. Operands are a list in the op's
+ * order, or a record by the op's names for them.
  *
- * Throws   ShapeError when the operands do not fit, with the path, the op and the operands' types
+ * Throws   ShapeError when the operands do not fit, with the path, the op and the operands' names and types
  */
-export function apply<A extends Attrs>(op: Op<A>, operands: readonly Operand[], attrs: A): readonly Value[] {
+export function apply<A extends Attrs, N extends OperandNames = OperandNames>(
+  op: Op<A, N>,
+  given: readonly Operand[] | NamedOperands<N, Operand>,
+  attrs: A,
+): readonly Value[] {
+  const operands = isList(given) ? given : inOrder(op, given);
   const anchor = operands.find((o): o is Value => o instanceof Value);
-  if (!anchor)
-    throw new ShapeError({
-      path: op.key,
-      problem: 'no operand is a value of a graph',
-      expected: 'at least one',
-      got: describe(operands),
-      hint: 'Numbers and parameters take the graph of the values beside them; use g.number(1, dtype) to make a value from a number',
-    });
-  const g = anchor.graph.root;
-  const values = operands.filter((o): o is Value => o instanceof Value);
-  const like = (values.find((o) => isFloat(o.dtype)) ?? values.find((o) => o.dtype !== 'bool') ?? anchor).dtype;
-  const ready = operands.map((o) => ready1(g, o, like));
-  for (const v of ready) if (v && v.graph.root !== g) throw internal(`${op.key} mixes values of two graphs`);
-  while (ready.length && ready.at(-1) === undefined) ready.pop();
-  const plain = op as unknown as Op;
-  return located(g, op.key, ready, () => {
-    const simpler = plain.simplify?.(ready, attrs);
-    if (simpler) {
-      noteBypassed(g, simpler, ready);
-      return [simpler];
-    }
-    const types = plain.infer(ready, attrs);
-    return fold(g, plain, ready, attrs, types) ?? g.emit(plain, ready, attrs, types);
+  if (anchor) return anchor.graph.root.apply(op as unknown as Op<A>, operands, attrs);
+  throw new ShapeError({
+    path: op.key,
+    problem: 'no operand is a value of a graph',
+    expected: 'at least one',
+    got: describe(operands),
+    hint: 'Numbers and parameters take the graph of the values beside them; use g.number(1, dtype) to make a value from a number',
   });
 }
 
-/** Runs f and adds the op, the path and the operands' types to a `mismatch` that it throws. For functions that compute attributes before `apply`. */
-export function located<T>(g: GraphBuilder, key: string, operands: readonly (TensorType | undefined)[], f: () => T): T {
-  try {
-    return f();
-  } catch (error) {
-    if (!(error instanceof ShapeError) || error.path !== '') throw error;
-    const { problem, expected, got, hint } = error;
-    const seen = `Operands: ${operands.map(printType).join(', ')}${hint ? `. ${hint}` : ''}`;
-    const path = `${key}${g.where ? ` in ${g.where}` : ''}`;
-    throw new ShapeError({ path, problem, ...(expected && { expected }), ...(got && { got }), hint: seen }, { cause: error });
-  }
-}
+const isList = (given: object): given is readonly Operand[] => Array.isArray(given);
 
-/** For `infer`: operands that do not fit. `apply` adds op, path and operand types. */
+/** For `infer`: operands that do not fit. The graph adds op, path and operand types. */
 export function mismatch(problem: string, expected?: string, got?: string): ShapeError {
   return new ShapeError({ path: '', problem, ...(expected !== undefined && { expected }), ...(got !== undefined && { got }) });
 }
-
-// Operands that a simplification bypassed: the simpler value is computed from their operands, so gradients with respect to them cannot reach it.
-function noteBypassed(g: GraphBuilder, simpler: Value, operands: readonly (Value | undefined)[]): void {
-  if (operands.includes(simpler) || simpler.leaf?.kind === 'constant') return;
-  const [behind, used] = [simpler.producer?.operands ?? [], new Set(operands)];
-  for (const v of used) if (v?.producer && !behind.includes(v)) g.bypassed.add(v);
-}
-
-function ready1(g: GraphBuilder, o: Operand, like: DType): Value | undefined {
-  if (o === undefined || o instanceof Value) return o;
-  if (o instanceof Parameter) return g.param(o);
-  if (typeof o === 'number') return g.number(o, like);
-  return g.constant(o);
-}
-
-// Small constants are folded when a node is made, so shape arithmetic on known sizes never reaches a graph.
-function fold(g: GraphBuilder, op: Op, operands: readonly (Value | undefined)[], attrs: Attrs, types: readonly TensorType[]) {
-  const small = types.every((t) => t.dims.every((d) => typeof d === 'number') && countOf(t.dims as number[]) <= 64);
-  if (!small) return undefined;
-  const arrays: (NDArray | undefined)[] = [];
-  for (const v of operands) {
-    if (v && v.leaf?.kind !== 'constant') return undefined;
-    arrays.push(v?.leaf?.kind === 'constant' ? toArray(v.leaf.tensor) : undefined);
-  }
-  if (arrays.some((a) => a && a.data.length > 64)) return undefined;
-  return evaluateKnown(op, arrays, attrs)?.map((a) => g.constant(toTensor(a)));
-}
-
-/**
- * The result of an op on constant arrays; undefined if the op has no `evaluate`, needs a size that is known only in a run, or if float64 may not
- * represent its integers exactly.
- */
-export function evaluateKnown(op: Op, operands: readonly (NDArray | undefined)[], attrs: Attrs): readonly NDArray[] | undefined {
-  if (!op.evaluate || op.impure || op.writes || !isExact(op, operands)) return undefined;
-  try {
-    const results = op.evaluate(operands, attrs, noSizes);
-    return results.every((y) => !wide.has(y.dtype) || y.data.every((n) => Math.abs(n) <= exact)) ? results : undefined;
-  } catch (error) {
-    if (error === symbolic) return undefined;
-    throw error;
-  }
-}
-
-// Arrays are float64, which represents integers up to 2^53. Ops that move, select or compare elements are exact if each element is; sums and products if
-// those of all magnitudes are. Integers of 32 bits and fewer wrap around in the ops themselves.
-const wide: ReadonlySet<string> = new Set<DType>(['int64', 'uint64']);
-const exact = 2 ** 53 - 1;
-const elementwise =
-  /^(onnxformers\.)?(Cast|Concat|Equal|Expand|Gather\w*|Greater\w*|Identity|Less\w*|Max|Min|Pad|Reshape|Shape|Slice|Split|Squeeze|Tile|Transpose|Unsqueeze|Where)$/;
-function isExact(op: Op, operands: readonly (NDArray | undefined)[]): boolean {
-  const integers = operands.filter((a) => a && wide.has(a.dtype)) as NDArray[];
-  if (elementwise.test(op.key)) return integers.every(({ data }) => data.every((n) => Math.abs(n) <= exact));
-  const magnitude = ({ data }: NDArray) => data.reduce((total, n) => total + Math.abs(n), 1);
-  return integers.reduce((product, a) => product * magnitude(a), 1) <= exact;
-}
-
-const symbolic = internal('a symbolic size was asked for while folding constants');
-const noSizes = {
-  of(d: Dim): number {
-    if (typeof d === 'number') return d;
-    throw symbolic;
-  },
-};

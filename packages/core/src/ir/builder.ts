@@ -4,6 +4,7 @@ import { internal, ShapeError } from '../error';
 import type { Parameter } from '../parameter/parameter';
 import { toTensor } from '../tensor/convert';
 import type { DType, Tensor } from '../tensor/tensor';
+import { applied, located } from './emission';
 import type { Limit } from './limit';
 import { Identity } from './op';
 import type { InputRole } from './role';
@@ -20,6 +21,7 @@ import {
   type Leaf,
   type Node,
   type Op,
+  type Operand,
   type Origin,
   type ParameterOverride,
   type Pool,
@@ -27,10 +29,11 @@ import {
   type StepRows,
   type SubgraphKind,
   Value,
+  type Vocabulary,
 } from './types';
 import { capturedBy, isGraph, nameOf, usedBy } from './walk';
 
-/** The only implementation of the interface. */
+/** The only implementation of the interface. It is made with the vocabulary that definitions are written in. */
 export class Builder implements GraphBuilder {
   readonly root: Builder;
   readonly depth: number;
@@ -65,6 +68,7 @@ export class Builder implements GraphBuilder {
   readonly limits: Limit[];
 
   constructor(
+    readonly ops: Vocabulary,
     options: GraphOptions = {},
     readonly parent?: Builder,
     readonly kind: 'root' | SubgraphKind = 'root',
@@ -213,7 +217,7 @@ export class Builder implements GraphBuilder {
     body: (...values: Value[]) => readonly Value[],
     rows?: StepRows,
   ): Graph {
-    const inner = new Builder({}, this.innermost, kind, rows);
+    const inner = new Builder(this.ops, {}, this.innermost, kind, rows);
     inner.inputs.push(...inputs.map((type, index) => inner.make(type, { kind: 'argument', index })));
     this.root.open.push(inner);
     try {
@@ -255,6 +259,12 @@ export class Builder implements GraphBuilder {
     };
   }
 
+  apply<A extends Attrs>(op: Op<A>, operands: readonly Operand[], attrs: A): readonly Value[] {
+    return applied(this.root, op as unknown as Op, operands, attrs);
+  }
+  located<T>(key: string, operands: readonly (TensorType | undefined)[], f: () => T): T {
+    return located(this, key, operands, f);
+  }
   emit(op: Op, operands: readonly (Value | undefined)[], attrs: Attrs, types: readonly TensorType[]): readonly Value[] {
     const home = this.homeOf(op, operands, attrs);
     const mergeable = !op.writes && !op.impure;
@@ -359,7 +369,7 @@ const nowhere: Origin = { rules: [], history: [] };
 
 const optionsOf = (g: GraphBuilder): GraphOptions => ({ dtype: g.dtype, storage: g.storage, training: g.training });
 /** A builder with the same dtype, storage and mode as another's: for graphs made from its graph. */
-export const builderLike = (g: GraphBuilder): GraphBuilder => new Builder(optionsOf(g));
+export const builderLike = (g: GraphBuilder): GraphBuilder => new Builder(g.ops, optionsOf(g));
 
 // A name, with a number added if it is already used.
 function numbered(taken: Map<string, number>, name: string): string {

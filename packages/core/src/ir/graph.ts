@@ -1,8 +1,6 @@
 // The interface of the graph for the rest of the library.
-import { Builder } from './builder';
-import type { GraphOptions, GraphBuilder as Interface } from './types';
 
-export { apply, located, mismatch } from './apply';
+export { apply, mismatch } from './apply';
 export { builderLike } from './builder';
 export type { Limit } from './limit';
 export { type DeclaredRole, type InputRole, inputRoles, isPastRole } from './role';
@@ -12,6 +10,7 @@ export {
   derivations,
   type Get,
   type Graph,
+  type GraphBuilder,
   type GraphOptions,
   type Leaf,
   type Match,
@@ -23,10 +22,6 @@ export {
   type Refusal,
   type Rule,
   Value,
+  type Vocabulary,
 } from './types';
 export { inputOf, madeBy, nameOf, subgraphsOf, usable, usedBy } from './walk';
-
-/** Collects the nodes of a graph. Every value refers to its builder; there is no global builder. */
-export type GraphBuilder = Interface;
-/** Makes an empty graph. */
-export const GraphBuilder: new (options?: GraphOptions) => GraphBuilder = Builder;

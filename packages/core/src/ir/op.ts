@@ -1,10 +1,11 @@
 // Defining ops: everything about one operation, in one object.
 import type { Dim } from '../dim/dim';
+import type { OperandNames } from './operands';
 import type { Attrs, Op, Sizes } from './types';
 
 /** Defines an op; infers the attribute types from `attributes` and the functions. */
 /* @__NO_SIDE_EFFECTS__ */
-export function defineOp<A extends Attrs>(op: Op<A>): Op<A> {
+export function defineOp<A extends Attrs, N extends OperandNames = OperandNames>(op: Op<A, N>): Op<A, N> {
   return Object.freeze(op);
 }
 

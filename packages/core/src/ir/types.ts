@@ -4,6 +4,7 @@ import type { Reason } from '../lower/reason';
 import type { Parameter } from '../parameter/parameter';
 import type { DType, NDArray, Tensor } from '../tensor/tensor';
 import type { Limit } from './limit';
+import type { OperandNames } from './operands';
 import type { InputRole } from './role';
 import type { Taps } from './taps';
 import { printType, type TensorType } from './tensor-type';
@@ -191,25 +192,36 @@ export interface EncodedNode {
 }
 
 /**
+ * The ops of the library by name, as `@onnxformers/core/ops` has them (and merges them into this interface). Definitions, gradients and
+ * simplifications are given it, so that an op that is imported alone does not bring along those that it is defined by.
+ */
+// biome-ignore lint/suspicious/noEmptyInterface: see above
+export interface Vocabulary {}
+
+/**
  * Everything about one op. A primitive has `evaluate` and `vjp`; a function op has `decompose` (and `evaluate` where that is
  * clearer or faster). An op of the domain `onnxformers` is a high-level op without a kernel on any runtime: it is always lowered.
  */
-export interface Op<A extends Attrs = Attrs> {
+export interface Op<A extends Attrs = Attrs, N extends OperandNames = OperandNames> {
   /** `MatMul`, `com.microsoft.MultiHeadAttention`, `onnxformers.Attend`. */
   readonly key: string;
   /** First opset of its domain that has this version of the op. */
   readonly since?: number;
+  /** Names of the operands, in order: `x`, `weight`, `bias?`. Absent for ops of any number of operands. */
+  readonly operands?: N;
   /** Names of the results, if there are several. */
   readonly results?: readonly string[];
   readonly attributes: { readonly [K in keyof A]: AttributeKind };
   /** The types of the outputs. Throws ShapeError (see `mismatch`) when operands do not fit. */
   infer(operands: readonly (TensorType | undefined)[], attrs: A): readonly TensorType[];
   /** A simpler value for the result, such as the operand itself if the op changes nothing; called whenever the op is applied. Only for ops with one output. */
-  simplify?(operands: readonly (Value | undefined)[], attrs: A): Value | undefined;
+  simplify?(operands: readonly (Value | undefined)[], attrs: A, ops: Vocabulary): Value | undefined;
   /** The op's definition in smaller ops. */
-  decompose?(operands: readonly (Value | undefined)[], attrs: A): readonly Value[];
+  decompose?(operands: readonly (Value | undefined)[], attrs: A, ops: Vocabulary): readonly Value[];
   /** Gradients of the operands, given those of the outputs (undefined: that output has none), as values of the same graph. */
-  vjp?: ((node: Node<A>, grads: readonly (Value | undefined)[]) => readonly (Value | undefined)[]) | 'nonDifferentiable';
+  vjp?:
+    | ((node: Node<A>, grads: readonly (Value | undefined)[], ops: Vocabulary) => readonly (Value | undefined)[])
+    | 'nonDifferentiable';
   /**
    * Gradients of an op that runs subgraphs (If): of the operands and captured values in `wanted`, given those of the outputs.
    * `backward` differentiates values of a subgraph.
@@ -219,6 +231,7 @@ export interface Op<A extends Attrs = Attrs> {
     grads: readonly (Value | undefined)[],
     wanted: readonly Value[],
     backward: Backward,
+    ops: Vocabulary,
   ): readonly (Value | undefined)[];
   /** Float64 reference. */
   evaluate?(operands: readonly (NDArray | undefined)[], attrs: A, sizes: Sizes): readonly NDArray[];
@@ -234,10 +247,10 @@ export interface Op<A extends Attrs = Attrs> {
   /** True where the result shares the memory of the first operand, as with a reshape. */
   readonly view?: true;
   /**
-   * Operands updated in place (states only); such nodes keep their order and are never merged. The new contents of the states are the
-   * last outputs of the op, in the order of this list.
+   * Names of the operands that are updated in place (states only); such nodes keep their order and are never merged. The new contents of the states
+   * are the last outputs of the op, in the order of this list.
    */
-  readonly writes?: readonly number[];
+  readonly writes?: readonly string[];
   /** True for an op whose nodes are never equal (a draw); they are never merged. */
   readonly impure?: boolean;
   /**
@@ -287,6 +300,8 @@ export interface GraphOptions {
 
 /** Collects the nodes of a graph. Every value refers to its builder; there is no global builder. */
 export interface GraphBuilder {
+  /** What definitions are written in. */
+  readonly ops: Vocabulary;
   readonly root: GraphBuilder;
   readonly parent?: GraphBuilder | undefined;
   readonly kind: 'root' | SubgraphKind;
@@ -377,6 +392,14 @@ export interface GraphBuilder {
   ): Graph;
   /** The nodes that the outputs and the written states need, in topological order. */
   finish(): Graph;
+  /**
+   * Applies an op: converts the operands, calls `simplify`, infers the types, folds small constants, and adds the node.
+   *
+   * @throws ShapeError when the operands do not fit, with the path, the op and the operands' types
+   */
+  apply<A extends Attrs>(op: Op<A>, operands: readonly Operand[], attrs: A): readonly Value[];
   /** Adds a node, or returns an equal existing one. Called by `apply` with converted operands. */
   emit(op: Op, operands: readonly (Value | undefined)[], attrs: Attrs, types: readonly TensorType[]): readonly Value[];
+  /** Runs f and adds the op, the path and the operands' types to a `mismatch` that it throws. For functions that compute attributes before `apply`. */
+  located<T>(key: string, operands: readonly (TensorType | undefined)[], f: () => T): T;
 }

@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { interpret } from '../interpret/interpret';
-import { GraphBuilder, subgraphsOf, type Value } from '../ir/graph';
+import { subgraphsOf, type Value } from '../ir/graph';
 import { cond } from '../ops/control';
 import { add, cos, mul } from '../ops/elementwise';
 import { expand, reshape } from '../ops/movement';
 import { iota } from '../ops/shape';
+import { GraphBuilder } from '../ops/vocabulary';
 import { portable } from '../targets/portable';
 import { expectClose, randomArray } from '../testing';
 import { lower } from './lower';

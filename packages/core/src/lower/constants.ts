@@ -1,6 +1,6 @@
 // Constant folding: values that depend only on constants are computed at compile time. A runtime would do so only with graph optimisation enabled.
 
-import { evaluateKnown } from '../ir/apply';
+import { evaluateKnown } from '../ir/emission';
 import { type Graph, type Node, subgraphsOf, type Value } from '../ir/graph';
 import { toArray, toTensor } from '../tensor/convert';
 import { bytesOf, countOf, type NDArray, type Tensor } from '../tensor/tensor';

@@ -1,12 +1,13 @@
 // Constants of integers are computed exactly, or left to the run: near the limits of every dtype.
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { GraphBuilder, type Value } from '../ir/graph';
+import type { Value } from '../ir/graph';
 import { cast } from '../ops/cast';
 import { equal, greater, less } from '../ops/comparison';
 import { add, max, min, mul, neg, sub } from '../ops/elementwise';
 import { concat } from '../ops/movement';
 import { reduceSum } from '../ops/reduce';
+import { GraphBuilder } from '../ops/vocabulary';
 import type { DType, Tensor } from '../tensor/tensor';
 
 const bits: Readonly<Partial<Record<DType, readonly [signed: boolean, bits: number]>>> = {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { GraphBuilder, type Node, type Value } from '../ir/graph';
+import type { Node, Value } from '../ir/graph';
 import { module } from '../module/module';
 import * as ops from '../ops/index';
+import { GraphBuilder } from '../ops/vocabulary';
 import { portable } from '../targets/portable';
 import { lower } from './lower';
 import { defineReasons } from './reason';

@@ -158,6 +158,7 @@ class Lowering {
       .decompose(
         node.operands.map((v) => v && standIn(g, stand, v)),
         node.attrs,
+        g.ops,
       )
       .forEach((v, i) => g.output(String(i), v));
     let fit: true | Reason = true;
@@ -200,6 +201,7 @@ class Lowering {
               op.decompose!(
                 node.operands.map((v) => v && get(v)),
                 node.attrs,
+                node.graph.ops,
               ),
           },
         },

@@ -1,6 +1,5 @@
 // A mask that is a tensor of the user.
 import { broadcastIndex } from '../ops/broadcast';
-import { reshape } from '../ops/movement';
 import { expectType, oneOr } from './check';
 import { defineMask, type Mask } from './mask';
 import { inFront } from './prefix-tokens';
@@ -20,7 +19,8 @@ export const denseMask = defineMask<'keep'>({
   },
   allows: ({ operands: { keep } }, { batch, head, query, key }) =>
     keep.data[broadcastIndex(keep.dims, [batch, head, query, key])] !== 0,
-  tensor: ({ operands: { keep } }) => reshape(keep, [...Array.from({ length: 4 - keep.rank }, () => 1), ...keep.dims]),
+  tensor: ({ operands: { keep } }, { graph }) =>
+    graph.ops.reshape(keep, [...Array.from({ length: 4 - keep.rank }, () => 1), ...keep.dims]),
   features: ({ operands: { keep } }) => ({ dense: keep }),
   withPrefixTokens({ operands: { keep } }, { count, before, ownKeys }) {
     const axes = ownKeys ? [keep.rank - 1, keep.rank - 2] : [keep.rank - 2];

@@ -2,11 +2,6 @@
 import { type Dim, subDims } from '../dim/dim';
 import { printType, type TensorType } from '../ir/define-op';
 import { type GraphBuilder, mismatch, type Value } from '../ir/graph';
-import { equal, greater, less, lessOrEqual, where } from '../ops/comparison';
-import { add, max, sub } from '../ops/elementwise';
-import { reshape, slice } from '../ops/movement';
-import { reduceSum } from '../ops/reduce';
-import { gather } from '../ops/select';
 import type { NDArray } from '../tensor/tensor';
 import { expectType } from './check';
 import { defineMask, type Mask, type MaskFrame, type MaskPlaces, type MaskPlacing, type Place } from './mask';
@@ -28,12 +23,12 @@ export const documentsMask = defineMask<Offsets>({
   allows: (_, { from, to }) => from.sequence === to.sequence,
   tensor({ operands }, { graph, seq, kvSeq }) {
     const [queries, keys] = [sequenceOf(graph, operands.offsets, seq), sequenceOf(graph, operands.keyOffsets, kvSeq)];
-    return equal(queryColumn(queries, seq), keyRow(ofNone(keys), kvSeq));
+    return graph.ops.equal(queryColumn(queries, seq), keyRow(ofNone(keys), kvSeq));
   },
   features: ({ operands: { offsets, keyOffsets } }) => ({ documents: { offsets, keyOffsets } }),
   // A token of any sequence attends to itself.
   seesOwnKey: ({ operands: { offsets, keyOffsets } }, { graph, seq }) =>
-    offsets === keyOffsets ? queryColumn(greater(sequenceOf(graph, offsets, seq), 0), seq) : undefined,
+    offsets === keyOffsets ? queryColumn(graph.ops.greater(sequenceOf(graph, offsets, seq), 0), seq) : undefined,
   placing: {
     places: ({ operands: { offsets, keyOffsets } }, { seq, kvSeq }) => placesIn(offsets, keyOffsets, seq, kvSeq),
     tensors: ({ operands: { offsets, keyOffsets } }, frame) => packedPlaces(offsets, keyOffsets, frame),
@@ -79,6 +74,7 @@ function rowPlaces(offsets: NDArray, rows: number): readonly (Place | undefined)
 
 function packedPlaces(offsets: Value, keyOffsets: Value, frame: MaskFrame): MaskPlaces {
   const { graph, seq, kvSeq } = frame;
+  const { add, gather, max, sub } = graph.ops;
   const keyRows = lazy(() => keyRow(placesUpTo(graph, kvSeq), kvSeq));
   const queryRows = lazy(() => {
     const own = queryColumn(placesUpTo(graph, seq), seq);
@@ -101,10 +97,11 @@ function packedPlaces(offsets: Value, keyOffsets: Value, frame: MaskFrame): Mask
 }
 
 // The sequence number of keys outside all sequences, different from that of such queries.
-const ofNone = (keys: Value): Value => where(greater(keys, 0), keys, -1);
+const ofNone = (keys: Value): Value => keys.graph.ops.where(keys.graph.ops.greater(keys, 0), keys, -1);
 
 /** The sequence number of each token, from 1; 0 for tokens outside all sequences. */
 export function sequenceOf(graph: GraphBuilder, offsets: Value, rows: Dim): Value {
+  const { less, lessOrEqual, reduceSum, reshape, slice, where } = graph.ops;
   const last = subDims(offsets.dims[0]!, 1);
   const token = placesUpTo(graph, rows);
   const starts = slice(offsets, { axes: [0], starts: [0], ends: [last] });

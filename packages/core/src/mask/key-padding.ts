@@ -1,5 +1,4 @@
 // One flag for each key: real, or padding.
-import { reshape } from '../ops/movement';
 import { expectType } from './check';
 import { defineMask, type Mask } from './mask';
 import { inFront } from './prefix-tokens';
@@ -10,7 +9,7 @@ export const keyPaddingMask = defineMask<'keep'>({
   comparesPositions: false,
   check: ({ operands: { keep } }, { batch, kvSeq }) => expectType('key padding mask', keep, 'bool', [batch, kvSeq]),
   allows: ({ operands: { keep } }, { batch, key }) => keep.data[batch * keep.dims[1]! + key] !== 0,
-  tensor: ({ operands: { keep } }) => reshape(keep, [keep.dims[0]!, 1, 1, keep.dims[1]!]),
+  tensor: ({ operands: { keep } }, { graph }) => graph.ops.reshape(keep, [keep.dims[0]!, 1, 1, keep.dims[1]!]),
   features: ({ operands: { keep } }) => ({ keyPadding: keep }),
   withPrefixTokens: ({ operands: { keep } }, { count, before, ownKeys }) =>
     keyPadding(ownKeys && keep.dims[1] === before ? inFront(keep, 1, count, 1) : keep),

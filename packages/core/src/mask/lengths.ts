@@ -1,5 +1,4 @@
 // The first keys of each sequence, up to its length.
-import { greaterOrEqual, less } from '../ops/comparison';
 import { expectType } from './check';
 import { defineMask, type Mask } from './mask';
 import { column } from './places';
@@ -11,9 +10,10 @@ export const lengthsMask = defineMask<'keys'>({
   comparesPositions: false,
   check: ({ operands: { keys } }, { batch }) => expectType('lengths mask', keys, 'int64', [batch]),
   allows: ({ operands: { keys } }, { batch, key }) => key < keys.data[batch]!,
-  tensor: ({ operands: { keys } }, at) => less(at.keyRows(), column(keys)),
+  tensor: ({ operands: { keys } }, at) => at.graph.ops.less(at.keyRows(), column(keys)),
   features: ({ operands: { keys } }) => ({ lengths: keys }),
-  seesFirstKey: ({ operands: { keys } }, _, nonEmpty) => (nonEmpty(keys) ? true : greaterOrEqual(column(keys), 1)),
+  seesFirstKey: ({ operands: { keys } }, { graph }, nonEmpty) =>
+    nonEmpty(keys) ? true : graph.ops.greaterOrEqual(column(keys), 1),
   withPrefixTokens: ({ operands: { keys } }, { count, ownKeys }) => keyLengths(ownKeys ? moreBy(keys, count) : keys),
 });
 

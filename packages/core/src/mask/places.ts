@@ -1,24 +1,20 @@
 // Positions of queries and keys, as values of a graph.
 import { type Dim, subDims, termsOf } from '../dim/dim';
 import type { GraphBuilder, Value } from '../ir/graph';
-import { cast } from '../ops/cast';
-import { add } from '../ops/elementwise';
-import { reshape } from '../ops/movement';
-import { iota, size } from '../ops/shape';
 import { conjuncts, type Mask, type MaskFrame, type MaskPlaces } from './mask';
 
 /** int32: large enough for every position, and one GPU provider runs int64 arithmetic on the CPU. */
-export const place = (x: Value): Value => cast(x, 'int32');
+export const place = (x: Value): Value => x.graph.ops.cast(x, 'int32');
 /** 0, 1, … as positions. */
-export const placesUpTo = (g: GraphBuilder, n: Dim): Value => iota(g, n, 'int32');
+export const placesUpTo = (g: GraphBuilder, n: Dim): Value => g.ops.iota(g, n, 'int32');
 /** A size as a position. */
-export const placeOf = (g: GraphBuilder, d: Dim): Value => place(size(g, d));
+export const placeOf = (g: GraphBuilder, d: Dim): Value => place(g.ops.size(g, d));
 /** [batch] as [batch, 1, 1, 1], for all heads, queries and keys. */
-export const column = (perBatch: Value): Value => place(reshape(perBatch, [perBatch.dims[0]!, 1, 1, 1]));
+export const column = (perBatch: Value): Value => place(perBatch.graph.ops.reshape(perBatch, [perBatch.dims[0]!, 1, 1, 1]));
 /** [kv_seq] as [1, 1, 1, kv_seq], for all queries. */
-export const keyRow = (x: Value, kvSeq: Dim): Value => reshape(x, [1, 1, 1, kvSeq]);
+export const keyRow = (x: Value, kvSeq: Dim): Value => x.graph.ops.reshape(x, [1, 1, 1, kvSeq]);
 /** [seq] as [1, 1, seq, 1], for all keys. */
-export const queryColumn = (x: Value, seq: Dim): Value => reshape(x, [1, 1, seq, 1]);
+export const queryColumn = (x: Value, seq: Dim): Value => x.graph.ops.reshape(x, [1, 1, seq, 1]);
 
 export function lazy<T>(make: () => T): () => T {
   let made: { readonly value: T } | undefined;
@@ -41,6 +37,7 @@ const neverNegative = (d: Dim): boolean => termsOf(d).every((t) => t.coefficient
 
 function plainPlaces(frame: MaskFrame): MaskPlaces {
   const { graph, seq, kvSeq, queryOffset } = frame;
+  const { add } = graph.ops;
   const keyRows = lazy(() => keyRow(placesUpTo(graph, kvSeq), kvSeq));
   const queryRows = lazy(() => {
     const own = queryColumn(placesUpTo(graph, seq), seq);

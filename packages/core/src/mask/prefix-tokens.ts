@@ -1,19 +1,19 @@
 // Masks after prefix tokens were added before each sequence.
 import type { Dim } from '../dim/dim';
 import type { Value } from '../ir/graph';
-import { add } from '../ops/elementwise';
-import { concat } from '../ops/movement';
-import { fill, size } from '../ops/shape';
 import type { Mask, PrefixTokens } from './mask';
 
 /** `value` prepended `count` times along an axis. */
 export function inFront(x: Value, axis: number, count: Dim, value: number): Value {
+  const { concat, fill } = x.graph.ops;
   return count ? concat([fill(x, x.dims.with(axis, count), value, x.dtype), x], axis) : x;
 }
 
 /** x + count, for lengths and other int64 values. */
-export const moreBy = (x: Value, count: Dim): Value =>
-  count === 0 ? x : add(x, typeof count === 'number' ? count : size(x, count));
+export function moreBy(x: Value, count: Dim): Value {
+  const { add, size } = x.graph.ops;
+  return count === 0 ? x : add(x, typeof count === 'number' ? count : size(x, count));
+}
 
 /**
  * The same mask after prefix tokens were added before each sequence; undefined if the mask cannot express it. All tokens attend to the prefix,

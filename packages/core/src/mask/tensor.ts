@@ -1,10 +1,5 @@
 // Masks as bool tensors, for masks that a kernel cannot express by its features.
 import type { Value } from '../ir/graph';
-import { cast } from '../ops/cast';
-import { greater, less } from '../ops/comparison';
-import { add } from '../ops/elementwise';
-import { reduceSum } from '../ops/reduce';
-import { fill } from '../ops/shape';
 import { impliedBy } from './features';
 import type { Mask, MaskFrame, Truth } from './mask';
 import { column, placeOf, placesOf } from './places';
@@ -19,6 +14,7 @@ import { both } from './truth';
  * Lowers   everywhere: Range, Less, LessOrEqual, And
  */
 export function materialize(mask: Mask<Value>, frame: MaskFrame): Value | undefined {
+  const { add, fill, less } = frame.graph.ops;
   const at = placesOf(mask, frame);
   // Keys up to the query's own position always exist.
   const exists: Truth =
@@ -37,7 +33,10 @@ export function materialize(mask: Mask<Value>, frame: MaskFrame): Value | undefi
  * Throws   ShapeError when keep is a scalar
  * Lowers   everywhere: Cast, ReduceSum, Greater
  */
-export const anyKey = (keep: Value): Value => greater(reduceSum(cast(keep, 'float32'), [-1]), 0);
+export function anyKey(keep: Value): Value {
+  const { cast, greater, reduceSum } = keep.graph.ops;
+  return greater(reduceSum(cast(keep, 'float32'), [-1]), 0);
+}
 
 /** Options of {@link someKey}. */
 export interface SomeKeyOptions {

@@ -1,7 +1,5 @@
 // Keys within a distance of the query.
 import type { Dim } from '../dim/dim';
-import { greaterOrEqual, lessOrEqual } from '../ops/comparison';
-import { add, sub } from '../ops/elementwise';
 import { defineMask, type Mask, type MaskPlaces, type Truth } from './mask';
 import { both } from './truth';
 
@@ -16,6 +14,7 @@ const mostRows = 2 ** 30;
 
 /** Keys from `left` before to `right` after the query. */
 export function band(at: MaskPlaces, left: number | undefined, right: number | undefined): Truth {
+  const { add, greaterOrEqual, lessOrEqual, sub } = at.graph.ops;
   // No key is farther from a query than this.
   const furthest = (bound: number, rows: Dim): boolean =>
     bound >= mostRows || (at.aligned && typeof rows === 'number' && bound >= rows - 1);

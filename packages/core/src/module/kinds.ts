@@ -1,4 +1,4 @@
-// The kinds of blocks, each in one place: its contract, its inputs, how it is called by itself.
+// The kinds of blocks: for each its contract, its inputs, and how a block is called when it is compiled by itself.
 import type { Dim } from '../dim/dim';
 import { ConfigError, describe } from '../error';
 import { Value } from '../ir/graph';
@@ -22,13 +22,13 @@ export interface Contracts {
   /** Elementwise, any shape. */
   activation(x: Value): Value;
   /**
-   * ids [batch, seq] or pixels → [batch, seq, dim]: one position for each of the sequence, or other positions with their context (see `withRows`).
-   * `ctx.inputs` has the model's other inputs.
+   * ids [batch, seq] or pixels → [batch, seq, dim]: one vector for each input position, or for other positions with their context (see `withRows`).
+   * `ctx.inputs` contains the model's other inputs.
    */
   embedding(input: Value, ctx: SequenceContext): Value | Rows;
   /** [..., seq, dim] → the same with positions added, or with prefix tokens and their context (see `withPrefix`) */
   position(x: Value, ctx: SequenceContext): Value | Rows;
-  /** q and k turned by their positions. */
+  /** q and k rotated by their positions. */
   rotaryEmbedding(q: Value, k: Value, ctx: SequenceContext): readonly [Value, Value];
   /** An additive bias [1 or batch, heads, query, key]. */
   attentionBias(q: Value, k: Value, ctx: SequenceContext): Value;
@@ -36,7 +36,7 @@ export interface Contracts {
   norm(x: Value): Value;
   /** [..., seq, dim] → [..., seq, dim]: one residual layer. */
   layer(x: Value, ctx: SequenceContext): Value;
-  /** [..., seq, dim] → [..., seq, dim]: layers one after another. */
+  /** [..., seq, dim] → [..., seq, dim]: a sequence of layers. */
   stack(x: Value, ctx: SequenceContext): Value;
   /** Named inputs → named outputs. */
   model(inputs: Readonly<Record<string, Value>>, ctx: SequenceContext): Record<string, Value>;
@@ -44,18 +44,18 @@ export interface Contracts {
 /** The name of a kind. */
 export type Kind = keyof Contracts & string;
 
-/** One input of a block by itself. */
+/** One input of a block that is compiled by itself. */
 export interface BlockInput {
   readonly dtype: DType;
-  /** Numbers, names that stay names (`batch`, `seq`, `memory_seq`), and {@link openSizes} where the config leaves a size open. */
+  /** Numbers, symbolic sizes (`batch`, `seq`, `memory_seq`), and {@link openSizes} where the config does not determine a size. */
   readonly dims: readonly Dim[];
-  /** For integers: all are from 0 to before this. */
+  /** For integers: the exclusive upper bound of the elements; the lower is 0. */
   readonly below?: number;
 }
-/** The inputs of a block by itself, by name. */
+/** The inputs of a block that is compiled by itself, by name. */
 export type BlockInputs = Readonly<Record<string, BlockInput>>;
 
-/** The sizes that a config may leave open, by the names that they have in {@link BlockInput.dims}. */
+/** The sizes that a config may leave undetermined, by their names in {@link BlockInput.dims}. */
 export const openSizes = ['dim', 'heads', 'kv_heads', 'head_dim', 'value_dim'] as const;
 /** One of {@link openSizes}. */
 export type OpenSize = (typeof openSizes)[number];
@@ -65,19 +65,19 @@ export interface KindDefinition<K extends Kind = Kind> {
   /** One sentence for the catalogue. */
   readonly summary: string;
   /**
-   * What it does with a mask.
+   * How it uses a mask.
    *
-   * - `pairs`      hides each pair of query and key by itself, and takes a bias on their scores
-   * - `rows`       reads it, in a way of its own
-   * - `forwarded`  hands it on to the blocks inside
-   * - `none`       never sees it
+   * - `pairs`      masks each pair of query and key, and accepts a bias on the scores
+   * - `rows`       uses it in its own way
+   * - `forwarded`  passes it on to the blocks in its slots
+   * - `none`       does not receive it
    */
   readonly masks: 'pairs' | 'rows' | 'forwarded' | 'none';
-  /** Whether it works on heads: `dim` in its config is the channels of one head, and `seqLen` the number of keys. */
+  /** Whether it works on heads: `dim` in its config is then the number of channels of one head, and `seqLen` the number of keys. */
   readonly ofHeads?: true;
-  /** Whether its result follows from positions alone, whatever numbers its inputs have. */
+  /** Whether its result depends only on positions, not on the elements of its inputs. */
   readonly fromPositions?: true;
-  /** Sizes that may stay open when it is compiled by itself, since any number fits. */
+  /** Sizes that may be undetermined when it is compiled by itself, since any number fits. */
   readonly anySize?: readonly OpenSize[];
   /** The inputs of its blocks when compiled by themselves. A block with other inputs declares them in its definition. */
   inputs(module: AnyModule): BlockInputs;
@@ -89,13 +89,13 @@ export interface KindDefinition<K extends Kind = Kind> {
     call(forward: Contracts[K], input: (...names: readonly string[]) => Value, ctx: SequenceContext): readonly Value[];
   };
 }
-/** A kind's definition, whichever it is. */
+/** The definition of any kind. */
 // biome-ignore lint/suspicious/noExplicitAny: one list contains the definitions of all kinds
 export type AnyKindDefinition = KindDefinition<any>;
 
 declare module './module' {
   interface About {
-    /** The definition of a kind of the user, from its block. */
+    /** The definition of a user's own kind, from its block. */
     readonly kindDefinition?: AnyKindDefinition;
     /** Its inputs when compiled by itself, if they differ from those of its kind. */
     readonly inputs?: (module: AnyModule) => BlockInputs;
@@ -111,7 +111,7 @@ const numberIn = (m: AnyModule, field: string): number | undefined => {
 const float = (...dims: readonly Dim[]): BlockInput => ({ dtype: 'float32', dims });
 const rowsOf = (m: AnyModule): BlockInputs => ({ x: float('batch', 'seq', numberIn(m, 'dim') ?? 'dim') });
 
-// What something inside attends to, unless a block around it makes the memory itself.
+// The memory that an inner block attends to, unless an enclosing block makes it.
 function memoryOf(m: AnyModule): BlockInputs {
   const modules = modulesOf(m);
   const makers = modules.filter(({ item: { about }, item }) => item !== m && about.inputs && !about.inputs(item).memory);
@@ -130,7 +130,7 @@ const overRows = {
 /** The kinds that come with the library. */
 export const kinds: { readonly [K in Kind]: KindDefinition<K> } = {
   attention: {
-    summary: 'Attention mechanisms: queries, keys and values of heads → values of heads.',
+    summary: 'Attention mechanisms: queries, keys and values of heads → results of heads.',
     masks: 'pairs',
     ofHeads: true,
     inputs: (m) => {
@@ -145,21 +145,21 @@ export const kinds: { readonly [K in Kind]: KindDefinition<K> } = {
     alone: { outputs: ['y'], call: (f, input, ctx) => [f(input('q'), input('k'), input('v'), ctx)] },
   },
   mixer: {
-    summary: 'What mixes positions: attention between projections, or a mechanism without attention.',
+    summary: 'Token mixers: multi-head attention with its projections, or a mechanism without attention.',
     masks: 'rows',
     inputs: (m) => ({ ...rowsOf(m), ...memoryOf(m) }),
     alone: overRows,
   },
-  feedforward: { summary: 'What mixes channels.', masks: 'none', inputs: rowsOf, alone: overRows },
+  feedforward: { summary: 'Feed-forwards, which mix channels.', masks: 'none', inputs: rowsOf, alone: overRows },
   activation: {
-    summary: 'Functions of single elements.',
+    summary: 'Elementwise functions.',
     masks: 'none',
     anySize: ['dim'],
     inputs: rowsOf,
     alone: { outputs: ['y'], call: (f, input) => [f(input('x'))] },
   },
   embedding: {
-    summary: 'From ids or pixels to channels.',
+    summary: 'Embeddings of ids or pixels.',
     masks: 'none',
     inputs: (m) => {
       const below = numberIn(m, 'vocabSize');
@@ -168,13 +168,13 @@ export const kinds: { readonly [K in Kind]: KindDefinition<K> } = {
     alone: { outputs: ['y'], call: (f, input, ctx) => [rowsIn(f(input('ids', 'pixels', 'features'), ctx))] },
   },
   position: {
-    summary: 'What adds positions to the stream.',
+    summary: 'Positional encodings, added to the embeddings.',
     masks: 'none',
     inputs: rowsOf,
     alone: { outputs: ['y'], call: (f, input, ctx) => [rowsIn(f(input('x'), ctx))] },
   },
   rotaryEmbedding: {
-    summary: 'What turns queries and keys by their positions.',
+    summary: 'Rotary embeddings: rotate queries and keys by their positions.',
     masks: 'none',
     ofHeads: true,
     anySize: ['heads', 'kv_heads'],
@@ -185,7 +185,7 @@ export const kinds: { readonly [K in Kind]: KindDefinition<K> } = {
     alone: { outputs: ['q_rotated', 'k_rotated'], call: (f, input, ctx) => f(input('q'), input('k'), ctx) },
   },
   attentionBias: {
-    summary: 'What is added to the scores.',
+    summary: 'Attention biases, added to the scores.',
     masks: 'none',
     ofHeads: true,
     fromPositions: true,
@@ -196,7 +196,7 @@ export const kinds: { readonly [K in Kind]: KindDefinition<K> } = {
     }),
     alone: {
       outputs: ['y'],
-      // One that is the same for all sequences, for each of them.
+      // A bias that is the same for all sequences is repeated for each of them.
       call: (f, input, ctx) => {
         const bias = f(input('q'), input('k'), ctx);
         return [expand(bias, [input('q').dims[0]!, ...bias.dims.slice(1)])];
@@ -211,13 +211,13 @@ export const kinds: { readonly [K in Kind]: KindDefinition<K> } = {
     alone: { outputs: ['y'], call: (f, input) => [f(input('x'))] },
   },
   layer: {
-    summary: 'Residual layers: sub-layers, norms and the way around them.',
+    summary: 'Residual layers: sub-layers, norms and residual connections.',
     masks: 'forwarded',
     inputs: (m) => ({ ...rowsOf(m), ...memoryOf(m) }),
     alone: overRows,
   },
   stack: {
-    summary: 'Layers one after another.',
+    summary: 'Sequences of layers.',
     masks: 'forwarded',
     inputs: (m) => ({ ...rowsOf(m), ...memoryOf(m) }),
     alone: overRows,
@@ -233,14 +233,14 @@ export const kinds: { readonly [K in Kind]: KindDefinition<K> } = {
   },
 };
 
-/** The definition of a module's kind: that of the library, or what its block says; undefined for a module that no block made, and for a kind without a definition. */
+/** The definition of a module's kind: the library's, or that of its block; undefined for a module that no block made, and for a kind without a definition. */
 export function kindOf({ about }: AnyModule): AnyKindDefinition | undefined {
   if (about.kindDefinition || about.kind === undefined) return about.kindDefinition;
   return Object.hasOwn(kinds, about.kind) ? kinds[about.kind as Kind] : undefined;
 }
 
 /**
- * The inputs of a block compiled by itself: those of its definition, or else of its kind. Sizes that its config leaves open are named as in `openSizes`.
+ * The inputs of a block compiled by itself: those of its definition, otherwise of its kind. Sizes that its config does not determine are named as in `openSizes`.
  *
  * Throws   ConfigError for a module that no block made, and for a kind without a definition
  *

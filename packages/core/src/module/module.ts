@@ -17,16 +17,16 @@ export type Fn = (...args: any[]) => unknown;
 
 /** Metadata of a module. */
 export interface About {
-  /** The kind of slot it fills. Absent for a module that no block made. */
+  /** The kind of slot that it fills. Absent for a module that no block made. */
   readonly kind?: string;
   /** The block and config it came from. */
   readonly blockName?: string;
   readonly config?: Readonly<Record<string, unknown>>;
-  /** Rules that lower what its forward function emits, blocks in it excepted. */
+  /** Rules that lower the ops that its forward function emits, except those of blocks in it. */
   readonly rules?: readonly Rule[];
   /** Factor of the initial values in the module and below, for schemes that scale: it keeps a deep stack stable. */
   readonly gain?: number;
-  /** Parameters below it that `reparametrize` replaced altogether: they have no name any more. */
+  /** Parameters below it that `reparametrize` replaced completely: they no longer have a name. */
   readonly dropped?: ReadonlySet<Parameter>;
 }
 
@@ -39,7 +39,7 @@ export type Module<F extends Fn = Fn> = F & {
   readonly kind?: string;
   readonly blockName?: string;
 };
-/** Any module, whatever its forward function takes. */
+/** Any module, with any forward function. */
 export interface AnyModule {
   readonly children: Children;
   readonly forward: Fn;
@@ -50,17 +50,17 @@ export interface AnyModule {
   (...args: any[]): unknown;
 }
 
-// Whose forward function runs, per graph: how a module learns the name under which it was called.
+// The module whose forward function runs, by graph: its record contains the name under which another module is called.
 const callers = new WeakMap<GraphBuilder, AnyModule[]>();
 
 /**
  * Makes a module from a record of parameters and modules and a forward function. Calling it opens a scope named after its key in
- * the caller's record; a second call of the same module gets a number (`shared@2`), its parameters keep their names.
+ * the caller's record; a second call of the same module is numbered (`shared@2`), its parameters keep their names.
  *
  *     const up = module({ weight }, (x: Value) => linear(x, weight));
  */
 export function module<F extends Fn>(children: Children, forward: F, about: About = {}): Module<F> {
-  // The ops that a block emits are lowered by its own rules. A child that is not a block belongs to the block around it.
+  // The ops that a block emits are lowered by its own rules. A child that is not a block belongs to the enclosing block.
   const rules = about.rules ?? (about.blockName === undefined ? undefined : []);
   const self = ((...args: unknown[]) => {
     const graph = graphOf(args);
@@ -94,7 +94,7 @@ export function module<F extends Fn>(children: Children, forward: F, about: Abou
 }
 
 /**
- * The same parameters, under the same names, with another forward function around the module's: a loss, a step of training, a generation.
+ * A module with the same parameters and names and another forward function, which can call the original: a loss, a training step, a generation.
  *
  * Example  const withLoss = withForward(block, (inputs: Record<string, Value>) => ({ loss }));
  */
@@ -133,7 +133,7 @@ function keysOf(owner: AnyModule): ReadonlyMap<AnyModule, string> {
   return found;
 }
 
-// Calls f for the parameters and modules of a record, lists and nested records included, but not for what those modules own.
+// Calls f for the parameters and modules of a record, including lists and nested records, but not for the children of those modules.
 function eachChild(
   record: Children | readonly Child[],
   f: (path: string, child: Parameter | AnyModule) => void,
@@ -146,7 +146,7 @@ function eachChild(
   }
 }
 
-/** A place in the tree of modules. */
+/** An entry of the tree of modules. */
 export interface Placed<T> {
   readonly path: string;
   readonly item: T;
@@ -168,7 +168,7 @@ export function modulesOf(root: AnyModule): readonly Placed<AnyModule>[] {
   return found;
 }
 
-/** The parameters of a module by checkpoint name, in order of the record; `aliases` are the further places of tied ones. */
+/** The parameters of a module by checkpoint name, in the order of the record; `aliases` are the other names of tied ones. */
 export interface ParameterNames {
   readonly parameters: ReadonlyMap<string, Parameter>;
   readonly nameOf: ReadonlyMap<Parameter, string>;
@@ -178,7 +178,7 @@ export interface ParameterNames {
   readonly owners: ReadonlyMap<string, AnyModule>;
 }
 
-/** The product of the gains of the modules around each parameter, by name; only those that differ from 1. */
+/** The product of the gains of the modules that contain each parameter, by name; only products that differ from 1. */
 export function gainsOf(root: AnyModule): ReadonlyMap<string, number> {
   const { nameOf } = namesOf(root);
   const gains = new Map<string, number>();

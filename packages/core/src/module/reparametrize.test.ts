@@ -1,9 +1,10 @@
 // Parameters made from others, in graphs with branches and loops.
 import { expect, it } from 'vitest';
 import { interpret } from '../interpret/interpret';
-import { type Graph, GraphBuilder, subgraphsOf, type Value } from '../ir/graph';
+import { type Graph, subgraphsOf, type Value } from '../ir/graph';
 import { cond, loop } from '../ops/control';
 import { add, mul } from '../ops/elementwise';
+import { GraphBuilder } from '../ops/vocabulary';
 import { values } from '../parameter/init';
 import { Parameter } from '../parameter/parameter';
 import { tensor, toArray } from '../tensor/convert';

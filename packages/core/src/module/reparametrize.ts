@@ -1,25 +1,25 @@
-// Parameters made from others: low-rank updates, quantised blocks, weight norm. Blocks do not notice.
+// Parameters computed from others: low-rank updates, quantised blocks, weight normalisation. Blocks do not notice.
 import { ConfigError, describe } from '../error';
 import type { GraphBuilder, Value } from '../ir/graph';
 import type { Parameter } from '../parameter/parameter';
 import { type AnyModule, graphOf, module, namesOf } from './module';
 
-/** How one parameter is made. */
+/** How one parameter is computed. */
 export interface Parametrization {
-  /** The parameters it is computed from, with names beside it: `q_proj.weight` computed from `lora_a` reads `q_proj.lora_a` of a checkpoint. */
+  /** The parameters it is computed from. Their names in a checkpoint are relative to the same module: `q_proj.weight` with `lora_a` reads `q_proj.lora_a`. */
   readonly parameters: Readonly<Record<string, Parameter>>;
-  /** True when nothing of the old parameter is left: it is then neither stored nor asked of a checkpoint. */
+  /** True if the original parameter is no longer used: it is then neither stored nor required from a checkpoint. */
   readonly replaces?: boolean;
   /** The value that replaces it; `weight` returns the original one. */
   value(weight: () => Value, g: GraphBuilder): Value;
 }
 
 /**
- * The same module with some parameters made from others.
+ * The same module with some parameters computed from others.
  *
  *     W' = W + B A     (LoRA)
  *
- * Throws   ConfigError when nothing is selected, or a new name is taken
+ * Throws   ConfigError when no parameter is selected, or a new name already exists
  * Source   LoRA: Hu et al. 2021, https://arxiv.org/abs/2106.09685
  *
  * Example  const tuned = reparametrize(block, (path, p) => (p.options.role === 'query' && p.dims.length === 2 ? lora(p, { rank: 8 }) : undefined));

@@ -1,4 +1,4 @@
-// A block compiled by itself: named inputs for what its kind takes, named outputs for what it gives.
+// A block compiled by itself: named inputs for the arguments of its kind, named outputs for its results.
 import { ConfigError, describe } from '../error';
 import type { Value } from '../ir/graph';
 import type { SequenceContext } from '../sequence/context';
@@ -8,9 +8,9 @@ import { type AnyModule, module } from './module';
 type Inputs = Readonly<Record<string, Value>>;
 
 /**
- * A model around any module: itself for a model or a module made by hand with the contract of one; for a block of another kind, what
- * `kinds` says of it: inputs q, k, v (attention, rotaryEmbedding, attentionBias), ids, pixels or features (embedding) or x, and the
- * output y (rotaryEmbedding: q_rotated, k_rotated). Parameter names stay.
+ * A model that calls any module. A model, or a module by hand with the contract of one, is returned as it is. For a block of another kind the
+ * inputs and outputs are those in `kinds`: inputs q, k, v (attention, rotaryEmbedding, attentionBias), ids, pixels or features (embedding) or x, and the
+ * output y (rotaryEmbedding: q_rotated, k_rotated). Parameter names do not change.
  *
  * Throws   ConfigError for a kind without a definition
  */

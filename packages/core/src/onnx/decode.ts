@@ -66,7 +66,7 @@ export function externalDataOf(proto: TensorProto, path: string, expected?: numb
 
 const safe = (n: bigint): number | bigint => (Number.isSafeInteger(Number(n)) ? Number(n) : n);
 
-// Strings are bytes in the format; ours are text.
+// Strings are bytes in the format, and text here.
 function textOf(bytes: Uint8Array, path: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
@@ -139,7 +139,7 @@ function readInitializer(proto: TensorProto, file: string): OnnxInitializer {
 function readGraph(proto: GraphProto, path: string): OnnxGraph {
   if (proto.sparseInitializer.length > 0)
     throw new FileError({ path, problem: 'the graph has sparse initializers', expected: 'dense initializers' });
-  // Types in between are a convenience; one that has no dtype here is left out.
+  // Types of intermediate values are optional; those without a dtype of ours are omitted.
   const values = proto.valueInfo.filter(
     ({ type }) => type?.value.case === 'tensorType' && dtypeOfElementType(type.value.value.elemType),
   );
@@ -155,12 +155,12 @@ function readGraph(proto: GraphProto, path: string): OnnxGraph {
 }
 
 /**
- * Reads a model. Elements of initializers are views of the bytes where their address is aligned for the dtype; external data stays
- * a reference, neither read nor checked against its file. A model has at most 2,000,000 nodes, names, attributes and sizes, and graphs inside each
- * other at most some thirty deep.
+ * Reads a model. Elements of initializers are views of the bytes if their address is aligned for the dtype; external data remains
+ * a reference, neither read nor checked against its file. A model has at most 2,000,000 nodes, names, attributes and sizes, and about thirty levels of
+ * nested graphs.
  *
  * @param path names the file in errors
- * @throws FileError when the bytes are not an ONNX model, contradict themselves, or use what a graph of the library has no place for:
+ * @throws FileError when the bytes are not an ONNX model, are inconsistent, or use types that a graph of the library does not support:
  *   sequences, maps, sparse tensors, strings, complex numbers, 8-bit floats, functions defined in the model. `inspect` reads those too.
  */
 export function readOnnx(bytes: Uint8Array, path = 'model'): OnnxModel {

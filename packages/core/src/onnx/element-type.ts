@@ -1,4 +1,4 @@
-// Element types: our names, the format's numbers.
+// Element types: dtypes and the numbers of the format.
 import type { DType } from '../tensor/tensor';
 import { TensorProto_DataType } from './gen/onnx_pb';
 
@@ -24,10 +24,10 @@ const numbers: Readonly<Record<DType, TensorProto_DataType>> = {
 };
 const names = new Map(Object.entries(numbers).map(([dtype, n]) => [n, dtype as DType]));
 
-/** The number by which the format knows a dtype. */
+/** The number of a dtype in the format. */
 export const elementTypeOf = (dtype: DType): number => numbers[dtype];
-/** The dtype of an element type; undefined for strings, complex numbers, 8-bit floats and others that the library has no dtype for. */
+/** The dtype of an element type; undefined for strings, complex numbers, 8-bit floats and others without a dtype in the library. */
 export const dtypeOfElementType = (n: number): DType | undefined => names.get(n);
-/** Name of an element type in texts: its dtype, else the format's name in lower case, else its number; "none" for the undefined one. */
+/** Name of an element type in texts: its dtype, otherwise the format's name in lower case, otherwise its number; "none" for the undefined one. */
 export const elementTypeName = (n: number): string =>
   names.get(n) ?? (n === 0 ? 'none' : TensorProto_DataType[n]?.toLowerCase()) ?? `element type ${n}`;

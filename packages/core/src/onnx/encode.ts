@@ -1,5 +1,5 @@
-// Writing models. The schema's library writes everything but the elements of initializers: it would copy them once for every level of
-// nesting, so that their bytes are put behind the rest of the graph's message, where the format allows them, without being copied.
+// Writing models. The protobuf library writes everything except the elements of initializers, which it would copy once for every level of
+// nesting. Their bytes are appended to the graph's message, which the format allows, without a copy.
 import { create, toBinary } from '@bufbuild/protobuf';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { FileError, internal, WeightError } from '../error';
@@ -19,13 +19,13 @@ import { toEntries, toGraphProto, toOpsets } from './to-proto';
 export interface ExternalDataOptions {
   /** Its path relative to the model's folder. */
   readonly location: string;
-  /** Smaller tensors stay in the model, where the runtime's shape inference finds them. Default 1024. */
+  /** Smaller tensors, in bytes, stay in the model, where the runtime's shape inference finds them. Default 1024. */
   readonly minBytes?: number;
   /** Every tensor starts at a multiple of this many bytes. Default 4096, a page, so that a runtime can map it; 64 saves space. */
   readonly align?: 4096 | 64;
 }
 
-/** A model on its way into bytes. Nothing is loaded before its turn, and one tensor at a time. */
+/** A model that is being encoded. Tensors are loaded one at a time, when they are written. */
 export interface EncodedModel {
   /** Size of the model without external data. */
   readonly modelBytes: number;
@@ -37,12 +37,12 @@ export interface EncodedModel {
   readonly external: AsyncIterable<Uint8Array>;
 }
 
-/** The most that {@link toBytes} embeds. The runtime refuses models in memory beyond 2 GiB, and a copy or two is always made. */
+/** Maximum size of the result of {@link toBytes}, in bytes. The runtime refuses models in memory beyond 2 GiB, and one or two copies are always made. */
 export const embedLimit = 2 ** 30;
 
 const sizeOf = ({ dtype, dims }: OnnxInitializer): number => bytesOf(dtype, countOf(dims));
 
-/** The elements of an initializer, loaded now and checked. */
+/** Loads and checks the elements of an initializer. */
 async function* elementsOf(initializer: OnnxInitializer): AsyncGenerator<Uint8Array> {
   const { name, data } = initializer;
   const wrong = (expected: string, got: string): WeightError =>
@@ -92,11 +92,11 @@ function place(
     });
 }
 
-/** One initializer for each place. */
+/** One initializer for each offset. */
 const written = (placed: readonly Placed[]): readonly Placed[] =>
   [...new Map(placed.toReversed().map((p) => [p.where, p])).values()].toReversed();
 
-// Offsets are decimal strings in the format, so that there is no limit to the size of the file.
+// Offsets are decimal strings in the format, so the size of the file is not limited.
 const toReference = (initializer: OnnxInitializer, { location, offset, length }: ExternalData): TensorProto =>
   create(TensorProtoSchema, {
     ...tensorHeader(initializer.name, initializer),
@@ -108,7 +108,7 @@ const toReference = (initializer: OnnxInitializer, { location, offset, length }:
 const opening = (field: { readonly number: number }, length: number): Uint8Array =>
   new BinaryWriter().tag(field.number, WireType.LengthDelimited).uint64(length).finish();
 
-/** Everything of an embedded initializer that comes before its elements. */
+/** The bytes of an embedded initializer before its elements. */
 function openingOf(initializer: OnnxInitializer): Uint8Array[] {
   const header = toBinary(TensorProtoSchema, create(TensorProtoSchema, tensorHeader(initializer.name, initializer)));
   const raw = opening(TensorProtoSchema.field.rawData, sizeOf(initializer));
@@ -117,7 +117,7 @@ function openingOf(initializer: OnnxInitializer): Uint8Array[] {
 
 const total = (chunks: readonly Uint8Array[]): number => chunks.reduce((n, c) => n + c.byteLength, 0);
 
-/** An initializer below this size is loaded while the one before it is written. */
+/** An initializer below this size is loaded while the previous one is written. */
 const aheadBytes = 2 ** 26;
 
 async function* padded(placed: readonly Placed[]): AsyncGenerator<Uint8Array> {
@@ -130,7 +130,7 @@ async function* padded(placed: readonly Placed[]): AsyncGenerator<Uint8Array> {
       let chunk = await (ahead ?? streams[i]!.next());
       const following = placed[i + 1]?.initializer;
       ahead = following && sizeOf(following) <= aheadBytes ? streams[i + 1]!.next() : undefined;
-      ahead?.catch(() => undefined); // awaited when its turn comes
+      ahead?.catch(() => undefined); // awaited when it is written
       for (; !chunk.done; chunk = await streams[i]!.next()) yield chunk.value;
       end = where.offset + where.length;
     }
@@ -171,8 +171,8 @@ function encode(model: OnnxModel, placed: readonly Placed[]): Pick<EncodedModel,
 }
 
 /**
- * A model as a stream of bytes, its large initializers as another one if `externalData` names a file for them, else embedded.
- * Equal models give equal bytes. Initializers that are in an external file already stay there.
+ * A model as a stream of bytes; its large initializers are a second stream if `externalData` names a file for them, otherwise embedded.
+ * Equal models are encoded as equal bytes. Initializers that are already in an external file stay there.
  *
  * @throws WeightError while it is read, when a lazy initializer does not match its declaration
  */
@@ -186,7 +186,7 @@ export function toChunks(model: OnnxModel, { externalData }: { readonly external
   };
 }
 
-/** All chunks as one array: the only one itself where it is the whole and nobody else uses its memory. */
+/** All chunks as one array; a single chunk is returned without a copy if it owns its whole buffer. */
 async function joined(chunks: AsyncIterable<Uint8Array>, length: number, own = false): Promise<Uint8Array> {
   let bytes: Uint8Array | undefined;
   let end = 0;
@@ -223,16 +223,16 @@ export async function toBytes(model: OnnxModel): Promise<Uint8Array> {
   return joined(encoded.model, encoded.modelBytes);
 }
 
-/** A model as a runtime in the same process takes it. */
+/** A model for a runtime in the same process. */
 export interface ModelInMemory {
   readonly model: Uint8Array;
-  /** The option of this name of a session. */
+  /** The session option of this name. */
   readonly externalData: readonly { readonly path: string; readonly data: Uint8Array }[];
 }
 
 /**
- * A model of any size for a session in this process: every large initializer is a file of its own in name only, and one that is a
- * tensor already is not copied.
+ * A model of any size for a session in this process: every large initializer is passed as an external file in memory, and one that is already a
+ * tensor is not copied.
  *
  * @throws WeightError when a lazy initializer does not match its declaration
  */

@@ -1,4 +1,4 @@
-// Constant folding: values that depend on weights alone are computed once, when the model is written.
+// Constant folding: values that depend only on weights are computed once, when the model is written.
 
 import type { Model } from '../compile/compile';
 import { internal, WeightError } from '../error';
@@ -12,19 +12,19 @@ import { expressionOf } from '../weights/compute';
 import type { LazyTensor } from '../weights/lazy';
 import type { OnnxInitializer } from './model';
 
-/** One value made of weights alone. */
+/** One value that depends only on weights. */
 export interface Folded {
-  /** A name made of the weights' names: `layers.0.q_proj.weight/Transpose`. */
+  /** A name derived from the weights' names: `layers.0.q_proj.weight/Transpose`. */
   label(names: ReadonlyMap<Parameter, string>): string;
 }
 export type Folding = ReadonlyMap<Value, Folded>;
 
-/** Weights below this size may be in a file in several forms. */
+/** Weights below this size may be stored in several layouts. */
 const small = 1 << 20;
 
 /**
- * Values that depend on stored weights and constants only. Left out: what would grow the file (a widened dtype, an expansion), and several forms of
- * a large weight that together are larger than it (a tied embedding, as it is and transposed): that is done at run time.
+ * Values that depend only on stored weights and constants. Excluded, and computed at run time, are values that would make the file larger (a wider dtype, an
+ * expansion) and several layouts of a large weight that together are larger than it (a tied embedding, as it is and transposed).
  */
 export function foldable(graph: Graph, parameterInputs: ReadonlySet<Parameter>): Folding {
   const { folding, read, stored } = foldAll(graph, (v) => v.leaf?.kind === 'parameter' && !parameterInputs.has(v.leaf.parameter));
@@ -42,7 +42,7 @@ interface Folds {
   readonly folding: Folding;
   /** Values that are read when the model runs. */
   readonly read: ReadonlySet<Value>;
-  /** The weights and constants beneath each folded value. */
+  /** The weights and constants that each folded value depends on. */
   readonly stored: ReadonlyMap<Value, ReadonlySet<Value>>;
 }
 
@@ -65,7 +65,7 @@ function foldAll(graph: Graph, isStored: (v: Value) => boolean): Folds {
   return { folding, read, stored };
 }
 
-// Only values that are read when the model runs count for the size of the file, not values between them and the weights.
+// Only values that are read when the model runs count towards the size of the file, not intermediate values.
 function withoutGrowth(
   graph: Graph,
   folding: Map<Value, Folded>,
@@ -90,7 +90,7 @@ function labelOf(leaves: readonly Value[], folding: Folding, names: ReadonlyMap<
   return first.leaf?.kind === 'parameter' ? (names.get(first.leaf.parameter) ?? 'parameter') : folding.get(first)!.label(names);
 }
 
-/** Values computed from a weight are written in pieces of this size: while one is written, the next is computed. */
+/** Size of the pieces in which a computed value is written; while one is written, the next is computed. */
 const pieceBytes = sharedBytes / 2;
 
 /** The initializer of a weight, or of a value folded from weights. It loads when it is written. */
@@ -115,14 +115,14 @@ export function foldedInitializer(name: string, v: Value, reader: WeightReader):
 }
 
 /**
- * Reads weights while a model is written. One from which several values are made, one after the other (queries, keys and values that are stored
- * as one), is kept in between; of those above 1 MiB only the last.
+ * Reads weights while a model is written. A weight from which several consecutive values are computed (queries, keys and values that are stored
+ * as one) is kept in memory in between; of weights above 1 MiB only the last one.
  */
 export class WeightReader {
   /** The last value, in the order of the file, that each weight is read for. */
   private readonly last = new Map<Value, Value>();
   private kept: { readonly leaf: Value; readonly tensor: Tensor } | undefined;
-  /** By how many values each weight is read now; one more for the kept one. */
+  /** The number of values that are being computed from each weight; one more for the kept weight. */
   private readonly readers = new Map<Tensor, number>();
   /** Keeps weights in memory while values are computed from them. */
   readonly scratch = new Scratch();

@@ -1,4 +1,4 @@
-// Node only. Inspecting a model on the disk.
+// Node only. Inspects a model file.
 import { stat } from 'node:fs/promises';
 import { dirname, isAbsolute, join, normalize } from 'node:path';
 import { readWhole } from '../disk/read-file';

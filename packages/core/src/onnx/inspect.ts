@@ -12,20 +12,20 @@ export interface InspectedValue {
   readonly name: string;
   /** `float32`, `float8e4m3fn`, `sequence of float32`. */
   readonly type: string;
-  /** Sizes, names, or '' where nothing is known; absent: unknown rank, or no tensor. */
+  /** Sizes, names, or '' for an unknown size; absent: unknown rank, or not a tensor. */
   readonly dims?: readonly (number | string)[];
 }
 
-/** How often an op occurs, in subgraphs and functions too. */
+/** How often an op occurs, including subgraphs and functions. */
 export interface InspectedOp {
   readonly domain: string;
   readonly opType: string;
   readonly count: number;
-  /** How many of them come from which block; '' for those that do not say. */
+  /** Number of nodes by the block that they come from; '' for nodes without this metadata. */
   readonly paths: Readonly<Record<string, number>>;
 }
 
-/** The initializers of one element type, in subgraphs too. */
+/** The initializers of one element type, including those of subgraphs. */
 export interface InspectedInitializers {
   readonly type: string;
   readonly tensors: number;
@@ -38,13 +38,13 @@ export interface InspectedFile {
   readonly location: string;
   readonly tensors: number;
   readonly bytes: number;
-  /** The size that the file must have at least. */
+  /** Minimum size of the file, in bytes. */
   readonly end: number;
-  /** What is wrong with it, if it was checked. */
+  /** The problem that was found, if the file was checked. */
   readonly problem?: string;
 }
 
-/** A model file in numbers; plain data. */
+/** The contents of a model file, as plain data. */
 export interface Inspection {
   readonly irVersion: number;
   readonly opsets: Readonly<Record<string, number>>;
@@ -62,8 +62,8 @@ export interface Inspection {
   /** Largest first. */
   readonly initializers: readonly InspectedInitializers[];
   /**
-   * Elements of the model's parameters, as its metadata has them. Of a file that does not say: those of the initializers that are floats or have 4 or 8 bits; int64
-   * shapes, int32 indices and bools are none.
+   * Number of elements of the model's parameters, from its metadata. For a file without it: that of the initializers that are floats or have 4 or 8 bits; int64
+   * shapes, int32 indices and bools do not count.
    */
   readonly parameters: number;
   readonly externalFiles: readonly InspectedFile[];
@@ -98,7 +98,7 @@ function inspectValue({ name, type }: ValueInfoProto): InspectedValue {
   return { name, type: inspectType(type), ...(dims && { dims }) };
 }
 
-// Names such as /model/layers.3/attn/MatMul are customary in other writers too.
+// Other exporters use names such as /model/layers.3/attn/MatMul.
 function blockPathOf({ name, metadataProps, docString }: NodeProto): string {
   const metadata = recordOf(metadataProps)[blockPathKey] ?? docString.match(/^onnxformers\.path: (.*)$/m)?.[1];
   return metadata ?? name.slice(0, Math.max(0, name.lastIndexOf('/'))).replace(/^\//, '');
@@ -106,7 +106,7 @@ function blockPathOf({ name, metadataProps, docString }: NodeProto): string {
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
-/** Counts as it walks. */
+/** Counts the parts of a model while walking through it. */
 interface Tally {
   nodes: number;
   subgraphs: number;
@@ -170,7 +170,7 @@ function tallyGraph(tally: Tally, graph: GraphProto, file: string): void {
 
 /**
  * The contents of a model file: opsets, inputs and outputs, ops by name and block, initializers by element type, external files. Reads
- * any ONNX file, also one that `readOnnx` refuses; external files are named, not opened.
+ * any ONNX file, also one that `readOnnx` refuses; external files are listed, not opened.
  *
  * @param path names the file in errors
  * @throws FileError when the bytes are not an ONNX model

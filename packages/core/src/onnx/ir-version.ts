@@ -2,7 +2,7 @@
 import type { DType } from '../tensor/tensor';
 import { allNodes, type OnnxGraph, type OnnxModel } from './model';
 
-// First opset of the standard that came with an IR version, newest first: https://onnx.ai/onnx/repo-docs/Versioning.html
+// First opset of the standard that was released with an IR version, newest first: https://onnx.ai/onnx/repo-docs/Versioning.html
 const opsetsOfIrVersions = [
   [25, 13],
   [24, 12],
@@ -19,10 +19,10 @@ const lowest = 4;
 /** The first version whose nodes have metadata. */
 export const firstIrVersionWithMetadata = 10;
 
-/** Names a domain as the file does: the standard's own is ''. */
+/** The name of a domain in the file: the standard's is ''. */
 export const canonicalDomain = (domain: string): string => (domain === 'ai.onnx' ? '' : domain);
 
-// bfloat16 came with version 4, so that only the 4-bit integers ask for more than the lowest.
+// bfloat16 was added in version 4, so only 4-bit integers require more than the lowest version.
 const needs = (dtype: DType): number => (dtype === 'int4' || dtype === 'uint4' ? 10 : lowest);
 
 function* dtypesOf(graph: OnnxGraph): Generator<DType> {

@@ -1,14 +1,14 @@
-// How much a model file may hold, found before anything is made of it: a message of two bytes becomes an object of hundreds.
+// Limits of a model file, checked before it is parsed: a message of two bytes becomes an object of hundreds of bytes.
 import { FileError } from '../error';
 
-/** Nodes, names, attributes, tensors and sizes altogether. A model of 200 layers has some 100,000. */
+/** Total number of nodes, names, attributes, tensors and sizes. A model of 200 layers has about 100,000. */
 const mostParts = 2_000_000;
-/** Graphs within graphs, and types within types, each counting for two or three messages. */
+/** Nesting of messages: each nested graph or type counts as two or three. */
 const deepest = 100;
 
-// The messages of the format and those within them, by field number. Fields of other messages are not counted.
+// The messages of the format and their nested messages, by field number. Fields of other messages are not counted.
 type Message = { readonly [field: number]: string };
-/** Lists of integers of a byte or more each: ints of attributes, dims of tensors. */
+/** Lists of integers of at least one byte each: ints of attributes, dims of tensors. */
 const lists: Readonly<Record<string, number>> = { attribute: 8, tensor: 1 };
 const messages: Readonly<Record<string, Message>> = {
   model: { 7: 'graph', 8: 'flat', 14: 'flat', 20: 'training', 25: 'function' },
@@ -29,7 +29,7 @@ const messages: Readonly<Record<string, Message>> = {
 };
 
 /**
- * Counts the fields of a model file, those of messages inside included.
+ * Counts the fields of a model file, including those of nested messages.
  *
  * @throws FileError for more than 2,000,000 of them, or messages more than 100 deep
  */

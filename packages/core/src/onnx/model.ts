@@ -12,20 +12,20 @@ export interface OnnxModel {
   readonly graph: OnnxGraph;
 }
 
-/** A graph, or the body of a Loop or a branch of an If, which also sees the values around it. */
+/** A graph, or the body of a Loop or a branch of an If, which can also read the values of the enclosing graphs. */
 export interface OnnxGraph {
   readonly name: string;
-  /** In an order in which they can run. */
+  /** In topological order. */
   readonly nodes: readonly OnnxNode[];
   readonly inputs: readonly OnnxValueInfo[];
   readonly outputs: readonly OnnxValueInfo[];
-  /** Types of values in between, where they are worth writing. */
+  /** Types of intermediate values, where they are useful. */
   readonly values?: readonly OnnxValueInfo[];
   readonly initializers: readonly OnnxInitializer[];
   readonly doc?: string;
 }
 
-/** The type of a named value. A dim is a size, a name, or '' where nothing is known; no dims at all: unknown rank. */
+/** The type of a named value. A dim is a size, a name, or '' if unknown; without dims the rank is unknown. */
 export interface OnnxValueInfo {
   readonly name: string;
   readonly dtype: DType;
@@ -39,16 +39,16 @@ export interface OnnxNode {
   readonly opType: string;
   /** '' for the standard's own ops. */
   readonly domain: string;
-  /** '' where an optional input is left out. */
+  /** '' for an omitted optional input. */
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   readonly attributes: Readonly<Record<string, OnnxAttribute>>;
-  /** Stands in the file from IR version 10 on; below, as lines `key: value` of the node's doc. */
+  /** Written as metadata from IR version 10 on, otherwise as lines `key: value` of the node's doc string. */
   readonly metadata?: Readonly<Record<string, string>>;
   readonly doc?: string;
 }
 
-/** Metadata of a model: how many elements its parameters have, which a file may hold in several layouts, folded, or narrow. */
+/** Metadata key of a model for the number of elements of its parameters, which a file may contain in several layouts, folded, or in another dtype. */
 export const parameterCountKey = 'onnxformers.parameters';
 
 /** Metadata key of a node for the path of its block. */
@@ -65,7 +65,7 @@ export type OnnxAttribute =
   | { readonly type: 'tensor'; readonly value: Tensor }
   | { readonly type: 'graph'; readonly value: OnnxGraph };
 
-/** A stored tensor. Only the outermost graph may hold lazy ones. */
+/** A stored tensor. Only the outermost graph may contain lazy ones. */
 export interface OnnxInitializer {
   readonly name: string;
   readonly dtype: DType;
@@ -74,13 +74,13 @@ export interface OnnxInitializer {
 }
 
 /**
- * The elements: a tensor, what loads one when its turn comes, its little-endian bytes piece by piece, or where they lie. Pieces
- * of at most 4 MiB (`sharedBytes`) are used up before the next is asked for, so that they can share memory. Initializers of one type with the very same data
- * lie in a file of external data once.
+ * The elements: a tensor, a function that loads one when it is written, its little-endian bytes piece by piece, or a reference to a file. Pieces
+ * of at most 4 MiB (`sharedBytes`) are consumed before the next is requested, so that they can share memory. Initializers of one type with the same data object
+ * are stored once in a file of external data.
  */
 export type InitializerData = Tensor | (() => Promise<Tensor>) | (() => AsyncIterable<Uint8Array>) | ExternalData;
 
-/** Elements in a file beside the model. */
+/** Elements in a file next to the model. */
 export interface ExternalData {
   /** Path relative to the model's folder, with forward slashes. */
   readonly location: string;
@@ -92,7 +92,7 @@ export interface ExternalData {
 
 export const isExternal = (data: InitializerData): data is ExternalData => typeof data === 'object' && 'location' in data;
 
-/** The nodes of a graph and of all graphs inside it, each before those of its own attributes. */
+/** The nodes of a graph and of all nested graphs, each before those of its own attributes. */
 export function* allNodes(graph: OnnxGraph): Generator<OnnxNode> {
   for (const node of graph.nodes) {
     yield node;

@@ -10,7 +10,7 @@ export function printBytes(n: number): string {
 }
 
 const grouped = (n: number): string => n.toLocaleString('en');
-/** Text of a foreign file in one line, and without the control characters that a terminal would obey. */
+/** Text of a foreign file in one line, without control characters that a terminal would interpret. */
 const plain = (text: string): string => (text.length > 200 ? `${text.slice(0, 199)}…` : text).replace(/\p{Cc}+/gu, ' ');
 const plural = (n: number, noun: string): string => `${grouped(n)} ${noun}${n === 1 ? '' : 's'}`;
 
@@ -26,7 +26,7 @@ const printValue = ({ name, type, dims }: InspectedValue): string[] => [
   dims ? `${type}[${dims.map((d) => (d === '' ? '?' : d)).join(', ')}]` : type,
 ];
 
-/** Block paths with their counts, layers taken together: `layers.*.mixer ×24`. */
+/** Block paths with their counts, layers merged: `layers.*.mixer ×24`. */
 function printPaths({ paths }: InspectedOp): string {
   const counts = new Map<string, number>();
   for (const [path, count] of Object.entries(paths)) {
@@ -40,7 +40,7 @@ function printPaths({ paths }: InspectedOp): string {
   return [...patterns.slice(0, shown), ...(patterns.length > shown ? [`and ${patterns.length - shown} more`] : [])].join(', ');
 }
 
-/** An inspection for people, as `onnxformers inspect` shows it. */
+/** An inspection as text, as `onnxformers inspect` prints it. */
 export function printInspection(about: Inspection): string {
   const opsets = Object.entries(about.opsets).map(([domain, version]) => (domain ? `${domain} ${version}` : `opset ${version}`));
   const bytes = about.initializers.reduce((n, i) => n + i.bytes, 0);

@@ -1,4 +1,4 @@
-// Node only. Saving a model of any size to a folder: structure and weights in separate files.
+// Node only. Saves a model of any size to a folder: structure and weights in separate files.
 import { basename, join } from 'node:path';
 import { replaceFiles } from '../disk/replace-files';
 import { writeFile } from '../disk/write-file';
@@ -12,11 +12,11 @@ import { printBytes } from './print';
 export interface SaveOnnxOptions {
   /** Default `model.onnx` and `weights.bin`. */
   readonly files?: { readonly model: string; readonly weights: string };
-  /** Texts to save beside them, by file name. The last one is the last to appear, so that it vouches for the others. */
+  /** Further text files to save, by file name. The last one becomes visible last: if it exists, all files exist. */
   readonly extra?: Readonly<Record<string, string>>;
   /** Called after every piece of at most 64 MiB. */
   readonly onProgress?: OnProgress;
-  /** Ends the saving between two pieces. */
+  /** Aborts the saving between two pieces. */
   readonly signal?: AbortSignal;
 }
 
@@ -38,10 +38,10 @@ function checkNames(dir: string, names: readonly string[]): void {
 }
 
 /**
- * Saves a model to a folder, which is made if it is not there: the structure in one file, the elements of all initializers of 1 KiB and more
- * in another, each at a multiple of 4096 bytes. Tensors are loaded one at a time, the next one while the last is written unless one of
- * them is large (64 and 128 MiB). Files are complete and on the disk before they get their names; when anything fails or is aborted, an older model in the
- * folder stays as it was. Other files there are not touched.
+ * Saves a model to a folder, which is created if necessary: the structure in one file, the elements of all initializers of 1 KiB and more
+ * in another, each at a multiple of 4096 bytes. Tensors are loaded one at a time, the next one while the previous one is written unless one of
+ * them is large (64 and 128 MiB). Files are complete and on the disk before they get their names; if anything fails or is aborted, an older model in the
+ * folder is not changed. Other files there are not touched.
  *
  * @throws FileError when the folder cannot be written or the disk is full
  * @throws WeightError when a lazy initializer does not match its declaration

@@ -6,7 +6,7 @@ import { arrayOf, bitsOf, bytesOf, countOf, type DType, type Tensor } from '../t
 import { dtypeOfElementType, elementTypeName, elementTypeOf } from './element-type';
 import { type TensorProto, TensorProto_DataLocation, TensorProtoSchema } from './gen/onnx_pb';
 
-/** Place and name of a tensor, for errors: `model.onnx, initializer "w"`. */
+/** File and name of a tensor, for errors: `model.onnx, initializer "w"`. */
 type Where = string;
 
 /** Reads a message of the schema; errors of the parser become a FileError. */
@@ -26,7 +26,7 @@ export function parsing<T>(path: string, what: string, read: () => T): T {
   }
 }
 
-/** A size or a place in a file: an integer from 0 to 2^53. */
+/** A size or an offset in a file: an integer from 0 to 2^53. */
 export function sizeOf(n: bigint, path: string, what: string): number {
   if (n < 0n || n > BigInt(Number.MAX_SAFE_INTEGER))
     throw new FileError({ path, problem: `${what} is out of range`, expected: '0 to 2^53', got: `${n}` });
@@ -65,7 +65,7 @@ export function tensorTypeOf(proto: TensorProto, path: Where): { dtype: DType; d
   return { dtype, dims, count };
 }
 
-// The field of the elements when they are not raw bytes. 16-bit floats are stored as bit patterns, 4-bit integers as their bytes.
+// The field of the elements if they are not raw bytes. 16-bit floats are stored as bit patterns, 4-bit integers as their bytes.
 function typedField(proto: TensorProto, dtype: DType): readonly (number | bigint)[] {
   if (dtype === 'float32') return proto.floatData;
   if (dtype === 'float64') return proto.doubleData;
@@ -90,7 +90,7 @@ function tensorOfField(proto: TensorProto, dtype: DType, dims: readonly number[]
   return { dtype, dims, data: (arrayOf(dtype) as Float64ArrayConstructor).from(numbers) as Tensor['data'] };
 }
 
-/** The tensor of a TensorProto; a view of its raw bytes where their address is aligned for the dtype. */
+/** The tensor of a TensorProto; a view of its raw bytes if their address is aligned for the dtype. */
 export function fromTensorProto(proto: TensorProto, path: Where): Tensor {
   const { dtype, dims, count } = tensorTypeOf(proto, path);
   if (proto.dataLocation === TensorProto_DataLocation.EXTERNAL) {

@@ -1,4 +1,4 @@
-// From the plain description of a graph to the messages of the schema.
+// From the plain description of a graph to protobuf messages.
 import { create } from '@bufbuild/protobuf';
 import { describe, internal } from '../error';
 import { elementTypeOf } from './element-type';
@@ -20,7 +20,7 @@ import { canonicalDomain, firstIrVersionWithMetadata } from './ir-version';
 import { isExternal, type OnnxAttribute, type OnnxGraph, type OnnxInitializer, type OnnxNode, type OnnxValueInfo } from './model';
 import { toTensorProto } from './tensor-proto';
 
-// Sorted, so that equal records give equal bytes whatever the order in which they were filled.
+// Sorted, so that equal records are encoded as equal bytes, whatever the order of their keys.
 const sorted = <T>(record: Readonly<Record<string, T>>): [string, T][] =>
   Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
 
@@ -99,7 +99,7 @@ function toValueInfo({ name, dtype, dims }: OnnxValueInfo): ValueInfoProto {
   return create(ValueInfoProtoSchema, { name, type: { value: { case: 'tensorType', value: tensor } } });
 }
 
-/** The message of a graph; the caller says how its initializers are written. */
+/** The message of a graph; the caller defines how its initializers are written. */
 export function toGraphProto(graph: OnnxGraph, irVersion: number, initializer: TensorProto[]): GraphProto {
   return create(GraphProtoSchema, {
     name: graph.name,

@@ -32,12 +32,12 @@ export function acceptAlike(types: readonly (TensorType | undefined)[], kind: Ac
   return all;
 }
 
-/** Keeps computed numbers within a dtype: integers drop their fraction and wrap around as the hardware's do. */
+/** Converts computed numbers to a dtype: integers lose their fraction and wrap around, as in hardware. */
 export function fitting(dtype: DType): (x: number) => number {
   return isFloat(dtype) ? (x) => x : (x) => castNumber(x, 'int64', dtype);
 }
 
-/** The number that a constant is everywhere, or undefined. */
+/** The number that all elements of a constant are equal to, or undefined. */
 export function constantOf(value: Value | undefined): number | undefined {
   if (value?.leaf?.kind !== 'constant') return undefined;
   const { data } = toArray(value.leaf.tensor);

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { GraphBuilder } from '../ir/graph';
 import { checkOp } from '../testing';
 import { gelu, hardSwish, mish, silu } from './activation';
 import { cases } from './activation.cases';
+import { GraphBuilder } from './vocabulary';
 
 test.each(cases.map((c) => [c.name, c] as const))('%s', (_, c) => checkOp(c));
 

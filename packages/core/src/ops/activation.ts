@@ -4,7 +4,6 @@ import { defineOp, type Op, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { accept } from './accept';
-import { add, clip, erf, mul, sigmoid, softplus, tanh } from './elementwise';
 import { erfOf } from './erf';
 
 const inferFloat = ([x]: readonly (TensorType | undefined)[]): readonly TensorType[] => [accept(x, 'float')];
@@ -25,7 +24,7 @@ export const Gelu: Op<GeluAttrs> = defineOp<GeluAttrs>({
       throw mismatch('unknown approximation', '"none" or "tanh"', `"${String(approximate)}"`);
     return inferFloat([x]);
   },
-  decompose([x], { approximate }) {
+  decompose([x], { approximate }, { add, erf, mul, tanh }) {
     const half = mul(x, 0.5);
     if (approximate === 'none') return [mul(half, add(erf(mul(x, Math.SQRT1_2)), 1))];
     const inner = mul(add(x, mul(mul(x, mul(x, x)), cubic)), slope);
@@ -66,7 +65,7 @@ export const Swish: Op<SwishAttrs> = defineOp<SwishAttrs>({
   since: 24,
   attributes: { alpha: 'float' },
   infer: inferFloat,
-  decompose: ([x], { alpha }) => [mul(x, sigmoid(mul(x, alpha)))],
+  decompose: ([x], { alpha }, { mul, sigmoid }) => [mul(x, sigmoid(mul(x, alpha)))],
   evaluate: ([x], { alpha }) => mapped(x, (v) => v * sigmoidOf(alpha * v)),
 });
 
@@ -104,7 +103,7 @@ export const Mish: Op = defineOp({
   since: 18,
   attributes: {},
   infer: inferFloat,
-  decompose: ([x]) => [mul(x, tanh(softplus(x)))],
+  decompose: ([x], _, { mul, softplus, tanh }) => [mul(x, tanh(softplus(x)))],
   evaluate: ([x]) => mapped(x, (v) => v * Math.tanh(Math.max(v, 0) + Math.log1p(Math.exp(-Math.abs(v))))),
 });
 /**
@@ -123,7 +122,7 @@ export const HardSwish: Op = defineOp({
   since: 14,
   attributes: {},
   infer: inferFloat,
-  decompose: ([x]) => [mul(x, clip(add(mul(x, 1 / 6), 0.5), 0, 1))],
+  decompose: ([x], _, { add, clip, mul }) => [mul(x, clip(add(mul(x, 1 / 6), 0.5), 0, 1))],
   evaluate: ([x]) => mapped(x, (v) => v * Math.min(Math.max(v / 6 + 0.5, 0), 1)),
 });
 /**

@@ -1,44 +1,38 @@
 // The definition of Attend in smaller ops, in parts that the definitions of other attentions share.
 import { type Dim, divDims, mulDims } from '../dim/dim';
-import type { Value } from '../ir/graph';
+import type { Value, Vocabulary } from '../ir/graph';
 import { materialize, someKey } from '../mask/tensor';
 import type { DType } from '../tensor/tensor';
 import { type AttendAttrs, type AttendParts, scaleOf } from './attend-parts';
-import { cast } from './cast';
-import { greaterOrEqual, where } from './comparison';
-import { add, mul, tanh } from './elementwise';
-import { matmul } from './matmul';
-import { concat, expand, reshape, slice, swapLast } from './movement';
-import { softmax } from './softmax';
 
 /** The results of Attend. The mask becomes a tensor only where necessary, and k and v are never repeated for grouped heads. */
-export function decomposeAttend(parts: AttendParts<Value>, attrs: AttendAttrs): readonly Value[] {
+export function decomposeAttend(parts: AttendParts<Value>, attrs: AttendAttrs, ops: Vocabulary): readonly Value[] {
   const { q, k, v, queryOffset, bias, sinks, noise } = parts;
   const frame = { graph: q.graph, seq: q.dims[2]!, kvSeq: k.dims[2]!, queryOffset };
   const keep = materialize(parts.mask, frame);
-  const scores = scaledScores(grouped(q, k), k, scaleOf(k, attrs.scale), attrs.softcap);
-  const perHead = keep || bias || sinks || noise ? headwise(scores, q) : scores;
-  const biased = bias ? add(perHead, cast(bias, perHead.dtype)) : perHead;
-  // A sink takes all weight where there is no key.
+  const scores = scaledScores(grouped(q, k, ops), k, scaleOf(k, attrs.scale), attrs.softcap, ops);
+  const perHead = keep || bias || sinks || noise ? headwise(scores, q, ops) : scores;
+  const biased = bias ? ops.add(perHead, ops.cast(bias, perHead.dtype)) : perHead;
+  // A sink gets all weight if there is no key.
   const some = !keep || sinks ? true : someKey(parts.mask, frame, keep);
-  const masked = keep ? hidden(biased, keep, some) : biased;
-  const weights = sinks ? softmaxWithSinks(masked, reshape(sinks, [sinks.dims[0]!, 1, 1])) : softmax(masked, -1);
-  const kept = noise ? dropped(weights, noise, attrs.dropout ?? 0) : weights;
-  const y = weightedRows(kept, v, q);
-  const shown = (x: Value): Value => (some === true ? x : where(some, x, 0));
+  const masked = keep ? hidden(biased, keep, some, ops) : biased;
+  const weights = sinks ? softmaxWithSinks(masked, ops.reshape(sinks, [sinks.dims[0]!, 1, 1]), ops) : ops.softmax(masked, -1);
+  const kept = noise ? dropped(weights, noise, attrs.dropout ?? 0, ops) : weights;
+  const y = weightedRows(kept, v, q, ops);
+  const shown = (x: Value): Value => (some === true ? x : ops.where(some, x, 0));
   if (!attrs.weights) return [shown(y)];
-  return [shown(y), cast(shown(headwise(weights, q)), q.dtype)];
+  return [shown(y), ops.cast(shown(headwise(weights, q, ops)), q.dtype)];
 }
 
-/** The dtype of scores and softmax for operands of this one. */
+/** The dtype of scores and softmax for operands of a dtype. */
 export const wide = (dtype: DType): DType => (dtype === 'float64' ? dtype : 'float32');
 
 /**
  * Scores with −∞ where `keep` is false, which no score and no bias can outweigh. In a fully masked row all of them become 0, so that its
- * weights are finite, here and in the gradient; its result is replaced afterwards. `some` is true where a query sees a key.
+ * weights are finite, here and in the gradient; its result is replaced afterwards. `some` is true where a query may attend to a key.
  */
-export function hidden(scores: Value, keep: Value, some: Value | true): Value {
-  return where(keep, scores, hiddenScore(keep, some, scores.dtype));
+export function hidden(scores: Value, keep: Value, some: Value | true, ops: Vocabulary): Value {
+  return ops.where(keep, scores, hiddenScore(keep, some, scores.dtype, ops));
 }
 
 /**
@@ -48,13 +42,19 @@ export function hidden(scores: Value, keep: Value, some: Value | true): Value {
  * Throws   nothing
  * Lowers   everywhere: Where, or a constant
  */
-export function hiddenScore({ graph }: Value, some: Value | true, dtype: DType): Value {
+export function hiddenScore({ graph }: Value, some: Value | true, dtype: DType, { where }: Vocabulary): Value {
   const nothing = graph.number(Number.NEGATIVE_INFINITY, dtype);
   return some === true ? nothing : where(some, nothing, graph.number(0, dtype));
 }
 
 /** softcap(scale · q kᵀ) in the dtype of the softmax, for q [..., rows, head_dim] and k [..., keys, head_dim]. */
-export function scaledScores(q: Value, k: Value, scale: number, softcap?: number): Value {
+export function scaledScores(
+  q: Value,
+  k: Value,
+  scale: number,
+  softcap: number | undefined,
+  { cast, matmul, mul, swapLast, tanh }: Vocabulary,
+): Value {
   const dtype = wide(q.dtype);
   // Scaling q costs less than scaling the scores.
   const scaled = mul(cast(q, dtype), softcap === undefined ? scale : scale / softcap);
@@ -62,31 +62,31 @@ export function scaledScores(q: Value, k: Value, scale: number, softcap?: number
   return softcap === undefined ? scores : mul(tanh(scores), softcap);
 }
 
-/** [batch, heads, rows, width] → [batch, kv_heads, group · rows, width]: the query heads that share a head of k, one after another. */
-export function grouped(x: Value, k: Value): Value {
+/** [batch, heads, seq, width] → [batch, kv_heads, group · seq, width]: the query heads that share a key head, one after another. */
+export function grouped(x: Value, k: Value, { reshape }: Vocabulary): Value {
   const [batch, heads, rows, width] = x.dims as [Dim, Dim, Dim, Dim];
   const kvHeads = k.dims[1]!;
   return reshape(x, [batch, kvHeads, mulDims(divDims(heads, kvHeads), rows), width]);
 }
 
 /** [batch, kv_heads, group · seq, width] → [batch, heads, seq, width], with the sizes of q. */
-export function headwise(x: Value, { dims: [batch, heads, seq] }: Value): Value {
+export function headwise(x: Value, { dims: [batch, heads, seq] }: Value, { reshape }: Vocabulary): Value {
   return reshape(x, [batch!, heads!, seq!, x.dims[3]!]);
 }
 
-/** weights · v in the dtype of v, as [batch, heads, seq, v_head_dim]; the weights as per query head or as grouped. */
-export function weightedRows(weights: Value, v: Value, q: Value): Value {
-  return headwise(matmul(grouped(cast(weights, v.dtype), v), v), q);
+/** weights · v in the dtype of v, [batch, heads, seq, v_head_dim]; the weights are for each query head, or grouped. */
+export function weightedRows(weights: Value, v: Value, q: Value, ops: Vocabulary): Value {
+  return headwise(ops.matmul(grouped(ops.cast(weights, v.dtype), v, ops), v), q, ops);
 }
 
-/** Softmax over the keys and one further logit, which is left out of the result. `sinks` broadcasts to [..., seq, 1]. */
-export function softmaxWithSinks(scores: Value, sinks: Value): Value {
+/** Softmax over the keys and one further logit, which is removed from the result. `sinks` broadcasts to [..., seq, 1]. */
+export function softmaxWithSinks(scores: Value, sinks: Value, { cast, concat, expand, slice, softmax }: Vocabulary): Value {
   const last = scores.rank - 1;
   const sink = expand(cast(sinks, scores.dtype), [...scores.dims.slice(0, -1), 1]);
   return slice(softmax(concat([scores, sink], last), -1), { axes: [last], starts: [0], ends: [scores.dims[last]!] });
 }
 
-function dropped(weights: Value, noise: Value, probability: number): Value {
+function dropped(weights: Value, noise: Value, probability: number, { greaterOrEqual, mul, where }: Vocabulary): Value {
   if (probability === 0) return weights;
   const factor = probability === 1 ? 0 : 1 / (1 - probability);
   return mul(where(greaterOrEqual(noise, probability), weights, 0), factor);

@@ -1,10 +1,10 @@
-// Floating-point operations of an attention: those of the pairs that positions allow.
+// Floating-point operations of an attention: those of the pairs that masks of positions allow.
 import type { Sizes } from '../ir/define-op';
 import type { Node } from '../ir/graph';
 import { impliedBy } from '../mask/features';
 import { type AttendAttrs, attendParts } from './attend-parts';
 
-/** Both products, for each pair of a query and a key that the mask's window allows. Masks that depend on data leave out nothing. */
+/** Both products, for each pair of a query and a key that the mask's window allows. Masks that depend on data exclude no pair. */
 export function attendFlops({ operands, attrs }: Node<AttendAttrs>, sizes: Sizes): number {
   const { q, k, v, mask } = attendParts(operands, attrs);
   const [batch, heads, seq, headDim] = q.dims.map((d) => sizes.of(d)) as [number, number, number, number];
@@ -14,7 +14,7 @@ export function attendFlops({ operands, attrs }: Node<AttendAttrs>, sizes: Sizes
   return 2 * batch * heads * pairs * (headDim + sizes.of(v.dims[3]!));
 }
 
-/** Pairs of a query and a key from `left` before to `right` after it, where both end together. */
+/** Number of pairs of a query and a key from `left` before to `right` after it, if queries and keys are aligned at their ends. */
 export function pairsWithin(
   seq: number,
   kvSeq: number,

@@ -8,18 +8,18 @@ import { isFloat } from '../tensor/tensor';
 
 /** Attributes of Attend. */
 export type AttendAttrs = {
-  /** Its numbers are operand indices. */
+  /** Its data are operand indices. */
   readonly mask: Mask<number>;
   /** Default 1 / √head_dim. */
   readonly scale?: number | undefined;
   readonly softcap?: number | undefined;
-  /** Probability of dropping a weight; without the operand `noise` nothing is dropped. */
+  /** Probability of dropping a weight; without the operand `noise` no weight is dropped. */
   readonly dropout?: number | undefined;
-  /** Which operand is what, after q, k and v. */
+  /** The names of the operands after q, k and v. */
   readonly slots: { readonly [name in AttendSlot]?: number };
   /** True: the weights are a second result, [batch, heads, seq, kv_seq], after softmax and before dropout. */
   readonly weights?: true | undefined;
-  /** True in the branch that runs only for few keys: rules that pay off for many keys are not applied to it. */
+  /** True in the branch that runs only for few keys: rules that are faster only for many keys are not applied to it. */
   readonly fewKeys?: true;
 };
 /** The optional operands besides those of the mask. */
@@ -33,7 +33,7 @@ export interface AttendParts<V> extends Readonly<Partial<Record<AttendSlot, V>>>
   readonly mask: Mask<V>;
 }
 
-/** The operands of an Attend by name: for rules, and for everything below. */
+/** The operands of an Attend by name. */
 export function attendParts<V>(
   operands: readonly (V | undefined)[],
   { mask, slots }: Pick<AttendAttrs, 'mask' | 'slots'>,
@@ -43,7 +43,7 @@ export function attendParts<V>(
   return { q: at(0), k: at(1), v: at(2), mask: mapMask(mask, at), ...Object.fromEntries(named) };
 }
 
-/** The factor of q kᵀ. */
+/** The scale of q kᵀ. */
 export function scaleOf(k: TensorType, scale: number | undefined): number {
   if (scale !== undefined) return scale;
   const headDim = k.dims[3]!;

@@ -4,7 +4,7 @@ import { countOf, type NDArray } from '../tensor/tensor';
 import type { AttendAttrs, AttendParts } from './attend-parts';
 import { broadcastIndex } from './broadcast';
 
-/** The results of Attend for arrays. Keys that a query may not attend to are never read; values have a weight of 0, and 0 · NaN is NaN as in every runtime. */
+/** The results of Attend for arrays. Masked keys are never read; masked values have a weight of 0, and 0 · NaN is NaN as in every runtime. */
 export function evaluateAttend(parts: AttendParts<NDArray>, attrs: AttendAttrs): readonly NDArray[] {
   const { q, k, v, queryOffset, bias, sinks, noise } = parts;
   const [batch, heads, seq, headDim] = q.dims as [number, number, number, number];

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Dim } from '../dim/dim';
 import { interpret } from '../interpret/interpret';
-import { GraphBuilder, type Value } from '../ir/graph';
+import type { Value } from '../ir/graph';
 import type { Reason } from '../lower/reason';
 import { and, causal, dense, documents, keyLengths, keyPadding, type Mask, none, not, or, slidingWindow } from '../mask/index';
 import type { NDArray } from '../tensor/tensor';
@@ -10,6 +10,7 @@ import { expectClose } from '../testing';
 import { array, feeder, randomArray } from '../testing/attention-calls';
 import { attendOp } from './attend';
 import { attendBlockwise, blockOf, readBlockwise } from './attend-window';
+import { GraphBuilder } from './vocabulary';
 
 interface Call {
   readonly batch: number;

@@ -1,6 +1,6 @@
 // Attention within a window, block by block: time and memory proportional to the window instead of the sequence.
 import { addDims, ceilDivDims, type Dim, divDims, mulDims, subDims } from '../dim/dim';
-import { located, mismatch, type Value } from '../ir/graph';
+import { mismatch, type Value } from '../ir/graph';
 import { defineReasons, type Reason } from '../lower/reason';
 import { reasons } from '../lower/reasons';
 import { sequenceOf } from '../mask/documents';
@@ -10,12 +10,6 @@ import { place, placeOf, placesUpTo } from '../mask/places';
 import { anyKey } from '../mask/tensor';
 import { hidden, scaledScores, softmaxWithSinks } from './attend-definition';
 import { type AttendParts, scaleOf } from './attend-parts';
-import { cast } from './cast';
-import { equal, greater, greaterOrEqual, less, lessOrEqual, logicalAnd, where } from './comparison';
-import { add, mul, sub } from './elementwise';
-import { matmul } from './matmul';
-import { pad, reshape, slice, transpose, unsqueeze, windows } from './movement';
-import { softmax } from './softmax';
 
 /** Options of {@link attendBlockwise}: those of Attend that it supports. */
 export interface BlockwiseOptions {
@@ -27,7 +21,7 @@ export interface BlockwiseOptions {
   readonly sinks?: Value | undefined;
 }
 
-/** Shorter blocks do not pay off. */
+/** Shorter blocks are not faster. */
 const shortestBlock = 16;
 
 const own = defineReasons({
@@ -61,7 +55,7 @@ export function readBlockwise<V>({
   return { ...reading, left, right };
 }
 
-/** Queries in a block for a window; each block sees the keys of two blocks. */
+/** Queries in a block for a window; each block attends to the keys of two blocks. */
 export const blockOf = (left: number, right: number): number => Math.max(left + right, shortestBlock);
 
 /**
@@ -74,7 +68,9 @@ export const blockOf = (left: number, right: number): number => Math.max(left + 
  * Lowers   everywhere: MatMul, Softmax
  */
 export function attendBlockwise(q: Value, k: Value, v: Value, { mask, scale, softcap, sinks }: BlockwiseOptions): Value {
-  const { left, right, lengths, keyPadding, documents } = located(q.graph, 'attendBlockwise', [q, k, v], () => {
+  const { ops } = q.graph;
+  const { cast, less, logicalAnd, matmul, reshape, slice, softmax, transpose, unsqueeze, where } = ops;
+  const { left, right, lengths, keyPadding, documents } = q.graph.located('attendBlockwise', [q, k, v], () => {
     const reading = readBlockwise({ mask });
     if ('refused' in reading) throw mismatch(reading.refused.text, 'a window with both bounds', printMask(mask));
     return reading;
@@ -88,7 +84,7 @@ export function attendBlockwise(q: Value, k: Value, v: Value, { mask, scale, sof
   const queries = blocks.ofQueries(q, 2);
   const byGroup = reshape(queries, [batch, kvHeads, group, count, block, q.dims[3]!]);
   const perBlock = reshape(transpose(byGroup, [0, 1, 3, 2, 4, 5]), [batch, kvHeads, count, mulDims(group, block), q.dims[3]!]);
-  const scores = scaledScores(perBlock, blocks.ofKeys(k, 2), scaleOf(k, scale), softcap);
+  const scores = scaledScores(perBlock, blocks.ofKeys(k, 2), scaleOf(k, scale), softcap, ops);
 
   const conditions = [blocks.band(), ...blocks.inside()];
   if (lengths) conditions.push(blocks.perKey(less(unsqueeze(blocks.rows(), [0]), place(reshape(lengths, [batch, 1, 1])))));
@@ -98,11 +94,11 @@ export function attendBlockwise(q: Value, k: Value, v: Value, { mask, scale, sof
 
   // [batch, kv_heads, blocks, group, query, key]
   const separate = reshape(scores, [batch, kvHeads, count, group, block, 2 * block]);
-  // Without data a query sees itself; so do the rows that fill the last block, unless the window reaches behind them.
+  // Without masks of data, a query attends to itself; so does the padding of the last block, unless the window ends before its own position.
   const data = lengths ?? keyPadding ?? documents;
   const some = sinks || (!data && right === 0) ? true : anyKey(keep);
-  const masked = hidden(separate, keep, some);
-  const weights = sinks ? softmaxWithSinks(masked, reshape(sinks, [kvHeads, 1, group, 1, 1])) : softmax(masked, -1);
+  const masked = hidden(separate, keep, some, ops);
+  const weights = sinks ? softmaxWithSinks(masked, reshape(sinks, [kvHeads, 1, group, 1, 1]), ops) : softmax(masked, -1);
   const merged = reshape(cast(weights, v.dtype), scores.dims);
   const width = v.dims[3]!;
   const y = reshape(matmul(merged, blocks.ofKeys(v, 2)), [batch, kvHeads, count, group, block, width]);
@@ -111,9 +107,11 @@ export function attendBlockwise(q: Value, k: Value, v: Value, { mask, scale, sof
   return slice(rows, { axes: [2], starts: [0], ends: [q.dims[2]!] });
 }
 
-/** Queries and keys in blocks: block n of the queries faces blocks n and n + 1 of the keys, which begin `left` rows before it. */
+/** Queries and keys in blocks: block n of the queries attends to blocks n and n + 1 of the keys, which begin `left` positions before it. */
 function blocking(q: Value, k: Value, left: number, right: number) {
   const { graph } = q;
+  const { add, equal, greater, greaterOrEqual, less, lessOrEqual, logicalAnd, mul, pad, reshape, slice, sub, where, windows } =
+    graph.ops;
   const [seq, kvSeq] = [q.dims[2]!, k.dims[2]!];
   const block = blockOf(left, right);
   const count = ceilDivDims(seq, block);
@@ -129,7 +127,7 @@ function blocking(q: Value, k: Value, left: number, right: number) {
     return windows(used, axis, 2 * block, block);
   };
   const upTo = (n: Dim): Value => placesUpTo(graph, n);
-  // The row of k for each block and place in it.
+  // The index of the key for each block and each position in it.
   const rows = (): Value => {
     const first = mul(reshape(upTo(count), [count, 1]), block);
     const within = sub(reshape(upTo(2 * block), [1, 2 * block]), left);
@@ -153,7 +151,7 @@ function blocking(q: Value, k: Value, left: number, right: number) {
       const [query, key] = [reshape(upTo(block), [block, 1]), reshape(upTo(2 * block), [1, 2 * block])];
       return logicalAnd(greaterOrEqual(key, query), lessOrEqual(key, add(query, left + right)));
     },
-    /** Rows that k has; those that no query's window reaches need no asking. */
+    /** Marks existing keys; keys that no query's window reaches need no check. */
     inside(): readonly Value[] {
       const low = left > 0 ? [perKey(greaterOrEqual(rows(), 0))] : [];
       const high = right > 0 ? [perKey(less(rows(), placeOf(graph, kvSeq)))] : [];

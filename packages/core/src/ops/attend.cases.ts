@@ -14,7 +14,7 @@ interface Sample {
   readonly kvSeq?: Dim;
   readonly sizes?: Readonly<Record<string, number>>;
   readonly dtype?: CaseInput['dtype'];
-  /** Inputs after q, k and v, and what is made of them. */
+  /** Inputs after q, k and v, and the options made of them. */
   readonly more?: readonly CaseInput[];
   readonly options: (...more: Value[]) => AttendOpOptions;
   readonly attend?: (q: Value, k: Value, v: Value, options: AttendOpOptions) => Value;

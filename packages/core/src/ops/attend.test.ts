@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { backward } from '../autodiff/grad';
 import { interpret } from '../interpret/interpret';
-import { GraphBuilder, type Value } from '../ir/graph';
+import type { Value } from '../ir/graph';
 import {
   and,
   causal,
@@ -23,6 +23,7 @@ import { type AttentionCall, array, attentionCall, feeder, randomArray } from '.
 import { type AttendOpOptions, attendOp, attendWithWeights } from './attend';
 import { cases } from './attend.cases';
 import { slice } from './movement';
+import { GraphBuilder } from './vocabulary';
 
 test.each(cases.map((c) => [c.name, c] as const))('%s', (_, c) => checkOp(c));
 
@@ -323,7 +324,7 @@ describe('the definition takes no more than it needs', () => {
       input('v', 'batch', kvHeads, 'seq', 7),
     ];
     const { producer } = attendOp(q, k, v, o(g));
-    producer!.op.decompose!(producer!.operands, producer!.attrs).forEach((y, i) => {
+    producer!.op.decompose!(producer!.operands, producer!.attrs, producer!.graph.ops).forEach((y, i) => {
       g.output(`y${i}`, y);
     });
     return g.finish().nodes.map((n) => n.op.key.replace('onnxformers.', ''));

@@ -40,7 +40,7 @@ export const Attend = defineOp<AttendAttrs>({
   },
   flops: attendFlops,
   notes: ({ outputs: [, weights] }) => (weights ? [reasons.weightsReturned({ type: printType(weights) })] : []),
-  decompose: (operands, attrs) => decomposeAttend(attendParts(operands, attrs), attrs),
+  decompose: (operands, attrs, ops) => decomposeAttend(attendParts(operands, attrs), attrs, ops),
   evaluate: (operands, attrs) => evaluateAttend(attendParts(operands, attrs), attrs),
 });
 
@@ -49,9 +49,9 @@ export interface AttendOpOptions {
   readonly mask: Mask<Value>;
   /** int64 [batch]: keys before query 0 (query offset); only the first `queryOffset + seq` keys exist. Absent: `kv_seq − seq`. */
   readonly queryOffset?: Value;
-  /** [1 or batch, 1 or heads, seq, kv_seq], added to the scores. Finite: −∞ belongs in the mask, see {@link fromAdditive}. */
+  /** [1 or batch, 1 or heads, seq, kv_seq], added to the scores. Finite: express −∞ by the mask, see {@link fromAdditive}. */
   readonly bias?: Value;
-  /** One more logit [heads] in each softmax, which takes weight and has no value (attention sink). */
+  /** One more logit [heads] in each softmax, whose share of the weights has no value (attention sink). */
   readonly sinks?: Value;
   /** Default 1 / √head_dim. */
   readonly scale?: number;
@@ -66,12 +66,12 @@ export interface AttendOpOptions {
  *
  *     y = softmax(mask(softcap(scale · q kᵀ) + bias)) v
  *
- * Query `i` is at position `queryOffset + i`, key `j` at `j`; under a documents mask both are counted within their sequence, whose keys end where
- * its queries end. The result of a query that may attend to no key (fully masked row) is 0.
+ * Query `i` is at position `queryOffset + i`, key `j` at `j`; under a documents mask both are counted within their sequence, aligned at
+ * the ends. The result of a query that may attend to no key (fully masked row) is 0.
  *
- * A masked key stays masked whatever scores and bias are, as long as they are below half of the largest float32. k and v must be finite, also at
- * masked positions: their weight is 0, and 0 · NaN is NaN. Kernels that never read these positions may return a number there. Padded positions of a model's inputs are set to 0
- * before blocks read them, see `contextOf`.
+ * A masked key stays masked for any scores and bias below half of the largest float32. k and v must be finite, also at
+ * masked positions: their weight is 0, and 0 · NaN is NaN. Kernels that never read these positions may return a number there. Padded
+ * positions of a model's inputs are set to 0 before blocks read them, see `contextOf`.
  *
  * Shapes   q [batch, heads, seq, head_dim] · k [batch, kv_heads, kv_seq, head_dim] · v [batch, kv_heads, kv_seq, v_head_dim] →
  *          [batch, heads, seq, v_head_dim]; kv_heads divides heads, query head h reads kv head ⌊h · kv_heads / heads⌋.
@@ -95,8 +95,8 @@ export interface AttendResult {
 }
 
 /**
- * Softmax attention that also returns its weights, after softmax and before dropout. Hidden keys have a weight of exactly 0, a fully masked row is 0
- * throughout, and a sink takes its share of the rest.
+ * Softmax attention that also returns its weights, after softmax and before dropout. Masked keys have a weight of exactly 0, all weights of a fully masked row are
+ * 0, and with a sink the weights sum to less than 1.
  *
  *     weights = softmax(mask(softcap(scale · q kᵀ) + bias))      y = weights v
  *
@@ -124,7 +124,7 @@ function emit(q: Value, k: Value, v: Value, options: AttendOpOptions, weights?: 
 }
 
 /**
- * Splits an additive mask, as other libraries use it, into the two parts that Attend distinguishes: a mask (−∞) and an attention bias.
+ * Splits an additive mask, as other libraries use it, into a mask (−∞) and an attention bias.
  *
  * Shapes   [1 or batch, 1 or heads, seq, kv_seq] → a mask of these dims, and a finite bias
  * Throws   nothing

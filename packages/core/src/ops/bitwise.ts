@@ -1,4 +1,4 @@
-// Integers as bits.
+// Bitwise operations on integers.
 
 import { defineOp, type Op, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value } from '../ir/graph';
@@ -121,7 +121,7 @@ export const BitShift = defineOp<{ direction: 'LEFT' | 'RIGHT' }>({
   vjp: 'nonDifferentiable',
 });
 /**
- * The bits of a moved by b places towards the high (`LEFT`) or the low end.
+ * The bits of a shifted by b places towards the high (`LEFT`) or the low end.
  *
  * Shapes   a, b any → their dims broadcast together
  * Dtypes   unsigned integers, both the same

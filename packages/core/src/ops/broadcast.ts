@@ -1,13 +1,12 @@
-// Broadcasting: operands of different dims aligned at their last axes, a size of 1 stretched.
+// Broadcasting: operands of different dims are aligned at their last axes, and axes of size 1 are repeated.
 import type { Dim } from '../dim/dim';
-import { mismatch, type Value } from '../ir/graph';
+import { mismatch, type Value, type Vocabulary } from '../ir/graph';
 import type { DType, NDArray } from '../tensor/tensor';
 import { fitting } from './accept';
-import { reduceSum } from './reduce';
 import { offsetsOf, rowMajorStrides } from './strides';
 
 /**
- * The dims that all of these broadcast to. The number 1 stretches; two different names are different sizes.
+ * The dims that all of these broadcast to. The number 1 broadcasts; two different names are different sizes.
  * @throws ShapeError when two sizes of an axis differ and neither is 1
  */
 export function broadcastDims(...all: readonly (readonly Dim[])[]): Dim[] {
@@ -32,13 +31,13 @@ export function keepsDims(dims: readonly Dim[], ...others: readonly (readonly Di
   return all.length === dims.length && all.every((d, i) => d === dims[i]);
 }
 
-/** The place in row-major data of an element of `index`, for dims that broadcast to its rank. */
+/** The offset in row-major data of the element at `index`, for dims that broadcast to its rank. */
 export function broadcastIndex(dims: readonly number[], index: readonly number[]): number {
   const skipped = index.length - dims.length;
   return dims.reduce((at, size, axis) => at * size + (size === 1 ? 0 : index[axis + skipped]!), 0);
 }
 
-/** For every element of an array of dims `to`, in order, where its element lies in an array of dims `from`. */
+/** For every element of an array of dims `to`, in order, the offset of its element in an array of dims `from`. */
 export function broadcastOffsets(from: readonly number[], to: readonly number[]): Int32Array {
   const strides = rowMajorStrides(from);
   const added = to.length - from.length;
@@ -48,7 +47,7 @@ export function broadcastOffsets(from: readonly number[], to: readonly number[])
   );
 }
 
-/** The array stretched to dims; itself when it has them. */
+/** The array broadcast to dims; itself if it has them. */
 export function broadcastTo(x: NDArray, dims: readonly number[]): NDArray {
   if (x.dims.length === dims.length && x.dims.every((d, i) => d === dims[i])) return x;
   const offsets = broadcastOffsets(x.dims, dims);
@@ -69,8 +68,8 @@ export function mapBroadcast(operands: readonly NDArray[], dtype: DType, f: (...
   return { dtype, dims, data: a.map((x, i) => fit(f(x, b[i]!))) };
 }
 
-/** The gradient of an operand of these dims that was broadcast: summed over the axes that were added or stretched. */
-export function unbroadcast(grad: Value, dims: readonly Dim[]): Value {
+/** The gradient of an operand of these dims that was broadcast: summed over the axes that were added or repeated. */
+export function unbroadcast(grad: Value, dims: readonly Dim[], { reduceSum }: Vocabulary): Value {
   const added = grad.rank - dims.length;
   const leading = Array.from({ length: added }, (_, i) => i);
   const whole = added ? reduceSum(grad, leading, { keepDims: false }) : grad;

@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { GraphBuilder, type Value } from '../ir/graph';
+import type { Value } from '../ir/graph';
 import { checkOp } from '../testing';
 import { cacheAppend, tensorScatter } from './cache';
 import { cases } from './cache.cases';
+import { GraphBuilder } from './vocabulary';
 
 test.each(cases.map((c) => [c.name, c] as const))('%s', (_, c) => checkOp(c));
 
@@ -13,7 +14,7 @@ test('a growing cache is one Concat, a fixed one becomes a ScatterND where there
     g.input('rows', 'float32', ['batch', 3, 'seq', 5]),
     g.input('past_lengths', 'int64', ['batch']),
   ];
-  const defined = (y: Value): Value => y.producer!.op.decompose!(y.producer!.operands, y.producer!.attrs)[0]!;
+  const defined = (y: Value): Value => y.producer!.op.decompose!(y.producer!.operands, y.producer!.attrs, y.graph.ops)[0]!;
   const grown = cacheAppend(past, rows);
   expect(grown.dims).toEqual(['batch', 3, 'seq + 11', 5]);
   expect(defined(grown).producer!.op.key).toBe('Concat');

@@ -1,22 +1,20 @@
 // KV caches: appending to a growing cache, or writing into one of fixed capacity.
 import { addDims, type Dim } from '../dim/dim';
 import { defineOp, noFlops, printType, type TensorType } from '../ir/define-op';
-import { apply, mismatch, type Value } from '../ir/graph';
+import { apply, mismatch, type Value, type Vocabulary } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { accept, acceptAlike } from './accept';
-import { add, mod } from './elementwise';
-import { concat, expand, reshape } from './movement';
-import { scatterND } from './select';
-import { iota, size } from './shape';
 import { axisOf } from './strides';
 
 // ---- TensorScatter ------------------------------------------------------------------------------------------------------
 
 type TensorScatterAttrs = { readonly axis?: number; readonly mode?: 'linear' | 'circular' };
 
+const tensorScatterOperands = ['cache', 'rows', 'start?'] as const;
 /** ONNX TensorScatter. Operands: cache, update, and for each sequence the position of the first new element, int64 [batch]; absent: 0. */
-export const TensorScatter = defineOp<TensorScatterAttrs>({
+export const TensorScatter = defineOp<TensorScatterAttrs, typeof tensorScatterOperands>({
   key: 'TensorScatter',
+  operands: tensorScatterOperands,
   flops: noFlops,
   since: 24,
   attributes: { axis: 'int', mode: 'string' },
@@ -36,18 +34,24 @@ export const TensorScatter = defineOp<TensorScatterAttrs>({
       throw mismatch('unknown mode', 'linear or circular', String(attrs.mode));
     return [past];
   },
-  decompose: ([cache, rows, start], attrs) => [scattered(cache!, rows!, start, attrs)],
+  decompose: ([cache, rows, start], attrs, ops) => [scattered(cache!, rows!, start, attrs, ops)],
   evaluate: ([cache, rows, start], attrs) => [written(cache!, rows!, start, attrs)],
 });
 
 const sequenceAxis = ({ dims }: TensorType, { axis = -2 }: TensorScatterAttrs): number => axisOf(axis, dims.length);
 
-// By ScatterND: one index for each row, through all axes up to that of the rows.
-function scattered(cache: Value, rows: Value, start: Value | undefined, attrs: TensorScatterAttrs): Value {
+// By ScatterND: one index for each position, over all axes up to that of the positions.
+function scattered(
+  cache: Value,
+  rows: Value,
+  start: Value | undefined,
+  attrs: TensorScatterAttrs,
+  { add, concat, expand, iota, mod, reshape, scatterND, size }: Vocabulary,
+): Value {
   const { graph } = cache;
   const axis = sequenceAxis(cache, attrs);
   const leading = rows.dims.slice(0, axis + 1);
-  // The number of an axis, as [..., 1] with its own size there.
+  // The indices along an axis, with size 1 on all others and a last axis of size 1.
   const along = (x: Value, i: number): Value => reshape(x, [...leading.map((d, k) => (k === i ? d : 1)), 1]);
   const places = (): Value => {
     const counted = along(iota(graph, leading[axis]!), axis);
@@ -78,9 +82,9 @@ function written(cache: NDArray, rows: NDArray, start: NDArray | undefined, attr
 
 /** Options of {@link tensorScatter}. */
 export interface TensorScatterOptions {
-  /** The axis of the positions, not that of the batch. Default -2. */
+  /** The axis of the positions, which is not the batch axis. Default -2. */
   readonly axis?: number;
-  /** True: a ring buffer; positions past the capacity wrap around to 0. */
+  /** True: a ring buffer; positions beyond the capacity wrap around to 0. */
   readonly circular?: boolean;
 }
 
@@ -101,9 +105,11 @@ export function tensorScatter(cache: Value, rows: Value, start?: Value, o: Tenso
 /** Attributes of {@link CacheAppend}. */
 export type CacheAppendAttrs = { readonly form: 'growing' | 'fixed' };
 
+const cacheAppendOperands = ['past', 'rows', 'pastLengths?'] as const;
 /** The high-level op behind {@link cacheAppend}. Operands: past, new keys or values, and for a cache of fixed capacity past_lengths. */
-export const CacheAppend = defineOp<CacheAppendAttrs>({
+export const CacheAppend = defineOp<CacheAppendAttrs, typeof cacheAppendOperands>({
   key: 'onnxformers.CacheAppend',
+  operands: cacheAppendOperands,
   flops: noFlops,
   attributes: { form: 'data' },
   infer([past, rows, pastLengths], { form }) {
@@ -117,7 +123,7 @@ export const CacheAppend = defineOp<CacheAppendAttrs>({
       throw mismatch('the update does not fit the cache', `[${batch}, ${heads}, rows, ${width}]`, printType(b));
     return [{ dtype: a.dtype, dims: [batch, heads, addDims(before, b.dims[2]!), width] }];
   },
-  decompose: ([past, rows, pastLengths], { form }) => [
+  decompose: ([past, rows, pastLengths], { form }, { concat }) => [
     form === 'fixed' ? tensorScatter(past!, rows!, pastLengths, { axis: 2 }) : concat([past, rows], 2),
   ],
 });

@@ -1,4 +1,4 @@
-// Numbers from one dtype to another.
+// Conversion of dtypes.
 
 import { defineOp, noFlops, type Op } from '../ir/define-op';
 import { apply, madeBy, type Operand, type Value } from '../ir/graph';
@@ -7,7 +7,7 @@ import { type DType, isFloat } from '../tensor/tensor';
 import { accept } from './accept';
 import { elementTypes } from './encode';
 
-// The dtypes that hold every number of another one, so that going through them changes nothing.
+// The dtypes that represent every number of another one, so that a cast through them is exact.
 const widenings: Partial<Record<DType, readonly DType[]>> = {
   float16: ['float32', 'float64'],
   bfloat16: ['float32', 'float64'],
@@ -45,9 +45,9 @@ export const Cast: Op<CastAttrs> = defineOp<CastAttrs>({
   }),
 });
 /**
- * x as another dtype: a float becomes an integer towards 0, anything but 0 is true. Differentiable between floats.
+ * x converted to another dtype: a float is truncated to an integer towards 0, any number except 0 is true. Differentiable between floats.
  *
- * The reference does not round floats. What a float beyond the range of an integer becomes is left to the runtime.
+ * The reference does not round floats. The result for a float beyond the range of an integer depends on the runtime.
  *
  * Shapes   x any → the same
  * Dtypes   any → `to`

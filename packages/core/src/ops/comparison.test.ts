@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest';
-import { GraphBuilder } from '../ir/graph';
 import { elementTypeOf } from '../onnx/element-type';
 import { dtypes } from '../tensor/tensor';
 import { checkOp } from '../testing';
@@ -7,6 +6,7 @@ import { cast } from './cast';
 import { equal, logicalNot, where } from './comparison';
 import { cases } from './comparison.cases';
 import { elementTypes } from './encode';
+import { GraphBuilder } from './vocabulary';
 
 test.each(cases.map((c) => [c.name, c] as const))('%s', (_, c) => checkOp(c));
 

@@ -1,6 +1,6 @@
-// Comparisons, logic on bools, and the choice between two values.
+// Comparisons, logic on bools, and selection between two values.
 
-import { defineOp, type Op, type TensorType } from '../ir/define-op';
+import { type Attrs, defineOp, type Op, type TensorType } from '../ir/define-op';
 import { apply, madeBy, mismatch, type Operand, type Value } from '../ir/graph';
 import { type Accepts, accept, acceptAlike, constantOf } from './accept';
 import { broadcastDims, broadcastTo, keepsDims, mapBroadcast, unbroadcast } from './broadcast';
@@ -138,9 +138,11 @@ export const Not: Op = defineOp({
  */
 export const logicalNot = (x: Operand): Value => apply(Not, [x], {})[0]!;
 
+const whereOperands = ['condition', 'yes', 'no'] as const;
 /** ONNX Where. */
-export const Where = defineOp({
+export const Where = defineOp<Attrs, typeof whereOperands>({
   key: 'Where',
+  operands: whereOperands,
   since: 16,
   attributes: {},
   infer([condition, yes, no]) {
@@ -159,13 +161,13 @@ export const Where = defineOp({
     const [a, b] = [broadcastTo(yes!, dims).data, broadcastTo(no!, dims).data];
     return [{ dtype: yes!.dtype, dims, data: broadcastTo(condition!, dims).data.map((c, i) => (c ? a[i]! : b[i]!)) }];
   },
-  vjp({ operands: [condition, yes, no] }, [g]) {
+  vjp({ operands: [condition, yes, no] }, [g], ops) {
     if (!g) return [];
-    return [undefined, unbroadcast(where(condition, g, 0), yes!.dims), unbroadcast(where(condition, 0, g), no!.dims)];
+    return [undefined, unbroadcast(where(condition, g, 0), yes!.dims, ops), unbroadcast(where(condition, 0, g), no!.dims, ops)];
   },
 });
 /**
- * `yes` where the condition is true, else `no`; all three broadcast.
+ * `yes` where the condition is true, otherwise `no`; all three broadcast.
  *
  * Shapes   condition, yes, no any → their dims broadcast together
  * Dtypes   condition bool; yes, no any, both the same

@@ -9,7 +9,7 @@ import { size } from './shape';
 const rows = { dtype: 'float32', dims: ['n', 3] } as const;
 const weight = { dtype: 'float32', dims: [3, 3] } as const;
 
-// One branch uses what the other does not; what both use is made outside as well.
+// One branch uses values that the other does not; values that both use are also used outside.
 const branching = (limit: number): OpCase => ({
   name: `cond: ${limit > 5 ? 'first' : 'second'} branch`,
   inputs: [rows, weight, rows],

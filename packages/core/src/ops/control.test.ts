@@ -1,11 +1,11 @@
 import { describe, expect, it, test } from 'vitest';
 import { grad } from '../autodiff/grad';
-import { GraphBuilder } from '../ir/graph';
 import { checkOp } from '../testing';
 import { loop } from './control';
 import { cases } from './control.cases';
 import { mul } from './elementwise';
 import { reduceSum } from './reduce';
+import { GraphBuilder } from './vocabulary';
 
 test.each(cases.map((c) => [c.name, c] as const))('%s', (_, c) => checkOp(c));
 

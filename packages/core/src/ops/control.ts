@@ -1,4 +1,4 @@
-// Loop and If: graphs inside graphs.
+// Loop and If: ops with subgraphs.
 import type { Dim } from '../dim/dim';
 import { defineOp, printType, type TensorType } from '../ir/define-op';
 import { apply, type Graph, type GraphBuilder, mismatch, type Value } from '../ir/graph';
@@ -7,17 +7,16 @@ import { gather } from './gather';
 import { inlined } from './inline';
 import { knownFrom } from './known';
 import { opaque } from './opaque';
-import { fill } from './shape';
 import { type SizeCondition, sizeCondition } from './size-condition';
 
 type IfAttrs = {
   readonly then_branch: Graph;
   readonly else_branch: Graph;
-  /** What the condition says of sizes, as it was traced; absent where it depends on anything else. */
+  /** The sizes for which the traced condition is true; absent if it depends on data. */
   readonly sizes?: SizeCondition;
 };
 
-/** ONNX If. Both branches give values of equal types. */
+/** ONNX If. Both branches return values of equal types. */
 export const If = defineOp<IfAttrs>({
   key: 'If',
   since: 16,
@@ -33,8 +32,8 @@ export const If = defineOp<IfAttrs>({
     });
     return yes;
   },
-  // The branch that was taken, once more, and its gradient. There the values around it are variables: no definition sees what they are made of.
-  vjpWith({ operands: [condition], attrs: { then_branch, else_branch } }, grads, wanted, backward) {
+  // Computes the taken branch again, with its gradient. Captured values are variables there: definitions cannot see how they are computed.
+  vjpWith({ operands: [condition], attrs: { then_branch, else_branch } }, grads, wanted, backward, { fill }) {
     const back = (branch: Graph) => () => {
       const variables = wanted.map(opaque);
       const slopes = backward(inlined(branch, new Map(wanted.map((v, i) => [v, variables[i]!]))), grads, variables);
@@ -42,7 +41,7 @@ export const If = defineOp<IfAttrs>({
     };
     return wanted.length ? cond(condition!, back(then_branch), back(else_branch)) : [];
   },
-  // The branch that these sizes take; of a condition that depends on data, the dearer one.
+  // The branch that these sizes take; for a condition that depends on data, the more expensive one.
   flops({ operands: [condition], attrs: { then_branch, else_branch } }, sizes, inside) {
     const known = knownFrom(condition!, sizes);
     if (known) return inside(known.data[0] ? then_branch : else_branch);
@@ -52,7 +51,7 @@ export const If = defineOp<IfAttrs>({
 });
 
 /**
- * `yes()` if the condition (bool []) is true, else `no()`; only that branch runs.
+ * `yes()` if the condition (bool []) is true, otherwise `no()`; only that branch runs.
  *
  * Shapes   condition bool [] → what the branches return, with the same dims in both
  * Throws   ShapeError when the branches return values of different types
@@ -71,7 +70,7 @@ export function cond(condition: Value, yes: () => readonly Value[], no: () => re
 
 type LoopAttrs = { readonly body: Graph; readonly carried: number; readonly trips: Dim };
 
-/** ONNX Loop. Operands: trip count int64 [], condition bool [] or none, then what is carried from step to step. */
+/** ONNX Loop. Operands: trip count int64 [], condition bool [] or none, then the loop-carried values. */
 export const Loop = defineOp<LoopAttrs>({
   key: 'Loop',
   since: 16,
@@ -122,7 +121,7 @@ export const Loop = defineOp<LoopAttrs>({
   },
 });
 
-/** What one step of a loop returns: the carried values, values collected over the steps, and whether to go on. */
+/** The results of one step of a loop: the carried values, values collected over the steps (scan outputs), and whether to continue. */
 export interface LoopStep {
   readonly carried: readonly Value[];
   readonly scans?: readonly Value[];
@@ -130,7 +129,7 @@ export interface LoopStep {
 }
 
 /**
- * Repeats a body. What does not depend on the step is computed once, outside; what is drawn at random is another draw in each step.
+ * Repeats a body. Nodes that do not depend on the step are computed once, outside the loop; random draws differ in each step.
  *
  * Shapes   trips int64 [] · starts bool [] · carried: any, of the same type in every step → the last carried values; scans [trips, …]
  * Throws   ShapeError when a carried value changes its type
@@ -141,7 +140,7 @@ export function loop(
   o: {
     readonly trips: Value;
     readonly count: Dim;
-    /** Whether there is a first step at all; absent: where trips is not 0. */
+    /** Whether the first step runs; default: if trips is not 0. */
     readonly starts?: Value;
     readonly carried: readonly Value[];
     readonly body: (step: Value, ...carried: Value[]) => LoopStep;

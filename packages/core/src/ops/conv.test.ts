@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { GraphBuilder } from '../ir/graph';
 import { checkOp } from '../testing/op-suite';
 import { conv, convTranspose } from './conv';
 import { cases } from './conv.cases';
 import { averagePool, globalAveragePool, maxPool } from './pool';
+import { GraphBuilder } from './vocabulary';
 
 describe('the op suite', () => {
   it.each(cases.map((c) => [c.name, c] as const))('%s', (_, c) => checkOp(c));

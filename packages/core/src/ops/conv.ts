@@ -1,12 +1,9 @@
 // Convolutions over any number of spatial axes, and their transposes.
 import { type Dim, mulDims, tryDivDims } from '../dim/dim';
 import { countIn, defineOp, type Op, printType, type TensorType } from '../ir/define-op';
-import { apply, located, mismatch, type Operand, type Value } from '../ir/graph';
+import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { acceptAlike } from './accept';
-import { einsum } from './einsum';
-import { reshape } from './movement';
-import { reduceSum } from './reduce';
 import {
   coveredSizes,
   fitted,
@@ -49,9 +46,11 @@ function groupsOf(size: Dim, group: number, what: string): Dim {
   return each;
 }
 
+const convOperands = ['x', 'weight', 'bias?'] as const;
 /** ONNX Conv. Operands: x, the weight [out, in / group, ...kernel], and the bias [out] or none. */
-export const Conv: Op<ConvAttrs> = defineOp<ConvAttrs>({
+export const Conv: Op<ConvAttrs, typeof convOperands> = defineOp<ConvAttrs, typeof convOperands>({
   key: 'Conv',
+  operands: convOperands,
   since: 11,
   attributes: windowAttributes,
   infer([x, weight, bias], attrs) {
@@ -64,11 +63,11 @@ export const Conv: Op<ConvAttrs> = defineOp<ConvAttrs>({
   flops: ({ operands: [, weight, bias], outputs: [y] }, sizes) =>
     countIn(y!, sizes) * (2 * countIn({ dims: weight!.dims.slice(1) }, sizes) + (bias ? 1 : 0)),
   evaluate: ([x, weight, bias], attrs) => [convolved(x!, weight!, bias, attrs)],
-  vjp({ operands: [x, weight, bias], attrs }, [grad]) {
+  vjp({ operands: [x, weight, bias], attrs }, [grad], ops) {
     if (!grad) return [];
     const { group, strides, dilations } = attrs;
     const covered = convTranspose(grad, weight!, undefined, { group, strides, dilations });
-    return [fitted(covered, spatialOf(x!), attrs), weightGradient(x!, grad, attrs), bias && biasGradient(grad)];
+    return [fitted(covered, spatialOf(x!), attrs, ops), weightGradient(x!, grad, attrs, ops), bias && biasGradient(grad, ops)];
   },
 });
 
@@ -94,7 +93,7 @@ function convolved(x: NDArray, weight: NDArray, bias: NDArray | undefined, attrs
   return { dtype: x.dtype, dims, data };
 }
 
-// Calls f for every batch entry, group, outer channel (counted over all groups) and inner channel (counted in its group).
+// Calls f for every batch entry, group, output channel (counted over all groups) and input channel (counted in its group).
 function eachPair(
   batch: number,
   groups: number,
@@ -110,17 +109,18 @@ function addBias(data: Float64Array, bias: NDArray | undefined, each: number): v
   if (bias) for (let i = 0; i < data.length; i++) data[i]! += bias.data[Math.floor(i / each) % bias.data.length]!;
 }
 
-const biasGradient = (grad: Value): Value => reduceSum(grad, [0, ...spatialAxes(grad)], { keepDims: false });
+const biasGradient = (grad: Value, { reduceSum }: Vocabulary): Value =>
+  reduceSum(grad, [0, ...spatialAxes(grad)], { keepDims: false });
 
-/** [out, in / group, ...kernel], from the input and the gradient of the output; for a transposed convolution the other way round. */
-function weightGradient(x: Value, grad: Value, attrs: ConvAttrs): Value {
+/** [out, in / group, ...kernel], from the input and the gradient of the output; for a transposed convolution with these exchanged. */
+function weightGradient(x: Value, grad: Value, attrs: ConvAttrs, ops: Vocabulary): Value {
   const { group, kernel_shape } = attrs;
   const [batch, channels, elements] = [x.dims[0]!, x.dims[1]!, countOf(kernel_shape)];
   const [inner, outer] = [groupsOf(channels, group, 'channels'), groupsOf(grad.dims[1]!, group, 'channels')];
   const windows = mulDims(...spatialOf(grad));
-  const columns = reshape(unfold(x, attrs), [batch, group, inner, elements, windows]);
-  const rows = reshape(grad, [batch, group, outer, windows]);
-  return reshape(einsum('bgcew,bgow->goce', columns, rows), [grad.dims[1]!, inner, ...kernel_shape]);
+  const columns = ops.reshape(unfold(x, attrs, 0, ops), [batch, group, inner, elements, windows]);
+  const rows = ops.reshape(grad, [batch, group, outer, windows]);
+  return ops.reshape(ops.einsum('bgcew,bgow->goce', columns, rows), [grad.dims[1]!, inner, ...kernel_shape]);
 }
 
 /**
@@ -140,16 +140,21 @@ export function conv(x: Value, weight: Operand, bias?: Operand, o: ConvOptions =
 
 function kernelOf(weight: Operand, x: Value, key: string): readonly Dim[] {
   if (weight !== undefined && typeof weight !== 'number') return weight.dims.slice(2);
-  return located(x.graph, key, [x], () => {
+  return x.graph.located(key, [x], () => {
     throw mismatch('the weight is missing');
   });
 }
 
 // ---- ConvTranspose --------------------------------------------------------------------------------------------------
 
+const convTransposeOperands = ['x', 'weight', 'bias?'] as const;
 /** ONNX ConvTranspose. Operands: x, the weight [in, out / group, ...kernel], and the bias [out] or none. */
-export const ConvTranspose: Op<ConvTransposeAttrs> = defineOp<ConvTransposeAttrs>({
+export const ConvTranspose: Op<ConvTransposeAttrs, typeof convTransposeOperands> = defineOp<
+  ConvTransposeAttrs,
+  typeof convTransposeOperands
+>({
   key: 'ConvTranspose',
+  operands: convTransposeOperands,
   since: 11,
   attributes: { ...windowAttributes, output_padding: 'ints' },
   form: ({ output_padding: padding }) => `output_padding=${padding?.some((n) => n !== 0) ? 'some' : 'none'}`,
@@ -173,9 +178,9 @@ export const ConvTranspose: Op<ConvTransposeAttrs> = defineOp<ConvTransposeAttrs
   flops: ({ operands: [x, weight, bias], outputs: [y] }, sizes) =>
     2 * countIn(x!, sizes) * countIn({ dims: weight!.dims.slice(1) }, sizes) + (bias ? countIn(y!, sizes) : 0),
   evaluate: ([x, weight, bias], attrs) => [convolvedBack(x!, weight!, bias, attrs)],
-  vjp({ operands: [x, weight, bias], attrs }, [grad]) {
+  vjp({ operands: [x, weight, bias], attrs }, [grad], ops) {
     if (!grad) return [];
-    return [conv(grad, weight!, undefined, attrs), weightGradient(grad, x!, attrs), bias && biasGradient(grad)];
+    return [conv(grad, weight!, undefined, attrs), weightGradient(grad, x!, attrs, ops), bias && biasGradient(grad, ops)];
   },
 });
 
@@ -202,7 +207,7 @@ function convolvedBack(x: NDArray, weight: NDArray, bias: NDArray | undefined, a
 }
 
 /**
- * The transpose of a convolution as a linear map: every element of x writes the kernel, `strides` apart, and what overlaps is added.
+ * The transpose of a convolution as a linear map: every element of x adds a multiple of the kernel to the result, `strides` apart; overlaps are summed.
  *
  * Shapes   x [batch, in, ...spatial], weight [in, out / group, ...kernel], bias [out] or none
  *          → [batch, out, ...], on each axis stride * (size - 1) + dilation * (kernel - 1) + 1 - pads + outputPadding

@@ -1,19 +1,15 @@
 // Einsum: sums of products over named axes.
 import { addDims, type Dim, mulDims } from '../dim/dim';
 import { defineOp } from '../ir/define-op';
-import { apply, mismatch, type Operand, type Value } from '../ir/graph';
+import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { acceptAlike, fitting } from './accept';
 import { broadcastDims } from './broadcast';
-import { mul } from './elementwise';
-import { matmul } from './matmul';
-import { pad, reshape, slice, squeeze, transpose, unsqueeze } from './movement';
-import { reduceSum } from './reduce';
 import { offsetsOf, rowMajorStrides } from './strides';
 
 type EinsumAttrs = { readonly equation: string };
 
-/** An axis is called by its letter, or `.0`, `.1`, … from the right when an ellipsis stands for it. */
+/** The label of an axis is its letter, or `.0`, `.1`, … from the right for axes of an ellipsis. */
 interface Equation {
   readonly inputs: readonly (readonly string[])[];
   readonly output: readonly string[];
@@ -57,7 +53,7 @@ function impliedOutput(all: readonly string[], widest: number): string[] {
   return [...Array.from({ length: widest }, (_, i) => `.${widest - 1 - i}`), ...once];
 }
 
-/** The size of every axis. Behind an ellipsis 1 broadcasts. */
+/** The size of every axis. Axes of an ellipsis broadcast if they have size 1. */
 function sizesOf<D extends Dim>({ inputs }: Equation, dims: readonly (readonly D[])[]): Map<string, D> {
   const sizes = new Map<string, D>();
   inputs.forEach((labels, operand) => {
@@ -84,16 +80,16 @@ export const Einsum = defineOp<EinsumAttrs>({
     const sizes = sizesOf(parsed, dims);
     return [{ dtype: types[0]!.dtype, dims: parsed.output.map((label) => sizes.get(label)!) }];
   },
-  decompose(operands, { equation }) {
+  decompose(operands, { equation }, ops) {
     const xs = operands as readonly Value[];
     const { inputs, output } = parse(equation, ranksOf(xs.map((x) => x.dims)));
-    const terms = xs.map((value, i) => diagonal({ value, labels: inputs[i]! }));
+    const terms = xs.map((value, i) => diagonal({ value, labels: inputs[i]! }, ops));
     const product = terms.reduce((a, b, i) =>
-      contracted(a, b, new Set([...output, ...terms.slice(i + 1).flatMap((t) => t.labels)])),
+      contracted(a, b, new Set([...output, ...terms.slice(i + 1).flatMap((t) => t.labels)]), ops),
     );
-    const { value, labels } = summed(product, (label) => !output.includes(label));
+    const { value, labels } = summed(product, (label) => !output.includes(label), ops);
     return [
-      transpose(
+      ops.transpose(
         value,
         output.map((label) => labels.indexOf(label)),
       ),
@@ -132,7 +128,7 @@ function sumOfProducts(xs: readonly NDArray[], equation: string): NDArray {
   return { dtype: xs[0]!.dtype, dims: outDims, data };
 }
 
-// An axis named twice is walked along its diagonal; one of size 1 is not walked at all.
+// For an axis named twice only its diagonal is read; an axis of size 1 has stride 0.
 function strideOf(label: string, labels: readonly string[], dims: readonly number[]): number {
   const strides = rowMajorStrides(dims);
   return labels.reduce((sum, own, axis) => (own === label && dims[axis] !== 1 ? sum + strides[axis]! : sum), 0);
@@ -145,69 +141,76 @@ interface Term {
   readonly labels: readonly string[];
 }
 
-/** An operand without axes named twice. Behind n rows of n, n more elements make n rows of n + 1 that begin with the diagonal. */
-function diagonal(term: Term): Term {
+/** An operand without axes named twice. Appending n elements to n rows of n and reshaping to n rows of n + 1 moves the diagonal to the first column. */
+function diagonal(term: Term, ops: Vocabulary): Term {
   const twice = term.labels.find((label, i) => term.labels.indexOf(label) !== i);
   if (twice === undefined) return term;
   const first = term.labels.indexOf(twice);
   const pair = [first, term.labels.indexOf(twice, first + 1)];
   const others = term.labels.flatMap((_, i) => (pair.includes(i) ? [] : [i]));
-  const { value } = ordered(term, [...others, ...pair]);
+  const { value } = ordered(term, [...others, ...pair], ops);
   const [rest, n] = [value.dims.slice(0, -2), value.dims.at(-1)!];
-  const flat = pad(reshape(value, [...rest, mulDims(n, n)]), { axes: [-1], before: [0], after: [n] });
-  const shifted = reshape(flat, [...rest, n, addDims(n, 1)]);
-  const column = squeeze(slice(shifted, { axes: [-1], starts: [0], ends: [1] }), [-1]);
-  return diagonal({ value: column, labels: [...others.map((i) => term.labels[i]!), twice] });
+  const flat = ops.pad(ops.reshape(value, [...rest, mulDims(n, n)]), { axes: [-1], before: [0], after: [n] });
+  const shifted = ops.reshape(flat, [...rest, n, addDims(n, 1)]);
+  const column = ops.squeeze(ops.slice(shifted, { axes: [-1], starts: [0], ends: [1] }), [-1]);
+  return diagonal({ value: column, labels: [...others.map((i) => term.labels[i]!), twice] }, ops);
 }
 
-const ordered = ({ value, labels }: Term, axes: readonly number[]): Term => ({
+const ordered = ({ value, labels }: Term, axes: readonly number[], { transpose }: Vocabulary): Term => ({
   value: transpose(value, axes),
   labels: axes.map((i) => labels[i]!),
 });
 
-function summed({ value, labels }: Term, gone: (label: string) => boolean): Term {
+function summed({ value, labels }: Term, gone: (label: string) => boolean, { reduceSum }: Vocabulary): Term {
   const axes = labels.flatMap((label, i) => (gone(label) ? [i] : []));
   if (axes.length === 0) return { value, labels };
   return { value: reduceSum(value, axes, { keepDims: false }), labels: labels.filter((label) => !gone(label)) };
 }
 
-/** The product of two terms, summed over the axes that nothing further needs. `needed` lists the axes of the output in their order, then others. */
-function contracted(a: Term, b: Term, needed: ReadonlySet<string>): Term {
-  const left = summed(a, (label) => !needed.has(label) && !b.labels.includes(label));
-  const right = summed(b, (label) => !needed.has(label) && !a.labels.includes(label));
+/** The product of two terms, summed over the axes that no later term needs. `needed` lists the axes of the output in their order, then others. */
+function contracted(a: Term, b: Term, needed: ReadonlySet<string>, ops: Vocabulary): Term {
+  const left = summed(a, (label) => !needed.has(label) && !b.labels.includes(label), ops);
+  const right = summed(b, (label) => !needed.has(label) && !a.labels.includes(label), ops);
   const both = left.labels.filter((label) => right.labels.includes(label));
   const [batch, inner] = [both.filter((l) => needed.has(l)), both.filter((l) => !needed.has(l))];
   const [rows, columns] = [left.labels.filter((l) => !both.includes(l)), right.labels.filter((l) => !both.includes(l))];
   if (inner.length === 0) {
     const labels = [...needed].filter((label) => left.labels.includes(label) || right.labels.includes(label));
-    return { value: mul(spread(left, labels), spread(right, labels)), labels };
+    return { value: ops.mul(spread(left, labels, ops), spread(right, labels, ops)), labels };
   }
-  const product = matmul(grouped(left, batch, rows, inner), grouped(right, batch, inner, columns));
+  const product = ops.matmul(grouped(left, batch, rows, inner, ops), grouped(right, batch, inner, columns, ops));
   const dimsOf = (term: Term, of: readonly string[]) => of.map((l) => term.value.dims[term.labels.indexOf(l)]!);
   const dims = [...product.dims.slice(0, -2), ...dimsOf(left, rows), ...dimsOf(right, columns)];
-  return { value: reshape(product, dims), labels: [...batch, ...rows, ...columns] };
+  return { value: ops.reshape(product, dims), labels: [...batch, ...rows, ...columns] };
 }
 
 /** With an axis of size 1 where the term lacks a label. */
-function spread(term: Term, labels: readonly string[]): Value {
+function spread(term: Term, labels: readonly string[], ops: Vocabulary): Value {
   const own = labels.filter((label) => term.labels.includes(label));
   const { value } = ordered(
     term,
     own.map((label) => term.labels.indexOf(label)),
+    ops,
   );
-  return unsqueeze(
+  return ops.unsqueeze(
     value,
     labels.flatMap((label, i) => (own.includes(label) ? [] : [i])),
   );
 }
 
-/** [batch, all of the rows, all of the columns]. */
-function grouped(term: Term, batch: readonly string[], rows: readonly string[], columns: readonly string[]): Value {
+/** [batch axes joined, row axes joined, column axes joined]. */
+function grouped(
+  term: Term,
+  batch: readonly string[],
+  rows: readonly string[],
+  columns: readonly string[],
+  ops: Vocabulary,
+): Value {
   const order = [...batch, ...rows, ...columns].map((label) => term.labels.indexOf(label));
-  const { value } = ordered(term, order);
+  const { value } = ordered(term, order, ops);
   const from = batch.length + rows.length;
   const { dims } = value;
-  return reshape(value, [
+  return ops.reshape(value, [
     ...dims.slice(0, batch.length),
     mulDims(...dims.slice(batch.length, from)),
     mulDims(...dims.slice(from)),
@@ -215,8 +218,8 @@ function grouped(term: Term, batch: readonly string[], rows: readonly string[], 
 }
 
 /**
- * Sums of products over named axes, in the notation of Einstein: axes that are not in the output are summed over, `...` stands for axes that
- * broadcast. Without `->` the output has what occurs once, in the order of the alphabet.
+ * Sums of products over named axes, in the notation of Einstein: axes that are not in the output are summed over, `...` represents axes that
+ * broadcast. Without `->` the output has the axes that occur once, in alphabetical order.
  *
  *     einsum('b s h d, b t h d -> b h s t', q, k)
  *

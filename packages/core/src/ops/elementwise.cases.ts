@@ -42,7 +42,7 @@ const integers = (op: Binary, name: string, low: number, high: number, expected?
   ...(expected && { expected }),
 });
 const listOf = (dtype: CaseInput['dtype'], values: readonly number[]): CaseInput => ({ dtype, dims: [values.length], values });
-/** Two lists of numbers and what becomes of them. */
+/** Two lists of numbers and the result. */
 const table = (name: string, op: Binary, dtype: CaseInput['dtype'], a: number[], b: number[], expected: number[]): OpCase => ({
   name,
   inputs: [listOf(dtype, a), listOf(dtype, b)],

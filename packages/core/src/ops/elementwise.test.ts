@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { GraphBuilder } from '../ir/graph';
 import { checkOp } from '../testing';
 import { bitwiseAnd, shift } from './bitwise';
 import { add, clip, div, erf, exp, fmod, max, min, mod, mul, neg, pow, sub } from './elementwise';
 import { cases } from './elementwise.cases';
 import { erfOf } from './erf';
+import { GraphBuilder } from './vocabulary';
 
 test.each(cases.map((c) => [c.name, c] as const))('%s', (_, c) => checkOp(c));
 

@@ -1,14 +1,12 @@
-// Arithmetic on elements: two operands, or several, broadcast together.
+// Elementwise arithmetic: two or more operands, which broadcast.
 
-import { defineOp, type Op, type TensorType } from '../ir/define-op';
+import { type Attrs, defineOp, type Op, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value } from '../ir/graph';
 import type { DType, NDArray } from '../tensor/tensor';
 import { isFloat } from '../tensor/tensor';
 import { accept, acceptAlike, constantOf } from './accept';
 import { broadcastDims, keepsDims, mapBroadcast, unbroadcast } from './broadcast';
-import { cast } from './cast';
-import { equal, greater, lessOrEqual, logicalAnd, where } from './comparison';
-import { abs, floor, log, neg, sign } from './unary';
+import { neg } from './unary';
 
 export * from './unary';
 
@@ -34,16 +32,16 @@ function binary(key: string, since: number, { f, grad, simplify }: Binary): Op {
     },
     ...(simplify && { simplify: ([a, b]: Operands) => (a && b && a.dtype === b.dtype ? simplify(a, b) : undefined) }),
     evaluate: ([a, b]) => [mapBroadcast([a!, b!], a!.dtype, f(a!.dtype))],
-    vjp({ operands: [a, b], outputs: [y] }, [g]) {
+    vjp({ operands: [a, b], outputs: [y] }, [g], ops) {
       if (!g) return [];
       const [da, db] = grad(g, a!, b!, y!);
-      return [da && unbroadcast(da, a!.dims), db && unbroadcast(db, b!.dims)];
+      return [da && unbroadcast(da, a!.dims, ops), db && unbroadcast(db, b!.dims, ops)];
     },
   });
 }
 const two = (op: Op, a: Operand, b: Operand): Value => apply(op, [a, b], {})[0]!;
 
-// x when the other operand is this number everywhere and stretches nothing.
+// x if all elements of the other operand are this number, and it does not broadcast x.
 const unlessChanged = (x: Value, other: Value, neutral: number): Value | undefined =>
   constantOf(other) === neutral && fits(x, other) ? x : undefined;
 const fits = (x: Value, other: Value): boolean => {
@@ -86,7 +84,7 @@ export const sub = (a: Operand, b: Operand): Value => two(Sub, a, b);
 
 /** ONNX Mul. */
 export const Mul = binary('Mul', 14, {
-  // Products of 32-bit integers go beyond 2^53; what is left of them when they wrap around does not.
+  // Products of 32-bit integers exceed 2^53; after wrapping around they do not.
   f: (dtype) => (dtype === 'uint32' || dtype === 'int32' ? Math.imul : (a, b) => a * b),
   grad: (g, a, b) => [mul(g, b), mul(g, a)],
   simplify: (a, b) => unlessChanged(a, b, 1) ?? unlessChanged(b, a, 1),
@@ -108,7 +106,7 @@ export const Div = binary('Div', 14, {
   simplify: (a, b) => unlessChanged(a, b, 1),
 });
 /**
- * a / b, broadcast; of integers truncated towards 0.
+ * a / b, broadcast; for integers truncated towards 0.
  *
  * Shapes   a, b any → their dims broadcast together
  * Dtypes   numbers, both the same
@@ -133,16 +131,16 @@ export const Pow = defineOp({
   },
   simplify: ([a, b]) => (a && b ? unlessChanged(a, b, 1) : undefined),
   evaluate: ([a, b]) => [mapBroadcast([a!, b!], a!.dtype, (x, y) => x ** y)],
-  vjp({ operands: [a, b], outputs: [y] }, [g]) {
+  vjp({ operands: [a, b], outputs: [y] }, [g], ops) {
     if (!g || !a || !b) return [];
     const exponent = constantOf(b);
-    const slope = exponent === undefined ? mul(cast(b, a.dtype), pow(a, sub(b, 1))) : mul(pow(a, sub(b, 1)), exponent);
-    // Where the exponent is 0 the result is 1 everywhere, at 0 too.
-    const da = exponent ? slope : where(equal(b, 0), 0, slope);
-    const grads = [unbroadcast(mul(g, da), a.dims)];
+    const slope = exponent === undefined ? mul(ops.cast(b, a.dtype), pow(a, sub(b, 1))) : mul(pow(a, sub(b, 1)), exponent);
+    // If the exponent is 0, the result is 1 for every base, also for 0.
+    const da = exponent ? slope : ops.where(ops.equal(b, 0), 0, slope);
+    const grads = [unbroadcast(mul(g, da), a.dims, ops)];
     if (b.leaf?.kind === 'constant' || b.dtype !== a.dtype) return grads;
-    const logarithm = where(logicalAnd(equal(a, 0), greater(b, 0)), 0, log(a));
-    return [...grads, unbroadcast(mul(g, mul(y!, logarithm)), b.dims)];
+    const logarithm = ops.where(ops.logicalAnd(ops.equal(a, 0), ops.greater(b, 0)), 0, ops.log(a));
+    return [...grads, unbroadcast(mul(g, mul(y!, logarithm)), b.dims, ops)];
   },
 });
 /**
@@ -169,11 +167,11 @@ export const Mod = defineOp<{ fmod: number }>({
     const f = (x: number, y: number) => (fmod ? x % divisor(y) : x - Math.floor(x / divisor(y)) * y);
     return [mapBroadcast([a!, b!], a!.dtype, f)];
   },
-  vjp({ operands: [a, b] }, [g]) {
+  vjp({ operands: [a, b] }, [g], ops) {
     if (!g || !a || !b || !isFloat(a.dtype)) return [];
     const quotient = div(a, b);
-    const whole = mul(sign(quotient), floor(abs(quotient)));
-    return [unbroadcast(g, a.dims), unbroadcast(neg(mul(g, whole)), b.dims)];
+    const whole = mul(ops.sign(quotient), ops.floor(ops.abs(quotient)));
+    return [unbroadcast(g, a.dims, ops), unbroadcast(ops.neg(mul(g, whole)), b.dims, ops)];
   },
 });
 /**
@@ -186,7 +184,7 @@ export const Mod = defineOp<{ fmod: number }>({
  */
 export const mod = (a: Operand, b: Operand): Value => apply(Mod, [a, b], { fmod: 0 })[0]!;
 /**
- * The remainder of a / b that has the sign of a, as C has it.
+ * The remainder of a / b that has the sign of a, as in C.
  *
  * Shapes   a, b any → their dims broadcast together
  * Dtypes   numbers, both the same
@@ -209,11 +207,11 @@ function extreme(key: string, pick: (...x: number[]) => number): Op {
     simplify: (operands) => (operands.length === 1 ? operands[0] : undefined),
     evaluate: (operands) => [mapBroadcast(operands as NDArray[], operands[0]!.dtype, pick)],
     // Equal operands share the gradient.
-    vjp({ operands, outputs: [y] }, [g]) {
+    vjp({ operands, outputs: [y] }, [g], ops) {
       if (!g) return [];
-      const chosen = operands.map((x) => cast(equal(x, y), g.dtype));
+      const chosen = operands.map((x) => ops.cast(ops.equal(x, y), g.dtype));
       const share = div(g, chosen.reduce(add));
-      return operands.map((x, i) => unbroadcast(mul(share, chosen[i]!), x!.dims));
+      return operands.map((x, i) => unbroadcast(mul(share, chosen[i]!), x!.dims, ops));
     },
   });
 }
@@ -240,9 +238,11 @@ export const Max = extreme('Max', Math.max);
  */
 export const max = (...operands: readonly Operand[]): Value => apply(Max, operands, {})[0]!;
 
+const clipOperands = ['x', 'low?', 'high?'] as const;
 /** ONNX Clip. */
-export const Clip = defineOp({
+export const Clip = defineOp<Attrs, typeof clipOperands>({
   key: 'Clip',
+  operands: clipOperands,
   since: 13,
   attributes: {},
   infer(operands) {
@@ -260,7 +260,7 @@ export const Clip = defineOp({
     const [least, most] = [low?.data[0] ?? Number.NEGATIVE_INFINITY, high?.data[0] ?? Number.POSITIVE_INFINITY];
     return [{ ...x!, data: x!.data.map((v) => Math.min(Math.max(v, least), most)) }];
   },
-  vjp({ operands: [x, low, high] }, [g]) {
+  vjp({ operands: [x, low, high] }, [g], { lessOrEqual, logicalAnd, where }) {
     if (!g || !x) return [];
     const above = low && lessOrEqual(low, x);
     const below = high && lessOrEqual(x, high);

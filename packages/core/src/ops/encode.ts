@@ -1,11 +1,11 @@
-// Helpers for ops that ONNX writes with attributes as inputs.
+// Helpers for ops whose attributes are inputs in ONNX.
 
 import { type AttributeKind, type Attrs, domainOf, type EncodedNode } from '../ir/define-op';
 import type { Node, Value } from '../ir/graph';
 import { tensor } from '../tensor/convert';
 import type { DType, Tensor } from '../tensor/tensor';
 
-/** The numbers by which the format knows the dtypes, for attributes such as the `to` of Cast. */
+/** The numbers of the dtypes in the format, for attributes such as the `to` of Cast. */
 export const elementTypes: Readonly<Record<DType, number>> = {
   float32: 1,
   uint8: 2,
@@ -27,7 +27,7 @@ export const elementTypes: Readonly<Record<DType, number>> = {
 /** A list of int64, as ONNX requires for axes, starts and shapes. */
 export const int64s = (values: readonly number[]): Tensor => tensor('int64', [values.length], values);
 
-/** The node with other operands, its attributes as they are except those left out. */
+/** The node with other operands, and with its attributes except those that are listed. */
 export function encoded<A extends Attrs>(
   { op, attrs }: Node<A>,
   operands: readonly (Value | Tensor | undefined)[],

@@ -1,6 +1,6 @@
 // The error function of a number.
 
-/** The error function to the last digits of float64: its series below 3, the continued fraction of 1 - erf above. */
+/** The error function in full float64 precision: its series below 3, the continued fraction of 1 - erf above. */
 export function erfOf(x: number): number {
   const a = Math.abs(x);
   if (!(a < 6)) return Number.isNaN(x) ? x : Math.sign(x);

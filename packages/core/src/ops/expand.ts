@@ -1,13 +1,10 @@
-// Expand and Tile: the same elements several times.
+// Expand and Tile: repetition of elements.
 import { type Dim, dim, mulDims } from '../dim/dim';
 import { defineOp, noFlops, type Op, sameDims, type TensorType } from '../ir/define-op';
-import { apply, madeBy, mismatch, type Value } from '../ir/graph';
+import { apply, madeBy, mismatch, type Value, type Vocabulary } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { accept } from './accept';
 import { broadcastDims, broadcastTo, unbroadcast } from './broadcast';
-import { reduceSum } from './reduce';
-import { reshape } from './reshape';
-import { sizes } from './shape';
 import { rowMajorStrides } from './strides';
 import { readView } from './views';
 
@@ -35,12 +32,12 @@ export const Expand: Op<ExpandAttrs> = defineOp<ExpandAttrs>({
     const before = madeBy(x, Expand);
     return before && expand(before.operands[0]!, dims);
   },
-  decompose([x], { dims }) {
+  decompose([x], { dims }, { OnnxExpand, sizes }) {
     const added = dims.length - x!.rank;
     const asked = dims.map((d, i) => (d === x!.dims[i - added] ? 1 : d));
     return apply(OnnxExpand, [x, sizes(x!.graph, asked, [x!])], { dims });
   },
-  vjp: ({ operands: [x] }, [grad]) => [grad && unbroadcast(grad, x!.dims)],
+  vjp: ({ operands: [x] }, [grad], ops) => [grad && unbroadcast(grad, x!.dims, ops)],
   evaluate: ([x], { dims }, bound) => [
     broadcastTo(
       x!,
@@ -56,15 +53,15 @@ export const OnnxExpand = defineOp<ExpandAttrs>({
   since: 13,
   attributes: { dims: 'data' },
   infer: inferExpand,
-  vjp: ({ operands: [x] }, [grad]) => [grad && unbroadcast(grad, x!.dims), undefined],
+  vjp: ({ operands: [x] }, [grad], ops) => [grad && unbroadcast(grad, x!.dims, ops), undefined],
   evaluate: ([x, shape]) => [broadcastTo(x!, broadcastDims(x!.dims, Array.from(shape!.data)) as number[])],
 });
 
 /**
- * x repeated along its axes of size 1 and along new leading axes. Arithmetic broadcasts by itself and does not need this.
+ * x repeated along its axes of size 1 and along new leading axes. Arithmetic broadcasts anyway and does not need this.
  *
  * Shapes   [1, 5] → [batch, seq, 5]
- * Throws   ShapeError when an axis of another size would change
+ * Throws   ShapeError when an axis whose size is not 1 would change
  * Lowers   everywhere: Expand
  * Example  const y = ops.expand(x, ['batch', 'seq', 5]);
  */
@@ -92,7 +89,7 @@ function repeated(x: NDArray, repeats: readonly number[]): NDArray {
   return { dtype: x.dtype, dims: x.dims.map((d, i) => d * repeats[i]!), data };
 }
 
-function tileGradient(x: Value, grad: Value, repeats: readonly Dim[]): Value {
+function tileGradient(x: Value, grad: Value, repeats: readonly Dim[], { reduceSum, reshape }: Vocabulary): Value {
   const split = reshape(
     grad,
     x.dims.flatMap((d, i) => [repeats[i]!, d]),
@@ -104,15 +101,15 @@ function tileGradient(x: Value, grad: Value, repeats: readonly Dim[]): Value {
   );
 }
 
-/** The high-level op: the whole of x several times along each axis. */
+/** The high-level op: x repeated along each axis. */
 export const Tile = defineOp<TileAttrs>({
   key: 'onnxformers.Tile',
   flops: noFlops,
   attributes: { repeats: 'data' },
   infer: inferTile,
   simplify: ([x], { repeats }) => (repeats.length === x!.rank && repeats.every((r) => r === 1) ? x : undefined),
-  decompose: ([x], { repeats }) => apply(OnnxTile, [x, sizes(x!.graph, repeats, [x!])], { repeats }),
-  vjp: ({ operands: [x], attrs: { repeats } }, [grad]) => [grad && tileGradient(x!, grad, repeats)],
+  decompose: ([x], { repeats }, { OnnxTile, sizes }) => apply(OnnxTile, [x, sizes(x!.graph, repeats, [x!])], { repeats }),
+  vjp: ({ operands: [x], attrs: { repeats } }, [grad], ops) => [grad && tileGradient(x!, grad, repeats, ops)],
   evaluate: ([x], { repeats }, bound) => [
     repeated(
       x!,
@@ -128,12 +125,12 @@ export const OnnxTile = defineOp<TileAttrs>({
   since: 13,
   attributes: { repeats: 'data' },
   infer: inferTile,
-  vjp: ({ operands: [x], attrs: { repeats } }, [grad]) => [grad && tileGradient(x!, grad, repeats), undefined],
+  vjp: ({ operands: [x], attrs: { repeats } }, [grad], ops) => [grad && tileGradient(x!, grad, repeats, ops), undefined],
   evaluate: ([x, repeats]) => [repeated(x!, Array.from(repeats!.data))],
 });
 
 /**
- * The whole of x several times along each axis: `[a, b]` twice is `[a, b, a, b]`.
+ * x repeated along each axis: `[a, b]` twice is `[a, b, a, b]`.
  *
  * Shapes   x [3, seq], repeats [2, 1] → [6, seq]
  * Throws   ShapeError when the number of repeats is not that of the axes

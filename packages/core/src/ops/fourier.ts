@@ -1,34 +1,18 @@
 // The discrete Fourier transform.
 import { addDims, type Dim, floorDivDims, mulDims, subDims } from '../dim/dim';
 import { defineOp, type Op, printType, type TensorType } from '../ir/define-op';
-import { apply, located, mismatch, type Value } from '../ir/graph';
-import { tensor, toTensor } from '../tensor/convert';
+import { apply, mismatch, type Value } from '../ir/graph';
+import { tensor } from '../tensor/convert';
 import { countOf, type NDArray, type Tensor } from '../tensor/tensor';
 import { accept } from './accept';
-import { cast } from './cast';
-import { equal, logicalOr, where } from './comparison';
-import { cos, div, mod, mul, neg, sin } from './elementwise';
 import { encoded } from './encode';
-import { matmul } from './matmul';
-import { concat, padTo, reshape, transpose, unsqueeze } from './movement';
-import { iota, size } from './shape';
+import { type Plan, transformed } from './fourier-definition';
+import { padTo } from './movement';
+import { size } from './shape';
 import { axisOf, offsetsAcross, rowMajorStrides } from './strides';
 
-/** `length`: of the signal in time; undefined unless a one-sided spectrum is transformed back. */
+/** `length`: that of the time signal; undefined unless the transform is the inverse of a one-sided spectrum. */
 type DFTAttrs = { readonly axis: number; readonly inverse: 0 | 1; readonly onesided: 0 | 1; readonly length?: Dim };
-
-/** The sizes of a transform: elements in and out on the axis, numbers per element in and out, and the length of the signal. */
-interface Plan<D extends Dim> {
-  readonly length: D;
-  readonly from: D;
-  readonly to: D;
-  readonly parts: number;
-  readonly partsOut: number;
-  /** +1 backwards, -1 forwards: the sign in front of the angle. */
-  readonly sign: 1 | -1;
-  /** Whether the input is half a spectrum, whose other half is its mirror image. */
-  readonly mirrored: boolean;
-}
 
 function planOf(dims: readonly Dim[], { axis, inverse, onesided, length }: DFTAttrs): Plan<Dim> {
   const from = dims[axis]!;
@@ -52,16 +36,14 @@ export const DFT: Op<DFTAttrs> = defineOp<DFTAttrs>({
       throw mismatch('the spectrum does not fit the length', `${halfOf(attrs.length)} in axis ${attrs.axis}`, String(from));
     return [{ dtype, dims: dims.with(attrs.axis, to).with(-1, partsOut) }];
   },
-  decompose([x], attrs) {
+  decompose([x], attrs, ops) {
     const plan = planOf(x!.dims, attrs);
     const order = x!.dims.map((_, i) => i);
     const toFront = [...order.toSpliced(attrs.axis, 1).slice(0, -1), attrs.axis, order.at(-1)!];
-    const moved = transpose(x!, toFront);
-    const leading = moved.dims.slice(0, -2);
-    const rows = reshape(moved, [...leading, mulDims(plan.from, plan.parts)]);
-    const y = reshape(matmul(rows, matrixOf(x!, plan)), [...leading, plan.to, plan.partsOut]);
+    const moved = ops.transpose(x!, toFront);
+    const y = transformed(moved, plan, ops);
     return [
-      transpose(
+      ops.transpose(
         y,
         order.map((axis) => toFront.indexOf(axis)),
       ),
@@ -69,7 +51,7 @@ export const DFT: Op<DFTAttrs> = defineOp<DFTAttrs>({
   },
   evaluate([x], attrs, bound) {
     const known = attrs.length === undefined ? attrs : { ...attrs, length: bound.of(attrs.length) };
-    return [transformed(x!, attrs.axis, planOf(x!.dims, known) as Plan<number>)];
+    return [transformedNumbers(x!, attrs.axis, planOf(x!.dims, known) as Plan<number>)];
   },
   encode: (node) => encoded(node, [node.operands[0], node.operands[1], scalar(node.attrs.axis)], ['axis']),
 });
@@ -97,95 +79,70 @@ function checkParts(x: TensorType, { axis, inverse, onesided }: DFTAttrs): void 
 
 // ---- As numbers -----------------------------------------------------------------------------------------------------
 
-/** How much the real and the imaginary part of input row j add to those of output row k. */
-function factors(j: number, k: number, { length, sign, mirrored }: Plan<number>): readonly [real: number, imaginary: number] {
-  const angle = (2 * Math.PI * ((j * k) % length)) / length;
-  const inner = mirrored && j !== 0 && 2 * j !== length ? 2 : 1;
-  const scale = sign > 0 ? inner / length : 1;
-  return [Math.cos(angle) * scale, Math.sin(angle) * sign * scale];
-}
+/** Real and imaginary parts of a signal. */
+type Signal = readonly [Float64Array, Float64Array];
 
-/** The matrix of the transform, [from * parts, to * partsOut]. */
-function matrixOfNumbers(plan: Plan<number>): Float64Array {
-  const { from, to, parts, partsOut } = plan;
-  const data = new Float64Array(from * parts * to * partsOut);
-  const put = (j: number, part: number, k: number, partOut: number, value: number) => {
-    if (part < parts && partOut < partsOut) data[((j * parts + part) * to + k) * partsOut + partOut] = value;
+/** Σ x[j] exp(−2πi jk / n): by halves while n is even, then by its sum. */
+function spectrum([re, im]: Signal): Signal {
+  const n = re.length;
+  const [real, imaginary]: Signal = [new Float64Array(n), new Float64Array(n)];
+  const roots = Array.from({ length: n }, (_, t) => [Math.cos((2 * Math.PI * t) / n), -Math.sin((2 * Math.PI * t) / n)] as const);
+  const put = (k: number, x: number, y: number, t: number) => {
+    const [c, s] = roots[t]!;
+    real[k]! += x * c - y * s;
+    imaginary[k]! += x * s + y * c;
   };
-  for (let j = 0; j < from; j++)
-    for (let k = 0; k < to; k++) {
-      const [real, imaginary] = factors(j, k, plan);
-      put(j, 0, k, 0, real);
-      put(j, 0, k, 1, imaginary);
-      put(j, 1, k, 0, -imaginary);
-      put(j, 1, k, 1, real);
-    }
-  return data;
+  if (n % 2) {
+    for (let k = 0; k < n; k++) for (let j = 0; j < n; j++) put(k, re[j]!, im[j]!, (j * k) % n);
+    return [real, imaginary];
+  }
+  const half = (parity: number): Signal => [re.filter((_, j) => j % 2 === parity), im.filter((_, j) => j % 2 === parity)];
+  const [even, odd] = [spectrum(half(0)), spectrum(half(1))];
+  for (let k = 0; k < n; k++) {
+    put(k, even[0][k % (n / 2)]!, even[1][k % (n / 2)]!, 0);
+    put(k, odd[0][k % (n / 2)]!, odd[1][k % (n / 2)]!, k);
+  }
+  return [real, imaginary];
 }
 
-function transformed(x: NDArray, axis: number, plan: Plan<number>): NDArray {
-  const { from, to, parts, partsOut } = plan;
+/** One line of the transform: `read` gives the part of an element, backwards conj(spectrum(conj(x))) / n. */
+function line({ length, from, sign, mirrored }: Plan<number>, read: (j: number, part: number) => number): Signal {
+  const [re, im] = [new Float64Array(length), new Float64Array(length)];
+  for (let j = 0; j < length; j++) {
+    const image = mirrored && j >= from;
+    const at = image ? length - j : j;
+    re[j] = read(at, 0);
+    im[j] = (image ? -1 : 1) * read(at, 1) * -sign;
+  }
+  // What stands at both ends of half a spectrum is its own mirror image, so its imaginary part counts for nothing.
+  const [real, imaginary] = spectrum([re, im]);
+  return sign > 0 ? [real.map((v) => v / length), imaginary.map((v) => -v / length)] : [real, imaginary];
+}
+
+function transformedNumbers(x: NDArray, axis: number, plan: Plan<number>): NDArray {
+  const { to, parts, partsOut } = plan;
   const dims = x.dims.with(axis, to).with(-1, partsOut);
   const data = new Float64Array(countOf(dims));
-  const matrix = matrixOfNumbers(plan);
   const last = dims.length - 1;
   const [stride, strideOut] = [rowMajorStrides(x.dims)[axis]!, rowMajorStrides(dims)[axis]!];
   const [starts, startsOut] = [offsetsAcross(x.dims, [axis, last]), offsetsAcross(dims, [axis, last])];
-  const columns = to * partsOut;
-  for (let line = 0; line < starts.length; line++)
-    for (let row = 0; row < from * parts; row++) {
-      const value = x.data[starts[line]! + Math.floor(row / parts) * stride + (row % parts)]!;
-      for (let column = 0; column < columns; column++) {
-        const at = startsOut[line]! + Math.floor(column / partsOut) * strideOut + (column % partsOut);
-        data[at]! += value * matrix[row * columns + column]!;
-      }
-    }
-  return { dtype: x.dtype, dims, data };
-}
-
-// ---- As values ------------------------------------------------------------------------------------------------------
-
-/** The matrix of the transform: a constant when the sizes are known, else computed when the graph runs. */
-function matrixOf(x: Value, plan: Plan<Dim>): Value {
-  const { length, from, to, parts, partsOut } = plan;
-  const dims = [mulDims(from, parts), mulDims(to, partsOut)];
-  if ([length, from, to].every((n) => typeof n === 'number')) {
-    const data = matrixOfNumbers(plan as Plan<number>);
-    return x.graph.constant(toTensor({ dtype: x.dtype, dims: dims as number[], data }));
+  for (let i = 0; i < starts.length; i++) {
+    const result = line(plan, (j, part) => (part < parts ? x.data[starts[i]! + j * stride + part]! : 0));
+    for (let k = 0; k < to; k++)
+      for (let part = 0; part < partsOut; part++) data[startsOut[i]! + k * strideOut + part] = result[part]![k]!;
   }
-  const [real, imaginary] = symbolicFactors(x, plan);
-  const stacked = (values: readonly Value[], axis: number) =>
-    concat(
-      values.map((v) => unsqueeze(v, [axis])),
-      axis,
-    );
-  const first = stacked([real, imaginary].slice(0, partsOut), 2);
-  const rows = parts === 1 ? first : stacked([first, stacked([neg(imaginary), real].slice(0, partsOut), 2)], 1);
-  return cast(reshape(rows, dims), x.dtype);
-}
-
-// At least float32: the angles go through all of a circle.
-function symbolicFactors(x: Value, { length, from, to, sign, mirrored }: Plan<Dim>): readonly [Value, Value] {
-  const dtype = x.dtype === 'float64' ? 'float64' : 'float32';
-  const n = size(x, length, [x]);
-  const row = unsqueeze(iota(x, from), [1]);
-  const turns = mod(mul(row, unsqueeze(iota(x, to), [0])), n);
-  const angle = mul(div(cast(turns, dtype), cast(n, dtype)), 2 * Math.PI);
-  const single = logicalOr(equal(row, 0), equal(mul(row, 2), n));
-  const weight = mirrored ? where(single, x.graph.number(1, dtype), x.graph.number(2, dtype)) : 1;
-  const scaled = (v: Value) => (sign > 0 ? div(mul(v, weight), cast(n, dtype)) : v);
-  return [scaled(cos(angle)), scaled(sign > 0 ? sin(angle) : neg(sin(angle)))];
+  return { dtype: x.dtype, dims, data };
 }
 
 /** Options of {@link dft}. */
 export interface FourierOptions {
-  /** The axis to transform. Default -2, the last before that of the parts. */
+  /** The axis to transform. Default -2, the last axis before that of the real and imaginary parts. */
   readonly axis?: number;
-  /** Back from frequencies to time, divided by the length. Default false. */
+  /** The inverse transform, from frequencies to time, divided by the length. Default false. */
   readonly inverse?: boolean;
-  /** Only the frequencies from 0 to half the length, of a real signal; with `inverse` from those to the real signal. Default false. */
+  /** Only the frequencies from 0 to half the length, of a real signal; with `inverse` from these to the real signal. Default false. */
   readonly onesided?: boolean;
-  /** The length of the signal in time: zeros are added or elements cut off at the end. Default: that of the axis. */
+  /** The length of the time signal: it is padded with zeros or truncated at the end. Default: that of the axis. */
   readonly length?: Dim;
 }
 
@@ -195,12 +152,13 @@ export interface FourierOptions {
  * Shapes   x [..., n, 1] (real) or [..., n, 2] (real and imaginary part) → [..., n, 2]; onesided [..., floorDiv(n, 2) + 1, 2], and back
  *          [..., length, 1], where the length is 2 * (m - 1) for m frequencies unless it is given
  * Dtypes   floats
+ * Cost     by products: time O(n √n) for each line, of a prime or unknown n > 256 O(n²/64); memory O(n), of an unknown n also O((n/32)²)
  * Throws   ShapeError when the last axis is not 1 or 2, or a one-sided transform is given a complex signal
  * Lowers   portable, cpu, wasm, webgpu: DFT, MatMul · cuda: MatMul
  * Example  const spectrum = ops.dft(ops.unsqueeze(x, [-1]));
  */
 export function dft(x: Value, o: FourierOptions = {}): Value {
-  const axis = located(x.graph, DFT.key, [x], () => axisOf(o.axis ?? -2, x.rank));
+  const axis = x.graph.located(DFT.key, [x], () => axisOf(o.axis ?? -2, x.rank));
   const [inverse, onesided] = [o.inverse ? 1 : 0, o.onesided ? 1 : 0] as const;
   if (!(inverse && onesided))
     return apply(DFT, [o.length === undefined ? x : padTo(x, axis, o.length)], { axis, inverse, onesided })[0]!;

@@ -1,21 +1,19 @@
-// Elements and rows picked by index.
+// Selection of elements and slices by index.
 import type { Dim } from '../dim/dim';
 import { defineOp, noFlops } from '../ir/define-op';
-import { apply, mismatch, type Operand, type Value } from '../ir/graph';
+import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../ir/graph';
 import { countOf } from '../tensor/tensor';
 import { accept, rankOf } from './accept';
-import { cast } from './cast';
 import { acceptElementIndices, acceptIndices, depthOf, elementOffsets, indexOf, rowOffsets } from './indices';
-import { concat, expand, reshape, transpose, unsqueeze } from './movement';
-import { scatterElements, scatterND } from './scatter';
-import { fill, iota } from './shape';
 import { axisOf } from './strides';
 
 type AxisAttrs = { readonly axis: number };
 
+const looksUp = ['x', 'indices'] as const;
 /** ONNX Gather. */
-export const Gather = defineOp<AxisAttrs>({
+export const Gather = defineOp<AxisAttrs, typeof looksUp>({
   key: 'Gather',
+  operands: looksUp,
   flops: noFlops,
   since: 13,
   attributes: { axis: 'int' },
@@ -38,34 +36,34 @@ export const Gather = defineOp<AxisAttrs>({
       }
     return [{ dtype: x!.dtype, dims: [...x!.dims.slice(0, axis), ...indices!.dims, ...x!.dims.slice(axis + 1)], data }];
   },
-  vjp({ operands: [x, indices], attrs: { axis } }, [given]) {
+  vjp({ operands: [x, indices], attrs: { axis } }, [given], ops) {
     if (!given || !x || !indices) return [];
-    const g = widened(given);
+    const g = widened(given, ops);
     const before = countUp(0, axis);
     const picked = countUp(axis, axis + indices.rank);
     const after = countUp(axis + indices.rank, g.rank);
-    const rows = transpose(g, [...picked, ...before, ...after]);
+    const rows = ops.transpose(g, [...picked, ...before, ...after]);
     const order = [axis, ...before, ...countUp(axis + 1, x.rank)];
-    const zeros = fill(
+    const zeros = ops.fill(
       x,
       order.map((a) => x.dims[a]!),
       0,
       g.dtype,
     );
-    const sum = scatterND(zeros, unsqueeze(indices, [-1]), rows, 'add');
+    const sum = ops.scatterND(zeros, ops.unsqueeze(indices, [-1]), rows, 'add');
     const back = countUp(0, x.rank).map((a) => order.indexOf(a));
-    return [cast(transpose(sum, back), given.dtype)];
+    return [ops.cast(ops.transpose(sum, back), given.dtype)];
   },
 });
 
-// An element that is read often gets the sum of as many gradients, of which 16 bits would keep the first few.
-const widened = (g: Value): Value => cast(g, g.dtype === 'float64' ? g.dtype : 'float32');
-const summed = (g: Value, sum: (wide: Value) => Value): Value => cast(sum(widened(g)), g.dtype);
+// The gradient of an element that is read often is a sum of many terms, which 16 bits would not represent.
+const widened = (g: Value, { cast }: Vocabulary): Value => cast(g, g.dtype === 'float64' ? g.dtype : 'float32');
+const summed = (g: Value, sum: (wide: Value) => Value, ops: Vocabulary): Value => ops.cast(sum(widened(g, ops)), g.dtype);
 
 const countUp = (from: number, to: number): number[] => Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i);
 
 /**
- * The slices of x at these indices of one axis: what an embedding does with axis 0. A negative index counts from the end.
+ * The slices of x at these indices of one axis; with axis 0 an embedding lookup. A negative index counts from the end.
  *
  * Shapes   x [a, n, b], indices [i, j], axis 1 → [a, i, j, b]
  * Dtypes   x any; indices int64, int32
@@ -79,8 +77,9 @@ export const gather = (x: Operand, indices: Operand, axis = 0): Value =>
 // ---- One element per index ------------------------------------------------------------------------------------------
 
 /** ONNX GatherElements. */
-export const GatherElements = defineOp<AxisAttrs>({
+export const GatherElements = defineOp<AxisAttrs, typeof looksUp>({
   key: 'GatherElements',
+  operands: looksUp,
   flops: noFlops,
   since: 13,
   attributes: { axis: 'int' },
@@ -92,8 +91,8 @@ export const GatherElements = defineOp<AxisAttrs>({
     const data = Float64Array.from(elementOffsets(x!.dims, indices!, axis), (at) => x!.data[at]!);
     return [{ dtype: x!.dtype, dims: indices!.dims, data }];
   },
-  vjp: ({ operands: [x, indices], attrs: { axis } }, [g]) =>
-    g && x ? [summed(g, (wide) => scatterElements(fill(x, x.dims, 0, wide.dtype), indices, wide, axis, 'add'))] : [],
+  vjp: ({ operands: [x, indices], attrs: { axis } }, [g], ops) =>
+    g && x ? [summed(g, (wide) => ops.scatterElements(ops.fill(x, x.dims, 0, wide.dtype), indices, wide, axis, 'add'), ops)] : [],
 });
 /**
  * One element per index: y[i, j] = x[indices[i, j], j] for axis 0. A negative index counts from the end.
@@ -111,8 +110,9 @@ export const gatherElements = (x: Operand, indices: Operand, axis: number): Valu
 type GatherNDAttrs = { readonly batch_dims: number };
 
 /** ONNX GatherND. */
-export const GatherND = defineOp<GatherNDAttrs>({
+export const GatherND = defineOp<GatherNDAttrs, typeof looksUp>({
   key: 'GatherND',
+  operands: looksUp,
   flops: noFlops,
   since: 13,
   attributes: { batch_dims: 'int' },
@@ -146,14 +146,16 @@ export const GatherND = defineOp<GatherNDAttrs>({
     }
     return [{ dtype: x!.dtype, dims: [...indices!.dims.slice(0, -1), ...inner.slice(depth)], data }];
   },
-  vjp({ operands: [x, indices], attrs: { batch_dims: b } }, [g]) {
+  vjp({ operands: [x, indices], attrs: { batch_dims: b } }, [g], ops) {
     if (!g || !x || !indices) return [];
-    return [summed(g, (wide) => scatterND(fill(x, x.dims, 0, wide.dtype), withBatches(indices, b), wide, 'add'))];
+    return [
+      summed(g, (wide) => ops.scatterND(ops.fill(x, x.dims, 0, wide.dtype), withBatches(indices, b, ops), wide, 'add'), ops),
+    ];
   },
 });
 
-/** Indices within each batch, with the indices of the batch put before them. */
-function withBatches(indices: Value, batchDims: number): Value {
+/** Indices within each batch entry, with the batch indices added before them. */
+function withBatches(indices: Value, batchDims: number, { concat, expand, iota, reshape }: Vocabulary): Value {
   const dims: readonly Dim[] = [...indices.dims.slice(0, -1), 1];
   const batches = countUp(0, batchDims).map((axis) => {
     const alone = dims.map((_, i) => (i === axis ? indices.dims[axis]! : 1));
@@ -163,7 +165,7 @@ function withBatches(indices: Value, batchDims: number): Value {
 }
 
 /**
- * The slices of x that the last axis of the indices names; the first `batchDims` axes of both go together.
+ * The slices of x at the indices along the last axis; the first `batchDims` axes of both are batch axes.
  *
  * Shapes   x [b, n, m, d], indices [b, i, 2], batchDims 1 → [b, i, d]
  * Dtypes   x any; indices int64

@@ -1,4 +1,4 @@
-// The vocabulary: ops and the functions that apply them, all families.
+// All families of ops, and the functions that apply them.
 
 export { Identity } from '../ir/define-op';
 export * from './activation';

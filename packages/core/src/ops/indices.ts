@@ -1,11 +1,11 @@
-// What gathering and scattering share: checks of indices, and the offsets of their elements.
+// Shared by gather and scatter: checks of indices, and the offsets of their elements.
 import type { TensorType } from '../ir/define-op';
 import { mismatch } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { accept } from './accept';
 import { axisOf, rowMajorStrides } from './strides';
 
-/** An index counted from the front; throws when it is out of range. */
+/** An index counted from the beginning; throws when it is out of range. */
 export function indexOf(index: number, size: number): number {
   if (index >= -size && index < size) return index < 0 ? index + size : index;
   throw mismatch('an index is out of range', size ? `${-size} to ${size - 1}` : 'none, since the axis is empty', String(index));
@@ -18,7 +18,7 @@ export function acceptIndices(type: TensorType | undefined): TensorType {
   return type!;
 }
 
-/** Checks that indices fit an array along an axis: the same rank, and elsewhere no size that is known to be greater. */
+/** Checks that indices fit an array along an axis: the same rank, and on other axes no size that is known to be greater. */
 export function acceptElementIndices(x: TensorType | undefined, indices: TensorType | undefined, axis: number): void {
   const { dims } = accept(x, 'any');
   const index = acceptIndices(indices).dims;
@@ -31,7 +31,7 @@ export function acceptElementIndices(x: TensorType | undefined, indices: TensorT
   });
 }
 
-/** For each index, the offset of the element it stands for. */
+/** For each index, the offset of its element. */
 export function elementOffsets(dims: readonly number[], indices: NDArray, axis: number): Int32Array {
   const strides = rowMajorStrides(dims);
   const place = new Array<number>(dims.length).fill(0);
@@ -43,7 +43,7 @@ export function elementOffsets(dims: readonly number[], indices: NDArray, axis: 
   });
 }
 
-/** How long the last axis of the indices is: how many axes they reach into. */
+/** The size of the last axis of the indices: the number of axes that they index. */
 export function depthOf(indices: TensorType, deepest: number): number {
   const depth = acceptIndices(indices).dims.at(-1);
   if (typeof depth === 'number' && depth >= 1 && depth <= deepest) return depth;
@@ -54,7 +54,7 @@ export function depthOf(indices: TensorType, deepest: number): number {
   );
 }
 
-/** For each row of indices, the offset of the slice it stands for in an array of these dims. */
+/** For each index vector, the offset of its slice in an array of these dims. */
 export function rowOffsets(dims: readonly number[], indices: NDArray): Int32Array {
   const depth = indices.dims.at(-1)!;
   const strides = rowMajorStrides(dims);

@@ -1,8 +1,8 @@
-// A subgraph's nodes once more, in the graph that is open.
+// Copies the nodes of a subgraph into the open graph.
 import { internal } from '../error';
 import { apply, type Graph, type Node, subgraphsOf, type Value } from '../ir/graph';
 
-/** What a branch gives, made where we stand, with others in the place of some values of its surroundings. */
+/** The results of a branch, computed in the open graph, with some captured values replaced. */
 export const inlined = (branch: Graph, others: ReadonlyMap<Value, Value> = new Map()): readonly Value[] =>
   again(branch, new Map(others));
 

@@ -1,10 +1,9 @@
-// Concat and Split: several values along one axis of one.
+// Concat and Split along an axis.
 import { addDims, type Dim, dim } from '../dim/dim';
 import { defineOp, noFlops, printType, type TensorType } from '../ir/define-op';
-import { apply, located, mismatch, type Operand, Value } from '../ir/graph';
+import { apply, mismatch, type Operand, Value, type Vocabulary } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { accept, acceptAlike } from './accept';
-import { fill, sizes } from './shape';
 import { axisOf, rowMajorStrides } from './strides';
 import { readView, writeView } from './views';
 
@@ -67,7 +66,7 @@ export const Concat = defineOp<ConcatAttrs>({
  */
 export function concat(xs: readonly Operand[], axis: number): Value {
   const anchor = xs.find((x) => x instanceof Value);
-  const along = anchor ? located(anchor.graph, Concat.key, [anchor], () => axisOf(axis, anchor.rank)) : axis;
+  const along = anchor ? anchor.graph.located(Concat.key, [anchor], () => axisOf(axis, anchor.rank)) : axis;
   return apply(Concat, xs, { axis: along })[0]!;
 }
 
@@ -94,8 +93,13 @@ function partsOf(x: NDArray, parts: readonly number[], axis: number): readonly N
   });
 }
 
-// A part that nothing reads has no gradient, and counts as zeros.
-function joinGradients(outputs: readonly Value[], grads: readonly (Value | undefined)[], axis: number): Value | undefined {
+// The gradient of a part that is not read is absent, and counts as zeros.
+function joinGradients(
+  outputs: readonly Value[],
+  grads: readonly (Value | undefined)[],
+  axis: number,
+  { fill }: Vocabulary,
+): Value | undefined {
   if (grads.every((g) => g === undefined)) return undefined;
   return concat(
     outputs.map((v, i) => grads[i] ?? fill(v, v.dims, 0, v.dtype)),
@@ -109,8 +113,8 @@ export const Split = defineOp<SplitAttrs>({
   flops: noFlops,
   attributes: { sizes: 'data', axis: 'int' },
   infer: inferSplit,
-  decompose: ([x], attrs) => apply(OnnxSplit, [x, sizes(x!, attrs.sizes, [x!])], attrs),
-  vjp: ({ outputs, attrs: { axis } }, grads) => [joinGradients(outputs, grads, axis)],
+  decompose: ([x], attrs, { OnnxSplit, sizes }) => apply(OnnxSplit, [x, sizes(x!, attrs.sizes, [x!])], attrs),
+  vjp: ({ outputs, attrs: { axis } }, grads, ops) => [joinGradients(outputs, grads, axis, ops)],
   evaluate: ([x], { sizes: parts, axis }, bound) =>
     partsOf(
       x!,
@@ -126,7 +130,7 @@ export const OnnxSplit = defineOp<SplitAttrs>({
   since: 13,
   attributes: { sizes: 'data', axis: 'int' },
   infer: inferSplit,
-  vjp: ({ outputs, attrs: { axis } }, grads) => [joinGradients(outputs, grads, axis), undefined],
+  vjp: ({ outputs, attrs: { axis } }, grads, ops) => [joinGradients(outputs, grads, axis, ops), undefined],
   evaluate: ([x, parts], { axis }) => partsOf(x!, Array.from(parts!.data), axis),
 });
 
@@ -139,7 +143,7 @@ export const OnnxSplit = defineOp<SplitAttrs>({
  * Example  const [a, b] = ops.split(x, [7, 5], -1);
  */
 export function split(x: Value, parts: readonly Dim[], axis: number): readonly Value[] {
-  const along = located(x.graph, Split.key, [x], () => axisOf(axis, x.rank));
+  const along = x.graph.located(Split.key, [x], () => axisOf(axis, x.rank));
   const canonical = parts.map(dim);
   if (canonical.length === 1 && canonical[0] === x.dims[along]) return [x];
   return apply(Split, [x], { sizes: canonical, axis: along });

@@ -1,11 +1,11 @@
-// Values that follow from sizes alone.
+// Values that depend only on sizes.
 import { madeBy, type Value } from '../ir/graph';
 import type { Sizes } from '../ir/types';
 import { toArray } from '../tensor/convert';
 import type { NDArray } from '../tensor/tensor';
 import { Shape } from './shape';
 
-/** What a value is at these sizes; undefined where it depends on anything else. Made for conditions: large tensors are not its purpose. */
+/** The array of a value for these sizes; undefined if it depends on anything else. For conditions, not for large tensors. */
 export function knownFrom(v: Value, sizes: Sizes): NDArray | undefined {
   if (v.leaf?.kind === 'constant') return toArray(v.leaf.tensor);
   if (!v.producer) return undefined;

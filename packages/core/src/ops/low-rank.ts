@@ -1,16 +1,16 @@
-// A matrix with an update of low rank.
+// A matrix with a low-rank update.
 
 import { defineOp, type Op, printType } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value } from '../ir/graph';
 import { acceptAlike } from './accept';
-import { add, mul } from './elementwise';
-import { matmul } from './matmul';
 
 type LowRankAttrs = { readonly scale: number };
 
+const names = ['weight', 'b', 'a'] as const;
 /** The high-level op behind {@link lowRankUpdate}. Operands: weight, b, a. */
-export const LowRankUpdate: Op<LowRankAttrs> = defineOp<LowRankAttrs>({
+export const LowRankUpdate: Op<LowRankAttrs, typeof names> = defineOp<LowRankAttrs, typeof names>({
   key: 'onnxformers.LowRankUpdate',
+  operands: names,
   attributes: { scale: 'float' },
   infer(operands) {
     const [weight, b, a] = acceptAlike(operands.slice(0, 3), 'float');
@@ -25,11 +25,11 @@ export const LowRankUpdate: Op<LowRankAttrs> = defineOp<LowRankAttrs>({
       );
     return [weight!];
   },
-  decompose: ([weight, b, a], { scale }) => [add(weight, mul(matmul(b, a), scale))],
+  decompose: ([weight, b, a], { scale }, { add, matmul, mul }) => [add(weight, mul(matmul(b, a), scale))],
 });
 
 /**
- * A matrix with an update of low rank: `weight + scale · b a`.
+ * A matrix with a low-rank update: `weight + scale · b a`.
  *
  * Shapes   weight [out, in], b [out, rank], a [rank, in] → [out, in]
  * Dtypes   floats, all the same

@@ -1,18 +1,15 @@
 // Products of matrices: MatMul, Linear on weights as checkpoints store them, Gemm.
 import type { Dim } from '../dim/dim';
-import { countIn, defineOp, type Op, printType, type TensorType } from '../ir/define-op';
-import { apply, mismatch, type Operand, type Value } from '../ir/graph';
+import { type Attrs, countIn, defineOp, type Op, printType, type TensorType } from '../ir/define-op';
+import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { acceptAlike, fitting } from './accept';
 import { broadcastDims, broadcastOffsets, broadcastTo, unbroadcast } from './broadcast';
-import { add, mul } from './elementwise';
-import { flattenAxes, reshape, swapLast, transpose } from './movement';
-import { reduceSum } from './reduce';
 import { readView } from './views';
 
 type Types = readonly (TensorType | undefined)[];
 
-/** out [rows, columns] = a [rows, inner] · b [inner, columns], at these places of the data. */
+/** out [rows, columns] = a [rows, inner] · b [inner, columns], at these offsets of the data. */
 function multiplyInto(
   out: { readonly data: Float64Array; readonly at: number },
   a: { readonly data: Float64Array; readonly at: number },
@@ -34,7 +31,7 @@ function transposed({ dtype, dims, data }: NDArray): NDArray {
 
 // ---- MatMul ---------------------------------------------------------------------------------------------------------
 
-// A vector on the left is a row, on the right a column; its axis of size 1 is not in the result.
+// A vector on the left is a row, on the right a column; its axis of size 1 is removed from the result.
 const asLeft = <D extends Dim>(dims: readonly D[]): readonly (D | 1)[] => (dims.length === 1 ? [1, ...dims] : dims);
 const asRight = <D extends Dim>(dims: readonly D[]): readonly (D | 1)[] => (dims.length === 1 ? [...dims, 1] : dims);
 
@@ -75,22 +72,23 @@ export const MatMul = defineOp({
   },
   flops: ({ operands: [a], outputs: [y] }, sizes) => 2 * countIn(y!, sizes) * sizes.of(a!.dims.at(-1)!),
   evaluate: ([a, b]) => [product(a!, b!)],
-  vjp({ operands: [a, b] }, [grad]) {
+  vjp({ operands: [a, b] }, [grad], ops) {
     if (!grad) return [];
-    const [left, right] = [reshape(a!, asLeft(a!.dims)), reshape(b!, asRight(b!.dims))];
-    const g = reshape(grad, productDims(left.dims, right.dims));
-    const toA = unbroadcast(matmul(g, swapLast(right)), left.dims);
-    return [reshape(toA, a!.dims), reshape(rightGradient(left, right, g), b!.dims)];
+    const [left, right] = [ops.reshape(a!, asLeft(a!.dims)), ops.reshape(b!, asRight(b!.dims))];
+    const g = ops.reshape(grad, productDims(left.dims, right.dims));
+    const toA = unbroadcast(matmul(g, ops.swapLast(right)), left.dims, ops);
+    return [ops.reshape(toA, a!.dims), ops.reshape(rightGradient(left, right, g, ops), b!.dims)];
   },
 });
 
-// One matrix on the right for a whole batch: the rows of the batch are summed over inside of one product.
-function rightGradient(left: Value, right: Value, grad: Value): Value {
-  if (right.rank > 2) return unbroadcast(matmul(swapLast(left), grad), right.dims);
-  return matmul(swapLast(rowsOf(left)), rowsOf(grad));
+// For one matrix on the right and a batch on the left, the rows of the batch are summed over inside one product.
+function rightGradient(left: Value, right: Value, grad: Value, ops: Vocabulary): Value {
+  if (right.rank > 2) return unbroadcast(matmul(ops.swapLast(left), grad), right.dims, ops);
+  return matmul(ops.swapLast(rowsOf(left, ops)), rowsOf(grad, ops));
 }
 
-const rowsOf = (x: Value): Value => (x.rank > 2 ? flattenAxes(x, 0, -2) : reshape(x, x.rank === 1 ? [1, ...x.dims] : x.dims));
+const rowsOf = (x: Value, { flattenAxes, reshape }: Vocabulary): Value =>
+  x.rank > 2 ? flattenAxes(x, 0, -2) : reshape(x, x.rank === 1 ? [1, ...x.dims] : x.dims);
 
 /**
  * The product of matrices, their leading axes broadcast. A vector on the left is a row, on the right a column.
@@ -105,9 +103,11 @@ export const matmul = (a: Operand, b: Operand): Value => apply(MatMul, [a, b], {
 
 // ---- Linear ---------------------------------------------------------------------------------------------------------
 
+const linearOperands = ['x', 'weight', 'bias?'] as const;
 /** The high-level op: `x weightᵀ + bias`. Its decomposition transposes the weight, which is done once when a model is saved. */
-export const Linear = defineOp({
+export const Linear = defineOp<Attrs, typeof linearOperands>({
   key: 'onnxformers.Linear',
+  operands: linearOperands,
   attributes: {},
   infer([x, weight, bias]: Types) {
     acceptAlike(bias ? [x, weight, bias] : [x, weight], 'number');
@@ -119,7 +119,7 @@ export const Linear = defineOp({
       throw mismatch('the bias does not fit the weight', `[${out}]`, printType(bias));
     return [{ dtype: x!.dtype, dims: [...x!.dims.slice(0, -1), out] }];
   },
-  decompose([x, weight, bias]) {
+  decompose([x, weight, bias], _, { add, transpose }) {
     const y = matmul(x, transpose(weight!, [1, 0]));
     return [bias ? add(y, bias) : y];
   },
@@ -129,10 +129,14 @@ export const Linear = defineOp({
     const fit = fitting(y.dtype);
     return [{ ...y, data: y.data.map((v, i) => fit(v + bias.data[i % bias.data.length]!)) }];
   },
-  vjp({ operands: [x, weight, bias] }, [grad]) {
+  vjp({ operands: [x, weight, bias] }, [grad], ops) {
     if (!grad) return [];
-    const rows = rowsOf(grad);
-    return [matmul(grad, weight), matmul(swapLast(rows), rowsOf(x!)), bias && reduceSum(rows, [0], { keepDims: false })];
+    const rows = rowsOf(grad, ops);
+    return [
+      matmul(grad, weight),
+      matmul(ops.swapLast(rows), rowsOf(x!, ops)),
+      bias && ops.reduceSum(rows, [0], { keepDims: false }),
+    ];
   },
 });
 
@@ -151,9 +155,11 @@ export const linear = (x: Operand, weight: Operand, bias?: Operand): Value => ap
 
 type GemmAttrs = { readonly alpha: number; readonly beta: number; readonly transA: 0 | 1; readonly transB: 0 | 1 };
 
+const gemmOperands = ['a', 'b', 'c?'] as const;
 /** ONNX Gemm. */
-export const Gemm: Op<GemmAttrs> = defineOp<GemmAttrs>({
+export const Gemm: Op<GemmAttrs, typeof gemmOperands> = defineOp<GemmAttrs, typeof gemmOperands>({
   key: 'Gemm',
+  operands: gemmOperands,
   since: 13,
   attributes: { alpha: 'float', beta: 'float', transA: 'int', transB: 'int' },
   infer([a, b, c], { transA, transB }) {
@@ -172,7 +178,7 @@ export const Gemm: Op<GemmAttrs> = defineOp<GemmAttrs>({
     const fit = fitting(y.dtype);
     return [{ ...y, data: y.data.map((v, i) => fit(alpha * v + (addend ? beta * addend[i]! : 0))) }];
   },
-  vjp({ operands: [a, b, c], attrs: { alpha, beta, transA, transB } }, [grad]) {
+  vjp({ operands: [a, b, c], attrs: { alpha, beta, transA, transB } }, [grad], ops) {
     if (!grad) return [];
     const [flipA, flipB] = [transA === 1, transB === 1];
     return [
@@ -182,13 +188,13 @@ export const Gemm: Op<GemmAttrs> = defineOp<GemmAttrs>({
       flipB
         ? gemm(grad, a, undefined, { alpha, transA: true, transB: flipA })
         : gemm(a, grad, undefined, { alpha, transA: !flipA }),
-      c && unbroadcast(mul(grad, beta), c.dims),
+      c && unbroadcast(ops.mul(grad, beta), c.dims, ops),
     ];
   },
 });
 
 /**
- * `alpha · a b + beta · c` of matrices, each of a and b transposed on request.
+ * `alpha · a b + beta · c` for matrices; a and b can be transposed.
  *
  * Shapes   a [n, k], b [k, m], c broadcasts to [n, m] → [n, m]
  * Dtypes   numbers, all the same

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Dim } from '../dim/dim';
-import { GraphBuilder, type Node, type Value } from '../ir/graph';
+import type { Node, Value } from '../ir/graph';
 import { toArray } from '../tensor/convert';
 import { checkOp } from '../testing/op-suite';
 import { cast } from './cast';
@@ -23,19 +23,20 @@ import {
   windows,
 } from './movement';
 import { cases } from './movement.cases';
+import { GraphBuilder } from './vocabulary';
 
 const input = (...dims: Dim[]) => new GraphBuilder().input('x', 'float32', dims);
 /** The nodes of ONNX that a value is defined by, in order. */
 function defined(value: Value): string[] {
   const g = value.graph;
   const expanded = (node: Node): readonly Value[] =>
-    node.op.decompose ? node.op.decompose(node.operands, node.attrs) : node.outputs;
+    node.op.decompose ? node.op.decompose(node.operands, node.attrs, g.ops) : node.outputs;
   g.output('y', expanded(value.producer!)[0]!);
   return g.finish().nodes.map((node) => node.op.key);
 }
 /** The constant that the definition's last node has as this operand. */
 function constantOperand(value: Value, index: number): number[] {
-  const node = value.producer!.op.decompose!(value.producer!.operands, value.producer!.attrs)[0]!.producer!;
+  const node = value.producer!.op.decompose!(value.producer!.operands, value.producer!.attrs, value.graph.ops)[0]!.producer!;
   const leaf = node.operands[index]!.leaf;
   if (leaf?.kind !== 'constant') throw new Error(`operand ${index} of ${node.op.key} is no constant`);
   return Array.from(toArray(leaf.tensor).data);
@@ -104,7 +105,7 @@ describe('shapes are constants where they can be', () => {
   });
   it('reshape: an empty axis that was not there needs sizes taken as they are', () => {
     const y = reshape(input(0, 5), [3, 0]);
-    const node = y.producer!.op.decompose!(y.producer!.operands, y.producer!.attrs)[0]!.producer!;
+    const node = y.producer!.op.decompose!(y.producer!.operands, y.producer!.attrs, y.graph.ops)[0]!.producer!;
     expect(node.attrs).toMatchObject({ allowzero: 1 });
   });
   it('expand keeps what x has', () => {

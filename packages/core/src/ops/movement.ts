@@ -1,7 +1,7 @@
-// Moving elements without computing: Transpose, and what is made of it, of slices and of reshapes.
+// Data movement: Transpose, and functions composed of transposes, slices and reshapes.
 import { addDims, type Dim, divDims, floorDivDims, mulDims, subDims } from '../dim/dim';
 import { defineOp, noFlops, type Op } from '../ir/define-op';
-import { apply, located, madeBy, mismatch, type Value } from '../ir/graph';
+import { apply, madeBy, mismatch, type Value } from '../ir/graph';
 import { accept } from './accept';
 import { concat } from './join';
 import { reshape } from './reshape';
@@ -30,10 +30,10 @@ export const Transpose: Op<TransposeAttrs> = defineOp<TransposeAttrs>({
       throw mismatch('perm does not name every axis once', `an order of 0 to ${dims.length - 1}`, `[${perm.join(', ')}]`);
     return [{ dtype, dims: perm.map((axis) => dims[axis]!) }];
   },
-  simplify([x], { perm }) {
+  simplify([x], { perm }, { reshape }) {
     const [type] = Transpose.infer([x], { perm });
     const moving = perm.filter((axis) => x!.dims[axis] !== 1);
-    // Only axes of size 1 move, so no element does.
+    // Only axes of size 1 move, so the order of elements does not change.
     if (moving.every((axis, i) => i === 0 || axis > moving[i - 1]!)) return reshape(x!, type!.dims);
     const before = madeBy(x, Transpose);
     return (
@@ -93,10 +93,10 @@ export function swapLast(x: Value): Value {
  * Throws   ShapeError when there is no such axis
  * Lowers   everywhere: Slice, Concat
  *
- * @param shift any integer where the size of the axis is known, else from minus the size to the size
+ * @param shift any integer if the size of the axis is known, otherwise from minus the size to the size
  */
 export function roll(x: Value, shift: Dim, axis: number): Value {
-  const along = located(x.graph, Slice.key, [x], () => axisOf(axis, x.rank));
+  const along = x.graph.located(Slice.key, [x], () => axisOf(axis, x.rank));
   const whole = x.dims[along]!;
   const backwards = typeof shift === 'number' && shift < 0;
   const both = typeof shift === 'number' && typeof whole === 'number';
@@ -108,15 +108,15 @@ export function roll(x: Value, shift: Dim, axis: number): Value {
 }
 
 /**
- * All windows of `size` neighbours on an axis whose first elements lie `step` apart. Made of whole blocks, as large as size and step allow:
- * a reshape where windows do not overlap, else as many slices as blocks fit a window. Elements after the last window are left out.
+ * All windows of `size` neighbours on an axis whose first elements are `step` apart. Computed in blocks, as large as size and step allow:
+ * a reshape if windows do not overlap, otherwise as many slices as there are blocks in a window. Elements after the last window are omitted.
  *
  * Shapes   x [batch, 24, 5], axis 1, size 8, step 4 → [batch, 5, 8, 5]; the count is floorDiv(n - size, step) + 1
  * Throws   ShapeError when size or step is not a positive integer, or a known axis is shorter than a window
  * Lowers   everywhere: Slice, Reshape, Concat
  */
 export function windows(x: Value, axis: number, size: number, step: number): Value {
-  const along = located(x.graph, 'windows', [x], () => {
+  const along = x.graph.located('windows', [x], () => {
     for (const n of [size, step])
       if (!Number.isInteger(n) || n < 1) throw mismatch('size and step must be positive integers', 'at least 1', String(n));
     const found = axisOf(axis, x.rank);

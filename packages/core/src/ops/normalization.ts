@@ -1,24 +1,20 @@
-// Normalisation: mean and scale of groups of elements taken out, learned ones put in.
+// Normalisation: groups of elements are standardised, then multiplied by a learned scale and shifted by a learned bias.
 import { type Dim, divDims, mulDims, tryDivDims } from '../dim/dim';
 import { defineOp, type Op, printType, type TensorType } from '../ir/define-op';
-import { apply, mismatch, type Operand, type Value } from '../ir/graph';
+import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../ir/graph';
 import { countOf, type DType, type NDArray } from '../tensor/tensor';
 import { accept, acceptAlike, rankOf } from './accept';
 import { broadcastTo } from './broadcast';
-import { cast } from './cast';
-import { add, div, mul, sqrt, sub } from './elementwise';
-import { reduceMean } from './reduce';
-import { reshape, unsqueeze } from './reshape';
 import { axisOf } from './strides';
 
-/** What is computed in float32 although the operands have 16 bits: mean, variance and the normalised elements, before the scale. */
+/** The part that is computed in float32 for operands of 16 bits: mean, variance and the normalised elements, before the scale. */
 const stashed = (dtype: DType, stashType: number): DType => (stashType === 1 && dtype !== 'float64' ? 'float32' : dtype);
 const float32Stash = 1;
 
-/** Every axis from `axis` on, counted from the front. */
+/** Every axis from `axis` on, counted from the beginning. */
 const axesFrom = (axis: number, rank: number): number[] =>
   Array.from({ length: rank - axisOf(axis, rank) }, (_, i) => axisOf(axis, rank) + i);
-/** The same axis counted from the end, as attributes have it, so that equal nodes look equal. */
+/** The axis counted from the end, as in attributes, so that equal nodes have equal attributes. */
 const fromEnd = (axis: number, x: Operand): number => (axis >= 0 && axis < rankOf(x) ? axis - rankOf(x) : axis);
 
 type LayerAttrs = { readonly axis: number; readonly epsilon: number; readonly stash_type: number };
@@ -42,14 +38,21 @@ function checkSpread(what: string, { dims }: TensorType, normalized: readonly Di
 }
 
 /** (x - mean) / √(variance + epsilon) along axes, or x / √(mean of squares + epsilon); before scale and bias, in x's dtype. */
-function normalized(x: Value, axes: readonly number[], epsilon: number, stashType: number, centre: boolean): Value {
+function normalized(
+  x: Value,
+  axes: readonly number[],
+  epsilon: number,
+  stashType: number,
+  centre: boolean,
+  { add, cast, div, mul, reduceMean, sqrt, sub }: Vocabulary,
+): Value {
   const wide = cast(x, stashed(x.dtype, stashType));
   const centred = centre ? sub(wide, reduceMean(wide, axes)) : wide;
   const variance = reduceMean(mul(centred, centred), axes);
   return cast(div(centred, sqrt(add(variance, epsilon))), x.dtype);
 }
 
-// Rows of `width` neighbouring elements, each normalised by itself.
+// Rows of `width` neighbouring elements, each normalised separately.
 function normalizedRows(x: NDArray, width: number, epsilon: number, centre: boolean): NDArray {
   const data = new Float64Array(x.data.length);
   for (let row = 0; row < data.length; row += width) {
@@ -70,15 +73,17 @@ function scaled(x: NDArray, scale: NDArray, bias: NDArray | undefined): NDArray 
 
 const widthFrom = (axis: number, x: NDArray): number => countOf(x.dims.slice(axisOf(axis, x.dims.length)));
 
-/** ONNX LayerNormalization, without its optional outputs. Operands: x, scale, bias (may be left out). */
-export const LayerNormalization: Op<LayerAttrs> = defineOp<LayerAttrs>({
+const layerOperands = ['x', 'scale', 'bias?'] as const;
+/** ONNX LayerNormalization, without its optional outputs. Operands: x, scale, bias (optional). */
+export const LayerNormalization: Op<LayerAttrs, typeof layerOperands> = defineOp<LayerAttrs, typeof layerOperands>({
   key: 'LayerNormalization',
+  operands: layerOperands,
   since: 17,
   attributes: layerAttributes,
   infer: inferLayer,
-  decompose([x, scale, bias], { axis, epsilon, stash_type }) {
-    const y = mul(normalized(x!, axesFrom(axis, x!.rank), epsilon, stash_type, true), scale);
-    return [bias ? add(y, bias) : y];
+  decompose([x, scale, bias], { axis, epsilon, stash_type }, ops) {
+    const y = ops.mul(normalized(x!, axesFrom(axis, x!.rank), epsilon, stash_type, true, ops), scale);
+    return [bias ? ops.add(y, bias) : y];
   },
   evaluate: ([x, scale, bias], { axis, epsilon }) => [
     scaled(normalizedRows(x!, widthFrom(axis, x!), epsilon, true), scale!, bias),
@@ -109,14 +114,16 @@ export const layerNorm = (
     stash_type: float32Stash,
   })[0]!;
 
+const rmsOperands = ['x', 'scale'] as const;
 /** ONNX RMSNormalization. Operands: x, scale. */
-export const RMSNormalization: Op<LayerAttrs> = defineOp<LayerAttrs>({
+export const RMSNormalization: Op<LayerAttrs, typeof rmsOperands> = defineOp<LayerAttrs, typeof rmsOperands>({
   key: 'RMSNormalization',
+  operands: rmsOperands,
   since: 23,
   attributes: layerAttributes,
   infer: ([x, scale], attrs) => inferLayer([x, scale], attrs),
-  decompose: ([x, scale], { axis, epsilon, stash_type }) => [
-    mul(normalized(x!, axesFrom(axis, x!.rank), epsilon, stash_type, false), scale),
+  decompose: ([x, scale], { axis, epsilon, stash_type }, ops) => [
+    ops.mul(normalized(x!, axesFrom(axis, x!.rank), epsilon, stash_type, false, ops), scale),
   ],
   evaluate: ([x, scale], { axis, epsilon }) => [
     scaled(normalizedRows(x!, widthFrom(axis, x!), epsilon, false), scale!, undefined),
@@ -144,17 +151,15 @@ export const rmsNorm = (x: Operand, scale: Operand, o: { readonly axis?: number;
 
 type GroupAttrs = { readonly num_groups: number; readonly epsilon: number; readonly stash_type: number };
 
+const groupOperands = ['x', 'scale', 'bias'] as const;
 /** ONNX GroupNormalization. Operands: x [batch, channels, ...], scale [channels], bias [channels]. */
-export const GroupNormalization: Op<GroupAttrs> = defineOp<GroupAttrs>({
+export const GroupNormalization: Op<GroupAttrs, typeof groupOperands> = defineOp<GroupAttrs, typeof groupOperands>({
   key: 'GroupNormalization',
+  operands: groupOperands,
   since: 21,
   attributes: { num_groups: 'int', epsilon: 'float', stash_type: 'int' },
   infer(operands, { num_groups }) {
-    const [x, scale, bias] = acceptAlike([operands[0], operands[1], operands[2]], 'float') as [
-      TensorType,
-      TensorType,
-      TensorType,
-    ];
+    const [x, scale, bias] = acceptAlike(operands, 'float') as [TensorType, TensorType, TensorType];
     const channels = x.dims[1];
     if (channels === undefined) throw mismatch('the operand has no channels', '[batch, channels, ...]', printType(x));
     if (!Number.isInteger(num_groups) || num_groups < 1)
@@ -169,16 +174,16 @@ export const GroupNormalization: Op<GroupAttrs> = defineOp<GroupAttrs>({
         throw mismatch(`the ${what} does not fit the channels`, `[${channels}]`, `[${dims.join(', ')}]`);
     return [x];
   },
-  decompose([x, scale, bias], { num_groups, epsilon, stash_type }) {
+  decompose([x, scale, bias], { num_groups, epsilon, stash_type }, ops) {
     const [batch, ...others] = x!.dims as [Dim, ...Dim[]];
-    const grouped = reshape(x!, [batch, num_groups, divDims(mulDims(...others), num_groups)]);
-    const y = reshape(normalized(grouped, [2], epsilon, stash_type, true), x!.dims);
+    const grouped = ops.reshape(x!, [batch, num_groups, divDims(mulDims(...others), num_groups)]);
+    const y = ops.reshape(normalized(grouped, [2], epsilon, stash_type, true, ops), x!.dims);
     const perChannel = (v: Value | undefined) =>
-      unsqueeze(
+      ops.unsqueeze(
         v!,
         Array.from({ length: x!.rank - 2 }, (_, i) => i + 1),
       );
-    return [add(mul(y, perChannel(scale)), perChannel(bias))];
+    return [ops.add(ops.mul(y, perChannel(scale)), perChannel(bias))];
   },
   evaluate([x, scale, bias], { num_groups, epsilon }) {
     const rows = normalizedRows(x!, countOf(x!.dims.slice(1)) / num_groups, epsilon, true);
@@ -188,7 +193,7 @@ export const GroupNormalization: Op<GroupAttrs> = defineOp<GroupAttrs>({
 });
 
 /**
- * Group normalisation: the channels of an element of the batch in groups, each normalised over all its positions.
+ * Group normalisation: the channels of each batch element are divided into groups, each normalised over all its positions.
  *
  *     y = (x - mean(group)) / √(variance(group) + epsilon) · scale + bias
  *

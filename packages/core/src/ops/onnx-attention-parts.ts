@@ -1,6 +1,6 @@
 // ONNX Attention: its attributes, its operands by name, and the checks that they fit together.
 import { addDims, type Dim, divDims, mulDims, tryDivDims } from '../dim/dim';
-import { printType, type TensorType } from '../ir/define-op';
+import { type NamedOperands, operandsOf, printType, type TensorType } from '../ir/define-op';
 import { mismatch } from '../ir/graph';
 import type { DType } from '../tensor/tensor';
 import { accept } from './accept';
@@ -13,33 +13,23 @@ export type AttentionAttrs = {
   readonly kv_num_heads?: number | undefined;
   /** Default 1 / √head_size. */
   readonly scale?: number | undefined;
-  /** 0, the default, is none. */
+  /** Default 0: no softcap. */
   readonly softcap?: number | undefined;
   /** The dtype of the softmax, by its number in ONNX files: see {@link floatOfNumber}. Default: float32, for float64 itself. */
   readonly softmax_precision?: number | undefined;
-  /** What output 3 contains: 0 the scaled scores, 1 these after softcap, 2 after the mask, 3 after softmax. */
+  /** The contents of output 3: 0 the scaled scores, 1 these after softcap, 2 after the mask, 3 after softmax. */
   readonly qk_matmul_output_mode?: number | undefined;
-  /** How many of the outputs Y, present_key, present_value and qk_matmul_output there are. */
+  /** Number of outputs, in the order Y, present_key, present_value and qk_matmul_output. */
   readonly outputs: number;
 };
 
 /** The float dtypes by their numbers in ONNX files. */
 export const floatOfNumber: Readonly<Record<number, DType>> = { 1: 'float32', 10: 'float16', 11: 'float64', 16: 'bfloat16' };
 
+/** Names of the operands. */
+export const attentionOperands = ['q', 'k', 'v', 'mask?', 'pastKey?', 'pastValue?', 'nonpad?'] as const;
 /** The operands by name. */
-export interface AttentionParts<V> {
-  readonly q: V;
-  readonly k: V;
-  readonly v: V;
-  readonly mask: V | undefined;
-  readonly pastKey: V | undefined;
-  readonly pastValue: V | undefined;
-  readonly nonpad: V | undefined;
-}
-export function attentionParts<V>(operands: readonly (V | undefined)[]): AttentionParts<V> {
-  const [q, k, v, mask, pastKey, pastValue, nonpad] = operands;
-  return { q: q!, k: k!, v: v!, mask, pastKey, pastValue, nonpad };
-}
+export type AttentionParts<V> = NamedOperands<typeof attentionOperands, V>;
 
 /** The sizes of one call; `kvSeq` counts the keys of this call, `total` also those of the past. */
 export interface AttentionSizes {
@@ -106,7 +96,7 @@ export function inferAttention(
   opset: 23 | 24,
 ): TensorType[] {
   for (const [i, name] of ['Q', 'K', 'V'].entries()) accept(operands[i], 'float', name);
-  const parts = attentionParts(operands);
+  const parts = operandsOf(attentionOperands, operands);
   const { q, k, v } = parts;
   const sizes = attentionSizes(parts, attrs);
   const { batch, heads, kvHeads, seq, total, headDim, valueDim } = sizes;
@@ -158,7 +148,7 @@ function checkAttentionMask(mask: TensorType, q: TensorType, { batch, heads, seq
     throw mismatch('the mask does not broadcast to the scores', `[${[batch, heads, seq, total].join(', ')}]`, printType(mask));
 }
 
-/** True for a mask of the first keys only: the others are then masked. Also of 1 key, at opset 24. */
+/** True for a mask that covers only the first keys: the others are masked. Also for a mask of 1 key, at opset 24. */
 export function isShort({ dims }: TensorType, total: Dim, opset: 23 | 24): boolean {
   const keys = dims.at(-1);
   return (

@@ -65,7 +65,7 @@ function present(rows: Rows, { dtype }: NDArray, { batch, kvHeads, total }: Numb
   return out;
 }
 
-// What is added to each score: −∞ where attention is not allowed.
+// The addend of each score: −∞ where attention is not allowed.
 function biasOf({ mask, pastKey, nonpad }: AttentionParts<NDArray>, s: Numbers, isCausal: boolean, opset: 23 | 24) {
   const short = mask !== undefined && isShort(mask, s.total, opset);
   return (b: number, h: number, i: number, j: number): number => {
@@ -80,7 +80,7 @@ function biasOf({ mask, pastKey, nonpad }: AttentionParts<NDArray>, s: Numbers, 
   };
 }
 
-// All 0 where nothing is allowed.
+// All 0 for a fully masked row.
 function softmax(scores: readonly number[]): readonly number[] {
   const top = Math.max(Number.NEGATIVE_INFINITY, ...scores);
   if (top === Number.NEGATIVE_INFINITY) return scores.map(() => 0);

@@ -1,13 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { interpret } from '../interpret/interpret';
-import { GraphBuilder, type Value } from '../ir/graph';
+import type { Value } from '../ir/graph';
 import { and, causal, dense, none } from '../mask/index';
 import { checkOp, expectClose } from '../testing';
 import { array, feeder, randomArray } from '../testing/attention-calls';
 import { attendOp, fromAdditive } from './attend';
 import { Attention, Attention24, type OnnxAttentionOptions, onnxAttention } from './onnx-attention';
 import { cases } from './onnx-attention.cases';
+import { GraphBuilder } from './vocabulary';
 
 test.each(cases.map((c) => [c.name, c] as const))('%s', (_, c) => checkOp(c));
 

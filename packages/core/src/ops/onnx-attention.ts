@@ -1,16 +1,17 @@
-// ONNX Attention, opsets 23 and 24: the standard's op for attention, which some runtimes have a kernel for.
+// ONNX Attention, opsets 23 and 24: the standard's op for attention, for which some runtimes have a kernel.
 
-import { defineOp, type Op } from '../ir/define-op';
+import { defineOp, type Op, operandsOf } from '../ir/define-op';
 import { apply, type Value } from '../ir/graph';
 import type { DType } from '../tensor/tensor';
 import { decomposeAttention } from './onnx-attention-definition';
-import { type AttentionAttrs, attentionParts, floatOfNumber, inferAttention } from './onnx-attention-parts';
+import { type AttentionAttrs, attentionOperands, floatOfNumber, inferAttention } from './onnx-attention-parts';
 import { evaluateAttention } from './onnx-attention-reference';
 
 /* @__NO_SIDE_EFFECTS__ */
-function attentionOf(opset: 23 | 24): Op<AttentionAttrs> {
-  return defineOp<AttentionAttrs>({
+function attentionOf(opset: 23 | 24): Op<AttentionAttrs, typeof attentionOperands> {
+  return defineOp<AttentionAttrs, typeof attentionOperands>({
     key: 'Attention',
+    operands: attentionOperands,
     since: opset,
     attributes: {
       is_causal: 'int',
@@ -23,8 +24,8 @@ function attentionOf(opset: 23 | 24): Op<AttentionAttrs> {
       outputs: 'data',
     },
     infer: (operands, attrs) => inferAttention(operands, attrs, opset),
-    decompose: (operands, attrs) => decomposeAttention(attentionParts(operands), attrs, opset),
-    evaluate: (operands, attrs) => evaluateAttention(attentionParts(operands), attrs, opset),
+    decompose: (operands, attrs, ops) => decomposeAttention(operandsOf(attentionOperands, operands), attrs, opset, ops),
+    evaluate: (operands, attrs) => evaluateAttention(operandsOf(attentionOperands, operands), attrs, opset),
   });
 }
 
@@ -41,7 +42,7 @@ export interface OnnxAttentionOptions {
   readonly past?: { readonly key: Value; readonly value: Value };
   /** int64 [batch]: number of valid keys (the rest is padding); opset 24, not with a past. */
   readonly nonpad?: Value;
-  /** Causal: keys up to the query's position, which is after the past, at the end of the `nonpad` keys, or else counted from 0. */
+  /** Causal: keys up to the query's position, which is after the past, at the end of the `nonpad` keys, or otherwise counted from 0. */
   readonly causal?: boolean;
   /** Number of heads that are side by side in operands of 3 axes. */
   readonly heads?: { readonly q: number; readonly kv: number };
@@ -58,7 +59,7 @@ const scoreModes = { scaled: 0, capped: 1, masked: 2, softmax: 3 } as const;
 /** What {@link onnxAttention} returns. */
 export interface OnnxAttentionResult {
   readonly y: Value;
-  /** Past and new keys and values, [batch, kv_heads, total, …]; returned where there is a past, or scores are requested. */
+  /** Past and new keys and values, [batch, kv_heads, total, …]; returned if there is a past, or if scores are requested. */
   readonly present?: { readonly key: Value; readonly value: Value };
   readonly scores?: Value;
 }
@@ -90,7 +91,11 @@ export function onnxAttention(q: Value, k: Value, v: Value, o: OnnxAttentionOpti
     outputs,
   };
   const op = o.nonpad ? Attention24 : Attention;
-  const [y, key, value, scores] = apply(op, [q, k, v, o.mask, o.past?.key, o.past?.value, o.nonpad], attrs);
+  const [y, key, value, scores] = apply(
+    op,
+    { q, k, v, mask: o.mask, pastKey: o.past?.key, pastValue: o.past?.value, nonpad: o.nonpad },
+    attrs,
+  );
   return { y: y!, ...(key && value && { present: { key, value } }), ...(scores && { scores }) };
 }
 

@@ -5,7 +5,7 @@ import { compile } from '../compile/compile';
 import { serialize } from '../compile/serialize';
 import { interpret } from '../interpret/interpret';
 import { printType } from '../ir/define-op';
-import { GraphBuilder, mismatch, type Value } from '../ir/graph';
+import { mismatch, type Value } from '../ir/graph';
 import { module } from '../module/module';
 import type { Ort } from '../runtime/ort';
 import { createRunner } from '../runtime/runner';
@@ -14,6 +14,7 @@ import { tensor } from '../tensor/convert';
 import { add } from './elementwise';
 import { onnxOp } from './onnx-op';
 import { reduceSum } from './reduce';
+import { GraphBuilder } from './vocabulary';
 
 const softsign = onnxOp({ key: 'Softsign', since: 1, infer: ([x]) => [x!] });
 const thresholded = onnxOp({

@@ -1,4 +1,4 @@
-// Ops that this vocabulary lacks, defined by whoever needs them.
+// Ops that the library lacks, defined by the user.
 
 import { type AttributeKind, type Attrs, defineOp, domainOf, type Op } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value } from '../ir/graph';
@@ -15,7 +15,7 @@ type AttributeOf<K extends AttributeKind> = K extends 'int' | 'float'
 type AttributesOf<S extends Schema> = { readonly [N in keyof S]?: AttributeOf<S[N]> | undefined };
 type Schema = { readonly [name: string]: AttributeKind };
 
-/** What {@link onnxOp} must know of an op: an {@link Op} whose attributes are named by how ONNX writes them, and may all be left out. */
+/** The argument of {@link onnxOp}: an {@link Op} whose attributes are declared by their ONNX types; all of them are optional. */
 export type OnnxOpDefinition<S extends Schema> = Omit<Op<AttributesOf<S>>, 'attributes'> & { readonly attributes?: S };
 
 /**

@@ -1,15 +1,13 @@
 // Pad: one number before and after the elements of an axis.
 import { addDims, type Dim, dim, subDims } from '../dim/dim';
 import { defineOp, noFlops, type TensorType } from '../ir/define-op';
-import { apply, located, mismatch, type Value } from '../ir/graph';
+import { apply, mismatch, type Value } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { accept } from './accept';
-import { sizes } from './shape';
-import { slice } from './slice';
 import { axisOf, rowMajorStrides } from './strides';
 import { readView, writeView } from './views';
 
-/** On each axis so many elements before and after, all `value`. A negative number takes elements away. */
+/** On each axis the number of elements before and after, all `value`. A negative number removes elements. */
 type PadAttrs = {
   readonly axes: readonly number[];
   readonly before: readonly Dim[];
@@ -61,7 +59,7 @@ export const Pad = defineOp<PadAttrs>({
   flops: noFlops,
   attributes: { axes: 'data', before: 'data', after: 'data', value: 'data' },
   infer: inferPad,
-  simplify([x], attrs) {
+  simplify([x], attrs, { slice }) {
     const { axes, before, after } = attrs;
     inferPad([x], attrs);
     const amounts = [...before, ...after];
@@ -73,7 +71,7 @@ export const Pad = defineOp<PadAttrs>({
       ends: axes.map((axis, i) => addDims(x!.dims[axis]!, after[i]!)),
     });
   },
-  decompose([x], attrs) {
+  decompose([x], attrs, { OnnxPad, sizes }) {
     const { axes, before, after, value } = attrs;
     const g = x!.graph;
     const onAll = (amounts: readonly Dim[]): Dim[] => x!.dims.map((_, axis) => amounts[axes.indexOf(axis)] ?? 0);
@@ -91,12 +89,14 @@ export const Pad = defineOp<PadAttrs>({
   ],
 });
 
+const onnxPadOperands = ['x', 'pads', 'value?'] as const;
 /**
- * ONNX Pad. Operands: x, the amounts before all axes and then after them as int64, the value. The standard also has it for some axes;
- * ONNX Runtime's optimiser, which moves transposes past it, takes such amounts for those of all axes.
+ * ONNX Pad. Operands: x, the amounts before all axes and then after them as int64, the value. The standard also allows a list of axes, but
+ * ONNX Runtime's optimiser, which moves transposes past it, then treats the amounts as those of all axes.
  */
-export const OnnxPad = defineOp<PadAttrs>({
+export const OnnxPad = defineOp<PadAttrs, typeof onnxPadOperands>({
   key: 'Pad',
+  operands: onnxPadOperands,
   flops: noFlops,
   since: 13,
   attributes: { axes: 'data', before: 'data', after: 'data', value: 'data' },
@@ -110,8 +110,8 @@ export const OnnxPad = defineOp<PadAttrs>({
 });
 
 /**
- * x with further elements before and after those of some axes, all of one value. Amounts may be symbolic; one that turns out negative
- * takes elements away.
+ * x with elements of one value added before and after some axes. Amounts may be symbolic; a negative one
+ * removes elements.
  *
  * Shapes   x [batch, seq, 5], axes [1], before [2], after ['past'] → [batch, past + seq + 2, 5]
  * Throws   ShapeError when an axis does not exist or is named twice
@@ -122,7 +122,7 @@ export function pad(
   o: { readonly axes: readonly number[]; readonly before: readonly Dim[]; readonly after: readonly Dim[] },
   value = 0,
 ): Value {
-  const attrs = located(x.graph, Pad.key, [x], () => {
+  const attrs = x.graph.located(Pad.key, [x], () => {
     if (o.before.length !== o.axes.length || o.after.length !== o.axes.length)
       throw mismatch(
         'every axis requires an amount before and an amount after',
@@ -139,13 +139,13 @@ export function pad(
 }
 
 /**
- * x padded with `value` at the end of an axis up to this size; if the axis is longer at run time, it is cut off.
+ * x padded with `value` at the end of an axis up to this size; if the axis is longer at run time, it is truncated.
  *
  * Shapes   x [batch, seq, 5], axis 1, size 16 → [batch, 16, 5]
  * Throws   ShapeError when the axis does not exist
  * Lowers   everywhere: Pad, Concat
  */
 export function padTo(x: Value, axis: number, size: Dim, value = 0): Value {
-  const along = located(x.graph, Pad.key, [x], () => axisOf(axis, x.rank));
+  const along = x.graph.located(Pad.key, [x], () => axisOf(axis, x.rank));
   return pad(x, { axes: [along], before: [0], after: [subDims(size, x.dims[along]!)] }, value);
 }

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import { interpret } from '../interpret/interpret';
-import { GraphBuilder } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { pagedAppend } from './paged';
+import { GraphBuilder } from './vocabulary';
 
 const array = (dtype: NDArray['dtype'], dims: readonly number[], values: readonly number[]): NDArray => ({
   dtype,

@@ -1,19 +1,21 @@
-// Paged caches: keys and values in blocks of a pool that all sequences share; a block table says which blocks belong to which sequence.
+// Paged caches: keys and values in blocks of a pool that all sequences share; a block table assigns blocks to sequences.
 import { mulDims } from '../dim/dim';
-import { defineOp, noFlops, type Op, printType, type TensorType } from '../ir/define-op';
+import { type Attrs, defineOp, noFlops, type Op, printType, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { acceptAlike } from './accept';
 
+const names = ['pool', 'rows', 'pastLengths', 'table'] as const;
 /**
  * The high-level op behind {@link pagedAppend}. Operands: pool (a state, updated in place), rows, pastLengths, table. Outputs: all positions of the
  * table's blocks, and the updated pool.
  */
-export const PagedAppend: Op = defineOp({
+export const PagedAppend: Op<Attrs, typeof names> = defineOp<Attrs, typeof names>({
   key: 'onnxformers.PagedAppend',
+  operands: names,
   flops: noFlops,
   attributes: {},
-  writes: [0],
+  writes: ['pool'],
   infer([pool, rows, pastLengths, table]) {
     const [p, r] = acceptAlike([pool, rows], 'any') as [TensorType, TensorType];
     if (p.dims.length !== 4)
@@ -35,7 +37,7 @@ function appended(pool: NDArray, rows: NDArray, pastLengths: NDArray, table: NDA
   const [blocks, blockSize, heads, width] = pool.dims as [number, number, number, number];
   const [batch, , seq] = rows.dims as [number, number, number];
   const perSequence = table.dims[1]!;
-  // Where a row of a sequence starts in the pool; undefined where its block is none.
+  // The offset of a position in the pool; undefined if its block is not assigned.
   const placeOf = (b: number, row: number): number | undefined => {
     const block = table.data[b * perSequence + Math.floor(row / blockSize)]!;
     return block >= 0 && block < blocks ? (block * blockSize + (row % blockSize)) * heads * width : undefined;
@@ -73,7 +75,7 @@ function appended(pool: NDArray, rows: NDArray, pastLengths: NDArray, table: NDA
 
 /**
  * Writes new keys or values into the blocks of their sequences, in place, and returns all positions of these blocks in order. Positions
- * after the cached and the new ones have no meaning.
+ * after the cached and the new ones are undefined.
  *
  * Shapes   pool [blocks, block_size, kv_heads, head_dim] (a state) · rows [batch, kv_heads, seq, head_dim] · pastLengths int64 [batch], the positions
  *          in use · table int32 [batch, n], the blocks of each sequence in order → [batch, kv_heads, n · block_size, head_dim]

@@ -1,17 +1,11 @@
 // Pooling: one number from every window of each channel.
 
 import { countIn, defineOp, type Op, type Sizes, type TensorType } from '../ir/define-op';
-import { apply, type Value } from '../ir/graph';
+import { apply, type Value, type Vocabulary } from '../ir/graph';
 import { toTensor } from '../tensor/convert';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { accept } from './accept';
-import { cast } from './cast';
-import { equal } from './comparison';
-import { convTranspose } from './conv';
-import { div, mul } from './elementwise';
-import { flattenAxes, reshape, unsqueeze } from './movement';
-import { reduceMean, reduceSum } from './reduce';
-import { eye, fill } from './shape';
+import { reduceMean } from './reduce';
 import {
   fitted,
   placesOf,
@@ -47,14 +41,14 @@ function pooled(
   return { dtype: x.dtype, dims, data };
 }
 
-/** Gradients of all elements of the windows, [batch*channels, elements or 1, ...counts], added up at the places that they lie on. */
-function folded(grads: Value, x: Value, window: Window): Value {
+/** Gradients of all elements of the windows, [batch*channels, elements or 1, ...counts], summed at the elements that they cover. */
+function folded(grads: Value, x: Value, window: Window, ops: Vocabulary): Value {
   const { strides, dilations, kernel_shape } = window;
   const [n, elements] = [grads.dims[1] as number, countOf(kernel_shape)];
   const all = { dtype: x.dtype, dims: [1, elements], data: new Float64Array(elements).fill(1) };
-  const kernel = n === 1 ? x.graph.constant(toTensor(all)) : eye(x, elements, x.dtype);
-  const covered = convTranspose(grads, reshape(kernel, [n, 1, ...kernel_shape]), undefined, { strides, dilations });
-  return reshape(fitted(covered, spatialOf(x), window), x.dims);
+  const kernel = n === 1 ? x.graph.constant(toTensor(all)) : ops.eye(x, elements, x.dtype);
+  const covered = ops.convTranspose(grads, ops.reshape(kernel, [n, 1, ...kernel_shape]), undefined, { strides, dilations });
+  return ops.reshape(fitted(covered, spatialOf(x), window, ops), x.dims);
 }
 
 // Each window is read once for each of its results.
@@ -86,14 +80,18 @@ export const AveragePool: Op<AverageAttrs> = defineOp<AverageAttrs>({
     });
     return [mean];
   },
-  vjp({ operands: [x], attrs }, [grad]) {
+  vjp({ operands: [x], attrs }, [grad], ops) {
     if (!grad) return [];
-    const shares = div(grad, elementCounts(x!, attrs));
-    return [folded(unsqueeze(flattenAxes(shares, 0, 1), [1]), x!, withoutDilation(attrs))];
+    const shares = ops.div(grad, elementCounts(x!, attrs, ops));
+    return [folded(ops.unsqueeze(ops.flattenAxes(shares, 0, 1), [1]), x!, withoutDilation(attrs), ops)];
   },
 });
 
-function elementCounts(x: Value, { kernel_shape, strides, pads, count_include_pad }: AverageAttrs): Value | number {
+function elementCounts(
+  x: Value,
+  { kernel_shape, strides, pads, count_include_pad }: AverageAttrs,
+  { fill, mul }: Vocabulary,
+): Value | number {
   const elements = countOf(kernel_shape);
   if (count_include_pad || pads.every((n) => n === 0)) return elements;
   const ones = fill(x, [1, 1, ...spatialOf(x)], 1, x.dtype);
@@ -109,7 +107,7 @@ function elementCounts(x: Value, { kernel_shape, strides, pads, count_include_pa
  * Lowers   everywhere: AveragePool
  *
  * @param kernel sizes of the window
- * @param o `countPads`: whether pads count as zeros (else they are left out); default false
+ * @param o `countPads`: whether pads count as zeros (otherwise they are excluded); default false
  */
 export function averagePool(
   x: Value,
@@ -153,12 +151,12 @@ export const MaxPool: Op<Window> = defineOp<Window>({
     return [largest];
   },
   // Equal largest elements share the gradient.
-  vjp({ operands: [x], outputs: [y], attrs }, [grad]) {
+  vjp({ operands: [x], outputs: [y], attrs }, [grad], ops) {
     if (!grad) return [];
-    const elements = unfold(x!, attrs, Number.NEGATIVE_INFINITY);
-    const chosen = cast(equal(elements, unsqueeze(y!, [2])), x!.dtype);
-    const shares = mul(chosen, div(unsqueeze(grad, [2]), reduceSum(chosen, [2])));
-    return [folded(flattenAxes(shares, 0, 1), x!, attrs)];
+    const elements = unfold(x!, attrs, Number.NEGATIVE_INFINITY, ops);
+    const chosen = ops.cast(ops.equal(elements, ops.unsqueeze(y!, [2])), x!.dtype);
+    const shares = ops.mul(chosen, ops.div(ops.unsqueeze(grad, [2]), ops.reduceSum(chosen, [2])));
+    return [folded(ops.flattenAxes(shares, 0, 1), x!, attrs, ops)];
   },
 });
 

@@ -1,9 +1,10 @@
 import { expect, test } from 'vitest';
-import { apply, GraphBuilder } from '../ir/graph';
+import { apply } from '../ir/graph';
 import { MatMulNBits } from '../kernels/mat-mul-n-bits';
 import { checkOp } from '../testing';
 import { lowRankUpdate } from './low-rank';
 import { dequantizeBlocks } from './quantized';
+import { GraphBuilder } from './vocabulary';
 
 const packed = { dtype: 'uint8', dims: [3, 2, 8], low: 0, high: 255 } as const;
 const scales = { dtype: 'float32', dims: [3, 2] } as const;

@@ -1,18 +1,17 @@
-// Weights in blocks of small integers, each block with a scale.
+// Quantised weights: blocks of 4-bit integers, each block with a scale.
 import { ceilDivDims } from '../dim/dim';
 import { defineOp, type Op, printType, type TensorType } from '../ir/define-op';
-import { apply, mismatch, type Operand, type Value } from '../ir/graph';
+import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../ir/graph';
 import { accept } from './accept';
-import { cast } from './cast';
-import { div, mod, mul, sub } from './elementwise';
-import { concat, reshape, slice, unsqueeze } from './movement';
 
 /** Attributes of {@link DequantizeBlocks}. */
 export type DequantizeBlocksAttrs = { readonly blockSize: number; readonly columns: number };
 
+const names = ['packed', 'scales', 'zeroPoints?'] as const;
 /** The high-level op behind {@link dequantizeBlocks}. Operands: packed, scales, zero points. */
-export const DequantizeBlocks: Op<DequantizeBlocksAttrs> = defineOp<DequantizeBlocksAttrs>({
+export const DequantizeBlocks: Op<DequantizeBlocksAttrs, typeof names> = defineOp<DequantizeBlocksAttrs, typeof names>({
   key: 'onnxformers.DequantizeBlocks',
+  operands: names,
   attributes: { blockSize: 'data', columns: 'data' },
   infer([packed, scales, zeros], { blockSize, columns }) {
     const { dtype } = accept(scales, 'float', 'the scales');
@@ -27,24 +26,28 @@ export const DequantizeBlocks: Op<DequantizeBlocksAttrs> = defineOp<DequantizeBl
     if (zeros) expect('zero points', zeros, `uint8[${rows}, ${Math.ceil(blocks / 2)}]`);
     return [{ dtype, dims: [rows, columns] }];
   },
-  decompose([packed, scales, zeros], { blockSize, columns }) {
+  decompose([packed, scales, zeros], { blockSize, columns }, ops) {
     const [rows, blocks] = scales!.dims as [number, number];
     const { dtype } = scales!;
-    const codes = reshape(halves(packed!), [rows, blocks, blockSize]);
+    const codes = ops.reshape(halves(packed!, ops), [rows, blocks, blockSize]);
     const zero =
       zeros &&
-      slice(reshape(halves(zeros), [rows, 2 * (zeros.dims[1] as number), 1]), { axes: [1], starts: [0], ends: [blocks] });
-    const steps = cast(sub(codes, zero ?? middle), dtype);
-    const values = reshape(mul(steps, unsqueeze(scales!, [2])), [rows, blocks * blockSize]);
-    return [slice(values, { axes: [1], starts: [0], ends: [columns] })];
+      ops.slice(ops.reshape(halves(zeros, ops), [rows, 2 * (zeros.dims[1] as number), 1]), {
+        axes: [1],
+        starts: [0],
+        ends: [blocks],
+      });
+    const steps = ops.cast(ops.sub(codes, zero ?? middle), dtype);
+    const values = ops.reshape(ops.mul(steps, ops.unsqueeze(scales!, [2])), [rows, blocks * blockSize]);
+    return [ops.slice(values, { axes: [1], starts: [0], ends: [columns] })];
   },
 });
 
-/** The code that stands for 0 where there are no zero points. */
+/** The code of 0 if there are no zero points. */
 const middle = 8;
 
-// The two halves of each byte, low half first, on a new last axis. In int32, which every runtime divides.
-function halves(bytes: Value): Value {
+// The two halves of each byte, low half first, on a new last axis. In int32, for which every runtime has a division.
+function halves(bytes: Value, { cast, concat, div, mod, unsqueeze }: Vocabulary): Value {
   const wide = cast(bytes, 'int32');
   return concat(
     [mod(wide, 16), div(wide, 16)].map((v) => unsqueeze(v, [v.rank])),

@@ -1,9 +1,9 @@
 import { describe, expect, it, test } from 'vitest';
 import { interpret } from '../interpret/interpret';
-import { GraphBuilder } from '../ir/graph';
 import { checkOp, expectClose } from '../testing';
 import { noise } from './random';
 import { cases } from './random.cases';
+import { GraphBuilder } from './vocabulary';
 
 test.each(cases.map((c) => [c.name, c] as const))('%s', (_, c) => checkOp(c));
 

@@ -1,4 +1,4 @@
-// Random numbers without a generator: a hash of a seed, a run and an element's index, made of integer ops that every runtime computes alike.
+// Counter-based random numbers: a hash of a seed, a run number and an element's index, in integer ops that every runtime computes alike.
 import { type Dim, mulDims } from '../dim/dim';
 import { apply, type Value } from '../ir/graph';
 import { cast } from './cast';
@@ -7,20 +7,20 @@ import { gather } from './gather';
 import { reshape } from './reshape';
 import { Range, size } from './shape';
 
-// Everything is uint32, which wraps around on every runtime, and made of sums, products and quotients, which GPUs have where they lack xor
-// and shifts. y (2y + 1) is a permutation of the words whose differences depend on y; a sum with a product by a constant is none such.
+// All words are uint32, which wraps around on every runtime. The ops are sums, products and quotients, because some GPU providers lack xor
+// and shifts. y (2y + 1) is a permutation of the words whose differences depend on y; those of sums and products with constants do not.
 const mixed = (x: Value, key: Value): Value => {
   const y = add(x, key);
   return mul(y, add(mul(y, 2), 1));
 };
 const halvesSwapped = (x: Value): Value => add(mul(x, 2 ** 16), div(x, 2 ** 16));
 
-/** A word for each counter under a key of two words. Different counters give different words. */
+/** A word for each counter and a key of two words. Different counters have different words. */
 function hash(counter: Value, key0: Value, key1: Value): Value {
   return [key1, key0, key1].reduce((x, key) => mixed(halvesSwapped(x), key), mixed(counter, key0));
 }
 
-/** Two words for a run from 0 to 2^53 - 1 and the steps of the loops around, shared by all that is drawn there: uint32 [2]. */
+/** Two words for a run number from 0 to 2^53 - 1 and the steps of the enclosing loops, shared by all draws there: uint32 [2]. */
 function placeOf(run: Value, steps: readonly Value[]): Value {
   const g = run.graph.root;
   const wraps = div(run, 2 ** 32);
@@ -33,10 +33,10 @@ function placeOf(run: Value, steps: readonly Value[]): Value {
   );
 }
 
-/** 24 bits of a word as a number of {0, 1, …, 2^24 - 1}: as many as float32 holds exactly. */
+/** 24 bits of a word as a number of {0, 1, …, 2^24 - 1}, which float32 represents exactly. */
 const bits = (word: Value): Value => cast(div(word, 2 ** 8), 'float32');
 
-/** 0, 1, … as an op, never a constant: noise may have many elements. */
+/** 0, 1, … computed at run time, never a constant: noise may have many elements. */
 function counters(near: Value, dims: readonly Dim[]): Value {
   const length = mulDims(...dims);
   const scalar = (n: number) => near.graph.root.number(n, 'int32');
@@ -44,7 +44,7 @@ function counters(near: Value, dims: readonly Dim[]): Value {
 }
 
 /**
- * Noise that depends on a key, the number of a run, the steps of the surrounding loops and the index of an element alone.
+ * Noise that depends only on a key, the run number, the steps of the enclosing loops and the index of an element.
  *
  * Shapes   run [], steps [] → dims, less than 2^31 elements
  * Dtypes   run int64, from 0 to 2^53 - 1; steps int64; noise float32: uniform in [0, 1) in steps of 2^-24, or normal within ±5.8
@@ -53,7 +53,7 @@ function counters(near: Value, dims: readonly Dim[]): Value {
  * Lowers   everywhere: Range, Mul, Add, Div, Cast
  *
  * @param key two words below 2^32, one pair for each use and seed
- * @param steps the numbers of the present steps, of the outermost loop first
+ * @param steps the current step numbers, that of the outermost loop first
  */
 export function noise(
   run: Value,

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { GraphBuilder } from '../ir/graph';
 import { checkOp } from '../testing';
 import { argMax, logSumExp, reduceMean, reduceSum } from './reduce';
 import { cases } from './reduce.cases';
 import { cumSum, triu } from './scan';
 import { softmax } from './softmax';
+import { GraphBuilder } from './vocabulary';
 
 test.each(cases.map((c) => [c.name, c] as const))('%s', (_, c) => checkOp(c));
 

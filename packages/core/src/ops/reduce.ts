@@ -1,16 +1,13 @@
-// Sums, means, extremes and the like over axes.
+// Reductions over axes: sums, means, extremes and others.
 import { mulDims } from '../dim/dim';
 import { countIn, defineOp, type Op } from '../ir/define-op';
-import { apply, mismatch, type Operand, type Value } from '../ir/graph';
+import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../ir/graph';
 import { type Accepts, accept, fitting, rankOf } from './accept';
 import { cast } from './cast';
 import { equal, where } from './comparison';
 import { div, exp, isInf, mul, sub } from './elementwise';
 import { encoded, int64s } from './encode';
-import { expand } from './expand';
 import { largest, logSumExpOf, reduceArray, reducedDims } from './reduced';
-import { unsqueeze } from './reshape';
-import { size } from './shape';
 import { axesOf, axisOf } from './strides';
 
 /** `keepDims`: whether the reduced axes stay, with size 1. Default true, as in ONNX. */
@@ -19,10 +16,10 @@ type ReduceAttrs = { readonly axes: readonly number[]; readonly keepdims: number
 
 interface Reduction {
   readonly accepts?: Accepts;
-  /** The result for the elements x[at[0]], x[at[1]], …, all shifted by `base`. */
+  /** The result for the elements x[base + at[0]], x[base + at[1]], … */
   readonly f: (x: Float64Array, base: number, at: Int32Array) => number;
   /** The gradient of x; g and y have the reduced axes with size 1. */
-  readonly grad: (g: Value, x: Value, y: Value, axes: readonly number[]) => Value;
+  readonly grad: (g: Value, x: Value, y: Value, axes: readonly number[], ops: Vocabulary) => Value;
 }
 
 /* @__NO_SIDE_EFFECTS__ */
@@ -38,10 +35,10 @@ function reduction(key: string, since: number, { accepts = 'number', f, grad }: 
     },
     flops: ({ operands: [x] }, sizes) => countIn(x!, sizes),
     simplify: ([x], { axes }) => (axes.length === 0 ? x : undefined),
-    vjp({ operands: [x], outputs: [y], attrs: { axes, keepdims } }, [g]) {
+    vjp({ operands: [x], outputs: [y], attrs: { axes, keepdims } }, [g], ops) {
       if (!g || !x) return [];
-      const kept = (v: Value) => (keepdims ? v : unsqueeze(v, axesOf(axes, x.rank)));
-      return [grad(kept(g), x, kept(y!), axes)];
+      const kept = (v: Value) => (keepdims ? v : ops.unsqueeze(v, axesOf(axes, x.rank)));
+      return [grad(kept(g), x, kept(y!), axes, ops)];
     },
     encode: (node) => encoded(node, [node.operands[0], int64s(node.attrs.axes)], ['axes']),
   });
@@ -64,18 +61,18 @@ const least = (x: Float64Array, base: number, at: Int32Array): number => {
   return lowest;
 };
 // Equal elements share the gradient.
-const toExtremes = (g: Value, x: Value, y: Value, axes: readonly number[]): Value => {
+const toExtremes = (g: Value, x: Value, y: Value, axes: readonly number[], { cast, div, equal, mul }: Vocabulary): Value => {
   const chosen = cast(equal(x, y), g.dtype);
   return mul(div(g, reduceSum(chosen, axes)), chosen);
 };
-/** How many elements are reduced to one, as a number or a scalar of x's dtype. */
-function countAlong(x: Value, axes: readonly number[]): number | Value {
+/** Number of elements that are reduced to one, as a number or a scalar of x's dtype. */
+function countAlong(x: Value, axes: readonly number[], { cast, size }: Vocabulary): number | Value {
   const count = mulDims(...axes.map((a) => x.dims[a]!));
   return typeof count === 'number' ? count : cast(size(x, count, [x]), x.dtype);
 }
 
 /** ONNX ReduceSum. */
-export const ReduceSum = reduction('ReduceSum', 13, { f: sum, grad: (g, x) => expand(g, x.dims) });
+export const ReduceSum = reduction('ReduceSum', 13, { f: sum, grad: (g, x, _, __, { expand }) => expand(g, x.dims) });
 /**
  * The sum over axes.
  *
@@ -91,10 +88,10 @@ export const reduceSum = (x: Operand, axes: readonly number[], options: ReduceOp
 /** ONNX ReduceMean. */
 export const ReduceMean = reduction('ReduceMean', 18, {
   f: (x, base, at) => sum(x, base, at) / at.length,
-  grad: (g, x, _, axes) => expand(div(g, countAlong(x, axes)), x.dims),
+  grad: (g, x, _, axes, ops) => ops.expand(ops.div(g, countAlong(x, axes, ops)), x.dims),
 });
 /**
- * The mean over axes; of integers truncated towards 0.
+ * The mean over axes; for integers truncated towards 0.
  *
  * Shapes   x [a, n, b], axes [1] → [a, 1, b], with `keepDims: false` [a, b]
  * Dtypes   numbers
@@ -107,7 +104,7 @@ export const reduceMean = (x: Operand, axes: readonly number[], options: ReduceO
 /** ONNX ReduceMax. */
 export const ReduceMax = reduction('ReduceMax', 18, { f: largest, grad: toExtremes });
 /**
- * The greatest element over axes; -∞ where there is none. Equal elements share the gradient.
+ * The greatest element over axes; -∞ if there is none. Equal elements share the gradient.
  *
  * Shapes   x [a, n, b], axes [1] → [a, 1, b], with `keepDims: false` [a, b]
  * Dtypes   numbers
@@ -123,7 +120,7 @@ export const ReduceMin = reduction('ReduceMin', 18, {
   grad: toExtremes,
 });
 /**
- * The least element over axes; ∞ where there is none. Equal elements share the gradient.
+ * The least element over axes; ∞ if there is none. Equal elements share the gradient.
  *
  * Shapes   x [a, n, b], axes [1] → [a, 1, b], with `keepDims: false` [a, b]
  * Dtypes   numbers
@@ -140,7 +137,7 @@ export const ReduceProd = reduction('ReduceProd', 18, {
     for (let i = 0; i < at.length; i++) product *= x[base + at[i]!]!;
     return product;
   },
-  // The product of the others: where one factor is 0, of all but it.
+  // The product of the other factors; if exactly one factor is 0, only its gradient is not 0.
   grad(g, x, _, axes) {
     const isZero = equal(x, 0);
     const others = where(isZero, 1, x);
@@ -212,7 +209,7 @@ export const ReduceLogSumExp = reduction('ReduceLogSumExp', 18, {
   grad: (g, x, y) => mul(g, where(isInf(y), 0, exp(sub(x, y)))),
 });
 /**
- * log Σ eˣ over axes; -∞ where every element is.
+ * log Σ eˣ over axes; -∞ if every element is -∞.
  *
  * Shapes   x [a, n, b], axes [1] → [a, 1, b], with `keepDims: false` [a, b]
  * Dtypes   floats
@@ -252,7 +249,7 @@ function extremeIndex(key: string, better: (a: number, b: number) => boolean): O
   });
 }
 
-/** `last`: of equal elements the last instead of the first. */
+/** `last`: the last of equal elements instead of the first. */
 export type ArgOptions = ReduceOptions & { readonly last?: boolean };
 
 function arg(op: Op<ArgAttrs>, x: Operand, axis: number, { keepDims = true, last = false }: ArgOptions): Value {

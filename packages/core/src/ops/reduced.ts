@@ -1,9 +1,9 @@
-// Arrays reduced along axes.
+// Reductions of arrays along axes.
 import type { Dim } from '../dim/dim';
 import type { NDArray } from '../tensor/tensor';
 import { axesOf, offsetsAcross, offsetsAlong } from './strides';
 
-/** The dims that are left of a reduction. */
+/** The dims of the result of a reduction. */
 export function reducedDims(dims: readonly Dim[], axes: readonly number[], keepDims: boolean): Dim[] {
   const reduced = new Set(axesOf(axes, dims.length));
   return keepDims ? dims.map((d, i) => (reduced.has(i) ? 1 : d)) : dims.filter((_, i) => !reduced.has(i));

@@ -1,11 +1,10 @@
-// Reshape and its special cases: other dims for the same elements.
+// Reshape and its special cases.
 import { type Dim, dim, mulDims, namesOfDim, tryDivDims } from '../dim/dim';
 import { defineOp, noFlops, type Op, sameDims, type TensorType } from '../ir/define-op';
-import { apply, located, madeBy, mismatch, type Value } from '../ir/graph';
+import { apply, madeBy, mismatch, type Value, type Vocabulary } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { accept } from './accept';
 import { encoded, int64s } from './encode';
-import { refine, sizes } from './shape';
 import { axesOf, axisOf } from './strides';
 
 type ReshapeAttrs = { readonly dims: readonly Dim[] };
@@ -24,32 +23,32 @@ function inferReshape([x]: readonly (TensorType | undefined)[], { dims }: Reshap
   return [{ dtype, dims }];
 }
 
-// What x had other dims for, in our words or, where those are lowered already, in ONNX's.
-function sameElements(x: Value): Value | undefined {
+// The operand of the reshape that made x: our Reshape, or ONNX's after lowering.
+function sameElements(x: Value, { OnnxReshape, Squeeze, Unsqueeze }: Vocabulary): Value | undefined {
   const onnx = madeBy(x, OnnxReshape);
   const before = (onnx?.attrs.claimed ? undefined : onnx) ?? madeBy(x, Reshape) ?? madeBy(x, Squeeze) ?? madeBy(x, Unsqueeze);
   return before?.operands[0];
 }
 
-/** The high-level op: any dims with the same number of elements. Lowered to the Reshape of ONNX, whose sizes are an operand. */
+/** The high-level op: any dims with the same number of elements. Lowered to ONNX's Reshape, whose sizes are an operand. */
 export const Reshape: Op<ReshapeAttrs> = defineOp<ReshapeAttrs>({
   key: 'onnxformers.Reshape',
   flops: noFlops,
   view: true,
   attributes: { dims: 'data' },
   infer: inferReshape,
-  simplify([x], { dims }) {
+  simplify([x], { dims }, ops) {
     if (sameDims(x!.dims, dims)) return x;
-    const before = sameElements(x!);
+    const before = sameElements(x!, ops);
     return before && reshape(before, dims);
   },
-  decompose: ([x], { dims }) => [shaped(x!, dims)],
+  decompose: ([x], { dims }, ops) => [shaped(x!, dims, ops)],
   vjp: ({ operands: [x] }, [grad]) => [grad && reshape(grad, x!.dims)],
   evaluate: ([x], { dims }, bound) => [{ ...x!, dims: dims.map((d) => bound.of(d)) }],
 });
 
 /**
- * The same elements, row-major, as other dims.
+ * The same elements in row-major order, with other dims.
  *
  * Shapes   x: any → dims; one of them may be -1, which is inferred
  * Throws   ShapeError when the number of elements differs, or -1 cannot be inferred exactly
@@ -70,7 +69,7 @@ type OnnxReshapeAttrs = ReshapeAttrs & { readonly allowzero?: number; readonly c
 
 /**
  * ONNX Reshape. Operands: x, and the sizes as int64, where 0 copies the size of the same axis (unless `allowzero`) and one may be -1.
- * `claimed` sizes are equal to those of x only if the run finds them so; see `refine`.
+ * `claimed` sizes are checked at run time; see `refine`.
  */
 export const OnnxReshape = defineOp<OnnxReshapeAttrs>({
   key: 'Reshape',
@@ -79,7 +78,10 @@ export const OnnxReshape = defineOp<OnnxReshapeAttrs>({
   since: 14,
   attributes: { dims: 'data', allowzero: 'int', claimed: 'data' },
   infer: ([x], { dims, claimed }) => (claimed ? [{ dtype: accept(x, 'any').dtype, dims }] : inferReshape([x], { dims })),
-  vjp: ({ operands: [x], attrs: { claimed } }, [grad]) => [grad && (claimed ? refine : reshape)(grad, x!.dims), undefined],
+  vjp: ({ operands: [x], attrs: { claimed } }, [grad], { refine }) => [
+    grad && (claimed ? refine : reshape)(grad, x!.dims),
+    undefined,
+  ],
   evaluate([x, shape], { allowzero }) {
     const dims = Array.from(shape!.data, (n, i) => (n === 0 && !allowzero ? (x!.dims[i] ?? 0) : n));
     const open = dims.indexOf(-1);
@@ -93,7 +95,7 @@ export const OnnxReshape = defineOp<OnnxReshapeAttrs>({
 type AxesAttrs = { readonly axes: readonly number[] };
 const withDims = (x: NDArray | undefined, dims: readonly number[]): readonly NDArray[] => [{ ...x!, dims }];
 
-/** ONNX Squeeze: takes axes of size 1 away. */
+/** ONNX Squeeze: removes axes of size 1. */
 export const Squeeze = defineOp<AxesAttrs>({
   key: 'Squeeze',
   flops: noFlops,
@@ -115,7 +117,7 @@ export const Squeeze = defineOp<AxesAttrs>({
   encode: (node) => encoded(node, [node.operands[0], int64s(node.attrs.axes)], ['axes']),
 });
 
-/** ONNX Unsqueeze: puts axes of size 1 in; `axes` count in the result. */
+/** ONNX Unsqueeze: inserts axes of size 1; `axes` are counted in the result. */
 export const Unsqueeze = defineOp<AxesAttrs>({
   key: 'Unsqueeze',
   flops: noFlops,
@@ -138,20 +140,20 @@ function withOnes<D extends Dim>(dims: readonly D[], axes: readonly number[]): (
 
 // ---- Lowering -------------------------------------------------------------------------------------------------------
 
-// A constant shape, where 0 copies a size and one -1 stands for the rest, spares the arithmetic on sizes. Copying by 0 and moving
-// axes of size 1 also hold for empty arrays; -1 does not where another axis is empty, so it comes last.
-function shaped(x: Value, dims: readonly Dim[]): Value {
+// A constant shape, in which 0 copies a size and one -1 is inferred, avoids arithmetic on sizes. Copying by 0 and moving
+// axes of size 1 are also correct for empty arrays; -1 is not if another axis is empty, so it is tried last.
+function shaped(x: Value, dims: readonly Dim[], ops: Vocabulary): Value {
+  const { OnnxReshape, sizes } = ops;
+  const onnxReshape = (shape: Value, allowzero?: 1): Value =>
+    apply(OnnxReshape, [x, shape], allowzero ? { dims, allowzero } : { dims })[0]!;
   const invented = dims.some((d, i) => d === 0 && x.dims[i] !== 0);
-  if (invented) return onnxReshape(x, sizes(x.graph, dims, [x]), dims, 1);
+  if (invented) return onnxReshape(sizes(x.graph, dims, [x]), 1);
   const entries = dims.map((d, i) => (typeof d === 'string' && d === x.dims[i] ? 0 : d));
   const open = entries.flatMap((d, i) => (typeof d === 'string' ? [i] : []));
-  if (open.length && differInOnes(x.dims, dims)) return moveOnes(x, dims);
+  if (open.length && differInOnes(x.dims, dims)) return moveOnes(x, dims, ops);
   const product = open.find((i) => namesOfDim(dims[i]!)[0] !== dims[i]) ?? open[0];
-  return onnxReshape(x, sizes(x.graph, product === undefined ? entries : entries.with(product, -1), [x]), dims);
+  return onnxReshape(sizes(x.graph, product === undefined ? entries : entries.with(product, -1), [x]));
 }
-
-const onnxReshape = (x: Value, shape: Value, dims: readonly Dim[], allowzero?: 1): Value =>
-  apply(OnnxReshape, [x, shape], allowzero ? { dims, allowzero } : { dims })[0]!;
 
 const onesOf = (dims: readonly Dim[]): number[] => dims.flatMap((d, i) => (d === 1 ? [i] : []));
 const differInOnes = (a: readonly Dim[], b: readonly Dim[]): boolean =>
@@ -160,7 +162,7 @@ const differInOnes = (a: readonly Dim[], b: readonly Dim[]): boolean =>
     b.filter((d) => d !== 1),
   );
 
-function moveOnes(x: Value, dims: readonly Dim[]): Value {
+function moveOnes(x: Value, dims: readonly Dim[], { Squeeze, Unsqueeze }: Vocabulary): Value {
   const [gone, added] = [onesOf(x.dims), onesOf(dims)];
   const bare = gone.length ? apply(Squeeze, [x], { axes: gone })[0]! : x;
   return added.length ? apply(Unsqueeze, [bare], { axes: added })[0]! : bare;
@@ -176,7 +178,7 @@ function moveOnes(x: Value, dims: readonly Dim[]): Value {
  * Lowers   everywhere: Reshape
  */
 export function squeeze(x: Value, axes: readonly number[]): Value {
-  const gone = located(x.graph, Squeeze.key, [x], () => {
+  const gone = x.graph.located(Squeeze.key, [x], () => {
     const found = axesOf(axes, x.rank);
     Squeeze.infer([x], { axes: found });
     return found;
@@ -188,15 +190,15 @@ export function squeeze(x: Value, axes: readonly number[]): Value {
 }
 
 /**
- * x with further axes of size 1, at these places of the result.
+ * x with additional axes of size 1, at these indices of the result.
  *
  * Shapes   x [batch, 5], axes [1] → [batch, 1, 5]
- * Throws   ShapeError when a place does not exist or is named twice
+ * Throws   ShapeError when an axis does not exist or is named twice
  * Lowers   everywhere: Reshape
  * Example  const column = ops.unsqueeze(x, [-1]);
  */
 export function unsqueeze(x: Value, axes: readonly number[]): Value {
-  const added = located(x.graph, Unsqueeze.key, [x], () => axesOf(axes, x.rank + axes.length));
+  const added = x.graph.located(Unsqueeze.key, [x], () => axesOf(axes, x.rank + axes.length));
   return reshape(x, withOnes(x.dims, added));
 }
 
@@ -208,7 +210,7 @@ export function unsqueeze(x: Value, axes: readonly number[]): Value {
  * Lowers   everywhere: Reshape
  */
 export function flattenAxes(x: Value, first: number, last: number): Value {
-  const [from, to] = located(x.graph, Reshape.key, [x], () => {
+  const [from, to] = x.graph.located(Reshape.key, [x], () => {
     const ends = [axisOf(first, x.rank), axisOf(last, x.rank)] as const;
     if (ends[0] > ends[1]) throw mismatch('the first axis is after the last', `at most ${ends[1]}`, String(ends[0]));
     return ends;

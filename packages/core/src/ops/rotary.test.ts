@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { interpret } from '../interpret/interpret';
-import { GraphBuilder, type Value } from '../ir/graph';
+import type { Value } from '../ir/graph';
 import { checkOp } from '../testing';
 import { array, feeder, randomArray } from '../testing/attention-calls';
 import { type RotaryOptions, rotaryEmbedding } from './rotary';
 import { cases } from './rotary.cases';
+import { GraphBuilder } from './vocabulary';
 
 test.each(cases.map((c) => [c.name, c] as const))('%s', (_, c) => checkOp(c));
 

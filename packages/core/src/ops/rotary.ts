@@ -1,21 +1,18 @@
 // RotaryEmbedding: positions as rotations of pairs of channels.
 import { type Dim, divDims } from '../dim/dim';
 import { defineOp, printType, type TensorType } from '../ir/define-op';
-import { apply, mismatch, type Value } from '../ir/graph';
+import { apply, mismatch, type Value, type Vocabulary } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { accept } from './accept';
-import { add, mul, sub } from './elementwise';
-import { concat, reshape, slice } from './movement';
-import { gather } from './select';
 import { unexpanded } from './unexpanded';
 
 /** Attributes of {@link RotaryEmbedding}, by the standard's names. */
 type RotaryAttrs = {
-  /** 1: channels 2i and 2i + 1 are a pair; else i and i + rotary_embedding_dim / 2. */
+  /** 1: channels 2i and 2i + 1 are a pair; otherwise i and i + rotary_embedding_dim / 2. */
   readonly interleaved?: number | undefined;
   /** With an operand of 3 axes only. */
   readonly num_heads?: number | undefined;
-  /** Leading channels of a head that turn; 0, the default, is all. */
+  /** Number of leading channels of a head that are rotated; default 0: all. */
   readonly rotary_embedding_dim?: number | undefined;
 };
 
@@ -41,9 +38,11 @@ function rotarySizes({ dims }: TensorType, { num_heads, rotary_embedding_dim }: 
   return { batch: dims[0]!, heads, seq: dims[fourAxes ? 2 : 1]!, headDim, turned: rotary_embedding_dim || headDim };
 }
 
-/** ONNX RotaryEmbedding. Operands: x, cosines, sines, and the positions unless the caches are laid out for each row. */
-export const RotaryEmbedding = defineOp<RotaryAttrs>({
+const names = ['x', 'cos', 'sin', 'positions?'] as const;
+/** ONNX RotaryEmbedding. Operands: x, cosines, sines, and the positions, unless the cosines and sines are given for each position. */
+export const RotaryEmbedding = defineOp<RotaryAttrs, typeof names>({
   key: 'RotaryEmbedding',
+  operands: names,
   since: 23,
   attributes: { interleaved: 'int', num_heads: 'int', rotary_embedding_dim: 'int' },
   infer([x, cos, sin, positions], attrs) {
@@ -74,42 +73,43 @@ export const RotaryEmbedding = defineOp<RotaryAttrs>({
       throw mismatch('the positions do not fit', `int64[${batch}, ${seq}]`, printType(positions));
     return [type];
   },
-  decompose: ([x, cos, sin, positions], attrs) => [turn(x!, cos!, sin!, positions, attrs)],
+  decompose: ([x, cos, sin, positions], attrs, ops) => [turn(x!, cos!, sin!, positions, attrs, ops)],
   evaluate: ([x, cos, sin, positions], attrs) => [turned(x!, cos!, sin!, positions, attrs)],
 });
 
-function turn(x: Value, cos: Value, sin: Value, positions: Value | undefined, attrs: RotaryAttrs): Value {
+function turn(x: Value, cos: Value, sin: Value, positions: Value | undefined, attrs: RotaryAttrs, ops: Vocabulary): Value {
   const { batch, heads, seq, headDim, turned } = rotarySizes(x, attrs);
   const half = divDims(turned, 2);
-  const byHead = x.rank === 4 ? x : reshape(x, [batch, seq, heads, headDim]);
+  const byHead = x.rank === 4 ? x : ops.reshape(x, [batch, seq, heads, headDim]);
   const angle = (cache: Value): Value => {
-    const rows = positions ? gather(cache, positions, 0) : alike(cache);
-    return reshape(rows, x.rank === 4 ? [rows.dims[0]!, 1, seq, half] : [rows.dims[0]!, seq, 1, half]);
+    const rows = positions ? ops.gather(cache, positions, 0) : alike(cache);
+    return ops.reshape(rows, x.rank === 4 ? [rows.dims[0]!, 1, seq, half] : [rows.dims[0]!, seq, 1, half]);
   };
-  const part = (of: Value, axis: number, from: Dim, to: Dim): Value => slice(of, { axes: [axis], starts: [from], ends: [to] });
+  const part = (of: Value, axis: number, from: Dim, to: Dim): Value =>
+    ops.slice(of, { axes: [axis], starts: [from], ends: [to] });
   const turning = part(byHead, 3, 0, turned);
   // Pairs as an axis of size 2: before the halves, or after them.
-  const paired = attrs.interleaved ? reshape(turning, [...turning.dims.slice(0, 3), half, 2]) : turning;
+  const paired = attrs.interleaved ? ops.reshape(turning, [...turning.dims.slice(0, 3), half, 2]) : turning;
   const [first, second] = attrs.interleaved
-    ? [0, 1].map((i) => reshape(part(paired, 4, i, i + 1), [...turning.dims.slice(0, 3), half]))
+    ? [0, 1].map((i) => ops.reshape(part(paired, 4, i, i + 1), [...turning.dims.slice(0, 3), half]))
     : [part(paired, 3, 0, half), part(paired, 3, half, turned)];
   const [c, s] = [angle(cos), angle(sin)];
-  const real = sub(mul(first, c), mul(second, s));
-  const imaginary = add(mul(second, c), mul(first, s));
+  const real = ops.sub(ops.mul(first, c), ops.mul(second, s));
+  const imaginary = ops.add(ops.mul(second, c), ops.mul(first, s));
   const joined = attrs.interleaved
-    ? reshape(
-        concat(
-          [real, imaginary].map((v) => reshape(v, [...v.dims, 1])),
+    ? ops.reshape(
+        ops.concat(
+          [real, imaginary].map((v) => ops.reshape(v, [...v.dims, 1])),
           4,
         ),
         turning.dims,
       )
-    : concat([real, imaginary], 3);
-  const whole = turned === headDim ? joined : concat([joined, part(byHead, 3, turned, headDim)], 3);
-  return reshape(whole, x.dims);
+    : ops.concat([real, imaginary], 3);
+  const whole = turned === headDim ? joined : ops.concat([joined, part(byHead, 3, turned, headDim)], 3);
+  return ops.reshape(whole, x.dims);
 }
 
-// Angles that were only repeated over the batch, as they were before.
+// Angles before they were repeated over the batch.
 function alike(cache: Value): Value {
   const before = unexpanded(cache);
   return before.rank === 3 && before.dims[1] === cache.dims[1] ? before : cache;
@@ -143,23 +143,23 @@ function rowAt(position: number, rows: number): number {
 
 /** Options of {@link rotaryEmbedding}. */
 export interface RotaryOptions {
-  /** Channels 2i and 2i + 1 are a pair; else i and i + rotaryDim / 2. */
+  /** Channels 2i and 2i + 1 are a pair; otherwise i and i + rotaryDim / 2. */
   readonly interleaved?: boolean;
-  /** Leading channels of each head that turn. Default: all. */
+  /** Number of leading channels of each head that are rotated. Default: all. */
   readonly rotaryDim?: number;
-  /** Heads side by side in an x of 3 axes. */
+  /** Number of heads in an x of 3 axes. */
   readonly heads?: number;
 }
 
 /**
- * Rotary position embedding: turns each pair of channels of a head by the angle of its position.
+ * Rotary position embedding (RoPE): rotates each pair of channels of a head by the angle of its position.
  *
  *     (a, b) → (a cos − b sin, a sin + b cos)
  *
  * Shapes   x [batch, heads, seq, head_dim], or [batch, seq, heads · head_dim] with `heads` → the same; cos, sin
  *          [max_positions, rotaryDim / 2] with positions int64 [batch, seq], or [batch, seq, rotaryDim / 2] without
  * Dtypes   one float dtype
- * Throws   ShapeError when operands do not fit, or an odd number of channels is to turn
+ * Throws   ShapeError when operands do not fit, or an odd number of channels would be rotated
  * Source   Su et al. 2021, https://arxiv.org/abs/2104.09864
  * Lowers   portable: RotaryEmbedding · cpu, wasm, cuda: RotaryEmbedding · webgpu: RotaryEmbedding
  */

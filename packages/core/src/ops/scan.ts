@@ -1,4 +1,4 @@
-// Running sums and triangles of matrices.
+// Cumulative sums and triangular matrices.
 
 import { defineOp, noFlops } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value } from '../ir/graph';
@@ -42,7 +42,7 @@ export const CumSum = defineOp<CumSumAttrs>({
 /** `exclusive`: without the element itself. `reverse`: from the end. */
 export type CumSumOptions = { readonly exclusive?: boolean; readonly reverse?: boolean };
 /**
- * The running sum along an axis.
+ * The cumulative sum along an axis.
  *
  * Shapes   x any → the same
  * Dtypes   numbers
@@ -81,7 +81,7 @@ export const Trilu = defineOp<TriluAttrs>({
 });
 
 /**
- * The upper or lower triangle of matrices, 0 elsewhere. Diagonal k lies k columns to the right of the main one.
+ * The upper or lower triangle of matrices, 0 elsewhere. Diagonal k is k columns to the right of the main one.
  *
  * Shapes   x [..., rows, columns], kept
  * Dtypes   any

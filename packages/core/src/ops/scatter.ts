@@ -1,17 +1,12 @@
-// Elements and rows put at indices into a copy of an array.
+// Writes elements and slices at indices into a copy of an array.
 
 import { defineOp, type TensorType } from '../ir/define-op';
-import { apply, mismatch, type Operand, type Value } from '../ir/graph';
+import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../ir/graph';
 import { countOf } from '../tensor/tensor';
 import { accept, acceptAlike, fitting, rankOf } from './accept';
-import { cast } from './cast';
-import { equal } from './comparison';
-import { div, mul } from './elementwise';
-import { gatherElements, gatherND } from './gather';
 import { acceptElementIndices, depthOf, elementOffsets, rowOffsets } from './indices';
-import { fill } from './shape';
 
-/** What becomes of the element that was there: replaced, or combined with the new one. */
+/** Whether the old element is replaced, or how it is combined with the new one. */
 export type ScatterReduction = 'none' | 'add' | 'mul' | 'max' | 'min';
 
 const combine: Readonly<Record<ScatterReduction, (old: number, update: number) => number>> = {
@@ -28,7 +23,7 @@ interface Places {
   readonly scatter: (x: Value, updates: Value, reduction: ScatterReduction) => Value;
 }
 
-// The gradients of x and of the updates. Equal elements share that of an extreme; a product must not have a factor 0.
+// The gradients of x and of the updates. Equal elements share that of an extreme; factors of a product must not be 0.
 function gradients(
   x: Value,
   updates: Value,
@@ -36,6 +31,7 @@ function gradients(
   g: Value,
   reduction: ScatterReduction,
   { gather, scatter }: Places,
+  { cast, div, equal, fill, mul }: Vocabulary,
 ): readonly Value[] {
   if (reduction === 'none') return [scatter(g, fill(updates, updates.dims, 0, g.dtype), 'none'), gather(g)];
   if (reduction === 'add') return [g, gather(g)];
@@ -54,9 +50,11 @@ function acceptUpdates(x: TensorType | undefined, updates: TensorType | undefine
 
 type ScatterNDAttrs = { readonly reduction: ScatterReduction };
 
+const scatterNDOperands = ['x', 'indices', 'updates'] as const;
 /** ONNX ScatterND. */
-export const ScatterND = defineOp<ScatterNDAttrs>({
+export const ScatterND = defineOp<ScatterNDAttrs, typeof scatterNDOperands>({
   key: 'ScatterND',
+  operands: scatterNDOperands,
   since: 18,
   attributes: { reduction: 'string' },
   form: ({ reduction }) => `reduction=${reduction}`,
@@ -78,16 +76,16 @@ export const ScatterND = defineOp<ScatterNDAttrs>({
       for (let i = 0; i < row; i++) data[offset + i] = fit(f(data[offset + i]!, updates!.data[from++]!));
     return [{ ...x!, data }];
   },
-  vjp({ operands: [x, indices, updates], outputs: [y], attrs: { reduction } }, [g]) {
+  vjp({ operands: [x, indices, updates], outputs: [y], attrs: { reduction } }, [g], ops) {
     if (!g || !x || !updates) return [];
-    const places: Places = { gather: (v) => gatherND(v, indices), scatter: (v, u, how) => scatterND(v, indices, u, how) };
-    const [dx, du] = gradients(x, updates, y!, g, reduction, places);
+    const places: Places = { gather: (v) => ops.gatherND(v, indices), scatter: (v, u, how) => scatterND(v, indices, u, how) };
+    const [dx, du] = gradients(x, updates, y!, g, reduction, places, ops);
     return [dx, undefined, du];
   },
 });
 /**
- * A copy of x in which the slices named by the last axis of the indices are replaced by, or combined with, the updates. Where indices
- * repeat, `none` leaves it open which update remains.
+ * A copy of x in which the slices at the indices along the last axis are replaced by, or combined with, the updates. For repeated
+ * indices, it is undefined with `none` which update remains.
  *
  * Shapes   x [n, m, d], indices [i, 2], updates [i, d] → [n, m, d]
  * Dtypes   x, updates any, both the same (numbers unless `none`); indices int64
@@ -99,9 +97,11 @@ export const scatterND = (x: Operand, indices: Operand, updates: Operand, reduct
 
 type ScatterElementsAttrs = { readonly axis: number; readonly reduction: ScatterReduction };
 
+const scatterElementsOperands = ['x', 'indices', 'updates'] as const;
 /** ONNX ScatterElements. */
-export const ScatterElements = defineOp<ScatterElementsAttrs>({
+export const ScatterElements = defineOp<ScatterElementsAttrs, typeof scatterElementsOperands>({
   key: 'ScatterElements',
+  operands: scatterElementsOperands,
   since: 18,
   attributes: { axis: 'int', reduction: 'string' },
   form: ({ reduction }) => `reduction=${reduction}`,
@@ -120,19 +120,19 @@ export const ScatterElements = defineOp<ScatterElementsAttrs>({
     });
     return [{ ...x!, data }];
   },
-  vjp({ operands: [x, indices, updates], outputs: [y], attrs: { axis, reduction } }, [g]) {
+  vjp({ operands: [x, indices, updates], outputs: [y], attrs: { axis, reduction } }, [g], ops) {
     if (!g || !x || !updates) return [];
     const places: Places = {
-      gather: (v) => gatherElements(v, indices, axis),
+      gather: (v) => ops.gatherElements(v, indices, axis),
       scatter: (v, u, how) => scatterElements(v, indices, u, axis, how),
     };
-    const [dx, du] = gradients(x, updates, y!, g, reduction, places);
+    const [dx, du] = gradients(x, updates, y!, g, reduction, places, ops);
     return [dx, undefined, du];
   },
 });
 /**
- * A copy of x with one element per index replaced or combined: y[indices[i, j], j] = updates[i, j] for axis 0. Where indices repeat,
- * `none` leaves it open which update remains.
+ * A copy of x with one element per index replaced or combined: y[indices[i, j], j] = updates[i, j] for axis 0. For repeated indices,
+ * it is undefined with `none` which update remains.
  *
  * Shapes   x [n, b], indices, updates [m, b] → [n, b]
  * Dtypes   x, updates any, both the same (numbers unless `none`); indices int64, int32

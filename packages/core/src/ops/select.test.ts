@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
 import { interpret } from '../interpret/interpret';
-import { GraphBuilder } from '../ir/graph';
 import { tensor, toArray } from '../tensor/convert';
 import { checkOp } from '../testing';
 import { gather, gatherElements, gatherND, oneHot, scatterElements, scatterND, topK } from './select';
 import { cases } from './select.cases';
+import { GraphBuilder } from './vocabulary';
 
 test.each(cases.map((c) => [c.name, c] as const))('%s', (_, c) => checkOp(c));
 
@@ -14,7 +14,7 @@ const indices = g.input('indices', 'int64', ['k', 2]);
 
 test('operands that do not fit are refused', () => {
   expect(() => gather(x, indices, 3)).toThrow(
-    'Gather: there is no axis 3; expected -3 to 2, got 3. Operands: float32[n, 3, d], int64[k, 2]',
+    'Gather: there is no axis 3; expected -3 to 2, got 3. Operands: x float32[n, 3, d], indices int64[k, 2]',
   );
   expect(() => gather(x, x)).toThrow('Gather: wrong dtype for the indices; expected an integer dtype, got float32');
   expect(() => gather(x, g.input('bytes', 'uint8', [2]))).toThrow('expected int64 or int32, got uint8');

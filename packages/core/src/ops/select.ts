@@ -1,15 +1,14 @@
-// Choosing by index and by size: gathering, scattering, one-hot rows, the largest elements.
+// Selection by index and by size: gather, scatter, one-hot, top-k.
 import { type Dim, dim } from '../dim/dim';
 import { defineOp } from '../ir/define-op';
-import { apply, located, mismatch, type Value } from '../ir/graph';
+import { apply, mismatch, type Value } from '../ir/graph';
 import type { DType, NDArray } from '../tensor/tensor';
 import { accept } from './accept';
 import { cast } from './cast';
 import { equal, where } from './comparison';
 import { acceptIndices } from './indices';
 import { reshape, unsqueeze } from './movement';
-import { scatterElements } from './scatter';
-import { fill, iota, sizes } from './shape';
+import { iota, sizes } from './shape';
 import { axisOf, offsetsAcross, offsetsAlong } from './strides';
 
 export * from './gather';
@@ -35,8 +34,8 @@ export function oneHot(
   { axis = -1, dtype = indices.graph.dtype, values }: OneHotOptions = {},
 ): Value {
   const g = indices.graph.root;
-  // Not by ONNX's OneHot: runtimes have it for few dtypes.
-  const at = located(g, 'oneHot', [indices], () => axisOf(axis, acceptIndices(indices).dims.length + 1));
+  // Not ONNX's OneHot, which runtimes support for few dtypes.
+  const at = g.located('oneHot', [indices], () => axisOf(axis, acceptIndices(indices).dims.length + 1));
   const classes = reshape(
     iota(indices, depth, indices.dtype),
     Array.from({ length: indices.rank + 1 }, (_, i) => (i === at ? depth : 1)),
@@ -85,7 +84,7 @@ export const TopK = defineOp<TopKAttrs>({
     });
     return [values, indices];
   },
-  vjp: ({ operands: [x], outputs: [, indices], attrs: { axis } }, [g]) =>
+  vjp: ({ operands: [x], outputs: [, indices], attrs: { axis } }, [g], { fill, scatterElements }) =>
     g && x ? [scatterElements(fill(x, x.dims, 0, g.dtype), indices, g, axis)] : [],
 });
 

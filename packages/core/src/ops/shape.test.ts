@@ -1,11 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import type { Dim } from '../dim/dim';
 import { interpret } from '../interpret/interpret';
-import { GraphBuilder, type Value } from '../ir/graph';
+import type { Value } from '../ir/graph';
 import { checkOp } from '../testing/op-suite';
 import { slice } from './movement';
 import { fill, iota, refine, shapeOf, size, sizes } from './shape';
 import { cases } from './shape.cases';
+import { GraphBuilder } from './vocabulary';
 
 describe('the op suite', () => {
   it.each(cases.map((c) => [c.name, c] as const))('%s', (_, c) => checkOp(c));

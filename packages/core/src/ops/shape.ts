@@ -1,4 +1,4 @@
-// Sizes as values: the shape of an array, arithmetic on symbolic sizes, and arrays made from nothing but sizes.
+// Sizes as values: the shape of an array, arithmetic on symbolic sizes, and arrays made from sizes.
 import { type Dim, type DimAtom, dim, mulDims, namesOfDim, subDims, termsOf } from '../dim/dim';
 import { ShapeError } from '../error';
 import { defineOp, noFlops, printType, sameDims } from '../ir/define-op';
@@ -7,11 +7,11 @@ import { toTensor } from '../tensor/convert';
 import type { DType } from '../tensor/tensor';
 import { accept, acceptAlike } from './accept';
 import { cast } from './cast';
-import { equal, where } from './comparison';
+import { equal } from './comparison';
 import { add, div, mod, mul, sub } from './elementwise';
 import { expand } from './expand';
 import { concat } from './join';
-import { OnnxReshape, reshape, unsqueeze } from './reshape';
+import { reshape, unsqueeze } from './reshape';
 
 type Source = GraphBuilder | Value;
 const graphOf = (source: Source): GraphBuilder => (source instanceof Value ? source.graph : source).root;
@@ -49,20 +49,20 @@ export const shapeOf = (x: Value, start?: number, end?: number): Value =>
   apply(Shape, [x], { ...(start !== undefined && { start }), ...(end !== undefined && { end }) })[0]!;
 
 /**
- * A symbolic size as a number of the run. See {@link sizes}.
+ * The value of a symbolic size at run time. See {@link sizes}.
  *
  * Shapes   → int64 []
- * Throws   ShapeError when the name is the size of nothing
+ * Throws   ShapeError when no axis determines the name
  * Lowers   everywhere: Shape
  */
 export const size = (source: Source, d: Dim, near: readonly Value[] = []): Value => reshape(sizes(source, [d], near), []);
 
 /**
  * Sizes as int64 [n], as ONNX requires for shapes, starts and repeats; a constant when all are numbers. A name is read from an axis of an input of
- * the graph that has it as its size, or is solved for from a size in which it occurs once (`2*n + 1`, `past + seq`).
+ * the graph that has it as its size, or solved for from a size in which it occurs once (`2*n + 1`, `past + seq`).
  *
  * Shapes   n dims → int64 [n]
- * Throws   ShapeError when a name is the size of nothing
+ * Throws   ShapeError when no axis determines a name
  * Lowers   everywhere: Shape, Concat
  * Example  const shape = ops.sizes(g, ['batch', 'seq', 5]);
  *
@@ -75,7 +75,7 @@ export function sizes(source: Source, dims: readonly Dim[], near: readonly Value
   return concat(piecesOf(new Binding(g, near), canonical), 0);
 }
 
-// Neighbouring numbers are one constant, neighbouring axes of one value are one Shape.
+// Consecutive numbers become one constant, consecutive axes of one value one Shape.
 function piecesOf(binding: Binding, dims: readonly Dim[]): Value[] {
   const pieces: Value[] = [];
   for (let i = 0; i < dims.length; ) {
@@ -91,7 +91,7 @@ function numbersFrom(dims: readonly Dim[], from: number): number[] {
   return dims.slice(from, end < 0 ? undefined : end) as number[];
 }
 
-/** Knows where sizes can be read, and does arithmetic on them as int64 [1]. */
+/** Finds where sizes can be read, and computes with them as int64 [1]. */
 class Binding {
   private readonly values: readonly Value[];
   constructor(
@@ -101,7 +101,7 @@ class Binding {
     this.values = [...graph.inputs, ...near];
   }
 
-  /** The longest run of sizes from here on that are those of neighbouring axes of one value. */
+  /** The longest sequence of sizes from here on that are those of consecutive axes of one value. */
   axesFrom(dims: readonly Dim[], from: number): { readonly value: Value; readonly length: number } | undefined {
     const value = this.values.find((v) => v.dims.includes(dims[from]!));
     if (!value) return undefined;
@@ -163,9 +163,11 @@ function isolated(d: Dim, name: string): { readonly factor: number; readonly oth
 
 type RangeAttrs = { readonly length: Dim };
 
+const rangeOperands = ['start', 'limit', 'delta'] as const;
 /** ONNX Range. Operands: first number, end (exclusive), step; all []. */
-export const Range = defineOp<RangeAttrs>({
+export const Range = defineOp<RangeAttrs, typeof rangeOperands>({
   key: 'Range',
+  operands: rangeOperands,
   flops: noFlops,
   since: 11,
   attributes: { length: 'data' },
@@ -183,8 +185,11 @@ export const Range = defineOp<RangeAttrs>({
   },
 });
 
+/** Longer ranges are computed in the run instead of being kept in the file. */
+const largestRange = 65_536;
+
 /**
- * The numbers 0, 1, … A constant when the length is a number.
+ * The numbers 0, 1, … A constant when the length is a number up to 65,536.
  *
  * Shapes   → [length]
  * Throws   ShapeError when the length cannot be read from the graph’s inputs
@@ -194,15 +199,16 @@ export const Range = defineOp<RangeAttrs>({
 export function iota(source: Source, length: Dim, dtype: DType = 'int64'): Value {
   const g = graphOf(source);
   const n = dim(length);
-  if (typeof n === 'number')
+  if (typeof n === 'number' && n <= largestRange)
     return g.constant(toTensor({ dtype, dims: [n], data: Float64Array.from({ length: n }, (_, i) => i) }));
   const counted = dtype === 'int32' ? dtype : 'int64';
-  const range = apply(Range, [g.number(0, counted), cast(size(g, n), counted), g.number(1, counted)], { length: n })[0]!;
+  const end = typeof n === 'number' ? g.number(n, counted) : cast(size(g, n), counted);
+  const range = apply(Range, [g.number(0, counted), end, g.number(1, counted)], { length: n })[0]!;
   return cast(range, dtype);
 }
 
 /**
- * One number everywhere. A scalar expanded, so that what broadcasts need not be written out.
+ * A value whose elements are all equal: an expanded scalar, so that ops that broadcast read the scalar.
  *
  * Shapes   → dims
  * Throws   ShapeError when a size cannot be read from the graph’s inputs
@@ -212,7 +218,7 @@ export function iota(source: Source, length: Dim, dtype: DType = 'int64'): Value
 export const fill = (source: Source, dims: readonly Dim[], value: number, dtype: DType): Value =>
   expand(graphOf(source).number(value, dtype), dims);
 
-/** Larger identity matrices are computed in the run instead of being kept in the file. */
+/** Larger identity matrices are computed at run time instead of being stored in the file. */
 const largestTable = 256;
 
 /**
@@ -251,7 +257,7 @@ export const Refine = defineOp<RefineAttrs>({
     return [{ dtype, dims }];
   },
   simplify: ([x], { dims }) => (sameDims(x!.dims, dims) ? x : undefined),
-  decompose([x], { dims }) {
+  decompose([x], { dims }, { OnnxReshape, equal, where }) {
     const actual = shapeOf(x!);
     const claimed = sizes(x!, dims);
     const checked = where(equal(actual, claimed), claimed, x!.graph.number([impossible], 'int64'));

@@ -2,10 +2,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { evaluateDim } from '../dim/dim';
-import { GraphBuilder, type Value } from '../ir/graph';
+import type { Value } from '../ir/graph';
 import * as ops from './index';
 import { knownFrom } from './known';
 import { sizeCondition } from './size-condition';
+import { GraphBuilder } from './vocabulary';
 
 const graph = () => {
   const g = new GraphBuilder();

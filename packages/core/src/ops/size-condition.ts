@@ -9,11 +9,11 @@ import { Add, Div, Max, Min, Mod, Mul, Sub } from './elementwise';
 import { Reshape, Squeeze, Unsqueeze } from './reshape';
 import { Shape } from './shape';
 
-/** A condition that depends on sizes alone. */
+/** A condition that depends only on sizes. */
 export interface SizeCondition {
-  /** The sizes for which it holds: `seq <= 32`. */
+  /** The sizes for which it is true: `seq <= 32`. */
   readonly holds: string;
-  /** Those for which it does not: `seq > 32`. */
+  /** Those for which it is false: `seq > 32`. */
   readonly fails: string;
 }
 
@@ -25,7 +25,7 @@ const comparisons: readonly (readonly [op: Op, holds: string, fails: string])[] 
   [Equal, '=', '≠'],
 ];
 
-/** What a condition (bool []) says of sizes; undefined where it depends on anything else. */
+/** The sizes for which a condition (bool []) is true or false; undefined if it depends on anything else. */
 export function sizeCondition(condition: Value): SizeCondition | undefined {
   const { op, operands } = condition.producer ?? {};
   if (op === Not) {
@@ -71,7 +71,7 @@ const arithmetic: ReadonlyMap<string, (a: Dim, b: Dim) => Dim | undefined> = new
 const isDivisor = (d: Dim): boolean => typeof d === 'number' && d > 0;
 const passesOn: ReadonlySet<string> = new Set([Reshape.key, Squeeze.key, Unsqueeze.key, Cast.key]);
 
-/** The size that an integer of one element is. */
+/** The symbolic size of an integer value of one element. */
 function sizeOf(v: Value): Dim | undefined {
   if (v.dtype !== 'int64' && v.dtype !== 'int32') return undefined;
   if (v.leaf?.kind === 'constant') {

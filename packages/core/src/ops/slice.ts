@@ -1,16 +1,13 @@
-// Slice and what is made of it: parts of an axis, and an axis backwards.
+// Slice, and functions composed of it: parts of an axis, and a reversed axis.
 import { addDims, ceilDivDims, type Dim, dim, mulDims, subDims } from '../dim/dim';
 import { defineOp, noFlops, type Op, type TensorType } from '../ir/define-op';
-import { apply, type GraphBuilder, located, madeBy, mismatch, type Value } from '../ir/graph';
+import { apply, type GraphBuilder, madeBy, mismatch, type Value, type Vocabulary } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { accept } from './accept';
-import { pad } from './pad';
-import { reshape } from './reshape';
-import { sizes } from './shape';
 import { axisOf, rowMajorStrides } from './strides';
 import { readView } from './views';
 
-/** On each axis `count` elements, `step` apart, from `start`. A step of -1 is a whole axis backwards. */
+/** On each axis `count` elements, `step` apart, from `start`. A step of -1 reverses a whole axis. */
 type SliceAttrs = {
   readonly axes: readonly number[];
   readonly starts: readonly Dim[];
@@ -36,7 +33,7 @@ function inferSlice(
   return [{ dtype, dims: sliced }];
 }
 
-/** The high-level op: evenly spaced positions of some axes. */
+/** The high-level op: evenly spaced elements of some axes. */
 export const Slice: Op<SliceAttrs> = defineOp<SliceAttrs>({
   key: 'onnxformers.Slice',
   flops: noFlops,
@@ -50,19 +47,20 @@ export const Slice: Op<SliceAttrs> = defineOp<SliceAttrs>({
     const forwards = before && [...attrs.steps, ...before.attrs.steps].every((s) => s > 0);
     return forwards ? apply(Slice, [before.operands[0]!], sliceOfSlice(before.attrs, attrs))[0]! : undefined;
   },
-  decompose([x], attrs) {
+  decompose([x], attrs, ops) {
     const int64 = (values: readonly number[]) => x!.graph.number(values, 'int64');
     const whole = attrs.axes.map((axis) => x!.dims[axis]!);
-    const starts = bounds(x!.graph, attrs.starts, whole, x!);
+    const starts = bounds(x!.graph, attrs.starts, whole, x!, ops);
     const ends = bounds(
       x!.graph,
       attrs.starts.map((_, i) => endOf(attrs, i, whole[i]!)),
       whole,
       x!,
+      ops,
     );
-    return apply(OnnxSlice, [x, starts, ends, int64(attrs.axes), int64(attrs.steps)], attrs);
+    return apply(ops.OnnxSlice, [x, starts, ends, int64(attrs.axes), int64(attrs.steps)], attrs);
   },
-  vjp: ({ operands: [x], attrs }, [grad]) => [grad && sliceGradient(x!.dims, grad, attrs)],
+  vjp: ({ operands: [x], attrs }, [grad], ops) => [grad && sliceGradient(x!.dims, grad, attrs, ops)],
   evaluate([x], { axes, steps, ...symbolic }, bound) {
     const [starts, counts] = [symbolic.starts, symbolic.counts].map((ds) => ds.map((d) => bound.of(d))) as [number[], number[]];
     inferSlice([x], { axes, starts, counts, steps });
@@ -89,7 +87,7 @@ function sliceOfSlice(inner: SliceAttrs, outer: SliceAttrs): SliceAttrs {
   return { axes, starts: merged.map((m) => m.start), counts: merged.map((m) => m.count), steps: merged.map((m) => m.step) };
 }
 
-// A number beyond any size: ONNX cuts ends off at the axis. Within int32, since some runtimes read bounds as such.
+// A number beyond any size: ONNX clamps ends to the axis. Within int32, since some runtimes read bounds as int32.
 const beyond = 2 ** 31 - 1;
 
 function endOf({ starts, counts, steps }: SliceAttrs, i: number, whole: Dim): Dim {
@@ -99,8 +97,8 @@ function endOf({ starts, counts, steps }: SliceAttrs, i: number, whole: Dim): Di
   return count === 0 ? start : addDims(start, mulDims(subDims(count, 1), step), 1);
 }
 
-// What lies a known number before the end needs no size: ONNX counts negative bounds from there.
-function bounds(g: GraphBuilder, ends: readonly Dim[], whole: readonly Dim[], x: Value): Value {
+// A bound at a known distance from the end needs no size: ONNX counts negative bounds from the end.
+function bounds(g: GraphBuilder, ends: readonly Dim[], whole: readonly Dim[], x: Value, { sizes }: Vocabulary): Value {
   const literal = ends.map((end, i) => {
     const back = typeof end === 'number' ? undefined : subDims(end, whole[i]!);
     return typeof back !== 'number' ? end : back === 0 ? beyond : back;
@@ -125,33 +123,35 @@ function sliced(
   return { dtype: x.dtype, dims, data: readView(x.data, dims, strides, first) };
 }
 
-function sliceGradient(whole: readonly Dim[], grad: Value, { axes, starts, counts, steps }: SliceAttrs): Value {
+function sliceGradient(whole: readonly Dim[], grad: Value, { axes, starts, counts, steps }: SliceAttrs, ops: Vocabulary): Value {
   let spread = grad;
   const after = axes.map((axis, i) => {
     if (steps[i]! < 0) spread = flip(spread, axis);
-    else if (steps[i]! > 1) spread = dilate(spread, axis, steps[i]!);
+    else if (steps[i]! > 1) spread = dilate(spread, axis, steps[i]!, ops);
     return subDims(whole[axis]!, steps[i]! < 0 ? counts[i]! : addDims(starts[i]!, spread.dims[axis]!));
   });
   const before = axes.map((_, i) => (steps[i]! < 0 ? 0 : starts[i]!));
-  return pad(spread, { axes, before, after });
+  return ops.pad(spread, { axes, before, after });
 }
 
-/** x with `step - 1` zeros between neighbours on an axis: of n elements come `(n - 1) * step + 1`. */
-function dilate(x: Value, axis: number, step: number): Value {
+/** x with `step - 1` zeros between neighbours on an axis: n elements become `(n - 1) * step + 1`. */
+function dilate(x: Value, axis: number, step: number, { pad, reshape }: Vocabulary): Value {
   const n = x.dims[axis]!;
   const cells = pad(reshape(x, x.dims.toSpliced(axis + 1, 0, 1)), { axes: [axis + 1], before: [0], after: [step - 1] });
   const joined = reshape(cells, x.dims.with(axis, mulDims(n, step)));
   return slice(joined, { axes: [axis], starts: [0], ends: [addDims(mulDims(subDims(n, 1), step), 1)] });
 }
 
+const onnxSliceOperands = ['x', 'starts', 'ends', 'axes?', 'steps?'] as const;
 /** ONNX Slice. Operands: x, then starts, ends, axes and steps as int64. */
-export const OnnxSlice = defineOp<SliceAttrs>({
+export const OnnxSlice = defineOp<SliceAttrs, typeof onnxSliceOperands>({
   key: 'Slice',
+  operands: onnxSliceOperands,
   flops: noFlops,
   since: 13,
   attributes: { axes: 'data', starts: 'data', counts: 'data', steps: 'data' },
   infer: inferSlice,
-  vjp: ({ operands: [x], attrs }, [grad]) => [grad && sliceGradient(x!.dims, grad, attrs)],
+  vjp: ({ operands: [x], attrs }, [grad], ops) => [grad && sliceGradient(x!.dims, grad, attrs, ops)],
   evaluate([x, ...others]) {
     const [starts, ends, axes, steps] = others.map((o) => Array.from(o!.data)) as [number[], number[], number[], number[]];
     const ranges = axes.map((axis, i) => clamped(starts[i]!, ends[i]!, steps[i]!, x!.dims[axis]!));
@@ -176,10 +176,10 @@ function clamped(start: number, end: number, step: number, whole: number): { rea
 
 /**
  * Parts of x: on each of these axes every `step`th element from `start` to before `end`. Negative numbers count from the end of the axis;
- * without `ends` the parts reach there, without `steps` they are whole. Symbolic bounds are taken to lie within the axis.
+ * without `ends` the parts extend to the end, without `steps` the step is 1. Symbolic bounds are assumed to be within the axis.
  *
  * Shapes   x [batch, seq, 7], axes [1, 2], starts [1, 0], ends ['seq', -2] → [batch, seq - 1, 5]
- * Throws   ShapeError when a known bound lies outside of the axis, or a start is after its end
+ * Throws   ShapeError when a known bound is outside the axis, or a start is after its end
  * Lowers   everywhere: Slice
  * Example  const last = ops.slice(x, { axes: [1], starts: [-1] });
  */
@@ -192,7 +192,7 @@ export function slice(
     readonly steps?: readonly number[];
   },
 ): Value {
-  const attrs = located(x.graph, Slice.key, [x], () => normalized(x, o.axes, o.starts, o.ends, o.steps));
+  const attrs = x.graph.located(Slice.key, [x], () => normalized(x, o.axes, o.starts, o.ends, o.steps));
   return apply(Slice, [x], attrs)[0]!;
 }
 
@@ -239,7 +239,7 @@ const position = (at: Dim, whole: Dim): Dim => (typeof at === 'number' && at < 0
  * Lowers   everywhere: Slice
  */
 export function flip(x: Value, axis: number): Value {
-  const along = located(x.graph, Slice.key, [x], () => axisOf(axis, x.rank));
+  const along = x.graph.located(Slice.key, [x], () => axisOf(axis, x.rank));
   const whole = x.dims[along]!;
   return apply(Slice, [x], { axes: [along], starts: [subDims(whole, 1)], counts: [whole], steps: [-1] })[0]!;
 }

@@ -1,10 +1,9 @@
-// Windows that slide over the spatial axes of [batch, channels, ...spatial]: what convolutions and pooling have in common.
+// Sliding windows over the spatial axes of [batch, channels, ...spatial]: shared by convolutions and pooling.
 import { addDims, type Dim, floorDivDims, mulDims, subDims } from '../dim/dim';
 import { printType, type TensorType } from '../ir/define-op';
-import { located, mismatch, type Value } from '../ir/graph';
-import { concat, pad, slice, unsqueeze } from './movement';
+import { mismatch, type Value, type Vocabulary } from '../ir/graph';
 
-/** As ONNX names them; `pads` are those before all spatial axes, then those after them. */
+/** Attributes by ONNX's names; `pads` are those before all spatial axes, then those after them. */
 export type Window = {
   readonly kernel_shape: readonly number[];
   readonly strides: readonly number[];
@@ -14,15 +13,15 @@ export type Window = {
 
 /** How a window moves. A number applies to every spatial axis. */
 export interface WindowOptions {
-  /** Steps from window to window. Default 1. */
+  /** Distance between windows. Default 1. */
   readonly strides?: number | readonly number[];
-  /** Elements put around the input: one number for each axis, or those before all axes and then those after them. Default 0. */
+  /** Padding around the input: one number for each axis, or those before all axes and then those after them. Default 0. */
   readonly pads?: number | readonly number[];
-  /** Steps from element to element inside of a window. Default 1. */
+  /** Distance between the elements of a window. Default 1. */
   readonly dilations?: number | readonly number[];
 }
 
-/** The window of an operation on x; throws, with the place of the op, when the options do not fit. */
+/** The window of an operation on x; throws, with the path of the op, when the options do not fit. */
 export function windowOf(key: string, x: Value, kernel: number | readonly Dim[], o: WindowOptions): Window {
   const rank = x.rank - 2;
   const list = (name: string, given: number | readonly Dim[], least: number): readonly number[] => {
@@ -31,7 +30,7 @@ export function windowOf(key: string, x: Value, kernel: number | readonly Dim[],
     if (!fits) throw mismatch(`${name} must be known integers of at least ${least}`, undefined, `[${values.join(', ')}]`);
     return values;
   };
-  return located(x.graph, key, [x], () => {
+  return x.graph.located(key, [x], () => {
     spatialOf(x);
     const [kernel_shape, strides, dilations] = [
       list('the kernel', kernel, 1),
@@ -57,7 +56,7 @@ export function spatialOf(x: TensorType): readonly Dim[] {
   return x.dims.slice(2);
 }
 
-/** From the first to the last element of a window on an axis, both inclusive. */
+/** The extent of a window on an axis, from the first to the last element. */
 const spanOf = ({ kernel_shape, dilations }: Window, axis: number): number => dilations[axis]! * (kernel_shape[axis]! - 1) + 1;
 
 /** The number of windows on each axis. */
@@ -75,7 +74,7 @@ export function windowCounts(spatial: readonly Dim[], window: Window): Dim[] {
   });
 }
 
-/** The sizes that windows lie on when they are written one over the other, pads cut off. The opposite of `windowCounts`. */
+/** The sizes that windows cover, without the pads. The inverse of `windowCounts`. */
 export function coveredSizes(counts: readonly Dim[], window: Window, further: readonly number[]): Dim[] {
   const rank = counts.length;
   return counts.map((count, axis) => {
@@ -84,7 +83,7 @@ export function coveredSizes(counts: readonly Dim[], window: Window, further: re
   });
 }
 
-/** Of every window and element of it, in this order: where it lies in the spatial axes, -1 in the pads. */
+/** For every window and each of its elements, in this order: its offset in the spatial axes, -1 in the pads. */
 export function placesOf(spatial: readonly number[], counts: readonly number[], window: Window): Int32Array {
   let places = Int32Array.of(0);
   let elements = 1;
@@ -109,8 +108,8 @@ export function placesOf(spatial: readonly number[], counts: readonly number[], 
 
 // ---- Gradients ------------------------------------------------------------------------------------------------------
 
-/** Every element of the windows: [batch, channels, ...spatial] → [batch, channels, elements, ...counts]; `value` stands in the pads. */
-export function unfold(x: Value, window: Window, value = 0): Value {
+/** Every element of the windows: [batch, channels, ...spatial] → [batch, channels, elements, ...counts]; the pads contain `value`. */
+export function unfold(x: Value, window: Window, value: number, { concat, pad, slice, unsqueeze }: Vocabulary): Value {
   const axes = spatialAxes(x);
   const rank = axes.length;
   const padded = pad(x, { axes, before: window.pads.slice(0, rank), after: window.pads.slice(rank) }, value);
@@ -132,8 +131,8 @@ function indicesOf(sizes: readonly number[]): number[][] {
   );
 }
 
-/** What covers an input with its pads, as the input itself: pads cut off, zeros where no window reached. */
-export function fitted(covered: Value, spatial: readonly Dim[], { pads }: Window): Value {
+/** From the covered sizes to the sizes of the input: pads are removed, elements that no window covers are 0. */
+export function fitted(covered: Value, spatial: readonly Dim[], { pads }: Window, { pad }: Vocabulary): Value {
   const axes = spatialAxes(covered);
   const before = axes.map((_, i) => -pads[i]!);
   const after = axes.map((axis, i) => subDims(addDims(spatial[i]!, pads[i]!), covered.dims[axis]!));

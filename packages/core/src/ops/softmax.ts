@@ -53,7 +53,7 @@ export const Softmax = overAxis(
   (g, y, axis) => mul(y, sub(g, reduceSum(mul(g, y), [axis]))),
 );
 /**
- * eˣ / Σ eˣ over one axis; NaN where every element is -∞.
+ * eˣ / Σ eˣ over one axis; NaN if every element is -∞.
  *
  * Shapes   x any → the same
  * Dtypes   floats
@@ -68,7 +68,7 @@ export const LogSoftmax = overAxis(
   'LogSoftmax',
   (x, logSum) => x - logSum,
   (g, y, axis) => sub(g, mul(exp(y), reduceSum(g, [axis]))),
-  // For providers that lack it; narrow floats lose too much in between.
+  // For providers that lack it; in float32, because 16-bit floats are too imprecise for the intermediate results.
   (x, axis) => {
     const wide = x.dtype === 'float64' ? x : cast(x, 'float32');
     return cast(sub(wide, logSumExp(wide, [axis])), x.dtype);

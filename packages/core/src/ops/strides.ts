@@ -2,12 +2,12 @@
 import { mismatch } from '../ir/graph';
 import { countOf } from '../tensor/tensor';
 
-/** How many elements lie between neighbours on each axis. */
+/** The distance of neighbours on each axis, in elements. */
 export function rowMajorStrides(dims: readonly number[]): number[] {
   return dims.map((_, axis) => countOf(dims.slice(axis + 1)));
 }
 
-/** All sums of a multiple below `sizes[i]` of `strides[i]`, the last changing fastest. */
+/** The sums of `index[i] · strides[i]` for all indices below `sizes`, the last index changing fastest. */
 export function offsetsOf(sizes: readonly number[], strides: readonly number[]): Int32Array {
   let offsets = Int32Array.of(0);
   sizes.forEach((size, axis) => {
@@ -36,7 +36,7 @@ export function offsetsAcross(dims: readonly number[], axes: readonly number[]):
   );
 }
 
-/** An axis counted from the front: -1 is the last. Throws when there is no such axis. */
+/** An axis counted from the beginning: -1 is the last. Throws when the axis does not exist. */
 export function axisOf(axis: number, rank: number): number {
   if (Number.isInteger(axis) && axis >= -rank && axis < rank) return axis < 0 ? axis + rank : axis;
   throw mismatch(
@@ -46,7 +46,7 @@ export function axisOf(axis: number, rank: number): number {
   );
 }
 
-/** Axes counted from the front, sorted, each once. */
+/** Axes counted from the beginning, sorted, each once. */
 export function axesOf(axes: readonly number[], rank: number): number[] {
   const found = axes.map((a) => axisOf(a, rank)).sort((a, b) => a - b);
   const twice = found.find((a, i) => found[i + 1] === a);

@@ -1,11 +1,8 @@
-// Functions of one number, applied to every element.
+// Elementwise functions of one operand.
 
 import { defineOp, type Op } from '../ir/define-op';
-import { apply, madeBy, type Operand, type Value } from '../ir/graph';
+import { apply, madeBy, type Operand, type Value, type Vocabulary } from '../ir/graph';
 import { type Accepts, accept, fitting } from './accept';
-import { cast } from './cast';
-import { equal, greater, less, logicalAnd, logicalOr, where } from './comparison';
-import { add, div, mul, sub } from './elementwise';
 import { erfOf } from './erf';
 
 interface Unary {
@@ -13,10 +10,10 @@ interface Unary {
   /** In float64. */
   readonly f: (x: number) => number;
   /** The gradient of x, given that of y. */
-  readonly grad: ((g: Value, x: Value, y: Value) => Value) | 'zero';
+  readonly grad: ((g: Value, x: Value, y: Value, ops: Vocabulary) => Value) | 'zero';
   readonly simplify?: (x: Value) => Value | undefined;
   /** For providers that lack it. */
-  readonly define?: (x: Value) => Value;
+  readonly define?: (x: Value, ops: Vocabulary) => Value;
 }
 
 /* @__NO_SIDE_EFFECTS__ */
@@ -27,12 +24,12 @@ function unary(key: string, since: number, { accepts, f, grad, simplify, define 
     attributes: {},
     infer: ([x]) => [accept(x, accepts)],
     ...(simplify && { simplify: ([x]) => x && simplify(x) }),
-    ...(define && { decompose: ([x]) => [define(x!)] }),
+    ...(define && { decompose: ([x], _, ops) => [define(x!, ops)] }),
     evaluate([x]) {
       const fit = fitting(x!.dtype);
       return [{ dtype: x!.dtype, dims: x!.dims, data: x!.data.map((v) => fit(f(v))) }];
     },
-    vjp: ({ operands, outputs }, [g]) => (g && grad !== 'zero' ? [grad(g, operands[0]!, outputs[0]!)] : []),
+    vjp: ({ operands, outputs }, [g], ops) => (g && grad !== 'zero' ? [grad(g, operands[0]!, outputs[0]!, ops)] : []),
   });
 }
 const one = (op: Op, x: Operand): Value => apply(op, [x], {})[0]!;
@@ -55,7 +52,7 @@ export const Neg: Op = unary('Neg', 13, {
 export const neg = (x: Operand): Value => one(Neg, x);
 
 /** ONNX Abs. */
-export const Abs = unary('Abs', 13, { accepts: 'number', f: Math.abs, grad: (g, x) => mul(g, sign(x)) });
+export const Abs = unary('Abs', 13, { accepts: 'number', f: Math.abs, grad: (g, x, _, { mul }) => mul(g, sign(x)) });
 /**
  * |x|. Its gradient at 0 is 0.
  *
@@ -71,10 +68,10 @@ export const Sign = unary('Sign', 13, {
   accepts: 'number',
   f: Math.sign,
   grad: 'zero',
-  define: (x) => sub(cast(greater(x, 0), x.dtype), cast(less(x, 0), x.dtype)),
+  define: (x, { cast, greater, less, sub }) => sub(cast(greater(x, 0), x.dtype), cast(less(x, 0), x.dtype)),
 });
 /**
- * -1, 0 or 1, as x is negative, 0 or positive.
+ * -1, 0 or 1 for negative x, 0 and positive x.
  *
  * Shapes   x any → the same
  * Dtypes   numbers
@@ -84,7 +81,7 @@ export const Sign = unary('Sign', 13, {
 export const sign = (x: Operand): Value => one(Sign, x);
 
 /** ONNX Exp. */
-export const Exp = unary('Exp', 13, { accepts: 'float', f: Math.exp, grad: (g, _, y) => mul(g, y) });
+export const Exp = unary('Exp', 13, { accepts: 'float', f: Math.exp, grad: (g, _, y, { mul }) => mul(g, y) });
 /**
  * eˣ.
  *
@@ -96,7 +93,7 @@ export const Exp = unary('Exp', 13, { accepts: 'float', f: Math.exp, grad: (g, _
 export const exp = (x: Operand): Value => one(Exp, x);
 
 /** ONNX Log. */
-export const Log = unary('Log', 13, { accepts: 'float', f: Math.log, grad: (g, x) => div(g, x) });
+export const Log = unary('Log', 13, { accepts: 'float', f: Math.log, grad: (g, x, _, { div }) => div(g, x) });
 /**
  * The natural logarithm; NaN below 0.
  *
@@ -108,7 +105,7 @@ export const Log = unary('Log', 13, { accepts: 'float', f: Math.log, grad: (g, x
 export const log = (x: Operand): Value => one(Log, x);
 
 /** ONNX Sqrt. */
-export const Sqrt = unary('Sqrt', 13, { accepts: 'float', f: Math.sqrt, grad: (g, _, y) => div(g, mul(y, 2)) });
+export const Sqrt = unary('Sqrt', 13, { accepts: 'float', f: Math.sqrt, grad: (g, _, y, { div, mul }) => div(g, mul(y, 2)) });
 /**
  * The square root; NaN below 0.
  *
@@ -123,7 +120,7 @@ export const sqrt = (x: Operand): Value => one(Sqrt, x);
 export const Reciprocal = unary('Reciprocal', 13, {
   accepts: 'float',
   f: (x) => 1 / x,
-  grad: (g, _, y) => neg(mul(g, mul(y, y))),
+  grad: (g, _, y, { mul }) => neg(mul(g, mul(y, y))),
 });
 /**
  * 1 / x.
@@ -136,7 +133,7 @@ export const Reciprocal = unary('Reciprocal', 13, {
 export const reciprocal = (x: Operand): Value => one(Reciprocal, x);
 
 /** ONNX Sin. */
-export const Sin = unary('Sin', 7, { accepts: 'float', f: Math.sin, grad: (g, x) => mul(g, cos(x)) });
+export const Sin = unary('Sin', 7, { accepts: 'float', f: Math.sin, grad: (g, x, _, { mul }) => mul(g, cos(x)) });
 /**
  * The sine of x radians.
  *
@@ -148,7 +145,7 @@ export const Sin = unary('Sin', 7, { accepts: 'float', f: Math.sin, grad: (g, x)
 export const sin = (x: Operand): Value => one(Sin, x);
 
 /** ONNX Cos. */
-export const Cos = unary('Cos', 7, { accepts: 'float', f: Math.cos, grad: (g, x) => neg(mul(g, sin(x))) });
+export const Cos = unary('Cos', 7, { accepts: 'float', f: Math.cos, grad: (g, x, _, { mul }) => neg(mul(g, sin(x))) });
 /**
  * The cosine of x radians.
  *
@@ -160,7 +157,11 @@ export const Cos = unary('Cos', 7, { accepts: 'float', f: Math.cos, grad: (g, x)
 export const cos = (x: Operand): Value => one(Cos, x);
 
 /** ONNX Tanh. */
-export const Tanh = unary('Tanh', 13, { accepts: 'float', f: Math.tanh, grad: (g, _, y) => mul(g, sub(1, mul(y, y))) });
+export const Tanh = unary('Tanh', 13, {
+  accepts: 'float',
+  f: Math.tanh,
+  grad: (g, _, y, { mul, sub }) => mul(g, sub(1, mul(y, y))),
+});
 /**
  * The hyperbolic tangent.
  *
@@ -175,7 +176,7 @@ export const tanh = (x: Operand): Value => one(Tanh, x);
 export const Erf = unary('Erf', 13, {
   accepts: 'float',
   f: erfOf,
-  grad: (g, x) => mul(g, mul(exp(neg(mul(x, x))), 2 / Math.sqrt(Math.PI))),
+  grad: (g, x, _, { mul }) => mul(g, mul(exp(neg(mul(x, x))), 2 / Math.sqrt(Math.PI))),
 });
 /**
  * The error function (2/√π) ∫₀ˣ exp(-t²) dt.
@@ -191,7 +192,7 @@ export const erf = (x: Operand): Value => one(Erf, x);
 export const Sigmoid = unary('Sigmoid', 13, {
   accepts: 'float',
   f: (x) => (x < 0 ? Math.exp(x) / (1 + Math.exp(x)) : 1 / (1 + Math.exp(-x))),
-  grad: (g, _, y) => mul(g, mul(y, sub(1, y))),
+  grad: (g, _, y, { mul, sub }) => mul(g, mul(y, sub(1, y))),
 });
 /**
  * 1 / (1 + e⁻ˣ).
@@ -207,7 +208,7 @@ export const sigmoid = (x: Operand): Value => one(Sigmoid, x);
 export const Relu = unary('Relu', 14, {
   accepts: 'number',
   f: (x) => Math.max(x, 0),
-  grad: (g, x) => where(greater(x, 0), g, 0),
+  grad: (g, x, _, { greater, where }) => where(greater(x, 0), g, 0),
 });
 /**
  * max(x, 0). Its gradient at 0 is 0.
@@ -226,7 +227,7 @@ export const LeakyRelu = defineOp<{ alpha: number }>({
   attributes: { alpha: 'float' },
   infer: ([x]) => [accept(x, 'float')],
   evaluate: ([x], { alpha }) => [{ dtype: x!.dtype, dims: x!.dims, data: x!.data.map((v) => (v < 0 ? alpha * v : v)) }],
-  vjp: ({ operands: [x], attrs: { alpha } }, [g]) => [g && where(greater(x, 0), g, mul(g, alpha))],
+  vjp: ({ operands: [x], attrs: { alpha } }, [g], { greater, mul, where }) => [g && where(greater(x, 0), g, mul(g, alpha))],
 });
 /**
  * x, or alpha · x where x is negative.
@@ -242,7 +243,7 @@ export const leakyRelu = (x: Operand, alpha = 0.01): Value => apply(LeakyRelu, [
 export const Softplus = unary('Softplus', 1, {
   accepts: 'float',
   f: (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))),
-  grad: (g, x) => mul(g, sigmoid(x)),
+  grad: (g, x, _, { mul }) => mul(g, sigmoid(x)),
 });
 /**
  * log(1 + eˣ).
@@ -281,7 +282,7 @@ export const ceil = (x: Operand): Value => one(Ceil, x);
 /** ONNX Round. */
 export const Round = unary('Round', 11, { accepts: 'float', f: roundHalfToEven, grad: 'zero', define: roundedByFloor });
 /**
- * The nearest integer; of two equally near the even one. Its gradient is 0.
+ * The nearest integer; ties are rounded to even. Its gradient is 0.
  *
  * Shapes   x any → the same
  * Dtypes   floats
@@ -290,8 +291,8 @@ export const Round = unary('Round', 11, { accepts: 'float', f: roundHalfToEven, 
  */
 export const round = (x: Operand): Value => one(Round, x);
 
-// Up from beyond the middle, and from the middle above an odd number.
-function roundedByFloor(x: Value): Value {
+// Rounded up above the middle, and at the middle if the number below is odd.
+function roundedByFloor(x: Value, { add, cast, equal, greater, logicalAnd, logicalOr, mul, sub }: Vocabulary): Value {
   const low = floor(x);
   const above = sub(x, low);
   const odd = greater(sub(low, mul(floor(mul(low, 0.5)), 2)), 0);

@@ -1,12 +1,11 @@
-// Values before they were expanded.
+// Values before Expand.
 import { madeBy, type Value } from '../ir/graph';
-import { Expand } from './expand';
 
 /**
- * x as it was before `expand` repeated it, or x itself: for what computes row by row, and is repeated by the arithmetic behind it.
+ * x before `expand` repeated it, or x itself: for functions that compute row by row, if later ops broadcast their result.
  *
  * Shapes   x any → the dims that it had before
  * Throws   nothing
- * Lowers   everywhere: nothing, it takes an Expand away
+ * Lowers   everywhere: nothing, it removes an Expand
  */
-export const unexpanded = (x: Value): Value => madeBy(x, Expand)?.operands[0] ?? x;
+export const unexpanded = (x: Value): Value => madeBy(x, x.graph.ops.Expand)?.operands[0] ?? x;

@@ -1,7 +1,7 @@
-// Reading and writing arrays through strides: what transposing, slicing, stretching and flipping have in common.
+// Reads and writes arrays through strides: shared by transposing, slicing, broadcasting and reversing.
 import { offsetsOf } from './strides';
 
-/** The elements of a view, row-major: neighbours on an axis lie `strides[axis]` apart, the first at `start`. */
+/** The elements of a view, row-major: neighbours on an axis are `strides[axis]` apart, the first is at `start`. */
 export function readView(data: Float64Array, sizes: readonly number[], strides: readonly number[], start = 0): Float64Array {
   const offsets = offsetsOf(sizes, strides);
   const out = new Float64Array(offsets.length);

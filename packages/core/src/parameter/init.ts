@@ -3,7 +3,7 @@ import { describe, WeightError } from '../error';
 import { countOf, type Tensor } from '../tensor/tensor';
 
 /**
- * What a parameter's layer does in its block. Initialisation schemes, quantisation and LoRA select by it. You may use roles of your own; for
+ * The function of a parameter's layer in its block. Initialisation schemes, quantisation and LoRA select parameters by it. You may use roles of your own; for
  * roles that a scheme does not know, and for parameters without a role, the parameter's own `init` is used.
  */
 export type Role =
@@ -31,17 +31,17 @@ export type Init =
   | { readonly kind: 'constant'; readonly value: number }
   /** Uniform between two numbers. */
   | { readonly kind: 'uniform'; readonly low: number; readonly high: number }
-  /** Normal; mean 0 when left out. */
+  /** Normal; default mean 0. */
   | { readonly kind: 'normal'; readonly std: number; readonly mean?: number }
-  /** Normal around 0 with what lies outside [low, high] cut off; std is that before the cut. */
+  /** Normal with mean 0, truncated to [low, high]; std is that before truncation. */
   | { readonly kind: 'truncated_normal'; readonly std: number; readonly low: number; readonly high: number }
   /** U(-a, a) with a = gain · √(6 / (fan in + fan out)). Glorot and Bengio 2010. */
   | { readonly kind: 'xavier_uniform'; readonly gain?: number }
   /** Normal with std = gain · √(2 / (fan in + fan out)). Glorot and Bengio 2010. */
   | { readonly kind: 'xavier_normal'; readonly gain?: number }
-  /** Truncated at ±2, std √(gain / fan in) after a cut at two deviations. LeCun et al. 1998. */
+  /** Normal, truncated at ±2 standard deviations, with variance gain / fan in after truncation. LeCun et al. 1998. */
   | { readonly kind: 'lecun_normal'; readonly gain?: number }
-  /** U(-a, a) with a = gain / √(fan in); the fan in of a bias, which has none of its own, is given. */
+  /** U(-a, a) with a = gain / √(fan in). A bias has no fan in of its own, so it is given. */
   | { readonly kind: 'fan_in_uniform'; readonly fanIn?: number; readonly gain?: number }
   | { readonly kind: 'values'; readonly tensor: Tensor }
   /** Blocks along axis 0 (q, k and v in one weight), each initialised as a parameter of its own. */
@@ -57,9 +57,9 @@ export const ones: Init = { kind: 'ones' };
 export const constant = (value: number): Init => ({ kind: 'constant', value });
 /** Uniform between two numbers. */
 export const uniform = (low: number, high: number): Init => ({ kind: 'uniform', low, high });
-/** Normal with a standard deviation, and a mean that is 0 when left out. */
+/** Normal with a standard deviation, and a mean, by default 0. */
 export const normal = (std: number, mean = 0): Init => ({ kind: 'normal', std, mean });
-/** Normal around 0, cut at two bounds; ±2 deviations when left out. */
+/** Normal with mean 0, truncated to two bounds, by default ±2 standard deviations. */
 export const truncatedNormal = (std: number, low = -2 * std, high = 2 * std): Init => ({
   kind: 'truncated_normal',
   std,
@@ -77,7 +77,7 @@ export const fanIn = (n?: number): Init => (n === undefined ? { kind: 'fan_in_un
 /** The values of a tensor. */
 export const values = (tensor: Tensor): Init => ({ kind: 'values', tensor });
 
-/** The same initial values times a factor; given values and zeros do not change. */
+/** The same initial values times a factor; `values` and zeros do not change. */
 export function scaledInit(init: Init, factor: number): Init {
   if (factor === 1) return init;
   switch (init.kind) {
@@ -101,7 +101,7 @@ export function scaledInit(init: Init, factor: number): Init {
   }
 }
 
-/** Inputs and outputs that one element of a layer has: `[fan in, fan out]`. */
+/** Number of inputs and outputs of one element of a layer: `[fan in, fan out]`. */
 export type Fans = readonly [fanIn: number, fanOut: number];
 
 /**
@@ -123,13 +123,13 @@ export function fansOf(dims: readonly number[], path = 'init'): Fans {
   return [fanIn * countOf(kernel), fanOut * countOf(kernel)];
 }
 
-/** The kinds of {@link Init} that need to know nothing else. */
+/** The kinds of {@link Init} that do not depend on fans. */
 export type Distribution = Extract<Init, { kind: 'constant' | 'uniform' | 'normal' | 'truncated_normal' }>;
 
-/** The deviation that a standard normal keeps when cut at ±2. */
+/** Standard deviation of the standard normal distribution truncated at ±2. */
 const keptDeviation = 0.8796256610342398;
 
-/** What an initialisation means for given fans: the distribution of each element, independent of the others. */
+/** The distribution of each element for given fans; elements are independent. */
 export function distributionOf(init: Exclude<Init, { kind: 'none' | 'values' | 'rows' }>, fans: () => Fans): Distribution {
   const symmetric = (a: number): Distribution => ({ kind: 'uniform', low: -a, high: a });
   switch (init.kind) {

@@ -1,18 +1,18 @@
-// Parameters: what training changes and checkpoints store.
+// Parameters: tensors that training changes and checkpoints store.
 import type { DType } from '../tensor/tensor';
 import type { Fans, Init, Role } from './init';
 
-/** What is known of a parameter besides its dims and its initialisation. */
+/** Options of a parameter besides its dims and its initialisation. */
 export interface ParameterOptions {
-  /** What the layer does in its block; initialisation schemes, quantisation and LoRA select by it. */
+  /** The function of its layer in the block; initialisation schemes, quantisation and LoRA select parameters by it. */
   readonly role?: Role;
   /** Which part of its layer it is. */
   readonly part?: 'weight' | 'bias' | 'other';
-  /** Layers that are stacked in it along axis 0, such as queries, keys and values: each is initialised by itself, in its own role. */
+  /** Layers that are stacked in it along axis 0, such as queries, keys and values: each is initialised separately, by its own role. */
   readonly packed?: readonly { readonly rows: number; readonly role: Role }[];
-  /** Fan in and fan out, where they do not follow from the dims (several matrices in one weight). */
+  /** Fan in and fan out, if they do not follow from the dims (several matrices in one weight). */
   readonly fans?: Fans;
-  /** Kept in this dtype whatever the model's dtype is (a router in float32, an int4 block). */
+  /** Kept in this dtype, independent of the model's dtype (a router in float32, an int4 block). */
   readonly dtype?: DType;
   /** False for a buffer: stored and loaded, never trained. */
   readonly trainable?: boolean;

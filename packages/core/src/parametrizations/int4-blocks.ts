@@ -1,4 +1,4 @@
-// Weights in 4 bits: blocks of codes with a scale each.
+// 4-bit weights (quantization): blocks of codes with one scale for each block.
 import { ConfigError } from '../error';
 import type { Parametrization } from '../module/reparametrize';
 import { dequantizeBlocks } from '../ops/quantized';
@@ -10,7 +10,7 @@ import { matrixDims } from './lora';
 
 /** Options of {@link int4Blocks} and {@link quantizeInt4}. */
 export interface Int4Options {
-  /** Columns that share a scale: a power of two of at least 16. */
+  /** Number of columns that share a scale: a power of two of at least 16. */
   readonly blockSize: number;
   /** True: each block has its own zero point. Absent: the zero point is 8. */
   readonly zeroPoints?: boolean;
@@ -20,7 +20,7 @@ const names = { codes: 'weight_codes', scales: 'weight_scales', zeros: 'weight_z
 
 /**
  * For `reparametrize`: a matrix from 4-bit codes. The parameters are `weight_codes` uint8 [out, blocks, blockSize / 2], `weight_scales`
- * [out, blocks] and, if requested, `weight_zeros` uint8 [out, ⌈blocks / 2⌉]; {@link quantizeInt4} makes their values from a weight's.
+ * [out, blocks] and, if requested, `weight_zeros` uint8 [out, ⌈blocks / 2⌉]; {@link quantizeInt4} computes their values from a weight.
  *
  * Throws   ConfigError for a parameter that is not a matrix, or a wrong block size
  *
@@ -43,7 +43,7 @@ export function int4Blocks(parameter: Parameter, { blockSize, zeroPoints = false
 
 /**
  * The values of {@link int4Blocks}'s parameters, by their names, from a weight [out, in]. The scales have its dtype. Without zero points the
- * number of a block that is furthest from 0 is kept exactly; with them the block's range (0 included) is cut into 15 steps.
+ * element of a block with the largest magnitude is represented exactly; with them the block's range (including 0) is divided into 15 steps.
  *
  * Throws   ConfigError for a tensor that is not a matrix of floats, or a wrong block size
  */
@@ -93,7 +93,7 @@ const codeOf = (x: number, scale: number, zero: number): number => {
   return Math.min(15, Math.max(0, code));
 };
 
-// Codes 0 to 15 stand for −8 to 7 steps; the furthest number is 8 steps of whatever sign away.
+// Codes 0 to 15 represent −8 to 7 steps; the element of the largest magnitude is 8 steps from 0, and its sign is that of the step.
 function centred(part: Float64Array, rounded: (x: number) => number): Steps {
   const furthest = part.reduce((a, x) => (Math.abs(x) > Math.abs(a) ? x : a), 0);
   return { scale: rounded(furthest / -8), zero: 8 };

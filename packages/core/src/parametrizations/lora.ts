@@ -9,12 +9,12 @@ import { Parameter } from '../parameter/parameter';
 export interface LoraOptions {
   /** The rank: rows of A, columns of B. */
   readonly rank: number;
-  /** The update counts alpha / rank. Default rank. */
+  /** The update is scaled by alpha / rank. Default: rank. */
   readonly alpha?: number;
 }
 
 /**
- * For `reparametrize`: a matrix with an update of low rank. The new parameters are `lora_a` [rank, in] and `lora_b` [out, rank], which starts as
+ * For `reparametrize`: a matrix with a low-rank update. The new parameters are `lora_a` [rank, in] and `lora_b` [out, rank], which starts as
  * zeros. Compiled with `parameters: (path) => (path.includes('.lora_') ? 'input' : 'stored')` they can be exchanged from run to run.
  *
  *     W' = W + (alpha / rank) · B A
@@ -36,7 +36,7 @@ export function lora(parameter: Parameter, { rank, alpha = rank }: LoraOptions):
   };
 }
 
-/** The dims of a parameter that has to be a matrix. */
+/** The dims of a parameter that must be a matrix. */
 export function matrixDims(what: string, { dims }: Parameter): readonly [out: number, inner: number] {
   const [out, inner] = dims;
   if (dims.length === 2 && out !== undefined && inner !== undefined) return [out, inner];

@@ -13,7 +13,7 @@ export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undef
 
 /** The promise's result. `late` is called, and may throw, if there is none after this many milliseconds. If it does not throw, waiting continues. */
 export function within<T>(promise: Promise<T>, milliseconds: number, late: () => void): Promise<T> {
-  // A timer takes no longer time, and would ring at once.
+  // The maximum of a timer; a longer one would fire immediately.
   if (milliseconds >= 2 ** 31) return promise;
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {

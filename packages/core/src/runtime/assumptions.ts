@@ -15,8 +15,8 @@ type Check = (feeds: CheckedFeeds) => void;
  * Prepares the checks of assumptions. The result refuses feeds that break one:
  *
  * - `prefill into empty cache`: several new tokens only while the cache is empty, or for a batch of one
- * - `no empty sequences`: each query has a key that it may attend to, by the lengths, paddings and dense masks of the sequences and of the memory
- *   taken together; what a causal mask or a window hides beside is not looked at
+ * - `no empty sequences`: each query has a key that it may attend to, according to the lengths, paddings and dense masks of the sequences and of the memory
+ *   together; causal masks and windows are not considered
  * - `finite padding`: padded positions contain finite numbers (see `finitePaddingCheck`)
  *
  * Throws   (the result) FeedError
@@ -28,7 +28,7 @@ export function prepareAssumptions(assumptions: readonly string[], { inputs }: S
   };
 }
 
-/** Rules of users may ask for assumptions of their own, which nothing checks. */
+/** Users' own rules may require other assumptions, which are not checked. */
 const prepared: Readonly<Record<string, (inputs: readonly Port[]) => Check>> = {
   'prefill into empty cache': prefillIntoEmptyCache,
   'no empty sequences': noEmptySequences,
@@ -66,7 +66,7 @@ function noEmptySequences(inputs: readonly Port[]): Check {
   const allLengths = inputs.flatMap(({ role }, at) => (role === 'lengths' || role === 'memoryLengths' ? [at] : []));
   const placesOf = (...roles: readonly Port['role'][]) =>
     roles.map((role) => inputs.findIndex((p) => p.role === role)).filter((at) => at >= 0);
-  // With a cache, lengths count the new positions, which are not all keys.
+  // With a cache, lengths count only the new positions, not all keys.
   const own = placesOf(...(cached ? [] : ['lengths' as const]), 'keyPadding', 'denseMask', 'additiveMask');
   const ofMemory = placesOf(...(cached ? [] : ['memoryLengths' as const]), 'memoryKeyPadding');
   return (feeds) => {
@@ -88,14 +88,14 @@ interface Restriction {
   readonly array: Numbers;
 }
 
-/** The numbers of a feed as they are stored. */
+/** The elements of a feed as they are stored. */
 interface Numbers {
   readonly dtype: DType;
   readonly dims: readonly number[];
   readonly data: ArrayLike<number>;
 }
 
-// Of a tensor in other memory nothing can be said.
+// A tensor in other memory cannot be checked.
 function arrayAt(at: number, { tensors, handed }: CheckedFeeds): Numbers | undefined {
   const { dtype, dims } = tensors[at]!;
   return isAway(handed[at]) ? undefined : { dtype, dims, data: numbersOf(tensors[at]!) };
@@ -133,7 +133,7 @@ function checkTogether(all: readonly Restriction[]): void {
       }
 }
 
-// Of an additive mask, the values that hide a key: half of the lowest number, and all below.
+// The values of an additive mask that hide a key: half of the lowest number, and everything below.
 const keeps = ({ role, array }: Restriction, n: number): boolean =>
   role === 'additiveMask' ? n > (array.dtype === 'float16' ? -65504 : -3.3e38) / 2 : n !== 0;
 

@@ -1,4 +1,4 @@
-// Errors on their way from one thread to another, with their class and data.
+// Passes errors from one thread to another, with their class and data.
 import {
   ConfigError,
   type ErrorDetails,
@@ -22,7 +22,7 @@ export interface CarriedError {
   readonly cause?: CarriedError;
 }
 
-/** An error as plain data; anything else thrown becomes one. */
+/** An error as plain data; any other thrown value is converted to one. */
 export function packError(error: unknown): CarriedError {
   if (!(error instanceof Error)) return { name: 'Error', message: String(error) };
   const { name, message, stack, cause } = error;

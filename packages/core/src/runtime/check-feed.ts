@@ -5,7 +5,7 @@ import { printType } from '../ir/define-op';
 import { arrayOf, bytesOf, countOf, type DType, type Tensor, type TensorData } from '../tensor/tensor';
 import type { OrtTensor } from './ort';
 
-/** Feeds that were checked, by the place of their input in the signature. */
+/** Feeds that were checked, by the index of their input in the signature. */
 export interface CheckedFeeds {
   /** Undefined without a feed. The arrays of tensors in other memory are empty. */
   readonly tensors: (Tensor | undefined)[];
@@ -15,13 +15,13 @@ export interface CheckedFeeds {
   readonly sizes: Map<string, number>;
 }
 
-/** Where an error about a feed is. */
+/** The path of an error about a feed. */
 export const pathOf = (name: string): string => `feed "${name}"`;
 
 const holds = (dtype: DType, data: TensorData): boolean =>
   data instanceof arrayOf(dtype) || (dtype === 'float16' && (data as object)?.constructor?.name === 'Float16Array');
 
-/** Throws FeedError for a value that is not a tensor of the port. The elements of one that is `away`, in other memory, are not looked at. */
+/** Throws FeedError for a value that is not a tensor of the port. The elements of a tensor that is `away`, in other memory, are not checked. */
 export function checkFeed(port: Port, feed: Tensor, away: boolean): void {
   const path = pathOf(port.name);
   if (

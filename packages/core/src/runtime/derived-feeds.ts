@@ -1,4 +1,4 @@
-// Inputs that the runner computes from others. The last result is kept while what it was made from is the same.
+// Inputs that the runner computes from others. The last result is cached while its operands are the same.
 import type { Port, Signature } from '../compile/compile';
 import { type Dim, evaluateDim } from '../dim/dim';
 import { FeedError } from '../error';
@@ -8,7 +8,7 @@ import { type CheckedFeeds, missing, pathOf } from './check-feed';
 import { numbersOf, sameNumbers } from './numbers';
 import { isAway } from './ort';
 
-/** A derived input as it was made last. */
+/** The last value of a derived input. */
 interface Kept {
   readonly from: readonly ArrayLike<number>[];
   readonly sizes: ReadonlyMap<Dim, number>;
@@ -18,7 +18,7 @@ interface Kept {
 /**
  * Prepares the computation of a derived input.
  *
- * Throws   (the result) FeedError for an input in other memory than that of the CPU, and for what only the caller can know
+ * Throws   (the result) FeedError for an input in other memory than that of the CPU, and for an input that only the caller can provide
  */
 export function prepareDerived(port: Port, { inputs }: Signature): (feeds: CheckedFeeds) => Tensor {
   const { how, from: names, plus = 0, pool } = port.derived!;
@@ -43,7 +43,7 @@ export function prepareDerived(port: Port, { inputs }: Signature): (feeds: Check
         hint: `Feed "${port.name}" too, or this one from the CPU`,
       });
     const from = places.map((at) => numbersOf(tensors[at]!));
-    // By their contents: an array may have been written to since.
+    // Compared by their contents: an array may have been written to in the meantime.
     if (last?.from.every((numbers, i) => sameNumbers(numbers, from[i]!)))
       if ([...last.sizes].every(([d, size]) => evaluateDim(d, sizes) === size)) return last.tensor;
     const asked = new Map<Dim, number>();

@@ -1,11 +1,11 @@
-// How long the end of a runner may take.
+// The timeout of a runner's `dispose`.
 import { ConfigError, checkOptions, describe, RunError } from '../error';
 
 /** Options of a runner's `dispose`. */
 export interface DisposeOptions {
   /**
-   * For how many milliseconds to wait for the runs that were asked for. After that a worker runner ends its thread, and runs without an answer reject with
-   * a RunError; any other runner rejects, and its session is freed as soon as the run has ended. Default 10,000 for a worker runner, else no limit.
+   * For how many milliseconds to wait for runs that were started. After that a worker runner ends its thread, and unanswered runs reject with
+   * a RunError; any other runner rejects, and its session is freed as soon as the run has ended. Default 10,000 for a worker runner, otherwise no limit.
    */
   readonly timeout?: number;
 }

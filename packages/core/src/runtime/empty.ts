@@ -1,4 +1,4 @@
-// Runs that have nothing to compute: kernels refuse sizes of 0.
+// Runs with empty results, because kernels refuse sizes of 0.
 import type { Signature } from '../compile/compile';
 import { evaluateDim, namesOfDim } from '../dim/dim';
 import { bindSizes } from '../interpret/bind';
@@ -6,7 +6,7 @@ import { toTensor } from '../tensor/convert';
 import type { Tensor } from '../tensor/tensor';
 
 /**
- * The results if all of them are empty: no tokens in, no tokens out. Undefined if one of them has an element, or has a size that only a run
+ * The results if all of them are empty, as for inputs without tokens. Undefined if one of them has an element, or has a size that only a run
  * determines. `all` are the feeds of every input, in the order of the signature.
  */
 export function emptyResults(

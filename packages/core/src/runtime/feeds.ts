@@ -7,7 +7,7 @@
 // 5. derived inputs (prepareDerived), and the limits on those
 //
 // Everything that depends only on the signature is prepared once, because nothing here may cost as much as a kernel: a decoding step of 24 layers feeds 49 caches
-// in a fraction of a millisecond. Feeds stand in arrays by the place of their input. Ports are selected by role, `derived`, `draw` and `parameter`, never by names.
+// in a fraction of a millisecond. Feeds are in arrays, by the index of their input. Ports are selected by role, `derived`, `draw` and `parameter`, never by names.
 
 import type { Port, Signature } from '../compile/compile';
 import { type Dim, dimReader, namesOfDim } from '../dim/dim';
@@ -15,6 +15,7 @@ import { describe, FeedError } from '../error';
 import { bindSizes } from '../interpret/bind';
 import { type Numbers, prepareLimit } from '../interpret/limits';
 import { isPastRole } from '../ir/graph';
+import type { InputsByName } from '../sequence/named-ports';
 import { toTensor } from '../tensor/convert';
 import { arrayOf, bitsOf as bitsOfType, type Tensor, type TensorData } from '../tensor/tensor';
 import { type CheckedFeeds, checkFeed, missing, pathOf, unknownFeed } from './check-feed';
@@ -23,10 +24,10 @@ import { numbersOf } from './numbers';
 import { bitsOf, isAway, isOrtTensor, type OrtTensor, viewOf } from './ort';
 import { checkPasts, emptyPast } from './past-feeds';
 
-/** Tensors by input name. A tensor of the runtime is taken as it is, also one on a GPU. */
+/** Tensors by input name. A tensor of the runtime is passed on without a copy, also one on a GPU. */
 export type Feeds<I extends string = string> = string extends I
   ? Readonly<Record<string, Tensor | OrtTensor>>
-  : { readonly [N in I]?: Tensor | OrtTensor };
+  : Partial<InputsByName<I, Tensor | OrtTensor>>;
 
 /** The checks of a signature. */
 export interface FeedTable {
@@ -37,32 +38,32 @@ export interface FeedTable {
    */
   check(feeds: Feeds): CheckedFeeds;
   /**
-   * Checks feeds and adds missing ones that can be computed: derived inputs, empty pasts before the first call. The number of the run comes later, by
-   * {@link FeedTable.number}. Copied is what the caller may write to as soon as the run has been asked for: plain tensors, but those that an earlier run
-   * returned to be fed again. Tensors of the runtime are its own.
+   * Checks feeds and adds missing ones that can be computed: derived inputs, empty pasts before the first call. The run number is added later, by
+   * {@link FeedTable.number}. Plain tensors are copied, so that the caller may write to them as soon as the run has been started, except those that an earlier run
+   * returned to be fed again. Tensors of the runtime are not copied.
    *
    * Throws   FeedError as `check`, and for numbers outside the limits of the signature
    */
   complete(feeds: Feeds): CheckedFeeds;
-  /** Adds the number of the run, where the model draws by it. */
+  /** Adds the run number, if the model draws random numbers by it. */
   number(tensors: (Tensor | undefined)[], run: number): void;
 }
 
-/** A port with the values that its feed is compared with. */
+/** A port with the data that its feed is compared with. */
 interface Prepared {
   readonly port: Port;
-  /** Its place in the signature. */
+  /** Its index in the signature. */
   readonly at: number;
   readonly array: ReturnType<typeof arrayOf>;
   readonly bits: number;
-  /** For each axis: its size, or −1 − the place of its symbolic size. */
+  /** For each axis: its size, or −1 − the index of its symbolic size. */
   readonly axes: readonly number[];
 }
 
 /** Prepares the checks of a signature. */
 export function prepareFeeds(signature: Signature): FeedTable {
   const { inputs } = signature;
-  // The names among the sizes come first, then the sizes made of names.
+  // Sizes that are plain names come first, then expressions of names.
   const sizes = [...new Set(inputs.flatMap(({ dims }) => dims.filter((d) => typeof d === 'string')))];
   const sizeNames = sizes.filter((d) => namesOfDim(d)[0] === d);
   const composed = sizes.filter((d) => !sizeNames.includes(d));
@@ -124,7 +125,7 @@ export function prepareFeeds(signature: Signature): FeedTable {
     return { tensors, handed, sizes: (agree && quickly(bound)) || thoroughly(inputs, tensors) };
   };
 
-  // The value of each name; undefined where a size made of names disagrees, or a name has to be solved for.
+  // The value of each name; undefined if an expression has another value, or a name must be solved for.
   const quickly = (bound: readonly number[]): Map<string, number> | undefined => {
     const known = new Map<string, number>();
     for (let i = 0; i < sizeNames.length; i++) if (bound[i]! >= 0) known.set(sizeNames[i]!, bound[i]!);
@@ -164,7 +165,7 @@ export function prepareFeeds(signature: Signature): FeedTable {
   return { check, complete, number };
 }
 
-// The fast path of a few comparisons, which binds symbolic sizes: to the size of the first feed that has one. What is not as expected is accepted or
+// The fast path of a few comparisons, which binds each symbolic size to that of the first feed that has it. Any other feed is accepted or
 // reported by checkFeed and bindSizes.
 function fits({ port, array, bits, axes }: Prepared, feed: Tensor, away: boolean, bound: number[]): boolean {
   if (typeof feed !== 'object' || feed === null || feed.dtype !== port.dtype) return false;
@@ -194,7 +195,7 @@ function thoroughly(inputs: readonly Port[], tensors: CheckedFeeds['tensors']): 
   }
 }
 
-// Where JavaScript has a Float16Array, a feed may have its elements in one.
+// If JavaScript has Float16Array, the elements of a feed may be in one.
 const withBits = (t: Tensor): Tensor =>
   t.dtype !== 'float16' || t.data instanceof Uint16Array ? t : { ...t, data: bitsOf(t.data) };
 

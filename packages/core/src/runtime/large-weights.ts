@@ -8,10 +8,10 @@ import type { Runnable } from './runnable';
 /** The largest weight that onnxruntime-node accepts from memory; from files there is no limit. */
 export const embeddedLimit = 2 ** 31;
 
-/** One call of the system writes at most so much. */
+/** Bytes that one system call writes at most. */
 const pieceBytes = 2 ** 26;
 
-/** The parts of Node in use. Not imported, because browsers load this file too. */
+/** The parts of Node that are used. Not imported, because browsers load this file too. */
 interface Files {
   mkdtemp(prefix: string): Promise<string>;
   rm(path: string, options: { recursive: true; force: true }): Promise<void>;
@@ -22,7 +22,7 @@ interface Files {
 }
 type Builtin = (name: 'node:fs/promises' | 'node:os' | 'node:path') => unknown;
 
-/** A model that can be opened, and what to do once its session is freed. */
+/** A model that can be opened, and a function to call when its session has been freed. */
 export interface Openable {
   readonly runnable: Runnable;
   /** Removes the files, if the system allows it already. */
@@ -30,10 +30,10 @@ export interface Openable {
 }
 
 /**
- * The model itself where the runtime takes each of its weights from memory. Else one that lies in a temporary folder (that of the system, `TMPDIR`): the runtime
- * takes all weights from memory or none.
+ * The model itself if the runtime can read each of its weights from memory. Otherwise a copy in a temporary folder (of the system, `TMPDIR`): the runtime
+ * reads either all weights from memory or none.
  *
- * @throws FileError when the folder cannot be written, or where there are no files
+ * @throws FileError when the folder cannot be written, or if there are no files
  */
 export async function withFiles(runnable: Runnable, limit: number, onProgress?: OnProgress): Promise<Openable> {
   const { file, external = [] } = runnable;

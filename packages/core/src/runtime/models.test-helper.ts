@@ -41,13 +41,13 @@ export function lookup(o: Partial<CompileOptions> = {}): Model {
   );
 }
 
-/** The same without limits: a kernel meets what a runner would refuse, as it does with ids that a graph computes. */
+/** The same without limits: a kernel receives feeds that a runner would refuse, as it does with ids that a graph computes. */
 export function unlimited(model: Model): Model {
   const { inputs, outputs } = model.signature;
   return { ...model, signature: { inputs, outputs } };
 }
 
-/** x [batch, seq, 8] (or packed rows) → y of the same dims: one causal attention of two heads that remembers its keys */
+/** x [batch, seq, 8] (or packed tokens) → y of the same dims: one causal attention of two heads with a KV cache */
 export function attention(inputs: CompileOptions['inputs'], o: Partial<CompileOptions> = {}): Model {
   const [q, k, v] = [linear(8, 8), linear(8, 8), linear(8, 8)];
   const m = module({ q, k, v }, ({ x }: Inputs, ctx: SequenceContext) => {

@@ -1,8 +1,8 @@
-// The numbers of feeds, read without copies where arrays hold them as they are.
+// The elements of feeds, read without copies if they are stored as plain numbers.
 import { toArray } from '../tensor/convert';
 import type { Tensor } from '../tensor/tensor';
 
-/** The numbers of a tensor; 64-bit integers beyond 2^53 are rounded. */
+/** The elements of a tensor; 64-bit integers beyond 2^53 are rounded. */
 export function numbersOf(tensor: Tensor): ArrayLike<number> {
   const { dtype, data } = tensor;
   if (dtype === 'int64' || dtype === 'uint64') return ofWords(data as BigInt64Array, dtype === 'int64');
@@ -10,10 +10,10 @@ export function numbersOf(tensor: Tensor): ArrayLike<number> {
   return data as Int32Array;
 }
 
-/** The views and arrays of the fast way cost as much as so many bigints. */
+/** Number of bigints above which the fast path is faster than reading them one by one. */
 const fewNumbers = 8;
 
-// A bigint for each element of many would take longer than everything else. The lower word comes first (little-endian), as the runtime requires.
+// Reading many elements as bigints would take longer than everything else. The lower word comes first (little-endian), as the runtime requires.
 function ofWords(data: BigInt64Array, signed: boolean): ArrayLike<number> {
   const { buffer, byteOffset, length } = data;
   if (length <= fewNumbers) return Array.from(data, Number);
@@ -24,7 +24,7 @@ function ofWords(data: BigInt64Array, signed: boolean): ArrayLike<number> {
   return out;
 }
 
-/** Whether two arrays hold the same numbers. */
+/** Whether two arrays contain the same numbers. */
 export function sameNumbers(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
   if (a.length !== b.length) return false;
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;

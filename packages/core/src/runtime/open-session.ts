@@ -1,4 +1,4 @@
-// A session of the caller's runtime, on the provider that was asked for.
+// Opens a session of the caller's runtime on the requested provider.
 import { nearest, RunError } from '../error';
 import { lackedBy } from '../lower/runtime-version';
 import { nameOfRuntime, type Ort, type OrtSession, versionOf } from './ort';
@@ -6,7 +6,7 @@ import { messageOf, translate } from './run-error';
 import type { ExternalFile, Runnable } from './runnable';
 import { type Provider, providerOf, sessionOptions } from './session-options';
 
-/** The provider that was loaded, and why not another one. */
+/** The provider that was loaded, and why others were not. */
 export interface Opened {
   readonly session: OrtSession;
   /** The execution provider that was loaded. */
@@ -15,11 +15,11 @@ export interface Opened {
   readonly refused: readonly { readonly device: string; readonly reason: string }[];
 }
 
-/** The runtime prints errors only: its warnings are about its internals, and repeat in every run. */
+/** The runtime prints only errors: its warnings are about its internals, and repeat in every run. */
 const severity = 3;
 
 /**
- * Opens a model on the wanted provider.
+ * Opens a model on the requested provider.
  *
  * Throws   ConfigError for an option without effect · RunError when the runtime cannot load the provider or the model
  */
@@ -53,7 +53,7 @@ export async function openSession(
   });
 }
 
-// A kernel that is missing would be a failure of the session, or a node that moves to the CPU unseen.
+// A missing kernel would make the session fail, or move a node to the CPU silently.
 function checkVersion({ runtimes }: Runnable, ort: Ort): void {
   const version = versionOf(ort);
   const lacks = version === undefined ? [] : lackedBy(version, runtimes);
@@ -78,13 +78,13 @@ function wanted(
   device: 'auto' | Provider | undefined,
 ): readonly (readonly ReturnType<typeof providerOf>[])[] {
   if (device !== undefined && device !== 'auto') return [[providerOf(ort, device)]];
-  // Of a list, the web runtime uses the providers that load and does not report the others.
+  // From a list, the web runtime uses the providers that load and does not report the others.
   if (device === undefined) return [nameOfRuntime(ort) === 'onnxruntime-web' ? providers.slice(0, 1) : providers];
   return [...new Set([...providers, 'cpu'])].map((p) => [p]);
 }
 
 function externalFiles({ file, external = [] }: Runnable, ort: Ort): readonly ExternalFile[] {
-  // Beside a model's own file onnxruntime-node finds them itself, and it takes no paths.
+  // onnxruntime-node finds files next to the model itself, and does not accept paths.
   return typeof file === 'string' && nameOfRuntime(ort) === 'onnxruntime-node' ? [] : external;
 }
 

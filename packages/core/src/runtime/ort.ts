@@ -1,4 +1,4 @@
-// The parts of onnxruntime-node and onnxruntime-web in use, typed here so that neither must be installed.
+// The parts of onnxruntime-node and onnxruntime-web that are used, typed here so that neither must be installed.
 import { ConfigError, describe } from '../error';
 import { arrayOf, type DType, type Tensor, type TensorData } from '../tensor/tensor';
 
@@ -7,9 +7,9 @@ export interface OrtTensor {
   readonly type: string;
   readonly dims: readonly number[];
   readonly data: unknown;
-  /** `cpu`, or where else the elements are. */
+  /** Memory of the elements: `cpu`, `gpu-buffer`, … */
   readonly location?: string;
-  /** The elements, fetched from where they are. */
+  /** The elements, copied to the CPU. */
   getData?(release?: boolean): Promise<unknown>;
   /** Frees its memory outside of JavaScript. */
   dispose?(): void;
@@ -45,13 +45,13 @@ export interface Ort {
   listSupportedBackends?(): readonly { readonly name: string; readonly bundled: boolean }[];
 }
 
-/** A runtime's package; undefined for one that we have not tried. */
+/** The package of a runtime. */
 export type RuntimeName = 'onnxruntime-node' | 'onnxruntime-web';
 
 const isOrt = (x: unknown): x is Ort =>
   (typeof x === 'object' || typeof x === 'function') && x !== null && 'InferenceSession' in x && 'Tensor' in x;
 
-/** A runtime, also when it was imported as a module that has it as its default. */
+/** A runtime, also if it was imported as a module with a default export. */
 export function asOrt(given: unknown): Ort {
   if (isOrt(given)) return given;
   const { default: inner } = (given ?? {}) as { readonly default?: unknown };
@@ -65,9 +65,9 @@ export function asOrt(given: unknown): Ort {
   });
 }
 
-/** Which package a runtime is. */
+/** The package of a runtime; undefined for an unknown one. */
 export function nameOfRuntime(ort: Ort): RuntimeName | undefined {
-  // Both may share one `env`, but only one of them lists its backends.
+  // Both may share one `env`, but only onnxruntime-node lists its backends.
   if (ort.listSupportedBackends) return 'onnxruntime-node';
   return ort.env?.versions?.web === undefined ? undefined : 'onnxruntime-web';
 }
@@ -80,10 +80,10 @@ export const versionOf = (ort: Ort): string | undefined =>
 export const isOrtTensor = (feed: unknown): feed is OrtTensor =>
   typeof feed === 'object' && feed !== null && !('dtype' in feed) && 'type' in feed && 'dims' in feed && 'location' in feed;
 
-/** Whether the elements of a tensor of the runtime are in other memory than that of the CPU, so that nothing here can read them. */
+/** Whether the elements of a tensor of the runtime are in other memory than that of the CPU, where they cannot be read directly. */
 export const isAway = (t: OrtTensor | undefined): boolean => t?.location !== undefined && t.location !== 'cpu';
 
-/** A tensor of the runtime in our words; without its elements where they are in other memory. */
+/** A tensor of the runtime as our Tensor; without its elements if they are in other memory. */
 export function viewOf(t: OrtTensor): Tensor {
   const dtype = t.type as DType;
   return { dtype, dims: t.dims, data: isAway(t) ? new (arrayOf(dtype) ?? Uint8Array)(0) : (t.data as TensorData) };
@@ -92,7 +92,7 @@ export function viewOf(t: OrtTensor): Tensor {
 /** A tensor for the runtime; the elements are not copied. */
 function toOrtTensor(ort: Ort, { dtype, dims, data }: Tensor): OrtTensor {
   const made = new ort.Tensor(dtype, data, dims);
-  // Where JavaScript has a Float16Array, a tensor turns bit patterns into one, which onnxruntime-node (1.30) then cannot read.
+  // If JavaScript has Float16Array, the runtime's tensor converts bit patterns to one, which onnxruntime-node (1.30) then cannot read.
   if (dtype === 'float16' && !(made.data instanceof Uint16Array)) return { type: dtype, dims, data, location: 'cpu' };
   return made;
 }
@@ -103,13 +103,13 @@ export const forRuntime = (ort: Ort, handed: OrtTensor | undefined, tensor: Tens
     ? handed
     : toOrtTensor(ort, tensor);
 
-/** A tensor from the runtime; undefined where its elements have to be fetched. 16-bit floats are bit patterns, also where JavaScript has a Float16Array. */
+/** A tensor from the runtime; undefined if its elements must be copied to the CPU. 16-bit floats are bit patterns, also if JavaScript has Float16Array. */
 export function fromOrtTensor(t: OrtTensor): Tensor | undefined {
   if (t.getData && t.location !== undefined && t.location !== 'cpu') return undefined;
   return ofData(t, t.data as TensorData);
 }
 
-/** The same for elements that are elsewhere, which are freed there. */
+/** The same for elements in other memory, which is freed. */
 export const fetchOrtTensor = async (t: OrtTensor): Promise<Tensor> => ofData(t, (await t.getData!(true)) as TensorData);
 
 const ofData = ({ type, dims }: OrtTensor, data: TensorData): Tensor => ({
@@ -118,6 +118,6 @@ const ofData = ({ type, dims }: OrtTensor, data: TensorData): Tensor => ({
   data: type === 'float16' ? bitsOf(data) : data,
 });
 
-/** The bit patterns of 16-bit floats, whichever array holds them. */
+/** The bit patterns of 16-bit floats, in any type of array. */
 export const bitsOf = (data: TensorData): Uint16Array =>
   data instanceof Uint16Array ? data : new Uint16Array(data.buffer, data.byteOffset, data.byteLength / 2);

@@ -1,4 +1,4 @@
-// What a state keeps between calls, as feeds: all of it or nothing.
+// Feeds of a state: all of them or none.
 import type { Port } from '../compile/compile';
 import { evaluateDim, namesOfDim } from '../dim/dim';
 import { FeedError } from '../error';
@@ -11,9 +11,9 @@ const isPast = ({ role }: Port): boolean => isPastRole(role);
 const isMemory = ({ role }: Port): boolean => role === 'pastMemory';
 
 /**
- * A call that continues another one feeds its whole state. The cache of a memory is independent of it.
+ * A call that continues another one must feed its complete state. The cache of a memory is independent of that.
  *
- * @param fed the feeds by the place of their port, undefined for missing ones
+ * @param fed the feeds by the index of their port, undefined for missing ones
  * @throws FeedError for a part of a state, and for a cache of fixed capacity without its `past_lengths`
  */
 export function checkPasts(ports: readonly Port[], fed: readonly (Tensor | undefined)[]): void {

@@ -11,9 +11,9 @@ import { isAway, type Ort } from './ort';
 import { inMemory, type Runnable } from './runnable';
 import { createRunner, type Loaded, type Runner, type RunnerOptions, type RunOptions } from './runner';
 
-/** One end of a line between two threads: a Web Worker, its `self`, or a MessagePort. */
+/** One end of a channel between two threads: a Web Worker, its `self`, or a MessagePort. */
 export interface ThreadPort {
-  /** Sends a message; what is in `transfer` is moved instead of copied. */
+  /** Sends a message; objects in `transfer` are moved instead of copied. */
   // biome-ignore lint/suspicious/noExplicitAny: the ports of browsers and of Node differ in what they may transfer
   postMessage(message: any, transfer?: any): void;
   /** Listens for messages. */
@@ -46,7 +46,7 @@ function listen(port: ThreadPort, f: (message: never) => void): void {
   port.start?.();
 }
 
-// Only the part of the buffer that an array views is sent.
+// Only the viewed part of a buffer is sent.
 function alone<T extends TensorData>(data: T): T {
   return data.byteLength === data.buffer.byteLength && data.buffer instanceof ArrayBuffer ? data : (data.slice() as T);
 }
@@ -55,14 +55,14 @@ const buffersOf = (tensors: Readonly<Record<string, Tensor>>): ArrayBufferLike[]
 ];
 
 /**
- * Serves one runner to the other end of a port. The script of a Web Worker:
+ * Runs one runner for the other end of a port. The script of a Web Worker:
  *
  *     import * as ort from 'onnxruntime-web/wasm';
  *     import { serveRunner } from '@onnxformers/core';
  *     serveRunner(self, ort);
  *
  * @param runtime the runtime, or a function that imports it, whose errors are sent to the other side
- * @param closed called when the other end is done
+ * @param closed called when the other end closes the runner
  */
 export function serveRunner(port: ThreadPort, runtime: Ort | (() => Promise<Ort>), closed: () => void = () => {}): void {
   let runner: Runner | undefined;
@@ -90,17 +90,17 @@ export function serveRunner(port: ThreadPort, runtime: Ort | (() => Promise<Ort>
 
 /** Options of the calling side. */
 export interface Thread {
-  /** Rejects when the thread is gone. */
+  /** Rejects when the thread has ended. */
   readonly lost?: Promise<never>;
-  /** Called when an answer becomes awaited, or is no longer awaited. */
+  /** Called with true when an answer becomes pending, and with false when none is. */
   busy?(awaited: boolean): void;
-  /** Ends the thread at once, so that `lost` rejects with this. */
+  /** Terminates the thread immediately, so that `lost` rejects with this error. */
   end?(reason: Error): void;
 }
 
-/** Asks one question at a time, in the order of the calls. */
+/** Sends one request at a time, in the order of the calls. */
 function asker(port: ThreadPort, { lost, busy }: Thread, onProgress?: OnProgress) {
-  // Released with each answer: a race against `lost`, which lives as long as the thread, would keep every answer in memory.
+  // Released with each answer: Promise.race with `lost`, which lives as long as the thread, would keep every answer in memory.
   let pending: { readonly resolve: (answer: Answer) => void; readonly reject: (reason: unknown) => void } | undefined;
   let gone: { readonly reason: unknown } | undefined;
   let last: Promise<void> = Promise.resolve();
@@ -165,8 +165,8 @@ function asker(port: ThreadPort, { lost, busy }: Thread, onProgress?: OnProgress
 }
 
 /**
- * A runner whose runs happen at the other end of a port, where `serveRunner` answers: the event loop on this side stays free. Feeds are copied
- * when the run is asked for. Runs queue; one whose signal aborts is dropped from the queue, or finishes unseen if it has begun.
+ * A runner whose runs are executed at the other end of a port by `serveRunner`: the event loop on this side stays free. Feeds are copied
+ * when a run is started. Runs are queued; a run whose signal aborts is removed from the queue, or its results are discarded if it has begun.
  *
  *     const worker = new Worker(new URL('./runner-worker.ts', import.meta.url), { type: 'module' });
  *     const run = await connectRunner(model, worker);
@@ -189,7 +189,7 @@ export async function connectRunner(
   return remoteRunner(runnable.signature, loaded, asking, thread);
 }
 
-// A copy, or the caller would be left without weights.
+// A copy, because a transfer would take the weights from the caller.
 function portable(model: Runnable): Runnable {
   const { signature, providers, file, external = [], nodes, assumptions, runtimes } = model;
   const copied = <T extends Uint8Array | string>(data: T): T => (typeof data === 'string' ? data : (data.slice() as T));
@@ -247,7 +247,7 @@ function remoteRunner(signature: Signature, loaded: Loaded, { ask, isGone }: Ret
     ).then(
       () => {},
       (error: unknown) => {
-        // A thread that is gone has nothing to close.
+        // A thread that has ended needs no closing.
         if (!isGone()) throw error;
       },
     );

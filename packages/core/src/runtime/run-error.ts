@@ -1,4 +1,4 @@
-// Errors of the runtime, in terms of the model.
+// Translates errors of the runtime to paths of the model.
 import { RunError } from '../error';
 
 /** Information about a node of the model, by its name in the file. */
@@ -51,8 +51,8 @@ function nodeIn(message: string, nodes: ReadonlyMap<string, NodeInfo>): NodeInfo
     const direct = nodes.get(quoted ?? bracketed ?? '');
     if (direct) return direct;
   }
-  // A fused node carries the name of one that it is made of. Names without a path are plain op names, which messages contain anyway; the longest
-  // first, or a node named like the beginning of another would be blamed.
+  // A fused node has the name of one of the nodes that it replaces. Names without a path are plain op names, which messages contain anyway. The longest
+  // name is tried first, because one name can be a prefix of another.
   const named = [...nodes.keys()]
     .filter((name) => name.includes('/') && message.includes(name))
     .sort((a, b) => b.length - a.length);

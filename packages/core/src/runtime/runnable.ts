@@ -1,4 +1,4 @@
-// A model as runners take it.
+// A model in the form that runners require.
 import type { Model, Signature } from '../compile/compile';
 import { serialize } from '../compile/serialize';
 import type { RuntimeSupport } from '../lower/runtime-version';
@@ -9,7 +9,7 @@ import type { NodeInfo } from './run-error';
 
 /** External data of a model: its bytes, or the path of a file. */
 export interface ExternalFile {
-  /** As the model names it. */
+  /** Its path in the model. */
   readonly path: string;
   readonly data: Uint8Array | string;
 }

@@ -1,7 +1,8 @@
-// A session of the caller's runtime around a model: tensors in, tensors out.
+// Runs a model in a session of the caller's runtime.
 import type { Model, Signature } from '../compile/compile';
 import { ConfigError, checkOptions, describe, FeedError, FileError, nearest, RunError } from '../error';
 import type { OnProgress } from '../progress';
+import type { OutputsByName } from '../sequence/named-ports';
 import type { Tensor } from '../tensor/tensor';
 import { untilAborted, within } from './abort';
 import { prepareAssumptions } from './assumptions';
@@ -23,8 +24,8 @@ export interface RunnerOptions {
    */
   readonly device?: 'auto' | Provider;
   /**
-   * Passed to the runtime unchanged; options without an effect there are refused. `logSeverityLevel` says how much the runtime prints, from 0 (everything) over 2
-   * (warnings) to 4 (fatal errors); it is 3, errors, where it is not given.
+   * Passed to the runtime unchanged; options without an effect there are refused. `logSeverityLevel` sets how much the runtime prints, from 0 (everything) over 2
+   * (warnings) to 4 (fatal errors); default 3 (errors).
    */
   readonly session?: Readonly<Record<string, unknown>>;
   /** Called while weights are read and the session is opened, which takes seconds for a large model. */
@@ -35,7 +36,7 @@ export interface RunnerOptions {
 export interface RunOptions {
   /** Only these outputs. */
   readonly outputs?: readonly string[];
-  /** Drops the run if it has not begun; one that has is finished unseen. */
+  /** Cancels the run if it has not begun; otherwise its results are discarded. */
   readonly signal?: AbortSignal;
   /** Passed to the runtime; options without an effect there are refused. */
   readonly run?: Readonly<Record<string, unknown>>;
@@ -44,18 +45,18 @@ export interface RunOptions {
 /**
  * Runs a model: `const { logits } = await run({ ids })`. Runs follow one another in the order of the calls.
  *
- * Feeds are checked, and plain tensors copied, when the run is asked for: they can be written to at once. Not copied are `past_key_values.*`, which nobody
- * writes by hand, and tensors of the runtime (`ort.Tensor`, also on a GPU): leave those as they are until the run has ended. Of a tensor that is not in the memory of the
- * CPU, dtype and dims are checked and its elements are not.
+ * Feeds are checked, and plain tensors copied, when a run is started: the caller can write to them immediately. Not copied are `past_key_values.*`, which are
+ * results of earlier runs, and tensors of the runtime (`ort.Tensor`, also on a GPU): do not change those until the run has ended. For a tensor that is not in
+ * CPU memory, dtype and dims are checked, but not its elements.
  */
 export interface Runner<I extends string = string, O extends string = string> {
-  (feeds: Feeds<I>, options?: RunOptions): Promise<Record<O, Tensor>>;
+  (feeds: Feeds<I>, options?: RunOptions): Promise<OutputsByName<O, Tensor>>;
   readonly signature: Signature;
   /** The execution provider that was loaded. */
   readonly device: string;
   /** Providers that were tried before it, and why they failed. */
   readonly refused: Opened['refused'];
-  /** Waits for the runs that were asked for and frees the session. Calling it again only waits again. */
+  /** Waits for the runs that were started and frees the session. Calling it again only waits again. */
   dispose(options?: DisposeOptions): Promise<void>;
 }
 
@@ -81,7 +82,7 @@ export async function createRunner<I extends string = string, O extends string =
   const whole = 'file' in model ? model : await inMemory(model, onProgress);
   const { runnable, close } = await withFiles(whole, embeddedLimit, onProgress);
   onProgress?.({ phase: 'session', fraction: 0 });
-  // The runtime has read the files, or holds them open; a system that does not let go of open files does so at the end.
+  // The runtime has read the files, or has them open; if the system cannot remove open files, they are removed at the end.
   const { session, device, refused } = await openSession(runnable, ort, options).finally(close);
   onProgress?.({ phase: 'session', fraction: 1 });
   const { signature, assumptions, nodes } = runnable;
@@ -97,7 +98,7 @@ export async function createRunner<I extends string = string, O extends string =
   const unfed: Readonly<Record<string, OrtTensor | undefined>> = blank(session.inputNames);
   const unknown: Readonly<Record<string, Tensor | undefined>> = blank(session.outputNames);
 
-  /** Everything that can be wrong with a call, and the call's own copies. */
+  /** Checks the arguments of a call and copies its feeds. */
   const prepare = (feeds: Feeds, o: RunOptions) => {
     o.signal?.throwIfAborted();
     checkOptions('options', o, { outputs: true, signal: true, run: true });
@@ -125,7 +126,7 @@ export async function createRunner<I extends string = string, O extends string =
     if (disposed) throw new RunError({ path: 'runner', problem: 'it was disposed', hint: 'Create another' });
     const prepared = prepare(feeds, o);
     const result = last.then(() => once(prepared, o.signal));
-    // Its outputs are the caller's alone; the queue keeps none.
+    // Only the caller has its outputs; the queue must not keep them.
     last = result.then(nothing, nothing);
     return untilAborted(result, o.signal);
   };
@@ -143,7 +144,7 @@ export async function createRunner<I extends string = string, O extends string =
 const nothing = (): void => {};
 const blank = (names: readonly string[]) => Object.fromEntries(names.map((name) => [name, undefined]));
 
-// Only files that were changed after they were saved disagree.
+// They can differ only if the files were changed after saving.
 function checkNames({ inputs }: Signature, session: OrtSession): void {
   const unknown = session.inputNames.find((name) => !inputs.some((p) => p.name === name));
   if (unknown !== undefined)

@@ -1,4 +1,4 @@
-// Options for the runtime: passed through as they are, unless they have no effect there.
+// Options for the runtime, passed on unchanged unless they have no effect there.
 import { ConfigError, describe, nearest } from '../error';
 import { nameOfRuntime, type Ort, type RuntimeName } from './ort';
 
@@ -28,7 +28,7 @@ const effective: Readonly<Record<RuntimeName, { readonly session: readonly strin
   },
 };
 
-/** Options of an execution provider with an effect; of others we know nothing. */
+/** Options of an execution provider with an effect; options of other providers are not checked. */
 const providerOptions: Readonly<Record<RuntimeName, Readonly<Record<string, readonly string[]>>>> = {
   'onnxruntime-node': { cpu: [], cuda: ['deviceId'], tensorrt: ['deviceId'] },
   'onnxruntime-web': {

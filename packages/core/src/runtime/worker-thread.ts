@@ -10,7 +10,7 @@ import { messageOf } from './run-error';
 
 const { runtime } = workerData as { readonly runtime: string };
 
-/** As seen from this package, where the runtime is a peer, else from the folder of the program. */
+/** Resolved from this package, of which the runtime is a peer, otherwise from the folder of the program. */
 async function importRuntime(): Promise<Ort> {
   try {
     return asOrt(

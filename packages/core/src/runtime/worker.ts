@@ -14,18 +14,18 @@ import type { Runner, RunnerOptions } from './runner';
 /** Options of {@link createWorkerRunner}. */
 export interface WorkerRunnerOptions extends RunnerOptions {
   /**
-   * The runtime's module, which the thread imports: `onnxruntime-node`, or the URL of a module of yours that sets the runtime up (say,
+   * The runtime's module, which the thread imports: `onnxruntime-node`, or the URL of your own module that configures the runtime (for example
    * `env.wasm.numThreads`) and exports it.
    */
   readonly runtime: string | URL;
-  /** Handed to the thread; `script` is the one that calls `serveRunner`, for programs whose bundler moves the library's own. */
+  /** Options of the thread; `script` is a script that calls `serveRunner`, for programs whose bundler moves the library's own. */
   readonly thread?: Pick<WorkerOptions, 'execArgv' | 'env' | 'resourceLimits' | 'name'> & { readonly script?: URL };
 }
 
 /**
- * Like `createRunner`, in a worker thread: the event loop stays free during a run. Feeds are copied when the run is asked for. Runs queue;
- * one whose signal aborts is dropped from the queue, or finishes unseen if it has begun. The thread keeps the process alive only while it is asked
- * something; `dispose` ends it, after 10 s also in the midst of a run (`timeout`).
+ * Like `createRunner`, in a worker thread: the event loop stays free during a run. Feeds are copied when a run is started. Runs are queued;
+ * a run whose signal aborts is removed from the queue, or its results are discarded if it has begun. The thread keeps the process alive only while a request
+ * is pending; `dispose` ends it, after 10 s also during a run (`timeout`).
  *
  * Throws   the errors of `createRunner` and `load`, with their class and data · RunError when the runtime cannot be imported
  *          or the thread ends
@@ -72,7 +72,7 @@ export async function createWorkerRunner<I extends string = string, O extends st
       await runner.dispose(o).finally(() => {
         closing = false;
       });
-      // One that is inside of the runtime ends when that returns, which nobody can wait for here.
+      // A thread that executes native code ends only when that returns; it cannot be awaited here.
       const ended = worker.terminate();
       if (forced) return worker.unref();
       worker.ref();
@@ -108,7 +108,7 @@ function specifierOf(runtime: unknown): string {
   return isAbsolute(runtime) ? pathToFileURL(runtime).href : runtime;
 }
 
-/** The thread's script: the neighbour of this file, which is TypeScript, an ES module or CommonJS. */
+/** The thread's script, next to this file: TypeScript, an ES module or CommonJS. */
 function ownScript(): URL {
   const here = import.meta.url ?? pathToFileURL(__filename).href; // CommonJS has no import.meta
   return new URL(`./worker-thread${/\.[^./]+$/.exec(here)?.[0] ?? '.js'}`, here);

@@ -18,12 +18,12 @@ const files = { model: 'model.onnx', weights: 'weights.bin', description: 'onnxf
 export interface SaveOptions {
   /** Called while bytes are written. */
   readonly onProgress?: OnProgress;
-  /** Ends the saving; nothing half-written is left. */
+  /** Aborts the saving; no incomplete files are left. */
   readonly signal?: AbortSignal;
 }
 
 /**
- * Saves a compiled model as a folder. Weights are written tensor by tensor; an existing folder is replaced at the very end.
+ * Saves a compiled model as a folder. Weights are written tensor by tensor; replacing an existing folder is the last step.
  *
  * Throws   WeightError when the model has no weights · FileError when the disk is full or the folder cannot be written
  */
@@ -39,8 +39,8 @@ export async function save(model: Model, dir: string, options: SaveOptions = {})
 export interface LoadedModel extends Runnable, SavedModel {}
 
 /**
- * Reads the folder of a saved model; the runtime reads the weights when a runner is created. Where a process was ended while it put new files in the
- * place of old ones, that is finished first.
+ * Reads the folder of a saved model; the runtime reads the weights when a runner is created. If a process was killed while it replaced old files by
+ * new ones, the replacement is finished first.
  *
  * Throws   FileError when a file is missing or damaged, or of a newer format
  *

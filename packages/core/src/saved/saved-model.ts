@@ -1,6 +1,6 @@
 // The description of a saved model: everything that the ONNX file does not contain.
 import type { Model, Signature } from '../compile/compile';
-import { toConfig } from '../config/resolve';
+import { toConfig } from '../config/to-config';
 import { dim } from '../dim/dim';
 import { ConfigError, describe, FileError } from '../error';
 import { type Derivation, derivations } from '../ir/graph';
@@ -20,7 +20,7 @@ export interface SavedModel {
   readonly machine: Machine;
   readonly runtimes: readonly RuntimeSupport[];
   readonly dtype: string;
-  /** The config of the module; absent when no config made it. */
+  /** The config of the module; absent if it was not made from one. */
   readonly config?: Readonly<Record<string, unknown>>;
   readonly signature: Signature;
   readonly assumptions: readonly string[];

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Dim } from '../dim/dim';
 import { interpret } from '../interpret/interpret';
-import { GraphBuilder } from '../ir/graph';
+import { GraphBuilder } from '../ops/vocabulary';
 import { tensor, toArray } from '../tensor/convert';
 import type { DType } from '../tensor/tensor';
 import { contextOf } from './context-of';

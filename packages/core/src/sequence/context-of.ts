@@ -29,7 +29,7 @@ import type { CallSizes, State } from './state';
 
 /**
  * Where the state between calls (KV caches, recurrent states) is kept: growing inputs and outputs, or inputs and outputs of fixed capacity
- * (in positions); a paged cache in the runtime's memory; or a state of the user.
+ * (in positions); a paged cache in the runtime's memory; or the user's own state.
  */
 export type StateOption =
   | 'io'
@@ -47,7 +47,7 @@ export interface SequenceInputs {
 }
 
 /**
- * Builds the context of a model's sequences from its inputs, by their roles (see `InputRole`). Names of the field have a role by default:
+ * Builds the context of a model's sequences from its inputs, by their roles (see `InputRole`). These names have a role by default:
  *
  * - `ids`, `x`, `q`: the sequences that attend, [batch, seq, …], packed [tokens, …]
  * - `k`, `v` [batch, kv_heads, kv_seq, head_dim]: keys and values of heads
@@ -185,7 +185,7 @@ function packedContext(g: GraphBuilder, inputs: Inputs, roles: InputsByRole, o: 
   };
 }
 
-// Sequences of these lengths, one after another, in a packed batch of `rows` tokens.
+// A packed batch of `rows` tokens: sequences of these lengths, one after another.
 function packedLayout(g: GraphBuilder, lengths: Value, rows: Dim): PackedLayout {
   limitPackedLengths(lengths, rows);
   return {
@@ -285,7 +285,7 @@ function stateOf(g: GraphBuilder, option: StateOption, call: CallSizes): State {
 
 const boolean = (v: Value): Value => (v.dtype === 'bool' ? v : cast(v, 'bool'));
 
-// Positions of the keys of this call, counted over real keys; left padding has position 0.
+// Positions of the keys of this call, counted over real keys; padding on the left has position 0.
 function countedPositions(keep: Value, seq: Dim, queryOffset: Value | undefined): Value {
   const all = max(sub(cumSum(cast(keep, 'int64'), 1), 1), 0);
   return ofThisCall(all, seq, queryOffset);

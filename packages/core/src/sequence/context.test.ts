@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../error';
-import { GraphBuilder, type Value } from '../ir/graph';
+import type { Value } from '../ir/graph';
 import { and, causal, type Mask, none, not, slidingWindow } from '../mask/index';
 import { cond } from '../ops/control';
 import { add } from '../ops/elementwise';
+import { GraphBuilder } from '../ops/vocabulary';
 import { attend, attendsToMemory, crossAttentionKeyValues, newShared, withContext } from './context';
 import { contextOf } from './context-of';
 import { padded, splitHeads } from './layout';

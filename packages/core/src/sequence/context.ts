@@ -5,7 +5,7 @@ import { usable, type Value } from '../ir/graph';
 import { and } from '../mask/and';
 import { documents } from '../mask/documents';
 import { impliedBy } from '../mask/features';
-import { comparesPositions, conjuncts, type Mask, maskKinds, printMask } from '../mask/mask';
+import { comparesPositions, conjuncts, type Mask, printMask } from '../mask/mask';
 import { attendOp, attendWithWeights } from '../ops/attend';
 import type { KeyPlace, Layout } from './layout';
 import { limitLengths } from './limits';
@@ -15,13 +15,13 @@ import type { State } from './state';
 export interface Memory {
   /** [batch, memory_seq, memory_dim], or packed [memory_tokens, memory_dim] */
   readonly rows: Value;
-  /** Where values have a source of their own. */
+  /** The source of the values, if it differs from that of the keys. */
   readonly valueRows?: Value;
   readonly mask: Mask<Value>;
   /** Added to every score, [batch or 1, heads or 1, query, memory_seq]. */
   readonly bias?: Value;
   readonly layout: Layout;
-  /** True where these are the queries' own rows, as if it were self attention: positions of queries and keys are the same. */
+  /** True if the memory is the queries' own sequence, as in self attention: positions of queries and keys are then comparable. */
   readonly own?: true;
 }
 
@@ -31,11 +31,11 @@ export interface Shared {
   get<T>(key: string, make: () => T): T;
 }
 
-/** Everything that a block may ask about the sequence it works on. */
+/** Everything about the sequences that a block works on. */
 export interface SequenceContext {
   /** Factories set causal; blocks narrow it with `and`. */
   readonly mask: Mask<Value>;
-  /** int64 [batch, seq] or [tokens]; from 0 in each sequence, or where the cache ends. */
+  /** int64 [batch, seq] or [tokens]; counted from 0 in each sequence, or from the end of the cache. */
   readonly positions: Value;
   /** Position ids that were fed, instead of counted positions. */
   readonly positionIds?: Value;
@@ -45,13 +45,13 @@ export interface SequenceContext {
   /** Real positions of each sequence in this call, int64 [batch]. A recurrent state needs them after prompts of different lengths. */
   readonly lengths?: Value;
   /**
-   * In cross attention only, where `mask` says which rows of the memory may be seen: what holds among the queries' own rows, their padding
-   * and whether later ones are hidden from earlier ones. Set by `crossAttentionKeyValues` only.
+   * Only in cross attention, where `mask` is the mask over the memory: the mask among the queries' own positions, with their padding
+   * and causality. Set only by `crossAttentionKeyValues`.
    */
   readonly queryMask?: Mask<Value>;
-  /** Where the keys are; set by `updateCache` and `crossAttentionKeyValues` only. */
+  /** Position and storage of the keys; set only by `updateCache` and `crossAttentionKeyValues`. */
   readonly keys?: KeyPlace;
-  /** Absent when nothing is kept between calls. */
+  /** Absent if the model has no state between calls. */
   readonly state?: State;
   /** Added to every score, [batch or 1, heads or 1, query, key]. */
   readonly bias?: Value;
@@ -69,14 +69,14 @@ export interface AttendOptions {
   readonly scale?: number;
   /** c · tanh(score / c) before masking. */
   readonly softcap?: number;
-  /** Attention sink: one more logit [heads] in each softmax, which takes weight and has no value. */
+  /** Attention sink: one more logit [heads] in each softmax, whose share of the weights has no value. */
   readonly sinks?: Value;
   /** Probability of dropping a weight, in training. */
   readonly dropout?: number;
 }
 
 /**
- * Attention over the context's mask, bias, layout and key place.
+ * Attention with the context's mask, bias, layout and keys.
  *
  *     y = softmax(mask(softcap(scale · q kᵀ) + bias)) v
  *
@@ -120,13 +120,13 @@ export function attend(
   g.taps.keep(path, weights.graph === g ? weights : undefined);
   return y;
 }
-/** Under which name a mechanism offers its weights for `taps`. */
+/** The name of the attention weights for `taps`. */
 const weightsTap = 'weights';
 
-/** True in cross attention: the keys are those of a memory, and their positions say nothing of the queries' own. */
+/** True in cross attention: the keys are those of a memory, and their positions are not comparable with those of the queries. */
 export const attendsToMemory = (ctx: Partial<SequenceContext>): boolean => ctx.queryMask !== undefined;
 
-// Masks that compare positions mean nothing between two sequences.
+// Masks that compare positions are not defined between two sequences.
 function refuseOrder(ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceContext>, path: string): void {
   if (attendsToMemory(ctx) && comparesPositions(ctx.mask))
     throw new ConfigError({
@@ -138,7 +138,7 @@ function refuseOrder(ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceContex
     });
 }
 
-// Kernels divide by the number of sequences, and trust lengths.
+// Kernels divide by the number of sequences, and do not check lengths.
 function limitSizes(q: Value, k: Value, mask: Mask<Value>): void {
   const [batch] = q.dims;
   if (typeof batch === 'string') q.graph.root.limit({ size: batch, min: 1, problem: 'no sequences' });
@@ -146,23 +146,6 @@ function limitSizes(q: Value, k: Value, mask: Mask<Value>): void {
     const { lengths } = impliedBy(part);
     if (lengths) limitLengths(lengths, k.dims[2]!);
   }
-}
-
-/**
- * Refuses masks that a mechanism does not support.
- *
- * Throws   ConfigError naming them
- */
-export function checkMasks(name: string, honoured: readonly string[], ctx: SequenceContext): void {
-  const refused = maskKinds(maskOf(ctx)).filter((kind) => !honoured.includes(kind));
-  if (!refused.length) return;
-  throw new ConfigError({
-    path: name,
-    problem: `${name} does not support the mask: ${refused.join(', ')}`,
-    expected: honoured.length ? `masks of the kinds ${honoured.join(', ')}` : 'no mask',
-    got: printMask(maskOf(ctx)),
-    hint: 'Choose a mechanism that supports it, or remove the mask',
-  });
 }
 
 /** The mask, combined with that of the layout: packed tokens attend to their own sequence only. */
@@ -176,9 +159,9 @@ export function maskOf(ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceCont
 /**
  * Self attention: appends k and v to the KV cache, or returns them unchanged without a state. The third result is the context for these keys.
  *
- * Shapes   k, v [batch, kv_heads, seq, head_dim] → [batch, kv_heads, rows, head_dim], rows those of the state and the new ones
+ * Shapes   k, v [batch, kv_heads, seq, head_dim] → [batch, kv_heads, kv_seq, head_dim], where kv_seq includes the cached positions
  * Throws   ShapeError when they do not match the cache
- * Lowers   everywhere: as the state appends, often a part of the attention's kernel
+ * Lowers   everywhere: the append of the state, often a part of the attention's kernel
  * Example  const [keys, values, at] = updateCache(ctx, k, v);
  *            const y = attend(q, keys, values, at);
  */
@@ -192,9 +175,9 @@ export function updateCache(ctx: SequenceContext, k: Value, v: Value): readonly 
 /**
  * Cross attention: keys and values of the memory, computed once if there is a state. The third result is the context for these keys.
  *
- * Shapes   memory rows [batch, memory_seq, memory_dim] → what `make` gives: keys and values [batch, kv_heads, memory_seq, head_dim]
+ * Shapes   memory [batch, memory_seq, memory_dim] → the result of `make`: keys and values [batch, kv_heads, memory_seq, head_dim]
  * Throws   ShapeError when the context has no memory
- * Lowers   everywhere: what `make` becomes; with a state Concat of what was kept
+ * Lowers   everywhere: the ops of `make`; with a state Concat with the cached keys and values
  */
 export function crossAttentionKeyValues(
   ctx: SequenceContext,
@@ -212,7 +195,7 @@ export function crossAttentionKeyValues(
     return { key, value };
   };
   const { key, value } = state ? state.cacheMemory(both) : both();
-  // No query offset: every position of a memory exists, and its mask says which are real.
+  // No query offset: every position of a memory exists, and its mask marks the real ones.
   const there = {
     mask: memory.mask,
     ...(!memory.own && { queryMask: ctx.mask }),
@@ -238,7 +221,7 @@ export function withContext(ctx: SequenceContext, changes: Partial<SequenceConte
   ) as SequenceContext;
 }
 
-/** A context's `shared`, empty. */
+/** An empty `shared` for a context. */
 export function newShared(): Shared {
   const made = new Map<string, unknown>();
   return {

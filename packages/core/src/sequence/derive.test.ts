@@ -2,8 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { interpret } from '../interpret/interpret';
 import type { TensorType } from '../ir/define-op';
-import { type Derivation, GraphBuilder } from '../ir/graph';
+import type { Derivation } from '../ir/graph';
 import { add } from '../ops/elementwise';
+import { GraphBuilder } from '../ops/vocabulary';
 import type { NDArray } from '../tensor/tensor';
 import { computeDerived, derive } from './derive';
 

@@ -1,40 +1,35 @@
-// Inputs that no user writes down: computed from the batch by the runner, or inside the graph where the batch is not an input.
+// Derived inputs: computed from the batch by the runner, or inside the graph where the batch is not an input.
 import type { Dim } from '../dim/dim';
 import { FeedError, internal } from '../error';
 import type { TensorType } from '../ir/define-op';
 import type { Derivation, GraphBuilder, Pool, Value } from '../ir/graph';
-import { cast } from '../ops/cast';
-import { greaterOrEqual } from '../ops/comparison';
-import { add, sub } from '../ops/elementwise';
-import { concat, reshape, unsqueeze } from '../ops/movement';
-import { reduceMax, reduceSum } from '../ops/reduce';
-import { cumSum } from '../ops/scan';
-import { gather } from '../ops/select';
-import { iota, size } from '../ops/shape';
 import { toArray } from '../tensor/convert';
 import { countOf, type DType, type NDArray, type Tensor } from '../tensor/tensor';
 
-/** Numbers of a feed, however they are stored. */
+/** The elements of a feed, in any storage. */
 export type Numbers = ArrayLike<number>;
 
 interface Recipe {
-  /** By the runner, in plain loops: writes element i to `out[i * stride]` and returns how many there are. No number reaches 2^31. */
+  /** By the runner, in plain loops: writes element i to `out[i * stride]` and returns the number of elements. All numbers are below 2^31. */
   compute(from: readonly Numbers[], plus: number, out: Int32Array, stride: number): number;
-  /** The dims, where one of them is known from the data only. */
+  /** The dims, if one of them depends on the data. */
   dims?(from: readonly Numbers[], sizes: (d: Dim) => number, type: TensorType): readonly number[];
-  /** By ops; absent: only the runner can. */
+  /** By ops; absent if only the runner can compute it. */
   build?(g: GraphBuilder, from: readonly Value[], type: TensorType, plus: Dim): Value;
 }
 
 const recipes: Partial<Record<Derivation, Recipe>> = {
-  // lengths [batch] → [0, l0, l0 + l1, …]; the size is what they must add up to, which the runner checks
+  // lengths [batch] → [0, l0, l0 + l1, …]; the size is the required sum, which the runner checks
   offsets: {
     compute([lengths], _, out, stride) {
       let sum = 0;
       for (let i = 0; i < lengths!.length; i++) out[(i + 1) * stride] = sum += lengths![i]!;
       return lengths!.length + 1;
     },
-    build: (g, [lengths], { dtype }) => concat([g.number([0], dtype), cumSum(cast(lengths!, dtype), 0)], 0),
+    build(g, [lengths], { dtype }) {
+      const { cast, concat, cumSum } = g.ops;
+      return concat([g.number([0], dtype), cumSum(cast(lengths!, dtype), 0)], 0);
+    },
   },
   // lengths [batch] → the largest of them, plus a size
   longest: {
@@ -42,9 +37,12 @@ const recipes: Partial<Record<Derivation, Recipe>> = {
       out[0] = largest(lengths!) + plus;
       return 1;
     },
-    build: (g, [lengths], { dtype }, plus) => cast(add(reduceMax(lengths!, [0], { keepDims: false }), size(g, plus)), dtype),
+    build(g, [lengths], { dtype }, plus) {
+      const { add, cast, reduceMax, size } = g.ops;
+      return cast(add(reduceMax(lengths!, [0], { keepDims: false }), size(g, plus)), dtype);
+    },
   },
-  // lengths [batch] → [batch, longest]: the places of the tokens in a padded batch, in order, then those of the padding
+  // lengths [batch] → [batch, longest]: the indices of the tokens in a padded batch, in order, then those of the padding
   tokenOffset: {
     dims: ([lengths], sizes, { dims }) => [sizes(dims[0]!), largest(lengths!)],
     compute([lengths], _, out, stride) {
@@ -63,6 +61,7 @@ const recipes: Partial<Record<Derivation, Recipe>> = {
       return at;
     },
     build(g, [lengths], { dims }) {
+      const { cast, cumSum, gather, greaterOrEqual, iota, reduceSum, sub, unsqueeze } = g.ops;
       const token = iota(g, dims[0]!);
       const ends = cumSum(lengths!, 0);
       const sequence = reduceSum(cast(greaterOrEqual(unsqueeze(token, [1]), unsqueeze(ends, [0])), 'int64'), [1], {
@@ -81,11 +80,11 @@ function largest(numbers: Numbers): number {
 }
 
 /**
- * A value that a kernel or a layout requires and that users do not feed. A derived input of the model if all of `from` are inputs, else computed by ops.
+ * A value that a kernel or a layout requires and that users do not feed. A derived input of the model if all of `from` are inputs, otherwise computed by ops.
  *
  * Shapes   as `type` says
- * Throws   ShapeError when a size that ops need cannot be read from the graph's inputs; an internal fault for what runners alone can make
- * Lowers   everywhere: an input, or CumSum, Range and comparisons inside of a Loop
+ * Throws   ShapeError when a size that ops need cannot be read from the graph's inputs; an internal error for derivations that only a runner can compute
+ * Lowers   everywhere: an input, or CumSum, Range and comparisons inside a Loop
  */
 export function derive(g: GraphBuilder, how: Derivation, type: TensorType, from: readonly Value[], plus: Dim = 0): Value {
   const inputs = from.every((v) => v.leaf && g.root.inputs.includes(v));
@@ -100,7 +99,7 @@ export function derive(g: GraphBuilder, how: Derivation, type: TensorType, from:
     );
   const build = recipes[how]?.build;
   if (!build) throw internal(`${how} cannot be computed inside a graph`);
-  return reshape(build(g, from, type, plus), type.dims);
+  return g.ops.reshape(build(g, from, type, plus), type.dims);
 }
 
 /** The same as `derivedTensor`, from arrays to an array of float64: for the interpreter. */
@@ -117,7 +116,7 @@ export function computeDerived(
   return computed && toArray(computed);
 }
 
-/** What the runner computes for a derived input; undefined when only the caller can know it. */
+/** The value that the runner computes for a derived input; undefined if only the caller can provide it. */
 export function derivedTensor(
   how: Derivation,
   from: readonly Numbers[],
@@ -141,7 +140,7 @@ export const filledWith = (dtype: DType, dims: readonly number[], value: number)
     return count;
   });
 
-/** A tensor of integers from 0 to 2^31 − 1, written without making bigints: an int64 is two words, the lower one first. */
+/** A tensor of integers from 0 to 2^31 − 1, written without bigints: an int64 is two words, the lower one first. */
 function filled(dtype: DType, dims: readonly number[], write: (out: Int32Array, stride: number) => number): Tensor {
   const count = countOf(dims);
   if (dtype !== 'int32' && dtype !== 'int64') throw internal(`derived inputs are integers, not ${dtype}`);
@@ -151,7 +150,7 @@ function filled(dtype: DType, dims: readonly number[], write: (out: Int32Array, 
   return { dtype, dims, data };
 }
 
-// Every sequence of the batch owns an equal share of the pool. A table without a known width is as wide as the longest sequence needs it.
+// Every sequence of the batch has the same number of blocks. A table without a known width has the width that the longest sequence needs.
 function shareBlocks(
   { blocks, blockSize }: Pool,
   pastLengths: Numbers | undefined,

@@ -4,21 +4,22 @@ import { ConfigError } from '../error';
 import { printType } from '../ir/define-op';
 import { type DeclaredRole, type GraphBuilder, type InputRole, inputOf, type Value } from '../ir/graph';
 import { type DType, isFloat } from '../tensor/tensor';
+import type { NamedInputs } from './named-ports';
 
 /** Inputs of a model by name. */
 export type Inputs = Readonly<Record<string, Value>>;
 
 /**
- * The role of an input of this name that declares none; undefined for names without one. These are the names of the field; `role: 'data'`
- * takes the meaning away from one of them.
+ * The default role of an input of this name; undefined for names without one. These are the usual names; the role `'data'`
+ * removes the default.
  */
 export function defaultRole(name: string, rank: number): DeclaredRole | undefined {
   if (name === 'attention_mask') return rank === 4 ? 'denseMask' : 'keyPadding';
-  const role = Object.hasOwn(defaults, name) ? defaults[name] : undefined;
+  const role = Object.hasOwn(defaults, name) ? defaults[name as keyof typeof defaults] : undefined;
   if (role === 'keyValue' && rank !== 4) return 'data';
   return role === 'sequence' && rank === 0 ? undefined : role;
 }
-const defaults: Readonly<Record<string, DeclaredRole>> = {
+const defaults: { readonly [N in keyof NamedInputs<unknown>]?: DeclaredRole } = {
   ids: 'sequence',
   x: 'sequence',
   q: 'sequence',
@@ -33,13 +34,13 @@ const defaults: Readonly<Record<string, DeclaredRole>> = {
   memory_mask: 'memoryKeyPadding',
 };
 
-// Ambiguous names: an input that looks like a mask or an attention bias must have a declared role, or data of the user could change the attention.
+// Ambiguous names: an input that looks like a mask or an attention bias must have a declared role; otherwise the user's own data could change the attention.
 const ambiguous: Readonly<Record<string, readonly DeclaredRole[]>> = {
   mask: ['denseMask', 'keyPadding', 'additiveMask'],
   bias: ['attentionBias', 'additiveMask'],
 };
 
-/** The types that a role takes. */
+/** The types that a role accepts. */
 interface Accepted {
   readonly dtypes: (dtype: DType) => boolean;
   readonly ranks: readonly number[];
@@ -74,11 +75,11 @@ const accepted: { readonly [R in DeclaredRole]?: Accepted } = {
 
 /** The inputs of a model, by role. */
 export interface InputsByRole {
-  /** The one input of a role, with its name. */
+  /** The input of a role, with its name. */
   readonly of: { readonly [R in DeclaredRole]?: { readonly name: string; readonly value: Value } };
   /** Batch and new positions of a call (packed: batch 1 and all tokens). Throws ConfigError if no input determines them, or several disagree. */
   sizes(): { readonly batch: Dim; readonly seq: Dim };
-  /** True where an input is surely the sequences, by its role or name. */
+  /** True if an input is the sequence by its role or name. */
   readonly certain: boolean;
   /**
    * Inputs of floats, one position after another: the sequences, keys and values of heads, the memory. Inputs without a role or name of the sequences are
@@ -90,7 +91,7 @@ export interface InputsByRole {
 /**
  * Sorts inputs by role: the declared one, or that of the name by default.
  *
- * Throws   ConfigError for a dtype or rank that the role does not take, two inputs of one role, and names that say too little
+ * Throws   ConfigError for a dtype or rank that the role does not accept, two inputs of one role, and ambiguous names
  */
 export function inputsByRole(g: GraphBuilder, inputs: Inputs, layout: 'padded' | 'packed'): InputsByRole {
   const of: Partial<Record<DeclaredRole, { name: string; value: Value }>> = {};
@@ -156,7 +157,7 @@ interface Candidate {
   readonly value: Value;
 }
 
-// Beside the inputs of an encoder, inputs named decoder_… belong to the decoder's sequences.
+// In a model with an encoder, inputs named decoder_… belong to the decoder's sequences.
 function aboutOneModel(inputs: Inputs): readonly (readonly [string, Value])[] {
   const all = Object.entries(inputs);
   const own = all.filter(([name]) => !name.startsWith('decoder_'));

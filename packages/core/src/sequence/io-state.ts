@@ -14,7 +14,7 @@ export const pastDim = 'past';
 export const memoryDim = 'memory_rows';
 
 /**
- * The state of a run as feeds of the next run: `present.0.key` → `past_key_values.0.key`. Other outputs are left out.
+ * The state of a run as feeds of the next run: `present.0.key` → `past_key_values.0.key`. Other outputs are omitted.
  *
  * Example  const kept = pastOf({ 'present.0.key': tensor('float32', [1, 2, 0, 8], []) });
  */
@@ -24,7 +24,7 @@ export function pastOf<T>(outputs: Readonly<Record<string, T>>): Record<string, 
 }
 
 /**
- * Inputs `past_key_values.0.key`, outputs `present.0.key`; numbers count the places that keep something, in order of use.
+ * Inputs `past_key_values.0.key`, outputs `present.0.key`, numbered in the order in which layers use them.
  *
  * Shapes   growing: past [batch, kv_heads, past, head_dim], present [batch, kv_heads, past + seq, head_dim]
  *          fixed: both [batch, kv_heads, capacity, head_dim], with `past_lengths` int64 [batch], the positions in use before this call
@@ -38,7 +38,7 @@ export function ioState(g: GraphBuilder, { batch }: CallSizes, capacity: number 
   const pastLengths = derive(g, 'past_lengths', { dtype: 'int64', dims: [batch] }, [], capacity === undefined ? pastDim : 0);
   const queryOffset = capacity === undefined ? undefined : pastLengths;
   return {
-    // A growing cache has no query offset: queries come after all keys but their own.
+    // A growing cache has no query offset: queries are after all keys but their own.
     keys: { layout: padded, ...(queryOffset && { queryOffset }) },
     pastLengths,
     append(name, rows) {
@@ -79,7 +79,7 @@ export function ioState(g: GraphBuilder, { batch }: CallSizes, capacity: number 
   };
 }
 
-/** Requires room for the new tokens: a kernel that appends in place would write beyond the end. A growing cache has the same length for all sequences. */
+/** Requires free capacity for the new tokens: a kernel that appends in place would write beyond the end. A growing cache has the same length for all sequences. */
 export function limitPast(g: GraphBuilder, seq: Dim, capacity: number | undefined): void {
   const input = 'past_lengths';
   if (capacity === undefined) {

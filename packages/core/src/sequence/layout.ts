@@ -19,10 +19,10 @@ export type Layout =
       /** int64 [tokens]: from 0 in each sequence. */
       readonly positions: Value;
     };
-/** One row of a batch for each sequence. */
+/** The padded layout, [batch, seq, …]. */
 export const padded: Layout = { kind: 'padded' };
 
-/** Where the keys of an attention are. */
+/** How the keys of an attention are stored and aligned with the queries. */
 export interface KeyPlace {
   readonly layout: Layout;
   /** int64 [batch]: keys before query 0; only the first queryOffset + seq keys exist. Absent: kv_seq − seq. */
@@ -30,7 +30,7 @@ export interface KeyPlace {
 }
 
 /**
- * Where rows stand in sequences that begin with the first of them, in positions from 0.
+ * Positions counted from 0 in each sequence.
  *
  * Shapes   → int64 [batch, seq], packed [tokens]
  * Throws   ShapeError when a size cannot be read from the graph's inputs
@@ -44,7 +44,7 @@ export function positionsWithin(layout: Layout, [batch, seq]: readonly [Dim, Dim
  * Splits channels into heads.
  *
  * Shapes   x [batch, seq, heads · head_dim] → [batch, heads, seq, head_dim]; packed [tokens, …] → [1, heads, tokens, head_dim]
- * Throws   ShapeError when x has another number of axes, or heads does not divide the channels
+ * Throws   ShapeError when x has the wrong number of axes, or heads does not divide the channels
  * Lowers   everywhere: Reshape, Transpose, omitted for kernels that read [batch, seq, dim]
  */
 export function splitHeads(x: Value, heads: number, layout: Layout): Value {

@@ -3,8 +3,8 @@ import { addDims, type Dim, subDims } from '../dim/dim';
 import { type GraphBuilder, inputOf, type Node, type Value } from '../ir/graph';
 
 /**
- * Requires indices from 0 to before `rows`. Where they come from sizes and inputs (counted positions, `position_ids`, ids), the runner and the
- * interpreter check them before anything runs; of others (a step inside a Loop, values that the graph computes) nothing is known, and the result of a
+ * Requires indices from 0 to `rows − 1`. If they come from sizes and inputs (counted positions, `position_ids`, ids), the runner and the
+ * interpreter check them before anything runs. Others (a step inside a Loop, values that the graph computes) are not checked, and the result of a
  * kernel for an index out of range is undefined.
  *
  * Throws   ShapeError if it is already known that they are out of range
@@ -30,9 +30,9 @@ export function limitIndices(indices: Value, rows: number, field: string): void 
 }
 
 /**
- * Requires at most so many positions, for blocks of fixed length.
+ * Requires at most `rows` positions, for blocks of fixed length.
  *
- * Throws   ShapeError where it is known now that they are more
+ * Throws   ShapeError if it is already known that there are more
  * Example  limitRows(x.graph, x.dims[1]!, 1024, 'encoder.seqLen');
  */
 export function limitRows(g: GraphBuilder, size: Dim, rows: number, field: string): void {
@@ -60,7 +60,7 @@ export function limitPackedLengths(lengths: Value, rows: Dim): void {
   g.limit({ input, of: 'sum', min: rows, max: rows, problem: 'the lengths do not add up to the number of tokens' });
 }
 
-/** An upper bound of integers: a size, and the largest element of an input or the largest count of its rows. */
+/** An upper bound of integers: a size, and the largest element of an input or the largest count in its rows. */
 interface Largest {
   readonly size: Dim;
   readonly inputs: readonly { readonly name: string; readonly counts?: true }[];
@@ -99,7 +99,7 @@ const byOp: Readonly<Record<string, (node: Node) => Largest | undefined>> = {
     const taken = constantOf(b!);
     return taken === undefined ? undefined : plus(largestOf(a!), only(-taken));
   },
-  // At least 0, which every table has.
+  // Index 0 exists in every table.
   Max: ({ operands: [a, b] }) => (constantOf(b!) === 0 ? largestOf(a!) : undefined),
   CumSum: ({ operands: [x] }) => counted(x!),
   Cast: first,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { GraphBuilder } from '../ir/graph';
+import { GraphBuilder } from '../ops/vocabulary';
 import type { NDArray } from '../tensor/tensor';
 import { computeDerived } from './derive';
 import { pagedState, tableDim } from './paged-state';

@@ -6,14 +6,14 @@ import { pagedAppend } from '../ops/paged';
 import { ioState } from './io-state';
 import type { CallSizes, State } from './state';
 
-/** Name of the number of blocks in a row of the block table. */
+/** Name of the size of a row of the block table. */
 export const tableDim = 'table_blocks';
 
 /**
  * Keys and values are kept in pools of blocks, `[blocks, blockSize, kv_heads, head_dim]` each, one for each layer with a cache. They are not
  * inputs or outputs: only `past_lengths` int64 [batch] (positions in use before this call; default none) and `block_table` int32 [batch, table_blocks]
- * (which blocks are whose; by default every sequence of the batch owns an equal share of the pool) are inputs. What cross attention and
- * recurrent mechanisms keep passes through inputs and outputs.
+ * (the blocks of each sequence; by default every sequence of the batch has the same number of blocks) are inputs. States of cross attention and
+ * of recurrent mechanisms are inputs and outputs.
  *
  * Throws   ConfigError when the sizes are wrong
  */
@@ -68,7 +68,7 @@ export function checkPool({ blocks, blockSize }: Pool): void {
     });
 }
 
-/** The dims of a pool for these rows. */
+/** The dims of a pool for these keys or values. */
 const poolDims = (blocks: number, blockSize: number, rows: Value): readonly Dim[] => [
   blocks,
   blockSize,

@@ -18,9 +18,9 @@ type Axes = readonly (1 | 2)[];
 const [ofQueries, ofBoth]: readonly [Axes, Axes] = [[2], [1, 2]];
 
 /**
- * The context after `count` prefix tokens were added before the `before` positions of `ctx`. All positions attend to the prefix tokens, which
- * attend to every real position. Positions,
- * lengths, and masks and biases over the original positions grow by `count`. Masks and biases over all positions stay as they are.
+ * The context after `count` prefix tokens were added to the `before` positions of `ctx`. All positions attend to the prefix tokens, which
+ * attend to every real position. Positions, lengths, and masks and biases over the original positions are extended by `count`. Masks and biases that
+ * already cover all positions do not change.
  *
  * Throws   ConfigError for a packed batch, a state (prefix tokens of a later call would be in the middle), and a mask that cannot be extended
  * Example  const within = withPrefix(ctx, { count: 1, before: x.dims[1]! });

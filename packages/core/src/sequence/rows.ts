@@ -1,4 +1,4 @@
-// Hidden states together with their sequence context. An embedding turns inputs into hidden states, and the context of a model is theirs.
+// Hidden states together with their sequence context. An embedding converts inputs to hidden states, whose context the layers receive.
 import type { Dim } from '../dim/dim';
 import { ConfigError, ShapeError } from '../error';
 import { printType } from '../ir/define-op';
@@ -24,14 +24,14 @@ export interface RowsOptions {
   readonly lengths?: (lengths: Value) => Value;
   /** Key padding of the result, bool [batch, seq], from that of the input. */
   readonly keyPadding?: (keep: Value) => Value;
-  /** [height, width] if the positions are the patches of an image, row by row. */
+  /** [height, width] if the positions are the patches of an image, in row-major order. */
   readonly grid?: readonly [height: Dim, width: Dim];
 }
 
 /**
  * The result of an embedding that changes the number of positions: patches of an image, a strided convolution. Positions
- * are counted from 0. Lengths and padding of the input are translated by the options, or refused. Masks between pairs and attention
- * biases are over the new positions, so they stay as they are.
+ * are counted from 0. Lengths and padding of the input are translated by the options, or refused. Dense masks and attention
+ * biases already refer to the new positions and do not change.
  *
  * Shapes   rows [batch, seq, dim]
  * Throws   ConfigError for lengths, padding or position ids of the input that are not translated, for a packed batch and for a state
@@ -115,7 +115,7 @@ export function memoryFrom({ rows, ctx: { mask, layout } }: Rows): Memory {
   return { rows, mask: and(...padding), layout };
 }
 
-// A padding mask: it hides keys for all queries alike, and nothing else.
+// A padding mask: it only hides keys, for all queries alike.
 const isPadding = (mask: Mask<Value>): boolean => {
   const features = Object.keys(featuresOf(mask) ?? {});
   return features.length === 1 && (features[0] === 'lengths' || features[0] === 'keyPadding');

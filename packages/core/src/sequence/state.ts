@@ -1,4 +1,4 @@
-// State from one call to the next, and where it is kept. Blocks do not depend on where.
+// State from one call to the next. Blocks do not depend on where it is kept.
 import type { Dim } from '../dim/dim';
 import type { TensorType } from '../ir/define-op';
 import type { Value } from '../ir/graph';
@@ -6,7 +6,7 @@ import type { KeyPlace } from './layout';
 
 /** Keyed by the scope that uses it. */
 export interface State {
-  /** Where keys are after they are appended. */
+  /** Position and storage of the keys after the append. */
   readonly keys: KeyPlace;
   /** Positions before this call, int64 [batch]: positions continue from there. */
   readonly pastLengths: Value;
@@ -14,7 +14,7 @@ export interface State {
   append(name: string, rows: Value): Value;
   /** Values computed in the first call only: a memory's keys and values, [batch, kv_heads, memory_rows, head_dim]. */
   cacheMemory<K extends string>(make: () => Record<K, Value>): Record<K, Value>;
-  /** A recurrent state: `step` maps the last state to the next one and a result. `first` is its type; its initial values are zeros. */
+  /** A recurrent state: `step` maps the previous state to the next one and a result. `first` is its type; its initial values are zeros. */
   updateRecurrent<T>(name: string, first: TensorType, step: (last: Value) => readonly [next: Value, result: T]): T;
 }
 

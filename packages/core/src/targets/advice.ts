@@ -1,4 +1,4 @@
-// What a user could change so that a kernel of ONNX Runtime can run: read from codes and data, never from texts.
+// What a user could change so that a kernel of ONNX Runtime can run; depends on codes and data, never on texts.
 import { defineReasons, type Reason } from '../lower/reason';
 import { reasons } from '../lower/reasons';
 import type { Situation } from '../lower/target';

@@ -1,12 +1,13 @@
 // What attention costs on ONNX Runtime's CPU provider, by numbers of queries and keys: measured by scripts/attention-benchmark.ts, whose figures
-// are in docs/benchmarks.md. Relative to the plain graph of the same attention on rows, which is 4; what is not known is taken as long.
+// are in docs/benchmarks.md. Relative to primitives for the same attention on [batch, seq, dim], which cost 4; unknown sizes are assumed to be long.
 import type { Dim } from '../dim/dim';
+import { operandOf } from '../ir/define-op';
 import type { Node, Value } from '../ir/graph';
 import { defineReasons, type Reason } from '../lower/reason';
 
 const long = 512;
 const sized = (d: Dim | undefined): number => (typeof d === 'number' ? d : long);
-/** Few queries: what a kernel does with keys and values beside the products decides. */
+/** Few queries: the cost is that of copying keys and values, not of the products. */
 const fewQueries = 32;
 
 const own = defineReasons({
@@ -23,7 +24,7 @@ const sizesOf = ({ operands: [q, k] }: Node): Sizes => ({ queries: sized(q!.dims
 /** MultiHeadAttention. */
 export function multiHeadCost(node: Node): number {
   const { queries } = sizesOf(node);
-  if (node.operands[5]) return 3.6; // a bias over all scores: they are all written
+  if (operandOf(node, 'attention_bias')) return 3.6; // a bias over all scores: all scores are written
   if (queries <= fewQueries) return 2.4;
   return node.attrs.unidirectional ? 3.4 : 3;
 }
@@ -31,27 +32,28 @@ export function multiHeadCost(node: Node): number {
 /** The standard's Attention. */
 export function standardCost(node: Node): number {
   const { queries } = sizesOf(node);
-  const besides = node.operands[3] ? 0.4 : 0; // a mask over all scores
+  const besides = operandOf(node, 'mask') ? 0.4 : 0; // a mask over all scores
   if (queries <= fewQueries) return 1.4 + besides;
   return (queries < 256 ? 2.8 : 3.5) + besides;
 }
 
-/** GroupQueryAttention: what causal forbids is skipped, unless sinks, softcap or a bias lead past the tiled path. */
+/** GroupQueryAttention: pairs that a causal mask excludes are skipped, unless sinks, softcap or a bias prevent the tiled path. */
 export function groupQueryCost(node: Node): number {
-  const { operands, attrs } = node;
-  const unwindowed = operands[10] ? 3.8 : operands[11] || attrs.softcap ? 3.2 : operands[0]!.dims[1] === 1 ? 1.2 : 2;
+  const oneQuery = operandOf(node, 'query')!.dims[1] === 1;
+  const sinks = operandOf(node, 'head_sink');
+  const unwindowed = operandOf(node, 'attention_bias') ? 3.8 : sinks || node.attrs.softcap ? 3.2 : oneQuery ? 1.2 : 2;
   return Math.max(unwindowed, windowCost(node));
 }
 
-// It computes the scores of every key under a window too. At a window of 64 it takes as long as blocks of primitives (a cost of 10) at 38
-// windows of rows, and 27 times as long at 65,536 rows. A cache that it appends to is its alone, whatever it costs.
-function windowCost({ operands: [q, , , pastKey], attrs }: Node): number {
-  const [window, seq] = [Number(attrs.local_window_size ?? -1), q!.dims[1]!];
-  if (window <= 0 || pastKey) return 0;
+// Under a window it still computes the scores of every key. At a window of 64 it takes as long as blocks of primitives (a cost of 10) at 38
+// windows of positions, and 27 times as long at 65,536 positions. A cache that it appends to needs it, whatever its cost.
+function windowCost(node: Node): number {
+  const [window, seq] = [Number(node.attrs.local_window_size ?? -1), operandOf(node, 'query')!.dims[1]!];
+  if (window <= 0 || operandOf(node, 'past_key')) return 0;
   return typeof seq === 'number' ? (10 * seq) / (38 * window) : 12;
 }
 
-/** Refused where keys and values lie as heads and would be turned into rows for a few queries. */
+/** Refused if keys and values are [batch, heads, seq, head_dim] and would be transposed for a few queries. */
 export function keepsKeysInPlace(node: Node): true | Reason {
   const [q, k, v] = node.operands;
   const queries = q!.dims.at(-2)!;
@@ -60,7 +62,7 @@ export function keepsKeysInPlace(node: Node): true | Reason {
   return own.copiesKeys({ queries, keys });
 }
 
-// Rows made from heads: a Transpose, and a Reshape behind it; shared heads are repeated on the way.
+// [batch, seq, dim] made from heads: a Transpose and a Reshape; grouped heads are repeated before.
 function turned(v: Value | undefined): boolean {
   const node = v?.producer;
   if (!node) return false;

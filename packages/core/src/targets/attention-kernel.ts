@@ -1,6 +1,6 @@
-// Which of its kernels ONNX Runtime's CUDA provider runs for an attention node: what it decides on the host, as observed on 1.29 and 1.30.
+// Which kernel ONNX Runtime's CUDA provider runs for an attention node: its decision on the host, as observed on 1.29 and 1.30.
 import type { Dim } from '../dim/dim';
-import type { Attrs } from '../ir/define-op';
+import { type Attrs, operandOf } from '../ir/define-op';
 import type { Node, Value } from '../ir/graph';
 import { defineReasons, type Reason } from '../lower/reason';
 import type { Machine } from '../lower/target';
@@ -18,7 +18,7 @@ export type AttentionKernelName =
   | 'MATH'
   | 'NONE';
 
-/** A choice, and what it still depends on. */
+/** A choice, and what it also depends on. */
 export interface AttentionKernelChoice {
   readonly kernel: AttentionKernelName;
   readonly note?: Reason;
@@ -41,19 +41,19 @@ export const kernelNotes = defineReasons({
   ifLong: () => 'from 256 positions on, else MATH',
   /** MultiHeadAttention cannot run at all. */
   needsCudnn: () => 'it needs cuDNN at run time, which this machine lacks',
-  /** Not probed on a GPU; by its documents only an unfused kernel returns them, which has no advantage. */
+  /** Not probed on a GPU; according to its documentation only an unfused kernel returns them, which has no advantage. */
   scores: () => 'it has no fast kernel that returns scores or weights',
   short: () => 'there are fewer than 256 positions',
 });
 
-/** Compute capability · 10; what is unknown is taken as the newest. */
+/** Compute capability · 10; the newest if unknown. */
 export const smOf = (machine: Machine): number => machine.sm ?? newestSm;
 const newestSm = 120;
 
 /** True where cuDNN can be loaded at all: MultiHeadAttention refuses to run without it, whatever kernel it would choose. */
 export const hasCudnn = ({ cudnn }: Machine): boolean => cudnn !== 'none';
 
-/** True where the runtime hands attention to cuDNN by itself: version 9.3 and later, without 9.10.0 and 9.10.1, from Hopper on. */
+/** True if the runtime uses cuDNN for attention by default: version 9.3 and later, except 9.10.0 and 9.10.1, from Hopper on. */
 export function cudnnAttends(machine: Machine): boolean {
   if (smOf(machine) < 90 || !hasCudnn(machine)) return false;
   const [major = 9, minor = 0, patch = 0] = (machine.cudnn ?? '9.14').split('.').map(Number);
@@ -65,14 +65,14 @@ interface Shape {
   readonly dtype: DType;
   readonly seq: Dim;
   readonly kvSeq: Dim;
-  /** Undefined where it is not known. */
+  /** Undefined if it is not known. */
   readonly headDim: number | undefined;
   readonly valueDim: number | undefined;
 }
 
 /**
  * The kernel that ONNX Runtime will run for a node of MultiHeadAttention, GroupQueryAttention, Attention, PackedMultiHeadAttention or
- * PagedAttention on a GPU; undefined for other ops. Unknown parts of the machine are taken as the newest.
+ * PagedAttention on a GPU; undefined for other ops. Unknown parts of the machine are assumed to be the newest.
  */
 export function attentionKernel(node: Node, machine: Machine = {}): AttentionKernelChoice | undefined {
   return choosers[node.op.key]?.(node, machine);
@@ -91,9 +91,11 @@ const is = (kernel: AttentionKernelName, note?: Reason): AttentionKernelChoice =
 const number = (attrs: Attrs, name: string): number => Number(attrs[name] ?? 0);
 const half = (dtype: DType): boolean => dtype === 'float16' || dtype === 'bfloat16';
 
-function multiHead({ operands: [q, k, v, , lengths, bias], attrs }: Node, machine: Machine): AttentionKernelChoice {
+function multiHead(node: Node, machine: Machine): AttentionKernelChoice {
+  const { attrs } = node;
+  const [lengths, bias] = [operandOf(node, 'key_padding_mask'), operandOf(node, 'attention_bias')];
   const heads = number(attrs, 'num_heads');
-  const s = shapeOf(q!, k!, v!, heads, heads);
+  const s = shapeOf(node, heads, heads);
   const causal = number(attrs, 'unidirectional') === 1;
   const sm = smOf(machine);
   if (s.dtype === 'bfloat16' && sm < 80) return is('NONE', kernelNotes.noBfloat16());
@@ -114,7 +116,7 @@ function multiHead({ operands: [q, k, v, , lengths, bias], attrs }: Node, machin
   return crossing ? is('TRT_CROSS_ATTENTION') : is(tensorRt ?? 'EFFICIENT_ATTENTION');
 }
 
-// TensorRT's kernels for self attention, compiled in for some widths of a head.
+// TensorRT's kernels for self attention, compiled for some head sizes.
 function tensorRtKernel({ seq, kvSeq, headDim = 64 }: Shape, sm: number): AttentionKernelName | undefined {
   if (seq !== kvSeq || sm >= 90 || (sm < 75 && headDim !== 64)) return undefined;
   const short = typeof seq === 'number' && seq < 385;
@@ -122,9 +124,10 @@ function tensorRtKernel({ seq, kvSeq, headDim = 64 }: Shape, sm: number): Attent
   return [16, 32, 40, 64, 80, 128, 160, 256].includes(headDim) ? 'TRT_FLASH_ATTENTION' : undefined;
 }
 
-function groupQuery({ operands, attrs }: Node, machine: Machine): AttentionKernelChoice {
-  const [q, k, v, pastKey, , , , , , , bias, sinks] = operands;
-  const s = shapeOf(q!, k!, v!, number(attrs, 'num_heads'), number(attrs, 'kv_num_heads'));
+function groupQuery(node: Node, machine: Machine): AttentionKernelChoice {
+  const { attrs } = node;
+  const [pastKey, bias, sinks] = ['past_key', 'attention_bias', 'head_sink'].map((name) => operandOf(node, name));
+  const s = shapeOf(node, number(attrs, 'num_heads'), number(attrs, 'kv_num_heads'));
   const sm = smOf(machine);
   if (s.dtype === 'bfloat16' && sm < 80) return is('NONE', kernelNotes.noBfloat16());
   if (bias) return is('MATH', kernelNotes.bias());
@@ -136,11 +139,14 @@ function groupQuery({ operands, attrs }: Node, machine: Machine): AttentionKerne
   return is(plain && cudnnAttends(machine) ? 'CUDNN_FLASH_ATTENTION' : 'FLASH_ATTENTION', note);
 }
 
-function standard({ operands: [q, k, v, mask, pastKey], attrs }: Node, machine: Machine): AttentionKernelChoice {
-  const rows = q!.rank === 3;
-  const s = rows
-    ? shapeOf(q!, k!, v!, number(attrs, 'q_num_heads'), number(attrs, 'kv_num_heads'))
-    : { dtype: q!.dtype, seq: q!.dims[2]!, kvSeq: k!.dims[2]!, headDim: known(q!.dims[3]), valueDim: known(v!.dims[3]) };
+function standard(node: Node, machine: Machine): AttentionKernelChoice {
+  const { attrs } = node;
+  const [q, k, v] = node.operands as readonly [Value, Value, Value];
+  const [mask, pastKey] = ['mask', 'pastKey'].map((name) => operandOf(node, name));
+  const s =
+    q.rank === 3
+      ? shapeOf(node, number(attrs, 'q_num_heads'), number(attrs, 'kv_num_heads'))
+      : { dtype: q.dtype, seq: q.dims[2]!, kvSeq: k.dims[2]!, headDim: known(q.dims[3]), valueDim: known(v.dims[3]) };
   if (number(attrs, 'outputs') > 3) return is('NONE', kernelNotes.scores());
   if (!byEight(s)) return is('MATH', kernelNotes.headDim());
   const sm = smOf(machine);
@@ -154,11 +160,12 @@ function standard({ operands: [q, k, v, mask, pastKey], attrs }: Node, machine: 
     : is('EFFICIENT_ATTENTION');
 }
 
-function packed({ operands: [q, k, v, , , , bias], attrs }: Node, machine: Machine): AttentionKernelChoice {
-  const heads = number(attrs, 'num_heads');
+function packed(node: Node, machine: Machine): AttentionKernelChoice {
+  const [q, k, v] = node.operands;
+  const heads = number(node.attrs, 'num_heads');
   const width1 = (x: Value | undefined): number | undefined => (typeof x?.dims[1] === 'number' ? x.dims[1] / heads : undefined);
   const s: Shape = { dtype: q!.dtype, seq: 'tokens', kvSeq: 'tokens', headDim: width1(q), valueDim: width1(v ?? k ?? q) };
-  if (bias) return withBias(s);
+  if (operandOf(node, 'attention_bias')) return withBias(s);
   if (!half(s.dtype)) return atLeast256(s);
   if (width(s) > 256 || s.headDim !== s.valueDim) return is('EFFICIENT_ATTENTION');
   return smOf(machine) >= 80 ? is('FLASH_ATTENTION') : is('TRT_FUSED_ATTENTION');
@@ -166,7 +173,8 @@ function packed({ operands: [q, k, v, , , , bias], attrs }: Node, machine: Machi
 
 const known = (d: Dim | undefined): number | undefined => (typeof d === 'number' ? d : undefined);
 
-function shapeOf(q: Value, k: Value, v: Value, heads: number, kvHeads: number): Shape {
+function shapeOf({ operands }: Node, heads: number, kvHeads: number): Shape {
+  const [q, k, v] = operands as readonly [Value, Value, Value];
   const share = (x: Value, n: number): number | undefined => (typeof x.dims[2] === 'number' ? x.dims[2] / n : undefined);
   return { dtype: q.dtype, seq: q.dims[1]!, kvSeq: k.dims[1]!, headDim: share(q, heads), valueDim: share(v, kvHeads) };
 }
@@ -175,8 +183,8 @@ const width = ({ headDim = 0, valueDim = 0 }: Shape): number => Math.max(headDim
 const byEight = ({ headDim = 0, valueDim = 0 }: Shape): boolean => headDim % 8 === 0 && valueDim % 8 === 0;
 const surelyLonger = (a: Dim, b: Dim): boolean => typeof a === 'number' && typeof b === 'number' && a > b;
 
-// The memory-efficient kernel requires aligned rows of the bias, that is a multiple of 4 keys. MultiHeadAttention looks at the number of queries
-// instead, so it fails where only they are aligned.
+// The memory-efficient kernel requires aligned rows of the bias, that is a multiple of 4 keys. MultiHeadAttention checks the number of queries
+// instead, so it fails if only that is aligned.
 function withBias({ seq, kvSeq }: Shape): AttentionKernelChoice {
   if (typeof seq === 'number' && seq % 8) return is('MATH', kernelNotes.queries({ of: 8, got: seq }));
   if (seq !== kvSeq && (typeof kvSeq !== 'number' || kvSeq % 4)) return is('NONE', kernelNotes.biasKeys());

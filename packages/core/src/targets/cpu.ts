@@ -1,5 +1,6 @@
 // ONNX Runtime's CPU provider.
 import { addDims } from '../dim/dim';
+import { operandOf } from '../ir/define-op';
 import type { Node } from '../ir/graph';
 import { defineReasons, type Reason } from '../lower/reason';
 import type { Kernel, Target } from '../lower/target';
@@ -26,26 +27,30 @@ export const cpu: Target = defineTarget({
   opset: 24,
   providers: ['cpu'],
   computes: ['float32', 'float16', 'float64'],
-  // Measured by scripts/float16-benchmark.ts: kernels of 16 bits are few, and the casts around the others cost more than widening the weights once.
+  // Measured by scripts/float16-benchmark.ts: there are few 16-bit kernels, and the casts around the other nodes cost more than converting the weights once.
   widens: ['float16'],
   table: kernelTables.cpu,
   special: { ...attention, ...rotary, DFT: transforms },
   notes: [{ computes: 'float16', text: 'ops without a float16 kernel compute in float32, between casts' }],
 });
 
-/** True where a GroupQueryAttention takes the tiled path of its CPU kernel. */
-export const takesTiledPath = ({ operands, attrs }: Node): boolean =>
-  operands[0]!.dims[1] !== 1 && !operands[10] && !operands[11] && !attrs.softcap;
+/** True if a GroupQueryAttention uses the tiled path of its CPU kernel. */
+export const takesTiledPath = (node: Node): boolean =>
+  operandOf(node, 'query')!.dims[1] !== 1 &&
+  !operandOf(node, 'attention_bias') &&
+  !operandOf(node, 'head_sink') &&
+  !node.attrs.softcap;
 
 const own = defineReasons({
   maskTooShort: () => 'the kernel requires a mask over all keys, including those of the cache',
   finiteForbidden: () => 'the kernel outputs masked scores as the lowest float instead of −∞',
 });
 
-/** What the CPU kernel of the standard's Attention does otherwise than the standard, as observed on 1.29 and 1.30. */
-export function standardAttention({ operands, attrs }: Node): true | Reason {
-  const [q, k, , mask, pastKey] = operands;
-  const [keys, past] = [k!.dims[q!.rank - 2]!, pastKey?.dims[2] ?? 0];
+/** Refuses the standard's Attention where its CPU kernel deviates from the standard, as observed on 1.29 and 1.30. */
+export function standardAttention(node: Node): true | Reason {
+  const { attrs } = node;
+  const [k, mask, pastKey] = ['k', 'mask', 'pastKey'].map((name) => operandOf(node, name));
+  const [keys, past] = [k!.dims.at(-2)!, pastKey?.dims[2] ?? 0];
   if (mask && mask.dims.at(-1) !== addDims(keys, past)) return own.maskTooShort();
   const shown = Number(attrs.outputs ?? 1) > 3 && attrs.qk_matmul_output_mode === 2;
   if (shown && (attrs.is_causal === 1 || mask?.dtype === 'bool')) return own.finiteForbidden();

@@ -17,7 +17,7 @@ const hints = defineReasons({
   alignedLength: () => 'pad sequences to a multiple of 8 positions',
 });
 
-/** Advice for CUDA, what is known of the machine taken into account. */
+/** Advice for CUDA, depending on the machine if it is known. */
 export function adviseOnCuda(situation: Situation): readonly Reason[] {
   const { computes, decision, forecasts } = situation;
   const { op, chosen, notes, refused } = decision;

@@ -1,4 +1,4 @@
-// Which attention kernels ONNX Runtime will run on a GPU, by generation where the GPU is not known.
+// Predicts which attention kernels ONNX Runtime will run on a GPU, for each generation if the GPU is not known.
 import type { Node } from '../ir/graph';
 import type { Forecast, Machine } from '../lower/target';
 import { attentionKernel } from './attention-kernel';

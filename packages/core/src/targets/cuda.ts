@@ -9,7 +9,7 @@ import { forecast } from './cuda-forecast';
 import { kernelTables } from './kernels.generated';
 import { defineTarget, rotary } from './table';
 
-// Relative time of an attention by the kernel that the runtime runs for it.
+// Relative time of an attention, by the kernel that the runtime runs for it.
 const costs: Readonly<Record<AttentionKernelName, number>> = {
   CUDNN_FLASH_ATTENTION: 1,
   XQA: 1,
@@ -28,7 +28,7 @@ const own = defineReasons({
   cudnnUnknown: () => 'the version of cuDNN was not given: taken as recent (9.14)',
 });
 
-/** With a cost of what the op does besides the attention itself. */
+/** Adds the cost of the op's work besides the attention itself. */
 const attention = (besides: number, needs?: (machine: Machine) => true | Reason): Partial<Kernel> => ({
   accepts(node, machine) {
     const choice = attentionKernel(node, machine);
@@ -45,17 +45,17 @@ export const cuda: Target = defineTarget({
   providers: ['cuda'],
   computes: ['float32', 'float16', 'bfloat16', 'float64'],
   table: kernelTables.cuda,
-  // Forms without a kernel there, which nothing else stands for: the last of equal extremes, sizes that a stride leaves open.
+  // Forms without a kernel on the GPU and without a replacement: the last of equal extremes, sizes that a stride does not determine.
   leftToCpu: ['ArgMax', 'ArgMin', 'ConvTranspose'],
   special: {
     ...rotary,
     'com.microsoft.MultiHeadAttention': attention(0, whereCudnnIs),
     Attention: attention(0.05),
-    // It writes its keys and values out again, cache or not.
+    // It copies its keys and values to outputs, with or without a cache.
     'com.microsoft.GroupQueryAttention': attention(0.3),
     'com.microsoft.PackedMultiHeadAttention': attention(0),
     'com.microsoft.PagedAttention': attention(0),
-    // On the provider up to opset 21; above, the runtime leaves it to the CPU.
+    // The provider has it up to opset 21; above, the runtime runs it on the CPU.
     MaxPool: { dtypes: ['float64', 'float32', 'float16'] },
   },
   gpu: 'nvidia',

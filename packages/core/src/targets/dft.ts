@@ -1,4 +1,4 @@
-// What the runtime's DFT kernel is good for.
+// Limits of the runtime's DFT kernel.
 import type { Node } from '../ir/graph';
 import { defineReasons } from '../lower/reason';
 import type { Kernel } from '../lower/target';
@@ -9,8 +9,8 @@ const own = defineReasons({
 });
 
 /**
- * Lengths that are not a power of two are transformed by way of a convolution, whose float32 errors grow far beyond those of products with
- * cosines and sines: of a spectrum up to 52, at 768 points, 8e-3 against 2e-5.
+ * Lengths that are not a power of two are transformed through a convolution, whose float32 errors are much larger than those of products with
+ * cosines and sines: 8e-3 instead of 2e-5 for a spectrum of up to 52 at 768 points.
  */
 export const transforms: Partial<Kernel> = {
   accepts({ operands, attrs }: Node) {

@@ -1,4 +1,4 @@
-// The targets that the library knows.
+// The targets of the library.
 import { cpu } from './cpu';
 import { cuda } from './cuda';
 import { portable } from './portable';
@@ -6,12 +6,12 @@ import { wasm } from './wasm';
 import { webgpu } from './webgpu';
 
 /**
- * What a graph can be lowered for: `portable` for plain ONNX of an opset, the others for ONNX Runtime's execution providers.
+ * The targets of lowering: `portable` for the standard ops of an opset, the others for ONNX Runtime's execution providers.
  *
  * Example  const model = compile(block, { target: targets.cuda, machine: { sm: 90 }, dtype: 'float16', inputs: { ids: ['int64', ['batch', 'seq']] } });
  */
 export const targets = {
-  /** Plain ONNX of an opset: 18, 21 (default) or 23. */
+  /** Standard ONNX ops of an opset: 18, 21 (default) or 23. */
   portable,
   cpu,
   cuda,

@@ -1,4 +1,4 @@
-// Plain ONNX: ops of the standard alone, for any runtime.
+// Standard ONNX ops only, for any runtime.
 import { ConfigError, describe } from '../error';
 import { domainOf, Identity, type Op } from '../ir/define-op';
 import type { Kernel, Target } from '../lower/target';
@@ -8,17 +8,17 @@ import { transforms } from './dft';
 
 const isOp = (x: unknown): x is Op => typeof x === 'object' && x !== null && 'key' in x && 'infer' in x;
 
-/** The ops of the standard that our vocabulary has. */
+/** The standard ops that the library has. */
 export const standardOps: readonly Op[] = ([Identity, ...Object.values(ops)] as unknown[])
   .filter(isOp)
   .filter((op) => domainOf(op.key)[0] === '');
 
-/** The standard's Attention: runtimes have it late, and some providers run it on the CPU. */
+/** The standard's Attention is excluded: only new runtimes have it, and some providers run it on the CPU. */
 const leftOut = new Set(['Attention']);
 
 /**
  * Ops of the standard up to an opset: no contrib op, and no Attention, which some providers move to the CPU. Lowered for it, every mechanism
- * is primitives.
+ * consists of primitives.
  *
  * Throws   ConfigError for another opset
  */
@@ -33,7 +33,7 @@ export function portable(opset: 18 | 21 | 23 = 21): Target {
     name: `portable-${opset}`,
     opset,
     providers: ['cpu'],
-    // The standard gives bfloat16 to some ops only, and not the same in every opset.
+    // The standard has bfloat16 only for some ops, and different ones in each opset.
     computes: ['float32', 'float16', 'float64'],
     kernels: Object.fromEntries(kernels),
   };

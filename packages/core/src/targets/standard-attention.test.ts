@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { GraphBuilder } from '../ir/graph';
 import { lower } from '../lower/lower';
 import { type OnnxAttentionOptions, onnxAttention } from '../ops/onnx-attention';
+import { GraphBuilder } from '../ops/vocabulary';
 import { cpu } from './cpu';
 import { wasm } from './wasm';
 

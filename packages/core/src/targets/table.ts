@@ -1,31 +1,31 @@
-// A target from the probed table of its provider, with what a kernel takes and costs on a machine added by hand.
+// A target made from the probed table of its provider; restrictions and costs of kernels on a machine are added by hand.
 import type { Kernel, Target } from '../lower/target';
 import { type DType, isFloat } from '../tensor/tensor';
 import { advise } from './advice';
 
-/** dtypes with a kernel on the provider, and those that it leaves to the CPU. */
+/** dtypes with a kernel on the provider, and those that it runs on the CPU. */
 interface Row {
   readonly own: string;
   readonly cpu?: string;
 }
 
-/** The probed table of one provider; see `kernels.generated.ts`. Keys are those of ops, a space and the form of the op behind where it has some. */
+/** The probed table of one provider; see `kernels.generated.ts`. A key is that of an op, followed by a space and the form of the op if it has forms. */
 export interface KernelTable {
   readonly runtime: string;
   readonly kernels: { readonly [row: string]: Row };
-  /** Older versions of the runtime: the rows that differ, null where there is no kernel. */
+  /** Older versions of the runtime: entries that differ, null if there is no kernel. */
   readonly older: readonly { readonly runtime: string; readonly kernels: { readonly [row: string]: Row | null } }[];
 }
 
 interface Definition extends Omit<Target, 'kernels' | 'runtime' | 'older'> {
   readonly table: KernelTable;
-  /** Ops that may run on the CPU on floats too. */
+  /** Ops that may run on the CPU for floats too. */
   readonly leftToCpu?: readonly string[];
-  /** What the table cannot say of a kernel, by key. */
+  /** What the table does not contain, by key. */
   readonly special: Readonly<Record<string, Partial<Kernel>>>;
 }
 
-/** A target. Integers and bools may run on the CPU beside the provider (shapes, positions, masks); floats need a kernel of its own. */
+/** A target. Nodes on integers and bools may run on the CPU (shapes, positions, masks); floats need a kernel of the provider. */
 /* @__NO_SIDE_EFFECTS__ */
 export function defineTarget({ table, special, leftToCpu = [], ...about }: Definition): Target {
   const on = (runtime: string, kernels: Readonly<Record<string, Row | null>>): Target => ({
@@ -70,7 +70,7 @@ function parts(row: string): readonly [key: string, form: string | undefined] {
 }
 const union = (a: readonly DType[] = [], b: readonly DType[] = []): readonly DType[] => [...new Set([...a, ...b])];
 
-/** Two kernels for one op that are equally fast: that of the standard is chosen, if the opset has it. */
+/** Two kernels for one op that are equally fast: the standard's is preferred if the opset has it. */
 export const rotary: Readonly<Record<string, Partial<Kernel>>> = {
   RotaryEmbedding: { cost: () => 0 },
   'com.microsoft.RotaryEmbedding': { cost: () => 1 },

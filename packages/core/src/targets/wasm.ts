@@ -1,4 +1,5 @@
 // ONNX Runtime's CPU provider, compiled to WebAssembly.
+import { operandOf } from '../ir/define-op';
 import { defineReasons } from '../lower/reason';
 import type { Target } from '../lower/target';
 import { standardAttention, takesTiledPath } from './cpu';
@@ -16,16 +17,16 @@ export const wasm: Target = defineTarget({
   opset: 24,
   providers: ['wasm'],
   computes: ['float32', 'float16', 'float64'],
-  // Measured by scripts/float16-benchmark.ts: kernels of 16 bits are few, and the casts around the others cost more than widening the weights once.
+  // Measured by scripts/float16-benchmark.ts: there are few 16-bit kernels, and the casts around the other nodes cost more than converting the weights once.
   widens: ['float16'],
   table: kernelTables.wasm,
   special: {
     ...rotary,
     DFT: transforms,
-    'com.microsoft.MultiHeadAttention': { cost: ({ operands }) => (operands[5] ? 3 : 1) },
+    'com.microsoft.MultiHeadAttention': { cost: (node) => (operandOf(node, 'attention_bias') ? 3 : 1) },
     'com.microsoft.GroupQueryAttention': {
       accepts: (node) => !takesTiledPath(node) || own.slowerThanPlain(),
-      cost: ({ operands }) => (operands[10] ? 3.2 : 2),
+      cost: (node) => (operandOf(node, 'attention_bias') ? 3.2 : 2),
     },
     Attention: { accepts: standardAttention, cost: () => 3.5 },
   },

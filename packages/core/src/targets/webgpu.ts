@@ -1,4 +1,5 @@
 // ONNX Runtime's native WebGPU provider.
+import { operandOf } from '../ir/define-op';
 import { isWithinATurn } from '../kernels/range-reduction';
 import { defineReasons } from '../lower/reason';
 import { reasons } from '../lower/reasons';
@@ -13,7 +14,7 @@ const own = defineReasons({
   poolsAsOutputs: () => 'it requires its pools as outputs there',
 });
 
-// What shaders promise: an error of 2⁻¹¹ between −π and π, and nothing beyond.
+// The accuracy that WGSL guarantees: an error of at most 2⁻¹¹ between −π and π, and no bound elsewhere.
 const nearZero: Partial<Kernel> = {
   error: 2 ** -11,
   accepts: ({ operands }) => isWithinATurn(operands[0]) || own.angles(),
@@ -21,8 +22,8 @@ const nearZero: Partial<Kernel> = {
 
 /**
  * ONNX Runtime on WebGPU: `onnxruntime-web/webgpu` in a browser, `onnxruntime-node` elsewhere. (The default entry of `onnxruntime-web`
- * has an older provider with fewer kernels, some of them wrong.) Its kernels are there up to opset 21; of the forms of some ops since
- * then the provider has none.
+ * has an older provider with fewer kernels, some of them wrong.) Its kernels support opsets up to 21; newer versions of some ops
+ * have no kernel.
  */
 export const webgpu: Target = defineTarget({
   name: 'webgpu',
@@ -30,27 +31,27 @@ export const webgpu: Target = defineTarget({
   providers: ['webgpu'],
   computes: ['float32', 'float16'],
   table: kernelTables.webgpu,
-  // Loop: its body runs on the GPU. Cast: weights in a dtype that the GPU lacks are widened once. The others are rare.
+  // Loop: its body runs on the GPU. Cast: weights in a dtype that the GPU lacks are converted once. The others are rare.
   leftToCpu: ['Loop', 'Cast', 'IsNaN', 'IsInf', 'Mod'],
   special: {
     ...rotary,
     Sin: nearZero,
     Cos: nearZero,
     'com.microsoft.MultiHeadAttention': {
-      accepts: ({ operands }) => !operands[4] || own.lengths(),
-      cost: ({ operands }) => (operands[5] ? 1.5 : 1),
+      accepts: (node) => !operandOf(node, 'key_padding_mask') || own.lengths(),
+      cost: (node) => (operandOf(node, 'attention_bias') ? 1.5 : 1),
     },
     'com.microsoft.GroupQueryAttention': {
       accepts: ({ attrs }) => !attrs.softcap || reasons.lacks({ feature: 'softcap' }),
       cost: () => 2,
     },
-    // Shaders of two forms of the op share a place in its cache, and with it the zero point of whichever ran first.
+    // Shaders of two forms of the op have the same cache key, so the second uses the zero point of the first.
     'com.microsoft.GatherBlockQuantized': {
-      accepts: ({ operands }) => operands[3] !== undefined || own.zeroPoints(),
+      accepts: (node) => operandOf(node, 'zeroPoints') !== undefined || own.zeroPoints(),
     },
     'com.microsoft.PagedAttention': { accepts: () => own.poolsAsOutputs() },
   },
-  // Observed on 1.29 and read in its shader: it takes keys by as many as a subgroup has lanes, and weighs them by eight or sixteen.
+  // Observed on 1.29 and read in its shader: it loads as many keys as a subgroup has lanes, and weights eight or sixteen of them.
   notes: [
     {
       text: 'attention over 32 queries or more is wrong on adapters whose subgroups may have 4 lanes, as software adapters have',

@@ -13,8 +13,8 @@ function rangeOf(dtype: DType): readonly [low: number, high: number] {
 }
 
 /**
- * A number as an element of another dtype, as ONNX `Cast` has it: a float is truncated towards zero and saturated (NaN becomes 0), an integer that
- * is too wide loses its high bits, anything but 0 is a true bool. Floats are not rounded.
+ * A number converted to another dtype, as by ONNX `Cast`: a float is truncated towards zero and saturated (NaN becomes 0), an integer that
+ * is too wide loses its high bits, any number except 0 becomes true. Floats are not rounded.
  */
 export function castNumber(x: number, from: DType, to: DType): number {
   if (isFloat(to)) return x;
@@ -62,7 +62,7 @@ function fromNumbers(data: Float64Array, from: DType, to: DType): TensorData {
   return isPacked(to) ? pack(values) : new (arrayOf(to) as Int32ArrayConstructor)(values);
 }
 
-/** The float64 next to a bigint, rounded to odd so that rounding it again to a shorter float gives the nearest one. */
+/** The float64 next to a bigint, rounded to odd, so that rounding it again to a shorter float is exact. */
 function oddNumber(x: bigint): number {
   if (BigInt.asIntN(54, x) === x) return Number(x);
   return Number((x >> 11n) | (x & 2047n ? 1n : 0n)) * 2048;
@@ -76,7 +76,7 @@ function fromIntegers64(data: BigInt64Array | BigUint64Array, to: DType): Tensor
   return fromNumbers(Float64Array.from(data as BigInt64Array, number), 'int64', to);
 }
 
-/** The numbers of a tensor. Exact, but for 64-bit integers beyond 2^53, which are rounded. float64 is not copied. */
+/** The elements of a tensor as float64. Exact, except 64-bit integers beyond 2^53, which are rounded. float64 is not copied. */
 export function toArray({ dtype, dims, data }: Tensor): NDArray {
   if (data instanceof Float64Array) return { dtype, dims, data };
   if (isPacked(dtype)) return { dtype, dims, data: unpack(data as Uint8Array, countOf(dims), isSigned(dtype)) };
@@ -86,12 +86,12 @@ export function toArray({ dtype, dims, data }: Tensor): NDArray {
   return { dtype, dims, data: new Float64Array(data as Float32Array) };
 }
 
-/** The tensor of an array's own dtype: floats rounded to nearest even, integers truncated and saturated. float64 is not copied. */
+/** An array as a tensor of its dtype: floats are rounded to nearest even, integers truncated and saturated. float64 is not copied. */
 export const toTensor = ({ dtype, dims, data }: NDArray): Tensor => ({ dtype, dims, data: fromNumbers(data, 'float64', dtype) });
 
 /**
- * A tensor as another dtype, as ONNX `Cast` has it (see {@link castNumber}); floats are rounded once, to nearest even. The same dtype gives the
- * same tensor, int64 and uint64 share their memory.
+ * A tensor converted to another dtype, as by ONNX `Cast` (see {@link castNumber}); floats are rounded once, to nearest even. For the same dtype the
+ * same tensor is returned; int64 and uint64 share their memory.
  */
 export function castTensor(t: Tensor, to: DType): Tensor {
   const { dtype: from, dims, data } = t;
@@ -106,7 +106,7 @@ export function castTensor(t: Tensor, to: DType): Tensor {
 }
 
 /**
- * A tensor of the given numbers, row-major; values that the dtype cannot hold are rounded or saturated as by {@link toTensor}.
+ * A tensor of the given numbers, row-major; numbers that the dtype cannot represent are rounded or saturated as by {@link toTensor}.
  *
  * @throws ShapeError when the number of values is not that of dims
  */
@@ -132,7 +132,7 @@ export function tensor(dtype: DType, dims: readonly number[], values: ArrayLike<
 export const bytesOfTensor = ({ data }: Tensor): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 
 /**
- * A tensor over little-endian bytes: a view where the address is aligned for the dtype, else a copy.
+ * A tensor over little-endian bytes: a view if the address is aligned for the dtype, otherwise a copy.
  *
  * @throws ShapeError when the number of bytes is not that of dims
  */

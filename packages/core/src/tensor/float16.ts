@@ -4,8 +4,8 @@ const float = new Float32Array(1);
 const word = new Uint32Array(float.buffer);
 
 /**
- * The bits of `x` as float32, rounded to odd: where it is inexact, the neighbour whose last bit is 1. With two or more bits to spare, rounding
- * that to nearest gives what rounding `x` itself would, so a float64 is rounded only once.
+ * The bits of `x` as float32, rounded to odd: if it is inexact, the neighbour whose last bit is 1. With at least two extra bits, rounding
+ * that to nearest is the same as rounding `x` itself, so a float64 is rounded only once.
  */
 function oddFloat32Bits(x: number): number {
   float[0] = x;
@@ -35,13 +35,13 @@ function bfloat16OfFloat32Bits(bits: number): number {
   return ((bits >>> 16) + ((bits & 0xffff) + ((bits >>> 16) & 1) > 0x8000 ? 1 : 0)) & 0xffff;
 }
 
-/** The float16 nearest to a number, as 16 bits. Ties go to even, every NaN to 0x7e00, what is too large to an infinity. */
+/** The float16 nearest to a number, as 16 bits. Ties are rounded to even, every NaN becomes 0x7e00, numbers that are too large become infinite. */
 export const toFloat16Bits = (x: number): number => float16OfFloat32Bits(oddFloat32Bits(x));
 
-/** The bfloat16 nearest to a number, as 16 bits. Ties go to even, every NaN to 0x7fc0, what is too large to an infinity. */
+/** The bfloat16 nearest to a number, as 16 bits. Ties are rounded to even, every NaN becomes 0x7fc0, numbers that are too large become infinite. */
 export const toBfloat16Bits = (x: number): number => bfloat16OfFloat32Bits(oddFloat32Bits(x));
 
-/** The number that 16 bits of float16 stand for. */
+/** The number that 16 bits of float16 represent. */
 export function fromFloat16Bits(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >>> 10) & 0x1f;
@@ -52,7 +52,7 @@ export function fromFloat16Bits(bits: number): number {
   return sign * float[0]!;
 }
 
-/** The number that 16 bits of bfloat16 stand for. */
+/** The number that 16 bits of bfloat16 represent. */
 export function fromBfloat16Bits(bits: number): number {
   word[0] = bits << 16;
   return float[0]!;
@@ -74,7 +74,7 @@ export const encodeBfloat16: (values: Float32Array | Float64Array) => Uint16Arra
 
 let table: Float32Array | undefined;
 
-/** What float16 bit patterns stand for. Exact. */
+/** The numbers that float16 bit patterns represent. Exact. */
 export function decodeFloat16(bits: Uint16Array): Float32Array {
   table ??= Float32Array.from({ length: 0x10000 }, (_, i) => fromFloat16Bits(i));
   const out = new Float32Array(bits.length);
@@ -82,7 +82,7 @@ export function decodeFloat16(bits: Uint16Array): Float32Array {
   return out;
 }
 
-/** What bfloat16 bit patterns stand for. Exact. */
+/** The numbers that bfloat16 bit patterns represent. Exact. */
 export function decodeBfloat16(bits: Uint16Array): Float32Array {
   const words = new Uint32Array(bits.length);
   for (let i = 0; i < words.length; i++) words[i] = bits[i]! << 16;

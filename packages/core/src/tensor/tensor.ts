@@ -1,4 +1,4 @@
-// Tensors as the outside world has them (bytes of a dtype), and arrays as the interpreter has them (float64).
+// Tensors of the API and of files (elements of a dtype), and arrays of the interpreter (float64).
 
 /** Element types, by the names used in configs, errors and files of ours. */
 export const dtypes = [
@@ -41,7 +41,7 @@ export interface Tensor {
   readonly data: TensorData;
 }
 
-/** The interpreter's tensor: every element as a float64 number, whatever the dtype says it stands for (integers are exact to 2^53, bool is 0 or 1). */
+/** The interpreter's tensor: every element is a float64 number, for any dtype (integers are exact to 2^53, bool is 0 or 1). */
 export interface NDArray {
   readonly dtype: DType;
   readonly dims: readonly number[];
@@ -69,9 +69,9 @@ const bits: Readonly<Record<DType, number>> = {
   int4: 4,
   uint4: 4,
 };
-/** Bits that one element takes in memory. */
+/** Bits of one element in memory. */
 export const bitsOf = (dtype: DType): number => bits[dtype];
-/** Bytes that `count` elements take. */
+/** Bytes of `count` elements. */
 export const bytesOf = (dtype: DType, count: number): number => Math.ceil((bits[dtype] * count) / 8);
 /** The number of elements of dims. */
 export const countOf = (dims: readonly number[]): number => (dims.includes(0) ? 0 : dims.reduce((n, d) => n * d, 1));
@@ -93,5 +93,5 @@ const arrays = {
   int4: Uint8Array,
   uint4: Uint8Array,
 } as const;
-/** The typed array that holds a dtype. */
+/** The type of typed array for a dtype. */
 export const arrayOf = (dtype: DType): (typeof arrays)[DType] => arrays[dtype];

@@ -1,4 +1,4 @@
-// Random attention calls for property tests: sizes, a mask of any kind, and where the queries stand.
+// Random attention calls for property tests: sizes, a mask of any kind, and the positions of the queries.
 import fc from 'fast-check';
 import type { Dim } from '../dim/dim';
 import type { GraphBuilder, Value } from '../ir/graph';
@@ -48,7 +48,7 @@ const bools = (dims: readonly number[]): fc.Arbitrary<NDArray> =>
 const int64s = (length: number, max: number): fc.Arbitrary<NDArray> =>
   fc.array(fc.integer({ min: 0, max }), { minLength: length, maxLength: length }).map((data) => array('int64', [length], data));
 
-/** Any mask but documents. */
+/** Any mask except documents. */
 function anyMask({ batch, kvHeads, group, seq, kvSeq }: Sizes): fc.Arbitrary<Mask<NDArray>> {
   const bound = fc.option(fc.integer({ min: -1, max: 6 }), { nil: undefined });
   const pairs = fc
@@ -74,7 +74,7 @@ function anyMask({ batch, kvHeads, group, seq, kvSeq }: Sizes): fc.Arbitrary<Mas
   })).mask;
 }
 
-/** Queries at the end of the keys, wherever `queryOffset` says, or packed. */
+/** Queries at the end of the keys, at `queryOffset`, or packed. */
 export const attentionCall: fc.Arbitrary<AttentionCall> = fc.oneof(
   sizes.chain((s) => anyMask(s).map((mask) => ({ ...s, mask }))),
   sizes.chain((s) => {
@@ -112,7 +112,7 @@ function packedCall(): fc.Arbitrary<AttentionCall> {
   });
 }
 
-/** Inputs of a graph for arrays, one for each array, and what they are fed with. */
+/** Inputs of a graph, one for each array, and their feeds. */
 export function feeder(g: GraphBuilder) {
   const inputs = new Map<NDArray, Value>();
   const feeds: Record<string, NDArray> = {};
@@ -127,7 +127,7 @@ export function feeder(g: GraphBuilder) {
     }
     return value;
   }
-  /** `named` gives the size that stands for a number, by its axis in [batch, heads, seq, kv_seq]. */
+  /** `named` returns the symbolic size for a number, by its axis in [batch, heads, seq, kv_seq]. */
   function mask(m: Mask<NDArray>, named: readonly Dim[]): Mask<Value> {
     const [batch, , , kvSeq] = named as readonly [Dim, Dim, Dim, Dim];
     const dimsOf = (x: NDArray): readonly Dim[] => {

@@ -1,9 +1,9 @@
-// Compares arrays of numbers and says where they differ most.
+// Compares arrays of numbers and reports where they differ most.
 
 import { toArray } from '../tensor/convert';
 import type { NDArray, Tensor } from '../tensor/tensor';
 
-/** An element may be off by `atol + rtol * |expected|`. */
+/** An element may differ by `atol + rtol * |expected|`. */
 export interface Tolerance {
   /** Default 1e-9. */
   readonly atol?: number;
@@ -13,12 +13,12 @@ export interface Tolerance {
   readonly equalNaN?: boolean;
 }
 
-/** The element that is furthest beyond its budget, or nearest to it. */
+/** The element with the largest error relative to its tolerance. */
 export interface Comparison {
   readonly close: boolean;
-  /** Why nothing could be compared: other dims or another dtype. */
+  /** Why the arrays could not be compared: different dims or dtypes. */
   readonly problem?: string;
-  /** Elements beyond their budget, of how many. */
+  /** Number of elements that exceed their tolerance, and of all elements. */
   readonly failures: number;
   readonly count: number;
   readonly index: readonly number[];
@@ -28,7 +28,7 @@ export interface Comparison {
   readonly budget: number;
 }
 
-/** Compares element by element. Infinities of one sign are equal; arrays of other dims or dtype are never close. */
+/** Compares element by element. Infinities of one sign are equal; arrays of different dims or dtype are never close. */
 export function compare(actual: Tensor | NDArray, expected: Tensor | NDArray, tolerance: Tolerance = {}): Comparison {
   const nothing = { failures: 0, count: 0, index: [], actual: Number.NaN, expected: Number.NaN, error: 0, budget: 0 };
   const types = [actual, expected].map(({ dtype, dims }) => `${dtype}[${dims.join(', ')}]`);
@@ -64,7 +64,7 @@ export function compare(actual: Tensor | NDArray, expected: Tensor | NDArray, to
   };
 }
 
-/** Throws an error that names the worst element, its place, both values and the budget. `what` begins its message. */
+/** Throws an error that names the worst element, its index, both values and the tolerance. `what` begins its message. */
 export function expectClose(
   actual: Tensor | NDArray,
   expected: Tensor | NDArray,

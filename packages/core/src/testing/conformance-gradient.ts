@@ -2,11 +2,12 @@
 import { grad } from '../autodiff/grad';
 import { evaluateDim } from '../dim/dim';
 import { interpret } from '../interpret/interpret';
-import { GraphBuilder, nameOf as nameOfInput, type Value } from '../ir/graph';
+import { nameOf as nameOfInput, type Value } from '../ir/graph';
 import { namesOf } from '../module/module';
 import { standalone } from '../module/standalone';
 import { add, mul } from '../ops/elementwise';
 import { reduceSum } from '../ops/reduce';
+import { GraphBuilder } from '../ops/vocabulary';
 import { contextOf } from '../sequence/context-of';
 import { isFloat, type NDArray } from '../tensor/tensor';
 import { drawsOf, type Example, type Feeds, feedsFor, sizesOf } from './example';
@@ -16,8 +17,8 @@ const step = 1e-5;
 const allowed = 1e-6;
 
 /**
- * Compares the gradient of Σ w · y for each parameter and input with the slope measured along a random direction. Traced at symbolic sizes, as
- * a model is, so that branches on sizes are there.
+ * Compares the gradient of Σ w · y for each parameter and input with a finite difference along a random direction. Traced at symbolic sizes, as
+ * a model is, so that branches on sizes are included.
  *
  * @throws Error that names the parameter or input whose gradient is wrong
  */

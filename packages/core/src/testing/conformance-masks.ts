@@ -1,4 +1,4 @@
-// Masks: a block honours each kind of them or refuses it; nothing of what is hidden may show.
+// Masks: a block supports each kind of mask or refuses it; masked positions must have no influence.
 
 import type { MaskKinds } from '../block/block-definition';
 import { subDims } from '../dim/dim';
@@ -13,20 +13,20 @@ import { changedFeeds, taken } from './conformance-properties';
 import { computeExample, type Example, type Feeds, feedsFor, type Sizes, sizesOf, traceExample } from './example';
 import type { TraceOptions } from './run-block';
 
-/** A mask, and rows that it hides from others. */
+/** A mask, and positions that it hides from others. */
 interface Hiding {
-  /** As a block declares it. */
+  /** Its name, as a block declares it. */
   readonly kind: string;
   readonly inputs: BlockInputs;
   readonly feeds: (sizes: Sizes) => Feeds;
   readonly options?: TraceOptions;
-  /** Rows whose data changes. */
+  /** Positions whose data changes. */
   readonly hidden: (row: number, sizes: Sizes) => boolean;
-  /** Rows that must not notice. */
+  /** Positions whose results must not change. */
   readonly blind: (row: number, sizes: Sizes) => boolean;
-  /** Only for what hides each pair of query and key by itself: layers one after another see further. */
+  /** Only for blocks that mask each pair of query and key: the receptive field of several layers is larger. */
   readonly ofPairs?: boolean;
-  /** Whether results for a whole sequence do not notice either. */
+  /** Whether results for a whole sequence must not change either. */
   readonly pooled?: boolean;
 }
 
@@ -83,9 +83,9 @@ const hidings: readonly Hiding[] = [
 ];
 
 /**
- * Checks each kind of mask on an example: refused with a ConfigError, which a block that declares it may not do, or honoured.
+ * Checks each kind of mask on an example: it is applied, or refused with a ConfigError unless the block declares it.
  *
- * @throws Error that names the mask and the output that notices what is hidden
+ * @throws Error that names the mask and the output that depends on masked positions
  */
 export function checkMaskKinds(e: Example): void {
   if (!Object.values(e.inputs).some(({ dims }) => dims.includes('seq'))) return;
@@ -111,7 +111,7 @@ function checkHiding(e: Example, hiding: Hiding): void {
   for (const { name, value } of graph.outputs) {
     const axis = value.dims.findIndex((d) => typeof subDims(d, 'seq') === 'number');
     if (axis < 0 && !hiding.pooled) continue;
-    // A row more stands in front of those that came in.
+    // A prefix token shifts the positions of the input by one.
     const inFront = axis < 0 ? 0 : (subDims(value.dims[axis]!, 'seq') as number);
     const blind = Array.from({ length: sizes.seq! }, (_, i) => i).filter((row) => hiding.blind(row, sizes));
     const rows = blind.map((row) => row + inFront);

@@ -1,4 +1,4 @@
-// Padding: real rows are what they are without it, however much of it there is, on which side, and whatever it contains.
+// Padding: the results of real positions do not depend on the amount of padding, its side or its contents.
 import { subDims } from '../dim/dim';
 import { ConfigError, ShapeError } from '../error';
 import type { Graph } from '../ir/graph';
@@ -15,9 +15,9 @@ import { spoiled } from './spoiled';
 interface Side {
   readonly name: string;
   readonly inputs: BlockInputs;
-  /** The mask of sequences with these real rows among so many. */
+  /** The mask of sequences with these numbers of real positions, for a padded length. */
   readonly mask: (real: readonly number[], width: number) => Feeds;
-  /** Padding in front of so many real rows. */
+  /** Amount of padding before so many real positions. */
   readonly before: (real: number, width: number) => number;
 }
 
@@ -50,12 +50,12 @@ const contents = [
   { name: 'NaN and infinities', assumptions: [], anything: true },
 ] as const;
 
-// Sums are taken in another order, constants are float32.
+// Sums are computed in another order, and constants are float32.
 const rounding = { atol: 1e-5, rtol: 1e-5 };
 
 /**
- * Checks that an example gives the same real rows without padding, and with several widths of it on either side that it takes. A block that
- * keeps to what another library does (an option `compat`) is left out: that may depend on padding.
+ * Checks that an example computes the same for real positions without padding and with several amounts of it, on each side that it supports. A block that
+ * reproduces another library (an option `compat`) is not checked: it may depend on padding.
  *
  * @throws Error that names the side, the widths and the output
  */
@@ -101,7 +101,7 @@ interface Run {
 
 function same(graph: Graph, { side, text }: Where, real: readonly number[], expected: Run, got: Run): void {
   for (const { name, value } of graph.outputs) {
-    // Rows more may stand in front of those that came in; a bias has keys beside queries.
+    // Prefix tokens may shift the positions of the input; a bias has an axis of keys too.
     const axes = value.dims.flatMap((d, axis) => {
       const inFront = subDims(d, 'seq');
       return typeof inFront === 'number' ? [{ axis, inFront }] : [];
@@ -130,7 +130,7 @@ function same(graph: Graph, { side, text }: Where, real: readonly number[], expe
   }
 }
 
-/** The same rows, with others around them that must not matter. */
+/** The same positions, with padding around them that must have no influence. */
 function widened(inputs: BlockInputs, feeds: Feeds, real: readonly number[], side: Side, width: number): Feeds {
   const numbers = randomNumbers(`padding of ${width}`);
   const entries = Object.entries(inputs).map(([name, { dims, dtype, below = 2 }]) => {

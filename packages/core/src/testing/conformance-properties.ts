@@ -1,4 +1,4 @@
-// The properties that a block declares, each as an experiment.
+// Tests of the properties that a block declares.
 import type { Property } from '../block/block-definition';
 import { OnnxformersError } from '../error';
 import { type Graph, nameOf } from '../ir/graph';
@@ -6,7 +6,7 @@ import type { NDArray } from '../tensor/tensor';
 import { compare } from './close';
 import { computeExample, type Example, type Feeds, feedsFor, type Sizes, sizesOf, traceExample } from './example';
 
-/** Experiments change inputs and look at what becomes of outputs. */
+/** Each test changes inputs and checks which outputs change. */
 interface Experiment {
   readonly e: Example;
   readonly graph: Graph;
@@ -18,7 +18,7 @@ interface Experiment {
 /**
  * Checks one declared property of an example.
  *
- * @throws Error that says which output disagrees
+ * @throws Error that names the output that violates it
  */
 export function checkProperty(e: Example, property: Property): void {
   const sizes = sizesOf(e);
@@ -74,7 +74,7 @@ function refusalOf(f: () => unknown): unknown {
   }
 }
 
-/** Other data in the rows of an axis for which `which` holds; what has no such axis stays. */
+/** Other data at the indices of an axis that `which` selects; feeds without the axis do not change. */
 export function changedFeeds(
   { e, sizes, feeds }: Pick<Experiment, 'e' | 'sizes' | 'feeds'>,
   axisName: string,
@@ -91,7 +91,7 @@ export function changedFeeds(
   );
 }
 
-// Rows that must not notice the change, and proof that the others do: an output that nothing moves would prove nothing.
+// Checks that these positions do not change and that others do: an output that never changes would prove nothing.
 function sameWhere(x: Experiment, changed: Feeds, axisName: string, which: (row: number) => boolean, property: Property): void {
   const after = computeExample(x.e.module, x.graph, changed, x.sizes);
   let moved = false;
@@ -116,7 +116,7 @@ function expectSame(got: NDArray, expected: NDArray, what: string): void {
   if (!close) throw new Error(`${what} changes by ${error} at [${index.join(', ')}]`);
 }
 
-/** The place on one axis of the element at a row-major index. */
+/** The index on one axis of the element at a row-major index. */
 export function coordinate(dims: readonly number[], axis: number, index: number): number {
   const behind = dims.slice(axis + 1).reduce((a, b) => a * b, 1);
   return Math.floor(index / behind) % dims[axis]!;

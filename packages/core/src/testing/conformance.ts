@@ -1,4 +1,4 @@
-// What every block assumptions, checked on its examples. Needs no test framework: `describe` and `it` are handed in.
+// Tests that every block must pass, on its examples. They need no test framework: `describe` and `it` are parameters.
 import { isBlock } from '../block/block';
 import type { AnyBlock } from '../block/block-definition';
 import { type Registry, registry as registryOf } from '../block/registry';
@@ -19,16 +19,16 @@ export interface ConformanceOptions {
   readonly describe: (name: string, f: () => void) => void;
   /** Of your test framework. */
   readonly it: (name: string, f: () => void | Promise<void>) => void;
-  /** Finds the blocks that stand in the slots of examples; default the blocks under test themselves. */
+  /** Finds the blocks in the slots of examples; default: the blocks under test. */
   readonly registry?: Pick<Registry, 'find' | 'parse' | 'toJSON'>;
-  /** Remembers the names of parameters, so that a change of them is noticed: `(value) => expect(value).toMatchSnapshot()`. */
+  /** Records the names of parameters, so that a change is noticed: `(value) => expect(value).toMatchSnapshot()`. */
   readonly snapshot?: (value: readonly string[]) => void;
 }
 
 /**
- * Registers tests of what every block assumptions: its documentation is there; each of its examples makes the round trip through JSON, is
- * frozen and refuses unknown options; its parameters have unique names; it computes the same at symbolic and at known sizes; the masks it
- * declares hide what they should; rows are what they are without padding; the properties that it declares hold; its gradients agree with finite differences in float64.
+ * Registers the tests that every block must pass: it has documentation; each of its examples is the same after a round trip through JSON, is
+ * frozen and refuses unknown options; its parameters have unique names; it computes the same at symbolic and at known sizes; the masks that it
+ * declares hide positions; results do not depend on padding; the properties that it declares are true; its gradients agree with finite differences in float64.
  *
  * Example  conformance([myAttention], { describe, it, registry: zoo.with(myAttention) });
  */

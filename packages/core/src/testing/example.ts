@@ -1,4 +1,4 @@
-// Examples of blocks made ready to run: the module, the inputs that its kind takes, and data for them.
+// Examples of blocks, ready to run: the module, the inputs of its kind, and data for them.
 import type { AnyBlock, Property } from '../block/block-definition';
 import type { Registry } from '../block/registry';
 import { type Dim, evaluateDim } from '../dim/dim';
@@ -14,22 +14,30 @@ import { randomArray, randomParameters, type TraceOptions, traceBlock } from './
 /** A block at one of its configs. */
 export interface Example {
   readonly block: AnyBlock;
-  /** Counts the block's examples. */
+  /** Index among the block's examples. */
   readonly index: number;
-  /** As given. */
+  /** The config as given. */
   readonly given: Readonly<Record<string, unknown>>;
   readonly module: AnyModule;
-  /** As resolved; slots hold configs, or what has no config (a function) the module itself. */
+  /** The resolved config; slots contain configs, or modules that have no config (because of a function). */
   readonly config: Readonly<Record<string, unknown>>;
   readonly inputs: BlockInputs;
-  /** The longest sequence that every part of it takes. */
+  /** The longest sequence that every part of it supports. */
   readonly longest: number;
   readonly properties: ReadonlySet<Property>;
 }
 
 /** Builds an example of a block. */
-export function exampleOf(block: AnyBlock, index: number, registry: Pick<Registry, 'parse'>): Example {
-  const given = { name: block.blockName, ...block.definition.examples[index] };
+export const exampleOf = (block: AnyBlock, index: number, registry: Pick<Registry, 'parse'>): Example =>
+  exampleFrom(block, { name: block.blockName, ...block.definition.examples[index] }, registry, index);
+
+/** Builds a block from any config, as an example. */
+export function exampleFrom(
+  block: AnyBlock,
+  given: Readonly<Record<string, unknown>>,
+  registry: Pick<Registry, 'parse'>,
+  index = 0,
+): Example {
   const module = registry.parse(block.kind, given) as unknown as AnyModule;
   const config = (module.about.config ?? {}) as Readonly<Record<string, unknown>>;
   const plain = plainly(config);
@@ -48,7 +56,7 @@ export function exampleOf(block: AnyBlock, index: number, registry: Pick<Registr
 
 type Config = Readonly<Record<string, unknown>>;
 
-// A part that holds a function has no config of its own.
+// A part that contains a function has no config of its own.
 function plainly(config: Config): Config {
   const read = (key: string): unknown => {
     try {
@@ -62,7 +70,7 @@ function plainly(config: Config): Config {
 
 // ---- Inputs ---------------------------------------------------------------------------------------------------------
 
-/** The numbers of what configs leave open, all different. */
+/** Values of the sizes that configs do not determine, all different. */
 const sizeOfOpen: Readonly<Record<OpenSize, number>> = { dim: 7, heads: 2, kv_heads: 1, head_dim: 3, value_dim: 5 };
 const isOpen = (d: Dim): d is OpenSize => openSizes.some((name) => name === d);
 
@@ -75,7 +83,7 @@ function inputsOf(m: AnyModule): BlockInputs {
   return Object.fromEntries(Object.entries(blockInputs(m)).map(([name, input]) => [name, closed(input)]));
 }
 
-/** What stands under a key anywhere in a config. */
+/** All numbers under a key, anywhere in a config. */
 export function valuesNamed(config: unknown, key: string): number[] {
   if (typeof config !== 'object' || config === null) return [];
   return Object.entries(config).flatMap(([name, value]) => [
@@ -116,12 +124,12 @@ export function traceExample(module: AnyModule, inputs: BlockInputs, o: TraceOpt
   return traceBlock(module, Object.fromEntries(types), o);
 }
 
-/** Computes a traced example in float64; what it draws is random, the same in every run. */
+/** Computes a traced example in float64; its draws are pseudo-random, the same in every run. */
 export function computeExample(module: AnyModule, graph: Graph, feeds: Feeds, sizes: Sizes): Record<string, NDArray> {
   return interpret(graph, { ...feeds, ...drawsOf(graph, sizes) }, { parameters: randomParameters(module).of, sizes });
 }
 
-/** The draws that a graph asks for, by name. */
+/** The draws of a graph, by name. */
 export function drawsOf(graph: Graph, sizes: Sizes): Feeds {
   const draws = graph.inputs.filter((v) => (v.leaf as Leaf).kind === 'draw');
   const drawn = draws.map((v) => {

@@ -1,4 +1,4 @@
-// Random sizes for property tests: the text of an expression together with its meaning in exact integers.
+// Random sizes for property tests: the text of an expression together with its value in exact integers.
 import fc from 'fast-check';
 
 export type Sizes = Readonly<Record<string, number>>;
@@ -15,7 +15,7 @@ const names = ['batch', 'past', 'seq', 'x.1', 'X'] as const;
 /** A positive value for every name that an expression can have. */
 export const sizes: fc.Arbitrary<Sizes> = record(fc.integer({ min: 1, max: 40 }));
 
-/** Something for every name that an expression can have. */
+/** A random value for every name that an expression can have. */
 export function record<T>(something: fc.Arbitrary<T>): fc.Arbitrary<Readonly<Record<string, T>>> {
   return fc.record(Object.fromEntries(names.map((n) => [n, something])));
 }
@@ -39,7 +39,7 @@ function operation(sign: keyof typeof meanings, a: Expression, b: Expression): E
 
 const numericDivisor = fc.integer({ min: 1, max: 12 }).map(literal);
 
-/** Expressions that are positive where sizes are. */
+/** Expressions that are positive for positive sizes. */
 export const divisor: fc.Arbitrary<Expression> = fc.oneof(
   { weight: 3, arbitrary: numericDivisor },
   { weight: 1, arbitrary: name },
@@ -60,12 +60,12 @@ const nested = (maxDepth: number, inner: (side: Side) => Side[]): Side =>
 
 /** Sums and products only. */
 export const polynomial = nested(3, (side) => [infix(side), infix(side)]);
-/** Divisions by numbers too, at least one. */
+/** With at least one division by a number. */
 export const dividedByNumbers = division(
   nested(3, (side) => [infix(side), division(side, numericDivisor)]),
   numericDivisor,
 );
-/** Anything that a size can be. */
+/** Any expression of a size. */
 export const expression = nested(3, (side) => [infix(side), division(side, divisor)]);
 
 /** Checks a law for random operands. */

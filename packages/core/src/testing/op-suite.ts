@@ -1,26 +1,27 @@
-// The checks that every op goes through, on a few cases each.
+// The checks of every op, on a few cases each.
 import { backward } from '../autodiff/grad';
 import { type Dim, evaluateDim, namesOfDim } from '../dim/dim';
 import { interpret } from '../interpret/interpret';
 import { printType } from '../ir/define-op';
-import { type Graph, GraphBuilder, type Value } from '../ir/graph';
+import type { Graph, Value } from '../ir/graph';
 import { mul } from '../ops/elementwise';
 import { reduceSum } from '../ops/reduce';
+import { GraphBuilder } from '../ops/vocabulary';
 import { countOf, type DType, isFloat, type NDArray } from '../tensor/tensor';
 import { expectClose, type Tolerance } from './close';
 import { randomNumbers } from './random';
 
-/** One operand of a case, with random elements unless `values` says which. */
+/** One operand of a case, with random elements unless `values` is given. */
 export interface CaseInput {
   readonly dtype: DType;
   readonly dims: readonly Dim[];
-  /** Least element. Default -2, for unsigned integers 0. */
+  /** Minimum of the elements. Default -2, for unsigned integers 0. */
   readonly low?: number;
-  /** Greatest element. Default 2; of integers 5. */
+  /** Maximum of the elements. Default 2, for integers 5. */
   readonly high?: number;
-  /** Whole numbers, also of a float dtype. */
+  /** Integers, also in a float dtype. */
   readonly integer?: boolean;
-  /** The elements, row-major, at the case's sizes. */
+  /** The elements, row-major, for the case's sizes. */
   readonly values?: readonly number[];
 }
 
@@ -30,19 +31,19 @@ export interface OpCase {
   readonly inputs: readonly CaseInput[];
   /** Applies the op. */
   readonly build: (g: GraphBuilder, ...inputs: Value[]) => Value | readonly Value[];
-  /** What the names in the dims stand for. Default: different primes. */
+  /** Values of the names in the dims. Default: different primes. */
   readonly sizes?: Readonly<Record<string, number>>;
-  /** Which inputs have gradients: all floats (default), none, or these; `elsewhere`: all floats, but not at these very numbers. */
+  /** The inputs that have gradients: all floats (default), none, or these; `elsewhere`: all floats, but not at exactly these numbers. */
   readonly differentiable?: boolean | readonly number[] | 'elsewhere';
-  /** Elements of the first outputs, known from elsewhere. */
+  /** Elements of the first outputs, from an independent source. */
   readonly expected?: readonly (readonly number[])[];
-  /** Why no runtime is asked to compute the same. */
+  /** Why the case is not run on runtimes. */
   readonly referenceOnly?: string;
-  /** Between `evaluate` and `decompose`. Default 1e-9 both. */
+  /** Tolerance between `evaluate` and `decompose`. Default 1e-9 for both. */
   readonly tolerance?: Tolerance;
 }
 
-/** A case made ready: its graph at symbolic sizes, and its data. */
+/** A prepared case: its graph at symbolic sizes, and its data. */
 export interface ReadyCase {
   readonly graph: Graph;
   readonly sizes: Readonly<Record<string, number>>;
@@ -58,10 +59,10 @@ export function prepare(c: OpCase): ReadyCase {
 }
 
 /**
- * Checks an op on one case: that `infer` says what `evaluate` gives, at symbolic and at known sizes; that `decompose` gives the same
+ * Checks an op on one case: that `infer` returns the types of `evaluate`'s results, at symbolic and at known sizes; that `decompose` computes the same
  * as `evaluate`; that `vjp` agrees with central differences; and the expected elements, if the case has them.
  *
- * @throws Error that names the check, the worst element and its place
+ * @throws Error that names the check, the worst element and its index
  */
 export function checkOp(c: OpCase): void {
   const { graph, sizes, feeds } = prepare(c);

@@ -1,4 +1,4 @@
-// The same numbers on every target: examples of blocks, lowered and as plain ONNX, in a runtime with its own optimisations off.
+// The same numbers on every target: examples of blocks, lowered and in standard ONNX, in a runtime without graph optimisation.
 import type { AnyBlock } from '../block/block-definition';
 import type { Registry } from '../block/registry';
 import { compile, type Model } from '../compile/compile';
@@ -12,7 +12,7 @@ import { toArray, toTensor } from '../tensor/convert';
 import type { NDArray, Tensor } from '../tensor/tensor';
 import { compare, printComparison } from './close';
 import { derivedOf, drawsOf, exampleOf, feedsFor } from './example';
-import { roundingErrors } from './rounding';
+import { budgetsOf, largestOf } from './rounding';
 import { randomParameters } from './run-block';
 import { spoiled } from './spoiled';
 import { gradientsOf, triedVariants, typesOf, type Variant } from './variants';
@@ -23,7 +23,7 @@ export interface ParityTarget {
   readonly ort: Ort;
   /** Distinguishes it from others of the same target: `optimised`. */
   readonly name?: string;
-  /** Of the runtime's session. Default: its own rewriting of graphs is off. */
+  /** Options of the runtime's session. Default: without graph optimisation. */
   readonly session?: RunnerOptions['session'];
   /** Whether the gradients of each example are compared as well. */
   readonly gradients?: boolean;
@@ -35,18 +35,18 @@ export interface ParityOptions {
   readonly describe: (name: string, f: () => void) => void;
   /** Of your test framework. */
   readonly it: (name: string, f: () => void | Promise<void>) => void;
-  /** Finds the blocks that stand in the slots of examples. */
+  /** Finds the blocks in the slots of examples. */
   readonly registry: Pick<Registry, 'find' | 'parse' | 'toJSON'>;
   readonly targets: readonly ParityTarget[];
-  /** How many rows a sequence has at most, and all packed ones together: where a runtime is wrong beyond. Default: as the tests like. */
+  /** Maximum number of positions in a sequence, and in all packed ones together, for runtimes that are wrong beyond it. Default: no limit. */
   readonly mostRows?: number;
-  /** Is given the masks that each example refuses, to be remembered by a snapshot: what is not tested must not grow unseen. */
+  /** Called with the masks that each example refuses, for a snapshot, so that the untested variants cannot increase unnoticed. */
   readonly snapshot?: (refused: readonly string[]) => void;
 }
 
 /**
- * Registers tests that each example computes the same on each target, alone and under the masks that it takes, and that its gradients
- * are the same where a target asks for them. Its error against the interpreter may be sixteen times what roundings of float32 make of the
+ * Registers tests that each example computes the same on each target, alone and under the masks that it supports, and that its gradients
+ * are the same if the target's `gradients` is set. Its error against the interpreter may be sixteen times that of float32 rounding in the
  * example (see `roundingErrors`), at least four units in the last place of the largest output: the same on every processor.
  *
  * Example  parity(zoo.blocks, { describe, it, registry: zoo, targets: [{ target: targets.cpu, ort }] });
@@ -64,7 +64,7 @@ export function parity(blocks: readonly AnyBlock[], options: ParityOptions): voi
         for (const variant of [...variants, ...(trains ? [gradientsOf(example)] : [])]) {
           const call = prepared(variant);
           const name = `example ${index}${variant.name ? `, ${variant.name}` : ''}`;
-          // One for all targets that round as float32 does, one for each that promises less.
+          // One for all targets with float32 rounding, one for each with a lower accuracy.
           const known = new Map<string, Reference>();
           const reference = (model: Model): Reference => {
             const key = promisesLess(model.target) ? model.target.name : '';
@@ -106,12 +106,9 @@ const promisesLess = ({ kernels }: Target): boolean => Object.values(kernels).so
 
 interface Reference {
   readonly exact: Readonly<Record<string, NDArray>>;
-  /** How far each output may be from it. */
+  /** The tolerance of each output. */
   readonly budgets: Readonly<Record<string, number>>;
 }
-
-/** How many times what `roundingErrors` finds a kernel may be off: fused kernels round elsewhere, and approximate functions otherwise. */
-const factor = 16;
 
 function referenceOf(call: Prepared, { traced, names, target }: Model): Reference {
   const { sizes } = call.variant;
@@ -120,14 +117,9 @@ function referenceOf(call: Prepared, { traced, names, target }: Model): Referenc
   const values = new Map([...call.weights].map(([name, t]) => [name, toArray(t)]));
   const options = { parameters: (p: Parameter) => values.get(names.nameOf.get(p)!)!, sizes };
   const exact = interpret(traced, feeds, options);
-  // What a kernel promises is a bound already, so that the factor stays below it: four times the promise for each element.
-  const errorOf = (op: string): number => (4 * (target.kernels[op]?.error ?? 0)) / factor;
-  const errors = roundingErrors(traced, feeds, options, exact, errorOf);
-  const budgets = Object.fromEntries(
-    Object.entries(exact).map(([name, y]) => [name, Math.max(factor * errors[name]!, 4 * lastPlace(largest(y)))]),
-  );
-  const scale = Math.max(1, ...Object.values(exact).map(largest));
-  // Of a target that promises less, more cannot be asked; a wrong mask or scale is further off than that.
+  const budgets = budgetsOf(traced, feeds, options, exact, (op) => target.kernels[op]?.error ?? 0);
+  const scale = Math.max(1, ...Object.values(exact).map(largestOf));
+  // A target with lower accuracy has a higher tolerance; the error of a wrong mask or scale is still larger.
   const most = promisesLess(target) ? 4e-2 : 4e-3;
   for (const [name, budget] of Object.entries(budgets))
     if (budget > most * scale)
@@ -165,7 +157,3 @@ async function outputsOf(
     await run.dispose();
   }
 }
-
-const largest = ({ data }: NDArray): number => data.reduce((most, y) => Math.max(most, Math.abs(y)), 0);
-/** A unit in the last place of a float32 of this size. */
-const lastPlace = (x: number): number => 2 ** (Math.floor(Math.log2(Math.max(x, 2 ** -126))) - 23);

@@ -1,4 +1,4 @@
-// How far float32 may be from the exact result: found by computing with errors of its size, not by asking a processor.
+// The error of float32 arithmetic, determined by evaluation with random errors of its size, independent of a processor.
 import { type InterpretOptions, interpret } from '../interpret/interpret';
 import type { Graph, Node } from '../ir/graph';
 import { isFloat, type NDArray } from '../tensor/tensor';
@@ -11,13 +11,13 @@ const unit = 2 ** -24;
 const samples = 4;
 
 /**
- * The largest error of each output over some computations in which every op makes the errors of float32, at random and the same in every run:
+ * The largest error of each output over some evaluations in which every op has random errors of float32's size, the same in every run:
  *
  *     f(x₁ (1 + √n δ), …) · (1 + w δ)        δ within ±2⁻²⁴
  *
  * for an op that sums n products or terms; w is 1, and 4 for functions that runtimes approximate (exp, tanh, erf). Ops are replaced by their
- * definitions, so that cancellation within them is seen. No processor, number of threads or order of summation has a part in it. Where a
- * target's kernel promises less than float32 (sines on WebGPU), `errorOf` gives the absolute error to add.
+ * definitions, so that cancellation within them is included. The result does not depend on the processor, the number of threads or the order of summation. If a
+ * target's kernel is less accurate than float32 (sines on WebGPU), `errorOf` returns the absolute error to add.
  */
 export function roundingErrors(
   graph: Graph,
@@ -37,6 +37,32 @@ export function roundingErrors(
   }
   return errors;
 }
+
+/** How many times what {@link roundingErrors} finds a kernel may be off: fused kernels round elsewhere, and approximate functions otherwise. */
+const factor = 16;
+
+/**
+ * How far each output of a runtime may be from the exact one: sixteen times its rounding errors, at least four units in the last place of the
+ * largest element. `promised` is the absolute error that a target's kernel of an op is allowed, where that is more than float32's.
+ */
+export function budgetsOf(
+  graph: Graph,
+  feeds: Feeds,
+  options: Pick<InterpretOptions, 'parameters' | 'sizes'>,
+  exact: Readonly<Record<string, NDArray>>,
+  promised: (op: string) => number = () => 0,
+): Readonly<Record<string, number>> {
+  // What a kernel promises is a bound already, so that the factor stays below it: four times the promise for each element.
+  const errors = roundingErrors(graph, feeds, options, exact, (op) => (4 * promised(op)) / factor);
+  return Object.fromEntries(
+    Object.entries(exact).map(([name, y]) => [name, Math.max(factor * errors[name]!, 4 * lastPlace(largestOf(y)))]),
+  );
+}
+
+/** The largest absolute value. */
+export const largestOf = ({ data }: NDArray): number => data.reduce((most, y) => Math.max(most, Math.abs(y)), 0);
+/** A unit in the last place of a float32 of this size. */
+const lastPlace = (x: number): number => 2 ** (Math.floor(Math.log2(Math.max(x, 2 ** -126))) - 23);
 
 /** The largest distance of two arrays of the same dims. */
 export const largestDifference = (a: NDArray, b: NDArray): number =>
@@ -59,7 +85,7 @@ function roundingLike(name: string, errorOf: (op: string) => number): NonNullabl
   };
 }
 
-// What only moves elements, or chooses one, does not round.
+// Ops that only move or select elements do not round.
 const exactOps: ReadonlySet<string> = new Set(
   'Transpose Reshape Squeeze Unsqueeze Slice Concat Split Expand Tile Pad Gather GatherElements GatherND Where Identity Neg Abs Max Min Relu ReduceMax ReduceMin TopK Cast'.split(
     ' ',
@@ -69,7 +95,7 @@ const approximated: ReadonlySet<string> = new Set(
   'Exp Log Tanh Erf Sigmoid Softplus Sin Cos Pow Softmax LogSoftmax Sinh Cosh Tan Atan Mish'.split(' '),
 );
 
-/** How many numbers an op adds for one of its results. */
+/** Number of terms that an op sums for one element of its result. */
 function summedBy({ op, attrs }: Node, operands: readonly (NDArray | undefined)[]): number {
   const [x, second, third] = operands;
   if (!x) return 1;

@@ -3,7 +3,7 @@ import { compile, type Model } from '../compile/compile';
 import type { CompileOptions, InputType } from '../compile/compile-options';
 import { evaluateDim } from '../dim/dim';
 import { interpret } from '../interpret/interpret';
-import { type DeclaredRole, type Graph, GraphBuilder, nameOf, type Value } from '../ir/graph';
+import { type DeclaredRole, type Graph, nameOf, type Value } from '../ir/graph';
 import type { Decision } from '../lower/decision';
 import { lower } from '../lower/lower';
 import type { Rule } from '../lower/rule';
@@ -11,6 +11,7 @@ import type { Target } from '../lower/target';
 import { and, type Mask } from '../mask/index';
 import { type AnyModule, namesOf } from '../module/module';
 import { standalone } from '../module/standalone';
+import { GraphBuilder } from '../ops/vocabulary';
 import type { Parameter } from '../parameter/parameter';
 import type { Ort } from '../runtime/ort';
 import { createRunner } from '../runtime/runner';
@@ -30,7 +31,7 @@ export function randomArray(name: string, dims: readonly number[], dtype: DType 
 /** Random values for every parameter of a module. */
 export function randomParameters(m: AnyModule): {
   readonly byName: Readonly<Record<string, NDArray>>;
-  /** The value of one. */
+  /** The value of a parameter. */
   of(p: Parameter): NDArray;
 } {
   const { parameters, nameOf } = namesOf(m);
@@ -42,11 +43,11 @@ export function randomParameters(m: AnyModule): {
 export interface TraceOptions extends Partial<SequenceInputs> {
   readonly training?: boolean;
   readonly assumptions?: readonly string[];
-  /** Joined to what the inputs say: `causal`, as a decoder would set it. */
+  /** A further mask, such as `causal`, as a decoder would set it. */
   readonly mask?: Mask<Value>;
 }
 
-/** The graph of a block on named inputs: q, k, v, x or ids for what its kind takes, and whatever the context is made from. */
+/** The graph of a block on named inputs: q, k, v, x or ids for the arguments of its kind, and inputs of the sequence context. */
 export function traceBlock(m: AnyModule, inputs: Readonly<Record<string, InputType>>, o: TraceOptions = {}): Graph {
   const g = new GraphBuilder({ training: o.training ?? false, assumptions: new Set(o.assumptions) });
   const given = Object.fromEntries(Object.entries(inputs).map(([name, type]) => [name, g.input(name, ...type)]));
@@ -57,13 +58,13 @@ export function traceBlock(m: AnyModule, inputs: Readonly<Record<string, InputTy
   return g.finish();
 }
 
-/** What a block makes of arrays, traced at their sizes, and the parameters it was given. Draws are fed by name like inputs. */
+/** The results of a block for arrays, traced at their sizes, and its parameters. Draws are fed by name like inputs. */
 export function runBlock(
   m: AnyModule,
   feeds: Readonly<Record<string, NDArray>>,
   o: TraceOptions & {
     readonly draws?: Readonly<Record<string, NDArray>>;
-    /** Of feeds whose names have none. */
+    /** Roles of feeds whose names have none. */
     readonly roles?: Readonly<Record<string, DeclaredRole>>;
   } = {},
 ): {
@@ -81,9 +82,9 @@ export function runBlock(
 
 /** How {@link lowerBlock} lowers and compares. */
 export interface LowerBlockOptions extends TraceOptions {
-  /** Rules beside those of the module's blocks. */
+  /** Further rules besides those of the module's blocks. */
   readonly rules?: readonly Rule[];
-  /** What the names in the inputs' dims stand for. */
+  /** Values of the names in the inputs' dims. */
   readonly sizes?: Readonly<Record<string, number>>;
   readonly tolerance?: Tolerance;
 }
@@ -127,7 +128,7 @@ export function lowerBlock(
 }
 
 /**
- * Compiles a block for a target, runs it in a runtime with the runtime's own rewriting off, and compares with the interpreter.
+ * Compiles a block for a target, runs it in a runtime without graph optimisation, and compares with the interpreter.
  *
  * @throws Error that names the worst element where the results differ
  * @returns the model that ran

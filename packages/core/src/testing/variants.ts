@@ -1,4 +1,4 @@
-// The ways in which an example is called: alone, and under each mask that it takes.
+// The variants of an example: alone, and under each mask that it supports.
 import { grad } from '../autodiff/grad';
 import { checkAllRead } from '../compile/unread';
 import { ConfigError, ShapeError } from '../error';
@@ -24,7 +24,7 @@ export interface Variant {
   readonly sizes: Sizes;
   /** Whether its outputs are gradients. */
   readonly gradients?: true;
-  /** Data of the inputs that stand for the mask, where random data would mean nothing. */
+  /** Data of the mask's inputs, where random data would be invalid. */
   readonly feeds: Feeds;
 }
 
@@ -33,7 +33,7 @@ interface Masking {
   readonly inputs: BlockInputs;
   readonly feeds?: (sizes: Sizes) => Feeds;
   readonly causal?: boolean;
-  /** Only for what hides each pair of query and key by itself. */
+  /** Only for blocks that mask each pair of query and key. */
   readonly ofPairs?: boolean;
   /** Only for what attends to a memory. */
   readonly ofMemory?: boolean;
@@ -61,11 +61,11 @@ const maskings: readonly Masking[] = [
   { name: 'score bias', inputs: { attention_bias: { dtype: 'float32', dims: ['batch', 1, 'seq', 'seq'] } }, ofPairs: true },
   { name: 'padding mask', inputs: { attention_mask: { dtype: 'bool', dims: ['batch', 'seq'] } }, ofPairs: true },
 ];
-/** The variants of an example that it does not refuse, with at most so many rows in a sequence, or in all packed ones. */
+/** The variants of an example that it does not refuse, with at most so many positions in a sequence, or in all packed ones. */
 export const variantsOf = (example: Example, mostRows: number = Number.POSITIVE_INFINITY): readonly Variant[] =>
   triedVariants(example, mostRows).variants;
 
-/** All variants of an example: those that it takes, and for each that it refuses its name and what says so: `causal: ConfigError at …`. */
+/** All variants of an example: those that it supports, and for each that it refuses its name and the error: `causal: ConfigError at …`. */
 export function triedVariants(
   example: Example,
   mostRows: number = Number.POSITIVE_INFINITY,
@@ -96,7 +96,7 @@ export function triedVariants(
   return { variants, refused };
 }
 
-/** The gradients of Σ y² for each parameter and each input in floats, as a model. */
+/** The gradients of Σ y² for each parameter and each float input, as a model. */
 export function gradientsOf(example: Example): Variant {
   const m = standalone(example.module);
   const forward = (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => {
@@ -126,7 +126,7 @@ export function gradientsOf(example: Example): Variant {
 
 const masksOf = ({ module: m }: Example) => kindOf(m)?.masks ?? 'none';
 
-// Sequences one after another, where the inputs are rows of sequences.
+// A packed batch, for inputs that are sequences.
 function packed(e: Example, { seq }: Sizes, mostRows: number): readonly Variant[] {
   const longest = Math.min(seq!, Math.floor(((mostRows - 1) * 2) / 3));
   const tokens: Readonly<Record<string, readonly number[]>> = {
@@ -157,13 +157,14 @@ function packed(e: Example, { seq }: Sizes, mostRows: number): readonly Variant[
   ];
 }
 
-// Kernels want channels by eight.
+// Kernels require a multiple of eight channels.
 const wideHeads = (e: Example): BlockInputs =>
   e.block.kind === 'attention'
     ? Object.fromEntries(Object.entries(e.inputs).map(([name, input]) => [name, { ...input, dims: input.dims.with(-1, 8) }]))
     : e.inputs;
 
-function causally(m: AnyModule): AnyModule {
+/** A module under a causal mask, as a decoder would set it. */
+export function causally(m: AnyModule): AnyModule {
   const { children, forward, about } = standalone(m);
   const narrowed = (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) =>
     forward(inputs, withContext(ctx, { mask: and(ctx.mask, causal) }));
@@ -180,7 +181,7 @@ function refusalOf({ module: m, inputs, layout }: Variant): ConfigError | ShapeE
   }
 }
 
-/** Inputs as `compile` takes them. */
+/** Inputs in the form of `compile`'s option. */
 export function typesOf(inputs: BlockInputs) {
   return Object.fromEntries(Object.entries(inputs).map(([name, { dtype, dims }]) => [name, [dtype, dims] as const]));
 }

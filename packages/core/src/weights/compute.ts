@@ -1,28 +1,28 @@
 // Computes values that depend only on available tensors; shared by constant folding and by expressWeight.
 import { internal, WeightError } from '../error';
-import { located, type Node, type Value } from '../ir/graph';
+import type { Node, Value } from '../ir/graph';
 import { toArray, toTensor } from '../tensor/convert';
 import type { Scratch } from '../tensor/scratch';
 import type { Tensor, TensorData } from '../tensor/tensor';
 import { movedPieces, moveTensor } from './move-tensor';
 
-/** What a value is made of: itself, or where its op has no arithmetic of its own, its definition. */
+/** The node of a value, or, if its op has no `evaluate`, its definition. */
 type Made = ReadonlyMap<Value, Value>;
 
-/** A value in ops that can be computed, and its leaves. */
+/** A value as an expression of ops that can be evaluated, and its leaves. */
 export interface Expression {
   /** Required inputs and parameters, in the order of first use. */
   readonly leaves: readonly Value[];
   /**
-   * Computes it. Tensors are taken out of the map as they are used up, so that none stays in memory longer than needed. The result can lie in
+   * Computes it. Tensors are removed from the map after their last use, so that none stays in memory longer than needed. The result can use
    * memory of `scratch` or of a leaf.
    */
   compute(leaves: Map<Value, Tensor>, scratch?: Scratch): Tensor;
-  /** The same in pieces if the last step is a matter of order, each in `room` where the one before lay; else in one. */
+  /** The same in pieces if the last step only moves elements, each in the memory of `room`, which the pieces share; otherwise as one piece. */
   computePieces(leaves: Map<Value, Tensor>, room: Uint8Array): Iterable<TensorData>;
 }
 
-/** The expression behind a value whose sizes are all known. */
+/** The expression of a value whose sizes are all known. */
 export function expressionOf(root: Value): Expression {
   const made = new Map<Value, Value>();
   const uses = new Map<Value, number>();
@@ -53,8 +53,8 @@ function definitionOf(v: Value, made: Map<Value, Value>): Value {
   return actual;
 }
 
-function defined({ op, operands, attrs }: Node, index: number): Value {
-  const value = op.decompose?.(operands, attrs)[index];
+function defined({ op, operands, attrs, graph }: Node, index: number): Value {
+  const value = op.decompose?.(operands, attrs, graph.ops)[index];
   if (value) return value;
   throw new WeightError({
     path: op.key,
@@ -66,7 +66,7 @@ function defined({ op, operands, attrs }: Node, index: number): Value {
 class Computation {
   constructor(
     private readonly made: Made,
-    /** How often each value is still needed. */
+    /** Number of remaining uses of each value. */
     private readonly left: Map<Value, number>,
     private readonly held: Map<Value, Tensor>,
     private readonly scratch: Scratch | undefined,
@@ -98,7 +98,7 @@ class Computation {
 
   private computed(v: Value, operands: readonly (Tensor | undefined)[]): Tensor {
     const { op, operands: values } = v.producer!;
-    return located(v.graph, op.key, values, () => moveTensor(v, operands, this.scratch) ?? evaluated(v, operands));
+    return v.graph.located(op.key, values, () => moveTensor(v, operands, this.scratch) ?? evaluated(v, operands));
   }
 
   private operandsOf(node: Node): readonly (Tensor | undefined)[] {

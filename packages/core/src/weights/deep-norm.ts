@@ -1,7 +1,7 @@
-// The two numbers by which DeepNorm keeps very deep stacks stable.
+// The two coefficients by which DeepNorm keeps very deep stacks stable.
 import { ConfigError, describe } from '../error';
 
-/** DeepNorm's numbers for one stack: the residual is multiplied by alpha, the initial values of its weights by beta. */
+/** DeepNorm's coefficients for one stack: the residual is multiplied by alpha, the initial values of its weights by beta. */
 export interface DeepNormCoefficients {
   readonly alpha: number;
   readonly beta: number;

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ShapeError, WeightError } from '../error';
 import { interpret } from '../interpret/interpret';
-import { GraphBuilder, type Value } from '../ir/graph';
+import type { Value } from '../ir/graph';
 import {
   add,
   cast,
@@ -26,6 +26,7 @@ import {
   unsqueeze,
   windows,
 } from '../ops/index';
+import { GraphBuilder } from '../ops/vocabulary';
 import { zeros } from '../parameter/init';
 import { Parameter } from '../parameter/parameter';
 import { castTensor, tensor, toArray, toTensor } from '../tensor/convert';

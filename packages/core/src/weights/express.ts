@@ -1,17 +1,18 @@
-// Weights made from those of a checkpoint in another layout.
+// Weights computed from those of a checkpoint in another layout.
 import { describe, WeightError } from '../error';
 import { printType } from '../ir/define-op';
-import { GraphBuilder, Value } from '../ir/graph';
+import { Value } from '../ir/graph';
+import { GraphBuilder } from '../ops/vocabulary';
 import type { Scratch } from '../tensor/scratch';
 import { bytesOf, countOf, type Tensor } from '../tensor/tensor';
 import { expressionOf } from './compute';
 import { isLazy, type LazyTensor } from './lazy';
 
 /**
- * A weight made from others by an expression in ops: parts joined, cut, transposed, permuted, scaled.
+ * A weight computed from others by an expression in ops: concatenated, split, transposed, permuted, scaled.
  *
- * Its dtype and dims are known at once. The operands are read when it is loaded, and are not kept; those that the expression does not use are never
- * read. What only moves elements moves them as they are stored; everything else is computed in float64 and rounded after each op.
+ * Its dtype and dims are known immediately. The operands are read when it is loaded, and are not kept; those that the expression does not use are never
+ * read. Ops that only move elements move them as they are stored; all others are computed in float64 and rounded after each op.
  *
  * Shapes   operands any → any; all sizes are numbers
  * Dtypes   any

@@ -1,4 +1,4 @@
-// Node only. Checkpoints on the disk.
+// Node only. Reads and writes checkpoint files.
 import { type FileHandle, open, readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { onDisk } from '../disk/file-error';
@@ -19,7 +19,7 @@ import { openSharded } from './sharded';
 
 const indexName = 'model.safetensors.index.json';
 const singleName = 'model.safetensors';
-/** One call of the system reads at most this much. */
+/** Bytes that one system call reads at most. */
 const pieceBytes = 2 ** 30;
 
 async function readPieces(handle: FileHandle, offset: number, bytes: Uint8Array, path: string): Promise<Uint8Array> {
@@ -32,9 +32,9 @@ async function readPieces(handle: FileHandle, offset: number, bytes: Uint8Array,
 }
 
 /**
- * A file as a source of bytes. It is opened for each reading, so nothing has to be closed.
+ * A file as a source of bytes. It is opened for each read, so it does not need to be closed.
  *
- * @throws FileError when there is no such file; on reading, also when it was changed in between
+ * @throws FileError when the file does not exist; on reading, also when it was changed in between
  */
 export async function fileSource(path: string): Promise<ByteSource> {
   const about = await onDisk(path, stat(path));
@@ -79,10 +79,10 @@ async function findIn(folder: string): Promise<string> {
 }
 
 /**
- * The weights of a checkpoint: of a safetensors file, of an index of several (`*.json`), or of a folder that holds either. Headers are read and
+ * The weights of a checkpoint: of a safetensors file, of an index of several (`*.json`), or of a folder that contains either. Headers are read and
  * checked now, each tensor when it is loaded.
  *
- * @throws FileError, WeightError when something is missing, cut off or contradicts itself
+ * @throws FileError, WeightError when a file or tensor is missing, truncated or inconsistent
  */
 export async function openWeights(path: string): Promise<Map<string, LazyTensor>> {
   const file = (await onDisk(path, stat(path))).isDirectory() ? await findIn(path) : path;
@@ -100,8 +100,8 @@ export interface SaveSafetensorsOptions {
 }
 
 /**
- * Writes tensors to a safetensors file; lazy ones are loaded one at a time. The file gets its name when it is complete and on the disk: whatever
- * fails before, an older one stays as it was and nothing is left behind. Its folder is made if it is not there.
+ * Writes tensors to a safetensors file; lazy ones are loaded one at a time. The file gets its name when it is complete and on the disk: if writing
+ * fails, an older file is not changed and no temporary file is left. Its folder is created if necessary.
  *
  * @throws FileError when the file cannot be written or the disk is full
  * @throws WeightError for values that the format does not support

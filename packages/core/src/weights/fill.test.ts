@@ -34,8 +34,8 @@ const moments = (x: Float64Array) => {
   return {
     mean,
     std: Math.sqrt(x.reduce((a, b) => a + (b - mean) ** 2, 0) / x.length),
-    min: Math.min(...x),
-    max: Math.max(...x),
+    min: x.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY),
+    max: x.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY),
   };
 };
 const hash = (init: Init, dtype: DType, dims = [61, 37]) =>

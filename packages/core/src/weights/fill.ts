@@ -8,7 +8,7 @@ import type { RandomStream } from './random';
 
 /** Options of {@link fill}. */
 export interface FillOptions {
-  /** Dtype of the result; float32 when left out. Values are made in float64 and rounded once. */
+  /** Dtype of the result; default float32. Values are computed in float64 and rounded once. */
   readonly dtype?: DType;
   /** The fans, if dims do not determine them (several matrices in one weight). */
   readonly fans?: Fans | undefined;
@@ -17,7 +17,7 @@ export interface FillOptions {
 }
 
 /**
- * Checks an initialisation without making anything.
+ * Checks an initialisation without computing values.
  *
  * @throws WeightError when it is `none`, does not match the dims, or has invalid parameters
  */
@@ -53,7 +53,7 @@ function faultOf(init: Init, dims: readonly number[], fans: () => Fans): Omit<Er
 }
 
 /**
- * Computes the initial values of a parameter. Element i depends on the stream and i alone, so another dtype gives the same numbers, rounded.
+ * Computes the initial values of a parameter. Element i depends only on the stream and i, so another dtype has the same numbers, rounded.
  *
  * @throws WeightError as {@link checkInit}
  */
@@ -103,7 +103,7 @@ function sample(d: Distribution, stream: RandomStream, out: Float64Array): void 
 }
 
 function truncate(out: Float64Array, std: number, low: number, high: number): void {
-  // Upper tails are drawn as lower ones: probabilities near 0 keep their digits, near 1 they do not.
+  // Upper tails are drawn as lower ones, because probabilities near 0 are more precise than those near 1.
   const sign = low > 0 ? -1 : 1;
   const [from, to] = sign > 0 ? [low, high] : [-high, -low];
   const start = std > 0 ? normalProbability(from / std) : 0;

@@ -9,23 +9,23 @@ import { type Initializable, type SchemeName, schemes } from './schemes';
 
 /** How {@link initializeParameters} chooses initial values. */
 export interface InitializeOptions {
-  /** `default` (each parameter's own init) when left out. */
+  /** Default: `default` (each parameter's own init). */
   readonly scheme?: SchemeName;
   /** An integer from 0 to 2^53 - 1; default 0. The same seed gives the same bytes everywhere. */
   readonly seed?: number;
-  /** By how much a parameter's scheme scales its values: DeepNorm's beta in its stack. 1 when left out. */
+  /** The factor by which the scheme scales the values of a parameter: DeepNorm's beta of its stack. Default 1. */
   readonly gain?: (path: string) => number;
   /** Dtype of parameters without their own dtype; default float32. */
   readonly dtype?: DType;
   /** What to do with a parameter without an initialisation: throw an error, or use zeros. */
   readonly uninitialized?: 'error' | 'zeros';
-  /** `xformers`: the gain applies to queries and keys too, which the paper leaves out. */
+  /** `xformers`: the gain applies to queries and keys too, which the paper excludes. */
   readonly compat?: 'xformers';
 }
 
 const known = { scheme: true, seed: true, gain: true, dtype: true, uninitialized: true, compat: true } as const;
 
-/** The initialisation that a scheme chooses for one parameter. Packed layers are chosen for each by itself. */
+/** The initialisation that a scheme selects for one parameter. For stacked layers it is selected for each layer separately. */
 export function chooseInit(p: Initializable, o: Pick<InitializeOptions, 'scheme' | 'compat'>, gain = 1): Init {
   const { packed, role } = p.options ?? {};
   const [, ...rest] = p.dims;
@@ -40,11 +40,11 @@ export function chooseInit(p: Initializable, o: Pick<InitializeOptions, 'scheme'
 }
 
 /**
- * Initial values of parameters, by path. They are computed when loaded and not kept, so a large model is never in memory as a whole; each depends on
- * the seed and its own path alone.
+ * Initial values of parameters, by path. They are computed when loaded and not kept, so a large model is never completely in memory; each depends only on
+ * the seed and its own path.
  *
  * @throws ConfigError for an unknown scheme or option, or a wrong seed
- * @throws WeightError for a parameter that nothing initialises (unless `uninitialized: 'zeros'`), or whose init does not fit its dims
+ * @throws WeightError for a parameter without an initialisation (unless `uninitialized: 'zeros'`), or whose init does not fit its dims
  */
 export function initializeParameters(
   params: Iterable<readonly [path: string, p: Initializable & { readonly options?: { readonly dtype?: DType } }]>,

@@ -21,7 +21,7 @@ export function duplicateKey(json: string): string | undefined {
   return undefined;
 }
 
-/** Where the string that begins at `start` is over. A quote after an odd number of backslashes belongs to it. */
+/** The end of the string that begins at `start`. A quote after an odd number of backslashes is part of it. */
 function endOfString(json: string, start: number): number {
   for (let quote = start; ; ) {
     quote = json.indexOf('"', quote + 1);

@@ -1,21 +1,21 @@
-// Tensors that need not be in memory yet.
+// Tensors that are loaded on request.
 
 import { castTensor } from '../tensor/convert';
 import type { Scratch } from '../tensor/scratch';
 import { bytesOf, countOf, type DType, type Tensor } from '../tensor/tensor';
 
-/** A tensor whose elements are read or made when they are asked for, and not kept. */
+/** A tensor whose elements are read or computed on request, and not kept. */
 export interface LazyTensor {
   readonly dtype: DType;
   readonly dims: readonly number[];
   readonly byteLength: number;
-  /** Reads or makes the tensor, in memory of `scratch` if that serves and is given. */
+  /** Reads or computes the tensor, in memory of `scratch` if that is given and suitable. */
   load(scratch?: Scratch): Promise<Tensor>;
-  /** The same without waiting; present where nothing has to be read from outside. */
+  /** The same synchronously; present if no file has to be read. */
   loadSync?(): Tensor;
 }
 
-/** A lazy tensor that is made by a function, each time anew. */
+/** A lazy tensor that a function computes, again for each load. */
 export function lazily(dtype: DType, dims: readonly number[], make: () => Tensor): LazyTensor {
   return { dtype, dims, byteLength: bytesOf(dtype, countOf(dims)), load: async () => make(), loadSync: make };
 }

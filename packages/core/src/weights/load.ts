@@ -6,7 +6,7 @@ import { castLazy, isLazy, type LazyTensor, lazyTensor } from './lazy';
 import type { NameMap } from './name-map';
 
 type Weight = Tensor | LazyTensor | (() => Tensor | Promise<Tensor>);
-/** Weights by name: in memory, lazy, or made by a function when they are needed. */
+/** Weights by name: in memory, lazy, or computed by a function when they are needed. */
 export type WeightSource = ReadonlyMap<string, Weight>;
 
 /** What a model requires of one weight. */
@@ -47,7 +47,7 @@ export interface MatchedWeights {
   readonly report: MatchReport;
 }
 
-// How many faults an error spells out.
+// Number of faults that an error lists.
 const most = 4;
 
 /**
@@ -57,7 +57,7 @@ const most = 4;
  *     const { weights, report } = matchWeights(parameters, given, { aliases, nameMap: names, partial: true });
  *
  * @throws ConfigError for an unknown option
- * @throws WeightError for a weight that is missing, unknown, duplicate, or of the wrong dims or dtype; with `partial` these are left out and
+ * @throws WeightError for a weight that is missing, unknown, duplicate, or of the wrong dims or dtype; with `partial` these are omitted and
  *   listed in the report, except a duplicate weight
  */
 export function matchWeights(
@@ -193,7 +193,7 @@ function tiedDtype(path: string, given: Weight, { name, weight }: { readonly nam
   return tiedFault(path, name, given.dtype, weight.dtype);
 }
 
-/** A weight that is compared with another one, of equal values if all is well, when it is loaded. */
+/** A weight that is compared with another one when it is loaded; their values must be equal. */
 function sameAs(weight: LazyTensor, other: LazyTensor, path: string, name: string): LazyTensor {
   const checked = (a: Tensor, b: Tensor): Tensor => {
     const [x, y] = [bytesOfTensor(a), bytesOfTensor(b)];

@@ -1,4 +1,4 @@
-// Weights moved and cast as they are stored, without the detour through float64.
+// Moves and casts weights as they are stored, without conversion to float64.
 
 import type { Attrs, Op } from '../ir/define-op';
 import type { Value } from '../ir/graph';
@@ -16,15 +16,15 @@ import { Scratch } from '../tensor/scratch';
 import { arrayOf, bitsOf, bytesOf, countOf, type DType, type Tensor, type TensorData } from '../tensor/tensor';
 import { readStrided, readStridedPieces } from './strided';
 
-/** What an op makes of tensors: `result` is the one of its outputs that is wanted, in memory of `scratch` where that is given. */
+/** Computes an op on tensors: `result` is the requested output, in memory of `scratch` if that is given. */
 type Move<A> = (operands: readonly Tensor[], attrs: A, result: Value, scratch?: Scratch) => Tensor;
 
-/** Where the elements of a result are in the operand. */
+/** The location of a result's elements in the operand. */
 interface View {
   readonly strides: readonly number[];
   readonly start?: number;
 }
-/** What an op that only looks at its operand in another way looks at. */
+/** The strided view of an op that only rearranges its operand. */
 type Look<A> = (operand: Pick<Tensor, 'dims'>, attrs: A, result: Value) => View;
 
 const dimsOf = (v: Value): readonly number[] => v.dims as readonly number[];
@@ -85,7 +85,7 @@ export function moveTensor(result: Value, operands: readonly (Tensor | undefined
   return { dtype, dims: dimsOf(result), data: readStrided(data, dimsOf(result), view.strides, view.start) };
 }
 
-/** The same piece by piece, see {@link readStridedPieces}; undefined for a node that does more than look at its operand in another way. */
+/** The same piece by piece, see {@link readStridedPieces}; undefined for a node that does more than rearrange its operand. */
 export function movedPieces(
   result: Value,
   operands: readonly (Tensor | undefined)[],

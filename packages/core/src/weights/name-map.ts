@@ -3,15 +3,15 @@ import { ConfigError } from '../error';
 
 /** Names of weights in another project's checkpoints and in ours. */
 export interface NameMap {
-  /** Our name for a foreign one; undefined when no pattern fits. */
+  /** Our name for a foreign one; undefined if no pattern matches. */
   toOurs(foreign: string): string | undefined;
-  /** The foreign name for one of ours; undefined when no pattern fits. */
+  /** The foreign name for one of ours; undefined if no pattern matches. */
   toForeign(ours: string): string | undefined;
 }
 
 interface Pattern {
   readonly regex: RegExp;
-  /** The text around the holes, one more than holes. */
+  /** The texts around the placeholders, one more than placeholders. */
   readonly text: readonly string[];
   readonly holes: readonly string[];
 }
@@ -24,7 +24,7 @@ function split(pattern: string): { readonly text: string[]; readonly holes: stri
   return { text: pieces.filter((_, i) => i % 2 === 0), holes: pieces.filter((_, i) => i % 2 === 1) };
 }
 
-/** The hole at the very start or end of a pattern, which may span dots unless it is a number. */
+/** The placeholder at the start or end of a pattern, which may span dots unless it is a number. */
 function open({ text, holes }: ReturnType<typeof split>): readonly (string | undefined)[] {
   return [text[0] === '' ? holes[0] : undefined, text.at(-1) === '' ? holes.at(-1) : undefined];
 }
@@ -59,10 +59,10 @@ function check(foreign: string, ours: string, sides: readonly ReturnType<typeof 
 }
 
 /**
- * A two-way map of weight names, from ordered pairs of patterns; the first that fits wins.
+ * A two-way map of weight names, from ordered pairs of patterns; the first that matches is used.
  *
- * A placeholder `{i}`, `{j}`, `{k}` or `{n}` matches a number, any other matches text without a dot; at the very start or end of either pattern it may
- * span dots. Round trips hold for names that only one pair fits.
+ * A placeholder `{i}`, `{j}`, `{k}` or `{n}` matches a number, any other matches text without a dot; at the start or end of either pattern it may
+ * span dots. Mapping there and back is the identity for names that only one pair matches.
  *
  *     nameMap([['model.layers.{i}.self_attn.{x}', 'layers.{i}.mixer.{x}']]).toOurs('model.layers.3.self_attn.q_proj.weight')
  *     // 'layers.3.mixer.q_proj.weight'

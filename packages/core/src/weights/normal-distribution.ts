@@ -1,4 +1,4 @@
-// The normal distribution by sums, products, quotients and square roots alone, which every machine rounds alike; Math.exp and Math.log may differ.
+// The normal distribution by sums, products, quotients and square roots only, which every machine rounds alike; Math.exp and Math.log may differ.
 
 const value = new Float64Array(1);
 const words = new Uint32Array(value.buffer);
@@ -50,7 +50,7 @@ export function normalProbability(x: number): number {
   return x < 0 ? 0.5 - density * sum : 0.5 + density * sum;
 }
 
-// Numerators and denominators of AS241, highest power first: near the middle, in the tails, far out.
+// Numerators and denominators of AS241, highest power first: near the middle, in the tails, in the far tails.
 const middle = [
   [
     2509.0809287301227, 33430.57558358813, 67265.7709270087, 45921.95393154987, 13731.69376550946, 1971.5909503065513,
@@ -93,7 +93,7 @@ function ratio([above, below]: readonly [readonly number[], readonly number[]], 
 }
 
 /**
- * The x below which a standard normal number is with probability p, 0 < p < 1; about 16 digits.
+ * The quantile of the standard normal distribution for probability p, 0 < p < 1; about 16 digits.
  * Source: Wichura 1988, "Algorithm AS 241: The percentage points of the normal distribution".
  */
 export function normalQuantile(p: number): number {

@@ -1,7 +1,7 @@
-// Random numbers that are the same on every machine: integers by a counter-based generator, floats from them by exact steps only.
+// Random numbers that are the same on every machine: integers of a counter-based generator, converted to floats exactly.
 import { ConfigError, describe } from '../error';
 
-/** A sequence of random numbers that depends on nothing but the seed and the path it was made for. */
+/** A sequence of random numbers that depends only on the seed and a path. */
 export interface RandomStream {
   /** Fills `out` with the stream's next numbers, uniform, strictly between 0 and 1, in steps of 2^-52. */
   uniform(out: Float64Array): void;
@@ -15,7 +15,7 @@ function highProduct(a: number, b: number): number {
 }
 
 /**
- * Philox4x32-10: four random words of a counter of four words and a key of two. Writes over the counter.
+ * Philox4x32-10: four random words from a counter of four words and a key of two. Overwrites the counter.
  * Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
  */
 export function philox(counter: Uint32Array, key0: number, key1: number): void {
@@ -38,7 +38,7 @@ export function philox(counter: Uint32Array, key0: number, key1: number): void {
 }
 
 /**
- * Two words of key for a path under a seed: the generator itself, run over the characters.
+ * A key of two words for a path and a seed: the generator itself, applied to the characters.
  *
  * @throws ConfigError when the seed is not an integer from 0 to 2^53 - 1
  */
@@ -61,11 +61,11 @@ export function keyOf(seed: number, path: string): readonly [number, number] {
 }
 
 /**
- * The random numbers of one path under one seed. Streams of different paths are independent, so the order in which they are used is of no
- * consequence, and a parameter added to a model changes no other.
+ * The random numbers of one path and one seed. Streams of different paths are independent, so the order in which they are used does not
+ * matter, and a parameter added to a model changes no other.
  *
  * @param seed an integer from 0 to 2^53 - 1
- * @throws ConfigError when the seed is none
+ * @throws ConfigError for a wrong seed
  */
 export function randomStream(seed: number, path: string): RandomStream {
   const [key0, key1] = keyOf(seed, path);

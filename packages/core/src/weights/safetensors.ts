@@ -14,7 +14,7 @@ export interface ByteSource {
   readonly name?: string;
   /** In bytes. */
   readonly size: number;
-  /** Reads `length` bytes at `offset`; both are within the size. They can lie in memory of `scratch` if it is given. */
+  /** Reads `length` bytes at `offset`; both are within the size. They can be in memory of `scratch` if it is given. */
   read(offset: number, length: number, scratch?: Scratch): Promise<Uint8Array>;
 }
 
@@ -51,7 +51,7 @@ const nameOf: Readonly<Partial<Record<DType, string>>> = {
 };
 const dtypeOf: ReadonlyMap<unknown, DType> = new Map(Object.entries(nameOf).map(([dtype, name]) => [name, dtype as DType]));
 
-/** Longest header read: some 150,000 tensors. The format allows six times that, which takes gigabytes to read. */
+/** Maximum header length: about 150,000 tensors. The format allows six times that, which needs gigabytes to parse. */
 const longestHeader = 2 ** 24;
 const metadataKey = '__metadata__';
 
@@ -124,7 +124,7 @@ function parseEntry(info: unknown, file: string, tensor: string, dataStart: numb
   return { dtype, dims: shape.map((d) => d + 0), start: dataStart + start, end: dataStart + end };
 }
 
-/** Every byte of the data belongs to exactly one tensor, or two readers could see two files in one. */
+/** Every byte of the data must belong to exactly one tensor; otherwise two readers could read different contents. */
 function checkLayout(entries: ReadonlyMap<string, SafetensorsEntry>, dataStart: number, size: number, path: string): void {
   const sorted = [...entries].sort(([, a], [, b]) => a.start - b.start || a.end - b.end);
   let at = dataStart;
@@ -145,7 +145,7 @@ function checkLayout(entries: ReadonlyMap<string, SafetensorsEntry>, dataStart: 
 
 function parseHeader(json: Uint8Array, size: number, path: string): SafetensorsHeader {
   const header = parseJson(json, path);
-  // The format's own library reads null as none.
+  // The format's own library treats null as absent.
   const metadata = (Object.hasOwn(header, metadataKey) ? header[metadataKey] : undefined) ?? {};
   if (!isObject(metadata) || Object.values(metadata).some((x) => typeof x !== 'string')) {
     notSafetensors(path, `the header's ${metadataKey}`, 'an object of strings', describe(metadata));
@@ -161,7 +161,7 @@ function parseHeader(json: Uint8Array, size: number, path: string): SafetensorsH
 /**
  * Reads and checks the header of a safetensors file in memory. A header is at most 16 MiB long.
  *
- * @throws FileError for a file that is not in safetensors format, or one whose header contradicts itself or its size
+ * @throws FileError for a file that is not in safetensors format, or whose header is inconsistent or does not match its size
  * @throws WeightError for a tensor of an unknown dtype, or whose dims do not fit its bytes
  */
 export function readHeader(bytes: Uint8Array, path = 'safetensors'): SafetensorsHeader {
@@ -223,7 +223,7 @@ async function readExactly(
 }
 
 /**
- * The tensors of a safetensors file that stays where it is: the header, at most 16 MiB, is read now, each tensor when it is loaded.
+ * The tensors of a safetensors file that is not read completely: the header, at most 16 MiB, is read now, each tensor when it is loaded.
  *
  * @throws FileError, WeightError as {@link readHeader}
  */
@@ -287,7 +287,7 @@ function headerOf(layout: ReturnType<typeof layOut>, metadata: Readonly<Record<s
 
 /**
  * Writes tensors in the safetensors format, as chunks: the header, then each tensor's bytes; lazy ones are loaded one at a time. The same tensors
- * and metadata give the same bytes, in whatever order they come. The data begin at a multiple of 8 bytes, every tensor at one of its element size.
+ * and metadata are written as the same bytes, in any order. The data begin at a multiple of 8 bytes, every tensor at a multiple of its element size.
  *
  * @throws WeightError for a dtype that the format does not support, a duplicate name, or a lazy tensor that does not match its declaration
  */

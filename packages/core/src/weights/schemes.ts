@@ -19,7 +19,7 @@ export interface Initializable {
   readonly init: Init;
   readonly options?: {
     readonly role?: Role;
-    /** Weight when left out. */
+    /** Default: weight. */
     readonly part?: 'weight' | 'bias' | 'other';
     /** The fans, if dims do not determine them (several matrices in one weight). */
     readonly fans?: Fans;
@@ -28,7 +28,7 @@ export interface Initializable {
   };
 }
 
-/** Chooses the initial values of a parameter. Gain is that of its stack (DeepNorm's beta), else 1. */
+/** Selects the initial values of a parameter. Gain is that of its stack (DeepNorm's beta), otherwise 1. */
 export type Scheme = (role: Role | undefined, p: Initializable, gain: number) => Init;
 
 interface Layer {
@@ -36,7 +36,7 @@ interface Layer {
   readonly bias?: Init;
 }
 
-// Roles of linear maps: they share one rule unless a scheme has one for the role itself.
+// Roles of linear maps: they share one rule unless a scheme has a rule for the role.
 const linear: ReadonlySet<Role> = new Set([
   'query',
   'key',
@@ -75,14 +75,14 @@ function cutNormal(gain: number): Init {
 }
 
 /**
- * The schemes. `default` keeps every parameter's own init, and so does every scheme for what has no rule below; for weights of linear maps
- * it scales them by the gain.
+ * The schemes. `default` uses every parameter's own init, scaled by the gain for weights of linear maps; so does every scheme for parameters without a rule
+ * below.
  *
  * | scheme | linear maps | feed-forward (`hidden`) | convolutions | embeddings |
  * | --- | --- | --- | --- | --- |
  * | vit | Xavier uniform, bias 0 | Xavier uniform, bias N(0, 1e-6) | LeCun normal, bias 0 | own |
  * | small | U(±gain · √(6 / (fan in + 4 fan out))), bias 0 | as vit | LeCun normal without gain, bias 0 | own |
- * | timm | normal, std 0.02 gain, cut at ±√3 std, bias 0 | as linear | own | own, std · gain |
+ * | timm | normal, std 0.02 gain, truncated at ±√3 std, bias 0 | as linear | own | own, std · gain |
  * | moco | Xavier uniform, bias 0 | as linear | own | own, std · gain |
  *
  * Source of small: Nguyen and Salazar 2019, https://arxiv.org/abs/1910.05895

@@ -22,7 +22,7 @@ function parseIndex(json: string, path: string): readonly (readonly [tensor: str
     });
   }
   return Object.entries(map).map(([tensor, file]) => {
-    // A name with a folder could lead out of the checkpoint.
+    // A name with a folder could point outside the checkpoint.
     if (typeof file === 'string' && file !== '' && !/[/\\:\0]|^\.\.?$/.test(file)) return [tensor, file] as const;
     throw new FileError({
       path,
@@ -38,7 +38,7 @@ function parseIndex(json: string, path: string): readonly (readonly [tensor: str
  *
  * @param index the text of `model.safetensors.index.json`
  * @param open returns the file for a name in the index; called once for each
- * @throws FileError for a broken index, a file that cannot be opened, or a tensor that is not in the file the index says
+ * @throws FileError for an invalid index, a file that cannot be opened, or a tensor that is not in the file that the index names
  */
 export async function openSharded(
   index: string,

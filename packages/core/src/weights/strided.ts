@@ -1,7 +1,7 @@
-// Elements read through strides, without conversion; shared by transposing, slicing and splitting.
+// Reads elements through strides, without conversion; shared by transposing, slicing and splitting.
 import { countOf, type TensorData } from '../tensor/tensor';
 
-/** One axis of a view: so many elements, so far apart. */
+/** One axis of a view: its size and stride. */
 interface Axis {
   readonly size: number;
   readonly stride: number;
@@ -12,12 +12,12 @@ interface Step extends Axis {
   readonly target: number;
 }
 
-// Copies know no dtypes, only widths. Elements of 8 bytes are two of 4, since a number of JavaScript does not hold all of them.
+// Copies depend only on element widths, not on dtypes. Elements of 8 bytes are copied as two of 4, since a JavaScript number cannot represent all of them.
 type Words = Uint8Array | Uint16Array | Int32Array;
 
 /**
- * The elements of a view, row-major: neighbours on an axis lie `strides[axis]` apart, the first at `start`. A part of the array itself, not a
- * copy, where they lie one behind the other.
+ * The elements of a view, row-major: neighbours on an axis are `strides[axis]` apart, the first is at `start`. A part of the array itself, not a
+ * copy, if they are contiguous.
  */
 export function readStrided(data: TensorData, sizes: readonly number[], strides: readonly number[], start = 0): TensorData {
   const count = countOf(sizes);
@@ -26,8 +26,8 @@ export function readStrided(data: TensorData, sizes: readonly number[], strides:
 }
 
 /**
- * The same in pieces, one after the other, each in `room` where the one before lay. A view that is a part of the array is one piece of any
- * size, and stays there.
+ * The same in pieces, one after another, which all use the memory of `room`. A contiguous view is one piece of any
+ * size, without a copy.
  */
 export function* readStridedPieces(
   data: TensorData,
@@ -42,7 +42,7 @@ export function* readStridedPieces(
   function* pieces(axes: readonly Axis[], from: number): Generator<TensorData> {
     const [first, ...rest] = axes as readonly [Axis, ...Axis[]];
     const fitting = Math.floor(piece.length / countOf(rest.map(({ size }) => size)));
-    const step = fitting < side ? fitting : fitting - (fitting % side); // whole cache lines of what is read
+    const step = fitting < side ? fitting : fitting - (fitting % side); // complete cache lines of the source
     if (step === 0) for (let k = 0; k < first.size; k++) yield* pieces(rest, from + k * first.stride);
     else
       for (let k = 0; k < first.size; k += step)
@@ -59,7 +59,7 @@ function emptyLike(data: TensorData, count: number, room?: Uint8Array): TensorDa
 const inOrder = (axes: readonly Axis[]): boolean =>
   axes.length === 0 || axes.some(({ size }) => size === 0) || (axes.length === 1 && axes[0]!.stride === 1);
 
-/** The elements of a view, at the beginning of `into`. */
+/** Copies the elements of a view to the beginning of `into`. */
 function copied(data: TensorData, axes: readonly Axis[], start: number, into: TensorData): TensorData {
   const words = Math.max(1, data.BYTES_PER_ELEMENT / 4);
   const wide = axes.map(({ size, stride }) => ({ size, stride: stride * words }));
@@ -67,7 +67,7 @@ function copied(data: TensorData, axes: readonly Axis[], start: number, into: Te
   return into.subarray(0, countOf(axes.map(({ size }) => size)));
 }
 
-// Without axes of one element, and neighbouring axes as one where that makes no difference.
+// Without axes of one element, and with neighbouring axes joined if they are contiguous.
 function joinedAxes(sizes: readonly number[], strides: readonly number[]): readonly Axis[] {
   const axes: Axis[] = [];
   sizes.forEach((size, i) => {
@@ -101,7 +101,7 @@ function copy(from: Words, to: Words, axes: readonly Step[], start: number): voi
     eachOffset(outer, start, 0, (i, o) => to.set(from.subarray(i, i + inner.size), o));
     return;
   }
-  // Of the other axes the one with the nearest neighbours shares their cache lines.
+  // Of the other axes, the one with the smallest stride shares cache lines.
   const near = outer.reduce<Step | undefined>((a, b) => (a && Math.abs(a.stride) <= Math.abs(b.stride) ? a : b), undefined);
   const rest = outer.filter((axis) => axis !== near);
   const across = near ?? single;
@@ -110,7 +110,7 @@ function copy(from: Words, to: Words, axes: readonly Step[], start: number): voi
   eachOffset(rest, start, 0, (i, o) => turn(from, to, { across, inner }, i, o));
 }
 
-/** Calls f for every place on some axes, with its offset before and after. */
+/** Calls f for every index on some axes, with its offsets in the source and the result. */
 function eachOffset(axes: readonly Step[], from: number, to: number, f: (from: number, to: number) => void): void {
   const [axis, ...others] = axes;
   if (!axis) f(from, to);
@@ -121,7 +121,7 @@ interface Plane {
   readonly across: Step;
   readonly inner: Step;
 }
-/** So many elements of a row of the result are written before those of the next row: their sources and places stay in the cache. */
+/** Tile width: so many elements of a row of the result are written before those of the next row, so that sources and destinations stay in the cache. */
 const side = 32;
 /** The same in words of two elements. */
 const strip = 8;
@@ -141,7 +141,7 @@ function elements(from: Words, to: Words, { across, inner }: Plane, start: numbe
 
 const even = (...numbers: readonly number[]): boolean => numbers.every((n) => n % 2 === 0);
 
-// A matrix of 16-bit elements is turned by blocks of two rows and four columns, two elements to a word: a third of the time.
+// A matrix of 16-bit elements is transposed by blocks of two rows and four columns, two elements to a word: a third of the time.
 const inPairs = (from: Words, to: Words, across: Step, inner: Step): boolean =>
   from.BYTES_PER_ELEMENT === 2 &&
   across.stride === 1 &&
@@ -150,7 +150,7 @@ const inPairs = (from: Words, to: Words, across: Step, inner: Step): boolean =>
   from.byteOffset % 4 === 0 &&
   to.byteOffset % 4 === 0;
 
-// In plain loops: with a closure for each tile it takes a third longer.
+// In plain loops: a closure for each tile takes a third longer.
 function pairs(from: Words, to: Words, { across, inner }: Plane, start: number, target: number): void {
   const source = new Int32Array(from.buffer, from.byteOffset, from.length >> 1);
   const turned = new Int32Array(to.buffer, to.byteOffset, to.length >> 1);

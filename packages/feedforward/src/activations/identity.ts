@@ -2,7 +2,7 @@
 import { defineBlock, type Value } from '@onnxformers/core';
 
 /**
- * No activation: what makes a gated unit bilinear.
+ * No activation: makes a gated linear unit bilinear.
  *
  *     y = x
  *

@@ -5,7 +5,7 @@ import * as ops from '@onnxformers/core/ops';
 /**
  * Rectified linear unit with a slope below 0.
  *
- *     y = x where x >= 0, else slope · x
+ *     y = x where x >= 0, otherwise slope · x
  *
  * Shapes   x any → like x
  * Dtypes   float32, float16, bfloat16

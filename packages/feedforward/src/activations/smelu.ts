@@ -5,7 +5,7 @@ import * as ops from '@onnxformers/core/ops';
 /**
  * Smooth rectified linear unit: a parabola between 0 and the identity.
  *
- *     y = (x + beta)² / (4 beta) where |x| <= beta, else max(x, 0)
+ *     y = (x + beta)² / (4 beta) where |x| <= beta, otherwise max(x, 0)
  *
  * Shapes   x any → like x
  * Dtypes   float32, float16, bfloat16
@@ -16,7 +16,7 @@ import * as ops from '@onnxformers/core/ops';
 export const smelu = defineBlock({
   kind: 'activation',
   name: 'smelu',
-  summary: 'A rectifier whose kink is a parabola.',
+  summary: 'A smooth rectifier: a parabola between 0 and the identity.',
   source: 'Shamir et al. 2022, https://arxiv.org/abs/2202.06499',
   fields: {
     /** half the width of the parabola. Default: `2`. */

@@ -3,7 +3,7 @@ import { defineBlock, num, type Value } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
 
 /**
- * Rectified linear unit, squared, scaled and shifted. The defaults give mean 0 and variance 1 for normal x.
+ * Rectified linear unit, squared, scaled and shifted. With the defaults, the result has mean 0 and variance 1 for normal x.
  *
  *     y = scale · max(x, 0)² + offset
  *
@@ -21,8 +21,8 @@ export const starRelu = defineBlock({
   fields: {
     /** factor of the square. Default: `0.8944`. */
     scale: num({ doc: 'factor of the square', default: 0.8944 }),
-    /** added behind it. Default: `-0.4472`. */
-    offset: num({ doc: 'added behind it', default: -0.4472 }),
+    /** offset, added after scaling. Default: `-0.4472`. */
+    offset: num({ doc: 'offset, added after scaling', default: -0.4472 }),
   },
   examples: [{}, { scale: 0.5, offset: 0.1 }],
   create:

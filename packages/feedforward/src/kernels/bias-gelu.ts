@@ -1,4 +1,4 @@
-// BiasGelu of com.microsoft: the exact form of a sum of rows and bias.
+// BiasGelu of com.microsoft: exact Gelu of a sum with a bias.
 import { biasedLinear, defineOp, mismatch, reasons, refuse, rule } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 import { biased, inferBiased, withBias } from './biased';

@@ -1,7 +1,6 @@
 // Kernels that add the bias of the preceding linear map.
 import type { Node, TensorType, Value } from '@onnxformers/core';
-import { type Attrs, apply, type Get, type Match, mismatch, type Op, printType } from '@onnxformers/core/lowering';
-import * as ops from '@onnxformers/core/ops';
+import { type Attrs, apply, type Get, type Match, mismatch, type Op, operandsOf, printType } from '@onnxformers/core/lowering';
 
 /** The type of x, whose channels the bias fits. */
 export function inferBiased([x, bias]: readonly (TensorType | undefined)[]): readonly TensorType[] {
@@ -11,9 +10,9 @@ export function inferBiased([x, bias]: readonly (TensorType | undefined)[]): rea
 }
 
 /** x with the bias, if there is one. */
-export const biased = (x: Value | undefined, bias: Value | undefined): Value => (bias ? ops.add(x, bias) : x!);
+export const biased = (x: Value | undefined, bias: Value | undefined): Value => (bias ? bias.graph.ops.add(x, bias) : x!);
 
-/** The node, a function of one linear map, by a kernel that adds the map's bias itself. */
+/** Replaces the node, a function of one linear map, by a kernel that adds the map's bias itself. */
 export function withBias<A extends Attrs>(
   kernel: Op<A>,
   attrs: A,
@@ -21,7 +20,8 @@ export function withBias<A extends Attrs>(
   linear: Node,
   variant?: string,
 ): Match {
-  const [x, weight, bias] = linear.operands as readonly [Value, Value, Value];
-  const emit = (get: Get) => apply(kernel, [ops.linear(get(x), get(weight)), get(bias)], attrs);
+  const { ops } = linear.graph;
+  const { x, weight, bias } = operandsOf(ops.Linear, linear.operands);
+  const emit = (get: Get) => apply(kernel, [ops.linear(get(x), get(weight)), bias && get(bias)], attrs);
   return { ...(variant && { variant }), covers: node.outputs, absorbs: linear.outputs, emit };
 }

@@ -1,10 +1,10 @@
-// FastGelu of com.microsoft: the form with tanh, of x or of a sum of rows and bias.
+// FastGelu of com.microsoft: Gelu approximated by tanh, of x or of a sum with a bias.
 import type { Value } from '@onnxformers/core';
 import { apply, biasedLinear, defineOp, reasons, refuse, rule } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 import { biased, inferBiased, withBias } from './biased';
 
-/** The kernel. Operands: x [..., channels], bias [channels] (may be left out). */
+/** The kernel. Operands: x [..., channels], bias [channels] (optional). */
 export const FastGelu = defineOp({
   key: 'com.microsoft.FastGelu',
   attributes: {},

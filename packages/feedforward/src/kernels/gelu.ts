@@ -11,7 +11,7 @@ export const GeluKernel = defineOp({
   decompose: ([x]) => [ops.gelu(x)],
 });
 
-/** Gelu → Gelu of com.microsoft, which no opset asks for. */
+/** Gelu → Gelu of com.microsoft, which exists for every opset. */
 export const useGelu = rule('Gelu → com.microsoft.Gelu', ops.Gelu, (node) => {
   if (node.attrs.approximate !== 'none') return undefined;
   return { covers: node.outputs, emit: (get) => apply(GeluKernel, [get(node.operands[0]!)], {}) };

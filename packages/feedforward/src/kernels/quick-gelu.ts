@@ -13,7 +13,7 @@ export const QuickGelu = defineOp<QuickGeluAttrs>({
   decompose: ([x], { alpha }) => [ops.swish(x, alpha)],
 });
 
-/** Swish → QuickGelu; silu is that of alpha 1. */
+/** Swish → QuickGelu; silu is QuickGelu with alpha 1. */
 export const useQuickGelu = rule('Swish → QuickGelu', ops.Swish, (node) => ({
   covers: node.outputs,
   emit: (get) => apply(QuickGelu, [get(node.operands[0]!)], { alpha: node.attrs.alpha }),

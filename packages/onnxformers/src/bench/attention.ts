@@ -1,4 +1,4 @@
-// Attention by itself, over data made inside the graph.
+// Benchmark of one attention, on data generated inside the graph.
 import { scaledDotProduct } from '@onnxformers/attention';
 import {
   type AnyModule,
@@ -22,44 +22,44 @@ import {
 import * as ops from '@onnxformers/core/ops';
 import { type Measured, type SlopeOptions, slope } from './slope';
 
-/** Sizes of one attention call, and what it does besides. */
+/** Sizes and options of one attention call. */
 export interface AttentionSizes {
   readonly batch: number;
   readonly heads: number;
   readonly kvHeads: number;
   readonly headDim: number;
   readonly seq: number;
-  /** Positions of keys and values, where there are more or fewer; the queries are the last. */
+  /** Number of keys, if it differs from the number of queries; the queries are the last positions. */
   readonly kvSeq?: number;
   readonly causal: boolean;
-  /** Positions before the query that it sees, itself included; absent: all. */
+  /** Number of positions that a query attends to, up to and including its own; absent: all. */
   readonly window?: number;
   /** Real keys of each sequence; the rest is padding. */
   readonly lengths?: readonly number[];
-  /** A bias on every score, of its own for each head. */
+  /** An attention bias for every score, different for each head. */
   readonly bias?: boolean;
-  /** Scores as c · tanh(score / c). */
+  /** Softcap: scores become c · tanh(score / c). */
   readonly softcap?: number;
 }
 
-/** What {@link benchAttention} found. */
+/** The result of {@link benchAttention}. */
 export interface AttentionFigure extends Measured {
   readonly sizes: AttentionSizes;
   /** 10¹² floating-point operations per second, counting the pairs that the mask allows. */
   readonly tflops: number;
 }
 
-/** Floating-point operations of one call: two products over each pair of a query and a key that it may see. */
+/** Floating-point operations of one call: two products over each pair of a query and a key that the mask allows. */
 export function attentionFlops(s: AttentionSizes): number {
   const { batch, heads, headDim, seq, kvSeq = seq, causal, window, lengths } = s;
-  // Benchmarks of attention count a plain causal call as half a full one.
+  // By convention, a causal call counts as half of a full one.
   const half = causal && window === undefined && lengths === undefined && kvSeq === seq;
   const rows = lengths ?? Array.from({ length: batch }, () => kvSeq);
   const pairs = half ? (batch * seq * seq) / 2 : rows.reduce((sum, length) => sum + pairsOf(s, length), 0);
   return 4 * heads * headDim * pairs;
 }
 
-/** Pairs of a query and a key among `length` that it may see. */
+/** Number of pairs of a query and a key among `length` that the mask allows. */
 function pairsOf({ seq, kvSeq = seq, causal, window }: AttentionSizes, length: number): number {
   let pairs = 0;
   for (let at = kvSeq - seq; at < kvSeq; at++) {
@@ -69,7 +69,7 @@ function pairsOf({ seq, kvSeq = seq, causal, window }: AttentionSizes, length: n
   return pairs;
 }
 
-/** A chain of attention calls, each with the last result as its queries. `attention` is a module of that kind; absent: softmax attention. */
+/** A chain of attention calls, each with the previous result as its queries. `attention` is a module of that kind; absent: softmax attention. */
 export function attentionChain(s: AttentionSizes, copies: number, attention: AnyModule = softmaxAttention(s)): AnyModule {
   return module({ attention }, ({ shift }: Readonly<Record<string, Value>>) => {
     const g = shift!.graph.root;
@@ -116,7 +116,7 @@ export function wave(shift: Value, dims: readonly number[], rate: number): Value
 }
 
 /**
- * Measures one attention call on a target; the weights of a mechanism that has some are drawn from a seed.
+ * Measures one attention call on a target; weights of the mechanism are initialised from a seed.
  *
  * Throws   RunError when the runtime cannot load or run the graphs
  */

@@ -1,4 +1,4 @@
-// A block by itself, over data made inside the graph.
+// Benchmark of one block, on data generated inside the graph.
 import {
   type AnyModule,
   and,
@@ -23,18 +23,18 @@ import * as ops from '@onnxformers/core/ops';
 import { lengthsOf, wave } from './attention';
 import { type Measured, type SlopeOptions, slope } from './slope';
 
-/** Sizes of one call, and what its context holds besides. */
+/** Sizes of one call, and further parts of its context. */
 export interface BlockSizes {
   readonly batch: number;
   readonly seq: number;
-  /** Positions of a memory that is attended to; absent: as many as seq. */
+  /** Number of positions of the memory; default seq. */
   readonly kvSeq?: number;
-  /** Heads of what takes queries and keys. */
+  /** Number of heads, for blocks on queries and keys. */
   readonly heads?: number;
   readonly causal?: boolean;
-  /** Real rows of each sequence; the rest is padding. */
+  /** Number of real positions of each sequence; the rest is padding. */
   readonly lengths?: readonly number[];
-  /** A bias on every score, the same for all heads. */
+  /** An attention bias for every score, the same for all heads. */
   readonly bias?: boolean;
 }
 
@@ -44,12 +44,12 @@ interface InputType {
   readonly below?: number;
 }
 
-/** So small that nothing changes when it is added, though no compiler knows that. */
+/** A factor so small that adding the product changes nothing, which an optimiser cannot know. */
 const hardlyAnything = 1e-30;
 
 /**
- * A chain of calls of one block: each takes the last result where that is of the same form, else its own data again, with something
- * immeasurably small of the last result added, so that one waits for the other.
+ * A chain of calls of one block: the input of each is the previous result if that has the same type, otherwise the same data again plus a
+ * negligible multiple of the previous result, so that each call depends on the previous one.
  */
 export function blockChain(block: AnyModule, sizes: BlockSizes, copies: number): AnyModule {
   const types = Object.entries(inputTypes(block, sizes));
@@ -79,7 +79,7 @@ export function blockChain(block: AnyModule, sizes: BlockSizes, copies: number):
 
 const sameType = (a: Value, b: Value): boolean => a.dtype === b.dtype && `${a.dims}` === `${b.dims}`;
 
-/** Its first number, float32 [1]. */
+/** The first element, float32 [1]. */
 function firstOf(x: Value): Value {
   const axes = x.dims.map((_, i) => i);
   return ops.cast(ops.reshape(ops.slice(x, { axes, starts: axes.map(() => 0), ends: axes.map(() => 1) }), [1]), 'float32');
@@ -87,7 +87,7 @@ function firstOf(x: Value): Value {
 
 const linked = (x: Value, to: Value): Value => ops.add(x, ops.cast(ops.mul(to, hardlyAnything), x.dtype));
 
-/** 0, 1, 2, … for each sequence, though no compiler knows that they do not depend on x. */
+/** 0, 1, 2, … for each sequence, computed from x so that they are not folded. */
 const positionsAfter = (x: Value, { batch, seq }: BlockSizes): Value =>
   ops.add(ops.expand(ops.iota(x.graph.root, seq), [batch, seq]), ops.cast(ops.mul(x, hardlyAnything), 'int64'));
 
@@ -98,7 +98,7 @@ function dataOf(shift: Value, { dtype, dims, below = 2 }: InputType, rate: numbe
     : ops.cast(ops.mul(ops.add(numbers, 1), (below - 1) / 2), dtype);
 }
 
-/** What a block takes, at these sizes. */
+/** The inputs of a block, at these sizes. */
 function inputTypes(block: AnyModule, { batch, seq, kvSeq = seq, heads = 8 }: BlockSizes): Readonly<Record<string, InputType>> {
   const named: Readonly<Record<string, number>> = {
     batch,
@@ -120,7 +120,7 @@ function inputTypes(block: AnyModule, { batch, seq, kvSeq = seq, heads = 8 }: Bl
   );
 }
 
-/** Width of what takes any. */
+/** Width for blocks that accept any width. */
 const defaultDim = 1024;
 const defaultHeadDim = 64;
 
@@ -129,9 +129,9 @@ function refuse(block: AnyModule, got: string): never {
 }
 
 /**
- * Measures one call of a block on a target, its weights drawn from a seed.
+ * Measures one call of a block on a target, with weights initialised from a seed.
  *
- * Throws   ConfigError for a block whose inputs its config does not tell · RunError when the runtime cannot load or run the graphs
+ * Throws   ConfigError for a block whose config does not determine its inputs · RunError when the runtime cannot load or run the graphs
  */
 export async function benchBlock(
   block: AnyModule,

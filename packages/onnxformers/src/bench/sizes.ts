@@ -1,10 +1,10 @@
-// The example of a block at sizes worth measuring.
+// The example of a block at realistic sizes.
 import { type AnyModule, kinds } from '@onnxformers/core';
 import { zoo } from '../index';
 
 type AnyBlock = (typeof zoo.blocks)[number];
 
-/** Sizes that stand in configs. */
+/** Sizes of configs. */
 export interface ConfigSizes {
   readonly heads: number;
   readonly kvHeads: number;
@@ -24,7 +24,7 @@ export function exampleAt(block: AnyBlock, sizes: ConfigSizes): AnyModule {
   return zoo.parse(block.kind, config) as unknown as AnyModule;
 }
 
-/** By the name of a field; undefined leaves it to the block. */
+/** The size for a field name; undefined: the block's own. */
 function replacements({ kind }: AnyBlock, s: ConfigSizes): Readonly<Record<string, number | undefined>> {
   const { heads, kvHeads, headDim, seq, kvSeq, window = 129 } = s;
   const ofHeads = 'ofHeads' in kinds[kind];

@@ -1,4 +1,4 @@
-// The time of one op: the slope between graphs of few and of many copies, so that starts, copies from JavaScript and launches are not counted.
+// The time of one op: the slope between graphs of few and of many copies, which excludes starts, copies from JavaScript and launches.
 import {
   type AnyModule,
   type CompileOptions,
@@ -10,9 +10,9 @@ import {
   tensor,
 } from '@onnxformers/core';
 
-/** How often and over how many copies to measure. */
+/** Number of repetitions and copies. */
 export interface SlopeOptions {
-  /** Copies in the short graph and how many more are in the long one. */
+  /** Copies in the short graph, and additional copies in the long one. */
   readonly few?: number;
   readonly more?: number;
   readonly repetitions?: number;
@@ -33,8 +33,8 @@ export interface Measured {
 const input = { shift: tensor('float32', [1], [0.25]) };
 
 /**
- * Measures a chain of copies. `chain(n)` is a module that takes the input `shift` float32 [1], makes its data from it inside the graph, applies
- * the op n times, each to the result of the last, and returns something small.
+ * Measures a chain of copies. `chain(n)` is a module with the input `shift` float32 [1], which generates its data from it inside the graph, applies
+ * the op n times, each to the previous result, and returns a small result.
  *
  * Throws   RunError when the runtime cannot load or run the graphs
  */
@@ -57,7 +57,7 @@ export async function slope(
   try {
     for (let i = 0; i < warmups; i++) for (const { run } of [short, long]) await run(input);
     const times: number[] = [];
-    // In turn, so that a drift of the machine meets both.
+    // In turn, so that a drift of the machine affects both.
     for (let i = 0; i < repetitions; i++) {
       const a = await time(short.run);
       times.push(((await time(long.run)) - a) / more);

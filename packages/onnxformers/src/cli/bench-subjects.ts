@@ -1,4 +1,4 @@
-// What a command line asks to be measured.
+// The subjects of the command `bench`.
 import { type AnyModule, type CompileOptions, ConfigError, nearest, type Ort } from '@onnxformers/core';
 import { type AttentionSizes, attentionFlops, benchAttention } from '../bench/attention';
 import { type BlockSizes, benchBlock } from '../bench/block';
@@ -11,7 +11,7 @@ import { isThere } from './files';
 
 const kinds = [...new Set(zoo.blocks.map((b) => b.kind))];
 
-/** Options that say what is measured, and at which sizes. */
+/** Options that select what is measured, and at which sizes. */
 export const subjectOptions = {
   all: { type: 'flag', doc: 'block: every registered block, one after another' },
   kind: { type: 'text', doc: 'block: only those of this kind', choices: kinds },
@@ -32,24 +32,24 @@ export const subjectOptions = {
 } as const satisfies Options;
 type Given = Values<typeof subjectOptions>;
 
-/** How one subject does on one target. */
+/** The measurement of one subject on one target. */
 export type Figure = Measured & { readonly tflops?: number };
 
-/** One thing to be measured. */
+/** One attention or block to measure. */
 export interface Subject {
   readonly kind: string;
   readonly block: string;
   measure(o: Omit<CompileOptions, 'inputs' | 'weights'>, ort: Ort): Promise<Figure>;
 }
 
-/** Subjects, and what is the same for all. */
+/** Subjects, and their common properties. */
 export interface Subjects {
   readonly list: readonly Subject[];
   readonly about: Readonly<Record<string, unknown>>;
 }
 
 /**
- * What `bench attention`, `bench block CONFIG`, `bench block NAME` or `bench block --all` measures.
+ * The subjects of `bench attention`, `bench block CONFIG`, `bench block NAME` or `bench block --all`.
  *
  * Throws   UsageError · ConfigError and FileError for a config
  */
@@ -70,7 +70,7 @@ export async function subjectsOf(what: string, word: string | undefined, v: Give
   if (v.softcap !== undefined)
     throw new UsageError('--softcap is an option of bench attention; set softcap in the config of the block instead');
   const list = await blocksOf(word, v, sizes, slope);
-  // A config says itself how many heads there are.
+  // A config has its own number of heads.
   const byConfig = word !== undefined && !blocksCalled(word, v.kind).length;
   const { heads: _, ...others } = blockSizes(sizes);
   return { list, about: byConfig ? others : { ...sizes } };
@@ -89,7 +89,7 @@ async function blocksOf(word: string | undefined, v: Given, sizes: AttentionSize
   return [subject(kind, module.blockName ?? word, () => module, sizes, slope)];
 }
 
-/** A block whose module is made when it is measured, so that one that cannot be made does not end a sweep. */
+/** A block whose module is built when it is measured, so that an error does not end a sweep. */
 function subject(kind: string, block: string, make: () => AnyModule, sizes: AttentionSizes, slope: SlopeOptions): Subject {
   return {
     kind,

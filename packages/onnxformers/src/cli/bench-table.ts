@@ -1,11 +1,11 @@
-// Figures as a table and as JSON.
+// Prints figures as a table and as JSON.
 import { columns, type Output } from './output';
 
 /** One row of the result. */
 export interface Row {
   readonly kind: string;
   readonly block: string;
-  /** The target, and whether kernels were left out. */
+  /** The target, and whether kernels were excluded. */
   readonly name: string;
   readonly decomposed: boolean;
   /** Milliseconds. */
@@ -15,20 +15,20 @@ export interface Row {
   readonly kernels: readonly string[];
 }
 
-/** A slope that is lost in noise says nothing, however many digits it has. */
+/** True if a slope is smaller than its noise. */
 const isLost = ({ median, spread }: Row): boolean => !(spread <= median / 2);
 
-/** How many kernels are named in a line of the table. */
+/** Maximum number of kernels in a line of the table. */
 const most = 4;
 
-/** What was left out of a sweep, and why. */
+/** A block that was skipped in a sweep, and why. */
 export interface LeftOut {
   readonly kind: string;
   readonly block: string;
   readonly reason: string;
 }
 
-/** Prints what was measured. */
+/** Prints the measurements. */
 export function printFigures(
   output: Output,
   rows: readonly Row[],
@@ -65,7 +65,7 @@ export function printFigures(
   );
 }
 
-/** How many times as long a decomposed row takes as the one before it, where neither is lost. */
+/** Ratio of a decomposed row to the row before it, if neither is lost in noise. */
 function withRatios(rows: readonly Row[]): readonly (Row & { readonly ratio?: number })[] {
   return rows.map((row, i) => {
     const before = rows[i - 1];

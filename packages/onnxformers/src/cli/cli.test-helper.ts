@@ -1,4 +1,4 @@
-// The command line in a folder of its own, as a process and in this one.
+// Runs the command line in a temporary folder, as a process and in this process.
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -9,7 +9,7 @@ import { afterAll, beforeAll } from 'vitest';
 import { start } from './start';
 
 export const main = fileURLToPath(new URL('./main.ts', import.meta.url));
-/** How a process runs our sources. */
+/** Node flags to run the sources. */
 export const nodeFlags = ['--conditions=@onnxformers/source', '--import', import.meta.resolve('tsx')];
 /** A temporary folder of each test file. */
 export let dir: string;
@@ -24,7 +24,7 @@ export interface Said {
   readonly err: string;
 }
 
-/** The command line as a process of its own, in the temporary folder. */
+/** Runs the command line as a separate process, in the temporary folder. */
 export function cli(...args: string[]): Promise<Said> {
   return new Promise((resolve) => {
     execFile(process.execPath, [...nodeFlags, main, ...args], { cwd: dir, timeout: 55_000 }, (error, out, err) =>

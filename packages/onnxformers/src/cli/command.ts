@@ -1,17 +1,17 @@
-// What a command is: its words, its options, and what it does. Parsing knows nothing of what commands do.
+// Commands: their arguments, options and actions. Parsing does not depend on the actions.
 import { parseArgs } from 'node:util';
 import { nearest } from '@onnxformers/core';
 import type { Output } from './output';
 
 /** One option: `--head-dim 64`. */
 export interface Option {
-  /** A flag takes no value; a list is given with commas or several times. */
+  /** A flag has no value; a list is separated by commas or given several times. */
   readonly type: 'text' | 'integer' | 'number' | 'flag' | 'list';
   readonly doc: string;
-  /** Stands for the value in the help: `DIR`. */
+  /** Placeholder of the value in the help: `DIR`. */
   readonly value?: string;
   readonly choices?: readonly string[];
-  /** What a text must look like, and in words. */
+  /** The pattern of a text, and its description. */
   readonly form?: { readonly pattern: RegExp; readonly words: string };
   readonly default?: string | number;
   readonly required?: boolean;
@@ -37,7 +37,7 @@ export type Values<O extends Options> = { readonly [N in keyof O]: Given<O[N]> }
 /** A command of the command line. */
 export interface Command {
   readonly name: string;
-  /** Names of the words after it; in brackets where it may be left out. */
+  /** Names of its arguments; optional ones in brackets. */
   readonly words: readonly string[];
   readonly summary: string;
   readonly options: Options;
@@ -46,7 +46,7 @@ export interface Command {
   run(words: readonly string[], values: Values<Options>, output: Output): Promise<void>;
 }
 
-/** A command line that says nothing sensible. */
+/** An invalid command line. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
@@ -58,7 +58,7 @@ export const common = {
   help: { type: 'flag', doc: 'print this help' },
 } as const satisfies Options;
 
-/** Defines a command; its options type what `run` gets. */
+/** Defines a command; its options determine the type of `run`'s argument. */
 export function command<const O extends Options>(
   c: Omit<Command, 'options' | 'run'> & {
     readonly options: O;
@@ -68,7 +68,7 @@ export function command<const O extends Options>(
   return { ...c, options: { ...c.options, ...common } } as unknown as Command;
 }
 
-/** The words and values of a command line. Throws UsageError. */
+/** The arguments and option values of a command line. Throws UsageError. */
 export function parse(
   c: Command,
   args: readonly string[],
@@ -91,7 +91,7 @@ export function parse(
       throw new UsageError(`${token.rawName} is a flag and takes no value`);
     if (option.type !== 'list' && tokens.some((t) => t !== token && t.kind === 'option' && t.name === token.name))
       throw new UsageError(`${token.rawName} is given twice`);
-    // A value that looks like an option is a forgotten one.
+    // A value that looks like an option means that the value was forgotten.
     if (option.type !== 'flag' && (token.value === undefined || (!token.inlineValue && token.value.startsWith('--'))))
       throw new UsageError(`${token.rawName} requires a value (${option.value ?? option.type})`);
   }

@@ -1,11 +1,11 @@
-// Options that say for what a model is compiled, the same in every command.
+// Options of compilation, the same in every command.
 import { type CompileOptions, type Machine, type Target, targets } from '@onnxformers/core';
 import type { Options, Values } from './command';
 import { assumptions, type ReadConfig } from './config-file';
 
 const names = ['cpu', 'cuda', 'webgpu', 'wasm', 'portable-18', 'portable-21', 'portable-23', 'portable'] as const;
 
-/** The target called so. */
+/** The target of a name. */
 export function targetOf(name: string): Target {
   if (name === 'portable') return targets.portable();
   const opset = /^portable-(\d+)$/.exec(name)?.[1];
@@ -15,7 +15,7 @@ export function targetOf(name: string): Target {
 /** Every target. */
 export const allTargets = (): readonly Target[] => names.filter((n) => n !== 'portable').map(targetOf);
 
-/** Options that choose a target, a machine and a dtype. */
+/** Options that select a target, a machine and a dtype. */
 export const targetOptions = {
   target: { type: 'text', doc: 'the target to compile for', choices: names, default: 'cpu' },
   dtype: {
@@ -37,7 +37,7 @@ export const targetOptions = {
   },
 } as const satisfies Options;
 
-/** Options that say what goes in and what is kept. */
+/** Options for inputs, states and outputs. */
 export const modelOptions = {
   ...targetOptions,
   layout: { type: 'text', doc: 'padded batch, or packed batch with lengths', choices: ['padded', 'packed'] },
@@ -51,12 +51,12 @@ export const modelOptions = {
   taps: { type: 'list', doc: 'modules whose results become outputs; attention weights: PATH.weights', value: 'PATH,…' },
 } as const satisfies Options;
 
-/** What is known of the machine. */
+/** The machine, as far as it is given. */
 export function machineOf({ sm, cudnn }: Pick<Values<typeof targetOptions>, 'sm' | 'cudnn'>): Machine {
   return { ...(sm !== undefined && { sm }), ...(cudnn !== undefined && { cudnn }) };
 }
 
-/** The options of `compile`, all but the weights; what the command line says wins over the file. */
+/** The options of `compile` except the weights; the command line overrides the file. */
 export function compileOptions(v: Values<typeof modelOptions>, { inputs, options }: ReadConfig): CompileOptions {
   return {
     ...options,

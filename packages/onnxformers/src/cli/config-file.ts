@@ -1,4 +1,4 @@
-// Reading the config of a block from a file, and what else the file says of how to compile it.
+// Reads the config of a block, and options of `compile`, from a file.
 import {
   type AnyModule,
   type CompileOptions,
@@ -13,34 +13,34 @@ import { zoo } from '../index';
 import { inputsOf } from '../inputs';
 import { fileError, readText } from './files';
 
-/** What a model may be promised of its feeds. */
+/** The assumptions about feeds that a model may be compiled with. */
 export const assumptions = ['prefill into empty cache', 'no empty sequences', 'finite padding'] as const;
 
-/** A kind of which there is a block. */
+/** A kind for which there is a block. */
 type Kind = (typeof zoo.blocks)[number]['kind'];
 
-/** A config that was read. */
+/** A parsed config file. */
 export interface ReadConfig {
   readonly kind: Kind;
   readonly module: AnyModule;
   readonly inputs: CompileOptions['inputs'];
-  /** Options of `compile` that stand in the file. */
+  /** Options of `compile` in the file. */
   readonly options: Pick<CompileOptions, 'layout' | 'state' | 'taps' | 'assumptions' | 'draws'>;
 }
 
 const keys = ['kind', 'config', 'inputs', 'layout', 'state', 'taps', 'assumptions', 'draws'] as const;
 
 /**
- * Reads a JSON file: a config (`{ "name": "causal_lm", … }`), or one with what `compile` should know beside it
+ * Reads a JSON file: a config (`{ "name": "causal_lm", … }`), or a config together with options of `compile`
  * (`{ "kind": "mixer", "config": { … }, "inputs": { "x": ["float32", ["batch", "seq", 64]] } }`).
  *
- * Throws   FileError for a file that cannot be read or is no JSON · ConfigError for what is wrong in it
+ * Throws   FileError for a file that cannot be read or is not JSON · ConfigError for wrong contents
  */
 export async function readConfig(path: string): Promise<ReadConfig> {
   return parseConfig(await readJson(path), path);
 }
 
-/** The same for JSON that was read already, from a place that errors name. */
+/** The same for parsed JSON; `place` names its source in errors. */
 export function parseConfig(json: unknown, place = 'config'): ReadConfig {
   if (typeof json !== 'object' || json === null || Array.isArray(json))
     throw new ConfigError({
@@ -71,7 +71,7 @@ export function parseConfig(json: unknown, place = 'config'): ReadConfig {
 }
 
 async function readJson(path: string): Promise<unknown> {
-  // Some editors put a byte order mark in front.
+  // Some editors write a byte order mark.
   const text = (await readText(path)).replace(/^\uFEFF/, '');
   if (text.trim() === '') throw new FileError({ path, problem: 'the file is empty', expected: 'a config in JSON' });
   try {
@@ -81,7 +81,7 @@ async function readJson(path: string): Promise<unknown> {
   }
 }
 
-/** The kind as the file says it, or that of the block of this name: a model, if one has it. */
+/** The kind in the file, otherwise that of the block of this name, preferably a model. */
 function kindOf(given: unknown, config: unknown): Kind {
   const kinds = [...new Set(zoo.blocks.map((b) => b.kind))];
   if (given !== undefined) {

@@ -1,4 +1,4 @@
-// What the CUDA provider of onnxruntime-node lacks on this machine: itself, or libraries that it was linked with.
+// Finds out what is missing for the CUDA provider of onnxruntime-node: the provider itself, or libraries that it was linked with.
 import { execFile } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 /** The provider's file; linux/x64 is the only platform that has it. */
 export const providerFile = 'libonnxruntime_providers_cuda.so';
 
-/** The folder of the runtime's own library in this process, once it is loaded; undefined where the system does not tell. */
+/** The folder of the runtime's library in this process, after it was loaded; undefined if the system does not provide it. */
 export function runtimeFolder(): string | undefined {
   try {
     const mapped = /(\/.*\/libonnxruntime\.so\S*)$/m.exec(readFileSync('/proc/self/maps', 'utf8'));
@@ -17,11 +17,11 @@ export function runtimeFolder(): string | undefined {
   }
 }
 
-/** Names of libraries that the loader did not find, from what `ldd` printed. */
+/** Names of libraries that the loader did not find, from the output of `ldd`. */
 export const notFound = (printed: string): readonly string[] =>
   [...printed.matchAll(/^\s*(\S+) => not found/gm)].map((m) => m[1]!);
 
-/** What is missing beside the runtime in a folder, in words; undefined where nothing is, or where it cannot be known. */
+/** What is missing in the runtime's folder, as text; undefined if nothing is missing, or if it is not known. */
 export async function missingForCuda(folder: string | undefined): Promise<string | undefined> {
   if (folder === undefined) return undefined;
   const provider = join(folder, providerFile);

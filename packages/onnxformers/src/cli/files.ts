@@ -1,4 +1,4 @@
-// What the system says of files, as errors of ours.
+// Errors of the system about files, as our errors.
 import { open, stat, writeFile } from 'node:fs/promises';
 import { FileError } from '@onnxformers/core';
 
@@ -9,7 +9,7 @@ const problems: Readonly<Record<string, string>> = {
   EACCES: 'permission denied',
 };
 
-/** The error of a file that could not be read, or was not what it should be. */
+/** The error for a file that could not be read, or has wrong contents. */
 export function fileError(path: string, error: unknown, problem?: string): FileError {
   const code = (error as { readonly code?: string }).code ?? '';
   const said = (error instanceof Error ? error.message : String(error)).replace(/\s+/g, ' ');
@@ -19,25 +19,25 @@ export function fileError(path: string, error: unknown, problem?: string): FileE
   );
 }
 
-/** True for what is there. */
+/** True if the path exists. */
 export const isThere = (path: string): Promise<boolean> =>
   stat(path).then(
     () => true,
     () => false,
   );
 
-/** True for a folder that is there. */
+/** True if the path is an existing folder. */
 export const isFolder = (path: string): Promise<boolean> =>
   stat(path).then(
     (s) => s.isDirectory(),
     () => false,
   );
 
-/** Longer texts are no configs. */
+/** Maximum length of a config, in bytes. */
 const mostBytes = 2 ** 26;
 
 /**
- * The text of a file, or of what a shell hands over as one: `<(…)`, /dev/stdin.
+ * The text of a file, or of a stream that a shell passes as one: `<(…)`, /dev/stdin.
  *
  * @throws FileError when it cannot be read, or does not end within 64 MiB
  */

@@ -1,12 +1,12 @@
-// Ctrl-C while files are written: what is half-written goes first, then the process.
+// Ctrl-C while files are written: incomplete files are removed before the process ends.
 import { constants } from 'node:os';
 
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-/** Ended by a signal, with nothing half-written left. */
+/** Ended by a signal, after incomplete files were removed. */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted';
-  /** What shells make of a process that the signal ended. */
+  /** The exit code that shells report for a process that the signal ended. */
   readonly exitCode: number;
   constructor(signal: (typeof signals)[number]) {
     super(`ended by ${signal}; nothing half-written is left`);
@@ -15,8 +15,8 @@ export class Interrupted extends Error {
 }
 
 /**
- * Does something that an AbortSignal ends, and aborts it when the process is told to end. Only meanwhile: a handler keeps signals from ending
- * what is not asked, such as compiling.
+ * Runs work that an AbortSignal can abort, and aborts it when the process receives a signal. The handler is installed only during that time, because it prevents
+ * signals from ending other work, such as compiling.
  */
 export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const ending = new AbortController();

@@ -2,7 +2,7 @@
 // The command line: onnxformers COMMAND …
 import { exitCodes, start } from './start';
 
-// Who reads only the head of the output closes it: no fault. A disk that is full is one.
+// A reader that closes the output early (`head`) is not an error; a full disk is.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') return;
   process.stderr.write(`The output cannot be written: ${error.message}\n`);

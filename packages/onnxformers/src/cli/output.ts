@@ -1,7 +1,7 @@
-// Where a command prints: results to one stream, everything passing to the other.
+// The output of commands: results to one stream, progress and notes to the other.
 import { type Progress, printBytes } from '@onnxformers/core';
 
-/** A stream of text, and whether a person looks at it. */
+/** A stream of text, and whether it is a terminal. */
 export interface Stream {
   write(text: string): unknown;
   readonly isTTY?: boolean;
@@ -14,11 +14,11 @@ export const progressText = ({ fraction, bytes }: Progress): string =>
 
 /** What a command may print. */
 export interface Output {
-  /** A result, in one of two forms. */
+  /** A result, as text or as JSON. */
   result(text: string | (() => string), json: unknown): void;
-  /** A word on the side, for people. */
+  /** A note for people. */
   note(text: string): void;
-  /** Says what is going on, on a terminal only, in one line that vanishes. */
+  /** Shows progress in one line that is removed later; only on a terminal. */
   progress(text: string): void;
   /** Removes that line. */
   clear(): void;
@@ -42,7 +42,7 @@ export function outputOn(out: Stream, err: Stream, json: boolean): Output {
     },
     progress(text) {
       if (!err.isTTY || process.env.TERM === 'dumb') return;
-      // A terminal that does not know its width says 0.
+      // A terminal of unknown width reports 0.
       err.write(`\r\u001b[K${text.slice(0, (err.columns || 80) - 1)}`);
       shown = true;
     },
@@ -50,14 +50,14 @@ export function outputOn(out: Stream, err: Stream, json: boolean): Output {
   };
 }
 
-// What JSON has no word for.
+// Values that JSON cannot represent.
 function plain(_: string, value: unknown): unknown {
   if (typeof value === 'bigint') return Number(value);
   if (value instanceof Map) return Object.fromEntries(value);
   return value instanceof Set ? [...value] : value;
 }
 
-/** Rows as aligned columns; the last column is as wide as it likes. */
+/** Rows as aligned columns; the last column is not padded. */
 export function columns(rows: readonly (readonly string[])[], indent = '  '): string {
   const widths = rows.reduce<number[]>((all, row) => row.map((cell, i) => Math.max(cell.length, all[i] ?? 0)), []);
   return rows

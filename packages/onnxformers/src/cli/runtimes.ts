@@ -1,4 +1,4 @@
-// The runtimes, imported only by commands that run something.
+// The runtimes, imported only by commands that run models.
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { type Ort, RunError } from '@onnxformers/core';
@@ -7,7 +7,7 @@ import { type Ort, RunError } from '@onnxformers/core';
 export const runtimeNames = ['onnxruntime-node', 'onnxruntime-web'] as const;
 export type RuntimeName = (typeof runtimeNames)[number];
 
-/** The runtime for a list of providers: only WebAssembly needs that of browsers. */
+/** The runtime for a list of providers: only WebAssembly needs onnxruntime-web. */
 export const runtimeFor = (providers: readonly string[]): RuntimeName =>
   providers[0] === 'wasm' ? 'onnxruntime-web' : 'onnxruntime-node';
 
@@ -34,7 +34,7 @@ export async function importRuntime(name: RuntimeName): Promise<Ort> {
   }
 }
 
-/** A graphics card, as its driver tells. */
+/** A GPU, as reported by its driver. */
 export interface Gpu {
   readonly name: string;
   /** Compute capability times ten. */
@@ -43,7 +43,7 @@ export interface Gpu {
   readonly memory: string;
 }
 
-/** The cards of NVIDIA in this machine; none where their driver is not there. */
+/** The NVIDIA GPUs of this machine; none without their driver. */
 export async function gpus(): Promise<readonly Gpu[]> {
   const query = ['--query-gpu=name,compute_cap,driver_version,memory.total', '--format=csv,noheader'];
   const { stdout } = await promisify(execFile)('nvidia-smi', query, { timeout: 10_000 }).catch(() => ({ stdout: '' }));

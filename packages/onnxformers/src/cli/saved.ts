@@ -1,4 +1,4 @@
-// A saved model compiled once more: what was decided, and what it costs, is known of models in memory only.
+// Compiles a saved model again, because decisions and costs require a model in memory.
 import {
   type AnyModule,
   type CompileOptions,
@@ -15,7 +15,7 @@ import type { SavedModel } from '@onnxformers/core/node';
 import { zoo } from '../index';
 import { targetOf } from './compile-options';
 
-/** What to compile it for, where not for what it was saved for. */
+/** Options that differ from the saved ones. */
 export interface Elsewhere {
   readonly target?: Target;
   readonly machine?: Machine;
@@ -25,7 +25,7 @@ export interface Elsewhere {
 /**
  * The model that was saved, without its weights.
  *
- * Throws   ConfigError when no config made it, or one of blocks that the library does not have
+ * Throws   ConfigError if it was not made from a config, or its config has blocks that the library does not have
  */
 export function modelOf(saved: SavedModel, elsewhere: Elsewhere = {}): Model {
   const { config, machine, dtype, assumptions, signature } = saved;
@@ -55,7 +55,7 @@ const isWeights = (output: string, paths: ReadonlySet<string>): boolean => {
   return module !== undefined && paths.has(module);
 };
 
-/** The options that a signature shows. */
+/** The options that follow from a signature. */
 function optionsFrom(
   module: AnyModule,
   inputs: readonly Port[],
@@ -69,7 +69,7 @@ function optionsFrom(
   const parameters = new Set(inputs.filter((p) => p.parameter).map((p) => p.name));
   const paths = new Set(modulesOf(module).map(({ path }) => path));
   const taps = outputs.map((p) => p.name).filter((name) => paths.has(name) || isWeights(name, paths));
-  const rows = past?.dims[2];
+  const capacity = past?.dims[2];
   return {
     inputs: Object.fromEntries(own.map((p) => [p.name, [p.dtype, p.dims] as const])),
     ...(derived('offsets') && { layout: 'packed' as const }),
@@ -77,14 +77,14 @@ function optionsFrom(
       ? { state: { paged: pool } }
       : past && {
           state:
-            typeof rows === 'number' && derived('past_lengths') && !derived('past_lengths')!.plus
-              ? { io: rows }
+            typeof capacity === 'number' && derived('past_lengths') && !derived('past_lengths')!.plus
+              ? { io: capacity }
               : ('io' as const),
         }),
     ...(taps.length && { taps }),
     ...(parameters.size && { parameters: (path: string) => (parameters.has(path) ? ('input' as const) : ('stored' as const)) }),
     ...((derived('run') || inputs.some((p) => p.draw)) && { training: true }),
-    // Which seed makes no difference to the graph's shape.
+    // The graph does not depend on the value of the seed.
     ...(derived('run') && { draws: { seed: 0 } }),
   };
 }

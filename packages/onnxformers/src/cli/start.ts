@@ -1,4 +1,4 @@
-// Finds the command, runs it, and turns errors into words and exit codes.
+// Finds the command, runs it, and converts errors to messages and exit codes.
 import { OnnxformersError } from '@onnxformers/core';
 import { type Command, helpOf, hintFor, parse, UsageError } from './command';
 import { bench } from './commands/bench';
@@ -17,7 +17,7 @@ import { ownVersion } from './versions';
 /** Every command, in the order of the help. */
 export const commands: readonly Command[] = [info, build, explain, graph, summary, inspect, run, schema, bench];
 
-/** How a command ended. */
+/** Exit codes of commands. */
 export const exitCodes = { done: 0, error: 1, usage: 2, internal: 70 } as const;
 
 /** Runs a command line; returns its exit code. */
@@ -79,7 +79,7 @@ function report(error: unknown, out: Stream, err: Stream, { json, debug, name }:
   const given = error instanceof Error ? error : new Error(String(error));
   const code = codeOf(given);
   const { path, problem, expected, got, hint } = given as Partial<OnnxformersError>;
-  // Whoever asked for JSON reads one stream, and finds JSON there in any case.
+  // With --json, standard output contains JSON even for an error.
   if (json)
     out.write(
       `${JSON.stringify({ error: { name: given.name, message: given.message, path, problem, expected, got, hint }, exitCode: code })}\n`,

@@ -1,4 +1,4 @@
-// Versions that belong beside every figure.
+// Versions, which are printed with every figure.
 import { readFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import type { Ort } from '@onnxformers/core';

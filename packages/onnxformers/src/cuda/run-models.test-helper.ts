@@ -1,10 +1,10 @@
-// Runs a list of models once each on the CUDA provider and says between the runtime's own lines whose turn it is.
+// Runs each model of a list once on the CUDA provider, and prints its name between the runtime's own lines.
 //     node --import tsx run-models.test-helper.ts JOBS.json
 // ONNXRUNTIME_NODE: the runtime's package.
 import { readFileSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
-/** A model: its file, files beside it, where the optimised model goes, and what to fill inputs with. */
+/** A model: its file, external files, the path of the optimised model, and the values of its inputs. */
 export interface Job {
   readonly model: string;
   readonly external: readonly { readonly path: string; readonly data: string }[];

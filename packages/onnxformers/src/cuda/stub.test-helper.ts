@@ -1,4 +1,4 @@
-// The CUDA provider without a GPU: real host code over stand-ins for CUDA's libraries, which say nothing of numbers and time.
+// The CUDA provider without a GPU: its real host code with stubs of CUDA's libraries. It says nothing about numbers and time.
 import { spawnSync } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,12 +7,12 @@ import { evaluateDim, inMemory, type Model } from '@onnxformers/core';
 import { inspectFile } from '@onnxformers/core/node';
 import type { Job } from './run-models.test-helper';
 
-/** A folder with `lib`, `lib-cudnn` and `node_modules`, or undefined where there is none. */
+/** A folder with `lib`, `lib-cudnn` and `node_modules`; undefined if there is none. */
 export const stubFolder = process.env.STUB_CUDA ? resolve(process.env.STUB_CUDA) : undefined;
 
 export interface StubMachine {
   readonly sm: number;
-  /** As cuDNN counts its versions: 91400 is 9.14.0. */
+  /** Version number of cuDNN: 91400 is 9.14.0. */
   readonly cudnn: number | 'none';
 }
 
@@ -25,16 +25,16 @@ export interface StubJob {
 export interface StubResult {
   /** Kernels of the attention nodes, in the order of their runs, by the names that the runtime prints. */
   readonly kernels: readonly string[];
-  /** Nodes that were left to the CPU. */
+  /** Nodes that run on the CPU. */
   readonly onCpu: readonly string[];
-  /** Op types after the runtime's optimisation, with their numbers. */
+  /** Op types after the runtime's optimisation, with their counts. */
   readonly ops: Readonly<Record<string, number>>;
   readonly error: string | undefined;
 }
 
 const runner = join(import.meta.dirname, 'run-models.test-helper.ts');
 
-/** Runs every model once on a machine that is not there. */
+/** Runs every model once on a simulated machine. */
 export async function onStub(machine: StubMachine, jobs: readonly StubJob[]): Promise<readonly StubResult[]> {
   const folder = mkdtempSync(join(tmpdir(), 'stub-cuda-'));
   try {

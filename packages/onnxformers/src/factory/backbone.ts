@@ -1,4 +1,4 @@
-// What all models of one sequence share: an embedding, positions, a stack.
+// The backbone of all models of one sequence: an embedding, positions, a stack.
 import {
   type AnyModule,
   ConfigError,
@@ -13,7 +13,7 @@ import {
   type Value,
 } from '@onnxformers/core';
 
-/** For models and stacks: a length that reaches down to the blocks that have a fixed one. */
+/** For models and stacks: the length that blocks of fixed length inherit. */
 export const longestSequence = int({
   doc: 'longest sequence; inherited by embeddings, positions and mechanisms of fixed length inside',
   unit: 'positions',
@@ -24,26 +24,26 @@ export const longestSequence = int({
 
 const embedded = (c: { embeddingDim: number }) => ({ dim: c.embeddingDim });
 
-/** The slots of a backbone; spread them into the fields of a model, behind `dim`. */
+/** The slots of a backbone; spread them into the fields of a model, after `dim`. */
 export const backboneFields = {
-  /** longest sequence; inherited by embeddings, positions and mechanisms of fixed length inside. Inherited from the block around. */
+  /** longest sequence; inherited by embeddings, positions and mechanisms of fixed length inside. Inherited from the enclosing block. */
   seqLen: longestSequence,
-  /** channels of embedding and positions; if it differs from dim, a linear map follows. Default: from other options. */
+  /** channels of embedding and positions; if it differs from dim, a linear map follows. Default: computed from other options. */
   embeddingDim: int({
     doc: 'channels of embedding and positions; if it differs from dim, a linear map follows',
     unit: 'channels',
     min: 1,
     default: (c: { dim: number }) => c.dim,
   }),
-  /** embedding of ids, pixels or features; absent: the input is x [batch, seq, embeddingDim]. May be left out. */
+  /** embedding of ids, pixels or features; absent: the input is x [batch, seq, embeddingDim]. Optional. */
   embedding: slot('embedding', {
     doc: 'embedding of ids, pixels or features; absent: the input is x [batch, seq, embeddingDim]',
     optional: true,
     inside: embedded,
   }),
-  /** positional encoding, added to the embeddings. May be left out. */
+  /** positional encoding, added to the embeddings. Optional. */
   position: slot('position', { doc: 'positional encoding, added to the embeddings', optional: true, inside: embedded }),
-  /** norm after embedding and positions. May be left out. */
+  /** norm after embedding and positions. Optional. */
   embeddingNorm: slot('norm', { doc: 'norm after embedding and positions', optional: true, inside: embedded }),
   /** the layers. */
   stack: slot('stack', { doc: 'the layers' }),
@@ -62,7 +62,7 @@ export interface Backbone extends BackboneSlots {
   readonly embedding_projection: (((x: Value) => Value) & AnyModule) | undefined;
 }
 
-/** The modules in the slots, and the map between them where the widths differ: the children of a model. */
+/** The modules in the slots, and the linear map between them if the widths differ: the children of a model. */
 export function backboneOf({
   dim,
   embeddingDim,
@@ -79,7 +79,7 @@ export function backboneOf({
 export const runBackbone = (backbone: Backbone, input: Value, ctx: SequenceContext): Value =>
   keepContext(backboneRows(backbone, input, ctx));
 
-/** What {@link runBackbone} gives, and the context of its rows: of other rows than came in where the embedding or the positions make others. */
+/** The hidden states of {@link runBackbone} and their context, whose positions may differ from those of the input. */
 export function backboneRows(
   { embedding, position, embeddingNorm, embedding_projection: projection, stack }: Backbone,
   input: Value,

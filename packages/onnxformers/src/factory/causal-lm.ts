@@ -10,9 +10,9 @@ import { logitsHead } from './head';
  * Shapes   ids int64 [batch, seq] → logits [batch, seq, vocabSize]
  * Dtypes   float32, float16, bfloat16
  * Masks    causal, and lengths, attention_mask, attention_bias (inputs of the model)
- * Throws   ConfigError when tied weights have nothing to be tied to
+ * Throws   ConfigError when tied embeddings have no embedding
  * Source   Radford et al. 2018, Improving Language Understanding by Generative Pre-Training
- * Lowers   as its layers do, with a MatMul for the head
+ * Lowers   as its layers, with a MatMul for the head
  * Example  const block = zoo.build('model', { name: 'causal_lm', dim: 64, vocabSize: 101, embedding: 'token', stack: layers });
  */
 export const causalLm = defineBlock({
@@ -21,9 +21,9 @@ export const causalLm = defineBlock({
   summary: 'A decoder and a head over the vocabulary.',
   source: 'Radford et al. 2018, Improving Language Understanding by Generative Pre-Training',
   fields: {
-    /** channels. Inherited from the block around. */
+    /** channels. Inherited from the enclosing block. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
-    /** number of tokens. Inherited from the block around. */
+    /** number of tokens. Inherited from the enclosing block. */
     vocabSize: int({ doc: 'number of tokens', min: 1, inherit: true }),
     /** tied embeddings: the head uses the embedding table. Default: `false`. */
     tied: bool({ doc: 'tied embeddings: the head uses the embedding table', default: false }),

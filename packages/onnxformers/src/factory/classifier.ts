@@ -1,26 +1,26 @@
-// One label for a whole sequence.
+// Classification of a sequence.
 import { choice, defineBlock, int, linear, module, type SequenceContext, type Value } from '@onnxformers/core';
 import { backboneFields, backboneInput, backboneOf, backboneRows } from './backbone';
 import { pool } from './pool';
 
 /**
- * An encoder, a pooled row of each sequence, and a head over the classes.
+ * An encoder, pooling over each sequence, and a head over the classes.
  *
  * Shapes   ids int64 [batch, seq] or x [batch, seq, dim] → logits [batch, classes]
  * Dtypes   float32, float16, bfloat16
- * Masks    lengths, attention_mask, attention_bias (inputs of the model); a mean counts real rows only
+ * Masks    lengths, attention_mask, attention_bias (inputs of the model); a mean includes only real positions
  * Throws   ConfigError when neither ids nor x is an input
  * Source   Devlin et al. 2018, https://arxiv.org/abs/1810.04805 (pooling: first)
- * Lowers   as its layers do, with a MatMul for the head
+ * Lowers   as its layers, with a MatMul for the head
  * Example  const block = zoo.build('model', { name: 'classifier', dim: 64, classes: 10, stack: layers });
  */
 export const classifier = defineBlock({
   kind: 'model',
   name: 'classifier',
-  summary: 'An encoder, a pooled row of each sequence, and a head over the classes.',
+  summary: 'An encoder, pooling over each sequence, and a head over the classes.',
   source: 'Devlin et al. 2018, https://arxiv.org/abs/1810.04805 (pooling: first)',
   fields: {
-    /** channels. Inherited from the block around. */
+    /** channels. Inherited from the enclosing block. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     /** number of classes. */
     classes: int({ doc: 'number of classes', min: 1 }),

@@ -1,4 +1,4 @@
-// A stack that sees what came before, and a memory where its layers ask for one.
+// A causal stack, with cross attention to a memory if its layers have it.
 import { and, causal, defineBlock, int, module, type SequenceContext, type Value, withContext } from '@onnxformers/core';
 import { backboneFields, backboneInput, backboneOf, runBackbone } from './backbone';
 import { shareInputMask } from './input-masked';
@@ -9,19 +9,19 @@ import { shareInputMask } from './input-masked';
  * Shapes   ids int64 [batch, seq] or x [batch, seq, dim], memory [batch, memory_seq, memory_dim] → hidden_states [batch, seq, dim]
  * Dtypes   float32, float16, bfloat16
  * Masks    causal, and lengths, attention_mask, attention_bias, memory_lengths, memory_mask (inputs of the model);
- *          input_mask [batch, seq] where layers are input_masked
- * Throws   ShapeError when a layer needs a memory and none is an input
+ *          input_mask [batch, seq] if layers are input_masked
+ * Throws   ShapeError when a layer needs a memory and the model has no such input
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
- * Lowers   as its layers do
+ * Lowers   as its layers
  * Example  const block = zoo.build('model', { name: 'decoder', dim: 64, stack: { name: 'stack', depth: 2, layers: { name: 'pre_norm', feedforward: 'mlp' } } });
  */
 export const decoder = defineBlock({
   kind: 'model',
   name: 'decoder',
-  summary: 'Embedding, positions and a causal stack, with cross attention where its layers have it.',
+  summary: 'Embedding, positions and a causal stack, with cross attention if its layers have it.',
   source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
   fields: {
-    /** channels. Inherited from the block around. */
+    /** channels. Inherited from the enclosing block. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     ...backboneFields,
   },
@@ -52,7 +52,7 @@ export const decoder = defineBlock({
   },
 });
 
-/** The same context, seeing nothing that comes later. */
+/** The same context with a causal mask. */
 export function causally(ctx: SequenceContext): SequenceContext {
   return withContext(ctx, { mask: and(ctx.mask, causal) });
 }

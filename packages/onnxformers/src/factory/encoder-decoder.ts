@@ -1,4 +1,4 @@
-// An encoder whose result the decoder attends to.
+// An encoder, and a decoder that attends to its output.
 import {
   type AnyModule,
   type BlockInputs,
@@ -22,29 +22,29 @@ import { logitsHead } from './head';
 import { withInputOf } from './tied-embeddings';
 
 /**
- * An encoder over `ids`, a decoder over `decoder_ids` that attends to it, and a head over the vocabulary where vocabSize is given.
+ * An encoder over `ids`, a decoder over `decoder_ids` that attends to it, and a head over the vocabulary if vocabSize is given.
  *
- * Compile its parts (`module.children.encoder`, `module.children.decoder`) to make the memory once and decode with a cache.
+ * Compile its parts (`module.children.encoder`, `module.children.decoder`) to compute the memory once and decode with a cache.
  *
  * Shapes   ids int64 [batch, seq], decoder_ids int64 [batch, decoder_seq] → logits [batch, decoder_seq, vocabSize], or hidden_states
  * Dtypes   float32, float16, bfloat16
  * Masks    lengths, attention_mask for the encoder and the memory; causal, decoder_lengths, decoder_attention_mask for the decoder
- * Throws   ConfigError when tied weights have nothing to be tied to or are of other dims, and for a state
+ * Throws   ConfigError when tied embeddings have no embedding or different dims, and for a state
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
- * Lowers   as its layers do, with a MatMul for the head
+ * Lowers   as its layers, with a MatMul for the head
  * Example  const block = zoo.build('model', { name: 'encoder_decoder', dim: 64, encoder: { name: 'encoder', stack: layers }, decoder: { name: 'decoder', stack: layers } });
  */
 export const encoderDecoder = defineBlock({
   kind: 'model',
   name: 'encoder_decoder',
-  summary: 'An encoder and a decoder that attends to its result.',
+  summary: 'An encoder, and a decoder that attends to its output.',
   source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
   fields: {
-    /** channels. Inherited from the block around. */
+    /** channels. Inherited from the enclosing block. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
-    /** longest sequence; inherited by embeddings, positions and mechanisms of fixed length inside. Inherited from the block around. */
+    /** longest sequence; inherited by embeddings, positions and mechanisms of fixed length inside. Inherited from the enclosing block. */
     seqLen: longestSequence,
-    /** number of tokens of the decoder; absent: no head. May be left out. */
+    /** number of tokens of the decoder; absent: no head. Optional. */
     vocabSize: int({ doc: 'number of tokens of the decoder; absent: no head', min: 1, optional: true }),
     /** tied embeddings: the head uses the decoder's embedding table. Default: `false`. */
     tied: bool({ doc: "tied embeddings: the head uses the decoder's embedding table", default: false }),

@@ -1,4 +1,4 @@
-// From channels to logits, with weights of its own or those of the embedding.
+// The head: from channels to logits, with its own weights or those of the embedding (tied embeddings).
 import {
   type AnyModule,
   ConfigError,
@@ -15,9 +15,9 @@ import * as ops from '@onnxformers/core/ops';
 /**
  * A linear map to logits.
  *
- *     logits = x Eᵀ + b      E: the embedding's table where tied
+ *     logits = x Eᵀ + b      E: the embedding's table if tied
  *
- * Throws   ConfigError when weights are tied and the embedding has no table [count, dim]
+ * Throws   ConfigError when embeddings are tied and the embedding has no table [count, dim]
  */
 export function logitsHead(
   dim: number,

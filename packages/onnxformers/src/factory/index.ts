@@ -1,4 +1,4 @@
-// Factories: blocks that assemble others.
+// Factories: blocks composed of other blocks.
 import { causalLm } from './causal-lm';
 import { classifier } from './classifier';
 import { decoder } from './decoder';

@@ -1,4 +1,4 @@
-// A layer that looks at its own input with some rows scaled down.
+// A layer that attends to its own input with scaled positions.
 import {
   type BlockInputs,
   ConfigError,
@@ -15,32 +15,32 @@ import * as ops from '@onnxformers/core/ops';
 
 const key = 'input mask';
 
-/** Hands the input `input_mask` of a model down to its layers. */
+/** Passes the input `input_mask` of a model on to its layers. */
 export function shareInputMask(inputs: Readonly<Record<string, Value>>, ctx: SequenceContext): void {
   ctx.shared.get(key, () => inputs.input_mask);
 }
 
 /**
- * A layer whose cross attention reads the layer's own input, each row of it scaled by the model's input `input_mask`. A row scaled by 0 is
- * still seen: nothing is masked in the softmax.
+ * A layer whose cross attention reads the layer's own input, each position scaled by the model's input `input_mask`. A position scaled by 0 is
+ * still attended to: the softmax is not masked.
  *
  *     y = layer(x, memory: mask · x)
  *
- * Shapes   x [batch, seq, dim] → like x; input_mask [batch, seq] or [seq]; without one every row counts in full
+ * Shapes   x [batch, seq, dim] → like x; input_mask [batch, seq] or [seq]; without one no position is scaled
  * Dtypes   float32, float16, bfloat16
  * Masks    those of the layer
  * Throws   ConfigError when the model keeps a state between calls
  * Source   Lefaudeux et al. 2022, https://github.com/facebookresearch/xformers (input masks of its encoder and decoder)
- * Lowers   everywhere: what the layer becomes, and a product where there is an input mask
+ * Lowers   everywhere: as the layer, with a product if there is an input mask
  * Example  const block = zoo.build('layer', { name: 'input_masked', dim: 12, layer: { name: 'pre_norm', feedforward: 'mlp' } });
  */
 export const inputMasked = defineBlock({
   kind: 'layer',
   name: 'input_masked',
-  summary: "A layer whose cross attention reads the layer's own input, each row scaled by the input mask.",
+  summary: "A layer whose cross attention reads the layer's own input, each position scaled by the input mask.",
   source: 'Lefaudeux et al. 2022, https://github.com/facebookresearch/xformers',
   fields: {
-    /** input channels. Inherited from the block around. */
+    /** input channels. Inherited from the enclosing block. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     /** a layer with cross attention. */
     layer: slot('layer', { doc: 'a layer with cross attention' }),

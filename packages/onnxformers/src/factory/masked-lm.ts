@@ -1,10 +1,10 @@
-// A language model that fills gaps.
+// A masked language model.
 import { bool, defineBlock, int, linear, module, type SequenceContext, slot, type Value } from '@onnxformers/core';
 import { backboneFields, backboneInput, backboneOf, runBackbone } from './backbone';
 import { logitsHead } from './head';
 
 /**
- * An encoder and a head over the vocabulary, with a transform in front: the logits of the token at each position.
+ * A masked language model: an encoder, a transform, and a head over the vocabulary. Returns the logits of the token at each position.
  *
  *     logits = (norm(f(W h + c))) Eᵀ + b
  *
@@ -12,18 +12,18 @@ import { logitsHead } from './head';
  * Dtypes   float32, float16, bfloat16
  * Masks    lengths, attention_mask, attention_bias (inputs of the model)
  * Source   Devlin et al. 2018, https://arxiv.org/abs/1810.04805
- * Lowers   as its layers do, with a MatMul for the head
+ * Lowers   as its layers, with a MatMul for the head
  * Example  const block = zoo.build('model', { name: 'masked_lm', dim: 64, vocabSize: 101, embedding: 'token', stack: layers });
  */
 export const maskedLm = defineBlock({
   kind: 'model',
   name: 'masked_lm',
-  summary: 'An encoder and a head over the vocabulary, with a transform in front.',
+  summary: 'An encoder, a transform, and a head over the vocabulary.',
   source: 'Devlin et al. 2018, https://arxiv.org/abs/1810.04805',
   fields: {
-    /** channels. Inherited from the block around. */
+    /** channels. Inherited from the enclosing block. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
-    /** number of tokens. Inherited from the block around. */
+    /** number of tokens. Inherited from the enclosing block. */
     vocabSize: int({ doc: 'number of tokens', min: 1, inherit: true }),
     /** tied embeddings: the head uses the embedding table. Default: `true`. */
     tied: bool({ doc: 'tied embeddings: the head uses the embedding table', default: true }),

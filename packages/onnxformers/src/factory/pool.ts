@@ -1,13 +1,13 @@
-// One row for a sequence.
+// Pooling over a sequence.
 import { type SequenceContext, ShapeError, type Value } from '@onnxformers/core';
 import { impliedBy } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 
 /**
- * One row for each sequence: the first or the mean of its real rows (those of `lengths` and `attention_mask`; 0 where there is none).
+ * Pooling: one vector for each sequence, the first or the mean of its real positions (by `lengths` and `attention_mask`; 0 if there are none).
  *
  * Shapes   x [batch, seq, dim] → [batch, dim]
- * Throws   ShapeError for packed rows
+ * Throws   ShapeError for a packed batch
  */
 export function pool(x: Value, ctx: SequenceContext, by: 'first' | 'mean'): Value {
   if (ctx.layout.kind === 'packed')
@@ -24,14 +24,14 @@ export function pool(x: Value, ctx: SequenceContext, by: 'first' | 'mean'): Valu
   return ops.div(ops.reduceSum(ops.mul(x, ops.unsqueeze(weights, [2])), [1], { keepDims: false }), count);
 }
 
-/** Row 0, or the first that is not padding. */
+/** Position 0, or the first that is not padding. */
 function firstRow(x: Value, keep: Value | undefined): Value {
   if (!keep) return ops.gather(x, x.graph.number(0, 'int64'), 1);
   const first = ops.logicalAnd(keep, ops.equal(ops.cumSum(ops.cast(keep, 'int64'), 1), 1));
   return ops.reduceSum(ops.where(ops.unsqueeze(first, [2]), x, 0), [1], { keepDims: false });
 }
 
-/** bool [batch, seq]; undefined where every row is real. */
+/** bool [batch, seq]; undefined if every position is real. */
 function realRows(x: Value, { lengths, mask }: SequenceContext): Value | undefined {
   const seq = x.dims[1]!;
   const within = lengths && ops.less(ops.reshape(ops.iota(x, seq), [1, seq]), ops.unsqueeze(lengths, [1]));

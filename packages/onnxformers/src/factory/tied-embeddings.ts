@@ -4,9 +4,9 @@ import { type AnyModule, ConfigError, type KindModule, module, namesOf, type Par
 const shared = ['embedding', 'position'] as const;
 
 /**
- * A model with the embedding and positions of another in place of its own. Their weights are the other's under both names.
+ * A model with its embedding and positions replaced by those of another model. Their weights are shared and have both names.
  *
- * Throws   ConfigError where the two have other weights there, or none
+ * Throws   ConfigError if the weights of the two differ in names or dims, or if there are none
  */
 export function withInputOf(other: KindModule<'model'>, own: KindModule<'model'>, path: string): KindModule<'model'> {
   const theirs = inputOf(other);

@@ -1,4 +1,4 @@
-// Reads configs of other libraries: every option checked, none overlooked.
+// Reads configs of other libraries; every option is checked.
 import { ConfigError, describe, nearest } from '@onnxformers/core';
 
 /** A config of another library, as plain JSON. */
@@ -7,7 +7,7 @@ export type ForeignConfig = Readonly<Record<string, unknown>>;
 /** `problem` of the ConfigError for a block of another library that this one does not have. */
 export const noCounterpart = 'is not supported here';
 
-/** The options of one config. Each method takes one of them; an option that is null or missing takes its default. */
+/** The options of one config. Each method reads one of them; an option that is null or missing has its default. */
 export interface Options {
   readonly path: string;
   int(name: string, o?: { readonly min?: number; readonly default?: number }): number;
@@ -15,13 +15,13 @@ export interface Options {
   bool(name: string, fallback: boolean): boolean;
   word<const W extends readonly string[]>(name: string, words: W, fallback?: W[number]): W[number];
   config(name: string): ForeignConfig;
-  /** Whatever stands there; undefined for null. */
+  /** Any value; undefined for null. */
   any(name: string): unknown;
-  /** Refuses what is left. `ignored`: options of related blocks, which the other library drops without a word, and so does this one. */
+  /** Refuses options that were not read. `ignored`: options of related blocks, which the other library ignores silently, and so does this one. */
   finish(ignored?: ReadonlySet<string>): void;
 }
 
-/** Throws   ConfigError when `given` is no config; its methods, for a wrong or missing value and for an unknown option */
+/** Throws   ConfigError when `given` is not a config; its methods, for a wrong or missing value and for an unknown option */
 export function optionsOf(given: unknown, path: string): Options {
   if (!isConfig(given)) throw new ConfigError({ path, problem: 'not a config', expected: 'an object', got: describe(given) });
   const taken = new Set<string>();
@@ -58,7 +58,7 @@ export function optionsOf(given: unknown, path: string): Options {
 
 const isConfig = (x: unknown): x is ForeignConfig => typeof x === 'object' && x !== null && !Array.isArray(x);
 
-/** The error for a name that only the other library has, or none. */
+/** The error for a name that only the other library has, or that does not exist. */
 export function unknownName(
   kind: string,
   name: unknown,

@@ -1,4 +1,4 @@
-// What a config of another library becomes: a config of this one, and the names of its weights.
+// A translated config of another library: a config of this one, and the names of its weights.
 import type { Kind } from '@onnxformers/core';
 
 /** A config for `zoo.parse(kind, config)`. */
@@ -10,13 +10,13 @@ export interface Translated<K extends Kind = Kind> {
   readonly config: OurConfig;
   /** Patterns of weight names: of the other library, of this one. */
   readonly names: readonly (readonly [foreign: string, ours: string])[];
-  /** Patterns of names that the other library saves and that mean nothing here. */
+  /** Patterns of names that the other library saves and that are not used here. */
   readonly unused: readonly string[];
-  /** Weights of this library that the other one leaves out of its checkpoints; they are 0 in every one of its models. */
+  /** Weights of this library that are not in the other one's checkpoints; they are 0 in all of its models. */
   readonly zeros: readonly { readonly name: string; readonly length: number }[];
 }
 
-/** The config alone, of a block without weights. */
+/** The config of a block without weights. */
 export const plain = <K extends Kind>(kind: K, config: OurConfig): Translated<K> => ({
   kind,
   config,
@@ -27,7 +27,7 @@ export const plain = <K extends Kind>(kind: K, config: OurConfig): Translated<K>
 
 type Weights = Pick<Translated, 'names' | 'unused' | 'zeros'>;
 
-/** The weights of a part, seen from the whole that holds it under these prefixes (with their dots). */
+/** The weights of a part, with the prefixes (and their dots) that they have in the containing module. */
 export function under(foreign: string, ours: string, part: Weights): Weights {
   return {
     names: part.names.map(([theirs, own]) => [foreign + theirs, ours + own]),
@@ -43,7 +43,7 @@ export const together = (...parts: readonly Weights[]): Weights => ({
   zeros: parts.flatMap((p) => p.zeros),
 });
 
-/** A layer under two names: all that stands below it. */
+/** A renamed layer: all names below it. */
 export const renamed = (...pairs: readonly (readonly [foreign: string, ours: string])[]): Weights => ({
   names: pairs.map(([foreign, ours]) => [`${foreign}.{x}`, `${ours}.{x}`]),
   unused: [],

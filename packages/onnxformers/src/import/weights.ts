@@ -6,8 +6,8 @@ import type { Translated } from './translated';
 export const namesFrom = ({ names }: Translated): NameMap => nameMap(names);
 
 /**
- * A checkpoint of another library under the names of this one; lazy tensors stay lazy. What means nothing here (tables of rotations, unused projections) is
- * left out; biases that the other library never saves are 0.
+ * A checkpoint of another library under the names of this one; lazy tensors stay lazy. Weights that are not used here (tables of rotary embeddings, unused projections)
+ * are omitted; biases that the other library never saves are 0.
  *
  * Throws   WeightError for a name that no block of the config has
  */

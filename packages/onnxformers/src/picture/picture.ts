@@ -1,4 +1,4 @@
-// A compiled graph as a picture. Graphviz (compiled to WebAssembly) is loaded only when one is asked for.
+// A compiled graph as a picture. Graphviz (compiled to WebAssembly) is loaded only when a picture is drawn.
 import type { Model } from '@onnxformers/core';
 import { domainOf, nameOf } from '@onnxformers/core/lowering';
 
@@ -24,7 +24,7 @@ export interface Picture {
 type Node = Model['graph']['nodes'][number];
 
 /**
- * The lowered graph of a model as nodes and arrows. Nodes that depend on weights alone are left out: they run when the model is written.
+ * The lowered graph of a model as nodes and arrows. Nodes that depend only on weights are omitted: they are computed when the model is written.
  *
  * Example  const dot = toDot(pictureOf(model));
  */
@@ -85,7 +85,7 @@ function statements({ nodes, groups }: Group, path: string): string[] {
   return [
     ...nodes.map((node) => nodeStatement(node)),
     ...[...groups.values()].flatMap((group) => {
-      // A box around a single node says no more than the block's name in it.
+      // A box around a single node adds nothing to the block's name.
       if (group.nodes.length === 1 && group.groups.size === 0) return [nodeStatement(group.nodes[0]!, group.label)];
       const inner = path ? `${path}.${group.label}` : group.label;
       return [
@@ -97,7 +97,7 @@ function statements({ nodes, groups }: Group, path: string): string[] {
   ];
 }
 
-/** The graph in Graphviz's language: blocks are boxes in boxes, nodes carry the classes `op`, `fused` and `end`. */
+/** The graph in Graphviz's language: blocks are nested boxes, nodes have the classes `op`, `fused` and `end`. */
 export function toDot({ inputs, nodes, outputs }: Picture): string {
   const known = new Set([...inputs, ...nodes.map(({ name }) => name)]);
   const ends = (names: readonly string[]) =>
@@ -129,7 +129,7 @@ export async function drawGraph(picture: Picture): Promise<string> {
   const { instance } = await import('@viz-js/viz');
   const svg = (await instance()).renderString(toDot(picture), { format: 'svg' });
   const element = svg.slice(svg.indexOf('<svg')).replace(/<!--[\s\S]*?-->/g, '');
-  // A page may make it smaller to fit, but not so small that words can no longer be read.
+  // A page may shrink it to fit, but the text must stay legible.
   return element.replace(
     /^<svg width="([\d.]+)pt"/,
     (start, width) => `${start} style="min-width: ${Math.ceil(width * 0.75)}pt"`,

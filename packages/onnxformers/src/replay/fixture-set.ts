@@ -19,20 +19,20 @@ export interface FixtureCase {
   readonly in: Group;
   /** The state dict. */
   readonly param: Group;
-  /** What else the result depends on: draws, masks really used, weights that no state dict holds. */
+  /** Other data that the result depends on: draws, the masks actually used, weights that are not in the state dict. */
   readonly state: Group;
   readonly out: Group;
   readonly ref: Group;
 }
 
-/** A case that cannot be read, as far as the manifest tells of it. */
+/** A case that cannot be read, with its description from the manifest. */
 export interface DamagedCase {
   readonly id: string;
   readonly block: string;
   readonly atol: number;
   readonly damaged: string;
 }
-/** A case, or what is damaged in it. */
+/** A case, or the error of a damaged case. */
 export type ReadCase = FixtureCase | DamagedCase;
 
 interface Manifest {
@@ -40,22 +40,22 @@ interface Manifest {
   readonly files: Readonly<Record<string, string>>;
   readonly cases: readonly unknown[];
 }
-/** What a manifest says of a case, checked. */
+/** The checked entry of a manifest for a case. */
 interface ManifestCase extends Pick<FixtureCase, 'id' | 'block' | 'config' | 'call' | 'atol'> {
   readonly family: string;
   readonly tensors: Readonly<Record<string, readonly string[]>>;
 }
 
-/** The format that is read. */
+/** The supported format. */
 const format = 1;
 
-/** The tensors of a family, read when asked for, or why there are none. */
+/** The tensors of a family, read on request, or why there are none. */
 type Family = ReadonlyMap<string, () => Tensor> | { readonly fault: unknown };
 
 /**
- * The cases of a folder; what is wrong with one of them, or with the file of its family, stands in its place.
+ * The cases of a folder; a damaged case, or a case whose file is damaged, is replaced by its error.
  *
- * Throws   FileError when the folder holds no manifest of this format
+ * Throws   FileError when the folder does not contain a manifest of this format
  */
 export async function readFixtures(folder: string): Promise<readonly ReadCase[]> {
   const path = join(folder, 'manifest.json');
@@ -86,7 +86,7 @@ const messageOf = (fault: unknown): string => (fault instanceof Error ? fault.me
 const isRecord = (x: unknown): x is Readonly<Record<string, unknown>> => typeof x === 'object' && x !== null && !Array.isArray(x);
 const isNames = (x: unknown): boolean => Array.isArray(x) && x.every((name) => typeof name === 'string');
 
-// What can be said of any case: it counts under a name of its own where its id is none, or another's.
+// The description of any case; one with an invalid or duplicate id gets a name of its own.
 function saidOf(given: unknown, index: number, taken: ReadonlySet<string>): Omit<DamagedCase, 'damaged'> {
   const { id, block, atol }: Readonly<Record<string, unknown>> = isRecord(given) ? given : {};
   return {

@@ -41,7 +41,7 @@ async function main(): Promise<number> {
   return total.failed ? 1 : 0;
 }
 
-// One line for a case; the targets on which it failed, with the reason.
+// One line per case, with the targets on which it failed and the reason.
 function line(id: string, outcomes: readonly (Outcome & { target: string })[]): string {
   const failed = outcomes.filter(({ result }) => result === 'failed');
   if (failed.length)
@@ -60,7 +60,7 @@ function sentence(outcomes: readonly Outcome[]): string {
 const byTarget = (targets: readonly string[], outcomes: readonly (Outcome & { target: string })[]) =>
   Object.fromEntries(targets.map((t) => [t, totalsOf(outcomes.filter(({ target }) => target === t))]));
 
-// Per block: counts, and the largest error against its budget.
+// Per block: counts, and the largest error relative to its tolerance.
 function printTable(outcomes: readonly Outcome[]): void {
   const blocks = [...new Set(outcomes.map(({ block }) => block))];
   const width = Math.max(...blocks.map((b) => b.length));

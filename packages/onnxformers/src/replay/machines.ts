@@ -1,4 +1,4 @@
-// Where plays are run: the float64 interpreter, or a target's runtime.
+// Machines that run plays: the float64 interpreter, or a target's runtime.
 import {
   type CompileOptions,
   compile,
@@ -38,7 +38,7 @@ const interpreter: Machine = {
   },
 };
 
-/** Options of a session that leave the graph as we wrote it. */
+/** Session options without graph optimisation. */
 const asWritten = { session: { graphOptimizationLevel: 'disabled' } };
 
 function onRuntime(target: Target, ort: Ort): Machine {
@@ -60,7 +60,7 @@ function onRuntime(target: Target, ort: Ort): Machine {
 /** The original reads padding as it is. */
 const assumptions = ['finite padding'];
 
-// What attends is said, since a record may have several inputs of the same rank.
+// The role of the sequence is declared, because a record may have several inputs of the same rank.
 const inputsOf = ({ feeds, sequence }: Play): CompileOptions['inputs'] =>
   Object.fromEntries(
     Object.entries(feeds).map(([name, { dtype, dims }]) => [name, name === sequence ? [dtype, dims, 'sequence'] : [dtype, dims]]),
@@ -77,7 +77,7 @@ const fixed: Readonly<Record<string, () => Target>> = {
   wasm: () => targets.wasm,
 };
 
-/** Names that {@link machineOf} takes. */
+/** Names for {@link machineOf}. */
 export const machineNames: readonly string[] = ['interpreter', ...Object.keys(fixed)];
 
 /** The target of a name; undefined for the interpreter. Throws   RangeError for an unknown name */

@@ -1,4 +1,4 @@
-// What a recorded case asks for: a module, its weights, what to feed it.
+// A recorded case as a play: a module, its weights and its feeds.
 import {
   type AnyModule,
   type Kind,
@@ -13,12 +13,12 @@ import { fromXFormers, fromXFormersWeights, type XFormersConfig, type XFormersOp
 import { zoo } from '../index';
 import type { FixtureCase, Group } from './fixture-set';
 
-/** Ready to be compiled and run; outputs carry the names of the record. */
+/** A case that is ready to be compiled and run; its outputs have the names of the record. */
 export interface Play {
   readonly module: AnyModule;
   readonly weights: WeightSource;
   readonly feeds: Readonly<Record<string, Tensor>>;
-  /** The input whose positions attend; absent where the record has none of the usual names. */
+  /** The input with the role `sequence`; absent if the record has none of the usual names. */
   readonly sequence?: string;
 }
 
@@ -27,21 +27,21 @@ export type Player = (c: FixtureCase) => Play;
 
 export type Inputs = Readonly<Record<string, Value>>;
 
-/** Recorded cases are what the original does. */
+/** Recorded cases contain the behaviour of the original. */
 export const recorded: XFormersOptions = { compat: 'xformers' };
 
-/** A module of ours, and its weights as if it were called `block`. */
+/** A module of ours, and its weights with the prefix `block`. */
 export interface Built<K extends Kind> {
   readonly block: KindModule<K>;
   readonly weights: WeightSource;
 }
 
-/** The weights of a case: its state dict, and the biases that the original keeps out of it. */
+/** The weights of a case: its state dict, and the biases that the original does not save in it. */
 export function weightsOf({ param, state }: FixtureCase): Group {
   return new Map([...param, ...[...state].filter(([name]) => name.endsWith('.bias'))]);
 }
 
-/** The module of an original config, with weights under its names. `change` adapts our config to how the case calls the block. */
+/** The module of an original config, with renamed weights. `change` adapts our config to the call of the case. */
 export function build<K extends Kind>(
   kind: K,
   config: XFormersConfig,
@@ -54,18 +54,18 @@ export function build<K extends Kind>(
   return { block, weights: prefixed('block.', fromXFormersWeights(weights, config, options)) };
 }
 
-/** All names behind a prefix. */
+/** Adds a prefix to all names. */
 export const prefixed = (prefix: string, weights: WeightSource): WeightSource =>
   new Map([...weights].map(([name, w]) => [`${prefix}${name}`, w]));
 
-/** Names of the inputs whose positions attend, the first that a record has. */
+/** Names of the input with the role `sequence`, in order of preference. */
 const leading = ['q', 'query', 'x', 'src', 'target'];
 const led = (feeds: Play['feeds']): Pick<Play, 'feeds' | 'sequence'> => {
   const sequence = leading.find((name) => feeds[name]);
   return { feeds, ...(sequence !== undefined && { sequence }) };
 };
 
-/** A play of one block: how it is called, on inputs that are named as the record names them. */
+/** A play of one block: its call, on inputs with the names of the record. */
 export function playOf<K extends Kind>(
   { block, weights }: Built<K>,
   feeds: Play['feeds'],
@@ -78,7 +78,7 @@ export function playOf<K extends Kind>(
   };
 }
 
-/** A play without a block: utilities, and blocks put together by hand. */
+/** A play without a registered block: utilities, and blocks composed by hand. */
 export function playByHand(
   children: Readonly<Record<string, AnyModule>>,
   weights: WeightSource,
@@ -88,7 +88,7 @@ export function playByHand(
   return { module: module(children, call), weights, ...led(feeds) };
 }
 
-/** The tensor of a group. Throws for one that the record has not. */
+/** The tensor of a group. Throws if the record does not have it. */
 export function tensorOf(group: Group, name: string): Tensor {
   const tensor = group.get(name);
   if (!tensor) throw new Error(`the record has no tensor "${name}", but ${[...group.keys()].join(', ') || 'none'}`);

@@ -1,4 +1,4 @@
-// Replays recorded cases on a machine and tells how they came out.
+// Replays recorded cases on a machine and reports the results.
 
 import { ConfigError, type NDArray, type Tensor, toArray } from '@onnxformers/core';
 import { printType } from '@onnxformers/core/lowering';
@@ -8,7 +8,7 @@ import type { FixtureCase, ReadCase } from './fixture-set';
 import type { Machine } from './machines';
 import { players } from './players/index';
 
-/** How one case came out. */
+/** The result of one case. */
 export interface Outcome {
   readonly id: string;
   readonly block: string;
@@ -17,11 +17,11 @@ export interface Outcome {
   readonly error?: number;
   /** Largest difference allowed. */
   readonly budget: number;
-  /** What went wrong, or what is missing. */
+  /** The error, or the missing block. */
   readonly reason?: string;
 }
 
-/** How all cases came out. */
+/** The results of all cases. */
 export interface Totals {
   readonly passed: number;
   readonly failed: number;
@@ -72,10 +72,10 @@ function compareAll(c: FixtureCase, outputs: Readonly<Record<string, Tensor | ND
   return { result: 'passed', error };
 }
 
-/** Blocks whose rows are nothing but sums of values. */
+/** Blocks whose results are only sums of values. */
 const rowsOfOwn: ReadonlySet<string> = new Set(['scaled_dot_product', 'local', 'sparse']);
 
-// A row that may attend to nothing is NaN in the records and 0 here. What follows from it elsewhere the records do not tell: any number does.
+// A fully masked row is NaN in the records and 0 here. Values computed from it are NaN in the records too, so any number is accepted.
 function withoutNaN(t: Tensor, actual: Tensor | NDArray | undefined): NDArray {
   const { dtype, dims, data } = toArray(t);
   const found = actual?.data;
@@ -86,7 +86,7 @@ function withoutNaN(t: Tensor, actual: Tensor | NDArray | undefined): NDArray {
   return { dtype, dims, data: data.map((x, i) => (Number.isNaN(x) ? instead(i) : x)) };
 }
 
-/** Counts cases: one passes where it does so on every machine, and fails where it does on any. */
+/** Counts cases: a case passes if it passes on every machine, and fails if it fails on any. */
 export function totalsOf(outcomes: readonly Pick<Outcome, 'id' | 'result'>[]): Totals {
   const rank = { missing: 0, passed: 1, failed: 2 } as const;
   const worst = new Map<string, Outcome['result']>();

@@ -1,15 +1,15 @@
-// How far keys stand from queries: what biases of scores depend on.
+// Relative positions of keys and queries, for attention biases.
 import { ConfigError, type SequenceContext, ShapeError, type Value } from '@onnxformers/core';
 import { impliedBy, unexpanded } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 
 /**
- * Position of each key minus that of each query, in positions of the context: those of `position_ids`, counted over an `attention_mask`,
- * going on behind a cache, or from 0 in each packed sequence.
+ * Position of each key minus that of each query, by the positions of the context: those of `position_ids`, counted over an `attention_mask`,
+ * continued after a cache, or from 0 in each packed sequence.
  *
  * Shapes   q [batch, heads, seq, head_dim] · k [batch, kv_heads, kv_seq, head_dim] → int64 [1 or batch, seq, kv_seq]
- * Throws   ConfigError for a memory, whose rows are not on the queries' line, and for `position_ids` beside a cache · ShapeError where
- *          keys are not the queries' own rows
+ * Throws   ConfigError for a memory, whose positions are not comparable with those of the queries, and for `position_ids` with a cache · ShapeError if
+ *          keys are not the queries' own sequence
  */
 export function relativePositions(q: Value, k: Value, ctx: SequenceContext, path: string): Value {
   if (ctx.queryMask)
@@ -24,7 +24,7 @@ export function relativePositions(q: Value, k: Value, ctx: SequenceContext, path
   return ops.sub(ops.unsqueeze(ofKeys(q, k, ctx, ofQueries, path), [1]), ops.unsqueeze(inRows(ofQueries), [2]));
 }
 
-/** int64 [1 or batch, rows], packed [tokens] as one row. */
+/** int64 [1 or batch, seq]; packed [tokens] as [1, tokens]. */
 const inRows = (positions: Value): Value => (positions.rank === 1 ? ops.unsqueeze(positions, [0]) : positions);
 
 function ofKeys(q: Value, k: Value, ctx: SequenceContext, ofQueries: Value, path: string): Value {
@@ -47,7 +47,7 @@ function ofKeys(q: Value, k: Value, ctx: SequenceContext, ofQueries: Value, path
       hint: 'Leave position_ids out; with an attention_mask over all cached positions, only real positions are counted',
     });
   const { keyPadding: keep } = impliedBy(ctx.mask);
-  // As the context counts those of the queries.
+  // Counted in the same way as those of the queries.
   if (keep) return ops.max(ops.sub(ops.cumSum(ops.cast(keep, 'int64'), 1), 1), 0);
   return ops.reshape(ops.iota(q.graph.root, kvSeq), [1, kvSeq]);
 }

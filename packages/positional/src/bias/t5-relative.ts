@@ -15,29 +15,29 @@ import * as ops from '@onnxformers/core/ops';
 import { relativePositions } from './relative-positions';
 
 /**
- * T5's relative position bias: distances fall into buckets, each with a learned number for each head. Half of the buckets hold one distance
- * each, the others grow logarithmically up to maxDistance, and the last holds all beyond.
+ * T5's relative position bias: distances are divided into buckets, each with a learned bias for each head. Half of the buckets contain one distance
+ * each, the others grow logarithmically up to maxDistance, and the last contains all larger distances.
  *
  *     bias[h, i, j] = table[bucket(position_j − position_i), h]
  *
- * T5 itself keeps one table for all layers; here each block has its own. Its attention does not scale: give `scale: 1` to the mechanism.
+ * T5 itself has one table for all layers; here each block has its own. T5's attention does not scale: set `scale: 1` in the mechanism.
  *
- * Shapes   q [batch, heads, seq, head_dim] · k [batch, kv_heads, kv_seq, head_dim] → [batch, heads, seq, kv_seq]; batch is 1 where all sequences have the same positions
+ * Shapes   q [batch, heads, seq, head_dim] · k [batch, kv_heads, kv_seq, head_dim] → [batch, heads, seq, kv_seq]; batch is 1 if all sequences have the same positions
  * Dtypes   float32, float16, bfloat16
  * Cost     time and memory O(heads · seq · kv_seq)
- * Throws   ConfigError when the buckets cannot be shared out or maxDistance lies within the exact ones, in cross attention, and for
- *          `position_ids` beside a cache · ShapeError when q has another number of heads
+ * Throws   ConfigError when the buckets cannot be split evenly or maxDistance is within the buckets of one distance each, in cross attention, and for
+ *          `position_ids` with a cache · ShapeError when q has another number of heads
  * Source   Raffel et al. 2020, https://arxiv.org/abs/1910.10683
- * Lowers   everywhere: Gather; attention takes it as a bias of scores, which leaves out kernels that know none
+ * Lowers   everywhere: Gather; the attention bias excludes kernels without one
  * Example  const block = t5Relative({ heads: 8 });
  */
 export const t5Relative = defineBlock({
   kind: 'attentionBias',
   name: 't5_relative',
-  summary: 'A learned number for each head and bucket of distances.',
+  summary: 'A learned bias for each head and bucket of distances.',
   source: 'Raffel et al. 2020, https://arxiv.org/abs/1910.10683',
   fields: {
-    /** heads of the queries. Inherited from the block around. */
+    /** heads of the queries. Inherited from the enclosing block. */
     heads: int({ doc: 'heads of the queries', min: 1, inherit: true }),
     /** separate buckets for keys before and after the query; if false, later keys have distance 0. Default: `true`. */
     bidirectional: bool({
@@ -79,7 +79,7 @@ export const t5Relative = defineBlock({
     const indices = Array.from({ length: 2 * maxDistance + 1 }, (_, i) => ofDistance(i - maxDistance));
     return module({ relative_attention_bias: { weight } }, (q: Value, k: Value, ctx: SequenceContext) => {
       const g = q.graph;
-      // One row for each distance up to the last that differs, so that pairs only look theirs up.
+      // One entry for each distance up to the last that differs, for a lookup by distance.
       const rows = ops.gather(g.root.param(weight), g.root.constant(tensor('int64', [indices.length], indices)), 0);
       const distance = relativePositions(q, k, ctx, path);
       const row = ops.add(ops.min(ops.max(distance, -maxDistance), maxDistance), maxDistance);

@@ -1,10 +1,10 @@
-// SimplifiedLayerNormalization: root mean square normalisation, as the runtime had it before the standard.
+// SimplifiedLayerNormalization: the runtime's root mean square normalisation, which is older than the standard's.
 import { apply, defineOp, defineReasons, printType, refuse, rule } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 
 type SimplifiedAttrs = { readonly axis: number; readonly epsilon: number; readonly stash_type: number };
 
-/** The kernel, in the standard's own domain at any opset. Operands: x, scale. */
+/** The kernel, in the standard's domain for any opset. Operands: x, scale. */
 export const SimplifiedLayerNormalization = defineOp<SimplifiedAttrs>({
   key: 'SimplifiedLayerNormalization',
   since: 1,

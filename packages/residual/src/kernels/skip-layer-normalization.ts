@@ -1,11 +1,13 @@
-// SkipLayerNormalization of com.microsoft: the sum of two streams and a bias, and its layer normalisation, in one pass.
+// SkipLayerNormalization of com.microsoft: the sum of two inputs and a bias, and its layer normalisation.
 import { apply, defineOp, rule } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 import { encodeSkip, inferSkip, matchSkip, type SkipAttrs, skipAttributes, sumOf } from './skip';
 
-/** The kernel. Operands: x, skip [batch, seq, dim] or [tokens, dim], scale, shift (may be left out), bias (may be left out) [dim]. Outputs: the normalised rows, and the sum if requested. */
-export const SkipLayerNormalization = defineOp<SkipAttrs>({
+const names = ['x', 'skip', 'scale', 'shift?', 'bias?'] as const;
+/** The kernel. Operands: x, skip [batch, seq, dim] or [tokens, dim], scale, shift (optional), bias (optional) [dim]. Outputs: the result, and the sum if requested. */
+export const SkipLayerNormalization = defineOp<SkipAttrs, typeof names>({
   key: 'com.microsoft.SkipLayerNormalization',
+  operands: names,
   attributes: skipAttributes,
   infer: inferSkip,
   decompose([x, skip, scale, shift, bias], { epsilon, sum: wanted }) {

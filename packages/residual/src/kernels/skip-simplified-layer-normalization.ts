@@ -1,11 +1,13 @@
-// SkipSimplifiedLayerNormalization of com.microsoft: the sum of two streams and a bias, and its root mean square normalisation, in one pass.
+// SkipSimplifiedLayerNormalization of com.microsoft: the sum of two inputs and a bias, and its root mean square normalisation.
 import { apply, defineOp, rule } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 import { encodeSkip, inferSkip, matchSkip, type SkipAttrs, skipAttributes, sumOf } from './skip';
 
-/** The kernel. Operands: x, skip [batch, seq, dim] or [tokens, dim], scale, bias (may be left out) [dim]. Outputs: the normalised rows, and the sum if requested. */
-export const SkipSimplifiedLayerNormalization = defineOp<SkipAttrs>({
+const names = ['x', 'skip', 'scale', 'bias?'] as const;
+/** The kernel. Operands: x, skip [batch, seq, dim] or [tokens, dim], scale, bias (optional) [dim]. Outputs: the result, and the sum if requested. */
+export const SkipSimplifiedLayerNormalization = defineOp<SkipAttrs, typeof names>({
   key: 'com.microsoft.SkipSimplifiedLayerNormalization',
+  operands: names,
   attributes: skipAttributes,
   infer: inferSkip,
   decompose([x, skip, scale, bias], { epsilon, sum: wanted }) {

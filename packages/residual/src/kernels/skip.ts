@@ -1,4 +1,4 @@
-// What the kernels share that add two streams and normalise the sum.
+// Shared by the kernels that add two inputs and normalise the sum.
 import type { Node, TensorType, Value } from '@onnxformers/core';
 import {
   biasedLinear,
@@ -9,17 +9,17 @@ import {
   type MatchContext,
   madeBy,
   mismatch,
+  operandsOf,
   printType,
   type Refusal,
   refuse,
 } from '@onnxformers/core/lowering';
-import * as ops from '@onnxformers/core/ops';
 
-/** `sum`: the sum itself is the second output, for what reads it besides the norm. */
+/** `sum`: the sum itself is the second output, for other nodes that read it. */
 export type SkipAttrs = { readonly epsilon: number; readonly sum: boolean };
 export const skipAttributes = { epsilon: 'float', sum: 'data' } as const;
 
-// The second stream may be the same for the whole batch: without that axis, or with 1 in it.
+// The second input may be the same for the whole batch: without a batch axis, or with size 1.
 function addsTo(skip: TensorType, x: TensorType): boolean {
   if (printType(skip) === printType(x)) return true;
   const [rows, alike] = [x.dims.slice(-2), skip.dims.length === 2 || skip.dims[0] === 1];
@@ -27,7 +27,7 @@ function addsTo(skip: TensorType, x: TensorType): boolean {
   return x.dims.length === 3 && skip.dims.length >= 2 && skip.dims.length <= 3 && alike && same;
 }
 
-/** The type of the stream, once or twice. The rows further on are those of one channel each: scale, and shift and bias where they are given. */
+/** The type of the result, and of the sum if requested. The other operands are vectors over the channels: scale, and shift and bias if they are given. */
 export function inferSkip([x, skip, ...rows]: readonly (TensorType | undefined)[], { sum }: SkipAttrs): readonly TensorType[] {
   if (x!.dims.length !== 2 && x!.dims.length !== 3)
     throw mismatch('the operand does not have 2 or 3 axes', '[batch, seq, dim] or [tokens, dim]', printType(x));
@@ -39,8 +39,9 @@ export function inferSkip([x, skip, ...rows]: readonly (TensorType | undefined)[
 
 /** x + skip + bias. */
 export function sumOf(x: Value | undefined, skip: Value | undefined, bias: Value | undefined): Value {
-  const sum = ops.add(x, skip);
-  return bias ? ops.add(sum, bias) : sum;
+  const { add } = x!.graph.ops;
+  const sum = add(x, skip);
+  return bias ? add(sum, bias) : sum;
 }
 
 /** The sum is ONNX's fourth output, after two that only training uses. */
@@ -49,7 +50,7 @@ export const encodeSkip = (node: Node<SkipAttrs>) => {
   return { ...encoded(node, node.operands), outputs: sum ? [y, undefined, undefined, sum] : [y] };
 };
 
-/** Makes the kernel's outputs from the two streams, the rows that the norm has, and the bias of a linear map. */
+/** Makes the kernel's outputs from the two inputs, the scale and shift of the norm, and the bias of a linear map. */
 type Make = (
   streams: readonly [Value, Value],
   rows: readonly (Value | undefined)[],
@@ -66,8 +67,8 @@ const own = defineReasons({
 });
 
 /**
- * A norm over the last axis of a sum, and the sum where something else reads it; the bias of a linear map that made one of the streams
- * comes along.
+ * Matches a norm over the last axis of a sum, and the sum if it is read elsewhere; the bias of a linear map that made one of the summands
+ * is included.
  */
 export function matchSkip(
   node: { readonly operands: readonly (Value | undefined)[]; readonly outputs: readonly Value[] },
@@ -76,8 +77,8 @@ export function matchSkip(
   make: Make,
 ): Match | Refusal | undefined {
   const [x, ...rows] = node.operands;
-  const sum = madeBy(x, ops.Add);
-  if (!x || !sum) return undefined;
+  const sum = x && madeBy(x, x.graph.ops.Add);
+  if (!sum) return undefined;
   const channels = x.dims.at(-1);
   if (axis !== -1) return refuse(own.lastAxis());
   if (x.rank !== 2 && x.rank !== 3) return refuse(own.rows({ got: printType(x) }));
@@ -89,12 +90,13 @@ export function matchSkip(
   const kept = around.uses(x) > 1;
   const linear = streams.map((s) => biasedLinear(s, around)).find((l) => l !== undefined);
   const emit = (get: Get) => {
-    const stream = (s: Value) =>
-      linear?.outputs[0] === s ? ops.linear(get(linear.operands[0]!), get(linear.operands[1]!)) : get(s);
+    const { ops } = x.graph;
+    const map = linear && operandsOf(ops.Linear, linear.operands);
+    const stream = (s: Value) => (map && linear.outputs[0] === s ? ops.linear(get(map.x), get(map.weight)) : get(s));
     return make(
       [stream(streams[0]), stream(streams[1])],
       rows.map((row) => row && get(row)),
-      linear && get(linear.operands[2]!),
+      map?.bias && get(map.bias),
       kept,
     );
   };

@@ -21,7 +21,7 @@ export const layerNorm = defineBlock({
   summary: 'Channels with mean 0 and variance 1, scaled and shifted.',
   source: 'Ba et al. 2016, https://arxiv.org/abs/1607.06450',
   fields: {
-    /** channels. Inherited from the block around. */
+    /** channels. Inherited from the enclosing block. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     /** added to the variance. Default: `0.00001`. */
     eps: num({ doc: 'added to the variance', min: 0, default: 1e-5 }),

@@ -23,7 +23,7 @@ export const rmsNorm = defineBlock({
   summary: 'Channels with a mean square of 1, scaled.',
   source: 'Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467',
   fields: {
-    /** channels. Inherited from the block around. */
+    /** channels. Inherited from the enclosing block. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     /** added to the mean square. Default: `0.000001`. */
     eps: num({ doc: 'added to the mean square', min: 0, default: 1e-6 }),

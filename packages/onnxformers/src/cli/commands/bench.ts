@@ -46,7 +46,7 @@ export const bench = command({
         await measure(subject, target);
         if (values.vs) await measure(subject, decomposed(target));
       } catch (error) {
-        // One of many that cannot be measured here does not end the others.
+        // A block that cannot be measured does not stop the sweep.
         if (list.length === 1 || !(error instanceof OnnxformersError)) throw error;
         leftOut.push({ kind: subject.kind, block: subject.block, reason: error.message });
       }
@@ -55,7 +55,7 @@ export const bench = command({
   },
 });
 
-/** The same providers with nothing but primitive ops. */
+/** The same providers with primitive ops only. */
 function decomposed(target: Target): Target {
   const { kernels, opset } = targets.portable();
   return {
@@ -73,11 +73,11 @@ const rowOf = ({ median, spread, tflops, model }: Figure, machine: Machine) => (
   kernels: kernelsOf(model, machine),
 });
 
-/** The ops that were measured, most frequent first; with the kernel that the runtime runs for them, where the target foresees it. */
+/** The ops that were measured, most frequent first, with the kernel that the runtime runs for them if the target predicts it. */
 function kernelsOf({ graph, target }: Model, machine: Machine): string[] {
   const counts = new Map<string, number>();
   for (const node of graph.nodes) {
-    if (!node.scope) continue; // data, not what is measured
+    if (!node.scope) continue; // data, not part of the measurement
     const run = [...new Set(target.forecast?.([node], machine).map((f) => f.kernel))].join(' or ');
     const name = `${node.op.key.split('.').at(-1)}${run ? ` (${run})` : ''}`;
     counts.set(name, (counts.get(name) ?? 0) + 1);

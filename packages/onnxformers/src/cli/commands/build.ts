@@ -37,7 +37,7 @@ export const build = command({
       }),
     );
     const { signature, target, dtype } = model;
-    // What the file holds: constants are folded when it is written.
+    // The contents of the file: constants are folded when it is written.
     const { nodes } = await inspectFile(join(values.out, 'model.onnx'));
     const about = {
       out: values.out,

@@ -7,11 +7,11 @@ import { readConfig } from '../config-file';
 import { isFolder } from '../files';
 import { modelOf } from '../saved';
 
-// Of a saved model what was saved holds, unless the command line says otherwise.
+// For a saved model, the saved options apply unless the command line overrides them.
 const { target, dtype, ...rest } = modelOptions;
 const { default: _, ...openTarget } = target;
 const { default: __, ...openDtype } = dtype;
-/** Options of the commands that take a config or a saved model. */
+/** Options of commands whose argument is a config or a saved model. */
 export const eitherOptions = { target: openTarget, dtype: openDtype, ...rest } as const;
 
 /** The model of a config file, or of a saved folder. */

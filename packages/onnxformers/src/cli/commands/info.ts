@@ -120,10 +120,10 @@ async function tryProvider(runtime: RuntimeName, provider: string): Promise<Tria
   }
 }
 
-// What a runtime says begins with the place in its source.
+// Messages of the runtime begin with the position in its source.
 const shortened = (said: string): string => said.replace(/^\/\S+:\d+ .*?(?=[A-Z][a-z]+ to )/, '').trim();
 
-/** The same in a process of its own: a driver may print what it likes, or bring the process down. */
+/** The same in a separate process, because a driver may print to the terminal or crash the process. */
 async function tryElsewhere(runtime: RuntimeName, provider: string): Promise<Trial> {
   const args = [...process.execArgv, process.argv[1]!, 'info', '--provider', provider, '--runtime', runtime, '--json'];
   try {

@@ -14,7 +14,7 @@ export const summary = command({
     output.progress('compiling …');
     const model = await readModel(path!, values);
     const names = model.signature.inputs.filter((p) => !p.derived && !p.parameter).flatMap((p) => p.dims.flatMap(namesOfDim));
-    // What is kept between calls is empty before the first.
+    // States are empty before the first call.
     const open = [...new Set(names)].filter((name) => name !== 'past' && name !== 'memory_rows');
     const about = summarise(model, { ...Object.fromEntries(open.map((name) => [name, name === 'batch' ? 1 : 128])), ...given });
     output.result(() => printSummary(about), about);

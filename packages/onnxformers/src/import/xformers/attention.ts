@@ -4,18 +4,18 @@ import { type Options, optionsOf, unknownName } from '../options';
 import { plain, renamed, type Translated } from '../translated';
 import type { XFormersConfig, XFormersOptions } from './options';
 
-/** What the dispatcher fills in: the width of the model and the number of heads. */
+/** Options that the dispatcher adds: the width of the model and the number of heads. */
 export interface Heads {
   readonly dim: number;
   readonly heads: number;
 }
 
-/** One mechanism: takes its options, gives a config of ours and the names of its weights. */
+/** Translates one mechanism: from its options to a config of ours and the names of its weights. */
 type Mechanism = (o: Options, options: XFormersOptions, around: Heads | undefined) => Translated;
 
 const dropout = (o: Options) => ({ dropout: o.num('dropout', { default: 0 }) });
 
-/** Masks without causality in the original's own config; it drops the option, and the model then sees the future. */
+/** Mechanisms without a causal option in the original's config; it ignores the option, and the model then attends to later positions. */
 function refuseCausal(o: Options, { compat }: XFormersOptions): void {
   if (!o.bool('causal', false) || compat) return;
   const hint = "compat: 'xformers' ignores causal, as the original does; the model then attends to later positions";
@@ -36,7 +36,7 @@ function refuseModule(o: Options, name: string): void {
 const mechanisms: Readonly<Record<string, Mechanism>> = {
   scaled_dot_product(o) {
     const causal = o.bool('causal', false);
-    // Sizes of a mask made beforehand; ours is made for the sizes at hand.
+    // Sizes of a precomputed mask; ours is computed for the sizes of each run.
     for (const name of ['seq_len', 'to_seq_len']) o.any(name);
     return plain('attention', { name: 'scaled_dot_product', causal, ...dropout(o) });
   },
@@ -51,7 +51,7 @@ const mechanisms: Readonly<Record<string, Mechanism>> = {
         got: String(size),
       });
     const forceSparsity = o.bool('force_sparsity', false);
-    // A causal window is that many keys before the query, and the query's own.
+    // A causal window is that many keys before the query, and the key of the query.
     const window = compat ? { window: size, compat, forceSparsity } : { window: causal ? size + 1 : size };
     return plain('attention', { name: 'local', causal, ...window, ...dropout(o) });
   },
@@ -69,7 +69,7 @@ const mechanisms: Readonly<Record<string, Mechanism>> = {
       name: 'nystrom',
       heads: o.int('num_heads', around && { default: around.heads }),
       landmarks: o.int('num_landmarks', { default: 64 }),
-      // The original's is exact, by a singular value decomposition.
+      // That of the original is exact, by a singular value decomposition.
       ...(o.bool('use_razavi_pinverse', true) ? { pseudoInverse: 'iterative' } : { pseudoInverse: 'converged', float64: true }),
       sharedScale: o.bool('pinverse_original_init', false),
       causal: o.bool('causal', false),
@@ -91,7 +91,7 @@ const mechanisms: Readonly<Record<string, Mechanism>> = {
 
 const others = ['random', 'global', 'favor', 'orthoformer', 'compositional', 'pooling', 'visual', 'lambda', 'blocksparse'];
 const elsewhere: ReadonlySet<string> = new Set(others);
-// Every option of any mechanism, for the original drops those that a mechanism does not have.
+// All options of all mechanisms, because the original ignores those that a mechanism does not have.
 const allOptions: ReadonlySet<string> = new Set(
   `name dropout causal seq_len to_seq_len window_size force_sparsity k num_heads num_landmarks landmark_pooling
   pinverse_original_init inv_iterations v_skip_connection conv_kernel_size use_razavi_pinverse dim_model dim_attn num_rules
@@ -107,7 +107,7 @@ export const isAttention = (name: unknown): boolean =>
 /**
  * A mechanism. `fourier_mix` becomes a mixer, since it needs neither queries nor keys.
  *
- * Throws   ConfigError for an unknown name or option, and for what the mechanism cannot do
+ * Throws   ConfigError for an unknown name or option, and for options that the mechanism does not support
  */
 export function attentionFrom(given: XFormersConfig, path: string, options: XFormersOptions, around?: Heads): Translated {
   const o = optionsOf(given, path);
@@ -119,8 +119,8 @@ export function attentionFrom(given: XFormersConfig, path: string, options: XFor
   return translated;
 }
 
-/** True for mechanisms under which positions see none that come later. */
+/** True for mechanisms in which positions do not depend on later ones. */
 export const isCausal = ({ config }: Translated): boolean => config.causal === true && config.name !== 'nystrom';
 
-/** True for mechanisms under which a query's row depends on those of other queries. */
+/** True for mechanisms in which the result of a query depends on other queries. */
 export const mixesQueries = ({ config }: Translated): boolean => config.name === 'nystrom' || config.name === 'fourier_mix';

@@ -1,4 +1,4 @@
-// Configs as the original takes them, for tests.
+// Configs of the original, for tests.
 import type { Kind, KindModule } from '@onnxformers/core';
 import { zoo } from '../../index';
 import { fromXFormers, type XFormersConfig, type XFormersOptions } from './index';

@@ -44,7 +44,7 @@ function mlp(o: Options, dim: number | undefined) {
 
 const feedforwards: Readonly<Record<string, (o: Options, dim?: number) => Translated>> = {
   MLP: (o, dim) => ({ ...plain('feedforward', mlp(o, dim)), ...renamed(['mlp.0', 'up'], ['mlp.3', 'down']) }),
-  // The same function. Its biases are no parameters in the original: never trained, never saved.
+  // The same function. Its biases are not parameters in the original: never trained, never saved.
   FusedMLP(o, dim) {
     const config = mlp(o, dim);
     return {

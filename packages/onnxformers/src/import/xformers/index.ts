@@ -1,4 +1,4 @@
-// Configs and checkpoints of the original xFormers, as they were before its components were retired, in terms of our blocks.
+// Translates configs and checkpoints of the original xFormers, before its components were retired, to our blocks.
 import { ConfigError, describe, type Kind, type SchemeName, type WeightSource } from '@onnxformers/core';
 import type { OurConfig, Translated } from '../translated';
 import { renameWeights } from '../weights';
@@ -18,31 +18,31 @@ export type { XFormersConfig, XFormersOptions } from './options';
 export interface FromXFormers {
   readonly kind: Kind;
   readonly config: OurConfig;
-  /** For models: the scheme of first values, for `initialize(module, { scheme })`. */
+  /** For models: the scheme of initial values, for `initialize(module, { scheme })`. */
   readonly scheme?: SchemeName;
 }
 
 /**
- * A config of the original xFormers as one of ours: a model (`stack_configs`), an encoder or decoder block (`block_type`), multi-head
+ * Translates a config of the original xFormers to one of ours: a model (`stack_configs`), an encoder or decoder block (`block_type`), multi-head
  * attention (`num_heads` and `attention`), `TimmSparseAttention` (`dim`), `SwiGLU` (`in_features`), an activation alone
  * (`activation`), or an attention, feed-forward or positional encoding by its name.
  *
- * Where the original is at odds with the papers or its own documentation, this follows those, and it does what the original does with
- * `compat: 'xformers'`:
+ * If the original deviates from the papers or its own documentation, the translation follows those, and with `compat: 'xformers'` it reproduces
+ * the original:
  *
- * - a stack of several pre-norm layers has a norm behind the last one, an encoder before a decoder too; compat: only a last stack of one layer
- * - DeepNorm weighs the stream by the layers of encoder and decoder; compat: of the layer's own stack
+ * - a stack of several pre-norm layers has a norm after the last one, an encoder before a decoder too; compat: only a last stack of one layer
+ * - DeepNorm counts the layers of encoder and decoder; compat: only those of the layer's own stack
  * - decoders without an encoder read the input `memory`; compat: refused
- * - a local window keeps all of its pairs, and biases beside it; compat: of few pairs a multiple of four, and of an additive mask what it hides
- * - the norm behind a decoder is the config's; compat: a layer norm in any case, and of the fused epsilon where there is one
- * - causal nystrom is refused, and padding takes no part in landmarks; compat: neither
- * - a local window keeps all of its pairs; compat: where they are few (with `force_sparsity` always), a multiple of four
- * - `causal` where a mechanism has no such thing is refused; compat: dropped
+ * - a local window keeps all of its pairs, and adds biases; compat: if there are few pairs, only a multiple of four, and an additive mask only hides
+ * - the norm after a decoder is the config's; compat: always a layer norm, with the fused epsilon if there is one
+ * - causal nystrom is refused, and padding is excluded from landmarks; compat: neither
+ * - a local window keeps all of its pairs; compat: if there are few (with `force_sparsity` always), a multiple of four
+ * - `causal` for a mechanism without causal masks is refused; compat: ignored
  *
- * Kept in any case: a causal local window holds its size and one more, dropout twice in linformer, a transform for each head in fourier_mix.
+ * The same in both: a causal local window has its size plus one keys, linformer applies dropout twice, fourier_mix transforms each head separately.
  *
- * Throws   ConfigError for what the original has and this library has not (its `problem` is `noCounterpart`), unknown names and options, wrong
- *          values, and stacks that do not go together
+ * Throws   ConfigError for blocks and options of the original that this library does not have (its `problem` is `noCounterpart`), unknown names and options,
+ *          wrong values, and stacks that do not fit together
  *
  * Example  const { kind, config } = fromXFormers({ name: 'linformer', seq_len: 64, dropout: 0.1 });
  */
@@ -52,8 +52,8 @@ export function fromXFormers(config: XFormersConfig, options: XFormersOptions = 
 }
 
 /**
- * A checkpoint of the original, by the names of its `state_dict`, under the names of the module that {@link fromXFormers} describes with the
- * same config and options. Tensors stay as lazy as they are.
+ * Renames a checkpoint of the original, from the names of its `state_dict` to those of the module that {@link fromXFormers} describes for the
+ * same config and options. Lazy tensors stay lazy.
  *
  * Throws   ConfigError like {@link fromXFormers} · WeightError for a name that no block of the config has
  *

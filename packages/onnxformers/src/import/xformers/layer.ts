@@ -12,7 +12,7 @@ const styles = ['pre', 'post', 'deepnorm'] as const;
 /** An encoder reads one sequence; a decoder attends to a memory too. */
 export type Role = 'encoder' | 'decoder';
 
-/** One block config of the original, read; `stack.ts` makes layers of it. */
+/** One parsed block config of the original. */
 export interface StackSpec {
   readonly path: string;
   readonly role: Role;
@@ -20,15 +20,15 @@ export interface StackSpec {
   readonly layers: number;
   readonly style: (typeof styles)[number];
   readonly norm: OurConfig;
-  /** What stands behind the last layer where it normalises only what goes in. */
+  /** The norm after the last layer, for the pre style. */
   readonly finalNorm: OurConfig;
   readonly mixer: Translated;
   readonly cross: Translated | undefined;
   readonly feedforward: Translated;
   readonly position: Translated | undefined;
-  /** A row depends on none that comes later. */
+  /** Positions do not depend on later ones. */
   readonly causal: boolean;
-  /** What the config asks for that there is not here, with its option. */
+  /** An option of the config that this library does not support. */
   readonly missing: readonly { readonly option: string; readonly where: 'always' | 'last' }[];
 }
 
@@ -64,7 +64,7 @@ export function stackFrom(given: XFormersConfig, path: string, options: XFormers
     cross,
     feedforward,
     position,
-    // The original's decoder takes neither normalization nor use_triton into account here; its encoder does.
+    // The original's decoder ignores normalization and use_triton here; its encoder does not.
     finalNorm: decoder && options.compat ? layerNorm(triton) : norm,
     layers: o.int('num_layers', { default: 1 }),
     causal: isCausal(attentionOf(mixer)) && !(cross && mixesQueries(attentionOf(cross))),
@@ -100,20 +100,20 @@ function missingFrom(o: Options): StackSpec['missing'] {
   return asked;
 }
 
-/** Throws   ConfigError for what the config asks for in this place and there is not here */
+/** Throws   ConfigError for options of the config that this library does not support */
 export function refuseMissing({ missing, path }: StackSpec, last: boolean): void {
   const found = missing.find(({ where }) => where === 'always' || last);
   if (found)
     throw new ConfigError({ path: `${path}.${found.option}`, problem: noCounterpart, got: `the option "${found.option}"` });
 }
 
-/** Layers of ours that do what one of the original does: two for a decoder layer under input masks, else one. */
+/** Layers of ours that correspond to one of the original: two for a decoder layer with input masks, otherwise one. */
 export type LayerFrom = readonly Pick<Translated, 'config' | 'names' | 'unused' | 'zeros'>[];
 
 /**
  * A layer of a stack.
  *
- * @param last nothing stands behind it, so that a norm follows (pre style); its name says so in the weights
+ * @param last true for the last layer, which a norm follows (pre style); it changes the names of the weights
  */
 export function layerFrom(spec: StackSpec, last: boolean, options: XFormersOptions): LayerFrom {
   const { style, mixer, cross, feedforward } = spec;
@@ -126,7 +126,7 @@ export function layerFrom(spec: StackSpec, last: boolean, options: XFormersOptio
     const weights = together(subLayer(style, 'wrap_att', 'norm1', 'mixer', mixer), ...crossWeights, ffWeights);
     return [{ config: residual(spec, { mixer: mixer.config, ...crossPart, ...ff }), ...weights }];
   }
-  // Keys and values of scaled rows are those of a memory.
+  // Keys and values of scaled positions are those of a memory.
   const self = { ...mixer.config, cross: true };
   const selfWeights = subLayer(style, 'wrap_att', 'norm_cross', 'cross', mixer);
   const over = (parts: object) => ({ name: 'input_masked', layer: residual(spec, parts) });
@@ -143,7 +143,7 @@ function residual({ style, norm, layers }: StackSpec, parts: object): OurConfig 
   return { name: 'deep_norm', norm, depth: layers, ...parts };
 }
 
-// Where a sub-layer and its norm stand in the original's tree of wrappers. Its last layer may be called like the others.
+// The names of a sub-layer and its norm in the original's nested wrappers. Its last layer may have the names of the others.
 function subLayer(style: StackSpec['style'], wrapper: string, norm: string, name: string, part: Translated, last = false) {
   if (style !== 'pre') return together(renamed([`${wrapper}.norm`, norm]), under(`${wrapper}.sublayer.layer.`, `${name}.`, part));
   const inners = last ? [`${wrapper}.sublayer.layer`, `${wrapper}.layer`] : [`${wrapper}.layer`];

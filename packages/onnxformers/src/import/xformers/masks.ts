@@ -3,7 +3,7 @@ import { type Dim, dense, type Mask, ShapeError, type Value } from '@onnxformers
 import * as ops from '@onnxformers/core/ops';
 import type { XFormersOptions } from './options';
 
-/** What a mask is for. */
+/** The attention that a mask belongs to. */
 export interface XFormersMaskOptions extends Pick<XFormersOptions, 'compat'> {
   readonly batch: number;
   readonly heads: number;
@@ -12,10 +12,10 @@ export interface XFormersMaskOptions extends Pick<XFormersOptions, 'compat'> {
 }
 
 /**
- * An attention mask of the original: bool (true: may be seen) or additive (−∞: may not), of one pattern for all, one for each sequence, or one
- * for each head of each. Larger ones are cropped where queries and keys are equally many.
+ * An attention mask of the original: bool (true: may be attended to) or additive (−∞: masked), one pattern for all sequences, one for each sequence, or one
+ * for each head of each sequence. Larger masks are cropped if the numbers of queries and keys are equal.
  *
- * A mask for each sequence holds for all of its heads. The original lays such masks out over sequences and heads in turn, so that they reach
+ * A mask for each sequence applies to all of its heads. The original tiles such masks over sequences and heads in turn, so that they are applied to
  * the wrong sequences: `compat: 'xformers'`.
  *
  * Shapes   [seq, kv_seq] or [count, seq, kv_seq], seq and kv_seq may be 1, count 1, batch, batch · heads or a divisor of that → [1 or batch, 1 or heads, seq, kv_seq]

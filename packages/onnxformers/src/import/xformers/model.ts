@@ -5,21 +5,21 @@ import { type OurConfig, renamed, type Translated, together, under } from '../tr
 import { layerFrom, refuseMissing, type StackSpec, stackFrom } from './layer';
 import type { XFormersConfig, XFormersOptions } from './options';
 
-/** A translated model, with the scheme that made its first values. */
+/** A translated model, with the scheme of its initial values. */
 export interface TranslatedModel extends Translated<'model'> {
   readonly scheme?: SchemeName;
 }
 
-// One layer of the original in its place.
+// One layer of the original, with its name.
 interface Placed {
   readonly spec: StackSpec;
   /** Its name in a checkpoint: `encoders.0.`. */
   readonly prefix: string;
-  /** A norm stands behind it (pre style), and so does what the config wants behind the last layer. */
+  /** A norm follows it (pre style), and the config's options for the last layer apply. */
   readonly last: boolean;
 }
 
-/** One encoder or decoder block by itself, which is the first and the last of its stack. */
+/** A single encoder or decoder block, which is the first and the last of its stack. */
 export function blockFrom(given: XFormersConfig, path: string, options: XFormersOptions): TranslatedModel {
   const spec = stackFrom(given, path, options);
   return sideFrom([{ spec, prefix: '', last: true }], options, { own: spec.layers, others: 0 });
@@ -28,7 +28,7 @@ export function blockFrom(given: XFormersConfig, path: string, options: XFormers
 /**
  * A model of encoder and decoder stacks; one without an encoder reads the input `memory`.
  *
- * Throws   ConfigError where stacks do not go together, and with compat for a model without an encoder
+ * Throws   ConfigError if stacks do not fit together, and with compat for a model without an encoder
  */
 export function modelFrom(given: XFormersConfig, path: string, options: XFormersOptions): TranslatedModel {
   const o = optionsOf(given, path);
@@ -55,7 +55,7 @@ export function modelFrom(given: XFormersConfig, path: string, options: XFormers
   if (!encoders.length) return { ...sideFrom(decoders, options, { own: decoders.length, others: 0 }), scheme };
   const depths = { own: encoders.length, others: decoders.length };
   if (!decoders.length) return { ...sideFrom(encoders, options, depths), scheme };
-  // The original embeds for the first encoder with the first decoder's module, whatever the encoder's config says.
+  // The original embeds for the first encoder with the first decoder's module, and ignores the encoder's config.
   const { position } = decoders[0]!.spec;
   const encoder = sideFrom(tied ? encoders.map((layer) => embedding(layer, position)) : encoders, options, depths);
   const decoder = sideFrom(decoders, options, { own: decoders.length, others: encoders.length });
@@ -89,13 +89,13 @@ function placed(specs: readonly StackSpec[], role: StackSpec['role'], { compat }
   const final = specs.at(-1);
   return layers.map((spec, i) => {
     const end = i === layers.length - 1;
-    // The original's stack has a last layer only where it is the last stack and of one layer.
+    // In the original, a stack has a "last" layer only if it is the last stack and has one layer.
     const last = end && (!compat || (spec === final && spec.layers === 1));
     return { spec, prefix: `${role}s.${i}.`, last };
   });
 }
 
-/** How many layers a DeepNorm model counts: of the same role and of the other. */
+/** The numbers of layers for DeepNorm: of the same role and of the other. */
 interface Depths {
   readonly own: number;
   readonly others: number;
@@ -126,7 +126,7 @@ function sideFrom(layers: readonly Placed[], options: XFormersOptions, depths: D
   return { kind: 'model', config, ...weights };
 }
 
-// The original weighs the stream by the depth of the layer's own stack alone.
+// The original computes alpha only from the depth of the layer's own stack.
 function withDepths(config: OurConfig, spec: StackSpec, depths: Depths, options: XFormersOptions): OurConfig {
   if (config.name === 'input_masked') return { ...config, layer: withDepths(config.layer as OurConfig, spec, depths, options) };
   if (config.name !== 'deep_norm') return config;

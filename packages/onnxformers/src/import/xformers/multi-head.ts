@@ -1,4 +1,4 @@
-// The original's dispatcher: projections, heads, rotation around a mechanism.
+// The original's dispatcher: projections, heads, rotary embedding and a mechanism.
 import { ConfigError, describe } from '@onnxformers/core';
 import { type Options, optionsOf } from '../options';
 import { type OurConfig, renamed, type Translated, together, under } from '../translated';
@@ -42,7 +42,7 @@ function perHead(o: Options, name: string, { dim, heads }: Heads): number {
   });
 }
 
-/** Width of a map given instead of the default one: as the original's module, of which a config can say sizes only. */
+/** Output width of a projection that replaces the default one: a module in the original, of which a config can only state sizes. */
 function outputWidth(o: Options, dim: number): number {
   const given = o.any('out_proj');
   if (given === undefined) return dim;
@@ -57,9 +57,9 @@ function outputWidth(o: Options, dim: number): number {
 }
 
 /**
- * Multi-head attention. Weights that the original shares between projections stand in its checkpoints under every name, and are as many here.
+ * Multi-head attention. Weights that the original shares between projections are in its checkpoints under every name, and are separate weights here.
  *
- * @param dim width of the surrounding block, where `dim_model` is left out
+ * @param dim width of the enclosing block, if `dim_model` is omitted
  * @param cross keys and values come from the memory
  */
 export function multiHeadFrom(
@@ -80,7 +80,7 @@ export function multiHeadFrom(
   for (const name of ['in_proj_container', 'use_triton']) o.any(name);
   const [headDim, valueHeadDim] = [perHead(o, 'dim_key', around), perHead(o, 'dim_value', around)];
   o.finish();
-  // The original always saves its dispatcher's projections, even where a mechanism goes around them.
+  // The original always saves its dispatcher's projections, even if a mechanism does not use them.
   const projections = ['q_proj', 'k_proj', 'v_proj'].map((name) => [`in_proj_container.${name}`, name] as const);
   const buffers = ['rotary_embeddings.{x}'];
   if (attention.kind === 'mixer') {

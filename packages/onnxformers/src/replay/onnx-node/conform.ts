@@ -1,4 +1,4 @@
-// Runs a node case in three ways and compares each with what the standard gives.
+// Runs a node case in three ways and compares each with the expected outputs of the standard.
 import {
   castTensor,
   compile,
@@ -26,16 +26,16 @@ export const ways = ['evaluate', 'decompose', 'runtime'] as const;
 /** One of {@link ways}. */
 export type Way = (typeof ways)[number];
 
-/** How one case came out. */
+/** The result of one case. */
 export interface NodeOutcome {
   readonly id: string;
   readonly op: string;
   readonly result: 'passed' | 'failed' | 'left out';
-  /** What each way gave: true, a reason why it failed, or undefined where there is no such way. */
+  /** The result of each way: true, the reason why it failed, or undefined if the case has no such way. */
   readonly ways: Readonly<Partial<Record<Way, true | string>>>;
   /** Largest difference, over all ways that passed. */
   readonly error?: number;
-  /** Why it is left out, or which outputs were not compared. */
+  /** Why the case was skipped, or which outputs were not compared. */
   readonly note?: string;
 }
 
@@ -45,8 +45,8 @@ export interface Device {
   readonly ort: Ort;
 }
 
-// Those of the standard's own runner; the shortest of the dtypes that take part decides. But never less than 4 ulp of the largest element,
-// since elements near 0 are sums of such as well.
+// Those of the standard's own test runner, for the shortest of the dtypes involved. But never less than 4 ulp of the largest element,
+// because elements near 0 can be sums of large ones.
 const tolerances: Readonly<Record<string, { readonly rtol: number; readonly atol: number; readonly ulp: number }>> = {
   float16: { rtol: 1e-2, atol: 1e-3, ulp: 2 ** -10 },
   bfloat16: { rtol: 5e-2, atol: 1e-2, ulp: 2 ** -7 },
@@ -109,12 +109,12 @@ const run: Readonly<Record<Way, (c: NodeCase, op: Op, device: Device) => Outputs
   evaluate: (c, op) => interpreted(c, op, 'evaluate'),
   decompose: (c, op) => interpreted(c, op, 'decompose'),
   async runtime(c, op, { target, ort }) {
-    // bfloat16 goes in and out as float32.
+    // bfloat16 inputs and outputs are float32.
     const feeds = new Map([...c.inputs].map(([name, t]) => [name, t.dtype === 'bfloat16' ? castTensor(t, 'float32') : t]));
     const inputs = Object.fromEntries([...feeds].map(([name, { dtype, dims }]) => [name, [dtype, dims]] as const));
     const model = module({}, (values: Readonly<Record<string, Value>>) => emitted(c, op, (name) => values[name]));
     const dtype = (['float16', 'bfloat16'] as const).find((d) => [...c.inputs.values()].some((t) => t.dtype === d)) ?? 'float32';
-    // The runtime's own kernel is asked, also where a target would compute in float32.
+    // The runtime's own kernel is tested, also if a target would compute in float32.
     const strictDtype = dtype === 'float16';
     const runner = await createRunner(compile(model, { target, inputs, weights: new Map(), dtype, strictDtype }), ort);
     try {
@@ -143,7 +143,7 @@ function compareAll(c: NodeCase, outputs: Outputs): { readonly error: number; re
   for (const [name, expected] of c.outputs) {
     const actual = outputs[name];
     if (!actual) continue;
-    // A model computes in float32 what the standard's test has in float64, and hands bfloat16 out as float32.
+    // A model computes float64 tests of the standard in float32, and its bfloat16 outputs are float32.
     const other = expected.dtype === 'float64' || expected.dtype === 'bfloat16';
     const alike = actual.dtype === 'float32' && other ? { ...toArray(actual), dtype: expected.dtype } : actual;
     const compared = compare(alike, expected, toleranceFor(c, toArray(expected)));

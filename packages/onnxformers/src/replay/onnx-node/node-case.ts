@@ -1,4 +1,4 @@
-// A folder of ONNX node cases: each a model of one node, its inputs and what it gives.
+// A folder of ONNX node cases: each a model of one node, its inputs and its expected outputs.
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, FileError, type OnnxNode, readOnnx, readTensor, type Tensor } from '@onnxformers/core';
@@ -14,7 +14,7 @@ export interface NodeCase {
   readonly outputs: ReadonlyMap<string, Tensor>;
 }
 
-/** A case; or why it is none of ours, or what is damaged in it. */
+/** A case; or why it is skipped, or the error of a damaged one. */
 export type ReadCase =
   | NodeCase
   | { readonly id: string; readonly unreadable: string }
@@ -22,7 +22,7 @@ export type ReadCase =
 
 const dataSet = 'test_data_set_0';
 
-/** Throws   FileError when the folder cannot be read or holds no case */
+/** Throws   FileError when the folder cannot be read or contains no case */
 export async function readNodeCases(folder: string): Promise<readonly ReadCase[]> {
   const names = await entries(folder);
   const cases: ReadCase[] = [];

@@ -1,4 +1,4 @@
-// A node of a file as one of our ops.
+// Converts a node of a file to one of our ops.
 import { type OnnxNode, type Tensor, toArray, type Value } from '@onnxformers/core';
 import { type Attribute, type Attrs, apply, domainOf, type Op } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
@@ -6,11 +6,11 @@ import * as ops from '@onnxformers/core/ops';
 const isOp = (x: unknown): x is Op => typeof x === 'object' && x !== null && 'key' in x && 'infer' in x;
 const standard = (Object.values(ops) as unknown[]).filter(isOp).filter((op) => domainOf(op.key)[0] === '');
 
-/** Our op for a node: the newest form that is not newer than the node's opset. */
+/** Our op for a node: the newest version that is not newer than the node's opset. */
 export function opOf({ domain, opType }: Pick<OnnxNode, 'domain' | 'opType'>, opset: number): Op | undefined {
   const forms = domain === '' ? standard.filter(({ key }) => key === opType) : [];
   const known = (op: Op) => (op.since ?? 1) <= opset;
-  // An older form is a case of the newer one where only its defaults differ; see `olderForms`.
+  // An older version is a case of the newer one if only its defaults differ; see `olderForms`.
   return (
     forms.filter(known).sort((a, b) => (b.since ?? 1) - (a.since ?? 1))[0] ??
     forms.find(({ key }) => Object.hasOwn(olderForms, key))
@@ -23,7 +23,7 @@ interface Reading {
   readonly operands: readonly (string | undefined)[];
 }
 
-/** Values of attributes that a node leaves out. */
+/** Default values of attributes that a node omits. */
 const defaults: Readonly<Record<string, Attrs>> = {
   ArgMax: { axis: 0, keepdims: 1, select_last_index: 0 },
   ArgMin: { axis: 0, keepdims: 1, select_last_index: 0 },
@@ -47,10 +47,10 @@ const defaults: Readonly<Record<string, Attrs>> = {
   Trilu: { upper: 1 },
 };
 
-/** Ops whose attributes may all stay away. */
+/** Ops whose attributes are all optional. */
 const allOptional: ReadonlySet<string> = new Set(['Attention', 'RotaryEmbedding', 'TensorScatter']);
 
-/** An operand that the standard takes as an input and we as an attribute. */
+/** An operand that is an input in the standard and an attribute in our op. */
 interface Moved {
   readonly at: number;
   readonly name: string;
@@ -71,12 +71,12 @@ const asAttributes: Readonly<Record<string, readonly Moved[]>> = {
 };
 const movedOf = (op: Op): readonly Moved[] => asAttributes[op.key] ?? (op.key.startsWith('Reduce') ? axes : []);
 
-/** Forms of an opset below ours that say the same in another way. */
+/** Versions of an older opset that express the same in another way. */
 const olderForms: Readonly<Record<string, (reading: Reading) => Reading>> = {
   DFT: ({ attributes, operands }) => ({ attributes: { ...attributes, axis: attributes.axis ?? 1 }, operands }),
 };
 
-/** Attributes of ours that depend on the operands: axes count from the front. */
+/** Attributes of our ops that depend on the operands: axes are counted from the beginning. */
 function completed(op: Op, node: OnnxNode, attrs: Attrs, x: Value): Attrs {
   if (op.key === 'Attention') return { ...attrs, outputs: node.outputs.findLastIndex((name) => name !== '') + 1 };
   const rank = op.key === 'Unsqueeze' ? x.rank + (attrs.axes as readonly number[]).length : x.rank;
@@ -89,7 +89,7 @@ function completed(op: Op, node: OnnxNode, attrs: Attrs, x: Value): Attrs {
   if (typeof attrs.axis === 'number' && !op.key.endsWith('Normalization')) return { ...attrs, axis: fromFront(attrs.axis) };
   if (!movedOf(op).includes(axes[0]!)) return attrs;
   const all = x.dims.flatMap((d, i) => (op.key !== 'Squeeze' || d === 1 ? [i] : []));
-  // No axes are all axes.
+  // No axes means all axes.
   const given =
     (attrs.axes as readonly number[] | undefined)?.length || op.key === 'Unsqueeze'
       ? (attrs.axes as readonly number[])
@@ -101,7 +101,7 @@ function completed(op: Op, node: OnnxNode, attrs: Attrs, x: Value): Attrs {
   };
 }
 
-/** Why a node cannot be read as this op; undefined where it can. */
+/** Why a node cannot be converted to this op; undefined if it can. */
 export function unreadable(op: Op, node: OnnxNode): string | undefined {
   const moved = movedOf(op).map(({ name }) => name);
   const known = new Set([...Object.keys(op.attributes), ...moved]);
@@ -116,10 +116,10 @@ export function unreadable(op: Op, node: OnnxNode): string | undefined {
 }
 
 /**
- * Emits the node: its outputs by name. Those that our op does not have are missing.
+ * Emits the node: its outputs by name. Outputs that our op does not have are missing.
  *
  * @param value the value of an input
- * @param tensor its elements, for what we take as an attribute
+ * @param tensor its elements, for operands that are attributes of our op
  */
 export function emit(
   op: Op,

@@ -41,7 +41,7 @@ export const attention: Player = (c) => {
   });
 };
 
-// Causal between unequal lengths: queries are counted with the keys from the first one.
+// Causal with different numbers of queries and keys: both are counted from 0.
 function alignedLeft(
   ctx: SequenceContext,
   c: FixtureCase,

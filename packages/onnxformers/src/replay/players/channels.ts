@@ -21,7 +21,7 @@ export const feedforward: Player = (c) =>
 export const activation: Player = (c) =>
   playOf(build('activation', c.config, weightsOf(c)), Object.fromEntries(c.in), (block, { x }) => ({ y: block(x!) }));
 
-/** Numbers [batch, seq] as one channel each, which positions then widen. */
+/** Numbers [batch, seq] as one channel each, to which positions are broadcast. */
 export const asRows = (t: Tensor): Tensor => (t.dims.length === 2 && t.dtype !== 'int64' ? withDims(t, [...t.dims, 1]) : t);
 
 /** An embedding of ids, or an encoding that is added. */
@@ -33,11 +33,11 @@ export const position: Player = (c) => {
   }));
 };
 
-/** Rotation of q and k [batch, heads, seq, head_dim]; its table is no weight here. */
+/** Rotary embedding of q and k [batch, heads, seq, head_dim]; its table is not a weight here. */
 export const rotaryEmbedding: Player = (c) => {
   const block = zoo.build('rotaryEmbedding', { name: 'rotary', dim: Number(c.config.dim_model) });
   return playOf({ block, weights: new Map() }, Object.fromEntries(c.in), (turn, { q, k }, ctx) => {
-    // Queries and keys count from 0 each, also where they differ in number.
+    // Queries and keys are both counted from 0, also if their numbers differ.
     const counted = (x: Value) =>
       withContext(ctx, { positions: positionsWithin(padded, [x.dims[0]!, x.dims[2]!], x.graph.root) });
     return { q_rot: turn(q!, q!, counted(q!))[0], k_rot: turn(k!, k!, counted(k!))[1] };

@@ -1,4 +1,4 @@
-// Which player plays the cases of a block.
+// The player of each block's cases.
 import type { Player } from '../play';
 import { attention, sparse } from './attention';
 import { activation, feedforward, position, rotaryEmbedding } from './channels';

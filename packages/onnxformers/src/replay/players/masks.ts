@@ -22,13 +22,13 @@ export interface Sizes {
   readonly kvSeq: number;
 }
 
-/** What a mask adds to a context. */
+/** The part of a context that a mask determines. */
 export interface Masking {
   readonly mask: Mask<Value>;
   readonly bias?: Value;
 }
 
-/** The attention mask of a case, wrapped as its call says. */
+/** The attention mask of a case, according to its call. */
 export function maskOf(given: Value | undefined, sizes: Sizes, { call }: Pick<FixtureCase, 'call'>): Masking | undefined {
   if (!given) return undefined;
   const multiplicative = call.att_mask_as === 'AttentionMask.from_multiplicative';
@@ -45,7 +45,7 @@ export function paddingOf(given: Value | undefined): Masking | undefined {
 }
 
 /**
- * Padding by sequence where it is given so or, as [batch · heads, 1, seq], the same for all heads of a sequence; else by head, as of so many
+ * Padding by sequence, if it is given so or, as [batch · heads, 1, seq], is the same for all heads of a sequence; otherwise by head, as for so many
  * sequences of one head.
  */
 export function paddingByHead(
@@ -75,7 +75,7 @@ export function masked(ctx: SequenceContext, ...masks: readonly (Masking | undef
 
 const densest = 0.3;
 
-/** The positions that its sparse form keeps: of those allowed, a multiple of four, in row-major order. */
+/** The positions that the sparse format keeps: a multiple of four of the allowed ones, in row-major order. */
 export function roundedDown(keep: Tensor): Tensor {
   const data = Uint8Array.from(keep.data as Uint8Array);
   let left = 4 * Math.floor(data.reduce((n, x) => n + x, 0) / 4);

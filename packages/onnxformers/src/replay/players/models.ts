@@ -10,7 +10,7 @@ interface HeadConfig {
   readonly num_heads: number;
 }
 
-/** What a backbone reads: ids where it embeds, rows where it does not. */
+/** The input of a backbone: ids with an embedding, hidden states without. */
 const inputName = (backbone: AnyModule, prefix = ''): string => `${prefix}${backbone.children.embedding ? 'ids' : 'x'}`;
 
 const feedsOf = (c: FixtureCase, ...rows: readonly string[]): Record<string, Tensor> =>
@@ -33,7 +33,7 @@ export const encoderBlock: Player = (c) => {
   });
 };
 
-// Positions of the result, which a class token makes one more than those of the input.
+// Number of positions of the result, which a class token increases by one.
 const rowsOf = (c: FixtureCase): number => c.out.get('y')?.dims[1] ?? tensorOf(c.in, 'x').dims[1]!;
 
 /** One decoder block on a target and a memory. */
@@ -52,7 +52,7 @@ export const decoderBlock: Player = (c) => {
   });
 };
 
-/** A model of stacks on a source and, where it decodes, a target. */
+/** A model of stacks on a source and, if it has a decoder, a target. */
 export const model: Player = (c) => {
   const masks = ['encoder_input_mask', 'decoder_input_mask'];
   const inputMasks = masks.some((name) => c.in.has(name));

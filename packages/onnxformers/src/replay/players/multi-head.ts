@@ -4,7 +4,7 @@ import type { FixtureCase, Group } from '../fixture-set';
 import { build, type Player, playByHand, playOf, recorded, tensorOf, weightsOf } from '../play';
 import { type Masking, masked, maskOf, paddingByHead, paddingOf } from './masks';
 
-/** Memory that is keys and values of their own. */
+/** A memory with separate keys and values. */
 export const memoryOf = (rows: Value, valueRows: Value, { mask, bias }: Masking): Memory => ({
   rows,
   valueRows,
@@ -39,7 +39,7 @@ export const acrossTo = (ctx: SequenceContext, memory: Memory): SequenceContext 
 
 function dispatchConfig(c: FixtureCase): Config {
   const { multi_head, attention } = c.config as { multi_head: Config; attention: Config };
-  // The records say in words what a module of the caller's own was.
+  // The records describe a module of the caller as text.
   const { in_proj_container: _, out_proj, ...rest } = multi_head;
   const own = typeof out_proj === 'string' ? { out_proj: { out_features: tensorOf(c.param, 'proj.weight').dims[0] } } : {};
   return { ...rest, ...own, attention };
@@ -53,7 +53,7 @@ function feedsOf(c: FixtureCase, heads: number): Record<string, Tensor> {
   return { ...feeds, ...(padding && { key_padding_mask: padding }) };
 }
 
-// One sequence for all of a batch.
+// One sequence that is repeated for the batch.
 function repeated(t: Tensor, batch: number): Tensor {
   const [own, ...dims] = t.dims;
   if (own === batch || own !== 1) return t;
@@ -63,7 +63,7 @@ function repeated(t: Tensor, batch: number): Tensor {
   return { dtype: t.dtype, dims: [batch, ...dims], data };
 }
 
-/** The three projections alone: as many linear maps as there are weights. */
+/** Only the three projections: one linear map for each weight. */
 export const inputProjection: Player = (c) => {
   const maps = ['q', 'k', 'v'].map((name) => [name, `${name}_proj`] as const);
   const children = Object.fromEntries(maps.map(([, map]) => [map, linearOf(c.param, map)]));

@@ -1,4 +1,4 @@
-// Residual styles and norms around one sub-layer, which only the names of its weights tell.
+// Residual styles and norms around one sub-layer, which is known only from the names of its weights.
 import type { SequenceContext, Value, WeightSource } from '@onnxformers/core';
 import { fromXFormers, fromXFormersWeights, type XFormersConfig } from '../../import/xformers/index';
 import { zoo } from '../../index';
@@ -7,10 +7,10 @@ import { type Inputs, type Player, playByHand, prefixed, recorded, tensorOf } fr
 import { masked, maskOf } from './masks';
 import { acrossTo, memoryOf } from './multi-head';
 
-/** What a case leaves unsaid of its sub-layer. */
+/** Properties of the sub-layer that a case does not record. */
 const unsaid = { num_heads: 2, activation: 'relu' };
 
-/** How the sub-layer is wrapped, from the outside: `layer` for a residual, `sublayer` for a norm. */
+/** The nested wrappers of the sub-layer, from the outside: `layer` for a residual connection, `sublayer` for a norm. */
 type Wrapper = 'layer' | 'sublayer';
 const inner = /^((?:(?:layer|sublayer)\.)*)(mlp|in_proj_container|proj|attention)\./;
 
@@ -22,11 +22,11 @@ function wrappersOf(c: FixtureCase): readonly Wrapper[] {
   throw new Error(`no sub-layer among ${[...c.param.keys()].join(', ')}`);
 }
 
-/** The weights behind a prefix, without it. */
+/** The weights with a prefix, without it. */
 const behind = (weights: Group, prefix: string): Group =>
   new Map([...weights].filter(([name]) => name.startsWith(prefix)).map(([name, t]) => [name.slice(prefix.length), t]));
 
-/** A part of the layer: its place in one of ours, its config, its weights. */
+/** A part of the layer: its slot in our layer, its config, its weights. */
 interface Part {
   readonly place: string;
   readonly config: Readonly<Record<string, unknown>>;
@@ -72,7 +72,7 @@ function normOf(c: FixtureCase, name: string, { place }: Part, dim: number): Par
   return { place: normPlaces[place]!, config, weights };
 }
 
-/** Residual, PreNorm, PostNorm and what they are nested to. */
+/** Residual, PreNorm, PostNorm and their combinations. */
 export const wrapped: Player = (c) => {
   const dim = tensorOf(c.in, 'x').dims.at(-1)!;
   const wrappers = wrappersOf(c);
@@ -103,7 +103,7 @@ export const wrapped: Player = (c) => {
   return playByHand({ layer }, weights, feeds, (inputs, ctx) => ({ y: layer(inputs.x!, contextFor(inputs, ctx)) }));
 };
 
-// Without a norm all styles are the same.
+// Without a norm, all styles are equal.
 function styleOf({ config }: FixtureCase, before: boolean): object {
   const scale = Number(config.scale ?? 1);
   if (before) return { name: 'pre_norm', scale, normMemory: true };

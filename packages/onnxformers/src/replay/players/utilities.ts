@@ -1,4 +1,4 @@
-// What the original computes around its masks and inside of nystrom.
+// Utilities of the original for masks and for nystrom.
 import { pseudoInverse } from '@onnxformers/attention';
 import { tensor, type Value } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
@@ -50,7 +50,7 @@ function triangles(c: FixtureCase) {
   });
 }
 
-/** The iteration towards a pseudo-inverse. */
+/** The iterative pseudo-inverse. */
 export const iterativePinv: Player = (c) =>
   playByHand({}, new Map(), Object.fromEntries(c.in), ({ k }) => ({
     y: pseudoInverse(k!, { iterations: Number(c.config.n_iter ?? 6), sharedScale: c.config.pinverse_original_init === true }),

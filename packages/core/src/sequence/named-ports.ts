@@ -1,0 +1,69 @@
+// The names of inputs and outputs that have a meaning, each with its documentation: what an editor shows of them.
+
+/** Inputs whose names have a meaning. T is what stands at a name: a type, a tensor, a value. */
+export interface NamedInputs<T> {
+  /** Token ids, int64 [batch, seq]; packed [tokens]. Each is from 0 to before the size of its table. */
+  readonly ids: T;
+  /** Embeddings or the stream of a block, float [batch, seq, dim]; packed [tokens, dim]. */
+  readonly x: T;
+  /** Queries of an attention by itself, float [batch, heads, seq, head_dim]. */
+  readonly q: T;
+  /** Keys of an attention by itself, float [batch, kv_heads, kv_seq, head_dim]. */
+  readonly k: T;
+  /** Values of an attention by itself, float [batch, kv_heads, kv_seq, v_head_dim]. */
+  readonly v: T;
+  /** Lengths: real positions of each sequence, int64 [batch]; the rest is padding on the right. Packed: where each sequence ends. */
+  readonly lengths: T;
+  /** Key padding, bool, int64 or int32 [batch, kv_seq]: 0 for padding, on either side. A bool of 4 axes says which pairs may attend. */
+  readonly attention_mask: T;
+  /** Attention bias: added to every score, float [batch or 1, heads or 1, seq, kv_seq]. It hides nothing. */
+  readonly attention_bias: T;
+  /** Positions of the tokens, int64 [batch, seq]; packed [tokens]. Absent: 0, 1, 2, … over the real tokens. */
+  readonly position_ids: T;
+  /** Segment of each token, int64 [batch, seq]; packed [tokens]. */
+  readonly token_type_ids: T;
+  /** What cross attention attends to, float [batch, memory_seq, dim]; packed [memory_tokens, dim]. */
+  readonly memory: T;
+  /** Real positions of each memory, int64 [batch]; the rest is padding on the right. */
+  readonly memory_lengths: T;
+  /** Key padding of the memory, bool, int64 or int32 [batch, memory_seq]: 0 for padding. */
+  readonly memory_mask: T;
+  /** Token ids of the decoder, int64 [batch, decoder_seq]. */
+  readonly decoder_ids: T;
+  /** Embeddings of the decoder, float [batch, decoder_seq, dim]. */
+  readonly decoder_x: T;
+  /** Lengths of the decoder's sequences, int64 [batch]. */
+  readonly decoder_lengths: T;
+  /** Key padding of the decoder, bool, int64 or int32 [batch, decoder_seq]: 0 for padding. */
+  readonly decoder_attention_mask: T;
+  /** Factor of the keys and values of each position, float [batch, seq]; read by layers that are `input_masked`. */
+  readonly input_mask: T;
+  /** Cached positions of each sequence before this call, int64 [batch]. */
+  readonly past_lengths: T;
+}
+
+/** Outputs whose names have a meaning. T is what stands at a name: a tensor, a value. */
+export interface NamedOutputs<T> {
+  /** Result of a block by itself. */
+  readonly y: T;
+  /** Hidden states after the last layer and norm, float [batch, seq, dim]; packed [tokens, dim]. */
+  readonly hidden_states: T;
+  /** Logits: scores of each token of the vocabulary or of each class, before any softmax, float [batch, seq, vocab] or [batch, classes]. */
+  readonly logits: T;
+  /** Queries, rotated by their positions, float [batch, heads, seq, head_dim]. */
+  readonly q_rotated: T;
+  /** Keys, rotated by their positions, float [batch, kv_heads, kv_seq, head_dim]. */
+  readonly k_rotated: T;
+}
+
+type Known<Names, N> = N & keyof Names;
+
+/** A record of inputs by name, those with a meaning documented. Any name where names are not known. */
+export type InputsByName<N extends string, T> = string extends N
+  ? Partial<NamedInputs<T>> & Readonly<Record<string, T>>
+  : Pick<NamedInputs<T>, Known<NamedInputs<T>, N>> & { readonly [K in Exclude<N, keyof NamedInputs<T>>]: T };
+
+/** A record of outputs by name, those with a meaning documented. Any name where names are not known. */
+export type OutputsByName<N extends string, T> = string extends N
+  ? Record<N, T>
+  : Pick<NamedOutputs<T>, Known<NamedOutputs<T>, N>> & { readonly [K in Exclude<N, keyof NamedOutputs<T>>]: T };

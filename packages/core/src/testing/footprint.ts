@@ -1,0 +1,47 @@
+// What a graph takes without being run: the constants in its file, and its largest value at given sizes.
+import { type Dim, evaluateDim, mulDims } from '../dim/dim';
+import { type Graph, madeBy, type Node, subgraphsOf, usedBy, type Value } from '../ir/graph';
+import { If } from '../ops/control';
+import { knownFrom } from '../ops/known';
+import { bytesOf, countOf } from '../tensor/tensor';
+
+/** Constants and intermediates of a graph, with its bodies and branches, but those branches that do not run at the given sizes. */
+export interface Footprint {
+  /** Bytes of all constants together. */
+  readonly constants: number;
+  /** Elements of the largest value that a node makes, as a size and at the given sizes. */
+  readonly largest: { readonly count: Dim; readonly at: number };
+}
+
+/**
+ * The footprint of a graph at these sizes: what its cost in memory follows from, held by tests without a clock.
+ *
+ * Throws   ShapeError when a size has no value
+ * Example  const { constants, largest } = footprint(model.graph, { batch: 1, seq: 16_384 });
+ */
+export function footprint(graph: Graph, sizes: Readonly<Record<string, number>>): Footprint {
+  const constants = new Set<Value>();
+  let largest: Footprint['largest'] = { count: 0, at: 0 };
+  const visit = ({ nodes, outputs }: Graph): void => {
+    const used = [...nodes.flatMap((node) => usedBy(node)), ...outputs.map(({ value }) => value)];
+    for (const v of used) if (v.leaf?.kind === 'constant') constants.add(v);
+    for (const node of nodes) {
+      for (const { dims } of node.outputs) {
+        const count = dims.reduce<Dim>((product, d) => mulDims(product, d), 1);
+        const at = evaluateDim(count, sizes);
+        if (at > largest.at) largest = { count, at };
+      }
+      for (const inner of running(node, sizes)) visit(inner);
+    }
+  };
+  visit(graph);
+  return { constants: [...constants].reduce((n, v) => n + bytesOf(v.dtype, countOf(v.dims as readonly number[])), 0), largest };
+}
+
+function running(node: Node, sizes: Readonly<Record<string, number>>): readonly Graph[] {
+  const branching = madeBy(node.outputs[0], If);
+  const condition = branching && knownFrom(branching.operands[0]!, { of: (d) => evaluateDim(d, sizes) });
+  if (!condition) return subgraphsOf(node).map(([, inner]) => inner);
+  const { then_branch, else_branch } = branching.attrs;
+  return [condition.data[0] ? then_branch : else_branch];
+}
