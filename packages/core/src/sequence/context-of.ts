@@ -153,7 +153,7 @@ function packedContext(g: GraphBuilder, inputs: Inputs, roles: InputsByRole, o: 
       problem: 'a packed batch has no padding to mask',
       expected: 'lengths, and masks that the blocks create',
       got: printType(padding.value),
-      hint: "Compile with layout: 'padded', or leave it out",
+      hint: "Compile with layout: 'padded', or omit the option",
     });
   const layout = packedLayout(g, lengths, roles.sizes().seq);
   const { memory: memoryRows, memoryLengths } = of;
@@ -165,7 +165,7 @@ function packedContext(g: GraphBuilder, inputs: Inputs, roles: InputsByRole, o: 
       got: Object.keys(inputs).join(', '),
     });
   const memory: Memory | undefined = memoryRows && {
-    rows: memoryRows.value,
+    hiddenStates: memoryRows.value,
     mask: none,
     layout: packedLayout(g, memoryLengths!.value, memoryRows.value.dims[0]!),
   };
@@ -224,7 +224,7 @@ function memoryOf({ of }: InputsByRole, read: Inputs, layout: Layout): Memory | 
   const masks: Mask<Value>[] = [];
   if (of.memoryLengths) masks.push(keyLengths(of.memoryLengths.value));
   if (of.memoryKeyPadding) masks.push(keyPadding(boolean(of.memoryKeyPadding.value)));
-  return { rows: read[of.memory.name]!, mask: and(...masks), layout };
+  return { hiddenStates: read[of.memory.name]!, mask: and(...masks), layout };
 }
 
 // The mask and the bias of an additive mask. Libraries use the lowest number of the dtype, or −∞, for a hidden key.
@@ -269,7 +269,7 @@ function checkReserved(g: GraphBuilder, option: StateOption): void {
       throw new ConfigError({
         path,
         problem: `the size name "${taken}" is reserved`,
-        expected: `another name, because it means ${reserved[taken]}`,
+        expected: `another name, because this one is ${reserved[taken]}`,
         got: printType(v),
       });
   }

@@ -30,7 +30,10 @@ const layers = () => {
     const [q, k, v] = own.map((map) => heads(map(x), ctx)) as [Value, Value, Value];
     const y = attend(q, ...updateCache(ctx, k, v));
     if (!ctx.memory) return { y };
-    const attended = crossAttentionKeyValues(ctx, ({ rows }) => [heads(cross[0](rows), ctx), heads(cross[1](rows), ctx)]);
+    const attended = crossAttentionKeyValues(ctx, ({ hiddenStates }) => [
+      heads(cross[0](hiddenStates), ctx),
+      heads(cross[1](hiddenStates), ctx),
+    ]);
     return { y, z: attend(q, ...attended) };
   });
 };
