@@ -182,7 +182,7 @@ describe('bfloat16 on the CPU', () => {
 
   it('is an error where its own arithmetic is insisted upon', () => {
     expect(() => compiled(targets.cpu, 'bfloat16', 'float32', true)).toThrow(
-      'cpu: cpu does not compute in bfloat16; expected float32 or float16 or float64, got bfloat16. Leave strictDtype off to store the weights in it and compute in float32',
+      'cpu: cpu does not compute in bfloat16; expected float32 or float16 or float64, got bfloat16. Omit strictDtype to store the weights in it and compute in float32',
     );
   });
 

@@ -78,8 +78,8 @@ export const linformer = defineBlock({
         throw new ConfigError({
           path,
           problem: 'keys are projected along the sequence before scores are computed',
-          expected: 'no score bias and no cache of fixed capacity',
-          got: ctx.bias ? 'a score bias' : 'a cache of fixed capacity',
+          expected: 'no attention bias and no cache of fixed capacity',
+          got: ctx.bias ? 'an attention bias' : 'a cache of fixed capacity',
         });
       limitRows(q.graph, keys.dims[2]!, seqLen, `${path}.seqLen`);
       return dropout(attend(q, mix(keys, E), mix(values, F), { mask: none }, { dropout: probability }), probability);

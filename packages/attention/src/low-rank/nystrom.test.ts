@@ -273,7 +273,9 @@ describe('nystrom', () => {
     expect(() => traceBlock(nystrom({}), { ...shapes, attention_mask: ['bool', [1, 1, 9, 9]] })).toThrow(
       /does not support the mask: dense/,
     );
-    expect(() => traceBlock(nystrom({}), { ...shapes, attention_bias: ['float32', [1, 4, 9, 9]] })).toThrow(/got a score bias/);
+    expect(() => traceBlock(nystrom({}), { ...shapes, attention_bias: ['float32', [1, 4, 9, 9]] })).toThrow(
+      /got an attention bias/,
+    );
     const more = { ...shapes, k: ['float32', [2, 4, 11, 3]], v: ['float32', [2, 4, 11, 3]] } as const;
     expect(() => traceBlock(nystrom({ convolution: 3, heads: 4 }), more)).toThrow(
       /nystrom\.convolution: .* expected as many keys as queries \(9\), got 11/,

@@ -192,7 +192,11 @@ function refuse(ctx: SequenceContext, path: string): void {
     problem: 'landmarks average over positions',
     expected:
       'no attention bias or one that is equal for all queries, no cache of fixed capacity, and queries that may attend to each other (an encoder)',
-    got: ordered?.length ? `queries under the mask ${ordered.join(', ')}` : biased ? 'a score bias' : 'a cache of fixed capacity',
+    got: ordered?.length
+      ? `queries under the mask ${ordered.join(', ')}`
+      : biased
+        ? 'an attention bias'
+        : 'a cache of fixed capacity',
   });
 }
 

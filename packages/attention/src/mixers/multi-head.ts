@@ -222,7 +222,7 @@ function headDimOf({ dim, heads }: { dim: number; heads: number }): number {
       problem: 'the number of channels is not a multiple of the number of heads',
       expected: `a divisor of dim = ${dim}`,
       got: String(heads),
-      hint: 'Or give headDim',
+      hint: 'Or set headDim',
     });
   return dim / heads;
 }

@@ -135,7 +135,7 @@ function arithmetic(target: Target, dtype: ModelDType, strict: boolean): DType {
       problem: `${target.name} does not compute in ${dtype}`,
       expected: target.computes.join(' or '),
       got: dtype,
-      hint: 'Leave strictDtype off to store the weights in it and compute in float32',
+      hint: 'Omit strictDtype to store the weights in it and compute in float32',
     });
   return 'float32';
 }

@@ -26,6 +26,6 @@ export function checkAllRead({ inputs, outputs, nodes, builder }: Graph, declare
       problem: 'the model does not read this input',
       expected: 'inputs that change the result',
       got: String(unread),
-      hint: "Leave it out, or give it the role 'data'",
+      hint: "Omit it, or declare the role 'data'",
     });
 }

@@ -78,7 +78,7 @@ function valueIn(f: Field, name: string, given: Values, above: Values, label: st
   const path = `${label}.${name}`;
   if (value === undefined) {
     if (f.optional) return undefined;
-    const hint = f.inherit ? `Give ${name} here or in an enclosing block (${f.doc})` : `Give ${name} (${f.doc})`;
+    const hint = f.inherit ? `Set ${name} here or in an enclosing block (${f.doc})` : `Set ${name} (${f.doc})`;
     throw new ConfigError({ path, problem: 'missing', expected: f.expected, got: 'nothing', hint });
   }
   if (!accepts(f, value))
@@ -87,7 +87,7 @@ function valueIn(f: Field, name: string, given: Values, above: Values, label: st
       problem: 'wrong value',
       expected: f.expected,
       got: describe(value),
-      hint: `It means: ${f.doc}`,
+      hint: `This option: ${f.doc}`,
     });
   return Array.isArray(value) ? Object.freeze([...value]) : value;
 }
@@ -108,7 +108,7 @@ function derived(make: (c: Values) => unknown, above: Values, label: string): un
 }
 
 const emptySlot = ({ expected, doc }: Field, path: string): ConfigError =>
-  new ConfigError({ path, problem: 'missing', expected, got: 'nothing', hint: `Give it a name or a config (${doc})` });
+  new ConfigError({ path, problem: 'missing', expected, got: 'nothing', hint: `Set it to a name or a config (${doc})` });
 
 function unknownField(label: string, key: string, fields: Readonly<Record<string, Field>>): ConfigError {
   const names = Object.keys(fields);

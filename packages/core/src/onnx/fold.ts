@@ -202,7 +202,7 @@ function weightOf(parameter: Parameter, { weights, names }: Pick<Model, 'weights
     throw new WeightError({
       path: `weight "${name}"`,
       problem: 'the model was compiled without weights',
-      hint: 'Give compile() the weights, or initialize(module)',
+      hint: 'Pass weights to compile(): a checkpoint, or initialize(module)',
     });
   return weight;
 }

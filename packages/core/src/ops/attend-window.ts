@@ -26,8 +26,8 @@ const shortestBlock = 16;
 
 const own = defineReasons({
   unbounded: ({ mask }: { readonly mask: string }) => `the mask is not a window bounded on both sides: ${mask}`,
-  queryOutside: () => 'the window leaves out the query itself',
-  dataOffset: () => 'where the queries start is known from the data only',
+  queryOutside: () => 'the window excludes the query itself',
+  dataOffset: () => 'the query offset depends on data',
   perPair: ({ what }: { readonly what: string }) => `${what} has a number for every pair of query and key`,
 });
 

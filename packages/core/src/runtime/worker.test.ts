@@ -282,7 +282,7 @@ describe('a runner in a worker', () => {
       const asked = reasons([run(feeds), run(feeds)]);
       await run.dispose({ timeout: 30 });
       const reason =
-        'runner: a run had not ended 30 ms after dispose was called, and the thread was ended. Give dispose a longer timeout';
+        'runner: a run had not ended 30 ms after dispose was called, and the thread was terminated. Pass dispose a longer timeout';
       expect(await asked).toEqual([reason, reason]);
       await run.dispose();
     });
@@ -291,7 +291,7 @@ describe('a runner in a worker', () => {
       const run = await failing('block', '() => { for (;;); }');
       const asked = reasons([run(feeds)]);
       await run.dispose({ timeout: 30 });
-      expect((await asked)[0]).toContain('the thread was ended');
+      expect((await asked)[0]).toContain('the thread was terminated');
     });
 
     it('refuses an invalid timeout', async () => {

@@ -139,7 +139,7 @@ function packedContext(g: GraphBuilder, inputs: Inputs, roles: InputsByRole, o: 
       problem: 'a packed batch has no padding to mask',
       expected: 'lengths, and masks that the blocks create',
       got: printType(padding.value),
-      hint: "Compile with layout: 'padded', or leave it out",
+      hint: "Compile with layout: 'padded', or omit the option",
     });
   const layout = packedLayout(g, lengths, roles.sizes().seq);
   const { memory: memoryRows, memoryLengths } = of;
@@ -235,7 +235,7 @@ function checkReserved(g: GraphBuilder, option: StateOption): void {
       throw new ConfigError({
         path,
         problem: `the size name "${taken}" is reserved`,
-        expected: `another name, because it means ${reserved[taken]}`,
+        expected: `another name, because this one is ${reserved[taken]}`,
         got: printType(v),
       });
   }

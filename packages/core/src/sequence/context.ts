@@ -188,7 +188,7 @@ export function crossAttentionKeyValues(
     throw new ShapeError({
       path: '',
       problem: 'cross attention without a memory',
-      hint: 'Give the model an encoder, or the input "memory"',
+      hint: 'Add an encoder to the model, or declare the input "memory"',
     });
   const both = () => {
     const [key, value] = make(memory);

@@ -168,7 +168,7 @@ describe('an input with a role that nothing reads', () => {
 describe('names that a state brings along', () => {
   it('are not those of sequences', () => {
     expect(() => compiled({ x: ['float32', ['batch', 'past', 4]] }, { state: 'io' })).toThrow(
-      'inputs.x: the size name "past" is reserved; expected another name, because it means the number of positions in a growing cache',
+      'inputs.x: the size name "past" is reserved; expected another name, because this one is the number of positions in a growing cache',
     );
     compiled({ x: ['float32', ['batch', 'past', 4]] });
     compiled({ x: ['float32', ['batch', 'past', 4]] }, { state: { io: 7 } });

@@ -104,7 +104,7 @@ export function inputsByRole(g: GraphBuilder, inputs: Inputs, layout: 'padded' |
         problem: `two inputs have the role ${role}`,
         expected: 'one',
         got: `${other.name} and ${name}`,
-        hint: "Give one of them another role: ['float32', dims, 'data']",
+        hint: "Declare another role for one of them: ['float32', dims, 'data']",
       });
     of[role] = { name, value };
     note(g, value, role);
@@ -166,7 +166,7 @@ function checkType(name: string, value: Value, role: DeclaredRole, layout: 'padd
     got: printType(value),
     hint: additive
       ? "A mask that is added to the scores has the role 'additiveMask'"
-      : "Give an input that only your own module reads the role 'data', or another name",
+      : "Declare the role 'data' for an input that only your own module reads, or rename it",
   });
 }
 

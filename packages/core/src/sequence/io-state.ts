@@ -90,7 +90,7 @@ export function limitPast(g: GraphBuilder, seq: Dim, capacity: number | undefine
     input,
     min: 0,
     max: subDims(capacity, seq),
-    problem: 'the cache has no room for the new tokens',
+    problem: 'the capacity of the cache is too small for the new tokens',
     by: 'state.io',
     hint: 'Compile with a larger capacity (state: { io: capacity })',
   });

@@ -52,7 +52,7 @@ export function splitHeads(x: Value, heads: number, layout: Layout): Value {
   if (x.rank !== (layout.kind === 'packed' ? 2 : 3))
     throw new ShapeError({
       path: x.graph.where,
-      problem: `heads are split from ${layout.kind} rows`,
+      problem: `cannot split a ${layout.kind} batch into heads`,
       expected: layout.kind === 'packed' ? '[tokens, dim]' : '[batch, seq, dim]',
       got: `[${x.dims.join(', ')}]`,
     });

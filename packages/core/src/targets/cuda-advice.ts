@@ -9,7 +9,7 @@ import { advise } from './advice';
 import { kernelNotes } from './attention-kernel';
 
 const hints = defineReasons({
-  halfPrecision: () => "dtype: 'float16' or 'bfloat16' reaches flash attention; in float32 the GPU has none",
+  halfPrecision: () => "dtype: 'float16' or 'bfloat16' reaches flash attention, which does not exist in float32",
   installCudnn: () => 'with cuDNN 9.3 or newer installed (not 9.10.0 or 9.10.1), MultiHeadAttention can run',
   packedNeedsNoCudnn: () => "layout: 'packed' avoids padding, and its kernel needs no cuDNN",
   headDim: () => 'a head_dim that is a multiple of 8 reaches the fast kernels',

@@ -50,7 +50,7 @@ const maskings: readonly Masking[] = [
   { name: '', inputs: {} },
   { name: 'lengths', inputs: { lengths: { dtype: 'int64', dims: ['batch'] } }, feeds: lengths },
   { name: 'causal', inputs: {}, causal: true },
-  { name: 'score bias', inputs: { attention_bias: { dtype: 'float32', dims: ['batch', 1, 'seq', 'seq'] } }, ofPairs: true },
+  { name: 'attention bias', inputs: { attention_bias: { dtype: 'float32', dims: ['batch', 1, 'seq', 'seq'] } }, ofPairs: true },
   { name: 'padding mask', inputs: { attention_mask: { dtype: 'bool', dims: ['batch', 'seq'] } }, ofPairs: true },
 ];
 /** The variants of an example that it does not refuse, with at most so many positions in a sequence, or in all packed ones. */

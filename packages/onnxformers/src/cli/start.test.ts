@@ -80,7 +80,7 @@ describe('errors', () => {
     await write('bad.json', { ...lm, dim: 'x' });
     const { code, err } = await cli('build', 'bad.json', '--seed', '1', '--out', 'bad');
     expect(code).toBe(1);
-    expect(err).toBe('ConfigError: causal_lm.dim: wrong value; expected an integer >= 1, got "x". It means: channels\n');
+    expect(err).toBe('ConfigError: causal_lm.dim: wrong value; expected an integer >= 1, got "x". This option: channels\n');
     expect(await readdir(dir)).not.toContain('bad');
   });
 

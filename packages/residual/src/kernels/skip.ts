@@ -59,7 +59,7 @@ type Make = (
 ) => readonly Value[];
 
 const own = defineReasons({
-  lastAxis: () => 'it normalises the last axis only',
+  lastAxis: () => 'it normalises only the last axis',
   rows: ({ got }: { readonly got: string }) => `it accepts [batch, seq, dim] or [tokens, dim], not ${got}`,
   streams: ({ a, b }: { readonly a: string; readonly b: string }) =>
     `it adds streams of the same dims, or one for the whole batch, not ${a} and ${b}`,
