@@ -24,8 +24,8 @@ const shown = [targets.cpu, targets.cuda, targets.webgpu, targets.wasm] as const
 function dtypesOf(target: Target, key: string): string {
   const kernel = target.kernels[key];
   if (!kernel) return '–';
-  const own = kernel.dtypes.filter((d) => !kernel.beside?.includes(d)).map((d) => short[d] ?? d);
-  const beside = (kernel.beside ?? []).map((d) => short[d] ?? d);
+  const own = kernel.dtypes.filter((d) => !kernel.onCpu?.includes(d)).map((d) => short[d] ?? d);
+  const beside = (kernel.onCpu ?? []).map((d) => short[d] ?? d);
   const both = [own.join(' '), beside.length ? `(${beside.join(' ')})` : ''].filter(Boolean).join(' ');
   return `${both}${kernel.accepts ? ' †' : ''}`;
 }

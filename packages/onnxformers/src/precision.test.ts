@@ -7,6 +7,7 @@ import {
   createRunner,
   embedding,
   explain,
+  hiddenStatesOf,
   initialize,
   interpret,
   linear,
@@ -16,7 +17,6 @@ import {
   type NDArray,
   type Ort,
   printExplanation,
-  rowsOf,
   type SequenceContext,
   serialize,
   type Target,
@@ -56,7 +56,7 @@ function network() {
   const [norm, head] = [layerNorm({ dim }), linear(dim, vocab)];
   return module({ embed, place, layers, norm, head }, (inputs: Record<string, Value>, ctx: SequenceContext) => {
     const x = embed(inputs.ids!);
-    return { logits: head(norm(layers.reduce((h, layer) => layer(h, ctx), rowsOf(place(x, ctx), x, ctx).rows))) };
+    return { logits: head(norm(layers.reduce((h, layer) => layer(h, ctx), hiddenStatesOf(place(x, ctx), x, ctx).hiddenStates))) };
   });
 }
 

@@ -7,7 +7,7 @@ import {
   dropout,
   init,
   int,
-  limitRows,
+  limitPositions,
   mergeHeads,
   module,
   none,
@@ -81,7 +81,7 @@ export const linformer = defineBlock({
           expected: 'no attention bias and no cache of fixed capacity',
           got: ctx.bias ? 'an attention bias' : 'a cache of fixed capacity',
         });
-      limitRows(q.graph, keys.dims[2]!, seqLen, `${path}.seqLen`);
+      limitPositions(q.graph, keys.dims[2]!, seqLen, `${path}.seqLen`);
       return dropout(attend(q, mix(keys, E), mix(values, F), { mask: none }, { dropout: probability }), probability);
     });
   },

@@ -338,12 +338,12 @@ function segmentMeans(x: Value, count: number, segments: Segments | undefined): 
 function keptRows(mask: Mask<Value>, x: Value, path: string): Value | undefined {
   const [batch, , rows] = x.dims as [Dim, Dim, Dim];
   const reading = expressedBy(mask, { lengths: true, keyPadding: true });
-  if (reading.beyond !== undefined)
+  if (reading.inexpressible !== undefined)
     throw new ConfigError({
       path,
       problem: 'landmarks average over positions',
       expected: 'one mask of lengths, one of key padding, or both',
-      got: reading.beyond.mask,
+      got: reading.inexpressible.mask,
     });
   const { lengths, keyPadding } = reading;
   const within = lengths && ops.less(ops.reshape(ops.iota(x, rows), [1, rows]), ops.reshape(lengths, [batch, 1]));

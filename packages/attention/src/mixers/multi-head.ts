@@ -173,7 +173,7 @@ export const multiHead = defineBlock({
     return module(children, (x: Value, ctx: SequenceContext) => {
       const query = split(q_proj(x), heads, ctx, q_norm);
       const fromMemory = (memory: Memory): readonly [Value, Value] => {
-        const k = split(k_proj(memory.rows), kvHeads, memory, k_norm);
+        const k = split(k_proj(memory.hiddenStates), kvHeads, memory, k_norm);
         const turned = rotaryEmbedding
           ? rotaryEmbedding(
               k,
@@ -184,7 +184,7 @@ export const multiHead = defineBlock({
               }),
             )[1]
           : k;
-        return [turned, splitHeads(v_proj(memory.valueRows ?? memory.rows), kvHeads, memory.layout)];
+        return [turned, splitHeads(v_proj(memory.valueStates ?? memory.hiddenStates), kvHeads, memory.layout)];
       };
       const ownRows = (): readonly [Value, Value, Value, SequenceContext] => {
         const key = split(k_proj(x), kvHeads, ctx, k_norm);

@@ -23,7 +23,7 @@ import {
   apply,
   attendBlockwise,
   attendParts,
-  blockOf,
+  blockSizeOf,
   defineReasons,
   mapMask,
   materialize,
@@ -57,7 +57,7 @@ export const useBlocks = rule('Attend → blocks', ops.Attend, (node) => {
   if (node.attrs.weights) return refuse(own.weights());
   if (node.attrs.fewKeys) return refuse(own.forFewKeys());
   const { left, right } = reading;
-  const block = blockOf(left, right);
+  const block = blockSizeOf(left, right);
   if (block > mostBlock) return refuse(own.tooWide({ block, most: mostBlock }));
   if (typeof kvSeq === 'number' && kvSeq <= 2 * block) return refuse(own.oneBlock({ keys: kvSeq }));
   const { scale, softcap } = node.attrs;

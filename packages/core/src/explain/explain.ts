@@ -220,7 +220,7 @@ function besideNotes({ target }: Model, nodes: readonly Node[]): string[] {
   const counts = new Map<string, number>();
   for (const node of nodes) {
     const dtype = dtypeOf(node);
-    if (!dtype || !kernelOf(target, node)?.beside?.includes(dtype)) continue;
+    if (!dtype || !kernelOf(target, node)?.onCpu?.includes(dtype)) continue;
     const name = isFloat(dtype) ? `${nameOfOp(node.op.key)} of ${dtype}` : nameOfOp(node.op.key);
     counts.set(name, (counts.get(name) ?? 0) + 1);
   }

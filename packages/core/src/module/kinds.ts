@@ -4,9 +4,9 @@ import { ConfigError, describe } from '../error';
 import { Value } from '../ir/graph';
 import { expand } from '../ops/movement';
 import type { SequenceContext } from '../sequence/context';
-import type { Rows } from '../sequence/rows';
+import type { HiddenStates } from '../sequence/hidden-states';
 import { type AnyModule, modulesOf } from './module';
-import type { AnyKindDefinition, BlockInput, BlockInputs, Kind, KindDefinition, } from './types';
+import type { AnyKindDefinition, BlockInput, BlockInputs, Kind, KindDefinition } from './types';
 
 export {
   type AnyKindDefinition,
@@ -19,7 +19,7 @@ export {
   openSizes,
 } from './types';
 
-const rowsIn = (given: Value | Rows): Value => (given instanceof Value ? given : given.rows);
+const rowsIn = (given: Value | HiddenStates): Value => (given instanceof Value ? given : given.hiddenStates);
 
 const numberIn = (m: AnyModule, field: string): number | undefined => {
   const value = m.about.config?.[field];

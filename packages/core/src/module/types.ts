@@ -4,7 +4,7 @@ import type { Value } from '../ir/graph';
 import type { Rule } from '../lower/rule';
 import type { Parameter } from '../parameter/parameter';
 import type { SequenceContext } from '../sequence/context';
-import type { Rows } from '../sequence/rows';
+import type { HiddenStates } from '../sequence/hidden-states';
 import type { DType } from '../tensor/tensor';
 
 /** What a module may contain. An interface, because a type alias would be circular. */
@@ -71,12 +71,12 @@ export interface Contracts {
   /** Elementwise, any shape. */
   activation(x: Value): Value;
   /**
-   * ids [batch, seq] or pixels → [batch, seq, dim]: one vector for each input position, or for other positions with their context (see `withRows`).
+   * ids [batch, seq] or pixels → [batch, seq, dim]: one vector for each input position, or for other positions with their context (see `withPositions`).
    * `ctx.inputs` contains the model's other inputs.
    */
-  embedding(input: Value, ctx: SequenceContext): Value | Rows;
+  embedding(input: Value, ctx: SequenceContext): Value | HiddenStates;
   /** [..., seq, dim] → the same with positions added, or with prefix tokens and their context (see `withPrefix`) */
-  position(x: Value, ctx: SequenceContext): Value | Rows;
+  position(x: Value, ctx: SequenceContext): Value | HiddenStates;
   /** q and k rotated by their positions. */
   rotaryEmbedding(q: Value, k: Value, ctx: SequenceContext): readonly [Value, Value];
   /** An additive bias [1 or batch, heads, query, key]. */

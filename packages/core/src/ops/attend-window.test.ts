@@ -9,7 +9,7 @@ import type { NDArray } from '../tensor/tensor';
 import { expectClose } from '../testing';
 import { array, feeder, randomArray } from '../testing/attention-calls';
 import { attendOp } from './attend';
-import { attendBlockwise, blockOf, readBlockwise } from './attend-window';
+import { attendBlockwise, blockSizeOf, readBlockwise } from './attend-window';
 import { GraphBuilder } from './vocabulary';
 
 interface Call {
@@ -138,7 +138,7 @@ test('memory grows with the window, not with the keys', () => {
   expect(largest(4096, 64)).toBe(4096 * 2 * 64);
   expect(largest(8192, 64)).toBe(2 * largest(4096, 64));
   expect(largest(4096, 128)).toBe(2 * largest(4096, 64));
-  expect(blockOf(2, 2)).toBe(16);
+  expect(blockSizeOf(2, 2)).toBe(16);
   expect(largest(4096, 4)).toBe(4096 * 2 * 16);
 });
 

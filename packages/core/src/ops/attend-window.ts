@@ -4,11 +4,11 @@ import { mismatch, type Value } from '../ir/graph';
 import { defineReasons, type Reason } from '../lower/reason';
 import { reasons } from '../lower/reasons';
 import { sequenceOf } from '../mask/documents';
-import { expressedBy, type MaskReading } from '../mask/features';
+import { type ExpressedMask, expressedBy } from '../mask/features';
 import { type Mask, printMask } from '../mask/mask';
 import { place, placeOf, placesUpTo } from '../mask/places';
 import { anyKey } from '../mask/tensor';
-import { hidden, scaledScores, softmaxWithSinks } from './attend-definition';
+import { maskScores, scaledScores, softmaxWithSinks } from './attend-definition';
 import { type AttendParts, scaleOf } from './attend-parts';
 
 /** Options of {@link attendBlockwise}: those of Attend that it supports. */
@@ -34,7 +34,7 @@ const own = defineReasons({
 const words = { window: true, lengths: true, keyPadding: true, documents: true } as const;
 
 /** The parts of a mask that blocks can express. */
-export type BlockwiseReading<V> = MaskReading<V, typeof words> & { readonly left: number; readonly right: number };
+export type BlockwiseReading<V> = ExpressedMask<V, typeof words> & { readonly left: number; readonly right: number };
 
 /** How an Attend is computed block by block, or why it cannot be. For rules. */
 export function readBlockwise<V>({
@@ -44,7 +44,7 @@ export function readBlockwise<V>({
   noise,
 }: Pick<AttendParts<V>, 'mask' | 'queryOffset' | 'bias' | 'noise'>): BlockwiseReading<V> | { readonly refused: Reason } {
   const reading = expressedBy(mask, words);
-  if (reading.beyond !== undefined) return { refused: reasons.maskNotExpressible(reading.beyond) };
+  if (reading.inexpressible !== undefined) return { refused: reasons.maskNotExpressible(reading.inexpressible) };
   const { left, right, documents } = reading;
   if (left === undefined || right === undefined) return { refused: own.unbounded({ mask: printMask(mask) }) };
   if (left < 0 || right < 0) return { refused: own.queryOutside() };
@@ -56,7 +56,7 @@ export function readBlockwise<V>({
 }
 
 /** Queries in a block for a window; each block attends to the keys of two blocks. */
-export const blockOf = (left: number, right: number): number => Math.max(left + right, shortestBlock);
+export const blockSizeOf = (left: number, right: number): number => Math.max(left + right, shortestBlock);
 
 /**
  * Attend with a window, computed in blocks of `max(left + right, 16)` queries, each over two blocks of keys.
@@ -97,7 +97,7 @@ export function attendBlockwise(q: Value, k: Value, v: Value, { mask, scale, sof
   // Without masks of data, a query attends to itself; so does the padding of the last block, unless the window ends before its own position.
   const data = lengths ?? keyPadding ?? documents;
   const some = sinks || (!data && right === 0) ? true : anyKey(keep);
-  const masked = hidden(separate, keep, some, ops);
+  const masked = maskScores(separate, keep, some, ops);
   const weights = sinks ? softmaxWithSinks(masked, reshape(sinks, [kvHeads, 1, group, 1, 1]), ops) : softmax(masked, -1);
   const merged = reshape(cast(weights, v.dtype), scores.dims);
   const width = v.dims[3]!;
@@ -113,7 +113,7 @@ function blocking(q: Value, k: Value, left: number, right: number) {
   const { add, equal, greater, greaterOrEqual, less, lessOrEqual, logicalAnd, mul, pad, reshape, slice, sub, where, windows } =
     graph.ops;
   const [seq, kvSeq] = [q.dims[2]!, k.dims[2]!];
-  const block = blockOf(left, right);
+  const block = blockSizeOf(left, right);
   const count = ceilDivDims(seq, block);
   const before = subDims(kvSeq, seq);
   const ofQueries = (x: Value, axis: number): Value => {

@@ -151,7 +151,7 @@ function packedContext(g: GraphBuilder, inputs: Inputs, roles: InputsByRole, o: 
       got: Object.keys(inputs).join(', '),
     });
   const memory: Memory | undefined = memoryRows && {
-    rows: memoryRows.value,
+    hiddenStates: memoryRows.value,
     mask: none,
     layout: packedLayout(g, memoryLengths!.value, memoryRows.value.dims[0]!),
   };
@@ -190,7 +190,7 @@ function memoryOf({ of }: InputsByRole, layout: Layout): Memory | undefined {
   const masks: Mask<Value>[] = [];
   if (of.memoryLengths) masks.push(keyLengths(of.memoryLengths.value));
   if (of.memoryKeyPadding) masks.push(keyPadding(boolean(of.memoryKeyPadding.value)));
-  return { rows: of.memory.value, mask: and(...masks), layout };
+  return { hiddenStates: of.memory.value, mask: and(...masks), layout };
 }
 
 // The mask and the bias of an additive mask. Libraries use the lowest number of the dtype, or −∞, for a hidden key.

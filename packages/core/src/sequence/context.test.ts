@@ -34,7 +34,7 @@ it('cross attention does not use the positions and the bias of its queries', () 
     input('attention_bias', [1, 1, 'seq', 'seq']),
   ];
   const ctx = contextOf(g, { x, memory, attention_bias }, { layout: 'padded' });
-  const [, , at] = crossAttentionKeyValues(ctx, ({ rows }) => [rows, rows]);
+  const [, , at] = crossAttentionKeyValues(ctx, ({ hiddenStates: rows }) => [rows, rows]);
   expect(at.bias).toBeUndefined();
   expect(at.keys).toEqual({ layout: { kind: 'padded' } });
   expect(Object.getOwnPropertyDescriptor(at, 'positions')!.get).toBeDefined();
@@ -74,7 +74,7 @@ describe('positions of a memory', () => {
     const ctx = contextOf(g, { x, memory }, { layout: 'padded' });
     const within = withContext(ctx, { memory: { ...ctx.memory!, ...(own && { own }) } });
     const heads = (v: Value) => splitHeads(v, 2, padded);
-    const [k, v, at] = crossAttentionKeyValues(within, ({ rows }) => [heads(rows), heads(rows)]);
+    const [k, v, at] = crossAttentionKeyValues(within, ({ hiddenStates: rows }) => [heads(rows), heads(rows)]);
     expect(attendsToMemory(at)).toBe(!own);
     return attend(heads(x), k, v, withContext(at, { mask: and(at.mask, mask) }));
   };

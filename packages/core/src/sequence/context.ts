@@ -7,16 +7,16 @@ import { documents } from '../mask/documents';
 import { impliedBy } from '../mask/features';
 import { comparesPositions, conjuncts, type Mask, printMask } from '../mask/mask';
 import { attendOp, attendWithWeights } from '../ops/attend';
-import type { KeyPlace, Layout } from './layout';
+import type { KeyPositions, Layout } from './layout';
 import { limitLengths } from './limits';
 import type { State } from './state';
 
 /** What cross attention attends to. */
 export interface Memory {
   /** [batch, memory_seq, memory_dim], or packed [memory_tokens, memory_dim] */
-  readonly rows: Value;
+  readonly hiddenStates: Value;
   /** The source of the values, if it differs from that of the keys. */
-  readonly valueRows?: Value;
+  readonly valueStates?: Value;
   readonly mask: Mask<Value>;
   /** Added to every score, [batch or 1, heads or 1, query, memory_seq]. */
   readonly bias?: Value;
@@ -50,7 +50,7 @@ export interface SequenceContext {
    */
   readonly queryMask?: Mask<Value>;
   /** Position and storage of the keys; set only by `updateCache` and `crossAttentionKeyValues`. */
-  readonly keys?: KeyPlace;
+  readonly keys?: KeyPositions;
   /** Absent if the model has no state between calls. */
   readonly state?: State;
   /** Added to every score, [batch or 1, heads or 1, query, key]. */

@@ -11,7 +11,7 @@ import type { CallSizes, State } from './state';
 
 /** Size names of a growing cache, and of a memory in a cache. */
 export const pastDim = 'past';
-export const memoryDim = 'memory_rows';
+export const memoryDim = 'past_memory';
 
 /**
  * The state of a run as feeds of the next run: `present.0.key` → `past_key_values.0.key`. Other outputs are omitted.

@@ -23,7 +23,7 @@ export type Layout =
 export const padded: Layout = { kind: 'padded' };
 
 /** How the keys of an attention are stored and aligned with the queries. */
-export interface KeyPlace {
+export interface KeyPositions {
   readonly layout: Layout;
   /** int64 [batch]: keys before query 0; only the first queryOffset + seq keys exist. Absent: kv_seq − seq. */
   readonly queryOffset?: Value;

@@ -1,7 +1,7 @@
 // What a user could change so that a faster attention kernel runs on a GPU.
 import { defineReasons, type Reason, type ReasonOf } from '../lower/reason';
 import { reasons } from '../lower/reasons';
-import type { Situation } from '../lower/target';
+import type { AdviceContext } from '../lower/target';
 import { lengthsMask } from '../mask/lengths';
 import { Attend } from '../ops/attend';
 import { Attention } from '../ops/onnx-attention';
@@ -18,7 +18,7 @@ const hints = defineReasons({
 });
 
 /** Advice for CUDA, depending on the machine if it is known. */
-export function adviseOnCuda(situation: Situation): readonly Reason[] {
+export function adviseOnCuda(situation: AdviceContext): readonly Reason[] {
   const { computes, decision, forecasts } = situation;
   const { op, chosen, notes, refused } = decision;
   const isAttention = op === Attend.key || op === Attention.key;

@@ -38,7 +38,7 @@ export interface ParityOptions {
   readonly registry: Pick<Registry, 'find' | 'parse' | 'toJSON'>;
   readonly targets: readonly ParityTarget[];
   /** Maximum number of positions in a sequence, and in all packed ones together, for runtimes that are wrong beyond it. Default: no limit. */
-  readonly mostRows?: number;
+  readonly maxPositions?: number;
   /** Called with the masks that each example refuses, for a snapshot, so that the untested variants cannot increase unnoticed. */
   readonly snapshot?: (refused: readonly string[]) => void;
 }
@@ -58,7 +58,7 @@ export function parity(blocks: readonly AnyBlock[], options: ParityOptions): voi
       block.definition.examples.forEach((_: unknown, index: number) => {
         const example = exampleOf(block, index, registry);
         const trains = options.targets.some(({ gradients }) => gradients);
-        const { variants, refused } = triedVariants(example, options.mostRows);
+        const { variants, refused } = triedVariants(example, options.maxPositions);
         leftOut.push(...refused.map((variant) => `${block.kind} ${block.blockName}, example ${index}, ${variant}`));
         for (const variant of [...variants, ...(trains ? [gradientsOf(example)] : [])]) {
           const call = prepared(variant);

@@ -54,16 +54,16 @@ const maskings: readonly Masking[] = [
   { name: 'padding mask', inputs: { attention_mask: { dtype: 'bool', dims: ['batch', 'seq'] } }, ofPairs: true },
 ];
 /** The variants of an example that it does not refuse, with at most so many positions in a sequence, or in all packed ones. */
-export const variantsOf = (example: Example, mostRows: number = Number.POSITIVE_INFINITY): readonly Variant[] =>
-  triedVariants(example, mostRows).variants;
+export const variantsOf = (example: Example, maxPositions: number = Number.POSITIVE_INFINITY): readonly Variant[] =>
+  triedVariants(example, maxPositions).variants;
 
 /** All variants of an example: those that it supports, and for each that it refuses its name and the error: `causal: ConfigError at …`. */
 export function triedVariants(
   example: Example,
-  mostRows: number = Number.POSITIVE_INFINITY,
+  maxPositions: number = Number.POSITIVE_INFINITY,
 ): { readonly variants: readonly Variant[]; readonly refused: readonly string[] } {
   const masks = masksOf(example);
-  const sizes = sizesOf(example, Math.min(29, mostRows));
+  const sizes = sizesOf(example, Math.min(29, maxPositions));
   const takesMasks = masks !== 'none' && 'seq' in sizes;
   const padded = maskings
     .filter(({ name, ofPairs }) => !name || (takesMasks && (!ofPairs || masks === 'pairs')))
@@ -79,7 +79,7 @@ export function triedVariants(
     );
   const variants: Variant[] = [];
   const refused: string[] = [];
-  for (const variant of [...padded, ...packed(example, sizes, mostRows)]) {
+  for (const variant of [...padded, ...packed(example, sizes, maxPositions)]) {
     const refusal = variant.name ? refusalOf(variant) : undefined;
     if (refusal) refused.push(`${variant.name}: ${refusal.name} at ${refusal.path}`);
     else variants.push(variant);
@@ -118,8 +118,8 @@ export function gradientsOf(example: Example): Variant {
 const masksOf = ({ module: m }: Example) => kindOf(m)?.masks ?? 'none';
 
 // A packed batch, for inputs that are sequences.
-function packed(e: Example, { seq }: Sizes, mostRows: number): readonly Variant[] {
-  const longest = Math.min(seq!, Math.floor(((mostRows - 1) * 2) / 3));
+function packed(e: Example, { seq }: Sizes, maxPositions: number): readonly Variant[] {
+  const longest = Math.min(seq!, Math.floor(((maxPositions - 1) * 2) / 3));
   const tokens: Readonly<Record<string, readonly number[]>> = {
     seq: [longest, 1, Math.ceil(longest / 2)],
     memory_seq: [5, 2, 7],
