@@ -29,8 +29,8 @@ import {
   type StepRows,
   type SubgraphKind,
   Value,
-  type Vocabulary,
 } from './types';
+import type { Vocabulary } from './vocabulary';
 import { capturedBy, isGraph, nameOf, usedBy } from './walk';
 
 /** The only implementation of the interface. It is made with the vocabulary that definitions are written in. */

@@ -8,6 +8,7 @@ import type { OperandNames } from './operands';
 import type { InputRole } from './role';
 import type { Taps } from './taps';
 import { printType, type TensorType } from './tensor-type';
+import type { Vocabulary } from './vocabulary';
 
 /** Where a value comes from when no node makes it. */
 export type Leaf =
@@ -190,13 +191,6 @@ export interface EncodedNode {
   readonly outputs?: readonly (Value | undefined)[];
   readonly attributes: Readonly<Record<string, { readonly kind: Exclude<AttributeKind, 'data'>; readonly value: Attribute }>>;
 }
-
-/**
- * The ops of the library by name, as `@onnxformers/core/ops` has them (and merges them into this interface). Definitions, gradients and
- * simplifications are given it, so that an op that is imported alone does not bring along those that it is defined by.
- */
-// biome-ignore lint/suspicious/noEmptyInterface: see above
-export interface Vocabulary {}
 
 /**
  * Everything about one op. A primitive has `evaluate` and `vjp`; a function op has `decompose` (and `evaluate` where that is
