@@ -18,7 +18,7 @@ export interface Size {
   readonly throughIndex?: number;
 }
 
-/** Most kilobytes (gzipped) that one import may cost: a block with all of core that it needs; core alone; everything there is. */
+/** Maximum size of one import in kilobytes (gzipped): a block with the parts of core that it needs; core; everything. */
 const budget = { block: 60, core: 175, everything: 220 };
 
 async function bundle(scratch: string, code: string): Promise<string> {
@@ -36,7 +36,7 @@ async function bundle(scratch: string, code: string): Promise<string> {
     const node = chunk.moduleIds.filter((id) => id.includes('__vite-browser-external'));
     if (outside.length + node.length > 0) throw new Error(`the bundle of \`${code}\` needs ${[...outside, ...node].join(', ')}`);
   }
-  // What is imported when it is asked for (the drawing of graphs) is no part of what loads.
+  // Dynamic imports (the drawing of graphs) are not part of what loads.
   const loaded = chunks.filter((chunk) => !chunk.isDynamicEntry);
   if (loaded.length !== 1) throw new Error(`the bundle of \`${code}\` is in ${loaded.length} pieces`);
   return loaded[0]!.code;
@@ -83,7 +83,7 @@ function allowed(name: string): number {
   return indexOf(name) ? budget.block : budget.everything;
 }
 
-/** What is too large, as sentences: an import over its budget, or a block that costs more when it comes from its package's index. */
+/** Violations as texts: an import over its budget, or a block that is larger if it is imported from its package's index. */
 export function violations(sizes: readonly Size[]): string[] {
   return sizes.flatMap(({ name, minified, gzipped, throughIndex = minified }) => [
     ...(gzipped > 1000 * allowed(name)
