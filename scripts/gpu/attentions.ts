@@ -55,7 +55,7 @@ function trialOf(c: AttendCase): Trial {
         rules: kernels,
         weights,
         inputs: inputsOf(c, outside(dtype)),
-        assumptions: ['prefill into empty cache'],
+        assumptions: ['prefill into empty cache', 'finite padding'],
       }),
   };
 }

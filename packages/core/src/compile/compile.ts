@@ -152,6 +152,7 @@ function trace(
     dtype: computes as DType,
     storage: dtype,
     training: o.training ?? false,
+    assumptions: new Set(o.assumptions),
     convert: cast,
     ...(o.draws && { draws: seededDraws(o.draws.seed) }),
     ...(o.taps && { taps: new Set(o.taps) }),
@@ -179,7 +180,7 @@ function trace(
     if (parameterInputs.has(p)) g.parameterInput(p, carriedDType(p.options.dtype ?? dtype));
   }
   const ctx = contextOf(g, inputs, { layout: o.layout ?? 'padded', ...(o.state !== undefined && { state: o.state }) });
-  const results = model(inputs, ctx) as Record<string, Value>;
+  const results = model(ctx.inputs, ctx) as Record<string, Value>;
   if (typeof results !== 'object' || results === null)
     throw new ShapeError({
       path: 'compile',

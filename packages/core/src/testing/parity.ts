@@ -14,6 +14,7 @@ import { compare, printComparison } from './close';
 import { derivedOf, drawsOf, exampleOf, feedsFor } from './example';
 import { budgetsOf, largestOf } from './rounding';
 import { randomParameters } from './run-block';
+import { spoiled } from './spoiled';
 import { gradientsOf, triedVariants, typesOf, type Variant } from './variants';
 
 /** A target, and the runtime that runs its models. */
@@ -89,7 +90,7 @@ interface Prepared {
 
 function prepared(variant: Variant): Prepared {
   const { module, inputs, sizes } = variant;
-  const arrays = { ...feedsFor(inputs, sizes), ...variant.feeds };
+  const arrays = spoiled(inputs, { ...feedsFor(inputs, sizes), ...variant.feeds });
   const { byName } = randomParameters(module);
   const feeds = Object.fromEntries(Object.entries(arrays).map(([name, x]) => [name, toTensor(x)]));
   const weights = new Map([...namesOf(module).parameters.keys()].map((name) => [name, toTensor(byName[name]!)]));

@@ -41,7 +41,7 @@ describe('config files', () => {
     [{ name: 'identity' }, 'ConfigError: kind: several blocks are called "identity"; expected a kind: activation or norm'],
     [
       { config: lm, assumptions: ['prefill in empty cache'] },
-      'ConfigError: assumptions: wrong value; expected a list of "prefill into empty cache", "no empty sequences", got ["prefill in empty cache"]',
+      'ConfigError: assumptions: wrong value; expected a list of "prefill into empty cache", "no empty sequences", "finite padding", got ["prefill in empty cache"]',
     ],
     [{ config: lm, layout: 'dense' }, 'ConfigError: layout: wrong value; expected "padded" or "packed", got "dense"'],
   ])('%j', async (config, message) => {

@@ -42,7 +42,7 @@ describe('usage', () => {
     [['build', 'a.json', '--out', '', '--seed', '1'], '--out is empty'],
     [
       ['build', 'a.json', '--out', 'x', '--assumptions', 'prefill in empty cache'],
-      '--assumptions must be one of prefill into empty cache, no empty sequences, got "prefill in empty cache"; did you mean prefill into empty cache?',
+      '--assumptions must be one of prefill into empty cache, no empty sequences, finite padding, got "prefill in empty cache"; did you mean prefill into empty cache?',
     ],
     [['build', 'a.json', '--out', 'x', '--cudnn', 'nine'], '--cudnn must be a version such as 9.14, or none, got "nine"'],
     [

@@ -129,7 +129,7 @@ export const encoderDecoder = defineBlock({
       const within = withContext(alone, {
         memory: memoryFrom({ hiddenStates: memory, ctx: contextOfHiddenStates(memory) ?? ctx }),
       });
-      const hidden = decoder(decoderInputs, within).hidden_states;
+      const hidden = decoder(alone.inputs, within).hidden_states;
       if (!hidden) throw new ConfigError({ path: `${path}.decoder`, problem: 'the decoder returned no hidden_states' });
       return head ? { logits: head(hidden) } : { hidden_states: hidden };
     });
