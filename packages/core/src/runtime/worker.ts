@@ -120,7 +120,9 @@ function ownScript(): URL {
 // In development the library runs from its sources, which a new thread cannot read by itself.
 function throughTsx(script: URL, here: string): URL {
   // require() resolves to the CommonJS form, which does not find its own files from here.
-  const api = createRequire(here).resolve('tsx/esm/api').replace(/\.cjs$/, '.mjs');
+  const api = createRequire(here)
+    .resolve('tsx/esm/api')
+    .replace(/\.cjs$/, '.mjs');
   const [tsx, source] = [pathToFileURL(api).href, script.href].map((url) => JSON.stringify(url));
   return new URL(
     `data:text/javascript,${encodeURIComponent(`import { tsImport } from ${tsx}; await tsImport(${source}, ${source});`)}`,
