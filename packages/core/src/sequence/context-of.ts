@@ -119,7 +119,7 @@ export function contextOf(g: GraphBuilder, inputs: Inputs, o: SequenceInputs): M
       return this.shared.get('positions', positions);
     },
     layout: padded,
-    shared: newShared(),
+    shared: newShared(g),
     inputs: read,
     ...(of.positionIds && { positionIds: of.positionIds.value }),
     ...(of.tokenTypeIds && { tokenTypeIds: of.tokenTypeIds.value }),
@@ -176,7 +176,7 @@ function packedContext(g: GraphBuilder, inputs: Inputs, roles: InputsByRole, o: 
     },
     layout,
     lengths,
-    shared: newShared(),
+    shared: newShared(g),
     inputs,
     ...(of.positionIds && { positionIds: of.positionIds.value }),
     ...(of.tokenTypeIds && { tokenTypeIds: of.tokenTypeIds.value }),
