@@ -10,7 +10,10 @@ export interface Example {
   readonly lines: readonly { readonly text: string; readonly at: number }[];
 }
 
-/** The `ts` fences of a Markdown page as one example: each fence sees the names of those before it, and may use them anew. */
+/**
+ * The `ts` fences of a Markdown page as one example: each fence sees the names of those before it, and may use them anew. Imports and merged declarations
+ * come first.
+ */
 export function markdownExample(file: string, text: string): Example[] {
   const imports: { text: string; at: number }[] = [];
   const imported = new Set<string>();
@@ -18,6 +21,7 @@ export function markdownExample(file: string, text: string): Example[] {
   let inside = false;
   let fences = 0;
   let open = ''; // an import that goes on in the next line
+  let merging = false; // in a `declare module`, which stands outside of all blocks
   text.split('\n').forEach((line, index) => {
     const at = index + 1;
     if (/^\s*```/.test(line)) {
@@ -26,6 +30,9 @@ export function markdownExample(file: string, text: string): Example[] {
         fences++;
         body.push({ text: '{', at });
       }
+    } else if (inside && (merging || line.startsWith('declare module '))) {
+      imports.push({ text: line, at });
+      merging = line !== '}';
     } else if (inside && (open || (/^\s*import\b/.test(line) && !/^\s*import\(/.test(line)))) {
       open = `${open} ${line.trim()}`.trim();
       if (!/['"];?$/.test(open)) return;

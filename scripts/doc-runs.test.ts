@@ -22,6 +22,7 @@ const pages = [
   'docs/guides/generation.md',
   'docs/guides/adding-a-kernel.md',
   'docs/guides/adding-a-target.md',
+  'docs/guides/mechanisms-without-softmax.md',
   ...readdirSync(join(root, 'packages')).map((name) => `packages/${name}/README.md`),
 ];
 const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;

@@ -1,8 +1,8 @@
-// What blocks become, against the golden lists beside them and against what their docstrings promise.
+// What blocks become, against the golden lists beside them and against their docstrings.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it, vi } from 'vitest';
-import { wrongDtypes, wrongLowers, wrongMasks, wrongShapes } from './doc-promises';
+import { wrongDtypes, wrongLowers, wrongMasks, wrongShapes } from './doc-claims';
 import { type Docstrings, docstrings } from './docstrings';
 import { changesOf, goldenLists } from './golden-ops';
 import { root } from './pnpm.mjs';

@@ -24,7 +24,6 @@ export { serialize, toBytes } from './compile/serialize';
 export {
   bool,
   choice,
-  each,
   type Field,
   type FieldOptions,
   type Fields,
@@ -33,10 +32,10 @@ export {
   list,
   num,
   type Presence,
-  slot,
   text,
 } from './config/fields';
-export { toConfig } from './config/resolve';
+export { each, slot } from './config/slots';
+export { toConfig } from './config/to-config';
 export * from './dim/dim';
 export {
   ConfigError,
@@ -67,14 +66,13 @@ export {
 export { dropout } from './layers/dropout';
 export { embedding } from './layers/embedding';
 export { type LinearOptions, linear } from './layers/linear';
-export type { Forecast, Kernel, Machine, Situation, Target } from './lower/target';
+export type { AdviceContext, Forecast, Kernel, Machine, Target } from './lower/target';
 export {
   and,
   causal,
   comparesPositions,
   dense,
   documents,
-  inFront,
   keyLengths,
   keyPadding,
   type Mask,
@@ -83,6 +81,7 @@ export {
   not,
   or,
   type PrefixTokens,
+  padStart,
   printMask,
   slidingWindow,
   type WindowBounds,
@@ -157,12 +156,20 @@ export {
   withContext,
 } from './sequence/context';
 export { contextOf, type SequenceInputs, type StateOption } from './sequence/context-of';
+export {
+  contextOfHiddenStates,
+  type HiddenStates,
+  hiddenStatesOf,
+  keepContext,
+  memoryFrom,
+  type PositionsOptions,
+  withPositions,
+} from './sequence/hidden-states';
 export { pastOf } from './sequence/io-state';
-export { type KeyPlace, type Layout, mergeHeads, padded, positionsWithin, splitHeads } from './sequence/layout';
-export { limitRows } from './sequence/limits';
+export { type KeyPositions, type Layout, mergeHeads, padded, positionsWithin, splitHeads } from './sequence/layout';
+export { limitPositions } from './sequence/limits';
 export type { InputsByName, NamedInputs, NamedOutputs, OutputsByName } from './sequence/named-ports';
 export { withPrefix } from './sequence/prefix';
-export { contextOfRows, keepContext, memoryFrom, type Rows, type RowsOptions, rowsOf, withRows } from './sequence/rows';
 export type { CallSizes, State } from './sequence/state';
 export { targets } from './targets/index';
 export * from './tensor/convert';

@@ -25,21 +25,21 @@ export { type Get, type Match, type MatchContext, type Outcome, type Refusal, ty
 export {
   anyKey,
   defineMask,
+  type ExpressedMask,
   type ExpressOptions,
   expressedBy,
+  type InexpressibleMask,
   impliedBy,
-  type MaskBeyond,
   MaskClass,
   type MaskDefinition,
   type MaskFeatures,
   type MaskFrame,
   type MaskMaker,
   type MaskParts,
-  type MaskPlaces,
-  type MaskPlacing,
-  type MaskReading,
+  type MaskPositioning,
+  type MaskPositions,
   type MaskSizes,
-  type MaskWords,
+  type MaskSupport,
   mapMask,
   maskKinds,
   masksIn,
@@ -50,9 +50,9 @@ export {
   someKey,
   type Truth,
 } from './mask/index';
-export { hiddenScore } from './ops/attend-definition';
+export { maskedScore } from './ops/attend-definition';
 export { type AttendAttrs, type AttendParts, attendParts } from './ops/attend-parts';
-export { attendBlockwise, type BlockwiseOptions, blockOf, readBlockwise } from './ops/attend-window';
+export { attendBlockwise, type BlockwiseOptions, blockSizeOf, readBlockwise } from './ops/attend-window';
 export { encoded } from './ops/encode';
 export { unexpanded } from './ops/unexpanded';
 export { derive } from './sequence/derive';

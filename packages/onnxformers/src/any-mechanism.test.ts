@@ -94,7 +94,7 @@ describe('attention by one field', () => {
     });
     expect(zoo.toJSON(own)).toMatchObject({ seqLen, attention: { seqLen: 5 } });
     expect(() => zoo.build('mixer', { name: 'multi_head', dim: 12, heads: 3, attention: 'linformer' })).toThrow(
-      /seqLen: missing.*Give seqLen here or in an enclosing block/,
+      /seqLen: missing.*Set seqLen here or in an enclosing block/,
     );
   });
 });

@@ -24,18 +24,24 @@ describe('configs', () => {
         problem: 'wrong value',
         expected: 'an integer >= 1',
         got: '"x"',
-        hint: 'It means: query heads',
+        hint: 'This option: query heads',
       },
     ],
     [
       'a number that is none',
       lm({ dim: Number.NaN }),
-      { path: 'causal_lm.dim', problem: 'wrong value', expected: 'an integer >= 1', got: 'NaN', hint: 'It means: channels' },
+      { path: 'causal_lm.dim', problem: 'wrong value', expected: 'an integer >= 1', got: 'NaN', hint: 'This option: channels' },
     ],
     [
       'an endless number',
       lm({ dim: Number.POSITIVE_INFINITY }),
-      { path: 'causal_lm.dim', problem: 'wrong value', expected: 'an integer >= 1', got: 'Infinity', hint: 'It means: channels' },
+      {
+        path: 'causal_lm.dim',
+        problem: 'wrong value',
+        expected: 'an integer >= 1',
+        got: 'Infinity',
+        hint: 'This option: channels',
+      },
     ],
     ['half a head', lm({ heads: 1.5 }, mixer), { expected: 'an integer >= 1', got: '1.5' }],
     ['a number beyond all integers', lm({ dim: 2 ** 53 }), { path: 'causal_lm.dim', got: '9007199254740992' }],
@@ -78,7 +84,7 @@ describe('configs', () => {
         problem: 'missing',
         expected: 'an integer >= 1',
         got: 'nothing',
-        hint: /^Give vocabSize here or in an enclosing block/,
+        hint: /^Set vocabSize here or in an enclosing block/,
       },
     ],
     [
@@ -89,7 +95,7 @@ describe('configs', () => {
         problem: 'missing',
         expected: 'a stack',
         got: 'nothing',
-        hint: 'Give it a name or a config (the layers)',
+        hint: 'Set it to a name or a config (the layers)',
       },
     ],
     [
@@ -100,7 +106,7 @@ describe('configs', () => {
         problem: 'the number of channels is not a multiple of the number of heads',
         expected: 'a divisor of dim = 12',
         got: '5',
-        hint: 'Or give headDim',
+        hint: 'Or set headDim',
       },
     ],
     [
@@ -190,7 +196,7 @@ describe('dims', () => {
       problem: 'the weight requires 9 channels',
       expected: '9 in the last axis of x',
       got: 'float32[batch, seq, 12]',
-      hint: /^Operands: float32\[batch, seq, 12\], float32\[36, 9\]/,
+      hint: /^Operands: x float32\[batch, seq, 12\], weight float32\[36, 9\]/,
     });
   });
 
@@ -223,7 +229,7 @@ describe('dtypes', () => {
       problem: 'cpu does not compute in bfloat16',
       expected: /float32/,
       got: 'bfloat16',
-      hint: 'Leave strictDtype off to store the weights in it and compute in float32',
+      hint: 'Omit strictDtype to store the weights in it and compute in float32',
     }));
 
   it('for which a target has no kernel', async () => {

@@ -12,14 +12,14 @@ describe('running', () => {
     const run = await createRunner(model, ort);
     await fails(() => run({ ids: tensor('int32', [1, 2], [1, 2]) }), FeedError, {
       path: 'feed "ids"',
-      problem: 'another dtype',
+      problem: 'wrong dtype',
       expected: 'int64[batch, seq]',
       got: 'int32[1, 2]',
       hint: "castTensor(feed, 'int64') converts it",
     });
     await fails(() => run({ ids: tensor('int64', [2], [1, 2]) }), FeedError, {
       path: 'feed "ids"',
-      problem: 'another number of dims',
+      problem: 'wrong number of dims',
       expected: 'int64[batch, seq]',
       got: 'int64[2]',
     });
@@ -38,7 +38,7 @@ describe('running', () => {
     });
     await fails(() => run({ ids: tensor('int64', [1, 2], [1, 2]), idds: tensor('int64', [1], [1]) }), FeedError, {
       path: 'feed "idds"',
-      problem: 'the model has no such input',
+      problem: 'the model has no input of this name',
       got: '"idds"',
       hint: 'Did you mean "ids"? Inputs: ids',
     });

@@ -75,7 +75,7 @@ describe('weights', () => {
     fails(() => save(compiled(m), join(dir, 'none')), WeightError, {
       path,
       problem: 'the model was compiled without weights',
-      hint: 'Give compile() the weights, or initialize(module)',
+      hint: 'Pass weights to compile(): a checkpoint, or initialize(module)',
     }));
   it('of a scheme or seed that is none', async () => {
     await fails(() => initialize(m, { scheme: 'vti' as never }), ConfigError, {

@@ -16,7 +16,7 @@ export function inputsOf(module: AnyModule): CompileOptions['inputs'] {
   if (open.length)
     throw new ConfigError({
       path: 'inputs',
-      problem: `the config does not tell the sizes of the inputs: ${open.join(', ')}`,
+      problem: `the config does not determine the sizes of the inputs: ${open.join(', ')}`,
       expected: "inputs such as { x: ['float32', ['batch', 'seq', 64]] }",
       got: describe(module),
       hint: `Its inputs: ${inputs.map(([name, { dtype, dims }]) => `${name} ${dtype} [${dims.join(', ')}]`).join(', ')}`,

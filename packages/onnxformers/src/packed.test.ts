@@ -5,12 +5,12 @@ import {
   createRunner,
   embedding,
   type Feeds,
+  hiddenStatesOf,
   initialize,
   linear,
   type Model,
   module,
   type Ort,
-  rowsOf,
   type SequenceContext,
   type Target,
   type Tensor,
@@ -57,7 +57,7 @@ function network({ position, causal, cross }: Variant) {
   const head = linear(dim, outDim);
   return module({ embed, place, layers, head }, (inputs: Record<string, Value>, ctx: SequenceContext) => {
     const x = embed(inputs.ids!);
-    return { y: head(layers.reduce((h, next) => next(h, ctx), place ? rowsOf(place(x, ctx), x, ctx).rows : x)) };
+    return { y: head(layers.reduce((h, next) => next(h, ctx), place ? hiddenStatesOf(place(x, ctx), x, ctx).hiddenStates : x)) };
   });
 }
 

@@ -24,7 +24,7 @@ afterAll(async () => {
 });
 
 // From 32 queries on, the runtime attends by shaders that count on subgroups of 8 lanes at least; drivers in software have 4.
-const narrow = { mostRows: 31 } as const;
+const narrow = { maxPositions: 31 } as const;
 
 if (!reason) parity(zoo.blocks, { describe, it, registry: zoo, targets: [webgpu], ...narrow });
 it.skipIf(reason)(`webgpu${reason ? ` is left out: ${reason}` : ''}`, () => {});

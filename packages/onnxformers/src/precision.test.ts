@@ -7,6 +7,7 @@ import {
   createRunner,
   embedding,
   explain,
+  hiddenStatesOf,
   initialize,
   interpret,
   linear,
@@ -16,7 +17,6 @@ import {
   type NDArray,
   type Ort,
   printExplanation,
-  rowsOf,
   type SequenceContext,
   serialize,
   type Target,
@@ -56,7 +56,7 @@ function network() {
   const [norm, head] = [layerNorm({ dim }), linear(dim, vocab)];
   return module({ embed, place, layers, norm, head }, (inputs: Record<string, Value>, ctx: SequenceContext) => {
     const x = embed(inputs.ids!);
-    return { logits: head(norm(layers.reduce((h, layer) => layer(h, ctx), rowsOf(place(x, ctx), x, ctx).rows))) };
+    return { logits: head(norm(layers.reduce((h, layer) => layer(h, ctx), hiddenStatesOf(place(x, ctx), x, ctx).hiddenStates))) };
   });
 }
 
@@ -182,7 +182,7 @@ describe('bfloat16 on the CPU', () => {
 
   it('is an error where its own arithmetic is insisted upon', () => {
     expect(() => compiled(targets.cpu, 'bfloat16', 'float32', true)).toThrow(
-      'cpu: cpu does not compute in bfloat16; expected float32 or float16 or float64, got bfloat16. Leave strictDtype off to store the weights in it and compute in float32',
+      'cpu: cpu does not compute in bfloat16; expected float32 or float16 or float64, got bfloat16. Omit strictDtype to store the weights in it and compute in float32',
     );
   });
 

@@ -49,7 +49,7 @@ export const learnable = defineBlock({
       const first = ops.add(x.graph.param(class_token), ops.slice(table, { axes: [0], starts: [0], ends: [1] }));
       const others = ops.add(x, ops.gather(table, ops.add(positions, 1), 0));
       const all = ops.concat([ops.expand(ops.reshape(first, [1, 1, dim]), [x.dims[0]!, 1, dim]), others], 1);
-      return { rows: all, ctx: within };
+      return { hiddenStates: all, ctx: within };
     });
   },
 });

@@ -147,7 +147,7 @@ function positionsOf(x: Value, { positions }: SequenceContext): Value {
       problem: 'the number of positions in the sequence context differs from that of q or k',
       expected: `[batch, heads, ${positions.dims.at(-1)}, head_dim]`,
       got: `[${x.dims.join(', ')}]`,
-      hint: 'A block that adds prefix tokens or changes the number of positions returns them with their context: withPrefix, withRows',
+      hint: 'A block that adds prefix tokens or changes the number of positions returns them with their context: withPrefix, withPositions',
     });
   return positions.rank === 1 ? ops.unsqueeze(positions, [0]) : positions;
 }

@@ -70,7 +70,7 @@ export const vocab = defineBlock({
           problem: 'the model has the input token_type_ids and no token type embeddings',
           expected: 'the number of token types',
           got: 'nothing',
-          hint: "Set typeVocabSize, leave the input out, or declare it with the role 'data'",
+          hint: "Set typeVocabSize, omit the input, or declare it with the role 'data'",
         });
       return dropout(y, p);
     });

@@ -205,7 +205,7 @@ describe('deep_norm', () => {
     );
   });
 
-  it.each(['default', 'vit'] as const)('scales first values of its sub-layers by beta under the scheme %s', async (scheme) => {
+  it.each(['default', 'vit'] as const)('scales initial values of its sub-layers by beta under the scheme %s', async (scheme) => {
     const load = async (beta: number, name: string) => {
       const layer = deepNorm({ ...both, mixer: mixer(), depth: 2, beta });
       return toArray(await initialize(layer, { scheme, seed: 1 }).get(name)!.load());

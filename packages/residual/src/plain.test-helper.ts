@@ -56,7 +56,7 @@ export const meanMixer = defineBlock({
   create({ dim, outDim, cross }) {
     const map = linear(dim, outDim, { bias: false, role: 'value' });
     return module({ map }, (x: Value, ctx: SequenceContext) =>
-      map(ops.add(x, ops.reduceMean(cross ? ctx.memory!.rows : x, [-2]))),
+      map(ops.add(x, ops.reduceMean(cross ? ctx.memory!.hiddenStates : x, [-2]))),
     );
   },
 });

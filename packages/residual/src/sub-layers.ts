@@ -141,6 +141,6 @@ function step(x: Value, ctx: SequenceContext, { place, block, norm, shortcut }: 
 
 const normed = (memory: Memory, norm: KindModule<'norm'>): Memory => ({
   ...memory,
-  rows: norm(memory.rows),
-  ...(memory.valueRows && { valueRows: norm(memory.valueRows) }),
+  hiddenStates: norm(memory.hiddenStates),
+  ...(memory.valueStates && { valueStates: norm(memory.valueStates) }),
 });

@@ -158,7 +158,7 @@ interface Window {
 // The causal mask or window as the kernel expresses it, or why it cannot express it.
 function windowOf(mask: Mask<Value>, q: Value): Window | Reason {
   const m = expressedBy(mask, { window: true });
-  if (m.beyond !== undefined) return reasons.maskNotExpressible(m.beyond);
+  if (m.inexpressible !== undefined) return reasons.maskNotExpressible(m.inexpressible);
   // A single query is at the position of the last key.
   const causal = m.right === 0 || (q.dims[2] === 1 && (m.right ?? 0) >= 0);
   if (!causal) return own.notCausal({ mask: printMask(mask) });

@@ -13,3 +13,6 @@ export const kernels = [
   usePackedMultiHeadAttention,
   usePagedAttention,
 ] as const;
+
+/** The kernels that a mechanism reaches whose attention has no mask, no cache of its own and no packed sequences. */
+export const unmaskedKernels = [useMultiHeadAttention, useAttention] as const;

@@ -95,7 +95,7 @@ function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
   const parts = attendParts(node.operands, node.attrs);
   if (!maskKinds(parts.mask).includes('documents')) return undefined;
   const mask = expressedBy(parts.mask, { documents: true });
-  if (mask.beyond !== undefined) return refuse(reasons.maskNotExpressible(mask.beyond));
+  if (mask.inexpressible !== undefined) return refuse(reasons.maskNotExpressible(mask.inexpressible));
   const packed = mask.documents!;
   const why = objection(parts, node.attrs, packed);
   if (why) return refuse(why);

@@ -122,7 +122,7 @@ export const usePagedAttention = rule('Attend(PagedAppend) → PagedAttention', 
   if (!keys || !values) return undefined;
   const [ofKeys, ofValues] = [appended(keys), appended(values)];
   const m = expressedBy(mask, { window: true });
-  if (m.beyond !== undefined || m.right !== 0 || (m.left ?? 0) < 0)
+  if (m.inexpressible !== undefined || m.right !== 0 || (m.left ?? 0) < 0)
     return refuse(reasons.maskNotExpressible({ mask: printMask(mask), kinds: maskKinds(mask) }));
   if (Math.fround(node.attrs.scale ?? 1) === 0) return refuse(reasons.zeroScale());
   if (bias) return refuse(reasons.lacks({ feature: 'bias' }));

@@ -38,7 +38,7 @@ const own = defineReasons({
     `it rotates only if head_dim is a multiple of 16 and the number of pairs a multiple of 8; got ${headDim} channels and ${pairs} pairs`,
   givenTables: () => 'its tables of angles must contain every position, and the length of these tables is fixed',
   angles: () => 'the angles are not computed from positions alone',
-  positions: () => 'it counts positions from the query offset, and the positions given are different',
+  positions: () => 'it counts positions from the query offset, but the given positions differ',
 });
 
 /** The rotary embedding of queries and new keys: undefined if there is none, refused if the kernel would rotate them differently. */

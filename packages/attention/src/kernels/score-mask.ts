@@ -6,11 +6,11 @@ import {
   attendParts,
   type ExpressOptions,
   type Get,
-  hiddenScore,
   impliedBy,
   type MaskFrame,
   type MatchContext,
   mapMask,
+  maskedScore,
   maskKinds,
   materialize,
   type Reason,
@@ -71,7 +71,7 @@ export function scoreMask({ parts }: Reading, get: Get, around: MatchContext): S
     asBias(bias, dtype) {
       if (!keep) return bias;
       const shown = bias ?? keep.graph.number(0, dtype);
-      return everyPair(ops.where(keep, shown, hiddenScore(keep, some, dtype, ops)), frame);
+      return everyPair(ops.where(keep, shown, maskedScore(keep, some, dtype, ops)), frame);
     },
     finish: (rows, heads) => (some === true ? toHeads(rows, heads) : zeroFullyMasked(some, rows, heads)),
     seen: (weights) => (some === true ? weights : ops.where(some, weights, 0)),

@@ -41,7 +41,7 @@ interface OwnMask {
 // The mask as the kernel expresses it, or why it cannot express it.
 function ownMask({ parts, options, lengthsDiffer }: Reading): OwnMask | Refusal {
   const mask = expressedBy(parts.mask, { causal: true }, options);
-  if (mask.beyond !== undefined) return refuse(reasons.maskNotExpressible(mask.beyond));
+  if (mask.inexpressible !== undefined) return refuse(reasons.maskNotExpressible(mask.inexpressible));
   if (mask.causal && lengthsDiffer) return refuse(own.causalAlignment());
   if (parts.queryOffset) return refuse(reasons.lacks({ feature: 'query offset' }));
   return mask;

@@ -38,7 +38,7 @@ describe('linformer', () => {
     expect(nodes.filter((n) => n.op.key === 'onnxformers.Attend')).toHaveLength(1);
   });
 
-  it('refuses masks and score biases', () => {
+  it('refuses masks and attention biases', () => {
     const block = linformer({ seqLen: 7 });
     expect(() => traceBlock(block, { ...shapes(7), lengths: ['int64', [2]] })).toThrow(/does not support the mask: lengths/);
     expect(() => traceBlock(block, { ...shapes(7), attention_bias: ['float32', [1, 3, 7, 7]] })).toThrow(ConfigError);

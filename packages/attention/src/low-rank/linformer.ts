@@ -7,7 +7,7 @@ import {
   dropout,
   init,
   int,
-  limitRows,
+  limitPositions,
   mergeHeads,
   module,
   none,
@@ -19,7 +19,7 @@ import {
   type Value,
 } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
-import { kernels } from '../kernels/index';
+import { unmaskedKernels } from '../kernels/index';
 
 /**
  * Softmax attention over `k` learned mixtures of the keys' positions: time and memory linear in the sequence.
@@ -63,7 +63,7 @@ export const linformer = defineBlock({
   },
   examples: [{ seqLen: 13 }, { seqLen: 17, k: 6 }],
   properties: ['batchIndependent', 'fixedLength'],
-  rules: kernels,
+  rules: unmaskedKernels,
   create({ seqLen, k, dropout: probability }, { path }) {
     const mixture = () => new Parameter([k, seqLen], init.fanIn(), { role: 'mechanism', part: 'weight' });
     const [E, F] = [mixture(), mixture()];
@@ -78,10 +78,10 @@ export const linformer = defineBlock({
         throw new ConfigError({
           path,
           problem: 'keys are projected along the sequence before scores are computed',
-          expected: 'no score bias and no cache of fixed capacity',
-          got: ctx.bias ? 'a score bias' : 'a cache of fixed capacity',
+          expected: 'no attention bias and no cache of fixed capacity',
+          got: ctx.bias ? 'an attention bias' : 'a cache of fixed capacity',
         });
-      limitRows(q.graph, keys.dims[2]!, seqLen, `${path}.seqLen`);
+      limitPositions(q.graph, keys.dims[2]!, seqLen, `${path}.seqLen`);
       return dropout(attend(q, mix(keys, E), mix(values, F), { mask: none }, { dropout: probability }), probability);
     });
   },

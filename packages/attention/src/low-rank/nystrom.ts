@@ -193,7 +193,11 @@ function refuse(ctx: SequenceContext, path: string): void {
     problem: 'landmarks average over positions',
     expected:
       'no attention bias or one that is equal for all queries, no cache of fixed capacity, and queries that may attend to each other (an encoder)',
-    got: ordered?.length ? `queries under the mask ${ordered.join(', ')}` : biased ? 'a score bias' : 'a cache of fixed capacity',
+    got: ordered?.length
+      ? `queries under the mask ${ordered.join(', ')}`
+      : biased
+        ? 'an attention bias'
+        : 'a cache of fixed capacity',
   });
 }
 
@@ -336,12 +340,12 @@ function segmentMeans(x: Value, count: number, segments: Segments | undefined): 
 function keptRows(mask: Mask<Value>, x: Value, path: string): Value | undefined {
   const [batch, , rows] = x.dims as [Dim, Dim, Dim];
   const reading = expressedBy(mask, { lengths: true, keyPadding: true });
-  if (reading.beyond !== undefined)
+  if (reading.inexpressible !== undefined)
     throw new ConfigError({
       path,
       problem: 'landmarks average over positions',
       expected: 'one mask of lengths, one of key padding, or both',
-      got: reading.beyond.mask,
+      got: reading.inexpressible.mask,
     });
   const { lengths, keyPadding } = reading;
   const within = lengths && ops.less(ops.reshape(ops.iota(x, rows), [1, rows]), ops.reshape(lengths, [batch, 1]));

@@ -173,7 +173,7 @@ export const multiHead = defineBlock({
     return module(children, (x: Value, ctx: SequenceContext) => {
       const query = split(q_proj(x), heads, ctx, q_norm);
       const fromMemory = (memory: Memory): readonly [Value, Value] => {
-        const k = split(k_proj(memory.rows), kvHeads, memory, k_norm);
+        const k = split(k_proj(memory.hiddenStates), kvHeads, memory, k_norm);
         const turned = rotaryEmbedding
           ? rotaryEmbedding(
               k,
@@ -184,7 +184,7 @@ export const multiHead = defineBlock({
               }),
             )[1]
           : k;
-        return [turned, splitHeads(v_proj(memory.valueRows ?? memory.rows), kvHeads, memory.layout)];
+        return [turned, splitHeads(v_proj(memory.valueStates ?? memory.hiddenStates), kvHeads, memory.layout)];
       };
       const ownRows = (): readonly [Value, Value, Value, SequenceContext] => {
         const key = split(k_proj(x), kvHeads, ctx, k_norm);
@@ -222,7 +222,7 @@ function headDimOf({ dim, heads }: { dim: number; heads: number }): number {
       problem: 'the number of channels is not a multiple of the number of heads',
       expected: `a divisor of dim = ${dim}`,
       got: String(heads),
-      hint: 'Or give headDim',
+      hint: 'Or set headDim',
     });
   return dim / heads;
 }

@@ -23,7 +23,7 @@ import {
   apply,
   attendBlockwise,
   attendParts,
-  blockOf,
+  blockSizeOf,
   defineReasons,
   mapMask,
   materialize,
@@ -57,7 +57,7 @@ export const useBlocks = rule('Attend → blocks', ops.Attend, (node) => {
   if (node.attrs.weights) return refuse(own.weights());
   if (node.attrs.fewKeys) return refuse(own.forFewKeys());
   const { left, right } = reading;
-  const block = blockOf(left, right);
+  const block = blockSizeOf(left, right);
   if (block > mostBlock) return refuse(own.tooWide({ block, most: mostBlock }));
   if (typeof kvSeq === 'number' && kvSeq <= 2 * block) return refuse(own.oneBlock({ keys: kvSeq }));
   const { scale, softcap } = node.attrs;
@@ -65,15 +65,16 @@ export const useBlocks = rule('Attend → blocks', ops.Attend, (node) => {
     covers: node.outputs,
     cost: moreThanKernels,
     emit(get) {
+      const { cond, lessOrEqual, size } = node.graph.ops;
       const operands = node.operands.map((operand) => operand && get(operand));
       const inBlocks = (): Value[] => [
         attendBlockwise(get(q), get(k), get(v), { mask: mapMask(mask, get), scale, softcap, sinks: sinks && get(sinks) }),
       ];
       if (typeof kvSeq === 'number') return inBlocks();
-      const few = ops.lessOrEqual(ops.size(get(k), kvSeq, [get(k)]), fewKeys(block, right));
+      const few = lessOrEqual(size(get(k), kvSeq, [get(k)]), fewKeys(block, right));
       const whole = () => apply(ops.Attend, operands, { ...node.attrs, fewKeys: true as const });
       // A separate decision, besides the one for blocks.
-      return ops.cond(few, () => few.graph.root.scope('few_keys', whole), inBlocks);
+      return cond(few, () => few.graph.root.scope('few_keys', whole), inBlocks);
     },
   };
 });

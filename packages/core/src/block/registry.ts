@@ -1,7 +1,8 @@
 // A registry is a value: a list of blocks, whose type is the type of the configs it accepts.
 
 import { kindSchema } from '../config/json-schema';
-import { build, toConfig } from '../config/resolve';
+import { build } from '../config/resolve';
+import { toConfig } from '../config/to-config';
 import { ConfigError, describe, nearest } from '../error';
 import type { Kind } from '../module/kinds';
 import { isBlock } from './block';

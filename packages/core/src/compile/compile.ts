@@ -136,7 +136,7 @@ function arithmetic(target: Target, dtype: ModelDType, strict: boolean): DType {
       problem: `${target.name} does not compute in ${dtype}`,
       expected: target.computes.join(' or '),
       got: dtype,
-      hint: 'Leave strictDtype off to store the weights in it and compute in float32',
+      hint: 'Omit strictDtype to store the weights in it and compute in float32',
     });
   return 'float32';
 }
@@ -153,6 +153,7 @@ function trace(
     dtype: computes as DType,
     storage: dtype,
     training: o.training ?? false,
+    assumptions: new Set(o.assumptions),
     convert: cast,
     ...(o.draws && { draws: seededDraws(o.draws.seed) }),
     ...(o.taps && { taps: new Set(o.taps) }),
@@ -180,7 +181,7 @@ function trace(
     if (parameterInputs.has(p)) g.parameterInput(p, carriedDType(p.options.dtype ?? dtype));
   }
   const ctx = contextOf(g, inputs, { layout: o.layout ?? 'padded', ...(o.state !== undefined && { state: o.state }) });
-  const results = model(inputs, ctx) as Record<string, Value>;
+  const results = model(ctx.inputs, ctx) as Record<string, Value>;
   if (typeof results !== 'object' || results === null)
     throw new ShapeError({
       path: 'compile',

@@ -126,7 +126,7 @@ describe('prompts', () => {
   it('leave room for what is generated, or the capacity is named', () => {
     const long = { prompt: tensor('int64', [1, 5], [1, 2, 3, 4, 5]), lengths: tensor('int64', [1], [4]) };
     expect(() => completeFeeds(signature, long, 0)).toThrow(
-      'feed "lengths": the caches have no room for the prompt and the new tokens; expected at most 3, by generate.capacity, got 4 at [0]',
+      'feed "lengths": the capacity of the caches is too small for the prompt and the new tokens; expected at most 3, by generate.capacity, got 4 at [0]',
     );
     const known = { prompt: ['int64', ['batch', 7]], lengths: ['int64', ['batch']] } as const;
     expect(() => compile(limited, { target: cpu, inputs: known })).toThrow(/at most 6, by generate\.capacity, got 7/);

@@ -95,7 +95,7 @@ export function generate(g: GraphBuilder, o: GenerateOptions): Value {
 // Positions beyond the capacity of a cache would be lost, and an empty prompt has no last position. The last token is not cached.
 function limitPrompt(g: GraphBuilder, { lengths, steps, capacity }: GenerateOptions, seq: Dim): void {
   const room = {
-    problem: 'the caches have no room for the prompt and the new tokens',
+    problem: 'the capacity of the caches is too small for the prompt and the new tokens',
     by: 'generate.capacity',
     hint: 'Call generate with a larger capacity, or fewer steps',
   };
@@ -131,7 +131,7 @@ function contextFor(o: GenerateOptions, state: State, positions: Value, lengths:
     mask: o.mask ?? none,
     positions,
     layout: padded,
-    shared: newShared(),
+    shared: newShared(positions.graph.root),
     state,
     ...(lengths && { lengths }),
     ...(o.memory && { memory: o.memory }),

@@ -27,10 +27,21 @@ export interface Field<T = unknown, P extends Presence = Presence, K extends str
   /** For slots: see `slot`. */
   // biome-ignore lint/suspicious/noExplicitAny: names the fields that it reads
   readonly inside?: (config: any, layer: number) => Readonly<Record<string, unknown>>;
+  /** For slots: makes what stands in it. `placeOf` returns the `BuildContext` of a layer. */
+  fill?(given: unknown, placeOf: (layer: number) => unknown): FilledSlot;
   /** For values that JSON can hold: which ones. */
   readonly schema?: ValueSchema;
   /** Exists for the type checker only. */
   readonly phantom?: { readonly value: T; readonly presence: P };
+}
+
+/** What stands in a slot. */
+export interface FilledSlot {
+  readonly value: unknown;
+  /** Its plain config. */
+  readonly config: () => unknown;
+  /** Called when the block has been made. */
+  readonly check?: () => void;
 }
 
 /** The JSON Schema of a value: what its check reads, and what editors are given. */
@@ -48,7 +59,8 @@ export type ValueSchema =
 /** The options of a block. */
 export type Fields = { readonly [name: string]: Field };
 
-type PresenceOf<O> = O extends { readonly default: infer D }
+/** Whether a value must be given, by the options of its field. */
+export type PresenceOf<O> = O extends { readonly default: infer D }
   ? D extends undefined
     ? never
     : 'default'
@@ -129,33 +141,6 @@ export function fn<F extends (...args: any[]) => unknown>(): <const O extends Fi
   options: O,
 ) => Field<F, PresenceOf<O>, never> {
   return <const O extends FieldOptions<F>>(options: O) => field<F, O>('fn', options, 'a function');
-}
-
-/** The default of a slot: a block of the same package, or (in the assembled package) the name or config of a block. */
-export type SlotDefault = string | { readonly name: string } | { readonly kind: string; readonly blockName: string };
-interface SlotOptions {
-  readonly doc: string;
-  readonly default?: SlotDefault;
-  readonly optional?: boolean;
-  /** Values that blocks in the slot inherit instead of this block's own; computed from those and the modules of earlier slots. */
-  // biome-ignore lint/suspicious/noExplicitAny: names the fields that it reads
-  readonly inside?: (config: any, layer: number) => Readonly<Record<string, unknown>>;
-}
-
-/** A slot for one block of a kind. */
-export function slot<const K extends string, const O extends SlotOptions>(kind: K, options: O): Field<unknown, PresenceOf<O>, K> {
-  return Object.freeze({ ...options, type: 'slot', kind, expected: `a ${kind}` }) as unknown as Field<unknown, PresenceOf<O>, K>;
-}
-/** A slot for one block per layer: one config for all layers, a list of configs, or a function of the layer index. Layers never share weights. */
-export function each<const K extends string, const O extends SlotOptions>(
-  kind: K,
-  options: O,
-): Field<readonly unknown[], PresenceOf<O>, K> {
-  return Object.freeze({ ...options, type: 'each', kind, expected: `a ${kind} for each layer` }) as unknown as Field<
-    readonly unknown[],
-    PresenceOf<O>,
-    K
-  >;
 }
 
 /** True when the value passes the field's check. */

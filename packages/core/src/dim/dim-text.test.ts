@@ -127,7 +127,7 @@ describe('texts that are not a size', () => {
     expect(dim(Array(200).fill('(seq)').join(' + '))).toBe('200*seq');
     expect(dim(`${'-'.repeat(9_001)}seq`)).toBe('-seq');
     expect(problemOf(Array.from({ length: 30 }, (_, i) => `(a${i} + b${i})`).join('*'))).toBe(
-      'a size is a sum of 1024 products; expected at most 1000. Give the parts of it names of their own',
+      'a size is a sum of 1024 products; expected at most 1000. Name its parts differently',
     );
     expect(problemOf('99999999999999999999*seq')).toBe(
       'a size is not an integer that can be counted exactly; expected an integer below 2^53, got 100000000000000000000',

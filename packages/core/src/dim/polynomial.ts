@@ -85,7 +85,7 @@ export function product(p: Polynomial, q: Polynomial): Polynomial {
     path: '',
     problem: `a size is a sum of ${result.length} products`,
     expected: `at most ${mostTerms}`,
-    hint: 'Give the parts of it names of their own',
+    hint: 'Name its parts differently',
   });
 }
 

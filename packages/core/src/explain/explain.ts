@@ -9,6 +9,7 @@ import type { Reason } from '../lower/reason';
 import { reasons } from '../lower/reasons';
 import { dtypeOf, type Forecast, kernelOf, type Machine, type Target } from '../lower/target';
 import { modulesOf } from '../module/module';
+import { clearedInputsOf, finitePadding } from '../sequence/padding';
 import { type DType, isFloat } from '../tensor/tensor';
 import { isBelow, printPaths, rootPlace, shapeOf } from './places';
 
@@ -85,6 +86,7 @@ export function explain(model: Model, { path = '' }: ExplainOptions = {}): Expla
     assumed: (target.assumed?.(machine) ?? []).map(({ text }) => text),
     notes: [
       ...dtypeNotes(model),
+      ...paddingNotes(model),
       ...(target.notes ?? []).filter((n) => n.computes === undefined || n.computes === computes).map(({ text }) => text),
       ...besideNotes(model, nodes),
     ],
@@ -216,11 +218,19 @@ function dtypeNotes({ target, dtype, computes, parameterInputs, signature }: Mod
   ];
 }
 
+function paddingNotes({ traced }: Model): string[] {
+  const names = clearedInputsOf(traced);
+  if (!names.length) return [];
+  return [
+    `padded positions of ${names.join(', ')} are set to 0, whatever they contain; assumptions: ['${finitePadding}'] leaves this out if they are always finite`,
+  ];
+}
+
 function besideNotes({ target }: Model, nodes: readonly Node[]): string[] {
   const counts = new Map<string, number>();
   for (const node of nodes) {
     const dtype = dtypeOf(node);
-    if (!dtype || !kernelOf(target, node)?.beside?.includes(dtype)) continue;
+    if (!dtype || !kernelOf(target, node)?.onCpu?.includes(dtype)) continue;
     const name = isFloat(dtype) ? `${nameOfOp(node.op.key)} of ${dtype}` : nameOfOp(node.op.key);
     counts.set(name, (counts.get(name) ?? 0) + 1);
   }

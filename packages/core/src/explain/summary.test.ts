@@ -70,7 +70,7 @@ describe('summary', () => {
       'sizes: the size of seq is missing; expected { batch: 128, seq: 128 }, got batch',
     );
     expect(() => summary(model(), { batch: 3, seq: 7, sequ: 8 })).toThrow(
-      'sizes.sequ: the model has no such size; expected batch, seq. Did you mean "seq"?',
+      'sizes.sequ: the model has no size of this name; expected batch, seq. Did you mean "seq"?',
     );
     expect(() => summary(model(), { batch: -3, seq: 7 })).toThrow(
       'sizes.batch: not a size; expected an integer of at least 0, got -3',

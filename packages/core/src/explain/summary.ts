@@ -133,7 +133,7 @@ function checkedSizes(model: Model, sizes: Readonly<Record<string, number>>): Re
       const near = nearest(name, needed);
       throw new ConfigError({
         path: `sizes.${name}`,
-        problem: 'the model has no such size',
+        problem: 'the model has no size of this name',
         expected: needed.join(', ') || 'no sizes',
         ...(near && { hint: `Did you mean "${near}"?` }),
       });

@@ -29,8 +29,8 @@ import {
   type StepRows,
   type SubgraphKind,
   Value,
-  type Vocabulary,
 } from './types';
+import type { Vocabulary } from './vocabulary';
 import { capturedBy, isGraph, nameOf, usedBy } from './walk';
 
 /** The only implementation of the interface. It is made with the vocabulary that definitions are written in. */
@@ -44,6 +44,7 @@ export class Builder implements GraphBuilder {
   private readonly convert: GraphOptions['convert'];
   private readonly draws: DrawMaker | undefined;
   readonly training: boolean;
+  readonly assumptions: ReadonlySet<string>;
   private readonly nodes: Node[] = [];
   private readonly merged = new Map<string, Node>();
   private readonly calls = new Map<string, number>();
@@ -81,6 +82,7 @@ export class Builder implements GraphBuilder {
     this.draws = options.draws;
     this.taps = parent?.taps ?? new Taps(options.taps);
     this.training = parent?.training ?? options.training ?? false;
+    this.assumptions = parent?.assumptions ?? options.assumptions ?? new Set();
     this.roles = parent?.roles ?? new Map();
     this.limits = parent?.limits ?? [];
   }

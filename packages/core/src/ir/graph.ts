@@ -22,6 +22,6 @@ export {
   type Refusal,
   type Rule,
   Value,
-  type Vocabulary,
 } from './types';
+export type { Vocabulary } from './vocabulary';
 export { inputOf, madeBy, nameOf, subgraphsOf, usable, usedBy } from './walk';

@@ -8,6 +8,7 @@ import type { OperandNames } from './operands';
 import type { InputRole } from './role';
 import type { Taps } from './taps';
 import { printType, type TensorType } from './tensor-type';
+import type { Vocabulary } from './vocabulary';
 
 /** Where a value comes from when no node makes it. */
 export type Leaf =
@@ -192,13 +193,6 @@ export interface EncodedNode {
 }
 
 /**
- * The ops of the library by name, as `@onnxformers/core/ops` has them (and merges them into this interface). Definitions, gradients and
- * simplifications are given it, so that an op that is imported alone does not bring along those that it is defined by.
- */
-// biome-ignore lint/suspicious/noEmptyInterface: see above
-export interface Vocabulary {}
-
-/**
  * Everything about one op. A primitive has `evaluate` and `vjp`; a function op has `decompose` (and `evaluate` where that is
  * clearer or faster). An op of the domain `onnxformers` is a high-level op without a kernel on any runtime: it is always lowered.
  */
@@ -290,6 +284,8 @@ export interface GraphOptions {
   /** Casts from the dtype in which a parameter is stored or fed to that in which it is used, if they differ. */
   readonly convert?: (stored: Value, to: DType) => Value;
   readonly training?: boolean;
+  /** What holds for the feeds of every run, by name. */
+  readonly assumptions?: ReadonlySet<string>;
   /** How draws are made; absent: they are inputs. */
   readonly draws?: DrawMaker;
   /** Paths of modules whose results are kept, and of what modules offer besides. */
@@ -312,6 +308,8 @@ export interface GraphBuilder {
   readonly storage: DType;
   /** True: dropout is applied. */
   readonly training: boolean;
+  /** What holds for the feeds of every run, by name. */
+  readonly assumptions: ReadonlySet<string>;
   readonly taps: Taps<Value>;
   /** Outputs of the states at the end of a call, by name. */
   readonly stateOutputs: Map<string, Value>;

@@ -21,9 +21,9 @@ export interface Machine {
 export interface Kernel {
   readonly dtypes: readonly DType[];
   /** Those of them that the provider runs on the CPU, with copies before and after the node. */
-  readonly beside?: readonly DType[];
+  readonly onCpu?: readonly DType[];
   /** The dtypes of each form of the op (`Op.form`), if they differ. A missing form has no kernel. */
-  readonly forms?: Readonly<Record<string, Pick<Kernel, 'dtypes' | 'beside'>>>;
+  readonly forms?: Readonly<Record<string, Pick<Kernel, 'dtypes' | 'onCpu'>>>;
   /** True, or the reason why this node cannot run there. */
   accepts?(node: Node, machine: Machine): true | Reason;
   /** The absolute error per element that the provider allows; absent: that of rounding in the dtype. */
@@ -58,7 +58,7 @@ export interface Target {
   /** Predicts which kernels the runtime will run for nodes whose op has several. */
   forecast?(nodes: readonly Node[], machine: Machine): readonly Forecast[];
   /** What could be changed to get a faster kernel. */
-  advise?(situation: Situation): readonly Reason[];
+  advise?(situation: AdviceContext): readonly Reason[];
 }
 
 /** A prediction of the kernel that the runtime will run for an op. */
@@ -71,7 +71,7 @@ export interface Forecast {
 }
 
 /** The argument of a target's `advise`. */
-export interface Situation {
+export interface AdviceContext {
   readonly decision: Decision;
   /** The kernels that will run for the ops of the decision. */
   readonly forecasts: readonly Forecast[];

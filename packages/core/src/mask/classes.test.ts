@@ -44,17 +44,19 @@ describe('a reading', () => {
     [and<string>(keyLengths('a'), keyLengths('b')), { lengths: true } as const, 'lengths, lengths', ['lengths']],
     [or<string>(causal, keyPadding('p')), all, 'causal or keyPadding', ['or', 'causal', 'keyPadding']],
     [and<string>(causal, not(causal)), all, 'not (causal)', ['not', 'causal']],
-  ])('says what is beyond the words (%#)', (mask, words, said, kinds) => {
-    expect(expressedBy<string, typeof words>(mask, words)).toEqual({ beyond: { mask: said, kinds } });
+  ])('returns the part that the kernel cannot express (%#)', (mask, words, said, kinds) => {
+    expect(expressedBy<string, typeof words>(mask, words)).toEqual({ inexpressible: { mask: said, kinds } });
   });
-  it('of one query at the last key omits what hides only later keys', () => {
+  it('omits masks of later keys for one query at the last key', () => {
     expect(expressedBy(causal, {}, { lastQuery: true })).toEqual({});
-    expect(expressedBy(slidingWindow({ right: -1 }), {}, { lastQuery: true })).toHaveProperty('beyond');
-    expect(expressedBy(and<string>(documents('o'), causal), { documents: true }, { lastQuery: true })).toHaveProperty('beyond');
+    expect(expressedBy(slidingWindow({ right: -1 }), {}, { lastQuery: true })).toHaveProperty('inexpressible');
+    expect(expressedBy(and<string>(documents('o'), causal), { documents: true }, { lastQuery: true })).toHaveProperty(
+      'inexpressible',
+    );
   });
-  it('is no use of what is only implied', () => {
+  it('does not use features that are only implied', () => {
     const mask = and<string>(slidingWindow({ left: 2, right: 5 }), not(causal));
     expect(impliedBy(mask)).toEqual({ left: 2, right: 5 });
-    expect(expressedBy(mask, all)).toHaveProperty('beyond');
+    expect(expressedBy(mask, all)).toHaveProperty('inexpressible');
   });
 });

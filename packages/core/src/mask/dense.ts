@@ -2,7 +2,7 @@
 import { broadcastIndex } from '../ops/broadcast';
 import { expectType, oneOr } from './check';
 import { defineMask, type Mask } from './mask';
-import { inFront } from './prefix-tokens';
+import { padStart } from './prefix-tokens';
 
 /** The class of {@link dense}. */
 export const denseMask = defineMask<'keep'>({
@@ -24,7 +24,7 @@ export const denseMask = defineMask<'keep'>({
   features: ({ operands: { keep } }) => ({ dense: keep }),
   withPrefixTokens({ operands: { keep } }, { count, before, ownKeys }) {
     const axes = ownKeys ? [keep.rank - 1, keep.rank - 2] : [keep.rank - 2];
-    return dense(axes.reduce((x, axis) => (x.dims[axis] === before ? inFront(x, axis, count, 1) : x), keep));
+    return dense(axes.reduce((x, axis) => (x.dims[axis] === before ? padStart(x, axis, count, 1) : x), keep));
   },
 });
 

@@ -4,7 +4,7 @@ import { printType, type TensorType } from '../ir/define-op';
 import { type GraphBuilder, mismatch, type Value } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { expectType } from './check';
-import { defineMask, type Mask, type MaskFrame, type MaskPlaces, type MaskPlacing, type Place } from './mask';
+import { defineMask, type Mask, type MaskFrame, type MaskPositioning, type MaskPositions, type Place } from './mask';
 import { keyRow, lazy, place, placesUpTo, queryColumn } from './places';
 
 type Offsets = 'offsets' | 'keyOffsets';
@@ -32,7 +32,7 @@ export const documentsMask = defineMask<Offsets>({
   placing: {
     places: ({ operands: { offsets, keyOffsets } }, { seq, kvSeq }) => placesIn(offsets, keyOffsets, seq, kvSeq),
     tensors: ({ operands: { offsets, keyOffsets } }, frame) => packedPlaces(offsets, keyOffsets, frame),
-  } satisfies MaskPlacing<Offsets>,
+  } satisfies MaskPositioning<Offsets>,
 });
 
 /**
@@ -72,7 +72,7 @@ function rowPlaces(offsets: NDArray, rows: number): readonly (Place | undefined)
 
 // ---- In values -----------------------------------------------------------------------------------------------------------
 
-function packedPlaces(offsets: Value, keyOffsets: Value, frame: MaskFrame): MaskPlaces {
+function packedPlaces(offsets: Value, keyOffsets: Value, frame: MaskFrame): MaskPositions {
   const { graph, seq, kvSeq } = frame;
   const { add, gather, max, sub } = graph.ops;
   const keyRows = lazy(() => keyRow(placesUpTo(graph, kvSeq), kvSeq));

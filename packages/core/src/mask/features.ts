@@ -21,7 +21,7 @@ export function joinFeatures<V>(a: MaskFeatures<V>, b: MaskFeatures<V>): MaskFea
 }
 
 /** What a kernel can express: `causal` keys up to the query's position, `window` any bounds on both sides, and data. */
-export interface MaskWords {
+export interface MaskSupport {
   readonly causal?: true;
   readonly window?: true;
   readonly lengths?: true;
@@ -31,14 +31,14 @@ export interface MaskWords {
 }
 
 /** The whole mask in the features that were requested. */
-export type MaskReading<V, W extends MaskWords> = (W extends { causal: true } ? { readonly causal: boolean } : unknown) &
+export type ExpressedMask<V, W extends MaskSupport> = (W extends { causal: true } ? { readonly causal: boolean } : unknown) &
   (W extends { window: true } ? { readonly left?: number; readonly right?: number } : unknown) & {
     readonly [N in keyof W & ('lengths' | 'keyPadding' | 'documents' | 'dense')]?: MaskFeatures<V>[N];
-  } & { readonly beyond?: undefined };
+  } & { readonly inexpressible?: undefined };
 
 /** The part of a mask that a kernel cannot express: as text, and the classes in it. */
-export interface MaskBeyond {
-  readonly beyond: { readonly mask: string; readonly kinds: readonly string[] };
+export interface InexpressibleMask {
+  readonly inexpressible: { readonly mask: string; readonly kinds: readonly string[] };
 }
 
 /** Options of {@link expressedBy}. */
@@ -52,27 +52,27 @@ export interface ExpressOptions {
  *
  * Example  const reading = expressedBy(mask, { causal: true, lengths: true });
  */
-export function expressedBy<V, W extends MaskWords>(
+export function expressedBy<V, W extends MaskSupport>(
   mask: Mask<V>,
   words: W,
   { lastQuery = false }: ExpressOptions = {},
-): MaskReading<V, W> | MaskBeyond {
+): ExpressedMask<V, W> | InexpressibleMask {
   const said = within(mask, words, lastQuery);
-  if (said) return { ...said, ...(words.causal && { causal: said.right === 0 }) } as unknown as MaskReading<V, W>;
+  if (said) return { ...said, ...(words.causal && { causal: said.right === 0 }) } as unknown as ExpressedMask<V, W>;
   const parts = conjuncts(mask);
   const others = parts.filter((part) => !within(part, words, lastQuery));
   const left = others.length ? others : [mask];
-  return { beyond: { mask: left.map(printMask).join(', '), kinds: [...new Set(left.flatMap(maskKinds))] } };
+  return { inexpressible: { mask: left.map(printMask).join(', '), kinds: [...new Set(left.flatMap(maskKinds))] } };
 }
 
-function within<V>(mask: Mask<V>, words: MaskWords, lastQuery: boolean): MaskFeatures<V> | undefined {
+function within<V>(mask: Mask<V>, words: MaskSupport, lastQuery: boolean): MaskFeatures<V> | undefined {
   const all = featuresOf(mask);
   if (!all) return undefined;
   const { right, ...others } = all;
   const features = right === undefined || (lastQuery && right >= 0 && !others.documents) ? others : all;
   const sayable = Object.keys(features).every((name) => {
     if (name === 'left' || name === 'right') return words.window || (words.causal && name === 'right' && right === 0);
-    return words[name as keyof MaskWords];
+    return words[name as keyof MaskSupport];
   });
   return sayable ? features : undefined;
 }

@@ -5,12 +5,12 @@ export { type MaskKind, maskClasses } from './classes';
 export { dense } from './dense';
 export { documents } from './documents';
 export {
+  type ExpressedMask,
   type ExpressOptions,
   expressedBy,
+  type InexpressibleMask,
   impliedBy,
-  type MaskBeyond,
-  type MaskReading,
-  type MaskWords,
+  type MaskSupport,
 } from './features';
 export { keyPadding } from './key-padding';
 export { keyLengths } from './lengths';
@@ -24,8 +24,8 @@ export {
   type MaskFrame,
   type MaskMaker,
   type MaskParts,
-  type MaskPlaces,
-  type MaskPlacing,
+  type MaskPositioning,
+  type MaskPositions,
   type MaskSizes,
   mapMask,
   maskKinds,
@@ -39,6 +39,6 @@ export {
 export { none } from './none';
 export { not } from './not';
 export { or } from './or';
-export { inFront, withPrefixTokens } from './prefix-tokens';
+export { padStart, withPrefixTokens } from './prefix-tokens';
 export { anyKey, materialize, type SomeKeyOptions, someKey } from './tensor';
 export { slidingWindow, type WindowBounds } from './window';

@@ -1,7 +1,7 @@
 // One flag for each key: real, or padding.
 import { expectType } from './check';
 import { defineMask, type Mask } from './mask';
-import { inFront } from './prefix-tokens';
+import { padStart } from './prefix-tokens';
 
 /** The class of {@link keyPadding}. */
 export const keyPaddingMask = defineMask<'keep'>({
@@ -12,7 +12,7 @@ export const keyPaddingMask = defineMask<'keep'>({
   tensor: ({ operands: { keep } }, { graph }) => graph.ops.reshape(keep, [keep.dims[0]!, 1, 1, keep.dims[1]!]),
   features: ({ operands: { keep } }) => ({ keyPadding: keep }),
   withPrefixTokens: ({ operands: { keep } }, { count, before, ownKeys }) =>
-    keyPadding(ownKeys && keep.dims[1] === before ? inFront(keep, 1, count, 1) : keep),
+    keyPadding(ownKeys && keep.dims[1] === before ? padStart(keep, 1, count, 1) : keep),
 });
 
 /** Keys for which `keep[b, j]` is true, bool [batch, kv_seq]. */

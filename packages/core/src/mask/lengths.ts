@@ -2,7 +2,7 @@
 import { expectType } from './check';
 import { defineMask, type Mask } from './mask';
 import { column } from './places';
-import { moreBy } from './prefix-tokens';
+import { increasedBy } from './prefix-tokens';
 
 /** The class of {@link keyLengths}. */
 export const lengthsMask = defineMask<'keys'>({
@@ -14,7 +14,7 @@ export const lengthsMask = defineMask<'keys'>({
   features: ({ operands: { keys } }) => ({ lengths: keys }),
   seesFirstKey: ({ operands: { keys } }, { graph }, nonEmpty) =>
     nonEmpty(keys) ? true : graph.ops.greaterOrEqual(column(keys), 1),
-  withPrefixTokens: ({ operands: { keys } }, { count, ownKeys }) => keyLengths(ownKeys ? moreBy(keys, count) : keys),
+  withPrefixTokens: ({ operands: { keys } }, { count, ownKeys }) => keyLengths(ownKeys ? increasedBy(keys, count) : keys),
 });
 
 /** Keys within the length of their sequence: positions `< keys[b]`, int64 [batch]. */

@@ -55,7 +55,7 @@ export interface MaskFrame {
 }
 
 /** Positions of queries and keys, int32. */
-export interface MaskPlaces extends MaskFrame {
+export interface MaskPositions extends MaskFrame {
   /** The indices of keys: 0, 1, …; [1, 1, 1, kv_seq]. */
   keyRows(): Value;
   /** The index of the key at the position of each query; [1 or batch, 1, seq, 1]. */
@@ -93,7 +93,7 @@ export interface PrefixTokens {
 }
 
 /** Positions of queries and keys under a mask that defines them itself. */
-export interface MaskPlacing<D extends string = string, O extends object = object> {
+export interface MaskPositioning<D extends string = string, O extends object = object> {
   /** The place of a query or a key; undefined outside all sequences: such a query attends to no key, and no query attends to such a key. */
   places(
     mask: Mask<NDArray, D, O>,
@@ -105,7 +105,7 @@ export interface MaskPlacing<D extends string = string, O extends object = objec
     key(j: number): Place | undefined;
   };
   /** The same as tensors of a graph. */
-  tensors(mask: Mask<Value, D, O>, frame: MaskFrame): MaskPlaces;
+  tensors(mask: Mask<Value, D, O>, frame: MaskFrame): MaskPositions;
 }
 
 /** Everything about one class of masks. Code that needs an optional part that a class omits refuses the mask. */
@@ -121,7 +121,7 @@ export interface MaskDefinition<D extends string = string, O extends object = ob
   /** The definition as a predicate: the reference for tensors and kernels. */
   allows(mask: Mask<NDArray, D, O>, pair: Pair): boolean;
   /** The mask as a tensor. */
-  tensor(mask: Mask<Value, D, O>, at: MaskPlaces): Truth;
+  tensor(mask: Mask<Value, D, O>, at: MaskPositions): Truth;
   /** The whole mask as features of kernels; undefined if there is none for it. */
   features?<V>(mask: Mask<V, D, O>): MaskFeatures<V> | undefined;
   /** Features that are true for every pair that it allows; default its features. For costs, and to omit implied masks. */
@@ -130,16 +130,16 @@ export interface MaskDefinition<D extends string = string, O extends object = ob
    * For a class under which a query that attends to any key attends to the key at its own position: the queries that do, [1 or batch, 1 or heads, 1 or seq, 1].
    * Undefined otherwise.
    */
-  seesOwnKey?(mask: Mask<Value, D, O>, at: MaskPlaces): Truth | undefined;
+  seesOwnKey?(mask: Mask<Value, D, O>, at: MaskPositions): Truth | undefined;
   /**
    * For a class under which a query attends to the first n keys for some n: the queries with n > 0. `nonEmpty` returns true for data that is known not to be 0.
    * Undefined otherwise.
    */
-  seesFirstKey?(mask: Mask<Value, D, O>, at: MaskPlaces, nonEmpty: (data: Value) => boolean): Truth | undefined;
+  seesFirstKey?(mask: Mask<Value, D, O>, at: MaskPositions, nonEmpty: (data: Value) => boolean): Truth | undefined;
   /** The same mask after prefix tokens were added, which all tokens attend to and which attend to all real tokens. Absent: refused. */
   withPrefixTokens?(mask: Mask<Value, D, O>, front: PrefixTokens): Mask<Value>;
   /** For a class that defines positions itself. It must be used alone, or once among masks joined by `and`. */
-  readonly placing?: MaskPlacing<D, O>;
+  readonly placing?: MaskPositioning<D, O>;
   /** As text; default the name. */
   print?(mask: Mask<unknown, D, O>): string;
 }

@@ -1,7 +1,7 @@
 // Positions of queries and keys, as values of a graph.
 import { type Dim, subDims, termsOf } from '../dim/dim';
 import type { GraphBuilder, Value } from '../ir/graph';
-import { conjuncts, type Mask, type MaskFrame, type MaskPlaces } from './mask';
+import { conjuncts, type Mask, type MaskFrame, type MaskPositions } from './mask';
 
 /** int32: large enough for every position, and one GPU provider runs int64 arithmetic on the CPU. */
 export const place = (x: Value): Value => x.graph.ops.cast(x, 'int32');
@@ -28,14 +28,14 @@ export function lazy<T>(make: () => T): () => T {
 export const placingMask = <V>(mask: Mask<V>): Mask<V> | undefined => conjuncts(mask).find((m) => m.class.definition.placing);
 
 /** Positions of queries and keys under a mask. */
-export function placesOf(mask: Mask<Value>, frame: MaskFrame): MaskPlaces {
+export function placesOf(mask: Mask<Value>, frame: MaskFrame): MaskPositions {
   const placing = placingMask(mask);
   return placing?.class.definition.placing?.tensors(placing, frame) ?? plainPlaces(frame);
 }
 
 const neverNegative = (d: Dim): boolean => termsOf(d).every((t) => t.coefficient > 0);
 
-function plainPlaces(frame: MaskFrame): MaskPlaces {
+function plainPlaces(frame: MaskFrame): MaskPositions {
   const { graph, seq, kvSeq, queryOffset } = frame;
   const { add } = graph.ops;
   const keyRows = lazy(() => keyRow(placesUpTo(graph, kvSeq), kvSeq));

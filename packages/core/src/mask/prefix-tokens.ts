@@ -4,13 +4,13 @@ import type { Value } from '../ir/graph';
 import type { Mask, PrefixTokens } from './mask';
 
 /** `value` prepended `count` times along an axis. */
-export function inFront(x: Value, axis: number, count: Dim, value: number): Value {
+export function padStart(x: Value, axis: number, count: Dim, value: number): Value {
   const { concat, fill } = x.graph.ops;
   return count ? concat([fill(x, x.dims.with(axis, count), value, x.dtype), x], axis) : x;
 }
 
 /** x + count, for lengths and other int64 values. */
-export function moreBy(x: Value, count: Dim): Value {
+export function increasedBy(x: Value, count: Dim): Value {
   const { add, size } = x.graph.ops;
   return count === 0 ? x : add(x, typeof count === 'number' ? count : size(x, count));
 }

@@ -1,6 +1,6 @@
 // Keys within a distance of the query.
 import type { Dim } from '../dim/dim';
-import { defineMask, type Mask, type MaskPlaces, type Truth } from './mask';
+import { defineMask, type Mask, type MaskPositions, type Truth } from './mask';
 import { both } from './truth';
 
 /** Bounds of a window, in positions; a missing one is open. */
@@ -13,7 +13,7 @@ export interface WindowBounds {
 const mostRows = 2 ** 30;
 
 /** Keys from `left` before to `right` after the query. */
-export function band(at: MaskPlaces, left: number | undefined, right: number | undefined): Truth {
+export function band(at: MaskPositions, left: number | undefined, right: number | undefined): Truth {
   const { add, greaterOrEqual, lessOrEqual, sub } = at.graph.ops;
   // No key is farther from a query than this.
   const furthest = (bound: number, rows: Dim): boolean =>

@@ -4,105 +4,22 @@ import { ConfigError, describe } from '../error';
 import { Value } from '../ir/graph';
 import { expand } from '../ops/movement';
 import type { SequenceContext } from '../sequence/context';
-import type { Rows } from '../sequence/rows';
-import type { DType } from '../tensor/tensor';
+import type { HiddenStates } from '../sequence/hidden-states';
 import { type AnyModule, modulesOf } from './module';
+import type { AnyKindDefinition, BlockInput, BlockInputs, Kind, KindDefinition } from './types';
 
-/**
- * A kind is the contract of a slot; every block has exactly one. Add a kind by merging into this interface, and give its blocks a
- * {@link KindDefinition} as `kindDefinition`.
- */
-export interface Contracts {
-  /** q [batch, heads, seq, head_dim]; k, v [batch, kv_heads, kv_seq, head_dim] → [batch, heads, seq, v_head_dim] */
-  attention(q: Value, k: Value, v: Value, ctx: SequenceContext): Value;
-  /** [..., seq, dim] → [..., seq, out_dim] */
-  mixer(x: Value, ctx: SequenceContext): Value;
-  /** [..., dim] → [..., out_dim] */
-  feedforward(x: Value, ctx: SequenceContext): Value;
-  /** Elementwise, any shape. */
-  activation(x: Value): Value;
-  /**
-   * ids [batch, seq] or pixels → [batch, seq, dim]: one vector for each input position, or for other positions with their context (see `withRows`).
-   * `ctx.inputs` contains the model's other inputs.
-   */
-  embedding(input: Value, ctx: SequenceContext): Value | Rows;
-  /** [..., seq, dim] → the same with positions added, or with prefix tokens and their context (see `withPrefix`) */
-  position(x: Value, ctx: SequenceContext): Value | Rows;
-  /** q and k rotated by their positions. */
-  rotaryEmbedding(q: Value, k: Value, ctx: SequenceContext): readonly [Value, Value];
-  /** An additive bias [1 or batch, heads, query, key]. */
-  attentionBias(q: Value, k: Value, ctx: SequenceContext): Value;
-  /** [..., dim] → [..., dim] */
-  norm(x: Value): Value;
-  /** [..., seq, dim] → [..., seq, dim]: one residual layer. */
-  layer(x: Value, ctx: SequenceContext): Value;
-  /** [..., seq, dim] → [..., seq, dim]: a sequence of layers. */
-  stack(x: Value, ctx: SequenceContext): Value;
-  /** Named inputs → named outputs. */
-  model(inputs: Readonly<Record<string, Value>>, ctx: SequenceContext): Record<string, Value>;
-}
-/** The name of a kind. */
-export type Kind = keyof Contracts & string;
+export {
+  type AnyKindDefinition,
+  type BlockInput,
+  type BlockInputs,
+  type Contracts,
+  type Kind,
+  type KindDefinition,
+  type OpenSize,
+  openSizes,
+} from './types';
 
-/** One input of a block that is compiled by itself. */
-export interface BlockInput {
-  readonly dtype: DType;
-  /** Numbers, symbolic sizes (`batch`, `seq`, `memory_seq`), and {@link openSizes} where the config does not determine a size. */
-  readonly dims: readonly Dim[];
-  /** For integers: the exclusive upper bound of the elements; the lower is 0. */
-  readonly below?: number;
-}
-/** The inputs of a block that is compiled by itself, by name. */
-export type BlockInputs = Readonly<Record<string, BlockInput>>;
-
-/** The sizes that a config may leave undetermined, by their names in {@link BlockInput.dims}. */
-export const openSizes = ['dim', 'heads', 'kv_heads', 'head_dim', 'value_dim'] as const;
-/** One of {@link openSizes}. */
-export type OpenSize = (typeof openSizes)[number];
-
-/** Everything about a kind besides its contract. */
-export interface KindDefinition<K extends Kind = Kind> {
-  /** One sentence for the catalogue. */
-  readonly summary: string;
-  /**
-   * How it uses a mask.
-   *
-   * - `pairs`      masks each pair of query and key, and accepts a bias on the scores
-   * - `rows`       uses it in its own way
-   * - `forwarded`  passes it on to the blocks in its slots
-   * - `none`       does not receive it
-   */
-  readonly masks: 'pairs' | 'rows' | 'forwarded' | 'none';
-  /** Whether it works on heads: `dim` in its config is then the number of channels of one head, and `seqLen` the number of keys. */
-  readonly ofHeads?: true;
-  /** Whether its result depends only on positions, not on the elements of its inputs. */
-  readonly fromPositions?: true;
-  /** Sizes that may be undetermined when it is compiled by itself, since any number fits. */
-  readonly anySize?: readonly OpenSize[];
-  /** The inputs of its blocks when compiled by themselves. A block with other inputs declares them in its definition. */
-  inputs(module: AnyModule): BlockInputs;
-  /** How it is called by itself. Absent for a kind with named inputs and named outputs. */
-  readonly alone?: {
-    /** The output names of `call`. */
-    readonly outputs: readonly string[];
-    /** `input` returns the first of the named inputs that exists, or throws. */
-    call(forward: Contracts[K], input: (...names: readonly string[]) => Value, ctx: SequenceContext): readonly Value[];
-  };
-}
-/** The definition of any kind. */
-// biome-ignore lint/suspicious/noExplicitAny: one list contains the definitions of all kinds
-export type AnyKindDefinition = KindDefinition<any>;
-
-declare module './module' {
-  interface About {
-    /** The definition of a user's own kind, from its block. */
-    readonly kindDefinition?: AnyKindDefinition;
-    /** Its inputs when compiled by itself, if they differ from those of its kind. */
-    readonly inputs?: (module: AnyModule) => BlockInputs;
-  }
-}
-
-const rowsIn = (given: Value | Rows): Value => (given instanceof Value ? given : given.rows);
+const rowsIn = (given: Value | HiddenStates): Value => (given instanceof Value ? given : given.hiddenStates);
 
 const numberIn = (m: AnyModule, field: string): number | undefined => {
   const value = m.about.config?.[field];

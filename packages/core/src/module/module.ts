@@ -1,54 +1,10 @@
 // Modules: forward functions that know the parameters and modules they use.
 import { describe, internal } from '../error';
 import { type GraphBuilder, Value } from '../ir/graph';
-import type { Rule } from '../lower/rule';
 import { Parameter } from '../parameter/parameter';
+import type { About, AnyModule, Child, Children, Fn, Module } from './types';
 
-/** What a module may contain. An interface, because a type alias would be circular. */
-export interface Children {
-  readonly [name: string]: Child;
-}
-/** One entry of a module's record. */
-export type Child = Parameter | AnyModule | readonly Child[] | Children | undefined;
-
-/** Any forward function. */
-// biome-ignore lint/suspicious/noExplicitAny: a forward function may have any signature
-export type Fn = (...args: any[]) => unknown;
-
-/** Metadata of a module. */
-export interface About {
-  /** The kind of slot that it fills. Absent for a module that no block made. */
-  readonly kind?: string;
-  /** The block and config it came from. */
-  readonly blockName?: string;
-  readonly config?: Readonly<Record<string, unknown>>;
-  /** Rules that lower the ops that its forward function emits, except those of blocks in it. */
-  readonly rules?: readonly Rule[];
-  /** Factor of the initial values in the module and below, for schemes that scale: it keeps a deep stack stable. */
-  readonly gain?: number;
-  /** Parameters below it that `reparametrize` replaced completely: they no longer have a name. */
-  readonly dropped?: ReadonlySet<Parameter>;
-}
-
-/** A forward function together with the record of what it uses. The keys of the record, joined by dots, are the names in the checkpoint. */
-export type Module<F extends Fn = Fn> = F & {
-  readonly children: Children;
-  /** The function alone, without its scope. */
-  readonly forward: F;
-  readonly about: About;
-  readonly kind?: string;
-  readonly blockName?: string;
-};
-/** Any module, with any forward function. */
-export interface AnyModule {
-  readonly children: Children;
-  readonly forward: Fn;
-  readonly about: About;
-  readonly kind?: string;
-  readonly blockName?: string;
-  // biome-ignore lint/suspicious/noExplicitAny: see Fn
-  (...args: any[]): unknown;
-}
+export type { About, AnyModule, Child, Children, Fn, Module } from './types';
 
 // The module whose forward function runs, by graph: its record contains the name under which another module is called.
 const callers = new WeakMap<GraphBuilder, AnyModule[]>();

@@ -22,7 +22,7 @@ export function standalone(m: AnyModule): AnyModule {
       path: 'compile',
       problem: `a ${m.kind} cannot be compiled by itself, because its kind has no definition`,
       got: describe(m),
-      hint: 'Give its block a kindDefinition, or wrap it: module({ block }, (inputs, ctx) => ({ y: block(inputs.x, ctx) }))',
+      hint: 'Add a kindDefinition to its block, or wrap it: module({ block }, (inputs, ctx) => ({ y: block(inputs.x, ctx) }))',
     });
   const { alone } = kind;
   if (!alone) return m;

@@ -15,7 +15,7 @@ export function decomposeAttend(parts: AttendParts<Value>, attrs: AttendAttrs, o
   const biased = bias ? ops.add(perHead, ops.cast(bias, perHead.dtype)) : perHead;
   // A sink gets all weight if there is no key.
   const some = !keep || sinks ? true : someKey(parts.mask, frame, keep);
-  const masked = keep ? hidden(biased, keep, some, ops) : biased;
+  const masked = keep ? maskScores(biased, keep, some, ops) : biased;
   const weights = sinks ? softmaxWithSinks(masked, ops.reshape(sinks, [sinks.dims[0]!, 1, 1]), ops) : ops.softmax(masked, -1);
   const kept = noise ? dropped(weights, noise, attrs.dropout ?? 0, ops) : weights;
   const y = weightedRows(kept, v, q, ops);
@@ -31,8 +31,8 @@ export const wide = (dtype: DType): DType => (dtype === 'float64' ? dtype : 'flo
  * Scores with −∞ where `keep` is false, which no score and no bias can outweigh. In a fully masked row all of them become 0, so that its
  * weights are finite, here and in the gradient; its result is replaced afterwards. `some` is true where a query may attend to a key.
  */
-export function hidden(scores: Value, keep: Value, some: Value | true, ops: Vocabulary): Value {
-  return ops.where(keep, scores, hiddenScore(keep, some, scores.dtype, ops));
+export function maskScores(scores: Value, keep: Value, some: Value | true, ops: Vocabulary): Value {
+  return ops.where(keep, scores, maskedScore(keep, some, scores.dtype, ops));
 }
 
 /**
@@ -42,7 +42,7 @@ export function hidden(scores: Value, keep: Value, some: Value | true, ops: Voca
  * Throws   nothing
  * Lowers   everywhere: Where, or a constant
  */
-export function hiddenScore({ graph }: Value, some: Value | true, dtype: DType, { where }: Vocabulary): Value {
+export function maskedScore({ graph }: Value, some: Value | true, dtype: DType, { where }: Vocabulary): Value {
   const nothing = graph.number(Number.NEGATIVE_INFINITY, dtype);
   return some === true ? nothing : where(some, nothing, graph.number(0, dtype));
 }

@@ -9,7 +9,7 @@ import type { NDArray } from '../tensor/tensor';
 import { expectClose } from '../testing';
 import { array, feeder, randomArray } from '../testing/attention-calls';
 import { attendOp } from './attend';
-import { attendBlockwise, blockOf, readBlockwise } from './attend-window';
+import { attendBlockwise, blockSizeOf, readBlockwise } from './attend-window';
 import { GraphBuilder } from './vocabulary';
 
 interface Call {
@@ -138,7 +138,7 @@ test('memory grows with the window, not with the keys', () => {
   expect(largest(4096, 64)).toBe(4096 * 2 * 64);
   expect(largest(8192, 64)).toBe(2 * largest(4096, 64));
   expect(largest(4096, 128)).toBe(2 * largest(4096, 64));
-  expect(blockOf(2, 2)).toBe(16);
+  expect(blockSizeOf(2, 2)).toBe(16);
   expect(largest(4096, 4)).toBe(4096 * 2 * 16);
 });
 
@@ -148,11 +148,11 @@ describe('what blocks cannot express', () => {
   test.each<readonly [string, Parameters<typeof readBlockwise>[0]]>([
     ['the mask is not a window bounded on both sides: causal', { mask: causal }],
     ['the mask is not a window bounded on both sides: window(2 left, ∞ right)', { mask: slidingWindow({ left: 2 }) }],
-    ['the window leaves out the query itself', { mask: slidingWindow({ left: 2, right: -1 }) }],
+    ['the window excludes the query itself', { mask: slidingWindow({ left: 2, right: -1 }) }],
     ['it cannot express the mask: dense, not (causal)', { mask: and<number>(window, keep, not(causal)) }],
     ['it cannot express the mask: window(2 left, 2 right) or dense', { mask: or<number>(window, keep) }],
     ['keys and queries belong to different sequences', { mask: and<number>(window, documents(0, 1)) }],
-    ['where the queries start is known from the data only', { mask: window, queryOffset: 1 }],
+    ['the query offset depends on data', { mask: window, queryOffset: 1 }],
     ['a bias has a number for every pair', { mask: window, bias: 1 }],
     ['dropout has a number for every pair', { mask: window, noise: 1 }],
   ])('%s', (reason, parts) => expect((readBlockwise(parts) as { refused: Reason }).refused.text).toContain(reason));

@@ -4,18 +4,12 @@ import { mismatch, type Value } from '../ir/graph';
 import { defineReasons, type Reason } from '../lower/reason';
 import { reasons } from '../lower/reasons';
 import { sequenceOf } from '../mask/documents';
-import { expressedBy, type MaskReading } from '../mask/features';
+import { type ExpressedMask, expressedBy } from '../mask/features';
 import { type Mask, printMask } from '../mask/mask';
 import { place, placeOf, placesUpTo } from '../mask/places';
 import { anyKey } from '../mask/tensor';
-import { hidden, scaledScores, softmaxWithSinks } from './attend-definition';
+import { maskScores, scaledScores, softmaxWithSinks } from './attend-definition';
 import { type AttendParts, scaleOf } from './attend-parts';
-import { cast } from './cast';
-import { equal, greater, greaterOrEqual, less, lessOrEqual, logicalAnd, where } from './comparison';
-import { add, mul, sub } from './elementwise';
-import { matmul } from './matmul';
-import { pad, reshape, slice, transpose, unsqueeze, windows } from './movement';
-import { softmax } from './softmax';
 
 /** Options of {@link attendBlockwise}: those of Attend that it supports. */
 export interface BlockwiseOptions {
@@ -32,15 +26,15 @@ const shortestBlock = 16;
 
 const own = defineReasons({
   unbounded: ({ mask }: { readonly mask: string }) => `the mask is not a window bounded on both sides: ${mask}`,
-  queryOutside: () => 'the window leaves out the query itself',
-  dataOffset: () => 'where the queries start is known from the data only',
+  queryOutside: () => 'the window excludes the query itself',
+  dataOffset: () => 'the query offset depends on data',
   perPair: ({ what }: { readonly what: string }) => `${what} has a number for every pair of query and key`,
 });
 
 const words = { window: true, lengths: true, keyPadding: true, documents: true } as const;
 
 /** The parts of a mask that blocks can express. */
-export type BlockwiseReading<V> = MaskReading<V, typeof words> & { readonly left: number; readonly right: number };
+export type BlockwiseReading<V> = ExpressedMask<V, typeof words> & { readonly left: number; readonly right: number };
 
 /** How an Attend is computed block by block, or why it cannot be. For rules. */
 export function readBlockwise<V>({
@@ -50,7 +44,7 @@ export function readBlockwise<V>({
   noise,
 }: Pick<AttendParts<V>, 'mask' | 'queryOffset' | 'bias' | 'noise'>): BlockwiseReading<V> | { readonly refused: Reason } {
   const reading = expressedBy(mask, words);
-  if (reading.beyond !== undefined) return { refused: reasons.maskNotExpressible(reading.beyond) };
+  if (reading.inexpressible !== undefined) return { refused: reasons.maskNotExpressible(reading.inexpressible) };
   const { left, right, documents } = reading;
   if (left === undefined || right === undefined) return { refused: own.unbounded({ mask: printMask(mask) }) };
   if (left < 0 || right < 0) return { refused: own.queryOutside() };
@@ -62,7 +56,7 @@ export function readBlockwise<V>({
 }
 
 /** Queries in a block for a window; each block attends to the keys of two blocks. */
-export const blockOf = (left: number, right: number): number => Math.max(left + right, shortestBlock);
+export const blockSizeOf = (left: number, right: number): number => Math.max(left + right, shortestBlock);
 
 /**
  * Attend with a window, computed in blocks of `max(left + right, 16)` queries, each over two blocks of keys.
@@ -74,6 +68,8 @@ export const blockOf = (left: number, right: number): number => Math.max(left + 
  * Lowers   everywhere: MatMul, Softmax
  */
 export function attendBlockwise(q: Value, k: Value, v: Value, { mask, scale, softcap, sinks }: BlockwiseOptions): Value {
+  const { ops } = q.graph;
+  const { cast, less, logicalAnd, matmul, reshape, slice, softmax, transpose, unsqueeze, where } = ops;
   const { left, right, lengths, keyPadding, documents } = q.graph.located('attendBlockwise', [q, k, v], () => {
     const reading = readBlockwise({ mask });
     if ('refused' in reading) throw mismatch(reading.refused.text, 'a window with both bounds', printMask(mask));
@@ -88,7 +84,7 @@ export function attendBlockwise(q: Value, k: Value, v: Value, { mask, scale, sof
   const queries = blocks.ofQueries(q, 2);
   const byGroup = reshape(queries, [batch, kvHeads, group, count, block, q.dims[3]!]);
   const perBlock = reshape(transpose(byGroup, [0, 1, 3, 2, 4, 5]), [batch, kvHeads, count, mulDims(group, block), q.dims[3]!]);
-  const scores = scaledScores(perBlock, blocks.ofKeys(k, 2), scaleOf(k, scale), softcap, q.graph.ops);
+  const scores = scaledScores(perBlock, blocks.ofKeys(k, 2), scaleOf(k, scale), softcap, ops);
 
   const conditions = [blocks.band(), ...blocks.inside()];
   if (lengths) conditions.push(blocks.perKey(less(unsqueeze(blocks.rows(), [0]), place(reshape(lengths, [batch, 1, 1])))));
@@ -101,8 +97,8 @@ export function attendBlockwise(q: Value, k: Value, v: Value, { mask, scale, sof
   // Without masks of data, a query attends to itself; so does the padding of the last block, unless the window ends before its own position.
   const data = lengths ?? keyPadding ?? documents;
   const some = sinks || (!data && right === 0) ? true : anyKey(keep);
-  const masked = hidden(separate, keep, some, q.graph.ops);
-  const weights = sinks ? softmaxWithSinks(masked, reshape(sinks, [kvHeads, 1, group, 1, 1]), q.graph.ops) : softmax(masked, -1);
+  const masked = maskScores(separate, keep, some, ops);
+  const weights = sinks ? softmaxWithSinks(masked, reshape(sinks, [kvHeads, 1, group, 1, 1]), ops) : softmax(masked, -1);
   const merged = reshape(cast(weights, v.dtype), scores.dims);
   const width = v.dims[3]!;
   const y = reshape(matmul(merged, blocks.ofKeys(v, 2)), [batch, kvHeads, count, group, block, width]);
@@ -114,8 +110,10 @@ export function attendBlockwise(q: Value, k: Value, v: Value, { mask, scale, sof
 /** Queries and keys in blocks: block n of the queries attends to blocks n and n + 1 of the keys, which begin `left` positions before it. */
 function blocking(q: Value, k: Value, left: number, right: number) {
   const { graph } = q;
+  const { add, equal, greater, greaterOrEqual, less, lessOrEqual, logicalAnd, mul, pad, reshape, slice, sub, where, windows } =
+    graph.ops;
   const [seq, kvSeq] = [q.dims[2]!, k.dims[2]!];
-  const block = blockOf(left, right);
+  const block = blockSizeOf(left, right);
   const count = ceilDivDims(seq, block);
   const before = subDims(kvSeq, seq);
   const ofQueries = (x: Value, axis: number): Value => {

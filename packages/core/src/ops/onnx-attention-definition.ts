@@ -6,7 +6,7 @@ import { causal } from '../mask/causal';
 import { dense } from '../mask/dense';
 import { keyLengths } from '../mask/lengths';
 import { anyKey, materialize } from '../mask/tensor';
-import { grouped, headwise, hidden, scaledScores, weightedRows, wide } from './attend-definition';
+import { grouped, headwise, maskScores, scaledScores, weightedRows, wide } from './attend-definition';
 import {
   type AttentionAttrs,
   type AttentionParts,
@@ -36,7 +36,7 @@ export function decomposeAttention(
   const { keep, bias, certain } = allowed(parts, s, attrs, opset, ops);
   const biased = bias ? ops.add(capped, ops.cast(bias, precision)) : capped;
   const some = keep && !certain ? anyKey(keep) : true;
-  const guarded = ops.softmax(keep ? hidden(biased, keep, some, ops) : biased, -1);
+  const guarded = ops.softmax(keep ? maskScores(biased, keep, some, ops) : biased, -1);
   const weights = some === true ? guarded : ops.where(some, guarded, 0);
   const y = weightedRows(weights, ops.cast(value, q.dtype), q, ops);
   const shown = [raw, capped, keep ? ops.where(keep, biased, Number.NEGATIVE_INFINITY) : biased, weights][mode]!;

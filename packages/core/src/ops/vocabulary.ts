@@ -3,11 +3,6 @@ import { Builder } from '../ir/builder';
 import type { GraphOptions, GraphBuilder as Interface } from '../ir/types';
 import * as vocabulary from './index';
 
-type All = typeof vocabulary;
-declare module '../ir/types' {
-  interface Vocabulary extends All {}
-}
-
 /** Collects the nodes of a graph. Every value refers to its builder; there is no global builder. */
 export type GraphBuilder = Interface;
 /** Makes an empty graph. */

@@ -117,7 +117,7 @@ export function fansOf(dims: readonly number[], path = 'init'): Fans {
       problem: 'the initialisation requires a fan in and a fan out',
       expected: 'dims [out, in, ...kernel]',
       got: describe(dims),
-      hint: 'Give a bias a plain distribution, or fanIn(n)',
+      hint: 'Use a plain distribution for a bias, or fanIn(n)',
     });
   }
   return [fanIn * countOf(kernel), fanOut * countOf(kernel)];

@@ -45,6 +45,6 @@ export function matrixDims(what: string, { dims }: Parameter): readonly [out: nu
     problem: 'the parameter is not a matrix',
     expected: '[out, in]',
     got: `[${dims.join(', ')}]`,
-    hint: 'Select weights of linear maps',
+    hint: 'Select weights of linear layers',
   });
 }

@@ -43,7 +43,7 @@ export function checkFeed(port: Port, feed: Tensor, away: boolean): void {
     const hint = `castTensor(feed, '${port.dtype}') converts it`;
     throw new FeedError({
       path,
-      problem: 'another dtype',
+      problem: 'wrong dtype',
       expected: printType(port),
       got: printType(feed),
       hint,
@@ -58,7 +58,7 @@ export function checkFeed(port: Port, feed: Tensor, away: boolean): void {
       hint: `tensor('${dtype}', dims, values) makes the right one`,
     });
   if (dims.length !== port.dims.length)
-    throw new FeedError({ path, problem: 'another number of dims', expected: printType(port), got: printType(feed) });
+    throw new FeedError({ path, problem: 'wrong number of dims', expected: printType(port), got: printType(feed) });
   const wrong = dims.find((d: unknown) => !Number.isSafeInteger(d) || (d as number) < 0);
   if (wrong !== undefined)
     throw new FeedError({
@@ -84,7 +84,7 @@ export function unknownFeed(name: string, { inputs, outputs }: Signature): FeedE
   const hint = near ? `Did you mean "${near}"? ` : output ? 'It is an output. ' : '';
   return new FeedError({
     path: pathOf(name),
-    problem: 'the model has no such input',
+    problem: 'the model has no input of this name',
     got: describe(name),
     hint: `${hint}Inputs: ${names.join(', ') || 'none'}`,
   });

@@ -43,23 +43,23 @@ describe('feeds are refused', () => {
 
   it.each([
     ['missing', { a }, 'feed "b": missing; expected float32[n, 3], got nothing'],
-    ['unknown', { a, b, aa: a }, 'feed "aa": the model has no such input; got "aa". Did you mean "a"? Inputs: a, b'],
+    ['unknown', { a, b, aa: a }, 'feed "aa": the model has no input of this name; got "aa". Did you mean "a"? Inputs: a, b'],
     [
       'outputs',
       { a, b, product: a },
-      'feed "product": the model has no such input; got "product". It is an output. Inputs: a, b',
+      'feed "product": the model has no input of this name; got "product". It is an output. Inputs: a, b',
     ],
     [
       'of another dtype',
       { a, b: tensor('float16', [2, 3], [1, 2, 3, 4, 5, 6]) },
-      'feed "b": another dtype; expected float32[n, 3], got float16[2, 3]. castTensor(feed, \'float32\') converts it',
+      'feed "b": wrong dtype; expected float32[n, 3], got float16[2, 3]. castTensor(feed, \'float32\') converts it',
     ],
     [
       'of another sort of number',
       { a, b: tensor('int64', [2, 3], [1, 2, 3, 4, 5, 6]) },
-      'feed "b": another dtype; expected float32[n, 3], got int64[2, 3]',
+      'feed "b": wrong dtype; expected float32[n, 3], got int64[2, 3]',
     ],
-    ['of another rank', { a, b: counting(6) }, 'feed "b": another number of dims; expected float32[n, 3], got float32[6]'],
+    ['of another rank', { a, b: counting(6) }, 'feed "b": wrong number of dims; expected float32[n, 3], got float32[6]'],
     ['of a wrong size', { a, b: counting(2, 5) }, 'feed "b": has the wrong size on axis 1; expected 3, got 5'],
     [
       'with two values for one size name',
@@ -280,7 +280,7 @@ describe('a cache of fixed capacity', () => {
     const first = await (await createRunner(model, ort))({ x: rows(x, 0, 4) });
     const feeds = (pastLengths: number) => ({ x: rows(x, 4, 7), past_lengths: int64(pastLengths), ...pasts(first) });
     expect(() => completeFeeds(model.signature, feeds(5), 0)).toThrow(
-      'feed "past_lengths": the cache has no room for the new tokens; expected 0 to 4 (7 - seq), by state.io, got 5 at [0]. Compile with a larger capacity',
+      'feed "past_lengths": the capacity of the cache is too small for the new tokens; expected 0 to 4 (7 - seq), by state.io, got 5 at [0]. Compile with a larger capacity',
     );
     expect(() => completeFeeds(model.signature, feeds(-1), 0)).toThrow('got -1 at [0]');
     expect(() => completeFeeds(model.signature, { x: counting(1, 8, 8) }, 0)).toThrow(
@@ -391,7 +391,7 @@ describe('tensors of the runtime', () => {
     );
     const other = new ort.Tensor('int64', BigInt64Array.of(1n, 2n, 3n), [1, 3]);
     await expect(run({ a: other, b: counting(1, 3) })).rejects.toThrow(
-      'feed "a": another dtype; expected float32[n, 3], got int64[1, 3]',
+      'feed "a": wrong dtype; expected float32[n, 3], got int64[1, 3]',
     );
     await run.dispose();
   });
@@ -410,7 +410,7 @@ describe('tensors of the runtime', () => {
     expect([tensors[0]!.dims, handed[0] === a, handed[1]]).toEqual([[2, 3], true, undefined]);
     const refused = (a: ReturnType<typeof there>) => () => prepareFeeds(signature).complete({ a, b: counting(2, 3) });
     expect(refused(there([2, 5]))).toThrow('has the wrong size on axis 1; expected 3, got 5');
-    expect(refused(there([2, 3], 'float16'))).toThrow('another dtype; expected float32[n, 3], got float16[2, 3]');
+    expect(refused(there([2, 3], 'float16'))).toThrow('wrong dtype; expected float32[n, 3], got float16[2, 3]');
     const packed = attention({ x: ['float32', ['tokens', 8]], lengths: ['int64', ['batch']] }, { layout: 'packed' });
     expect(() => prepareFeeds(packed.signature).complete({ x: { ...x, dims: [7, 8] }, lengths: there([2], 'int64') })).toThrow(
       'feed "lengths": the runner cannot read it, but derives "offsets_of_lengths" from it',

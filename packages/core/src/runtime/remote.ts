@@ -256,7 +256,7 @@ function remoteRunner(signature: Signature, loaded: Loaded, { ask, isGone }: Ret
     disposed ??= close();
     return within(disposed, timeout, () => {
       if (!end) throw lateError(timeout, 'it was not freed', 'End its thread yourself, or give dispose a longer timeout');
-      end(lateError(timeout, 'the thread was ended', 'Give dispose a longer timeout'));
+      end(lateError(timeout, 'the thread was terminated', 'Pass dispose a longer timeout'));
     });
   };
   return Object.assign(run, { signature, ...loaded, dispose });

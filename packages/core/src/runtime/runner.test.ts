@@ -382,7 +382,7 @@ describe('models', () => {
     const model = { ...lookup(), weights: undefined };
     await expect(createRunner(model, ort)).rejects.toThrow(WeightError);
     await expect(createRunner(model, ort)).rejects.toThrow(
-      'weight "embed.weight": the model was compiled without weights. Give compile() the weights, or initialize(module)',
+      'weight "embed.weight": the model was compiled without weights. Pass weights to compile(): a checkpoint, or initialize(module)',
     );
   });
 

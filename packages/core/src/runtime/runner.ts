@@ -134,7 +134,7 @@ export async function createRunner<I extends string = string, O extends string =
     const timeout = checkTimeout(o, Number.POSITIVE_INFINITY);
     disposed ??= last.then(() => session.release()).then(close);
     return within(disposed, timeout, () => {
-      throw lateError(timeout, 'the session is freed once it has', 'Give dispose a longer timeout');
+      throw lateError(timeout, 'the session is freed once it has', 'Pass dispose a longer timeout');
     });
   };
   // Names are checked at run time; the types contain those that are known.

@@ -26,15 +26,9 @@ import { connectRunner, serveRunner } from './remote';
 import { createRunner } from './runner';
 import { createWorkerRunner, type WorkerRunnerOptions } from './worker';
 
-// The sources are TypeScript, which a thread does not read by itself.
 const require = createRequire(import.meta.url);
 const text = (x: string) => JSON.stringify(x);
-const source = text(new URL('./worker-thread.ts', import.meta.url).href);
-const tsx = text(pathToFileURL(require.resolve('tsx/esm/api')).href);
-const script = new URL(
-  `data:text/javascript,${encodeURIComponent(`import { tsImport } from ${tsx}; await tsImport(${source}, ${source});`)}`,
-);
-const options: WorkerRunnerOptions = { runtime: 'onnxruntime-node', thread: { script } };
+const options: WorkerRunnerOptions = { runtime: 'onnxruntime-node' };
 const numbers = (t: Tensor | undefined): number[] => [...toArray(t!).data];
 const feeds = { a: counting(2, 3), b: counting(2, 3) };
 
@@ -282,7 +276,7 @@ describe('a runner in a worker', () => {
       const asked = reasons([run(feeds), run(feeds)]);
       await run.dispose({ timeout: 30 });
       const reason =
-        'runner: a run had not ended 30 ms after dispose was called, and the thread was ended. Give dispose a longer timeout';
+        'runner: a run had not ended 30 ms after dispose was called, and the thread was terminated. Pass dispose a longer timeout';
       expect(await asked).toEqual([reason, reason]);
       await run.dispose();
     });
@@ -291,7 +285,7 @@ describe('a runner in a worker', () => {
       const run = await failing('block', '() => { for (;;); }');
       const asked = reasons([run(feeds)]);
       await run.dispose({ timeout: 30 });
-      expect((await asked)[0]).toContain('the thread was ended');
+      expect((await asked)[0]).toContain('the thread was terminated');
     });
 
     it('refuses an invalid timeout', async () => {
@@ -311,7 +305,7 @@ describe('a runner in a worker', () => {
     const program = (end: string) => `
       const { createWorkerRunner } = await import(${file('./worker.ts')});
       const { arithmetic, counting } = await import(${file('./models.test-helper.ts')});
-      const run = await createWorkerRunner(arithmetic(), { runtime: 'onnxruntime-node', thread: { script: new URL(${text(script.href)}) } });
+      const run = await createWorkerRunner(arithmetic(), { runtime: 'onnxruntime-node' });
       await run({ a: counting(1, 3), b: counting(1, 3) });
       ${end}`;
     const start = (code: string) =>

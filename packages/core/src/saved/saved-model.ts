@@ -1,6 +1,6 @@
 // The description of a saved model: everything that the ONNX file does not contain.
 import type { Model, Signature } from '../compile/compile';
-import { toConfig } from '../config/resolve';
+import { toConfig } from '../config/to-config';
 import { dim } from '../dim/dim';
 import { ConfigError, describe, FileError } from '../error';
 import { type Derivation, derivations } from '../ir/graph';

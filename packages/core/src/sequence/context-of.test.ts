@@ -133,7 +133,7 @@ describe('inputs that would be ignored in silence, or appear twice', () => {
 describe('a state', () => {
   const decoder = module({}, ({ x }: Readonly<Record<string, Value>>, ctx: SequenceContext) => {
     const heads = (v: Value): Value => splitHeads(v, 2, padded);
-    const [k, v, at] = crossAttentionKeyValues(ctx, (m) => [heads(m.rows), heads(m.rows)]);
+    const [k, v, at] = crossAttentionKeyValues(ctx, (m) => [heads(m.hiddenStates), heads(m.hiddenStates)]);
     return { y: attend(heads(x!), k, v, at) };
   });
   const compiled = (mask: readonly Dim[]) =>
@@ -148,13 +148,13 @@ describe('a state', () => {
     });
 
   it('takes a mask over the cached positions of a memory and those of the call', () => {
-    const { inputs } = compiled(['batch', 'memory_rows + memory_seq']).signature;
+    const { inputs } = compiled(['batch', 'past_memory + memory_seq']).signature;
     expect(inputs.map(({ name }) => name)).toContain('memory_mask');
   });
 
   it('refuses a mask of the positions of the call alone', () => {
     expect(() => compiled(['batch', 'memory_seq'])).toThrow(
-      /^inputs\.memory_mask: with a state .*; expected \[batch, memory_rows \+ memory_seq\], got bool\[batch, memory_seq\]/,
+      /^inputs\.memory_mask: with a state .*; expected \[batch, memory_seq \+ past_memory\], got bool\[batch, memory_seq\]/,
     );
   });
 

@@ -34,7 +34,7 @@ it('cross attention does not use the positions and the bias of its queries', () 
     input('attention_bias', [1, 1, 'seq', 'seq']),
   ];
   const ctx = contextOf(g, { x, memory, attention_bias }, { layout: 'padded' });
-  const [, , at] = crossAttentionKeyValues(ctx, ({ rows }) => [rows, rows]);
+  const [, , at] = crossAttentionKeyValues(ctx, ({ hiddenStates: rows }) => [rows, rows]);
   expect(at.bias).toBeUndefined();
   expect(at.keys).toEqual({ layout: { kind: 'padded' } });
   expect(Object.getOwnPropertyDescriptor(at, 'positions')!.get).toBeDefined();
@@ -43,7 +43,7 @@ it('cross attention does not use the positions and the bias of its queries', () 
 it('what a branch makes first is made again outside of it, and once', () => {
   const g = new GraphBuilder();
   const [x, yes] = [g.input('x', 'float32', [7]), g.input('yes', 'bool', [])];
-  const shared = newShared();
+  const shared = newShared(g);
   let made = 0;
   const table = () =>
     shared.get('table', () => {
@@ -65,6 +65,16 @@ it('what a branch makes first is made again outside of it, and once', () => {
   expect(made).toBe(2);
 });
 
+it('a shared value has the rules of no block', () => {
+  const g = new GraphBuilder();
+  const x = g.input('x', 'float32', [7]);
+  const origin = { rules: [{ name: 'of a block', roots: [], match: () => [] } as never], history: [] };
+  const [own, shared] = g.at('block', () => [add(x, 2), newShared(g).get('sum', () => add(x, 3))] as const, origin);
+  expect(own.producer!.rules).toEqual(origin.rules);
+  expect(shared.producer!.rules).toEqual([]);
+  expect(shared.producer!.scope).toBe('block');
+});
+
 describe('positions of a memory', () => {
   const traced = (mask: Mask<Value>, own?: true) => {
     const g = new GraphBuilder();
@@ -74,7 +84,7 @@ describe('positions of a memory', () => {
     const ctx = contextOf(g, { x, memory }, { layout: 'padded' });
     const within = withContext(ctx, { memory: { ...ctx.memory!, ...(own && { own }) } });
     const heads = (v: Value) => splitHeads(v, 2, padded);
-    const [k, v, at] = crossAttentionKeyValues(within, ({ rows }) => [heads(rows), heads(rows)]);
+    const [k, v, at] = crossAttentionKeyValues(within, ({ hiddenStates: rows }) => [heads(rows), heads(rows)]);
     expect(attendsToMemory(at)).toBe(!own);
     return attend(heads(x), k, v, withContext(at, { mask: and(at.mask, mask) }));
   };

@@ -1,22 +1,22 @@
 // The sequence context: mask, positions, layout, memory, state between calls. One object, passed down.
 import type { Dim } from '../dim/dim';
 import { ConfigError, internal, ShapeError } from '../error';
-import { usable, type Value } from '../ir/graph';
+import { type GraphBuilder, usable, type Value } from '../ir/graph';
 import { and } from '../mask/and';
 import { documents } from '../mask/documents';
 import { impliedBy } from '../mask/features';
 import { comparesPositions, conjuncts, type Mask, printMask } from '../mask/mask';
 import { attendOp, attendWithWeights } from '../ops/attend';
-import type { KeyPlace, Layout } from './layout';
+import type { KeyPositions, Layout } from './layout';
 import { limitLengths } from './limits';
 import type { State } from './state';
 
 /** What cross attention attends to. */
 export interface Memory {
   /** [batch, memory_seq, memory_dim], or packed [memory_tokens, memory_dim] */
-  readonly rows: Value;
+  readonly hiddenStates: Value;
   /** The source of the values, if it differs from that of the keys. */
-  readonly valueRows?: Value;
+  readonly valueStates?: Value;
   readonly mask: Mask<Value>;
   /** Added to every score, [batch or 1, heads or 1, query, memory_seq]. */
   readonly bias?: Value;
@@ -50,7 +50,7 @@ export interface SequenceContext {
    */
   readonly queryMask?: Mask<Value>;
   /** Position and storage of the keys; set only by `updateCache` and `crossAttentionKeyValues`. */
-  readonly keys?: KeyPlace;
+  readonly keys?: KeyPositions;
   /** Absent if the model has no state between calls. */
   readonly state?: State;
   /** Added to every score, [batch or 1, heads or 1, query, key]. */
@@ -188,7 +188,7 @@ export function crossAttentionKeyValues(
     throw new ShapeError({
       path: '',
       problem: 'cross attention without a memory',
-      hint: 'Give the model an encoder, or the input "memory"',
+      hint: 'Add an encoder to the model, or declare the input "memory"',
     });
   const both = () => {
     const [key, value] = make(memory);
@@ -221,12 +221,15 @@ export function withContext(ctx: SequenceContext, changes: Partial<SequenceConte
   ) as SequenceContext;
 }
 
+/** Whichever block asks first for a shared value, it is nobody's: the rules of that block do not decide what the value becomes. */
+const ofNoBlock = { rules: [], history: [] };
+
 /** An empty `shared` for a context. */
-export function newShared(): Shared {
+export function newShared(g: GraphBuilder): Shared {
   const made = new Map<string, unknown>();
   return {
     get<T>(key: string, make: () => T): T {
-      if (!made.has(key) || !usable(made.get(key))) made.set(key, make());
+      if (!made.has(key) || !usable(made.get(key))) made.set(key, g.at(g.root.where, make, ofNoBlock));
       return made.get(key) as T;
     },
   };

@@ -167,7 +167,7 @@ function shareBlocks(
   if (width > share || smallest < 0)
     throw new FeedError({
       path: 'feed "past_lengths"',
-      problem: smallest < 0 ? 'a negative number of positions' : 'the pool has no room for the new tokens',
+      problem: smallest < 0 ? 'a negative number of positions' : 'the pool has too few blocks for the new tokens',
       expected: `at most ${share} of the ${blocks} blocks for each of ${batch} sequences, ${blockSize} positions in each`,
       got: smallest < 0 ? String(smallest) : `${width} blocks`,
       hint: 'Compile with more blocks, or feed a block_table',

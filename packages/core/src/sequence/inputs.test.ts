@@ -168,13 +168,13 @@ describe('an input with a role that nothing reads', () => {
 describe('names that a state brings along', () => {
   it('are not those of sequences', () => {
     expect(() => compiled({ x: ['float32', ['batch', 'past', 4]] }, { state: 'io' })).toThrow(
-      'inputs.x: the size name "past" is reserved; expected another name, because it means the number of positions in a growing cache',
+      'inputs.x: the size name "past" is reserved; expected another name, because this one is the number of positions in a growing cache',
     );
     compiled({ x: ['float32', ['batch', 'past', 4]] });
     compiled({ x: ['float32', ['batch', 'past', 4]] }, { state: { io: 7 } });
     compiled({ x, attention_mask: ['bool', ['batch', 'past + seq']] }, { state: 'io' });
-    const memory = ['float32', ['batch', 'memory_rows', 4]] as const;
-    expect(() => compiled({ x, memory }, { state: 'io' })).toThrow(/"memory_rows" is reserved/);
+    const memory = ['float32', ['batch', 'past_memory', 4]] as const;
+    expect(() => compiled({ x, memory }, { state: 'io' })).toThrow(/"past_memory" is reserved/);
   });
   it('are not those of inputs or outputs', () => {
     expect(() => compiled({ x, 'past_key_values.0.mine': ['float32', ['n']] }, { state: 'io' })).toThrow(

@@ -12,7 +12,7 @@ import type { CallSizes, State } from './state';
 
 /** Size names of a growing cache, and of a memory in a cache. */
 export const pastDim = 'past';
-export const memoryDim = 'memory_rows';
+export const memoryDim = 'past_memory';
 
 /**
  * The state of a run as feeds of the next run: `present.0.key` → `past_key_values.0.key`. Other outputs are omitted.
@@ -107,7 +107,7 @@ export function limitPast(g: GraphBuilder, seq: Dim, capacity: number | undefine
     input,
     min: 0,
     max: subDims(capacity, seq),
-    problem: 'the cache has no room for the new tokens',
+    problem: 'the capacity of the cache is too small for the new tokens',
     by: 'state.io',
     hint: 'Compile with a larger capacity (state: { io: capacity })',
   });

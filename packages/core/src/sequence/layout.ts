@@ -23,7 +23,7 @@ export type Layout =
 export const padded: Layout = { kind: 'padded' };
 
 /** How the keys of an attention are stored and aligned with the queries. */
-export interface KeyPlace {
+export interface KeyPositions {
   readonly layout: Layout;
   /** int64 [batch]: keys before query 0; only the first queryOffset + seq keys exist. Absent: kv_seq − seq. */
   readonly queryOffset?: Value;
@@ -52,7 +52,7 @@ export function splitHeads(x: Value, heads: number, layout: Layout): Value {
   if (x.rank !== (layout.kind === 'packed' ? 2 : 3))
     throw new ShapeError({
       path: x.graph.where,
-      problem: `heads are split from ${layout.kind} rows`,
+      problem: `cannot split a ${layout.kind} batch into heads`,
       expected: layout.kind === 'packed' ? '[tokens, dim]' : '[batch, seq, dim]',
       got: `[${x.dims.join(', ')}]`,
     });

@@ -16,7 +16,7 @@ export function limitIndices(indices: Value, rows: number, field: string): void 
   const [input] = largest.inputs;
   const g = indices.graph.root;
   if (!input) {
-    limitRows(g, addDims(largest.size, 1), rows, field);
+    limitPositions(g, addDims(largest.size, 1), rows, field);
     return;
   }
   const isIndex = largest.size === 0 && !input.counts;
@@ -33,9 +33,9 @@ export function limitIndices(indices: Value, rows: number, field: string): void 
  * Requires at most `rows` positions, for blocks of fixed length.
  *
  * Throws   ShapeError if it is already known that there are more
- * Example  limitRows(x.graph, x.dims[1]!, 1024, 'encoder.seqLen');
+ * Example  limitPositions(x.graph, x.dims[1]!, 1024, 'encoder.seqLen');
  */
-export function limitRows(g: GraphBuilder, size: Dim, rows: number, field: string): void {
+export function limitPositions(g: GraphBuilder, size: Dim, rows: number, field: string): void {
   g.limit({ size, max: rows, ...tooLong(field) });
 }
 const tooLong = (field: string) => ({

@@ -24,9 +24,9 @@ describe('the block table that the runner makes', () => {
   });
   it('refuses tokens without room in the pool', () => {
     expect(() => made([48, 3], 1)).toThrow(
-      'the pool has no room for the new tokens; expected at most 3 of the 7 blocks for each of 2 sequences, 16 positions in each, got 4 blocks',
+      'the pool has too few blocks for the new tokens; expected at most 3 of the 7 blocks for each of 2 sequences, 16 positions in each, got 4 blocks',
     );
-    expect(() => made([0, 0], 1, 4)).toThrow('the pool has no room for the new tokens');
+    expect(() => made([0, 0], 1, 4)).toThrow('the pool has too few blocks for the new tokens');
     expect(() => made([-1, 3], 1)).toThrow('a negative number of positions');
   });
 });

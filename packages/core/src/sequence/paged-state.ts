@@ -22,7 +22,7 @@ export function pagedState(g: GraphBuilder, call: CallSizes, pool: Pool): State 
   const others = ioState(g, call, 1);
   const { pastLengths } = others;
   const room = subDims(mulDims(tableDim, pool.blockSize), call.seq);
-  g.limit({ input: 'past_lengths', min: 0, max: room, problem: 'the block table has no room for the new tokens' });
+  g.limit({ input: 'past_lengths', min: 0, max: room, problem: 'the block table has too few blocks for the new tokens' });
   const table = blockTable(g, [call.batch, tableDim], pool, [pastLengths], call.seq);
   return { ...others, append: (name, rows) => appendPaged(g, pool, { name, rows, pastLengths, table }) };
 }

@@ -3,7 +3,7 @@ import type { Dim } from '../dim/dim';
 import { ConfigError } from '../error';
 import type { Value } from '../ir/graph';
 import { type Mask, printMask } from '../mask/mask';
-import { inFront, moreBy, withPrefixTokens } from '../mask/prefix-tokens';
+import { increasedBy, padStart, withPrefixTokens } from '../mask/prefix-tokens';
 import { concat, expand, reshape } from '../ops/movement';
 import { iota } from '../ops/shape';
 import { type Memory, type SequenceContext, withContext, without } from './context';
@@ -41,7 +41,7 @@ export function withPrefix(ctx: SequenceContext, prefix: Prefix): SequenceContex
         grownPositions(ctx.positions, prefix),
       );
     },
-    ...(lengths && { lengths: moreBy(lengths, prefix.count) }),
+    ...(lengths && { lengths: increasedBy(lengths, prefix.count) }),
     ...(bias && { bias: grown(bias, prefix, ofBoth, 0) }),
     ...(memory && { memory: grownMemory(memory, prefix) }),
   });
@@ -68,12 +68,12 @@ function grown(x: Value, { count, before }: Prefix, axes: Axes, value: number): 
   return axes.reduce((t, fromEnd) => {
     const axis = t.rank - fromEnd;
     if (t.dims[axis] !== before) return t;
-    return inFront(t, axis, count, value);
+    return padStart(t, axis, count, value);
   }, x);
 }
 
 function grownPositions(positions: Value, { count }: Prefix): Value {
   const batch = positions.dims[0]!;
   const first = expand(reshape(iota(positions, count), [1, count]), [batch, count]);
-  return concat([first, moreBy(positions, count)], 1);
+  return concat([first, increasedBy(positions, count)], 1);
 }

@@ -1,7 +1,7 @@
 // What a user could change so that a kernel of ONNX Runtime can run; depends on codes and data, never on texts.
 import { defineReasons, type Reason } from '../lower/reason';
 import { reasons } from '../lower/reasons';
-import type { Situation } from '../lower/target';
+import type { AdviceContext } from '../lower/target';
 import { keyPaddingMask } from '../mask/key-padding';
 
 const hints = defineReasons({
@@ -13,7 +13,7 @@ const hints = defineReasons({
 });
 
 /** Advice for every target of ONNX Runtime. */
-export function advise({ decision: { chosen, notes, refused } }: Situation): readonly Reason[] {
+export function advise({ decision: { chosen, notes, refused } }: AdviceContext): readonly Reason[] {
   const why = refused.map(({ reason }) => reason);
   const narrow = why.find(reasons.headDimMultiple.is);
   const assumed = why.find(reasons.assumption.is);

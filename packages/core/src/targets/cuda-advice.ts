@@ -1,7 +1,7 @@
 // What a user could change so that a faster attention kernel runs on a GPU.
 import { defineReasons, type Reason, type ReasonOf } from '../lower/reason';
 import { reasons } from '../lower/reasons';
-import type { Situation } from '../lower/target';
+import type { AdviceContext } from '../lower/target';
 import { lengthsMask } from '../mask/lengths';
 import { Attend } from '../ops/attend';
 import { Attention } from '../ops/onnx-attention';
@@ -9,7 +9,7 @@ import { advise } from './advice';
 import { kernelNotes } from './attention-kernel';
 
 const hints = defineReasons({
-  halfPrecision: () => "dtype: 'float16' or 'bfloat16' reaches flash attention; in float32 the GPU has none",
+  halfPrecision: () => "dtype: 'float16' or 'bfloat16' reaches flash attention, which does not exist in float32",
   installCudnn: () => 'with cuDNN 9.3 or newer installed (not 9.10.0 or 9.10.1), MultiHeadAttention can run',
   packedNeedsNoCudnn: () => "layout: 'packed' avoids padding, and its kernel needs no cuDNN",
   headDim: () => 'a head_dim that is a multiple of 8 reaches the fast kernels',
@@ -18,7 +18,7 @@ const hints = defineReasons({
 });
 
 /** Advice for CUDA, depending on the machine if it is known. */
-export function adviseOnCuda(situation: Situation): readonly Reason[] {
+export function adviseOnCuda(situation: AdviceContext): readonly Reason[] {
   const { computes, decision, forecasts } = situation;
   const { op, chosen, notes, refused } = decision;
   const isAttention = op === Attend.key || op === Attention.key;

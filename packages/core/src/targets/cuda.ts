@@ -23,9 +23,9 @@ const costs: Readonly<Record<AttentionKernelName, number>> = {
 };
 
 const own = defineReasons({
-  noKernel: () => 'none of its kernels fits',
+  noKernel: () => 'none of its kernels supports this call',
   capabilityUnknown: () => 'the compute capability was not given: chosen for the newest GPUs',
-  cudnnUnknown: () => 'the version of cuDNN was not given: taken as recent (9.14)',
+  cudnnUnknown: () => 'the version of cuDNN was not given: assumed to be recent (9.14)',
 });
 
 /** Adds the cost of the op's work besides the attention itself. */

@@ -47,15 +47,15 @@ function kernelsIn(
   for (const [row, dtypes] of Object.entries(table)) {
     if (!dtypes) continue;
     const [key, form] = parts(row);
-    const beside = dtypesIn(dtypes.cpu).filter((d) => !isFloat(d) || leftToCpu.includes(key));
-    const own = { dtypes: [...dtypesIn(dtypes.own), ...beside], ...(beside.length && { beside }) };
+    const onCpu = dtypesIn(dtypes.cpu).filter((d) => !isFloat(d) || leftToCpu.includes(key));
+    const own = { dtypes: [...dtypesIn(dtypes.own), ...onCpu], ...(onCpu.length && { onCpu }) };
     if (!own.dtypes.length && !special[key]?.dtypes) continue;
     const known = kernels.get(key);
     const forms = form === undefined ? undefined : { ...known?.forms, [form]: own };
-    const all = { dtypes: union(known?.dtypes, own.dtypes), beside: union(known?.beside, beside) };
+    const all = { dtypes: union(known?.dtypes, own.dtypes), onCpu: union(known?.onCpu, onCpu) };
     kernels.set(key, {
       dtypes: all.dtypes,
-      ...(all.beside.length && { beside: all.beside }),
+      ...(all.onCpu.length && { onCpu: all.onCpu }),
       ...(forms && { forms }),
       ...special[key],
     });

@@ -64,7 +64,7 @@ describe('the probed table', () => {
     expect(targets.cuda.kernels['com.microsoft.GroupQueryAttention']!.dtypes).toEqual(['float16', 'bfloat16']);
     expect(targets.webgpu.kernels.Attention).toBeUndefined();
     expect(targets.cpu.kernels.MatMul!.dtypes).not.toContain('bfloat16');
-    expect(targets.cuda.kernels.Loop!.beside).toBeUndefined();
+    expect(targets.cuda.kernels.Loop!.onCpu).toBeUndefined();
   });
 });
 
@@ -77,8 +77,8 @@ describe('what a provider leaves to the CPU', () => {
   it('is allowed for integers', () => {
     const [node] = graph('int64').nodes;
     expect(accepts(targets.webgpu, {}, node!)).toBe(true);
-    expect(targets.webgpu.kernels.Mul!.beside).toContain('int64');
-    expect(targets.webgpu.kernels.Mul!.beside).not.toContain('float32');
+    expect(targets.webgpu.kernels.Mul!.onCpu).toContain('int64');
+    expect(targets.webgpu.kernels.Mul!.onCpu).not.toContain('float32');
   });
 });
 

@@ -8,7 +8,7 @@ import { kernelTables } from './kernels.generated';
 import { defineTarget, rotary } from './table';
 
 const own = defineReasons({
-  slowerThanPlain: () => 'with several queries it is 8 times slower there than the plain graph, unless there are sinks',
+  slowerThanPlain: () => 'with several queries it is 8 times slower than primitives, unless there are sinks',
 });
 
 /** ONNX Runtime in WebAssembly: `onnxruntime-web`. Models in float16 or bfloat16 are stored in that dtype and computed in float32. */

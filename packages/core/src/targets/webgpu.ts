@@ -9,9 +9,9 @@ import { defineTarget, rotary } from './table';
 
 const own = defineReasons({
   angles: () => 'shaders are precise only for angles between −π and π',
-  lengths: () => 'it does not accept lengths there; they must be part of the bias',
-  zeroPoints: () => 'without zero points it may use those of another node there',
-  poolsAsOutputs: () => 'it requires its pools as outputs there',
+  lengths: () => 'it does not accept lengths; they must be part of the bias',
+  zeroPoints: () => 'without zero points it may use those of another node',
+  poolsAsOutputs: () => 'it requires its pools as outputs',
 });
 
 // The accuracy that WGSL guarantees: an error of at most 2⁻¹¹ between −π and π, and no bound elsewhere.

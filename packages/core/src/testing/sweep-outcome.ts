@@ -144,7 +144,7 @@ async function runs(model: Model, call: Prepared, ort: Ort, refused: (error: unk
     const later = { ...sizes, seq: 1, ...('memory_seq' in sizes && { memory_seq: 0 }) };
     const fresh: Feeds = { ...feedsFor(inputs, later, ' again'), ...setting.feeds?.(later), ...drawsOf(model.traced, later) };
     const second: Feeds = { ...fresh, ...Object.fromEntries(Object.entries(past).map(([name, t]) => [name, toArray(t)])) };
-    const bound = { ...later, past: sizes.seq!, ...('memory_seq' in sizes && { memory_rows: sizes.memory_seq! }) };
+    const bound = { ...later, past: sizes.seq!, ...('memory_seq' in sizes && { past_memory: sizes.memory_seq! }) };
     const next = await outputsOf(run, second);
     if (next instanceof FeedError) return refused(next);
     checkNumbers(model, call, second, bound, next, 'the second call');
@@ -174,7 +174,7 @@ function checkNumbers(
   const { traced, names } = model;
   if (Object.values(outputs).every(({ dims }) => dims.includes(0))) return;
   const arrays: Feeds = Object.fromEntries(Object.entries(feeds).map(([name, x]) => [name, toArray(toTensor(x))]));
-  const bound = { past: 0, memory_rows: 0, ...sizes };
+  const bound = { past: 0, past_memory: 0, ...sizes };
   const all = { ...completed(traced, arrays, bound), ...arrays };
   const values = new Map([...call.weights].map(([name, t]) => [name, toArray(t)]));
   const options = { parameters: (p: Parameter) => values.get(names.nameOf.get(p)!)!, sizes: bound };

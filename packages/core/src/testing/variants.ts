@@ -35,6 +35,8 @@ interface Masking {
   readonly causal?: boolean;
   /** Only for blocks that mask each pair of query and key. */
   readonly ofPairs?: boolean;
+  /** Only for what attends to a memory. */
+  readonly ofMemory?: boolean;
 }
 
 const int64 = (numbers: readonly number[]): NDArray => ({
@@ -46,27 +48,34 @@ const lengths = ({ batch, seq }: Sizes): Feeds => ({
   lengths: int64(Array.from({ length: batch! }, (_, i) => Math.max(0, seq! - 4 * i))),
 });
 
+const memoryLengths = ({ batch, memory_seq }: Sizes): Feeds => ({
+  memory_lengths: int64(Array.from({ length: batch! }, (_, i) => Math.max(0, memory_seq! - 2 * i))),
+});
+
+const perSequence = { dtype: 'int64', dims: ['batch'] } as const;
 const maskings: readonly Masking[] = [
   { name: '', inputs: {} },
-  { name: 'lengths', inputs: { lengths: { dtype: 'int64', dims: ['batch'] } }, feeds: lengths },
+  { name: 'lengths', inputs: { lengths: perSequence }, feeds: lengths },
+  { name: 'memory lengths', inputs: { memory_lengths: perSequence }, feeds: memoryLengths, ofMemory: true },
   { name: 'causal', inputs: {}, causal: true },
-  { name: 'score bias', inputs: { attention_bias: { dtype: 'float32', dims: ['batch', 1, 'seq', 'seq'] } }, ofPairs: true },
+  { name: 'attention bias', inputs: { attention_bias: { dtype: 'float32', dims: ['batch', 1, 'seq', 'seq'] } }, ofPairs: true },
   { name: 'padding mask', inputs: { attention_mask: { dtype: 'bool', dims: ['batch', 'seq'] } }, ofPairs: true },
 ];
 /** The variants of an example that it does not refuse, with at most so many positions in a sequence, or in all packed ones. */
-export const variantsOf = (example: Example, mostRows: number = Number.POSITIVE_INFINITY): readonly Variant[] =>
-  triedVariants(example, mostRows).variants;
+export const variantsOf = (example: Example, maxPositions: number = Number.POSITIVE_INFINITY): readonly Variant[] =>
+  triedVariants(example, maxPositions).variants;
 
 /** All variants of an example: those that it supports, and for each that it refuses its name and the error: `causal: ConfigError at …`. */
 export function triedVariants(
   example: Example,
-  mostRows: number = Number.POSITIVE_INFINITY,
+  maxPositions: number = Number.POSITIVE_INFINITY,
 ): { readonly variants: readonly Variant[]; readonly refused: readonly string[] } {
   const masks = masksOf(example);
-  const sizes = sizesOf(example, Math.min(29, mostRows));
+  const sizes = sizesOf(example, Math.min(29, maxPositions));
   const takesMasks = masks !== 'none' && 'seq' in sizes;
   const padded = maskings
     .filter(({ name, ofPairs }) => !name || (takesMasks && (!ofPairs || masks === 'pairs')))
+    .filter(({ ofMemory }) => !ofMemory || 'memory_seq' in sizes)
     .map(
       ({ name, inputs, feeds, causal: isCausal }): Variant => ({
         name,
@@ -79,7 +88,7 @@ export function triedVariants(
     );
   const variants: Variant[] = [];
   const refused: string[] = [];
-  for (const variant of [...padded, ...packed(example, sizes, mostRows)]) {
+  for (const variant of [...padded, ...packed(example, sizes, maxPositions)]) {
     const refusal = variant.name ? refusalOf(variant) : undefined;
     if (refusal) refused.push(`${variant.name}: ${refusal.name} at ${refusal.path}`);
     else variants.push(variant);
@@ -118,8 +127,8 @@ export function gradientsOf(example: Example): Variant {
 const masksOf = ({ module: m }: Example) => kindOf(m)?.masks ?? 'none';
 
 // A packed batch, for inputs that are sequences.
-function packed(e: Example, { seq }: Sizes, mostRows: number): readonly Variant[] {
-  const longest = Math.min(seq!, Math.floor(((mostRows - 1) * 2) / 3));
+function packed(e: Example, { seq }: Sizes, maxPositions: number): readonly Variant[] {
+  const longest = Math.min(seq!, Math.floor(((maxPositions - 1) * 2) / 3));
   const tokens: Readonly<Record<string, readonly number[]>> = {
     seq: [longest, 1, Math.ceil(longest / 2)],
     memory_seq: [5, 2, 7],

@@ -173,7 +173,7 @@ describe('checkInit', () => {
       'a.w: this parameter has no initialisation. Set its init, choose a scheme, or load its weights',
     );
     expect(refusal(xavierUniform(), [7])).toBe(
-      'a.w: the initialisation requires a fan in and a fan out; expected dims [out, in, ...kernel], got [7]. Give a bias a plain distribution, or fanIn(n)',
+      'a.w: the initialisation requires a fan in and a fan out; expected dims [out, in, ...kernel], got [7]. Use a plain distribution for a bias, or fanIn(n)',
     );
     expect(refusal(normal(Number.NaN), [2])).toBe('a.w: the std of its initialisation; expected a finite number, got NaN');
     expect(refusal(normal(-1), [2])).toBe('a.w: the std of its initialisation; expected a number >= 0, got -1');
@@ -193,7 +193,7 @@ describe('checkInit', () => {
         },
         [7, 3],
       ),
-    ).toBe('a.w: the rows of its parts do not add up; expected 7 rows for dims [7, 3], got 2 + 4');
+    ).toBe('a.w: the first dims of its parts do not add up to that of the parameter; expected 7 rows for dims [7, 3], got 2 + 4');
     expect(refusal({ kind: 'rows', parts: [{ rows: 7, init: unset }] }, [7, 3])).toContain('no initialisation');
   });
 

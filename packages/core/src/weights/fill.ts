@@ -40,7 +40,11 @@ function faultOf(init: Init, dims: readonly number[], fans: () => Fans): Omit<Er
   if (init.kind === 'rows') {
     if (init.parts.reduce((n, part) => n + part.rows, 0) === dims[0]) return undefined;
     const got = init.parts.map((part) => part.rows).join(' + ');
-    return { problem: 'the rows of its parts do not add up', expected: `${dims[0]} rows for ${wanted}`, got };
+    return {
+      problem: 'the first dims of its parts do not add up to that of the parameter',
+      expected: `${dims[0]} rows for ${wanted}`,
+      got,
+    };
   }
   const d = distributionOf(init, fans);
   const wrong = Object.entries(d).find(([, x]) => typeof x === 'number' && !Number.isFinite(x));

@@ -48,8 +48,7 @@ function check(foreign: string, ours: string, sides: readonly ReturnType<typeof 
   };
   for (const { text, holes } of sides) {
     if (text.some((t) => /[{}]/.test(t))) fail('an unmatched brace', 'Write a placeholder as {name}');
-    if (new Set(holes).size !== holes.length)
-      fail('a placeholder appears twice on one side', 'Give each placeholder a different name');
+    if (new Set(holes).size !== holes.length) fail('a placeholder appears twice on one side', 'Rename one of the placeholders');
     if (text.slice(1, -1).includes(''))
       fail('two placeholders without text between them', 'Put text between them, or merge them');
   }

@@ -1,7 +1,6 @@
 // Kernels that add the bias of the preceding linear map.
 import type { Node, TensorType, Value } from '@onnxformers/core';
 import { type Attrs, apply, type Get, type Match, mismatch, type Op, operandsOf, printType } from '@onnxformers/core/lowering';
-import * as ops from '@onnxformers/core/ops';
 
 /** The type of x, whose channels the bias fits. */
 export function inferBiased([x, bias]: readonly (TensorType | undefined)[]): readonly TensorType[] {
@@ -11,7 +10,7 @@ export function inferBiased([x, bias]: readonly (TensorType | undefined)[]): rea
 }
 
 /** x with the bias, if there is one. */
-export const biased = (x: Value | undefined, bias: Value | undefined): Value => (bias ? ops.add(x, bias) : x!);
+export const biased = (x: Value | undefined, bias: Value | undefined): Value => (bias ? bias.graph.ops.add(x, bias) : x!);
 
 /** Replaces the node, a function of one linear map, by a kernel that adds the map's bias itself. */
 export function withBias<A extends Attrs>(
@@ -21,6 +20,7 @@ export function withBias<A extends Attrs>(
   linear: Node,
   variant?: string,
 ): Match {
+  const { ops } = linear.graph;
   const { x, weight, bias } = operandsOf(ops.Linear, linear.operands);
   const emit = (get: Get) => apply(kernel, [ops.linear(get(x), get(weight)), bias && get(bias)], attrs);
   return { ...(variant && { variant }), covers: node.outputs, absorbs: linear.outputs, emit };

@@ -86,7 +86,10 @@ describe('a model', () => {
     await cli('build', 'lm.json', '--seed', '7', '--out', 'small');
     await saveSafetensors(join(dir, 'wrong.safetensors'), new Map([['tokens', ids]]));
     const { code, err } = await cli('run', 'small', '--inputs', 'wrong.safetensors', '--out', 'y.safetensors');
-    expect([code, err]).toEqual([1, 'FeedError: feed "tokens": the model has no such input; got "tokens". Inputs: ids\n']);
+    expect([code, err]).toEqual([
+      1,
+      'FeedError: feed "tokens": the model has no input of this name; got "tokens". Inputs: ids\n',
+    ]);
     const onto = await cli('run', 'small', '--inputs', 'wrong.safetensors', '--out', '.');
     expect([onto.code, onto.err]).toEqual([1, 'FileError: .: a folder, not a file; expected a file for the outputs\n']);
     const other = await cli('run', 'small', '--inputs', 'wrong.safetensors', '--out', 'y.safetensors', '--device', 'nonsense');

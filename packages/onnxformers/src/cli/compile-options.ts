@@ -44,7 +44,7 @@ export const modelOptions = {
   state: {
     type: 'text',
     doc: 'KV caches as inputs and outputs: io (growing), or a number of positions (fixed capacity)',
-    value: 'io|ROWS',
+    value: 'io|CAPACITY',
     form: { pattern: /^(io|[1-9]\d{0,8})$/, words: 'io or a number of positions >= 1' },
   },
   assumptions: { type: 'list', doc: 'assumption about all feeds; the runner checks it', value: 'TEXT,…', choices: assumptions },

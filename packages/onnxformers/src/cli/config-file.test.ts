@@ -25,23 +25,23 @@ describe('config files', () => {
     ['null', 'c.json: not a config; expected an object with the name of a block, got null'],
     [
       { config: lm, input: {} },
-      'ConfigError: input: unknown key "input" beside the config; got an object with no keys. Did you mean "inputs"?',
+      'ConfigError: input: unknown key "input" in the config file; got an object with no keys. Did you mean "inputs"?',
     ],
     [
       { config: lm, inputs: { ids: ['int46', ['batch']] } },
-      'ConfigError: inputs.ids: no such dtype; expected one of float64, float32',
+      'ConfigError: inputs.ids: unknown dtype; expected one of float64, float32',
     ],
     [{ config: lm, inputs: { ids: 'int64' } }, 'ConfigError: inputs.ids: not an input; expected a dtype and dims, such as'],
-    [{ config: lm, kind: 'modell' }, 'ConfigError: kind: no such kind; expected one of '],
+    [{ config: lm, kind: 'modell' }, 'ConfigError: kind: unknown kind; expected one of '],
     [
       { name: 'causal_ml' },
       'ConfigError: model.name: no model block is called "causal_ml"; got "causal_ml". Did you mean "causal_lm"?',
     ],
-    [{ name: 'scaled_dot_product' }, 'ConfigError: inputs: the config does not tell the sizes of the inputs'],
+    [{ name: 'scaled_dot_product' }, 'ConfigError: inputs: the config does not determine the sizes of the inputs'],
     [{ name: 'identity' }, 'ConfigError: kind: several blocks are called "identity"; expected a kind: activation or norm'],
     [
       { config: lm, assumptions: ['prefill in empty cache'] },
-      'ConfigError: assumptions: wrong value; expected a list of "prefill into empty cache", "no empty sequences", got ["prefill in empty cache"]',
+      'ConfigError: assumptions: wrong value; expected a list of "prefill into empty cache", "no empty sequences", "finite padding", got ["prefill in empty cache"]',
     ],
     [{ config: lm, layout: 'dense' }, 'ConfigError: layout: wrong value; expected "padded" or "packed", got "dense"'],
   ])('%j', async (config, message) => {

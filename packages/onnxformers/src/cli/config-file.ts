@@ -14,7 +14,7 @@ import { inputsOf } from '../inputs';
 import { fileError, readText } from './files';
 
 /** The assumptions about feeds that a model may be compiled with. */
-export const assumptions = ['prefill into empty cache', 'no empty sequences'] as const;
+export const assumptions = ['prefill into empty cache', 'no empty sequences', 'finite padding'] as const;
 
 /** A kind for which there is a block. */
 type Kind = (typeof zoo.blocks)[number]['kind'];
@@ -55,7 +55,7 @@ export function parseConfig(json: unknown, place = 'config'): ReadConfig {
     const near = nearest(key, keys);
     throw new ConfigError({
       path: key,
-      problem: `unknown key "${key}" beside the config`,
+      problem: `unknown key "${key}" in the config file`,
       got: describe(file[key]),
       hint: `${near ? `Did you mean "${near}"? ` : ''}Keys: ${keys.join(', ')}`,
     });
@@ -89,7 +89,7 @@ function kindOf(given: unknown, config: unknown): Kind {
     const near = typeof given === 'string' ? nearest(given, kinds) : undefined;
     throw new ConfigError({
       path: 'kind',
-      problem: 'no such kind',
+      problem: 'unknown kind',
       expected: `one of ${kinds.join(', ')}`,
       got: describe(given),
       ...(near && { hint: `Did you mean "${near}"?` }),
@@ -126,7 +126,7 @@ function checkInputs(given: unknown): CompileOptions['inputs'] {
       const near = nearest(String(dtype), dtypes);
       throw new ConfigError({
         path,
-        problem: 'no such dtype',
+        problem: 'unknown dtype',
         expected: `one of ${dtypes.join(', ')}`,
         got: describe(dtype),
         ...(near && { hint: `Did you mean "${near}"?` }),

@@ -42,7 +42,7 @@ describe('usage', () => {
     [['build', 'a.json', '--out', '', '--seed', '1'], '--out is empty'],
     [
       ['build', 'a.json', '--out', 'x', '--assumptions', 'prefill in empty cache'],
-      '--assumptions must be one of prefill into empty cache, no empty sequences, got "prefill in empty cache"; did you mean prefill into empty cache?',
+      '--assumptions must be one of prefill into empty cache, no empty sequences, finite padding, got "prefill in empty cache"; did you mean prefill into empty cache?',
     ],
     [['build', 'a.json', '--out', 'x', '--cudnn', 'nine'], '--cudnn must be a version such as 9.14, or none, got "nine"'],
     [
@@ -80,7 +80,7 @@ describe('errors', () => {
     await write('bad.json', { ...lm, dim: 'x' });
     const { code, err } = await cli('build', 'bad.json', '--seed', '1', '--out', 'bad');
     expect(code).toBe(1);
-    expect(err).toBe('ConfigError: causal_lm.dim: wrong value; expected an integer >= 1, got "x". It means: channels\n');
+    expect(err).toBe('ConfigError: causal_lm.dim: wrong value; expected an integer >= 1, got "x". This option: channels\n');
     expect(await readdir(dir)).not.toContain('bad');
   });
 

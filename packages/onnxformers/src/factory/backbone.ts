@@ -2,12 +2,12 @@
 import {
   type AnyModule,
   ConfigError,
+  type HiddenStates,
+  hiddenStatesOf,
   int,
   type KindModule,
   keepContext,
   linear,
-  type Rows,
-  rowsOf,
   type SequenceContext,
   slot,
   type Value,
@@ -84,11 +84,13 @@ export function backboneRows(
   { embedding, position, embeddingNorm, embedding_projection: projection, stack }: Backbone,
   input: Value,
   given: SequenceContext,
-): Rows {
-  const embedded = embedding ? rowsOf(embedding(input, given), input, given) : { rows: input, ctx: given };
-  const { rows, ctx } = position ? rowsOf(position(embedded.rows, embedded.ctx), embedded.rows, embedded.ctx) : embedded;
+): HiddenStates {
+  const embedded = embedding ? hiddenStatesOf(embedding(input, given), input, given) : { hiddenStates: input, ctx: given };
+  const { hiddenStates: rows, ctx } = position
+    ? hiddenStatesOf(position(embedded.hiddenStates, embedded.ctx), embedded.hiddenStates, embedded.ctx)
+    : embedded;
   const normed = embeddingNorm ? embeddingNorm(rows) : rows;
-  return { rows: stack(projection ? projection(normed) : normed, ctx), ctx };
+  return { hiddenStates: stack(projection ? projection(normed) : normed, ctx), ctx };
 }
 
 /** The input a backbone reads: `ids`, `pixels` or `features` with an embedding, `x` without. */

@@ -52,7 +52,7 @@ export const classifier = defineBlock({
     const backbone = backboneOf(c);
     const head = linear(dim, classes, { role: 'head' });
     return module({ ...backbone, head }, (inputs: Readonly<Record<string, Value>>, given: SequenceContext) => {
-      const { rows, ctx } = backboneRows(backbone, backboneInput(backbone, inputs), given);
+      const { hiddenStates: rows, ctx } = backboneRows(backbone, backboneInput(backbone, inputs), given);
       return { logits: head(pool(rows, ctx, pooling)) };
     });
   },

@@ -10,7 +10,7 @@ import { shareInputMask } from './input-masked';
  * Dtypes   float32, float16, bfloat16
  * Masks    causal, and lengths, attention_mask, attention_bias, memory_lengths, memory_mask (inputs of the model);
  *          input_mask [batch, seq] if layers are input_masked
- * Throws   ShapeError when a layer needs a memory and the model has no such input
+ * Throws   ShapeError when a layer needs a memory and the model has no input `memory`
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
  * Lowers   as its layers
  * Example  const block = zoo.build('model', { name: 'decoder', dim: 64, stack: { name: 'stack', depth: 2, layers: { name: 'pre_norm', feedforward: 'mlp' } } });

@@ -6,7 +6,7 @@ import {
   bool,
   ConfigError,
   contextOf,
-  contextOfRows,
+  contextOfHiddenStates,
   type Dim,
   defineBlock,
   int,
@@ -127,8 +127,10 @@ export const encoderDecoder = defineBlock({
         .map(([name, v]) => [name.slice('decoder_'.length), v] as const);
       const decoderInputs = Object.fromEntries(own);
       const alone = contextOf(g, decoderInputs, { layout: ctx.layout.kind });
-      const within = withContext(alone, { memory: memoryFrom({ rows: memory, ctx: contextOfRows(memory) ?? ctx }) });
-      const hidden = decoder(decoderInputs, within).hidden_states;
+      const within = withContext(alone, {
+        memory: memoryFrom({ hiddenStates: memory, ctx: contextOfHiddenStates(memory) ?? ctx }),
+      });
+      const hidden = decoder(alone.inputs, within).hidden_states;
       if (!hidden) throw new ConfigError({ path: `${path}.decoder`, problem: 'the decoder returned no hidden_states' });
       return head ? { logits: head(hidden) } : { hidden_states: hidden };
     });

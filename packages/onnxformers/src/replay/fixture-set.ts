@@ -73,7 +73,7 @@ export async function readFixtures(folder: string): Promise<readonly ReadCase[]>
     seen.add(about.id);
     try {
       const told = manifestCase(given, `${path}: cases[${index}]`);
-      if (told.id !== about.id) throw new FileError({ path, problem: 'two cases of one id', got: describe(told.id) });
+      if (told.id !== about.id) throw new FileError({ path, problem: 'two cases have the same id', got: describe(told.id) });
       cases.push(caseOf(told, await familyOf(told.family), path));
     } catch (fault) {
       cases.push({ ...about, damaged: messageOf(fault) });
@@ -115,7 +115,7 @@ function manifestCase(given: unknown, place: string): ManifestCase {
 
 async function readFamily(folder: string, path: string, family: string, name: unknown): Promise<Family> {
   try {
-    if (typeof name !== 'string') throw new FileError({ path, problem: 'no file for a family', got: describe(family) });
+    if (typeof name !== 'string') throw new FileError({ path, problem: 'a family has no file name', got: describe(family) });
     const file = join(folder, name);
     return new Map([...parseSafetensors(await bytesOf(file), file)].map(([local, t]) => [local, () => t.loadSync!()]));
   } catch (fault) {

@@ -201,7 +201,7 @@ describe('a folder with damaged cases', () => {
   const broken: readonly (readonly [unknown, RegExp])[] = [
     [null, /cases\[1\]: not a case; expected an object, got null/],
     [{ ...good, id: 3 }, /cases\[2\]\.id: wrong value; expected a name, got 3/],
-    [{ ...good }, /two cases of one id; got "good"/],
+    [{ ...good }, /two cases have the same id; got "good"/],
     [{ ...good, id: 'no tensor' }, /the file of sound lacks a tensor; expected no tensor\/out\/y/],
     [{ ...good, id: 'no result', tensors: { in: ['x'] } }, /no result has no result; expected tensors in the group out/],
     [{ ...good, id: 'no budget', atol: undefined }, /cases\[6\]\.atol: wrong value; expected a number >= 0, got nothing/],
@@ -209,7 +209,7 @@ describe('a folder with damaged cases', () => {
     [{ ...good, id: 'list', config: [] }, /cases\[8\]\.config: wrong value; expected an object/],
     [{ ...good, id: 'no file', family: 'nowhere' }, /nowhere\.safetensors: cannot be read/],
     [{ ...good, id: 'cut', family: 'cut' }, /cut\.safetensors/],
-    [{ ...good, id: 'homeless', family: 'unknown' }, /no file for a family; got "unknown"/],
+    [{ ...good, id: 'homeless', family: 'unknown' }, /a family has no file name; got "unknown"/],
     [{ ...good, id: 'option', config: { activation: 'relu', slope: 2 } }, /unknown option "slope"/],
     [{ ...good, id: 'shape' }, /expected float32\[1\], got float32\[3\]/],
     [{ ...good, id: 'weights', block: 'MLP', config: { name: 'MLP', dim_model: 3, hidden_layer_multiplier: 2 } }, /up\.weight/],

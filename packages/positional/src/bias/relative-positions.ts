@@ -44,7 +44,7 @@ function ofKeys(q: Value, k: Value, ctx: SequenceContext, ofQueries: Value, path
       problem: 'position_ids contain the positions of the new tokens only, not of the keys in the cache',
       expected: 'no input position_ids, so that positions are counted',
       got: 'position_ids together with a state',
-      hint: 'Leave position_ids out; with an attention_mask over all cached positions, only real positions are counted',
+      hint: 'Omit position_ids; with an attention_mask over all cached positions, only real positions are counted',
     });
   const { keyPadding: keep } = impliedBy(ctx.mask);
   // Counted in the same way as those of the queries.

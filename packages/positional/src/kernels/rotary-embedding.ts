@@ -1,7 +1,7 @@
 // RotaryEmbedding on [batch, seq, heads · head_dim] (rows): the standard's form with three axes, and the kernel of com.microsoft for opsets below 23.
 import { type Dim, divDims, mergeHeads, mulDims, padded, splitHeads, type Value } from '@onnxformers/core';
 import { apply, defineOp, mismatch, operandsOf, printType, reasons, refuse, rule, unexpanded } from '@onnxformers/core/lowering';
-import * as ops from '@onnxformers/core/ops';
+import { RotaryEmbedding } from '@onnxformers/core/ops';
 
 type RotaryEmbeddingAttrs = {
   readonly interleaved?: number | undefined;
@@ -24,8 +24,8 @@ export const MicrosoftRotaryEmbedding = defineOp<RotaryEmbeddingAttrs, typeof na
       throw mismatch('the positions do not fit', 'int64[batch, seq]', printType(positions));
     return [x];
   },
-  decompose: ([x, positions, cos, sin], { interleaved, num_heads, rotary_embedding_dim }) => [
-    ops.rotaryEmbedding(x!, cos!, sin!, positions, {
+  decompose: ([x, positions, cos, sin], { interleaved, num_heads, rotary_embedding_dim }, { rotaryEmbedding }) => [
+    rotaryEmbedding(x!, cos!, sin!, positions, {
       interleaved: interleaved === 1,
       heads: num_heads,
       ...(rotary_embedding_dim && { rotaryDim: rotary_embedding_dim }),
@@ -36,8 +36,8 @@ export const MicrosoftRotaryEmbedding = defineOp<RotaryEmbeddingAttrs, typeof na
 const headsOf = (x: Value, numHeads: number | undefined): Dim => (x.rank === 4 ? x.dims[1]! : numHeads!);
 
 /** RotaryEmbedding of heads → of rows, if the conversions to rows and back cancel with the surrounding ops. */
-export const useRowsOfRotaryEmbedding = rule('RotaryEmbedding of heads → of rows', ops.RotaryEmbedding, (node) => {
-  const { x, cos, sin, positions } = operandsOf(ops.RotaryEmbedding, node.operands);
+export const useRowsOfRotaryEmbedding = rule('RotaryEmbedding of heads → of rows', RotaryEmbedding, (node) => {
+  const { x, cos, sin, positions } = operandsOf(RotaryEmbedding, node.operands);
   if (x.rank === 3) return undefined;
   const heads = headsOf(x, node.attrs.num_heads);
   if (typeof heads !== 'number') return refuse(reasons.headCountsUnknown());
@@ -45,47 +45,44 @@ export const useRowsOfRotaryEmbedding = rule('RotaryEmbedding of heads → of ro
     covers: node.outputs,
     emit: (get) => {
       const operands = { x: mergeHeads(get(x), padded), cos: get(cos), sin: get(sin), positions: positions && get(positions) };
-      return [splitHeads(apply(ops.RotaryEmbedding, operands, { ...node.attrs, num_heads: heads })[0]!, heads, padded)];
+      return [splitHeads(apply(RotaryEmbedding, operands, { ...node.attrs, num_heads: heads })[0]!, heads, padded)];
     },
   };
 });
 
 /** RotaryEmbedding → the kernel of com.microsoft, which requires one table of angles for all sequences. */
-export const useMicrosoftRotaryEmbedding = rule(
-  'RotaryEmbedding → com.microsoft.RotaryEmbedding',
-  ops.RotaryEmbedding,
-  (node) => {
-    const { x, cos, sin, positions } = operandsOf(ops.RotaryEmbedding, node.operands);
-    const heads = headsOf(x, node.attrs.num_heads);
-    if (typeof heads !== 'number') return refuse(reasons.headCountsUnknown());
-    const { interleaved, rotary_embedding_dim } = node.attrs;
-    const [batch, seq] = [x.dims[0]!, x.rank === 4 ? x.dims[2]! : x.dims[1]!];
-    const half = divDims(rotary_embedding_dim || (x.rank === 4 ? x.dims[3]! : divDims(x.dims[2]!, heads)), 2);
-    // Angles for each position if all sequences have the same positions, otherwise for each position of each sequence.
-    const alike = !positions && [cos, sin].every((angles) => unexpanded(angles).dims[0] === 1 && unexpanded(angles).rank === 3);
-    const count = alike ? seq : mulDims(batch, seq);
-    return {
-      covers: node.outputs,
-      emit: (get) => {
-        const rows = x.rank === 4 ? mergeHeads(get(x), padded) : get(x);
-        const table = (angles: Value): Value =>
-          positions ? get(angles) : ops.reshape(get(alike ? unexpanded(angles) : angles), [count, half]);
-        const counted = (): Value => ops.reshape(ops.iota(rows.graph, count), [alike ? 1 : batch, seq]);
-        const places = positions ? get(positions) : ops.expand(counted(), [batch, seq]);
-        const y = apply(
-          MicrosoftRotaryEmbedding,
-          { x: rows, positions: places, cos: table(cos), sin: table(sin) },
-          {
-            interleaved,
-            num_heads: heads,
-            rotary_embedding_dim,
-          },
-        )[0]!;
-        return [x.rank === 4 ? splitHeads(y, heads, padded) : y];
-      },
-    };
-  },
-);
+export const useMicrosoftRotaryEmbedding = rule('RotaryEmbedding → com.microsoft.RotaryEmbedding', RotaryEmbedding, (node) => {
+  const { x, cos, sin, positions } = operandsOf(RotaryEmbedding, node.operands);
+  const heads = headsOf(x, node.attrs.num_heads);
+  if (typeof heads !== 'number') return refuse(reasons.headCountsUnknown());
+  const { interleaved, rotary_embedding_dim } = node.attrs;
+  const [batch, seq] = [x.dims[0]!, x.rank === 4 ? x.dims[2]! : x.dims[1]!];
+  const half = divDims(rotary_embedding_dim || (x.rank === 4 ? x.dims[3]! : divDims(x.dims[2]!, heads)), 2);
+  // Angles for each position if all sequences have the same positions, otherwise for each position of each sequence.
+  const alike = !positions && [cos, sin].every((angles) => unexpanded(angles).dims[0] === 1 && unexpanded(angles).rank === 3);
+  const count = alike ? seq : mulDims(batch, seq);
+  return {
+    covers: node.outputs,
+    emit: (get) => {
+      const { expand, iota, reshape } = node.graph.ops;
+      const rows = x.rank === 4 ? mergeHeads(get(x), padded) : get(x);
+      const table = (angles: Value): Value =>
+        positions ? get(angles) : reshape(get(alike ? unexpanded(angles) : angles), [count, half]);
+      const counted = (): Value => reshape(iota(rows.graph, count), [alike ? 1 : batch, seq]);
+      const places = positions ? get(positions) : expand(counted(), [batch, seq]);
+      const y = apply(
+        MicrosoftRotaryEmbedding,
+        { x: rows, positions: places, cos: table(cos), sin: table(sin) },
+        {
+          interleaved,
+          num_heads: heads,
+          rotary_embedding_dim,
+        },
+      )[0]!;
+      return [x.rank === 4 ? splitHeads(y, heads, padded) : y];
+    },
+  };
+});
 
 /** Rules for any block that emits RotaryEmbedding. */
 export const kernels = [useRowsOfRotaryEmbedding, useMicrosoftRotaryEmbedding] as const;

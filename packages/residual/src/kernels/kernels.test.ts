@@ -126,7 +126,7 @@ describe('is refused', () => {
     [
       'several axes',
       (g: GraphBuilder) => ops.layerNorm(sum(g, ['n', 3, 5]), row(g, 3, 5), undefined, { axis: -2 }),
-      'it normalises the last axis only',
+      'it normalises only the last axis',
     ],
     [
       'heads',

@@ -14,7 +14,6 @@ import {
   type Refusal,
   refuse,
 } from '@onnxformers/core/lowering';
-import * as ops from '@onnxformers/core/ops';
 
 /** `sum`: the sum itself is the second output, for other nodes that read it. */
 export type SkipAttrs = { readonly epsilon: number; readonly sum: boolean };
@@ -40,8 +39,9 @@ export function inferSkip([x, skip, ...rows]: readonly (TensorType | undefined)[
 
 /** x + skip + bias. */
 export function sumOf(x: Value | undefined, skip: Value | undefined, bias: Value | undefined): Value {
-  const sum = ops.add(x, skip);
-  return bias ? ops.add(sum, bias) : sum;
+  const { add } = x!.graph.ops;
+  const sum = add(x, skip);
+  return bias ? add(sum, bias) : sum;
 }
 
 /** The sum is ONNX's fourth output, after two that only training uses. */
@@ -59,7 +59,7 @@ type Make = (
 ) => readonly Value[];
 
 const own = defineReasons({
-  lastAxis: () => 'it normalises the last axis only',
+  lastAxis: () => 'it normalises only the last axis',
   rows: ({ got }: { readonly got: string }) => `it accepts [batch, seq, dim] or [tokens, dim], not ${got}`,
   streams: ({ a, b }: { readonly a: string; readonly b: string }) =>
     `it adds streams of the same dims, or one for the whole batch, not ${a} and ${b}`,
@@ -77,8 +77,8 @@ export function matchSkip(
   make: Make,
 ): Match | Refusal | undefined {
   const [x, ...rows] = node.operands;
-  const sum = madeBy(x, ops.Add);
-  if (!x || !sum) return undefined;
+  const sum = x && madeBy(x, x.graph.ops.Add);
+  if (!sum) return undefined;
   const channels = x.dims.at(-1);
   if (axis !== -1) return refuse(own.lastAxis());
   if (x.rank !== 2 && x.rank !== 3) return refuse(own.rows({ got: printType(x) }));
@@ -90,6 +90,7 @@ export function matchSkip(
   const kept = around.uses(x) > 1;
   const linear = streams.map((s) => biasedLinear(s, around)).find((l) => l !== undefined);
   const emit = (get: Get) => {
+    const { ops } = x.graph;
     const map = linear && operandsOf(ops.Linear, linear.operands);
     const stream = (s: Value) => (map && linear.outputs[0] === s ? ops.linear(get(map.x), get(map.weight)) : get(s));
     return make(

@@ -15,7 +15,7 @@ export const summary = command({
     const model = await readModel(path!, values);
     const names = model.signature.inputs.filter((p) => !p.derived && !p.parameter).flatMap((p) => p.dims.flatMap(namesOfDim));
     // States are empty before the first call.
-    const open = [...new Set(names)].filter((name) => name !== 'past' && name !== 'memory_rows');
+    const open = [...new Set(names)].filter((name) => name !== 'past' && name !== 'past_memory');
     const about = summarise(model, { ...Object.fromEntries(open.map((name) => [name, name === 'batch' ? 1 : 128])), ...given });
     output.result(() => printSummary(about), about);
   },

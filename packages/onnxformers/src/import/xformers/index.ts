@@ -79,7 +79,7 @@ function translate(config: XFormersConfig, options: XFormersOptions): Translated
   const expected = 'stack_configs, block_type, num_heads and attention, or the name of a block';
   throw new ConfigError({
     path: 'xformers',
-    problem: 'not a config of the original',
+    problem: 'not a config of xFormers',
     expected,
     got: name === undefined ? describe(config) : `the name ${describe(name)}`,
   });

@@ -115,7 +115,7 @@ describe('configs of the original', () => {
     expect(fromXFormers({ ...exact, use_razavi_pinverse: true }).config).not.toHaveProperty('float64');
   });
 
-  it('tell the scheme of first values', () => {
+  it('return the scheme of initial values', () => {
     expect(fromXFormers({ ...model(encoder()), weight_init: 'moco' }).scheme).toBe('moco');
     expect(fromXFormers(model(encoder())).scheme).toBe('vit');
     expect(fromXFormers(encoder())).not.toHaveProperty('scheme');

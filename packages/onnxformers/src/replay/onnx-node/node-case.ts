@@ -31,7 +31,8 @@ export async function readNodeCases(folder: string): Promise<readonly ReadCase[]
     if (inside.includes('model.onnx')) cases.push(await readCase(join(folder, id), id));
     else if (inside.includes(dataSet)) cases.push({ id, damaged: 'no model.onnx' });
   }
-  if (!cases.length) throw new FileError({ path: folder, problem: 'no case in it', expected: 'folders with model.onnx' });
+  if (!cases.length)
+    throw new FileError({ path: folder, problem: 'the folder contains no case', expected: 'folders with model.onnx' });
   return cases;
 }
 

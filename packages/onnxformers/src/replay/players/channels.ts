@@ -1,10 +1,10 @@
 // Feed-forwards, activations, positions, rotation.
 import {
+  hiddenStatesOf,
   type Kind,
   type KindModule,
   padded,
   positionsWithin,
-  rowsOf,
   type Tensor,
   type Value,
   withContext,
@@ -29,7 +29,7 @@ export const position: Player = (c) => {
   const { kind } = fromXFormers(c.config, recorded);
   const built = build(kind as Kind, c.config, weightsOf(c));
   return playOf(built, { x: asRows(tensorOf(c.in, 'x')) }, (block, { x }, ctx) => ({
-    y: rowsOf((block as KindModule<'position'>)(x!, ctx), x!, ctx).rows,
+    y: hiddenStatesOf((block as KindModule<'position'>)(x!, ctx), x!, ctx).hiddenStates,
   }));
 };
 

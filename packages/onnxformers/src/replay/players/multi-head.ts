@@ -6,8 +6,8 @@ import { type Masking, masked, maskOf, paddingByHead, paddingOf } from './masks'
 
 /** A memory with separate keys and values. */
 export const memoryOf = (rows: Value, valueRows: Value, { mask, bias }: Masking): Memory => ({
-  rows,
-  valueRows,
+  hiddenStates: rows,
+  valueStates: valueRows,
   mask,
   layout: padded,
   ...(bias && { bias }),

@@ -1,4 +1,4 @@
-// What the docstrings of blocks promise, against what the blocks do.
+// Compares the docstrings of blocks with what the blocks do.
 import { type AnyBlock, compile, type Dim, dim, type ModelDType, targets } from '../packages/core/src/index';
 import { type Example, traceExample } from '../packages/core/src/testing/example';
 import { exampleOf, typesOf } from '../packages/core/src/testing/index';
@@ -13,7 +13,7 @@ type Family = (typeof families)[number];
 // ---- Lowers -----------------------------------------------------------------------------------------------------------
 
 /** `cuda, cpu: MatMul, MultiHeadAttention · portable: primitives` → the names of ops by target; words that are no names say nothing. */
-export function promisedOps(lowers: string): ReadonlyMap<Family, readonly string[]> | string {
+export function claimedOps(lowers: string): ReadonlyMap<Family, readonly string[]> | string {
   const parts = lowers.split(' · ');
   if (parts.length === 1 && !lowers.includes(':')) return new Map();
   const found = new Map<Family, readonly string[]>();
@@ -47,11 +47,11 @@ function opsOn({ ops }: LoweredExample, family: Family) {
 export function wrongLowers(docs: Docstrings): string[] {
   return blocks.flatMap((block) => {
     const key = keyOf(block);
-    const promised = promisedOps(docs.get(key)?.entries.get('Lowers') ?? '');
-    if (typeof promised === 'string') return [`${key}: no list of targets in "${promised}"`];
+    const claimed = claimedOps(docs.get(key)?.entries.get('Lowers') ?? '');
+    if (typeof claimed === 'string') return [`${key}: no list of targets in "${claimed}"`];
     const around = loweredExamples().filter(({ parts }) => parts.has(key));
     return families.flatMap((family) => {
-      const named = promised.get(family) ?? [];
+      const named = claimed.get(family) ?? [];
       const ops = around.flatMap((example) => opsOn(example, family));
       const there = new Set(ops.map((op) => bare(op.key)));
       const own = new Set(ops.filter((op) => op.block === key && isFused(op.key)).map((op) => bare(op.key)));

@@ -13,13 +13,13 @@ import { iota } from '../ops/shape';
 import { type Memory, type SequenceContext, withContext, without } from './context';
 
 /** Hidden states [batch, seq, dim] (packed [tokens, dim]) and their context. */
-export interface Rows {
-  readonly rows: Value;
+export interface HiddenStates {
+  readonly hiddenStates: Value;
   readonly ctx: SequenceContext;
 }
 
 /** How an embedding that changes the number of positions translates the padding of its input. */
-export interface RowsOptions {
+export interface PositionsOptions {
   /** Real positions [batch] of the result for the lengths of the input: `floor((n + 1) / 2)` for a convolution of stride 2. */
   readonly lengths?: (lengths: Value) => Value;
   /** Key padding of the result, bool [batch, seq], from that of the input. */
@@ -35,9 +35,9 @@ export interface RowsOptions {
  *
  * Shapes   rows [batch, seq, dim]
  * Throws   ConfigError for lengths, padding or position ids of the input that are not translated, for a packed batch and for a state
- * Example  const { rows } = withRows(ctx, x, { grid: [7, 5] });
+ * Example  const { hiddenStates } = withPositions(ctx, x, { grid: [7, 5] });
  */
-export function withRows(ctx: SequenceContext, rows: Value, o: RowsOptions = {}): Rows {
+export function withPositions(ctx: SequenceContext, rows: Value, o: PositionsOptions = {}): HiddenStates {
   const { where } = rows.graph;
   const fault = (problem: string, expected: string, got: string): ConfigError =>
     new ConfigError({ path: where || 'embedding', problem, expected, got });
@@ -66,7 +66,7 @@ export function withRows(ctx: SequenceContext, rows: Value, o: RowsOptions = {})
   const lengths = ctx.lengths && o.lengths?.(ctx.lengths);
   const counted = without(ctx, 'lengths', 'grid');
   return {
-    rows,
+    hiddenStates: rows,
     ctx: withContext(counted, {
       mask: and(...conjuncts(ctx.mask).map(translated)),
       get positions() {
@@ -83,7 +83,7 @@ export function withRows(ctx: SequenceContext, rows: Value, o: RowsOptions = {})
  *
  * Throws   ShapeError if a result without a context has another number of positions
  */
-export function rowsOf(given: Value | Rows, read: Value, ctx: SequenceContext): Rows {
+export function hiddenStatesOf(given: Value | HiddenStates, read: Value, ctx: SequenceContext): HiddenStates {
   if (!(given instanceof Value)) return given;
   const axes = ctx.layout.kind === 'packed' ? 1 : 2;
   for (let axis = 0; axis < axes; axis++)
@@ -93,26 +93,26 @@ export function rowsOf(given: Value | Rows, read: Value, ctx: SequenceContext): 
         problem: 'the number of positions changed without a context for the new ones',
         expected: `[${[...read.dims.slice(0, axes), 'dim'].join(', ')}]`,
         got: printType(given),
-        hint: 'Return withRows(ctx, rows), which defines the new positions and padding',
+        hint: 'Return withPositions(ctx, hiddenStates), which defines the new positions and padding',
       });
-  return { rows: given, ctx };
+  return { hiddenStates: given, ctx };
 }
 
 const contexts = new WeakMap<Value, SequenceContext>();
 
 /** Keeps the context of the hidden states that a model returns, for a model that attends to them as a memory. */
-export function keepContext({ rows, ctx }: Rows): Value {
+export function keepContext({ hiddenStates: rows, ctx }: HiddenStates): Value {
   contexts.set(rows, ctx);
   return rows;
 }
 
 /** The context of hidden states that a model returned, if its backbone kept it. */
-export const contextOfRows = (rows: Value): SequenceContext | undefined => contexts.get(rows);
+export const contextOfHiddenStates = (rows: Value): SequenceContext | undefined => contexts.get(rows);
 
 /** Hidden states as a memory: it keeps their padding, but not masks between pairs. */
-export function memoryFrom({ rows, ctx: { mask, layout } }: Rows): Memory {
+export function memoryFrom({ hiddenStates: rows, ctx: { mask, layout } }: HiddenStates): Memory {
   const padding = conjuncts(mask).filter(isPadding);
-  return { rows, mask: and(...padding), layout };
+  return { hiddenStates: rows, mask: and(...padding), layout };
 }
 
 // A padding mask: it only hides keys, for all queries alike.

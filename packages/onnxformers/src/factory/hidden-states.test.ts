@@ -11,8 +11,8 @@ import {
   registry,
   type SequenceContext,
   type Value,
+  withPositions,
   withPrefix,
-  withRows,
 } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
@@ -41,7 +41,7 @@ const patches = defineBlock({
     const kernel = weight([dim, channels, 2, 2]);
     return module({ kernel }, (pixels: Value, ctx: SequenceContext) => {
       const { rows, grid } = patchRows(pixels, kernel, 2);
-      return withRows(ctx, rows, { grid });
+      return withPositions(ctx, rows, { grid });
     });
   },
 });
@@ -57,7 +57,7 @@ const stem = defineBlock({
     const kernel = weight([dim, channels, 3]);
     return module({ kernel }, (x: Value, ctx: SequenceContext) => {
       const y = ops.conv(ops.transpose(x, [0, 2, 1]), kernel, undefined, { strides: [2], pads: [1, 1] });
-      return withRows(ctx, ops.transpose(y, [0, 2, 1]), { lengths: (lengths) => ops.div(ops.add(lengths, 1), 2) });
+      return withPositions(ctx, ops.transpose(y, [0, 2, 1]), { lengths: (lengths) => ops.div(ops.add(lengths, 1), 2) });
     });
   },
 });
@@ -76,7 +76,7 @@ const imageAndText = defineBlock({
       const text = tokens(ids, ctx) as Value;
       const image = patchRows(ctx.inputs!.pixels!, kernel, 2).rows;
       return {
-        rows: ops.concat([image, text], 1),
+        hiddenStates: ops.concat([image, text], 1),
         ctx: withPrefix(ctx, { count: image.dims[1]!, before: ids.dims[1]! }),
       };
     });
@@ -189,7 +189,7 @@ describe('a stem that shortens sequences', () => {
     );
     expect(() => traceBlock(model, inputs, { state: 'io' })).toThrow(/whole sequences.*got a state/);
     expect(() => traceBlock(encoder('test_silent', { position: 'sine' }), inputs)).toThrow(
-      /the number of positions changed without a context for the new ones.*withRows/,
+      /the number of positions changed without a context for the new ones.*withPositions/,
     );
   });
 
