@@ -42,7 +42,7 @@ describe('rotary', () => {
     expectClose(outputs.k_rotated!, turned(given.k, inverseFrequencies, o), float32);
   });
 
-  it('goes by the positions of the context', () => {
+  it('uses the positions of the context', () => {
     const at: NDArray = { dtype: 'int64', dims: [2, 3], data: Float64Array.of(5, 6, 7, 0, 9, 2) };
     const given = two(3, 6);
     const { outputs } = runBlock(rotary({ dim: 6 }), { ...given, position_ids: at });

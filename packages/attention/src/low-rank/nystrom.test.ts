@@ -336,7 +336,7 @@ describe('the gradient at symbolic sizes', () => {
   });
 });
 
-it('explain says for which lengths each of its attentions runs', () => {
+it('explain prints for which lengths each of its attentions runs', () => {
   const types = Object.fromEntries(['q', 'k', 'v'].map((name) => [name, ['float32', ['batch', 2, 'seq', 8]] as const]));
   const model = compile(nystrom({ landmarks: 32 }), { target: targets.cpu, inputs: types });
   const text = printExplanation(explain(model));

@@ -25,7 +25,7 @@ describe('scaled_dot_product', () => {
     );
   });
 
-  it('sees no later key if causal; the last query stands at the last key', () => {
+  it('attends to no later key if causal; the last query is at the position of the last key', () => {
     const given = feeds(5, 8);
     const expected = perHead(given.q, given.k, given.v, (q, k, v) => attention(q, k, v, (i, j) => j <= i + 3));
     expectClose(run({ causal: true }, given), expected);

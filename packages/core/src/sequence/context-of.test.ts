@@ -89,7 +89,7 @@ describe('positions under an attention mask', () => {
   });
 
   // Rows that are not written yet stand behind those of the call, whatever the mask says of them.
-  it.each([0, 1])('are counted from where the call begins in a cache of fixed capacity, %i behind it', (rest) => {
+  it.each([0, 1])('are counted from the query offset in a cache of fixed capacity, %i behind it', (rest) => {
     const mask = left.map((row) => [...row, rest, rest]);
     expect(places({ io: 7 }, mask, [0, 0], 5)).toEqual([0, 0, 0, 1, 2, 0, 1, 2, 3, 4]);
     expect(places({ io: 7 }, mask, [3, 3], 2)).toEqual([1, 2, 3, 4]);
@@ -116,7 +116,7 @@ describe('inputs that would be ignored in silence, or appear twice', () => {
     );
   });
 
-  it('lengths beside a growing cache, which would keep the padding', () => {
+  it('lengths with a growing cache, which would keep the padding', () => {
     expect(() => contextWith({ ids, lengths }, { layout: 'padded', state: 'io' })).toThrow(
       'inputs.lengths: a growing cache appends the same number of tokens to every sequence, so it would keep the padding',
     );
