@@ -1,11 +1,11 @@
 /**
- * Measures the ways in which a target can compute attention, side by side, over numbers of queries, keys and heads: where the figures in
- * `packages/core/src/targets/attention-cost.ts` come from.
+ * Measures the alternatives by which a target can compute attention, for several numbers of queries, keys and heads. The costs in
+ * `packages/core/src/targets/attention-cost.ts` are derived from it.
  *
  *     node --conditions=@onnxformers/source --import tsx scripts/attention-benchmark.ts [cpu|wasm] [--rounds 9] [--only TEXT]
  *
- * Each line is one attention. The ways take turns in every round. A cell is the median of the time that the process had on one core, in ms,
- * which other work on the machine hardly changes, and in brackets the median of its ratios to the definition of the same round.
+ * Each line is one attention. The alternatives run in turn in every round. A cell is the median processor time in ms, which
+ * other work on the machine hardly changes, and in brackets the median ratio to the definition in the same round.
  */
 import { parseArgs } from 'node:util';
 import { attentionRules } from '../packages/attention/src/index';
@@ -43,7 +43,7 @@ interface Shape {
   readonly queries: number;
   readonly keys: number;
   readonly mask: 'none' | 'causal' | 'window';
-  /** Keys and values come as heads, as from a cache, instead of rows. */
+  /** Keys and values are [batch, heads, seq, head_dim], as in a cache, instead of [batch, seq, heads · head_dim]. */
   readonly asHeads?: boolean;
 }
 
@@ -53,7 +53,7 @@ const masks: Readonly<Record<Shape['mask'], Mask<Value>>> = {
   window: slidingWindow({ left: 63, right: 0 }),
 };
 
-/** The ways: the definition, and each fused op with the others taken away. */
+/** The alternatives: the definition, and each fused op without the others. */
 const ways: Readonly<Record<string, string | undefined>> = {
   definition: undefined,
   MultiHeadAttention: 'com.microsoft.MultiHeadAttention',
@@ -62,7 +62,7 @@ const ways: Readonly<Record<string, string | undefined>> = {
 };
 const fused = Object.values(ways).filter((key) => key !== undefined);
 
-/** The target with one of the fused ops, which it takes whatever it costs there. */
+/** The target with only one of the fused ops, which it uses at any cost. */
 function withOnly(key: string | undefined): Target {
   const { [key ?? '']: kept, ...others } = target.kernels;
   const kernels = Object.fromEntries(Object.entries(others).filter(([k]) => !fused.includes(k)));

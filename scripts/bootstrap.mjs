@@ -1,4 +1,4 @@
-// Installs the workspace when node_modules does not hold what pnpm-lock.yaml asks for. Plain Node, because it runs before anything
+// Installs the workspace if node_modules does not match pnpm-lock.yaml. Plain Node, because it runs before anything
 // is installed.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

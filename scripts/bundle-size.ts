@@ -22,7 +22,7 @@ export interface Size {
   readonly throughIndex?: number;
 }
 
-/** Most kilobytes, minified, that a block may cost with all of core that it needs: by its kind, and by its name where it is held to less. */
+/** Maximum size of a block with the parts of core that it needs, in kilobytes, minified: by its kind, or by its name for a lower limit. */
 const blockBudget: Readonly<Record<string, number>> = {
   activation: 15,
   norm: 16,
@@ -38,7 +38,7 @@ const blockBudget: Readonly<Record<string, number>> = {
   linformer: 60,
   scaled_dot_product: 62,
 };
-/** The same, gzipped, of the packages of blocks, of core and of everything there is. */
+/** The same, gzipped, for the packages of blocks, for core and for everything. */
 const packageBudget = { blocks: 60, core: 160, everything: 200 };
 
 async function bundle(scratch: string, code: string): Promise<string> {
@@ -62,7 +62,7 @@ async function bundle(scratch: string, code: string): Promise<string> {
     const node = chunk.moduleIds.filter((id) => id.includes('__vite-browser-external'));
     if (outside.length + node.length > 0) throw new Error(`the bundle of \`${code}\` needs ${[...outside, ...node].join(', ')}`);
   }
-  // What is imported when it is asked for (the drawing of graphs) is no part of what loads.
+  // Dynamic imports (the drawing of graphs) are not part of what loads.
   const loaded = chunks.filter((chunk) => !chunk.isDynamicEntry);
   if (loaded.length !== 1) throw new Error(`the bundle of \`${code}\` is in ${loaded.length} pieces`);
   return loaded[0]!.code;
@@ -123,7 +123,7 @@ function tooLarge({ name, block, minified, gzipped }: Size): string[] {
   return bytes > 1000 * most ? [`${name}: expected at most ${most} kB ${how} in a bundle, got ${kB(bytes)} kB.`] : [];
 }
 
-/** What is too large, as sentences: an import over its budget, or a block that costs more when it comes from its package's index. */
+/** Violations as texts: an import over its budget, or a block that is larger if it is imported from its package's index. */
 export function violations(sizes: readonly Size[]): string[] {
   return sizes.flatMap((size) => {
     const { name, minified, throughIndex = minified } = size;

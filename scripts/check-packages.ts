@@ -1,6 +1,6 @@
 /**
- * Packs every package as it would be published and looks at the packed files: publint, are-the-types-wrong, and a scratch project
- * that knows nothing of this workspace. It imports each subpath in ESM and CommonJS, checks their types with no onnxruntime around,
+ * Packs every package as it would be published and checks the packed files with publint, are-the-types-wrong, and a scratch project
+ * outside this workspace. It imports each subpath in ESM and CommonJS, checks their types with no onnxruntime around,
  * and bundles them with Vite. Ends with the size of every block in a bundle. Needs `npm run build` before.
  */
 import { spawnSync } from 'node:child_process';
@@ -80,7 +80,7 @@ function importAll(scratch: string, names: readonly string[]): Import[] {
   return JSON.parse(esm);
 }
 
-/** The thread of a worker runner finds its script in both module systems. The runtime is a stand-in that gives back what it is fed. */
+/** The thread of a worker runner finds its script in both module systems. The runtime is a stub that returns its feeds. */
 function startWorkers(scratch: string): void {
   const runtime = `
     export class Tensor { constructor(type, data, dims) { Object.assign(this, { type, data, dims }); } }
@@ -106,7 +106,7 @@ function startWorkers(scratch: string): void {
   console.log('worker runners start in ESM and CommonJS');
 }
 
-/** A page whose code is a whole program with a thread in it, which has a file of its own in packed packages only. */
+/** A page whose code is a whole program with a worker thread, which has a file of its own only in packed packages. */
 function runPage(scratch: string, page: string): void {
   symlinkSync(join(root, 'node_modules', 'onnxruntime-node'), join(scratch, 'node_modules', 'onnxruntime-node'), 'junction');
   const [program] = markdownExample(page, readFileSync(join(root, page), 'utf8'));
@@ -117,7 +117,7 @@ function runPage(scratch: string, page: string): void {
   console.log(`the code of ${page} runs`);
 }
 
-/** The declarations must stand on their own: no DOM, no onnxruntime, nothing skipped. */
+/** The declarations must be self-contained: no DOM, no onnxruntime, no skipLibCheck. */
 function typeCheck(scratch: string, names: readonly string[]): void {
   const text = names.map((name, i) => `import * as m${i} from '${name}';\nexport type M${i} = typeof m${i};\n`).join('');
   // What files of core merge into the interfaces of others.

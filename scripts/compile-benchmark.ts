@@ -1,4 +1,4 @@
-// How long compiling takes, and that it grows linearly with the layers: a decoder of 2 B parameters at 200 layers, without weights.
+// Measures compile time, which grows linearly with the number of layers: a decoder of 2 B parameters at 200 layers, without weights.
 // Run: node --conditions=@onnxformers/source --import tsx scripts/compile-benchmark.ts
 import { compile, namesOf, serialize, targets, zoo } from '../packages/onnxformers/src/index';
 

@@ -1,9 +1,11 @@
 // The catalogue of blocks, from their definitions, their docstrings and what their examples are lowered to.
 import ts from 'typescript';
 import { type AnyBlock, type Field, isBlock, kinds, type MaskKinds } from '../packages/core/src/index';
-import { zoo } from '../packages/onnxformers/src/index';
+import * as all from '../packages/onnxformers/src/index';
 import { type Docstring, docstrings } from './docstrings';
 import { keyOf, loweredExamples, masksOf } from './lowered-ops';
+
+const { zoo } = all;
 
 /** Ops that move data or count positions; listed only if there are no others. */
 const movement = new Set(
@@ -106,7 +108,7 @@ function section(block: AnyBlock, doc: Docstring | undefined): string[] {
     ...(told.length ? [...told] : []),
     ...(masks ? [`- Masks: ${masks}`] : []),
     ...(source ? [`- Source: ${linked(source)}`] : []),
-    `- Import: \`${subpath}\``,
+    `- Import: \`${exportedName(block)}\` from \`${subpath}\``,
     '',
     ...optionsOf(block),
     '',
@@ -119,6 +121,13 @@ function section(block: AnyBlock, doc: Docstring | undefined): string[] {
     ...loweringOf(block),
     '',
   ];
+}
+
+/** What a block is called by hand: the name of the export that it is. */
+function exportedName(block: AnyBlock): string {
+  const found = Object.entries(all).find(([, value]) => value === block)?.[0];
+  if (!found) throw new Error(`${keyOf(block)} is not exported`);
+  return found;
 }
 
 function subpathOf(file: string): string {
@@ -140,15 +149,29 @@ export function blocksPage(): string {
   return [
     '# Catalogue of blocks',
     '',
-    'Every block that `zoo` knows, by kind. A config names a block and its options; `zoo.jsonSchema(kind)` gives the same as a schema. The last',
-    'table of a block says which ops its examples become, in float32; those of ONNX Runtime alone are in bold, and ops',
-    'that move data or count positions are left out. Another dtype, GPU or mask may reach other kernels: `explain` tells, and beside the source of each',
-    'block, `….ops.txt` counts the ops of every example.',
+    'Every block of `zoo`, by kind. A config names a block and its options; `zoo.jsonSchema(kind)` returns the same as a JSON Schema. The last',
+    'table of a block lists the ops that its examples are lowered to, in float32. Ops that only ONNX Runtime has (contrib ops) are in bold; ops',
+    'that move data or count positions are omitted. Other dtypes, GPUs or masks may use other kernels: see `explain`. The file `….ops.txt` beside the',
+    'source of each block counts the ops of every example.',
     '',
     '<!-- Written by `npm run pages`; not to be edited by hand. -->',
     '',
     ...present.map(([kind]) => {
-      const names = zoo.blocks.filter((block) => block.kind === kind).map(({ blockName }) => `\`${blockName}\``);
+      // The anchor of a name is that of its first heading.
+      const headings = new Set([...present.map(([name]) => name.toLowerCase())]);
+      const before = present
+        .slice(
+          0,
+          present.findIndex(([name]) => name === kind),
+        )
+        .map(([name]) => name);
+      const taken: readonly string[] = zoo.blocks
+        .filter((block) => before.includes(block.kind))
+        .map(({ blockName }) => blockName);
+      const isFirst = (name: string): boolean => !headings.has(name) && !taken.includes(name);
+      const names = zoo.blocks
+        .filter((block) => block.kind === kind)
+        .map(({ blockName: name }) => (isFirst(name) ? `[\`${name}\`](#${name})` : `\`${name}\``));
       return `- [${kind}](#${kind.toLowerCase()}): ${names.join(', ')}`;
     }),
     '',

@@ -1,4 +1,4 @@
-// The command line, as its own help tells it.
+// The page of the command line, from its help texts.
 import { helpOf } from '../packages/onnxformers/src/cli/command';
 import { commands, exitCodes } from '../packages/onnxformers/src/cli/start';
 
@@ -7,16 +7,16 @@ export function commandsPage(): string {
   return `${[
     '# Command line',
     '',
-    'The package `onnxformers` brings a command of its name: `npx onnxformers COMMAND …`. Every command does what a function of the API does, takes',
-    `\`--json\`, and ends with ${exitCodes.done} when it is done, ${exitCodes.error} for an error in the input, ${exitCodes.usage} for a wrong command line and ${exitCodes.internal} for a fault of its own. Ended by`,
-    'Ctrl-C, it removes what it has written so far. With `--json` standard output holds JSON and nothing else, errors too: `{ "error", "exitCode" }`.',
-    'What takes a while says how far it is in one line of standard error that vanishes, on a terminal only. Nothing is coloured.',
+    'The package `onnxformers` contains the command `onnxformers`: `npx onnxformers COMMAND …`. Every command corresponds to a function of the API.',
+    `Exit codes are ${exitCodes.done} for success, ${exitCodes.error} for an error in the input, ${exitCodes.usage} for an invalid command line and ${exitCodes.internal} for an internal error.`,
+    'With `--json` standard output contains only JSON, for errors too: `{ "error", "exitCode" }`. Ctrl-C removes incomplete files.',
+    'On a terminal, long operations show their progress in one line of standard error, which is removed afterwards. The output has no colours.',
     '',
     '<!-- Written by `npm run pages`; not to be edited by hand. -->',
     '',
     '```sh',
     'npx onnxformers build lm.json --target cpu --seed 1 --out lm    # a config → a folder',
-    'npx onnxformers explain lm --target cuda --sm 90                 # why it looks as it does',
+    'npx onnxformers explain lm --target cuda --sm 90                 # chosen kernels and reasons',
     'npx onnxformers run lm --inputs ids.safetensors --out logits.safetensors',
     '```',
     '',

@@ -1,4 +1,4 @@
-// Tables of targets and kernels, from what the library knows of them.
+// The page of targets and kernels, from their tables.
 
 import { type DType, type Target, targets } from '../packages/core/src/index';
 import { domainOf } from '../packages/core/src/ir/define-op';
@@ -61,8 +61,8 @@ export function kernelsPage(): string {
   return `${[
     '# Targets and kernels',
     '',
-    'A target is a table: which ops it runs, in which dtypes. These are the tables that lowering reads. What an op of the library becomes on a',
-    'target, and why not something else, is what `explain` prints; [adding a target](adding-a-target.md) says how a table comes about.',
+    'A target is a table of the ops that it runs, with their dtypes. These are the tables that lowering uses. `explain` prints what each op of a model',
+    'is lowered to and why; [adding a target](adding-a-target.md) describes how a table is made.',
     '',
     '<!-- Written by `npm run pages`; not to be edited by hand. -->',
     '',
@@ -70,13 +70,13 @@ export function kernelsPage(): string {
     '',
     ...targetTable(),
     '',
-    '`portable` takes an opset (18, 21 or 23) and has ops of the standard alone, for any runtime.',
+    '`portable` has an opset as its argument (18, 21 or 23) and contains only ops of the standard, for any runtime.',
     ...(notes.length ? ['', ...notes] : []),
     '',
-    '## Kernels of ONNX Runtime alone',
+    '## Contrib ops of ONNX Runtime',
     '',
     `Probed with ONNX Runtime ${versions.join(' and ')}. f16 is float16, bf16 bfloat16, i64 int64 and so on. In brackets: dtypes that the`,
-    'provider leaves to the CPU, with copies around the node; they serve shapes and positions. †: not on every machine, or not with every attribute and shape.',
+    'provider runs on the CPU, with copies before and after the node; they are used for shapes and positions. †: not on every machine, or not with every attribute and shape.',
     '',
     ...kernelTable((domain) => domain !== ''),
     '',

@@ -1,5 +1,5 @@
 /**
- * Writes the pages of the guides that are made from the sources, the golden op lists beside the blocks, and the comments above their fields.
+ * Writes the pages of the guides that are made from the sources, their pictures, the golden op lists beside the blocks, and the comments above their fields.
  *
  *     tsx scripts/doc-pages.ts            writes
  *     tsx scripts/doc-pages.ts --check    fails where a page is not what would be written
@@ -9,6 +9,7 @@ import { dirname, join } from 'node:path';
 import { blocksPage } from './doc-blocks';
 import { commandsPage } from './doc-commands';
 import { kernelsPage } from './doc-kernels';
+import { pictures } from './doc-pictures';
 import { commentsOf, fieldDocs } from './field-docs';
 import { goldenLists } from './golden-ops';
 import { root } from './pnpm.mjs';
@@ -38,7 +39,12 @@ function difference(before: string, now: string): string {
 
 // A file whose comments are right is left as it is formatted.
 const documented = [...fieldDocs()].filter(([name, text]) => commentsOf(text) !== commentsOf(current(join(root, name)) ?? ''));
-const made = [...Object.entries(pages).map(([name, page]) => [name, page()] as const), ...goldenLists(), ...documented];
+const made = [
+  ...Object.entries(pages).map(([name, page]) => [name, page()] as const),
+  ...(await pictures()),
+  ...goldenLists(),
+  ...documented,
+];
 for (const [name, now] of made) {
   const path = join(root, name);
   const before = current(path);

@@ -1,9 +1,9 @@
 /**
- * A model of 16-bit weights on the CPU: what it costs to compute in float16, and to store in 16 bits and compute in float32, against float32.
+ * A model with 16-bit weights on the CPU: computed in float16, or stored in 16 bits and computed in float32, compared with float32.
  *
  *     node --conditions=@onnxformers/source --import tsx scripts/float16-benchmark.ts [cpu|wasm] [--rounds 7]
  *
- * Times are those that the process had on one core, in ms, medians of rounds in which the ways take turns; in brackets the median ratio to float32.
+ * Times are processor times in ms, medians of rounds in which the alternatives run in turn; in brackets the median ratio to float32.
  */
 import { parseArgs } from 'node:util';
 import {

@@ -7,7 +7,7 @@ import * as core from '../packages/core/src/index';
 import { domainOf, type Op } from '../packages/core/src/ir/define-op';
 import { rowOf } from '../packages/core/src/lower/target';
 import * as lowering from '../packages/core/src/lowering';
-import { promisedOps } from './doc-promises';
+import { claimedOps } from './doc-claims';
 import { type Docstring, parseDoc } from './docstrings';
 import { sourceFiles } from './imports';
 import { root } from './pnpm.mjs';
@@ -15,7 +15,7 @@ import { root } from './pnpm.mjs';
 /** One function that makes values. */
 export interface OpFunction {
   readonly name: string;
-  /** The op of the standard that it emits first; absent for meanings of ours and for what is made of several. */
+  /** The op of the standard that it emits first; absent for high-level ops and for compositions of several ops. */
   readonly op: Op | undefined;
   readonly doc: Docstring | undefined;
 }
@@ -110,11 +110,11 @@ export function wrongOpDocs(functions: readonly OpFunction[]): string[] {
     if (lowers === undefined) return lacking;
     if (op)
       return lowers === lowersOf(op) ? lacking : [...lacking, `${name}: expected "Lowers   ${lowersOf(op)}", got "${lowers}"`];
-    const promised = promisedOps(lowers);
-    if (typeof promised === 'string') return [...lacking, `${name}: no list of targets in "${promised}"`];
-    const absent = [...promised].flatMap(([family, named]) =>
+    const claimed = claimedOps(lowers);
+    if (typeof claimed === 'string') return [...lacking, `${name}: no list of targets in "${claimed}"`];
+    const absent = [...claimed].flatMap(([family, named]) =>
       named.filter((each) => !isThere(family, each)).map((each) => `${name}: ${family} has no ${each}`),
     );
-    return [...lacking, ...(promised.size ? [] : [`${name}: no target in "${lowers}"`]), ...absent];
+    return [...lacking, ...(claimed.size ? [] : [`${name}: no target in "${lowers}"`]), ...absent];
   });
 }

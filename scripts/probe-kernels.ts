@@ -1,8 +1,8 @@
 /**
- * Asks runtimes which ops they have a kernel for, by dtype, and writes the answer to `packages/core/src/targets/kernels.generated.ts`.
+ * Probes for which ops runtimes have a kernel, by dtype, and writes the tables to `packages/core/src/targets/kernels.generated.ts`.
  *
  *     tsx scripts/probe-kernels.ts [providers, default: all that can be probed here]
- *     tsx scripts/probe-kernels.ts --check      fails where the installed CPU runtime says something else than the file
+ *     tsx scripts/probe-kernels.ts --check      fails if the installed CPU runtime differs from the file
  *
  * cpu      onnxruntime-node of this workspace
  * wasm     onnxruntime-web of this workspace
@@ -10,8 +10,8 @@
  * cuda     the onnxruntime-node in ONNXRUNTIME_NODE, which has the CUDA provider; LD_LIBRARY_PATH finds CUDA, or stand-ins for it. With
  *          STUB_CUDA, a folder of such stand-ins (lib, lib-cudnn, node_modules), both are set from it.
  *
- * What a run cannot probe keeps its rows. The version that this workspace is developed on gives the tables; of an older one the rows that differ are
- * kept. RUNTIMES is a folder in whose node_modules the older onnxruntime-node and onnxruntime-web are.
+ * Entries that a run cannot probe are kept. The tables are those of the version that this workspace is developed on; for an older version the file has
+ * the entries that differ. RUNTIMES is a folder in whose node_modules the older onnxruntime-node and onnxruntime-web are.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';

@@ -1,6 +1,6 @@
 /**
- * What a runner adds to its session: each case is run by a runner and by the bare session, in turn, on tensors that were made beforehand, and once more by
- * a runner whose session answers at once, which leaves the JavaScript alone.
+ * The overhead of a runner: each case is run by a runner and by the bare session, in turn, on tensors that were made beforehand, and also by
+ * a runner whose session returns immediately, which measures only the JavaScript.
  *
  *     node --conditions=@onnxformers/source --import tsx scripts/runner-benchmark.ts [cpu | cuda, default cpu] [rounds, default 60]
  */
@@ -102,7 +102,7 @@ function decodingStep(): Case {
 function paddedBatch(): Case {
   const m = encoder(2);
   return {
-    name: 'a padded batch: 16 sequences of 127 rows, lengths',
+    name: 'a padded batch: 16 sequences of 127 tokens, lengths',
     model: (o) =>
       compile(m, {
         ...o,

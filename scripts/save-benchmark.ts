@@ -1,7 +1,7 @@
 /**
  * Saves a decoder of about 1 B parameters in float16, read from a safetensors file tensor by tensor, and compares the time with that of copying the
  * same file with fsync, in one run: once with the queries, keys and values as the checkpoint has them, once packed into one weight while they
- * are read. Prints the greatest memory in use, then checks that both folders hold the same weights, and that they are those of the file.
+ * are read. Prints the peak memory, then checks that both folders contain the same weights, and that they equal those of the file.
  *
  *     node --conditions=@onnxformers/source --import tsx scripts/save-benchmark.ts [layers, default 18] [rounds, default 5] [folder]
  *
@@ -108,7 +108,7 @@ const digest = (data: Uint16Array): string =>
     .update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
     .digest('hex');
 
-/** What the file has of a weight, as MatMul wants it: [in, out]. */
+/** A weight of the file in the layout of MatMul: [in, out]. */
 async function turned(weight: LazyTensor): Promise<string> {
   const { dims, data } = await weight.load();
   const [out, inner] = dims as [number, number];

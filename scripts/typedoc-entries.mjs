@@ -1,5 +1,6 @@
 // A plugin for typedoc: the entries of our docstrings (`Shapes   …`, `Throws   …`) become lists, and `Example` a block of code; names stand in
-// groups by what they are for, which is the folder that declares them; documents have their titles in the sidebar instead of file names.
+// groups by what they are for, which is the folder that declares them; documents have their titles in the sidebar instead of file names, and names
+// of blocks and functions in them lead to the API page.
 import { Comment, CommentTag, Converter, ReflectionKind, Renderer } from 'typedoc';
 
 const names = 'Shapes|Dtypes|Masks|Cost|Throws|Source|Lowers';
@@ -54,12 +55,66 @@ export function purposeOf(file) {
 /** The first heading of a page. @param {string} text */
 export const titleOf = (text) => /^# (.+)$/m.exec(text)?.[1]?.replaceAll('`', '');
 
+// Name of a block in configs → name of its function. Shared by the conversions of all packages, which run one after another.
+const blockNames = new Map();
+
+/** Names in code that lead somewhere: `multi_head`, `createRunner`, `compile(…)`, `ops.size`. A plain word such as `causal` is more often an option. */
+const linkedName = (/** @type {string} */ code) => /^`((?:ops\.)?[\w$]+)(\(.*\))?`$/s.exec(code);
+
+/**
+ * The page that a code span stands for; undefined where its name is not one, or an everyday word.
+ *
+ * @param {string} code
+ * @param {ReadonlyMap<string, import('typedoc').Reflection>} pages
+ * @param {ReadonlyMap<string, string>} blocks
+ */
+export function pageOf(code, pages, blocks) {
+  const [, name, call] = linkedName(code) ?? [];
+  if (!name) return undefined;
+  const block = blocks.get(name);
+  if (block !== undefined) return name.includes('_') || call ? pages.get(block) : undefined;
+  return call || /^ops\.|^[A-Z]|.[A-Z]/.test(name) ? pages.get(name) : undefined;
+}
+
+/** Pages by name. Of equal names that of a block or a function wins over that of an op, which is called `ops.…` @param {import('typedoc').ProjectReflection} project */
+function pagesOf(project) {
+  const pages = new Map();
+  const shown =
+    ReflectionKind.Function |
+    ReflectionKind.Variable |
+    ReflectionKind.Class |
+    ReflectionKind.Interface |
+    ReflectionKind.TypeAlias;
+  for (const reflection of Object.values(project.reflections)) {
+    const parent = reflection.parent;
+    if (!reflection.kindOf(shown) || !parent?.kindOf(ReflectionKind.SomeModule)) continue;
+    const ofOps = parent.name === 'ops';
+    const name = ofOps ? `ops.${reflection.name}` : reflection.name;
+    if (!pages.has(name)) pages.set(name, reflection);
+  }
+  return pages;
+}
+
+/** Links the names in a document. @param {import('typedoc').CommentDisplayPart[]} content @param {ReadonlyMap<string, import('typedoc').Reflection>} pages */
+function link(content, pages) {
+  content.forEach((part, i) => {
+    if (part.kind !== 'code' || part.text.includes('\n')) return;
+    const [before, after] = [content[i - 1]?.text ?? '', content[i + 1]?.text ?? ''];
+    if (before.endsWith('[') && after.startsWith(']')) return;
+    const target = pageOf(part.text, pages, blockNames);
+    if (target) content[i] = { kind: 'inline-tag', tag: '@linkcode', text: part.text.slice(1, -1), target };
+  });
+}
+
 /** @param {import('typedoc').Application} app */
 export function load(app) {
   app.converter.on(Converter.EVENT_CREATE_DECLARATION, (context, reflection) => {
     if (!reflection.parent?.isProject() && reflection.parent?.kind !== ReflectionKind.Module) return;
     const symbol = context.getSymbolFromReflection(reflection);
-    const file = symbol?.declarations?.[0]?.getSourceFile().fileName;
+    const [declaration] = symbol?.declarations ?? [];
+    const file = declaration?.getSourceFile().fileName;
+    const [, block] = /defineBlock\(\{\s*kind: '\w+',\s*name: '(\w+)'/.exec(declaration?.getText() ?? '') ?? [];
+    if (block) blockNames.set(block, reflection.name);
     const purpose = file && purposeOf(file);
     if (!purpose) return;
     reflection.comment ??= new Comment();
@@ -67,10 +122,12 @@ export function load(app) {
       if (!comment.getTag('@category')) comment.blockTags.push(new CommentTag('@category', [{ kind: 'text', text: purpose }]));
   });
   app.renderer.on(Renderer.EVENT_BEGIN, ({ project }) => {
+    const pages = pagesOf(project);
     for (const reflection of Object.values(project.reflections)) {
       if (reflection.kind === ReflectionKind.Document) {
         const document = /** @type {import('typedoc').DocumentReflection} */ (reflection);
         document.name = titleOf(document.content.map(({ text }) => text).join('')) ?? document.name;
+        link(document.content, pages);
       }
       const { comment } = reflection;
       if (!comment) continue;

@@ -11,7 +11,7 @@ const config = new URL('config.json', import.meta.url);
 const prompt = [...Buffer.from('Prime')];
 const [seed, steps] = [3, 7];
 
-/** Greedy tokens of the model without any cache: the whole sequence again for each token. */
+/** Greedy tokens of the model without a cache: the whole sequence is computed again for each token. */
 async function uncached(): Promise<number[]> {
   const model = await readModel(config);
   const weights = initialize(model, { scheme: 'small', seed });

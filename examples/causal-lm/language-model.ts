@@ -21,7 +21,7 @@ type LanguageModel = KindModule<'model'>;
 export type Bytes = readonly number[];
 
 const ids = { ids: ['int64', ['batch', 'seq']] } as const;
-// A prompt comes in one piece, so that the kernel with a cache may be used; see "assumptions" in docs/guides/how-compilation-works.md.
+// The whole prompt is one call (prefill), which allows the kernel with a cache; see "assumptions" in docs/guides/how-compilation-works.md.
 const assumptions = ['prefill into empty cache'];
 
 /** The model of a config file. Unknown fields, wrong values and misspelt names are refused with their path. */
@@ -29,7 +29,7 @@ export async function readModel(path: string | URL): Promise<LanguageModel> {
   return zoo.parse('model', JSON.parse(await readFile(path, 'utf8')));
 }
 
-/** One step: ids and what was kept → logits and what to keep. The cache is inputs and outputs, `past_key_values.…` and `present.…`. */
+/** One step: ids and cache → logits and cache. The cache is inputs and outputs, `past_key_values.…` and `present.…`. */
 export function compileStep(model: LanguageModel, { target, seed }: { target: Target; seed: number }): Model {
   return compile(model, { target, inputs: ids, weights: initialize(model, { scheme: 'small', seed }), state: 'io', assumptions });
 }
@@ -53,7 +53,7 @@ export function compileGeneration(
 /** The ids of one sequence as a batch of one. */
 export const batchOf = (tokens: Bytes): Tensor => tensor('int64', [1, tokens.length], tokens);
 
-/** Token by token: each run gets one new id and the cache of the run before. */
+/** Token by token: each run is fed one new id and the cache of the previous run. */
 export async function generateByStep(run: Runner, prompt: Bytes, steps: number): Promise<number[]> {
   const generated: number[] = [];
   let kept: Record<string, Tensor> = {};
@@ -71,7 +71,7 @@ export async function generateInLoop(run: Runner, prompt: Bytes): Promise<number
   return Array.from(tokens!.data as BigInt64Array, Number);
 }
 
-// The last row of logits [1, seq, vocab].
+// The last position of logits [1, seq, vocab].
 function likeliest({ data, dims: [, seq = 1, vocab = 1] }: Tensor): number {
   const row = (data as Float32Array).subarray((seq - 1) * vocab);
   return row.reduce((best, x, i) => (x > row[best]! ? i : best), 0);

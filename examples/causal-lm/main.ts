@@ -18,7 +18,7 @@ const target = targets.cpu;
 
 const model = await readModel(new URL('config.json', import.meta.url));
 const count = [...namesOf(model).parameters.values()].reduce((n, { dims }) => n + dims.reduce((a, b) => a * b, 1), 0);
-console.log(`${count.toLocaleString('en')} parameters, first values from seed ${seed}`);
+console.log(`${count.toLocaleString('en')} parameters, initialised from seed ${seed}`);
 
 const dir = values.out ?? (await mkdtemp(join(tmpdir(), 'causal-lm-')));
 try {
@@ -37,13 +37,13 @@ try {
   await generator.dispose();
   print('1 run', inLoop);
 
-  if (inLoop.join() !== byStep.join()) throw new Error('the two ways gave different tokens');
-  console.log('the same tokens both ways');
+  if (inLoop.join() !== byStep.join()) throw new Error('the two ways generated different tokens');
+  console.log('both ways generate the same tokens');
 } finally {
   if (values.out === undefined) await rm(dir, { recursive: true });
 }
 
-// The weights are random, so the text is noise: what counts is that it is always the same noise.
+// The weights are random, so the text is noise, but it is always the same noise.
 function print(how: string, tokens: readonly number[]): void {
   console.log(`${how.padStart(8)}: ${JSON.stringify(Buffer.from(tokens).toString('latin1'))}`);
 }

@@ -15,7 +15,7 @@ const DequantizeLinear = ops.onnxOp({
   kernels: { cpu: ['float32'], cuda: ['float32'], wasm: ['float32'], portable: ['float32'] },
 });
 
-/** Vectors divided by their Euclidean norm along an axis. Where it has no kernel, as on CUDA, `decompose` says what it means. */
+/** Vectors divided by their Euclidean norm along an axis. For targets without a kernel, such as CUDA, `decompose` defines it. */
 const LpNormalization = ops.onnxOp({
   key: 'LpNormalization',
   since: 1,
@@ -30,7 +30,7 @@ const dequantize = (x: Operand, scale: number, zeroPoint: number): Value =>
   one(DequantizeLinear([x, tensor('float32', [], [scale]), tensor('uint8', [], [zeroPoint])]));
 const unitLength = (x: Operand): Value => one(LpNormalization([x], { axis: -1, p: 2 }));
 
-/** How bytes stand for numbers here: 128 is 0, a step is 1/64. */
+/** The mapping from bytes to numbers: 128 is 0, a step is 1/64. */
 export const quantization = { scale: 1 / 64, zeroPoint: 128 } as const;
 
 /** The block by itself: x float32 [batch, seq, 24] → y [batch, seq, 10]. */

@@ -3,7 +3,7 @@ import { compile, createRunner, initialize, type Model, serialize, targets, tens
 import * as ort from 'onnxruntime-node';
 import { attention, byteFeatures } from './byte-features';
 
-// The ops of the file: what is done to weights alone is done when it is written.
+// The ops of the file: nodes that depend only on weights are folded when it is written.
 const opsOf = (model: Model): string =>
   serialize(model)
     .graph.nodes.map(({ opType }) => opType)

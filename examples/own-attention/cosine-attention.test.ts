@@ -75,7 +75,7 @@ describe('cosine attention', () => {
   });
 });
 
-// What every block of the library is held to.
+// The test suites of every block of the library.
 const registry = zoo.with(cosineAttention);
 conformance([cosineAttention], {
   describe,

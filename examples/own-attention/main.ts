@@ -3,7 +3,7 @@ import { compile, createRunner, initialize, targets, tensor, zoo } from 'onnxfor
 import * as ort from 'onnxruntime-node';
 import { cosineAttention } from './cosine-attention';
 
-// From here on "cosine" is a name like every other, in the editor too.
+// From here on "cosine" can be used like any other name, in the editor too.
 const mine = zoo.with(cosineAttention);
 const encoder = mine.build('model', {
   name: 'encoder',

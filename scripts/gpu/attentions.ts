@@ -55,7 +55,7 @@ function trialOf(c: AttendCase): Trial {
         rules: kernels,
         weights,
         inputs: inputsOf(c, outside(dtype)),
-        assumptions: ['prefill into empty cache'],
+        assumptions: ['prefill into empty cache', 'finite padding'],
       }),
   };
 }
@@ -114,7 +114,7 @@ async function worst(
   );
 }
 
-/** Prints what differs, and how many agree within 8 units in the last place of the largest element. */
+/** Prints differences, and how many agree within 8 units in the last place of the largest element. */
 export async function attentions(ort: Ort, target: Target, options: RunnerOptions, print: (x: unknown) => void): Promise<void> {
   const trials = [...attendCases.map(trialOf), packedTrial(true), packedTrial(false)];
   let [passed, failed] = [0, 0];

@@ -1,4 +1,4 @@
-// Time per token of a decoder with GroupQueryAttention: its rotation inside of the kernel or outside, stepped from JavaScript or in one Loop.
+// Time per token of a decoder with GroupQueryAttention: its rotary embedding inside the kernel or outside, stepped from JavaScript or in one Loop.
 import {
   and,
   causal,
@@ -32,7 +32,7 @@ const capacity = 256;
 const machine = { runtime: '1.30.0', sm: 90 };
 const gqa = 'com.microsoft.GroupQueryAttention';
 
-/** The target as it is, and as if its kernel could not turn. */
+/** The target itself, and without the rotary embedding inside its kernel. */
 function without(target: Target): Target {
   const kernel = target.kernels[gqa]!;
   const accepts: typeof kernel.accepts = (node, on) =>
@@ -75,7 +75,7 @@ const batchOf = (row: readonly number[]): Tensor => tensor('int64', [1, row.leng
 
 const inputs = { ids: ['int64', ['batch', 'seq']] } as const;
 
-/** Runs every path, each in a section; then says how far each path's tokens are from the best of the same model in float32. */
+/** Runs every path, each in a section; then compares each path's tokens with the greedy tokens of the same model in float32. */
 export async function runDecode({ ort, target, options }: { ort: Ort; target: Target; options: RunnerOptions }): Promise<void> {
   const { children, logits } = decoder();
   const stepped = module(children, (given: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({
@@ -130,8 +130,8 @@ export async function runDecode({ ort, target, options }: { ort: Ort; target: Ta
 }
 
 /**
- * By how much the float32 logits of a path's tokens, each given those before it, are below the best ones: 0 for greedy decoding without an error, a
- * difference of rounding where two tokens are nearly as good, tens for any other.
+ * The difference between the largest float32 logit and that of a path's token, given the tokens before it: 0 for greedy decoding without errors, small if
+ * two tokens have nearly equal logits, tens for wrong tokens.
  */
 async function regret(run: Awaited<ReturnType<typeof createRunner>>, tokens: readonly number[]): Promise<number> {
   const { data } = toArray((await run({ ids: batchOf([...first, ...tokens.slice(0, -1)]) })).logits!);

@@ -33,7 +33,7 @@ import { decode, runDecode } from './decode';
 import { examples, runExamples } from './examples';
 import { packed, runPacked } from './packed';
 import { pagedTokens } from './paged';
-import { remade, runRemade } from './remade';
+import { parametrizations, runParametrizations } from './parametrizations';
 
 const ort = createRequire(import.meta.url)('onnxruntime-node') as Ort;
 const print = (x: unknown): void => void process.stdout.write(`${JSON.stringify(x)}\n`);
@@ -263,10 +263,10 @@ const jobs: Record<string, () => Promise<void>> = {
   examples: async () => examples(folder),
   packed: async () => packed(folder),
   decode: async () => decode(folder),
-  remade: async () => remade(folder),
+  parametrizations: async () => parametrizations(folder),
   'run-examples': () => runExamples({ ort, target: fused, options: verbose }, folder),
   'run-packed': () => runPacked({ ort, target: fused, options: cuda }),
-  'run-remade': () => runRemade({ ort, target: fused, options: verbose }),
+  'run-parametrizations': () => runParametrizations({ ort, target: fused, options: verbose }),
   // With the runtime's own optimisation, which makes the tables of angles when it loads.
   'run-decode': () => runDecode({ ort, target: fused, options: { device } }),
 };

@@ -1,5 +1,5 @@
 // Greedy tokens of one decoder by every path that keeps a cache: pools of blocks stepped from JavaScript, the same in a Loop, GQA in a Loop, and
-// plain ONNX in a Loop. All in float16; they must be equal.
+// standard ONNX ops in a Loop. All in float16; they must be equal.
 
 import { subgraphsOf } from '../../packages/core/src/lowering';
 import {
@@ -32,19 +32,19 @@ import {
 const [vocab, dim, headDim, depth] = [97, 192, 64, 3];
 const machine = { runtime: '1.30.0', sm: 90 };
 
-/** What {@link pagedTokens} gives. */
+/** The result of {@link pagedTokens}. */
 export interface PagedResult {
   /** The tokens of each sequence, by path. */
   readonly tokens: Readonly<Record<string, readonly (readonly number[])[]>>;
   /** Times per token, in milliseconds, of the second run of each path. */
   readonly milliseconds: Readonly<Record<string, number>>;
-  /** How often each op stands in the graph of a path. */
+  /** Number of nodes of each op in the graph of a path. */
   readonly ops: Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
 
 /** Sizes of the check. */
 export interface PagedSizes {
-  /** Rows of a block; the fast kernel of this head size wants 256. */
+  /** Positions of a block; the fast kernel of this head size requires 256. */
   readonly blockSize?: number;
   readonly batch?: number;
   readonly prompt?: number;
@@ -142,7 +142,7 @@ function rowsOf({ dims, data }: Tensor, batch: number): number[][] {
   return Array.from({ length: batch }, (_, b) => Array.from({ length: width }, (_, i) => Number(data[b * width + i])));
 }
 
-// The best token of the last row of each sequence.
+// The greedy token at the last position of each sequence.
 function best(logits: Tensor): number[] {
   const [batch, n] = logits.dims as [number, number];
   const { data } = toArray(logits);

@@ -1,4 +1,4 @@
-// What the checks say: tables, PASS and FAIL, and what the runtime itself says of placement and kernels.
+// The output of the checks: tables, PASS and FAIL, and the runtime's own log of placement and kernels.
 import { spawnSync } from 'node:child_process';
 import { writeSync } from 'node:fs';
 

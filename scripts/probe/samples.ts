@@ -68,7 +68,7 @@ function nodesOf(graph: Graph): Node[] {
     if (inside.length) return inside.flatMap(([, g]) => nodesOf(g));
     const [domain] = domainOf(node.op.key);
     if (domain === '') return [node];
-    // A meaning has no kernel, but its definition is made of ops that do.
+    // A high-level op has no kernel, but its definition consists of ops that have one.
     const g = new GraphBuilder();
     graph.builder.root.inputs.forEach((v, i) => g.input(`size${i}`, v.dtype, v.dims)); // where sizes are read
     const values = node.operands.map(

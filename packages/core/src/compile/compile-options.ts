@@ -54,7 +54,8 @@ export interface CompileOptions {
   readonly rules?: readonly Rule[];
   /**
    * Properties of all feeds; the runner refuses others. `'prefill into empty cache'`: a call has several new positions only while the cache is empty, or for a
-   * batch of one. `'no empty sequences'`: each sequence has a position that may be attended to. Your own rules may require others.
+   * batch of one. `'no empty sequences'`: each sequence has a position that may be attended to. `'finite padding'`: padded positions of inputs in floats contain
+   * finite numbers; otherwise the graph sets them to 0. Your own rules may require others.
    */
   readonly assumptions?: readonly string[];
 }

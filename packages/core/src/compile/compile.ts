@@ -15,6 +15,7 @@ import { GraphBuilder } from '../ops/vocabulary';
 import type { Parameter } from '../parameter/parameter';
 import { carried, carriedDType } from '../sequence/boundary';
 import { contextOf } from '../sequence/context-of';
+import { checkPast } from '../sequence/io-state';
 import { type DType, isFloat } from '../tensor/tensor';
 import { matchWeights, type WeightSource } from '../weights/load';
 import type { LazyTensor } from '../weights/safetensors';
@@ -152,6 +153,7 @@ function trace(
     dtype: computes as DType,
     storage: dtype,
     training: o.training ?? false,
+    assumptions: new Set(o.assumptions),
     convert: cast,
     ...(o.draws && { draws: seededDraws(o.draws.seed) }),
     ...(o.taps && { taps: new Set(o.taps) }),
@@ -179,7 +181,7 @@ function trace(
     if (parameterInputs.has(p)) g.parameterInput(p, carriedDType(p.options.dtype ?? dtype));
   }
   const ctx = contextOf(g, inputs, { layout: o.layout ?? 'padded', ...(o.state !== undefined && { state: o.state }) });
-  const results = model(inputs, ctx) as Record<string, Value>;
+  const results = model(ctx.inputs, ctx) as Record<string, Value>;
   if (typeof results !== 'object' || results === null)
     throw new ShapeError({
       path: 'compile',
@@ -205,6 +207,7 @@ function trace(
   const graph = g.finish();
   checkOutputNames(graph, names);
   checkAllRead(graph, Object.keys(o.inputs));
+  checkPast(graph);
   return graph;
 }
 

@@ -131,7 +131,7 @@ function contextFor(o: GenerateOptions, state: State, positions: Value, lengths:
     mask: o.mask ?? none,
     positions,
     layout: padded,
-    shared: newShared(),
+    shared: newShared(positions.graph.root),
     state,
     ...(lengths && { lengths }),
     ...(o.memory && { memory: o.memory }),

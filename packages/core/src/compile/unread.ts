@@ -1,7 +1,11 @@
 // Inputs that are not read.
 import { namesOfDim } from '../dim/dim';
 import { ConfigError } from '../error';
-import { type Graph, nameOf, usedBy, type Value } from '../ir/graph';
+import { type Graph, type InputRole, nameOf, usedBy, type Value } from '../ir/graph';
+import { clearedInput } from '../sequence/padding';
+
+/** Some blocks read only the sizes of sequences, keys and values. */
+const mayStayUnread: ReadonlySet<InputRole> = new Set(['data', 'sequence', 'keyValue']);
 
 /**
  * Refuses an input with a role that the model does not use, because the caller would expect an effect: position ids of a model without positions, lengths that
@@ -11,11 +15,16 @@ import { type Graph, nameOf, usedBy, type Value } from '../ir/graph';
  */
 export function checkAllRead({ inputs, outputs, nodes, builder }: Graph, declared: readonly string[]): void {
   const read = new Set<Value>(outputs.map(({ value }) => value));
-  for (const node of nodes) for (const v of usedBy(node)) read.add(v);
+  // From the end. Flags that only set padded positions to 0 do not count as read.
+  for (const node of nodes.toReversed()) {
+    if (node.outputs.every((v) => !read.has(v)) && !node.op.writes) continue;
+    const used = node.outputs.some(clearedInput) ? node.operands.slice(1) : usedBy(node);
+    for (const v of used) if (v) read.add(v);
+  }
   for (const v of inputs) if (v.leaf?.kind === 'derived') for (const from of v.leaf.from) read.add(from);
   const own = inputs.filter((v) => {
     const role = builder.roles.get(nameOf(v) ?? '');
-    return declared.includes(nameOf(v) ?? '') && role !== undefined && role !== 'data' && role !== 'sequence';
+    return declared.includes(nameOf(v) ?? '') && role !== undefined && !mayStayUnread.has(role);
   });
   // Its dims are read if a size appears in no other input.
   const told = new Set(inputs.filter((v) => read.has(v)).flatMap((v) => v.dims.flatMap(namesOfDim)));

@@ -9,6 +9,7 @@ import type { Reason } from '../lower/reason';
 import { reasons } from '../lower/reasons';
 import { dtypeOf, type Forecast, kernelOf, type Machine, type Target } from '../lower/target';
 import { modulesOf } from '../module/module';
+import { clearedInputsOf, finitePadding } from '../sequence/padding';
 import { type DType, isFloat } from '../tensor/tensor';
 import { isBelow, printPaths, rootPlace, shapeOf } from './places';
 
@@ -85,6 +86,7 @@ export function explain(model: Model, { path = '' }: ExplainOptions = {}): Expla
     assumed: (target.assumed?.(machine) ?? []).map(({ text }) => text),
     notes: [
       ...dtypeNotes(model),
+      ...paddingNotes(model),
       ...(target.notes ?? []).filter((n) => n.computes === undefined || n.computes === computes).map(({ text }) => text),
       ...besideNotes(model, nodes),
     ],
@@ -213,6 +215,14 @@ function dtypeNotes({ target, dtype, computes, parameterInputs, signature }: Mod
           'caches are inputs and outputs in float32, because no JavaScript runtime supports bfloat16; state: { paged } keeps them in bfloat16',
         ]
       : []),
+  ];
+}
+
+function paddingNotes({ traced }: Model): string[] {
+  const names = clearedInputsOf(traced);
+  if (!names.length) return [];
+  return [
+    `padded positions of ${names.join(', ')} are set to 0, whatever they contain; assumptions: ['${finitePadding}'] leaves this out if they are always finite`,
   ];
 }
 

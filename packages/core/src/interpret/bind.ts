@@ -41,8 +41,8 @@ export function bindSizes(fed: readonly FedSizes[], known: Iterable<readonly [st
     const expected = attempt(name, axis, () => evaluateDim(dim, sizes));
     if (expected === size) continue;
     const given = namesOfDim(dim).map((n) => `${n} is ${sizes.get(n)}${sources.has(n) ? ` by ${sources.get(n)}` : ''}`);
-    const promised = given.length ? `${dim} = ${expected} (${given.join(', ')})` : String(expected);
-    throw fault(name, `has the wrong size on axis ${axis}`, promised, String(size));
+    const declared = given.length ? `${dim} = ${expected} (${given.join(', ')})` : String(expected);
+    throw fault(name, `has the wrong size on axis ${axis}`, declared, String(size));
   }
   return sizes;
 }

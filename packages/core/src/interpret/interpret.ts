@@ -174,12 +174,12 @@ class Frame {
     }
     return array;
   }
-  private checked(array: NDArray | undefined, promised: Value, node: Node): NDArray {
-    const dims = promised.dims.map((d) => evaluateDim(d, this.sizes));
-    if (array && array.dtype === promised.dtype && same(array.dims, dims) && array.data.length === countOf(dims)) return array;
+  private checked(array: NDArray | undefined, declared: Value, node: Node): NDArray {
+    const dims = declared.dims.map((d) => evaluateDim(d, this.sizes));
+    if (array && array.dtype === declared.dtype && same(array.dims, dims) && array.data.length === countOf(dims)) return array;
     const got = array ? `${printType(array)} with ${array.data.length} elements` : 'nothing';
     const from = node.operands.map(printType).join(', ');
-    throw internal(`${placeOf(node)} was inferred as ${printType(promised)} = [${dims}], but computed ${got}. Operands: ${from}`);
+    throw internal(`${placeOf(node)} was inferred as ${printType(declared)} = [${dims}], but computed ${got}. Operands: ${from}`);
   }
 }
 

@@ -44,6 +44,7 @@ export class Builder implements GraphBuilder {
   private readonly convert: GraphOptions['convert'];
   private readonly draws: DrawMaker | undefined;
   readonly training: boolean;
+  readonly assumptions: ReadonlySet<string>;
   private readonly nodes: Node[] = [];
   private readonly merged = new Map<string, Node>();
   private readonly calls = new Map<string, number>();
@@ -81,6 +82,7 @@ export class Builder implements GraphBuilder {
     this.draws = options.draws;
     this.taps = parent?.taps ?? new Taps(options.taps);
     this.training = parent?.training ?? options.training ?? false;
+    this.assumptions = parent?.assumptions ?? options.assumptions ?? new Set();
     this.roles = parent?.roles ?? new Map();
     this.limits = parent?.limits ?? [];
   }
@@ -94,7 +96,7 @@ export class Builder implements GraphBuilder {
     if (typeof size === 'number' && typeof max === 'number') {
       if (size <= max) return;
       throw new ShapeError({
-        path: this.where,
+        path: this.where || by || 'inputs',
         problem,
         expected: `at most ${max}${by ? `, by ${by}` : ''}`,
         got: String(size),

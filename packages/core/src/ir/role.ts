@@ -4,6 +4,7 @@
 export const inputRoles = [
   'data',
   'sequence',
+  'keyValue',
   'lengths',
   'keyPadding',
   'denseMask',
@@ -21,6 +22,7 @@ export const inputRoles = [
  *
  * - `sequence`          the tokens that attend: ids [batch, seq], embeddings [batch, seq, dim] or heads [batch, heads, seq, head_dim];
  *                       packed [tokens, …]
+ * - `keyValue`          float [batch, kv_heads, kv_seq, head_dim]: keys or values of heads that the queries attend to
  * - `lengths`           int64 [batch]: number of real positions of each sequence; the rest is padding on the right
  * - `keyPadding`        bool, int64 or int32 [batch, kv_seq]: 0 for padding, which no query attends to (key padding mask)
  * - `denseMask`         bool [batch or 1, heads or 1, seq or 1, kv_seq]: true for pairs of query and key that may attend (dense mask)

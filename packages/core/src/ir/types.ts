@@ -284,6 +284,8 @@ export interface GraphOptions {
   /** Casts from the dtype in which a parameter is stored or fed to that in which it is used, if they differ. */
   readonly convert?: (stored: Value, to: DType) => Value;
   readonly training?: boolean;
+  /** What holds for the feeds of every run, by name. */
+  readonly assumptions?: ReadonlySet<string>;
   /** How draws are made; absent: they are inputs. */
   readonly draws?: DrawMaker;
   /** Paths of modules whose results are kept, and of what modules offer besides. */
@@ -306,6 +308,8 @@ export interface GraphBuilder {
   readonly storage: DType;
   /** True: dropout is applied. */
   readonly training: boolean;
+  /** What holds for the feeds of every run, by name. */
+  readonly assumptions: ReadonlySet<string>;
   readonly taps: Taps<Value>;
   /** Outputs of the states at the end of a call, by name. */
   readonly stateOutputs: Map<string, Value>;

@@ -174,12 +174,12 @@ export class WeightReader {
     if (leaf?.kind !== 'parameter') throw internal(`a ${leaf?.kind} was taken for a weight`);
     const weight = weightOf(leaf.parameter, this.model);
     const tensor = await weight.load(this.scratch);
-    const [promised, got] = [printType(weight), printType(tensor)];
-    if (promised !== got)
+    const [declared, got] = [printType(weight), printType(tensor)];
+    if (declared !== got)
       throw new WeightError({
         path: `weight "${this.model.names.nameOf.get(leaf.parameter)}"`,
         problem: 'the loaded tensor does not match its declaration',
-        expected: promised,
+        expected: declared,
         got,
       });
     if (tensor.dtype === dtype || !isFloat(dtype)) return tensor;

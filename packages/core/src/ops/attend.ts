@@ -70,7 +70,8 @@ export interface AttendOpOptions {
  * the ends. The result of a query that may attend to no key (fully masked row) is 0.
  *
  * A masked key stays masked for any scores and bias below half of the largest float32. k and v must be finite, also at
- * masked positions: their weight is 0, and 0 · NaN is NaN. Kernels that never read these positions may return a number there.
+ * masked positions: their weight is 0, and 0 · NaN is NaN. Kernels that never read these positions may return a number there. Padded
+ * positions of a model's inputs are set to 0 before blocks read them, see `contextOf`.
  *
  * Shapes   q [batch, heads, seq, head_dim] · k [batch, kv_heads, kv_seq, head_dim] · v [batch, kv_heads, kv_seq, v_head_dim] →
  *          [batch, heads, seq, v_head_dim]; kv_heads divides heads, query head h reads kv head ⌊h · kv_heads / heads⌋.

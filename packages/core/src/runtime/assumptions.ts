@@ -2,8 +2,10 @@
 import type { Port, Signature } from '../compile/compile';
 import { FeedError } from '../error';
 import { isPastRole } from '../ir/graph';
+import { finitePadding } from '../sequence/padding';
 import type { DType } from '../tensor/tensor';
 import { type CheckedFeeds, pathOf } from './check-feed';
+import { finitePaddingCheck } from './finite-padding';
 import { numbersOf } from './numbers';
 import { isAway } from './ort';
 
@@ -15,6 +17,7 @@ type Check = (feeds: CheckedFeeds) => void;
  * - `prefill into empty cache`: several new tokens only while the cache is empty, or for a batch of one
  * - `no empty sequences`: each query has a key that it may attend to, according to the lengths, paddings and dense masks of the sequences and of the memory
  *   together; causal masks and windows are not considered
+ * - `finite padding`: padded positions contain finite numbers (see `finitePaddingCheck`)
  *
  * Throws   (the result) FeedError
  */
@@ -29,6 +32,7 @@ export function prepareAssumptions(assumptions: readonly string[], { inputs }: S
 const prepared: Readonly<Record<string, (inputs: readonly Port[]) => Check>> = {
   'prefill into empty cache': prefillIntoEmptyCache,
   'no empty sequences': noEmptySequences,
+  [finitePadding]: finitePaddingCheck,
 };
 
 // ---- prefill into empty cache ---------------------------------------------------------------------------------------

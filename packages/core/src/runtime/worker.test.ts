@@ -26,15 +26,9 @@ import { connectRunner, serveRunner } from './remote';
 import { createRunner } from './runner';
 import { createWorkerRunner, type WorkerRunnerOptions } from './worker';
 
-// The sources are TypeScript, which a thread does not read by itself.
 const require = createRequire(import.meta.url);
 const text = (x: string) => JSON.stringify(x);
-const source = text(new URL('./worker-thread.ts', import.meta.url).href);
-const tsx = text(pathToFileURL(require.resolve('tsx/esm/api')).href);
-const script = new URL(
-  `data:text/javascript,${encodeURIComponent(`import { tsImport } from ${tsx}; await tsImport(${source}, ${source});`)}`,
-);
-const options: WorkerRunnerOptions = { runtime: 'onnxruntime-node', thread: { script } };
+const options: WorkerRunnerOptions = { runtime: 'onnxruntime-node' };
 const numbers = (t: Tensor | undefined): number[] => [...toArray(t!).data];
 const feeds = { a: counting(2, 3), b: counting(2, 3) };
 
@@ -64,7 +58,7 @@ async function ticksDuring(f: () => Promise<unknown>): Promise<number> {
 }
 
 describe('a runner in a worker', () => {
-  it('gives what a runner gives, outputs asked for and device too', async () => {
+  it('returns the same as a runner, including requested outputs and the device', async () => {
     const run = await createWorkerRunner(arithmetic(), options);
     try {
       expect([run.device, run.refused]).toEqual(['cpu', []]);
@@ -146,7 +140,7 @@ describe('a runner in a worker', () => {
     }
   });
 
-  it('drops queued runs that are given up; one that has begun finishes unseen', async () => {
+  it('drops queued runs that are aborted; the results of one that has begun are discarded', async () => {
     const run = await createWorkerRunner(long(), options);
     try {
       const [first, second] = [new AbortController(), new AbortController()];
@@ -184,7 +178,7 @@ describe('a runner in a worker', () => {
     }
   });
 
-  it('is disposed once, after the runs that were asked for', async () => {
+  it('is disposed once, after the runs that were started', async () => {
     const run = await createWorkerRunner(arithmetic(), options);
     const asked = run(feeds);
     await Promise.all([run.dispose(), run.dispose()]);
@@ -311,7 +305,7 @@ describe('a runner in a worker', () => {
     const program = (end: string) => `
       const { createWorkerRunner } = await import(${file('./worker.ts')});
       const { arithmetic, counting } = await import(${file('./models.test-helper.ts')});
-      const run = await createWorkerRunner(arithmetic(), { runtime: 'onnxruntime-node', thread: { script: new URL(${text(script.href)}) } });
+      const run = await createWorkerRunner(arithmetic(), { runtime: 'onnxruntime-node' });
       await run({ a: counting(1, 3), b: counting(1, 3) });
       ${end}`;
     const start = (code: string) =>

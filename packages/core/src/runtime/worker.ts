@@ -1,4 +1,5 @@
 // Node only. A runner in a worker thread, so that the event loop stays free while a model runs.
+import { createRequire } from 'node:module';
 import { isAbsolute } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Worker, type WorkerOptions } from 'node:worker_threads';
@@ -111,5 +112,19 @@ function specifierOf(runtime: unknown): string {
 /** The thread's script, next to this file: TypeScript, an ES module or CommonJS. */
 function ownScript(): URL {
   const here = import.meta.url ?? pathToFileURL(__filename).href; // CommonJS has no import.meta
-  return new URL(`./worker-thread${/\.[^./]+$/.exec(here)?.[0] ?? '.js'}`, here);
+  const extension = /\.[^./]+$/.exec(here)?.[0] ?? '.js';
+  const script = new URL(`./worker-thread${extension}`, here);
+  return extension === '.ts' ? throughTsx(script, here) : script;
+}
+
+// In development the library runs from its sources, which a new thread cannot read by itself.
+function throughTsx(script: URL, here: string): URL {
+  // require() resolves to the CommonJS form, which does not find its own files from here.
+  const api = createRequire(here)
+    .resolve('tsx/esm/api')
+    .replace(/\.cjs$/, '.mjs');
+  const [tsx, source] = [pathToFileURL(api).href, script.href].map((url) => JSON.stringify(url));
+  return new URL(
+    `data:text/javascript,${encodeURIComponent(`import { tsImport } from ${tsx}; await tsImport(${source}, ${source});`)}`,
+  );
 }

@@ -1,6 +1,6 @@
 // The sequence context of a model, from its inputs.
 
-import { addDims, type Dim, namesOfDim, subDims } from '../dim/dim';
+import { addDims, type Dim, namesOfDim } from '../dim/dim';
 import { ConfigError } from '../error';
 import { printType } from '../ir/define-op';
 import { type GraphBuilder, inputOf, nameOf, type Pool, type Value } from '../ir/graph';
@@ -13,9 +13,8 @@ import { none } from '../mask/none';
 import { cast } from '../ops/cast';
 import { greater, where } from '../ops/comparison';
 import { add, max, sub } from '../ops/elementwise';
-import { expand, reshape, slice, unsqueeze } from '../ops/movement';
+import { expand, reshape, unsqueeze } from '../ops/movement';
 import { cumSum } from '../ops/scan';
-import { gatherElements } from '../ops/select';
 import { iota } from '../ops/shape';
 import type { DType } from '../tensor/tensor';
 import { type Memory, newShared, type SequenceContext } from './context';
@@ -24,6 +23,7 @@ import { type Inputs, type InputsByRole, inputsByRole } from './inputs';
 import { ioState, limitPast, memoryDim, pastDim } from './io-state';
 import { type Layout, padded } from './layout';
 import { limitLengths, limitPackedLengths } from './limits';
+import { clearPadding, finitePadding, ofThisCall, type Padding } from './padding';
 import { pagedState, tableDim } from './paged-state';
 import type { CallSizes, State } from './state';
 
@@ -37,6 +37,9 @@ export type StateOption =
   | { readonly paged: Pool }
   | ((g: GraphBuilder, call: CallSizes) => State);
 
+/** The context of a model, with the inputs that its blocks read. */
+export type ModelContext = SequenceContext & { readonly inputs: Inputs };
+
 /** Options of {@link contextOf}. */
 export interface SequenceInputs {
   readonly layout: 'padded' | 'packed';
@@ -47,20 +50,25 @@ export interface SequenceInputs {
  * Builds the context of a model's sequences from its inputs, by their roles (see `InputRole`). These names have a role by default:
  *
  * - `ids`, `x`, `q`: the sequences that attend, [batch, seq, …], packed [tokens, …]
+ * - `k`, `v` [batch, kv_heads, kv_seq, head_dim]: keys and values of heads
  * - `lengths` int64 [batch]: real positions of each sequence, the rest is padding on the right
  * - `attention_mask` bool, int64 or int32 [batch, kv_seq]: 0 for padding, on either side; positions are counted over the others.
  *   bool [batch or 1, heads or 1, seq or 1, kv_seq]: pairs that may attend
  * - `attention_bias` float [batch or 1, heads or 1, seq, kv_seq]: added to every score
  * - `position_ids` int64 [batch, seq] or [tokens]: instead of counted positions
- * - `memory` [batch, memory_seq, dim] with `memory_lengths` [batch] or `memory_mask` [batch, memory_seq]
+ * - `memory` [batch, memory_seq, dim] with `memory_lengths` [batch] or `memory_mask` [batch, memory_seq], with a state [batch, past_memory + memory_seq]
  *
  * Inputs of other names are the sequence if no input has one of these names. The order of inputs never matters. A state adds its own inputs, which
  * are not declared, such as `past_lengths` int64 [batch], the positions already in its caches.
  *
+ * The `inputs` of the context are what blocks read. Sequences, keys, values and memories of floats are 0 there in positions that lengths or a padding mask [batch, kv_seq]
+ * declare as padding, whatever the feeds contain, NaN and infinities too. Positions that only a mask of pairs hides are read as they are, and so they all are on the assumption
+ * 'finite padding'.
+ *
  * Throws   ConfigError for a dtype or rank that a role does not accept, for inputs called `mask` or `bias` without a role, for a packed layout
  *          without `lengths` or with padding masks, and for `lengths` with a growing cache
  */
-export function contextOf(g: GraphBuilder, inputs: Inputs, o: SequenceInputs): SequenceContext {
+export function contextOf(g: GraphBuilder, inputs: Inputs, o: SequenceInputs): ModelContext {
   const roles = inputsByRole(g, inputs, o.layout);
   if (o.layout === 'packed') return packedContext(g, inputs, roles, o);
   const { of } = roles;
@@ -89,7 +97,14 @@ export function contextOf(g: GraphBuilder, inputs: Inputs, o: SequenceInputs): S
   if (of.denseMask) masks.push(dense(of.denseMask.value));
   if (additive) masks.push(additive.mask);
   const biases = [...(of.attentionBias ? [of.attentionBias.value] : []), ...(additive ? [additive.bias] : [])];
-  const memory = memoryOf(roles, padded);
+  if (state && typeof o.state !== 'function') checkMemoryMask(roles);
+  const read = withoutPadding(g, inputs, roles, {
+    lengths,
+    keep: [padding, additive?.keys].filter((v) => v !== undefined),
+    continues: state !== undefined,
+    queryOffset: state?.keys.queryOffset,
+  });
+  const memory = memoryOf(roles, read, padded);
   const positions = (): Value => {
     if (of.positionIds) return of.positionIds.value;
     const { batch, seq } = sizes();
@@ -105,8 +120,8 @@ export function contextOf(g: GraphBuilder, inputs: Inputs, o: SequenceInputs): S
       return this.shared.get('positions', positions);
     },
     layout: padded,
-    shared: newShared(),
-    inputs,
+    shared: newShared(g),
+    inputs: read,
     ...(of.positionIds && { positionIds: of.positionIds.value }),
     ...(of.tokenTypeIds && { tokenTypeIds: of.tokenTypeIds.value }),
     ...(lengths && { lengths }),
@@ -116,7 +131,7 @@ export function contextOf(g: GraphBuilder, inputs: Inputs, o: SequenceInputs): S
   };
 }
 
-function packedContext(g: GraphBuilder, inputs: Inputs, roles: InputsByRole, o: SequenceInputs): SequenceContext {
+function packedContext(g: GraphBuilder, inputs: Inputs, roles: InputsByRole, o: SequenceInputs): ModelContext {
   const { of } = roles;
   const lengths = of.lengths?.value;
   if (!lengths)
@@ -162,7 +177,7 @@ function packedContext(g: GraphBuilder, inputs: Inputs, roles: InputsByRole, o: 
     },
     layout,
     lengths,
-    shared: newShared(),
+    shared: newShared(g),
     inputs,
     ...(of.positionIds && { positionIds: of.positionIds.value }),
     ...(of.tokenTypeIds && { tokenTypeIds: of.tokenTypeIds.value }),
@@ -185,12 +200,48 @@ function packedLayout(g: GraphBuilder, lengths: Value, rows: Dim): PackedLayout 
 }
 type PackedLayout = Extract<Layout, { kind: 'packed' }>;
 
-function memoryOf({ of }: InputsByRole, layout: Layout): Memory | undefined {
+// A state keeps the keys of a memory, and no mask of them.
+function checkMemoryMask({ of }: InputsByRole): void {
+  const { memory, memoryKeyPadding: given } = of;
+  if (!memory || !given) return;
+  const [batch, memorySeq] = memory.value.dims as readonly [Dim, Dim];
+  const rows = addDims(memoryDim, memorySeq);
+  if (given.value.dims[1] === rows) return;
+  throw new ConfigError({
+    path: `inputs.${given.name}`,
+    problem: 'with a state it masks the cached positions of the memory and those of the call',
+    expected: `[${batch}, ${rows}]`,
+    got: printType(given.value),
+    hint: 'Feed the same mask in every call; in calls after the first the memory is empty and all its positions are cached',
+  });
+}
+
+// The inputs as blocks read them.
+function withoutPadding(g: GraphBuilder, inputs: Inputs, roles: InputsByRole, own: Padding): Inputs {
+  const { memoryLengths, memoryKeyPadding } = roles.of;
+  const ofMemory = {
+    lengths: memoryLengths?.value,
+    keep: memoryKeyPadding ? [boolean(memoryKeyPadding.value)] : [],
+    continues: own.continues,
+    queryOffset: undefined,
+  };
+  const padded = [own, ofMemory].some(({ lengths, keep }) => lengths || keep.length);
+  if (!padded) return inputs;
+  // Their roles are noted in any case, for the runner's check of the assumption.
+  const positioned = roles.positioned();
+  if (g.root.assumptions.has(finitePadding)) return inputs;
+  const cleared = positioned.map(({ name, value, axis, ofMemory: isMemory }) => {
+    return [name, clearPadding(name, value, axis, isMemory ? ofMemory : own)] as const;
+  });
+  return Object.fromEntries([...Object.entries(inputs), ...cleared]);
+}
+
+function memoryOf({ of }: InputsByRole, read: Inputs, layout: Layout): Memory | undefined {
   if (!of.memory) return undefined;
   const masks: Mask<Value>[] = [];
   if (of.memoryLengths) masks.push(keyLengths(of.memoryLengths.value));
   if (of.memoryKeyPadding) masks.push(keyPadding(boolean(of.memoryKeyPadding.value)));
-  return { hiddenStates: of.memory.value, mask: and(...masks), layout };
+  return { hiddenStates: read[of.memory.name]!, mask: and(...masks), layout };
 }
 
 // The mask and the bias of an additive mask. Libraries use the lowest number of the dtype, or −∞, for a hidden key.
@@ -251,13 +302,10 @@ function stateOf(g: GraphBuilder, option: StateOption, call: CallSizes): State {
 
 const boolean = (v: Value): Value => (v.dtype === 'bool' ? v : cast(v, 'bool'));
 
-// Positions of the keys of this call, counted over real keys; padding on the left has position 0. They are the last `seq` of all keys, or,
-// in a cache of fixed capacity, those from `queryOffset` on.
+// Positions of the keys of this call, counted over real keys; padding on the left has position 0.
 function countedPositions(keep: Value, seq: Dim, queryOffset: Value | undefined): Value {
   const all = max(sub(cumSum(cast(keep, 'int64'), 1), 1), 0);
-  const total = keep.dims[1]!;
-  if (queryOffset) return gatherElements(all, add(unsqueeze(queryOffset, [1]), reshape(iota(keep.graph.root, seq), [1, seq])), 1);
-  return total === seq ? all : slice(all, { axes: [1], starts: [subDims(total, seq)], ends: [total] });
+  return ofThisCall(all, seq, queryOffset);
 }
 
 function once<T>(make: () => T): () => T {

@@ -9,7 +9,7 @@ import { attend, attendsToMemory, crossAttentionKeyValues, newShared, withContex
 import { contextOf } from './context-of';
 import { padded, splitHeads } from './layout';
 
-it('a context with some entries changed computes positions only when asked', () => {
+it('a context with some entries changed computes positions only when they are read', () => {
   const g = new GraphBuilder();
   const lengths = g.input('lengths', 'int64', ['batch']);
   const ctx = contextOf(g, { x: g.input('x', 'float32', ['tokens', 7]), lengths }, { layout: 'packed' });
@@ -43,7 +43,7 @@ it('cross attention does not use the positions and the bias of its queries', () 
 it('what a branch makes first is made again outside of it, and once', () => {
   const g = new GraphBuilder();
   const [x, yes] = [g.input('x', 'float32', [7]), g.input('yes', 'bool', [])];
-  const shared = newShared();
+  const shared = newShared(g);
   let made = 0;
   const table = () =>
     shared.get('table', () => {
@@ -63,6 +63,16 @@ it('what a branch makes first is made again outside of it, and once', () => {
     () => [table()],
   );
   expect(made).toBe(2);
+});
+
+it('a shared value has the rules of no block', () => {
+  const g = new GraphBuilder();
+  const x = g.input('x', 'float32', [7]);
+  const origin = { rules: [{ name: 'of a block', roots: [], match: () => [] } as never], history: [] };
+  const [own, shared] = g.at('block', () => [add(x, 2), newShared(g).get('sum', () => add(x, 3))] as const, origin);
+  expect(own.producer!.rules).toEqual(origin.rules);
+  expect(shared.producer!.rules).toEqual([]);
+  expect(shared.producer!.scope).toBe('block');
 });
 
 describe('positions of a memory', () => {

@@ -1,7 +1,7 @@
 // The sequence context: mask, positions, layout, memory, state between calls. One object, passed down.
 import type { Dim } from '../dim/dim';
 import { ConfigError, internal, ShapeError } from '../error';
-import { usable, type Value } from '../ir/graph';
+import { type GraphBuilder, usable, type Value } from '../ir/graph';
 import { and } from '../mask/and';
 import { documents } from '../mask/documents';
 import { impliedBy } from '../mask/features';
@@ -221,12 +221,15 @@ export function withContext(ctx: SequenceContext, changes: Partial<SequenceConte
   ) as SequenceContext;
 }
 
+/** Whichever block asks first for a shared value, it is nobody's: the rules of that block do not decide what the value becomes. */
+const ofNoBlock = { rules: [], history: [] };
+
 /** An empty `shared` for a context. */
-export function newShared(): Shared {
+export function newShared(g: GraphBuilder): Shared {
   const made = new Map<string, unknown>();
   return {
     get<T>(key: string, make: () => T): T {
-      if (!made.has(key) || !usable(made.get(key))) made.set(key, make());
+      if (!made.has(key) || !usable(made.get(key))) made.set(key, g.at(g.root.where, make, ofNoBlock));
       return made.get(key) as T;
     },
   };

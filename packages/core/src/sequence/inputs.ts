@@ -16,14 +16,15 @@ export type Inputs = Readonly<Record<string, Value>>;
 export function defaultRole(name: string, rank: number): DeclaredRole | undefined {
   if (name === 'attention_mask') return rank === 4 ? 'denseMask' : 'keyPadding';
   const role = Object.hasOwn(defaults, name) ? defaults[name as keyof typeof defaults] : undefined;
+  if (role === 'keyValue' && rank !== 4) return 'data';
   return role === 'sequence' && rank === 0 ? undefined : role;
 }
 const defaults: { readonly [N in keyof NamedInputs<unknown>]?: DeclaredRole } = {
   ids: 'sequence',
   x: 'sequence',
   q: 'sequence',
-  k: 'data',
-  v: 'data',
+  k: 'keyValue',
+  v: 'keyValue',
   lengths: 'lengths',
   attention_bias: 'attentionBias',
   position_ids: 'positionIds',
@@ -50,6 +51,7 @@ const flags = (dtype: DType): boolean => dtype === 'bool' || dtype === 'int64' |
 const int64 = (dtype: DType): boolean => dtype === 'int64';
 const accepted: { readonly [R in DeclaredRole]?: Accepted } = {
   sequence: { dtypes: () => true, ranks: [1, 2, 3, 4], expected: '[batch, seq, …]' },
+  keyValue: { dtypes: isFloat, ranks: [4], expected: 'float [batch, kv_heads, kv_seq, head_dim]' },
   lengths: { dtypes: int64, ranks: [1], expected: 'int64[batch]' },
   keyPadding: { dtypes: flags, ranks: [2], expected: 'bool, int64 or int32 [batch, kv_seq]' },
   denseMask: { dtypes: (d) => d === 'bool', ranks: [4], expected: 'bool[batch or 1, heads or 1, seq or 1, kv_seq]' },
@@ -79,6 +81,11 @@ export interface InputsByRole {
   sizes(): { readonly batch: Dim; readonly seq: Dim };
   /** True if an input is the sequence by its role or name. */
   readonly certain: boolean;
+  /**
+   * Inputs of floats, one position after another: the sequences, keys and values of heads, the memory. Inputs without a role or name of the sequences are
+   * among them where their dims leave no doubt: [batch, seq, 64].
+   */
+  positioned(): readonly Positioned[];
 }
 
 /**
@@ -90,6 +97,7 @@ export function inputsByRole(g: GraphBuilder, inputs: Inputs, layout: 'padded' |
   const of: Partial<Record<DeclaredRole, { name: string; value: Value }>> = {};
   const sequences: Candidate[] = [];
   const unnamed: Candidate[] = [];
+  const keyValues: Candidate[] = [];
   for (const [name, value] of aboutOneModel(inputs)) {
     const role = roleOf(name, value);
     if (role === 'sequence') sequences.push({ name, value });
@@ -97,6 +105,11 @@ export function inputsByRole(g: GraphBuilder, inputs: Inputs, layout: 'padded' |
     if (role === undefined || role === 'data') continue;
     checkType(name, value, role, layout);
     if (role === 'sequence') continue;
+    if (role === 'keyValue') {
+      keyValues.push({ name, value });
+      note(g, value, role);
+      continue;
+    }
     const other = of[role];
     if (other)
       throw new ConfigError({
@@ -118,7 +131,25 @@ export function inputsByRole(g: GraphBuilder, inputs: Inputs, layout: 'padded' |
       for (const { value } of candidates) note(g, value, 'sequence');
       return sizesOf(candidates, layout, inputs);
     },
+    positioned() {
+      const implied = sequences.length ? [] : unnamed.filter(({ value }) => isPlainly(value));
+      for (const { value } of implied) note(g, value, 'sequence');
+      const positions = [...sequences, ...implied, ...keyValues].map((one) => ({ ...one, ofMemory: false }));
+      const all = of.memory ? [...positions, { ...of.memory, ofMemory: true }] : positions;
+      return all
+        .filter(({ value: { dtype, rank } }) => isFloat(dtype) && rank >= 2 && rank <= 4)
+        .map((one) => ({ ...one, axis: one.value.rank === 4 ? 2 : 1 }));
+    },
   };
+}
+
+/** An input with an axis of positions. */
+export interface Positioned {
+  readonly name: string;
+  readonly value: Value;
+  /** The axis of positions. */
+  readonly axis: number;
+  readonly ofMemory: boolean;
 }
 
 interface Candidate {
@@ -174,6 +205,10 @@ function checkType(name: string, value: Value, role: DeclaredRole, layout: 'padd
 
 const isSequence = ({ rank }: Value, layout: 'padded' | 'packed'): boolean =>
   layout === 'packed' ? rank >= 1 : rank === 2 || rank === 3;
+
+// Channels are known, and numbers of positions need not be.
+const isPlainly = ({ dims: [, seq, dim], rank }: Value): boolean =>
+  rank === 3 && typeof seq === 'string' && typeof dim === 'number';
 
 function sizesOf(candidates: readonly Candidate[], layout: 'padded' | 'packed', inputs: Inputs) {
   const found = candidates.map(({ value: { dims, rank } }) =>

@@ -1,13 +1,15 @@
-// Padding: the results of real positions do not depend on the amount of padding or its side.
+// Padding: the results of real positions do not depend on the amount of padding, its side or its contents.
 import { subDims } from '../dim/dim';
 import { ConfigError, ShapeError } from '../error';
 import type { Graph } from '../ir/graph';
 import type { BlockInputs } from '../module/kinds';
+import { finitePadding } from '../sequence/padding';
 import type { NDArray } from '../tensor/tensor';
 import { compare } from './close';
 import { taken } from './conformance-properties';
 import { computeExample, type Example, type Feeds, feedsFor, sizesOf, traceExample, valuesNamed } from './example';
 import { randomNumbers } from './random';
+import { spoiled } from './spoiled';
 
 /** How a batch is padded. */
 interface Side {
@@ -42,6 +44,12 @@ const sides: readonly Side[] = [
   }),
 ];
 
+/** What padded positions contain. A model that assumes finite numbers there must not depend on them; any other model takes anything. */
+const contents = [
+  { name: 'finite numbers', assumptions: [finitePadding], anything: false },
+  { name: 'NaN and infinities', assumptions: [], anything: true },
+] as const;
+
 // Sums are computed in another order, and constants are float32.
 const rounding = { atol: 1e-5, rtol: 1e-5 };
 
@@ -53,27 +61,37 @@ const rounding = { atol: 1e-5, rtol: 1e-5 };
  */
 export function checkPadding(e: Example): void {
   if (valuesNamed(e.config, 'compat').length || !Object.values(e.inputs).some(({ dims }) => dims.includes('seq'))) return;
-  for (const side of sides) {
-    const graph = tracedOrRefused(e, side);
-    if (!graph) continue;
-    const plain = traceExample(e.module, e.inputs);
-    for (const rows of [7, 2].filter((n) => n < e.longest)) {
-      const widths = [...new Set([1, 6].map((more) => Math.min(rows + more, e.longest)))];
-      const sizes = { ...sizesOf(e), seq: rows };
-      const real = Array.from({ length: sizesOf(e).batch ?? 1 }, () => rows);
-      const ragged = real.map((n, b) => (b % 2 ? Math.ceil(n / 2) : n));
-      const feeds = feedsFor(e.inputs, sizes);
-      const padded = (lengths: readonly number[], width: number) => {
-        const fed = { ...widened(e.inputs, feeds, lengths, side, width), ...side.mask(lengths, width) };
-        return { results: computeExample(e.module, graph, fed, { ...sizes, seq: width }), width };
-      };
-      const unpadded = { results: computeExample(e.module, plain, feeds, sizes), width: rows };
-      for (const width of widths) {
-        same(graph, side, real, unpadded, padded(real, width));
-        same(graph, side, ragged, padded(ragged, rows), padded(ragged, width));
-      }
+  for (const side of sides) for (const content of contents) checkSide(e, side, content);
+}
+
+function checkSide(e: Example, side: Side, { name, assumptions, anything }: (typeof contents)[number]): void {
+  const graph = tracedOrRefused(e, side, assumptions);
+  if (!graph) return;
+  const where = { side, text: `${side.name}, with ${name} in it` };
+  const plain = traceExample(e.module, e.inputs);
+  for (const rows of [7, 2].filter((n) => n < e.longest)) {
+    const widths = [...new Set([1, 6].map((more) => Math.min(rows + more, e.longest)))];
+    const sizes = { ...sizesOf(e), seq: rows };
+    const real = Array.from({ length: sizesOf(e).batch ?? 1 }, () => rows);
+    const ragged = real.map((n, b) => (b % 2 ? Math.ceil(n / 2) : n));
+    const feeds = feedsFor(e.inputs, sizes);
+    const padded = (lengths: readonly number[], width: number) => {
+      const fed = { ...widened(e.inputs, feeds, lengths, side, width), ...side.mask(lengths, width) };
+      const given = anything ? spoiled(e.inputs, fed) : fed;
+      return { results: computeExample(e.module, graph, given, { ...sizes, seq: width }), width };
+    };
+    const unpadded = { results: computeExample(e.module, plain, feeds, sizes), width: rows };
+    for (const width of widths) {
+      same(graph, where, real, unpadded, padded(real, width));
+      same(graph, where, ragged, padded(ragged, rows), padded(ragged, width));
     }
   }
+}
+
+/** What a comparison is about, for its error. */
+interface Where {
+  readonly side: Side;
+  readonly text: string;
 }
 
 interface Run {
@@ -81,7 +99,7 @@ interface Run {
   readonly width: number;
 }
 
-function same(graph: Graph, side: Side, real: readonly number[], expected: Run, got: Run): void {
+function same(graph: Graph, { side, text }: Where, real: readonly number[], expected: Run, got: Run): void {
   for (const { name, value } of graph.outputs) {
     // Prefix tokens may shift the positions of the input; a bias has an axis of keys too.
     const axes = value.dims.flatMap((d, axis) => {
@@ -106,7 +124,7 @@ function same(graph: Graph, side: Side, real: readonly number[], expected: Run, 
       if (close) return;
       const widths = `${expected.width} and ${got.width} rows`;
       throw new Error(
-        `padding ${side.name}: ${name} of sequence ${b} (${real[b]} real of ${widths}) differs by ${error} at [${index.join(', ')}]`,
+        `padding ${text}: ${name} of sequence ${b} (${real[b]} real of ${widths}) differs by ${error} at [${index.join(', ')}]`,
       );
     });
   }
@@ -135,9 +153,9 @@ function widened(inputs: BlockInputs, feeds: Feeds, real: readonly number[], sid
   return Object.fromEntries(entries);
 }
 
-function tracedOrRefused(e: Example, { inputs }: Side): Graph | undefined {
+function tracedOrRefused(e: Example, { inputs }: Side, assumptions: readonly string[]): Graph | undefined {
   try {
-    return traceExample(e.module, { ...e.inputs, ...inputs });
+    return traceExample(e.module, { ...e.inputs, ...inputs }, { assumptions });
   } catch (error) {
     if (error instanceof ConfigError || error instanceof ShapeError) return undefined;
     throw error;

@@ -115,7 +115,7 @@ it.each([
   ],
   [
     { create: () => (x: Value) => div(x, cast(size(x, x.dims[1]!), 'float32')) },
-    'padding on the right, by lengths: y of sequence 0 (7 real of 7 and 8 rows) differs by',
+    'padding on the right, by lengths, with finite numbers in it: y of sequence 0 (7 real of 7 and 8 rows) differs by',
   ],
   [{ create: () => (x: Value) => add(x, row(x)) }, 'hides what its masks hide: lengths: y changes by'],
   [{ masks: ['lengths'], create: () => (x: Value, _: SequenceContext) => x, examples: [] }, 'it has no examples'],

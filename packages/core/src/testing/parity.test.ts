@@ -34,8 +34,8 @@ const attention = (rules: readonly Rule[]): AnyBlock =>
     create: () => (q: Value, k: Value, v: Value, ctx: SequenceContext) => attend(q, k, v, ctx),
   } as never) as AnyBlock;
 
-type Remade = (parts: { q: Value; k: Value; v: Value }, scale: number) => Value;
-const remade = (name: string, make: Remade): Rule =>
+type Replacement = (parts: { q: Value; k: Value; v: Value }, scale: number) => Value;
+const replacement = (name: string, make: Replacement): Rule =>
   rule(name, Attend, (node) => {
     const { q, k, v, mask } = attendParts(node.operands as readonly Value[], node.attrs);
     // Once: what is made is attention again.
@@ -68,19 +68,19 @@ const swapped = (x: Value): Value => concat([half(x, 1, 2), half(x, 0, 1)], 1);
 
 describe('parity', () => {
   it('passes for a rule that is an equality', async () => {
-    const same = remade('the same', ({ q, k, v }, scale) => attendOp(mul(q, 2), k, v, { mask: none, scale: scale / 2 }));
+    const same = replacement('the same', ({ q, k, v }, scale) => attendOp(mul(q, 2), k, v, { mask: none, scale: scale / 2 }));
     expect(await failuresOf(attention([]))).toEqual([]);
     expect((await failuresOf(attention([same]))).filter((t) => !/mask|bias|lengths|causal/.test(t))).toEqual([]);
   });
 
-  it.each<[string, Remade]>([
+  it.each<[string, Replacement]>([
     ['a scale that is off by a thousandth', ({ q, k, v }, scale) => attendOp(q, k, v, { mask: none, scale: scale * 1.001 })],
     ['a result that is off by a ten-thousandth', ({ q, k, v }, scale) => mul(attendOp(q, k, v, { mask: none, scale }), 1.0001)],
     ['another mask', ({ q, k, v }, scale) => attendOp(q, k, v, { mask: causal, scale })],
     ['heads of the values swapped', ({ q, k, v }, scale) => attendOp(q, k, swapped(v), { mask: none, scale })],
     ['values of the next key', ({ q, k, v }, scale) => attendOp(q, k, rolled(v), { mask: none, scale })],
   ])('fails for %s, on every target', async (_, make) => {
-    const failed = await failuresOf(attention([remade('another', make)]));
+    const failed = await failuresOf(attention([replacement('another', make)]));
     for (const target of ['portable-18', 'cpu'])
       expect(failed.filter((t) => t.startsWith(`example 0 on ${target}: y on ${target}: `))).toHaveLength(1);
   });

@@ -14,6 +14,7 @@ import { compare, printComparison } from './close';
 import { derivedOf, drawsOf, exampleOf, feedsFor } from './example';
 import { budgetsOf, largestOf } from './rounding';
 import { randomParameters } from './run-block';
+import { spoiled } from './spoiled';
 import { gradientsOf, triedVariants, typesOf, type Variant } from './variants';
 
 /** A target, and the runtime that runs its models. */
@@ -66,7 +67,7 @@ export function parity(blocks: readonly AnyBlock[], options: ParityOptions): voi
           // One for all targets with float32 rounding, one for each with a lower accuracy.
           const known = new Map<string, Reference>();
           const reference = (model: Model): Reference => {
-            const key = promisesLess(model.target) ? model.target.name : '';
+            const key = isLessAccurate(model.target) ? model.target.name : '';
             const found = known.get(key) ?? referenceOf(call, model);
             known.set(key, found);
             return found;
@@ -76,7 +77,7 @@ export function parity(blocks: readonly AnyBlock[], options: ParityOptions): voi
         }
       });
     });
-  if (snapshot) it('leaves out the variants that examples refuse, and no others', () => snapshot(leftOut));
+  if (snapshot) it('skips the variants that examples refuse, and no others', () => snapshot(leftOut));
 }
 
 const nameOf = ({ target, name }: ParityTarget): string => (name === undefined ? target.name : `${target.name}, ${name}`);
@@ -89,7 +90,7 @@ interface Prepared {
 
 function prepared(variant: Variant): Prepared {
   const { module, inputs, sizes } = variant;
-  const arrays = { ...feedsFor(inputs, sizes), ...variant.feeds };
+  const arrays = spoiled(inputs, { ...feedsFor(inputs, sizes), ...variant.feeds });
   const { byName } = randomParameters(module);
   const feeds = Object.fromEntries(Object.entries(arrays).map(([name, x]) => [name, toTensor(x)]));
   const weights = new Map([...namesOf(module).parameters.keys()].map((name) => [name, toTensor(byName[name]!)]));
@@ -101,7 +102,7 @@ const compileFor = ({ variant: { module, inputs, layout }, weights }: Prepared, 
 
 // ---- Comparing ------------------------------------------------------------------------------------------------------
 
-const promisesLess = ({ kernels }: Target): boolean => Object.values(kernels).some(({ error }) => error !== undefined);
+const isLessAccurate = ({ kernels }: Target): boolean => Object.values(kernels).some(({ error }) => error !== undefined);
 
 interface Reference {
   readonly exact: Readonly<Record<string, NDArray>>;
@@ -119,7 +120,7 @@ function referenceOf(call: Prepared, { traced, names, target }: Model): Referenc
   const budgets = budgetsOf(traced, feeds, options, exact, (op) => target.kernels[op]?.error ?? 0);
   const scale = Math.max(1, ...Object.values(exact).map(largestOf));
   // A target with lower accuracy has a higher tolerance; the error of a wrong mask or scale is still larger.
-  const most = promisesLess(target) ? 4e-2 : 4e-3;
+  const most = isLessAccurate(target) ? 4e-2 : 4e-3;
   for (const [name, budget] of Object.entries(budgets))
     if (budget > most * scale)
       throw new Error(

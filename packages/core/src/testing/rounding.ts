@@ -43,17 +43,17 @@ const factor = 16;
 
 /**
  * How far each output of a runtime may be from the exact one: sixteen times its rounding errors, at least four units in the last place of the
- * largest element. `promised` is the absolute error that a target's kernel of an op is allowed, where that is more than float32's.
+ * largest element. `allowed` is the absolute error that a target's kernel of an op is allowed, where that is more than float32's.
  */
 export function budgetsOf(
   graph: Graph,
   feeds: Feeds,
   options: Pick<InterpretOptions, 'parameters' | 'sizes'>,
   exact: Readonly<Record<string, NDArray>>,
-  promised: (op: string) => number = () => 0,
+  allowed: (op: string) => number = () => 0,
 ): Readonly<Record<string, number>> {
   // What a kernel promises is a bound already, so that the factor stays below it: four times the promise for each element.
-  const errors = roundingErrors(graph, feeds, options, exact, (op) => (4 * promised(op)) / factor);
+  const errors = roundingErrors(graph, feeds, options, exact, (op) => (4 * allowed(op)) / factor);
   return Object.fromEntries(
     Object.entries(exact).map(([name, y]) => [name, Math.max(factor * errors[name]!, 4 * lastPlace(largestOf(y)))]),
   );

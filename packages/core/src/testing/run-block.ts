@@ -42,17 +42,18 @@ export function randomParameters(m: AnyModule): {
 /** How {@link traceBlock} traces. */
 export interface TraceOptions extends Partial<SequenceInputs> {
   readonly training?: boolean;
+  readonly assumptions?: readonly string[];
   /** A further mask, such as `causal`, as a decoder would set it. */
   readonly mask?: Mask<Value>;
 }
 
 /** The graph of a block on named inputs: q, k, v, x or ids for the arguments of its kind, and inputs of the sequence context. */
 export function traceBlock(m: AnyModule, inputs: Readonly<Record<string, InputType>>, o: TraceOptions = {}): Graph {
-  const g = new GraphBuilder({ training: o.training ?? false });
+  const g = new GraphBuilder({ training: o.training ?? false, assumptions: new Set(o.assumptions) });
   const given = Object.fromEntries(Object.entries(inputs).map(([name, type]) => [name, g.input(name, ...type)]));
   const ctx = contextOf(g, given, { layout: o.layout ?? 'padded', ...(o.state !== undefined && { state: o.state }) });
   const narrowed = o.mask ? withContext(ctx, { mask: and(ctx.mask, o.mask) }) : ctx;
-  const results = standalone(m)(given, narrowed) as Record<string, Value>;
+  const results = standalone(m)(ctx.inputs, narrowed) as Record<string, Value>;
   for (const [name, value] of Object.entries(results)) g.output(name, value);
   return g.finish();
 }

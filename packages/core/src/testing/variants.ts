@@ -35,6 +35,8 @@ interface Masking {
   readonly causal?: boolean;
   /** Only for blocks that mask each pair of query and key. */
   readonly ofPairs?: boolean;
+  /** Only for what attends to a memory. */
+  readonly ofMemory?: boolean;
 }
 
 const int64 = (numbers: readonly number[]): NDArray => ({
@@ -46,9 +48,15 @@ const lengths = ({ batch, seq }: Sizes): Feeds => ({
   lengths: int64(Array.from({ length: batch! }, (_, i) => Math.max(0, seq! - 4 * i))),
 });
 
+const memoryLengths = ({ batch, memory_seq }: Sizes): Feeds => ({
+  memory_lengths: int64(Array.from({ length: batch! }, (_, i) => Math.max(0, memory_seq! - 2 * i))),
+});
+
+const perSequence = { dtype: 'int64', dims: ['batch'] } as const;
 const maskings: readonly Masking[] = [
   { name: '', inputs: {} },
-  { name: 'lengths', inputs: { lengths: { dtype: 'int64', dims: ['batch'] } }, feeds: lengths },
+  { name: 'lengths', inputs: { lengths: perSequence }, feeds: lengths },
+  { name: 'memory lengths', inputs: { memory_lengths: perSequence }, feeds: memoryLengths, ofMemory: true },
   { name: 'causal', inputs: {}, causal: true },
   { name: 'attention bias', inputs: { attention_bias: { dtype: 'float32', dims: ['batch', 1, 'seq', 'seq'] } }, ofPairs: true },
   { name: 'padding mask', inputs: { attention_mask: { dtype: 'bool', dims: ['batch', 'seq'] } }, ofPairs: true },
@@ -67,6 +75,7 @@ export function triedVariants(
   const takesMasks = masks !== 'none' && 'seq' in sizes;
   const padded = maskings
     .filter(({ name, ofPairs }) => !name || (takesMasks && (!ofPairs || masks === 'pairs')))
+    .filter(({ ofMemory }) => !ofMemory || 'memory_seq' in sizes)
     .map(
       ({ name, inputs, feeds, causal: isCausal }): Variant => ({
         name,

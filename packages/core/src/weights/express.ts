@@ -60,7 +60,7 @@ export function expressWeight(
 const refused = (problem: string, expected: string, got: string): WeightError =>
   new WeightError({ path: 'expressWeight', problem, expected, got });
 
-function checked(promised: Value, t: Tensor): Tensor {
-  if (printType(t) === printType(promised)) return t;
-  throw refused(`${promised} does not match its declaration`, printType(promised), printType(t));
+function checked(declared: Value, t: Tensor): Tensor {
+  if (printType(t) === printType(declared)) return t;
+  throw refused(`${declared} does not match its declaration`, printType(declared), printType(t));
 }

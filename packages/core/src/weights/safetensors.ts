@@ -326,15 +326,15 @@ export function encodeSafetensors(
   return file;
 }
 
-function checkedBytes(name: string, promised: Tensor | LazyTensor, t: Tensor): Uint8Array {
+function checkedBytes(name: string, declared: Tensor | LazyTensor, t: Tensor): Uint8Array {
   const bytes = bytesOfTensor(t);
   const text = ({ dtype, dims }: Tensor | LazyTensor) => `${dtype}[${dims.join(', ')}]`;
-  if (text(t) !== text(promised) || bytes.length !== bytesOf(promised.dtype, countOf(promised.dims))) {
+  if (text(t) !== text(declared) || bytes.length !== bytesOf(declared.dtype, countOf(declared.dims))) {
     const got = `${bytes.length} bytes of ${text(t)}`;
     throw new WeightError({
       path: `tensor ${describe(name)}`,
       problem: 'it does not match its declaration',
-      expected: text(promised),
+      expected: text(declared),
       got,
     });
   }

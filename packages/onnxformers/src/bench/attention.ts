@@ -81,7 +81,7 @@ export function attentionChain(s: AttentionSizes, copies: number, attention: Any
     const ctx = {
       mask: maskOf(s, shift!),
       layout: padded,
-      shared: newShared(),
+      shared: newShared(g),
       ...(s.bias && { bias: ops.cast(data([1, s.heads, s.seq, kvSeq], 0.517), g.dtype) }),
     } as unknown as SequenceContext;
     let q = rows(s.heads, s.seq, 0.3191);

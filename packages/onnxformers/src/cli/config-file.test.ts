@@ -7,7 +7,7 @@ import { inputsOf } from '../inputs';
 import { dir, here, lm, parsed, write } from './cli.test-helper';
 
 describe('config files', () => {
-  it('may say the kind and the inputs', async () => {
+  it('may contain the kind and the inputs', async () => {
     await write('attention.json', {
       kind: 'attention',
       config: { name: 'scaled_dot_product' },
@@ -41,7 +41,7 @@ describe('config files', () => {
     [{ name: 'identity' }, 'ConfigError: kind: several blocks are called "identity"; expected a kind: activation or norm'],
     [
       { config: lm, assumptions: ['prefill in empty cache'] },
-      'ConfigError: assumptions: wrong value; expected a list of "prefill into empty cache", "no empty sequences", got ["prefill in empty cache"]',
+      'ConfigError: assumptions: wrong value; expected a list of "prefill into empty cache", "no empty sequences", "finite padding", got ["prefill in empty cache"]',
     ],
     [{ config: lm, layout: 'dense' }, 'ConfigError: layout: wrong value; expected "padded" or "packed", got "dense"'],
   ])('%j', async (config, message) => {

@@ -14,7 +14,7 @@ import { inputsOf } from '../inputs';
 import { fileError, readText } from './files';
 
 /** The assumptions about feeds that a model may be compiled with. */
-export const assumptions = ['prefill into empty cache', 'no empty sequences'] as const;
+export const assumptions = ['prefill into empty cache', 'no empty sequences', 'finite padding'] as const;
 
 /** A kind for which there is a block. */
 type Kind = (typeof zoo.blocks)[number]['kind'];

@@ -104,6 +104,7 @@ export const encoderDecoder = defineBlock({
         path: `${path}.tied`,
         problem: 'tied is set, but there is no head or no embedding to tie',
         expected: 'vocabSize and a decoder with an embedding',
+        got: vocabSize === undefined ? 'no vocabSize' : 'a decoder without an embedding',
       });
     const head =
       vocabSize === undefined
@@ -129,7 +130,7 @@ export const encoderDecoder = defineBlock({
       const within = withContext(alone, {
         memory: memoryFrom({ hiddenStates: memory, ctx: contextOfHiddenStates(memory) ?? ctx }),
       });
-      const hidden = decoder(decoderInputs, within).hidden_states;
+      const hidden = decoder(alone.inputs, within).hidden_states;
       if (!hidden) throw new ConfigError({ path: `${path}.decoder`, problem: 'the decoder returned no hidden_states' });
       return head ? { logits: head(hidden) } : { hidden_states: hidden };
     });

@@ -71,7 +71,7 @@ describe('picture', () => {
     for (const { inputs } of picture.nodes) for (const from of inputs) expect(names).toContain(from);
     expect(names).toContain(picture.outputs.y);
     const svg = await drawGraphFile(picture);
-    expect(svg).toMatch(/^<svg[^>]*>\n<style>/);
+    expect(svg).toMatch(/^<svg[^>]*>\n<title>[^<]+<\/title>\n<style>/);
     expect(svg).toContain('MultiHeadAttention');
   });
 });

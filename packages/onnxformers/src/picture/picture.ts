@@ -136,14 +136,14 @@ export async function drawGraph(picture: Picture): Promise<string> {
   );
 }
 
-// Colours for a light and a dark background.
+// Colours for light and dark, on a ground of its own: the page around it may not follow the system's choice.
 const style = `<style>
-  text { fill: #1d2326; } .node text + text { fill: #626b70; font-size: 10px; }
+  svg { background: #ffffff; } text { fill: #1d2326; } .node text + text { fill: #626b70; font-size: 10px; }
   .cluster > path, .cluster > polygon { fill: #f8f7f5; stroke: #e4e1dc; } .cluster > text { fill: #626b70; }
   .node > path { fill: #f1efeb; stroke: #9aa3a7; } .fused > path { fill: #d8eef0; stroke: #0a6b78; } .end > path { fill: none; stroke: #626b70; }
   .edge path, .edge polygon { stroke: #9aa3a7; } .edge polygon { fill: #9aa3a7; }
   @media (prefers-color-scheme: dark) {
-    text { fill: #e6e9ea; } .node text + text, .cluster > text { fill: #98a2a7; }
+    svg { background: #14191b; } text { fill: #e6e9ea; } .node text + text, .cluster > text { fill: #98a2a7; }
     .cluster > path, .cluster > polygon { fill: #1c2225; stroke: #2b3236; }
     .node > path { fill: #242b2f; stroke: #6b757a; } .fused > path { fill: #12444a; stroke: #74d3da; }
     .edge path, .edge polygon { stroke: #6b757a; } .edge polygon { fill: #6b757a; }
@@ -158,5 +158,5 @@ const style = `<style>
 export async function drawGraphFile(picture: Picture): Promise<string> {
   const element = await drawGraph(picture);
   const open = element.indexOf('>') + 1;
-  return `${element.slice(0, open)}\n${style}${element.slice(open)}`;
+  return `${element.slice(0, open)}\n<title>The graph of a compiled model</title>\n${style}${element.slice(open)}`;
 }

@@ -23,7 +23,12 @@ export interface Machine {
 const interpreter: Machine = {
   name: 'interpreter',
   async run(play) {
-    const model = compile(play.module, { target: targets.portable(), inputs: inputsOf(play), weights: play.weights });
+    const model = compile(play.module, {
+      target: targets.portable(),
+      inputs: inputsOf(play),
+      weights: play.weights,
+      assumptions,
+    });
     const values = new Map<string, NDArray>();
     for (const [name, weight] of model.weights ?? []) values.set(name, toArray(await weight.load()));
     const feeds = Object.fromEntries(
@@ -40,7 +45,7 @@ function onRuntime(target: Target, ort: Ort): Machine {
   return {
     name: target.name,
     async run(play) {
-      const model = compile(play.module, { target, inputs: inputsOf(play), weights: play.weights as WeightSource });
+      const model = compile(play.module, { target, inputs: inputsOf(play), weights: play.weights as WeightSource, assumptions });
       const run = await createRunner(model, ort, asWritten);
       try {
         const used = new Set(run.signature.inputs.map(({ name }) => name));
@@ -51,6 +56,9 @@ function onRuntime(target: Target, ort: Ort): Machine {
     },
   };
 }
+
+/** The original reads padding as it is. */
+const assumptions = ['finite padding'];
 
 // The role of the sequence is declared, because a record may have several inputs of the same rank.
 const inputsOf = ({ feeds, sequence }: Play): CompileOptions['inputs'] =>

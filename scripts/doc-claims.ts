@@ -1,4 +1,4 @@
-// What the docstrings of blocks promise, against what the blocks do.
+// Compares the docstrings of blocks with what the blocks do.
 import { type AnyBlock, compile, type Dim, dim, type ModelDType, targets } from '../packages/core/src/index';
 import { type Example, traceExample } from '../packages/core/src/testing/example';
 import { exampleOf, typesOf } from '../packages/core/src/testing/index';
@@ -13,7 +13,7 @@ type Family = (typeof families)[number];
 // ---- Lowers -----------------------------------------------------------------------------------------------------------
 
 /** `cuda, cpu: MatMul, MultiHeadAttention · portable: primitives` → the names of ops by target; words that are no names say nothing. */
-export function promisedOps(lowers: string): ReadonlyMap<Family, readonly string[]> | string {
+export function claimedOps(lowers: string): ReadonlyMap<Family, readonly string[]> | string {
   const parts = lowers.split(' · ');
   if (parts.length === 1 && !lowers.includes(':')) return new Map();
   const found = new Map<Family, readonly string[]>();
@@ -47,11 +47,11 @@ function opsOn({ ops }: LoweredExample, family: Family) {
 export function wrongLowers(docs: Docstrings): string[] {
   return blocks.flatMap((block) => {
     const key = keyOf(block);
-    const promised = promisedOps(docs.get(key)?.entries.get('Lowers') ?? '');
-    if (typeof promised === 'string') return [`${key}: no list of targets in "${promised}"`];
+    const claimed = claimedOps(docs.get(key)?.entries.get('Lowers') ?? '');
+    if (typeof claimed === 'string') return [`${key}: no list of targets in "${claimed}"`];
     const around = loweredExamples().filter(({ parts }) => parts.has(key));
     return families.flatMap((family) => {
-      const named = promised.get(family) ?? [];
+      const named = claimed.get(family) ?? [];
       const ops = around.flatMap((example) => opsOn(example, family));
       const there = new Set(ops.map((op) => bare(op.key)));
       const own = new Set(ops.filter((op) => op.block === key && isFused(op.key)).map((op) => bare(op.key)));
@@ -129,7 +129,7 @@ function outcomesIn(shapes: string): readonly string[] {
 function fits(said: string, dims: readonly Dim[], example: Example): boolean {
   const of = Object.values(example.inputs).map((input) => input.dims);
   if (/^(the same|like [a-z]+)/.test(said)) return of.some((given) => `${given}` === `${dims}`);
-  const axes = /\[(.*?)\]/.exec(said)?.[1]?.split(', ');
+  const axes = /\[(.*?)\]/.exec(said)?.[1]?.split(/, (?![^(]*\))/);
   if (!axes) return false;
   const open = axes[0] === '...';
   const wanted = open ? axes.slice(1) : axes;
@@ -140,7 +140,8 @@ function fits(said: string, dims: readonly Dim[], example: Example): boolean {
 // A size of the graph, a number under that name anywhere in the config, or one of an input.
 function sizeSaid(axis: string, size: Dim | undefined, { given, config }: Example, sizes: readonly Dim[]): boolean {
   // The keys of an example are its own positions.
-  if (typeof size === 'string') return size === dim(axis) || (axis === 'kv_seq' && size === 'seq');
+  const inNumbers = axis.replace(/\b[A-Za-z]\w*/g, (word) => (typeof config[word] === 'number' ? String(config[word]) : word));
+  if (typeof size === 'string') return size === dim(inNumbers) || (axis === 'kv_seq' && size === 'seq');
   if (axis in config) return config[axis] === size;
   return sizes.includes(size!) || JSON.stringify(given).includes(`"${axis}":${size}`);
 }

@@ -32,12 +32,12 @@ const ids = tensor(
 );
 const isMatrix = (p: Parameter): boolean => p.dims.length === 2 && p.options.part === 'weight';
 
-interface Remade {
+interface Variant {
   readonly of: Parameters<typeof compile>[0];
   readonly weights: ReadonlyMap<string, Tensor | LazyTensor>;
 }
 
-async function remakes(): Promise<Readonly<Record<string, Remade>>> {
+async function variants(): Promise<Readonly<Record<string, Variant>>> {
   const plain = zoo.build('model', {
     name: 'causal_lm',
     dim: 256,
@@ -83,8 +83,16 @@ const wave = (dims: readonly number[]): Tensor =>
   );
 
 /** Runs each on the target in three dtypes, and as plain ONNX on the CPU in float32. */
-export async function runRemade({ ort, target, options }: { ort: Ort; target: Target; options: RunnerOptions }): Promise<void> {
-  for (const [name, { of, weights }] of Object.entries(await remakes())) {
+export async function runParametrizations({
+  ort,
+  target,
+  options,
+}: {
+  ort: Ort;
+  target: Target;
+  options: RunnerOptions;
+}): Promise<void> {
+  for (const [name, { of, weights }] of Object.entries(await variants())) {
     const logits = async (
       on: Target,
       dtype: 'float32' | 'float16' | 'bfloat16',
@@ -110,9 +118,9 @@ export async function runRemade({ ort, target, options }: { ort: Ort; target: Ta
 }
 
 /** Compares them. */
-export function remade(folder: string): void {
+export function parametrizations(folder: string): void {
   const budget: Readonly<Record<string, number>> = { float32: 2 ** -9, float16: 2 ** -7, bfloat16: 2 ** -4 };
-  const runs = logged('run-remade', folder).filter((s) => s.result);
+  const runs = logged('run-parametrizations', folder).filter((s) => s.result);
   table([['run', 'error'], ...runs.map((s) => [s.name, (s.result as { error: number }).error.toExponential(1)])]);
   for (const { name, onCpu, result } of runs) {
     const { error, dtype } = result as { error: number; dtype: string };

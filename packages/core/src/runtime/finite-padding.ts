@@ -1,0 +1,103 @@
+// The assumption that padded positions contain finite numbers.
+import type { Port } from '../compile/compile';
+import { FeedError } from '../error';
+import { isPastRole } from '../ir/graph';
+import { type DType, isFloat, type Tensor, type TensorData } from '../tensor/tensor';
+import { type CheckedFeeds, pathOf } from './check-feed';
+import { numbersOf } from './numbers';
+import { isAway } from './ort';
+
+/** Says of a position whether it is real. */
+type IsReal = (sequence: number, position: number, positions: number) => boolean;
+
+/**
+ * Prepares the check of 'finite padding': of sequences, keys, values and memories in floats, the positions that lengths or padding masks [batch, kv_seq] declare as
+ * padding contain no NaN and no infinities. Real positions are not looked at, and nothing can be said of tensors in other memory than that of the CPU.
+ *
+ * Throws   (the result) FeedError naming the input and the position
+ */
+export function finitePaddingCheck(inputs: readonly Port[]): (feeds: CheckedFeeds) => void {
+  const placeOf = (role: Port['role']): number => inputs.findIndex((p) => p.role === role);
+  const continues = inputs.some(({ role, derived }) => isPastRole(role) || derived?.how === 'past_lengths');
+  const pastLengths = inputs.findIndex(({ derived }) => derived?.how === 'past_lengths' && !derived.plus);
+  const own = [placeOf('lengths'), placeOf('keyPadding'), placeOf('additiveMask')] as const;
+  const ofMemory = [placeOf('memoryLengths'), placeOf('memoryKeyPadding'), -1] as const;
+  const padded = inputs.flatMap(({ name, role, dtype, dims: { length: rank } }, at) => {
+    const isOwn = role === 'sequence' || role === 'keyValue';
+    if (!isFloat(dtype) || rank < 2 || rank > 4 || !(isOwn || role === 'memory')) return [];
+    return [{ name, at, axis: rank === 4 ? 2 : 1, isOwn }];
+  });
+  return (feeds) => {
+    const readable = (at: number): Tensor | undefined => (isAway(feeds.handed[at]) ? undefined : feeds.tensors[at]);
+    const conditions = ([lengths, keep, additive]: typeof own, offset: ArrayLike<number> | undefined): IsReal[] => {
+      const [counts, flags, added] = [readable(lengths), readable(keep), readable(additive)];
+      return [
+        ...(counts ? [byLengths(numbersOf(counts))] : []),
+        ...(flags ? [byMask(flags, (n) => n !== 0, continues, offset)] : []),
+        ...(added?.dims.length === 2 ? [byMask(added, (n) => n > lowestOf(added.dtype) / 2, continues, offset)] : []),
+      ];
+    };
+    const offset = readable(pastLengths);
+    const [real, realOfMemory] = [conditions(own, offset && numbersOf(offset)), conditions(ofMemory, undefined)];
+    for (const { name, at, axis, isOwn } of padded) {
+      const tensor = readable(at);
+      const all = isOwn ? real : realOfMemory;
+      if (tensor && all.length) checkPadding(name, tensor, axis, all);
+    }
+  };
+}
+
+const lowestOf = (dtype: DType): number => (dtype === 'float16' ? -65504 : -3.3e38);
+
+const byLengths =
+  (lengths: ArrayLike<number>): IsReal =>
+  (b, i) =>
+    i < lengths[b]!;
+
+// A mask over the keys of a state and of this call ends with those of this call, or has them from an offset on. Without a state, one of another width is about others.
+function byMask(mask: Tensor, keeps: (n: number) => boolean, continues: boolean, offset: ArrayLike<number> | undefined): IsReal {
+  const numbers = numbersOf(mask);
+  const width = mask.dims[1]!;
+  return (b, i, positions) => {
+    const key = (offset ? offset[b]! : width - positions) + i;
+    return key < 0 || (!continues && width !== positions) || keeps(numbers[b * width + key]!);
+  };
+}
+
+function checkPadding(name: string, { dims, dtype, data }: Tensor, axis: number, all: readonly IsReal[]): void {
+  const finite = finiteIn(dtype, data);
+  const inner = dims.slice(axis + 1).reduce((a, b) => a * b, 1);
+  const [batch, positions] = [dims[0]!, dims[axis]!];
+  const heads = axis === 2 ? dims[1]! : 1;
+  for (let b = 0; b < batch; b++)
+    for (let i = 0; i < positions; i++) {
+      if (all.every((isReal) => isReal(b, i, positions))) continue;
+      for (let h = 0; h < heads; h++) {
+        const from = ((b * heads + h) * positions + i) * inner;
+        if (finite(from, from + inner)) continue;
+        throw new FeedError({
+          path: pathOf(name),
+          problem: "the model was compiled on the assumption 'finite padding'",
+          expected: 'finite numbers in padded positions',
+          got: `NaN or an infinity in position ${i} of sequence ${b}`,
+          hint: 'Compile without the assumption',
+        });
+      }
+    }
+}
+
+/** Whether the elements from one place to before another are finite. */
+function finiteIn(dtype: DType, data: TensorData): (from: number, to: number) => boolean {
+  if (dtype === 'float16') {
+    const bits = data as Uint16Array;
+    return (from, to) => {
+      for (let i = from; i < to; i++) if ((bits[i]! & 0x7c00) === 0x7c00) return false;
+      return true;
+    };
+  }
+  const numbers = data as Float32Array;
+  return (from, to) => {
+    for (let i = from; i < to; i++) if (numbers[i]! - numbers[i]! !== 0) return false;
+    return true;
+  };
+}

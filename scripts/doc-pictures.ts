@@ -1,0 +1,174 @@
+// The pictures of the guides: masks, a model's graph, a benchmark. Each is made from what it shows, in colours for light and dark pages.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  and,
+  causal,
+  compile,
+  documents,
+  GraphBuilder,
+  interpret,
+  keyLengths,
+  type Mask,
+  or,
+  slidingWindow,
+  targets,
+  type Value,
+} from '../packages/core/src/index';
+import { materialize } from '../packages/core/src/lowering';
+import { inputsOf, zoo } from '../packages/onnxformers/src/index';
+import { drawGraphFile, pictureOf } from '../packages/onnxformers/src/picture/picture';
+import { root } from './pnpm.mjs';
+
+const folder = 'docs/pictures';
+
+/** Path → SVG. */
+export const pictures = async (): Promise<readonly (readonly [path: string, text: string])[]> => [
+  [`${folder}/masks.svg`, masksPicture()],
+  [`${folder}/encoder-graph.svg`, `${(await graphPicture()).trim()}\n`],
+  [`${folder}/attention-h200.svg`, benchmarkPicture(readFileSync(join(root, 'docs/benchmarks.md'), 'utf8'))],
+];
+
+// ---- SVG ------------------------------------------------------------------------------------------------------------
+
+// Each picture has a ground of its own, so that it can be read on a page whose colours do not follow the system's.
+const style = `<style>
+  .ground { fill: #ffffff; } text { font: 13px Helvetica, Arial, sans-serif; fill: #1d2326; } .small { font-size: 11px; fill: #626b70; }
+  .yes { fill: #0a6b78; } .no { fill: #e9e6e1; } .other { fill: #c07a2b; } .line { stroke: #9aa3a7; }
+  @media (prefers-color-scheme: dark) {
+    .ground { fill: #14191b; } text { fill: #e6e9ea; } .small { fill: #98a2a7; }
+    .yes { fill: #74d3da; } .no { fill: #2b3236; } .other { fill: #e2a45c; } .line { stroke: #6b757a; }
+  }
+</style>`;
+
+function svg(title: string, [width, height]: readonly [number, number], parts: readonly string[]): string {
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img">`,
+    `<title>${title}</title>`,
+    style,
+    `<rect class="ground" width="${width}" height="${height}" rx="6"/>`,
+    ...parts,
+    '</svg>\n',
+  ].join('\n');
+}
+const rect = (kind: string, x: number, y: number, width: number, height: number): string =>
+  `<rect class="${kind}" x="${round(x)}" y="${round(y)}" width="${round(width)}" height="${round(height)}"/>`;
+const text = (x: number, y: number, words: string, more = ''): string =>
+  `<text x="${round(x)}" y="${round(y)}"${more}>${words}</text>`;
+const round = (n: number): number => Math.round(10 * n) / 10;
+
+// ---- Masks ----------------------------------------------------------------------------------------------------------
+
+const positions = 12;
+
+/** Which pairs a mask allows, query by query. */
+function pairsOf(mask: (g: GraphBuilder) => Mask<Value>): readonly boolean[][] {
+  const graph = new GraphBuilder();
+  const tensor = materialize(mask(graph), { graph, seq: positions, kvSeq: positions, queryOffset: undefined });
+  if (!tensor) throw new Error('the mask allows every pair');
+  graph.output('keep', tensor);
+  const { dims, data } = interpret(graph.finish(), {}).keep!;
+  const at = (i: number, j: number): number => (dims[2] === 1 ? 0 : i) * dims[3]! + (dims[3] === 1 ? 0 : j);
+  return Array.from({ length: positions }, (_, i) => Array.from({ length: positions }, (_, j) => data[at(i, j)] !== 0));
+}
+
+const int64 = (g: GraphBuilder, ...numbers: number[]): Value => g.number(numbers, 'int64');
+const shownMasks: readonly (readonly [name: string, code: string, mask: (g: GraphBuilder) => Mask<Value>])[] = [
+  ['causal', 'causal', () => causal],
+  ['window', 'slidingWindow({ left: 2, right: 2 })', () => slidingWindow({ left: 2, right: 2 })],
+  ['prefix', 'or(causal, keyLengths(prefix))', (g) => or(causal, keyLengths(int64(g, 5)))],
+  ['block diagonal, causal', 'and(documents(offsets), causal)', (g) => and(documents(int64(g, 0, 4, 9, 12)), causal)],
+];
+
+/** Four masks, queries downwards and keys to the right. */
+export function masksPicture(): string {
+  const [cell, gap, top] = [14, 30, 52];
+  const side = positions * cell;
+  const width = shownMasks.length * (side + gap) + gap;
+  const parts = shownMasks.flatMap(([name, code, mask], at) => {
+    const left = gap + at * (side + gap);
+    const pairs = pairsOf(mask);
+    const cells = [true, false].map((allowed) => {
+      const squares = pairs.flatMap((row, i) =>
+        row.flatMap((value, j) =>
+          value === allowed ? [`M${left + j * cell} ${top + i * cell}h${cell - 1}v${cell - 1}h${1 - cell}z`] : [],
+        ),
+      );
+      return `<path class="${allowed ? 'yes' : 'no'}" d="${squares.join('')}"/>`;
+    });
+    return [text(left, 22, name), text(left, 40, code, ' class="small"'), ...cells];
+  });
+  return svg(
+    'Masks: which query (row) may attend to which key (column)',
+    [width, top + side + 34],
+    [...parts, text(gap, top + side + 22, 'rows: queries · columns: keys · filled: may attend', ' class="small"')],
+  );
+}
+
+// ---- A model's graph ------------------------------------------------------------------------------------------------
+
+/** A pre-norm layer with its fused ops, as `onnxformers graph` draws it. */
+async function graphPicture(): Promise<string> {
+  const layer = zoo.build('layer', { name: 'pre_norm', dim: 64, mixer: { name: 'multi_head', heads: 4 }, feedforward: 'mlp' });
+  return drawGraphFile(pictureOf(compile(layer, { target: targets.cpu, inputs: inputsOf(layer) })));
+}
+
+// ---- A benchmark ----------------------------------------------------------------------------------------------------
+
+interface Measured {
+  readonly label: string;
+  readonly own: number;
+  readonly torch: number;
+}
+
+/** The rows of the first table that compares with torch. */
+export function measuredIn(page: string): readonly Measured[] {
+  const rows = page.split('\n').map((line) => line.split('|').map((cell) => cell.trim()));
+  const head = rows.findIndex((cells) => cells.includes('TFLOP/s') && cells.includes('torch, best'));
+  const columns = rows[head] ?? [];
+  const [seq, masked, own, torch] = ['seq', 'causal', 'TFLOP/s', 'torch, best'].map((name) => columns.indexOf(name));
+  const found: Measured[] = [];
+  for (const cells of rows.slice(head + 2)) {
+    if (cells.length < columns.length) break;
+    const label = `${cells[seq!]}${cells[masked!] === 'yes' ? ', causal' : ''}`;
+    found.push({ label, own: Number(cells[own!]), torch: Number(cells[torch!]) });
+  }
+  if (head < 0 || !found.length || found.some((m) => !(m.own > 0 && m.torch > 0)))
+    throw new Error('docs/benchmarks.md has no table of attention with TFLOP/s and torch');
+  return found;
+}
+
+/** Attention on a GPU beside torch, as bars. */
+export function benchmarkPicture(page: string): string {
+  const rows = measuredIn(page);
+  const [left, top, line, bar, wide] = [130, 44, 40, 15, 520];
+  const most = 100 * Math.ceil(Math.max(...rows.flatMap(({ own, torch }) => [own, torch])) / 100);
+  const x = (n: number): number => left + (n / most) * wide;
+  const bottom = top + rows.length * line;
+  const ticks = Array.from({ length: most / 100 + 1 }, (_, i) => 100 * i);
+  return svg(
+    'Attention on an H200, float16, in TFLOP/s',
+    [left + wide + 60, bottom + 40],
+    [
+      rect('yes', left, 14, 12, 12),
+      text(left + 18, 25, 'onnxformers'),
+      rect('other', left + 120, 14, 12, 12),
+      text(left + 138, 25, 'torch, best backend'),
+      ...ticks.flatMap((n) => [
+        `<line class="line" x1="${round(x(n))}" x2="${round(x(n))}" y1="${top - 6}" y2="${bottom}" stroke-width="0.5"/>`,
+        text(x(n), bottom + 16, String(n), ' class="small" text-anchor="middle"'),
+      ]),
+      ...rows.flatMap(({ label, own, torch }, i) => {
+        const y = top + i * line;
+        return [
+          text(left - 10, y + bar + 5, label, ' text-anchor="end"'),
+          rect('yes', left, y, x(own) - left, bar),
+          text(x(own) + 6, y + bar - 3, String(own), ' class="small"'),
+          rect('other', left, y + bar + 2, x(torch) - left, bar),
+          text(x(torch) + 6, y + 2 * bar - 1, String(torch), ' class="small"'),
+        ];
+      }),
+      text(left, bottom + 33, 'TFLOP/s by sequence length; more is better', ' class="small"'),
+    ],
+  );
+}
