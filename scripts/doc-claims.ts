@@ -129,7 +129,7 @@ function outcomesIn(shapes: string): readonly string[] {
 function fits(said: string, dims: readonly Dim[], example: Example): boolean {
   const of = Object.values(example.inputs).map((input) => input.dims);
   if (/^(the same|like [a-z]+)/.test(said)) return of.some((given) => `${given}` === `${dims}`);
-  const axes = /\[(.*?)\]/.exec(said)?.[1]?.split(', ');
+  const axes = /\[(.*?)\]/.exec(said)?.[1]?.split(/, (?![^(]*\))/);
   if (!axes) return false;
   const open = axes[0] === '...';
   const wanted = open ? axes.slice(1) : axes;
@@ -140,7 +140,8 @@ function fits(said: string, dims: readonly Dim[], example: Example): boolean {
 // A size of the graph, a number under that name anywhere in the config, or one of an input.
 function sizeSaid(axis: string, size: Dim | undefined, { given, config }: Example, sizes: readonly Dim[]): boolean {
   // The keys of an example are its own positions.
-  if (typeof size === 'string') return size === dim(axis) || (axis === 'kv_seq' && size === 'seq');
+  const inNumbers = axis.replace(/\b[A-Za-z]\w*/g, (word) => (typeof config[word] === 'number' ? String(config[word]) : word));
+  if (typeof size === 'string') return size === dim(inNumbers) || (axis === 'kv_seq' && size === 'seq');
   if (axis in config) return config[axis] === size;
   return sizes.includes(size!) || JSON.stringify(given).includes(`"${axis}":${size}`);
 }

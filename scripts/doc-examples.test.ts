@@ -14,7 +14,7 @@ const page = [
 ];
 const second = ['```ts', 'import {', '  dirname,', "} from 'node:path';", 'export const a = 1;', 'const b: string = a;', '```'];
 
-it('compiles the fences of a page as one, and says where they are wrong', () => {
+it('compiles the fences of a page together, and reports the lines of errors', () => {
   const faults = check(markdownExample('page.md', [...page, ...second].join('\n')));
   expect(faults).toHaveLength(2);
   expect(faults[0]).toMatch(/page\.md:4: Cannot find name 'x'/);

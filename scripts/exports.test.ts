@@ -4,7 +4,7 @@ import { exportsOf } from './exports';
 describe('exportsOf', () => {
   const entries = { '.': 'src/index.ts', './multi-head': 'src/mixers/multi-head.ts' };
 
-  it('gives a block the name of its file as subpath', () => {
+  it('uses the file name of a block as its subpath', () => {
     expect(exportsOf(entries, { published: true })['./multi-head']).toEqual({
       import: { types: './dist/mixers/multi-head.d.ts', default: './dist/mixers/multi-head.js' },
       require: { types: './dist/mixers/multi-head.d.cts', default: './dist/mixers/multi-head.cjs' },

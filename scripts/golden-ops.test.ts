@@ -18,7 +18,7 @@ function saying(key: string, entry: string, text: string): Docstrings {
   return new Map([...docs, [key, { ...doc, entries: new Map([...entries, [entry, text]]) }]]);
 }
 
-it('the golden list beside every block says what its examples become; after a wanted change: npm run pages', () => {
+it('the golden list beside every block lists the ops of its examples; after an intended change: npm run pages', () => {
   const changes = [...goldenLists()].flatMap(([path, now]) => {
     const file = join(root, path);
     return existsSync(file)
@@ -38,7 +38,7 @@ it('names the op that came and the one that went', () => {
   ]);
 });
 
-it('Lowers names what becomes of a block on each target, and nothing else', () => {
+it('Lowers names exactly the ops that a block is lowered to on each target', () => {
   expect(wrongLowers(docstrings())).toEqual([]);
   expect(wrongLowers(saying('norm layer_norm', 'Lowers', 'cpu: LayerNormalization, Gemm · wasm: primitives'))).toEqual(
     expect.arrayContaining([
@@ -60,7 +60,7 @@ it('Masks begins with the masks that the definition declares', () => {
   ]);
 });
 
-it('Shapes says the dims that the examples give', () => {
+it('Shapes states the dims of the examples', () => {
   expect(wrongShapes(docstrings())).toEqual([]);
   expect(wrongShapes(saying('feedforward mlp', 'Shapes', 'x [..., dim] → [..., hidden]'))).not.toEqual([]);
 });

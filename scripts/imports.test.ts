@@ -25,7 +25,7 @@ it('finds every form of import', () => {
   rmSync(folder, { recursive: true });
 });
 
-it('resolves neighbours and packages of the workspace to sources, and nothing else', () => {
+it('resolves only relative files and packages of the workspace to sources', () => {
   const from = join(root, 'packages/core/src/index.ts');
   expect(resolveImport(from, './error', root)).toBe(join(root, 'packages/core/src/error.ts'));
   expect(resolveImport(from, '../src', root)).toBe(from);

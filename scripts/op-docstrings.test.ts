@@ -21,7 +21,7 @@ it('finds the functions that make values, and the ops that they emit', () => {
   for (const other of ['sameDims', 'erfOf', 'poolDims', 'maskOf']) expect(functions.map(({ name }) => name)).not.toContain(other);
 });
 
-it('every function says its shapes, what it throws and what becomes of it on targets that have it', () => {
+it('every function documents its shapes, its errors and what it is lowered to on each target', () => {
   expect(wrongOpDocs(functions)).toEqual([]);
 });
 

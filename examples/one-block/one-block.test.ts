@@ -26,7 +26,7 @@ async function runOnce(model: Model, feeds: Record<string, Tensor>): Promise<Flo
 }
 
 describe.each([targets.cpu, targets.portable(18)] satisfies Target[])('one block on $name', (target) => {
-  it('gives with its neighbours what plain arithmetic around the block alone gives', async () => {
+  it('computes with the other ops the same as plain arithmetic around the block', async () => {
     const around = byteFeatures();
     const weights = initialize(around, { seed: 5 });
     const withOps = await runOnce(
@@ -63,7 +63,7 @@ describe.each([targets.cpu, targets.portable(18)] satisfies Target[])('one block
   });
 });
 
-it('is refused where its ops do not say that they run', () => {
+it('is refused if its ops do not declare the target', () => {
   const inputs = { x: ['uint8', ['batch', 'seq', dim]] } as const;
   expect(() => compile(byteFeatures(), { target: targets.webgpu, inputs })).toThrow(
     /webgpu has no kernel for (DequantizeLinear|LpNormalization)/,

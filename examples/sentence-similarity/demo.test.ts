@@ -5,7 +5,7 @@ import { recorded } from './reference.test-helper';
 import { similaritiesOf } from './report';
 
 describe('compare', () => {
-  it('gives the similarities of the original, of empty sentences too, and disposes of the encoder', async () => {
+  it('returns the similarities of the original, also for empty sentences, and disposes of the encoder', async () => {
     const cases = recorded().filter(({ ids }) => ids.length < 12);
     expect(cases.some(({ ids }) => ids.length === 0)).toBe(true);
     let disposed = 0;

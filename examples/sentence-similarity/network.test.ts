@@ -63,7 +63,7 @@ describe('the network as written in weights.ts', () => {
 });
 
 describe('weights', () => {
-  it('are all the tensors of the package that are no constants of its graph', async () => {
+  it('are all the tensors of the package except constants of its graph', async () => {
     const tensors = await readTensors();
     const used = new Set(names.map(({ theirs }) => theirs));
     const left = [...tensors].filter(([name]) => !used.has(name));
@@ -73,7 +73,7 @@ describe('weights', () => {
     expect([...tensors.values()].reduce((n, { data }) => n + data.length, 0)).toBe(6_975_914);
   });
 
-  it('have the names and dims that the table says', () => {
+  it('have the names and dims of the table', () => {
     expect([...weights].map(([name, { dims, dtype }]) => `${name} ${dtype}[${dims}]`)).toMatchInlineSnapshot(`
       [
         "embedding.weight float32[8002,256]",
@@ -119,7 +119,7 @@ describe('weights', () => {
     expect(ours.data[5 * 256 + 3]).toBe(theirs.data[3 * 512 + 5]);
   });
 
-  it('hold the frequencies of a sine embedding, to the accuracy of the package', () => {
+  it('contain the frequencies of a sine embedding, to the accuracy of the package', () => {
     const frequencies = [...(weights.get('position.frequencies')!.data as Float32Array)];
     const exact = frequencies.map((_, i) => 10_000 ** (-i / 127));
     const off = Math.max(...frequencies.map((f, i) => Math.abs(f / exact[i]! - 1)));

@@ -29,7 +29,7 @@ describe('options', () => {
     expect(parseOptions(['-h']).help).toBe(true);
   });
 
-  it('says what is wrong', () => {
+  it('reports what is wrong', () => {
     expect(messageOf('--target', 'cudda')).toBe(
       '--target: unknown value; expected cpu, wasm, webgpu, cuda, portable, got "cudda". Did you mean cuda?',
     );

@@ -52,11 +52,11 @@ describe('tokenizer', () => {
     expect(tokenizer.encode(text)).toEqual(original.encode(text));
   });
 
-  it('gives the ids of the original for every piece of the vocabulary', () => {
+  it('returns the ids of the original for every piece of the vocabulary', () => {
     for (const [piece] of vocabulary) expect(tokenizer.encode(piece), piece).toEqual(original.encode(piece));
   });
 
-  it('gives the ids of the original for any string', () => {
+  it('returns the ids of the original for any string', () => {
     const piece = fc.nat(vocabulary.length - 1).map((id) => vocabulary[id]![0]);
     const text = fc.array(fc.oneof(piece, fc.string({ unit: 'binary' }), fc.string({ unit: 'grapheme' }), fc.constant(' ')), {
       maxLength: 20,
@@ -96,7 +96,7 @@ describe('tokenizer', () => {
 });
 
 describe('toBatch', () => {
-  it('fills short rows, keeps empty ones, and says how many tokens are real', () => {
+  it('pads short sequences, keeps empty ones, and returns the lengths', () => {
     const { ids, lengths } = toBatch([[11, 13, 17], [], [19]]);
     expect(ids).toEqual({ dtype: 'int64', dims: [3, 3], data: BigInt64Array.from([11n, 13n, 17n, 0n, 0n, 0n, 19n, 0n, 0n]) });
     expect(lengths).toEqual({ dtype: 'int64', dims: [3], data: BigInt64Array.from([3n, 0n, 1n]) });

@@ -86,7 +86,7 @@ describe.skipIf(!executablePath)('the page', () => {
   const furthest = (rows: readonly (readonly number[])[]): number =>
     Math.max(...rows.flatMap((row, i) => row.map((x, j) => Math.abs(x - expected[i]![j]!))));
 
-  it('runs on WebAssembly where WebGPU has no adapter, says so, and agrees with the original', async () => {
+  it('runs on WebAssembly if WebGPU has no adapter, reports it, and agrees with the original', async () => {
     await withPage([], async (page) => {
       expect(await page.textContent('#device')).toBe('Runs on WebAssembly, not on WebGPU: there is no adapter for it.');
       const rows = await compare(page);
@@ -105,7 +105,7 @@ describe.skipIf(!executablePath)('the page', () => {
     await withPage(software, use, '?device=webgpu');
   }, 120_000);
 
-  it('prefers WebAssembly to an adapter in software, and says so', async (test) => {
+  it('prefers WebAssembly to a software adapter, and reports it', async (test) => {
     await withPage(software, async (page) => {
       const device = await page.textContent('#device');
       if (device?.endsWith('there is no adapter for it.')) test.skip('this Chromium has no software adapter for WebGPU');
@@ -113,7 +113,7 @@ describe.skipIf(!executablePath)('the page', () => {
     });
   }, 120_000);
 
-  it('asks for sentences where there are none to compare', async () => {
+  it('requires at least two sentences', async () => {
     await withPage([], async (page) => {
       await page.fill('#sentences', 'one alone\n\n');
       await page.click('#compare');

@@ -139,7 +139,7 @@ describe('inside core', () => {
     ).toEqual([]);
   });
 
-  it('every file opens with a comment that says what it holds', () => {
+  it('every file begins with a comment about its contents', () => {
     const generated = /^onnx\/gen\/|\.generated$/;
     const silent = shipped('core').filter((file) => !generated.test(nameIn(file)) && !/^\/[/*]/.test(readFileSync(file, 'utf8')));
     expect(silent.map(nameIn)).toEqual([]);
@@ -198,7 +198,7 @@ describe('names', () => {
     expect(mentions(blockPackages.flatMap(shipped), targets)).toEqual([]);
   });
 
-  it('the search finds literals and nothing else', () => {
+  it('the search finds only literals', () => {
     const here = literals(join(source('core'), 'imports.test.ts')).map(({ text }) => text);
     expect(here).toContain('differentiable');
     expect(here).not.toContain(['node', 'path'].join(':'));

@@ -28,7 +28,7 @@ describe('glu', () => {
     expectClose(outputs.y!, expected);
   });
 
-  it.each([true, false])('packed, the gate lies first in the weight (bias: %s)', (bias) => {
+  it.each([true, false])('packed, the gate is first in the weight (bias: %s)', (bias) => {
     const x = randomArray('x', [3, 5]);
     const { outputs, parameters: p } = runBlock(glu({ dim: 5, hidden: 7, packed: true, bias }), { x });
     expect(Object.fromEntries(Object.entries(p).map(([name, { dims }]) => [name, dims]))).toEqual({

@@ -11,7 +11,7 @@ describe('mlp', () => {
   it.each([
     { dim: 5, activation: squaredRelu({}) },
     { dim: 5, hidden: 11, outDim: 3, bias: false, activation: squaredRelu({}) },
-  ])('is what plain loops give: %o', (config) => {
+  ])('agrees with plain loops: %o', (config) => {
     const x = randomArray('x', [2, 3, 5]);
     const { outputs, parameters: p } = runBlock(mlp(config), { x });
     const expected = perRow(x, (row) =>
@@ -30,7 +30,7 @@ describe('mlp', () => {
     expect(outputs[0]!.value.dims).toEqual(['tokens', 3]);
   });
 
-  it('drops channels behind both maps while training', () => {
+  it('drops channels after both linear maps in training', () => {
     const x = randomArray('x', [2, 5]);
     const block = mlp({ dim: 5, hidden: 7, dropout: 0.4, activation: squaredRelu({}) });
     const draws = { dropout: randomArray('first', [2, 7]), 'dropout@2': randomArray('second', [2, 5]) };

@@ -84,7 +84,7 @@ describe('attention by one field', () => {
     await run.dispose();
   });
 
-  it('keeps the length that a block gives itself', () => {
+  it('keeps the length that a block sets itself', () => {
     const own = zoo.build('mixer', {
       name: 'multi_head',
       dim: 12,

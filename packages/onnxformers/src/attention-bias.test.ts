@@ -77,7 +77,7 @@ describe.each(biases)('%s', (name) => {
     }
   });
 
-  it('with padding on the left, and a cache behind it', async () => {
+  it('with padding on the left, and then a cache', async () => {
     const inputs = { ...inputsOf(m), attention_mask: ['int64', ['batch', 'past + seq']] } as const;
     const run = await runner({ inputs, state: 'io' });
     const width = 6;
@@ -110,7 +110,7 @@ describe.each(biases)('%s', (name) => {
     all(y, 1, (i) => 7 + i, 0);
   });
 
-  it('stands in the decision for each attention', () => {
+  it('is in the decision for each attention', () => {
     const decisions = compiled().decisions.filter((d) => d.op === 'onnxformers.Attend');
     expect(decisions).toHaveLength(2);
     for (const { chosen } of decisions) expect(chosen).toMatch(/^Attend → \w*Attention$/);

@@ -143,7 +143,7 @@ describe('weights', () => {
     expect(notSupported).toMatchSnapshot();
   });
 
-  it('change nothing of a model without taps', () => {
+  it('do not change a model without taps', () => {
     const kernels = (taps: readonly string[]) =>
       compiled('scaled_dot_product', {}, targets.cpu, taps)!.graph.nodes.map((n) => n.op.key);
     expect(kernels([])).toContain('com.microsoft.MultiHeadAttention');
@@ -160,12 +160,12 @@ describe('weights', () => {
 describe('models without such weights', () => {
   const tap = (m: AnyModule, path: string) => () => compile(m, { target: targets.cpu, inputs: inputsOf(m), taps: [path] });
 
-  it.each(divided)('%s has no single matrix, and says so', (name) => {
+  it.each(divided)('%s is refused, because it has no single matrix', (name) => {
     expect(tap(block(name), 'attention.weights')).toThrow(
       'taps: "attention.weights" is not one matrix: the attention there is computed in several steps, or in a branch or a loop',
     );
   });
-  it('mixers without attention say that there is none', () => {
+  it('mixers without attention report that there is none', () => {
     const m = zoo.build('mixer', { name: 'fourier_mix', dim }) as unknown as AnyModule;
     expect(tap(m, 'weights')).toThrow(/no attention that has weights ran at "".*No attention of this model has weights/s);
   });

@@ -121,7 +121,7 @@ describe('the reader of configs, whatever it is given,', () => {
     );
   });
 
-  it('makes modules that compile, or say why not', () => {
+  it('makes modules that compile, or throws a clear error', () => {
     const examples = zoo.blocks.flatMap((b) =>
       b.definition.examples
         .filter(isPlain)

@@ -34,12 +34,12 @@ describe('safetensors', () => {
     expect(quickly(() => parseSafetensors(file))).toMatch('the header is too long; expected at most 16777216 bytes');
   });
 
-  it('without metadata may say null', () => {
+  it('without metadata may contain null', () => {
     expect(parseSafetensors(text('{"__metadata__":null}')).size).toBe(0);
     expect(() => parseSafetensors(text('{"__metadata__":7}'))).toThrow("the header's __metadata__");
   });
 
-  it('with a tensor that no array holds says so when that is loaded', async () => {
+  it('with a tensor too large for an array throws when that is loaded', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'limits-'));
     try {
       const bytes = 12 * 2 ** 30;
@@ -85,7 +85,7 @@ describe('sizes', () => {
     const text = Array.from({ length: 20_000 }, (_, i) => `n${i}`).join(' + ');
     expect(quickly(() => dim(text))).toMatch('the text of a size is too long; expected at most 10000 characters');
   });
-  it('of as many names as a text holds are read at once', () => {
+  it('with the maximum number of names are read quickly', () => {
     const names = Array.from({ length: 1_200 }, (_, i) => `n${i}`);
     expect(quickly(() => expect(dim(names.join(' + '))).toBe([...names].sort().join(' + ')))).toBe('nothing was thrown');
   });
@@ -107,7 +107,7 @@ describe('configs', () => {
 describe('names and values of another kind', () => {
   const inputs = { x: ['float32', [2, 3]] } as const;
 
-  it('weights that are no tensors are refused', () => {
+  it('weights that are not tensors are refused', () => {
     for (const wrong of [
       7,
       null,
@@ -128,7 +128,7 @@ describe('names and values of another kind', () => {
       ).toMatch('ConfigError: rules: wrong value; expected a list of rules');
   });
 
-  it('an op of numbers alone says what it lacks', () => {
+  it('an op with only numbers as operands is refused with a clear error', () => {
     expect(quickly(() => ops.add(1, 2))).toMatch(
       'ShapeError: Add: no operand is a value of a graph; expected at least one, got [1, 2]',
     );

@@ -51,7 +51,7 @@ describe('weights', () => {
       got: '"embeding.weight"',
       hint: 'Did you mean "embedding.weight"?',
     }));
-  it('that are not what they said', () =>
+  it('that do not match their declaration', () =>
     fails(
       () =>
         save(
@@ -61,7 +61,7 @@ describe('weights', () => {
       WeightError,
       { path, expected: 'dims [23, 12]', got: '[3]' },
     ));
-  it('that hold too little', () =>
+  it('that contain too little', () =>
     fails(
       () => save(with1('embedding.weight', { dtype: 'float32', dims: [23, 12], data: new Float32Array(5) }), join(dir, 'short')),
       WeightError,

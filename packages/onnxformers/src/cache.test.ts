@@ -74,7 +74,7 @@ for (const target of [targets.portable(18), targets.portable(23), targets.cpu] s
     const runner = (m: Parameters<typeof compile>[0], o: Partial<CompileOptions> = {}): Promise<Runner> =>
       createRunner(compile(m, { target, inputs, weights: initialize(m, { seed: 11 }), ...o }), ort as unknown as Ort, strict);
 
-    it('a growing cache gives the logits of the whole sequence, token by token', async () => {
+    it('a growing cache computes the logits of the whole sequence, token by token', async () => {
       const { model } = decoder(false);
       const whole = (await (await runner(model))({ ids: ids(prompt) })).logits!;
       const cached = await runner(model, { state: 'io', assumptions: ['prefill into empty cache'] });
@@ -87,7 +87,7 @@ for (const target of [targets.portable(18), targets.portable(23), targets.cpu] s
       }
     });
 
-    it('a cache of fixed capacity gives the same after prompts of different lengths', async () => {
+    it('a cache of fixed capacity computes the same after prompts of different lengths', async () => {
       const { model } = decoder(false);
       const plain = await runner(model);
       const cached = await runner(model, { state: { io: 11 }, assumptions: ['prefill into empty cache'] });
@@ -139,7 +139,7 @@ for (const target of [targets.portable(18), targets.portable(23), targets.cpu] s
       }
     });
 
-    it('a whole greedy generation in one run gives the tokens of the uncached model', async () => {
+    it('a whole greedy generation in one run returns the tokens of the model without a cache', async () => {
       const { model, logits, children } = decoder(false);
       const plain = await runner(model);
       const [steps, lengths] = [6, [5, 3]];

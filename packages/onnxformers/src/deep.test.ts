@@ -46,7 +46,7 @@ function decoder(dtype: ModelDType): Record<string, number> {
 // The border to the outside: bfloat16 never crosses it.
 const casts = (dtype: ModelDType, count: number) => (dtype === 'bfloat16' ? { Cast: count } : {});
 
-describe.each(['float16', 'bfloat16'] as const)('24 layers on cuda in %s: nothing stray between the kernels', (dtype) => {
+describe.each(['float16', 'bfloat16'] as const)('24 layers on cuda in %s: no other nodes between the kernels', (dtype) => {
   it.each([
     [true, { BiasGelu: 24 }],
     [false, { Gelu: 24 }],

@@ -49,7 +49,7 @@ describe('explain', () => {
     expect(printExplanation(explained(module, options))).toMatchSnapshot();
   });
 
-  it('tells as data what runs where', () => {
+  it('prints the providers as JSON', () => {
     const { blocks, assumed } = explained(encoder(), { dtype: 'float16', machine: { sm: 90, cudnn: '9.14' } });
     expect(assumed).toEqual([]);
     const attention = blocks.find((b) => b.block === 'scaled_dot_product')!;
@@ -61,7 +61,7 @@ describe('explain', () => {
       runs: [{ on: [], kernel: 'CUDNN_FLASH_ATTENTION' }],
     });
   });
-  it('tells of one part alone', () => {
+  it('explains only one part', () => {
     const about = explain(compile(encoder(), { target: targets.cpu, inputs: rows }), { path: 'stack.layers.1' });
     expect(about.blocks.map((b) => b.place)).toEqual([
       'stack.layers.1.norm1',
@@ -92,7 +92,7 @@ describe('explain', () => {
     const hintsOf = ({ blocks }: ReturnType<typeof explain>) => blocks.map((b) => [b.place, b.ops.map((o) => o.hints)]);
     expect(hintsOf(explain(other))).toEqual(hintsOf(explain(model)));
   });
-  it('gives each hint somewhere', () => {
+  it('uses each hint at least once', () => {
     const given = situations.flatMap(([, module, options]) =>
       explained(module, options).blocks.flatMap((b) => b.ops.flatMap((o) => o.hints.map((h) => h.code))),
     );

@@ -144,7 +144,7 @@ describe.each([
     return alone.get(name)!;
   };
 
-  it('every part is decided as it is alone, whatever stands beside it, used or not, in whatever order', () => {
+  it('every part is lowered as it is alone, whatever other parts there are, used or not, in any order', () => {
     const some = fc.uniqueArray(fc.constantFrom(...names), { minLength: 2, maxLength: 5 });
     const whole = some.chain((record) =>
       fc.tuple(
@@ -162,7 +162,7 @@ describe.each([
     );
   });
 
-  it('rules of the caller are asked in no order', () => {
+  it('the order of the rules of the caller does not matter', () => {
     const q = [dtype, ['batch', heads, 'seq', 16]] as const;
     const attention = module({}, ({ q, k, v }: Readonly<Record<string, Value>>) => ({
       y: attendOp(q!, k!, v!, { mask: causal }),

@@ -120,7 +120,7 @@ describe('caches in pools, stepped from outside', () => {
     expect(states.size).toBe(4);
   });
 
-  it('on cuda it is PagedAttention in each layer, and no cache goes in or out', () => {
+  it('on cuda it is PagedAttention in each layer, and caches are neither inputs nor outputs', () => {
     expect(paged.signature.inputs.map((p) => p.name)).toEqual(['ids', 'past_lengths', 'block_table']);
     expect(paged.signature.outputs.map((p) => p.name)).toEqual(['logits']);
     const keys = keysOf(paged.graph);
@@ -145,7 +145,7 @@ describe('caches in pools, stepped from outside', () => {
     expect(new Set(attention.map((n) => n.inputs.slice(5).join())).size).toBe(1);
   });
 
-  it('says why another target or mask cannot have it', () => {
+  it('refuses another target or mask with a reason', () => {
     expect(() => compile(model, { target: targets.cpu, inputs, state: { paged: pool } })).toThrow(
       /PagedAppend of float32 cannot run on cpu/,
     );

@@ -58,7 +58,7 @@ describe('names of inputs and outputs in types', () => {
     expectTypeOf(model).toEqualTypeOf<Model<'x', 'twice'>>();
   });
 
-  it('are any text where caches, taps or parameters join them, or nothing is known', () => {
+  it('are any text if there are caches, taps or parameters, or if they are unknown', () => {
     expectTypeOf(compile(block, { target, inputs, taps: ['stack.layers.0.mixer'] })).toEqualTypeOf<Model<'ids', string>>();
     expectTypeOf(compile(block, { target, inputs, parameters: () => 'input' })).toEqualTypeOf<Model<string, 'hidden_states'>>();
     const cached = Math.random() < 2;

@@ -239,7 +239,7 @@ function dequantized(
   return tensor('float32', [out, columns], values);
 }
 
-it('another forward function around weights in 4 bits asks for no weight that is gone', async () => {
+it('another forward function on 4-bit weights does not require the replaced weights', async () => {
   const model = network();
   const small = reparametrize(model, (path, p) =>
     isMatrix(p) && !path.startsWith('embed') ? int4Blocks(p, { blockSize: 16 }) : undefined,
@@ -289,7 +289,7 @@ describe('quantizeInt4', () => {
       'expected a power of two of at least 16, got 12',
     );
   });
-  it('a bias is no matrix', () => {
+  it('a bias is not a matrix', () => {
     const model = network();
     expect(() => reparametrize(model, (path, p) => (path.endsWith('bias') ? lora(p, { rank: 2 }) : undefined))).toThrow(
       'the parameter is not a matrix',

@@ -7,7 +7,7 @@ import { mlp, multiHead, preNorm, sine, zoo } from './index';
 type Zoo = (typeof zoo)['blocks'][number];
 
 describe('the registry of all blocks', () => {
-  it('builds what a config says, recursively', () => {
+  it('builds a config recursively', () => {
     const block = zoo.build('layer', {
       name: 'pre_norm',
       dim: 12,
@@ -22,7 +22,7 @@ describe('the registry of all blocks', () => {
     });
   });
 
-  it('gives the same parameters by config and by hand', () => {
+  it('has the same parameters by config and by hand', () => {
     const byHand = preNorm({ dim: 12, mixer: multiHead({ dim: 12, heads: 3 }), feedforward: mlp({ dim: 12 }) });
     const byConfig = zoo.build('layer', {
       name: 'pre_norm',

@@ -30,7 +30,7 @@ describe('sine', () => {
     const f = (t: number, c: number) => (c < half ? Math.sin : Math.cos)(t / 500 ** ((2 * (c % half)) / dim));
     expectClose(runBlock(sine({ dim, base: 500, order: 'halves' }), { x }).outputs.y!, added(x, f), float32);
   });
-  it('goes by the positions of the context', () => {
+  it('uses the positions of the context', () => {
     const x = randomArray('x', [2, 3, 8]);
     const { outputs } = runBlock(sine({ dim: 8 }), { x, position_ids: places });
     expectClose(outputs.y!, added(x, interleaved(8, 10_000), places), float32);
@@ -55,7 +55,7 @@ describe('vocab with token types', () => {
       sum(parameters, (at) => types.data[at]!),
     );
   });
-  it('takes type 0 where there is no input', () => {
+  it('uses type 0 without the input', () => {
     const { outputs, parameters } = runBlock(block, { ids });
     expectClose(
       outputs.y!,
@@ -80,7 +80,7 @@ describe('learnable', () => {
       added(x, (t, c) => table.data[t * 5 + c]!, places),
     );
   });
-  it('puts a class token in front', () => {
+  it('adds a class token before each sequence', () => {
     const x = randomArray('x', [2, 3, 5]);
     const { outputs, parameters: p } = runBlock(learnable({ seqLen: 3, dim: 5, classToken: true }), { x });
     expect(

@@ -77,7 +77,7 @@ describe('a layer with mixer, cross attention and feed-forward', () => {
 });
 
 describe('sub-layers that are not there', () => {
-  it('leave nothing behind', () => {
+  it('leave no superfluous nodes', () => {
     expect([
       ...namesOf(preNorm({ dim, feedforward: feedforward(), norm: (i) => rmsNorm({ dim, eps: i + 1 }) })).parameters.keys(),
     ]).toEqual(['norm2.weight', 'feedforward.map.weight']);
@@ -128,7 +128,7 @@ describe('a sub-layer that changes the number of channels', () => {
     expectClose(outputs.y!, expected);
   });
 
-  it('tells those behind it and their norms', () => {
+  it('passes the width on to later sub-layers and their norms', () => {
     const zoo = registry(...blocks, meanMixer, rowMap);
     const layer = zoo.build('layer', {
       name: 'pre_norm',

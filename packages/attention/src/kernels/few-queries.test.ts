@@ -18,7 +18,7 @@ function opsOf(queries: number | string, asHeads: boolean): { keys: string[]; re
   };
 }
 
-it('keys that lie as heads are not copied for one query on the CPU', () => {
+it('keys stored as heads are not copied for one query on the CPU', () => {
   const { keys, reasons } = opsOf(1, true);
   expect(keys.filter((key) => /Attention/.test(key))).toEqual([]);
   expect(reasons.join('\n')).toContain('for one query it would copy all 1031 keys and values to transpose them');

@@ -84,7 +84,7 @@ function objection(
   if (typeof q.dims[1] !== 'number') return reasons.headCountsUnknown();
   if (q.dims[1] !== k.dims[1]) return reasons.headCountsDiffer({ heads: q.dims[1], kvHeads: k.dims[1]! });
   if (softcap !== undefined) return reasons.lacks({ feature: 'softcap' });
-  if (scale === 0) return reasons.zeroScale();
+  if (Math.fround(scale ?? 1) === 0) return reasons.zeroScale();
   if (bias) return own.paddedBias();
   if (sinks) return reasons.lacks({ feature: 'sinks' });
   if (noise) return reasons.lacks({ feature: 'dropout' });

@@ -84,16 +84,16 @@ describe.each(places)('$name', (target, runtime) => {
   it.each(Object.entries(forms))('no rows: %s', async (_, form) => {
     expect((await attended(form, [target, runtime] as never, 0, 0)).dims).toEqual([batch, form.heads ?? 2, 0, width]);
   });
-  it.each(['plain', 'lengths', 'shared key heads'])('no queries beside keys: %s', async (name) => {
+  it.each(['plain', 'lengths', 'shared key heads'])('keys without queries: %s', async (name) => {
     expect((await attended(forms[name]!, [target, runtime] as never, 0, 3)).data).toHaveLength(0);
   });
-  it.each(['plain', 'lengths'])('no keys give 0: %s', async (name) => {
+  it.each(['plain', 'lengths'])('without keys the result is 0: %s', async (name) => {
     const y = await attended(forms[name]!, [target, runtime] as never, 3, 0);
     expect(Array.from(y.data as Float32Array)).toEqual(new Array(y.data.length).fill(0));
     expect(y.dims[2]).toBe(3);
   });
 
-  it('no keys with shared heads give 0, or an error before the run where the kernel takes none', async () => {
+  it('without keys and with grouped heads the result is 0, or an error before the run if the kernel does not support it', async () => {
     const attempt = attended(forms['shared key heads']!, [target, runtime] as never, 3, 0);
     if (target.name.startsWith('portable')) expect((await attempt).data.every((x) => x === 0)).toBe(true);
     else await expect(attempt).rejects.toThrow(/no keys to attend to; expected 1 or more/);

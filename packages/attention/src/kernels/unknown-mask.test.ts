@@ -56,7 +56,7 @@ describe.each([
     perHead(feeds.q, feeds.k, feeds.v, (q, k, v) => attention(q, k, v, allowed));
   const run = (m: Mask<never>): NDArray => runBlock(scaledDotProduct({}), feeds, { mask: m }).outputs.y!;
 
-  it('is what plain loops give', () => expectClose(run(mask), expected(allows)));
+  it('agrees with plain loops', () => expectClose(run(mask), expected(allows)));
   it('is so under and, or and not', () => {
     expectClose(
       run(and(mask, causal)),
@@ -100,7 +100,7 @@ const natures = [
   'fixed cache',
   'turned, grouped',
 ];
-describe.each(unknown)('%s beside masks that kernels know', (name, mask) => {
+describe.each(unknown)('%s with masks that kernels support', (name, mask) => {
   it.each(natures)('%s', async (nature) => {
     const found = attendCases.find((each) => each.name === nature)!;
     const c: typeof found = {
@@ -235,6 +235,6 @@ describe.each(unknown)('%s in mechanisms', (name, mask) => {
     expect(attempt).toThrow(ConfigError);
     expect(attempt).toThrow(name);
   });
-  it('is a kind of its own', () =>
+  it('is a separate kind', () =>
     expect(maskKinds(and(mask, or(causal, not(mask)), none))).toEqual([name, 'or', 'causal', 'not']));
 });

@@ -76,7 +76,7 @@ describe.each([
 describe('what weights cost', () => {
   const encoder = attendCases[0]!;
   const type = 'float32[batch, 2, seq, seq]';
-  it('is said: the memory, and each kernel that would have run', () => {
+  it('is explained: the memory, and each kernel that would have run', () => {
     const { notes, refused } = decisionOf(compiled(encoder, targets.webgpu));
     expect(notes).toEqual([reasons.weightsReturned({ type })]);
     expect(refused).toContainEqual({

@@ -11,7 +11,7 @@ describe('linformer', () => {
   it.each([
     { seqLen: 13, keys: 13, kvHeads: 2, heads: 2 },
     { seqLen: 13, k: 5, keys: 7, kvHeads: 2, heads: 6 },
-  ])('is what plain loops give: %o', ({ keys, heads, kvHeads, ...config }) => {
+  ])('agrees with plain loops: %o', ({ keys, heads, kvHeads, ...config }) => {
     const q = randomArray('q', [2, heads, 11, 3]);
     const [k, v] = [randomArray('k', [2, kvHeads, keys, 3]), randomArray('v', [2, kvHeads, keys, 5])];
     const { outputs, parameters: p } = runBlock(linformer(config), { q, k, v });
@@ -22,7 +22,7 @@ describe('linformer', () => {
     );
   });
 
-  it('keeps a quarter of the positions unless told', () => {
+  it('keeps a quarter of the positions by default', () => {
     const dims = (config: { seqLen: number; k?: number }) =>
       [...namesOf(linformer(config)).parameters].map(([name, p]) => `${name} ${p.dims}`);
     expect(dims({ seqLen: 19 })).toEqual(['E.weight 4,19', 'F.weight 4,19']);

@@ -16,7 +16,8 @@ import {
   withContext,
 } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
-import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
+import { checkOnRuntime, expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
+import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
 import { attention, dot, perHead, product, type Rows, softmaxOf, turned } from '../plain.test-helper';
 import { nystrom } from './nystrom';
@@ -123,6 +124,15 @@ describe('nystrom', () => {
       v: ['float32', [2, 2, 'seq', 5]],
     } as const;
     expect(traceBlock(nystrom({ landmarks: 7 }), shapes).nodes.map((n) => n.op.key)).toContain('If');
+  });
+
+  it.each([
+    [3, 9],
+    [1, 7],
+    [4, 11],
+  ])('%i landmarks of %i rows run where only the run knows how many rows there are', async (landmarks, seq) => {
+    const rows = ['float32', ['batch', 2, 'seq', 8]] as const;
+    await checkOnRuntime(nystrom({ landmarks }), { q: rows, k: rows, v: rows }, targets.cpu, ort, { sizes: { batch: 3, seq } });
   });
 
   it('is exact with as many landmarks as rows', () => {
@@ -326,7 +336,7 @@ describe('the gradient at symbolic sizes', () => {
   });
 });
 
-it('explain says for which lengths each of its attentions runs', () => {
+it('explain prints for which lengths each of its attentions runs', () => {
   const types = Object.fromEntries(['q', 'k', 'v'].map((name) => [name, ['float32', ['batch', 2, 'seq', 8]] as const]));
   const model = compile(nystrom({ landmarks: 32 }), { target: targets.cpu, inputs: types });
   const text = printExplanation(explain(model));

@@ -22,12 +22,12 @@ function realTransform(x: NDArray, heads: number): NDArray {
 }
 
 describe('fourier_mix', () => {
-  it.each([{ dim: 7 }, { dim: 10, heads: 5 }])('is what plain loops give: %o', (config) => {
+  it.each([{ dim: 7 }, { dim: 10, heads: 5 }])('agrees with plain loops: %o', (config) => {
     const x = randomArray('x', [2, 11, config.dim]);
     expectClose(runBlock(fourierMix(config), { x }).outputs.y!, realTransform(x, config.heads ?? 1));
   });
 
-  it('has a linear map behind it on request', () => {
+  it('has an optional linear map after the transform', () => {
     const x = randomArray('x', [1, 3, 4]);
     const { outputs, parameters: p } = runBlock(fourierMix({ dim: 4, outputProjection: true }), { x });
     const mixed = realTransform(x, 1).data;
@@ -42,7 +42,7 @@ describe('fourier_mix', () => {
     ]);
   });
 
-  it('turns rows by their positions first, where it has a rotation', () => {
+  it('rotates the input by its positions first, with a rotary embedding', () => {
     const x = randomArray('x', [2, 11, 12]);
     const quarter = (row: number, c: number) => {
       // Channels of a head in pairs [x1, x2]: position t turns them by t quarter turns.

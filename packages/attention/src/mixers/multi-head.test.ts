@@ -72,7 +72,7 @@ describe('multi_head', () => {
     { dim: 12, heads: 6, kvHeads: 2 },
     { dim: 12, heads: 2, kvHeads: 1, headDim: 5, valueHeadDim: 7, outDim: 11, bias: false },
     { dim: 12, heads: 2, queryBias: false, valueBias: false },
-  ])('is what plain loops give: %o', (config) => {
+  ])('agrees with plain loops: %o', (config) => {
     const { outputs, parameters } = runBlock(multiHead(config), { x });
     expectClose(outputs.y!, byHand(x, parameters, config.heads, 'kvHeads' in config ? config.kvHeads! : config.heads));
   });
@@ -95,7 +95,7 @@ describe('multi_head', () => {
     ]);
   });
 
-  it('holds queries, keys and values in one weight if fused', () => {
+  it('stores queries, keys and values in one weight if fused', () => {
     const { outputs, parameters: p } = runBlock(multiHead({ dim: 12, heads: 6, kvHeads: 2, fused: true }), { x });
     const [weight, bias] = [p['qkv_proj.weight']!, p['qkv_proj.bias']!];
     const part = (first: number, count: number, n: number) => split(projected(x, weight, bias, first, count), n);
@@ -126,7 +126,7 @@ describe('multi_head', () => {
     examples: [{ dim: 4 }],
     create: () => (q: Value, k: Value) => [ops.mul(q, 2), ops.mul(k, 3)] as const,
   });
-  it.each([false, true])('turns queries and keys (cross attention: %s)', (cross) => {
+  it.each([false, true])('rotates queries and keys (cross attention: %s)', (cross) => {
     const memory = randomArray('memory', [2, 7, 12]);
     const block = multiHead({ dim: 12, heads: 3, cross, rotaryEmbedding: scaling({ dim: 4 }) });
     const { outputs, parameters: p } = runBlock(block, cross ? { x, memory } : { x });

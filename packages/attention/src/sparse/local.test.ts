@@ -73,7 +73,7 @@ describe('local', () => {
       expectClose(runBlock(local(config), given).outputs.y!, expected(given, kept));
     });
 
-    it('leaves out more behind a mask, at symbolic sizes too', () => {
+    it('drops more pairs under a mask, at symbolic sizes too', () => {
       const seq = 17;
       const given = feeds(seq);
       const user = pattern(seq, (i, j) => (3 * i + 5 * j) % 7 !== 0);
@@ -162,7 +162,7 @@ describe('Attend → blocks', () => {
     }
   });
 
-  it.each([4097, 2 ** 31 - 1])('builds nothing beyond need for a window of %i', (window) => {
+  it.each([4097, 2 ** 31 - 1])('builds no larger constants than necessary for a window of %i', (window) => {
     const started = performance.now();
     const { graph, decisions } = lowered({ window }, shapes('seq'));
     expect(performance.now() - started).toBeLessThan(2000);

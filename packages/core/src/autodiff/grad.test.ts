@@ -169,7 +169,7 @@ function slopeOf(program: Program, at: number): number {
 describe('grad', () => {
   const seen = { compared: 0, refused: 0, branches: 0 };
 
-  it('is what finite differences measure, for inputs and for values in between, asked for together', () => {
+  it('agrees with finite differences, for inputs and intermediate values requested together', () => {
     fc.assert(
       fc.property(program, (p) => {
         const g = new GraphBuilder();
@@ -219,7 +219,7 @@ describe('grad', () => {
     return Object.values(interpret(graph.finish(), feeds));
   };
 
-  it('counts what goes through another value that is asked for', () => {
+  it('includes paths through another requested value', () => {
     const graph = g();
     const x = graph.input('x', 'float64', [2]);
     const h = mul(x, 3);

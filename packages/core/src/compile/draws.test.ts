@@ -16,7 +16,7 @@ const numbers = (seed: number, run: number, f: (g: GraphBuilder) => Value): numb
 const plain = (g: GraphBuilder) => g.draw('noise', [13], 'uniform');
 
 describe('seeded draws', () => {
-  it('depend on seed, run, place and name, and on nothing else', () => {
+  it('depend only on seed, run, index and name', () => {
     const first = numbers(1, 0, plain);
     const withAnother = (g: GraphBuilder) => {
       g.draw('another', [7], 'normal');
@@ -40,7 +40,7 @@ describe('seeded draws', () => {
     expect(numbers(1, 0, (g) => sub(plain(g), plain(g))).every((x) => x !== 0)).toBe(true);
   });
 
-  it('drop as many elements as dropout is told to', () => {
+  it('drop as many elements as the probability of dropout says', () => {
     const rate = 0.3;
     const count = 20_000;
     const kept = numbers(3, 0, (g) =>

@@ -62,7 +62,7 @@ describe.each([cpu, portable(18)])('dropout in a generation on $name', (target) 
     expect(await tokensOf(plain)).toEqual([Array.from({ length: batch }, () => Array(steps).fill(always))]);
   });
 
-  it('takes a draw of its own in each step, where draws are inputs', async () => {
+  it('has its own draw in each step, if draws are inputs', async () => {
     const training = compiled({ target, training: true });
     const draws = training.signature.inputs.filter((p) => p.draw);
     expect(draws.map((p) => [p.name, p.dims])).toEqual([

@@ -12,13 +12,13 @@ const pair = () => {
   return module({ first, again: module({ weight: tied }, (x: Value) => x) }, (x: Value) => first(x));
 };
 
-it('gives every parameter its values by checkpoint name, tied ones once', () => {
+it('returns the values of every parameter by checkpoint name, tied ones once', () => {
   const weights = initialize(pair(), { seed: 7 });
   expect([...weights.keys()]).toEqual(['first.weight', 'first.bias']);
   expect(weights.get('first.weight')).toMatchObject({ dtype: 'float32', dims: [3, 5] });
 });
 
-it('gives the same bytes for the same seed, others for another', () => {
+it('writes the same bytes for the same seed, others for another', () => {
   const bytes = (seed: number) => initialize(pair(), { seed }).get('first.weight')!.loadSync!().data;
   expect(bytes(7)).toEqual(bytes(7));
   expect(bytes(7)).not.toEqual(bytes(8));

@@ -30,7 +30,7 @@ function model(o: Partial<CompileOptions> = {}) {
 
 describe('summary', () => {
   const about = summary(model(), { batch: 3, seq: 7 });
-  it('counts what each module holds and does, once where it is shared', () => {
+  it('counts parameters and operations of each module, once for a shared one', () => {
     expect(about.root).toMatchObject({ path: '', parameters: 65, trainable: 60, bytes: 260 });
     const each = 21 * 5 * 11;
     expect(about.root.flops).toBe(3 * (each + 105) + 105);
@@ -91,7 +91,7 @@ describe('summary', () => {
   });
 });
 
-it('counts as many parameters as inspect finds in the file, where a tied weight stands in it twice', async () => {
+it('counts as many parameters as inspect, for a file that contains a tied weight twice', async () => {
   const table = new Parameter([31, 12], zeros);
   const tied = module({ table }, ({ ids }: Record<string, Value>) => {
     const w = ids!.graph.root.param(table);

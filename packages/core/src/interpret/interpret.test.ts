@@ -156,7 +156,7 @@ describe('interpret', () => {
     expect(states.get('sum')!.data).toEqual(Float64Array.of(11, 15));
   });
 
-  test('asks for parameters', () => {
+  test('requires parameters', () => {
     const p = new Parameter([2], { kind: 'zeros' } as never);
     const graph = traced([2], (x) => add(x, p));
     const feeds = { x: array([2], [1, 2]) };
@@ -198,7 +198,7 @@ describe('interpret', () => {
     );
   });
 
-  test('says where an op found its numbers wrong', () => {
+  test('adds the path to an error of an op about its numbers', () => {
     const Fussy = defineOp({
       key: 'Fussy',
       attributes: {},

@@ -11,7 +11,6 @@ export {
   type Get,
   type Graph,
   type GraphBuilder,
-  type GraphOptions,
   type Leaf,
   type Match,
   type MatchContext,

@@ -27,7 +27,7 @@ describe('operands by name', () => {
     expect(() => operandOf({ op: { key: 'Concat' }, operands: [1] }, 'x')).toThrow('Concat names no operands');
   });
 
-  it('that are missing or too many are told by name', () => {
+  it('that are missing or superfluous are listed by name', () => {
     expect(wrongOperands(names, [1, 2])).toBeUndefined();
     expect(wrongOperands(names, [1, undefined, 3])?.problem).toBe('the operand weight is missing');
     expect(wrongOperands(names, [1, 2, 3, 4])?.problem).toBe('there are too many operands');

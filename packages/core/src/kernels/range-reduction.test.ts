@@ -11,7 +11,7 @@ import { toArray, toTensor } from '../tensor/convert';
 // The arithmetic of the CPU, with the refusals of WebGPU.
 const target = { ...cpu, kernels: { ...cpu.kernels, Sin: webgpu.kernels.Sin!, Cos: webgpu.kernels.Cos! } };
 
-it.each([1, 50, 8192, 300_000])('angles up to %d lose their turns and nothing else', async (limit) => {
+it.each([1, 50, 8192, 300_000])('angles up to %d are reduced exactly', async (limit) => {
   const m = module({}, ({ x }) => ({ sine: ops.sin(x!), cosine: ops.cos(x!) }));
   const model = compile(m, { target, inputs: { x: ['float32', ['n']] }, weights: new Map() });
   expect(model.decisions.map((d) => d.chosen)).toEqual(['Sin → Sin within a turn', 'Cos → Cos within a turn']);

@@ -6,7 +6,7 @@ import { module } from '../module/module';
 import * as ops from '../ops/index';
 import { targets } from '../targets/index';
 
-it('a decision in a branch says which sizes lead there, through nested branches and those that data choose', () => {
+it('a decision in a branch contains the sizes for which it runs, through nested branches and branches that depend on data', () => {
   const m = module({}, ({ x, flag }: Readonly<Record<string, Value>>) => {
     const seq = ops.size(x!, 'seq');
     const [y] = ops.cond(

@@ -56,7 +56,7 @@ describe('of matches that overlap', () => {
       expect([...why.keys()].sort()).toEqual(['0', 'b', 'c dear']);
     }
   });
-  it('equal ones are told apart by the names of their rules', () => {
+  it('equal ones are ordered by the names of their rules', () => {
     for (const rules of [
       [relu, sigmoid],
       [sigmoid, relu],
@@ -107,12 +107,12 @@ describe('rules', () => {
   const helper = module({}, (x: Value) => ops.abs(x));
   const around = (inner: typeof helper) => module({ inner }, (x: Value) => inner(x), { blockName: 'around', rules: [relu] });
 
-  it('hold for helpers in a block', () => expect(traced(around(helper))).toEqual(['Relu']));
-  it('do not apply to blocks in its slots, or to blocks beside it', () => {
+  it('apply to helpers in a block', () => expect(traced(around(helper))).toEqual(['Relu']));
+  it('do not apply to blocks in its slots, or to other blocks', () => {
     const other = module({}, (x: Value) => ops.abs(x), { blockName: 'other' });
     expect(() => traced(around(other))).toThrow('Abs of float32 cannot run on portable-18');
     const both = module({ a: around(helper), helper }, (x: Value) => ops.add(around(helper)(x), ops.abs(x)));
     expect(() => traced(both)).toThrow('Abs of float32 cannot run on portable-18');
   });
-  it('of the caller hold everywhere', () => expect(lowered([], [relu]).ops).toEqual(['Relu']));
+  it('of the caller apply everywhere', () => expect(lowered([], [relu]).ops).toEqual(['Relu']));
 });

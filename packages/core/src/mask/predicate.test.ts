@@ -23,7 +23,7 @@ function picture(mask: Mask<NDArray>, seq: number, kvSeq: number, queryOffset?: 
 describe('queries and keys end together', () => {
   test('none', () => expect(picture(none, 2, 3)).toEqual(['###', '###']));
   test('causal', () => expect(picture(causal, 3, 5)).toEqual(['###..', '####.', '#####']));
-  test('causal, fewer keys than queries: the first queries see nothing', () =>
+  test('causal, fewer keys than queries: the first queries attend to no key', () =>
     expect(picture(causal, 5, 3)).toEqual(['...', '...', '#..', '##.', '###']));
   test('window', () =>
     expect(picture(slidingWindow({ left: 2, right: 1 }), 5, 5)).toEqual(['##...', '###..', '####.', '.####', '..###']));
@@ -60,7 +60,7 @@ describe('data', () => {
 
 describe('packed sequences', () => {
   const offsets = int64(0, 2, 2, 5);
-  test('each sees its own sequence; tokens after the last attend to nothing', () =>
+  test('each token attends to its own sequence; tokens after the last sequence attend to no key', () =>
     expect(picture(documents(offsets), 6, 6)).toEqual(['##....', '##....', '..###.', '..###.', '..###.', '......']));
   test('causal within a sequence', () =>
     expect(picture(and(documents(offsets), causal), 5, 5)).toEqual(['#....', '##...', '..#..', '..##.', '..###']));
@@ -72,7 +72,7 @@ describe('packed sequences', () => {
       '#',
       '#',
     ]));
-  test('tokens before the first offset attend to nothing', () =>
+  test('tokens before the first offset attend to no key', () =>
     expect(picture(documents(int64(1, 2), int64(1, 3)), 2, 3)).toEqual(['...', '.##']));
 });
 

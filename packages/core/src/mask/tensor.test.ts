@@ -109,7 +109,7 @@ describe('no more than needed', () => {
       .filter((k) => k.includes('Less') || k.includes('Greater'));
     expect(comparisons).toEqual(['LessOrEqual', 'GreaterOrEqual']);
   });
-  test('some key is surely there only where sizes say so', () => {
+  test('there is known to be a key only if the sizes imply it', () => {
     const sure = (mask: Mask<Value>, seq: Dim, kvSeq: Dim) => {
       const frame = frameOf(seq, kvSeq);
       return someKey(mask, frame, materialize(mask, frame)!) === true;

@@ -17,7 +17,7 @@ import { standalone } from './standalone';
 
 const summaries = Object.values(kinds).map(({ summary }) => summary);
 
-it('every kind has a sentence of its own for the catalogue', () => {
+it('every kind has its own sentence for the catalogue', () => {
   expect(new Set(summaries).size).toBe(summaries.length);
   for (const summary of summaries) expect(summary).toMatch(/^[A-Z].*\.$/);
 });
@@ -32,7 +32,7 @@ describe('a block by itself', () => {
     create: () => (q: Value, k: Value) => [mul(q, 0.5), mul(k, 0.25)] as const,
   });
 
-  it('gives the outputs that its kind names, in that order', () => {
+  it('returns the outputs that its kind names, in that order', () => {
     const feed = (x: number) => ({ dtype: 'float32', dims: [1, 1, 1, 3], data: Float64Array.of(x, x, x) }) as const;
     const { outputs } = runBlock(scaled({ dim: 3 }), { q: feed(8), k: feed(16) });
     expect(Object.entries(outputs).map(([name, { data }]) => [name, [...data]])).toEqual([
@@ -48,7 +48,7 @@ describe('a block by itself', () => {
     });
   });
 
-  it('takes what its own definition says before what its kind suggests', () => {
+  it('prefers its own definition to that of its kind', () => {
     const patches = defineBlock({
       kind: 'embedding',
       name: 'pixel_rows',
@@ -90,7 +90,7 @@ describe('a kind of the user', () => {
     });
   const inputs = { x: ['float32', ['batch', 3]], by: ['float32', ['batch', 3]] } as const;
 
-  it('is called as its definition says, by compile and by the suites', () => {
+  it('is called according to its definition, by compile and by the suites', () => {
     const block = gateWith(definition);
     const gate = block({}) as AnyModule;
     expect(compile(gate, { target: targets.cpu, inputs }).signature.outputs.map(({ name }) => name)).toEqual(['gated']);

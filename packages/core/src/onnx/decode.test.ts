@@ -29,7 +29,7 @@ const withExternal = (entries: Record<string, string>): Uint8Array =>
   });
 
 describe('reading models', () => {
-  it('gives a view of the bytes where elements are aligned, else a copy', async () => {
+  it('returns a view of the bytes if elements are aligned, otherwise a copy', async () => {
     const bytes = await toBytes(linearModel([stored('w', weight)]));
     const views = [0, 1, 2, 3].map((shift) => {
       const shifted = new Uint8Array(bytes.length + shift);

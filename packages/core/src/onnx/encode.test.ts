@@ -26,7 +26,7 @@ function reversed<T>(value: T): T {
 }
 
 describe('writing models', () => {
-  it('gives back what was written', async () => {
+  it('reads back what was written', async () => {
     await fc.assert(
       fc.asyncProperty(anyModel, async (model) => {
         expect(readOnnx(await toBytes(model))).toEqual(model);
@@ -35,7 +35,7 @@ describe('writing models', () => {
     );
   });
 
-  it('gives equal bytes for equal models, whatever the order in which records were filled', async () => {
+  it('encodes equal models as equal bytes, for any order of the records', async () => {
     await fc.assert(
       fc.asyncProperty(anyModel, async (model) => {
         const bytes = await toBytes(model);
@@ -46,7 +46,7 @@ describe('writing models', () => {
     );
   });
 
-  it('gives the same stream twice, of the length it says', async () => {
+  it('returns the same stream twice, of the stated length', async () => {
     const encoded = toChunks(linearModel(), { externalData: { location: 'w.bin' } });
     const [model, external] = [await collect(encoded.model), await collect(encoded.external)];
     expect([model.length, external.length]).toEqual([encoded.modelBytes, encoded.externalBytes]);

@@ -197,7 +197,7 @@ describe('inspection of files', () => {
   });
   afterEach(() => rm(dir, { recursive: true }));
 
-  it('says what is wrong with external files', async () => {
+  it('reports what is wrong with external files', async () => {
     const big = filled('float32', [1031], 1);
     await saveOnnx(linearModel([stored('w', weight), stored('big', big), stored('b', bias)]), dir);
     const path = join(dir, 'model.onnx');
@@ -222,7 +222,7 @@ describe('inspection of files', () => {
     }
   });
 
-  it('says which file cannot be read', async () => {
+  it('names the file that cannot be read', async () => {
     await expect(inspectFile(join(dir, 'none.onnx'))).rejects.toThrow(`${join(dir, 'none.onnx')}: no such file or folder`);
     await expect(inspectFile(dir)).rejects.toThrow(`${dir}: a folder, not a file`);
     await writeFile(join(dir, 'text.onnx'), 'not a model');

@@ -62,7 +62,7 @@ const big = (name: string, mebibytes: number, data?: OnnxInitializer['data']): O
 };
 
 describe('saving', () => {
-  it('writes what the streams give, whatever the sizes of tensors and chunks', async () => {
+  it('writes the bytes of the streams, for any sizes of tensors and chunks', async () => {
     // Pieces of one array, filled anew each time.
     const shared = new Uint8Array(300_007);
     async function* pieces(): AsyncGenerator<Uint8Array> {
@@ -85,13 +85,13 @@ describe('saving', () => {
     expect(files['onnxformers.json']).toBe(Buffer.from('{"é":1}').toString('hex'));
   });
 
-  it('gives the same bytes again', async () => {
+  it('writes the same bytes again', async () => {
     await saveOnnx(linearModel(), join(dir, 'a'));
     await saveOnnx(linearModel(), join(dir, 'b'));
     expect(await contents(join(dir, 'a'))).toEqual(await contents(join(dir, 'b')));
   });
 
-  it('writes a weights file even when all tensors are small, under the names asked for', async () => {
+  it('writes a weights file even if all tensors are small, under the given names', async () => {
     const files = { model: 'encoder.onnx', weights: 'encoder.bin' };
     await saveOnnx(linearModel([stored('b', bias)]), dir, { files });
     expect((await contents(dir))['encoder.bin']).toBe('');
@@ -251,7 +251,7 @@ describe('saving that fails', () => {
     expect(closed).toBe(true);
   });
 
-  it('says what is wrong with the place', async () => {
+  it('reports what is wrong with the path', async () => {
     await writeFile(join(dir, 'file'), '');
     await expect(saveOnnx(linearModel(), join(dir, 'file'))).rejects.toThrow(
       `${join(dir, 'file')}: exists already and is not a folder`,

@@ -158,7 +158,7 @@ describe('what blocks cannot express', () => {
   ])('%s', (reason, parts) => expect((readBlockwise(parts) as { refused: Reason }).refused.text).toContain(reason));
   test('a causal window is one', () =>
     expect(readBlockwise({ mask: and(causal, slidingWindow({ left: 2 })) })).toEqual({ left: 2, right: 0 }));
-  test('asked for all the same', () => {
+  test('requested anyway', () => {
     const g = new GraphBuilder();
     const [q, k, v] = ['q', 'k', 'v'].map((name) => g.input(name, 'float32', [1, 1, 'seq', 3])) as [Value, Value, Value];
     expect(() => attendBlockwise(q, k, v, { mask: causal })).toThrow(

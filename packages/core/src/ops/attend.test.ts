@@ -65,7 +65,7 @@ function traced(call: AttentionCall, symbolic: boolean) {
 }
 
 describe('any mask', () => {
-  test('the definition is the meaning', () => {
+  test('the definition agrees with the reference', () => {
     fc.assert(
       fc.property(
         attentionCall,
@@ -249,7 +249,7 @@ describe('equalities', () => {
     }
   });
 
-  test('lengths are keys cut off, and a mask tensor says the same', () => {
+  test('lengths truncate keys, and a mask tensor computes the same', () => {
     const lengths = attended(q, k, v, (input) => ({ mask: keyLengths(input(int64(4, 4))) }));
     expectClose(
       attended(q, rows(k, 2, 0, 4), rows(v, 2, 0, 4), () => ({ mask: none })),

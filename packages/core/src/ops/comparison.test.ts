@@ -18,7 +18,7 @@ describe('cast', () => {
   test('to the same dtype is the value itself', () => {
     expect(cast(x, 'float32')).toBe(x);
   });
-  test('through a wider dtype goes directly, through a narrower one does not', () => {
+  test('through a wider dtype is removed, through a narrower one is not', () => {
     const half = cast(x, 'float16');
     expect(cast(cast(half, 'float32'), 'float16')).toBe(half);
     expect(cast(half, 'float32')).not.toBe(x);

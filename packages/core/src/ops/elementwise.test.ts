@@ -12,7 +12,7 @@ const g = new GraphBuilder();
 const x = g.input('x', 'float32', ['batch', 3]);
 const n = g.input('n', 'int64', ['batch', 3]);
 
-describe('what changes nothing is left out', () => {
+describe('operands without effect are removed', () => {
   test.each([
     ['x + 0', () => add(x, 0)],
     ['0 + x', () => add(0, x)],

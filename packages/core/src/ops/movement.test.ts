@@ -46,7 +46,7 @@ describe('the op suite', () => {
   it.each(cases.map((c) => [c.name, c] as const))('%s', (_, c) => checkOp(c));
 });
 
-describe('what changes nothing disappears', () => {
+describe('ops without effect are removed', () => {
   const x = input('batch', 'seq', 6);
   it.each([
     ['reshape to the same dims', reshape(x, ['batch', 'seq', 6])],
@@ -111,7 +111,7 @@ describe('shapes are constants where they can be', () => {
   it('expand keeps what x has', () => {
     expect(constantOperand(expand(input('batch', 1, 3), ['batch', 5, 3]), 1)).toEqual([1, 5, 1]);
   });
-  it('slice: bounds that lie a known number before the end', () => {
+  it('slice: bounds at a known distance from the end', () => {
     const y = slice(input('seq', 7), { axes: [0, 1], starts: [-5, 2], ends: ['seq - 2', 7] });
     expect(constantOperand(y, 1)).toEqual([-5, 2]);
     expect(constantOperand(y, 2)).toEqual([-2, 2 ** 31 - 1]);
@@ -135,7 +135,7 @@ describe('results', () => {
   ])('dims of %s', (_, dims, expected) => expect(dims.map(String)).toEqual(expected.map((d) => String(d))));
 });
 
-describe('errors say where, what, expected and got', () => {
+describe('errors have path, problem, expected and got', () => {
   const g = new GraphBuilder();
   const x = g.input('x', 'float32', ['batch', 'seq', 6]);
   it.each([

@@ -12,7 +12,7 @@ import { GraphBuilder } from './vocabulary';
 
 test.each(cases.map((c) => [c.name, c] as const))('%s', (_, c) => checkOp(c));
 
-test('says the same as Attend where both can', () => {
+test('agrees with Attend where both apply', () => {
   const call = fc.record({
     batch: fc.integer({ min: 1, max: 3 }),
     kvHeads: fc.integer({ min: 1, max: 2 }),

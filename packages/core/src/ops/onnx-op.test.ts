@@ -38,7 +38,7 @@ describe('onnxOp', () => {
     await run.dispose();
   });
 
-  it('asks for the version of its domain that it needs', () => {
+  it('imports the version of its domain that it needs', () => {
     const own = onnxOp({ key: 'ai.onnx.ml.Binarizer', since: 3, infer: ([x]) => [x!] });
     const { opsets } = serialize(
       compile(
@@ -60,7 +60,7 @@ describe('onnxOp', () => {
     expect(inHalf.graph.nodes.map((n) => n.op.key)).toEqual(['Cast', 'ThresholdedRelu', 'Cast']);
   });
 
-  it('says what it lacks', () => {
+  it('reports what it lacks', () => {
     const g = new GraphBuilder();
     const x = g.input('x', 'float32', [3]);
     const [y] = softsign([x]);

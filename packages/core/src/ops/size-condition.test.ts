@@ -34,14 +34,14 @@ describe('in words', () => {
     expect(sizeCondition(condition)).toEqual({ holds, fails });
   });
 
-  it('nothing is said of a condition on data, or of one that is partly on data', () => {
+  it('is undefined for a condition that depends on data, even partly', () => {
     expect(sizeCondition(flag)).toBeUndefined();
     expect(sizeCondition(ops.logicalAnd(flag, ops.less(seq, 3)))).toBeUndefined();
     expect(sizeCondition(ops.less(ops.cast(seq, 'float32'), 3.5))).toBeUndefined();
   });
 });
 
-it('holds for the sizes for which the condition does, whatever it is made of', () => {
+it('is true exactly for the sizes for which the condition is', () => {
   type Made = (g: GraphBuilder) => Value;
   const leaf: fc.Arbitrary<Made> = fc.oneof(
     fc.constantFrom('seq', 'memory_seq', 'seq + memory_seq', '2*seq + 1').map(

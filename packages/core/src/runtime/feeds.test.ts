@@ -303,7 +303,7 @@ describe('a packed batch', () => {
     for (const head of [0, 1]) for (let i = 0; i < 16; i++) expect(all7[head * 28 + 12 + i]).toBeCloseTo(own[head * 16 + i]!, 5);
   });
 
-  it('must be as many as the lengths say', () => {
+  it('must be as many as the sum of the lengths', () => {
     expect(() => completeFeeds(model.signature, { x: packed, lengths: int64(3, 5) }, 0)).toThrow(
       'feed "lengths": the lengths do not add up to the number of tokens; expected 7 (tokens), got 8',
     );
@@ -383,7 +383,7 @@ describe('tensors of the runtime', () => {
   const { signature } = arithmetic();
   const own = (dims: number[]) => new ort.Tensor('float32', counting(...dims).data as Float32Array, dims);
 
-  it('are fed as they are, beside others', async () => {
+  it('are passed on without a copy, together with others', async () => {
     const run = await createRunner(arithmetic(), ort);
     expect(numbers((await run({ a: own([2, 3]), b: counting(2, 3) })).product)).toEqual([1, 4, 9, 16, 25, 36]);
     await expect(run({ a: own([2, 5]), b: counting(2, 3) })).rejects.toThrow(
@@ -418,7 +418,7 @@ describe('tensors of the runtime', () => {
   });
 });
 
-it('feeds can be written to as soon as the run was asked for', async () => {
+it('feeds can be written to as soon as the run was started', async () => {
   const run = await createRunner(arithmetic(), ort);
   const a = counting(1, 3);
   const results = [0, 1, 2].map((i) => {

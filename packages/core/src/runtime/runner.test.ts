@@ -75,7 +75,7 @@ for (const [name, runtime, device] of [
   describe(name, () => {
     const target = { ...portable(21), providers: [device] };
 
-    it('gives the numbers of the interpreter', async () => {
+    it('agrees with the interpreter', async () => {
       const model = lookup({ target });
       const run = await createRunner(model, runtime);
       const { y } = await run({ ids: ids(2, 3) });
@@ -87,7 +87,7 @@ for (const [name, runtime, device] of [
       await run.dispose();
     });
 
-    it('runs outputs by name, only those asked for', async () => {
+    it('returns only the requested outputs', async () => {
       const { ort: seen, ran } = watched(runtime);
       const run = await createRunner(arithmetic({ target }), seen);
       const feeds = { a: counting(2, 3), b: counting(2, 3) };
@@ -168,7 +168,7 @@ for (const [name, runtime, device] of [
       expect((await run({ ids: ids(1, 2) })).y!.dims).toEqual([1, 2, 5]);
     });
 
-    it('is disposed once, after the runs that were asked for', async () => {
+    it('is disposed once, after the runs that were started', async () => {
       const run = await createRunner(arithmetic({ target }), runtime);
       const feeds = { a: counting(1, 3), b: counting(1, 3) };
       const asked = run(feeds);
@@ -308,7 +308,7 @@ describe('options', () => {
     expect(created[0]!.options.logSeverityLevel).toBe(3);
   });
 
-  it('that are wrong are told in the words of the runtime', async () => {
+  it('that are wrong are reported with the message of the runtime', async () => {
     await expect(create(ort, { graphOptimizationLevel: 'most' })).rejects.toThrow(
       /^runtime: creating a session on cpu failed; got .*graphOptimizationLevel/,
     );
@@ -346,7 +346,7 @@ describe('devices', () => {
     warned.mockRestore();
   });
 
-  it('auto: tries what the model was compiled for, then the CPU, and says what it got', async () => {
+  it('auto: tries the providers of the model, then the CPU, and reports the one that it uses', async () => {
     const model = { ...(await inMemory(arithmetic())), providers: ['wasm', 'nonsense'] };
     const run = await createRunner(model, ort, { device: 'auto' });
     expect(run.device).toBe('cpu');
@@ -386,7 +386,7 @@ describe('models', () => {
     );
   });
 
-  it('keep large weights outside of their bytes, so that 2 GiB are no limit', async () => {
+  it('keep large weights outside their bytes, so that 2 GiB is not a limit', async () => {
     const wide = compile(
       module({}, ({ x }: Record<string, Value>) => ({ y: add(x!, tensor('float32', [1024], new Array(1024).fill(0.5))) })),
       { target: portable(21), inputs: { x: ['float32', [1024]] } },
@@ -432,7 +432,7 @@ describe('models', () => {
       expect((await withFiles(whole, 4124)).runnable).toBe(whole);
     });
 
-    it('are refused where they cannot be written, and nothing is left', async () => {
+    it('are refused if they cannot be written, and no file is left', async () => {
       const whole = await inMemory(wide());
       const stop = () => {
         throw new Error('no room');

@@ -58,7 +58,7 @@ async function ticksDuring(f: () => Promise<unknown>): Promise<number> {
 }
 
 describe('a runner in a worker', () => {
-  it('gives what a runner gives, outputs asked for and device too', async () => {
+  it('returns the same as a runner, including requested outputs and the device', async () => {
     const run = await createWorkerRunner(arithmetic(), options);
     try {
       expect([run.device, run.refused]).toEqual(['cpu', []]);
@@ -140,7 +140,7 @@ describe('a runner in a worker', () => {
     }
   });
 
-  it('drops queued runs that are given up; one that has begun finishes unseen', async () => {
+  it('drops queued runs that are aborted; the results of one that has begun are discarded', async () => {
     const run = await createWorkerRunner(long(), options);
     try {
       const [first, second] = [new AbortController(), new AbortController()];
@@ -178,7 +178,7 @@ describe('a runner in a worker', () => {
     }
   });
 
-  it('is disposed once, after the runs that were asked for', async () => {
+  it('is disposed once, after the runs that were started', async () => {
     const run = await createWorkerRunner(arithmetic(), options);
     const asked = run(feeds);
     await Promise.all([run.dispose(), run.dispose()]);

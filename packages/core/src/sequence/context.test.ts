@@ -9,7 +9,7 @@ import { attend, attendsToMemory, crossAttentionKeyValues, newShared, withContex
 import { contextOf } from './context-of';
 import { padded, splitHeads } from './layout';
 
-it('a context with some entries changed computes positions only when asked', () => {
+it('a context with some entries changed computes positions only when they are read', () => {
   const g = new GraphBuilder();
   const lengths = g.input('lengths', 'int64', ['batch']);
   const ctx = contextOf(g, { x: g.input('x', 'float32', ['tokens', 7]), lengths }, { layout: 'packed' });

@@ -57,7 +57,7 @@ describe('the role of an input', () => {
     expect(own).toEqual(run({ x }, {}));
   });
 
-  it('has to be declared for names that say too little', () => {
+  it('must be declared for ambiguous names', () => {
     expect(() => compiled({ x, mask: ['bool', [1, 1, 'seq', 'seq']] })).toThrow(
       /inputs\.mask: the name "mask" does not say what the input is for; expected a role: 'denseMask', .* or 'data'/,
     );
@@ -127,7 +127,7 @@ describe('the sequences that attend', () => {
     expect(sizes({ labels, tokens: [...ids, 'sequence'] })).toEqual(['batch', 'seq']);
     expect(sizes({ labels: [...labels, 'data'], tokens: ids })).toEqual(['batch', 'seq']);
   });
-  it('are asked for where several inputs may be them', () => {
+  it('must be declared if several inputs may be the sequence', () => {
     expect(() => sizes({ labels, tokens: ids })).toThrow(
       /several inputs may be the sequence, and their sizes differ; expected the role 'sequence'/,
     );
@@ -135,7 +135,7 @@ describe('the sequences that attend', () => {
   });
 });
 
-describe('feeds are held to roles', () => {
+describe('feeds are checked against roles', () => {
   it.each([3, 1000, -1])('a length of %d in sequences of 2 rows is refused', (length) => {
     const { signature } = compiled({ x, lengths: ['int64', ['batch']] });
     const feeds = { x: tensor('float32', [1, 2, 4], new Array(8).fill(1)), lengths: tensor('int64', [1], [length]) };
@@ -147,7 +147,7 @@ describe('feeds are held to roles', () => {
   });
 });
 
-describe('an input with a role that nothing reads', () => {
+describe('an input with a role that is not read', () => {
   const plain = module({}, ({ x: v }: Readonly<Record<string, Value>>) => ({ y: mul(v!, 3) }));
   const compiledPlain = (inputs: Inputs) => compile(plain, { target: portable(21), inputs: { x, ...inputs } });
 

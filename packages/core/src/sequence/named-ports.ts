@@ -4,6 +4,10 @@
 export interface NamedInputs<T> {
   /** Token ids, int64 [batch, seq]; packed [tokens]. Each is from 0 to before the size of its table. */
   readonly ids: T;
+  /** An image, float [batch, channels, height, width]. */
+  readonly pixels: T;
+  /** Features of an embedding that is not one of ids or pixels, float [batch, seq, channels]. */
+  readonly features: T;
   /** Embeddings or the stream of a block, float [batch, seq, dim]; packed [tokens, dim]. */
   readonly x: T;
   /** Queries of an attention by itself, float [batch, heads, seq, head_dim]. */

@@ -13,13 +13,13 @@ const made = (pastLengths: readonly number[], seq: number, columns: number | str
 };
 
 describe('the block table that the runner makes', () => {
-  it('gives every sequence an equal share, as wide as the longest needs it', () => {
+  it('assigns the same number of blocks to every sequence, in a table as wide as the longest needs', () => {
     expect([...made([0, 0], 14).data]).toEqual([0, 3]);
     expect([...made([14, 16], 1).data]).toEqual([0, 1, 3, 4]);
     expect(made([47], 1).dims).toEqual([1, 3]);
     expect([...made([0, 0, 0], 17).data]).toEqual([0, 1, 2, 3, 4, 5]);
   });
-  it('has the width that the graph asks for', () => {
+  it('has the width that the graph requires', () => {
     expect([...made([0, 0], 1, 3).data]).toEqual([0, 1, 2, 3, 4, 5]);
   });
   it('refuses tokens without room in the pool', () => {

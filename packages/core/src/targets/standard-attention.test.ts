@@ -15,7 +15,7 @@ function lowered(options: (g: GraphBuilder) => OnnxAttentionOptions, target: typ
 }
 
 describe.each([cpu, wasm])('Attention of the standard on $name', (target) => {
-  it('is the kernel where that does what the standard says', () => {
+  it('is the kernel where that follows the standard', () => {
     expect(lowered((g) => ({ causal: true, mask: g.input('mask', 'bool', [5, 7]) }), target)).toEqual(['Attention']);
     expect(lowered((g) => ({ scores: 'masked', mask: g.input('mask', 'float32', [5, 7]) }), target)).toEqual(['Attention']);
   });

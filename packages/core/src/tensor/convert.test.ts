@@ -7,7 +7,7 @@ import { bytesOf, type DType, dtypes, isFloat, type Tensor } from './tensor';
 const numbers = (t: Tensor) => [...toArray(t).data];
 
 describe('arrays and tensors', () => {
-  it('holds small integers exactly in every dtype, there and back', () => {
+  it('represents small integers exactly in every dtype, there and back', () => {
     const values = [0, 1, 1, 0, 1, 0, 1];
     for (const dtype of dtypes) {
       const t = tensor(dtype, [7, 1], values);

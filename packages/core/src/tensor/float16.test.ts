@@ -52,7 +52,7 @@ describe('float16', () => {
     }
   });
 
-  it('rounds halves, and what lies next to them in float64, once', () => {
+  it('rounds halves, and their neighbours in float64, once', () => {
     for (let i = 0; i < 0x7c00; i++) {
       const low = fromFloat16Bits(i);
       const half = i === 0x7bff ? 65520 : (low + fromFloat16Bits(i + 1)) / 2;
@@ -120,7 +120,7 @@ describe('bfloat16', () => {
     for (const x of [Infinity, -Infinity, 1e300, 5e-324, overflow, overflow - 2 ** 75]) check(x);
   });
 
-  it('rounds halves, and what lies next to them in float64, once', () => {
+  it('rounds halves, and their neighbours in float64, once', () => {
     for (let i = 0; i < 0x7f7f; i++) {
       const half = (fromBfloat16Bits(i) + fromBfloat16Bits(i + 1)) / 2;
       const step = half * 2 ** -52;

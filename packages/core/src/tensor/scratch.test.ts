@@ -23,7 +23,7 @@ it('memory that is kept, not its own, or given twice is not given out', () => {
   expect(new Set([...next, kept.buffer, other.buffer]).size).toBe(5);
 });
 
-it('does not hold more free memory than is worth it', () => {
+it('releases free memory beyond a limit', () => {
   const scratch = new Scratch();
   const [huge, large] = [scratch.take(2 ** 26 + 1), scratch.take(2 ** 26)];
   scratch.give(huge);

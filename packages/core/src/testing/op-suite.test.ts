@@ -115,10 +115,10 @@ describe('prepare', () => {
   const input = { dtype: 'float32', dims: ['a', 'b'], low: 3, high: 4 } as const;
   const c = caseOf({}, { inputs: [input, { dtype: 'uint8', dims: ['a', 'k'] }, { dtype: 'bool', dims: [41] }], sizes: { k: 7 } });
 
-  test('gives names different primes and keeps those given', () => {
+  test('binds names to different primes and keeps given values', () => {
     expect(prepare(c).sizes).toEqual({ a: 5, b: 11, k: 7 });
   });
-  test('gives the same data every time, other data under another name, all within range', () => {
+  test('returns the same data every time, other data for another name, all within range', () => {
     const { feeds } = prepare(c);
     expect(prepare(c).feeds).toEqual(feeds);
     expect(prepare({ ...c, name: 'other' }).feeds.x0!.data).not.toEqual(feeds.x0!.data);

@@ -77,7 +77,7 @@ export function parity(blocks: readonly AnyBlock[], options: ParityOptions): voi
         }
       });
     });
-  if (snapshot) it('leaves out the variants that examples refuse, and no others', () => snapshot(leftOut));
+  if (snapshot) it('skips the variants that examples refuse, and no others', () => snapshot(leftOut));
 }
 
 const nameOf = ({ target, name }: ParityTarget): string => (name === undefined ? target.name : `${target.name}, ${name}`);

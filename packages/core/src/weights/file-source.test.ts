@@ -55,7 +55,7 @@ describe('openWeights', () => {
     await expect(openWeights(dir)).rejects.toThrow(`${join(dir, 'two.safetensors')}: no such file or folder`);
   });
 
-  it('says what it looked for in a folder', async () => {
+  it('lists the names that it looked for in a folder', async () => {
     await expect(openWeights(dir)).rejects.toThrow(
       `${dir}: no safetensors file in this folder; expected model.safetensors, model.safetensors.index.json, or one file *.safetensors, got an empty folder`,
     );
@@ -113,7 +113,7 @@ describe('saveSafetensors', () => {
     expect(await (await openWeights(path)).get('b')!.load()).toEqual(b);
   });
 
-  it('leaves the old file and nothing else when it fails: a broken tensor, an abort, a full disk', async () => {
+  it('leaves only the old file when it fails: a broken tensor, an abort, a full disk', async () => {
     for (const name of ['w.safetensors', fullName]) {
       const path = join(dir, name);
       await writeFile(path, 'old');

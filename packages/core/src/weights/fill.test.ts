@@ -45,7 +45,7 @@ const hash = (init: Init, dtype: DType, dims = [61, 37]) =>
     .slice(0, 16);
 
 describe('fill', () => {
-  it('gives the same bytes for ever', () => {
+  it('never changes its bytes', () => {
     expect(hash(uniform(-1, 3), 'float32')).toBe('673221136f21d74c');
     expect(hash(normal(0.02), 'float32')).toBe('078885d57d250a4a');
     expect(hash(normal(0.02), 'float16')).toBe('7622c24eeb304b91');
@@ -106,7 +106,7 @@ describe('fill', () => {
     expect([...numbers(truncatedNormal(0, -1, 1), [3])].map(Math.abs)).toEqual([0, 0, 0]);
   });
 
-  it('gives every dtype the same numbers, rounded', () => {
+  it('has the same numbers in every dtype, rounded', () => {
     const whole = made(normal(0.6), [70_003]);
     for (const dtype of ['float32', 'float16', 'bfloat16', 'int8', 'int64'] as const) {
       expect(made(normal(0.6), [70_003], dtype)).toEqual(castTensor(whole, dtype));
@@ -138,7 +138,7 @@ describe('fill', () => {
 });
 
 describe('fans', () => {
-  it('counts kernels, and takes fans that are told', () => {
+  it('counts kernels, and uses given fans', () => {
     expect(fansOf([11, 5])).toEqual([5, 11]);
     expect(fansOf([11, 5, 3, 2])).toEqual([30, 66]);
     const experts = fill(xavierUniform(), [4, 11, 5], randomStream(0, ''), { dtype: 'float64', fans: [5, 11] });
@@ -168,7 +168,7 @@ describe('checkInit', () => {
     }
     return '';
   };
-  it('says what is wrong', () => {
+  it('reports what is wrong', () => {
     expect(refusal(unset, [2])).toBe(
       'a.w: this parameter has no initialisation. Set its init, choose a scheme, or load its weights',
     );

@@ -89,7 +89,7 @@ describe('matchWeights', () => {
     );
   });
 
-  it('takes what fits and reports the rest when asked to', () => {
+  it('loads what matches and reports the rest with partial', () => {
     const source = without(
       given({ stray: counting(1), 'layers.0.mixer.q_proj.weight': counting(7) }),
       'layers.0.mixer.q_proj.bias',
@@ -106,7 +106,7 @@ describe('matchWeights', () => {
     });
   });
 
-  it('casts floats when loaded and says so, and refuses to make floats of integers', async () => {
+  it('casts floats when loaded and reports it, and refuses to convert integers to floats', async () => {
     const { weights, report } = matchWeights(
       [['a', { dims: [2], dtype: 'float16' }]],
       new Map([['a', tensor('float32', [2], [1, 0.1])]]),

@@ -10,7 +10,7 @@ const draw = (seed: number, path: string, count: number) => {
 const mean = (x: ArrayLike<number>) => Array.from(x).reduce((a, b) => a + b, 0) / x.length;
 
 describe('philox', () => {
-  it('gives the known answers of its authors', () => {
+  it("reproduces the authors' known answers", () => {
     const answers: [number[], [number, number], number[]][] = [
       [
         [0, 0, 0, 0],
@@ -45,7 +45,7 @@ describe('randomStream', () => {
     expect([...draw(2 ** 53 - 1, 'é', 2)]).toEqual([0.07304972314414859, 0.3195591638603753]);
   });
 
-  it('goes on where it stopped, however it is cut', () => {
+  it('continues where it stopped, for pieces of any size', () => {
     const whole = draw(3, 'a', 31);
     const stream = randomStream(3, 'a');
     const parts = [1, 2, 7, 0, 1, 4, 16].map((n) => {

@@ -383,7 +383,7 @@ describe('hostile bytes', () => {
     expect(seen).toEqual(new Set(['read', 'refused']));
   });
 
-  it('are read or refused, if the header is JSON of the right form that lies', async () => {
+  it('are read or refused, if the header is valid JSON with wrong contents', async () => {
     const number = fc.oneof(fc.nat(40), fc.constantFrom(-1, 0.5, 2 ** 53, 2 ** 53 - 1, 1e308, '4', null));
     const info = fc.record(
       {

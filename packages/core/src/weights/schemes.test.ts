@@ -131,7 +131,7 @@ describe('schemes', () => {
     expect(chooseInit({ dims: [1], init: given, options: { packed } }, {})).toBe(given);
   });
 
-  it('use fans that are told', () => {
+  it('use given fans', () => {
     const p: Initializable = { dims: [4, 11, 5], init: fanIn(), options: { role: 'query', fans: [5, 11] } };
     expect(chooseInit(p, { scheme: 'small' })).toMatchObject({ kind: 'uniform', high: Math.sqrt(6 / 49) });
   });
@@ -178,12 +178,12 @@ describe('initializeParameters', () => {
     expect([...of(0.5)]).toEqual([...of(1)].map((x) => x / 2));
   });
 
-  it('makes nothing before it is asked to', () => {
+  it('computes nothing before it is loaded', () => {
     const weights = initializeParameters([['huge', { dims: [1_000_000, 1_000_000], init: normal(1) }]]);
     expect(weights.get('huge')!.byteLength).toBe(4e12);
   });
 
-  it('refuses a parameter that nothing initialises, unless told not to', () => {
+  it('refuses a parameter without an initialisation, unless the option allows it', () => {
     const params = [['a.weight', { dims: [2], init: unset }]] as const;
     expect(() => initializeParameters(params)).toThrow(WeightError);
     expect(() => initializeParameters(params)).toThrow('a.weight: this parameter has no initialisation');

@@ -63,7 +63,7 @@ const views = fc
   });
 
 describe('reading through strides', () => {
-  it('gives the bytes that plain loops give', () => {
+  it('agrees with plain loops, byte for byte', () => {
     fc.assert(
       fc.property(views, (view) => check(...view)),
       { numRuns: 500 },
@@ -71,7 +71,7 @@ describe('reading through strides', () => {
   });
 
   // Larger than a tile in both directions; even and odd, since 16-bit elements are turned in pairs where they can be.
-  it.each(wide)('turns matrices of %s', (dtype) => {
+  it.each(wide)('transposes matrices of %s', (dtype) => {
     for (const [rows, columns] of [
       [67, 71],
       [66, 70],
@@ -84,7 +84,7 @@ describe('reading through strides', () => {
       check(dtype, [3, rows, columns], [3, columns, rows], [rows * columns, 1, columns]);
   });
 
-  it('turns parts of matrices, wherever they begin', () => {
+  it('transposes parts of matrices at any offset', () => {
     for (const dtype of ['float16', 'float32', 'int8'] as const)
       for (const [from, count] of [
         [0, 40],
@@ -97,7 +97,7 @@ describe('reading through strides', () => {
       }
   });
 
-  it('gives the same in pieces, each where the one before lay', () => {
+  it('returns the same in pieces, which share memory', () => {
     const rooms = fc.integer({ min: 8, max: 400 }).map((bytes) => new Uint8Array(new ArrayBuffer(bytes + 16), 8, bytes));
     fc.assert(
       fc.property(views, rooms, ([dtype, dims, sizes, strides, start], room) => {
@@ -117,7 +117,7 @@ describe('reading through strides', () => {
     expect(pieces.map(({ length }) => length / 68)).toEqual([64, 64, 4]);
   });
 
-  it('turns a matrix of 16 bits at an odd address', () => {
+  it('transposes a 16-bit matrix at an odd address', () => {
     const whole = data('float16', 1 + 34 * 36);
     const part = whole.subarray(1);
     expect(bytesOf(readStrided(part, [36, 34], [1, 36]))).toEqual(plain(part, [36, 34], [1, 36], 0));

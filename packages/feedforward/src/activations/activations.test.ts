@@ -72,7 +72,7 @@ describe('custom', () => {
     const block = zoo.build('activation', { name: 'custom', f });
     expect(() => zoo.toJSON(block)).toThrow('custom.f: a function cannot be written as JSON');
   });
-  it('refuses what is no function', () => {
+  it('refuses values that are not functions', () => {
     expect(() => zoo.parse('activation', { name: 'custom', f: 'sin' })).toThrow(ConfigError);
     expect(() => zoo.parse('activation', 'custom')).toThrow('custom.f: missing; expected a function, got nothing');
   });

@@ -37,7 +37,7 @@ const keysOf = (m: AnyModule, target: Target) =>
 const refusals = (decisions: readonly Decision[]) =>
   decisions.flatMap((d) => d.refused.map((r) => `${r.rule}: ${r.reason.text}`));
 
-describe('a feed-forward with an activation of its own kernel', () => {
+describe('a feed-forward whose activation has its own kernel', () => {
   it.each([
     ['gelu', mlp({ dim: 5, hidden: 7 }), ['MatMul', 'com.microsoft.BiasGelu', 'MatMul', 'Add']],
     ['gelu without a bias', mlp({ dim: 5, hidden: 7, bias: false }), ['MatMul', 'com.microsoft.Gelu', 'MatMul']],

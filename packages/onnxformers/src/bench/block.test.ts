@@ -28,7 +28,7 @@ describe('every registered block', () => {
   });
 });
 
-it('takes its sizes from those asked for, at any depth', () => {
+it('uses the requested sizes, at any depth', () => {
   const [block] = blocksCalled('encoder');
   const configs = modulesOf(exampleAt(block!, sizes)).map(({ item }) => item.about.config ?? {});
   expect(new Set(configs.flatMap((c) => (typeof c.dim === 'number' ? [c.dim] : [])))).toEqual(new Set([12]));

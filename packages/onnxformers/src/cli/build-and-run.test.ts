@@ -10,7 +10,7 @@ import { inputsOf } from '../inputs';
 import { cli, dir, here, ids, lm, parsed, write } from './cli.test-helper';
 
 describe('a model', () => {
-  it('is built from drawn weights, inspected, run, and gives what the API gives', async () => {
+  it('is built from initialised weights, inspected, run, and returns the same as the API', async () => {
     await write('lm.json', lm);
     const built = await parsed('build', 'lm.json', '--seed', '7', '--out', 'lm');
     expect(built.code).toBe(0);

@@ -7,7 +7,7 @@ import { inputsOf } from '../inputs';
 import { dir, here, lm, parsed, write } from './cli.test-helper';
 
 describe('config files', () => {
-  it('may say the kind and the inputs', async () => {
+  it('may contain the kind and the inputs', async () => {
     await write('attention.json', {
       kind: 'attention',
       config: { name: 'scaled_dot_product' },

@@ -21,7 +21,7 @@ describe('what the CUDA provider lacks', () => {
     ].join('\n');
     expect(notFound(printed)).toEqual(['libcublasLt.so.13', 'libcudart.so.13']);
   });
-  it('is nothing where it cannot be known', async () => {
+  it('is undefined if it cannot be known', async () => {
     expect(await missingForCuda(undefined)).toBeUndefined();
     const folder = mkdtempSync(join(tmpdir(), 'cuda-libraries-'));
     writeFileSync(join(folder, providerFile), 'not a library');

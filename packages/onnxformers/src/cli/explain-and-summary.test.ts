@@ -8,7 +8,7 @@ import { inputsOf } from '../inputs';
 import { dir, here, lm, parsed, write } from './cli.test-helper';
 
 describe('explain', () => {
-  it('says what was chosen for a config, as the API does', async () => {
+  it('explains a config, as the API does', async () => {
     await write('lm.json', lm);
     const { json } = await parsed('explain', 'lm.json', '--target', 'cuda', '--dtype', 'float16', '--sm', '90');
     const m = zoo.build('model', lm);
@@ -19,7 +19,7 @@ describe('explain', () => {
     expect(out).toContain('→ MultiHeadAttention');
   });
 
-  it('says it of a saved model, caches, taps and all, and of another target', async () => {
+  it('explains a saved model, with caches and taps, also for another target', async () => {
     await write('lm.json', lm);
     const taps = 'stack.layers.0,stack.layers.0.mixer.attention.weights';
     const options = ['--state', '11', '--taps', taps, '--assumptions', 'prefill into empty cache'];

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { cli, parsed } from './cli.test-helper';
 
 describe('info', () => {
-  it('tries every provider, and says which work', async () => {
+  it('tries every provider, and reports which work', async () => {
     const { code, json } = await parsed('info');
     expect(code).toBe(0);
     expect(json).toMatchObject({ node: process.versions.node, onnxformers: expect.stringMatching(/^\d+\.\d+\.\d+/) });
@@ -19,7 +19,7 @@ describe('info', () => {
     expect(json.targets.find((t: { name: string }) => t.name === 'portable-18').fused).toEqual([]);
   });
 
-  it('says why a provider does not load', async () => {
+  it('reports why a provider does not load', async () => {
     const { json } = await parsed('info', '--provider', 'nonsense');
     expect(json).toMatchObject({ runtime: 'onnxruntime-node', provider: 'nonsense', works: false });
     expect(json.reason).toContain('backend not found');

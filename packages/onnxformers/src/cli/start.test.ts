@@ -76,7 +76,7 @@ describe('usage', () => {
 });
 
 describe('errors', () => {
-  it('of the input are told without a stack, and end with 1', async () => {
+  it('of the input are printed without a stack, and end with 1', async () => {
     await write('bad.json', { ...lm, dim: 'x' });
     const { code, err } = await cli('build', 'bad.json', '--seed', '1', '--out', 'bad');
     expect(code).toBe(1);
@@ -130,7 +130,7 @@ describe.skipIf(process.platform === 'win32')('what a shell does (not on Windows
     return { child, ended };
   };
 
-  it('Ctrl-C while a model is saved leaves nothing half-written', async () => {
+  it('Ctrl-C while a model is saved leaves no incomplete files', async () => {
     await write('big.json', { ...lm, dim: 768, vocabSize: 30_011 });
     const { child, ended } = running('build', 'big.json', '--seed', '1', '--out', 'big');
     const saving = async () => (await readdir(join(dir, 'big')).catch(() => [])).some((name) => name.startsWith('.saving'));
@@ -140,7 +140,7 @@ describe.skipIf(process.platform === 'win32')('what a shell does (not on Windows
     expect(await readdir(dir)).not.toContain('big');
   });
 
-  it('a reader that has seen enough is no fault', async () => {
+  it('a reader that closes the output early is not an error', async () => {
     const { child, ended } = running('schema', 'model');
     child.stdout.destroy();
     expect(await ended).toEqual({ code: 0, err: '' });

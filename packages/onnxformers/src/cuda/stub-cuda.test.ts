@@ -101,7 +101,9 @@ describe('models', () => {
     inputs: Record<string, readonly [DType, readonly Dim[]]>,
   ) => compile(module, { target, machine, dtype, inputs, weights: zeros(module, dtype) });
 
-  it('an encoder of 24 layers is one attention kernel and two skip norms a layer, and nothing to spare', async ({ skip }) => {
+  it('an encoder of 24 layers has one attention kernel and two skip norms per layer, and no superfluous nodes', async ({
+    skip,
+  }) => {
     if (!stubFolder) return skip(why);
     const depth = 24;
     const model = compiled(encoder(depth), 'float16', { x: ['float16', ['batch', 'seq', 256]] });

@@ -108,7 +108,7 @@ describe('a model with a class token', () => {
     expectClose(rows(run({ x, decoder_x, attention_mask }, model), 1, 0, 3), expected, float32);
   });
 
-  it('refuses masks under which a row more cannot be told apart', () => {
+  it('refuses masks that cannot be extended by a position', () => {
     const inputs = { x: ['float32', ['batch', 'seq', dim]] } as const;
     expect(() => traceBlock(encoder, inputs, { mask: not(none) })).toThrow(/the mask cannot be extended by prefix tokens.*not/);
     const even = defineMask({

@@ -10,7 +10,6 @@ import {
   type NDArray,
   namesOf,
   type Parameter,
-  ShapeError,
   serialize,
   targets,
   WeightError,
@@ -44,7 +43,7 @@ function run(
 const names = (m: AnyModule): string[] => [...namesOf(m).parameters.keys()];
 
 describe('causal_lm', () => {
-  it('gives logits for each token at symbolic sizes', () => {
+  it('returns logits for each token at symbolic sizes', () => {
     const { signature } = compiled(zoo.build('model', lm));
     expect(signature.inputs).toMatchObject([{ name: 'ids', dtype: 'int64', dims: ['batch', 'seq'] }]);
     expect(signature.outputs).toEqual([{ name: 'logits', dtype: 'float32', dims: ['batch', 'seq', 23] }]);
@@ -149,7 +148,7 @@ describe('encoder, decoder and both', () => {
     expect(model.signature.outputs).toEqual([{ name: 'logits', dtype: 'float32', dims: ['batch', 'decoder_seq', 23] }]);
   });
 
-  it('refuses a state for the whole, and weights tied to nothing', () => {
+  it('refuses a state for the whole model, and tied embeddings without an embedding', () => {
     const inputs = { ids: ['int64', [1, 3]], decoder_ids: ['int64', [1, 2]] } as const;
     expect(() => compile(both, { target: targets.portable(21), inputs, state: 'io' })).toThrow(
       /cannot be compiled with a state as a whole.*module\.children\.encoder/,
@@ -159,7 +158,7 @@ describe('encoder, decoder and both', () => {
     expect(() => zoo.build('model', headless)).toThrow(/tied is set, but there is no head or no embedding to tie/);
   });
 
-  it('reads x where it has no embedding, and says what it misses', () => {
+  it('reads x without an embedding, and reports a missing input', () => {
     const encoder = zoo.build('model', { name: 'encoder', dim: 12, stack });
     const x = randomArray('x', [2, 3, 12]);
     expect(run(encoder, { x }).hidden_states!.dims).toEqual([2, 3, 12]);
@@ -220,7 +219,7 @@ describe('classifier', () => {
     expect(() => expectClose(padded({}), alone)).toThrow(/differ/);
   });
 
-  it('gives the bias of its head for a sequence without rows', () => {
+  it('returns the bias of its head for an empty sequence', () => {
     const model = zoo.build('model', config);
     const { of, byName } = randomParameters(model);
     const { logits } = run(model, { x, lengths: numbers([2], (i) => 7 * i) }, of);
@@ -229,7 +228,7 @@ describe('classifier', () => {
 
   it('does not pool packed rows', () => {
     const inputs = { x: ['float32', ['tokens', 12]], lengths: ['int64', ['batch']] } as const;
-    expect(() => traceBlock(zoo.build('model', config), inputs, { layout: 'packed' })).toThrow(ShapeError);
+    expect(() => traceBlock(zoo.build('model', config), inputs, { layout: 'packed' })).toThrow(ConfigError);
   });
 });
 
@@ -249,7 +248,7 @@ describe('stack', () => {
     });
   });
 
-  it('of no layers is its norm, or nothing', () => {
+  it('without layers is its norm, or the identity', () => {
     const x = randomArray('x', [2, 3, 12]);
     expectClose(run(zoo.build('stack', { name: 'stack', dim: 12, depth: 0, layers: layer }), { x }).y!, x);
   });

@@ -165,7 +165,7 @@ describe('a stem that shortens sequences', () => {
   const lengths = int64([2], [11, 5]);
   const model = encoder('test_stem', { position: 'sine' }, 'rotary');
 
-  it('shortens their lengths too: padding changes nothing that is real', () => {
+  it('shortens their lengths too: padding does not change real positions', () => {
     // The stem itself looks one place ahead, where padding is 0 as at an end.
     const padded = { ...features, data: features.data.map((v, i) => (i >= (11 + 5) * channels ? 0 : v)) };
     const alone = y(model, { features: rowsIn(features, 1, 0, 5) });
@@ -223,7 +223,7 @@ describe('an image before a text', () => {
   });
   const alone = y(model, { ids: int64([1, 3], [9, 2, 6]), pixels: one(pixels) });
 
-  it('is one sequence: padding of the text changes nothing that is real', () => {
+  it('is one sequence: padding of the text does not change real positions', () => {
     expect(alone.dims).toEqual([1, 6 + 3, dim]);
     expectClose(rowsIn(y(model, { ids, pixels, lengths: int64([2], [5, 3]) }), 1, 0, 9), alone, float32);
     const attention_mask = int64([2, 5], [1, 1, 1, 1, 1, 1, 1, 1, 0, 0]);

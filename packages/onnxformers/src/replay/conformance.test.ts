@@ -124,7 +124,7 @@ describe('a folder of node cases', () => {
     });
   });
 
-  it('fails a damaged case and goes on', async () => {
+  it('fails a damaged case and continues', async () => {
     await mkdir(join(folder, 'cut'));
     await writeFile(join(folder, 'cut', 'model.onnx'), Uint8Array.of(0x3a, 0xff, 0x01));
     const device = await deviceOf('cpu');
@@ -145,7 +145,7 @@ describe('a folder of node cases', () => {
     for (const id of ['no_output', 'no_model']) await rm(join(folder, id), { recursive: true });
   });
 
-  it('must hold a case', async () => {
+  it('must contain a case', async () => {
     await expect(readNodeCases(join(folder, 'empty'))).rejects.toThrow(FileError);
     await expect(readNodeCases(join(folder, 'nowhere'))).rejects.toThrow(/cannot be read/);
   });

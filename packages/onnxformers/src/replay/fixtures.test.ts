@@ -119,7 +119,7 @@ describe('a case', () => {
     expect(outcomes.filter(({ result }) => result === 'passed').length).toBeGreaterThan(90);
   });
 
-  it('holds any number where a record has NaN behind a masked row, but 0 in the row itself', async () => {
+  it('accepts any number where a record has NaN computed from a masked row, but requires 0 in the row itself', async () => {
     const c = named('multi_head.sdp_bool_mask');
     const [mask, y] = [c.in.get('att_mask')!, c.out.get('y')!];
     const [batch, seq, dim] = y.dims as [number, number, number];
@@ -141,7 +141,7 @@ describe('a case', () => {
     expect(outcome.reason).toMatch(/1 of \d+ elements differ/);
   });
 
-  it('may have padding for each head, beside a convolution of heads', async () => {
+  it('may have padding for each head, with a convolution of heads', async () => {
     const c = named('attention_nystrom.key_padding_conv_skip');
     const { dims, data } = c.in.get('key_padding_mask')!;
     const [batch, seq] = dims as [number, number];
@@ -248,7 +248,7 @@ describe('a folder with damaged cases', () => {
       expect(totalsOf(outcomes)).toEqual({ passed: 1, failed: broken.length, missing: 0 });
     }));
 
-  it('is told by the command, which goes on to the end', () =>
+  it('is reported by the command, which continues to the end', () =>
     withFolder(async (folder) => {
       const json = join(folder, 'outcomes.json');
       const script = fileURLToPath(new URL('./fixtures.ts', import.meta.url));
@@ -262,7 +262,7 @@ describe('a folder with damaged cases', () => {
       expect(targets.cpu).toEqual(total);
     }));
 
-  it('is no folder of cases without a manifest of this format', () =>
+  it('is refused without a manifest of this format', () =>
     withFolder(async (folder) => {
       await writeFile(join(folder, 'manifest.json'), '{"format": 1, "cases": [');
       await expect(readFixtures(folder)).rejects.toThrow(/manifest\.json: not JSON/);

@@ -93,7 +93,7 @@ describe('sums and norms', () => {
   it('of a shortcut as well', () => {
     expect(norms(postNorm({ dim: 5, feedforward: rowMap({ dim: 5, outDim: 3 }) }))).toEqual(['Skip']);
   });
-  it('leave no sum and no bias behind', () => {
+  it('leave no sum and no bias', () => {
     const { graph } = lowered(postNorm({ dim: 5, feedforward: biased() }));
     expect(graph.nodes.map((n) => n.op.key)).toEqual(['Transpose', 'MatMul', SkipLayerNormalization.key]);
   });
@@ -192,7 +192,7 @@ describe('the kernels', () => {
     );
     expect(() => op.infer([row, row, row], attrs)).toThrow('the operand does not have 2 or 3 axes');
   });
-  it('give the sum as the fourth output of ONNX, and only if asked for', () => {
+  it('return the sum as the fourth output of ONNX, only if requested', () => {
     const outputs = (sum: boolean) => {
       const h = new GraphBuilder();
       const [a, s] = [h.input('a', 'float32', ['n', 5]), h.input('s', 'float32', [5])];

@@ -27,7 +27,7 @@ describe('layer_norm', () => {
 });
 
 describe('rms_norm', () => {
-  it.each([1e-6, 0.25])('with eps %s is what plain loops give', (eps) => {
+  it.each([1e-6, 0.25])('with eps %s agrees with plain loops', (eps) => {
     const { outputs, parameters: p } = runBlock(rmsNorm({ dim: 5, eps }), { x });
     expectClose(
       outputs.y!,
@@ -39,7 +39,7 @@ describe('rms_norm', () => {
   });
 });
 
-it('identity gives x itself', () => {
+it('identity returns x itself', () => {
   expect(runBlock(identity({}), { x }).outputs.y).toEqual(x satisfies NDArray);
 });
 

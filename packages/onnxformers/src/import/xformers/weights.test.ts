@@ -65,7 +65,7 @@ describe('weights of the original', () => {
     expect(named(fromXFormersWeights(new Map(block(true)), encoder(), masked))).toEqual(wanted(encoder(), masked));
   });
 
-  it('of a model without the norm that it should have: the norm is missing, with compat nothing is', () => {
+  it('of a model without the norm that it should have: the norm is missing, but not with compat', () => {
     const config = model(encoder({ num_layers: 2 }));
     const checkpoint = new Map([0, 1].flatMap((i) => sub(`encoders.${i}.`, block(false))));
     const inputs = { x: ['float32', ['batch', 'seq', 8]] } as const;
@@ -76,7 +76,7 @@ describe('weights of the original', () => {
     expect(load(compat).weights!.size).toBe(2 * 16);
   });
 
-  it('that mean nothing here are dropped', () => {
+  it('that are not used here are dropped', () => {
     const dispatcher = { dim_model: 8, ...heads({ name: 'fourier_mix' }) };
     const kept = fromXFormersWeights(new Map([...attention, ['rotary_embeddings.inv_freq', zeros([2])]]), dispatcher);
     expect(named(kept)).toEqual(['o_proj.bias', 'o_proj.weight']);
@@ -206,7 +206,7 @@ describe('tied embeddings', () => {
     expect([...aliases]).toEqual(tables.map((t) => [`decoder.embedding.${t}.weight`, `encoder.embedding.${t}.weight`]));
   });
 
-  it('are read from a checkpoint that holds them twice, or once', async () => {
+  it('are read from a checkpoint that contains them twice, or once', async () => {
     const apart = checkpoint(stacks);
     for (const t of tables) apart.set(`encoders.0.pose_encoding.${t}.weight`, apart.get(`decoders.0.pose_encoding.${t}.weight`)!);
     const expected = await run(stacks, apart);

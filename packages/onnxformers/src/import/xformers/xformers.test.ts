@@ -128,7 +128,7 @@ describe('where the original is at odds with itself', () => {
     return [e.stack.norm !== undefined, d.stack.norm !== undefined];
   };
 
-  it('a norm stands behind every pre-norm stack; compat: behind a last stack of one layer', () => {
+  it('every pre-norm stack ends with a norm; compat: only a last stack of one layer', () => {
     const two = model(encoder({ num_layers: 2 }));
     expect(stackOf(fromXFormers(two).config).norm).toEqual({ name: 'layer_norm', eps: 1e-5 });
     expect(stackOf(fromXFormers(two, compat).config).norm).toBeUndefined();
@@ -139,7 +139,7 @@ describe('where the original is at odds with itself', () => {
     expect(norms(model(encoder(), decoder({ num_layers: 2 })), compat)).toEqual([false, false]);
   });
 
-  it('without normalisation no norm stands behind a decoder; compat: one does', () => {
+  it('without normalisation a decoder does not end with a norm; compat: it does', () => {
     const plain = decoder({ normalization: 'skip' });
     expect(stackOf(fromXFormers(plain).config).norm).toEqual({ name: 'identity' });
     expect(stackOf(fromXFormers(plain, compat).config).norm).toEqual({ name: 'layer_norm', eps: 1e-5 });
@@ -241,7 +241,7 @@ describe('masks of the original', () => {
     return Array.from({ length: batch * heads }, (_, i) => Number(y!.data[y!.data.length === 1 ? 0 : i]));
   }
 
-  it('one for each sequence hold for all of its heads; compat: are laid out in turn', async () => {
+  it('one for each sequence apply to all of its heads; compat: are tiled in turn', async () => {
     expect(await spread(2, {})).toEqual([0, 0, 0, 1, 1, 1]);
     expect(await spread(2, compat)).toEqual([0, 1, 0, 1, 0, 1]);
     expect(await spread(6, {})).toEqual([0, 1, 2, 3, 4, 5]);
@@ -278,13 +278,13 @@ describe('what is not here', () => {
     expect(() => fromXFormers(config as XFormersConfig)).toThrow(ConfigError);
   });
 
-  it('is no matter where it has no effect in the original either', () => {
+  it('is accepted where it has no effect in the original either', () => {
     const lost = model(encoder({ num_layers: 2, simplicial_embeddings: { L: 2 } }));
     expect(fromXFormers(lost, compat).kind).toBe('model');
     expect(() => fromXFormers(lost)).toThrow(noCounterpart);
   });
 
-  it('counts eight heads where TimmSparseAttention is told none', () => {
+  it('uses eight heads for TimmSparseAttention by default', () => {
     expect(fromXFormers({ dim: 24, qkv_bias: true })).toMatchObject({ kind: 'mixer', config: { heads: 8, fused: true } });
   });
 });

@@ -1,0 +1,80 @@
+// Patch embedding. Dosovitskiy et al. 2020, https://arxiv.org/abs/2010.11929
+import {
+  type Dim,
+  defineBlock,
+  init,
+  int,
+  module,
+  mulDims,
+  Parameter,
+  type SequenceContext,
+  type Value,
+  withPositions,
+} from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
+
+/**
+ * Patch embedding: a linear map of each square of an image, computed as a convolution. The positions are the patches in row-major order, counted from 0.
+ *
+ *     y[b, r · columns + c] = W · pixels[b, :, r · stride + …, c · stride + …] + bias
+ *
+ * The layers receive a context of the patches: as many positions, and the grid [rows, columns] as `ctx.grid`. A class token before them is an option
+ * of `learnable`.
+ *
+ * Shapes   pixels [batch, inChannels, height, width] → [batch, floorDiv(height + 2*padding - kernelSize + stride, stride)*floorDiv(width + 2*padding -
+ *          kernelSize + stride, stride), dim]
+ * Dtypes   float32, float16, bfloat16
+ * Throws   ShapeError when the channels of the image are not inChannels · ConfigError for lengths, padding or position ids of the input, for a packed
+ *          batch and for a state
+ * Source   Dosovitskiy et al. 2020, https://arxiv.org/abs/2010.11929
+ * Lowers   everywhere: Conv, Transpose
+ * Example  const block = patch({ kernelSize: 16, dim: 768 });
+ */
+export const patch = defineBlock({
+  kind: 'embedding',
+  name: 'patch',
+  summary: 'A linear map of each square of an image.',
+  source: 'Dosovitskiy et al. 2020, https://arxiv.org/abs/2010.11929',
+  fields: {
+    /** channels of the image. Default: `3`. */
+    inChannels: int({ doc: 'channels of the image', unit: 'channels', min: 1, default: 3 }),
+    /** height and width of a patch (pixels). */
+    kernelSize: int({ doc: 'height and width of a patch', unit: 'pixels', min: 1 }),
+    /** distance between patches; less than kernelSize: they overlap (pixels). Default: computed from other options. */
+    stride: int({
+      doc: 'distance between patches; less than kernelSize: they overlap',
+      unit: 'pixels',
+      min: 1,
+      default: (c: { kernelSize: number }) => c.kernelSize,
+    }),
+    /** zeros around the image (pixels). Default: `0`. */
+    padding: int({ doc: 'zeros around the image', unit: 'pixels', min: 0, default: 0 }),
+    /** output channels. Inherited from the enclosing block. */
+    dim: int({ doc: 'output channels', unit: 'channels', min: 1, inherit: true }),
+  },
+  inputs: ({ about: { config } }) => ({
+    pixels: { dtype: 'float32', dims: ['batch', config!.inChannels as number, 'height', 'width'] },
+  }),
+  examples: [
+    { kernelSize: 2, dim: 7 },
+    { inChannels: 2, kernelSize: 3, stride: 2, padding: 1, dim: 5 },
+  ],
+  properties: ['batchIndependent'],
+  create({ inChannels, kernelSize, stride, padding, dim }) {
+    const fan = inChannels * kernelSize * kernelSize;
+    const weight = new Parameter([dim, inChannels, kernelSize, kernelSize], init.fanIn(fan), {
+      role: 'embedding',
+      part: 'weight',
+    });
+    const bias = new Parameter([dim], init.fanIn(fan), { role: 'embedding', part: 'bias' });
+    return module({ proj: { weight, bias } }, (pixels: Value, ctx: SequenceContext) => {
+      const squares = ops.conv(pixels, weight, bias, {
+        strides: [stride, stride],
+        pads: [padding, padding, padding, padding],
+      });
+      const [batch, , rows, columns] = squares.dims as [Dim, Dim, Dim, Dim];
+      const y = ops.transpose(ops.reshape(squares, [batch, dim, mulDims(rows, columns)]), [0, 2, 1]);
+      return withPositions(ctx, y, { grid: [rows, columns] });
+    });
+  },
+});
