@@ -76,6 +76,17 @@ describe('a weight expressed by others', () => {
     );
   });
 
+  it('moves integers beyond 2^53 as they are, and refuses to compute with them', async () => {
+    const ids: Tensor = { dtype: 'int64', dims: [2], data: BigInt64Array.of(2n ** 53n + 1n, 5n) };
+    const moved = await expressWeight([ids], (x) => concat([x, x], 0)).load();
+    expect([...moved.data]).toEqual([2n ** 53n + 1n, 5n, 2n ** 53n + 1n, 5n]);
+    await expect(expressWeight([ids], (x) => add(x, 1)).load()).rejects.toThrow(
+      'integers beyond 2^53 would be rounded; expected ops that move elements, or smaller integers, got int64[2]',
+    );
+    const small: Tensor = { ...ids, data: BigInt64Array.of(7n, 5n) };
+    expect([...(await expressWeight([small], (x) => add(x, 1)).load()).data]).toEqual([8n, 6n]);
+  });
+
   it('reads its operands when it is loaded, each time, and those it does not use never', async () => {
     const [a, b, c] = [counted(count('float32', [2, 3])), counted(count('float32', [3])), counted(count('float32', [5]))];
     const sum = expressWeight([a, b, c], (x, y) => add(add(x, y), x));
