@@ -35,7 +35,7 @@ export function frequencies(o: FrequencyOptions, path: string): Frequencies {
     if (o.originalMaxPositions !== undefined) return o.originalMaxPositions;
     throw new ConfigError({
       path: `${path}.originalMaxPositions`,
-      problem: `${o.scaling} requires originalMaxPositions, the longest sequence of the training`,
+      problem: `scaling: '${o.scaling}' requires originalMaxPositions, the longest sequence of the training`,
       expected: 'an integer >= 1',
       got: 'nothing',
     });

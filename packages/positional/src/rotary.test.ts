@@ -64,13 +64,16 @@ describe('rotary', () => {
     [{ dim: 6, rotaryDim: 8 }, 'got 8'],
     [
       { dim: 6, scaling: 'yarn', factor: 2 },
-      'rotary.originalMaxPositions: yarn requires originalMaxPositions, the longest sequence of the training',
+      "rotary.originalMaxPositions: scaling: 'yarn' requires originalMaxPositions, the longest sequence of the training",
     ],
     [
       { dim: 6, factor: 2 },
       "rotary.factor: factor has no effect without a scaling; expected scaling 'linear', 'ntk', 'yarn' or 'llama3'",
     ],
-    [{ dim: 6, scaling: 'llama3', factor: 2 }, 'llama3 requires originalMaxPositions, the longest sequence of the training'],
+    [
+      { dim: 6, scaling: 'llama3', factor: 2 },
+      "scaling: 'llama3' requires originalMaxPositions, the longest sequence of the training",
+    ],
   ] as [Config, string][])('refuses %o', (config, message) => {
     expect(() => rotary(config)).toThrow(ConfigError);
     expect(() => rotary(config)).toThrow(message);

@@ -36,12 +36,13 @@ export const rotary = defineBlock({
   rules: kernels,
   fields: {
     /** channels of a head. Inherited from the enclosing block. */
-    dim: int({ doc: 'channels of a head', unit: 'channels', min: 2, inherit: true }),
+    dim: int({ doc: 'channels of a head', unit: 'channels', min: 2, max: 65_536, inherit: true }),
     /** leading channels that are rotated. Default: computed from other options. */
     rotaryDim: int({
       doc: 'leading channels that are rotated',
       unit: 'channels',
       min: 2,
+      max: 65_536,
       default: (c: { dim: number }) => c.dim,
     }),
     /** base of the rotary frequencies (rope_theta). Default: `10000`. */

@@ -21,7 +21,7 @@ export const sine = defineBlock({
   source: 'Vaswani et al. 2017, https://arxiv.org/abs/1706.03762',
   fields: {
     /** channels. Inherited from the enclosing block. */
-    dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    dim: int({ doc: 'channels', unit: 'channels', min: 1, max: 1_048_576, inherit: true }),
     /** ratio of the longest wavelength to the shortest. Default: `10000`. */
     base: num({ doc: 'ratio of the longest wavelength to the shortest', min: 1, default: 10_000 }),
     /** sine and cosine side by side, or all sines before all cosines. Default: `"interleaved"`. */

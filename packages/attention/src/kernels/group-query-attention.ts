@@ -169,7 +169,7 @@ function windowOf(mask: Mask<Value>, q: Value): Window | Reason {
 // Why the kernel cannot compute this attention in any variant.
 function objection({ operands, attrs }: Node<AttendAttrs>, caches: Caches | undefined, around: MatchContext): Reason | undefined {
   const { q, k, v, queryOffset, noise } = attendParts(operands, attrs);
-  if (attrs.scale === 0) return reasons.zeroScale();
+  if (Math.fround(attrs.scale ?? 1) === 0) return reasons.zeroScale();
   if (typeof q.dims[1] !== 'number' || typeof k.dims[1] !== 'number') return reasons.headCountsUnknown();
   const headDim = k.dims[3]!;
   if (v.dims[3] !== headDim || typeof headDim !== 'number') return own.valueWidth({ keys: headDim, values: v.dims[3]! });

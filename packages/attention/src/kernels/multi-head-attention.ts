@@ -73,7 +73,7 @@ const own = defineReasons({
 function objection({ parts: { q, k, sinks, noise } }: Reading, { softcap, scale }: AttendAttrs): Reason | undefined {
   if (typeof q.dims[1] !== 'number' || typeof k.dims[1] !== 'number') return reasons.headCountsUnknown();
   if (softcap !== undefined) return reasons.lacks({ feature: 'softcap' });
-  if (scale === 0) return reasons.zeroScale();
+  if (Math.fround(scale ?? 1) === 0) return reasons.zeroScale();
   if (sinks) return reasons.lacks({ feature: 'sinks' });
   if (noise) return reasons.lacks({ feature: 'dropout' });
   return undefined;

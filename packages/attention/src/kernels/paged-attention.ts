@@ -124,6 +124,7 @@ export const usePagedAttention = rule('Attend(PagedAppend) → PagedAttention', 
   const m = expressedBy(mask, { window: true });
   if (m.inexpressible !== undefined || m.right !== 0 || (m.left ?? 0) < 0)
     return refuse(reasons.maskNotExpressible({ mask: printMask(mask), kinds: maskKinds(mask) }));
+  if (Math.fround(node.attrs.scale ?? 1) === 0) return refuse(reasons.zeroScale());
   if (bias) return refuse(reasons.lacks({ feature: 'bias' }));
   if (noise) return refuse(reasons.lacks({ feature: 'dropout' }));
   const { pool, pastLengths, table } = ofKeys;

@@ -16,7 +16,8 @@ import {
   withContext,
 } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
-import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
+import { checkOnRuntime, expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
+import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
 import { attention, dot, perHead, product, type Rows, softmaxOf, turned } from '../plain.test-helper';
 import { nystrom } from './nystrom';
@@ -125,7 +126,16 @@ describe('nystrom', () => {
     expect(traceBlock(nystrom({ landmarks: 7 }), shapes).nodes.map((n) => n.op.key)).toContain('If');
   });
 
-  it('is exact with as many landmarks as rows', () => {
+  it.each([
+    [3, 9],
+    [1, 7],
+    [4, 11],
+  ])('%i landmarks of %i rows run where only the run knows how many rows there are', async (landmarks, seq) => {
+    const rows = ['float32', ['batch', 2, 'seq', 8]] as const;
+    await checkOnRuntime(nystrom({ landmarks }), { q: rows, k: rows, v: rows }, targets.cpu, ort, { sizes: { batch: 3, seq } });
+  });
+
+  it('is exact with as many landmarks as positions', () => {
     const given = feeds(7);
     const exact = perHead(given.q, given.k, given.v, (q, k, v) => attention(q, k, v));
     expectClose(run({ landmarks: 7 }, given), exact);
@@ -158,7 +168,7 @@ describe('nystrom', () => {
     expectClose(run({ landmarks: 3 }, { ...given, ...mask }), expected, { atol: 1e-6, rtol: 1e-6 });
   });
 
-  it('is what it is without padding: lengths [2], landmarks 2', () => {
+  it('is the same as without padding: lengths [2], landmarks 2', () => {
     const column = (...values: number[]): NDArray => ({
       dtype: 'float32',
       dims: [1, 1, values.length, 1],
@@ -205,7 +215,7 @@ describe('nystrom', () => {
     },
   );
 
-  it('is refused where later queries are hidden from earlier ones', () => {
+  it('is refused for causal queries', () => {
     const g = new GraphBuilder();
     const x = g.input('x', 'float32', [2, 4, 7, 3]);
     const ctx = withContext(contextOf(g, { x }, { layout: 'padded' }), { queryMask: causal });
@@ -286,7 +296,7 @@ describe('nystrom', () => {
 
 describe('the gradient at symbolic sizes', () => {
   // More rows than landmarks, and fewer: both sides of the decision.
-  it.each([11, 2])('of %i rows agrees with measured slopes, for every input and parameter', (seq) => {
+  it.each([11, 2])('of %i positions agrees with finite differences, for every input and parameter', (seq) => {
     const shapes = { q: [2, 2, 'seq', 3], k: [2, 2, 'seq', 3], v: [2, 2, 'seq', 5] } as const;
     const block = nystrom({ landmarks: 4, heads: 2, convolution: 3 });
     const g = new GraphBuilder();

@@ -74,6 +74,7 @@ export const nystrom = defineBlock({
     iterations: int({
       doc: 'iterations of the pseudo-inverse',
       min: 1,
+      max: 100,
       default: (c: { pseudoInverse: string }) => (c.pseudoInverse === 'converged' ? 30 : 6),
     }),
     /** compute the attention through landmarks in float64, because an ill-conditioned K magnifies rounding errors. Default: `false`. */
@@ -329,7 +330,8 @@ function segmentMeans(x: Value, count: number, segments: Segments | undefined): 
   const place = ops.reshape(ops.iota(x, addDims(length, 1)), [1, addDims(length, 1)]);
   const longer = ops.greaterOrEqual(segment, shorter);
   const within = ops.logicalOr(ops.less(place, ops.size(x, length)), longer);
-  const rows = ops.gather(x, ops.add(start, place), 2);
+  const row = ops.min(ops.add(start, place), ops.size(x, subDims(seq, 1)));
+  const rows = ops.gather(x, row, 2);
   const sums = ops.reduceSum(ops.where(ops.unsqueeze(within, [2]), rows, 0), [3], { keepDims: false });
   return ops.div(sums, ops.cast(ops.add(ops.size(x, length), ops.cast(longer, 'int64')), x.dtype));
 }

@@ -90,6 +90,7 @@ describe('scaled_dot_product', () => {
     const given = { ...feeds(5), k: randomArray('k', [2, 2, 5, 4]) };
     expect(() => run({}, given)).toThrow(ShapeError);
     expect(() => scaledDotProduct({ dropout: 1.5 })).toThrow(ConfigError);
-    expect(() => scaledDotProduct({ softcap: -1 })).toThrow(/softcap: wrong value; expected a number >= 0, got -1/);
+    expect(() => scaledDotProduct({ softcap: 0 })).toThrow(/softcap: wrong value; expected a number > 0, got 0/);
+    expect(() => scaledDotProduct({ scale: -0.5 })).toThrow(/scale: wrong value; expected a number > 0, got -0.5/);
   });
 });

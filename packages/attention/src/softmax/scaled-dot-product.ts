@@ -37,9 +37,9 @@ export const scaledDotProduct = defineBlock({
     /** causal mask: a query attends to no later position. Default: `false`. */
     causal: bool({ doc: 'causal mask: a query attends to no later position', default: false }),
     /** scale of the scores; default 1 / √head_dim. Optional. */
-    scale: num({ doc: 'scale of the scores; default 1 / √head_dim', optional: true }),
+    scale: num({ doc: 'scale of the scores; default 1 / √head_dim', above: 0, optional: true }),
     /** bound on the scores: softcap · tanh(score / softcap); absent: no bound. Optional. */
-    softcap: num({ doc: 'bound on the scores: softcap · tanh(score / softcap); absent: no bound', min: 0, optional: true }),
+    softcap: num({ doc: 'bound on the scores: softcap · tanh(score / softcap); absent: no bound', above: 0, optional: true }),
     /** dropout probability of attention weights in training. Default: `0`. */
     dropout: num({ doc: 'dropout probability of attention weights in training', min: 0, max: 0.99, default: 0 }),
   },

@@ -15,6 +15,7 @@ import { GraphBuilder } from '../ops/vocabulary';
 import type { Parameter } from '../parameter/parameter';
 import { carried, carriedDType } from '../sequence/boundary';
 import { contextOf } from '../sequence/context-of';
+import { checkPast } from '../sequence/io-state';
 import { type DType, isFloat } from '../tensor/tensor';
 import { matchWeights, type WeightSource } from '../weights/load';
 import type { LazyTensor } from '../weights/safetensors';
@@ -206,6 +207,7 @@ function trace(
   const graph = g.finish();
   checkOutputNames(graph, names);
   checkAllRead(graph, Object.keys(o.inputs));
+  checkPast(graph);
   return graph;
 }
 

@@ -56,7 +56,7 @@ async function tokensOf(m: Model, feeds: Readonly<Record<string, Tensor>> = {}, 
 }
 
 describe.each([cpu, portable(18)])('dropout in a generation on $name', (target) => {
-  it('is off where nobody trains', async () => {
+  it('is the identity without training', async () => {
     const plain = compiled({ target, draws: { seed: 1 } });
     expect(plain.signature.inputs.map((p) => p.name)).toEqual(['prompt']);
     const always = best(() => true);
@@ -124,7 +124,7 @@ describe('prompts', () => {
       'feed "lengths": the prompt has no tokens; expected 1 or more, got 0 at [1]',
     );
   });
-  it('leave room for what is generated, or the capacity is named', () => {
+  it('fit into the capacity with the generated tokens, or the error names capacity', () => {
     const long = { prompt: tensor('int64', [1, 5], [1, 2, 3, 4, 5]), lengths: tensor('int64', [1], [4]) };
     expect(() => completeFeeds(signature, long, 0)).toThrow(
       'feed "lengths": the capacity of the caches is too small for the prompt and the new tokens; expected at most 3, by generate.capacity, got 4 at [0]',

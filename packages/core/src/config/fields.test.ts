@@ -10,7 +10,9 @@ const cases: readonly (readonly [name: string, field: Field, right: readonly unk
   ['int', int({ doc }), [0, -0, 7, Number.MAX_SAFE_INTEGER], [0.5, 2 ** 53, Number.POSITIVE_INFINITY]],
   ['int with bounds', int({ doc, min: -2, max: 5 }), [-2, 0, 5], [-3, 6, 1.5]],
   ['int from 0', int({ doc, min: 0 }), [0, 11], [-1]],
-  ['num', num({ doc }), [0, 0.5, -1e300], [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]],
+  ['num', num({ doc }), [0, 0.5, -1e38, 2e-38], [1e39, -1e300, 1e-300, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]],
+  ['num above a bound', num({ doc, above: 0 }), [2e-38, 0.5], [0, -0, -1]],
+  ['num above one bound, up to another', num({ doc, above: 0, max: 2 }), [0.5, 2], [0, 2.5]],
   ['num with bounds', num({ doc, min: 0.25, max: 0.5 }), [0.25, 0.3, 0.5], [0.2, 0.51]],
 ];
 

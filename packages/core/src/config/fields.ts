@@ -46,7 +46,12 @@ export interface FilledSlot {
 
 /** The JSON Schema of a value: what its check reads, and what editors are given. */
 export type ValueSchema =
-  | { readonly type: 'integer' | 'number'; readonly minimum?: number; readonly maximum?: number }
+  | {
+      readonly type: 'integer' | 'number';
+      readonly minimum?: number;
+      readonly exclusiveMinimum?: number;
+      readonly maximum?: number;
+    }
   | { readonly type: 'boolean' }
   | { readonly type: 'string'; readonly enum?: readonly string[] }
   | { readonly type: 'array'; readonly items: ValueSchema; readonly minItems?: number; readonly maxItems?: number };
@@ -76,14 +81,18 @@ function field<T, O extends FieldOptions<T>>(
 
 interface Range {
   readonly min?: number;
+  /** Like `min`, but the bound itself is not a value. */
+  readonly above?: number;
   readonly max?: number;
 }
-const bounds = ({ min, max }: Range): string => {
+const bounds = ({ min, above, max }: Range): string => {
   if (min !== undefined && max !== undefined) return ` from ${min} to ${max}`;
-  return min !== undefined ? ` >= ${min}` : max !== undefined ? ` <= ${max}` : '';
+  const least = min !== undefined ? ` >= ${min}` : above !== undefined ? ` > ${above}` : '';
+  return max === undefined ? least : `${least && `${least} and`} <= ${max}`;
 };
-const limits = ({ min, max }: Range) => ({
+const limits = ({ min, above, max }: Range) => ({
   ...(min !== undefined && { minimum: min }),
+  ...(above !== undefined && { exclusiveMinimum: above }),
   ...(max !== undefined && { maximum: max }),
 });
 
@@ -91,7 +100,7 @@ const limits = ({ min, max }: Range) => ({
 export function int<const O extends FieldOptions<number> & Range>(options: O): Field<number, PresenceOf<O>, never> {
   return field<number, O>('int', options, `an integer${bounds(options)}`, { type: 'integer', ...limits(options) });
 }
-/** A finite number. */
+/** A number that float32 can hold: a larger one would become infinite in a model, a smaller one 0. */
 export function num<const O extends FieldOptions<number> & Range>(options: O): Field<number, PresenceOf<O>, never> {
   return field<number, O>('num', options, `a number${bounds(options)}`, { type: 'number', ...limits(options) });
 }
@@ -152,10 +161,17 @@ function fits(schema: ValueSchema, value: unknown): boolean {
       );
     default:
       return (
-        (schema.type === 'integer' ? Number.isSafeInteger(value) : Number.isFinite(value)) &&
-        isWithin(value as number, schema.minimum, schema.maximum)
+        (schema.type === 'integer' ? Number.isSafeInteger(value) : isFloat32(value)) &&
+        isWithin(value as number, schema.minimum, schema.maximum) &&
+        !((value as number) <= (schema.exclusiveMinimum ?? Number.NEGATIVE_INFINITY))
       );
   }
 }
+/** The least normal float32: processors may take what is smaller as 0. */
+const leastFloat32 = 2 ** -126;
+
+/** Whether float32 holds a number of this size. */
+export const isFloat32 = (x: unknown): boolean =>
+  typeof x === 'number' && Number.isFinite(Math.fround(x)) && (x === 0 || Math.abs(x) >= leastFloat32);
 const isWithin = (n: number, least = Number.NEGATIVE_INFINITY, most = Number.POSITIVE_INFINITY): boolean =>
   n >= least && n <= most;

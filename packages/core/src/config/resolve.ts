@@ -1,10 +1,10 @@
 // From a plain config to a module: defaults, inheritance and checks, all with a path.
 import type { AnyBlock, BuildContext } from '../block/block-definition';
-import { ConfigError, describe, nearest } from '../error';
+import { ConfigError, describe, nearest, ShapeError } from '../error';
 import { type AnyModule, isModule, module } from '../module/module';
 import { checkMasks } from '../sequence/check-masks';
 import type { SequenceContext } from '../sequence/context';
-import { accepts, type Field } from './fields';
+import { accepts, type Field, isFloat32 } from './fields';
 
 type Values = Record<string, unknown>;
 
@@ -42,7 +42,7 @@ export function build(block: AnyBlock, config: unknown, place: BuildContext): An
     if (filled.check) checks.push(filled.check);
     Object.defineProperty(json, name, { get: filled.config, enumerable: true });
   }
-  const made = definition.create(Object.freeze(built) as never, place);
+  const made = created(() => definition.create(Object.freeze(built) as never, place), label, values);
   for (const check of checks) check();
   // `create` may return a plain function (no parameters) or a module; either way the result is one module that carries kind, name and config.
   const about = {
@@ -69,6 +69,27 @@ export function build(block: AnyBlock, config: unknown, place: BuildContext): An
   );
 }
 
+// Only the block knows which fields the sizes of a parameter come from.
+function created<T>(create: () => T, label: string, values: Values): T {
+  try {
+    return create();
+  } catch (cause) {
+    if (!(cause instanceof ShapeError) || cause.path !== 'parameter') throw cause;
+    const { problem, expected, got } = cause;
+    const large = Object.entries(values).filter(([, v]) => typeof v === 'number' && v > 1e6);
+    throw new ConfigError(
+      {
+        path: label,
+        problem: `a parameter has ${problem}`,
+        ...(expected && { expected }),
+        ...(got && { got }),
+        hint: `Large fields: ${large.map(([name, v]) => `${name} ${v}`).join(', ')}`,
+      },
+      { cause },
+    );
+  }
+}
+
 function valueIn(f: Field, name: string, given: Values, above: Values, label: string, place: BuildContext): unknown {
   let value = given[name];
   if (value === undefined && f.inherit) value = place.enclosing?.[name];
@@ -84,7 +105,7 @@ function valueIn(f: Field, name: string, given: Values, above: Values, label: st
   if (!accepts(f, value))
     throw new ConfigError({
       path,
-      problem: 'wrong value',
+      problem: f.type === 'num' && Number.isFinite(value) && !isFloat32(value) ? 'out of the range of float32' : 'wrong value',
       expected: f.expected,
       got: describe(value),
       hint: `This option: ${f.doc}`,

@@ -59,6 +59,7 @@ function many(kind: string, given: unknown, placeOf: (layer: number) => BuildCon
           problem: `no config for layer ${layer}`,
           expected: `a list of at least ${layer + 1}`,
           got: `a list of ${given.length}`,
+          hint: 'Give one config for all layers, or as many as there are layers (depth)',
         });
       chosen = given[layer];
     } else if (typeof given === 'function' && !isModule(given) && !('definition' in given))

@@ -96,7 +96,7 @@ export class Builder implements GraphBuilder {
     if (typeof size === 'number' && typeof max === 'number') {
       if (size <= max) return;
       throw new ShapeError({
-        path: this.where,
+        path: this.where || by || 'inputs',
         problem,
         expected: `at most ${max}${by ? `, by ${by}` : ''}`,
         got: String(size),

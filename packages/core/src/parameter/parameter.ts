@@ -1,5 +1,6 @@
 // Parameters: tensors that training changes and checkpoints store.
-import type { DType } from '../tensor/tensor';
+import { ShapeError } from '../error';
+import { countOf, type DType } from '../tensor/tensor';
 import type { Fans, Init, Role } from './init';
 
 /** Options of a parameter besides its dims and its initialisation. */
@@ -18,11 +19,23 @@ export interface ParameterOptions {
   readonly trainable?: boolean;
 }
 
-/** A named array of fixed dims. The same object in two places is a tied weight. */
+/**
+ * A named array of fixed dims. The same object in two places is a tied weight.
+ *
+ * Throws   ShapeError for dims whose product is not an integer below 2^53
+ */
 export class Parameter {
   constructor(
     readonly dims: readonly number[],
     readonly init: Init,
     readonly options: ParameterOptions = {},
-  ) {}
+  ) {
+    if (!Number.isSafeInteger(countOf(dims)))
+      throw new ShapeError({
+        path: 'parameter',
+        problem: 'more numbers than can be counted exactly',
+        expected: 'fewer than 2^53',
+        got: `[${dims.join(', ')}]`,
+      });
+  }
 }

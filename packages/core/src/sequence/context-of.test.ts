@@ -1,10 +1,19 @@
 import { describe, expect, it } from 'vitest';
+import { compile } from '../compile/compile';
 import type { Dim } from '../dim/dim';
 import { interpret } from '../interpret/interpret';
+import type { Value } from '../ir/graph';
+import { module } from '../module/module';
+import { cast } from '../ops/cast';
+import { add } from '../ops/elementwise';
+import { unsqueeze } from '../ops/movement';
 import { GraphBuilder } from '../ops/vocabulary';
+import { portable } from '../targets/portable';
 import { tensor, toArray } from '../tensor/convert';
 import type { DType } from '../tensor/tensor';
+import { attend, crossAttentionKeyValues, type SequenceContext } from './context';
 import { contextOf } from './context-of';
+import { padded, splitHeads } from './layout';
 
 type Inputs = readonly (readonly [name: string, dtype: DType, dims: readonly Dim[]])[];
 
@@ -118,5 +127,50 @@ describe('inputs that would be ignored in silence, or appear twice', () => {
     expect(() => contextWith({ ids, past_lengths: ['int64', ['batch']] }, { layout: 'padded', state: { io: 7 } })).toThrow(
       'past_lengths: an input of this name exists already. The graph creates this input itself, so do not declare it',
     );
+  });
+});
+
+describe('a state', () => {
+  const decoder = module({}, ({ x }: Readonly<Record<string, Value>>, ctx: SequenceContext) => {
+    const heads = (v: Value): Value => splitHeads(v, 2, padded);
+    const [k, v, at] = crossAttentionKeyValues(ctx, (m) => [heads(m.hiddenStates), heads(m.hiddenStates)]);
+    return { y: attend(heads(x!), k, v, at) };
+  });
+  const compiled = (mask: readonly Dim[]) =>
+    compile(decoder, {
+      target: portable(),
+      state: 'io',
+      inputs: {
+        x: ['float32', ['batch', 'seq', 6]],
+        memory: ['float32', ['batch', 'memory_seq', 6]],
+        memory_mask: ['bool', mask],
+      },
+    });
+
+  it('takes a mask over the cached positions of a memory and those of the call', () => {
+    const { inputs } = compiled(['batch', 'past_memory + memory_seq']).signature;
+    expect(inputs.map(({ name }) => name)).toContain('memory_mask');
+  });
+
+  it('refuses a mask of the positions of the call alone', () => {
+    expect(() => compiled(['batch', 'memory_seq'])).toThrow(
+      /^inputs\.memory_mask: with a state .*; expected \[batch, memory_seq \+ past_memory\], got bool\[batch, memory_seq\]/,
+    );
+  });
+
+  const counting = module({}, ({ x }: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({
+    y: add(x!, unsqueeze(cast(ctx.positions, 'float32'), [2])),
+  }));
+  const inputs = { x: ['float32', ['batch', 'seq', 6]] } as const;
+
+  it('refuses to count positions from the end of a growing cache that nothing fills', () => {
+    expect(() => compile(counting, { target: portable(), inputs, state: 'io' })).toThrow(
+      /^state: positions are counted from the end of a growing cache.*expected state: \{ io: capacity \}.*got state: 'io'/,
+    );
+  });
+
+  it('counts them from past_lengths with a capacity', () => {
+    const { signature } = compile(counting, { target: portable(), inputs, state: { io: 13 } });
+    expect(signature.inputs.map(({ name }) => name).sort()).toEqual(['past_lengths', 'x']);
   });
 });

@@ -56,7 +56,7 @@ export interface SequenceInputs {
  *   bool [batch or 1, heads or 1, seq or 1, kv_seq]: pairs that may attend
  * - `attention_bias` float [batch or 1, heads or 1, seq, kv_seq]: added to every score
  * - `position_ids` int64 [batch, seq] or [tokens]: instead of counted positions
- * - `memory` [batch, memory_seq, dim] with `memory_lengths` [batch] or `memory_mask` [batch, memory_seq]
+ * - `memory` [batch, memory_seq, dim] with `memory_lengths` [batch] or `memory_mask` [batch, memory_seq], with a state [batch, past_memory + memory_seq]
  *
  * Inputs of other names are the sequence if no input has one of these names. The order of inputs never matters. A state adds its own inputs, which
  * are not declared, such as `past_lengths` int64 [batch], the positions already in its caches.
@@ -97,6 +97,7 @@ export function contextOf(g: GraphBuilder, inputs: Inputs, o: SequenceInputs): M
   if (of.denseMask) masks.push(dense(of.denseMask.value));
   if (additive) masks.push(additive.mask);
   const biases = [...(of.attentionBias ? [of.attentionBias.value] : []), ...(additive ? [additive.bias] : [])];
+  if (state && typeof o.state !== 'function') checkMemoryMask(roles);
   const read = withoutPadding(g, inputs, roles, {
     lengths,
     keep: [padding, additive?.keys].filter((v) => v !== undefined),
@@ -198,6 +199,22 @@ function packedLayout(g: GraphBuilder, lengths: Value, rows: Dim): PackedLayout 
   };
 }
 type PackedLayout = Extract<Layout, { kind: 'packed' }>;
+
+// A state keeps the keys of a memory, and no mask of them.
+function checkMemoryMask({ of }: InputsByRole): void {
+  const { memory, memoryKeyPadding: given } = of;
+  if (!memory || !given) return;
+  const [batch, memorySeq] = memory.value.dims as readonly [Dim, Dim];
+  const rows = addDims(memoryDim, memorySeq);
+  if (given.value.dims[1] === rows) return;
+  throw new ConfigError({
+    path: `inputs.${given.name}`,
+    problem: 'with a state it masks the cached positions of the memory and those of the call',
+    expected: `[${batch}, ${rows}]`,
+    got: printType(given.value),
+    hint: 'Feed the same mask in every call; in calls after the first the memory is empty and all its positions are cached',
+  });
+}
 
 // The inputs as blocks read them.
 function withoutPadding(g: GraphBuilder, inputs: Inputs, roles: InputsByRole, own: Padding): Inputs {

@@ -137,7 +137,7 @@ describe('the sequences that attend', () => {
 });
 
 describe('feeds are checked against roles', () => {
-  it.each([3, 1000, -1])('a length of %d in sequences of 2 rows is refused', (length) => {
+  it.each([3, 1000, -1])('a length of %d in sequences of 2 positions is refused', (length) => {
     const { signature } = compiled({ x, lengths: ['int64', ['batch']] });
     const feeds = { x: tensor('float32', [1, 2, 4], new Array(8).fill(1)), lengths: tensor('int64', [1], [length]) };
     expect(() => completeFeeds(signature, feeds, 0)).toThrow(

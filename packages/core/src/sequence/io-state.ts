@@ -1,7 +1,8 @@
 // A state whose caches are inputs and outputs of the graph: growing, or of fixed capacity.
 
-import { type Dim, subDims } from '../dim/dim';
-import type { GraphBuilder, Value } from '../ir/graph';
+import { type Dim, namesOfDim, subDims } from '../dim/dim';
+import { ConfigError } from '../error';
+import type { Graph, GraphBuilder, Value } from '../ir/graph';
 import { cacheAppend } from '../ops/cache';
 import { concat } from '../ops/movement';
 import { received } from './boundary';
@@ -77,6 +78,22 @@ export function ioState(g: GraphBuilder, { batch }: CallSizes, capacity: number 
       return result;
     },
   };
+}
+
+/**
+ * Refuses a growing cache whose length no input determines: positions are counted from its end, and nothing in the model appends to it.
+ *
+ * Throws   ConfigError that names the state
+ */
+export function checkPast({ inputs }: Graph): void {
+  const counting = inputs.find(({ leaf }) => leaf?.kind === 'derived' && leaf.how === 'past_lengths' && leaf.plus === pastDim);
+  if (!counting || inputs.some(({ dims }) => dims.some((d) => namesOfDim(d).includes(pastDim)))) return;
+  throw new ConfigError({
+    path: 'state',
+    problem: 'positions are counted from the end of a growing cache, and the model has no self attention with a cache',
+    expected: 'state: { io: capacity }, and past_lengths in every call after the first',
+    got: "state: 'io'",
+  });
 }
 
 /** Requires free capacity for the new tokens: a kernel that appends in place would write beyond the end. A growing cache has the same length for all sequences. */

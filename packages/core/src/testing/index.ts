@@ -18,4 +18,5 @@ export {
   type TraceOptions,
   traceBlock,
 } from './run-block';
+export { type SweepOptions, sweep } from './sweep';
 export { typesOf, type Variant, variantsOf } from './variants';

@@ -27,6 +27,8 @@ export const smelu = defineBlock({
     ({ beta }) =>
     (x: Value) => {
       const bend = ops.clip(ops.add(x, beta), 0, 2 * beta);
-      return ops.add(ops.mul(ops.mul(bend, bend), 1 / (4 * beta)), ops.relu(ops.sub(x, beta)));
+      // At most half of the other factor, so that no square overflows.
+      const share = ops.mul(bend, 1 / (4 * beta));
+      return ops.add(ops.mul(share, bend), ops.relu(ops.sub(x, beta)));
     },
 });

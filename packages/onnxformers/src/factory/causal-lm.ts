@@ -60,6 +60,7 @@ export const causalLm = defineBlock({
         path: `${path}.tied`,
         problem: 'tied is set, but the model has no embedding',
         expected: 'an embedding, or tied: false',
+        got: 'no embedding',
       });
     const head = logitsHead(dim, vocabSize, { tied: tied ? embedding : undefined, bias: headBias });
     return module({ ...backbone, head }, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({

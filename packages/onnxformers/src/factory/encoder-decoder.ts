@@ -104,6 +104,7 @@ export const encoderDecoder = defineBlock({
         path: `${path}.tied`,
         problem: 'tied is set, but there is no head or no embedding to tie',
         expected: 'vocabSize and a decoder with an embedding',
+        got: vocabSize === undefined ? 'no vocabSize' : 'a decoder without an embedding',
       });
     const head =
       vocabSize === undefined

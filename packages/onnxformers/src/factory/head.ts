@@ -31,12 +31,14 @@ export function logitsHead(
 }
 
 function tableOf(embedding: AnyModule, dim: number, count: number): Parameter {
-  for (const p of namesOf(embedding).parameters.values())
-    if (p.options.role === 'embedding' && p.dims[0] === count && p.dims[1] === dim) return p;
+  const all = [...namesOf(embedding).parameters].filter(([, { options }]) => options.role === 'embedding');
+  for (const [, p] of all) if (p.dims[0] === count && p.dims[1] === dim) return p;
+  const tables = all.map(([name, { dims }]) => `${name} [${dims.join(', ')}]`);
   throw new ConfigError({
     path: 'tied',
     problem: 'the embedding has no table that the head could use',
     expected: `a parameter [${count}, ${dim}] of the role "embedding"`,
-    hint: 'Set tied: false, or make vocabSize and dim agree',
+    got: tables.join(', ') || 'none',
+    hint: 'Set tied: false, or make vocabSize and dim (embeddingDim) of the embedding and the model agree',
   });
 }

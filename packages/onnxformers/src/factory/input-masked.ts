@@ -58,7 +58,12 @@ export const inputMasked = defineBlock({
   create({ layer }, { path }) {
     return module({ layer }, (x: Value, ctx: SequenceContext) => {
       if (ctx.state)
-        throw new ConfigError({ path, problem: 'input_masked does not support a cache or another state', expected: 'no state' });
+        throw new ConfigError({
+          path,
+          problem: 'input_masked does not support a cache or another state',
+          expected: 'no state',
+          got: 'a state',
+        });
       const scale = ctx.shared.get<Value | undefined>(key, () => undefined);
       const rows = scale ? ops.mul(x, ops.unsqueeze(ops.cast(scale, x.dtype), [-1])) : x;
       return layer(

@@ -1,5 +1,5 @@
 // Pooling over a sequence.
-import { type SequenceContext, ShapeError, type Value } from '@onnxformers/core';
+import { ConfigError, type SequenceContext, type Value } from '@onnxformers/core';
 import { impliedBy } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 
@@ -7,15 +7,17 @@ import * as ops from '@onnxformers/core/ops';
  * Pooling: one vector for each sequence, the first or the mean of its real positions (by `lengths` and `attention_mask`; 0 if there are none).
  *
  * Shapes   x [batch, seq, dim] → [batch, dim]
- * Throws   ShapeError for a packed batch
+ * Throws   ConfigError for a packed batch
  */
 export function pool(x: Value, ctx: SequenceContext, by: 'first' | 'mean'): Value {
   if (ctx.layout.kind === 'packed')
-    throw new ShapeError({
-      path: x.graph.where,
+    throw new ConfigError({
+      path: 'layout',
       problem: 'pooling does not support packed batches',
-      hint: 'Compile the classifier with layout: "padded"',
+      expected: "layout: 'padded'",
+      got: "layout: 'packed'",
     });
+  x.graph.root.limit({ size: x.dims[1]!, min: 1, problem: 'no positions to pool', by: 'pooling' });
   if (by === 'first') return firstRow(x, impliedBy(ctx.mask).keyPadding);
   const real = realRows(x, ctx);
   if (!real) return ops.reduceMean(x, [1], { keepDims: false });
