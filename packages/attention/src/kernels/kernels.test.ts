@@ -161,7 +161,7 @@ describe('packed sequences', () => {
     });
   });
 
-  it('are left alone where a query must not see what comes later', () => {
+  it('are not changed where a query must not attend to later keys', () => {
     const { refused } = chosen(compiledFor(targets.cuda, { bias: true, causal: true }));
     expect(refused).toContainEqual({
       rule: usePackedMultiHeadAttention.name,

@@ -57,7 +57,7 @@ function counted(t: Tensor): LazyTensor & { reads: number } {
 }
 
 describe('a weight expressed by others', () => {
-  it('is what plain loops make of them', async () => {
+  it('agrees with plain loops', async () => {
     const sizes = fc.integer({ min: 1, max: 9 });
     await fc.assert(
       fc.asyncProperty(sizes, sizes, sizes, fc.constantFrom('float16' as const, 'float32' as const), async (q, k, dim, dtype) => {
@@ -97,14 +97,14 @@ describe('a weight expressed by others', () => {
     expect([a.reads, b.reads, c.reads]).toEqual([2, 2, 0]);
   });
 
-  it('is there at once where its operands are', () => {
+  it('is available synchronously if its operands are', () => {
     const half = expressWeight([count('int32', [4]), lazyTensor(count('int32', [4], 4))], (x, y) =>
       slice(concat([x, y], 0), { axes: [0], starts: [2], ends: [6] }),
     );
     expect(half.loadSync!()).toEqual(count('int32', [4], 2));
   });
 
-  it('can be made of expressed weights, and of constants alone', async () => {
+  it('can be computed from expressed weights, and from constants only', async () => {
     const twice = expressWeight([count('float32', [3], 1)], (x) => mul(x, 2));
     const joined = expressWeight([twice, twice], (x, y) => concat([x, y], 0));
     expect(Array.from(toArray(await joined.load()).data)).toEqual([2, 4, 6, 2, 4, 6]);
