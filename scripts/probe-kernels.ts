@@ -2,6 +2,7 @@
  * Probes for which ops runtimes have a kernel, by dtype, and writes the tables to `packages/core/src/targets/kernels.generated.ts`.
  *
  *     tsx scripts/probe-kernels.ts [providers, default: all that can be probed here]
+ *     tsx scripts/probe-kernels.ts --fusions    probes only the optimisations of the runtimes, which takes a minute
  *     tsx scripts/probe-kernels.ts --check      fails if the installed CPU runtime differs from the file
  *
  * cpu      onnxruntime-node of this workspace
@@ -17,13 +18,12 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import type { Model } from '../packages/core/src/compile/compile';
-import { serialize } from '../packages/core/src/compile/serialize';
-import { ShapeError } from '../packages/core/src/error';
 import { toBytes } from '../packages/core/src/onnx/encode';
-import type { OnnxGraph, OnnxModel, OnnxNode } from '../packages/core/src/onnx/model';
+import type { OnnxGraph, OnnxNode } from '../packages/core/src/onnx/model';
 import { type DType, dtypes } from '../packages/core/src/tensor/tensor';
 import { root } from './pnpm.mjs';
+import { type FusionRows, joined, wrongFusions } from './probe/fusions';
+import { modelOf } from './probe/models';
 import { type Probe, type Provider, place } from './probe/placement';
 import { contribSamples, controlSamples, probed, type Sample, vocabularySamples } from './probe/samples';
 
@@ -43,7 +43,7 @@ const probedDtypes = dtypes.filter((d) => d !== 'int4' && d !== 'uint4');
 
 type Row = { own: string; cpu?: string };
 type Rows = Record<string, Row | null>;
-type Answer = { runtime: string; kernels: Rows };
+type Answer = { runtime: string; kernels: Rows; fusions: FusionRows };
 type Table = Answer & { older: Answer[] };
 type Tables = Partial<Record<Provider['name'], Table>>;
 
@@ -60,7 +60,8 @@ async function questions(samples: readonly Sample[], folder: string): Promise<Qu
     const count = (perRow.get(sample.row) ?? 0) + 1;
     if (count > samplesPerRow) continue;
     for (const dtype of probedDtypes) {
-      const model = modelOf(sample, dtype);
+      const graph = sample.build(dtype);
+      const model = graph && modelOf(graph);
       if (!model) continue;
       perRow.set(sample.row, count);
       const since = model.opsets['']!;
@@ -81,22 +82,6 @@ async function questions(samples: readonly Sample[], folder: string): Promise<Qu
   return asked;
 }
 
-function modelOf(sample: Sample, dtype: DType): OnnxModel | undefined {
-  const graph = sample.build(dtype);
-  const about = {
-    target: { name: 'probe', opset: 26 },
-    dtype: 'float32',
-    parameterInputs: new Set(),
-    names: { nameOf: new Map(), parameters: new Map() },
-  };
-  try {
-    return graph && serialize({ graph, ...about } as unknown as Model);
-  } catch (error) {
-    if (error instanceof ShapeError) return undefined; // a size that this node alone does not tell
-    throw error;
-  }
-}
-
 const nodesOf = (graph: OnnxGraph): OnnxNode[] =>
   graph.nodes.flatMap((n) => [n, ...Object.values(n.attributes).flatMap((a) => (a.type === 'graph' ? nodesOf(a.value) : []))]);
 
@@ -104,7 +89,7 @@ function tableOf(
   provider: Provider['name'],
   all: readonly Question[],
   { placements: found, version }: ReturnType<typeof place>,
-): Answer {
+): Omit<Answer, 'fusions'> {
   const highest = Math.max(...opsets[provider]);
   const asked = all.map((q, i) => ({ ...q, placement: found[i]! })).filter((q) => q.opset <= highest);
   const kernels: Rows = {};
@@ -136,8 +121,15 @@ function withAnswer(table: Table | undefined, answer: Answer): Table {
   const differing = [...rows].sort().filter((r) => text(table.kernels[r]) !== text(answer.kernels[r]));
   const kernels = Object.fromEntries(differing.map((r) => [r, answer.kernels[r] ?? null]));
   const others = table.older.filter((o) => o.runtime !== answer.runtime);
-  const older = [...others, { runtime: answer.runtime, kernels }];
+  const older = [...others, { ...answer, kernels }];
   return { ...table, older: older.sort((a, b) => b.runtime.localeCompare(a.runtime, 'en', { numeric: true })) };
+}
+
+/** What a table says of a version. */
+function answerOf(table: Table, runtime: string): Answer {
+  const found = [table, ...table.older].find((a) => a.runtime === runtime);
+  if (!found) throw new Error(`the tables have no version ${runtime}`);
+  return found;
 }
 
 function providers(): Provider[] {
@@ -175,13 +167,20 @@ function print(tables: Tables): string {
     Object.entries(kernels)
       .map(([key, r]) => `${indent}${quoted(key)}: ${value(r)},\n`)
       .join('');
-  const older = ({ runtime, kernels }: Answer) =>
-    `      {\n        runtime: '${runtime}',\n        kernels: {\n${rows(kernels, '          ')}        },\n      },\n`;
+  const answer = (a: Answer, indent: string): string =>
+    `${indent}runtime: '${a.runtime}',\n${indent}kernels: {\n${rows(a.kernels, `${indent}  `)}${indent}},\n${indent}fusions: {\n${Object.entries(
+      a.fusions,
+    )
+      .map(([fusion, dtypes]) => `${indent}  ${quoted(fusion)}: '${dtypes}',\n`)
+      .join('')}${indent}},\n`;
+  const older = (a: Answer) => `      {\n${answer(a, '        ')}      },\n`;
   const table = ([name, t]: [string, Table]) =>
-    `  ${name}: {\n    runtime: '${t.runtime}',\n    kernels: {\n${rows(t.kernels, '      ')}    },\n    older: [\n${t.older.map(older).join('')}    ],\n  },`;
+    `  ${name}: {\n${answer(t, '    ')}    older: [\n${t.older.map(older).join('')}    ],\n  },`;
   return `// Made by scripts/probe-kernels.ts from the answers of the runtimes named below. Not to be edited by hand.
 // own: dtypes that have a kernel on the provider itself; cpu: dtypes that the provider leaves to the CPU, with copies around the node.
 // Behind the key of an op stands its form, where it has some. older: the rows that differ on older versions; null: no kernel.
+// fusions: dtypes in which an optimisation of the runtime, on unless a session turns it off, breaks the session or changes its numbers. Those of
+// the CPU are listed for GPUs too, whose numbers a probe without a GPU does not see: a graph is rewritten in the same way for all.
 
 export const kernelTables = {
 ${Object.entries(tables)
@@ -197,15 +196,24 @@ const wanted = check ? ['cpu'] : args.filter((a) => !a.startsWith('--'));
 const folder = mkdtempSync(join(tmpdir(), 'probe-kernels-'));
 try {
   const samples = [...(await vocabularySamples()), ...controlSamples, ...contribSamples];
-  const asked = await questions(samples, folder);
+  const asked = args.includes('--fusions') ? [] : await questions(samples, folder);
   const before = await known();
-  const tables: Tables = { ...before };
+  const tables: Tables = structuredClone(before);
   for (const provider of providers().filter((p) => !wanted.length || wanted.includes(p.name))) {
-    const answer = tableOf(provider.name, asked, place(asked, provider, folder));
-    const count = Object.keys(answer.kernels).length;
-    console.log(`${provider.name}: ${asked.length} models, ${count} rows with a kernel, ONNX Runtime ${answer.runtime}`);
+    const about = { opsets: opsets[provider.name], compares: provider.name !== 'cuda' };
+    const { version, fusions: found } = await wrongFusions(provider, about, folder);
+    const partly = provider.name === 'cuda' || provider.name === 'webgpu';
+    const fusions = partly ? joined(found, answerOf(tables.cpu!, version).fusions) : found;
+    console.log(`${provider.name}: fusions that go wrong: ${JSON.stringify(fusions)}, ONNX Runtime ${version}`);
+    if (args.includes('--fusions')) {
+      Object.assign(answerOf(tables[provider.name]!, version), { fusions });
+      continue;
+    }
+    const placed = tableOf(provider.name, asked, place(asked, provider, folder));
+    const count = Object.keys(placed.kernels).length;
+    console.log(`${provider.name}: ${asked.length} models, ${count} rows with a kernel, ONNX Runtime ${placed.runtime}`);
     // A provider that did not start has no kernel for anything; its rows stay.
-    if (count) tables[provider.name] = withAnswer(tables[provider.name], answer);
+    if (count) tables[provider.name] = withAnswer(tables[provider.name], { ...placed, fusions });
     else process.exitCode = 1;
   }
   if (!check) writeFileSync(file, print(tables));

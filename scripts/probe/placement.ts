@@ -37,14 +37,41 @@ export function place(
   { name, env }: Provider,
   folder: string,
 ): { readonly placements: Placement[]; readonly version: string } {
+  const placements: Placement[] = probes.map(() => 'none');
+  const version = askInTurn(
+    'open-sessions.mjs',
+    probes.map((p) => p.path),
+    { name, env },
+    folder,
+    (part, index) => {
+      placements[index] = unsupported.test(part)
+        ? 'refused'
+        : /^@@loaded/m.test(part)
+          ? placementOf(part, placedAs[name], probes[index]!)
+          : 'none';
+    },
+  );
+  return { placements, version };
+}
+
+/**
+ * Runs a script over a list of models, again from the next one where a model brings the process down, and hands over what it said about each.
+ * Returns the version of the runtime.
+ */
+export function askInTurn(
+  script: string,
+  models: readonly unknown[],
+  { name, env }: Provider,
+  folder: string,
+  hear: (said: string, index: number) => void,
+): string {
   const list = join(folder, `${name}.json`);
   const log = join(folder, `${name}.log`);
-  writeFileSync(list, JSON.stringify(probes.map((p) => p.path)));
-  const placements: Placement[] = probes.map(() => 'none');
+  writeFileSync(list, JSON.stringify(models));
   let version = '';
-  for (let from = 0; from < probes.length; ) {
+  for (let from = 0; from < models.length; ) {
     const out = openSync(log, 'w');
-    spawnSync(process.execPath, [join(import.meta.dirname, 'open-sessions.mjs'), list, name, String(from)], {
+    spawnSync(process.execPath, [join(import.meta.dirname, script), list, name, String(from)], {
       env: { ...process.env, ...env },
       stdio: ['ignore', out, out],
     });
@@ -56,16 +83,12 @@ export function place(
     if (!parts.length) throw new Error(`no session was opened on ${name}: ${text.slice(-2000)}`);
     for (const part of parts) {
       const index = Number.parseInt(part, 10);
-      placements[index] = unsupported.test(part)
-        ? 'refused'
-        : /^@@loaded/m.test(part)
-          ? placementOf(part, placedAs[name], probes[index]!)
-          : 'none';
+      hear(part, index);
       from = index + 1;
     }
     if (text.includes('@@end')) break;
   }
-  return { placements, version };
+  return version;
 }
 
 function placementOf(log: string, own: string, { nodes, node: name }: Probe): Placement {

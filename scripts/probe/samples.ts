@@ -6,7 +6,7 @@ import { type Attrs, defineOp, domainOf, Identity, type Op, type TensorType } fr
 import { apply, type Graph, type Node, subgraphsOf, type Value } from '../../packages/core/src/ir/graph';
 import { GatherBlockQuantized } from '../../packages/core/src/kernels/gather-block-quantized';
 import { MatMulNBits } from '../../packages/core/src/kernels/mat-mul-n-bits';
-import { dtypeOf } from '../../packages/core/src/lower/target';
+import { dtypeOf } from '../../packages/core/src/lower/dtype-of';
 import { cast } from '../../packages/core/src/ops/cast';
 import { cond, loop } from '../../packages/core/src/ops/control';
 import { GraphBuilder } from '../../packages/core/src/ops/vocabulary';

@@ -137,8 +137,8 @@ export interface Rule {
   readonly name: string;
   /** Key of the op that it matches. */
   readonly op: string;
-  /** True: tried only where the target does not run the node as it is (a remedy). */
-  readonly remedy?: true;
+  /** Tried only where the target refuses the node as it is, for a reason of which this is true (a remedy). */
+  readonly remedy?: (why: Reason) => boolean;
   /** The match at a node, or why the rule does not apply. */
   match(node: Node, around: MatchContext): Outcome;
 }

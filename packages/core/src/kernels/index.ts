@@ -1,6 +1,7 @@
 // Rules between ops of core: they do not belong to a block, so every model has them.
 import type { Rule } from '../lower/rule';
 import { unpackRows, useGatherBlockQuantized } from './gather-block-quantized';
+import { keepApart } from './keep-apart';
 import { splitLowRank } from './low-rank';
 import { useMatMulNBits } from './mat-mul-n-bits';
 import { cosineWithinATurn, sineWithinATurn } from './range-reduction';
@@ -13,4 +14,5 @@ export const coreRules: readonly Rule[] = [
   splitLowRank,
   sineWithinATurn,
   cosineWithinATurn,
+  ...keepApart,
 ];

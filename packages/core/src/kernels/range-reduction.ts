@@ -2,6 +2,7 @@
 
 import type { Op } from '../ir/define-op';
 import { madeBy, type Value } from '../ir/graph';
+import { defineReasons } from '../lower/reason';
 import { type Rule, rule } from '../lower/rule';
 import { constantOf } from '../ops/accept';
 import { cast } from '../ops/cast';
@@ -11,6 +12,11 @@ import { Cos, cos, floor, Sin, sin } from '../ops/unary';
 // 2π in parts of 8 bits, whose products with up to 2¹⁶ are exact in float32, and the remainder.
 const [first, second] = [6.28125, 253 / 2 ** 17];
 const left = Math.fround(2 * Math.PI - first - second);
+
+/** Why a sine or cosine needs it. */
+export const rangeReasons = defineReasons({
+  angles: () => 'shaders are precise only for angles between −π and π',
+});
 
 /** An angle reduced to −π … π (range reduction); the error is at most 2⁻²² for a float32 x of up to 2¹⁶ turns. */
 function withinATurn(x: Value): Value {
@@ -26,7 +32,7 @@ const reduced = (name: string, op: Op, f: (x: Value) => Value): Rule => ({
   ...rule(`${name} → ${name} within a turn`, op, ({ operands: [x], outputs }) =>
     isWithinATurn(x) ? undefined : { covers: outputs, emit: (get) => [cast(f(withinATurn(cast(get(x!), 'float32'))), x!.dtype)] },
   ),
-  remedy: true,
+  remedy: rangeReasons.angles.is,
 });
 
 /** sin x → sin (x − 2π n), for kernels that require an angle between −π and π. */

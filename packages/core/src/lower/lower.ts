@@ -9,11 +9,12 @@ import { isFloat } from '../tensor/tensor';
 import { sizesLeadingTo } from './branches';
 import { withConstants } from './constants';
 import type { Decision } from './decision';
+import { dtypeOf } from './dtype-of';
 import type { Reason } from './reason';
 import { reasons } from './reasons';
 import { Cycle, type Found, nameOf, replay } from './rewrite';
 import { type Match, type MatchContext, outcomesOf, type Refusal, type Rule, refuse } from './rule';
-import { accepts, dtypeOf, kernelOf, type Machine, rowOf, type Target } from './target';
+import { accepts, kernelOf, type Machine, rowOf, type Target } from './target';
 
 /** Options of {@link lower}. */
 export interface LowerOptions {
@@ -92,7 +93,7 @@ class Lowering {
     const found: Candidate[] = [];
     for (const node of nodes)
       for (const rule of this.rulesOf(node)) {
-        if (rule.remedy && accepts(this.target, this.machine, node) === true) continue;
+        if (rule.remedy && !this.helps(rule, node)) continue;
         outcomesOf(rule.match(node, around)).forEach((outcome, way) => {
           if ('refused' in outcome) return this.refuse(node, rule.name, outcome);
           const candidate = { rule: rule.name, node, match: outcome };
@@ -103,6 +104,16 @@ class Lowering {
         });
       }
     return found;
+  }
+
+  private helps({ remedy }: Rule, node: Node): boolean {
+    const fit = accepts(this.target, this.machine, node);
+    return fit !== true && remedy!(fit);
+  }
+
+  // Refused as it is, but a remedy makes it fit.
+  private remediable({ op }: Node, refused: Reason): boolean {
+    return this.everywhere.some((rule) => rule.op === op.key && rule.remedy?.(refused));
   }
 
   // The rules of the node's own block, and those that are tried at every node.
@@ -141,14 +152,14 @@ class Lowering {
   private stands(node: Node): true | Reason {
     if (domainOf(node.op.key)[0] === 'onnxformers') return this.fits(node);
     const direct = accepts(this.target, this.machine, node);
-    return direct === true || this.promotable(node) ? true : direct;
+    return direct === true || this.remediable(node, direct) || this.promotable(node) ? true : direct;
   }
 
   // Accepted as it is, or defined by nodes that fit.
   private fits(node: Node): true | Reason {
     const direct = accepts(this.target, this.machine, node);
-    if (direct === true || !node.op.decompose || subgraphsOf(node).length)
-      return direct === true || this.promotable(node) ? true : direct;
+    if (direct === true || this.remediable(node, direct)) return true;
+    if (!node.op.decompose || subgraphsOf(node).length) return this.promotable(node) ? true : direct;
     const key = fitKey(node);
     const known = this.fitting.get(key);
     if (known !== undefined) return known;

@@ -8,6 +8,12 @@ type Mask = {
   readonly kinds: readonly string[];
 };
 
+type Fusion = {
+  /** As the runtime calls it. */
+  readonly fusion: string;
+  readonly dtype: string;
+};
+
 /** Reasons by code: `refuse(reasons.headDimMultiple({ of: 8, got: 12 }))`. */
 export const reasons = defineReasons({
   /** The kernel has no such feature. */
@@ -57,6 +63,12 @@ export const reasons = defineReasons({
     readonly opset: number;
     readonly target: string;
   }) => `${op} needs opset ${since}, and ${target} uses opset ${opset}`,
+
+  takenByFusion: ({ fusion, dtype }: Fusion & { readonly op: string }) =>
+    `the runtime's ${fusion} would replace it by a kernel that is missing or less precise in ${dtype}`,
+  /** A note on what keeps a node from a fusion. */
+  keptFromFusion: ({ fusion, dtype }: Fusion) =>
+    `max(y, y) = y keeps the runtime's ${fusion} from replacing it by a kernel that is missing or less precise in ${dtype}`,
 
   costsMore: ({ cost, against }: { readonly cost: number; readonly against: number; readonly to: string }) =>
     `it costs more (${digits(cost)} against ${digits(against)})`,

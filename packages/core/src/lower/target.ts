@@ -1,9 +1,11 @@
 // A target is a table of kernels.
 
-import { domainOf, type Op, type TensorType } from '../ir/define-op';
+import { domainOf, type Op } from '../ir/define-op';
 import type { Node } from '../ir/graph';
-import { type DType, dtypes, isFloat } from '../tensor/tensor';
+import { type DType, dtypes } from '../tensor/tensor';
 import type { Decision } from './decision';
+import { dtypeOf } from './dtype-of';
+import { type Fusions, takenBy } from './fusions';
 import type { Reason } from './reason';
 import { reasons } from './reasons';
 
@@ -49,6 +51,8 @@ export interface Target {
   readonly widens?: readonly DType[];
   /** By op key: `com.microsoft.MultiHeadAttention`. */
   readonly kernels: Readonly<Record<string, Kernel>>;
+  /** The dtypes in which the runtime's own fusions fail or are less precise; nodes of these dtypes are kept apart. */
+  readonly fusions?: Fusions;
   /** Notes about the target for `explain`: for all models, or for models that compute in a dtype. */
   readonly notes?: readonly { readonly computes?: DType; readonly text: string }[];
   /** The vendor of its GPUs; tools use it to determine the {@link Machine}. */
@@ -77,13 +81,6 @@ export interface AdviceContext {
   readonly forecasts: readonly Forecast[];
   /** dtype of the arithmetic. */
   readonly computes: DType;
-}
-
-/** The dtype that selects a kernel: that of the first float operand, otherwise of a float result, otherwise of the first operand that is not bool. */
-export function dtypeOf(node: Pick<Node, 'operands'> & { readonly outputs: readonly TensorType[] }): DType | undefined {
-  const typed = [...node.operands, ...node.outputs].filter((v) => v !== undefined);
-  const read = node.operands.filter((v) => v !== undefined);
-  return (typed.find((v) => isFloat(v.dtype)) ?? read.find((v) => v.dtype !== 'bool') ?? typed[0])?.dtype;
 }
 
 /** The target's kernel for a node; undefined where it has none for that form of the op. */
@@ -115,5 +112,6 @@ export function accepts(target: Target, machine: Machine, node: Node): true | Re
     return reasons.opset({ ...about, since: op.since!, opset: target.opset });
   const dtype = dtypeOf(node);
   if (dtype && !kernel.dtypes.includes(dtype)) return reasons.noDtype({ ...about, dtype });
-  return kernel.accepts?.(node, machine) ?? true;
+  const fit = kernel.accepts?.(node, machine) ?? true;
+  return fit === true ? (takenBy(node, target.fusions ?? {}) ?? true) : fit;
 }

@@ -1,6 +1,8 @@
 // Made by scripts/probe-kernels.ts from the answers of the runtimes named below. Not to be edited by hand.
 // own: dtypes that have a kernel on the provider itself; cpu: dtypes that the provider leaves to the CPU, with copies around the node.
 // Behind the key of an op stands its form, where it has some. older: the rows that differ on older versions; null: no kernel.
+// fusions: dtypes in which an optimisation of the runtime, on unless a session turns it off, breaks the session or changes its numbers. Those of
+// the CPU are listed for GPUs too, whose numbers a probe without a GPU does not see: a graph is rewritten in the same way for all.
 
 export const kernelTables = {
   cpu: {
@@ -137,6 +139,15 @@ export const kernelTables = {
       'com.microsoft.SkipLayerNormalization': { own: 'float32 float16 bfloat16' },
       'com.microsoft.SkipSimplifiedLayerNormalization': { own: 'float32 float16 bfloat16' },
     },
+    fusions: {
+      FuseReluClip: 'float64 int64 int32 int8',
+      'LayerNormFusion of a Cast': 'float64 float16 bfloat16',
+      LayerNormFusion: 'float64',
+      MatMulScaleFusion: 'float64',
+      Pad_Fusion: 'float64 float32 float16',
+      QuickGeluFusion: 'float64',
+      SimplifiedLayerNormFusion: 'float64 float16',
+    },
     older: [
       {
         runtime: '1.29.0',
@@ -147,6 +158,15 @@ export const kernelTables = {
           SimplifiedLayerNormalization: { own: 'float64 float32 float16' },
           'com.microsoft.SkipLayerNormalization': { own: 'float32 float16' },
           'com.microsoft.SkipSimplifiedLayerNormalization': { own: 'float32 float16' },
+        },
+        fusions: {
+          FuseReluClip: 'float64 int64 int32 int8',
+          'LayerNormFusion of a Cast': 'float64 float16 bfloat16',
+          LayerNormFusion: 'float64 float16',
+          MatMulScaleFusion: 'float64',
+          Pad_Fusion: 'float64 float32 float16',
+          QuickGeluFusion: 'float64',
+          SimplifiedLayerNormFusion: 'float64 float16',
         },
       },
     ],
@@ -285,6 +305,15 @@ export const kernelTables = {
       'com.microsoft.SkipLayerNormalization': { own: 'float32 float16 bfloat16' },
       'com.microsoft.SkipSimplifiedLayerNormalization': { own: 'float32 float16 bfloat16' },
     },
+    fusions: {
+      FuseReluClip: 'float64 int64 int32 int8',
+      'LayerNormFusion of a Cast': 'float64 float16 bfloat16',
+      LayerNormFusion: 'float64',
+      MatMulScaleFusion: 'float64',
+      Pad_Fusion: 'float64 float32 float16',
+      QuickGeluFusion: 'float64',
+      SimplifiedLayerNormFusion: 'float64 float16',
+    },
     older: [
       {
         runtime: '1.29.0',
@@ -295,6 +324,15 @@ export const kernelTables = {
           SimplifiedLayerNormalization: { own: 'float64 float32 float16' },
           'com.microsoft.SkipLayerNormalization': { own: 'float32 float16' },
           'com.microsoft.SkipSimplifiedLayerNormalization': { own: 'float32 float16' },
+        },
+        fusions: {
+          FuseReluClip: 'float64 int64 int32 int8',
+          'LayerNormFusion of a Cast': 'float64 float16 bfloat16',
+          LayerNormFusion: 'float64 float16',
+          MatMulScaleFusion: 'float64',
+          Pad_Fusion: 'float64 float32 float16',
+          QuickGeluFusion: 'float64',
+          SimplifiedLayerNormFusion: 'float64 float16',
         },
       },
     ],
@@ -433,6 +471,15 @@ export const kernelTables = {
       'com.microsoft.SkipLayerNormalization': { own: 'float32 float16', cpu: 'bfloat16' },
       'com.microsoft.SkipSimplifiedLayerNormalization': { own: 'float32 float16', cpu: 'bfloat16' },
     },
+    fusions: {
+      FuseReluClip: 'float64 int64 int32 int8',
+      LayerNormFusion: 'float64',
+      'LayerNormFusion of a Cast': 'float64 float16 bfloat16',
+      MatMulScaleFusion: 'float64',
+      Pad_Fusion: 'float64 float32 float16',
+      QuickGeluFusion: 'float64',
+      SimplifiedLayerNormFusion: 'float64 float16',
+    },
     older: [
       {
         runtime: '1.29.0',
@@ -441,6 +488,15 @@ export const kernelTables = {
           SimplifiedLayerNormalization: { own: 'float32 float16', cpu: 'float64' },
           'com.microsoft.SkipLayerNormalization': { own: 'float32 float16' },
           'com.microsoft.SkipSimplifiedLayerNormalization': { own: 'float32 float16' },
+        },
+        fusions: {
+          FuseReluClip: 'float64 int64 int32 int8',
+          LayerNormFusion: 'float64 float16',
+          'LayerNormFusion of a Cast': 'float64 float16 bfloat16',
+          MatMulScaleFusion: 'float64',
+          Pad_Fusion: 'float64 float32 float16',
+          QuickGeluFusion: 'float64',
+          SimplifiedLayerNormFusion: 'float64 float16',
         },
       },
     ],
@@ -584,6 +640,16 @@ export const kernelTables = {
       'com.microsoft.SkipLayerNormalization': { own: 'float32 float16 bfloat16' },
       'com.microsoft.SkipSimplifiedLayerNormalization': { own: 'float32 float16 bfloat16' },
     },
+    fusions: {
+      FuseReluClip: 'float64 int64 int32 int8',
+      LayerNormFusion: 'float64 bfloat16',
+      'LayerNormFusion of a Cast': 'float64 float16 bfloat16',
+      MatMulScaleFusion: 'float64',
+      Pad_Fusion: 'float64 float32 float16',
+      QuickGeluFusion: 'float64',
+      SimplifiedLayerNormFusion: 'float64 float16 bfloat16',
+      'SimplifiedLayerNormFusion of a Cast': 'float64 bfloat16',
+    },
     older: [
       {
         runtime: '1.29.0',
@@ -591,6 +657,16 @@ export const kernelTables = {
           ReduceMean: { own: 'float64 float32 float16 int32', cpu: 'int64' },
           'com.microsoft.CausalConvWithState': { own: 'float32 float16' },
           'com.microsoft.LinearAttention': { own: 'float32 float16' },
+        },
+        fusions: {
+          FuseReluClip: 'float64 int64 int32 int8',
+          LayerNormFusion: 'float64 float16 bfloat16',
+          'LayerNormFusion of a Cast': 'float64 float16 bfloat16',
+          MatMulScaleFusion: 'float64',
+          Pad_Fusion: 'float64 float32 float16',
+          QuickGeluFusion: 'float64',
+          SimplifiedLayerNormFusion: 'float64 float16 bfloat16',
+          'SimplifiedLayerNormFusion of a Cast': 'float64 bfloat16',
         },
       },
     ],

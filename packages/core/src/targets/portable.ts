@@ -5,6 +5,8 @@ import type { Kernel, Target } from '../lower/target';
 import * as ops from '../ops/index';
 import { dtypes } from '../tensor/tensor';
 import { transforms } from './dft';
+import { kernelTables } from './kernels.generated';
+import { fusionsIn } from './table';
 
 const isOp = (x: unknown): x is Op => typeof x === 'object' && x !== null && 'key' in x && 'infer' in x;
 
@@ -36,5 +38,7 @@ export function portable(opset: 18 | 21 | 23 = 21): Target {
     // The standard has bfloat16 only for some ops, and different ones in each opset.
     computes: ['float32', 'float16', 'float64'],
     kernels: Object.fromEntries(kernels),
+    // Whatever opens it: those of every provider and version of ONNX Runtime.
+    fusions: fusionsIn(...Object.values(kernelTables).flatMap((t) => [t, ...t.older].map(({ fusions }) => fusions))),
   };
 }

@@ -1,4 +1,5 @@
 // A target made from the probed table of its provider; restrictions and costs of kernels on a machine are added by hand.
+import type { Fusions } from '../lower/fusions';
 import type { Kernel, Target } from '../lower/target';
 import { type DType, isFloat } from '../tensor/tensor';
 import { advise } from './advice';
@@ -9,12 +10,22 @@ interface Row {
   readonly cpu?: string;
 }
 
+/** The dtypes in which a fusion of the runtime fails or is less precise, by its name. */
+interface FusionRows {
+  readonly [fusion: string]: string;
+}
+
 /** The probed table of one provider; see `kernels.generated.ts`. A key is that of an op, followed by a space and the form of the op if it has forms. */
 export interface KernelTable {
   readonly runtime: string;
   readonly kernels: { readonly [row: string]: Row };
-  /** Older versions of the runtime: entries that differ, null if there is no kernel. */
-  readonly older: readonly { readonly runtime: string; readonly kernels: { readonly [row: string]: Row | null } }[];
+  readonly fusions: FusionRows;
+  /** Older versions of the runtime: the kernels that differ, null if there is no kernel, and all fusions. */
+  readonly older: readonly {
+    readonly runtime: string;
+    readonly kernels: { readonly [row: string]: Row | null };
+    readonly fusions: FusionRows;
+  }[];
 }
 
 interface Definition extends Omit<Target, 'kernels' | 'runtime' | 'older'> {
@@ -28,14 +39,25 @@ interface Definition extends Omit<Target, 'kernels' | 'runtime' | 'older'> {
 /** A target. Nodes on integers and bools may run on the CPU (shapes, positions, masks); floats need a kernel of the provider. */
 /* @__NO_SIDE_EFFECTS__ */
 export function defineTarget({ table, special, leftToCpu = [], ...about }: Definition): Target {
-  const on = (runtime: string, kernels: Readonly<Record<string, Row | null>>): Target => ({
+  const on = (runtime: string, kernels: Readonly<Record<string, Row | null>>, fusions: FusionRows): Target => ({
     advise,
     ...about,
     runtime,
+    fusions: fusionsIn(fusions),
     kernels: kernelsIn(kernels, special, leftToCpu),
   });
-  const older = table.older.map(({ runtime, kernels }) => Object.freeze(on(runtime, { ...table.kernels, ...kernels })));
-  return Object.freeze({ ...on(table.runtime, table.kernels), older });
+  const older = table.older.map(({ runtime, kernels, fusions }) =>
+    Object.freeze(on(runtime, { ...table.kernels, ...kernels }, fusions)),
+  );
+  return Object.freeze({ ...on(table.runtime, table.kernels, table.fusions), older });
+}
+
+/** Fusions that go wrong, from the rows of a table, or of several together. */
+export function fusionsIn(...tables: readonly FusionRows[]): Fusions {
+  const fusions: Record<string, readonly DType[]> = {};
+  for (const table of tables)
+    for (const [fusion, text] of Object.entries(table)) fusions[fusion] = union(fusions[fusion], dtypesIn(text));
+  return fusions;
 }
 
 function kernelsIn(

@@ -1,6 +1,6 @@
 // ONNX Runtime's native WebGPU provider.
 import { operandOf } from '../ir/define-op';
-import { isWithinATurn } from '../kernels/range-reduction';
+import { isWithinATurn, rangeReasons } from '../kernels/range-reduction';
 import { defineReasons } from '../lower/reason';
 import { reasons } from '../lower/reasons';
 import type { Kernel, Target } from '../lower/target';
@@ -8,7 +8,6 @@ import { kernelTables } from './kernels.generated';
 import { defineTarget, rotary } from './table';
 
 const own = defineReasons({
-  angles: () => 'shaders are precise only for angles between −π and π',
   lengths: () => 'it does not accept lengths; they must be part of the bias',
   zeroPoints: () => 'without zero points it may use those of another node',
   poolsAsOutputs: () => 'it requires its pools as outputs',
@@ -17,7 +16,7 @@ const own = defineReasons({
 // The accuracy that WGSL guarantees: an error of at most 2⁻¹¹ between −π and π, and no bound elsewhere.
 const nearZero: Partial<Kernel> = {
   error: 2 ** -11,
-  accepts: ({ operands }) => isWithinATurn(operands[0]) || own.angles(),
+  accepts: ({ operands }) => isWithinATurn(operands[0]) || rangeReasons.angles(),
 };
 
 /**
