@@ -11,7 +11,7 @@ describe('exportsOf', () => {
     });
   });
 
-  it('puts the sources first, and only where they exist', () => {
+  it('lists the sources first, and only if they exist', () => {
     const inWorkspace = exportsOf(entries, { published: false })['./multi-head'] as object;
     expect(Object.keys(inWorkspace)[0]).toBe('@onnxformers/source');
     expect(inWorkspace).toHaveProperty('@onnxformers/source', './src/mixers/multi-head.ts');

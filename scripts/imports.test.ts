@@ -37,7 +37,7 @@ it('resolves only relative files and packages of the workspace to sources', () =
   expect(resolveImport(from, 'core', root)).toBeUndefined();
 });
 
-it('finds circles, through types and through others too', () => {
+it('finds import cycles, also through types and other files', () => {
   const folder = mkdtempSync(join(tmpdir(), 'circles-'));
   const write = (name: string, ...lines: string[]) => writeFileSync(join(folder, `${name}.ts`), lines.join('\n'));
   write('a', `import type { B } from './b';`, `import './leaf';`);

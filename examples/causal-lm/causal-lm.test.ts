@@ -30,7 +30,7 @@ async function uncached(): Promise<number[]> {
 }
 
 describe('causal language model', () => {
-  it('comes back as a config, tied weights and inherited sizes included', async () => {
+  it('can be converted back to a config, including tied weights and inherited sizes', async () => {
     const model = await readModel(config);
     const again = zoo.parse('model', zoo.toJSON(model));
     expect(zoo.toJSON(again)).toEqual(zoo.toJSON(model));

@@ -57,7 +57,7 @@ describe('cosine attention', () => {
     );
   });
 
-  it('is a name like every other in a registry that has it', () => {
+  it('can be used by name in a registry that contains it', () => {
     const mine = zoo.with(cosineAttention);
     const mixer = mine.build('mixer', { name: 'multi_head', dim: 12, heads: 3, attention: 'cosine' });
     expect(mine.toJSON(mixer)).toMatchObject({ attention: { name: 'cosine', heads: 3, maxScale: 100 } });

@@ -44,7 +44,7 @@ describe('table', () => {
     `);
   });
 
-  it('has escapes only where colour is wanted, and none from the sentences', () => {
+  it('has escape sequences only for colours, and none from the sentences', () => {
     expect(reportText(report, plain)).not.toContain('\u001b');
     const coloured = reportText(report, { ...plain, colour: true });
     // biome-ignore lint/suspicious/noControlCharactersInRegex: the escape character is what is looked for

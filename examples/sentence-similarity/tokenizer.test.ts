@@ -70,7 +70,7 @@ describe('tokenizer', () => {
     );
   });
 
-  it('keeps the habits of the original where scores tie, are 0, or have no piece of one character', () => {
+  it('follows the original for ties, scores of 0, and characters without a piece', () => {
     const pieces = fc.string({ unit: fc.constantFrom('a', 'b', 'c'), minLength: 1, maxLength: 3 });
     const scores = fc.constantFrom(-3, -2, -1, -0.5, 0);
     const made = fc.array(fc.tuple(pieces, scores), { maxLength: 8 });

@@ -95,7 +95,7 @@ describe.skipIf(!executablePath)('the page', () => {
     });
   }, 120_000);
 
-  it('runs on WebGPU where there is an adapter, and agrees with the original', async (test) => {
+  it('runs on WebGPU if there is an adapter, and agrees with the original', async (test) => {
     const use = async (page: Page) => {
       const device = await page.textContent('#device');
       if (device?.endsWith('there is no adapter for it.')) test.skip('this Chromium has no software adapter for WebGPU');

@@ -56,5 +56,6 @@ export { attendBlockwise, type BlockwiseOptions, blockSizeOf, readBlockwise } fr
 export { encoded } from './ops/encode';
 export { unexpanded } from './ops/unexpanded';
 export { derive } from './sequence/derive';
+export { freeSizeName } from './sequence/free-names';
 export { limitIndices } from './sequence/limits';
 export { type AttentionKernelChoice, type AttentionKernelName, attentionKernel } from './targets/attention-kernel';

@@ -79,7 +79,7 @@ describe('the reader of configs, whatever it is given,', () => {
     ),
   })).value;
 
-  it('takes any JSON', () => {
+  it('accepts any JSON', () => {
     fc.assert(
       fc.property(fc.constantFrom(...kinds), fc.oneof(anything, fc.jsonValue()), (kind, config) =>
         reads(() => zoo.parse(kind, config)),
@@ -88,7 +88,7 @@ describe('the reader of configs, whatever it is given,', () => {
     );
   });
 
-  it('takes any options of any block', () => {
+  it('accepts any options of any block', () => {
     const config = fc.constantFrom(...zoo.blocks).chain((block) => {
       const fields = fc.record(Object.fromEntries(Object.keys(block.fields).map((name) => [name, fc.oneof(scalar, anything)])), {
         requiredKeys: [],
@@ -101,7 +101,7 @@ describe('the reader of configs, whatever it is given,', () => {
     );
   });
 
-  it('takes any change of a config that is right', () => {
+  it('accepts any change of a valid config', () => {
     const examples = zoo.blocks.flatMap((b) =>
       b.definition.examples
         .filter(isPlain)
@@ -157,7 +157,7 @@ describe('the reader of configs, whatever it is given,', () => {
     expect(Math.min(counts.compiled, counts.refused), JSON.stringify(counts)).toBeGreaterThan(0);
   });
 
-  it('takes any file', () => {
+  it('accepts any file', () => {
     fc.assert(
       fc.property(
         fc.oneof(

@@ -28,12 +28,12 @@ describe('configs', () => {
       },
     ],
     [
-      'a number that is none',
+      'NaN',
       lm({ dim: Number.NaN }),
       { path: 'causal_lm.dim', problem: 'wrong value', expected: 'an integer >= 1', got: 'NaN', hint: 'This option: channels' },
     ],
     [
-      'an endless number',
+      'Infinity',
       lm({ dim: Number.POSITIVE_INFINITY }),
       {
         path: 'causal_lm.dim',
@@ -135,7 +135,7 @@ describe('configs', () => {
       },
     ],
     [
-      'a norm for a sub-layer that is not there',
+      'a norm for a missing sub-layer',
       lm({ norm: ['rms_norm', 'rms_norm', 'layer_norm'] }, 'stack.layers'),
       { path: 'causal_lm.stack.layers[0].norm[2]', problem: 'a config for a layer that does not exist', expected: 'a list of 2' },
     ],
@@ -214,7 +214,7 @@ describe('dims', () => {
 });
 
 describe('dtypes', () => {
-  it('that no runtime carries', () =>
+  it('that no runtime supports', () =>
     fails(() => compiled(build({ name: 'mlp', dim: 3 }, 'feedforward'), { inputs: { x: ['bfloat16', ['n', 3]] } }), ConfigError, {
       path: 'inputs.x',
       problem: 'no JavaScript runtime supports bfloat16',

@@ -121,7 +121,7 @@ describe('names and values of another kind', () => {
       );
   });
 
-  it('rules that are none are refused', () => {
+  it('rules that are not rules are refused', () => {
     for (const wrong of [7, null, {}, { name: 'a rule', op: 'Add' }])
       expect(
         quickly(() => compile(relu({}), { target: targets.cpu, inputs, weights: new Map(), rules: [wrong as never] })),
@@ -134,7 +134,7 @@ describe('names and values of another kind', () => {
     );
   });
 
-  it('an input that JavaScript keeps the name of is refused', () => {
+  it('an input with a name that is reserved in JavaScript is refused', () => {
     const own = JSON.parse('{"__proto__": ["float32", [2, 3]]}');
     expect(quickly(() => compile(relu({}), { target: targets.cpu, inputs: own, weights: new Map() }))).toMatch(
       'ConfigError: inputs: wrong value; expected a name that JavaScript does not reserve',

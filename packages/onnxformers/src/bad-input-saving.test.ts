@@ -42,7 +42,7 @@ describe('saving and loading', () => {
     });
   });
 
-  it('a model file that is none', async () => {
+  it('a file that is not a model', async () => {
     const folder = join(dir, 'damaged');
     await save(model, folder);
     await writeFile(join(folder, 'model.onnx'), Uint8Array.of(1, 2, 3));
@@ -53,7 +53,7 @@ describe('saving and loading', () => {
     });
   });
 
-  it('a folder that is not there', () =>
+  it('a missing folder', () =>
     fails(() => load(join(dir, 'nowhere')), FileError, {
       path: join(dir, 'nowhere', 'onnxformers.json'),
       problem: 'no such file or folder',
@@ -84,7 +84,7 @@ describe('saving and loading', () => {
       }
     }
 
-    it('keeps the model that is in it', async () => {
+    it('keeps an existing model', async () => {
       const folder = join(dir, 'kept');
       await save(model, folder);
       const before = await readFile(join(folder, 'weights.bin'));

@@ -77,7 +77,7 @@ describe('weights', () => {
       problem: 'the model was compiled without weights',
       hint: 'Pass weights to compile(): a checkpoint, or initialize(module)',
     }));
-  it('of a scheme or seed that is none', async () => {
+  it('of a wrong scheme or seed', async () => {
     await fails(() => initialize(m, { scheme: 'vti' as never }), ConfigError, {
       path: 'scheme',
       got: '"vti"',

@@ -126,7 +126,7 @@ describe('explain', () => {
     expect([...new Set(hints.map((h) => h.code))]).toEqual(codes);
   });
 
-  it('takes every place that it prints as a path', () => {
+  it('accepts every place that it prints as a path', () => {
     for (const [, module, options] of situations) {
       const model = compile(module, { target: targets.cuda, inputs: rows, ...options });
       for (const { place, paths } of explain(model).blocks) {

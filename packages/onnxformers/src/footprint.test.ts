@@ -24,7 +24,7 @@ describe.each(all.map((target) => [target.name, target] as const))('on %s', (_, 
     expect(constants).toBeLessThan(2 ** 21);
   });
 
-  it('nystrom takes memory in proportion to the sequence', () => {
+  it('nystrom uses memory in proportion to the sequence', () => {
     for (const seq of [1009, 16_381]) {
       const { constants, largest: value } = footprint(attention({ name: 'nystrom', landmarks: 13 }, target).graph, {
         batch: 3,
@@ -35,7 +35,7 @@ describe.each(all.map((target) => [target.name, target] as const))('on %s', (_, 
     }
   });
 
-  it('fourier_mix takes memory in proportion to the sequence', () => {
+  it('fourier_mix uses memory in proportion to the sequence', () => {
     const m = zoo.parse('mixer', { name: 'fourier_mix', dim: 6 }) as unknown as AnyModule;
     for (const seq of [1009, 16_384]) {
       const { graph } = compile(m, { target, inputs: { x: ['float32', ['batch', 'seq', 6]] } });

@@ -180,7 +180,7 @@ describe('bfloat16 on the CPU', () => {
     expect(large.filter((i) => i.dtype !== 'bfloat16').map((i) => i.name)).toEqual([]);
   });
 
-  it('is an error where its own arithmetic is insisted upon', () => {
+  it('is an error with strictDtype', () => {
     expect(() => compiled(targets.cpu, 'bfloat16', 'float32', true)).toThrow(
       'cpu: cpu does not compute in bfloat16; expected float32 or float16 or float64, got bfloat16. Omit strictDtype to store the weights in it and compute in float32',
     );
@@ -208,7 +208,7 @@ describe('parameters in bfloat16 that are inputs', () => {
     expect(explain(compiled(targets.cpu, 'bfloat16', 'float32')).notes).not.toContain(note);
   });
 
-  it('are cast inside where the target computes in bfloat16', () => {
+  it('are cast inside the graph if the target computes in bfloat16', () => {
     const { signature, graph, computes } = asInputs(targets.cuda);
     expect(computes).toBe('bfloat16');
     const fed = signature.inputs.filter((p) => p.parameter);

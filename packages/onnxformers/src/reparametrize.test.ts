@@ -256,7 +256,7 @@ it('another forward function on 4-bit weights does not require the replaced weig
 });
 
 describe('quantizeInt4', () => {
-  it('keeps the furthest number of a block exactly and the others to half a step', () => {
+  it('represents the element of the largest magnitude exactly and the others to half a step', () => {
     const weight = tensor(
       'float32',
       [2, 19],

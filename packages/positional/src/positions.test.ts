@@ -48,7 +48,7 @@ describe('vocab with token types', () => {
     return { dtype: 'float32', dims: [2, 3, 5], data } as const;
   };
   const block = vocab({ vocabSize: 7, seqLen: 11, typeVocabSize: 3, dim: 5 });
-  it('adds the row of each type', () => {
+  it('adds the embedding of each token type', () => {
     const { outputs, parameters } = runBlock(block, { ids, token_type_ids: types });
     expectClose(
       outputs.y!,
@@ -92,7 +92,7 @@ describe('learnable', () => {
     });
     expectClose(outputs.y!, { dtype: 'float32', dims: [2, 4, 5], data });
   });
-  it('has no class token in packed rows or with a state', () => {
+  it('refuses a class token in a packed batch or with a state', () => {
     const block = learnable({ seqLen: 5, dim: 3, classToken: true });
     const x = ['float32', ['batch', 'seq', 3]] as const;
     expect(() => traceBlock(block, { x }, { state: 'io' })).toThrow(

@@ -76,7 +76,7 @@ describe('a layer with mixer, cross attention and feed-forward', () => {
   });
 });
 
-describe('sub-layers that are not there', () => {
+describe('missing sub-layers', () => {
   it('leave no superfluous nodes', () => {
     expect([
       ...namesOf(preNorm({ dim, feedforward: feedforward(), norm: (i) => rmsNorm({ dim, eps: i + 1 }) })).parameters.keys(),
@@ -93,7 +93,7 @@ describe('sub-layers that are not there', () => {
     expect(() => preNorm({ dim })).toThrow(ConfigError);
     expect(() => postNorm({ dim })).toThrow('expected one of mixer, cross, feedforward, got none');
   });
-  it('norms are counted over those that are there', () => {
+  it('norms are numbered over the sub-layers that exist', () => {
     const eps = (layer: ReturnType<typeof preNorm>) =>
       traceBlock(layer, { x: ['float32', [1, 3, dim]] }).nodes.flatMap((n) => n.attrs.epsilon ?? []);
     const norm = (i: number) => rmsNorm({ dim, eps: i + 1 });
@@ -170,19 +170,19 @@ describe('configs', () => {
   });
   const zoo = registry(...blocks, meanMixer, rowMap, layers);
 
-  it('come back as they were built', () => {
+  it('are the same after a round trip', () => {
     const config = { name: 'pre_norm', dim, mixer: 'mean_mixer', feedforward: { name: 'row_map' }, norm: 'identity' } as const;
     const json = zoo.toJSON(zoo.build('layer', config));
     expect(json).toMatchObject({ name: 'pre_norm', dim, norm: { name: 'identity' }, mixer: { name: 'mean_mixer', dim } });
     expect(zoo.toJSON(zoo.parse('layer', json))).toEqual(json);
   });
-  it('of deep_norm take the depth from the stack around', () => {
+  it('of deep_norm inherit the depth from the enclosing stack', () => {
     const stack = zoo.build('stack', { name: 'layers', dim, depth: 6, layers: { name: 'deep_norm', feedforward: 'row_map' } });
     const [layer] = stack.children.layers as unknown as [ReturnType<typeof deepNorm>];
     expect(layer.about.config).toMatchObject({ depth: 6, alpha, beta: (8 * 6) ** (-1 / 4) });
     expect(layer.about.gain).toBe((layer.about.config as { beta: number }).beta);
   });
-  it('take a norm by name or module', () => {
+  it('accept a norm by name or module', () => {
     expect(preNorm({ dim, feedforward: feedforward(), norm: [identity({})] }).children).toHaveProperty('norm2');
     const shared = layerNorm({ dim });
     const tied = namesOf(preNorm({ dim, mixer: mixer(), feedforward: feedforward(), norm: () => shared }));
@@ -218,7 +218,7 @@ describe('deep_norm', () => {
   });
 });
 
-it('pre_norm takes other norms: rms_norm', () => {
+it('pre_norm accepts other norms: rms_norm', () => {
   const { outputs, parameters: p } = runBlock(preNorm({ dim, feedforward: feedforward(), norm: [rmsNorm({ dim })] }), { x });
   expectClose(
     outputs.y!,

@@ -146,7 +146,22 @@ describe('packed sequences', () => {
     });
   });
 
-  it('are left alone where a query must not see what comes later', () => {
+  it('have inputs and sizes of other names than those of the user', () => {
+    const inputs = {
+      x: ['float32', ['tokens', dim]],
+      lengths: ['int64', ['sequences']],
+      tokenOffset_of_lengths: ['int64', ['longest_of_lengths'], 'data'],
+      offsets_of_lengths: ['int64', ['longest_of_lengths'], 'data'],
+    } as const;
+    const { signature } = compile(multiHead({ dim, heads: 2, bias: true }), { target: targets.cuda, layout: 'packed', inputs });
+    const derived = signature.inputs.flatMap(({ name, dims, derived }) => (derived ? [[name, dims]] : []));
+    expect(Object.fromEntries(derived)).toMatchObject({
+      offsets_of_lengths_2: ['sequences + 1'],
+      tokenOffset_of_lengths_2: ['sequences', 'longest_of_lengths_2'],
+    });
+  });
+
+  it('are not changed where a query must not attend to later keys', () => {
     const { refused } = chosen(compiledFor(targets.cuda, { bias: true, causal: true }));
     expect(refused).toContainEqual({
       rule: usePackedMultiHeadAttention.name,

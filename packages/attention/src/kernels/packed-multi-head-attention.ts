@@ -9,6 +9,7 @@ import {
   defineReasons,
   derive,
   expressedBy,
+  freeSizeName,
   type Get,
   type MaskFeatures,
   type Match,
@@ -110,8 +111,9 @@ function made(node: Node<AttendAttrs>, heads: readonly Value[], { offsets }: Doc
     const unbiased = projections && withoutBiases(projections, get);
     const rows = unbiased?.rows ?? heads.map((h) => toRows(get(h), tokens));
     const name = 'name' in lengths.leaf! ? lengths.leaf.name : 'sequences';
-    const type = { dtype: 'int32', dims: [lengths.dims[0]!, `longest_of_${name}`] } as const;
-    const places = derive(rows[0]!.graph.root, 'tokenOffset', type, [get(lengths)]);
+    const g = rows[0]!.graph.root;
+    const type = { dtype: 'int32', dims: [lengths.dims[0]!, freeSizeName(g, `longest_of_${name}`)] } as const;
+    const places = derive(g, 'tokenOffset', type, [get(lengths)]);
     const attrs = { num_heads: heads[0]!.dims[1] as number, scale: node.attrs.scale };
     const [query, key, value] = rows as readonly Value[] as [Value, Value, Value];
     const operands = {

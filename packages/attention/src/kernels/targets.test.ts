@@ -125,7 +125,7 @@ describe('what a machine lacks', () => {
     expect(chosen('encoder', 'cuda', 'float16', { cudnn: 'none' })).toBe(attention);
     expect(chosen('causal, odd heads', 'cuda', 'float16', { cudnn: 'none' })).toBe(attention);
   });
-  it('a cuDNN that attends wrongly is as none for lengths', () => {
+  it('a version of cuDNN with wrong attention is not used for lengths', () => {
     expect(chosen('encoder, lengths', 'cuda', 'float16', { sm: 90, cudnn: '9.10.1' })).toBe(overBias);
     expect(chosen('encoder, lengths', 'cuda', 'float16', { sm: 90, cudnn: '9.10.2' })).toBe(mha);
     expect(chosen('encoder, lengths', 'cuda', 'float16', { sm: 90, cudnn: '9.2' })).toBe(overBias);

@@ -163,7 +163,7 @@ describe.each(unknown)('%s with masks that kernels support', (name, mask) => {
   });
 });
 
-describe.each(unknown)('%s in packed rows and pools', (name, mask) => {
+describe.each(unknown)('%s in packed batches and pools', (name, mask) => {
   const dim = 16;
   const masked = (m: ReturnType<typeof standalone>) =>
     module(
@@ -175,7 +175,7 @@ describe.each(unknown)('%s in packed rows and pools', (name, mask) => {
   const block = (isCausal: boolean) =>
     masked(standalone(multiHead({ dim, heads: 2, attention: scaledDotProduct({ causal: isCausal }) })));
 
-  it('packed sequences are what each is alone', async () => {
+  it('packed sequences agree with each sequence by itself', async () => {
     const lengths = [4, 1, 7, 2];
     const tokens = 14;
     const inputs = { x: ['float32', ['tokens', dim]], lengths: ['int64', ['batch']] } as const;

@@ -85,7 +85,7 @@ describe('what weights cost', () => {
     });
     expect(decisionOf(compiled(encoder, targets.cpu)).notes).toContainEqual(reasons.weightsReturned({ type }));
   });
-  it('leaves out kernels that could not run in any case', () => {
+  it('omits kernels that could never run', () => {
     const lacking = (c: AttendCase) =>
       decisionOf(compiled(c, targets.webgpu))
         .refused.filter(({ reason }) => reasons.lacksResult.is(reason))

@@ -135,7 +135,7 @@ describe('nystrom', () => {
     await checkOnRuntime(nystrom({ landmarks }), { q: rows, k: rows, v: rows }, targets.cpu, ort, { sizes: { batch: 3, seq } });
   });
 
-  it('is exact with as many landmarks as rows', () => {
+  it('is exact with as many landmarks as positions', () => {
     const given = feeds(7);
     const exact = perHead(given.q, given.k, given.v, (q, k, v) => attention(q, k, v));
     expectClose(run({ landmarks: 7 }, given), exact);
@@ -168,7 +168,7 @@ describe('nystrom', () => {
     expectClose(run({ landmarks: 3 }, { ...given, ...mask }), expected, { atol: 1e-6, rtol: 1e-6 });
   });
 
-  it('is what it is without padding: lengths [2], landmarks 2', () => {
+  it('is the same as without padding: lengths [2], landmarks 2', () => {
     const column = (...values: number[]): NDArray => ({
       dtype: 'float32',
       dims: [1, 1, values.length, 1],
@@ -215,7 +215,7 @@ describe('nystrom', () => {
     },
   );
 
-  it('is refused where later queries are hidden from earlier ones', () => {
+  it('is refused for causal queries', () => {
     const g = new GraphBuilder();
     const x = g.input('x', 'float32', [2, 4, 7, 3]);
     const ctx = withContext(contextOf(g, { x }, { layout: 'padded' }), { queryMask: causal });
@@ -296,7 +296,7 @@ describe('nystrom', () => {
 
 describe('the gradient at symbolic sizes', () => {
   // More rows than landmarks, and fewer: both sides of the decision.
-  it.each([11, 2])('of %i rows agrees with measured slopes, for every input and parameter', (seq) => {
+  it.each([11, 2])('of %i positions agrees with finite differences, for every input and parameter', (seq) => {
     const shapes = { q: [2, 2, 'seq', 3], k: [2, 2, 'seq', 3], v: [2, 2, 'seq', 5] } as const;
     const block = nystrom({ landmarks: 4, heads: 2, convolution: 3 });
     const g = new GraphBuilder();

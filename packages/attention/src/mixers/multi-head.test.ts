@@ -260,7 +260,7 @@ describe('nystrom across to a memory', () => {
     expectClose(run(traced('seq')), run(traced('memory_seq')), { atol: 1e-9 });
   });
 
-  it('keeps the padding of its queries out of their landmarks', () => {
+  it('excludes the padding of its queries from their landmarks', () => {
     const lengths = { dtype: 'int64', dims: [2], data: Float64Array.of(5, 7) } as const;
     const graph = traced('memory_seq', { lengths: ['int64', [2]] });
     const changed = { ...feeds.x, data: feeds.x.data.map((e, i) => (i >= 5 * 8 && i < 7 * 8 ? 9 : e)) };
@@ -273,7 +273,7 @@ describe('nystrom across to a memory', () => {
     expect(Math.max(...real(others).map((e, i) => Math.abs(e - real(all)[i]!)))).toBeGreaterThan(1e-4);
   });
 
-  it('is refused in a decoder, whose later rows would show in earlier ones', () => {
+  it('is refused in a decoder, because earlier positions would depend on later ones', () => {
     const shapes = { x: ['float32', [2, 'seq', 8]], memory: ['float32', [2, 'memory_seq', 8]] } as const;
     expect(() => traceBlock(block, shapes, { mask: causal })).toThrow(
       /landmarks average over positions.*got queries under the mask causal/,

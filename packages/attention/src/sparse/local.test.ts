@@ -132,7 +132,7 @@ describe('Attend → blocks', () => {
     expect(refused.map((r) => r.reason.text).join()).toContain(reason);
   });
 
-  it('leaves causal windows to a kernel that knows them', () => {
+  it('prefers a kernel with causal windows', () => {
     const ways = (target: Target, dtype: DType, causal: boolean, seq: Dim = 'seq') => {
       const rows = (heads: number) => [dtype, ['batch', heads, seq, 8]] as const;
       const block = local({ window: 5, causal });

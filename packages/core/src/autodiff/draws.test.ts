@@ -88,7 +88,7 @@ describe.each([false, true])('in a branch: %s', (inside) => {
     expect(results[1]!.data).not.toEqual(results[0]!.data);
   });
 
-  it('means the same as lowered for cuda', () => {
+  it('computes the same when lowered for cuda', () => {
     const { traced, graph } = compiled(cuda, inside);
     const feeds = { x: toArray(x), run: toArray(tensor('int64', [], [3])), ...(inside && { flag: toArray(flag) }) };
     const parameters = () => toArray(weights.get('scale')!);

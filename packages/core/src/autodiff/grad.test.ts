@@ -271,7 +271,7 @@ describe('grad', () => {
     );
   });
 
-  describe('of parameters that reparametrize made from others', () => {
+  describe('of parameters that reparametrize computes from others', () => {
     const weight = new Parameter([2], unset);
     const scale = new Parameter([2], unset);
     const values = new Map([

@@ -115,7 +115,7 @@ describe('compile refuses', () => {
   });
 });
 
-it('compile takes options that are left out as undefined', () => {
+it('compile accepts undefined options', () => {
   checkCompile(double, { ...good, weights: undefined, layout: undefined });
 });
 

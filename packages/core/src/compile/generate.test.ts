@@ -10,6 +10,7 @@ import { values } from '../parameter/init';
 import { Parameter } from '../parameter/parameter';
 import { completeFeeds } from '../runtime/models.test-helper';
 import { createRunner } from '../runtime/runner';
+import { limitIndices } from '../sequence/limits';
 import { cpu } from '../targets/cpu';
 import { portable } from '../targets/portable';
 import { tensor, toArray } from '../tensor/convert';
@@ -55,7 +56,7 @@ async function tokensOf(m: Model, feeds: Readonly<Record<string, Tensor>> = {}, 
 }
 
 describe.each([cpu, portable(18)])('dropout in a generation on $name', (target) => {
-  it('is off where nobody trains', async () => {
+  it('is the identity without training', async () => {
     const plain = compiled({ target, draws: { seed: 1 } });
     expect(plain.signature.inputs.map((p) => p.name)).toEqual(['prompt']);
     const always = best(() => true);
@@ -123,12 +124,44 @@ describe('prompts', () => {
       'feed "lengths": the prompt has no tokens; expected 1 or more, got 0 at [1]',
     );
   });
-  it('leave room for what is generated, or the capacity is named', () => {
+  it('fit into the capacity with the generated tokens, or the error names capacity', () => {
     const long = { prompt: tensor('int64', [1, 5], [1, 2, 3, 4, 5]), lengths: tensor('int64', [1], [4]) };
     expect(() => completeFeeds(signature, long, 0)).toThrow(
       'feed "lengths": the capacity of the caches is too small for the prompt and the new tokens; expected at most 3, by generate.capacity, got 4 at [0]',
     );
     const known = { prompt: ['int64', ['batch', 7]], lengths: ['int64', ['batch']] } as const;
     expect(() => compile(limited, { target: cpu, inputs: known })).toThrow(/at most 6, by generate\.capacity, got 7/);
+  });
+  it('leave room in a table of positions for what is generated, or its option is named', () => {
+    // Positions 0 to 4: a prompt of 3 tokens is followed by positions 3 and 4, and the fourth new token has none.
+    const table = (steps: number, useLengths: boolean) =>
+      compile(
+        module({ weight }, ({ prompt: ids, lengths }: Record<string, Value>) => ({
+          tokens: generate(ids!.graph.root, {
+            prompt: ids!,
+            ...(useLengths && { lengths: lengths! }),
+            steps,
+            capacity: 97,
+            step(at, ctx) {
+              limitIndices(ctx.positions, 5, 'model.position.seqLen');
+              return expand(at.graph.root.param(weight), [...at.dims, vocab]);
+            },
+          }),
+        })),
+        {
+          target: cpu,
+          inputs: { prompt: ['int64', ['batch', 'seq']], ...(useLengths && { lengths: ['int64', ['batch']] }) },
+        },
+      ).signature;
+    const long = { prompt: tensor('int64', [2, 3], [1, 2, 3, 4, 5, 6]) };
+    const lengths = tensor('int64', [2], [2, 3]);
+    completeFeeds(table(3, false), long, 0);
+    completeFeeds(table(3, true), { ...long, lengths }, 0);
+    expect(() => completeFeeds(table(4, false), long, 0)).toThrow(
+      /longer than the model was built for; expected at most 5, by model\.position\.seqLen, got 6/,
+    );
+    expect(() => completeFeeds(table(4, true), { ...long, lengths }, 0)).toThrow(
+      'feed "lengths": longer than the model was built for; expected 0 to 2, by model.position.seqLen, got 3 at [1]',
+    );
   });
 });

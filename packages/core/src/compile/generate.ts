@@ -16,6 +16,7 @@ import { gatherElements, topK } from '../ops/select';
 import { fill, iota, size } from '../ops/shape';
 import { type Memory, newShared, type SequenceContext } from '../sequence/context';
 import { padded } from '../sequence/layout';
+import { boundCarried } from '../sequence/limits';
 import { appendPaged, blockTable, checkPool } from '../sequence/paged-state';
 import type { State } from '../sequence/state';
 
@@ -46,7 +47,7 @@ export interface GenerateOptions {
  * Shapes   prompt int64 [batch, seq] → tokens int64 [batch, steps]; with endId [batch, generated], generated ≤ steps
  * Dtypes   those of the model, whose logits may be any float
  * Throws   ShapeError when the model does not return logits [batch, n, vocab], steps is below 1, or the prompt is known not to fit into `capacity`;
- *          in a run FeedError for empty prompts, and for prompts that exceed the capacity
+ *          in a run FeedError for empty prompts, and for prompts that exceed the capacity or, with the new tokens, the model's positions
  * Lowers   everywhere: Loop, TopK, and the model lowered for prefill and for a decoding step
  * Example  const tokens = generate(g, { prompt: x, steps: 16, capacity: 128, step: (ids, at) => ops.matmul(embedding(97, 64)(ids), q) });
  */
@@ -77,6 +78,8 @@ export function generate(g: GraphBuilder, o: GenerateOptions): Value {
     body(_, token, rows, ...rest) {
       const ended = endId === undefined ? undefined : rest[0];
       const carried = ended ? rest.slice(1) : rest;
+      // The last token of the run is returned, not read.
+      boundCarried(rows!, o.lengths ?? seq, steps - 2);
       const inside = caches.carried(rows!, carried);
       const next = best(o.step(token!, contextFor(o, inside.state, unsqueeze(rows!, [1]), undefined)));
       const result = ended ? endedOr(next, ended, endId!) : next;

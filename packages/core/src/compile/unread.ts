@@ -26,9 +26,10 @@ export function checkAllRead({ inputs, outputs, nodes, builder }: Graph, declare
     const role = builder.roles.get(nameOf(v) ?? '');
     return declared.includes(nameOf(v) ?? '') && role !== undefined && !mayStayUnread.has(role);
   });
-  // Its dims are read if a size appears in no other input.
-  const told = new Set(inputs.filter((v) => read.has(v)).flatMap((v) => v.dims.flatMap(namesOfDim)));
-  const unread = own.find((v) => !read.has(v) && v.dims.flatMap(namesOfDim).every((name) => told.has(name)));
+  // Its dims are read if it alone has a size that the model needs.
+  const needed = namesIn([...read]);
+  const known = namesIn(inputs.filter((v) => read.has(v)));
+  const unread = own.find((v) => !read.has(v) && [...namesIn([v])].every((name) => known.has(name) || !needed.has(name)));
   if (unread)
     throw new ConfigError({
       path: `inputs.${nameOf(unread)}`,
@@ -38,3 +39,6 @@ export function checkAllRead({ inputs, outputs, nodes, builder }: Graph, declare
       hint: "Omit it, or declare the role 'data'",
     });
 }
+
+const namesIn = (values: readonly Value[]): ReadonlySet<string> =>
+  new Set(values.flatMap(({ dims }) => dims.flatMap(namesOfDim)));

@@ -81,7 +81,7 @@ describe('evaluation is a homomorphism', () => {
 });
 
 describe('numbers', () => {
-  it('come out where no name is left, and never as -0', () => {
+  it('become numbers if no name remains, never -0', () => {
     expect(subDims('seq', 'seq')).toBe(0);
     expect(mulDims(-1, 0)).toBe(0);
     expect(mulDims('seq', 0)).toBe(0);

@@ -65,7 +65,7 @@ describe('exact division', () => {
     holds([expression, notZero], (a, b) => expect(divDims(mulDims(a.text, b.text), b.text)).toBe(dim(a.text)), 1000);
   });
 
-  it('returns a quotient only where it times the divisor is the dividend', () => {
+  it('returns a quotient only if it times the divisor is the dividend', () => {
     const found = { exact: 0, inexact: 0 };
     const property = fc.property(polynomial, polynomial, (a, b) => {
       const quotient = tryDivDims(a.text, b.text);
@@ -100,7 +100,7 @@ describe('exact division', () => {
 });
 
 describe('floor division', () => {
-  it('lets multiples of the divisor leave', () => {
+  it('moves multiples of the divisor out of the division', () => {
     const oneTerm = fc.oneof(
       positive,
       fc.tuple(positive, name).map(([n, { text }]) => `${n}*${text}`),
@@ -135,7 +135,7 @@ describe('floor division', () => {
     );
   });
 
-  it('leaves numerators over numbers whose coefficients are positive and below the divisor', () => {
+  it('has numerators whose coefficients are positive and below the divisor, for numbers as divisors', () => {
     type Division = Extract<DimAtom, { kind: 'floorDiv' }>;
     const divisionsIn = (d: Dim): Division[] =>
       termsOf(d)
@@ -155,7 +155,7 @@ describe('floor division', () => {
     expect(divisions).toBeGreaterThan(300);
   });
 
-  it('is exact where the quotient of floating point numbers is not', () => {
+  it('is exact even if the quotient of floating-point numbers is not', () => {
     const large = Number.MAX_SAFE_INTEGER;
     const law = (a: number, n: number) => expect(floorDivDims(a, n)).toBe(Number(exactFloor(BigInt(a), BigInt(n))));
     holds([fc.integer({ min: -large, max: large }), fc.integer({ min: 1, max: large })], law, 1000);

@@ -53,7 +53,7 @@ describe.skipIf(process.platform === 'win32')(
   'a process ended while it moves files (not on Windows, which has no signals)',
   () => {
     // Three old files step aside, three new ones come in.
-    it.each([0, 1, 2, 3, 4, 5])('before move %i leaves the old files or the new ones', async (move) => {
+    it.each([0, 1, 2, 3, 4, 5])('before move %i results in the old files or the new ones', async (move) => {
       await replaceFiles(dir, names, write('old'));
       expect(await endedBefore(move)).toBe('SIGKILL');
       const left = await contents();

@@ -35,7 +35,7 @@ describe('paths', () => {
     [['layers.3', 'layers.3'], 'layers.3'],
     [[''], ''],
   ])('%j', (paths, text) => expect(printPaths(paths)).toBe(text));
-  it('have one shape where they differ in layer numbers', () => {
+  it('have one shape if they differ only in layer numbers', () => {
     expect(shapeOf('encoder.layers.12.mixer.q_proj2')).toBe('encoder.layers.#.mixer.q_proj2');
     expect(shapeOf('0.1')).toBe('#.#');
   });
@@ -43,7 +43,7 @@ describe('paths', () => {
 
 describe('a place', () => {
   const layers = (numbers: readonly number[]) => numbers.map((n) => `stack.layers.${n}.mixer`);
-  it('is what was printed for paths, and those paths are below it, but no others', () => {
+  it('can be a printed text, and contains exactly its paths', () => {
     const numbers = fc.uniqueArray(fc.nat(30), { minLength: 1 });
     fc.assert(
       fc.property(numbers, fc.nat(30), (some, other) => {

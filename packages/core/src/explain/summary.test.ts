@@ -65,7 +65,7 @@ describe('summary', () => {
     expect(memory.results).toBe(3 * 4000);
   });
 
-  it('refuses sizes that are missing, unknown or none', () => {
+  it('refuses sizes that are missing, unknown or invalid', () => {
     expect(() => summary(model(), { batch: 3 })).toThrow(
       'sizes: the size of seq is missing; expected { batch: 128, seq: 128 }, got batch',
     );

@@ -97,7 +97,9 @@ const wide: ReadonlySet<string> = new Set<DType>(['int64', 'uint64']);
 const exact = 2 ** 53 - 1;
 const elementwise =
   /^(onnxformers\.)?(Cast|Concat|Equal|Expand|Gather\w*|Greater\w*|Identity|Less\w*|Max|Min|Pad|Reshape|Shape|Slice|Split|Squeeze|Tile|Transpose|Unsqueeze|Where)$/;
-function isExact(op: Op, operands: readonly (NDArray | undefined)[]): boolean {
+
+/** Whether float64 represents the integers of these operands, and of what the op computes from them, exactly. */
+export function isExact(op: Op, operands: readonly (NDArray | undefined)[]): boolean {
   const integers = operands.filter((a) => a && wide.has(a.dtype)) as NDArray[];
   if (elementwise.test(op.key)) return integers.every(({ data }) => data.every((n) => Math.abs(n) <= exact));
   const magnitude = ({ data }: NDArray) => data.reduce((total, n) => total + Math.abs(n), 1);

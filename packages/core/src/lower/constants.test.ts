@@ -28,11 +28,11 @@ describe('what depends on constants alone', () => {
     const feeds = { x: randomArray('x', [2, 67, 3]) };
     expectClose(interpret(graph, feeds).y!, interpret(traced, feeds).y!, { atol: 1e-6 });
   });
-  it('is made in the run where a size is known there only', () => {
+  it('is computed at run time if a size is known only then', () => {
     const { graph } = lowered((g) => add(g.input('x', 'float32', ['n', 'seq', 3]), cos(angles(g, 'seq'))));
     expect(graph.nodes.map((n) => n.op.key)).toContain('Cos');
   });
-  it('is made in the run where it is large; what it is made of is not', () => {
+  it('is computed at run time if it is large; its operands are folded', () => {
     const { graph } = lowered((g) => {
       const x = g.input('x', 'float32', ['n', 512, 1024]);
       return add(x, expand(cos(reshape(iota(g, 1024, 'float32'), [1, 1024])), [512, 1024]));

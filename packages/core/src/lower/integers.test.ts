@@ -89,7 +89,7 @@ it('neighbours beyond 2^53 are two numbers', () => {
   expect(equal(small, small).leaf).toMatchObject({ kind: 'constant', tensor: { data: Uint8Array.of(1) } });
 });
 
-it('sums are not folded where their parts may be rounded', () => {
+it('sums are not folded if their parts may be rounded', () => {
   const g = new GraphBuilder();
   const x = g.constant(tensorOf('int64', [2n ** 53n - 1n, 3n, 1n - 2n ** 53n]));
   expect(reduceSum(x, [0], { keepDims: false }).leaf).toBeUndefined();

@@ -34,7 +34,7 @@ describe('queries and keys end together', () => {
 
 describe('queries start at queryOffset', () => {
   const queryOffset = int64(2, 0);
-  test('none: only rows that exist', () => {
+  test('none: only existing positions', () => {
     expect(picture(none, 2, 5, queryOffset, 0)).toEqual(['####.', '####.']);
     expect(picture(none, 2, 5, queryOffset, 1)).toEqual(['##...', '##...']);
   });

@@ -97,7 +97,7 @@ describe('no more than needed', () => {
     expect(dims(slidingWindow({ left: 6, right: 3 }), 5, 7)).toEqual([1, 1, 5, 7]);
   });
   test('nothing allowed', () => expect(dims(not(none), 'seq', 'seq')).toEqual([1, 1, 1, 1]));
-  test('positions are compared for one row of the batch and one head', () =>
+  test('positions are compared for one sequence of the batch and one head', () =>
     expect(dims(causal, 'seq', 'kv')).toEqual([1, 1, 'seq', 'kv']));
   test('causal at the start of a cache needs no second comparison', () => {
     const frame = frameOf('seq', 11);

@@ -110,7 +110,7 @@ describe('a kind of the user', () => {
     expect(act).toThrow(/gate.*(\n.*)*kindDefinition/);
   });
 
-  it('does not pass its call on to a function put over it', () => {
+  it('does not apply its scope to another forward function', () => {
     const gate = gateWith(definition)({}) as AnyModule;
     const wrapped = module({ gate }, ({ x }: Readonly<Record<string, Value>>) => ({ y: gate(x, x) as Value }));
     expect(standalone(wrapped)).toBe(wrapped);

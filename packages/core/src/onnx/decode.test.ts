@@ -173,6 +173,23 @@ describe('hostile files', () => {
     expect(() => readOnnx(file(graph))).toThrow('the graphs are nested too deeply; expected at most 100 levels');
   });
 
+  it('with many integers in lists are refused before they become numbers', () => {
+    // int64_data of a tensor: one byte for each.
+    const message = (field: number, bytes: Uint8Array): Uint8Array => {
+      const head = [field * 8 + 2];
+      let { length } = bytes;
+      for (; length > 127; length = Math.floor(length / 128)) head.push((length % 128) + 128);
+      const all = new Uint8Array(head.length + 1 + bytes.length);
+      all.set([...head, length]);
+      all.set(bytes, head.length + 1);
+      return all;
+    };
+    const list = message(7, message(5, message(7, new Uint8Array(2 ** 24 + 1))));
+    expect(() => readOnnx(list)).toThrow(
+      'tensors have too many integers in lists; expected at most 16777216 integers in int32_data, int64_data and uint64_data, got more. Store them as raw_data',
+    );
+  });
+
   it('that declare enormous tensors allocate nothing', () => {
     const huge = { name: 'w', dims: [2n ** 45n], dataType: 1 };
     expect(() => readOnnx(file({ initializer: [huge] }))).toThrow(

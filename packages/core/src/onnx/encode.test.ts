@@ -239,7 +239,7 @@ describe('the IR version', () => {
     ).toBe(10);
   });
 
-  it('decides where the metadata of nodes is written', async () => {
+  it('determines where the metadata of nodes is written', async () => {
     const nodeOf = async (opset: number): Promise<object> =>
       readOnnx(await toBytes(linearModel(undefined, { opsets: { '': opset } }))).graph.nodes[0]!;
     expect(await nodeOf(21)).toMatchObject({ metadata: { 'onnxformers.path': 'layers.0.proj', rule: 'linear' } });

@@ -1,11 +1,13 @@
+import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
 import { compile } from '../compile/compile';
 import { serialize } from '../compile/serialize';
 import type { Value } from '../ir/graph';
 import { module } from '../module/module';
-import { concat, gather, linear, slice } from '../ops/index';
+import { add, concat, equal, flip, gather, linear, mul, slice } from '../ops/index';
 import { zeros } from '../parameter/init';
 import { Parameter } from '../parameter/parameter';
+import { createRunner } from '../runtime/runner';
 import { targets } from '../targets/index';
 import { bytesOfTensor, tensor } from '../tensor/convert';
 import type { Scratch } from '../tensor/scratch';
@@ -138,4 +140,23 @@ it('a large weight read as it is and transposed is stored once, a small one in b
     [7, 5],
     [5, 7],
   ]);
+});
+
+it('arithmetic on 64-bit integers of weights is left to the runtime, which is exact', async () => {
+  const ids = new Parameter([3], zeros, { dtype: 'int64' });
+  const m = module({ ids }, ({ x }: Readonly<Record<string, Value>>) => {
+    const stored = x!.graph.param(ids);
+    return { same: equal(stored, x!), turned: add(flip(stored, 0), x!) };
+  });
+  const large = BigInt64Array.of(2n ** 53n + 1n, -(2n ** 60n) - 1n, 3n);
+  const weights = new Map([['ids', { dtype: 'int64', dims: [3], data: large } as const]]);
+  const run = await createRunner(compile(m, { target: targets.portable(21), inputs: { x: ['int64', [3]] }, weights }), ort);
+  const { same, turned } = await run({ x: { dtype: 'int64', dims: [3], data: BigInt64Array.of(2n ** 53n, -(2n ** 60n), 3n) } });
+  await run.dispose();
+  expect([...same.data]).toEqual([0, 0, 1]);
+  expect([...turned.data]).toEqual([2n ** 53n + 3n, -(2n ** 61n) - 1n, 2n ** 53n + 4n]);
+
+  const alone = module({ ids }, ({ x }: Readonly<Record<string, Value>>) => ({ y: add(mul(x!.graph.param(ids), 3), x!) }));
+  const model = compile(alone, { target: targets.portable(21), inputs: { x: ['int64', [3]] }, weights });
+  expect(serialize(model).graph.nodes.map(({ opType }) => opType)).toEqual(['Mul', 'Add']);
 });

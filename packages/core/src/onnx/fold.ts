@@ -10,6 +10,7 @@ import { Scratch, sharedBytes } from '../tensor/scratch';
 import { bytesOf, countOf, isFloat, type Tensor } from '../tensor/tensor';
 import { expressionOf } from '../weights/compute';
 import type { LazyTensor } from '../weights/lazy';
+import { movesElements } from '../weights/move-tensor';
 import type { OnnxInitializer } from './model';
 
 /** One value that depends only on weights. */
@@ -24,7 +25,8 @@ const small = 1 << 20;
 
 /**
  * Values that depend only on stored weights and constants. Excluded, and computed at run time, are values that would make the file larger (a wider dtype, an
- * expansion) and several layouts of a large weight that together are larger than it (a tied embedding, as it is and transposed).
+ * expansion), several layouts of a large weight that together are larger than it (a tied embedding, as it is and transposed), and arithmetic on 64-bit integers,
+ * which float64 may not represent exactly.
  */
 export function foldable(graph: Graph, parameterInputs: ReadonlySet<Parameter>): Folding {
   const { folding, read, stored } = foldAll(graph, (v) => v.leaf?.kind === 'parameter' && !parameterInputs.has(v.leaf.parameter));
@@ -55,6 +57,8 @@ function foldAll(graph: Graph, isStored: (v: Value) => boolean): Folds {
     if (node.op.writes || node.op.impure || subgraphsOf(node).length) continue;
     if (!node.op.evaluate || !leaves.some(isWeight)) continue;
     if (!leaves.every((v) => v.leaf?.kind === 'constant' || isWeight(v))) continue;
+    // Weights are computed in float64, and their numbers are not known yet.
+    if (!movesElements(node.op) && [...leaves.filter(isWeight), ...node.outputs].some(isWideInteger)) continue;
     const beneath = new Set(leaves.flatMap((v) => (v.leaf ? [v] : [...(stored.get(v) ?? [])])));
     for (const output of node.outputs) {
       folding.set(output, { label: (names) => `${labelOf(leaves, folding, names)}/${node.op.key.split('.').at(-1)}` });
@@ -81,6 +85,8 @@ function withoutGrowth(
   }
   return read;
 }
+
+const isWideInteger = ({ dtype }: Value): boolean => dtype === 'int64' || dtype === 'uint64';
 
 const total = (values: Iterable<Value>): number => [...values].reduce((n, v) => n + sizeOf(v), 0);
 const sizeOf = (v: Value): number => bytesOf(v.dtype, countOf(v.dims as number[]));

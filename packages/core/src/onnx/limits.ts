@@ -3,6 +3,8 @@ import { FileError } from '../error';
 
 /** Total number of nodes, names, attributes, tensors and sizes. A model of 200 layers has about 100,000. */
 const mostParts = 2_000_000;
+/** Integers of tensors that are stored as lists: a byte becomes a bigint of 32 bytes. Raw data has no such limit. */
+const mostIntegers = 2 ** 24;
 /** Nesting of messages: each nested graph or type counts as two or three. */
 const deepest = 100;
 
@@ -10,6 +12,8 @@ const deepest = 100;
 type Message = { readonly [field: number]: string };
 /** Lists of integers of at least one byte each: ints of attributes, dims of tensors. */
 const lists: Readonly<Record<string, number>> = { attribute: 8, tensor: 1 };
+/** Fields of a tensor whose elements are integers of variable size: int32_data, int64_data, uint64_data. */
+const integerFields: ReadonlySet<number> = new Set([5, 7, 11]);
 const messages: Readonly<Record<string, Message>> = {
   model: { 7: 'graph', 8: 'flat', 14: 'flat', 20: 'training', 25: 'function' },
   training: { 1: 'graph', 2: 'graph', 3: 'flat', 4: 'flat' },
@@ -31,7 +35,7 @@ const messages: Readonly<Record<string, Message>> = {
 /**
  * Counts the fields of a model file, including those of nested messages.
  *
- * @throws FileError for more than 2,000,000 of them, or messages more than 100 deep
+ * @throws FileError for more than 2,000,000 of them, for tensors with more than 16,777,216 integers in lists, or messages more than 100 deep
  */
 export function checkLimits(bytes: Uint8Array, path: string): void {
   let parts = 0;
@@ -40,6 +44,20 @@ export function checkLimits(bytes: Uint8Array, path: string): void {
     if (parts <= mostParts) return;
     const expected = `at most ${mostParts} nodes, names, attributes and sizes`;
     throw new FileError({ path, problem: 'the model has too many parts', expected, got: 'more' });
+  };
+  let integers = 0;
+  // The last byte of each is below 128.
+  const countIntegers = (start: number, end: number): void => {
+    for (let i = start; i < end; i++) if (bytes[i]! < 128) integers++;
+    if (integers <= mostIntegers) return;
+    const expected = `at most ${mostIntegers} integers in int32_data, int64_data and uint64_data`;
+    throw new FileError({
+      path,
+      problem: 'tensors have too many integers in lists',
+      expected,
+      got: 'more',
+      hint: 'Store them as raw_data',
+    });
   };
   const walk = (start: number, end: number, name: string, depth: number): void => {
     if (depth > deepest)
@@ -66,6 +84,7 @@ export function checkLimits(bytes: Uint8Array, path: string): void {
         const length = varint();
         const field = Math.floor(tag / 8);
         if (lists[name] === field) count(Math.min(length, end - at));
+        if (name === 'tensor' && integerFields.has(field)) countIntegers(at, Math.min(at + length, end));
         const inner = messages[name]![field];
         if (inner && at + length <= end) walk(at, at + length, inner, depth + 1);
         at += length;

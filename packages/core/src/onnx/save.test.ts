@@ -103,7 +103,7 @@ describe('saving', () => {
     });
   });
 
-  it('replaces an older model and leaves other files alone', async () => {
+  it('replaces an older model and does not change other files', async () => {
     await writeFile(join(dir, 'README.md'), 'mine');
     await saveOnnx(linearModel([stored('w', weight)]), dir, { extra: { 'onnxformers.json': 'old' } });
     const before = await contents(dir);
@@ -180,7 +180,7 @@ describe('saving that fails', () => {
     },
   );
 
-  it('leaves no new folder', async () => {
+  it('does not create a folder', async () => {
     full.add('model.onnx');
     await expect(saveOnnx(linearModel(), join(dir, 'a/b/c'))).rejects.toThrow('no space left');
     expect(await contents(dir)).toEqual({});
@@ -200,7 +200,7 @@ describe('saving that fails', () => {
     },
   );
 
-  it('because it was aborted leaves an older model as it was', async () => {
+  it('because it was aborted does not change an older model', async () => {
     const before = await older();
     const reason = new Error('enough');
     for (const at of [0, 1, 2]) {

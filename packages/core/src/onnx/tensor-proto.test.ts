@@ -11,7 +11,7 @@ import { anyTensor } from './testing/models';
 const bytesOfProto = (fields: object): Uint8Array => toBinary(TensorProtoSchema, create(TensorProtoSchema, fields));
 
 describe('tensors in files of their own', () => {
-  it('come back as they were, whatever the dtype', () => {
+  it('are the same after a round trip, for any dtype', () => {
     const seen = new Set<string>();
     fc.assert(
       fc.property(anyTensor, fc.string(), (t, name) => {

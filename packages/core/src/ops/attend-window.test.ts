@@ -94,7 +94,7 @@ function dataMask(
   return documents(offsets);
 }
 
-test('blocks return what the whole attention returns', () => {
+test('blocks agree with attention without blocks', () => {
   fc.assert(fc.property(calls, check), { numRuns: 150 });
 });
 

@@ -281,7 +281,7 @@ describe('equalities', () => {
     );
   });
 
-  test('rows of k and v that no query may see do not matter', () => {
+  test('masked keys and values have no influence', () => {
     const spoilt = (x: NDArray) => ({
       ...x,
       data: x.data.map((value, i) => (Math.floor(i / x.dims[3]!) % 7 >= 4 ? 1e30 : value)),

@@ -112,7 +112,7 @@ describe('long signals', () => {
     [4099, 8 * 4099],
     [65_537, 9 * 65_537],
   ] as const;
-  it.each(bounds)('of %i elements take memory in proportion', (n, most) => {
+  it.each(bounds)('of %i elements use memory in proportion', (n, most) => {
     const { constants, largest } = footprint(lowered(n), {});
     expect(largest.at).toBeLessThan(most);
     expect(constants).toBeLessThan(32 * n + 2 ** 21);

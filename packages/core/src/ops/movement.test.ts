@@ -77,7 +77,7 @@ describe('ops without effect are removed', () => {
     expect(twice.producer!.operands[0]).toBe(x);
     expect(twice.dims).toEqual(['batch', 'floorDiv(seq, 3) - 1', 2]);
   });
-  it('an empty part of a concat is left out', () => {
+  it('an empty part of a concat is removed', () => {
     const g = new GraphBuilder();
     const [a, b, none] = [g.input('a', 'float32', [2, 3]), g.input('b', 'float32', [2, 5]), g.input('none', 'float32', [2, 0])];
     expect(concat([a, none, b], 1).producer!.operands).toEqual([a, b]);
@@ -85,7 +85,7 @@ describe('ops without effect are removed', () => {
   });
 });
 
-describe('shapes are constants where they can be', () => {
+describe('shapes are constants if possible', () => {
   it.each([
     ['copied sizes', input('batch', 'seq', 12), ['batch', 'seq', 3, 4], [0, 0, 3, 4]],
     ['one product', input('batch', 'seq', 12), ['batch*seq', 12], [-1, 12]],
@@ -95,7 +95,7 @@ describe('shapes are constants where they can be', () => {
     expect(constantOperand(reshape(x, dims), 1)).toEqual(shape);
     expect(defined(reshape(x, dims))).toEqual(['Reshape']);
   });
-  it('reshape: axes of size 1 come and go without a shape', () => {
+  it('reshape: axes of size 1 are added and removed without a shape', () => {
     expect(defined(reshape(input('batch', 1, 'seq'), ['batch', 'seq', 1]))).toEqual(['Squeeze', 'Unsqueeze']);
     expect(defined(reshape(input('batch', 'seq', 3), ['batch', 1, 'seq', 3]))).toEqual(['Unsqueeze']);
   });
@@ -103,12 +103,12 @@ describe('shapes are constants where they can be', () => {
     const x = input('batch', 3, 'seq', 2);
     expect(defined(reshape(x, ['3*batch', 'seq', 2]))).toEqual(['Shape', 'Concat', 'Reshape']);
   });
-  it('reshape: an empty axis that was not there needs sizes taken as they are', () => {
+  it('reshape: a new empty axis requires explicit sizes', () => {
     const y = reshape(input(0, 5), [3, 0]);
     const node = y.producer!.op.decompose!(y.producer!.operands, y.producer!.attrs, y.graph.ops)[0]!.producer!;
     expect(node.attrs).toMatchObject({ allowzero: 1 });
   });
-  it('expand keeps what x has', () => {
+  it('expand keeps the sizes of x', () => {
     expect(constantOperand(expand(input('batch', 1, 3), ['batch', 5, 3]), 1)).toEqual([1, 5, 1]);
   });
   it('slice: bounds at a known distance from the end', () => {

@@ -20,7 +20,7 @@ function build() {
   return g.finish();
 }
 
-test('rows go to the blocks of their sequence and come back in order', () => {
+test('keys are written to the blocks of their sequence and read back in order', () => {
   const graph = build();
   const states = new Map<string, NDArray>();
   const call = (rows: NDArray, pastLengths: readonly number[], table: readonly (readonly number[])[]): number[] => {

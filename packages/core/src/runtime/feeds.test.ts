@@ -128,7 +128,7 @@ describe('a cache that grows', () => {
         for (let c = 0; c < 4; c++) expect(joined[at(head, row) + c]).toBeCloseTo(expected[(head * 7 + row) * 4 + c]!, 5);
   });
 
-  it('is given whole or not at all', () => {
+  it('is fed completely or not at all', () => {
     const key = tensor('float32', [1, 2, 3, 4], new Array(24).fill(0));
     expect(() => completeFeeds(model.signature, { x, 'past_key_values.0.key': key }, 0)).toThrow(
       'feed "past_key_values.0.value": missing; expected float32[batch, 2, past, 4], because "past_key_values.0.key" is given, got nothing. Feed every present.* of the last call, or none before the first',
@@ -151,7 +151,7 @@ describe('a cache that grows', () => {
   });
 });
 
-describe('no empty sequences, where that was assumed', () => {
+describe('no empty sequences, if that was assumed', () => {
   const ports: Record<string, Port> = {
     lengths: { name: 'lengths', dtype: 'int64', dims: ['batch'], role: 'lengths' },
     offsets: { name: 'offsets_of_lengths', dtype: 'int64', dims: ['batch + 1'], derived: { how: 'offsets', from: ['lengths'] } },
@@ -191,7 +191,7 @@ describe('no empty sequences, where that was assumed', () => {
     expect(() => check([feed('added', [1, 2], [-3.4e38, -3.4e38])])).toThrow('none in sequence 0');
     check([feed('added', [1, 2], [-3.4e38, -1e9])]);
   });
-  it('by dense masks, row by row', () => {
+  it('by dense masks, query by query', () => {
     expect(() => check([feed('pairs', [1, 1, 2, 2], [1, 0, 0, 0])])).toThrow('none for head 0, query 1 of sequence 0');
     check([feed('pairs', [1, 1, 2, 2], [1, 0, 0, 1])]);
   });
@@ -238,7 +238,7 @@ describe('the length of a call is counted in its new tokens', () => {
     expect(() => all(5)).toThrow('expected 0 to 4 (7 - seq), by state.io, got 5 at [0]');
   });
 
-  it('for sequences that are not there', () => {
+  it('for missing sequences', () => {
     const named = (dims: readonly string[]) => attention({ x: ['float32', [...dims, 8]] }).signature;
     for (const [batch, seq] of [
       ['batch', 'seq'],
@@ -294,7 +294,7 @@ describe('a packed batch', () => {
   const model = attention({ x: ['float32', ['tokens', 8]], lengths: ['int64', ['batch']] }, { layout: 'packed' });
   const packed = { ...x, dims: [7, 8] };
 
-  it('get their offsets from the lengths, and each sequence sees itself alone', async () => {
+  it('get their offsets from the lengths, and each sequence attends only to itself', async () => {
     const all = completeFeeds(model.signature, { x: packed, lengths: int64(3, 0, 4) }, 0);
     expect(numbers(all.offsets_of_lengths)).toEqual([0, 3, 3, 7]);
     const { y } = await (await createRunner(model, ort))({ x: packed, lengths: int64(3, 0, 4) });
@@ -366,7 +366,7 @@ describe('derived inputs', () => {
   const at = model.signature.inputs.findIndex((p) => p.name === 'offsets_of_lengths');
   const offsets = (lengths: Tensor) => table.complete({ x: packed, lengths }).tensors[at]!;
 
-  it('are kept while the values of lengths are the same', () => {
+  it('are cached while the values of lengths are the same', () => {
     const lengths = int64(3, 4);
     const first = offsets(lengths);
     expect(offsets(lengths)).toBe(first);

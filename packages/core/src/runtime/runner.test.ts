@@ -178,7 +178,7 @@ for (const [name, runtime, device] of [
       await expect(run(feeds)).rejects.toThrow('runner: it was disposed. Create another');
     });
 
-    it('leaves the options of the caller alone', async () => {
+    it('does not change the options of the caller', async () => {
       const session = Object.freeze({
         graphOptimizationLevel: 'disabled',
         extra: Object.freeze({ session: Object.freeze({ set_denormal_as_zero: '1' }) }),
@@ -214,7 +214,7 @@ for (const [name, runtime, device] of [
   });
 }
 
-describe('16-bit floats where JavaScript has an array for them', () => {
+describe('16-bit floats if JavaScript has Float16Array', () => {
   // A stand-in for the one of newer engines: the same bytes under another class.
   class Float16Array extends Int16Array {}
 
@@ -356,7 +356,7 @@ describe('devices', () => {
     expect([first.device, first.refused]).toEqual(['cpu', []]);
   });
 
-  it('auto: an error with all reasons when none loads', async () => {
+  it('auto: an error with all reasons if no provider loads', async () => {
     const broken = { ...(await inMemory(arithmetic())), file: Uint8Array.of(1, 2, 3), providers: ['wasm', 'cpu'] };
     await expect(createRunner(broken, ort, { device: 'auto' })).rejects.toThrow(
       /^runtime: no provider could be loaded; got wasm: .*; cpu: .*protobuf/i,
@@ -427,7 +427,7 @@ describe('models', () => {
       await close();
     });
 
-    it('stay in memory where all fit', async () => {
+    it('stay in memory if all fit', async () => {
       const whole = await inMemory(wide());
       expect((await withFiles(whole, 4124)).runnable).toBe(whole);
     });

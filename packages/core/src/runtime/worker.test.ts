@@ -187,7 +187,7 @@ describe('a runner in a worker', () => {
     await expect(run(feeds)).rejects.toThrow('runner: it was disposed. Create another');
   });
 
-  it('keeps the weights of the caller', async () => {
+  it('does not take the weights from the caller', async () => {
     const model = lookup();
     const run = await createWorkerRunner(model, options);
     const again = await createWorkerRunner(model, options);
@@ -347,7 +347,7 @@ describe('a runner in a worker', () => {
       await run.dispose();
     });
 
-    it('refuses a folder that is not there', async () => {
+    it('refuses a missing folder', async () => {
       await expect(createWorkerRunner(join(dir, 'nowhere'), options)).rejects.toThrow('no such file or folder');
     });
   });

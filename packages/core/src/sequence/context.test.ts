@@ -94,7 +94,7 @@ describe('positions of a memory', () => {
       /positions of queries and of a memory cannot be compared; .*dense masks in cross attention/,
     );
   });
-  it('need not be compared, and are those of the queries where the memory is their own rows', () => {
+  it('are comparable if the memory is the sequence of the queries', () => {
     traced(none);
     traced(causal, true);
   });

@@ -37,7 +37,7 @@ describe('what the runner computes', () => {
     expect(places.dims).toEqual([3, 4]);
     expect(Array.from(places.data)).toEqual([0, 1, 2, 3, 8, 9, 10, 4, 5, 6, 7, 11]);
   });
-  it('places are all there are, tokens first', () => {
+  it('indices are complete, tokens first', () => {
     fc.assert(
       fc.property(fc.array(fc.nat(7), { minLength: 1, maxLength: 5 }), (lengths) => {
         const { data, dims } = computed('tokenOffset', lengths);

@@ -5,6 +5,7 @@ import type { TensorType } from '../ir/define-op';
 import type { Derivation, GraphBuilder, Pool, Value } from '../ir/graph';
 import { toArray } from '../tensor/convert';
 import { countOf, type DType, type NDArray, type Tensor } from '../tensor/tensor';
+import { freeInputName } from './free-names';
 
 /** The elements of a feed, in any storage. */
 export type Numbers = ArrayLike<number>;
@@ -89,14 +90,11 @@ function largest(numbers: Numbers): number {
 export function derive(g: GraphBuilder, how: Derivation, type: TensorType, from: readonly Value[], plus: Dim = 0): Value {
   const inputs = from.every((v) => v.leaf && g.root.inputs.includes(v));
   const name = [how, ...from.map((v) => (v.leaf as { name?: string } | undefined)?.name)].join('_of_');
-  if (inputs)
-    return g.derivedInput(
-      plus === 0 || how === 'past_lengths' || how === 'offsets' ? name : `${name} + ${plus}`,
-      type,
-      how,
-      from,
-      plus,
-    );
+  if (inputs) {
+    const full = plus === 0 || how === 'past_lengths' || how === 'offsets' ? name : `${name} + ${plus}`;
+    // Users feed past_lengths, so its name is fixed.
+    return g.derivedInput(how === 'past_lengths' ? full : freeInputName(g, full), type, how, from, plus);
+  }
   const build = recipes[how]?.build;
   if (!build) throw internal(`${how} cannot be computed inside a graph`);
   return g.ops.reshape(build(g, from, type, plus), type.dims);

@@ -8,6 +8,7 @@ import { module } from '../module/module';
 import { cast } from '../ops/cast';
 import { mul } from '../ops/elementwise';
 import { unsqueeze } from '../ops/movement';
+import { size } from '../ops/shape';
 import { GraphBuilder } from '../ops/vocabulary';
 import { completeFeeds } from '../runtime/models.test-helper';
 import { portable } from '../targets/portable';
@@ -136,14 +137,16 @@ describe('the sequences that attend', () => {
 });
 
 describe('feeds are checked against roles', () => {
-  it.each([3, 1000, -1])('a length of %d in sequences of 2 rows is refused', (length) => {
+  it.each([3, 1000, -1])('a length of %d in sequences of 2 positions is refused', (length) => {
     const { signature } = compiled({ x, lengths: ['int64', ['batch']] });
     const feeds = { x: tensor('float32', [1, 2, 4], new Array(8).fill(1)), lengths: tensor('int64', [1], [length]) };
     expect(() => completeFeeds(signature, feeds, 0)).toThrow(
-      `feed "lengths": a length greater than the sequence length; expected 0 to 2 (seq), got ${length} at [0]`,
+      `feed "lengths": a length out of range; expected 0 to 2 (seq), got ${length} at [0]`,
     );
     const arrays = Object.fromEntries(Object.entries(feeds).map(([name, t]) => [name, toArray(t)]));
-    expect(() => interpret(compiled({ x, lengths: ['int64', ['batch']] }).traced, arrays)).toThrow(/lengths: a length greater/);
+    expect(() => interpret(compiled({ x, lengths: ['int64', ['batch']] }).traced, arrays)).toThrow(
+      /lengths: a length out of range/,
+    );
   });
 });
 
@@ -156,12 +159,17 @@ describe('an input with a role that is not read', () => {
     ['lengths', ['int64', ['batch']]],
     ['attention_mask', ['bool', ['batch', 'seq']]],
     ['memory', ['float32', ['batch', 'seq', 4]]],
+    ['memory', ['float32', ['batch', 'memory_seq', 4]]],
+    ['attention_mask', ['bool', ['batch', 'keys']]],
   ] as const)('is refused: %s', (name, type) => {
     expect(() => compiledPlain({ [name]: type })).toThrow(`inputs.${name}: the model does not read this input`);
     compiledPlain({ [name]: [...type, 'data'] });
   });
-  it('may be the only one that determines a size', () => {
-    compiledPlain({ memory: ['float32', ['batch', 'memory_seq', 4]] });
+  it('may be read for its size only', () => {
+    const counting = module({}, ({ x: v, memory }: Readonly<Record<string, Value>>) => ({
+      y: mul(v!, cast(size(v!.graph, memory!.dims[1]!), 'float32')),
+    }));
+    compile(counting, { target: portable(21), inputs: { x, memory: ['float32', ['batch', 'memory_seq', 4]] } });
   });
 });
 

@@ -4,7 +4,7 @@ import { type GraphBuilder, inputOf, type Node, type Value } from '../ir/graph';
 
 /**
  * Requires indices from 0 to `rows − 1`. If they come from sizes and inputs (counted positions, `position_ids`, ids), the runner and the
- * interpreter check them before anything runs. Others (a step inside a Loop, values that the graph computes) are not checked, and the result of a
+ * interpreter check them before anything runs. Others (values that the graph computes) are not checked, and the result of a
  * kernel for an index out of range is undefined.
  *
  * Throws   ShapeError if it is already known that they are out of range
@@ -47,8 +47,7 @@ const tooLong = (field: string) => ({
 /** Requires lengths from 0 to the sequence length, if they are an input. */
 export function limitLengths(lengths: Value, rows: Dim): void {
   const input = inputOf(lengths)?.name;
-  if (input !== undefined)
-    lengths.graph.root.limit({ input, min: 0, max: rows, problem: 'a length greater than the sequence length' });
+  if (input !== undefined) lengths.graph.root.limit({ input, min: 0, max: rows, problem: 'a length out of range' });
 }
 
 /** Requires lengths that add up to the tokens of a packed batch, if they are an input. */
@@ -69,8 +68,24 @@ const only = (size: Dim): Largest => ({ size, inputs: [] });
 const plus = (a: Largest | undefined, b: Largest | undefined): Largest | undefined =>
   a && b && { size: addDims(a.size, b.size), inputs: [...a.inputs, ...b.inputs] };
 
+// Of values that a Loop carries, which nothing else bounds.
+const carried = new WeakMap<Value, Largest>();
+
+/**
+ * States that integers carried by a Loop are at most the largest of `from` plus `steps`, so that positions counted from them are limited too. `from` is
+ * a size, or lengths; lengths that are not an input bound nothing.
+ */
+export function boundCarried(integers: Value, from: Dim | Value, steps: number): void {
+  const start = typeof from === 'object' ? largestOf(from) : only(from);
+  const bound = plus(start, only(steps));
+  if (bound) carried.set(integers, bound);
+}
+
 /** An upper bound of integers, in sizes and largest elements of inputs; undefined if neither determines it. */
-function largestOf({ leaf, producer }: Value): Largest | undefined {
+function largestOf(integers: Value): Largest | undefined {
+  const { leaf, producer } = integers;
+  const bound = carried.get(integers);
+  if (bound) return bound;
   if (leaf) return largestOfLeaf(leaf);
   return producer && byOp[producer.op.key]?.(producer);
 }

@@ -194,7 +194,7 @@ describe.each(cases)('padding declared by $name', ({ module: m, inputs, feeds, s
     expect(explain(model).notes.join('\n')).toContain(`padded positions of ${padding.join(', ')} are set to 0`);
   });
 
-  it('is read as it is, and checked, where it is assumed to be finite', async () => {
+  it('is read directly, and checked, if it is assumed to be finite', async () => {
     const assumed = compile(m, { ...options, assumptions: [finitePadding] });
     const wheres = (graph: typeof model.graph) => graph.nodes.filter(({ op }) => op.key === 'Where').length;
     expect(wheres(model.traced) - wheres(assumed.traced)).toBe(padding.length);

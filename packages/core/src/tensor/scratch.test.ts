@@ -13,7 +13,7 @@ it('memory is used again when it was given back, the smallest that is large enou
   expect(scratch.take(1009).byteLength).toBe(1009);
 });
 
-it('memory that is kept, not its own, or given twice is not given out', () => {
+it('does not reuse memory that is in use, foreign, or returned twice', () => {
   const scratch = new Scratch();
   const [kept, twice, other] = [scratch.take(13), scratch.take(13), new Uint8Array(13)];
   scratch.keep(kept);

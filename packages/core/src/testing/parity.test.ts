@@ -105,7 +105,7 @@ describe('the errors that float32 makes', () => {
   };
   const ulp = 2 ** -24;
 
-  it('are one rounding for one op, and none where elements only move', () => {
+  it('are one rounding for one op, and zero for ops that only move elements', () => {
     const { error, exact } = errorsOf((x) => mul(x, x));
     const largest = Math.max(...exact.data);
     expect(error).toBeGreaterThan(0.5 * ulp * largest);

@@ -1,5 +1,7 @@
 // Computes values that depend only on available tensors; shared by constant folding and by expressWeight.
 import { internal, WeightError } from '../error';
+import { printType } from '../ir/define-op';
+import { isExact } from '../ir/emission';
 import type { Node, Value } from '../ir/graph';
 import { toArray, toTensor } from '../tensor/convert';
 import type { Scratch } from '../tensor/scratch';
@@ -108,10 +110,13 @@ class Computation {
 
 function evaluated({ producer, index }: Value, operands: readonly (Tensor | undefined)[]): Tensor {
   const { op, attrs } = producer!;
-  const arrays = op.evaluate!(
-    operands.map((t) => t && toArray(t)),
-    attrs,
-    { of: (d) => d as number },
-  );
-  return toTensor(arrays[index]!);
+  const arrays = operands.map((t) => t && toArray(t));
+  if (!isExact(op, arrays))
+    throw new WeightError({
+      path: op.key,
+      problem: 'integers beyond 2^53 would be rounded',
+      expected: 'ops that move elements, or smaller integers',
+      got: operands.map((t) => t && printType(t)).join(', '),
+    });
+  return toTensor(op.evaluate!(arrays, attrs, { of: (d) => d as number })[index]!);
 }

@@ -57,7 +57,7 @@ function counted(t: Tensor): LazyTensor & { reads: number } {
 }
 
 describe('a weight expressed by others', () => {
-  it('is what plain loops make of them', async () => {
+  it('agrees with plain loops', async () => {
     const sizes = fc.integer({ min: 1, max: 9 });
     await fc.assert(
       fc.asyncProperty(sizes, sizes, sizes, fc.constantFrom('float16' as const, 'float32' as const), async (q, k, dim, dtype) => {
@@ -76,6 +76,17 @@ describe('a weight expressed by others', () => {
     );
   });
 
+  it('moves integers beyond 2^53 as they are, and refuses to compute with them', async () => {
+    const ids: Tensor = { dtype: 'int64', dims: [2], data: BigInt64Array.of(2n ** 53n + 1n, 5n) };
+    const moved = await expressWeight([ids], (x) => concat([x, x], 0)).load();
+    expect([...moved.data]).toEqual([2n ** 53n + 1n, 5n, 2n ** 53n + 1n, 5n]);
+    await expect(expressWeight([ids], (x) => add(x, 1)).load()).rejects.toThrow(
+      'integers beyond 2^53 would be rounded; expected ops that move elements, or smaller integers, got int64[2]',
+    );
+    const small: Tensor = { ...ids, data: BigInt64Array.of(7n, 5n) };
+    expect([...(await expressWeight([small], (x) => add(x, 1)).load()).data]).toEqual([8n, 6n]);
+  });
+
   it('reads its operands when it is loaded, each time, and those it does not use never', async () => {
     const [a, b, c] = [counted(count('float32', [2, 3])), counted(count('float32', [3])), counted(count('float32', [5]))];
     const sum = expressWeight([a, b, c], (x, y) => add(add(x, y), x));
@@ -86,14 +97,14 @@ describe('a weight expressed by others', () => {
     expect([a.reads, b.reads, c.reads]).toEqual([2, 2, 0]);
   });
 
-  it('is there at once where its operands are', () => {
+  it('is available synchronously if its operands are', () => {
     const half = expressWeight([count('int32', [4]), lazyTensor(count('int32', [4], 4))], (x, y) =>
       slice(concat([x, y], 0), { axes: [0], starts: [2], ends: [6] }),
     );
     expect(half.loadSync!()).toEqual(count('int32', [4], 2));
   });
 
-  it('can be made of expressed weights, and of constants alone', async () => {
+  it('can be computed from expressed weights, and from constants only', async () => {
     const twice = expressWeight([count('float32', [3], 1)], (x) => mul(x, 2));
     const joined = expressWeight([twice, twice], (x, y) => concat([x, y], 0));
     expect(Array.from(toArray(await joined.load()).data)).toEqual([2, 4, 6, 2, 4, 6]);

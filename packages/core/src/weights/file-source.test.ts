@@ -66,7 +66,7 @@ describe('openWeights', () => {
     expect((await openWeights(dir)).size).toBe(2);
   });
 
-  it('names the file that is not there, is a folder, or is broken', async () => {
+  it('names the file that is missing, is a folder, or is damaged', async () => {
     const path = join(dir, 'w.safetensors');
     await expect(openWeights(path)).rejects.toThrow(`${path}: no such file or folder`);
     await expect(fileSource(dir)).rejects.toThrow(`${dir}: not a file`);

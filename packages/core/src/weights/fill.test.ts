@@ -130,7 +130,7 @@ describe('fill', () => {
     expect([...x.subarray(91)]).toEqual([...new Array(14).fill(0), ...new Array(21).fill(9)]);
   });
 
-  it('takes given values', () => {
+  it('uses given values', () => {
     const t = tensor('float32', [2], [1, 2.5]);
     expect(made(values(t), [2], 'float32')).toBe(t);
     expect(made(values(t), [2], 'float16')).toEqual(tensor('float16', [2], [1, 2.5]));

@@ -122,7 +122,7 @@ describe('matchWeights', () => {
     );
   });
 
-  it('reads foreign names through a map, and leaves alone what the map does not know', () => {
+  it('reads foreign names through a map, and does not change other names', () => {
     const map = nameMap([['h.{i}.attn.{x}', 'layers.{i}.mixer.{x}']]);
     const source = new Map([
       ['h.0.attn.q_proj.weight', counting(16, 16)],

@@ -75,6 +75,9 @@ const moves: ReadonlyMap<object, Move<Attrs>> = /* @__PURE__ */ new Map([
 const movable = (operands: readonly (Tensor | undefined)[]): operands is readonly Tensor[] =>
   operands.every((x) => x && bitsOf(x.dtype) >= 8);
 
+/** Whether an op moves elements as they are stored, so that integers beyond 2^53 remain exact. */
+export const movesElements = (op: object): boolean => looks.has(op) || moves.has(op);
+
 /** A result of a node that only moves or casts elements; undefined for any other. */
 export function moveTensor(result: Value, operands: readonly (Tensor | undefined)[], scratch?: Scratch): Tensor | undefined {
   const { op, attrs } = result.producer!;

@@ -127,7 +127,7 @@ describe('a written file', () => {
     expect([...bytes.subarray(-8)]).toEqual([0x00, 0x3c, 0x00, 0xc0, 1, 1, 2, 3]);
   });
 
-  it('loads lazy tensors one at a time, when their turn comes', async () => {
+  it('loads lazy tensors one at a time, when they are written', async () => {
     const loaded: string[] = [];
     const make = (name: string) => () => {
       loaded.push(name);

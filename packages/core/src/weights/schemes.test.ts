@@ -93,7 +93,7 @@ describe('schemes', () => {
     expect(checked).toBe(944);
   });
 
-  it('leave queries and keys out of the gain, as the paper does', () => {
+  it('exclude queries and keys from the gain, as the paper does', () => {
     for (const scheme of ['vit', 'small', 'timm', 'moco'] as const) {
       for (const role of ['query', 'key', 'value', 'output', 'hidden']) {
         const p: Initializable = { dims: [11, 7], init: fanIn(), options: { role } };
@@ -105,7 +105,7 @@ describe('schemes', () => {
     }
   });
 
-  it('leave alone what has no role, a role of your own, or is neither weight nor bias', () => {
+  it('do not change parameters without a role, with a role of your own, or that are neither weight nor bias', () => {
     const own = normal(3);
     for (const scheme of Object.values(schemes)) {
       for (const role of [undefined, 'mine', 'constructor', 'norm', 'position'])
@@ -144,7 +144,7 @@ describe('initializeParameters', () => {
     ['router', { dims: [3, 7], init: normal(1), options: { dtype: 'float32' } }],
   ];
 
-  it('makes lazy tensors that depend on seed and path alone', async () => {
+  it('makes lazy tensors that depend only on seed and path', async () => {
     const [one, other] = [
       initializeParameters(parameters, { seed: 5, scheme: 'vit' }),
       initializeParameters([...parameters].reverse().slice(0, 3), { seed: 5, scheme: 'vit' }),
@@ -158,7 +158,7 @@ describe('initializeParameters', () => {
     expect(await initializeParameters(parameters, { seed: 6, scheme: 'vit' }).get('b')!.load()).not.toEqual(b);
   });
 
-  it('makes the dtype of the model, but that of the parameter where it has one', () => {
+  it('uses the dtype of the model, or that of the parameter if it has one', () => {
     const weights = initializeParameters(parameters, { dtype: 'bfloat16' });
     expect([...weights].map(([path, w]) => [path, w.dtype, w.byteLength])).toEqual([
       ['b', 'bfloat16', 182],

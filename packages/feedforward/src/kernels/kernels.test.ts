@@ -67,7 +67,7 @@ describe('a feed-forward whose activation has its own kernel', () => {
     expect(keysOf(block, all).sort()).toEqual([...keys].sort());
   });
 
-  it('keeps alpha apart: 1 for silu, 1.702 for quick_gelu', () => {
+  it('has the right alpha: 1 for silu, 1.702 for quick_gelu', () => {
     const alpha = (m: AnyModule) => lowered(m, all).graph.nodes.map((n) => n.attrs.alpha);
     expect([...alpha(silu({})), ...alpha(quickGelu({}))]).toEqual([1, 1.702]);
   });

@@ -81,7 +81,7 @@ describe('a model', () => {
     );
   });
 
-  it('is run on what it takes', async () => {
+  it('is run on its inputs', async () => {
     await write('lm.json', lm);
     await cli('build', 'lm.json', '--seed', '7', '--out', 'small');
     await saveSafetensors(join(dir, 'wrong.safetensors'), new Map([['tokens', ids]]));

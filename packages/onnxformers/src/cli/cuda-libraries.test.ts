@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { missingForCuda, notFound, providerFile, runtimeFolder } from './cuda-libraries';
 
 describe('what the CUDA provider lacks', () => {
-  it('is itself where only the package is installed', async () => {
+  it('is the package itself if nothing else is installed', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'cuda-libraries-'));
     expect(await missingForCuda(folder)).toBe(
       `${providerFile} is not in ${folder}; see docs/guides/cuda.md for how to install it`,

@@ -54,7 +54,7 @@ describe('summary', () => {
     expect((await here('summary', join(dir, 'lm.json'))).out).toBe(`${printSummary(summary(model, { batch: 1, seq: 128 }))}\n`);
   });
 
-  it('refuses sizes that are none', async () => {
+  it('refuses invalid sizes', async () => {
     await write('lm.json', lm);
     const sizes = (text: string) => here('summary', join(dir, 'lm.json'), '--size', text);
     expect(await sizes('seq')).toMatchObject({
@@ -79,7 +79,7 @@ describe('graph', () => {
     expect(text).not.toMatch(/(?:MultiHead|GroupQuery)Attention/);
   });
 
-  it('refuses another kind of file, and a place that is not there', async () => {
+  it('refuses another kind of file, and a missing folder', async () => {
     await write('lm.json', lm);
     const config = join(dir, 'lm.json');
     expect(await here('graph', config, '--out', 'lm.png')).toMatchObject({

@@ -179,11 +179,11 @@ describe('progress', () => {
     expect(out).not.toContain('\u001b');
   });
 
-  it('is whole where the terminal does not know how wide it is', async () => {
+  it('is complete on a terminal of unknown width', async () => {
     expect((await build(true, 0)).err).toContain('compiling …');
   });
 
-  it('is silent elsewhere, and where a terminal cannot erase', async () => {
+  it('prints nothing without a terminal, and on a terminal that cannot erase', async () => {
     expect((await build(false)).err).toBe('');
     vi.stubEnv('TERM', 'dumb');
     expect((await build(true)).err).toBe('');

@@ -40,7 +40,7 @@ describe('a model with a class token', () => {
   const lengths = [7, 4];
   const alone = run({ x: rows(x, 1, 0, 4) });
 
-  it('sees of a padded sequence what it sees of that alone', () => {
+  it('reads the same from a padded sequence as from the sequence by itself', () => {
     expect(alone.dims).toEqual([1, 5, dim]);
     expectClose(rows(run({ x, lengths: int64(lengths) }), 1, 0, 5), alone, float32);
     expectClose(rows(run({ x, attention_mask: bools([2, seq], (b, j) => j < lengths[b]!) }), 1, 0, 5), alone, float32);
@@ -71,7 +71,7 @@ describe('a model with a class token', () => {
     expect(graph.outputs[0]!.value.dims).toEqual(['batch', 'seq + 1', dim]);
   });
 
-  it('is causal where it decodes', () => {
+  it('is causal in a decoder', () => {
     const decoder = zoo.parse('model', { name: 'decoder', dim, position, stack: layers() });
     const changed = { ...x, data: x.data.map((v, i) => (Math.floor(i / dim) % seq < 5 ? v : v + 1)) };
     const [before, after] = [run({ x }, decoder), run({ x: changed }, decoder)];
@@ -80,13 +80,13 @@ describe('a model with a class token', () => {
     expect(() => traceBlock(decoder, { x: ['float32', [2, seq, dim]] }, { state: 'io' })).toThrow(/added to whole sequences/);
   });
 
-  it('is pooled over its real rows, the token among them', () => {
+  it('is pooled over its real positions, including the class token', () => {
     const classifier = zoo.parse('model', { name: 'classifier', dim, classes: 3, position, stack: layers() });
     const padded = run({ x, lengths: int64(lengths) }, classifier);
     expectClose({ ...padded, dims: [1, 3], data: padded.data.slice(3) }, run({ x: rows(x, 1, 0, 4) }, classifier), float32);
   });
 
-  it('is remembered whole', () => {
+  it('is cached completely', () => {
     const decoder = {
       name: 'decoder',
       stack: {

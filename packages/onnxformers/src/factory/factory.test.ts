@@ -74,7 +74,7 @@ describe('causal_lm', () => {
     ]);
   });
 
-  it('stores a tied table once and takes it under either name', () => {
+  it('stores a tied table once and accepts it under either name', () => {
     const tied = zoo.build('model', { ...lm, tied: true });
     expect(namesOf(tied).aliases).toEqual(new Map([['head.weight', 'embedding.weight']]));
     const tables = serialize(compiled(tied)).graph.initializers.filter(
@@ -226,14 +226,14 @@ describe('classifier', () => {
     expect(Array.from(logits!.data.subarray(0, 5))).toEqual(Array.from(byName['head.bias']!.data));
   });
 
-  it('does not pool packed rows', () => {
+  it('does not pool packed batches', () => {
     const inputs = { x: ['float32', ['tokens', 12]], lengths: ['int64', ['batch']] } as const;
     expect(() => traceBlock(zoo.build('model', config), inputs, { layout: 'packed' })).toThrow(ConfigError);
   });
 });
 
 describe('stack', () => {
-  it('makes each layer anew, or takes a list of them', () => {
+  it('makes a new module for each layer, or accepts a list of modules', () => {
     const { parameters } = namesOf(zoo.build('stack', { ...stack, dim: 12, depth: 3 }));
     expect(new Set(parameters.values()).size).toBe(parameters.size);
     expect([...parameters.keys()].filter((name) => name.endsWith('q_proj.weight'))).toHaveLength(3);

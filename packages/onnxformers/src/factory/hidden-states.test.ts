@@ -128,7 +128,7 @@ describe('patches of an image', () => {
     expect(y(encoder('test_patches', { position }, 'rotary'), { pixels }).dims).toEqual([2, 16, dim]);
   });
 
-  it('have as many rows as a table of positions, or are refused by its field', () => {
+  it('have at most as many positions as the table, or are refused by its field', () => {
     const position = { name: 'learnable', seqLen: 14 };
     expect(() => y(encoder('test_patches', { position }), { pixels })).toThrow(/at most 14, by .*seqLen, got 15/);
   });
@@ -193,7 +193,7 @@ describe('a stem that shortens sequences', () => {
     );
   });
 
-  it('is attended to by a decoder with the padding of its rows', () => {
+  it('is attended to by a decoder, with its padding', () => {
     const decoder = {
       name: 'decoder',
       stack: { name: 'stack', depth: 1, layers: { name: 'pre_norm', cross: { name: 'multi_head', heads: 1, cross: true } } },

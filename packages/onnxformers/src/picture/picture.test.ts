@@ -24,7 +24,7 @@ describe('picture', () => {
     expect(count(/class="edge"/g)).toBe(7);
   });
 
-  it('puts blocks into blocks, and none around a single node', () => {
+  it('nests boxes of blocks, but draws none around a single node', () => {
     const node = (name: string, path: string) => ({ name, op: 'Add', path, inputs: [] });
     const nodes = [
       node('a', 'layers.0.mixer'),
@@ -47,7 +47,7 @@ describe('picture', () => {
     ]);
   });
 
-  it('leaves out what is neither node nor input, and copes with any name', async () => {
+  it('omits values that are neither node nor input, and accepts any name', async () => {
     const odd = 'a "b" \\ <c> & ->;';
     const picture = {
       inputs: ['x'],

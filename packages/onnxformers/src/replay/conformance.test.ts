@@ -54,7 +54,7 @@ describe('a folder of node cases', () => {
   });
   afterAll(() => rm(folder, { recursive: true }));
 
-  it('is read and run in each way there is', async () => {
+  it('is read and run in every way', async () => {
     const device = await deviceOf('cpu');
     const outcomes = await Promise.all((await readNodeCases(folder)).map((c) => conform(c, device)));
     expect(outcomes.map(({ id, result }) => [id, result])).toEqual([

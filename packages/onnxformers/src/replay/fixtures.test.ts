@@ -72,7 +72,7 @@ describe.each(['portable', 'portable-18', 'cpu', 'interpreter'])('recorded cases
 describe('a case', () => {
   const find = (block: string): FixtureCase => cases.find((c) => c.block === block)!;
 
-  it('fails where a result is another than the record', async () => {
+  it('fails if a result differs from the record', async () => {
     const c = find('MLP');
     const y = c.out.get('y')!;
     const data = Float32Array.from(y.data as Float32Array);
@@ -83,7 +83,7 @@ describe('a case', () => {
     expect(outcome.reason).toMatch(/1 of 96 elements differ, at \[0, 0, 7\]/);
   });
 
-  it('fails where an output is of other dims, or absent', async () => {
+  it('fails if an output has other dims, or is absent', async () => {
     const c = find('linformer');
     const y = c.out.get('y')!;
     const machine = await machineOf('interpreter');
@@ -93,7 +93,7 @@ describe('a case', () => {
     expect((await replay(two, machine)).reason).toBe('no output "z"');
   });
 
-  it('counts as missing only where the block is not here', async () => {
+  it('counts as missing only if the library does not have the block', async () => {
     const machine = await machineOf('interpreter');
     expect(await replay({ ...find('MLP'), block: 'hydra' }, machine)).toMatchObject({
       result: 'missing',
@@ -110,7 +110,7 @@ describe('a case', () => {
   const floats = (t: Tensor): number[] => Array.from(t.data as Float32Array);
   const passes = async (c: FixtureCase) => expect((await replay(c, await machineOf('interpreter'))).reason).toBeUndefined();
 
-  it('comes out the same in whatever order its tensors are listed', async () => {
+  it('is the same for any order of its tensors', async () => {
     const machine = await machineOf('interpreter');
     const turned = cases.filter((c) => c.in.size > 1).map((c) => ({ ...c, in: new Map([...c.in].reverse()) }));
     const outcomes = [];
@@ -152,7 +152,7 @@ describe('a case', () => {
     await passes({ ...c, in: new Map([...c.in, ['key_padding_mask', tensor('bool', [batch * heads, 1, seq], rows.flat())]]) });
   });
 
-  it('may have one additive mask for all rows, or one for all keys', async () => {
+  it('may have one additive mask for all queries, or one for all keys', async () => {
     const c = named('attention_sdp.bool3d_key_broadcast');
     const { dims, data } = c.in.get('att_mask')!;
     const added = Array.from(data as Uint8Array, (x) => (x ? 0 : Number.NEGATIVE_INFINITY));

@@ -99,7 +99,7 @@ describe('t5_relative', () => {
   });
 });
 
-it('neither has a distance to rows of a memory, or to a cache under position_ids', () => {
+it('both refuse a memory, and a cache with position_ids', () => {
   const shapes = { q: ['float32', ['batch', 2, 'seq', 3]], k: ['float32', ['batch', 2, 'rows', 3]] } as const;
   expect(() => traceBlock(alibi({}), shapes)).toThrow(
     /the number of keys differs from the number of queries, so their positions are unknown/,

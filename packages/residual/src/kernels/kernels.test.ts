@@ -105,7 +105,7 @@ describe('sums and norms', () => {
 });
 
 describe('rms_norm alone', () => {
-  it('is the simplified kernel where there is one, else what the standard has', () => {
+  it('is the simplified kernel if there is one, otherwise the op of the standard', () => {
     expect(norms(rmsNorm({ dim: 5 }))).toEqual(['Rms']);
     expect(lowered(rmsNorm({ dim: 5 }), withKernels()).graph.nodes.map((n) => n.op.key)).toEqual(['RMSNormalization']);
   });

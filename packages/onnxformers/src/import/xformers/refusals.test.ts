@@ -222,7 +222,7 @@ describe('a sequence longer than a linformer', () => {
   it('is refused when its length is known', () => {
     expect(() => compiled(heads({ name: 'linformer', seq_len: 4, dropout: 0 }), { x: x(8) })).toThrow(ShapeError);
   });
-  it('is a wrong feed where the model was compiled for one length', async () => {
+  it('is a wrong feed for a model that was compiled for one length', async () => {
     const embedding = build({ name: 'vocab', dim_model: 4, seq_len: 5, vocab_size: 7 });
     const model = compile(embedding, {
       target: targets.cpu,

@@ -110,7 +110,7 @@ describe('weights of the original', () => {
 
 describe('input masks', () => {
   // A mask of ones changes nothing; one with a 0 takes the row out of keys and values, but leaves it in the softmax.
-  it('scale the rows of keys and values', async () => {
+  it('scale the positions of keys and values', async () => {
     const config = encoder({ residual_norm_style: 'post' });
     const weights = initialize(built(config), { seed: 3 });
     const masked = built(config, { inputMasks: true });

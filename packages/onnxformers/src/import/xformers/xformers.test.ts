@@ -41,7 +41,7 @@ describe('configs of the original', () => {
     ]);
   });
 
-  it('take the defaults of the original where an option is null or missing', () => {
+  it('use the defaults of the original if an option is null or missing', () => {
     expect(fromXFormers({ name: 'linformer', seq_len: 19, k: null }).config).toMatchObject({ seqLen: 19, k: 4 });
     expect(fromXFormers({ name: 'nystrom', num_heads: 3 }).config).toMatchObject({ landmarks: 64, iterations: 6, heads: 3 });
     expect(fromXFormers({ name: 'local' }).config).toMatchObject({ window: 5, causal: false });
@@ -99,7 +99,7 @@ describe('configs of the original', () => {
     expect(built(turned).children.rotary_emb).toBeDefined();
   });
 
-  it('decode where rows depend on none that come later', () => {
+  it('decode if positions do not depend on later ones', () => {
     const cross = (name: string) => decoder({ multi_head_config_cross: heads({ name }) });
     expect(fromXFormers(cross('scaled_dot_product')).config.name).toBe('decoder');
     expect(fromXFormers(cross('fourier_mix')).config.name).toBe('encoder');
@@ -109,7 +109,7 @@ describe('configs of the original', () => {
     expect(crossOf(compat)).toMatchObject({ compat: 'xformers' });
   });
 
-  it('invert landmarks in float64 where the original does so exactly', () => {
+  it('invert landmarks in float64 if the original inverts them exactly', () => {
     const exact = { name: 'nystrom', num_heads: 2, use_razavi_pinverse: false };
     expect(fromXFormers(exact).config).toMatchObject({ pseudoInverse: 'converged', float64: true });
     expect(fromXFormers({ ...exact, use_razavi_pinverse: true }).config).not.toHaveProperty('float64');
