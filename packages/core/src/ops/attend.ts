@@ -69,7 +69,8 @@ export interface AttendOpOptions {
  * Query `i` is at position `queryOffset + i`, key `j` at `j`; under a documents mask both are counted within their sequence, aligned at
  * the ends. The result of a query that may attend to no key (fully masked row) is 0.
  *
- * A masked key stays masked for any scores and bias below half of the largest float32. k and v must be finite, also at
+ * A masked key stays masked for any scores and bias below half of the largest float32; above that, a causal mask of a kernel's own,
+ * which adds a finite number instead of −∞, can be outweighed. k and v must be finite, also at
  * masked positions: their weight is 0, and 0 · NaN is NaN. Kernels that never read these positions may return a number there. Padded
  * positions of a model's inputs are set to 0 before blocks read them, see `contextOf`.
  *
