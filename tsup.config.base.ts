@@ -1,7 +1,10 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { defineConfig, type Options } from 'tsup';
-import { reach, resolveRelative } from './scripts/imports';
+import { reach, resolveRelative, sourceFiles } from './scripts/imports';
+
+const packages = fileURLToPath(new URL('packages', import.meta.url));
 
 type Plugin = NonNullable<Options['esbuildPlugins']>[number];
 type Manifest = { exports: Record<string, string | { '@onnxformers/source'?: string }> };
@@ -36,6 +39,27 @@ const keepModules: Plugin = {
   },
 };
 
+/** The names of the functions that are marked to have no side effects, in all packages. */
+const pure = /@__NO_SIDE_EFFECTS__ \*\/\n(?:export )?function (\w+)/g;
+const pureFunctions = readdirSync(packages)
+  .flatMap((name) => sourceFiles(join(packages, name, 'src')))
+  .flatMap((file) => [...readFileSync(file, 'utf8').matchAll(pure)].map(([, name]) => name));
+const pureCall = new RegExp(`^((?:export )?const [^\\n]* = )(?=(?:${pureFunctions.join('|')})\\b)`, 'gm');
+
+/**
+ * Marks their calls at top level. Bundlers that look at one file at a time, or do not follow the mark of a function into other files, drop an unused
+ * op or block only then.
+ */
+const markPureCalls: Plugin = {
+  name: 'mark-pure-calls',
+  setup(build) {
+    build.onLoad({ filter: /[\\/]src[\\/].*\.ts$/ }, ({ path }) => ({
+      contents: readFileSync(path, 'utf8').replace(pureCall, '$1/* @__PURE__ */ '),
+      loader: 'ts',
+    }));
+  },
+};
+
 /** What every library package is built with; `more` names source files besides those that it exports, such as a command. */
 export const library = (...more: readonly string[]) => {
   const entries = [...exported(), ...more.map((file) => join(process.cwd(), file))];
@@ -47,7 +71,7 @@ export const library = (...more: readonly string[]) => {
     external: [/^node:/],
     removeNodeProtocol: false, // a bundler then knows what is Node's
     splitting: false,
-    esbuildPlugins: [keepModules],
+    esbuildPlugins: [keepModules, markPureCalls],
     dts: { entry: named(exported()), compilerOptions: { ignoreDeprecations: '6.0' } }, // tsup 8 sets baseUrl, an error in TypeScript 6
     sourcemap: true,
     clean: true,

@@ -24,22 +24,25 @@ export interface Size {
 
 /** Maximum size of a block with the parts of core that it needs, in kilobytes, minified: by its kind, or by its name for a lower limit. */
 const blockBudget: Readonly<Record<string, number>> = {
-  activation: 15,
-  norm: 16,
-  layer: 29,
-  embedding: 26,
+  activation: 16,
+  norm: 17,
+  layer: 30,
+  embedding: 47,
   feedforward: 33,
-  position: 42,
-  rotaryEmbedding: 40,
+  position: 43,
+  rotaryEmbedding: 41,
   attentionBias: 40,
-  mixer: 92,
-  attention: 106,
+  mixer: 94,
+  attention: 107,
   relu: 12,
+  token: 24,
+  vocab: 27,
   linformer: 60,
-  scaled_dot_product: 62,
+  scaled_dot_product: 63,
+  local: 86,
 };
 /** The same, gzipped, for the packages of blocks, for core and for everything. */
-const packageBudget = { blocks: 60, core: 160, everything: 200 };
+const packageBudget = { blocks: 52, core: 150, everything: 186 };
 
 async function bundle(scratch: string, code: string): Promise<string> {
   const entry = join(scratch, 'entry.js');

@@ -1,12 +1,12 @@
-// Taps that a model does not have.
+// Errors for taps that a model does not have.
 import { ConfigError, describe, nearest } from '../error';
 import type { GraphBuilder } from '../ir/graph';
 import { type AnyModule, modulesOf } from '../module/module';
 
-/** So many paths are listed at most. */
+/** Maximum number of paths that are listed. */
 const most = 8;
 
-/** Why nothing can be tapped at a path, with the taps that there are. */
+/** The error for a path that cannot be tapped, with the taps that exist. */
 export function noTap(path: string, model: AnyModule, { taps }: GraphBuilder): ConfigError {
   const within = /^(?:(.*)\.)?weights$/.exec(path);
   const hint = within

@@ -1,4 +1,4 @@
-// What a graph does with an op that is applied: operands are converted, types inferred, constants folded, and errors get the path of the op.
+// Applies an op in a graph: operands are converted, types inferred, constants folded, and the path of the op is added to errors.
 import type { Dim } from '../dim/dim';
 import { internal, ShapeError } from '../error';
 import { Parameter } from '../parameter/parameter';

@@ -1,12 +1,12 @@
 // The names of an op's operands: rules, definitions, targets and errors use these instead of positions.
 import { internal } from '../error';
 
-/** Names in order. One that ends in `?` may be left out. */
+/** Names in order. A name that ends in `?` is optional. */
 export type OperandNames = readonly string[];
 
 type Optional<N extends string> = N extends `${infer Name}?` ? Name : never;
 type Required<N extends string> = N extends `${string}?` ? never : N;
-/** Operands by name; those that may be left out are absent or undefined. */
+/** Operands by name; omitted optional ones are absent or undefined. */
 export type NamedOperands<N extends OperandNames, V> = { readonly [K in Required<N[number]>]: V } & {
   readonly [K in Optional<N[number]>]?: V | undefined;
 };
@@ -27,7 +27,7 @@ export function inOrder<N extends OperandNames, V>(op: Named<N>, named: NamedOpe
   return namesOf(op).map((name) => values[bare(name)]);
 }
 
-/** One operand of a node by name, for those that know its op by its key alone. */
+/** One operand of a node by name, for code that knows its op only by its key. */
 export function operandOf<V>({ op, operands }: NodeOf<V>, name: string): V | undefined {
   const at = namesOf(op).findIndex((own) => bare(own) === name);
   if (at < 0) throw internal(`${op.key} has no operand ${name}`);
@@ -38,7 +38,7 @@ interface NodeOf<V> {
   readonly operands: readonly (V | undefined)[];
 }
 
-/** What is wrong with a number of operands, if anything: one that is required is missing, or there are more than names. */
+/** The error in a number of operands, if any: a required one is missing, or there are more operands than names. */
 export function wrongOperands(
   names: OperandNames,
   given: readonly unknown[],
@@ -49,7 +49,7 @@ export function wrongOperands(
   return given.length > names.length ? { problem: 'there are too many operands', expected } : undefined;
 }
 
-/** What operands are called in errors: `weight float32[3, 5]`. Without names only what they are. */
+/** Operands for errors: `weight float32[3, 5]`; without names only the types. */
 export const labelled = (names: OperandNames | undefined, printed: readonly string[]): string =>
   printed.map((text, i) => (names?.[i] === undefined ? text : `${bare(names[i]!)} ${text}`)).join(', ');
 

@@ -1,4 +1,4 @@
-// What `taps` makes outputs of: results of modules, and values within modules that are offered under a name.
+// Values that `taps` can make outputs: results of modules, and named values within modules.
 
 /** The taps of one trace. V is the values of its graph. */
 export class Taps<V> {
@@ -7,12 +7,12 @@ export class Taps<V> {
 
   constructor(private readonly wanted: ReadonlySet<string> = new Set()) {}
 
-  /** True for a path that was asked for. */
+  /** True for a requested path. */
   asksFor(path: string): boolean {
     return this.wanted.has(path);
   }
   /**
-   * A value within a module that can be tapped; true where it was asked for. `single` is false in a branch or a loop, and a path that is offered
+   * Offers a value within a module as a tap; returns true if it was requested. `single` is false in a branch or a loop; a path that is offered
    * twice has no single value either.
    */
   offer(path: string, single: boolean): boolean {
@@ -31,7 +31,7 @@ export class Taps<V> {
   isDivided(path: string): boolean {
     return this.offers.get(path) === false || (this.kept.has(path) && this.kept.get(path) === undefined);
   }
-  /** Paths of what modules offered and a tap can name. */
+  /** Paths of the offered values that can be tapped. */
   get offered(): readonly string[] {
     return [...this.offers].filter(([, single]) => single).map(([path]) => path);
   }

@@ -1,7 +1,7 @@
-// The type of the vocabulary: the one place where the graph names what is built on it, for the type checker only.
+// The type of the vocabulary: the only place where the graph depends on the ops, for the type checker only.
 
 /**
- * The ops of the library by name, as `@onnxformers/core/ops` exports them. Definitions, gradients and simplifications are given it, so that an op that
- * is imported alone does not bring along those that it is defined by.
+ * The ops of the library by name, as `@onnxformers/core/ops` exports them. Definitions, gradients and simplifications receive it as an argument, so that importing
+ * an op does not load the ops of its definition.
  */
 export type Vocabulary = typeof import('../ops/index');

@@ -1,4 +1,4 @@
-// The nouns of modules. A module knows the definition of its kind, and a kind how its modules are called, so they are defined together.
+// The types of modules and kinds. They refer to each other (a module to its kind, a kind to the call of its modules), so they are defined together.
 import type { Dim } from '../dim/dim';
 import type { Value } from '../ir/graph';
 import type { Rule } from '../lower/rule';

@@ -7,12 +7,12 @@ import { type CheckedFeeds, pathOf } from './check-feed';
 import { numbersOf } from './numbers';
 import { isAway } from './ort';
 
-/** Says of a position whether it is real. */
+/** True for a real position. */
 type IsReal = (sequence: number, position: number, positions: number) => boolean;
 
 /**
  * Prepares the check of 'finite padding': of sequences, keys, values and memories in floats, the positions that lengths or padding masks [batch, kv_seq] declare as
- * padding contain no NaN and no infinities. Real positions are not looked at, and nothing can be said of tensors in other memory than that of the CPU.
+ * padding contain no NaN and no infinities. Real positions are not checked, and neither are tensors in other memory than that of the CPU.
  *
  * Throws   (the result) FeedError naming the input and the position
  */

@@ -1,14 +1,14 @@
-// The names of inputs and outputs that have a meaning, each with its documentation: what an editor shows of them.
+// Names of inputs and outputs with a default role, each with its documentation for editors.
 
-/** Inputs whose names have a meaning. T is what stands at a name: a type, a tensor, a value. */
+/** Inputs with well-known names. T is the type of an entry: an input type, a tensor, a value. */
 export interface NamedInputs<T> {
-  /** Token ids, int64 [batch, seq]; packed [tokens]. Each is from 0 to before the size of its table. */
+  /** Token ids, int64 [batch, seq]; packed [tokens]. Each is at least 0 and below the size of its table. */
   readonly ids: T;
   /** An image, float [batch, channels, height, width]. */
   readonly pixels: T;
-  /** Features of an embedding that is not one of ids or pixels, float [batch, seq, channels]. */
+  /** Input features of an embedding, other than ids and pixels, float [batch, seq, channels]. */
   readonly features: T;
-  /** Embeddings or the stream of a block, float [batch, seq, dim]; packed [tokens, dim]. */
+  /** Embeddings or hidden states, float [batch, seq, dim]; packed [tokens, dim]. */
   readonly x: T;
   /** Queries of an attention by itself, float [batch, heads, seq, head_dim]. */
   readonly q: T;
@@ -16,9 +16,9 @@ export interface NamedInputs<T> {
   readonly k: T;
   /** Values of an attention by itself, float [batch, kv_heads, kv_seq, v_head_dim]. */
   readonly v: T;
-  /** Lengths: real positions of each sequence, int64 [batch]; the rest is padding on the right. Packed: where each sequence ends. */
+  /** Lengths: real positions of each sequence, int64 [batch]; the rest is padding on the right. In a packed batch they determine the sequences. */
   readonly lengths: T;
-  /** Key padding, bool, int64 or int32 [batch, kv_seq]: 0 for padding, on either side. A bool of 4 axes says which pairs may attend. */
+  /** Key padding, bool, int64 or int32 [batch, kv_seq]: 0 for padding, on either side. With 4 axes, bool: pairs that may attend. */
   readonly attention_mask: T;
   /** Attention bias: added to every score, float [batch or 1, heads or 1, seq, kv_seq]. It hides nothing. */
   readonly attention_bias: T;
@@ -46,7 +46,7 @@ export interface NamedInputs<T> {
   readonly past_lengths: T;
 }
 
-/** Outputs whose names have a meaning. T is what stands at a name: a tensor, a value. */
+/** Outputs with well-known names. T is the type of an entry: a tensor, a value. */
 export interface NamedOutputs<T> {
   /** Result of a block by itself. */
   readonly y: T;
@@ -62,12 +62,12 @@ export interface NamedOutputs<T> {
 
 type Known<Names, N> = N & keyof Names;
 
-/** A record of inputs by name, those with a meaning documented. Any name where names are not known. */
+/** A record of inputs by name; well-known ones are documented. Any name if names are not known. */
 export type InputsByName<N extends string, T> = string extends N
   ? Partial<NamedInputs<T>> & Readonly<Record<string, T>>
   : Pick<NamedInputs<T>, Known<NamedInputs<T>, N>> & { readonly [K in Exclude<N, keyof NamedInputs<T>>]: T };
 
-/** A record of outputs by name, those with a meaning documented. Any name where names are not known. */
+/** A record of outputs by name; well-known ones are documented. Any name if names are not known. */
 export type OutputsByName<N extends string, T> = string extends N
   ? Record<N, T>
   : Pick<NamedOutputs<T>, Known<NamedOutputs<T>, N>> & { readonly [K in Exclude<N, keyof NamedOutputs<T>>]: T };

@@ -1,4 +1,4 @@
-// Padded positions of inputs. They may contain anything, NaN and infinities too: they are set to 0 before a block reads the input, since a weight
+// Padded positions of inputs. They may contain any values, also NaN and infinities: they are set to 0 before a block reads the input, since a weight
 // of 0 times NaN would be NaN in every position that attends to them.
 import { type Dim, subDims } from '../dim/dim';
 import type { Graph, Value } from '../ir/graph';
@@ -9,7 +9,7 @@ import { reshape, slice, unsqueeze } from '../ops/movement';
 import { gatherElements } from '../ops/select';
 import { iota } from '../ops/shape';
 
-/** The assumption on which padded positions are read as they are. */
+/** The assumption under which padded positions are not set to 0. */
 export const finitePadding = 'finite padding';
 
 /** Which positions of an input are real. */
@@ -20,14 +20,14 @@ export interface Padding {
   readonly keep: readonly Value[];
   /** Whether there is a state. */
   readonly continues: boolean;
-  /** Where the positions of this call begin in a cache of fixed capacity, int64 [batch]. */
+  /** The position of the first query in a cache of fixed capacity, int64 [batch]. */
   readonly queryOffset: Value | undefined;
 }
 
 const clearedInputs = new WeakMap<Value, string>();
 
 /**
- * An input with 0 in its padded positions, or itself where nothing says that it has any.
+ * An input with 0 in its padded positions, or the input itself if it has no declared padding.
  *
  * @param axis the axis of positions: 1 in [batch, seq, dim], 2 in [batch, heads, seq, head_dim]
  */
@@ -56,7 +56,7 @@ export const clearedInputsOf = ({ nodes }: Graph): readonly string[] => [
 ];
 
 /**
- * What a mask over all keys says of the positions of this call: the last `seq` of them, or, in a cache of fixed capacity, those from
+ * The part of a mask over all keys for the positions of this call: the last `seq` of them, or, in a cache of fixed capacity, those from
  * `queryOffset` on.
  *
  * Shapes   all [batch, kv_seq] → [batch, seq]

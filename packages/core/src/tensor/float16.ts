@@ -58,14 +58,17 @@ export function fromBfloat16Bits(bits: number): number {
   return float[0]!;
 }
 
-const encoder = (ofFloat32Bits: (bits: number) => number) => (values: Float32Array | Float64Array) => {
-  const out = new Uint16Array(values.length);
-  if (values instanceof Float32Array) {
-    const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
-    for (let i = 0; i < out.length; i++) out[i] = ofFloat32Bits(words[i]!);
-  } else for (let i = 0; i < out.length; i++) out[i] = ofFloat32Bits(oddFloat32Bits(values[i]!));
-  return out;
-};
+/* @__NO_SIDE_EFFECTS__ */
+function encoder(ofFloat32Bits: (bits: number) => number) {
+  return (values: Float32Array | Float64Array): Uint16Array => {
+    const out = new Uint16Array(values.length);
+    if (values instanceof Float32Array) {
+      const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
+      for (let i = 0; i < out.length; i++) out[i] = ofFloat32Bits(words[i]!);
+    } else for (let i = 0; i < out.length; i++) out[i] = ofFloat32Bits(oddFloat32Bits(values[i]!));
+    return out;
+  };
+}
 
 /** Numbers as float16 bit patterns; rounding as {@link toFloat16Bits}. */
 export const encodeFloat16: (values: Float32Array | Float64Array) => Uint16Array = encoder(float16OfFloat32Bits);

@@ -1,11 +1,11 @@
-// What a graph takes without being run: the constants in its file, and its largest value at given sizes.
+// The memory of a graph, computed without running it: the constants in its file, and its largest value at given sizes.
 import { type Dim, evaluateDim, mulDims } from '../dim/dim';
 import { type Graph, madeBy, type Node, subgraphsOf, usedBy, type Value } from '../ir/graph';
 import { If } from '../ops/control';
 import { knownFrom } from '../ops/known';
 import { bytesOf, countOf } from '../tensor/tensor';
 
-/** Constants and intermediates of a graph, with its bodies and branches, but those branches that do not run at the given sizes. */
+/** Constants and intermediate values of a graph, including loop bodies and branches, except branches that do not run at the given sizes. */
 export interface Footprint {
   /** Bytes of all constants together. */
   readonly constants: number;
@@ -14,7 +14,7 @@ export interface Footprint {
 }
 
 /**
- * The footprint of a graph at these sizes: what its cost in memory follows from, held by tests without a clock.
+ * The footprint of a graph at these sizes, from which its memory follows; tests check it without a clock.
  *
  * Throws   ShapeError when a size has no value
  * Example  const { constants, largest } = footprint(model.graph, { batch: 1, seq: 16_384 });
