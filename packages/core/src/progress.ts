@@ -3,10 +3,10 @@
 /** The progress of an operation. */
 export interface Progress {
   /**
-   * `weights`: weights are read and converted to the layout of the kernels · `write`: files are written · `session`: the runtime opens the model, and reports no
+   * `compile`: the model is traced (to one half) and lowered · `weights`: weights are read and converted to the layout of the kernels · `write`: files are written · `session`: the runtime opens the model, and reports no
    * progress until it is done
    */
-  readonly phase: 'weights' | 'write' | 'session';
+  readonly phase: 'compile' | 'weights' | 'write' | 'session';
   /** From 0 to 1 in this phase. */
   readonly fraction: number;
   /** Total number of bytes of the phase, if known. */

@@ -1,5 +1,14 @@
-import { ConfigError, module, type NDArray, type SequenceContext, ShapeError, type Value, withPrefix } from '@onnxformers/core';
-import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
+import {
+  ConfigError,
+  interpret,
+  module,
+  type NDArray,
+  type SequenceContext,
+  ShapeError,
+  type Value,
+  withPrefix,
+} from '@onnxformers/core';
+import { expectClose, randomArray, randomParameters, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
 import { patch } from './index';
 
@@ -80,5 +89,21 @@ describe('patch', () => {
     expect(() =>
       traceBlock(patch({ kernelSize: 2, dim: 5 }), { pixels: ['float32', [1, 3, 6, 6]], lengths: ['int64', [1]] }),
     ).toThrow(ConfigError);
+  });
+});
+
+describe('an image and a patch that do not fit', () => {
+  it('refuses a padding of a whole patch', () => {
+    expect(() => patch({ kernelSize: 3, padding: 3, dim: 5 })).toThrow(
+      /^patch\.padding: patches at the edge would contain nothing of the image; expected less than kernelSize = 3, got 3/,
+    );
+  });
+  it('refuses an image smaller than a patch before it runs', () => {
+    const m = patch({ kernelSize: 5, padding: 1, dim: 7 });
+    const graph = traceBlock(m, { pixels: ['float32', ['batch', 3, 'height', 'width']] });
+    const pixels = randomArray('pixels', [2, 3, 11, 2]);
+    expect(() => interpret(graph, { pixels }, { parameters: randomParameters(m).of })).toThrow(
+      /pixels: an image smaller than a patch; expected 5 or more, by patch\.kernelSize, got 4 \(width \+ 2\)/,
+    );
   });
 });

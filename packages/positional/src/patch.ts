@@ -1,5 +1,7 @@
 // Patch embedding. Dosovitskiy et al. 2020, https://arxiv.org/abs/2010.11929
 import {
+  addDims,
+  ConfigError,
   type Dim,
   defineBlock,
   init,
@@ -24,7 +26,8 @@ import * as ops from '@onnxformers/core/ops';
  * Shapes   pixels [batch, inChannels, height, width] → [batch, floorDiv(height + 2*padding - kernelSize + stride, stride)*floorDiv(width + 2*padding -
  *          kernelSize + stride, stride), dim]
  * Dtypes   float32, float16, bfloat16
- * Throws   ShapeError when the channels of the image are not inChannels · ConfigError for lengths, padding or position ids of the input, for a packed
+ * Throws   ShapeError when the channels of the image are not inChannels · FeedError from the runner for an image smaller than a patch · ConfigError for a
+ *          padding of a whole patch, for lengths, padding or position ids of the input, for a packed
  *          batch and for a state
  * Source   Dosovitskiy et al. 2020, https://arxiv.org/abs/2010.11929
  * Lowers   everywhere: Conv, Transpose
@@ -60,7 +63,14 @@ export const patch = defineBlock({
     { inChannels: 2, kernelSize: 3, stride: 2, padding: 1, dim: 5 },
   ],
   properties: ['batchIndependent'],
-  create({ inChannels, kernelSize, stride, padding, dim }) {
+  create({ inChannels, kernelSize, stride, padding, dim }, { path }) {
+    if (padding >= kernelSize)
+      throw new ConfigError({
+        path: `${path}.padding`,
+        problem: 'patches at the edge would contain nothing of the image',
+        expected: `less than kernelSize = ${kernelSize}`,
+        got: String(padding),
+      });
     const fan = inChannels * kernelSize * kernelSize;
     const weight = new Parameter([dim, inChannels, kernelSize, kernelSize], init.fanIn(fan), {
       role: 'embedding',
@@ -68,6 +78,13 @@ export const patch = defineBlock({
     });
     const bias = new Parameter([dim], init.fanIn(fan), { role: 'embedding', part: 'bias' });
     return module({ proj: { weight, bias } }, (pixels: Value, ctx: SequenceContext) => {
+      for (const size of pixels.dims.slice(2))
+        pixels.graph.root.limit({
+          size: addDims(size, 2 * padding),
+          min: kernelSize,
+          problem: 'an image smaller than a patch',
+          by: `${path}.kernelSize`,
+        });
       const squares = ops.conv(pixels, weight, bias, {
         strides: [stride, stride],
         pads: [padding, padding, padding, padding],

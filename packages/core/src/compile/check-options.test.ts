@@ -124,3 +124,16 @@ it('sizes may be written in any form', () => {
   expect(model.signature.outputs[0]!.dims).toEqual(model.signature.inputs[0]!.dims);
   expect(() => portable(17 as never)).toThrow('portable: unsupported opset; expected 18, 21 or 23, got 17');
 });
+
+it('compile reports its progress, and stops with an error that is thrown there', () => {
+  const seen: unknown[] = [];
+  compile(double, { ...good, onProgress: (progress) => void seen.push(progress) });
+  expect(seen).toEqual([0, 0.5, 1].map((fraction) => ({ phase: 'compile', fraction })));
+  const stop = () => {
+    throw new Error('enough');
+  };
+  expect(() => compile(double, { ...good, onProgress: stop })).toThrow('enough');
+  expect(() => compile(double, { ...good, onProgress: 3 as never })).toThrow(
+    'onProgress: wrong value; expected a function that is called with the progress, got 3',
+  );
+});

@@ -61,6 +61,7 @@ const checks: { readonly [N in keyof Required<CompileOptions>]: Check } = {
   taps: texts('module paths'),
   rules: check((x) => Array.isArray(x) && x.every(isRule), 'a list of rules', 'Make one with rule(name, op, match)'),
   assumptions: texts('assumptions'),
+  onProgress: check((x) => typeof x === 'function', 'a function that is called with the progress'),
 };
 
 const machineChecks: { readonly [N in keyof Required<Machine>]: Check } = {

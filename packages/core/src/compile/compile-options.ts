@@ -5,6 +5,7 @@ import type { DeclaredRole } from '../ir/graph';
 import type { Rule } from '../lower/rule';
 import type { Machine, Target } from '../lower/target';
 import type { Parameter } from '../parameter/parameter';
+import type { OnProgress } from '../progress';
 import type { SequenceInputs } from '../sequence/context-of';
 import type { InputsByName } from '../sequence/named-ports';
 import type { DType } from '../tensor/tensor';
@@ -58,4 +59,6 @@ export interface CompileOptions {
    * finite numbers; otherwise the graph sets them to 0. Your own rules may require others.
    */
   readonly assumptions?: readonly string[];
+  /** Called before tracing, between tracing and lowering, and at the end. */
+  readonly onProgress?: OnProgress;
 }

@@ -85,6 +85,8 @@ export function compile<const M extends AnyModule, const C extends CompileOption
   o: C & { readonly inputs: CompileOptions['inputs'] },
 ): Model<InputNames<C>, OutputNames<M, C>> {
   checkCompile(module, o);
+  const reached = (fraction: number): void => o.onProgress?.({ phase: 'compile', fraction });
+  reached(0);
   const dtype = o.dtype ?? 'float32';
   const machine = o.machine ?? {};
   const target = onRuntime(o.target, machine);
@@ -94,11 +96,13 @@ export function compile<const M extends AnyModule, const C extends CompileOption
   const parameterInputs = new Set<Parameter>();
   for (const [path, p] of names.parameters) if (o.parameters?.(path, p) === 'input') parameterInputs.add(p);
   const traced = trace(model, o, dtype, computes, names, parameterInputs);
+  reached(0.5);
   const { graph, decisions } = lower(traced, target, {
     rules: [...coreRules, ...(o.rules ?? [])],
     machine,
     ...(o.assumptions && { assumptions: o.assumptions }),
   });
+  reached(1);
   const stored = [...names.parameters].filter(([, p]) => !parameterInputs.has(p));
   const expected = stored.map(([path, p]) => [path, { dims: p.dims, dtype: p.options.dtype ?? dtype }] as const);
   const weights =

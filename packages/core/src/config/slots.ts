@@ -89,6 +89,7 @@ function many(kind: string, given: unknown, placeOf: (layer: number) => BuildCon
       problem: 'a config for a layer that does not exist',
       expected: `a list of ${made.length}`,
       got: `a list of ${given.length}`,
+      hint: 'Remove it, or increase the number of layers (depth)',
     });
   };
   return { value, config, check };
