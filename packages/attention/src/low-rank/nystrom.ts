@@ -22,6 +22,7 @@ import {
   num,
   Parameter,
   padded,
+  refuseGaps,
   type SequenceContext,
   ShapeError,
   subDims,
@@ -147,6 +148,7 @@ export const nystrom = defineBlock({
           got: String(kvSeq),
           hint: 'Do not set convolution in cross attention',
         });
+      if (weight) refuseGaps(ctx.mask, `${path}.convolution`);
       const keep = keptRows(ctx.mask, k, path);
       const qKeep = ctx.queryMask ? keptRows(ctx.queryMask, q, path) : keep && lastRows(keep, q);
       const mask = causal ? and<Value>(ctx.mask, causalMask) : ctx.mask;
