@@ -150,6 +150,7 @@ export {
   type Memory,
   maskOf,
   newShared,
+  refuseGaps,
   type SequenceContext,
   type Shared,
   updateCache,

@@ -98,3 +98,62 @@ describe('attention by one field', () => {
     );
   });
 });
+
+describe('prefix tokens before padding on the left', () => {
+  const variants = attentions.flatMap((name) => [
+    [name, {}] as const,
+    ...(name === 'local' ? [[name, { window: 3 }] as const] : []),
+    ...(name === 'nystrom' ? [[name, { landmarks: 2 }] as const, [name, { landmarks: 2, convolution: 3 }] as const] : []),
+  ]);
+  const others = ['alibi', 't5_relative'].map((attentionBias) => ['scaled_dot_product', { attentionBias }] as const);
+  const encoder = (attention: object, rest: object): AnyModule =>
+    zoo.parse('model', {
+      name: 'encoder',
+      dim: 12,
+      seqLen,
+      embedding: { name: 'token', vocabSize: 23 },
+      position: { name: 'learnable', classToken: true },
+      stack: {
+        name: 'stack',
+        depth: 1,
+        layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3, attention, ...rest }, feedforward: 'mlp' },
+      },
+    }) as unknown as AnyModule;
+
+  it.each([...variants, ...others])('change nothing, or are refused: %s %j', (name, options) => {
+    const { attentionBias, ...own } = options as { attentionBias?: string };
+    const m = encoder({ name, ...own }, attentionBias ? { attentionBias } : {});
+    const { of } = randomParameters(m);
+    const real = [3, 1, 4, 15, 9];
+    const resultOf = (padding: number) => {
+      const row = [...new Array(padding).fill(0), ...real];
+      const dims = [1, row.length] as const;
+      const inputs = { ids: ['int64', dims], attention_mask: ['int64', dims] } as const;
+      const { traced } = compile(m, { target: targets.portable(21), inputs, weights: initialize(m, { seed: 1 }) });
+      const keep = row.map((_, i) => Number(i >= padding));
+      const feeds = { ids: toArray(tensor('int64', dims, row)), attention_mask: toArray(tensor('int64', dims, keep)) };
+      const { data } = interpret(traced, feeds, { parameters: of }).hidden_states!;
+      // The class token and the real tokens after the padding.
+      return [...data.slice(0, 12), ...data.slice(12 * (1 + padding))];
+    };
+    let results: number[][];
+    try {
+      results = [0, 1, 2, 7].map(resultOf);
+    } catch (error) {
+      const distances = name === 'local' || 'convolution' in own;
+      const { masks } = zoo.find('attention', name).definition;
+      const hasPadding = masks === 'all' || (Array.isArray(masks) && masks.includes('keyPadding'));
+      expect(distances || !hasPadding).toBe(true);
+      expect((error as Error).message).toMatch(
+        distances ? 'distances between positions are not known' : `${name} does not support the mask`,
+      );
+      return;
+    }
+    expect(name).not.toBe('local');
+    const [alone, ...padded] = results;
+    for (const each of padded) {
+      expect(each.length).toBe(alone!.length);
+      expect(Math.max(...each.map((v, i) => Math.abs(Number(v) - Number(alone![i]))))).toBeLessThan(1e-9);
+    }
+  });
+});

@@ -13,8 +13,12 @@ import {
 } from '@onnxformers/core';
 import { attendOp } from '@onnxformers/core/ops';
 import * as node from 'onnxruntime-node';
+import * as web from 'onnxruntime-web';
 import { expect, it } from 'vitest';
 import { useBlocks } from '../sparse/local';
+import { kernels } from './index';
+
+web.env.wasm.numThreads = 1;
 
 const rows = (...firsts: number[]) =>
   toTensor({
@@ -41,4 +45,25 @@ it.each([
   await run.dispose();
   const weight = 1 / (1 + Math.exp(3));
   expect(Math.abs(toArray(y!).data[0]! - weight)).toBeLessThan(1e-4);
+});
+
+it.each([
+  ['cpu', targets.cpu, node],
+  ['wasm', targets.wasm, web],
+] as const)('the kernels of %s', async (_, target, runtime) => {
+  const model = module({}, ({ q, k, v }: Readonly<Record<string, Value>>) => ({
+    y: attendOp(q!, k!, v!, { mask: none, scale: 1 }),
+  }));
+  const type = (n: number) => ['float16', [1, 1, n, 8]] as const;
+  const compiled = compile(model, {
+    target,
+    dtype: 'float16',
+    strictDtype: true,
+    rules: kernels,
+    inputs: { q: type(1), k: type(2), v: type(2) },
+  });
+  const run = await createRunner(compiled, runtime as unknown as Ort);
+  const { y } = await run({ q: rows(3), k: rows(1001, 1000), v: rows(0, 1) });
+  await run.dispose();
+  expect(Math.abs(toArray(y!).data[0]! - 1 / (1 + Math.exp(3)))).toBeLessThan(1e-4);
 });

@@ -131,6 +131,8 @@ const own = defineReasons({
   valueWidth: ({ keys, values }: { readonly keys: number | string; readonly values: number | string }) =>
     `keys and values must have the same head_dim, got ${keys} and ${values}`,
   offsetOfCache: () => 'the queries do not start where the cache ends',
+  biasOfCapacity: () =>
+    'it requires a bias over the positions in use, whose number is only known at run time; with a cache of fixed capacity a bias spans the capacity',
   offsetMissing: () => 'a cache of fixed capacity requires a query offset',
   lengthsDiffer: () => 'there are more keys than queries, and there is no cache',
   growingTables: () =>
@@ -168,7 +170,7 @@ function windowOf(mask: Mask<Value>, q: Value): Window | Reason {
 
 // Why the kernel cannot compute this attention in any variant.
 function objection({ operands, attrs }: Node<AttendAttrs>, caches: Caches | undefined, around: MatchContext): Reason | undefined {
-  const { q, k, v, queryOffset, noise } = attendParts(operands, attrs);
+  const { q, k, v, queryOffset, bias, noise } = attendParts(operands, attrs);
   if (Math.fround(attrs.scale ?? 1) === 0) return reasons.zeroScale();
   if (typeof q.dims[1] !== 'number' || typeof k.dims[1] !== 'number') return reasons.headCountsUnknown();
   const headDim = k.dims[3]!;
@@ -178,6 +180,7 @@ function objection({ operands, attrs }: Node<AttendAttrs>, caches: Caches | unde
   const fixed = caches?.key.attrs.form === 'fixed';
   if (queryOffset && !(fixed && appended(caches.key).pastLengths === queryOffset)) return own.offsetOfCache();
   if (!queryOffset && fixed) return own.offsetMissing();
+  if (bias && fixed) return own.biasOfCapacity();
   if (!caches && q.dims[2] !== k.dims[2]) return own.lengthsDiffer();
   if (caches && q.dims[2] !== 1 && q.dims[0] !== 1 && !around.assumes(emptyCache))
     return reasons.assumption({

@@ -114,6 +114,10 @@ export interface MaskDefinition<D extends string = string, O extends object = ob
   readonly name: string;
   /** Whether it compares the position of a query with that of a key, which is defined only within one sequence. */
   readonly comparesPositions: boolean;
+  /** Whether it depends on how far apart a query and a key are, counted in positions of the batch. */
+  readonly measuresDistance?: true;
+  /** True if padding may be between real tokens, so that positions of the batch are farther apart than those of the sequence. */
+  mayHaveGaps?(mask: Mask<unknown, D, O>): boolean;
   /** It allows what all of its parts allow; with no parts, everything. */
   readonly conjunctive?: true;
   /** Throws a `mismatch` if dtypes or dims of its data do not fit. */
@@ -229,3 +233,11 @@ export const maskKinds = (mask: Mask<unknown>): readonly string[] => [
 /** True when the mask is defined only for queries and keys of the same sequence. */
 export const comparesPositions = (mask: Mask<unknown>): boolean =>
   masksIn(mask).some((m) => m.class.definition.comparesPositions);
+
+/** True when the mask depends on distances, which padding between tokens changes. */
+export const measuresDistance = (mask: Mask<unknown>): boolean =>
+  masksIn(mask).some((m) => m.class.definition.measuresDistance === true);
+
+/** True when padding may be between the real tokens of a sequence: after its prefix tokens. */
+export const mayHaveGaps = (mask: Mask<unknown>): boolean =>
+  masksIn(mask).some((m) => m.class.definition.mayHaveGaps?.(m) ?? false);

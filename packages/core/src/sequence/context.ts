@@ -5,7 +5,7 @@ import { type GraphBuilder, usable, type Value } from '../ir/graph';
 import { and } from '../mask/and';
 import { documents } from '../mask/documents';
 import { impliedBy } from '../mask/features';
-import { comparesPositions, conjuncts, type Mask, printMask } from '../mask/mask';
+import { comparesPositions, conjuncts, type Mask, mayHaveGaps, measuresDistance, printMask } from '../mask/mask';
 import { attendOp, attendWithWeights } from '../ops/attend';
 import type { KeyPositions, Layout } from './layout';
 import { limitLengths } from './limits';
@@ -85,7 +85,7 @@ export interface AttendOptions {
  * Shapes   q [batch, heads, seq, head_dim] · k, v [batch, kv_heads, kv_seq, …] → [batch, heads, seq, v_head_dim]; packed: batch 1, seq = tokens
  * Dtypes   one float dtype; scores and softmax of 16-bit floats in float32
  * Throws   ShapeError when q and k differ in head_dim, or kv_heads does not divide heads · ConfigError for a causal mask or a window on the keys of
- *          a memory, whose positions are not those of the queries
+ *          a memory, whose positions are not those of the queries, and for a window if padding may be between prefix tokens and the others
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
  * Lowers   portable: primitives · cpu, wasm: GroupQueryAttention, MultiHeadAttention, Attention · webgpu: GroupQueryAttention,
  *          MultiHeadAttention · cuda: PagedAttention, PackedMultiHeadAttention, GroupQueryAttention, MultiHeadAttention, Attention
@@ -101,6 +101,7 @@ export function attend(
   const queryOffset = ctx.keys?.queryOffset;
   limitSizes(q, k, ctx.mask);
   refuseOrder(ctx, q.graph.where);
+  if (measuresDistance(ctx.mask)) refuseGaps(ctx.mask, q.graph.where);
   const { dropout: probability = 0, ...rest } = o;
   const g = q.graph.root;
   const noise =
@@ -136,6 +137,22 @@ function refuseOrder(ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceContex
       got: printMask(ctx.mask),
       hint: 'Remove causal and window from the mechanism, or pass a dense mask of the pairs that may attend',
     });
+}
+
+/**
+ * Refuses padding between real tokens, for mechanisms in which a result depends on how far apart positions are.
+ *
+ * Throws   ConfigError for a padding mask to which prefix tokens were added: its padding may be on the left, between them and the other tokens
+ */
+export function refuseGaps(mask: Mask<unknown>, path: string): void {
+  if (!mayHaveGaps(mask)) return;
+  throw new ConfigError({
+    path,
+    problem: 'distances between positions are not known: padding may be between the prefix tokens and the other tokens',
+    expected: 'padding on the right, given as lengths',
+    got: printMask(mask),
+    hint: 'Use lengths instead of a padding mask, or a mechanism without a window and a convolution',
+  });
 }
 
 // Kernels divide by the number of sequences, and do not check lengths.

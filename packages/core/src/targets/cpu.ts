@@ -4,6 +4,7 @@ import { operandOf } from '../ir/define-op';
 import type { Node } from '../ir/graph';
 import { defineReasons, type Reason } from '../lower/reason';
 import type { Kernel, Target } from '../lower/target';
+import type { DType } from '../tensor/tensor';
 import { groupQueryCost, keepsKeysInPlace, multiHeadCost, standardCost } from './attention-cost';
 import { transforms } from './dft';
 import { kernelTables } from './kernels.generated';
@@ -43,6 +44,8 @@ export const takesTiledPath = (node: Node): boolean =>
 
 const own = defineReasons({
   maskTooShort: () => 'the kernel requires a mask over all keys, including those of the cache',
+  scoresIn16Bits: ({ dtype }: { readonly dtype: DType }) =>
+    `the kernel rounds scores to ${dtype}; attention is defined with scores and a softmax in float32`,
   finiteForbidden: () => 'the kernel outputs masked scores as the lowest float instead of −∞',
 });
 
@@ -50,6 +53,7 @@ const own = defineReasons({
 export function standardAttention(node: Node): true | Reason {
   const { attrs } = node;
   const [k, mask, pastKey] = ['k', 'mask', 'pastKey'].map((name) => operandOf(node, name));
+  if (k!.dtype === 'float16' || k!.dtype === 'bfloat16') return own.scoresIn16Bits({ dtype: k!.dtype });
   const [keys, past] = [k!.dims.at(-2)!, pastKey?.dims[2] ?? 0];
   if (mask && mask.dims.at(-1) !== addDims(keys, past)) return own.maskTooShort();
   const shown = Number(attrs.outputs ?? 1) > 3 && attrs.qk_matmul_output_mode === 2;
