@@ -2,7 +2,7 @@
 
 import { type DType, type Target, targets } from '../packages/core/src/index';
 import { domainOf } from '../packages/core/src/ir/define-op';
-import { kernelTables } from '../packages/core/src/targets/kernels.generated';
+import { kernelSources, kernelTables } from '../packages/core/src/targets/kernels.generated';
 
 const short: Readonly<Partial<Record<DType, string>>> = {
   float64: 'f64',
@@ -52,6 +52,25 @@ function targetTable(): string[] {
   ];
 }
 
+function sourceTable(): string[] {
+  const rows = shown.flatMap(({ name }) =>
+    Object.entries<string>(kernelSources[name as keyof typeof kernelSources]).map(([version, source]) =>
+      row([name, version, source]),
+    ),
+  );
+  return [row(['target', 'ONNX Runtime', 'rows']), row(['---', '---', '---']), ...rows];
+}
+
+function fusionTable(): string[] {
+  const names = [...new Set(shown.flatMap(({ fusions = {} }) => Object.keys(fusions)))].sort();
+  const dtypes = (target: Target, name: string): string => target.fusions?.[name]?.map((d) => short[d] ?? d).join(' ') ?? '–';
+  return [
+    row(['optimisation', ...shown.map(({ name }) => name)]),
+    row(['---', ...shown.map(() => '---')]),
+    ...names.map((name) => row([name, ...shown.map((target) => dtypes(target, name))])),
+  ];
+}
+
 /** The page. */
 export function kernelsPage(): string {
   const notes = shown.flatMap(({ name, notes = [] }) =>
@@ -83,5 +102,17 @@ export function kernelsPage(): string {
     '## Ops of the standard',
     '',
     ...kernelTable((domain) => domain === ''),
+    '',
+    '## Optimisations of the runtime that go wrong',
+    '',
+    'When ONNX Runtime opens a session, it replaces patterns of nodes by kernels of its own, unless `graphOptimizationLevel` turns this off. For these dtypes',
+    'the session then fails, or its results are less precise or wrong. Lowering keeps such nodes apart: `y` becomes `max(y, y)`, which no optimisation',
+    'looks through. `explain` says where. `of a Cast`: the pattern begins with a Cast from this dtype to float32. A `portable` target avoids all of them.',
+    '',
+    ...fusionTable(),
+    '',
+    '## Where the tables come from',
+    '',
+    ...sourceTable(),
   ].join('\n')}\n`;
 }

@@ -17,7 +17,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { toBytes } from '../packages/core/src/onnx/encode';
 import type { OnnxGraph, OnnxNode } from '../packages/core/src/onnx/model';
 import { type DType, dtypes } from '../packages/core/src/tensor/tensor';
@@ -43,7 +43,8 @@ const probedDtypes = dtypes.filter((d) => d !== 'int4' && d !== 'uint4');
 
 type Row = { own: string; cpu?: string };
 type Rows = Record<string, Row | null>;
-type Answer = { runtime: string; kernels: Rows; fusions: FusionRows };
+/** What a version of a runtime answered, and how it was asked. */
+type Answer = { runtime: string; source: string; kernels: Rows; fusions: FusionRows };
 type Table = Answer & { older: Answer[] };
 type Tables = Partial<Record<Provider['name'], Table>>;
 
@@ -89,7 +90,7 @@ function tableOf(
   provider: Provider['name'],
   all: readonly Question[],
   { placements: found, version }: ReturnType<typeof place>,
-): Omit<Answer, 'fusions'> {
+): Pick<Answer, 'runtime' | 'kernels'> {
   const highest = Math.max(...opsets[provider]);
   const asked = all.map((q, i) => ({ ...q, placement: found[i]! })).filter((q) => q.opset <= highest);
   const kernels: Rows = {};
@@ -125,6 +126,14 @@ function withAnswer(table: Table | undefined, answer: Answer): Table {
   return { ...table, older: older.sort((a, b) => b.runtime.localeCompare(a.runtime, 'en', { numeric: true })) };
 }
 
+/** How a provider was asked, for people. */
+function sourceOf({ name }: Provider): string {
+  if (name === 'cuda' && process.env.STUB_CUDA)
+    return 'probed on stand-ins for the CUDA libraries: where nodes run is real, numbers are not';
+  if (name === 'webgpu') return `probed on the adapter of ${basename(process.env.VK_DRIVER_FILES ?? '')}`;
+  return 'probed';
+}
+
 /** What a table says of a version. */
 function answerOf(table: Table, runtime: string): Answer {
   const found = [table, ...table.older].find((a) => a.runtime === runtime);
@@ -157,7 +166,16 @@ function providers(): Provider[] {
 
 async function known(): Promise<Tables> {
   if (!existsSync(file)) return {};
-  return ((await import(file)) as { kernelTables: Tables }).kernelTables;
+  type Unsourced = Omit<Answer, 'source'>;
+  const { kernelTables, kernelSources } = (await import(file)) as {
+    kernelTables: Record<Provider['name'], Unsourced & { older: Unsourced[] }>;
+    kernelSources: Record<Provider['name'], Record<string, string>>;
+  };
+  const entries = Object.entries(kernelTables).map(([name, table]) => {
+    const sourced = (a: Unsourced): Answer => ({ ...a, source: kernelSources[name as Provider['name']][a.runtime]! });
+    return [name, { ...sourced(table), older: table.older.map(sourced) }] as const;
+  });
+  return Object.fromEntries(entries);
 }
 
 function print(tables: Tables): string {
@@ -174,6 +192,8 @@ function print(tables: Tables): string {
       .map(([fusion, dtypes]) => `${indent}  ${quoted(fusion)}: '${dtypes}',\n`)
       .join('')}${indent}},\n`;
   const older = (a: Answer) => `      {\n${answer(a, '        ')}      },\n`;
+  const sources = ([name, t]: [string, Table]): string =>
+    `  ${name}: {\n${[t, ...t.older].map((a) => `    '${a.runtime}': '${a.source}',\n`).join('')}  },\n`;
   const table = ([name, t]: [string, Table]) =>
     `  ${name}: {\n${answer(t, '    ')}    older: [\n${t.older.map(older).join('')}    ],\n  },`;
   return `// Made by scripts/probe-kernels.ts from the answers of the runtimes named below. Not to be edited by hand.
@@ -187,6 +207,10 @@ ${Object.entries(tables)
   .map(table as never)
   .join('\n')}
 } as const;
+
+/** How each version of a runtime was asked, by provider. */
+export const kernelSources = {
+${Object.entries(tables).map(sources).join('')}} as const;
 `;
 }
 
@@ -213,7 +237,7 @@ try {
     const count = Object.keys(placed.kernels).length;
     console.log(`${provider.name}: ${asked.length} models, ${count} rows with a kernel, ONNX Runtime ${placed.runtime}`);
     // A provider that did not start has no kernel for anything; its rows stay.
-    if (count) tables[provider.name] = withAnswer(tables[provider.name], { ...placed, fusions });
+    if (count) tables[provider.name] = withAnswer(tables[provider.name], { ...placed, source: sourceOf(provider), fusions });
     else process.exitCode = 1;
   }
   if (!check) writeFileSync(file, print(tables));

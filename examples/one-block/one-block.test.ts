@@ -15,7 +15,8 @@ import { attention, byteFeatures, quantization } from './byte-features';
 
 const [batch, seq, dim, outDim] = [2, 5, 24, 10];
 const bytes = Uint8Array.from({ length: batch * seq * dim }, (_, i) => (i * i + 7 * i) % 256);
-const lengths = tensor('int64', [batch], [5, 3]);
+const realTokens = [5, 3];
+const lengths = tensor('int64', [batch], realTokens);
 
 async function runOnce(model: Model, feeds: Record<string, Tensor>): Promise<Float32Array> {
   const run = await createRunner(model, ort);
@@ -48,7 +49,9 @@ describe.each([targets.cpu, targets.portable(18)] satisfies Target[])('one block
       }),
       { x: tensor('float32', [batch, seq, dim], numbers), lengths },
     );
+    // Of real positions: in padded ones the results are not specified.
     for (let row = 0; row < batch * seq; row++) {
+      if (row % seq >= realTokens[Math.floor(row / seq)]!) continue;
       const vector = alone.subarray(row * outDim, (row + 1) * outDim);
       const length = Math.hypot(...vector);
       expect(length).toBeGreaterThan(0.01);

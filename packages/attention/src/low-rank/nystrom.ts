@@ -237,7 +237,8 @@ function whereShort(near: Value, sizes: readonly Dim[], limit: number, yes: () =
 function throughLandmarks({ q, k, v, qKeep, kKeep }: Rows, ctx: Around, o: LandmarkOptions): Value {
   const count = o.landmarks;
   const [ofQueries, ofKeys] = [qKeep && segmentsOf(qKeep, count), kKeep && segmentsOf(kKeep, count)];
-  const ql = segmentMeans(q, count, ofQueries);
+  // 0 times NaN would be NaN.
+  const ql = segmentMeans(qKeep ? zeroed(q, qKeep) : q, count, ofQueries);
   const kl = perQueryHead(segmentMeans(k, count, ofKeys), q);
   const around = attend(ql, k, v, { ...ctx, ...biasFor(count, ctx) });
   const short = [ofQueries, ofKeys].filter((s) => s !== undefined).map((s) => s.short);
@@ -360,7 +361,7 @@ function lastRows(keep: Value, q: Value): Value {
   return rows === seq ? keep : ops.slice(keep, { axes: [1], starts: [subDims(rows, seq)], ends: [rows] });
 }
 
-const zeroed = (x: Value, keep: Value): Value => ops.mul(x, ops.unsqueeze(ops.cast(keep, x.dtype), [1, 3]));
+const zeroed = (x: Value, keep: Value): Value => ops.where(ops.unsqueeze(keep, [1, 3]), x, 0);
 
 /** Repeats each head of keys or values for the query heads that share it. */
 function perQueryHead(x: Value, q: Value): Value {

@@ -111,9 +111,10 @@ class Lowering {
     return fit !== true && remedy!(fit);
   }
 
-  // Refused as it is, but a remedy makes it fit.
+  // Refused for a fusion, which a remedy prevents at almost no cost. Other remedies compute more, so a rule that needs one is refused.
   private remediable({ op }: Node, refused: Reason): boolean {
-    return this.everywhere.some((rule) => rule.op === op.key && rule.remedy?.(refused));
+    const helps = (rule: Rule): boolean => rule.op === op.key && rule.remedy?.(refused) === true;
+    return reasons.takenByFusion.is(refused) && this.everywhere.some(helps);
   }
 
   // The rules of the node's own block, and those that are tried at every node.

@@ -50,7 +50,7 @@ export interface SequenceInputs {
  * Builds the context of a model's sequences from its inputs, by their roles (see `InputRole`). These names have a role by default:
  *
  * - `ids`, `x`, `q`: the sequences that attend, [batch, seq, …], packed [tokens, …]
- * - `k`, `v` [batch, kv_heads, kv_seq, head_dim]: keys and values of heads
+ * - `k`, `v` [batch, kv_heads, kv_seq, head_dim], keys and values of heads
  * - `lengths` int64 [batch]: real positions of each sequence, the rest is padding on the right
  * - `attention_mask` bool, int64 or int32 [batch, kv_seq]: 0 for padding, on either side; positions are counted over the others.
  *   bool [batch or 1, heads or 1, seq or 1, kv_seq]: pairs that may attend

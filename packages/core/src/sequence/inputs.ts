@@ -134,7 +134,8 @@ export function inputsByRole(g: GraphBuilder, inputs: Inputs, layout: 'padded' |
     positioned() {
       const implied = sequences.length ? [] : unnamed.filter(({ value }) => isPlainly(value));
       for (const { value } of implied) note(g, value, 'sequence');
-      const positions = [...sequences, ...implied, ...keyValues].map((one) => ({ ...one, ofMemory: false }));
+      // Beside keys and values that are inputs, lengths and masks are about those. A query affects no other position.
+      const positions = (keyValues.length ? keyValues : [...sequences, ...implied]).map((one) => ({ ...one, ofMemory: false }));
       const all = of.memory ? [...positions, { ...of.memory, ofMemory: true }] : positions;
       return all
         .filter(({ value: { dtype, rank } }) => isFloat(dtype) && rank >= 2 && rank <= 4)

@@ -672,3 +672,23 @@ export const kernelTables = {
     ],
   },
 } as const;
+
+/** How each version of a runtime was asked, by provider. */
+export const kernelSources = {
+  cpu: {
+    '1.30.0': 'probed',
+    '1.29.0': 'probed',
+  },
+  wasm: {
+    '1.30.0': 'probed',
+    '1.29.0': 'probed',
+  },
+  webgpu: {
+    '1.30.0': 'probed on the adapter of vk_swiftshader_icd.json',
+    '1.29.0': 'probed on the adapter of vk_swiftshader_icd.json',
+  },
+  cuda: {
+    '1.30.0': 'probed on stand-ins for the CUDA libraries: where nodes run is real, numbers are not',
+    '1.29.0': 'not probed: the rows that differed in an earlier table of that version, with the fusions of 1.30.0 and of its CPU provider',
+  },
+} as const;

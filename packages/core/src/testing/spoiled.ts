@@ -20,11 +20,14 @@ export function spoiled(inputs: BlockInputs, feeds: Feeds): Feeds {
     ['memory_seq', byLengths(feeds.memory_lengths)],
   ];
   const changed = { ...feeds };
-  for (const [name, { dims, dtype }] of Object.entries(inputs))
+  for (const [name, { dims, dtype }] of Object.entries(inputs)) {
+    // Beside keys and values that are inputs, padding is that of the keys: the result of a query is that of what it contains.
+    if (name === 'q' && inputs.k) continue;
     for (const [axisName, isReal] of axes) {
       const axis = dims.indexOf(axisName);
       if (isReal && isFloat(dtype) && axis > 0 && dims[0] === 'batch') changed[name] = spoiledAt(feeds[name]!, axis, isReal);
     }
+  }
   return changed;
 }
 

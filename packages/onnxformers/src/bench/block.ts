@@ -110,6 +110,8 @@ function inputTypes(block: AnyModule, { batch, seq, kvSeq = seq, heads = 8 }: Bl
     dim: defaultDim,
     head_dim: defaultHeadDim,
     value_dim: defaultHeadDim,
+    height: defaultImageSize,
+    width: defaultImageSize,
   };
   const sizeOf = (d: Dim): number => (typeof d === 'number' ? d : (named[String(d)] ?? refuse(block, `a size "${d}"`)));
   return Object.fromEntries(
@@ -123,6 +125,8 @@ function inputTypes(block: AnyModule, { batch, seq, kvSeq = seq, heads = 8 }: Bl
 /** Width for blocks that accept any width. */
 const defaultDim = 1024;
 const defaultHeadDim = 64;
+/** Height and width of images, in pixels. */
+const defaultImageSize = 224;
 
 function refuse(block: AnyModule, got: string): never {
   throw new ConfigError({ path: 'bench', problem: `cannot make data for ${describe(block)}`, got });
