@@ -8,6 +8,7 @@ export function commandsPage(): string {
     '# Command line',
     '',
     'The package `onnxformers` contains the command `onnxformers`: `npx onnxformers COMMAND …`. Every command corresponds to a function of the API.',
+    'In this workspace, `npm run cli -- COMMAND …` runs it from the sources.',
     `Exit codes are ${exitCodes.done} for success, ${exitCodes.error} for an error in the input, ${exitCodes.usage} for an invalid command line and ${exitCodes.internal} for an internal error.`,
     'With `--json` standard output contains only JSON, for errors too: `{ "error", "exitCode" }`. Ctrl-C removes incomplete files.',
     'On a terminal, long operations show their progress in one line of standard error, which is removed afterwards. The output has no colours.',
