@@ -10,7 +10,8 @@ import { join } from 'node:path';
 import ts from 'typescript';
 import { type Import, measure, table, violations } from './bundle-size';
 import { markdownExample } from './doc-examples';
-import { pnpm, root } from './pnpm.mjs';
+import { pack } from './pack.mjs';
+import { root } from './pnpm.mjs';
 
 type Manifest = { name: string; exports: Record<string, unknown>; dependencies?: Record<string, string> };
 
@@ -22,16 +23,6 @@ function run(cwd: string, command: string, ...args: readonly string[]): string {
 }
 const node = (cwd: string, ...args: readonly string[]) => run(cwd, process.execPath, ...args);
 const tool = (path: string) => join(root, 'node_modules', path);
-
-function pack(into: string): string[] {
-  for (const name of readdirSync(join(root, 'packages'))) {
-    if (!existsSync(join(root, 'packages', name, 'dist')))
-      throw new Error(`packages/${name} is not built: run \`npm run build\` first`);
-  }
-  const args = ['--filter', './packages/*', '--recursive', 'pack', '--pack-destination', into];
-  if (pnpm(args, root, ['ignore', 'ignore', 'inherit']) !== 0) throw new Error('pnpm pack failed');
-  return readdirSync(into).map((name) => join(into, name));
-}
 
 /** Every subpath that the installed packages export, as it is imported. */
 function subpaths(scratch: string): string[] {
