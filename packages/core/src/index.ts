@@ -66,6 +66,7 @@ export {
 export { dropout } from './layers/dropout';
 export { embedding } from './layers/embedding';
 export { type LinearOptions, linear } from './layers/linear';
+export { assumptions } from './lower/assumption';
 export type { AdviceContext, Forecast, Kernel, Machine, Target } from './lower/target';
 export {
   and,

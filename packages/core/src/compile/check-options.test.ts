@@ -39,6 +39,12 @@ describe('compile refuses', () => {
       'dtype: wrong value; expected "float32" or "float16" or "bfloat16", got "float8"',
     ],
     [
+      'an assumption that the runner does not know',
+      double,
+      { ...good, assumptions: ['no empty sequences', 'prefil into empty cache'] },
+      'assumptions[1]: wrong value; expected "prefill into empty cache" or "no empty sequences" or "finite padding", got "prefil into empty cache". Did you mean "prefill into empty cache"?',
+    ],
+    [
       'no inputs',
       double,
       { target: portable() },

@@ -3,6 +3,7 @@
 import { type Dim, dim } from '../dim/dim';
 import { ConfigError, describe, nearest, ShapeError, unknownOption } from '../error';
 import { type DeclaredRole, inputRoles } from '../ir/graph';
+import { assumptions } from '../lower/assumption';
 import type { Machine } from '../lower/target';
 import { isModule } from '../module/module';
 import { type DType, dtypes } from '../tensor/tensor';
@@ -60,9 +61,19 @@ const checks: { readonly [N in keyof Required<CompileOptions>]: Check } = {
   training: flag,
   taps: texts('module paths'),
   rules: check((x) => Array.isArray(x) && x.every(isRule), 'a list of rules', 'Make one with rule(name, op, match)'),
-  assumptions: texts('assumptions'),
+  assumptions: checkAssumptions,
   onProgress: check((x) => typeof x === 'function', 'a function that is called with the progress'),
 };
+
+function checkAssumptions(given: unknown, path: string): void {
+  texts('assumptions')(given, path);
+  for (const [i, name] of (given as readonly string[]).entries()) {
+    if ((assumptions as readonly string[]).includes(name)) continue;
+    const near = nearest(name, assumptions);
+    const known = assumptions.map((each) => JSON.stringify(each)).join(' or ');
+    refuse(`${path}[${i}]`, known, name, near && `Did you mean "${near}"?`);
+  }
+}
 
 const machineChecks: { readonly [N in keyof Required<Machine>]: Check } = {
   runtime: check(isVersion, 'a version such as "1.30.0"'),

@@ -1,7 +1,7 @@
 // Options of compilation, the same in every command.
-import { type CompileOptions, type Machine, type Target, targets } from '@onnxformers/core';
+import { assumptions, type CompileOptions, type Machine, type Target, targets } from '@onnxformers/core';
 import type { Options, Values } from './command';
-import { assumptions, type ReadConfig } from './config-file';
+import type { ReadConfig } from './config-file';
 
 const names = ['cpu', 'cuda', 'webgpu', 'wasm', 'portable-18', 'portable-21', 'portable-23', 'portable'] as const;
 

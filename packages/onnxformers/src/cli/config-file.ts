@@ -1,6 +1,7 @@
 // Reads the config of a block, and options of `compile`, from a file.
 import {
   type AnyModule,
+  assumptions,
   type CompileOptions,
   ConfigError,
   type DType,
@@ -12,9 +13,6 @@ import {
 import { zoo } from '../index';
 import { inputsOf } from '../inputs';
 import { fileError, readText } from './files';
-
-/** The assumptions about feeds that a model may be compiled with. */
-export const assumptions = ['prefill into empty cache', 'no empty sequences', 'finite padding'] as const;
 
 /** A kind for which there is a block. */
 type Kind = (typeof zoo.blocks)[number]['kind'];
