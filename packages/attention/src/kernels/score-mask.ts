@@ -12,7 +12,7 @@ import {
   mapMask,
   maskedScore,
   maskKinds,
-  materialize,
+  maskTensor,
   type Reason,
   reasons,
   someKey,
@@ -64,7 +64,7 @@ export function scoreMask({ parts }: Reading, get: Get, around: MatchContext): S
     kvSeq: k.dims[2]!,
     queryOffset: queryOffset && get(queryOffset),
   };
-  const keep = materialize(mask, frame);
+  const keep = maskTensor(mask, frame);
   const some = keep ? someKey(mask, frame, keep, { nonEmpty: (lengths) => assumedNonEmpty(lengths, around) }) : true;
   const { ops } = frame.graph;
   return {
