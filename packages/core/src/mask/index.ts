@@ -40,5 +40,5 @@ export { none } from './none';
 export { not } from './not';
 export { or } from './or';
 export { padStart, withPrefixTokens } from './prefix-tokens';
-export { anyKey, materialize, type SomeKeyOptions, someKey } from './tensor';
+export { materialize, type QueryHasKeyOptions, queryHasKey, rowHasKey } from './tensor';
 export { slidingWindow, type WindowBounds } from './window';
