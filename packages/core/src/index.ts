@@ -6,9 +6,9 @@ export type {
   AnyBlock,
   Block,
   BlockDefinition,
+  BlockOptions,
   BuildContext,
   ConfigIn,
-  HandConfig,
   KindModule,
   MaskKinds,
   NameIn,
@@ -107,8 +107,8 @@ export {
   type KindDefinition,
   kindOf,
   kinds,
-  type OpenSize,
-  openSizes,
+  type UnsetSize,
+  unsetSizes,
 } from './module/kinds';
 export {
   type AnyModule,

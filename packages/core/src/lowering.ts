@@ -23,7 +23,6 @@ export { defineReasons, type Reason, type ReasonData } from './lower/reason';
 export { reasons } from './lower/reasons';
 export { type Get, type Match, type MatchContext, type Outcome, type Refusal, type Rule, refuse, rule } from './lower/rule';
 export {
-  anyKey,
   defineMask,
   type ExpressedMask,
   type ExpressOptions,
@@ -46,9 +45,10 @@ export {
   maskTensor,
   type Pair,
   type Place,
+  type QueryHasKeyOptions,
   type QueryPlace,
-  type SomeKeyOptions,
-  someKey,
+  queryHasKey,
+  rowHasKey,
   type Truth,
 } from './mask/index';
 export { maskedScore } from './ops/attend-definition';

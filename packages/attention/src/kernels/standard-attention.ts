@@ -49,15 +49,15 @@ function ownMask({ parts, options, lengthsDiffer }: Reading): OwnMask | Refusal 
 }
 
 // With the mask as attributes of the kernel, otherwise as a tensor over all scores.
-function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
+function match(node: Node<AttendAttrs>, context: MatchContext): Outcome {
   const reading = readAttend(node);
   const why = objection(reading, node.attrs);
   if (why) return refuse(why);
   const mask = ownMask(reading);
-  return 'refused' in mask ? [mask, made(node, reading, around)] : made(node, reading, around, mask);
+  return 'refused' in mask ? [mask, made(node, reading, context)] : made(node, reading, context, mask);
 }
 
-function made(node: Node<AttendAttrs>, reading: Reading, around: MatchContext, mask?: OwnMask): Match {
+function made(node: Node<AttendAttrs>, reading: Reading, context: MatchContext, mask?: OwnMask): Match {
   const { parts } = reading;
   const [seq, kvSeq] = [parts.q.dims[2]!, parts.k.dims[2]!];
   const emit = (get: Get) => {
@@ -67,7 +67,7 @@ function made(node: Node<AttendAttrs>, reading: Reading, around: MatchContext, m
     const bias = parts.bias && get(parts.bias);
     const { scale, softcap } = node.attrs;
     const heads = parts.q.dims[1] as number;
-    const { asBias, finish, seen } = mask ? noMask : scoreMask(reading, get, around);
+    const { asBias, finish, seen } = mask ? noMask : scoreMask(reading, get, context);
     const { weights } = node.attrs;
     const attrs = {
       q_num_heads: heads,

@@ -49,5 +49,5 @@ export { not } from './not';
 export { or } from './or';
 export { prefix } from './prefix';
 export { padStart, withPrefixTokens } from './prefix-tokens';
-export { anyKey, maskTensor, type SomeKeyOptions, someKey } from './tensor';
+export { maskTensor, type QueryHasKeyOptions, queryHasKey, rowHasKey } from './tensor';
 export { slidingWindow, type WindowBounds } from './window';

@@ -1,7 +1,7 @@
 // The definition of Attend in smaller ops, in parts that the definitions of other attentions share.
 import { type Dim, divDims, mulDims } from '../dim/dim';
 import type { Value, Vocabulary } from '../ir/graph';
-import { maskTensor, someKey } from '../mask/tensor';
+import { maskTensor, queryHasKey } from '../mask/tensor';
 import type { DType } from '../tensor/tensor';
 import { type AttendAttrs, type AttendParts, scaleOf } from './attend-parts';
 
@@ -14,7 +14,7 @@ export function decomposeAttend(parts: AttendParts<Value>, attrs: AttendAttrs, o
   const perHead = keep || bias || sinks || noise ? headwise(scores, q, ops) : scores;
   const biased = bias ? ops.add(perHead, ops.cast(bias, perHead.dtype)) : perHead;
   // A sink gets all weight if there is no key.
-  const some = !keep || sinks ? true : someKey(parts.mask, frame, keep);
+  const some = !keep || sinks ? true : queryHasKey(parts.mask, frame, keep);
   const masked = keep ? maskScores(biased, keep, some, ops) : biased;
   const weights = sinks ? softmaxWithSinks(masked, ops.reshape(sinks, [sinks.dims[0]!, 1, 1]), ops) : ops.softmax(masked, -1);
   const kept = noise ? dropped(weights, noise, attrs.dropout ?? 0, ops) : weights;

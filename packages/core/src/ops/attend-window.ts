@@ -7,7 +7,7 @@ import { sequenceOf } from '../mask/documents';
 import { type ExpressedMask, expressedBy } from '../mask/features';
 import { type Mask, maskKinds, printMask } from '../mask/mask';
 import { place, placeOf, placesUpTo } from '../mask/places';
-import { anyKey } from '../mask/tensor';
+import { rowHasKey } from '../mask/tensor';
 import { maskScores, scaledScores, softmaxWithSinks } from './attend-definition';
 import { type AttendParts, scaleOf } from './attend-parts';
 
@@ -99,7 +99,7 @@ export function attendBlockwise(q: Value, k: Value, v: Value, { mask, scale, sof
   const separate = reshape(scores, [batch, kvHeads, count, group, block, 2 * block]);
   // Without masks of data, a query attends to itself; so does the padding of the last block, unless the window ends before its own position.
   const data = lengths ?? keyPadding ?? documents;
-  const some = sinks || (!data && right === 0) ? true : anyKey(keep);
+  const some = sinks || (!data && right === 0) ? true : rowHasKey(keep);
   const masked = maskScores(separate, keep, some, ops);
   const weights = sinks ? softmaxWithSinks(masked, reshape(sinks, [kvHeads, 1, group, 1, 1]), ops) : softmax(masked, -1);
   const merged = reshape(cast(weights, v.dtype), scores.dims);

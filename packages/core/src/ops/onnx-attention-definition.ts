@@ -5,7 +5,7 @@ import { and } from '../mask/and';
 import { causal } from '../mask/causal';
 import { dense } from '../mask/dense';
 import { keyLengths } from '../mask/lengths';
-import { anyKey, maskTensor } from '../mask/tensor';
+import { maskTensor, rowHasKey } from '../mask/tensor';
 import { grouped, headwise, maskScores, scaledScores, weightedRows, wide } from './attend-definition';
 import {
   type AttentionAttrs,
@@ -35,7 +35,7 @@ export function decomposeAttention(
   const capped = softcap ? ops.mul(ops.tanh(ops.mul(raw, 1 / softcap)), softcap) : raw;
   const { keep, bias, certain } = allowed(parts, s, attrs, opset, ops);
   const biased = bias ? ops.add(capped, ops.cast(bias, precision)) : capped;
-  const some = keep && !certain ? anyKey(keep) : true;
+  const some = keep && !certain ? rowHasKey(keep) : true;
   const guarded = ops.softmax(keep ? maskScores(biased, keep, some, ops) : biased, -1);
   const weights = some === true ? guarded : ops.where(some, guarded, 0);
   const y = weightedRows(weights, ops.cast(value, q.dtype), q, ops);
