@@ -142,7 +142,7 @@ export interface Rule {
   /** Tried only where the target refuses the node as it is, for a reason of which this is true (a remedy). */
   readonly remedy?: (why: Reason) => boolean;
   /** The match at a node, or why the rule does not apply. */
-  match(node: Node, around: MatchContext): Outcome;
+  match(node: Node, context: MatchContext): Outcome;
 }
 
 /** A finished graph: nodes in an order in which they can run, only those that an output or a written state needs. */

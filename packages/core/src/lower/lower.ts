@@ -91,12 +91,12 @@ class Lowering {
   }
 
   private candidates(graph: Graph, nodes: readonly Node[]): Candidate[] {
-    const around = surroundings(graph, nodes, this.assumptions);
+    const context = surroundings(graph, nodes, this.assumptions);
     const found: Candidate[] = [];
     for (const node of nodes)
       for (const rule of this.rulesOf(node)) {
         if (rule.remedy && !this.helps(rule, node)) continue;
-        outcomesOf(rule.match(node, around)).forEach((outcome, way) => {
+        outcomesOf(rule.match(node, context)).forEach((outcome, way) => {
           if ('refused' in outcome) return this.refuse(node, rule.name, outcome);
           const candidate = { rule: rule.name, node, match: outcome };
           if (this.banned.has(banKey(candidate))) return;
