@@ -12,7 +12,7 @@ import {
   mapMask,
   maskedScore,
   maskKinds,
-  materialize,
+  maskTensor,
   queryHasKey,
   type Reason,
   reasons,
@@ -64,7 +64,7 @@ export function scoreMask({ parts }: Reading, get: Get, context: MatchContext): 
     kvSeq: k.dims[2]!,
     queryOffset: queryOffset && get(queryOffset),
   };
-  const keep = materialize(mask, frame);
+  const keep = maskTensor(mask, frame);
   const some = keep ? queryHasKey(mask, frame, keep, { nonEmpty: (lengths) => assumedNonEmpty(lengths, context) }) : true;
   const { ops } = frame.graph;
   return {

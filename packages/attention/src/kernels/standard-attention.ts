@@ -36,13 +36,14 @@ function objection({ parts: { q, k, sinks, noise } }: Reading, { scale = 1 }: At
 /** A mask as the kernel expresses it. */
 interface OwnMask {
   readonly causal: boolean;
+  readonly causalFromTopLeft?: true | undefined;
 }
 
 // The mask as the kernel expresses it, or why it cannot express it.
 function ownMask({ parts, options, lengthsDiffer }: Reading): OwnMask | Refusal {
-  const mask = expressedBy(parts.mask, { causal: true }, options);
+  const mask = expressedBy(parts.mask, { causal: true, causalFromTopLeft: true }, options);
   if (mask.inexpressible !== undefined) return refuse(reasons.maskNotExpressible(mask.inexpressible));
-  if (mask.causal && lengthsDiffer) return refuse(own.causalAlignment());
+  if (mask.causal && (lengthsDiffer || mask.causalFromTopLeft)) return refuse(own.causalAlignment());
   if (parts.queryOffset) return refuse(reasons.lacks({ feature: 'query offset' }));
   return mask;
 }
@@ -73,7 +74,7 @@ function made(node: Node<AttendAttrs>, reading: Reading, context: MatchContext, 
       kv_num_heads: parts.k.dims[1] as number,
       scale,
       softcap,
-      is_causal: mask?.causal ? 1 : undefined,
+      is_causal: mask?.causal || mask?.causalFromTopLeft ? 1 : undefined,
       qk_matmul_output_mode: weights && 3,
       outputs: weights ? 4 : 1,
     };

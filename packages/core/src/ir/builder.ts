@@ -1,9 +1,11 @@
 // The builder, which makes all values of a graph.
+
 import type { Dim } from '../dim/dim';
 import { internal, ShapeError } from '../error';
 import type { Parameter } from '../parameter/parameter';
 import { toTensor } from '../tensor/convert';
 import type { DType, Tensor } from '../tensor/tensor';
+import type { Assumption } from './assumption';
 import { applied, located } from './emission';
 import { checkLimit, type Limit } from './limit';
 import { Identity } from './op';
@@ -44,7 +46,7 @@ export class Builder implements GraphBuilder {
   private readonly convert: GraphOptions['convert'];
   private readonly draws: DrawMaker | undefined;
   readonly training: boolean;
-  readonly assumptions: ReadonlySet<string>;
+  readonly assumptions: ReadonlySet<Assumption>;
   private readonly nodes: Node[] = [];
   private readonly merged = new Map<string, Node>();
   private readonly calls = new Map<string, number>();

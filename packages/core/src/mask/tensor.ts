@@ -13,7 +13,7 @@ import { both } from './truth';
  * Throws   ShapeError when a size cannot be read from the graph's inputs
  * Lowers   everywhere: Range, Less, LessOrEqual, And
  */
-export function materialize(mask: Mask<Value>, frame: MaskFrame): Value | undefined {
+export function maskTensor(mask: Mask<Value>, frame: MaskFrame): Value | undefined {
   const { add, fill, less } = frame.graph.ops;
   const at = placesOf(mask, frame);
   // Keys up to the query's own position always exist.
@@ -46,7 +46,7 @@ export interface QueryHasKeyOptions {
 
 /**
  * Whether each query has a key that it may attend to: `true` if it is known that every query has one, otherwise bool that broadcasts to [batch, heads, seq, 1].
- * Computed from lengths and packed sequences alone if these determine it, otherwise from `keep`, the mask as {@link materialize} returns it.
+ * Computed from lengths and packed sequences alone if these determine it, otherwise from `keep`, the mask as {@link maskTensor} returns it.
  *
  * Shapes   as the frame says; keep bool [batch or 1, heads or 1, seq or 1, kv_seq] → bool [batch or 1, heads or 1, seq or 1, 1]
  * Throws   ShapeError when a size cannot be read from the graph's inputs

@@ -1,7 +1,7 @@
 // The definition of Attend in smaller ops, in parts that the definitions of other attentions share.
 import { type Dim, divDims, mulDims } from '../dim/dim';
 import type { Value, Vocabulary } from '../ir/graph';
-import { materialize, queryHasKey } from '../mask/tensor';
+import { maskTensor, queryHasKey } from '../mask/tensor';
 import type { DType } from '../tensor/tensor';
 import { type AttendAttrs, type AttendParts, scaleOf } from './attend-parts';
 
@@ -9,7 +9,7 @@ import { type AttendAttrs, type AttendParts, scaleOf } from './attend-parts';
 export function decomposeAttend(parts: AttendParts<Value>, attrs: AttendAttrs, ops: Vocabulary): readonly Value[] {
   const { q, k, v, queryOffset, bias, sinks, noise } = parts;
   const frame = { graph: q.graph, seq: q.dims[2]!, kvSeq: k.dims[2]!, queryOffset };
-  const keep = materialize(parts.mask, frame);
+  const keep = maskTensor(parts.mask, frame);
   const scores = scaledScores(grouped(q, k, ops), k, scaleOf(k, attrs.scale), attrs.softcap, ops);
   const perHead = keep || bias || sinks || noise ? headwise(scores, q, ops) : scores;
   const biased = bias ? ops.add(perHead, ops.cast(bias, perHead.dtype)) : perHead;

@@ -5,7 +5,7 @@ import { defineReasons, type Reason } from '../lower/reason';
 import { reasons } from '../lower/reasons';
 import { sequenceOf } from '../mask/documents';
 import { type ExpressedMask, expressedBy } from '../mask/features';
-import { type Mask, printMask } from '../mask/mask';
+import { type Mask, maskKinds, printMask } from '../mask/mask';
 import { place, placeOf, placesUpTo } from '../mask/places';
 import { rowHasKey } from '../mask/tensor';
 import { maskScores, scaledScores, softmaxWithSinks } from './attend-definition';
@@ -48,6 +48,9 @@ export function readBlockwise<V>({
   const { left, right, documents } = reading;
   if (left === undefined || right === undefined) return { refused: own.unbounded({ mask: printMask(mask) }) };
   if (left < 0 || right < 0) return { refused: own.queryOutside() };
+  // Blocks compare lengths with rows of the batch, not with positions in a packed sequence.
+  if (documents && reading.lengths)
+    return { refused: reasons.maskNotExpressible({ mask: printMask(mask), kinds: maskKinds(mask) }) };
   if (documents && documents.offsets !== documents.keyOffsets) return { refused: reasons.keysOfOthers() };
   if (queryOffset) return { refused: own.dataOffset() };
   if (bias) return { refused: own.perPair({ what: 'a bias' }) };

@@ -5,7 +5,7 @@ import { and } from '../mask/and';
 import { causal } from '../mask/causal';
 import { dense } from '../mask/dense';
 import { keyLengths } from '../mask/lengths';
-import { materialize, rowHasKey } from '../mask/tensor';
+import { maskTensor, rowHasKey } from '../mask/tensor';
 import { grouped, headwise, maskScores, scaledScores, weightedRows, wide } from './attend-definition';
 import {
   type AttentionAttrs,
@@ -77,7 +77,7 @@ function allowed(
   const tensor = padded && dense(padded.dtype === 'bool' ? padded : ops.greater(padded, Number.NEGATIVE_INFINITY));
   const lengths = nonpad && !isCausal ? keyLengths(nonpad) : undefined;
   const all = and<Value>(...[isCausal ? causal : undefined, lengths, tensor].filter((m) => m !== undefined));
-  const keep = materialize(all, { graph: q.graph, seq: s.seq, kvSeq: s.total, ...(isCausal && causalStart(parts, s, ops)) });
+  const keep = maskTensor(all, { graph: q.graph, seq: s.seq, kvSeq: s.total, ...(isCausal && causalStart(parts, s, ops)) });
   const certain = !tensor && !nonpad;
   return { ...(keep && { keep }), ...(padded && padded.dtype !== 'bool' && { bias: padded }), certain };
 }

@@ -80,19 +80,19 @@ export async function createRunner<I extends string = string, O extends string =
   const ort = asOrt(runtime);
   const { onProgress } = options;
   const whole = 'file' in model ? model : await inMemory(model, onProgress);
+  const { signature, assumptions, nodes } = whole;
+  const checkAssumed = prepareAssumptions(assumptions, signature);
   const { runnable, close } = await withFiles(whole, embeddedLimit, onProgress);
   onProgress?.({ phase: 'session', fraction: 0 });
   // The runtime has read the files, or has them open; if the system cannot remove open files, they are removed at the end.
   const { session, device, refused } = await openSession(runnable, ort, options).finally(close);
   onProgress?.({ phase: 'session', fraction: 1 });
-  const { signature, assumptions, nodes } = runnable;
   checkNames(signature, session);
   let runs = 0;
   let last: Promise<unknown> = Promise.resolve();
   let disposed: Promise<void> | undefined;
 
   const table = prepareFeeds(signature);
-  const checkAssumed = prepareAssumptions(assumptions, signature);
   const places = session.inputNames.map((name) => signature.inputs.findIndex((p) => p.name === name));
   // Filling a copy of an object with these names is faster than adding them one by one.
   const unfed: Readonly<Record<string, OrtTensor | undefined>> = blank(session.inputNames);
