@@ -4,7 +4,7 @@ import { ConfigError, describe, FeedError, nearest } from '../error';
 import { type Assumption, assumptions as known } from '../ir/assumption';
 import { isPastRole } from '../ir/graph';
 import { finitePadding } from '../sequence/padding';
-import type { DType } from '../tensor/tensor';
+import type { DType, Tensor } from '../tensor/tensor';
 import { type CheckedFeeds, pathOf } from './check-feed';
 import { finitePaddingCheck } from './finite-padding';
 import { numbersOf } from './numbers';
@@ -21,11 +21,17 @@ type Check = (feeds: CheckedFeeds) => void;
  * - `finite padding`: padded positions contain finite numbers (see `finitePaddingCheck`)
  *
  * Throws   ConfigError for an assumption that is none of these · (the result) FeedError
+ *
+ * @param isResult whether a tensor was returned by an earlier run
  */
-export function prepareAssumptions(assumptions: readonly Assumption[], { inputs }: Signature): Check {
+export function prepareAssumptions(
+  assumptions: readonly Assumption[],
+  { inputs }: Signature,
+  isResult: (t: Tensor) => boolean,
+): Check {
   const checks = assumptions.map((name) => {
     if (!Object.hasOwn(prepared, name)) throw unknownAssumption(name);
-    return prepared[name](inputs);
+    return prepared[name](inputs, isResult);
   });
   return (feeds) => {
     for (const check of checks) check(feeds);
@@ -43,7 +49,7 @@ function unknownAssumption(name: string): ConfigError {
   });
 }
 
-const prepared: Readonly<Record<Assumption, (inputs: readonly Port[]) => Check>> = {
+const prepared: Readonly<Record<Assumption, (inputs: readonly Port[], isResult: (t: Tensor) => boolean) => Check>> = {
   'prefill into empty cache': prefillIntoEmptyCache,
   'no empty sequences': noEmptySequences,
   [finitePadding]: finitePaddingCheck,

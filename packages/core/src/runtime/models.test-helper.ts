@@ -100,4 +100,5 @@ export const checkAssumed = (assumptions: readonly Assumption[], signature: Sign
   prepareAssumptions(
     assumptions,
     signature,
+    () => false,
   )({ tensors: signature.inputs.map(({ name }) => tensors[name]), handed: [], sizes: new Map() });
