@@ -112,16 +112,18 @@ export async function createRunner<I extends string = string, O extends string =
     table.number(tensors, runs++);
     const empty = emptyResults(signature, tensors as readonly Tensor[], fetches);
     if (empty) return empty;
+    const named: Record<string, Tensor | undefined> = fetches === session.outputNames ? { ...unknown } : {};
     try {
       const inputs = { ...unfed };
       for (const at of places) inputs[signature.inputs[at]!.name] = forRuntime(ort, handed[at], tensors[at]!);
       const made = await session.run(inputs, fetches, given);
-      const named = fetches === session.outputNames ? { ...unknown } : {};
       for (const name of fetches) named[name] = fromOrtTensor(made[name]!) ?? (await fetchOrtTensor(made[name]!));
       if (assumptions.length) for (const name of fetches) results.add(named[name]!.data);
       return named as Record<string, Tensor>;
     } catch (error) {
       throw translate(error, 'the run', nodes);
+    } finally {
+      table.release(tensors, named);
     }
   };
   const run = async (feeds: Feeds, o: RunOptions = {}): Promise<Record<string, Tensor>> => {
