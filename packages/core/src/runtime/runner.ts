@@ -48,6 +48,8 @@ export interface RunOptions {
  * Feeds are checked, and plain tensors copied, when a run is started: the caller can write to them immediately. Not copied are `past_key_values.*`, which are
  * results of earlier runs, and tensors of the runtime (`ort.Tensor`, also on a GPU): do not change those until the run has ended. For a tensor that is not in
  * CPU memory, dtype and dims are checked, but not its elements.
+ *
+ * A runner keeps the memory of its copies for later runs: as much as its large plain feeds (1 MiB and more) take.
  */
 export interface Runner<I extends string = string, O extends string = string> {
   (feeds: Feeds<I>, options?: RunOptions): Promise<OutputsByName<O, Tensor>>;
