@@ -136,7 +136,8 @@ export function emit(expression: Expression, tables: readonly Value[], { at, ali
       order.map((_, axis) => (axes.includes(axis) ? rows[axis]! : 1)),
     );
   }
-  return value(steps.length - 1);
+  const result = value(steps.length - 1);
+  return result.rank === 0 ? ops.reshape(result, [1, 1, 1, 1]) : result;
 }
 
 const order: readonly string[] = ['b', 'h', 'q', 'k'];
