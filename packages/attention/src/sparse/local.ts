@@ -17,7 +17,7 @@ import {
   type Value,
   withContext,
 } from '@onnxformers/core';
-import { materialize } from '@onnxformers/core/lowering';
+import { maskTensor } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 import { kernels } from '../kernels/index';
 
@@ -99,10 +99,10 @@ const densest = 3;
  */
 function storedSparsely(band: Mask<never>, ctx: SequenceContext, [q, k]: readonly [Value, Value], force: boolean): Mask<Value> {
   const frame = { graph: q.graph, seq: q.dims[2]!, kvSeq: k.dims[2]!, queryOffset: ctx.keys?.queryOffset };
-  const pattern = materialize(band, frame) ?? ops.fill(q, [1, 1, frame.seq, frame.kvSeq], 1, 'bool');
+  const pattern = maskTensor(band, frame) ?? ops.fill(q, [1, 1, frame.seq, frame.kvSeq], 1, 'bool');
   const pairs = ops.mul(ops.size(q, frame.seq), ops.size(q, frame.kvSeq));
   const sparse = force ? undefined : ops.lessOrEqual(ops.mul(count(pattern), 10), ops.mul(pairs, densest));
-  const user = materialize(ctx.mask, frame);
+  const user = maskTensor(ctx.mask, frame);
   const kept = inFours(pattern, sparse);
   return dense(user ? inFours(ops.logicalAnd(kept, user), sparse) : kept);
 }

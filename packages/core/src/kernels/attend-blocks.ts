@@ -30,7 +30,7 @@ const moving = 128;
  * that are known only at run time, it is decided then, against the cheapest other match.
  */
 export const useBlocks: Rule = {
-  ...rule('Attend → blocks', Attend, (node, around) => {
+  ...rule('Attend → blocks', Attend, (node, context) => {
     const { q, k, v, sinks, mask, ...others } = attendParts(node.operands, node.attrs);
     const reading = readBlockwise({ mask, ...others });
     if ('refused' in reading) return refuse(reading.refused);
@@ -41,7 +41,7 @@ export const useBlocks: Rule = {
     const each = blockSizeOf(reading.left, reading.right);
     if (each.queries > mostBlock) return refuse(own.tooWide({ block: each.queries, most: mostBlock }));
 
-    const rival = around.cheapest(node);
+    const rival = context.cheapest(node);
     const { scale, softcap } = node.attrs;
     const inBlocks: Match['emit'] = (get) => [
       attendBlockwise(get(q), get(k), get(v), { mask: mapMask(mask, get), scale, softcap, sinks: sinks && get(sinks) }),

@@ -1,5 +1,7 @@
 // Lowering, from ops without a kernel to ops that the target runs: rules, the target's table, definitions as the last resort.
+
 import { internal, LoweringError } from '../error';
+import type { Assumption } from '../ir/assumption';
 import { domainOf, type Op, printType } from '../ir/define-op';
 import { apply, builderLike, type Graph, type GraphBuilder, type Node, subgraphsOf, type Value } from '../ir/graph';
 import { cast } from '../ops/cast';
@@ -22,7 +24,7 @@ export interface LowerOptions {
   /** Rules that are tried at every node, besides the node's own rules. */
   readonly rules?: readonly Rule[];
   /** The assumptions of the caller; rules query them by name. */
-  readonly assumptions?: readonly string[];
+  readonly assumptions?: readonly Assumption[];
 }
 
 /** What {@link lower} returns. */
@@ -59,7 +61,7 @@ class Lowering {
     private readonly target: Target,
     private readonly machine: Machine,
     private readonly everywhere: readonly Rule[],
-    private readonly assumptions: ReadonlySet<string>,
+    private readonly assumptions: ReadonlySet<Assumption>,
   ) {}
 
   run(graph: Graph): Graph {
@@ -91,7 +93,7 @@ class Lowering {
   private candidates(graph: Graph, nodes: readonly Node[]): Candidate[] {
     const found: Candidate[] = [];
     const costsAt = (node: Node): number[] => found.filter((c) => c.node === node).map(({ cost }) => cost);
-    const around: MatchContext = {
+    const context: MatchContext = {
       ...surroundings(graph, nodes),
       assumes: (assumption) => this.assumptions.has(assumption),
       cheapest: (node) => costsAt(node).reduce<number | undefined>((a, b) => Math.min(a ?? b, b), undefined),
@@ -99,7 +101,7 @@ class Lowering {
     for (const node of nodes)
       for (const rule of this.rulesOf(node)) {
         if (rule.remedy && !this.helps(rule, node)) continue;
-        outcomesOf(rule.match(node, around)).forEach((outcome, way) => {
+        outcomesOf(rule.match(node, context)).forEach((outcome, way) => {
           if ('refused' in outcome) return this.refuse(node, rule.name, outcome);
           const candidate = { rule: rule.name, node, match: outcome };
           if (this.banned.has(banKey(candidate))) return;

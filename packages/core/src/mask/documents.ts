@@ -4,7 +4,7 @@ import { printType, type TensorType } from '../ir/define-op';
 import { type GraphBuilder, mismatch, type Value } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { expectType } from './check';
-import { defineMask, type Mask, type MaskFrame, type MaskPositioning, type MaskPositions, type Place } from './mask';
+import { defineMask, type Mask, type MaskFrame, type MaskPositioning, type MaskPositions, type QueryPlace } from './mask';
 import { keyRow, lazy, place, placesUpTo, queryColumn } from './places';
 
 type Offsets = 'offsets' | 'keyOffsets';
@@ -32,6 +32,8 @@ export const documentsMask = defineMask<Offsets>({
   placing: {
     places: ({ operands: { offsets, keyOffsets } }, { seq, kvSeq }) => placesIn(offsets, keyOffsets, seq, kvSeq),
     tensors: ({ operands: { offsets, keyOffsets } }, frame) => packedPlaces(offsets, keyOffsets, frame),
+    sequences: ({ operands: { offsets } }) => subDims(offsets.dims[0]!, 1),
+    startsTogether: ({ operands: { offsets, keyOffsets } }) => offsets === keyOffsets,
   } satisfies MaskPositioning<Offsets>,
 });
 
@@ -52,18 +54,18 @@ function expectOffsets(name: string, offsets: TensorType, dims: readonly Dim[]):
 
 function placesIn(offsets: NDArray, keyOffsets: NDArray, seq: number, kvSeq: number) {
   const [queries, keys] = [rowPlaces(offsets, seq), rowPlaces(keyOffsets, kvSeq)];
-  const query = (i: number): Place | undefined => {
+  const query = (i: number): QueryPlace | undefined => {
     const own = queries[i];
     const surplus = own && lengthOf(keyOffsets, own.sequence) - lengthOf(offsets, own.sequence);
-    return own && { sequence: own.sequence, position: own.position + surplus! };
+    return own && { sequence: own.sequence, position: own.position + surplus!, index: own.position };
   };
-  return { query, key: (j: number): Place | undefined => keys[j] };
+  return { query, key: (j: number) => keys[j] };
 }
 
 const lengthOf = (offsets: NDArray, sequence: number): number => offsets.data[sequence + 1]! - offsets.data[sequence]!;
 
-function rowPlaces(offsets: NDArray, rows: number): readonly (Place | undefined)[] {
-  const places: (Place | undefined)[] = new Array(rows).fill(undefined);
+function rowPlaces(offsets: NDArray, rows: number): readonly (Omit<QueryPlace, 'index'> | undefined)[] {
+  const places: (Omit<QueryPlace, 'index'> | undefined)[] = new Array(rows).fill(undefined);
   for (let sequence = 0; sequence + 1 < offsets.data.length; sequence++)
     for (let position = 0; position < lengthOf(offsets, sequence); position++)
       places[offsets.data[sequence]! + position] = { sequence, position };
@@ -83,14 +85,19 @@ function packedPlaces(offsets: Value, keyOffsets: Value, frame: MaskFrame): Mask
     const ahead = gather(place(sub(keyOffsets, offsets)), sequenceOf(graph, offsets, seq), 0);
     return add(own, queryColumn(ahead, seq));
   });
-  // The first key of the sequence of each token; of the first sequence for tokens outside all sequences.
-  const start = (sequences: Value): Value => gather(place(keyOffsets), max(sub(sequences, 1), 0), 0);
+  // Data of the sequence of each token; of the first sequence for tokens outside all sequences.
+  const at = (perSequence: Value, sequences: Value): Value => gather(place(perSequence), max(sub(sequences, 1), 0), 0);
+  const ofQueries = (data: Value): Value => queryColumn(at(data, sequenceOf(graph, offsets, seq)), seq);
+  const ofKeys = (data: Value): Value => keyRow(at(data, sequenceOf(graph, keyOffsets, kvSeq)), kvSeq);
   return {
     ...frame,
     keyRows,
     queryRows,
-    keyPositions: lazy(() => sub(keyRows(), keyRow(start(sequenceOf(graph, keyOffsets, kvSeq)), kvSeq))),
-    queryPositions: lazy(() => sub(queryRows(), queryColumn(start(sequenceOf(graph, offsets, seq)), seq))),
+    keyPositions: lazy(() => sub(keyRows(), ofKeys(keyOffsets))),
+    queryPositions: lazy(() => sub(queryRows(), ofQueries(keyOffsets))),
+    queryIndices: lazy(() => sub(queryColumn(placesUpTo(graph, seq), seq), ofQueries(offsets))),
+    ofQueries,
+    ofKeys,
     aligned: false,
     ownKeyExists: offsets === keyOffsets,
   };
