@@ -34,7 +34,8 @@ import { kernels } from '../kernels/index';
  *          neither supports
  * Throws   ConfigError for an even window that is not causal · ShapeError when q and k differ in head_dim
  * Source   Beltagy et al. 2020, https://arxiv.org/abs/2004.05150
- * Lowers   portable: blocks of primitives · elsewhere: GroupQueryAttention if causal, otherwise blocks; MultiHeadAttention with an attention bias
+ * Lowers   for few positions as other softmax attention; for many, cuda in 16 bits: GroupQueryAttention if causal · elsewhere: blocks of
+ *          primitives. Blocks have no attention bias
  * Example  const block = local({ window: 7 });
  */
 export const local = defineBlock({

@@ -83,7 +83,7 @@ export interface AttendOpOptions {
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; grouped heads: Ainslie et al. 2023, https://arxiv.org/abs/2305.13245
  * Lowers   portable: primitives · cpu, wasm: GroupQueryAttention, MultiHeadAttention, Attention · webgpu: GroupQueryAttention,
  *          MultiHeadAttention · cuda: PagedAttention, PackedMultiHeadAttention, GroupQueryAttention, MultiHeadAttention,
- *          Attention
+ *          Attention. Under a window in blocks of primitives, where that costs less
  * Example  const y = ops.attendOp(q, k, v, { mask: causal });
  */
 export function attendOp(q: Value, k: Value, v: Value, options: AttendOpOptions): Value {
