@@ -34,8 +34,7 @@ import { kernels } from '../kernels/index';
  *          neither supports
  * Throws   ConfigError for an even window that is not causal · ShapeError when q and k differ in head_dim
  * Source   Beltagy et al. 2020, https://arxiv.org/abs/2004.05150
- * Lowers   for few positions as other softmax attention; for many, cuda in 16 bits: GroupQueryAttention if causal · elsewhere: blocks of
- *          primitives. Blocks have no attention bias
+ * Lowers   portable: blocks of primitives · elsewhere: GroupQueryAttention if causal, MultiHeadAttention; blocks for many positions
  * Example  const block = local({ window: 7 });
  */
 export const local = defineBlock({

@@ -3,6 +3,7 @@ import { ceilDivDims, type Dim, mulDims, subDims, termsOf } from '../dim/dim';
 import { apply, type Value } from '../ir/graph';
 import { defineReasons } from '../lower/reason';
 import { type Match, type Rule, refuse, rule } from '../lower/rule';
+import { impliedBy } from '../mask/features';
 import { mapMask } from '../mask/mask';
 import { Attend } from '../ops/attend';
 import { attendParts } from '../ops/attend-parts';
@@ -32,6 +33,8 @@ const moving = 128;
 export const useBlocks: Rule = {
   ...rule('Attend → blocks', Attend, (node, context) => {
     const { q, k, v, sinks, mask, ...others } = attendParts(node.operands, node.attrs);
+    const within = impliedBy(mask);
+    if (within.left === undefined || within.right === undefined) return undefined;
     const reading = readBlockwise({ mask, ...others });
     if ('refused' in reading) return refuse(reading.refused);
     const [queries, keys] = [q.dims[2]!, k.dims[2]!];
