@@ -5,7 +5,7 @@ import { type GraphBuilder, mismatch, type Value } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { expectType } from './check';
 import { defineMask, type Mask, type MaskFrame, type MaskPositioning, type MaskPositions, type QueryPlace } from './mask';
-import { keyRow, lazy, place, placesUpTo, queryColumn } from './places';
+import { allRows, keyRow, lazy, place, placesUpTo, queryColumn } from './places';
 
 type Offsets = 'offsets' | 'keyOffsets';
 
@@ -21,9 +21,9 @@ export const documentsMask = defineMask<Offsets>({
       throw mismatch('packed sequences cannot have a queryOffset', 'keyOffsets that include the cached positions', 'queryOffset');
   },
   allows: (_, { from, to }) => from.sequence === to.sequence,
-  tensor({ operands }, { graph, seq, kvSeq }) {
-    const [queries, keys] = [sequenceOf(graph, operands.offsets, seq), sequenceOf(graph, operands.keyOffsets, kvSeq)];
-    return graph.ops.equal(queryColumn(queries, seq), keyRow(ofNone(keys), kvSeq));
+  tensor({ operands }, { graph, allQueries, kvSeq, ofRows }) {
+    const queries = ofRows(queryColumn(sequenceOf(graph, operands.offsets, allQueries), allQueries), 2);
+    return graph.ops.equal(queries, keyRow(ofNone(sequenceOf(graph, operands.keyOffsets, kvSeq)), kvSeq));
   },
   features: ({ operands: { offsets, keyOffsets } }) => ({ documents: { offsets, keyOffsets } }),
   // A token of any sequence attends to itself.
@@ -91,6 +91,7 @@ function packedPlaces(offsets: Value, keyOffsets: Value, frame: MaskFrame): Mask
   const ofKeys = (data: Value): Value => keyRow(at(data, sequenceOf(graph, keyOffsets, kvSeq)), kvSeq);
   return {
     ...frame,
+    ...allRows(frame),
     keyRows,
     queryRows,
     keyPositions: lazy(() => sub(keyRows(), ofKeys(keyOffsets))),

@@ -34,7 +34,7 @@ export const globalMask = defineMask<Flags, GlobalOptions>({
     // More queries than keys start before position 0.
     const exist = (): Truth => (at.ownKeyExists ? true : greaterOrEqual(at.queryPositions(), 0));
     const flagged: Truth[] = [
-      queries ? reshape(queries, [queries.dims[0]!, 1, queries.dims[1]!, 1]) : false,
+      queries ? at.ofRows(reshape(queries, [queries.dims[0]!, 1, queries.dims[1]!, 1]), 2) : false,
       keys ? reshape(keys, [keys.dims[0]!, 1, 1, keys.dims[1]!]) : false,
     ];
     return [both(first(at.queryPositions), count === 0 || exist()), first(at.keyPositions), ...flagged].reduce(either);

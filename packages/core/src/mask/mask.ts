@@ -62,8 +62,12 @@ export interface MaskFrame {
   readonly queryOffset?: Value | undefined;
 }
 
-/** Positions of queries and keys, int32. */
+/** Positions of queries and keys, int32. `seq` is the number of queries that the tensor is for: all of the call, or a chunk of them. */
 export interface MaskPositions extends MaskFrame {
+  /** The number of queries of the whole call. */
+  readonly allQueries: Dim;
+  /** Data with an entry for each query of the call, for the queries that the tensor is for: itself, or the entries of a chunk. */
+  ofRows(perQuery: Value, axis: number): Value;
   /** The indices of keys: 0, 1, …; [1, 1, 1, kv_seq]. */
   keyRows(): Value;
   /** The index of the key at the position of each query; [1 or batch, 1, seq, 1]. */

@@ -33,6 +33,26 @@ export function placesOf(mask: Mask<Value>, frame: MaskFrame): MaskPositions {
   return placing?.class.definition.placing?.tensors(placing, frame) ?? plainPlaces(frame);
 }
 
+/** For positions of all queries of a call. */
+export const allRows = ({ seq }: MaskFrame): Pick<MaskPositions, 'allQueries' | 'ofRows'> => ({ allQueries: seq, ofRows: (x) => x });
+
+/** The positions of some queries of a call, given by their indices: int64 or int32 [rows]. */
+export function ofChunk(at: MaskPositions, indices: Value): MaskPositions {
+  const { gather } = at.graph.ops;
+  const ofRows = (x: Value, axis: number): Value => (x.dims[axis] === 1 ? x : gather(x, indices, axis));
+  const rows = (of: () => Value) => lazy(() => ofRows(of(), 2));
+  return {
+    ...at,
+    seq: indices.dims[0]!,
+    ofRows,
+    queryRows: rows(at.queryRows),
+    queryPositions: rows(at.queryPositions),
+    queryIndices: rows(at.queryIndices),
+    ofQueries: (perSequence) => ofRows(at.ofQueries(perSequence), 2),
+    aligned: false,
+  };
+}
+
 /** True if it is known that query i of each sequence is at the position of key i. */
 export function startsTogether(mask: Mask<unknown>, { seq, kvSeq, queryOffset }: Omit<MaskSizes, 'sequences'>): boolean {
   const placing = placingMask(mask);
@@ -56,6 +76,7 @@ function plainPlaces(frame: MaskFrame): MaskPositions {
   });
   return {
     ...frame,
+    ...allRows(frame),
     keyRows,
     queryRows,
     keyPositions: keyRows,
