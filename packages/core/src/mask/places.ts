@@ -34,7 +34,10 @@ export function placesOf(mask: Mask<Value>, frame: MaskFrame): MaskPositions {
 }
 
 /** For positions of all queries of a call. */
-export const allRows = ({ seq }: MaskFrame): Pick<MaskPositions, 'allQueries' | 'ofRows'> => ({ allQueries: seq, ofRows: (x) => x });
+export const allRows = ({ seq }: MaskFrame): Pick<MaskPositions, 'allQueries' | 'ofRows'> => ({
+  allQueries: seq,
+  ofRows: (x) => x,
+});
 
 /** The positions of some queries of a call, given by their indices: int64 or int32 [rows]. */
 export function ofChunk(at: MaskPositions, indices: Value): MaskPositions {

@@ -34,7 +34,9 @@ test('chunks of queries agree with attention over all of them, for any mask', ()
         const options = {
           mask: feed.mask(call.mask, named),
           ...(queryOffset && { queryOffset: feed.input(queryOffset, [named[0]!]) }),
-          ...(o.bias && { bias: input('bias', [o.perRow ? batch : 1, 1, seq, kvSeq], [o.perRow ? named[0]! : 1, 1, named[2]!, named[3]!]) }),
+          ...(o.bias && {
+            bias: input('bias', [o.perRow ? batch : 1, 1, seq, kvSeq], [o.perRow ? named[0]! : 1, 1, named[2]!, named[3]!]),
+          }),
           ...(o.sinks && { sinks: input('sinks', [heads], [heads]) }),
           ...(o.softcap && { softcap: 1.5 }),
           scale: 0.7,
