@@ -52,6 +52,7 @@ export {
 } from './error';
 export * from './explain/index';
 export { interpret } from './interpret/interpret';
+export { type Assumption, assumptions } from './ir/assumption';
 export type { TensorType } from './ir/define-op';
 export {
   type DeclaredRole,
@@ -66,7 +67,6 @@ export {
 export { dropout } from './layers/dropout';
 export { embedding } from './layers/embedding';
 export { type LinearOptions, linear } from './layers/linear';
-export { assumptions } from './lower/assumption';
 export type { AdviceContext, Forecast, Kernel, Machine, Target } from './lower/target';
 export {
   and,

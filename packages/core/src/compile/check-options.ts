@@ -2,8 +2,8 @@
 
 import { type Dim, dim } from '../dim/dim';
 import { ConfigError, describe, nearest, ShapeError, unknownOption } from '../error';
+import { assumptions, isAssumption } from '../ir/assumption';
 import { type DeclaredRole, inputRoles } from '../ir/graph';
-import { assumptions } from '../lower/assumption';
 import type { Machine } from '../lower/target';
 import { isModule } from '../module/module';
 import { type DType, dtypes } from '../tensor/tensor';
@@ -68,7 +68,7 @@ const checks: { readonly [N in keyof Required<CompileOptions>]: Check } = {
 function checkAssumptions(given: unknown, path: string): void {
   texts('assumptions')(given, path);
   for (const [i, name] of (given as readonly string[]).entries()) {
-    if ((assumptions as readonly string[]).includes(name)) continue;
+    if (isAssumption(name)) continue;
     const near = nearest(name, assumptions);
     const known = assumptions.map((each) => JSON.stringify(each)).join(' or ');
     refuse(`${path}[${i}]`, known, name, near && `Did you mean "${near}"?`);

@@ -2,6 +2,7 @@
 
 import { type Dim, dim } from '../dim/dim';
 import { ConfigError, describe, LoweringError, ShapeError } from '../error';
+import type { Assumption } from '../ir/assumption';
 import { type Derivation, type Graph, type InputRole, type Limit, nameOf, type Pool, type Value } from '../ir/graph';
 import { coreRules } from '../kernels/index';
 import type { Decision } from '../lower/decision';
@@ -69,7 +70,7 @@ export interface Model<I extends string = string, O extends string = string> {
   readonly names: ParameterNames;
   readonly parameterInputs: ReadonlySet<Parameter>;
   readonly weights: ReadonlyMap<string, LazyTensor> | undefined;
-  readonly assumptions: readonly string[];
+  readonly assumptions: readonly Assumption[];
 }
 
 /**

@@ -1,8 +1,10 @@
 // The nouns of the graph. They refer to each other (a value to its graph, a node to its op), so they are defined together.
+
 import type { Dim } from '../dim/dim';
 import type { Reason } from '../lower/reason';
 import type { Parameter } from '../parameter/parameter';
 import type { DType, NDArray, Tensor } from '../tensor/tensor';
+import type { Assumption } from './assumption';
 import type { Limit } from './limit';
 import type { OperandNames } from './operands';
 import type { InputRole } from './role';
@@ -129,7 +131,7 @@ export interface MatchContext {
   /** Number of nodes and outputs that read a value. */
   uses(value: Value): number;
   /** An assumption of the caller of `compile`: `'prefill into empty cache'`. */
-  assumes(assumption: string): boolean;
+  assumes(assumption: Assumption): boolean;
 }
 
 /** One equality. It names no target and no block. */
@@ -285,7 +287,7 @@ export interface GraphOptions {
   readonly convert?: (stored: Value, to: DType) => Value;
   readonly training?: boolean;
   /** What holds for the feeds of every run, by name. */
-  readonly assumptions?: ReadonlySet<string>;
+  readonly assumptions?: ReadonlySet<Assumption>;
   /** How draws are made; absent: they are inputs. */
   readonly draws?: DrawMaker;
   /** Paths of modules whose results are kept, and of what modules offer besides. */
@@ -309,7 +311,7 @@ export interface GraphBuilder {
   /** True: dropout is applied. */
   readonly training: boolean;
   /** What holds for the feeds of every run, by name. */
-  readonly assumptions: ReadonlySet<string>;
+  readonly assumptions: ReadonlySet<Assumption>;
   readonly taps: Taps<Value>;
   /** Outputs of the states at the end of a call, by name. */
   readonly stateOutputs: Map<string, Value>;

@@ -1,4 +1,5 @@
 // The reasons that several rules and targets return. A reason that only one kernel returns is defined beside that kernel.
+import type { Assumption } from '../ir/assumption';
 import { defineReasons } from './reason';
 
 type Mask = {
@@ -42,7 +43,7 @@ export const reasons = defineReasons({
     without,
     holds,
   }: {
-    readonly assumption: string;
+    readonly assumption: Assumption;
     readonly without: string;
     readonly holds: string;
   }) => `${without}; compile with assumptions: ['${assumption}'] if ${holds}`,

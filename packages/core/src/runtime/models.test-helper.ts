@@ -3,6 +3,7 @@
 import { compile, type Model, type Signature } from '../compile/compile';
 import type { CompileOptions } from '../compile/compile-options';
 import { initialize } from '../compile/initialize';
+import type { Assumption } from '../ir/assumption';
 import type { Value } from '../ir/graph';
 import { embedding } from '../layers/embedding';
 import { linear } from '../layers/linear';
@@ -95,8 +96,9 @@ export function completeFeeds(signature: Signature, feeds: Feeds, run: number): 
 }
 
 /** Throws as a runner where feeds break an assumption. */
-export const checkAssumed = (assumptions: readonly string[], signature: Signature, tensors: Record<string, Tensor>): void =>
+export const checkAssumed = (assumptions: readonly Assumption[], signature: Signature, tensors: Record<string, Tensor>): void =>
   prepareAssumptions(
     assumptions,
     signature,
+    () => false,
   )({ tensors: signature.inputs.map(({ name }) => tensors[name]), handed: [], sizes: new Map() });

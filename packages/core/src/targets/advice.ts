@@ -1,4 +1,5 @@
 // What a user could change so that a kernel of ONNX Runtime can run; depends on codes and data, never on texts.
+import type { Assumption } from '../ir/assumption';
 import { defineReasons, type Reason } from '../lower/reason';
 import { reasons } from '../lower/reasons';
 import type { AdviceContext } from '../lower/target';
@@ -7,7 +8,7 @@ import { keyPaddingMask } from '../mask/key-padding';
 const hints = defineReasons({
   lengthsInstead: () =>
     'if padding is on the right, an input lengths [batch] instead of attention_mask avoids the tensor over all pairs',
-  assume: ({ assumption, holds }: { readonly assumption: string; readonly holds: string }) =>
+  assume: ({ assumption, holds }: { readonly assumption: Assumption; readonly holds: string }) =>
     `assumptions: ['${assumption}'] if ${holds}`,
   headDim: ({ of }: { readonly of: number }) => `a head_dim that is a multiple of ${of} would reach a fused kernel`,
 });
