@@ -18,6 +18,7 @@ export interface GlobalOptions {
 export const globalMask = defineMask<Flags, GlobalOptions>({
   name: 'global',
   comparesPositions: true,
+  ofSequences: ({ operands: { queries, keys } }) => queries === undefined && keys === undefined,
   check({ operands: { queries, keys } }, { batch, seq, kvSeq }) {
     if (queries) expectType('global queries', queries, 'bool', [batch, seq]);
     if (keys) expectType('global keys', keys, 'bool', [batch, kvSeq]);

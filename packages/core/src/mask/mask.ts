@@ -142,6 +142,8 @@ export interface MaskDefinition<D extends string = string, O extends object = ob
   readonly measuresDistance?: true;
   /** True if padding may be between real tokens, so that positions of the batch are farther apart than those of the sequence. */
   mayHaveGaps?(mask: Mask<unknown, D, O>): boolean;
+  /** True if it is the same mask for packed and for padded sequences: it depends on positions and on data of each sequence, but not on rows of the batch. */
+  ofSequences?(mask: Mask<unknown, D, O>): boolean;
   /** It allows what all of its parts allow; with no parts, everything. */
   readonly conjunctive?: true;
   /** Throws a `mismatch` if dtypes or dims of its data do not fit. */
@@ -263,6 +265,10 @@ export const comparesPositions = (mask: Mask<unknown>): boolean =>
 /** True when the mask depends on distances, which padding between tokens changes. */
 export const measuresDistance = (mask: Mask<unknown>): boolean =>
   masksIn(mask).some((m) => m.class.definition.measuresDistance === true);
+
+/** True when the mask is the same for packed and for padded sequences; see {@link MaskDefinition}. */
+export const isOfSequences = (mask: Mask<unknown>): boolean =>
+  masksIn(mask).every((m) => m.class.definition.ofSequences?.(m) ?? false);
 
 /** True when padding may be between the real tokens of a sequence: after its prefix tokens. */
 export const mayHaveGaps = (mask: Mask<unknown>): boolean =>
