@@ -168,6 +168,30 @@ describe('packed sequences', () => {
       '#',
       '#',
     ]));
+  test('padding after the keys of each sequence', () => {
+    const padded = documents(int64(0, 2, 3), int64(0, 4, 7), int64(3, 1));
+    expect(picture(padded, 3, 7)).toEqual(['###....', '###....', '....#..']);
+    expect(picture(and(padded, causal), 3, 7)).toEqual(['##.....', '###....', '....#..']);
+    expect(picture(and(padded, causalFromTopLeft), 3, 7)).toEqual(['#......', '##.....', '....#..']);
+    expect(picture(and(padded, slidingWindow({ left: 0, right: 0 })), 3, 7)).toEqual(['.#.....', '..#....', '....#..']);
+  });
+  test('padding of keys of the same offsets as the queries', () =>
+    expect(picture(and(documents(int64(0, 2, 5), undefined, int64(2, 1)), causal), 5, 5)).toEqual([
+      '#....',
+      '##...',
+      '.....',
+      '.....',
+      '..#..',
+    ]));
+  test('gaps before, between and after sequences, and a sequence without keys', () =>
+    expect(picture(and(documents(int64(0, 1, 3, 4), int64(1, 4, 6, 9), int64(2, 0, 3)), causal), 4, 10)).toEqual([
+      '.##.......',
+      '..........',
+      '..........',
+      '......###.',
+    ]));
+  test('a length beyond the next sequence ends there', () =>
+    expect(picture(and(documents(int64(0, 2, 3), int64(0, 2, 4), int64(5, 1)), causal), 3, 4)).toEqual(['#...', '##..', '..#.']));
   test('tokens before the first offset attend to no key', () =>
     expect(picture(documents(int64(1, 2), int64(1, 3)), 2, 3)).toEqual(['...', '.##']));
 });

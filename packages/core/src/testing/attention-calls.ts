@@ -138,8 +138,9 @@ function packedCall(): fc.Arbitrary<AttentionCall> {
     after: fc.integer({ min: 0, max: 2 }),
     sequences: fc.array(sequence, { minLength: 1, maxLength: 4 }),
     same: fc.boolean(),
+    padded: fc.boolean(),
   });
-  return layout.chain(({ before, after, sequences, same, kvHeads, group }) => {
+  return layout.chain(({ before, after, sequences, same, padded, kvHeads, group }) => {
     const offsetsOf = (lengths: readonly number[]): number[] => {
       const offsets = [before];
       for (const n of lengths) offsets.push(offsets.at(-1)! + n);
@@ -150,8 +151,11 @@ function packedCall(): fc.Arbitrary<AttentionCall> {
     const offsets = array('int64', [queries.length], queries);
     const keyOffsets = same ? offsets : array('int64', [keyRows.length], keyRows);
     const s = { batch: 1, kvHeads, group, seq: queries.at(-1)! + after, kvSeq: keyRows.at(-1)! + after };
-    const packed = documents(offsets, keyOffsets);
-    return anyMask({ ...s, sequences: sequences.length }).map((mask) => ({ ...s, mask: and(packed, mask) }));
+    // Also longer than the space of a sequence.
+    const lengths = padded ? int64s(sequences.length, 4) : fc.constant(undefined);
+    return fc.tuple(lengths, anyMask({ ...s, sequences: sequences.length })).map(([keys, mask]) => {
+      return { ...s, mask: and(documents(offsets, keyOffsets, keys), mask) };
+    });
   });
 }
 
