@@ -114,9 +114,9 @@ export const usePaddedRows = rule('Attend(packed) → Attend on padded rows', At
   const packed = parts.find((m) => m.class.name === 'documents');
   if (!packed) return undefined;
   const others = parts.filter((m) => m !== packed);
-  const { offsets, keyOffsets, keyLengths } = packed.operands as Readonly<Record<string, Value>>;
+  const { offsets, keyOffsets, keyLengths: realKeys } = packed.operands as Readonly<Record<string, Value>>;
   const lengths = lengthsOf(offsets!);
-  if (keyLengths) return refuse(reasons.maskNotExpressible({ mask: printMask(packed), kinds: maskKinds(packed) }));
+  if (realKeys) return refuse(reasons.maskNotExpressible({ mask: printMask(packed), kinds: maskKinds(packed) }));
   if (offsets !== keyOffsets) return refuse(reasons.keysOfOthers());
   if (!lengths) return refuse(own.derivedOffsets());
   if (bias) return refuse(own.perPair({ what: 'a bias' }));
