@@ -32,7 +32,7 @@ export function attendInChunks(q: Value, k: Value, v: Value, o: ChunkOptions): V
   const { add, attendOp, clip, gather, iota, loop, mul, reshape, size, slice, sub, transpose } = root.ops;
   const { mask, queryOffset, bias, sinks, scale, softcap, rows } = o;
   const [batch, heads, seq] = q.dims as [Dim, Dim, Dim];
-  const frame = { graph: q.graph, seq, kvSeq: k.dims[2]!, queryOffset };
+  const frame = { graph: q.graph, batch, heads, seq, kvSeq: k.dims[2]!, queryOffset };
   const count = ceilDivDims(seq, rows);
   const body = (step: Value) => {
     // The last chunk repeats the last query instead of going beyond it.
