@@ -95,6 +95,7 @@ export {
   prefix,
   printMask,
   slidingWindow,
+  slidingWindowFromTopLeft,
   type WindowBounds,
   withPrefixTokens,
 } from './mask/index';
