@@ -1,7 +1,7 @@
 // Runs a graph in float64: the reference for kernels, also used to fold weights.
 
 import { type Dim, evaluateDim, namesOfDim } from '../dim/dim';
-import { describe, FeedError, internal, nearest, OnnxformersError, RunError, WeightError } from '../error';
+import { checkWord, describe, FeedError, internal, nearest, OnnxformersError, RunError, WeightError } from '../error';
 import { type Attrs, type Op, operandOf, printType, type Sizes, type TensorType } from '../ir/define-op';
 import { type Graph, type Node, nameOf, subgraphsOf, type Value } from '../ir/graph';
 import { GraphBuilder } from '../ops/vocabulary';
@@ -37,6 +37,7 @@ export function interpret(
   feeds: Readonly<Record<string, NDArray>>,
   options: InterpretOptions = {},
 ): Record<string, NDArray> {
+  checkWord('interpret.prefer', options.prefer ?? 'evaluate', ['evaluate', 'decompose']);
   const fed = feedsOf(graph, feeds);
   const known = Object.entries(options.sizes ?? {});
   const held = statesOf(graph)

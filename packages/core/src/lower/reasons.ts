@@ -72,7 +72,7 @@ export const reasons = defineReasons({
     `max(y, y) = y keeps the runtime's ${fusion} from replacing it by a kernel that is missing or less precise in ${dtype}`,
 
   costsMore: ({ cost, against }: { readonly cost: number; readonly against: number; readonly to: string }) =>
-    `it costs more (${digits(cost)} against ${digits(against)})`,
+    `its estimated cost is higher (${digits(cost)} against ${digits(against)})`,
   lost: ({ by }: { readonly to: string; readonly by: string }) => (by === 'order' ? 'it is equally good' : 'it fuses less'),
   ownResult: () => 'its operands depend on its own result',
   keptIsCheaper: ({ op }: { readonly op: string }) => `${op} itself is cheaper here`,

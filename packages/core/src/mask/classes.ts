@@ -7,6 +7,7 @@ import { denseMask } from './dense';
 import { dilatedMask } from './dilated';
 import { documentIdsMask } from './document-ids';
 import { documentsMask } from './documents';
+import { expressionMask } from './expression';
 import { globalMask } from './global-tokens';
 import { keyPaddingMask } from './key-padding';
 import { keyStartsMask } from './key-starts';
@@ -35,6 +36,7 @@ export const maskClasses = {
   documents: documentsMask,
   documentIds: documentIdsMask,
   dense: denseMask,
+  expression: expressionMask,
   and: andMask,
   or: orMask,
   not: notMask,

@@ -43,6 +43,7 @@ export {
   type QueryPlace,
   type Truth,
 } from './mask';
+export { type MaskFunction, maskMod } from './mask-mod';
 export { type MaterializeSizes, materialize } from './materialize';
 export { none } from './none';
 export { not } from './not';

@@ -316,8 +316,8 @@ describe('options', () => {
   });
 
   it('that are wrong are reported with the message of the runtime', async () => {
-    await expect(create(ort, { graphOptimizationLevel: 'most' })).rejects.toThrow(
-      /^runtime: creating a session on cpu failed; got .*graphOptimizationLevel/,
+    await expect(create(ort, { intraOpNumThreads: 'many' })).rejects.toThrow(
+      /^runtime: creating a session on cpu failed; got .*intraOpNumThreads/,
     );
   });
 

@@ -4,7 +4,7 @@ import { isAbsolute } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Worker, type WorkerOptions } from 'node:worker_threads';
 import type { Model } from '../compile/compile';
-import { ConfigError, describe, RunError } from '../error';
+import { ConfigError, checkOptions, describe, RunError } from '../error';
 import { load } from '../saved/folder';
 import type { DisposeOptions } from './dispose';
 import { askToEnd, connectRunner } from './remote';
@@ -45,7 +45,9 @@ export async function createWorkerRunner<I extends string = string, O extends st
   model: Model<I, O> | Runnable<I, O> | string,
   options: WorkerRunnerOptions,
 ): Promise<Runner<I, O>> {
+  checkOptions('options', options, { runtime: true, thread: true, device: true, session: true, onProgress: true });
   const { runtime, thread = {}, ...rest } = options;
+  checkOptions('options.thread', thread, { execArgv: true, env: true, resourceLimits: true, name: true, script: true });
   const { script = ownScript(), ...about } = thread;
   const specifier = specifierOf(runtime);
   const given = typeof model === 'string' ? await load(model) : 'file' in model ? model : await inMemory(model, rest.onProgress);
