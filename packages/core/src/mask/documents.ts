@@ -5,7 +5,7 @@ import { type GraphBuilder, mismatch, type Value } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { expectType } from './check';
 import { defineMask, type Mask, type MaskFrame, type MaskPositioning, type MaskPositions, type QueryPlace } from './mask';
-import { keyRow, lazy, place, placesUpTo, queryColumn } from './places';
+import { allRows, keyRow, lazy, place, placesUpTo, queryColumn } from './places';
 
 type Data = 'offsets' | 'keyOffsets' | 'keyLengths';
 /** Without `keyLengths`, a sequence has all keys up to the next one. */
@@ -25,9 +25,9 @@ export const documentsMask = defineMask<Data>({
       throw mismatch('packed sequences cannot have a queryOffset', 'keyOffsets that include the cached positions', 'queryOffset');
   },
   allows: (_, { from, to }) => from.sequence === to.sequence,
-  tensor({ operands }, { graph, seq, kvSeq }) {
-    const [queries, keys] = [sequenceOf(graph, operands.offsets, seq), sequenceOfKeys(graph, operands, kvSeq)];
-    return graph.ops.equal(queryColumn(queries, seq), keyRow(ofNone(keys), kvSeq));
+  tensor({ operands }, { graph, allQueries, kvSeq, ofRows }) {
+    const queries = ofRows(queryColumn(sequenceOf(graph, operands.offsets, allQueries), allQueries), 2);
+    return graph.ops.equal(queries, keyRow(ofNone(sequenceOfKeys(graph, operands, kvSeq)), kvSeq));
   },
   // No kernel skips keys between sequences.
   features<V>({ operands: { offsets, keyOffsets, keyLengths } }: Mask<V, Data>) {
@@ -110,12 +110,17 @@ function packedPlaces(operands: Packed<Value>, frame: MaskFrame): MaskPositions 
     const ahead = gather(place(sub(endsOfKeys(operands), offsets)), sequenceOf(graph, offsets, seq), 0);
     return add(own, queryColumn(ahead, seq));
   });
-  // Data of the sequence of each token; of the first sequence for tokens outside all sequences.
-  const at = (perSequence: Value, sequences: Value): Value => gather(place(perSequence), max(sub(sequences, 1), 0), 0);
-  const ofQueries = (data: Value): Value => queryColumn(at(data, sequenceOf(graph, offsets, seq)), seq);
-  const ofKeys = (data: Value): Value => keyRow(at(data, sequenceOf(graph, keyOffsets, kvSeq)), kvSeq);
+  // The sequence of each token; the first one for tokens outside all sequences.
+  const numbers = (of: Value, rows: Dim): Value => max(sub(sequenceOf(graph, of, rows), 1), 0);
+  const querySequences = lazy(() => queryColumn(numbers(offsets, seq), seq));
+  const keySequences = lazy(() => keyRow(numbers(keyOffsets, kvSeq), kvSeq));
+  const ofQueries = (data: Value): Value => gather(place(data), querySequences(), 0);
+  const ofKeys = (data: Value): Value => gather(place(data), keySequences(), 0);
   return {
     ...frame,
+    ...allRows(frame),
+    querySequences,
+    keySequences,
     keyRows,
     queryRows,
     keyPositions: lazy(() => sub(keyRows(), ofKeys(keyOffsets))),
@@ -123,7 +128,9 @@ function packedPlaces(operands: Packed<Value>, frame: MaskFrame): MaskPositions 
     queryIndices: lazy(() => sub(queryColumn(placesUpTo(graph, seq), seq), ofQueries(offsets))),
     ofQueries,
     ofKeys,
+    packed: true,
     aligned: false,
+    startsTogether: together,
     ownKeyExists: together,
   };
 }

@@ -23,6 +23,7 @@ export { keyLengths } from './lengths';
 export {
   comparesPositions,
   defineMask,
+  isOfSequences,
   type Mask,
   MaskClass,
   type MaskDefinition,
@@ -43,6 +44,7 @@ export {
   type QueryPlace,
   type Truth,
 } from './mask';
+export { type MaskFunction, maskMod } from './mask-mod';
 export { type MaterializeSizes, materialize } from './materialize';
 export { none } from './none';
 export { not } from './not';
@@ -51,3 +53,4 @@ export { prefix } from './prefix';
 export { padStart, withPrefixTokens } from './prefix-tokens';
 export { maskTensor, type QueryHasKeyOptions, queryHasKey, rowHasKey } from './tensor';
 export { slidingWindow, type WindowBounds } from './window';
+export { slidingWindowFromTopLeft } from './window-from-top-left';
