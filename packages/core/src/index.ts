@@ -99,6 +99,7 @@ export {
   prefix,
   printMask,
   slidingWindow,
+  slidingWindowFromTopLeft,
   type WindowBounds,
   withPrefixTokens,
 } from './mask/index';

@@ -17,6 +17,7 @@ import { notMask } from './not';
 import { orMask } from './or';
 import { prefixMask } from './prefix';
 import { windowMask } from './window';
+import { windowFromTopLeftMask } from './window-from-top-left';
 
 /** Every class by its name. */
 export const maskClasses = {
@@ -24,6 +25,7 @@ export const maskClasses = {
   causal: causalMask,
   causalFromTopLeft: causalFromTopLeftMask,
   window: windowMask,
+  windowFromTopLeft: windowFromTopLeftMask,
   dilated: dilatedMask,
   prefix: prefixMask,
   global: globalMask,

@@ -23,6 +23,7 @@ export { keyLengths } from './lengths';
 export {
   comparesPositions,
   defineMask,
+  isOfSequences,
   type Mask,
   MaskClass,
   type MaskDefinition,
@@ -52,3 +53,4 @@ export { prefix } from './prefix';
 export { padStart, withPrefixTokens } from './prefix-tokens';
 export { maskTensor, type QueryHasKeyOptions, queryHasKey, rowHasKey } from './tensor';
 export { slidingWindow, type WindowBounds } from './window';
+export { slidingWindowFromTopLeft } from './window-from-top-left';

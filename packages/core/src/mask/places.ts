@@ -34,6 +34,30 @@ export function placesOf(mask: Mask<Value>, frame: MaskFrame): MaskPositions {
   return placing?.class.definition.placing?.tensors(placing, frame) ?? plainPlaces(frame);
 }
 
+/** For positions of all queries of a call. */
+export const allRows = ({ seq }: MaskFrame): Pick<MaskPositions, 'allQueries' | 'ofRows'> => ({
+  allQueries: seq,
+  ofRows: (x) => x,
+});
+
+/** The positions of some queries of a call, given by their indices: int64 or int32 [rows]. */
+export function ofChunk(at: MaskPositions, indices: Value): MaskPositions {
+  const { gather } = at.graph.ops;
+  const ofRows = (x: Value, axis: number): Value => (x.dims[axis] === 1 ? x : gather(x, indices, axis));
+  const rows = (of: () => Value) => lazy(() => ofRows(of(), 2));
+  return {
+    ...at,
+    seq: indices.dims[0]!,
+    ofRows,
+    queryRows: rows(at.queryRows),
+    queryPositions: rows(at.queryPositions),
+    queryIndices: rows(at.queryIndices),
+    querySequences: rows(at.querySequences),
+    ofQueries: (perSequence) => ofRows(at.ofQueries(perSequence), 2),
+    aligned: false,
+  };
+}
+
 /** What a mask tells about the sizes of an attention. */
 export function knownSizes(mask: Mask<TensorType>, sizes: Omit<MaskSizes, 'sequences' | 'packed'>): KnownSizes {
   const { batch, seq, kvSeq, queryOffset } = sizes;
@@ -66,6 +90,7 @@ function plainPlaces(frame: MaskFrame): MaskPositions {
   const sequences = lazy(() => reshape(placesUpTo(graph, batch), [batch, 1, 1, 1]));
   return {
     ...frame,
+    ...allRows(frame),
     keyRows,
     queryRows,
     querySequences: sequences,

@@ -15,7 +15,7 @@ interface Modifications {
 /** The results of Attend. The mask becomes a tensor only where necessary, and k and v are never repeated for grouped heads. */
 export function decomposeAttend(
   parts: AttendParts<Value>,
-  attrs: AttendAttrs,
+  attrs: Omit<AttendAttrs, 'mask' | 'slots'>,
   ops: Vocabulary,
   by: Modifications = {},
 ): readonly Value[] {

@@ -25,6 +25,7 @@ import {
   or,
   prefix,
   slidingWindow,
+  slidingWindowFromTopLeft,
 } from '../mask/index';
 import { countOf, type DType, type NDArray } from '../tensor/tensor';
 import { placeFunctions, type RandomCondition } from './mask-functions';
@@ -96,8 +97,8 @@ function anyMask({ batch, kvHeads, group, seq, kvSeq, sequences = batch }: Sizes
     fc.constant(none),
     fc.constant(causal),
     fc
-      .tuple(bound, bound)
-      .map(([left, right]) => slidingWindow({ ...(left !== undefined && { left }), ...(right !== undefined && { right }) })),
+      .tuple(fc.constantFrom(slidingWindow, slidingWindowFromTopLeft), bound, bound)
+      .map(([window, left, right]) => window({ ...(left !== undefined && { left }), ...(right !== undefined && { right }) })),
     fc.constant(causalFromTopLeft),
     fc.integer({ min: 1, max: 4 }).map((step) => dilated(step)),
     fc.integer({ min: 0, max: 4 }).map((length) => prefix(length)),
