@@ -99,7 +99,7 @@ export function attend(
   o: AttendOptions = {},
 ): Value {
   const queryOffset = ctx.keys?.queryOffset;
-  limitSizes(q, k, ctx.mask);
+  limitSizes(k, ctx.mask);
   refuseOrder(ctx, q.graph.where);
   if (measuresDistance(ctx.mask)) refuseGaps(ctx.mask, q.graph.where);
   const { dropout: probability = 0, ...rest } = o;
@@ -155,10 +155,8 @@ export function refuseGaps(mask: Mask<unknown>, path: string): void {
   });
 }
 
-// Kernels divide by the number of sequences, and do not check lengths.
-function limitSizes(q: Value, k: Value, mask: Mask<Value>): void {
-  const [batch] = q.dims;
-  if (typeof batch === 'string') q.graph.root.limit({ size: batch, min: 1, problem: 'no sequences' });
+// Kernels do not check lengths.
+function limitSizes(k: Value, mask: Mask<Value>): void {
   for (const part of conjuncts(mask)) {
     const { lengths } = impliedBy(part);
     if (lengths) limitLengths(lengths, k.dims[2]!);

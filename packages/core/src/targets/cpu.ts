@@ -8,17 +8,19 @@ import type { DType } from '../tensor/tensor';
 import { groupQueryCost, keepsKeysInPlace, multiHeadCost, standardCost } from './attention-cost';
 import { transforms } from './dft';
 import { kernelTables } from './kernels.generated';
+import { groupedNonEmpty, standardNonEmpty } from './non-empty';
 import { defineTarget, rotary } from './table';
 
 const attention: Readonly<Record<string, Partial<Kernel>>> = {
   'com.microsoft.MultiHeadAttention': { accepts: keepsKeysInPlace, cost: multiHeadCost },
-  'com.microsoft.GroupQueryAttention': { cost: groupQueryCost },
+  'com.microsoft.GroupQueryAttention': { cost: groupQueryCost, nonEmpty: groupedNonEmpty },
   Attention: {
     accepts: (node) => {
       const right = standardAttention(node);
       return right === true ? keepsKeysInPlace(node) : right;
     },
     cost: standardCost,
+    nonEmpty: standardNonEmpty,
   },
 };
 

@@ -7,6 +7,7 @@ import { type AttentionKernelName, attentionKernel, hasCudnn, kernelNotes } from
 import { adviseOnCuda } from './cuda-advice';
 import { forecast } from './cuda-forecast';
 import { kernelTables } from './kernels.generated';
+import { sequencesAndKeys, sequencesOnly } from './non-empty';
 import { defineTarget, rotary } from './table';
 
 // Relative time of an attention, by the kernel that the runtime runs for it.
@@ -35,6 +36,7 @@ const attention = (besides: number, needs?: (machine: Machine) => true | Reason)
     return choice?.kernel === 'NONE' ? (choice.note ?? own.noKernel()) : (needs?.(machine) ?? true);
   },
   cost: (node: Node, machine) => costs[attentionKernel(node, machine)!.kernel] + besides,
+  nonEmpty: sequencesOnly,
 });
 const whereCudnnIs = (machine: Machine): true | Reason => hasCudnn(machine) || kernelNotes.needsCudnn();
 
@@ -50,7 +52,7 @@ export const cuda: Target = defineTarget({
   special: {
     ...rotary,
     'com.microsoft.MultiHeadAttention': attention(0, whereCudnnIs),
-    Attention: attention(0.05),
+    Attention: { ...attention(0.05), nonEmpty: sequencesAndKeys },
     // It copies its keys and values to outputs, with or without a cache.
     'com.microsoft.GroupQueryAttention': attention(0.3),
     'com.microsoft.PackedMultiHeadAttention': attention(0),

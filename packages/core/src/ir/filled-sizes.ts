@@ -1,0 +1,43 @@
+// Which sizes can be 0 when a kernel runs: a run whose results are all known without a kernel does not reach the runtime.
+import { type Dim, namesOfDim, termsOf } from '../dim/dim';
+import type { Limit } from './limit';
+
+/** How an output continues an input: it is the input, and `rows` new positions after it. Without new positions it is the input itself. */
+export interface Continuation {
+  readonly input: string;
+  readonly rows: Dim;
+}
+
+/** What determines which sizes of a graph can be 0. */
+export interface SizesOfGraph {
+  readonly inputs: readonly { readonly dims: readonly Dim[] }[];
+  readonly outputs: readonly { readonly name: string; readonly dims: readonly Dim[] }[];
+  readonly continuations: ReadonlyMap<string, Continuation>;
+  readonly limits: readonly Limit[];
+}
+
+/**
+ * The names that are at least 1 whenever the graph runs: a limit says so, or each output is empty, or continues an input by nothing, if the name is 0. The runner
+ * knows such results without the runtime. So the graph of a decoder needs no case for 0 new tokens, and a loss does.
+ */
+export function filledSizes({ inputs, outputs, continuations, limits }: SizesOfGraph): ReadonlySet<string> {
+  const names = new Set(inputs.flatMap(({ dims }) => dims.flatMap(namesOfDim)));
+  const limited = (name: string): boolean => limits.some(({ size, min }) => size === name && typeof min === 'number' && min >= 1);
+  const answered = (name: string): boolean =>
+    outputs.every((o) => {
+      const { rows } = continuations.get(o.name) ?? {};
+      return o.dims.some((d) => vanishesWith(d, name)) || (rows !== undefined && vanishesWith(rows, name));
+    });
+  return new Set([...names].filter((name) => limited(name) || answered(name)));
+}
+
+/** Whether a size is 0 whenever a name is. */
+const vanishesWith = (d: Dim, name: string): boolean =>
+  termsOf(d).every(({ atoms }) => atoms.some((atom) => atom.kind === 'name' && atom.name === name));
+
+/** Whether a size is at least 1 if these names are. */
+export const isFilled = (d: Dim, filled: ReadonlySet<string>): boolean =>
+  typeof d === 'number'
+    ? d >= 1
+    : termsOf(d).every(({ coefficient }) => coefficient > 0) &&
+      termsOf(d).some(({ atoms }) => atoms.every((atom) => atom.kind === 'name' && filled.has(atom.name)));
