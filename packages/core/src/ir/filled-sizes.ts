@@ -1,5 +1,5 @@
 // Which sizes can be 0 when a kernel runs: a run whose results are all known without a kernel does not reach the runtime.
-import { type Dim, namesOfDim, termsOf } from '../dim/dim';
+import { type Dim, evaluateDim, namesOfDim, substituteDim, termsOf } from '../dim/dim';
 import type { Limit } from './limit';
 
 /** How an output continues an input: it is the input, and `rows` new positions after it. Without new positions it is the input itself. */
@@ -32,12 +32,17 @@ export function filledSizes({ inputs, outputs, continuations, limits }: SizesOfG
 }
 
 /** Whether a size is 0 whenever a name is. */
-const vanishesWith = (d: Dim, name: string): boolean =>
-  termsOf(d).every(({ atoms }) => atoms.some((atom) => atom.kind === 'name' && atom.name === name));
+const vanishesWith = (d: Dim, name: string): boolean => substituteDim(d, (n) => (n === name ? 0 : undefined)) === 0;
 
-/** Whether a size is at least 1 if these names are. */
-export const isFilled = (d: Dim, filled: ReadonlySet<string>): boolean =>
-  typeof d === 'number'
-    ? d >= 1
-    : termsOf(d).every(({ coefficient }) => coefficient > 0) &&
-      termsOf(d).some(({ atoms }) => atoms.every((atom) => atom.kind === 'name' && filled.has(atom.name)));
+/** Whether a size is at least 1 if these names are: the smallest value of a size that grows with each name is that of the smallest names. */
+export function isFilled(d: Dim, filled: ReadonlySet<string>): boolean {
+  if (!grows(d)) return false;
+  return evaluateDim(d, new Map(namesOfDim(d).map((name) => [name, filled.has(name) ? 1 : 0]))) >= 1;
+}
+
+const grows = (d: Dim): boolean =>
+  termsOf(d).every(
+    ({ coefficient, atoms }) =>
+      atoms.length === 0 ||
+      (coefficient > 0 && atoms.every((a) => a.kind === 'name' || (grows(a.numerator) && typeof a.divisor === 'number'))),
+  );

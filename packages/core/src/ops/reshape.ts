@@ -154,14 +154,14 @@ function shaped(x: Value, dims: readonly Dim[], ops: Vocabulary): Value {
   const product = open.find((i) => namesOfDim(dims[i]!)[0] !== dims[i]) ?? open[0];
   if (product === undefined) return onnxReshape(sizes(x.graph, entries, [x]));
   const inferred = dims.every((d, i) => i === product || isFilled(d, x.graph.filled));
-  return onnxReshape(inferred ? sizes(x.graph, entries.with(product, -1), [x]) : computedSizes(x, entries, ops));
+  return inferred ? onnxReshape(sizes(x.graph, entries.with(product, -1), [x])) : onnxReshape(computedSizes(x, dims, ops), 1);
 }
 
 // Sizes that are multiples or fractions of those of x are read from x, which has them wherever the reshape is. The maximum with 0 changes nothing, but ONNX
 // Runtime would replace a computed size in a Concat by -1.
-function computedSizes(x: Value, entries: readonly Dim[], { concat, div, max, mul, shapeOf, sizes }: Vocabulary): Value {
+function computedSizes(x: Value, dims: readonly Dim[], { concat, div, max, mul, shapeOf, sizes }: Vocabulary): Value {
   const sizeAt = (axis: number): Value => shapeOf(x, axis, axis + 1);
-  const pieces = entries.map((d): Value => {
+  const pieces = dims.map((d): Value => {
     for (const [axis, own] of typeof d === 'string' ? x.dims.entries() : []) {
       if (typeof own === 'number') continue;
       const [times, part] = [tryDivDims(d, own), tryDivDims(own, d)];

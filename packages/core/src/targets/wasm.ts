@@ -5,7 +5,7 @@ import type { Target } from '../lower/target';
 import { standardAttention, takesTiledPath } from './cpu';
 import { transforms } from './dft';
 import { kernelTables } from './kernels.generated';
-import { groupedNonEmpty, standardNonEmpty } from './non-empty';
+import { groupedNonEmpty, nonEmptyOnCpu, standardNonEmpty } from './non-empty';
 import { defineTarget, rotary } from './table';
 
 const own = defineReasons({
@@ -22,6 +22,7 @@ export const wasm: Target = defineTarget({
   widens: ['float16'],
   table: kernelTables.wasm,
   special: {
+    ...nonEmptyOnCpu,
     ...rotary,
     DFT: transforms,
     'com.microsoft.MultiHeadAttention': { cost: (node) => (operandOf(node, 'attention_bias') ? 3 : 1) },
