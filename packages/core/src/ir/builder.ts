@@ -57,7 +57,7 @@ export class Builder implements GraphBuilder {
   private nextId = 0;
   private readonly leaves = new Map<unknown, Value>();
   private path = '';
-  private nonEmpty: ReadonlySet<string> | undefined;
+  private nonEmpty: ReadonlyMap<string, number> | undefined;
   private origin: Origin = nowhere;
   private readonly ruleIds = new Map<Rule, number>();
   private readonly ruleKeys = new Map<readonly Rule[], string>();
@@ -92,7 +92,7 @@ export class Builder implements GraphBuilder {
     this.nonEmpty = options.filled;
   }
 
-  get filled(): ReadonlySet<string> {
+  get filled(): ReadonlyMap<string, number> {
     return this.root.nonEmpty ?? unknown;
   }
 
@@ -379,7 +379,7 @@ export class Builder implements GraphBuilder {
 /** The origin of a node that neither a block nor a rule made. */
 const nowhere: Origin = { rules: [], history: [] };
 
-const unknown: ReadonlySet<string> = new Set();
+const unknown: ReadonlyMap<string, number> = new Map();
 
 const optionsOf = (g: GraphBuilder): GraphOptions => ({
   dtype: g.dtype,

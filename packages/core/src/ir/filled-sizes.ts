@@ -17,27 +17,29 @@ export interface SizesOfGraph {
 }
 
 /**
- * The names that are at least 1 whenever the graph runs: a limit says so, or each output is empty, or continues an input by nothing, if the name is 0. The runner
- * knows such results without the runtime. So the graph of a decoder needs no case for 0 new tokens, and a loss does.
+ * The names that are at least 1 whenever the graph runs, with their least values: a limit says so, or each output is empty, or continues an input by nothing, if the
+ * name is 0. The runner knows such results without the runtime. So the graph of a decoder needs no case for 0 new tokens, and a loss does.
  */
-export function filledSizes({ inputs, outputs, continuations, limits }: SizesOfGraph): ReadonlySet<string> {
+export function filledSizes({ inputs, outputs, continuations, limits }: SizesOfGraph): ReadonlyMap<string, number> {
   const names = new Set(inputs.flatMap(({ dims }) => dims.flatMap(namesOfDim)));
-  const limited = (name: string): boolean => limits.some(({ size, min }) => size === name && typeof min === 'number' && min >= 1);
+  const limited = (name: string): number =>
+    Math.max(0, ...limits.map(({ size, min }) => (size === name && typeof min === 'number' ? min : 0)));
   const answered = (name: string): boolean =>
     outputs.every((o) => {
       const { rows } = continuations.get(o.name) ?? {};
       return o.dims.some((d) => vanishesWith(d, name)) || (rows !== undefined && vanishesWith(rows, name));
     });
-  return new Set([...names].filter((name) => limited(name) || answered(name)));
+  const least = (name: string): number => limited(name) || (answered(name) ? 1 : 0);
+  return new Map([...names].map((name) => [name, least(name)] as const).filter(([, size]) => size >= 1));
 }
 
 /** Whether a size is 0 whenever a name is. */
 const vanishesWith = (d: Dim, name: string): boolean => substituteDim(d, (n) => (n === name ? 0 : undefined)) === 0;
 
-/** Whether a size is at least 1 if these names are: the smallest value of a size that grows with each name is that of the smallest names. */
-export function isFilled(d: Dim, filled: ReadonlySet<string>): boolean {
+/** Whether a size is at least 1 if these are the least values of names: the smallest value of a size that grows with each name is that of the smallest names. */
+export function isFilled(d: Dim, filled: ReadonlyMap<string, number>): boolean {
   if (!grows(d)) return false;
-  return evaluateDim(d, new Map(namesOfDim(d).map((name) => [name, filled.has(name) ? 1 : 0]))) >= 1;
+  return evaluateDim(d, new Map(namesOfDim(d).map((name) => [name, filled.get(name) ?? 0]))) >= 1;
 }
 
 const grows = (d: Dim): boolean =>

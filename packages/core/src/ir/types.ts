@@ -291,8 +291,8 @@ export interface GraphOptions {
   readonly training?: boolean;
   /** What holds for the feeds of every run, by name. */
   readonly assumptions?: ReadonlySet<string>;
-  /** Names of sizes that are at least 1 in every run; see `filledSizes`. */
-  readonly filled?: ReadonlySet<string>;
+  /** The least values of sizes that are at least 1 in every run; see `filledSizes`. */
+  readonly filled?: ReadonlyMap<string, number>;
   /** How draws are made; absent: they are inputs. */
   readonly draws?: DrawMaker;
   /** Paths of modules whose results are kept, and of what modules offer besides. */
@@ -317,8 +317,8 @@ export interface GraphBuilder {
   readonly training: boolean;
   /** What holds for the feeds of every run, by name. */
   readonly assumptions: ReadonlySet<string>;
-  /** Names of sizes that are at least 1 in every run; see `filledSizes`. Known when the graph is finished; empty before. */
-  readonly filled: ReadonlySet<string>;
+  /** The least values of sizes that are at least 1 in every run; see `filledSizes`. Known when the graph is finished; empty before. */
+  readonly filled: ReadonlyMap<string, number>;
   readonly taps: Taps<Value>;
   /** Outputs of the states at the end of a call, by name. */
   readonly stateOutputs: Map<string, Value>;

@@ -25,7 +25,13 @@ import {
 import { cases } from './movement.cases';
 import { GraphBuilder } from './vocabulary';
 
-const input = (...dims: Dim[]) => new GraphBuilder({ filled: new Set(['batch', 'seq']) }).input('x', 'float32', dims);
+const input = (...dims: Dim[]) =>
+  new GraphBuilder({
+    filled: new Map([
+      ['batch', 1],
+      ['seq', 1],
+    ]),
+  }).input('x', 'float32', dims);
 /** The nodes of ONNX that a value is defined by, in order. */
 function defined(value: Value): string[] {
   const g = value.graph;
