@@ -6,9 +6,9 @@ export type {
   AnyBlock,
   Block,
   BlockDefinition,
+  BlockOptions,
   BuildContext,
   ConfigIn,
-  HandConfig,
   KindModule,
   MaskKinds,
   NameIn,
@@ -51,7 +51,10 @@ export {
   WeightError,
 } from './error';
 export * from './explain/index';
+export type { Alignment } from './expression/emit';
+export { Condition, lookup, lookupFlag, type Table, Term } from './expression/term';
 export { interpret } from './interpret/interpret';
+export { type Assumption, assumptions } from './ir/assumption';
 export type { TensorType } from './ir/define-op';
 export {
   type DeclaredRole,
@@ -66,25 +69,37 @@ export {
 export { dropout } from './layers/dropout';
 export { embedding } from './layers/embedding';
 export { type LinearOptions, linear } from './layers/linear';
-export { assumptions } from './lower/assumption';
 export type { AdviceContext, Forecast, Kernel, Machine, Target } from './lower/target';
 export {
   and,
+  blocks,
   causal,
+  causalFromTopLeft,
   comparesPositions,
   dense,
+  dilated,
+  documentIds,
   documents,
+  type GlobalTokens,
+  globalTokens,
   keyLengths,
   keyPadding,
+  keyStarts,
   type Mask,
+  type MaskFunction,
   type MaskKind,
+  type MaterializeSizes,
+  maskMod,
+  materialize,
   none,
   not,
   or,
   type PrefixTokens,
   padStart,
+  prefix,
   printMask,
   slidingWindow,
+  slidingWindowFromTopLeft,
   type WindowBounds,
   withPrefixTokens,
 } from './mask/index';
@@ -97,8 +112,8 @@ export {
   type KindDefinition,
   kindOf,
   kinds,
-  type OpenSize,
-  openSizes,
+  type UnsetSize,
+  unsetSizes,
 } from './module/kinds';
 export {
   type AnyModule,

@@ -8,6 +8,7 @@ export {
   domainOf,
   type EncodedNode,
   type NamedOperands,
+  noFlops,
   type Op,
   type OperandNames,
   operandOf,
@@ -23,13 +24,13 @@ export { defineReasons, type Reason, type ReasonData } from './lower/reason';
 export { reasons } from './lower/reasons';
 export { type Get, type Match, type MatchContext, type Outcome, type Refusal, type Rule, refuse, rule } from './lower/rule';
 export {
-  anyKey,
   defineMask,
   type ExpressedMask,
   type ExpressOptions,
   expressedBy,
   type InexpressibleMask,
   impliedBy,
+  isOfSequences,
   MaskClass,
   type MaskDefinition,
   type MaskFeatures,
@@ -43,11 +44,13 @@ export {
   mapMask,
   maskKinds,
   masksIn,
-  materialize,
+  maskTensor,
   type Pair,
   type Place,
-  type SomeKeyOptions,
-  someKey,
+  type QueryHasKeyOptions,
+  type QueryPlace,
+  queryHasKey,
+  rowHasKey,
   type Truth,
 } from './mask/index';
 export { maskedScore } from './ops/attend-definition';

@@ -1,5 +1,5 @@
 // Masks as tensors for kernels: over the scores, or as a bias that hides any score.
-import { type Dim, type DType, type Mask, type Node, printMask, type Value } from '@onnxformers/core';
+import { type Dim, type DType, type Mask, type Node, printMask, toArray, type Value } from '@onnxformers/core';
 import {
   type AttendAttrs,
   type AttendParts,
@@ -9,13 +9,14 @@ import {
   impliedBy,
   type MaskFrame,
   type MatchContext,
+  madeBy,
   mapMask,
   maskedScore,
   maskKinds,
-  materialize,
+  maskTensor,
+  queryHasKey,
   type Reason,
   reasons,
-  someKey,
 } from '@onnxformers/core/lowering';
 import { toHeads } from './rows';
 
@@ -55,17 +56,19 @@ export function zeroFullyMasked(sees: Value, rows: Value, heads: number): Value 
 }
 
 /** The mask of an Attend as a tensor. */
-export function scoreMask({ parts }: Reading, get: Get, around: MatchContext): ScoreMask {
+export function scoreMask({ parts }: Reading, get: Get, context: MatchContext): ScoreMask {
   const { q, k, queryOffset } = parts;
   const mask: Mask<Value> = mapMask(parts.mask, get);
   const frame: MaskFrame = {
     graph: get(q).graph,
+    batch: q.dims[0]!,
+    heads: q.dims[1]!,
     seq: q.dims[2]!,
     kvSeq: k.dims[2]!,
     queryOffset: queryOffset && get(queryOffset),
   };
-  const keep = materialize(mask, frame);
-  const some = keep ? someKey(mask, frame, keep, { nonEmpty: (lengths) => assumedNonEmpty(lengths, around) }) : true;
+  const keep = maskTensor(mask, frame);
+  const some = keep ? queryHasKey(mask, frame, keep, { nonEmpty: (lengths) => assumedNonEmpty(lengths, context) }) : true;
   const { ops } = frame.graph;
   return {
     asBias(bias, dtype) {
@@ -81,10 +84,13 @@ export function scoreMask({ parts }: Reading, get: Get, around: MatchContext): S
 // Kernels require a row for each query and a column for each key.
 const everyPair = (x: Value, { seq, kvSeq }: MaskFrame): Value => x.graph.ops.expand(x, [x.dims[0]!, x.dims[1]!, seq, kvSeq]);
 
-/** True for lengths that are at least 1 by an assumption: only for inputs with the role of lengths, which the runner checks. */
-export function assumedNonEmpty({ leaf, graph }: Value, around: MatchContext): boolean {
+/** True for lengths that are at least 1: by `max(lengths, 1)`, or by an assumption, for inputs with the role of lengths, which the runner checks. */
+export function assumedNonEmpty(lengths: Value, context: MatchContext): boolean {
+  const { leaf, graph } = lengths;
+  const most = madeBy(lengths, graph.ops.Max);
+  if (most) return most.operands.some((x) => x?.leaf?.kind === 'constant' && toArray(x.leaf.tensor).data.every((n) => n >= 1));
   const role = leaf?.kind === 'input' ? graph.root.roles.get(leaf.name) : undefined;
-  return (role === 'lengths' || role === 'memoryLengths') && around.assumes('no empty sequences');
+  return (role === 'lengths' || role === 'memoryLengths') && context.assumes('no empty sequences');
 }
 
 /** The note for a mask that becomes a tensor over all scores. */

@@ -1,7 +1,8 @@
 // From a module to a model: trace it, lower it, and derive its signature.
 
 import { type Dim, dim } from '../dim/dim';
-import { ConfigError, describe, LoweringError, ShapeError } from '../error';
+import { ConfigError, checkWord, describe, LoweringError, ShapeError } from '../error';
+import type { Assumption } from '../ir/assumption';
 import {
   type Continuation,
   type Derivation,
@@ -80,11 +81,12 @@ export interface Model<I extends string = string, O extends string = string> {
   readonly names: ParameterNames;
   readonly parameterInputs: ReadonlySet<Parameter>;
   readonly weights: ReadonlyMap<string, LazyTensor> | undefined;
-  readonly assumptions: readonly string[];
+  readonly assumptions: readonly Assumption[];
 }
 
 /**
- * Traces a module, lowers the graph for a target and checks the weights.
+ * Traces a module, lowers the graph for a target and checks the weights. The result is data: both graphs, the decisions of lowering, the signature.
+ * `createRunner` runs it, `save` and `toBytes` write it, `explain` and `summary` describe it. No weight is read before that.
  *
  * Throws   ShapeError where operands do not fit, with the module's path · LoweringError where the target cannot run something ·
  *          WeightError for weights that are missing, unknown or of other dims · ConfigError for options that are unknown, wrong or contradict each other
@@ -105,7 +107,11 @@ export function compile<const M extends AnyModule, const C extends CompileOption
   const model = standalone(module);
   const names = namesOf(model);
   const parameterInputs = new Set<Parameter>();
-  for (const [path, p] of names.parameters) if (o.parameters?.(path, p) === 'input') parameterInputs.add(p);
+  for (const [path, p] of names.parameters) {
+    const where = o.parameters?.(path, p) ?? 'stored';
+    checkWord(`parameters("${path}")`, where, ['stored', 'input']);
+    if (where === 'input') parameterInputs.add(p);
+  }
   const traced = trace(model, o, dtype, computes, names, parameterInputs);
   reached(0.5);
   const { graph, decisions } = lower(traced, target, {

@@ -6,6 +6,7 @@ import { band } from './window';
 export const causalMask = defineMask({
   name: 'causal',
   comparesPositions: true,
+  ofSequences: () => true,
   allows: (_, { from, to }) => to.position <= from.position,
   tensor: (_, at) => band(at, undefined, 0),
   features: () => ({ right: 0 }),
@@ -14,5 +15,8 @@ export const causalMask = defineMask({
   withPrefixTokens: (mask) => mask,
 });
 
-/** Keys at the query's position and before it. Positions are counted from the start of a sequence. */
+/**
+ * Keys at the query's position and before it. If there are more keys than queries, the last query is at the position of the last key ("bottom-right"), as with
+ * cached keys; {@link causalFromTopLeft} counts from the first.
+ */
 export const causal = causalMask();

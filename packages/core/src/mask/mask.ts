@@ -6,8 +6,8 @@ import type { NDArray } from '../tensor/tensor';
 
 /**
  * Which keys a query may attend to. `V` represents run-time data: a Value while tracing, an operand index inside a node. Made by the
- * functions of the classes: {@link causal}, {@link slidingWindow}, {@link keyLengths}, {@link keyPadding}, {@link documents}, {@link dense},
- * {@link and}, {@link or}, {@link not}, {@link none}.
+ * functions of the classes, which `maskClasses` lists: {@link causal}, {@link slidingWindow}, {@link keyLengths}, {@link documents}, {@link dense},
+ * {@link and}, {@link or}, {@link not}, …
  */
 export interface Mask<V, D extends string = string, O extends object = object> {
   readonly class: MaskClass;
@@ -25,14 +25,30 @@ export interface MaskSizes {
   readonly heads: Dim;
   readonly seq: Dim;
   readonly kvSeq: Dim;
+  /** Number of sequences: the batch, or the packed sequences. */
+  readonly sequences: Dim;
+  /** Several sequences, one after another in one row of the batch. */
+  readonly packed: boolean;
   /** Optional: int64 [batch], number of keys before query 0. */
   readonly queryOffset: TensorType | undefined;
 }
 
-/** The place of a query or key: its sequence, and its position there. */
+/** What is known about the sizes of one attention before it is lowered. */
+export interface KnownSizes extends MaskSizes {
+  /** It is known that query i of each sequence is at the position of key i. */
+  readonly startsTogether: boolean;
+}
+
+/** The place of a key: its sequence, and its position there. */
 export interface Place {
   readonly sequence: number;
   readonly position: number;
+}
+
+/** The place of a query. */
+export interface QueryPlace extends Place {
+  /** Number of queries of its sequence before it. It differs from the position if there are cached keys, or more keys than queries. */
+  readonly index: number;
 }
 
 /** One query and one key: their indices in [batch, heads, seq, kv_seq] and their places. */
@@ -41,21 +57,28 @@ export interface Pair {
   readonly head: number;
   readonly query: number;
   readonly key: number;
-  readonly from: Place;
+  readonly from: QueryPlace;
   readonly to: Place;
 }
 
 /** The sizes and positions that a mask tensor depends on. */
 export interface MaskFrame {
   readonly graph: GraphBuilder;
+  readonly batch: Dim;
+  /** Query heads. */
+  readonly heads: Dim;
   readonly seq: Dim;
   readonly kvSeq: Dim;
   /** int64 [batch]: keys before query 0 (query offset); only the first `queryOffset + seq` keys exist. Absent: `kv_seq − seq`. */
   readonly queryOffset?: Value | undefined;
 }
 
-/** Positions of queries and keys, int32. */
+/** Positions of queries and keys, int32. `seq` is the number of queries that the tensor is for: all of the call, or a chunk of them. */
 export interface MaskPositions extends MaskFrame {
+  /** The number of queries of the whole call. */
+  readonly allQueries: Dim;
+  /** Data with an entry for each query of the call, for the queries that the tensor is for: itself, or the entries of a chunk. */
+  ofRows(perQuery: Value, axis: number): Value;
   /** The indices of keys: 0, 1, …; [1, 1, 1, kv_seq]. */
   keyRows(): Value;
   /** The index of the key at the position of each query; [1 or batch, 1, seq, 1]. */
@@ -64,8 +87,22 @@ export interface MaskPositions extends MaskFrame {
   keyPositions(): Value;
   /** Positions of queries within their sequence; [1 or batch, 1, seq, 1]. */
   queryPositions(): Value;
+  /** Number of queries of the same sequence before each query; [1, 1, seq, 1]. */
+  queryIndices(): Value;
+  /** The number of the sequence of each query; [1 or batch, 1, seq or 1, 1]. */
+  querySequences(): Value;
+  /** The number of the sequence of each key; [1 or batch, 1, 1, kv_seq or 1]. */
+  keySequences(): Value;
+  /** Data of each sequence, int64 [sequences], as int32 for the sequence of each query; [1 or batch, 1, seq or 1, 1]. */
+  ofQueries(perSequence: Value): Value;
+  /** The same for the sequence of each key; [1 or batch, 1, 1, kv_seq or 1]. */
+  ofKeys(perSequence: Value): Value;
+  /** Several sequences, one after another in one row of the batch. */
+  readonly packed: boolean;
   /** Queries and keys are of one sequence and aligned at their ends. */
   readonly aligned: boolean;
+  /** It is known that query i of each sequence is at the position of key i. */
+  readonly startsTogether: boolean;
   /** It is known that each query has a key at its own position. */
   readonly ownKeyExists: boolean;
 }
@@ -77,6 +114,8 @@ export type Truth = Value | boolean;
 export interface MaskFeatures<V> {
   readonly left?: number;
   readonly right?: number;
+  /** Keys up to the number of the query, both counted from 0. */
+  readonly causalFromTopLeft?: true;
   readonly lengths?: V;
   readonly keyPadding?: V;
   readonly documents?: { readonly offsets: V; readonly keyOffsets: V };
@@ -100,12 +139,16 @@ export interface MaskPositioning<D extends string = string, O extends object = o
     sizes: { readonly seq: number; readonly kvSeq: number },
   ): {
     /** The place of query i. */
-    query(i: number): Place | undefined;
+    query(i: number): QueryPlace | undefined;
     /** The place of key j. */
     key(j: number): Place | undefined;
   };
   /** The same as tensors of a graph. */
   tensors(mask: Mask<Value, D, O>, frame: MaskFrame): MaskPositions;
+  /** Number of sequences. */
+  sequences(mask: Mask<TensorType, D, O>): Dim;
+  /** True if it is known that query i of each sequence is at the position of key i. */
+  startsTogether(mask: Mask<unknown, D, O>): boolean;
 }
 
 /** Everything about one class of masks. Code that needs an optional part that a class omits refuses the mask. */
@@ -113,11 +156,13 @@ export interface MaskDefinition<D extends string = string, O extends object = ob
   /** As blocks declare it and `explain` prints it. */
   readonly name: string;
   /** Whether it compares the position of a query with that of a key, which is defined only within one sequence. */
-  readonly comparesPositions: boolean;
+  readonly comparesPositions: boolean | ((mask: Mask<unknown, D, O>) => boolean);
   /** Whether it depends on how far apart a query and a key are, counted in positions of the batch. */
-  readonly measuresDistance?: true;
+  readonly measuresDistance?: true | ((mask: Mask<unknown, D, O>) => boolean);
   /** True if padding may be between real tokens, so that positions of the batch are farther apart than those of the sequence. */
   mayHaveGaps?(mask: Mask<unknown, D, O>): boolean;
+  /** True if it is the same mask for packed and for padded sequences: it depends on positions and on data of each sequence, but not on rows of the batch. */
+  ofSequences?(mask: Mask<unknown, D, O>): boolean;
   /** It allows what all of its parts allow; with no parts, everything. */
   readonly conjunctive?: true;
   /** Throws a `mismatch` if dtypes or dims of its data do not fit. */
@@ -144,6 +189,8 @@ export interface MaskDefinition<D extends string = string, O extends object = ob
   withPrefixTokens?(mask: Mask<Value, D, O>, front: PrefixTokens): Mask<Value>;
   /** For a class that defines positions itself. It must be used alone, or once among masks joined by `and`. */
   readonly placing?: MaskPositioning<D, O>;
+  /** An equal mask at these sizes, which more kernels support. Default: itself. */
+  atSizes?<V extends TensorType>(mask: Mask<V, D, O>, sizes: KnownSizes): Mask<V>;
   /** As text; default the name. */
   print?(mask: Mask<unknown, D, O>): string;
 }
@@ -201,13 +248,20 @@ export function sameMask<V>(a: Mask<V>, b: Mask<V>): boolean {
   if (a.class !== b.class || a.parts.length !== b.parts.length) return false;
   return (
     sameEntries(a.operands, b.operands) &&
-    sameEntries(a.options, b.options) &&
+    sameData(a.options, b.options) &&
     a.parts.every((part, i) => sameMask(part, b.parts[i]!))
   );
 }
 function sameEntries(a: object, b: object): boolean {
   const [x, y] = [a, b] as readonly Readonly<Record<string, unknown>>[];
   return [...Object.keys(a), ...Object.keys(b)].every((name) => x![name] === y![name]);
+}
+// Options are plain data.
+function sameData(a: unknown, b: unknown): boolean {
+  if (Object.is(a, b)) return true;
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
+  const [x, y] = [a, b] as readonly Readonly<Record<string, unknown>>[];
+  return [...Object.keys(a), ...Object.keys(b)].every((name) => sameData(x![name], y![name]));
 }
 
 /** As text, for refusals and `explain`: `causal, lengths`. */
@@ -232,11 +286,18 @@ export const maskKinds = (mask: Mask<unknown>): readonly string[] => [
 
 /** True when the mask is defined only for queries and keys of the same sequence. */
 export const comparesPositions = (mask: Mask<unknown>): boolean =>
-  masksIn(mask).some((m) => m.class.definition.comparesPositions);
+  masksIn(mask).some((m) => holds(m.class.definition.comparesPositions, m));
 
 /** True when the mask depends on distances, which padding between tokens changes. */
 export const measuresDistance = (mask: Mask<unknown>): boolean =>
-  masksIn(mask).some((m) => m.class.definition.measuresDistance === true);
+  masksIn(mask).some((m) => holds(m.class.definition.measuresDistance ?? false, m));
+
+const holds = (property: boolean | ((mask: Mask<unknown>) => boolean), mask: Mask<unknown>): boolean =>
+  typeof property === 'boolean' ? property : property(mask);
+
+/** True when the mask is the same for packed and for padded sequences; see {@link MaskDefinition}. */
+export const isOfSequences = (mask: Mask<unknown>): boolean =>
+  masksIn(mask).every((m) => m.class.definition.ofSequences?.(m) ?? false);
 
 /** True when padding may be between the real tokens of a sequence: after its prefix tokens. */
 export const mayHaveGaps = (mask: Mask<unknown>): boolean =>

@@ -1,7 +1,8 @@
 // Positions of queries and keys, as values of a graph.
 import { type Dim, subDims, termsOf } from '../dim/dim';
+import type { TensorType } from '../ir/define-op';
 import type { GraphBuilder, Value } from '../ir/graph';
-import { conjuncts, type Mask, type MaskFrame, type MaskPositions } from './mask';
+import { conjuncts, type KnownSizes, type Mask, type MaskFrame, type MaskPositions, type MaskSizes } from './mask';
 
 /** int32: large enough for every position, and one GPU provider runs int64 arithmetic on the CPU. */
 export const place = (x: Value): Value => x.graph.ops.cast(x, 'int32');
@@ -33,24 +34,70 @@ export function placesOf(mask: Mask<Value>, frame: MaskFrame): MaskPositions {
   return placing?.class.definition.placing?.tensors(placing, frame) ?? plainPlaces(frame);
 }
 
+/** For positions of all queries of a call. */
+export const allRows = ({ seq }: MaskFrame): Pick<MaskPositions, 'allQueries' | 'ofRows'> => ({
+  allQueries: seq,
+  ofRows: (x) => x,
+});
+
+/** The positions of some queries of a call, given by their indices: int64 or int32 [rows]. */
+export function ofChunk(at: MaskPositions, indices: Value): MaskPositions {
+  const { gather } = at.graph.ops;
+  const ofRows = (x: Value, axis: number): Value => (x.dims[axis] === 1 ? x : gather(x, indices, axis));
+  const rows = (of: () => Value) => lazy(() => ofRows(of(), 2));
+  return {
+    ...at,
+    seq: indices.dims[0]!,
+    ofRows,
+    queryRows: rows(at.queryRows),
+    queryPositions: rows(at.queryPositions),
+    queryIndices: rows(at.queryIndices),
+    querySequences: rows(at.querySequences),
+    ofQueries: (perSequence) => ofRows(at.ofQueries(perSequence), 2),
+    aligned: false,
+  };
+}
+
+/** The same mask in the classes that it equals at these sizes and that most kernels support. */
+export function atSizes<V extends TensorType>(mask: Mask<V>, sizes: Omit<MaskSizes, 'sequences' | 'packed'>): Mask<V> {
+  const { batch, seq, kvSeq, queryOffset } = sizes;
+  const placed = placingMask(mask);
+  const placing = placed?.class.definition.placing;
+  const startsTogether = queryOffset === undefined && (placed && placing ? placing.startsTogether(placed) : seq === kvSeq);
+  const sequences = placed && placing ? placing.sequences(placed) : batch;
+  const known: KnownSizes = { ...sizes, sequences, packed: placed !== undefined, startsTogether };
+  const simpler = (part: Mask<V>): Mask<V> =>
+    part.class.definition.atSizes?.(part, known) ?? { ...part, parts: part.parts.map(simpler) };
+  return simpler(mask);
+}
+
 const neverNegative = (d: Dim): boolean => termsOf(d).every((t) => t.coefficient > 0);
 
 function plainPlaces(frame: MaskFrame): MaskPositions {
-  const { graph, seq, kvSeq, queryOffset } = frame;
-  const { add } = graph.ops;
+  const { graph, batch, seq, kvSeq, queryOffset } = frame;
+  const { add, reshape } = graph.ops;
   const keyRows = lazy(() => keyRow(placesUpTo(graph, kvSeq), kvSeq));
   const queryRows = lazy(() => {
     const own = queryColumn(placesUpTo(graph, seq), seq);
     if (queryOffset) return add(own, column(queryOffset));
     return seq === kvSeq ? own : add(own, placeOf(graph, subDims(kvSeq, seq)));
   });
+  const sequences = lazy(() => reshape(placesUpTo(graph, batch), [batch, 1, 1, 1]));
   return {
     ...frame,
+    ...allRows(frame),
     keyRows,
     queryRows,
+    querySequences: sequences,
+    keySequences: sequences,
     keyPositions: keyRows,
     queryPositions: queryRows,
+    queryIndices: lazy(() => queryColumn(placesUpTo(graph, seq), seq)),
+    ofQueries: column,
+    ofKeys: column,
+    packed: false,
     aligned: queryOffset === undefined,
+    startsTogether: queryOffset === undefined && seq === kvSeq,
     ownKeyExists: queryOffset !== undefined || neverNegative(subDims(kvSeq, seq)),
   };
 }

@@ -3,7 +3,7 @@ import type { Model, Signature } from '../compile/compile';
 import { ConfigError, checkOptions, describe, FeedError, FileError, nearest, RunError } from '../error';
 import type { OnProgress } from '../progress';
 import type { OutputsByName } from '../sequence/named-ports';
-import type { Tensor } from '../tensor/tensor';
+import type { Tensor, TensorData } from '../tensor/tensor';
 import { untilAborted, within } from './abort';
 import { prepareAssumptions } from './assumptions';
 import { checkTimeout, type DisposeOptions, lateError } from './dispose';
@@ -48,6 +48,8 @@ export interface RunOptions {
  * Feeds are checked, and plain tensors copied, when a run is started: the caller can write to them immediately. Not copied are `past_key_values.*`, which are
  * results of earlier runs, and tensors of the runtime (`ort.Tensor`, also on a GPU): do not change those until the run has ended. For a tensor that is not in
  * CPU memory, dtype and dims are checked, but not its elements.
+ *
+ * A runner keeps the memory of its copies for later runs: as much as its large plain feeds (1 MiB and more) take.
  */
 export interface Runner<I extends string = string, O extends string = string> {
   (feeds: Feeds<I>, options?: RunOptions): Promise<OutputsByName<O, Tensor>>;
@@ -80,19 +82,20 @@ export async function createRunner<I extends string = string, O extends string =
   const ort = asOrt(runtime);
   const { onProgress } = options;
   const whole = 'file' in model ? model : await inMemory(model, onProgress);
+  const { signature, assumptions, nodes } = whole;
+  const results = new WeakSet<TensorData>();
+  const checkAssumed = prepareAssumptions(assumptions, signature, ({ data }) => results.has(data));
   const { runnable, close } = await withFiles(whole, embeddedLimit, onProgress);
   onProgress?.({ phase: 'session', fraction: 0 });
   // The runtime has read the files, or has them open; if the system cannot remove open files, they are removed at the end.
   const { session, device, refused } = await openSession(runnable, ort, options).finally(close);
   onProgress?.({ phase: 'session', fraction: 1 });
-  const { signature, assumptions, nodes } = runnable;
   checkNames(signature, session);
   let runs = 0;
   let last: Promise<unknown> = Promise.resolve();
   let disposed: Promise<void> | undefined;
 
   const table = prepareFeeds(signature);
-  const checkAssumed = prepareAssumptions(assumptions, signature);
   const places = session.inputNames.map((name) => signature.inputs.findIndex((p) => p.name === name));
   // Filling a copy of an object with these names is faster than adding them one by one.
   const unfed: Readonly<Record<string, OrtTensor | undefined>> = blank(session.inputNames);
@@ -111,15 +114,18 @@ export async function createRunner<I extends string = string, O extends string =
     table.number(tensors, runs++);
     const known = await knownResults(signature, { tensors: tensors as readonly Tensor[], handed }, fetches);
     if (known) return known;
+    const named: Record<string, Tensor | undefined> = fetches === session.outputNames ? { ...unknown } : {};
     try {
       const inputs = { ...unfed };
       for (const at of places) inputs[signature.inputs[at]!.name] = forRuntime(ort, handed[at], tensors[at]!);
-      const results = await session.run(inputs, fetches, given);
-      const named = fetches === session.outputNames ? { ...unknown } : {};
-      for (const name of fetches) named[name] = fromOrtTensor(results[name]!) ?? (await fetchOrtTensor(results[name]!));
+      const made = await session.run(inputs, fetches, given);
+      for (const name of fetches) named[name] = fromOrtTensor(made[name]!) ?? (await fetchOrtTensor(made[name]!));
+      if (assumptions.length) for (const name of fetches) results.add(named[name]!.data);
       return named as Record<string, Tensor>;
     } catch (error) {
       throw translate(error, 'the run', nodes);
+    } finally {
+      table.release(tensors, named);
     }
   };
   const run = async (feeds: Feeds, o: RunOptions = {}): Promise<Record<string, Tensor>> => {

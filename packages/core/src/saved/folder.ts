@@ -4,7 +4,7 @@ import type { Model } from '../compile/compile';
 import { serialize } from '../compile/serialize';
 import { readWhole } from '../disk/read-file';
 import { finishMoves } from '../disk/unfinished';
-import { FileError } from '../error';
+import { checkOptions, FileError } from '../error';
 import { readOnnx } from '../onnx/decode';
 import { inspectFile } from '../onnx/inspect-file';
 import { saveOnnx } from '../onnx/save';
@@ -23,11 +23,15 @@ export interface SaveOptions {
 }
 
 /**
- * Saves a compiled model as a folder. Weights are written tensor by tensor; replacing an existing folder is the last step.
+ * Saves a compiled model as a folder: `model.onnx`, `weights.bin`, and `onnxformers.json` with config, signature and decisions. Weights are written
+ * tensor by tensor; replacing the files of an existing folder is the last step.
  *
  * Throws   WeightError when the model has no weights · FileError when the disk is full or the folder cannot be written
+ *
+ * Example  await save(model, 'my-model');
  */
 export async function save(model: Model, dir: string, options: SaveOptions = {}): Promise<void> {
+  checkOptions('save', options, { onProgress: true, signal: true });
   await saveOnnx(serialize(model), dir, {
     files: { model: files.model, weights: files.weights },
     extra: { [files.description]: describeModel(model) },
