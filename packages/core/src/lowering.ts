@@ -55,7 +55,7 @@ export {
 } from './mask/index';
 export { maskedScore } from './ops/attend-definition';
 export { type AttendAttrs, type AttendParts, attendParts } from './ops/attend-parts';
-export { attendBlockwise, type BlockwiseOptions, blockSizeOf, readBlockwise } from './ops/attend-window';
+export { attendBlockwise, type BlockwiseOptions } from './ops/attend-window';
 export { encoded } from './ops/encode';
 export { unexpanded } from './ops/unexpanded';
 export { derive } from './sequence/derive';

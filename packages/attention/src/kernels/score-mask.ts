@@ -97,8 +97,5 @@ export function assumedNonEmpty(lengths: Value, context: MatchContext): boolean 
 export const maskNote = ({ parts: { mask } }: Reading): Reason =>
   reasons.maskOverScores({ mask: printMask(mask), kinds: maskKinds(mask) });
 
-/** The additional cost of a kernel over all pairs if the mask allows few: higher than blocks and packed kernels, lower than the definition. */
-export function allPairs({ parts }: Reading): number {
-  const { left, right, documents } = impliedBy(parts.mask);
-  return documents || (left !== undefined && right !== undefined) ? 20 : 0;
-}
+/** The additional cost of a kernel over all pairs of documents: higher than packed kernels, lower than the definition. */
+export const allPairs = ({ parts }: Reading): number => (impliedBy(parts.mask).documents ? 20 : 0);

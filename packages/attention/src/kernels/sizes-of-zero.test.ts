@@ -23,7 +23,6 @@ import { describe, expect, it } from 'vitest';
 import { fourierMix } from '../mixers/fourier-mix';
 import { multiHead } from '../mixers/multi-head';
 import { scaledDotProduct } from '../softmax/scaled-dot-product';
-import { useBlocks } from '../sparse/local';
 import { tensorsOf } from './attend-cases.test-helper';
 import { kernels } from './index';
 
@@ -95,7 +94,7 @@ async function attended(form: Form, call: Call, [target, runtime]: (typeof place
   const [b, s, t] = [named('batch', batch), named('seq', rows), named(rows === keys ? 'seq' : 'keys', keys)];
   const compiled = compile(model, {
     target,
-    rules: [...kernels, useBlocks],
+    rules: kernels,
     inputs: {
       q: ['float32', [b, heads, s, headDim]],
       k: ['float32', [b, 2, t, headDim]],

@@ -102,8 +102,13 @@ class Lowering {
   }
 
   private candidates(graph: Graph, nodes: readonly Node[]): Candidate[] {
-    const context = surroundings(graph, nodes, this.assumptions);
     const found: Candidate[] = [];
+    const costsAt = (node: Node): number[] => found.filter((c) => c.node === node).map(({ cost }) => cost);
+    const context: MatchContext = {
+      ...surroundings(graph, nodes),
+      assumes: (assumption) => this.assumptions.has(assumption),
+      cheapest: (node) => costsAt(node).reduce<number | undefined>((a, b) => Math.min(a ?? b, b), undefined),
+    };
     for (const node of nodes)
       for (const rule of this.rulesOf(node)) {
         if (rule.remedy && !this.helps(rule, node)) continue;
@@ -133,7 +138,8 @@ class Lowering {
   // The rules of the node's own block, and those that are tried at every node.
   private rulesOf(node: Node): readonly Rule[] {
     const fits = ({ op }: Rule): boolean => op === node.op.key;
-    return [...new Set([...node.rules.filter(fits), ...this.everywhere.filter(fits)])];
+    const rules = [...new Set([...node.rules.filter(fits), ...this.everywhere.filter(fits)])];
+    return [...rules.filter(({ compares }) => !compares), ...rules.filter(({ compares }) => compares)];
   }
 
   // Emits a match into a scratch graph, to find out whether the target runs its nodes and at what cost.
@@ -346,7 +352,7 @@ function nodesWithin(graph: Graph): Node[] {
   return found;
 }
 
-function surroundings(graph: Graph, nodes: readonly Node[], assumptions: ReadonlySet<Assumption>): MatchContext {
+function surroundings(graph: Graph, nodes: readonly Node[]): Pick<MatchContext, 'uses'> {
   const uses = new Map<Value, number>();
   const use = (v: Value | undefined) => v && uses.set(v, (uses.get(v) ?? 0) + 1);
   const outputs = (g: Graph) => {
@@ -357,7 +363,7 @@ function surroundings(graph: Graph, nodes: readonly Node[], assumptions: Readonl
     for (const v of node.operands) use(v);
     for (const [, sub] of subgraphsOf(node)) outputs(sub);
   }
-  return { uses: (v) => uses.get(v) ?? 0, assumes: (p) => assumptions.has(p) };
+  return { uses: (v) => uses.get(v) ?? 0 };
 }
 
 // A scratch graph for trying a match; it has the inputs of the real one, which bind the sizes.

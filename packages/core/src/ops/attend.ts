@@ -68,7 +68,8 @@ export interface AttendOpOptions {
  *     y = softmax(mask(softcap(scale · q kᵀ) + bias)) v
  *
  * Query `i` is at position `queryOffset + i`, key `j` at `j`; under a documents mask both are counted within their sequence, aligned at
- * the ends. The result of a query that may attend to no key (fully masked row) is 0.
+ * the ends. The result of a query that may attend to no key (fully masked row) is 0. Under a window it is computed in blocks of primitives on
+ * every target where that costs less than its kernels.
  *
  * A masked key stays masked for any scores and bias below half of the largest float32; above that, a causal mask of a kernel's own,
  * which adds a finite number instead of −∞, can be outweighed. k and v must be finite, also at
