@@ -248,7 +248,12 @@ export class Builder implements GraphBuilder {
       }
     };
     for (const { value } of this.results) visit(value);
-    const { inputs, continuations, limits } = this;
+    const { continuations, limits } = this;
+    const inputs = this.inputs.map((v) => ({
+      name: nameOf(v),
+      dims: v.dims,
+      from: v.leaf?.kind === 'derived' ? v.leaf.from.map(nameOf) : [],
+    }));
     const outputs = this.results.map(({ name, value }) => ({ name, dims: value.dims }));
     if (!this.parent) this.nonEmpty ??= filledSizes({ inputs, outputs, continuations, limits });
     for (const node of this.nodes) if (node.op.writes) for (const v of node.outputs) visit(v);

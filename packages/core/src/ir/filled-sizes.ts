@@ -10,7 +10,12 @@ export interface Continuation {
 
 /** What determines which sizes of a graph can be 0. */
 export interface SizesOfGraph {
-  readonly inputs: readonly { readonly dims: readonly Dim[] }[];
+  /** `from`: the inputs that a derived one is computed from. */
+  readonly inputs: readonly {
+    readonly name: string | undefined;
+    readonly dims: readonly Dim[];
+    readonly from: readonly (string | undefined)[];
+  }[];
   readonly outputs: readonly { readonly name: string; readonly dims: readonly Dim[] }[];
   readonly continuations: ReadonlyMap<string, Continuation>;
   readonly limits: readonly Limit[];
@@ -30,7 +35,14 @@ export function filledSizes({ inputs, outputs, continuations, limits }: SizesOfG
       return o.dims.some((d) => vanishesWith(d, name)) || (rows !== undefined && vanishesWith(rows, name));
     });
   const least = (name: string): number => limited(name) || (answered(name) ? 1 : 0);
-  return new Map([...names].map((name) => [name, least(name)] as const).filter(([, size]) => size >= 1));
+  const filled = new Map([...names].map((name) => [name, least(name)] as const).filter(([, size]) => size >= 1));
+  // Lengths whose sum is not 0 are those of at least one sequence, and the longest has at least one position.
+  for (const { input, of, min } of limits) {
+    if (of !== 'sum' || min === undefined || !isFilled(min, filled)) continue;
+    const parts = inputs.filter(({ name, from }) => name === input || from.includes(input));
+    for (const name of parts.flatMap(({ dims }) => dims.flatMap(namesOfDim))) if (!filled.has(name)) filled.set(name, 1);
+  }
+  return filled;
 }
 
 /** Whether a size is 0 whenever a name is. */
