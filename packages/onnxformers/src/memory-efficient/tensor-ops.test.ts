@@ -393,6 +393,26 @@ describe.each(machines)('on $name', ({ ort, target }) => {
     });
   });
 
+  it('operands may be tensors of the runtime', async () => {
+    const own = ({ dtype, data, dims }: Tensor) => new ort.Tensor(dtype, data, dims);
+    const [q, k, v] = [random('q', [2, 3, 5, 7]), random('k', [2, 11, 5, 7]), random('v', [2, 11, 5, 7])];
+    const y = await xops.memoryEfficientAttention(own(q), own(k), v, { attnBias: random('b', [3, 11]) });
+    close(
+      y,
+      plainAttention(q, k, v, (_, _h, i, j) => Number(random('b', [3, 11]).data[i * 11 + j])),
+      11,
+      'float32',
+      7,
+    );
+    const [x, w] = [random('x', [3, 7]), random('w', [7])];
+    const tolerance = { atol: 64 * 2 ** -24 * 5, rtol: 1e-6 };
+    expectClose(
+      await xops.rmsNorm(own(x), own(w)),
+      { ...plainNorm(x, { weight: w, eps: 1e-6, centre: false }), dtype: 'float32' },
+      tolerance,
+    );
+  });
+
   it('dropout keeps or doubles each weight, and differs from run to run', async () => {
     const [q, k] = [random('q', [1, 5, 1, 7]), random('k', [1, 13, 1, 7])];
     const identity = tensor(
