@@ -58,14 +58,19 @@ export function ofChunk(at: MaskPositions, indices: Value): MaskPositions {
   };
 }
 
-/** The same mask in the classes that it equals at these sizes and that most kernels support. */
-export function atSizes<V extends TensorType>(mask: Mask<V>, sizes: Omit<MaskSizes, 'sequences' | 'packed'>): Mask<V> {
+/** What a mask tells about the sizes of an attention. */
+export function knownSizes(mask: Mask<TensorType>, sizes: Omit<MaskSizes, 'sequences' | 'packed'>): KnownSizes {
   const { batch, seq, kvSeq, queryOffset } = sizes;
   const placed = placingMask(mask);
   const placing = placed?.class.definition.placing;
   const startsTogether = queryOffset === undefined && (placed && placing ? placing.startsTogether(placed) : seq === kvSeq);
   const sequences = placed && placing ? placing.sequences(placed) : batch;
-  const known: KnownSizes = { ...sizes, sequences, packed: placed !== undefined, startsTogether };
+  return { ...sizes, sequences, packed: placed !== undefined, startsTogether };
+}
+
+/** The same mask in the classes that it equals at these sizes and that most kernels support. */
+export function atSizes<V extends TensorType>(mask: Mask<V>, sizes: Omit<MaskSizes, 'sequences' | 'packed'>): Mask<V> {
+  const known = knownSizes(mask, sizes);
   const simpler = (part: Mask<V>): Mask<V> =>
     part.class.definition.atSizes?.(part, known) ?? { ...part, parts: part.parts.map(simpler) };
   return simpler(mask);
