@@ -153,7 +153,8 @@ class Lowering {
     for (const n of nodes) {
       const fit = this.stands(n);
       if (fit !== true) return refuse(fit, match.variant);
-      cost += kernelOf(this.target, n)?.cost?.(n, this.machine) ?? 0;
+      const own = kernelOf(this.target, n)?.cost?.(n, this.machine);
+      if (own !== undefined) cost += own + (accepts(this.target, this.machine, n) === true ? 0 : promotion);
       kernels.push(n.op.key);
     }
     // A result that the rule does not know of: some nodes return more than others of their op.
@@ -373,6 +374,9 @@ function scratch(node: Node): { g: GraphBuilder; stand: Map<Value, Value> } {
   for (const input of node.graph.root.inputs) standIn(g, stand, input);
   return { g, stand };
 }
+
+/** The cost of a kernel that runs in float32 between casts, on the scale of targets: more than anything that stays in 16 bits and avoids scores of all pairs. */
+const promotion = 16;
 
 // The same, including the data movement that made it, so that undoing this movement in a match costs nothing.
 function standInMoved(g: GraphBuilder, stand: Map<Value, Value>, old: Value): Value {
