@@ -25,7 +25,13 @@ import {
 import { cases } from './movement.cases';
 import { GraphBuilder } from './vocabulary';
 
-const input = (...dims: Dim[]) => new GraphBuilder().input('x', 'float32', dims);
+const input = (...dims: Dim[]) =>
+  new GraphBuilder({
+    filled: new Map([
+      ['batch', 1],
+      ['seq', 1],
+    ]),
+  }).input('x', 'float32', dims);
 /** The nodes of ONNX that a value is defined by, in order. */
 function defined(value: Value): string[] {
   const g = value.graph;
@@ -102,6 +108,12 @@ describe('shapes are constants if possible', () => {
   it('reshape: a size that moves is read from an input, the product is left to -1', () => {
     const x = input('batch', 3, 'seq', 2);
     expect(defined(reshape(x, ['3*batch', 'seq', 2]))).toEqual(['Shape', 'Concat', 'Reshape']);
+  });
+  it('reshape: sizes beside one that may be 0 are computed', () => {
+    const grouped = defined(reshape(input('items', 6, 'rows', 4), ['items', 2, '3*rows', 4]));
+    expect(grouped).toEqual(['Shape', 'Shape', 'Mul', 'Concat', 'Max', 'Reshape']);
+    const apart = defined(reshape(input('batch', 2, '3*rows', 'keys'), ['batch', 6, 'rows', 'keys']));
+    expect(apart).toEqual(['Shape', 'Shape', 'Div', 'Shape', 'Concat', 'Max', 'Reshape']);
   });
   it('reshape: a new empty axis requires explicit sizes', () => {
     const y = reshape(input(0, 5), [3, 0]);

@@ -67,7 +67,7 @@ export function varlenModel(sizes: VarlenSizes, causal: boolean): AnyModule {
     const last = states.rank - 1;
     const scores = ops.logSoftmax(ops.cast(head(states), 'float32'));
     const picked = ops.gatherElements(scores, ops.unsqueeze(inputs.labels!, [last]), last);
-    const real = inputs.weights ? ops.mul(picked, ops.unsqueeze(inputs.weights, [last])) : picked;
+    const real = inputs.weights ? ops.mul(picked, ops.cast(ops.unsqueeze(inputs.weights, [last]), 'float32')) : picked;
     return {
       loss: ops.neg(
         ops.reduceSum(

@@ -16,6 +16,7 @@ import {
   toArray,
   type Value,
 } from '@onnxformers/core';
+import { defineMask } from '@onnxformers/core/lowering';
 import { expectClose } from '@onnxformers/core/testing';
 import * as node from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
@@ -28,7 +29,7 @@ import {
   PagedBlockDiagonalPaddedKeysMask,
   xops,
 } from './index';
-import { addedBy, plainAttention, plainNorm, plainSwiglu, random, spoiled } from './plain.test-helper';
+import { addedBy, attentionTolerance, plainAttention, plainNorm, plainSwiglu, random, spoiled } from './plain.test-helper';
 
 type Values = Readonly<Record<string, Value>>;
 
@@ -174,6 +175,8 @@ describe('what the tensor ops refuse', () => {
   const attend = (o: object) => ops.memoryEfficientAttention(q, k, k, o);
   it.each<[() => Promise<unknown>, string]>([
     [() => attend({ bias: 3 }), 'memoryEfficientAttention: unknown option "bias". Options: attnBias, scale, p'],
+    [() => attend({ scale: Number.NaN }), 'memoryEfficientAttention.scale: not a number; expected a finite number, got NaN'],
+    [() => ops.rmsNorm(q, undefined, Number.POSITIVE_INFINITY), 'rmsNorm.eps: not a number'],
     [() => attend({ p: 2 }), 'p: not a probability; expected a number from 0 to 1, got 2'],
     [() => attend({ p: 0.5 }), 'p: dropout without a seed. Make the ops with createOps({ …, seed: 1 })'],
     [() => attend({ attnBias: 'causal' }), 'attnBias: not an attention bias; expected a mask'],
@@ -206,9 +209,34 @@ describe('what the tensor ops refuse', () => {
     const [one, keys] = [random('q', [1, 3, 5, 7]), random('k', [1, 11, 5, 7])];
     await expect(ops.memoryEfficientAttention(one, keys, keys, { attnBias: attnBias as never })).rejects.toThrow(message);
   });
+  it('masks of other classes and functions are other kinds', async () => {
+    const parity = (fixed?: number) =>
+      defineMask<never, { readonly of?: () => number }>({
+        name: 'parity',
+        comparesPositions: true,
+        allows: ({ options: { of } }, { to }) => to.position % 2 === (fixed ?? of!()),
+        tensor: ({ options: { of } }, at) => at.graph.ops.equal(at.graph.ops.mod(at.keyPositions(), 2), fixed ?? of!()),
+      });
+    const own = createOps({ ort: node as unknown as Ort, target: targets.cpu });
+    const given = parity();
+    const masks = [parity(0)(), parity(1)(), given({ options: { of: () => 0 } }), given({ options: { of: () => 1 } })];
+    const [even, odd, alsoEven, alsoOdd] = await Promise.all(
+      masks.map((attnBias) => own.memoryEfficientAttention(q, k, k, { attnBias })),
+    );
+    expect(own.sessions.length).toBe(4);
+    expect([alsoEven, alsoOdd]).toEqual([even, odd]);
+    expect(even).not.toEqual(odd);
+    expectClose(
+      even!,
+      { ...plainAttention(q, k, k, (_, _h, _i, j) => (j % 2 ? Number.NEGATIVE_INFINITY : 0)), dtype: 'float32' },
+      attentionTolerance(7, 11, 'float32'),
+    );
+    await own.dispose();
+  });
   it('options', () => {
     const ort = node as unknown as Ort;
     expect(() => createOps({ ort, target: targets.cpu, maxSession: 3 } as never)).toThrow('unknown option "maxSession"');
+    expect(() => createOps(undefined as never)).toThrow('createOps: not options; expected { ort, target }, got nothing');
     expect(() => createOps({ ort, target: targets.cpu, maxSessions: 0 })).toThrow('expected an integer of at least 1, got 0');
   });
 });

@@ -1,6 +1,7 @@
 // The ops on tensors, on the CPU and in WebAssembly, against plain loops.
 import { and, causal, keyLengths, keyPadding, type Tensor, tensor, toArray } from '@onnxformers/core';
 import { expectClose } from '@onnxformers/core/testing';
+import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import * as classes from './index';
 import {
@@ -288,6 +289,30 @@ describe.each(machines)('on $name', ({ ort, target }) => {
       const abstract = ['PackedQueriesMask', 'PagedKeysMask'];
       expect([...here].sort()).toEqual(named.filter((name) => !abstract.includes(name)).sort());
     });
+  });
+
+  it('any lengths of queries and keys, with gaps, in one session', async () => {
+    const sequence = fc.record({ queries: fc.nat(3), keys: fc.nat(4), gap: fc.nat(2) });
+    const lists = fc.tuple(fc.array(sequence, { minLength: 1, maxLength: 5 }), fc.nat(2));
+    await fc.assert(
+      fc.asyncProperty(lists, async ([sequences, first]) => {
+        const starts = [first];
+        for (const { keys, gap } of sequences) starts.push(starts.at(-1)! + keys + gap);
+        const lengths = sequences.map(({ queries }) => queries);
+        const [seq, kvSeq] = [lengths.reduce((a, b) => a + b), starts.at(-1)!];
+        // One query, no query and as many queries as keys are kinds of their own.
+        fc.pre(seq > 1 && kvSeq > 1 && seq !== kvSeq);
+        const keys = sequences.map((s) => s.keys);
+        const bias = BlockDiagonalCausalWithOffsetGappyKeysMask.fromSeqlens(lengths, starts, keys);
+        const isKey = (row: number) => keys.some((n, i) => row >= starts[i]! && row < starts[i]! + n);
+        const q = random('q', [1, seq, 2, 5]);
+        const [k, v] = ['k', 'v'].map((name) => spoiled(random(name, [1, kvSeq, 2, 5]), (row) => !isKey(row)));
+        const y = await xops.memoryEfficientAttention(q, k!, v!, { attnBias: bias });
+        close(y, plainAttention(q, k!, v!, addedBy(bias.materialize([1, 2, seq, kvSeq]))), kvSeq);
+      }),
+      { numRuns: 40 },
+    );
+    expect(xops.sessions.at(-1)!.runs).toBeGreaterThan(39);
   });
 
   it('float16 with the values of float32, and results in float16', async () => {
