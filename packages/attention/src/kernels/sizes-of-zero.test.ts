@@ -15,7 +15,7 @@ import {
   toTensor,
   type Value,
 } from '@onnxformers/core';
-import { attendOp, attendWithWeights, reduceSum } from '@onnxformers/core/ops';
+import { attendOp, attendWithWeights, cast, expand, reduceSum } from '@onnxformers/core/ops';
 import { randomArray, randomParameters } from '@onnxformers/core/testing';
 import * as node from 'onnxruntime-node';
 import * as web from 'onnxruntime-web';
@@ -134,6 +134,20 @@ describe.each(places)('$name', (target, runtime) => {
         expect(Array.from(total!.data as Float32Array)).toEqual([0]);
       }
     });
+  });
+
+  it.each(['n', 0])('expands to nothing, where bfloat16 has kernels also of that: %s', async (n) => {
+    const dtype = target.name.startsWith('portable') ? 'float32' : 'bfloat16';
+    const model = module({}, ({ x, like }: Readonly<Record<string, Value>>) => {
+      const y = cast(expand(cast(x!, dtype), [n, 5]), 'float32');
+      return { y, sum: reduceSum(y, [0, 1], { keepDims: false }), likeSum: reduceSum(like!, [0], { keepDims: false }) };
+    });
+    const compiled = compile(model, { target, inputs: { x: ['float32', [1, 5]], like: ['float32', [n]] } });
+    const run = await createRunner(compiled, runtime as unknown as Ort);
+    const { y, sum } = await run(tensorsOf({ x: randomArray('x', [1, 5]), like: randomArray('like', [0]) }));
+    await run.dispose();
+    expect(y!.dims).toEqual([0, 5]);
+    expect(Array.from(sum!.data as Float32Array)).toEqual([0]);
   });
 
   it.each([

@@ -123,6 +123,11 @@ describe('shapes are constants if possible', () => {
   it('expand keeps the sizes of x', () => {
     expect(constantOperand(expand(input('batch', 1, 3), ['batch', 5, 3]), 1)).toEqual([1, 5, 1]);
   });
+  it('expand to nothing is a slice', () => {
+    const y = expand(input(1, 3), [0, 3]);
+    expect(y.dims).toEqual([0, 3]);
+    expect(defined(y)).toEqual(['onnxformers.Slice']);
+  });
   it('slice: bounds at a known distance from the end', () => {
     const y = slice(input('seq', 7), { axes: [0, 1], starts: [-5, 2], ends: ['seq - 2', 7] });
     expect(constantOperand(y, 1)).toEqual([-5, 2]);
