@@ -28,9 +28,20 @@ export const reasons = defineReasons({
   headCountsUnknown: () => 'the numbers of heads must be known when the model is compiled',
   headCountsDiffer: ({ heads, kvHeads }: { readonly heads: number | string; readonly kvHeads: number | string }) =>
     `it needs as many key heads as query heads, got ${heads} query heads and ${kvHeads} key heads`,
-  headDimMultiple: ({ of, got }: { readonly of: number; readonly got: number | string }) =>
-    `head_dim ${got} is not a multiple of ${of}`,
-  zeroScale: () => 'it interprets a scale of 0 as the default scale',
+  /** Not a size that the kernel supports. */
+  sizeLimit: ({
+    size,
+    got,
+    limit,
+  }: {
+    readonly size: string;
+    readonly got: number | string;
+    readonly limit: string;
+    readonly multipleOf: number | undefined;
+  }) => `${size} must be ${limit}, got ${got}`,
+  /** The kernel refuses the feature, or computes it differently from its definition. */
+  featureLimit: ({ feature, outcome }: { readonly feature: string; readonly outcome: 'wrong' | 'fails' }) =>
+    outcome === 'fails' ? `it refuses ${feature}` : `with ${feature} its result is wrong`,
   /** Not a refusal: a note that the kernel can express the mask only as a tensor. */
   maskOverScores: ({ mask }: Mask) => `the mask becomes a tensor over all pairs of queries and keys: ${mask}`,
   keysOfOthers: () => 'keys and queries belong to different sequences',

@@ -15,13 +15,13 @@ const hints = defineReasons({
 /** Advice for every target of ONNX Runtime. */
 export function advise({ decision: { chosen, notes, refused } }: AdviceContext): readonly Reason[] {
   const why = refused.map(({ reason }) => reason);
-  const narrow = why.find(reasons.headDimMultiple.is);
+  const narrow = why.filter(reasons.sizeLimit.is).find(({ data }) => data.size === 'head_dim' && data.multipleOf !== undefined);
   const assumed = why.find(reasons.assumption.is);
   return [
     ...(notes.some((n) => reasons.maskOverScores.is(n) && n.data.kinds.includes(keyPaddingMask.class.name))
       ? [hints.lengthsInstead()]
       : []),
     ...(assumed ? [hints.assume({ assumption: assumed.data.assumption, holds: assumed.data.holds })] : []),
-    ...(narrow && chosen === 'decomposed' ? [hints.headDim({ of: narrow.data.of })] : []),
+    ...(narrow && chosen === 'decomposed' ? [hints.headDim({ of: narrow.data.multipleOf! })] : []),
   ];
 }

@@ -2,8 +2,7 @@
 import { operandOf } from '../ir/define-op';
 import { defineReasons } from '../lower/reason';
 import type { Target } from '../lower/target';
-import { standardAttention, takesTiledPath } from './cpu';
-import { transforms } from './dft';
+import { takesTiledPath } from './cpu';
 import { kernelTables } from './kernels.generated';
 import { defineTarget, rotary } from './table';
 
@@ -22,13 +21,12 @@ export const wasm: Target = defineTarget({
   table: kernelTables.wasm,
   special: {
     ...rotary,
-    DFT: transforms,
     'com.microsoft.MultiHeadAttention': { cost: (node) => (operandOf(node, 'attention_bias') ? 3 : 1) },
     'com.microsoft.GroupQueryAttention': {
       accepts: (node) => !takesTiledPath(node) || own.slowerThanPlain(),
       cost: (node) => (operandOf(node, 'attention_bias') ? 3.2 : 2),
     },
-    Attention: { accepts: standardAttention, cost: () => 3.5 },
+    Attention: { cost: () => 3.5 },
   },
   notes: [{ computes: 'float16', text: 'ops without a float16 kernel compute in float32, between casts' }],
 });
