@@ -33,13 +33,13 @@ const blockBudget: Readonly<Record<string, number>> = {
   rotaryEmbedding: 41,
   attentionBias: 40,
   mixer: 94,
-  attention: 107,
+  attention: 108.5,
   relu: 12,
   token: 24,
   vocab: 27,
   linformer: 60,
-  scaled_dot_product: 63,
-  local: 86,
+  scaled_dot_product: 64,
+  local: 86.5,
 };
 /** The same, gzipped, for the packages of blocks, for core and for everything. */
 const packageBudget = { blocks: 52, core: 150, everything: 186 };

@@ -108,21 +108,46 @@ function runPage(scratch: string, page: string): void {
   console.log(`the code of ${page} runs`);
 }
 
-/** The declarations must be self-contained: no DOM, no onnxruntime, no skipLibCheck. */
-function typeCheck(scratch: string, names: readonly string[]): void {
-  const text = names.map((name, i) => `import * as m${i} from '${name}';\nexport type M${i} = typeof m${i};\n`).join('');
-  // What files of core merge into the interfaces of others.
-  const merged = `import { GraphBuilder, type Value, isModule } from '@onnxformers/core';
+/** How consumers resolve packages: Node's own rules, in both module systems, and those of bundlers. */
+const resolutions = [
+  { module: 'node16', moduleResolution: 'node16', files: ['types.mts', 'types.cts'] },
+  { module: 'nodenext', moduleResolution: 'nodenext', files: ['types.mts', 'types.cts'] },
+  { module: 'esnext', moduleResolution: 'bundler', files: ['types.mts'] },
+];
+
+/**
+ * A consumer's program that uses every name of every subpath. What exists at run time must be declared, and the
+ * declarations must be self-contained: no DOM, no onnxruntime, no skipLibCheck.
+ */
+function typeCheck(scratch: string, imports: readonly Import[]): void {
+  const everyName = imports.map(({ name, exports }, i) => {
+    const names = exports.map((each) => `${each} as m${i}_${each}`);
+    const values = exports.map((each) => `m${i}_${each}`);
+    return `import { ${names.join(', ')} } from '${name}';\nexport const all${i} = [${values.join(', ')}] as readonly unknown[];\n`;
+  });
+  // What files of core merge into the interfaces of others; a block by its own path; an op by the path of all ops.
+  const program = `import { GraphBuilder, type Value, compile, isModule, targets } from '@onnxformers/core';
+    import { add } from '@onnxformers/core/ops';
+    import { nystrom } from '@onnxformers/attention/nystrom';
     const g = new GraphBuilder();
-    export const y: Value = g.ops.add(g.input('x', 'float32', ['n']), 1);
+    const x: Value = g.input('x', 'float32', ['n']);
+    export const y: Value = add(g.ops.add(x, 1), x);
     export const about = (m: unknown) => isModule(m) && m.about.kindDefinition?.summary.length;
+    const heads = ['float32', ['batch', 3, 'seq', 5]] as const;
+    export const model = compile(nystrom({ landmarks: 3 }), { target: targets.cpu, inputs: { q: heads, k: heads, v: heads } });
+    export const outputs: readonly string[] = model.signature.outputs.map((port) => port.name);
     // @ts-expect-error: there is no such op
-    g.ops.addition(y, 1);\n`;
-  writeFileSync(join(scratch, 'types.mts'), text + merged);
-  writeFileSync(join(scratch, 'types.cts'), text + merged);
+    g.ops.addition(y, 1);
+    // @ts-expect-error: a field of the block has another type
+    nystrom({ landmarks: 'three' });
+    // @ts-expect-error: there is no such field
+    nystrom({ landmark: 3 });\n`;
+  for (const file of ['types.mts', 'types.cts']) writeFileSync(join(scratch, file), everyName.join('') + program);
   const options = ['--noEmit', '--strict', '--skipLibCheck', 'false', '--target', 'es2022', '--lib', 'es2023', '--types', 'node'];
-  node(scratch, tool('typescript/bin/tsc'), ...options, '--module', 'nodenext', 'types.mts', 'types.cts');
-  console.log(`${names.length} subpaths type-checked as ESM and CommonJS`);
+  for (const { module, moduleResolution, files } of resolutions) {
+    node(scratch, tool('typescript/bin/tsc'), ...options, '--module', module, '--moduleResolution', moduleResolution, ...files);
+    console.log(`${imports.length} subpaths type-checked with moduleResolution ${moduleResolution}`);
+  }
 }
 
 const work = mkdtempSync(join(tmpdir(), 'check-packages-'));
@@ -140,7 +165,7 @@ try {
   const names = subpaths(scratch);
   const imports = importAll(scratch, names);
   startWorkers(scratch);
-  typeCheck(scratch, names);
+  typeCheck(scratch, imports);
   runPage(scratch, 'docs/guides/how-compilation-works.md');
   const sizes = await measure(scratch, imports);
   console.log(table(sizes));

@@ -3,19 +3,22 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   and,
+  blocks,
   causal,
   compile,
+  dilated,
   documents,
-  GraphBuilder,
-  interpret,
-  keyLengths,
+  globalTokens,
+  keyStarts,
   type Mask,
+  materialize,
   or,
+  prefix,
   slidingWindow,
+  type Tensor,
   targets,
-  type Value,
+  tensor,
 } from '../packages/core/src/index';
-import { materialize } from '../packages/core/src/lowering';
 import { inputsOf, zoo } from '../packages/onnxformers/src/index';
 import { drawGraphFile, pictureOf } from '../packages/onnxformers/src/picture/picture';
 import { root } from './pnpm.mjs';
@@ -62,46 +65,48 @@ const round = (n: number): number => Math.round(10 * n) / 10;
 const positions = 12;
 
 /** Which pairs a mask allows, query by query. */
-function pairsOf(mask: (g: GraphBuilder) => Mask<Value>): readonly boolean[][] {
-  const graph = new GraphBuilder();
-  const tensor = materialize(mask(graph), { graph, seq: positions, kvSeq: positions, queryOffset: undefined });
-  if (!tensor) throw new Error('the mask allows every pair');
-  graph.output('keep', tensor);
-  const { dims, data } = interpret(graph.finish(), {}).keep!;
-  const at = (i: number, j: number): number => (dims[2] === 1 ? 0 : i) * dims[3]! + (dims[3] === 1 ? 0 : j);
-  return Array.from({ length: positions }, (_, i) => Array.from({ length: positions }, (_, j) => data[at(i, j)] !== 0));
+function pairsOf(mask: Mask<Tensor>): readonly boolean[][] {
+  const { data } = materialize(mask, { seq: positions });
+  return Array.from({ length: positions }, (_, i) => Array.from({ length: positions }, (_, j) => data[i * positions + j] !== 0));
 }
 
-const int64 = (g: GraphBuilder, ...numbers: number[]): Value => g.number(numbers, 'int64');
-const shownMasks: readonly (readonly [name: string, code: string, mask: (g: GraphBuilder) => Mask<Value>])[] = [
-  ['causal', 'causal', () => causal],
-  ['window', 'slidingWindow({ left: 2, right: 2 })', () => slidingWindow({ left: 2, right: 2 })],
-  ['prefix', 'or(causal, keyLengths(prefix))', (g) => or(causal, keyLengths(int64(g, 5)))],
-  ['block diagonal, causal', 'and(documents(offsets), causal)', (g) => and(documents(int64(g, 0, 4, 9, 12)), causal)],
+const offsets = tensor('int64', [4], [0, 4, 9, 12]);
+const layout = tensor('bool', [1, 4, 4], [1, 0, 0, 1, 0, 1, 1, 0, 1, 0, 1, 0, 0, 1, 0, 1]);
+const shownMasks: readonly (readonly [name: string, code: string, mask: Mask<Tensor>])[] = [
+  ['causal', 'causal', causal],
+  ['window', 'slidingWindow({ left: 2, right: 2 })', slidingWindow({ left: 2, right: 2 })],
+  ['prefix', 'prefix(5)', prefix(5)],
+  ['block diagonal, causal', 'and(documents(offsets), causal)', and(documents(offsets), causal)],
+  ['dilated', 'dilated(3)', dilated(3)],
+  ['local and global', 'or(window, globalTokens(1))', or(slidingWindow({ left: 2, right: 2 }), globalTokens(1))],
+  ['blocks', 'blocks(layout, 3)', blocks(layout, 3)],
+  ['left padding, causal', 'and(keyStarts(starts), causal)', and(keyStarts(tensor('int64', [1], [4])), causal)],
 ];
 
-/** Four masks, queries downwards and keys to the right. */
+/** The masks in two rows, queries downwards and keys to the right. */
 export function masksPicture(): string {
-  const [cell, gap, top] = [14, 30, 52];
+  const [cell, gap, head] = [14, 30, 52];
   const side = positions * cell;
-  const width = shownMasks.length * (side + gap) + gap;
+  const columns = shownMasks.length / 2;
+  const width = columns * (side + gap) + gap;
   const parts = shownMasks.flatMap(([name, code, mask], at) => {
-    const left = gap + at * (side + gap);
+    const [left, top] = [gap + (at % columns) * (side + gap), Math.floor(at / columns) * (head + side)];
     const pairs = pairsOf(mask);
     const cells = [true, false].map((allowed) => {
       const squares = pairs.flatMap((row, i) =>
         row.flatMap((value, j) =>
-          value === allowed ? [`M${left + j * cell} ${top + i * cell}h${cell - 1}v${cell - 1}h${1 - cell}z`] : [],
+          value === allowed ? [`M${left + j * cell} ${top + head + i * cell}h${cell - 1}v${cell - 1}h${1 - cell}z`] : [],
         ),
       );
       return `<path class="${allowed ? 'yes' : 'no'}" d="${squares.join('')}"/>`;
     });
-    return [text(left, 22, name), text(left, 40, code, ' class="small"'), ...cells];
+    return [text(left, top + 22, name), text(left, top + 40, code, ' class="small"'), ...cells];
   });
+  const bottom = 2 * (head + side);
   return svg(
     'Masks: which query (row) may attend to which key (column)',
-    [width, top + side + 34],
-    [...parts, text(gap, top + side + 22, 'rows: queries · columns: keys · filled: may attend', ' class="small"')],
+    [width, bottom + 34],
+    [...parts, text(gap, bottom + 22, 'rows: queries · columns: keys · filled: may attend', ' class="small"')],
   );
 }
 

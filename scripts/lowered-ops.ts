@@ -84,7 +84,8 @@ type Call = Pick<Variant, 'module' | 'inputs' | 'layout'> & { readonly name: str
 function callsOf(example: Example): readonly Call[] {
   const { block, properties, inputs } = example;
   // Others only hand a mask on.
-  const readsMasks = ['pairs', 'rows'].includes(kindOf(example.module)!.masks);
+  const { masks } = kindOf(example.module)!;
+  const readsMasks = masks === 'pairs' || masks === 'byBlock';
   const variants = variantsOf(example).filter(({ name }) => !name || readsMasks);
   const calls = variants.map((variant): Call => ({ ...variant, name: variant.name || 'alone' }));
   const cached = block.kind === 'model' && properties.has('causal') && !('memory' in inputs);

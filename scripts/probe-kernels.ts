@@ -19,7 +19,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import type { KernelLimits } from '../packages/core/src/lower/kernel-limits';
 import { toBytes } from '../packages/core/src/onnx/encode';
 import type { OnnxGraph, OnnxNode } from '../packages/core/src/onnx/model';
@@ -376,6 +376,6 @@ async function fusionsOf(provider: Provider, version: string, cpu: Table | undef
 
 function versionOf({ name, env }: Provider): string {
   const installed = name === 'wasm' ? env.ONNXRUNTIME_WEB || 'onnxruntime-web' : env.ONNXRUNTIME_NODE || 'onnxruntime-node';
-  const main = createRequire(import.meta.url).resolve(installed);
-  return (JSON.parse(readFileSync(join(dirname(main), '../package.json'), 'utf8')) as { version: string }).version;
+  const about = readFileSync(join(resolve(root, 'node_modules', installed), 'package.json'), 'utf8');
+  return (JSON.parse(about) as { version: string }).version;
 }

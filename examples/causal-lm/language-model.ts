@@ -1,6 +1,7 @@
 // From a config to tokens: the same model compiled for one step at a time, and for a whole generation in one run.
 import { readFile } from 'node:fs/promises';
 import {
+  type Assumption,
   compile,
   generate,
   initialize,
@@ -22,7 +23,7 @@ export type Bytes = readonly number[];
 
 const ids = { ids: ['int64', ['batch', 'seq']] } as const;
 // The whole prompt is one call (prefill), which allows the kernel with a cache; see "assumptions" in docs/guides/how-compilation-works.md.
-const assumptions = ['prefill into empty cache'];
+const assumptions: readonly Assumption[] = ['prefill into empty cache'];
 
 /** The model of a config file. Unknown fields, wrong values and misspelt names are refused with their path. */
 export async function readModel(path: string | URL): Promise<LanguageModel> {

@@ -83,8 +83,16 @@ function describeWithin(x: unknown, depth: number): string {
   return `an object with ${keys.length ? keys.slice(0, 6).join(', ') + (keys.length > 6 ? ', …' : '') : 'no keys'}`;
 }
 
+/** Words whose meaning says more than their letters: a gpu is not a cpu. */
+const meant: Readonly<Record<string, readonly string[]>> = { gpu: ['cuda', 'webgpu'] };
+
 /** The candidate nearest to `word` (edit distance), if one is near enough to be what was meant. */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
+  const synonyms = Object.hasOwn(meant, word.toLowerCase()) ? meant[word.toLowerCase()] : undefined;
+  if (synonyms) {
+    const all = [...candidates];
+    return synonyms.find((each) => all.includes(each));
+  }
   let best: string | undefined;
   let least = Math.max(2, Math.floor(word.length / 3)) + 1;
   for (const candidate of candidates) {
@@ -106,6 +114,19 @@ function editDistance(a: string, b: string): number {
     row = next;
   }
   return row[b.length]!;
+}
+
+/** Throws   ConfigError when a value is not one of these words; it suggests the nearest one */
+export function checkWord(path: string, value: unknown, words: readonly string[]): void {
+  if (words.includes(value as string)) return;
+  const near = typeof value === 'string' ? nearest(value, words) : undefined;
+  throw new ConfigError({
+    path,
+    problem: 'wrong value',
+    expected: words.map((word) => `"${word}"`).join(' or '),
+    got: describe(value),
+    ...(near !== undefined && { hint: `Did you mean "${near}"?` }),
+  });
 }
 
 /** The error for an unknown option. */

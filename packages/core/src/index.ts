@@ -6,9 +6,9 @@ export type {
   AnyBlock,
   Block,
   BlockDefinition,
+  BlockOptions,
   BuildContext,
   ConfigIn,
-  HandConfig,
   KindModule,
   MaskKinds,
   NameIn,
@@ -52,6 +52,7 @@ export {
 } from './error';
 export * from './explain/index';
 export { interpret } from './interpret/interpret';
+export { type Assumption, assumptions } from './ir/assumption';
 export type { TensorType } from './ir/define-op';
 export {
   type DeclaredRole,
@@ -66,25 +67,34 @@ export {
 export { dropout } from './layers/dropout';
 export { embedding } from './layers/embedding';
 export { type LinearOptions, linear } from './layers/linear';
-export { assumptions } from './lower/assumption';
 export type { FeatureOutcome, KernelLimits } from './lower/kernel-limits';
 export type { SizeLimit } from './lower/size-limit';
 export type { AdviceContext, Forecast, Kernel, Machine, Target } from './lower/target';
 export {
   and,
+  blocks,
   causal,
+  causalFromTopLeft,
   comparesPositions,
   dense,
+  dilated,
+  documentIds,
   documents,
+  type GlobalTokens,
+  globalTokens,
   keyLengths,
   keyPadding,
+  keyStarts,
   type Mask,
   type MaskKind,
+  type MaterializeSizes,
+  materialize,
   none,
   not,
   or,
   type PrefixTokens,
   padStart,
+  prefix,
   printMask,
   slidingWindow,
   type WindowBounds,
@@ -99,8 +109,8 @@ export {
   type KindDefinition,
   kindOf,
   kinds,
-  type OpenSize,
-  openSizes,
+  type UnsetSize,
+  unsetSizes,
 } from './module/kinds';
 export {
   type AnyModule,

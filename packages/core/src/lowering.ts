@@ -24,7 +24,6 @@ export { defineReasons, type Reason, type ReasonData } from './lower/reason';
 export { reasons } from './lower/reasons';
 export { type Get, type Match, type MatchContext, type Outcome, type Refusal, type Rule, refuse, rule } from './lower/rule';
 export {
-  anyKey,
   defineMask,
   type ExpressedMask,
   type ExpressOptions,
@@ -44,11 +43,13 @@ export {
   mapMask,
   maskKinds,
   masksIn,
-  materialize,
+  maskTensor,
   type Pair,
   type Place,
-  type SomeKeyOptions,
-  someKey,
+  type QueryHasKeyOptions,
+  type QueryPlace,
+  queryHasKey,
+  rowHasKey,
   type Truth,
 } from './mask/index';
 export { maskedScore } from './ops/attend-definition';

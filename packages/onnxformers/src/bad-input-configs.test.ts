@@ -17,6 +17,21 @@ describe('configs', () => {
       },
     ],
     [
+      'the name of an option in another library',
+      lm({ num_attention_heads: 3 }, mixer),
+      { problem: 'unknown field "num_attention_heads"', hint: /^Did you mean "heads"\? Fields: dim, heads, kvHeads, / },
+    ],
+    [
+      'the same in camel case',
+      lm({ hiddenSize: 32 }),
+      { path: 'causal_lm', problem: 'unknown field "hiddenSize"', hint: /^Did you mean "dim"\? Fields: / },
+    ],
+    [
+      'the name of an option in another library, which another block has',
+      lm({ num_attention_heads: 3 }),
+      { path: 'causal_lm', hint: /^Here it is called "heads", a field of other blocks\. Fields: dim, / },
+    ],
+    [
       'a wrong value',
       lm({ heads: 'x' }, mixer),
       {

@@ -120,6 +120,18 @@ describe('explain', () => {
       { dtype: 'float16', machine: { sm: 75, cudnn: 'none' }, inputs: { ...rows, lengths: ['int64', ['batch']] } },
       ['installCudnn', 'packedSparesTensor', 'alignedLength'],
     ],
+    [
+      'a dense mask',
+      {},
+      { target: targets.cpu, inputs: { ...rows, pairs: ['bool', [1, 1, 'seq', 'seq'], 'denseMask'] } },
+      ['structureInstead'],
+    ],
+    [
+      'a packed batch where only padded ones have a kernel',
+      {},
+      { target: targets.cpu, layout: 'packed', inputs: { x: ['float32', ['tokens', dim]], lengths: ['int64', ['batch']] } },
+      ['paddedInstead'],
+    ],
   ] as const)('advises on %s', (_, mixer, options, codes) => {
     const { blocks } = explained(encoder(mixer), options as never);
     const hints = blocks.flatMap((b) => b.ops.flatMap((o) => o.hints));

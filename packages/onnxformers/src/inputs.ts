@@ -1,5 +1,5 @@
 // The inputs of a block that is compiled by itself, from its config.
-import { type AnyModule, blockInputs, type CompileOptions, ConfigError, describe, kindOf, openSizes } from '@onnxformers/core';
+import { type AnyModule, blockInputs, type CompileOptions, ConfigError, describe, kindOf, unsetSizes } from '@onnxformers/core';
 
 /**
  * The option `inputs` of `compile` for a block: `ids` int64 for a model with an embedding, `x` float32 for others, `memory` if there is cross attention. Sizes
@@ -12,11 +12,11 @@ import { type AnyModule, blockInputs, type CompileOptions, ConfigError, describe
 export function inputsOf(module: AnyModule): CompileOptions['inputs'] {
   const inputs = Object.entries(blockInputs(module));
   const anySize: readonly string[] = kindOf(module)?.anySize ?? [];
-  const open = openSizes.filter((size) => !anySize.includes(size) && inputs.some(([, { dims }]) => dims.includes(size)));
-  if (open.length)
+  const unset = unsetSizes.filter((size) => !anySize.includes(size) && inputs.some(([, { dims }]) => dims.includes(size)));
+  if (unset.length)
     throw new ConfigError({
       path: 'inputs',
-      problem: `the config does not determine the sizes of the inputs: ${open.join(', ')}`,
+      problem: `the config does not determine the sizes of the inputs: ${unset.join(', ')}`,
       expected: "inputs such as { x: ['float32', ['batch', 'seq', 64]] }",
       got: describe(module),
       hint: `Its inputs: ${inputs.map(([name, { dtype, dims }]) => `${name} ${dtype} [${dims.join(', ')}]`).join(', ')}`,

@@ -1,18 +1,26 @@
 // Small attentions of all kinds, for tests of rules and targets.
 import {
   and,
+  blocks,
   causal,
+  causalFromTopLeft,
   type Dim,
   type DType,
   dense,
+  dilated,
+  documentIds,
+  globalTokens,
   type InputType,
   keyLengths,
   keyPadding,
+  keyStarts,
   linear,
   module,
   type NDArray,
   none,
+  or,
   padded,
+  prefix,
   slidingWindow,
   splitHeads,
   type Tensor,
@@ -69,6 +77,23 @@ export const attendCases: readonly AttendCase[] = [
   { name: 'encoder, grouped', heads: 6, options: () => ({ mask: none }) },
   { name: 'encoder, grouped, lengths', heads: 6, inputs: lengths, options: (i) => ({ mask: byLengths(i) }) },
   { name: 'encoder, window', options: () => ({ mask: slidingWindow({ left: 2, right: 1 }) }) },
+  { name: 'encoder, left padding', inputs: { starts: ['int64', ['batch']] }, options: (i) => ({ mask: keyStarts(i.starts!) }) },
+  { name: 'encoder, prefix', inputs: lengths, options: (i) => ({ mask: prefix(i.lengths!) }) },
+  {
+    name: 'encoder, document ids',
+    heads: 6,
+    inputs: { ids: ['int64', ['batch', 'seq']] },
+    options: (i) => ({ mask: and(causal, documentIds(i.ids!)) }),
+  },
+  {
+    name: 'encoder, blocks',
+    inputs: { layout: ['bool', [2, 3, 3]] },
+    options: (i) => ({ mask: blocks(i.layout!, 3) }),
+  },
+  {
+    name: 'encoder, dilated window with global tokens',
+    options: () => ({ mask: or(and(slidingWindow({ left: 4, right: 2 }), dilated(2)), globalTokens(1)) }),
+  },
   { name: 'encoder, narrow values', valueDim: 5, options: () => ({ mask: none }) },
   { name: 'encoder, projected', projected: true, options: () => ({ mask: none }) },
   { name: 'encoder, projected, lengths', projected: true, inputs: lengths, options: (i) => ({ mask: byLengths(i) }) },
@@ -81,6 +106,8 @@ export const attendCases: readonly AttendCase[] = [
   { name: 'causal, grouped, lengths', heads: 6, inputs: lengths, options: (i) => ({ mask: and(causal, byLengths(i)) }) },
   { name: 'causal, odd heads', headDim: 5, options: () => ({ mask: causal }) },
   { name: 'causal, fewer queries', kvSeq: 'kv', options: () => ({ mask: causal }) },
+  { name: 'causal from the top left, fewer queries', heads: 6, kvSeq: 'kv', options: () => ({ mask: causalFromTopLeft }) },
+  { name: 'causal from the top left', options: () => ({ mask: causalFromTopLeft }) },
   { name: 'causal, one query', seq: 1, kvSeq: 'kv', options: () => ({ mask: causal }) },
   {
     name: 'causal, bias',
@@ -192,6 +219,8 @@ export function feedsOf(c: AttendCase): Readonly<Record<string, NDArray>> {
   const feeds = Object.entries(inputsOf(c)).map(([name, [dtype, dims]]) => {
     const random = randomArray(name, dims.map(of), dtype);
     const with_ = (values: Iterable<number>): NDArray => ({ ...random, data: Float64Array.from(values) });
+    if (name === 'starts') return [name, with_([2, 0, of('seq')])];
+    if (name === 'ids') return [name, with_(random.data.map((_, i) => Math.floor((i % 7) / 3) - (i > 16 ? 1 : 0)))];
     if (name === 'lengths') return [name, with_([4, 0, of(c.kvSeq ?? 'seq')])];
     if (name === 'pastLengths') return [name, with_(pastLengths)];
     if (name === 'positions') return [name, with_(random.data.map((_, i) => (5 * i) % 11))];

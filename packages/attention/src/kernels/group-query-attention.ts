@@ -189,7 +189,11 @@ function windowOf(mask: Mask<Value>, q: Value): Window | Reason {
 }
 
 // Why the kernel cannot compute this attention in any variant.
-function objection({ operands, attrs }: Node<AttendAttrs>, caches: Caches | undefined, around: MatchContext): Reason | undefined {
+function objection(
+  { operands, attrs }: Node<AttendAttrs>,
+  caches: Caches | undefined,
+  context: MatchContext,
+): Reason | undefined {
   const { q, k, v, queryOffset, noise } = attendParts(operands, attrs);
   if (typeof q.dims[1] !== 'number' || typeof k.dims[1] !== 'number') return reasons.headCountsUnknown();
   const headDim = k.dims[3]!;
@@ -199,7 +203,7 @@ function objection({ operands, attrs }: Node<AttendAttrs>, caches: Caches | unde
   if (queryOffset && !(fixed && appended(caches.key).pastLengths === queryOffset)) return own.offsetOfCache();
   if (!queryOffset && fixed) return own.offsetMissing();
   if (!caches && q.dims[2] !== k.dims[2]) return own.lengthsDiffer();
-  if (caches && q.dims[2] !== 1 && q.dims[0] !== 1 && !around.assumes(emptyCache))
+  if (caches && q.dims[2] !== 1 && q.dims[0] !== 1 && !context.assumes(emptyCache))
     return reasons.assumption({
       assumption: emptyCache,
       without: 'with a cache it accepts several new tokens in one call only for a batch of 1',
@@ -217,16 +221,16 @@ interface Form {
   readonly turns?: Rotation | undefined;
 }
 
-function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
+function match(node: Node<AttendAttrs>, context: MatchContext): Outcome {
   const { q, k, v, queryOffset, sinks, mask } = attendParts(node.operands, node.attrs);
   const window = windowOf(mask, q);
   if (!('seen' in window)) return refuse(window);
   const { seen } = window;
   const caches = cachesOf(k, v);
-  const why = objection(node, caches, around);
+  const why = objection(node, caches, context);
   if (why) return refuse(why);
   const [newKeys, newValues] = caches ? [appended(caches.key).rows, appended(caches.value).rows] : [k, v];
-  const turning = rotation(q, newKeys, { queryOffset, cached: caches !== undefined, count: k.dims[2]! }, around);
+  const turning = rotation(q, newKeys, { queryOffset, cached: caches !== undefined, count: k.dims[2]! }, context);
   const ways = ({ variant, turns }: Form): Match[] => [
     made(node, { caches, newKeys, newValues, seen }, { ...(variant && { variant }), turns }),
     ...(sinks
@@ -301,9 +305,9 @@ function rotation(
   q: Value,
   k: Value,
   o: Places & { readonly cached: boolean },
-  around: MatchContext,
+  context: MatchContext,
 ): Rotation | Refusal | undefined {
-  const found = rotationOf(q, k, o, around);
+  const found = rotationOf(q, k, o, context);
   if (!found || 'refused' in found || !o.cached || typeof o.count === 'number') return found;
   return refuse(own.growingTables());
 }

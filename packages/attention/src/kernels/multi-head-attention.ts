@@ -135,20 +135,20 @@ function repeated(rows: Value, kvHeads: number, times: number): Value {
 }
 
 // All variants: with the mask as the kernel expresses it, or as a bias; with the biases of the projections, or without.
-function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
+function match(node: Node<AttendAttrs>, context: MatchContext): Outcome {
   const reading = readAttend(node);
   const why = objection(reading, node.attrs);
   if (why) return refuse(why);
   const { q, k, v } = reading.parts;
   const [heads, kvHeads] = [q.dims[1] as number, k.dims[1] as number];
   const shared = heads !== kvHeads;
-  const projections = shared ? undefined : biasedProjections([q, k, v], around);
+  const projections = shared ? undefined : biasedProjections([q, k, v], context);
   const mask = ownMask(reading);
   // Providers align a causal mask over keys of another number differently, and some have no lengths.
   const doubtful = !('refused' in mask) && (mask.lengths || (mask.causal && reading.lengthsDiffer));
   const masks = 'refused' in mask ? [undefined] : doubtful ? [mask, undefined] : [mask];
   const ways = masks.flatMap((mask) =>
-    (projections ? [projections, undefined] : [undefined]).map((p) => made(node, reading, { mask, projections: p }, around)),
+    (projections ? [projections, undefined] : [undefined]).map((p) => made(node, reading, { mask, projections: p }, context)),
   );
   return [
     ...(shared ? [refuse(reasons.headCountsDiffer({ heads, kvHeads }))] : []),
@@ -158,7 +158,7 @@ function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
 }
 
 // One variant of the kernel, for an attention that it can compute.
-function made(node: Node<AttendAttrs>, reading: Reading, { mask, projections }: Form, around: MatchContext): Match {
+function made(node: Node<AttendAttrs>, reading: Reading, { mask, projections }: Form, context: MatchContext): Match {
   const { parts } = reading;
   const { ops } = node.graph;
   const [heads, kvHeads] = [parts.q.dims[1] as number, parts.k.dims[1] as number];
@@ -175,13 +175,13 @@ function made(node: Node<AttendAttrs>, reading: Reading, { mask, projections }: 
       return apply(MultiHeadAttention, { query, key, value, ...optional }, attrs)[0]!;
     };
     if (!mask) {
-      const { asBias, finish } = scoreMask(reading, get, around);
+      const { asBias, finish } = scoreMask(reading, get, context);
       return [finish(attend(undefined, asBias(bias, rows[0]!.dtype), undefined), heads)];
     }
     const lengths = mask.lengths && get(mask.lengths);
     const y = attend(lengths && ops.cast(lengths, 'int32'), bias, mask.causal ? 1 : undefined);
     // For a sequence without keys the kernel returns the mean of all values; the definition returns 0.
-    const empty = lengths && !assumedNonEmpty(mask.lengths!, around);
+    const empty = lengths && !assumedNonEmpty(mask.lengths!, context);
     return [
       empty
         ? zeroFullyMasked(ops.reshape(ops.greaterOrEqual(lengths, 1), [lengths.dims[0]!, 1, 1, 1]), y, heads)

@@ -102,7 +102,7 @@ function objection(
 }
 type Documents = NonNullable<MaskFeatures<Value>['documents']>;
 
-function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
+function match(node: Node<AttendAttrs>, context: MatchContext): Outcome {
   const parts = attendParts(node.operands, node.attrs);
   if (!maskKinds(parts.mask).includes('documents')) return undefined;
   const mask = expressedBy(parts.mask, { documents: true });
@@ -111,7 +111,7 @@ function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
   const why = objection(parts, node.attrs, packed);
   if (why) return refuse(why);
   const { q, k, v } = parts;
-  const projections = biasedProjections([q, k, v], around, tokens);
+  const projections = biasedProjections([q, k, v], context, tokens);
   return [...(projections ? [made(node, [q, k, v], packed, projections)] : []), made(node, [q, k, v], packed)];
 }
 

@@ -128,7 +128,7 @@ const own = defineReasons({
 });
 
 /** Attend with its two appends to pools → PagedAttention. */
-export const usePagedAttention = rule('Attend(PagedAppend) → PagedAttention', Attend, (node, around) => {
+export const usePagedAttention = rule('Attend(PagedAppend) → PagedAttention', Attend, (node, context) => {
   const { ops } = node.graph;
   const { q, k, v, queryOffset, bias, sinks, noise, mask } = attendParts(node.operands, node.attrs);
   const [keys, values] = [madeBy(k, ops.PagedAppend), madeBy(v, ops.PagedAppend)];
@@ -142,7 +142,7 @@ export const usePagedAttention = rule('Attend(PagedAppend) → PagedAttention', 
   const { pool, pastLengths, table } = ofKeys;
   if (queryOffset !== pastLengths || ofValues.pastLengths !== pastLengths || ofValues.table !== table)
     return refuse(own.offsetOfPools());
-  if (around.uses(k) !== 1 || around.uses(v) !== 1) return refuse(own.poolsRead());
+  if (context.uses(k) !== 1 || context.uses(v) !== 1) return refuse(own.poolsRead());
   const [heads, kvHeads] = [q.dims[1], k.dims[1]];
   if (typeof heads !== 'number' || typeof kvHeads !== 'number') return refuse(reasons.headCountsUnknown());
   const attrs: PagedAttentionAttrs = {

@@ -41,7 +41,7 @@ const own = defineReasons({
 });
 
 /** The rotary embedding of queries and new keys: undefined if there is none, refused if the kernel would rotate them differently. */
-export function rotationOf(q: Value, k: Value, places: Places, around: MatchContext): Rotation | Refusal | undefined {
+export function rotationOf(q: Value, k: Value, places: Places, context: MatchContext): Rotation | Refusal | undefined {
   const { ops } = q.graph;
   const [ofQuery, ofKey] = [madeBy(q, ops.RotaryEmbedding), madeBy(k, ops.RotaryEmbedding)];
   if (!ofQuery && !ofKey) return undefined;
@@ -64,7 +64,7 @@ export function rotationOf(q: Value, k: Value, places: Places, around: MatchCont
   return {
     q: still.x,
     k: stillKey.x,
-    absorbs: [q, k].filter((turned) => around.uses(turned) === 1),
+    absorbs: [q, k].filter((turned) => context.uses(turned) === 1),
     interleaved: ofQuery.attrs.interleaved === 1,
     tables: (get) => [table(cos, get), table(sin, get)],
   };

@@ -12,10 +12,10 @@ import {
   mapMask,
   maskedScore,
   maskKinds,
-  materialize,
+  maskTensor,
+  queryHasKey,
   type Reason,
   reasons,
-  someKey,
 } from '@onnxformers/core/lowering';
 import { toHeads } from './rows';
 
@@ -55,7 +55,7 @@ export function zeroFullyMasked(sees: Value, rows: Value, heads: number): Value 
 }
 
 /** The mask of an Attend as a tensor. */
-export function scoreMask({ parts }: Reading, get: Get, around: MatchContext): ScoreMask {
+export function scoreMask({ parts }: Reading, get: Get, context: MatchContext): ScoreMask {
   const { q, k, queryOffset } = parts;
   const mask: Mask<Value> = mapMask(parts.mask, get);
   const frame: MaskFrame = {
@@ -64,8 +64,8 @@ export function scoreMask({ parts }: Reading, get: Get, around: MatchContext): S
     kvSeq: k.dims[2]!,
     queryOffset: queryOffset && get(queryOffset),
   };
-  const keep = materialize(mask, frame);
-  const some = keep ? someKey(mask, frame, keep, { nonEmpty: (lengths) => assumedNonEmpty(lengths, around) }) : true;
+  const keep = maskTensor(mask, frame);
+  const some = keep ? queryHasKey(mask, frame, keep, { nonEmpty: (lengths) => assumedNonEmpty(lengths, context) }) : true;
   const { ops } = frame.graph;
   return {
     asBias(bias, dtype) {
@@ -82,9 +82,9 @@ export function scoreMask({ parts }: Reading, get: Get, around: MatchContext): S
 const everyPair = (x: Value, { seq, kvSeq }: MaskFrame): Value => x.graph.ops.expand(x, [x.dims[0]!, x.dims[1]!, seq, kvSeq]);
 
 /** True for lengths that are at least 1 by an assumption: only for inputs with the role of lengths, which the runner checks. */
-export function assumedNonEmpty({ leaf, graph }: Value, around: MatchContext): boolean {
+export function assumedNonEmpty({ leaf, graph }: Value, context: MatchContext): boolean {
   const role = leaf?.kind === 'input' ? graph.root.roles.get(leaf.name) : undefined;
-  return (role === 'lengths' || role === 'memoryLengths') && around.assumes('no empty sequences');
+  return (role === 'lengths' || role === 'memoryLengths') && context.assumes('no empty sequences');
 }
 
 /** The note for a mask that becomes a tensor over all scores. */

@@ -34,27 +34,28 @@ function objection({ parts: { q, k, sinks, noise } }: Reading): Reason | undefin
 /** A mask as the kernel expresses it. */
 interface OwnMask {
   readonly causal: boolean;
+  readonly causalFromTopLeft?: true | undefined;
 }
 
 // The mask as the kernel expresses it, or why it cannot express it.
 function ownMask({ parts, options, lengthsDiffer }: Reading): OwnMask | Refusal {
-  const mask = expressedBy(parts.mask, { causal: true }, options);
+  const mask = expressedBy(parts.mask, { causal: true, causalFromTopLeft: true }, options);
   if (mask.inexpressible !== undefined) return refuse(reasons.maskNotExpressible(mask.inexpressible));
-  if (mask.causal && lengthsDiffer) return refuse(own.causalAlignment());
+  if (mask.causal && (lengthsDiffer || mask.causalFromTopLeft)) return refuse(own.causalAlignment());
   if (parts.queryOffset) return refuse(reasons.lacks({ feature: 'query offset' }));
   return mask;
 }
 
 // With the mask as attributes of the kernel, otherwise as a tensor over all scores.
-function match(node: Node<AttendAttrs>, around: MatchContext): Outcome {
+function match(node: Node<AttendAttrs>, context: MatchContext): Outcome {
   const reading = readAttend(node);
   const why = objection(reading);
   if (why) return refuse(why);
   const mask = ownMask(reading);
-  return 'refused' in mask ? [mask, made(node, reading, around)] : made(node, reading, around, mask);
+  return 'refused' in mask ? [mask, made(node, reading, context)] : made(node, reading, context, mask);
 }
 
-function made(node: Node<AttendAttrs>, reading: Reading, around: MatchContext, mask?: OwnMask): Match {
+function made(node: Node<AttendAttrs>, reading: Reading, context: MatchContext, mask?: OwnMask): Match {
   const { parts } = reading;
   const [seq, kvSeq] = [parts.q.dims[2]!, parts.k.dims[2]!];
   const emit = (get: Get) => {
@@ -64,14 +65,14 @@ function made(node: Node<AttendAttrs>, reading: Reading, around: MatchContext, m
     const bias = parts.bias && get(parts.bias);
     const { scale, softcap } = node.attrs;
     const heads = parts.q.dims[1] as number;
-    const { asBias, finish, seen } = mask ? noMask : scoreMask(reading, get, around);
+    const { asBias, finish, seen } = mask ? noMask : scoreMask(reading, get, context);
     const { weights } = node.attrs;
     const attrs = {
       q_num_heads: heads,
       kv_num_heads: parts.k.dims[1] as number,
       scale,
       softcap,
-      is_causal: mask?.causal ? 1 : undefined,
+      is_causal: mask?.causal || mask?.causalFromTopLeft ? 1 : undefined,
       qk_matmul_output_mode: weights && 3,
       outputs: weights ? 4 : 1,
     };

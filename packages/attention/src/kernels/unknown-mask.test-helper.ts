@@ -4,17 +4,17 @@ import { defineMask } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 
 const prefixMask = defineMask<never, { readonly length: number }>({
-  name: 'prefix',
+  name: 'ownPrefix',
   comparesPositions: true,
   allows: ({ options: { length } }, { from, to }) => to.position < length || to.position <= from.position,
   tensor: ({ options: { length } }, at) =>
     ops.logicalOr(ops.less(at.keyPositions(), length), ops.lessOrEqual(at.keyPositions(), at.queryPositions())),
 });
 /** The first `length` keys of a sequence, and those up to the query's position. */
-export const prefix = (length: number): Mask<never> => prefixMask({ options: { length } });
+export const ownPrefix = (length: number): Mask<never> => prefixMask({ options: { length } });
 
 const dilatedMask = defineMask<never, { readonly step: number }>({
-  name: 'dilated',
+  name: 'ownDilated',
   comparesPositions: true,
   allows: ({ options: { step } }, { from, to }) => (from.position - to.position) % step === 0,
   tensor({ options: { step } }, at) {
@@ -23,14 +23,14 @@ const dilatedMask = defineMask<never, { readonly step: number }>({
   },
 });
 /** Keys at a distance that is a multiple of `step`. */
-export const dilated = (step: number): Mask<never> => dilatedMask({ options: { step } });
+export const ownDilated = (step: number): Mask<never> => dilatedMask({ options: { step } });
 
 /** The same in plain loops, for queries at the end of the keys, of which there are `surplus` more. */
-export const prefixAllows =
+export const ownPrefixAllows =
   (length: number, surplus = 0) =>
   (i: number, j: number): boolean =>
     j < length || j <= i + surplus;
-export const dilatedAllows =
+export const ownDilatedAllows =
   (step: number, surplus = 0) =>
   (i: number, j: number): boolean =>
     Math.abs(i + surplus - j) % step === 0;

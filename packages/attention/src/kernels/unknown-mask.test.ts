@@ -37,19 +37,19 @@ import { scaledDotProduct } from '../softmax/scaled-dot-product';
 import { local, useBlocks } from '../sparse/local';
 import { attendCases, feedsOf, inputsOf, modelOf, sizes, tensorsOf } from './attend-cases.test-helper';
 import { kernels } from './index';
-import { dilated, dilatedAllows, prefix, prefixAllows } from './unknown-mask.test-helper';
+import { ownDilated, ownDilatedAllows, ownPrefix, ownPrefixAllows } from './unknown-mask.test-helper';
 
 web.env.wasm.numThreads = 1;
 const runtimes = { cpu: node, wasm: web, 'portable-21': node } as unknown as Readonly<Record<string, Ort>>;
 const rules = [...kernels, useBlocks];
 const unknown: readonly (readonly [string, Mask<never>])[] = [
-  ['prefix', prefix(3)],
-  ['dilated', dilated(2)],
+  ['ownPrefix', ownPrefix(3)],
+  ['ownDilated', ownDilated(2)],
 ];
 
 describe.each([
-  ['prefix', prefix(3), prefixAllows(3, 4)],
-  ['dilated', dilated(2), dilatedAllows(2, 4)],
+  ['ownPrefix', ownPrefix(3), ownPrefixAllows(3, 4)],
+  ['ownDilated', ownDilated(2), ownDilatedAllows(2, 4)],
 ] as const)('%s, in its definition', (_, mask, allows) => {
   const feeds = { q: randomArray('q', [2, 4, 7, 3]), k: randomArray('k', [2, 2, 11, 3]), v: randomArray('v', [2, 2, 11, 5]) };
   const expected = (allowed: (i: number, j: number) => boolean): NDArray =>

@@ -28,7 +28,7 @@ function prepared(c: (typeof attendCases)[number]) {
   const module = modelOf(c);
   const { byName, of } = randomParameters(module);
   const weights = new Map(Object.entries(byName).map(([name, array]) => [name, toTensor(array)]));
-  const assumptions = ['prefill into empty cache'];
+  const assumptions = ['prefill into empty cache'] as const;
   const model = compile(module, { target: targets.webgpu, rules: kernels, weights, inputs: inputsOf(c), assumptions });
   return { model, parameters: of };
 }

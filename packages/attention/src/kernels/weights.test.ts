@@ -26,7 +26,7 @@ const runtimes = { cpu: node, wasm: web } as unknown as Readonly<Record<string, 
 function compiled(c: AttendCase, target: Target, machine: Machine = {}, dtype: 'float32' | 'float16' = 'float32') {
   const model = modelOf(c, { weights: true });
   const weights = Object.entries(randomParameters(model).byName).map(([name, array]) => [name, toTensor(array)] as const);
-  const assumptions = ['prefill into empty cache'];
+  const assumptions = ['prefill into empty cache'] as const;
   return compile(model, {
     weights: new Map(weights),
     target,

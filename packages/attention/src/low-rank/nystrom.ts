@@ -158,10 +158,10 @@ export const nystrom = defineBlock({
       const exact = (): Value => attend(rows.q, rows.k, v, { mask, ...biasFor(seq, ctx) });
       const approximate = (): Value => {
         const start = causal ? { keys: { layout: padded, queryOffset: ops.fill(q, [batch], 0, 'int64') } } : {};
-        const around = { mask, ...start, ...(ctx.bias && { bias: ctx.bias }) };
+        const ctxOfKeys = { mask, ...start, ...(ctx.bias && { bias: ctx.bias }) };
         return c.float64
-          ? ops.cast(throughLandmarks(wide(rows), wideBias(around), c), q.dtype)
-          : throughLandmarks(rows, around, c);
+          ? ops.cast(throughLandmarks(wide(rows), wideBias(ctxOfKeys), c), q.dtype)
+          : throughLandmarks(rows, ctxOfKeys, c);
       };
       const y = whereShort(q, [seq, kvSeq], landmarks, exact, approximate);
       const skip = weight && convolved(keep && !compat ? zeroed(v, keep) : v, weight, q);
@@ -180,7 +180,7 @@ interface Rows {
 }
 
 /** The mask and bias for the attention of query landmarks to keys. */
-type Around = Parameters<typeof attend>[3];
+type AttendContext = Parameters<typeof attend>[3];
 
 interface LandmarkOptions extends PseudoInverseOptions {
   readonly landmarks: number;
@@ -216,7 +216,10 @@ const wide = ({ q, k, v, ...keep }: Rows): Rows => ({
   v: ops.cast(v, 'float64'),
   ...keep,
 });
-const wideBias = ({ bias, ...around }: Around): Around => ({ ...around, ...(bias && { bias: ops.cast(bias, 'float64') }) });
+const wideBias = ({ bias, ...rest }: AttendContext): AttendContext => ({
+  ...rest,
+  ...(bias && { bias: ops.cast(bias, 'float64') }),
+});
 
 /** One of two results, by whether either size is at most `limit`; selected at run time if that is not known. */
 function whereShort(near: Value, sizes: readonly Dim[], limit: number, yes: () => Value, no: () => Value): Value {
@@ -234,13 +237,13 @@ function whereShort(near: Value, sizes: readonly Dim[], limit: number, yes: () =
  * In a short sequence, with at most as many real positions as landmarks, each landmark is one position. So its exact attention
  * follows from the same products: with few keys, q attends to the keys themselves; with few queries, each query uses the result of its landmark.
  */
-function throughLandmarks({ q, k, v, qKeep, kKeep }: Rows, ctx: Around, o: LandmarkOptions): Value {
+function throughLandmarks({ q, k, v, qKeep, kKeep }: Rows, ctx: AttendContext, o: LandmarkOptions): Value {
   const count = o.landmarks;
   const [ofQueries, ofKeys] = [qKeep && segmentsOf(qKeep, count), kKeep && segmentsOf(kKeep, count)];
   // 0 times NaN would be NaN.
   const ql = segmentMeans(qKeep ? zeroed(q, qKeep) : q, count, ofQueries);
   const kl = perQueryHead(segmentMeans(k, count, ofKeys), q);
-  const around = attend(ql, k, v, { ...ctx, ...biasFor(count, ctx) });
+  const ofLandmarks = attend(ql, k, v, { ...ctx, ...biasFor(count, ctx) });
   const short = [ofQueries, ofKeys].filter((s) => s !== undefined).map((s) => s.short);
   const scores = similarities(ql, kl);
   // With empty landmarks there is no inverse; a matrix of equal elements 1 / n is its own pseudo-inverse.
@@ -251,11 +254,11 @@ function throughLandmarks({ q, k, v, qKeep, kKeep }: Rows, ctx: Around, o: Landm
         scores,
       )
     : scores;
-  const mixed = ops.cast(ops.matmul(pseudoInverse(K, o), ops.cast(around, K.dtype)), q.dtype);
+  const mixed = ops.cast(ops.matmul(pseudoInverse(K, o), ops.cast(ofLandmarks, K.dtype)), q.dtype);
   const y = ofKeys ? overLandmarks(q, kl, v, mixed, ofKeys, ctx) : attend(q, kl, mixed, { mask: none });
   // In self attention, few queries mean few keys.
   if (!ofQueries || qKeep === kKeep) return y;
-  const own = ops.matmul(ops.swapLast(ops.cast(ops.unsqueeze(ofQueries.member, [1]), q.dtype)), around);
+  const own = ops.matmul(ops.swapLast(ops.cast(ops.unsqueeze(ofQueries.member, [1]), q.dtype)), ofLandmarks);
   const here = ofKeys ? ops.logicalAnd(ofQueries.short, ops.logicalNot(ofKeys.short)) : ofQueries.short;
   return ops.where(here, own, y);
 }
@@ -267,7 +270,7 @@ function overLandmarks(
   v: Value,
   mixed: Value,
   { member, filled, short }: Segments,
-  { bias }: Around,
+  { bias }: AttendContext,
 ): Value {
   const picked = ops.cast(ops.unsqueeze(member, [1]), v.dtype);
   const values = ops.where(short, perQueryHead(ops.matmul(picked, v), q), mixed);

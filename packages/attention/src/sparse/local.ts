@@ -26,7 +26,7 @@ import {
   blockSizeOf,
   defineReasons,
   mapMask,
-  materialize,
+  maskTensor,
   readBlockwise,
   refuse,
   rule,
@@ -163,10 +163,10 @@ const densest = 3;
  */
 function storedSparsely(band: Mask<never>, ctx: SequenceContext, [q, k]: readonly [Value, Value], force: boolean): Mask<Value> {
   const frame = { graph: q.graph, seq: q.dims[2]!, kvSeq: k.dims[2]!, queryOffset: ctx.keys?.queryOffset };
-  const pattern = materialize(band, frame) ?? ops.fill(q, [1, 1, frame.seq, frame.kvSeq], 1, 'bool');
+  const pattern = maskTensor(band, frame) ?? ops.fill(q, [1, 1, frame.seq, frame.kvSeq], 1, 'bool');
   const pairs = ops.mul(ops.size(q, frame.seq), ops.size(q, frame.kvSeq));
   const sparse = force ? undefined : ops.lessOrEqual(ops.mul(count(pattern), 10), ops.mul(pairs, densest));
-  const user = materialize(ctx.mask, frame);
+  const user = maskTensor(ctx.mask, frame);
   const kept = inFours(pattern, sparse);
   return dense(user ? inFours(ops.logicalAnd(kept, user), sparse) : kept);
 }

@@ -41,20 +41,21 @@ export type ConfigValues<F extends Fields> = {
     : ValueOf<F[N]>;
 };
 
-type HandField<F> =
+/** What a caller passes for a field: a value, or for a slot a module. */
+type OptionOf<F> =
   IsSlot<F> extends true
     ? IsEach<F> extends true
       ? ((layer: number) => KindModule<SlotKind<F>>) | readonly KindModule<SlotKind<F>>[]
       : KindModule<SlotKind<F>>
     : ValueOf<F>;
-type ByHand<F> = PresenceOf<F> extends 'required' | 'inherit' ? true : false;
+type IsRequired<F> = PresenceOf<F> extends 'required' | 'inherit' ? true : false;
 /**
- * The options of a block called without a registry: values, and modules in the slots. Inherited values are required. Mapped over the fields themselves, so that
- * editors show the documentation of each.
+ * The argument of a block that is called as a function: values, and modules in the slots. Values that a config inherits are required here. Mapped over the fields
+ * themselves, so that editors show the documentation of each.
  */
-export type HandConfig<F extends Fields> = Simplify<
-  { readonly [N in keyof F as ByHand<F[N]> extends true ? N : never]: HandField<F[N]> } & {
-    readonly [N in keyof F as ByHand<F[N]> extends true ? never : N]?: HandField<F[N]> | undefined;
+export type BlockOptions<F extends Fields> = Simplify<
+  { readonly [N in keyof F as IsRequired<F[N]> extends true ? N : never]: OptionOf<F[N]> } & {
+    readonly [N in keyof F as IsRequired<F[N]> extends true ? never : N]?: OptionOf<F[N]> | undefined;
   }
 >;
 
@@ -144,7 +145,7 @@ type ExampleConfig<F extends Fields> = { readonly [N in keyof F]?: IsSlot<F[N]> 
 
 /** A block: call it with a config to get a module. */
 export interface Block<K extends Kind = Kind, N extends string = string, F extends Fields = Fields, O extends string = string> {
-  (config: HandConfig<F>): KindModule<K, O>;
+  (config: BlockOptions<F>): KindModule<K, O>;
   readonly kind: K;
   readonly blockName: N;
   readonly fields: F;

@@ -3,7 +3,7 @@
 import type { Fields } from '../config/fields';
 import { build } from '../config/resolve';
 import type { Kind } from '../module/kinds';
-import type { AnyBlock, Block, BlockDefinition, HandConfig } from './block-definition';
+import type { AnyBlock, Block, BlockDefinition, BlockOptions } from './block-definition';
 
 /** Defines a block; see `Contracts` for what each kind takes and returns. */
 export function defineBlock<
@@ -12,7 +12,7 @@ export function defineBlock<
   const F extends Fields,
   const O extends string = string,
 >(definition: BlockDefinition<K, N, F, O>): Block<K, N, F, O> {
-  const block = ((config: HandConfig<F>) =>
+  const block = ((config: BlockOptions<F>) =>
     build(block as unknown as AnyBlock, config, { path: definition.name })) as unknown as Block<K, N, F, O>;
   Object.defineProperties(block, {
     kind: { value: definition.kind, enumerable: true },

@@ -10,6 +10,12 @@ import { compile } from './compile';
 const double = module({}, ({ x }: Record<string, Value>) => ({ y: add(x!, x!) }));
 const good = { target: portable(), inputs: { x: ['float32', ['n', 3]] } } as const;
 
+it('an assumption that there is not is an error for the type checker too', () => {
+  // @ts-expect-error misspelt
+  expect(() => compile(double, { ...good, assumptions: ['finite paddings'] })).toThrow('Did you mean "finite padding"?');
+  expect(compile(double, { ...good, assumptions: ['finite padding'] }).assumptions).toEqual(['finite padding']);
+});
+
 describe('compile refuses', () => {
   it.each([
     [

@@ -1,9 +1,9 @@
 // The options of compile(), checked before tracing.
 
 import { type Dim, dim } from '../dim/dim';
-import { ConfigError, describe, nearest, ShapeError, unknownOption } from '../error';
+import { ConfigError, checkOptions, checkWord, describe, nearest, ShapeError, unknownOption } from '../error';
+import { assumptions } from '../ir/assumption';
 import { type DeclaredRole, inputRoles } from '../ir/graph';
-import { assumptions } from '../lower/assumption';
 import type { Machine } from '../lower/target';
 import { isModule } from '../module/module';
 import { type DType, dtypes } from '../tensor/tensor';
@@ -20,8 +20,10 @@ const check =
     if (!fits(value)) refuse(path, expected, value, hint);
   };
 const isRecord = (x: unknown): x is Readonly<Record<string, unknown>> => typeof x === 'object' && x !== null && !Array.isArray(x);
-const oneOf = (...words: readonly string[]): Check =>
-  check((x) => words.includes(x as string), words.map((w) => `"${w}"`).join(' or '));
+const oneOf =
+  (...words: readonly string[]): Check =>
+  (value, path) =>
+    checkWord(path, value, words);
 const flag = check((x) => typeof x === 'boolean', 'true or false');
 const texts = (what: string): Check =>
   check((x) => Array.isArray(x) && x.every((t) => typeof t === 'string'), `a list of ${what}`);
@@ -32,7 +34,13 @@ const isTarget = (x: unknown): boolean =>
 const isState = (x: unknown): boolean =>
   x === 'io' ||
   typeof x === 'function' ||
-  (isRecord(x) && ('paged' in x || (Number.isSafeInteger(x.io) && (x.io as number) > 0)));
+  (isRecord(x) && (isRecord(x.paged) || (Number.isSafeInteger(x.io) && (x.io as number) > 0)));
+function checkState(given: unknown, path: string): void {
+  if (isRecord(given)) checkOptions(path, given as { readonly io: unknown; readonly paged: unknown }, { io: true, paged: true });
+  const near = typeof given === 'string' ? nearest(given, ['io']) : undefined;
+  const expected = "'io', { io: capacity }, { paged: … } or a function that returns a state";
+  if (!isState(given)) refuse(path, expected, given, near && `Did you mean "${near}"?`);
+}
 
 const isRule = (x: unknown): boolean =>
   isRecord(x) && typeof x.name === 'string' && typeof x.op === 'string' && typeof x.match === 'function';
@@ -56,8 +64,12 @@ const checks: { readonly [N in keyof Required<CompileOptions>]: Check } = {
   ),
   parameters: check((x) => typeof x === 'function', 'a function of path and parameter'),
   layout: oneOf('padded', 'packed'),
-  state: check(isState, "'io', { io: capacity }, { paged: … } or a function that returns a state"),
-  draws: check((x) => isRecord(x) && 'seed' in x, '{ seed: integer }'),
+  state: checkState,
+  draws: (given, path) => {
+    if (!isRecord(given)) refuse(path, '{ seed: integer }', given);
+    checkOptions(path, given as { readonly seed: unknown }, { seed: true });
+    if (given.seed === undefined) refuse(path, '{ seed: integer }', given);
+  },
   training: flag,
   taps: texts('module paths'),
   rules: check((x) => Array.isArray(x) && x.every(isRule), 'a list of rules', 'Make one with rule(name, op, match)'),
@@ -67,12 +79,7 @@ const checks: { readonly [N in keyof Required<CompileOptions>]: Check } = {
 
 function checkAssumptions(given: unknown, path: string): void {
   texts('assumptions')(given, path);
-  for (const [i, name] of (given as readonly string[]).entries()) {
-    if ((assumptions as readonly string[]).includes(name)) continue;
-    const near = nearest(name, assumptions);
-    const known = assumptions.map((each) => JSON.stringify(each)).join(' or ');
-    refuse(`${path}[${i}]`, known, name, near && `Did you mean "${near}"?`);
-  }
+  for (const [i, name] of (given as readonly string[]).entries()) checkWord(`${path}[${i}]`, name, assumptions);
 }
 
 const machineChecks: { readonly [N in keyof Required<Machine>]: Check } = {

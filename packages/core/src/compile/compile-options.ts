@@ -1,6 +1,7 @@
 // The options of compile().
 
 import type { Dim } from '../dim/dim';
+import type { Assumption } from '../ir/assumption';
 import type { DeclaredRole } from '../ir/graph';
 import type { Rule } from '../lower/rule';
 import type { Machine, Target } from '../lower/target';
@@ -56,9 +57,9 @@ export interface CompileOptions {
   /**
    * Properties of all feeds; the runner refuses others. `'prefill into empty cache'`: a call has several new positions only while the cache is empty, or for a
    * batch of one. `'no empty sequences'`: each sequence has a position that may be attended to. `'finite padding'`: padded positions of inputs in floats contain
-   * finite numbers; otherwise the graph sets them to 0. Your own rules may require others.
+   * finite numbers; otherwise the graph sets them to 0, except in caches. The runner checks sequences, keys, values, memories and caches.
    */
-  readonly assumptions?: readonly string[];
+  readonly assumptions?: readonly Assumption[];
   /** Called before tracing, between tracing and lowering, and at the end. */
   readonly onProgress?: OnProgress;
 }

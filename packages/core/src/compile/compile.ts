@@ -1,7 +1,8 @@
 // From a module to a model: trace it, lower it, and derive its signature.
 
 import { type Dim, dim } from '../dim/dim';
-import { ConfigError, describe, LoweringError, ShapeError } from '../error';
+import { ConfigError, checkWord, describe, LoweringError, ShapeError } from '../error';
+import type { Assumption } from '../ir/assumption';
 import { type Derivation, type Graph, type InputRole, type Limit, nameOf, type Pool, type Value } from '../ir/graph';
 import { coreRules } from '../kernels/index';
 import type { Decision } from '../lower/decision';
@@ -69,7 +70,7 @@ export interface Model<I extends string = string, O extends string = string> {
   readonly names: ParameterNames;
   readonly parameterInputs: ReadonlySet<Parameter>;
   readonly weights: ReadonlyMap<string, LazyTensor> | undefined;
-  readonly assumptions: readonly string[];
+  readonly assumptions: readonly Assumption[];
 }
 
 /**
@@ -94,7 +95,11 @@ export function compile<const M extends AnyModule, const C extends CompileOption
   const model = standalone(module);
   const names = namesOf(model);
   const parameterInputs = new Set<Parameter>();
-  for (const [path, p] of names.parameters) if (o.parameters?.(path, p) === 'input') parameterInputs.add(p);
+  for (const [path, p] of names.parameters) {
+    const where = o.parameters?.(path, p) ?? 'stored';
+    checkWord(`parameters("${path}")`, where, ['stored', 'input']);
+    if (where === 'input') parameterInputs.add(p);
+  }
   const traced = trace(model, o, dtype, computes, names, parameterInputs);
   reached(0.5);
   const { graph, decisions } = lower(traced, target, {

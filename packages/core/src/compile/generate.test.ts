@@ -132,6 +132,24 @@ describe('prompts', () => {
     const known = { prompt: ['int64', ['batch', 7]], lengths: ['int64', ['batch']] } as const;
     expect(() => compile(limited, { target: cpu, inputs: known })).toThrow(/at most 6, by generate\.capacity, got 7/);
   });
+  it('are refused when the model is compiled, if none fits beside the new tokens', () => {
+    const steps = (n: number) => () =>
+      compile(
+        module({ weight }, ({ prompt: ids }: Record<string, Value>) => ({
+          tokens: generate(ids!.graph.root, {
+            prompt: ids!,
+            steps: n,
+            capacity: 6,
+            step: (at) => expand(at.graph.root.param(weight), [...at.dims, vocab]),
+          }),
+        })),
+        { target: cpu, inputs: { prompt: ['int64', ['batch', 'seq']] } },
+      );
+    expect(steps(6)).not.toThrow();
+    expect(steps(7)).toThrow(
+      /no value of seq is allowed.* at least 1 \(otherwise the prompt has no tokens\), got at most 0 \(by generate\.capacity\)\. Call generate with a larger capacity/,
+    );
+  });
   it('leave room in a table of positions for what is generated, or its option is named', () => {
     // Positions 0 to 4: a prompt of 3 tokens is followed by positions 3 and 4, and the fourth new token has none.
     const table = (steps: number, useLengths: boolean) =>

@@ -1,7 +1,7 @@
 // Generation in one run: prefill outside of the Loop, one decoding step for each iteration inside, KV caches carried from step to step.
 
 import { addDims, type Dim } from '../dim/dim';
-import { internal, ShapeError } from '../error';
+import { checkOptions, internal, ShapeError } from '../error';
 import { printType, type TensorType } from '../ir/define-op';
 import { type GraphBuilder, inputOf, type Pool, type Value } from '../ir/graph';
 import { type Mask, none } from '../mask/index';
@@ -41,6 +41,18 @@ export interface GenerateOptions {
   readonly step: (ids: Value, ctx: SequenceContext) => Value;
 }
 
+const known = {
+  prompt: true,
+  lengths: true,
+  steps: true,
+  capacity: true,
+  paged: true,
+  mask: true,
+  memory: true,
+  endId: true,
+  step: true,
+} as const;
+
 /**
  * Greedy generation inside the graph.
  *
@@ -52,6 +64,7 @@ export interface GenerateOptions {
  * Example  const tokens = generate(g, { prompt: x, steps: 16, capacity: 128, step: (ids, at) => ops.matmul(embedding(97, 64)(ids), q) });
  */
 export function generate(g: GraphBuilder, o: GenerateOptions): Value {
+  checkOptions('generate', o, known);
   const { prompt, steps, endId } = o;
   if (!Number.isInteger(steps) || steps < 1)
     throw new ShapeError({

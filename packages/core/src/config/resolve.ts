@@ -5,6 +5,7 @@ import { type AnyModule, isModule, module } from '../module/module';
 import { checkMasks } from '../sequence/check-masks';
 import type { SequenceContext } from '../sequence/context';
 import { accepts, type Field, isFloat32 } from './fields';
+import { fieldCalled } from './other-names';
 
 type Values = Record<string, unknown>;
 
@@ -133,11 +134,13 @@ const emptySlot = ({ expected, doc }: Field, path: string): ConfigError =>
 
 function unknownField(label: string, key: string, fields: Readonly<Record<string, Field>>): ConfigError {
   const names = Object.keys(fields);
-  const near = nearest(key, names);
+  const called = fieldCalled(key);
+  const near = called !== undefined && names.includes(called) ? called : nearest(key, names);
+  const advice = near ? `Did you mean "${near}"? ` : called ? `Here it is called "${called}", a field of other blocks. ` : '';
   return new ConfigError({
     path: label,
     problem: `unknown field "${key}"`,
     got: describe(key),
-    hint: `${near ? `Did you mean "${near}"? ` : ''}Fields: ${names.join(', ') || 'none'}`,
+    hint: `${advice}Fields: ${names.join(', ') || 'none'}`,
   });
 }

@@ -21,7 +21,7 @@ interface Group {
 /** A summary as text, as `onnxformers summary` prints it: repeated layers once, with the cost of one layer. */
 export function printSummary(about: Summary): string {
   const { root, memory, sizes } = about;
-  const lines: string[][] = [['', 'block', 'parameters', 'operations']];
+  const lines: string[][] = [['', 'block', 'parameters', 'FLOPs']];
   const add = ({ name, rows }: Group, depth: number, times: number) => {
     const each = (of: 'parameters' | 'flops'): string => {
       const numbers = rows.map((r) => r[of]);
@@ -46,8 +46,8 @@ export function printSummary(about: Summary): string {
     ...table,
     '',
     `parameters  ${printCount(root.parameters)}${frozen ? ` (${printCount(frozen)} fixed)` : ''}, ${printBytes(memory.weights)}`,
-    `operations  ${printCount(root.flops)}${list.length ? ` for ${list.join(', ')}` : ''}`,
-    `memory      weights ${printBytes(memory.weights)}, inputs ${printBytes(memory.inputs)}, results ${printBytes(memory.results)}, of these outputs ${printBytes(memory.outputs)}`,
+    `FLOPs       ${printCount(root.flops)}${list.length ? ` for ${list.join(', ')}` : ''}`,
+    `memory      weights ${printBytes(memory.weights)}, inputs ${printBytes(memory.inputs)}, activations ${printBytes(memory.activations)} at their peak (outputs ${printBytes(memory.outputs)} of it)`,
   ].join('\n');
 }
 

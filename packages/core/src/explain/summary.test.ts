@@ -44,7 +44,7 @@ describe('summary', () => {
   });
   it('knows the memory of weights, inputs and results', () => {
     // Each sum stands beside the product that it is made of, never a third.
-    expect(about.memory).toEqual({ weights: 260, inputs: 420, outputs: 420, results: 840 });
+    expect(about.memory).toEqual({ weights: 260, inputs: 420, outputs: 420, activations: 840 });
   });
   it('stores weights in the dtype of the model', () => {
     expect(summary(model({ dtype: 'bfloat16' }), { batch: 1, seq: 1 }).memory.weights).toBe(130);
@@ -62,7 +62,7 @@ describe('summary', () => {
       return { y: add(first, last) };
     });
     const { memory } = summary(compile(chain, { target: targets.cpu, inputs: { x: ['float32', [1000]] } }));
-    expect(memory.results).toBe(3 * 4000);
+    expect(memory.activations).toBe(3 * 4000);
   });
 
   it('refuses sizes that are missing, unknown or invalid', () => {
@@ -79,14 +79,14 @@ describe('summary', () => {
 
   it('as text', () => {
     expect(printSummary(about)).toMatchInlineSnapshot(`
-      "               block  parameters   operations
+      "               block  parameters        FLOPs
       model                         65        3,885
         layers.0, 1             2 × 30  2 × ≈ 1,890
           map                       30      ≈ 1,733
 
       parameters  65 (5 fixed), 260 bytes
-      operations  3,885 for batch 3, seq 7
-      memory      weights 260 bytes, inputs 420 bytes, results 840 bytes, of these outputs 420 bytes"
+      FLOPs       3,885 for batch 3, seq 7
+      memory      weights 260 bytes, inputs 420 bytes, activations 840 bytes at their peak (outputs 420 bytes of it)"
     `);
   });
 });

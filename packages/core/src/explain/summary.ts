@@ -36,8 +36,8 @@ export interface Summary {
     readonly weights: number;
     readonly inputs: number;
     readonly outputs: number;
-    /** Peak memory of intermediate results, including outputs. The workspace of kernels is not included. */
-    readonly results: number;
+    /** Activation memory: the most that intermediate results and outputs take at one time. The workspace of kernels is not included. */
+    readonly activations: number;
   };
 }
 
@@ -49,9 +49,10 @@ interface Own {
 }
 
 /**
- * Parameters, floating-point operations and memory of a model, as a tree of its modules, for given sizes. Operations are counted on
- * the traced graph, so they are the same on every target. A multiply-add is two operations. Pairs that masks of positions (causal, windows)
- * exclude are not counted. An If counts the branch that these sizes take, and integer arithmetic is not counted. Memory is that of the lowered graph.
+ * Parameters, FLOPs (floating-point operations of one run) and memory of a model, as a tree of its modules, for given sizes. FLOPs are counted on
+ * the traced graph, so they are the same on every target. A multiply-add is two. Pairs that masks of positions (causal, windows)
+ * exclude are not counted. An If counts the branch that these sizes take, and integer arithmetic is not counted. Memory, with the activations at their
+ * peak, is that of the lowered graph.
  *
  * Throws   ConfigError for a size that is missing, unknown or not a natural number
  *
@@ -82,7 +83,7 @@ export function summary(model: Model, sizes: Readonly<Record<string, number>> = 
       weights: root.bytes,
       inputs: sum(model.signature.inputs.filter((p) => !p.parameter)),
       outputs: sum(model.signature.outputs),
-      results: peakOf(model.graph, size, (v) => folded.has(v)),
+      activations: peakOf(model.graph, size, (v) => folded.has(v)),
     },
   };
 }

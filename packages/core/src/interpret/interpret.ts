@@ -1,7 +1,7 @@
 // Runs a graph in float64: the reference for kernels, also used to fold weights.
 
 import { type Dim, evaluateDim, namesOfDim } from '../dim/dim';
-import { describe, FeedError, internal, nearest, OnnxformersError, RunError, WeightError } from '../error';
+import { checkWord, describe, FeedError, internal, nearest, OnnxformersError, RunError, WeightError } from '../error';
 import { type Attrs, type Op, operandOf, printType, type Sizes, type TensorType } from '../ir/define-op';
 import { type Graph, type Node, nameOf, subgraphsOf, type Value } from '../ir/graph';
 import { GraphBuilder } from '../ops/vocabulary';
@@ -21,7 +21,7 @@ export interface InterpretOptions {
   /** `decompose` uses an op's definition wherever it has one, even if it has `evaluate` too. Default `evaluate`. */
   readonly prefer?: 'evaluate' | 'decompose';
   /** Wraps the computation of each node, including those of definitions: `compute` returns the results for operands. Default: `compute` as it is. */
-  readonly around?: (node: Node, operands: Operands, compute: (operands: Operands) => readonly NDArray[]) => readonly NDArray[];
+  readonly wrapNode?: (node: Node, operands: Operands, compute: (operands: Operands) => readonly NDArray[]) => readonly NDArray[];
 }
 type Operands = readonly (NDArray | undefined)[];
 
@@ -37,6 +37,7 @@ export function interpret(
   feeds: Readonly<Record<string, NDArray>>,
   options: InterpretOptions = {},
 ): Record<string, NDArray> {
+  checkWord('interpret.prefer', options.prefer ?? 'evaluate', ['evaluate', 'decompose']);
   const fed = feedsOf(graph, feeds);
   const known = Object.entries(options.sizes ?? {});
   const held = statesOf(graph)
@@ -101,9 +102,9 @@ class Frame {
   run(graph: Graph): void {
     for (const node of graph.nodes) {
       const operands = node.operands.map((v) => v && this.get(v));
-      const { around } = this.options;
+      const { wrapNode } = this.options;
       const results = at(node, () =>
-        around ? around(node, operands, (given) => this.compute(node, given)) : this.compute(node, operands),
+        wrapNode ? wrapNode(node, operands, (given) => this.compute(node, given)) : this.compute(node, operands),
       );
       node.outputs.forEach((value, i) => {
         this.set(value, this.checked(results[i], value, node));

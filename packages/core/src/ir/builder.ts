@@ -1,11 +1,13 @@
 // The builder, which makes all values of a graph.
+
 import type { Dim } from '../dim/dim';
 import { internal, ShapeError } from '../error';
 import type { Parameter } from '../parameter/parameter';
 import { toTensor } from '../tensor/convert';
 import type { DType, Tensor } from '../tensor/tensor';
+import type { Assumption } from './assumption';
 import { applied, located } from './emission';
-import type { Limit } from './limit';
+import { checkLimit, type Limit } from './limit';
 import { Identity } from './op';
 import type { InputRole } from './role';
 import { Taps } from './taps';
@@ -44,7 +46,7 @@ export class Builder implements GraphBuilder {
   private readonly convert: GraphOptions['convert'];
   private readonly draws: DrawMaker | undefined;
   readonly training: boolean;
-  readonly assumptions: ReadonlySet<string>;
+  readonly assumptions: ReadonlySet<Assumption>;
   private readonly nodes: Node[] = [];
   private readonly merged = new Map<string, Node>();
   private readonly calls = new Map<string, number>();
@@ -92,17 +94,8 @@ export class Builder implements GraphBuilder {
     return this.addInput(this.make({ dtype, dims }, { kind: 'input', name, ...(role && { role }) }));
   }
   limit(limit: Limit): void {
-    const { size, max, problem, by } = limit;
-    if (typeof size === 'number' && typeof max === 'number') {
-      if (size <= max) return;
-      throw new ShapeError({
-        path: this.where || by || 'inputs',
-        problem,
-        expected: `at most ${max}${by ? `, by ${by}` : ''}`,
-        got: String(size),
-        ...(limit.hint && { hint: limit.hint }),
-      });
-    }
+    checkLimit(limit, this.limits, this.where);
+    if (typeof limit.size === 'number' && [limit.min, limit.max].every((bound) => typeof bound !== 'string')) return;
     const text = JSON.stringify(limit);
     if (!this.limits.some((known) => JSON.stringify(known) === text)) this.limits.push(limit);
   }

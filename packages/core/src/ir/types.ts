@@ -1,8 +1,10 @@
 // The nouns of the graph. They refer to each other (a value to its graph, a node to its op), so they are defined together.
+
 import type { Dim } from '../dim/dim';
 import type { Reason } from '../lower/reason';
 import type { Parameter } from '../parameter/parameter';
 import type { DType, NDArray, Tensor } from '../tensor/tensor';
+import type { Assumption } from './assumption';
 import type { Limit } from './limit';
 import type { OperandNames } from './operands';
 import type { InputRole } from './role';
@@ -129,7 +131,7 @@ export interface MatchContext {
   /** Number of nodes and outputs that read a value. */
   uses(value: Value): number;
   /** An assumption of the caller of `compile`: `'prefill into empty cache'`. */
-  assumes(assumption: string): boolean;
+  assumes(assumption: Assumption): boolean;
 }
 
 /** One equality. It names no target and no block. */
@@ -140,7 +142,7 @@ export interface Rule {
   /** Tried only where the target refuses the node as it is, for a reason of which this is true (a remedy). */
   readonly remedy?: (why: Reason) => boolean;
   /** The match at a node, or why the rule does not apply. */
-  match(node: Node, around: MatchContext): Outcome;
+  match(node: Node, context: MatchContext): Outcome;
 }
 
 /** A finished graph: nodes in an order in which they can run, only those that an output or a written state needs. */
@@ -293,7 +295,7 @@ export interface GraphOptions {
   readonly convert?: (stored: Value, to: DType) => Value;
   readonly training?: boolean;
   /** What holds for the feeds of every run, by name. */
-  readonly assumptions?: ReadonlySet<string>;
+  readonly assumptions?: ReadonlySet<Assumption>;
   /** How draws are made; absent: they are inputs. */
   readonly draws?: DrawMaker;
   /** Paths of modules whose results are kept, and of what modules offer besides. */
@@ -317,7 +319,7 @@ export interface GraphBuilder {
   /** True: dropout is applied. */
   readonly training: boolean;
   /** What holds for the feeds of every run, by name. */
-  readonly assumptions: ReadonlySet<string>;
+  readonly assumptions: ReadonlySet<Assumption>;
   readonly taps: Taps<Value>;
   /** Outputs of the states at the end of a call, by name. */
   readonly stateOutputs: Map<string, Value>;

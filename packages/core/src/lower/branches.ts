@@ -5,14 +5,17 @@ import { If } from '../ops/control';
 /** The sizes for which each node inside branches runs, `seq <= 32`; nothing for branches that depend on data. */
 export function sizesLeadingTo(graph: Graph): ReadonlyMap<Node, string> {
   const found = new Map<Node, string>();
-  const visit = (g: Graph, around: readonly string[]) => {
+  const visit = (g: Graph, conditions: readonly string[]) => {
     for (const node of g.nodes) {
-      if (around.length)
-        found.set(node, around.map((text) => (around.length > 1 && text.includes(' or ') ? `(${text})` : text)).join(' and '));
+      if (conditions.length)
+        found.set(
+          node,
+          conditions.map((text) => (conditions.length > 1 && text.includes(' or ') ? `(${text})` : text)).join(' and '),
+        );
       const sizes = madeBy(node.outputs[0], If)?.attrs.sizes;
       for (const [name, sub] of subgraphsOf(node)) {
         const condition = sizes && (name === 'then_branch' ? sizes.holds : sizes.fails);
-        visit(sub, condition ? [...around, condition] : around);
+        visit(sub, condition ? [...conditions, condition] : conditions);
       }
     }
   };

@@ -1,5 +1,7 @@
 // Lowering, from ops without a kernel to ops that the target runs: rules, the target's table, definitions as the last resort.
+
 import { internal, LoweringError } from '../error';
+import type { Assumption } from '../ir/assumption';
 import { domainOf, type Op, printType } from '../ir/define-op';
 import { apply, builderLike, type Graph, type GraphBuilder, type Node, subgraphsOf, type Value } from '../ir/graph';
 import { cast } from '../ops/cast';
@@ -22,7 +24,7 @@ export interface LowerOptions {
   /** Rules that are tried at every node, besides the node's own rules. */
   readonly rules?: readonly Rule[];
   /** The assumptions of the caller; rules query them by name. */
-  readonly assumptions?: readonly string[];
+  readonly assumptions?: readonly Assumption[];
 }
 
 /** What {@link lower} returns. */
@@ -59,7 +61,7 @@ class Lowering {
     private readonly target: Target,
     private readonly machine: Machine,
     private readonly everywhere: readonly Rule[],
-    private readonly assumptions: ReadonlySet<string>,
+    private readonly assumptions: ReadonlySet<Assumption>,
   ) {}
 
   run(graph: Graph): Graph {
@@ -89,12 +91,12 @@ class Lowering {
   }
 
   private candidates(graph: Graph, nodes: readonly Node[]): Candidate[] {
-    const around = surroundings(graph, nodes, this.assumptions);
+    const context = surroundings(graph, nodes, this.assumptions);
     const found: Candidate[] = [];
     for (const node of nodes)
       for (const rule of this.rulesOf(node)) {
         if (rule.remedy && !this.helps(rule, node)) continue;
-        outcomesOf(rule.match(node, around)).forEach((outcome, way) => {
+        outcomesOf(rule.match(node, context)).forEach((outcome, way) => {
           if ('refused' in outcome) return this.refuse(node, rule.name, outcome);
           const candidate = { rule: rule.name, node, match: outcome };
           if (this.banned.has(banKey(candidate))) return;
@@ -333,7 +335,7 @@ function nodesWithin(graph: Graph): Node[] {
   return found;
 }
 
-function surroundings(graph: Graph, nodes: readonly Node[], assumptions: ReadonlySet<string>): MatchContext {
+function surroundings(graph: Graph, nodes: readonly Node[], assumptions: ReadonlySet<Assumption>): MatchContext {
   const uses = new Map<Value, number>();
   const use = (v: Value | undefined) => v && uses.set(v, (uses.get(v) ?? 0) + 1);
   const outputs = (g: Graph) => {

@@ -4,8 +4,8 @@ import { madeBy, type Node, type Value } from '../ir/graph';
 import type { MatchContext } from './rule';
 
 /** The linear map with a bias that made a value, if nothing else reads the value: a kernel can then add the bias itself. */
-export function biasedLinear(value: Value, around: MatchContext): Node | undefined {
+export function biasedLinear(value: Value, context: MatchContext): Node | undefined {
   const { Linear } = value.graph.ops;
   const linear = madeBy(value, Linear);
-  return linear && operandsOf(Linear, linear.operands).bias && around.uses(value) === 1 ? linear : undefined;
+  return linear && operandsOf(Linear, linear.operands).bias && context.uses(value) === 1 ? linear : undefined;
 }

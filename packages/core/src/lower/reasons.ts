@@ -1,4 +1,5 @@
 // The reasons that several rules and targets return. A reason that only one kernel returns is defined beside that kernel.
+import type { Assumption } from '../ir/assumption';
 import { defineReasons } from './reason';
 
 type Mask = {
@@ -53,7 +54,7 @@ export const reasons = defineReasons({
     without,
     holds,
   }: {
-    readonly assumption: string;
+    readonly assumption: Assumption;
     readonly without: string;
     readonly holds: string;
   }) => `${without}; compile with assumptions: ['${assumption}'] if ${holds}`,
@@ -82,7 +83,7 @@ export const reasons = defineReasons({
     `max(y, y) = y keeps the runtime's ${fusion} from replacing it by a kernel that is missing or less precise in ${dtype}`,
 
   costsMore: ({ cost, against }: { readonly cost: number; readonly against: number; readonly to: string }) =>
-    `it costs more (${digits(cost)} against ${digits(against)})`,
+    `its estimated cost is higher (${digits(cost)} against ${digits(against)})`,
   lost: ({ by }: { readonly to: string; readonly by: string }) => (by === 'order' ? 'it is equally good' : 'it fuses less'),
   ownResult: () => 'its operands depend on its own result',
   keptIsCheaper: ({ op }: { readonly op: string }) => `${op} itself is cheaper here`,

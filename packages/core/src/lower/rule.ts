@@ -13,6 +13,6 @@ export const outcomesOf = (o: Outcome): readonly (Match | Refusal)[] =>
   o === undefined ? [] : Array.isArray(o) ? o : [o as Match | Refusal];
 
 /** Defines a rule with the attributes of its op typed. */
-export function rule<A extends Attrs>(name: string, op: Op<A>, match: (node: Node<A>, around: MatchContext) => Outcome): Rule {
+export function rule<A extends Attrs>(name: string, op: Op<A>, match: (node: Node<A>, context: MatchContext) => Outcome): Rule {
   return { name, op: op.key, match: match as unknown as Rule['match'] };
 }

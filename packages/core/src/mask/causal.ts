@@ -14,5 +14,8 @@ export const causalMask = defineMask({
   withPrefixTokens: (mask) => mask,
 });
 
-/** Keys at the query's position and before it. Positions are counted from the start of a sequence. */
+/**
+ * Keys at the query's position and before it. If there are more keys than queries, the last query is at the position of the last key ("bottom-right"), as with
+ * cached keys; {@link causalFromTopLeft} counts from the first.
+ */
 export const causal = causalMask();

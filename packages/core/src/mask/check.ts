@@ -1,11 +1,18 @@
 // Checks that the data of a mask fits the sizes of the attention.
 import type { Dim } from '../dim/dim';
+import { describe, ShapeError } from '../error';
 import { printType, type TensorType } from '../ir/define-op';
 import { mismatch } from '../ir/graph';
 import { conjuncts, type Mask, type MaskSizes, masksIn, printMask } from './mask';
 
 /** 1 if the axis has size 1 (it broadcasts), otherwise the size itself. */
 export const oneOr = (got: Dim | undefined, size: Dim): Dim => (got === 1 ? 1 : size);
+
+/** @throws ShapeError unless `value` is an integer of at least `min` */
+export function expectCount(path: string, value: number, min: number): void {
+  if (Number.isSafeInteger(value) && value >= min) return;
+  throw new ShapeError({ path, problem: 'not a count', expected: `an integer of at least ${min}`, got: describe(value) });
+}
 
 /** @throws ShapeError for another dtype or other dims */
 export function expectType(name: string, t: TensorType, dtype: string, dims: readonly Dim[]): void {
@@ -15,7 +22,7 @@ export function expectType(name: string, t: TensorType, dtype: string, dims: rea
 }
 
 /** @throws ShapeError if the data of a mask does not fit the attention, or two masks define positions */
-export function checkMask(mask: Mask<TensorType>, sizes: MaskSizes): void {
+export function checkMask(mask: Mask<TensorType>, sizes: Omit<MaskSizes, 'sequences'>): void {
   const all = masksIn(mask);
   const placing = all.filter((m) => m.class.definition.placing);
   const [first] = placing;
@@ -25,5 +32,6 @@ export function checkMask(mask: Mask<TensorType>, sizes: MaskSizes): void {
       `and(${first.class.name}, …)`,
       printMask(mask),
     );
-  for (const m of all) m.class.definition.check?.(m, sizes);
+  const sequences = first?.class.definition.placing?.sequences(first) ?? sizes.batch;
+  for (const m of all) m.class.definition.check?.(m, { ...sizes, sequences });
 }

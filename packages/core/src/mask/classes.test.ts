@@ -37,6 +37,11 @@ describe('a reading', () => {
     expect(expressedBy(documents('o', 'k'), all)).toEqual({ causal: false, documents: { offsets: 'o', keyOffsets: 'k' } });
     expect(expressedBy(none, {})).toEqual({});
   });
+  it('of packed sequences with padded keys is no feature of a kernel', () => {
+    const padded = and<string>(documents('o', 'k', 'l'), causal);
+    expect(expressedBy(padded, all)).toEqual({ inexpressible: { mask: 'documents with padded keys', kinds: ['documents'] } });
+    expect(impliedBy(padded)).toEqual({ documents: { offsets: 'o', keyOffsets: 'k' }, right: 0 });
+  });
   it.each([
     [and<string>(causal, keyLengths('l')), { causal: true } as const, 'lengths', ['lengths']],
     [slidingWindow({ left: 2, right: 0 }), { causal: true } as const, 'window(2 left, 0 right)', ['window']],

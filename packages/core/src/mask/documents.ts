@@ -4,44 +4,64 @@ import { printType, type TensorType } from '../ir/define-op';
 import { type GraphBuilder, mismatch, type Value } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { expectType } from './check';
-import { defineMask, type Mask, type MaskFrame, type MaskPositioning, type MaskPositions, type Place } from './mask';
+import { defineMask, type Mask, type MaskFrame, type MaskPositioning, type MaskPositions, type QueryPlace } from './mask';
 import { keyRow, lazy, place, placesUpTo, queryColumn } from './places';
 
-type Offsets = 'offsets' | 'keyOffsets';
+type Data = 'offsets' | 'keyOffsets' | 'keyLengths';
+/** Without `keyLengths`, a sequence has all keys up to the next one. */
+type Packed<V> = Readonly<Record<'offsets' | 'keyOffsets', V>> & { readonly keyLengths?: V };
 
 /** The class of {@link documents}. */
-export const documentsMask = defineMask<Offsets>({
+export const documentsMask = defineMask<Data>({
   name: 'documents',
   comparesPositions: false,
-  check({ operands: { offsets, keyOffsets } }, { batch, queryOffset }) {
+  check({ operands }, { batch, queryOffset }) {
+    const { offsets, keyOffsets, keyLengths }: Packed<TensorType> = operands;
     expectOffsets('documents offsets', offsets, offsets.dims);
     expectOffsets('documents keyOffsets', keyOffsets, offsets.dims);
+    if (keyLengths) expectType('documents keyLengths', keyLengths, 'int64', [subDims(offsets.dims[0]!, 1)]);
     if (batch !== 1) throw mismatch('a documents mask requires packed sequences', 'batch 1', `batch ${batch}`);
     if (queryOffset)
       throw mismatch('packed sequences cannot have a queryOffset', 'keyOffsets that include the cached positions', 'queryOffset');
   },
   allows: (_, { from, to }) => from.sequence === to.sequence,
   tensor({ operands }, { graph, seq, kvSeq }) {
-    const [queries, keys] = [sequenceOf(graph, operands.offsets, seq), sequenceOf(graph, operands.keyOffsets, kvSeq)];
+    const [queries, keys] = [sequenceOf(graph, operands.offsets, seq), sequenceOfKeys(graph, operands, kvSeq)];
     return graph.ops.equal(queryColumn(queries, seq), keyRow(ofNone(keys), kvSeq));
   },
-  features: ({ operands: { offsets, keyOffsets } }) => ({ documents: { offsets, keyOffsets } }),
+  // No kernel skips keys between sequences.
+  features<V>({ operands: { offsets, keyOffsets, keyLengths } }: Mask<V, Data>) {
+    return keyLengths === undefined ? { documents: { offsets, keyOffsets } } : undefined;
+  },
+  implies: ({ operands: { offsets, keyOffsets } }) => ({ documents: { offsets, keyOffsets } }),
   // A token of any sequence attends to itself.
-  seesOwnKey: ({ operands: { offsets, keyOffsets } }, { graph, seq }) =>
-    offsets === keyOffsets ? queryColumn(graph.ops.greater(sequenceOf(graph, offsets, seq), 0), seq) : undefined,
+  seesOwnKey: ({ operands: { offsets, keyOffsets, keyLengths } }, { graph, seq }) =>
+    sameRows(offsets, keyOffsets, keyLengths)
+      ? queryColumn(graph.ops.greater(sequenceOf(graph, offsets, seq), 0), seq)
+      : undefined,
   placing: {
-    places: ({ operands: { offsets, keyOffsets } }, { seq, kvSeq }) => placesIn(offsets, keyOffsets, seq, kvSeq),
-    tensors: ({ operands: { offsets, keyOffsets } }, frame) => packedPlaces(offsets, keyOffsets, frame),
-  } satisfies MaskPositioning<Offsets>,
+    places: ({ operands }, { seq, kvSeq }) => placesIn(operands, seq, kvSeq),
+    tensors: ({ operands }, frame) => packedPlaces(operands, frame),
+    sequences: ({ operands: { offsets } }) => subDims(offsets.dims[0]!, 1),
+    startsTogether: ({ operands: { offsets, keyOffsets, keyLengths } }) => sameRows(offsets, keyOffsets, keyLengths),
+  } satisfies MaskPositioning<Data>,
+  print: ({ operands: { keyLengths } }) => (keyLengths === undefined ? 'documents' : 'documents with padded keys'),
 });
+
+/** Each query is in the row of the key at its position. */
+const sameRows = <V>(offsets: V, keyOffsets: V, keyLengths: V | undefined): boolean =>
+  offsets === keyOffsets && keyLengths === undefined;
 
 /**
  * Packed sequences: query token t of sequence i (`offsets[i] <= t < offsets[i + 1]`) attends to the keys of sequence i; offsets int64 [sequences + 1].
  * Positions are counted within a sequence, whose last key is at the position of its last query, for other masks too. Use it alone, or once among masks joined by
  * {@link and}.
+ *
+ * The keys of sequence i are `keyOffsets[i]` up to `keyOffsets[i + 1]`, or with `keyLengths`, int64 [sequences], the first `keyLengths[i]` of them: the rest is
+ * padding, which no query attends to, and the last key is the last one before it.
  */
-export const documents = <V>(offsets: V, keyOffsets: V = offsets): Mask<V> =>
-  documentsMask({ operands: { offsets, keyOffsets } });
+export const documents = <V>(offsets: V, keyOffsets: V = offsets, keyLengths?: V): Mask<V> =>
+  documentsMask({ operands: { offsets, keyOffsets, ...(keyLengths !== undefined && { keyLengths }) } as Record<Data, V> });
 
 function expectOffsets(name: string, offsets: TensorType, dims: readonly Dim[]): void {
   if (offsets.dims.length !== 1) throw mismatch(`${name} do not have 1 axis`, '[sequences + 1]', printType(offsets));
@@ -50,20 +70,25 @@ function expectOffsets(name: string, offsets: TensorType, dims: readonly Dim[]):
 
 // ---- In numbers ----------------------------------------------------------------------------------------------------------
 
-function placesIn(offsets: NDArray, keyOffsets: NDArray, seq: number, kvSeq: number) {
+function placesIn({ offsets, keyOffsets, keyLengths }: Packed<NDArray>, seq: number, kvSeq: number) {
   const [queries, keys] = [rowPlaces(offsets, seq), rowPlaces(keyOffsets, kvSeq)];
-  const query = (i: number): Place | undefined => {
-    const own = queries[i];
-    const surplus = own && lengthOf(keyOffsets, own.sequence) - lengthOf(offsets, own.sequence);
-    return own && { sequence: own.sequence, position: own.position + surplus! };
+  const lengthOfKeys = (sequence: number): number => {
+    const space = lengthOf(keyOffsets, sequence);
+    return keyLengths ? Math.min(space, keyLengths.data[sequence]!) : space;
   };
-  return { query, key: (j: number): Place | undefined => keys[j] };
+  const query = (i: number): QueryPlace | undefined => {
+    const own = queries[i];
+    const surplus = own && lengthOfKeys(own.sequence) - lengthOf(offsets, own.sequence);
+    return own && { sequence: own.sequence, position: own.position + surplus!, index: own.position };
+  };
+  const key = (j: number) => (keys[j] && keys[j].position < lengthOfKeys(keys[j].sequence) ? keys[j] : undefined);
+  return { query, key };
 }
 
 const lengthOf = (offsets: NDArray, sequence: number): number => offsets.data[sequence + 1]! - offsets.data[sequence]!;
 
-function rowPlaces(offsets: NDArray, rows: number): readonly (Place | undefined)[] {
-  const places: (Place | undefined)[] = new Array(rows).fill(undefined);
+function rowPlaces(offsets: NDArray, rows: number): readonly (Omit<QueryPlace, 'index'> | undefined)[] {
+  const places: (Omit<QueryPlace, 'index'> | undefined)[] = new Array(rows).fill(undefined);
   for (let sequence = 0; sequence + 1 < offsets.data.length; sequence++)
     for (let position = 0; position < lengthOf(offsets, sequence); position++)
       places[offsets.data[sequence]! + position] = { sequence, position };
@@ -72,28 +97,55 @@ function rowPlaces(offsets: NDArray, rows: number): readonly (Place | undefined)
 
 // ---- In values -----------------------------------------------------------------------------------------------------------
 
-function packedPlaces(offsets: Value, keyOffsets: Value, frame: MaskFrame): MaskPositions {
+function packedPlaces(operands: Packed<Value>, frame: MaskFrame): MaskPositions {
+  const { offsets, keyOffsets, keyLengths } = operands;
   const { graph, seq, kvSeq } = frame;
   const { add, gather, max, sub } = graph.ops;
+  const together = sameRows(offsets, keyOffsets, keyLengths);
   const keyRows = lazy(() => keyRow(placesUpTo(graph, kvSeq), kvSeq));
   const queryRows = lazy(() => {
     const own = queryColumn(placesUpTo(graph, seq), seq);
-    if (offsets === keyOffsets) return own;
+    if (together) return own;
     // Sequences are aligned at their ends: query t of sequence i has the position of key t + (end of i among the keys) − (end of i among the queries).
-    const ahead = gather(place(sub(keyOffsets, offsets)), sequenceOf(graph, offsets, seq), 0);
+    const ahead = gather(place(sub(endsOfKeys(operands), offsets)), sequenceOf(graph, offsets, seq), 0);
     return add(own, queryColumn(ahead, seq));
   });
-  // The first key of the sequence of each token; of the first sequence for tokens outside all sequences.
-  const start = (sequences: Value): Value => gather(place(keyOffsets), max(sub(sequences, 1), 0), 0);
+  // Data of the sequence of each token; of the first sequence for tokens outside all sequences.
+  const at = (perSequence: Value, sequences: Value): Value => gather(place(perSequence), max(sub(sequences, 1), 0), 0);
+  const ofQueries = (data: Value): Value => queryColumn(at(data, sequenceOf(graph, offsets, seq)), seq);
+  const ofKeys = (data: Value): Value => keyRow(at(data, sequenceOf(graph, keyOffsets, kvSeq)), kvSeq);
   return {
     ...frame,
     keyRows,
     queryRows,
-    keyPositions: lazy(() => sub(keyRows(), keyRow(start(sequenceOf(graph, keyOffsets, kvSeq)), kvSeq))),
-    queryPositions: lazy(() => sub(queryRows(), queryColumn(start(sequenceOf(graph, offsets, seq)), seq))),
+    keyPositions: lazy(() => sub(keyRows(), ofKeys(keyOffsets))),
+    queryPositions: lazy(() => sub(queryRows(), ofQueries(keyOffsets))),
+    queryIndices: lazy(() => sub(queryColumn(placesUpTo(graph, seq), seq), ofQueries(offsets))),
+    ofQueries,
+    ofKeys,
     aligned: false,
-    ownKeyExists: offsets === keyOffsets,
+    ownKeyExists: together,
   };
+}
+
+// [sequences + 1]: 0, then where the keys of each sequence end.
+function endsOfKeys({ keyOffsets, keyLengths }: Packed<Value>): Value {
+  if (!keyLengths) return keyOffsets;
+  const { add, concat, min, slice } = keyOffsets.graph.ops;
+  const starts = slice(keyOffsets, { axes: [0], starts: [0], ends: [keyLengths.dims[0]!] });
+  const first = slice(keyOffsets, { axes: [0], starts: [0], ends: [1] });
+  return concat([first, min(add(starts, keyLengths), nextOf(keyOffsets))], 0);
+}
+
+const nextOf = (offsets: Value): Value => offsets.graph.ops.slice(offsets, { axes: [0], starts: [1], ends: [offsets.dims[0]!] });
+
+// The sequence number of each key, from 1; 0 for padding and outside all sequences.
+function sequenceOfKeys(graph: GraphBuilder, operands: Packed<Value>, kvSeq: Dim): Value {
+  const sequences = sequenceOf(graph, operands.keyOffsets, kvSeq);
+  if (!operands.keyLengths) return sequences;
+  const { gather, less, where } = graph.ops;
+  const end = gather(place(endsOfKeys(operands)), sequences, 0);
+  return where(less(placesUpTo(graph, kvSeq), end), sequences, 0);
 }
 
 // The sequence number of keys outside all sequences, different from that of such queries.

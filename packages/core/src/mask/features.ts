@@ -20,10 +20,14 @@ export function joinFeatures<V>(a: MaskFeatures<V>, b: MaskFeatures<V>): MaskFea
   };
 }
 
-/** What a kernel can express: `causal` keys up to the query's position, `window` any bounds on both sides, and data. */
+/**
+ * What a kernel can express: `causal` keys up to the query's position, `causalFromTopLeft` keys up to the query's number, `window` any bounds on both
+ * sides, and data.
+ */
 export interface MaskSupport {
   readonly causal?: true;
   readonly window?: true;
+  readonly causalFromTopLeft?: true;
   readonly lengths?: true;
   readonly keyPadding?: true;
   readonly documents?: true;
@@ -33,7 +37,7 @@ export interface MaskSupport {
 /** The whole mask in the features that were requested. */
 export type ExpressedMask<V, W extends MaskSupport> = (W extends { causal: true } ? { readonly causal: boolean } : unknown) &
   (W extends { window: true } ? { readonly left?: number; readonly right?: number } : unknown) & {
-    readonly [N in keyof W & ('lengths' | 'keyPadding' | 'documents' | 'dense')]?: MaskFeatures<V>[N];
+    readonly [N in keyof W & ('causalFromTopLeft' | 'lengths' | 'keyPadding' | 'documents' | 'dense')]?: MaskFeatures<V>[N];
   } & { readonly inexpressible?: undefined };
 
 /** The part of a mask that a kernel cannot express: as text, and the classes in it. */

@@ -1,8 +1,12 @@
 // Masks: which keys a query may attend to. Each class is one object in one file: its predicate, its tensor, its features for kernels.
 export { and } from './and';
+export { blocks } from './blocks';
 export { causal } from './causal';
+export { causalFromTopLeft } from './causal-from-top-left';
 export { type MaskKind, maskClasses } from './classes';
 export { dense } from './dense';
+export { dilated } from './dilated';
+export { documentIds } from './document-ids';
 export { documents } from './documents';
 export {
   type ExpressedMask,
@@ -12,7 +16,9 @@ export {
   impliedBy,
   type MaskSupport,
 } from './features';
+export { type GlobalTokens, globalTokens } from './global-tokens';
 export { keyPadding } from './key-padding';
+export { keyStarts } from './key-starts';
 export { keyLengths } from './lengths';
 export {
   comparesPositions,
@@ -34,11 +40,14 @@ export {
   type Place,
   type PrefixTokens,
   printMask,
+  type QueryPlace,
   type Truth,
 } from './mask';
+export { type MaterializeSizes, materialize } from './materialize';
 export { none } from './none';
 export { not } from './not';
 export { or } from './or';
+export { prefix } from './prefix';
 export { padStart, withPrefixTokens } from './prefix-tokens';
-export { anyKey, materialize, type SomeKeyOptions, someKey } from './tensor';
+export { maskTensor, type QueryHasKeyOptions, queryHasKey, rowHasKey } from './tensor';
 export { slidingWindow, type WindowBounds } from './window';

@@ -6,8 +6,8 @@ import type { NDArray } from '../tensor/tensor';
 
 /**
  * Which keys a query may attend to. `V` represents run-time data: a Value while tracing, an operand index inside a node. Made by the
- * functions of the classes: {@link causal}, {@link slidingWindow}, {@link keyLengths}, {@link keyPadding}, {@link documents}, {@link dense},
- * {@link and}, {@link or}, {@link not}, {@link none}.
+ * functions of the classes, which `maskClasses` lists: {@link causal}, {@link slidingWindow}, {@link keyLengths}, {@link documents}, {@link dense},
+ * {@link and}, {@link or}, {@link not}, …
  */
 export interface Mask<V, D extends string = string, O extends object = object> {
   readonly class: MaskClass;
@@ -25,14 +25,22 @@ export interface MaskSizes {
   readonly heads: Dim;
   readonly seq: Dim;
   readonly kvSeq: Dim;
+  /** Number of sequences: the batch, or the packed sequences. */
+  readonly sequences: Dim;
   /** Optional: int64 [batch], number of keys before query 0. */
   readonly queryOffset: TensorType | undefined;
 }
 
-/** The place of a query or key: its sequence, and its position there. */
+/** The place of a key: its sequence, and its position there. */
 export interface Place {
   readonly sequence: number;
   readonly position: number;
+}
+
+/** The place of a query. */
+export interface QueryPlace extends Place {
+  /** Number of queries of its sequence before it. It differs from the position if there are cached keys, or more keys than queries. */
+  readonly index: number;
 }
 
 /** One query and one key: their indices in [batch, heads, seq, kv_seq] and their places. */
@@ -41,7 +49,7 @@ export interface Pair {
   readonly head: number;
   readonly query: number;
   readonly key: number;
-  readonly from: Place;
+  readonly from: QueryPlace;
   readonly to: Place;
 }
 
@@ -64,6 +72,12 @@ export interface MaskPositions extends MaskFrame {
   keyPositions(): Value;
   /** Positions of queries within their sequence; [1 or batch, 1, seq, 1]. */
   queryPositions(): Value;
+  /** Number of queries of the same sequence before each query; [1, 1, seq, 1]. */
+  queryIndices(): Value;
+  /** Data of each sequence, int64 [sequences], as int32 for the sequence of each query; [1 or batch, 1, seq or 1, 1]. */
+  ofQueries(perSequence: Value): Value;
+  /** The same for the sequence of each key; [1 or batch, 1, 1, kv_seq or 1]. */
+  ofKeys(perSequence: Value): Value;
   /** Queries and keys are of one sequence and aligned at their ends. */
   readonly aligned: boolean;
   /** It is known that each query has a key at its own position. */
@@ -77,6 +91,8 @@ export type Truth = Value | boolean;
 export interface MaskFeatures<V> {
   readonly left?: number;
   readonly right?: number;
+  /** Keys up to the number of the query, both counted from 0. */
+  readonly causalFromTopLeft?: true;
   readonly lengths?: V;
   readonly keyPadding?: V;
   readonly documents?: { readonly offsets: V; readonly keyOffsets: V };
@@ -100,12 +116,16 @@ export interface MaskPositioning<D extends string = string, O extends object = o
     sizes: { readonly seq: number; readonly kvSeq: number },
   ): {
     /** The place of query i. */
-    query(i: number): Place | undefined;
+    query(i: number): QueryPlace | undefined;
     /** The place of key j. */
     key(j: number): Place | undefined;
   };
   /** The same as tensors of a graph. */
   tensors(mask: Mask<Value, D, O>, frame: MaskFrame): MaskPositions;
+  /** Number of sequences. */
+  sequences(mask: Mask<TensorType, D, O>): Dim;
+  /** True if it is known that query i of each sequence is at the position of key i. */
+  startsTogether(mask: Mask<unknown, D, O>): boolean;
 }
 
 /** Everything about one class of masks. Code that needs an optional part that a class omits refuses the mask. */
@@ -144,6 +164,8 @@ export interface MaskDefinition<D extends string = string, O extends object = ob
   withPrefixTokens?(mask: Mask<Value, D, O>, front: PrefixTokens): Mask<Value>;
   /** For a class that defines positions itself. It must be used alone, or once among masks joined by `and`. */
   readonly placing?: MaskPositioning<D, O>;
+  /** An equal mask that more kernels support, if query i is at the position of key i. */
+  whereStartsAgree?: Mask<never>;
   /** As text; default the name. */
   print?(mask: Mask<unknown, D, O>): string;
 }

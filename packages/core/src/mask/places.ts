@@ -1,7 +1,7 @@
 // Positions of queries and keys, as values of a graph.
 import { type Dim, subDims, termsOf } from '../dim/dim';
 import type { GraphBuilder, Value } from '../ir/graph';
-import { conjuncts, type Mask, type MaskFrame, type MaskPositions } from './mask';
+import { conjuncts, type Mask, type MaskFrame, type MaskPositions, type MaskSizes } from './mask';
 
 /** int32: large enough for every position, and one GPU provider runs int64 arithmetic on the CPU. */
 export const place = (x: Value): Value => x.graph.ops.cast(x, 'int32');
@@ -33,6 +33,16 @@ export function placesOf(mask: Mask<Value>, frame: MaskFrame): MaskPositions {
   return placing?.class.definition.placing?.tensors(placing, frame) ?? plainPlaces(frame);
 }
 
+/** True if it is known that query i of each sequence is at the position of key i. */
+export function startsTogether(mask: Mask<unknown>, { seq, kvSeq, queryOffset }: Omit<MaskSizes, 'sequences'>): boolean {
+  const placing = placingMask(mask);
+  return queryOffset === undefined && (placing?.class.definition.placing?.startsTogether(placing) ?? seq === kvSeq);
+}
+
+/** The same mask with the simpler classes that it equals where query i is at the position of key i. */
+export const whereStartsAgree = <V>(mask: Mask<V>): Mask<V> =>
+  mask.class.definition.whereStartsAgree ?? { ...mask, parts: mask.parts.map((part) => whereStartsAgree(part)) };
+
 const neverNegative = (d: Dim): boolean => termsOf(d).every((t) => t.coefficient > 0);
 
 function plainPlaces(frame: MaskFrame): MaskPositions {
@@ -50,6 +60,9 @@ function plainPlaces(frame: MaskFrame): MaskPositions {
     queryRows,
     keyPositions: keyRows,
     queryPositions: queryRows,
+    queryIndices: lazy(() => queryColumn(placesUpTo(graph, seq), seq)),
+    ofQueries: column,
+    ofKeys: column,
     aligned: queryOffset === undefined,
     ownKeyExists: queryOffset !== undefined || neverNegative(subDims(kvSeq, seq)),
   };

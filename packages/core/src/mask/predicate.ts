@@ -1,7 +1,7 @@
 // Masks in plain loops: the reference for mask tensors and kernels.
 import { internal } from '../error';
 import type { NDArray } from '../tensor/tensor';
-import { type Mask, masksIn, type Place } from './mask';
+import { type Mask, masksIn, type Place, type QueryPlace } from './mask';
 import { placingMask } from './places';
 
 /** The sizes of one attention call. */
@@ -23,12 +23,12 @@ export function mayAttend(mask: Mask<NDArray>, sizes: AttendSizes, queryOffset?:
     throw internal('two masks of one attention say where positions start');
   const placed = placing?.class.definition.placing?.places(placing, sizes);
   const { seq, kvSeq } = sizes;
-  const query = (b: number, i: number): Place | undefined =>
-    placed ? placed.query(i) : { sequence: 0, position: i + (queryOffset ? queryOffset.data[b]! : kvSeq - seq) };
-  const key = (j: number): Place | undefined => (placed ? placed.key(j) : { sequence: 0, position: j });
+  const query = (b: number, i: number): QueryPlace | undefined =>
+    placed ? placed.query(i) : { sequence: b, position: i + (queryOffset ? queryOffset.data[b]! : kvSeq - seq), index: i };
+  const key = (b: number, j: number): Place | undefined => (placed ? placed.key(j) : { sequence: b, position: j });
   return (b, h, i, j) => {
     if (queryOffset && j >= queryOffset.data[b]! + seq) return false;
-    const [from, to] = [query(b, i), key(j)];
+    const [from, to] = [query(b, i), key(b, j)];
     if (!from || !to) return false;
     return mask.class.definition.allows(mask, { batch: b, head: h, query: i, key: j, from, to });
   };

@@ -8,7 +8,7 @@ import { GraphBuilder } from '../ops/vocabulary';
 import { type AttentionCall, attentionCall, feeder } from '../testing/attention-calls';
 import { and, causal, type Mask, maskKinds, none, not, or, slidingWindow } from './index';
 import { mayAttend } from './predicate';
-import { anyKey, materialize, someKey } from './tensor';
+import { maskTensor, queryHasKey, rowHasKey } from './tensor';
 
 /** The mask as materialized, in every element of [batch, heads, seq, kv_seq], and whether some key is always there. */
 function materialized(call: AttentionCall, named: readonly Dim[]) {
@@ -29,12 +29,12 @@ function materialized(call: AttentionCall, named: readonly Dim[]) {
     ...(queryOffset && { queryOffset: feed.input(queryOffset, [named[0]!]) }),
   };
   const mask = feed.mask(call.mask, named);
-  const keep = materialize(mask, frame);
+  const keep = maskTensor(mask, frame);
   if (!keep) return { keep: new Float64Array(sizes.data.length).fill(1), certain: true, some: undefined };
-  const told = someKey(mask, frame, keep);
+  const told = queryHasKey(mask, frame, keep);
   const certain = told === true;
   g.output('keep', keep);
-  g.output('some', anyKey(keep));
+  g.output('some', rowHasKey(keep));
   if (!certain) g.output('told', told);
   const out = interpret(g.finish(), feed.feeds);
   expect(keep.dtype).toBe('bool');
@@ -82,7 +82,7 @@ describe('no more than needed', () => {
     g.input('x', 'bool', [seq, kvSeq]);
     return { graph: g, seq, kvSeq };
   };
-  const dims = (mask: Mask<Value>, seq: Dim, kvSeq: Dim) => materialize(mask, frameOf(seq, kvSeq))?.dims;
+  const dims = (mask: Mask<Value>, seq: Dim, kvSeq: Dim) => maskTensor(mask, frameOf(seq, kvSeq))?.dims;
 
   test('a mask that allows everything needs no tensor', () => {
     expect(dims(none, 'seq', 'seq')).toBeUndefined();
@@ -102,7 +102,7 @@ describe('no more than needed', () => {
   test('causal at the start of a cache needs no second comparison', () => {
     const frame = frameOf('seq', 11);
     const queryOffset = frame.graph.input('queryOffset', 'int64', ['batch']);
-    frame.graph.output('keep', materialize(and(causal, slidingWindow({ left: 3 })), { ...frame, queryOffset })!);
+    frame.graph.output('keep', maskTensor(and(causal, slidingWindow({ left: 3 })), { ...frame, queryOffset })!);
     const comparisons = frame.graph
       .finish()
       .nodes.map((n) => n.op.key)
@@ -112,7 +112,7 @@ describe('no more than needed', () => {
   test('there is known to be a key only if the sizes imply it', () => {
     const sure = (mask: Mask<Value>, seq: Dim, kvSeq: Dim) => {
       const frame = frameOf(seq, kvSeq);
-      return someKey(mask, frame, materialize(mask, frame)!) === true;
+      return queryHasKey(mask, frame, maskTensor(mask, frame)!) === true;
     };
     expect(sure(causal, 'seq', 'past + seq')).toBe(true);
     expect(sure(causal, 3, 5)).toBe(true);

@@ -13,7 +13,7 @@ import { both } from './truth';
  * Throws   ShapeError when a size cannot be read from the graph's inputs
  * Lowers   everywhere: Range, Less, LessOrEqual, And
  */
-export function materialize(mask: Mask<Value>, frame: MaskFrame): Value | undefined {
+export function maskTensor(mask: Mask<Value>, frame: MaskFrame): Value | undefined {
   const { add, fill, less } = frame.graph.ops;
   const at = placesOf(mask, frame);
   // Keys up to the query's own position always exist.
@@ -27,35 +27,35 @@ export function materialize(mask: Mask<Value>, frame: MaskFrame): Value | undefi
 }
 
 /**
- * Whether each query may attend to at least one key.
+ * Whether each query (each row of a mask tensor) has a key that it may attend to; false for fully masked rows.
  *
  * Shapes   keep bool [..., kv_seq] → bool [..., 1]
  * Throws   ShapeError when keep is a scalar
  * Lowers   everywhere: Cast, ReduceSum, Greater
  */
-export function anyKey(keep: Value): Value {
+export function rowHasKey(keep: Value): Value {
   const { cast, greater, reduceSum } = keep.graph.ops;
   return greater(reduceSum(cast(keep, 'float32'), [-1]), 0);
 }
 
-/** Options of {@link someKey}. */
-export interface SomeKeyOptions {
+/** Options of {@link queryHasKey}. */
+export interface QueryHasKeyOptions {
   /** True for lengths that are known to be at least 1. */
   readonly nonEmpty?: (lengths: Value) => boolean;
 }
 
 /**
- * Whether each query may attend to at least one key: true if it is known that every query does, otherwise bool that broadcasts to [batch, heads, seq, 1]. Computed
- * from lengths and packed sequences alone if these determine it, otherwise from `keep`, the mask as {@link materialize} returns it.
+ * Whether each query has a key that it may attend to: `true` if it is known that every query has one, otherwise bool that broadcasts to [batch, heads, seq, 1].
+ * Computed from lengths and packed sequences alone if these determine it, otherwise from `keep`, the mask as {@link maskTensor} returns it.
  *
  * Shapes   as the frame says; keep bool [batch or 1, heads or 1, seq or 1, kv_seq] → bool [batch or 1, heads or 1, seq or 1, 1]
  * Throws   ShapeError when a size cannot be read from the graph's inputs
  * Lowers   everywhere: Greater, GreaterOrEqual, ReduceSum
  */
-export function someKey(mask: Mask<Value>, frame: MaskFrame, keep: Value, o: SomeKeyOptions = {}): Value | true {
+export function queryHasKey(mask: Mask<Value>, frame: MaskFrame, keep: Value, o: QueryHasKeyOptions = {}): Value | true {
   const at = placesOf(mask, frame);
   const { seesOwnKey, seesFirstKey } = mask.class.definition;
   const { nonEmpty = () => false } = o;
   const known = (at.ownKeyExists ? seesOwnKey?.(mask, at) : undefined) ?? seesFirstKey?.(mask, at, nonEmpty);
-  return known === undefined || known === false ? anyKey(keep) : known;
+  return known === undefined || known === false ? rowHasKey(keep) : known;
 }

@@ -15,8 +15,8 @@ export {
   type Contracts,
   type Kind,
   type KindDefinition,
-  type OpenSize,
-  openSizes,
+  type UnsetSize,
+  unsetSizes,
 } from './types';
 
 const rowsIn = (given: Value | HiddenStates): Value => (given instanceof Value ? given : given.hiddenStates);
@@ -63,7 +63,7 @@ export const kinds: { readonly [K in Kind]: KindDefinition<K> } = {
   },
   mixer: {
     summary: 'Token mixers: multi-head attention with its projections, or a mechanism without attention.',
-    masks: 'rows',
+    masks: 'byBlock',
     inputs: (m) => ({ ...rowsOf(m), ...memoryOf(m) }),
     alone: overRows,
   },
@@ -157,7 +157,7 @@ export function kindOf({ about }: AnyModule): AnyKindDefinition | undefined {
 }
 
 /**
- * The inputs of a block compiled by itself: those of its definition, otherwise of its kind. Sizes that its config does not determine are named as in `openSizes`.
+ * The inputs of a block compiled by itself: those of its definition, otherwise of its kind. Sizes that its config does not set are named as in `unsetSizes`.
  *
  * Throws   ConfigError for a module that no block made, and for a kind without a definition
  *

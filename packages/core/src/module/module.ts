@@ -138,8 +138,8 @@ export interface ParameterNames {
 export function gainsOf(root: AnyModule): ReadonlyMap<string, number> {
   const { nameOf } = namesOf(root);
   const gains = new Map<string, number>();
-  const visit = (path: string, item: AnyModule, around: number) => {
-    const gain = around * (item.about.gain ?? 1);
+  const visit = (path: string, item: AnyModule, outer: number) => {
+    const gain = outer * (item.about.gain ?? 1);
     eachChild(item.children, (key, child) => {
       const name = path ? `${path}.${key}` : key;
       if (isModule(child)) visit(name, child, gain);

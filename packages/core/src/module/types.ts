@@ -96,7 +96,7 @@ export type Kind = keyof Contracts & string;
 /** One input of a block that is compiled by itself. */
 export interface BlockInput {
   readonly dtype: DType;
-  /** Numbers, symbolic sizes (`batch`, `seq`, `memory_seq`), and {@link openSizes} where the config does not determine a size. */
+  /** Numbers, symbolic sizes (`batch`, `seq`, `memory_seq`), and {@link unsetSizes} where the config does not set a size. */
   readonly dims: readonly Dim[];
   /** For integers: the exclusive upper bound of the elements; the lower is 0. */
   readonly below?: number;
@@ -104,10 +104,10 @@ export interface BlockInput {
 /** The inputs of a block that is compiled by itself, by name. */
 export type BlockInputs = Readonly<Record<string, BlockInput>>;
 
-/** The sizes that a config may leave undetermined, by their names in {@link BlockInput.dims}. */
-export const openSizes = ['dim', 'heads', 'kv_heads', 'head_dim', 'value_dim'] as const;
-/** One of {@link openSizes}. */
-export type OpenSize = (typeof openSizes)[number];
+/** The sizes that a config may leave unset, by their names in {@link BlockInput.dims}. */
+export const unsetSizes = ['dim', 'heads', 'kv_heads', 'head_dim', 'value_dim'] as const;
+/** One of {@link unsetSizes}. */
+export type UnsetSize = (typeof unsetSizes)[number];
 
 /** Everything about a kind besides its contract. */
 export interface KindDefinition<K extends Kind = Kind> {
@@ -117,17 +117,17 @@ export interface KindDefinition<K extends Kind = Kind> {
    * How it uses a mask.
    *
    * - `pairs`      masks each pair of query and key, and accepts a bias on the scores
-   * - `rows`       uses it in its own way
+   * - `byBlock`    each block of the kind decides what it does with it
    * - `forwarded`  passes it on to the blocks in its slots
    * - `none`       does not receive it
    */
-  readonly masks: 'pairs' | 'rows' | 'forwarded' | 'none';
+  readonly masks: 'pairs' | 'byBlock' | 'forwarded' | 'none';
   /** Whether it works on heads: `dim` in its config is then the number of channels of one head, and `seqLen` the number of keys. */
   readonly ofHeads?: true;
   /** Whether its result depends only on positions, not on the elements of its inputs. */
   readonly fromPositions?: true;
-  /** Sizes that may be undetermined when it is compiled by itself, since any number fits. */
-  readonly anySize?: readonly OpenSize[];
+  /** Sizes that its config need not set when it is compiled by itself, since any number fits. */
+  readonly anySize?: readonly UnsetSize[];
   /** The inputs of its blocks when compiled by themselves. A block with other inputs declares them in its definition. */
   inputs(module: AnyModule): BlockInputs;
   /** How it is called by itself. Absent for a kind with named inputs and named outputs. */

@@ -2,7 +2,7 @@
 import { basename, join } from 'node:path';
 import { replaceFiles } from '../disk/replace-files';
 import { writeFile } from '../disk/write-file';
-import { FileError, internal } from '../error';
+import { checkOptions, FileError, internal } from '../error';
 import { counter, type OnProgress } from '../progress';
 import { type EncodedModel, toChunks } from './encode';
 import { isExternal, type OnnxModel } from './model';
@@ -48,6 +48,7 @@ function checkNames(dir: string, names: readonly string[]): void {
  * @throws the reason of `signal` when that aborts
  */
 export async function saveOnnx(model: OnnxModel, dir: string, options: SaveOnnxOptions = {}): Promise<void> {
+  checkOptions('saveOnnx', options, { files: true, extra: true, onProgress: true, signal: true });
   const { files = { model: 'model.onnx', weights: 'weights.bin' }, extra = {}, onProgress, signal } = options;
   const names = [files.weights, files.model, ...Object.keys(extra)];
   checkNames(dir, names);

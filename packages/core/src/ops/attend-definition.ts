@@ -1,7 +1,7 @@
 // The definition of Attend in smaller ops, in parts that the definitions of other attentions share.
 import { type Dim, divDims, mulDims } from '../dim/dim';
 import type { Value, Vocabulary } from '../ir/graph';
-import { materialize, someKey } from '../mask/tensor';
+import { maskTensor, queryHasKey } from '../mask/tensor';
 import type { DType } from '../tensor/tensor';
 import { type AttendAttrs, type AttendParts, scaleOf } from './attend-parts';
 
@@ -9,12 +9,12 @@ import { type AttendAttrs, type AttendParts, scaleOf } from './attend-parts';
 export function decomposeAttend(parts: AttendParts<Value>, attrs: AttendAttrs, ops: Vocabulary): readonly Value[] {
   const { q, k, v, queryOffset, bias, sinks, noise } = parts;
   const frame = { graph: q.graph, seq: q.dims[2]!, kvSeq: k.dims[2]!, queryOffset };
-  const keep = materialize(parts.mask, frame);
+  const keep = maskTensor(parts.mask, frame);
   const scores = scaledScores(grouped(q, k, ops), k, scaleOf(k, attrs.scale), attrs.softcap, ops);
   const perHead = keep || bias || sinks || noise ? headwise(scores, q, ops) : scores;
   const biased = bias ? ops.add(perHead, ops.cast(bias, perHead.dtype)) : perHead;
   // A sink gets all weight if there is no key.
-  const some = !keep || sinks ? true : someKey(parts.mask, frame, keep);
+  const some = !keep || sinks ? true : queryHasKey(parts.mask, frame, keep);
   const masked = keep ? maskScores(biased, keep, some, ops) : biased;
   const weights = sinks ? softmaxWithSinks(masked, ops.reshape(sinks, [sinks.dims[0]!, 1, 1]), ops) : ops.softmax(masked, -1);
   const kept = noise ? dropped(weights, noise, attrs.dropout ?? 0, ops) : weights;

@@ -5,9 +5,9 @@ import { defineReasons, type Reason } from '../lower/reason';
 import { reasons } from '../lower/reasons';
 import { sequenceOf } from '../mask/documents';
 import { type ExpressedMask, expressedBy } from '../mask/features';
-import { type Mask, printMask } from '../mask/mask';
+import { type Mask, maskKinds, printMask } from '../mask/mask';
 import { place, placeOf, placesUpTo } from '../mask/places';
-import { anyKey } from '../mask/tensor';
+import { rowHasKey } from '../mask/tensor';
 import { maskScores, scaledScores, softmaxWithSinks } from './attend-definition';
 import { type AttendParts, scaleOf } from './attend-parts';
 
@@ -48,6 +48,9 @@ export function readBlockwise<V>({
   const { left, right, documents } = reading;
   if (left === undefined || right === undefined) return { refused: own.unbounded({ mask: printMask(mask) }) };
   if (left < 0 || right < 0) return { refused: own.queryOutside() };
+  // Blocks compare lengths with rows of the batch, not with positions in a packed sequence.
+  if (documents && reading.lengths)
+    return { refused: reasons.maskNotExpressible({ mask: printMask(mask), kinds: maskKinds(mask) }) };
   if (documents && documents.offsets !== documents.keyOffsets) return { refused: reasons.keysOfOthers() };
   if (queryOffset) return { refused: own.dataOffset() };
   if (bias) return { refused: own.perPair({ what: 'a bias' }) };
@@ -96,7 +99,7 @@ export function attendBlockwise(q: Value, k: Value, v: Value, { mask, scale, sof
   const separate = reshape(scores, [batch, kvHeads, count, group, block, 2 * block]);
   // Without masks of data, a query attends to itself; so does the padding of the last block, unless the window ends before its own position.
   const data = lengths ?? keyPadding ?? documents;
-  const some = sinks || (!data && right === 0) ? true : anyKey(keep);
+  const some = sinks || (!data && right === 0) ? true : rowHasKey(keep);
   const masked = maskScores(separate, keep, some, ops);
   const weights = sinks ? softmaxWithSinks(masked, reshape(sinks, [kvHeads, 1, group, 1, 1]), ops) : softmax(masked, -1);
   const merged = reshape(cast(weights, v.dtype), scores.dims);

@@ -107,6 +107,13 @@ const masks: readonly OpCase[] = [
     more: [offsets, keyOffsets],
     options: (o, k) => ({ mask: and(documents(o!, k!), causal) }),
   }),
+  sample('packed, padded keys', {
+    ...packed,
+    kvSeq: 'rows',
+    sizes: { tokens: 11, rows: 13 },
+    more: [offsets, keyOffsets, int64(['sequences'], [1, 0, 7])],
+    options: (o, k, lengths) => ({ mask: and(documents(o!, k!, lengths!), causal) }),
+  }),
 ];
 
 const operands: readonly OpCase[] = [

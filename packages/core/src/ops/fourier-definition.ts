@@ -27,12 +27,12 @@ const longest = 256;
  */
 export function transformed(x: Value, plan: Plan<Dim>, ops: Vocabulary): Value {
   const { length } = plan;
-  if (typeof length === 'number') return length <= longest ? byMatrix(x, plan, ops) : long(x, plan, ops);
+  if (typeof length === 'number') return length <= longest ? byMatrix(x, plan, ops) : transformLong(x, plan, ops);
   const short = ops.lessOrEqual(ops.size(x, length, [x]), longest);
   return ops.cond(
     short,
     () => [byMatrix(x, plan, ops)],
-    () => [long(x, plan, ops)],
+    () => [transformLong(x, plan, ops)],
   )[0]!;
 }
 
@@ -44,11 +44,11 @@ function byMatrix(x: Value, plan: Plan<Dim>, ops: Vocabulary): Value {
   return ops.reshape(ops.matmul(rows, matrixOf(x, plan, ops)), [...leading, plan.to, plan.partsOut]);
 }
 
-/** The coefficients of the real and the imaginary part of input j in those of output k. */
+/** The factor of input j in output k, a complex number. An element of a one-sided spectrum stands for itself and its conjugate, so it counts twice. */
 function factors(j: number, k: number, { length, sign, mirrored }: Plan<number>): readonly [real: number, imaginary: number] {
   const angle = (2 * Math.PI * ((j * k) % length)) / length;
-  const inner = mirrored && j !== 0 && 2 * j !== length ? 2 : 1;
-  const scale = sign > 0 ? inner / length : 1;
+  const occurrences = mirrored && j !== 0 && 2 * j !== length ? 2 : 1;
+  const scale = sign > 0 ? occurrences / length : 1;
   return [Math.cos(angle) * scale, Math.sin(angle) * sign * scale];
 }
 
@@ -90,11 +90,11 @@ const stacked = (values: readonly Value[], axis: number, ops: Vocabulary): Value
     axis,
   );
 
-// At least float32, because the angles cover a full circle.
-const exactly = (x: Value): 'float32' | 'float64' => (x.dtype === 'float64' ? 'float64' : 'float32');
+// The dtype of angles: at least float32, since float16 is too coarse for t / n of a long signal.
+const angleDtype = (x: Value): 'float32' | 'float64' => (x.dtype === 'float64' ? 'float64' : 'float32');
 
 function symbolicFactors(x: Value, { length, from, to, sign, mirrored }: Plan<Dim>, ops: Vocabulary): readonly [Value, Value] {
-  const dtype = exactly(x);
+  const dtype = angleDtype(x);
   const n = ops.size(x, length, [x]);
   const row = ops.unsqueeze(ops.iota(x, from), [1]);
   const turns = ops.mod(ops.mul(row, ops.unsqueeze(ops.iota(x, to), [0])), n);
@@ -105,10 +105,10 @@ function symbolicFactors(x: Value, { length, from, to, sign, mirrored }: Plan<Di
   return [scaled(ops.cos(angle)), scaled(sign > 0 ? ops.sin(angle) : ops.neg(ops.sin(angle)))];
 }
 
-// ---- In parts -------------------------------------------------------------------------------------------------------
+// ---- By Cooley and Tukey, or Bluestein ------------------------------------------------------------------------------
 
-/** All of the spectrum or of the signal, of which the plan may ask for less. Backwards it is conj(forwards(conj(x))) / n. */
-function long(x: Value, { length, to, partsOut, sign, mirrored }: Plan<Dim>, ops: Vocabulary): Value {
+/** Computes the whole spectrum or signal, and takes the part that the plan asks for. The inverse transform is conj(forwards(conj(x))) / n. */
+function transformLong(x: Value, { length, to, partsOut, sign, mirrored }: Plan<Dim>, ops: Vocabulary): Value {
   const given = mirrored ? wholeSpectrum(x, length, ops) : x;
   const y = forwards(sign > 0 ? conjugate(given, ops) : given, length, ops);
   const whole = sign > 0 ? ops.div(conjugate(y, ops), ops.cast(ops.size(x, length, [x]), x.dtype)) : y;
@@ -125,7 +125,7 @@ function wholeSpectrum(x: Value, length: Dim, ops: Vocabulary): Value {
 
 function forwards(x: Value, length: Dim, ops: Vocabulary): Value {
   const first = typeof length === 'number' ? nearestDivisor(length) : 1;
-  return first > 1 ? inTwo(x, [first, (length as number) / first], ops) : byConvolution(x, length, ops);
+  return first > 1 ? cooleyTukey(x, [first, (length as number) / first], ops) : bluestein(x, length, ops);
 }
 
 /** The largest divisor that is not larger than the square root. */
@@ -136,33 +136,33 @@ function nearestDivisor(n: number): number {
 }
 
 /**
- * Element j = n₂ j₁ + j₂ goes into k = k₁ + n₁ k₂:
+ * Cooley and Tukey: with j = n₂ j₁ + j₂ and k = k₁ + n₁ k₂,
  *
  *     X[k] = Σ_j₂ exp(−2πi j₂ k₁ / n) (Σ_j₁ x[j] exp(−2πi j₁ k₁ / n₁)) exp(−2πi j₂ k₂ / n₂)
  */
-function inTwo(x: Value, [n1, n2]: readonly [Dim, Dim], ops: Vocabulary): Value {
+function cooleyTukey(x: Value, [n1, n2]: readonly [Dim, Dim], ops: Vocabulary): Value {
   const leading = x.dims.slice(0, -2);
   const axis = leading.length;
   const swap = (y: Value): Value => ops.transpose(y, [...leading.keys(), axis + 1, axis, axis + 2]);
   const rows = swap(ops.reshape(x, [...leading, n1, n2, x.dims.at(-1)!]));
   const turned = times(
-    alongRows(rows, ops),
-    circle(x, ops.mul(ops.unsqueeze(ops.iota(x, n2), [1]), ops.iota(x, n1)), mulDims(n1, n2), ops),
+    transformRows(rows, ops),
+    twiddles(x, ops.mul(ops.unsqueeze(ops.iota(x, n2), [1]), ops.iota(x, n1)), mulDims(n1, n2), ops),
     ops,
   );
-  return ops.reshape(swap(alongRows(swap(turned), ops)), [...leading, mulDims(n1, n2), 2]);
+  return ops.reshape(swap(transformRows(swap(turned), ops)), [...leading, mulDims(n1, n2), 2]);
 }
 
-/** Short ones by a matrix, more exactly than kernels do; so the unknown number of blocks, of which there are few. */
-function alongRows(x: Value, ops: Vocabulary): Value {
+/** The transform of each row: by a matrix up to `longest` elements, which is more exact than the kernels of DFT, and for an unknown number of blocks, of which there are few. */
+function transformRows(x: Value, ops: Vocabulary): Value {
   const [length, parts] = x.dims.slice(-2) as [Dim, number];
   if (typeof length === 'number' && length > longest) return ops.dft(x);
   return byMatrix(x, { length, from: length, to: length, parts, partsOut: 2, sign: -1, mirrored: false }, ops);
 }
 
-/** exp(−2πi t / n) with the parts last. */
-function circle(x: Value, t: Value, n: Dim, ops: Vocabulary): Value {
-  const dtype = exactly(x);
+/** Twiddle factors exp(−2πi t / n); the last axis has the real and the imaginary part. */
+function twiddles(x: Value, t: Value, n: Dim, ops: Vocabulary): Value {
+  const dtype = angleDtype(x);
   const angle = ops.mul(ops.div(ops.cast(t, dtype), ops.cast(ops.size(x, n, [x]), dtype)), -2 * Math.PI);
   return ops.cast(stacked([ops.cos(angle), ops.sin(angle)], t.rank, ops), x.dtype);
 }
@@ -188,26 +188,26 @@ function powersOfTwo(n: number): readonly [number, number] {
   return [2 ** Math.floor(bits / 2), 2 ** Math.ceil(bits / 2)];
 }
 
-/** Elements of a signal of unknown length that are transformed at once. */
+/** n₁ of a signal of unknown length, which is padded to a multiple of it. */
 const block = 128;
 
 /**
- * j k = (j² + k² − (k − j)²) / 2 makes it a convolution with a chirp, of any length from 2n − 1 on:
+ * Bluestein: since j k = (j² + k² − (k − j)²) / 2, the transform is a convolution with a chirp, of any length from 2n − 1 on:
  *
  *     X[k] = w[k] Σ_j (x[j] w[j]) / w[k − j]      w[j] = exp(−πi j² / n)
  */
-function byConvolution(x: Value, n: Dim, ops: Vocabulary): Value {
+function bluestein(x: Value, n: Dim, ops: Vocabulary): Value {
   const least = subDims(mulDims(2, n), 1);
   const halves = typeof least === 'number' ? powersOfTwo(least) : ([block, ceilDivDims(least, block)] as const);
   const padded = mulDims(...halves);
-  const forwardsTo = (y: Value): Value => inTwo(y, halves, ops);
+  const forwardsTo = (y: Value): Value => cooleyTukey(y, halves, ops);
   const twice = mulDims(2, n);
-  const chirp = (places: Value): Value => circle(x, ops.mod(ops.mul(places, places), ops.size(x, twice, [x])), twice, ops);
+  const chirp = (t: Value): Value => twiddles(x, ops.mod(ops.mul(t, t), ops.size(x, twice, [x])), twice, ops);
   const w = chirp(ops.iota(x, n));
-  // Both ends hold it, as if the places went on around.
-  const there = ops.iota(x, padded);
-  const place = ops.min(there, ops.sub(ops.size(x, padded, [x]), there));
-  const filter = ops.where(ops.unsqueeze(ops.less(place, ops.size(x, n, [x])), [1]), conjugate(chirp(place), ops), 0);
+  // The convolution is cyclic: 1 / w[t] is at the indices t and padded − t, since w[−t] = w[t].
+  const index = ops.iota(x, padded);
+  const distance = ops.min(index, ops.sub(ops.size(x, padded, [x]), index));
+  const filter = ops.where(ops.unsqueeze(ops.less(distance, ops.size(x, n, [x])), [1]), conjugate(chirp(distance), ops), 0);
   const product = times(forwardsTo(ops.padTo(times(x, w, ops), -2, padded)), forwardsTo(filter), ops);
   const convolved = ops.div(conjugate(forwardsTo(conjugate(product, ops)), ops), ops.cast(ops.size(x, padded, [x]), x.dtype));
   return times(ops.slice(convolved, { axes: [-2], starts: [0], ends: [n] }), w, ops);

@@ -5,7 +5,7 @@ import { and } from '../mask/and';
 import { causal } from '../mask/causal';
 import { dense } from '../mask/dense';
 import { keyLengths } from '../mask/lengths';
-import { anyKey, materialize } from '../mask/tensor';
+import { maskTensor, rowHasKey } from '../mask/tensor';
 import { grouped, headwise, maskScores, scaledScores, weightedRows, wide } from './attend-definition';
 import {
   type AttentionAttrs,
@@ -35,7 +35,7 @@ export function decomposeAttention(
   const capped = softcap ? ops.mul(ops.tanh(ops.mul(raw, 1 / softcap)), softcap) : raw;
   const { keep, bias, certain } = allowed(parts, s, attrs, opset, ops);
   const biased = bias ? ops.add(capped, ops.cast(bias, precision)) : capped;
-  const some = keep && !certain ? anyKey(keep) : true;
+  const some = keep && !certain ? rowHasKey(keep) : true;
   const guarded = ops.softmax(keep ? maskScores(biased, keep, some, ops) : biased, -1);
   const weights = some === true ? guarded : ops.where(some, guarded, 0);
   const y = weightedRows(weights, ops.cast(value, q.dtype), q, ops);
@@ -77,7 +77,7 @@ function allowed(
   const tensor = padded && dense(padded.dtype === 'bool' ? padded : ops.greater(padded, Number.NEGATIVE_INFINITY));
   const lengths = nonpad && !isCausal ? keyLengths(nonpad) : undefined;
   const all = and<Value>(...[isCausal ? causal : undefined, lengths, tensor].filter((m) => m !== undefined));
-  const keep = materialize(all, { graph: q.graph, seq: s.seq, kvSeq: s.total, ...(isCausal && causalStart(parts, s, ops)) });
+  const keep = maskTensor(all, { graph: q.graph, seq: s.seq, kvSeq: s.total, ...(isCausal && causalStart(parts, s, ops)) });
   const certain = !tensor && !nonpad;
   return { ...(keep && { keep }), ...(padded && padded.dtype !== 'bool' && { bias: padded }), certain };
 }

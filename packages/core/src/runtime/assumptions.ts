@@ -1,9 +1,10 @@
 // The assumptions that a model was compiled on, checked in every run.
 import type { Port, Signature } from '../compile/compile';
-import { FeedError } from '../error';
+import { ConfigError, describe, FeedError, nearest } from '../error';
+import { type Assumption, assumptions as known } from '../ir/assumption';
 import { isPastRole } from '../ir/graph';
 import { finitePadding } from '../sequence/padding';
-import type { DType } from '../tensor/tensor';
+import type { DType, Tensor } from '../tensor/tensor';
 import { type CheckedFeeds, pathOf } from './check-feed';
 import { finitePaddingCheck } from './finite-padding';
 import { numbersOf } from './numbers';
@@ -19,17 +20,36 @@ type Check = (feeds: CheckedFeeds) => void;
  *   together; causal masks and windows are not considered
  * - `finite padding`: padded positions contain finite numbers (see `finitePaddingCheck`)
  *
- * Throws   (the result) FeedError
+ * Throws   ConfigError for an assumption that is none of these · (the result) FeedError
+ *
+ * @param isResult whether a tensor was returned by an earlier run
  */
-export function prepareAssumptions(assumptions: readonly string[], { inputs }: Signature): Check {
-  const checks = assumptions.flatMap((name) => (Object.hasOwn(prepared, name) ? [prepared[name]!(inputs)] : []));
+export function prepareAssumptions(
+  assumptions: readonly Assumption[],
+  { inputs }: Signature,
+  isResult: (t: Tensor) => boolean,
+): Check {
+  const checks = assumptions.map((name) => {
+    if (!Object.hasOwn(prepared, name)) throw unknownAssumption(name);
+    return prepared[name](inputs, isResult);
+  });
   return (feeds) => {
     for (const check of checks) check(feeds);
   };
 }
 
-/** Users' own rules may require other assumptions, which are not checked. */
-const prepared: Readonly<Record<string, (inputs: readonly Port[]) => Check>> = {
+function unknownAssumption(name: string): ConfigError {
+  const near = nearest(name, known);
+  return new ConfigError({
+    path: 'assumptions',
+    problem: 'the model was compiled on an assumption that the runner cannot check',
+    expected: known.map((each) => describe(each)).join(' or '),
+    got: describe(name),
+    hint: near ? `Did you mean "${near}"?` : 'Update onnxformers',
+  });
+}
+
+const prepared: Readonly<Record<Assumption, (inputs: readonly Port[], isResult: (t: Tensor) => boolean) => Check>> = {
   'prefill into empty cache': prefillIntoEmptyCache,
   'no empty sequences': noEmptySequences,
   [finitePadding]: finitePaddingCheck,

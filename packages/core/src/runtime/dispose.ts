@@ -4,8 +4,8 @@ import { ConfigError, checkOptions, describe, RunError } from '../error';
 /** Options of a runner's `dispose`. */
 export interface DisposeOptions {
   /**
-   * For how many milliseconds to wait for runs that were started. After that a worker runner ends its thread, and unanswered runs reject with
-   * a RunError; any other runner rejects, and its session is freed as soon as the run has ended. Default 10,000 for a worker runner, otherwise no limit.
+   * For how many milliseconds to wait for runs that were started. After that unanswered runs of a worker runner reject with a RunError, and its thread
+   * ends when the call of the runtime that it executes has returned; any other runner rejects, and its session is freed as soon as the run has ended. Default 10,000 for a worker runner, otherwise no limit.
    */
   readonly timeout?: number;
 }

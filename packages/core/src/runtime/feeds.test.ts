@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { compile, type Port } from '../compile/compile';
 import { initialize } from '../compile/initialize';
 import { FeedError } from '../error';
+import type { Assumption } from '../ir/assumption';
 import type { Value } from '../ir/graph';
 import { dropout } from '../layers/dropout';
 import { linear } from '../layers/linear';
@@ -141,7 +142,7 @@ describe('a cache that grows', () => {
       const pasts = { 'past_key_values.0.key': past, 'past_key_values.0.value': past };
       return completeFeeds(model.signature, { x: counting(batch, seq, 8), ...pasts }, 0);
     };
-    const check = (assumptions: string[], seq: number) => checkAssumed(assumptions, model.signature, all(2, seq));
+    const check = (assumptions: readonly Assumption[], seq: number) => checkAssumed(assumptions, model.signature, all(2, seq));
     expect(() => check(['prefill into empty cache'], 5)).toThrow(
       'feed "x": the model was compiled on the assumption \'prefill into empty cache\'; expected one new token for each sequence if the cache is not empty, got 5 new tokens for each of 2 sequences',
     );
@@ -166,7 +167,7 @@ describe('no empty sequences, if that was assumed', () => {
     ports[name]!,
     tensor(ports[name]!.dtype, dims, data),
   ];
-  const check = (fed: [Port, Tensor][], assumptions = ['no empty sequences']) =>
+  const check = (fed: [Port, Tensor][], assumptions: readonly Assumption[] = ['no empty sequences']) =>
     checkAssumed(
       assumptions,
       { inputs: fed.map(([port]) => port), outputs: [] },

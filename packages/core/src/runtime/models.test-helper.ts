@@ -3,12 +3,14 @@
 import { compile, type Model, type Signature } from '../compile/compile';
 import type { CompileOptions } from '../compile/compile-options';
 import { initialize } from '../compile/initialize';
+import type { Assumption } from '../ir/assumption';
 import type { Value } from '../ir/graph';
 import { embedding } from '../layers/embedding';
 import { linear } from '../layers/linear';
 import { and, causal } from '../mask/index';
 import { module } from '../module/module';
 import { add, mul } from '../ops/elementwise';
+import { matmul } from '../ops/matmul';
 import { attend, type SequenceContext, updateCache } from '../sequence/context';
 import { splitHeads } from '../sequence/layout';
 import { portable } from '../targets/portable';
@@ -40,6 +42,25 @@ export function lookup(o: Partial<CompileOptions> = {}): Model {
     o,
   );
 }
+
+/** x [n, n] → y, its 25th power: a long run for a large n */
+export const power = (): Model =>
+  compiled(
+    module({}, ({ x }: Inputs) => {
+      let y = x!;
+      for (let i = 0; i < 24; i++) y = matmul(y, x!);
+      return { y };
+    }),
+    { x: ['float32', ['n', 'n']] },
+  );
+
+/** The identity matrix of n rows. */
+export const identity = (n: number): Tensor =>
+  tensor(
+    'float32',
+    [n, n],
+    Array.from({ length: n * n }, (_, i) => (i % (n + 1) === 0 ? 1 : 0)),
+  );
 
 /** The same without limits: a kernel receives feeds that a runner would refuse, as it does with ids that a graph computes. */
 export function unlimited(model: Model): Model {
@@ -75,8 +96,9 @@ export function completeFeeds(signature: Signature, feeds: Feeds, run: number): 
 }
 
 /** Throws as a runner where feeds break an assumption. */
-export const checkAssumed = (assumptions: readonly string[], signature: Signature, tensors: Record<string, Tensor>): void =>
+export const checkAssumed = (assumptions: readonly Assumption[], signature: Signature, tensors: Record<string, Tensor>): void =>
   prepareAssumptions(
     assumptions,
     signature,
+    () => false,
   )({ tensors: signature.inputs.map(({ name }) => tensors[name]), handed: [], sizes: new Map() });

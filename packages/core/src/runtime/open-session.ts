@@ -4,7 +4,7 @@ import { lackedBy } from '../lower/runtime-version';
 import { nameOfRuntime, type Ort, type OrtSession, versionOf } from './ort';
 import { messageOf, translate } from './run-error';
 import type { ExternalFile, Runnable } from './runnable';
-import { type Provider, providerOf, sessionOptions } from './session-options';
+import { type Provider, providerOf, providersOf, sessionOptions } from './session-options';
 
 /** The provider that was loaded, and why others were not. */
 export interface Opened {
@@ -90,7 +90,9 @@ function externalFiles({ file, external = [] }: Runnable, ort: Ort): readonly Ex
 
 function offer(ort: Ort, error: unknown): string | undefined {
   if (!/backend not found|no available backend|not supported execution provider/i.test(messageOf(error))) return undefined;
-  const names = ort.listSupportedBackends?.().map(({ name }) => name);
-  const near = names && nearest(/\[([^\]]+)\] backend/.exec(messageOf(error))?.[1] ?? '', names);
-  return names && `${near ? `Did you mean "${near}"? ` : ''}${nameOfRuntime(ort)} knows ${names.join(', ')}`;
+  const names = providersOf(ort);
+  const near = nearest(/\[([^\]]+)\] backend/.exec(messageOf(error))?.[1] ?? '', ['auto', ...names]);
+  return names.length === 0
+    ? undefined
+    : `${near ? `Did you mean "${near}"? ` : ''}${nameOfRuntime(ort)} knows ${names.join(', ')}`;
 }

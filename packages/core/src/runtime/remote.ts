@@ -32,6 +32,8 @@ type Question =
     }
   | { readonly type: 'run'; readonly feeds: Feeds; readonly options: Omit<RunOptions, 'signal'> }
   | { readonly type: 'close' };
+/** Asks for no answer, and does not wait for earlier questions. */
+type End = { readonly type: 'end' };
 type Answer =
   | { readonly type: 'opened'; readonly loaded: Loaded }
   | { readonly type: 'ran'; readonly outputs: Record<string, Tensor> }
@@ -62,10 +64,11 @@ const buffersOf = (tensors: Readonly<Record<string, Tensor>>): ArrayBufferLike[]
  *     serveRunner(self, ort);
  *
  * @param runtime the runtime, or a function that imports it, whose errors are sent to the other side
- * @param closed called when the other end closes the runner
+ * @param closed called when the other end has closed the runner, or wants the thread to end: end the thread
  */
 export function serveRunner(port: ThreadPort, runtime: Ort | (() => Promise<Ort>), closed: () => void = () => {}): void {
   let runner: Runner | undefined;
+  let unanswered = 0;
   const answer = async (question: Question): Promise<Answer> => {
     if (question.type === 'open') {
       const { model, options, progress } = question;
@@ -78,14 +81,28 @@ export function serveRunner(port: ThreadPort, runtime: Ort | (() => Promise<Ort>
     await runner?.dispose();
     return { type: 'closed' };
   };
-  listen(port, async (question: Question) => {
+  const end = async (): Promise<void> => {
+    // With a question unanswered, the runner waits for its run, which may never end. JavaScript is executed here, so native code is not.
+    if (unanswered === 0) await runner?.dispose().catch(() => {});
+    closed();
+  };
+  listen(port, async (question: Question | End) => {
+    if (question.type === 'end') return end();
+    unanswered++;
     const given = await answer(question).catch((error: unknown): Answer => ({ type: 'failed', error: packError(error) }));
+    unanswered--;
     if (given.type === 'ran') {
       const outputs = Object.fromEntries(Object.entries(given.outputs).map(([name, t]) => [name, { ...t, data: alone(t.data) }]));
       port.postMessage({ ...given, outputs }, buffersOf(outputs));
     } else port.postMessage(given);
-    if (given.type === 'closed') closed();
+    if (question.type === 'close') closed();
   });
+}
+
+/** Asks the other end to end its thread as soon as it executes JavaScript, also if runs have not been answered. */
+export function askToEnd(port: Pick<ThreadPort, 'postMessage'>): void {
+  const message: End = { type: 'end' };
+  port.postMessage(message);
 }
 
 /** Options of the calling side. */
@@ -94,7 +111,7 @@ export interface Thread {
   readonly lost?: Promise<never>;
   /** Called with true when an answer becomes pending, and with false when none is. */
   busy?(awaited: boolean): void;
-  /** Terminates the thread immediately, so that `lost` rejects with this error. */
+  /** Called when a run has not ended within the timeout of `dispose`: ends the thread, and lets `lost` reject with this error. */
   end?(reason: Error): void;
 }
 
@@ -256,7 +273,7 @@ function remoteRunner(signature: Signature, loaded: Loaded, { ask, isGone }: Ret
     disposed ??= close();
     return within(disposed, timeout, () => {
       if (!end) throw lateError(timeout, 'it was not freed', 'End its thread yourself, or give dispose a longer timeout');
-      end(lateError(timeout, 'the thread was terminated', 'Pass dispose a longer timeout'));
+      end(lateError(timeout, 'its result is discarded', 'Pass dispose a longer timeout'));
     });
   };
   return Object.assign(run, { signature, ...loaded, dispose });

@@ -1,6 +1,8 @@
 // A model in the form that runners require.
+
 import type { Model, Signature } from '../compile/compile';
 import { serialize } from '../compile/serialize';
+import type { Assumption } from '../ir/assumption';
 import type { RuntimeSupport } from '../lower/runtime-version';
 import { toMemory } from '../onnx/encode';
 import { allNodes, blockPathKey, type OnnxModel } from '../onnx/model';
@@ -26,7 +28,7 @@ export interface Runnable<I extends string = string, O extends string = string> 
   /** External data that the runtime does not find by itself. */
   readonly external?: readonly ExternalFile[];
   readonly nodes: ReadonlyMap<string, NodeInfo>;
-  readonly assumptions: readonly string[];
+  readonly assumptions: readonly Assumption[];
   /** Which versions of the runtime can run it on its own providers. */
   readonly runtimes: readonly RuntimeSupport[];
 }

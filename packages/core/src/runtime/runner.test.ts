@@ -72,6 +72,13 @@ for (const [name, runtime, device] of [
   ['onnxruntime-node', ort, 'cpu'],
   ['onnxruntime-web', web, 'wasm'],
 ] as const) {
+  it('a runner refuses a model that was compiled on an assumption that it cannot check', async () => {
+    const model = { ...(await inMemory(arithmetic())), assumptions: ['finite pading' as 'finite padding'] };
+    await expect(createRunner(model, ort)).rejects.toThrow(
+      'assumptions: the model was compiled on an assumption that the runner cannot check; expected "prefill into empty cache" or "no empty sequences" or "finite padding", got "finite pading". Did you mean "finite padding"?',
+    );
+  });
+
   describe(name, () => {
     const target = { ...portable(21), providers: [device] };
 
@@ -309,8 +316,8 @@ describe('options', () => {
   });
 
   it('that are wrong are reported with the message of the runtime', async () => {
-    await expect(create(ort, { graphOptimizationLevel: 'most' })).rejects.toThrow(
-      /^runtime: creating a session on cpu failed; got .*graphOptimizationLevel/,
+    await expect(create(ort, { intraOpNumThreads: 'many' })).rejects.toThrow(
+      /^runtime: creating a session on cpu failed; got .*intraOpNumThreads/,
     );
   });
 

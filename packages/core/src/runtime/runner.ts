@@ -3,7 +3,7 @@ import type { Model, Signature } from '../compile/compile';
 import { ConfigError, checkOptions, describe, FeedError, FileError, nearest, RunError } from '../error';
 import type { OnProgress } from '../progress';
 import type { OutputsByName } from '../sequence/named-ports';
-import type { Tensor } from '../tensor/tensor';
+import type { Tensor, TensorData } from '../tensor/tensor';
 import { untilAborted, within } from './abort';
 import { prepareAssumptions } from './assumptions';
 import { checkTimeout, type DisposeOptions, lateError } from './dispose';
@@ -80,19 +80,20 @@ export async function createRunner<I extends string = string, O extends string =
   const ort = asOrt(runtime);
   const { onProgress } = options;
   const whole = 'file' in model ? model : await inMemory(model, onProgress);
+  const { signature, assumptions, nodes } = whole;
+  const results = new WeakSet<TensorData>();
+  const checkAssumed = prepareAssumptions(assumptions, signature, ({ data }) => results.has(data));
   const { runnable, close } = await withFiles(whole, embeddedLimit, onProgress);
   onProgress?.({ phase: 'session', fraction: 0 });
   // The runtime has read the files, or has them open; if the system cannot remove open files, they are removed at the end.
   const { session, device, refused } = await openSession(runnable, ort, options).finally(close);
   onProgress?.({ phase: 'session', fraction: 1 });
-  const { signature, assumptions, nodes } = runnable;
   checkNames(signature, session);
   let runs = 0;
   let last: Promise<unknown> = Promise.resolve();
   let disposed: Promise<void> | undefined;
 
   const table = prepareFeeds(signature);
-  const checkAssumed = prepareAssumptions(assumptions, signature);
   const places = session.inputNames.map((name) => signature.inputs.findIndex((p) => p.name === name));
   // Filling a copy of an object with these names is faster than adding them one by one.
   const unfed: Readonly<Record<string, OrtTensor | undefined>> = blank(session.inputNames);
@@ -114,9 +115,10 @@ export async function createRunner<I extends string = string, O extends string =
     try {
       const inputs = { ...unfed };
       for (const at of places) inputs[signature.inputs[at]!.name] = forRuntime(ort, handed[at], tensors[at]!);
-      const results = await session.run(inputs, fetches, given);
+      const made = await session.run(inputs, fetches, given);
       const named = fetches === session.outputNames ? { ...unknown } : {};
-      for (const name of fetches) named[name] = fromOrtTensor(results[name]!) ?? (await fetchOrtTensor(results[name]!));
+      for (const name of fetches) named[name] = fromOrtTensor(made[name]!) ?? (await fetchOrtTensor(made[name]!));
+      if (assumptions.length) for (const name of fetches) results.add(named[name]!.data);
       return named as Record<string, Tensor>;
     } catch (error) {
       throw translate(error, 'the run', nodes);

@@ -1,5 +1,5 @@
 // Options for the runtime, passed on unchanged unless they have no effect there.
-import { ConfigError, describe, nearest } from '../error';
+import { ConfigError, checkWord, describe, nearest } from '../error';
 import { nameOfRuntime, type Ort, type RuntimeName } from './ort';
 
 type Options = Readonly<Record<string, unknown>>;
@@ -47,6 +47,31 @@ const providerOptions: Readonly<Record<RuntimeName, Readonly<Record<string, read
   },
 };
 
+const cacheModes = ['disabled', 'lazyRelease', 'simple', 'bucket'];
+
+/** The values of options with a fixed set of values. */
+const words: Readonly<Record<string, readonly string[]>> = {
+  graphOptimizationLevel: ['disabled', 'basic', 'extended', 'layout', 'all'],
+  executionMode: ['sequential', 'parallel'],
+  preferredLayout: ['NCHW', 'NHWC'],
+  validationMode: ['disabled', 'wgpuOnly', 'basic', 'full'],
+  storageBufferCacheMode: cacheModes,
+  uniformBufferCacheMode: cacheModes,
+  queryResolveBufferCacheMode: cacheModes,
+  defaultBufferCacheMode: cacheModes,
+};
+
+function checkWords(path: string, options: Options): void {
+  for (const [key, value] of Object.entries(options))
+    if (value !== undefined && Object.hasOwn(words, key)) checkWord(`${path}.${key}`, value, words[key]!);
+}
+
+/** The execution providers that a runtime knows. */
+export function providersOf(ort: Ort): readonly string[] {
+  const runtime = nameOfRuntime(ort);
+  return ort.listSupportedBackends?.().map(({ name }) => name) ?? (runtime ? Object.keys(providerOptions[runtime]) : []);
+}
+
 /** The alternative. */
 const advice: Readonly<Record<string, string>> = {
   freeDimensionOverrides: 'Set the sizes of the inputs when compiling',
@@ -77,6 +102,7 @@ function checked(ort: Ort, options: Options, of: 'session' | 'run'): Record<stri
     if (value === undefined || (key !== 'executionProviders' && (!runtime || effective[runtime][of].includes(key)))) continue;
     throw withoutEffect(`${path}.${key}`, key, value, runtime, runtime ? effective[runtime][of] : []);
   }
+  checkWords(path, options);
   return cloned(options) as Record<string, unknown>;
 }
 
@@ -98,6 +124,7 @@ export function providerOf(ort: Ort, provider: Provider): string | Record<string
   const { name: _, ...options } = provider;
   for (const [key, value] of Object.entries(options))
     if (known && !known.includes(key)) throw withoutEffect(`options.device.${key}`, key, value, runtime, known);
+  checkWords('options.device', options);
   return cloned(provider) as Record<string, unknown>;
 }
 

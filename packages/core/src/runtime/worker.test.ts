@@ -3,50 +3,30 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { MessageChannel } from 'node:worker_threads';
 import * as ort from 'onnxruntime-node';
+import { build } from 'vite';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { compile, type Model } from '../compile/compile';
+import type { Model } from '../compile/compile';
 import { ConfigError, FeedError, RunError, WeightError } from '../error';
-import type { Value } from '../ir/graph';
-import { module } from '../module/module';
-import { matmul } from '../ops/matmul';
 import type { Progress } from '../progress';
 import { load, save } from '../saved/folder';
-import { portable } from '../targets/portable';
 import { tensor, toArray } from '../tensor/convert';
 import type { Tensor } from '../tensor/tensor';
 import { packError, unpackError } from './carried-error';
-import { arithmetic, counting, lookup, unlimited } from './models.test-helper';
+import { arithmetic, counting, identity, lookup, power, unlimited } from './models.test-helper';
 import { connectRunner, serveRunner } from './remote';
 import { createRunner } from './runner';
 import { createWorkerRunner, type WorkerRunnerOptions } from './worker';
 
 const require = createRequire(import.meta.url);
-const text = (x: string) => JSON.stringify(x);
 const options: WorkerRunnerOptions = { runtime: 'onnxruntime-node' };
 const numbers = (t: Tensor | undefined): number[] => [...toArray(t!).data];
 const feeds = { a: counting(2, 3), b: counting(2, 3) };
-
-// Powers of a matrix: long enough that timers would run many times.
-function long(): Model {
-  const power = module({}, ({ x }: Record<string, Value>) => {
-    let y = x!;
-    for (let i = 0; i < 24; i++) y = matmul(y, x!);
-    return { y };
-  });
-  return compile(power, { target: portable(21), inputs: { x: ['float32', ['n', 'n']] } });
-}
-const identity = (n: number): Tensor =>
-  tensor(
-    'float32',
-    [n, n],
-    Array.from({ length: n * n }, (_, i) => (i % (n + 1) === 0 ? 1 : 0)),
-  );
 
 /** How often a timer of 1 ms runs while f does. */
 async function ticksDuring(f: () => Promise<unknown>): Promise<number> {
@@ -92,7 +72,7 @@ describe('a runner in a worker', () => {
   });
 
   it('leaves the event loop free during a run', async () => {
-    const model = long();
+    const model = power();
     const x = identity(700);
     const [here, there] = [await createRunner(model, ort), await createWorkerRunner(model, options)];
     try {
@@ -141,7 +121,7 @@ describe('a runner in a worker', () => {
   });
 
   it('drops queued runs that are aborted; the results of one that has begun are discarded', async () => {
-    const run = await createWorkerRunner(long(), options);
+    const run = await createWorkerRunner(power(), options);
     try {
       const [first, second] = [new AbortController(), new AbortController()];
       const x = identity(300);
@@ -236,18 +216,19 @@ describe('a runner in a worker', () => {
     });
     afterAll(() => rm(dir, { recursive: true }));
 
-    /** A runner with the runtime of this project, whose sessions run so. */
-    async function failing(name: string, run: string) {
+    /** A runner with the runtime of this project, whose sessions run so. It says that it is native code, unless `env` says otherwise. */
+    async function failing(name: string, run: string, env = 'real.env', release = '() => session.release()') {
       // Named as it is, the runtime of this project would not be found from there.
       const real = JSON.stringify(pathToFileURL(require.resolve('onnxruntime-node')).href);
       const file = join(dir, `${name}.mjs`);
       await writeFile(
         file,
         `import real from ${real};
-         export const { Tensor, env } = real;
+         export const { Tensor } = real;
+         export const env = ${env};
          export const InferenceSession = { create: async (...args) => {
            const session = await real.InferenceSession.create(...args);
-           return { inputNames: session.inputNames, outputNames: session.outputNames, run: ${run}, release: () => session.release() };
+           return { inputNames: session.inputNames, outputNames: session.outputNames, run: ${run}, release: ${release} };
          } };`,
       );
       return createWorkerRunner(arithmetic(), { ...options, runtime: pathToFileURL(file) });
@@ -276,16 +257,34 @@ describe('a runner in a worker', () => {
       const asked = reasons([run(feeds), run(feeds)]);
       await run.dispose({ timeout: 30 });
       const reason =
-        'runner: a run had not ended 30 ms after dispose was called, and the thread was terminated. Pass dispose a longer timeout';
+        'runner: a run had not ended 30 ms after dispose was called, and its result is discarded. Pass dispose a longer timeout';
       expect(await asked).toEqual([reason, reason]);
       await run.dispose();
     });
 
-    it('is disposed in the midst of a run that blocks its thread', async () => {
-      const run = await failing('block', '() => { for (;;); }');
+    it('is disposed in the midst of a run that blocks its thread in JavaScript', async () => {
+      const run = await failing('block', '() => { for (;;); }', "{ versions: { web: '1.30.0' } }");
       const asked = reasons([run(feeds)]);
       await run.dispose({ timeout: 30 });
-      expect((await asked)[0]).toContain('the thread was terminated');
+      expect((await asked)[0]).toContain('its result is discarded');
+    });
+
+    it('is disposed in the midst of a run that blocks its thread in native code, and can be replaced', async () => {
+      const run = await createWorkerRunner(power(), options);
+      const x = identity(700);
+      const asked = reasons([run({ x }), run({ x })]);
+      await run.dispose({ timeout: 30 });
+      for (const reason of await asked) expect(reason).toContain('its result is discarded');
+      expect(await reasons([run({ x })])).toEqual(['runner: it was disposed. Create another']);
+      const other = await createWorkerRunner(arithmetic(), options);
+      expect(numbers((await other(feeds)).sum)).toEqual([2, 4, 6, 8, 10, 12]);
+      await other.dispose();
+    });
+
+    it('ends its thread where a session cannot be freed', async () => {
+      const run = await failing('release', '(...args) => session.run(...args)', 'real.env', "() => { throw new Error('kept'); }");
+      await expect(run.dispose()).rejects.toThrow('kept');
+      await expect(run(feeds)).rejects.toThrow('it was disposed');
     });
 
     it('refuses an invalid timeout', async () => {
@@ -301,22 +300,135 @@ describe('a runner in a worker', () => {
   });
 
   describe('and the process', () => {
-    const file = (name: string) => text(new URL(name, import.meta.url).href);
-    const program = (end: string) => `
-      const { createWorkerRunner } = await import(${file('./worker.ts')});
-      const { arithmetic, counting } = await import(${file('./models.test-helper.ts')});
-      const run = await createWorkerRunner(arithmetic(), { runtime: 'onnxruntime-node' });
-      await run({ a: counting(1, 3), b: counting(1, 3) });
-      ${end}`;
-    const start = (code: string) =>
-      promisify(execFile)(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', code], { timeout: 50_000 });
+    let dir: string;
+    // As plain JavaScript, processes and their threads start ten times as fast.
+    beforeAll(async () => {
+      dir = await mkdtemp(join(tmpdir(), 'worker-'));
+      const input = Object.fromEntries(
+        ['worker', 'worker-thread', 'models.test-helper'].map((name) => [
+          name,
+          fileURLToPath(new URL(`${name}.ts`, import.meta.url)),
+        ]),
+      );
+      const output = { entryFileNames: '[name].mjs', chunkFileNames: '[name].mjs' };
+      await build({
+        configFile: false,
+        logLevel: 'warn',
+        ssr: { noExternal: true },
+        build: { ssr: true, outDir: dir, emptyOutDir: true, rolldownOptions: { input, output } },
+      });
+    });
+    afterAll(() => rm(dir, { recursive: true }));
 
-    it('ends with the last answer', async () => {
-      expect((await start(program("console.log('done');"))).stdout).toBe('done\n');
+    // A run of `power` on x takes hundreds of milliseconds.
+    const program = (code: string) => `
+      import { createWorkerRunner } from './worker.mjs';
+      import { arithmetic, counting, identity, power } from './models.test-helper.mjs';
+      const runtime = 'onnxruntime-node';
+      const feeds = { a: counting(1, 3), b: counting(1, 3) };
+      const x = identity(700);
+      const begun = () => new Promise((resolve) => setTimeout(resolve, 50));
+      ${code}`;
+    let programs = 0;
+    /** Exit code (a name for a signal, as of an abort) and output of a process with this program. */
+    async function end(code: string): Promise<{ code: unknown; stdout: string; stderr: string }> {
+      const file = join(dir, `program-${programs++}.mjs`);
+      await writeFile(file, program(code));
+      try {
+        return { code: 0, ...(await promisify(execFile)(process.execPath, [file], { timeout: 50_000 })) };
+      } catch (error) {
+        const { code, signal, stdout, stderr } = error as { code: unknown; signal: unknown; stdout: string; stderr: string };
+        return { code: signal ?? code, stdout, stderr };
+      }
+    }
+
+    it.each([
+      [
+        'with the last answer',
+        "const run = await createWorkerRunner(arithmetic(), { runtime }); await run(feeds); console.log('done');",
+        'done\n',
+      ],
+      [
+        'after dispose',
+        "const run = await createWorkerRunner(arithmetic(), { runtime }); await run(feeds); await run.dispose(); console.log('disposed');",
+        'disposed\n',
+      ],
+      [
+        'without a run, with one listener for all runners',
+        `const before = process.listenerCount('exit');
+         await Promise.all([0, 1, 2].map(() => createWorkerRunner(arithmetic(), { runtime })));
+         console.log(process.listenerCount('exit') - before);`,
+        '1\n',
+      ],
+      [
+        'after a run that dispose did not wait for',
+        `const run = await createWorkerRunner(power(), { runtime });
+         const asked = run({ x }).catch((e) => console.log(e.name));
+         await begun();
+         await run.dispose({ timeout: 1 });
+         await asked;
+         console.log('disposed');`,
+        'RunError\ndisposed\n',
+      ],
+      [
+        'after a run, on process.exit',
+        `const run = await createWorkerRunner(power(), { runtime });
+         run({ x }); run({ x });
+         await begun();
+         process.exit();`,
+        '',
+      ],
+      [
+        'after a run that was aborted',
+        `const run = await createWorkerRunner(power(), { runtime });
+         await run({ x }, { signal: AbortSignal.timeout(50) }).catch((e) => console.log(e.name));
+         process.exit();`,
+        'TimeoutError\n',
+      ],
+      [
+        'after the runtime has opened a model that is not needed any more',
+        `const onProgress = ({ phase }) => { if (phase === 'session') throw new Error('enough'); };
+         await createWorkerRunner(power(), { runtime, onProgress }).catch((e) => console.log(e.message));`,
+        'enough\n',
+      ],
+      [
+        'while a thread starts, on process.exit',
+        'createWorkerRunner(arithmetic(), { runtime }); await begun(); process.exit();',
+        '',
+      ],
+      [
+        'while a thread opens a model, on process.exit',
+        `const onProgress = ({ phase }) => { if (phase === 'session') process.exit(); };
+         createWorkerRunner(power(), { runtime, onProgress });
+         await new Promise(() => setInterval(() => {}, 1000));`,
+        '',
+      ],
+      [
+        'after an error in the thread',
+        `await createWorkerRunner(arithmetic(), { runtime, device: 'nowhere' }).catch((e) => console.log(e.name));
+         await createWorkerRunner(arithmetic(), { runtime: 'onnxruntime-nowhere' }).catch((e) => console.log(e.name));`,
+        'RunError\nRunError\n',
+      ],
+      [
+        'after disposing in the midst of everything',
+        `const runs = await Promise.all([0, 1, 2].map(() => createWorkerRunner(power(), { runtime })));
+         const asked = Promise.allSettled(runs.flatMap((run) => [run({ x }), run({ x })]));
+         await Promise.all(runs.map((run, i) => run.dispose({ timeout: 20 * i })));
+         console.log((await asked).every((r) => r.status === 'rejected'));
+         process.exit();`,
+        'true\n',
+      ],
+    ])('ends %s', async (_, code, stdout) => {
+      expect(await end(code)).toEqual({ code: 0, stdout, stderr: '' });
     });
 
-    it('waits for dispose', async () => {
-      expect((await start(program("await run.dispose(); console.log('disposed');"))).stdout).toBe('disposed\n');
+    it('keeps its exit code', async () => {
+      const started = 'const run = await createWorkerRunner(power(), { runtime }); run({ x }); await begun();';
+      expect(await end(`${started} process.exit(7);`)).toEqual({ code: 7, stdout: '', stderr: '' });
+      expect(await end(`${started} throw new Error('unrelated');`)).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining('unrelated'),
+      });
     });
   });
 

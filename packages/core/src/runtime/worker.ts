@@ -4,13 +4,15 @@ import { isAbsolute } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Worker, type WorkerOptions } from 'node:worker_threads';
 import type { Model } from '../compile/compile';
-import { ConfigError, describe, RunError } from '../error';
+import { ConfigError, checkOptions, describe, RunError } from '../error';
 import { load } from '../saved/folder';
 import type { DisposeOptions } from './dispose';
-import { connectRunner } from './remote';
+import { askToEnd, connectRunner } from './remote';
 import { messageOf } from './run-error';
 import { inMemory, type Runnable } from './runnable';
 import type { Runner, RunnerOptions } from './runner';
+import type { ThreadData } from './serve-thread';
+import { awaitEnd, mayTerminate, newState, type ThreadState } from './thread-state';
 
 /** Options of {@link createWorkerRunner}. */
 export interface WorkerRunnerOptions extends RunnerOptions {
@@ -19,14 +21,18 @@ export interface WorkerRunnerOptions extends RunnerOptions {
    * `env.wasm.numThreads`) and exports it.
    */
   readonly runtime: string | URL;
-  /** Options of the thread; `script` is a script that calls `serveRunner`, for programs whose bundler moves the library's own. */
+  /** Options of the thread; `script` is a script that calls `serveThread`, for programs whose bundler moves the library's own. */
   readonly thread?: Pick<WorkerOptions, 'execArgv' | 'env' | 'resourceLimits' | 'name'> & { readonly script?: URL };
 }
 
 /**
  * Like `createRunner`, in a worker thread: the event loop stays free during a run. Feeds are copied when a run is started. Runs are queued;
  * a run whose signal aborts is removed from the queue, or its results are discarded if it has begun. The thread keeps the process alive only while a request
- * is pending; `dispose` ends it, after 10 s also during a run (`timeout`).
+ * is pending; `dispose` ends it.
+ *
+ * Native code cannot be interrupted: a thread with onnxruntime-node ends when the call of the runtime that it executes has returned. After the `timeout` of
+ * `dispose` (10 s) nothing waits for that any more: unanswered runs reject, and `dispose` resolves. A process that exits during such a call exits when the call has
+ * returned, with its own exit code. A thread with onnxruntime-web ends at once.
  *
  * Throws   the errors of `createRunner` and `load`, with their class and data · RunError when the runtime cannot be imported
  *          or the thread ends
@@ -39,16 +45,22 @@ export async function createWorkerRunner<I extends string = string, O extends st
   model: Model<I, O> | Runnable<I, O> | string,
   options: WorkerRunnerOptions,
 ): Promise<Runner<I, O>> {
+  checkOptions('options', options, { runtime: true, thread: true, device: true, session: true, onProgress: true });
   const { runtime, thread = {}, ...rest } = options;
+  checkOptions('options.thread', thread, { execArgv: true, env: true, resourceLimits: true, name: true, script: true });
   const { script = ownScript(), ...about } = thread;
   const specifier = specifierOf(runtime);
   const given = typeof model === 'string' ? await load(model) : 'file' in model ? model : await inMemory(model, rest.onProgress);
-  const worker = new Worker(script, { ...about, workerData: { runtime: specifier } });
+  const state = newState();
+  const workerData: ThreadData = { runtime: specifier, state };
+  const worker = new Worker(script, { ...about, workerData });
+  const endThread = endsAtExit(worker, state);
   const port = {
     postMessage: (message: unknown, transfer: never) => worker.postMessage(message, transfer),
     addEventListener: (_: 'message', listener: (event: { data: unknown }) => void) =>
       void worker.on('message', (data: unknown) => listener({ data })),
   };
+  const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
   let forced = false;
   let force: (reason: Error) => void = () => {};
   const lost = new Promise<never>((_, reject) => {
@@ -65,6 +77,11 @@ export async function createWorkerRunner<I extends string = string, O extends st
   });
   let closing = false;
   const busy = (awaited: boolean) => (awaited || closing ? worker.ref() : worker.unref());
+  const end = async (): Promise<void> => {
+    endThread();
+    worker.ref();
+    await exited;
+  };
   try {
     const runner = await connectRunner(given, port, rest, { lost, busy, end: force });
     const { signature, device, refused } = runner;
@@ -73,18 +90,48 @@ export async function createWorkerRunner<I extends string = string, O extends st
       await runner.dispose(o).finally(() => {
         closing = false;
       });
-      // A thread that executes native code ends only when that returns; it cannot be awaited here.
-      const ended = worker.terminate();
-      if (forced) return worker.unref();
-      worker.ref();
-      await ended;
+      if (!forced) return end();
+      // The thread may end long after this; it is not awaited.
+      endThread();
+      worker.unref();
     };
     const run = (...args: Parameters<Runner>) => runner(...args);
     return Object.assign(run, { signature, device, refused, dispose }) as unknown as Runner<I, O>;
   } catch (error) {
-    await worker.terminate();
+    await end();
     throw error;
   }
+}
+
+interface Ending {
+  readonly state: ThreadState;
+  /** Ends the thread as soon as that is possible without aborting the process. */
+  readonly end: () => void;
+}
+
+/** The threads that have not ended. */
+const living = new Set<Ending>();
+
+// When the process exits, Node terminates all threads.
+const endAll = (): void => {
+  for (const { end } of living) end();
+  for (const { state } of living) awaitEnd(state);
+};
+
+/** A function that ends the thread. It is also called when the process exits. */
+function endsAtExit(worker: Worker, state: ThreadState): () => void {
+  const end = (): void => {
+    if (mayTerminate(state)) void worker.terminate();
+    else askToEnd(worker);
+  };
+  const one: Ending = { state, end };
+  if (living.size === 0) process.on('exit', endAll);
+  living.add(one);
+  worker.once('exit', () => {
+    living.delete(one);
+    if (living.size === 0) process.off('exit', endAll);
+  });
+  return end;
 }
 
 function specifierOf(runtime: unknown): string {

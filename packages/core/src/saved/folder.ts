@@ -4,7 +4,7 @@ import type { Model } from '../compile/compile';
 import { serialize } from '../compile/serialize';
 import { readWhole } from '../disk/read-file';
 import { finishMoves } from '../disk/unfinished';
-import { FileError } from '../error';
+import { checkOptions, FileError } from '../error';
 import { readOnnx } from '../onnx/decode';
 import { inspectFile } from '../onnx/inspect-file';
 import { saveOnnx } from '../onnx/save';
@@ -28,6 +28,7 @@ export interface SaveOptions {
  * Throws   WeightError when the model has no weights · FileError when the disk is full or the folder cannot be written
  */
 export async function save(model: Model, dir: string, options: SaveOptions = {}): Promise<void> {
+  checkOptions('save', options, { onProgress: true, signal: true });
   await saveOnnx(serialize(model), dir, {
     files: { model: files.model, weights: files.weights },
     extra: { [files.description]: describeModel(model) },

@@ -91,6 +91,11 @@ describe('the description of a saved model', () => {
       'the assumptions are damaged; expected a list of strings, got 3',
     ],
     [
+      'an assumption that is none',
+      { ...withInput({}), assumptions: ['finite padding', 'finite paddings'] },
+      'the model was compiled on an assumption that the runner does not know; expected "prefill into empty cache" or "no empty sequences" or "finite padding", got "finite paddings". Update onnxformers',
+    ],
+    [
       'a reason without a code',
       { ...saved, decisions: [{ ...saved.decisions[0], refused: [{ rule: 'r', reason: { text: 't', data: {} } }] }] },
       'the decisions are damaged',

@@ -3,6 +3,7 @@ import type { Model, Signature } from '../compile/compile';
 import { toConfig } from '../config/to-config';
 import { dim } from '../dim/dim';
 import { ConfigError, describe, FileError } from '../error';
+import { type Assumption, isAssumption, assumptions as knownAssumptions } from '../ir/assumption';
 import { type Derivation, derivations } from '../ir/graph';
 import type { Decision } from '../lower/decision';
 import type { RuntimeSupport } from '../lower/runtime-version';
@@ -23,7 +24,7 @@ export interface SavedModel {
   /** The config of the module; absent if it was not made from one. */
   readonly config?: Readonly<Record<string, unknown>>;
   readonly signature: Signature;
-  readonly assumptions: readonly string[];
+  readonly assumptions: readonly Assumption[];
   readonly decisions: readonly Decision[];
 }
 
@@ -90,6 +91,15 @@ export function readDescription(text: string, path: string): SavedModel {
     throw fault('the limits are damaged', 'a list of limits with an input or a size, bounds and a problem', signature.limits);
   if (!isTexts(providers)) throw fault('the providers are damaged', 'a list of names', providers);
   if (!isTexts(assumptions)) throw fault('the assumptions are damaged', 'a list of strings', assumptions);
+  const unknown = assumptions.find((name) => !isAssumption(name));
+  if (unknown !== undefined)
+    throw new FileError({
+      path,
+      problem: 'the model was compiled on an assumption that the runner does not know',
+      expected: knownAssumptions.map((name) => describe(name)).join(' or '),
+      got: describe(unknown),
+      hint: 'Update onnxformers, or save the model again',
+    });
   if (!Array.isArray(decisions) || !decisions.every(isDecision))
     throw fault('the decisions are damaged', 'what was chosen and refused for each node', decisions);
   if (!Array.isArray(runtimes) || !runtimes.every(isSupport))

@@ -76,16 +76,16 @@ it('a shared value has the rules of no block', () => {
 });
 
 describe('positions of a memory', () => {
-  const traced = (mask: Mask<Value>, own?: true) => {
+  const traced = (mask: Mask<Value>, sameSequence?: true) => {
     const g = new GraphBuilder();
     const x = g.input('x', 'float32', ['batch', 'seq', 8]);
     // As long as the queries, and of the same size name: sizes say nothing.
     const memory = g.input('memory', 'float32', ['batch', 'seq', 8]);
     const ctx = contextOf(g, { x, memory }, { layout: 'padded' });
-    const within = withContext(ctx, { memory: { ...ctx.memory!, ...(own && { own }) } });
+    const within = withContext(ctx, { memory: { ...ctx.memory!, ...(sameSequence && { sameSequence }) } });
     const heads = (v: Value) => splitHeads(v, 2, padded);
     const [k, v, at] = crossAttentionKeyValues(within, ({ hiddenStates: rows }) => [heads(rows), heads(rows)]);
-    expect(attendsToMemory(at)).toBe(!own);
+    expect(attendsToMemory(at)).toBe(!sameSequence);
     return attend(heads(x), k, v, withContext(at, { mask: and(at.mask, mask) }));
   };
   it.each([causal, slidingWindow({ left: 2, right: 2 }), not(causal)])('cannot be compared with those of queries: %o', (mask) => {

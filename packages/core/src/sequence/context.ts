@@ -22,7 +22,7 @@ export interface Memory {
   readonly bias?: Value;
   readonly layout: Layout;
   /** True if the memory is the queries' own sequence, as in self attention: positions of queries and keys are then comparable. */
-  readonly own?: true;
+  readonly sameSequence?: true;
 }
 
 /** Values that one layer computes and later layers reuse; new for each trace. */
@@ -215,7 +215,7 @@ export function crossAttentionKeyValues(
   // No query offset: every position of a memory exists, and its mask marks the real ones.
   const there = {
     mask: memory.mask,
-    ...(!memory.own && { queryMask: ctx.mask }),
+    ...(!memory.sameSequence && { queryMask: ctx.mask }),
     keys: { layout: memory.layout },
     ...(memory.bias && { bias: memory.bias }),
   };

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { compile } from '../compile/compile';
 import type { CompileOptions } from '../compile/compile-options';
 import { FeedError, ShapeError } from '../error';
-import type { Value } from '../ir/graph';
+import type { Limit, Value } from '../ir/graph';
 import { embedding } from '../layers/embedding';
 import { module } from '../module/module';
 import { add } from '../ops/elementwise';
@@ -115,5 +115,57 @@ describe('a table of seven positions', () => {
     expect(said({ ...model, signature }, { x: float(2, 8, 4) })).toContain(tooLong('8 (seq)'));
     const damaged = describeModel(model).replace('"max": 7', '"max": true');
     expect(() => readDescription(damaged, 'onnxformers.json')).toThrow(/the limits are damaged/);
+  });
+});
+
+describe('limits that exclude each other', () => {
+  const inputs = { x: ['int64', ['batch', 'seq']] } as const;
+  const limitedTo =
+    (...limits: readonly Limit[]) =>
+    () => {
+      const limited = module({}, ({ x }: Readonly<Record<string, Value>>) => {
+        for (const limit of limits) x!.graph.root.limit(limit);
+        return { y: x! };
+      });
+      return compile(limited, { target: portable(21), inputs });
+    };
+  const atLeast = (min: number, size = 'seq', by = 'patch.kernelSize'): Limit => ({ size, min, by, problem: 'too short' });
+  const atMost = (max: number, size = 'seq', by = 'position.seqLen'): Limit => ({ size, max, by, problem: 'too long' });
+  const between = (min: number, max: number): Limit => ({
+    input: 'x',
+    min,
+    max,
+    problem: 'an id out of range',
+    hint: 'Fewer steps',
+  });
+
+  it('are refused with the size and both options, in either order', () => {
+    const expected =
+      /no value of seq is allowed.* at least 5 \(by patch\.kernelSize\), got at most 3 \(by position\.seqLen\)\. Change/;
+    for (const limits of [
+      [atLeast(5), atMost(3)],
+      [atMost(3), atLeast(5)],
+    ] as const) {
+      expect(limitedTo(...limits)).toThrow(ShapeError);
+      expect(limitedTo(...limits)).toThrow(expected);
+    }
+  });
+  it('are compared after what is added to the size, which is at least 0', () => {
+    expect(limitedTo(atLeast(5, 'seq + 2'), atMost(5, 'seq + 2'))).not.toThrow();
+    expect(limitedTo(atLeast(5), atMost(6, 'seq + 2'))).toThrow(/no value of seq .* at least 5 .* at most 4 /);
+    expect(limitedTo(atMost(6, 'seq + 7'))).toThrow(/no value of seq .* at least 0, got at most -1 \(by position\.seqLen\)/);
+    expect(limitedTo(atMost(7, 'seq + 7'))).not.toThrow();
+    expect(limitedTo(atLeast(5), atMost(3, 'batch'))).not.toThrow();
+  });
+  it('are refused for the elements of an input too', () => {
+    expect(limitedTo(between(1, 1))).not.toThrow();
+    expect(limitedTo(between(1, 0))).toThrow(
+      'no value of the elements of "x" is allowed, so no feeds would be accepted; expected at least 1 (otherwise an id out of range), got at most 0 (otherwise an id out of range). Fewer steps',
+    );
+  });
+  it('refuse a known size', () => {
+    expect(limitedTo({ ...atLeast(5), size: 4 })).toThrow(/too short; expected at least 5, by patch\.kernelSize, got 4/);
+    expect(limitedTo({ ...atMost(3), size: 4 })).toThrow(/too long; expected at most 3, by position\.seqLen, got 4/);
+    expect(limitedTo({ ...atMost(3), size: 0, min: 0 })).not.toThrow();
   });
 });

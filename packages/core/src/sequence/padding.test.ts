@@ -226,6 +226,87 @@ describe.each(cases)('padding declared by $name', ({ module: m, inputs, feeds, s
   });
 });
 
+describe('the assumption of finite padding, of caches', () => {
+  const perHead = (positions: number) => [batch, 2, positions, 3];
+  /** A runner of the model, and the names of its caches. */
+  async function assuming(inputs: CompileOptions['inputs'], state: CompileOptions['state']) {
+    const m = layers();
+    const weights = new Map(Object.entries(randomParameters(m).byName).map(([name, w]) => [name, toTensor(w)]));
+    const model = compile(m, { target: portable(21), inputs, weights, state, assumptions: [finitePadding] });
+    const run = await createRunner(model, ort);
+    const ofRole = (role: string) => model.signature.inputs.filter((p) => p.role === role).map((p) => p.name);
+    return { run: run as (feeds: Readonly<Record<string, Tensor>>) => Promise<Readonly<Record<string, Tensor>>>, ofRole };
+  }
+  const refusal = (name: string, where: string) =>
+    `feed "${name}": the model was compiled on the assumption 'finite padding'; expected finite numbers in padded positions, got NaN or an infinity in ${where}`;
+  const everywhere = () => true;
+  const anew = (tensors: Readonly<Record<string, Tensor>>) =>
+    Object.fromEntries(Object.entries(tensors).map(([name, t]) => [name, { ...t, data: t.data.slice() as Tensor['data'] }]));
+
+  it.each([
+    ['a growing cache', 'io', 3, 3 + seq],
+    ['a cache of fixed capacity', { io: 11 }, 11, 11],
+  ] as const)('is checked in the padded positions of %s', async (_, state, past, keys) => {
+    const { run, ofRole } = await assuming({ x, attention_mask: ['bool', ['batch', state === 'io' ? 'past + seq' : 11]] }, state);
+    const names = ofRole('pastKeyValue');
+    expect(names).toHaveLength(2);
+    // The first of sequence 1 is padding.
+    const isReal = (b: number, i: number) => b === 0 || i > 0;
+    const feeds = (other: number) => ({
+      x: rows(everywhere)(0),
+      attention_mask: tensor('bool', [batch, keys], flags(isReal, keys)),
+      ...(state !== 'io' && { past_lengths: int64(3, 3) }),
+      [names[0]!]: padded(perHead(past), 2, everywhere, 0),
+      [names[1]!]: padded(perHead(past), 2, isReal, other),
+    });
+    for (const other of [Number.NaN, Number.NEGATIVE_INFINITY])
+      await expect(run(feeds(other))).rejects.toThrow(refusal(names[1]!, 'position 0 of sequence 1'));
+    expect((await run(feeds(7))).y!.dims).toEqual(headDims);
+  });
+
+  it('is checked in the padded positions of a cached memory', async () => {
+    const { run, ofRole } = await assuming(
+      {
+        x,
+        memory: ['float32', ['batch', 'memory_seq', channels]],
+        memory_mask: ['bool', ['batch', 'past_memory + memory_seq']],
+      },
+      'io',
+    );
+    const names = ofRole('pastMemory');
+    expect(names).toHaveLength(2);
+    const own = Object.fromEntries(ofRole('pastKeyValue').map((name) => [name, padded(perHead(1), 2, everywhere, 0)]));
+    const feeds = (other: number) => ({
+      ...own,
+      x: rows(everywhere)(0),
+      memory: tensor('float32', [batch, 0, channels], []),
+      memory_mask: tensor('bool', [batch, memorySeq], flags(ofMemory, memorySeq)),
+      [names[0]!]: padded(perHead(memorySeq), 2, ofMemory, 0),
+      [names[1]!]: padded(perHead(memorySeq), 2, ofMemory, other),
+    });
+    await expect(run(feeds(Number.NaN))).rejects.toThrow(refusal(names[1]!, 'position 1 of sequence 1'));
+    expect((await run(feeds(7))).z!.dims).toEqual(headDims);
+  });
+
+  it('is not checked again in what a run returned', async () => {
+    const { run } = await assuming({ x, attention_mask: ['bool', ['batch', 'past + seq']] }, 'io');
+    const { y: _, ...present } = await run({ x: rows(left)(1), attention_mask: maskOf(left) });
+    const pasts = Object.fromEntries(Object.entries(present).map(([name, t]) => [name.replace('present', 'past_key_values'), t]));
+    const next = (caches: Readonly<Record<string, Tensor>>) => ({
+      x: padded([batch, 1, channels], 1, everywhere, 0),
+      attention_mask: tensor(
+        'bool',
+        [batch, seq + 1],
+        flags((b, i) => i >= seq || left(b, i), seq + 1),
+      ),
+      ...caches,
+    });
+    for (const { data } of Object.values(pasts)) (data as Float32Array)[(2 * 3 + 0) * seq] = Number.NaN; // a padded position of sequence 1
+    await run(next(pasts));
+    await expect(run(next(anew(pasts)))).rejects.toThrow('got NaN or an infinity in position 0 of sequence 1');
+  });
+});
+
 describe('padding that nothing declares', () => {
   it('is not cleared', () => {
     const m = layers();

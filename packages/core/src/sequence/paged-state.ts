@@ -1,6 +1,6 @@
 // Paged KV cache: it stays in the runtime's memory, in pools of blocks that kernels update in place. Kwon et al. 2023, https://arxiv.org/abs/2309.06180
 import { type Dim, mulDims, subDims } from '../dim/dim';
-import { ConfigError } from '../error';
+import { ConfigError, checkOptions } from '../error';
 import type { GraphBuilder, Pool, Value } from '../ir/graph';
 import { pagedAppend } from '../ops/paged';
 import { ioState } from './io-state';
@@ -51,7 +51,9 @@ export function appendPaged(
 }
 
 /** Throws ConfigError for sizes that no kernel supports. */
-export function checkPool({ blocks, blockSize }: Pool): void {
+export function checkPool(pool: Pool): void {
+  checkOptions('state.paged', pool, { blocks: true, blockSize: true });
+  const { blocks, blockSize } = pool;
   if (!Number.isInteger(blocks) || blocks < 1)
     throw new ConfigError({
       path: 'state.paged.blocks',

@@ -2,7 +2,27 @@
 import fc from 'fast-check';
 import type { Dim } from '../dim/dim';
 import type { GraphBuilder, Value } from '../ir/graph';
-import { and, causal, dense, documents, keyLengths, keyPadding, type Mask, none, not, or, slidingWindow } from '../mask/index';
+import {
+  and,
+  blocks,
+  causal,
+  causalFromTopLeft,
+  dense,
+  dilated,
+  documentIds,
+  documents,
+  globalTokens,
+  keyLengths,
+  keyPadding,
+  keyStarts,
+  type Mask,
+  maskKinds,
+  none,
+  not,
+  or,
+  prefix,
+  slidingWindow,
+} from '../mask/index';
 import { countOf, type DType, type NDArray } from '../tensor/tensor';
 import { randomNumbers } from './random';
 
@@ -32,7 +52,10 @@ export function randomArray(name: string, dims: readonly number[], dtype: DType 
   );
 }
 
-type Sizes = Omit<AttentionCall, 'mask' | 'queryOffset'>;
+type Sizes = Omit<AttentionCall, 'mask' | 'queryOffset'> & {
+  /** Packed sequences; default the batch. */
+  readonly sequences?: number;
+};
 const sizes: fc.Arbitrary<Sizes> = fc.record({
   batch: fc.integer({ min: 1, max: 3 }),
   kvHeads: fc.integer({ min: 1, max: 2 }),
@@ -45,11 +68,22 @@ const bools = (dims: readonly number[]): fc.Arbitrary<NDArray> =>
   fc
     .array(fc.integer({ min: 0, max: 1 }), { minLength: countOf(dims), maxLength: countOf(dims) })
     .map((data) => array('bool', dims, data));
+const grid = (x: NDArray, dims: readonly number[]): NDArray =>
+  array(
+    'int64',
+    dims,
+    x.data.map((id) => id - 1),
+  );
 const int64s = (length: number, max: number): fc.Arbitrary<NDArray> =>
   fc.array(fc.integer({ min: 0, max }), { minLength: length, maxLength: length }).map((data) => array('int64', [length], data));
 
 /** Any mask except documents. */
-function anyMask({ batch, kvHeads, group, seq, kvSeq }: Sizes): fc.Arbitrary<Mask<NDArray>> {
+function anyMask({ batch, kvHeads, group, seq, kvSeq, sequences = batch }: Sizes): fc.Arbitrary<Mask<NDArray>> {
+  const ids = (rows: number): fc.Arbitrary<NDArray> => int64s(batch * rows, 3).map((x) => grid(x, [batch, rows]));
+  const layout = (size: number): fc.Arbitrary<NDArray> =>
+    fc
+      .tuple(fc.constantFrom(1, kvHeads * group), fc.integer({ min: 0, max: 1 }))
+      .chain(([heads, more]) => bools([heads, Math.ceil(Math.max(seq, kvSeq) / size) + more, Math.ceil(kvSeq / size) + more]));
   const bound = fc.option(fc.integer({ min: -1, max: 6 }), { nil: undefined });
   const pairs = fc
     .tuple(fc.integer({ min: 0, max: 4 }), fc.array(fc.boolean(), { minLength: 4, maxLength: 4 }))
@@ -60,7 +94,16 @@ function anyMask({ batch, kvHeads, group, seq, kvSeq }: Sizes): fc.Arbitrary<Mas
     fc
       .tuple(bound, bound)
       .map(([left, right]) => slidingWindow({ ...(left !== undefined && { left }), ...(right !== undefined && { right }) })),
-    int64s(batch, kvSeq).map((keys) => keyLengths(keys)),
+    fc.constant(causalFromTopLeft),
+    fc.integer({ min: 1, max: 4 }).map((step) => dilated(step)),
+    fc.integer({ min: 0, max: 4 }).map((length) => prefix(length)),
+    int64s(sequences, kvSeq).map((lengths) => prefix(lengths)),
+    fc.integer({ min: 0, max: 3 }).map((count) => globalTokens(count)),
+    fc.tuple(bools([batch, seq]), bools([batch, kvSeq])).map(([queries, keys]) => globalTokens({ queries, keys })),
+    fc.integer({ min: 1, max: 4 }).chain((size) => layout(size).map((x) => blocks(x, size))),
+    fc.tuple(ids(seq), ids(kvSeq)).map(([queries, keys]) => documentIds(queries, keys)),
+    int64s(sequences, kvSeq).map((keys) => keyStarts(keys)),
+    int64s(sequences, kvSeq).map((keys) => keyLengths(keys)),
     bools([batch, kvSeq]).map((keep) => keyPadding(keep)),
     pairs.map((keep) => dense(keep)),
   );
@@ -95,8 +138,9 @@ function packedCall(): fc.Arbitrary<AttentionCall> {
     after: fc.integer({ min: 0, max: 2 }),
     sequences: fc.array(sequence, { minLength: 1, maxLength: 4 }),
     same: fc.boolean(),
+    padded: fc.boolean(),
   });
-  return layout.chain(({ before, after, sequences, same, kvHeads, group }) => {
+  return layout.chain(({ before, after, sequences, same, padded, kvHeads, group }) => {
     const offsetsOf = (lengths: readonly number[]): number[] => {
       const offsets = [before];
       for (const n of lengths) offsets.push(offsets.at(-1)! + n);
@@ -107,8 +151,11 @@ function packedCall(): fc.Arbitrary<AttentionCall> {
     const offsets = array('int64', [queries.length], queries);
     const keyOffsets = same ? offsets : array('int64', [keyRows.length], keyRows);
     const s = { batch: 1, kvHeads, group, seq: queries.at(-1)! + after, kvSeq: keyRows.at(-1)! + after };
-    const packed = documents(offsets, keyOffsets);
-    return anyMask(s).map((mask) => ({ ...s, mask: and(packed, mask) }));
+    // Also longer than the space of a sequence.
+    const lengths = padded ? int64s(sequences.length, 4) : fc.constant(undefined);
+    return fc.tuple(lengths, anyMask({ ...s, sequences: sequences.length })).map(([keys, mask]) => {
+      return { ...s, mask: and(documents(offsets, keyOffsets, keys), mask) };
+    });
   });
 }
 
@@ -128,15 +175,27 @@ export function feeder(g: GraphBuilder) {
     return value;
   }
   /** `named` returns the symbolic size for a number, by its axis in [batch, heads, seq, kv_seq]. */
-  function mask(m: Mask<NDArray>, named: readonly Dim[]): Mask<Value> {
-    const [batch, , , kvSeq] = named as readonly [Dim, Dim, Dim, Dim];
-    const dimsOf = (x: NDArray): readonly Dim[] => {
-      if (m.class === keyLengths(x).class) return [batch];
-      if (m.class === keyPadding(x).class) return [batch, kvSeq];
-      return m.class === dense(x).class ? x.dims.map((d, i) => (d === 1 ? 1 : named[4 - x.dims.length + i]!)) : x.dims;
+  function mask(m: Mask<NDArray>, named: readonly Dim[], packed = maskKinds(m).includes('documents')): Mask<Value> {
+    const [batch, , seq, kvSeq] = named as readonly [Dim, Dim, Dim, Dim];
+    const dimsOf = (name: string, x: NDArray): readonly Dim[] => {
+      switch (m.class.name) {
+        case 'lengths':
+        case 'keyStarts':
+        case 'prefix':
+          return packed ? x.dims : [batch];
+        case 'keyPadding':
+          return [batch, kvSeq];
+        case 'global':
+        case 'documentIds':
+          return [batch, name === 'keys' ? kvSeq : seq];
+        case 'dense':
+          return x.dims.map((d, i) => (d === 1 ? 1 : named[4 - x.dims.length + i]!));
+        default:
+          return x.dims;
+      }
     };
-    const operands = Object.entries(m.operands).map(([name, x]) => [name, input(x, dimsOf(x))] as const);
-    return { ...m, operands: Object.fromEntries(operands), parts: m.parts.map((part) => mask(part, named)) };
+    const operands = Object.entries(m.operands).map(([name, x]) => [name, input(x, dimsOf(name, x))] as const);
+    return { ...m, operands: Object.fromEntries(operands), parts: m.parts.map((part) => mask(part, named, packed)) };
   }
   return { feeds, input, mask };
 }

@@ -1,6 +1,8 @@
 // Padding: the results of real positions do not depend on the amount of padding, its side or its contents.
+
 import { subDims } from '../dim/dim';
 import { ConfigError, ShapeError } from '../error';
+import type { Assumption } from '../ir/assumption';
 import type { Graph } from '../ir/graph';
 import type { BlockInputs } from '../module/kinds';
 import { finitePadding } from '../sequence/padding';
@@ -153,7 +155,7 @@ function widened(inputs: BlockInputs, feeds: Feeds, real: readonly number[], sid
   return Object.fromEntries(entries);
 }
 
-function tracedOrRefused(e: Example, { inputs }: Side, assumptions: readonly string[]): Graph | undefined {
+function tracedOrRefused(e: Example, { inputs }: Side, assumptions: readonly Assumption[]): Graph | undefined {
   try {
     return traceExample(e.module, { ...e.inputs, ...inputs }, { assumptions });
   } catch (error) {

@@ -4,7 +4,7 @@ import type { Registry } from '../block/registry';
 import { type Dim, evaluateDim } from '../dim/dim';
 import { interpret } from '../interpret/interpret';
 import { type Graph, type Leaf, nameOf } from '../ir/graph';
-import { type BlockInput, type BlockInputs, blockInputs, type OpenSize, openSizes } from '../module/kinds';
+import { type BlockInput, type BlockInputs, blockInputs, type UnsetSize, unsetSizes } from '../module/kinds';
 import type { AnyModule } from '../module/module';
 import { computeDerived } from '../sequence/derive';
 import { countOf, isFloat, type NDArray } from '../tensor/tensor';
@@ -70,14 +70,14 @@ function plainly(config: Config): Config {
 
 // ---- Inputs ---------------------------------------------------------------------------------------------------------
 
-/** Values of the sizes that configs do not determine, all different. */
-const sizeOfOpen: Readonly<Record<OpenSize, number>> = { dim: 7, heads: 2, kv_heads: 1, head_dim: 3, value_dim: 5 };
-const isOpen = (d: Dim): d is OpenSize => openSizes.some((name) => name === d);
+/** Values for the sizes that a config does not set, all different. */
+const sizeOfUnset: Readonly<Record<UnsetSize, number>> = { dim: 7, heads: 2, kv_heads: 1, head_dim: 3, value_dim: 5 };
+const isUnset = (d: Dim): d is UnsetSize => unsetSizes.some((name) => name === d);
 
 function inputsOf(m: AnyModule): BlockInputs {
-  const closed = ({ dtype, dims, below = sizeOfOpen.dim }: BlockInput): BlockInput => ({
+  const closed = ({ dtype, dims, below = sizeOfUnset.dim }: BlockInput): BlockInput => ({
     dtype,
-    dims: dims.map((d) => (isOpen(d) ? sizeOfOpen[d] : d)),
+    dims: dims.map((d) => (isUnset(d) ? sizeOfUnset[d] : d)),
     ...(!isFloat(dtype) && { below }),
   });
   return Object.fromEntries(Object.entries(blockInputs(m)).map(([name, input]) => [name, closed(input)]));

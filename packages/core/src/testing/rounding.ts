@@ -31,7 +31,7 @@ export function roundingErrors(
     const rounded = interpret(graph, feeds, {
       ...options,
       prefer: 'decompose',
-      around: roundingLike(`sample ${sample}`, errorOf),
+      wrapNode: roundingLike(`sample ${sample}`, errorOf),
     });
     for (const [name, y] of Object.entries(exact)) errors[name] = Math.max(errors[name]!, largestDifference(rounded[name]!, y));
   }
@@ -68,7 +68,7 @@ const lastPlace = (x: number): number => 2 ** (Math.floor(Math.log2(Math.max(x, 
 export const largestDifference = (a: NDArray, b: NDArray): number =>
   a.data.reduce((worst, x, i) => Math.max(worst, Math.abs(x - b.data[i]!)), 0);
 
-function roundingLike(name: string, errorOf: (op: string) => number): NonNullable<InterpretOptions['around']> {
+function roundingLike(name: string, errorOf: (op: string) => number): NonNullable<InterpretOptions['wrapNode']> {
   const numbers = randomNumbers(name);
   const rounded = (x: NDArray, relative: number, absolute = 0): NDArray => {
     if (!isFloat(x.dtype)) return x;

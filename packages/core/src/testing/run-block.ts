@@ -1,8 +1,10 @@
 // Runs one block by itself in the interpreter, on parameters that are the same in every run.
+
 import { compile, type Model } from '../compile/compile';
 import type { CompileOptions, InputType } from '../compile/compile-options';
 import { evaluateDim } from '../dim/dim';
 import { interpret } from '../interpret/interpret';
+import type { Assumption } from '../ir/assumption';
 import { type DeclaredRole, type Graph, nameOf, type Value } from '../ir/graph';
 import type { Decision } from '../lower/decision';
 import { lower } from '../lower/lower';
@@ -42,7 +44,7 @@ export function randomParameters(m: AnyModule): {
 /** How {@link traceBlock} traces. */
 export interface TraceOptions extends Partial<SequenceInputs> {
   readonly training?: boolean;
-  readonly assumptions?: readonly string[];
+  readonly assumptions?: readonly Assumption[];
   /** A further mask, such as `causal`, as a decoder would set it. */
   readonly mask?: Mask<Value>;
 }

@@ -196,7 +196,7 @@ function overflows(graph: Graph, feeds: Feeds, options: Pick<InterpretOptions, '
   interpret(graph, feeds, {
     ...options,
     prefer: 'decompose',
-    around(_, operands, compute) {
+    wrapNode(_, operands, compute) {
       const results = compute(operands);
       for (const { dtype, data } of results)
         if (isFloat(dtype)) found ||= data.some((x) => Number.isFinite(x) && !Number.isFinite(Math.fround(x)));

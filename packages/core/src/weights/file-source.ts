@@ -5,7 +5,7 @@ import { onDisk } from '../disk/file-error';
 import { readWhole } from '../disk/read-file';
 import { replaceFiles } from '../disk/replace-files';
 import { writeFile } from '../disk/write-file';
-import { FileError } from '../error';
+import { checkOptions, FileError } from '../error';
 import { counter, type OnProgress } from '../progress';
 import {
   type ByteSource,
@@ -108,6 +108,7 @@ export interface SaveSafetensorsOptions {
  * @throws the reason of `signal` when that aborts
  */
 export async function saveSafetensors(path: string, tensors: WritableTensors, o: SaveSafetensorsOptions = {}): Promise<void> {
+  checkOptions('saveSafetensors', o, { metadata: true, onProgress: true, signal: true });
   const all = [...tensors];
   const moved = counter('write', safetensorsBytes(all, o.metadata), o.onProgress);
   const report = (bytes: number) => {

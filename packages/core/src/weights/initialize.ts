@@ -1,7 +1,7 @@
 // Initial values of all parameters of a model, from a scheme and a seed.
-import { ConfigError, checkOptions, describe, nearest } from '../error';
+import { checkOptions, checkWord } from '../error';
 import { type Init, zeros } from '../parameter/init';
-import type { DType } from '../tensor/tensor';
+import { type DType, dtypes } from '../tensor/tensor';
 import { checkInit, fill } from './fill';
 import { type LazyTensor, lazily } from './lazy';
 import { randomStream } from './random';
@@ -51,17 +51,10 @@ export function initializeParameters(
   o: InitializeOptions = {},
 ): Map<string, LazyTensor> {
   checkOptions('initialize', o, known);
-  const name = o.scheme ?? 'default';
-  if (!Object.hasOwn(schemes, name)) {
-    const meant = nearest(String(name), Object.keys(schemes));
-    throw new ConfigError({
-      path: 'scheme',
-      problem: 'unknown initialisation scheme',
-      expected: `one of ${Object.keys(schemes).join(', ')}`,
-      got: describe(name),
-      ...(meant && { hint: `Did you mean "${meant}"?` }),
-    });
-  }
+  checkWord('initialize.scheme', o.scheme ?? 'default', Object.keys(schemes));
+  checkWord('initialize.dtype', o.dtype ?? 'float32', dtypes);
+  checkWord('initialize.uninitialized', o.uninitialized ?? 'error', ['error', 'zeros']);
+  if (o.compat !== undefined) checkWord('initialize.compat', o.compat, ['xformers']);
   const weights = new Map<string, LazyTensor>();
   const { seed = 0 } = o;
   randomStream(seed, '');

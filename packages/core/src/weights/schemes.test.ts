@@ -197,7 +197,7 @@ describe('initializeParameters', () => {
 
   it('refuses other nonsense at once', () => {
     expect(() => initializeParameters([], { scheme: 'vti' as SchemeName })).toThrow(
-      'scheme: unknown initialisation scheme; expected one of default, vit, small, timm, moco, got "vti". Did you mean "vit"?',
+      'initialize.scheme: wrong value; expected "default" or "vit" or "small" or "timm" or "moco", got "vti". Did you mean "vit"?',
     );
     expect(() => initializeParameters([], { scheme: 'toString' as SchemeName })).toThrow(ConfigError);
     expect(() => initializeParameters([], { seed: -1 })).toThrow(ConfigError);

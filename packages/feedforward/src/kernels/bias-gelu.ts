@@ -15,8 +15,8 @@ export const BiasGelu = defineOp({
 });
 
 /** Gelu(Linear(x, W, b)) → BiasGelu(Linear(x, W), b). */
-export const useBiasGelu = rule('Gelu(Linear + bias) → BiasGelu', ops.Gelu, (node, around) => {
+export const useBiasGelu = rule('Gelu(Linear + bias) → BiasGelu', ops.Gelu, (node, context) => {
   if (node.attrs.approximate !== 'none') return undefined;
-  const linear = biasedLinear(node.operands[0]!, around);
+  const linear = biasedLinear(node.operands[0]!, context);
   return linear ? withBias(BiasGelu, {}, node, linear) : refuse(reasons.noBiasedLinear());
 });

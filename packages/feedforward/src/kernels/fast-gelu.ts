@@ -13,10 +13,10 @@ export const FastGelu = defineOp({
 });
 
 /** The approximated Gelu → FastGelu, also with the bias of a linear map, which the kernel adds. */
-export const useFastGelu = rule('Gelu(tanh) → FastGelu', ops.Gelu, (node, around) => {
+export const useFastGelu = rule('Gelu(tanh) → FastGelu', ops.Gelu, (node, context) => {
   if (node.attrs.approximate !== 'tanh') return undefined;
   const [x] = node.operands as readonly [Value];
-  const linear = biasedLinear(x, around);
+  const linear = biasedLinear(x, context);
   return [
     linear ? withBias(FastGelu, {}, node, linear, withItsBias) : refuse(reasons.noBiasedLinear(), withItsBias),
     { covers: node.outputs, emit: (get) => apply(FastGelu, [get(x)], {}) },

@@ -1,5 +1,5 @@
 // Options of compilation, the same in every command.
-import { assumptions, type CompileOptions, type Machine, type Target, targets } from '@onnxformers/core';
+import { type Assumption, assumptions, type CompileOptions, type Machine, type Target, targets } from '@onnxformers/core';
 import type { Options, Values } from './command';
 import type { ReadConfig } from './config-file';
 
@@ -66,7 +66,7 @@ export function compileOptions(v: Values<typeof modelOptions>, { inputs, options
     dtype: v.dtype as NonNullable<CompileOptions['dtype']>,
     ...(v.layout && { layout: v.layout as 'padded' | 'packed' }),
     ...(v.state !== undefined && { state: v.state === 'io' ? 'io' : { io: Number(v.state) } }),
-    ...(v.assumptions && { assumptions: v.assumptions }),
+    ...(v.assumptions && { assumptions: v.assumptions as readonly Assumption[] }),
     ...(v.taps && { taps: v.taps }),
   };
 }

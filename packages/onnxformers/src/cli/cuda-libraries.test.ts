@@ -3,14 +3,30 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
-import { missingForCuda, notFound, providerFile, runtimeFolder } from './cuda-libraries';
+import { installing, missingForCuda, notFound, providerFile, runtimeFolder } from './cuda-libraries';
 
 describe('what the CUDA provider lacks', () => {
-  it('is the package itself if nothing else is installed', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'cuda-libraries-'));
-    expect(await missingForCuda(folder)).toBe(
-      `${providerFile} is not in ${folder}; see docs/guides/cuda.md for how to install it`,
+  it('is the package itself if nothing else is installed, with the command that installs it', async () => {
+    const root = mkdtempSync(join(tmpdir(), 'cuda-libraries-'));
+    const folder = (arch: string) => join(root, 'bin', 'napi-v6', 'linux', arch);
+    const script = join(root, 'script', 'install.js');
+    expect(await missingForCuda(folder('x64'))).toBe(
+      `${providerFile} is not in ${folder('x64')}. Install it from NuGet: node ${script} --onnxruntime-node-install`,
     );
+    expect(await missingForCuda(folder('arm64'))).toBe(
+      `${providerFile} is not in ${folder('arm64')}; onnxruntime-node has it for linux/x64 only`,
+    );
+  });
+  it('is installed by packages for the version of CUDA that the provider was built for', () => {
+    const [twelve, folders] = installing(
+      ['libcublasLt.so.12', 'libcublas.so.12', 'libcufft.so.11'],
+      '\tlibcudart.so.12 => /usr/lib/libcudart.so.12 (0x7f)\n\tlibcublas.so.12 => not found\n',
+    );
+    expect(twelve).toBe('python3 -m pip install nvidia-cublas-cu12 nvidia-cufft-cu12');
+    expect(folders).toMatch(/^export LD_LIBRARY_PATH="\$\(python3 -c '.*nvidia\/\*\/lib.*'\):\$LD_LIBRARY_PATH"$/);
+    const [later] = installing(['libcudart.so.13', 'libcudnn.so.9'], '\tlibcudart.so.13 => not found\n');
+    expect(later).toBe('python3 -m pip install nvidia-cuda-runtime nvidia-cudnn-cu13');
+    expect(installing(['libc.so.6'], '')).toEqual([]);
   });
   it('is read from what ldd prints', () => {
     const printed = [

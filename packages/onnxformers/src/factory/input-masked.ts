@@ -69,7 +69,13 @@ export const inputMasked = defineBlock({
       return layer(
         x,
         withContext(ctx, {
-          memory: { hiddenStates: rows, mask: ctx.mask, layout: ctx.layout, own: true, ...(ctx.bias && { bias: ctx.bias }) },
+          memory: {
+            hiddenStates: rows,
+            mask: ctx.mask,
+            layout: ctx.layout,
+            sameSequence: true,
+            ...(ctx.bias && { bias: ctx.bias }),
+          },
         }),
       );
     });

@@ -1,5 +1,6 @@
 // Machines that run plays: the float64 interpreter, or a target's runtime.
 import {
+  type Assumption,
   type CompileOptions,
   compile,
   createRunner,
@@ -58,7 +59,7 @@ function onRuntime(target: Target, ort: Ort): Machine {
 }
 
 /** The original reads padding as it is. */
-const assumptions = ['finite padding'];
+const assumptions: readonly Assumption[] = ['finite padding'];
 
 // The role of the sequence is declared, because a record may have several inputs of the same rank.
 const inputsOf = ({ feeds, sequence }: Play): CompileOptions['inputs'] =>

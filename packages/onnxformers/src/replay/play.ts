@@ -60,8 +60,9 @@ export const prefixed = (prefix: string, weights: WeightSource): WeightSource =>
 
 /** Names of the input with the role `sequence`, in order of preference. */
 const leading = ['q', 'query', 'x', 'src', 'target'];
+const isImage = (name: string, { dims }: Tensor): boolean => (name === 'x' || name === 'src') && dims.length === 4;
 const led = (feeds: Play['feeds']): Pick<Play, 'feeds' | 'sequence'> => {
-  const sequence = leading.find((name) => feeds[name]);
+  const sequence = leading.find((name) => feeds[name] && !isImage(name, feeds[name]));
   return { feeds, ...(sequence !== undefined && { sequence }) };
 };
 

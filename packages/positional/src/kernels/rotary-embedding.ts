@@ -44,8 +44,8 @@ export const MicrosoftRotaryEmbedding = defineOp<RotaryEmbeddingAttrs, typeof na
 
 const headsOf = (x: Value, numHeads: number | undefined): Dim => (x.rank === 4 ? x.dims[1]! : numHeads!);
 
-/** RotaryEmbedding of heads → of rows, if the conversions to rows and back cancel with the surrounding ops. */
-export const useRowsOfRotaryEmbedding = rule('RotaryEmbedding of heads → of rows', RotaryEmbedding, (node) => {
+/** RotaryEmbedding of heads [batch, heads, seq, head_dim] → RotaryEmbedding of rows [batch, seq, heads · head_dim], if the conversions to rows and back cancel with the surrounding ops. */
+export const useRowsOfRotaryEmbedding = rule('RotaryEmbedding of 4 axes → RotaryEmbedding of 3 axes', RotaryEmbedding, (node) => {
   const { x, cos, sin, positions } = operandsOf(RotaryEmbedding, node.operands);
   if (x.rank === 3) return undefined;
   const heads = headsOf(x, node.attrs.num_heads);

@@ -23,8 +23,8 @@ export const SkipLayerNormalization = defineOp<SkipAttrs, typeof names>({
 export const useSkipLayerNormalization = rule(
   'LayerNormalization(sum) → SkipLayerNormalization',
   ops.LayerNormalization,
-  (node, around) =>
-    matchSkip(node, node.attrs.axis, around, (streams, [scale, shift], bias, sum) =>
+  (node, context) =>
+    matchSkip(node, node.attrs.axis, context, (streams, [scale, shift], bias, sum) =>
       apply(SkipLayerNormalization, [...streams, scale, shift, bias], { epsilon: node.attrs.epsilon, sum }),
     ),
 );

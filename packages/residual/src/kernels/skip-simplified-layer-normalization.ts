@@ -23,8 +23,8 @@ export const SkipSimplifiedLayerNormalization = defineOp<SkipAttrs, typeof names
 export const useSkipSimplifiedLayerNormalization = rule(
   'RMSNormalization(sum) → SkipSimplifiedLayerNormalization',
   ops.RMSNormalization,
-  (node, around) =>
-    matchSkip(node, node.attrs.axis, around, (streams, [scale], bias, sum) =>
+  (node, context) =>
+    matchSkip(node, node.attrs.axis, context, (streams, [scale], bias, sum) =>
       apply(SkipSimplifiedLayerNormalization, [...streams, scale, bias], { epsilon: node.attrs.epsilon, sum }),
     ),
 );

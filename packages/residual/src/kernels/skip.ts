@@ -78,7 +78,7 @@ const own = defineReasons({
 export function matchSkip(
   node: { readonly operands: readonly (Value | undefined)[]; readonly outputs: readonly Value[] },
   axis: number,
-  around: MatchContext,
+  context: MatchContext,
   make: Make,
 ): Match | Refusal | undefined {
   const [x, ...rows] = node.operands;
@@ -91,8 +91,8 @@ export function matchSkip(
   const other = streams.find((s, i) => (i === 0 ? printType(s) !== printType(x) : !addsTo(s, x)));
   if (other) return refuse(own.streams({ a: printType(other), b: printType(x) }));
   if (rows.some((row) => row && (row.rank !== 1 || row.dims[0] !== channels))) return refuse(own.perChannel());
-  const kept = around.uses(x) > 1;
-  const linear = streams.map((s) => biasedLinear(s, around)).find((l) => l !== undefined);
+  const kept = context.uses(x) > 1;
+  const linear = streams.map((s) => biasedLinear(s, context)).find((l) => l !== undefined);
   const emit = (get: Get) => {
     const { ops } = x.graph;
     const map = linear && operandsOf(ops.Linear, linear.operands);

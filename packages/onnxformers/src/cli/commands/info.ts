@@ -72,7 +72,7 @@ export const info = command({
       () =>
         [
           `onnxformers ${data.onnxformers}, Node ${node}, ${data.platform}`,
-          columns(runtimes.map((r) => [r.name, r.version ?? `not installed; npm install ${r.name}`])),
+          columns(runtimes.map((r) => [r.name, r.version ?? `not installed: npm install ${r.name}`])),
           '\nproviders',
           columns(trials.length ? trials.map(line) : [['none without a runtime']]),
           '\ntargets',

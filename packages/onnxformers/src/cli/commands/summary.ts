@@ -6,7 +6,7 @@ import { eitherOptions, readModel } from './explain';
 export const summary = command({
   name: 'summary',
   words: ['CONFIG|DIR'],
-  summary: 'The tree of modules with parameters, operations and memory, for given sizes.',
+  summary: 'The tree of modules with parameters, FLOPs, weight and activation memory, for given sizes.',
   help: 'onnxformers summary lm.json --size batch=2,seq=128\nSizes that are not given: batch 1, the others 128.',
   options: { ...eitherOptions, size: { type: 'list', doc: 'values of the size names', value: 'NAME=N,…' } },
   async run([path], values, output) {

@@ -11,7 +11,7 @@ export interface Heads {
 }
 
 /** Translates one mechanism: from its options to a config of ours and the names of its weights. */
-type Mechanism = (o: Options, options: XFormersOptions, around: Heads | undefined) => Translated;
+type Mechanism = (o: Options, options: XFormersOptions, dispatcher: Heads | undefined) => Translated;
 
 const dropout = (o: Options) => ({ dropout: o.num('dropout', { default: 0 }) });
 
@@ -61,13 +61,13 @@ const mechanisms: Readonly<Record<string, Mechanism>> = {
     const k = o.int('k', { default: Math.floor(seqLen / 4) });
     return { ...plain('attention', { name: 'linformer', seqLen, k, ...dropout(o) }), ...renamed(['E', 'E'], ['F', 'F']) };
   },
-  nystrom(o, options, around) {
+  nystrom(o, options, dispatcher) {
     const { compat } = options;
     for (const name of ['landmark_pooling', 'v_skip_connection']) refuseModule(o, name);
     const convolution = o.any('conv_kernel_size') === undefined ? undefined : o.int('conv_kernel_size');
     const config = {
       name: 'nystrom',
-      heads: o.int('num_heads', around && { default: around.heads }),
+      heads: o.int('num_heads', dispatcher && { default: dispatcher.heads }),
       landmarks: o.int('num_landmarks', { default: 64 }),
       // That of the original is exact, by a singular value decomposition.
       ...(o.bool('use_razavi_pinverse', true) ? { pseudoInverse: 'iterative' } : { pseudoInverse: 'converged', float64: true }),
@@ -83,9 +83,13 @@ const mechanisms: Readonly<Record<string, Mechanism>> = {
       ...renamed(['skip_connection', 'skip_connection']),
     };
   },
-  fourier_mix(o, options, around) {
+  fourier_mix(o, options, dispatcher) {
     refuseCausal(o, options);
-    return plain('mixer', { name: 'fourier_mix', ...(around && { dim: around.dim, heads: around.heads }), ...dropout(o) });
+    return plain('mixer', {
+      name: 'fourier_mix',
+      ...(dispatcher && { dim: dispatcher.dim, heads: dispatcher.heads }),
+      ...dropout(o),
+    });
   },
 };
 
@@ -109,12 +113,12 @@ export const isAttention = (name: unknown): boolean =>
  *
  * Throws   ConfigError for an unknown name or option, and for options that the mechanism does not support
  */
-export function attentionFrom(given: XFormersConfig, path: string, options: XFormersOptions, around?: Heads): Translated {
+export function attentionFrom(given: XFormersConfig, path: string, options: XFormersOptions, dispatcher?: Heads): Translated {
   const o = optionsOf(given, path);
   const name = o.any('name');
   if (typeof name !== 'string' || !Object.hasOwn(mechanisms, name))
     throw unknownName('attention', name, path, Object.keys(mechanisms), elsewhere);
-  const translated = mechanisms[name]!(o, options, around);
+  const translated = mechanisms[name]!(o, options, dispatcher);
   o.finish(allOptions);
   return translated;
 }

@@ -7,6 +7,7 @@ import { activationConfigFrom, feedforwardFrom, isFeedforward, swigluFrom } from
 import { blockFrom, modelFrom } from './model';
 import { multiHeadFrom, timmFrom } from './multi-head';
 import type { XFormersConfig, XFormersOptions } from './options';
+import { patchFrom } from './patch';
 import { isPosition, positionFrom } from './position';
 
 export { noCounterpart } from '../options';
@@ -24,19 +25,20 @@ export interface FromXFormers {
 
 /**
  * Translates a config of the original xFormers to one of ours: a model (`stack_configs`), an encoder or decoder block (`block_type`), multi-head
- * attention (`num_heads` and `attention`), `TimmSparseAttention` (`dim`), `SwiGLU` (`in_features`), an activation alone
- * (`activation`), or an attention, feed-forward or positional encoding by its name.
+ * attention (`num_heads` and `attention`), `TimmSparseAttention` (`dim`), `SwiGLU` (`in_features`), a patch embedding
+ * (`in_channels`), an activation alone (`activation`), or an attention, feed-forward or positional encoding by its name.
  *
  * If the original deviates from the papers or its own documentation, the translation follows those, and with `compat: 'xformers'` it reproduces
  * the original:
  *
  * - a stack of several pre-norm layers has a norm after the last one, an encoder before a decoder too; compat: only a last stack of one layer
  * - DeepNorm counts the layers of encoder and decoder; compat: only those of the layer's own stack
+ * - patches are embedded before the first layer, whose input is an image; compat: refused for a stack of several layers, in which the original fails
  * - decoders without an encoder read the input `memory`; compat: refused
- * - a local window keeps all of its pairs, and adds biases; compat: if there are few pairs, only a multiple of four, and an additive mask only hides
+ * - a local window keeps all of its pairs, and adds biases; compat: if there are few pairs (with `force_sparsity` always), only a multiple of four, and an
+ *   additive mask only hides
  * - the norm after a decoder is the config's; compat: always a layer norm, with the fused epsilon if there is one
  * - causal nystrom is refused, and padding is excluded from landmarks; compat: neither
- * - a local window keeps all of its pairs; compat: if there are few (with `force_sparsity` always), a multiple of four
  * - `causal` for a mechanism without causal masks is refused; compat: ignored
  *
  * The same in both: a causal local window has its size plus one keys, linformer applies dropout twice, fourier_mix transforms each head separately.
@@ -71,6 +73,7 @@ function translate(config: XFormersConfig, options: XFormersOptions): Translated
   if ('block_type' in config) return blockFrom(config, String(config.block_type), options);
   if ('attention' in config) return multiHeadFrom(config, 'multi_head', options);
   if ('in_features' in config) return swigluFrom(config, 'SwiGLU');
+  if ('in_channels' in config) return patchFrom(config, 'PatchEmbedding');
   if (name === undefined && 'dim' in config) return timmFrom(config, 'TimmSparseAttention');
   if ('activation' in config && name === undefined) return activationConfigFrom(config, 'activation');
   if (isAttention(name)) return attentionFrom(config, String(name), options);

@@ -6,6 +6,7 @@ import { isCausal, mixesQueries } from './attention';
 import { feedforwardFrom } from './feedforward';
 import { multiHeadFrom } from './multi-head';
 import type { XFormersConfig, XFormersOptions } from './options';
+import { patchFrom } from './patch';
 import { positionFrom } from './position';
 
 const styles = ['pre', 'post', 'deepnorm'] as const;
@@ -26,6 +27,8 @@ export interface StackSpec {
   readonly cross: Translated | undefined;
   readonly feedforward: Translated;
   readonly position: Translated | undefined;
+  /** The embedding of an image, before the positions. */
+  readonly patch: Translated<'embedding'> | undefined;
   /** Positions do not depend on later ones. */
   readonly causal: boolean;
   /** An option of the config that this library does not support. */
@@ -54,6 +57,11 @@ export function stackFrom(given: XFormersConfig, path: string, options: XFormers
     o.any('position_encoding_config') === undefined
       ? undefined
       : positionFrom(o.config('position_encoding_config'), `${path}.position_encoding_config`, dim);
+  const patch =
+    decoder || o.any('patch_embedding_config') === undefined
+      ? undefined
+      : patchFrom(o.config('patch_embedding_config'), `${path}.patch_embedding_config`, dim);
+  if (patch) checkPatch(patch, position, dim, path);
   const spec: StackSpec = {
     path,
     role,
@@ -64,6 +72,7 @@ export function stackFrom(given: XFormersConfig, path: string, options: XFormers
     cross,
     feedforward,
     position,
+    patch,
     // The original's decoder ignores normalization and use_triton here; its encoder does not.
     finalNorm: decoder && options.compat ? layerNorm(triton) : norm,
     layers: o.int('num_layers', { default: 1 }),
@@ -92,10 +101,28 @@ const attentionOf = (mixer: Translated): Translated => ({
   config: (mixer.config.attention as OurConfig | undefined) ?? mixer.config,
 });
 
+// Patches are embedded before positions are added.
+function checkPatch({ config }: Translated, position: Translated | undefined, dim: number, path: string): void {
+  if (position?.kind === 'embedding')
+    throw new ConfigError({
+      path: `${path}.position_encoding_config`,
+      problem: 'the encoding embeds ids, but patches are vectors',
+      expected: 'learnable, sine, or none',
+      got: String(position.config.name),
+    });
+  const width = position?.config.dim ?? dim;
+  if (config.dim === width) return;
+  throw new ConfigError({
+    path: `${path}.patch_embedding_config.out_channels`,
+    problem: `differs from dim_model of the ${position ? 'positions' : 'block'}`,
+    expected: String(width),
+    got: String(config.dim),
+  });
+}
+
 function missingFrom(o: Options): StackSpec['missing'] {
   const asked: { option: string; where: 'always' | 'last' }[] = [];
   if (o.any('simplicial_embeddings') !== undefined) asked.push({ option: 'simplicial_embeddings', where: 'last' });
-  if (o.any('patch_embedding_config') !== undefined) asked.push({ option: 'patch_embedding_config', where: 'always' });
   if (o.bool('reversible', false)) asked.push({ option: 'reversible', where: 'always' });
   return asked;
 }

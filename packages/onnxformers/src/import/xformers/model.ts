@@ -1,6 +1,6 @@
 // Blocks and whole models of the original.
 import { ConfigError, type SchemeName } from '@onnxformers/core';
-import { optionsOf } from '../options';
+import { noCounterpart, optionsOf } from '../options';
 import { type OurConfig, renamed, type Translated, together, under } from '../translated';
 import { layerFrom, refuseMissing, type StackSpec, stackFrom } from './layer';
 import type { XFormersConfig, XFormersOptions } from './options';
@@ -105,19 +105,28 @@ interface Depths {
 function sideFrom(layers: readonly Placed[], options: XFormersOptions, depths: Depths): TranslatedModel {
   const { spec, prefix } = layers[0]!;
   for (const layer of layers) refuseMissing(layer.spec, layer.last);
+  refuseLaterPatches(layers, options);
   const parts = layers.flatMap((layer) => layerFrom(layer.spec, layer.last, options).map((part) => ({ part, layer })));
   const configs = parts.map(({ part, layer }) => withDepths(part.config, layer.spec, depths, options));
   const { spec: final, last, prefix: finalPrefix } = layers.at(-1)!;
   const behind = final.style === 'pre' && last ? final.finalNorm : undefined;
   const stack: OurConfig = { name: 'stack', depth: configs.length, layers: configs, ...(behind && { norm: behind }) };
-  const { position, dim } = spec;
+  const { position, patch, dim } = spec;
   const slot = position && {
     [position.kind]: position.config,
     ...(position.config.dim !== dim && { embeddingDim: position.config.dim }),
   };
   const causal = layers.every((layer) => layer.spec.causal) && spec.role === 'decoder';
-  const config: OurConfig = { name: causal ? 'decoder' : 'encoder', dim, ...slot, stack };
+  const config: OurConfig = {
+    name: causal ? 'decoder' : 'encoder',
+    dim,
+    ...(patch && { embedding: patch.config }),
+    ...slot,
+    stack,
+  };
   const weights = together(
+    ...(patch ? [under(`${prefix}patch_emb.`, 'embedding.', patch)] : []),
+    ...laterPatches(layers),
     ...(position ? [under(`${prefix}pose_encoding.`, `${position.kind}.`, position)] : []),
     renamed([`${prefix}embedding_projector`, 'embedding_projection']),
     ...(behind ? [renamed([`${finalPrefix}wrap_ff.norm`, 'stack.norm'])] : []),
@@ -125,6 +134,33 @@ function sideFrom(layers: readonly Placed[], options: XFormersOptions, depths: D
   );
   return { kind: 'model', config, ...weights };
 }
+
+// The original embeds patches in every layer of a stack, and so fails from the second layer on. Between stacks it makes larger patches of patches.
+function refuseLaterPatches([first, ...others]: readonly Placed[], { compat }: XFormersOptions): void {
+  const later = others.find(({ spec }) => spec.patch && (spec !== first!.spec || compat));
+  if (!later) return;
+  const path = `${later.spec.path}.patch_embedding_config`;
+  if (later.spec === first!.spec)
+    throw new ConfigError({
+      path,
+      problem: 'the original embeds patches in every layer, and fails in the second',
+      expected: 'num_layers 1',
+      got: String(later.spec.layers),
+      hint: "Give the other layers as a second stack, or leave out compat: 'xformers' to embed patches only once",
+    });
+  throw new ConfigError({
+    path,
+    problem: noCounterpart,
+    got: 'the option "patch_embedding_config" of a later stack',
+    hint: 'Here patches are embedded once, before the first layer; there is no block that makes patches of hidden states between layers',
+  });
+}
+
+// Its checkpoints contain patch embeddings of the layers that never run.
+const laterPatches = (layers: readonly Placed[]) =>
+  layers
+    .slice(1)
+    .flatMap(({ spec, prefix }) => (spec.patch ? [{ names: [], unused: [`${prefix}patch_emb.{x}`], zeros: [] }] : []));
 
 // The original computes alpha only from the depth of the layer's own stack.
 function withDepths(config: OurConfig, spec: StackSpec, depths: Depths, options: XFormersOptions): OurConfig {

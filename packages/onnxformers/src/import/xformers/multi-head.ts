@@ -70,15 +70,15 @@ export function multiHeadFrom(
   cross = false,
 ): Translated {
   const o = optionsOf(given, path);
-  const around = checkedHeads(o, o.int('dim_model', dim === undefined ? {} : { default: dim }), o.int('num_heads'));
-  const attention = attentionFrom(o.config('attention'), `${path}.attention`, options, around);
+  const dispatcher = checkedHeads(o, o.int('dim_model', dim === undefined ? {} : { default: dim }), o.int('num_heads'));
+  const attention = attentionFrom(o.config('attention'), `${path}.attention`, options, dispatcher);
   const rotary = o.bool('use_rotary_embeddings', false);
-  const outDim = outputWidth(o, around.dim);
+  const outDim = outputWidth(o, dispatcher.dim);
   const probability = o.num('residual_dropout', { default: 0 });
   const bias = biases(o);
   o.bool('use_separate_proj_weight', true);
   for (const name of ['in_proj_container', 'use_triton']) o.any(name);
-  const [headDim, valueHeadDim] = [perHead(o, 'dim_key', around), perHead(o, 'dim_value', around)];
+  const [headDim, valueHeadDim] = [perHead(o, 'dim_key', dispatcher), perHead(o, 'dim_value', dispatcher)];
   o.finish();
   // The original always saves its dispatcher's projections, even if a mechanism does not use them.
   const projections = ['q_proj', 'k_proj', 'v_proj'].map((name) => [`in_proj_container.${name}`, name] as const);
@@ -101,7 +101,7 @@ export function multiHeadFrom(
   }
   const config: OurConfig = {
     name: 'multi_head',
-    ...around,
+    ...dispatcher,
     headDim,
     valueHeadDim,
     outDim,

@@ -116,6 +116,13 @@ const refused: Readonly<Record<string, readonly [() => unknown, new (...args: ne
     ConfigError,
     /deepnorm in some stacks only/,
   ],
+  micro_vit_two_layers_cls: [
+    translate(stacks(block({ num_layers: 2, patch_embedding_config: { in_channels: 3, kernel_size: 2, stride: 2 } })), {
+      compat: 'xformers',
+    }),
+    ConfigError,
+    /patch_embedding_config: the original embeds patches in every layer, and fails in the second; expected num_layers 1, got 2/,
+  ],
   bad_style: [
     translate(block({ residual_norm_style: 'sandwich' })),
     ConfigError,
@@ -175,9 +182,6 @@ const notYet: Readonly<Record<string, XFormersConfig | undefined>> = {
   rev_tied: { ...stacks(block({ reversible: true }), decoder), tie_embedding_weights: true },
   rev_mixed: stacks(block({ reversible: true }), block()),
   rev_decoder: stacks(block(), { ...decoder, reversible: true }),
-  micro_vit_two_layers_cls: stacks(
-    block({ num_layers: 2, patch_embedding_config: { in_channels: 3, kernel_size: 2, stride: 2 } }),
-  ),
   // Patterns and layouts, and the helper for hierarchical models.
   ...Object.fromEntries(
     'local_1d_even swin_div swin_shift layout_div layout_seq fixed_global fixed_dir fixed_horizontal fixed_patterns variable_ends bigbird_uni_random hier_enum_style hier_needs_dropout'

@@ -1,9 +1,27 @@
-import { ConfigError, compile, createRunner, module, namesOf, type Ort, targets, tensor, type Value } from '@onnxformers/core';
+import {
+  ConfigError,
+  compile,
+  createRunner,
+  lazyTensor,
+  module,
+  namesOf,
+  type Ort,
+  targets,
+  tensor,
+  type Value,
+} from '@onnxformers/core';
 import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
-import { zoo } from '../../index';
+import { inputsOf, zoo } from '../../index';
 import { built, compat, decoder, encoder, heads, mlp, model } from './configs.test-helper';
-import { fromXFormers, fromXFormersMask, noCounterpart, type XFormersConfig, type XFormersOptions } from './index';
+import {
+  fromXFormers,
+  fromXFormersMask,
+  fromXFormersWeights,
+  noCounterpart,
+  type XFormersConfig,
+  type XFormersOptions,
+} from './index';
 
 interface StackShape {
   readonly stack: { readonly layers: readonly Record<string, unknown>[]; readonly norm?: object };
@@ -252,6 +270,52 @@ describe('masks of the original', () => {
   });
 });
 
+const patches = { in_channels: 3, kernel_size: 5, stride: 2, padding: 1 };
+
+describe('patch embeddings', () => {
+  const learnable = { name: 'learnable', seq_len: 7, add_class_token: true };
+  const patch = { name: 'patch', inChannels: 3, kernelSize: 5, stride: 2, padding: 1, dim: 8 };
+
+  it('are the embedding of a model, before its positions', () => {
+    const config = model(encoder({ patch_embedding_config: patches, position_encoding_config: learnable }));
+    const ours = fromXFormers(config).config;
+    expect(ours).toMatchObject({ embedding: patch, position: { name: 'learnable', classToken: true } });
+    expect(inputsOf(zoo.parse('model', ours))).toEqual({ pixels: ['float32', ['batch', 3, 'height', 'width']] });
+  });
+  it('are made once, although a checkpoint of several layers contains one for each', () => {
+    const config = model(encoder({ num_layers: 2, patch_embedding_config: patches }));
+    const encoders = zoo.parse('model', fromXFormers(config).config);
+    expect([...namesOf(encoders).parameters.keys()].filter((name) => name.startsWith('embedding'))).toEqual([
+      'embedding.proj.weight',
+      'embedding.proj.bias',
+    ]);
+    const saved = new Map(
+      ['0', '1'].map((i) => [`encoders.${i}.patch_emb.1.bias`, lazyTensor(tensor('float32', [8], new Float32Array(8)))]),
+    );
+    expect([...fromXFormersWeights(saved, config).keys()]).toEqual(['embedding.proj.bias']);
+  });
+  it('can be translated alone', () => {
+    expect(fromXFormers({ ...patches, out_channels: 8, pool_type: 'CONV_2D' })).toEqual({ kind: 'embedding', config: patch });
+    expect(() => fromXFormers(patches)).toThrow('PatchEmbedding.out_channels: missing');
+    expect(() => fromXFormers({ ...patches, out_channels: 8, pool_type: 'MAX' })).toThrow(
+      'PatchEmbedding.pool_type: wrong value',
+    );
+  });
+  it('have the width of what follows, and are not embedded again', () => {
+    expect(() => fromXFormers(encoder({ patch_embedding_config: { ...patches, out_channels: 7 } }))).toThrow(
+      'encoder.patch_embedding_config.out_channels: differs from dim_model of the block; expected 8, got 7',
+    );
+    const positions = { ...learnable, dim_model: 5 };
+    expect(() => fromXFormers(encoder({ patch_embedding_config: patches, position_encoding_config: positions }))).toThrow(
+      'out_channels: differs from dim_model of the positions; expected 5, got 8',
+    );
+    const vocab = { name: 'vocab', seq_len: 7, vocab_size: 11 };
+    expect(() => fromXFormers(encoder({ patch_embedding_config: patches, position_encoding_config: vocab }))).toThrow(
+      'encoder.position_encoding_config: the encoding embeds ids, but patches are vectors; expected learnable, sine, or none, got vocab',
+    );
+  });
+});
+
 describe('what is not here', () => {
   it.each([
     [{ name: 'favor', dropout: 0 }, 'favor: is not supported here; got the attention "favor"'],
@@ -269,8 +333,8 @@ describe('what is not here', () => {
       'encoder.simplicial_embeddings: is not supported here; got the option "simplicial_embeddings"',
     ],
     [
-      model(encoder({ patch_embedding_config: {} })),
-      'model.stack_configs[0].patch_embedding_config: is not supported here; got the option "patch_embedding_config"',
+      model(encoder({ patch_embedding_config: patches }), encoder({ patch_embedding_config: { ...patches, in_channels: 8 } })),
+      'model.stack_configs[1].patch_embedding_config: is not supported here; got the option "patch_embedding_config" of a later stack',
     ],
   ])('is said by name: %o', (config, message) => {
     expect(() => fromXFormers(config as XFormersConfig)).toThrow(message);

@@ -1,5 +1,6 @@
 // Feed-forwards, activations, positions, rotation.
 import {
+  ConfigError,
   hiddenStatesOf,
   type Kind,
   type KindModule,
@@ -9,7 +10,7 @@ import {
   type Value,
   withContext,
 } from '@onnxformers/core';
-import { fromXFormers } from '../../import/xformers/index';
+import { fromXFormers, noCounterpart } from '../../import/xformers/index';
 import { zoo } from '../../index';
 import { build, type Player, playOf, recorded, tensorOf, weightsOf, withDims } from '../play';
 
@@ -42,4 +43,14 @@ export const rotaryEmbedding: Player = (c) => {
       withContext(ctx, { positions: positionsWithin(padded, [x.dims[0]!, x.dims[2]!], x.graph.root) });
     return { q_rot: turn(q!, q!, counted(q!))[0], k_rot: turn(k!, k!, counted(k!))[1] };
   });
+};
+
+/** A patch embedding of an image. The original also accepts a sequence, as a square image row by row. */
+export const patchEmbedding: Player = (c) => {
+  const x = tensorOf(c.in, 'x');
+  if (x.dims.length !== 4)
+    throw new ConfigError({ path: 'PatchEmbedding', problem: noCounterpart, got: 'a patch embedding of a sequence' });
+  return playOf(build('embedding', c.config, weightsOf(c)), { x }, (block, { x: pixels }, ctx) => ({
+    y: hiddenStatesOf(block(pixels!, ctx), pixels!, ctx).hiddenStates,
+  }));
 };

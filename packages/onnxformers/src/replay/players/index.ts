@@ -1,7 +1,7 @@
 // The player of each block's cases.
 import type { Player } from '../play';
 import { attention, sparse } from './attention';
-import { activation, feedforward, position, rotaryEmbedding } from './channels';
+import { activation, feedforward, patchEmbedding, position, rotaryEmbedding } from './channels';
 import { decoderBlock, encoderBlock, model } from './models';
 import { inputProjection, multiHeadDispatch, timmSparseAttention } from './multi-head';
 import { fusedLayerNorm, wrapped } from './residual';
@@ -25,6 +25,7 @@ export const players: Readonly<Record<string, Player>> = {
   sine: position,
   vocab: position,
   learnable: position,
+  patch_embedding: patchEmbedding,
   rotary: rotaryEmbedding,
   Residual: wrapped,
   PreNorm: wrapped,

@@ -10,8 +10,11 @@ interface HeadConfig {
   readonly num_heads: number;
 }
 
-/** The input of a backbone: ids with an embedding, hidden states without. */
-const inputName = (backbone: AnyModule, prefix = ''): string => `${prefix}${backbone.children.embedding ? 'ids' : 'x'}`;
+/** The input of a backbone: ids or pixels with an embedding, hidden states without. */
+function inputName({ children }: AnyModule, prefix = ''): string {
+  const embedding = children.embedding as AnyModule | undefined;
+  return `${prefix}${!embedding ? 'x' : embedding.about.blockName === 'patch' ? 'pixels' : 'ids'}`;
+}
 
 const feedsOf = (c: FixtureCase, ...rows: readonly string[]): Record<string, Tensor> =>
   Object.fromEntries([...c.in].map(([name, t]) => [name, rows.includes(name) ? asRows(t) : t]));

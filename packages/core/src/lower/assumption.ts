@@ -1,4 +1,0 @@
-// What a model may be compiled on. The runner checks it in every run, so there is no assumption that it does not know.
-
-/** The assumptions about feeds that a model may be compiled on. */
-export const assumptions = ['prefill into empty cache', 'no empty sequences', 'finite padding'] as const;

@@ -1,0 +1,53 @@
+// A prefix that all queries attend to, and causal after it.
+import { addDims, type Dim } from '../dim/dim';
+import { expectCount, expectType } from './check';
+import { defineMask, type Mask, type Truth } from './mask';
+import { placeOf } from './places';
+import { increasedBy } from './prefix-tokens';
+import { either } from './truth';
+import { band } from './window';
+
+/** Options of a prefix mask. */
+export interface PrefixOptions {
+  /** One length for all sequences. */
+  readonly length?: Dim;
+}
+
+/** The class of {@link prefix}. */
+export const prefixMask = defineMask<'lengths', PrefixOptions>({
+  name: 'prefix',
+  comparesPositions: true,
+  check({ operands: { lengths } }, { sequences }) {
+    if (lengths) expectType('prefix lengths', lengths, 'int64', [sequences]);
+  },
+  allows: ({ operands: { lengths }, options: { length } }, { from, to }) =>
+    to.position <= from.position || to.position < (lengths ? lengths.data[to.sequence]! : Number(length)),
+  tensor({ operands: { lengths }, options: { length = 0 } }, at) {
+    const end = lengths ? at.ofKeys(lengths) : placeOf(at.graph, length);
+    const inPrefix: Truth = length === 0 && !lengths ? false : at.graph.ops.less(at.keyPositions(), end);
+    return either(inPrefix, band(at, undefined, 0));
+  },
+  seesOwnKey: () => true,
+  seesFirstKey: (_, at) => (at.ownKeyExists ? true : undefined),
+  withPrefixTokens: ({ operands: { lengths }, options: { length = 0 } }, { count, ownKeys }) => {
+    if (!ownKeys) return lengths ? prefix(lengths) : ofLength(length);
+    return lengths ? prefix(increasedBy(lengths, count)) : ofLength(addDims(length, count));
+  },
+  print: ({ options: { length } }) => (length === undefined ? 'prefix' : `prefix(${length})`),
+});
+
+const ofLength = (length: Dim): Mask<never> => prefixMask<never>({ operands: {} as never, options: { length } });
+
+/**
+ * Prefix LM: all queries attend to the first keys of their sequence, and causally to the rest. The length of the prefix is a number, or int64 [batch], of packed
+ * sequences [sequences].
+ *
+ * @throws ShapeError for a number that is not a length
+ */
+export function prefix(length: number): Mask<never>;
+export function prefix<V extends object | string>(length: V): Mask<V>;
+export function prefix<V>(length: V | number): Mask<V> {
+  if (typeof length !== 'number') return prefixMask({ operands: { lengths: length } });
+  expectCount('prefix', length, 0);
+  return ofLength(length);
+}
