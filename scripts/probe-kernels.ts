@@ -311,6 +311,18 @@ async function limited(provider: Provider, rows: Rows, runtime: string, cpu: Ans
 }
 type Limited = Pick<Answer, 'kernels' | 'limits' | 'tried' | 'limitSource'>;
 
+/** Where nobody probed limits, those of the CPU for its contrib kernels. */
+function withCpuLimits(name: Provider['name'], table: Table, cpu: Table): void {
+  for (const answer of [table, ...table.older]) {
+    if (answer.limitSource !== '') continue;
+    const of = Object.entries(answerOf(cpu, answer.runtime).limits).filter(
+      ([op]) => op.includes('.') && dtypesIn(table.kernels)(op).length,
+    );
+    answer.limits = Object.fromEntries(of);
+    answer.limitSource = `not probed on ${name}: the limits of contrib kernels on the CPU`;
+  }
+}
+
 /** What a GPU answered, from `scripts/gpu/limits.ts`. */
 function gpuAnswers(runtime: string): { readonly gpu: string; readonly outcomes: Outcomes } | undefined {
   const at = args.indexOf('--gpu');
@@ -355,6 +367,7 @@ try {
     const source = known?.source ?? sourceOf(provider);
     tables[provider.name] = withAnswer(tables[provider.name], { runtime: version, source, fusions, ...found });
   }
+  for (const [name, table] of Object.entries(tables)) withCpuLimits(name as Provider['name'], table, tables.cpu!);
   if (!check) writeFileSync(file, print(tables));
   else if (print(tables) !== readFileSync(file, 'utf8')) {
     console.error(`${file} is not what the CPU runtime says; run tsx scripts/probe-kernels.ts cpu`);

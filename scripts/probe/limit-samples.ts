@@ -318,6 +318,11 @@ const packed: LimitSample = {
   },
 };
 
+const sinkDims = {
+  'block_size with sinks and a head_dim up to 64': 64,
+  'block_size with sinks and a head_dim up to 128': 128,
+  'block_size with sinks and a head_dim above 128': 192,
+};
 const paged: LimitSample = {
   key: PagedAttention.key,
   // Which kernel runs depends on the size of blocks, and on whether there is one token of each sequence.
@@ -327,13 +332,22 @@ const paged: LimitSample = {
     { seq: 3, block: 256 },
     { seq: 7, block: 32, loud: 1 },
   ],
-  sizes: { head_dim: headDims.filter((n) => n <= 320), block_size: [16, 24, 32, 48, 64, 100, 128, 256, 512] },
+  sizes: {
+    head_dim: headDims.filter((n) => n <= 320),
+    block_size: [16, 24, 32, 48, 64, 100, 128, 256, 512],
+    ...Object.fromEntries(Object.keys(sinkDims).map((name) => [name, [16, 32, 64, 128, 256, 512]])),
+  },
+  sizesOf: Object.fromEntries(Object.keys(sinkDims).map((name) => [name, 'sinks'])),
   features: ['grouped heads', 'softcap', 'window', 'sinks', ...scales],
   build(p, w) {
     const { has, call: at } = w;
     if (both(w, ...(scales as [string, string]))) return undefined;
-    const [batch, seq, heads, headDim] = [2, at.seq!, 2, w.size('head_dim', 64)];
-    const [kvHeads, blockSize] = [has('grouped heads') ? 1 : heads, w.size('block_size', at.block!)];
+    const [width, sinkBlocks] = Object.entries(sinkDims)
+      .map(([name, dim]) => [dim, w.size(name, 0)] as const)
+      .find(([, blocks]) => blocks) ?? [64, 0];
+    const [batch, seq, heads, headDim] = [2, at.seq!, 2, w.size('head_dim', width)];
+    if (has('sinks') && !sinkBlocks && at.block !== 256) return undefined; // small blocks are tried as a size
+    const [kvHeads, blockSize] = [has('grouped heads') ? 1 : heads, sinkBlocks || w.size('block_size', at.block!)];
     const pasts = [6, 3];
     return call(
       PagedAttention,

@@ -324,7 +324,7 @@ export function generalised(tried: readonly (readonly [value: number, works: boo
   if (tried.every(([, works]) => works)) return undefined;
   let best: { readonly covered: number; readonly limit: SizeLimit } | undefined;
   const rules: readonly (readonly [SizeLimit, (n: number) => boolean])[] = [
-    ...[1, 2, 4, 8, 16, 32, 64].map((m) => [m === 1 ? {} : { multipleOf: m }, (n: number) => n % m === 0] as const),
+    ...[1, 2, 4, 8, 16, 32, 64, 128, 256].map((m) => [m === 1 ? {} : { multipleOf: m }, (n: number) => n % m === 0] as const),
     [{ powerOfTwo: true }, (n) => Number.isInteger(Math.log2(n))],
   ];
   for (const [rule, fits] of rules) {

@@ -82,6 +82,7 @@ export const PagedAttention = defineOp<PagedAttentionAttrs, typeof names>({
       softcap: !!softcap,
       window: local_window_size !== undefined && local_window_size > 0,
       sinks: !!sinks,
+      ...(sinks && { [sinkBlocks(key_cache.dims[3]!)]: key_cache.dims[1]! }),
       ...scalesAsked(scale),
     };
   },
@@ -119,6 +120,12 @@ export const PagedAttention = defineOp<PagedAttentionAttrs, typeof names>({
   vjp: 'nonDifferentiable',
   encode: (node) => ({ ...encoded(node as Node, node.operands), outputs: [node.outputs[0]] }),
 });
+
+// Which blocks sinks require depends on the width of heads; a name for each of the widths that the kernel distinguishes.
+const sinkBlocks = (headDim: Dim): string => {
+  const width = Number(headDim) <= 64 ? 'up to 64' : Number(headDim) <= 128 ? 'up to 128' : 'above 128';
+  return `block_size with sinks and a head_dim ${width}`;
+};
 
 const appended = (node: Node) => operandsOf(node.graph.ops.PagedAppend, node.operands);
 

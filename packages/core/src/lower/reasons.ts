@@ -15,7 +15,7 @@ type Fusion = {
   readonly dtype: string;
 };
 
-/** Reasons by code: `refuse(reasons.headDimMultiple({ of: 8, got: 12 }))`. */
+/** Reasons by code: `refuse(reasons.lacks({ feature: 'sinks' }))`. */
 export const reasons = defineReasons({
   /** The kernel has no such feature. */
   lacks: ({ feature }: { readonly feature: 'softcap' | 'sinks' | 'dropout' | 'bias' | 'query offset' }) =>

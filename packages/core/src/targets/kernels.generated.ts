@@ -202,6 +202,35 @@ export const kernelTables = {
           SimplifiedLayerNormFusion: 'float64 float16',
         },
         limits: {
+          'com.microsoft.GroupQueryAttention': {
+            'scale of 0': 'wrong',
+            'bias and fixed cache': 'fails',
+            head_dim: { multipleOf: 8 },
+            'head_dim of a rotation': { multipleOf: 16 },
+            'pairs of a rotation': { multipleOf: 8 },
+          },
+          'com.microsoft.MultiHeadAttention': {
+            'scale of 0': 'wrong',
+            'causal mask and keys of another number': 'wrong',
+          },
+          Attention: {
+            'one mask for all queries': 'fails',
+            'mask of the first keys': 'fails',
+            'negative scale': 'fails',
+            'scale of 0': 'fails',
+            'causal mask and masked scores': 'wrong',
+            'bool mask and masked scores': 'wrong',
+            'masked scores and numbers of valid keys': 'wrong',
+          },
+          DFT: {
+            length: { powerOfTwo: true },
+          },
+          'com.microsoft.SkipLayerNormalization': {
+            rank: { min: 2, max: 3 },
+          },
+          'com.microsoft.SkipSimplifiedLayerNormalization': {
+            rank: { min: 2, max: 3 },
+          },
         },
       },
     ],
@@ -216,7 +245,7 @@ export const kernelTables = {
       'ArgMax select_last_index=1': { own: 'float64 float32 int64 int32 int8 uint8' },
       'ArgMin select_last_index=0': { own: 'float64 float32 int64 int32 int8 uint8' },
       'ArgMin select_last_index=1': { own: 'float64 float32 int64 int32 int8 uint8' },
-      Attention: { own: 'float32 float16' },
+      Attention: { own: 'float32', wrong: 'float16' },
       AveragePool: { own: 'float32' },
       BitShift: { own: 'uint64 uint32 uint8' },
       BitwiseAnd: { own: 'int64 int32 int16 int8 uint64 uint32 uint16 uint8' },
@@ -350,6 +379,36 @@ export const kernelTables = {
       SimplifiedLayerNormFusion: 'float64 float16',
     },
     limits: {
+      'com.microsoft.GroupQueryAttention': {
+        'growing cache of known size': 'fails',
+        'scale of 0': 'wrong',
+        'bias and fixed cache': 'fails',
+        head_dim: { multipleOf: 8 },
+        'head_dim of a rotation': { multipleOf: 16 },
+        'pairs of a rotation': { multipleOf: 8 },
+      },
+      'com.microsoft.MultiHeadAttention': {
+        'scale of 0': 'wrong',
+        'causal mask and keys of another number': 'wrong',
+      },
+      Attention: {
+        'one mask for all queries': 'fails',
+        'mask of the first keys': 'fails',
+        'negative scale': 'fails',
+        'scale of 0': 'fails',
+        'causal mask and masked scores': 'wrong',
+        'bool mask and masked scores': 'wrong',
+        'masked scores and numbers of valid keys': 'wrong',
+      },
+      DFT: {
+        length: { powerOfTwo: true },
+      },
+      'com.microsoft.SkipLayerNormalization': {
+        rank: { min: 2, max: 3 },
+      },
+      'com.microsoft.SkipSimplifiedLayerNormalization': {
+        rank: { min: 2, max: 3 },
+      },
     },
     older: [
       {
@@ -372,6 +431,36 @@ export const kernelTables = {
           SimplifiedLayerNormFusion: 'float64 float16',
         },
         limits: {
+          'com.microsoft.GroupQueryAttention': {
+            'growing cache of known size': 'fails',
+            'scale of 0': 'wrong',
+            'bias and fixed cache': 'fails',
+            head_dim: { multipleOf: 8 },
+            'head_dim of a rotation': { multipleOf: 16 },
+            'pairs of a rotation': { multipleOf: 8 },
+          },
+          'com.microsoft.MultiHeadAttention': {
+            'scale of 0': 'wrong',
+            'causal mask and keys of another number': 'wrong',
+          },
+          Attention: {
+            'one mask for all queries': 'fails',
+            'mask of the first keys': 'fails',
+            'negative scale': 'fails',
+            'scale of 0': 'fails',
+            'causal mask and masked scores': 'wrong',
+            'bool mask and masked scores': 'wrong',
+            'masked scores and numbers of valid keys': 'wrong',
+          },
+          DFT: {
+            length: { powerOfTwo: true },
+          },
+          'com.microsoft.SkipLayerNormalization': {
+            rank: { min: 2, max: 3 },
+          },
+          'com.microsoft.SkipSimplifiedLayerNormalization': {
+            rank: { min: 2, max: 3 },
+          },
         },
       },
     ],
@@ -694,6 +783,46 @@ export const kernelTables = {
       'SimplifiedLayerNormFusion of a Cast': 'float64 bfloat16',
     },
     limits: {
+      'com.microsoft.GroupQueryAttention': {
+        'bias and sinks': 'fails',
+        'bias and fixed cache': 'fails',
+        head_dim: { multipleOf: 8 },
+        'head_dim of a rotation': { multipleOf: 16 },
+        'pairs of a rotation': { multipleOf: 8 },
+        'scale of 0': 'wrong',
+      },
+      Attention: {
+        'one mask for all queries': 'fails',
+        'mask of the first keys': 'fails',
+        'negative scale': 'fails',
+        'scale of 0': 'fails',
+        'capped scores': 'fails',
+        'masked scores': 'fails',
+        weights: 'fails',
+        'softmax in float64': 'fails',
+        'causal mask and masked scores': 'wrong',
+        'bool mask and masked scores': 'wrong',
+        'masked scores and numbers of valid keys': 'wrong',
+      },
+      'com.microsoft.PagedAttention': {
+        sinks: 'fails',
+        head_dim: { multipleOf: 8 },
+        block_size: { powerOfTwo: true },
+        'scale of 0': 'wrong',
+      },
+      'com.microsoft.SkipLayerNormalization': {
+        rank: { min: 2, max: 3 },
+      },
+      'com.microsoft.SkipSimplifiedLayerNormalization': {
+        rank: { min: 2, max: 3 },
+      },
+      'com.microsoft.MultiHeadAttention': {
+        'scale of 0': 'wrong',
+        'causal mask and keys of another number': 'wrong',
+      },
+      'com.microsoft.PackedMultiHeadAttention': {
+        'scale of 0': 'wrong',
+      },
     },
     older: [
       {
@@ -714,6 +843,46 @@ export const kernelTables = {
           'SimplifiedLayerNormFusion of a Cast': 'float64 bfloat16',
         },
         limits: {
+          'com.microsoft.GroupQueryAttention': {
+            'bias and sinks': 'fails',
+            'bias and fixed cache': 'fails',
+            head_dim: { multipleOf: 8 },
+            'head_dim of a rotation': { multipleOf: 16 },
+            'pairs of a rotation': { multipleOf: 8 },
+            'scale of 0': 'wrong',
+          },
+          Attention: {
+            'one mask for all queries': 'fails',
+            'mask of the first keys': 'fails',
+            'negative scale': 'fails',
+            'scale of 0': 'fails',
+            'capped scores': 'fails',
+            'masked scores': 'fails',
+            weights: 'fails',
+            'softmax in float64': 'fails',
+            'causal mask and masked scores': 'wrong',
+            'bool mask and masked scores': 'wrong',
+            'masked scores and numbers of valid keys': 'wrong',
+          },
+          'com.microsoft.PagedAttention': {
+            sinks: 'fails',
+            head_dim: { multipleOf: 8 },
+            block_size: { powerOfTwo: true },
+            'scale of 0': 'wrong',
+          },
+          'com.microsoft.SkipLayerNormalization': {
+            rank: { min: 2, max: 3 },
+          },
+          'com.microsoft.SkipSimplifiedLayerNormalization': {
+            rank: { min: 2, max: 3 },
+          },
+          'com.microsoft.MultiHeadAttention': {
+            'scale of 0': 'wrong',
+            'causal mask and keys of another number': 'wrong',
+          },
+          'com.microsoft.PackedMultiHeadAttention': {
+            'scale of 0': 'wrong',
+          },
         },
       },
     ],
@@ -747,15 +916,15 @@ export const kernelTries = {
       source: 'probed',
       ops: {
         'com.microsoft.GroupQueryAttention':
-          'right: rotation, interleaved rotation, rotation of some channels, grouped heads, softcap, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale; head_dim 1 to 1024 (35 values); head_dim of a rotation 16 to 256 (16 values); pairs of a rotation 1 to 32 (17 values)',
+          'right: rotation, interleaved rotation, rotation of some channels, grouped heads, softcap, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
         'com.microsoft.MultiHeadAttention':
-          'right: values of another width, keys of another number, biases of the projections, lengths, bias, causal mask, negative scale; head_dim 1 to 1024 (35 values)',
+          'right: values of another width, keys of another number, biases of the projections, lengths, bias, causal mask, negative scale; head_dim 1 to 512 (25 values)',
         Attention:
-          'right: values of another width, heads on an axis, grouped heads, keys of another number, causal mask, bool mask, float mask, past, numbers of valid keys, softcap, scaled scores, capped scores, masked scores, weights, softmax in float32, softmax in float16, softmax in float64, softmax in bfloat16; head_dim 1 to 1024 (35 values)',
+          'right: values of another width, heads on an axis, grouped heads, keys of another number, causal mask, bool mask, float mask, past, numbers of valid keys, softcap, scaled scores, capped scores, masked scores, weights, softmax in float32, softmax in float16, softmax in float64, softmax in bfloat16; head_dim 1 to 512 (25 values)',
         RotaryEmbedding:
-          'right: interleaved, some channels, heads on an axis, positions; head_dim 2 to 512 (19 values); rotated channels 2 to 64 (13 values)',
+          'right: interleaved, some channels, heads on an axis, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
         'com.microsoft.RotaryEmbedding':
-          'right: interleaved, some channels; head_dim 2 to 512 (19 values); rotated channels 2 to 64 (13 values)',
+          'right: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
         DFT:
           'right: inverse, one-sided transform, complex signal; length 1 to 1024 (34 values)',
         'com.microsoft.MatMulNBits':
@@ -769,20 +938,80 @@ export const kernelTries = {
       },
     },
     '1.29.0': {
-      source: '',
+      source: 'probed',
       ops: {
+        'com.microsoft.GroupQueryAttention':
+          'right: rotation, interleaved rotation, rotation of some channels, grouped heads, softcap, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
+        'com.microsoft.MultiHeadAttention':
+          'right: values of another width, keys of another number, biases of the projections, lengths, bias, causal mask, negative scale; head_dim 1 to 512 (25 values)',
+        Attention:
+          'right: values of another width, heads on an axis, grouped heads, keys of another number, causal mask, bool mask, float mask, past, numbers of valid keys, softcap, scaled scores, capped scores, masked scores, weights, softmax in float32, softmax in float16, softmax in float64, softmax in bfloat16; head_dim 1 to 512 (25 values)',
+        RotaryEmbedding:
+          'right: interleaved, some channels, heads on an axis, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+        'com.microsoft.RotaryEmbedding':
+          'right: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+        DFT:
+          'right: inverse, one-sided transform, complex signal; length 1 to 1024 (34 values)',
+        'com.microsoft.MatMulNBits':
+          'right: zero points, an incomplete block; rank 2 to 5 (4 values)',
+        'com.microsoft.GatherBlockQuantized':
+          'right: zero points; rank of the ids 1 to 3 (3 values)',
+        'com.microsoft.SkipLayerNormalization':
+          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+        'com.microsoft.SkipSimplifiedLayerNormalization':
+          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
       },
     },
   },
   wasm: {
     '1.30.0': {
-      source: '',
+      source: 'probed',
       ops: {
+        'com.microsoft.GroupQueryAttention':
+          'right: rotation, interleaved rotation, rotation of some channels, grouped heads, softcap, window, bias, sinks, growing cache, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
+        'com.microsoft.MultiHeadAttention':
+          'right: values of another width, keys of another number, biases of the projections, lengths, bias, causal mask, negative scale; head_dim 1 to 512 (25 values)',
+        Attention:
+          'right: values of another width, heads on an axis, grouped heads, keys of another number, causal mask, bool mask, float mask, past, numbers of valid keys, softcap, scaled scores, capped scores, masked scores, weights, softmax in float32, softmax in float16, softmax in float64, softmax in bfloat16; head_dim 1 to 512 (25 values)',
+        RotaryEmbedding:
+          'right: interleaved, some channels, heads on an axis, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+        'com.microsoft.RotaryEmbedding':
+          'right: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+        DFT:
+          'right: inverse, one-sided transform, complex signal; length 1 to 1024 (34 values)',
+        'com.microsoft.MatMulNBits':
+          'right: zero points, an incomplete block; rank 2 to 5 (4 values)',
+        'com.microsoft.GatherBlockQuantized':
+          'right: zero points; rank of the ids 1 to 3 (3 values)',
+        'com.microsoft.SkipLayerNormalization':
+          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+        'com.microsoft.SkipSimplifiedLayerNormalization':
+          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
       },
     },
     '1.29.0': {
-      source: '',
+      source: 'probed',
       ops: {
+        'com.microsoft.GroupQueryAttention':
+          'right: rotation, interleaved rotation, rotation of some channels, grouped heads, softcap, window, bias, sinks, growing cache, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
+        'com.microsoft.MultiHeadAttention':
+          'right: values of another width, keys of another number, biases of the projections, lengths, bias, causal mask, negative scale; head_dim 1 to 512 (25 values)',
+        Attention:
+          'right: values of another width, heads on an axis, grouped heads, keys of another number, causal mask, bool mask, float mask, past, numbers of valid keys, softcap, scaled scores, capped scores, masked scores, weights, softmax in float32, softmax in float16, softmax in float64, softmax in bfloat16; head_dim 1 to 512 (25 values)',
+        RotaryEmbedding:
+          'right: interleaved, some channels, heads on an axis, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+        'com.microsoft.RotaryEmbedding':
+          'right: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+        DFT:
+          'right: inverse, one-sided transform, complex signal; length 1 to 1024 (34 values)',
+        'com.microsoft.MatMulNBits':
+          'right: zero points, an incomplete block; rank 2 to 5 (4 values)',
+        'com.microsoft.GatherBlockQuantized':
+          'right: zero points; rank of the ids 1 to 3 (3 values)',
+        'com.microsoft.SkipLayerNormalization':
+          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+        'com.microsoft.SkipSimplifiedLayerNormalization':
+          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
       },
     },
   },
@@ -800,13 +1029,57 @@ export const kernelTries = {
   },
   cuda: {
     '1.30.0': {
-      source: '',
+      source: 'probed on stand-ins for the CUDA libraries: where nodes run is real, numbers are not',
       ops: {
+        'com.microsoft.GroupQueryAttention':
+          'wrong on the CPU, and taken to be wrong here: scale of 0; runs: rotation, interleaved rotation, rotation of some channels, grouped heads, softcap, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale, scale of 0; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
+        'com.microsoft.MultiHeadAttention':
+          'wrong on the CPU, and taken to be wrong here: scale of 0, causal mask and keys of another number; runs: values of another width, keys of another number, biases of the projections, lengths, bias, causal mask, negative scale, scale of 0; head_dim 1 to 512 (25 values)',
+        Attention:
+          'wrong on the CPU, and taken to be wrong here: causal mask and masked scores, bool mask and masked scores, masked scores and numbers of valid keys; runs: values of another width, heads on an axis, grouped heads, keys of another number, causal mask, bool mask, float mask, past, numbers of valid keys, softcap, scaled scores, softmax in float32, softmax in float16, softmax in bfloat16; head_dim 1 to 512 (25 values)',
+        'com.microsoft.PackedMultiHeadAttention':
+          'read in the sources: scale of 0; runs: values of another width, biases of the projections, negative scale, scale of 0; head_dim 1 to 512 (25 values)',
+        'com.microsoft.PagedAttention':
+          'read in the sources: scale of 0; runs: grouped heads, softcap, window, negative scale, scale of 0; head_dim 1 to 264 (24 values); block_size 16 to 512 (9 values)',
+        RotaryEmbedding:
+          'runs: interleaved, some channels, heads on an axis, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+        'com.microsoft.RotaryEmbedding':
+          'runs: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+        'com.microsoft.MatMulNBits':
+          'runs: zero points, an incomplete block; rank 2 to 5 (4 values)',
+        'com.microsoft.GatherBlockQuantized':
+          'runs: zero points; rank of the ids 1 to 3 (3 values)',
+        'com.microsoft.SkipLayerNormalization':
+          'runs: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+        'com.microsoft.SkipSimplifiedLayerNormalization':
+          'runs: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
       },
     },
     '1.29.0': {
-      source: '',
+      source: 'not probed: the limits of 1.30.0',
       ops: {
+        'com.microsoft.GroupQueryAttention':
+          'wrong on the CPU, and taken to be wrong here: scale of 0; runs: rotation, interleaved rotation, rotation of some channels, grouped heads, softcap, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale, scale of 0; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
+        'com.microsoft.MultiHeadAttention':
+          'wrong on the CPU, and taken to be wrong here: scale of 0, causal mask and keys of another number; runs: values of another width, keys of another number, biases of the projections, lengths, bias, causal mask, negative scale, scale of 0; head_dim 1 to 512 (25 values)',
+        Attention:
+          'wrong on the CPU, and taken to be wrong here: causal mask and masked scores, bool mask and masked scores, masked scores and numbers of valid keys; runs: values of another width, heads on an axis, grouped heads, keys of another number, causal mask, bool mask, float mask, past, numbers of valid keys, softcap, scaled scores, softmax in float32, softmax in float16, softmax in bfloat16; head_dim 1 to 512 (25 values)',
+        'com.microsoft.PackedMultiHeadAttention':
+          'read in the sources: scale of 0; runs: values of another width, biases of the projections, negative scale, scale of 0; head_dim 1 to 512 (25 values)',
+        'com.microsoft.PagedAttention':
+          'read in the sources: scale of 0; runs: grouped heads, softcap, window, negative scale, scale of 0; head_dim 1 to 264 (24 values); block_size 16 to 512 (9 values)',
+        RotaryEmbedding:
+          'runs: interleaved, some channels, heads on an axis, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+        'com.microsoft.RotaryEmbedding':
+          'runs: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+        'com.microsoft.MatMulNBits':
+          'runs: zero points, an incomplete block; rank 2 to 5 (4 values)',
+        'com.microsoft.GatherBlockQuantized':
+          'runs: zero points; rank of the ids 1 to 3 (3 values)',
+        'com.microsoft.SkipLayerNormalization':
+          'runs: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+        'com.microsoft.SkipSimplifiedLayerNormalization':
+          'runs: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
       },
     },
   },
