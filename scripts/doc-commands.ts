@@ -21,6 +21,9 @@ export function commandsPage(): string {
     'npx onnxformers run lm --inputs ids.safetensors --out logits.safetensors',
     '```',
     '',
+    '`lm.json` is a config, for example that of [a language model](../../examples/causal-lm/config.json). `ids.safetensors` contains a tensor for each',
+    'input of the model, here `ids` int64 [batch, seq].',
+    '',
     ...commands.flatMap((command) => [`## ${command.name}`, '', '```text', helpOf(command), '```', '']),
   ]
     .join('\n')

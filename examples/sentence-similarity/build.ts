@@ -18,11 +18,13 @@ async function runtimeFor(target: TargetName): Promise<{ ort: Ort; name: string 
   };
 }
 
-export const buildEncoder: BuildEncoder = async (weights, { target, dtype }) => {
-  const model = compileEncoder(weights, targetOf(target), dtype);
+export const buildEncoder: BuildEncoder = async (weights, { target, dtype, onProgress }) => {
+  const reported = onProgress && { onProgress };
+  const model = compileEncoder(weights, targetOf(target), dtype, reported);
   const { ort, name } = await runtimeFor(target);
-  const run = await createRunner(model, ort);
+  const run = await createRunner(model, ort, reported);
   return {
+    computes: model.computes,
     runtime: name,
     picture: pictureOf(model),
     async encode({ ids, lengths }) {

@@ -9,13 +9,23 @@ describe('compare', () => {
     const cases = recorded().filter(({ ids }) => ids.length < 12);
     expect(cases.some(({ ids }) => ids.length === 0)).toBe(true);
     let disposed = 0;
+    const steps: string[] = [];
     const { report, picture } = await compare(
       { sentences: cases.map(({ text }) => text), target: 'cpu', dtype: 'float32' },
-      async (...args) => ({
-        ...(await buildPlain(...args)),
-        dispose: async () => void disposed++,
-      }),
+      async (weights, o) => {
+        o.onProgress?.({ phase: 'session', fraction: 0.5 });
+        return { ...(await buildPlain(weights, o)), dispose: async () => void disposed++ };
+      },
+      (what) => steps.push(what),
     );
+    expect(steps).toEqual([
+      'read and check weights and vocabulary',
+      'tokenise',
+      'compile and start the session',
+      'open the session, 50 %',
+      'first run',
+      '7 runs',
+    ]);
     const expected = similaritiesOf(cases.map(({ vector }) => vector));
     for (const [i, row] of expected.entries())
       for (const [j, value] of row.entries()) expect(report.similarities[i]![j]).toBeCloseTo(value, 5);

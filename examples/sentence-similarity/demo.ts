@@ -1,6 +1,6 @@
 // The demo without its model: tokens in, vectors out, everything measured on the way.
 
-import type { Picture } from 'onnxformers';
+import type { Picture, Progress } from 'onnxformers';
 import type { BuildEncoder } from './encoder';
 import type { Options } from './options';
 import { kernelsOf, type Report, similaritiesOf, type Timing } from './report';
@@ -13,13 +13,23 @@ const repetitions = 7;
 
 const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
 
+const phases: Readonly<Record<Progress['phase'], string>> = {
+  compile: 'compile',
+  weights: 'convert weights',
+  write: 'write files',
+  session: 'open the session',
+};
+const describeProgress = ({ phase, fraction }: Progress): string => `${phases[phase]}, ${Math.floor(100 * fraction)} %`;
+
 /** Encodes the sentences and compares them; also gives the graph, to be drawn if asked for. */
 export async function compare(
   { sentences, target, dtype }: Pick<Options, 'sentences' | 'target' | 'dtype'>,
   build: BuildEncoder,
+  onStep: (what: string) => void = () => {},
 ): Promise<{ report: Report; picture: Picture }> {
   const timings: Timing[] = [];
   const timed = async <T>(what: string, work: () => T | Promise<T>): Promise<T> => {
+    onStep(what);
     const start = performance.now();
     const result = await work();
     timings.push({ what, milliseconds: performance.now() - start });
@@ -29,9 +39,12 @@ export async function compare(
     Promise.all([readWeights(), readTokenizer()]),
   );
   const batch = await timed('tokenise', () => toBatch(sentences.map((sentence) => tokenizer.encode(sentence))));
-  const encoder = await timed('compile and start the session', () => build(weights, { target, dtype }));
+  const encoder = await timed('compile and start the session', () =>
+    build(weights, { target, dtype, onProgress: (progress) => onStep(describeProgress(progress)) }),
+  );
   try {
     const vectors = await timed('first run', () => encoder.encode(batch));
+    onStep(`${repetitions} runs`);
     const runs: number[] = [];
     for (let i = 0; i < repetitions; i++) {
       const start = performance.now();
@@ -45,6 +58,7 @@ export async function compare(
       similarities: similaritiesOf(vectors),
       target,
       dtype,
+      computes: encoder.computes,
       runtime: encoder.runtime,
       kernels: kernelsOf(encoder.picture),
       perSentence: run / sentences.length,

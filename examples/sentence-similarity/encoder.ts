@@ -1,5 +1,5 @@
 // What the demo asks of the compiled model.
-import type { Tensor } from '@onnxformers/core';
+import type { OnProgress, Tensor } from '@onnxformers/core';
 import type { Picture } from 'onnxformers';
 import type { Batch } from './tokenizer';
 
@@ -14,6 +14,8 @@ export type Precision = (typeof precisions)[number];
 export interface Encoder {
   /** One unit vector of 512 numbers for each row of the batch. */
   encode(batch: Batch): Promise<readonly Float32Array[]>;
+  /** The type of its arithmetic, where the target does not compute in that of the weights. */
+  readonly computes: string;
   /** Runtime and provider: `onnxruntime-node 1.30.0, CPU`. */
   readonly runtime: string;
   /** The compiled graph: its ops are the kernels of the report, and it can be drawn. */
@@ -24,5 +26,5 @@ export interface Encoder {
 /** Compiles the encoder. `weights` as `readWeights` gives them. */
 export type BuildEncoder = (
   weights: ReadonlyMap<string, Tensor>,
-  options: { readonly target: TargetName; readonly dtype: Precision },
+  options: { readonly target: TargetName; readonly dtype: Precision; readonly onProgress?: OnProgress },
 ) => Promise<Encoder>;

@@ -11,6 +11,7 @@ const report: Report = {
   ],
   target: 'cpu',
   dtype: 'float32',
+  computes: 'float32',
   runtime: 'onnxruntime-node 1.30.0, <CPU>',
   kernels: [
     { op: 'Gemm', paths: ['dense'] },

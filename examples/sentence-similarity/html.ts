@@ -1,7 +1,17 @@
 // The report as one page that needs nothing else: no scripts, fonts or pictures from anywhere.
 
 import { script, style } from './page-assets';
-import { closestPairs, formatSimilarity, formatTime, type KernelUse, type Pair, placesOf, type Report, shortOp } from './report';
+import {
+  closestPairs,
+  formatSimilarity,
+  formatTime,
+  formatTypes,
+  type KernelUse,
+  type Pair,
+  placesOf,
+  type Report,
+  shortOp,
+} from './report';
 
 /** Text as it may stand in an element or in a quoted attribute. */
 export const escapeHtml = (text: string): string =>
@@ -58,7 +68,7 @@ function facts(report: Report): string {
   const entries = [
     ['time per sentence', formatTime(report.perSentence)],
     ['target', report.target],
-    ['numbers', report.dtype],
+    ['numbers', formatTypes(report)],
     ['runtime', report.runtime],
   ] as const;
   return `<dl class="facts">${entries.map(([name, value]) => `<div><dt>${name}</dt><dd>${escapeHtml(value)}</dd></div>`).join('')}</dl>`;

@@ -17,13 +17,30 @@ async function writePage(path: string, page: string): Promise<void> {
   });
 }
 
+/** Shows the current step: in one line of a terminal, otherwise each kind of step in a line of its own. */
+function stepsOn(stream: NodeJS.WriteStream) {
+  let last = '';
+  return {
+    show(what: string): void {
+      const kind = what.replace(/, \d+ %$/, '');
+      if (stream.isTTY) stream.write(`\r\x1b[K${what} …`);
+      else if (kind !== last) stream.write(`${kind} …\n`);
+      last = kind;
+    },
+    end(): void {
+      if (stream.isTTY) stream.write('\r\x1b[K');
+    },
+  };
+}
+
 async function main(argv: readonly string[]): Promise<void> {
   const options = parseOptions(argv);
   if (options.help) {
     process.stdout.write(usage);
     return;
   }
-  const { report, picture } = await compare(options, buildEncoder);
+  const steps = stepsOn(process.stderr);
+  const { report, picture } = await compare(options, buildEncoder, steps.show).finally(steps.end);
   process.stdout.write(`${reportText(report, terminalOf(process.stdout))}\n`);
   if (options.html !== undefined) {
     await writePage(options.html, reportPage(report, await drawGraph(picture)));

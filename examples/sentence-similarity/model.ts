@@ -1,6 +1,7 @@
 // The Universal Sentence Encoder (lite) from blocks of onnxformers. What it computes, line by line: `weights.ts`.
 
 import {
+  type CompileOptions,
   compile,
   embedding,
   init,
@@ -61,7 +62,12 @@ function meanOfReal(rows: Value, lengths: Value): Value {
 }
 
 /** Compiles the network with weights; see `readWeights`. */
-export function compileEncoder(weights: WeightSource, target: Target, dtype: ModelDType, taps: readonly string[] = []): Model {
+export function compileEncoder(
+  weights: WeightSource,
+  target: Target,
+  dtype: ModelDType,
+  o: Pick<CompileOptions, 'onProgress'> = {},
+): Model {
   const inputs = { ids: ['int64', ['batch', 'seq']], lengths: ['int64', ['batch']] } as const;
-  return compile(sentenceEncoder(), { target, dtype, inputs, weights, taps });
+  return compile(sentenceEncoder(), { target, dtype, inputs, weights, ...o });
 }

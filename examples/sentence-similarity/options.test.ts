@@ -33,7 +33,9 @@ describe('options', () => {
     expect(messageOf('--target', 'cudda')).toBe(
       '--target: unknown value; expected cpu, wasm, webgpu, cuda, portable, got "cudda". Did you mean cuda?',
     );
-    expect(messageOf('--target', 'gpu')).toMatch(/got "gpu"\. Did you mean cuda or webgpu\?$/);
+    expect(messageOf('--target', 'gpu')).toMatch(
+      /got "gpu"\. Did you mean cuda or webgpu\? cuda requires an NVIDIA GPU, .*ort-cuda\.mjs.* webgpu requires a GPU with a driver/,
+    );
     expect(messageOf('--dtype', 'gpu')).toMatch(/got "gpu"$/);
     expect(messageOf('--dtype', 'int4')).toBe('--dtype: unknown value; expected float32, float16, got "int4"');
     expect(messageOf('--tarjet', 'cpu')).toContain("arguments: Unknown option '--tarjet'. Run with --help");

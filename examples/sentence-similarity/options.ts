@@ -20,20 +20,24 @@ export const usage = `Compares the meaning of sentences.
 Without sentences a built-in set is compared. --html also writes a page with the matrix and the graph.
 `;
 
-/** Targets that run on a GPU: of NVIDIA, of any maker. */
-const gpus = ['cuda', 'webgpu'] as const;
+/** Targets that run on a GPU, and what they require. */
+const gpus: Readonly<Record<string, string>> = {
+  cuda: 'an NVIDIA GPU, and the provider that node scripts/ort-cuda.mjs installs here (see docs/guides/cuda.md)',
+  webgpu: 'a GPU with a driver for Vulkan, Metal or Direct3D 12, and nothing else to install',
+};
 
 function choice<T extends string>(name: string, value: string, choices: readonly T[]): T {
   const found = choices.find((c) => c === value);
   if (found) return found;
-  const near =
-    value.toLowerCase() === 'gpu' ? gpus.filter((c) => choices.includes(c as T)).join(' or ') : nearest(value, choices);
+  const onGpu = value.toLowerCase() === 'gpu' ? Object.keys(gpus).filter((c) => choices.includes(c as T)) : [];
+  const near = onGpu.length ? onGpu.join(' or ') : nearest(value, choices);
+  const needs = onGpu.map((c) => ` ${c} requires ${gpus[c]}.`).join('');
   throw new ConfigError({
     path: `--${name}`,
     problem: 'unknown value',
     expected: choices.join(', '),
     got: describe(value),
-    ...(near && { hint: `Did you mean ${near}?` }),
+    ...(near && { hint: `Did you mean ${near}?${needs}` }),
   });
 }
 

@@ -14,6 +14,7 @@ export const buildPlain: BuildEncoder = async (weights) => {
         return Float32Array.from(plain([...tokens].map(Number)).vector);
       });
     },
+    computes: 'float64',
     runtime: 'plain loops, float64',
     picture: examplePicture(),
     async dispose() {},

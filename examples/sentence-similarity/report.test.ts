@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { closestPairs, formatSimilarity, formatTime, kernelsOf, placesOf, shortOp, similaritiesOf } from './report';
+import { closestPairs, formatSimilarity, formatTime, formatTypes, kernelsOf, placesOf, shortOp, similaritiesOf } from './report';
+
+it('tells the types of weights and arithmetic apart where they differ', () => {
+  expect(formatTypes({ dtype: 'float16', computes: 'float32' })).toBe('weights float16, arithmetic float32');
+  expect(formatTypes({ dtype: 'float32', computes: 'float32' })).toBe('weights and arithmetic float32');
+});
 
 describe('report', () => {
   it('compares directions, not lengths', () => {

@@ -36,7 +36,10 @@ export interface Report {
   /** Cosine similarity of each sentence (row) with each (column). */
   readonly similarities: readonly (readonly number[])[];
   readonly target: string;
+  /** The type of the weights. */
   readonly dtype: string;
+  /** The type of the arithmetic. */
+  readonly computes: string;
   /** Runtime and provider that did the work. */
   readonly runtime: string;
   readonly kernels: readonly KernelUse[];
@@ -76,6 +79,10 @@ export function formatTime(milliseconds: number): string {
   if (milliseconds >= 1000) return `${(milliseconds / 1000).toPrecision(3)} s`;
   return `${milliseconds >= 100 ? Math.round(milliseconds) : milliseconds.toPrecision(milliseconds < 0.1 ? 1 : 3)} ms`;
 }
+
+/** The types of weights and arithmetic: on the CPU, for example, float16 weights are computed in float32. */
+export const formatTypes = ({ dtype, computes }: Pick<Report, 'dtype' | 'computes'>): string =>
+  dtype === computes ? `weights and arithmetic ${dtype}` : `weights ${dtype}, arithmetic ${computes}`;
 
 /** A similarity with two decimals, never "-0.00". */
 export const formatSimilarity = (similarity: number): string => similarity.toFixed(2).replace(/^-(?=0\.00$)/, '');

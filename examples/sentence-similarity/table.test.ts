@@ -12,6 +12,7 @@ const report: Report = {
   ],
   target: 'cpu',
   dtype: 'float32',
+  computes: 'float32',
   runtime: 'onnxruntime-node 1.30.0, CPU',
   kernels: [
     { op: 'Gemm', paths: ['layers.0.up', 'layers.1.up', 'dense'] },
@@ -33,7 +34,7 @@ describe('table', () => {
 
        Most similar: 1 and 2 (0.85)
 
-      Kernels  cpu, float32, onnxruntime-node 1.30.0, CPU
+      Kernels  target cpu; weights and arithmetic float32; onnxruntime-node 1.30.0, CPU
 
          2 × MultiHeadAttention  layers.*.mixer
          3 × Gemm                layers.*.up, dense

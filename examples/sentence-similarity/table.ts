@@ -1,6 +1,6 @@
 // The report as text for a terminal.
 import { styleText } from 'node:util';
-import { closestPairs, formatSimilarity, formatTime, placesOf, type Report, shortOp } from './report';
+import { closestPairs, formatSimilarity, formatTime, formatTypes, placesOf, type Report, shortOp } from './report';
 
 /** Where the text goes. */
 export interface Terminal {
@@ -103,7 +103,7 @@ export function reportText(report: Report, terminal: Terminal): string {
     `${title('Cosine similarity')}\n`,
     similarityTable(report, terminal),
     ...(best ? [`\n Most similar: ${best.first + 1} and ${best.second + 1} (${formatSimilarity(best.similarity)})`] : []),
-    `\n${title('Kernels')}  ${report.target}, ${report.dtype}, ${report.runtime}\n`,
+    `\n${title('Kernels')}  target ${report.target}; ${formatTypes(report)}; ${report.runtime}\n`,
     kernelTable(report, terminal),
     `\n${title('Time')}  ${formatTime(report.perSentence)} per sentence\n`,
     ...timings,

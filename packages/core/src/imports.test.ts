@@ -66,7 +66,7 @@ describe('inside core', () => {
     { room: 'dim', files: /^dim\//, sees: ['tensor'] },
     { room: 'parameter', files: /^parameter\//, sees: ['tensor', 'dim'] },
     { room: 'ir', files: /^(ir\/.+|lower\/(rule|reasons?))$/, sees: ['tensor', 'dim', 'parameter'] },
-    { room: 'ops', files: /^(ops|mask)\//, sees: ['tensor', 'dim', 'parameter', 'ir'] },
+    { room: 'ops', files: /^(ops|mask|expression)\//, sees: ['tensor', 'dim', 'parameter', 'ir'] },
     { room: 'sequence', files: /^sequence\//, sees: ['tensor', 'dim', 'parameter', 'ir', 'ops'] },
     {
       room: 'module',

@@ -51,6 +51,8 @@ export {
   WeightError,
 } from './error';
 export * from './explain/index';
+export type { Alignment } from './expression/emit';
+export { Condition, lookup, lookupFlag, type Table, Term } from './expression/term';
 export { interpret } from './interpret/interpret';
 export { type Assumption, assumptions } from './ir/assumption';
 export type { TensorType } from './ir/define-op';
@@ -86,8 +88,10 @@ export {
   keyPadding,
   keyStarts,
   type Mask,
+  type MaskFunction,
   type MaskKind,
   type MaterializeSizes,
+  maskMod,
   materialize,
   none,
   not,
@@ -97,6 +101,7 @@ export {
   prefix,
   printMask,
   slidingWindow,
+  slidingWindowFromTopLeft,
   type WindowBounds,
   withPrefixTokens,
 } from './mask/index';

@@ -27,6 +27,7 @@ export * from '@onnxformers/residual';
 export { identity as identityNorm } from '@onnxformers/residual';
 export * from './factory/index';
 export { inputsOf } from './inputs';
+export * from './memory-efficient/index';
 export { drawGraph, drawGraphFile, type Picture, type PictureNode, pictureOf, toDot } from './picture/picture';
 /** The lists of blocks in `zoo`. */
 export const blocks = {

@@ -6,6 +6,8 @@ import { rmsNorm } from './norms/rms-norm';
 import { postNorm } from './post-norm';
 import { preNorm } from './pre-norm';
 
+/** The rules that lower norms to their kernels: for the `rules` of your own block that emits them. */
+export { kernels as normRules } from './kernels';
 export { deepNorm, identity, layerNorm, postNorm, preNorm, rmsNorm };
 
 /** The blocks of this package, for a registry. */

@@ -15,6 +15,8 @@ import {
   keyPadding,
   keyStarts,
   linear,
+  lookup,
+  maskMod,
   module,
   type NDArray,
   none,
@@ -93,6 +95,32 @@ export const attendCases: readonly AttendCase[] = [
   {
     name: 'encoder, dilated window with global tokens',
     options: () => ({ mask: or(and(slidingWindow({ left: 4, right: 2 }), dilated(2)), globalTokens(1)) }),
+  },
+  {
+    name: 'encoder, expression',
+    inputs: { ids: ['int64', ['batch', 'seq']] },
+    options: ({ ids }) => ({
+      mask: maskMod((b, h, q, k) =>
+        lookup(ids!, b, q)
+          .eq(lookup(ids!, b, k))
+          .or(h.eq(1).and(q.floorDiv(3).eq(k.floorDiv(3)))),
+      ),
+    }),
+  },
+  {
+    name: 'causal, expression, fewer queries',
+    heads: 6,
+    kvSeq: 'kv',
+    inputs: { gates: ['float32', [6, 17]] },
+    options: ({ gates }) => ({
+      mask: maskMod((_b, h, q, k) => q.ge(k).and(lookup(gates!, h, q.sub(k).mul(2)).gt(0.25).or(k.mod(4).eq(0)))),
+    }),
+  },
+  {
+    name: 'cache, expression',
+    heads: 6,
+    cache: 'growing',
+    options: () => ({ mask: maskMod((_b, h, q, k) => q.ge(k).and(q.sub(k).mod(5).le(h.div(2)))) }),
   },
   { name: 'encoder, narrow values', valueDim: 5, options: () => ({ mask: none }) },
   { name: 'encoder, projected', projected: true, options: () => ({ mask: none }) },

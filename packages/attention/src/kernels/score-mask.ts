@@ -60,6 +60,8 @@ export function scoreMask({ parts }: Reading, get: Get, context: MatchContext): 
   const mask: Mask<Value> = mapMask(parts.mask, get);
   const frame: MaskFrame = {
     graph: get(q).graph,
+    batch: q.dims[0]!,
+    heads: q.dims[1]!,
     seq: q.dims[2]!,
     kvSeq: k.dims[2]!,
     queryOffset: queryOffset && get(queryOffset),

@@ -162,7 +162,8 @@ const densest = 3;
  * bool: the values of an additive mask are lost too.
  */
 function storedSparsely(band: Mask<never>, ctx: SequenceContext, [q, k]: readonly [Value, Value], force: boolean): Mask<Value> {
-  const frame = { graph: q.graph, seq: q.dims[2]!, kvSeq: k.dims[2]!, queryOffset: ctx.keys?.queryOffset };
+  const [batch, heads, seq] = q.dims as readonly [Dim, Dim, Dim];
+  const frame = { graph: q.graph, batch, heads, seq, kvSeq: k.dims[2]!, queryOffset: ctx.keys?.queryOffset };
   const pattern = maskTensor(band, frame) ?? ops.fill(q, [1, 1, frame.seq, frame.kvSeq], 1, 'bool');
   const pairs = ops.mul(ops.size(q, frame.seq), ops.size(q, frame.kvSeq));
   const sparse = force ? undefined : ops.lessOrEqual(ops.mul(count(pattern), 10), ops.mul(pairs, densest));

@@ -74,7 +74,8 @@ export interface Model<I extends string = string, O extends string = string> {
 }
 
 /**
- * Traces a module, lowers the graph for a target and checks the weights.
+ * Traces a module, lowers the graph for a target and checks the weights. The result is data: both graphs, the decisions of lowering, the signature.
+ * `createRunner` runs it, `save` and `toBytes` write it, `explain` and `summary` describe it. No weight is read before that.
  *
  * Throws   ShapeError where operands do not fit, with the module's path · LoweringError where the target cannot run something ·
  *          WeightError for weights that are missing, unknown or of other dims · ConfigError for options that are unknown, wrong or contradict each other

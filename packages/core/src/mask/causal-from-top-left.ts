@@ -9,7 +9,7 @@ export const causalFromTopLeftMask = defineMask({
   allows: (_, { from, to }) => to.position <= from.index,
   tensor: (_, at) => at.graph.ops.lessOrEqual(at.keyPositions(), at.queryIndices()),
   features: () => ({ causalFromTopLeft: true as const }),
-  whereStartsAgree: causal,
+  atSizes: (mask, { startsTogether }) => (startsTogether ? causal : mask),
   withPrefixTokens: (mask) => mask,
   print: () => 'causal from the top left',
 });

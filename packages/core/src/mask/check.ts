@@ -22,7 +22,7 @@ export function expectType(name: string, t: TensorType, dtype: string, dims: rea
 }
 
 /** @throws ShapeError if the data of a mask does not fit the attention, or two masks define positions */
-export function checkMask(mask: Mask<TensorType>, sizes: Omit<MaskSizes, 'sequences'>): void {
+export function checkMask(mask: Mask<TensorType>, sizes: Omit<MaskSizes, 'sequences' | 'packed'>): void {
   const all = masksIn(mask);
   const placing = all.filter((m) => m.class.definition.placing);
   const [first] = placing;
@@ -33,5 +33,5 @@ export function checkMask(mask: Mask<TensorType>, sizes: Omit<MaskSizes, 'sequen
       printMask(mask),
     );
   const sequences = first?.class.definition.placing?.sequences(first) ?? sizes.batch;
-  for (const m of all) m.class.definition.check?.(m, { ...sizes, sequences });
+  for (const m of all) m.class.definition.check?.(m, { ...sizes, sequences, packed: first !== undefined });
 }

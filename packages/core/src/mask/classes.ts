@@ -7,6 +7,7 @@ import { denseMask } from './dense';
 import { dilatedMask } from './dilated';
 import { documentIdsMask } from './document-ids';
 import { documentsMask } from './documents';
+import { expressionMask } from './expression';
 import { globalMask } from './global-tokens';
 import { keyPaddingMask } from './key-padding';
 import { keyStartsMask } from './key-starts';
@@ -16,6 +17,7 @@ import { notMask } from './not';
 import { orMask } from './or';
 import { prefixMask } from './prefix';
 import { windowMask } from './window';
+import { windowFromTopLeftMask } from './window-from-top-left';
 
 /** Every class by its name. */
 export const maskClasses = {
@@ -23,6 +25,7 @@ export const maskClasses = {
   causal: causalMask,
   causalFromTopLeft: causalFromTopLeftMask,
   window: windowMask,
+  windowFromTopLeft: windowFromTopLeftMask,
   dilated: dilatedMask,
   prefix: prefixMask,
   global: globalMask,
@@ -33,6 +36,7 @@ export const maskClasses = {
   documents: documentsMask,
   documentIds: documentIdsMask,
   dense: denseMask,
+  expression: expressionMask,
   and: andMask,
   or: orMask,
   not: notMask,

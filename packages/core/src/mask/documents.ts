@@ -110,12 +110,16 @@ function packedPlaces(operands: Packed<Value>, frame: MaskFrame): MaskPositions 
     const ahead = gather(place(sub(endsOfKeys(operands), offsets)), sequenceOf(graph, offsets, seq), 0);
     return add(own, queryColumn(ahead, seq));
   });
-  // Data of the sequence of each token; of the first sequence for tokens outside all sequences.
-  const at = (perSequence: Value, sequences: Value): Value => gather(place(perSequence), max(sub(sequences, 1), 0), 0);
-  const ofQueries = (data: Value): Value => queryColumn(at(data, sequenceOf(graph, offsets, seq)), seq);
-  const ofKeys = (data: Value): Value => keyRow(at(data, sequenceOf(graph, keyOffsets, kvSeq)), kvSeq);
+  // The sequence of each token; the first one for tokens outside all sequences.
+  const numbers = (of: Value, rows: Dim): Value => max(sub(sequenceOf(graph, of, rows), 1), 0);
+  const querySequences = lazy(() => queryColumn(numbers(offsets, seq), seq));
+  const keySequences = lazy(() => keyRow(numbers(keyOffsets, kvSeq), kvSeq));
+  const ofQueries = (data: Value): Value => gather(place(data), querySequences(), 0);
+  const ofKeys = (data: Value): Value => gather(place(data), keySequences(), 0);
   return {
     ...frame,
+    querySequences,
+    keySequences,
     keyRows,
     queryRows,
     keyPositions: lazy(() => sub(keyRows(), ofKeys(keyOffsets))),
@@ -123,7 +127,9 @@ function packedPlaces(operands: Packed<Value>, frame: MaskFrame): MaskPositions 
     queryIndices: lazy(() => sub(queryColumn(placesUpTo(graph, seq), seq), ofQueries(offsets))),
     ofQueries,
     ofKeys,
+    packed: true,
     aligned: false,
+    startsTogether: together,
     ownKeyExists: together,
   };
 }

@@ -43,6 +43,7 @@ export {
   type QueryPlace,
   type Truth,
 } from './mask';
+export { type MaskFunction, maskMod } from './mask-mod';
 export { type MaterializeSizes, materialize } from './materialize';
 export { none } from './none';
 export { not } from './not';
@@ -51,3 +52,4 @@ export { prefix } from './prefix';
 export { padStart, withPrefixTokens } from './prefix-tokens';
 export { maskTensor, type QueryHasKeyOptions, queryHasKey, rowHasKey } from './tensor';
 export { slidingWindow, type WindowBounds } from './window';
+export { slidingWindowFromTopLeft } from './window-from-top-left';

@@ -27,8 +27,16 @@ export interface MaskSizes {
   readonly kvSeq: Dim;
   /** Number of sequences: the batch, or the packed sequences. */
   readonly sequences: Dim;
+  /** Several sequences, one after another in one row of the batch. */
+  readonly packed: boolean;
   /** Optional: int64 [batch], number of keys before query 0. */
   readonly queryOffset: TensorType | undefined;
+}
+
+/** What is known about the sizes of one attention before it is lowered. */
+export interface KnownSizes extends MaskSizes {
+  /** It is known that query i of each sequence is at the position of key i. */
+  readonly startsTogether: boolean;
 }
 
 /** The place of a key: its sequence, and its position there. */
@@ -56,6 +64,9 @@ export interface Pair {
 /** The sizes and positions that a mask tensor depends on. */
 export interface MaskFrame {
   readonly graph: GraphBuilder;
+  readonly batch: Dim;
+  /** Query heads. */
+  readonly heads: Dim;
   readonly seq: Dim;
   readonly kvSeq: Dim;
   /** int64 [batch]: keys before query 0 (query offset); only the first `queryOffset + seq` keys exist. Absent: `kv_seq − seq`. */
@@ -74,12 +85,20 @@ export interface MaskPositions extends MaskFrame {
   queryPositions(): Value;
   /** Number of queries of the same sequence before each query; [1, 1, seq, 1]. */
   queryIndices(): Value;
+  /** The number of the sequence of each query; [1 or batch, 1, seq or 1, 1]. */
+  querySequences(): Value;
+  /** The number of the sequence of each key; [1 or batch, 1, 1, kv_seq or 1]. */
+  keySequences(): Value;
   /** Data of each sequence, int64 [sequences], as int32 for the sequence of each query; [1 or batch, 1, seq or 1, 1]. */
   ofQueries(perSequence: Value): Value;
   /** The same for the sequence of each key; [1 or batch, 1, 1, kv_seq or 1]. */
   ofKeys(perSequence: Value): Value;
+  /** Several sequences, one after another in one row of the batch. */
+  readonly packed: boolean;
   /** Queries and keys are of one sequence and aligned at their ends. */
   readonly aligned: boolean;
+  /** It is known that query i of each sequence is at the position of key i. */
+  readonly startsTogether: boolean;
   /** It is known that each query has a key at its own position. */
   readonly ownKeyExists: boolean;
 }
@@ -133,9 +152,9 @@ export interface MaskDefinition<D extends string = string, O extends object = ob
   /** As blocks declare it and `explain` prints it. */
   readonly name: string;
   /** Whether it compares the position of a query with that of a key, which is defined only within one sequence. */
-  readonly comparesPositions: boolean;
+  readonly comparesPositions: boolean | ((mask: Mask<unknown, D, O>) => boolean);
   /** Whether it depends on how far apart a query and a key are, counted in positions of the batch. */
-  readonly measuresDistance?: true;
+  readonly measuresDistance?: true | ((mask: Mask<unknown, D, O>) => boolean);
   /** True if padding may be between real tokens, so that positions of the batch are farther apart than those of the sequence. */
   mayHaveGaps?(mask: Mask<unknown, D, O>): boolean;
   /** It allows what all of its parts allow; with no parts, everything. */
@@ -164,8 +183,8 @@ export interface MaskDefinition<D extends string = string, O extends object = ob
   withPrefixTokens?(mask: Mask<Value, D, O>, front: PrefixTokens): Mask<Value>;
   /** For a class that defines positions itself. It must be used alone, or once among masks joined by `and`. */
   readonly placing?: MaskPositioning<D, O>;
-  /** An equal mask that more kernels support, if query i is at the position of key i. */
-  whereStartsAgree?: Mask<never>;
+  /** An equal mask at these sizes, which more kernels support. Default: itself. */
+  atSizes?<V extends TensorType>(mask: Mask<V, D, O>, sizes: KnownSizes): Mask<V>;
   /** As text; default the name. */
   print?(mask: Mask<unknown, D, O>): string;
 }
@@ -223,13 +242,20 @@ export function sameMask<V>(a: Mask<V>, b: Mask<V>): boolean {
   if (a.class !== b.class || a.parts.length !== b.parts.length) return false;
   return (
     sameEntries(a.operands, b.operands) &&
-    sameEntries(a.options, b.options) &&
+    sameData(a.options, b.options) &&
     a.parts.every((part, i) => sameMask(part, b.parts[i]!))
   );
 }
 function sameEntries(a: object, b: object): boolean {
   const [x, y] = [a, b] as readonly Readonly<Record<string, unknown>>[];
   return [...Object.keys(a), ...Object.keys(b)].every((name) => x![name] === y![name]);
+}
+// Options are plain data.
+function sameData(a: unknown, b: unknown): boolean {
+  if (Object.is(a, b)) return true;
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
+  const [x, y] = [a, b] as readonly Readonly<Record<string, unknown>>[];
+  return [...Object.keys(a), ...Object.keys(b)].every((name) => sameData(x![name], y![name]));
 }
 
 /** As text, for refusals and `explain`: `causal, lengths`. */
@@ -254,11 +280,14 @@ export const maskKinds = (mask: Mask<unknown>): readonly string[] => [
 
 /** True when the mask is defined only for queries and keys of the same sequence. */
 export const comparesPositions = (mask: Mask<unknown>): boolean =>
-  masksIn(mask).some((m) => m.class.definition.comparesPositions);
+  masksIn(mask).some((m) => holds(m.class.definition.comparesPositions, m));
 
 /** True when the mask depends on distances, which padding between tokens changes. */
 export const measuresDistance = (mask: Mask<unknown>): boolean =>
-  masksIn(mask).some((m) => m.class.definition.measuresDistance === true);
+  masksIn(mask).some((m) => holds(m.class.definition.measuresDistance ?? false, m));
+
+const holds = (property: boolean | ((mask: Mask<unknown>) => boolean), mask: Mask<unknown>): boolean =>
+  typeof property === 'boolean' ? property : property(mask);
 
 /** True when padding may be between the real tokens of a sequence: after its prefix tokens. */
 export const mayHaveGaps = (mask: Mask<unknown>): boolean =>

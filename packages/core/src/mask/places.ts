@@ -1,7 +1,8 @@
 // Positions of queries and keys, as values of a graph.
 import { type Dim, subDims, termsOf } from '../dim/dim';
+import type { TensorType } from '../ir/define-op';
 import type { GraphBuilder, Value } from '../ir/graph';
-import { conjuncts, type Mask, type MaskFrame, type MaskPositions, type MaskSizes } from './mask';
+import { conjuncts, type KnownSizes, type Mask, type MaskFrame, type MaskPositions, type MaskSizes } from './mask';
 
 /** int32: large enough for every position, and one GPU provider runs int64 arithmetic on the CPU. */
 export const place = (x: Value): Value => x.graph.ops.cast(x, 'int32');
@@ -33,37 +34,45 @@ export function placesOf(mask: Mask<Value>, frame: MaskFrame): MaskPositions {
   return placing?.class.definition.placing?.tensors(placing, frame) ?? plainPlaces(frame);
 }
 
-/** True if it is known that query i of each sequence is at the position of key i. */
-export function startsTogether(mask: Mask<unknown>, { seq, kvSeq, queryOffset }: Omit<MaskSizes, 'sequences'>): boolean {
-  const placing = placingMask(mask);
-  return queryOffset === undefined && (placing?.class.definition.placing?.startsTogether(placing) ?? seq === kvSeq);
+/** The same mask in the classes that it equals at these sizes and that most kernels support. */
+export function atSizes<V extends TensorType>(mask: Mask<V>, sizes: Omit<MaskSizes, 'sequences' | 'packed'>): Mask<V> {
+  const { batch, seq, kvSeq, queryOffset } = sizes;
+  const placed = placingMask(mask);
+  const placing = placed?.class.definition.placing;
+  const startsTogether = queryOffset === undefined && (placed && placing ? placing.startsTogether(placed) : seq === kvSeq);
+  const sequences = placed && placing ? placing.sequences(placed) : batch;
+  const known: KnownSizes = { ...sizes, sequences, packed: placed !== undefined, startsTogether };
+  const simpler = (part: Mask<V>): Mask<V> =>
+    part.class.definition.atSizes?.(part, known) ?? { ...part, parts: part.parts.map(simpler) };
+  return simpler(mask);
 }
-
-/** The same mask with the simpler classes that it equals where query i is at the position of key i. */
-export const whereStartsAgree = <V>(mask: Mask<V>): Mask<V> =>
-  mask.class.definition.whereStartsAgree ?? { ...mask, parts: mask.parts.map((part) => whereStartsAgree(part)) };
 
 const neverNegative = (d: Dim): boolean => termsOf(d).every((t) => t.coefficient > 0);
 
 function plainPlaces(frame: MaskFrame): MaskPositions {
-  const { graph, seq, kvSeq, queryOffset } = frame;
-  const { add } = graph.ops;
+  const { graph, batch, seq, kvSeq, queryOffset } = frame;
+  const { add, reshape } = graph.ops;
   const keyRows = lazy(() => keyRow(placesUpTo(graph, kvSeq), kvSeq));
   const queryRows = lazy(() => {
     const own = queryColumn(placesUpTo(graph, seq), seq);
     if (queryOffset) return add(own, column(queryOffset));
     return seq === kvSeq ? own : add(own, placeOf(graph, subDims(kvSeq, seq)));
   });
+  const sequences = lazy(() => reshape(placesUpTo(graph, batch), [batch, 1, 1, 1]));
   return {
     ...frame,
     keyRows,
     queryRows,
+    querySequences: sequences,
+    keySequences: sequences,
     keyPositions: keyRows,
     queryPositions: queryRows,
     queryIndices: lazy(() => queryColumn(placesUpTo(graph, seq), seq)),
     ofQueries: column,
     ofKeys: column,
+    packed: false,
     aligned: queryOffset === undefined,
+    startsTogether: queryOffset === undefined && seq === kvSeq,
     ownKeyExists: queryOffset !== undefined || neverNegative(subDims(kvSeq, seq)),
   };
 }

@@ -20,6 +20,7 @@ import {
   or,
   prefix,
   slidingWindow,
+  slidingWindowFromTopLeft,
 } from './index';
 import { mayAttend } from './predicate';
 
@@ -75,6 +76,11 @@ describe('queries and keys end together', () => {
   test('window', () =>
     expect(picture(slidingWindow({ left: 2, right: 1 }), 5, 5)).toEqual(['##...', '###..', '####.', '.####', '..###']));
   test('window open on the right', () => expect(picture(slidingWindow({ left: 1 }), 2, 5)).toEqual(['..###', '...##']));
+  test('window from the top left', () => {
+    expect(picture(slidingWindowFromTopLeft({ left: 1, right: 0 }), 3, 5)).toEqual(['#....', '##...', '.##..']);
+    expect(picture(slidingWindowFromTopLeft({ left: 1, right: 1 }), 5, 3)).toEqual(['##.', '###', '.##', '..#', '...']);
+    expect(picture(slidingWindowFromTopLeft({ right: 1 }), 2, 4)).toEqual(['##..', '###.']);
+  });
   test('window of negative bounds leaves the query itself out', () =>
     expect(picture(slidingWindow({ left: -1, right: 2 }), 3, 3)).toEqual(['.##', '..#', '...']));
 });
@@ -160,6 +166,10 @@ describe('packed sequences', () => {
       '##.....',
       '....#..',
     ]));
+  test('a window from the top left counts in each sequence', () =>
+    expect(
+      picture(and(documents(int64(0, 2, 3), int64(0, 4, 7)), slidingWindowFromTopLeft({ left: 0, right: 0 })), 3, 7),
+    ).toEqual(['#......', '.#.....', '....#..']));
   test('more keys than queries: they end together', () =>
     expect(picture(and(documents(int64(0, 2, 3), int64(0, 4, 7)), causal), 3, 7)).toEqual(['###....', '####...', '....###']));
   test('fewer keys than queries', () =>

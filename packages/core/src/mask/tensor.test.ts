@@ -24,6 +24,8 @@ function materialized(call: AttentionCall, named: readonly Dim[]) {
   feed.input(sizes, named);
   const frame = {
     graph: g,
+    batch: named[0]!,
+    heads: named[1]!,
     seq: named[2]!,
     kvSeq: named[3]!,
     ...(queryOffset && { queryOffset: feed.input(queryOffset, [named[0]!]) }),
@@ -80,7 +82,7 @@ describe('no more than needed', () => {
   const frameOf = (seq: Dim, kvSeq: Dim) => {
     const g = new GraphBuilder();
     g.input('x', 'bool', [seq, kvSeq]);
-    return { graph: g, seq, kvSeq };
+    return { graph: g, batch: 1, heads: 1, seq, kvSeq };
   };
   const dims = (mask: Mask<Value>, seq: Dim, kvSeq: Dim) => maskTensor(mask, frameOf(seq, kvSeq))?.dims;
 

@@ -8,7 +8,7 @@ import { type AttendAttrs, type AttendParts, scaleOf } from './attend-parts';
 /** The results of Attend. The mask becomes a tensor only where necessary, and k and v are never repeated for grouped heads. */
 export function decomposeAttend(parts: AttendParts<Value>, attrs: AttendAttrs, ops: Vocabulary): readonly Value[] {
   const { q, k, v, queryOffset, bias, sinks, noise } = parts;
-  const frame = { graph: q.graph, seq: q.dims[2]!, kvSeq: k.dims[2]!, queryOffset };
+  const frame = { graph: q.graph, batch: q.dims[0]!, heads: q.dims[1]!, seq: q.dims[2]!, kvSeq: k.dims[2]!, queryOffset };
   const keep = maskTensor(parts.mask, frame);
   const scores = scaledScores(grouped(q, k, ops), k, scaleOf(k, attrs.scale), attrs.softcap, ops);
   const perHead = keep || bias || sinks || noise ? headwise(scores, q, ops) : scores;

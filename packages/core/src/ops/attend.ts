@@ -6,7 +6,7 @@ import { apply, mismatch, type Value } from '../ir/graph';
 import { reasons } from '../lower/reasons';
 import { dense } from '../mask/dense';
 import { type Mask, mapMask } from '../mask/mask';
-import { startsTogether, whereStartsAgree } from '../mask/places';
+import { atSizes } from '../mask/places';
 import { decomposeAttend } from './attend-definition';
 import { attendFlops } from './attend-flops';
 import { type AttendAttrs, attendParts, checkParts, scaleOf } from './attend-parts';
@@ -122,7 +122,7 @@ function emit(q: Value, k: Value, v: Value, options: AttendOpOptions, weights?: 
   for (const [name, value] of Object.entries({ queryOffset, bias, sinks, noise: dropout?.noise }))
     if (value) slots[name] = add(value);
   const sizes = { batch: q.dims[0]!, heads: q.dims[1]!, seq: q.dims[2]!, kvSeq: k.dims[2]!, queryOffset };
-  const mask = mapMask(startsTogether(options.mask, sizes) ? whereStartsAgree(options.mask) : options.mask, add);
+  const mask = mapMask(atSizes(options.mask, sizes), add);
   return apply(Attend, operands, { mask, scale, softcap, dropout: dropout?.probability, slots, ...(weights && { weights }) });
 }
 

@@ -77,7 +77,14 @@ function allowed(
   const tensor = padded && dense(padded.dtype === 'bool' ? padded : ops.greater(padded, Number.NEGATIVE_INFINITY));
   const lengths = nonpad && !isCausal ? keyLengths(nonpad) : undefined;
   const all = and<Value>(...[isCausal ? causal : undefined, lengths, tensor].filter((m) => m !== undefined));
-  const keep = maskTensor(all, { graph: q.graph, seq: s.seq, kvSeq: s.total, ...(isCausal && causalStart(parts, s, ops)) });
+  const keep = maskTensor(all, {
+    graph: q.graph,
+    batch: s.batch,
+    heads: s.heads,
+    seq: s.seq,
+    kvSeq: s.total,
+    ...(isCausal && causalStart(parts, s, ops)),
+  });
   const certain = !tensor && !nonpad;
   return { ...(keep && { keep }), ...(padded && padded.dtype !== 'bool' && { bias: padded }), certain };
 }

@@ -17,8 +17,9 @@ import { type Numbers, prepareLimit } from '../interpret/limits';
 import { isPastRole } from '../ir/graph';
 import type { InputsByName } from '../sequence/named-ports';
 import { toTensor } from '../tensor/convert';
-import { arrayOf, bitsOf as bitsOfType, type Tensor, type TensorData } from '../tensor/tensor';
+import { arrayOf, bitsOf as bitsOfType, type Tensor } from '../tensor/tensor';
 import { type CheckedFeeds, checkFeed, missing, pathOf, unknownFeed } from './check-feed';
+import { type Copies, makeCopies } from './copies';
 import { prepareDerived } from './derived-feeds';
 import { numbersOf } from './numbers';
 import { bitsOf, isAway, isOrtTensor, type OrtTensor, viewOf } from './ort';
@@ -45,6 +46,8 @@ export interface FeedTable {
    * Throws   FeedError as `check`, and for numbers outside the limits of the signature
    */
   complete(feeds: Feeds): CheckedFeeds;
+  /** After a run: the copies of its feeds may be overwritten. */
+  readonly release: Copies['release'];
   /** Adds the run number, if the model draws random numbers by it. */
   number(tensors: (Tensor | undefined)[], run: number): void;
 }
@@ -88,6 +91,8 @@ export function prepareFeeds(signature: Signature): FeedTable {
     port.derived && port.derived.how !== 'run' ? [{ at, make: prepareDerived(port, signature) }] : [],
   );
   const numbered = others.filter(({ port }) => port.derived?.how === 'run');
+
+  const copies = makeCopies();
 
   const check = (feeds: Feeds): CheckedFeeds => {
     if (typeof feeds !== 'object' || feeds === null)
@@ -139,7 +144,7 @@ export function prepareFeeds(signature: Signature): FeedTable {
   const complete = (feeds: Feeds): CheckedFeeds => {
     const checked = check(feeds);
     const { tensors, handed, sizes } = checked;
-    for (const { at } of others) if (tensors[at] && !handed[at]) tensors[at] = copied(tensors[at]);
+    for (const { at } of others) if (tensors[at] && !handed[at]) tensors[at] = copies.copy(at, tensors[at]);
     for (const { port, at } of pasts) tensors[at] ??= emptyPast(port, sizes);
     const read = new Map<string, Numbers>();
     const numbersAt = (input: string): Numbers | undefined => {
@@ -162,7 +167,7 @@ export function prepareFeeds(signature: Signature): FeedTable {
   const number = (tensors: CheckedFeeds['tensors'], run: number): void => {
     for (const { port, at } of numbered) tensors[at] ??= toTensor({ dtype: port.dtype, dims: [], data: Float64Array.of(run) });
   };
-  return { check, complete, number };
+  return { check, complete, number, release: copies.release };
 }
 
 // The fast path of a few comparisons, which binds each symbolic size to that of the first feed that has it. Any other feed is accepted or
@@ -198,8 +203,6 @@ function thoroughly(inputs: readonly Port[], tensors: CheckedFeeds['tensors']): 
 // If JavaScript has Float16Array, the elements of a feed may be in one.
 const withBits = (t: Tensor): Tensor =>
   t.dtype !== 'float16' || t.data instanceof Uint16Array ? t : { ...t, data: bitsOf(t.data) };
-
-const copied = ({ dtype, dims, data }: Tensor): Tensor => ({ dtype, dims: [...dims], data: data.slice() as TensorData });
 
 // The best source for a size is the sequence itself.
 function inputWith({ inputs }: Signature, size: Dim): string | undefined {

@@ -23,6 +23,12 @@ export interface ThreadPort {
   start?(): void;
 }
 
+/** Feeds that belong to this thread, as tensors of the runtime, which a runner does not copy. */
+const asReceived = (feeds: Readonly<Record<string, Tensor>>): Feeds =>
+  Object.fromEntries(
+    Object.entries(feeds).map(([name, { dtype, dims, data }]) => [name, { type: dtype, dims, data, location: 'cpu' }]),
+  );
+
 type Question =
   | {
       readonly type: 'open';
@@ -30,7 +36,7 @@ type Question =
       readonly options: Omit<RunnerOptions, 'onProgress'>;
       readonly progress: boolean;
     }
-  | { readonly type: 'run'; readonly feeds: Feeds; readonly options: Omit<RunOptions, 'signal'> }
+  | { readonly type: 'run'; readonly feeds: Readonly<Record<string, Tensor>>; readonly options: Omit<RunOptions, 'signal'> }
   | { readonly type: 'close' };
 /** Asks for no answer, and does not wait for earlier questions. */
 type End = { readonly type: 'end' };
@@ -77,7 +83,7 @@ export function serveRunner(port: ThreadPort, runtime: Ort | (() => Promise<Ort>
       runner = await createRunner(model, ort, { ...options, ...(progress && { onProgress }) });
       return { type: 'opened', loaded: { device: runner.device, refused: runner.refused } };
     }
-    if (question.type === 'run') return { type: 'ran', outputs: await runner!(question.feeds, question.options) };
+    if (question.type === 'run') return { type: 'ran', outputs: await runner!(asReceived(question.feeds), question.options) };
     await runner?.dispose();
     return { type: 'closed' };
   };

@@ -38,7 +38,7 @@ const hints: readonly (readonly [pattern: RegExp, hint: string])[] = [
   [/bad_alloc|out of memory|failed to allocate/i, 'Out of memory: use smaller feeds, or a dtype with fewer bits'],
   [
     /failed to load (shared )?library|cannot open shared object/i,
-    `The provider's library, or a library that it needs, was not found; ${elsewhere}`,
+    `The provider's library, or a library that it needs, was not found: npx onnxformers info says which, and how to install it; ${elsewhere}`,
   ],
   [/webgpu adapter/i, `There is no GPU that WebGPU can use; ${elsewhere}`],
   [/unsupported data type: 16|tensor\(bfloat16\)/i, 'No JavaScript runtime supports bfloat16 inputs or outputs'],

@@ -48,6 +48,8 @@ export interface RunOptions {
  * Feeds are checked, and plain tensors copied, when a run is started: the caller can write to them immediately. Not copied are `past_key_values.*`, which are
  * results of earlier runs, and tensors of the runtime (`ort.Tensor`, also on a GPU): do not change those until the run has ended. For a tensor that is not in
  * CPU memory, dtype and dims are checked, but not its elements.
+ *
+ * A runner keeps the memory of its copies for later runs: as much as its large plain feeds (1 MiB and more) take.
  */
 export interface Runner<I extends string = string, O extends string = string> {
   (feeds: Feeds<I>, options?: RunOptions): Promise<OutputsByName<O, Tensor>>;
@@ -112,16 +114,18 @@ export async function createRunner<I extends string = string, O extends string =
     table.number(tensors, runs++);
     const empty = emptyResults(signature, tensors as readonly Tensor[], fetches);
     if (empty) return empty;
+    const named: Record<string, Tensor | undefined> = fetches === session.outputNames ? { ...unknown } : {};
     try {
       const inputs = { ...unfed };
       for (const at of places) inputs[signature.inputs[at]!.name] = forRuntime(ort, handed[at], tensors[at]!);
       const made = await session.run(inputs, fetches, given);
-      const named = fetches === session.outputNames ? { ...unknown } : {};
       for (const name of fetches) named[name] = fromOrtTensor(made[name]!) ?? (await fetchOrtTensor(made[name]!));
       if (assumptions.length) for (const name of fetches) results.add(named[name]!.data);
       return named as Record<string, Tensor>;
     } catch (error) {
       throw translate(error, 'the run', nodes);
+    } finally {
+      table.release(tensors, named);
     }
   };
   const run = async (feeds: Feeds, o: RunOptions = {}): Promise<Record<string, Tensor>> => {

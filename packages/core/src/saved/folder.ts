@@ -23,9 +23,12 @@ export interface SaveOptions {
 }
 
 /**
- * Saves a compiled model as a folder. Weights are written tensor by tensor; replacing an existing folder is the last step.
+ * Saves a compiled model as a folder: `model.onnx`, `weights.bin`, and `onnxformers.json` with config, signature and decisions. Weights are written
+ * tensor by tensor; replacing the files of an existing folder is the last step.
  *
  * Throws   WeightError when the model has no weights · FileError when the disk is full or the folder cannot be written
+ *
+ * Example  await save(model, 'my-model');
  */
 export async function save(model: Model, dir: string, options: SaveOptions = {}): Promise<void> {
   checkOptions('save', options, { onProgress: true, signal: true });

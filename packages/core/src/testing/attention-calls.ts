@@ -1,7 +1,9 @@
 // Random attention calls for property tests: sizes, a mask of any kind, and the positions of the queries.
 import fc from 'fast-check';
 import type { Dim } from '../dim/dim';
+import { tableName } from '../expression/step';
 import type { GraphBuilder, Value } from '../ir/graph';
+import type { ExpressionOptions } from '../mask/expression';
 import {
   and,
   blocks,
@@ -17,13 +19,16 @@ import {
   keyStarts,
   type Mask,
   maskKinds,
+  maskMod,
   none,
   not,
   or,
   prefix,
   slidingWindow,
+  slidingWindowFromTopLeft,
 } from '../mask/index';
 import { countOf, type DType, type NDArray } from '../tensor/tensor';
+import { placeFunctions, type RandomCondition } from './mask-functions';
 import { randomNumbers } from './random';
 
 /** Sizes and data of one call; everything in the mask is an array. */
@@ -92,8 +97,8 @@ function anyMask({ batch, kvHeads, group, seq, kvSeq, sequences = batch }: Sizes
     fc.constant(none),
     fc.constant(causal),
     fc
-      .tuple(bound, bound)
-      .map(([left, right]) => slidingWindow({ ...(left !== undefined && { left }), ...(right !== undefined && { right }) })),
+      .tuple(fc.constantFrom(slidingWindow, slidingWindowFromTopLeft), bound, bound)
+      .map(([window, left, right]) => window({ ...(left !== undefined && { left }), ...(right !== undefined && { right }) })),
     fc.constant(causalFromTopLeft),
     fc.integer({ min: 1, max: 4 }).map((step) => dilated(step)),
     fc.integer({ min: 0, max: 4 }).map((length) => prefix(length)),
@@ -106,6 +111,12 @@ function anyMask({ batch, kvHeads, group, seq, kvSeq, sequences = batch }: Sizes
     int64s(sequences, kvSeq).map((keys) => keyLengths(keys)),
     bools([batch, kvSeq]).map((keep) => keyPadding(keep)),
     pairs.map((keep) => dense(keep)),
+    fc
+      .tuple(
+        placeFunctions({ sequences, heads: kvHeads * group, queries: Math.max(seq, kvSeq), keys: kvSeq }).condition,
+        fc.constantFrom({}, { align: 'topLeft' } as const),
+      )
+      .map(([condition, align]) => maskOf(condition, align)),
   );
   return fc.letrec<{ mask: Mask<NDArray> }>((tie) => ({
     mask: fc.oneof(
@@ -116,6 +127,9 @@ function anyMask({ batch, kvHeads, group, seq, kvSeq, sequences = batch }: Sizes
     ),
   })).mask;
 }
+
+const maskOf = (condition: RandomCondition, align: Parameters<typeof maskMod>[1]): Mask<NDArray> =>
+  maskMod((b, h, q, k) => condition.build({ b, h, q, k, score: b }), align);
 
 /** Queries at the end of the keys, at `queryOffset`, or packed. */
 export const attentionCall: fc.Arbitrary<AttentionCall> = fc.oneof(
@@ -177,6 +191,11 @@ export function feeder(g: GraphBuilder) {
   /** `named` returns the symbolic size for a number, by its axis in [batch, heads, seq, kv_seq]. */
   function mask(m: Mask<NDArray>, named: readonly Dim[], packed = maskKinds(m).includes('documents')): Mask<Value> {
     const [batch, , seq, kvSeq] = named as readonly [Dim, Dim, Dim, Dim];
+    const namedAxis = ({ steps }: ExpressionOptions, table: string, axis: number, size: number): Dim => {
+      const read = steps.find((step) => step.op === 'lookup' && tableName(step.table) === table);
+      const index = read && 'of' in read && steps[read.of[axis]!]!.op;
+      return index === 'b' && !packed ? batch : size;
+    };
     const dimsOf = (name: string, x: NDArray): readonly Dim[] => {
       switch (m.class.name) {
         case 'lengths':
@@ -190,6 +209,8 @@ export function feeder(g: GraphBuilder) {
           return [batch, name === 'keys' ? kvSeq : seq];
         case 'dense':
           return x.dims.map((d, i) => (d === 1 ? 1 : named[4 - x.dims.length + i]!));
+        case 'expression':
+          return x.dims.map((d, axis) => namedAxis(m.options as ExpressionOptions, name, axis, d));
         default:
           return x.dims;
       }
