@@ -609,6 +609,23 @@ export const kernelTables = {
       SimplifiedLayerNormFusion: 'float64 float16',
     },
     limits: {
+      'com.microsoft.GroupQueryAttention': {
+        'scale of 0': 'wrong',
+        'bias and fixed cache': 'fails',
+        head_dim: { multipleOf: 8 },
+        'head_dim of a rotation': { multipleOf: 16 },
+        'pairs of a rotation': { multipleOf: 8 },
+      },
+      'com.microsoft.MultiHeadAttention': {
+        'scale of 0': 'wrong',
+        'causal mask and keys of another number': 'wrong',
+      },
+      'com.microsoft.SkipLayerNormalization': {
+        rank: { min: 2, max: 3 },
+      },
+      'com.microsoft.SkipSimplifiedLayerNormalization': {
+        rank: { min: 2, max: 3 },
+      },
     },
     older: [
       {
@@ -629,6 +646,23 @@ export const kernelTables = {
           SimplifiedLayerNormFusion: 'float64 float16',
         },
         limits: {
+          'com.microsoft.GroupQueryAttention': {
+            'scale of 0': 'wrong',
+            'bias and fixed cache': 'fails',
+            head_dim: { multipleOf: 8 },
+            'head_dim of a rotation': { multipleOf: 16 },
+            'pairs of a rotation': { multipleOf: 8 },
+          },
+          'com.microsoft.MultiHeadAttention': {
+            'scale of 0': 'wrong',
+            'causal mask and keys of another number': 'wrong',
+          },
+          'com.microsoft.SkipLayerNormalization': {
+            rank: { min: 2, max: 3 },
+          },
+          'com.microsoft.SkipSimplifiedLayerNormalization': {
+            rank: { min: 2, max: 3 },
+          },
         },
       },
     ],
@@ -805,9 +839,11 @@ export const kernelTables = {
         'masked scores and numbers of valid keys': 'wrong',
       },
       'com.microsoft.PagedAttention': {
-        sinks: 'fails',
         head_dim: { multipleOf: 8 },
         block_size: { powerOfTwo: true },
+        'block_size with sinks and a head_dim up to 64': { min: 256 },
+        'block_size with sinks and a head_dim up to 128': { min: 128 },
+        'block_size with sinks and a head_dim above 128': { min: 64 },
         'scale of 0': 'wrong',
       },
       'com.microsoft.SkipLayerNormalization': {
@@ -865,9 +901,11 @@ export const kernelTables = {
             'masked scores and numbers of valid keys': 'wrong',
           },
           'com.microsoft.PagedAttention': {
-            sinks: 'fails',
             head_dim: { multipleOf: 8 },
             block_size: { powerOfTwo: true },
+            'block_size with sinks and a head_dim up to 64': { min: 256 },
+            'block_size with sinks and a head_dim up to 128': { min: 128 },
+            'block_size with sinks and a head_dim above 128': { min: 64 },
             'scale of 0': 'wrong',
           },
           'com.microsoft.SkipLayerNormalization': {
@@ -1017,12 +1055,12 @@ export const kernelTries = {
   },
   webgpu: {
     '1.30.0': {
-      source: '',
+      source: 'not probed on webgpu: the limits of contrib kernels on the CPU',
       ops: {
       },
     },
     '1.29.0': {
-      source: '',
+      source: 'not probed on webgpu: the limits of contrib kernels on the CPU',
       ops: {
       },
     },
@@ -1040,7 +1078,7 @@ export const kernelTries = {
         'com.microsoft.PackedMultiHeadAttention':
           'read in the sources: scale of 0; runs: values of another width, biases of the projections, negative scale, scale of 0; head_dim 1 to 512 (25 values)',
         'com.microsoft.PagedAttention':
-          'read in the sources: scale of 0; runs: grouped heads, softcap, window, negative scale, scale of 0; head_dim 1 to 264 (24 values); block_size 16 to 512 (9 values)',
+          'read in the sources: scale of 0; runs: grouped heads, softcap, window, sinks, negative scale, scale of 0; head_dim 1 to 264 (24 values); block_size 16 to 512 (9 values); block_size with sinks and a head_dim up to 64 16 to 512 (6 values); block_size with sinks and a head_dim up to 128 16 to 512 (6 values); block_size with sinks and a head_dim above 128 16 to 512 (6 values)',
         RotaryEmbedding:
           'runs: interleaved, some channels, heads on an axis, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
         'com.microsoft.RotaryEmbedding':
@@ -1067,7 +1105,7 @@ export const kernelTries = {
         'com.microsoft.PackedMultiHeadAttention':
           'read in the sources: scale of 0; runs: values of another width, biases of the projections, negative scale, scale of 0; head_dim 1 to 512 (25 values)',
         'com.microsoft.PagedAttention':
-          'read in the sources: scale of 0; runs: grouped heads, softcap, window, negative scale, scale of 0; head_dim 1 to 264 (24 values); block_size 16 to 512 (9 values)',
+          'read in the sources: scale of 0; runs: grouped heads, softcap, window, sinks, negative scale, scale of 0; head_dim 1 to 264 (24 values); block_size 16 to 512 (9 values); block_size with sinks and a head_dim up to 64 16 to 512 (6 values); block_size with sinks and a head_dim up to 128 16 to 512 (6 values); block_size with sinks and a head_dim above 128 16 to 512 (6 values)',
         RotaryEmbedding:
           'runs: interleaved, some channels, heads on an axis, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
         'com.microsoft.RotaryEmbedding':
