@@ -42,7 +42,7 @@ export const reasons = defineReasons({
   }) => `${size} must be ${limit}, got ${got}`,
   /** The kernel refuses the feature, or computes it differently from its definition. */
   featureLimit: ({ feature, outcome }: { readonly feature: string; readonly outcome: 'wrong' | 'fails' }) =>
-    outcome === 'fails' ? `it refuses ${feature}` : `with ${feature} its result is wrong`,
+    outcome === 'fails' ? `it refuses: ${feature}` : `its result is wrong for: ${feature}`,
   /** Not a refusal: a note that the kernel can express the mask only as a tensor. */
   maskOverScores: ({ mask }: Mask) => `the mask becomes a tensor over all pairs of queries and keys: ${mask}`,
   keysOfOthers: () => 'keys and queries belong to different sequences',
