@@ -2,8 +2,9 @@
  * Measures the alternatives by which a target can compute attention, for several numbers of queries, keys and heads. The costs in
  * `packages/core/src/targets/attention-cost.ts` are derived from it.
  *
- *     node --conditions=@onnxformers/source --import tsx scripts/attention-benchmark.ts [cpu|wasm] [--rounds 9] [--only TEXT]
+ *     node --conditions=@onnxformers/source --import tsx scripts/attention-benchmark.ts [cpu|wasm] [--windows] [--rounds 9] [--only TEXT]
  *
+ * With --windows it measures where blocks overtake the others, by window and by length of the sequence.
  * Each line is one attention. The alternatives run in turn in every round. A cell is the median processor time in ms, which
  * other work on the machine hardly changes, and in brackets the median ratio to the definition in the same round.
  */
@@ -28,10 +29,16 @@ import {
   type Value,
 } from '../packages/core/src/index';
 import { attendOp } from '../packages/core/src/ops/attend';
+import { decomposeAttend } from '../packages/core/src/ops/attend-definition';
+import { attendBlockwise } from '../packages/core/src/ops/attend-window';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { rounds: { type: 'string', default: '9' }, only: { type: 'string', default: '' } },
+  options: {
+    windows: { type: 'boolean', default: false },
+    rounds: { type: 'string', default: '9' },
+    only: { type: 'string', default: '' },
+  },
 });
 const target = positionals[0] === 'wasm' ? targets.wasm : targets.cpu;
 const ort = (await import(target === targets.wasm ? 'onnxruntime-web' : 'onnxruntime-node')) as unknown as Ort;
@@ -43,19 +50,19 @@ interface Shape {
   readonly queries: number;
   readonly keys: number;
   readonly mask: 'none' | 'causal' | 'window';
+  /** Positions that a query attends to, itself included. Default 64. */
+  readonly window?: number;
   /** Keys and values are [batch, heads, seq, head_dim], as in a cache, instead of [batch, seq, heads · head_dim]. */
   readonly asHeads?: boolean;
 }
 
-const masks: Readonly<Record<Shape['mask'], Mask<Value>>> = {
-  none,
-  causal,
-  window: slidingWindow({ left: 63, right: 0 }),
-};
+const maskOf = ({ mask, window = 64 }: Shape): Mask<Value> =>
+  mask === 'window' ? slidingWindow({ left: window - 1, right: 0 }) : { none, causal }[mask];
 
-/** The alternatives: the definition, and each fused op without the others. */
+/** The alternatives: the definition, blocks of it under a window, and each fused op without the others. */
 const ways: Readonly<Record<string, string | undefined>> = {
   definition: undefined,
+  ...(values.windows && { blocks: undefined }),
   MultiHeadAttention: 'com.microsoft.MultiHeadAttention',
   GroupQueryAttention: 'com.microsoft.GroupQueryAttention',
   Attention: 'Attention',
@@ -69,14 +76,18 @@ function withOnly(key: string | undefined): Target {
   return { ...target, kernels: kept && key ? { ...kernels, [key]: { dtypes: kept.dtypes } } : kernels };
 }
 
-async function runnerOf(
-  { heads, kvHeads = heads, headDim, queries, keys, mask, asHeads }: Shape,
-  way: string,
-): Promise<Runner | undefined> {
+function attended(way: string, [q, k, v]: readonly [Value, Value, Value], mask: Mask<Value>): Value {
+  if (way === 'blocks') return attendBlockwise(q, k, v, { mask });
+  return way === 'definition' ? decomposeAttend({ q, k, v, mask }, {}, q.graph.ops)[0]! : attendOp(q, k, v, { mask });
+}
+
+async function runnerOf(shape: Shape, way: string): Promise<Runner | undefined> {
+  const { heads, kvHeads = heads, headDim, queries, keys, asHeads } = shape;
+  const mask = maskOf(shape);
   const attention = module({}, ({ q, k, v }: Record<string, Value>) => {
     const split = (x: Value) => (asHeads ? x : splitHeads(x, kvHeads, padded));
-    const y = attendOp(splitHeads(q!, heads, padded), split(k!), split(v!), { mask: masks[mask] });
-    return { y: mergeHeads(y, padded) };
+    const rows = [splitHeads(q!, heads, padded), split(k!), split(v!)] as const;
+    return { y: mergeHeads(attended(way, rows, mask), padded) };
   });
   const memory = ['float32', asHeads ? [1, kvHeads, keys, headDim] : [1, keys, kvHeads * headDim]] as const;
   const model = compile(attention, {
@@ -92,8 +103,8 @@ const noise = (count: number): Float32Array => Float32Array.from({ length: count
 const median = (xs: readonly number[]): number => [...xs].sort((a, b) => a - b)[xs.length >> 1]!;
 
 async function measure(shape: Shape): Promise<void> {
-  const { heads, kvHeads = heads, headDim, queries, keys, mask, asHeads } = shape;
-  const about = `${heads}${kvHeads === heads ? '' : `/${kvHeads}`} × ${headDim}, ${queries} on ${keys}, ${mask}${asHeads ? ', keys as heads' : ''}`;
+  const { heads, kvHeads = heads, headDim, queries, keys, mask, window, asHeads } = shape;
+  const about = `${heads}${kvHeads === heads ? '' : `/${kvHeads}`} × ${headDim}, ${queries} on ${keys}, ${mask}${window ? ` ${window}` : ''}${asHeads ? ', keys as heads' : ''}`;
   if (!about.includes(values.only)) return;
   const dims = asHeads ? [1, kvHeads, keys, headDim] : [1, keys, kvHeads * headDim];
   const memory = (count: number) => tensor('float32', dims, noise(count));
@@ -141,14 +152,22 @@ const counts: readonly (readonly [queries: number, keys: number])[] = [
   [512, 512],
   [2048, 2048],
 ];
-for (const [heads, headDim] of [
-  [16, 64],
-  [4, 32],
-] as const)
-  for (const mask of ['none', 'causal'] as const)
-    for (const [queries, keys] of counts) await measure({ heads, headDim, queries, keys, mask });
-for (const [queries, keys] of counts) await measure({ heads: 16, kvHeads: 4, headDim: 64, queries, keys, mask: 'causal' });
-for (const kvHeads of [16, 4])
-  for (const [queries, keys] of counts)
-    await measure({ heads: 16, kvHeads, headDim: 64, queries, keys, mask: 'none', asHeads: true });
-for (const rows of [512, 2048, 8192]) await measure({ heads: 4, headDim: 64, queries: rows, keys: rows, mask: 'window' });
+if (values.windows) {
+  for (const headDim of [32, 64, 128])
+    for (const window of [64, 256, 1024])
+      for (const times of [1, 2, 4, 8, 16, 32])
+        if (window * times <= 4096)
+          await measure({ heads: 4, headDim, queries: window * times, keys: window * times, mask: 'window', window });
+} else {
+  for (const [heads, headDim] of [
+    [16, 64],
+    [4, 32],
+  ] as const)
+    for (const mask of ['none', 'causal'] as const)
+      for (const [queries, keys] of counts) await measure({ heads, headDim, queries, keys, mask });
+  for (const [queries, keys] of counts) await measure({ heads: 16, kvHeads: 4, headDim: 64, queries, keys, mask: 'causal' });
+  for (const kvHeads of [16, 4])
+    for (const [queries, keys] of counts)
+      await measure({ heads: 16, kvHeads, headDim: 64, queries, keys, mask: 'none', asHeads: true });
+  for (const rows of [512, 2048, 8192]) await measure({ heads: 4, headDim: 64, queries: rows, keys: rows, mask: 'window' });
+}

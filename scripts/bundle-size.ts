@@ -32,17 +32,17 @@ const blockBudget: Readonly<Record<string, number>> = {
   position: 43,
   rotaryEmbedding: 41,
   attentionBias: 40,
-  mixer: 94,
-  attention: 108.5,
+  mixer: 96,
+  attention: 110.5,
   relu: 12,
   token: 24,
   vocab: 27,
   linformer: 60,
-  scaled_dot_product: 64,
-  local: 86.5,
+  scaled_dot_product: 66,
+  local: 88.5,
 };
 /** The same, gzipped, for the packages of blocks, for core and for everything. */
-const packageBudget = { blocks: 52, core: 150, everything: 186 };
+const packageBudget = { blocks: 52, core: 154, everything: 191 };
 
 async function bundle(scratch: string, code: string): Promise<string> {
   const entry = join(scratch, 'entry.js');

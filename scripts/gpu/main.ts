@@ -34,6 +34,7 @@ import { examples, runExamples } from './examples';
 import { packed, runPacked } from './packed';
 import { pagedTokens } from './paged';
 import { parametrizations, runParametrizations } from './parametrizations';
+import { runVarlen, varlen } from './varlen';
 
 const ort = createRequire(import.meta.url)('onnxruntime-node') as Ort;
 const print = (x: unknown): void => void process.stdout.write(`${JSON.stringify(x)}\n`);
@@ -263,9 +264,11 @@ const jobs: Record<string, () => Promise<void>> = {
   examples: async () => examples(folder),
   packed: async () => packed(folder),
   decode: async () => decode(folder),
+  varlen: async () => varlen(folder),
   parametrizations: async () => parametrizations(folder),
   'run-examples': () => runExamples({ ort, target: fused, options: verbose }, folder),
   'run-packed': () => runPacked({ ort, target: fused, options: cuda }),
+  'run-varlen': () => runVarlen({ ort, target: fused, options: cuda }),
   'run-parametrizations': () => runParametrizations({ ort, target: fused, options: verbose }),
   // With the runtime's own optimisation, which makes the tables of angles when it loads.
   'run-decode': () => runDecode({ ort, target: fused, options: { device } }),

@@ -247,6 +247,16 @@ export const contribSamples: readonly Sample[] = [
     floats,
   ),
   contrib(
+    ms('RestorePadding'),
+    [
+      ['T', 'tokens', 64],
+      ['int32', 'batch', 'longest'],
+    ],
+    [['T', 'batch', 'longest', 64]],
+    {},
+    floats,
+  ),
+  contrib(
     ms('PackedMultiHeadAttention'),
     [
       ['T', 'tokens', 64],

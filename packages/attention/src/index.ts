@@ -5,20 +5,10 @@ import { type PseudoInverseOptions, pseudoInverse } from './low-rank/pseudo-inve
 import { fourierMix } from './mixers/fourier-mix';
 import { multiHead } from './mixers/multi-head';
 import { scaledDotProduct } from './softmax/scaled-dot-product';
-import { local, useBlocks } from './sparse/local';
+import { local } from './sparse/local';
 
 /** The rules that lower softmax attention to its kernels: for the `rules` of your own mechanism that emits Attend. */
 export { kernels as attentionRules } from './kernels';
-export {
-  fourierMix,
-  linformer,
-  local,
-  multiHead,
-  nystrom,
-  type PseudoInverseOptions,
-  pseudoInverse,
-  scaledDotProduct,
-  useBlocks,
-};
+export { fourierMix, linformer, local, multiHead, nystrom, type PseudoInverseOptions, pseudoInverse, scaledDotProduct };
 /** All blocks of this package. */
 export const blocks = [scaledDotProduct, linformer, local, nystrom, multiHead, fourierMix] as const;

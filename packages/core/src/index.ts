@@ -144,7 +144,9 @@ export {
 export type { OnnxAttribute, OnnxGraph, OnnxModel, OnnxNode, OnnxValueInfo } from './onnx/model';
 export { printBytes, printInspection } from './onnx/print';
 export { readTensor, writeTensor } from './onnx/tensor-proto';
+export type { ScoreMod, WeightMod } from './ops/attend-options';
 export * as ops from './ops/index';
+export { type ModTable, type ScoreFunction, scoreMod, type WeightFunction, weightMod } from './ops/score-mod';
 export { GraphBuilder } from './ops/vocabulary';
 export type { Fans, Init, Role } from './parameter/init';
 export * as init from './parameter/init';

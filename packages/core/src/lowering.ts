@@ -9,6 +9,7 @@ export {
   domainOf,
   type EncodedNode,
   type NamedOperands,
+  noFlops,
   type Op,
   type OperandNames,
   operandOf,
@@ -30,6 +31,7 @@ export {
   expressedBy,
   type InexpressibleMask,
   impliedBy,
+  isOfSequences,
   MaskClass,
   type MaskDefinition,
   type MaskFeatures,
@@ -54,7 +56,7 @@ export {
 } from './mask/index';
 export { maskedScore } from './ops/attend-definition';
 export { type AttendAttrs, type AttendParts, attendParts } from './ops/attend-parts';
-export { attendBlockwise, type BlockwiseOptions, blockSizeOf, readBlockwise } from './ops/attend-window';
+export { attendBlockwise, type BlockwiseOptions } from './ops/attend-window';
 export { encoded } from './ops/encode';
 export { unexpanded } from './ops/unexpanded';
 export { derive } from './sequence/derive';

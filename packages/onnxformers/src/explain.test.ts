@@ -127,9 +127,17 @@ describe('explain', () => {
       ['structureInstead'],
     ],
     [
-      'a packed batch where only padded ones have a kernel',
+      'a packed batch with a bias for pairs of tokens',
       {},
-      { target: targets.cpu, layout: 'packed', inputs: { x: ['float32', ['tokens', dim]], lengths: ['int64', ['batch']] } },
+      {
+        target: targets.cpu,
+        layout: 'packed',
+        inputs: {
+          x: ['float32', ['tokens', dim]],
+          lengths: ['int64', ['batch']],
+          attention_bias: ['float32', [1, 1, 'tokens', 'tokens']],
+        },
+      },
       ['paddedInstead'],
     ],
   ] as const)('advises on %s', (_, mixer, options, codes) => {

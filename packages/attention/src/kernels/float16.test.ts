@@ -11,11 +11,11 @@ import {
   toTensor,
   type Value,
 } from '@onnxformers/core';
+import { attendBlockwise } from '@onnxformers/core/lowering';
 import { attendOp } from '@onnxformers/core/ops';
 import * as node from 'onnxruntime-node';
 import * as web from 'onnxruntime-web';
 import { expect, it } from 'vitest';
-import { useBlocks } from '../sparse/local';
 import { kernels } from './index';
 
 web.env.wasm.numThreads = 1;
@@ -28,15 +28,14 @@ const rows = (...firsts: number[]) =>
   });
 
 it.each([
-  ['the plain definition', [], none],
-  ['blocks', [useBlocks], slidingWindow({ left: 1, right: 1 })],
-] as const)('%s', async (_, rules, mask) => {
-  const model = module({}, ({ q, k, v }: Readonly<Record<string, Value>>) => ({ y: attendOp(q!, k!, v!, { mask, scale: 1 }) }));
+  ['the plain definition', attendOp, none],
+  ['blocks', attendBlockwise, slidingWindow({ left: 1, right: 1 })],
+] as const)('%s', async (_, attend, mask) => {
+  const model = module({}, ({ q, k, v }: Readonly<Record<string, Value>>) => ({ y: attend(q!, k!, v!, { mask, scale: 1 }) }));
   const type = ['float16', [1, 1, 'seq', 8]] as const;
   const compiled = compile(model, {
     target: targets.portable(21),
     dtype: 'float16',
-    rules,
     inputs: { q: type, k: type, v: type },
   });
   const run = await createRunner(compiled, node as unknown as Ort);

@@ -17,13 +17,13 @@ import {
   targets,
   type Value,
 } from '@onnxformers/core';
+import { attendBlockwise } from '@onnxformers/core/lowering';
 import { attendOp } from '@onnxformers/core/ops';
 import { compare, expectClose, randomArray } from '@onnxformers/core/testing';
 import fc from 'fast-check';
 import * as node from 'onnxruntime-node';
 import * as web from 'onnxruntime-web';
 import { describe, expect, it } from 'vitest';
-import { useBlocks } from '../sparse/local';
 import { tensorsOf } from './attend-cases.test-helper';
 import { kernels } from './index';
 
@@ -84,11 +84,13 @@ function feedsOf({ size, bias, empty }: Call): Readonly<Record<string, NDArray>>
   };
 }
 
-function compiled(name: string, target: Target, call: Call, rules: readonly (typeof kernels)[number][]) {
+function compiled(name: string, target: Target, call: Call, rules: readonly (typeof kernels)[number][] | 'blocks') {
   const feeds = feedsOf(call);
   const model = module({}, (inputs: Readonly<Record<string, Value>>) => {
     const { q, k, v, bias } = inputs as Readonly<Record<'q' | 'k' | 'v', Value>> & { readonly bias?: Value };
-    return { y: attendOp(q, k, v, { mask: masks[name]!(inputs), scale: 1, ...(bias && { bias }) }) };
+    const mask = masks[name]!(inputs);
+    if (rules === 'blocks') return { y: attendBlockwise(q, k, v, { mask, scale: 1 }) };
+    return { y: attendOp(q, k, v, { mask, scale: 1, ...(bias && { bias }) }) };
   });
   const inputs = Object.fromEntries(
     Object.entries(feeds).map(([key, { dtype, dims }]) => [
@@ -105,12 +107,14 @@ function compiled(name: string, target: Target, call: Call, rules: readonly (typ
     ]),
   );
   // Of inputs that are not lengths, the runner checks nothing, so the assumption must not be used.
-  return { feeds, model: compile(model, { target, rules, inputs, assumptions: ['no empty sequences'] }) };
+  return {
+    feeds,
+    model: compile(model, { target, ...(rules !== 'blocks' && { rules }), inputs, assumptions: ['no empty sequences'] }),
+  };
 }
 
 const places: readonly (readonly [string, Target, readonly (typeof kernels)[number][]])[] = [
   ['plain', targets.portable(21), []],
-  ['blocks', targets.portable(21), [useBlocks]],
   ...[targets.cpu, targets.wasm].flatMap((target) => kernels.map((rule) => [rule.name, target, [rule]] as const)),
 ];
 const calls: readonly Call[] = [
@@ -126,24 +130,28 @@ describe.each(Object.keys(masks))('%s', (name) => {
     'through %s on %s',
     async (rule, _, target, rules) => {
       const first = compiled(name, target, calls[0]!, rules);
-      const chosen = (model: typeof first.model) => model.decisions.find((d) => d.op === 'onnxformers.Attend')!.chosen;
       // A rule that does not apply leaves the plain definition, which is tried once.
-      if (rules.length && chosen(first.model) !== rule) return;
-      for (const call of calls) {
-        const { model, feeds } = compiled(name, target, call, rules);
-        const run = await createRunner(model, runtimes[target.name]!);
-        const { y } = await run(tensorsOf(feeds));
-        await run.dispose();
-        expectClose(
-          y!,
-          interpret(model.traced, feeds).y!,
-          { atol: 2e-6, rtol: 2e-6 },
-          `scores to ${call.size}, biases to ${call.bias ?? 0}`,
-        );
-      }
+      if (rules.length && !first.model.decisions.some((d) => d.chosen === rule)) return;
+      for (const call of calls) await agrees(compiled(name, target, call, rules), call);
     },
   );
 });
+
+describe.each(['window', 'causal window'])('%s in blocks', (name) => {
+  it.each(calls.filter(({ bias }) => bias === undefined))('scores to $size', async (call) => {
+    const { model, feeds } = compiled(name, targets.portable(21), call, 'blocks');
+    const whole = compiled(name, targets.portable(21), call, []).model.traced;
+    await agrees({ model: { ...model, traced: whole }, feeds }, call);
+  });
+});
+
+async function agrees({ model, feeds }: ReturnType<typeof compiled>, call: Call): Promise<void> {
+  const run = await createRunner(model, runtimes[model.target.name]!);
+  const { y } = await run(tensorsOf(feeds));
+  await run.dispose();
+  const expected = interpret(model.traced, feeds).y!;
+  expectClose(y!, expected, { atol: 2e-6, rtol: 2e-6 }, `scores to ${call.size}, biases to ${call.bias ?? 0}`);
+}
 
 it('the comparison notices a hidden key that counts', () => {
   fc.assert(

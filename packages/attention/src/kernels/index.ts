@@ -2,6 +2,7 @@
 import { useGroupQueryAttention } from './group-query-attention';
 import { useMultiHeadAttention } from './multi-head-attention';
 import { usePackedMultiHeadAttention } from './packed-multi-head-attention';
+import { usePaddedRows, useRestorePadding } from './padded-rows';
 import { usePagedAttention } from './paged-attention';
 import { useAttention } from './standard-attention';
 
@@ -11,6 +12,8 @@ export const kernels = [
   useGroupQueryAttention,
   useAttention,
   usePackedMultiHeadAttention,
+  usePaddedRows,
+  useRestorePadding,
   usePagedAttention,
 ] as const;
 

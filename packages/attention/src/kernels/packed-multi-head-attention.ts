@@ -75,8 +75,8 @@ export const PackedMultiHeadAttention = defineOp<PackedAttrs, typeof names>({
   },
 });
 
-// The lengths of the sequences, if they are the input from which the offsets were derived.
-function lengthsOf(offsets: Value): Value | undefined {
+/** The lengths of the sequences, if they are the input from which the offsets were derived. */
+export function lengthsOf(offsets: Value): Value | undefined {
   return offsets.leaf?.kind === 'derived' && offsets.leaf.how === 'offsets' ? offsets.leaf.from[0] : undefined;
 }
 

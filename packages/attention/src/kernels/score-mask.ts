@@ -1,5 +1,5 @@
 // Masks as tensors for kernels: over the scores, or as a bias that hides any score.
-import { type Dim, type DType, type Mask, type Node, printMask, type Value } from '@onnxformers/core';
+import { type Dim, type DType, type Mask, type Node, printMask, toArray, type Value } from '@onnxformers/core';
 import {
   type AttendAttrs,
   type AttendParts,
@@ -9,6 +9,7 @@ import {
   impliedBy,
   type MaskFrame,
   type MatchContext,
+  madeBy,
   mapMask,
   maskedScore,
   maskKinds,
@@ -83,8 +84,11 @@ export function scoreMask({ parts }: Reading, get: Get, context: MatchContext): 
 // Kernels require a row for each query and a column for each key.
 const everyPair = (x: Value, { seq, kvSeq }: MaskFrame): Value => x.graph.ops.expand(x, [x.dims[0]!, x.dims[1]!, seq, kvSeq]);
 
-/** True for lengths that are at least 1 by an assumption: only for inputs with the role of lengths, which the runner checks. */
-export function assumedNonEmpty({ leaf, graph }: Value, context: MatchContext): boolean {
+/** True for lengths that are at least 1: by `max(lengths, 1)`, or by an assumption, for inputs with the role of lengths, which the runner checks. */
+export function assumedNonEmpty(lengths: Value, context: MatchContext): boolean {
+  const { leaf, graph } = lengths;
+  const most = madeBy(lengths, graph.ops.Max);
+  if (most) return most.operands.some((x) => x?.leaf?.kind === 'constant' && toArray(x.leaf.tensor).data.every((n) => n >= 1));
   const role = leaf?.kind === 'input' ? graph.root.roles.get(leaf.name) : undefined;
   return (role === 'lengths' || role === 'memoryLengths') && context.assumes('no empty sequences');
 }
@@ -93,8 +97,5 @@ export function assumedNonEmpty({ leaf, graph }: Value, context: MatchContext): 
 export const maskNote = ({ parts: { mask } }: Reading): Reason =>
   reasons.maskOverScores({ mask: printMask(mask), kinds: maskKinds(mask) });
 
-/** The additional cost of a kernel over all pairs if the mask allows few: higher than blocks and packed kernels, lower than the definition. */
-export function allPairs({ parts }: Reading): number {
-  const { left, right, documents } = impliedBy(parts.mask);
-  return documents || (left !== undefined && right !== undefined) ? 20 : 0;
-}
+/** The additional cost of a kernel over all pairs of documents: higher than packed kernels, lower than the definition. */
+export const allPairs = ({ parts }: Reading): number => (impliedBy(parts.mask).documents ? 20 : 0);

@@ -23,7 +23,6 @@ import { describe, expect, it } from 'vitest';
 import { fourierMix } from '../mixers/fourier-mix';
 import { multiHead } from '../mixers/multi-head';
 import { scaledDotProduct } from '../softmax/scaled-dot-product';
-import { useBlocks } from '../sparse/local';
 import { tensorsOf } from './attend-cases.test-helper';
 import { kernels } from './index';
 
@@ -59,7 +58,7 @@ async function attended(form: Form, [target, runtime]: (typeof places)[number], 
   }));
   const compiled = compile(model, {
     target,
-    rules: [...kernels, useBlocks],
+    rules: kernels,
     inputs: {
       q: ['float32', [batch, heads, 'seq', width]],
       k: ['float32', [batch, 2, same ? 'seq' : 'keys', width]],

@@ -29,8 +29,11 @@ const words: Readonly<Record<string, string>> = {
   'Attend → GroupQueryAttention with rotary embedding and a null sink': turningIdleSinks!,
   'Attend → Attention': attention!,
   'Attend → Attention with the mask as a tensor': overMask!,
+  'Attend → blocks': 'blocks',
   decomposed: none,
 };
+const blocksOr = (other: string | undefined) => `blocks or ${other}`;
+const mhaBlocks = blocksOr(overBias);
 
 function chosen(
   name: string,
@@ -48,8 +51,9 @@ function chosen(
     inputs: inputsOf(c, outside),
     assumptions: ['prefill into empty cache'],
   });
-  const { chosen, variant } = model.decisions.find((d) => d.op === 'onnxformers.Attend')!;
-  return words[[chosen, variant].filter(Boolean).join(' ')]!;
+  // With blocks, what runs for few keys follows.
+  const attends = model.decisions.filter((d) => d.op === 'onnxformers.Attend');
+  return attends.map(({ chosen, variant }) => words[[chosen, variant].filter(Boolean).join(' ')]).join(' or ');
 }
 
 // name, cpu, wasm, webgpu (float32 all), cuda in float16 on Hopper, on Ampere, in bfloat16 on Ampere, in float32.
@@ -70,7 +74,8 @@ const table = [
   ['causal, odd heads', mha, mha, mha, mha, mha, mha, mha],
   ['causal, bias', mha, mha, mha, mha, mha, mha, mha],
   ['causal, grouped, lengths', overMask, overMask, repeatedOverBias, overMask, overMask, overMask, overMask],
-  ['causal, window', gqa, idleSinks, gqa, gqa, gqa, gqa, overBias],
+  ['encoder, window', mhaBlocks, mhaBlocks, mhaBlocks, mhaBlocks, mhaBlocks, mhaBlocks, mhaBlocks],
+  ['causal, window', blocksOr(gqa), blocksOr(idleSinks), blocksOr(gqa), gqa, gqa, gqa, blocksOr(overBias)],
   ['causal, softcap', gqa, gqa, none, attention, attention, attention, attention],
   ['causal, sinks', gqa, gqa, gqa, gqa, gqa, gqa, none],
   ['cache', gqa, idleSinks, gqa, gqa, gqa, gqa, overMask],

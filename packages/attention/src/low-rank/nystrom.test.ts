@@ -15,8 +15,10 @@ import {
   type Value,
   withContext,
 } from '@onnxformers/core';
+import { lower } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 import { checkOnRuntime, expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
+import fc from 'fast-check';
 import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
 import { attention, dot, perHead, product, type Rows, softmaxOf, turned } from '../plain.test-helper';
@@ -133,6 +135,43 @@ describe('nystrom', () => {
   ])('%i landmarks of %i rows run where only the run knows how many rows there are', async (landmarks, seq) => {
     const rows = ['float32', ['batch', 2, 'seq', 8]] as const;
     await checkOnRuntime(nystrom({ landmarks }), { q: rows, k: rows, v: rows }, targets.cpu, ort, { sizes: { batch: 3, seq } });
+  });
+
+  // Landmarks fewer than rows, as many, and more; padding of every length, down to nothing.
+  it('agrees with plain loops for random numbers of rows, landmarks and lengths', () => {
+    const rows = fc.integer({ min: 1, max: 23 });
+    const calls = rows.chain((seq) =>
+      fc.record({
+        seq: fc.constant(seq),
+        landmarks: fc.oneof(fc.integer({ min: 1, max: seq }), fc.constant(seq), fc.integer({ min: seq, max: 40 })),
+        lengths: fc.option(fc.tuple(fc.integer({ min: 0, max: seq }), fc.integer({ min: 0, max: seq })), { nil: undefined }),
+        known: fc.boolean(),
+      }),
+    );
+    fc.assert(
+      fc.property(calls, ({ seq, landmarks, lengths, known }) => {
+        const given = { ...feeds(seq), ...(lengths && { lengths: int64(lengths) }) };
+        const expected = perHead(given.q, given.k, given.v, (q, k, v, b) =>
+          lengths?.[b] === 0
+            ? q.map(() => [0, 0, 0, 0, 0])
+            : landmarkAttention(q, k, v, landmarks, (K) => iterate(K, 6), lengths ? (j) => j < lengths[b]! : always),
+        );
+        const size = known ? seq : 'seq';
+        const shapes = {
+          q: ['float32', [2, 4, size, 3]],
+          k: ['float32', [2, 2, size, 3]],
+          v: ['float32', [2, 2, size, 5]],
+          ...(lengths && { lengths: ['int64', [2]] as const }),
+        } as const;
+        const { graph } = lower(traceBlock(nystrom({ landmarks }), shapes), targets.portable(21), {
+          assumptions: ['finite padding'],
+        });
+        const [y, real] = [interpret(graph, given).y!, lengths ?? [seq, seq]];
+        expect(y.data.every(Number.isFinite)).toBe(true);
+        expectClose(realRows(y, real), realRows(expected, real), { atol: 1e-6, rtol: 1e-6 });
+      }),
+      { numRuns: 60 },
+    );
   });
 
   it('is exact with as many landmarks as positions', () => {

@@ -307,7 +307,7 @@ function segmentsOf(keep: Value, count: number): Segments {
   const length = ops.div(rows, count);
   const shorter = ops.sub(count, ops.sub(rows, ops.mul(length, count)));
   const startOf = (segment: Value): Value => ops.add(ops.mul(segment, length), ops.max(ops.sub(segment, shorter), 0));
-  const segment = ops.reshape(ops.iota(keep, count), [1, count]);
+  const segment = ops.reshape(firstOf(keep, keep.dims[1]!, count), [1, count]);
   const [start, end] = [startOf(segment), startOf(ops.add(segment, 1))];
   const row = ops.unsqueeze(rank, [1]);
   const within = ops.logicalAnd(ops.greaterOrEqual(row, ops.unsqueeze(start, [2])), ops.less(row, ops.unsqueeze(end, [2])));
@@ -318,6 +318,10 @@ function segmentsOf(keep: Value, count: number): Segments {
     short: ops.unsqueeze(ops.lessOrEqual(rows, count), [2, 3]),
   };
 }
+
+/** 0, 1, … up to `count`, as the first of more positions: a constant would be in the file, and in memory, of models that attend to few. */
+const firstOf = (near: Value, rows: Dim, count: number): Value =>
+  ops.slice(ops.iota(near, rows), { axes: [0], starts: [0], ends: [count] });
 
 /** Mean of each segment, [batch, heads, count, dim]; without segments, all positions [batch, heads, seq, dim]. */
 function segmentMeans(x: Value, count: number, segments: Segments | undefined): Value {
@@ -331,7 +335,7 @@ function segmentMeans(x: Value, count: number, segments: Segments | undefined): 
     return ops.reduceMean(ops.reshape(x, [batch, heads, count, length, dim]), [3], { keepDims: false });
   // The first segments have `length` positions, the others one more. Each position is read once, the one after a shorter segment twice.
   const shorter = ops.size(x, subDims(count, subDims(seq, mulDims(count, length))));
-  const segment = ops.reshape(ops.iota(x, count), [count, 1]);
+  const segment = ops.reshape(firstOf(x, seq, count), [count, 1]);
   const start = ops.add(ops.mul(segment, ops.size(x, length)), ops.max(ops.sub(segment, shorter), 0));
   const place = ops.reshape(ops.iota(x, addDims(length, 1)), [1, addDims(length, 1)]);
   const longer = ops.greaterOrEqual(segment, shorter);

@@ -1,9 +1,8 @@
-import { type Dim, type DType, interpret, type Target, targets } from '@onnxformers/core';
-import { lower } from '@onnxformers/core/lowering';
+import { type Dim, type DType, interpret } from '@onnxformers/core';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
 import { attention, perHead } from '../plain.test-helper';
-import { local, useBlocks } from './local';
+import { local } from './local';
 
 const feeds = (seq: number, kvSeq = seq) => ({
   q: randomArray('q', [2, 6, seq, 3]),
@@ -16,10 +15,6 @@ const shapes = (seq: Dim, kvSeq: Dim = seq): Record<'q' | 'k' | 'v', [DType, Dim
   v: ['float32', ['batch', 2, kvSeq, 5]],
 });
 const int64 = (values: number[]) => ({ dtype: 'int64', dims: [values.length], data: Float64Array.from(values) }) as const;
-
-const target = targets.portable(21);
-const chosenIn = (decisions: ReturnType<typeof lower>['decisions']) =>
-  decisions.filter((d) => d.op === 'onnxformers.Attend').map((d) => d.chosen);
 
 describe('local', () => {
   it.each([
@@ -100,76 +95,5 @@ describe('local', () => {
   it('refuses an even window around the query', () => {
     expect(() => local({ window: 4 })).toThrow(/local\.window: a window that is not causal.*expected an odd number/);
     expect(() => local({ window: 0 })).toThrow(/integer >= 1/);
-  });
-});
-
-describe('Attend → blocks', () => {
-  const lowered = (config: Parameters<typeof local>[0], inputs: Parameters<typeof traceBlock>[1]) =>
-    lower(traceBlock(local(config), inputs), target, { rules: [useBlocks] });
-
-  it.each([
-    [{ window: 5 }, 53],
-    [{ window: 23, causal: true }, 71],
-  ] as const)('%o gives the same at length %i, without scores of all pairs', (config, seq) => {
-    const { graph, decisions } = lowered(config, { ...shapes('seq'), lengths: ['int64', ['batch']] });
-    expect(chosenIn(decisions)).toContain('Attend → blocks');
-    const pairs = graph.nodes.flatMap((n) => n.outputs).filter((v) => v.dims.filter((d) => d === 'seq').length > 1);
-    expect(pairs).toEqual([]);
-    const given = { ...feeds(seq), lengths: int64([seq, 29]) };
-    // The scale is a float32 constant once lowered.
-    expectClose(interpret(graph, given).y!, runBlock(local(config), given).outputs.y!, { rtol: 1e-7, atol: 1e-7 });
-  });
-
-  it.each([
-    [{ ...shapes('seq'), attention_bias: ['float32', [1, 6, 'seq', 'seq']] }, 'a bias has a number for every pair'],
-    [shapes('seq', 'rows'), 'there may be fewer keys than queries: rows keys, seq queries'],
-    [shapes(31), 'one block would cover all 31 keys'],
-    [{ ...shapes('seq'), attention_mask: ['bool', [1, 1, 'seq', 'seq']] }, 'it cannot express the mask: dense'],
-  ] as [Parameters<typeof traceBlock>[1], string][])('is refused where blocks cannot serve (%#)', (inputs, reason) => {
-    const { decisions } = lowered({ window: 5 }, inputs);
-    const { chosen, refused } = decisions.find((d) => d.op === 'onnxformers.Attend')!;
-    expect(chosen).toBe('decomposed');
-    expect(refused.map((r) => r.reason.text).join()).toContain(reason);
-  });
-
-  it('prefers a kernel with causal windows', () => {
-    const ways = (target: Target, dtype: DType, causal: boolean, seq: Dim = 'seq') => {
-      const rows = (heads: number) => [dtype, ['batch', heads, seq, 8]] as const;
-      const block = local({ window: 5, causal });
-      const graph = traceBlock(block, { q: rows(6), k: rows(2), v: rows(2) });
-      return chosenIn(lower(graph, target, { rules: block.about.rules! }).decisions);
-    };
-    const chosen = (...call: Parameters<typeof ways>) =>
-      ways(...call).find((way) => way === 'Attend → blocks') ?? ways(...call)[0];
-    expect(chosen(targets.cpu, 'float32', true, 64)).toBe('Attend → GroupQueryAttention');
-    expect(chosen(targets.cpu, 'float32', true, 512)).toBe('Attend → blocks');
-    // Where the length is not known, both are there.
-    expect(ways(targets.cpu, 'float32', true).sort()).toEqual(['Attend → GroupQueryAttention', 'Attend → blocks']);
-    expect(chosen(targets.cuda, 'float16', true)).toBe('Attend → GroupQueryAttention');
-    expect(chosen(targets.cuda, 'float32', true)).toBe('Attend → blocks');
-    expect(chosen(targets.cpu, 'float32', false)).toBe('Attend → blocks');
-    expect(chosen(targets.portable(21), 'float32', true)).toBe('Attend → blocks');
-  });
-
-  it.each([11, 300])('takes what was not known before the run as it comes: %i rows', (seq) => {
-    const config = { window: 4, causal: true };
-    const given = feeds(seq);
-    for (const to of [targets.portable(21), targets.cpu]) {
-      const { graph } = lower(traceBlock(local(config), shapes('seq')), to, { rules: local(config).about.rules! });
-      const branches = graph.nodes.filter((n) => n.op.key === 'If');
-      expect(branches).toHaveLength(1);
-      expectClose(interpret(graph, given).y!, runBlock(local(config), given).outputs.y!, { rtol: 1e-6, atol: 1e-6 });
-    }
-  });
-
-  it.each([4097, 2 ** 31 - 1])('builds no larger constants than necessary for a window of %i', (window) => {
-    const started = performance.now();
-    const { graph, decisions } = lowered({ window }, shapes('seq'));
-    expect(performance.now() - started).toBeLessThan(2000);
-    expect(chosenIn(decisions).includes('Attend → blocks')).toBe(window < 65_536);
-    // At few keys it costs what plain attention does: no more scores than pairs.
-    const taken = performance.now();
-    expectClose(interpret(graph, feeds(20)).y!, runBlock(local({ window: 41 }), feeds(20)).outputs.y!, { atol: 1e-6 });
-    expect(performance.now() - taken).toBeLessThan(2000);
   });
 });

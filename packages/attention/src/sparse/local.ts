@@ -14,76 +14,12 @@ import {
   num,
   type SequenceContext,
   slidingWindow,
-  subDims,
-  termsOf,
   type Value,
   withContext,
 } from '@onnxformers/core';
-import {
-  apply,
-  attendBlockwise,
-  attendParts,
-  blockSizeOf,
-  defineReasons,
-  mapMask,
-  maskTensor,
-  readBlockwise,
-  refuse,
-  rule,
-} from '@onnxformers/core/lowering';
+import { maskTensor } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 import { kernels } from '../kernels/index';
-
-const own = defineReasons({
-  fewerKeys: ({ keys, queries }: { readonly keys: Dim; readonly queries: Dim }) =>
-    `there may be fewer keys than queries: ${keys} keys, ${queries} queries`,
-  oneBlock: ({ keys }: { readonly keys: number }) => `one block would cover all ${keys} keys`,
-  forFewKeys: () => 'this branch attends to few keys at once; the other branch uses blocks',
-  weights: () => 'blocks do not return weights of all pairs of queries and keys',
-  tooWide: ({ block, most }: { readonly block: number; readonly most: number }) =>
-    `blocks would have ${block} queries, at most ${most} are allowed; a sequence that short fits in one block`,
-});
-
-/**
- * Attend under a window → products of neighbouring blocks, for providers whose kernels have no windows, or compute the scores of every key under them.
- * If the number of keys is not known, it is decided at run time: few keys are processed without blocks, by the kernels of the target.
- */
-export const useBlocks = rule('Attend → blocks', ops.Attend, (node) => {
-  const { q, k, v, sinks, mask, ...others } = attendParts(node.operands, node.attrs);
-  const reading = readBlockwise({ mask, ...others });
-  if ('refused' in reading) return refuse(reading.refused);
-  const [seq, kvSeq] = [q.dims[2]!, k.dims[2]!];
-  if (!neverNegative(subDims(kvSeq, seq))) return refuse(own.fewerKeys({ keys: kvSeq, queries: seq }));
-  if (node.attrs.weights) return refuse(own.weights());
-  if (node.attrs.fewKeys) return refuse(own.forFewKeys());
-  const { left, right } = reading;
-  const block = blockSizeOf(left, right);
-  if (block > mostBlock) return refuse(own.tooWide({ block, most: mostBlock }));
-  if (typeof kvSeq === 'number' && kvSeq <= 2 * block) return refuse(own.oneBlock({ keys: kvSeq }));
-  const { scale, softcap } = node.attrs;
-  return {
-    covers: node.outputs,
-    cost: moreThanKernels,
-    emit(get) {
-      const { cond, lessOrEqual, size } = node.graph.ops;
-      const operands = node.operands.map((operand) => operand && get(operand));
-      const inBlocks = (): Value[] => [
-        attendBlockwise(get(q), get(k), get(v), { mask: mapMask(mask, get), scale, softcap, sinks: sinks && get(sinks) }),
-      ];
-      if (typeof kvSeq === 'number') return inBlocks();
-      const few = lessOrEqual(size(get(k), kvSeq, [get(k)]), fewKeys(block, right));
-      const whole = () => apply(ops.Attend, operands, { ...node.attrs, fewKeys: true as const });
-      // A separate decision, besides the one for blocks.
-      return cond(few, () => few.graph.root.scope('few_keys', whole), inBlocks);
-    },
-  };
-});
-const moreThanKernels = 10;
-/** In queries. Wider windows cover all keys for which the scores of every pair fit into memory. */
-const mostBlock = 32_768;
-/** Up to so many keys one attention over all of them is faster; the limit is higher for a kernel with causal windows. */
-const fewKeys = (block: number, right: number): number => Math.max(4 * block, right === 0 ? Math.min(32 * block, 4096) : 0);
-const neverNegative = (d: Dim): boolean => termsOf(d).every((t) => t.coefficient > 0);
 
 /**
  * Softmax attention within a sliding window.
@@ -98,7 +34,7 @@ const neverNegative = (d: Dim): boolean => termsOf(d).every((t) => t.coefficient
  *          neither supports
  * Throws   ConfigError for an even window that is not causal · ShapeError when q and k differ in head_dim
  * Source   Beltagy et al. 2020, https://arxiv.org/abs/2004.05150
- * Lowers   portable: blocks of primitives · elsewhere: GroupQueryAttention if causal, otherwise blocks; MultiHeadAttention with an attention bias
+ * Lowers   portable: blocks of primitives · elsewhere: GroupQueryAttention if causal, MultiHeadAttention; blocks for many positions
  * Example  const block = local({ window: 7 });
  */
 export const local = defineBlock({
@@ -129,7 +65,7 @@ export const local = defineBlock({
   },
   examples: [{ window: 3 }, { window: 4, causal: true }, { window: 4, causal: true, compat: 'xformers' }],
   properties: (c) => (c.causal ? ['batchIndependent', 'causal'] : ['batchIndependent']),
-  rules: [...kernels, useBlocks],
+  rules: kernels,
   create({ window, causal, dropout, compat, forceSparsity }, { path }) {
     if (!causal && window % 2 === 0)
       throw new ConfigError({

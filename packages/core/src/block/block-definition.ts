@@ -170,6 +170,8 @@ export interface BuildContext {
   readonly layer?: number;
   /** Looks up blocks by kind and name; absent when a block is called without a registry. */
   readonly find?: (kind: string, name: string, path: string) => AnyBlock;
+  /** The field that other libraries call so. Absent when a block is called without a registry, where the type checker names the fields. */
+  readonly fieldCalled?: (name: string) => string | undefined;
   /** Values of the enclosing blocks, nearest wins. */
   readonly enclosing?: Readonly<Record<string, unknown>>;
 }

@@ -1,6 +1,7 @@
 // A registry is a value: a list of blocks, whose type is the type of the configs it accepts.
 
 import { kindSchema } from '../config/json-schema';
+import { fieldCalled } from '../config/other-names';
 import { build } from '../config/resolve';
 import { toConfig } from '../config/to-config';
 import { ConfigError, describe, nearest } from '../error';
@@ -91,7 +92,7 @@ export function registry<const L extends readonly AnyBlock[]>(...blocks: L): Reg
         got: describe(given),
       });
     checkTree(config, name);
-    return build(find(kind, name), config, { path: name, find });
+    return build(find(kind, name), config, { path: name, find, fieldCalled });
   };
   return Object.freeze({
     blocks,

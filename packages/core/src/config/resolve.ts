@@ -5,7 +5,6 @@ import { type AnyModule, isModule, module } from '../module/module';
 import { checkMasks } from '../sequence/check-masks';
 import type { SequenceContext } from '../sequence/context';
 import { accepts, type Field, isFloat32 } from './fields';
-import { fieldCalled } from './other-names';
 
 type Values = Record<string, unknown>;
 
@@ -20,7 +19,8 @@ export function build(block: AnyBlock, config: unknown, place: BuildContext): An
   if (typeof config !== 'object' || config === null || Array.isArray(config))
     throw new ConfigError({ path: label, problem: 'not a config', expected: 'an object', got: describe(config) });
   const given = config as Values;
-  for (const key of Object.keys(given)) if (key !== 'name' && !Object.hasOwn(fields, key)) throw unknownField(label, key, fields);
+  for (const key of Object.keys(given))
+    if (key !== 'name' && !Object.hasOwn(fields, key)) throw unknownField(label, key, fields, place);
   const values: Values = {};
   for (const [name, f] of Object.entries(fields)) if (!f.kind) values[name] = valueIn(f, name, given, values, label, place);
   // An option that is not set does not hide the value of an outer block.
@@ -132,9 +132,9 @@ function derived(make: (c: Values) => unknown, above: Values, label: string): un
 const emptySlot = ({ expected, doc }: Field, path: string): ConfigError =>
   new ConfigError({ path, problem: 'missing', expected, got: 'nothing', hint: `Set it to a name or a config (${doc})` });
 
-function unknownField(label: string, key: string, fields: Readonly<Record<string, Field>>): ConfigError {
+function unknownField(label: string, key: string, fields: Readonly<Record<string, Field>>, place: BuildContext): ConfigError {
   const names = Object.keys(fields);
-  const called = fieldCalled(key);
+  const called = place.fieldCalled?.(key);
   const near = called !== undefined && names.includes(called) ? called : nearest(key, names);
   const advice = near ? `Did you mean "${near}"? ` : called ? `Here it is called "${called}", a field of other blocks. ` : '';
   return new ConfigError({

@@ -12,16 +12,21 @@ export interface Traced<V> extends Expression {
 export type PlaceFunction<R> = (...places: Term[]) => R;
 
 /** @throws ConfigError when the function returns something else, or forgets a condition that it made */
-export function traceCondition<V>(name: string, places: readonly Place[], f: PlaceFunction<Condition<V>>): Traced<V> {
+export function traceCondition<V>(name: string, places: readonly Place[], f: PlaceFunction<Condition<V>>): Tree<V> {
   return traced(name, places, f, Condition, 'a condition');
 }
+/** @throws ConfigError when the function returns something else, or forgets a condition that it made */
+export function traceTerm<V>(name: string, places: readonly Place[], f: PlaceFunction<Term<V>>): Tree<V> {
+  return traced(name, places, f, Term, 'an expression of numbers');
+}
+
 function traced<V, R extends Term<V> | Condition<V>>(
   name: string,
   places: readonly Place[],
   f: PlaceFunction<R>,
   kind: typeof Condition | typeof Term,
   expected: string,
-): Traced<V> {
+): Tree<V> {
   const call: Call = { name, conditions: [] };
   const result: unknown = f(...places.map((place) => placeIn(call, place)));
   if (!(result instanceof kind))
@@ -48,7 +53,7 @@ function traced<V, R extends Term<V> | Condition<V>>(
       problem: 'a condition is not a part of the result',
       expected: 'a.and(b) and a.or(b) instead of a && b and a || b, a.select(x, y) instead of a ? x : y',
     });
-  return flattened(name, tree);
+  return tree;
 }
 
 /** A tree as steps, with equal ones once. */

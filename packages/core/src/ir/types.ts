@@ -132,6 +132,8 @@ export interface MatchContext {
   uses(value: Value): number;
   /** An assumption of the caller of `compile`: `'prefill into empty cache'`. */
   assumes(assumption: Assumption): boolean;
+  /** The cost of the cheapest match at a node, for a rule that `compares`; undefined if the other rules have none. */
+  cheapest(node: Node): number | undefined;
 }
 
 /** One equality. It names no target and no block. */
@@ -141,6 +143,8 @@ export interface Rule {
   readonly op: string;
   /** Tried only where the target refuses the node as it is, for a reason of which this is true (a remedy). */
   readonly remedy?: (why: Reason) => boolean;
+  /** Asked after the other rules, because its matches depend on the costs of theirs. */
+  readonly compares?: true;
   /** The match at a node, or why the rule does not apply. */
   match(node: Node, context: MatchContext): Outcome;
 }

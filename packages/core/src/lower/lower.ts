@@ -91,8 +91,13 @@ class Lowering {
   }
 
   private candidates(graph: Graph, nodes: readonly Node[]): Candidate[] {
-    const context = surroundings(graph, nodes, this.assumptions);
     const found: Candidate[] = [];
+    const costsAt = (node: Node): number[] => found.filter((c) => c.node === node).map(({ cost }) => cost);
+    const context: MatchContext = {
+      ...surroundings(graph, nodes),
+      assumes: (assumption) => this.assumptions.has(assumption),
+      cheapest: (node) => costsAt(node).reduce<number | undefined>((a, b) => Math.min(a ?? b, b), undefined),
+    };
     for (const node of nodes)
       for (const rule of this.rulesOf(node)) {
         if (rule.remedy && !this.helps(rule, node)) continue;
@@ -122,7 +127,8 @@ class Lowering {
   // The rules of the node's own block, and those that are tried at every node.
   private rulesOf(node: Node): readonly Rule[] {
     const fits = ({ op }: Rule): boolean => op === node.op.key;
-    return [...new Set([...node.rules.filter(fits), ...this.everywhere.filter(fits)])];
+    const rules = [...new Set([...node.rules.filter(fits), ...this.everywhere.filter(fits)])];
+    return [...rules.filter(({ compares }) => !compares), ...rules.filter(({ compares }) => compares)];
   }
 
   // Emits a match into a scratch graph, to find out whether the target runs its nodes and at what cost.
@@ -136,7 +142,8 @@ class Lowering {
     for (const n of nodes) {
       const fit = this.stands(n);
       if (fit !== true) return refuse(fit, match.variant);
-      cost += kernelOf(this.target, n)?.cost?.(n, this.machine) ?? 0;
+      const own = kernelOf(this.target, n)?.cost?.(n, this.machine);
+      if (own !== undefined) cost += own + (accepts(this.target, this.machine, n) === true ? 0 : promotion);
       kernels.push(n.op.key);
     }
     // A result that the rule does not know of: some nodes return more than others of their op.
@@ -335,7 +342,7 @@ function nodesWithin(graph: Graph): Node[] {
   return found;
 }
 
-function surroundings(graph: Graph, nodes: readonly Node[], assumptions: ReadonlySet<Assumption>): MatchContext {
+function surroundings(graph: Graph, nodes: readonly Node[]): Pick<MatchContext, 'uses'> {
   const uses = new Map<Value, number>();
   const use = (v: Value | undefined) => v && uses.set(v, (uses.get(v) ?? 0) + 1);
   const outputs = (g: Graph) => {
@@ -346,7 +353,7 @@ function surroundings(graph: Graph, nodes: readonly Node[], assumptions: Readonl
     for (const v of node.operands) use(v);
     for (const [, sub] of subgraphsOf(node)) outputs(sub);
   }
-  return { uses: (v) => uses.get(v) ?? 0, assumes: (p) => assumptions.has(p) };
+  return { uses: (v) => uses.get(v) ?? 0 };
 }
 
 // A scratch graph for trying a match; it has the inputs of the real one, which bind the sizes.
@@ -356,6 +363,9 @@ function scratch(node: Node): { g: GraphBuilder; stand: Map<Value, Value> } {
   for (const input of node.graph.root.inputs) standIn(g, stand, input);
   return { g, stand };
 }
+
+/** The cost of a kernel that runs in float32 between casts, on the scale of targets: more than anything that stays in 16 bits and avoids scores of all pairs. */
+const promotion = 16;
 
 // The same, including the data movement that made it, so that undoing this movement in a match costs nothing.
 function standInMoved(g: GraphBuilder, stand: Map<Value, Value>, old: Value): Value {

@@ -25,6 +25,9 @@ export const reasons = defineReasons({
   /** Not a refusal: a note that an attention returns its weights. */
   weightsReturned: ({ type }: { readonly type: string }) =>
     `it returns the attention weights, one number for every pair of query and key: ${type}`,
+  /** Not a refusal: a note that no kernel computes the scores or weights of an attention. */
+  scoresModified: ({ modifiers }: { readonly modifiers: string }) =>
+    `it computes a function of all scores or weights, in memory seq · kv_seq for each head, which no fused kernel does: ${modifiers}`,
   maskNotExpressible: ({ mask }: Mask) => `it cannot express the mask: ${mask}`,
   headCountsUnknown: () => 'the numbers of heads must be known when the model is compiled',
   headCountsDiffer: ({ heads, kvHeads }: { readonly heads: number | string; readonly kvHeads: number | string }) =>

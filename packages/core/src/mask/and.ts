@@ -12,6 +12,7 @@ export const andMask = defineMask({
   name: 'and',
   conjunctive: true,
   comparesPositions: false,
+  ofSequences: () => true,
   allows: ({ parts }, pair) => parts.every((part) => part.class.definition.allows(part, pair)),
   tensor({ parts }, at) {
     // Bounds are joined first: a causal mask and a window compare once on each side.

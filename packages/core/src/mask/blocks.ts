@@ -15,6 +15,7 @@ export interface BlocksOptions {
 export const blocksMask = defineMask<'layout', BlocksOptions>({
   name: 'blocks',
   comparesPositions: true,
+  ofSequences: () => true,
   check({ operands: { layout }, options: { size } }, { heads, seq, kvSeq }) {
     if (layout.dims.length !== 3)
       throw mismatch('a block layout does not have 3 axes', '[1 or heads, query blocks, key blocks]', printType(layout));

@@ -6,6 +6,7 @@ import { defineMask } from './mask';
 export const causalFromTopLeftMask = defineMask({
   name: 'causalFromTopLeft',
   comparesPositions: true,
+  ofSequences: () => true,
   allows: (_, { from, to }) => to.position <= from.index,
   tensor: (_, at) => at.graph.ops.lessOrEqual(at.keyPositions(), at.queryIndices()),
   features: () => ({ causalFromTopLeft: true as const }),

@@ -6,6 +6,7 @@ import { band } from './window';
 export const causalMask = defineMask({
   name: 'causal',
   comparesPositions: true,
+  ofSequences: () => true,
   allows: (_, { from, to }) => to.position <= from.position,
   tensor: (_, at) => band(at, undefined, 0),
   features: () => ({ right: 0 }),

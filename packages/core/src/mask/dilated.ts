@@ -11,6 +11,7 @@ export interface DilatedOptions {
 export const dilatedMask = defineMask<never, DilatedOptions>({
   name: 'dilated',
   comparesPositions: true,
+  ofSequences: () => true,
   measuresDistance: true,
   allows: ({ options: { step } }, { from, to }) => (from.position - to.position) % step === 0,
   tensor({ options: { step } }, at) {

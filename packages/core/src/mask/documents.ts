@@ -5,7 +5,7 @@ import { type GraphBuilder, mismatch, type Value } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { expectType } from './check';
 import { defineMask, type Mask, type MaskFrame, type MaskPositioning, type MaskPositions, type QueryPlace } from './mask';
-import { keyRow, lazy, place, placesUpTo, queryColumn } from './places';
+import { allRows, keyRow, lazy, place, placesUpTo, queryColumn } from './places';
 
 type Data = 'offsets' | 'keyOffsets' | 'keyLengths';
 /** Without `keyLengths`, a sequence has all keys up to the next one. */
@@ -25,9 +25,9 @@ export const documentsMask = defineMask<Data>({
       throw mismatch('packed sequences cannot have a queryOffset', 'keyOffsets that include the cached positions', 'queryOffset');
   },
   allows: (_, { from, to }) => from.sequence === to.sequence,
-  tensor({ operands }, { graph, seq, kvSeq }) {
-    const [queries, keys] = [sequenceOf(graph, operands.offsets, seq), sequenceOfKeys(graph, operands, kvSeq)];
-    return graph.ops.equal(queryColumn(queries, seq), keyRow(ofNone(keys), kvSeq));
+  tensor({ operands }, { graph, allQueries, kvSeq, ofRows }) {
+    const queries = ofRows(queryColumn(sequenceOf(graph, operands.offsets, allQueries), allQueries), 2);
+    return graph.ops.equal(queries, keyRow(ofNone(sequenceOfKeys(graph, operands, kvSeq)), kvSeq));
   },
   // No kernel skips keys between sequences.
   features<V>({ operands: { offsets, keyOffsets, keyLengths } }: Mask<V, Data>) {
@@ -118,6 +118,7 @@ function packedPlaces(operands: Packed<Value>, frame: MaskFrame): MaskPositions 
   const ofKeys = (data: Value): Value => gather(place(data), keySequences(), 0);
   return {
     ...frame,
+    ...allRows(frame),
     querySequences,
     keySequences,
     keyRows,

@@ -18,6 +18,7 @@ export interface GlobalOptions {
 export const globalMask = defineMask<Flags, GlobalOptions>({
   name: 'global',
   comparesPositions: true,
+  ofSequences: ({ operands: { queries, keys } }) => queries === undefined && keys === undefined,
   check({ operands: { queries, keys } }, { batch, seq, kvSeq }) {
     if (queries) expectType('global queries', queries, 'bool', [batch, seq]);
     if (keys) expectType('global keys', keys, 'bool', [batch, kvSeq]);
@@ -34,7 +35,7 @@ export const globalMask = defineMask<Flags, GlobalOptions>({
     // More queries than keys start before position 0.
     const exist = (): Truth => (at.ownKeyExists ? true : greaterOrEqual(at.queryPositions(), 0));
     const flagged: Truth[] = [
-      queries ? reshape(queries, [queries.dims[0]!, 1, queries.dims[1]!, 1]) : false,
+      queries ? at.ofRows(reshape(queries, [queries.dims[0]!, 1, queries.dims[1]!, 1]), 2) : false,
       keys ? reshape(keys, [keys.dims[0]!, 1, 1, keys.dims[1]!]) : false,
     ];
     return [both(first(at.queryPositions), count === 0 || exist()), first(at.keyPositions), ...flagged].reduce(either);

@@ -23,6 +23,7 @@ export { keyLengths } from './lengths';
 export {
   comparesPositions,
   defineMask,
+  isOfSequences,
   type Mask,
   MaskClass,
   type MaskDefinition,

@@ -17,6 +17,7 @@ export interface KeyStartsOptions {
 export const keyStartsMask = defineMask<'keys', KeyStartsOptions>({
   name: 'keyStarts',
   comparesPositions: false,
+  ofSequences: () => true,
   check: ({ operands: { keys } }, { sequences }) => expectType('key starts mask', keys, 'int64', [sequences]),
   // Prefix tokens exist in graphs only, where their number may be a symbolic size.
   allows: ({ operands: { keys }, options: { prefix = 0 } }, { to }) =>

@@ -7,6 +7,7 @@ import { increasedBy } from './prefix-tokens';
 export const lengthsMask = defineMask<'keys'>({
   name: 'lengths',
   comparesPositions: false,
+  ofSequences: () => true,
   check: ({ operands: { keys } }, { sequences }) => expectType('lengths mask', keys, 'int64', [sequences]),
   allows: ({ operands: { keys } }, { to }) => to.position < keys.data[to.sequence]!,
   tensor: ({ operands: { keys } }, at) => at.graph.ops.less(at.keyPositions(), at.ofKeys(keys)),

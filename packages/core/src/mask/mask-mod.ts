@@ -1,7 +1,7 @@
 // A mask as a function from the place of a query and a key to a condition.
 import type { Alignment } from '../expression/emit';
 import type { Condition, Table, Term } from '../expression/term';
-import { traceCondition } from '../expression/trace';
+import { flattened, traceCondition } from '../expression/trace';
 import { expressionOf } from './expression';
 import type { Mask } from './mask';
 import { recognize } from './recognize';
@@ -35,5 +35,5 @@ export type MaskFunction<V = never> = (b: Term, h: Term, q: Term, k: Term) => Co
 export function maskMod<V extends Table = never>(f: MaskFunction<V>, { align }: Alignment = {}): Mask<V> {
   const counted: Alignment = align ? { align } : {};
   const condition = traceCondition<V>('maskMod', ['b', 'h', 'q', 'k'], (b, h, q, k) => f(b!, h!, q!, k!));
-  return recognize(condition, { ...counted, leaf: (part) => expressionOf(part, counted) });
+  return recognize(flattened('maskMod', condition), { ...counted, leaf: (part) => expressionOf(part, counted) });
 }

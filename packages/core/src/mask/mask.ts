@@ -73,8 +73,12 @@ export interface MaskFrame {
   readonly queryOffset?: Value | undefined;
 }
 
-/** Positions of queries and keys, int32. */
+/** Positions of queries and keys, int32. `seq` is the number of queries that the tensor is for: all of the call, or a chunk of them. */
 export interface MaskPositions extends MaskFrame {
+  /** The number of queries of the whole call. */
+  readonly allQueries: Dim;
+  /** Data with an entry for each query of the call, for the queries that the tensor is for: itself, or the entries of a chunk. */
+  ofRows(perQuery: Value, axis: number): Value;
   /** The indices of keys: 0, 1, …; [1, 1, 1, kv_seq]. */
   keyRows(): Value;
   /** The index of the key at the position of each query; [1 or batch, 1, seq, 1]. */
@@ -157,6 +161,8 @@ export interface MaskDefinition<D extends string = string, O extends object = ob
   readonly measuresDistance?: true | ((mask: Mask<unknown, D, O>) => boolean);
   /** True if padding may be between real tokens, so that positions of the batch are farther apart than those of the sequence. */
   mayHaveGaps?(mask: Mask<unknown, D, O>): boolean;
+  /** True if it is the same mask for packed and for padded sequences: it depends on positions and on data of each sequence, but not on rows of the batch. */
+  ofSequences?(mask: Mask<unknown, D, O>): boolean;
   /** It allows what all of its parts allow; with no parts, everything. */
   readonly conjunctive?: true;
   /** Throws a `mismatch` if dtypes or dims of its data do not fit. */
@@ -288,6 +294,10 @@ export const measuresDistance = (mask: Mask<unknown>): boolean =>
 
 const holds = (property: boolean | ((mask: Mask<unknown>) => boolean), mask: Mask<unknown>): boolean =>
   typeof property === 'boolean' ? property : property(mask);
+
+/** True when the mask is the same for packed and for padded sequences; see {@link MaskDefinition}. */
+export const isOfSequences = (mask: Mask<unknown>): boolean =>
+  masksIn(mask).every((m) => m.class.definition.ofSequences?.(m) ?? false);
 
 /** True when padding may be between the real tokens of a sequence: after its prefix tokens. */
 export const mayHaveGaps = (mask: Mask<unknown>): boolean =>

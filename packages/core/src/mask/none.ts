@@ -6,6 +6,7 @@ export const noneMask = defineMask({
   name: 'none',
   conjunctive: true,
   comparesPositions: false,
+  ofSequences: () => true,
   allows: () => true,
   tensor: () => true,
   features: () => ({}),

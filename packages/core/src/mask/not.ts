@@ -6,6 +6,7 @@ import { negated } from './truth';
 export const notMask = defineMask({
   name: 'not',
   comparesPositions: false,
+  ofSequences: () => true,
   allows: ({ parts: [part] }, pair) => !part!.class.definition.allows(part!, pair),
   tensor: ({ parts: [part] }, at) => negated(part!.class.definition.tensor(part!, at)),
   print: ({ parts: [part] }) => `not (${printMask(part!)})`,

@@ -8,6 +8,7 @@ import { either } from './truth';
 export const orMask = defineMask({
   name: 'or',
   comparesPositions: false,
+  ofSequences: () => true,
   allows: ({ parts }, pair) => parts.some((part) => part.class.definition.allows(part, pair)),
   tensor: ({ parts }, at) => parts.map((part) => part.class.definition.tensor(part, at)).reduce(either),
   withPrefixTokens: ({ parts }) => or(...parts),

@@ -34,14 +34,43 @@ export function placesOf(mask: Mask<Value>, frame: MaskFrame): MaskPositions {
   return placing?.class.definition.placing?.tensors(placing, frame) ?? plainPlaces(frame);
 }
 
-/** The same mask in the classes that it equals at these sizes and that most kernels support. */
-export function atSizes<V extends TensorType>(mask: Mask<V>, sizes: Omit<MaskSizes, 'sequences' | 'packed'>): Mask<V> {
+/** For positions of all queries of a call. */
+export const allRows = ({ seq }: MaskFrame): Pick<MaskPositions, 'allQueries' | 'ofRows'> => ({
+  allQueries: seq,
+  ofRows: (x) => x,
+});
+
+/** The positions of some queries of a call, given by their indices: int64 or int32 [rows]. */
+export function ofChunk(at: MaskPositions, indices: Value): MaskPositions {
+  const { gather } = at.graph.ops;
+  const ofRows = (x: Value, axis: number): Value => (x.dims[axis] === 1 ? x : gather(x, indices, axis));
+  const rows = (of: () => Value) => lazy(() => ofRows(of(), 2));
+  return {
+    ...at,
+    seq: indices.dims[0]!,
+    ofRows,
+    queryRows: rows(at.queryRows),
+    queryPositions: rows(at.queryPositions),
+    queryIndices: rows(at.queryIndices),
+    querySequences: rows(at.querySequences),
+    ofQueries: (perSequence) => ofRows(at.ofQueries(perSequence), 2),
+    aligned: false,
+  };
+}
+
+/** What a mask tells about the sizes of an attention. */
+export function knownSizes(mask: Mask<TensorType>, sizes: Omit<MaskSizes, 'sequences' | 'packed'>): KnownSizes {
   const { batch, seq, kvSeq, queryOffset } = sizes;
   const placed = placingMask(mask);
   const placing = placed?.class.definition.placing;
   const startsTogether = queryOffset === undefined && (placed && placing ? placing.startsTogether(placed) : seq === kvSeq);
   const sequences = placed && placing ? placing.sequences(placed) : batch;
-  const known: KnownSizes = { ...sizes, sequences, packed: placed !== undefined, startsTogether };
+  return { ...sizes, sequences, packed: placed !== undefined, startsTogether };
+}
+
+/** The same mask in the classes that it equals at these sizes and that most kernels support. */
+export function atSizes<V extends TensorType>(mask: Mask<V>, sizes: Omit<MaskSizes, 'sequences' | 'packed'>): Mask<V> {
+  const known = knownSizes(mask, sizes);
   const simpler = (part: Mask<V>): Mask<V> =>
     part.class.definition.atSizes?.(part, known) ?? { ...part, parts: part.parts.map(simpler) };
   return simpler(mask);
@@ -61,6 +90,7 @@ function plainPlaces(frame: MaskFrame): MaskPositions {
   const sequences = lazy(() => reshape(placesUpTo(graph, batch), [batch, 1, 1, 1]));
   return {
     ...frame,
+    ...allRows(frame),
     keyRows,
     queryRows,
     querySequences: sequences,

@@ -1,7 +1,7 @@
 // Masks in plain loops: the reference for mask tensors and kernels.
 import { internal } from '../error';
 import type { NDArray } from '../tensor/tensor';
-import { type Mask, masksIn, type Place, type QueryPlace } from './mask';
+import { type Mask, masksIn, type Pair, type Place, type QueryPlace } from './mask';
 import { placingMask } from './places';
 
 /** The sizes of one attention call. */
@@ -18,6 +18,19 @@ export type MayAttend = (b: number, h: number, i: number, j: number) => boolean;
  * without `queryOffset` queries and keys are aligned at their ends. A documents mask counts positions within its sequences instead.
  */
 export function mayAttend(mask: Mask<NDArray>, sizes: AttendSizes, queryOffset?: NDArray): MayAttend {
+  const pairOf = pairsOf(mask, sizes, queryOffset);
+  return (b, h, i, j) => {
+    const pair = pairOf(b, h, i, j);
+    return pair !== undefined && mask.class.definition.allows(mask, pair);
+  };
+}
+
+/** Query `i` and key `j` with their places; undefined where one of them does not exist. */
+export function pairsOf(
+  mask: Mask<NDArray>,
+  sizes: AttendSizes,
+  queryOffset?: NDArray,
+): (b: number, h: number, i: number, j: number) => Pair | undefined {
   const placing = placingMask(mask);
   if (masksIn(mask).filter((m) => m.class.definition.placing).length > (placing ? 1 : 0))
     throw internal('two masks of one attention say where positions start');
@@ -27,9 +40,8 @@ export function mayAttend(mask: Mask<NDArray>, sizes: AttendSizes, queryOffset?:
     placed ? placed.query(i) : { sequence: b, position: i + (queryOffset ? queryOffset.data[b]! : kvSeq - seq), index: i };
   const key = (b: number, j: number): Place | undefined => (placed ? placed.key(j) : { sequence: b, position: j });
   return (b, h, i, j) => {
-    if (queryOffset && j >= queryOffset.data[b]! + seq) return false;
+    if (queryOffset && j >= queryOffset.data[b]! + seq) return undefined;
     const [from, to] = [query(b, i), key(b, j)];
-    if (!from || !to) return false;
-    return mask.class.definition.allows(mask, { batch: b, head: h, query: i, key: j, from, to });
+    return from && to && { batch: b, head: h, query: i, key: j, from, to };
   };
 }

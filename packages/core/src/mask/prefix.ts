@@ -17,6 +17,7 @@ export interface PrefixOptions {
 export const prefixMask = defineMask<'lengths', PrefixOptions>({
   name: 'prefix',
   comparesPositions: true,
+  ofSequences: () => true,
   check({ operands: { lengths } }, { sequences }) {
     if (lengths) expectType('prefix lengths', lengths, 'int64', [sequences]);
   },

@@ -2,20 +2,22 @@
 import type { Value } from '../ir/graph';
 import { impliedBy } from './features';
 import type { Mask, MaskFrame, Truth } from './mask';
-import { column, placeOf, placesOf } from './places';
+import { column, ofChunk, placeOf, placesOf } from './places';
 import { both } from './truth';
 
 /**
  * The mask as bool that broadcasts to [batch, heads, seq, kv_seq], true where attention is allowed; undefined when it is allowed
  * everywhere. Axes along which the mask is the same have size 1.
  *
- * Shapes   as the frame says → bool [batch or 1, heads or 1, seq or 1, kv_seq or 1]
+ * Shapes   as the frame says → bool [batch or 1, heads or 1, seq or 1, kv_seq or 1]; with the indices of some queries, int64 or int32 [rows],
+ *          [batch or 1, heads or 1, rows or 1, kv_seq or 1]
  * Throws   ShapeError when a size cannot be read from the graph's inputs
  * Lowers   everywhere: Range, Less, LessOrEqual, And
  */
-export function maskTensor(mask: Mask<Value>, frame: MaskFrame): Value | undefined {
+export function maskTensor(mask: Mask<Value>, frame: MaskFrame, chunk?: Value): Value | undefined {
   const { add, fill, less } = frame.graph.ops;
-  const at = placesOf(mask, frame);
+  const all = placesOf(mask, frame);
+  const at = chunk ? ofChunk(all, chunk) : all;
   // Keys up to the query's own position always exist.
   const exists: Truth =
     frame.queryOffset && !((impliedBy(mask).right ?? 1) <= 0)

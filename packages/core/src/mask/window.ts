@@ -35,6 +35,7 @@ const holdsQuery = ({ left = 0, right = 0 }: WindowBounds): boolean => left >= 0
 export const windowMask = defineMask<never, WindowBounds>({
   name: 'window',
   comparesPositions: true,
+  ofSequences: () => true,
   measuresDistance: true,
   allows({ options: { left = Number.POSITIVE_INFINITY, right = Number.POSITIVE_INFINITY } }, { from, to }) {
     const ahead = to.position - from.position;

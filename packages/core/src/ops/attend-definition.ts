@@ -1,28 +1,46 @@
 // The definition of Attend in smaller ops, in parts that the definitions of other attentions share.
 import { type Dim, divDims, mulDims } from '../dim/dim';
 import type { Value, Vocabulary } from '../ir/graph';
+import type { MaskFrame } from '../mask/mask';
 import { maskTensor, queryHasKey } from '../mask/tensor';
 import type { DType } from '../tensor/tensor';
 import { type AttendAttrs, type AttendParts, scaleOf } from './attend-parts';
 
+/** Functions of the scores [batch, heads, seq, kv_seq], before the mask, and of the weights, before dropout. */
+interface Modifications {
+  readonly scores?: (scores: Value, frame: MaskFrame) => Value;
+  readonly weights?: (weights: Value, frame: MaskFrame) => Value;
+}
+
 /** The results of Attend. The mask becomes a tensor only where necessary, and k and v are never repeated for grouped heads. */
-export function decomposeAttend(parts: AttendParts<Value>, attrs: AttendAttrs, ops: Vocabulary): readonly Value[] {
+export function decomposeAttend(
+  parts: AttendParts<Value>,
+  attrs: Omit<AttendAttrs, 'mask' | 'slots'>,
+  ops: Vocabulary,
+  by: Modifications = {},
+): readonly Value[] {
   const { q, k, v, queryOffset, bias, sinks, noise } = parts;
   const frame = { graph: q.graph, batch: q.dims[0]!, heads: q.dims[1]!, seq: q.dims[2]!, kvSeq: k.dims[2]!, queryOffset };
   const keep = maskTensor(parts.mask, frame);
   const scores = scaledScores(grouped(q, k, ops), k, scaleOf(k, attrs.scale), attrs.softcap, ops);
-  const perHead = keep || bias || sinks || noise ? headwise(scores, q, ops) : scores;
+  const perHead = keep || bias || sinks || noise || by.scores || by.weights ? headwise(scores, q, ops) : scores;
   const biased = bias ? ops.add(perHead, ops.cast(bias, perHead.dtype)) : perHead;
+  const changed = by.scores?.(biased, frame) ?? biased;
   // A sink gets all weight if there is no key.
   const some = !keep || sinks ? true : queryHasKey(parts.mask, frame, keep);
-  const masked = keep ? maskScores(biased, keep, some, ops) : biased;
-  const weights = sinks ? softmaxWithSinks(masked, ops.reshape(sinks, [sinks.dims[0]!, 1, 1]), ops) : ops.softmax(masked, -1);
+  const masked = keep ? maskScores(changed, keep, some, ops) : changed;
+  const shares = sinks ? softmaxWithSinks(masked, ops.reshape(sinks, [sinks.dims[0]!, 1, 1]), ops) : ops.softmax(masked, -1);
+  const weights = by.weights ? hideWeights(by.weights(shares, frame), keep, ops) : shares;
   const kept = noise ? dropped(weights, noise, attrs.dropout ?? 0, ops) : weights;
   const y = weightedRows(kept, v, q, ops);
   const shown = (x: Value): Value => (some === true ? x : ops.where(some, x, 0));
   if (!attrs.weights) return [shown(y)];
   return [shown(y), ops.cast(shown(headwise(weights, q, ops)), q.dtype)];
 }
+
+// A hidden key keeps a weight of 0.
+const hideWeights = (weights: Value, keep: Value | undefined, { where }: Vocabulary): Value =>
+  keep ? where(keep, weights, 0) : weights;
 
 /** The dtype of scores and softmax for operands of a dtype. */
 export const wide = (dtype: DType): DType => (dtype === 'float64' ? dtype : 'float32');

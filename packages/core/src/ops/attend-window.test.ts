@@ -30,10 +30,10 @@ const calls: fc.Arbitrary<Call> = fc.record({
   batch: fc.integer({ min: 1, max: 2 }),
   kvHeads: fc.integer({ min: 1, max: 2 }),
   group: fc.integer({ min: 1, max: 2 }),
-  seq: fc.integer({ min: 1, max: 71 }),
+  seq: fc.integer({ min: 1, max: 139 }),
   past: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 40 })),
-  left: fc.integer({ min: 0, max: 19 }),
-  right: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 19 })),
+  left: fc.oneof(fc.integer({ min: 0, max: 19 }), fc.integer({ min: 20, max: 80 })),
+  right: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 19 }), fc.integer({ min: 20, max: 80 })),
   symbolic: fc.boolean(),
   data: fc.constantFrom('nothing', 'lengths', 'keys', 'documents'),
   sinks: fc.boolean(),
@@ -95,20 +95,22 @@ function dataMask(
 }
 
 test('blocks agree with attention without blocks', () => {
-  fc.assert(fc.property(calls, check), { numRuns: 150 });
+  fc.assert(fc.property(calls, check), { numRuns: 100 });
 });
 
 test.each([
-  ['a whole number of blocks', 48],
-  ['one query more', 49],
-  ['one query less', 47],
+  ['a whole number of blocks', 96],
+  ['one query more', 97],
+  ['one query less', 95],
   ['less than a block', 5],
 ])('%s', (_, seq) => {
   for (const [left, right] of [
     [8, 8],
     [15, 1],
-    [16, 0],
-    [0, 16],
+    [32, 0],
+    [0, 32],
+    [33, 0],
+    [70, 80],
     [0, 0],
     [1, 1],
   ] as const)
@@ -135,11 +137,11 @@ test('memory grows with the window, not with the keys', () => {
     g.output('y', attendBlockwise(q, k, v, { mask: slidingWindow({ left, right: 0 }) }));
     return Math.max(...g.finish().nodes.flatMap((n) => n.outputs.map((o) => (o.dims as number[]).reduce((a, b) => a * b, 1))));
   };
-  expect(largest(4096, 64)).toBe(4096 * 2 * 64);
-  expect(largest(8192, 64)).toBe(2 * largest(4096, 64));
-  expect(largest(4096, 128)).toBe(2 * largest(4096, 64));
-  expect(blockSizeOf(2, 2)).toBe(16);
-  expect(largest(4096, 4)).toBe(4096 * 2 * 16);
+  expect(largest(4096, 256)).toBe(4096 * (256 + 64));
+  expect(largest(8192, 256)).toBe(2 * largest(4096, 256));
+  expect(largest(4096, 512)).toBe(2 * largest(4096, 256));
+  expect(blockSizeOf(2, 2)).toEqual({ queries: 32, keys: 64 });
+  expect(largest(4096, 4)).toBe(4096 * 64);
 });
 
 describe('what blocks cannot express', () => {

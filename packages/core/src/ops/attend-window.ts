@@ -21,8 +21,9 @@ export interface BlockwiseOptions {
   readonly sinks?: Value | undefined;
 }
 
-/** Shorter blocks are not faster. */
-const shortestBlock = 16;
+/** Shorter blocks are not faster, nor are more keys' blocks than these in a window. */
+const shortestBlock = 32;
+const blocksInWindow = 4;
 
 const own = defineReasons({
   unbounded: ({ mask }: { readonly mask: string }) => `the mask is not a window bounded on both sides: ${mask}`,
@@ -58,11 +59,25 @@ export function readBlockwise<V>({
   return { ...reading, left, right };
 }
 
-/** Queries in a block for a window; each block attends to the keys of two blocks. */
-export const blockSizeOf = (left: number, right: number): number => Math.max(left + right, shortestBlock);
+/** The size of blocks for a window, in positions. */
+export interface BlockSize {
+  /** Queries in a block. */
+  readonly queries: number;
+  /** Keys that they attend to: the blocks of keys in which their windows are. */
+  readonly keys: number;
+}
+
+/** The size of blocks for a window: a quarter of it, at least 32 queries. */
+export function blockSizeOf(left: number, right: number): BlockSize {
+  const queries = Math.max(Math.ceil((left + right) / blocksInWindow), shortestBlock);
+  return { queries, keys: queries * (1 + Math.ceil((left + right) / queries)) };
+}
 
 /**
- * Attend with a window, computed in blocks of `max(left + right, 16)` queries, each over two blocks of keys.
+ * Attend with a window, computed in blocks of `max(⌈(left + right) / 4⌉, 32)` queries, each over the blocks of keys that their windows reach.
+ *
+ * What depends only on the window is computed from a size that is known at run time, where there is one: a runtime would otherwise
+ * compute it when it opens the model, and keep it, however few positions there are.
  *
  * Shapes   as Attend; kv_seq at least seq; the last query is at the position of the last key
  * Cost     time and memory O(seq · (left + right)), for any number of keys
@@ -79,7 +94,7 @@ export function attendBlockwise(q: Value, k: Value, v: Value, { mask, scale, sof
     return reading;
   });
   const blocks = blocking(q, k, left, right);
-  const { count, block } = blocks;
+  const { count, block, width: reached } = blocks;
   const [batch, heads] = q.dims as [Dim, Dim];
   const kvHeads = k.dims[1]!;
   const group = divDims(heads, kvHeads);
@@ -96,7 +111,7 @@ export function attendBlockwise(q: Value, k: Value, v: Value, { mask, scale, sof
   const keep = conditions.reduce((a, b) => logicalAnd(a, b));
 
   // [batch, kv_heads, blocks, group, query, key]
-  const separate = reshape(scores, [batch, kvHeads, count, group, block, 2 * block]);
+  const separate = reshape(scores, [batch, kvHeads, count, group, block, reached]);
   // Without masks of data, a query attends to itself; so does the padding of the last block, unless the window ends before its own position.
   const data = lengths ?? keyPadding ?? documents;
   const some = sinks || (!data && right === 0) ? true : rowHasKey(keep);
@@ -110,13 +125,13 @@ export function attendBlockwise(q: Value, k: Value, v: Value, { mask, scale, sof
   return slice(rows, { axes: [2], starts: [0], ends: [q.dims[2]!] });
 }
 
-/** Queries and keys in blocks: block n of the queries attends to blocks n and n + 1 of the keys, which begin `left` positions before it. */
+/** Queries and keys in blocks: block n of the queries attends to the keys of blocks n, n + 1, …, which begin `left` positions before it. */
 function blocking(q: Value, k: Value, left: number, right: number) {
   const { graph } = q;
   const { add, equal, greater, greaterOrEqual, less, lessOrEqual, logicalAnd, mul, pad, reshape, slice, sub, where, windows } =
     graph.ops;
   const [seq, kvSeq] = [q.dims[2]!, k.dims[2]!];
-  const block = blockSizeOf(left, right);
+  const { queries: block, keys: width } = blockSizeOf(left, right);
   const count = ceilDivDims(seq, block);
   const before = subDims(kvSeq, seq);
   const ofQueries = (x: Value, axis: number): Value => {
@@ -124,16 +139,18 @@ function blocking(q: Value, k: Value, left: number, right: number) {
     return reshape(whole, x.dims.toSpliced(axis, 1, count, block));
   };
   const ofKeys = (x: Value, axis: number, outside = 0): Value => {
-    const after = subDims(mulDims(addDims(count, 1), block), addDims(seq, left));
+    const after = subDims(addDims(mulDims(subDims(count, 1), block), width), addDims(seq, left));
     const whole = pad(x, { axes: [axis], before: [left], after: [after] }, outside);
     const used = slice(whole, { axes: [axis], starts: [before], ends: [whole.dims[axis]!] });
-    return windows(used, axis, 2 * block, block);
+    return windows(used, axis, width, block);
   };
-  const upTo = (n: Dim): Value => placesUpTo(graph, n);
+  // A part of the positions of the sequence instead of a constant.
+  const upTo = (n: number): Value =>
+    slice(placesUpTo(graph, addDims(mulDims(count, block), width)), { axes: [0], starts: [0], ends: [n] });
   // The index of the key for each block and each position in it.
   const rows = (): Value => {
-    const first = mul(reshape(upTo(count), [count, 1]), block);
-    const within = sub(reshape(upTo(2 * block), [1, 2 * block]), left);
+    const first = mul(reshape(placesUpTo(graph, count), [count, 1]), block);
+    const within = sub(reshape(upTo(width), [1, width]), left);
     const row = add(first, within);
     return before === 0 ? row : add(row, placeOf(graph, before));
   };
@@ -145,13 +162,14 @@ function blocking(q: Value, k: Value, left: number, right: number) {
   return {
     block,
     count,
+    width,
     ofQueries,
     ofKeys,
     rows,
     perKey,
     /** [query, key], the same in every block. */
     band(): Value {
-      const [query, key] = [reshape(upTo(block), [block, 1]), reshape(upTo(2 * block), [1, 2 * block])];
+      const [query, key] = [reshape(upTo(block), [block, 1]), reshape(upTo(width), [1, width])];
       return logicalAnd(greaterOrEqual(key, query), lessOrEqual(key, add(query, left + right)));
     },
     /** Marks existing keys; keys that no query's window reaches need no check. */
@@ -163,7 +181,7 @@ function blocking(q: Value, k: Value, left: number, right: number) {
     sameSequence(offsets: Value): Value {
       const sequence = sequenceOf(graph, offsets, seq);
       const own = reshape(ofQueries(sequence, 0), [count, 1, block, 1]);
-      const theirs = reshape(ofKeys(where(greater(sequence, 0), sequence, -1), 0, -1), [count, 1, 1, 2 * block]);
+      const theirs = reshape(ofKeys(where(greater(sequence, 0), sequence, -1), 0, -1), [count, 1, 1, width]);
       return equal(own, theirs);
     },
   };

@@ -1,10 +1,12 @@
 // Sample applications of Attend: every kind of mask, every operand, every layout.
 import type { Dim } from '../dim/dim';
+import { lookup, lookupFlag } from '../expression/term';
 import type { GraphBuilder, Value } from '../ir/graph';
 import { and, causal, dense, documents, keyLengths, keyPadding, type Mask, none, not, or, slidingWindow } from '../mask/index';
 import type { CaseInput, OpCase } from '../testing/op-suite';
 import { type AttendOpOptions, attendOp } from './attend';
 import { attendBlockwise } from './attend-window';
+import { scoreMod, weightMod } from './score-mod';
 
 interface Sample {
   readonly batch?: Dim;
@@ -51,9 +53,51 @@ const bool = (dims: readonly Dim[]): CaseInput => ({ dtype: 'bool', dims });
 const float = (dims: readonly Dim[]): CaseInput => ({ dtype: 'float32', dims });
 const masked = (mask: Mask<Value>) => (): AttendOpOptions => ({ mask });
 
+const lowest = Number.NEGATIVE_INFINITY;
 const packed = { batch: 1, seq: 'tokens', kvSeq: 'tokens', sizes: { tokens: 11 } };
 const offsets = int64(['sequences + 1'], [0, 3, 3, 10]);
 const keyOffsets = int64(['sequences + 1'], [0, 2, 4, 12]);
+
+const modified: readonly OpCase[] = [
+  sample('scores squared with a factor for each head', {
+    kvSeq: 'kv',
+    more: [float([3])],
+    options: (factor) => ({ mask: causal, scoreMod: scoreMod((s, _b, h) => s.mul(s).mul(lookup(factor!, h))) }),
+  }),
+  sample('a function of scores, hidden and biased by tables, counted from the top left, grouped', {
+    heads: 6,
+    kvHeads: 3,
+    kvSeq: 'kv',
+    more: [bool(['batch', 'kv']), float([6, 5])],
+    options: (keep, bias) => ({
+      mask: none,
+      scoreMod: scoreMod(
+        (s, b, h, q, k) =>
+          lookupFlag(keep!, b, k).select(
+            s
+              .add(lookup(bias!, h, k.sub(q).add(2)))
+              .tanh()
+              .mul(s),
+            lowest,
+          ),
+        { align: 'topLeft' },
+      ),
+    }),
+  }),
+  sample('a function of weights, packed', {
+    ...packed,
+    more: [offsets, float(['sequences'])],
+    options: (at, factor) => ({
+      mask: and(documents(at!), causal),
+      weightMod: weightMod((w, b, _h, q, k) =>
+        q
+          .sub(k)
+          .lt(2)
+          .select(w.mul(lookup(factor!, b)), w.mul(w)),
+      ),
+    }),
+  }),
+];
 
 const masks: readonly OpCase[] = [
   sample('plain', { options: masked(none) }),
@@ -232,4 +276,4 @@ const windows: readonly OpCase[] = [
   }),
 ];
 
-export const cases: readonly OpCase[] = [...masks, ...operands, ...windows];
+export const cases: readonly OpCase[] = [...masks, ...operands, ...modified, ...windows];

@@ -9,9 +9,13 @@ import { type Mask, mapMask } from '../mask/mask';
 import { atSizes } from '../mask/places';
 import { decomposeAttend } from './attend-definition';
 import { attendFlops } from './attend-flops';
+import type { AttendOpOptions } from './attend-options';
 import { type AttendAttrs, attendParts, checkParts, scaleOf } from './attend-parts';
 import { evaluateAttend } from './attend-reference';
 import { greater, where } from './comparison';
+import { mapModifiers } from './modifiers';
+
+export type { AttendOpOptions } from './attend-options';
 
 /** The high-level op behind {@link attendOp}. */
 export const Attend = defineOp<AttendAttrs>({
@@ -45,30 +49,14 @@ export const Attend = defineOp<AttendAttrs>({
   evaluate: (operands, attrs) => evaluateAttend(attendParts(operands, attrs), attrs),
 });
 
-/** Options of {@link attendOp}. */
-export interface AttendOpOptions {
-  readonly mask: Mask<Value>;
-  /** int64 [batch]: keys before query 0 (query offset); only the first `queryOffset + seq` keys exist. Absent: `kv_seq − seq`. */
-  readonly queryOffset?: Value;
-  /** [1 or batch, 1 or heads, seq, kv_seq], added to the scores. Finite: express −∞ by the mask, see {@link fromAdditive}. */
-  readonly bias?: Value;
-  /** One more logit [heads] in each softmax, whose share of the weights has no value (attention sink). */
-  readonly sinks?: Value;
-  /** Default 1 / √head_dim. */
-  readonly scale?: number;
-  /** Scores become `softcap · tanh(score / softcap)` before bias and mask. */
-  readonly softcap?: number;
-  /** Weights are kept, and divided by `1 − probability`, where the uniform noise float32 [batch, heads, seq, kv_seq] is `>= probability`. */
-  readonly dropout?: { readonly probability: number; readonly noise: Value };
-}
-
 /**
  * Softmax attention with its mask as data.
  *
  *     y = softmax(mask(softcap(scale · q kᵀ) + bias)) v
  *
  * Query `i` is at position `queryOffset + i`, key `j` at `j`; under a documents mask both are counted within their sequence, aligned at
- * the ends. The result of a query that may attend to no key (fully masked row) is 0.
+ * the ends. The result of a query that may attend to no key (fully masked row) is 0. Under a window it is computed in blocks of primitives on
+ * every target where that costs less than its kernels.
  *
  * A masked key stays masked for any scores and bias below half of the largest float32; above that, a causal mask of a kernel's own,
  * which adds a finite number instead of −∞, can be outweighed. k and v must be finite, also at
@@ -114,16 +102,22 @@ export function attendWithWeights(q: Value, k: Value, v: Value, options: AttendO
   return { y, weights };
 }
 
-function emit(q: Value, k: Value, v: Value, options: AttendOpOptions, weights?: true): readonly Value[] {
-  const { queryOffset, bias, sinks, scale, softcap, dropout } = options;
+function emit(q: Value, k: Value, v: Value, given: AttendOpOptions, weights?: true): readonly Value[] {
+  const scored = given.scoreMod?.resolve(q, k, given);
+  const weighted = given.weightMod?.resolve(q);
+  const { queryOffset, bias, sinks, scale, softcap, dropout, mask: own } = scored?.options ?? given;
   const operands: Value[] = [q, k, v];
   const add = (value: Value): number => (operands.includes(value, 3) ? operands.indexOf(value, 3) : operands.push(value) - 1);
   const slots: Record<string, number> = {};
   for (const [name, value] of Object.entries({ queryOffset, bias, sinks, noise: dropout?.noise }))
     if (value) slots[name] = add(value);
   const sizes = { batch: q.dims[0]!, heads: q.dims[1]!, seq: q.dims[2]!, kvSeq: k.dims[2]!, queryOffset };
-  const mask = mapMask(atSizes(options.mask, sizes), add);
-  return apply(Attend, operands, { mask, scale, softcap, dropout: dropout?.probability, slots, ...(weights && { weights }) });
+  const mask = mapMask(atSizes(own, sizes), add);
+  const attrs = { mask, scale, softcap, dropout: dropout?.probability, slots, ...(weights && { weights }) };
+  const rest = scored?.rest ?? weighted;
+  if (!rest) return apply(Attend, operands, attrs);
+  const modifiers = mapModifiers({ ...scored?.rest?.modifiers, ...weighted?.modifiers }, add);
+  return apply(rest.op, operands, { ...attrs, modifiers });
 }
 
 /**

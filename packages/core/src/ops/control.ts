@@ -155,6 +155,8 @@ export function loop(
   };
   const body = root.subgraph('loop', [scalar('int64'), scalar('bool'), ...o.carried], steps, { count: limit, at: gather });
   const n = o.carried.length;
-  const outputs = apply(Loop, [o.trips, o.starts, ...o.carried], { body, carried: n, trips: o.count });
+  // The schema of Loop requires two inputs.
+  const starts = o.starts ?? (n === 0 ? root.number(1, 'bool') : undefined);
+  const outputs = apply(Loop, [o.trips, starts, ...o.carried], { body, carried: n, trips: o.count });
   return { carried: outputs.slice(0, n), scans: outputs.slice(n) };
 }

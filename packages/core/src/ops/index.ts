@@ -11,6 +11,7 @@ export * from './control';
 export * from './conv';
 export * from './einsum';
 export * from './elementwise';
+export * from './flex-attend';
 export * from './fourier';
 export * from './low-rank';
 export * from './matmul';

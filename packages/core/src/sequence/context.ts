@@ -7,6 +7,7 @@ import { documents } from '../mask/documents';
 import { impliedBy } from '../mask/features';
 import { comparesPositions, conjuncts, type Mask, mayHaveGaps, measuresDistance, printMask } from '../mask/mask';
 import { attendOp, attendWithWeights } from '../ops/attend';
+import type { ScoreMod, WeightMod } from '../ops/attend-options';
 import type { KeyPositions, Layout } from './layout';
 import { limitLengths } from './limits';
 import type { State } from './state';
@@ -69,6 +70,10 @@ export interface AttendOptions {
   readonly scale?: number;
   /** c · tanh(score / c) before masking. */
   readonly softcap?: number;
+  /** A function of the scores, after softcap and bias; made by {@link scoreMod}. */
+  readonly scoreMod?: ScoreMod;
+  /** A function of the weights, before dropout; made by {@link weightMod}. */
+  readonly weightMod?: WeightMod;
   /** Attention sink: one more logit [heads] in each softmax, whose share of the weights has no value. */
   readonly sinks?: Value;
   /** Probability of dropping a weight, in training. */
@@ -100,8 +105,9 @@ export function attend(
 ): Value {
   const queryOffset = ctx.keys?.queryOffset;
   limitSizes(q, k, ctx.mask);
-  refuseOrder(ctx, q.graph.where);
-  if (measuresDistance(ctx.mask)) refuseGaps(ctx.mask, q.graph.where);
+  const mods = [o.scoreMod, o.weightMod];
+  refuseOrder(ctx, mods, q.graph.where);
+  if (measuresDistance(ctx.mask) || mods.some((mod) => mod?.measuresDistance)) refuseGaps(ctx.mask, q.graph.where);
   const { dropout: probability = 0, ...rest } = o;
   const g = q.graph.root;
   const noise =
@@ -128,13 +134,18 @@ const weightsTap = 'weights';
 export const attendsToMemory = (ctx: Partial<SequenceContext>): boolean => ctx.queryMask !== undefined;
 
 // Masks that compare positions are not defined between two sequences.
-function refuseOrder(ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceContext>, path: string): void {
-  if (attendsToMemory(ctx) && comparesPositions(ctx.mask))
+function refuseOrder(
+  ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceContext>,
+  mods: readonly (ScoreMod | WeightMod | undefined)[],
+  path: string,
+): void {
+  const byMod = mods.some((mod) => mod?.comparesPositions);
+  if (attendsToMemory(ctx) && (byMod || comparesPositions(ctx.mask)))
     throw new ConfigError({
       path,
       problem: 'positions of queries and of a memory cannot be compared',
       expected: 'only padding masks and dense masks in cross attention',
-      got: printMask(ctx.mask),
+      got: byMod ? 'a function of the position of the query' : printMask(ctx.mask),
       hint: 'Remove causal and window from the mechanism, or pass a dense mask of the pairs that may attend',
     });
 }

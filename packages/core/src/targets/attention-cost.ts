@@ -1,9 +1,15 @@
-// What attention costs on ONNX Runtime's CPU provider, by numbers of queries and keys: measured by scripts/attention-benchmark.ts, whose figures
-// are in docs/benchmarks.md. Relative to primitives for the same attention on [batch, seq, dim], which cost 4; unknown sizes are assumed to be long.
+// What attention costs on ONNX Runtime's CPU provider, by numbers of queries and keys: measured by scripts/attention-benchmark.ts and
+// scripts/window-benchmark.ts, whose figures are in docs/benchmarks.md. Unknown sizes are assumed to be long.
 import type { Dim } from '../dim/dim';
 import { operandOf } from '../ir/define-op';
 import type { Node, Value } from '../ir/graph';
 import { defineReasons, type Reason } from '../lower/reason';
+
+/** The scale of all costs of attention: primitives for all pairs of queries and keys, on [batch, seq, dim]. */
+export const definitionCost = 4;
+
+/** The number of keys under a window; if it is not known, many: what computes only the pairs within the window then costs least. */
+export const keysOrMany = (keys: Dim, window: number): number => (typeof keys === 'number' ? keys : Math.max(16 * window, 4096));
 
 const long = 512;
 const sized = (d: Dim | undefined): number => (typeof d === 'number' ? d : long);
@@ -39,18 +45,14 @@ export function standardCost(node: Node): number {
 
 /** GroupQueryAttention: pairs that a causal mask excludes are skipped, unless sinks, softcap or a bias prevent the tiled path. */
 export function groupQueryCost(node: Node): number {
-  const oneQuery = operandOf(node, 'query')!.dims[1] === 1;
+  const seq = operandOf(node, 'query')!.dims[1]!;
   const sinks = operandOf(node, 'head_sink');
-  const unwindowed = operandOf(node, 'attention_bias') ? 3.8 : sinks || node.attrs.softcap ? 3.2 : oneQuery ? 1.2 : 2;
-  return Math.max(unwindowed, windowCost(node));
-}
-
-// Under a window it still computes the scores of every key. At a window of 64 it takes as long as blocks of primitives (a cost of 10) at 38
-// windows of positions, and 27 times as long at 65,536 positions. A cache that it appends to needs it, whatever its cost.
-function windowCost(node: Node): number {
-  const [window, seq] = [Number(node.attrs.local_window_size ?? -1), operandOf(node, 'query')!.dims[1]!];
-  if (window <= 0 || operandOf(node, 'past_key')) return 0;
-  return typeof seq === 'number' ? (10 * seq) / (38 * window) : 12;
+  if (operandOf(node, 'attention_bias')) return 3.8;
+  if (sinks || node.attrs.softcap) return 3.2;
+  if (seq === 1) return 1.2;
+  // A window does not reduce what it computes. With fewer positions it takes as long as kernels with a mask over all pairs, but needs no mask.
+  const window = Number(node.attrs.local_window_size ?? -1);
+  return window > 0 && keysOrMany(seq, window) < 2048 ? 3 : 2;
 }
 
 /** Refused if keys and values are [batch, heads, seq, head_dim] and would be transposed for a few queries. */

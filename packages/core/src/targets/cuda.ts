@@ -3,22 +3,23 @@
 import type { Node } from '../ir/graph';
 import { defineReasons, type Reason } from '../lower/reason';
 import type { Kernel, Machine, Target } from '../lower/target';
+import { definitionCost, keysOrMany } from './attention-cost';
 import { type AttentionKernelName, attentionKernel, hasCudnn, kernelNotes } from './attention-kernel';
 import { adviseOnCuda } from './cuda-advice';
 import { forecast } from './cuda-forecast';
 import { kernelTables } from './kernels.generated';
 import { defineTarget, rotary } from './table';
 
-// Relative time of an attention, by the kernel that the runtime runs for it.
+// Relative time of an attention, by the kernel that the runtime runs for it. MATH computes all scores, as primitives do.
 const costs: Readonly<Record<AttentionKernelName, number>> = {
-  CUDNN_FLASH_ATTENTION: 1,
-  XQA: 1,
-  FLASH_ATTENTION: 1.2,
-  TRT_FLASH_ATTENTION: 1.4,
-  TRT_FUSED_ATTENTION: 1.4,
-  TRT_CROSS_ATTENTION: 1.4,
-  EFFICIENT_ATTENTION: 2,
-  MATH: 8,
+  CUDNN_FLASH_ATTENTION: 0.5,
+  XQA: 0.5,
+  FLASH_ATTENTION: 0.6,
+  TRT_FLASH_ATTENTION: 0.7,
+  TRT_FUSED_ATTENTION: 0.7,
+  TRT_CROSS_ATTENTION: 0.7,
+  EFFICIENT_ATTENTION: 1,
+  MATH: definitionCost,
   NONE: Number.POSITIVE_INFINITY,
 };
 
@@ -34,8 +35,14 @@ const attention = (besides: number, needs?: (machine: Machine) => true | Reason)
     const choice = attentionKernel(node, machine);
     return choice?.kernel === 'NONE' ? (choice.note ?? own.noKernel()) : (needs?.(machine) ?? true);
   },
-  cost: (node: Node, machine) => costs[attentionKernel(node, machine)!.kernel] + besides,
+  cost: (node: Node, machine) => (costs[attentionKernel(node, machine)!.kernel] + besides) * withinWindow(node),
 });
+
+/** The share of the keys that a kernel with a window of its own reads: its tiles have up to 128 keys. */
+function withinWindow({ attrs, operands: [, k] }: Node): number {
+  const window = Number(attrs.local_window_size ?? -1);
+  return window > 0 ? Math.min(1, (window + 128) / keysOrMany(k!.dims[1]!, window)) : 1;
+}
 const whereCudnnIs = (machine: Machine): true | Reason => hasCudnn(machine) || kernelNotes.needsCudnn();
 
 /** ONNX Runtime on NVIDIA GPUs: `onnxruntime-node` with its CUDA provider. */
@@ -50,9 +57,9 @@ export const cuda: Target = defineTarget({
   special: {
     ...rotary,
     'com.microsoft.MultiHeadAttention': attention(0, whereCudnnIs),
-    Attention: attention(0.05),
+    Attention: attention(0.025),
     // It copies its keys and values to outputs, with or without a cache.
-    'com.microsoft.GroupQueryAttention': attention(0.3),
+    'com.microsoft.GroupQueryAttention': attention(0.15),
     'com.microsoft.PackedMultiHeadAttention': attention(0),
     'com.microsoft.PagedAttention': attention(0),
     // The provider has it up to opset 21; above, the runtime runs it on the CPU.

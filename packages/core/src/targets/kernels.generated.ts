@@ -801,6 +801,7 @@ export const kernelTables = {
       'com.microsoft.MultiHeadAttention': { own: 'float32 float16 bfloat16' },
       'com.microsoft.PackedMultiHeadAttention': { own: 'float32 float16' },
       'com.microsoft.PagedAttention': { own: 'float16 bfloat16' },
+      'com.microsoft.RestorePadding': { own: 'float32 float16' },
       'com.microsoft.QuickGelu': { own: 'float64 float32 float16 bfloat16' },
       'com.microsoft.RotaryEmbedding': { own: 'float32 float16 bfloat16' },
       'com.microsoft.SkipLayerNormalization': { own: 'float32 float16 bfloat16' },

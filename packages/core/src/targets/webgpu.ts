@@ -42,7 +42,8 @@ export const webgpu: Target = defineTarget({
     },
     'com.microsoft.GroupQueryAttention': {
       accepts: ({ attrs }) => !attrs.softcap || reasons.lacks({ feature: 'softcap' }),
-      cost: () => 2,
+      // Other kernels need a tensor over all pairs for a window.
+      cost: ({ attrs }) => (Number(attrs.local_window_size ?? -1) > 0 ? 1.4 : 2),
     },
     // Shaders of two forms of the op have the same cache key, so the second uses the zero point of the first.
     'com.microsoft.GatherBlockQuantized': {

@@ -1,4 +1,5 @@
-// The memory of a graph, computed without running it: the constants in its file, and its largest value at given sizes.
+// The memory of a graph, computed without running it: the constants in its file, what a runtime computes from them when it opens the file, and the
+// largest value at given sizes.
 import { type Dim, evaluateDim, mulDims } from '../dim/dim';
 import { type Graph, madeBy, type Node, subgraphsOf, usedBy, type Value } from '../ir/graph';
 import { If } from '../ops/control';
@@ -9,6 +10,8 @@ import { bytesOf, countOf } from '../tensor/tensor';
 export interface Footprint {
   /** Bytes of all constants together. */
   readonly constants: number;
+  /** Bytes of all values that depend on nothing but constants and weights, in every branch: a runtime computes them when it opens the model. */
+  readonly folded: number;
   /** Elements of the largest value that a node makes, as a size and at the given sizes. */
   readonly largest: { readonly count: Dim; readonly at: number };
 }
@@ -35,7 +38,27 @@ export function footprint(graph: Graph, sizes: Readonly<Record<string, number>>)
     }
   };
   visit(graph);
-  return { constants: [...constants].reduce((n, v) => n + bytesOf(v.dtype, countOf(v.dims as readonly number[])), 0), largest };
+  return { constants: bytesOfAll(constants), folded: bytesOfAll(foldedIn(graph)), largest };
+}
+
+const bytesOfAll = (values: Iterable<Value>): number =>
+  [...values].reduce((n, v) => n + bytesOf(v.dtype, countOf(v.dims as readonly number[])), 0);
+
+// All branches: a runtime folds also those that will not run.
+function foldedIn(graph: Graph): ReadonlySet<Value> {
+  const folded = new Set<Value>();
+  const known = (v: Value | undefined): boolean =>
+    v === undefined || v.leaf?.kind === 'constant' || v.leaf?.kind === 'parameter' || folded.has(v);
+  const visit = ({ nodes }: Graph): void => {
+    for (const node of nodes) {
+      const inner = subgraphsOf(node);
+      for (const [, g] of inner) visit(g);
+      const fixed = !inner.length && !node.op.impure && !node.op.writes && node.operands.every(known);
+      if (fixed) for (const v of node.outputs) folded.add(v);
+    }
+  };
+  visit(graph);
+  return folded;
 }
 
 function running(node: Node, sizes: Readonly<Record<string, number>>): readonly Graph[] {

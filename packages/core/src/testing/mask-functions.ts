@@ -1,6 +1,7 @@
 // Random functions for maskMod and scoreMod, each with the same function in plain numbers.
 import fc from 'fast-check';
 import { type Condition, lookup, lookupFlag, type Term } from '../expression/term';
+import { toTensor } from '../tensor/convert';
 import { countOf, type DType, type NDArray } from '../tensor/tensor';
 
 /** What a function depends on. */
@@ -18,6 +19,8 @@ interface Made<E, N> {
   readonly value: (at: Places<number>) => N;
 }
 type Numbers = Made<Term<NDArray>, number>;
+/** A random number. */
+export type RandomTerm = Numbers;
 /** A random condition. */
 export type RandomCondition = Made<Condition<NDArray>, boolean>;
 
@@ -47,7 +50,7 @@ interface Trees {
   readonly condition: RandomCondition;
 }
 
-/** Random functions over tables of these sizes; with `scored`, of the score too. */
+/** Random functions over tables of these sizes: arrays, or with `scored`, for functions of the score too, tensors. */
 export function placeFunctions(sizes: FunctionSizes, scored = false): { [K in keyof Trees]: fc.Arbitrary<Trees[K]> } {
   const { sequences, heads, queries, keys } = sizes;
   const indexed = (any: fc.Arbitrary<Numbers>): fc.Arbitrary<readonly [Numbers, number]> =>
@@ -81,7 +84,7 @@ export function placeFunctions(sizes: FunctionSizes, scored = false): { [K in ke
       return fc.array(elements[dtype]!, { minLength: count, maxLength: count }).map((data) => {
         const table: NDArray = { dtype, dims, data: Float64Array.from(data) };
         return {
-          build: (at) => made(table, ...axes.map(([index]) => index.build(at))),
+          build: (at) => made(scored ? (toTensor(table) as never) : table, ...axes.map(([index]) => index.build(at))),
           value: (at) => {
             const index = axes.map(([i]) => i.value(at));
             const inside = index.every((i, axis) => i >= 0 && i < dims[axis]!);

@@ -103,7 +103,7 @@ export const attention = /* @__PURE__ */ module(
     const queries = headsFirst(q);
     const [keys, values] = [k, v].map((x) => headsFirst(readable(x, bias)));
     const { mask, bias: added } = maskAndBias(bias, q, queries, keys!);
-    const noise = p > 0 ? q.graph.root.draw('attention_dropout', scoresOf(queries, keys!), 'uniform') : undefined;
+    const noise = p !== 0 ? q.graph.root.draw('attention_dropout', scoresOf(queries, keys!), 'uniform') : undefined;
     const y = ops.attendOp(queries, keys!, values!, {
       mask,
       ...(added && { bias: added }),

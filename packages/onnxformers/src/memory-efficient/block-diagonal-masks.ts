@@ -157,7 +157,7 @@ export class BlockDiagonalMask extends PackedQueriesMask {
 /** Causal in each sequence, from its first query: query i of a sequence attends to its keys 0 … i (top-left). */
 export class BlockDiagonalCausalMask extends BlockDiagonalMask {
   protected override within(): Mask<never> {
-    return this.queries === this.keys ? causal : causalFromTopLeft;
+    return causalFromTopLeft;
   }
 }
 

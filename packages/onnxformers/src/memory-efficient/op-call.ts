@@ -23,6 +23,12 @@ export function expectTensor(op: string, name: string, x: unknown): asserts x is
   throw new ConfigError({ path: `${op}.${name}`, problem: 'not a tensor', expected: 'a tensor', got: describe(x) });
 }
 
+/** Throws ConfigError for a value that is not a finite number. */
+export function expectNumber(path: string, x: number): void {
+  if (!Number.isFinite(x))
+    throw new ConfigError({ path, problem: 'not a number', expected: 'a finite number', got: describe(x) });
+}
+
 /** The common dtype of the float operands. Throws ShapeError if they differ, or for another than float32 and float16. */
 export function dtypeIn(op: string, inputs: OpCall['inputs']): 'float32' | 'float16' {
   const floats = Object.entries(inputs).filter(([, { feed }]) => typeOf(feed).startsWith('float') || typeOf(feed) === 'bfloat16');

@@ -1,6 +1,6 @@
 // Memory-efficient attention on tensors: the inputs of its session, and what the graph depends on besides.
 import { ConfigError, type Dim, describe, type Mask, mulDims, none, ShapeError, type Tensor } from '@onnxformers/core';
-import { type MaskClass, maskKinds, masksIn } from '@onnxformers/core/lowering';
+import { maskKinds, masksIn } from '@onnxformers/core/lowering';
 import { type AttentionOptions, attention } from './attention';
 import { AttentionBias, type Pages } from './attention-bias';
 import { PackedQueriesMask } from './block-diagonal-masks';
@@ -189,19 +189,22 @@ const hides = ({ dtype, data }: Tensor): boolean => {
 
 // ---- Kinds of masks ---------------------------------------------------------------------------------------------------------
 
-// Classes of one name are different kinds.
-const labels = new WeakMap<MaskClass, string>();
-const classesOf = new Map<string, number>();
-function labelOf(maskClass: MaskClass): string {
-  if (!labels.has(maskClass)) {
-    const count = (classesOf.get(maskClass.name) ?? 0) + 1;
-    classesOf.set(maskClass.name, count);
-    labels.set(maskClass, count === 1 ? maskClass.name : `${maskClass.name}#${count}`);
-  }
-  return labels.get(maskClass)!;
+// Classes of masks, and functions and objects in their options, are told apart by identity.
+const numbers = new WeakMap<object, number>();
+let last = 0;
+function numberOf(x: object): number {
+  if (!numbers.has(x)) numbers.set(x, ++last);
+  return numbers.get(x)!;
 }
+const identified = (x: unknown): string =>
+  (typeof x === 'object' && x !== null) || typeof x === 'function' ? `#${numberOf(x)}` : JSON.stringify(x);
 
+/** A text that is the same for masks of the same class, options and inputs. */
 function textOf({ class: maskClass, operands, options, parts }: Mask<string>): string {
-  const data = Object.entries({ ...options, ...operands }).map(([name, value]) => `${name}: ${value}`);
-  return `${labelOf(maskClass)}(${[...data, ...parts.map(textOf)].join(', ')})`;
+  const data = [
+    ...Object.entries(options).map(([name, value]) => `${name}: ${identified(value)}`),
+    ...Object.entries(operands).map(([name, value]) => `${name}: ${value}`),
+    ...parts.map(textOf),
+  ];
+  return `${maskClass.name}#${numberOf(maskClass)}(${data.join(', ')})`;
 }

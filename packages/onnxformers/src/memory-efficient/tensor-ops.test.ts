@@ -1,6 +1,7 @@
 // The ops on tensors, on the CPU and in WebAssembly, against plain loops.
 import { and, causal, keyLengths, keyPadding, type Tensor, tensor, toArray } from '@onnxformers/core';
 import { expectClose } from '@onnxformers/core/testing';
+import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import * as classes from './index';
 import {
@@ -290,6 +291,30 @@ describe.each(machines)('on $name', ({ ort, target }) => {
     });
   });
 
+  it('any lengths of queries and keys, with gaps, in one session', async () => {
+    const sequence = fc.record({ queries: fc.nat(3), keys: fc.nat(4), gap: fc.nat(2) });
+    const lists = fc.tuple(fc.array(sequence, { minLength: 1, maxLength: 5 }), fc.nat(2));
+    await fc.assert(
+      fc.asyncProperty(lists, async ([sequences, first]) => {
+        const starts = [first];
+        for (const { keys, gap } of sequences) starts.push(starts.at(-1)! + keys + gap);
+        const lengths = sequences.map(({ queries }) => queries);
+        const [seq, kvSeq] = [lengths.reduce((a, b) => a + b), starts.at(-1)!];
+        // One query, no query and as many queries as keys are kinds of their own.
+        fc.pre(seq > 1 && kvSeq > 1 && seq !== kvSeq);
+        const keys = sequences.map((s) => s.keys);
+        const bias = BlockDiagonalCausalWithOffsetGappyKeysMask.fromSeqlens(lengths, starts, keys);
+        const isKey = (row: number) => keys.some((n, i) => row >= starts[i]! && row < starts[i]! + n);
+        const q = random('q', [1, seq, 2, 5]);
+        const [k, v] = ['k', 'v'].map((name) => spoiled(random(name, [1, kvSeq, 2, 5]), (row) => !isKey(row)));
+        const y = await xops.memoryEfficientAttention(q, k!, v!, { attnBias: bias });
+        close(y, plainAttention(q, k!, v!, addedBy(bias.materialize([1, 2, seq, kvSeq]))), kvSeq);
+      }),
+      { numRuns: 40 },
+    );
+    expect(xops.sessions.at(-1)!.runs).toBeGreaterThan(39);
+  });
+
   it('float16 with the values of float32, and results in float16', async () => {
     const bias = BlockDiagonalMask.fromSeqlens([3, 4], [5, 2]).addBias(random('b', [1, 3, 7, 7], 'float16'));
     const [q, k, v] = ['q', 'k', 'v'].map((name) => random(name, [1, 7, 3, 8], 'float16')) as [Tensor, Tensor, Tensor];
@@ -391,6 +416,26 @@ describe.each(machines)('on $name', ({ ort, target }) => {
       const { data } = await xops.memoryEfficientAttention(q, k, v, { attnBias: none });
       expect(Array.from(data as Float32Array).slice(0, 35)).toEqual(new Array(35).fill(0));
     });
+  });
+
+  it('operands may be tensors of the runtime', async () => {
+    const own = ({ dtype, data, dims }: Tensor) => new ort.Tensor(dtype, data, dims);
+    const [q, k, v] = [random('q', [2, 3, 5, 7]), random('k', [2, 11, 5, 7]), random('v', [2, 11, 5, 7])];
+    const y = await xops.memoryEfficientAttention(own(q), own(k), v, { attnBias: random('b', [3, 11]) });
+    close(
+      y,
+      plainAttention(q, k, v, (_, _h, i, j) => Number(random('b', [3, 11]).data[i * 11 + j])),
+      11,
+      'float32',
+      7,
+    );
+    const [x, w] = [random('x', [3, 7]), random('w', [7])];
+    const tolerance = { atol: 64 * 2 ** -24 * 5, rtol: 1e-6 };
+    expectClose(
+      await xops.rmsNorm(own(x), own(w)),
+      { ...plainNorm(x, { weight: w, eps: 1e-6, centre: false }), dtype: 'float32' },
+      tolerance,
+    );
   });
 
   it('dropout keeps or doubles each weight, and differs from run to run', async () => {

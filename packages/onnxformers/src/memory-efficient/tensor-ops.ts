@@ -19,7 +19,7 @@ import {
 } from '@onnxformers/core';
 import type { AttentionOptions } from './attention';
 import { layerNorm, type NormAndSum, rmsNorm, rmsNormAdd, swiglu } from './fused';
-import { dtypeIn, expectTensor, type OpCall, type TensorOperand, typeOf } from './op-call';
+import { dtypeIn, expectNumber, expectTensor, type OpCall, type TensorOperand, typeOf } from './op-call';
 import { boundedSessions } from './sessions';
 import { attentionCall, type TensorBias } from './tensor-attention';
 
@@ -124,9 +124,11 @@ export function createOps(options: OpsOptions): TensorOps {
     return { op, signature, model, device: run.device, run, runs: 0 };
   }
   function call(one: OpCall): Promise<Readonly<Record<string, Tensor>>> {
+    for (const [name, value] of Object.entries(one.options))
+      if (typeof value === 'number') expectNumber(`${one.op}.${name}`, value);
     const types = Object.entries(one.inputs).map(([name, { feed, dims }]) => `${name} ${typeOf(feed)}[${dims.join(', ')}]`);
     const others = Object.entries(one.options).filter(([, value]) => value !== undefined);
-    const signature = [...types, ...others.map(([name, value]) => `${name} ${JSON.stringify(value)}`)].join(' · ');
+    const signature = [...types, ...others.map(([name, value]) => `${name} ${value}`)].join(' · ');
     const feeds = Object.fromEntries(Object.entries(one.inputs).map(([name, { feed }]) => [name, feed]));
     return sessions.use(
       `${one.op} ${signature}`,
@@ -184,6 +186,8 @@ const optionNames: { readonly [N in keyof Required<OpsOptions>]: true } = {
 };
 
 function checked(options: OpsOptions): OpsOptions {
+  if (typeof options !== 'object' || options === null)
+    throw new ConfigError({ path: 'createOps', problem: 'not options', expected: '{ ort, target }', got: describe(options) });
   const known = Object.keys(optionNames);
   const unknown = Object.keys(options).find((name) => !known.includes(name));
   if (unknown !== undefined)

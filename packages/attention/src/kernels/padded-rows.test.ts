@@ -1,0 +1,139 @@
+// Packed sequences under masks that no kernel takes with packed tokens: padded for the attention alone, they are what each sequence is alone.
+import {
+  and,
+  blocks,
+  causal,
+  compile,
+  createRunner,
+  dilated,
+  documents,
+  globalTokens,
+  interpret,
+  keyLengths,
+  keyPadding,
+  type Mask,
+  module,
+  type NDArray,
+  not,
+  type Ort,
+  or,
+  prefix,
+  slidingWindow,
+  type Target,
+  targets,
+  toTensor,
+  type Value,
+} from '@onnxformers/core';
+import { derive, nameOf } from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
+import { computeDerived, expectClose, randomArray } from '@onnxformers/core/testing';
+import * as node from 'onnxruntime-node';
+import * as web from 'onnxruntime-web';
+import { describe, expect, it } from 'vitest';
+import { kernels } from './index';
+import { usePaddedRows } from './padded-rows';
+
+web.env.wasm.numThreads = 1;
+const runtimes = { cpu: node, wasm: web, 'portable-21': node } as unknown as Readonly<Record<string, Ort>>;
+const lengths = [4, 0, 7, 2];
+const tokens = 13;
+type Inputs = Readonly<Record<string, Value>>;
+
+const [heads, kvHeads, headDim, width] = [6, 2, 8, 5];
+const masks: readonly (readonly [name: string, mask: (i: Inputs) => Mask<Value>])[] = [
+  ['causal', () => causal],
+  ['prefix', (i) => prefix(i.prefixes!)],
+  ['lengths', (i) => keyLengths(i.prefixes!)],
+  ['causal or global', () => or(causal, globalTokens(1))],
+  ['neither', () => and(not(causal), dilated(2))],
+  ['blocks', (i) => blocks(i.layout!, 3)],
+  ['open window', () => slidingWindow({ left: 2 })],
+];
+
+interface Options {
+  readonly softcap?: number;
+  readonly sinks?: boolean;
+}
+const attention = (mask: (i: Inputs) => Mask<Value>, { softcap, sinks = false }: Options = {}) =>
+  module({}, (i: Inputs) => {
+    const { root } = i.q!.graph;
+    const offsets = derive(root, 'offsets', { dtype: 'int64', dims: ['sequences + 1'] }, [i.lengths!], 'tokens');
+    const options = { ...(softcap !== undefined && { softcap }), ...(sinks && { sinks: i.sinks! }) };
+    return { y: ops.attendOp(i.q!, i.k!, i.v!, { mask: and(documents(offsets), mask(i)), ...options }) };
+  });
+const inputs = {
+  q: ['float32', [1, heads, 'tokens', headDim]],
+  k: ['float32', [1, kvHeads, 'tokens', headDim]],
+  v: ['float32', [1, kvHeads, 'tokens', width]],
+  lengths: ['int64', ['sequences'], 'data'],
+  prefixes: ['int64', ['sequences'], 'data'],
+  layout: ['bool', [heads, 3, 3], 'data'],
+  keep: ['bool', [1, 'tokens'], 'data'],
+  sinks: ['float32', [heads], 'data'],
+} as const;
+const feeds: Readonly<Record<string, NDArray>> = {
+  q: randomArray('q', [1, heads, tokens, headDim]),
+  k: randomArray('k', [1, kvHeads, tokens, headDim]),
+  v: randomArray('v', [1, kvHeads, tokens, width]),
+  lengths: { dtype: 'int64', dims: [4], data: Float64Array.from(lengths) },
+  prefixes: { dtype: 'int64', dims: [4], data: Float64Array.from([2, 0, 5, 1]) },
+  layout: randomArray('layout', [heads, 3, 3], 'bool'),
+  keep: randomArray('keep', [1, tokens], 'bool'),
+  sinks: randomArray('sinks', [heads]),
+};
+const compiled = (mask: (i: Inputs) => Mask<Value>, target: Target, o?: Options) =>
+  compile(attention(mask, o), { target, rules: kernels, inputs });
+const expectedOf = ({ traced }: ReturnType<typeof compiled>): NDArray =>
+  interpret(traced, { ...feeds, offsets_of_lengths: { dtype: 'int64', dims: [5], data: Float64Array.from([0, 4, 4, 11, 13]) } })
+    .y!;
+const chosen = ({ decisions }: ReturnType<typeof compiled>) => decisions.find((d) => d.op === 'onnxformers.Attend')!;
+
+describe.each([targets.cpu, targets.wasm, targets.portable(21)])('$name', (target) => {
+  it.each(masks)('%s', async (_, mask) => {
+    for (const o of [{}, { softcap: 0.8 }, { sinks: true }] satisfies Options[]) {
+      const made = compiled(mask, target, o);
+      expect(chosen(made).chosen).toBe(usePaddedRows.name);
+      const run = await createRunner(made, runtimes[target.name]!, { session: { graphOptimizationLevel: 'disabled' } });
+      const fed = Object.entries(feeds).filter(([name]) => made.signature.inputs.some((x) => x.name === name));
+      const { y } = await run(Object.fromEntries(fed.map(([name, x]) => [name, toTensor(x)])));
+      await run.dispose();
+      expectClose(y!, expectedOf(made), { atol: 2e-6, rtol: 2e-6 });
+    }
+  });
+});
+
+describe.each([
+  ['cuda', targets.cuda, 'float16', { sm: 90, cudnn: '9.14' }, 'com.microsoft.RestorePadding'],
+  ['cuda', targets.cuda, 'bfloat16', { sm: 90, cudnn: '9.14' }, 'Gather'],
+  ['webgpu', targets.webgpu, 'float32', {}, 'Gather'],
+] as const)('for %s, by the definitions of its kernels', (_name, target, dtype, machine, op) => {
+  it.each(masks)('%s', (_, mask) => {
+    const typed = Object.fromEntries(
+      Object.entries(inputs).map(([n, [d, ...rest]]) => [n, [d === 'float32' && dtype !== 'bfloat16' ? dtype : d, ...rest]]),
+    );
+    const made = compile(attention(mask), { target, machine, dtype, rules: kernels, inputs: typed as never });
+    expect(made.graph.nodes.map((n) => n.op.key)).toContain(op);
+    const like = Object.fromEntries(
+      Object.entries(feeds).map(([n, x]) => [n, x.dtype === 'float32' && dtype !== 'bfloat16' ? { ...x, dtype } : x]),
+    );
+    const derived = Object.fromEntries([...made.graph.inputs, ...made.traced.inputs].flatMap((v) => derivedFeed(v)));
+    const all = { ...like, ...derived };
+    const of = (graph: typeof made.graph): NDArray =>
+      interpret(graph, Object.fromEntries(Object.entries(all).filter(([n]) => graph.inputs.some((v) => nameOf(v) === n)))).y!;
+    expectClose(of(made.graph), of(made.traced), { atol: 2e-3 });
+  });
+});
+function derivedFeed({ leaf, dtype, dims }: Value): [string, NDArray][] {
+  if (leaf?.kind !== 'derived') return [];
+  const known = (d: unknown): number => (typeof d === 'number' ? d : d === 'sequences + 1' ? 5 : 4);
+  return [[leaf.name, computeDerived(leaf.how, [feeds.lengths!], known, { dtype, dims }, leaf.plus)!]];
+}
+
+describe('it is refused', () => {
+  const refusalOf = (made: ReturnType<typeof compiled>): string =>
+    chosen(made).refused.find((r) => r.rule === usePaddedRows.name)!.reason.text;
+  it('for masks with data for rows of the batch', () =>
+    expect(refusalOf(compiled((i) => keyPadding(i.keep!), targets.cpu))).toContain(
+      'the mask has data for rows of the batch: keyPadding',
+    ));
+});

@@ -1,0 +1,84 @@
+// Attention within a window in blocks of primitives, beside the kernels: it computes few pairs more than the window allows.
+import { ceilDivDims, type Dim, mulDims, subDims, termsOf } from '../dim/dim';
+import { apply, type Value } from '../ir/graph';
+import { defineReasons } from '../lower/reason';
+import { type Match, type Rule, refuse, rule } from '../lower/rule';
+import { impliedBy } from '../mask/features';
+import { mapMask } from '../mask/mask';
+import { Attend } from '../ops/attend';
+import { attendParts } from '../ops/attend-parts';
+import { attendBlockwise, type BlockSize, blockSizeOf, readBlockwise } from '../ops/attend-window';
+import { definitionCost, keysOrMany } from '../targets/attention-cost';
+
+const own = defineReasons({
+  fewerKeys: ({ keys, queries }: { readonly keys: Dim; readonly queries: Dim }) =>
+    `there may be fewer keys than queries: ${keys} keys, ${queries} queries`,
+  fewKeys: ({ queries, keys, each }: { readonly queries: Dim; readonly keys: Dim; readonly each: BlockSize }) =>
+    `blocks of ${each.queries} queries and ${each.keys} keys take longer than all pairs of ${queries} queries and ${keys} keys`,
+  forFewKeys: () => 'this branch attends to few keys; the other branch uses blocks',
+  weights: () => 'blocks do not return weights of all pairs of queries and keys',
+  tooWide: ({ block, most }: { readonly block: number; readonly most: number }) =>
+    `blocks would have ${block} queries, at most ${most} are allowed; a sequence that short fits in one block`,
+});
+
+/** In queries. Wider windows cover all keys for which the scores of every pair fit into memory. */
+const mostBlock = 32_768;
+/** Moving rows into blocks and back takes as long as attending to so many further keys: docs/benchmarks.md. */
+const moving = 128;
+
+/**
+ * Attend under a window → products of neighbouring blocks, where that costs less than kernels or primitives over all pairs. Where it depends on sizes
+ * that are known only at run time, it is decided then, against the cheapest other match.
+ */
+export const useBlocks: Rule = {
+  ...rule('Attend → blocks', Attend, (node, context) => {
+    const { q, k, v, sinks, mask, ...others } = attendParts(node.operands, node.attrs);
+    const within = impliedBy(mask);
+    if (within.left === undefined || within.right === undefined) return undefined;
+    const reading = readBlockwise({ mask, ...others });
+    if ('refused' in reading) return refuse(reading.refused);
+    const [queries, keys] = [q.dims[2]!, k.dims[2]!];
+    if (!termsOf(subDims(keys, queries)).every((t) => t.coefficient > 0)) return refuse(own.fewerKeys({ keys, queries }));
+    if (node.attrs.weights) return refuse(own.weights());
+    if (node.attrs.fewKeys) return refuse(own.forFewKeys());
+    const each = blockSizeOf(reading.left, reading.right);
+    if (each.queries > mostBlock) return refuse(own.tooWide({ block: each.queries, most: mostBlock }));
+
+    const rival = context.cheapest(node);
+    const { scale, softcap } = node.attrs;
+    const inBlocks: Match['emit'] = (get) => [
+      attendBlockwise(get(q), get(k), get(v), { mask: mapMask(mask, get), scale, softcap, sinks: sinks && get(sinks) }),
+    ];
+    const cost = costOf(queries, keysOrMany(keys, reading.left + reading.right + 1), each);
+    if (rival === undefined && cost >= definitionCost) return refuse(own.fewKeys({ queries, keys, each }));
+    const made = (emit: Match['emit']): Match => ({ covers: node.outputs, cost, emit });
+    if (typeof queries === 'number' && typeof keys === 'number') return made(inBlocks);
+    return made((get) => {
+      const { cond, lessOrEqual, size } = node.graph.ops;
+      const sized = (d: Dim): Value => size(get(k), d, [get(q), get(k)]);
+      // A cheaper rival is taken instead of this match.
+      const relative = definitionCost / Math.max(rival ?? definitionCost, cost);
+      const few =
+        queries === keys
+          ? lessOrEqual(sized(keys), Math.ceil(relative * (each.keys + moving)))
+          : lessOrEqual(sized(mulDims(queries, keys)), sized(pairs(queries, each, relative)));
+      const operands = node.operands.map((operand) => operand && get(operand));
+      return cond(
+        few,
+        () => apply(Attend, operands, { ...node.attrs, fewKeys: true }),
+        () => inBlocks(get),
+      );
+    });
+  }),
+  compares: true,
+};
+
+/** For an unknown number of queries, as many as keys. */
+function costOf(queries: Dim, keys: number, each: BlockSize): number {
+  const rows = typeof queries === 'number' ? queries : keys;
+  return rows * keys > 0 ? (definitionCost * Number(pairs(rows, each, 1))) / (rows * keys) : Number.POSITIVE_INFINITY;
+}
+
+/** So many pairs of all queries and keys take as long as blocks, in a kernel that needs `1 / relative` of the time of primitives. */
+const pairs = (queries: Dim, each: BlockSize, relative: number): Dim =>
+  mulDims(ceilDivDims(queries, each.queries), each.queries, Math.ceil(relative * (each.keys + moving)));
