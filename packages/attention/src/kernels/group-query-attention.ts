@@ -146,6 +146,16 @@ export const GroupQueryAttention = defineOp<GroupQueryAttentionAttrs & { readonl
     });
     return [toRows(y), allKeys, allValues];
   },
+  // Without queries or sequences the result is as empty as the queries, and the caches have the new rows.
+  ofNothing(given, { kv_num_heads, present }, ops) {
+    const { query, key, value, past_key, past_value } = operandsOf(names, given);
+    const rows = (x: Value): Value => splitHeads(x, kv_num_heads, padded);
+    const after = (past: Value | undefined, x: Value): Value => {
+      if (!past) return rows(x);
+      return past.dims[2] === present ? past : ops.concat([past, rows(x)], 2);
+    };
+    return [query, after(past_key, key), after(past_value, value)];
+  },
 });
 
 const own = defineReasons({

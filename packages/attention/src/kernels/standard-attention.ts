@@ -1,5 +1,5 @@
 // Attention of the standard, on [batch, seq, heads · head_dim]: a kernel with grouped key heads and without a cache.
-import { type Dim, type Node, subDims, termsOf, type Value } from '@onnxformers/core';
+import type { Node, Value } from '@onnxformers/core';
 import {
   type AttendAttrs,
   apply,
@@ -57,10 +57,7 @@ function match(node: Node<AttendAttrs>, context: MatchContext): Outcome {
 
 function made(node: Node<AttendAttrs>, reading: Reading, context: MatchContext, mask?: OwnMask): Match {
   const { parts } = reading;
-  const [seq, kvSeq] = [parts.q.dims[2]!, parts.k.dims[2]!];
   const emit = (get: Get) => {
-    // The kernel does not support 0 keys. In self attention there is a key for every query.
-    if (!atLeast(kvSeq, seq)) get(parts.q).graph.root.limit({ size: kvSeq, min: 1, problem: 'no keys to attend to' });
     const rows = [parts.q, parts.k, parts.v].map((h) => toRows(get(h)));
     const bias = parts.bias && get(parts.bias);
     const { scale, softcap } = node.attrs;
@@ -84,7 +81,6 @@ function made(node: Node<AttendAttrs>, reading: Reading, context: MatchContext, 
   const over = !mask && { variant: 'with the mask as a tensor', cost: allPairs(reading), notes: [maskNote(reading)] };
   return { covers: node.outputs, ...over, emit };
 }
-const atLeast = (a: Dim, b: Dim): boolean => termsOf(subDims(a, b)).every((t) => t.coefficient > 0);
 const noMask: ScoreMask = { asBias: (bias) => bias, finish: toHeads, seen: (weights) => weights };
 
 /** Attend → Attention, also with the mask as a tensor over all scores. The only kernel that returns the weights. */

@@ -1,5 +1,6 @@
 // A target is a table of kernels.
 
+import type { Dim } from '../dim/dim';
 import { domainOf, type Op } from '../ir/define-op';
 import type { Node } from '../ir/graph';
 import { type DType, dtypes } from '../tensor/tensor';
@@ -20,6 +21,20 @@ export interface Machine {
   readonly cudnn?: string;
 }
 
+/** A size of a node that must be at least 1. */
+export interface NonEmptySize {
+  readonly size: Dim;
+  /** What is missing if it is 0: `no sequences`. */
+  readonly problem: string;
+}
+
+/** The sizes that a kernel fails with if they are 0, or ends the process. */
+export interface NonEmpty {
+  sizes(node: Node): readonly NonEmptySize[];
+  /** What happens where one of them may be 0 in a run: the node runs in an `If` on its sizes, or the runner refuses such feeds. */
+  readonly otherwise: 'branch' | 'refused';
+}
+
 /** One op on one target. */
 export interface Kernel {
   readonly dtypes: readonly DType[];
@@ -33,6 +48,8 @@ export interface Kernel {
   accepts?(node: Node, machine: Machine): true | Reason;
   /** The absolute error per element that the provider allows; absent: that of rounding in the dtype. */
   readonly error?: number;
+  /** The sizes that must be at least 1; absent: none. */
+  readonly nonEmpty?: NonEmpty;
   /** Relative cost; 0 when absent. Only kernels that compete with others have one. */
   cost?(node: Node, machine: Machine): number;
 }

@@ -98,7 +98,7 @@ function spectrum([re, im]: Signal): Signal {
     real[k]! += x * c - y * s;
     imaginary[k]! += x * s + y * c;
   };
-  if (n % 2) {
+  if (n % 2 || n === 0) {
     for (let k = 0; k < n; k++) for (let j = 0; j < n; j++) put(k, re[j]!, im[j]!, (j * k) % n);
     return [real, imaginary];
   }

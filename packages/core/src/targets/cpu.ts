@@ -4,14 +4,16 @@ import type { Node } from '../ir/graph';
 import type { Kernel, Target } from '../lower/target';
 import { groupQueryCost, keepsKeysInPlace, multiHeadCost, standardCost } from './attention-cost';
 import { kernelTables } from './kernels.generated';
+import { groupedNonEmpty, nonEmptyOnCpu, standardNonEmpty } from './non-empty';
 import { defineTarget, rotary } from './table';
 
 const attention: Readonly<Record<string, Partial<Kernel>>> = {
   'com.microsoft.MultiHeadAttention': { accepts: keepsKeysInPlace, cost: multiHeadCost },
-  'com.microsoft.GroupQueryAttention': { cost: groupQueryCost },
+  'com.microsoft.GroupQueryAttention': { cost: groupQueryCost, nonEmpty: groupedNonEmpty },
   Attention: {
     accepts: keepsKeysInPlace,
     cost: standardCost,
+    nonEmpty: standardNonEmpty,
   },
 };
 
@@ -24,7 +26,7 @@ export const cpu: Target = defineTarget({
   // Measured by scripts/float16-benchmark.ts: there are few 16-bit kernels, and the casts around the other nodes cost more than converting the weights once.
   widens: ['float16'],
   table: kernelTables.cpu,
-  special: { ...attention, ...rotary },
+  special: { ...nonEmptyOnCpu, ...attention, ...rotary },
   notes: [{ computes: 'float16', text: 'ops without a float16 kernel compute in float32, between casts' }],
 });
 

@@ -6,6 +6,7 @@ import type { Kernel, Target } from '../lower/target';
 import * as ops from '../ops/index';
 import { dtypes } from '../tensor/tensor';
 import { kernelTables } from './kernels.generated';
+import { nonEmptyOnCpu } from './non-empty';
 import { fusionsIn, type KernelTable, limited } from './table';
 
 const isOp = (x: unknown): x is Op => typeof x === 'object' && x !== null && 'key' in x && 'infer' in x;
@@ -30,7 +31,7 @@ export function portable(opset: 18 | 21 | 23 = 21): Target {
   const every: Kernel = { dtypes };
   const kernels = standardOps
     .filter((op) => !leftOut.has(op.key) && (op.since ?? 1) <= opset)
-    .map((op) => [op.key, every] as const);
+    .map((op) => [op.key, { ...every, ...nonEmptyOnCpu[op.key] }] as const);
   return {
     name: `portable-${opset}`,
     opset,
