@@ -11,5 +11,6 @@ const { version: runtime, outcomes, told } = askLimits(models, { name: 'cuda', e
 const named = spawnSync('nvidia-smi', ['--query-gpu=name', '--format=csv,noheader'], { encoding: 'utf8' });
 const gpu = named.stdout?.trim().split('\n')[0] || 'a GPU of unknown name';
 writeFileSync(join(folder, 'answers.json'), JSON.stringify({ runtime, gpu, outcomes, told }, undefined, 1));
-const counts = Object.entries(Object.groupBy(Object.values(outcomes), (o) => o)).map(([o, of]) => `${o} ${of!.length}`);
+const all = Object.values(outcomes);
+const counts = [...new Set(all)].map((o) => `${o} ${all.filter((other) => other === o).length}`);
 process.stdout.write(`${runtime} on ${gpu}: ${counts.join(', ')}\n`);
