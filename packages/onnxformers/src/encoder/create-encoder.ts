@@ -81,7 +81,7 @@ export interface Encoder {
  * list. What else is in a batch does not change the result of a sequence beyond rounding.
  *
  * Throws   ConfigError for a model without an axis of positions, or an output that does not belong to sequences · what `compile` and `createRunner` throw
- * Example  const encoder = await createEncoder(model, ort, { target: targets.cpu, weights });
+ * Example  const encoder = await createEncoder(block, ort, { target: targets.cpu, weights });
  */
 export async function createEncoder(module: AnyModule, ort: Ort, options: EncoderOptions): Promise<Encoder> {
   const { layout: wanted = 'auto', maxTokens = 16_384, multipleOf = 8, runner, inputs = inputsOf(module), ...o } = options;

@@ -55,7 +55,7 @@ export function pack(sequences: readonly Sequence[], dtype: DType = 'int64'): Pa
  *
  * Shapes   packed [l₀ + l₁ + …, …] → [l₀, …], [l₁, …], …; the results share the memory of the batch
  * Throws   FeedError when the lengths do not add up to the rows
- * Example  const perSequence = unpack(hidden_states, [3, 1]);
+ * Example  const perSequence = unpack(tensor('float32', [4, 1], [1, 2, 3, 4]), [3, 1]);
  */
 export function unpack(packed: Tensor, lengths: readonly number[]): readonly Tensor[] {
   const total = lengths.reduce((a, b) => a + b, 0);
