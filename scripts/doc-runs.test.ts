@@ -18,6 +18,7 @@ const pages = [
   'docs/guides/checkpoints.md',
   'docs/guides/training.md',
   'docs/guides/lora-and-quantised-weights.md',
+  'docs/guides/masks.md',
   'docs/guides/packed-batches.md',
   'docs/guides/generation.md',
   'docs/guides/adding-a-kernel.md',

@@ -14,6 +14,7 @@ it('finds every form of import', () => {
       `import { a } from './a';`,
       `import type { B } from './b';`,
       `export * from './c';`,
+      `export * as h from './h';`,
       `export type { D } from './d';`,
       `import './e';`,
       `const f = import('./f');`,
@@ -21,7 +22,7 @@ it('finds every form of import', () => {
       `const s = "import './no'"; // import './no'`,
     ].join('\n'),
   );
-  expect(importsOf(file).sort()).toEqual(['./a', './b', './c', './d', './e', './f', './g']);
+  expect(importsOf(file).sort()).toEqual(['./a', './b', './c', './d', './e', './f', './g', './h']);
   rmSync(folder, { recursive: true });
 });
 

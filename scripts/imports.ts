@@ -12,7 +12,9 @@ export function sourceFiles(folder: string): string[] {
 
 /** What a file imports, re-exports or requires, types included, as it is written there. */
 export function importsOf(file: string): string[] {
-  return ts.preProcessFile(readFileSync(file, 'utf8'), true, true).importedFiles.map(({ fileName }) => fileName);
+  // preProcessFile overlooks re-exports under a name.
+  const code = readFileSync(file, 'utf8').replaceAll(/^export \* as \w+ from/gm, 'export * from');
+  return ts.preProcessFile(code, true, true).importedFiles.map(({ fileName }) => fileName);
 }
 
 /** The source file that a relative import means, or undefined where there is none. */

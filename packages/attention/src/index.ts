@@ -4,11 +4,22 @@ import { nystrom } from './low-rank/nystrom';
 import { type PseudoInverseOptions, pseudoInverse } from './low-rank/pseudo-inverse';
 import { fourierMix } from './mixers/fourier-mix';
 import { multiHead } from './mixers/multi-head';
+import { flexAttention } from './softmax/flex-attention';
 import { scaledDotProduct } from './softmax/scaled-dot-product';
 import { local } from './sparse/local';
 
 /** The rules that lower softmax attention to its kernels: for the `rules` of your own mechanism that emits Attend. */
 export { kernels as attentionRules } from './kernels';
-export { fourierMix, linformer, local, multiHead, nystrom, type PseudoInverseOptions, pseudoInverse, scaledDotProduct };
+export {
+  flexAttention,
+  fourierMix,
+  linformer,
+  local,
+  multiHead,
+  nystrom,
+  type PseudoInverseOptions,
+  pseudoInverse,
+  scaledDotProduct,
+};
 /** All blocks of this package. */
-export const blocks = [scaledDotProduct, linformer, local, nystrom, multiHead, fourierMix] as const;
+export const blocks = [scaledDotProduct, flexAttention, linformer, local, nystrom, multiHead, fourierMix] as const;

@@ -1,6 +1,7 @@
 // For those who write kernels, rules and ops: subpath @onnxformers/core/lowering.
 
 export {
+  type Asked,
   type Attribute,
   type AttributeKind,
   type Attrs,

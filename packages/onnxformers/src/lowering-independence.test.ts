@@ -92,9 +92,13 @@ const names = Object.keys(makers);
 /** A model of these parts, each on an input and with sizes of its own, called in this order. */
 function modelOf(called: readonly string[], record: readonly string[], target: Target, dtype: 'float32' | 'float16'): Model {
   const parts = Object.fromEntries(record.map((name) => [name, makers[name]!().module]));
-  const whole = module(parts, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) =>
-    Object.fromEntries(called.map((name) => [`y_${name}`, parts[name]!(inputs[`x_${name}`]!, ctx) as Value])),
-  );
+  const whole = module(parts, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => {
+    // If a part has no rows, the results of the others are computed all the same; alone, it is not run.
+    for (const name of called)
+      for (const size of [`batch_${name}`, `seq_${name}`])
+        inputs[`x_${name}`]!.graph.root.limit({ size, min: 1, problem: 'nothing to compute' });
+    return Object.fromEntries(called.map((name) => [`y_${name}`, parts[name]!(inputs[`x_${name}`]!, ctx) as Value]));
+  });
   const rows = (name: string) => [`x_${name}`, [dtype, [`batch_${name}`, `seq_${name}`, dim]]] as const;
   return compile(whole, { target, dtype, inputs: Object.fromEntries(called.map(rows)) });
 }

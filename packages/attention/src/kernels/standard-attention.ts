@@ -1,5 +1,5 @@
 // Attention of the standard, on [batch, seq, heads · head_dim]: a kernel with grouped key heads and without a cache.
-import { type Dim, type Node, subDims, termsOf, type Value } from '@onnxformers/core';
+import type { Node, Value } from '@onnxformers/core';
 import {
   type AttendAttrs,
   apply,
@@ -20,13 +20,11 @@ import { toHeads, toRows } from './rows';
 import { allPairs, maskNote, type Reading, readAttend, type ScoreMask, scoreMask } from './score-mask';
 
 const own = defineReasons({
-  scaleNotPositive: () => 'it requires a positive scale',
   causalAlignment: () =>
     'with different numbers of queries and keys it aligns the causal mask at the first key instead of the last',
 });
 
-function objection({ parts: { q, k, sinks, noise } }: Reading, { scale = 1 }: AttendAttrs): Reason | undefined {
-  if (!(Math.fround(scale) > 0)) return own.scaleNotPositive();
+function objection({ parts: { q, k, sinks, noise } }: Reading): Reason | undefined {
   if (typeof q.dims[1] !== 'number' || typeof k.dims[1] !== 'number') return reasons.headCountsUnknown();
   if (sinks) return reasons.lacks({ feature: 'sinks' });
   if (noise) return reasons.lacks({ feature: 'dropout' });
@@ -51,7 +49,7 @@ function ownMask({ parts, options, lengthsDiffer }: Reading): OwnMask | Refusal 
 // With the mask as attributes of the kernel, otherwise as a tensor over all scores.
 function match(node: Node<AttendAttrs>, context: MatchContext): Outcome {
   const reading = readAttend(node);
-  const why = objection(reading, node.attrs);
+  const why = objection(reading);
   if (why) return refuse(why);
   const mask = ownMask(reading);
   return 'refused' in mask ? [mask, made(node, reading, context)] : made(node, reading, context, mask);
@@ -59,10 +57,7 @@ function match(node: Node<AttendAttrs>, context: MatchContext): Outcome {
 
 function made(node: Node<AttendAttrs>, reading: Reading, context: MatchContext, mask?: OwnMask): Match {
   const { parts } = reading;
-  const [seq, kvSeq] = [parts.q.dims[2]!, parts.k.dims[2]!];
   const emit = (get: Get) => {
-    // The kernel does not support 0 keys. In self attention there is a key for every query.
-    if (!atLeast(kvSeq, seq)) get(parts.q).graph.root.limit({ size: kvSeq, min: 1, problem: 'no keys to attend to' });
     const rows = [parts.q, parts.k, parts.v].map((h) => toRows(get(h)));
     const bias = parts.bias && get(parts.bias);
     const { scale, softcap } = node.attrs;
@@ -86,7 +81,6 @@ function made(node: Node<AttendAttrs>, reading: Reading, context: MatchContext, 
   const over = !mask && { variant: 'with the mask as a tensor', cost: allPairs(reading), notes: [maskNote(reading)] };
   return { covers: node.outputs, ...over, emit };
 }
-const atLeast = (a: Dim, b: Dim): boolean => termsOf(subDims(a, b)).every((t) => t.coefficient > 0);
 const noMask: ScoreMask = { asBias: (bias) => bias, finish: toHeads, seen: (weights) => weights };
 
 /** Attend → Attention, also with the mask as a tensor over all scores. The only kernel that returns the weights. */

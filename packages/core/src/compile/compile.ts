@@ -3,7 +3,16 @@
 import { type Dim, dim } from '../dim/dim';
 import { ConfigError, checkWord, describe, LoweringError, ShapeError } from '../error';
 import type { Assumption } from '../ir/assumption';
-import { type Derivation, type Graph, type InputRole, type Limit, nameOf, type Pool, type Value } from '../ir/graph';
+import {
+  type Continuation,
+  type Derivation,
+  type Graph,
+  type InputRole,
+  type Limit,
+  nameOf,
+  type Pool,
+  type Value,
+} from '../ir/graph';
 import { coreRules } from '../kernels/index';
 import type { Decision } from '../lower/decision';
 import { lower } from '../lower/lower';
@@ -40,6 +49,8 @@ export interface Port {
   readonly draw?: 'uniform' | 'normal';
   /** For parameters that are inputs: the dims are the checkpoint's. */
   readonly parameter?: true;
+  /** For the outputs of a cache: the input that they continue. */
+  readonly continues?: Continuation;
 }
 /** The inputs and outputs. */
 export interface Signature {
@@ -234,7 +245,7 @@ function checkOutputNames(graph: Graph, names: ParameterNames): void {
 }
 
 function signatureOf(graph: Graph, names: ParameterNames): Signature {
-  const { roles, limits } = graph.builder;
+  const { roles, limits, continuations } = graph.builder;
   const inputs = graph.inputs.map((v): Port => {
     const { leaf } = v;
     if (leaf?.kind === 'parameter')
@@ -256,7 +267,10 @@ function signatureOf(graph: Graph, names: ParameterNames): Signature {
     const role = roles.get(name);
     return { name, dtype: v.dtype, dims: v.dims, ...(role && { role }) };
   });
-  const outputs = graph.outputs.map(({ name, value }) => ({ name, dtype: value.dtype, dims: value.dims }));
+  const outputs = graph.outputs.map(({ name, value }): Port => {
+    const continues = continuations.get(name);
+    return { name, dtype: value.dtype, dims: value.dims, ...(continues && { continues }) };
+  });
   // An input that the lowered graph does not read does not exist in the session.
   const there = new Set(inputs.map((p) => p.name));
   const held = limits.filter(({ input }) => input === undefined || there.has(input));

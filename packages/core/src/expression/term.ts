@@ -176,7 +176,11 @@ export function lookupFlag<V extends Table, W = never>(table: V, ...indices: rea
   return registered(new Condition<V | W>(lookedUp<V | W>(table, type, indices), callOf(indices)));
 }
 
-const typeOf = ({ dtype }: Table): StepType => (dtype === 'bool' ? 'bool' : isFloat(dtype) ? 'float' : 'int');
+function typeOf(table: Table): StepType {
+  if (!Array.isArray(table?.dims))
+    throw new ShapeError({ path: 'lookup', problem: 'the table is missing', got: describe(table) });
+  return table.dtype === 'bool' ? 'bool' : isFloat(table.dtype) ? 'float' : 'int';
+}
 const wrongTable = (problem: string, use: string, { dtype, dims }: Table): ShapeError =>
   new ShapeError({ path: 'lookup', problem, expected: use, got: `${dtype}[${dims.join(', ')}]` });
 

@@ -7,6 +7,7 @@ import { toTensor } from '../tensor/convert';
 import type { DType, Tensor } from '../tensor/tensor';
 import type { Assumption } from './assumption';
 import { applied, located } from './emission';
+import { type Continuation, filledSizes } from './filled-sizes';
 import { checkLimit, type Limit } from './limit';
 import { Identity } from './op';
 import type { InputRole } from './role';
@@ -58,6 +59,7 @@ export class Builder implements GraphBuilder {
   private nextId = 0;
   private readonly leaves = new Map<unknown, Value>();
   private path = '';
+  private nonEmpty: ReadonlyMap<string, number> | undefined;
   private origin: Origin = nowhere;
   private readonly ruleIds = new Map<Rule, number>();
   private readonly ruleKeys = new Map<readonly Rule[], string>();
@@ -68,6 +70,7 @@ export class Builder implements GraphBuilder {
   readonly bypassed = new Set<Value>();
   readonly roles: Map<string, InputRole>;
   readonly limits: Limit[];
+  readonly continuations: Map<string, Continuation>;
 
   constructor(
     readonly ops: Vocabulary,
@@ -87,6 +90,12 @@ export class Builder implements GraphBuilder {
     this.assumptions = parent?.assumptions ?? options.assumptions ?? new Set();
     this.roles = parent?.roles ?? new Map();
     this.limits = parent?.limits ?? [];
+    this.continuations = parent?.continuations ?? new Map();
+    this.nonEmpty = options.filled;
+  }
+
+  get filled(): ReadonlyMap<string, number> {
+    return this.root.nonEmpty ?? unknown;
   }
 
   input(name: string, dtype: DType, dims: readonly Dim[], role?: InputRole | undefined): Value {
@@ -239,6 +248,14 @@ export class Builder implements GraphBuilder {
       }
     };
     for (const { value } of this.results) visit(value);
+    const { continuations, limits } = this;
+    const inputs = this.inputs.map((v) => ({
+      name: nameOf(v),
+      dims: v.dims,
+      from: v.leaf?.kind === 'derived' ? v.leaf.from.map(nameOf) : [],
+    }));
+    const outputs = this.results.map(({ name, value }) => ({ name, dims: value.dims }));
+    if (!this.parent) this.nonEmpty ??= filledSizes({ inputs, outputs, continuations, limits });
     for (const node of this.nodes) if (node.op.writes) for (const v of node.outputs) visit(v);
     // Derived inputs exist only if something reads them; later ones may be derived from earlier ones.
     for (const v of this.inputs.toReversed())
@@ -360,7 +377,14 @@ export class Builder implements GraphBuilder {
 /** The origin of a node that neither a block nor a rule made. */
 const nowhere: Origin = { rules: [], history: [] };
 
-const optionsOf = (g: GraphBuilder): GraphOptions => ({ dtype: g.dtype, storage: g.storage, training: g.training });
+const unknown: ReadonlyMap<string, number> = new Map();
+
+const optionsOf = (g: GraphBuilder): GraphOptions => ({
+  dtype: g.dtype,
+  storage: g.storage,
+  training: g.training,
+  filled: g.filled,
+});
 /** A builder with the same dtype, storage and mode as another's: for graphs made from its graph. */
 export const builderLike = (g: GraphBuilder): GraphBuilder => new Builder(g.ops, optionsOf(g));
 

@@ -2,6 +2,7 @@
 
 export { apply, mismatch } from './apply';
 export { builderLike } from './builder';
+export { type Continuation, isFilled } from './filled-sizes';
 export type { Limit } from './limit';
 export { type DeclaredRole, type InputRole, inputRoles, isPastRole } from './role';
 export {

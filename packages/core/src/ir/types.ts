@@ -5,6 +5,7 @@ import type { Reason } from '../lower/reason';
 import type { Parameter } from '../parameter/parameter';
 import type { DType, NDArray, Tensor } from '../tensor/tensor';
 import type { Assumption } from './assumption';
+import type { Continuation } from './filled-sizes';
 import type { Limit } from './limit';
 import type { OperandNames } from './operands';
 import type { InputRole } from './role';
@@ -216,6 +217,10 @@ export interface Op<A extends Attrs = Attrs, N extends OperandNames = OperandNam
   infer(operands: readonly (TensorType | undefined)[], attrs: A): readonly TensorType[];
   /** A simpler value for the result, such as the operand itself if the op changes nothing; called whenever the op is applied. Only for ops with one output. */
   simplify?(operands: readonly (Value | undefined)[], attrs: A, ops: Vocabulary): Value | undefined;
+  /**
+   * The results if a size that the kernel needs to be at least 1 is 0, in smaller ops. Absent: zeros.
+   */
+  ofNothing?(operands: readonly (Value | undefined)[], attrs: A, ops: Vocabulary): readonly Value[];
   /** The op's definition in smaller ops. */
   decompose?(operands: readonly (Value | undefined)[], attrs: A, ops: Vocabulary): readonly Value[];
   /** Gradients of the operands, given those of the outputs (undefined: that output has none), as values of the same graph. */
@@ -263,9 +268,17 @@ export interface Op<A extends Attrs = Attrs, N extends OperandNames = OperandNam
    * form that was probed; a form without an entry has no kernel.
    */
   form?(attrs: A): string;
+  /**
+   * What a node asks of a kernel besides its dtype and form: sizes by name (`head_dim: 64`), and features (`softcap: true`; false and undefined: not
+   * asked for). Kernels have limits by these names (`Kernel.limits`), which probes find by comparing them with the op's definition.
+   */
+  asks?(operands: readonly (TensorType | undefined)[], attrs: A): Asked;
   /** Only if ONNX stores other operands or attributes than those of the node. */
   encode?(node: Node<A>): EncodedNode;
 }
+
+/** What a node asks of a kernel, by name: a size, or whether it uses a feature. */
+export type Asked = { readonly [name: string]: Dim | boolean | undefined };
 
 /** Replaces a parameter by a value computed from others; see `reparametrize`. */
 export interface ParameterOverride {
@@ -292,6 +305,8 @@ export interface GraphOptions {
   readonly training?: boolean;
   /** What holds for the feeds of every run, by name. */
   readonly assumptions?: ReadonlySet<Assumption>;
+  /** The least values of sizes that are at least 1 in every run; see `filledSizes`. */
+  readonly filled?: ReadonlyMap<string, number>;
   /** How draws are made; absent: they are inputs. */
   readonly draws?: DrawMaker;
   /** Paths of modules whose results are kept, and of what modules offer besides. */
@@ -316,6 +331,8 @@ export interface GraphBuilder {
   readonly training: boolean;
   /** What holds for the feeds of every run, by name. */
   readonly assumptions: ReadonlySet<Assumption>;
+  /** The least values of sizes that are at least 1 in every run; see `filledSizes`. Known when the graph is finished; empty before. */
+  readonly filled: ReadonlyMap<string, number>;
   readonly taps: Taps<Value>;
   /** Outputs of the states at the end of a call, by name. */
   readonly stateOutputs: Map<string, Value>;
@@ -327,6 +344,8 @@ export interface GraphBuilder {
   readonly roles: Map<string, InputRole>;
   /** Requirements on feeds besides dtypes and sizes, in the order of the calls. */
   readonly limits: readonly Limit[];
+  /** Outputs that continue an input, by name. */
+  readonly continuations: Map<string, Continuation>;
 
   /** A named input. Names are unique; sizes are numbers or names bound when the graph runs. */
   input(name: string, dtype: DType, dims: readonly Dim[], role?: InputRole | undefined): Value;

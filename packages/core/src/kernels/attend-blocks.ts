@@ -15,6 +15,7 @@ const own = defineReasons({
     `there may be fewer keys than queries: ${keys} keys, ${queries} queries`,
   fewKeys: ({ queries, keys, each }: { readonly queries: Dim; readonly keys: Dim; readonly each: BlockSize }) =>
     `blocks of ${each.queries} queries and ${each.keys} keys take longer than all pairs of ${queries} queries and ${keys} keys`,
+  nothing: () => 'there are no queries',
   forFewKeys: () => 'this branch attends to few keys; the other branch uses blocks',
   weights: () => 'blocks do not return weights of all pairs of queries and keys',
   tooWide: ({ block, most }: { readonly block: number; readonly most: number }) =>
@@ -39,6 +40,7 @@ export const useBlocks: Rule = {
     if ('refused' in reading) return refuse(reading.refused);
     const [queries, keys] = [q.dims[2]!, k.dims[2]!];
     if (!termsOf(subDims(keys, queries)).every((t) => t.coefficient > 0)) return refuse(own.fewerKeys({ keys, queries }));
+    if (queries === 0) return refuse(own.nothing());
     if (node.attrs.weights) return refuse(own.weights());
     if (node.attrs.fewKeys) return refuse(own.forFewKeys());
     const each = blockSizeOf(reading.left, reading.right);

@@ -12,11 +12,12 @@ import { sizesLeadingTo } from './branches';
 import { withConstants } from './constants';
 import type { Decision } from './decision';
 import { dtypeOf } from './dtype-of';
+import { withoutEmpty } from './non-empty';
 import type { Reason } from './reason';
 import { reasons } from './reasons';
 import { Cycle, type Found, nameOf, replay } from './rewrite';
 import { type Match, type MatchContext, outcomesOf, type Refusal, type Rule, refuse } from './rule';
-import { accepts, kernelOf, type Machine, rowOf, type Target } from './target';
+import { accepts, fitsKernel, kernelOf, type Machine, rowOf, type Target } from './target';
 
 /** Options of {@link lower}. */
 export interface LowerOptions {
@@ -40,7 +41,7 @@ export interface Lowered {
  */
 export function lower(graph: Graph, target: Target, options: LowerOptions = {}): Lowered {
   const lowering = new Lowering(target, options.machine ?? {}, options.rules ?? [], new Set(options.assumptions));
-  const lowered = lowering.run(graph);
+  const lowered = lowering.nonEmpty(lowering.run(graph));
   return { graph: withConstants(lowered, nodesWithin(lowered)), decisions: [...lowering.decisions.values()] };
 }
 
@@ -88,6 +89,16 @@ class Lowering {
       }
     }
     throw internal('lowering did not come to an end; two rules undo each other');
+  }
+
+  /** Keeps sizes of 0 from kernels that do not support them. */
+  nonEmpty(lowered: Graph): Graph {
+    const { graph, guarded } = withoutEmpty(lowered, nodesWithin(lowered), this.target);
+    for (const { node, note } of guarded)
+      for (const [key, decision] of this.decisions)
+        if (decision.path === node.scope && decision.kernels.includes(node.op.key))
+          this.decisions.set(key, { ...decision, notes: [...decision.notes, note] });
+    return guarded.length ? this.run(graph) : graph;
   }
 
   private candidates(graph: Graph, nodes: readonly Node[]): Candidate[] {
@@ -198,7 +209,7 @@ class Lowering {
     if ((dtype !== 'float16' && dtype !== 'bfloat16') || node.op.key === 'Cast') return false;
     const kernel = kernelOf(this.target, node);
     if (!kernel || kernel.dtypes.includes(dtype) || !kernel.dtypes.includes('float32') || node.op.writes) return false;
-    return (kernel.accepts?.(node, this.machine) ?? true) === true;
+    return fitsKernel(kernel, this.machine, node) === true;
   }
 
   private fallback(node: Node): Found[] {

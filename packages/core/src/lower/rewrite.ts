@@ -30,6 +30,7 @@ export class Cycle extends Error {
 export function replay(old: Graph, taken: ReadonlyMap<Value, Found>): Graph {
   const g = builderLike(old.builder);
   for (const [name, role] of old.builder.roles) g.roles.set(name, role);
+  for (const [name, continuation] of old.builder.continuations) g.continuations.set(name, continuation);
   for (const limit of old.builder.limits) g.limit(limit);
   const made = new Map<Value, Value>();
   const underway = new Set<Found>();

@@ -1,11 +1,13 @@
 // A target is a table of kernels.
 
+import type { Dim } from '../dim/dim';
 import { domainOf, type Op } from '../ir/define-op';
 import type { Node } from '../ir/graph';
 import { type DType, dtypes } from '../tensor/tensor';
 import type { Decision } from './decision';
 import { dtypeOf } from './dtype-of';
 import { type Fusions, takenBy } from './fusions';
+import { type KernelLimits, withinLimits } from './kernel-limits';
 import type { Reason } from './reason';
 import { reasons } from './reasons';
 
@@ -19,6 +21,20 @@ export interface Machine {
   readonly cudnn?: string;
 }
 
+/** A size of a node that must be at least 1. */
+export interface NonEmptySize {
+  readonly size: Dim;
+  /** What is missing if it is 0: `no sequences`. */
+  readonly problem: string;
+}
+
+/** The sizes that a kernel fails with if they are 0, or ends the process. */
+export interface NonEmpty {
+  sizes(node: Node): readonly NonEmptySize[];
+  /** What happens where one of them may be 0 in a run: the node runs in an `If` on its sizes, or the runner refuses such feeds. */
+  readonly otherwise: 'branch' | 'refused';
+}
+
 /** One op on one target. */
 export interface Kernel {
   readonly dtypes: readonly DType[];
@@ -26,10 +42,14 @@ export interface Kernel {
   readonly onCpu?: readonly DType[];
   /** The dtypes of each form of the op (`Op.form`), if they differ. A missing form has no kernel. */
   readonly forms?: Readonly<Record<string, Pick<Kernel, 'dtypes' | 'onCpu'>>>;
+  /** The limits of what a node may ask of it (`Op.asks`), by name. What has no entry is not limited. */
+  readonly limits?: KernelLimits;
   /** True, or the reason why this node cannot run there. */
   accepts?(node: Node, machine: Machine): true | Reason;
   /** The absolute error per element that the provider allows; absent: that of rounding in the dtype. */
   readonly error?: number;
+  /** The sizes that must be at least 1; absent: none. */
+  readonly nonEmpty?: NonEmpty;
   /** Relative cost; 0 when absent. Only kernels that compete with others have one. */
   cost?(node: Node, machine: Machine): number;
 }
@@ -112,6 +132,13 @@ export function accepts(target: Target, machine: Machine, node: Node): true | Re
     return reasons.opset({ ...about, since: op.since!, opset: target.opset });
   const dtype = dtypeOf(node);
   if (dtype && !kernel.dtypes.includes(dtype)) return reasons.noDtype({ ...about, dtype });
-  const fit = kernel.accepts?.(node, machine) ?? true;
+  const fit = fitsKernel(kernel, machine, node);
   return fit === true ? (takenBy(node, target.fusions ?? {}) ?? true) : fit;
+}
+
+/** True if the node is within the limits of a kernel of its op, whatever its dtype, else the reason. */
+export function fitsKernel(kernel: Kernel, machine: Machine, node: Node): true | Reason {
+  const asked = kernel.limits && node.op.asks?.(node.operands, node.attrs);
+  const within = asked ? withinLimits(asked, kernel.limits!) : true;
+  return within === true ? (kernel.accepts?.(node, machine) ?? true) : within;
 }

@@ -143,6 +143,7 @@ describe('wrong functions', () => {
     ['mod: it is defined for integers only; got float', wrong((_b, _h, q, k) => q.div(2).mod(2).ge(k))],
     ['lookup: a table has another number of axes', wrong((b, _h, _q, k) => k.lt(lookup(lengths, b, k)))],
     ['lookup: an index is not an integer; got float. Use floor()', wrong((b, _h, _q, k) => k.lt(lookup(lengths, b.div(2))))],
+    ['lookup: the table is missing; got nothing', wrong((b) => lookupFlag(undefined as never, b))],
     ['lookup: a table of numbers has no flags; expected lookup', wrong((b) => lookupFlag(lengths, b))],
     [
       'lookup: a table of bools has no numbers; expected lookupFlag',

@@ -22,7 +22,7 @@ export type MaskFunction<V = never> = (b: Term, h: Term, q: Term, k: Term) => Co
  * over all pairs: memory seq · kv_seq, for each sequence or head only if it depends on it.
  *
  * Positions are those of all masks: the last query is at the position of the last key (with a cache, queries continue after the cached positions), and in packed
- * sequences both are counted in their own sequence, whose number is `b`. With `align: 'topLeft'` queries are counted from 0 in this call, as PyTorch does.
+ * sequences both are counted in their own sequence, whose number is `b`. Padding on the left counts as positions, so with it use `q − k`, not `q` or `k` alone. With `align: 'topLeft'` queries are counted from 0 in this call, as PyTorch does.
  *
  * Shapes   tables: an axis for each index; axes of `b` and `h` have the number of sequences and query heads. An index outside of its table gives 0, or false
  * Dtypes   positions and integers are computed exactly, floats in float32

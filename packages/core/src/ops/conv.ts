@@ -62,6 +62,11 @@ export const Conv: Op<ConvAttrs, typeof convOperands> = defineOp<ConvAttrs, type
   },
   flops: ({ operands: [, weight, bias], outputs: [y] }, sizes) =>
     countIn(y!, sizes) * (2 * countIn({ dims: weight!.dims.slice(1) }, sizes) + (bias ? 1 : 0)),
+  // The pads are there also if x has no elements.
+  ofNothing([x, weight, bias], attrs, ops) {
+    const dims = [x!.dims[0]!, weight!.dims[0]!, ...windowCounts(spatialOf(x!), attrs)];
+    return [onlyBias(x!, dims, bias, ops)];
+  },
   evaluate: ([x, weight, bias], attrs) => [convolved(x!, weight!, bias, attrs)],
   vjp({ operands: [x, weight, bias], attrs }, [grad], ops) {
     if (!grad) return [];
@@ -107,6 +112,11 @@ function eachPair(
 
 function addBias(data: Float64Array, bias: NDArray | undefined, each: number): void {
   if (bias) for (let i = 0; i < data.length; i++) data[i]! += bias.data[Math.floor(i / each) % bias.data.length]!;
+}
+
+function onlyBias(x: Value, dims: readonly Dim[], bias: Value | undefined, { OnnxExpand, reshape, sizes }: Vocabulary): Value {
+  const each = bias ? reshape(bias, [1, bias.dims[0]!, ...spatialAxes(x).map(() => 1)]) : x.graph.number(0, x.dtype);
+  return apply(OnnxExpand, [each, sizes(x.graph, dims, [x])], { dims })[0]!;
 }
 
 const biasGradient = (grad: Value, { reduceSum }: Vocabulary): Value =>

@@ -32,8 +32,15 @@ export const Expand: Op<ExpandAttrs> = defineOp<ExpandAttrs>({
     const before = madeBy(x, Expand);
     return before && expand(before.operands[0]!, dims);
   },
-  decompose([x], { dims }, { OnnxExpand, sizes }) {
+  decompose([x], { dims }, { OnnxExpand, sizes, slice }) {
     const added = dims.length - x!.rank;
+    // A shape of 0 is read as 1 by ONNX's shape inference, and then by ONNX Runtime.
+    const none = dims.flatMap((d, i) => (d === 0 && x!.dims[i - added] !== 0 ? [i] : []));
+    if (none.length) {
+      const [starts, ends] = [none.map(() => 0), none.map(() => 0)];
+      const one = dims.map((d, i) => (none.includes(i) ? 1 : d));
+      return [slice(expand(x!, one), { axes: none, starts, ends })];
+    }
     const asked = dims.map((d, i) => (d === x!.dims[i - added] ? 1 : d));
     return apply(OnnxExpand, [x, sizes(x!.graph, asked, [x!])], { dims });
   },

@@ -1,6 +1,6 @@
 // The discrete Fourier transform in other ops: a product with cosines and sines, or, where that matrix would be large, several with small ones.
 import { addDims, ceilDivDims, type Dim, floorDivDims, mulDims, subDims } from '../dim/dim';
-import type { Value, Vocabulary } from '../ir/graph';
+import { isFilled, type Value, type Vocabulary } from '../ir/graph';
 import { toTensor } from '../tensor/convert';
 
 /** The sizes of a transform: elements in and out on the axis, numbers per element in and out, and the length of the signal. */
@@ -95,7 +95,9 @@ const angleDtype = (x: Value): 'float32' | 'float64' => (x.dtype === 'float64' ?
 
 function symbolicFactors(x: Value, { length, from, to, sign, mirrored }: Plan<Dim>, ops: Vocabulary): readonly [Value, Value] {
   const dtype = angleDtype(x);
-  const n = ops.size(x, length, [x]);
+  const size = ops.size(x, length, [x]);
+  // The angles of no elements are not read, but a remainder of a division by 0 is an error.
+  const n = isFilled(length, x.graph.filled) ? size : ops.max(size, 1);
   const row = ops.unsqueeze(ops.iota(x, from), [1]);
   const turns = ops.mod(ops.mul(row, ops.unsqueeze(ops.iota(x, to), [0])), n);
   const angle = ops.mul(ops.div(ops.cast(turns, dtype), ops.cast(n, dtype)), 2 * Math.PI);

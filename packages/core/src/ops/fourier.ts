@@ -28,6 +28,12 @@ export const DFT: Op<DFTAttrs> = defineOp<DFTAttrs>({
   key: 'DFT',
   since: 20,
   attributes: { axis: 'int', inverse: 'int', onesided: 'int', length: 'data' },
+  asks: ([x], { axis, inverse, onesided, length }) => ({
+    length: length ?? x!.dims[axis]!,
+    inverse: inverse === 1,
+    'one-sided transform': onesided === 1,
+    'complex signal': x!.dims.at(-1) === 2,
+  }),
   infer([x], attrs) {
     const { dtype, dims } = accept(x, 'float');
     checkParts(x!, attrs);
@@ -92,7 +98,7 @@ function spectrum([re, im]: Signal): Signal {
     real[k]! += x * c - y * s;
     imaginary[k]! += x * s + y * c;
   };
-  if (n % 2) {
+  if (n % 2 || n === 0) {
     for (let k = 0; k < n; k++) for (let j = 0; j < n; j++) put(k, re[j]!, im[j]!, (j * k) % n);
     return [real, imaginary];
   }

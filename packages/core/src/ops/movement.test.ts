@@ -25,7 +25,13 @@ import {
 import { cases } from './movement.cases';
 import { GraphBuilder } from './vocabulary';
 
-const input = (...dims: Dim[]) => new GraphBuilder().input('x', 'float32', dims);
+const input = (...dims: Dim[]) =>
+  new GraphBuilder({
+    filled: new Map([
+      ['batch', 1],
+      ['seq', 1],
+    ]),
+  }).input('x', 'float32', dims);
 /** The nodes of ONNX that a value is defined by, in order. */
 function defined(value: Value): string[] {
   const g = value.graph;
@@ -103,6 +109,12 @@ describe('shapes are constants if possible', () => {
     const x = input('batch', 3, 'seq', 2);
     expect(defined(reshape(x, ['3*batch', 'seq', 2]))).toEqual(['Shape', 'Concat', 'Reshape']);
   });
+  it('reshape: sizes beside one that may be 0 are computed', () => {
+    const grouped = defined(reshape(input('items', 6, 'rows', 4), ['items', 2, '3*rows', 4]));
+    expect(grouped).toEqual(['Shape', 'Shape', 'Mul', 'Concat', 'Max', 'Reshape']);
+    const apart = defined(reshape(input('batch', 2, '3*rows', 'keys'), ['batch', 6, 'rows', 'keys']));
+    expect(apart).toEqual(['Shape', 'Shape', 'Div', 'Shape', 'Concat', 'Max', 'Reshape']);
+  });
   it('reshape: a new empty axis requires explicit sizes', () => {
     const y = reshape(input(0, 5), [3, 0]);
     const node = y.producer!.op.decompose!(y.producer!.operands, y.producer!.attrs, y.graph.ops)[0]!.producer!;
@@ -110,6 +122,11 @@ describe('shapes are constants if possible', () => {
   });
   it('expand keeps the sizes of x', () => {
     expect(constantOperand(expand(input('batch', 1, 3), ['batch', 5, 3]), 1)).toEqual([1, 5, 1]);
+  });
+  it('expand to nothing is a slice', () => {
+    const y = expand(input(1, 3), [0, 3]);
+    expect(y.dims).toEqual([0, 3]);
+    expect(defined(y)).toEqual(['onnxformers.Slice']);
   });
   it('slice: bounds at a known distance from the end', () => {
     const y = slice(input('seq', 7), { axes: [0, 1], starts: [-5, 2], ends: ['seq - 2', 7] });

@@ -1,7 +1,7 @@
 // Reshape and its special cases.
 import { type Dim, dim, mulDims, namesOfDim, tryDivDims } from '../dim/dim';
 import { defineOp, noFlops, type Op, sameDims, type TensorType } from '../ir/define-op';
-import { apply, madeBy, mismatch, type Value, type Vocabulary } from '../ir/graph';
+import { apply, isFilled, madeBy, mismatch, type Value, type Vocabulary } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { accept } from './accept';
 import { encoded, int64s } from './encode';
@@ -141,7 +141,7 @@ function withOnes<D extends Dim>(dims: readonly D[], axes: readonly number[]): (
 // ---- Lowering -------------------------------------------------------------------------------------------------------
 
 // A constant shape, in which 0 copies a size and one -1 is inferred, avoids arithmetic on sizes. Copying by 0 and moving
-// axes of size 1 are also correct for empty arrays; -1 is not if another axis is empty, so it is tried last.
+// axes of size 1 are also correct for empty arrays. -1 cannot be inferred if another size is 0; where that is possible, sizes are computed.
 function shaped(x: Value, dims: readonly Dim[], ops: Vocabulary): Value {
   const { OnnxReshape, sizes } = ops;
   const onnxReshape = (shape: Value, allowzero?: 1): Value =>
@@ -152,7 +152,25 @@ function shaped(x: Value, dims: readonly Dim[], ops: Vocabulary): Value {
   const open = entries.flatMap((d, i) => (typeof d === 'string' ? [i] : []));
   if (open.length && differInOnes(x.dims, dims)) return moveOnes(x, dims, ops);
   const product = open.find((i) => namesOfDim(dims[i]!)[0] !== dims[i]) ?? open[0];
-  return onnxReshape(sizes(x.graph, product === undefined ? entries : entries.with(product, -1), [x]));
+  if (product === undefined) return onnxReshape(sizes(x.graph, entries, [x]));
+  const inferred = dims.every((d, i) => i === product || isFilled(d, x.graph.filled));
+  return inferred ? onnxReshape(sizes(x.graph, entries.with(product, -1), [x])) : onnxReshape(computedSizes(x, dims, ops), 1);
+}
+
+// Sizes that are multiples or fractions of those of x are read from x, which has them wherever the reshape is. The maximum with 0 changes nothing, but ONNX
+// Runtime would replace a computed size in a Concat by -1.
+function computedSizes(x: Value, dims: readonly Dim[], { concat, div, max, mul, shapeOf, sizes }: Vocabulary): Value {
+  const sizeAt = (axis: number): Value => shapeOf(x, axis, axis + 1);
+  const pieces = dims.map((d): Value => {
+    for (const [axis, own] of typeof d === 'string' ? x.dims.entries() : []) {
+      if (typeof own === 'number') continue;
+      const [times, part] = [tryDivDims(d, own), tryDivDims(own, d)];
+      if (typeof times === 'number') return times === 1 ? sizeAt(axis) : mul(sizeAt(axis), times);
+      if (typeof part === 'number') return div(sizeAt(axis), part);
+    }
+    return sizes(x.graph, [d], [x]);
+  });
+  return max(concat(pieces, 0), 0);
 }
 
 const onesOf = (dims: readonly Dim[]): number[] => dims.flatMap((d, i) => (d === 1 ? [i] : []));

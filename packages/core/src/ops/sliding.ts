@@ -64,13 +64,15 @@ export function windowCounts(spatial: readonly Dim[], window: Window): Dim[] {
   const rank = spatial.length;
   return spatial.map((size, axis) => {
     const room = subDims(addDims(size, window.pads[axis]!, window.pads[rank + axis]!), spanOf(window, axis));
-    if (typeof room === 'number' && room < 0)
+    const count = addDims(floorDivDims(room, window.strides[axis]!), 1);
+    // Of an axis without elements there may be no window.
+    if (typeof room === 'number' && room < 0 && !(size === 0 && count === 0))
       throw mismatch(
         `the window is longer than spatial axis ${axis} with its pads`,
         `at most ${addDims(room, spanOf(window, axis))}`,
         String(spanOf(window, axis)),
       );
-    return addDims(floorDivDims(room, window.strides[axis]!), 1);
+    return count;
   });
 }
 

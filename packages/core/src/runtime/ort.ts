@@ -109,7 +109,11 @@ export function fromOrtTensor(t: OrtTensor): Tensor | undefined {
   return ofData(t, t.data as TensorData);
 }
 
-/** The same for elements in other memory, which is freed. */
+/** A copy of a tensor of the runtime in CPU memory, from any memory. */
+export const copyOrtTensor = async (t: OrtTensor): Promise<Tensor> =>
+  ofData(t, (isAway(t) ? await t.getData!() : (t.data as TensorData).slice()) as TensorData);
+
+/** The elements of a tensor in other memory, which is freed. */
 export const fetchOrtTensor = async (t: OrtTensor): Promise<Tensor> => ofData(t, (await t.getData!(true)) as TensorData);
 
 const ofData = ({ type, dims }: OrtTensor, data: TensorData): Tensor => ({

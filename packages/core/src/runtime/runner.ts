@@ -7,8 +7,8 @@ import type { Tensor, TensorData } from '../tensor/tensor';
 import { untilAborted, within } from './abort';
 import { prepareAssumptions } from './assumptions';
 import { checkTimeout, type DisposeOptions, lateError } from './dispose';
-import { emptyResults } from './empty';
 import { type Feeds, prepareFeeds } from './feeds';
+import { knownResults } from './known-results';
 import { embeddedLimit, withFiles } from './large-weights';
 import { type Opened, openSession } from './open-session';
 import { asOrt, fetchOrtTensor, forRuntime, fromOrtTensor, type Ort, type OrtSession, type OrtTensor } from './ort';
@@ -112,8 +112,8 @@ export async function createRunner<I extends string = string, O extends string =
   const once = async ({ tensors, handed, fetches, given }: ReturnType<typeof prepare>, signal: AbortSignal | undefined) => {
     signal?.throwIfAborted();
     table.number(tensors, runs++);
-    const empty = emptyResults(signature, tensors as readonly Tensor[], fetches);
-    if (empty) return empty;
+    const known = await knownResults(signature, { tensors: tensors as readonly Tensor[], handed }, fetches);
+    if (known) return known;
     const named: Record<string, Tensor | undefined> = fetches === session.outputNames ? { ...unknown } : {};
     try {
       const inputs = { ...unfed };

@@ -125,8 +125,11 @@ const isReason = (r: unknown): boolean => isRecord(r) && isTexts([r.code, r.text
 function isPort(p: unknown): boolean {
   if (!isRecord(p) || typeof p.name !== 'string' || !dtypes.includes(p.dtype as DType)) return false;
   if (p.role !== undefined && typeof p.role !== 'string') return false;
+  if (p.continues !== undefined && !isContinuation(p.continues)) return false;
   return Array.isArray(p.dims) && p.dims.every(isSize) && (p.derived === undefined || isDerived(p.derived));
 }
+
+const isContinuation = (c: unknown): boolean => isRecord(c) && typeof c.input === 'string' && isSize(c.rows);
 
 function isLimit(l: unknown): boolean {
   if (!isRecord(l) || typeof l.problem !== 'string') return false;

@@ -104,7 +104,7 @@ export function attend(
   o: AttendOptions = {},
 ): Value {
   const queryOffset = ctx.keys?.queryOffset;
-  limitSizes(q, k, ctx.mask);
+  limitSizes(k, ctx.mask);
   const mods = [o.scoreMod, o.weightMod];
   refuseOrder(ctx, mods, q.graph.where);
   if (measuresDistance(ctx.mask) || mods.some((mod) => mod?.measuresDistance)) refuseGaps(ctx.mask, q.graph.where);
@@ -166,10 +166,8 @@ export function refuseGaps(mask: Mask<unknown>, path: string): void {
   });
 }
 
-// Kernels divide by the number of sequences, and do not check lengths.
-function limitSizes(q: Value, k: Value, mask: Mask<Value>): void {
-  const [batch] = q.dims;
-  if (typeof batch === 'string') q.graph.root.limit({ size: batch, min: 1, problem: 'no sequences' });
+// Kernels do not check lengths.
+function limitSizes(k: Value, mask: Mask<Value>): void {
   for (const part of conjuncts(mask)) {
     const { lengths } = impliedBy(part);
     if (lengths) limitLengths(lengths, k.dims[2]!);

@@ -38,6 +38,10 @@ export function ioState(g: GraphBuilder, { batch }: CallSizes, capacity: number 
   };
   const pastLengths = derive(g, 'past_lengths', { dtype: 'int64', dims: [batch] }, [], capacity === undefined ? pastDim : 0);
   const queryOffset = capacity === undefined ? undefined : pastLengths;
+  const output = (name: string, value: Value, input: string, rows: Value): void => {
+    g.stateOutputs.set(name, value);
+    g.root.continuations.set(name, { input, rows: rows.dims[2]! });
+  };
   return {
     // A growing cache has no query offset: queries are after all keys but their own.
     keys: { layout: padded, ...(queryOffset && { queryOffset }) },
@@ -45,15 +49,10 @@ export function ioState(g: GraphBuilder, { batch }: CallSizes, capacity: number 
     append(name, rows) {
       const [b, heads, , headDim] = rows.dims;
       const n = place();
-      const past = received(
-        g,
-        `past_key_values.${n}.${name}`,
-        rows.dtype,
-        [b!, heads!, capacity ?? pastDim, headDim!],
-        'pastKeyValue',
-      );
+      const input = `past_key_values.${n}.${name}`;
+      const past = received(g, input, rows.dtype, [b!, heads!, capacity ?? pastDim, headDim!], 'pastKeyValue');
       const all = cacheAppend(past, rows, queryOffset);
-      g.stateOutputs.set(`present.${n}.${name}`, all);
+      output(`present.${n}.${name}`, all, input, rows);
       return all;
     },
     // The first call feeds the memory and an empty cache, later calls an empty memory: the concatenation is right in both, without a branch.
@@ -63,9 +62,10 @@ export function ioState(g: GraphBuilder, { batch }: CallSizes, capacity: number 
       const all = fresh.map(([name, rows]) => {
         const [b, heads, , headDim] = rows.dims;
         const dims = [b!, heads!, memoryDim, headDim!];
-        const past = received(g, `past_key_values.${n}.memory_${name}`, rows.dtype, dims, 'pastMemory');
+        const input = `past_key_values.${n}.memory_${name}`;
+        const past = received(g, input, rows.dtype, dims, 'pastMemory');
         const joined = concat([past, rows], 2);
-        g.stateOutputs.set(`present.${n}.memory_${name}`, joined);
+        output(`present.${n}.memory_${name}`, joined, input, rows);
         return [name, joined] as const;
       });
       return Object.fromEntries(all) as never;

@@ -8,6 +8,7 @@ import { type AttentionKernelName, attentionKernel, hasCudnn, kernelNotes } from
 import { adviseOnCuda } from './cuda-advice';
 import { forecast } from './cuda-forecast';
 import { kernelTables } from './kernels.generated';
+import { sequencesAndKeys, sequencesOnly } from './non-empty';
 import { defineTarget, rotary } from './table';
 
 // Relative time of an attention, by the kernel that the runtime runs for it. MATH computes all scores, as primitives do.
@@ -36,6 +37,7 @@ const attention = (besides: number, needs?: (machine: Machine) => true | Reason)
     return choice?.kernel === 'NONE' ? (choice.note ?? own.noKernel()) : (needs?.(machine) ?? true);
   },
   cost: (node: Node, machine) => (costs[attentionKernel(node, machine)!.kernel] + besides) * withinWindow(node),
+  nonEmpty: sequencesOnly,
 });
 
 /** The share of the keys that a kernel with a window of its own reads: its tiles have up to 128 keys. */
@@ -57,7 +59,7 @@ export const cuda: Target = defineTarget({
   special: {
     ...rotary,
     'com.microsoft.MultiHeadAttention': attention(0, whereCudnnIs),
-    Attention: attention(0.025),
+    Attention: { ...attention(0.025), nonEmpty: sequencesAndKeys },
     // It copies its keys and values to outputs, with or without a cache.
     'com.microsoft.GroupQueryAttention': attention(0.15),
     'com.microsoft.PackedMultiHeadAttention': attention(0),

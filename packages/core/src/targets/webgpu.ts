@@ -5,6 +5,7 @@ import { defineReasons } from '../lower/reason';
 import { reasons } from '../lower/reasons';
 import type { Kernel, Target } from '../lower/target';
 import { kernelTables } from './kernels.generated';
+import { sequencesOnly } from './non-empty';
 import { defineTarget, rotary } from './table';
 
 const own = defineReasons({
@@ -39,11 +40,13 @@ export const webgpu: Target = defineTarget({
     'com.microsoft.MultiHeadAttention': {
       accepts: (node) => !operandOf(node, 'key_padding_mask') || own.lengths(),
       cost: (node) => (operandOf(node, 'attention_bias') ? 1.5 : 1),
+      nonEmpty: sequencesOnly,
     },
     'com.microsoft.GroupQueryAttention': {
       accepts: ({ attrs }) => !attrs.softcap || reasons.lacks({ feature: 'softcap' }),
       // Other kernels need a tensor over all pairs for a window.
       cost: ({ attrs }) => (Number(attrs.local_window_size ?? -1) > 0 ? 1.4 : 2),
+      nonEmpty: sequencesOnly,
     },
     // Shaders of two forms of the op have the same cache key, so the second uses the zero point of the first.
     'com.microsoft.GatherBlockQuantized': {

@@ -3,7 +3,7 @@ import type { AnyBlock, Property } from '../block/block-definition';
 import type { Registry } from '../block/registry';
 import { type Dim, evaluateDim } from '../dim/dim';
 import { interpret } from '../interpret/interpret';
-import { type Graph, type Leaf, nameOf } from '../ir/graph';
+import { type Graph, isPastRole, type Leaf, nameOf } from '../ir/graph';
 import { type BlockInput, type BlockInputs, blockInputs, type UnsetSize, unsetSizes } from '../module/kinds';
 import type { AnyModule } from '../module/module';
 import { computeDerived } from '../sequence/derive';
@@ -152,4 +152,22 @@ export function derivedOf(graph: Graph, feeds: Feeds, sizes: Sizes): Feeds {
     return array ? [[leaf.name, array] as const] : [];
   });
   return Object.fromEntries(derived);
+}
+
+/** What a runner adds to the feeds of a first call: derived inputs and empty caches. */
+export function completedFeeds(graph: Graph, feeds: Feeds, sizes: Sizes): Feeds {
+  const filled = (dims: readonly number[], dtype: NDArray['dtype'], value: number): NDArray => ({
+    dtype,
+    dims,
+    data: new Float64Array(countOf(dims)).fill(value),
+  });
+  const more = graph.inputs.flatMap((v) => {
+    const name = nameOf(v) ?? '';
+    const dims = () => v.dims.map((d) => evaluateDim(d, sizes));
+    if (isPastRole(graph.builder.roles.get(name))) return [[name, filled(dims(), v.dtype, 0)] as const];
+    if (v.leaf?.kind === 'derived' && v.leaf.how === 'past_lengths')
+      return [[name, filled(dims(), v.dtype, evaluateDim(v.leaf.plus ?? 0, sizes))] as const];
+    return [];
+  });
+  return { ...derivedOf(graph, feeds, sizes), ...Object.fromEntries(more) };
 }

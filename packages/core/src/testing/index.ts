@@ -18,5 +18,6 @@ export {
   type TraceOptions,
   traceBlock,
 } from './run-block';
+export { type SizesOfZeroOptions, sizesOfZero } from './sizes-of-zero';
 export { type SweepOptions, sweep } from './sweep';
 export { typesOf, type Variant, variantsOf } from './variants';

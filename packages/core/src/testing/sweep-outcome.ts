@@ -5,7 +5,7 @@ import { compile, type Model } from '../compile/compile';
 import { evaluateDim } from '../dim/dim';
 import { FeedError, OnnxformersError } from '../error';
 import { type InterpretOptions, interpret } from '../interpret/interpret';
-import { type Graph, isPastRole, nameOf } from '../ir/graph';
+import type { Graph } from '../ir/graph';
 import type { Target } from '../lower/target';
 import type { BlockInputs } from '../module/kinds';
 import { type AnyModule, modulesOf, namesOf } from '../module/module';
@@ -14,9 +14,9 @@ import type { Ort } from '../runtime/ort';
 import { createRunner, type Runner } from '../runtime/runner';
 import { pastOf } from '../sequence/io-state';
 import { castTensor, toArray, toTensor } from '../tensor/convert';
-import { countOf, isFloat, type NDArray, type Tensor } from '../tensor/tensor';
+import { countOf, isFloat, type Tensor } from '../tensor/tensor';
 import { compare, printComparison } from './close';
-import { derivedOf, drawsOf, type Example, exampleFrom, type Feeds, feedsFor, type Sizes, sizesOf } from './example';
+import { completedFeeds, drawsOf, type Example, exampleFrom, type Feeds, feedsFor, type Sizes, sizesOf } from './example';
 import { budgetsOf } from './rounding';
 import { randomParameters } from './run-block';
 import type { Setting } from './sweep-settings';
@@ -175,7 +175,7 @@ function checkNumbers(
   if (Object.values(outputs).every(({ dims }) => dims.includes(0))) return;
   const arrays: Feeds = Object.fromEntries(Object.entries(feeds).map(([name, x]) => [name, toArray(toTensor(x))]));
   const bound = { past: 0, past_memory: 0, ...sizes };
-  const all = { ...completed(traced, arrays, bound), ...arrays };
+  const all = { ...completedFeeds(traced, arrays, bound), ...arrays };
   const values = new Map([...call.weights].map(([name, t]) => [name, toArray(t)]));
   const options = { parameters: (p: Parameter) => values.get(names.nameOf.get(p)!)!, sizes: bound };
   const exact = interpret(traced, all, options);
@@ -204,22 +204,4 @@ function overflows(graph: Graph, feeds: Feeds, options: Pick<InterpretOptions, '
     },
   });
   return found;
-}
-
-// What a runner adds to the feeds of a first call: derived inputs and empty caches.
-function completed(graph: Graph, feeds: Feeds, sizes: Sizes): Feeds {
-  const filled = (dims: readonly number[], dtype: NDArray['dtype'], value: number): NDArray => ({
-    dtype,
-    dims,
-    data: new Float64Array(countOf(dims)).fill(value),
-  });
-  const more = graph.inputs.flatMap((v) => {
-    const name = nameOf(v) ?? '';
-    const dims = () => v.dims.map((d) => evaluateDim(d, sizes));
-    if (isPastRole(graph.builder.roles.get(name))) return [[name, filled(dims(), v.dtype, 0)] as const];
-    if (v.leaf?.kind === 'derived' && v.leaf.how === 'past_lengths')
-      return [[name, filled(dims(), v.dtype, evaluateDim(v.leaf.plus ?? 0, sizes))] as const];
-    return [];
-  });
-  return { ...derivedOf(graph, feeds, sizes), ...Object.fromEntries(more) };
 }

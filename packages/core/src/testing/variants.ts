@@ -96,13 +96,25 @@ export function triedVariants(
   return { variants, refused };
 }
 
+const sumOfSquares = (results: readonly Value[]): Value =>
+  results.map((y) => reduceSum(mul(y, y), [...y.dims.keys()], { keepDims: false })).reduce((a, b) => add(a, b));
+
+/** A module that also returns Σ y², which is a number also if there is no y: the runtime has to run it. */
+export function summed(m: AnyModule): AnyModule {
+  const { children, forward, about } = standalone(m);
+  const both = (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => {
+    const results = forward(inputs, ctx) as Record<string, Value>;
+    return { ...results, sum: sumOfSquares(Object.values(results)) };
+  };
+  return module(children, both, about);
+}
+
 /** The gradients of Σ y² for each parameter and each float input, as a model. */
 export function gradientsOf(example: Example): Variant {
   const m = standalone(example.module);
   const forward = (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => {
     const results = Object.values(m.forward(inputs, ctx) as Record<string, Value>);
-    const squares = results.map((y) => reduceSum(mul(y, y), [...y.dims.keys()], { keepDims: false }));
-    const loss = squares.reduce((a, b) => add(a, b));
+    const loss = sumOfSquares(results);
     const parameters = [...namesOf(m).parameters].filter(([, { options }]) => options.trainable !== false);
     const floats = Object.entries(inputs).filter(([, v]) => isFloat(v.dtype));
     const values = [...parameters, ...floats];
@@ -158,7 +170,7 @@ function packed(e: Example, { seq }: Sizes, maxPositions: number): readonly Vari
 }
 
 // Kernels require a multiple of eight channels.
-const wideHeads = (e: Example): BlockInputs =>
+export const wideHeads = (e: Example): BlockInputs =>
   e.block.kind === 'attention'
     ? Object.fromEntries(Object.entries(e.inputs).map(([name, input]) => [name, { ...input, dims: input.dims.with(-1, 8) }]))
     : e.inputs;

@@ -9,6 +9,15 @@ export interface Pages<V> {
   readonly size: number;
 }
 
+/** The same attention over a batch of sequences that all have the same number of queries and the same space for keys. */
+export interface Batched {
+  readonly sequences: number;
+  /** Queries of each sequence. */
+  readonly queries: number;
+  /** Over [sequences, queries] and [sequences, space]. */
+  readonly mask: Mask<Tensor>;
+}
+
 /**
  * Which keys each query attends to, and what is added to its scores: the `attnBias` of `memoryEfficientAttention`. The names of the classes are those of
  * xFormers; each is a mask of ours over lengths and offsets as tensors.
@@ -24,6 +33,11 @@ export abstract class AttentionBias {
   /** Offsets in the mask, and the lengths whose sums they are: kernels of packed sequences read lengths. */
   get lengthsOf(): ReadonlyMap<Tensor, Tensor> {
     return new Map();
+  }
+
+  /** Set if packed queries and padded keys are an ordinary batch with padding: no scores between different sequences are computed then. */
+  get batched(): Batched | undefined {
+    return undefined;
   }
 
   /**

@@ -185,7 +185,8 @@ function readable(x: Value, { mask, pages }: BiasValues): Value {
   return ops.where(isKey, rows, 0);
 }
 
-function fromPages(pool: Value, { table, size }: Pages<Value>): Value {
+/** Keys or values [1, sequences · keys of their pages, …] from a pool of pages. */
+export function fromPages(pool: Value, { table, size }: Pages<Value>): Value {
   const [batch, rows, ...more] = pool.dims as [Dim, Dim, ...Dim[]];
   if (batch !== 1)
     throw new ShapeError({

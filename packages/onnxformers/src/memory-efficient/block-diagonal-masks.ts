@@ -5,15 +5,19 @@ import {
   ConfigError,
   causal,
   causalFromTopLeft,
+  comparesPositions,
   documents,
+  keyLengths,
+  keyStarts,
   type Mask,
   none,
   ShapeError,
   slidingWindowFromTopLeft,
   type Tensor,
 } from '@onnxformers/core';
-import { AttentionBias } from './attention-bias';
-import { expectAsMany, join, packed, type Sequences, split, windowSize } from './sequences';
+import { impliedBy } from '@onnxformers/core/lowering';
+import { AttentionBias, type Batched } from './attention-bias';
+import { counted, expectAsMany, join, packed, type Sequences, split, windowSize } from './sequences';
 import { lastKeys } from './triangular-masks';
 
 /** Masks whose queries are packed sequences. */
@@ -41,9 +45,33 @@ export abstract class PackedQueriesMask extends AttentionBias {
     return new Map(sums.map(({ offsets, counted }) => [offsets, counted]));
   }
 
+  override get batched(): Batched | undefined {
+    const { queries, keys } = this;
+    const [count = 0] = queries.lengths;
+    const space = keys.starts[1]! - keys.starts[0]!;
+    const regular = queries.lengths.every((n) => n === count) && keys.starts.every((start, i) => start === i * space);
+    if (!keys.gaps || !regular || count === 0 || this.bias) return undefined;
+    const visible = this.lastQuerySees();
+    if (count > 1 && visible.comparesPositions) return undefined;
+    const { left } = visible;
+    const starts = left === undefined ? undefined : counted(keys.lengths.map((n) => Math.max(0, n - 1 - left)));
+    return {
+      sequences: queries.lengths.length,
+      queries: count,
+      mask: and<Tensor>(keyLengths(keys.counted), starts ? keyStarts(starts) : none),
+    };
+  }
+
   /** The mask of each sequence. */
   protected within(): Mask<never> {
     return none;
+  }
+
+  // Which keys the last query of a sequence attends to: as many before its last key as `left`, default all.
+  private lastQuerySees(): { readonly comparesPositions: boolean; readonly left?: number } {
+    const mask = this.within();
+    const { left } = impliedBy(mask);
+    return { comparesPositions: comparesPositions(mask), ...(left !== undefined && { left }) };
   }
 
   /**

@@ -1,6 +1,6 @@
 // The ops level of xFormers: attention with its masks, and fused ops, inside graphs and directly on tensors.
 export type { AttentionOptions, GraphBias } from './attention';
-export { AttentionBias, type Pages } from './attention-bias';
+export { AttentionBias, type Batched, type Pages } from './attention-bias';
 export {
   BlockDiagonalCausalFromBottomRightMask,
   BlockDiagonalCausalLocalAttentionFromBottomRightMask,

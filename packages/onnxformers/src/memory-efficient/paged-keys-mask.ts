@@ -1,6 +1,6 @@
 // Keys in pages: every sequence reads its own list of pages of one pool, in the order of its block table.
 import { ConfigError, describe, type Mask, materialize, type Tensor, tensor } from '@onnxformers/core';
-import { AttentionBias, type Pages } from './attention-bias';
+import { AttentionBias, type Batched, type Pages } from './attention-bias';
 import type { PackedQueriesMask } from './block-diagonal-masks';
 import { counts, expectAsMany, type Sequences } from './sequences';
 
@@ -31,6 +31,9 @@ export abstract class PagedKeysMask extends AttentionBias {
 
   get mask(): Mask<Tensor> {
     return this.unpaged.mask;
+  }
+  override get batched(): Batched | undefined {
+    return this.unpaged.batched;
   }
   override get lengthsOf(): ReadonlyMap<Tensor, Tensor> {
     return this.unpaged.lengthsOf;

@@ -32,7 +32,8 @@ export function windowBound(path: string, given: number): number {
   throw new ConfigError({ path, problem: 'not a bound of a window', expected: 'an integer of at least 0', got: describe(given) });
 }
 
-const int64 = (numbers: readonly number[]): Tensor => tensor('int64', [numbers.length], numbers);
+/** Integers as int64 [n]. */
+export const counted = (numbers: readonly number[]): Tensor => tensor('int64', [numbers.length], numbers);
 
 /** Sequences one after another along one axis. */
 export interface Sequences {
@@ -53,7 +54,7 @@ export function packed(path: string, given: readonly number[]): Sequences {
   const lengths = counts(path, given);
   const starts = [0];
   for (const n of lengths) starts.push(starts.at(-1)! + n);
-  return { lengths, starts, offsets: int64(starts), counted: int64(lengths), gaps: false };
+  return { lengths, starts, offsets: counted(starts), counted: counted(lengths), gaps: false };
 }
 
 /** Sequences that start at the given rows; the last start is the number of rows. */
@@ -69,7 +70,7 @@ export function withGaps(path: string, startsOf: readonly number[], lengthsOf: r
       got: String(lengths[wrong]),
       hint: 'Order the sequences by their starts; sequences that share keys need pages',
     });
-  return { lengths, starts, offsets: int64(starts), counted: int64(lengths), gaps: true };
+  return { lengths, starts, offsets: counted(starts), counted: counted(lengths), gaps: true };
 }
 
 /** Sequences that all have the same space. */

@@ -1,8 +1,21 @@
 // Memory-efficient attention on tensors: the inputs of its session, and what the graph depends on besides.
-import { ConfigError, type Dim, describe, type Mask, mulDims, none, ShapeError, type Tensor } from '@onnxformers/core';
+import {
+  ConfigError,
+  type Dim,
+  describe,
+  divDims,
+  type Mask,
+  mulDims,
+  none,
+  type OrtTensor,
+  ops,
+  ShapeError,
+  type Tensor,
+  type Value,
+} from '@onnxformers/core';
 import { maskKinds, masksIn } from '@onnxformers/core/lowering';
-import { type AttentionOptions, attention } from './attention';
-import { AttentionBias, type Pages } from './attention-bias';
+import { type AttentionOptions, attention, fromPages } from './attention';
+import { AttentionBias, type Batched, type Pages } from './attention-bias';
 import { PackedQueriesMask } from './block-diagonal-masks';
 import { maskOfInputs, type NamedSizes, nameMask } from './mask-inputs';
 import { expectTensor, type OpCall, type TensorOperand, typeOf } from './op-call';
@@ -29,31 +42,63 @@ export function attentionCall(
   checkDims(q, k, v);
   const bias = biasOf(attnBias);
   checkFits(bias, attnBias, q, k);
-  const sizes = sizesOf(q, k, bias);
-  const named = nameMask(bias.mask, sizes, bias.lengthsOf);
-  const rows = (x: TensorOperand, seq: Dim): readonly Dim[] => [sizes.batch, seq, ...x.dims.slice(2)];
-  const stored = bias.pages ? mulDims('pages', bias.pages.size) : sizes.kvSeq;
+  const { batched, pages } = bias;
+  const sizes = batched ? sizesOfBatch(q, batched) : sizesOf(q, k, bias);
+  const named = nameMask(batched?.mask ?? bias.mask, sizes, bias.lengthsOf);
+  const dimsOf = (x: TensorOperand, seq: Dim): readonly Dim[] => [sizes.batch, seq, ...x.dims.slice(2)];
+  const queries = { feed: batched ? apart(q, batched) : q, dims: dimsOf(q, sizes.seq) };
+  const ofKeys = (x: TensorOperand) => {
+    if (pages) return { feed: x, dims: [1, mulDims('pages', pages.size), ...x.dims.slice(2)] };
+    return { feed: batched ? apart(x, batched) : x, dims: dimsOf(x, sizes.kvSeq) };
+  };
   const inputs = {
-    q: { feed: q, dims: rows(q, sizes.seq) },
-    k: { feed: k, dims: rows(k, stored) },
-    v: { feed: v, dims: rows(v, stored) },
+    q: queries,
+    k: ofKeys(k),
+    v: ofKeys(v),
     ...Object.fromEntries(named.inputs),
     ...(bias.bias && { bias: { feed: bias.bias, dims: biasDims(bias.bias, q, k, sizes) } }),
-    ...(bias.pages && { block_table: { feed: bias.pages.table, dims: ['sequences', 'pages_of_sequence'] } }),
+    ...(pages && { block_table: { feed: pages.table, dims: ['sequences', 'pages_of_sequence'] } }),
   };
   const finite = bias.bias && !hides(bias.bias);
-  const pageSize = bias.pages?.size;
+  const pageSize = pages?.size;
   return {
     op,
     inputs,
     options: { mask: textOf(named.mask), finite, pageSize, scale, ...(p > 0 && { p }) },
     forward(values) {
       const mask = maskOfInputs(named, values);
-      const pages = pageSize === undefined ? undefined : { table: values.block_table!, size: pageSize };
-      const given = { mask, added: values.bias, finite: finite ?? false, pages };
-      return { y: attention(values.q!, values.k!, values.v!, given, { scale, p }) };
+      const inPages = pageSize === undefined ? undefined : { table: values.block_table!, size: pageSize };
+      const [x, keys, vs] = [values.q!, values.k!, values.v!];
+      if (!batched) {
+        const given = { mask, added: values.bias, finite: finite ?? false, pages: inPages };
+        return { y: attention(x, keys, vs, given, { scale, p }) };
+      }
+      const read = (t: Value): Value => {
+        if (!inPages) return withoutPadding(t, mask);
+        const all = fromPages(t, inPages);
+        const dims = [sizes.batch, divDims(all.dims[1]!, sizes.batch), ...t.dims.slice(2)];
+        return withoutPadding(ops.reshape(all, dims), mask);
+      };
+      const y = attention(x, read(keys), read(vs), { mask }, { scale, p });
+      return { y: ops.reshape(y, [1, mulDims(sizes.batch, sizes.seq), ...y.dims.slice(2)]) };
     },
   };
+}
+
+// [1, sequences · seq, …] as [sequences, seq, …]: the same elements.
+function apart(x: TensorOperand, { sequences }: Batched): TensorOperand {
+  const dims = [sequences, x.dims[1]! / sequences, ...x.dims.slice(2)];
+  if ('dtype' in x) return { ...x, dims };
+  return (x as OrtTensor & { reshape(dims: readonly number[]): OrtTensor }).reshape(dims);
+}
+
+// 0 in the padding of keys or values [batch, kv_seq, …]: its weight is 0, and 0 · NaN is NaN.
+function withoutPadding(x: Value, mask: Mask<Value>): Value {
+  const lengths = masksIn(mask).find((m) => m.class.name === 'lengths')?.operands.keys;
+  if (!lengths || x.graph.root.assumptions.has('finite padding')) return x;
+  const [batch, seq] = x.dims as [Dim, Dim];
+  const isKey = ops.less(ops.reshape(ops.iota(x.graph, seq), [1, seq]), ops.reshape(lengths, [batch, 1]));
+  return ops.where(ops.reshape(isKey, [batch, seq, ...x.dims.slice(2).map(() => 1)]), x, 0);
 }
 
 function checkDropout(p: number, seeded: boolean): void {
@@ -87,6 +132,7 @@ interface Bias {
   readonly mask: Mask<Tensor>;
   readonly bias?: Tensor | undefined;
   readonly pages?: Pages<Tensor> | undefined;
+  readonly batched?: Batched | undefined;
   readonly lengthsOf: AttentionBias['lengthsOf'];
 }
 
@@ -108,10 +154,18 @@ function biasOf(given: TensorBias | undefined): Bias {
 // Sizes that differ from call to call get names. One query and equal numbers of queries and keys have kernels of their own.
 function sizesOf(q: TensorOperand, k: TensorOperand, { mask, pages }: Bias): NamedSizes {
   const batch = maskKinds(mask).includes('documents') ? 1 : 'batch';
-  const heads = q.dims.slice(2, -1).reduce((a, b) => a * b, 1);
+  const heads = headsOf(q);
   const seq = q.dims[1] === 1 ? 1 : 'seq';
   return { batch, heads, seq, kvSeq: q.dims[1] === k.dims[1] && !pages ? seq : 'kv_seq' };
 }
+
+const sizesOfBatch = (q: TensorOperand, { queries }: Batched): NamedSizes => ({
+  batch: 'sequences',
+  heads: headsOf(q),
+  seq: queries === 1 ? 1 : 'seq',
+  kvSeq: 'kv_seq',
+});
+const headsOf = (q: TensorOperand): number => q.dims.slice(2, -1).reduce((a, b) => a * b, 1);
 
 function checkFits({ mask, bias, pages }: Bias, given: TensorBias | undefined, q: TensorOperand, k: TensorOperand): void {
   const [batch, seq] = q.dims as readonly [number, number];
@@ -163,8 +217,7 @@ function expectLengths(path: string, lengths: Tensor, most: number): void {
 
 // The axes of a bias: 1, or the size of the attention there.
 function biasDims({ dims }: Tensor, q: TensorOperand, k: TensorOperand, { batch, seq, kvSeq }: NamedSizes): readonly Dim[] {
-  const headAxes =
-    dims.length === 4 && q.dims.length !== 4 ? [q.dims.slice(2, -1).reduce((a, b) => a * b, 1)] : q.dims.slice(2, -1);
+  const headAxes = dims.length === 4 && q.dims.length !== 4 ? [headsOf(q)] : q.dims.slice(2, -1);
   const inner = dims.length === q.dims.length && q.dims.length === 3 ? [] : headAxes;
   const [numbers, names] = [
     [q.dims[0]!, ...inner, q.dims[1]!, k.dims[1]!],

@@ -50,6 +50,44 @@ interface Case {
   readonly kvSeq: number;
 }
 
+const decoding = (...kv: number[]) => [kv.map(() => 1), 7, kv] as const;
+
+/** Sequences with one number of queries and one space for keys: an ordinary batch. */
+const batches: Readonly<Record<string, readonly [Case, Case]>> = {
+  'PaddedKeys, all keys': [
+    { bias: BlockDiagonalPaddedKeysMask.fromSeqlens([2, 2], 5, [4, 0]), seq: 4, kvSeq: 10 },
+    { bias: BlockDiagonalPaddedKeysMask.fromSeqlens([3, 3, 3], 7, [7, 1, 2]), seq: 9, kvSeq: 21 },
+  ],
+  'PaddedKeys, decoding': [
+    { bias: BlockDiagonalCausalWithOffsetPaddedKeysMask.fromSeqlens(...decoding(5, 2, 7)), seq: 3, kvSeq: 21 },
+    { bias: BlockDiagonalCausalWithOffsetPaddedKeysMask.fromSeqlens(...decoding(1, 6)), seq: 2, kvSeq: 14 },
+  ],
+  'LocalAttentionPaddedKeys, decoding': [
+    { bias: BlockDiagonalPaddedKeysMask.fromSeqlens(...decoding(5, 2, 7)).makeLocalAttention(2, 1), seq: 3, kvSeq: 21 },
+    { bias: BlockDiagonalPaddedKeysMask.fromSeqlens(...decoding(1, 6)).makeLocalAttention(2, 1), seq: 2, kvSeq: 14 },
+  ],
+  'CausalLocalAttentionPaddedKeys, decoding': [
+    { bias: BlockDiagonalCausalLocalAttentionPaddedKeysMask.fromSeqlensLocal(...decoding(5, 0, 7), 3), seq: 3, kvSeq: 21 },
+    { bias: BlockDiagonalCausalLocalAttentionPaddedKeysMask.fromSeqlensLocal(...decoding(1, 6), 3), seq: 2, kvSeq: 14 },
+  ],
+  'GappyKeys, regular': [
+    { bias: BlockDiagonalGappyKeysMask.fromSeqlens([2, 2], [0, 5, 10], [4, 3]), seq: 4, kvSeq: 10 },
+    { bias: BlockDiagonalGappyKeysMask.fromSeqlens([3, 3, 3], [0, 2, 4, 6], [1, 2, 1]), seq: 9, kvSeq: 6 },
+  ],
+  'Paged, decoding': [
+    {
+      bias: PagedBlockDiagonalCausalWithOffsetPaddedKeysMask.fromSeqlens([1, 1], [2, 5], [[3, -1], [1, 4]], 3), // biome-ignore format: rows of pages
+      seq: 2,
+      kvSeq: 15,
+    },
+    {
+      bias: PagedBlockDiagonalCausalWithOffsetPaddedKeysMask.fromSeqlens([1, 1, 1], [3, 1, 8], [[0, -1, -1], [6, -1, -1], [1, 5, 2]], 3), // biome-ignore format: rows of pages
+      seq: 3,
+      kvSeq: 21,
+    },
+  ],
+};
+
 /** For each kind of mask two calls of other sizes. */
 const kinds: Readonly<Record<string, readonly [Case, Case]>> = {
   LowerTriangularMask: [
@@ -270,7 +308,7 @@ describe.each(machines)('on $name', ({ ort, target }) => {
   afterAll(() => xops.dispose());
 
   describe('every kind of attention bias, twice in one session', () => {
-    it.each(Object.entries(kinds))('%s', async (name, calls) => {
+    it.each([...Object.entries(kinds), ...Object.entries(batches)])('%s', async (name, calls) => {
       const used = new Set<OpSession>();
       for (const { bias, batch = 1, seq, kvSeq } of calls) {
         const padding = paddingOf(bias, seq, kvSeq);
@@ -282,6 +320,7 @@ describe.each(machines)('on $name', ({ ort, target }) => {
         used.add(xops.sessions.at(-1)!);
       }
       expect([...used].map(({ op }) => op)).toEqual(['memoryEfficientAttention']);
+      if (name in batches) expect([...used][0]!.signature).not.toContain('documents');
     });
     it('every class is here', () => {
       const here = new Set(Object.values(kinds).flatMap((calls) => calls.map(({ bias }) => bias.constructor.name)));

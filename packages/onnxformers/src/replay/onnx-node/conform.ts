@@ -17,7 +17,9 @@ import {
   type Value,
 } from '@onnxformers/core';
 import type { Op } from '@onnxformers/core/lowering';
+import { Attend } from '@onnxformers/core/ops';
 import { compare, printComparison, type Tolerance } from '@onnxformers/core/testing';
+import { emitFlexAttention, isFlexAttention, unknownFunction } from './flex-attention';
 import type { NodeCase, ReadCase } from './node-case';
 import { emit, opOf, unreadable } from './vocabulary';
 
@@ -71,10 +73,11 @@ export async function conform(c: ReadCase, device: Device): Promise<NodeOutcome>
   const { node, opset, id } = c;
   const about = { id, op: `${node.domain ? `${node.domain}.` : ''}${node.opType}` };
   const leftOut = (note: string): NodeOutcome => ({ ...about, result: 'left out', ways: {}, note });
-  const op = opOf(node, opset);
+  const flex = isFlexAttention(node);
+  const op = flex ? (Attend as unknown as Op) : opOf(node, opset);
   if (node.domain === '' && opset > newestOpset && op) return leftOut(`runtimes do not accept opset ${opset} yet`);
   if (!op) return leftOut(`${about.op} of opset ${opset} is not in the vocabulary`);
-  const why = unreadable(op, node);
+  const why = flex ? unknownFunction(node) : unreadable(op, node);
   if (why) return leftOut(why);
   if ((op.since ?? 1) > device.target.opset && !op.decompose)
     return leftOut(`${device.target.name} stops at opset ${device.target.opset}`);
@@ -127,7 +130,7 @@ const run: Readonly<Record<Way, (c: NodeCase, op: Op, device: Device) => Outputs
 };
 
 const emitted = (c: NodeCase, op: Op, value: (name: string) => Value | undefined) =>
-  emit(op, c.node, c.opset, value, (name) => c.inputs.get(name));
+  isFlexAttention(c.node) ? emitFlexAttention(c, value) : emit(op, c.node, c.opset, value, (name) => c.inputs.get(name));
 
 function interpreted(c: NodeCase, op: Op, prefer: 'evaluate' | 'decompose'): Outputs {
   const g = new GraphBuilder();
