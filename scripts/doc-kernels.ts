@@ -2,7 +2,8 @@
 
 import { type DType, type Target, targets } from '../packages/core/src/index';
 import { domainOf } from '../packages/core/src/ir/define-op';
-import { kernelSources, kernelTables } from '../packages/core/src/targets/kernels.generated';
+import { printLimit } from '../packages/core/src/lower/size-limit';
+import { kernelSources, kernelTables, kernelTries } from '../packages/core/src/targets/kernels.generated';
 
 const short: Readonly<Partial<Record<DType, string>>> = {
   float64: 'f64',
@@ -41,6 +42,37 @@ function kernelTable(domain: (domain: string) => boolean): string[] {
   ];
 }
 
+// The limits of a kernel as text: `head_dim: a multiple of 8; wrong: scale of 0; fails: softcap`.
+function limitsOf(target: Target, key: string): string {
+  const { limits = {} } = target.kernels[key] ?? {};
+  const named = (outcome: string) => Object.keys(limits).filter((name) => limits[name] === outcome);
+  return [
+    ...Object.entries(limits).flatMap(([name, l]) => (typeof l === 'object' ? [`${name}: ${printLimit(l)}`] : [])),
+    ...['wrong', 'fails'].flatMap((outcome) => (named(outcome).length ? [`${outcome}: ${named(outcome).join(', ')}`] : [])),
+  ].join('; ');
+}
+
+function limitTable(): string[] {
+  const rows = [...new Set(shown.flatMap(({ kernels }) => Object.keys(kernels)))].sort().flatMap((key) => {
+    const found = new Map<string, string[]>();
+    for (const target of shown) {
+      const text = limitsOf(target, key);
+      if (text) found.set(text, [...(found.get(text) ?? []), target.name]);
+    }
+    return [...found].map(([text, names]) => row([domainOf(key)[1], names.join(', '), text]));
+  });
+  return [row(['op', 'targets', 'limits']), row(['---', '---', '---']), ...rows];
+}
+
+function triedTable(): string[] {
+  const rows = shown.flatMap(({ name, runtime }) => {
+    const versions: Readonly<Record<string, { readonly ops: Readonly<Record<string, string>> }>> =
+      kernelTries[name as keyof typeof kernelTries];
+    return Object.entries(versions[runtime!]!.ops).map(([op, text]) => row([domainOf(op)[1], name, text]));
+  });
+  return [row(['op', 'target', 'tried']), row(['---', '---', '---']), ...rows];
+}
+
 function targetTable(): string[] {
   const all = [targets.portable(18), targets.portable(21), targets.portable(23), ...shown];
   return [
@@ -55,10 +87,15 @@ function targetTable(): string[] {
 function sourceTable(): string[] {
   const rows = shown.flatMap(({ name }) =>
     Object.entries<string>(kernelSources[name as keyof typeof kernelSources]).map(([version, source]) =>
-      row([name, version, source]),
+      row([name, version, source, limitSourceOf(name, version)]),
     ),
   );
-  return [row(['target', 'ONNX Runtime', 'rows']), row(['---', '---', '---']), ...rows];
+  return [row(['target', 'ONNX Runtime', 'rows', 'limits']), row(['---', '---', '---', '---']), ...rows];
+}
+
+function limitSourceOf(name: string, version: string): string {
+  const versions: Readonly<Record<string, { readonly source: string }>> = kernelTries[name as keyof typeof kernelTries];
+  return versions[version]!.source;
 }
 
 function fusionTable(): string[] {
@@ -102,6 +139,21 @@ export function kernelsPage(): string {
     '## Ops of the standard',
     '',
     ...kernelTable((domain) => domain === ''),
+    '',
+    '## Limits of kernels',
+    '',
+    'What kernels do not support although they exist: sizes, and features that a kernel refuses (fails) or computes differently from its definition',
+    '(wrong). Each was tried on the runtime in a model of one node, whose result is compared with the float64 interpreter; `a and b` are two features that',
+    'work alone and not together. A node beyond a limit is lowered in another way, and `explain` says why. Values of a size between and beyond those that',
+    'were tried are assumed to follow the rule. Limits that depend on the machine, or that no single run shows, are in the files of the targets (†).',
+    '',
+    ...limitTable(),
+    '',
+    '### What was tried',
+    '',
+    'Right: the result is that of the definition. Runs: the runtime accepts it, and nobody compared the numbers.',
+    '',
+    ...triedTable(),
     '',
     '## Optimisations of the runtime that go wrong',
     '',

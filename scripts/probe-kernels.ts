@@ -3,6 +3,8 @@
  *
  *     tsx scripts/probe-kernels.ts [providers, default: all that can be probed here]
  *     tsx scripts/probe-kernels.ts --fusions    probes only the optimisations of the runtimes, which takes a minute
+ *     tsx scripts/probe-kernels.ts --limits     probes only what kernels refuse or compute wrongly
+ *     tsx scripts/probe-kernels.ts --gpu FILE   reads the limits on CUDA from the answers of a GPU (scripts/gpu/limits.ts)
  *     tsx scripts/probe-kernels.ts --check      fails if the installed CPU runtime differs from the file
  *
  * cpu      onnxruntime-node of this workspace
@@ -18,11 +20,13 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
+import type { KernelLimits } from '../packages/core/src/lower/kernel-limits';
 import { toBytes } from '../packages/core/src/onnx/encode';
 import type { OnnxGraph, OnnxNode } from '../packages/core/src/onnx/model';
 import { type DType, dtypes } from '../packages/core/src/tensor/tensor';
 import { root } from './pnpm.mjs';
 import { type FusionRows, joined, wrongFusions } from './probe/fusions';
+import { askLimits, asOnTheCpu, type Found, limitModels, limitsFound, type Outcomes, triable } from './probe/limits';
 import { modelOf } from './probe/models';
 import { type Probe, type Provider, place } from './probe/placement';
 import { contribSamples, controlSamples, probed, type Sample, vocabularySamples } from './probe/samples';
@@ -41,10 +45,18 @@ const everyOpset = [...new Set(Object.values(opsets).flat())];
 const samplesPerRow = 4;
 const probedDtypes = dtypes.filter((d) => d !== 'int4' && d !== 'uint4');
 
-type Row = { own: string; cpu?: string };
+type Row = { own: string; cpu?: string; wrong?: string };
 type Rows = Record<string, Row | null>;
 /** What a version of a runtime answered, and how it was asked. */
-type Answer = { runtime: string; source: string; kernels: Rows; fusions: FusionRows };
+type Answer = {
+  runtime: string;
+  source: string;
+  kernels: Rows;
+  fusions: FusionRows;
+  limits: Found['limits'];
+  tried: Found['tried'];
+  limitSource: string;
+};
 type Table = Answer & { older: Answer[] };
 type Tables = Partial<Record<Provider['name'], Table>>;
 
@@ -115,7 +127,15 @@ function tableOf(
 
 /** The table with an answer in it: that of the version developed on, or what differs on an older one. */
 function withAnswer(table: Table | undefined, answer: Answer): Table {
-  if (answer.runtime === developed) return { ...answer, older: table?.older ?? [] };
+  if (answer.runtime === developed) {
+    const { limits, tried } = answer;
+    const limitSource = `not probed: the limits of ${developed}`;
+    const older = table?.older ?? [];
+    return {
+      ...answer,
+      older: older.map((o) => (/^(not probed|$)/.test(o.limitSource) ? { ...o, limits, tried, limitSource } : o)),
+    };
+  }
   if (!table) throw new Error(`probe ${developed} before ${answer.runtime}`);
   const rows = new Set([...Object.keys(table.kernels), ...Object.keys(answer.kernels)]);
   const text = (r: Row | null | undefined) => JSON.stringify(r ?? null);
@@ -166,13 +186,20 @@ function providers(): Provider[] {
 
 async function known(): Promise<Tables> {
   if (!existsSync(file)) return {};
-  type Unsourced = Omit<Answer, 'source'>;
-  const { kernelTables, kernelSources } = (await import(file)) as {
+  type Unsourced = Omit<Answer, 'source' | 'tried' | 'limitSource'>;
+  const { kernelTables, kernelSources, kernelTries } = (await import(file)) as {
     kernelTables: Record<Provider['name'], Unsourced & { older: Unsourced[] }>;
     kernelSources: Record<Provider['name'], Record<string, string>>;
+    kernelTries: Record<Provider['name'], Record<string, { source: string; ops: Found['tried'] }>>;
   };
   const entries = Object.entries(kernelTables).map(([name, table]) => {
-    const sourced = (a: Unsourced): Answer => ({ ...a, source: kernelSources[name as Provider['name']][a.runtime]! });
+    const provider = name as Provider['name'];
+    const sourced = (a: Unsourced): Answer => ({
+      ...a,
+      source: kernelSources[provider][a.runtime]!,
+      tried: kernelTries[provider][a.runtime]!.ops,
+      limitSource: kernelTries[provider][a.runtime]!.source,
+    });
     return [name, { ...sourced(table), older: table.older.map(sourced) }] as const;
   });
   return Object.fromEntries(entries);
@@ -180,7 +207,21 @@ async function known(): Promise<Tables> {
 
 function print(tables: Tables): string {
   const quoted = (key: string) => (/^\w+$/.test(key) ? key : `'${key}'`);
-  const value = (r: Row | null) => (r ? `{ own: '${r.own}'${r.cpu ? `, cpu: '${r.cpu}'` : ''} }` : 'null');
+  const optional = (r: Row, name: 'cpu' | 'wrong') => (r[name] ? `, ${name}: '${r[name]}'` : '');
+  const value = (r: Row | null) => (r ? `{ own: '${r.own}'${optional(r, 'cpu')}${optional(r, 'wrong')} }` : 'null');
+  const limit = (l: KernelLimits[string]) =>
+    typeof l === 'string'
+      ? `'${l}'`
+      : `{ ${Object.entries(l)
+          .map(([name, n]) => `${name}: ${n}`)
+          .join(', ')} }`;
+  const limitRows = (limits: Found['limits'], indent: string) =>
+    Object.entries(limits)
+      .map(([key, of]) => {
+        const lines = Object.entries(of).map(([name, l]) => `${indent}  ${quoted(name)}: ${limit(l)},\n`);
+        return `${indent}${quoted(key)}: {\n${lines.join('')}${indent}},\n`;
+      })
+      .join('');
   const rows = (kernels: Rows, indent: string) =>
     Object.entries(kernels)
       .map(([key, r]) => `${indent}${quoted(key)}: ${value(r)},\n`)
@@ -190,10 +231,19 @@ function print(tables: Tables): string {
       a.fusions,
     )
       .map(([fusion, dtypes]) => `${indent}  ${quoted(fusion)}: '${dtypes}',\n`)
-      .join('')}${indent}},\n`;
+      .join('')}${indent}},\n${indent}limits: {\n${limitRows(a.limits, `${indent}  `)}${indent}},\n`;
   const older = (a: Answer) => `      {\n${answer(a, '        ')}      },\n`;
   const sources = ([name, t]: [string, Table]): string =>
     `  ${name}: {\n${[t, ...t.older].map((a) => `    '${a.runtime}': '${a.source}',\n`).join('')}  },\n`;
+  const tries = ([name, t]: [string, Table]): string =>
+    `  ${name}: {\n${[t, ...t.older]
+      .map(
+        (a) =>
+          `    '${a.runtime}': {\n      source: '${a.limitSource}',\n      ops: {\n${Object.entries(a.tried)
+            .map(([key, text]) => `        ${quoted(key)}:\n          '${text}',\n`)
+            .join('')}      },\n    },\n`,
+      )
+      .join('')}  },\n`;
   const table = ([name, t]: [string, Table]) =>
     `  ${name}: {\n${answer(t, '    ')}    older: [\n${t.older.map(older).join('')}    ],\n  },`;
   return `// Made by scripts/probe-kernels.ts from the answers of the runtimes named below. Not to be edited by hand.
@@ -201,6 +251,8 @@ function print(tables: Tables): string {
 // Behind the key of an op stands its form, where it has some. older: the rows that differ on older versions; null: no kernel.
 // fusions: dtypes in which an optimisation of the runtime, on unless a session turns it off, breaks the session or changes its numbers. Those of
 // the CPU are listed for GPUs too, whose numbers a probe without a GPU does not see: a graph is rewritten in the same way for all.
+// wrong: dtypes in which even the plainest call of the kernel fails or differs from its definition. limits: sizes that a kernel supports, and features
+// that it refuses (fails) or computes differently (wrong), where not all that was tried is right.
 
 export const kernelTables = {
 ${Object.entries(tables)
@@ -211,35 +263,111 @@ ${Object.entries(tables)
 /** How each version of a runtime was asked, by provider. */
 export const kernelSources = {
 ${Object.entries(tables).map(sources).join('')}} as const;
+
+/** What was tried for the limits, besides what they name. */
+export const kernelTries = {
+${Object.entries(tables).map(tries).join('')}} as const;
 `;
+}
+
+/** The rows of a version, those in which it equals the newest too, with the dtypes that an earlier probe of limits left out. */
+function rowsOf(table: Table, runtime: string): Rows {
+  const rows = { ...table.kernels, ...answerOf(table, runtime).kernels };
+  return Object.fromEntries(
+    Object.entries(rows).map(([row, r]) => {
+      if (!r?.wrong) return [row, r];
+      const { wrong, ...rest } = r;
+      const all = `${r.own} ${wrong}`.split(' ');
+      return [row, { ...rest, own: probedDtypes.filter((d) => all.includes(d)).join(' ') }];
+    }),
+  );
+}
+
+/** The rows without dtypes in which kernels are wrong. */
+const withoutWrong = (rows: Rows, wrong: Found['without']): Rows =>
+  Object.fromEntries(
+    Object.entries(rows).map(([row, r]) => {
+      const dtypes = r ? (wrong[opOf(row)] ?? []).filter((d) => r.own.split(' ').includes(d)) : [];
+      if (!r || !dtypes.length) return [row, r];
+      const own = r.own.split(' ').filter((d) => !dtypes.includes(d as DType));
+      return [row, { ...r, own: own.join(' '), wrong: dtypes.join(' ') }];
+    }),
+  );
+const opOf = (row: string): string => row.split(' ')[0]!;
+const dtypesIn = (rows: Rows) => (op: string) =>
+  Object.entries(rows).flatMap(([row, r]) => (r && opOf(row) === op ? (r.own.split(' ') as DType[]) : []));
+
+/** The limits of the kernels in these rows, and the rows without dtypes that are wrong. */
+async function limited(provider: Provider, rows: Rows, runtime: string, cpu: Answer | undefined): Promise<Limited> {
+  const dtypesOf = only === 'gpu' ? dtypesIn(rows) : await triable(dtypesIn(rows), provider, folder);
+  const { gpu, outcomes } = gpuAnswers(runtime) ?? {
+    gpu: undefined,
+    ...askLimits(await limitModels(dtypesOf, provider, folder), provider, { compares: provider.name !== 'cuda' }, folder),
+  };
+  const found = limitsFound(outcomes, dtypesOf);
+  const { limits, without, tried } = provider.name === 'cuda' && !gpu ? asOnTheCpu(found, cpu!.limits) : found;
+  const limitSource = gpu ? `probed on ${gpu}` : sourceOf(provider);
+  return { kernels: withoutWrong(rows, without), limits, tried, limitSource };
+}
+type Limited = Pick<Answer, 'kernels' | 'limits' | 'tried' | 'limitSource'>;
+
+/** Where nobody probed limits, those of the CPU for its contrib kernels. */
+function withCpuLimits(name: Provider['name'], table: Table, cpu: Table): void {
+  for (const answer of [table, ...table.older]) {
+    if (answer.limitSource !== '') continue;
+    const of = Object.entries(answerOf(cpu, answer.runtime).limits).filter(
+      ([op]) => op.includes('.') && dtypesIn(table.kernels)(op).length,
+    );
+    answer.limits = Object.fromEntries(of);
+    answer.limitSource = `not probed on ${name}: the limits of contrib kernels on the CPU`;
+  }
+}
+
+/** What a GPU answered, from `scripts/gpu/limits.ts`. */
+function gpuAnswers(runtime: string): { readonly gpu: string; readonly outcomes: Outcomes } | undefined {
+  const at = args.indexOf('--gpu');
+  if (at < 0) return undefined;
+  const answers = JSON.parse(readFileSync(args[at + 1]!, 'utf8')) as { runtime: string; gpu: string; outcomes: Outcomes };
+  if (answers.runtime !== runtime) throw new Error(`the answers are those of ${answers.runtime}, not of ${runtime}`);
+  return answers;
 }
 
 const args = process.argv.slice(2);
 const check = args.includes('--check');
-const wanted = check ? ['cpu'] : args.filter((a) => !a.startsWith('--'));
+const only = (['fusions', 'limits', 'gpu'] as const).find((o) => args.includes(`--${o}`));
+const wanted = check ? ['cpu'] : only === 'gpu' ? ['cuda'] : args.filter((a) => !a.startsWith('--'));
 const folder = mkdtempSync(join(tmpdir(), 'probe-kernels-'));
 try {
   const samples = [...(await vocabularySamples()), ...controlSamples, ...contribSamples];
-  const asked = args.includes('--fusions') ? [] : await questions(samples, folder);
+  const asked = only ? [] : await questions(samples, folder);
   const before = await known();
   const tables: Tables = structuredClone(before);
-  for (const provider of providers().filter((p) => !wanted.length || wanted.includes(p.name))) {
-    const about = { opsets: opsets[provider.name], compares: provider.name !== 'cuda' };
-    const { version, fusions: found } = await wrongFusions(provider, about, folder);
-    const partly = provider.name === 'cuda' || provider.name === 'webgpu';
-    const fusions = partly ? joined(found, answerOf(tables.cpu!, version).fusions) : found;
-    console.log(`${provider.name}: fusions that go wrong: ${JSON.stringify(fusions)}, ONNX Runtime ${version}`);
-    if (args.includes('--fusions')) {
-      Object.assign(answerOf(tables[provider.name]!, version), { fusions });
+  const asking: readonly Provider[] =
+    only === 'gpu' ? [{ name: 'cuda', env: {} }] : providers().filter((p) => !wanted.length || wanted.includes(p.name));
+  for (const provider of asking) {
+    const version = only === 'gpu' ? developed : versionOf(provider);
+    const known = only && answerOf(tables[provider.name]!, version);
+    const fusions = only && only !== 'fusions' ? known!.fusions : await fusionsOf(provider, version, tables.cpu);
+    if (only === 'fusions') {
+      Object.assign(known!, { fusions });
       continue;
     }
-    const placed = tableOf(provider.name, asked, place(asked, provider, folder));
-    const count = Object.keys(placed.kernels).length;
-    console.log(`${provider.name}: ${asked.length} models, ${count} rows with a kernel, ONNX Runtime ${placed.runtime}`);
+    const placed = only
+      ? rowsOf(tables[provider.name]!, version)
+      : tableOf(provider.name, asked, place(asked, provider, folder)).kernels;
+    const count = Object.keys(placed).length;
+    console.log(`${provider.name}: ${count} rows with a kernel, ONNX Runtime ${version}`);
     // A provider that did not start has no kernel for anything; its rows stay.
-    if (count) tables[provider.name] = withAnswer(tables[provider.name], { ...placed, source: sourceOf(provider), fusions });
-    else process.exitCode = 1;
+    if (!count) {
+      process.exitCode = 1;
+      continue;
+    }
+    const found = await limited(provider, placed, version, tables.cpu && answerOf(tables.cpu, version));
+    console.log(`${provider.name}: limits ${JSON.stringify(found.limits)}`);
+    const source = known?.source ?? sourceOf(provider);
+    tables[provider.name] = withAnswer(tables[provider.name], { runtime: version, source, fusions, ...found });
   }
+  for (const [name, table] of Object.entries(tables)) withCpuLimits(name as Provider['name'], table, tables.cpu!);
   if (!check) writeFileSync(file, print(tables));
   else if (print(tables) !== readFileSync(file, 'utf8')) {
     console.error(`${file} is not what the CPU runtime says; run tsx scripts/probe-kernels.ts cpu`);
@@ -248,4 +376,19 @@ try {
 } finally {
   if (process.env.PROBE_KEEP) console.log(folder);
   else rmSync(folder, { recursive: true });
+}
+
+async function fusionsOf(provider: Provider, version: string, cpu: Table | undefined): Promise<FusionRows> {
+  const about = { opsets: opsets[provider.name], compares: provider.name !== 'cuda' };
+  const { fusions: found } = await wrongFusions(provider, about, folder);
+  const partly = provider.name === 'cuda' || provider.name === 'webgpu';
+  const fusions = partly ? joined(found, answerOf(cpu!, version).fusions) : found;
+  console.log(`${provider.name}: fusions that go wrong: ${JSON.stringify(fusions)}, ONNX Runtime ${version}`);
+  return fusions;
+}
+
+function versionOf({ name, env }: Provider): string {
+  const installed = name === 'wasm' ? env.ONNXRUNTIME_WEB || 'onnxruntime-web' : env.ONNXRUNTIME_NODE || 'onnxruntime-node';
+  const about = readFileSync(join(resolve(root, 'node_modules', installed), 'package.json'), 'utf8');
+  return (JSON.parse(about) as { version: string }).version;
 }

@@ -1,6 +1,6 @@
 // Feeds for the models of the probes.
 
-const arrays = {
+export const arrays = {
   float64: Float64Array,
   float32: Float32Array,
   float16: Uint16Array,

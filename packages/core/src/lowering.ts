@@ -1,6 +1,7 @@
 // For those who write kernels, rules and ops: subpath @onnxformers/core/lowering.
 
 export {
+  type Asked,
   type Attribute,
   type AttributeKind,
   type Attrs,
@@ -53,6 +54,7 @@ export {
   rowHasKey,
   type Truth,
 } from './mask/index';
+export { attendInChunks, type ChunkOptions } from './ops/attend-chunked';
 export { maskedScore } from './ops/attend-definition';
 export { type AttendAttrs, type AttendParts, attendParts } from './ops/attend-parts';
 export { attendBlockwise, type BlockwiseOptions } from './ops/attend-window';

@@ -25,6 +25,7 @@ export { identity } from '@onnxformers/feedforward';
 export * from '@onnxformers/positional';
 export * from '@onnxformers/residual';
 export { identity as identityNorm } from '@onnxformers/residual';
+export * from './encoder/index';
 export * from './factory/index';
 export { inputsOf } from './inputs';
 export * from './memory-efficient/index';

@@ -38,6 +38,7 @@ import {
 import { Attend, type CacheAppendAttrs } from '@onnxformers/core/ops';
 import { type Places, type Rotation, rotationOf } from './rotation';
 import { toHeads, toRows } from './rows';
+import { scalesAsked } from './scales';
 
 type GroupQueryAttentionAttrs = {
   readonly num_heads: number;
@@ -81,6 +82,27 @@ export const GroupQueryAttention = defineOp<GroupQueryAttentionAttrs & { readonl
     do_rotary: 'int',
     rotary_interleaved: 'int',
     present: 'data',
+  },
+  asks(given, { num_heads, kv_num_heads, scale, softcap, local_window_size, present, do_rotary, rotary_interleaved }) {
+    const { key, past_key, cos_cache: cos, attention_bias: bias, head_sink: sinks } = operandsOf(names, given);
+    const headDim = (key.dims[2] as number) / kv_num_heads;
+    return {
+      head_dim: headDim,
+      'head_dim of a rotation': do_rotary ? headDim : undefined,
+      'pairs of a rotation': do_rotary ? cos!.dims[1]! : undefined,
+      rotation: !!do_rotary,
+      'interleaved rotation': !!do_rotary && rotary_interleaved === 1,
+      'rotation of some channels': !!do_rotary && cos!.dims[1] !== headDim / 2,
+      'grouped heads': num_heads !== kv_num_heads,
+      softcap: !!softcap,
+      window: local_window_size !== undefined && local_window_size > 0,
+      bias: !!bias,
+      sinks: !!sinks,
+      'growing cache': !!past_key && past_key.dims[2] !== present,
+      'growing cache of known size': !!past_key && past_key.dims[2] !== present && typeof past_key.dims[2] === 'number',
+      'fixed cache': past_key?.dims[2] === present,
+      ...scalesAsked(scale),
+    };
   },
   infer(given, { kv_num_heads, present }) {
     const { query, key, seqlens_k: lengths } = operandsOf(names, given);
@@ -141,8 +163,6 @@ const own = defineReasons({
   valueWidth: ({ keys, values }: { readonly keys: number | string; readonly values: number | string }) =>
     `keys and values must have the same head_dim, got ${keys} and ${values}`,
   offsetOfCache: () => 'the queries do not start where the cache ends',
-  biasOfCapacity: () =>
-    'it requires a bias over the positions in use, whose number is only known at run time; with a cache of fixed capacity a bias spans the capacity',
   offsetMissing: () => 'a cache of fixed capacity requires a query offset',
   lengthsDiffer: () => 'there are more keys than queries, and there is no cache',
   growingTables: () =>
@@ -184,17 +204,14 @@ function objection(
   caches: Caches | undefined,
   context: MatchContext,
 ): Reason | undefined {
-  const { q, k, v, queryOffset, bias, noise } = attendParts(operands, attrs);
-  if (Math.fround(attrs.scale ?? 1) === 0) return reasons.zeroScale();
+  const { q, k, v, queryOffset, noise } = attendParts(operands, attrs);
   if (typeof q.dims[1] !== 'number' || typeof k.dims[1] !== 'number') return reasons.headCountsUnknown();
   const headDim = k.dims[3]!;
   if (v.dims[3] !== headDim || typeof headDim !== 'number') return own.valueWidth({ keys: headDim, values: v.dims[3]! });
-  if (headDim % 8) return reasons.headDimMultiple({ of: 8, got: headDim });
   if (noise) return reasons.lacks({ feature: 'dropout' });
   const fixed = caches?.key.attrs.form === 'fixed';
   if (queryOffset && !(fixed && appended(caches.key).pastLengths === queryOffset)) return own.offsetOfCache();
   if (!queryOffset && fixed) return own.offsetMissing();
-  if (bias && fixed) return own.biasOfCapacity();
   if (!caches && q.dims[2] !== k.dims[2]) return own.lengthsDiffer();
   if (caches && q.dims[2] !== 1 && q.dims[0] !== 1 && !context.assumes(emptyCache))
     return reasons.assumption({

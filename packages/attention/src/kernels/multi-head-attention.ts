@@ -1,10 +1,21 @@
 // MultiHeadAttention of com.microsoft: fused attention with equal numbers of query and key heads, or with key heads repeated.
-import { and, causal, type Dim, keyLengths, type Mask, type Node, none, padded, splitHeads, type Value } from '@onnxformers/core';
+import {
+  and,
+  causal,
+  type Dim,
+  keyLengths,
+  type Mask,
+  type Node,
+  none,
+  padded,
+  splitHeads,
+  type TensorType,
+  type Value,
+} from '@onnxformers/core';
 import {
   type AttendAttrs,
   apply,
   defineOp,
-  defineReasons,
   expressedBy,
   type Get,
   type Match,
@@ -21,6 +32,7 @@ import {
 } from '@onnxformers/core/lowering';
 import { Attend } from '@onnxformers/core/ops';
 import { biasedProjections, type Projections, toHeads, toRows, withoutBiases } from './rows';
+import { scalesAsked } from './scales';
 import { allPairs, assumedNonEmpty, maskNote, type Reading, readAttend, scoreMask, zeroFullyMasked } from './score-mask';
 
 type MultiHeadAttentionAttrs = {
@@ -40,6 +52,21 @@ export const MultiHeadAttention = defineOp<MultiHeadAttentionAttrs, typeof names
   key: 'com.microsoft.MultiHeadAttention',
   operands: names,
   attributes: { num_heads: 'int', scale: 'float', unidirectional: 'int', mask_filter_value: 'float' },
+  asks(given, { num_heads, scale, unidirectional }) {
+    const { query, key, value, bias, key_padding_mask: lengths, attention_bias: scores } = operandsOf(names, given);
+    const widthOf = ({ dims }: TensorType): number => (dims[2] as number) / num_heads;
+    const across = query.dims[1] !== key.dims[1];
+    return {
+      head_dim: widthOf(query),
+      'values of another width': widthOf(value) !== widthOf(query),
+      'keys of another number': across,
+      'biases of the projections': !!bias,
+      lengths: !!lengths,
+      bias: !!scores,
+      'causal mask': unidirectional === 1,
+      ...scalesAsked(scale),
+    };
+  },
   infer(given) {
     const { query, key, value, key_padding_mask: lengths } = operandsOf(names, given);
     for (const t of [query, key, value])
@@ -65,15 +92,10 @@ export const MultiHeadAttention = defineOp<MultiHeadAttentionAttrs, typeof names
   },
 });
 
-const own = defineReasons({
-  causalAlignment: () => 'with different numbers of queries and keys, execution providers align the causal mask differently',
-});
-
 // Why the kernel cannot compute this attention with any mask.
-function objection({ parts: { q, k, sinks, noise } }: Reading, { softcap, scale }: AttendAttrs): Reason | undefined {
+function objection({ parts: { q, k, sinks, noise } }: Reading, { softcap }: AttendAttrs): Reason | undefined {
   if (typeof q.dims[1] !== 'number' || typeof k.dims[1] !== 'number') return reasons.headCountsUnknown();
   if (softcap !== undefined) return reasons.lacks({ feature: 'softcap' });
-  if (Math.fround(scale ?? 1) === 0) return reasons.zeroScale();
   if (sinks) return reasons.lacks({ feature: 'sinks' });
   if (noise) return reasons.lacks({ feature: 'dropout' });
   return undefined;
@@ -86,10 +108,9 @@ interface OwnMask {
 }
 
 // The mask as the kernel expresses it, or why it cannot express it.
-function ownMask({ parts, options, lengthsDiffer }: Reading): OwnMask | Refusal {
+function ownMask({ parts, options }: Reading): OwnMask | Refusal {
   const mask = expressedBy(parts.mask, { causal: true, lengths: true }, options);
   if (mask.inexpressible !== undefined) return refuse(reasons.maskNotExpressible(mask.inexpressible));
-  if (mask.causal && lengthsDiffer) return refuse(own.causalAlignment());
   if (parts.queryOffset) return refuse(reasons.lacks({ feature: 'query offset' }));
   return mask;
 }
@@ -123,7 +144,9 @@ function match(node: Node<AttendAttrs>, context: MatchContext): Outcome {
   const shared = heads !== kvHeads;
   const projections = shared ? undefined : biasedProjections([q, k, v], context);
   const mask = ownMask(reading);
-  const masks = 'refused' in mask ? [undefined] : mask.lengths ? [mask, undefined] : [mask];
+  // Providers align a causal mask over keys of another number differently, and some have no lengths.
+  const doubtful = !('refused' in mask) && (mask.lengths || (mask.causal && reading.lengthsDiffer));
+  const masks = 'refused' in mask ? [undefined] : doubtful ? [mask, undefined] : [mask];
   const ways = masks.flatMap((mask) =>
     (projections ? [projections, undefined] : [undefined]).map((p) => made(node, reading, { mask, projections: p }, context)),
   );

@@ -1,5 +1,5 @@
 // PackedMultiHeadAttention of com.microsoft: attention of each sequence to itself, over tokens without padding.
-import { documents, type Layout, type Node, type Value } from '@onnxformers/core';
+import { documents, type Layout, type Node, type TensorType, type Value } from '@onnxformers/core';
 import {
   type AttendAttrs,
   type AttendParts,
@@ -26,6 +26,7 @@ import {
 } from '@onnxformers/core/lowering';
 import { Attend } from '@onnxformers/core/ops';
 import { biasedProjections, type Projections, toHeads, toRows, withoutBiases } from './rows';
+import { scalesAsked } from './scales';
 
 type PackedAttrs = { readonly num_heads: number; readonly scale?: number | undefined };
 
@@ -41,6 +42,16 @@ export const PackedMultiHeadAttention = defineOp<PackedAttrs, typeof names>({
   key: 'com.microsoft.PackedMultiHeadAttention',
   operands: names,
   attributes: { num_heads: 'int', scale: 'float' },
+  asks(given, { num_heads, scale }) {
+    const { query, value, bias } = operandsOf(names, given);
+    const widthOf = ({ dims }: TensorType): number => (dims[1] as number) / num_heads;
+    return {
+      head_dim: widthOf(query),
+      'values of another width': widthOf(value) !== widthOf(query),
+      'biases of the projections': !!bias,
+      ...scalesAsked(scale),
+    };
+  },
   infer(given) {
     const { query, key, value, token_offset: places, cumulative_sequence_length: offsets } = operandsOf(names, given);
     for (const t of [query, key, value])
@@ -76,7 +87,7 @@ const own = defineReasons({
 
 function objection(
   { q, k, bias, sinks, noise }: AttendParts<Value>,
-  { softcap, scale }: AttendAttrs,
+  { softcap }: AttendAttrs,
   { offsets, keyOffsets }: Documents,
 ): Reason | undefined {
   if (offsets !== keyOffsets) return reasons.keysOfOthers();
@@ -84,7 +95,6 @@ function objection(
   if (typeof q.dims[1] !== 'number') return reasons.headCountsUnknown();
   if (q.dims[1] !== k.dims[1]) return reasons.headCountsDiffer({ heads: q.dims[1], kvHeads: k.dims[1]! });
   if (softcap !== undefined) return reasons.lacks({ feature: 'softcap' });
-  if (Math.fround(scale ?? 1) === 0) return reasons.zeroScale();
   if (bias) return own.paddedBias();
   if (sinks) return reasons.lacks({ feature: 'sinks' });
   if (noise) return reasons.lacks({ feature: 'dropout' });

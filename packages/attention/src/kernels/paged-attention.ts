@@ -32,6 +32,7 @@ import {
 } from '@onnxformers/core/lowering';
 import { Attend } from '@onnxformers/core/ops';
 import { toHeads, toRows } from './rows';
+import { scalesAsked } from './scales';
 
 type PagedAttentionAttrs = {
   readonly num_heads: number;
@@ -72,6 +73,19 @@ export const PagedAttention = defineOp<PagedAttentionAttrs, typeof names>({
   operands: names,
   attributes: { num_heads: 'int', kv_num_heads: 'int', scale: 'float', softcap: 'float', local_window_size: 'int' },
   writes: ['key_cache', 'value_cache'],
+  asks(given, { num_heads, kv_num_heads, scale, softcap, local_window_size }) {
+    const { key_cache, head_sink: sinks } = operandsOf(names, given);
+    return {
+      head_dim: key_cache.dims[3]!,
+      block_size: key_cache.dims[1]!,
+      'grouped heads': num_heads !== kv_num_heads,
+      softcap: !!softcap,
+      window: local_window_size !== undefined && local_window_size > 0,
+      sinks: !!sinks,
+      ...(sinks && { [sinkBlocks(key_cache.dims[3]!)]: key_cache.dims[1]! }),
+      ...scalesAsked(scale),
+    };
+  },
   infer(given) {
     const { query, key, value, key_cache, value_cache, block_table: table } = operandsOf(names, given);
     for (const t of [query, key, value])
@@ -107,6 +121,12 @@ export const PagedAttention = defineOp<PagedAttentionAttrs, typeof names>({
   encode: (node) => ({ ...encoded(node as Node, node.operands), outputs: [node.outputs[0]] }),
 });
 
+// Which blocks sinks require depends on the width of heads; a name for each of the widths that the kernel distinguishes.
+const sinkBlocks = (headDim: Dim): string => {
+  const width = Number(headDim) <= 64 ? 'up to 64' : Number(headDim) <= 128 ? 'up to 128' : 'above 128';
+  return `block_size with sinks and a head_dim ${width}`;
+};
+
 const appended = (node: Node) => operandsOf(node.graph.ops.PagedAppend, node.operands);
 
 const own = defineReasons({
@@ -124,16 +144,14 @@ export const usePagedAttention = rule('Attend(PagedAppend) → PagedAttention', 
   const m = expressedBy(mask, { window: true });
   if (m.inexpressible !== undefined || m.right !== 0 || (m.left ?? 0) < 0)
     return refuse(reasons.maskNotExpressible({ mask: printMask(mask), kinds: maskKinds(mask) }));
-  if (Math.fround(node.attrs.scale ?? 1) === 0) return refuse(reasons.zeroScale());
   if (bias) return refuse(reasons.lacks({ feature: 'bias' }));
   if (noise) return refuse(reasons.lacks({ feature: 'dropout' }));
   const { pool, pastLengths, table } = ofKeys;
   if (queryOffset !== pastLengths || ofValues.pastLengths !== pastLengths || ofValues.table !== table)
     return refuse(own.offsetOfPools());
   if (context.uses(k) !== 1 || context.uses(v) !== 1) return refuse(own.poolsRead());
-  const [heads, kvHeads, headDim] = [q.dims[1], k.dims[1], k.dims[3]];
+  const [heads, kvHeads] = [q.dims[1], k.dims[1]];
   if (typeof heads !== 'number' || typeof kvHeads !== 'number') return refuse(reasons.headCountsUnknown());
-  if (typeof headDim !== 'number' || headDim % 8) return refuse(reasons.headDimMultiple({ of: 8, got: headDim! }));
   const attrs: PagedAttentionAttrs = {
     num_heads: heads,
     kv_num_heads: kvHeads,

@@ -8,6 +8,7 @@ import {
   madeBy,
   operandsOf,
   type Refusal,
+  reasons,
   refuse,
   unexpanded,
 } from '@onnxformers/core/lowering';
@@ -34,8 +35,6 @@ export interface Rotation {
 
 const own = defineReasons({
   turnApart: () => 'queries and keys have different rotary embeddings',
-  rotaryDims: ({ pairs, headDim }: { readonly pairs: number | string; readonly headDim: number | string }) =>
-    `it rotates only if head_dim is a multiple of 16 and the number of pairs a multiple of 8; got ${headDim} channels and ${pairs} pairs`,
   givenTables: () => 'its tables of angles must contain every position, and the length of these tables is fixed',
   angles: () => 'the angles are not computed from positions alone',
   positions: () => 'it counts positions from the query offset, but the given positions differ',
@@ -50,8 +49,7 @@ export function rotationOf(q: Value, k: Value, places: Places, context: MatchCon
   const [still, stillKey] = [operandsOfRotation(ofQuery), operandsOfRotation(ofKey)];
   const { cos, sin, positions } = still;
   const [headDim, pairs] = [q.dims[3], cos.dims.at(-1)];
-  if (typeof headDim !== 'number' || typeof pairs !== 'number' || headDim % 16 || pairs % 8)
-    return refuse(own.rotaryDims({ pairs: pairs!, headDim: headDim! }));
+  if (typeof headDim !== 'number' || typeof pairs !== 'number') return refuse(reasons.sizeUnknown({ size: 'rotated channels' }));
   if (positions) return refuse(own.givenTables());
   const [from, fromSin] = [sourceOf(cos), sourceOf(sin)];
   if (!from || from !== fromSin) return refuse(own.angles());

@@ -20,13 +20,11 @@ import { toHeads, toRows } from './rows';
 import { allPairs, maskNote, type Reading, readAttend, type ScoreMask, scoreMask } from './score-mask';
 
 const own = defineReasons({
-  scaleNotPositive: () => 'it requires a positive scale',
   causalAlignment: () =>
     'with different numbers of queries and keys it aligns the causal mask at the first key instead of the last',
 });
 
-function objection({ parts: { q, k, sinks, noise } }: Reading, { scale = 1 }: AttendAttrs): Reason | undefined {
-  if (!(Math.fround(scale) > 0)) return own.scaleNotPositive();
+function objection({ parts: { q, k, sinks, noise } }: Reading): Reason | undefined {
   if (typeof q.dims[1] !== 'number' || typeof k.dims[1] !== 'number') return reasons.headCountsUnknown();
   if (sinks) return reasons.lacks({ feature: 'sinks' });
   if (noise) return reasons.lacks({ feature: 'dropout' });
@@ -51,7 +49,7 @@ function ownMask({ parts, options, lengthsDiffer }: Reading): OwnMask | Refusal 
 // With the mask as attributes of the kernel, otherwise as a tensor over all scores.
 function match(node: Node<AttendAttrs>, context: MatchContext): Outcome {
   const reading = readAttend(node);
-  const why = objection(reading, node.attrs);
+  const why = objection(reading);
   if (why) return refuse(why);
   const mask = ownMask(reading);
   return 'refused' in mask ? [mask, made(node, reading, context)] : made(node, reading, context, mask);

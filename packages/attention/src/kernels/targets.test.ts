@@ -1,7 +1,8 @@
 // What each target makes of each attention: the table of recommendations, row by row.
-import { compile, type DType, type Machine, type ModelDType, targets } from '@onnxformers/core';
+import { compile, type DType, type KernelLimits, type Machine, type ModelDType, targets } from '@onnxformers/core';
 import { describe, expect, it } from 'vitest';
 import { attendCases, inputsOf, modelOf } from './attend-cases.test-helper';
+import { GroupQueryAttention } from './group-query-attention';
 import { kernels } from './index';
 
 const [mha, gqa, attention] = ['MultiHeadAttention', 'GroupQueryAttention', 'Attention'];
@@ -105,7 +106,7 @@ describe.each(table)('%s', (name, cpu, wasm, webgpu, hopper, ampere, ampereInBfl
 describe('a rotation stays outside of GroupQueryAttention', () => {
   it.each([
     ['turned by an input', 'positions', {}],
-    ['turned, few channels', 'rotaryDims', { pairs: 4, headDim: 8 }],
+    ['turned, few channels', 'sizeLimit', { size: 'head_dim of a rotation', got: 8, limit: 'a multiple of 16', multipleOf: 16 }],
     ['turned, cache', 'growingTables', {}],
   ])('%s', (name, code, data) => {
     const c = attendCases.find((each) => each.name === name)!;
@@ -140,5 +141,27 @@ describe('what a machine lacks', () => {
   });
   it('WebGPU never gets the Attention of the standard', () => {
     for (const { name } of attendCases) expect(chosen(name, 'webgpu')).not.toMatch(/^Attention/);
+  });
+});
+
+describe('limits are those of the table', () => {
+  const lowered = (limits: KernelLimits) => {
+    const c = attendCases.find(({ name }) => name === 'causal, grouped')!;
+    const plain = targets.cpu.kernels[GroupQueryAttention.key]!;
+    const target = { ...targets.cpu, kernels: { [GroupQueryAttention.key]: { ...plain, limits } } };
+    const g = { ...target, kernels: { ...targets.portable(21).kernels, ...target.kernels } };
+    const { decisions } = compile(modelOf(c), { target: g, rules: kernels, inputs: inputsOf(c) });
+    return decisions.find((d) => d.op === 'onnxformers.Attend')!;
+  };
+  const gqaRule = 'Attend → GroupQueryAttention';
+  it('the size of heads', () => {
+    expect(lowered({ head_dim: { multipleOf: 8 } }).chosen).toBe(gqaRule);
+    const { chosen, refused } = lowered({ head_dim: { multipleOf: 24 } });
+    expect(chosen).toBe(none);
+    expect(refused.map(({ reason }) => reason.code)).toContain('sizeLimit');
+  });
+  it('features', () => {
+    expect(lowered({ window: 'wrong' }).chosen).toBe(gqaRule);
+    expect(lowered({ 'grouped heads': 'wrong' }).chosen).toBe(none);
   });
 });

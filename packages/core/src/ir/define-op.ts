@@ -2,4 +2,4 @@
 export { countIn, defineOp, domainOf, Identity, noFlops } from './op';
 export { type NamedOperands, type OperandNames, operandOf, operandsOf } from './operands';
 export { printType, sameDims, type TensorType } from './tensor-type';
-export type { Attribute, AttributeKind, Attrs, EncodedNode, Op, Sizes } from './types';
+export type { Asked, Attribute, AttributeKind, Attrs, EncodedNode, Op, Sizes } from './types';

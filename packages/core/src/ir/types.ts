@@ -268,9 +268,17 @@ export interface Op<A extends Attrs = Attrs, N extends OperandNames = OperandNam
    * form that was probed; a form without an entry has no kernel.
    */
   form?(attrs: A): string;
+  /**
+   * What a node asks of a kernel besides its dtype and form: sizes by name (`head_dim: 64`), and features (`softcap: true`; false and undefined: not
+   * asked for). Kernels have limits by these names (`Kernel.limits`), which probes find by comparing them with the op's definition.
+   */
+  asks?(operands: readonly (TensorType | undefined)[], attrs: A): Asked;
   /** Only if ONNX stores other operands or attributes than those of the node. */
   encode?(node: Node<A>): EncodedNode;
 }
+
+/** What a node asks of a kernel, by name: a size, or whether it uses a feature. */
+export type Asked = { readonly [name: string]: Dim | boolean | undefined };
 
 /** Replaces a parameter by a value computed from others; see `reparametrize`. */
 export interface ParameterOverride {

@@ -26,6 +26,7 @@ export const GatherBlockQuantized: Op<GatherBlockQuantizedAttrs, typeof names> =
   operands: names,
   attributes: { gather_axis: 'int', quantize_axis: 'int', block_size: 'int', bits: 'int' },
   form: ({ bits, block_size }) => `bits=${bits} block_size=${block_size}`,
+  asks: ([, ids, , zeroPoints]) => ({ 'rank of the ids': ids!.dims.length, 'zero points': !!zeroPoints }),
   infer(given, { block_size }) {
     const { packed, ids, scales } = operandsOf(names, given);
     const blocks = scales.dims[1];

@@ -2,7 +2,6 @@
 
 import { defineOp, type Op, operandsOf, printType } from '../ir/define-op';
 import { apply, madeBy, mismatch } from '../ir/graph';
-import { defineReasons } from '../lower/reason';
 import { reasons } from '../lower/reasons';
 import { refuse, rule } from '../lower/rule';
 import { add } from '../ops/elementwise';
@@ -18,6 +17,11 @@ export const MatMulNBits: Op<MatMulNBitsAttrs, typeof names> = defineOp<MatMulNB
   operands: names,
   attributes: { K: 'int', N: 'int', bits: 'int', block_size: 'int' },
   form: ({ bits, block_size }) => `bits=${bits} block_size=${block_size}`,
+  asks: ([x, , , zeroPoints], { K, block_size }) => ({
+    rank: x!.dims.length,
+    'zero points': !!zeroPoints,
+    'an incomplete block': K % block_size !== 0,
+  }),
   infer([x], { K, N }) {
     if (x?.dims.at(-1) !== K) throw mismatch(`the weight requires ${K} channels`, `${K} in the last axis of x`, printType(x));
     return [{ dtype: x.dtype, dims: [...x.dims.slice(0, -1), N] }];
@@ -27,17 +31,12 @@ export const MatMulNBits: Op<MatMulNBitsAttrs, typeof names> = defineOp<MatMulNB
   ],
 });
 
-const own = defineReasons({
-  blockSize: ({ got }: { readonly got: number }) => `blocks of ${got} are not a power of two of at least 16`,
-});
-
 /** Linear on a weight made by DequantizeBlocks → MatMulNBits. */
 export const useMatMulNBits = rule('Linear(DequantizeBlocks) → MatMulNBits', Linear, (node) => {
   const { x, weight, bias } = operandsOf(Linear, node.operands);
   const blocks = madeBy(weight, DequantizeBlocks);
   if (!blocks) return undefined;
   const { blockSize, columns } = blocks.attrs;
-  if (blockSize < 16 || !Number.isInteger(Math.log2(blockSize))) return refuse(own.blockSize({ got: blockSize }));
   const N = weight.dims[0];
   if (typeof N !== 'number') return refuse(reasons.sizeUnknown({ size: 'rows of the weight' }));
   return {

@@ -17,7 +17,7 @@ import type { Reason } from './reason';
 import { reasons } from './reasons';
 import { Cycle, type Found, nameOf, replay } from './rewrite';
 import { type Match, type MatchContext, outcomesOf, type Refusal, type Rule, refuse } from './rule';
-import { accepts, kernelOf, type Machine, rowOf, type Target } from './target';
+import { accepts, fitsKernel, kernelOf, type Machine, rowOf, type Target } from './target';
 
 /** Options of {@link lower}. */
 export interface LowerOptions {
@@ -209,7 +209,7 @@ class Lowering {
     if ((dtype !== 'float16' && dtype !== 'bfloat16') || node.op.key === 'Cast') return false;
     const kernel = kernelOf(this.target, node);
     if (!kernel || kernel.dtypes.includes(dtype) || !kernel.dtypes.includes('float32') || node.op.writes) return false;
-    return (kernel.accepts?.(node, this.machine) ?? true) === true;
+    return fitsKernel(kernel, this.machine, node) === true;
   }
 
   private fallback(node: Node): Found[] {

@@ -5,7 +5,7 @@ export type ReasonData = { readonly [name: string]: number | string | boolean | 
 
 /** Why something does not apply. Programs read `code` and `data`; `text` is made from them, for people. */
 export interface Reason<D extends ReasonData = ReasonData> {
-  /** `headDimMultiple`. */
+  /** `sizeLimit`. */
   readonly code: string;
   readonly data: D;
   readonly text: string;

@@ -15,7 +15,7 @@ type Fusion = {
   readonly dtype: string;
 };
 
-/** Reasons by code: `refuse(reasons.headDimMultiple({ of: 8, got: 12 }))`. */
+/** Reasons by code: `refuse(reasons.lacks({ feature: 'sinks' }))`. */
 export const reasons = defineReasons({
   /** The kernel has no such feature. */
   lacks: ({ feature }: { readonly feature: 'softcap' | 'sinks' | 'dropout' | 'bias' | 'query offset' }) =>
@@ -32,9 +32,20 @@ export const reasons = defineReasons({
   headCountsUnknown: () => 'the numbers of heads must be known when the model is compiled',
   headCountsDiffer: ({ heads, kvHeads }: { readonly heads: number | string; readonly kvHeads: number | string }) =>
     `it needs as many key heads as query heads, got ${heads} query heads and ${kvHeads} key heads`,
-  headDimMultiple: ({ of, got }: { readonly of: number; readonly got: number | string }) =>
-    `head_dim ${got} is not a multiple of ${of}`,
-  zeroScale: () => 'it interprets a scale of 0 as the default scale',
+  /** Not a size that the kernel supports. */
+  sizeLimit: ({
+    size,
+    got,
+    limit,
+  }: {
+    readonly size: string;
+    readonly got: number | string;
+    readonly limit: string;
+    readonly multipleOf: number | undefined;
+  }) => `${size} must be ${limit}, got ${got}`,
+  /** The kernel refuses the feature, or computes it differently from its definition. */
+  featureLimit: ({ feature, outcome }: { readonly feature: string; readonly outcome: 'wrong' | 'fails' }) =>
+    outcome === 'fails' ? `it refuses: ${feature}` : `its result is wrong for: ${feature}`,
   /** Not a refusal: a note that the kernel can express the mask only as a tensor. */
   maskOverScores: ({ mask }: Mask) => `the mask becomes a tensor over all pairs of queries and keys: ${mask}`,
   /** Not a refusal: a note that the kernel is not run for a size of 0. */

@@ -7,6 +7,7 @@ import { type DType, dtypes } from '../tensor/tensor';
 import type { Decision } from './decision';
 import { dtypeOf } from './dtype-of';
 import { type Fusions, takenBy } from './fusions';
+import { type KernelLimits, withinLimits } from './kernel-limits';
 import type { Reason } from './reason';
 import { reasons } from './reasons';
 
@@ -41,6 +42,8 @@ export interface Kernel {
   readonly onCpu?: readonly DType[];
   /** The dtypes of each form of the op (`Op.form`), if they differ. A missing form has no kernel. */
   readonly forms?: Readonly<Record<string, Pick<Kernel, 'dtypes' | 'onCpu'>>>;
+  /** The limits of what a node may ask of it (`Op.asks`), by name. What has no entry is not limited. */
+  readonly limits?: KernelLimits;
   /** True, or the reason why this node cannot run there. */
   accepts?(node: Node, machine: Machine): true | Reason;
   /** The absolute error per element that the provider allows; absent: that of rounding in the dtype. */
@@ -129,6 +132,13 @@ export function accepts(target: Target, machine: Machine, node: Node): true | Re
     return reasons.opset({ ...about, since: op.since!, opset: target.opset });
   const dtype = dtypeOf(node);
   if (dtype && !kernel.dtypes.includes(dtype)) return reasons.noDtype({ ...about, dtype });
-  const fit = kernel.accepts?.(node, machine) ?? true;
+  const fit = fitsKernel(kernel, machine, node);
   return fit === true ? (takenBy(node, target.fusions ?? {}) ?? true) : fit;
+}
+
+/** True if the node is within the limits of a kernel of its op, whatever its dtype, else the reason. */
+export function fitsKernel(kernel: Kernel, machine: Machine, node: Node): true | Reason {
+  const asked = kernel.limits && node.op.asks?.(node.operands, node.attrs);
+  const within = asked ? withinLimits(asked, kernel.limits!) : true;
+  return within === true ? (kernel.accepts?.(node, machine) ?? true) : within;
 }

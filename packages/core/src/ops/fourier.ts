@@ -28,6 +28,12 @@ export const DFT: Op<DFTAttrs> = defineOp<DFTAttrs>({
   key: 'DFT',
   since: 20,
   attributes: { axis: 'int', inverse: 'int', onesided: 'int', length: 'data' },
+  asks: ([x], { axis, inverse, onesided, length }) => ({
+    length: length ?? x!.dims[axis]!,
+    inverse: inverse === 1,
+    'one-sided transform': onesided === 1,
+    'complex signal': x!.dims.at(-1) === 2,
+  }),
   infer([x], attrs) {
     const { dtype, dims } = accept(x, 'float');
     checkParts(x!, attrs);

@@ -1,6 +1,6 @@
 // ONNX Attention: its attributes, its operands by name, and the checks that they fit together.
 import { addDims, type Dim, divDims, mulDims, tryDivDims } from '../dim/dim';
-import { type NamedOperands, operandsOf, printType, type TensorType } from '../ir/define-op';
+import { type Asked, type NamedOperands, operandsOf, printType, type TensorType } from '../ir/define-op';
 import { mismatch } from '../ir/graph';
 import type { DType } from '../tensor/tensor';
 import { accept } from './accept';
@@ -87,6 +87,36 @@ function headCounts(q: TensorType, k: TensorType, { q_num_heads, kv_num_heads }:
       `${q_num_heads} and ${kv_num_heads}`,
     );
   return [q_num_heads, kv_num_heads];
+}
+
+/** What a call asks of a kernel. */
+export function attentionAsks(parts: AttentionParts<TensorType>, attrs: AttentionAttrs, opset: 23 | 24): Asked {
+  const { heads, kvHeads, seq, kvSeq, total, headDim, valueDim } = attentionSizes(parts, attrs);
+  const { q, mask, pastKey, nonpad } = parts;
+  const { is_causal, scale = 1, softcap, softmax_precision: precision, qk_matmul_output_mode: mode = 0, outputs } = attrs;
+  const scores = outputs > 3;
+  return {
+    head_dim: headDim,
+    'values of another width': valueDim !== headDim,
+    'heads on an axis': q.dims.length === 4,
+    'grouped heads': heads !== kvHeads,
+    'keys of another number': seq !== kvSeq,
+    'causal mask': is_causal === 1,
+    'bool mask': mask?.dtype === 'bool',
+    'float mask': mask !== undefined && mask.dtype !== 'bool',
+    'one mask for all queries': mask !== undefined && mask.dims.at(-2) !== seq,
+    'mask of the first keys': mask !== undefined && isShort(mask, total, opset),
+    past: !!pastKey,
+    'numbers of valid keys': !!nonpad,
+    softcap: !!softcap,
+    'scale of 0': Math.fround(scale) === 0,
+    'negative scale': Math.fround(scale) < 0,
+    'scaled scores': scores && mode === 0,
+    'capped scores': scores && mode === 1,
+    'masked scores': scores && mode === 2,
+    weights: scores && mode === 3,
+    ...(precision !== undefined && { [`softmax in ${floatOfNumber[precision]}`]: true }),
+  };
 }
 
 /** The types of the outputs. */

@@ -4,7 +4,7 @@ import { defineOp, type Op, operandsOf } from '../ir/define-op';
 import { apply, type Value } from '../ir/graph';
 import type { DType } from '../tensor/tensor';
 import { decomposeAttention } from './onnx-attention-definition';
-import { type AttentionAttrs, attentionOperands, floatOfNumber, inferAttention } from './onnx-attention-parts';
+import { type AttentionAttrs, attentionAsks, attentionOperands, floatOfNumber, inferAttention } from './onnx-attention-parts';
 import { evaluateAttention } from './onnx-attention-reference';
 
 /* @__NO_SIDE_EFFECTS__ */
@@ -23,6 +23,7 @@ function attentionOf(opset: 23 | 24): Op<AttentionAttrs, typeof attentionOperand
       qk_matmul_output_mode: 'int',
       outputs: 'data',
     },
+    asks: (operands, attrs) => attentionAsks(operandsOf(attentionOperands, operands), attrs, opset),
     infer: (operands, attrs) => inferAttention(operands, attrs, opset),
     decompose: (operands, attrs, ops) => decomposeAttention(operandsOf(attentionOperands, operands), attrs, opset, ops),
     evaluate: (operands, attrs) => evaluateAttention(operandsOf(attentionOperands, operands), attrs, opset),

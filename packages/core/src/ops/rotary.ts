@@ -45,6 +45,17 @@ export const RotaryEmbedding = defineOp<RotaryAttrs, typeof names>({
   operands: names,
   since: 23,
   attributes: { interleaved: 'int', num_heads: 'int', rotary_embedding_dim: 'int' },
+  asks([x, , , positions], attrs) {
+    const { headDim, turned } = rotarySizes(x!, attrs);
+    return {
+      head_dim: headDim,
+      'rotated channels': turned,
+      interleaved: attrs.interleaved === 1,
+      'some channels': turned !== headDim,
+      'heads on an axis': x!.dims.length === 4,
+      positions: !!positions,
+    };
+  },
   infer([x, cos, sin, positions], attrs) {
     const type = accept(x, 'float', 'x');
     const { batch, seq, headDim, turned } = rotarySizes(type, attrs);

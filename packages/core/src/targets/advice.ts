@@ -22,7 +22,7 @@ const hints = defineReasons({
 /** Advice for every target of ONNX Runtime. */
 export function advise({ decision: { chosen, notes, refused } }: AdviceContext): readonly Reason[] {
   const why = refused.map(({ reason }) => reason);
-  const narrow = why.find(reasons.headDimMultiple.is);
+  const narrow = why.filter(reasons.sizeLimit.is).find(({ data }) => data.size === 'head_dim' && data.multipleOf !== undefined);
   const assumed = why.find(reasons.assumption.is);
   // The classes of masks that became a tensor.
   const kinds = [
@@ -34,6 +34,6 @@ export function advise({ decision: { chosen, notes, refused } }: AdviceContext):
     ...(kinds.includes(denseMask.class.name) ? [hints.structureInstead()] : []),
     ...(kinds.includes(documentsMask.class.name) ? [hints.paddedInstead()] : []),
     ...(assumed ? [hints.assume({ assumption: assumed.data.assumption, holds: assumed.data.holds })] : []),
-    ...(narrow && chosen === 'decomposed' ? [hints.headDim({ of: narrow.data.of })] : []),
+    ...(narrow && chosen === 'decomposed' ? [hints.headDim({ of: narrow.data.multipleOf! })] : []),
   ];
 }

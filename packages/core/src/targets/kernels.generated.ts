@@ -3,6 +3,8 @@
 // Behind the key of an op stands its form, where it has some. older: the rows that differ on older versions; null: no kernel.
 // fusions: dtypes in which an optimisation of the runtime, on unless a session turns it off, breaks the session or changes its numbers. Those of
 // the CPU are listed for GPUs too, whose numbers a probe without a GPU does not see: a graph is rewritten in the same way for all.
+// wrong: dtypes in which even the plainest call of the kernel fails or differs from its definition. limits: sizes that a kernel supports, and features
+// that it refuses (fails) or computes differently (wrong), where not all that was tried is right.
 
 export const kernelTables = {
   cpu: {
@@ -15,7 +17,7 @@ export const kernelTables = {
       'ArgMax select_last_index=1': { own: 'float64 float32 int64 int32 int8 uint8' },
       'ArgMin select_last_index=0': { own: 'float64 float32 int64 int32 int8 uint8' },
       'ArgMin select_last_index=1': { own: 'float64 float32 int64 int32 int8 uint8' },
-      Attention: { own: 'float32 float16' },
+      Attention: { own: 'float32', wrong: 'float16' },
       AveragePool: { own: 'float32' },
       BitShift: { own: 'uint64 uint32 uint8' },
       BitwiseAnd: { own: 'int64 int32 int16 int8 uint64 uint32 uint16 uint8' },
@@ -148,6 +150,37 @@ export const kernelTables = {
       QuickGeluFusion: 'float64',
       SimplifiedLayerNormFusion: 'float64 float16',
     },
+    limits: {
+      'com.microsoft.GroupQueryAttention': {
+        'scale of 0': 'wrong',
+        'bias and fixed cache': 'fails',
+        head_dim: { multipleOf: 8 },
+        'head_dim of a rotation': { multipleOf: 16 },
+        'pairs of a rotation': { multipleOf: 8 },
+      },
+      'com.microsoft.MultiHeadAttention': {
+        'scale of 0': 'wrong',
+        'causal mask and keys of another number': 'wrong',
+      },
+      Attention: {
+        'one mask for all queries': 'fails',
+        'mask of the first keys': 'fails',
+        'negative scale': 'fails',
+        'scale of 0': 'fails',
+        'causal mask and masked scores': 'wrong',
+        'bool mask and masked scores': 'wrong',
+        'masked scores and numbers of valid keys': 'wrong',
+      },
+      DFT: {
+        length: { powerOfTwo: true },
+      },
+      'com.microsoft.SkipLayerNormalization': {
+        rank: { min: 2, max: 3 },
+      },
+      'com.microsoft.SkipSimplifiedLayerNormalization': {
+        rank: { min: 2, max: 3 },
+      },
+    },
     older: [
       {
         runtime: '1.29.0',
@@ -167,6 +200,37 @@ export const kernelTables = {
           Pad_Fusion: 'float64 float32 float16',
           QuickGeluFusion: 'float64',
           SimplifiedLayerNormFusion: 'float64 float16',
+        },
+        limits: {
+          'com.microsoft.GroupQueryAttention': {
+            'scale of 0': 'wrong',
+            'bias and fixed cache': 'fails',
+            head_dim: { multipleOf: 8 },
+            'head_dim of a rotation': { multipleOf: 16 },
+            'pairs of a rotation': { multipleOf: 8 },
+          },
+          'com.microsoft.MultiHeadAttention': {
+            'scale of 0': 'wrong',
+            'causal mask and keys of another number': 'wrong',
+          },
+          Attention: {
+            'one mask for all queries': 'fails',
+            'mask of the first keys': 'fails',
+            'negative scale': 'fails',
+            'scale of 0': 'fails',
+            'causal mask and masked scores': 'wrong',
+            'bool mask and masked scores': 'wrong',
+            'masked scores and numbers of valid keys': 'wrong',
+          },
+          DFT: {
+            length: { powerOfTwo: true },
+          },
+          'com.microsoft.SkipLayerNormalization': {
+            rank: { min: 2, max: 3 },
+          },
+          'com.microsoft.SkipSimplifiedLayerNormalization': {
+            rank: { min: 2, max: 3 },
+          },
         },
       },
     ],
@@ -181,7 +245,7 @@ export const kernelTables = {
       'ArgMax select_last_index=1': { own: 'float64 float32 int64 int32 int8 uint8' },
       'ArgMin select_last_index=0': { own: 'float64 float32 int64 int32 int8 uint8' },
       'ArgMin select_last_index=1': { own: 'float64 float32 int64 int32 int8 uint8' },
-      Attention: { own: 'float32 float16' },
+      Attention: { own: 'float32', wrong: 'float16' },
       AveragePool: { own: 'float32' },
       BitShift: { own: 'uint64 uint32 uint8' },
       BitwiseAnd: { own: 'int64 int32 int16 int8 uint64 uint32 uint16 uint8' },
@@ -314,6 +378,38 @@ export const kernelTables = {
       QuickGeluFusion: 'float64',
       SimplifiedLayerNormFusion: 'float64 float16',
     },
+    limits: {
+      'com.microsoft.GroupQueryAttention': {
+        'growing cache of known size': 'fails',
+        'scale of 0': 'wrong',
+        'bias and fixed cache': 'fails',
+        head_dim: { multipleOf: 8 },
+        'head_dim of a rotation': { multipleOf: 16 },
+        'pairs of a rotation': { multipleOf: 8 },
+      },
+      'com.microsoft.MultiHeadAttention': {
+        'scale of 0': 'wrong',
+        'causal mask and keys of another number': 'wrong',
+      },
+      Attention: {
+        'one mask for all queries': 'fails',
+        'mask of the first keys': 'fails',
+        'negative scale': 'fails',
+        'scale of 0': 'fails',
+        'causal mask and masked scores': 'wrong',
+        'bool mask and masked scores': 'wrong',
+        'masked scores and numbers of valid keys': 'wrong',
+      },
+      DFT: {
+        length: { powerOfTwo: true },
+      },
+      'com.microsoft.SkipLayerNormalization': {
+        rank: { min: 2, max: 3 },
+      },
+      'com.microsoft.SkipSimplifiedLayerNormalization': {
+        rank: { min: 2, max: 3 },
+      },
+    },
     older: [
       {
         runtime: '1.29.0',
@@ -333,6 +429,38 @@ export const kernelTables = {
           Pad_Fusion: 'float64 float32 float16',
           QuickGeluFusion: 'float64',
           SimplifiedLayerNormFusion: 'float64 float16',
+        },
+        limits: {
+          'com.microsoft.GroupQueryAttention': {
+            'growing cache of known size': 'fails',
+            'scale of 0': 'wrong',
+            'bias and fixed cache': 'fails',
+            head_dim: { multipleOf: 8 },
+            'head_dim of a rotation': { multipleOf: 16 },
+            'pairs of a rotation': { multipleOf: 8 },
+          },
+          'com.microsoft.MultiHeadAttention': {
+            'scale of 0': 'wrong',
+            'causal mask and keys of another number': 'wrong',
+          },
+          Attention: {
+            'one mask for all queries': 'fails',
+            'mask of the first keys': 'fails',
+            'negative scale': 'fails',
+            'scale of 0': 'fails',
+            'causal mask and masked scores': 'wrong',
+            'bool mask and masked scores': 'wrong',
+            'masked scores and numbers of valid keys': 'wrong',
+          },
+          DFT: {
+            length: { powerOfTwo: true },
+          },
+          'com.microsoft.SkipLayerNormalization': {
+            rank: { min: 2, max: 3 },
+          },
+          'com.microsoft.SkipSimplifiedLayerNormalization': {
+            rank: { min: 2, max: 3 },
+          },
         },
       },
     ],
@@ -480,6 +608,25 @@ export const kernelTables = {
       QuickGeluFusion: 'float64',
       SimplifiedLayerNormFusion: 'float64 float16',
     },
+    limits: {
+      'com.microsoft.GroupQueryAttention': {
+        'scale of 0': 'wrong',
+        'bias and fixed cache': 'fails',
+        head_dim: { multipleOf: 8 },
+        'head_dim of a rotation': { multipleOf: 16 },
+        'pairs of a rotation': { multipleOf: 8 },
+      },
+      'com.microsoft.MultiHeadAttention': {
+        'scale of 0': 'wrong',
+        'causal mask and keys of another number': 'wrong',
+      },
+      'com.microsoft.SkipLayerNormalization': {
+        rank: { min: 2, max: 3 },
+      },
+      'com.microsoft.SkipSimplifiedLayerNormalization': {
+        rank: { min: 2, max: 3 },
+      },
+    },
     older: [
       {
         runtime: '1.29.0',
@@ -497,6 +644,25 @@ export const kernelTables = {
           Pad_Fusion: 'float64 float32 float16',
           QuickGeluFusion: 'float64',
           SimplifiedLayerNormFusion: 'float64 float16',
+        },
+        limits: {
+          'com.microsoft.GroupQueryAttention': {
+            'scale of 0': 'wrong',
+            'bias and fixed cache': 'fails',
+            head_dim: { multipleOf: 8 },
+            'head_dim of a rotation': { multipleOf: 16 },
+            'pairs of a rotation': { multipleOf: 8 },
+          },
+          'com.microsoft.MultiHeadAttention': {
+            'scale of 0': 'wrong',
+            'causal mask and keys of another number': 'wrong',
+          },
+          'com.microsoft.SkipLayerNormalization': {
+            rank: { min: 2, max: 3 },
+          },
+          'com.microsoft.SkipSimplifiedLayerNormalization': {
+            rank: { min: 2, max: 3 },
+          },
         },
       },
     ],
@@ -651,6 +817,50 @@ export const kernelTables = {
       SimplifiedLayerNormFusion: 'float64 float16 bfloat16',
       'SimplifiedLayerNormFusion of a Cast': 'float64 bfloat16',
     },
+    limits: {
+      'com.microsoft.GroupQueryAttention': {
+        'bias and sinks': 'fails',
+        'bias and fixed cache': 'fails',
+        head_dim: { multipleOf: 8 },
+        'head_dim of a rotation': { multipleOf: 16 },
+        'pairs of a rotation': { multipleOf: 8 },
+        'scale of 0': 'wrong',
+      },
+      Attention: {
+        'one mask for all queries': 'fails',
+        'mask of the first keys': 'fails',
+        'negative scale': 'fails',
+        'scale of 0': 'fails',
+        'capped scores': 'fails',
+        'masked scores': 'fails',
+        weights: 'fails',
+        'softmax in float64': 'fails',
+        'causal mask and masked scores': 'wrong',
+        'bool mask and masked scores': 'wrong',
+        'masked scores and numbers of valid keys': 'wrong',
+      },
+      'com.microsoft.PagedAttention': {
+        head_dim: { multipleOf: 8 },
+        block_size: { powerOfTwo: true },
+        'block_size with sinks and a head_dim up to 64': { min: 256 },
+        'block_size with sinks and a head_dim up to 128': { min: 128 },
+        'block_size with sinks and a head_dim above 128': { min: 64 },
+        'scale of 0': 'wrong',
+      },
+      'com.microsoft.SkipLayerNormalization': {
+        rank: { min: 2, max: 3 },
+      },
+      'com.microsoft.SkipSimplifiedLayerNormalization': {
+        rank: { min: 2, max: 3 },
+      },
+      'com.microsoft.MultiHeadAttention': {
+        'scale of 0': 'wrong',
+        'causal mask and keys of another number': 'wrong',
+      },
+      'com.microsoft.PackedMultiHeadAttention': {
+        'scale of 0': 'wrong',
+      },
+    },
     older: [
       {
         runtime: '1.29.0',
@@ -668,6 +878,50 @@ export const kernelTables = {
           QuickGeluFusion: 'float64',
           SimplifiedLayerNormFusion: 'float64 float16 bfloat16',
           'SimplifiedLayerNormFusion of a Cast': 'float64 bfloat16',
+        },
+        limits: {
+          'com.microsoft.GroupQueryAttention': {
+            'bias and sinks': 'fails',
+            'bias and fixed cache': 'fails',
+            head_dim: { multipleOf: 8 },
+            'head_dim of a rotation': { multipleOf: 16 },
+            'pairs of a rotation': { multipleOf: 8 },
+            'scale of 0': 'wrong',
+          },
+          Attention: {
+            'one mask for all queries': 'fails',
+            'mask of the first keys': 'fails',
+            'negative scale': 'fails',
+            'scale of 0': 'fails',
+            'capped scores': 'fails',
+            'masked scores': 'fails',
+            weights: 'fails',
+            'softmax in float64': 'fails',
+            'causal mask and masked scores': 'wrong',
+            'bool mask and masked scores': 'wrong',
+            'masked scores and numbers of valid keys': 'wrong',
+          },
+          'com.microsoft.PagedAttention': {
+            head_dim: { multipleOf: 8 },
+            block_size: { powerOfTwo: true },
+            'block_size with sinks and a head_dim up to 64': { min: 256 },
+            'block_size with sinks and a head_dim up to 128': { min: 128 },
+            'block_size with sinks and a head_dim above 128': { min: 64 },
+            'scale of 0': 'wrong',
+          },
+          'com.microsoft.SkipLayerNormalization': {
+            rank: { min: 2, max: 3 },
+          },
+          'com.microsoft.SkipSimplifiedLayerNormalization': {
+            rank: { min: 2, max: 3 },
+          },
+          'com.microsoft.MultiHeadAttention': {
+            'scale of 0': 'wrong',
+            'causal mask and keys of another number': 'wrong',
+          },
+          'com.microsoft.PackedMultiHeadAttention': {
+            'scale of 0': 'wrong',
+          },
         },
       },
     ],
@@ -691,5 +945,181 @@ export const kernelSources = {
   cuda: {
     '1.30.0': 'probed on stand-ins for the CUDA libraries: where nodes run is real, numbers are not',
     '1.29.0': 'not probed: the rows that differed in an earlier table of that version, with the fusions of 1.30.0 and of its CPU provider',
+  },
+} as const;
+
+/** What was tried for the limits, besides what they name. */
+export const kernelTries = {
+  cpu: {
+    '1.30.0': {
+      source: 'probed',
+      ops: {
+        'com.microsoft.GroupQueryAttention':
+          'right: rotation, interleaved rotation, rotation of some channels, grouped heads, softcap, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
+        'com.microsoft.MultiHeadAttention':
+          'right: values of another width, keys of another number, biases of the projections, lengths, bias, causal mask, negative scale; head_dim 1 to 512 (25 values)',
+        Attention:
+          'right: values of another width, heads on an axis, grouped heads, keys of another number, causal mask, bool mask, float mask, past, numbers of valid keys, softcap, scaled scores, capped scores, masked scores, weights, softmax in float32, softmax in float16, softmax in float64, softmax in bfloat16; head_dim 1 to 512 (25 values)',
+        RotaryEmbedding:
+          'right: interleaved, some channels, heads on an axis, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+        'com.microsoft.RotaryEmbedding':
+          'right: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+        DFT:
+          'right: inverse, one-sided transform, complex signal; length 1 to 1024 (34 values)',
+        'com.microsoft.MatMulNBits':
+          'right: zero points, an incomplete block; rank 2 to 5 (4 values)',
+        'com.microsoft.GatherBlockQuantized':
+          'right: zero points; rank of the ids 1 to 3 (3 values)',
+        'com.microsoft.SkipLayerNormalization':
+          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+        'com.microsoft.SkipSimplifiedLayerNormalization':
+          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+      },
+    },
+    '1.29.0': {
+      source: 'probed',
+      ops: {
+        'com.microsoft.GroupQueryAttention':
+          'right: rotation, interleaved rotation, rotation of some channels, grouped heads, softcap, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
+        'com.microsoft.MultiHeadAttention':
+          'right: values of another width, keys of another number, biases of the projections, lengths, bias, causal mask, negative scale; head_dim 1 to 512 (25 values)',
+        Attention:
+          'right: values of another width, heads on an axis, grouped heads, keys of another number, causal mask, bool mask, float mask, past, numbers of valid keys, softcap, scaled scores, capped scores, masked scores, weights, softmax in float32, softmax in float16, softmax in float64, softmax in bfloat16; head_dim 1 to 512 (25 values)',
+        RotaryEmbedding:
+          'right: interleaved, some channels, heads on an axis, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+        'com.microsoft.RotaryEmbedding':
+          'right: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+        DFT:
+          'right: inverse, one-sided transform, complex signal; length 1 to 1024 (34 values)',
+        'com.microsoft.MatMulNBits':
+          'right: zero points, an incomplete block; rank 2 to 5 (4 values)',
+        'com.microsoft.GatherBlockQuantized':
+          'right: zero points; rank of the ids 1 to 3 (3 values)',
+        'com.microsoft.SkipLayerNormalization':
+          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+        'com.microsoft.SkipSimplifiedLayerNormalization':
+          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+      },
+    },
+  },
+  wasm: {
+    '1.30.0': {
+      source: 'probed',
+      ops: {
+        'com.microsoft.GroupQueryAttention':
+          'right: rotation, interleaved rotation, rotation of some channels, grouped heads, softcap, window, bias, sinks, growing cache, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
+        'com.microsoft.MultiHeadAttention':
+          'right: values of another width, keys of another number, biases of the projections, lengths, bias, causal mask, negative scale; head_dim 1 to 512 (25 values)',
+        Attention:
+          'right: values of another width, heads on an axis, grouped heads, keys of another number, causal mask, bool mask, float mask, past, numbers of valid keys, softcap, scaled scores, capped scores, masked scores, weights, softmax in float32, softmax in float16, softmax in float64, softmax in bfloat16; head_dim 1 to 512 (25 values)',
+        RotaryEmbedding:
+          'right: interleaved, some channels, heads on an axis, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+        'com.microsoft.RotaryEmbedding':
+          'right: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+        DFT:
+          'right: inverse, one-sided transform, complex signal; length 1 to 1024 (34 values)',
+        'com.microsoft.MatMulNBits':
+          'right: zero points, an incomplete block; rank 2 to 5 (4 values)',
+        'com.microsoft.GatherBlockQuantized':
+          'right: zero points; rank of the ids 1 to 3 (3 values)',
+        'com.microsoft.SkipLayerNormalization':
+          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+        'com.microsoft.SkipSimplifiedLayerNormalization':
+          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+      },
+    },
+    '1.29.0': {
+      source: 'probed',
+      ops: {
+        'com.microsoft.GroupQueryAttention':
+          'right: rotation, interleaved rotation, rotation of some channels, grouped heads, softcap, window, bias, sinks, growing cache, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
+        'com.microsoft.MultiHeadAttention':
+          'right: values of another width, keys of another number, biases of the projections, lengths, bias, causal mask, negative scale; head_dim 1 to 512 (25 values)',
+        Attention:
+          'right: values of another width, heads on an axis, grouped heads, keys of another number, causal mask, bool mask, float mask, past, numbers of valid keys, softcap, scaled scores, capped scores, masked scores, weights, softmax in float32, softmax in float16, softmax in float64, softmax in bfloat16; head_dim 1 to 512 (25 values)',
+        RotaryEmbedding:
+          'right: interleaved, some channels, heads on an axis, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+        'com.microsoft.RotaryEmbedding':
+          'right: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+        DFT:
+          'right: inverse, one-sided transform, complex signal; length 1 to 1024 (34 values)',
+        'com.microsoft.MatMulNBits':
+          'right: zero points, an incomplete block; rank 2 to 5 (4 values)',
+        'com.microsoft.GatherBlockQuantized':
+          'right: zero points; rank of the ids 1 to 3 (3 values)',
+        'com.microsoft.SkipLayerNormalization':
+          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+        'com.microsoft.SkipSimplifiedLayerNormalization':
+          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+      },
+    },
+  },
+  webgpu: {
+    '1.30.0': {
+      source: 'not probed on webgpu: the limits of contrib kernels on the CPU',
+      ops: {
+      },
+    },
+    '1.29.0': {
+      source: 'not probed on webgpu: the limits of contrib kernels on the CPU',
+      ops: {
+      },
+    },
+  },
+  cuda: {
+    '1.30.0': {
+      source: 'probed on stand-ins for the CUDA libraries: where nodes run is real, numbers are not',
+      ops: {
+        'com.microsoft.GroupQueryAttention':
+          'wrong on the CPU, and taken to be wrong here: scale of 0; runs: rotation, interleaved rotation, rotation of some channels, grouped heads, softcap, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale, scale of 0; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
+        'com.microsoft.MultiHeadAttention':
+          'wrong on the CPU, and taken to be wrong here: scale of 0, causal mask and keys of another number; runs: values of another width, keys of another number, biases of the projections, lengths, bias, causal mask, negative scale, scale of 0; head_dim 1 to 512 (25 values)',
+        Attention:
+          'wrong on the CPU, and taken to be wrong here: causal mask and masked scores, bool mask and masked scores, masked scores and numbers of valid keys; runs: values of another width, heads on an axis, grouped heads, keys of another number, causal mask, bool mask, float mask, past, numbers of valid keys, softcap, scaled scores, softmax in float32, softmax in float16, softmax in bfloat16; head_dim 1 to 512 (25 values)',
+        'com.microsoft.PackedMultiHeadAttention':
+          'read in the sources: scale of 0; runs: values of another width, biases of the projections, negative scale, scale of 0; head_dim 1 to 512 (25 values)',
+        'com.microsoft.PagedAttention':
+          'read in the sources: scale of 0; runs: grouped heads, softcap, window, sinks, negative scale, scale of 0; head_dim 1 to 264 (24 values); block_size 16 to 512 (9 values); block_size with sinks and a head_dim up to 64 16 to 512 (6 values); block_size with sinks and a head_dim up to 128 16 to 512 (6 values); block_size with sinks and a head_dim above 128 16 to 512 (6 values)',
+        RotaryEmbedding:
+          'runs: interleaved, some channels, heads on an axis, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+        'com.microsoft.RotaryEmbedding':
+          'runs: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+        'com.microsoft.MatMulNBits':
+          'runs: zero points, an incomplete block; rank 2 to 5 (4 values)',
+        'com.microsoft.GatherBlockQuantized':
+          'runs: zero points; rank of the ids 1 to 3 (3 values)',
+        'com.microsoft.SkipLayerNormalization':
+          'runs: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+        'com.microsoft.SkipSimplifiedLayerNormalization':
+          'runs: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+      },
+    },
+    '1.29.0': {
+      source: 'not probed: the limits of 1.30.0',
+      ops: {
+        'com.microsoft.GroupQueryAttention':
+          'wrong on the CPU, and taken to be wrong here: scale of 0; runs: rotation, interleaved rotation, rotation of some channels, grouped heads, softcap, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale, scale of 0; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
+        'com.microsoft.MultiHeadAttention':
+          'wrong on the CPU, and taken to be wrong here: scale of 0, causal mask and keys of another number; runs: values of another width, keys of another number, biases of the projections, lengths, bias, causal mask, negative scale, scale of 0; head_dim 1 to 512 (25 values)',
+        Attention:
+          'wrong on the CPU, and taken to be wrong here: causal mask and masked scores, bool mask and masked scores, masked scores and numbers of valid keys; runs: values of another width, heads on an axis, grouped heads, keys of another number, causal mask, bool mask, float mask, past, numbers of valid keys, softcap, scaled scores, softmax in float32, softmax in float16, softmax in bfloat16; head_dim 1 to 512 (25 values)',
+        'com.microsoft.PackedMultiHeadAttention':
+          'read in the sources: scale of 0; runs: values of another width, biases of the projections, negative scale, scale of 0; head_dim 1 to 512 (25 values)',
+        'com.microsoft.PagedAttention':
+          'read in the sources: scale of 0; runs: grouped heads, softcap, window, sinks, negative scale, scale of 0; head_dim 1 to 264 (24 values); block_size 16 to 512 (9 values); block_size with sinks and a head_dim up to 64 16 to 512 (6 values); block_size with sinks and a head_dim up to 128 16 to 512 (6 values); block_size with sinks and a head_dim above 128 16 to 512 (6 values)',
+        RotaryEmbedding:
+          'runs: interleaved, some channels, heads on an axis, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+        'com.microsoft.RotaryEmbedding':
+          'runs: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+        'com.microsoft.MatMulNBits':
+          'runs: zero points, an incomplete block; rank 2 to 5 (4 values)',
+        'com.microsoft.GatherBlockQuantized':
+          'runs: zero points; rank of the ids 1 to 3 (3 values)',
+        'com.microsoft.SkipLayerNormalization':
+          'runs: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+        'com.microsoft.SkipSimplifiedLayerNormalization':
+          'runs: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+      },
+    },
   },
 } as const;

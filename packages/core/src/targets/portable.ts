@@ -1,13 +1,13 @@
 // Standard ONNX ops only, for any runtime.
 import { ConfigError, describe } from '../error';
 import { domainOf, Identity, type Op } from '../ir/define-op';
+import { type KernelLimits, strictest } from '../lower/kernel-limits';
 import type { Kernel, Target } from '../lower/target';
 import * as ops from '../ops/index';
 import { dtypes } from '../tensor/tensor';
-import { transforms } from './dft';
 import { kernelTables } from './kernels.generated';
 import { nonEmptyOnCpu } from './non-empty';
-import { fusionsIn } from './table';
+import { fusionsIn, type KernelTable, limited } from './table';
 
 const isOp = (x: unknown): x is Op => typeof x === 'object' && x !== null && 'key' in x && 'infer' in x;
 
@@ -31,15 +31,25 @@ export function portable(opset: 18 | 21 | 23 = 21): Target {
   const every: Kernel = { dtypes };
   const kernels = standardOps
     .filter((op) => !leftOut.has(op.key) && (op.since ?? 1) <= opset)
-    .map((op) => [op.key, { ...every, ...nonEmptyOnCpu[op.key], ...(op.key === 'DFT' && transforms) }] as const);
+    .map((op) => [op.key, { ...every, ...nonEmptyOnCpu[op.key] }] as const);
   return {
     name: `portable-${opset}`,
     opset,
     providers: ['cpu'],
     // The standard has bfloat16 only for some ops, and different ones in each opset.
     computes: ['float32', 'float16', 'float64'],
-    kernels: Object.fromEntries(kernels),
-    // Whatever opens it: those of every provider and version of ONNX Runtime.
-    fusions: fusionsIn(...Object.values(kernelTables).flatMap((t) => [t, ...t.older].map(({ fusions }) => fusions))),
+    // Whatever opens it: limits and fusions are those of every provider and version of ONNX Runtime.
+    kernels: limited(Object.fromEntries(kernels), strictestOf(versions)),
+    fusions: fusionsIn(...versions.map(({ fusions }) => fusions)),
   };
+}
+
+type Version = Pick<KernelTable, 'fusions' | 'limits'>;
+const versions: readonly Version[] = Object.values(kernelTables).flatMap((t: KernelTable) => [t, ...t.older]);
+
+/** What none of the versions supports, by op. */
+function strictestOf(all: readonly Version[]): Readonly<Record<string, KernelLimits>> {
+  const limits: Record<string, KernelLimits> = {};
+  for (const version of all) for (const [op, of] of Object.entries(version.limits)) limits[op] = strictest(limits[op] ?? {}, of);
+  return limits;
 }

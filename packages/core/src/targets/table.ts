@@ -1,5 +1,6 @@
 // A target made from the probed table of its provider; restrictions and costs of kernels on a machine are added by hand.
 import type { Fusions } from '../lower/fusions';
+import type { KernelLimits } from '../lower/kernel-limits';
 import type { Kernel, Target } from '../lower/target';
 import { type DType, isFloat } from '../tensor/tensor';
 import { advise } from './advice';
@@ -8,6 +9,8 @@ import { advise } from './advice';
 interface Row {
   readonly own: string;
   readonly cpu?: string;
+  /** Those of a kernel that is wrong, which is not used. */
+  readonly wrong?: string;
 }
 
 /** The dtypes in which a fusion of the runtime fails or is less precise, by its name. */
@@ -20,11 +23,14 @@ export interface KernelTable {
   readonly runtime: string;
   readonly kernels: { readonly [row: string]: Row };
   readonly fusions: FusionRows;
-  /** Older versions of the runtime: the kernels that differ, null if there is no kernel, and all fusions. */
+  /** What kernels refuse or compute wrongly, by op. */
+  readonly limits: Readonly<Record<string, KernelLimits>>;
+  /** Older versions of the runtime: the kernels that differ, null if there is no kernel, and all fusions and limits. */
   readonly older: readonly {
     readonly runtime: string;
     readonly kernels: { readonly [row: string]: Row | null };
     readonly fusions: FusionRows;
+    readonly limits: Readonly<Record<string, KernelLimits>>;
   }[];
 }
 
@@ -39,17 +45,16 @@ interface Definition extends Omit<Target, 'kernels' | 'runtime' | 'older'> {
 /** A target. Nodes on integers and bools may run on the CPU (shapes, positions, masks); floats need a kernel of the provider. */
 /* @__NO_SIDE_EFFECTS__ */
 export function defineTarget({ table, special, leftToCpu = [], ...about }: Definition): Target {
-  const on = (runtime: string, kernels: Readonly<Record<string, Row | null>>, fusions: FusionRows): Target => ({
+  type Version = Pick<KernelTable, 'runtime' | 'fusions' | 'limits'>;
+  const on = ({ runtime, fusions, limits }: Version, rows: Readonly<Record<string, Row | null>>): Target => ({
     advise,
     ...about,
     runtime,
     fusions: fusionsIn(fusions),
-    kernels: kernelsIn(kernels, special, leftToCpu),
+    kernels: limited(kernelsIn(rows, special, leftToCpu), limits),
   });
-  const older = table.older.map(({ runtime, kernels, fusions }) =>
-    Object.freeze(on(runtime, { ...table.kernels, ...kernels }, fusions)),
-  );
-  return Object.freeze({ ...on(table.runtime, table.kernels, table.fusions), older });
+  const older = table.older.map((version) => Object.freeze(on(version, { ...table.kernels, ...version.kernels })));
+  return Object.freeze({ ...on(table, table.kernels), older });
 }
 
 /** Fusions that go wrong, from the rows of a table, or of several together. */
@@ -59,6 +64,15 @@ export function fusionsIn(...tables: readonly FusionRows[]): Fusions {
     for (const [fusion, text] of Object.entries(table)) fusions[fusion] = union(fusions[fusion], dtypesIn(text));
   return fusions;
 }
+
+/** Kernels with their limits. */
+export const limited = (
+  kernels: Readonly<Record<string, Kernel>>,
+  limits: KernelTable['limits'],
+): Readonly<Record<string, Kernel>> =>
+  Object.fromEntries(
+    Object.entries(kernels).map(([key, kernel]) => [key, limits[key] ? { ...kernel, limits: limits[key] } : kernel]),
+  );
 
 function kernelsIn(
   table: Readonly<Record<string, Row | null>>,

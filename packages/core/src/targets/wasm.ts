@@ -2,8 +2,7 @@
 import { operandOf } from '../ir/define-op';
 import { defineReasons } from '../lower/reason';
 import type { Target } from '../lower/target';
-import { standardAttention, takesTiledPath } from './cpu';
-import { transforms } from './dft';
+import { takesTiledPath } from './cpu';
 import { kernelTables } from './kernels.generated';
 import { groupedNonEmpty, nonEmptyOnCpu, standardNonEmpty } from './non-empty';
 import { defineTarget, rotary } from './table';
@@ -24,14 +23,13 @@ export const wasm: Target = defineTarget({
   special: {
     ...nonEmptyOnCpu,
     ...rotary,
-    DFT: transforms,
     'com.microsoft.MultiHeadAttention': { cost: (node) => (operandOf(node, 'attention_bias') ? 3 : 1) },
     'com.microsoft.GroupQueryAttention': {
       accepts: (node) => !takesTiledPath(node) || own.slowerThanPlain(),
       cost: (node) => (operandOf(node, 'attention_bias') ? 3.2 : 2),
       nonEmpty: groupedNonEmpty,
     },
-    Attention: { accepts: standardAttention, cost: () => 3.5, nonEmpty: standardNonEmpty },
+    Attention: { cost: () => 3.5, nonEmpty: standardNonEmpty },
   },
   notes: [{ computes: 'float16', text: 'ops without a float16 kernel compute in float32, between casts' }],
 });

@@ -14,7 +14,7 @@ import {
   targets,
   WeightError,
 } from '@onnxformers/core';
-import { expectClose, randomArray, randomParameters, traceBlock } from '@onnxformers/core/testing';
+import { computeDerived, expectClose, randomArray, randomParameters, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
 import { zoo } from '../index';
 
@@ -226,9 +226,39 @@ describe('classifier', () => {
     expect(Array.from(logits!.data.subarray(0, 5))).toEqual(Array.from(byName['head.bias']!.data));
   });
 
-  it('does not pool packed batches', () => {
-    const inputs = { x: ['float32', ['tokens', 12]], lengths: ['int64', ['batch']] } as const;
-    expect(() => traceBlock(zoo.build('model', config), inputs, { layout: 'packed' })).toThrow(ConfigError);
+  it.each(['first', 'mean'] as const)('pools packed batches by %s: each sequence as alone, an empty one as zeros', (pooling) => {
+    const model = zoo.build('model', { ...config, pooling });
+    const { of, byName } = randomParameters(model);
+    const lengths = [3, 0, 7, 1];
+    const rows = randomArray('rows', [11, 12]);
+    const graph = traceBlock(model, { x: ['float32', ['tokens', 12]], lengths: ['int64', ['batch']] }, { layout: 'packed' });
+    const derived = Object.fromEntries(
+      graph.inputs.flatMap(({ leaf, dtype, dims }) =>
+        leaf?.kind === 'derived'
+          ? [
+              [
+                leaf.name,
+                computeDerived(
+                  leaf.how,
+                  [numbers([4], (i) => lengths[i]!)],
+                  (d) => (d === 'tokens' ? 11 : d === 'batch' ? 4 : 5),
+                  { dtype, dims },
+                )!,
+              ],
+            ]
+          : [],
+      ),
+    );
+    const { logits } = interpret(graph, { x: rows, lengths: numbers([4], (i) => lengths[i]!), ...derived }, { parameters: of });
+    lengths.forEach((n, i) => {
+      const at = lengths.slice(0, i).reduce((a, b) => a + b, 0);
+      const own: NDArray = { dtype: 'float32', dims: [1, n, 12], data: rows.data.slice(12 * at, 12 * (at + n)) };
+      const expected = n ? run(model, { x: own }, of).logits!.data : byName['head.bias']!.data;
+      expectClose(
+        { ...logits!, dims: [5], data: logits!.data.slice(5 * i, 5 * i + 5) },
+        { dtype: 'float32', dims: [5], data: expected },
+      );
+    });
   });
 });
 

@@ -1,22 +1,16 @@
 // Pooling over a sequence.
-import { ConfigError, type SequenceContext, type Value } from '@onnxformers/core';
+import { type Dim, type Layout, type SequenceContext, subDims, type Value } from '@onnxformers/core';
 import { impliedBy } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 
 /**
  * Pooling: one vector for each sequence, the first or the mean of its real positions (by `lengths` and `attention_mask`; 0 if there are none).
  *
- * Shapes   x [batch, seq, dim] → [batch, dim]
- * Throws   ConfigError for a packed batch
+ * Shapes   x [batch, seq, dim] → [batch, dim]; packed [tokens, dim] → [batch, dim]
+ * Throws   ShapeError when a size cannot be read from the graph's inputs
  */
 export function pool(x: Value, ctx: SequenceContext, by: 'first' | 'mean'): Value {
-  if (ctx.layout.kind === 'packed')
-    throw new ConfigError({
-      path: 'layout',
-      problem: 'pooling does not support packed batches',
-      expected: "layout: 'padded'",
-      got: "layout: 'packed'",
-    });
+  if (ctx.layout.kind === 'packed') return poolPacked(x, ctx.layout, by);
   x.graph.root.limit({ size: x.dims[1]!, min: 1, problem: 'no positions to pool', by: 'pooling' });
   if (by === 'first') return firstRow(x, impliedBy(ctx.mask).keyPadding);
   const real = realRows(x, ctx);
@@ -24,6 +18,24 @@ export function pool(x: Value, ctx: SequenceContext, by: 'first' | 'mean'): Valu
   const weights = ops.cast(real, x.dtype);
   const count = ops.max(ops.reduceSum(weights, [1]), 1);
   return ops.div(ops.reduceSum(ops.mul(x, ops.unsqueeze(weights, [2])), [1], { keepDims: false }), count);
+}
+
+/** Sequence i is rows offsets[i] to offsets[i + 1] − 1. */
+function poolPacked(x: Value, { offsets }: Extract<Layout, { kind: 'packed' }>, by: 'first' | 'mean'): Value {
+  const [tokens, batch] = [x.dims[0]!, subDims(offsets.dims[0]!, 1)];
+  x.graph.root.limit({ size: tokens, min: 1, problem: 'no positions to pool', by: 'pooling' });
+  const column = (from: Dim, to: Dim): Value =>
+    ops.reshape(ops.slice(offsets, { axes: [0], starts: [from], ends: [to] }), [batch, 1]);
+  const [starts, ends] = [column(0, batch), column(1, offsets.dims[0]!)];
+  const lengths = ops.sub(ends, starts);
+  if (by === 'first') {
+    const rows = ops.gather(x, ops.reshape(ops.min(starts, ops.sub(ops.size(x, tokens), 1)), [batch]), 0);
+    return ops.where(ops.greater(lengths, 0), rows, 0);
+  }
+  const token = ops.reshape(ops.iota(x, tokens), [1, tokens]);
+  const own = ops.logicalAnd(ops.lessOrEqual(starts, token), ops.less(token, ends));
+  const share = ops.div(1, ops.cast(ops.max(lengths, 1), 'float32'));
+  return ops.matmul(ops.cast(ops.where(own, share, 0), x.dtype), x);
 }
 
 /** Position 0, or the first that is not padding. */

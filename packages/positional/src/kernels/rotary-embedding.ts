@@ -18,6 +18,15 @@ export const MicrosoftRotaryEmbedding = defineOp<RotaryEmbeddingAttrs, typeof na
   key: 'com.microsoft.RotaryEmbedding',
   operands: names,
   attributes: { interleaved: 'int', num_heads: 'int', rotary_embedding_dim: 'int' },
+  asks([x], { interleaved, num_heads, rotary_embedding_dim }) {
+    const headDim = divDims(x!.dims[2]!, num_heads);
+    return {
+      head_dim: headDim,
+      'rotated channels': rotary_embedding_dim || headDim,
+      interleaved: interleaved === 1,
+      'some channels': !!rotary_embedding_dim && rotary_embedding_dim !== headDim,
+    };
+  },
   infer([x, positions]) {
     if (x?.dims.length !== 3) throw mismatch('an operand does not have 3 axes', '[batch, seq, heads · head_dim]', printType(x));
     if (positions?.dtype !== 'int64' || positions.dims.length !== 2)

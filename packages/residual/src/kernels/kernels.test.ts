@@ -113,10 +113,10 @@ describe('rms_norm alone', () => {
 
 describe('is refused', () => {
   const rules = [useSkipLayerNormalization, useSkipSimplifiedLayerNormalization, useSimplifiedLayerNormalization];
-  const reasons = (build: (g: GraphBuilder) => Value): readonly string[] => {
+  const reasons = (build: (g: GraphBuilder) => Value, target = all): readonly string[] => {
     const g = new GraphBuilder();
     g.output('y', build(g));
-    return refusals(lower(g.finish(), all, { rules }).decisions);
+    return refusals(lower(g.finish(), target, { rules }).decisions);
   };
   const sum = (g: GraphBuilder, a: readonly (number | string)[], b = a) =>
     ops.add(g.input('a', 'float32', a), g.input('b', 'float32', b));
@@ -127,11 +127,6 @@ describe('is refused', () => {
       'several axes',
       (g: GraphBuilder) => ops.layerNorm(sum(g, ['n', 3, 5]), row(g, 3, 5), undefined, { axis: -2 }),
       'it normalises only the last axis',
-    ],
-    [
-      'heads',
-      (g: GraphBuilder) => ops.rmsNorm(sum(g, ['n', 3, 7, 5]), row(g, 5)),
-      'it accepts [batch, seq, dim] or [tokens, dim], not float32[n, 3, 7, 5]',
     ],
     [
       'a sum that repeats a row',
@@ -157,6 +152,10 @@ describe('is refused', () => {
     expect(reasons(build)).toContain(reason);
   });
 
+  it('more axes than the kernel of the runtime has', () => {
+    const heads = (g: GraphBuilder) => ops.rmsNorm(sum(g, ['n', 3, 7, 5]), row(g, 5));
+    expect(reasons(heads, targets.cpu)).toContain('rank must be at least 2, at most 3, got 4');
+  });
   it('does not concern a norm without a sum before it', () => {
     expect(reasons((g) => ops.layerNorm(g.input('x', 'float32', ['n', 5]), row(g, 5)))).toEqual([]);
   });
@@ -190,7 +189,6 @@ describe('the kernels', () => {
     expect(() => op.infer([x, x, other], attrs)).toThrow(
       'scale, shift or bias does not fit the channels; expected float32[5], got float32[7]',
     );
-    expect(() => op.infer([row, row, row], attrs)).toThrow('the operand does not have 2 or 3 axes');
   });
   it('return the sum as the fourth output of ONNX, only if requested', () => {
     const outputs = (sum: boolean) => {

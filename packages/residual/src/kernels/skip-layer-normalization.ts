@@ -1,7 +1,7 @@
 // SkipLayerNormalization of com.microsoft: the sum of two inputs and a bias, and its layer normalisation.
 import { apply, defineOp, rule } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
-import { encodeSkip, inferSkip, matchSkip, type SkipAttrs, skipAttributes, sumOf } from './skip';
+import { encodeSkip, inferSkip, matchSkip, type SkipAttrs, skipAsks, skipAttributes, sumOf } from './skip';
 
 const names = ['x', 'skip', 'scale', 'shift?', 'bias?'] as const;
 /** The kernel. Operands: x, skip [batch, seq, dim] or [tokens, dim], scale, shift (optional), bias (optional) [dim]. Outputs: the result, and the sum if requested. */
@@ -9,6 +9,7 @@ export const SkipLayerNormalization = defineOp<SkipAttrs, typeof names>({
   key: 'com.microsoft.SkipLayerNormalization',
   operands: names,
   attributes: skipAttributes,
+  asks: skipAsks,
   infer: inferSkip,
   decompose([x, skip, scale, shift, bias], { epsilon, sum: wanted }) {
     const sum = sumOf(x, skip, bias);

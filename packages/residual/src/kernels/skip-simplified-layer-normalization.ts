@@ -1,7 +1,7 @@
 // SkipSimplifiedLayerNormalization of com.microsoft: the sum of two inputs and a bias, and its root mean square normalisation.
 import { apply, defineOp, rule } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
-import { encodeSkip, inferSkip, matchSkip, type SkipAttrs, skipAttributes, sumOf } from './skip';
+import { encodeSkip, inferSkip, matchSkip, type SkipAttrs, skipAsks, skipAttributes, sumOf } from './skip';
 
 const names = ['x', 'skip', 'scale', 'bias?'] as const;
 /** The kernel. Operands: x, skip [batch, seq, dim] or [tokens, dim], scale, bias (optional) [dim]. Outputs: the result, and the sum if requested. */
@@ -9,6 +9,7 @@ export const SkipSimplifiedLayerNormalization = defineOp<SkipAttrs, typeof names
   key: 'com.microsoft.SkipSimplifiedLayerNormalization',
   operands: names,
   attributes: skipAttributes,
+  asks: skipAsks,
   infer: inferSkip,
   decompose([x, skip, scale, bias], { epsilon, sum: wanted }) {
     const sum = sumOf(x, skip, bias);

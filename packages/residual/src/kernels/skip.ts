@@ -27,10 +27,16 @@ function addsTo(skip: TensorType, x: TensorType): boolean {
   return x.dims.length === 3 && skip.dims.length >= 2 && skip.dims.length <= 3 && alike && same;
 }
 
+/** What a node asks of a kernel. */
+export const skipAsks = (operands: readonly (TensorType | undefined)[], { sum }: SkipAttrs) => ({
+  rank: operands[0]!.dims.length,
+  'a skip for the whole batch':
+    operands[1]!.dims.length !== operands[0]!.dims.length || operands[1]!.dims[0] !== operands[0]!.dims[0],
+  sum,
+});
+
 /** The type of the result, and of the sum if requested. The other operands are vectors over the channels: scale, and shift and bias if they are given. */
 export function inferSkip([x, skip, ...rows]: readonly (TensorType | undefined)[], { sum }: SkipAttrs): readonly TensorType[] {
-  if (x!.dims.length !== 2 && x!.dims.length !== 3)
-    throw mismatch('the operand does not have 2 or 3 axes', '[batch, seq, dim] or [tokens, dim]', printType(x));
   if (!skip || !addsTo(skip, x!)) throw mismatch('the two streams differ', printType(x), printType(skip));
   const wrong = rows.find((row) => row && (row.dtype !== x!.dtype || row.dims.length !== 1 || row.dims[0] !== x!.dims.at(-1)));
   if (wrong) throw mismatch('scale, shift or bias does not fit the channels', `${x!.dtype}[${x!.dims.at(-1)}]`, printType(wrong));
@@ -60,7 +66,6 @@ type Make = (
 
 const own = defineReasons({
   lastAxis: () => 'it normalises only the last axis',
-  rows: ({ got }: { readonly got: string }) => `it accepts [batch, seq, dim] or [tokens, dim], not ${got}`,
   streams: ({ a, b }: { readonly a: string; readonly b: string }) =>
     `it adds streams of the same dims, or one for the whole batch, not ${a} and ${b}`,
   perChannel: () => 'scale and shift must have one number for each channel',
@@ -81,7 +86,6 @@ export function matchSkip(
   if (!sum) return undefined;
   const channels = x.dims.at(-1);
   if (axis !== -1) return refuse(own.lastAxis());
-  if (x.rank !== 2 && x.rank !== 3) return refuse(own.rows({ got: printType(x) }));
   const [first, second] = sum.operands as readonly [Value, Value];
   const streams = printType(first) === printType(x) ? ([first, second] as const) : ([second, first] as const);
   const other = streams.find((s, i) => (i === 0 ? printType(s) !== printType(x) : !addsTo(s, x)));

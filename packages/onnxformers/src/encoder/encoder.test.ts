@@ -1,0 +1,187 @@
+// A list of sequences in any order gives what each sequence gives alone, packed and padded, whatever else is in its batch.
+import { type AnyModule, FeedError, initialize, type Ort, type Tensor, targets, tensor, toArray } from '@onnxformers/core';
+import { expectClose } from '@onnxformers/core/testing';
+import fc from 'fast-check';
+import * as node from 'onnxruntime-node';
+import { describe, expect, it } from 'vitest';
+import { zoo } from '../index';
+import { batchesOf } from './batches';
+import { createEncoder, type EncoderOptions } from './create-encoder';
+import { pack, unpack } from './pack';
+
+const ort = node as unknown as Ort;
+const [dim, vocabSize] = [24, 31];
+const stack = (mixer: unknown) => ({
+  name: 'stack',
+  depth: 2,
+  layers: { name: 'pre_norm', mixer, feedforward: { name: 'mlp', hidden: 41 } },
+  norm: 'layer_norm',
+});
+const model = (o: object = {}, mixer: unknown = { name: 'multi_head', heads: 3 }): AnyModule =>
+  zoo.build('model', {
+    name: 'encoder',
+    dim,
+    seqLen: 64,
+    embedding: { name: 'token', vocabSize },
+    position: 'learnable',
+    stack: stack(mixer),
+    ...o,
+  } as never) as AnyModule;
+
+const lengths = [5, 17, 1, 29, 5, 11, 2, 23, 3];
+const sequences = lengths.map((n, s) => Array.from({ length: n }, (_, i) => (7 * i * i + 5 * s + i) % vocabSize));
+// A dozen layers' roundings of numbers of size 1.
+const tolerance = { atol: 2e-5, rtol: 2e-5 };
+
+async function encoded(m: AnyModule, o: Partial<EncoderOptions>, list: readonly (readonly number[])[] = sequences) {
+  const encoder = await createEncoder(m, ort, { target: targets.cpu, weights: initialize(m, { seed: 3 }), ...o });
+  const results = await encoder.encode(list);
+  const { layout, why, report } = encoder;
+  await encoder.dispose();
+  return { results, layout, why, report: report! };
+}
+async function alone(m: AnyModule, o: Partial<EncoderOptions> = {}) {
+  return (await encoded(m, { ...o, layout: 'padded', maxTokens: 1, multipleOf: 1 })).results;
+}
+
+describe.each([
+  ['bidirectional', model()],
+  ['causal', model({ name: 'decoder' })],
+  [
+    'rotary, shared key heads',
+    model({ position: undefined }, { name: 'multi_head', heads: 6, kvHeads: 2, headDim: 8, rotaryEmbedding: 'rotary' }),
+  ],
+])('%s', (_, m) => {
+  it.each([
+    ['packed', 16],
+    ['packed', 64],
+    ['padded', 64],
+    ['auto', 1000],
+  ] as const)('%s, at most %i rows', async (layout, maxTokens) => {
+    const expected = await alone(m);
+    const { results, report } = await encoded(m, { layout, maxTokens });
+    expect(results).toHaveLength(sequences.length);
+    results.forEach((result, i) => {
+      expect(result.hidden_states!.dims).toEqual([lengths[i], dim]);
+      expectClose(result.hidden_states!, toArray(expected[i]!.hidden_states!), tolerance);
+    });
+    expect(report).toMatchObject({ sequences: 9, tokens: 96 });
+    if (layout === 'packed') expect(report).toMatchObject({ rows: 96, padding: 0 });
+    else if (layout === 'padded') expect(report.rows).toBeGreaterThan(96);
+  });
+});
+
+it('outputs of whole sequences belong to their sequence', async () => {
+  const m = zoo.build('model', {
+    name: 'classifier',
+    dim,
+    seqLen: 64,
+    classes: 7,
+    embedding: { name: 'token', vocabSize },
+    position: 'learnable',
+    stack: stack({ name: 'multi_head', heads: 3 }),
+    pooling: 'mean',
+  } as never) as AnyModule;
+  const expected = await alone(m);
+  for (const layout of ['packed', 'padded'] as const) {
+    const { results } = await encoded(m, { layout, maxTokens: 40 });
+    results.forEach((result, i) => {
+      const [name] = Object.keys(result) as [string];
+      expect(result[name]!.dims).toEqual([7]);
+      expectClose(result[name]!, toArray(expected[i]![name]!), tolerance);
+    });
+  }
+});
+
+it('pads a model that cannot run packed, and says why', async () => {
+  const m = model({}, { name: 'multi_head', heads: 3, attention: { name: 'nystrom', landmarks: 5 } });
+  const { results, layout, why } = await encoded(m, { layout: 'auto' });
+  expect(layout).toBe('padded');
+  expect(why).toContain('nystrom does not support the mask: documents');
+  const expected = await alone(m);
+  results.forEach((result, i) => {
+    expectClose(result.hidden_states!, toArray(expected[i]!.hidden_states!), tolerance);
+  });
+});
+
+it('tells its progress, and an empty list is an empty result', async () => {
+  const m = model();
+  const encoder = await createEncoder(m, ort, { target: targets.cpu, weights: initialize(m, { seed: 3 }), maxTokens: 30 });
+  const seen: number[] = [];
+  await encoder.encode(sequences, { onProgress: (done, total) => seen.push(done, total) });
+  expect(seen.at(-2)).toBe(9);
+  expect(seen.filter((_, i) => i % 2 === 1)).toEqual(seen.filter((_, i) => i % 2 === 1).map(() => 9));
+  expect(await encoder.encode([])).toEqual([]);
+  expect(encoder.report).toMatchObject({ sequences: 0, batches: 0, rows: 0, padding: 0 });
+  await expect(encoder.encode([[1], []])).rejects.toThrow('sequences[1]: the sequence is empty');
+  await expect(encoder.encode([{ words: [1] }])).rejects.toThrow(
+    'sequences[0]: the inputs are not those of the model; expected ids, got words',
+  );
+  await encoder.dispose();
+});
+
+it.each([
+  [{ maxTokens: 0 }, 'options.maxTokens: not a count'],
+  [{ multipleOf: 1.5 }, 'options.multipleOf: not a count'],
+  [{ layout: 'ragged' }, 'options.layout: unknown layout'],
+  [{ inputs: { ids: ['int64', ['batch']] } }, 'inputs.ids: the input has no axis of positions'],
+])('refuses %o', async (o, message) => {
+  await expect(createEncoder(model(), ort, { target: targets.cpu, ...o } as never)).rejects.toThrow(message);
+});
+
+describe('batches', () => {
+  it('have all sequences once, longest first, and no more rows than allowed', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.integer({ min: 1, max: 60 }), { maxLength: 40 }),
+        fc.integer({ min: 1, max: 200 }),
+        fc.option(fc.integer({ min: 1, max: 16 }), { nil: undefined }),
+        (all, maxTokens, paddedTo) => {
+          const batches = batchesOf(all, { maxTokens, ...(paddedTo !== undefined && { paddedTo }) });
+          expect(batches.flat().sort((a, b) => a - b)).toEqual(all.map((_, i) => i));
+          const order = batches.flat().map((i) => all[i]!);
+          expect(order).toEqual([...order].sort((a, b) => b - a));
+          for (const batch of batches) {
+            const width = paddedTo === undefined ? 0 : Math.ceil(all[batch[0]!]! / paddedTo) * paddedTo;
+            const rows = paddedTo === undefined ? batch.reduce((n, i) => n + all[i]!, 0) : batch.length * width;
+            if (batch.length > 1) expect(rows).toBeLessThanOrEqual(maxTokens);
+          }
+        },
+      ),
+    );
+  });
+});
+
+describe('pack', () => {
+  it('puts sequences one after another, and unpack separates them', () => {
+    const { tokens, lengths: counts, offsets, positions, longest } = pack([[5, 1, 4], [], [2]]);
+    const numbers = (t: Tensor): number[] => Array.from(toArray(t).data);
+    expect([tokens, counts, offsets, positions].map(numbers)).toEqual([
+      [5, 1, 4, 2],
+      [3, 0, 1],
+      [0, 3, 3, 4],
+      [0, 1, 2, 0],
+    ]);
+    expect(longest).toBe(3);
+    const rows = pack([tensor('float32', [2, 3], [1, 2, 3, 4, 5, 6]), tensor('float32', [1, 3], [7, 8, 9])]);
+    expect(rows.tokens).toMatchObject({ dtype: 'float32', dims: [3, 3] });
+    expect(unpack(rows.tokens, [2, 1]).map((t) => [t.dims, numbers(t)])).toEqual([
+      [
+        [2, 3],
+        [1, 2, 3, 4, 5, 6],
+      ],
+      [
+        [1, 3],
+        [7, 8, 9],
+      ],
+    ]);
+  });
+  it('refuses what does not fit', () => {
+    expect(() => unpack(tensor('float32', [3], [1, 2, 3]), [1, 1])).toThrow(FeedError);
+    const mixed = [tensor('float32', [1, 3], [1, 2, 3]), tensor('float32', [1, 2], [1, 2])];
+    expect(() => pack(mixed)).toThrow(
+      'sequences[1]: sequences of one batch differ in dtype or dims; expected float32[length, 3], got float32[1,2]',
+    );
+    expect(() => pack([mixed[0]!, [1]])).toThrow('sequences[1]');
+  });
+});
