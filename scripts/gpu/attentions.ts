@@ -91,7 +91,7 @@ async function worst(
 ): Promise<number> {
   const { byName } = randomParameters(model.module);
   const parameters = new Map([...model.names.parameters].map(([name, p]) => [p, { ...rounded(byName[name]!, dtype), dtype }]));
-  const offsets = model.signature.inputs.some((p) => p.name === 'offsets_of_lengths');
+  const offsets = model.traced.inputs.some((v) => v.leaf && 'name' in v.leaf && v.leaf.name === 'offsets_of_lengths');
   const values = Object.fromEntries(Object.entries(feeds).map(([name, array]) => [name, rounded(array, dtype)]));
   const sums = offsets
     ? { offsets_of_lengths: { dtype: 'int64', dims: [5], data: Float64Array.from([0, 37, 37, 138, 143]) } as const }

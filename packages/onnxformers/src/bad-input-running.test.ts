@@ -64,7 +64,7 @@ describe('running', () => {
       path: 'runtime',
       problem: 'creating a session on tensorrt failed',
       got: /\S/,
-      hint: /^The provider's library, or a library that it needs, was not found; device: 'auto' uses the next provider that loads/,
+      hint: /^The provider's library, or a library that it needs, was not found: npx onnxformers info says which, and how to install it; device: 'auto' uses the next provider that loads/,
     }));
 
   it('a provider that the runtime does not know', () =>

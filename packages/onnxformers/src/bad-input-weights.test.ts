@@ -79,7 +79,7 @@ describe('weights', () => {
     }));
   it('of a wrong scheme or seed', async () => {
     await fails(() => initialize(m, { scheme: 'vti' as never }), ConfigError, {
-      path: 'scheme',
+      path: 'initialize.scheme',
       got: '"vti"',
       hint: 'Did you mean "vit"?',
     });

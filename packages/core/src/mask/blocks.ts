@@ -34,11 +34,11 @@ export const blocksMask = defineMask<'layout', BlocksOptions>({
     return layout.data[((heads === 1 ? 0 : head) * rows + row) * columns + column] !== 0;
   },
   tensor({ operands: { layout }, options: { size } }, at) {
-    const { add, clip, div, gather, greaterOrEqual, less, logicalAnd, mul, reshape, sub, transpose } = at.graph.ops;
+    const { add, div, gather, greaterOrEqual, less, logicalAnd, max, min, mul, reshape, sub, transpose } = at.graph.ops;
     const [heads, rows, columns] = layout.dims as [Dim, Dim, Dim];
     const [queries, keys] = [at.queryPositions(), at.keyPositions()];
     const [rowCount, columnCount] = [placeOf(at.graph, rows), placeOf(at.graph, columns)];
-    const block = (positions: Value, count: Value): Value => clip(div(positions, size), 0, sub(count, 1));
+    const block = (positions: Value, count: Value): Value => min(max(div(positions, size), 0), sub(count, 1));
     const index = add(mul(block(queries, rowCount), columnCount), block(keys, columnCount));
     // Block numbers [1 or batch, 1, seq, kv_seq] → flags [heads, 1 or batch, seq, kv_seq] → [1 or batch, heads, seq, kv_seq]
     const [batch, , seq, kvSeq] = index.dims as [Dim, Dim, Dim, Dim];

@@ -49,7 +49,7 @@ const machines: readonly (readonly [name: string, StubMachine, Machine])[] = [
 describe.each(machines)('%s', (_, stub, machine) => {
   it.for(['float16', 'bfloat16', 'float32'] as const)('runs the kernels that are foretold, in %s', async (dtype, { skip }) => {
     if (!stubFolder) return skip(why);
-    const jobs = attendCases.map((c) => {
+    const all = attendCases.map((c) => {
       const module = modelOf(c);
       const inputs = inputsOf(c, dtype === 'bfloat16' ? 'float32' : dtype);
       const model = compile(module, {
@@ -62,13 +62,18 @@ describe.each(machines)('%s', (_, stub, machine) => {
         weights: zeros(module, dtype),
       });
       return {
+        name: c.name,
         model,
         sizes: { batch: 2, seq: c.cache ? 1 : 512, kv: 768, past: 43, capacity: 16, lengths: 300, pastLengths: 3 },
       };
     });
+    // Sizes that a branch reads go through the GPU's memory, which stand-ins do not have.
+    const jobs = all.filter(({ model }) => !model.graph.nodes.some((n) => n.op.key === 'If'));
+    // Windows, for which it is decided at run time whether attention is computed in blocks.
+    expect(all.filter((job) => !jobs.includes(job) && !job.name.includes('window'))).toEqual([]);
     const results = await onStub(stub, jobs);
     results.forEach((result, i) => {
-      const { name } = attendCases[i]!;
+      const { name } = jobs[i]!;
       const nodes = jobs[i]!.model.graph.nodes;
       const foretold = nodes.map((n) => attentionKernel(n, machine)).filter((k) => k !== undefined);
       expect(result.error, name).toBeUndefined();
