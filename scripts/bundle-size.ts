@@ -27,22 +27,22 @@ const blockBudget: Readonly<Record<string, number>> = {
   activation: 16,
   norm: 17,
   layer: 30,
-  embedding: 47,
+  embedding: 48.5,
   feedforward: 33,
-  position: 43,
-  rotaryEmbedding: 41,
-  attentionBias: 40,
-  mixer: 96,
-  attention: 110.5,
+  position: 44,
+  rotaryEmbedding: 42.6,
+  attentionBias: 41,
+  mixer: 104,
+  attention: 119,
   relu: 12,
   token: 24,
   vocab: 27,
-  linformer: 60,
-  scaled_dot_product: 66,
-  local: 88.5,
+  linformer: 62.6,
+  scaled_dot_product: 73.5,
+  local: 92,
 };
 /** The same, gzipped, for the packages of blocks, for core and for everything. */
-const packageBudget = { blocks: 52, core: 154, everything: 191 };
+const packageBudget = { blocks: 60, core: 170, everything: 218 };
 
 async function bundle(scratch: string, code: string): Promise<string> {
   const entry = join(scratch, 'entry.js');
