@@ -51,7 +51,7 @@ export {
   WeightError,
 } from './error';
 export * from './explain/index';
-export type { Alignment } from './expression/emit';
+export type { Alignment } from './expression/step';
 export { Condition, lookup, lookupFlag, type Table, Term } from './expression/term';
 export { interpret } from './interpret/interpret';
 export { type Assumption, assumptions } from './ir/assumption';

@@ -1,16 +1,12 @@
 // Expressions as values of a graph, over tensors of positions that broadcast to [batch, heads, seq, kv_seq].
+
 import { type Dim, mulDims } from '../dim/dim';
 import { printType, type TensorType } from '../ir/define-op';
 import { mismatch, type Value } from '../ir/graph';
 import type { MaskPositions, MaskSizes } from '../mask/mask';
 import { place, placeOf, placesUpTo } from '../mask/places';
-import { type Expression, fitsInt32, functions, operandsOf, rangesOf, type Step, tableName } from './step';
-
-/** How queries are counted. */
-export interface Alignment {
-  /** Queries are counted from the first one (PyTorch); default: the last query is at the position of the last key. */
-  readonly align?: 'topLeft';
-}
+import { fitsInt32, functions, rangesOf } from './functions';
+import { type Alignment, type Expression, operandsOf, type Step, tableName } from './step';
 
 /** Where an expression is evaluated. */
 export interface EmitOptions extends Alignment {

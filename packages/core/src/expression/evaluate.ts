@@ -1,6 +1,8 @@
 // Expressions in float64 numbers: the reference for their values in graphs.
+
 import type { NDArray } from '../tensor/tensor';
-import { type Expression, functions, type Place } from './step';
+import { functions } from './functions';
+import type { Expression, Place } from './step';
 
 /** The place of one query and one key, and its score. */
 export type Point = Readonly<Record<Place, number>>;

@@ -1,6 +1,5 @@
 // A part of an expression as an expression of its own.
-import { operandsOf, type Step } from './step';
-import type { Traced } from './trace';
+import { operandsOf, type Step, type Traced } from './step';
 
 /** The expression whose result is one step. */
 export function partAt<V>({ steps, tables }: Traced<V>, result: number): Traced<V> {

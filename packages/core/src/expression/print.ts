@@ -1,5 +1,6 @@
 // Expressions as text, for `explain` and refusals.
-import { binding, type Expression, functions, tableName } from './step';
+import { binding, functions } from './functions';
+import { type Expression, tableName } from './step';
 
 const longest = 200;
 

@@ -3,7 +3,8 @@
 import type { Dim } from '../dim/dim';
 import { ConfigError, describe, ShapeError } from '../error';
 import { type DType, isFloat } from '../tensor/tensor';
-import { type FunctionName, functions, type Place, type StepType } from './step';
+import { functions } from './functions';
+import type { FunctionName, Place, StepType } from './step';
 
 /** Data that an expression looks up: a tensor, or a value of a graph. */
 export interface Table {

@@ -1,12 +1,9 @@
 // Calls a function of the user once, on the place of any query and key, and keeps what it computes as an expression.
-import { ConfigError, describe } from '../error';
-import { type Expression, fitsInt64, type Place, rangesOf, type Step } from './step';
-import { type Call, Condition, placeIn, type Table, Term, type Tree } from './term';
 
-/** An expression and the tables that it looks up. */
-export interface Traced<V> extends Expression {
-  readonly tables: readonly V[];
-}
+import { ConfigError, describe } from '../error';
+import { fitsInt64, rangesOf } from './functions';
+import type { Place, Step, Traced } from './step';
+import { type Call, Condition, placeIn, type Table, Term, type Tree } from './term';
 
 /** A function from places to a condition or a number. */
 export type PlaceFunction<R> = (...places: Term[]) => R;

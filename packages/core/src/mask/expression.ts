@@ -1,10 +1,9 @@
 // A condition on the place of a query and a key that no other class expresses.
-import { type Alignment, checkLookups, emit } from '../expression/emit';
+import { checkLookups, emit } from '../expression/emit';
 import { evaluate } from '../expression/evaluate';
 import { reads } from '../expression/part';
 import { printExpression } from '../expression/print';
-import { type Expression, tableName } from '../expression/step';
-import type { Traced } from '../expression/trace';
+import { type Alignment, type Expression, type Traced, tableName } from '../expression/step';
 import type { TensorType } from '../ir/define-op';
 import { defineMask, type KnownSizes, type Mask } from './mask';
 import { recognize } from './recognize';

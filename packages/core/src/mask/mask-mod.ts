@@ -1,5 +1,5 @@
 // A mask as a function from the place of a query and a key to a condition.
-import type { Alignment } from '../expression/emit';
+import type { Alignment } from '../expression/step';
 import type { Condition, Table, Term } from '../expression/term';
 import { flattened, traceCondition } from '../expression/trace';
 import { expressionOf } from './expression';

@@ -1,9 +1,7 @@
 // Conditions on the place of a query and a key as masks: the classes of the algebra where one is equal, and `leaf` elsewhere.
-import type { Alignment } from '../expression/emit';
 import { differenceOf, type Linear, linearsOf, negative, plus } from '../expression/linear';
 import { partAt } from '../expression/part';
-import type { FunctionName } from '../expression/step';
-import type { Traced } from '../expression/trace';
+import type { Alignment, FunctionName, Traced } from '../expression/step';
 import type { TensorType } from '../ir/define-op';
 import { and } from './and';
 import { causal } from './causal';

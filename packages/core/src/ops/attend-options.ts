@@ -1,9 +1,9 @@
 // Options of an attention call, and how functions of scores and weights take part in it.
+import type { Modifier, Modifiers } from '../expression/step';
 import type { Op } from '../ir/define-op';
 import type { Value } from '../ir/graph';
 import type { Mask } from '../mask/mask';
 import type { AttendAttrs } from './attend-parts';
-import type { Modifier, Modifiers } from './modifiers';
 
 /** Options of {@link attendOp}. */
 export interface AttendOpOptions {

@@ -1,24 +1,14 @@
 // Functions of the scores and of the weights of an attention, as data.
-import { type Alignment, checkLookups, emit } from '../expression/emit';
+
+import { checkLookups, emit } from '../expression/emit';
 import { evaluate } from '../expression/evaluate';
 import { printExpression } from '../expression/print';
-import type { Traced } from '../expression/trace';
+import type { Modifier, Modifiers } from '../expression/step';
 import type { TensorType } from '../ir/define-op';
 import type { Value } from '../ir/graph';
 import type { KnownSizes, Mask, MaskFrame, Pair } from '../mask/mask';
 import { placesOf } from '../mask/places';
 import type { NDArray } from '../tensor/tensor';
-
-/** An expression in the place of each score or weight. */
-export interface Modifier<V> extends Traced<V>, Alignment {}
-
-/** What is modified. `V` represents tables: values while tracing, operand indices inside a node. */
-export interface Modifiers<V> {
-  /** Before the mask. */
-  readonly scores?: Modifier<V>;
-  /** After the softmax. */
-  readonly weights?: Modifier<V>;
-}
 
 export const mapModifiers = <V, W>({ scores, weights }: Modifiers<V>, f: (table: V) => W): Modifiers<W> => {
   const mapped = (m: Modifier<V>): Modifier<W> => ({ ...m, tables: m.tables.map(f) });

@@ -1,11 +1,13 @@
 // Functions of scores and weights, like `score_mod` of FlexAttention: what options of Attend express becomes these options.
+
 import type { Dim } from '../dim/dim';
-import { type Alignment, checkLookups, emit } from '../expression/emit';
+import { checkLookups, emit } from '../expression/emit';
 import { splitHidden } from '../expression/hidden';
 import { reads } from '../expression/part';
 import { type ScoreForm, scoreForm } from '../expression/score-form';
+import type { Alignment, Modifier, Traced } from '../expression/step';
 import type { Term, Tree } from '../expression/term';
-import { flattened, type Traced, traceTerm } from '../expression/trace';
+import { flattened, traceTerm } from '../expression/trace';
 import { Value } from '../ir/graph';
 import { and } from '../mask/and';
 import { expressionOf } from '../mask/expression';
@@ -18,7 +20,6 @@ import type { Tensor } from '../tensor/tensor';
 import type { AttendOpOptions, Modified, ScoreMod, WeightMod } from './attend-options';
 import { scaleOf } from './attend-parts';
 import { FlexAttend } from './flex-attend';
-import type { Modifier } from './modifiers';
 
 /** A table: a value of the graph, or a tensor, which becomes a constant of it. */
 export type ModTable = Value | Tensor;
