@@ -4,7 +4,7 @@
  *     tsx scripts/probe-kernels.ts [providers, default: all that can be probed here]
  *     tsx scripts/probe-kernels.ts --fusions    probes only the optimisations of the runtimes, which takes a minute
  *     tsx scripts/probe-kernels.ts --limits     probes only what kernels refuse or compute wrongly
- *     tsx scripts/probe-kernels.ts --gpu FILE   reads the limits on CUDA from the answers of a GPU (scripts/gpu/limits.ts)
+ *     tsx scripts/probe-kernels.ts --gpu FILE   reads the limits on CUDA from the answers of a GPU (scripts/gpu/limits.ts); runs without one keep them
  *     tsx scripts/probe-kernels.ts --check      fails if the installed CPU runtime differs from the file
  *
  * cpu      onnxruntime-node of this workspace
@@ -26,7 +26,7 @@ import type { OnnxGraph, OnnxNode } from '../packages/core/src/onnx/model';
 import { type DType, dtypes } from '../packages/core/src/tensor/tensor';
 import { root } from './pnpm.mjs';
 import { type FusionRows, joined, wrongFusions } from './probe/fusions';
-import { askLimits, asOnTheCpu, type Found, limitModels, limitsFound, type Outcomes, triable } from './probe/limits';
+import { askLimits, asOnTheCpu, type Found, limitModels, limitsFound, type Outcomes, triable, withKnown } from './probe/limits';
 import { modelOf } from './probe/models';
 import { type Probe, type Provider, place } from './probe/placement';
 import { contribSamples, controlSamples, probed, type Sample, vocabularySamples } from './probe/samples';
@@ -293,22 +293,37 @@ const withoutWrong = (rows: Rows, wrong: Found['without']): Rows =>
       return [row, { ...r, own: own.join(' '), wrong: dtypes.join(' ') }];
     }),
   );
+/** The dtypes that rows leave out because kernels are wrong, by op. */
+const wrongIn = (rows: Rows): Found['without'] =>
+  Object.fromEntries(Object.entries(rows).flatMap(([row, r]) => (r?.wrong ? [[opOf(row), r.wrong.split(' ') as DType[]]] : [])));
 const opOf = (row: string): string => row.split(' ')[0]!;
 const dtypesIn = (rows: Rows) => (op: string) =>
   Object.entries(rows).flatMap(([row, r]) => (r && opOf(row) === op ? (r.own.split(' ') as DType[]) : []));
 
 /** The limits of the kernels in these rows, and the rows without dtypes that are wrong. */
-async function limited(provider: Provider, rows: Rows, runtime: string, cpu: Answer | undefined): Promise<Limited> {
-  const dtypesOf = only === 'gpu' ? dtypesIn(rows) : await triable(dtypesIn(rows), provider, folder);
-  const { gpu, outcomes } = gpuAnswers(runtime) ?? {
-    gpu: undefined,
-    ...askLimits(await limitModels(dtypesOf, provider, folder), provider, { compares: provider.name !== 'cuda' }, folder),
-  };
+async function limited(provider: Provider, rows: Rows, runtime: string, tables: Tables): Promise<Limited> {
+  const table = tables[provider.name];
+  const known = [table, ...(table?.older ?? [])].find((a) => a?.runtime === runtime);
+  if (only === 'gpu') {
+    const { gpu, date, outcomes } = gpuAnswers(runtime);
+    const { doubted, without, ...found } = withKnown(limitsFound(outcomes, dtypesIn(rows)), known!);
+    for (const op of doubted)
+      console.log(`${op}: no plain call is right, which the question may be the cause of; its limits stay`);
+    return { kernels: withoutWrong(rows, without), ...found, limitSource: `${onGpu} ${gpu}, ${date}` };
+  }
+  // Stand-ins do not know numbers. What a GPU said of this version stays until one is asked again.
+  if (provider.name === 'cuda' && known?.limitSource.startsWith(onGpu)) {
+    const { limits, tried, limitSource } = known;
+    return { kernels: withoutWrong(rows, wrongIn(known.kernels)), limits, tried, limitSource };
+  }
+  const compares = provider.name !== 'cuda';
+  const dtypesOf = await triable(dtypesIn(rows), provider, folder);
+  const { outcomes } = askLimits(await limitModels(dtypesOf, provider, folder), provider, { compares }, folder);
   const found = limitsFound(outcomes, dtypesOf);
-  const { limits, without, tried } = provider.name === 'cuda' && !gpu ? asOnTheCpu(found, cpu!.limits) : found;
-  const limitSource = gpu ? `probed on ${gpu}` : sourceOf(provider);
-  return { kernels: withoutWrong(rows, without), limits, tried, limitSource };
+  const { limits, without, tried } = compares ? found : asOnTheCpu(found, answerOf(tables.cpu!, runtime).limits);
+  return { kernels: withoutWrong(rows, without), limits, tried, limitSource: sourceOf(provider) };
 }
+const onGpu = 'probed on an';
 type Limited = Pick<Answer, 'kernels' | 'limits' | 'tried' | 'limitSource'>;
 
 /** Where nobody probed limits, those of the CPU for its contrib kernels. */
@@ -324,10 +339,9 @@ function withCpuLimits(name: Provider['name'], table: Table, cpu: Table): void {
 }
 
 /** What a GPU answered, from `scripts/gpu/limits.ts`. */
-function gpuAnswers(runtime: string): { readonly gpu: string; readonly outcomes: Outcomes } | undefined {
-  const at = args.indexOf('--gpu');
-  if (at < 0) return undefined;
-  const answers = JSON.parse(readFileSync(args[at + 1]!, 'utf8')) as { runtime: string; gpu: string; outcomes: Outcomes };
+function gpuAnswers(runtime: string): { readonly gpu: string; readonly date: string; readonly outcomes: Outcomes } {
+  const path = args[args.indexOf('--gpu') + 1]!;
+  const answers = JSON.parse(readFileSync(path, 'utf8')) as { runtime: string; gpu: string; date: string; outcomes: Outcomes };
   if (answers.runtime !== runtime) throw new Error(`the answers are those of ${answers.runtime}, not of ${runtime}`);
   return answers;
 }
@@ -362,7 +376,7 @@ try {
       process.exitCode = 1;
       continue;
     }
-    const found = await limited(provider, placed, version, tables.cpu && answerOf(tables.cpu, version));
+    const found = await limited(provider, placed, version, tables);
     console.log(`${provider.name}: limits ${JSON.stringify(found.limits)}`);
     const source = known?.source ?? sourceOf(provider);
     tables[provider.name] = withAnswer(tables[provider.name], { runtime: version, source, fusions, ...found });

@@ -1,7 +1,7 @@
 // What each target makes of each attention: the table of recommendations, row by row.
 import { compile, type DType, type KernelLimits, type Machine, type ModelDType, targets } from '@onnxformers/core';
 import { describe, expect, it } from 'vitest';
-import { attendCases, inputsOf, modelOf } from './attend-cases.test-helper';
+import { type AttendCase, attendCases, inputsOf, modelOf } from './attend-cases.test-helper';
 import { GroupQueryAttention } from './group-query-attention';
 import { kernels } from './index';
 
@@ -36,12 +36,12 @@ const blocksOr = (other: string | undefined) => `blocks or ${other}`;
 const mhaBlocks = blocksOr(overBias);
 
 function chosen(
-  name: string,
+  name: string | AttendCase,
   target: keyof Omit<typeof targets, 'portable'>,
   dtype: ModelDType = 'float32',
   machine: Machine = {},
 ): string {
-  const c = attendCases.find((each) => each.name === name)!;
+  const c = typeof name === 'string' ? attendCases.find((each) => each.name === name)! : name;
   const outside: DType = dtype === 'bfloat16' ? 'float32' : dtype;
   const model = compile(modelOf(c), {
     target: targets[target],
@@ -127,6 +127,14 @@ describe('a rotation stays outside of GroupQueryAttention', () => {
 });
 
 describe('what a machine lacks', () => {
+  it.each(['encoder', 'causal', 'cache', 'fixed cache'])('numbers for a negative scale on CUDA: %s', (name) => {
+    const c = attendCases.find((each) => each.name === name)!;
+    const scaled = (scale: number): AttendCase => ({ ...c, options: (inputs) => ({ ...c.options(inputs), scale }) });
+    for (const machine of [{ sm: 90, cudnn: '9.14' }, { sm: 80 }] as const) {
+      expect(chosen(scaled(0.5), 'cuda', 'float16', machine)).toBe(chosen(c, 'cuda', 'float16', machine));
+      expect(chosen(scaled(-0.5), 'cuda', 'float16', machine)).toBe(none);
+    }
+  });
   it('MultiHeadAttention does not run without cuDNN', () => {
     expect(chosen('encoder', 'cuda', 'float16', { cudnn: 'none' })).toBe(attention);
     expect(chosen('causal, odd heads', 'cuda', 'float16', { cudnn: 'none' })).toBe(attention);

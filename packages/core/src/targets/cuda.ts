@@ -26,6 +26,7 @@ const costs: Readonly<Record<AttentionKernelName, number>> = {
 
 const own = defineReasons({
   noKernel: () => 'none of its kernels supports this call',
+  negativeScale: () => 'kernels that it may run here give wrong numbers for a negative scale',
   capabilityUnknown: () => 'the compute capability was not given: chosen for the newest GPUs',
   cudnnUnknown: () => 'the version of cuDNN was not given: assumed to be recent (9.14)',
 });
@@ -34,7 +35,11 @@ const own = defineReasons({
 const attention = (besides: number, needs?: (machine: Machine) => true | Reason): Partial<Kernel> => ({
   accepts(node, machine) {
     const choice = attentionKernel(node, machine);
-    return choice?.kernel === 'NONE' ? (choice.note ?? own.noKernel()) : (needs?.(machine) ?? true);
+    if (choice?.kernel === 'NONE') return choice.note ?? own.noKernel();
+    // Seen on an H200 of every one of these ops that opens with it. Calls of GroupQueryAttention that cuDNN runs are right, but which those are
+    // depends on the machine.
+    if (Number(node.attrs.scale) < 0) return own.negativeScale();
+    return needs?.(machine) ?? true;
   },
   cost: (node: Node, machine) => (costs[attentionKernel(node, machine)!.kernel] + besides) * withinWindow(node),
   nonEmpty: sequencesOnly,

@@ -819,12 +819,21 @@ export const kernelTables = {
     },
     limits: {
       'com.microsoft.GroupQueryAttention': {
+        'scale of 0': 'wrong',
+        'negative scale and softcap': 'wrong',
+        'bias and window': 'wrong',
+        'negative scale and window': 'wrong',
         'bias and sinks': 'fails',
         'bias and fixed cache': 'fails',
+        'negative scale and sinks': 'wrong',
         head_dim: { multipleOf: 8 },
         'head_dim of a rotation': { multipleOf: 16 },
         'pairs of a rotation': { multipleOf: 8 },
+      },
+      'com.microsoft.MultiHeadAttention': {
+        'negative scale': 'wrong',
         'scale of 0': 'wrong',
+        'causal mask and keys of another number': 'wrong',
       },
       Attention: {
         'one mask for all queries': 'fails',
@@ -835,16 +844,9 @@ export const kernelTables = {
         'masked scores': 'fails',
         weights: 'fails',
         'softmax in float64': 'fails',
-        'causal mask and masked scores': 'wrong',
-        'bool mask and masked scores': 'wrong',
-        'masked scores and numbers of valid keys': 'wrong',
       },
-      'com.microsoft.PagedAttention': {
-        head_dim: { multipleOf: 8 },
-        block_size: { powerOfTwo: true },
-        'block_size with sinks and a head_dim up to 64': { min: 256 },
-        'block_size with sinks and a head_dim up to 128': { min: 128 },
-        'block_size with sinks and a head_dim above 128': { min: 64 },
+      'com.microsoft.PackedMultiHeadAttention': {
+        'negative scale': 'wrong',
         'scale of 0': 'wrong',
       },
       'com.microsoft.SkipLayerNormalization': {
@@ -853,12 +855,14 @@ export const kernelTables = {
       'com.microsoft.SkipSimplifiedLayerNormalization': {
         rank: { min: 2, max: 3 },
       },
-      'com.microsoft.MultiHeadAttention': {
+      'com.microsoft.PagedAttention': {
+        head_dim: { multipleOf: 8 },
+        block_size: { powerOfTwo: true },
+        'block_size with sinks and a head_dim up to 64': { min: 256 },
+        'block_size with sinks and a head_dim up to 128': { min: 128 },
+        'block_size with sinks and a head_dim above 128': { min: 64 },
         'scale of 0': 'wrong',
-        'causal mask and keys of another number': 'wrong',
-      },
-      'com.microsoft.PackedMultiHeadAttention': {
-        'scale of 0': 'wrong',
+        'negative scale': 'wrong',
       },
     },
     older: [
@@ -881,12 +885,21 @@ export const kernelTables = {
         },
         limits: {
           'com.microsoft.GroupQueryAttention': {
+            'scale of 0': 'wrong',
+            'negative scale and softcap': 'wrong',
+            'bias and window': 'wrong',
+            'negative scale and window': 'wrong',
             'bias and sinks': 'fails',
             'bias and fixed cache': 'fails',
+            'negative scale and sinks': 'wrong',
             head_dim: { multipleOf: 8 },
             'head_dim of a rotation': { multipleOf: 16 },
             'pairs of a rotation': { multipleOf: 8 },
+          },
+          'com.microsoft.MultiHeadAttention': {
+            'negative scale': 'wrong',
             'scale of 0': 'wrong',
+            'causal mask and keys of another number': 'wrong',
           },
           Attention: {
             'one mask for all queries': 'fails',
@@ -897,16 +910,9 @@ export const kernelTables = {
             'masked scores': 'fails',
             weights: 'fails',
             'softmax in float64': 'fails',
-            'causal mask and masked scores': 'wrong',
-            'bool mask and masked scores': 'wrong',
-            'masked scores and numbers of valid keys': 'wrong',
           },
-          'com.microsoft.PagedAttention': {
-            head_dim: { multipleOf: 8 },
-            block_size: { powerOfTwo: true },
-            'block_size with sinks and a head_dim up to 64': { min: 256 },
-            'block_size with sinks and a head_dim up to 128': { min: 128 },
-            'block_size with sinks and a head_dim above 128': { min: 64 },
+          'com.microsoft.PackedMultiHeadAttention': {
+            'negative scale': 'wrong',
             'scale of 0': 'wrong',
           },
           'com.microsoft.SkipLayerNormalization': {
@@ -915,12 +921,14 @@ export const kernelTables = {
           'com.microsoft.SkipSimplifiedLayerNormalization': {
             rank: { min: 2, max: 3 },
           },
-          'com.microsoft.MultiHeadAttention': {
+          'com.microsoft.PagedAttention': {
+            head_dim: { multipleOf: 8 },
+            block_size: { powerOfTwo: true },
+            'block_size with sinks and a head_dim up to 64': { min: 256 },
+            'block_size with sinks and a head_dim up to 128': { min: 128 },
+            'block_size with sinks and a head_dim above 128': { min: 64 },
             'scale of 0': 'wrong',
-            'causal mask and keys of another number': 'wrong',
-          },
-          'com.microsoft.PackedMultiHeadAttention': {
-            'scale of 0': 'wrong',
+            'negative scale': 'wrong',
           },
         },
       },
@@ -1068,57 +1076,57 @@ export const kernelTries = {
   },
   cuda: {
     '1.30.0': {
-      source: 'probed on stand-ins for the CUDA libraries: where nodes run is real, numbers are not',
+      source: 'probed on an NVIDIA H200, 2026-11-30',
       ops: {
         'com.microsoft.GroupQueryAttention':
-          'wrong on the CPU, and taken to be wrong here: scale of 0; runs: rotation, interleaved rotation, rotation of some channels, grouped heads, softcap, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale, scale of 0; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
+          'right: rotation, interleaved rotation, rotation of some channels, grouped heads, softcap, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
         'com.microsoft.MultiHeadAttention':
-          'wrong on the CPU, and taken to be wrong here: scale of 0, causal mask and keys of another number; runs: values of another width, keys of another number, biases of the projections, lengths, bias, causal mask, negative scale, scale of 0; head_dim 1 to 512 (25 values)',
+          'right: values of another width, keys of another number, biases of the projections, lengths, bias, causal mask; head_dim 1 to 512 (25 values)',
         Attention:
-          'wrong on the CPU, and taken to be wrong here: causal mask and masked scores, bool mask and masked scores, masked scores and numbers of valid keys; runs: values of another width, heads on an axis, grouped heads, keys of another number, causal mask, bool mask, float mask, past, numbers of valid keys, softcap, scaled scores, softmax in float32, softmax in float16, softmax in bfloat16; head_dim 1 to 512 (25 values)',
+          'right: values of another width, heads on an axis, grouped heads, keys of another number, causal mask, bool mask, float mask, past, numbers of valid keys, softcap, scaled scores, softmax in float32, softmax in float16, softmax in bfloat16; head_dim 1 to 512 (25 values)',
         'com.microsoft.PackedMultiHeadAttention':
-          'read in the sources: scale of 0; runs: values of another width, biases of the projections, negative scale, scale of 0; head_dim 1 to 512 (25 values)',
-        'com.microsoft.PagedAttention':
-          'read in the sources: scale of 0; runs: grouped heads, softcap, window, sinks, negative scale, scale of 0; head_dim 1 to 264 (24 values); block_size 16 to 512 (9 values); block_size with sinks and a head_dim up to 64 16 to 512 (6 values); block_size with sinks and a head_dim up to 128 16 to 512 (6 values); block_size with sinks and a head_dim above 128 16 to 512 (6 values)',
+          'right: values of another width, biases of the projections; head_dim 1 to 512 (25 values)',
         RotaryEmbedding:
-          'runs: interleaved, some channels, heads on an axis, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+          'right: interleaved, some channels, heads on an axis, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
         'com.microsoft.RotaryEmbedding':
-          'runs: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+          'right: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
         'com.microsoft.MatMulNBits':
-          'runs: zero points, an incomplete block; rank 2 to 5 (4 values)',
+          'right: zero points, an incomplete block; rank 2 to 5 (4 values)',
         'com.microsoft.GatherBlockQuantized':
-          'runs: zero points; rank of the ids 1 to 3 (3 values)',
+          'right: zero points; rank of the ids 1 to 3 (3 values)',
         'com.microsoft.SkipLayerNormalization':
-          'runs: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
         'com.microsoft.SkipSimplifiedLayerNormalization':
-          'runs: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+        'com.microsoft.PagedAttention':
+          'from an earlier probe: seen to be wrong on an NVIDIA H200: scale of 0, negative scale; runs: grouped heads, softcap, window, sinks, negative scale, scale of 0; head_dim 1 to 264 (24 values); block_size 16 to 512 (9 values); block_size with sinks and a head_dim up to 64 16 to 512 (6 values); block_size with sinks and a head_dim up to 128 16 to 512 (6 values); block_size with sinks and a head_dim above 128 16 to 512 (6 values)',
       },
     },
     '1.29.0': {
       source: 'not probed: the limits of 1.30.0',
       ops: {
         'com.microsoft.GroupQueryAttention':
-          'wrong on the CPU, and taken to be wrong here: scale of 0; runs: rotation, interleaved rotation, rotation of some channels, grouped heads, softcap, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale, scale of 0; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
+          'right: rotation, interleaved rotation, rotation of some channels, grouped heads, softcap, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
         'com.microsoft.MultiHeadAttention':
-          'wrong on the CPU, and taken to be wrong here: scale of 0, causal mask and keys of another number; runs: values of another width, keys of another number, biases of the projections, lengths, bias, causal mask, negative scale, scale of 0; head_dim 1 to 512 (25 values)',
+          'right: values of another width, keys of another number, biases of the projections, lengths, bias, causal mask; head_dim 1 to 512 (25 values)',
         Attention:
-          'wrong on the CPU, and taken to be wrong here: causal mask and masked scores, bool mask and masked scores, masked scores and numbers of valid keys; runs: values of another width, heads on an axis, grouped heads, keys of another number, causal mask, bool mask, float mask, past, numbers of valid keys, softcap, scaled scores, softmax in float32, softmax in float16, softmax in bfloat16; head_dim 1 to 512 (25 values)',
+          'right: values of another width, heads on an axis, grouped heads, keys of another number, causal mask, bool mask, float mask, past, numbers of valid keys, softcap, scaled scores, softmax in float32, softmax in float16, softmax in bfloat16; head_dim 1 to 512 (25 values)',
         'com.microsoft.PackedMultiHeadAttention':
-          'read in the sources: scale of 0; runs: values of another width, biases of the projections, negative scale, scale of 0; head_dim 1 to 512 (25 values)',
-        'com.microsoft.PagedAttention':
-          'read in the sources: scale of 0; runs: grouped heads, softcap, window, sinks, negative scale, scale of 0; head_dim 1 to 264 (24 values); block_size 16 to 512 (9 values); block_size with sinks and a head_dim up to 64 16 to 512 (6 values); block_size with sinks and a head_dim up to 128 16 to 512 (6 values); block_size with sinks and a head_dim above 128 16 to 512 (6 values)',
+          'right: values of another width, biases of the projections; head_dim 1 to 512 (25 values)',
         RotaryEmbedding:
-          'runs: interleaved, some channels, heads on an axis, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+          'right: interleaved, some channels, heads on an axis, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
         'com.microsoft.RotaryEmbedding':
-          'runs: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+          'right: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
         'com.microsoft.MatMulNBits':
-          'runs: zero points, an incomplete block; rank 2 to 5 (4 values)',
+          'right: zero points, an incomplete block; rank 2 to 5 (4 values)',
         'com.microsoft.GatherBlockQuantized':
-          'runs: zero points; rank of the ids 1 to 3 (3 values)',
+          'right: zero points; rank of the ids 1 to 3 (3 values)',
         'com.microsoft.SkipLayerNormalization':
-          'runs: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
         'com.microsoft.SkipSimplifiedLayerNormalization':
-          'runs: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+        'com.microsoft.PagedAttention':
+          'from an earlier probe: seen to be wrong on an NVIDIA H200: scale of 0, negative scale; runs: grouped heads, softcap, window, sinks, negative scale, scale of 0; head_dim 1 to 264 (24 values); block_size 16 to 512 (9 values); block_size with sinks and a head_dim up to 64 16 to 512 (6 values); block_size with sinks and a head_dim up to 128 16 to 512 (6 values); block_size with sinks and a head_dim above 128 16 to 512 (6 values)',
       },
     },
   },
