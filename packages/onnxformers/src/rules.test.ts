@@ -14,7 +14,10 @@ const machines: readonly (readonly [Target, 'float32' | 'float16'])[] = [
 ];
 /** No example keeps a state in pages, or turns heads of 16 channels; the tests of the kernels do. */
 const elsewhere = ['Attend(PagedAppend) → PagedAttention'];
-const waysElsewhere = ['Attend → GroupQueryAttention with rotary embedding'];
+const waysElsewhere = [
+  'Attend → GroupQueryAttention with rotary embedding',
+  'Attend → GroupQueryAttention with rotary embedding and a null sink',
+];
 
 it('every rule is taken by some example and refused by another', () => {
   const [rules, taken, refused] = [new Set<string>(), new Set<string>(), new Set<string>()];
