@@ -6,6 +6,7 @@ import { printType } from '../ir/define-op';
 import { type GraphBuilder, inputOf, nameOf, type Pool, type Value } from '../ir/graph';
 import { and } from '../mask/and';
 import { dense } from '../mask/dense';
+import { documents } from '../mask/documents';
 import { keyPadding } from '../mask/key-padding';
 import { keyLengths } from '../mask/lengths';
 import type { Mask } from '../mask/mask';
@@ -189,9 +190,11 @@ function packedContext(g: GraphBuilder, inputs: Inputs, roles: InputsByRole, o: 
 // A packed batch of `rows` tokens: sequences of these lengths, one after another.
 function packedLayout(g: GraphBuilder, lengths: Value, rows: Dim): PackedLayout {
   limitPackedLengths(lengths, rows);
+  const offsets = derive(g, 'offsets', { dtype: 'int64', dims: [addDims(lengths.dims[0]!, 1)] }, [lengths], rows);
   return {
     kind: 'packed',
-    offsets: derive(g, 'offsets', { dtype: 'int64', dims: [addDims(lengths.dims[0]!, 1)] }, [lengths], rows),
+    offsets,
+    maskFor: (keyOffsets) => documents(offsets, keyOffsets),
     longest: derive(g, 'longest', { dtype: 'int64', dims: [] }, [lengths]),
     get positions() {
       return derive(g, 'positions', { dtype: 'int64', dims: [rows] }, [lengths]);

@@ -3,7 +3,6 @@ import type { Dim } from '../dim/dim';
 import { ConfigError, internal, ShapeError } from '../error';
 import { type GraphBuilder, usable, type Value } from '../ir/graph';
 import { and } from '../mask/and';
-import { documents } from '../mask/documents';
 import { impliedBy } from '../mask/features';
 import { comparesPositions, conjuncts, type Mask, mayHaveGaps, measuresDistance, printMask } from '../mask/mask';
 import { attendOp, attendWithWeights } from '../ops/attend';
@@ -179,7 +178,7 @@ export function maskOf(ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceCont
   if (ctx.layout?.kind !== 'packed') return ctx.mask;
   const keys = ctx.keys?.layout ?? ctx.layout;
   if (keys.kind !== 'packed') throw internal('packed queries require packed keys');
-  return and(documents(ctx.layout.offsets, keys.offsets), ctx.mask);
+  return and(ctx.layout.maskFor(keys.offsets), ctx.mask);
 }
 
 /**

@@ -2,6 +2,7 @@
 import { type Dim, divDims, mulDims } from '../dim/dim';
 import { ShapeError } from '../error';
 import type { GraphBuilder, Value } from '../ir/graph';
+import type { Mask } from '../mask/mask';
 import { expand, reshape, transpose } from '../ops/movement';
 import { iota } from '../ops/shape';
 
@@ -18,6 +19,11 @@ export type Layout =
       readonly longest: Value;
       /** int64 [tokens]: from 0 in each sequence. */
       readonly positions: Value;
+      /**
+       * The mask under which tokens attend to keys of their own sequence, for keys with these offsets. It comes with the layout, so that a block that is imported alone
+       * does not load it.
+       */
+      readonly maskFor: (keyOffsets: Value) => Mask<Value>;
     };
 /** The padded layout, [batch, seq, …]. */
 export const padded: Layout = { kind: 'padded' };
