@@ -37,7 +37,7 @@ const blockBudget: Readonly<Record<string, number>> = {
   relu: 12,
   token: 24,
   vocab: 27,
-  linformer: 62.6,
+  linformer: 60,
   scaled_dot_product: 73.5,
   local: 92,
 };
