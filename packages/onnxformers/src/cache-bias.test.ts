@@ -82,6 +82,6 @@ it('GroupQueryAttention refuses a bias over the capacity', () => {
       inputs: { x: ['float32', [1, 'seq', dim]] },
       state,
     }).decisions.flatMap((d) => JSON.stringify(d));
-  expect(refusals({ io: capacity }).join()).toContain('biasOfCapacity');
-  expect(refusals('io').join()).not.toContain('biasOfCapacity');
+  expect(refusals({ io: capacity }).join()).toContain('bias and fixed cache');
+  expect(refusals('io').join()).not.toContain('bias and fixed cache');
 });

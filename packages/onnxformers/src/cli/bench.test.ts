@@ -63,9 +63,9 @@ describe('bench', () => {
   it('measures registered blocks by their names, one or all of a kind', async () => {
     const one = await parsed('bench', 'block', 'multi_head', ...few, '--heads', '2', '--head-dim', '8', '--causal');
     expect(one.json).toMatchObject({ kind: 'mixer', block: 'multi_head', heads: 2, headDim: 8, causal: true });
-    // The window is a mask too, which two of them cannot honour; an even one suits no window around the query.
+    // The window is a mask too, which two of them cannot apply; an even one suits no window around the query.
     const all = await parsed('bench', 'block', '--all', '--kind', 'attention', ...few, '--heads', '2', '--window', '4');
-    expect(all.json.rows.map((r: { block: string }) => r.block)).toEqual(['scaled_dot_product']);
+    expect(all.json.rows.map((r: { block: string }) => r.block)).toEqual(['scaled_dot_product', 'flex_attention']);
     expect(all.json.leftOut).toEqual([
       { kind: 'attention', block: 'linformer', reason: expect.stringContaining('does not support the mask: window') },
       { kind: 'attention', block: 'local', reason: expect.stringContaining('expected an odd number, or causal: true, got 4') },
