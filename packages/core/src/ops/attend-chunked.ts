@@ -25,7 +25,7 @@ export interface ChunkOptions {
  * Cost     as Attend; the largest value is heads · rows · kv_seq instead of heads · seq · kv_seq
  * Throws   as Attend
  * Source   Rabe and Staats 2021, https://arxiv.org/abs/2112.05682 (without their chunks of keys)
- * Lowers   everywhere: Loop, and its body as Attend
+ * Lowers   everywhere: Loop, with a body that is lowered as an attention
  */
 export function attendInChunks(q: Value, k: Value, v: Value, o: ChunkOptions): Value {
   const { root } = q.graph;
