@@ -53,12 +53,15 @@ export class Term<out V = never> extends Formula<V> {
   // Distinguishes the type from that of a condition.
   declare readonly number: true;
 
+  /** The sum. */
   add<W = never>(other: Term<W> | number): Term<V | W> {
     return term('add', this, other);
   }
+  /** The difference. */
   sub<W = never>(other: Term<W> | number): Term<V | W> {
     return term('sub', this, other);
   }
+  /** The product. */
   mul<W = never>(other: Term<W> | number): Term<V | W> {
     return term('mul', this, other);
   }
@@ -74,27 +77,35 @@ export class Term<out V = never> extends Formula<V> {
   mod(divisor: number): Term<V> {
     return term('mod', this, divisor);
   }
+  /** The smaller one. */
   min<W = never>(other: Term<W> | number): Term<V | W> {
     return term('min', this, other);
   }
+  /** The larger one. */
   max<W = never>(other: Term<W> | number): Term<V | W> {
     return term('max', this, other);
   }
+  /** The number with the opposite sign. */
   neg(): Term<V> {
     return term('neg', this);
   }
+  /** The absolute value. */
   abs(): Term<V> {
     return term('abs', this);
   }
+  /** The exponential function, as a float. */
   exp(): Term<V> {
     return term('exp', this);
   }
+  /** The natural logarithm, as a float. */
   log(): Term<V> {
     return term('log', this);
   }
+  /** The square root, as a float. */
   sqrt(): Term<V> {
     return term('sqrt', this);
   }
+  /** The hyperbolic tangent, as a float. */
   tanh(): Term<V> {
     return term('tanh', this);
   }
@@ -102,21 +113,27 @@ export class Term<out V = never> extends Formula<V> {
   floor(): Term<V> {
     return term('floor', this);
   }
+  /** True where this is less than `other`. */
   lt<W = never>(other: Term<W> | number): Condition<V | W> {
     return condition('lt', this, other);
   }
+  /** True where this is less than or equal to `other`. */
   le<W = never>(other: Term<W> | number): Condition<V | W> {
     return condition('le', this, other);
   }
+  /** True where this is greater than `other`. */
   gt<W = never>(other: Term<W> | number): Condition<V | W> {
     return condition('gt', this, other);
   }
+  /** True where this is greater than or equal to `other`. */
   ge<W = never>(other: Term<W> | number): Condition<V | W> {
     return condition('ge', this, other);
   }
+  /** True where both are equal. */
   eq<W = never>(other: Term<W> | number): Condition<V | W> {
     return condition('eq', this, other);
   }
+  /** True where they differ. */
   ne<W = never>(other: Term<W> | number): Condition<V | W> {
     return condition('ne', this, other);
   }
@@ -130,12 +147,15 @@ export class Condition<out V = never> extends Formula<V> {
   // Distinguishes the type from that of a number.
   declare readonly condition: true;
 
+  /** True where both are true. */
   and<W = never>(other: Condition<W>): Condition<V | W> {
     return condition('and', this, other);
   }
+  /** True where at least one is true. */
   or<W = never>(other: Condition<W>): Condition<V | W> {
     return condition('or', this, other);
   }
+  /** True where this is false. */
   not(): Condition<V> {
     return condition('not', this);
   }

@@ -42,6 +42,7 @@ export interface ScoreMod extends PlaceDependent {
 }
 /** A function of the weights; made by {@link weightMod}. */
 export interface WeightMod extends PlaceDependent {
+  /** What it becomes for queries q. */
   resolve(q: Value): Modified<'weights'>;
 }
 /** What the op for modified attention does instead of Attend, which no kernel computes. */

@@ -81,7 +81,7 @@ export function blockSizeOf(left: number, right: number): BlockSize {
  *
  * Shapes   as Attend; kv_seq at least seq; the last query is at the position of the last key
  * Cost     time and memory O(seq · (left + right)), for any number of keys
- * Throws   ShapeError when blocks cannot express the mask (see {@link readBlockwise})
+ * Throws   ShapeError when blocks cannot express the mask
  * Source   Beltagy et al. 2020, https://arxiv.org/abs/2004.05150 (section 3.1, their sliding chunks)
  * Lowers   everywhere: MatMul, Softmax
  */

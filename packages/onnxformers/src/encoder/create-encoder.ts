@@ -73,6 +73,7 @@ export interface Encoder {
   readonly model: Model;
   /** The last call. */
   readonly report: EncodeReport | undefined;
+  /** Waits for the runs that were started and frees the session. */
   dispose(): Promise<void>;
 }
 

@@ -42,6 +42,7 @@ export class BlockDiagonalGappyKeysMask extends PackedQueriesMask {
     const wide = Object.assign(Object.create(Object.getPrototypeOf(this)), this, { keys }) as BlockDiagonalGappyKeysMask;
     return this.inPages(wide, blockTables, pageSize);
   }
+  /** The same mask for keys in pages. */
   protected inPages(...args: ConstructorParameters<typeof PagedBlockDiagonalGappyKeysMask>): PagedKeysMask {
     return new PagedBlockDiagonalGappyKeysMask(...args);
   }
@@ -52,6 +53,7 @@ export class BlockDiagonalCausalWithOffsetGappyKeysMask extends BlockDiagonalGap
   protected override within(): Mask<never> {
     return causal;
   }
+  /** The same mask for keys in pages. */
   protected override inPages(
     ...args: ConstructorParameters<typeof PagedBlockDiagonalCausalWithOffsetGappyKeysMask>
   ): PagedKeysMask {

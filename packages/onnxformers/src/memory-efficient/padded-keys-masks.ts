@@ -33,6 +33,7 @@ export class BlockDiagonalPaddedKeysMask extends PackedQueriesMask {
     const wide = Object.assign(Object.create(Object.getPrototypeOf(this)), this, { keys }) as BlockDiagonalPaddedKeysMask;
     return this.inPages(wide, blockTables, pageSize);
   }
+  /** The same mask for keys in pages. */
   protected inPages(...args: ConstructorParameters<typeof PagedBlockDiagonalPaddedKeysMask>): PagedKeysMask {
     return new PagedBlockDiagonalPaddedKeysMask(...args);
   }
@@ -43,6 +44,7 @@ export class BlockDiagonalCausalWithOffsetPaddedKeysMask extends BlockDiagonalPa
   protected override within(): Mask<never> {
     return causal;
   }
+  /** The same mask for keys in pages. */
   protected override inPages(
     ...args: ConstructorParameters<typeof PagedBlockDiagonalCausalWithOffsetPaddedKeysMask>
   ): PagedKeysMask {
