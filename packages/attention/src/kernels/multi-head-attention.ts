@@ -33,7 +33,7 @@ import {
 import { Attend } from '@onnxformers/core/ops';
 import { biasedProjections, type Projections, toHeads, toRows, withoutBiases } from './rows';
 import { scalesAsked } from './scales';
-import { allPairs, assumedNonEmpty, maskNote, type Reading, readAttend, scoreMask, zeroFullyMasked } from './score-mask';
+import { allPairs, knownNonEmpty, maskNote, type Reading, readAttend, scoreMask, zeroFullyMasked } from './score-mask';
 
 type MultiHeadAttentionAttrs = {
   readonly num_heads: number;
@@ -181,7 +181,7 @@ function made(node: Node<AttendAttrs>, reading: Reading, { mask, projections }: 
     const lengths = mask.lengths && get(mask.lengths);
     const y = attend(lengths && ops.cast(lengths, 'int32'), bias, mask.causal ? 1 : undefined);
     // For a sequence without keys the kernel returns the mean of all values; the definition returns 0.
-    const empty = lengths && !assumedNonEmpty(mask.lengths!, context);
+    const empty = lengths && !knownNonEmpty(mask.lengths!, context);
     return [
       empty
         ? zeroFullyMasked(ops.reshape(ops.greaterOrEqual(lengths, 1), [lengths.dims[0]!, 1, 1, 1]), y, heads)

@@ -1,5 +1,5 @@
 // PackedMultiHeadAttention of com.microsoft: attention of each sequence to itself, over tokens without padding.
-import { documents, type Layout, type Node, type TensorType, type Value } from '@onnxformers/core';
+import { documents, type Node, type TensorType, type Value } from '@onnxformers/core';
 import {
   type AttendAttrs,
   type AttendParts,
@@ -25,13 +25,10 @@ import {
   rule,
 } from '@onnxformers/core/lowering';
 import { Attend } from '@onnxformers/core/ops';
-import { biasedProjections, type Projections, toHeads, toRows, withoutBiases } from './rows';
+import { biasedProjections, type Projections, toHeads, tokens, toRows, withoutBiases } from './rows';
 import { scalesAsked } from './scales';
 
 type PackedAttrs = { readonly num_heads: number; readonly scale?: number | undefined };
-
-// The layout for splitting and merging heads of packed tokens; positions are not needed.
-const tokens = { kind: 'packed' } as Layout;
 
 const names = ['query', 'key', 'value', 'bias?', 'token_offset', 'cumulative_sequence_length', 'attention_bias?'] as const;
 /**
@@ -81,7 +78,6 @@ export function lengthsOf(offsets: Value): Value | undefined {
 }
 
 const own = defineReasons({
-  derivedOffsets: () => 'the lengths of the sequences must be an input',
   paddedBias: () => 'its attention bias has the dims of padded scores',
 });
 
@@ -91,7 +87,7 @@ function objection(
   { offsets, keyOffsets }: Documents,
 ): Reason | undefined {
   if (offsets !== keyOffsets) return reasons.keysOfOthers();
-  if (!lengthsOf(offsets)) return own.derivedOffsets();
+  if (!lengthsOf(offsets)) return reasons.derivedOffsets();
   if (typeof q.dims[1] !== 'number') return reasons.headCountsUnknown();
   if (q.dims[1] !== k.dims[1]) return reasons.headCountsDiffer({ heads: q.dims[1], kvHeads: k.dims[1]! });
   if (softcap !== undefined) return reasons.lacks({ feature: 'softcap' });

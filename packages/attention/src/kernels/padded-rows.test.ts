@@ -11,7 +11,9 @@ import {
   interpret,
   keyLengths,
   keyPadding,
+  lookup,
   type Mask,
+  maskMod,
   module,
   type NDArray,
   not,
@@ -19,6 +21,7 @@ import {
   or,
   prefix,
   slidingWindow,
+  slidingWindowFromTopLeft,
   type Target,
   targets,
   toTensor,
@@ -48,6 +51,18 @@ const masks: readonly (readonly [name: string, mask: (i: Inputs) => Mask<Value>]
   ['neither', () => and(not(causal), dilated(2))],
   ['blocks', (i) => blocks(i.layout!, 3)],
   ['open window', () => slidingWindow({ left: 2 })],
+  ['window from the top left', () => slidingWindowFromTopLeft({ left: 2, right: 1 })],
+  [
+    'expression',
+    (i) =>
+      maskMod((b, _h, q, k) =>
+        q
+          .mul(k)
+          .mod(3)
+          .ne(1)
+          .or(k.lt(lookup(i.prefixes!, b))),
+      ),
+  ],
 ];
 
 interface Options {

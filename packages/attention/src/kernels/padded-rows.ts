@@ -1,19 +1,9 @@
 // Packed sequences, padded for the attention alone: for masks and dtypes for which no kernel takes packed tokens.
-import {
-  and,
-  type Dim,
-  keyLengths,
-  type Layout,
-  type Mask,
-  mulDims,
-  none,
-  printMask,
-  subDims,
-  type Value,
-} from '@onnxformers/core';
+import { and, type Dim, keyLengths, type Mask, mulDims, none, printMask, subDims, type Value } from '@onnxformers/core';
 import {
   apply,
   attendParts,
+  conjuncts,
   defineOp,
   defineReasons,
   derive,
@@ -32,9 +22,7 @@ import {
 } from '@onnxformers/core/lowering';
 import { Attend } from '@onnxformers/core/ops';
 import { lengthsOf } from './packed-multi-head-attention';
-import { toHeads, toRows } from './rows';
-
-const tokens = { kind: 'packed' } as Layout;
+import { toHeads, tokens, toRows } from './rows';
 
 const names = ['tokens', 'offsets', 'token_offset'] as const;
 /**
@@ -98,7 +86,6 @@ export const useRestorePadding = rule('RestorePadding → RestorePadding', Resto
 });
 
 const own = defineReasons({
-  derivedOffsets: () => 'the lengths of the sequences must be an input',
   rowsOfBatch: ({ mask }: { readonly mask: string }) => `the mask has data for rows of the batch: ${mask}`,
   perPair: ({ what }: { readonly what: string }) => `${what} for pairs of packed tokens`,
   weights: () => 'the weights are requested for pairs of packed tokens',
@@ -110,7 +97,7 @@ const own = defineReasons({
  */
 export const usePaddedRows = rule('Attend(packed) → Attend on padded rows', Attend, (node) => {
   const { q, k, v, mask, sinks, bias, noise } = attendParts(node.operands, node.attrs);
-  const parts = mask.class.name === 'and' ? mask.parts : [mask];
+  const parts = conjuncts(mask);
   const packed = parts.find((m) => m.class.name === 'documents');
   if (!packed) return undefined;
   const others = parts.filter((m) => m !== packed);
@@ -118,7 +105,7 @@ export const usePaddedRows = rule('Attend(packed) → Attend on padded rows', At
   const lengths = lengthsOf(offsets!);
   if (realKeys) return refuse(reasons.maskNotExpressible({ mask: printMask(packed), kinds: maskKinds(packed) }));
   if (offsets !== keyOffsets) return refuse(reasons.keysOfOthers());
-  if (!lengths) return refuse(own.derivedOffsets());
+  if (!lengths) return refuse(reasons.derivedOffsets());
   if (bias) return refuse(own.perPair({ what: 'a bias' }));
   if (noise) return refuse(own.perPair({ what: 'dropout' }));
   if (node.attrs.weights) return refuse(own.weights());

@@ -2,6 +2,9 @@
 import { type Layout, mergeHeads, type Node, padded, splitHeads, type Value } from '@onnxformers/core';
 import { type Get, type MatchContext, madeBy, operandsOf } from '@onnxformers/core/lowering';
 
+/** The layout for splitting and merging heads of packed tokens; positions are not needed. */
+export const tokens = { kind: 'packed' } as Layout;
+
 /** Heads to rows. If a split of rows made the heads, these rows are the result, and no node is added. */
 export const toRows = (heads: Value, layout: Layout = padded): Value => mergeHeads(heads, layout);
 /** Rows to heads. If the heads are then merged again, both nodes disappear. */

@@ -68,7 +68,7 @@ export function scoreMask({ parts }: Reading, get: Get, context: MatchContext): 
     queryOffset: queryOffset && get(queryOffset),
   };
   const keep = maskTensor(mask, frame);
-  const some = keep ? queryHasKey(mask, frame, keep, { nonEmpty: (lengths) => assumedNonEmpty(lengths, context) }) : true;
+  const some = keep ? queryHasKey(mask, frame, keep, { nonEmpty: (lengths) => knownNonEmpty(lengths, context) }) : true;
   const { ops } = frame.graph;
   return {
     asBias(bias, dtype) {
@@ -85,7 +85,7 @@ export function scoreMask({ parts }: Reading, get: Get, context: MatchContext): 
 const everyPair = (x: Value, { seq, kvSeq }: MaskFrame): Value => x.graph.ops.expand(x, [x.dims[0]!, x.dims[1]!, seq, kvSeq]);
 
 /** True for lengths that are at least 1: by `max(lengths, 1)`, or by an assumption, for inputs with the role of lengths, which the runner checks. */
-export function assumedNonEmpty(lengths: Value, context: MatchContext): boolean {
+export function knownNonEmpty(lengths: Value, context: MatchContext): boolean {
   const { leaf, graph } = lengths;
   const most = madeBy(lengths, graph.ops.Max);
   if (most) return most.operands.some((x) => x?.leaf?.kind === 'constant' && toArray(x.leaf.tensor).data.every((n) => n >= 1));

@@ -50,6 +50,7 @@ export const reasons = defineReasons({
   maskOverScores: ({ mask }: Mask) => `the mask becomes a tensor over all pairs of queries and keys: ${mask}`,
   /** Not a refusal: a note that the kernel is not run for a size of 0. */
   zerosOfNothing: ({ size }: { readonly size: string }) => `if ${size} is 0, its result is made without the kernel`,
+  derivedOffsets: () => 'the lengths of the sequences must be an input',
   keysOfOthers: () => 'keys and queries belong to different sequences',
   noBiasedLinear: () => 'its operand is not a linear map with a bias, or something else reads it too',
   sizeUnknown: ({ size }: { readonly size: string }) => `the number of ${size} must be known when the model is compiled`,

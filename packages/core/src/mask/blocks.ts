@@ -51,7 +51,9 @@ export const blocksMask = defineMask<'layout', BlocksOptions>({
 
 /**
  * Blocks of `size` queries × `size` keys: query position p attends to key position t if `layout[h, ⌊p / size⌋, ⌊t / size⌋]`; bool [1 or heads, query blocks, key
- * blocks]. Positions beyond the layout attend to nothing.
+ * blocks]. Positions beyond the layout attend to nothing. Positions are those of the batch: padding on the left counts.
+ *
+ * Source   Child et al. 2019, https://arxiv.org/abs/1904.10509
  *
  * @throws ShapeError for a size that is not a positive integer
  */

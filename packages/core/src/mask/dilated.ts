@@ -28,6 +28,8 @@ export const dilatedMask = defineMask<never, DilatedOptions>({
 /**
  * Keys whose distance from the query is a multiple of `step`, a positive integer. With a window: `and(slidingWindow({ left: 6, right: 6 }), dilated(3))`.
  *
+ * Source   Beltagy et al. 2020, https://arxiv.org/abs/2004.05150
+ *
  * @throws ShapeError for another step
  */
 export function dilated(step: number): Mask<never> {

@@ -17,6 +17,8 @@ const tablesOf = <V>(operands: Readonly<Record<string, V>>): readonly V[] =>
 /** The class of masks that {@link maskMod} makes where no other class is equal. */
 export const expressionMask = defineMask<string, ExpressionOptions>({
   name: 'expression',
+  // Its indices are those of sequences and positions.
+  ofSequences: () => true,
   comparesPositions: (mask) => reads(mask.options, 'q'),
   measuresDistance: (mask) => reads(mask.options, 'q') && reads(mask.options, 'k'),
   check: ({ operands, options }, sizes) => checkLookups(options, tablesOf(operands), sizes),

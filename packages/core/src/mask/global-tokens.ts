@@ -58,7 +58,9 @@ export interface GlobalTokens<V> {
 
 /**
  * Global tokens attend to all keys of their sequence, and all queries attend to them: the first `count` of each sequence, or those with a flag. Usually added to
- * a local mask: `or(slidingWindow({ left: 64, right: 64 }), globalTokens(1))`.
+ * a local mask: `or(slidingWindow({ left: 64, right: 64 }), globalTokens(1))`. Positions are those of the batch: padding on the left counts.
+ *
+ * Source   Beltagy et al. 2020, https://arxiv.org/abs/2004.05150
  *
  * @throws ShapeError for a number that is not a count
  */

@@ -22,6 +22,7 @@ export { keyStarts } from './key-starts';
 export { keyLengths } from './lengths';
 export {
   comparesPositions,
+  conjuncts,
   defineMask,
   isOfSequences,
   type Mask,

@@ -41,7 +41,9 @@ const ofLength = (length: Dim): Mask<never> => prefixMask<never>({ operands: {} 
 
 /**
  * Prefix LM: all queries attend to the first keys of their sequence, and causally to the rest. The length of the prefix is a number, or int64 [batch], of packed
- * sequences [sequences].
+ * sequences [sequences]. Positions are those of the batch: padding on the left counts.
+ *
+ * Source   Raffel et al. 2020, https://arxiv.org/abs/1910.10683 (section 3.2.1)
  *
  * @throws ShapeError for a number that is not a length
  */

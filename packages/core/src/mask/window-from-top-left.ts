@@ -8,6 +8,7 @@ export const windowFromTopLeftMask = defineMask<never, WindowBounds>({
   name: 'windowFromTopLeft',
   comparesPositions: true,
   measuresDistance: true,
+  ofSequences: () => true,
   allows({ options: { left = Number.POSITIVE_INFINITY, right = Number.POSITIVE_INFINITY } }, { from, to }) {
     const ahead = to.position - from.index;
     return -ahead <= left && ahead <= right;

@@ -3,6 +3,7 @@ import {
   type AnyModule,
   type CompileOptions,
   ConfigError,
+  checkWord,
   compile,
   createRunner,
   type Dim,
@@ -11,6 +12,7 @@ import {
   FeedError,
   LoweringError,
   type Model,
+  namesOfDim,
   type Ort,
   type Runner,
   type RunnerOptions,
@@ -94,13 +96,7 @@ export async function createEncoder(module: AnyModule, ort: Ort, options: Encode
         expected: 'an integer of at least 1',
         got: describe(n),
       });
-  if (!['packed', 'padded', 'auto'].includes(wanted))
-    throw new ConfigError({
-      path: 'options.layout',
-      problem: 'unknown layout',
-      expected: 'packed, padded or auto',
-      got: describe(wanted),
-    });
+  checkWord('options.layout', wanted, ['packed', 'padded', 'auto']);
   const names = namesOf(inputs);
   const { model, layout, why } = compiled(module, wanted, { ...o, inputs });
   const outputs = outputsOf(model);
@@ -128,9 +124,9 @@ export async function createEncoder(module: AnyModule, ort: Ort, options: Encode
           return [name, padded ? inRectangle(tokens, own, width) : tokens];
         }),
       );
-      const results_ = await run({ ...feeds, lengths: tensor('int64', [own.length], own) });
+      const computed = await run({ ...feeds, lengths: tensor('int64', [own.length], own) });
       for (const [name, perSequence] of Object.entries(outputs)) {
-        const parts = perSequence(results_[name]!, own, width);
+        const parts = perSequence(computed[name]!, own, width);
         batch.forEach((i, at) => {
           results[i] = { ...results[i], [name]: parts[at]! };
         });
@@ -274,7 +270,7 @@ function perSequence(name: string, dims: readonly Dim[]): PerSequence {
       } = rowsOf(x, i, i + 1);
       return { dtype, dims: inner, data };
     });
-  if (dims[0] === 'batch' && String(dims[1]).includes('seq'))
+  if (dims[0] === 'batch' && dims[1] !== undefined && namesOfDim(dims[1]).includes('seq'))
     return (x, lengths, width) =>
       each(x, lengths, width).map((row, i) => rowsOf(row, 0, evaluateDim(dims[1]!, { seq: lengths[i]! })));
   if (dims[0] === 'batch') return each;

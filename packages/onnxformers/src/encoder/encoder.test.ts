@@ -123,7 +123,7 @@ it('tells its progress, and an empty list is an empty result', async () => {
 it.each([
   [{ maxTokens: 0 }, 'options.maxTokens: not a count'],
   [{ multipleOf: 1.5 }, 'options.multipleOf: not a count'],
-  [{ layout: 'ragged' }, 'options.layout: unknown layout'],
+  [{ layout: 'ragged' }, 'options.layout: wrong value'],
   [{ inputs: { ids: ['int64', ['batch']] } }, 'inputs.ids: the input has no axis of positions'],
 ])('refuses %o', async (o, message) => {
   await expect(createEncoder(model(), ort, { target: targets.cpu, ...o } as never)).rejects.toThrow(message);

@@ -1,5 +1,6 @@
 // Sequences of different lengths as one packed batch, and back.
 import { type DType, describe, FeedError, type Tensor, tensor } from '@onnxformers/core';
+import { concatenated } from '../concatenated';
 
 const countOf = (dims: readonly number[]): number => dims.reduce((a, b) => a * b, 1);
 
@@ -98,13 +99,7 @@ function joined(sequences: readonly Sequence[], dtype: DType): Tensor {
       got: isTensor(sequences[odd]!) ? `${sequences[odd].dtype}[${sequences[odd].dims}]` : describe(sequences[odd]),
     });
   const rows = tensors.reduce((n, { dims }) => n + dims[0]!, 0);
-  const data = new (first.data.constructor as new (length: number) => Tensor['data'])(rows * countOf(first.dims.slice(1)));
-  let at = 0;
-  for (const t of tensors) {
-    (data as Float32Array).set(t.data as Float32Array, at);
-    at += t.data.length;
-  }
-  return { dtype: first.dtype, dims: [rows, ...first.dims.slice(1)], data };
+  return { dtype: first.dtype, dims: [rows, ...first.dims.slice(1)], data: concatenated(tensors) };
 }
 
 function flat(sequences: readonly Sequence[]): readonly number[] {

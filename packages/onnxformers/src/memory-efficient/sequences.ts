@@ -1,5 +1,6 @@
 // Packed sequences in numbers: their lengths, where each begins, and tensors joined and split along them.
-import { ConfigError, describe, ShapeError, type Tensor, type TensorData, tensor } from '@onnxformers/core';
+import { ConfigError, describe, ShapeError, type Tensor, tensor } from '@onnxformers/core';
+import { concatenated } from '../concatenated';
 
 /** Lengths that are counts. Throws ConfigError for others. */
 export function counts(path: string, given: readonly number[]): readonly number[] {
@@ -111,15 +112,8 @@ export function join(path: string, tensors: readonly Tensor[]): { readonly joine
     });
   }
   const lengths = tensors.flatMap(({ dims: [batch, seq] }) => new Array<number>(batch!).fill(seq!));
-  const data = first.data.constructor as new (length: number) => TensorData;
-  const joined = new data(tensors.reduce((n, t) => n + t.data.length, 0));
-  let at = 0;
-  for (const t of tensors) {
-    joined.set(t.data as never, at);
-    at += t.data.length;
-  }
   const tokens = lengths.reduce((a, b) => a + b, 0);
-  return { joined: { dtype: first.dtype, dims: [1, tokens, ...more], data: joined }, lengths };
+  return { joined: { dtype: first.dtype, dims: [1, tokens, ...more], data: concatenated(tensors) }, lengths };
 }
 
 /**
