@@ -1,6 +1,6 @@
 // The player of each block's cases.
 import type { Player } from '../play';
-import { attention, sparse } from './attention';
+import { attention, random, sparse } from './attention';
 import { activation, feedforward, patchEmbedding, position, rotaryEmbedding } from './channels';
 import { decoderBlock, encoderBlock, model } from './models';
 import { inputProjection, multiHeadDispatch, timmSparseAttention } from './multi-head';
@@ -11,6 +11,8 @@ import { attentionMask, iterativePinv, maskUtils } from './utilities';
 export const players: Readonly<Record<string, Player>> = {
   scaled_dot_product: attention,
   local: attention,
+  global: attention,
+  random,
   linformer: attention,
   nystrom: attention,
   fourier_mix: attention,
