@@ -42,7 +42,7 @@ export const globalAttention = defineBlock({
   masks: masksFromTheStart,
   fields: {
     /** positions of the global tokens. Default: `[0]`. */
-    tokens: list(int({ doc: 'a position', unit: 'positions', min: 0, max: 2 ** 24 }), {
+    tokens: list(int({ doc: 'a position', unit: 'positions', min: 0, max: 2 ** 20 }), {
       doc: 'positions of the global tokens',
       unit: 'positions',
       default: [0],

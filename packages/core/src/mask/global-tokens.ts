@@ -59,6 +59,14 @@ export const globalMask = defineMask<Flags, GlobalOptions>({
     positions ? `global(at ${positions.join(', ')})` : count === undefined ? 'global' : `global(${count})`,
 });
 
+/** The positions of global tokens where they are the same for all sequences and in every run; undefined for another mask. */
+export function globalPositions(mask: Mask<unknown>): readonly number[] | undefined {
+  if (mask.class !== globalMask.class || Object.values(mask.operands).some((data) => data !== undefined)) return undefined;
+  const { count = 0, positions, start = 0 } = mask.options as GlobalOptions;
+  if (typeof count !== 'number' || start !== 0) return undefined;
+  return positions ?? Array.from({ length: count }, (_, i) => i);
+}
+
 // One row of a table for each position up to the last that is listed, and one for those before and after them.
 function isListed(places: Value, positions: readonly number[], start: Dim, { graph }: MaskPositions): Value {
   const { add, clip, gather, sub } = graph.ops;
