@@ -45,8 +45,7 @@ print(json.dumps({"torch": torch.__version__, "device": torch.cuda.get_device_na
 for dtype in args.dtypes.split(","):
     for seq in args.seqs:
         batch = tokens // seq
-        # As projections leave them: [batch, seq, heads, width], seen as [batch, heads, seq, width].
-        rows = lambda n: torch.randn(batch, seq, n, width, device="cuda", dtype=getattr(torch, dtype)).transpose(1, 2)
+        rows = lambda n: torch.randn(batch, n, seq, width, device="cuda", dtype=getattr(torch, dtype))
         q, k, v = rows(heads), rows(kv_heads), rows(kv_heads)
         for causal in (mask == "causal" for mask in args.masks.split(",")):
             flops = 4 * batch * heads * width * seq * seq / (2 if causal else 1)
