@@ -191,7 +191,7 @@ export { pastOf } from './sequence/io-state';
 export { type KeyPositions, type Layout, mergeHeads, padded, positionsWithin, splitHeads } from './sequence/layout';
 export { limitPositions } from './sequence/limits';
 export type { InputsByName, NamedInputs, NamedOutputs, OutputsByName } from './sequence/named-ports';
-export { withPrefix } from './sequence/prefix';
+export { prefixed, withPrefix } from './sequence/prefix';
 export type { CallSizes, State } from './sequence/state';
 export { targets } from './targets/index';
 export * from './tensor/convert';

@@ -102,6 +102,10 @@ export function attend(
   ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceContext>,
   o: AttendOptions = {},
 ): Value {
+  if (ctx.layout?.kind === 'packed' && ctx.keys?.layout.kind === 'padded') {
+    const rows = ctx.layout.asPadded(ctx as SequenceContext);
+    return rows.pack(attend(rows.pad(q), k, v, rows.ctx, o));
+  }
   const queryOffset = ctx.keys?.queryOffset;
   limitSizes(k, ctx.mask);
   const mods = [o.scoreMod, o.weightMod];

@@ -89,6 +89,6 @@ export function maskOfInputs({ mask, summed }: MaskInputs, inputs: Readonly<Reco
     // Derived from an input: kernels of packed sequences read the lengths.
     return rows === undefined
       ? value
-      : derive(value.graph, 'offsets', { dtype: 'int64', dims: ['sequences + 1'] }, [value], rows);
+      : derive(value.graph, 'offsets', { dtype: 'int64', dims: ['sequences + 1'] }, [value]);
   });
 }
