@@ -94,7 +94,10 @@ export const linformer = defineBlock({
           got: ctx.bias ? 'an attention bias' : 'a cache of fixed capacity',
         });
       limitPositions(q.graph, keys.dims[2]!, seqLen, `${path}.seqLen`);
-      return dropout(attend(q, mix(real(keys, ctx), E), mix(real(values, ctx), F), { mask: none }, { dropout: probability }), probability);
+      return dropout(
+        attend(q, mix(real(keys, ctx), E), mix(real(values, ctx), F), { mask: none }, { dropout: probability }),
+        probability,
+      );
     });
   },
 });

@@ -51,8 +51,7 @@ const recipes: Partial<Record<Derivation, Recipe>> = {
     compute([lengths], plus, out, stride) {
       const width = largest(lengths!) + plus;
       let at = 0;
-      for (let b = 0; b < lengths!.length; b++)
-        for (let i = 0; i < lengths![b]! + plus; i++) out[at++ * stride] = b * width + i;
+      for (let b = 0; b < lengths!.length; b++) for (let i = 0; i < lengths![b]! + plus; i++) out[at++ * stride] = b * width + i;
       for (let b = 0; b < lengths!.length; b++)
         for (let i = lengths![b]! + plus; i < width; i++) out[at++ * stride] = b * width + i;
       return at;

@@ -5,7 +5,6 @@ import type { GraphBuilder, Value } from '../ir/graph';
 import { and } from '../mask/and';
 import { documents } from '../mask/documents';
 import { keyLengths } from '../mask/lengths';
-import { increasedBy } from '../mask/prefix-tokens';
 import { add } from '../ops/elementwise';
 import { concat, expand, reshape, unsqueeze } from '../ops/movement';
 import { packRows, padRows } from '../ops/packed-rows';
@@ -14,7 +13,7 @@ import { type Memory, type SequenceContext, withContext, without } from './conte
 import { derive } from './derive';
 import { type Layout, mergeHeads, type PackedLayout, type PaddedRows, padded, splitHeads } from './layout';
 import type { State } from './state';
-import { type OffsetsSource, tokenPlaces } from './token-places';
+import { lengthsFrom, type OffsetsSource, tokenPlaces } from './token-places';
 
 /** The sequences of a packed batch: their lengths, and the rows of all of them, prefix tokens included. */
 interface Sequences extends OffsetsSource {
@@ -33,7 +32,7 @@ export function packedLayout(g: GraphBuilder, sequences: Sequences): PackedLayou
       return derive(g, 'positions', { dtype: 'int64', dims: [rows] }, [lengths], prefix);
     },
     get lengths() {
-      return increasedBy(lengths, prefix);
+      return lengthsFrom(sequences);
     },
     maskFor: (keyOffsets) => documents(offsets, keyOffsets),
     withPrefix(x, first) {
@@ -66,7 +65,8 @@ function rowsOf(layout: PackedLayout): Rows {
   const { lengths, rows, prefix } = sequencesOf.get(layout)!;
   const places = tokenPlaces(lengths.graph.root, { lengths, prefix });
   return {
-    pad: (x) => (x.rank === 1 ? withoutLast(padRows(unsqueeze(x, [1]), layout.offsets, places)) : padRows(x, layout.offsets, places)),
+    pad: (x) =>
+      x.rank === 1 ? withoutLast(padRows(unsqueeze(x, [1]), layout.offsets, places)) : padRows(x, layout.offsets, places),
     pack: (x) => (x.rank === 2 ? withoutLast(packRows(unsqueeze(x, [2]), places, rows)) : packRows(x, places, rows)),
     longest: places.dims[1]!,
   };
@@ -80,8 +80,7 @@ const onHeads = (f: (rows: Value) => Value, x: Value, from: Layout, to: Layout):
 function paddedContext(g: GraphBuilder, ctx: SequenceContext, layout: PackedLayout): PaddedRows {
   const own = rowsOf(layout);
   const keys = ctx.keys?.layout ?? layout;
-  const pad = (x: Value, of: Layout = layout): Value =>
-    of.kind === 'packed' ? onHeads(rowsOf(of).pad, x, of, padded) : x;
+  const pad = (x: Value, of: Layout = layout): Value => (of.kind === 'packed' ? onHeads(rowsOf(of).pad, x, of, padded) : x);
   const state = ctx.state && paddedState(ctx.state);
   const { bias, memory } = ctx;
   if (bias && keys.kind === 'packed')

@@ -1,6 +1,7 @@
 // Where the tokens of packed sequences are in a padded batch.
 import { addDims, type Dim } from '../dim/dim';
 import { type GraphBuilder, nameOf, type Value } from '../ir/graph';
+import { increasedBy } from '../mask/prefix-tokens';
 import { derive } from './derive';
 import { freeSizeName } from './free-names';
 
@@ -22,3 +23,6 @@ export function tokenPlaces(g: GraphBuilder, { lengths, prefix }: OffsetsSource)
   const longest = addDims(freeSizeName(g, `longest_of_${nameOf(lengths) ?? 'sequences'}`), prefix);
   return derive(g, 'tokenOffset', { dtype: 'int32', dims: [lengths.dims[0]!, longest] }, [lengths], prefix);
 }
+
+/** The lengths of packed sequences, with their prefix tokens, int64 [batch]. */
+export const lengthsFrom = ({ lengths, prefix }: OffsetsSource): Value => increasedBy(lengths, prefix);

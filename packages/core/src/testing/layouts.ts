@@ -1,6 +1,5 @@
 // The same numbers in every layout: sequences packed, padded, and each by itself.
 import type { AnyBlock } from '../block/block-definition';
-import type { Registry } from '../block/registry';
 import { type Dim, evaluateDim, namesOfDim } from '../dim/dim';
 import { ConfigError, ShapeError } from '../error';
 import { interpret } from '../interpret/interpret';
