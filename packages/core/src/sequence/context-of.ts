@@ -25,7 +25,7 @@ import { limitLengths, limitPackedLengths } from './limits';
 import { continuedPositions, longestOf, packedLayout, packedState } from './packed';
 import { clearPadding, finitePadding, ofThisCall, type Padding } from './padding';
 import { pagedState, tableDim } from './paged-state';
-import type { CallSizes, State } from './state';
+import type { CallSizes, State } from './types';
 
 /**
  * Where the state between calls (KV caches, recurrent states) is kept: growing inputs and outputs, or inputs and outputs of fixed capacity

@@ -2,53 +2,14 @@
 import { type Dim, divDims, mulDims } from '../dim/dim';
 import { ShapeError } from '../error';
 import type { GraphBuilder, Value } from '../ir/graph';
-import type { Mask } from '../mask/mask';
 import { expand, reshape, transpose } from '../ops/movement';
 import { iota } from '../ops/shape';
-import type { SequenceContext } from './context';
+import type { KeyPositions, Layout, PackedLayout, PaddedRows } from './types';
 
-/** How the sequences of a batch are arranged: padded to equal length, [batch, seq, dim], or packed one after another without padding. */
-export type Layout = { readonly kind: 'padded' } | PackedLayout;
-
-/**
- * [tokens, dim]; sequence i is tokens offsets[i] to offsets[i + 1] − 1. What it can become are functions, so that a block that is imported alone does not load
- * them.
- */
-export interface PackedLayout {
-  readonly kind: 'packed';
-  /** int64 [batch + 1] */
-  readonly offsets: Value;
-  /** int64 [batch] */
-  readonly lengths: Value;
-  /** int64 [tokens]: from 0 in each sequence. */
-  readonly positions: Value;
-  /** The mask under which tokens attend to keys of their own sequence, for keys with these offsets. */
-  readonly maskFor: (keyOffsets: Value) => Mask<Value>;
-  /** Rows with others, [count, dim], in front of each sequence. */
-  readonly withPrefix: (rows: Value, first: Value) => { readonly rows: Value; readonly layout: PackedLayout };
-  /** The context of the same sequences as a padded batch. */
-  readonly asPadded: (ctx: SequenceContext) => PaddedRows;
-}
-
-/** Packed sequences as a padded batch. */
-export interface PaddedRows {
-  /** The context of the padded batch: its layout, masks and positions. */
-  readonly ctx: SequenceContext;
-  /** Rows [tokens, dim] → [batch, longest, dim], heads [1, heads, tokens, head_dim] → [batch, heads, longest, head_dim]; `of` is their layout, default the sequences' own. */
-  pad(x: Value, of?: Layout): Value;
-  /** The inverse of `pad`, for results with a row for each position. */
-  pack(x: Value): Value;
-}
+export type { KeyPositions, Layout, PackedLayout, PaddedRows };
 
 /** The padded layout, [batch, seq, …]. */
 export const padded: Layout = { kind: 'padded' };
-
-/** How the keys of an attention are stored and aligned with the queries. */
-export interface KeyPositions {
-  readonly layout: Layout;
-  /** int64 [batch]: keys before query 0; only the first queryOffset + seq keys exist. Absent: kv_seq − seq. */
-  readonly queryOffset?: Value;
-}
 
 /**
  * Positions counted from 0 in each sequence.

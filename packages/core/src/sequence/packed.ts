@@ -12,8 +12,8 @@ import { iota } from '../ops/shape';
 import { type Memory, type SequenceContext, withContext, without } from './context';
 import { derive } from './derive';
 import { type Layout, mergeHeads, type PackedLayout, type PaddedRows, padded, splitHeads } from './layout';
-import type { State } from './state';
 import { lengthsFrom, type OffsetsSource, tokenPlaces } from './token-places';
+import type { State } from './types';
 
 /** The sequences of a packed batch: their lengths, and the rows of all of them, prefix tokens included. */
 interface Sequences extends OffsetsSource {
