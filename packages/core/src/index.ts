@@ -163,6 +163,7 @@ export type { NodeInfo } from './runtime/run-error';
 export { type ExternalFile, inMemory, type Runnable } from './runtime/runnable';
 export { createRunner, type Runner, type RunnerOptions, type RunOptions } from './runtime/runner';
 export type { Provider } from './runtime/session-options';
+export { addAuxiliaryLoss, auxiliaryLoss } from './sequence/auxiliary-loss';
 export {
   type AttendOptions,
   attend,
@@ -192,6 +193,7 @@ export { type KeyPositions, type Layout, mergeHeads, padded, positionsWithin, sp
 export { limitPositions } from './sequence/limits';
 export type { InputsByName, NamedInputs, NamedOutputs, OutputsByName } from './sequence/named-ports';
 export { withPrefix } from './sequence/prefix';
+export { realPositionsOf } from './sequence/real-positions';
 export type { CallSizes, State } from './sequence/state';
 export { targets } from './targets/index';
 export * from './tensor/convert';
