@@ -163,6 +163,7 @@ export type { NodeInfo } from './runtime/run-error';
 export { type ExternalFile, inMemory, type Runnable } from './runtime/runnable';
 export { createRunner, type Runner, type RunnerOptions, type RunOptions } from './runtime/runner';
 export type { Provider } from './runtime/session-options';
+export { addAuxiliaryLoss, auxiliaryLoss } from './sequence/auxiliary-loss';
 export {
   type AttendOptions,
   attend,
@@ -201,6 +202,7 @@ export {
 export { limitPositions } from './sequence/limits';
 export type { InputsByName, NamedInputs, NamedOutputs, OutputsByName } from './sequence/named-ports';
 export { prefixed, withPrefix } from './sequence/prefix';
+export { realPositionsOf } from './sequence/real-positions';
 export type { CallSizes, State } from './sequence/types';
 export { targets } from './targets/index';
 export * from './tensor/convert';

@@ -13,6 +13,7 @@ import { squaredRelu } from './activations/squared-relu';
 import { starRelu } from './activations/star-relu';
 import { tanh } from './activations/tanh';
 import { glu } from './glu';
+import { mixtureOfExperts } from './mixture-of-experts';
 import { mlp } from './mlp';
 
 export {
@@ -22,6 +23,7 @@ export {
   glu,
   identity,
   leakyRelu,
+  mixtureOfExperts,
   mlp,
   quickGelu,
   relu,
@@ -37,6 +39,7 @@ export {
 export const blocks = [
   mlp,
   glu,
+  mixtureOfExperts,
   relu,
   leakyRelu,
   gelu,

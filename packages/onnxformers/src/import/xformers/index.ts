@@ -39,6 +39,7 @@ export interface FromXFormers {
  *   additive mask only hides
  * - the norm after a decoder is the config's; compat: always a layer norm, with the fused epsilon if there is one
  * - causal nystrom is refused, and padding is excluded from landmarks; compat: neither
+ * - mixtures of experts sample the second expert in training only, and are refused under a causal mask; compat: in inference too, and not refused
  * - `causal` for a mechanism without causal masks is refused; compat: ignored
  *
  * The same in both: a causal local window has its size plus one keys, linformer applies dropout twice, fourier_mix transforms each head separately.
@@ -77,7 +78,7 @@ function translate(config: XFormersConfig, options: XFormersOptions): Translated
   if (name === undefined && 'dim' in config) return timmFrom(config, 'TimmSparseAttention');
   if ('activation' in config && name === undefined) return activationConfigFrom(config, 'activation');
   if (isAttention(name)) return attentionFrom(config, String(name), options);
-  if (isFeedforward(name)) return feedforwardFrom(config, String(name));
+  if (isFeedforward(name)) return feedforwardFrom(config, String(name), options);
   if (isPosition(name)) return positionFrom(config, String(name));
   const expected = 'stack_configs, block_type, num_heads and attention, or the name of a block';
   throw new ConfigError({

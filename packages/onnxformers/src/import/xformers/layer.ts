@@ -52,7 +52,7 @@ export function stackFrom(given: XFormersConfig, path: string, options: XFormers
   const head = (option: string, cross: boolean) => multiHeadFrom(o.config(option), `${path}.${option}`, options, dim, cross);
   const mixer = head(decoder ? 'multi_head_config_masked' : 'multi_head_config', false);
   const cross = decoder ? head('multi_head_config_cross', true) : undefined;
-  const feedforward = feedforwardFrom(o.config('feedforward_config'), `${path}.feedforward_config`, dim);
+  const feedforward = feedforwardFrom(o.config('feedforward_config'), `${path}.feedforward_config`, options, dim);
   const position =
     o.any('position_encoding_config') === undefined
       ? undefined

@@ -1,5 +1,6 @@
 // Feed-forwards, activations, positions, rotation.
 import {
+  auxiliaryLoss,
   ConfigError,
   hiddenStatesOf,
   type Kind,
@@ -7,9 +8,11 @@ import {
   padded,
   positionsWithin,
   type Tensor,
+  tensor,
   type Value,
   withContext,
 } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { fromXFormers, noCounterpart } from '../../import/xformers/index';
 import { zoo } from '../../index';
 import { build, type Player, playOf, recorded, tensorOf, weightsOf, withDims } from '../play';
@@ -17,6 +20,28 @@ import { build, type Player, playOf, recorded, tensorOf, weightsOf, withDims } f
 /** A feed-forward on x. */
 export const feedforward: Player = (c) =>
   playOf(build('feedforward', c.config, weightsOf(c)), Object.fromEntries(c.in), (block, { x }, ctx) => ({ y: block(x!, ctx) }));
+
+/** A mixture of experts and its auxiliary loss, with the recorded noise. */
+export const mixtureOfExperts: Player = (c) => {
+  const x = tensorOf(c.in, 'x');
+  const play = playOf(build('feedforward', c.config, weightsOf(c)), { x }, (block, inputs, ctx) => {
+    const y = block(inputs.x!, ctx);
+    return { y, l_aux: ops.reshape(auxiliaryLoss(ctx) ?? y.graph.root.number(0, 'float32'), [1]) };
+  });
+  const noise = c.state.get('gumbel');
+  return noise ? { ...play, draws: { 'block.gumbel': uniformOf(noise, x.dims) } } : play;
+};
+
+// The uniform numbers behind Gumbel noise, which the record has for tokens in the order [seq, batch].
+function uniformOf({ data }: Tensor, [batch, seq]: readonly number[]): Tensor {
+  const experts = data.length / (batch! * seq!);
+  const uniform = Array.from({ length: data.length }, (_, i) => {
+    const [row, expert] = [Math.floor(i / experts), i % experts];
+    const recorded = Number(data[((row % seq!) * batch! + Math.floor(row / seq!)) * experts + expert]);
+    return Math.exp(-Math.exp(-recorded));
+  });
+  return tensor('float32', [batch!, seq!, experts], uniform);
+}
 
 /** An activation on x. */
 export const activation: Player = (c) =>

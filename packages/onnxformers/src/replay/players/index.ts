@@ -1,7 +1,7 @@
 // The player of each block's cases.
 import type { Player } from '../play';
 import { attention, sparse } from './attention';
-import { activation, feedforward, patchEmbedding, position, rotaryEmbedding } from './channels';
+import { activation, feedforward, mixtureOfExperts, patchEmbedding, position, rotaryEmbedding } from './channels';
 import { decoderBlock, encoderBlock, model } from './models';
 import { inputProjection, multiHeadDispatch, timmSparseAttention } from './multi-head';
 import { fusedLayerNorm, wrapped } from './residual';
@@ -21,6 +21,7 @@ export const players: Readonly<Record<string, Player>> = {
   MLP: feedforward,
   FusedMLP: feedforward,
   SwiGLU: feedforward,
+  MixtureOfExperts: mixtureOfExperts,
   activation,
   sine: position,
   vocab: position,
