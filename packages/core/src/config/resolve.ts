@@ -58,7 +58,10 @@ export function build(block: AnyBlock, config: unknown, place: BuildContext): An
   const forward = isModule(made) ? made.forward : made;
   const masks = typeof definition.masks === 'function' ? definition.masks(about.config) : definition.masks;
   if (!masks || masks === 'all') return module(children, forward, about);
-  return module(children, underMasks(definition.name, masks, forward), about);
+  const { name, properties = [] } = definition;
+  const declared = typeof properties === 'function' ? properties(about.config as never) : properties;
+  const batchIndependent = declared.includes('batchIndependent');
+  return module(children, underMasks({ name, masks, batchIndependent, forward }), about);
 }
 
 // Only the block knows which fields the sizes of a parameter come from.

@@ -5,19 +5,27 @@ import type { MaskKind } from '../mask/classes';
 import { maskKinds, printMask } from '../mask/mask';
 import type { SequenceContext } from './context';
 
-type Forward = (...args: unknown[]) => unknown;
+/** A mechanism that supports some masks only. */
+export interface Masked {
+  readonly name: string;
+  readonly masks: readonly string[];
+  /** Whether it treats each sequence of a batch by itself. */
+  readonly batchIndependent: boolean;
+  /** Of rows or heads of queries, those of keys, and the context. */
+  readonly forward: (...args: unknown[]) => unknown;
+}
 
 /**
- * A mechanism that supports only these masks. Its arguments are rows or heads of queries, those of keys, and the context. Packed sequences are padded for a mechanism
- * that supports lengths and no documents: it does to each what it does to the sequence alone, in the time of a padded batch.
+ * The forward function of a mechanism that refuses other masks. Packed sequences are padded for a mechanism that supports lengths and no documents, and treats each
+ * sequence by itself: it does to it what it does to the sequence alone, in the time of a padded batch.
  *
  * Throws   (the result) ConfigError naming the masks that it does not support
  */
-export function underMasks(name: string, supported: readonly string[], forward: Forward): Forward {
+export function underMasks({ name, masks: supported, batchIndependent, forward }: Masked): Masked['forward'] {
+  const onPaddedRows = batchIndependent && supported.includes('lengths') && !supported.includes('documents');
   return (...args) => {
     const given = args.at(-1) as SequenceContext;
-    const padding = given.layout.kind === 'packed' && supported.includes('lengths') && !supported.includes('documents');
-    if (!padding) {
+    if (given.layout.kind === 'padded' || !onPaddedRows) {
       checkMasks(name, supported, given);
       return forward(...args);
     }
