@@ -20,6 +20,7 @@ export const players: Readonly<Record<string, Player>> = {
   timm_sparse_attention: timmSparseAttention,
   MLP: feedforward,
   FusedMLP: feedforward,
+  Conv2DFeedforward: feedforward,
   SwiGLU: feedforward,
   MixtureOfExperts: mixtureOfExperts,
   activation,
