@@ -103,6 +103,16 @@ const refused: Readonly<Record<string, readonly [() => unknown, new (...args: ne
     ConfigError,
     /convolution: the convolution has an even width, so it has no centre; expected an odd number, got 4/,
   ],
+  conv_not_square: [
+    () => compiled({ ...mlp, name: 'Conv2DFeedforward', dim_model: 16 }, { x: x(8) }),
+    ShapeError,
+    /conv2d_feedforward.grid: the rows and columns of the positions are not known; expected .* a square number of positions, got 8 positions/,
+  ],
+  simplicial_L: [
+    () => build(block({ simplicial_embeddings: { L: 3 } })),
+    ConfigError,
+    /stack.norm.groups: the channels cannot be divided into groups of equal size; expected a divisor of dim = 16, got 3/,
+  ],
   unknown_attention: [translate(heads({ name: 'nope' })), ConfigError, /attention.name: no such attention; got "nope"/],
   unknown_feedforward: [
     translate(block({ feedforward_config: { ...mlp, name: 'nope' } })),
@@ -191,8 +201,6 @@ const notYet: Readonly<Record<string, XFormersConfig | undefined>> = {
   ...Object.fromEntries(['no_dims', 'odd'].map((id) => [`favor_${id}`, heads({ name: 'favor', dim_features: 7 })])),
   ...Object.fromEntries(['not_square', 'stride2'].map((id) => [`pooling_${id}`, heads({ name: 'pooling' })])),
   comp_value_dim: heads({ name: 'compositional', num_rules: 3 }),
-  conv_not_square: { ...mlp, name: 'Conv2DFeedforward', dim_model: 8 },
-  simplicial_L: block({ simplicial_embeddings: { L: 3 } }),
   rev_deepnorm: stacks(block({ reversible: true, residual_norm_style: 'deepnorm' })),
   rev_tied: { ...stacks(block({ reversible: true }), decoder), tie_embedding_weights: true },
   rev_mixed: stacks(block({ reversible: true }), block()),

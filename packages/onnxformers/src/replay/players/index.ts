@@ -1,7 +1,15 @@
 // The player of each block's cases.
 import type { Player } from '../play';
 import { attention, random, sparse } from './attention';
-import { activation, feedforward, mixtureOfExperts, patchEmbedding, position, rotaryEmbedding } from './channels';
+import {
+  activation,
+  feedforward,
+  mixtureOfExperts,
+  patchEmbedding,
+  position,
+  rotaryEmbedding,
+  simplicialEmbedding,
+} from './channels';
 import { decoderBlock, encoderBlock, model } from './models';
 import { inputProjection, multiHeadDispatch, timmSparseAttention } from './multi-head';
 import { fusedLayerNorm, wrapped } from './residual';
@@ -22,6 +30,7 @@ export const players: Readonly<Record<string, Player>> = {
   timm_sparse_attention: timmSparseAttention,
   MLP: feedforward,
   FusedMLP: feedforward,
+  Conv2DFeedforward: feedforward,
   SwiGLU: feedforward,
   MixtureOfExperts: mixtureOfExperts,
   activation,
@@ -29,6 +38,7 @@ export const players: Readonly<Record<string, Player>> = {
   vocab: position,
   learnable: position,
   patch_embedding: patchEmbedding,
+  simplicial_embedding: simplicialEmbedding,
   rotary: rotaryEmbedding,
   Residual: wrapped,
   PreNorm: wrapped,
