@@ -68,9 +68,9 @@ export const orthoformer = defineBlock({
     redraw: bool({ doc: 'random choices are draws of each run instead of those of the seed', default: false }),
     /** dropout probability of the result in training. Default: `0`. */
     dropout: num({ doc: 'dropout probability of the result in training', min: 0, max: 0.99, default: 0 }),
-    /** xformers: masks are ignored unless there are as many landmarks as keys, and an odd number of random landmarks is rounded down. Optional. */
+    /** xformers: masks and biases are ignored unless there are as many landmarks as keys, and an odd number of random landmarks is rounded down. Optional. */
     compat: choice(['xformers'], {
-      doc: 'xformers: masks are ignored unless there are as many landmarks as keys, and an odd number of random landmarks is rounded down',
+      doc: 'xformers: masks and biases are ignored unless there are as many landmarks as keys, and an odd number of random landmarks is rounded down',
       optional: true,
     }),
   },
@@ -85,7 +85,7 @@ export const orthoformer = defineBlock({
   create(c, { path }) {
     const { landmarks, compat, dropout: probability } = c;
     return (q: Value, k: Value, v: Value, ctx: SequenceContext) => {
-      refuse(ctx, path);
+      refuse(ctx, path, compat !== undefined);
       const [seq, kvSeq] = [q.dims[2]!, k.dims[2]!];
       const exact = (): Value => attend(q, k, v, ctx);
       const through = (): Value => {
@@ -107,9 +107,9 @@ interface Options extends Chance {
   readonly compat: 'xformers' | undefined;
 }
 
-function refuse(ctx: SequenceContext, path: string): void {
+function refuse(ctx: SequenceContext, path: string, ignoresMasks: boolean): void {
   const got =
-    (ctx.bias && 'an attention bias') ||
+    (ctx.bias && !ignoresMasks && 'an attention bias') ||
     (ctx.keys?.queryOffset && 'a cache of fixed capacity') ||
     (ctx.layout.kind === 'packed' && 'a packed layout');
   if (!got) return;
