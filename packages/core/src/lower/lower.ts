@@ -12,6 +12,7 @@ import { sizesLeadingTo } from './branches';
 import { withConstants } from './constants';
 import type { Decision } from './decision';
 import { dtypeOf } from './dtype-of';
+import { withoutElements } from './no-elements';
 import { withoutEmpty } from './non-empty';
 import type { Reason } from './reason';
 import { reasons } from './reasons';
@@ -69,12 +70,18 @@ class Lowering {
     for (let round = 0; round < 200; round++) {
       const nodes = nodesWithin(graph);
       this.where = sizesLeadingTo(graph);
+      const empty = withoutElements(nodes);
+      if (empty.length) {
+        graph = replay(graph, taking(empty));
+        for (const { node } of empty) this.record(node, 'empty', []);
+        continue;
+      }
       const candidates = this.candidates(graph, nodes);
       const chosen = choose(candidates);
       const found = chosen.length ? chosen : nodes.flatMap((node) => this.fallback(node));
       if (!found.length) return graph;
       try {
-        graph = replay(graph, new Map(found.flatMap((f) => f.match.covers.map((v) => [v, f] as const))));
+        graph = replay(graph, taking(found));
         const winners = new Map(chosen.flatMap((c) => c.match.covers.map((v) => [v, c] as const)));
         for (const c of candidates) {
           const winner = winners.get(c.match.covers.find((v) => winners.has(v))!)!;
@@ -293,6 +300,9 @@ class Lowering {
     this.decisions.set(key, { ...(this.decisions.get(key) ?? undecided), ...change });
   }
 }
+
+const taking = (found: readonly Found[]): ReadonlyMap<Value, Found> =>
+  new Map(found.flatMap((f) => f.match.covers.map((v) => [v, f] as const)));
 
 const missing = ({ op, outputs }: Node): Reason => {
   const last = outputs.length - 1;
