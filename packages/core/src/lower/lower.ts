@@ -70,13 +70,14 @@ class Lowering {
     for (let round = 0; round < 200; round++) {
       const nodes = nodesWithin(graph);
       this.where = sizesLeadingTo(graph);
-      const empty = withoutElements(nodes);
+      const around = surroundings(graph, nodes);
+      const empty = withoutElements(nodes, around);
       if (empty.length) {
         graph = replay(graph, taking(empty));
         for (const { node } of empty) this.record(node, 'empty', []);
         continue;
       }
-      const candidates = this.candidates(graph, nodes);
+      const candidates = this.candidates(nodes, around);
       const chosen = choose(candidates);
       const found = chosen.length ? chosen : nodes.flatMap((node) => this.fallback(node));
       if (!found.length) return graph;
@@ -108,11 +109,11 @@ class Lowering {
     return guarded.length ? this.run(graph) : graph;
   }
 
-  private candidates(graph: Graph, nodes: readonly Node[]): Candidate[] {
+  private candidates(nodes: readonly Node[], around: Pick<MatchContext, 'uses'>): Candidate[] {
     const found: Candidate[] = [];
     const costsAt = (node: Node): number[] => found.filter((c) => c.node === node).map(({ cost }) => cost);
     const context: MatchContext = {
-      ...surroundings(graph, nodes),
+      ...around,
       assumes: (assumption) => this.assumptions.has(assumption),
       cheapest: (node) => costsAt(node).reduce<number | undefined>((a, b) => Math.min(a ?? b, b), undefined),
     };

@@ -5,13 +5,14 @@ import { apply, type Node, type Value } from '../ir/graph';
 import { toTensor } from '../tensor/convert';
 import type { DType } from '../tensor/tensor';
 import type { Found } from './rewrite';
+import type { MatchContext } from './rule';
 
 const rule = 'no elements';
 
-/** Replaces each result with a size that is known to be 0, whatever the other sizes, by an array without elements. */
-export function withoutElements(nodes: readonly Node[]): readonly Found[] {
+/** Replaces each result that is read and has a size that is known to be 0, whatever the others, by an array without elements. */
+export function withoutElements(nodes: readonly Node[], { uses }: Pick<MatchContext, 'uses'>): readonly Found[] {
   return nodes.flatMap((node): Found[] => {
-    const covers = node.outputs.filter(({ dims }) => dims.includes(0));
+    const covers = node.outputs.filter((v) => v.dims.includes(0) && uses(v) > 0);
     if (!covers.length || stays(node) || !isReadable(covers, node)) return [];
     const emit = (get: (v: Value) => Value): readonly Value[] => {
       const near = node.operands.flatMap((v) => (v ? [get(v)] : []));
