@@ -69,7 +69,12 @@ describe.each([
   [targets.wasm, web],
 ] as const)('$name', (target, runtime) => {
   const sizesAt = (dims: Dims, n: number): number[] => dims.map((d) => (d === 'n' ? n : d));
-  async function results(product: Product, a: Dims, b: Dims, graphOptimizationLevel: string): Promise<readonly (readonly number[])[]> {
+  async function results(
+    product: Product,
+    a: Dims,
+    b: Dims,
+    graphOptimizationLevel: string,
+  ): Promise<readonly (readonly number[])[]> {
     const larger = [4, 3, 2, 5, 7];
     const m = module({}, ({ before, a, b }: Readonly<Record<string, Value>>) => ({
       sum: ops.reduceSum(ops.mul(ops.exp(before!), 2), [0, 1, 2, 3, 4], { keepDims: false }),
