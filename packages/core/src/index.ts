@@ -101,6 +101,7 @@ export {
   padStart,
   prefix,
   printMask,
+  randomPairs,
   slidingWindow,
   slidingWindowFromTopLeft,
   type WindowBounds,
@@ -179,6 +180,7 @@ export {
   withContext,
 } from './sequence/context';
 export { contextOf, type SequenceInputs, type StateOption } from './sequence/context-of';
+export { asImage, type GridOptions } from './sequence/grid';
 export {
   contextOfHiddenStates,
   type HiddenStates,
