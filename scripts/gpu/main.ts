@@ -32,8 +32,10 @@ import { attentions } from './attentions';
 import { decode, runDecode } from './decode';
 import { examples, runExamples } from './examples';
 import { packed, runPacked } from './packed';
+import { packedAttention, runPackedAttention } from './packed-attention';
 import { pagedTokens } from './paged';
 import { parametrizations, runParametrizations } from './parametrizations';
+import { runSharedHeads, sharedHeads } from './shared-heads';
 import { runVarlen, varlen } from './varlen';
 
 const ort = createRequire(import.meta.url)('onnxruntime-node') as Ort;
@@ -265,9 +267,13 @@ const jobs: Record<string, () => Promise<void>> = {
   packed: async () => packed(folder),
   decode: async () => decode(folder),
   varlen: async () => varlen(folder),
+  'shared-heads': async () => sharedHeads(folder),
+  'packed-attention': async () => packedAttention(folder),
   parametrizations: async () => parametrizations(folder),
   'run-examples': () => runExamples({ ort, target: fused, options: verbose }, folder),
   'run-packed': () => runPacked({ ort, target: fused, options: cuda }),
+  'run-shared-heads': () => runSharedHeads(ort),
+  'run-packed-attention': () => runPackedAttention(ort),
   'run-varlen': () => runVarlen({ ort, target: fused, options: cuda }),
   'run-parametrizations': () => runParametrizations({ ort, target: fused, options: verbose }),
   // With the runtime's own optimisation, which makes the tables of angles when it loads.

@@ -12,16 +12,20 @@ import { smelu } from './activations/smelu';
 import { squaredRelu } from './activations/squared-relu';
 import { starRelu } from './activations/star-relu';
 import { tanh } from './activations/tanh';
+import { conv2dFeedforward } from './conv2d-feedforward';
 import { glu } from './glu';
+import { mixtureOfExperts } from './mixture-of-experts';
 import { mlp } from './mlp';
 
 export {
+  conv2dFeedforward,
   custom,
   gelu,
   geluTanh,
   glu,
   identity,
   leakyRelu,
+  mixtureOfExperts,
   mlp,
   quickGelu,
   relu,
@@ -37,6 +41,8 @@ export {
 export const blocks = [
   mlp,
   glu,
+  mixtureOfExperts,
+  conv2dFeedforward,
   relu,
   leakyRelu,
   gelu,

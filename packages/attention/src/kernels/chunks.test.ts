@@ -32,6 +32,7 @@ import {
   or,
   prefix,
   printExplanation,
+  randomPairs,
   slidingWindow,
   slidingWindowFromTopLeft,
   type Target,
@@ -119,6 +120,7 @@ const forms: Readonly<Record<MaskKind | 'none' | 'and', Form>> = {
     inputs: (seq) => ({ keep: ['bool', ['batch', seq]] }),
     mask: (i) => and(causal, keyPadding(i.keep!)),
   },
+  random: { mask: () => randomPairs(0.1, 7) },
   or: { mask: () => or(causal, globalTokens(3)) },
   not: { mask: () => not(slidingWindow({ left: 4 })) },
 };

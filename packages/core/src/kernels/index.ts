@@ -2,6 +2,7 @@
 import type { Rule } from '../lower/rule';
 import { useBlocks } from './attend-blocks';
 import { useChunks } from './attend-chunks';
+import { useGlobalTokens } from './attend-global';
 import { unpackRows, useGatherBlockQuantized } from './gather-block-quantized';
 import { keepApart } from './keep-apart';
 import { splitLowRank } from './low-rank';
@@ -19,4 +20,5 @@ export const coreRules: readonly Rule[] = [
   ...keepApart,
   useBlocks,
   useChunks,
+  useGlobalTokens,
 ];

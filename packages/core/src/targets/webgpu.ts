@@ -2,14 +2,12 @@
 import { operandOf } from '../ir/define-op';
 import { isWithinATurn, rangeReasons } from '../kernels/range-reduction';
 import { defineReasons } from '../lower/reason';
-import { reasons } from '../lower/reasons';
 import type { Kernel, Target } from '../lower/target';
 import { kernelTables } from './kernels.generated';
 import { sequencesOnly } from './non-empty';
 import { defineTarget, rotary } from './table';
 
 const own = defineReasons({
-  lengths: () => 'it does not accept lengths; they must be part of the bias',
   zeroPoints: () => 'without zero points it may use those of another node',
   poolsAsOutputs: () => 'it requires its pools as outputs',
 });
@@ -39,12 +37,10 @@ export const webgpu: Target = defineTarget({
     Sin: nearZero,
     Cos: nearZero,
     'com.microsoft.MultiHeadAttention': {
-      accepts: (node) => !operandOf(node, 'key_padding_mask') || own.lengths(),
       cost: (node) => (operandOf(node, 'attention_bias') ? 1.5 : 1),
       nonEmpty: sequencesOnly,
     },
     'com.microsoft.GroupQueryAttention': {
-      accepts: ({ attrs }) => !attrs.softcap || reasons.lacks({ feature: 'softcap' }),
       // Other kernels need a tensor over all pairs for a window.
       cost: ({ attrs }) => (Number(attrs.local_window_size ?? -1) > 0 ? 1.4 : 2),
       nonEmpty: sequencesOnly,

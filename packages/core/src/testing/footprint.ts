@@ -2,9 +2,9 @@
 // largest value at given sizes.
 import { type Dim, evaluateDim, mulDims } from '../dim/dim';
 import { type Graph, madeBy, type Node, subgraphsOf, usedBy, type Value } from '../ir/graph';
+import { kernelOf, type Machine, type Target } from '../lower/target';
 import { If } from '../ops/control';
 import { knownFrom } from '../ops/known';
-import { kernelOf, type Machine, type Target } from '../lower/target';
 import { bytesOf, countOf } from '../tensor/tensor';
 
 /** Constants and intermediate values of a graph, including loop bodies and branches, except branches that do not run at the given sizes. */

@@ -1,5 +1,5 @@
 // Pooling over a sequence.
-import { type Dim, type Layout, type SequenceContext, subDims, type Value } from '@onnxformers/core';
+import { type Dim, type Layout, realPositionsOf, type SequenceContext, subDims, type Value } from '@onnxformers/core';
 import { impliedBy } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 
@@ -13,7 +13,7 @@ export function pool(x: Value, ctx: SequenceContext, by: 'first' | 'mean'): Valu
   if (ctx.layout.kind === 'packed') return poolPacked(x, ctx.layout, by);
   x.graph.root.limit({ size: x.dims[1]!, min: 1, problem: 'no positions to pool', by: 'pooling' });
   if (by === 'first') return firstRow(x, impliedBy(ctx.mask).keyPadding);
-  const real = realRows(x, ctx);
+  const real = realPositionsOf(x, ctx);
   if (!real) return ops.reduceMean(x, [1], { keepDims: false });
   const weights = ops.cast(real, x.dtype);
   const count = ops.max(ops.reduceSum(weights, [1]), 1);
@@ -43,12 +43,4 @@ function firstRow(x: Value, keep: Value | undefined): Value {
   if (!keep) return ops.gather(x, x.graph.number(0, 'int64'), 1);
   const first = ops.logicalAnd(keep, ops.equal(ops.cumSum(ops.cast(keep, 'int64'), 1), 1));
   return ops.reduceSum(ops.where(ops.unsqueeze(first, [2]), x, 0), [1], { keepDims: false });
-}
-
-/** bool [batch, seq]; undefined if every position is real. */
-function realRows(x: Value, { lengths, mask }: SequenceContext): Value | undefined {
-  const seq = x.dims[1]!;
-  const within = lengths && ops.less(ops.reshape(ops.iota(x, seq), [1, seq]), ops.unsqueeze(lengths, [1]));
-  const { keyPadding } = impliedBy(mask);
-  return within && keyPadding ? ops.logicalAnd(within, keyPadding) : (within ?? keyPadding);
 }

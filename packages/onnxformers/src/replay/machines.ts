@@ -33,7 +33,10 @@ const interpreter: Machine = {
     const values = new Map<string, NDArray>();
     for (const [name, weight] of model.weights ?? []) values.set(name, toArray(await weight.load()));
     const feeds = Object.fromEntries(
-      model.traced.inputs.flatMap((v) => (v.leaf?.kind === 'input' ? [[v.leaf.name, toArray(play.feeds[v.leaf.name]!)]] : [])),
+      model.traced.inputs.flatMap(({ leaf }) => {
+        if (leaf?.kind !== 'input' && leaf?.kind !== 'draw') return [];
+        return [[leaf.name, toArray((leaf.kind === 'draw' ? play.draws! : play.feeds)[leaf.name]!)]];
+      }),
     );
     return interpret(model.traced, feeds, { parameters: (p) => values.get(model.names.nameOf.get(p)!)! });
   },
@@ -50,7 +53,8 @@ function onRuntime(target: Target, ort: Ort): Machine {
       const run = await createRunner(model, ort, asWritten);
       try {
         const used = new Set(run.signature.inputs.map(({ name }) => name));
-        return await run(Object.fromEntries(Object.entries(play.feeds).filter(([name]) => used.has(name))));
+        const fed = Object.entries({ ...play.feeds, ...play.draws });
+        return await run(Object.fromEntries(fed.filter(([name]) => used.has(name))));
       } finally {
         await run.dispose();
       }

@@ -18,6 +18,8 @@ export interface Play {
   readonly module: AnyModule;
   readonly weights: WeightSource;
   readonly feeds: Readonly<Record<string, Tensor>>;
+  /** Recorded random draws, by the names of their inputs. */
+  readonly draws?: Readonly<Record<string, Tensor>>;
   /** The input with the role `sequence`; absent if the record has none of the usual names. */
   readonly sequence?: string;
 }

@@ -4,6 +4,7 @@ import type { OurConfig, Translated } from '../translated';
 import { renameWeights } from '../weights';
 import { attentionFrom, isAttention } from './attention';
 import { activationConfigFrom, feedforwardFrom, isFeedforward, swigluFrom } from './feedforward';
+import { simplicialFrom } from './layer';
 import { blockFrom, modelFrom } from './model';
 import { multiHeadFrom, timmFrom } from './multi-head';
 import type { XFormersConfig, XFormersOptions } from './options';
@@ -26,7 +27,7 @@ export interface FromXFormers {
 /**
  * Translates a config of the original xFormers to one of ours: a model (`stack_configs`), an encoder or decoder block (`block_type`), multi-head
  * attention (`num_heads` and `attention`), `TimmSparseAttention` (`dim`), `SwiGLU` (`in_features`), a patch embedding
- * (`in_channels`), an activation alone (`activation`), or an attention, feed-forward or positional encoding by its name.
+ * (`in_channels`), simplicial embeddings (`L`), an activation alone (`activation`), or an attention, feed-forward or positional encoding by its name.
  *
  * If the original deviates from the papers or its own documentation, the translation follows those, and with `compat: 'xformers'` it reproduces
  * the original:
@@ -39,6 +40,7 @@ export interface FromXFormers {
  *   additive mask only hides
  * - the norm after a decoder is the config's; compat: always a layer norm, with the fused epsilon if there is one
  * - causal nystrom is refused, and padding is excluded from landmarks; compat: neither
+ * - mixtures of experts sample the second expert in training only, and are refused under a causal mask; compat: in inference too, and not refused
  * - `causal` for a mechanism without causal masks is refused; compat: ignored
  *
  * The same in both: a causal local window has its size plus one keys, linformer applies dropout twice, fourier_mix transforms each head separately.
@@ -73,11 +75,12 @@ function translate(config: XFormersConfig, options: XFormersOptions): Translated
   if ('block_type' in config) return blockFrom(config, String(config.block_type), options);
   if ('attention' in config) return multiHeadFrom(config, 'multi_head', options);
   if ('in_features' in config) return swigluFrom(config, 'SwiGLU');
+  if ('L' in config) return simplicialFrom(config, 'SimplicialEmbedding');
   if ('in_channels' in config) return patchFrom(config, 'PatchEmbedding');
   if (name === undefined && 'dim' in config) return timmFrom(config, 'TimmSparseAttention');
   if ('activation' in config && name === undefined) return activationConfigFrom(config, 'activation');
   if (isAttention(name)) return attentionFrom(config, String(name), options);
-  if (isFeedforward(name)) return feedforwardFrom(config, String(name));
+  if (isFeedforward(name)) return feedforwardFrom(config, String(name), options);
   if (isPosition(name)) return positionFrom(config, String(name));
   const expected = 'stack_configs, block_type, num_heads and attention, or the name of a block';
   throw new ConfigError({

@@ -1,7 +1,7 @@
 // One layer of an encoder or decoder stack of the original.
 import { ConfigError } from '@onnxformers/core';
 import { noCounterpart, type Options, optionsOf } from '../options';
-import { type OurConfig, renamed, type Translated, together, under } from '../translated';
+import { type OurConfig, plain, renamed, type Translated, together, under } from '../translated';
 import { isCausal, mixesQueries } from './attention';
 import { feedforwardFrom } from './feedforward';
 import { multiHeadFrom } from './multi-head';
@@ -29,6 +29,8 @@ export interface StackSpec {
   readonly position: Translated | undefined;
   /** The embedding of an image, before the positions. */
   readonly patch: Translated<'embedding'> | undefined;
+  /** Simplicial embeddings after the last layer. */
+  readonly simplicial: OurConfig | undefined;
   /** Positions do not depend on later ones. */
   readonly causal: boolean;
   /** An option of the config that this library does not support. */
@@ -52,7 +54,7 @@ export function stackFrom(given: XFormersConfig, path: string, options: XFormers
   const head = (option: string, cross: boolean) => multiHeadFrom(o.config(option), `${path}.${option}`, options, dim, cross);
   const mixer = head(decoder ? 'multi_head_config_masked' : 'multi_head_config', false);
   const cross = decoder ? head('multi_head_config_cross', true) : undefined;
-  const feedforward = feedforwardFrom(o.config('feedforward_config'), `${path}.feedforward_config`, dim);
+  const feedforward = feedforwardFrom(o.config('feedforward_config'), `${path}.feedforward_config`, options, dim);
   const position =
     o.any('position_encoding_config') === undefined
       ? undefined
@@ -75,6 +77,10 @@ export function stackFrom(given: XFormersConfig, path: string, options: XFormers
     patch,
     // The original's decoder ignores normalization and use_triton here; its encoder does not.
     finalNorm: decoder && options.compat ? layerNorm(triton) : norm,
+    simplicial:
+      decoder || o.any('simplicial_embeddings') === undefined
+        ? undefined
+        : simplicialFrom(o.config('simplicial_embeddings'), `${path}.simplicial_embeddings`).config,
     layers: o.int('num_layers', { default: 1 }),
     causal: isCausal(attentionOf(mixer)) && !(cross && mixesQueries(attentionOf(cross))),
     missing: missingFrom(o),
@@ -122,9 +128,16 @@ function checkPatch({ config }: Translated, position: Translated | undefined, di
 
 function missingFrom(o: Options): StackSpec['missing'] {
   const asked: { option: string; where: 'always' | 'last' }[] = [];
-  if (o.any('simplicial_embeddings') !== undefined) asked.push({ option: 'simplicial_embeddings', where: 'last' });
   if (o.bool('reversible', false)) asked.push({ option: 'reversible', where: 'always' });
   return asked;
+}
+
+/** Simplicial embeddings: `{ L, temperature }`. */
+export function simplicialFrom(given: XFormersConfig, path: string): Translated<'norm'> {
+  const o = optionsOf(given, path);
+  const config = { name: 'simplicial', groups: o.int('L'), temperature: o.num('temperature', { default: 1 }) };
+  o.finish();
+  return plain('norm', config);
 }
 
 /** Throws   ConfigError for options of the config that this library does not support */

@@ -1,22 +1,46 @@
 // Feed-forwards, activations, positions, rotation.
 import {
-  ConfigError,
+  auxiliaryLoss,
   hiddenStatesOf,
   type Kind,
   type KindModule,
   padded,
   positionsWithin,
   type Tensor,
+  tensor,
   type Value,
   withContext,
 } from '@onnxformers/core';
-import { fromXFormers, noCounterpart } from '../../import/xformers/index';
+import * as ops from '@onnxformers/core/ops';
+import { fromXFormers } from '../../import/xformers/index';
 import { zoo } from '../../index';
 import { build, type Player, playOf, recorded, tensorOf, weightsOf, withDims } from '../play';
 
 /** A feed-forward on x. */
 export const feedforward: Player = (c) =>
   playOf(build('feedforward', c.config, weightsOf(c)), Object.fromEntries(c.in), (block, { x }, ctx) => ({ y: block(x!, ctx) }));
+
+/** A mixture of experts and its auxiliary loss, with the recorded noise. */
+export const mixtureOfExperts: Player = (c) => {
+  const x = tensorOf(c.in, 'x');
+  const play = playOf(build('feedforward', c.config, weightsOf(c)), { x }, (block, inputs, ctx) => {
+    const y = block(inputs.x!, ctx);
+    return { y, l_aux: ops.reshape(auxiliaryLoss(ctx) ?? y.graph.root.number(0, 'float32'), [1]) };
+  });
+  const noise = c.state.get('gumbel');
+  return noise ? { ...play, draws: { 'block.gumbel': uniformOf(noise, x.dims) } } : play;
+};
+
+// The uniform numbers behind Gumbel noise, which the record has for tokens in the order [seq, batch].
+function uniformOf({ data }: Tensor, [batch, seq]: readonly number[]): Tensor {
+  const experts = data.length / (batch! * seq!);
+  const uniform = Array.from({ length: data.length }, (_, i) => {
+    const [row, expert] = [Math.floor(i / experts), i % experts];
+    const recorded = Number(data[((row % seq!) * batch! + Math.floor(row / seq!)) * experts + expert]);
+    return Math.exp(-Math.exp(-recorded));
+  });
+  return tensor('float32', [batch!, seq!, experts], uniform);
+}
 
 /** An activation on x. */
 export const activation: Player = (c) =>
@@ -45,12 +69,25 @@ export const rotaryEmbedding: Player = (c) => {
   });
 };
 
-/** A patch embedding of an image. The original also accepts a sequence, as a square image row by row. */
+/** A patch embedding of an image, or of a sequence, as a square image row by row. */
 export const patchEmbedding: Player = (c) => {
   const x = tensorOf(c.in, 'x');
-  if (x.dims.length !== 4)
-    throw new ConfigError({ path: 'PatchEmbedding', problem: noCounterpart, got: 'a patch embedding of a sequence' });
-  return playOf(build('embedding', c.config, weightsOf(c)), { x }, (block, { x: pixels }, ctx) => ({
-    y: hiddenStatesOf(block(pixels!, ctx), pixels!, ctx).hiddenStates,
+  if (x.dims.length === 4)
+    return playOf(build('embedding', c.config, weightsOf(c)), { x }, (block, { x: pixels }, ctx) => ({
+      y: hiddenStatesOf(block(pixels!, ctx), pixels!, ctx).hiddenStates,
+    }));
+  const built = build('layer', c.config, weightsOf(c), recorded, ({ inChannels, dim, ...rest }) => ({
+    ...rest,
+    name: 'merge_patches',
+    dim: inChannels,
+    outDim: dim,
   }));
+  return playOf(built, { x }, (block, { x: rows }, ctx) => ({ y: block(rows!, ctx) }));
+};
+
+/** Simplicial embeddings of x. */
+export const simplicialEmbedding: Player = (c) => {
+  const x = tensorOf(c.in, 'x');
+  const built = build('norm', c.config, weightsOf(c), recorded, (ours) => ({ ...ours, dim: x.dims.at(-1) }));
+  return playOf(built, { x }, (block, inputs) => ({ y: block(inputs.x!) }));
 };

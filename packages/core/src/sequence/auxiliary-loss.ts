@@ -1,0 +1,28 @@
+// Losses that layers add to that of the model: terms that only training reads.
+import type { Value } from '../ir/graph';
+import { add } from '../ops/elementwise';
+import type { SequenceContext } from './context';
+
+const lossesOf = ({ shared }: Pick<SequenceContext, 'shared'>): Value[] => shared.get<Value[]>('auxiliary losses', () => []);
+
+/**
+ * Adds a term to the auxiliary loss of the model, for instance one that balances experts. Inference does not compute it.
+ *
+ * Shapes   term: a scalar
+ * Example  addAuxiliaryLoss(ctx, ops.reduceMean(ops.mul(share, gate), [0], { keepDims: false }));
+ */
+export function addAuxiliaryLoss(ctx: Pick<SequenceContext, 'shared'>, term: Value): void {
+  lossesOf(ctx).push(term);
+}
+
+/**
+ * The sum of the auxiliary losses of the layers that ran with this context; undefined if no layer has one. A training step adds it, times a
+ * factor, to the loss.
+ *
+ * Shapes   → a scalar
+ * Lowers   everywhere: Add
+ * Example  const loss = ops.add(crossEntropy(logits, labels), ops.mul(auxiliaryLoss(ctx)!, 0.01));
+ */
+export function auxiliaryLoss(ctx: Pick<SequenceContext, 'shared'>): Value | undefined {
+  return lossesOf(ctx).reduce<Value | undefined>((sum, term) => (sum ? add(sum, term) : term), undefined);
+}

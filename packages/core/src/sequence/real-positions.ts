@@ -1,0 +1,20 @@
+// Which positions of a padded batch are real.
+import type { Value } from '../ir/graph';
+import { impliedBy } from '../mask/features';
+import { less, logicalAnd } from '../ops/comparison';
+import { reshape, unsqueeze } from '../ops/movement';
+import { iota } from '../ops/shape';
+import type { SequenceContext } from './context';
+
+/**
+ * True for the positions that are not padding, by `lengths` and a padding mask of the context.
+ *
+ * Shapes   x [batch, seq, …] → bool [batch, seq], or undefined if every position is real
+ * Lowers   everywhere: Range, Less, And
+ */
+export function realPositionsOf(x: Value, { lengths, mask }: Pick<SequenceContext, 'lengths' | 'mask'>): Value | undefined {
+  const seq = x.dims[1]!;
+  const within = lengths && less(reshape(iota(x, seq), [1, seq]), unsqueeze(lengths, [1]));
+  const { keyPadding } = impliedBy(mask);
+  return within && keyPadding ? logicalAnd(within, keyPadding) : (within ?? keyPadding);
+}
