@@ -101,6 +101,7 @@ export {
   padStart,
   prefix,
   printMask,
+  randomPairs,
   slidingWindow,
   slidingWindowFromTopLeft,
   type WindowBounds,

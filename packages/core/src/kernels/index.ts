@@ -1,6 +1,7 @@
 // Rules between ops of core: they do not belong to a block, so every model has them.
 import type { Rule } from '../lower/rule';
 import { useBlocks } from './attend-blocks';
+import { useGlobalTokens } from './attend-global';
 import { unpackRows, useGatherBlockQuantized } from './gather-block-quantized';
 import { keepApart } from './keep-apart';
 import { splitLowRank } from './low-rank';
@@ -17,4 +18,5 @@ export const coreRules: readonly Rule[] = [
   cosineWithinATurn,
   ...keepApart,
   useBlocks,
+  useGlobalTokens,
 ];

@@ -12,6 +12,7 @@ import { sizesLeadingTo } from './branches';
 import { withConstants } from './constants';
 import type { Decision } from './decision';
 import { dtypeOf } from './dtype-of';
+import { withoutElements } from './no-elements';
 import { withoutEmpty } from './non-empty';
 import type { Reason } from './reason';
 import { reasons } from './reasons';
@@ -69,12 +70,19 @@ class Lowering {
     for (let round = 0; round < 200; round++) {
       const nodes = nodesWithin(graph);
       this.where = sizesLeadingTo(graph);
-      const candidates = this.candidates(graph, nodes);
+      const around = surroundings(graph, nodes);
+      const empty = withoutElements(nodes, around);
+      if (empty.length) {
+        graph = replay(graph, taking(empty));
+        for (const { node } of empty) this.record(node, 'empty', []);
+        continue;
+      }
+      const candidates = this.candidates(nodes, around);
       const chosen = choose(candidates);
       const found = chosen.length ? chosen : nodes.flatMap((node) => this.fallback(node));
       if (!found.length) return graph;
       try {
-        graph = replay(graph, new Map(found.flatMap((f) => f.match.covers.map((v) => [v, f] as const))));
+        graph = replay(graph, taking(found));
         const winners = new Map(chosen.flatMap((c) => c.match.covers.map((v) => [v, c] as const)));
         for (const c of candidates) {
           const winner = winners.get(c.match.covers.find((v) => winners.has(v))!)!;
@@ -101,11 +109,11 @@ class Lowering {
     return guarded.length ? this.run(graph) : graph;
   }
 
-  private candidates(graph: Graph, nodes: readonly Node[]): Candidate[] {
+  private candidates(nodes: readonly Node[], around: Pick<MatchContext, 'uses'>): Candidate[] {
     const found: Candidate[] = [];
     const costsAt = (node: Node): number[] => found.filter((c) => c.node === node).map(({ cost }) => cost);
     const context: MatchContext = {
-      ...surroundings(graph, nodes),
+      ...around,
       assumes: (assumption) => this.assumptions.has(assumption),
       cheapest: (node) => costsAt(node).reduce<number | undefined>((a, b) => Math.min(a ?? b, b), undefined),
     };
@@ -293,6 +301,9 @@ class Lowering {
     this.decisions.set(key, { ...(this.decisions.get(key) ?? undecided), ...change });
   }
 }
+
+const taking = (found: readonly Found[]): ReadonlyMap<Value, Found> =>
+  new Map(found.flatMap((f) => f.match.covers.map((v) => [v, f] as const)));
 
 const missing = ({ op, outputs }: Node): Reason => {
   const last = outputs.length - 1;

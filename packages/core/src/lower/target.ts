@@ -101,6 +101,8 @@ export interface AdviceContext {
   readonly forecasts: readonly Forecast[];
   /** dtype of the arithmetic. */
   readonly computes: DType;
+  /** An attention of packed sequences. */
+  readonly packed: boolean;
 }
 
 /** The target's kernel for a node; undefined where it has none for that form of the op. */

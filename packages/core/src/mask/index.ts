@@ -52,6 +52,7 @@ export { not } from './not';
 export { or } from './or';
 export { prefix } from './prefix';
 export { padStart, withPrefixTokens } from './prefix-tokens';
+export { randomPairs } from './random-pairs';
 export { maskTensor, type QueryHasKeyOptions, queryHasKey, rowHasKey } from './tensor';
 export { slidingWindow, type WindowBounds } from './window';
 export { slidingWindowFromTopLeft } from './window-from-top-left';

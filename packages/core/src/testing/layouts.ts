@@ -12,7 +12,7 @@ import { attend, type SequenceContext, withContext } from '../sequence/context';
 import { mergeHeads, splitHeads } from '../sequence/layout';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { compare, printComparison } from './close';
-import { derivedOf, type Example, exampleOf, type Feeds, feedsFor, valuesNamed } from './example';
+import { derivedOf, drawsOf, type Example, exampleOf, type Feeds, feedsFor, valuesNamed } from './example';
 import type { ParityOptions } from './parity';
 import { randomParameters, traceBlock } from './run-block';
 import { typesOf } from './variants';
@@ -198,7 +198,7 @@ function run({ m, axes, lengths }: Call, graph: Graph, feeds: Feeds, batch?: num
   );
   const sizes = { ...more, batch: batch ?? lengths.seq!.length };
   const of = randomParameters(m).of;
-  return interpret(graph, { ...feeds, ...derivedOf(graph, feeds, sizes) }, { parameters: of });
+  return interpret(graph, { ...feeds, ...derivedOf(graph, feeds, sizes), ...drawsOf(graph, sizes) }, { parameters: of });
 }
 
 const lengthFeeds = ({ axes, lengths }: Call): Feeds =>

@@ -1,6 +1,6 @@
 // The player of each block's cases.
 import type { Player } from '../play';
-import { attention, sparse } from './attention';
+import { attention, random, sparse } from './attention';
 import {
   activation,
   feedforward,
@@ -19,6 +19,8 @@ import { attentionMask, iterativePinv, maskUtils } from './utilities';
 export const players: Readonly<Record<string, Player>> = {
   scaled_dot_product: attention,
   local: attention,
+  global: attention,
+  random,
   linformer: attention,
   nystrom: attention,
   fourier_mix: attention,
