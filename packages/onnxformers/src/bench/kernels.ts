@@ -1,5 +1,5 @@
 // Which kernels a measured model has.
-import { explain, type Machine, type Model } from '@onnxformers/core';
+import { type ExplainedOp, explain, type Machine, type Model } from '@onnxformers/core';
 
 /** The ops of the blocks, most frequent first, with the kernel that the runtime runs for them if the target predicts it. */
 export function kernelsOf({ graph, target }: Model, machine: Machine): readonly string[] {
@@ -14,16 +14,16 @@ export function kernelsOf({ graph, target }: Model, machine: Machine): readonly 
 }
 
 /** What each attention of a model became, without repetitions: `MultiHeadAttention with the mask in its bias (CUDNN_FLASH_ATTENTION)`, `primitives`. */
-export function attentionsOf(model: Model): readonly string[] {
-  const ops = explain(model).blocks.flatMap((block) => block.ops);
-  const attentions = ops.filter(({ op }) => /^(Flex)?Attend$/.test(op));
-  return [
-    ...new Set(
-      attentions.map(({ chosen, variant, runs, where }) => {
-        const kernels = [...new Set(runs.map(({ kernel }) => kernel))].join(' or ');
-        const name = chosen === 'decomposed' ? 'primitives' : chosen.split(' → ').at(-1)!;
-        return [name, variant, kernels && `(${kernels})`, where && `where ${where}`].filter(Boolean).join(' ');
-      }),
-    ),
-  ];
+export const attentionsOf = (model: Model): readonly string[] => [...new Set(explainedAttentions(model).map(printAttention))];
+
+/** The decisions about the attentions of a model. */
+export const explainedAttentions = (model: Model): readonly ExplainedOp[] =>
+  explain(model)
+    .blocks.flatMap((block) => block.ops)
+    .filter(({ op }) => op === 'Attend' || op === 'FlexAttend');
+
+function printAttention({ chosen, variant, runs, where }: ExplainedOp): string {
+  const kernels = [...new Set(runs.map(({ kernel }) => kernel))].join(' or ');
+  const name = chosen === 'decomposed' ? 'primitives' : chosen.split(' → ').at(-1)!;
+  return [name, variant, kernels && `(${kernels})`, where && `where ${where}`].filter(Boolean).join(' ');
 }
