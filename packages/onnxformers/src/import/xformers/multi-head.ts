@@ -84,6 +84,13 @@ export function multiHeadFrom(
   const projections = ['q_proj', 'k_proj', 'v_proj'].map((name) => [`in_proj_container.${name}`, name] as const);
   const buffers = ['rotary_embeddings.{x}'];
   if (skipsDispatcher(attention)) {
+    if (cross)
+      throw new ConfigError({
+        path: `${path}.attention`,
+        problem: 'the mechanism reads one sequence, so it cannot attend to a memory',
+        expected: 'a mechanism with keys and values',
+        got: String(attention.config.name),
+      });
     const unused = [...projections.map(([name]) => name), 'proj'].map((name) => `${name}.{x}`);
     const weights = under('attention.', '', attention);
     return { ...attention, ...weights, unused: [...weights.unused, ...unused, ...buffers] };
