@@ -113,6 +113,26 @@ const refused: Readonly<Record<string, readonly [() => unknown, new (...args: ne
     ConfigError,
     /stack.norm.groups: the channels cannot be divided into groups of equal size; expected a divisor of dim = 16, got 3/,
   ],
+  rev_deepnorm: [
+    translate(stacks(block({ reversible: true, residual_norm_style: 'deepnorm' }))),
+    ConfigError,
+    /reversible layers have no residual connections to scale; expected residual_norm_style pre or post, got deepnorm/,
+  ],
+  rev_tied: [
+    translate({ ...stacks(block({ reversible: true }), decoder), tie_embedding_weights: true }),
+    ConfigError,
+    /tie_embedding_weights: a reversible encoder has an embedding of its own/,
+  ],
+  rev_mixed: [
+    translate(stacks(block({ reversible: true }), block())),
+    ConfigError,
+    /some encoder stacks only are reversible; .* got encoder true, encoder false/,
+  ],
+  rev_decoder: [
+    translate(stacks(block(), { ...decoder, reversible: true })),
+    ConfigError,
+    /a decoder cannot be reversible; .* got encoder false, decoder true/,
+  ],
   unknown_attention: [translate(heads({ name: 'nope' })), ConfigError, /attention.name: no such attention; got "nope"/],
   unknown_feedforward: [
     translate(block({ feedforward_config: { ...mlp, name: 'nope' } })),
@@ -201,10 +221,6 @@ const notYet: Readonly<Record<string, XFormersConfig | undefined>> = {
   ...Object.fromEntries(['no_dims', 'odd'].map((id) => [`favor_${id}`, heads({ name: 'favor', dim_features: 7 })])),
   ...Object.fromEntries(['not_square', 'stride2'].map((id) => [`pooling_${id}`, heads({ name: 'pooling' })])),
   comp_value_dim: heads({ name: 'compositional', num_rules: 3 }),
-  rev_deepnorm: stacks(block({ reversible: true, residual_norm_style: 'deepnorm' })),
-  rev_tied: { ...stacks(block({ reversible: true }), decoder), tie_embedding_weights: true },
-  rev_mixed: stacks(block({ reversible: true }), block()),
-  rev_decoder: stacks(block(), { ...decoder, reversible: true }),
   // Patterns and layouts, and the helper for hierarchical models.
   ...Object.fromEntries(
     'local_1d_even swin_div swin_shift layout_div layout_seq fixed_global fixed_dir fixed_horizontal fixed_patterns variable_ends bigbird_uni_random hier_enum_style hier_needs_dropout'

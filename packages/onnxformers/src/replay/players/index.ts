@@ -12,7 +12,7 @@ import {
 } from './channels';
 import { decoderBlock, encoderBlock, model } from './models';
 import { inputProjection, multiHeadDispatch, timmSparseAttention } from './multi-head';
-import { fusedLayerNorm, wrapped } from './residual';
+import { fusedLayerNorm, reversible, wrapped } from './residual';
 import { attentionMask, iterativePinv, maskUtils } from './utilities';
 
 /** By the `block` of a case. */
@@ -43,6 +43,7 @@ export const players: Readonly<Record<string, Player>> = {
   Residual: wrapped,
   PreNorm: wrapped,
   PostNorm: wrapped,
+  reversible,
   FusedLayerNorm: fusedLayerNorm,
   encoder_block: encoderBlock,
   decoder_block: decoderBlock,
