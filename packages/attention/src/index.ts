@@ -1,5 +1,13 @@
 // Attention mechanisms and mixers.
+import { favor } from './kernelized/favor';
 import { lambda } from './kernelized/lambda';
+import {
+  directionsOfRun,
+  type FeatureMap,
+  type FeatureOptions,
+  randomDirections,
+  randomFeatures,
+} from './kernelized/random-features';
 import { linformer } from './low-rank/linformer';
 import { nystrom } from './low-rank/nystrom';
 import { orthoformer } from './low-rank/orthoformer';
@@ -17,6 +25,10 @@ import { randomAttention } from './sparse/random';
 /** The rules that lower softmax attention to its kernels: for the `rules` of your own mechanism that emits Attend. */
 export { kernels as attentionRules } from './kernels';
 export {
+  directionsOfRun,
+  type FeatureMap,
+  type FeatureOptions,
+  favor,
   flexAttention,
   fourierMix,
   globalAttention,
@@ -30,6 +42,8 @@ export {
   pooling,
   pseudoInverse,
   randomAttention,
+  randomDirections,
+  randomFeatures,
   scaledDotProduct,
   visual,
 };
@@ -43,6 +57,7 @@ export const blocks = [
   randomAttention,
   nystrom,
   orthoformer,
+  favor,
   lambda,
   multiHead,
   fourierMix,

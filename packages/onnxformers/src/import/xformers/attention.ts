@@ -1,4 +1,5 @@
 // Attention mechanisms of the original.
+import { randomDirections } from '@onnxformers/attention';
 import { ConfigError, describe } from '@onnxformers/core';
 import { type Options, optionsOf, unknownName } from '../options';
 import { plain, renamed, type Translated } from '../translated';
@@ -45,6 +46,16 @@ function flagsOf(o: Options, name: string): { readonly flags: readonly boolean[]
   throw new ConfigError({ path, problem, expected: 'true or false for each position, [n] or [n, 1]', got: describe(given) });
 }
 const isTensor = (x: unknown): x is { readonly __tensor__: unknown } => typeof x === 'object' && x !== null && '__tensor__' in x;
+
+const ourMaps = { sm_orf: 'orthogonal', sm_hyp: 'hyperbolic', sm_reg: 'regularized' } as const;
+
+/** The map that a config names. The original ignores the option of this name. */
+function namedMap(o: Options, compat: XFormersOptions['compat']): keyof typeof ourMaps {
+  const named = o.word('feature_map', ['sm_orf', 'sm_hyp', 'sm_reg'], 'sm_reg');
+  return compat ? 'sm_reg' : named;
+}
+
+const usualFeatures = (headDim: number): number => 2 * Math.floor(Math.ceil(headDim * (1 + Math.log2(headDim))) / 2);
 
 const mechanisms: Readonly<Record<string, Mechanism>> = {
   scaled_dot_product(o) {
@@ -133,6 +144,31 @@ const mechanisms: Readonly<Record<string, Mechanism>> = {
     };
     return plain('attention', config);
   },
+  favor(o, { compat }, dispatcher) {
+    const map = o.word('feature_map_type', ['sm_orf', 'sm_hyp', 'sm_reg'], namedMap(o, compat));
+    const ofDispatcher = dispatcher && dispatcher.dim / dispatcher.heads;
+    const given = ['dim_features', 'dim_head'].some((name) => o.any(name) !== undefined);
+    if (!given && !dispatcher)
+      throw new ConfigError({ path: o.path, problem: 'missing', expected: 'dim_features or dim_head', got: 'neither' });
+    const headDim = o.any('dim_head') === undefined ? ofDispatcher : o.int('dim_head');
+    // The original's dispatcher sets the width of a head; otherwise the number follows from it.
+    const usual = compat && dispatcher ? ofDispatcher : headDim && usualFeatures(headDim);
+    const features = o.any('dim_features') === undefined ? usual : o.int('dim_features');
+    const causal = o.bool('causal', false);
+    // It cancels in an attention.
+    o.bool('normalize_inputs', false);
+    const redraw = o.any('iter_before_redraw') === undefined ? undefined : o.int('iter_before_redraw');
+    const size = { ...(headDim !== undefined && { headDim }), ...(features !== undefined && { features }) };
+    const config = { name: 'favor', ...size, map: ourMaps[map], causal, ...dropout(o), ...(compat && { compat }) };
+    // The original has other features in inference too, contrary to the paper.
+    if (compat && redraw !== undefined) return plain('attention', { ...config, redraw });
+    const tensor = headDim && features && randomDirections({ headDim, features, map: ourMaps[map] }, 0);
+    return {
+      ...plain('attention', config),
+      names: [['feature_map.features', 'features']],
+      added: tensor ? [{ name: 'features', length: tensor.data.length, tensor }] : [],
+    };
+  },
   lambda(o, options) {
     const { compat } = options;
     refuseCausal(o, options);
@@ -176,7 +212,7 @@ const mechanisms: Readonly<Record<string, Mechanism>> = {
   },
 };
 
-const others = ['favor', 'compositional', 'blocksparse'];
+const others = ['compositional', 'blocksparse'];
 const elsewhere: ReadonlySet<string> = new Set(others);
 // All options of all mechanisms, because the original ignores those that a mechanism does not have.
 const allOptions: ReadonlySet<string> = new Set(

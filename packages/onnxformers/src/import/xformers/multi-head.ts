@@ -99,7 +99,7 @@ export function multiHeadFrom(
     const weights = together(renamed(['proj', 'o_proj']), {
       names: [],
       unused: [...projections.map(([name]) => `${name}.{x}`), ...buffers],
-      zeros: [],
+      added: [],
     });
     const { compat } = options;
     const mixer = {

@@ -1,6 +1,6 @@
 // The player of each block's cases.
 import type { Player } from '../play';
-import { attention, random, sparse } from './attention';
+import { attention, favor, featureMap, random, sparse } from './attention';
 import {
   activation,
   feedforward,
@@ -21,6 +21,8 @@ export const players: Readonly<Record<string, Player>> = {
   local: attention,
   global: attention,
   orthoformer: attention,
+  favor,
+  feature_map: featureMap,
   lambda: attention,
   pooling: attention,
   visual: attention,
