@@ -12,6 +12,7 @@ import { linformer } from './low-rank/linformer';
 import { nystrom } from './low-rank/nystrom';
 import { orthoformer } from './low-rank/orthoformer';
 import { type PseudoInverseOptions, pseudoInverse } from './low-rank/pseudo-inverse';
+import { compositional } from './mixers/compositional';
 import { fourierMix } from './mixers/fourier-mix';
 import { multiHead } from './mixers/multi-head';
 import { pooling } from './mixers/pooling';
@@ -25,6 +26,7 @@ import { randomAttention } from './sparse/random';
 /** The rules that lower softmax attention to its kernels: for the `rules` of your own mechanism that emits Attend. */
 export { kernels as attentionRules } from './kernels';
 export {
+  compositional,
   directionsOfRun,
   type FeatureMap,
   type FeatureOptions,
@@ -60,6 +62,7 @@ export const blocks = [
   favor,
   lambda,
   multiHead,
+  compositional,
   fourierMix,
   pooling,
   visual,

@@ -75,7 +75,7 @@ export const favor = defineBlock({
     map: choice(featureMaps, { doc: 'which features are made of a random direction', default: 'regularized' }),
     /** seed of the directions. Default: `0`. */
     seed: int({ doc: 'seed of the directions', min: 0, default: 0 }),
-    /** number of runs after which the directions are others (runs). Optional. */
+    /** number of runs after which the directions are others. Optional. */
     redraw: int({ doc: 'number of runs after which the directions are others', unit: 'runs', min: 1, optional: true }),
     /** no query attends to a later key. Default: `false`. */
     causal: bool({ doc: 'no query attends to a later key', default: false }),

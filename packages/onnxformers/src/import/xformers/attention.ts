@@ -162,7 +162,9 @@ const mechanisms: Readonly<Record<string, Mechanism>> = {
     const config = { name: 'favor', ...size, map: ourMaps[map], causal, ...dropout(o), ...(compat && { compat }) };
     // The original has other features in inference too, contrary to the paper.
     if (compat && redraw !== undefined) return plain('attention', { ...config, redraw });
-    const tensor = headDim && features && randomDirections({ headDim, features, map: ourMaps[map] }, 0);
+    // An odd number is refused by the block.
+    const whole = map === 'sm_orf' || (features ?? 1) % 2 === 0;
+    const tensor = whole && headDim && features && randomDirections({ headDim, features, map: ourMaps[map] }, 0);
     return {
       ...plain('attention', config),
       names: [['feature_map.features', 'features']],
@@ -175,6 +177,58 @@ const mechanisms: Readonly<Record<string, Mechanism>> = {
     const [seqLen, headDim] = [o.int('seq_len'), o.int('dim_head')];
     const config = { name: 'lambda', seqLen, headDim, ...dropout(o), ...(compat && { compat }) };
     return { ...plain('attention', config), names: [['rel_pos_emb', 'rel_pos_emb']] };
+  },
+  compositional(o, { compat }, dispatcher) {
+    refuseModule(o, 'in_proj_container');
+    const dim = o.int('dim_model', dispatcher && { default: dispatcher.dim });
+    const heads = o.int('num_heads', dispatcher && { default: dispatcher.heads });
+    const [dimKey, dimValue] = [o.int('dim_key', { default: dim }), o.int('dim_value', { default: dim })];
+    const dimAttention = o.int('dim_attn', { default: dim });
+    for (const [name, width, expected] of [
+      ['dim_key', dimKey, dim],
+      ['dim_value', dimValue, dimAttention],
+    ] as const)
+      if (width !== expected)
+        throw new ConfigError({
+          path: `${o.path}.${name}`,
+          problem: 'differs from the width that the mechanism uses',
+          expected: String(expected),
+          got: String(width),
+        });
+    // Weights that the original shares are in its checkpoints under every name.
+    o.bool('use_separate_proj_weight', false);
+    const keyedRules = o.bool('qk_rule', false);
+    const config = {
+      name: 'compositional',
+      dim,
+      heads,
+      rules: o.int('num_rules', { default: heads }),
+      dimAttention,
+      dimSelection: o.int('dim_selection', { default: Math.floor(dim / heads) }),
+      keyedRules,
+      nonlinear: o.bool('nonlinear', false) && !keyedRules,
+      composeQueries: o.bool('q_compose', false),
+      bias: o.bool('bias', true),
+      causal: o.bool('causal', false),
+      ...dropout(o),
+      ...(compat && { compat }),
+    };
+    const score = config.nonlinear
+      ? ([
+          ['score_network.0', 'score_network.up'],
+          ['score_network.2', 'score_network.down'],
+        ] as const)
+      : ([['score_network', 'score_network']] as const);
+    return {
+      ...plain('mixer', config),
+      ...renamed(
+        ...['q_proj', 'k_proj', 'v_proj'].map((name) => [`in_proj_container.${name}`, name] as const),
+        ['out_proj', 'o_proj'],
+        ['value_q', 'value_q'],
+        ['value_k', 'value_k'],
+        ...score,
+      ),
+    };
   },
   pooling(o, options, dispatcher) {
     refuseCausal(o, options);
@@ -212,7 +266,7 @@ const mechanisms: Readonly<Record<string, Mechanism>> = {
   },
 };
 
-const others = ['compositional', 'blocksparse'];
+const others = ['blocksparse'];
 const elsewhere: ReadonlySet<string> = new Set(others);
 // All options of all mechanisms, because the original ignores those that a mechanism does not have.
 const allOptions: ReadonlySet<string> = new Set(
@@ -251,4 +305,4 @@ const mixing: ReadonlySet<string> = new Set(['nystrom', 'orthoformer', 'fourier_
 
 /** True for mechanisms that the original's dispatcher calls on hidden states, without projections and heads of its own. */
 export const skipsDispatcher = ({ config }: Translated): boolean => skipping.has(config.name);
-const skipping: ReadonlySet<string> = new Set(['pooling', 'visual']);
+const skipping: ReadonlySet<string> = new Set(['compositional', 'pooling', 'visual']);

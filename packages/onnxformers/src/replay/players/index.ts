@@ -11,7 +11,7 @@ import {
   simplicialEmbedding,
 } from './channels';
 import { decoderBlock, encoderBlock, model } from './models';
-import { inputProjection, multiHeadDispatch, timmSparseAttention } from './multi-head';
+import { compositional, inputProjection, multiHeadDispatch, timmSparseAttention } from './multi-head';
 import { fusedLayerNorm, reversible, wrapped } from './residual';
 import { attentionMask, iterativePinv, maskUtils } from './utilities';
 
@@ -21,6 +21,7 @@ export const players: Readonly<Record<string, Player>> = {
   local: attention,
   global: attention,
   orthoformer: attention,
+  compositional,
   favor,
   feature_map: featureMap,
   lambda: attention,
