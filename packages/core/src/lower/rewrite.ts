@@ -72,6 +72,7 @@ export function replay(old: Graph, taken: ReadonlyMap<Value, Found>): Graph {
     const outputs = g.at(node.scope, () => emitAgain(g, node, operands, attrs), node);
     node.outputs.forEach((v, i) => {
       if (!taken.has(v)) made.set(v, outputs[i]!);
+      if (old.builder.defined.has(v)) g.defined.add(outputs[i]!);
     });
   };
   const replaySubgraphs = (node: Node): Attrs => {

@@ -5,6 +5,7 @@ import { defineReasons, type Reason } from '../lower/reason';
 import type { Kernel, Machine, Target } from '../lower/target';
 import { definitionCost, keysOrMany } from './attention-cost';
 import { type AttentionKernelName, attentionKernel, hasCudnn, kernelNotes } from './attention-kernel';
+import { scoresOf } from './attention-workspace';
 import { adviseOnCuda } from './cuda-advice';
 import { forecast } from './cuda-forecast';
 import { kernelTables } from './kernels.generated';
@@ -42,6 +43,9 @@ const attention = (besides: number, needs?: (machine: Machine) => true | Reason)
     return needs?.(machine) ?? true;
   },
   cost: (node: Node, machine) => (costs[attentionKernel(node, machine)!.kernel] + besides) * withinWindow(node),
+  // Packed sequences take it only where they are short.
+  workspace: (node, machine) =>
+    attentionKernel(node, machine)!.kernel === 'MATH' && node.operands[0]!.rank === 3 ? scoresOf(node) : 0,
   nonEmpty: sequencesOnly,
 });
 
@@ -73,6 +77,7 @@ export const cuda: Target = defineTarget({
     MaxPool: { dtypes: ['float64', 'float32', 'float16'] },
   },
   gpu: 'nvidia',
+  waitsInLoops: true,
   assumed: ({ sm, cudnn }) => [
     ...(sm === undefined ? [own.capabilityUnknown()] : []),
     ...(cudnn === undefined ? [own.cudnnUnknown()] : []),
