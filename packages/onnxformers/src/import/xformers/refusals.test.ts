@@ -50,6 +50,10 @@ const attentions: Record<string, object> = {
   local: { name: 'local', window_size: 3 },
   nystrom: { name: 'nystrom', num_landmarks: 3, dropout: 0 },
   fourier_mix: { name: 'fourier_mix', dropout: 0 },
+  lambda: { name: 'lambda', seq_len: 8, dim_head: 4, dropout: 0 },
+  pooling: { name: 'pooling' },
+  visual: { name: 'visual' },
+  orthoformer: { name: 'orthoformer', num_landmarks: 3, dropout: 0 },
   random: { name: 'random', r: 0.6, dropout: 0 },
   global: { name: 'global', attention_query_mask: [[true], [false], [false]], dropout: 0 },
   scaled_dot_product: sdp,
@@ -73,6 +77,8 @@ const withMask = (name: string) => () => compiled(heads(attentions[name]), { x: 
 const crossed = (attention: object, seq: number, rows: number) => () =>
   compiled(heads(attention), { x: x(seq), memory: x(rows) }, (ours) => ({ ...ours, cross: true }));
 
+const across = (name: string) => translate({ ...decoder, multi_head_config_cross: heads(attentions[name]) });
+
 /** What is refused, how to bring it about, and with which error. */
 const refused: Readonly<Record<string, readonly [() => unknown, new (...args: never[]) => Error, RegExp]>> = {
   heads_not_dividing: [
@@ -82,6 +88,20 @@ const refused: Readonly<Record<string, readonly [() => unknown, new (...args: ne
   ],
   causal_cross: [crossed({ ...sdp, causal: true }, 5, 8), ConfigError, /positions of queries and of a memory/],
   same_kq_local: [crossed(attentions.local!, 5, 8), ConfigError, /positions of queries and of a memory/],
+  same_kq_lambda: [crossed(attentions.lambda!, 5, 8), ConfigError, /expected self attention without .*, got a memory/],
+  ...Object.fromEntries(
+    ['pooling', 'visual'].flatMap((name) => [
+      [`same_kq_${name}`, [across(name), ConfigError, /multi_head_config_cross\.attention: the mechanism reads one sequence/]],
+      [`att_mask_${name}`, [withMask(name), ConfigError, new RegExp(`${name} does not support the mask: dense`)]],
+    ]),
+  ),
+  att_mask_lambda: [withMask('lambda'), ConfigError, /lambda does not support the mask: dense/],
+  pooling_not_square: [
+    () => compiled(heads(attentions.pooling), { x: x(8) }),
+    ShapeError,
+    /the rows and columns of the positions are not known/,
+  ],
+  pooling_stride2: [translate({ name: 'pooling', stride: 2 }), ConfigError, /pooling\.stride: .*; expected 1, got 2/],
   same_kq_random: [crossed(attentions.random!, 5, 8), ConfigError, /positions of queries and of a memory/],
   same_kq_global: [crossed(attentions.global!, 5, 8), ConfigError, /positions of queries and of a memory/],
   global_mask_dtype: [
@@ -211,9 +231,16 @@ async function runVocab(seq: number): Promise<unknown> {
 /** What the original refuses and this library does, with a situation that must go through. */
 const accepted: Readonly<Record<string, readonly [why: string, () => unknown]>> = {
   same_kq_linformer: ['only keys and values are mixed', crossed(attentions.linformer!, 5, 8)],
-  att_mask_orthoformer: ['not refused there either', () => undefined],
+  att_mask_orthoformer: [
+    'ignored, as the original does',
+    () =>
+      compile(build(heads(attentions.orthoformer), { compat: 'xformers' }), {
+        target: targets.cpu,
+        inputs: { x: ['float32', [2, 'seq', 16]], attention_mask: ['bool', [1, 1, 'seq', 'seq']] },
+      }),
+  ],
   att_mask_compositional: ['not refused there either', () => undefined],
-  lambda_seq1: ['not refused there either', () => undefined],
+  lambda_seq1: ['not refused there either', () => compiled(heads(attentions.lambda), { x: x(1) })],
   att_mask_local: ['both masks hold', withMask('local')],
   att_mask_global: ['both masks hold', withMask('global')],
   random_mask_object: ['both masks hold', withMask('random')],
@@ -247,10 +274,8 @@ const accepted: Readonly<Record<string, readonly [why: string, () => unknown]>> 
 
 /** Of blocks that are not here; those that a config can name say so. */
 const notYet: Readonly<Record<string, XFormersConfig | undefined>> = {
-  ...Object.fromEntries(['lambda', 'pooling', 'visual'].map((name) => [`same_kq_${name}`, heads({ name })])),
-  ...Object.fromEntries(['favor', 'lambda', 'pooling', 'visual'].map((name) => [`att_mask_${name}`, heads({ name })])),
+  ...Object.fromEntries(['favor'].map((name) => [`att_mask_${name}`, heads({ name })])),
   ...Object.fromEntries(['no_dims', 'odd'].map((id) => [`favor_${id}`, heads({ name: 'favor', dim_features: 7 })])),
-  ...Object.fromEntries(['not_square', 'stride2'].map((id) => [`pooling_${id}`, heads({ name: 'pooling' })])),
   comp_value_dim: heads({ name: 'compositional', num_rules: 3 }),
   // The helper for hierarchical models.
   hier_enum_style: undefined,
