@@ -102,7 +102,8 @@ const compiled = (mask: (i: Inputs) => Mask<Value>, target: Target, o?: Options)
 const expectedOf = ({ traced }: ReturnType<typeof compiled>): NDArray =>
   interpret(traced, { ...feeds, offsets_of_lengths: { dtype: 'int64', dims: [5], data: Float64Array.from([0, 4, 4, 11, 13]) } })
     .y!;
-const chosen = ({ decisions }: Pick<ReturnType<typeof compiled>, 'decisions'>) => decisions.find((d) => d.op === 'onnxformers.Attend')!;
+const chosen = ({ decisions }: Pick<ReturnType<typeof compiled>, 'decisions'>) =>
+  decisions.find((d) => d.op === 'onnxformers.Attend')!;
 
 describe.each([targets.cpu, targets.wasm, targets.portable(21)])('$name', (target) => {
   it.each(masks)('%s', async (_, mask) => {
