@@ -19,6 +19,7 @@ export {
 } from './ir/define-op';
 export { apply, type Derivation, madeBy, mismatch, nameOf, type Pool, subgraphsOf } from './ir/graph';
 export type { Decision, Rejected } from './lower/decision';
+export { knownData, knownNonEmpty } from './lower/known-data';
 export { type Lowered, type LowerOptions, lower } from './lower/lower';
 export { biasedLinear } from './lower/match';
 export { defineReasons, type Reason, type ReasonData } from './lower/reason';
@@ -49,7 +50,6 @@ export {
   maskTensor,
   type Pair,
   type Place,
-  type QueryHasKeyOptions,
   type QueryPlace,
   queryHasKey,
   rowHasKey,

@@ -18,6 +18,7 @@ import {
   defineOp,
   expressedBy,
   type Get,
+  knownNonEmpty,
   type Match,
   type MatchContext,
   mismatch,
@@ -33,7 +34,7 @@ import {
 import { Attend } from '@onnxformers/core/ops';
 import { biasedProjections, type Projections, toHeads, toRows, withoutBiases } from './rows';
 import { scalesAsked } from './scales';
-import { allPairs, knownNonEmpty, maskNote, type Reading, readAttend, scoreMask, zeroFullyMasked } from './score-mask';
+import { allPairs, maskNote, type Reading, readAttend, scoreMask, zeroFullyMasked } from './score-mask';
 
 type MultiHeadAttentionAttrs = {
   readonly num_heads: number;

@@ -1,5 +1,6 @@
 // Rules between ops of core: they do not belong to a block, so every model has them.
 import type { Rule } from '../lower/rule';
+import { biasesOfAttend } from './attend-biases';
 import { useBlocks } from './attend-blocks';
 import { unpackRows, useGatherBlockQuantized } from './gather-block-quantized';
 import { keepApart } from './keep-apart';
@@ -17,4 +18,5 @@ export const coreRules: readonly Rule[] = [
   cosineWithinATurn,
   ...keepApart,
   useBlocks,
+  ...biasesOfAttend,
 ];

@@ -69,7 +69,8 @@ class Lowering {
     for (let round = 0; round < 200; round++) {
       const nodes = nodesWithin(graph);
       this.where = sizesLeadingTo(graph);
-      const candidates = this.candidates(graph, nodes);
+      const early = this.candidates(graph, nodes, true);
+      const candidates = early.length ? early : this.candidates(graph, nodes, false);
       const chosen = choose(candidates);
       const found = chosen.length ? chosen : nodes.flatMap((node) => this.fallback(node));
       if (!found.length) return graph;
@@ -101,7 +102,7 @@ class Lowering {
     return guarded.length ? this.run(graph) : graph;
   }
 
-  private candidates(graph: Graph, nodes: readonly Node[]): Candidate[] {
+  private candidates(graph: Graph, nodes: readonly Node[], early: boolean): Candidate[] {
     const found: Candidate[] = [];
     const costsAt = (node: Node): number[] => found.filter((c) => c.node === node).map(({ cost }) => cost);
     const context: MatchContext = {
@@ -111,7 +112,7 @@ class Lowering {
     };
     for (const node of nodes)
       for (const rule of this.rulesOf(node)) {
-        if (rule.remedy && !this.helps(rule, node)) continue;
+        if ((rule.early ?? false) !== early || (rule.remedy && !this.helps(rule, node))) continue;
         outcomesOf(rule.match(node, context)).forEach((outcome, way) => {
           if ('refused' in outcome) return this.refuse(node, rule.name, outcome);
           const candidate = { rule: rule.name, node, match: outcome };
@@ -271,7 +272,13 @@ class Lowering {
   private record(node: Node, chosen: string, kernels: readonly string[], { variant, notes = [] }: Partial<Match> = {}): void {
     const before = this.decisions.get(this.keyOf(node));
     if (chosen === 'kept' && (before ? before.chosen !== '' : true)) return;
-    this.decide(node, { chosen, kernels, notes: [...(node.op.notes?.(node) ?? []), ...notes], ...(variant && { variant }) });
+    const earlier = this.everywhere.some((rule) => rule.early && rule.name === before?.chosen) ? before!.notes : [];
+    this.decide(node, {
+      chosen,
+      kernels,
+      notes: [...earlier, ...(node.op.notes?.(node) ?? []), ...notes],
+      ...(variant && { variant }),
+    });
   }
   private refuse(node: Node, rule: string, { refused: reason, variant }: Refusal): void {
     const before = this.decisions.get(this.keyOf(node))?.refused ?? [];

@@ -25,6 +25,7 @@ export {
   conjuncts,
   defineMask,
   isOfSequences,
+  type KnownData,
   type Mask,
   MaskClass,
   type MaskDefinition,
@@ -52,6 +53,6 @@ export { not } from './not';
 export { or } from './or';
 export { prefix } from './prefix';
 export { padStart, withPrefixTokens } from './prefix-tokens';
-export { maskTensor, type QueryHasKeyOptions, queryHasKey, rowHasKey } from './tensor';
+export { everyQueryHasKey, maskTensor, queryHasKey, rowHasKey } from './tensor';
 export { slidingWindow, type WindowBounds } from './window';
 export { slidingWindowFromTopLeft } from './window-from-top-left';
