@@ -272,7 +272,8 @@ class Lowering {
   private record(node: Node, chosen: string, kernels: readonly string[], { variant, notes = [] }: Partial<Match> = {}): void {
     const before = this.decisions.get(this.keyOf(node));
     if (chosen === 'kept' && (before ? before.chosen !== '' : true)) return;
-    const earlier = this.everywhere.some((rule) => rule.early && rule.name === before?.chosen) ? before!.notes : [];
+    const early = this.everywhere.find((rule) => rule.early && rule.name === before?.chosen);
+    const earlier = early && early.name !== chosen ? before!.notes : [];
     this.decide(node, {
       chosen,
       kernels,
