@@ -113,18 +113,20 @@ function derivedFeed({ leaf, dtype, dims }: Value, feeds: Readonly<Record<string
 describe('packed sequences', () => {
   const dim = 16;
   const lengths = [4, 0, 7, 2];
-  const compiledFor = (target: Target, o: { bias: boolean; causal?: boolean }) => {
+  const compiledFor = (target: Target, o: { bias: boolean; causal?: boolean; taps?: readonly string[] }) => {
     const model = multiHead({ dim, heads: 2, bias: o.bias, attention: scaledDotProduct({ causal: o.causal ?? false }) });
     const inputs = { x: ['float32', ['tokens', dim]], lengths: ['int64', ['sequences']] } as const;
-    return { model, ...compile(model, { target, layout: 'packed', inputs }) };
+    return { model, ...compile(model, { target, layout: 'packed', inputs, taps: o.taps ?? [] }) };
   };
   const chosen = ({ decisions }: ReturnType<typeof compiledFor>) => decisions.find((d) => d.op === 'onnxformers.Attend')!;
 
+  // Where something else reads the result of the attention, the bias of the values is part of it.
   it.each([
-    [true, "with the projections' biases"],
-    [false, undefined],
-  ])('are what each sequence is alone, with biases: %s', (bias, variant) => {
-    const compiled = compiledFor(targets.cuda, { bias });
+    [true, [], undefined],
+    [true, ['attention'], "with the projections' biases"],
+    [false, [], undefined],
+  ])('are what each sequence is alone, with biases: %s, taps: %o', (bias, taps, variant) => {
+    const compiled = compiledFor(targets.cuda, { bias, taps });
     expect(chosen(compiled).chosen).toBe(usePackedMultiHeadAttention.name);
     expect(chosen(compiled).variant).toBe(variant);
     expect(compiled.graph.nodes.filter((n) => n.op.key === PackedMultiHeadAttention.key)).toHaveLength(1);

@@ -1,9 +1,10 @@
 // ONNX Runtime's CUDA provider.
 
+import { operandOf } from '../ir/define-op';
 import type { Node } from '../ir/graph';
 import { defineReasons, type Reason } from '../lower/reason';
 import type { Kernel, Machine, Target } from '../lower/target';
-import { definitionCost, keysOrMany } from './attention-cost';
+import { definitionCost, keysOrMany, repeatingCost, repeatsKeys } from './attention-cost';
 import { type AttentionKernelName, attentionKernel, hasCudnn, kernelNotes } from './attention-kernel';
 import { adviseOnCuda } from './cuda-advice';
 import { forecast } from './cuda-forecast';
@@ -32,7 +33,7 @@ const own = defineReasons({
 });
 
 /** Adds the cost of the op's work besides the attention itself. */
-const attention = (besides: number, needs?: (machine: Machine) => true | Reason): Partial<Kernel> => ({
+const attention = (besides: number | ((node: Node) => number), needs?: (machine: Machine) => true | Reason): Partial<Kernel> => ({
   accepts(node, machine) {
     const choice = attentionKernel(node, machine);
     if (choice?.kernel === 'NONE') return choice.note ?? own.noKernel();
@@ -41,7 +42,9 @@ const attention = (besides: number, needs?: (machine: Machine) => true | Reason)
     if (Number(node.attrs.scale) < 0) return own.negativeScale();
     return needs?.(machine) ?? true;
   },
-  cost: (node: Node, machine) => (costs[attentionKernel(node, machine)!.kernel] + besides) * withinWindow(node),
+  cost: (node: Node, machine) =>
+    (costs[attentionKernel(node, machine)!.kernel] + (typeof besides === 'number' ? besides : besides(node))) *
+    withinWindow(node),
   nonEmpty: sequencesOnly,
 });
 
@@ -50,6 +53,21 @@ function withinWindow({ attrs, operands: [, k] }: Node): number {
   const window = Number(attrs.local_window_size ?? -1);
   return window > 0 ? Math.min(1, (window + 128) / keysOrMany(k!.dims[1]!, window)) : 1;
 }
+
+/**
+ * Of repeating keys and values, which takes as long whatever the number of queries; measured on an H200, docs/benchmarks.md: with cuDNN it is faster than flash
+ * attention on grouped heads from about 320 causal queries on, 160 without a mask. Where the number of queries is not known it is assumed to be large if it is
+ * that of the keys; otherwise a step of a decoder is possible.
+ */
+function ofRepeating(node: Node): number {
+  if (!repeatsKeys(node)) return 0;
+  const [queries, keys] = [operandOf(node, 'query')!.dims[1]!, operandOf(node, 'key')!.dims[1]!];
+  if (typeof queries !== 'number') return queries === keys ? ofRepeatingForMany : repeatingCost(node);
+  // Never cheaper than the same kernel on grouped heads.
+  return 0.03 + (node.attrs.unidirectional === 1 ? 30 : 15) / Math.max(1, queries);
+}
+const ofRepeatingForMany = 0.09;
+
 const whereCudnnIs = (machine: Machine): true | Reason => hasCudnn(machine) || kernelNotes.needsCudnn();
 
 /** ONNX Runtime on NVIDIA GPUs: `onnxruntime-node` with its CUDA provider. */
@@ -63,7 +81,7 @@ export const cuda: Target = defineTarget({
   leftToCpu: ['ArgMax', 'ArgMin', 'ConvTranspose'],
   special: {
     ...rotary,
-    'com.microsoft.MultiHeadAttention': attention(0, whereCudnnIs),
+    'com.microsoft.MultiHeadAttention': attention(ofRepeating, whereCudnnIs),
     Attention: { ...attention(0.025), nonEmpty: sequencesAndKeys },
     // It copies its keys and values to outputs, with or without a cache.
     'com.microsoft.GroupQueryAttention': attention(0.15),

@@ -2,6 +2,7 @@
 import { operandOf } from '../ir/define-op';
 import { defineReasons } from '../lower/reason';
 import type { Target } from '../lower/target';
+import { repeatingCost } from './attention-cost';
 import { takesTiledPath } from './cpu';
 import { kernelTables } from './kernels.generated';
 import { groupedNonEmpty, nonEmptyOnCpu, standardNonEmpty } from './non-empty';
@@ -23,7 +24,7 @@ export const wasm: Target = defineTarget({
   special: {
     ...nonEmptyOnCpu,
     ...rotary,
-    'com.microsoft.MultiHeadAttention': { cost: (node) => (operandOf(node, 'attention_bias') ? 3 : 1) },
+    'com.microsoft.MultiHeadAttention': { cost: (node) => (operandOf(node, 'attention_bias') ? 3 : 1) + repeatingCost(node) },
     'com.microsoft.GroupQueryAttention': {
       accepts: (node) => !takesTiledPath(node) || own.slowerThanPlain(),
       cost: (node) => (operandOf(node, 'attention_bias') ? 3.2 : 2),

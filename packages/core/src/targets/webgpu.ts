@@ -4,6 +4,7 @@ import { isWithinATurn, rangeReasons } from '../kernels/range-reduction';
 import { defineReasons } from '../lower/reason';
 import { reasons } from '../lower/reasons';
 import type { Kernel, Target } from '../lower/target';
+import { repeatingCost } from './attention-cost';
 import { kernelTables } from './kernels.generated';
 import { sequencesOnly } from './non-empty';
 import { defineTarget, rotary } from './table';
@@ -39,7 +40,7 @@ export const webgpu: Target = defineTarget({
     Cos: nearZero,
     'com.microsoft.MultiHeadAttention': {
       accepts: (node) => !operandOf(node, 'key_padding_mask') || own.lengths(),
-      cost: (node) => (operandOf(node, 'attention_bias') ? 1.5 : 1),
+      cost: (node) => (operandOf(node, 'attention_bias') ? 1.5 : 1) + repeatingCost(node),
       nonEmpty: sequencesOnly,
     },
     'com.microsoft.GroupQueryAttention': {
