@@ -2,7 +2,8 @@
 import { useGroupQueryAttention } from './group-query-attention';
 import { useMultiHeadAttention } from './multi-head-attention';
 import { usePackedMultiHeadAttention } from './packed-multi-head-attention';
-import { usePaddedRows, useRestorePadding } from './padded-rows';
+import { usePackedPagedAttention } from './packed-paged-attention';
+import { usePaddedRows } from './padded-rows';
 import { usePagedAttention } from './paged-attention';
 import { useAttention } from './standard-attention';
 
@@ -12,8 +13,8 @@ export const kernels = [
   useGroupQueryAttention,
   useAttention,
   usePackedMultiHeadAttention,
+  usePackedPagedAttention,
   usePaddedRows,
-  useRestorePadding,
   usePagedAttention,
 ] as const;
 

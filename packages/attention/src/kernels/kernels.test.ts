@@ -22,7 +22,8 @@ import { scaledDotProduct } from '../softmax/scaled-dot-product';
 import { type AttendCase, attendCases, feedsOf, inputsOf, modelOf, sizes, tensorsOf } from './attend-cases.test-helper';
 import { kernels } from './index';
 import { PackedMultiHeadAttention, usePackedMultiHeadAttention } from './packed-multi-head-attention';
-import { usePaddedRows, useRestorePadding } from './padded-rows';
+import { usePackedPagedAttention } from './packed-paged-attention';
+import { usePaddedRows } from './padded-rows';
 import { usePagedAttention } from './paged-attention';
 
 const strict = { session: { graphOptimizationLevel: 'disabled' } } as const;
@@ -64,7 +65,7 @@ describe.each([targets.cpu, targets.wasm])('$name', (target) => {
 });
 
 // Pools of blocks and packed sequences have a kernel on GPUs only; what their rules make is compared in the interpreter, and in padded-rows.test.ts.
-const elsewhere: readonly Rule[] = [usePagedAttention, usePackedMultiHeadAttention, usePaddedRows, useRestorePadding];
+const elsewhere: readonly Rule[] = [usePagedAttention, usePackedMultiHeadAttention, usePackedPagedAttention, usePaddedRows];
 const here = kernels.filter((rule) => !elsewhere.includes(rule));
 describe.each(here.map((rule) => [rule.name, rule] as const))('%s', (_, rule) => {
   it('computes what Attend means wherever it applies', async () => {
