@@ -6,6 +6,7 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { attentionPage } from './doc-attention';
 import { blocksPage } from './doc-blocks';
 import { commandsPage } from './doc-commands';
 import { kernelsPage } from './doc-kernels';
@@ -17,6 +18,7 @@ import { root } from './pnpm.mjs';
 const pages: Readonly<Record<string, () => string>> = {
   'docs/guides/blocks.md': blocksPage,
   'docs/guides/kernels.md': kernelsPage,
+  'docs/guides/attention-kernels.md': attentionPage,
   'docs/guides/command-line.md': commandsPage,
 };
 

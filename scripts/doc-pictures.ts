@@ -19,6 +19,7 @@ import {
   targets,
   tensor,
 } from '../packages/core/src/index';
+import { barChart, svg, text } from '../packages/onnxformers/src/cli/bench/svg';
 import { inputsOf, zoo } from '../packages/onnxformers/src/index';
 import { drawGraphFile, pictureOf } from '../packages/onnxformers/src/picture/picture';
 import { root } from './pnpm.mjs';
@@ -31,34 +32,6 @@ export const pictures = async (): Promise<readonly (readonly [path: string, text
   [`${folder}/encoder-graph.svg`, `${(await graphPicture()).trim()}\n`],
   [`${folder}/attention-h200.svg`, benchmarkPicture(readFileSync(join(root, 'docs/benchmarks.md'), 'utf8'))],
 ];
-
-// ---- SVG ------------------------------------------------------------------------------------------------------------
-
-// Each picture has a ground of its own, so that it can be read on a page whose colours do not follow the system's.
-const style = `<style>
-  .ground { fill: #ffffff; } text { font: 13px Helvetica, Arial, sans-serif; fill: #1d2326; } .small { font-size: 11px; fill: #626b70; }
-  .yes { fill: #0a6b78; } .no { fill: #e9e6e1; } .other { fill: #c07a2b; } .line { stroke: #9aa3a7; }
-  @media (prefers-color-scheme: dark) {
-    .ground { fill: #14191b; } text { fill: #e6e9ea; } .small { fill: #98a2a7; }
-    .yes { fill: #74d3da; } .no { fill: #2b3236; } .other { fill: #e2a45c; } .line { stroke: #6b757a; }
-  }
-</style>`;
-
-function svg(title: string, [width, height]: readonly [number, number], parts: readonly string[]): string {
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img">`,
-    `<title>${title}</title>`,
-    style,
-    `<rect class="ground" width="${width}" height="${height}" rx="6"/>`,
-    ...parts,
-    '</svg>\n',
-  ].join('\n');
-}
-const rect = (kind: string, x: number, y: number, width: number, height: number): string =>
-  `<rect class="${kind}" x="${round(x)}" y="${round(y)}" width="${round(width)}" height="${round(height)}"/>`;
-const text = (x: number, y: number, words: string, more = ''): string =>
-  `<text x="${round(x)}" y="${round(y)}"${more}>${words}</text>`;
-const round = (n: number): number => Math.round(10 * n) / 10;
 
 // ---- Masks ----------------------------------------------------------------------------------------------------------
 
@@ -144,36 +117,10 @@ export function measuredIn(page: string): readonly Measured[] {
 }
 
 /** Attention on a GPU beside torch, as bars. */
-export function benchmarkPicture(page: string): string {
-  const rows = measuredIn(page);
-  const [left, top, line, bar, wide] = [130, 44, 40, 15, 520];
-  const most = 100 * Math.ceil(Math.max(...rows.flatMap(({ own, torch }) => [own, torch])) / 100);
-  const x = (n: number): number => left + (n / most) * wide;
-  const bottom = top + rows.length * line;
-  const ticks = Array.from({ length: most / 100 + 1 }, (_, i) => 100 * i);
-  return svg(
-    'Attention on an H200, float16, in TFLOP/s',
-    [left + wide + 60, bottom + 40],
-    [
-      rect('yes', left, 14, 12, 12),
-      text(left + 18, 25, 'onnxformers'),
-      rect('other', left + 120, 14, 12, 12),
-      text(left + 138, 25, 'torch, best backend'),
-      ...ticks.flatMap((n) => [
-        `<line class="line" x1="${round(x(n))}" x2="${round(x(n))}" y1="${top - 6}" y2="${bottom}" stroke-width="0.5"/>`,
-        text(x(n), bottom + 16, String(n), ' class="small" text-anchor="middle"'),
-      ]),
-      ...rows.flatMap(({ label, own, torch }, i) => {
-        const y = top + i * line;
-        return [
-          text(left - 10, y + bar + 5, label, ' text-anchor="end"'),
-          rect('yes', left, y, x(own) - left, bar),
-          text(x(own) + 6, y + bar - 3, String(own), ' class="small"'),
-          rect('other', left, y + bar + 2, x(torch) - left, bar),
-          text(x(torch) + 6, y + 2 * bar - 1, String(torch), ' class="small"'),
-        ];
-      }),
-      text(left, bottom + 33, 'TFLOP/s by sequence length; more is better', ' class="small"'),
-    ],
-  );
-}
+export const benchmarkPicture = (page: string): string =>
+  barChart({
+    title: 'Attention on an H200, float16, in TFLOP/s',
+    axis: 'TFLOP/s by sequence length; more is better',
+    series: ['onnxformers', 'torch, best backend'],
+    rows: measuredIn(page).map(({ label, own, torch }) => ({ label, values: [own, torch] })),
+  });

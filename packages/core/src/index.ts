@@ -101,6 +101,7 @@ export {
   padStart,
   prefix,
   printMask,
+  randomPairs,
   slidingWindow,
   slidingWindowFromTopLeft,
   type WindowBounds,
@@ -179,6 +180,7 @@ export {
   withContext,
 } from './sequence/context';
 export { contextOf, type SequenceInputs, type StateOption } from './sequence/context-of';
+export { asImage, type GridOptions } from './sequence/grid';
 export {
   contextOfHiddenStates,
   type HiddenStates,
@@ -189,12 +191,21 @@ export {
   withPositions,
 } from './sequence/hidden-states';
 export { pastOf } from './sequence/io-state';
-export { type KeyPositions, type Layout, mergeHeads, padded, positionsWithin, splitHeads } from './sequence/layout';
+export {
+  type KeyPositions,
+  type Layout,
+  mergeHeads,
+  type PackedLayout,
+  type PaddedRows,
+  padded,
+  positionsWithin,
+  splitHeads,
+} from './sequence/layout';
 export { limitPositions } from './sequence/limits';
 export type { InputsByName, NamedInputs, NamedOutputs, OutputsByName } from './sequence/named-ports';
-export { withPrefix } from './sequence/prefix';
+export { prefixed, withPrefix } from './sequence/prefix';
 export { realPositionsOf } from './sequence/real-positions';
-export type { CallSizes, State } from './sequence/state';
+export type { CallSizes, State } from './sequence/types';
 export { targets } from './targets/index';
 export * from './tensor/convert';
 export { type DType, dtypes, isFloat, type NDArray, type Tensor, type TensorData } from './tensor/tensor';

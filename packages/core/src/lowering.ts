@@ -18,6 +18,7 @@ export {
   type Sizes,
 } from './ir/define-op';
 export { apply, type Derivation, madeBy, mismatch, nameOf, type Pool, subgraphsOf } from './ir/graph';
+export { type ChunkSize, chunksOf } from './kernels/attend-chunks';
 export type { Decision, Rejected } from './lower/decision';
 export { knownData, knownNonEmpty } from './lower/known-data';
 export { type Lowered, type LowerOptions, lower } from './lower/lower';
@@ -60,8 +61,10 @@ export { maskedScore } from './ops/attend-definition';
 export { type AttendAttrs, type AttendParts, attendParts } from './ops/attend-parts';
 export { attendBlockwise, type BlockwiseOptions } from './ops/attend-window';
 export { encoded } from './ops/encode';
+export { packRows, padRows } from './ops/packed-rows';
 export { unexpanded } from './ops/unexpanded';
 export { derive } from './sequence/derive';
 export { freeSizeName } from './sequence/free-names';
 export { limitIndices } from './sequence/limits';
+export { lengthsFrom, type OffsetsSource, sourceOf, tokenPlaces } from './sequence/token-places';
 export { type AttentionKernelChoice, type AttentionKernelName, attentionKernel } from './targets/attention-kernel';

@@ -12,11 +12,13 @@ import { smelu } from './activations/smelu';
 import { squaredRelu } from './activations/squared-relu';
 import { starRelu } from './activations/star-relu';
 import { tanh } from './activations/tanh';
+import { conv2dFeedforward } from './conv2d-feedforward';
 import { glu } from './glu';
 import { mixtureOfExperts } from './mixture-of-experts';
 import { mlp } from './mlp';
 
 export {
+  conv2dFeedforward,
   custom,
   gelu,
   geluTanh,
@@ -40,6 +42,7 @@ export const blocks = [
   mlp,
   glu,
   mixtureOfExperts,
+  conv2dFeedforward,
   relu,
   leakyRelu,
   gelu,

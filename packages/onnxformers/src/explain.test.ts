@@ -127,6 +127,17 @@ describe('explain', () => {
       ['structureInstead'],
     ],
     [
+      'a packed batch, which does not need the advice to pack it',
+      { attention: { name: 'scaled_dot_product', causal: true } },
+      {
+        dtype: 'bfloat16',
+        machine: { sm: 80, cudnn: '9.14' },
+        layout: 'packed',
+        inputs: { x: ['float32', ['tokens', dim]], lengths: ['int64', ['batch']] },
+      },
+      [],
+    ],
+    [
       'a packed batch with a bias for pairs of tokens',
       {},
       {

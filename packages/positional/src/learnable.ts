@@ -1,5 +1,5 @@
 // Learned position embeddings. Gehring et al. 2017, https://arxiv.org/abs/1705.03122
-import { bool, defineBlock, init, int, module, Parameter, type SequenceContext, type Value, withPrefix } from '@onnxformers/core';
+import { bool, defineBlock, init, int, module, Parameter, prefixed, type SequenceContext, type Value } from '@onnxformers/core';
 import { limitIndices, unexpanded } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 
@@ -10,9 +10,9 @@ import * as ops from '@onnxformers/core/ops';
  *
  * A class token extends the masks, lengths and positions of the model's layers by one.
  *
- * Shapes   x [batch, seq, dim] → the same, or [batch, seq + 1, dim] with a class token; seq ≤ seqLen
+ * Shapes   x [batch, seq, dim], packed [tokens, dim] → the same, or [batch, seq + 1, dim], packed [tokens + batch, dim], with a class token; seq ≤ seqLen
  * Dtypes   float32, float16, bfloat16
- * Throws   ConfigError for a class token in a packed batch or with a state · ShapeError for more than seqLen positions; if their number is known only at run
+ * Throws   ConfigError for a class token with a state · ShapeError for more than seqLen positions; if their number is known only at run
  *          time, the runner refuses them
  * Source   Gehring et al. 2017, https://arxiv.org/abs/1705.03122; class token: Dosovitskiy et al. 2020, https://arxiv.org/abs/2010.11929
  * Lowers   everywhere: Gather, Add
@@ -45,11 +45,8 @@ export const learnable = defineBlock({
       const positions = unexpanded(ctx.positions);
       limitIndices(positions, seqLen, `${path}.seqLen`);
       if (!class_token) return ops.add(x, ops.gather(table, positions, 0));
-      const within = withPrefix(ctx, { count: 1, before: x.dims[1]! });
       const first = ops.add(x.graph.param(class_token), ops.slice(table, { axes: [0], starts: [0], ends: [1] }));
-      const others = ops.add(x, ops.gather(table, ops.add(positions, 1), 0));
-      const all = ops.concat([ops.expand(ops.reshape(first, [1, 1, dim]), [x.dims[0]!, 1, dim]), others], 1);
-      return { hiddenStates: all, ctx: within };
+      return prefixed(ops.add(x, ops.gather(table, ops.add(positions, 1), 0)), first, ctx);
     });
   },
 });

@@ -1,19 +1,6 @@
 // Patch embedding. Dosovitskiy et al. 2020, https://arxiv.org/abs/2010.11929
-import {
-  addDims,
-  ConfigError,
-  type Dim,
-  defineBlock,
-  init,
-  int,
-  module,
-  mulDims,
-  Parameter,
-  type SequenceContext,
-  type Value,
-  withPositions,
-} from '@onnxformers/core';
-import * as ops from '@onnxformers/core/ops';
+import { defineBlock, int, module, type SequenceContext, type Value, withPositions } from '@onnxformers/core';
+import { asRows, squares } from './squares';
 
 /**
  * Patch embedding: a linear map of each square of an image, computed as a convolution. The positions are the patches in row-major order, counted from 0.
@@ -64,34 +51,10 @@ export const patch = defineBlock({
   ],
   properties: ['batchIndependent'],
   create({ inChannels, kernelSize, stride, padding, dim }, { path }) {
-    if (padding >= kernelSize)
-      throw new ConfigError({
-        path: `${path}.padding`,
-        problem: 'patches at the edge would contain nothing of the image',
-        expected: `less than kernelSize = ${kernelSize}`,
-        got: String(padding),
-      });
-    const fan = inChannels * kernelSize * kernelSize;
-    const weight = new Parameter([dim, inChannels, kernelSize, kernelSize], init.fanIn(fan), {
-      role: 'embedding',
-      part: 'weight',
-    });
-    const bias = new Parameter([dim], init.fanIn(fan), { role: 'embedding', part: 'bias' });
-    return module({ proj: { weight, bias } }, (pixels: Value, ctx: SequenceContext) => {
-      for (const size of pixels.dims.slice(2))
-        pixels.graph.root.limit({
-          size: addDims(size, 2 * padding),
-          min: kernelSize,
-          problem: 'an image smaller than a patch',
-          by: `${path}.kernelSize`,
-        });
-      const squares = ops.conv(pixels, weight, bias, {
-        strides: [stride, stride],
-        pads: [padding, padding, padding, padding],
-      });
-      const [batch, , rows, columns] = squares.dims as [Dim, Dim, Dim, Dim];
-      const y = ops.transpose(ops.reshape(squares, [batch, dim, mulDims(rows, columns)]), [0, 2, 1]);
-      return withPositions(ctx, y, { grid: [rows, columns] });
+    const proj = squares({ inChannels, kernelSize, stride, padding, dim }, path);
+    return module({ proj }, (pixels: Value, ctx: SequenceContext) => {
+      const { y, grid } = asRows(proj(pixels));
+      return withPositions(ctx, y, { grid });
     });
   },
 });

@@ -3,7 +3,7 @@ import { useGroupQueryAttention } from './group-query-attention';
 import { useMultiHeadAttention } from './multi-head-attention';
 import { usePackedMultiHeadAttention } from './packed-multi-head-attention';
 import { usePackedPagedAttention } from './packed-paged-attention';
-import { usePaddedRows } from './padded-rows';
+import { usePaddedRows, useRestorePadding } from './padded-rows';
 import { usePagedAttention } from './paged-attention';
 import { useAttention } from './standard-attention';
 
@@ -15,6 +15,7 @@ export const kernels = [
   usePackedMultiHeadAttention,
   usePackedPagedAttention,
   usePaddedRows,
+  useRestorePadding,
   usePagedAttention,
 ] as const;
 

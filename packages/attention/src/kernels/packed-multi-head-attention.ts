@@ -7,9 +7,7 @@ import {
   attendParts,
   defineOp,
   defineReasons,
-  derive,
   expressedBy,
-  freeSizeName,
   type Get,
   type MaskFeatures,
   type Match,
@@ -23,6 +21,8 @@ import {
   reasons,
   refuse,
   rule,
+  sourceOf,
+  tokenPlaces,
 } from '@onnxformers/core/lowering';
 import { Attend } from '@onnxformers/core/ops';
 import { biasedProjections, type Projections, toHeads, tokens, toRows, withoutBiases } from './rows';
@@ -72,11 +72,6 @@ export const PackedMultiHeadAttention = defineOp<PackedAttrs, typeof names>({
   },
 });
 
-/** The lengths of the sequences, if they are the input from which the offsets were derived. */
-export function lengthsOf(offsets: Value): Value | undefined {
-  return offsets.leaf?.kind === 'derived' && offsets.leaf.how === 'offsets' ? offsets.leaf.from[0] : undefined;
-}
-
 const own = defineReasons({
   paddedBias: () => 'its attention bias has the dims of padded scores',
 });
@@ -87,7 +82,7 @@ function objection(
   { offsets, keyOffsets }: Documents,
 ): Reason | undefined {
   if (offsets !== keyOffsets) return reasons.keysOfOthers();
-  if (!lengthsOf(offsets)) return reasons.derivedOffsets();
+  if (!sourceOf(offsets)) return reasons.derivedOffsets();
   if (typeof q.dims[1] !== 'number') return reasons.headCountsUnknown();
   if (q.dims[1] !== k.dims[1]) return reasons.headCountsDiffer({ heads: q.dims[1], kvHeads: k.dims[1]! });
   if (softcap !== undefined) return reasons.lacks({ feature: 'softcap' });
@@ -112,14 +107,11 @@ function match(node: Node<AttendAttrs>, context: MatchContext): Outcome {
 }
 
 function made(node: Node<AttendAttrs>, heads: readonly Value[], { offsets }: Documents, projections?: Projections): Match {
-  const lengths = lengthsOf(offsets)!;
+  const source = sourceOf(offsets)!;
   const emit = (get: Get): readonly Value[] => {
     const unbiased = projections && withoutBiases(projections, get);
     const rows = unbiased?.rows ?? heads.map((h) => toRows(get(h), tokens));
-    const name = 'name' in lengths.leaf! ? lengths.leaf.name : 'sequences';
-    const g = rows[0]!.graph.root;
-    const type = { dtype: 'int32', dims: [lengths.dims[0]!, freeSizeName(g, `longest_of_${name}`)] } as const;
-    const places = derive(g, 'tokenOffset', type, [get(lengths)]);
+    const places = tokenPlaces(rows[0]!.graph.root, { ...source, lengths: get(source.lengths) });
     const attrs = { num_heads: heads[0]!.dims[1] as number, scale: node.attrs.scale };
     const [query, key, value] = rows as readonly Value[] as [Value, Value, Value];
     const operands = {

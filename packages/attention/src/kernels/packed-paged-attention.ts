@@ -5,18 +5,17 @@ import {
   attendParts,
   defineOp,
   defineReasons,
-  derive,
   expressedBy,
-  freeSizeName,
   type Get,
   maskKinds,
   operandsOf,
   reasons,
   refuse,
   rule,
+  sourceOf,
+  tokenPlaces,
 } from '@onnxformers/core/lowering';
 import { Attend } from '@onnxformers/core/ops';
-import { lengthsOf } from './packed-multi-head-attention';
 import { PagedAttention } from './paged-attention';
 import { toHeads, tokens, toRows } from './rows';
 import { scalesAsked } from './scales';
@@ -112,9 +111,9 @@ export const usePackedPagedAttention = rule('Attend(packed) → PagedAttention',
   const m = expressedBy(mask, { documents: true, window: true });
   if (m.inexpressible !== undefined) return refuse(reasons.maskNotExpressible(m.inexpressible));
   const { offsets, keyOffsets } = m.documents!;
-  const lengths = lengthsOf(offsets);
+  const source = sourceOf(offsets);
   if (offsets !== keyOffsets) return refuse(reasons.keysOfOthers());
-  if (!lengths) return refuse(reasons.derivedOffsets());
+  if (!source) return refuse(reasons.derivedOffsets());
   const isCausal = m.right === 0;
   if ((!isCausal && (m.right !== undefined || m.left !== undefined)) || (m.left ?? 0) < 0) return refuse(own.looksAhead());
   if (bias) return refuse(own.perPair({ what: 'bias' }));
@@ -126,11 +125,8 @@ export const usePackedPagedAttention = rule('Attend(packed) → PagedAttention',
   const emit = (get: Get): readonly Value[] => {
     const { add, cast, fill, iota, mul, reshape, size, sizes } = node.graph.ops;
     const rows = [q, k, v].map((x) => toRows(get(x), tokens)) as [Value, Value, Value];
-    const name = lengths.leaf && 'name' in lengths.leaf ? lengths.leaf.name : 'sequences';
-    const g = rows[0].graph.root;
     // Only its dims are read.
-    const type = { dtype: 'int32', dims: [lengths.dims[0]!, freeSizeName(g, `longest_of_${name}`)] } as const;
-    const places = derive(g, 'tokenOffset', type, [get(lengths)]);
+    const places = tokenPlaces(rows[0].graph.root, { ...source, lengths: get(source.lengths) });
     const [batch, longest] = places.dims as [Dim, Dim];
     const blocks = ceilDivDims(longest, blockSize);
     const pool = (filled: number): Value =>

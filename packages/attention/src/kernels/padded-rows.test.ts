@@ -72,7 +72,7 @@ interface Options {
 const attention = (mask: (i: Inputs) => Mask<Value>, { softcap, sinks = false }: Options = {}) =>
   module({}, (i: Inputs) => {
     const { root } = i.q!.graph;
-    const offsets = derive(root, 'offsets', { dtype: 'int64', dims: ['sequences + 1'] }, [i.lengths!], 'tokens');
+    const offsets = derive(root, 'offsets', { dtype: 'int64', dims: ['sequences + 1'] }, [i.lengths!]);
     const options = { ...(softcap !== undefined && { softcap }), ...(sinks && { sinks: i.sinks! }) };
     return { y: ops.attendOp(i.q!, i.k!, i.v!, { mask: and(documents(offsets), mask(i)), ...options }) };
   });

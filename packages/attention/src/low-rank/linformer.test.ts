@@ -40,7 +40,9 @@ describe('linformer', () => {
 
   it('refuses masks and attention biases', () => {
     const block = linformer({ seqLen: 7 });
-    expect(() => traceBlock(block, { ...shapes(7), lengths: ['int64', [2]] })).toThrow(/does not support the mask: lengths/);
+    expect(() => traceBlock(block, { ...shapes(7), attention_mask: ['bool', [2, 7]] })).toThrow(
+      /does not support the mask: keyPadding/,
+    );
     expect(() => traceBlock(block, { ...shapes(7), attention_bias: ['float32', [1, 3, 7, 7]] })).toThrow(ConfigError);
   });
 

@@ -18,6 +18,7 @@ import {
   splitHeads,
   type Value,
 } from '@onnxformers/core';
+import { expressedBy } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 import { unmaskedKernels } from '../kernels/index';
 
@@ -29,7 +30,8 @@ import { unmaskedKernels } from '../kernels/index';
  * Shapes   q [batch, heads, seq, head_dim] · k, v [batch, kv_heads, kv_seq, head_dim] → [batch, heads, seq, head_dim]; kv_seq ≤ seqLen,
  *          if it is shorter, only the first columns of E and F are used
  * Dtypes   float32, float16, bfloat16; softmax in float32
- * Masks    none, because keys are projected along the sequence before scores are computed
+ * Masks    lengths, packed sequences: keys and values of padding are 0 in the mixtures, as if E and F had fewer columns; no other, because keys are projected
+ *          along the sequence before scores are computed
  * Cost     time O((seq + kv_seq) · k · dim), memory O(k · kv_seq)
  * Throws   ShapeError when kv_seq is known to exceed seqLen (otherwise the runner refuses longer sequences) · ConfigError for a mask, an attention bias
  *          or a cache of fixed capacity
@@ -42,7 +44,7 @@ export const linformer = defineBlock({
   name: 'linformer',
   summary: 'Softmax attention over learned mixtures of positions.',
   source: 'Wang et al. 2020, https://arxiv.org/abs/2006.04768',
-  masks: [],
+  masks: ['lengths'],
   fields: {
     /** largest number of keys; the number of columns of E and F (positions). Inherited from the enclosing block. */
     seqLen: int({ doc: 'largest number of keys; the number of columns of E and F', unit: 'positions', min: 1, inherit: true }),
@@ -73,6 +75,16 @@ export const linformer = defineBlock({
       const mixed = ops.matmul(ops.cropTo(x.graph.param(weights), 1, length), mergeHeads(x, padded));
       return splitHeads(mixed, heads, padded);
     };
+    const real = (x: Value, { mask }: SequenceContext): Value => {
+      const reading = expressedBy(mask, { lengths: true });
+      if (reading.inexpressible !== undefined)
+        throw new ConfigError({ path, problem: 'two masks of lengths', expected: 'one', got: reading.inexpressible.mask });
+      const { lengths } = reading;
+      if (!lengths) return x;
+      const rows = x.dims[2]!;
+      const within = ops.less(ops.reshape(ops.iota(x, rows), [1, 1, rows, 1]), ops.unsqueeze(lengths, [1, 2, 3]));
+      return ops.where(within, x, 0);
+    };
     return module({ E: { weight: E }, F: { weight: F } }, (q: Value, keys: Value, values: Value, ctx: SequenceContext) => {
       if (ctx.bias || ctx.keys?.queryOffset)
         throw new ConfigError({
@@ -82,7 +94,10 @@ export const linformer = defineBlock({
           got: ctx.bias ? 'an attention bias' : 'a cache of fixed capacity',
         });
       limitPositions(q.graph, keys.dims[2]!, seqLen, `${path}.seqLen`);
-      return dropout(attend(q, mix(keys, E), mix(values, F), { mask: none }, { dropout: probability }), probability);
+      return dropout(
+        attend(q, mix(real(keys, ctx), E), mix(real(values, ctx), F), { mask: none }, { dropout: probability }),
+        probability,
+      );
     });
   },
 });

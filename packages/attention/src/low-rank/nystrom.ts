@@ -45,9 +45,9 @@ import { type PseudoInverseOptions, pseudoInverse } from './pseudo-inverse';
  *
  * Shapes   q [batch, heads, seq, head_dim] · k, v [batch, kv_heads, kv_seq, head_dim] → [batch, heads, seq, head_dim]
  * Dtypes   float32, float16, bfloat16; Z in float32, or with `float64` everything between q, k, v and the result
- * Masks    lengths, keyPadding: padding is part of no landmark, and no query attends to it; in cross attention also padding of the queries
+ * Masks    lengths, keyPadding, packed sequences: padding is part of no landmark, and no query attends to it; in cross attention also padding of the queries
  * Cost     time O((seq + kv_seq) · landmarks · dim + landmarks³), memory O((seq + kv_seq) · landmarks)
- * Throws   ConfigError for an even convolution, for `causal` without compat, for another mask (in cross attention also of the queries, because landmarks of a
+ * Throws   ConfigError for an even convolution, for `causal` without compat, for a packed batch with compat, for another mask (in cross attention also of the queries, because landmarks of a
  *          decoder would contain later positions), an attention bias that differs between queries or a cache of fixed capacity · ShapeError for a convolution
  *          if the numbers of keys and queries differ
  * Source   Xiong et al. 2021, https://arxiv.org/abs/2102.03902; Z: Razavi et al. 2014
@@ -60,7 +60,8 @@ export const nystrom = defineBlock({
   name: 'nystrom',
   summary: 'Softmax attention through a few landmarks.',
   source: 'Xiong et al. 2021, https://arxiv.org/abs/2102.03902',
-  masks: ['lengths', 'keyPadding'],
+  // What padding does with compat, packed sequences would do to each other: refused in `refuse`.
+  masks: ({ compat }) => (compat ? ['lengths', 'keyPadding', 'documents'] : ['lengths', 'keyPadding']),
   fields: {
     /** number of landmarks; each is the mean of a segment of consecutive positions. Default: `64`. */
     landmarks: int({
@@ -138,6 +139,7 @@ export const nystrom = defineBlock({
 
     return module({ skip_connection: { weight } }, (q: Value, k: Value, v: Value, ctx: SequenceContext) => {
       refuse(ctx, path);
+      if (compat) refusePacked(ctx, path);
       const [batch, , seq] = q.dims as [Dim, Dim, Dim];
       const kvSeq = k.dims[2]!;
       if (weight && seq !== kvSeq)
@@ -200,6 +202,17 @@ function refuse(ctx: SequenceContext, path: string): void {
       : biased
         ? 'an attention bias'
         : 'a cache of fixed capacity',
+  });
+}
+
+function refusePacked({ layout }: SequenceContext, path: string): void {
+  if (layout.kind === 'padded') return;
+  throw new ConfigError({
+    path: `${path}.compat`,
+    problem: 'with compat the landmarks of a sequence depend on the padding of its batch',
+    expected: 'a padded batch',
+    got: 'a packed batch',
+    hint: "Compile with layout: 'padded', or omit compat",
   });
 }
 

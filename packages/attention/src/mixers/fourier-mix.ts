@@ -31,7 +31,7 @@ import * as ops from '@onnxformers/core/ops';
  *          memory O(seq · dim), for an unknown length also O((seq/32)²)
  * Throws   ConfigError when heads does not divide dim, and for a mask
  * Source   Lee-Thorp et al. 2021, https://arxiv.org/abs/2105.03824 (one head, no projection)
- * Lowers   webgpu: DFT · cuda: MatMul with cosines and sines · elsewhere: MatMul likewise, DFT if the number of channels is a power of two
+ * Lowers   cuda, webgpu: MatMul with cosines and sines · elsewhere: MatMul likewise, DFT if the number of channels is a power of two
  * Example  const block = fourierMix({ dim: 64 });
  */
 export const fourierMix = defineBlock({

@@ -7,10 +7,8 @@ import {
   choice,
   type Dim,
   defineBlock,
-  dense,
   int,
   type Mask,
-  mulDims,
   num,
   type SequenceContext,
   slidingWindow,
@@ -18,8 +16,8 @@ import {
   withContext,
 } from '@onnxformers/core';
 import { maskTensor } from '@onnxformers/core/lowering';
-import * as ops from '@onnxformers/core/ops';
 import { kernels } from '../kernels/index';
+import { storedSparsely } from './stored-sparsely';
 
 /**
  * Softmax attention within a sliding window.
@@ -81,40 +79,10 @@ export const local = defineBlock({
     return (q: Value, k: Value, v: Value, ctx: SequenceContext) => {
       if (!compat) return attend(q, k, v, withContext(ctx, { mask: and(ctx.mask, band) }), { dropout });
       const { layout, keys } = ctx;
-      const mask = storedSparsely(band, ctx, [q, k], forceSparsity);
+      const [batch, heads, seq] = q.dims as readonly [Dim, Dim, Dim];
+      const frame = { graph: q.graph, batch, heads, seq, kvSeq: k.dims[2]!, queryOffset: keys?.queryOffset };
+      const mask = storedSparsely(band, maskTensor(ctx.mask, frame), q, frame, forceSparsity);
       return attend(q, k, v, { mask, layout, ...(keys && { keys }) }, { dropout });
     };
   },
 });
-
-// ---- compat: xFormers ------------------------------------------------------------------------------------------------
-
-/** Maximum density of a pattern that is stored sparsely, in tenths of all pairs. */
-const densest = 3;
-
-/**
- * The window and the context's mask as xFormers stores them: if the window allows few pairs, it uses a sparse format for a
- * multiple of four pairs and drops the last ones in row-major order. It drops pairs again after combining the pattern with the user's mask, which it converts to
- * bool: the values of an additive mask are lost too.
- */
-function storedSparsely(band: Mask<never>, ctx: SequenceContext, [q, k]: readonly [Value, Value], force: boolean): Mask<Value> {
-  const [batch, heads, seq] = q.dims as readonly [Dim, Dim, Dim];
-  const frame = { graph: q.graph, batch, heads, seq, kvSeq: k.dims[2]!, queryOffset: ctx.keys?.queryOffset };
-  const pattern = maskTensor(band, frame) ?? ops.fill(q, [1, 1, frame.seq, frame.kvSeq], 1, 'bool');
-  const pairs = ops.mul(ops.size(q, frame.seq), ops.size(q, frame.kvSeq));
-  const sparse = force ? undefined : ops.lessOrEqual(ops.mul(count(pattern), 10), ops.mul(pairs, densest));
-  const user = maskTensor(ctx.mask, frame);
-  const kept = inFours(pattern, sparse);
-  return dense(user ? inFours(ops.logicalAnd(kept, user), sparse) : kept);
-}
-
-/** The number of pairs of each [seq, kv_seq], int64 [..., 1, 1]. */
-const count = (keep: Value): Value => ops.reduceSum(ops.cast(keep, 'int64'), [-2, -1]);
-
-/** The first pairs, up to the largest multiple of four; all of them where `when` is false. */
-function inFours(keep: Value, when: Value | undefined): Value {
-  const [batch, heads, seq, kvSeq] = keep.dims as [Dim, Dim, Dim, Dim];
-  const number = ops.reshape(ops.cumSum(ops.reshape(ops.cast(keep, 'int64'), [batch, heads, mulDims(seq, kvSeq)]), 2), keep.dims);
-  const fours = ops.lessOrEqual(number, ops.mul(ops.div(count(keep), 4), 4));
-  return ops.logicalAnd(keep, when ? ops.logicalOr(fours, ops.logicalNot(when)) : fours);
-}

@@ -18,7 +18,7 @@ import { type Memory, newShared, type SequenceContext } from '../sequence/contex
 import { padded } from '../sequence/layout';
 import { boundCarried } from '../sequence/limits';
 import { appendPaged, blockTable, checkPool } from '../sequence/paged-state';
-import type { State } from '../sequence/state';
+import type { State } from '../sequence/types';
 
 /** Options of {@link generate}. */
 export interface GenerateOptions {

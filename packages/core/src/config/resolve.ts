@@ -2,8 +2,7 @@
 import type { AnyBlock, BuildContext } from '../block/block-definition';
 import { ConfigError, describe, nearest, ShapeError } from '../error';
 import { type AnyModule, isModule, module } from '../module/module';
-import { checkMasks } from '../sequence/check-masks';
-import type { SequenceContext } from '../sequence/context';
+import { underMasks } from '../sequence/under-masks';
 import { accepts, type Field, isFloat32 } from './fields';
 
 type Values = Record<string, unknown>;
@@ -59,15 +58,10 @@ export function build(block: AnyBlock, config: unknown, place: BuildContext): An
   const forward = isModule(made) ? made.forward : made;
   const masks = typeof definition.masks === 'function' ? definition.masks(about.config) : definition.masks;
   if (!masks || masks === 'all') return module(children, forward, about);
-  // The context is the last argument of every contract that has one.
-  return module(
-    children,
-    (...args: unknown[]) => {
-      checkMasks(definition.name, masks, args.at(-1) as SequenceContext);
-      return forward(...args);
-    },
-    about,
-  );
+  const { name, properties = [] } = definition;
+  const declared = typeof properties === 'function' ? properties(about.config as never) : properties;
+  const batchIndependent = declared.includes('batchIndependent');
+  return module(children, underMasks({ name, masks, batchIndependent, forward }), about);
 }
 
 // Only the block knows which fields the sizes of a parameter come from.

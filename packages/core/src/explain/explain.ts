@@ -9,6 +9,8 @@ import { dtypeOf } from '../lower/dtype-of';
 import type { Reason } from '../lower/reason';
 import { reasons } from '../lower/reasons';
 import { type Forecast, kernelOf, type Machine, type Target } from '../lower/target';
+import { documentsMask } from '../mask/documents';
+import { type Mask, masksIn } from '../mask/mask';
 import { modulesOf } from '../module/module';
 import { clearedInputsOf, finitePadding } from '../sequence/padding';
 import { type DType, isFloat } from '../tensor/tensor';
@@ -117,6 +119,7 @@ function checkPath(path: string, { module, decisions, traced }: Model): void {
 // Decomposing one of the library's own ops is the normal case. An op that has a kernel on some target, or was refused one, is reported.
 function worthTelling({ op, chosen, notes, refused }: Decision): boolean {
   if (chosen === '') return false;
+  if (chosen === 'empty') return domainOf(op)[0] !== '' && !moves.has(nameOfOp(op));
   const objections = refused.filter((r) => !isPreference(r)).length;
   if (chosen === 'decomposed') return objections > 0 || notes.length > 0 || domainOf(op)[0] === '';
   return chosen !== 'kept' || objections > 0;
@@ -130,11 +133,12 @@ function grouped(model: Model, nodes: readonly Node[], decisions: readonly Decis
   const nodesAt = new Map<string, Node[]>();
   const where = sizesLeadingTo(model.graph);
   for (const n of nodes) nodesAt.set(n.scope, [...(nodesAt.get(n.scope) ?? []), n]);
+  const packed = new Set(nodesWithin(model.traced.nodes).flatMap((n) => (isPacked(n) ? [n.scope] : [])));
   const byPath = new Map<string, ExplainedOp[]>();
   for (const d of decisions) {
     // A node of a branch may have been moved before it.
     const there = (nodesAt.get(d.path) ?? []).filter((n) => [undefined, d.where].includes(where.get(n)));
-    byPath.set(d.path, [...(byPath.get(d.path) ?? []), explained(model, d, there)]);
+    byPath.set(d.path, [...(byPath.get(d.path) ?? []), explained(model, d, there, packed.has(d.path))]);
   }
   const places = new Map<string, number>();
   nodesWithin(model.traced.nodes).forEach(({ scope }, i) => {
@@ -155,6 +159,10 @@ function grouped(model: Model, nodes: readonly Node[], decisions: readonly Decis
   });
 }
 
+// Packed sequences attend under a mask of their documents, which a rule may have replaced.
+const isPacked = ({ attrs }: Node): boolean =>
+  attrs.mask !== undefined && masksIn(attrs.mask as Mask<unknown>).some((m) => m.class === documentsMask.class);
+
 const withoutCalls = (path: string): string => path.replace(/@\d+/g, '');
 
 function unique(ops: readonly ExplainedOp[]): ExplainedOp[] {
@@ -164,7 +172,7 @@ function unique(ops: readonly ExplainedOp[]): ExplainedOp[] {
 
 const nameOfOp = (key: string): string => domainOf(key)[1];
 
-function explained({ target, machine, computes }: Model, d: Decision, nodes: readonly Node[]): ExplainedOp {
+function explained({ target, machine, computes }: Model, d: Decision, nodes: readonly Node[], packed: boolean): ExplainedOp {
   const runs = target.forecast?.(
     nodes.filter((n) => d.kernels.includes(n.op.key)),
     machine,
@@ -180,7 +188,7 @@ function explained({ target, machine, computes }: Model, d: Decision, nodes: rea
     runs: runs ?? [],
     notes: d.notes,
     refused: d.refused.filter((r) => !reasons.keptIsCheaper.is(r.reason)),
-    hints: target.advise?.({ decision: d, forecasts: runs ?? [], computes }) ?? [],
+    hints: target.advise?.({ decision: d, forecasts: runs ?? [], computes, packed }) ?? [],
   };
 }
 

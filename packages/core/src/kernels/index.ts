@@ -2,6 +2,8 @@
 import type { Rule } from '../lower/rule';
 import { biasesOfAttend } from './attend-biases';
 import { useBlocks } from './attend-blocks';
+import { useChunks } from './attend-chunks';
+import { useGlobalTokens } from './attend-global';
 import { unpackRows, useGatherBlockQuantized } from './gather-block-quantized';
 import { keepApart } from './keep-apart';
 import { splitLowRank } from './low-rank';
@@ -18,5 +20,7 @@ export const coreRules: readonly Rule[] = [
   cosineWithinATurn,
   ...keepApart,
   useBlocks,
+  useChunks,
+  useGlobalTokens,
   ...biasesOfAttend,
 ];

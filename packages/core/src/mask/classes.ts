@@ -16,6 +16,7 @@ import { noneMask } from './none';
 import { notMask } from './not';
 import { orMask } from './or';
 import { prefixMask } from './prefix';
+import { randomMask } from './random-pairs';
 import { windowMask } from './window';
 import { windowFromTopLeftMask } from './window-from-top-left';
 
@@ -30,6 +31,7 @@ export const maskClasses = {
   prefix: prefixMask,
   global: globalMask,
   blocks: blocksMask,
+  random: randomMask,
   lengths: lengthsMask,
   keyStarts: keyStartsMask,
   keyPadding: keyPaddingMask,

@@ -53,6 +53,7 @@ export { not } from './not';
 export { or } from './or';
 export { prefix } from './prefix';
 export { padStart, withPrefixTokens } from './prefix-tokens';
+export { randomPairs } from './random-pairs';
 export { everyQueryHasKey, maskTensor, queryHasKey, rowHasKey } from './tensor';
 export { slidingWindow, type WindowBounds } from './window';
 export { slidingWindowFromTopLeft } from './window-from-top-left';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ShapeError } from '../error';
 import { tensor } from '../tensor/convert';
-import { and, blocks, causal, dilated, documents, globalTokens, keyLengths, materialize, prefix } from './index';
+import { and, blocks, causal, dilated, documents, globalTokens, keyLengths, materialize, prefix, randomPairs } from './index';
 
 describe('materialize', () => {
   it('has an element for each pair', () => {
@@ -28,7 +28,14 @@ describe('materialize', () => {
   });
 });
 
-it.each([() => dilated(0), () => dilated(1.5), () => prefix(-1), () => globalTokens(Number.NaN), () => blocks('layout', 0)])(
-  'a number that is not a count is refused (%#)',
-  (make) => expect(make).toThrow('not a count; expected an integer of at least'),
+it.each([
+  () => globalTokens([2, -1]),
+  () => randomPairs(0.5, -1),
+  () => dilated(0),
+  () => dilated(1.5),
+  () => prefix(-1),
+  () => globalTokens(Number.NaN),
+  () => blocks('layout', 0),
+])('a number that is not a count is refused (%#)', (make) =>
+  expect(make).toThrow('not a count; expected an integer of at least'),
 );

@@ -66,6 +66,8 @@ describe('queries and keys end together', () => {
     expect(picture(or(local, globalTokens(1)), 3, 3)).toEqual(['###', '##.', '#.#']);
     expect(picture(or(local, globalTokens(1)), 2, 4)).toEqual(['#.#.', '#..#']);
     expect(picture(globalTokens(1), 4, 2)).toEqual(['#.', '#.', '##', '#.']);
+    expect(picture(globalTokens([3, 1]), 5, 5)).toEqual(['.#.#.', '#####', '.#.#.', '#####', '.#.#.']);
+    expect(picture(globalTokens([1, 0, 1]), 3, 3)).toEqual(picture(globalTokens(2), 3, 3));
   });
   test('blocks', () => {
     const layout = bool([1, 2, 3], '#.# .#.');

@@ -160,7 +160,7 @@ export interface FourierOptions {
  * Dtypes   floats
  * Cost     by products: time O(n √n) for each line, of a prime or unknown n > 256 O(n²/64); memory O(n), of an unknown n also O((n/32)²)
  * Throws   ShapeError when the last axis is not 1 or 2, or a one-sided transform is given a complex signal
- * Lowers   portable, cpu, wasm, webgpu: DFT, MatMul · cuda: MatMul
+ * Lowers   portable, cpu, wasm: DFT, MatMul · cuda, webgpu: MatMul
  * Example  const spectrum = ops.dft(ops.unsqueeze(x, [-1]));
  */
 export function dft(x: Value, o: FourierOptions = {}): Value {

@@ -19,6 +19,7 @@ export * from './movement';
 export * from './normalization';
 export * from './onnx-attention';
 export * from './onnx-op';
+export * from './packed-rows';
 export * from './paged';
 export * from './pool';
 export * from './quantized';

@@ -4,7 +4,7 @@ import { FileError } from '../error';
 import { readDescription } from './saved-model';
 
 const saved = {
-  format: 2,
+  format: 3,
   target: 'cpu',
   providers: ['cpu'],
   machine: {},
@@ -14,7 +14,7 @@ const saved = {
     inputs: [
       { name: 'x', dtype: 'float32', dims: ['tokens', 8] },
       { name: 'lengths', dtype: 'int64', dims: ['batch'], role: 'lengths' },
-      { name: 'offsets', dtype: 'int64', dims: ['batch + 1'], derived: { how: 'offsets', from: ['lengths'], plus: 'tokens' } },
+      { name: 'offsets', dtype: 'int64', dims: ['batch + 1'], derived: { how: 'offsets', from: ['lengths'] } },
     ],
     outputs: [{ name: 'y', dtype: 'float32', dims: ['tokens', 8] }],
     limits: [
@@ -52,12 +52,12 @@ describe('the description of a saved model', () => {
     ['no JSON', '{"format": 1,', 'not JSON; got "{"format": 1,". Save the model again'],
     ['a list', [], 'not the description of a model; expected an object with a format, got []'],
     ['null', null, 'not the description of a model; expected an object with a format, got null'],
-    ['no format', { ...saved, format: undefined }, 'not a format that can be read; expected format 2, got nothing'],
-    ['an older format', { ...saved, format: 1 }, 'not a format that can be read; expected format 2, got 1. Save the model again'],
+    ['no format', { ...saved, format: undefined }, 'not a format that can be read; expected format 3, got nothing'],
+    ['an older format', { ...saved, format: 1 }, 'not a format that can be read; expected format 3, got 1. Save the model again'],
     [
       'a newer format',
-      { ...saved, format: 3 },
-      'saved in a newer format; expected format 2 or older, got format 3. Update onnxformers',
+      { ...saved, format: 4 },
+      'saved in a newer format; expected format 3 or older, got format 4. Update onnxformers',
     ],
     ['no signature', { ...saved, signature: 3 }, 'the signature is damaged; expected lists of inputs and outputs, got 3'],
     [

@@ -11,7 +11,7 @@ import type { Machine } from '../lower/target';
 import { type DType, dtypes } from '../tensor/tensor';
 
 /** Format of the file; a reader refuses newer ones. */
-export const formatVersion = 2;
+export const formatVersion = 3;
 
 /** The content of `onnxformers.json`. */
 export interface SavedModel {

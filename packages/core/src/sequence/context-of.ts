@@ -6,7 +6,6 @@ import { printType } from '../ir/define-op';
 import { type GraphBuilder, inputOf, nameOf, type Pool, type Value } from '../ir/graph';
 import { and } from '../mask/and';
 import { dense } from '../mask/dense';
-import { documents } from '../mask/documents';
 import { keyPadding } from '../mask/key-padding';
 import { keyLengths } from '../mask/lengths';
 import type { Mask } from '../mask/mask';
@@ -19,14 +18,14 @@ import { cumSum } from '../ops/scan';
 import { iota } from '../ops/shape';
 import type { DType } from '../tensor/tensor';
 import { type Memory, newShared, type SequenceContext } from './context';
-import { derive } from './derive';
 import { type Inputs, type InputsByRole, inputsByRole } from './inputs';
 import { ioState, limitPast, memoryDim, pastDim } from './io-state';
-import { type Layout, padded } from './layout';
+import { type Layout, type PackedLayout, padded } from './layout';
 import { limitLengths, limitPackedLengths } from './limits';
+import { continuedPositions, longestOf, packedLayout, packedState } from './packed';
 import { clearPadding, finitePadding, ofThisCall, type Padding } from './padding';
 import { pagedState, tableDim } from './paged-state';
-import type { CallSizes, State } from './state';
+import type { CallSizes, State } from './types';
 
 /**
  * Where the state between calls (KV caches, recurrent states) is kept: growing inputs and outputs, or inputs and outputs of fixed capacity
@@ -142,12 +141,6 @@ function packedContext(g: GraphBuilder, inputs: Inputs, roles: InputsByRole, o: 
       expected: "lengths: ['int64', ['batch']]",
       got: Object.keys(inputs).join(', '),
     });
-  if (o.state !== undefined)
-    throw new ConfigError({
-      path: 'state',
-      problem: 'a packed layout does not support a state',
-      hint: "Use layout: 'padded'",
-    });
   const padding = of.keyPadding ?? of.denseMask ?? of.additiveMask ?? of.memoryKeyPadding;
   if (padding)
     throw new ConfigError({
@@ -157,7 +150,7 @@ function packedContext(g: GraphBuilder, inputs: Inputs, roles: InputsByRole, o: 
       got: printType(padding.value),
       hint: "Compile with layout: 'padded', or omit the option",
     });
-  const layout = packedLayout(g, lengths, roles.sizes().seq);
+  const layout = packedRows(g, lengths, roles.sizes().seq);
   const { memory: memoryRows, memoryLengths } = of;
   if (memoryRows && !memoryLengths)
     throw new ConfigError({
@@ -169,15 +162,26 @@ function packedContext(g: GraphBuilder, inputs: Inputs, roles: InputsByRole, o: 
   const memory: Memory | undefined = memoryRows && {
     hiddenStates: memoryRows.value,
     mask: none,
-    layout: packedLayout(g, memoryLengths!.value, memoryRows.value.dims[0]!),
+    layout: packedRows(g, memoryLengths!.value, memoryRows.value.dims[0]!),
   };
+  if (memory && o.state !== undefined)
+    throw new ConfigError({
+      path: 'state',
+      problem: 'a state cannot keep the keys of a packed memory',
+      expected: 'a padded batch, or no state',
+      got: printType(memory.hiddenStates),
+      hint: "Compile with layout: 'padded'",
+    });
+  const state = o.state === undefined ? undefined : packedStateOf(g, o.state, layout);
   return {
     mask: none,
     get positions() {
-      return of.positionIds?.value ?? layout.positions;
+      if (of.positionIds) return of.positionIds.value;
+      return state ? this.shared.get('positions', () => continuedPositions(g, layout, state)) : layout.positions;
     },
     layout,
     lengths,
+    ...(state && { state }),
     shared: newShared(g),
     inputs,
     ...(of.positionIds && { positionIds: of.positionIds.value }),
@@ -187,21 +191,22 @@ function packedContext(g: GraphBuilder, inputs: Inputs, roles: InputsByRole, o: 
   };
 }
 
-// A packed batch of `rows` tokens: sequences of these lengths, one after another.
-function packedLayout(g: GraphBuilder, lengths: Value, rows: Dim): PackedLayout {
+function packedRows(g: GraphBuilder, lengths: Value, rows: Dim): PackedLayout {
   limitPackedLengths(lengths, rows);
-  const offsets = derive(g, 'offsets', { dtype: 'int64', dims: [addDims(lengths.dims[0]!, 1)] }, [lengths], rows);
-  return {
-    kind: 'packed',
-    offsets,
-    maskFor: (keyOffsets) => documents(offsets, keyOffsets),
-    longest: derive(g, 'longest', { dtype: 'int64', dims: [] }, [lengths]),
-    get positions() {
-      return derive(g, 'positions', { dtype: 'int64', dims: [rows] }, [lengths]);
-    },
-  };
+  return packedLayout(g, { lengths, rows, prefix: 0 });
 }
-type PackedLayout = Extract<Layout, { kind: 'packed' }>;
+
+function packedStateOf(g: GraphBuilder, option: StateOption, layout: PackedLayout): State {
+  if (option === 'io')
+    throw new ConfigError({
+      path: 'state',
+      problem: 'a growing cache appends the same number of tokens to every sequence, so it would keep padding',
+      expected: 'a cache of fixed capacity (state: { io: capacity }), or a paged one',
+      got: "state: 'io'",
+    });
+  checkReserved(g, option);
+  return packedState(stateOf(g, option, { batch: layout.lengths.dims[0]!, seq: longestOf(layout) }), layout);
+}
 
 // A state keeps the keys of a memory, and no mask of them.
 function checkMemoryMask({ of }: InputsByRole): void {

@@ -1,5 +1,3 @@
-// The sequence context: mask, positions, layout, memory, state between calls. One object, passed down.
-import type { Dim } from '../dim/dim';
 import { ConfigError, internal, ShapeError } from '../error';
 import { type GraphBuilder, usable, type Value } from '../ir/graph';
 import { and } from '../mask/and';
@@ -7,61 +5,10 @@ import { impliedBy } from '../mask/features';
 import { comparesPositions, conjuncts, type Mask, mayHaveGaps, measuresDistance, printMask } from '../mask/mask';
 import { attendOp, attendWithWeights } from '../ops/attend';
 import type { ScoreMod, WeightMod } from '../ops/attend-options';
-import type { KeyPositions, Layout } from './layout';
 import { limitLengths } from './limits';
-import type { State } from './state';
+import type { Memory, SequenceContext, Shared } from './types';
 
-/** What cross attention attends to. */
-export interface Memory {
-  /** [batch, memory_seq, memory_dim], or packed [memory_tokens, memory_dim] */
-  readonly hiddenStates: Value;
-  /** The source of the values, if it differs from that of the keys. */
-  readonly valueStates?: Value;
-  readonly mask: Mask<Value>;
-  /** Added to every score, [batch or 1, heads or 1, query, memory_seq]. */
-  readonly bias?: Value;
-  readonly layout: Layout;
-  /** True if the memory is the queries' own sequence, as in self attention: positions of queries and keys are then comparable. */
-  readonly sameSequence?: true;
-}
-
-/** Values that one layer computes and later layers reuse; new for each trace. */
-export interface Shared {
-  /** The value of a key, computed on first use; computed again if the first use was in a branch whose values are not visible here. */
-  get<T>(key: string, make: () => T): T;
-}
-
-/** Everything about the sequences that a block works on. */
-export interface SequenceContext {
-  /** Factories set causal; blocks narrow it with `and`. */
-  readonly mask: Mask<Value>;
-  /** int64 [batch, seq] or [tokens]; counted from 0 in each sequence, or from the end of the cache. */
-  readonly positions: Value;
-  /** Position ids that were fed, instead of counted positions. */
-  readonly positionIds?: Value;
-  /** The input `token_type_ids`, int64 [batch, seq] or [tokens]: the segment of each token. */
-  readonly tokenTypeIds?: Value;
-  readonly layout: Layout;
-  /** Real positions of each sequence in this call, int64 [batch]. A recurrent state needs them after prompts of different lengths. */
-  readonly lengths?: Value;
-  /**
-   * Only in cross attention, where `mask` is the mask over the memory: the mask among the queries' own positions, with their padding
-   * and causality. Set only by `crossAttentionKeyValues`.
-   */
-  readonly queryMask?: Mask<Value>;
-  /** Position and storage of the keys; set only by `updateCache` and `crossAttentionKeyValues`. */
-  readonly keys?: KeyPositions;
-  /** Absent if the model has no state between calls. */
-  readonly state?: State;
-  /** Added to every score, [batch or 1, heads or 1, query, key]. */
-  readonly bias?: Value;
-  readonly memory?: Memory;
-  /** [height, width] when the tokens came from an image. */
-  readonly grid?: readonly [Dim, Dim];
-  readonly shared: Shared;
-  /** The inputs of the model by name, for blocks that read their own inputs (token types). */
-  readonly inputs?: Readonly<Record<string, Value>>;
-}
+export type { Memory, SequenceContext, Shared };
 
 /** Options of one attention call. */
 export interface AttendOptions {
@@ -102,6 +49,10 @@ export function attend(
   ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceContext>,
   o: AttendOptions = {},
 ): Value {
+  if (ctx.layout?.kind === 'packed' && ctx.keys?.layout.kind === 'padded') {
+    const rows = ctx.layout.asPadded(ctx as SequenceContext);
+    return rows.pack(attend(rows.pad(q), k, v, rows.ctx, o));
+  }
   const queryOffset = ctx.keys?.queryOffset;
   limitSizes(k, ctx.mask);
   const mods = [o.scoreMod, o.weightMod];

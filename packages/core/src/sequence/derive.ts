@@ -3,6 +3,7 @@ import type { Dim } from '../dim/dim';
 import { FeedError, internal } from '../error';
 import type { TensorType } from '../ir/define-op';
 import type { Derivation, GraphBuilder, Pool, Value } from '../ir/graph';
+import { increasedBy } from '../mask/prefix-tokens';
 import { toArray } from '../tensor/convert';
 import { countOf, type DType, type NDArray, type Tensor } from '../tensor/tensor';
 import { freeInputName } from './free-names';
@@ -14,25 +15,26 @@ interface Recipe {
   /** By the runner, in plain loops: writes element i to `out[i * stride]` and returns the number of elements. All numbers are below 2^31. */
   compute(from: readonly Numbers[], plus: number, out: Int32Array, stride: number): number;
   /** The dims, if one of them depends on the data. */
-  dims?(from: readonly Numbers[], sizes: (d: Dim) => number, type: TensorType): readonly number[];
+  dims?(from: readonly Numbers[], sizes: (d: Dim) => number, type: TensorType, plus: number): readonly number[];
   /** By ops; absent if only the runner can compute it. */
   build?(g: GraphBuilder, from: readonly Value[], type: TensorType, plus: Dim): Value;
 }
 
 const recipes: Partial<Record<Derivation, Recipe>> = {
-  // lengths [batch] → [0, l0, l0 + l1, …]; the size is the required sum, which the runner checks
+  // Each length l is that of the batch plus a size: 0, or the number of prefix tokens.
+  // lengths [batch] → [0, l0, l0 + l1, …]
   offsets: {
-    compute([lengths], _, out, stride) {
+    compute([lengths], plus, out, stride) {
       let sum = 0;
-      for (let i = 0; i < lengths!.length; i++) out[(i + 1) * stride] = sum += lengths![i]!;
+      for (let i = 0; i < lengths!.length; i++) out[(i + 1) * stride] = sum += lengths![i]! + plus;
       return lengths!.length + 1;
     },
-    build(g, [lengths], { dtype }) {
+    build(g, [lengths], { dtype }, plus) {
       const { cast, concat, cumSum } = g.ops;
-      return concat([g.number([0], dtype), cumSum(cast(lengths!, dtype), 0)], 0);
+      return concat([g.number([0], dtype), cumSum(cast(increasedBy(lengths!, plus), dtype), 0)], 0);
     },
   },
-  // lengths [batch] → the largest of them, plus a size
+  // lengths [batch] → the largest of them
   longest: {
     compute([lengths], plus, out) {
       out[0] = largest(lengths!) + plus;
@@ -45,30 +47,32 @@ const recipes: Partial<Record<Derivation, Recipe>> = {
   },
   // lengths [batch] → [batch, longest]: the indices of the tokens in a padded batch, in order, then those of the padding
   tokenOffset: {
-    dims: ([lengths], sizes, { dims }) => [sizes(dims[0]!), largest(lengths!)],
-    compute([lengths], _, out, stride) {
-      const width = largest(lengths!);
+    dims: ([lengths], sizes, { dims }, plus) => [sizes(dims[0]!), largest(lengths!) + plus],
+    compute([lengths], plus, out, stride) {
+      const width = largest(lengths!) + plus;
       let at = 0;
-      for (let b = 0; b < lengths!.length; b++) for (let i = 0; i < lengths![b]!; i++) out[at++ * stride] = b * width + i;
-      for (let b = 0; b < lengths!.length; b++) for (let i = lengths![b]!; i < width; i++) out[at++ * stride] = b * width + i;
+      for (let b = 0; b < lengths!.length; b++) for (let i = 0; i < lengths![b]! + plus; i++) out[at++ * stride] = b * width + i;
+      for (let b = 0; b < lengths!.length; b++)
+        for (let i = lengths![b]! + plus; i < width; i++) out[at++ * stride] = b * width + i;
       return at;
     },
   },
   // lengths [batch] → [tokens]: 0 … l0 − 1, 0 … l1 − 1, …
   positions: {
-    compute([lengths], _, out, stride) {
+    compute([lengths], plus, out, stride) {
       let at = 0;
-      for (let b = 0; b < lengths!.length; b++) for (let i = 0; i < lengths![b]!; i++) out[at++ * stride] = i;
+      for (let b = 0; b < lengths!.length; b++) for (let i = 0; i < lengths![b]! + plus; i++) out[at++ * stride] = i;
       return at;
     },
-    build(g, [lengths], { dims }) {
+    build(g, [given], { dims }, plus) {
       const { cast, cumSum, gather, greaterOrEqual, iota, reduceSum, sub, unsqueeze } = g.ops;
       const token = iota(g, dims[0]!);
-      const ends = cumSum(lengths!, 0);
+      const lengths = increasedBy(given!, plus);
+      const ends = cumSum(lengths, 0);
       const sequence = reduceSum(cast(greaterOrEqual(unsqueeze(token, [1]), unsqueeze(ends, [0])), 'int64'), [1], {
         keepDims: false,
       });
-      const starts = sub(ends, lengths!);
+      const starts = sub(ends, lengths);
       return sub(token, gather(starts, sequence, 0));
     },
   },
@@ -91,7 +95,7 @@ export function derive(g: GraphBuilder, how: Derivation, type: TensorType, from:
   const inputs = from.every((v) => v.leaf && g.root.inputs.includes(v));
   const name = [how, ...from.map((v) => (v.leaf as { name?: string } | undefined)?.name)].join('_of_');
   if (inputs) {
-    const full = plus === 0 || how === 'past_lengths' || how === 'offsets' ? name : `${name} + ${plus}`;
+    const full = plus === 0 || how === 'past_lengths' ? name : `${name} + ${plus}`;
     // Users feed past_lengths, so its name is fixed.
     return g.derivedInput(how === 'past_lengths' ? full : freeInputName(g, full), type, how, from, plus);
   }
@@ -126,7 +130,7 @@ export function derivedTensor(
   if (how === 'blockTable' && pool) return shareBlocks(pool, from[0], sizes, type, sizes(plus));
   const recipe = Object.hasOwn(recipes, how) ? recipes[how] : undefined;
   if (!recipe) return undefined;
-  const dims = recipe.dims?.(from, sizes, type) ?? type.dims.map(sizes);
+  const dims = recipe.dims?.(from, sizes, type, sizes(plus)) ?? type.dims.map(sizes);
   return filled(type.dtype, dims, (out, stride) => recipe.compute(from, sizes(plus), out, stride));
 }
 

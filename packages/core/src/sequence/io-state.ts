@@ -8,7 +8,7 @@ import { concat } from '../ops/movement';
 import { received } from './boundary';
 import { derive } from './derive';
 import { padded } from './layout';
-import type { CallSizes, State } from './state';
+import type { CallSizes, State } from './types';
 
 /** Size names of a growing cache, and of a memory in a cache. */
 export const pastDim = 'past';

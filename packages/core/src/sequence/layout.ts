@@ -2,38 +2,14 @@
 import { type Dim, divDims, mulDims } from '../dim/dim';
 import { ShapeError } from '../error';
 import type { GraphBuilder, Value } from '../ir/graph';
-import type { Mask } from '../mask/mask';
 import { expand, reshape, transpose } from '../ops/movement';
 import { iota } from '../ops/shape';
+import type { KeyPositions, Layout, PackedLayout, PaddedRows } from './types';
 
-/** How the sequences of a batch are arranged: padded to equal length, or packed one after another without padding. */
-export type Layout =
-  /** [batch, seq, dim] */
-  | { readonly kind: 'padded' }
-  /** [tokens, dim]; sequence i is tokens offsets[i] to offsets[i + 1] − 1. */
-  | {
-      readonly kind: 'packed';
-      /** int64 [batch + 1] */
-      readonly offsets: Value;
-      /** int64 [] */
-      readonly longest: Value;
-      /** int64 [tokens]: from 0 in each sequence. */
-      readonly positions: Value;
-      /**
-       * The mask under which tokens attend to keys of their own sequence, for keys with these offsets. It comes with the layout, so that a block that is imported alone
-       * does not load it.
-       */
-      readonly maskFor: (keyOffsets: Value) => Mask<Value>;
-    };
+export type { KeyPositions, Layout, PackedLayout, PaddedRows };
+
 /** The padded layout, [batch, seq, …]. */
 export const padded: Layout = { kind: 'padded' };
-
-/** How the keys of an attention are stored and aligned with the queries. */
-export interface KeyPositions {
-  readonly layout: Layout;
-  /** int64 [batch]: keys before query 0; only the first queryOffset + seq keys exist. Absent: kv_seq − seq. */
-  readonly queryOffset?: Value;
-}
 
 /**
  * Positions counted from 0 in each sequence.

@@ -99,7 +99,9 @@ function largestOfLeaf(leaf: NonNullable<Value['leaf']>): Largest | undefined {
     case 'derived': {
       // Positions count up to the longest sequence, which the lengths determine with fewer numbers.
       const from = leaf.how === 'positions' ? leaf.from[0]?.leaf : undefined;
-      return from?.kind === 'input' ? { size: -1, inputs: [{ name: from.name }] } : { size: 0, inputs: [{ name: leaf.name }] };
+      return from?.kind === 'input'
+        ? { size: subDims(leaf.plus ?? 0, 1), inputs: [{ name: from.name }] }
+        : { size: 0, inputs: [{ name: leaf.name }] };
     }
     default:
       return undefined;

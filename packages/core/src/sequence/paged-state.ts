@@ -4,7 +4,7 @@ import { ConfigError, checkOptions } from '../error';
 import type { GraphBuilder, Pool, Value } from '../ir/graph';
 import { pagedAppend } from '../ops/paged';
 import { ioState } from './io-state';
-import type { CallSizes, State } from './state';
+import type { CallSizes, State } from './types';
 
 /** Name of the size of a row of the block table. */
 export const tableDim = 'table_blocks';

@@ -7,6 +7,8 @@ import { increasedBy, padStart, withPrefixTokens } from '../mask/prefix-tokens';
 import { concat, expand, reshape } from '../ops/movement';
 import { iota } from '../ops/shape';
 import { type Memory, type SequenceContext, withContext, without } from './context';
+import type { HiddenStates } from './hidden-states';
+import type { PackedLayout } from './layout';
 
 /** Number of prefix tokens, and of positions without them. */
 interface Prefix {
@@ -22,7 +24,7 @@ const [ofQueries, ofBoth]: readonly [Axes, Axes] = [[2], [1, 2]];
  * attend to every real position. Positions, lengths, and masks and biases over the original positions are extended by `count`. Masks and biases that
  * already cover all positions do not change.
  *
- * Throws   ConfigError for a packed batch, a state (prefix tokens of a later call would be in the middle), and a mask that cannot be extended
+ * Throws   ConfigError for a packed batch, for which there is {@link prefixed}, a state (prefix tokens of a later call would be in the middle), and a mask that cannot be extended
  * Example  const within = withPrefix(ctx, { count: 1, before: x.dims[1]! });
  */
 export function withPrefix(ctx: SequenceContext, prefix: Prefix): SequenceContext {
@@ -45,6 +47,45 @@ export function withPrefix(ctx: SequenceContext, prefix: Prefix): SequenceContex
     ...(bias && { bias: grown(bias, prefix, ofBoth, 0) }),
     ...(memory && { memory: grownMemory(memory, prefix) }),
   });
+}
+
+/**
+ * The same rows in front of each sequence, a class token for example, with the context of all rows. Sequences may be padded or packed.
+ *
+ * Shapes   x [batch, seq, dim], first [count, dim] → [batch, count + seq, dim]; packed [tokens, dim] → [tokens + count · batch, dim]
+ * Throws   ConfigError for a state, for an attention bias of a packed batch, and for a mask that cannot be extended
+ * Example  const { hiddenStates, ctx: longer } = prefixed(x, x.graph.param(classToken), ctx);
+ */
+export function prefixed(x: Value, first: Value, ctx: SequenceContext): HiddenStates {
+  const [count, ...inner] = first.dims as readonly [Dim, ...Dim[]];
+  if (ctx.layout.kind === 'packed') return packedBehind(x, first, ctx, ctx.layout);
+  const [batch, before] = x.dims as readonly [Dim, Dim];
+  const all = concat([expand(reshape(first, [1, count, ...inner]), [batch, count, ...inner]), x], 1);
+  return { hiddenStates: all, ctx: withPrefix(ctx, { count, before }) };
+}
+
+function packedBehind(x: Value, first: Value, ctx: SequenceContext, layout: PackedLayout): HiddenStates {
+  const { bias, memory, state, positionIds } = ctx;
+  if (state || bias)
+    throw new ConfigError({
+      path: 'position',
+      problem: 'prefix tokens can only be added to whole sequences',
+      expected: 'a packed batch without a state and an attention bias',
+      got: state ? 'a state' : 'an attention bias',
+    });
+  const prefix = { count: first.dims[0]!, before: x.dims[0]! };
+  const { rows, layout: longer } = layout.withPrefix(x, first);
+  const fed = (): Value => layout.withPrefix(increasedBy(positionIds!, prefix.count), iota(x, prefix.count)).rows;
+  const within = withContext(without(ctx, 'grid', 'positionIds', 'tokenTypeIds'), {
+    layout: longer,
+    mask: grownMask(ctx.mask, prefix, ofBoth),
+    lengths: longer.lengths,
+    get positions() {
+      return positionIds ? this.shared!.get(`positions behind ${prefix.count} of ${positionIds.id}`, fed) : longer.positions;
+    },
+    ...(memory && { memory: grownMemory(memory, prefix) }),
+  });
+  return { hiddenStates: rows, ctx: within };
 }
 
 function grownMemory(memory: Memory, prefix: Prefix): Memory {

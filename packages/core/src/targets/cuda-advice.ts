@@ -19,7 +19,7 @@ const hints = defineReasons({
 
 /** Advice for CUDA, depending on the machine if it is known. */
 export function adviseOnCuda(situation: AdviceContext): readonly Reason[] {
-  const { computes, decision, forecasts } = situation;
+  const { computes, decision, forecasts, packed } = situation;
   const { op, chosen, notes, refused } = decision;
   const isAttention = op === Attend.key || op === Attention.key;
   const noted = (kernel: string, ...codes: readonly ReasonOf<never>[]): boolean =>
@@ -27,12 +27,14 @@ export function adviseOnCuda(situation: AdviceContext): readonly Reason[] {
   return [
     ...(isAttention && computes === 'float32' && chosen !== 'kept' ? [hints.halfPrecision()] : []),
     ...(refused.some(({ reason }) => kernelNotes.needsCudnn.is(reason)) ? [hints.installCudnn()] : []),
-    ...(noted('MATH', kernelNotes.lengthsNeedCudnn) ? [hints.packedNeedsNoCudnn()] : []),
+    ...(!packed && noted('MATH', kernelNotes.lengthsNeedCudnn) ? [hints.packedNeedsNoCudnn()] : []),
     ...(noted('MATH', kernelNotes.headDim) ? [hints.headDim()] : []),
-    ...(notes.some((n) => reasons.maskOverScores.is(n) && n.data.kinds.includes(lengthsMask.class.name))
+    ...(!packed && notes.some((n) => reasons.maskOverScores.is(n) && n.data.kinds.includes(lengthsMask.class.name))
       ? [hints.packedSparesTensor()]
       : []),
-    ...(noted('EFFICIENT_ATTENTION', kernelNotes.ifQueriesAligned, kernelNotes.ifKeysAligned) ? [hints.alignedLength()] : []),
+    ...(!packed && noted('EFFICIENT_ATTENTION', kernelNotes.ifQueriesAligned, kernelNotes.ifKeysAligned)
+      ? [hints.alignedLength()]
+      : []),
     ...advise(situation),
   ];
 }

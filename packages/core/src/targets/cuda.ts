@@ -6,6 +6,7 @@ import { defineReasons, type Reason } from '../lower/reason';
 import type { Kernel, Machine, Target } from '../lower/target';
 import { definitionCost, keysOrMany, repeatingCost, repeatsKeys } from './attention-cost';
 import { type AttentionKernelName, attentionKernel, hasCudnn, kernelNotes, smOf } from './attention-kernel';
+import { scoresOf } from './attention-workspace';
 import { adviseOnCuda } from './cuda-advice';
 import { forecast } from './cuda-forecast';
 import { kernelTables } from './kernels.generated';
@@ -49,6 +50,9 @@ const attention = (
   cost: (node: Node, machine) =>
     (costs[attentionKernel(node, machine)!.kernel] + (typeof besides === 'number' ? besides : besides(node))) *
     withinWindow(node),
+  // Packed sequences take it only where they are short.
+  workspace: (node, machine) =>
+    attentionKernel(node, machine)!.kernel === 'MATH' && node.operands[0]!.rank === 3 ? scoresOf(node) : 0,
   nonEmpty: sequencesOnly,
 });
 
@@ -101,6 +105,7 @@ export const cuda: Target = defineTarget({
     MaxPool: { dtypes: ['float64', 'float32', 'float16'] },
   },
   gpu: 'nvidia',
+  waitsInLoops: true,
   assumed: ({ sm, cudnn }) => [
     ...(sm === undefined ? [own.capabilityUnknown()] : []),
     ...(cudnn === undefined ? [own.cudnnUnknown()] : []),

@@ -490,7 +490,7 @@ export const kernelTables = {
       'ConvTranspose output_padding=some': { own: 'float32 float16' },
       Cos: { own: 'float32 float16', cpu: 'float64' },
       CumSum: { own: 'float32 float16 int32 uint32', cpu: 'float64 int64' },
-      DFT: { own: 'float32 float16', cpu: 'float64' },
+      DFT: { own: 'float16', cpu: 'float64', wrong: 'float32' },
       Div: { own: 'float32 float16 int32 uint32', cpu: 'float64 int64 int16 int8 uint64 uint16 uint8' },
       Einsum: { own: 'float32 float16', cpu: 'float64 int64 int32' },
       Equal: { own: 'float32 float16 int32 uint32', cpu: 'float64 int64 int16 int8 uint64 uint16 uint8 bool' },
@@ -610,6 +610,7 @@ export const kernelTables = {
     },
     limits: {
       'com.microsoft.GroupQueryAttention': {
+        softcap: 'wrong',
         'scale of 0': 'wrong',
         'bias and fixed cache': 'fails',
         head_dim: { multipleOf: 8 },
@@ -617,14 +618,9 @@ export const kernelTables = {
         'pairs of a rotation': { multipleOf: 8 },
       },
       'com.microsoft.MultiHeadAttention': {
+        lengths: 'fails',
         'scale of 0': 'wrong',
         'causal mask and keys of another number': 'wrong',
-      },
-      'com.microsoft.SkipLayerNormalization': {
-        rank: { min: 2, max: 3 },
-      },
-      'com.microsoft.SkipSimplifiedLayerNormalization': {
-        rank: { min: 2, max: 3 },
       },
     },
     older: [
@@ -647,6 +643,7 @@ export const kernelTables = {
         },
         limits: {
           'com.microsoft.GroupQueryAttention': {
+            softcap: 'wrong',
             'scale of 0': 'wrong',
             'bias and fixed cache': 'fails',
             head_dim: { multipleOf: 8 },
@@ -654,14 +651,9 @@ export const kernelTables = {
             'pairs of a rotation': { multipleOf: 8 },
           },
           'com.microsoft.MultiHeadAttention': {
+            lengths: 'fails',
             'scale of 0': 'wrong',
             'causal mask and keys of another number': 'wrong',
-          },
-          'com.microsoft.SkipLayerNormalization': {
-            rank: { min: 2, max: 3 },
-          },
-          'com.microsoft.SkipSimplifiedLayerNormalization': {
-            rank: { min: 2, max: 3 },
           },
         },
       },
@@ -1064,13 +1056,41 @@ export const kernelTries = {
   },
   webgpu: {
     '1.30.0': {
-      source: 'not probed on webgpu: the limits of contrib kernels on the CPU',
+      source: 'probed on the adapter of vk_swiftshader_icd.json',
       ops: {
+        'com.microsoft.GroupQueryAttention':
+          'right: rotation, interleaved rotation, rotation of some channels, grouped heads, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
+        'com.microsoft.MultiHeadAttention':
+          'right: values of another width, keys of another number, biases of the projections, bias, causal mask, negative scale; head_dim 1 to 512 (25 values)',
+        'com.microsoft.RotaryEmbedding':
+          'right: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+        'com.microsoft.MatMulNBits':
+          'right: zero points, an incomplete block; rank 2 to 5 (4 values)',
+        'com.microsoft.GatherBlockQuantized':
+          'right: zero points; rank of the ids 1 to 3 (3 values)',
+        'com.microsoft.SkipLayerNormalization':
+          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+        'com.microsoft.SkipSimplifiedLayerNormalization':
+          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
       },
     },
     '1.29.0': {
-      source: 'not probed on webgpu: the limits of contrib kernels on the CPU',
+      source: 'probed on the adapter of vk_swiftshader_icd.json',
       ops: {
+        'com.microsoft.GroupQueryAttention':
+          'right: rotation, interleaved rotation, rotation of some channels, grouped heads, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
+        'com.microsoft.MultiHeadAttention':
+          'right: values of another width, keys of another number, biases of the projections, bias, causal mask, negative scale; head_dim 1 to 512 (25 values)',
+        'com.microsoft.RotaryEmbedding':
+          'right: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+        'com.microsoft.MatMulNBits':
+          'right: zero points, an incomplete block; rank 2 to 5 (4 values)',
+        'com.microsoft.GatherBlockQuantized':
+          'right: zero points; rank of the ids 1 to 3 (3 values)',
+        'com.microsoft.SkipLayerNormalization':
+          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+        'com.microsoft.SkipSimplifiedLayerNormalization':
+          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
       },
     },
   },

@@ -2,7 +2,6 @@
 import { operandOf } from '../ir/define-op';
 import { isWithinATurn, rangeReasons } from '../kernels/range-reduction';
 import { defineReasons } from '../lower/reason';
-import { reasons } from '../lower/reasons';
 import type { Kernel, Target } from '../lower/target';
 import { repeatingCost } from './attention-cost';
 import { kernelTables } from './kernels.generated';
@@ -10,7 +9,6 @@ import { sequencesOnly } from './non-empty';
 import { defineTarget, rotary } from './table';
 
 const own = defineReasons({
-  lengths: () => 'it does not accept lengths; they must be part of the bias',
   zeroPoints: () => 'without zero points it may use those of another node',
   poolsAsOutputs: () => 'it requires its pools as outputs',
 });
@@ -34,17 +32,16 @@ export const webgpu: Target = defineTarget({
   table: kernelTables.webgpu,
   // Loop: its body runs on the GPU. Cast: weights in a dtype that the GPU lacks are converted once. The others are rare.
   leftToCpu: ['Loop', 'Cast', 'IsNaN', 'IsInf', 'Mod'],
+  waitsInLoops: true,
   special: {
     ...rotary,
     Sin: nearZero,
     Cos: nearZero,
     'com.microsoft.MultiHeadAttention': {
-      accepts: (node) => !operandOf(node, 'key_padding_mask') || own.lengths(),
       cost: (node) => (operandOf(node, 'attention_bias') ? 1.5 : 1) + repeatingCost(node),
       nonEmpty: sequencesOnly,
     },
     'com.microsoft.GroupQueryAttention': {
-      accepts: ({ attrs }) => !attrs.softcap || reasons.lacks({ feature: 'softcap' }),
       // Other kernels need a tensor over all pairs for a window.
       cost: ({ attrs }) => (Number(attrs.local_window_size ?? -1) > 0 ? 1.4 : 2),
       nonEmpty: sequencesOnly,

@@ -24,6 +24,7 @@ import {
   not,
   or,
   prefix,
+  randomPairs,
   slidingWindow,
   slidingWindowFromTopLeft,
 } from '../mask/index';
@@ -104,6 +105,10 @@ function anyMask({ batch, kvHeads, group, seq, kvSeq, sequences = batch }: Sizes
     fc.integer({ min: 0, max: 4 }).map((length) => prefix(length)),
     int64s(sequences, kvSeq).map((lengths) => prefix(lengths)),
     fc.integer({ min: 0, max: 3 }).map((count) => globalTokens(count)),
+    fc.array(fc.integer({ min: 0, max: 8 }), { maxLength: 3 }).map((positions) => globalTokens(positions)),
+    fc
+      .tuple(fc.constantFrom(0.2, 0.7, 1), fc.integer({ min: 0, max: 2 ** 53 - 1 }), fc.boolean())
+      .map(([density, seed, data]) => (data ? randomPairs(density, array('int64', [], [seed])) : randomPairs(density, seed))),
     fc.tuple(bools([batch, seq]), bools([batch, kvSeq])).map(([queries, keys]) => globalTokens({ queries, keys })),
     fc.integer({ min: 1, max: 4 }).chain((size) => layout(size).map((x) => blocks(x, size))),
     fc.tuple(ids(seq), ids(kvSeq)).map(([queries, keys]) => documentIds(queries, keys)),

@@ -1,5 +1,5 @@
 // Benchmark of one attention, on data generated inside the graph.
-import { scaledDotProduct } from '@onnxformers/attention';
+import { attentionRules, scaledDotProduct } from '@onnxformers/attention';
 import {
   type AnyModule,
   and,
@@ -20,6 +20,7 @@ import {
   type Value,
 } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
+import { type AttentionForm, type FormSizes, formChain, formFeeds, formInputs, rowsOf } from './attention-forms';
 import { type Measured, type SlopeOptions, slope } from './slope';
 
 /** Sizes and options of one attention call. */
@@ -86,9 +87,13 @@ export function attentionChain(s: AttentionSizes, copies: number, attention: Any
     } as unknown as SequenceContext;
     let q = rows(s.heads, s.seq, 0.3191);
     for (let i = 0; i < copies; i++) q = attention(q, k, v, ctx) as Value;
-    return { y: ops.cast(ops.slice(q, { axes: [0, 1, 2, 3], starts: [0, 0, 0, 0], ends: [1, 1, 1, 1] }), 'float32') };
+    return { y: firstOf(q) };
   });
 }
+
+/** The first element, float32 [1, 1, 1, 1]. */
+const firstOf = (y: Value): Value =>
+  ops.cast(ops.slice(y, { axes: [0, 1, 2, 3], starts: [0, 0, 0, 0], ends: [1, 1, 1, 1] }), 'float32');
 
 const softmaxAttention = ({ softcap }: AttentionSizes): AnyModule =>
   scaledDotProduct({ causal: false, ...(softcap !== undefined && { softcap }) }) as unknown as AnyModule;
@@ -131,4 +136,35 @@ export async function benchAttention(
   const chain = (copies: number) => attentionChain(sizes, copies, attention);
   const measured = await slope(chain, { ...o, weights }, ort, options);
   return { ...measured, sizes, tflops: attentionFlops(sizes) / measured.median / 1e9 };
+}
+
+/**
+ * Measures one call of a form of attention on a target.
+ *
+ * Throws   RunError when the runtime cannot load or run the graphs
+ */
+export function benchForm(
+  form: AttentionForm,
+  sizes: FormSizes,
+  o: Omit<CompileOptions, 'inputs' | 'weights'>,
+  ort: Ort,
+  options: SlopeOptions = {},
+): Promise<Measured> {
+  const { batch, seq, kvSeq } = rowsOf(form, sizes);
+  const chain = (copies: number): AnyModule => {
+    const attention = formChain(form, sizes, copies);
+    return module({ attention }, ({ shift, ...data }: Readonly<Record<string, Value>>) => {
+      const rows = (heads: number, length: number, rate: number): Value =>
+        splitHeads(ops.cast(wave(shift!, [batch, length, heads * sizes.headDim], rate), shift!.graph.root.dtype), heads, padded);
+      const [k, v] = [rows(sizes.kvHeads, kvSeq, 0.731), rows(sizes.kvHeads, kvSeq, 1.317)];
+      const y = attention(rows(sizes.heads, seq, 0.3191), k, v, data) as Value;
+      return { y: firstOf(y) };
+    });
+  };
+  const weights = initialize(chain(1), { seed: 1 });
+  return slope(chain, { ...o, weights, rules: [...(o.rules ?? []), ...attentionRules] }, ort, {
+    ...options,
+    inputs: formInputs(form, sizes),
+    feeds: formFeeds(form, sizes),
+  });
 }

@@ -4,11 +4,14 @@ import {
   type CompileOptions,
   compile,
   createRunner,
+  type InputType,
   type Model,
   type Ort,
   type Runner,
+  type Tensor,
   tensor,
 } from '@onnxformers/core';
+import { type Times, timesOf } from './times';
 
 /** Number of repetitions and copies. */
 export interface SlopeOptions {
@@ -18,19 +21,19 @@ export interface SlopeOptions {
   readonly repetitions?: number;
   readonly warmups?: number;
   readonly session?: Readonly<Record<string, unknown>>;
+  /** Further inputs of the chain, and what is fed to them. */
+  readonly inputs?: Readonly<Record<string, InputType>>;
+  readonly feeds?: Readonly<Record<string, Tensor>>;
 }
 
 /** Milliseconds for one copy. */
-export interface Measured {
-  readonly median: number;
-  /** Half the distance between the quartiles. */
-  readonly spread: number;
+export interface Measured extends Times {
   /** Of the graph with many copies. */
   readonly model: Model;
   readonly device: string;
 }
 
-const input = { shift: tensor('float32', [1], [0.25]) };
+const shift = tensor('float32', [1], [0.25]);
 
 /**
  * Measures a chain of copies. `chain(n)` is a module with the input `shift` float32 [1], which generates its data from it inside the graph, applies
@@ -42,13 +45,14 @@ export async function slope(
   chain: (copies: number) => AnyModule,
   o: Omit<CompileOptions, 'inputs'>,
   ort: Ort,
-  { few = 2, more = 16, repetitions = 15, warmups = 3, session = {} }: SlopeOptions = {},
+  { few = 2, more = 16, repetitions = 15, warmups = 3, session = {}, inputs = {}, feeds = {} }: SlopeOptions = {},
 ): Promise<Measured> {
   const make = async (copies: number): Promise<{ model: Model; run: Runner }> => {
-    const model = compile(chain(copies), { ...o, inputs: { shift: ['float32', [1]] } });
+    const model = compile(chain(copies), { ...o, inputs: { ...inputs, shift: ['float32', [1]] } });
     return { model, run: await createRunner(model, ort, { session: { graphOptimizationLevel: 'disabled', ...session } }) };
   };
   const [short, long] = [await make(few), await make(few + more)];
+  const input = { ...feeds, shift };
   const time = async (run: Runner): Promise<number> => {
     const start = performance.now();
     await run(input);
@@ -62,8 +66,7 @@ export async function slope(
       const a = await time(short.run);
       times.push(((await time(long.run)) - a) / more);
     }
-    const at = (share: number): number => [...times].sort((x, y) => x - y)[Math.round(share * (times.length - 1))]!;
-    return { median: at(0.5), spread: (at(0.75) - at(0.25)) / 2, model: long.model, device: long.run.device };
+    return { ...timesOf(times), model: long.model, device: long.run.device };
   } finally {
     await short.run.dispose();
     await long.run.dispose();

@@ -40,6 +40,12 @@ export function spreadLengths(count: number, most: number, phase: number): reado
   return Array.from({ length: count }, (_, i) => 1 + Math.floor(most * (((i + 1) * golden + phase) % 1)));
 }
 
+/** As many sequences of equal length, with as many tokens as these, up to rounding: packing them saves nothing. */
+export const equalLengths = (lengths: readonly number[]): readonly number[] => {
+  const mean = Math.round(lengths.reduce((a, b) => a + b, 0) / lengths.length);
+  return lengths.map(() => mean);
+};
+
 /** 24 layers of 1,024 channels; 32 sequences of 35 to 1,023 tokens, 17,267 together. */
 export const varlenSizes: VarlenSizes = {
   depth: 24,

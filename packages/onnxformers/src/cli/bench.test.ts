@@ -1,7 +1,9 @@
 // Measurements from the command line.
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
-import { cli, here, lm, parsed, write } from './cli.test-helper';
+import { cli, dir, here, lm, parsed, write } from './cli.test-helper';
 
 describe('bench', () => {
   const few = ['--seq', '16', '--few', '1', '--more', '2', '--repeat', '2'];
@@ -22,19 +24,16 @@ describe('bench', () => {
       'decomposed',
     );
     expect(json).toMatchObject({
-      what: 'attention',
-      heads: 4,
-      kvHeads: 2,
-      headDim: 8,
-      seq: 16,
-      causal: true,
-      dtype: 'float32',
-      onnxruntime: ort.env.versions.node,
+      bench: 'attention',
+      target: 'cpu',
+      setting: { heads: 4, kvHeads: 2, headDim: 8, seq: 16, causal: true, dtype: 'float32', flops: 4 * 4 * 8 * 16 * 8 },
+      versions: { onnxruntime: ort.env.versions.node },
     });
-    expect(json.flops).toBe(4 * 4 * 8 * 16 * 8);
-    expect(json.rows.map((r: { name: string }) => r.name)).toEqual(['cpu', 'cpu, decomposed']);
+    expect(json.rows.map((r: { variant: string }) => r.variant)).toEqual(['kernels', 'decomposed']);
     expect(json.rows[0].kernels.some((k: string) => /Attention/.test(k))).toBe(true);
+    expect(json.rows[0].attention).toEqual(['Attention']);
     expect(json.rows[1].kernels).toContain('Softmax');
+    expect(json.rows[1].attention).toEqual(['primitives']);
     for (const row of json.rows) expect([typeof row.median, typeof row.spread]).toEqual(['number', 'number']);
   });
 
@@ -42,45 +41,52 @@ describe('bench', () => {
     await write('layer.json', lm.stack.layers.mixer && { ...lm.stack.layers, dim: 12 });
     const { code, out } = await cli('bench', 'block', 'layer.json', ...few, '--target', 'wasm');
     expect(code).toBe(0);
-    expect(out).toMatch(/kind layer · block pre_norm/);
-    expect(out).toMatch(/^ {2}wasm +-?[\d.e-]+ +[\d.e-]+ +.*MultiHeadAttention/m);
+    expect(out).toMatch(/^bench block · batch 1 .*\nwasm · /);
+    expect(out).toMatch(/^ {2}layer pre_norm +-?[\d.e-]+ +[\d.e-]+ .*MultiHeadAttention/m);
   });
 
-  it('measures a whole model', async () => {
+  it('measures copies of a whole model', async () => {
     await write('lm.json', lm);
     const { json } = await parsed('bench', 'block', 'lm.json', ...few);
-    expect(json).toMatchObject({ kind: 'model', block: 'causal_lm', batch: 1, seq: 16 });
+    expect(json).toMatchObject({ bench: 'block', setting: { batch: 1, seq: 16 }, rows: [{ subject: 'model causal_lm' }] });
     expect(json.rows[0].kernels).toContain('MatMul');
   });
 
   it('measures an attention with a bias, a cap and padding', async () => {
     const sizes = ['--kv-seq', '19', '--lengths', '7,19,11', '--bias', '--softcap', '30.5', '--heads', '2', '--head-dim', '8'];
     const { json } = await parsed('bench', 'attention', ...few, ...sizes);
-    expect(json).toMatchObject({ batch: 3, seq: 16, kvSeq: 19, lengths: [7, 19, 11], bias: true, softcap: 30.5 });
-    expect(json.flops).toBe(4 * 2 * 8 * 16 * (7 + 19 + 11));
+    expect(json.setting).toMatchObject({ batch: 3, seq: 16, kvSeq: 19, lengths: [7, 19, 11], bias: true, softcap: 30.5 });
+    expect(json.setting.flops).toBe(4 * 2 * 8 * 16 * (7 + 19 + 11));
   });
 
   it('measures registered blocks by their names, one or all of a kind', async () => {
     const one = await parsed('bench', 'block', 'multi_head', ...few, '--heads', '2', '--head-dim', '8', '--causal');
-    expect(one.json).toMatchObject({ kind: 'mixer', block: 'multi_head', heads: 2, headDim: 8, causal: true });
+    expect(one.json).toMatchObject({ setting: { heads: 2, headDim: 8, causal: true }, rows: [{ subject: 'mixer multi_head' }] });
     // The window is a mask too, which two of them cannot apply; an even one suits no window around the query.
     const all = await parsed('bench', 'block', '--all', '--kind', 'attention', ...few, '--heads', '2', '--window', '4');
-    expect(all.json.rows.map((r: { block: string }) => r.block)).toEqual(['scaled_dot_product', 'flex_attention']);
+    expect(all.json.rows.map((r: { subject: string }) => r.subject)).toEqual([
+      'attention scaled_dot_product',
+      'attention flex_attention',
+    ]);
     expect(all.json.leftOut).toEqual([
-      { kind: 'attention', block: 'linformer', reason: expect.stringContaining('does not support the mask: window') },
-      { kind: 'attention', block: 'local', reason: expect.stringContaining('expected an odd number, or causal: true, got 4') },
-      { kind: 'attention', block: 'nystrom', reason: expect.stringContaining('does not support the mask: window') },
+      { name: 'attention linformer', reason: expect.stringContaining('does not support the mask: window') },
+      { name: 'attention local', reason: expect.stringContaining('expected an odd number, or causal: true, got 4') },
+      { name: 'attention nystrom', reason: expect.stringContaining('does not support the mask: window') },
     ]);
   });
 
   it.each([
-    [['attention', 'x'], 'bench attention takes no argument; got "x". Its options choose what is measured'],
-    [['attention', '--all'], '--all and --kind are options of bench block, not of bench attention'],
+    [['attention', 'x'], 'bench attention takes no words; "x" is too much'],
+    [['attention', '--all'], 'bench attention has no option --all'],
+    [['attention', '--mask', 'causl'], '--mask must be one of all, none, causal, '],
+    [['attention', '--mask', 'all', '--window', '3'], '--mask and --window cannot be given together'],
+    [['varlen', '--lengths', '3,0'], '--lengths contains 0; expected 1 to 1024, the positions of the model'],
+    [['varlen', '--layout', 'packd'], '--layout must be one of packed, longest, positions, got "packd"; did you mean packed?'],
+    [['varlen', '--depth', '0'], 'depth is 0; expected more than 0'],
+    [['model'], 'bench model requires CONFIG'],
+    [['compare', 'a.json'], 'bench compare requires B.json'],
     [['block', 'mlp', '--all'], 'bench block takes "mlp" or --all, not both'],
-    [
-      ['block', 'mlp', '--softcap', '3'],
-      '--softcap is an option of bench attention; set softcap in the config of the block instead',
-    ],
+    [['block', 'mlp', '--softcap', '3'], 'bench block has no option --softcap'],
     [['attention', '--softcap', 'x'], '--softcap must be a number, got "x"'],
     [['attention', '--softcap', '0'], 'softcap is 0; expected more than 0'],
     [['attention', '--lengths', '3,x'], '--lengths must be a list of integers, got "x"'],
@@ -93,6 +99,14 @@ describe('bench', () => {
     expect([code, err]).toEqual([2, expect.stringContaining(message)]);
   });
 
+  it('measures forms of attention by their names', async () => {
+    const { json } = await parsed('bench', 'attention', ...few, '--batch', '2', '--mask', 'documents, causal;sinks, causal');
+    expect(json.rows.map(({ subject, attention }: { subject: string; attention: string[] }) => [subject, attention])).toEqual([
+      ['documents, causal', ['Attend on padded rows', 'MultiHeadAttention']],
+      ['sinks, causal', ['GroupQueryAttention']],
+    ]);
+  });
+
   it('knows the names of blocks', async () => {
     const { code, err } = await here('bench', 'block', 'multi_hed');
     expect([code, err]).toEqual([
@@ -100,6 +114,156 @@ describe('bench', () => {
       expect.stringMatching(
         /^ConfigError: multi_hed: neither a file nor the name of a registered block\. Did you mean "multi_head"\? Blocks: scaled_dot_product, /,
       ),
+    ]);
+  });
+});
+
+describe('bench model', () => {
+  const once = ['--repeat', '1', '--warmups', '0'];
+
+  it('measures whole runs, by number of positions', async () => {
+    await write('lm.json', lm);
+    const { json } = await parsed('bench', 'model', 'lm.json', ...once, '--batch', '2', '--seq', '3,7', '--vs', 'decomposed');
+    expect(json).toMatchObject({ bench: 'model', setting: { kind: 'model', block: 'causal_lm', batch: 2 } });
+    const rows = json.rows.map((r: { subject: string; variant: string; tokens: number }) => [r.subject, r.variant, r.tokens]);
+    expect(rows).toEqual([
+      ['seq 3', 'kernels', 6],
+      ['seq 3', 'decomposed', 6],
+      ['seq 7', 'kernels', 14],
+      ['seq 7', 'decomposed', 14],
+    ]);
+    for (const r of json.rows) expect(r.tokensPerSecond).toBeCloseTo((1000 * r.tokens) / r.median, 6);
+  });
+
+  it('measures sequences of different lengths padded and packed', async () => {
+    await write('lm.json', lm);
+    const { json } = await parsed('bench', 'model', 'lm.json', ...once, '--lengths', '7,3,2');
+    expect(json.rows).toMatchObject([
+      { subject: 'padded to 7', tokens: 12, padding: 1 - 12 / 21 },
+      { subject: 'packed', tokens: 12, padding: 0 },
+    ]);
+  });
+
+  it('asks for a size that it does not know', async () => {
+    await write('sized.json', {
+      kind: 'mixer',
+      config: { name: 'multi_head', dim: 12, heads: 3 },
+      inputs: { x: ['float32', ['rows', 'seq', 12]] },
+    });
+    const { code, err } = await cli('bench', 'model', 'sized.json', ...once);
+    expect([code, err]).toEqual([1, expect.stringMatching(/inputs\.x: the size "rows" is not known; .*Give it: --size rows=N/)]);
+    expect((await cli('bench', 'model', 'sized.json', ...once, '--size', 'rows=2')).code).toBe(0);
+  });
+});
+
+describe('bench varlen and bench compare', () => {
+  const small = [
+    '--depth',
+    '1',
+    '--heads',
+    '2',
+    '--head-dim',
+    '8',
+    '--vocab',
+    '17',
+    '--positions',
+    '19',
+    '--sequences',
+    '3',
+    '--repeat',
+    '3',
+    '--warmups',
+    '1',
+  ];
+
+  it('write reports and pages, which compare reads', async () => {
+    const { code, out, err } = await cli('bench', 'varlen', ...small, '--out', 'a');
+    expect([code, err.replace(/lost in noise.*\n/, '')]).toEqual([0, '']);
+    const report = JSON.parse(await readFile(join(dir, 'a.json'), 'utf8'));
+    const longest = report.setting.longest;
+    expect(report.rows.map((r: { subject: string; variant: string }) => `${r.subject}, ${r.variant}`)).toEqual(
+      ['bidirectional', 'causal'].flatMap((variant) =>
+        ['packed', `padded to ${longest}`, 'padded to 19', 'packed, equal lengths', 'padded, equal lengths'].map(
+          (s) => `${s}, float32, ${variant}`,
+        ),
+      ),
+    );
+    for (const { padding, attention, tokensPerSecond, subject } of report.rows) {
+      expect(padding > 0).toBe(/^padded to/.test(subject));
+      expect(attention.length).toBeGreaterThan(0);
+      expect(tokensPerSecond).toBeGreaterThan(0);
+      expect(out).toContain(subject);
+    }
+    const page = await readFile(join(dir, 'a.html'), 'utf8');
+    expect(page).toMatch(/^<!doctype html>/);
+    // Nothing is loaded from elsewhere.
+    expect(page.match(/(?:src|href)=/g)).toBeNull();
+    expect(JSON.parse(/<script type="application\/json" id="report">(.*)<\/script>/.exec(page)![1]!)).toEqual(report);
+
+    const slower = {
+      ...report,
+      versions: { ...report.versions, onnxruntime: '1.29.0' },
+      rows: report.rows.slice(1).map((r: object) => ({ ...r, median: 8, spread: 1, attention: ['primitives'] })),
+    };
+    await write('b.json', slower);
+    await write('c.json', { ...report, rows: report.rows.map((r: object) => ({ ...r, median: 4, spread: 1 })) });
+    const { json } = await parsed('bench', 'compare', 'c.json', 'b.json', '--out', 'd');
+    expect(json.changed).toEqual([`versions.onnxruntime: ${ort.env.versions.node} → 1.29.0`]);
+    expect(json.onlyBefore).toEqual(['packed, float32, bidirectional']);
+    expect(json.rows[0]).toMatchObject({
+      name: `padded to ${longest}, float32, bidirectional`,
+      before: 4,
+      after: 8,
+      ratio: 2,
+      differs: true,
+      kernels: 'primitives',
+    });
+    expect(json.rows[0].kernelsBefore).toMatch(/MultiHeadAttention/);
+    expect(await readFile(join(dir, 'd.html'), 'utf8')).toContain('× 2.00');
+    const text = (await cli('bench', 'compare', 'c.json', 'b.json')).out;
+    expect(text).toMatch(/MultiHeadAttention.* → primitives/);
+  });
+
+  it.each([
+    [
+      'lm.json',
+      'a report',
+      lm,
+      'not a report of a benchmark; expected JSON that onnxformers bench wrote with --out or --json, got bench: nothing',
+    ],
+    ['text.json', 'JSON', 'x', 'not a report of a benchmark; '],
+    [
+      'rows.json',
+      'rows',
+      { bench: 'block', setting: {}, machine: {}, versions: {}, target: 'cpu', date: '', leftOut: [], rows: [{ subject: 'x' }] },
+      'got rows[0]: ',
+    ],
+  ])('refuses %s, which is not %s', async (name, _, content, message) => {
+    await write(name, content);
+    const { code, err } = await here('bench', 'compare', join(dir, name), join(dir, name));
+    expect([code, err]).toEqual([1, expect.stringContaining(message)]);
+  });
+
+  it('refuses reports of different benchmarks', async () => {
+    const report = (bench: string, subject: string) => ({
+      ...{ bench, setting: {}, machine: {}, versions: {}, target: 'cpu', date: '', leftOut: [] },
+      rows: [{ subject, median: 1, spread: 0, attention: [], kernels: [] }],
+    });
+    await write('e.json', report('block', 'x'));
+    await write('f.json', report('model', 'x'));
+    await write('g.json', report('block', 'y'));
+    const paths = (...names: string[]) => names.map((name) => join(dir, name));
+    const other = await here('bench', 'compare', ...paths('e.json', 'f.json'));
+    expect([other.code, other.err]).toEqual([
+      1,
+      expect.stringMatching(
+        /f\.json: the reports are of different benchmarks; expected bench block, as in .*e\.json, got bench model/,
+      ),
+    ]);
+    const none = await here('bench', 'compare', ...paths('e.json', 'g.json'));
+    expect([none.code, none.err]).toEqual([
+      1,
+      expect.stringMatching(/g\.json: the reports have no row in common; expected rows such as "x", got y/),
     ]);
   });
 });

@@ -11,6 +11,8 @@ export interface Option {
   /** Placeholder of the value in the help: `DIR`. */
   readonly value?: string;
   readonly choices?: readonly string[];
+  /** What separates the parts of a list; default a comma. */
+  readonly separator?: string;
   /** The pattern of a text, and its description. */
   readonly form?: { readonly pattern: RegExp; readonly words: string };
   readonly default?: string | number;
@@ -130,7 +132,7 @@ function readValue(name: string, o: Option, given: unknown): string | number | b
 }
 
 function readList(name: string, o: Option, given: readonly string[]): readonly string[] {
-  const parts = given.flatMap((text) => text.split(',')).map((part) => part.trim());
+  const parts = given.flatMap((text) => text.split(o.separator ?? ',')).map((part) => part.trim());
   if (!parts.some(Boolean)) throw new UsageError(`--${name} is empty`);
   return parts.filter(Boolean).map((part) => {
     checkText(name, o, part);

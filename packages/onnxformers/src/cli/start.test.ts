@@ -18,7 +18,11 @@ describe('usage', () => {
       'inspect FILE',
       'run DIR',
       'schema KIND',
-      'bench attention|block',
+      'bench attention',
+      'bench block [CONFIG|NAME]',
+      'bench model CONFIG',
+      'bench varlen',
+      'bench compare A.json B.json',
     ])
       expect(out).toContain(`  ${name} `);
     expect(out).toContain(
@@ -54,7 +58,11 @@ describe('usage', () => {
     [['build', 'a.json', '--out', 'x', '--out', 'y'], '--out is given twice'],
     [['build', 'a.json', '--out', 'x', '--taps', ','], '--taps is empty'],
     [['summary', 'a.json', '--size', 'seq=3,seq=4'], '--size contains seq twice'],
-    [['bench', 'nothing'], 'bench measures attention or block, not "nothing"'],
+    [
+      ['bench', 'attenton'],
+      'there is no command "bench attenton"; did you mean bench attention? Commands: bench attention, bench block, ',
+    ],
+    [['bench'], 'there is no command "bench". Commands: bench attention, bench block, bench model, bench varlen, bench compare'],
     [['bench', 'block'], 'bench block requires CONFIG, NAME or --all'],
     [['bench', 'attention', '--few', '0'], '--few, --more and --repeat must be at least 1'],
     [['inspect', 'x', '--json=yes'], '--json is a flag and takes no value'],
@@ -62,7 +70,7 @@ describe('usage', () => {
     const { code, out, err } = await here(...args);
     expect([code, out]).toEqual([2, '']);
     expect(err).toContain(message);
-    expect(err).toMatch(/onnxformers \w* ?--help shows its options\.\n$/);
+    expect(err).toMatch(/onnxformers [\w ]*--help shows its options\.\n$/);
   });
 
   it('help of a command lists its options', async () => {
@@ -72,6 +80,16 @@ describe('usage', () => {
     expect(out).toMatch(/--dtype NAME +dtype of weights and arithmetic: float32, float16, bfloat16 \(default float32\)/);
     expect((await here('help', 'build')).out).toBe(out);
     expect((await cli('build')).code).toBe(2);
+  });
+
+  it('commands of two words have their help, and a list', async () => {
+    const { code, out } = await here('help', 'bench', 'varlen');
+    expect([code, out]).toEqual([0, expect.stringMatching(/^onnxformers bench varlen\n/)]);
+    expect((await here('bench', 'varlen', '--help')).out).toBe(out);
+    const all = (await here('bench', '--help')).out;
+    expect(all).toMatch(/^ {2}bench varlen +Measures/m);
+    expect(all).not.toMatch(/^ {2}build/m);
+    expect((await here('bench', 'nothing', '--help')).code).toBe(2);
   });
 });
 

@@ -9,6 +9,7 @@ import {
   type Dim,
   describe,
   evaluateDim,
+  explain,
   FeedError,
   LoweringError,
   type Model,
@@ -20,6 +21,7 @@ import {
   type Tensor,
   tensor,
 } from '@onnxformers/core';
+import { PadRows } from '@onnxformers/core/ops';
 import { inputsOf } from '../inputs';
 import { batchesOf, widthOf } from './batches';
 import { lengthOf, pack, rowsOf, type Sequence, unpack } from './pack';
@@ -28,18 +30,24 @@ import { lengthOf, pack, rowsOf, type Sequence, unpack } from './pack';
 export interface EncoderOptions extends Omit<CompileOptions, 'layout' | 'inputs'> {
   /** The inputs of the padded model, without `lengths`; default: those of the block. Each has the axes [batch, seq, …]. */
   readonly inputs?: CompileOptions['inputs'];
+  /** How the sequences of a batch are arranged; `auto`, the default, chooses (see {@link createEncoder}). */
+  readonly layout?: EncoderLayout | 'auto';
   /**
-   * `packed` computes nothing for padding, `padded` pads to the longest sequence of a batch; `auto`, the default: packed, unless the model cannot run packed, or
-   * its attention would need a tensor over all pairs of tokens.
+   * Rows of a batch at most, padding included; default 16,384. A longer sequence is a batch of its own. Where attention computes padding, a batch of 2,048 rows
+   * takes no sequences that are much shorter than its longest.
    */
-  readonly layout?: 'packed' | 'padded' | 'auto';
-  /** Rows of a batch at most, padding included; default 16,384. A longer sequence is a batch of its own. */
   readonly maxTokens?: number;
   /** Padded: sequences are padded to a multiple of this; default 8. */
   readonly multipleOf?: number;
   /** Options of the runner. */
   readonly runner?: RunnerOptions;
 }
+
+/**
+ * How the sequences of a batch are arranged. `packed`: one after another, nothing is computed for padding. `padded`: to the longest sequence of the batch.
+ * `buckets`: only sequences of equal length run together, for models that mix positions and have no masks.
+ */
+export type EncoderLayout = 'packed' | 'padded' | 'buckets';
 
 /** The inputs of one sequence: numbers or rows [length, …] by name, or those of the only input. */
 export type EncoderSequence = Sequence | Readonly<Record<string, Sequence>>;
@@ -62,6 +70,8 @@ export interface EncodeReport {
   readonly padding: number;
   readonly milliseconds: number;
   readonly tokensPerSecond: number;
+  readonly layout: EncoderLayout;
+  readonly kernels: readonly string[];
 }
 
 /** A model over lists of sequences. */
@@ -69,9 +79,11 @@ export interface Encoder {
   /** The outputs of each sequence by name, in the order of the list: [length, …] for outputs with rows for positions, otherwise […]. */
   encode(sequences: readonly EncoderSequence[], options?: EncodeOptions): Promise<readonly Readonly<Record<string, Tensor>>[]>;
   /** The layout that was chosen. */
-  readonly layout: 'packed' | 'padded';
+  readonly layout: EncoderLayout;
   /** Why `auto` did not choose the packed layout. */
   readonly why?: string;
+  /** The kernels of its attention, as {@link explain} names them. */
+  readonly kernels: readonly string[];
   readonly model: Model;
   /** The last call. */
   readonly report: EncodeReport | undefined;
@@ -82,6 +94,9 @@ export interface Encoder {
 /**
  * Compiles a model for lists of sequences and opens it. `encode` sorts the sequences by length, runs them in batches, and returns the results in the order of the
  * list. What else is in a batch does not change the result of a sequence beyond rounding.
+ *
+ * `layout: 'auto'` packs the sequences, unless the model cannot run packed or its attention would need a tensor over all pairs of tokens; then it pads them; and
+ * if the model cannot mask padding, it runs sequences of equal length together.
  *
  * Throws   ConfigError for a model without an axis of positions, or an output that does not belong to sequences · what `compile` and `createRunner` throw
  * Example  const encoder = await createEncoder(block, ort, { target: targets.cpu, weights });
@@ -96,24 +111,32 @@ export async function createEncoder(module: AnyModule, ort: Ort, options: Encode
         expected: 'an integer of at least 1',
         got: describe(n),
       });
-  checkWord('options.layout', wanted, ['packed', 'padded', 'auto']);
+  checkWord('options.layout', wanted, ['packed', 'padded', 'buckets', 'auto']);
   const names = namesOf(inputs);
   const { model, layout, why } = compiled(module, wanted, { ...o, inputs });
   const outputs = outputsOf(model);
   const run: Runner = await createRunner(model, ort, runner);
   const padded = layout === 'padded';
+  const widthFor = (longest: number): number => (padded ? widthOf(longest, multipleOf, limitOf(model)) : longest);
+  const kernels = attentionKernels(model);
+  const paddedAttention = padded || model.decisions.some(({ op }) => op === PadRows.key);
   let report: EncodeReport | undefined;
 
   async function encode(list: readonly EncoderSequence[], { onProgress }: EncodeOptions = {}) {
     const start = performance.now();
     const sequences = list.map((sequence, i) => byName(sequence, names, i));
     const lengths = sequences.map((sequence, i) => commonLength(sequence, i));
-    const batches = batchesOf(lengths, { maxTokens, ...(padded && { paddedTo: multipleOf }) });
+    const batches = batchesOf(lengths, {
+      maxTokens,
+      ...(layout !== 'packed' && { widthFor }),
+      alike: layout === 'buckets',
+      paddedAttention,
+    });
     const results: Readonly<Record<string, Tensor>>[] = new Array(list.length);
     let [done, rows] = [0, 0];
     for (const batch of batches) {
       const own = batch.map((i) => lengths[i]!);
-      const width = widthOf(own[0]!, multipleOf);
+      const width = widthFor(own[0]!);
       const feeds = Object.fromEntries(
         names.map((name) => {
           const dtype = inputs[name]![0];
@@ -121,17 +144,17 @@ export async function createEncoder(module: AnyModule, ort: Ort, options: Encode
             batch.map((i) => sequences[i]![name]!),
             dtype,
           );
-          return [name, padded ? inRectangle(tokens, own, width) : tokens];
+          return [name, layout === 'packed' ? tokens : inRectangle(tokens, own, width)];
         }),
       );
-      const computed = await run({ ...feeds, lengths: tensor('int64', [own.length], own) });
+      const computed = await run(layout === 'buckets' ? feeds : { ...feeds, lengths: tensor('int64', [own.length], own) });
       for (const [name, perSequence] of Object.entries(outputs)) {
         const parts = perSequence(computed[name]!, own, width);
         batch.forEach((i, at) => {
           results[i] = { ...results[i], [name]: parts[at]! };
         });
       }
-      rows += padded ? own.length * width : own.reduce((a, b) => a + b, 0);
+      rows += layout === 'packed' ? own.reduce((a, b) => a + b, 0) : own.length * width;
       done += batch.length;
       onProgress?.(done, list.length);
     }
@@ -145,6 +168,8 @@ export async function createEncoder(module: AnyModule, ort: Ort, options: Encode
       padding: rows ? 1 - tokens / rows : 0,
       milliseconds,
       tokensPerSecond: milliseconds ? (1000 * tokens) / milliseconds : 0,
+      layout,
+      kernels,
     };
     return results;
   }
@@ -153,6 +178,7 @@ export async function createEncoder(module: AnyModule, ort: Ort, options: Encode
     encode,
     layout,
     ...(why !== undefined && { why }),
+    kernels,
     model,
     get report() {
       return report;
@@ -216,31 +242,54 @@ function inRectangle(packed: Tensor, lengths: readonly number[], width: number):
 
 interface Chosen {
   readonly model: Model;
-  readonly layout: 'packed' | 'padded';
+  readonly layout: EncoderLayout;
   readonly why?: string;
 }
 
-function compiled(module: AnyModule, wanted: 'packed' | 'padded' | 'auto', o: CompileOptions): Chosen {
-  const padded = (): Model =>
-    compile(module, { ...o, inputs: { ...o.inputs, lengths: ['int64', ['batch'], 'lengths'] }, layout: 'padded' });
-  if (wanted === 'padded') return { model: padded(), layout: 'padded' };
-  const inputs = Object.fromEntries(
+function compiled(module: AnyModule, wanted: EncoderLayout | 'auto', o: CompileOptions): Chosen {
+  const lengths = { lengths: ['int64', ['batch'], 'lengths'] } as const;
+  const inRows = Object.fromEntries(
     Object.entries(o.inputs).map(([name, [dtype, [, , ...inner], role]]) => [
       name,
       [dtype, ['tokens', ...inner], ...(role === undefined ? [] : [role])] as never,
     ]),
   );
-  const packed = (): Model =>
-    compile(module, { ...o, inputs: { ...inputs, lengths: ['int64', ['batch'], 'lengths'] }, layout: 'packed' });
-  if (wanted === 'packed') return { model: packed(), layout: 'packed' };
+  const make: Readonly<Record<EncoderLayout, () => Model>> = {
+    packed: () => compile(module, { ...o, inputs: { ...inRows, ...lengths }, layout: 'packed' }),
+    padded: () => compile(module, { ...o, inputs: { ...o.inputs, ...lengths }, layout: 'padded' }),
+    buckets: () => compile(module, { ...o, layout: 'padded' }),
+  };
+  if (wanted !== 'auto') return { model: make[wanted](), layout: wanted };
+  const packed = attempt(make.packed);
+  const why = packed.why ?? overAllPairs(packed.model);
+  if (packed.model && why === undefined) return { model: packed.model, layout: 'packed' };
+  const padded = attempt(make.padded);
+  if (padded.model) return { model: padded.model, layout: 'padded', why: why! };
+  return { model: make.buckets(), layout: 'buckets', why: why === padded.why ? why! : `${why}; padded: ${padded.why}` };
+}
+
+type Attempt = { readonly model: Model; readonly why?: undefined } | { readonly model?: undefined; readonly why: string };
+
+function attempt(make: () => Model): Attempt {
   try {
-    const model = packed();
-    const why = overAllPairs(model);
-    return why === undefined ? { model, layout: 'packed' } : { model: padded(), layout: 'padded', why };
+    return { model: make() };
   } catch (error) {
     if (!(error instanceof ConfigError || error instanceof ShapeError || error instanceof LoweringError)) throw error;
-    return { model: padded(), layout: 'padded', why: error.message };
+    return { why: error.message };
   }
+}
+
+/** The longest sequences that the model takes. */
+function limitOf({ signature }: Model): (width: number) => boolean {
+  const limits = (signature.limits ?? []).filter(({ size, max }) => typeof size === 'string' && typeof max === 'number');
+  const ofLengths = limits.filter(({ size }) => namesOfDim(size!).every((name) => name === 'seq'));
+  return (width) => ofLengths.every(({ size, max }) => evaluateDim(size!, { seq: width }) <= (max as number));
+}
+
+function attentionKernels(model: Model): readonly string[] {
+  const ops = explain(model).blocks.flatMap((block) => block.ops);
+  const ofAttention = ops.filter(({ op }) => op === 'Attend' || op === 'FlexAttend');
+  return [...new Set(ofAttention.flatMap(({ runs, kernels }) => (runs.length ? runs.map(({ kernel }) => kernel) : kernels)))];
 }
 
 // An attention whose mask of packed sequences became a tensor over all pairs of tokens.
@@ -260,7 +309,13 @@ function outputsOf({ signature }: Model): Readonly<Record<string, PerSequence>> 
 }
 
 function perSequence(name: string, dims: readonly Dim[]): PerSequence {
-  if (dims[0] === 'tokens') return (x, lengths) => unpack(x, lengths);
+  // Rows for prefix tokens too: [tokens + batch].
+  if (dims[0] !== undefined && namesOfDim(dims[0]).includes('tokens'))
+    return (x, lengths) =>
+      unpack(
+        x,
+        lengths.map((n) => evaluateDim(dims[0]!, { tokens: n, batch: 1 })),
+      );
   const each: PerSequence = (x, lengths) =>
     lengths.map((_, i) => {
       const {

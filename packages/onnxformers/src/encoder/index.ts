@@ -4,6 +4,7 @@ export {
   type EncodeOptions,
   type EncodeReport,
   type Encoder,
+  type EncoderLayout,
   type EncoderOptions,
   type EncoderSequence,
 } from './create-encoder';

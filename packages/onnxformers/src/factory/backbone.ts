@@ -2,6 +2,7 @@
 import {
   type AnyModule,
   ConfigError,
+  contextOfHiddenStates,
   type HiddenStates,
   hiddenStatesOf,
   int,
@@ -90,7 +91,16 @@ export function backboneRows(
     ? hiddenStatesOf(position(embedded.hiddenStates, embedded.ctx), embedded.hiddenStates, embedded.ctx)
     : embedded;
   const normed = embeddingNorm ? embeddingNorm(rows) : rows;
-  return { hiddenStates: stack(projection ? projection(normed) : normed, ctx), ctx };
+  const x = projection ? projection(normed) : normed;
+  const y = stack(x, ctx);
+  // Layers between the stages of a hierarchical model change the positions.
+  return { hiddenStates: y, ctx: (y === x ? undefined : contextOfHiddenStates(y)) ?? ctx };
+}
+
+/** The channels after the stack of a backbone. */
+export function widthAfter({ stack }: Pick<Backbone, 'stack'>, dim: number): number {
+  const told = stack.about.config?.outDim;
+  return typeof told === 'number' ? told : dim;
 }
 
 /** The input a backbone reads: `ids`, `pixels` or `features` with an embedding, `x` without. */

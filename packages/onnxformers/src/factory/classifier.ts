@@ -1,6 +1,6 @@
 // Classification of a sequence.
 import { choice, defineBlock, int, linear, module, type SequenceContext, type Value } from '@onnxformers/core';
-import { backboneFields, backboneInput, backboneOf, backboneRows } from './backbone';
+import { backboneFields, backboneInput, backboneOf, backboneRows, widthAfter } from './backbone';
 import { pool } from './pool';
 
 /**
@@ -50,7 +50,7 @@ export const classifier = defineBlock({
   create(c) {
     const { dim, classes, pooling } = c;
     const backbone = backboneOf(c);
-    const head = linear(dim, classes, { role: 'head' });
+    const head = linear(widthAfter(backbone, dim), classes, { role: 'head' });
     return module({ ...backbone, head }, (inputs: Readonly<Record<string, Value>>, given: SequenceContext) => {
       const { hiddenStates: rows, ctx } = backboneRows(backbone, backboneInput(backbone, inputs), given);
       return { logits: head(pool(rows, ctx, pooling)) };

@@ -1,5 +1,18 @@
 // A sequence of layers.
-import { defineBlock, each, int, module, type SequenceContext, slot, type Value } from '@onnxformers/core';
+import {
+  contextOfHiddenStates,
+  defineBlock,
+  each,
+  type HiddenStates,
+  int,
+  type KindModule,
+  keepContext,
+  module,
+  type SequenceContext,
+  ShapeError,
+  slot,
+  type Value,
+} from '@onnxformers/core';
 import { longestSequence } from './backbone';
 
 /**
@@ -7,9 +20,12 @@ import { longestSequence } from './backbone';
  *
  *     y = norm(layer_depth(… layer_1(x)))
  *
- * Shapes   x [batch, seq, dim], packed [tokens, dim] → the same
+ * A layer may change the number of channels, and `merge_patches` that of positions too: a hierarchical model is a list of layers with patches between
+ * its stages. Each layer with other channels than the first then states its `dim`, and the stack the last number as `outDim`.
+ *
+ * Shapes   x [batch, seq, dim], packed [tokens, dim] → [..., outDim]
  * Dtypes   float32, float16, bfloat16
- * Throws   ConfigError when a list of layers is shorter or longer than depth
+ * Throws   ConfigError when a list of layers is shorter or longer than depth · ShapeError when the last layer does not return outDim channels
  * Lowers   as its layers
  * Example  const block = zoo.build('stack', { name: 'stack', dim: 512, depth: 12, layers: { name: 'pre_norm', feedforward: 'mlp' } });
  */
@@ -20,6 +36,13 @@ export const stack = defineBlock({
   fields: {
     /** channels. Inherited from the enclosing block. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+    /** channels after the last layer, if layers change them. Default: computed from other options. */
+    outDim: int({
+      doc: 'channels after the last layer, if layers change them',
+      unit: 'channels',
+      min: 1,
+      default: (c: { dim: number }) => c.dim,
+    }),
     /** longest sequence; inherited by embeddings, positions and mechanisms of fixed length inside. Inherited from the enclosing block. */
     seqLen: longestSequence,
     /** number of layers. Inherited from the enclosing block. */
@@ -27,7 +50,11 @@ export const stack = defineBlock({
     /** one config for all layers, or a list of them. */
     layers: each('layer', { doc: 'one config for all layers, or a list of them' }),
     /** norm after the last layer. Optional. */
-    norm: slot('norm', { doc: 'norm after the last layer', optional: true }),
+    norm: slot('norm', {
+      doc: 'norm after the last layer',
+      optional: true,
+      inside: (c: { outDim: number }) => ({ dim: c.outDim }),
+    }),
   },
   examples: [
     {
@@ -45,11 +72,27 @@ export const stack = defineBlock({
       ],
     },
   ],
-  create({ depth, layers, norm }) {
+  create({ depth, layers, norm, outDim }, { path }) {
     const all = Array.from({ length: depth }, (_, i) => layers(i));
     return module({ layers: all, norm }, (x: Value, ctx: SequenceContext) => {
-      const y = all.reduce((h, layer) => layer(h, ctx), x);
-      return norm ? norm(y) : y;
+      const { hiddenStates: rows, ctx: last } = all.reduce((h, layer) => runLayer(layer, h), { hiddenStates: x, ctx });
+      if (rows.dims.at(-1) !== outDim)
+        throw new ShapeError({
+          path: `${path}.outDim`,
+          problem: 'the last layer returns another number of channels',
+          expected: String(outDim),
+          got: String(rows.dims.at(-1)),
+          hint: 'Set outDim of the stack to the channels of its last layer',
+        });
+      const y = norm ? norm(rows) : rows;
+      return last === ctx ? y : keepContext({ hiddenStates: y, ctx: last });
     });
   },
 });
+
+// A layer that changes the number of positions keeps the context of its result.
+function runLayer(layer: KindModule<'layer'>, { hiddenStates: x, ctx }: HiddenStates): HiddenStates {
+  const y = layer(x, ctx);
+  const kept = y === x ? undefined : contextOfHiddenStates(y);
+  return { hiddenStates: y, ctx: kept ?? ctx };
+}

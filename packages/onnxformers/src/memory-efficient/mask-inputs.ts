@@ -87,8 +87,6 @@ export function maskOfInputs({ mask, summed }: MaskInputs, inputs: Readonly<Reco
   return mapMask(mask, (name) => {
     const [value, rows] = [inputs[name]!, summed.get(name)];
     // Derived from an input: kernels of packed sequences read the lengths.
-    return rows === undefined
-      ? value
-      : derive(value.graph, 'offsets', { dtype: 'int64', dims: ['sequences + 1'] }, [value], rows);
+    return rows === undefined ? value : derive(value.graph, 'offsets', { dtype: 'int64', dims: ['sequences + 1'] }, [value]);
   });
 }

@@ -20,8 +20,6 @@ const cases = whole(await readFixtures(folder));
 
 /** What the original has and this library has not yet. */
 const notYet = [
-  'the attention "random"',
-  'the attention "global"',
   'the attention "favor"',
   'the attention "orthoformer"',
   'the attention "compositional"',
@@ -29,29 +27,19 @@ const notYet = [
   'the attention "visual"',
   'the attention "lambda"',
   'the attention "blocksparse"',
-  'the feedforward "Conv2DFeedforward"',
-  'the option "simplicial_embeddings"',
-  'the option "patch_embedding_config" of a later stack',
-  'the option "reversible"',
 ];
 const blocksNotYet = [
   'pattern',
   'favor',
   'feature_map',
   'orthoformer',
-  'random',
-  'global',
   'compositional',
   'pooling',
   'visual',
   'lambda',
   'blocksparse',
-  'Conv2DFeedforward',
-  'simplicial_embedding',
-  'reversible',
 ];
 const missing = [
-  'no such block yet: a patch embedding of a sequence',
   ...notYet.map((what) => `no such block yet: ${what}`),
   ...blocksNotYet.map((block) => `no such block yet: "${block}"`),
 ];
@@ -63,7 +51,7 @@ describe.each(['portable', 'portable-18', 'cpu', 'interpreter'])('recorded cases
     for (const c of cases) outcomes.push(await replay(c, machine));
     expect(outcomes.filter(({ result }) => result === 'failed').map(({ id, reason }) => `${id}: ${reason}`)).toEqual([]);
     expect(outcomes.filter(({ result, reason }) => result === 'missing' && !missing.includes(reason!))).toEqual([]);
-    expect(totalsOf(outcomes)).toEqual({ passed: 246, failed: 0, missing: 205 });
+    expect(totalsOf(outcomes).passed).toBeGreaterThanOrEqual(282);
   });
 });
 

@@ -5,6 +5,7 @@ import { layerNormed, perRow, rmsNormed } from '../plain.test-helper';
 import { identity } from './identity';
 import { layerNorm } from './layer-norm';
 import { rmsNorm } from './rms-norm';
+import { simplicial } from './simplicial';
 
 const x = randomArray('x', [2, 3, 5]);
 
@@ -49,4 +50,28 @@ it.each([layerNorm, rmsNorm])('$blockName has the default eps of its family and 
   expect(nodes.map((n) => n.attrs.epsilon)).toEqual([eps]);
   expect(() => block({ dim: 0 })).toThrow(ConfigError);
   expect(() => traceBlock(block({ dim: 7 }), { x: ['float32', ['batch', 5]] })).toThrow('expected [5], got [7]');
+});
+
+describe('simplicial', () => {
+  const wide = randomArray('wide', [2, 3, 21]);
+  it.each([
+    { groups: 3, temperature: 0.25 },
+    { groups: 7, temperature: 1 },
+  ])('is a softmax of each group: %o', ({ groups, temperature }) => {
+    const { outputs, parameters: p } = runBlock(simplicial({ dim: 21, groups, temperature, norm: layerNorm({ dim: 21 }) }), {
+      x: wide,
+    });
+    const size = 21 / groups;
+    const expected = perRow(wide, (row) => {
+      const powers = layerNormed(row, p['norm.weight']!, p['norm.bias'], 1e-5).map((v) => Math.exp(v / temperature));
+      const sum = (group: number) => powers.slice(group * size, (group + 1) * size).reduce((a, b) => a + b);
+      return powers.map((v, i) => v / sum(Math.floor(i / size)));
+    });
+    expectClose(outputs.y!, expected);
+  });
+  it('refuses groups of different sizes', () => {
+    expect(() => simplicial({ dim: 21, groups: 4 })).toThrow(
+      /^simplicial.groups: the channels cannot be divided into groups of equal size; expected a divisor of dim = 21, got 4/,
+    );
+  });
 });

@@ -1,5 +1,5 @@
 // Attention mechanisms of the original.
-import { ConfigError } from '@onnxformers/core';
+import { ConfigError, describe } from '@onnxformers/core';
 import { type Options, optionsOf, unknownName } from '../options';
 import { plain, renamed, type Translated } from '../translated';
 import type { XFormersConfig, XFormersOptions } from './options';
@@ -33,6 +33,19 @@ function refuseModule(o: Options, name: string): void {
   throw new ConfigError({ path: `${o.path}.${name}`, problem: 'a config cannot contain a module', expected: 'no such option' });
 }
 
+/** A flag for each position: a list, a column [n, 1] as nested lists, or one of them as `{ __tensor__: … }`. */
+function flagsOf(o: Options, name: string): { readonly flags: readonly boolean[]; readonly path: string } {
+  const given = o.any(name);
+  const path = `${o.path}.${name}`;
+  const rows = isTensor(given) ? given.__tensor__ : given;
+  const flags: readonly unknown[] | undefined = Array.isArray(rows) ? rows.flat() : undefined;
+  const isColumn = Array.isArray(rows) && rows.length === flags?.length && flags.every((x) => typeof x === 'boolean');
+  if (isColumn) return { flags: flags as readonly boolean[], path };
+  const problem = given === undefined ? 'missing' : 'wrong value';
+  throw new ConfigError({ path, problem, expected: 'true or false for each position, [n] or [n, 1]', got: describe(given) });
+}
+const isTensor = (x: unknown): x is { readonly __tensor__: unknown } => typeof x === 'object' && x !== null && '__tensor__' in x;
+
 const mechanisms: Readonly<Record<string, Mechanism>> = {
   scaled_dot_product(o) {
     const causal = o.bool('causal', false);
@@ -54,6 +67,31 @@ const mechanisms: Readonly<Record<string, Mechanism>> = {
     // A causal window is that many keys before the query, and the key of the query.
     const window = compat ? { window: size, compat, forceSparsity } : { window: causal ? size + 1 : size };
     return plain('attention', { name: 'local', causal, ...window, ...dropout(o) });
+  },
+  random(o, { compat }) {
+    const density = o.num('r', { default: 0.01 });
+    // A pattern that is drawn once is one of a seed.
+    const redraw = !o.bool('constant_masking', true);
+    const forceSparsity = o.bool('force_sparsity', false);
+    const causal = o.bool('causal', false);
+    return plain('attention', {
+      name: 'random',
+      density,
+      redraw,
+      causal,
+      ...dropout(o),
+      ...(compat && { compat, forceSparsity }),
+    });
+  },
+  global(o, { compat }) {
+    const { flags, path } = flagsOf(o, 'attention_query_mask');
+    const tokens = flags.flatMap((flag, i) => (flag ? [i] : []));
+    if (flags.length < 2)
+      throw new ConfigError({ path, problem: 'too short', expected: 'flags of at least two positions', got: `${flags.length}` });
+    const causal = o.bool('causal', false);
+    const forceSparsity = o.bool('force_sparsity', false);
+    const pattern = compat ? { compat, seqLen: flags.length, forceSparsity } : {};
+    return plain('attention', { name: 'global', tokens, causal, ...dropout(o), ...pattern });
   },
   linformer(o, options) {
     refuseCausal(o, options);
@@ -93,7 +131,7 @@ const mechanisms: Readonly<Record<string, Mechanism>> = {
   },
 };
 
-const others = ['random', 'global', 'favor', 'orthoformer', 'compositional', 'pooling', 'visual', 'lambda', 'blocksparse'];
+const others = ['favor', 'orthoformer', 'compositional', 'pooling', 'visual', 'lambda', 'blocksparse'];
 const elsewhere: ReadonlySet<string> = new Set(others);
 // All options of all mechanisms, because the original ignores those that a mechanism does not have.
 const allOptions: ReadonlySet<string> = new Set(

@@ -75,6 +75,26 @@ function mixtureOfExperts(o: Options, dim: number | undefined, { compat }: XForm
   return { kind: 'feedforward', config, ...together(...weights, ...router) };
 }
 
+/** It reads an image by columns. */
+function conv2dFeedforward(o: Options, dim: number | undefined): Translated {
+  const width = widthOf(o, dim);
+  const config = {
+    name: 'conv2d_feedforward',
+    dim: width,
+    hidden: hiddenOf(o, width, o.num('hidden_layer_multiplier', { default: 1 })),
+    outDim: o.int('dim_model_out', { default: width }),
+    kernelAxis: 'columns',
+    dropout: o.num('dropout', { default: 0 }),
+    activation: o.any('activation') === undefined ? 'gelu' : activationFrom(o),
+  };
+  const names = [
+    ['conv_mlp.0', 'up'],
+    ['conv_mlp.1', 'depthwise'],
+    ['conv_mlp.3', 'down'],
+  ] as const;
+  return { ...plain('feedforward', config), ...renamed(...names) };
+}
+
 const feedforwards: Readonly<Record<string, (o: Options, dim: number | undefined, options: XFormersOptions) => Translated>> = {
   MLP: (o, dim) => ({ ...plain('feedforward', mlp(o, dim)), ...renamed(['mlp.0', 'up'], ['mlp.3', 'down']) }),
   // The same function. Its biases are not parameters in the original: never trained, never saved.
@@ -97,24 +117,23 @@ const feedforwards: Readonly<Record<string, (o: Options, dim: number | undefined
     };
   },
   MixtureOfExperts: mixtureOfExperts,
+  Conv2DFeedforward: conv2dFeedforward,
 };
 
-const elsewhere: ReadonlySet<string> = new Set(['Conv2DFeedforward']);
 const allOptions: ReadonlySet<string> = new Set(
   `name dim_model dropout activation hidden_layer_multiplier bias dim_model_out act_layer number_of_experts gate
   number_of_local_experts expert_constructor group`.split(/\s+/),
 );
 
 /** True for a config that names a feed-forward of the original. */
-export const isFeedforward = (name: unknown): boolean =>
-  typeof name === 'string' && (Object.hasOwn(feedforwards, name) || elsewhere.has(name));
+export const isFeedforward = (name: unknown): boolean => typeof name === 'string' && Object.hasOwn(feedforwards, name);
 
 /** Throws   ConfigError for an unknown name or option, or a hidden width that is not an integer */
 export function feedforwardFrom(given: XFormersConfig, path: string, options: XFormersOptions, dim?: number): Translated {
   const o = optionsOf(given, path);
   const name = o.any('name');
   if (typeof name !== 'string' || !Object.hasOwn(feedforwards, name))
-    throw unknownName('feedforward', name, path, Object.keys(feedforwards), elsewhere);
+    throw unknownName('feedforward', name, path, Object.keys(feedforwards), new Set());
   const translated = feedforwards[name]!(o, dim, options);
   o.finish(allOptions);
   return translated;

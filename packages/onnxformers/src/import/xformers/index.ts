@@ -4,6 +4,7 @@ import type { OurConfig, Translated } from '../translated';
 import { renameWeights } from '../weights';
 import { attentionFrom, isAttention } from './attention';
 import { activationConfigFrom, feedforwardFrom, isFeedforward, swigluFrom } from './feedforward';
+import { simplicialFrom } from './layer';
 import { blockFrom, modelFrom } from './model';
 import { multiHeadFrom, timmFrom } from './multi-head';
 import type { XFormersConfig, XFormersOptions } from './options';
@@ -26,7 +27,7 @@ export interface FromXFormers {
 /**
  * Translates a config of the original xFormers to one of ours: a model (`stack_configs`), an encoder or decoder block (`block_type`), multi-head
  * attention (`num_heads` and `attention`), `TimmSparseAttention` (`dim`), `SwiGLU` (`in_features`), a patch embedding
- * (`in_channels`), an activation alone (`activation`), or an attention, feed-forward or positional encoding by its name.
+ * (`in_channels`), simplicial embeddings (`L`), an activation alone (`activation`), or an attention, feed-forward or positional encoding by its name.
  *
  * If the original deviates from the papers or its own documentation, the translation follows those, and with `compat: 'xformers'` it reproduces
  * the original:
@@ -74,6 +75,7 @@ function translate(config: XFormersConfig, options: XFormersOptions): Translated
   if ('block_type' in config) return blockFrom(config, String(config.block_type), options);
   if ('attention' in config) return multiHeadFrom(config, 'multi_head', options);
   if ('in_features' in config) return swigluFrom(config, 'SwiGLU');
+  if ('L' in config) return simplicialFrom(config, 'SimplicialEmbedding');
   if ('in_channels' in config) return patchFrom(config, 'PatchEmbedding');
   if (name === undefined && 'dim' in config) return timmFrom(config, 'TimmSparseAttention');
   if ('activation' in config && name === undefined) return activationConfigFrom(config, 'activation');

@@ -1,8 +1,8 @@
 // Blocks and whole models of the original.
 import { ConfigError, type SchemeName } from '@onnxformers/core';
-import { noCounterpart, optionsOf } from '../options';
+import { optionsOf } from '../options';
 import { type OurConfig, renamed, type Translated, together, under } from '../translated';
-import { layerFrom, refuseMissing, type StackSpec, stackFrom } from './layer';
+import { type LayerFrom, layerFrom, reversibleFrom, type StackSpec, stackFrom } from './layer';
 import type { XFormersConfig, XFormersOptions } from './options';
 
 /** A translated model, with the scheme of its initial values. */
@@ -22,6 +22,7 @@ interface Placed {
 /** A single encoder or decoder block, which is the first and the last of its stack. */
 export function blockFrom(given: XFormersConfig, path: string, options: XFormersOptions): TranslatedModel {
   const spec = stackFrom(given, path, options);
+  checkReversible([spec], path);
   return sideFrom([{ spec, prefix: '', last: true }], options, { own: spec.layers, others: 0 });
 }
 
@@ -41,6 +42,13 @@ export function modelFrom(given: XFormersConfig, path: string, options: XFormers
   const scheme = o.word('weight_init', ['vit', 'small', 'timm', 'moco'], 'vit');
   o.finish();
   checkTogether(specs, path);
+  if (tied && specs.some(({ reversible }) => reversible))
+    throw new ConfigError({
+      path: `${path}.tie_embedding_weights`,
+      problem: 'a reversible encoder has an embedding of its own',
+      expected: 'false',
+      got: 'true',
+    });
   const [encoders, decoders] = (['encoder', 'decoder'] as const).map((role) => placed(specs, role, options)) as [
     Placed[],
     Placed[],
@@ -81,6 +89,30 @@ function checkTogether(specs: readonly StackSpec[], path: string): void {
       expected: 'residual_norm_style deepnorm in all stacks or in none',
       got: specs.map(({ style }) => style).join(', '),
     });
+  checkReversible(specs, path);
+}
+
+function checkReversible(specs: readonly StackSpec[], path: string): void {
+  const encoders = specs.filter(({ role }) => role === 'encoder');
+  const some = specs.find(({ reversible }) => reversible);
+  if (!some) return;
+  const fault = (problem: string, expected: string, got: string): ConfigError =>
+    new ConfigError({ path, problem, expected, got });
+  const listed = (of: readonly StackSpec[]) => of.map(({ role, reversible }) => `${role} ${reversible}`).join(', ');
+  if (specs.some(({ role, reversible }) => role === 'decoder' && reversible))
+    throw fault('a decoder cannot be reversible', 'reversible in encoders only', listed(specs));
+  if (encoders.some(({ reversible }) => !reversible))
+    throw fault('some encoder stacks only are reversible', 'reversible in all encoder stacks or in none', listed(encoders));
+  if (some.style === 'deepnorm')
+    throw fault('reversible layers have no residual connections to scale', 'residual_norm_style pre or post', some.style);
+  const width = encoders.find(({ dim, position }) => dim !== some.dim || (position && position.config.dim !== some.dim));
+  const option = encoders.find(({ patch, simplicial }) => patch || simplicial);
+  if (width || option)
+    throw fault(
+      'reversible layers are used without patches, simplicial embeddings and changes of width',
+      `dim_model ${some.dim} everywhere`,
+      option ? `patch_embedding_config or simplicial_embeddings of ${option.path}` : `another width in ${width!.path}`,
+    );
 }
 
 function placed(specs: readonly StackSpec[], role: StackSpec['role'], { compat }: XFormersOptions): Placed[] {
@@ -104,13 +136,22 @@ interface Depths {
 /** The layers of one role: embedding, positions, stack. */
 function sideFrom(layers: readonly Placed[], options: XFormersOptions, depths: Depths): TranslatedModel {
   const { spec, prefix } = layers[0]!;
-  for (const layer of layers) refuseMissing(layer.spec, layer.last);
-  refuseLaterPatches(layers, options);
-  const parts = layers.flatMap((layer) => layerFrom(layer.spec, layer.last, options).map((part) => ({ part, layer })));
-  const configs = parts.map(({ part, layer }) => withDepths(part.config, layer.spec, depths, options));
+  if (spec.reversible) return reversibleSideFrom(layers, options);
+  refuseRepeatedPatches(layers, options);
+  const parts = layers.flatMap((layer, i) => [
+    ...mergeFrom(layer, layers[i - 1]),
+    ...partsFrom(layer, spec.dim, depths, options),
+  ]);
   const { spec: final, last, prefix: finalPrefix } = layers.at(-1)!;
   const behind = final.style === 'pre' && last ? final.finalNorm : undefined;
-  const stack: OurConfig = { name: 'stack', depth: configs.length, layers: configs, ...(behind && { norm: behind }) };
+  const norm = last && final.simplicial ? { ...final.simplicial, ...(behind && { norm: behind }) } : behind;
+  const stack: OurConfig = {
+    name: 'stack',
+    depth: parts.length,
+    layers: parts.map(({ config }) => config),
+    ...(final.dim !== spec.dim && { outDim: final.dim }),
+    ...(norm && { norm }),
+  };
   const { position, patch, dim } = spec;
   const slot = position && {
     [position.kind]: position.config,
@@ -126,41 +167,78 @@ function sideFrom(layers: readonly Placed[], options: XFormersOptions, depths: D
   };
   const weights = together(
     ...(patch ? [under(`${prefix}patch_emb.`, 'embedding.', patch)] : []),
-    ...laterPatches(layers),
+    ...repeatedPatches(layers),
     ...(position ? [under(`${prefix}pose_encoding.`, `${position.kind}.`, position)] : []),
     renamed([`${prefix}embedding_projector`, 'embedding_projection']),
-    ...(behind ? [renamed([`${finalPrefix}wrap_ff.norm`, 'stack.norm'])] : []),
-    ...parts.map(({ part, layer }, i) => under(layer.prefix, `stack.layers.${i}.`, part)),
+    ...(behind ? [renamed([`${finalPrefix}wrap_ff.norm`, norm === behind ? 'stack.norm' : 'stack.norm.norm'])] : []),
+    ...parts.map((part, i) => under(part.prefix, `stack.layers.${i}.`, part)),
   );
   return { kind: 'model', config, ...weights };
 }
 
-// The original embeds patches in every layer of a stack, and so fails from the second layer on. Between stacks it makes larger patches of patches.
-function refuseLaterPatches([first, ...others]: readonly Placed[], { compat }: XFormersOptions): void {
-  const later = others.find(({ spec }) => spec.patch && (spec !== first!.spec || compat));
-  if (!later) return;
-  const path = `${later.spec.path}.patch_embedding_config`;
-  if (later.spec === first!.spec)
+/** The reversible layers of an encoder: the original embeds and adds positions before them, and does nothing after them. */
+function reversibleSideFrom(layers: readonly Placed[], { inputMasks }: XFormersOptions): TranslatedModel {
+  const { position, dim } = layers[0]!.spec;
+  const parts = layers.map(({ spec }) => reversibleFrom(spec));
+  const stack = {
+    name: 'reversible_stack',
+    depth: parts.length,
+    layers: parts.map(({ config }) => config),
+    ...(inputMasks && { addInputMask: true }),
+  };
+  const config = { name: 'encoder', dim, ...(position && { [position.kind]: position.config }), stack };
+  const weights = together(
+    ...(position ? [under('rev_enc_pose_encoding.', `${position.kind}.`, position)] : []),
+    ...parts.map((part, i) => under(`encoders.blocks.${i}.`, `stack.layers.${i}.`, part)),
+  );
+  return { kind: 'model', config, ...weights };
+}
+
+/** A layer of ours, with the prefix of its weights in the original's checkpoint. */
+type Part = LayerFrom[number] & { readonly prefix: string };
+
+function partsFrom({ spec, last, prefix }: Placed, first: number, depths: Depths, options: XFormersOptions): readonly Part[] {
+  const width = spec.dim === first ? {} : { dim: spec.dim };
+  return layerFrom(spec, last, options).map((part) => ({
+    ...part,
+    config: { ...withDepths(part.config, spec, depths, options), ...width },
+    prefix,
+  }));
+}
+
+/** The patches of the hidden states before a later stack. */
+function mergeFrom({ spec, prefix }: Placed, before: Placed | undefined): readonly Part[] {
+  if (!before || !spec.patch || spec === before.spec) return [];
+  const { inChannels, dim, name: _, ...config } = spec.patch.config;
+  if (inChannels !== before.spec.dim)
     throw new ConfigError({
-      path,
-      problem: 'the original embeds patches in every layer, and fails in the second',
-      expected: 'num_layers 1',
-      got: String(later.spec.layers),
-      hint: "Give the other layers as a second stack, or leave out compat: 'xformers' to embed patches only once",
+      path: `${spec.path}.patch_embedding_config.in_channels`,
+      problem: 'differs from dim_model of the stack before it',
+      expected: String(before.spec.dim),
+      got: String(inChannels),
     });
+  const merge = { name: 'merge_patches', dim: inChannels, outDim: dim, ...config };
+  return [{ ...spec.patch, config: merge, prefix: `${prefix}patch_emb.` }];
+}
+
+// The original embeds patches in every layer of a stack, and so fails from the second layer on.
+function refuseRepeatedPatches(layers: readonly Placed[], { compat }: XFormersOptions): void {
+  const again = compat && layers.find(({ spec }, i) => spec.patch && spec === layers[i - 1]?.spec);
+  if (!again) return;
   throw new ConfigError({
-    path,
-    problem: noCounterpart,
-    got: 'the option "patch_embedding_config" of a later stack',
-    hint: 'Here patches are embedded once, before the first layer; there is no block that makes patches of hidden states between layers',
+    path: `${again.spec.path}.patch_embedding_config`,
+    problem: 'the original embeds patches in every layer, and fails in the second',
+    expected: 'num_layers 1',
+    got: String(again.spec.layers),
+    hint: "Give the other layers as a second stack, or leave out compat: 'xformers' to embed patches only once",
   });
 }
 
 // Its checkpoints contain patch embeddings of the layers that never run.
-const laterPatches = (layers: readonly Placed[]) =>
-  layers
-    .slice(1)
-    .flatMap(({ spec, prefix }) => (spec.patch ? [{ names: [], unused: [`${prefix}patch_emb.{x}`], zeros: [] }] : []));
+const repeatedPatches = (layers: readonly Placed[]) =>
+  layers.flatMap(({ spec, prefix }, i) =>
+    spec.patch && spec === layers[i - 1]?.spec ? [{ names: [], unused: [`${prefix}patch_emb.{x}`], zeros: [] }] : [],
+  );
 
 // The original computes alpha only from the depth of the layer's own stack.
 function withDepths(config: OurConfig, spec: StackSpec, depths: Depths, options: XFormersOptions): OurConfig {

@@ -49,6 +49,8 @@ const attentions: Record<string, object> = {
   local: { name: 'local', window_size: 3 },
   nystrom: { name: 'nystrom', num_landmarks: 3, dropout: 0 },
   fourier_mix: { name: 'fourier_mix', dropout: 0 },
+  random: { name: 'random', r: 0.6, dropout: 0 },
+  global: { name: 'global', attention_query_mask: [[true], [false], [false]], dropout: 0 },
   scaled_dot_product: sdp,
 };
 
@@ -79,6 +81,13 @@ const refused: Readonly<Record<string, readonly [() => unknown, new (...args: ne
   ],
   causal_cross: [crossed({ ...sdp, causal: true }, 5, 8), ConfigError, /positions of queries and of a memory/],
   same_kq_local: [crossed(attentions.local!, 5, 8), ConfigError, /positions of queries and of a memory/],
+  same_kq_random: [crossed(attentions.random!, 5, 8), ConfigError, /positions of queries and of a memory/],
+  same_kq_global: [crossed(attentions.global!, 5, 8), ConfigError, /positions of queries and of a memory/],
+  global_mask_dtype: [
+    translate({ name: 'global', attention_query_mask: [[1], [0]], dropout: 0 }),
+    ConfigError,
+    /attention_query_mask: wrong value; expected true or false for each position, \[n\] or \[n, 1\]/,
+  ],
   att_mask_linformer: [withMask('linformer'), ConfigError, /linformer does not support the mask: dense/],
   att_mask_nystrom: [withMask('nystrom'), ConfigError, /nystrom does not support the mask: dense/],
   att_mask_fourier_mix: [withMask('fourier_mix'), ConfigError, /fourier_mix does not support the mask: dense/],
@@ -93,6 +102,36 @@ const refused: Readonly<Record<string, readonly [() => unknown, new (...args: ne
     () => build(heads({ ...attentions.nystrom, conv_kernel_size: 4 })),
     ConfigError,
     /convolution: the convolution has an even width, so it has no centre; expected an odd number, got 4/,
+  ],
+  conv_not_square: [
+    () => compiled({ ...mlp, name: 'Conv2DFeedforward', dim_model: 16 }, { x: x(8) }),
+    ShapeError,
+    /conv2d_feedforward.grid: the rows and columns of the positions are not known; expected .* a square number of positions, got 8 positions/,
+  ],
+  simplicial_L: [
+    () => build(block({ simplicial_embeddings: { L: 3 } })),
+    ConfigError,
+    /stack.norm.groups: the channels cannot be divided into groups of equal size; expected a divisor of dim = 16, got 3/,
+  ],
+  rev_deepnorm: [
+    translate(stacks(block({ reversible: true, residual_norm_style: 'deepnorm' }))),
+    ConfigError,
+    /reversible layers have no residual connections to scale; expected residual_norm_style pre or post, got deepnorm/,
+  ],
+  rev_tied: [
+    translate({ ...stacks(block({ reversible: true }), decoder), tie_embedding_weights: true }),
+    ConfigError,
+    /tie_embedding_weights: a reversible encoder has an embedding of its own/,
+  ],
+  rev_mixed: [
+    translate(stacks(block({ reversible: true }), block())),
+    ConfigError,
+    /some encoder stacks only are reversible; .* got encoder true, encoder false/,
+  ],
+  rev_decoder: [
+    translate(stacks(block(), { ...decoder, reversible: true })),
+    ConfigError,
+    /a decoder cannot be reversible; .* got encoder false, decoder true/,
   ],
   unknown_attention: [translate(heads({ name: 'nope' })), ConfigError, /attention.name: no such attention; got "nope"/],
   unknown_feedforward: [
@@ -150,6 +189,14 @@ const accepted: Readonly<Record<string, readonly [why: string, () => unknown]>> 
   att_mask_compositional: ['not refused there either', () => undefined],
   lambda_seq1: ['not refused there either', () => undefined],
   att_mask_local: ['both masks hold', withMask('local')],
+  att_mask_global: ['both masks hold', withMask('global')],
+  random_mask_object: ['both masks hold', withMask('random')],
+  random_r1: ['all pairs are a pattern', () => compiled(heads({ ...attentions.random, r: 1 }), { x: x(8) })],
+  random_longer: ['the pattern goes on', () => compiled(heads(attentions.random), { x: x(16) })],
+  global_mask_shape: [
+    'a list has a flag for each position',
+    () => compiled(heads({ ...attentions.global, attention_query_mask: [true, false, false] }), { x: x(8) }),
+  ],
   att_mask_scaled_dot_product: ['not refused there either', withMask('scaled_dot_product')],
   key_padding_sdp: [
     'every softmax attention knows padding',
@@ -169,19 +216,11 @@ const accepted: Readonly<Record<string, readonly [why: string, () => unknown]>> 
 
 /** Of blocks that are not here; those that a config can name say so. */
 const notYet: Readonly<Record<string, XFormersConfig | undefined>> = {
-  ...Object.fromEntries(['lambda', 'pooling', 'visual', 'random', 'global'].map((name) => [`same_kq_${name}`, heads({ name })])),
-  ...Object.fromEntries(['favor', 'lambda', 'global', 'pooling', 'visual'].map((name) => [`att_mask_${name}`, heads({ name })])),
-  ...Object.fromEntries(['r1', 'longer', 'mask_object'].map((id) => [`random_${id}`, heads({ name: 'random', r: 0.6 })])),
-  ...Object.fromEntries(['shape', 'dtype'].map((id) => [`global_mask_${id}`, heads({ name: 'global' })])),
+  ...Object.fromEntries(['lambda', 'pooling', 'visual'].map((name) => [`same_kq_${name}`, heads({ name })])),
+  ...Object.fromEntries(['favor', 'lambda', 'pooling', 'visual'].map((name) => [`att_mask_${name}`, heads({ name })])),
   ...Object.fromEntries(['no_dims', 'odd'].map((id) => [`favor_${id}`, heads({ name: 'favor', dim_features: 7 })])),
   ...Object.fromEntries(['not_square', 'stride2'].map((id) => [`pooling_${id}`, heads({ name: 'pooling' })])),
   comp_value_dim: heads({ name: 'compositional', num_rules: 3 }),
-  conv_not_square: { ...mlp, name: 'Conv2DFeedforward', dim_model: 8 },
-  simplicial_L: block({ simplicial_embeddings: { L: 3 } }),
-  rev_deepnorm: stacks(block({ reversible: true, residual_norm_style: 'deepnorm' })),
-  rev_tied: { ...stacks(block({ reversible: true }), decoder), tie_embedding_weights: true },
-  rev_mixed: stacks(block({ reversible: true }), block()),
-  rev_decoder: stacks(block(), { ...decoder, reversible: true }),
   // Patterns and layouts, and the helper for hierarchical models.
   ...Object.fromEntries(
     'local_1d_even swin_div swin_shift layout_div layout_seq fixed_global fixed_dir fixed_horizontal fixed_patterns variable_ends bigbird_uni_random hier_enum_style hier_needs_dropout'

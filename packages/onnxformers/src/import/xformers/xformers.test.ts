@@ -294,6 +294,31 @@ describe('patch embeddings', () => {
     );
     expect([...fromXFormersWeights(saved, config).keys()]).toEqual(['embedding.proj.bias']);
   });
+  it('of a later stack are those of its hidden states', () => {
+    const later = { patch_embedding_config: { ...patches, in_channels: 8 }, num_layers: 2 };
+    const hierarchical = (in_channels: number) =>
+      model(encoder({ patch_embedding_config: patches }), {
+        ...encoder({ ...later, patch_embedding_config: { ...patches, in_channels } }),
+        dim_model: 12,
+      });
+    const { config } = fromXFormers(hierarchical(8));
+    expect(config).toMatchObject({ dim: 8, stack: { outDim: 12 } });
+    expect(
+      (config.stack as { layers: object[] }).layers.map((layer) => ('kernelSize' in layer ? layer : Object.keys(layer))),
+    ).toEqual([
+      expect.not.arrayContaining(['dim']),
+      { name: 'merge_patches', dim: 8, outDim: 12, kernelSize: 5, stride: 2, padding: 1 },
+      expect.arrayContaining(['dim', 'mixer', 'feedforward']),
+      expect.arrayContaining(['dim', 'mixer', 'feedforward']),
+    ]);
+    const saved = new Map(
+      ['1', '2'].map((i) => [`encoders.${i}.patch_emb.1.bias`, lazyTensor(tensor('float32', [12], new Float32Array(12)))]),
+    );
+    expect([...fromXFormersWeights(saved, hierarchical(8)).keys()]).toEqual(['stack.layers.1.proj.bias']);
+    expect(() => fromXFormers(hierarchical(7))).toThrow(
+      'stack_configs[1].patch_embedding_config.in_channels: differs from dim_model of the stack before it; expected 8, got 7',
+    );
+  });
   it('can be translated alone', () => {
     expect(fromXFormers({ ...patches, out_channels: 8, pool_type: 'CONV_2D' })).toEqual({ kind: 'embedding', config: patch });
     expect(() => fromXFormers(patches)).toThrow('PatchEmbedding.out_channels: missing');
@@ -316,25 +341,26 @@ describe('patch embeddings', () => {
   });
 });
 
+describe('reversible encoders', () => {
+  it('are a stack on two copies, without a norm after it', () => {
+    const { config } = fromXFormers(model(encoder({ num_layers: 2, reversible: true })));
+    expect(config).toMatchObject({ name: 'encoder', stack: { name: 'reversible_stack', depth: 2 } });
+    expect(config.stack).not.toHaveProperty('norm');
+    expect((config.stack as { layers: object[] }).layers[1]).toMatchObject({ name: 'reversible', normPlace: 'before' });
+  });
+  it.each([{ patch_embedding_config: patches }, { simplicial_embeddings: { L: 2 } }])('are refused with %o', (more) => {
+    expect(() => fromXFormers(model(encoder({ reversible: true, ...more })))).toThrow(
+      /used without patches, simplicial embeddings/,
+    );
+  });
+});
+
 describe('what is not here', () => {
   it.each([
     [{ name: 'favor', dropout: 0 }, 'favor: is not supported here; got the attention "favor"'],
     [
-      { ...mlp, name: 'Conv2DFeedforward', dim_model: 4 },
-      'Conv2DFeedforward: is not supported here; got the feedforward "Conv2DFeedforward"',
-    ],
-    [
       encoder({ multi_head_config: heads({ name: 'pooling' }) }),
       'encoder.multi_head_config.attention: is not supported here; got the attention "pooling"',
-    ],
-    [encoder({ reversible: true }), 'encoder.reversible: is not supported here; got the option "reversible"'],
-    [
-      encoder({ simplicial_embeddings: { L: 2 } }),
-      'encoder.simplicial_embeddings: is not supported here; got the option "simplicial_embeddings"',
-    ],
-    [
-      model(encoder({ patch_embedding_config: patches }), encoder({ patch_embedding_config: { ...patches, in_channels: 8 } })),
-      'model.stack_configs[1].patch_embedding_config: is not supported here; got the option "patch_embedding_config" of a later stack',
     ],
   ])('is said by name: %o', (config, message) => {
     expect(() => fromXFormers(config as XFormersConfig)).toThrow(message);
@@ -342,10 +368,10 @@ describe('what is not here', () => {
     expect(() => fromXFormers(config as XFormersConfig)).toThrow(ConfigError);
   });
 
-  it('is accepted where it has no effect in the original either', () => {
+  it('has no effect in the original where simplicial embeddings follow several layers', () => {
     const lost = model(encoder({ num_layers: 2, simplicial_embeddings: { L: 2 } }));
-    expect(fromXFormers(lost, compat).kind).toBe('model');
-    expect(() => fromXFormers(lost)).toThrow(noCounterpart);
+    expect(fromXFormers(lost, compat).config).not.toHaveProperty('stack.norm');
+    expect(fromXFormers(lost)).toMatchObject({ config: { stack: { norm: { name: 'simplicial', groups: 2, temperature: 1 } } } });
   });
 
   it('uses eight heads for TimmSparseAttention by default', () => {

@@ -15,6 +15,7 @@ import { zoo } from '../../index';
 import type { FixtureCase } from '../fixture-set';
 import { build, type Inputs, type Player, playOf, recorded, tensorOf, weightsOf } from '../play';
 import { isSparse, masked, maskOf, paddingByHead, paddingOf, roundedDown } from './masks';
+import { recordedPattern } from './random-pattern';
 
 /** A mechanism on q, k and v. */
 export const attention: Player = (c) => {
@@ -52,6 +53,20 @@ function alignedLeft(
   const queryOffset = q!.graph.root.constant(tensor('int64', [batch], new Array(batch).fill(0)));
   return withContext(ctx, { keys: { layout: padded, queryOffset } });
 }
+
+/** Attention under a random pattern, which has rows and columns for the zeros that the original adds to a shorter sequence. */
+export const random: Player = (c) => {
+  const { pattern, feeds, change, mask } = recordedPattern(c);
+  const length = pattern!.dims.at(-1)!;
+  const seq = tensorOf(c.in, 'q').dims[1]!;
+  const built = build('attention', c.config, new Map(), recorded, change);
+  return playOf(built, { ...Object.fromEntries(c.in), ...feeds }, (block, inputs, ctx) => {
+    const longer = (x: Value) => ops.unsqueeze(ops.padTo(x, 1, length), [1]);
+    const user = maskOf(inputs.att_mask, { batch: inputs.q!.dims[0] as number, heads: 1, seq: length, kvSeq: length }, c);
+    const y = block(longer(inputs.q!), longer(inputs.k!), longer(inputs.v!), masked(ctx, mask(inputs), user));
+    return { y: ops.cropTo(ops.squeeze(y, [1]), 1, seq) };
+  });
+};
 
 /** Softmax attention on the positions of a mask that may be stored sparsely. */
 export const sparse: Player = (c) => {

@@ -1,7 +1,6 @@
 // Feed-forwards, activations, positions, rotation.
 import {
   auxiliaryLoss,
-  ConfigError,
   hiddenStatesOf,
   type Kind,
   type KindModule,
@@ -13,7 +12,7 @@ import {
   withContext,
 } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
-import { fromXFormers, noCounterpart } from '../../import/xformers/index';
+import { fromXFormers } from '../../import/xformers/index';
 import { zoo } from '../../index';
 import { build, type Player, playOf, recorded, tensorOf, weightsOf, withDims } from '../play';
 
@@ -70,12 +69,25 @@ export const rotaryEmbedding: Player = (c) => {
   });
 };
 
-/** A patch embedding of an image. The original also accepts a sequence, as a square image row by row. */
+/** A patch embedding of an image, or of a sequence, as a square image row by row. */
 export const patchEmbedding: Player = (c) => {
   const x = tensorOf(c.in, 'x');
-  if (x.dims.length !== 4)
-    throw new ConfigError({ path: 'PatchEmbedding', problem: noCounterpart, got: 'a patch embedding of a sequence' });
-  return playOf(build('embedding', c.config, weightsOf(c)), { x }, (block, { x: pixels }, ctx) => ({
-    y: hiddenStatesOf(block(pixels!, ctx), pixels!, ctx).hiddenStates,
+  if (x.dims.length === 4)
+    return playOf(build('embedding', c.config, weightsOf(c)), { x }, (block, { x: pixels }, ctx) => ({
+      y: hiddenStatesOf(block(pixels!, ctx), pixels!, ctx).hiddenStates,
+    }));
+  const built = build('layer', c.config, weightsOf(c), recorded, ({ inChannels, dim, ...rest }) => ({
+    ...rest,
+    name: 'merge_patches',
+    dim: inChannels,
+    outDim: dim,
   }));
+  return playOf(built, { x }, (block, { x: rows }, ctx) => ({ y: block(rows!, ctx) }));
+};
+
+/** Simplicial embeddings of x. */
+export const simplicialEmbedding: Player = (c) => {
+  const x = tensorOf(c.in, 'x');
+  const built = build('norm', c.config, weightsOf(c), recorded, (ours) => ({ ...ours, dim: x.dims.at(-1) }));
+  return playOf(built, { x }, (block, inputs) => ({ y: block(inputs.x!) }));
 };

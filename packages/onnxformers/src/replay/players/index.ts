@@ -1,16 +1,26 @@
 // The player of each block's cases.
 import type { Player } from '../play';
-import { attention, sparse } from './attention';
-import { activation, feedforward, mixtureOfExperts, patchEmbedding, position, rotaryEmbedding } from './channels';
+import { attention, random, sparse } from './attention';
+import {
+  activation,
+  feedforward,
+  mixtureOfExperts,
+  patchEmbedding,
+  position,
+  rotaryEmbedding,
+  simplicialEmbedding,
+} from './channels';
 import { decoderBlock, encoderBlock, model } from './models';
 import { inputProjection, multiHeadDispatch, timmSparseAttention } from './multi-head';
-import { fusedLayerNorm, wrapped } from './residual';
+import { fusedLayerNorm, reversible, wrapped } from './residual';
 import { attentionMask, iterativePinv, maskUtils } from './utilities';
 
 /** By the `block` of a case. */
 export const players: Readonly<Record<string, Player>> = {
   scaled_dot_product: attention,
   local: attention,
+  global: attention,
+  random,
   linformer: attention,
   nystrom: attention,
   fourier_mix: attention,
@@ -20,6 +30,7 @@ export const players: Readonly<Record<string, Player>> = {
   timm_sparse_attention: timmSparseAttention,
   MLP: feedforward,
   FusedMLP: feedforward,
+  Conv2DFeedforward: feedforward,
   SwiGLU: feedforward,
   MixtureOfExperts: mixtureOfExperts,
   activation,
@@ -27,10 +38,12 @@ export const players: Readonly<Record<string, Player>> = {
   vocab: position,
   learnable: position,
   patch_embedding: patchEmbedding,
+  simplicial_embedding: simplicialEmbedding,
   rotary: rotaryEmbedding,
   Residual: wrapped,
   PreNorm: wrapped,
   PostNorm: wrapped,
+  reversible,
   FusedLayerNorm: fusedLayerNorm,
   encoder_block: encoderBlock,
   decoder_block: decoderBlock,

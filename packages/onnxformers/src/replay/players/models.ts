@@ -5,6 +5,7 @@ import { build, type Inputs, type Player, playOf, recorded, tensorOf, weightsOf 
 import { asRows } from './channels';
 import { masked, maskOf } from './masks';
 import { memoryOf } from './multi-head';
+import { recordedPattern } from './random-pattern';
 
 interface HeadConfig {
   readonly num_heads: number;
@@ -26,12 +27,14 @@ const given = (inputs: Readonly<Record<string, Value | undefined>>): Inputs =>
 
 /** One encoder block on x. */
 export const encoderBlock: Player = (c) => {
-  const built = build('model', c.config, weightsOf(c), { ...recorded, inputMasks: c.in.has('input_mask') });
+  const pattern = recordedPattern(c);
+  const options = { ...recorded, inputMasks: c.in.has('input_mask') };
+  const built = build('model', c.config, weightsOf(c), options, pattern.change);
   const { num_heads: heads } = c.config.multi_head_config as HeadConfig;
   const seq = rowsOf(c);
-  return playOf(built, feedsOf(c, 'x'), (block, inputs, ctx) => {
+  return playOf(built, { ...feedsOf(c, 'x'), ...pattern.feeds }, (block, inputs, ctx) => {
     const { x, att_mask, input_mask } = inputs;
-    const seen = masked(ctx, maskOf(att_mask, { batch: x!.dims[0] as number, heads, seq, kvSeq: seq }, c));
+    const seen = masked(ctx, maskOf(att_mask, { batch: x!.dims[0] as number, heads, seq, kvSeq: seq }, c), pattern.mask(inputs));
     return hidden(block(given({ [inputName(block)]: x, input_mask }), seen));
   });
 };

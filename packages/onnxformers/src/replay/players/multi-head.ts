@@ -3,6 +3,7 @@ import { linear, type Memory, padded, type SequenceContext, type Tensor, type Va
 import type { FixtureCase, Group } from '../fixture-set';
 import { build, type Player, playByHand, playOf, recorded, tensorOf, weightsOf } from '../play';
 import { type Masking, masked, maskOf, paddingByHead, paddingOf } from './masks';
+import { recordedPattern } from './random-pattern';
 
 /** A memory with separate keys and values. */
 export const memoryOf = (rows: Value, valueRows: Value, { mask, bias }: Masking): Memory => ({
@@ -21,13 +22,14 @@ export const multiHeadDispatch: Player = (c) => {
   const heads = Number(config.num_heads);
   const feeds = feedsOf(c, heads);
   const cross = feeds.key !== undefined || feeds.value !== undefined;
+  const pattern = recordedPattern(c);
   const built = build('mixer', config, weightsOf(c), recorded, (ours) =>
-    cross && ours.name === 'multi_head' ? { ...ours, cross } : ours,
+    pattern.change(cross && ours.name === 'multi_head' ? { ...ours, cross } : ours),
   );
-  return playOf(built, feeds, (block, inputs, ctx) => {
+  return playOf(built, { ...feeds, ...pattern.feeds }, (block, inputs, ctx) => {
     const { query, key = query, value = query } = inputs;
     const sizes = { batch: query!.dims[0] as number, heads, seq: query!.dims[1] as number, kvSeq: key!.dims[1] as number };
-    const masks = [maskOf(inputs.att_mask, sizes, c), paddingOf(inputs.key_padding_mask)];
+    const masks = [maskOf(inputs.att_mask, sizes, c), paddingOf(inputs.key_padding_mask), pattern.mask(inputs)];
     const seen = masked(ctx, ...masks);
     if (!cross) return { y: block(query!, seen) };
     return { y: block(query!, acrossTo(ctx, memoryOf(key!, value!, seen))) };

@@ -1,20 +1,20 @@
-// The subjects of the command `bench`.
+// What `bench attention` and `bench block` measure, and at which sizes.
 import { type AnyModule, type CompileOptions, ConfigError, nearest, type Ort } from '@onnxformers/core';
-import { type AttentionSizes, attentionFlops, benchAttention } from '../bench/attention';
-import { type BlockSizes, benchBlock } from '../bench/block';
-import { blocksCalled, type ConfigSizes, exampleAt } from '../bench/sizes';
-import type { Measured, SlopeOptions } from '../bench/slope';
-import { zoo } from '../index';
-import { type Options, UsageError, type Values } from './command';
-import { readConfig } from './config-file';
-import { isThere } from './files';
+import { type AttentionSizes, attentionFlops, benchAttention, benchForm } from '../../bench/attention';
+import { attentionForms } from '../../bench/attention-forms';
+import { type BlockSizes, benchBlock } from '../../bench/block';
+import { blocksCalled, type ConfigSizes, exampleAt } from '../../bench/sizes';
+import type { Measured, SlopeOptions } from '../../bench/slope';
+import { zoo } from '../../index';
+import { type Options, UsageError, type Values } from '../command';
+import { readConfig } from '../config-file';
+import { isThere } from '../files';
+import { integersOf } from './integers';
 
 const kinds = [...new Set(zoo.blocks.map((b) => b.kind))];
 
-/** Options that select what is measured, and at which sizes. */
-export const subjectOptions = {
-  all: { type: 'flag', doc: 'block: every registered block, one after another' },
-  kind: { type: 'text', doc: 'block: only those of this kind', choices: kinds },
+/** Sizes of one call. */
+export const sizeOptions = {
   batch: { type: 'integer', doc: 'number of sequences; default: the number of lengths, or 1' },
   seq: { type: 'integer', doc: 'positions of each sequence', default: 512 },
   'kv-seq': { type: 'integer', doc: 'positions of keys and values, or of the memory; default: seq' },
@@ -25,60 +25,97 @@ export const subjectOptions = {
   causal: { type: 'flag', doc: 'causal mask' },
   window: { type: 'integer', doc: 'sliding window: positions that a query attends to, itself included' },
   bias: { type: 'flag', doc: 'an attention bias for every score' },
-  softcap: { type: 'number', doc: 'attention: scores as c · tanh(score / c)', value: 'C' },
+} as const satisfies Options;
+
+/** How often one copy is measured. */
+export const slopeOptions = {
   few: { type: 'integer', doc: 'copies in the short graph', default: 2 },
   more: { type: 'integer', doc: 'how many more copies the long graph has', default: 16 },
   repeat: { type: 'integer', doc: 'number of runs of both graphs', default: 15 },
 } as const satisfies Options;
-type Given = Values<typeof subjectOptions>;
+
+/** Options of `bench attention`. */
+export const attentionOptions = {
+  mask: {
+    type: 'list',
+    doc: 'forms of masks, biases and functions of the scores, or all, instead of the options causal to softcap',
+    value: 'NAME;…',
+    separator: ';',
+    choices: ['all', ...attentionForms.map(({ name }) => name)],
+  },
+  ...sizeOptions,
+  softcap: { type: 'number', doc: 'scores as c · tanh(score / c)', value: 'C' },
+  ...slopeOptions,
+} as const satisfies Options;
+
+/** Options of `bench block`. */
+export const blockOptions = {
+  all: { type: 'flag', doc: 'every registered block, one after another' },
+  kind: { type: 'text', doc: 'only blocks of this kind', choices: kinds },
+  ...sizeOptions,
+  ...slopeOptions,
+} as const satisfies Options;
 
 /** The measurement of one subject on one target. */
 export type Figure = Measured & { readonly tflops?: number };
 
 /** One attention or block to measure. */
 export interface Subject {
-  readonly kind: string;
-  readonly block: string;
+  readonly name: string;
   measure(o: Omit<CompileOptions, 'inputs' | 'weights'>, ort: Ort): Promise<Figure>;
 }
 
-/** Subjects, and their common properties. */
+/** Subjects, and the sizes that they have in common. */
 export interface Subjects {
   readonly list: readonly Subject[];
-  readonly about: Readonly<Record<string, unknown>>;
+  readonly setting: Readonly<Record<string, unknown>>;
 }
 
 /**
- * The subjects of `bench attention`, `bench block CONFIG`, `bench block NAME` or `bench block --all`.
+ * The subjects of `bench attention`: one call by its options, or forms by their names.
  *
- * Throws   UsageError · ConfigError and FileError for a config
+ * @throws UsageError for sizes that do not fit
  */
-export async function subjectsOf(what: string, word: string | undefined, v: Given): Promise<Subjects> {
-  const sizes = sizesOf(v);
+export function attentionSubjects(v: Values<typeof attentionOptions>): Subjects {
+  const sizes: AttentionSizes = { ...sizesOf(v), ...(v.softcap !== undefined && { softcap: positive('softcap', v.softcap) }) };
   const slope = slopeOf(v);
-  if (what === 'attention') {
-    if (word !== undefined)
-      throw new UsageError(`bench attention takes no argument; got "${word}". Its options choose what is measured`);
-    if (v.all || v.kind) throw new UsageError('--all and --kind are options of bench block, not of bench attention');
+  if (!v.mask) {
     const measure: Subject['measure'] = (o, ort) => benchAttention(sizes, o, ort, slope);
-    return {
-      list: [{ kind: 'attention', block: 'scaled_dot_product', measure }],
-      about: { ...sizes, flops: attentionFlops(sizes) },
-    };
+    return { list: [{ name: 'attention', measure }], setting: { ...sizes, flops: attentionFlops(sizes) } };
   }
-  if (what !== 'block') throw new UsageError(`bench measures attention or block, not "${what}"`);
-  if (v.softcap !== undefined)
-    throw new UsageError('--softcap is an option of bench attention; set softcap in the config of the block instead');
-  const list = await blocksOf(word, v, sizes, slope);
+  const other = (['causal', 'window', 'lengths', 'bias', 'softcap', 'kv-seq'] as const).find((name) => v[name]);
+  if (other) throw new UsageError(`--mask and --${other} cannot be given together: --mask says all of the mask and the bias`);
+  const { batch, heads, kvHeads, headDim, seq } = sizes;
+  const formSizes = { batch, heads, kvHeads, headDim, seq };
+  const wanted = new Set(v.mask);
+  const list = attentionForms
+    .filter(({ name }) => wanted.has('all') || wanted.has(name))
+    .map((form): Subject => ({ name: form.name, measure: (o, ort) => benchForm(form, formSizes, o, ort, slope) }));
+  return { list, setting: formSizes };
+}
+
+/**
+ * The subjects of `bench block CONFIG`, `bench block NAME` or `bench block --all`.
+ *
+ * @throws UsageError for sizes that do not fit · ConfigError and FileError for a config
+ */
+export async function blockSubjects(word: string | undefined, v: Values<typeof blockOptions>): Promise<Subjects> {
+  const sizes = sizesOf(v);
+  const list = await blocksOf(word, v, sizes);
   // A config has its own number of heads.
   const byConfig = word !== undefined && !blocksCalled(word, v.kind).length;
   const { heads: _, ...others } = blockSizes(sizes);
-  return { list, about: byConfig ? others : { ...sizes } };
+  return { list, setting: byConfig ? others : { ...sizes } };
 }
 
-async function blocksOf(word: string | undefined, v: Given, sizes: AttentionSizes, slope: SlopeOptions): Promise<Subject[]> {
+async function blocksOf(
+  word: string | undefined,
+  v: Values<typeof blockOptions>,
+  sizes: AttentionSizes,
+): Promise<readonly Subject[]> {
   if (v.all !== (word === undefined))
     throw new UsageError(v.all ? `bench block takes "${word}" or --all, not both` : 'bench block requires CONFIG, NAME or --all');
+  const slope = slopeOf(v);
   const byExample = (b: (typeof zoo.blocks)[number]): Subject =>
     subject(b.kind, b.blockName, () => exampleAt(b, configSizes(sizes)), sizes, slope);
   if (word === undefined) return zoo.blocks.filter((b) => v.kind === undefined || b.kind === v.kind).map(byExample);
@@ -92,8 +129,7 @@ async function blocksOf(word: string | undefined, v: Given, sizes: AttentionSize
 /** A block whose module is built when it is measured, so that an error does not end a sweep. */
 function subject(kind: string, block: string, make: () => AnyModule, sizes: AttentionSizes, slope: SlopeOptions): Subject {
   return {
-    kind,
-    block,
+    name: `${kind} ${block}`,
     measure: async (o, ort) =>
       kind === 'attention' ? benchAttention(sizes, o, ort, slope, make()) : benchBlock(make(), blockSizes(sizes), o, ort, slope),
   };
@@ -109,16 +145,18 @@ function unknownBlock(word: string, kind: string | undefined): ConfigError {
   });
 }
 
-function slopeOf({ few, more, repeat }: Given): SlopeOptions {
+function slopeOf({ few, more, repeat }: Values<typeof slopeOptions>): SlopeOptions {
   if (few < 1 || more < 1 || repeat < 1) throw new UsageError('--few, --more and --repeat must be at least 1');
   return { few, more, repetitions: repeat };
 }
 
-function sizesOf(v: Given): AttentionSizes {
-  const lengths = v.lengths?.map((text) => {
-    if (!/^\d+$/.test(text)) throw new UsageError(`--lengths must be a list of integers, got "${text}"`);
-    return Number(text);
-  });
+function positive(name: string, n: number): number {
+  if (n <= 0) throw new UsageError(`${name} is ${n}; expected more than 0`);
+  return n;
+}
+
+function sizesOf(v: Values<typeof sizeOptions>): AttentionSizes {
+  const lengths = v.lengths && integersOf('lengths', v.lengths);
   const kvSeq = v['kv-seq'];
   const sizes: AttentionSizes = {
     batch: v.batch ?? lengths?.length ?? 1,
@@ -131,10 +169,8 @@ function sizesOf(v: Given): AttentionSizes {
     ...(v.window !== undefined && { window: v.window }),
     ...(lengths && { lengths }),
     ...(v.bias && { bias: true }),
-    ...(v.softcap !== undefined && { softcap: v.softcap }),
   };
-  const zero = Object.entries(sizes).find(([, n]) => typeof n === 'number' && n <= 0);
-  if (zero) throw new UsageError(`${zero[0]} is ${zero[1]}; expected more than 0`);
+  for (const [name, n] of Object.entries(sizes)) if (typeof n === 'number') positive(name, n);
   if (lengths && lengths.length !== sizes.batch)
     throw new UsageError(`--lengths has ${lengths.length} numbers for a batch of ${sizes.batch}`);
   const longest = kvSeq ?? sizes.seq;

@@ -1,0 +1,90 @@
+// Softmax attention to keys that are chosen at random. Zaheer et al. 2020, https://arxiv.org/abs/2007.14062
+import {
+  and,
+  attend,
+  bool,
+  causal as causalMask,
+  choice,
+  defineBlock,
+  int,
+  num,
+  randomPairs,
+  type SequenceContext,
+  type Value,
+  withContext,
+} from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
+import { kernels } from '../kernels/index';
+import { masksFromTheStart } from './masks-from-the-start';
+import { attendPadded } from './stored-sparsely';
+
+/**
+ * Softmax attention of each query to keys that are chosen at random, the same ones for all heads and sequences.
+ *
+ *     y_i = Σ_j softmax_j(scale · q_i k_jᵀ + bias) v_j      for pairs (i, j) with u_ij < density, u uniform in [0, 1); j ≤ i if causal
+ *
+ * A query may be left without any key: its result is 0. The pairs depend on `seed` and on the positions only, so that a cache, padding on the right
+ * and other mechanisms of the same seed see the same ones; with `redraw` each run has others, from a draw.
+ *
+ * Shapes   q [batch, heads, seq, head_dim] · k, v [batch, kv_heads, kv_seq, head_dim] → [batch, heads, seq, head_dim]
+ * Dtypes   float32, float16, bfloat16; softmax in float32
+ * Masks    all kinds except padding masks, each together with the pattern: positions are counted from the start of the batch's rows, so
+ *          padding is allowed only on the right, as lengths
+ * Cost     time O(seq · kv_seq · dim), memory O(seq · kv_seq)
+ * Throws   ConfigError for a padding mask or a memory; with compat also for a cache, a packed layout and an attention bias
+ * Source   Zaheer et al. 2020, https://arxiv.org/abs/2007.14062
+ * Lowers   portable: primitives · elsewhere: MultiHeadAttention or Attention with the pattern as a tensor
+ * Example  const block = randomAttention({ density: 0.05 });
+ */
+export const randomAttention = defineBlock({
+  kind: 'attention',
+  name: 'random',
+  summary: 'Softmax attention to keys that are chosen at random.',
+  source: 'Zaheer et al. 2020, https://arxiv.org/abs/2007.14062',
+  masks: masksFromTheStart,
+  fields: {
+    /** the probability that a query attends to a key. Default: `0.01`. */
+    density: num({ doc: 'the probability that a query attends to a key', above: 0, max: 1, default: 0.01 }),
+    /** seed of the choice. Default: `0`. */
+    seed: int({ doc: 'seed of the choice', min: 0, default: 0 }),
+    /** every run has another choice, from a draw instead of the seed. Default: `false`. */
+    redraw: bool({ doc: 'every run has another choice, from a draw instead of the seed', default: false }),
+    /** no query attends to a later key. Default: `false`. */
+    causal: bool({ doc: 'no query attends to a later key', default: false }),
+    /** dropout probability of attention weights in training. Default: `0`. */
+    dropout: num({ doc: 'dropout probability of attention weights in training', min: 0, max: 0.99, default: 0 }),
+    /** xformers: shorter sequences are padded with keys of score 0, and sparse patterns omit some of their pairs. Optional. */
+    compat: choice(['xformers'], {
+      doc: 'xformers: shorter sequences are padded with keys of score 0, and sparse patterns omit some of their pairs',
+      optional: true,
+    }),
+    /** only with compat: the length that sequences are padded to (positions). Optional. */
+    seqLen: int({ doc: 'only with compat: the length that sequences are padded to', unit: 'positions', min: 1, optional: true }),
+    /** only with compat: every pattern is treated as sparse. Default: `false`. */
+    forceSparsity: bool({ doc: 'only with compat: every pattern is treated as sparse', default: false }),
+  },
+  examples: [
+    { density: 0.4 },
+    { density: 0.6, causal: true, seed: 11 },
+    { density: 0.5, redraw: true },
+    { density: 0.7, compat: 'xformers', seqLen: 13 },
+  ],
+  properties: ({ causal, compat, seqLen, redraw }) => [
+    'batchIndependent',
+    ...(causal ? (['causal'] as const) : []),
+    ...(compat && seqLen ? (['fixedLength'] as const) : []),
+    ...(redraw ? [] : (['deterministic'] as const)),
+  ],
+  rules: kernels,
+  create({ density, seed, redraw, causal, dropout, compat, seqLen, forceSparsity }, { path }) {
+    return (q: Value, k: Value, v: Value, ctx: SequenceContext) => {
+      const pairs = redraw ? randomPairs(density, drawnSeed(q)) : randomPairs(density, seed);
+      const pattern = and<Value>(pairs, ...(causal ? [causalMask] : []));
+      if (compat) return attendPadded(q, k, v, pattern, ctx, { path, seqLen, forceSparsity, dropout });
+      return attend(q, k, v, withContext(ctx, { mask: and(ctx.mask, pattern) }), { dropout });
+    };
+  },
+});
+
+/** A seed of 24 bits, all that a draw has. */
+const drawnSeed = (near: Value): Value => ops.cast(ops.mul(near.graph.root.draw('seed', [], 'uniform'), 2 ** 24), 'int64');
