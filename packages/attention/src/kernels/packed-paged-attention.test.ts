@@ -40,7 +40,7 @@ function made(
   machine: Machine = hopper,
 ) {
   const m = module({}, (i: Inputs) => {
-    const offsets = derive(i.q!.graph.root, 'offsets', { dtype: 'int64', dims: ['sequences + 1'] }, [i.lengths!], 'tokens');
+    const offsets = derive(i.q!.graph.root, 'offsets', { dtype: 'int64', dims: ['sequences + 1'] }, [i.lengths!]);
     return { y: ops.attendOp(i.q!, i.k!, i.v!, { mask: and(documents(offsets), mask(i)), ...more?.(i) }) };
   });
   const outside = dtype === 'bfloat16' ? 'float32' : dtype;
@@ -131,7 +131,7 @@ describe('is not used', () => {
 
 it('all layers share the pools', () => {
   const m = module({}, (i: Inputs) => {
-    const offsets = derive(i.x!.graph.root, 'offsets', { dtype: 'int64', dims: ['sequences + 1'] }, [i.lengths!], 'tokens');
+    const offsets = derive(i.x!.graph.root, 'offsets', { dtype: 'int64', dims: ['sequences + 1'] }, [i.lengths!]);
     const mask = and(documents(offsets), causal);
     return { y: ops.attendOp(ops.attendOp(i.x!, i.x!, i.x!, { mask }), i.x!, i.x!, { mask }) };
   });

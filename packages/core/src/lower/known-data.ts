@@ -1,5 +1,6 @@
 // What a graph tells about the data of masks before it runs: by limits that the runner checks, by assumptions, and by the ops that made the data.
-import { builderLike, type MatchContext, madeBy, type Node, type Value } from '../ir/graph';
+import { addDims, mulDims } from '../dim/dim';
+import { builderLike, inputOf, type MatchContext, madeBy, type Node, type Value } from '../ir/graph';
 import { everyQueryHasKey, type KnownData, mapMask } from '../mask/index';
 import { type AttendAttrs, attendParts } from '../ops/attend-parts';
 import { toArray } from '../tensor/convert';
@@ -8,10 +9,20 @@ import { toArray } from '../tensor/convert';
 export const knownData = (context: MatchContext): KnownData => ({
   nonEmpty: (lengths) => knownNonEmpty(lengths, context),
   covers: (offsets, rows) => {
-    const { leaf, graph } = offsets;
-    const from = leaf?.kind === 'derived' && leaf.how === 'offsets' ? leaf.from[0]?.leaf : undefined;
-    if (from?.kind !== 'input') return false;
-    return graph.root.limits.some((l) => l.input === from.name && l.of === 'sum' && l.min === rows && l.max === rows);
+    const { leaf } = offsets;
+    if (leaf?.kind !== 'derived' || leaf.how !== 'offsets') return false;
+    const lengths = leaf.from[0]!;
+    const name = inputOf(lengths)?.name;
+    const prefixes = mulDims(leaf.plus ?? 0, lengths.dims[0]!);
+    return offsets.graph.root.limits.some(
+      ({ input, of, min, max }) =>
+        input !== undefined &&
+        input === name &&
+        of === 'sum' &&
+        min !== undefined &&
+        min === max &&
+        addDims(min, prefixes) === rows,
+    );
   },
 });
 
