@@ -62,7 +62,14 @@ describe.each(['float16', 'bfloat16'] as const)('24 layers on cuda in %s: no oth
     });
   });
   it('a decoder with rotated, grouped heads and SwiGLU: the same, repeated keys and values, and tables of angles made once', () => {
-    const perLayer = { MultiHeadAttention: 24, Tile: 48, MatMul: 24 * 7, QuickGelu: 24, RotaryEmbedding: 48, SkipSimplifiedLayerNormalization: 48 };
+    const perLayer = {
+      MultiHeadAttention: 24,
+      Tile: 48,
+      MatMul: 24 * 7,
+      QuickGelu: 24,
+      RotaryEmbedding: 48,
+      SkipSimplifiedLayerNormalization: 48,
+    };
     const tables = { Range: 1, Unsqueeze: 1, Shape: 2, Concat: 2, Reshape: 2 + 96, Sin: 1, Cos: 1, Expand: 2 };
     expect(decoder(dtype)).toEqual({
       ...perLayer,
