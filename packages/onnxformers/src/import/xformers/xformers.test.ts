@@ -359,8 +359,8 @@ describe('what is not here', () => {
   it.each([
     [{ name: 'favor', dropout: 0 }, 'favor: is not supported here; got the attention "favor"'],
     [
-      encoder({ multi_head_config: heads({ name: 'pooling' }) }),
-      'encoder.multi_head_config.attention: is not supported here; got the attention "pooling"',
+      encoder({ multi_head_config: heads({ name: 'blocksparse' }) }),
+      'encoder.multi_head_config.attention: is not supported here; got the attention "blocksparse"',
     ],
   ])('is said by name: %o', (config, message) => {
     expect(() => fromXFormers(config as XFormersConfig)).toThrow(message);

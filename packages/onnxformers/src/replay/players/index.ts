@@ -12,6 +12,7 @@ import {
 } from './channels';
 import { decoderBlock, encoderBlock, model } from './models';
 import { inputProjection, multiHeadDispatch, timmSparseAttention } from './multi-head';
+import { pattern } from './patterns';
 import { fusedLayerNorm, reversible, wrapped } from './residual';
 import { attentionMask, iterativePinv, maskUtils } from './utilities';
 
@@ -20,6 +21,10 @@ export const players: Readonly<Record<string, Player>> = {
   scaled_dot_product: attention,
   local: attention,
   global: attention,
+  orthoformer: attention,
+  lambda: attention,
+  pooling: attention,
+  visual: attention,
   random,
   linformer: attention,
   nystrom: attention,
@@ -37,6 +42,7 @@ export const players: Readonly<Record<string, Player>> = {
   sine: position,
   vocab: position,
   learnable: position,
+  pattern,
   patch_embedding: patchEmbedding,
   simplicial_embedding: simplicialEmbedding,
   rotary: rotaryEmbedding,
