@@ -9,12 +9,13 @@ import {
   initialize,
   type Ort,
   ShapeError,
+  slidingWindow,
   targets,
   tensor,
 } from '@onnxformers/core';
 import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
-import { zoo } from '../../index';
+import { bigBirdLayout, fixedLayout, layoutOf, swinWindows, variableLayout, zoo } from '../../index';
 import { fromXFormers, noCounterpart, type XFormersConfig, type XFormersOptions } from './index';
 
 interface Situation {
@@ -166,6 +167,31 @@ const refused: Readonly<Record<string, readonly [() => unknown, new (...args: ne
     ConfigError,
     /a decoder cannot be reversible; .* got encoder false, decoder true/,
   ],
+  swin_div: [() => swinWindows([7, 8], { window: 4 }), ShapeError, /the window does not divide height and width; .* got 4/],
+  swin_shift: [() => swinWindows([8, 8], { window: 4, shift: 4 }), ShapeError, /an integer from 0 to 3, got 4/],
+  layout_div: [
+    () => layoutOf(tensor('bool', [20, 20], new Array(400).fill(1)), 16),
+    ShapeError,
+    /multiples of 16, got \[20, 20\]/,
+  ],
+  layout_seq: [() => fixedLayout({ seqLen: 100, heads: 1 }), ShapeError, /a multiple of blockSize = 16, got 100/],
+  fixed_global: [
+    () => fixedLayout({ seqLen: 128, heads: 1, globalBlocks: 3 }),
+    ShapeError,
+    /a multiple of globalBlocks = 3, got 4/,
+  ],
+  fixed_dir: [() => fixedLayout({ seqLen: 128, heads: 1, direction: 'both' as never }), ShapeError, /direction: not a direction/],
+  fixed_horizontal: [
+    () => fixedLayout({ seqLen: 128, heads: 1, horizontalGlobal: true, direction: 'unidirectional' }),
+    ShapeError,
+    /horizontalGlobal: global blocks would attend to later ones/,
+  ],
+  fixed_patterns: [() => fixedLayout({ seqLen: 128, heads: 2, globalPatterns: 2 }), ShapeError, /1, or perHead: true, got 2/],
+  variable_ends: [
+    () => variableLayout({ seqLen: 128, heads: 1, globalIndices: [0, 3], globalEnds: [1] }),
+    ShapeError,
+    /globalEnds: another number of ends than of starts; expected 2 ends, got 1/,
+  ],
   unknown_attention: [translate(heads({ name: 'nope' })), ConfigError, /attention.name: no such attention; got "nope"/],
   unknown_feedforward: [
     translate(block({ feedforward_config: { ...mlp, name: 'nope' } })),
@@ -253,18 +279,20 @@ const accepted: Readonly<Record<string, readonly [why: string, () => unknown]>> 
     'rows of each side are counted by themselves',
     () => compiled(heads(sdp, { use_rotary_embeddings: true }), { x: x(8), memory: x(5) }, (ours) => ({ ...ours, cross: true })),
   ],
+  local_1d_even: ['a window states its two sides', () => slidingWindow({ left: 2, right: 1 })],
+  bigbird_uni_random: [
+    'a row with fewer blocks before it has all of them',
+    () => bigBirdLayout({ seqLen: 128, heads: 1, randomBlocks: 2, direction: 'unidirectional' }),
+  ],
   dim_value: ['the output projection takes the width of the values', () => compiled(heads(sdp, { dim_value: 8 }), { x: x(8) })],
   learnable_shorter: ['the first rows serve', () => compiled({ name: 'learnable', dim_model: 16, seq_len: 10 }, { x: x(8) })],
 };
 
 /** Of blocks that are not here; those that a config can name say so. */
 const notYet: Readonly<Record<string, XFormersConfig | undefined>> = {
-  // Patterns and layouts, and the helper for hierarchical models.
-  ...Object.fromEntries(
-    'local_1d_even swin_div swin_shift layout_div layout_seq fixed_global fixed_dir fixed_horizontal fixed_patterns variable_ends bigbird_uni_random hier_enum_style hier_needs_dropout'
-      .split(' ')
-      .map((id) => [id, undefined]),
-  ),
+  // The helper for hierarchical models.
+  hier_enum_style: undefined,
+  hier_needs_dropout: undefined,
 };
 
 describe('situations that the original refuses', () => {

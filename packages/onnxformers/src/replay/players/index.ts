@@ -12,6 +12,7 @@ import {
 } from './channels';
 import { decoderBlock, encoderBlock, model } from './models';
 import { compositional, inputProjection, multiHeadDispatch, timmSparseAttention } from './multi-head';
+import { pattern } from './patterns';
 import { fusedLayerNorm, reversible, wrapped } from './residual';
 import { attentionMask, iterativePinv, maskUtils } from './utilities';
 
@@ -44,6 +45,7 @@ export const players: Readonly<Record<string, Player>> = {
   sine: position,
   vocab: position,
   learnable: position,
+  pattern,
   patch_embedding: patchEmbedding,
   simplicial_embedding: simplicialEmbedding,
   rotary: rotaryEmbedding,
