@@ -1,10 +1,10 @@
 // ONNX Runtime's CUDA provider.
 
 import type { Node } from '../ir/graph';
-import { defineReasons, type Reason } from '../lower/reason';
-import type { Kernel, Machine, Target } from '../lower/target';
+import { defineReasons } from '../lower/reason';
+import type { Kernel, Target } from '../lower/target';
 import { definitionCost, keysOrMany } from './attention-cost';
-import { type AttentionKernelName, attentionKernel, hasCudnn, kernelNotes } from './attention-kernel';
+import { type AttentionKernelName, attentionKernel } from './attention-kernel';
 import { adviseOnCuda } from './cuda-advice';
 import { forecast } from './cuda-forecast';
 import { kernelTables } from './kernels.generated';
@@ -32,14 +32,14 @@ const own = defineReasons({
 });
 
 /** Adds the cost of the op's work besides the attention itself. */
-const attention = (besides: number, needs?: (machine: Machine) => true | Reason): Partial<Kernel> => ({
+const attention = (besides: number): Partial<Kernel> => ({
   accepts(node, machine) {
     const choice = attentionKernel(node, machine);
     if (choice?.kernel === 'NONE') return choice.note ?? own.noKernel();
     // Seen on an H200 of every one of these ops that opens with it. Calls of GroupQueryAttention that cuDNN runs are right, but which those are
     // depends on the machine.
     if (Number(node.attrs.scale) < 0) return own.negativeScale();
-    return needs?.(machine) ?? true;
+    return true;
   },
   cost: (node: Node, machine) => (costs[attentionKernel(node, machine)!.kernel] + besides) * withinWindow(node),
   nonEmpty: sequencesOnly,
@@ -50,7 +50,6 @@ function withinWindow({ attrs, operands: [, k] }: Node): number {
   const window = Number(attrs.local_window_size ?? -1);
   return window > 0 ? Math.min(1, (window + 128) / keysOrMany(k!.dims[1]!, window)) : 1;
 }
-const whereCudnnIs = (machine: Machine): true | Reason => hasCudnn(machine) || kernelNotes.needsCudnn();
 
 /** ONNX Runtime on NVIDIA GPUs: `onnxruntime-node` with its CUDA provider. */
 export const cuda: Target = defineTarget({
@@ -63,7 +62,7 @@ export const cuda: Target = defineTarget({
   leftToCpu: ['ArgMax', 'ArgMin', 'ConvTranspose'],
   special: {
     ...rotary,
-    'com.microsoft.MultiHeadAttention': attention(0, whereCudnnIs),
+    'com.microsoft.MultiHeadAttention': attention(0),
     Attention: { ...attention(0.025), nonEmpty: sequencesAndKeys },
     // It copies its keys and values to outputs, with or without a cache.
     'com.microsoft.GroupQueryAttention': attention(0.15),
