@@ -11,7 +11,6 @@ import {
   globalTokens,
   keyStarts,
   type Mask,
-  materialize,
   or,
   prefix,
   slidingWindow,
@@ -19,8 +18,21 @@ import {
   targets,
   tensor,
 } from '../packages/core/src/index';
-import { barChart, svg, text } from '../packages/onnxformers/src/cli/bench/svg';
-import { inputsOf, zoo } from '../packages/onnxformers/src/index';
+import { barChart } from '../packages/onnxformers/src/cli/bench/svg';
+import {
+  axial,
+  bigBirdLayout,
+  dilatedOnGrid,
+  drawMasks,
+  fixedLayout,
+  fromPattern,
+  inputsOf,
+  localOnGrid,
+  longformerLayout,
+  swinWindows,
+  variableLayout,
+  zoo,
+} from '../packages/onnxformers/src/index';
 import { drawGraphFile, pictureOf } from '../packages/onnxformers/src/picture/picture';
 import { root } from './pnpm.mjs';
 
@@ -29,6 +41,7 @@ const folder = 'docs/pictures';
 /** Path → SVG. */
 export const pictures = async (): Promise<readonly (readonly [path: string, text: string])[]> => [
   [`${folder}/masks.svg`, masksPicture()],
+  [`${folder}/patterns.svg`, patternsPicture()],
   [`${folder}/encoder-graph.svg`, `${(await graphPicture()).trim()}\n`],
   [`${folder}/attention-h200.svg`, benchmarkPicture(readFileSync(join(root, 'docs/benchmarks.md'), 'utf8'))],
 ];
@@ -36,12 +49,6 @@ export const pictures = async (): Promise<readonly (readonly [path: string, text
 // ---- Masks ----------------------------------------------------------------------------------------------------------
 
 const positions = 12;
-
-/** Which pairs a mask allows, query by query. */
-function pairsOf(mask: Mask<Tensor>): readonly boolean[][] {
-  const { data } = materialize(mask, { seq: positions });
-  return Array.from({ length: positions }, (_, i) => Array.from({ length: positions }, (_, j) => data[i * positions + j] !== 0));
-}
 
 const offsets = tensor('int64', [4], [0, 4, 9, 12]);
 const layout = tensor('bool', [1, 4, 4], [1, 0, 0, 1, 0, 1, 1, 0, 1, 0, 1, 0, 0, 1, 0, 1]);
@@ -57,31 +64,44 @@ const shownMasks: readonly (readonly [name: string, code: string, mask: Mask<Ten
 ];
 
 /** The masks in two rows, queries downwards and keys to the right. */
-export function masksPicture(): string {
-  const [cell, gap, head] = [14, 30, 52];
-  const side = positions * cell;
-  const columns = shownMasks.length / 2;
-  const width = columns * (side + gap) + gap;
-  const parts = shownMasks.flatMap(([name, code, mask], at) => {
-    const [left, top] = [gap + (at % columns) * (side + gap), Math.floor(at / columns) * (head + side)];
-    const pairs = pairsOf(mask);
-    const cells = [true, false].map((allowed) => {
-      const squares = pairs.flatMap((row, i) =>
-        row.flatMap((value, j) =>
-          value === allowed ? [`M${left + j * cell} ${top + head + i * cell}h${cell - 1}v${cell - 1}h${1 - cell}z`] : [],
-        ),
-      );
-      return `<path class="${allowed ? 'yes' : 'no'}" d="${squares.join('')}"/>`;
-    });
-    return [text(left, top + 22, name), text(left, top + 40, code, ' class="small"'), ...cells];
-  });
-  const bottom = 2 * (head + side);
-  return svg(
-    'Masks: which query (row) may attend to which key (column)',
-    [width, bottom + 34],
-    [...parts, text(gap, bottom + 22, 'rows: queries · columns: keys · filled: may attend', ' class="small"')],
+export const masksPicture = (): string =>
+  drawMasks(shownMasks.map(([title, code, mask]) => ({ title, code, mask, seq: positions })));
+
+// ---- Patterns -------------------------------------------------------------------------------------------------------
+
+const image: readonly [number, number] = [6, 6];
+const layouts = { seqLen: 192, heads: 1 } as const;
+
+/** Patterns of an image of 6 × 6 points, and layouts of 12 × 12 blocks. */
+export const patternsPicture = (): string =>
+  drawMasks(
+    [
+      {
+        title: 'near in an image',
+        code: 'localOnGrid([6, 6], { distance: 2 })',
+        mask: localOnGrid(image, { distance: 2 }),
+        seq: 36,
+      },
+      { title: 'axial', code: 'axial([6, 6])', mask: axial(image), seq: 36 },
+      {
+        title: 'shifted windows',
+        code: 'swinWindows([6, 6], { window: 3, … })',
+        mask: swinWindows(image, { window: 3, shift: 1 }),
+        seq: 36,
+      },
+      { title: 'dilated in an image', code: 'dilatedOnGrid([6, 6], 2)', mask: dilatedOnGrid(image, 2), seq: 36 },
+      { title: 'fixed', code: 'fixedLayout(…)', mask: fromPattern(fixedLayout(layouts)), seq: 12 },
+      {
+        title: 'variable',
+        code: 'variableLayout({ windows: [1, 2, 3] })',
+        mask: fromPattern(variableLayout({ ...layouts, windows: [1, 2, 3] })),
+        seq: 12,
+      },
+      { title: 'big bird', code: 'bigBirdLayout(…)', mask: fromPattern(bigBirdLayout({ ...layouts, seed: 1 })), seq: 12 },
+      { title: 'longformer', code: 'longformerLayout(…)', mask: fromPattern(longformerLayout(layouts)), seq: 12 },
+    ],
+    { title: 'Patterns of images and layouts of blocks' },
   );
-}
 
 // ---- A model's graph ------------------------------------------------------------------------------------------------
 

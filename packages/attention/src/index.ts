@@ -1,9 +1,13 @@
 // Attention mechanisms and mixers.
+import { lambda } from './kernelized/lambda';
 import { linformer } from './low-rank/linformer';
 import { nystrom } from './low-rank/nystrom';
+import { orthoformer } from './low-rank/orthoformer';
 import { type PseudoInverseOptions, pseudoInverse } from './low-rank/pseudo-inverse';
 import { fourierMix } from './mixers/fourier-mix';
 import { multiHead } from './mixers/multi-head';
+import { pooling } from './mixers/pooling';
+import { visual } from './mixers/visual';
 import { flexAttention } from './softmax/flex-attention';
 import { scaledDotProduct } from './softmax/scaled-dot-product';
 import { globalAttention } from './sparse/global';
@@ -16,14 +20,18 @@ export {
   flexAttention,
   fourierMix,
   globalAttention,
+  lambda,
   linformer,
   local,
   multiHead,
   nystrom,
+  orthoformer,
   type PseudoInverseOptions,
+  pooling,
   pseudoInverse,
   randomAttention,
   scaledDotProduct,
+  visual,
 };
 /** All blocks of this package. */
 export const blocks = [
@@ -34,6 +42,10 @@ export const blocks = [
   globalAttention,
   randomAttention,
   nystrom,
+  orthoformer,
+  lambda,
   multiHead,
   fourierMix,
+  pooling,
+  visual,
 ] as const;

@@ -18,6 +18,7 @@ export {
   type Sizes,
 } from './ir/define-op';
 export { apply, type Derivation, madeBy, mismatch, nameOf, type Pool, subgraphsOf } from './ir/graph';
+export { type ChunkSize, chunksOf } from './kernels/attend-chunks';
 export type { Decision, Rejected } from './lower/decision';
 export { type Lowered, type LowerOptions, lower } from './lower/lower';
 export { biasedLinear } from './lower/match';

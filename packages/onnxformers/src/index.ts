@@ -29,6 +29,8 @@ export * from './encoder/index';
 export * from './factory/index';
 export { inputsOf } from './inputs';
 export * from './memory-efficient/index';
+export * from './patterns/index';
+export { type DrawMasksOptions, drawMasks, type ShownMask } from './picture/mask';
 export { drawGraph, drawGraphFile, type Picture, type PictureNode, pictureOf, toDot } from './picture/picture';
 /** The lists of blocks in `zoo`. */
 export const blocks = {

@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { zoo } from './index';
 
 web.env.wasm.numThreads = 1;
-const session = { intraOpNumThreads: 1, graphOptimizationLevel: 'disabled', logSeverityLevel: 4 };
+const session = { intraOpNumThreads: 1, logSeverityLevel: 4 };
 
 sizesOfZero(
   zoo.blocks.filter(({ kind }) => ['attention', 'mixer', 'embedding'].includes(kind)),

@@ -170,6 +170,7 @@ describe('the editor', () => {
     };
     const spent = count(model) - count('void zoo;');
     expect(spent).toBeGreaterThan(0);
-    expect(spent).toBeLessThan(20_000);
+    // The type of a config is a union over all blocks.
+    expect(spent).toBeLessThan(500 * zoo.blocks.length);
   }, 60_000);
 });

@@ -29,8 +29,9 @@ import {
   toTensor,
   type Value,
 } from '@onnxformers/core';
+import { nameOf } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
-import { randomArray } from '@onnxformers/core/testing';
+import { computeDerived, randomArray } from '@onnxformers/core/testing';
 
 type Inputs = Readonly<Record<string, InputType>>;
 
@@ -267,3 +268,11 @@ export function feedsOf(c: AttendCase): Readonly<Record<string, NDArray>> {
 /** The same as tensors. */
 export const tensorsOf = (feeds: Readonly<Record<string, NDArray>>): Record<string, Tensor> =>
   Object.fromEntries(Object.entries(feeds).map(([name, array]) => [name, toTensor(array)]));
+
+/** What the runner computes for an input that a rule asked for. */
+export function derivedFeed({ leaf, dtype, dims }: Value, feeds: Readonly<Record<string, NDArray>>): [string, NDArray][] {
+  if (leaf?.kind !== 'derived' || leaf.name in feeds) return [];
+  const from = leaf.from.map((v) => feeds[nameOf(v)!]!);
+  const known = (d: Dim): number => (typeof d === 'number' ? d : { ...sizes, seq: feeds.q!.dims[2]! }[d as keyof typeof sizes]);
+  return [[leaf.name, computeDerived(leaf.how, from, known, { dtype, dims }, leaf.plus)!]];
+}

@@ -16,6 +16,7 @@ import {
   maskMod,
   module,
   type NDArray,
+  none,
   not,
   type Ort,
   or,
@@ -101,7 +102,8 @@ const compiled = (mask: (i: Inputs) => Mask<Value>, target: Target, o?: Options)
 const expectedOf = ({ traced }: ReturnType<typeof compiled>): NDArray =>
   interpret(traced, { ...feeds, offsets_of_lengths: { dtype: 'int64', dims: [5], data: Float64Array.from([0, 4, 4, 11, 13]) } })
     .y!;
-const chosen = ({ decisions }: ReturnType<typeof compiled>) => decisions.find((d) => d.op === 'onnxformers.Attend')!;
+const chosen = ({ decisions }: Pick<ReturnType<typeof compiled>, 'decisions'>) =>
+  decisions.find((d) => d.op === 'onnxformers.Attend')!;
 
 describe.each([targets.cpu, targets.wasm, targets.portable(21)])('$name', (target) => {
   it.each(masks)('%s', async (_, mask) => {
@@ -143,6 +145,80 @@ function derivedFeed({ leaf, dtype, dims }: Value): [string, NDArray][] {
   const known = (d: unknown): number => (typeof d === 'number' ? d : d === 'sequences + 1' ? 5 : 4);
   return [[leaf.name, computeDerived(leaf.how, [feeds.lengths!], known, { dtype, dims }, leaf.plus)!]];
 }
+
+describe.each([targets.cpu, targets.wasm, targets.portable(21)])(
+  'keys of other sequences, and prefix tokens, on $name',
+  (target) => {
+    const keyCounts = [3, 5, 0, 6];
+    const prefix = 2;
+    // Each sequence has two more rows than its length; the third attends to no keys.
+    const other = {
+      q: ['float32', [1, heads, 'tokens + 2*sequences', headDim]],
+      k: ['float32', [1, kvHeads, 'keys', headDim]],
+      v: ['float32', [1, kvHeads, 'keys', width]],
+      lengths: ['int64', ['sequences'], 'data'],
+      key_lengths: ['int64', ['sequences'], 'data'],
+      prefixes: ['int64', ['sequences'], 'data'],
+      // Binds the number of tokens.
+      ids: ['float32', ['tokens'], 'data'],
+    } as const;
+    const crossing = (mask: (i: Inputs) => Mask<Value>) =>
+      module({}, (i: Inputs) => {
+        const { root } = i.q!.graph;
+        const type = { dtype: 'int64', dims: ['sequences + 1'] } as const;
+        const [offsets, keyOffsets] = [
+          derive(root, 'offsets', type, [i.lengths!], prefix),
+          derive(root, 'offsets', type, [i.key_lengths!]),
+        ];
+        const y = ops.attendOp(i.q!, i.k!, i.v!, { mask: and(documents(offsets, keyOffsets), mask(i)) });
+        return { y, sum: ops.reduceSum(i.ids!, [0]) };
+      });
+    const given: Readonly<Record<string, NDArray>> = {
+      q: randomArray('q', [1, heads, tokens + 8, headDim]),
+      k: randomArray('k', [1, kvHeads, 14, headDim]),
+      v: randomArray('v', [1, kvHeads, 14, width]),
+      lengths: feeds.lengths!,
+      key_lengths: { dtype: 'int64', dims: [4], data: Float64Array.from(keyCounts) },
+      prefixes: feeds.prefixes!,
+      ids: randomArray('ids', [tokens]),
+    };
+    const made = (mask: (i: Inputs) => Mask<Value>, more: readonly string[] = []) =>
+      compile(crossing(mask), {
+        target,
+        rules: kernels,
+        inputs: Object.fromEntries(Object.entries(other).filter(([n]) => n !== 'prefixes' || more.includes(n))) as never,
+      });
+
+    it.each([
+      ['all keys', () => none, []],
+      ['the first keys', (i: Inputs) => keyLengths(i.prefixes!), ['prefixes']],
+    ] as const)('%s', async (_, mask, more) => {
+      const model = made(mask, more);
+      expect(chosen(model).chosen).toBe(usePaddedRows.name);
+      const fed = Object.fromEntries(Object.entries(given).filter(([n]) => model.signature.inputs.some((x) => x.name === n)));
+      const run = await createRunner(model, runtimes[target.name]!, { session: { graphOptimizationLevel: 'disabled' } });
+      const { y } = await run(Object.fromEntries(Object.entries(fed).map(([n, x]) => [n, toTensor(x)])));
+      await run.dispose();
+      const offsets = (xs: readonly number[]): NDArray => ({ dtype: 'int64', dims: [5], data: Float64Array.from(xs) });
+      const expected = interpret(model.traced, {
+        ...fed,
+        'offsets_of_lengths + 2': offsets([0, 6, 8, 17, 21]),
+        offsets_of_key_lengths: offsets([0, 3, 8, 8, 14]),
+      }).y!;
+      expectClose(y!, expected, { atol: 2e-6, rtol: 2e-6 });
+      const rows = 9 * width;
+      const blind = Array.from({ length: heads }, (_, h) =>
+        expected.data.slice((h * 21 + 8) * width, (h * 21 + 8) * width + rows),
+      );
+      expect(blind.every((xs) => xs.every((x) => x === 0))).toBe(true);
+    });
+
+    it('is refused where positions of queries and keys are compared', () => {
+      const { refused } = chosen(made(() => causal));
+      expect(refused.find((r) => r.rule === usePaddedRows.name)).toBeDefined();
+    });
+  },
+);
 
 describe('it is refused', () => {
   const refusalOf = (made: ReturnType<typeof compiled>): string =>

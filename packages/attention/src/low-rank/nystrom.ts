@@ -9,13 +9,11 @@ import {
   choice,
   type Dim,
   defineBlock,
-  divDims,
   dropout,
   floorDivDims,
   init,
   int,
   keyPadding,
-  type Mask,
   module,
   mulDims,
   none,
@@ -28,10 +26,13 @@ import {
   subDims,
   type Value,
 } from '@onnxformers/core';
-import { expressedBy, maskKinds } from '@onnxformers/core/lowering';
+import { maskKinds } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
+import { perQueryHead } from '../heads';
+import { keptRows, zeroed } from '../kept-rows';
 import { kernels } from '../kernels/index';
 import { type PseudoInverseOptions, pseudoInverse } from './pseudo-inverse';
+import { whereShort } from './where-short';
 
 /**
  * Softmax attention through landmarks, the means of consecutive positions: time and memory linear in the sequence. With at least as many
@@ -151,8 +152,8 @@ export const nystrom = defineBlock({
           hint: 'Do not set convolution in cross attention',
         });
       if (weight) refuseGaps(ctx.mask, `${path}.convolution`);
-      const keep = keptRows(ctx.mask, k, path);
-      const qKeep = ctx.queryMask ? keptRows(ctx.queryMask, q, path) : keep && lastRows(keep, q);
+      const keep = keptRows(ctx.mask, k, { path, problem });
+      const qKeep = ctx.queryMask ? keptRows(ctx.queryMask, q, { path, problem }) : keep && lastRows(keep, q);
       const mask = causal ? and<Value>(ctx.mask, causalMask) : ctx.mask;
       const rows: Rows = compat
         ? { q: qKeep ? zeroed(q, qKeep) : q, k: keep ? zeroed(k, keep) : k, v, qKeep: undefined, kKeep: undefined }
@@ -188,13 +189,15 @@ interface LandmarkOptions extends PseudoInverseOptions {
   readonly landmarks: number;
 }
 
+const problem = 'landmarks average over positions';
+
 function refuse(ctx: SequenceContext, path: string): void {
   const biased = ctx.bias && ctx.bias.dims[2] !== 1;
   const ordered = ctx.queryMask && maskKinds(ctx.queryMask).filter((kind) => kind !== 'lengths' && kind !== 'keys');
   if (!biased && !ctx.keys?.queryOffset && !ordered?.length) return;
   throw new ConfigError({
     path,
-    problem: 'landmarks average over positions',
+    problem,
     expected:
       'no attention bias or one that is equal for all queries, no cache of fixed capacity, and queries that may attend to each other (an encoder)',
     got: ordered?.length
@@ -233,18 +236,6 @@ const wideBias = ({ bias, ...rest }: AttendContext): AttendContext => ({
   ...rest,
   ...(bias && { bias: ops.cast(bias, 'float64') }),
 });
-
-/** One of two results, by whether either size is at most `limit`; selected at run time if that is not known. */
-function whereShort(near: Value, sizes: readonly Dim[], limit: number, yes: () => Value, no: () => Value): Value {
-  if (sizes.some((d) => typeof d === 'number' && d <= limit)) return yes();
-  const open = [...new Set(sizes)].filter((d) => typeof d !== 'number').map((d) => ops.size(near, d));
-  if (open.length === 0) return no();
-  return ops.cond(
-    ops.lessOrEqual(open.length === 1 ? open[0]! : ops.min(...open), limit),
-    () => [yes()],
-    () => [no()],
-  )[0]!;
-}
 
 /**
  * In a short sequence, with at most as many real positions as landmarks, each landmark is one position. So its exact attention
@@ -359,35 +350,10 @@ function segmentMeans(x: Value, count: number, segments: Segments | undefined): 
   return ops.div(sums, ops.cast(ops.add(ops.size(x, length), ops.cast(longer, 'int64')), x.dtype));
 }
 
-/** The positions of x [batch, heads, seq, dim] that a padding mask keeps, bool [batch, seq]; undefined if all. */
-function keptRows(mask: Mask<Value>, x: Value, path: string): Value | undefined {
-  const [batch, , rows] = x.dims as [Dim, Dim, Dim];
-  const reading = expressedBy(mask, { lengths: true, keyPadding: true });
-  if (reading.inexpressible !== undefined)
-    throw new ConfigError({
-      path,
-      problem: 'landmarks average over positions',
-      expected: 'one mask of lengths, one of key padding, or both',
-      got: reading.inexpressible.mask,
-    });
-  const { lengths, keyPadding } = reading;
-  const within = lengths && ops.less(ops.reshape(ops.iota(x, rows), [1, rows]), ops.reshape(lengths, [batch, 1]));
-  return within && keyPadding ? ops.logicalAnd(within, keyPadding) : (within ?? keyPadding);
-}
-
 /** In self attention, queries are the last positions of the keys. */
 function lastRows(keep: Value, q: Value): Value {
   const [rows, seq] = [keep.dims[1]!, q.dims[2]!];
   return rows === seq ? keep : ops.slice(keep, { axes: [1], starts: [subDims(rows, seq)], ends: [rows] });
-}
-
-const zeroed = (x: Value, keep: Value): Value => ops.where(ops.unsqueeze(keep, [1, 3]), x, 0);
-
-/** Repeats each head of keys or values for the query heads that share it. */
-function perQueryHead(x: Value, q: Value): Value {
-  const [batch, heads, rows, dim] = x.dims as [Dim, Dim, Dim, Dim];
-  const group = divDims(q.dims[1]!, heads);
-  return ops.reshape(ops.expand(ops.unsqueeze(x, [2]), [batch, heads, group, rows, dim]), [batch, q.dims[1]!, rows, dim]);
 }
 
 function convolved(v: Value, weight: Parameter, q: Value): Value {

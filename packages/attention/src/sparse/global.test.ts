@@ -1,6 +1,5 @@
-import { compile, createRunner, type Dim, type DType, interpret, type Ort, targets, tensor } from '@onnxformers/core';
+import { type Dim, type DType, interpret } from '@onnxformers/core';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
-import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
 import { attention, perHead } from '../plain.test-helper';
 import { globalAttention } from './global';

@@ -1,4 +1,4 @@
-import { compile, createRunner, materialize, type Ort, randomPairs, targets, tensor, toArray, toTensor } from '@onnxformers/core';
+import { compile, createRunner, materialize, type Ort, randomPairs, targets, toArray, toTensor } from '@onnxformers/core';
 import { expectClose, randomArray, runBlock } from '@onnxformers/core/testing';
 import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';

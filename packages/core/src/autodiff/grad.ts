@@ -182,6 +182,7 @@ function expand(outputs: readonly Value[], asked: ReadonlySet<Value>, kind: 'tot
     const made = g.at(node.scope, () => g.apart(nodes, () => op.decompose!(operands, node.attrs, g.ops)), node);
     node.outputs.forEach((v, i) => {
       if (made[i] === v) return;
+      g.defined.add(v);
       if (!asked.has(v)) stand.set(v, made[i]!);
       else if (kind === 'total') stack.push({ of: v, definition: made[i]! });
     });

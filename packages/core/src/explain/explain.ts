@@ -127,6 +127,7 @@ function checkPath(path: string, { module, decisions, traced }: Model): void {
 // Decomposing one of the library's own ops is the normal case. An op that has a kernel on some target, or was refused one, is reported.
 function worthTelling({ op, chosen, notes, refused }: Decision): boolean {
   if (chosen === '') return false;
+  if (chosen === 'empty') return domainOf(op)[0] !== '' && !moves.has(nameOfOp(op));
   const objections = refused.filter((r) => !isPreference(r)).length;
   if (chosen === 'decomposed') return objections > 0 || notes.length > 0 || domainOf(op)[0] === '';
   return chosen !== 'kept' || objections > 0;

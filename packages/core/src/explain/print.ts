@@ -8,6 +8,7 @@ const words: Readonly<Record<string, string>> = {
   kept: 'kept as it is',
   decomposed: 'written out in primitives',
   float32: 'computed in float32, between casts',
+  empty: 'not computed, the result has no elements',
 };
 
 /** An explanation as text, as `onnxformers explain` prints it. */

@@ -68,6 +68,7 @@ export class Builder implements GraphBuilder {
   private nextAttributeId = 0;
   readonly overrides = new Map<Parameter, ParameterOverride>();
   readonly bypassed = new Set<Value>();
+  readonly defined = new Set<Value>();
   readonly roles: Map<string, InputRole>;
   readonly limits: Limit[];
   readonly continuations: Map<string, Continuation>;

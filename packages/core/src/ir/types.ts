@@ -114,6 +114,8 @@ export interface Match {
   readonly notes?: readonly Reason[];
   /** Its cost besides that of the kernels that it makes, on their scale: for primitives that compete with kernels. Default 0. */
   readonly cost?: number;
+  /** It takes less memory than the other matches, which counts more than their costs. */
+  readonly sparesMemory?: true;
   /** Makes the new nodes; `get` returns the new value for an old one. One result for each of `covers`. */
   emit(get: Get): readonly Value[];
 }
@@ -133,8 +135,17 @@ export interface MatchContext {
   uses(value: Value): number;
   /** An assumption of the caller of `compile`: `'prefill into empty cache'`. */
   assumes(assumption: Assumption): boolean;
-  /** The cost of the cheapest match at a node, for a rule that `compares`; undefined if the other rules have none. */
-  cheapest(node: Node): number | undefined;
+  /** The cheapest match at a node, for a rule that `compares`; undefined if the other rules have none. */
+  cheapest(node: Node): Rival | undefined;
+  /** True where each step of a Loop waits for a device. */
+  readonly waitsInLoops: boolean;
+}
+
+/** What a match would take. */
+export interface Rival {
+  readonly cost: number;
+  /** Numbers that its kernels keep besides their operands and results. */
+  readonly workspace: Dim;
 }
 
 /** One equality. It names no target and no block. */
@@ -340,6 +351,8 @@ export interface GraphBuilder {
   readonly overrides: Map<Parameter, ParameterOverride>;
   /** Operands that a simplification bypassed: no gradient passes through them. */
   readonly bypassed: Set<Value>;
+  /** Results of ops that a gradient computes again by their definitions, and whose intermediate values it keeps. */
+  readonly defined: Set<Value>;
   /** The roles of inputs, by name, as the sequence context used them. */
   readonly roles: Map<string, InputRole>;
   /** Requirements on feeds besides dtypes and sizes, in the order of the calls. */

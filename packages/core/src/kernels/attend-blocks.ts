@@ -16,7 +16,7 @@ const own = defineReasons({
   fewKeys: ({ queries, keys, each }: { readonly queries: Dim; readonly keys: Dim; readonly each: BlockSize }) =>
     `blocks of ${each.queries} queries and ${each.keys} keys take longer than all pairs of ${queries} queries and ${keys} keys`,
   nothing: () => 'there are no queries',
-  forFewKeys: () => 'this branch attends to few keys; the other branch uses blocks',
+  undivided: () => 'this is a part of an attention, or attends to few keys: there is nothing to divide',
   weights: () => 'blocks do not return weights of all pairs of queries and keys',
   tooWide: ({ block, most }: { readonly block: number; readonly most: number }) =>
     `blocks would have ${block} queries, at most ${most} are allowed; a sequence that short fits in one block`,
@@ -42,11 +42,11 @@ export const useBlocks: Rule = {
     if (!termsOf(subDims(keys, queries)).every((t) => t.coefficient > 0)) return refuse(own.fewerKeys({ keys, queries }));
     if (queries === 0) return refuse(own.nothing());
     if (node.attrs.weights) return refuse(own.weights());
-    if (node.attrs.fewKeys) return refuse(own.forFewKeys());
+    if (node.attrs.undivided) return refuse(own.undivided());
     const each = blockSizeOf(reading.left, reading.right);
     if (each.queries > mostBlock) return refuse(own.tooWide({ block: each.queries, most: mostBlock }));
 
-    const rival = context.cheapest(node);
+    const rival = context.cheapest(node)?.cost;
     const { scale, softcap } = node.attrs;
     const inBlocks: Match['emit'] = (get) => [
       attendBlockwise(get(q), get(k), get(v), { mask: mapMask(mask, get), scale, softcap, sinks: sinks && get(sinks) }),
@@ -67,7 +67,7 @@ export const useBlocks: Rule = {
       const operands = node.operands.map((operand) => operand && get(operand));
       return cond(
         few,
-        () => apply(Attend, operands, { ...node.attrs, fewKeys: true }),
+        () => apply(Attend, operands, { ...node.attrs, undivided: true }),
         () => inBlocks(get),
       );
     });

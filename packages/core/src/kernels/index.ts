@@ -1,6 +1,7 @@
 // Rules between ops of core: they do not belong to a block, so every model has them.
 import type { Rule } from '../lower/rule';
 import { useBlocks } from './attend-blocks';
+import { useChunks } from './attend-chunks';
 import { useGlobalTokens } from './attend-global';
 import { unpackRows, useGatherBlockQuantized } from './gather-block-quantized';
 import { keepApart } from './keep-apart';
@@ -18,5 +19,6 @@ export const coreRules: readonly Rule[] = [
   cosineWithinATurn,
   ...keepApart,
   useBlocks,
+  useChunks,
   useGlobalTokens,
 ];

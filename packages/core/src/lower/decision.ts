@@ -15,7 +15,7 @@ export interface Decision {
   readonly where?: string;
   /** The op that was lowered: `onnxformers.Attend`. */
   readonly op: string;
-  /** The rule taken, `kept`, `decomposed`, or `float32` when the kernel lacks the dtype. */
+  /** The rule taken, `kept`, `decomposed`, `float32` when the kernel lacks the dtype, or `empty` when nothing computes the result because it has no elements. */
   readonly chosen: string;
   /** The variant of the rule, if it has several. */
   readonly variant?: string;

@@ -1,5 +1,6 @@
 // Lowering, from ops without a kernel to ops that the target runs: rules, the target's table, definitions as the last resort.
 
+import { addDims, type Dim } from '../dim/dim';
 import { internal, LoweringError } from '../error';
 import type { Assumption } from '../ir/assumption';
 import { domainOf, type Op, printType } from '../ir/define-op';
@@ -12,6 +13,7 @@ import { sizesLeadingTo } from './branches';
 import { withConstants } from './constants';
 import type { Decision } from './decision';
 import { dtypeOf } from './dtype-of';
+import { withoutElements } from './no-elements';
 import { withoutEmpty } from './non-empty';
 import type { Reason } from './reason';
 import { reasons } from './reasons';
@@ -49,6 +51,7 @@ interface Candidate extends Found {
   /** Index of the variant of its rule. */
   readonly way: number;
   readonly cost: number;
+  readonly workspace: Dim;
   readonly kernels: readonly string[];
 }
 
@@ -69,12 +72,19 @@ class Lowering {
     for (let round = 0; round < 200; round++) {
       const nodes = nodesWithin(graph);
       this.where = sizesLeadingTo(graph);
-      const candidates = this.candidates(graph, nodes);
+      const around = surroundings(graph, nodes);
+      const empty = withoutElements(nodes, around);
+      if (empty.length) {
+        graph = replay(graph, taking(empty));
+        for (const { node } of empty) this.record(node, 'empty', []);
+        continue;
+      }
+      const candidates = this.candidates(nodes, around);
       const chosen = choose(candidates);
       const found = chosen.length ? chosen : nodes.flatMap((node) => this.fallback(node));
       if (!found.length) return graph;
       try {
-        graph = replay(graph, new Map(found.flatMap((f) => f.match.covers.map((v) => [v, f] as const))));
+        graph = replay(graph, taking(found));
         const winners = new Map(chosen.flatMap((c) => c.match.covers.map((v) => [v, c] as const)));
         for (const c of candidates) {
           const winner = winners.get(c.match.covers.find((v) => winners.has(v))!)!;
@@ -101,13 +111,14 @@ class Lowering {
     return guarded.length ? this.run(graph) : graph;
   }
 
-  private candidates(graph: Graph, nodes: readonly Node[]): Candidate[] {
+  private candidates(nodes: readonly Node[], around: Pick<MatchContext, 'uses'>): Candidate[] {
     const found: Candidate[] = [];
-    const costsAt = (node: Node): number[] => found.filter((c) => c.node === node).map(({ cost }) => cost);
     const context: MatchContext = {
-      ...surroundings(graph, nodes),
+      ...around,
       assumes: (assumption) => this.assumptions.has(assumption),
-      cheapest: (node) => costsAt(node).reduce<number | undefined>((a, b) => Math.min(a ?? b, b), undefined),
+      cheapest: (node) =>
+        found.reduce<Candidate | undefined>((a, b) => (b.node === node && !(a && a.cost <= b.cost) ? b : a), undefined),
+      waitsInLoops: this.target.waitsInLoops ?? false,
     };
     for (const node of nodes)
       for (const rule of this.rulesOf(node)) {
@@ -143,17 +154,20 @@ class Lowering {
   }
 
   // Emits a match into a scratch graph, to find out whether the target runs its nodes and at what cost.
-  private tryOut(node: Node, rule: Rule, match: Match): Pick<Candidate, 'cost' | 'kernels'> | Refusal {
+  private tryOut(node: Node, rule: Rule, match: Match): Pick<Candidate, 'cost' | 'workspace' | 'kernels'> | Refusal {
     const { g, stand } = scratch(node);
     const outputs = g.at(node.scope, () => match.emit((old) => standInMoved(g, stand, old)));
     outputs.forEach((v, i) => g.output(String(i), v));
     let cost = match.cost ?? 0;
+    let workspace: Dim = 0;
     const kernels: string[] = [];
     const { nodes } = g.finish();
     for (const n of nodes) {
       const fit = this.stands(n);
       if (fit !== true) return refuse(fit, match.variant);
-      const own = kernelOf(this.target, n)?.cost?.(n, this.machine);
+      const kernel = kernelOf(this.target, n);
+      workspace = addDims(workspace, kernel?.workspace?.(n, this.machine) ?? 0);
+      const own = kernel?.cost?.(n, this.machine);
       if (own !== undefined) cost += own + (accepts(this.target, this.machine, n) === true ? 0 : promotion);
       kernels.push(n.op.key);
     }
@@ -165,7 +179,7 @@ class Lowering {
       accepts(this.target, this.machine, node) === true ? kernelOf(this.target, node)?.cost?.(node, this.machine) : undefined;
     if (kept !== undefined && match.covers.length === node.outputs.length && cost > kept)
       return refuse(reasons.keptIsCheaper({ op: node.op.key }), match.variant);
-    return { cost, kernels };
+    return { cost, workspace, kernels };
   }
 
   // The target must have the kernels that a rule emits: only high-level ops may be replaced by their definitions. Otherwise a missing
@@ -294,6 +308,9 @@ class Lowering {
   }
 }
 
+const taking = (found: readonly Found[]): ReadonlyMap<Value, Found> =>
+  new Map(found.flatMap((f) => f.match.covers.map((v) => [v, f] as const)));
+
 const missing = ({ op, outputs }: Node): Reason => {
   const last = outputs.length - 1;
   return reasons.lacksResult({ result: op.results?.[last] ?? `result ${last}`, type: printType(outputs[last]) });
@@ -305,6 +322,7 @@ const isKernel = (key: string): boolean => !['', 'onnxformers'].includes(domainO
 // Criteria that decide between overlapping matches, in this order; they do not depend on other nodes or on the order of rules.
 const merits: readonly (readonly [by: string, compare: (a: Candidate, b: Candidate) => number])[] = [
   ['covers', (a, b) => b.match.covers.length - a.match.covers.length],
+  ['memory', (a, b) => Number(b.match.sparesMemory ?? false) - Number(a.match.sparesMemory ?? false)],
   ['cost', (a, b) => a.cost - b.cost],
   ['absorbs', (a, b) => (b.match.absorbs?.length ?? 0) - (a.match.absorbs?.length ?? 0)],
   ['order', (a, b) => (a.rule === b.rule ? a.way - b.way : a.rule < b.rule ? -1 : 1)],

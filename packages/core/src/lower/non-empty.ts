@@ -1,6 +1,7 @@
 // Sizes of 0 for kernels that need at least 1: nodes for which a size may be 0 run in a branch, or the runner refuses the feeds.
-import { mulDims, namesOfDim } from '../dim/dim';
+import { mulDims } from '../dim/dim';
 import { apply, type Graph, isFilled, type Node, type Value } from '../ir/graph';
+import { isReadable } from './no-elements';
 import type { Reason } from './reason';
 import { reasons } from './reasons';
 import { type Found, replay } from './rewrite';
@@ -27,7 +28,7 @@ export function withoutEmpty(
     const open = needs?.sizes(node).filter(({ size }) => !isFilled(size, node.graph.filled)) ?? [];
     if (!needs || !open.length) continue;
     if (needs.otherwise === 'refused') for (const one of open) limit(graph, one);
-    else if (readable(node, open)) found.push(branch(node, open));
+    else if (isReadable([...node.outputs, { dims: open.map(({ size }) => size) }], node)) found.push(branch(node, open));
   }
   if (!found.length) return { graph, guarded: [] };
   const taken = new Map(found.flatMap((f) => f.node.outputs.map((v) => [v, f] as const)));
@@ -64,12 +65,4 @@ function resultsOfNothing(
     return apply(ops.OnnxExpand, [graph.number(0, dtype), ops.sizes(graph, dims, near)], { dims })[0]!;
   };
   return op.ofNothing?.(operands, attrs, ops) ?? outputs.map(zeros);
-}
-
-// Whether the sizes of a node can be read from the inputs of the graph or from its operands.
-function readable({ operands, outputs, graph }: Node, open: readonly NonEmptySize[]): boolean {
-  const sources = [...graph.root.inputs, ...operands].flatMap((v) => v?.dims ?? []);
-  return [...open.map(({ size }) => size), ...outputs.flatMap(({ dims }) => dims)].every(
-    (d) => sources.includes(d) || namesOfDim(d).every((name) => sources.includes(name)),
-  );
 }

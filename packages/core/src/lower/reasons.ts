@@ -90,7 +90,8 @@ export const reasons = defineReasons({
 
   costsMore: ({ cost, against }: { readonly cost: number; readonly against: number; readonly to: string }) =>
     `its estimated cost is higher (${digits(cost)} against ${digits(against)})`,
-  lost: ({ by }: { readonly to: string; readonly by: string }) => (by === 'order' ? 'it is equally good' : 'it fuses less'),
+  lost: ({ by }: { readonly to: string; readonly by: string }) =>
+    by === 'order' ? 'it is equally good' : by === 'memory' ? 'it takes more memory' : 'it fuses less',
   ownResult: () => 'its operands depend on its own result',
   keptIsCheaper: ({ op }: { readonly op: string }) => `${op} itself is cheaper here`,
 });

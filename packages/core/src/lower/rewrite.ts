@@ -66,12 +66,13 @@ export function replay(old: Graph, taken: ReadonlyMap<Value, Found>): Graph {
     underway.delete(found);
   };
   const ensureNode = (node: Node) => {
-    if (made.has(node.outputs[0]!) || node.outputs.some((v) => taken.has(v) && made.has(v))) return;
+    if (node.outputs.every((v) => taken.has(v) || made.has(v))) return;
     const operands = node.operands.map((v) => v && get(v));
     const attrs = replaySubgraphs(node);
     const outputs = g.at(node.scope, () => emitAgain(g, node, operands, attrs), node);
     node.outputs.forEach((v, i) => {
       if (!taken.has(v)) made.set(v, outputs[i]!);
+      if (old.builder.defined.has(v)) g.defined.add(outputs[i]!);
     });
   };
   const replaySubgraphs = (node: Node): Attrs => {

@@ -52,6 +52,8 @@ export interface Kernel {
   readonly nonEmpty?: NonEmpty;
   /** Relative cost; 0 when absent. Only kernels that compete with others have one. */
   cost?(node: Node, machine: Machine): number;
+  /** Numbers that it keeps while it runs, besides operands and results, where they are more than these; absent: none. */
+  workspace?(node: Node, machine: Machine): Dim;
 }
 
 /** The kernels of a list of execution providers. */
@@ -73,6 +75,8 @@ export interface Target {
   readonly kernels: Readonly<Record<string, Kernel>>;
   /** The dtypes in which the runtime's own fusions fail or are less precise; nodes of these dtypes are kept apart. */
   readonly fusions?: Fusions;
+  /** True where each step of a Loop waits for a device. */
+  readonly waitsInLoops?: true;
   /** Notes about the target for `explain`: for all models, or for models that compute in a dtype. */
   readonly notes?: readonly { readonly computes?: DType; readonly text: string }[];
   /** The vendor of its GPUs; tools use it to determine the {@link Machine}. */

@@ -1,10 +1,18 @@
 // Attention in chunks of queries: exact, with memory proportional to the number of keys instead of the number of pairs.
 import { ceilDivDims, type Dim, mulDims } from '../dim/dim';
-import type { Value } from '../ir/graph';
-import { dense } from '../mask/dense';
-import type { Mask } from '../mask/mask';
+import { apply, type Value } from '../ir/graph';
+import { denseMask } from '../mask/dense';
+import { defineMask, type Mask, printMask } from '../mask/mask';
 import { none } from '../mask/none';
 import { maskTensor } from '../mask/tensor';
+import { Attend } from './attend';
+
+/** A mask as a tensor for some of its queries. Not `dense`: nobody stated it as a tensor. */
+const ofChunk = defineMask<'keep', { readonly of: string }>({
+  ...denseMask.class.definition,
+  name: 'chunk',
+  print: ({ options: { of } }) => `${of} (a chunk of queries)`,
+});
 
 /** Options of {@link attendInChunks}: those of Attend that it supports, and the size of a chunk. */
 export interface ChunkOptions {
@@ -29,7 +37,7 @@ export interface ChunkOptions {
  */
 export function attendInChunks(q: Value, k: Value, v: Value, o: ChunkOptions): Value {
   const { root } = q.graph;
-  const { add, attendOp, clip, gather, iota, loop, mul, reshape, size, slice, sub, transpose } = root.ops;
+  const { add, clip, gather, iota, loop, mul, reshape, size, slice, sub, transpose } = root.ops;
   const { mask, queryOffset, bias, sinks, scale, softcap, rows } = o;
   const [batch, heads, seq] = q.dims as [Dim, Dim, Dim];
   const frame = { graph: q.graph, batch, heads, seq, kvSeq: k.dims[2]!, queryOffset };
@@ -37,15 +45,18 @@ export function attendInChunks(q: Value, k: Value, v: Value, o: ChunkOptions): V
   const body = (step: Value) => {
     // The last chunk repeats the last query instead of going beyond it.
     const chunk = clip(add(mul(step, rows), iota(root, rows)), undefined, sub(size(root, seq), 1));
+    const operands = [gather(q, chunk, 2), k, v];
+    const put = (x: Value): number => operands.push(x) - 1;
     const keep = maskTensor(mask, frame, chunk);
-    const y = attendOp(gather(q, chunk, 2), k, v, {
-      mask: keep ? dense(keep) : none,
-      ...(bias && { bias: gather(bias, chunk, 2) }),
-      ...(sinks && { sinks }),
-      ...(scale !== undefined && { scale }),
-      ...(softcap !== undefined && { softcap }),
+    const slots = { ...(bias && { bias: put(gather(bias, chunk, 2)) }), ...(sinks && { sinks: put(sinks) }) };
+    const y = apply(Attend, operands, {
+      mask: keep ? ofChunk({ operands: { keep: put(keep) }, options: { of: printMask(mask) } }) : none,
+      slots,
+      scale,
+      softcap,
+      undivided: true,
     });
-    return { carried: [], scans: [y] };
+    return { carried: [], scans: y };
   };
   const [chunks] = loop(root, { trips: size(root, count), count, carried: [], body }).scans as [Value];
   const whole = reshape(transpose(chunks, [1, 2, 0, 3, 4]), [batch, heads, mulDims(count, rows), v.dims[3]!]);

@@ -19,8 +19,8 @@ export type AttendAttrs = {
   readonly slots: { readonly [name in AttendSlot]?: number };
   /** True: the weights are a second result, [batch, heads, seq, kv_seq], after softmax and before dropout. */
   readonly weights?: true | undefined;
-  /** True in the branch that runs only for few keys: rules that are faster only for many keys are not applied to it. */
-  readonly fewKeys?: true;
+  /** True for a part of an attention, and in a branch that runs only for few keys or scores: rules that divide attention are not applied to it. */
+  readonly undivided?: true;
 };
 /** The optional operands besides those of the mask. */
 export type AttendSlot = 'queryOffset' | 'bias' | 'sinks' | 'noise';

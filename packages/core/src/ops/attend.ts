@@ -27,7 +27,7 @@ export const Attend = defineOp<AttendAttrs>({
     softcap: 'float',
     dropout: 'data',
     slots: 'data',
-    fewKeys: 'data',
+    undivided: 'data',
     weights: 'data',
   },
   infer(operands, attrs) {

@@ -58,11 +58,18 @@ const prepared: Readonly<Record<Assumption, (inputs: readonly Port[], isResult: 
 // ---- prefill into empty cache ---------------------------------------------------------------------------------------
 
 function prefillIntoEmptyCache(inputs: readonly Port[]): Check {
-  const sequence = inputs.findIndex(({ role, dims }) => role === 'sequence' && dims.length >= 2);
+  const packed = inputs.find(({ derived }) => derived?.how === 'tokenOffset')?.derived?.from[0];
+  const sequence = inputs.findIndex(({ name, role, dims }) =>
+    packed === undefined ? role === 'sequence' && dims.length >= 2 : name === packed,
+  );
   if (sequence < 0) return () => {};
-  return (feeds) => {
+  const sizesOf = (feeds: CheckedFeeds): readonly [batch: number, seq: number] => {
     const { dims } = feeds.tensors[sequence]!;
-    const [batch, seq] = [dims[0]!, dims[dims.length === 4 ? 2 : 1]!];
+    if (packed === undefined) return [dims[0]!, dims[dims.length === 4 ? 2 : 1]!];
+    return [dims[0]!, Array.from(arrayAt(sequence, feeds)?.data ?? []).reduce((most, n) => Math.max(most, Number(n)), 0)];
+  };
+  return (feeds) => {
+    const [batch, seq] = sizesOf(feeds);
     if (batch <= 1 || seq <= 1 || !inputs.some((port, at) => holdsRows(port, at, feeds))) return;
     throw new FeedError({
       path: pathOf(inputs[sequence]!.name),

@@ -90,6 +90,11 @@ export function prepareFeeds(signature: Signature): FeedTable {
   const makers = others.flatMap(({ port, at }) =>
     port.derived && port.derived.how !== 'run' ? [{ at, make: prepareDerived(port, signature) }] : [],
   );
+  // Sizes that only derived inputs have: the longest of packed sequences.
+  const fedNames = new Set(all.flatMap(({ port }) => (port.derived ? [] : port.dims.flatMap(namesOfDim))));
+  const isLate = (d: Dim | undefined): boolean => d !== undefined && namesOfDim(d).some((name) => !fedNames.has(name));
+  const late = new Set(others.flatMap(({ port, at }) => (port.derived && port.dims.some(isLate) ? [at] : [])));
+  const ofLateSizes = new Set(limits.flatMap(({ limit }) => ([limit.size, limit.min, limit.max].some(isLate) ? [limit] : [])));
   const numbered = others.filter(({ port }) => port.derived?.how === 'run');
 
   const copies = makeCopies();
@@ -155,11 +160,17 @@ export function prepareFeeds(signature: Signature): FeedTable {
       read.set(input, known);
       return known;
     };
-    const isMade = ({ input }: (typeof limits)[number]['limit']): boolean =>
-      input !== undefined && tensors[byName.get(input)!.at] === undefined;
-    const later = limits.filter(({ limit }) => isMade(limit));
+    const isMade = ({ limit }: (typeof limits)[number]): boolean =>
+      (limit.input !== undefined && tensors[byName.get(limit.input)!.at] === undefined) || ofLateSizes.has(limit);
+    const later = limits.filter(isMade);
     for (const one of limits) if (!later.includes(one)) one.check(sizes, numbersAt);
-    for (const { at, make } of makers) tensors[at] ??= make(checked);
+    for (const { at, make } of makers) {
+      const made = tensors[at] ?? make(checked);
+      tensors[at] = made;
+      const { name, dims } = inputs[at]!;
+      // In the order of the inputs: one may depend on the sizes of an earlier one.
+      if (late.has(at)) for (const [size, n] of bindSizes([{ name, dims, actual: made.dims }], [...sizes])) sizes.set(size, n);
+    }
     for (const one of later) one.check(sizes, numbersAt);
     return checked;
   };

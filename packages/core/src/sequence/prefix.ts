@@ -54,7 +54,7 @@ export function withPrefix(ctx: SequenceContext, prefix: Prefix): SequenceContex
  *
  * Shapes   x [batch, seq, dim], first [count, dim] → [batch, count + seq, dim]; packed [tokens, dim] → [tokens + count · batch, dim]
  * Throws   ConfigError for a state, for an attention bias of a packed batch, and for a mask that cannot be extended
- * Example  const { hiddenStates, ctx: longer } = prefixed(x, x.graph.param(classToken), ctx);
+ * Example  const { hiddenStates } = prefixed(x, ops.slice(x, { axes: [0], starts: [0], ends: [1] }), ctx);
  */
 export function prefixed(x: Value, first: Value, ctx: SequenceContext): HiddenStates {
   const [count, ...inner] = first.dims as readonly [Dim, ...Dim[]];

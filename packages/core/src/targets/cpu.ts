@@ -3,16 +3,26 @@ import { operandOf } from '../ir/define-op';
 import type { Node } from '../ir/graph';
 import type { Kernel, Target } from '../lower/target';
 import { groupQueryCost, keepsKeysInPlace, multiHeadCost, standardCost } from './attention-cost';
+import { scoresOf } from './attention-workspace';
 import { kernelTables } from './kernels.generated';
 import { groupedNonEmpty, nonEmptyOnCpu, standardNonEmpty } from './non-empty';
 import { defineTarget, rotary } from './table';
 
 const attention: Readonly<Record<string, Partial<Kernel>>> = {
-  'com.microsoft.MultiHeadAttention': { accepts: keepsKeysInPlace, cost: multiHeadCost },
-  'com.microsoft.GroupQueryAttention': { cost: groupQueryCost, nonEmpty: groupedNonEmpty },
+  'com.microsoft.MultiHeadAttention': {
+    accepts: keepsKeysInPlace,
+    cost: multiHeadCost,
+    workspace: (node) => (takesFlashPath(node) ? 0 : scoresOf(node)),
+  },
+  'com.microsoft.GroupQueryAttention': {
+    cost: groupQueryCost,
+    workspace: (node) => (takesTiledPath(node) && isFloat32(node) ? 0 : scoresOf(node)),
+    nonEmpty: groupedNonEmpty,
+  },
   Attention: {
     accepts: keepsKeysInPlace,
     cost: standardCost,
+    workspace: scoresOf,
     nonEmpty: standardNonEmpty,
   },
 };
@@ -29,6 +39,12 @@ export const cpu: Target = defineTarget({
   special: { ...nonEmptyOnCpu, ...attention, ...rotary },
   notes: [{ computes: 'float16', text: 'ops without a float16 kernel compute in float32, between casts' }],
 });
+
+const isFloat32 = ({ operands: [query] }: Node): boolean => query!.dtype === 'float32';
+
+// True if a MultiHeadAttention uses the path of its CPU kernel that keeps no scores.
+const takesFlashPath = (node: Node): boolean =>
+  isFloat32(node) && !node.attrs.unidirectional && !operandOf(node, 'key_padding_mask') && !operandOf(node, 'attention_bias');
 
 /** True if a GroupQueryAttention uses the tiled path of its CPU kernel. */
 export const takesTiledPath = (node: Node): boolean =>

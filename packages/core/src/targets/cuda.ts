@@ -4,7 +4,18 @@ import type { Node } from '../ir/graph';
 import { defineReasons } from '../lower/reason';
 import type { Kernel, Target } from '../lower/target';
 import { definitionCost, keysOrMany } from './attention-cost';
+
+<<<<<<< HEAD
+
 import { type AttentionKernelName, attentionKernel } from './attention-kernel';
+
+=======
+
+import { type AttentionKernelName, attentionKernel, hasCudnn, kernelNotes } from './attention-kernel';
+import { scoresOf } from './attention-workspace';
+
+>>>>>>> main
+
 import { adviseOnCuda } from './cuda-advice';
 import { forecast } from './cuda-forecast';
 import { kernelTables } from './kernels.generated';
@@ -42,6 +53,9 @@ const attention = (besides: number): Partial<Kernel> => ({
     return true;
   },
   cost: (node: Node, machine) => (costs[attentionKernel(node, machine)!.kernel] + besides) * withinWindow(node),
+  // Packed sequences take it only where they are short.
+  workspace: (node, machine) =>
+    attentionKernel(node, machine)!.kernel === 'MATH' && node.operands[0]!.rank === 3 ? scoresOf(node) : 0,
   nonEmpty: sequencesOnly,
 });
 
@@ -72,6 +86,7 @@ export const cuda: Target = defineTarget({
     MaxPool: { dtypes: ['float64', 'float32', 'float16'] },
   },
   gpu: 'nvidia',
+  waitsInLoops: true,
   assumed: ({ sm, cudnn }) => [
     ...(sm === undefined ? [own.capabilityUnknown()] : []),
     ...(cudnn === undefined ? [own.cudnnUnknown()] : []),

@@ -32,6 +32,14 @@ const stackOf = ({ operands: [left, right] }: Node): NonEmptySize[] =>
     .slice(0, -2)
     .filter((size, i, all) => left!.dims.at(i - all.length - 2) !== size)
     .map((size) => ({ size, problem: 'no matrices' }));
+// A sum of no terms is not 0 but what was in the memory, if the right operand has more axes than the left one, or if an operand of more than two axes is
+// transposed: the runtime then makes both nodes one, and also moves a Transpose there past other nodes. In WebAssembly that node divides by the rows too.
+const termsOf = ({ operands: [left, right] }: Node): NonEmptySize[] => {
+  if (Math.max(left!.rank, right!.rank) <= 2) return [];
+  const terms = { size: left!.dims.at(-1)!, problem: 'nothing to sum' };
+  const isMoved = left!.producer?.op.key === 'Transpose' && left!.rank > 2;
+  return isMoved ? [terms, { size: left!.dims.at(-2)!, problem: 'no rows' }] : [terms];
+};
 const windowsOf = ({ outputs: [y] }: Node): NonEmptySize[] =>
   y!.dims.slice(2).map((size) => ({ size, problem: 'no place for the window' }));
 
@@ -39,9 +47,9 @@ const windowsOf = ({ outputs: [y] }: Node): NonEmptySize[] =>
 const everySize = ({ operands }: Node): NonEmptySize[] =>
   operands.flatMap((x) => x!.dims.map((size) => ({ size, problem: 'nothing to sum' })));
 
-/** Standard ops that the CPU's kernels refuse with sizes of 0, or that end the process, as observed on 1.30. */
+/** Standard ops that the CPU's kernels refuse with sizes of 0, compute wrongly, or that end the process, as observed on 1.30. */
 export const nonEmptyOnCpu: Readonly<Record<string, Partial<Kernel>>> = {
-  MatMul: { nonEmpty: { sizes: stackOf, otherwise: 'branch' } },
+  MatMul: { nonEmpty: { sizes: (node) => [...stackOf(node), ...termsOf(node)], otherwise: 'branch' } },
   Einsum: { nonEmpty: { sizes: everySize, otherwise: 'branch' } },
   Conv: { nonEmpty: { sizes: windowsOf, otherwise: 'branch' } },
   ConvTranspose: { nonEmpty: { sizes: windowsOf, otherwise: 'branch' } },

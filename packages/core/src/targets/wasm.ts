@@ -2,6 +2,7 @@
 import { operandOf } from '../ir/define-op';
 import { defineReasons } from '../lower/reason';
 import type { Target } from '../lower/target';
+import { scoresOf } from './attention-workspace';
 import { takesTiledPath } from './cpu';
 import { kernelTables } from './kernels.generated';
 import { groupedNonEmpty, nonEmptyOnCpu, standardNonEmpty } from './non-empty';
@@ -23,13 +24,17 @@ export const wasm: Target = defineTarget({
   special: {
     ...nonEmptyOnCpu,
     ...rotary,
-    'com.microsoft.MultiHeadAttention': { cost: (node) => (operandOf(node, 'attention_bias') ? 3 : 1) },
+    'com.microsoft.MultiHeadAttention': {
+      cost: (node) => (operandOf(node, 'attention_bias') ? 3 : 1),
+      workspace: scoresOf,
+    },
     'com.microsoft.GroupQueryAttention': {
       accepts: (node) => !takesTiledPath(node) || own.slowerThanPlain(),
       cost: (node) => (operandOf(node, 'attention_bias') ? 3.2 : 2),
+      workspace: scoresOf,
       nonEmpty: groupedNonEmpty,
     },
-    Attention: { cost: () => 3.5, nonEmpty: standardNonEmpty },
+    Attention: { cost: () => 3.5, workspace: scoresOf, nonEmpty: standardNonEmpty },
   },
   notes: [{ computes: 'float16', text: 'ops without a float16 kernel compute in float32, between casts' }],
 });

@@ -31,6 +31,7 @@ export const webgpu: Target = defineTarget({
   table: kernelTables.webgpu,
   // Loop: its body runs on the GPU. Cast: weights in a dtype that the GPU lacks are converted once. The others are rare.
   leftToCpu: ['Loop', 'Cast', 'IsNaN', 'IsInf', 'Mod'],
+  waitsInLoops: true,
   special: {
     ...rotary,
     Sin: nearZero,

@@ -2,6 +2,7 @@
 // largest value at given sizes.
 import { type Dim, evaluateDim, mulDims } from '../dim/dim';
 import { type Graph, madeBy, type Node, subgraphsOf, usedBy, type Value } from '../ir/graph';
+import { kernelOf, type Machine, type Target } from '../lower/target';
 import { If } from '../ops/control';
 import { knownFrom } from '../ops/known';
 import { bytesOf, countOf } from '../tensor/tensor';
@@ -12,25 +13,37 @@ export interface Footprint {
   readonly constants: number;
   /** Bytes of all values that depend on nothing but constants and weights, in every branch: a runtime computes them when it opens the model. */
   readonly folded: number;
-  /** Elements of the largest value that a node makes, as a size and at the given sizes. */
+  /** Elements of the largest value that a node makes, or of the workspace of a kernel on a given target, as a size and at the given sizes. */
   readonly largest: { readonly count: Dim; readonly at: number };
+}
+
+/** Options of {@link footprint}. */
+export interface FootprintOptions {
+  /** The target whose kernels' workspaces are included; default: none. */
+  readonly target?: Target;
+  readonly machine?: Machine;
 }
 
 /**
  * The footprint of a graph at these sizes, from which its memory follows; tests check it without a clock.
  *
  * Throws   ShapeError when a size has no value
- * Example  const { constants, largest } = footprint(model.graph, { batch: 1, seq: 16_384 });
+ * Example  const { constants, largest } = footprint(model.graph, { batch: 1, seq: 16_384 }, { target: targets.cpu });
  */
-export function footprint(graph: Graph, sizes: Readonly<Record<string, number>>): Footprint {
+export function footprint(
+  graph: Graph,
+  sizes: Readonly<Record<string, number>>,
+  { target, machine = {} }: FootprintOptions = {},
+): Footprint {
   const constants = new Set<Value>();
   let largest: Footprint['largest'] = { count: 0, at: 0 };
   const visit = ({ nodes, outputs }: Graph): void => {
     const used = [...nodes.flatMap((node) => usedBy(node)), ...outputs.map(({ value }) => value)];
     for (const v of used) if (v.leaf?.kind === 'constant') constants.add(v);
     for (const node of nodes) {
-      for (const { dims } of node.outputs) {
-        const count = dims.reduce<Dim>((product, d) => mulDims(product, d), 1);
+      const counts = node.outputs.map(({ dims }) => dims.reduce<Dim>((product, d) => mulDims(product, d), 1));
+      const workspace = target && kernelOf(target, node)?.workspace?.(node, machine);
+      for (const count of [...counts, ...(workspace === undefined ? [] : [workspace])]) {
         const at = evaluateDim(count, sizes);
         if (at > largest.at) largest = { count, at };
       }

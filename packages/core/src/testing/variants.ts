@@ -144,6 +144,7 @@ function packed(e: Example, { seq }: Sizes, maxPositions: number): readonly Vari
   const tokens: Readonly<Record<string, readonly number[]>> = {
     seq: [longest, 1, Math.ceil(longest / 2)],
     memory_seq: [5, 2, 7],
+    decoder_seq: [3, 7, 2],
   };
   const rows = Object.entries(e.inputs).map(([name, { dims, ...input }]) => {
     const [batch, of, ...others] = dims;
@@ -152,7 +153,7 @@ function packed(e: Example, { seq }: Sizes, maxPositions: number): readonly Vari
   });
   if (masksOf(e) === 'none' || rows.some((row) => !row)) return [];
   const kinds = [...new Set(rows.map((row) => row!.of))];
-  const named = (of: string): string => (of === 'seq' ? 'lengths' : 'memory_lengths');
+  const named = (of: string): string => of.replace('seq', 'lengths');
   const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);
   return [
     {

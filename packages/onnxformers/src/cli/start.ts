@@ -11,6 +11,7 @@ import { explain } from './commands/explain';
 import { graph } from './commands/graph';
 import { info } from './commands/info';
 import { inspect } from './commands/inspect';
+import { pattern } from './commands/pattern';
 import { run } from './commands/run';
 import { schema } from './commands/schema';
 import { summary } from './commands/summary';
@@ -26,6 +27,7 @@ export const commands: readonly Command[] = [
   graph,
   summary,
   inspect,
+  pattern,
   run,
   schema,
   benchAttention,

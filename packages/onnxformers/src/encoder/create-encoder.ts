@@ -21,6 +21,7 @@ import {
   type Tensor,
   tensor,
 } from '@onnxformers/core';
+import { PadRows } from '@onnxformers/core/ops';
 import { inputsOf } from '../inputs';
 import { batchesOf, widthOf } from './batches';
 import { lengthOf, pack, rowsOf, type Sequence, unpack } from './pack';
@@ -31,7 +32,10 @@ export interface EncoderOptions extends Omit<CompileOptions, 'layout' | 'inputs'
   readonly inputs?: CompileOptions['inputs'];
   /** How the sequences of a batch are arranged; `auto`, the default, chooses (see {@link createEncoder}). */
   readonly layout?: EncoderLayout | 'auto';
-  /** Rows of a batch at most, padding included; default 16,384. A longer sequence is a batch of its own. */
+  /**
+   * Rows of a batch at most, padding included; default 16,384. A longer sequence is a batch of its own. Where attention computes padding, a batch of 2,048 rows
+   * takes no sequences that are much shorter than its longest.
+   */
   readonly maxTokens?: number;
   /** Padded: sequences are padded to a multiple of this; default 8. */
   readonly multipleOf?: number;
@@ -115,13 +119,19 @@ export async function createEncoder(module: AnyModule, ort: Ort, options: Encode
   const padded = layout === 'padded';
   const widthFor = (longest: number): number => (padded ? widthOf(longest, multipleOf, limitOf(model)) : longest);
   const kernels = attentionKernels(model);
+  const paddedAttention = padded || model.decisions.some(({ op }) => op === PadRows.key);
   let report: EncodeReport | undefined;
 
   async function encode(list: readonly EncoderSequence[], { onProgress }: EncodeOptions = {}) {
     const start = performance.now();
     const sequences = list.map((sequence, i) => byName(sequence, names, i));
     const lengths = sequences.map((sequence, i) => commonLength(sequence, i));
-    const batches = batchesOf(lengths, { maxTokens, ...(layout !== 'packed' && { widthFor }), alike: layout === 'buckets' });
+    const batches = batchesOf(lengths, {
+      maxTokens,
+      ...(layout !== 'packed' && { widthFor }),
+      alike: layout === 'buckets',
+      paddedAttention,
+    });
     const results: Readonly<Record<string, Tensor>>[] = new Array(list.length);
     let [done, rows] = [0, 0];
     for (const batch of batches) {

@@ -183,6 +183,14 @@ describe('batches', () => {
   });
 });
 
+it('a batch of enough rows takes no much shorter sequences if attention is padded', () => {
+  const lengths = [...Array<number>(8).fill(300), ...Array<number>(40).fill(30)];
+  const sizes = (o: object) => batchesOf(lengths, { maxTokens: 16_384, ...o }).map((batch) => batch.length);
+  expect(sizes({})).toEqual([48]);
+  // Two shorter ones leave 0.8 of the pairs real: 8 · 300² of 10 · 300².
+  expect(sizes({ paddedAttention: true })).toEqual([10, 38]);
+});
+
 describe('pack', () => {
   it('puts sequences one after another, and unpack separates them', () => {
     const { tokens, lengths: counts, offsets, positions, longest } = pack([[5, 1, 4], [], [2]]);

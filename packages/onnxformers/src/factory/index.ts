@@ -6,7 +6,18 @@ import { encoder } from './encoder';
 import { encoderDecoder } from './encoder-decoder';
 import { inputMasked } from './input-masked';
 import { maskedLm } from './masked-lm';
+import { reversibleStack } from './reversible-stack';
 import { stack } from './stack';
 
-export { causalLm, classifier, decoder, encoder, encoderDecoder, inputMasked, maskedLm, stack };
-export const blocks = [stack, inputMasked, encoder, decoder, encoderDecoder, causalLm, maskedLm, classifier] as const;
+export { causalLm, classifier, decoder, encoder, encoderDecoder, inputMasked, maskedLm, reversibleStack, stack };
+export const blocks = [
+  stack,
+  reversibleStack,
+  inputMasked,
+  encoder,
+  decoder,
+  encoderDecoder,
+  causalLm,
+  maskedLm,
+  classifier,
+] as const;

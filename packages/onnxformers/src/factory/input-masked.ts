@@ -20,6 +20,9 @@ export function shareInputMask(inputs: Readonly<Record<string, Value>>, ctx: Seq
   ctx.shared.get(key, () => inputs.input_mask);
 }
 
+/** The input `input_mask` of the model; undefined if it has none. */
+export const inputMaskOf = (ctx: SequenceContext): Value | undefined => ctx.shared.get<Value | undefined>(key, () => undefined);
+
 /**
  * A layer whose cross attention reads the layer's own input, each position scaled by the model's input `input_mask`. A position scaled by 0 is
  * still attended to: the softmax is not masked.
@@ -64,7 +67,7 @@ export const inputMasked = defineBlock({
           expected: 'no state',
           got: 'a state',
         });
-      const scale = ctx.shared.get<Value | undefined>(key, () => undefined);
+      const scale = inputMaskOf(ctx);
       const rows = scale ? ops.mul(x, ops.unsqueeze(ops.cast(scale, x.dtype), [-1])) : x;
       return layer(
         x,

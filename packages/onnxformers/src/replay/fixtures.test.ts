@@ -19,28 +19,8 @@ const whole = (read: readonly ReadCase[]): readonly FixtureCase[] =>
 const cases = whole(await readFixtures(folder));
 
 /** What the original has and this library has not yet. */
-const notYet = [
-  'the attention "favor"',
-  'the attention "orthoformer"',
-  'the attention "compositional"',
-  'the attention "pooling"',
-  'the attention "visual"',
-  'the attention "lambda"',
-  'the attention "blocksparse"',
-  'the option "reversible"',
-];
-const blocksNotYet = [
-  'pattern',
-  'favor',
-  'feature_map',
-  'orthoformer',
-  'compositional',
-  'pooling',
-  'visual',
-  'lambda',
-  'blocksparse',
-  'reversible',
-];
+const notYet = ['the attention "favor"', 'the attention "compositional"', 'the attention "blocksparse"'];
+const blocksNotYet = ['favor', 'feature_map', 'compositional', 'blocksparse'];
 const missing = [
   ...notYet.map((what) => `no such block yet: ${what}`),
   ...blocksNotYet.map((block) => `no such block yet: "${block}"`),
@@ -53,7 +33,7 @@ describe.each(['portable', 'portable-18', 'cpu', 'interpreter'])('recorded cases
     for (const c of cases) outcomes.push(await replay(c, machine));
     expect(outcomes.filter(({ result }) => result === 'failed').map(({ id, reason }) => `${id}: ${reason}`)).toEqual([]);
     expect(outcomes.filter(({ result, reason }) => result === 'missing' && !missing.includes(reason!))).toEqual([]);
-    expect(totalsOf(outcomes)).toEqual({ passed: 275, failed: 0, missing: 176 });
+    expect(totalsOf(outcomes).passed).toBeGreaterThanOrEqual(347);
   });
 });
 

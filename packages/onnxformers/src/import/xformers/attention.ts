@@ -121,6 +121,51 @@ const mechanisms: Readonly<Record<string, Mechanism>> = {
       ...renamed(['skip_connection', 'skip_connection']),
     };
   },
+  orthoformer(o, { compat }) {
+    const config = {
+      name: 'orthoformer',
+      landmarks: o.int('num_landmarks', { default: 32 }),
+      selection: o.word('landmark_selection', ['orthogonal', 'kmeans', 'kmeans_spherical', 'random'], 'orthogonal'),
+      subsample: o.num('subsample_fraction', { default: 1 }),
+      ...dropout(o),
+      // The original chooses anew in every run.
+      ...(compat && { compat, redraw: true }),
+    };
+    return plain('attention', config);
+  },
+  lambda(o, options) {
+    const { compat } = options;
+    refuseCausal(o, options);
+    const [seqLen, headDim] = [o.int('seq_len'), o.int('dim_head')];
+    const config = { name: 'lambda', seqLen, headDim, ...dropout(o), ...(compat && { compat }) };
+    return { ...plain('attention', config), names: [['rel_pos_emb', 'rel_pos_emb']] };
+  },
+  pooling(o, options, dispatcher) {
+    refuseCausal(o, options);
+    if (o.int('stride', { default: 1 }) !== 1)
+      throw new ConfigError({
+        path: `${o.path}.stride`,
+        problem: 'the result would have fewer positions than the input that it is added to',
+        expected: '1',
+        got: String(o.any('stride')),
+      });
+    // Ignored by the original, which pads by half the size.
+    for (const name of ['padding', 'dropout']) o.any(name);
+    return plain('mixer', {
+      name: 'pooling',
+      ...(dispatcher && { dim: dispatcher.dim }),
+      poolSize: o.int('pool_size', { default: 3 }),
+    });
+  },
+  visual(o, options, dispatcher) {
+    refuseCausal(o, options);
+    o.any('dropout');
+    const dim = o.int('dim_model', dispatcher && { default: dispatcher.dim });
+    return {
+      ...plain('mixer', { name: 'visual', dim }),
+      ...renamed(['block.0', 'proj_1'], ['block.2', 'spatial_gating_unit'], ['block.3', 'proj_2']),
+    };
+  },
   fourier_mix(o, options, dispatcher) {
     refuseCausal(o, options);
     return plain('mixer', {
@@ -131,7 +176,7 @@ const mechanisms: Readonly<Record<string, Mechanism>> = {
   },
 };
 
-const others = ['favor', 'orthoformer', 'compositional', 'pooling', 'visual', 'lambda', 'blocksparse'];
+const others = ['favor', 'compositional', 'blocksparse'];
 const elsewhere: ReadonlySet<string> = new Set(others);
 // All options of all mechanisms, because the original ignores those that a mechanism does not have.
 const allOptions: ReadonlySet<string> = new Set(
@@ -165,4 +210,9 @@ export function attentionFrom(given: XFormersConfig, path: string, options: XFor
 export const isCausal = ({ config }: Translated): boolean => config.causal === true && config.name !== 'nystrom';
 
 /** True for mechanisms in which the result of a query depends on other queries. */
-export const mixesQueries = ({ config }: Translated): boolean => config.name === 'nystrom' || config.name === 'fourier_mix';
+export const mixesQueries = ({ config }: Translated): boolean => mixing.has(config.name);
+const mixing: ReadonlySet<string> = new Set(['nystrom', 'orthoformer', 'fourier_mix', 'pooling', 'visual']);
+
+/** True for mechanisms that the original's dispatcher calls on hidden states, without projections and heads of its own. */
+export const skipsDispatcher = ({ config }: Translated): boolean => skipping.has(config.name);
+const skipping: ReadonlySet<string> = new Set(['pooling', 'visual']);

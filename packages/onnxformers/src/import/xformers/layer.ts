@@ -1,6 +1,6 @@
 // One layer of an encoder or decoder stack of the original.
 import { ConfigError } from '@onnxformers/core';
-import { noCounterpart, type Options, optionsOf } from '../options';
+import { optionsOf } from '../options';
 import { type OurConfig, plain, renamed, type Translated, together, under } from '../translated';
 import { isCausal, mixesQueries } from './attention';
 import { feedforwardFrom } from './feedforward';
@@ -33,8 +33,8 @@ export interface StackSpec {
   readonly simplicial: OurConfig | undefined;
   /** Positions do not depend on later ones. */
   readonly causal: boolean;
-  /** An option of the config that this library does not support. */
-  readonly missing: readonly { readonly option: string; readonly where: 'always' | 'last' }[];
+  /** Layers on two copies of the hidden states. */
+  readonly reversible: boolean;
 }
 
 const needsTriton = (config: unknown): boolean => JSON.stringify(config).match(/"name":"(FusedMLP|blocksparse)"/) !== null;
@@ -83,7 +83,7 @@ export function stackFrom(given: XFormersConfig, path: string, options: XFormers
         : simplicialFrom(o.config('simplicial_embeddings'), `${path}.simplicial_embeddings`).config,
     layers: o.int('num_layers', { default: 1 }),
     causal: isCausal(attentionOf(mixer)) && !(cross && mixesQueries(attentionOf(cross))),
-    missing: missingFrom(o),
+    reversible: o.bool('reversible', false),
   };
   o.any('layer_position');
   o.finish();
@@ -126,25 +126,12 @@ function checkPatch({ config }: Translated, position: Translated | undefined, di
   });
 }
 
-function missingFrom(o: Options): StackSpec['missing'] {
-  const asked: { option: string; where: 'always' | 'last' }[] = [];
-  if (o.bool('reversible', false)) asked.push({ option: 'reversible', where: 'always' });
-  return asked;
-}
-
 /** Simplicial embeddings: `{ L, temperature }`. */
 export function simplicialFrom(given: XFormersConfig, path: string): Translated<'norm'> {
   const o = optionsOf(given, path);
   const config = { name: 'simplicial', groups: o.int('L'), temperature: o.num('temperature', { default: 1 }) };
   o.finish();
   return plain('norm', config);
-}
-
-/** Throws   ConfigError for options of the config that this library does not support */
-export function refuseMissing({ missing, path }: StackSpec, last: boolean): void {
-  const found = missing.find(({ where }) => where === 'always' || last);
-  if (found)
-    throw new ConfigError({ path: `${path}.${found.option}`, problem: noCounterpart, got: `the option "${found.option}"` });
 }
 
 /** Layers of ours that correspond to one of the original: two for a decoder layer with input masks, otherwise one. */
@@ -175,6 +162,15 @@ export function layerFrom(spec: StackSpec, last: boolean, options: XFormersOptio
     { config: over({ cross: self }), ...under('', 'layer.', selfWeights) },
     { config: residual(spec, { ...crossPart, ...ff }), ...together(...crossWeights, ffWeights) },
   ];
+}
+
+/** A reversible layer. It has no residual connections of its own, and no norm after the last one. */
+export function reversibleFrom({ style, norm, mixer, feedforward }: StackSpec): LayerFrom[number] {
+  const normPlace = style === 'pre' ? 'before' : 'after';
+  const config = { name: 'reversible', norm, normPlace, mixer: mixer.config, feedforward: feedforward.config };
+  const side = (name: string, own: string, ownNorm: string, part: Translated) =>
+    together(renamed([`${name}.net.norm`, ownNorm]), under(`${name}.net.sublayer.`, `${own}.`, part));
+  return { config, ...together(side('f', 'mixer', 'norm1', mixer), side('g', 'feedforward', 'norm2', feedforward)) };
 }
 
 function residual({ style, norm, layers }: StackSpec, parts: object): OurConfig {

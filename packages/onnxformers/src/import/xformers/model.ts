@@ -2,7 +2,7 @@
 import { ConfigError, type SchemeName } from '@onnxformers/core';
 import { optionsOf } from '../options';
 import { type OurConfig, renamed, type Translated, together, under } from '../translated';
-import { type LayerFrom, layerFrom, refuseMissing, type StackSpec, stackFrom } from './layer';
+import { type LayerFrom, layerFrom, reversibleFrom, type StackSpec, stackFrom } from './layer';
 import type { XFormersConfig, XFormersOptions } from './options';
 
 /** A translated model, with the scheme of its initial values. */
@@ -22,6 +22,7 @@ interface Placed {
 /** A single encoder or decoder block, which is the first and the last of its stack. */
 export function blockFrom(given: XFormersConfig, path: string, options: XFormersOptions): TranslatedModel {
   const spec = stackFrom(given, path, options);
+  checkReversible([spec], path);
   return sideFrom([{ spec, prefix: '', last: true }], options, { own: spec.layers, others: 0 });
 }
 
@@ -41,6 +42,13 @@ export function modelFrom(given: XFormersConfig, path: string, options: XFormers
   const scheme = o.word('weight_init', ['vit', 'small', 'timm', 'moco'], 'vit');
   o.finish();
   checkTogether(specs, path);
+  if (tied && specs.some(({ reversible }) => reversible))
+    throw new ConfigError({
+      path: `${path}.tie_embedding_weights`,
+      problem: 'a reversible encoder has an embedding of its own',
+      expected: 'false',
+      got: 'true',
+    });
   const [encoders, decoders] = (['encoder', 'decoder'] as const).map((role) => placed(specs, role, options)) as [
     Placed[],
     Placed[],
@@ -81,6 +89,30 @@ function checkTogether(specs: readonly StackSpec[], path: string): void {
       expected: 'residual_norm_style deepnorm in all stacks or in none',
       got: specs.map(({ style }) => style).join(', '),
     });
+  checkReversible(specs, path);
+}
+
+function checkReversible(specs: readonly StackSpec[], path: string): void {
+  const encoders = specs.filter(({ role }) => role === 'encoder');
+  const some = specs.find(({ reversible }) => reversible);
+  if (!some) return;
+  const fault = (problem: string, expected: string, got: string): ConfigError =>
+    new ConfigError({ path, problem, expected, got });
+  const listed = (of: readonly StackSpec[]) => of.map(({ role, reversible }) => `${role} ${reversible}`).join(', ');
+  if (specs.some(({ role, reversible }) => role === 'decoder' && reversible))
+    throw fault('a decoder cannot be reversible', 'reversible in encoders only', listed(specs));
+  if (encoders.some(({ reversible }) => !reversible))
+    throw fault('some encoder stacks only are reversible', 'reversible in all encoder stacks or in none', listed(encoders));
+  if (some.style === 'deepnorm')
+    throw fault('reversible layers have no residual connections to scale', 'residual_norm_style pre or post', some.style);
+  const width = encoders.find(({ dim, position }) => dim !== some.dim || (position && position.config.dim !== some.dim));
+  const option = encoders.find(({ patch, simplicial }) => patch || simplicial);
+  if (width || option)
+    throw fault(
+      'reversible layers are used without patches, simplicial embeddings and changes of width',
+      `dim_model ${some.dim} everywhere`,
+      option ? `patch_embedding_config or simplicial_embeddings of ${option.path}` : `another width in ${width!.path}`,
+    );
 }
 
 function placed(specs: readonly StackSpec[], role: StackSpec['role'], { compat }: XFormersOptions): Placed[] {
@@ -104,7 +136,7 @@ interface Depths {
 /** The layers of one role: embedding, positions, stack. */
 function sideFrom(layers: readonly Placed[], options: XFormersOptions, depths: Depths): TranslatedModel {
   const { spec, prefix } = layers[0]!;
-  for (const layer of layers) refuseMissing(layer.spec, layer.last);
+  if (spec.reversible) return reversibleSideFrom(layers, options);
   refuseRepeatedPatches(layers, options);
   const parts = layers.flatMap((layer, i) => [
     ...mergeFrom(layer, layers[i - 1]),
@@ -140,6 +172,24 @@ function sideFrom(layers: readonly Placed[], options: XFormersOptions, depths: D
     renamed([`${prefix}embedding_projector`, 'embedding_projection']),
     ...(behind ? [renamed([`${finalPrefix}wrap_ff.norm`, norm === behind ? 'stack.norm' : 'stack.norm.norm'])] : []),
     ...parts.map((part, i) => under(part.prefix, `stack.layers.${i}.`, part)),
+  );
+  return { kind: 'model', config, ...weights };
+}
+
+/** The reversible layers of an encoder: the original embeds and adds positions before them, and does nothing after them. */
+function reversibleSideFrom(layers: readonly Placed[], { inputMasks }: XFormersOptions): TranslatedModel {
+  const { position, dim } = layers[0]!.spec;
+  const parts = layers.map(({ spec }) => reversibleFrom(spec));
+  const stack = {
+    name: 'reversible_stack',
+    depth: parts.length,
+    layers: parts.map(({ config }) => config),
+    ...(inputMasks && { addInputMask: true }),
+  };
+  const config = { name: 'encoder', dim, ...(position && { [position.kind]: position.config }), stack };
+  const weights = together(
+    ...(position ? [under('rev_enc_pose_encoding.', `${position.kind}.`, position)] : []),
+    ...parts.map((part, i) => under(`encoders.blocks.${i}.`, `stack.layers.${i}.`, part)),
   );
   return { kind: 'model', config, ...weights };
 }

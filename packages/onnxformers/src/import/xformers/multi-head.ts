@@ -2,7 +2,7 @@
 import { ConfigError, describe } from '@onnxformers/core';
 import { type Options, optionsOf } from '../options';
 import { type OurConfig, renamed, type Translated, together, under } from '../translated';
-import { attentionFrom, type Heads } from './attention';
+import { attentionFrom, type Heads, skipsDispatcher } from './attention';
 import type { XFormersConfig, XFormersOptions } from './options';
 
 function biases(o: Options): Pick<OurConfig, string> {
@@ -83,6 +83,18 @@ export function multiHeadFrom(
   // The original always saves its dispatcher's projections, even if a mechanism does not use them.
   const projections = ['q_proj', 'k_proj', 'v_proj'].map((name) => [`in_proj_container.${name}`, name] as const);
   const buffers = ['rotary_embeddings.{x}'];
+  if (skipsDispatcher(attention)) {
+    if (cross)
+      throw new ConfigError({
+        path: `${path}.attention`,
+        problem: 'the mechanism reads one sequence, so it cannot attend to a memory',
+        expected: 'a mechanism with keys and values',
+        got: String(attention.config.name),
+      });
+    const unused = [...projections.map(([name]) => name), 'proj'].map((name) => `${name}.{x}`);
+    const weights = under('attention.', '', attention);
+    return { ...attention, ...weights, unused: [...weights.unused, ...unused, ...buffers] };
+  }
   if (attention.kind === 'mixer') {
     const weights = together(renamed(['proj', 'o_proj']), {
       names: [],

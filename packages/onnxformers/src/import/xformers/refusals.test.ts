@@ -9,12 +9,13 @@ import {
   initialize,
   type Ort,
   ShapeError,
+  slidingWindow,
   targets,
   tensor,
 } from '@onnxformers/core';
 import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
-import { zoo } from '../../index';
+import { bigBirdLayout, fixedLayout, layoutOf, swinWindows, variableLayout, zoo } from '../../index';
 import { fromXFormers, noCounterpart, type XFormersConfig, type XFormersOptions } from './index';
 
 interface Situation {
@@ -49,6 +50,10 @@ const attentions: Record<string, object> = {
   local: { name: 'local', window_size: 3 },
   nystrom: { name: 'nystrom', num_landmarks: 3, dropout: 0 },
   fourier_mix: { name: 'fourier_mix', dropout: 0 },
+  lambda: { name: 'lambda', seq_len: 8, dim_head: 4, dropout: 0 },
+  pooling: { name: 'pooling' },
+  visual: { name: 'visual' },
+  orthoformer: { name: 'orthoformer', num_landmarks: 3, dropout: 0 },
   random: { name: 'random', r: 0.6, dropout: 0 },
   global: { name: 'global', attention_query_mask: [[true], [false], [false]], dropout: 0 },
   scaled_dot_product: sdp,
@@ -72,6 +77,8 @@ const withMask = (name: string) => () => compiled(heads(attentions[name]), { x: 
 const crossed = (attention: object, seq: number, rows: number) => () =>
   compiled(heads(attention), { x: x(seq), memory: x(rows) }, (ours) => ({ ...ours, cross: true }));
 
+const across = (name: string) => translate({ ...decoder, multi_head_config_cross: heads(attentions[name]) });
+
 /** What is refused, how to bring it about, and with which error. */
 const refused: Readonly<Record<string, readonly [() => unknown, new (...args: never[]) => Error, RegExp]>> = {
   heads_not_dividing: [
@@ -81,6 +88,20 @@ const refused: Readonly<Record<string, readonly [() => unknown, new (...args: ne
   ],
   causal_cross: [crossed({ ...sdp, causal: true }, 5, 8), ConfigError, /positions of queries and of a memory/],
   same_kq_local: [crossed(attentions.local!, 5, 8), ConfigError, /positions of queries and of a memory/],
+  same_kq_lambda: [crossed(attentions.lambda!, 5, 8), ConfigError, /expected self attention without .*, got a memory/],
+  ...Object.fromEntries(
+    ['pooling', 'visual'].flatMap((name) => [
+      [`same_kq_${name}`, [across(name), ConfigError, /multi_head_config_cross\.attention: the mechanism reads one sequence/]],
+      [`att_mask_${name}`, [withMask(name), ConfigError, new RegExp(`${name} does not support the mask: dense`)]],
+    ]),
+  ),
+  att_mask_lambda: [withMask('lambda'), ConfigError, /lambda does not support the mask: dense/],
+  pooling_not_square: [
+    () => compiled(heads(attentions.pooling), { x: x(8) }),
+    ShapeError,
+    /the rows and columns of the positions are not known/,
+  ],
+  pooling_stride2: [translate({ name: 'pooling', stride: 2 }), ConfigError, /pooling\.stride: .*; expected 1, got 2/],
   same_kq_random: [crossed(attentions.random!, 5, 8), ConfigError, /positions of queries and of a memory/],
   same_kq_global: [crossed(attentions.global!, 5, 8), ConfigError, /positions of queries and of a memory/],
   global_mask_dtype: [
@@ -112,6 +133,51 @@ const refused: Readonly<Record<string, readonly [() => unknown, new (...args: ne
     () => build(block({ simplicial_embeddings: { L: 3 } })),
     ConfigError,
     /stack.norm.groups: the channels cannot be divided into groups of equal size; expected a divisor of dim = 16, got 3/,
+  ],
+  rev_deepnorm: [
+    translate(stacks(block({ reversible: true, residual_norm_style: 'deepnorm' }))),
+    ConfigError,
+    /reversible layers have no residual connections to scale; expected residual_norm_style pre or post, got deepnorm/,
+  ],
+  rev_tied: [
+    translate({ ...stacks(block({ reversible: true }), decoder), tie_embedding_weights: true }),
+    ConfigError,
+    /tie_embedding_weights: a reversible encoder has an embedding of its own/,
+  ],
+  rev_mixed: [
+    translate(stacks(block({ reversible: true }), block())),
+    ConfigError,
+    /some encoder stacks only are reversible; .* got encoder true, encoder false/,
+  ],
+  rev_decoder: [
+    translate(stacks(block(), { ...decoder, reversible: true })),
+    ConfigError,
+    /a decoder cannot be reversible; .* got encoder false, decoder true/,
+  ],
+  swin_div: [() => swinWindows([7, 8], { window: 4 }), ShapeError, /the window does not divide height and width; .* got 4/],
+  swin_shift: [() => swinWindows([8, 8], { window: 4, shift: 4 }), ShapeError, /an integer from 0 to 3, got 4/],
+  layout_div: [
+    () => layoutOf(tensor('bool', [20, 20], new Array(400).fill(1)), 16),
+    ShapeError,
+    /multiples of 16, got \[20, 20\]/,
+  ],
+  layout_seq: [() => fixedLayout({ seqLen: 100, heads: 1 }), ShapeError, /a multiple of blockSize = 16, got 100/],
+  fixed_global: [
+    () => fixedLayout({ seqLen: 128, heads: 1, globalBlocks: 3 }),
+    ShapeError,
+    /a multiple of globalBlocks = 3, got 4/,
+  ],
+  fixed_dir: [() => fixedLayout({ seqLen: 128, heads: 1, direction: 'both' as never }), ShapeError, /direction: not a direction/],
+  fixed_horizontal: [
+    () => fixedLayout({ seqLen: 128, heads: 1, horizontalGlobal: true, direction: 'unidirectional' }),
+    ShapeError,
+    /horizontalGlobal: global blocks would attend to later ones/,
+  ],
+  fixed_patterns: [() => fixedLayout({ seqLen: 128, heads: 2, globalPatterns: 2 }), ShapeError, /1, or perHead: true, got 2/],
+  variable_ends: [
+    () => variableLayout({ seqLen: 128, heads: 1, globalIndices: [0, 3], globalEnds: [1] }),
+    ShapeError,
+    /globalEnds: another number of ends than of starts; expected 2 ends, got 1/,
   ],
   unknown_attention: [translate(heads({ name: 'nope' })), ConfigError, /attention.name: no such attention; got "nope"/],
   unknown_feedforward: [
@@ -165,9 +231,16 @@ async function runVocab(seq: number): Promise<unknown> {
 /** What the original refuses and this library does, with a situation that must go through. */
 const accepted: Readonly<Record<string, readonly [why: string, () => unknown]>> = {
   same_kq_linformer: ['only keys and values are mixed', crossed(attentions.linformer!, 5, 8)],
-  att_mask_orthoformer: ['not refused there either', () => undefined],
+  att_mask_orthoformer: [
+    'ignored, as the original does',
+    () =>
+      compile(build(heads(attentions.orthoformer), { compat: 'xformers' }), {
+        target: targets.cpu,
+        inputs: { x: ['float32', [2, 'seq', 16]], attention_mask: ['bool', [1, 1, 'seq', 'seq']] },
+      }),
+  ],
   att_mask_compositional: ['not refused there either', () => undefined],
-  lambda_seq1: ['not refused there either', () => undefined],
+  lambda_seq1: ['not refused there either', () => compiled(heads(attentions.lambda), { x: x(1) })],
   att_mask_local: ['both masks hold', withMask('local')],
   att_mask_global: ['both masks hold', withMask('global')],
   random_mask_object: ['both masks hold', withMask('random')],
@@ -190,27 +263,23 @@ const accepted: Readonly<Record<string, readonly [why: string, () => unknown]>> 
     'rows of each side are counted by themselves',
     () => compiled(heads(sdp, { use_rotary_embeddings: true }), { x: x(8), memory: x(5) }, (ours) => ({ ...ours, cross: true })),
   ],
+  local_1d_even: ['a window states its two sides', () => slidingWindow({ left: 2, right: 1 })],
+  bigbird_uni_random: [
+    'a row with fewer blocks before it has all of them',
+    () => bigBirdLayout({ seqLen: 128, heads: 1, randomBlocks: 2, direction: 'unidirectional' }),
+  ],
   dim_value: ['the output projection takes the width of the values', () => compiled(heads(sdp, { dim_value: 8 }), { x: x(8) })],
   learnable_shorter: ['the first rows serve', () => compiled({ name: 'learnable', dim_model: 16, seq_len: 10 }, { x: x(8) })],
 };
 
 /** Of blocks that are not here; those that a config can name say so. */
 const notYet: Readonly<Record<string, XFormersConfig | undefined>> = {
-  ...Object.fromEntries(['lambda', 'pooling', 'visual'].map((name) => [`same_kq_${name}`, heads({ name })])),
-  ...Object.fromEntries(['favor', 'lambda', 'pooling', 'visual'].map((name) => [`att_mask_${name}`, heads({ name })])),
+  ...Object.fromEntries(['favor'].map((name) => [`att_mask_${name}`, heads({ name })])),
   ...Object.fromEntries(['no_dims', 'odd'].map((id) => [`favor_${id}`, heads({ name: 'favor', dim_features: 7 })])),
-  ...Object.fromEntries(['not_square', 'stride2'].map((id) => [`pooling_${id}`, heads({ name: 'pooling' })])),
   comp_value_dim: heads({ name: 'compositional', num_rules: 3 }),
-  rev_deepnorm: stacks(block({ reversible: true, residual_norm_style: 'deepnorm' })),
-  rev_tied: { ...stacks(block({ reversible: true }), decoder), tie_embedding_weights: true },
-  rev_mixed: stacks(block({ reversible: true }), block()),
-  rev_decoder: stacks(block(), { ...decoder, reversible: true }),
-  // Patterns and layouts, and the helper for hierarchical models.
-  ...Object.fromEntries(
-    'local_1d_even swin_div swin_shift layout_div layout_seq fixed_global fixed_dir fixed_horizontal fixed_patterns variable_ends bigbird_uni_random hier_enum_style hier_needs_dropout'
-      .split(' ')
-      .map((id) => [id, undefined]),
-  ),
+  // The helper for hierarchical models.
+  hier_enum_style: undefined,
+  hier_needs_dropout: undefined,
 };
 
 describe('situations that the original refuses', () => {

@@ -341,14 +341,27 @@ describe('patch embeddings', () => {
   });
 });
 
+describe('reversible encoders', () => {
+  it('are a stack on two copies, without a norm after it', () => {
+    const { config } = fromXFormers(model(encoder({ num_layers: 2, reversible: true })));
+    expect(config).toMatchObject({ name: 'encoder', stack: { name: 'reversible_stack', depth: 2 } });
+    expect(config.stack).not.toHaveProperty('norm');
+    expect((config.stack as { layers: object[] }).layers[1]).toMatchObject({ name: 'reversible', normPlace: 'before' });
+  });
+  it.each([{ patch_embedding_config: patches }, { simplicial_embeddings: { L: 2 } }])('are refused with %o', (more) => {
+    expect(() => fromXFormers(model(encoder({ reversible: true, ...more })))).toThrow(
+      /used without patches, simplicial embeddings/,
+    );
+  });
+});
+
 describe('what is not here', () => {
   it.each([
     [{ name: 'favor', dropout: 0 }, 'favor: is not supported here; got the attention "favor"'],
     [
-      encoder({ multi_head_config: heads({ name: 'pooling' }) }),
-      'encoder.multi_head_config.attention: is not supported here; got the attention "pooling"',
+      encoder({ multi_head_config: heads({ name: 'blocksparse' }) }),
+      'encoder.multi_head_config.attention: is not supported here; got the attention "blocksparse"',
     ],
-    [encoder({ reversible: true }), 'encoder.reversible: is not supported here; got the option "reversible"'],
   ])('is said by name: %o', (config, message) => {
     expect(() => fromXFormers(config as XFormersConfig)).toThrow(message);
     expect(() => fromXFormers(config as XFormersConfig)).toThrow(expect.objectContaining({ problem: noCounterpart }));

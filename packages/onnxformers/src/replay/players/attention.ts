@@ -16,6 +16,7 @@ import type { FixtureCase } from '../fixture-set';
 import { build, type Inputs, type Player, playOf, recorded, tensorOf, weightsOf } from '../play';
 import { isSparse, masked, maskOf, paddingByHead, paddingOf, roundedDown } from './masks';
 import { recordedPattern } from './random-pattern';
+import { recordedDraws } from './recorded-draws';
 
 /** A mechanism on q, k and v. */
 export const attention: Player = (c) => {
@@ -33,13 +34,14 @@ export const attention: Player = (c) => {
   const { heads, padding: given } = paddingByHead(c.in.get('key_padding_mask'), Number(c.config.num_heads ?? 1));
   const sizes = { batch: folded / heads, heads, seq, kvSeq };
   const feeds = { ...Object.fromEntries(c.in), ...(given && { key_padding_mask: given }) };
-  return playOf(built, feeds, (block, inputs, ctx) => {
+  const play = playOf(built, feeds, (block, inputs, ctx) => {
     const split = (x: Value) => ops.reshape(x, [sizes.batch, heads, ...x.dims.slice(1)]);
     const padding = inputs.key_padding_mask && ops.reshape(inputs.key_padding_mask, [sizes.batch, kvSeq]);
     const at = alignedLeft(masked(ctx, maskOf(inputs.att_mask, sizes, c), paddingOf(padding)), c, sizes, inputs);
     const y = (block as KindModule<'attention'>)(split(inputs.q!), split(inputs.k!), split(inputs.v!), at);
     return { y: ops.reshape(y, [folded, ...y.dims.slice(2)]) };
   });
+  return { ...play, draws: recordedDraws(c, 'block', seq, kvSeq) };
 };
 
 // Causal with different numbers of queries and keys: both are counted from 0.

@@ -12,7 +12,8 @@ import {
 } from './channels';
 import { decoderBlock, encoderBlock, model } from './models';
 import { inputProjection, multiHeadDispatch, timmSparseAttention } from './multi-head';
-import { fusedLayerNorm, wrapped } from './residual';
+import { pattern } from './patterns';
+import { fusedLayerNorm, reversible, wrapped } from './residual';
 import { attentionMask, iterativePinv, maskUtils } from './utilities';
 
 /** By the `block` of a case. */
@@ -20,6 +21,10 @@ export const players: Readonly<Record<string, Player>> = {
   scaled_dot_product: attention,
   local: attention,
   global: attention,
+  orthoformer: attention,
+  lambda: attention,
+  pooling: attention,
+  visual: attention,
   random,
   linformer: attention,
   nystrom: attention,
@@ -37,12 +42,14 @@ export const players: Readonly<Record<string, Player>> = {
   sine: position,
   vocab: position,
   learnable: position,
+  pattern,
   patch_embedding: patchEmbedding,
   simplicial_embedding: simplicialEmbedding,
   rotary: rotaryEmbedding,
   Residual: wrapped,
   PreNorm: wrapped,
   PostNorm: wrapped,
+  reversible,
   FusedLayerNorm: fusedLayerNorm,
   encoder_block: encoderBlock,
   decoder_block: decoderBlock,

@@ -6,6 +6,7 @@ import { asRows } from './channels';
 import { masked, maskOf } from './masks';
 import { memoryOf } from './multi-head';
 import { recordedPattern } from './random-pattern';
+import { recordedDraws } from './recorded-draws';
 
 interface HeadConfig {
   readonly num_heads: number;
@@ -32,11 +33,12 @@ export const encoderBlock: Player = (c) => {
   const built = build('model', c.config, weightsOf(c), options, pattern.change);
   const { num_heads: heads } = c.config.multi_head_config as HeadConfig;
   const seq = rowsOf(c);
-  return playOf(built, { ...feedsOf(c, 'x'), ...pattern.feeds }, (block, inputs, ctx) => {
+  const play = playOf(built, { ...feedsOf(c, 'x'), ...pattern.feeds }, (block, inputs, ctx) => {
     const { x, att_mask, input_mask } = inputs;
     const seen = masked(ctx, maskOf(att_mask, { batch: x!.dims[0] as number, heads, seq, kvSeq: seq }, c), pattern.mask(inputs));
     return hidden(block(given({ [inputName(block)]: x, input_mask }), seen));
   });
+  return { ...play, draws: recordedDraws(c, 'block.stack.layers.0.mixer.attention', seq, seq) };
 };
 
 // Number of positions of the result, which a class token increases by one.

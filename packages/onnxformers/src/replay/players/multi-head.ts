@@ -4,6 +4,7 @@ import type { FixtureCase, Group } from '../fixture-set';
 import { build, type Player, playByHand, playOf, recorded, tensorOf, weightsOf } from '../play';
 import { type Masking, masked, maskOf, paddingByHead, paddingOf } from './masks';
 import { recordedPattern } from './random-pattern';
+import { recordedDraws } from './recorded-draws';
 
 /** A memory with separate keys and values. */
 export const memoryOf = (rows: Value, valueRows: Value, { mask, bias }: Masking): Memory => ({
@@ -26,7 +27,7 @@ export const multiHeadDispatch: Player = (c) => {
   const built = build('mixer', config, weightsOf(c), recorded, (ours) =>
     pattern.change(cross && ours.name === 'multi_head' ? { ...ours, cross } : ours),
   );
-  return playOf(built, { ...feeds, ...pattern.feeds }, (block, inputs, ctx) => {
+  const play = playOf(built, { ...feeds, ...pattern.feeds }, (block, inputs, ctx) => {
     const { query, key = query, value = query } = inputs;
     const sizes = { batch: query!.dims[0] as number, heads, seq: query!.dims[1] as number, kvSeq: key!.dims[1] as number };
     const masks = [maskOf(inputs.att_mask, sizes, c), paddingOf(inputs.key_padding_mask), pattern.mask(inputs)];
@@ -34,6 +35,8 @@ export const multiHeadDispatch: Player = (c) => {
     if (!cross) return { y: block(query!, seen) };
     return { y: block(query!, acrossTo(ctx, memoryOf(key!, value!, seen))) };
   });
+  const seqOf = (name: string): number => (feeds[name] ?? tensorOf(c.in, 'query')).dims[1]!;
+  return { ...play, draws: recordedDraws(c, 'block.attention', seqOf('query'), seqOf('key')) };
 };
 
 /** A context whose cross attention reads this memory. */

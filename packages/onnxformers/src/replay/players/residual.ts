@@ -1,5 +1,6 @@
 // Residual styles and norms around one sub-layer, which is known only from the names of its weights.
-import type { SequenceContext, Value, WeightSource } from '@onnxformers/core';
+import type { KindModule, SequenceContext, Value, WeightSource } from '@onnxformers/core';
+import { reversibleStep } from '@onnxformers/residual';
 import { fromXFormers, fromXFormersWeights, type XFormersConfig } from '../../import/xformers/index';
 import { zoo } from '../../index';
 import type { FixtureCase, Group } from '../fixture-set';
@@ -109,6 +110,41 @@ function styleOf({ config }: FixtureCase, before: boolean): object {
   if (before) return { name: 'pre_norm', scale, normMemory: true };
   return config.style === 'deepnorm' ? { name: 'deep_norm', depth: 1, alpha: scale } : { name: 'post_norm', scale };
 }
+
+/** Reversible steps on two halves of the channels. */
+export const reversible: Player = (c) => {
+  const dim = tensorOf(c.in, 'x').dims.at(-1)! / 2;
+  const depth = Number(c.config.depth);
+  const normed = c.config.f !== 'mlp';
+  const sides = Array.from({ length: depth }, (_, i) => ['f', 'g'].map((side) => `blocks.${i}.${side}.net.`)).flat();
+  const parts = sides.map((prefix) => {
+    const own = behind(c.param, prefix);
+    const subLayer = subLayerOf({ ...c, param: own }, normed ? 'sublayer.' : '', dim);
+    const norm = normed ? normOf({ ...c, param: own }, 'norm', subLayer, dim) : undefined;
+    return { subLayer, norm };
+  });
+  const children = Object.fromEntries(
+    parts.flatMap(({ subLayer, norm }, i) => [
+      [`sub${i}`, zoo.parse(subLayer.kind, subLayer.config)] as const,
+      ...(norm ? [[`norm${i}`, zoo.parse('norm', norm.config)] as const] : []),
+    ]),
+  );
+  const weights = new Map(
+    parts.flatMap(({ subLayer, norm }, i) => [
+      ...prefixed(`sub${i}.`, subLayer.weights),
+      ...(norm ? prefixed(`norm${i}.`, norm.weights) : []),
+    ]),
+  );
+  return playByHand(children, weights, Object.fromEntries(c.in), ({ x }, ctx) => {
+    const branch = (i: number) => (h: Value) => {
+      const block = children[`sub${i}`] as KindModule<'mixer'>;
+      return block(normed ? (children[`norm${i}`] as KindModule<'norm'>)(h) : h, ctx);
+    };
+    return {
+      y: Array.from({ length: depth }).reduce<Value>((h, _, i) => reversibleStep(h, branch(2 * i), branch(2 * i + 1)), x!),
+    };
+  });
+};
 
 /** A norm with the epsilon of the fused kernel. */
 export const fusedLayerNorm: Player = (c) => {

@@ -1,0 +1,77 @@
+// Attention over many pairs of queries and keys in chunks of queries, where everything else would keep the scores of all of them.
+import { type Dim, mulDims } from '../dim/dim';
+import { apply, type Value } from '../ir/graph';
+import { defineReasons } from '../lower/reason';
+import { type Match, type Rule, refuse, rule } from '../lower/rule';
+import { mapMask } from '../mask/mask';
+import { Attend } from '../ops/attend';
+import { attendInChunks } from '../ops/attend-chunked';
+import { attendParts } from '../ops/attend-parts';
+
+const own = defineReasons({
+  waits: () => 'each step of its loop would wait for the device',
+  gradient: () => 'its gradient keeps the scores of all pairs of queries and keys',
+  perPair: ({ what }: { readonly what: string }) => `${what} a number for every pair of query and key`,
+});
+
+/** How attention is divided. */
+export interface ChunkSize {
+  /** Queries in a chunk. */
+  readonly rows: number;
+  /**
+   * Up to so many queries, or keys of known number, attention is not divided. The last chunk may be almost empty, so few chunks compute more than they need to; and with few keys
+   * all scores together are in proportion to the queries.
+   */
+  readonly few: number;
+  /** Up to so many scores are kept, for all sequences and heads together. */
+  readonly fewScores: number;
+}
+
+/** 64 MiB of scores. Shorter chunks take longer, longer ones take more memory and the same time: docs/benchmarks.md. */
+const measured: ChunkSize = { rows: 128, few: 512, fewScores: 2 ** 24 };
+
+/**
+ * Attend → a Loop over chunks of queries, whose memory is proportional to the number of keys instead of the number of pairs. Only where the cheapest other match, or the definition,
+ * keeps the scores of all pairs, and these are many; where that depends on sizes that are known only at run time, it is decided then.
+ */
+export const chunksOf = ({ rows, few, fewScores }: ChunkSize): Rule => ({
+  ...rule('Attend → chunks of queries', Attend, (node, context) => {
+    const { q, k, v, mask, queryOffset, bias, sinks, noise } = attendParts(node.operands, node.attrs);
+    const { scale, softcap, weights, undivided } = node.attrs;
+    if (undivided) return undefined;
+    const [batch, heads, queries] = q.dims as [Dim, Dim, Dim];
+    const keys = k.dims[2]!;
+    const rival = context.cheapest(node);
+    const scores = rival ? rival.workspace : mulDims(batch, heads, queries, keys);
+    if (isAtMost(scores, fewScores) || [queries, keys].some((d) => isAtMost(d, few))) return undefined;
+    if (context.waitsInLoops) return refuse(own.waits());
+    if (noise) return refuse(own.perPair({ what: 'dropout has' }));
+    if (weights) return refuse(own.perPair({ what: 'its weights are' }));
+    if (node.graph.root.defined.has(node.outputs[0]!)) return refuse(own.gradient());
+
+    const inChunks: Match['emit'] = (get) => {
+      const optional = (x: Value | undefined): Value | undefined => x && get(x);
+      const options = { queryOffset: optional(queryOffset), bias: optional(bias), sinks: optional(sinks), scale, softcap, rows };
+      return [attendInChunks(get(q), get(k), get(v), { mask: mapMask(mask, get), ...options })];
+    };
+    const made = (emit: Match['emit']): Match => ({ covers: node.outputs, sparesMemory: true, emit });
+    const unknown = [[queries, few] as const, [scores, fewScores] as const].filter(([d]) => typeof d !== 'number');
+    if (!unknown.length) return made(inChunks);
+    return made((get) => {
+      const { cond, lessOrEqual, logicalOr, size } = node.graph.ops;
+      const conditions = unknown.map(([d, most]) => lessOrEqual(size(get(k), d, [get(q), get(k)]), most));
+      const operands = node.operands.map((operand) => operand && get(operand));
+      return cond(
+        conditions.reduce(logicalOr),
+        () => apply(Attend, operands, { ...node.attrs, undivided: true }),
+        () => inChunks(get),
+      );
+    });
+  }),
+  compares: true,
+});
+
+const isAtMost = (d: Dim, most: number): boolean => typeof d === 'number' && d <= most;
+
+/** The rule with the size of chunks that was measured. */
+export const useChunks = chunksOf(measured);
