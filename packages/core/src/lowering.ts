@@ -20,6 +20,7 @@ export {
 export { apply, type Derivation, madeBy, mismatch, nameOf, type Pool, subgraphsOf } from './ir/graph';
 export { type ChunkSize, chunksOf } from './kernels/attend-chunks';
 export type { Decision, Rejected } from './lower/decision';
+export { knownData, knownNonEmpty } from './lower/known-data';
 export { type Lowered, type LowerOptions, lower } from './lower/lower';
 export { biasedLinear } from './lower/match';
 export { defineReasons, type Reason, type ReasonData } from './lower/reason';
@@ -50,7 +51,6 @@ export {
   maskTensor,
   type Pair,
   type Place,
-  type QueryHasKeyOptions,
   type QueryPlace,
   queryHasKey,
   rowHasKey,

@@ -77,6 +77,7 @@ describe('explain', () => {
     expect(about.blocks.map((b) => b.place)).toEqual([
       'stack.layers.1.norm1',
       'stack.layers.1.mixer.attention',
+      'stack.layers.1.mixer.o_proj',
       'stack.layers.1.norm2',
       'stack.layers.1.feedforward.activation',
     ]);

@@ -2,6 +2,7 @@
 import { useGroupQueryAttention } from './group-query-attention';
 import { useMultiHeadAttention } from './multi-head-attention';
 import { usePackedMultiHeadAttention } from './packed-multi-head-attention';
+import { usePackedPagedAttention } from './packed-paged-attention';
 import { usePaddedRows, useRestorePadding } from './padded-rows';
 import { usePagedAttention } from './paged-attention';
 import { useAttention } from './standard-attention';
@@ -12,6 +13,7 @@ export const kernels = [
   useGroupQueryAttention,
   useAttention,
   usePackedMultiHeadAttention,
+  usePackedPagedAttention,
   usePaddedRows,
   useRestorePadding,
   usePagedAttention,

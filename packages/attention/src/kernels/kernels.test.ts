@@ -20,6 +20,7 @@ import { scaledDotProduct } from '../softmax/scaled-dot-product';
 import { type AttendCase, attendCases, derivedFeed, feedsOf, inputsOf, modelOf, tensorsOf } from './attend-cases.test-helper';
 import { kernels } from './index';
 import { PackedMultiHeadAttention, usePackedMultiHeadAttention } from './packed-multi-head-attention';
+import { usePackedPagedAttention } from './packed-paged-attention';
 import { usePaddedRows, useRestorePadding } from './padded-rows';
 import { usePagedAttention } from './paged-attention';
 
@@ -62,7 +63,13 @@ describe.each([targets.cpu, targets.wasm])('$name', (target) => {
 });
 
 // Pools of blocks and packed sequences have a kernel on GPUs only; what their rules make is compared in the interpreter, and in padded-rows.test.ts.
-const elsewhere: readonly Rule[] = [usePagedAttention, usePackedMultiHeadAttention, usePaddedRows, useRestorePadding];
+const elsewhere: readonly Rule[] = [
+  usePagedAttention,
+  usePackedMultiHeadAttention,
+  usePackedPagedAttention,
+  usePaddedRows,
+  useRestorePadding,
+];
 const here = kernels.filter((rule) => !elsewhere.includes(rule));
 describe.each(here.map((rule) => [rule.name, rule] as const))('%s', (_, rule) => {
   it('computes what Attend means wherever it applies', async () => {
@@ -103,18 +110,20 @@ describe.each([
 describe('packed sequences', () => {
   const dim = 16;
   const lengths = [4, 0, 7, 2];
-  const compiledFor = (target: Target, o: { bias: boolean; causal?: boolean }) => {
+  const compiledFor = (target: Target, o: { bias: boolean; causal?: boolean; taps?: readonly string[] }) => {
     const model = multiHead({ dim, heads: 2, bias: o.bias, attention: scaledDotProduct({ causal: o.causal ?? false }) });
     const inputs = { x: ['float32', ['tokens', dim]], lengths: ['int64', ['sequences']] } as const;
-    return { model, ...compile(model, { target, layout: 'packed', inputs }) };
+    return { model, ...compile(model, { target, layout: 'packed', inputs, taps: o.taps ?? [] }) };
   };
   const chosen = ({ decisions }: ReturnType<typeof compiledFor>) => decisions.find((d) => d.op === 'onnxformers.Attend')!;
 
+  // Where something else reads the result of the attention, the bias of the values is part of it.
   it.each([
-    [true, "with the projections' biases"],
-    [false, undefined],
-  ])('are what each sequence is alone, with biases: %s', (bias, variant) => {
-    const compiled = compiledFor(targets.cuda, { bias });
+    [true, [], undefined],
+    [true, ['attention'], "with the projections' biases"],
+    [false, [], undefined],
+  ])('are what each sequence is alone, with biases: %s, taps: %o', (bias, taps, variant) => {
+    const compiled = compiledFor(targets.cuda, { bias, taps });
     expect(chosen(compiled).chosen).toBe(usePackedMultiHeadAttention.name);
     expect(chosen(compiled).variant).toBe(variant);
     expect(compiled.graph.nodes.filter((n) => n.op.key === PackedMultiHeadAttention.key)).toHaveLength(1);

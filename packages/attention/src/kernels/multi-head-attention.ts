@@ -5,6 +5,7 @@ import {
   type Dim,
   keyLengths,
   type Mask,
+  mulDims,
   type Node,
   none,
   padded,
@@ -18,6 +19,7 @@ import {
   defineOp,
   expressedBy,
   type Get,
+  knownNonEmpty,
   type Match,
   type MatchContext,
   mismatch,
@@ -33,7 +35,7 @@ import {
 import { Attend } from '@onnxformers/core/ops';
 import { biasedProjections, type Projections, toHeads, toRows, withoutBiases } from './rows';
 import { scalesAsked } from './scales';
-import { allPairs, knownNonEmpty, maskNote, type Reading, readAttend, scoreMask, zeroFullyMasked } from './score-mask';
+import { allPairs, maskNote, type Reading, readAttend, scoreMask, zeroFullyMasked } from './score-mask';
 
 type MultiHeadAttentionAttrs = {
   readonly num_heads: number;
@@ -122,16 +124,13 @@ interface Form {
   readonly mask?: OwnMask | undefined;
 }
 
-/** The cost of repeating heads, on the scale of targets: more than any kernel with grouped heads, less than the definition. */
-const repeating = 7;
-
-// [batch, kv_seq, kv_heads · width] with each head repeated for the query heads that share it.
+// [batch, kv_seq, kv_heads · width] with each head repeated for the query heads that share it. Tile copies whole rows of two axes, which Expand does not.
 function repeated(rows: Value, kvHeads: number, times: number): Value {
   const { ops } = rows.graph;
   const [batch, kvSeq, all] = rows.dims as [Dim, Dim, number];
   const width = all / kvHeads;
-  const apart = ops.reshape(rows, [batch, kvSeq, kvHeads, 1, width]);
-  return ops.reshape(ops.expand(apart, [batch, kvSeq, kvHeads, times, width]), [batch, kvSeq, kvHeads * times * width]);
+  const apart = ops.reshape(rows, [mulDims(batch, kvSeq, kvHeads), width]);
+  return ops.reshape(ops.tile(apart, [1, times]), [batch, kvSeq, kvHeads * times * width]);
 }
 
 // All variants: with the mask as the kernel expresses it, or as a bias; with the biases of the projections, or without.
@@ -197,7 +196,7 @@ function made(node: Node<AttendAttrs>, reading: Reading, { mask, projections }: 
     ...(variant && { variant }),
     covers: node.outputs,
     absorbs: projections?.absorbs ?? [],
-    cost: (mask ? 0 : allPairs(reading)) + (heads === kvHeads ? 0 : repeating),
+    cost: mask ? 0 : allPairs(reading),
     ...(!mask && { notes: [maskNote(reading)] }),
     emit,
   };
@@ -205,6 +204,6 @@ function made(node: Node<AttendAttrs>, reading: Reading, { mask, projections }: 
 
 /**
  * Attend → MultiHeadAttention: also with the biases of the three projections, which the kernel adds; with the mask converted to a bias
- * over all scores; and with repeated key heads, if the target has no kernel for grouped heads.
+ * over all scores; and with repeated key heads, where that costs less than kernels for grouped heads, or there are none.
  */
 export const useMultiHeadAttention = rule('Attend → MultiHeadAttention', Attend, match);

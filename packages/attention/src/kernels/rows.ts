@@ -17,14 +17,17 @@ export interface Projections {
   readonly absorbs: readonly Value[];
 }
 
-/** The projections of these heads, for a kernel that adds their biases; undefined if something else reads their results, or if none has a bias. */
+/**
+ * The projections of these heads, for a kernel that adds their biases; undefined if something else reads their results, or if fewer than two have a bias: the
+ * kernel adds all three, which takes as long as adding two before it.
+ */
 export function biasedProjections(
   heads: readonly Value[],
   context: MatchContext,
   layout: Layout = padded,
 ): Projections | undefined {
   const maps = heads.map((h) => projection(h, context, layout.kind === 'packed' ? 2 : 3));
-  if (!maps.every((m) => m !== undefined) || !maps.some((m) => biasOf(m))) return undefined;
+  if (!maps.every((m) => m !== undefined) || maps.filter(biasOf).length < 2) return undefined;
   return { maps, absorbs: maps.flatMap((m) => (biasOf(m) ? m.outputs : [])) };
 }
 

@@ -1,5 +1,5 @@
 // Masks as tensors for kernels: over the scores, or as a bias that hides any score.
-import { type Dim, type DType, type Mask, type Node, printMask, toArray, type Value } from '@onnxformers/core';
+import { type Dim, type DType, type Mask, type Node, printMask, type Value } from '@onnxformers/core';
 import {
   type AttendAttrs,
   type AttendParts,
@@ -7,9 +7,9 @@ import {
   type ExpressOptions,
   type Get,
   impliedBy,
+  knownData,
   type MaskFrame,
   type MatchContext,
-  madeBy,
   mapMask,
   maskedScore,
   maskKinds,
@@ -68,7 +68,7 @@ export function scoreMask({ parts }: Reading, get: Get, context: MatchContext): 
     queryOffset: queryOffset && get(queryOffset),
   };
   const keep = maskTensor(mask, frame);
-  const some = keep ? queryHasKey(mask, frame, keep, { nonEmpty: (lengths) => knownNonEmpty(lengths, context) }) : true;
+  const some = keep ? queryHasKey(mask, frame, keep, knownData(context)) : true;
   const { ops } = frame.graph;
   return {
     asBias(bias, dtype) {
@@ -83,15 +83,6 @@ export function scoreMask({ parts }: Reading, get: Get, context: MatchContext): 
 
 // Kernels require a row for each query and a column for each key.
 const everyPair = (x: Value, { seq, kvSeq }: MaskFrame): Value => x.graph.ops.expand(x, [x.dims[0]!, x.dims[1]!, seq, kvSeq]);
-
-/** True for lengths that are at least 1: by `max(lengths, 1)`, or by an assumption, for inputs with the role of lengths, which the runner checks. */
-export function knownNonEmpty(lengths: Value, context: MatchContext): boolean {
-  const { leaf, graph } = lengths;
-  const most = madeBy(lengths, graph.ops.Max);
-  if (most) return most.operands.some((x) => x?.leaf?.kind === 'constant' && toArray(x.leaf.tensor).data.every((n) => n >= 1));
-  const role = leaf?.kind === 'input' ? graph.root.roles.get(leaf.name) : undefined;
-  return (role === 'lengths' || role === 'memoryLengths') && context.assumes('no empty sequences');
-}
 
 /** The note for a mask that becomes a tensor over all scores. */
 export const maskNote = ({ parts: { mask } }: Reading): Reason =>

@@ -1,5 +1,15 @@
 // What each target makes of each attention: the table of recommendations, row by row.
-import { compile, type DType, type KernelLimits, type Machine, type ModelDType, targets } from '@onnxformers/core';
+import {
+  none as allPairs,
+  causal,
+  compile,
+  type Dim,
+  type DType,
+  type KernelLimits,
+  type Machine,
+  type ModelDType,
+  targets,
+} from '@onnxformers/core';
 import { describe, expect, it } from 'vitest';
 import { type AttendCase, attendCases, inputsOf, modelOf } from './attend-cases.test-helper';
 import { GroupQueryAttention } from './group-query-attention';
@@ -64,17 +74,17 @@ const table = [
   ['encoder, keys', overBias, overBias, overBias, overBias, overMask, overMask, overMask],
   ['encoder, bias', mha, mha, mha, mha, mha, mha, mha],
   ['encoder, tensor and bias', overBias, overBias, overBias, overBias, overBias, overBias, overBias],
-  ['encoder, grouped', attention, attention, repeated, attention, attention, attention, attention],
-  ['encoder, grouped, lengths', overMask, overMask, repeatedOverBias, overMask, overMask, overMask, overMask],
+  ['encoder, grouped', attention, attention, repeated, repeated, attention, attention, repeated],
+  ['encoder, grouped, lengths', overMask, overMask, repeatedOverBias, repeated, overMask, overMask, repeatedOverBias],
   ['encoder, projected', mha, mha, mha, mha, mha, attention, mha],
   ['cross', mha, mha, mha, mha, mha, attention, mha],
   ['causal', gqa, mha, mha, mha, mha, attention, mha],
   ['causal, lengths', mha, mha, overBias, mha, overBias, overBias, overBias],
   ['causal, projected', gqa, mha, mha, mha, mha, attention, mha],
-  ['causal, grouped', gqa, idleSinks, gqa, attention, attention, attention, attention],
+  ['causal, grouped', gqa, idleSinks, gqa, repeated, attention, attention, repeated],
   ['causal, odd heads', mha, mha, mha, mha, mha, mha, mha],
   ['causal, bias', mha, mha, mha, mha, mha, mha, mha],
-  ['causal, grouped, lengths', overMask, overMask, repeatedOverBias, overMask, overMask, overMask, overMask],
+  ['causal, grouped, lengths', overMask, overMask, repeatedOverBias, repeated, overMask, overMask, repeatedOverBias],
   ['encoder, window', mhaBlocks, mhaBlocks, mhaBlocks, mhaBlocks, mhaBlocks, mhaBlocks, mhaBlocks],
   ['causal, window', blocksOr(gqa), blocksOr(idleSinks), blocksOr(gqa), gqa, gqa, gqa, blocksOr(overBias)],
   ['causal, softcap', gqa, gqa, none, attention, attention, attention, attention],
@@ -85,7 +95,7 @@ const table = [
   ['fixed cache, one query', gqa, gqa, gqa, gqa, gqa, gqa, overBias],
   ['turned', turning, mha, mha, mha, mha, attention, mha],
   // On wasm the rotation is shared with the branch that attends in chunks.
-  ['turned, grouped', turning, idleSinks, gqa, attention, attention, attention, attention],
+  ['turned, grouped', turning, idleSinks, gqa, repeated, attention, attention, repeated],
   ['turned, cache', gqa, idleSinks, gqa, gqa, gqa, gqa, overMask],
   ['turned, fixed cache', turning, turningIdleSinks, gqa, turning, turning, turning, overMask],
   ['turned, fixed cache, one query', turning, turning, gqa, turning, turning, turning, overMask],
@@ -125,6 +135,34 @@ describe('a rotation stays outside of GroupQueryAttention', () => {
       variant: 'with rotary embedding',
       reason: { code, data, text: expect.any(String) },
     });
+  });
+});
+
+describe('shared key heads without a cache on CUDA', () => {
+  const grouped = (seq: Dim, kvSeq: Dim, isCausal: boolean): AttendCase => ({
+    name: 'grouped',
+    heads: 8,
+    seq,
+    kvSeq,
+    options: () => ({ mask: isCausal ? causal : allPairs }),
+  });
+  it.each([
+    // Repeating them pays off where cuDNN is faster and there are enough queries for it.
+    [{ sm: 90, cudnn: '9.14' }, 'seq', 'seq', true, repeated],
+    [{ sm: 90, cudnn: '9.14' }, 512, 512, true, repeated],
+    [{ sm: 90, cudnn: '9.14' }, 256, 256, true, attention],
+    [{ sm: 90, cudnn: '9.14' }, 256, 256, false, repeated],
+    [{ sm: 90, cudnn: '9.14' }, 128, 4096, false, attention],
+    [{ sm: 90, cudnn: '9.14' }, 1, 4096, false, attention],
+    [{ sm: 90, cudnn: '9.14' }, 'seq', 'memory', false, attention],
+    [{ sm: 90, cudnn: '9.2' }, 16384, 16384, true, attention],
+    [{ sm: 90, cudnn: 'none' }, 16384, 16384, true, attention],
+    [{ sm: 89 }, 16384, 16384, true, attention],
+    [{ sm: 80 }, 'seq', 'seq', true, attention],
+    [{ sm: 120 }, 2048, 2048, true, repeated],
+  ] as const)('on %o, %s queries on %s keys, causal: %s', (machine, queries, keys, isCausal, expected) => {
+    for (const dtype of ['float16', 'bfloat16'] as const)
+      expect(chosen(grouped(queries, keys, isCausal), 'cuda', dtype, machine)).toBe(expected);
   });
 });
 

@@ -23,8 +23,8 @@ import { kernels } from '../kernels/index';
  * Cost     time O(seq · kv_seq · dim), memory O(seq) fused, O(seq · kv_seq) decomposed
  * Throws   ShapeError when q and k differ in head_dim
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762 (head_dim is their d_k)
- * Lowers   cuda: MultiHeadAttention, GroupQueryAttention, Attention, packed PackedMultiHeadAttention, RestorePadding · cpu, wasm: MultiHeadAttention,
- *          GroupQueryAttention, Attention · webgpu: MultiHeadAttention, GroupQueryAttention · portable: primitives
+ * Lowers   cuda: MultiHeadAttention, GroupQueryAttention, Attention, packed PackedMultiHeadAttention, PagedAttention, RestorePadding · cpu, wasm:
+ *          MultiHeadAttention, GroupQueryAttention, Attention · webgpu: MultiHeadAttention, GroupQueryAttention · portable: primitives
  * Example  const block = scaledDotProduct({ causal: true });
  */
 export const scaledDotProduct = defineBlock({

@@ -157,6 +157,8 @@ export interface Rule {
   readonly remedy?: (why: Reason) => boolean;
   /** Asked after the other rules, because its matches depend on the costs of theirs. */
   readonly compares?: true;
+  /** An equality between ops that other rules match: applied before any of them is asked, until nothing changes. */
+  readonly early?: true;
   /** The match at a node, or why the rule does not apply. */
   match(node: Node, context: MatchContext): Outcome;
 }

@@ -1,5 +1,6 @@
 // Rules between ops of core: they do not belong to a block, so every model has them.
 import type { Rule } from '../lower/rule';
+import { biasesOfAttend } from './attend-biases';
 import { useBlocks } from './attend-blocks';
 import { useChunks } from './attend-chunks';
 import { useGlobalTokens } from './attend-global';
@@ -21,4 +22,5 @@ export const coreRules: readonly Rule[] = [
   useBlocks,
   useChunks,
   useGlobalTokens,
+  ...biasesOfAttend,
 ];

@@ -79,7 +79,8 @@ class Lowering {
         for (const { node } of empty) this.record(node, 'empty', []);
         continue;
       }
-      const candidates = this.candidates(nodes, around);
+      const early = this.candidates(nodes, around, true);
+      const candidates = early.length ? early : this.candidates(nodes, around, false);
       const chosen = choose(candidates);
       const found = chosen.length ? chosen : nodes.flatMap((node) => this.fallback(node));
       if (!found.length) return graph;
@@ -111,7 +112,7 @@ class Lowering {
     return guarded.length ? this.run(graph) : graph;
   }
 
-  private candidates(nodes: readonly Node[], around: Pick<MatchContext, 'uses'>): Candidate[] {
+  private candidates(nodes: readonly Node[], around: Pick<MatchContext, 'uses'>, early: boolean): Candidate[] {
     const found: Candidate[] = [];
     const context: MatchContext = {
       ...around,
@@ -122,7 +123,7 @@ class Lowering {
     };
     for (const node of nodes)
       for (const rule of this.rulesOf(node)) {
-        if (rule.remedy && !this.helps(rule, node)) continue;
+        if ((rule.early ?? false) !== early || (rule.remedy && !this.helps(rule, node))) continue;
         outcomesOf(rule.match(node, context)).forEach((outcome, way) => {
           if ('refused' in outcome) return this.refuse(node, rule.name, outcome);
           const candidate = { rule: rule.name, node, match: outcome };
@@ -285,7 +286,14 @@ class Lowering {
   private record(node: Node, chosen: string, kernels: readonly string[], { variant, notes = [] }: Partial<Match> = {}): void {
     const before = this.decisions.get(this.keyOf(node));
     if (chosen === 'kept' && (before ? before.chosen !== '' : true)) return;
-    this.decide(node, { chosen, kernels, notes: [...(node.op.notes?.(node) ?? []), ...notes], ...(variant && { variant }) });
+    const early = this.everywhere.find((rule) => rule.early && rule.name === before?.chosen);
+    const earlier = early && early.name !== chosen ? before!.notes : [];
+    this.decide(node, {
+      chosen,
+      kernels,
+      notes: [...earlier, ...(node.op.notes?.(node) ?? []), ...notes],
+      ...(variant && { variant }),
+    });
   }
   private refuse(node: Node, rule: string, { refused: reason, variant }: Refusal): void {
     const before = this.decisions.get(this.keyOf(node))?.refused ?? [];

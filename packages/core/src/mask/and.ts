@@ -27,9 +27,8 @@ export const andMask = defineMask({
   implies<V>({ parts }: Mask<V>) {
     return parts.map((part) => impliedBy(part)).reduce((a, b) => joinFeatures(a, b) ?? a);
   },
-  seesOwnKey: ({ parts }, at) => everyTruth(parts, (part) => part.class.definition.seesOwnKey?.(part, at)),
-  seesFirstKey: ({ parts }, at, nonEmpty) =>
-    everyTruth(parts, (part) => part.class.definition.seesFirstKey?.(part, at, nonEmpty)),
+  seesOwnKey: ({ parts }, at, known) => everyTruth(parts, (part) => part.class.definition.seesOwnKey?.(part, at, known)),
+  seesFirstKey: ({ parts }, at, known) => everyTruth(parts, (part) => part.class.definition.seesFirstKey?.(part, at, known)),
   withPrefixTokens: ({ parts }) => and(...parts),
   print: ({ parts }) => parts.map(printMask).join(', '),
 });

@@ -35,10 +35,10 @@ export const documentsMask = defineMask<Data>({
   },
   implies: ({ operands: { offsets, keyOffsets } }) => ({ documents: { offsets, keyOffsets } }),
   // A token of any sequence attends to itself.
-  seesOwnKey: ({ operands: { offsets, keyOffsets, keyLengths } }, { graph, seq }) =>
-    sameRows(offsets, keyOffsets, keyLengths)
-      ? queryColumn(graph.ops.greater(sequenceOf(graph, offsets, seq), 0), seq)
-      : undefined,
+  seesOwnKey({ operands: { offsets, keyOffsets, keyLengths } }, { graph, seq }, { covers }) {
+    if (!sameRows(offsets, keyOffsets, keyLengths)) return undefined;
+    return covers?.(offsets, seq) ? true : queryColumn(graph.ops.greater(sequenceOf(graph, offsets, seq), 0), seq);
+  },
   placing: {
     places: ({ operands }, { seq, kvSeq }) => placesIn(operands, seq, kvSeq),
     tensors: ({ operands }, frame) => packedPlaces(operands, frame),

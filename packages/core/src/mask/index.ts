@@ -25,6 +25,7 @@ export {
   conjuncts,
   defineMask,
   isOfSequences,
+  type KnownData,
   type Mask,
   MaskClass,
   type MaskDefinition,
@@ -53,6 +54,6 @@ export { or } from './or';
 export { prefix } from './prefix';
 export { padStart, withPrefixTokens } from './prefix-tokens';
 export { randomPairs } from './random-pairs';
-export { maskTensor, type QueryHasKeyOptions, queryHasKey, rowHasKey } from './tensor';
+export { everyQueryHasKey, maskTensor, queryHasKey, rowHasKey } from './tensor';
 export { slidingWindow, type WindowBounds } from './window';
 export { slidingWindowFromTopLeft } from './window-from-top-left';

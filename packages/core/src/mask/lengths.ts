@@ -12,8 +12,8 @@ export const lengthsMask = defineMask<'keys'>({
   allows: ({ operands: { keys } }, { to }) => to.position < keys.data[to.sequence]!,
   tensor: ({ operands: { keys } }, at) => at.graph.ops.less(at.keyPositions(), at.ofKeys(keys)),
   features: ({ operands: { keys } }) => ({ lengths: keys }),
-  seesFirstKey: ({ operands: { keys } }, at, nonEmpty) =>
-    nonEmpty(keys) ? true : at.graph.ops.greaterOrEqual(at.ofQueries(keys), 1),
+  seesFirstKey: ({ operands: { keys } }, at, { nonEmpty }) =>
+    nonEmpty?.(keys) ? true : at.graph.ops.greaterOrEqual(at.ofQueries(keys), 1),
   withPrefixTokens: ({ operands: { keys } }, { count, ownKeys }) => keyLengths(ownKeys ? increasedBy(keys, count) : keys),
 });
 

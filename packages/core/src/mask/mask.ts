@@ -107,6 +107,14 @@ export interface MaskPositions extends MaskFrame {
   readonly ownKeyExists: boolean;
 }
 
+/** What is known about the data of masks before they are fed. Absent: nothing. */
+export interface KnownData {
+  /** True for lengths that are known to be at least 1. */
+  readonly nonEmpty?: (lengths: Value) => boolean;
+  /** True for offsets of sequences that are known to begin at the first of `rows` tokens and to end behind the last. */
+  readonly covers?: (offsets: Value, rows: Dim) => boolean;
+}
+
 /** A bool tensor that broadcasts to [batch, heads, seq, kv_seq], or one value for all pairs. */
 export type Truth = Value | boolean;
 
@@ -179,12 +187,9 @@ export interface MaskDefinition<D extends string = string, O extends object = ob
    * For a class under which a query that attends to any key attends to the key at its own position: the queries that do, [1 or batch, 1 or heads, 1 or seq, 1].
    * Undefined otherwise.
    */
-  seesOwnKey?(mask: Mask<Value, D, O>, at: MaskPositions): Truth | undefined;
-  /**
-   * For a class under which a query attends to the first n keys for some n: the queries with n > 0. `nonEmpty` returns true for data that is known not to be 0.
-   * Undefined otherwise.
-   */
-  seesFirstKey?(mask: Mask<Value, D, O>, at: MaskPositions, nonEmpty: (data: Value) => boolean): Truth | undefined;
+  seesOwnKey?(mask: Mask<Value, D, O>, at: MaskPositions, known: KnownData): Truth | undefined;
+  /** For a class under which a query attends to the first n keys for some n: the queries with n > 0. Undefined otherwise. */
+  seesFirstKey?(mask: Mask<Value, D, O>, at: MaskPositions, known: KnownData): Truth | undefined;
   /** The same mask after prefix tokens were added, which all tokens attend to and which attend to all real tokens. Absent: refused. */
   withPrefixTokens?(mask: Mask<Value, D, O>, front: PrefixTokens): Mask<Value>;
   /** For a class that defines positions itself. It must be used alone, or once among masks joined by `and`. */

@@ -1,7 +1,7 @@
 // Masks as bool tensors, for masks that a kernel cannot express by its features.
 import type { Value } from '../ir/graph';
 import { impliedBy } from './features';
-import type { Mask, MaskFrame, Truth } from './mask';
+import type { KnownData, Mask, MaskFrame, MaskPositions, Truth } from './mask';
 import { column, ofChunk, placeOf, placesOf } from './places';
 import { both } from './truth';
 
@@ -40,12 +40,6 @@ export function rowHasKey(keep: Value): Value {
   return greater(reduceSum(cast(keep, 'float32'), [-1]), 0);
 }
 
-/** Options of {@link queryHasKey}. */
-export interface QueryHasKeyOptions {
-  /** True for lengths that are known to be at least 1. */
-  readonly nonEmpty?: (lengths: Value) => boolean;
-}
-
 /**
  * Whether each query has a key that it may attend to: `true` if it is known that every query has one, otherwise bool that broadcasts to [batch, heads, seq, 1].
  * Computed from lengths and packed sequences alone if these determine it, otherwise from `keep`, the mask as {@link maskTensor} returns it.
@@ -54,10 +48,19 @@ export interface QueryHasKeyOptions {
  * Throws   ShapeError when a size cannot be read from the graph's inputs
  * Lowers   everywhere: Greater, GreaterOrEqual, ReduceSum
  */
-export function queryHasKey(mask: Mask<Value>, frame: MaskFrame, keep: Value, o: QueryHasKeyOptions = {}): Value | true {
+export function queryHasKey(mask: Mask<Value>, frame: MaskFrame, keep: Value, known: KnownData = {}): Value | true {
+  const truth = hasKey(mask, placesOf(mask, frame), known);
+  return truth === undefined || truth === false ? rowHasKey(keep) : truth;
+}
+
+/** True if it is known, whatever is fed, that every query has a key that it may attend to, and that there are keys. */
+export function everyQueryHasKey(mask: Mask<Value>, frame: MaskFrame, known: KnownData = {}): boolean {
   const at = placesOf(mask, frame);
+  const someKeys = at.ownKeyExists || (typeof frame.kvSeq === 'number' && frame.kvSeq > 0);
+  return someKeys && hasKey(mask, at, known) === true;
+}
+
+function hasKey(mask: Mask<Value>, at: MaskPositions, known: KnownData): Truth | undefined {
   const { seesOwnKey, seesFirstKey } = mask.class.definition;
-  const { nonEmpty = () => false } = o;
-  const known = (at.ownKeyExists ? seesOwnKey?.(mask, at) : undefined) ?? seesFirstKey?.(mask, at, nonEmpty);
-  return known === undefined || known === false ? rowHasKey(keep) : known;
+  return (at.ownKeyExists ? seesOwnKey?.(mask, at, known) : undefined) ?? seesFirstKey?.(mask, at, known);
 }

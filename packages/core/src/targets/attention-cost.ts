@@ -27,8 +27,21 @@ interface Sizes {
 }
 const sizesOf = ({ operands: [q, k] }: Node): Sizes => ({ queries: sized(q!.dims.at(-2)), keys: sized(k!.dims.at(-2)) });
 
+/** True for a kernel without grouped heads whose keys were repeated for the query heads that share them. */
+export function repeatsKeys(node: Node): boolean {
+  const flat = operandOf(node, 'key')?.producer;
+  return /(^|\.)Reshape$/.test(flat?.op.key ?? '') && /(^|\.)Tile$/.test(flat!.operands[0]?.producer?.op.key ?? '');
+}
+
+/** Repeating keys: more than any kernel with grouped heads. */
+const repeating = 7;
+/** The cost of repeating keys where it was not compared with grouped heads. */
+export const repeatingCost = (node: Node): number => (repeatsKeys(node) ? repeating : 0);
+
 /** MultiHeadAttention. */
-export function multiHeadCost(node: Node): number {
+export const multiHeadCost = (node: Node): number => equalHeadsCost(node) + repeatingCost(node);
+
+function equalHeadsCost(node: Node): number {
   const { queries } = sizesOf(node);
   if (operandOf(node, 'attention_bias')) return 3.6; // a bias over all scores: all scores are written
   if (queries <= fewQueries) return 2.4;
@@ -69,5 +82,5 @@ function turned(v: Value | undefined): boolean {
   const node = v?.producer;
   if (!node) return false;
   if (node.op.key === 'Transpose') return true;
-  return /(^|\.)(Reshape|Expand)$/.test(node.op.key) && turned(node.operands[0]);
+  return /(^|\.)(Reshape|Tile)$/.test(node.op.key) && turned(node.operands[0]);
 }

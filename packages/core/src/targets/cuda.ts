@@ -1,21 +1,12 @@
 // ONNX Runtime's CUDA provider.
 
+import { operandOf } from '../ir/define-op';
 import type { Node } from '../ir/graph';
-import { defineReasons } from '../lower/reason';
-import type { Kernel, Target } from '../lower/target';
-import { definitionCost, keysOrMany } from './attention-cost';
-
-<<<<<<< HEAD
-
-import { type AttentionKernelName, attentionKernel } from './attention-kernel';
-
-=======
-
-import { type AttentionKernelName, attentionKernel, hasCudnn, kernelNotes } from './attention-kernel';
+import { defineReasons, type Reason } from '../lower/reason';
+import type { Kernel, Machine, Target } from '../lower/target';
+import { definitionCost, keysOrMany, repeatingCost, repeatsKeys } from './attention-cost';
+import { type AttentionKernelName, attentionKernel, smOf } from './attention-kernel';
 import { scoresOf } from './attention-workspace';
-
->>>>>>> main
-
 import { adviseOnCuda } from './cuda-advice';
 import { forecast } from './cuda-forecast';
 import { kernelTables } from './kernels.generated';
@@ -37,22 +28,28 @@ const costs: Readonly<Record<AttentionKernelName, number>> = {
 
 const own = defineReasons({
   noKernel: () => 'none of its kernels supports this call',
+  onlyFlash: () => 'only its flash kernel, from compute capability 8.0 on, attends to later positions',
   negativeScale: () => 'kernels that it may run here give wrong numbers for a negative scale',
   capabilityUnknown: () => 'the compute capability was not given: chosen for the newest GPUs',
   cudnnUnknown: () => 'the version of cuDNN was not given: assumed to be recent (9.14)',
 });
 
 /** Adds the cost of the op's work besides the attention itself. */
-const attention = (besides: number): Partial<Kernel> => ({
+const attention = (
+  besides: number | ((node: Node) => number),
+  needs?: (machine: Machine, node: Node) => true | Reason,
+): Partial<Kernel> => ({
   accepts(node, machine) {
     const choice = attentionKernel(node, machine);
     if (choice?.kernel === 'NONE') return choice.note ?? own.noKernel();
     // Seen on an H200 of every one of these ops that opens with it. Calls of GroupQueryAttention that cuDNN runs are right, but which those are
     // depends on the machine.
     if (Number(node.attrs.scale) < 0) return own.negativeScale();
-    return true;
+    return needs?.(machine, node) ?? true;
   },
-  cost: (node: Node, machine) => (costs[attentionKernel(node, machine)!.kernel] + besides) * withinWindow(node),
+  cost: (node: Node, machine) =>
+    (costs[attentionKernel(node, machine)!.kernel] + (typeof besides === 'number' ? besides : besides(node))) *
+    withinWindow(node),
   // Packed sequences take it only where they are short.
   workspace: (node, machine) =>
     attentionKernel(node, machine)!.kernel === 'MATH' && node.operands[0]!.rank === 3 ? scoresOf(node) : 0,
@@ -62,8 +59,27 @@ const attention = (besides: number): Partial<Kernel> => ({
 /** The share of the keys that a kernel with a window of its own reads: its tiles have up to 128 keys. */
 function withinWindow({ attrs, operands: [, k] }: Node): number {
   const window = Number(attrs.local_window_size ?? -1);
-  return window > 0 ? Math.min(1, (window + 128) / keysOrMany(k!.dims[1]!, window)) : 1;
+  // Of packed tokens, and of keys in pools, the number of keys of a sequence is not known.
+  const keys = k!.rank === 2 ? 'keys' : k!.dims[1]!;
+  return window > 0 ? Math.min(1, (window + 128) / keysOrMany(keys, window)) : 1;
 }
+
+/**
+ * Of repeating keys and values, which takes as long whatever the number of queries; measured on an H200, docs/benchmarks.md: with cuDNN it is faster than flash
+ * attention on grouped heads from about 320 causal queries on, 160 without a mask. Where the number of queries is not known it is assumed to be large if it is
+ * that of the keys; otherwise a step of a decoder is possible.
+ */
+function ofRepeating(node: Node): number {
+  if (!repeatsKeys(node)) return 0;
+  const [queries, keys] = [operandOf(node, 'query')!.dims[1]!, operandOf(node, 'key')!.dims[1]!];
+  if (typeof queries !== 'number') return queries === keys ? ofRepeatingForMany : repeatingCost(node);
+  // Never cheaper than the same kernel on grouped heads.
+  return 0.03 + (node.attrs.unidirectional === 1 ? 30 : 15) / Math.max(1, queries);
+}
+const ofRepeatingForMany = 0.09;
+
+const flashWhereNotCausal = (machine: Machine, { attrs }: Node): true | Reason =>
+  attrs.is_causal !== 0 || smOf(machine) >= 80 || own.onlyFlash();
 
 /** ONNX Runtime on NVIDIA GPUs: `onnxruntime-node` with its CUDA provider. */
 export const cuda: Target = defineTarget({
@@ -76,12 +92,14 @@ export const cuda: Target = defineTarget({
   leftToCpu: ['ArgMax', 'ArgMin', 'ConvTranspose'],
   special: {
     ...rotary,
-    'com.microsoft.MultiHeadAttention': attention(0),
+    'com.microsoft.MultiHeadAttention': attention(ofRepeating),
     Attention: { ...attention(0.025), nonEmpty: sequencesAndKeys },
     // It copies its keys and values to outputs, with or without a cache.
     'com.microsoft.GroupQueryAttention': attention(0.15),
     'com.microsoft.PackedMultiHeadAttention': attention(0),
-    'com.microsoft.PagedAttention': attention(0),
+    'com.microsoft.PagedAttention': attention(0, flashWhereNotCausal),
+    // It competes with Gather, in the dtypes that it has.
+    'com.microsoft.RestorePadding': { cost: () => 0 },
     // The provider has it up to opset 21; above, the runtime runs it on the CPU.
     MaxPool: { dtypes: ['float64', 'float32', 'float16'] },
   },

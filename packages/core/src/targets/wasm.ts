@@ -2,6 +2,7 @@
 import { operandOf } from '../ir/define-op';
 import { defineReasons } from '../lower/reason';
 import type { Target } from '../lower/target';
+import { repeatingCost } from './attention-cost';
 import { scoresOf } from './attention-workspace';
 import { takesTiledPath } from './cpu';
 import { kernelTables } from './kernels.generated';
@@ -25,7 +26,7 @@ export const wasm: Target = defineTarget({
     ...nonEmptyOnCpu,
     ...rotary,
     'com.microsoft.MultiHeadAttention': {
-      cost: (node) => (operandOf(node, 'attention_bias') ? 3 : 1),
+      cost: (node) => (operandOf(node, 'attention_bias') ? 3 : 1) + repeatingCost(node),
       workspace: scoresOf,
     },
     'com.microsoft.GroupQueryAttention': {

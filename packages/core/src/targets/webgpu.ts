@@ -3,6 +3,7 @@ import { operandOf } from '../ir/define-op';
 import { isWithinATurn, rangeReasons } from '../kernels/range-reduction';
 import { defineReasons } from '../lower/reason';
 import type { Kernel, Target } from '../lower/target';
+import { repeatingCost } from './attention-cost';
 import { kernelTables } from './kernels.generated';
 import { sequencesOnly } from './non-empty';
 import { defineTarget, rotary } from './table';
@@ -37,7 +38,7 @@ export const webgpu: Target = defineTarget({
     Sin: nearZero,
     Cos: nearZero,
     'com.microsoft.MultiHeadAttention': {
-      cost: (node) => (operandOf(node, 'attention_bias') ? 1.5 : 1),
+      cost: (node) => (operandOf(node, 'attention_bias') ? 1.5 : 1) + repeatingCost(node),
       nonEmpty: sequencesOnly,
     },
     'com.microsoft.GroupQueryAttention': {

@@ -147,6 +147,7 @@ export function varlenCase(
   return {
     model: compile(m, {
       ...about,
+      assumptions: ['no empty sequences'],
       inputs: {
         ids: ['int64', size],
         labels: ['int64', size, 'data'],

@@ -1,0 +1,144 @@
+// Packed sequences on CUDA, by the definition of PagedAttention: what each sequence is alone.
+import {
+  and,
+  causal,
+  compile,
+  documents,
+  interpret,
+  type Machine,
+  type Mask,
+  module,
+  type NDArray,
+  none,
+  prefix,
+  slidingWindow,
+  targets,
+  type Value,
+} from '@onnxformers/core';
+import { derive, nameOf } from '@onnxformers/core/lowering';
+import * as ops from '@onnxformers/core/ops';
+import { computeDerived, expectClose, randomArray } from '@onnxformers/core/testing';
+import { describe, expect, it } from 'vitest';
+import { kernels } from './index';
+import { PackedPagedAttention, usePackedPagedAttention } from './packed-paged-attention';
+
+type Inputs = Readonly<Record<string, Value>>;
+type Half = 'float16' | 'bfloat16';
+interface Case {
+  readonly heads?: number;
+  readonly kvHeads?: number;
+  readonly width?: number;
+  readonly mask?: (i: Inputs) => Mask<Value>;
+  readonly more?: (i: Inputs) => Partial<ops.AttendOpOptions>;
+}
+const [headDim, tokens, lengths] = [8, 277, [260, 0, 13, 4]];
+const hopper = { sm: 90, cudnn: '9.14' } as const;
+
+function made(
+  { heads = 6, kvHeads = 6, width = headDim, mask = () => none, more }: Case,
+  dtype: Half,
+  machine: Machine = hopper,
+) {
+  const m = module({}, (i: Inputs) => {
+    const offsets = derive(i.q!.graph.root, 'offsets', { dtype: 'int64', dims: ['sequences + 1'] }, [i.lengths!]);
+    return { y: ops.attendOp(i.q!, i.k!, i.v!, { mask: and(documents(offsets), mask(i)), ...more?.(i) }) };
+  });
+  const outside = dtype === 'bfloat16' ? 'float32' : dtype;
+  const inputs = {
+    q: [outside, [1, heads, 'tokens', headDim]],
+    k: [outside, [1, kvHeads, 'tokens', headDim]],
+    v: [outside, [1, kvHeads, 'tokens', width]],
+    lengths: ['int64', ['sequences'], 'data'],
+    prefixes: ['int64', ['sequences'], 'data'],
+    bias: [outside, [1, heads, 'tokens', 'tokens'], 'data'],
+    sinks: [outside, [heads], 'data'],
+  } as const;
+  return compile(m, { target: targets.cuda, machine, dtype, rules: kernels, inputs });
+}
+
+function check(model: ReturnType<typeof made>): void {
+  const like = (v: Value): NDArray => {
+    const { leaf, dtype, dims } = v;
+    if (leaf?.kind === 'derived') {
+      const known = (d: unknown): number => (typeof d === 'number' ? d : d === 'sequences + 1' ? 5 : 4);
+      return computeDerived(leaf.how, [all], known, { dtype, dims }, leaf.plus)!;
+    }
+    if (dtype === 'int64') return nameOf(v) === 'lengths' ? all : { ...all, data: Float64Array.from([2, 0, 5, 1]) };
+    const array = randomArray(
+      nameOf(v)!,
+      dims.map((d) => (typeof d === 'number' ? d : tokens)),
+    );
+    return { ...array, dtype };
+  };
+  const all: NDArray = { dtype: 'int64', dims: [4], data: Float64Array.from(lengths) };
+  const run = (graph: typeof model.graph): NDArray =>
+    interpret(graph, Object.fromEntries(graph.inputs.map((v) => [nameOf(v)!, like(v)]))).y!;
+  // Scales and caps are float32.
+  expectClose(run(model.graph), run(model.traced), { atol: 1e-5, rtol: 1e-5 });
+}
+
+const kernelsIn = (model: ReturnType<typeof made>) => model.graph.nodes.filter((n) => n.op.key === PackedPagedAttention.key);
+const decision = ({ decisions }: ReturnType<typeof made>) => decisions.find((d) => d.op === 'onnxformers.Attend')!;
+
+describe('is used', () => {
+  it.each<readonly [string, Case, readonly Half[]]>([
+    ['for all pairs', {}, ['bfloat16']],
+    ['causal', { mask: () => causal }, ['bfloat16']],
+    ['causal, of shared key heads', { kvHeads: 2, mask: () => causal }, ['float16', 'bfloat16']],
+    ['of shared key heads', { kvHeads: 1 }, ['float16', 'bfloat16']],
+    ['within a window', { mask: () => and<Value>(causal, slidingWindow({ left: 31 })) }, ['float16', 'bfloat16']],
+    ['with a softcap', { mask: () => causal, more: () => ({ softcap: 0.7 }) }, ['float16', 'bfloat16']],
+    ['with sinks', { mask: () => causal, more: ({ sinks }) => ({ sinks: sinks! }) }, ['float16', 'bfloat16']],
+    ['with a scale', { kvHeads: 3, more: () => ({ scale: 0.3 }) }, ['float16', 'bfloat16']],
+  ])('%s', (_, c, dtypes) => {
+    for (const dtype of dtypes) {
+      const model = made(c, dtype);
+      expect(decision(model).chosen).toBe(usePackedPagedAttention.name);
+      expect(kernelsIn(model)).toHaveLength(1);
+    }
+    check(made(c, dtypes[0]!));
+  });
+});
+
+describe('is not used', () => {
+  const other = (c: Case, dtype: Half, machine?: Machine): string => {
+    const model = made(c, dtype, machine);
+    expect(kernelsIn(model)).toEqual([]);
+    return decision(model).chosen;
+  };
+  it('where kernels for packed tokens or for padded rows are faster', () => {
+    expect(other({}, 'float16')).toBe('Attend(packed) → PackedMultiHeadAttention');
+    expect(other({ mask: () => causal }, 'float16')).toBe('Attend(packed) → Attend on padded rows');
+  });
+  it('for a mask that it does not express', () => {
+    expect(other({ mask: ({ prefixes }) => prefix(prefixes!) }, 'bfloat16')).toBe('Attend(packed) → Attend on padded rows');
+    expect(other({ mask: () => slidingWindow({ left: 3, right: 3 }) }, 'bfloat16')).toBe('Attend → blocks');
+  });
+  it('for values of another width', () => {
+    expect(other({ kvHeads: 2, width: 16, mask: () => causal }, 'bfloat16')).toBe('Attend(packed) → Attend on padded rows');
+  });
+  it('with a bias for pairs of tokens', () => {
+    const { refused } = decision(made({ more: ({ bias }) => ({ bias: bias! }) }, 'bfloat16'));
+    expect(refused.map(({ rule, reason }) => [rule, reason.text])).toContainEqual([
+      usePackedPagedAttention.name,
+      'it has no bias for pairs of packed tokens',
+    ]);
+  });
+  it('below compute capability 8.0, for later positions', () => {
+    expect(other({ kvHeads: 2 }, 'float16', { sm: 75 })).toBe('Attend(packed) → Attend on padded rows');
+  });
+});
+
+it('all layers share the pools', () => {
+  const m = module({}, (i: Inputs) => {
+    const offsets = derive(i.x!.graph.root, 'offsets', { dtype: 'int64', dims: ['sequences + 1'] }, [i.lengths!]);
+    const mask = and(documents(offsets), causal);
+    return { y: ops.attendOp(ops.attendOp(i.x!, i.x!, i.x!, { mask }), i.x!, i.x!, { mask }) };
+  });
+  const inputs = { x: ['float32', [1, 2, 'tokens', 8]], lengths: ['int64', ['sequences'], 'data'] } as const;
+  const { graph } = compile(m, { target: targets.cuda, machine: hopper, dtype: 'bfloat16', rules: kernels, inputs });
+  const both = graph.nodes.filter((n) => n.op.key === PackedPagedAttention.key);
+  expect(both).toHaveLength(2);
+  expect(both[0]!.operands.slice(3, 5)).toEqual(both[1]!.operands.slice(3, 5));
+  expect(both[0]!.operands[3]).not.toBe(both[0]!.operands[4]);
+});
