@@ -84,7 +84,12 @@ function describeWithin(x: unknown, depth: number): string {
 }
 
 /** Words whose meaning says more than their letters: a gpu is not a cpu. */
-const meant: Readonly<Record<string, readonly string[]>> = { gpu: ['cuda', 'webgpu'] };
+const meant: Readonly<Record<string, readonly string[]>> = {
+  gpu: ['cuda', 'webgpu'],
+  key_padding_mask: ['attention_mask'],
+  attn_bias: ['attention_bias'],
+  seqlens: ['lengths'],
+};
 
 /** The candidate nearest to `word` (edit distance), if one is near enough to be what was meant. */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {

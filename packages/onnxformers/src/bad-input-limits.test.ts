@@ -2,7 +2,18 @@
 import { closeSync, mkdtempSync, openSync, rmSync, truncateSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { compile, dim, inspect, matchWeights, ops, parseSafetensors, readOnnx, targets } from '@onnxformers/core';
+import {
+  compile,
+  dim,
+  inspect,
+  matchWeights,
+  module,
+  ops,
+  parseSafetensors,
+  readOnnx,
+  targets,
+  type Value,
+} from '@onnxformers/core';
 import { openWeights } from '@onnxformers/core/node';
 import { describe, expect, it } from 'vitest';
 import { relu, zoo } from './index';
@@ -139,5 +150,20 @@ describe('names and values of another kind', () => {
     expect(quickly(() => compile(relu({}), { target: targets.cpu, inputs: own, weights: new Map() }))).toMatch(
       'ConfigError: inputs: wrong value; expected a name that JavaScript does not reserve',
     );
+  });
+
+  it('an input or output without a name is refused, and an output with a reserved one', () => {
+    const named = (input: string, output: string) =>
+      quickly(() =>
+        compile(
+          module({}, (inputs: Readonly<Record<string, Value>>) => Object.fromEntries([[output, inputs[input]!]])),
+          { target: targets.cpu, inputs: { [input]: ['float32', [2, 3]] } },
+        ),
+      );
+    expect(named('', 'y')).toMatch('ConfigError: inputs: wrong value; expected a name, got ""');
+    for (const output of ['', '__proto__'])
+      expect(named('x', output)).toMatch(
+        `ConfigError: outputs: wrong name of an output; expected a name that is neither empty nor reserved by JavaScript, got "${output}"`,
+      );
   });
 });

@@ -55,6 +55,7 @@ const checks: { readonly [N in keyof Required<CompileOptions>]: Check } = {
     // Assigning to this name in a record would change its prototype.
     if (Object.hasOwn(given, '__proto__'))
       refuse(path, 'a name that JavaScript does not reserve', '__proto__', 'Rename the input');
+    if (Object.hasOwn(given, '')) refuse(path, 'a name', '');
     for (const [name, input] of Object.entries(given)) checkInput(input, `${path}.${name}`);
   },
   weights: check(

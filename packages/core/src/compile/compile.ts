@@ -235,13 +235,22 @@ function trace(
 // In a file all values share one namespace.
 function checkOutputNames(graph: Graph, names: ParameterNames): void {
   const taken = new Set([...graph.inputs.map(nameOf), ...names.parameters.keys()]);
-  for (const { name } of graph.outputs)
+  for (const { name } of graph.outputs) {
+    // An empty name is none in ONNX; assigning to the other would change the prototype of the results.
+    if (name === '' || name === '__proto__')
+      throw new ConfigError({
+        path: 'outputs',
+        problem: 'wrong name of an output',
+        expected: 'a name that is neither empty nor reserved by JavaScript',
+        got: describe(name),
+      });
     if (taken.has(name))
       throw new ConfigError({
         path: `outputs.${name}`,
         problem: 'an output has the name of an input or a parameter',
         hint: `Rename it: next.${name}`,
       });
+  }
 }
 
 function signatureOf(graph: Graph, names: ParameterNames): Signature {

@@ -1,15 +1,16 @@
 // Inputs that are not read.
 import { namesOfDim } from '../dim/dim';
-import { ConfigError } from '../error';
+import { ConfigError, nearest } from '../error';
 import { type Graph, type InputRole, nameOf, usedBy, type Value } from '../ir/graph';
+import { usualNames } from '../sequence/inputs';
 import { clearedInput } from '../sequence/padding';
 
 /** Some blocks read only the sizes of sequences, keys and values. */
 const mayStayUnread: ReadonlySet<InputRole> = new Set(['data', 'sequence', 'keyValue']);
 
 /**
- * Refuses an input with a role that the model does not use, because the caller would expect an effect: position ids of a model without positions, lengths that
- * no attention reads. Inputs with the role `data` may be unused.
+ * Refuses an input that the model does not use, because the caller would expect an effect: position ids of a model without positions, lengths that
+ * no attention reads, `attention_msk`, whose name has no role. Other inputs without a role, and those with the role `data`, may be unused.
  *
  * Throws   ConfigError naming the input
  */
@@ -24,21 +25,27 @@ export function checkAllRead({ inputs, outputs, nodes, builder }: Graph, declare
   for (const v of inputs) if (v.leaf?.kind === 'derived') for (const from of v.leaf.from) read.add(from);
   const own = inputs.filter((v) => {
     const role = builder.roles.get(nameOf(v) ?? '');
-    return declared.includes(nameOf(v) ?? '') && role !== undefined && !mayStayUnread.has(role);
+    return declared.includes(nameOf(v) ?? '') && (role === undefined ? meantName(v) !== undefined : !mayStayUnread.has(role));
   });
   // Its dims are read if it alone has a size that the model needs.
   const needed = namesIn([...read]);
   const known = namesIn(inputs.filter((v) => read.has(v)));
   const unread = own.find((v) => !read.has(v) && [...namesIn([v])].every((name) => known.has(name) || !needed.has(name)));
-  if (unread)
+  if (unread) {
+    const near = builder.roles.has(nameOf(unread)!) ? undefined : meantName(unread);
     throw new ConfigError({
       path: `inputs.${nameOf(unread)}`,
       problem: 'the model does not read this input',
       expected: 'inputs that change the result',
       got: String(unread),
-      hint: "Omit it, or declare the role 'data'",
+      hint: `${near ? `Did you mean "${near}"? ` : ''}Omit it, or declare the role 'data'`,
     });
+  }
 }
+
+// Short names resemble too many others.
+const longNames = usualNames.filter((name) => name.length > 5);
+const meantName = (v: Value): string | undefined => nearest(nameOf(v) ?? '', longNames);
 
 const namesIn = (values: readonly Value[]): ReadonlySet<string> =>
   new Set(values.flatMap(({ dims }) => dims.flatMap(namesOfDim)));

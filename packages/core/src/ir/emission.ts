@@ -1,6 +1,6 @@
 // Applies an op in a graph: operands are converted, types inferred, constants folded, and the path of the op is added to errors.
 import type { Dim } from '../dim/dim';
-import { internal, ShapeError } from '../error';
+import { describe, internal, ShapeError } from '../error';
 import { Parameter } from '../parameter/parameter';
 import { toArray, toTensor } from '../tensor/convert';
 import { countOf, type DType, isFloat, type NDArray } from '../tensor/tensor';
@@ -13,7 +13,10 @@ import { type Attrs, type GraphBuilder, type Op, type Operand, Value } from './t
 export function applied(g: GraphBuilder, op: Op, operands: readonly Operand[], attrs: Attrs): readonly Value[] {
   const values = operands.filter((o): o is Value => o instanceof Value);
   const typical = values.find((o) => isFloat(o.dtype)) ?? values.find((o) => o.dtype !== 'bool') ?? values[0];
-  const ready = operands.map((o) => ready1(g, o, typical?.dtype ?? g.dtype));
+  const ready = operands.map((o, i) => {
+    if (!isOperand(o)) throw notAnOperand(`${op.key}${g.where ? ` in ${g.where}` : ''}`, i, o);
+    return ready1(g, o, typical?.dtype ?? g.dtype);
+  });
   for (const v of ready) if (v && v.graph.root !== g) throw internal(`${op.key} mixes values of two graphs`);
   while (ready.length && ready.at(-1) === undefined) ready.pop();
   const check = (): readonly Value[] => {
@@ -55,6 +58,21 @@ function noteBypassed(g: GraphBuilder, simpler: Value, operands: readonly (Value
   const [behind, used] = [simpler.producer?.operands ?? [], new Set(operands)];
   for (const v of used) if (v?.producer && !behind.includes(v)) g.bypassed.add(v);
 }
+
+// What a program without types may pass.
+const isOperand = (o: Operand): boolean =>
+  o === undefined ||
+  typeof o === 'number' ||
+  o instanceof Value ||
+  o instanceof Parameter ||
+  (typeof o === 'object' && o !== null && 'dtype' in o && Array.isArray(o.dims) && ArrayBuffer.isView(o.data));
+const notAnOperand = (path: string, index: number, o: unknown): ShapeError =>
+  new ShapeError({
+    path,
+    problem: `operand ${index} is not a value`,
+    expected: 'a value, a parameter, a tensor or a number',
+    got: describe(o),
+  });
 
 function ready1(g: GraphBuilder, o: Operand, like: DType): Value | undefined {
   if (o === undefined || o instanceof Value) return o;

@@ -97,5 +97,14 @@ test('what does not fit is refused', () => {
   );
   expect(() => clip(x, g.input('bounds', 'float32', [3]))).toThrow('Clip: a bound is not a scalar; expected [], got [3]');
   expect(() => add(x, undefined)).toThrow('Add: an operand is missing; expected two operands, got 1');
+  for (const [wrong, got] of [
+    [null, 'null'],
+    ['1', '"1"'],
+    [{}, 'an object with no keys'],
+    [[1, 2], '[1, 2]'],
+  ])
+    expect(() => add(x, wrong as never)).toThrow(
+      `Add: operand 1 is not a value; expected a value, a parameter, a tensor or a number, got ${got}`,
+    );
   expect(() => div(g.number(1, 'int64'), g.number(0, 'int64'))).toThrow('Div: an integer is divided by 0');
 });

@@ -46,6 +46,7 @@ test('what does not fit is refused', () => {
   expect(() => reduceSum(x, [3])).toThrow(
     'ReduceSum: there is no axis 3; expected -3 to 2, got 3. Operands: float32[batch, 3, seq]',
   );
+  expect(() => reduceSum(x, undefined as never)).toThrow('ReduceSum: axes are missing; expected a list of axes, got nothing');
   expect(() => reduceMean(x, [0, -3])).toThrow('ReduceMean: axis 0 is named twice; expected different axes, got [0, 0]');
   expect(() => softmax(g.number(1, 'float32'))).toThrow(
     'Softmax: there is no axis -1; expected no axis, since the operand is a scalar',

@@ -1,5 +1,6 @@
 // Reductions over axes: sums, means, extremes and others.
 import { mulDims } from '../dim/dim';
+import { describe, ShapeError } from '../error';
 import { countIn, defineOp, type Op } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../ir/graph';
 import { type Accepts, accept, fitting, rankOf } from './accept';
@@ -46,6 +47,8 @@ function reduction(key: string, since: number, { accepts = 'number', f, grad }: 
 
 function reduce(op: Op<ReduceAttrs>, x: Operand, axes: readonly number[], { keepDims = true }: ReduceOptions): Value {
   const rank = rankOf(x);
+  if (!Array.isArray(axes))
+    throw new ShapeError({ path: op.key, problem: 'axes are missing', expected: 'a list of axes', got: describe(axes) });
   const fromFront = axes.map((a) => (a < 0 ? a + rank : a)).sort((a, b) => a - b);
   return apply(op, [x], { axes: fromFront, keepdims: keepDims ? 1 : 0 })[0]!;
 }

@@ -16,7 +16,7 @@ export interface Opened {
 }
 
 /** The runtime prints only errors: its warnings are about its internals, and repeat in every run. */
-const severity = 3;
+export const severity = 3;
 
 /**
  * Opens a model on the requested provider.

@@ -315,6 +315,15 @@ describe('options', () => {
     expect(created[0]!.options.logSeverityLevel).toBe(3);
   });
 
+  it('let the runs of onnxruntime-web print as little as its session', async () => {
+    const { ort: seen, ran } = watched(web);
+    const model = arithmetic({ target: { ...portable(21), providers: ['cpu'] } });
+    const feeds = { a: counting(2, 3), b: counting(2, 3) };
+    for (const session of [{}, { logSeverityLevel: 1 }]) await (await createRunner(model, seen, { session }))(feeds);
+    await (await createRunner(model, seen))(feeds, { run: { logSeverityLevel: 0 } });
+    expect(ran.map(({ options }) => options)).toMatchObject([3, 1, 0].map((logSeverityLevel) => ({ logSeverityLevel })));
+  });
+
   it('that are wrong are reported with the message of the runtime', async () => {
     await expect(create(ort, { intraOpNumThreads: 'many' })).rejects.toThrow(
       /^runtime: creating a session on cpu failed; got .*intraOpNumThreads/,

@@ -10,8 +10,17 @@ import { checkTimeout, type DisposeOptions, lateError } from './dispose';
 import { type Feeds, prepareFeeds } from './feeds';
 import { knownResults } from './known-results';
 import { embeddedLimit, withFiles } from './large-weights';
-import { type Opened, openSession } from './open-session';
-import { asOrt, fetchOrtTensor, forRuntime, fromOrtTensor, type Ort, type OrtSession, type OrtTensor } from './ort';
+import { type Opened, openSession, severity } from './open-session';
+import {
+  asOrt,
+  fetchOrtTensor,
+  forRuntime,
+  fromOrtTensor,
+  nameOfRuntime,
+  type Ort,
+  type OrtSession,
+  type OrtTensor,
+} from './ort';
 import { translate } from './run-error';
 import { inMemory, type Runnable } from './runnable';
 import { type Provider, runOptions } from './session-options';
@@ -96,6 +105,10 @@ export async function createRunner<I extends string = string, O extends string =
   let disposed: Promise<void> | undefined;
 
   const table = prepareFeeds(signature);
+  // In onnxruntime-web a run prints warnings whatever the session's level is.
+  const printed = nameOfRuntime(ort) === 'onnxruntime-web' && {
+    logSeverityLevel: options.session?.logSeverityLevel ?? severity,
+  };
   const places = session.inputNames.map((name) => signature.inputs.findIndex((p) => p.name === name));
   // Filling a copy of an object with these names is faster than adding them one by one.
   const unfed: Readonly<Record<string, OrtTensor | undefined>> = blank(session.inputNames);
@@ -107,7 +120,11 @@ export async function createRunner<I extends string = string, O extends string =
     checkOptions('options', o, { outputs: true, signal: true, run: true });
     const checked = table.complete(feeds);
     checkAssumed(checked);
-    return { ...checked, fetches: checkOutputs(o.outputs, session.outputNames), given: runOptions(ort, o.run) };
+    return {
+      ...checked,
+      fetches: checkOutputs(o.outputs, session.outputNames),
+      given: { ...printed, ...runOptions(ort, o.run) },
+    };
   };
   const once = async ({ tensors, handed, fetches, given }: ReturnType<typeof prepare>, signal: AbortSignal | undefined) => {
     signal?.throwIfAborted();

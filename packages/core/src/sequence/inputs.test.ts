@@ -150,7 +150,7 @@ describe('feeds are checked against roles', () => {
   });
 });
 
-describe('an input with a role that is not read', () => {
+describe('an input that is not read', () => {
   const plain = module({}, ({ x: v }: Readonly<Record<string, Value>>) => ({ y: mul(v!, 3) }));
   const compiledPlain = (inputs: Inputs) => compile(plain, { target: portable(21), inputs: { x, ...inputs } });
 
@@ -164,6 +164,23 @@ describe('an input with a role that is not read', () => {
   ] as const)('is refused: %s', (name, type) => {
     expect(() => compiledPlain({ [name]: type })).toThrow(`inputs.${name}: the model does not read this input`);
     compiledPlain({ [name]: [...type, 'data'] });
+  });
+  it.each([
+    ['attention_msk', ['int64', ['batch', 'seq']], 'attention_mask'],
+    ['key_padding_mask', ['bool', ['batch', 'seq']], 'attention_mask'],
+    ['postion_ids', ['int64', ['batch', 'seq']], 'position_ids'],
+    ['seqlens', ['int64', ['batch']], 'lengths'],
+    ['attn_bias', ['float32', [1, 1, 'seq', 'seq']], 'attention_bias'],
+  ] as const)('is refused if its name is almost one that has a role: %s', (name, type, meant) => {
+    expect(() => compiledPlain({ [name]: type })).toThrow(
+      new RegExp(`inputs.${name}: the model does not read this input.* Did you mean "${meant}"\\? Omit it`),
+    );
+    compiledPlain({ [name]: [...type, 'data'] });
+  });
+  it('may be there without a role', () => {
+    expect(
+      compiledPlain({ labels: ['int64', ['batch', 1]], rewards: ['float32', [3]] }).signature.inputs.map(({ name }) => name),
+    ).toEqual(['x', 'labels', 'rewards']);
   });
   it('may be read for its size only', () => {
     const counting = module({}, ({ x: v, memory }: Readonly<Record<string, Value>>) => ({

@@ -34,6 +34,9 @@ const defaults: { readonly [N in keyof NamedInputs<unknown>]?: DeclaredRole } = 
   memory_mask: 'memoryKeyPadding',
 };
 
+/** The names that have a role by default. */
+export const usualNames: readonly string[] = ['attention_mask', ...Object.keys(defaults)];
+
 // Ambiguous names: an input that looks like a mask or an attention bias must have a declared role; otherwise the user's own data could change the attention.
 const ambiguous: Readonly<Record<string, readonly DeclaredRole[]>> = {
   mask: ['denseMask', 'keyPadding', 'additiveMask'],
