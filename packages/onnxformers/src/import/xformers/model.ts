@@ -245,7 +245,7 @@ function refuseRepeatedPatches(layers: readonly Placed[], { compat }: XFormersOp
 // Its checkpoints contain patch embeddings of the layers that never run.
 const repeatedPatches = (layers: readonly Placed[]) =>
   layers.flatMap(({ spec, prefix }, i) =>
-    spec.patch && spec === layers[i - 1]?.spec ? [{ names: [], unused: [`${prefix}patch_emb.{x}`], zeros: [] }] : [],
+    spec.patch && spec === layers[i - 1]?.spec ? [{ names: [], unused: [`${prefix}patch_emb.{x}`], added: [] }] : [],
   );
 
 // The original computes alpha only from the depth of the layer's own stack.
