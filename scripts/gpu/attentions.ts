@@ -20,6 +20,7 @@ import {
   type NDArray,
   type Ort,
   type RunnerOptions,
+  scaledDotProduct,
   type Target,
   type Tensor,
   toArray,
@@ -60,12 +61,13 @@ function trialOf(c: AttendCase): Trial {
   };
 }
 
-function packedTrial(bias: boolean): Trial {
-  const module = multiHead({ dim: 128, heads: 2, bias });
+function packedTrial({ bias = true, kvHeads = 2, causal = false, softcap = 0 } = {}): Trial {
+  const attention = scaledDotProduct({ causal, ...(softcap && { softcap }) });
+  const module = multiHead({ dim: 128, heads: 2, kvHeads, bias, attention });
   const weights = weightsOf(module);
   const lengths = { dtype: 'int64', dims: [4], data: Float64Array.from([37, 0, 101, 5]) } as const;
   return {
-    name: `packed, ${bias ? 'with' : 'without'} biases`,
+    name: `packed${causal ? ', causal' : ''}${softcap ? ', softcap' : ''}, ${kvHeads} key heads, ${bias ? 'with' : 'without'} biases`,
     feeds: { x: randomArray('x', [143, 128]), lengths },
     compiled: (target, machine, dtype) =>
       compile(module, {
@@ -116,7 +118,15 @@ async function worst(
 
 /** Prints differences, and how many agree within 8 units in the last place of the largest element. */
 export async function attentions(ort: Ort, target: Target, options: RunnerOptions, print: (x: unknown) => void): Promise<void> {
-  const trials = [...attendCases.map(trialOf), packedTrial(true), packedTrial(false)];
+  const trials = [
+    ...attendCases.map(trialOf),
+    packedTrial(),
+    packedTrial({ bias: false }),
+    packedTrial({ causal: true }),
+    packedTrial({ kvHeads: 1 }),
+    packedTrial({ kvHeads: 1, causal: true }),
+    packedTrial({ causal: true, softcap: 0.7 }),
+  ];
   let [passed, failed] = [0, 0];
   for (const dtype of ['float32', 'float16', 'bfloat16'] as const)
     for (const machine of machines)

@@ -1,9 +1,18 @@
 // Attention mechanisms and mixers.
+import { favor } from './kernelized/favor';
 import { lambda } from './kernelized/lambda';
+import {
+  directionsOfRun,
+  type FeatureMap,
+  type FeatureOptions,
+  randomDirections,
+  randomFeatures,
+} from './kernelized/random-features';
 import { linformer } from './low-rank/linformer';
 import { nystrom } from './low-rank/nystrom';
 import { orthoformer } from './low-rank/orthoformer';
 import { type PseudoInverseOptions, pseudoInverse } from './low-rank/pseudo-inverse';
+import { compositional } from './mixers/compositional';
 import { fourierMix } from './mixers/fourier-mix';
 import { multiHead } from './mixers/multi-head';
 import { pooling } from './mixers/pooling';
@@ -17,6 +26,11 @@ import { randomAttention } from './sparse/random';
 /** The rules that lower softmax attention to its kernels: for the `rules` of your own mechanism that emits Attend. */
 export { kernels as attentionRules } from './kernels';
 export {
+  compositional,
+  directionsOfRun,
+  type FeatureMap,
+  type FeatureOptions,
+  favor,
   flexAttention,
   fourierMix,
   globalAttention,
@@ -30,6 +44,8 @@ export {
   pooling,
   pseudoInverse,
   randomAttention,
+  randomDirections,
+  randomFeatures,
   scaledDotProduct,
   visual,
 };
@@ -43,8 +59,10 @@ export const blocks = [
   randomAttention,
   nystrom,
   orthoformer,
+  favor,
   lambda,
   multiHead,
+  compositional,
   fourierMix,
   pooling,
   visual,

@@ -19,7 +19,7 @@ export { type Registry, registry } from './block/registry';
 export { compile, type Model, type Port, type Signature } from './compile/compile';
 export type { CompileOptions, InputType, ModelDType } from './compile/compile-options';
 export { type GenerateOptions, generate } from './compile/generate';
-export { initialize } from './compile/initialize';
+export { initialize, initsOf } from './compile/initialize';
 export { serialize, toBytes } from './compile/serialize';
 export {
   bool,

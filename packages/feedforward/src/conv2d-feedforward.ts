@@ -106,10 +106,11 @@ export const conv2dFeedforward = defineBlock({
 
 // A convolution that keeps the size of the image. He et al. 2015, https://arxiv.org/abs/1502.01852: the variance is 2 / fan out.
 function convolution(dims: readonly [number, number, number, number], group: number) {
-  const [out, , kernel] = dims;
-  const std = Math.sqrt(2 / ((kernel * kernel * out) / group));
+  const [out, inner, kernel] = dims;
+  const fans = [inner * kernel * kernel, (out * kernel * kernel) / group] as const;
+  const std = Math.sqrt(2 / fans[1]);
   const weight = new Parameter(dims, init.normal(std), { role: 'spatial', part: 'weight' });
-  const bias = new Parameter([out], init.zeros, { role: 'spatial', part: 'bias' });
+  const bias = new Parameter([out], init.zeros, { role: 'spatial', part: 'bias', fans });
   const pad = (kernel - 1) / 2;
   return module({ weight, bias }, (x: Value) => ops.conv(x, weight, bias, { pads: [pad, pad, pad, pad], group }));
 }

@@ -38,7 +38,7 @@ export const learnable = defineBlock({
   properties: ({ classToken }) => (classToken ? ['batchIndependent'] : ['batchIndependent', 'causal']),
   create({ seqLen, dim, classToken }, { path }) {
     const rows = classToken ? seqLen + 1 : seqLen;
-    const pos_emb = new Parameter([1, rows, dim], init.normal(0.02), { role: 'position', part: 'weight' });
+    const pos_emb = new Parameter([1, rows, dim], init.normal(0.02), { role: 'position', part: 'other' });
     const class_token = classToken ? new Parameter([dim], init.zeros, { role: 'position', part: 'other' }) : undefined;
     return module({ pos_emb, class_token }, (x: Value, ctx: SequenceContext) => {
       const table = ops.reshape(x.graph.param(pos_emb), [rows, dim]);

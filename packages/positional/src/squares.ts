@@ -28,7 +28,7 @@ export function squares(
       got: String(padding),
     });
   const fan = inChannels * kernelSize * kernelSize;
-  const options = { role: 'embedding' } as const;
+  const options = { role: 'convolution' } as const;
   const weight = new Parameter([dim, inChannels, kernelSize, kernelSize], init.fanIn(fan), { ...options, part: 'weight' });
   const bias = new Parameter([dim], init.fanIn(fan), { ...options, part: 'bias' });
   return module({ weight, bias }, (image: Value) => {

@@ -37,7 +37,7 @@ type ScoreFunction = (score: Term, b: Term, h: Term, q: Term, k: Term, inputs: I
  * Cost     time O(seq · kv_seq · dim), memory as the functions say: see `maskMod` and `scoreMod`
  * Throws   ConfigError for wrong functions, and when such a config is written as JSON · ShapeError when q and k differ in head_dim
  * Source   Dong et al. 2024, https://arxiv.org/abs/2412.05496
- * Lowers   cuda, wasm, webgpu: MultiHeadAttention · cpu: GroupQueryAttention, MultiHeadAttention · portable: primitives
+ * Lowers   cuda, wasm, webgpu: MultiHeadAttention · cpu: GroupQueryAttention, MultiHeadAttention, Attention · portable: primitives
  * Example  const block = flexAttention({ maskMod: (_b, _h, q, k) => q.ge(k).and(q.sub(k).lt(256)) });
  */
 export const flexAttention = defineBlock({

@@ -1,7 +1,11 @@
 // Initial values of all parameters of a module.
+
+import { checkWord } from '../error';
 import { type AnyModule, gainsOf, namesOf } from '../module/module';
-import { type InitializeOptions, initializeParameters } from '../weights/initialize';
+import type { Init } from '../parameter/init';
+import { chooseInit, type InitializeOptions, initializeParameters } from '../weights/initialize';
 import type { LazyTensor } from '../weights/lazy';
+import { schemes } from '../weights/schemes';
 
 /**
  * Initial values of a module's parameters, by checkpoint name, for the option `weights` of `compile`. A tied weight appears once. Values are
@@ -15,4 +19,17 @@ import type { LazyTensor } from '../weights/lazy';
 export function initialize(m: AnyModule, options: InitializeOptions = {}): Map<string, LazyTensor> {
   const gains = gainsOf(m);
   return initializeParameters(namesOf(m).parameters, { gain: (path) => gains.get(path) ?? 1, ...options });
+}
+
+/**
+ * The initialisation of each of a module's parameters, by checkpoint name: what {@link initialize} draws its values from.
+ *
+ * Throws   ConfigError for an unknown scheme
+ *
+ * Example  const inits = initsOf(block, { scheme: 'vit' }); // 'up.weight' → { kind: 'xavier_uniform', gain: 1 }
+ */
+export function initsOf(m: AnyModule, o: Pick<InitializeOptions, 'scheme' | 'compat'> = {}): Map<string, Init> {
+  checkWord('initsOf.scheme', o.scheme ?? 'default', Object.keys(schemes));
+  const gains = gainsOf(m);
+  return new Map([...namesOf(m).parameters].map(([name, p]) => [name, chooseInit(p, o, gains.get(name))]));
 }

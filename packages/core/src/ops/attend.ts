@@ -56,7 +56,8 @@ export const Attend = defineOp<AttendAttrs>({
  *
  * Query `i` is at position `queryOffset + i`, key `j` at `j`; under a documents mask both are counted within their sequence, aligned at
  * the ends. The result of a query that may attend to no key (fully masked row) is 0. Under a window it is computed in blocks of primitives on
- * every target where that costs less than its kernels.
+ * every target where that costs less than its kernels. On cpu, wasm and portable more than 2²⁴ scores are not in memory together: unless a kernel keeps none,
+ * attention runs in chunks of 128 queries.
  *
  * A masked key stays masked for any scores and bias below half of the largest float32; above that, a causal mask of a kernel's own,
  * which adds a finite number instead of −∞, can be outweighed. k and v must be finite, also at

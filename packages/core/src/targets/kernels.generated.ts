@@ -810,6 +810,15 @@ export const kernelTables = {
       'SimplifiedLayerNormFusion of a Cast': 'float64 bfloat16',
     },
     limits: {
+      'com.microsoft.PagedAttention': {
+        'negative scale': 'wrong',
+        'scale of 0': 'wrong',
+        head_dim: { multipleOf: 8 },
+        block_size: { powerOfTwo: true },
+        'block_size with sinks and a head_dim up to 64': { min: 256 },
+        'block_size with sinks and a head_dim up to 128': { min: 128 },
+        'block_size with sinks and a head_dim above 128': { min: 64 },
+      },
       'com.microsoft.GroupQueryAttention': {
         'scale of 0': 'wrong',
         'negative scale and softcap': 'wrong',
@@ -847,15 +856,6 @@ export const kernelTables = {
       'com.microsoft.SkipSimplifiedLayerNormalization': {
         rank: { min: 2, max: 3 },
       },
-      'com.microsoft.PagedAttention': {
-        head_dim: { multipleOf: 8 },
-        block_size: { powerOfTwo: true },
-        'block_size with sinks and a head_dim up to 64': { min: 256 },
-        'block_size with sinks and a head_dim up to 128': { min: 128 },
-        'block_size with sinks and a head_dim above 128': { min: 64 },
-        'scale of 0': 'wrong',
-        'negative scale': 'wrong',
-      },
     },
     older: [
       {
@@ -876,6 +876,15 @@ export const kernelTables = {
           'SimplifiedLayerNormFusion of a Cast': 'float64 bfloat16',
         },
         limits: {
+          'com.microsoft.PagedAttention': {
+            'negative scale': 'wrong',
+            'scale of 0': 'wrong',
+            head_dim: { multipleOf: 8 },
+            block_size: { powerOfTwo: true },
+            'block_size with sinks and a head_dim up to 64': { min: 256 },
+            'block_size with sinks and a head_dim up to 128': { min: 128 },
+            'block_size with sinks and a head_dim above 128': { min: 64 },
+          },
           'com.microsoft.GroupQueryAttention': {
             'scale of 0': 'wrong',
             'negative scale and softcap': 'wrong',
@@ -912,15 +921,6 @@ export const kernelTables = {
           },
           'com.microsoft.SkipSimplifiedLayerNormalization': {
             rank: { min: 2, max: 3 },
-          },
-          'com.microsoft.PagedAttention': {
-            head_dim: { multipleOf: 8 },
-            block_size: { powerOfTwo: true },
-            'block_size with sinks and a head_dim up to 64': { min: 256 },
-            'block_size with sinks and a head_dim up to 128': { min: 128 },
-            'block_size with sinks and a head_dim above 128': { min: 64 },
-            'scale of 0': 'wrong',
-            'negative scale': 'wrong',
           },
         },
       },
@@ -1098,55 +1098,55 @@ export const kernelTries = {
     '1.30.0': {
       source: 'probed on an NVIDIA H200, 2026-11-30',
       ops: {
-        'com.microsoft.GroupQueryAttention':
-          'right: rotation, interleaved rotation, rotation of some channels, grouped heads, softcap, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
-        'com.microsoft.MultiHeadAttention':
-          'right: values of another width, keys of another number, biases of the projections, lengths, bias, causal mask; head_dim 1 to 512 (25 values)',
-        Attention:
-          'right: values of another width, heads on an axis, grouped heads, keys of another number, causal mask, bool mask, float mask, past, numbers of valid keys, softcap, scaled scores, softmax in float32, softmax in float16, softmax in bfloat16; head_dim 1 to 512 (25 values)',
-        'com.microsoft.PackedMultiHeadAttention':
-          'right: values of another width, biases of the projections; head_dim 1 to 512 (25 values)',
-        RotaryEmbedding:
-          'right: interleaved, some channels, heads on an axis, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
-        'com.microsoft.RotaryEmbedding':
-          'right: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
-        'com.microsoft.MatMulNBits':
-          'right: zero points, an incomplete block; rank 2 to 5 (4 values)',
-        'com.microsoft.GatherBlockQuantized':
-          'right: zero points; rank of the ids 1 to 3 (3 values)',
-        'com.microsoft.SkipLayerNormalization':
-          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
-        'com.microsoft.SkipSimplifiedLayerNormalization':
-          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
         'com.microsoft.PagedAttention':
-          'from an earlier probe: seen to be wrong on an NVIDIA H200: scale of 0, negative scale; runs: grouped heads, softcap, window, sinks, negative scale, scale of 0; head_dim 1 to 264 (24 values); block_size 16 to 512 (9 values); block_size with sinks and a head_dim up to 64 16 to 512 (6 values); block_size with sinks and a head_dim up to 128 16 to 512 (6 values); block_size with sinks and a head_dim above 128 16 to 512 (6 values)',
+          'right: grouped heads, softcap, window, sinks; head_dim 1 to 264 (24 values); block_size 16 to 512 (9 values); block_size with sinks and a head_dim up to 64 16 to 512 (6 values); block_size with sinks and a head_dim up to 128 16 to 512 (6 values); block_size with sinks and a head_dim above 128 16 to 512 (6 values)',
+        'com.microsoft.GroupQueryAttention':
+          'from an earlier probe: right: rotation, interleaved rotation, rotation of some channels, grouped heads, softcap, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
+        'com.microsoft.MultiHeadAttention':
+          'from an earlier probe: right: values of another width, keys of another number, biases of the projections, lengths, bias, causal mask; head_dim 1 to 512 (25 values)',
+        Attention:
+          'from an earlier probe: right: values of another width, heads on an axis, grouped heads, keys of another number, causal mask, bool mask, float mask, past, numbers of valid keys, softcap, scaled scores, softmax in float32, softmax in float16, softmax in bfloat16; head_dim 1 to 512 (25 values)',
+        'com.microsoft.PackedMultiHeadAttention':
+          'from an earlier probe: right: values of another width, biases of the projections; head_dim 1 to 512 (25 values)',
+        RotaryEmbedding:
+          'from an earlier probe: right: interleaved, some channels, heads on an axis, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+        'com.microsoft.RotaryEmbedding':
+          'from an earlier probe: right: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+        'com.microsoft.MatMulNBits':
+          'from an earlier probe: right: zero points, an incomplete block; rank 2 to 5 (4 values)',
+        'com.microsoft.GatherBlockQuantized':
+          'from an earlier probe: right: zero points; rank of the ids 1 to 3 (3 values)',
+        'com.microsoft.SkipLayerNormalization':
+          'from an earlier probe: right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+        'com.microsoft.SkipSimplifiedLayerNormalization':
+          'from an earlier probe: right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
       },
     },
     '1.29.0': {
       source: 'not probed: the limits of 1.30.0',
       ops: {
-        'com.microsoft.GroupQueryAttention':
-          'right: rotation, interleaved rotation, rotation of some channels, grouped heads, softcap, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
-        'com.microsoft.MultiHeadAttention':
-          'right: values of another width, keys of another number, biases of the projections, lengths, bias, causal mask; head_dim 1 to 512 (25 values)',
-        Attention:
-          'right: values of another width, heads on an axis, grouped heads, keys of another number, causal mask, bool mask, float mask, past, numbers of valid keys, softcap, scaled scores, softmax in float32, softmax in float16, softmax in bfloat16; head_dim 1 to 512 (25 values)',
-        'com.microsoft.PackedMultiHeadAttention':
-          'right: values of another width, biases of the projections; head_dim 1 to 512 (25 values)',
-        RotaryEmbedding:
-          'right: interleaved, some channels, heads on an axis, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
-        'com.microsoft.RotaryEmbedding':
-          'right: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
-        'com.microsoft.MatMulNBits':
-          'right: zero points, an incomplete block; rank 2 to 5 (4 values)',
-        'com.microsoft.GatherBlockQuantized':
-          'right: zero points; rank of the ids 1 to 3 (3 values)',
-        'com.microsoft.SkipLayerNormalization':
-          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
-        'com.microsoft.SkipSimplifiedLayerNormalization':
-          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
         'com.microsoft.PagedAttention':
-          'from an earlier probe: seen to be wrong on an NVIDIA H200: scale of 0, negative scale; runs: grouped heads, softcap, window, sinks, negative scale, scale of 0; head_dim 1 to 264 (24 values); block_size 16 to 512 (9 values); block_size with sinks and a head_dim up to 64 16 to 512 (6 values); block_size with sinks and a head_dim up to 128 16 to 512 (6 values); block_size with sinks and a head_dim above 128 16 to 512 (6 values)',
+          'right: grouped heads, softcap, window, sinks; head_dim 1 to 264 (24 values); block_size 16 to 512 (9 values); block_size with sinks and a head_dim up to 64 16 to 512 (6 values); block_size with sinks and a head_dim up to 128 16 to 512 (6 values); block_size with sinks and a head_dim above 128 16 to 512 (6 values)',
+        'com.microsoft.GroupQueryAttention':
+          'from an earlier probe: right: rotation, interleaved rotation, rotation of some channels, grouped heads, softcap, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
+        'com.microsoft.MultiHeadAttention':
+          'from an earlier probe: right: values of another width, keys of another number, biases of the projections, lengths, bias, causal mask; head_dim 1 to 512 (25 values)',
+        Attention:
+          'from an earlier probe: right: values of another width, heads on an axis, grouped heads, keys of another number, causal mask, bool mask, float mask, past, numbers of valid keys, softcap, scaled scores, softmax in float32, softmax in float16, softmax in bfloat16; head_dim 1 to 512 (25 values)',
+        'com.microsoft.PackedMultiHeadAttention':
+          'from an earlier probe: right: values of another width, biases of the projections; head_dim 1 to 512 (25 values)',
+        RotaryEmbedding:
+          'from an earlier probe: right: interleaved, some channels, heads on an axis, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+        'com.microsoft.RotaryEmbedding':
+          'from an earlier probe: right: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+        'com.microsoft.MatMulNBits':
+          'from an earlier probe: right: zero points, an incomplete block; rank 2 to 5 (4 values)',
+        'com.microsoft.GatherBlockQuantized':
+          'from an earlier probe: right: zero points; rank of the ids 1 to 3 (3 values)',
+        'com.microsoft.SkipLayerNormalization':
+          'from an earlier probe: right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+        'com.microsoft.SkipSimplifiedLayerNormalization':
+          'from an earlier probe: right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
       },
     },
   },

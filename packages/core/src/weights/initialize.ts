@@ -1,6 +1,6 @@
 // Initial values of all parameters of a model, from a scheme and a seed.
 import { checkOptions, checkWord } from '../error';
-import { type Init, zeros } from '../parameter/init';
+import { fanIn, type Init, zeros } from '../parameter/init';
 import { type DType, dtypes } from '../tensor/tensor';
 import { checkInit, fill } from './fill';
 import { type LazyTensor, lazily } from './lazy';
@@ -19,7 +19,10 @@ export interface InitializeOptions {
   readonly dtype?: DType;
   /** What to do with a parameter without an initialisation: throw an error, or use zeros. */
   readonly uninitialized?: 'error' | 'zeros';
-  /** `xformers`: the gain applies to queries and keys too, which the paper excludes. */
+  /**
+   * `xformers`: the gain applies to queries and keys too, which the paper excludes; vit and small leave convolutions within feed-forwards (`spatial`) at
+   * U(±1 / √fan in).
+   */
   readonly compat?: 'xformers';
 }
 
@@ -35,6 +38,7 @@ export function chooseInit(p: Initializable, o: Pick<InitializeOptions, 'scheme'
       chooseInit({ init: p.init, dims: [part.rows, ...rest], options: { ...options, role: part.role } }, o, gain);
     return { kind: 'rows', parts: packed.map((part) => ({ rows: part.rows, init: layer(part) })) };
   }
+  if (o.compat === 'xformers' && role === 'spatial' && (o.scheme === 'vit' || o.scheme === 'small')) return fanIn();
   const ungained = o.compat !== 'xformers' && (role === 'query' || role === 'key');
   return schemes[o.scheme ?? 'default'](role, p, ungained ? 1 : gain);
 }

@@ -52,7 +52,9 @@ function fanInOf(dims: readonly number[]): Init {
 
 function parameterOf(name: string, dims: readonly number[]): Initializable {
   const [, role, init] = roles.find(([pattern]) => pattern.test(name))!;
-  return { dims, init: init(dims), options: { ...(role && { role }), part: name.endsWith('bias') ? 'bias' : 'weight' } };
+  // Positions without a table keep their own values.
+  const part = name.endsWith('bias') ? 'bias' : name.endsWith('pos_emb') ? 'other' : 'weight';
+  return { dims, init: init(dims), options: { ...(role && { role }), part } };
 }
 
 const gainOf = ({ residual, encoderLayers, decoderLayers }: Recorded) => {
@@ -108,9 +110,18 @@ describe('schemes', () => {
   it('do not change parameters without a role, with a role of your own, or that are neither weight nor bias', () => {
     const own = normal(3);
     for (const scheme of Object.values(schemes)) {
-      for (const role of [undefined, 'mine', 'constructor', 'norm', 'position'])
+      for (const role of [undefined, 'mine', 'constructor', 'norm'])
         expect(scheme(role, { dims: [3, 2], init: own }, 0.5)).toBe(own);
       expect(scheme('query', { dims: [3, 2], init: own, options: { part: 'other' } }, 0.5)).toBe(own);
+    }
+  });
+
+  it('use the own rule of convolutions in feed-forwards, and with compat the fan in under vit and small', () => {
+    const p: Initializable = { dims: [11, 7, 3, 3], init: normal(0.3), options: { role: 'spatial' } };
+    for (const scheme of ['default', 'vit', 'small', 'timm', 'moco'] as const) {
+      expect(chooseInit(p, { scheme }, 0.5)).toBe(p.init);
+      const forgotten = scheme === 'vit' || scheme === 'small';
+      expect(chooseInit(p, { scheme, compat: 'xformers' }, 0.5)).toEqual(forgotten ? fanIn() : p.init);
     }
   });
 

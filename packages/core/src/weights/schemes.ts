@@ -85,6 +85,8 @@ function cutNormal(gain: number): Init {
  * | timm | normal, std 0.02 gain, truncated at ±√3 std, bias 0 | as linear | own | own, std · gain |
  * | moco | Xavier uniform, bias 0 | as linear | own | own, std · gain |
  *
+ * Tables of position embeddings are embeddings. Convolutions within feed-forwards (`spatial`) use their own init in every scheme.
+ *
  * Source of small: Nguyen and Salazar 2019, https://arxiv.org/abs/1910.05895
  */
 export const schemes = {
@@ -95,8 +97,8 @@ export const schemes = {
     hidden: feedforward,
     convolution: { weight: () => lecunNormal(), bias: zeros },
   }),
-  timm: scheme({ linear: { weight: cutNormal, bias: zeros }, embedding }),
-  moco: scheme({ linear: xavier, embedding }),
+  timm: scheme({ linear: { weight: cutNormal, bias: zeros }, embedding, position: embedding }),
+  moco: scheme({ linear: xavier, embedding, position: embedding }),
 } satisfies Readonly<Record<string, Scheme>>;
 
 /** The name of a scheme. */

@@ -9,6 +9,8 @@ import {
   type KindModule,
   keepContext,
   linear,
+  module,
+  num,
   type SequenceContext,
   slot,
   type Value,
@@ -46,6 +48,12 @@ export const backboneFields = {
   position: slot('position', { doc: 'positional encoding, added to the embeddings', optional: true, inside: embedded }),
   /** norm after embedding and positions. Optional. */
   embeddingNorm: slot('norm', { doc: 'norm after embedding and positions', optional: true, inside: embedded }),
+  /** factor by which a scheme scales the initial values of embedding, positions and projection. Default: `1`. */
+  embeddingGain: num({
+    doc: 'factor by which a scheme scales the initial values of embedding, positions and projection',
+    above: 0,
+    default: 1,
+  }),
   /** the layers. */
   stack: slot('stack', { doc: 'the layers' }),
 } as const;
@@ -70,10 +78,23 @@ export function backboneOf({
   embedding,
   position,
   embeddingNorm,
+  embeddingGain,
   stack,
-}: BackboneSlots & { readonly dim: number; readonly embeddingDim: number }): Backbone {
+}: BackboneSlots & { readonly dim: number; readonly embeddingDim: number; readonly embeddingGain: number }): Backbone {
   const embedding_projection = embeddingDim === dim ? undefined : linear(embeddingDim, dim, { role: 'projection' });
-  return { embedding, position, embeddingNorm, embedding_projection, stack };
+  return {
+    embedding: gained(embedding, embeddingGain),
+    position: gained(position, embeddingGain),
+    embeddingNorm,
+    embedding_projection: gained(embedding_projection, embeddingGain),
+    stack,
+  };
+}
+
+/** The same module, whose initial values a scheme scales. */
+function gained<M extends AnyModule>(m: M | undefined, gain: number): M | undefined {
+  if (!m || gain === 1) return m;
+  return module(m.children, m.forward, { ...m.about, gain: (m.about.gain ?? 1) * gain }) as unknown as M;
 }
 
 /** Embeds, adds positions, normalises, runs the stack. */

@@ -1,5 +1,5 @@
 // A translated config of another library: a config of this one, and the names of its weights.
-import type { Kind } from '@onnxformers/core';
+import type { Kind, Tensor } from '@onnxformers/core';
 
 /** A config for `zoo.parse(kind, config)`. */
 export type OurConfig = { readonly name: string; readonly [field: string]: unknown };
@@ -12,8 +12,8 @@ export interface Translated<K extends Kind = Kind> {
   readonly names: readonly (readonly [foreign: string, ours: string])[];
   /** Patterns of names that the other library saves and that are not used here. */
   readonly unused: readonly string[];
-  /** Weights of this library that are not in the other one's checkpoints; they are 0 in all of its models. */
-  readonly zeros: readonly { readonly name: string; readonly length: number }[];
+  /** Weights of this library that are not in the other one's checkpoints: zeros of a length, unless there is a tensor. */
+  readonly added: readonly { readonly name: string; readonly length: number; readonly tensor?: Tensor }[];
 }
 
 /** The config of a block without weights. */
@@ -22,17 +22,17 @@ export const plain = <K extends Kind>(kind: K, config: OurConfig): Translated<K>
   config,
   names: [],
   unused: [],
-  zeros: [],
+  added: [],
 });
 
-type Weights = Pick<Translated, 'names' | 'unused' | 'zeros'>;
+type Weights = Pick<Translated, 'names' | 'unused' | 'added'>;
 
 /** The weights of a part, with the prefixes (and their dots) that they have in the containing module. */
 export function under(foreign: string, ours: string, part: Weights): Weights {
   return {
     names: part.names.map(([theirs, own]) => [foreign + theirs, ours + own]),
     unused: part.unused.map((name) => foreign + name),
-    zeros: part.zeros.map(({ name, length }) => ({ name: ours + name, length })),
+    added: part.added.map(({ name, ...values }) => ({ name: ours + name, ...values })),
   };
 }
 
@@ -40,12 +40,12 @@ export function under(foreign: string, ours: string, part: Weights): Weights {
 export const together = (...parts: readonly Weights[]): Weights => ({
   names: parts.flatMap((p) => p.names),
   unused: parts.flatMap((p) => p.unused),
-  zeros: parts.flatMap((p) => p.zeros),
+  added: parts.flatMap((p) => p.added),
 });
 
 /** A renamed layer: all names below it. */
 export const renamed = (...pairs: readonly (readonly [foreign: string, ours: string])[]): Weights => ({
   names: pairs.map(([foreign, ours]) => [`${foreign}.{x}`, `${ours}.{x}`]),
   unused: [],
-  zeros: [],
+  added: [],
 });

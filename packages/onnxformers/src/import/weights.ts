@@ -7,12 +7,12 @@ export const namesFrom = ({ names }: Translated): NameMap => nameMap(names);
 
 /**
  * A checkpoint of another library under the names of this one; lazy tensors stay lazy. Weights that are not used here (tables of rotary embeddings, unused projections)
- * are omitted; biases that the other library never saves are 0.
+ * are omitted; biases that the other library never saves are 0, and random features are those of a seed.
  *
  * Throws   WeightError for a name that no block of the config has
  */
 export function renameWeights(source: WeightSource, translated: Translated): WeightSource {
-  const { unused, zeros } = translated;
+  const { unused, added } = translated;
   const map = namesFrom(translated);
   const dropped = nameMap(unused.map((pattern) => [pattern, pattern]));
   const weights = new Map<string, WeightSource extends ReadonlyMap<string, infer W> ? W : never>();
@@ -24,8 +24,8 @@ export function renameWeights(source: WeightSource, translated: Translated): Wei
     if (typeof weight !== 'function') dtype = weight.dtype;
     weights.set(ours, weight);
   }
-  for (const { name, length } of zeros)
-    if (!weights.has(name)) weights.set(name, tensor(dtype, [length], new Float64Array(length)));
+  for (const { name, length, tensor: values } of added)
+    if (!weights.has(name)) weights.set(name, values ?? tensor(dtype, [length], new Float64Array(length)));
   return weights;
 }
 

@@ -38,9 +38,10 @@ export interface Built<K extends Kind> {
   readonly weights: WeightSource;
 }
 
-/** The weights of a case: its state dict, and the biases that the original does not save in it. */
+/** The weights of a case: its state dict, and the biases and random features that the original does not save in it. */
 export function weightsOf({ param, state }: FixtureCase): Group {
-  return new Map([...param, ...[...state].filter(([name]) => name.endsWith('.bias'))]);
+  const unsaved = [...state].filter(([name]) => /(^|\.)features$|\.bias$/.test(name));
+  return new Map([...param, ...unsaved.map(([name, t]) => [name === 'features' ? 'feature_map.features' : name, t] as const)]);
 }
 
 /** The module of an original config, with renamed weights. `change` adapts our config to the call of the case. */

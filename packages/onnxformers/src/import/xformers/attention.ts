@@ -1,4 +1,5 @@
 // Attention mechanisms of the original.
+import { randomDirections } from '@onnxformers/attention';
 import { ConfigError, describe } from '@onnxformers/core';
 import { type Options, optionsOf, unknownName } from '../options';
 import { plain, renamed, type Translated } from '../translated';
@@ -45,6 +46,16 @@ function flagsOf(o: Options, name: string): { readonly flags: readonly boolean[]
   throw new ConfigError({ path, problem, expected: 'true or false for each position, [n] or [n, 1]', got: describe(given) });
 }
 const isTensor = (x: unknown): x is { readonly __tensor__: unknown } => typeof x === 'object' && x !== null && '__tensor__' in x;
+
+const ourMaps = { sm_orf: 'orthogonal', sm_hyp: 'hyperbolic', sm_reg: 'regularized' } as const;
+
+/** The map that a config names. The original ignores the option of this name. */
+function namedMap(o: Options, compat: XFormersOptions['compat']): keyof typeof ourMaps {
+  const named = o.word('feature_map', ['sm_orf', 'sm_hyp', 'sm_reg'], 'sm_reg');
+  return compat ? 'sm_reg' : named;
+}
+
+const usualFeatures = (headDim: number): number => 2 * Math.floor(Math.ceil(headDim * (1 + Math.log2(headDim))) / 2);
 
 const mechanisms: Readonly<Record<string, Mechanism>> = {
   scaled_dot_product(o) {
@@ -133,12 +144,91 @@ const mechanisms: Readonly<Record<string, Mechanism>> = {
     };
     return plain('attention', config);
   },
+  favor(o, { compat }, dispatcher) {
+    const map = o.word('feature_map_type', ['sm_orf', 'sm_hyp', 'sm_reg'], namedMap(o, compat));
+    const ofDispatcher = dispatcher && dispatcher.dim / dispatcher.heads;
+    const given = ['dim_features', 'dim_head'].some((name) => o.any(name) !== undefined);
+    if (!given && !dispatcher)
+      throw new ConfigError({ path: o.path, problem: 'missing', expected: 'dim_features or dim_head', got: 'neither' });
+    const headDim = o.any('dim_head') === undefined ? ofDispatcher : o.int('dim_head');
+    // The original's dispatcher sets the width of a head; otherwise the number follows from it.
+    const usual = compat && dispatcher ? ofDispatcher : headDim && usualFeatures(headDim);
+    const features = o.any('dim_features') === undefined ? usual : o.int('dim_features');
+    const causal = o.bool('causal', false);
+    // It cancels in an attention.
+    o.bool('normalize_inputs', false);
+    const redraw = o.any('iter_before_redraw') === undefined ? undefined : o.int('iter_before_redraw');
+    const size = { ...(headDim !== undefined && { headDim }), ...(features !== undefined && { features }) };
+    const config = { name: 'favor', ...size, map: ourMaps[map], causal, ...dropout(o), ...(compat && { compat }) };
+    // The original has other features in inference too, contrary to the paper.
+    if (compat && redraw !== undefined) return plain('attention', { ...config, redraw });
+    // An odd number is refused by the block.
+    const whole = map === 'sm_orf' || (features ?? 1) % 2 === 0;
+    const tensor = whole && headDim && features && randomDirections({ headDim, features, map: ourMaps[map] }, 0);
+    return {
+      ...plain('attention', config),
+      names: [['feature_map.features', 'features']],
+      added: tensor ? [{ name: 'features', length: tensor.data.length, tensor }] : [],
+    };
+  },
   lambda(o, options) {
     const { compat } = options;
     refuseCausal(o, options);
     const [seqLen, headDim] = [o.int('seq_len'), o.int('dim_head')];
     const config = { name: 'lambda', seqLen, headDim, ...dropout(o), ...(compat && { compat }) };
     return { ...plain('attention', config), names: [['rel_pos_emb', 'rel_pos_emb']] };
+  },
+  compositional(o, { compat }, dispatcher) {
+    refuseModule(o, 'in_proj_container');
+    const dim = o.int('dim_model', dispatcher && { default: dispatcher.dim });
+    const heads = o.int('num_heads', dispatcher && { default: dispatcher.heads });
+    const [dimKey, dimValue] = [o.int('dim_key', { default: dim }), o.int('dim_value', { default: dim })];
+    const dimAttention = o.int('dim_attn', { default: dim });
+    for (const [name, width, expected] of [
+      ['dim_key', dimKey, dim],
+      ['dim_value', dimValue, dimAttention],
+    ] as const)
+      if (width !== expected)
+        throw new ConfigError({
+          path: `${o.path}.${name}`,
+          problem: 'differs from the width that the mechanism uses',
+          expected: String(expected),
+          got: String(width),
+        });
+    // Weights that the original shares are in its checkpoints under every name.
+    o.bool('use_separate_proj_weight', false);
+    const keyedRules = o.bool('qk_rule', false);
+    const config = {
+      name: 'compositional',
+      dim,
+      heads,
+      rules: o.int('num_rules', { default: heads }),
+      dimAttention,
+      dimSelection: o.int('dim_selection', { default: Math.floor(dim / heads) }),
+      keyedRules,
+      nonlinear: o.bool('nonlinear', false) && !keyedRules,
+      composeQueries: o.bool('q_compose', false),
+      bias: o.bool('bias', true),
+      causal: o.bool('causal', false),
+      ...dropout(o),
+      ...(compat && { compat }),
+    };
+    const score = config.nonlinear
+      ? ([
+          ['score_network.0', 'score_network.up'],
+          ['score_network.2', 'score_network.down'],
+        ] as const)
+      : ([['score_network', 'score_network']] as const);
+    return {
+      ...plain('mixer', config),
+      ...renamed(
+        ...['q_proj', 'k_proj', 'v_proj'].map((name) => [`in_proj_container.${name}`, name] as const),
+        ['out_proj', 'o_proj'],
+        ['value_q', 'value_q'],
+        ['value_k', 'value_k'],
+        ...score,
+      ),
+    };
   },
   pooling(o, options, dispatcher) {
     refuseCausal(o, options);
@@ -176,7 +266,7 @@ const mechanisms: Readonly<Record<string, Mechanism>> = {
   },
 };
 
-const others = ['favor', 'compositional', 'blocksparse'];
+const others = ['blocksparse'];
 const elsewhere: ReadonlySet<string> = new Set(others);
 // All options of all mechanisms, because the original ignores those that a mechanism does not have.
 const allOptions: ReadonlySet<string> = new Set(
@@ -215,4 +305,4 @@ const mixing: ReadonlySet<string> = new Set(['nystrom', 'orthoformer', 'fourier_
 
 /** True for mechanisms that the original's dispatcher calls on hidden states, without projections and heads of its own. */
 export const skipsDispatcher = ({ config }: Translated): boolean => skipping.has(config.name);
-const skipping: ReadonlySet<string> = new Set(['pooling', 'visual']);
+const skipping: ReadonlySet<string> = new Set(['compositional', 'pooling', 'visual']);

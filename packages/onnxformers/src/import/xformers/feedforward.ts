@@ -108,7 +108,7 @@ const feedforwards: Readonly<Record<string, (o: Options, dim: number | undefined
         ['mlp.2.weight', 'down.weight'],
         ['mlp.3.bias', 'down.bias'],
       ],
-      zeros: config.bias
+      added: config.bias
         ? [
             { name: 'up.bias', length: config.hidden },
             { name: 'down.bias', length: config.dim },

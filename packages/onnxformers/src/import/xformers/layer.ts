@@ -135,7 +135,7 @@ export function simplicialFrom(given: XFormersConfig, path: string): Translated<
 }
 
 /** Layers of ours that correspond to one of the original: two for a decoder layer with input masks, otherwise one. */
-export type LayerFrom = readonly Pick<Translated, 'config' | 'names' | 'unused' | 'zeros'>[];
+export type LayerFrom = readonly Pick<Translated, 'config' | 'names' | 'unused' | 'added'>[];
 
 /**
  * A layer of a stack.
@@ -184,7 +184,7 @@ function subLayer(style: StackSpec['style'], wrapper: string, norm: string, name
   if (style !== 'pre') return together(renamed([`${wrapper}.norm`, norm]), under(`${wrapper}.sublayer.layer.`, `${name}.`, part));
   const inners = last ? [`${wrapper}.sublayer.layer`, `${wrapper}.layer`] : [`${wrapper}.layer`];
   const weights = inners.map((inner) =>
-    together(renamed([`${inner}.norm`, norm]), under(`${inner}.sublayer.`, `${name}.`, { ...part, zeros: [] })),
+    together(renamed([`${inner}.norm`, norm]), under(`${inner}.sublayer.`, `${name}.`, { ...part, added: [] })),
   );
-  return together(...weights, under('', `${name}.`, { names: [], unused: [], zeros: part.zeros }));
+  return together(...weights, under('', `${name}.`, { names: [], unused: [], added: part.added }));
 }

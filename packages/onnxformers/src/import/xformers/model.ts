@@ -1,5 +1,5 @@
 // Blocks and whole models of the original.
-import { ConfigError, type SchemeName } from '@onnxformers/core';
+import { ConfigError, deepNormCoefficients, type SchemeName } from '@onnxformers/core';
 import { optionsOf } from '../options';
 import { type OurConfig, renamed, type Translated, together, under } from '../translated';
 import { type LayerFrom, layerFrom, reversibleFrom, type StackSpec, stackFrom } from './layer';
@@ -163,6 +163,7 @@ function sideFrom(layers: readonly Placed[], options: XFormersOptions, depths: D
     dim,
     ...(patch && { embedding: patch.config }),
     ...slot,
+    ...gainFrom(spec, depths, options),
     stack,
   };
   const weights = together(
@@ -192,6 +193,13 @@ function reversibleSideFrom(layers: readonly Placed[], { inputMasks }: XFormersO
     ...parts.map((part, i) => under(`encoders.blocks.${i}.`, `stack.layers.${i}.`, part)),
   );
   return { kind: 'model', config, ...weights };
+}
+
+// The original scales the initial values of a whole encoder or decoder; in the paper, embeddings are not scaled.
+function gainFrom({ style, role }: StackSpec, { own, others }: Depths, { compat }: XFormersOptions): object {
+  if (style !== 'deepnorm' || !compat) return {};
+  const [encoderLayers, decoderLayers] = role === 'encoder' ? [own, others] : [others, own];
+  return { embeddingGain: deepNormCoefficients({ encoderLayers, decoderLayers })[role]!.beta };
 }
 
 /** A layer of ours, with the prefix of its weights in the original's checkpoint. */
@@ -237,7 +245,7 @@ function refuseRepeatedPatches(layers: readonly Placed[], { compat }: XFormersOp
 // Its checkpoints contain patch embeddings of the layers that never run.
 const repeatedPatches = (layers: readonly Placed[]) =>
   layers.flatMap(({ spec, prefix }, i) =>
-    spec.patch && spec === layers[i - 1]?.spec ? [{ names: [], unused: [`${prefix}patch_emb.{x}`], zeros: [] }] : [],
+    spec.patch && spec === layers[i - 1]?.spec ? [{ names: [], unused: [`${prefix}patch_emb.{x}`], added: [] }] : [],
   );
 
 // The original computes alpha only from the depth of the layer's own stack.

@@ -84,7 +84,8 @@ export function multiHeadFrom(
   const projections = ['q_proj', 'k_proj', 'v_proj'].map((name) => [`in_proj_container.${name}`, name] as const);
   const buffers = ['rotary_embeddings.{x}'];
   if (skipsDispatcher(attention)) {
-    if (cross)
+    const attends = attention.config.name === 'compositional';
+    if (cross && !attends)
       throw new ConfigError({
         path: `${path}.attention`,
         problem: 'the mechanism reads one sequence, so it cannot attend to a memory',
@@ -93,13 +94,14 @@ export function multiHeadFrom(
       });
     const unused = [...projections.map(([name]) => name), 'proj'].map((name) => `${name}.{x}`);
     const weights = under('attention.', '', attention);
-    return { ...attention, ...weights, unused: [...weights.unused, ...unused, ...buffers] };
+    const config = cross ? { ...attention.config, cross } : attention.config;
+    return { ...attention, config, ...weights, unused: [...weights.unused, ...unused, ...buffers] };
   }
   if (attention.kind === 'mixer') {
     const weights = together(renamed(['proj', 'o_proj']), {
       names: [],
       unused: [...projections.map(([name]) => `${name}.{x}`), ...buffers],
-      zeros: [],
+      added: [],
     });
     const { compat } = options;
     const mixer = {

@@ -357,7 +357,7 @@ describe('reversible encoders', () => {
 
 describe('what is not here', () => {
   it.each([
-    [{ name: 'favor', dropout: 0 }, 'favor: is not supported here; got the attention "favor"'],
+    [{ name: 'blocksparse', dropout: 0 }, 'blocksparse: is not supported here; got the attention "blocksparse"'],
     [
       encoder({ multi_head_config: heads({ name: 'blocksparse' }) }),
       'encoder.multi_head_config.attention: is not supported here; got the attention "blocksparse"',

@@ -1,5 +1,7 @@
 // Attention mechanisms by themselves, on folded heads [batch · heads, seq, head_dim].
+import { directionsOfRun, randomFeatures } from '@onnxformers/attention';
 import {
+  ConfigError,
   type Kind,
   type KindModule,
   padded,
@@ -10,10 +12,10 @@ import {
   withContext,
 } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
-import { fromXFormers } from '../../import/xformers/index';
+import { fromXFormers, noCounterpart } from '../../import/xformers/index';
 import { zoo } from '../../index';
 import type { FixtureCase } from '../fixture-set';
-import { build, type Inputs, type Player, playOf, recorded, tensorOf, weightsOf } from '../play';
+import { build, type Inputs, type Player, playByHand, playOf, recorded, tensorOf, weightsOf } from '../play';
 import { isSparse, masked, maskOf, paddingByHead, paddingOf, roundedDown } from './masks';
 import { recordedPattern } from './random-pattern';
 import { recordedDraws } from './recorded-draws';
@@ -24,9 +26,10 @@ export const attention: Player = (c) => {
   const [folded, seq, width] = q.dims as [number, number, number];
   const kvSeq = k.dims[1]!;
   const { kind } = fromXFormers(c.config, recorded);
-  const built = build(kind as Kind, c.config, weightsOf(c), recorded, (config) =>
-    kind === 'mixer' ? { dim: width, ...config } : config,
-  );
+  const built = build(kind as Kind, c.config, weightsOf(c), recorded, (config) => {
+    if (kind === 'mixer') return { dim: width, ...config };
+    return config.name === 'favor' ? { headDim: width, ...config } : config;
+  });
   if (kind === 'mixer')
     return playOf(built, Object.fromEntries(c.in), (block, inputs, ctx) => ({
       y: (block as KindModule<'mixer'>)(inputs.q!, ctx),
@@ -55,6 +58,42 @@ function alignedLeft(
   const queryOffset = q!.graph.root.constant(tensor('int64', [batch], new Array(batch).fill(0)));
   return withContext(ctx, { keys: { layout: padded, queryOffset } });
 }
+
+/** Attention by random features; a record of redraws has the runs of which the features differ from those of the run before. */
+export const favor: Player = (c) => {
+  const flags = c.out.get('redrawn_at_forward');
+  if (!flags) return attention(c);
+  const { iter_before_redraw: period, dim_features: features } = c.config as Readonly<Record<string, number>>;
+  const headDim = tensorOf(c.in, 'q').dims.at(-1)!;
+  return playByHand({}, new Map(), { q: tensorOf(c.in, 'q') }, ({ q }) => {
+    const directions = Array.from({ length: flags.dims[0]! }, (_, run) => {
+      const number = q!.graph.root.number(Math.floor(run / period!), 'int64');
+      return directionsOfRun(number, { headDim, features: features!, map: 'regularized' }, 0);
+    });
+    const differs = (a: Value, b: Value) => ops.greater(ops.reduceMax(ops.abs(ops.sub(a, b)), [0, 1], { keepDims: false }), 0);
+    const redrawn = directions.map((own, run) =>
+      run ? ops.cast(differs(own, directions[run - 1]!), flags.dtype) : q!.graph.root.number(1, flags.dtype),
+    );
+    return {
+      redrawn_at_forward: ops.concat(
+        redrawn.map((flag) => ops.reshape(flag, [1])),
+        0,
+      ),
+    };
+  });
+};
+
+/** The features of x. */
+export const featureMap: Player = (c) => {
+  const [, name] = /map\.(\w+?)(_norm)?$/.exec(c.id) ?? [];
+  const maps = { SMOrf: 'orthogonal', SMHyperbolic: 'hyperbolic', SMReg: 'regularized' } as const;
+  if (!name || !Object.hasOwn(maps, name))
+    throw new ConfigError({ path: c.id, problem: noCounterpart, got: 'lengths of random directions of the original' });
+  const feeds = { x: tensorOf(c.in, 'x'), features: tensorOf(c.state, 'features') };
+  return playByHand({}, new Map(), feeds, ({ x, features }) => ({
+    y: randomFeatures(x!, features!, maps[name as keyof typeof maps], c.config.normalize_inputs === true),
+  }));
+};
 
 /** Attention under a random pattern, which has rows and columns for the zeros that the original adds to a shorter sequence. */
 export const random: Player = (c) => {

@@ -1,6 +1,6 @@
 // The player of each block's cases.
 import type { Player } from '../play';
-import { attention, random, sparse } from './attention';
+import { attention, favor, featureMap, random, sparse } from './attention';
 import {
   activation,
   feedforward,
@@ -11,7 +11,7 @@ import {
   simplicialEmbedding,
 } from './channels';
 import { decoderBlock, encoderBlock, model } from './models';
-import { inputProjection, multiHeadDispatch, timmSparseAttention } from './multi-head';
+import { compositional, inputProjection, multiHeadDispatch, timmSparseAttention } from './multi-head';
 import { pattern } from './patterns';
 import { fusedLayerNorm, reversible, wrapped } from './residual';
 import { attentionMask, iterativePinv, maskUtils } from './utilities';
@@ -22,6 +22,9 @@ export const players: Readonly<Record<string, Player>> = {
   local: attention,
   global: attention,
   orthoformer: attention,
+  compositional,
+  favor,
+  feature_map: featureMap,
   lambda: attention,
   pooling: attention,
   visual: attention,

@@ -25,7 +25,7 @@ export const multiHeadDispatch: Player = (c) => {
   const cross = feeds.key !== undefined || feeds.value !== undefined;
   const pattern = recordedPattern(c);
   const built = build('mixer', config, weightsOf(c), recorded, (ours) =>
-    pattern.change(cross && ours.name === 'multi_head' ? { ...ours, cross } : ours),
+    pattern.change(cross && ['multi_head', 'compositional'].includes(String(ours.name)) ? { ...ours, cross } : ours),
   );
   const play = playOf(built, { ...feeds, ...pattern.feeds }, (block, inputs, ctx) => {
     const { query, key = query, value = query } = inputs;
@@ -33,10 +33,26 @@ export const multiHeadDispatch: Player = (c) => {
     const masks = [maskOf(inputs.att_mask, sizes, c), paddingOf(inputs.key_padding_mask), pattern.mask(inputs)];
     const seen = masked(ctx, ...masks);
     if (!cross) return { y: block(query!, seen) };
-    return { y: block(query!, acrossTo(ctx, memoryOf(key!, value!, seen))) };
+    const memory = memoryOf(key!, value!, seen);
+    const { causal } = config.attention as { readonly causal?: boolean };
+    return { y: block(query!, acrossTo(ctx, causal ? { ...memory, sameSequence: true } : memory)) };
   });
   const seqOf = (name: string): number => (feeds[name] ?? tensorOf(c.in, 'query')).dims[1]!;
   return { ...play, draws: recordedDraws(c, 'block.attention', seqOf('query'), seqOf('key')) };
+};
+
+/** Compositional attention on query, key and value. */
+export const compositional: Player = (c) => {
+  const heads = Number(c.config.num_heads);
+  const built = build('mixer', c.config, weightsOf(c), recorded, (ours) => ({ ...ours, cross: true }));
+  return playOf(built, Object.fromEntries(c.in), (block, inputs, ctx) => {
+    const { q, k, v } = inputs;
+    const sizes = { batch: q!.dims[0] as number, heads, seq: q!.dims[1] as number, kvSeq: k!.dims[1] as number };
+    // The original reads tensors only, and ignores other masks.
+    const given = c.call.att_mask_as === undefined ? maskOf(inputs.att_mask, sizes, c) : undefined;
+    const memory = memoryOf(k!, v!, masked(ctx, given));
+    return { y: block(q!, acrossTo(ctx, c.config.causal ? { ...memory, sameSequence: true } : memory)) };
+  });
 };
 
 /** A context whose cross attention reads this memory. */

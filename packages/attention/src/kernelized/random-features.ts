@@ -1,0 +1,108 @@
+// Random features of the exponential of a product. Choromanski et al. 2020, https://arxiv.org/abs/2009.14794
+import { randomStream, type Tensor, tensor, type Value } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
+
+/** Feature maps: exp of products with random directions; with both signs; with both signs and directions of one length. */
+export const featureMaps = ['orthogonal', 'hyperbolic', 'regularized'] as const;
+/** One of {@link featureMaps}. */
+export type FeatureMap = (typeof featureMaps)[number];
+
+/** The size of random features. */
+export interface FeatureOptions {
+  readonly map: FeatureMap;
+  readonly headDim: number;
+  /** Number of features. */
+  readonly features: number;
+}
+
+/** Number of random directions: maps with both signs make two features of each. */
+export const directionsOf = ({ map, features }: FeatureOptions): number => (map === 'orthogonal' ? features : features / 2);
+
+/**
+ * Random directions from a seed, [headDim, directions]: in blocks of headDim they are orthogonal to each other. Their lengths are those of normal vectors, or √headDim
+ * for the map `regularized`.
+ */
+export function randomDirections(o: FeatureOptions, seed: number): Tensor {
+  const { headDim, map } = o;
+  const count = directionsOf(o);
+  const stream = randomStream(seed, 'random features');
+  // The sum of twelve uniform numbers has a variance of 1, and is close to normal.
+  const normal = (): number => {
+    const twelve = new Float64Array(12);
+    stream.uniform(twelve);
+    return twelve.reduce((a, b) => a + b) - 6;
+  };
+  const rows: number[][] = [];
+  for (let i = 0; i < count; i++) {
+    const given = Array.from({ length: headDim }, normal);
+    const others = rows.slice(i - (i % headDim));
+    // Twice, since the first time leaves a rest of rounding errors.
+    const own = [0, 1].reduce((x) => others.reduce(without, x), given);
+    const length = map === 'regularized' ? Math.sqrt(headDim) : Math.hypot(...given);
+    rows.push(own.map((x) => (x * length) / Math.hypot(...own)));
+  }
+  const data = Float32Array.from({ length: headDim * count }, (_, at) => rows[at % count]![Math.floor(at / count)]!);
+  return tensor('float32', [headDim, count], data);
+}
+
+function without(x: readonly number[], other: readonly number[]): number[] {
+  const share = x.reduce((sum, v, i) => sum + v * other[i]!, 0) / other.reduce((sum, v) => sum + v * v, 0);
+  return x.map((v, i) => v - share * other[i]!);
+}
+
+/**
+ * Other random directions for each run number, computed in the graph.
+ *
+ * Shapes   run int64 [] → float32 [headDim, directions]
+ */
+export function directionsOfRun(run: Value, o: FeatureOptions, seed: number): Value {
+  const { headDim, map } = o;
+  const count = directionsOf(o);
+  const blocks = Math.ceil(count / headDim);
+  const given = ops.noise(run, [seed % 2 ** 32, Math.floor(seed / 2 ** 32)], [blocks, headDim, headDim], 'normal');
+  const places = ops.reshape(ops.iota(run.graph.root, headDim), [1, headDim, 1]);
+  const body = (step: Value, units?: Value) => {
+    const row = ops.gather(given, ops.reshape(step, [1]), 1);
+    const remove = (x: Value): Value => ops.sub(x, ops.matmul(ops.matmul(x, ops.swapLast(units!)), units!));
+    const own = remove(remove(row));
+    const unit = ops.div(own, ops.reduceL2(own, [2]));
+    return { carried: [ops.where(ops.equal(places, step), unit, units!)] };
+  };
+  const start = ops.mul(given, 0);
+  const trips = run.graph.root.number(headDim, 'int64');
+  const [units] = ops.loop(run.graph.root, { trips, count: headDim, carried: [start], body }).carried as [Value];
+  const long = map === 'regularized' ? ops.mul(units, Math.sqrt(headDim)) : ops.mul(units, ops.reduceL2(given, [2]));
+  return ops.transpose(ops.cropTo(ops.reshape(long, [blocks * headDim, headDim]), 0, count), [1, 0]);
+}
+
+/**
+ * The logarithms of random features whose products estimate exp(q · k / √dim), up to one factor:
+ *
+ *     log φ(x) = w · x / dim^¼ − |x|² / (2 √dim)      for each direction w, and for −w
+ *
+ * Shapes   x [..., dim] → [..., features]
+ */
+export function logFeatures(x: Value, directions: Value, map: FeatureMap): Value {
+  const dim = x.dims.at(-1) as number;
+  const scaled = ops.mul(x, dim ** -0.25);
+  const products = ops.matmul(scaled, directions);
+  const signed = map === 'orthogonal' ? products : ops.concat([products, ops.neg(products)], products.rank - 1);
+  return ops.sub(signed, ops.mul(ops.reduceSumSquare(scaled, [-1]), 0.5));
+}
+
+/**
+ * Random features whose products estimate exp(q · k / √dim).
+ *
+ *     φ(x) = exp(log φ(x)) / √features      normalized: divided by exp(max |x|² / √dim) over all positions, which cancels in an attention
+ *
+ * Shapes   x [batch, seq, dim], directions [dim, directions] → [batch, seq, features]
+ * Throws   ShapeError where the dims do not fit
+ * Source   Choromanski et al. 2020, https://arxiv.org/abs/2009.14794
+ * Lowers   everywhere: MatMul, Exp
+ */
+export function randomFeatures(x: Value, directions: Value, map: FeatureMap, normalized = false): Value {
+  const logs = logFeatures(x, directions, map);
+  const features = logs.dims.at(-1) as number;
+  const largest = (): Value => ops.reduceMax(ops.mul(ops.reduceSumSquare(x, [-1]), (x.dims.at(-1) as number) ** -0.5), [-2]);
+  return ops.div(ops.exp(normalized ? ops.sub(logs, largest()) : logs), Math.sqrt(features));
+}
