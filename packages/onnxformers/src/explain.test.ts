@@ -1,5 +1,16 @@
 import { describe, expect, it } from 'vitest';
-import { type CompileOptions, compile, explain, type Model, printExplanation, targets, zoo } from './index';
+import {
+  type CompileOptions,
+  compile,
+  explain,
+  type Model,
+  module,
+  ops,
+  printExplanation,
+  targets,
+  type Value,
+  zoo,
+} from './index';
 
 const dim = 32;
 const encoder = (mixer: object = {}) =>
@@ -109,6 +120,17 @@ describe('explain', () => {
 
   it.each([
     ['odd heads', { headDim: 12 }, { dtype: 'float16', machine: { sm: 90, cudnn: '9.14' } }, ['headDim']],
+    ['bfloat16 on a GPU that has none', {}, { dtype: 'bfloat16', machine: { sm: 75, cudnn: '9.14' } }, ['float16Instead']],
+    [
+      'a number of positions for which a bias has no fast kernel',
+      {},
+      {
+        dtype: 'float16',
+        machine: { sm: 80, cudnn: '9.14' },
+        inputs: { x: ['float32', ['batch', 511, dim]], attention_bias: ['float32', [1, 1, 511, 511]] },
+      },
+      ['alignedLength'],
+    ],
     [
       'odd heads of a causal attention with shared keys',
       { headDim: 12, kvHeads: 2, attention: { name: 'scaled_dot_product', causal: true, softcap: 3 } },
@@ -156,6 +178,33 @@ describe('explain', () => {
     const { blocks } = explained(encoder(mixer), options as never);
     const hints = blocks.flatMap((b) => b.ops.flatMap((o) => o.hints));
     expect([...new Set(hints.map((h) => h.code))]).toEqual(codes);
+  });
+
+  it('foretells the kernel of an op of the user, and says why it is slow', () => {
+    const attention = ops.onnxOp({
+      key: 'com.microsoft.MultiHeadAttention',
+      attributes: { num_heads: 'int' },
+      infer: ([q]) => [q!],
+    });
+    const model = module({}, ({ q, keep }: Readonly<Record<string, Value>>) => ({
+      y: attention([q, q, q, undefined, keep], { num_heads: 2 })[0]!,
+    }));
+    const inputs = { q: ['float16', ['batch', 'seq', 128]], keep: ['int32', ['batch', 'seq'], 'data'] } as const;
+    const machine = { sm: 90, cudnn: '9.14' };
+    const { blocks } = explain(compile(model, { target: targets.cuda, machine, dtype: 'float16', inputs }));
+    expect(blocks.flatMap((b) => b.ops)).toMatchObject([
+      {
+        op: 'MultiHeadAttention',
+        chosen: 'kept',
+        runs: [{ kernel: 'MATH', note: { code: 'keysMask', data: { dims: 'batch, seq' } } }],
+        hints: [{ code: 'lengthsForMask' }],
+      },
+    ]);
+    // Its operands have no names here, which other targets must not need either.
+    for (const target of [targets.cpu, targets.wasm, targets.webgpu])
+      expect(
+        compile(model, { target, inputs: { ...inputs, q: ['float32', ['batch', 'seq', 128]] } }).graph.nodes.map((n) => n.op.key),
+      ).toContain('com.microsoft.MultiHeadAttention');
   });
 
   it('accepts every place that it prints as a path', () => {

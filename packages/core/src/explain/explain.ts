@@ -96,9 +96,17 @@ export function explain(model: Model, { path = '' }: ExplainOptions = {}): Expla
     blocks: grouped(
       model,
       nodes,
-      model.decisions.filter((d) => below(d.path) && worthTelling(d)),
+      [...model.decisions.filter(worthTelling), ...keptKernels(model)].filter((d) => below(d.path)),
     ),
   };
+}
+
+// Kernels that the user's own code calls, and that are kept as they are, are no decisions. They are told if the target foretells what they run.
+function keptKernels({ target, machine, traced, decisions }: Model): readonly Decision[] {
+  const known = new Set(decisions.map(({ path, op }) => `${path} ${op}`));
+  return nodesWithin(traced.nodes)
+    .filter((node) => !known.has(`${node.scope} ${node.op.key}`) && target.forecast?.([node], machine).length)
+    .map(({ scope, op: { key } }) => ({ path: scope, op: key, chosen: 'kept', kernels: [key], notes: [], refused: [] }));
 }
 
 function checkPath(path: string, { module, decisions, traced }: Model): void {

@@ -9,7 +9,7 @@ import { keyPaddingMask } from '../mask/key-padding';
 
 const hints = defineReasons({
   lengthsInstead: () =>
-    'if padding is on the right, an input lengths [batch] instead of attention_mask avoids the tensor over all pairs',
+    "if padding is on the right, an input lengths [batch] instead of attention_mask avoids the tensor over all pairs, and layout: 'packed' the padding itself",
   structureInstead: () =>
     'if the dense mask is causal, a window or padding, state that instead (options causal and window of the mechanism, input lengths): kernels need no tensor over all pairs for it',
   paddedInstead: () =>

@@ -1,10 +1,11 @@
 // Which kernel ONNX Runtime's CUDA provider runs for an attention node: its decision on the host, as observed on 1.29 and 1.30.
-import type { Dim } from '../dim/dim';
-import { type Attrs, operandOf } from '../ir/define-op';
+import { addDims, type Dim, mulDims } from '../dim/dim';
+import type { Attrs } from '../ir/define-op';
 import type { Node, Value } from '../ir/graph';
 import { defineReasons, type Reason } from '../lower/reason';
 import type { Machine } from '../lower/target';
 import type { DType } from '../tensor/tensor';
+import { byEight, known, longestOf, packedShapeOf, projectedShapeOf, type Shape, shapeOf, width } from './attention-shape';
 
 /** The names that the runtime itself prints. `NONE`: the runtime refuses to run the node. */
 export type AttentionKernelName =
@@ -44,6 +45,12 @@ export const kernelNotes = defineReasons({
   /** Not probed on a GPU; according to its documentation only an unfused kernel returns them, which has no advantage. */
   scores: () => 'it has no fast kernel that returns scores or weights',
   short: () => 'there are fewer than 256 positions',
+  keysMask: ({ dims }: { readonly dims: string }) =>
+    `only the lengths of the sequences [batch] reach a fused kernel, and the mask is [${dims}]`,
+  past: () => 'it has no fast kernel with a past',
+  oneQuery: () => 'CUDNN_FLASH_ATTENTION for one query',
+  together: () => 'from 513 positions on, a slower one for fewer, because queries, keys and values are in one tensor',
+  noBfloat16Kernel: () => 'only its cuDNN kernel supports bfloat16',
 });
 
 /** Compute capability · 10; the newest if unknown. */
@@ -61,28 +68,22 @@ export function cudnnAttends(machine: Machine): boolean {
   return major > 9 || (major === 9 && minor >= 3);
 }
 
-interface Shape {
-  readonly dtype: DType;
-  readonly seq: Dim;
-  readonly kvSeq: Dim;
-  /** Undefined if it is not known. */
-  readonly headDim: number | undefined;
-  readonly valueDim: number | undefined;
-}
-
 /**
- * The kernel that ONNX Runtime will run for a node of MultiHeadAttention, GroupQueryAttention, Attention, PackedMultiHeadAttention or
- * PagedAttention on a GPU; undefined for other ops. Unknown parts of the machine are assumed to be the newest.
+ * The kernel that ONNX Runtime will run for a node of MultiHeadAttention, GroupQueryAttention, Attention (of the standard or of com.microsoft),
+ * PackedMultiHeadAttention, PackedAttention or PagedAttention on a GPU; undefined for other ops. Unknown parts of the machine are assumed to be the newest.
  */
 export function attentionKernel(node: Node, machine: Machine = {}): AttentionKernelChoice | undefined {
   return choosers[node.op.key]?.(node, machine);
 }
 
+// Operands are read by their places in the ONNX op: a user's own op may name them differently, or not at all.
 type Chooser = (node: Node, machine: Machine) => AttentionKernelChoice;
 const choosers: Readonly<Record<string, Chooser>> = {
   'com.microsoft.MultiHeadAttention': multiHead,
   'com.microsoft.GroupQueryAttention': groupQuery,
   'com.microsoft.PackedMultiHeadAttention': packed,
+  'com.microsoft.Attention': projected,
+  'com.microsoft.PackedAttention': packedProjected,
   'com.microsoft.PagedAttention': () => ({ kernel: 'FLASH_ATTENTION', note: kernelNotes.blockSize() }),
   Attention: standard,
 };
@@ -93,28 +94,44 @@ const half = (dtype: DType): boolean => dtype === 'float16' || dtype === 'bfloat
 
 function multiHead(node: Node, machine: Machine): AttentionKernelChoice {
   const { attrs } = node;
-  const [lengths, bias] = [operandOf(node, 'key_padding_mask'), operandOf(node, 'attention_bias')];
+  const { 4: mask, 5: bias } = node.operands;
   const heads = number(attrs, 'num_heads');
   const s = shapeOf(node, heads, heads);
   const causal = number(attrs, 'unidirectional') === 1;
   const sm = smOf(machine);
+  if (!hasCudnn(machine)) return is('NONE', kernelNotes.needsCudnn());
   if (s.dtype === 'bfloat16' && sm < 80) return is('NONE', kernelNotes.noBfloat16());
   if (!byEight(s)) return is('MATH', kernelNotes.headDim());
-  if (!half(s.dtype)) return lengths ? is('MATH') : bias ? withBias(s) : atLeast256(s);
+  const form = mask && maskForm(mask, node.operands[0]!.dims[0]!);
+  if (form === 'keys') return is('MATH', keysMask(mask!));
+  if (form === 'offsets') return s.dtype === 'float16' ? is('EFFICIENT_ATTENTION') : from256(s);
+  if (!half(s.dtype)) return mask ? is('MATH') : from256(s, bias);
   const narrow = width(s) <= 256;
   if (cudnnAttends(machine) && narrow) {
     if (!(causal && surelyLonger(s.seq, s.kvSeq))) return is('CUDNN_FLASH_ATTENTION');
-    if (!bias && !lengths) return is('FLASH_ATTENTION');
+    if (!bias && !mask && s.dtype === 'float16') return is('FLASH_ATTENTION');
   }
-  const tensorRt = !causal && !bias && s.dtype === 'float16' && s.headDim === s.valueDim ? tensorRtKernel(s, sm) : undefined;
-  if (lengths) return tensorRt ? is(tensorRt) : is('MATH', kernelNotes.lengthsNeedCudnn());
+  const plain = !causal && !bias && s.dtype === 'float16' && s.headDim === s.valueDim && !cachesOrJoins(node);
+  const tensorRt = plain ? tensorRtKernel(s, sm) : undefined;
+  if (mask) return tensorRt ? is(tensorRt) : is('MATH', kernelNotes.lengthsNeedCudnn());
+  if (s.dtype === 'bfloat16') return from256(s, bias);
   if (bias) return withBias(s);
-  if (s.dtype === 'bfloat16') return atLeast256(s);
   if (s.headDim !== s.valueDim || !narrow) return is('EFFICIENT_ATTENTION');
   if (sm >= 80) return is('FLASH_ATTENTION');
-  const crossing = sm >= 75 && !causal && s.seq === s.kvSeq && typeof s.seq === 'number' && s.seq <= 128 && width(s) <= 64;
+  const crossing = plain && sm >= 75 && s.seq === s.kvSeq && typeof s.seq === 'number' && s.seq <= 128 && width(s) <= 64;
   return crossing ? is('TRT_CROSS_ATTENTION') : is(tensorRt ?? 'EFFICIENT_ATTENTION');
 }
+
+/** The forms of a mask: the lengths [batch], lengths and offsets [3 · batch + 2], or flags of keys or pairs [batch, …, keys]. */
+function maskForm({ rank, dims: [size] }: Value, batch: Dim): 'lengths' | 'offsets' | 'keys' {
+  if (rank > 1) return 'keys';
+  return size === addDims(mulDims(3, batch), 2) ? 'offsets' : 'lengths';
+}
+const keysMask = ({ dims }: Value): Reason => kernelNotes.keysMask({ dims: dims.join(', ') });
+
+// TensorRT's kernels neither read nor write a cache, and keys are [batch, kv_seq, dim] or in one tensor with queries and values.
+const cachesOrJoins = (node: Node): boolean =>
+  node.operands[6] !== undefined || node.outputs.length > 1 || (node.operands[1]?.rank ?? 3) !== 3;
 
 // TensorRT's kernels for self attention, compiled for some head sizes.
 function tensorRtKernel({ seq, kvSeq, headDim = 64 }: Shape, sm: number): AttentionKernelName | undefined {
@@ -126,23 +143,26 @@ function tensorRtKernel({ seq, kvSeq, headDim = 64 }: Shape, sm: number): Attent
 
 function groupQuery(node: Node, machine: Machine): AttentionKernelChoice {
   const { attrs } = node;
-  const [pastKey, bias, sinks] = ['past_key', 'attention_bias', 'head_sink'].map((name) => operandOf(node, name));
+  const { 3: pastKey, 10: bias, 11: sinks } = node.operands;
   const s = shapeOf(node, number(attrs, 'num_heads'), number(attrs, 'kv_num_heads'));
   const sm = smOf(machine);
   if (s.dtype === 'bfloat16' && sm < 80) return is('NONE', kernelNotes.noBfloat16());
   if (bias) return is('MATH', kernelNotes.bias());
   if (sm < 80 || width(s) > 256) return is('EFFICIENT_ATTENTION');
   const shared =
-    pastKey !== undefined && s.seq === 1 && pastKey.dims[2] === attrs.present && [64, 128, 256].includes(s.headDim ?? 0);
+    pastKey !== undefined &&
+    s.seq === 1 &&
+    pastKey.dims[2] === node.outputs[1]?.dims[2] &&
+    [64, 128, 256].includes(s.headDim ?? 0);
   const note = shared && !attrs.softcap ? kernelNotes.xqa() : undefined;
-  const plain = !(number(attrs, 'local_window_size') > 0) && !attrs.softcap && !sinks;
+  const plain = !(number(attrs, 'local_window_size') > 0) && !attrs.softcap && !sinks && !attrs.smooth_softmax;
   return is(plain && cudnnAttends(machine) ? 'CUDNN_FLASH_ATTENTION' : 'FLASH_ATTENTION', note);
 }
 
 function standard(node: Node, machine: Machine): AttentionKernelChoice {
   const { attrs } = node;
   const [q, k, v] = node.operands as readonly [Value, Value, Value];
-  const [mask, pastKey] = ['mask', 'pastKey'].map((name) => operandOf(node, name));
+  const { 3: mask, 4: pastKey, 6: nonpad } = node.operands;
   const s =
     q.rank === 3
       ? shapeOf(node, number(attrs, 'q_num_heads'), number(attrs, 'kv_num_heads'))
@@ -155,32 +175,50 @@ function standard(node: Node, machine: Machine): AttentionKernelChoice {
     return is('MATH', kernelNotes.sharedHeads());
   if (mask) return withMask(s.kvSeq);
   const topLeft = number(attrs, 'is_causal') === 1 && !pastKey && s.seq !== s.kvSeq;
-  return half(s.dtype) && sm >= 80 && width(s) <= 256 && s.headDim === s.valueDim && !topLeft
-    ? is('FLASH_ATTENTION')
-    : is('EFFICIENT_ATTENTION');
+  if (!half(s.dtype) || sm < 80 || width(s) > 256 || s.headDim !== s.valueDim || topLeft) return is('EFFICIENT_ATTENTION');
+  if (!nonpad || !cudnnAttends(machine) || (typeof s.seq === 'number' && s.seq > 1)) return is('FLASH_ATTENTION');
+  return s.seq === 1 ? is('CUDNN_FLASH_ATTENTION') : is('FLASH_ATTENTION', kernelNotes.oneQuery());
 }
 
 function packed(node: Node, machine: Machine): AttentionKernelChoice {
-  const [q, k, v] = node.operands;
-  const heads = number(node.attrs, 'num_heads');
-  const width1 = (x: Value | undefined): number | undefined => (typeof x?.dims[1] === 'number' ? x.dims[1] / heads : undefined);
-  const s: Shape = { dtype: q!.dtype, seq: 'tokens', kvSeq: 'tokens', headDim: width1(q), valueDim: width1(v ?? k ?? q) };
-  if (operandOf(node, 'attention_bias')) return withBias(s);
-  if (!half(s.dtype)) return atLeast256(s);
+  const { 4: places, 6: bias } = node.operands;
+  const s = { ...packedShapeOf(node, number(node.attrs, 'num_heads')), ...longestOf(places!) };
+  const sm = smOf(machine);
+  if (!half(s.dtype)) return from256(s, bias);
+  if (bias) return withBias(s);
   if (width(s) > 256 || s.headDim !== s.valueDim) return is('EFFICIENT_ATTENTION');
-  return smOf(machine) >= 80 ? is('FLASH_ATTENTION') : is('TRT_FUSED_ATTENTION');
+  const together = node.operands[0]!.rank === 4;
+  if (sm < 80 || (together && typeof s.seq === 'number' && s.seq < 513))
+    return is(tensorRtKernel(s, sm) ?? 'EFFICIENT_ATTENTION');
+  return is('FLASH_ATTENTION', together && typeof s.seq !== 'number' ? kernelNotes.together() : undefined);
 }
 
-const known = (d: Dim | undefined): number | undefined => (typeof d === 'number' ? d : undefined);
-
-function shapeOf({ operands }: Node, heads: number, kvHeads: number): Shape {
-  const [q, k, v] = operands as readonly [Value, Value, Value];
-  const share = (x: Value, n: number): number | undefined => (typeof x.dims[2] === 'number' ? x.dims[2] / n : undefined);
-  return { dtype: q.dtype, seq: q.dims[1]!, kvSeq: k.dims[1]!, headDim: share(q, heads), valueDim: share(v, kvHeads) };
+/** The op Attention of com.microsoft, which includes the projections. */
+function projected(node: Node, machine: Machine): AttentionKernelChoice {
+  const { 3: mask, 4: past, 5: bias } = node.operands;
+  const s = projectedShapeOf(node, number(node.attrs, 'num_heads'));
+  if (!hasCudnn(machine)) return is('NONE', kernelNotes.needsCudnn());
+  if (s.dtype === 'bfloat16' && smOf(machine) < 80) return is('NONE', kernelNotes.noBfloat16());
+  if (past) return is('MATH', kernelNotes.past());
+  if (mask && (mask.rank > 1 || mask.dims[0] !== node.operands[0]!.dims[0])) return is('MATH', keysMask(mask));
+  if (!byEight(s)) return is('MATH', kernelNotes.headDim());
+  if (!half(s.dtype)) return mask ? is('MATH') : from256(s, bias);
+  if (cudnnAttends(machine) && width(s) <= 256) return is('CUDNN_FLASH_ATTENTION');
+  if (s.dtype === 'bfloat16') return is('MATH', kernelNotes.noBfloat16Kernel());
+  const plain = number(node.attrs, 'unidirectional') !== 1 && !bias;
+  const tensorRt = plain ? tensorRtKernel(s, smOf(machine)) : undefined;
+  if (mask) return tensorRt ? is(tensorRt) : is('MATH', kernelNotes.lengthsNeedCudnn());
+  return bias ? withBias(s) : is(tensorRt ?? 'EFFICIENT_ATTENTION');
 }
 
-const width = ({ headDim = 0, valueDim = 0 }: Shape): number => Math.max(headDim, valueDim);
-const byEight = ({ headDim = 0, valueDim = 0 }: Shape): boolean => headDim % 8 === 0 && valueDim % 8 === 0;
+function packedProjected(node: Node, machine: Machine): AttentionKernelChoice {
+  const { 3: places, 5: bias } = node.operands;
+  const s = { ...projectedShapeOf(node, number(node.attrs, 'num_heads')), ...longestOf(places!) };
+  if (!half(s.dtype)) return is('MATH');
+  if (bias) return withBias(s);
+  return is(tensorRtKernel(s, smOf(machine)) ?? 'EFFICIENT_ATTENTION');
+}
+
 const surelyLonger = (a: Dim, b: Dim): boolean => typeof a === 'number' && typeof b === 'number' && a > b;
 
 // The memory-efficient kernel requires aligned rows of the bias, that is a multiple of 4 keys. MultiHeadAttention checks the number of queries
@@ -196,7 +234,11 @@ function withMask(kvSeq: Dim): AttentionKernelChoice {
   return kvSeq % 4 === 0 ? is('EFFICIENT_ATTENTION') : is('MATH', kernelNotes.keys({ of: 4, got: kvSeq }));
 }
 
-function atLeast256({ seq, kvSeq }: Shape): AttentionKernelChoice {
-  if (typeof seq !== 'number' || typeof kvSeq !== 'number') return is('EFFICIENT_ATTENTION', kernelNotes.ifLong());
-  return Math.max(seq, kvSeq) >= 256 ? is('EFFICIENT_ATTENTION') : is('MATH', kernelNotes.short());
+// In float32 and bfloat16 the memory-efficient kernel runs from 256 positions on.
+function from256(s: Shape, bias?: Value): AttentionKernelChoice {
+  const { seq, kvSeq } = s;
+  if (typeof seq === 'number' && typeof kvSeq === 'number' && Math.max(seq, kvSeq) < 256) return is('MATH', kernelNotes.short());
+  if (bias) return withBias(s);
+  const certain = [seq, kvSeq].some((n) => typeof n === 'number' && n >= 256);
+  return certain ? is('EFFICIENT_ATTENTION') : is('EFFICIENT_ATTENTION', kernelNotes.ifLong());
 }

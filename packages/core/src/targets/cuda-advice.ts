@@ -15,6 +15,9 @@ const hints = defineReasons({
   headDim: () => 'a head_dim that is a multiple of 8 reaches the fast kernels',
   packedSparesTensor: () => "layout: 'packed' avoids the tensor over all pairs",
   alignedLength: () => 'pad sequences to a multiple of 8 positions',
+  lengthsForMask: () =>
+    'instead of a mask with flags of keys, pass the lengths of the sequences, int32 [batch], if padding is on the right; or pack the sequences (PackedMultiHeadAttention)',
+  float16Instead: () => "dtype: 'float16': this GPU has no bfloat16",
 });
 
 /** Advice for CUDA, depending on the machine if it is known. */
@@ -24,17 +27,19 @@ export function adviseOnCuda(situation: AdviceContext): readonly Reason[] {
   const isAttention = op === Attend.key || op === Attention.key;
   const noted = (kernel: string, ...codes: readonly ReasonOf<never>[]): boolean =>
     forecasts.some(({ kernel: run, note }) => run === kernel && note !== undefined && codes.some((c) => c.is(note)));
+  const certainly = noted('MATH', kernelNotes.queries, kernelNotes.keys);
+  const perhaps = noted('EFFICIENT_ATTENTION', kernelNotes.ifQueriesAligned, kernelNotes.ifKeysAligned);
   return [
     ...(isAttention && computes === 'float32' && chosen !== 'kept' ? [hints.halfPrecision()] : []),
     ...(refused.some(({ reason }) => kernelNotes.needsCudnn.is(reason)) ? [hints.installCudnn()] : []),
     ...(!packed && noted('MATH', kernelNotes.lengthsNeedCudnn) ? [hints.packedNeedsNoCudnn()] : []),
+    ...(refused.some(({ reason }) => kernelNotes.noBfloat16.is(reason)) ? [hints.float16Instead()] : []),
     ...(noted('MATH', kernelNotes.headDim) ? [hints.headDim()] : []),
+    ...(noted('MATH', kernelNotes.keysMask) ? [hints.lengthsForMask()] : []),
     ...(!packed && notes.some((n) => reasons.maskOverScores.is(n) && n.data.kinds.includes(lengthsMask.class.name))
       ? [hints.packedSparesTensor()]
       : []),
-    ...(!packed && noted('EFFICIENT_ATTENTION', kernelNotes.ifQueriesAligned, kernelNotes.ifKeysAligned)
-      ? [hints.alignedLength()]
-      : []),
+    ...(!packed && (certainly || perhaps) ? [hints.alignedLength()] : []),
     ...advise(situation),
   ];
 }

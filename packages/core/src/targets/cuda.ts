@@ -5,7 +5,7 @@ import type { Node } from '../ir/graph';
 import { defineReasons, type Reason } from '../lower/reason';
 import type { Kernel, Machine, Target } from '../lower/target';
 import { definitionCost, keysOrMany, repeatingCost, repeatsKeys } from './attention-cost';
-import { type AttentionKernelName, attentionKernel, hasCudnn, kernelNotes, smOf } from './attention-kernel';
+import { type AttentionKernelName, attentionKernel, smOf } from './attention-kernel';
 import { scoresOf } from './attention-workspace';
 import { adviseOnCuda } from './cuda-advice';
 import { forecast } from './cuda-forecast';
@@ -80,7 +80,6 @@ const ofRepeatingForMany = 0.09;
 
 const flashWhereNotCausal = (machine: Machine, { attrs }: Node): true | Reason =>
   attrs.is_causal !== 0 || smOf(machine) >= 80 || own.onlyFlash();
-const whereCudnnIs = (machine: Machine): true | Reason => hasCudnn(machine) || kernelNotes.needsCudnn();
 
 /** ONNX Runtime on NVIDIA GPUs: `onnxruntime-node` with its CUDA provider. */
 export const cuda: Target = defineTarget({
@@ -93,7 +92,7 @@ export const cuda: Target = defineTarget({
   leftToCpu: ['ArgMax', 'ArgMin', 'ConvTranspose'],
   special: {
     ...rotary,
-    'com.microsoft.MultiHeadAttention': attention(ofRepeating, whereCudnnIs),
+    'com.microsoft.MultiHeadAttention': attention(ofRepeating),
     Attention: { ...attention(0.025), nonEmpty: sequencesAndKeys },
     // It copies its keys and values to outputs, with or without a cache.
     'com.microsoft.GroupQueryAttention': attention(0.15),
