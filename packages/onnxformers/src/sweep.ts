@@ -51,7 +51,7 @@ export interface SweepConfigsOptions {
  *
  * Throws   ConfigError for an axis without values, and a place that is not in the config
  *
- * Example  const { configs, refused } = sweep(lm, { 'stack.depth': [2, 4], 'stack.layers.feedforward': ['mlp', 'glu'] });
+ * Example  const { configs, refused } = sweep({ name: 'mlp', dim: 8 }, { hidden: [16, 32], activation: ['gelu', 'relu'] }, { kind: 'feedforward' });
  */
 export function sweep(config: Readonly<Record<string, unknown>>, axes: Axes, o: SweepConfigsOptions = {}): Sweep {
   const configs: SweptConfig[] = [];

@@ -20,7 +20,8 @@ const needs: Readonly<Record<string, (stage: { readonly seqLen: number; readonly
  *
  * Throws   ConfigError for wrong, missing or unknown options, and channels that are not a multiple of dim_head
  *
- * Example  const { config } = fromXFormers({ stack_configs: fromXFormersHierarchy(stages, { mlp_multiplier: 2 }) });
+ * Example  const stage = { embedding: 8, attention_mechanism: 'pooling', patch_size: 3, stride: 2, padding: 1, seq_len: 64, feedforward: 'MLP' };
+ *            const { config } = fromXFormers({ stack_configs: fromXFormersHierarchy([stage]) });
  */
 export function fromXFormersHierarchy(
   stages: readonly XFormersConfig[],
