@@ -1,7 +1,8 @@
 // A report as one page of HTML that needs nothing else: its charts, its table, and the report itself as JSON.
+import { escaped } from '../../picture/svg';
 import { columnsOf, environmentIn, rounded, settingOf } from './print';
 import { isLost, nameOf, type Report, type Row } from './report';
-import { type BarChart, barChart, escaped } from './svg';
+import { type BarChart, barChart } from './svg';
 
 /** A page: a heading, lines of text, pictures and a table. */
 export interface Page {

@@ -2,8 +2,6 @@
 import { scaleLinear } from 'd3-scale';
 import { rect, svg, text } from '../../picture/svg';
 
-export { escaped, rect, svg, text } from '../../picture/svg';
-
 const round = (n: number): number => Math.round(10 * n) / 10;
 
 /** Bars beside their labels. */
