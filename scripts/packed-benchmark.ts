@@ -20,7 +20,7 @@ const rounds = Number(process.argv[3] ?? 9);
 const target = targets[name];
 web.env.wasm.numThreads = 1;
 const ort = (name === 'wasm' ? web : node) as unknown as Ort;
-const runner = { session: { intraOpNumThreads: 1, interOpNumThreads: 1 } };
+const runner = name === 'wasm' ? {} : { session: { intraOpNumThreads: 1, interOpNumThreads: 1 } };
 
 const median = (xs: readonly number[]): number => [...xs].sort((a, b) => a - b)[Math.floor(xs.length / 2)]!;
 const cpuTime = (): number => {

@@ -1,21 +1,9 @@
 // The blocks of all packages, their registry, and the public API of core.
 import * as attention from '@onnxformers/attention';
-import { registry } from '@onnxformers/core';
 import * as feedforward from '@onnxformers/feedforward';
 import * as positional from '@onnxformers/positional';
 import * as residual from '@onnxformers/residual';
 import * as factory from './factory/index';
-
-/**
- * All blocks of the library, ready for configs: `zoo.build('model', { name: 'causal_lm', … })`. Add your own with `zoo.with(myBlock)`.
- */
-export const zoo = registry(
-  ...attention.blocks,
-  ...feedforward.blocks,
-  ...positional.blocks,
-  ...residual.blocks,
-  ...factory.blocks,
-);
 
 export * from '@onnxformers/attention';
 export * from '@onnxformers/core';
@@ -32,6 +20,8 @@ export * from './memory-efficient/index';
 export * from './patterns/index';
 export { type DrawMasksOptions, drawMasks, type ShownMask } from './picture/mask';
 export { drawGraph, drawGraphFile, type Picture, type PictureNode, pictureOf, toDot } from './picture/picture';
+export { type Axes, type Sweep, type SweptConfig, sweep } from './sweep';
+export { zoo } from './zoo';
 /** The lists of blocks in `zoo`. */
 export const blocks = {
   attention: attention.blocks,

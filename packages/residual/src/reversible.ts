@@ -11,7 +11,7 @@ import { layerNorm } from './norms/layer-norm';
  * Shapes   x [..., 2 · dim] → the same; f and g [..., dim] → [..., dim]
  * Throws   ShapeError for a number of channels that is odd or not known
  * Lowers   everywhere: Split, Add, Concat
- * Example  const y = reversibleStep(x, (h) => mixer(h, ctx), (h) => feedforward(h, ctx));
+ * Example  const y = reversibleStep(x, (h) => ops.mul(h, 2), (h) => ops.tanh(h));
  */
 export function reversibleStep(x: Value, f: (x: Value) => Value, g: (x: Value) => Value): Value {
   const half = Number(x.dims.at(-1)) / 2;
@@ -33,7 +33,7 @@ export function reversibleStep(x: Value, f: (x: Value) => Value, g: (x: Value) =
  * Throws   ShapeError when a sub-layer changes the number of channels
  * Source   Gomez et al. 2017, https://arxiv.org/abs/1707.04585; Kitaev et al. 2020, https://arxiv.org/abs/2001.04451
  * Lowers   everywhere: Split, Add, Concat, and as the sub-layers
- * Example  const block = reversible({ dim: 512, mixer, feedforward: mlp({ dim: 512 }) });
+ * Example  const block = zoo.build('layer', { name: 'reversible', dim: 12, mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' });
  */
 export const reversible = defineBlock({
   kind: 'layer',

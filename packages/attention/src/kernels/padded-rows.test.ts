@@ -159,6 +159,7 @@ describe.each([targets.cpu, targets.wasm, targets.portable(21)])(
       lengths: ['int64', ['sequences'], 'data'],
       key_lengths: ['int64', ['sequences'], 'data'],
       prefixes: ['int64', ['sequences'], 'data'],
+      real_keys: ['int64', ['sequences'], 'data'],
       // Binds the number of tokens.
       ids: ['float32', ['tokens'], 'data'],
     } as const;
@@ -170,7 +171,7 @@ describe.each([targets.cpu, targets.wasm, targets.portable(21)])(
           derive(root, 'offsets', type, [i.lengths!], prefix),
           derive(root, 'offsets', type, [i.key_lengths!]),
         ];
-        const y = ops.attendOp(i.q!, i.k!, i.v!, { mask: and(documents(offsets, keyOffsets), mask(i)) });
+        const y = ops.attendOp(i.q!, i.k!, i.v!, { mask: and(documents(offsets, keyOffsets, i.real_keys), mask(i)) });
         return { y, sum: ops.reduceSum(i.ids!, [0]) };
       });
     const given: Readonly<Record<string, NDArray>> = {
@@ -180,18 +181,22 @@ describe.each([targets.cpu, targets.wasm, targets.portable(21)])(
       lengths: feeds.lengths!,
       key_lengths: { dtype: 'int64', dims: [4], data: Float64Array.from(keyCounts) },
       prefixes: feeds.prefixes!,
+      real_keys: { dtype: 'int64', dims: [4], data: Float64Array.from([2, 9, 0, 4]) },
       ids: randomArray('ids', [tokens]),
     };
     const made = (mask: (i: Inputs) => Mask<Value>, more: readonly string[] = []) =>
       compile(crossing(mask), {
         target,
         rules: kernels,
-        inputs: Object.fromEntries(Object.entries(other).filter(([n]) => n !== 'prefixes' || more.includes(n))) as never,
+        inputs: Object.fromEntries(
+          Object.entries(other).filter(([n]) => !['prefixes', 'real_keys'].includes(n) || more.includes(n)),
+        ) as never,
       });
 
     it.each([
       ['all keys', () => none, []],
       ['the first keys', (i: Inputs) => keyLengths(i.prefixes!), ['prefixes']],
+      ['padded keys', () => none, ['real_keys']],
     ] as const)('%s', async (_, mask, more) => {
       const model = made(mask, more);
       expect(chosen(model).chosen).toBe(usePaddedRows.name);
@@ -214,8 +219,9 @@ describe.each([targets.cpu, targets.wasm, targets.portable(21)])(
     });
 
     it('is refused where positions of queries and keys are compared', () => {
-      const { refused } = chosen(made(() => causal));
-      expect(refused.find((r) => r.rule === usePaddedRows.name)).toBeDefined();
+      const decision = chosen(made(() => causal));
+      expect(decision.chosen).not.toBe(usePaddedRows.name);
+      expect(decision.refused.find((r) => r.rule === usePaddedRows.name)!.reason.text).toContain('keys');
     });
   },
 );

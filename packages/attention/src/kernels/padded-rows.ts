@@ -89,9 +89,8 @@ export const usePaddedRows = rule('Attend(packed) → Attend on padded rows', At
   const others = parts.filter((m) => m !== packed);
   const { offsets, keyOffsets, keyLengths: realKeys } = packed.operands as Readonly<Record<string, Value>>;
   const [own, ofKeys] = [sourceOf(offsets!), sourceOf(keyOffsets!)];
-  if (realKeys) return refuse(reasons.maskNotExpressible({ mask: printMask(packed), kinds: maskKinds(packed) }));
   if (!own || !ofKeys) return refuse(reasons.derivedOffsets());
-  const together = offsets === keyOffsets;
+  const together = offsets === keyOffsets && !realKeys;
   // Padded sequences are aligned at the ends of the padding.
   if (!together && others.some(comparesPositions)) return refuse(reasons.keysOfOthers());
   if (bias) return refuse(faults.perPair({ what: 'a bias' }));
@@ -102,7 +101,7 @@ export const usePaddedRows = rule('Attend(packed) → Attend on padded rows', At
   const [heads, kvHeads] = [q.dims[1], k.dims[1]];
   if (typeof heads !== 'number' || typeof kvHeads !== 'number') return refuse(reasons.headCountsUnknown());
   const emit = (get: Get, byKernel: boolean): readonly Value[] => {
-    const { max } = node.graph.ops;
+    const { max, min } = node.graph.ops;
     const rowsOf = (source: OffsetsSource, starts: Value) => {
       const places = tokenPlaces(get(q).graph.root, { ...source, lengths: get(source.lengths) });
       const pad = (x: Value): Value => {
@@ -114,7 +113,8 @@ export const usePaddedRows = rule('Attend(packed) → Attend on padded rows', At
       return { places, pad };
     };
     const [ofQuery, ofKey] = [rowsOf(own, offsets!), rowsOf(ofKeys, keyOffsets!)];
-    const lengths = lengthsFrom({ ...ofKeys, lengths: get(ofKeys.lengths) });
+    const space = lengthsFrom({ ...ofKeys, lengths: get(ofKeys.lengths) });
+    const lengths = realKeys ? min(get(realKeys), space) : space;
     // The rows of an empty sequence are not read, so its length may be 1: then no kernel has to handle queries without keys.
     const masks: readonly Mask<Value>[] = [
       keyLengths(together ? max(lengths, 1) : lengths),

@@ -66,11 +66,27 @@ function firstOutside(
     }
     return undefined;
   }
+  const first = data instanceof BigInt64Array ? wordsOutside(data, min, max) : numbersOutside(data, min, max);
+  return first < 0 ? undefined : `${data[first]}${dims.length ? ` at [${indexOf(first, dims).join(', ')}]` : ''}`;
+}
+
+/** The index of the first number outside the bounds, or -1. */
+function numbersOutside(data: ArrayLike<number | bigint>, min: number, max: number): number {
   for (let i = 0; i < data.length; i++) {
     const n = Number(data[i]);
-    if (n < min || n > max) return `${data[i]}${dims.length ? ` at [${indexOf(i, dims).join(', ')}]` : ''}`;
+    if (n < min || n > max) return i;
   }
-  return undefined;
+  return -1;
+}
+
+// Ids of a batch, in every run: without a bigint or an array for them. The lower word comes first (little-endian), as the runtime requires.
+function wordsOutside({ buffer, byteOffset, length }: BigInt64Array, min: number, max: number): number {
+  const [low, high] = [new Uint32Array(buffer, byteOffset, 2 * length), new Int32Array(buffer, byteOffset, 2 * length)];
+  for (let i = 0; i < 2 * length; i += 2) {
+    const n = high[i + 1]! * 2 ** 32 + low[i]!;
+    if (n < min || n > max) return i / 2;
+  }
+  return -1;
 }
 
 function indexOf(place: number, dims: readonly number[]): number[] {

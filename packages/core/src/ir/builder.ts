@@ -236,15 +236,19 @@ export class Builder implements GraphBuilder {
   finish(): Graph {
     const wanted = new Set<Node>();
     const read = new Set<Value>();
+    // Not beyond a subgraph: to walk through the layers before each of them would take time quadratic in the number of layers.
+    const makerOf = (v: Value) => (v.graph === this ? v.producer : undefined);
     const visit = (value: Value) => {
       read.add(value);
-      const stack = value.producer ? [value.producer] : [];
+      const maker = makerOf(value);
+      const stack = maker ? [maker] : [];
       for (let node = stack.pop(); node; node = stack.pop()) {
         if (wanted.has(node)) continue;
         wanted.add(node);
         for (const v of usedBy(node)) {
           read.add(v);
-          if (v.producer && !wanted.has(v.producer)) stack.push(v.producer);
+          const before = makerOf(v);
+          if (before && !wanted.has(before)) stack.push(before);
         }
       }
     };

@@ -9,6 +9,31 @@ import { GraphBuilder } from './vocabulary';
 
 test.each(cases.map((c) => [c.name, c] as const))('%s', (_, c) => checkOp(c));
 
+it('a body is closed without a walk through what was computed before it, so that compilation takes time linear in the number of layers', () => {
+  const g = new GraphBuilder();
+  const x = g.input('x', 'float32', [5]);
+  const early = mul(x, 3);
+  const late = mul(mul(early, x), x);
+  const { producer } = early;
+  let visits = 0;
+  Object.defineProperty(early, 'producer', {
+    get: () => {
+      visits++;
+      return producer;
+    },
+  });
+  const { carried } = loop(g, {
+    trips: g.number(3, 'int64'),
+    count: 3,
+    carried: [x],
+    body: (_, last) => ({ carried: [mul(last!, late)] }),
+  });
+  expect(visits).toBe(0);
+  g.output('y', carried[0]!);
+  expect(g.finish().nodes.map((n) => n.op.key)).toEqual(['Mul', 'Mul', 'Mul', 'Loop']);
+  expect(visits).toBeGreaterThan(0);
+});
+
 describe('a gradient through a loop', () => {
   const through = (captured: boolean) => {
     const g = new GraphBuilder();

@@ -1,8 +1,8 @@
 // Copies of plain feeds. Memory is reused from run to run, because the system takes several times as long to provide new memory as copying takes.
 import type { Tensor, TensorData } from '../tensor/tensor';
 
-/** Below this size, memory is provided fast. */
-const large = 2 ** 20;
+/** Below this size, memory is provided fast: an allocator asks the system for larger pieces, and gives them back, each time. */
+const large = 2 ** 16;
 
 /** The copies of one runner's feeds. */
 export interface Copies {

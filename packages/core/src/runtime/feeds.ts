@@ -156,7 +156,10 @@ export function prepareFeeds(signature: Signature): FeedTable {
       const { at } = byName.get(input)!;
       const tensor = tensors[at];
       if (!tensor || isAway(handed[at])) return undefined;
-      const known = read.get(input) ?? { dims: tensor.dims, data: numbersOf(tensor) };
+      const known = read.get(input) ?? {
+        dims: tensor.dims,
+        data: tensor.dtype === 'int64' ? (tensor.data as BigInt64Array) : numbersOf(tensor),
+      };
       read.set(input, known);
       return known;
     };

@@ -9,7 +9,7 @@ const lossesOf = ({ shared }: Pick<SequenceContext, 'shared'>): Value[] => share
  * Adds a term to the auxiliary loss of the model, for instance one that balances experts. Inference does not compute it.
  *
  * Shapes   term: a scalar
- * Example  addAuxiliaryLoss(ctx, ops.reduceMean(ops.mul(share, gate), [0], { keepDims: false }));
+ * Example  addAuxiliaryLoss(ctx, ops.reduceMean(x, [0, 1, 2], { keepDims: false }));
  */
 export function addAuxiliaryLoss(ctx: Pick<SequenceContext, 'shared'>, term: Value): void {
   lossesOf(ctx).push(term);
@@ -21,7 +21,7 @@ export function addAuxiliaryLoss(ctx: Pick<SequenceContext, 'shared'>, term: Val
  *
  * Shapes   → a scalar
  * Lowers   everywhere: Add
- * Example  const loss = ops.add(crossEntropy(logits, labels), ops.mul(auxiliaryLoss(ctx)!, 0.01));
+ * Example  const loss = ops.mul(auxiliaryLoss(ctx)!, 0.01);
  */
 export function auxiliaryLoss(ctx: Pick<SequenceContext, 'shared'>): Value | undefined {
   return lossesOf(ctx).reduce<Value | undefined>((sum, term) => (sum ? add(sum, term) : term), undefined);

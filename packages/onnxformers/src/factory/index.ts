@@ -21,3 +21,4 @@ export const blocks = [
   maskedLm,
   classifier,
 ] as const;
+export { type HierarchicalOptions, hierarchicalConfig, type Stage } from './hierarchical';

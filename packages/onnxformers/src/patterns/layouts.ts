@@ -70,7 +70,7 @@ export interface FixedLayoutOptions extends LayoutOptions {
  * Shapes   → bool [heads, blocks, blocks]
  * Throws   ShapeError for sizes and numbers that do not fit, and for options that exclude each other
  * Source   Child et al. 2019, https://arxiv.org/abs/1904.10509
- * Example  const mask = blocks(fixedLayout({ seqLen: 128, heads: 2 }), 16);
+ * Example  const layout = fixedLayout({ seqLen: 128, heads: 2 });
  */
 export function fixedLayout(o: FixedLayoutOptions): Tensor {
   const { localBlocks: local = 4, globalBlocks: global = 1, globalPatterns: patterns = 1 } = o;
@@ -135,7 +135,7 @@ export interface VariableLayoutOptions extends LayoutOptions, GlobalBlocks {
  * Shapes   → bool [heads, blocks, blocks]
  * Throws   ShapeError for sizes and numbers that do not fit, and for options that exclude each other
  * Source   Child et al. 2019, https://arxiv.org/abs/1904.10509
- * Example  const mask = blocks(variableLayout({ seqLen: 160, heads: 1, windows: [1, 2, 3] }), 16);
+ * Example  const layout = variableLayout({ seqLen: 160, heads: 1, windows: [1, 2, 3] });
  */
 export function variableLayout(o: VariableLayoutOptions): Tensor {
   const { windows = [4], randomBlocks = 0, horizontalGlobal = false, seed = 0 } = o;
@@ -175,7 +175,7 @@ export interface BigBirdLayoutOptions extends LayoutOptions {
  * Shapes   → bool [heads, blocks, blocks]
  * Throws   ShapeError for sizes and numbers that do not fit
  * Source   Zaheer et al. 2020, https://arxiv.org/abs/2007.14062
- * Example  const mask = blocks(bigBirdLayout({ seqLen: 128, heads: 1, seed: 7 }), 16);
+ * Example  const layout = bigBirdLayout({ seqLen: 128, heads: 1, seed: 7 });
  */
 export function bigBirdLayout(o: BigBirdLayoutOptions): Tensor {
   const { randomBlocks = 1, windowBlocks = 3, globalBlocks = 1, seed = 0 } = o;
@@ -204,7 +204,7 @@ export interface LongformerLayoutOptions extends LayoutOptions, GlobalBlocks {
  * Shapes   → bool [heads, blocks, blocks]
  * Throws   ShapeError for sizes and numbers that do not fit
  * Source   Beltagy et al. 2020, https://arxiv.org/abs/2004.05150
- * Example  const mask = blocks(longformerLayout({ seqLen: 128, heads: 1, globalIndices: [0, 3] }), 16);
+ * Example  const layout = longformerLayout({ seqLen: 128, heads: 1, globalIndices: [0, 3] });
  */
 export function longformerLayout(o: LongformerLayoutOptions): Tensor {
   const { windowBlocks = 3 } = o;
@@ -315,7 +315,7 @@ export function patternOf(layout: Tensor, blockSize: number): Tensor {
  * Shapes   x [batch, heads, rows, columns], layout bool [heads, rows / blockSize, columns / blockSize] → [batch, blocks, blockSize, blockSize]
  * Throws   ShapeError when the layout does not fit x
  * Lowers   everywhere: Reshape, Transpose, Gather
- * Example  const sparse = sparsifyBlocks(scores, layout, 16);
+ * Example  const sparse = sparsifyBlocks(x, denseLayout({ seqLen: 64, heads: 2 }), 16);
  */
 export function sparsifyBlocks(x: Value, layout: Tensor, blockSize: number): Value {
   const [batch, heads, rows, columns] = x.dims as [Dim, Dim, Dim, Dim];

@@ -13,6 +13,7 @@ import { isPosition, positionFrom } from './position';
 
 export { noCounterpart } from '../options';
 export type { OurConfig } from '../translated';
+export { fromXFormersHierarchy } from './hierarchical';
 export { fromXFormersMask, type XFormersMaskOptions } from './masks';
 export type { XFormersConfig, XFormersOptions } from './options';
 

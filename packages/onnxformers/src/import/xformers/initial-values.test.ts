@@ -134,7 +134,8 @@ describe.each(cases)('%s', (name, { config, parameters }) => {
     for (const [theirs, recorded] of Object.entries(parameters)) {
       const found = ourName(theirs);
       const own = found === undefined ? undefined : (aliases.get(found) ?? found);
-      if (own === undefined || !all.has(own)) continue;
+      // Projections that the original never uses are not loaded.
+      if (own === undefined) continue;
       compared++;
       const dims = all.get(own)!.dims;
       if (`${dims}` !== `${recorded.shape}`) wrong.push(`${theirs}: [${dims}] instead of [${recorded.shape}]`);
@@ -153,6 +154,7 @@ describe.each(cases)('%s', (name, { config, parameters }) => {
         wrong.push(`${theirs}: mean ${mean} and deviation ${std} instead of ${recorded.mean} and ${recorded.std}`);
     }
     expect(wrong).toEqual([]);
-    expect(compared).toBeGreaterThan(0.9 * Object.keys(parameters).length);
+    // Of attention that owns its projections, the original has eight more that it never uses.
+    expect(Object.keys(parameters).length - compared).toBeLessThanOrEqual(8);
   });
 });
