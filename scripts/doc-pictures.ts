@@ -129,10 +129,12 @@ function tableIn<N extends string>(page: string, names: readonly N[]): readonly 
   });
 }
 
-/** A measured number. */
-function measured(text: string): number {
-  if (!(Number(text) > 0)) throw new Error(`docs/benchmarks.md: expected a number, got "${text}"`);
-  return Number(text);
+/** A measured number, perhaps with a remark: `63.20 (padded)`; undefined for an empty cell. */
+function measured(text: string): number | undefined {
+  if (text === '') return undefined;
+  const number = Number.parseFloat(text);
+  if (!(number > 0)) throw new Error(`docs/benchmarks.md: expected a number, got "${text}"`);
+  return number;
 }
 
 /** Attention on a GPU beside torch, as bars. */
@@ -156,5 +158,6 @@ export const varlenPicture = (page: string): string =>
     rows: tableIn(page, ['batch', 'ms', 'torch, packed, compiled']).map((row) => ({
       label: row.batch,
       values: [measured(row.ms), measured(row['torch, packed, compiled'])],
+      notes: [row.ms, row['torch, packed, compiled']],
     })),
   });
