@@ -19,6 +19,7 @@ import { pooling } from './mixers/pooling';
 import { visual } from './mixers/visual';
 import { flexAttention } from './softmax/flex-attention';
 import { scaledDotProduct } from './softmax/scaled-dot-product';
+import { blocksparse } from './sparse/blocksparse';
 import { globalAttention } from './sparse/global';
 import { local } from './sparse/local';
 import { randomAttention } from './sparse/random';
@@ -26,6 +27,7 @@ import { randomAttention } from './sparse/random';
 /** The rules that lower softmax attention to its kernels: for the `rules` of your own mechanism that emits Attend. */
 export { kernels as attentionRules } from './kernels';
 export {
+  blocksparse,
   compositional,
   directionsOfRun,
   type FeatureMap,
@@ -55,6 +57,7 @@ export const blocks = [
   flexAttention,
   linformer,
   local,
+  blocksparse,
   globalAttention,
   randomAttention,
   nystrom,

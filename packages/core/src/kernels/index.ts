@@ -4,6 +4,7 @@ import { biasesOfAttend } from './attend-biases';
 import { useBlocks } from './attend-blocks';
 import { useChunks } from './attend-chunks';
 import { useGlobalTokens } from './attend-global';
+import { useLayout } from './attend-layout';
 import { unpackRows, useGatherBlockQuantized } from './gather-block-quantized';
 import { keepApart } from './keep-apart';
 import { splitLowRank } from './low-rank';
@@ -22,5 +23,6 @@ export const coreRules: readonly Rule[] = [
   useBlocks,
   useChunks,
   useGlobalTokens,
+  useLayout,
   ...biasesOfAttend,
 ];

@@ -58,19 +58,9 @@ export function optionsOf(given: unknown, path: string): Options {
 
 const isConfig = (x: unknown): x is ForeignConfig => typeof x === 'object' && x !== null && !Array.isArray(x);
 
-/** The error for a name that only the other library has, or that does not exist. */
-export function unknownName(
-  kind: string,
-  name: unknown,
-  path: string,
-  here: readonly string[],
-  elsewhere: ReadonlySet<string>,
-): ConfigError {
-  if (typeof name === 'string' && elsewhere.has(name)) {
-    const hint = `Supported: ${here.join(', ')}`;
-    return new ConfigError({ path, problem: noCounterpart, got: `the ${kind} "${name}"`, hint });
-  }
-  const near = typeof name === 'string' ? nearest(name, [...here, ...elsewhere]) : undefined;
+/** The error for a name that does not exist. */
+export function unknownName(kind: string, name: unknown, path: string, here: readonly string[]): ConfigError {
+  const near = typeof name === 'string' ? nearest(name, here) : undefined;
   const hint = `${near ? `Did you mean "${near}"? ` : ''}Known: ${here.join(', ')}`;
   return new ConfigError({ path: `${path}.name`, problem: `no such ${kind}`, got: describe(name), hint });
 }

@@ -1,4 +1,5 @@
 // A report as one page of HTML that needs nothing else: its charts, its table, and the report itself as JSON.
+
 import { escaped } from '../../picture/svg';
 import { columnsOf, environmentIn, rounded, settingOf } from './print';
 import { isLost, nameOf, type Report, type Row } from './report';

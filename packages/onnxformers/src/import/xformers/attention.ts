@@ -45,6 +45,24 @@ function flagsOf(o: Options, name: string): { readonly flags: readonly boolean[]
   const problem = given === undefined ? 'missing' : 'wrong value';
   throw new ConfigError({ path, problem, expected: 'true or false for each position, [n] or [n, 1]', got: describe(given) });
 }
+/** A causal option that the original loses when its dispatcher builds the mechanism from a config. */
+function causalOf(o: Options, { compat }: XFormersOptions, dispatcher: Heads | undefined): boolean {
+  const asked = o.bool('causal', false);
+  return compat && dispatcher ? false : asked;
+}
+
+/** The layout of one head or of several: nested lists of 0 and 1, or of false and true, also as `{ __tensor__: … }`. */
+function layoutOf(o: Options, name: string): readonly (readonly (readonly number[])[])[] {
+  const given = o.any(name);
+  const lists = isTensor(given) ? given.__tensor__ : given;
+  const depth = (x: unknown): number => (Array.isArray(x) ? 1 + depth(x[0]) : 0);
+  const numbers = (x: unknown): unknown => (Array.isArray(x) ? x.map(numbers) : typeof x === 'boolean' ? Number(x) : x);
+  if (depth(lists) === 2) return [numbers(lists)] as never;
+  if (depth(lists) === 3) return numbers(lists) as never;
+  const problem = given === undefined ? 'missing' : 'wrong value';
+  const expected = '0 or 1 for each block, [rows][columns] or [heads][rows][columns]';
+  throw new ConfigError({ path: `${o.path}.${name}`, problem, expected, got: describe(given) });
+}
 const isTensor = (x: unknown): x is { readonly __tensor__: unknown } => typeof x === 'object' && x !== null && '__tensor__' in x;
 
 const ourMaps = { sm_orf: 'orthogonal', sm_hyp: 'hyperbolic', sm_reg: 'regularized' } as const;
@@ -79,12 +97,13 @@ const mechanisms: Readonly<Record<string, Mechanism>> = {
     const window = compat ? { window: size, compat, forceSparsity } : { window: causal ? size + 1 : size };
     return plain('attention', { name: 'local', causal, ...window, ...dropout(o) });
   },
-  random(o, { compat }) {
+  random(o, options, dispatcher) {
+    const { compat } = options;
     const density = o.num('r', { default: 0.01 });
     // A pattern that is drawn once is one of a seed.
     const redraw = !o.bool('constant_masking', true);
     const forceSparsity = o.bool('force_sparsity', false);
-    const causal = o.bool('causal', false);
+    const causal = causalOf(o, options, dispatcher);
     return plain('attention', {
       name: 'random',
       density,
@@ -103,6 +122,13 @@ const mechanisms: Readonly<Record<string, Mechanism>> = {
     const forceSparsity = o.bool('force_sparsity', false);
     const pattern = compat ? { compat, seqLen: flags.length, forceSparsity } : {};
     return plain('attention', { name: 'global', tokens, causal, ...dropout(o), ...pattern });
+  },
+  blocksparse(o, options, dispatcher) {
+    const size = o.int('block_size', { default: 16 });
+    const layout = layoutOf(o, 'layout');
+    o.int('num_heads', { default: dispatcher?.heads ?? 1 });
+    const config = { name: 'blocksparse', layout, blockSize: size, scale: o.num('scale', { default: 1 }) };
+    return plain('attention', { ...config, causal: causalOf(o, options, dispatcher), ...dropout(o) });
   },
   linformer(o, options) {
     refuseCausal(o, options);
@@ -266,8 +292,6 @@ const mechanisms: Readonly<Record<string, Mechanism>> = {
   },
 };
 
-const others = ['blocksparse'];
-const elsewhere: ReadonlySet<string> = new Set(others);
 // All options of all mechanisms, because the original ignores those that a mechanism does not have.
 const allOptions: ReadonlySet<string> = new Set(
   `name dropout causal seq_len to_seq_len window_size force_sparsity k num_heads num_landmarks landmark_pooling
@@ -278,8 +302,7 @@ const allOptions: ReadonlySet<string> = new Set(
 );
 
 /** True for a config that names an attention mechanism of the original. */
-export const isAttention = (name: unknown): boolean =>
-  typeof name === 'string' && (Object.hasOwn(mechanisms, name) || elsewhere.has(name));
+export const isAttention = (name: unknown): boolean => typeof name === 'string' && Object.hasOwn(mechanisms, name);
 
 /**
  * A mechanism. `fourier_mix` becomes a mixer, since it needs neither queries nor keys.
@@ -290,7 +313,7 @@ export function attentionFrom(given: XFormersConfig, path: string, options: XFor
   const o = optionsOf(given, path);
   const name = o.any('name');
   if (typeof name !== 'string' || !Object.hasOwn(mechanisms, name))
-    throw unknownName('attention', name, path, Object.keys(mechanisms), elsewhere);
+    throw unknownName('attention', name, path, Object.keys(mechanisms));
   const translated = mechanisms[name]!(o, options, dispatcher);
   o.finish(allOptions);
   return translated;

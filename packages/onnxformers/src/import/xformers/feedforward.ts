@@ -133,7 +133,7 @@ export function feedforwardFrom(given: XFormersConfig, path: string, options: XF
   const o = optionsOf(given, path);
   const name = o.any('name');
   if (typeof name !== 'string' || !Object.hasOwn(feedforwards, name))
-    throw unknownName('feedforward', name, path, Object.keys(feedforwards), new Set());
+    throw unknownName('feedforward', name, path, Object.keys(feedforwards));
   const translated = feedforwards[name]!(o, dim, options);
   o.finish(allOptions);
   return translated;

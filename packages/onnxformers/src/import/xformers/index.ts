@@ -40,6 +40,11 @@ export interface FromXFormers {
  * - a local window keeps all of its pairs, and adds biases; compat: if there are few pairs (with `force_sparsity` always), only a multiple of four, and an
  *   additive mask only hides
  * - the norm after a decoder is the config's; compat: always a layer norm, with the fused epsilon if there is one
+ * - patterns of random and global attention may be causal, and a shorter sequence has a part of them; compat: that of global is not causal, and
+ *   shorter sequences are padded with keys of score 0
+ * - causal favor sums over earlier keys; compat: over channels. lambda follows its paper; compat: its softmax is over channels, and distances mix no positions
+ * - orthoformer refuses masks; compat: they are ignored unless it is exact. Composed queries of compositional attention keep sequences apart; compat: not
+ * - `causal` of random and blocksparse attention is applied; compat: lost in multi-head attention
  * - causal nystrom is refused, and padding is excluded from landmarks; compat: neither
  * - mixtures of experts sample the second expert in training only, and are refused under a causal mask; compat: in inference too, and not refused
  * - `causal` for a mechanism without causal masks is refused; compat: ignored

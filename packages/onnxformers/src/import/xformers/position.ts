@@ -41,7 +41,7 @@ export function positionFrom(given: XFormersConfig, path: string, dim?: number):
   const o = optionsOf(given, path);
   const name = o.any('name');
   if (typeof name !== 'string' || !Object.hasOwn(encodings, name))
-    throw unknownName('positional encoding', name, path, Object.keys(encodings), new Set());
+    throw unknownName('positional encoding', name, path, Object.keys(encodings));
   const translated = encodings[name]!(o, dim);
   o.finish(allOptions);
   return translated;

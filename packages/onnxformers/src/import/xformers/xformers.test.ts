@@ -1,27 +1,9 @@
-import {
-  ConfigError,
-  compile,
-  createRunner,
-  lazyTensor,
-  module,
-  namesOf,
-  type Ort,
-  targets,
-  tensor,
-  type Value,
-} from '@onnxformers/core';
+import { compile, createRunner, lazyTensor, module, namesOf, type Ort, targets, tensor, type Value } from '@onnxformers/core';
 import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
 import { inputsOf, zoo } from '../../index';
 import { built, compat, decoder, encoder, heads, mlp, model } from './configs.test-helper';
-import {
-  fromXFormers,
-  fromXFormersMask,
-  fromXFormersWeights,
-  noCounterpart,
-  type XFormersConfig,
-  type XFormersOptions,
-} from './index';
+import { fromXFormers, fromXFormersMask, fromXFormersWeights, type XFormersConfig, type XFormersOptions } from './index';
 
 interface StackShape {
   readonly stack: { readonly layers: readonly Record<string, unknown>[]; readonly norm?: object };
@@ -356,18 +338,6 @@ describe('reversible encoders', () => {
 });
 
 describe('what is not here', () => {
-  it.each([
-    [{ name: 'blocksparse', dropout: 0 }, 'blocksparse: is not supported here; got the attention "blocksparse"'],
-    [
-      encoder({ multi_head_config: heads({ name: 'blocksparse' }) }),
-      'encoder.multi_head_config.attention: is not supported here; got the attention "blocksparse"',
-    ],
-  ])('is said by name: %o', (config, message) => {
-    expect(() => fromXFormers(config as XFormersConfig)).toThrow(message);
-    expect(() => fromXFormers(config as XFormersConfig)).toThrow(expect.objectContaining({ problem: noCounterpart }));
-    expect(() => fromXFormers(config as XFormersConfig)).toThrow(ConfigError);
-  });
-
   it('has no effect in the original where simplicial embeddings follow several layers', () => {
     const lost = model(encoder({ num_layers: 2, simplicial_embeddings: { L: 2 } }));
     expect(fromXFormers(lost, compat).config).not.toHaveProperty('stack.norm');

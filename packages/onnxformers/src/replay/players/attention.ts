@@ -19,6 +19,7 @@ import { build, type Inputs, type Player, playByHand, playOf, recorded, tensorOf
 import { isSparse, masked, maskOf, paddingByHead, paddingOf, roundedDown } from './masks';
 import { recordedPattern } from './random-pattern';
 import { recordedDraws } from './recorded-draws';
+import { recordedLayout } from './recorded-layout';
 
 /** A mechanism on q, k and v. */
 export const attention: Player = (c) => {
@@ -81,6 +82,12 @@ export const favor: Player = (c) => {
       ),
     };
   });
+};
+
+/** Attention under a layout of blocks, which is a tensor of the record. */
+export const blocksparse: Player = (c) => {
+  const built = build('attention', { ...c.config, layout: recordedLayout(c) }, new Map());
+  return playOf(built, Object.fromEntries(c.in), (block, { q, k, v }, ctx) => ({ y: block(q!, k!, v!, ctx) }));
 };
 
 /** The features of x. */

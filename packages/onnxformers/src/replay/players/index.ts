@@ -1,6 +1,6 @@
 // The player of each block's cases.
 import type { Player } from '../play';
-import { attention, favor, featureMap, random, sparse } from './attention';
+import { attention, blocksparse, favor, featureMap, random, sparse } from './attention';
 import {
   activation,
   feedforward,
@@ -22,6 +22,7 @@ export const players: Readonly<Record<string, Player>> = {
   local: attention,
   global: attention,
   orthoformer: attention,
+  blocksparse,
   compositional,
   favor,
   feature_map: featureMap,

@@ -5,6 +5,7 @@ import { build, type Player, playByHand, playOf, recorded, tensorOf, weightsOf }
 import { type Masking, masked, maskOf, paddingByHead, paddingOf } from './masks';
 import { recordedPattern } from './random-pattern';
 import { recordedDraws } from './recorded-draws';
+import { recordedLayout } from './recorded-layout';
 
 /** A memory with separate keys and values. */
 export const memoryOf = (rows: Value, valueRows: Value, { mask, bias }: Masking): Memory => ({
@@ -63,7 +64,8 @@ function dispatchConfig(c: FixtureCase): Config {
   // The records describe a module of the caller as text.
   const { in_proj_container: _, out_proj, ...rest } = multi_head;
   const own = typeof out_proj === 'string' ? { out_proj: { out_features: tensorOf(c.param, 'proj.weight').dims[0] } } : {};
-  return { ...rest, ...own, attention };
+  const layout = recordedLayout(c);
+  return { ...rest, ...own, attention: layout ? { ...attention, layout } : attention };
 }
 
 function feedsOf(c: FixtureCase, heads: number): Record<string, Tensor> {
