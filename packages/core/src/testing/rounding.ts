@@ -6,7 +6,7 @@ import type { Feeds } from './example';
 import { randomNumbers } from './random';
 
 /** Half a unit in the last place of 1 in float32: the largest relative error of one rounding. */
-const unit = 2 ** -24;
+const float32Unit = 2 ** -24;
 
 const samples = 4;
 
@@ -17,7 +17,8 @@ const samples = 4;
  *
  * for an op that sums n products or terms; w is 1, and 4 for functions that runtimes approximate (exp, tanh, erf). Ops are replaced by their
  * definitions, so that cancellation within them is included. The result does not depend on the processor, the number of threads or the order of summation. If a
- * target's kernel is less accurate than float32 (sines on WebGPU), `errorOf` returns the absolute error to add.
+ * target's kernel is less accurate than float32 (sines on WebGPU), `errorOf` returns the absolute error to add. For another dtype, `unit` is half a unit in
+ * its last place.
  */
 export function roundingErrors(
   graph: Graph,
@@ -25,13 +26,14 @@ export function roundingErrors(
   options: Pick<InterpretOptions, 'parameters' | 'sizes'>,
   exact: Readonly<Record<string, NDArray>>,
   errorOf: (op: string) => number = () => 0,
+  unit = float32Unit,
 ): Readonly<Record<string, number>> {
   const errors: Record<string, number> = Object.fromEntries(Object.keys(exact).map((name) => [name, 0]));
   for (let sample = 0; sample < samples; sample++) {
     const rounded = interpret(graph, feeds, {
       ...options,
       prefer: 'decompose',
-      wrapNode: roundingLike(`sample ${sample}`, errorOf),
+      wrapNode: roundingLike(`sample ${sample}`, errorOf, unit),
     });
     for (const [name, y] of Object.entries(exact)) errors[name] = Math.max(errors[name]!, largestDifference(rounded[name]!, y));
   }
@@ -68,7 +70,7 @@ const lastPlace = (x: number): number => 2 ** (Math.floor(Math.log2(Math.max(x, 
 export const largestDifference = (a: NDArray, b: NDArray): number =>
   a.data.reduce((worst, x, i) => Math.max(worst, Math.abs(x - b.data[i]!)), 0);
 
-function roundingLike(name: string, errorOf: (op: string) => number): NonNullable<InterpretOptions['wrapNode']> {
+function roundingLike(name: string, errorOf: (op: string) => number, unit: number): NonNullable<InterpretOptions['wrapNode']> {
   const numbers = randomNumbers(name);
   const rounded = (x: NDArray, relative: number, absolute = 0): NDArray => {
     if (!isFloat(x.dtype)) return x;
