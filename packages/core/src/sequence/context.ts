@@ -1,3 +1,4 @@
+// The sequence context: mask, positions, layout, memory, state between calls. One object, passed down.
 import { ConfigError, internal, ShapeError } from '../error';
 import { type GraphBuilder, usable, type Value } from '../ir/graph';
 import { and } from '../mask/and';
