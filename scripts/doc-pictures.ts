@@ -43,8 +43,11 @@ export const pictures = async (): Promise<readonly (readonly [path: string, text
   [`${folder}/masks.svg`, masksPicture()],
   [`${folder}/patterns.svg`, patternsPicture()],
   [`${folder}/encoder-graph.svg`, `${(await graphPicture()).trim()}\n`],
-  [`${folder}/attention-h200.svg`, benchmarkPicture(readFileSync(join(root, 'docs/benchmarks.md'), 'utf8'))],
+  [`${folder}/attention-h200.svg`, benchmarkPicture(benchmarks())],
+  [`${folder}/varlen-h200.svg`, varlenPicture(benchmarks())],
 ];
+
+const benchmarks = (): string => readFileSync(join(root, 'docs/benchmarks.md'), 'utf8');
 
 // ---- Masks ----------------------------------------------------------------------------------------------------------
 
@@ -113,27 +116,25 @@ async function graphPicture(): Promise<string> {
 
 // ---- A benchmark ----------------------------------------------------------------------------------------------------
 
-interface Measured {
-  readonly label: string;
-  readonly own: number;
-  readonly torch: number;
+/** The rows of the first table of a page that has these columns; cells by column. */
+function tableIn<N extends string>(page: string, names: readonly N[]): readonly Readonly<Record<N, string>>[] {
+  const lines = page.split('\n').map((line) => line.split('|').map((cell) => cell.trim()));
+  const head = lines.findIndex((cells) => names.every((name) => cells.includes(name)));
+  if (head < 0) throw new Error(`docs/benchmarks.md has no table with the columns ${names.join(', ')}`);
+  const columns = lines[head]!;
+  const end = lines.findIndex((cells, i) => i > head && cells.length < columns.length);
+  const at = (cells: readonly string[], name: N): string => cells[columns.indexOf(name)]!;
+  return lines.slice(head + 2, end < 0 ? undefined : end).map((cells) => {
+    return Object.fromEntries(names.map((name) => [name, at(cells, name)])) as Record<N, string>;
+  });
 }
 
-/** The rows of the first table that compares with torch. */
-export function measuredIn(page: string): readonly Measured[] {
-  const rows = page.split('\n').map((line) => line.split('|').map((cell) => cell.trim()));
-  const head = rows.findIndex((cells) => cells.includes('TFLOP/s') && cells.includes('torch, best'));
-  const columns = rows[head] ?? [];
-  const [seq, masked, own, torch] = ['seq', 'causal', 'TFLOP/s', 'torch, best'].map((name) => columns.indexOf(name));
-  const found: Measured[] = [];
-  for (const cells of rows.slice(head + 2)) {
-    if (cells.length < columns.length) break;
-    const label = `${cells[seq!]}${cells[masked!] === 'yes' ? ', causal' : ''}`;
-    found.push({ label, own: Number(cells[own!]), torch: Number(cells[torch!]) });
-  }
-  if (head < 0 || !found.length || found.some((m) => !(m.own > 0 && m.torch > 0)))
-    throw new Error('docs/benchmarks.md has no table of attention with TFLOP/s and torch');
-  return found;
+/** A measured number, perhaps with a remark: `63.20 (padded)`; undefined for an empty cell. */
+function measured(text: string): number | undefined {
+  if (text === '') return undefined;
+  const number = Number.parseFloat(text);
+  if (!(number > 0)) throw new Error(`docs/benchmarks.md: expected a number, got "${text}"`);
+  return number;
 }
 
 /** Attention on a GPU beside torch, as bars. */
@@ -142,5 +143,21 @@ export const benchmarkPicture = (page: string): string =>
     title: 'Attention on an H200, float16, in TFLOP/s',
     axis: 'TFLOP/s by sequence length; more is better',
     series: ['onnxformers', 'torch, best backend'],
-    rows: measuredIn(page).map(({ label, own, torch }) => ({ label, values: [own, torch] })),
+    rows: tableIn(page, ['seq', 'causal', 'TFLOP/s', 'torch, best']).map((row) => ({
+      label: `${row.seq}${row.causal === 'yes' ? ', causal' : ''}`,
+      values: [measured(row['TFLOP/s']), measured(row['torch, best'])],
+    })),
+  });
+
+/** A model on sequences of different lengths on a GPU, beside torch. */
+export const varlenPicture = (page: string): string =>
+  barChart({
+    title: 'A 24-layer model on 32 sequences of different lengths on an H200, in milliseconds',
+    axis: 'milliseconds a run of 17,267 tokens; less is better',
+    series: ['onnxformers', 'torch, compiled'],
+    rows: tableIn(page, ['batch', 'ms', 'torch, packed, compiled']).map((row) => ({
+      label: row.batch,
+      values: [measured(row.ms), measured(row['torch, packed, compiled'])],
+      notes: [row.ms, row['torch, packed, compiled']],
+    })),
   });

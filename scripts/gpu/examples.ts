@@ -32,7 +32,7 @@ interface Setting {
 const prompt = [...Buffer.from('Prime')];
 const [seed, steps] = [3, 24];
 const ids = { ids: ['int64', ['batch', 'seq']] } as const;
-const assumptions = ['prefill into empty cache'];
+const assumptions = ['prefill into empty cache'] as const;
 const machine = { runtime: '1.30.0', sm: 90 };
 const batchOf = (bytes: readonly number[]): Tensor => tensor('int64', [1, bytes.length], bytes);
 const wave = (dtype: DType, dims: readonly number[]): Tensor =>

@@ -66,8 +66,11 @@ async function variants(): Promise<Readonly<Record<string, Variant>>> {
         codes.set(path.replace(/weight$/, part), value);
   }
   const beside = reparametrize(plain, (_, p) => (isMatrix(p) ? lora(p, { rank: 4, alpha: 8 }) : undefined));
-  const updates = [...initialize(beside, { scheme: 'small', seed: 11 })].map(([name, t]) =>
-    name.endsWith('lora_b') ? ([name, wave(t.dims)] as const) : ([name, weights.get(name) ?? t] as const),
+  const updates = [...initialize(beside, { scheme: 'small', seed: 11 })].map(
+    ([name, t]): readonly [string, Tensor | LazyTensor] => [
+      name,
+      name.endsWith('lora_b') ? wave(t.dims) : (weights.get(name) ?? t),
+    ],
   );
   return {
     'blocks of 4 bits': { of: reparametrize(plain, (_, p) => (isMatrix(p) ? int4Blocks(p, blocks) : undefined)), weights: codes },

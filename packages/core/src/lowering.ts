@@ -35,6 +35,7 @@ export {
   type InexpressibleMask,
   impliedBy,
   isOfSequences,
+  type KnownData,
   MaskClass,
   type MaskDefinition,
   type MaskFeatures,

@@ -11,7 +11,6 @@ import {
   isOfSequences,
   lengthsFrom,
   mapMask,
-  maskKinds,
   noFlops,
   type OffsetsSource,
   operandsOf,

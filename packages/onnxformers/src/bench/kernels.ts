@@ -22,8 +22,9 @@ export const explainedAttentions = (model: Model): readonly ExplainedOp[] =>
     .blocks.flatMap((block) => block.ops)
     .filter(({ op }) => op === 'Attend' || op === 'FlexAttend');
 
-function printAttention({ chosen, variant, runs, where }: ExplainedOp): string {
+// Without the sizes for which a branch runs, which `explain` prints.
+function printAttention({ chosen, variant, runs }: ExplainedOp): string {
   const kernels = [...new Set(runs.map(({ kernel }) => kernel))].join(' or ');
   const name = chosen === 'decomposed' ? 'primitives' : chosen.split(' → ').at(-1)!;
-  return [name, variant, kernels && `(${kernels})`, where && `where ${where}`].filter(Boolean).join(' ');
+  return [name, variant, kernels && `(${kernels})`].filter(Boolean).join(' ');
 }

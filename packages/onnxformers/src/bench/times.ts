@@ -20,14 +20,18 @@ export interface Repeats {
   readonly warmups: number;
 }
 
-/** The time of a call, repeated. */
-export async function timed(call: () => Promise<unknown>, { repetitions, warmups }: Repeats): Promise<Times> {
-  for (let i = 0; i < warmups; i++) await call();
-  const times: number[] = [];
-  for (let i = 0; i < repetitions; i++) {
-    const start = performance.now();
-    await call();
-    times.push(performance.now() - start);
-  }
-  return timesOf(times);
+/** The times of calls, repeated in turn, so that a drift of the machine affects all of them. */
+export async function timed(
+  calls: readonly (() => Promise<unknown>)[],
+  { repetitions, warmups }: Repeats,
+): Promise<readonly Times[]> {
+  for (let i = 0; i < warmups; i++) for (const call of calls) await call();
+  const times: readonly number[][] = calls.map(() => []);
+  for (let i = 0; i < repetitions; i++)
+    for (const [k, call] of calls.entries()) {
+      const start = performance.now();
+      await call();
+      times[k]!.push(performance.now() - start);
+    }
+  return times.map(timesOf);
 }

@@ -122,13 +122,13 @@ async function rowOf(
   const feeds = feedsOf({ signature: model.signature, module: config.module }, sizes, lengths);
   const run = await createRunner(model, ort);
   try {
-    const times = await timed(() => run(feeds), { repetitions: v.repeat, warmups: v.warmups });
+    const [times] = await timed([() => run(feeds)], { repetitions: v.repeat, warmups: v.warmups });
     return {
       subject,
-      ...times,
+      ...times!,
       tokens,
       padding: 1 - tokens / rows,
-      tokensPerSecond: (1000 * tokens) / times.median,
+      tokensPerSecond: (1000 * tokens) / times!.median,
       attention: attentionsOf(model),
       kernels: kernelsOf(model, machine),
     };

@@ -1,8 +1,16 @@
 // onnxformers bench varlen …
 import { createRunner, OnnxformersError, toArray } from '@onnxformers/core';
 import { attentionsOf, kernelsOf } from '../../../bench/kernels';
-import { timed } from '../../../bench/times';
-import { equalLengths, spreadLengths, type VarlenLayout, type VarlenSizes, varlenCase, varlenSizes } from '../../../bench/varlen';
+import { type Times, timed } from '../../../bench/times';
+import {
+  equalLengths,
+  spreadLengths,
+  type VarlenCase,
+  type VarlenLayout,
+  type VarlenSizes,
+  varlenCase,
+  varlenSizes,
+} from '../../../bench/varlen';
 import { finish, outOption } from '../../bench/finish';
 import { integersOf } from '../../bench/integers';
 import { type LeftOut, nameOf, type Row } from '../../bench/report';
@@ -60,13 +68,27 @@ export const benchVarlen = command({
     const where = await whereOf(values);
     const measured: Measured[] = [];
     const leftOut: LeftOut[] = [];
-    for (const one of casesOf(values, sizes)) {
-      output.progress(`measuring ${one.subject}, ${one.variant} (${measured.length + leftOut.length + 1}) …`);
+    for (const group of groupsOf(casesOf(values, sizes))) {
+      const open: Opened[] = [];
       try {
-        measured.push({ of: one, row: await rowOf(one, values, where) });
-      } catch (error) {
-        if (!(error instanceof OnnxformersError)) throw error;
-        leftOut.push({ name: `${one.subject}, ${one.variant}`, reason: error.message });
+        for (const one of group) {
+          const name = nameOf(one);
+          output.progress(`opening ${name} (${measured.length + leftOut.length + open.length + 1}) …`);
+          try {
+            open.push(await opened(one, where));
+          } catch (error) {
+            if (!(error instanceof OnnxformersError)) throw error;
+            leftOut.push({ name, reason: error.message });
+          }
+        }
+        output.progress(`measuring ${open.map(({ of }) => nameOf(of)).join(' · ')} …`);
+        const times = await timed(
+          open.map(({ run }) => run),
+          { repetitions: values.repeat, warmups: values.warmups },
+        );
+        measured.push(...open.map((one, i) => ({ of: one.of, row: rowOf(one, times[i]!, where) })));
+      } finally {
+        for (const { dispose } of open) await dispose();
       }
     }
     compareLosses(measured, output);
@@ -116,33 +138,47 @@ function casesOf(v: Values<typeof options>, sizes: VarlenSizes): readonly Case[]
 const wordsOf = (name: LayoutName, { seqLen, lengths }: VarlenSizes): string =>
   ({ packed: 'packed', longest: `padded to ${Math.max(...lengths)}`, positions: `padded to ${seqLen}` })[name];
 
-async function rowOf(
-  { subject, variant, dtype: of, layout, sizes }: Case,
-  v: Values<typeof options>,
-  where: Where,
-): Promise<Row> {
-  const { target, machine, ort } = where;
-  const about = { target, machine, dtype: dtypeOf(of) };
-  const { model, feeds, rows } = varlenCase(sizes, { causal: variant === 'causal', layout }, about);
-  const tokens = sizes.lengths.reduce((a, b) => a + b, 0);
-  const run = await createRunner(model, ort);
+/** Cases of the same sequences, dtype and mask: they are measured in turn, and their losses are equal. */
+const groupOf = ({ dtype: of, variant, sizes }: Case): string => `${of} ${variant} ${sizes.lengths}`;
+
+const groupsOf = (cases: readonly Case[]): readonly (readonly Case[])[] =>
+  [...new Set(cases.map(groupOf))].map((group) => cases.filter((one) => groupOf(one) === group));
+
+/** A case, ready to run. */
+interface Opened {
+  readonly of: Case;
+  readonly built: VarlenCase;
+  readonly loss: number;
+  run(): Promise<unknown>;
+  dispose(): Promise<void>;
+}
+
+async function opened(of: Case, { target, machine, ort }: Where): Promise<Opened> {
+  const { sizes, layout, variant, dtype: name } = of;
+  const built = varlenCase(sizes, { causal: variant === 'causal', layout }, { target, machine, dtype: dtypeOf(name) });
+  const run = await createRunner(built.model, ort);
   try {
-    const { loss } = await run(feeds);
-    const times = await timed(() => run(feeds), { repetitions: v.repeat, warmups: v.warmups });
-    return {
-      subject,
-      variant,
-      ...times,
-      tokens,
-      padding: 1 - tokens / rows,
-      tokensPerSecond: (1000 * tokens) / times.median,
-      loss: toArray(loss!).data[0]!,
-      attention: attentionsOf(model),
-      kernels: kernelsOf(model, machine),
-    };
-  } finally {
+    const { loss } = await run(built.feeds);
+    return { of, built, loss: toArray(loss!).data[0]!, run: () => run(built.feeds), dispose: () => run.dispose() };
+  } catch (error) {
     await run.dispose();
+    throw error;
   }
+}
+
+function rowOf({ of: { subject, variant, sizes }, built: { model, rows }, loss }: Opened, times: Times, { machine }: Where): Row {
+  const tokens = sizes.lengths.reduce((a, b) => a + b, 0);
+  return {
+    subject,
+    variant,
+    ...times,
+    tokens,
+    padding: 1 - tokens / rows,
+    tokensPerSecond: (1000 * tokens) / times.median,
+    loss,
+    attention: attentionsOf(model),
+    kernels: kernelsOf(model, machine),
+  };
 }
 
 interface Measured {
@@ -154,9 +190,8 @@ interface Measured {
 function compareLosses(measured: readonly Measured[], output: Output): void {
   const first = new Map<string, Row>();
   for (const { of, row } of measured) {
-    const key = `${of.dtype} ${of.variant} ${of.sizes.lengths}`;
-    const known = first.get(key);
-    if (!known) first.set(key, row);
+    const known = first.get(groupOf(of));
+    if (!known) first.set(groupOf(of), row);
     else if (!(Math.abs(row.loss! - known.loss!) <= 2 ** -9 * Math.abs(known.loss!)))
       output.note(`wrong: the loss of "${nameOf(row)}" is ${row.loss}, that of "${nameOf(known)}" is ${known.loss}`);
   }
