@@ -140,9 +140,12 @@ function fits(said: string, dims: readonly Dim[], example: Example): boolean {
 // A size of the graph, a number under that name anywhere in the config, or one of an input.
 function sizeSaid(axis: string, size: Dim | undefined, { given, config }: Example, sizes: readonly Dim[]): boolean {
   // The keys of an example are its own positions.
-  const inNumbers = axis.replace(/\b[A-Za-z]\w*/g, (word) => (typeof config[word] === 'number' ? String(config[word]) : word));
+  const [height, width] = Array.isArray(config.grid) ? config.grid : [];
+  const known: Readonly<Record<string, unknown>> = { height, width, ...config };
+  const inNumbers = axis.replace(/\b[A-Za-z]\w*/g, (word) => (typeof known[word] === 'number' ? String(known[word]) : word));
   if (typeof size === 'string') return size === dim(inNumbers) || (axis === 'kv_seq' && size === 'seq');
   if (axis in config) return config[axis] === size;
+  if (axis.includes('(')) return dim(inNumbers) === size;
   return sizes.includes(size!) || JSON.stringify(given).includes(`"${axis}":${size}`);
 }
 

@@ -43,7 +43,7 @@ import { balanceLoss, limited, normalized, routeByGate, routeInTurn } from './ro
  *
  * Shapes   x [batch, seq, dim] or packed [tokens, dim] → the same
  * Dtypes   float32, float16, bfloat16; router and gates in float32
- * Masks    with a capacity only lengths and keyPadding, and causal with top_1; compat accepts all masks, as that library does
+ * Masks    all kinds; with a capacity only lengths and keyPadding, and causal with top_1, unless compat accepts all masks, as that library does
  * Cost     with a capacity or round_robin O(tokens · capacity · dim · hidden), otherwise O(tokens · experts · dim · hidden)
  * Throws   ConfigError for top_2 of one expert, a capacity of round_robin, and, with a capacity or round_robin, for a packed batch and a state:
  *          what a token gets depends on the whole batch

@@ -67,9 +67,11 @@ const definitions = new Map<string, AnyBlock['definition']>(
   zoo.blocks.filter((b) => b.kind === 'attention').map((b) => [b.blockName, b.definition]),
 );
 const mechanisms = [...definitions.keys()];
-/** Mechanisms whose result is not one softmax over keys; what a tap of their weights is refused with. */
-const divided = ['nystrom'];
-const withWeights = mechanisms.filter((name) => !divided.includes(name));
+/** Mechanisms with several softmaxes or in a branch; what a tap of their weights is refused with. */
+const divided = ['nystrom', 'orthoformer'];
+/** Mechanisms whose result is not a softmax over keys. */
+const without = ['favor', 'lambda'];
+const withWeights = mechanisms.filter((name) => !divided.includes(name) && !without.includes(name));
 const block = (attention: string, causal = false): AnyModule => {
   const own = definitions.get(attention)!.fields;
   const config = { name: attention, ...(causal && 'causal' in own && { causal }) };
@@ -180,6 +182,9 @@ describe('models without such weights', () => {
     expect(tap(block(name), 'attention.weights')).toThrow(
       'taps: "attention.weights" is not one matrix: the attention there is computed in several steps, or in a branch or a loop',
     );
+  });
+  it.each(without)('%s reports that there are none', (name) => {
+    expect(tap(block(name), 'attention.weights')).toThrow(/no attention that has weights ran at "attention"/);
   });
   it('mixers without attention report that there is none', () => {
     const m = zoo.build('mixer', { name: 'fourier_mix', dim }) as unknown as AnyModule;

@@ -53,7 +53,7 @@ import {
  *          O(seq / 64 · features · dim) more
  * Throws   ConfigError for an odd number of features in pairs, another mask, an attention bias or a cache of fixed capacity · ShapeError for another width
  * Source   Choromanski et al. 2020, https://arxiv.org/abs/2009.14794
- * Lowers   everywhere: MatMul, Exp, CumSum if causal, a Loop with redraw
+ * Lowers   everywhere: MatMul, Exp, CumSum if causal
  * Example  const block = favor({ headDim: 64, features: 256 });
  */
 export const favor = defineBlock({

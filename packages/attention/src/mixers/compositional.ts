@@ -40,7 +40,8 @@ import { kernels } from '../kernels/index';
  * Cost     time O(seq · kv_seq · (dim + heads · dimAttention) + seq · dim²), memory as that of softmax attention
  * Throws   ConfigError when heads does not divide dim, or rules does not divide dimAttention
  * Source   Mittal et al. 2021, https://arxiv.org/abs/2110.09419
- * Lowers   portable: primitives · elsewhere: MultiHeadAttention or Attention with wide values, MatMul
+ * Lowers   portable: primitives · elsewhere: MultiHeadAttention with wide values, MatMul · cpu: Attention, in chunks of queries ·
+ *          cuda: PackedMultiHeadAttention, RestorePadding for packed tokens
  * Example  const block = compositional({ dim: 64, heads: 4, rules: 2 });
  */
 export const compositional = defineBlock({

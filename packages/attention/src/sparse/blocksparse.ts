@@ -30,13 +30,14 @@ import { masksFromTheStart } from './masks-from-the-start';
  * Shapes   q [batch, heads, seq, head_dim] · k, v [batch, kv_heads, kv_seq, head_dim] → [batch, heads, seq, head_dim]; seq at most blockSize times the rows
  *          of the layout
  * Dtypes   float32, float16, bfloat16; softmax in float32
- * Masks    all kinds except padding masks, each together with the layout: positions are counted from the start of the batch's rows, so
- *          padding is allowed only on the right, as lengths
+ * Masks    causal, causalFromTopLeft, window, windowFromTopLeft, dilated, prefix, global, blocks, random, lengths, documents, documentIds, dense,
+ *          expression, or, not; each together with the layout. Positions are counted from the start of the batch's rows, so padding is allowed only on
+ *          the right, as lengths
  * Cost     time and memory proportional to the number of marked blocks without a mask, causal or under lengths; otherwise O(seq · kv_seq · dim)
  * Throws   ConfigError for a layout that is not square, a padding mask or a memory · ShapeError for another number of heads and for a longer sequence
  * Source   Child et al. 2019, https://arxiv.org/abs/1904.10509
- * Lowers   everywhere: blocks of keys gathered beside those of queries, in primitives; few blocks and other masks: MultiHeadAttention or Attention with
- *          the layout as a tensor
+ * Lowers   portable: blocks of keys gathered beside those of queries, in primitives · elsewhere: the same; for few blocks and other masks
+ *          MultiHeadAttention with the layout as a tensor · cpu: Attention, in chunks of queries
  * Example  const block = blocksparse({ layout: [[[1, 0], [1, 1]]], blockSize: 64 });
  */
 export const blocksparse = defineBlock({

@@ -25,13 +25,14 @@ import { attendPadded } from './stored-sparsely';
  *
  * Shapes   q [batch, heads, seq, head_dim] · k, v [batch, kv_heads, kv_seq, head_dim] → [batch, heads, seq, head_dim]
  * Dtypes   float32, float16, bfloat16; softmax in float32
- * Masks    all kinds except padding masks, each together with the pattern: positions are counted from the start of the batch's rows, so
- *          padding is allowed only on the right, as lengths
+ * Masks    causal, causalFromTopLeft, window, windowFromTopLeft, dilated, prefix, global, blocks, random, lengths, documents, documentIds, dense,
+ *          expression, or, not; each together with the pattern. Positions are counted from the start of the batch's rows, so padding is allowed only on
+ *          the right, as lengths
  * Cost     time and memory O((seq + kv_seq) · tokens · dim) without a mask or under lengths; otherwise O(seq · kv_seq · dim)
  * Throws   ConfigError for a padding mask or a memory; with compat also for a cache, a packed layout and an attention bias
  * Source   Beltagy et al. 2020, https://arxiv.org/abs/2004.05150; Zaheer et al. 2020, https://arxiv.org/abs/2007.14062
- * Lowers   everywhere: the attention of all queries to the global tokens, and of these to all keys, as two attentions without a mask;
- *          under other masks MultiHeadAttention, Attention or primitives with the pattern as a tensor
+ * Lowers   portable: the attention of all queries to the global tokens, and of these to all keys, as two attentions without a mask ·
+ *          elsewhere: the same by MultiHeadAttention, which under other masks has the pattern as a tensor · cpu, cuda: Attention
  * Example  const block = globalAttention({ tokens: [0, 17] });
  */
 export const globalAttention = defineBlock({

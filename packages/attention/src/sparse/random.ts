@@ -28,12 +28,13 @@ import { attendPadded } from './stored-sparsely';
  *
  * Shapes   q [batch, heads, seq, head_dim] · k, v [batch, kv_heads, kv_seq, head_dim] → [batch, heads, seq, head_dim]
  * Dtypes   float32, float16, bfloat16; softmax in float32
- * Masks    all kinds except padding masks, each together with the pattern: positions are counted from the start of the batch's rows, so
- *          padding is allowed only on the right, as lengths
+ * Masks    causal, causalFromTopLeft, window, windowFromTopLeft, dilated, prefix, global, blocks, random, lengths, documents, documentIds, dense,
+ *          expression, or, not; each together with the pattern. Positions are counted from the start of the batch's rows, so padding is allowed only on
+ *          the right, as lengths
  * Cost     time O(seq · kv_seq · dim), memory O(seq · kv_seq)
  * Throws   ConfigError for a padding mask or a memory; with compat also for a cache, a packed layout and an attention bias
  * Source   Zaheer et al. 2020, https://arxiv.org/abs/2007.14062
- * Lowers   portable: primitives · elsewhere: MultiHeadAttention or Attention with the pattern as a tensor
+ * Lowers   portable: primitives · elsewhere: MultiHeadAttention with the pattern as a tensor · cpu: Attention, in chunks of queries
  * Example  const block = randomAttention({ density: 0.05 });
  */
 export const randomAttention = defineBlock({

@@ -287,11 +287,12 @@ class Lowering {
     const before = this.decisions.get(this.keyOf(node));
     if (chosen === 'kept' && (before ? before.chosen !== '' : true)) return;
     const early = this.everywhere.find((rule) => rule.early && rule.name === before?.chosen);
-    const earlier = early && early.name !== chosen ? before!.notes : [];
+    const own = node.op.notes?.(node) ?? [];
+    const earlier = early && early.name !== chosen ? before!.notes.filter((n) => !own.some((o) => o.text === n.text)) : [];
     this.decide(node, {
       chosen,
       kernels,
-      notes: [...earlier, ...(node.op.notes?.(node) ?? []), ...notes],
+      notes: [...earlier, ...own, ...notes],
       ...(variant && { variant }),
     });
   }
