@@ -24,22 +24,22 @@ export interface Size {
 
 /** Maximum size of a block with the parts of core that it needs, in kilobytes, minified: by its kind, or by its name for a lower limit. */
 const blockBudget: Readonly<Record<string, number>> = {
-  activation: 16,
-  norm: 17,
+  activation: 17,
+  norm: 17.5,
   layer: 30,
-  embedding: 48.5,
-  feedforward: 33,
-  position: 44,
-  rotaryEmbedding: 42.6,
-  attentionBias: 41,
-  mixer: 104,
-  attention: 119,
+  embedding: 49.5,
+  feedforward: 33.5,
+  position: 45.5,
+  rotaryEmbedding: 43.5,
+  attentionBias: 42,
+  mixer: 108,
+  attention: 123,
   relu: 12,
   token: 24,
   vocab: 27,
   linformer: 60,
-  scaled_dot_product: 73.5,
-  local: 92,
+  scaled_dot_product: 77.5,
+  local: 96,
   mixture_of_experts: 69,
   conv2d_feedforward: 42.5,
   merge_patches: 51,
@@ -47,7 +47,7 @@ const blockBudget: Readonly<Record<string, number>> = {
   simplicial: 32,
 };
 /** The same, gzipped, for the packages of blocks, for core and for everything. */
-const packageBudget = { blocks: 60, core: 170, everything: 218 };
+const packageBudget = { blocks: 75, core: 180, everything: 250 };
 
 async function bundle(scratch: string, code: string): Promise<string> {
   const entry = join(scratch, 'entry.js');

@@ -81,9 +81,10 @@ export const linformer = defineBlock({
         throw new ConfigError({ path, problem: 'two masks of lengths', expected: 'one', got: reading.inexpressible.mask });
       const { lengths } = reading;
       if (!lengths) return x;
+      // From the graph's own ops, which a bundle of this block need not contain.
+      const { iota, less, reshape, unsqueeze, where } = x.graph.ops;
       const rows = x.dims[2]!;
-      const within = ops.less(ops.reshape(ops.iota(x, rows), [1, 1, rows, 1]), ops.unsqueeze(lengths, [1, 2, 3]));
-      return ops.where(within, x, 0);
+      return where(less(reshape(iota(x, rows), [1, 1, rows, 1]), unsqueeze(lengths, [1, 2, 3])), x, 0);
     };
     return module({ E: { weight: E }, F: { weight: F } }, (q: Value, keys: Value, values: Value, ctx: SequenceContext) => {
       if (ctx.bias || ctx.keys?.queryOffset)
