@@ -1,4 +1,4 @@
-// A decoder whose weights are made from others: blocks of 4 bits, its tied table among them, and low-rank updates beside the weights.
+// A decoder with parametrized weights: blocks of 4 bits, its tied table among them, and low-rank updates beside the weights.
 import {
   compile,
   createRunner,

@@ -1,4 +1,4 @@
-// Parameters made from others, with blocks that do not notice: low-rank updates as inputs, weights in 4 bits.
+// Parametrizations, with blocks that do not notice: low-rank updates as inputs, weights in 4 bits.
 import { multiHead, scaledDotProduct } from '@onnxformers/attention';
 import {
   compile,

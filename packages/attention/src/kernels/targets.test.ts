@@ -16,7 +16,7 @@ import { GroupQueryAttention } from './group-query-attention';
 import { kernels } from './index';
 
 const [mha, gqa, attention] = ['MultiHeadAttention', 'GroupQueryAttention', 'Attention'];
-const [overBias, repeated, repeatedOverBias, overMask, idleSinks, turning, turningIdleSinks] = [
+const [overBias, repeated, repeatedOverBias, overMask, nullSink, turning, turningNullSink] = [
   'MultiHeadAttention over a bias',
   'MultiHeadAttention on repeated heads',
   'MultiHeadAttention on repeated heads over a bias',
@@ -34,9 +34,9 @@ const words: Readonly<Record<string, string>> = {
   'Attend → MultiHeadAttention on repeated key heads': repeated!,
   'Attend → MultiHeadAttention on repeated key heads, with the mask in its bias': repeatedOverBias!,
   'Attend → GroupQueryAttention': gqa!,
-  'Attend → GroupQueryAttention with a null sink': idleSinks!,
+  'Attend → GroupQueryAttention with a null sink': nullSink!,
   'Attend → GroupQueryAttention with rotary embedding': turning!,
-  'Attend → GroupQueryAttention with rotary embedding and a null sink': turningIdleSinks!,
+  'Attend → GroupQueryAttention with rotary embedding and a null sink': turningNullSink!,
   'Attend → Attention': attention!,
   'Attend → Attention with the mask as a tensor': overMask!,
   'Attend → blocks': 'blocks',
@@ -81,23 +81,23 @@ const table = [
   ['causal', gqa, mha, mha, mha, mha, attention, mha],
   ['causal, lengths', mha, mha, overBias, mha, overBias, overBias, overBias],
   ['causal, projected', gqa, mha, mha, mha, mha, attention, mha],
-  ['causal, grouped', gqa, idleSinks, gqa, repeated, attention, attention, repeated],
+  ['causal, grouped', gqa, nullSink, gqa, repeated, attention, attention, repeated],
   ['causal, odd heads', mha, mha, mha, mha, mha, mha, mha],
   ['causal, bias', mha, mha, mha, mha, mha, mha, mha],
   ['causal, grouped, lengths', overMask, overMask, repeatedOverBias, repeated, overMask, overMask, repeatedOverBias],
   ['encoder, window', mhaBlocks, mhaBlocks, mhaBlocks, mhaBlocks, mhaBlocks, mhaBlocks, mhaBlocks],
-  ['causal, window', blocksOr(gqa), blocksOr(idleSinks), blocksOr(gqa), gqa, gqa, gqa, blocksOr(overBias)],
+  ['causal, window', blocksOr(gqa), blocksOr(nullSink), blocksOr(gqa), gqa, gqa, gqa, blocksOr(overBias)],
   ['causal, softcap', gqa, gqa, none, attention, attention, attention, attention],
   ['causal, sinks', gqa, gqa, gqa, gqa, gqa, gqa, none],
-  ['cache', gqa, idleSinks, gqa, gqa, gqa, gqa, overMask],
+  ['cache', gqa, nullSink, gqa, gqa, gqa, gqa, overMask],
   ['cache, one query', gqa, gqa, gqa, gqa, gqa, gqa, attention],
-  ['fixed cache', gqa, idleSinks, gqa, gqa, gqa, gqa, overMask],
+  ['fixed cache', gqa, nullSink, gqa, gqa, gqa, gqa, overMask],
   ['fixed cache, one query', gqa, gqa, gqa, gqa, gqa, gqa, overBias],
   ['turned', turning, mha, mha, mha, mha, attention, mha],
   // On wasm the rotation is shared with the branch that attends in chunks.
-  ['turned, grouped', turning, idleSinks, gqa, repeated, attention, attention, repeated],
-  ['turned, cache', gqa, idleSinks, gqa, gqa, gqa, gqa, overMask],
-  ['turned, fixed cache', turning, turningIdleSinks, gqa, turning, turning, turning, overMask],
+  ['turned, grouped', turning, nullSink, gqa, repeated, attention, attention, repeated],
+  ['turned, cache', gqa, nullSink, gqa, gqa, gqa, gqa, overMask],
+  ['turned, fixed cache', turning, turningNullSink, gqa, turning, turning, turning, overMask],
   ['turned, fixed cache, one query', turning, turning, gqa, turning, turning, turning, overMask],
 ] as const;
 

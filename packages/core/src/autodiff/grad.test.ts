@@ -5,7 +5,7 @@ import type { Dim } from '../dim/dim';
 import { ConfigError, ShapeError } from '../error';
 import { interpret } from '../interpret/interpret';
 import { apply, type Value } from '../ir/graph';
-import { replay } from '../lower/rewrite';
+import { rewrite } from '../lower/rewrite';
 import { causal } from '../mask/index';
 import { module } from '../module/module';
 import { reparametrize } from '../module/reparametrize';
@@ -154,7 +154,7 @@ function slopeOf(program: Program, at: number): number {
       producer!.attrs,
     )[0]!;
   const match = { covers: [value], emit: (get: (v: Value) => Value) => [moved(again(get), get(far))] };
-  const graph = producer ? replay(g.finish(), new Map([[value, { rule: 'moved', node: producer, match }]])) : g.finish();
+  const graph = producer ? rewrite(g.finish(), new Map([[value, { rule: 'moved', node: producer, match }]])) : g.finish();
   const lossAt = (t: number): number => {
     const feeds: Record<string, NDArray> = { ...feedsOf(program), t: { dtype: 'float64', dims: [], data: Float64Array.of(t) } };
     const x = feeds[`x${at}`];

@@ -70,7 +70,7 @@ describe('compile refuses', () => {
       'inputs.x[1][1]: wrong value; expected a size of at least 0, or the name of a size, got -3',
     ],
     [
-      'a size that is no number',
+      'a size that is not a number',
       double,
       { ...good, inputs: { x: ['float32', [Number.NaN]] } },
       'inputs.x[1][0]: wrong value; expected a size of at least 0, or the name of a size, got NaN',

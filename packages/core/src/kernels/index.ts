@@ -9,7 +9,7 @@ import { unpackRows, useGatherBlockQuantized } from './gather-block-quantized';
 import { keepApart } from './keep-apart';
 import { splitLowRank } from './low-rank';
 import { useMatMulNBits } from './mat-mul-n-bits';
-import { cosineWithinATurn, sineWithinATurn } from './range-reduction';
+import { cosineAfterRangeReduction, sineAfterRangeReduction } from './range-reduction';
 
 /** Rules that `compile` adds to those of a model's blocks. */
 export const coreRules: readonly Rule[] = [
@@ -17,8 +17,8 @@ export const coreRules: readonly Rule[] = [
   useGatherBlockQuantized,
   unpackRows,
   splitLowRank,
-  sineWithinATurn,
-  cosineWithinATurn,
+  sineAfterRangeReduction,
+  cosineAfterRangeReduction,
   ...keepApart,
   useBlocks,
   useChunks,

@@ -14,7 +14,7 @@ const target = { ...cpu, kernels: { ...cpu.kernels, Sin: webgpu.kernels.Sin!, Co
 it.each([1, 50, 8192, 300_000])('angles up to %d are reduced exactly', async (limit) => {
   const m = module({}, ({ x }) => ({ sine: ops.sin(x!), cosine: ops.cos(x!) }));
   const model = compile(m, { target, inputs: { x: ['float32', ['n']] }, weights: new Map() });
-  expect(model.decisions.map((d) => d.chosen)).toEqual(['Sin → Sin within a turn', 'Cos → Cos within a turn']);
+  expect(model.decisions.map((d) => d.chosen)).toEqual(['Sin → Sin after range reduction', 'Cos → Cos after range reduction']);
   const angles = Float64Array.from({ length: 5003 }, (_, i) => Math.fround(limit * (i / 2501 - 1)));
   const run = await createRunner(model, ort, { session: { graphOptimizationLevel: 'disabled' } });
   const { sine, cosine } = await run({ x: toTensor({ dtype: 'float32', dims: [5003], data: angles }) });

@@ -19,23 +19,23 @@ export const rangeReasons = defineReasons({
 });
 
 /** An angle reduced to −π … π (range reduction); the error is at most 2⁻²² for a float32 x of up to 2¹⁶ turns. */
-function withinATurn(x: Value): Value {
+function reduceRange(x: Value): Value {
   const turns = floor(add(mul(x, 1 / (2 * Math.PI)), 0.5));
   return [first, second, left].reduce((rest, part) => sub(rest, mul(turns, part)), x);
 }
 
-/** True for a result of {@link withinATurn}. */
-export const isWithinATurn = (x: Value | undefined): boolean =>
+/** True for a result of {@link reduceRange}. */
+export const isReduced = (x: Value | undefined): boolean =>
   constantOf(madeBy(madeBy(x, Sub)?.operands[1], Mul)?.operands[1]) === left;
 
 const reduced = (name: string, op: Op, f: (x: Value) => Value): Rule => ({
-  ...rule(`${name} → ${name} within a turn`, op, ({ operands: [x], outputs }) =>
-    isWithinATurn(x) ? undefined : { covers: outputs, emit: (get) => [cast(f(withinATurn(cast(get(x!), 'float32'))), x!.dtype)] },
+  ...rule(`${name} → ${name} after range reduction`, op, ({ operands: [x], outputs }) =>
+    isReduced(x) ? undefined : { covers: outputs, emit: (get) => [cast(f(reduceRange(cast(get(x!), 'float32'))), x!.dtype)] },
   ),
   remedy: rangeReasons.angles.is,
 });
 
 /** sin x → sin (x − 2π n), for kernels that require an angle between −π and π. */
-export const sineWithinATurn = reduced('Sin', Sin, sin);
+export const sineAfterRangeReduction = reduced('Sin', Sin, sin);
 /** The same of cos x. */
-export const cosineWithinATurn = reduced('Cos', Cos, cos);
+export const cosineAfterRangeReduction = reduced('Cos', Cos, cos);

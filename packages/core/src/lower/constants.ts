@@ -4,7 +4,7 @@ import { evaluateKnown } from '../ir/emission';
 import { type Graph, type Node, subgraphsOf, type Value } from '../ir/graph';
 import { toArray, toTensor } from '../tensor/convert';
 import { bytesOf, countOf, type NDArray, type Tensor } from '../tensor/tensor';
-import { type Found, replay } from './rewrite';
+import { type Found, rewrite } from './rewrite';
 
 /** Larger values are computed in each run: in bytes, enough for tables of angles and masks of some thousand positions. */
 const largest = 1 << 20;
@@ -37,7 +37,7 @@ export function withConstants(graph: Graph, nodes: readonly Node[]): Graph {
       });
     });
   }
-  return taken.size ? replay(graph, taken) : graph;
+  return taken.size ? rewrite(graph, taken) : graph;
 }
 
 const isSmall = ({ dtype, dims }: Value): boolean =>

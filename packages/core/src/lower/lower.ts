@@ -17,7 +17,7 @@ import { withoutElements } from './no-elements';
 import { withoutEmpty } from './non-empty';
 import type { Reason } from './reason';
 import { reasons } from './reasons';
-import { Cycle, type Found, nameOf, replay } from './rewrite';
+import { Cycle, type Found, nameOf, rewrite } from './rewrite';
 import { type Match, type MatchContext, outcomesOf, type Refusal, type Rule, refuse } from './rule';
 import { accepts, fitsKernel, kernelOf, type Machine, rowOf, type Target } from './target';
 
@@ -72,10 +72,10 @@ class Lowering {
     for (let round = 0; round < 200; round++) {
       const nodes = nodesWithin(graph);
       this.where = sizesLeadingTo(graph);
-      const around = surroundings(graph, nodes);
+      const around = usesIn(graph, nodes);
       const empty = withoutElements(nodes, around);
       if (empty.length) {
-        graph = replay(graph, taking(empty));
+        graph = rewrite(graph, taking(empty));
         for (const { node } of empty) this.record(node, 'empty', []);
         continue;
       }
@@ -85,7 +85,7 @@ class Lowering {
       const found = chosen.length ? chosen : nodes.flatMap((node) => this.fallback(node));
       if (!found.length) return graph;
       try {
-        graph = replay(graph, taking(found));
+        graph = rewrite(graph, taking(found));
         const winners = new Map(chosen.flatMap((c) => c.match.covers.map((v) => [v, c] as const)));
         for (const c of candidates) {
           const winner = winners.get(c.match.covers.find((v) => winners.has(v))!)!;
@@ -380,7 +380,7 @@ function nodesWithin(graph: Graph): Node[] {
   return found;
 }
 
-function surroundings(graph: Graph, nodes: readonly Node[]): Pick<MatchContext, 'uses'> {
+function usesIn(graph: Graph, nodes: readonly Node[]): Pick<MatchContext, 'uses'> {
   const uses = new Map<Value, number>();
   const use = (v: Value | undefined) => v && uses.set(v, (uses.get(v) ?? 0) + 1);
   const outputs = (g: Graph) => {

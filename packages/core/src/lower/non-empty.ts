@@ -4,7 +4,7 @@ import { apply, type Graph, isFilled, type Node, type Value } from '../ir/graph'
 import { isReadable } from './no-elements';
 import type { Reason } from './reason';
 import { reasons } from './reasons';
-import { type Found, replay } from './rewrite';
+import { type Found, rewrite } from './rewrite';
 import { kernelOf, type NonEmptySize, type Target } from './target';
 
 /** A node that runs only where its sizes are not 0, and the note about it. */
@@ -32,7 +32,7 @@ export function withoutEmpty(
   }
   if (!found.length) return { graph, guarded: [] };
   const taken = new Map(found.flatMap((f) => f.node.outputs.map((v) => [v, f] as const)));
-  return { graph: replay(graph, taken), guarded: found };
+  return { graph: rewrite(graph, taken), guarded: found };
 }
 
 function limit(graph: Graph, { size, problem }: NonEmptySize): void {

@@ -27,7 +27,7 @@ export class Cycle extends Error {
  *
  * Throws   Cycle when a match is reached again while its operands are being computed
  */
-export function replay(old: Graph, taken: ReadonlyMap<Value, Found>): Graph {
+export function rewrite(old: Graph, taken: ReadonlyMap<Value, Found>): Graph {
   const g = builderLike(old.builder);
   for (const [name, role] of old.builder.roles) g.roles.set(name, role);
   for (const [name, continuation] of old.builder.continuations) g.continuations.set(name, continuation);

@@ -1,4 +1,4 @@
-// Parameters made from others, in graphs with branches and loops.
+// Parametrizations in graphs with branches and loops.
 import { expect, it } from 'vitest';
 import { interpret } from '../interpret/interpret';
 import { type Graph, subgraphsOf, type Value } from '../ir/graph';

@@ -29,14 +29,14 @@ export function reparametrize<M extends AnyModule>(
   select: (path: string, parameter: Parameter) => Parametrization | undefined,
 ): M {
   const { parameters } = namesOf(m);
-  const remakes = new Map<Parameter, Parametrization>();
+  const parametrizations = new Map<Parameter, Parametrization>();
   const added: Record<string, Parameter> = {};
   for (const [path, p] of parameters) {
-    const remake = select(path, p);
-    if (!remake) continue;
-    remakes.set(p, remake);
+    const parametrization = select(path, p);
+    if (!parametrization) continue;
+    parametrizations.set(p, parametrization);
     const beside = path.slice(0, path.lastIndexOf('.') + 1);
-    for (const [name, extra] of Object.entries(remake.parameters)) {
+    for (const [name, extra] of Object.entries(parametrization.parameters)) {
       const full = beside + name;
       if (parameters.has(full) || full in added)
         throw new ConfigError({
@@ -47,7 +47,7 @@ export function reparametrize<M extends AnyModule>(
       added[full] = extra;
     }
   }
-  if (!remakes.size)
+  if (!parametrizations.size)
     throw new ConfigError({
       path: 'reparametrize',
       problem: 'no parameter was selected',
@@ -56,10 +56,13 @@ export function reparametrize<M extends AnyModule>(
     });
   const forward = (...args: unknown[]) => {
     const g = graphOf(args)!;
-    for (const [p, remake] of remakes)
-      g.overrides.set(p, { value: () => remake.value(() => g.storedParam(p), g), replaces: remake.replaces ?? false });
+    for (const [p, parametrization] of parametrizations)
+      g.overrides.set(p, {
+        value: () => parametrization.value(() => g.storedParam(p), g),
+        replaces: parametrization.replaces ?? false,
+      });
     return m.forward(...args);
   };
-  const dropped = new Set([...remakes].filter(([, r]) => r.replaces).map(([p]) => p));
+  const dropped = new Set([...parametrizations].filter(([, r]) => r.replaces).map(([p]) => p));
   return module({ ...m.children, ...added }, forward, { ...m.about, dropped }) as unknown as M;
 }

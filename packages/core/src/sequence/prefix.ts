@@ -50,7 +50,7 @@ export function withPrefix(ctx: SequenceContext, prefix: Prefix): SequenceContex
 }
 
 /**
- * The same rows in front of each sequence, a class token for example, with the context of all rows. Sequences may be padded or packed.
+ * The same prefix tokens in front of each sequence, a class token for example, with the context of all rows. Sequences may be padded or packed.
  *
  * Shapes   x [batch, seq, dim], first [count, dim] → [batch, count + seq, dim]; packed [tokens, dim] → [tokens + count · batch, dim]
  * Throws   ConfigError for a state, for an attention bias of a packed batch, and for a mask that cannot be extended

@@ -1,6 +1,6 @@
 // ONNX Runtime's native WebGPU provider.
 import { operandOf } from '../ir/define-op';
-import { isWithinATurn, rangeReasons } from '../kernels/range-reduction';
+import { isReduced, rangeReasons } from '../kernels/range-reduction';
 import { defineReasons } from '../lower/reason';
 import type { Kernel, Target } from '../lower/target';
 import { repeatingCost } from './attention-cost';
@@ -16,7 +16,7 @@ const own = defineReasons({
 // The accuracy that WGSL guarantees: an error of at most 2⁻¹¹ between −π and π, and no bound elsewhere.
 const nearZero: Partial<Kernel> = {
   error: 2 ** -11,
-  accepts: ({ operands }) => isWithinATurn(operands[0]) || rangeReasons.angles(),
+  accepts: ({ operands }) => isReduced(operands[0]) || rangeReasons.angles(),
 };
 
 /**

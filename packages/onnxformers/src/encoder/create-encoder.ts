@@ -118,7 +118,7 @@ export async function createEncoder(module: AnyModule, ort: Ort, options: Encode
   const run: Runner = await createRunner(model, ort, runner);
   const padded = layout === 'padded';
   const widthFor = (longest: number): number => (padded ? widthOf(longest, multipleOf, limitOf(model)) : longest);
-  const kernels = attentionKernels(model);
+  const kernels = kernelsOf(model);
   const paddedAttention = padded || model.decisions.some(({ op }) => op === PadRows.key);
   let report: EncodeReport | undefined;
 
@@ -286,7 +286,7 @@ function limitOf({ signature }: Model): (width: number) => boolean {
   return (width) => ofLengths.every(({ size, max }) => evaluateDim(size!, { seq: width }) <= (max as number));
 }
 
-function attentionKernels(model: Model): readonly string[] {
+function kernelsOf(model: Model): readonly string[] {
   const ops = explain(model).blocks.flatMap((block) => block.ops);
   const ofAttention = ops.filter(({ op }) => op === 'Attend' || op === 'FlexAttend');
   return [...new Set(ofAttention.flatMap(({ runs, kernels }) => (runs.length ? runs.map(({ kernel }) => kernel) : kernels)))];
