@@ -12,9 +12,11 @@ const machines: readonly (readonly [Target, 'float32' | 'float16'])[] = [
   [targets.cuda, 'float16'],
   [targets.portable(18), 'float32'],
 ];
-/** No example keeps a state in pages, or turns heads of 16 channels; the tests of the kernels do. */
+/** No example keeps a state in pages, turns heads of 16 channels, is long enough for blocks or pads packed rows in float16; the tests of the kernels do. */
 const elsewhere = ['Attend(PagedAppend) → PagedAttention'];
 const waysElsewhere = [
+  'Attend → gathered blocks plain',
+  'PadRows → RestorePadding plain',
   'Attend → GroupQueryAttention with rotary embedding',
   'Attend → GroupQueryAttention with rotary embedding and a null sink',
 ];

@@ -64,11 +64,12 @@ export const favor = defineBlock({
   masks: ['causal', 'lengths', 'keyPadding'],
   fields: {
     /** channels of a query or key head. Inherited from the enclosing block. */
-    headDim: int({ doc: 'channels of a query or key head', unit: 'channels', min: 1, inherit: true }),
+    headDim: int({ doc: 'channels of a query or key head', unit: 'channels', min: 1, max: 512, inherit: true }),
     /** number of random features; default about headDim · (1 + log₂ headDim). Default: computed from other options. */
     features: int({
       doc: 'number of random features; default about headDim · (1 + log₂ headDim)',
       min: 1,
+      max: 8192,
       default: (c: { headDim: number }) => Math.max(2, 2 * Math.floor(Math.ceil(c.headDim * (1 + Math.log2(c.headDim))) / 2)),
     }),
     /** which features are made of a random direction. Default: `"regularized"`. */

@@ -4,7 +4,7 @@ import * as ops from '@onnxformers/core/ops';
 
 /** Feature maps: exp of products with random directions; with both signs; with both signs and directions of one length. */
 export const featureMaps = ['orthogonal', 'hyperbolic', 'regularized'] as const;
-/** One of {@link featureMaps}. */
+/** One of `featureMaps`. */
 export type FeatureMap = (typeof featureMaps)[number];
 
 /** The size of random features. */

@@ -56,7 +56,7 @@ export const blocksparse = defineBlock({
       },
     ),
     /** queries and keys in a block (positions). Default: `16`. */
-    blockSize: int({ doc: 'queries and keys in a block', unit: 'positions', min: 1, default: 16 }),
+    blockSize: int({ doc: 'queries and keys in a block', unit: 'positions', min: 1, max: 65_536, default: 16 }),
     /** factor of the scores, besides 1 / √head_dim. Default: `1`. */
     scale: num({ doc: 'factor of the scores, besides 1 / √head_dim', default: 1 }),
     /** no query attends to a later key. Default: `false`. */

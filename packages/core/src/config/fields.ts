@@ -157,7 +157,8 @@ function fits(schema: ValueSchema, value: unknown): boolean {
       return (
         Array.isArray(value) &&
         isWithin(value.length, schema.minItems, schema.maxItems) &&
-        value.every((item) => fits(schema.items, item))
+        // A hole is an element too, which `every` passes over.
+        Array.from(value).every((item) => fits(schema.items, item))
       );
     default:
       return (

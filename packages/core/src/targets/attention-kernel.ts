@@ -130,8 +130,11 @@ function maskForm({ rank, dims: [size] }: Value, batch: Dim): 'lengths' | 'offse
 const keysMask = ({ dims }: Value): Reason => kernelNotes.keysMask({ dims: dims.join(', ') });
 
 // TensorRT's kernels neither read nor write a cache, and keys are [batch, kv_seq, dim] or in one tensor with queries and values.
-const cachesOrJoins = (node: Node): boolean =>
-  node.operands[6] !== undefined || node.outputs.length > 1 || (node.operands[1]?.rank ?? 3) !== 3;
+const cachesOrJoins = ({ operands, outputs }: Node): boolean => {
+  // By position: the op may be a user's own, whose operands have no names.
+  const [, key, , , , , past] = operands;
+  return past !== undefined || outputs.length > 1 || (key?.rank ?? 3) !== 3;
+};
 
 // TensorRT's kernels for self attention, compiled for some head sizes.
 function tensorRtKernel({ seq, kvSeq, headDim = 64 }: Shape, sm: number): AttentionKernelName | undefined {

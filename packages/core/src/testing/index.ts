@@ -3,7 +3,7 @@
 export { computeDerived } from '../sequence/derive';
 export { type Comparison, compare, expectClose, printComparison, type Tolerance } from './close';
 export { type ConformanceOptions, conformance } from './conformance';
-export { type Example, exampleOf } from './example';
+export { derivedOf, type Example, exampleOf } from './example';
 export { type Footprint, type FootprintOptions, footprint } from './footprint';
 export { type LayoutsOptions, layouts } from './layouts';
 export { type CaseInput, checkOp, checkOps, type OpCase, prepare, type ReadyCase } from './op-suite';

@@ -38,6 +38,8 @@ function replacements({ kind }: AnyBlock, s: ConfigSizes): Readonly<Record<strin
     vocabSize: 8192,
     window,
     landmarks: 64,
+    // Of a layout of at least two blocks.
+    blockSize: Math.ceil(kvSeq / 2),
   };
 }
 

@@ -62,16 +62,22 @@ describe('bench', () => {
   it('measures registered blocks by their names, one or all of a kind', async () => {
     const one = await parsed('bench', 'block', 'multi_head', ...few, '--heads', '2', '--head-dim', '8', '--causal');
     expect(one.json).toMatchObject({ setting: { heads: 2, headDim: 8, causal: true }, rows: [{ subject: 'mixer multi_head' }] });
-    // The window is a mask too, which two of them cannot apply; an even one suits no window around the query.
+    // The window is a mask too, which some of them cannot apply; an even one suits no window around the query.
     const all = await parsed('bench', 'block', '--all', '--kind', 'attention', ...few, '--heads', '2', '--window', '4');
     expect(all.json.rows.map((r: { subject: string }) => r.subject)).toEqual([
       'attention scaled_dot_product',
       'attention flex_attention',
+      'attention blocksparse',
+      'attention global',
+      'attention random',
     ]);
     expect(all.json.leftOut).toEqual([
       { name: 'attention linformer', reason: expect.stringContaining('does not support the mask: window') },
       { name: 'attention local', reason: expect.stringContaining('expected an odd number, or causal: true, got 4') },
-      { name: 'attention nystrom', reason: expect.stringContaining('does not support the mask: window') },
+      ...['nystrom', 'orthoformer', 'favor', 'lambda'].map((name) => ({
+        name: `attention ${name}`,
+        reason: expect.stringContaining('does not support the mask: window'),
+      })),
     ]);
   });
 

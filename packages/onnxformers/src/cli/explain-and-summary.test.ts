@@ -69,7 +69,7 @@ describe('graph', () => {
   it('draws a config as SVG, or writes it for Graphviz', async () => {
     await write('lm.json', lm);
     const svg = join(dir, 'lm.svg');
-    expect((await here('graph', join(dir, 'lm.json'), '--out', svg)).out).toMatch(/lm\.svg: \d+ nodes\n$/);
+    expect((await here('graph', join(dir, 'lm.json'), '--target', 'cuda', '--out', svg)).out).toMatch(/lm\.svg: \d+ nodes\n$/);
     expect(await readFile(svg, 'utf8')).toMatch(/^<svg[\s\S]*(?:MultiHead|GroupQuery)Attention[\s\S]*<\/svg>\s*$/);
     const dot = join(dir, 'lm.dot');
     const { json } = await parsed('graph', 'lm.json', '--target', 'portable', '--out', dot);

@@ -115,7 +115,9 @@ describe('models', () => {
     const [result] = await onStub(stub, [{ model, sizes: { batch: 2, seq: 512 } }]);
     const { ops, kernels: run, onCpu } = result!;
     expect(result!.error).toBeUndefined();
+    // The bias of the queries is the only one of the projections that is left.
     expect(ops).toEqual({
+      Add: depth,
       LayerNormalization: 1,
       MatMul: 6 * depth,
       MultiHeadAttention: depth,
@@ -143,9 +145,11 @@ describe('models', () => {
     expect(result!.error).toBeUndefined();
     expect(result!.kernels).toEqual(['FLASH_ATTENTION', 'FLASH_ATTENTION']);
     expect(result!.onCpu).toEqual([]);
+    // The runtime makes one Gemm of the products with the queries' weights and their bias.
     expect(result!.ops).toEqual({
       LayerNormalization: 1,
-      MatMul: 12,
+      Gemm: 2,
+      MatMul: 10,
       Cast: 1,
       PackedMultiHeadAttention: 2,
       SkipLayerNormalization: 4,
@@ -155,7 +159,7 @@ describe('models', () => {
 
   it.for([
     ['lengths', {}, { lengths: ['int64', ['batch']] }, 'CUDNN_FLASH_ATTENTION'],
-    ['grouped heads', { kvHeads: 2 }, {}, 'FLASH_ATTENTION'],
+    ['grouped heads', { kvHeads: 2 }, {}, 'CUDNN_FLASH_ATTENTION'],
     ['causal', { attention: { name: 'scaled_dot_product', causal: true } }, {}, 'CUDNN_FLASH_ATTENTION'],
     ['a causal window', { attention: { name: 'local', window: 64, causal: true } }, {}, 'FLASH_ATTENTION'],
     ['rotaryEmbedding', { rotaryEmbedding: { name: 'rotary' } }, {}, 'CUDNN_FLASH_ATTENTION'],

@@ -14,7 +14,7 @@ import {
   targets,
   WeightError,
 } from '@onnxformers/core';
-import { computeDerived, expectClose, randomArray, randomParameters, traceBlock } from '@onnxformers/core/testing';
+import { derivedOf, expectClose, randomArray, randomParameters, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
 import { zoo } from '../index';
 
@@ -232,24 +232,9 @@ describe('classifier', () => {
     const lengths = [3, 0, 7, 1];
     const rows = randomArray('rows', [11, 12]);
     const graph = traceBlock(model, { x: ['float32', ['tokens', 12]], lengths: ['int64', ['batch']] }, { layout: 'packed' });
-    const derived = Object.fromEntries(
-      graph.inputs.flatMap(({ leaf, dtype, dims }) =>
-        leaf?.kind === 'derived'
-          ? [
-              [
-                leaf.name,
-                computeDerived(
-                  leaf.how,
-                  [numbers([4], (i) => lengths[i]!)],
-                  (d) => (d === 'tokens' ? 11 : d === 'batch' ? 4 : 5),
-                  { dtype, dims },
-                )!,
-              ],
-            ]
-          : [],
-      ),
-    );
-    const { logits } = interpret(graph, { x: rows, lengths: numbers([4], (i) => lengths[i]!), ...derived }, { parameters: of });
+    const feeds = { x: rows, lengths: numbers([4], (i) => lengths[i]!) };
+    const derived = derivedOf(graph, feeds, { tokens: 11, batch: 4, longest_of_lengths: 7 });
+    const { logits } = interpret(graph, { ...feeds, ...derived }, { parameters: of });
     lengths.forEach((n, i) => {
       const at = lengths.slice(0, i).reduce((a, b) => a + b, 0);
       const own: NDArray = { dtype: 'float32', dims: [1, n, 12], data: rows.data.slice(12 * at, 12 * (at + n)) };
