@@ -115,7 +115,7 @@ export const blocksparse = defineBlock({
           expected: `1 or ${heads} heads`,
           got: String(layout.length),
         });
-      limitPositions(q.graph, k.dims[2]!, count * blockSize, `${path}.layout`);
+      limitPositions(q.graph, k.dims[2]!, count * blockSize, `${path}.layout × blockSize`);
       const pattern = blocks<Value>(q.graph.root.constant(flags), blockSize);
       const mask = and(ctx.mask, pattern, ...(causal ? [causalMask] : []));
       return attend(q, k, v, withContext(ctx, { mask }), {
