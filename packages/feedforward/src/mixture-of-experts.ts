@@ -104,8 +104,9 @@ export const mixtureOfExperts = defineBlock({
     { dim: 7, experts: 2, hidden: 5, gate: 'round_robin' },
   ],
   properties: ({ capacity, gate, compat }) =>
+    // Tokens take turns over the whole batch, so the expert of one depends on the size of the batch.
     gate === 'round_robin'
-      ? ['batchIndependent', 'causal', 'deterministic']
+      ? ['causal', 'deterministic']
       : capacity !== undefined || compat
         ? gate === 'top_1'
           ? ['causal', 'deterministic']
