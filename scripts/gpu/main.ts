@@ -39,6 +39,7 @@ import { pagedTokens } from './paged';
 import { parametrizations, runParametrizations } from './parametrizations';
 import { runSharedHeads, sharedHeads } from './shared-heads';
 import { runVarlen, varlen } from './varlen';
+import { zoo as mechanisms } from './zoo';
 
 const ort = createRequire(import.meta.url)('onnxruntime-node') as Ort;
 const print = (x: unknown): void => void process.stdout.write(`${JSON.stringify(x)}\n`);
@@ -279,6 +280,7 @@ const jobs: Record<string, () => Promise<void>> = {
   packed: async () => packed(folder),
   decode: async () => decode(folder),
   varlen: async () => varlen(folder),
+  zoo: () => mechanisms({ ort, target: fused, options: cuda }, folder),
   'shared-heads': async () => sharedHeads(folder),
   'packed-attention': async () => packedAttention(folder),
   parametrizations: async () => parametrizations(folder),
