@@ -5,6 +5,7 @@ import { useBlocks } from './attend-blocks';
 import { useChunks } from './attend-chunks';
 import { useGlobalTokens } from './attend-global';
 import { useLayout } from './attend-layout';
+import { useSpread } from './attend-spread';
 import { unpackRows, useGatherBlockQuantized } from './gather-block-quantized';
 import { keepApart } from './keep-apart';
 import { splitLowRank } from './low-rank';
@@ -24,5 +25,6 @@ export const coreRules: readonly Rule[] = [
   useChunks,
   useGlobalTokens,
   useLayout,
+  useSpread,
   ...biasesOfAttend,
 ];
