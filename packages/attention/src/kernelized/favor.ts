@@ -187,15 +187,18 @@ function attended(q: Value, k: Value, v: Value, { directions, map, keep, ordered
   const ofQueries = logFeatures(wide(q), directions, map);
   const ofKeys = logFeatures(wide(k), directions, map);
   // A factor of all features of a query cancels, and one of all keys; if causal, none of the keys, because it would depend on later ones.
-  const queries = ops.exp(ops.sub(ofQueries.products, ops.reduceMax(ofQueries.products, [3])));
+  const queries = ops.softmax(ofQueries.products, 3);
   const keys = keptFeatures(ofKeys, keep, ordered);
   const values = ops.concat([wide(v), ops.fill(v, [...v.dims.slice(0, 3), 1], 1, 'float32')], 3);
   const whole = keep ? zeroed(values, keep) : values;
-  const sums = ordered ? inOrder(queries, keys, whole) : timesKeyHead(queries, ops.matmul(ops.swapLast(keys), whole));
+  const sums = ordered ? inOrder(queries, keys, whole) : timesKeyHead(queries, sumsOf(keys, whole));
   const width = v.dims[3]!;
   const total = ops.slice(sums, { axes: [3], starts: [width], ends: [sums.dims[3]!] });
   return ops.div(ops.cropTo(sums, 3, width), ops.max(total, least));
 }
+
+/** Σ_j k_j v_jᵀ. The values are turned instead of the keys, which have more channels. */
+const sumsOf = (keys: Value, values: Value): Value => ops.swapLast(ops.matmul(ops.swapLast(values), keys));
 
 /** The features of the keys, 0 where they are hidden; unless they are in order, divided by the largest of each head. */
 function keptFeatures({ products, norm }: LogFeatures, keep: Value | undefined, ordered: boolean): Value {

@@ -13,11 +13,16 @@ export interface Gathered {
   readonly keep?: Value | undefined;
 }
 
+/** Options of {@link attendGathered}. */
+export interface GatheredOptions {
+  readonly scale?: number | undefined;
+  readonly softcap?: number | undefined;
+  /** [heads] */
+  readonly sinks?: Value | undefined;
+}
+
 /** The results as rows, [batch, blocks, size, heads, v_head_dim]; 0 for a query without a key. */
-export function attendGathered(
-  { queries, keys, values, keep }: Gathered,
-  options: { readonly scale?: number | undefined; readonly softcap?: number | undefined },
-): Value {
+export function attendGathered({ queries, keys, values, keep }: Gathered, { scale, softcap, sinks }: GatheredOptions): Value {
   const { attendOp, expand, reshape, transpose } = queries.graph.ops;
   const [batch, blocks, size] = queries.dims as [Dim, Dim, Dim];
   const sequences = mulDims(batch, blocks);
@@ -26,11 +31,11 @@ export function attendGathered(
     const [, , rows, width] = flags.dims as [Dim, Dim, Dim, Dim];
     return reshape(expand(flags, [batch, blocks, rows, width]), [sequences, 1, rows, width]);
   };
-  const { scale, softcap } = options;
   const y = attendOp(headsOf(queries), headsOf(keys), headsOf(values), {
     mask: keep ? dense(perSequence(keep)) : none,
     ...(scale !== undefined && { scale }),
     ...(softcap !== undefined && { softcap }),
+    ...(sinks && { sinks }),
   });
   const [, heads, , width] = y.dims as [Dim, Dim, Dim, Dim];
   return reshape(transpose(y, [0, 2, 1, 3]), [batch, blocks, size, heads, width]);
