@@ -8,6 +8,7 @@ import {
   limitPositions,
   module,
   num,
+  realPositionsOf,
   type SequenceContext,
   type Value,
 } from '@onnxformers/core';
@@ -19,8 +20,7 @@ import * as ops from '@onnxformers/core/ops';
  *
  *     y = E[ids] + P[positions + positionOffset] + T[token_type_ids]
  *
- * With `padId`, positions are counted over the ids that are not this one, whatever the mask says (RoBERTa): a padding id has row positionOffset − 1, which
- * is no position. Such positions are counted in a whole sequence, so a state is refused.
+ * With `padId`, positions are counted over the real ids that are not this one (RoBERTa): a padding id has row positionOffset − 1, which is no position. Such positions are counted in a whole sequence, so a state is refused.
  *
  * Token types are read from the input `token_type_ids`. A model without that input uses type 0 for all tokens.
  *
@@ -66,8 +66,7 @@ export const vocab = defineBlock({
     { vocabSize: 23, seqLen: 11, typeVocabSize: 3, dim: 7 },
     { vocabSize: 23, seqLen: 11, positionOffset: 2, padId: 1, dim: 7 },
   ],
-  // Padding must have the id padId there, whatever the mask says.
-  properties: ({ padId }) => (padId === undefined ? ['batchIndependent', 'causal'] : ['causal']),
+  properties: ['batchIndependent', 'causal'],
   create({ vocabSize, seqLen, typeVocabSize, positionOffset, padId, dim, dropout: p }, { path }) {
     if (padId !== undefined && positionOffset === 0)
       throw new ConfigError({
@@ -103,7 +102,7 @@ export const vocab = defineBlock({
   },
 });
 
-/** The number of each id among those of its sequence that are not `padId`, from 1; 0 for a `padId`. */
+/** The number of each id among those of its sequence that are real and not `padId`, from 1; 0 for a `padId`. */
 function countedOver(ids: Value, padId: number, ctx: SequenceContext, { seqLen, path }: { seqLen: number; path: string }): Value {
   if (ctx.state)
     throw new ConfigError({
@@ -112,7 +111,9 @@ function countedOver(ids: Value, padId: number, ctx: SequenceContext, { seqLen, 
       expected: 'no state, or no padId',
       got: 'a state',
     });
-  const real = ops.cast(ops.logicalNot(ops.equal(ids, ids.graph.number(padId, ids.dtype))), 'int64');
+  const other = ops.logicalNot(ops.equal(ids, ids.graph.number(padId, ids.dtype)));
+  const unpadded = ctx.layout.kind === 'packed' ? undefined : realPositionsOf(ids, ctx);
+  const real = ops.cast(unpadded ? ops.logicalAnd(other, unpadded) : other, 'int64');
   const field = `${path}.seqLen`;
   if (ctx.layout.kind !== 'packed') {
     limitPositions(ids.graph.root, ids.dims[1]!, seqLen, field);
