@@ -80,7 +80,8 @@ export async function fromPretrained(files: PretrainedFiles | FilesByName, o: Pr
   return load(config, family, task, await storedWeights(source));
 }
 
-async function readConfig(files: PretrainedFiles, name: string): Promise<ConfigReader> {
+/** Reads and parses a config file. */
+export async function readConfig(files: PretrainedFiles, name: string): Promise<ConfigReader> {
   const bytes = await readFile(files, name);
   if (!bytes)
     throw new FileError({ path: files.name, problem: `no ${name}`, expected: 'the folder of a Hugging Face checkpoint' });
@@ -114,8 +115,7 @@ function checkHead({ tasks }: Family, task: Task, config: ConfigReader): void {
 }
 
 async function load(config: ConfigReader, family: Family, task: Task, stored: Stored): Promise<Pretrained> {
-  const { byName, ignored } = completeNames(stored, family, bareNames(config, family, task));
-  const single = await withoutCopies({ byName, ignored }, family, config);
+  const single = await withoutCopies(completeNames(stored, family, bareNames(config, family, task)), family, config);
   const { config: ours, names: entries } = family.translate(config, { task, has: (name) => single.byName.has(name) });
   const module = zoo.parse('model', ours);
   const names = weightNames(entries);
@@ -130,7 +130,7 @@ async function load(config: ConfigReader, family: Family, task: Task, stored: St
     modelType: config.text('model_type'),
     original: config.raw,
     names,
-    report: { storedAs: found.storedAs, unused: found.unused, ignored },
+    report: { storedAs: found.storedAs, unused: found.unused, ignored: single.ignored },
   };
 }
 

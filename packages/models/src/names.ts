@@ -63,3 +63,13 @@ export function regrouped(groups: readonly number[], order: readonly number[]): 
       ),
   };
 }
+
+/** Rows in blocks of `size` rows, stored in another order: our block i is their block `order[i]`. */
+export function reordered(order: readonly number[], size: number): Form {
+  const blocks = (x: Value, at: readonly number[]): Value => {
+    const one = (i: number): Value => ops.slice(x, { axes: [0], starts: [i * size], ends: [(i + 1) * size] });
+    return ops.concat(at.map(one), 0);
+  };
+  const inverse = order.map((_, i) => order.indexOf(i));
+  return { toOurs: (x) => blocks(x, order), toTheirs: (x) => blocks(x, inverse) };
+}

@@ -9,9 +9,10 @@ import {
   type Target,
   type Tensor,
 } from '@onnxformers/core';
-import { unknownFamily } from '../family';
-import type { Pretrained } from '../from-pretrained';
-import { fromPretrained } from '../node';
+import { families as known } from '../families/index';
+import { type Family, familyOf, unknownFamily } from '../family';
+import { type Pretrained, readConfig } from '../from-pretrained';
+import { filesIn, fromPretrained } from '../node';
 import { allowed, type Case, type Precision, type Run } from './case';
 import { difference, ofQueries } from './compare';
 import { generateGreedily } from './generate';
@@ -42,9 +43,10 @@ export interface Check {
 }
 
 /** Replays all runs of a case. */
-export async function replay(c: Case, at: Place): Promise<Outcome> {
+export async function replay(c: Case, at: Place, families: readonly Family[] = known): Promise<Outcome> {
   const checks: Check[] = [];
   try {
+    familyOf(await configOf(c.folder), families);
     const model = await fromPretrained(c.folder);
     if (c.legacy) await checkLegacy(c, model);
     for (const run of c.runs) checks.push(...(await replayRun(c, run, model, at)));
@@ -69,6 +71,8 @@ export async function replay(c: Case, at: Place): Promise<Outcome> {
     reason: `${first.run}/${first.output}: ${text} (${wrong.length} of ${checks.length})`,
   };
 }
+
+const configOf = (folder: string) => readConfig(filesIn(folder), 'config.json');
 
 const isUnknown = (error: unknown): error is ConfigError => error instanceof ConfigError && error.problem === unknownFamily;
 
