@@ -17,8 +17,11 @@ import { fourierMix } from './mixers/fourier-mix';
 import { multiHead } from './mixers/multi-head';
 import { pooling } from './mixers/pooling';
 import { visual } from './mixers/visual';
+import { differential } from './softmax/differential';
 import { flexAttention } from './softmax/flex-attention';
 import { scaledDotProduct } from './softmax/scaled-dot-product';
+import { sigmoidAttention } from './softmax/sigmoid';
+import { talkingHeads } from './softmax/talking-heads';
 import { blocksparse } from './sparse/blocksparse';
 import { globalAttention } from './sparse/global';
 import { local } from './sparse/local';
@@ -29,6 +32,7 @@ export { kernels as attentionRules } from './kernels';
 export {
   blocksparse,
   compositional,
+  differential,
   directionsOfRun,
   type FeatureMap,
   type FeatureOptions,
@@ -49,11 +53,16 @@ export {
   randomDirections,
   randomFeatures,
   scaledDotProduct,
+  sigmoidAttention,
+  talkingHeads,
   visual,
 };
 /** All blocks of this package. */
 export const blocks = [
   scaledDotProduct,
+  differential,
+  talkingHeads,
+  sigmoidAttention,
   flexAttention,
   linformer,
   local,

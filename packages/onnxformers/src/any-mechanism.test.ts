@@ -26,7 +26,7 @@ const model = (name: string, attention: string): AnyModule =>
     stack: {
       name: 'stack',
       depth: 1,
-      layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3, attention }, feedforward: 'mlp' },
+      layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 2, attention }, feedforward: 'mlp' },
       norm: 'layer_norm',
     },
   }) as unknown as AnyModule;

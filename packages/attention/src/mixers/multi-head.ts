@@ -124,7 +124,7 @@ export const multiHead = defineBlock({
       doc: 'values are λ₁ v₁ + λ₂ v, where v₁ are those of the first layer; λ constant or learned; absent: v',
       optional: true,
     }),
-    /** [λ₁, λ₂] of valueResidual, or their initial values. Default: `[0.5, 0.5]`. */
+    /** [λ₁, λ₂] of valueResidual, or their initial values. Default: `[0.5,0.5]`. */
     valueShares: list(num({ doc: 'a factor' }), {
       doc: '[λ₁, λ₂] of valueResidual, or their initial values',
       length: 2,
