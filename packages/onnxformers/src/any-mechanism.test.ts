@@ -116,7 +116,7 @@ describe('prefix tokens before padding on the left', () => {
       stack: {
         name: 'stack',
         depth: 1,
-        layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3, attention, ...rest }, feedforward: 'mlp' },
+        layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 2, attention, ...rest }, feedforward: 'mlp' },
       },
     }) as unknown as AnyModule;
 

@@ -67,7 +67,7 @@ export const differential = defineBlock({
     const heads = (count: number, width: number) => ({ dtype: 'float32', dims: ['batch', count, 'seq', width] }) as const;
     return { q: heads(4, headDim), k: heads(2, headDim), v: heads(2, valueHeadDim) };
   },
-  examples: [{ headDim: 5 }, { headDim: 3, valueHeadDim: 7, lambdaInit: 0.3, scale: 0.4, eps: 0.01 }],
+  examples: [{ headDim: 8 }, { headDim: 8, lambdaInit: 0.3, scale: 0.4, eps: 0.01 }],
   properties: ['batchIndependent', 'permutationEquivariant'],
   rules: kernels,
   create({ headDim, valueHeadDim, lambdaInit, scale, eps, dropout }, { path, layer = 0 }) {
