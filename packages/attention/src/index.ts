@@ -15,6 +15,7 @@ import { type PseudoInverseOptions, pseudoInverse } from './low-rank/pseudo-inve
 import { compositional } from './mixers/compositional';
 import { fourierMix } from './mixers/fourier-mix';
 import { multiHead } from './mixers/multi-head';
+import { perceiverLatents } from './mixers/perceiver-latents';
 import { pooling } from './mixers/pooling';
 import { visual } from './mixers/visual';
 import { differential } from './softmax/differential';
@@ -25,6 +26,7 @@ import { talkingHeads } from './softmax/talking-heads';
 import { blocksparse } from './sparse/blocksparse';
 import { globalAttention } from './sparse/global';
 import { local } from './sparse/local';
+import { neighborhood } from './sparse/neighborhood';
 import { randomAttention } from './sparse/random';
 
 /** The rules that lower softmax attention to its kernels: for the `rules` of your own mechanism that emits Attend. */
@@ -44,9 +46,11 @@ export {
   linformer,
   local,
   multiHead,
+  neighborhood,
   nystrom,
   orthoformer,
   type PseudoInverseOptions,
+  perceiverLatents,
   pooling,
   pseudoInverse,
   randomAttention,
@@ -69,6 +73,7 @@ export const blocks = [
   blocksparse,
   globalAttention,
   randomAttention,
+  neighborhood,
   nystrom,
   orthoformer,
   favor,
@@ -78,4 +83,5 @@ export const blocks = [
   fourierMix,
   pooling,
   visual,
+  perceiverLatents,
 ] as const;
