@@ -71,7 +71,12 @@ export const local = defineBlock({
     { window: 4, causal: true, softcap: 7, sinks: 'learned', heads: 3 },
     { window: 4, causal: true, compat: 'xformers' },
   ],
-  properties: (c) => (c.causal ? ['batchIndependent', 'causal'] : ['batchIndependent']),
+  properties: (c) => [
+    'batchIndependent',
+    ...(c.causal ? (['causal'] as const) : []),
+    // The original's mask is a tensor over all pairs.
+    ...(c.compat ? [] : (['linear'] as const)),
+  ],
   rules: kernels,
   create(c, { path }) {
     const { window, causal, dropout, compat, forceSparsity } = c;
