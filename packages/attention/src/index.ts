@@ -8,6 +8,7 @@ import {
   randomDirections,
   randomFeatures,
 } from './kernelized/random-features';
+import { multiHeadLatent } from './latent/multi-head-latent';
 import { linformer } from './low-rank/linformer';
 import { nystrom } from './low-rank/nystrom';
 import { orthoformer } from './low-rank/orthoformer';
@@ -17,6 +18,9 @@ import { fourierMix } from './mixers/fourier-mix';
 import { multiHead } from './mixers/multi-head';
 import { pooling } from './mixers/pooling';
 import { visual } from './mixers/visual';
+import { gatedDeltaNet } from './recurrent/gated-delta-net';
+import { linearAttention } from './recurrent/linear-attention';
+import { mamba2 } from './recurrent/mamba2';
 import { flexAttention } from './softmax/flex-attention';
 import { scaledDotProduct } from './softmax/scaled-dot-product';
 import { blocksparse } from './sparse/blocksparse';
@@ -35,11 +39,15 @@ export {
   favor,
   flexAttention,
   fourierMix,
+  gatedDeltaNet,
   globalAttention,
   lambda,
+  linearAttention,
   linformer,
   local,
+  mamba2,
   multiHead,
+  multiHeadLatent,
   nystrom,
   orthoformer,
   type PseudoInverseOptions,
@@ -65,6 +73,10 @@ export const blocks = [
   favor,
   lambda,
   multiHead,
+  multiHeadLatent,
+  linearAttention,
+  gatedDeltaNet,
+  mamba2,
   compositional,
   fourierMix,
   pooling,
