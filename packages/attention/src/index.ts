@@ -16,16 +16,21 @@ import { type PseudoInverseOptions, pseudoInverse } from './low-rank/pseudo-inve
 import { compositional } from './mixers/compositional';
 import { fourierMix } from './mixers/fourier-mix';
 import { multiHead } from './mixers/multi-head';
+import { perceiverLatents } from './mixers/perceiver-latents';
 import { pooling } from './mixers/pooling';
 import { visual } from './mixers/visual';
 import { gatedDeltaNet } from './recurrent/gated-delta-net';
 import { linearAttention } from './recurrent/linear-attention';
 import { mamba2 } from './recurrent/mamba2';
+import { differential } from './softmax/differential';
 import { flexAttention } from './softmax/flex-attention';
 import { scaledDotProduct } from './softmax/scaled-dot-product';
+import { sigmoidAttention } from './softmax/sigmoid';
+import { talkingHeads } from './softmax/talking-heads';
 import { blocksparse } from './sparse/blocksparse';
 import { globalAttention } from './sparse/global';
 import { local } from './sparse/local';
+import { neighborhood } from './sparse/neighborhood';
 import { randomAttention } from './sparse/random';
 
 /** The rules that lower softmax attention to its kernels: for the `rules` of your own mechanism that emits Attend. */
@@ -33,6 +38,7 @@ export { kernels as attentionRules } from './kernels';
 export {
   blocksparse,
   compositional,
+  differential,
   directionsOfRun,
   type FeatureMap,
   type FeatureOptions,
@@ -48,26 +54,34 @@ export {
   mamba2,
   multiHead,
   multiHeadLatent,
+  neighborhood,
   nystrom,
   orthoformer,
   type PseudoInverseOptions,
+  perceiverLatents,
   pooling,
   pseudoInverse,
   randomAttention,
   randomDirections,
   randomFeatures,
   scaledDotProduct,
+  sigmoidAttention,
+  talkingHeads,
   visual,
 };
 /** All blocks of this package. */
 export const blocks = [
   scaledDotProduct,
+  differential,
+  talkingHeads,
+  sigmoidAttention,
   flexAttention,
   linformer,
   local,
   blocksparse,
   globalAttention,
   randomAttention,
+  neighborhood,
   nystrom,
   orthoformer,
   favor,
@@ -81,4 +95,5 @@ export const blocks = [
   fourierMix,
   pooling,
   visual,
+  perceiverLatents,
 ] as const;
