@@ -83,7 +83,7 @@ export const gatedDeltaNet = defineBlock({
     { dim: 12, heads: 3, headDim: 5 },
     { dim: 10, heads: 6, keyHeads: 2, headDim: 3, valueHeadDim: 5, convWidth: 3 },
   ],
-  properties: ['batchIndependent', 'causal', 'deterministic'],
+  properties: ['batchIndependent', 'causal', 'deterministic', 'linear'],
   rules: [useLinearAttention, useCausalConvWithState],
   create({ dim, heads, keyHeads, headDim, valueHeadDim, convWidth, eps }, { path }) {
     if (heads % keyHeads)

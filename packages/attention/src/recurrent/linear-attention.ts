@@ -65,7 +65,9 @@ export const linearAttention = defineBlock({
     { dim: 7, heads: 3, headDim: 5, valueHeadDim: 4, causal: true, bias: false },
   ],
   properties: ({ causal }) =>
-    causal ? ['batchIndependent', 'deterministic', 'causal'] : ['batchIndependent', 'deterministic', 'permutationEquivariant'],
+    causal
+      ? ['batchIndependent', 'deterministic', 'linear', 'causal']
+      : ['batchIndependent', 'deterministic', 'linear', 'permutationEquivariant'],
   rules: [useLinearAttention],
   create({ dim, heads, headDim, valueHeadDim, causal, bias }, { path }) {
     const q_proj = linear(dim, heads * headDim, { bias, role: 'query' });

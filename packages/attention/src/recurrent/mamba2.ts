@@ -72,7 +72,7 @@ export const mamba2 = defineBlock({
     { dim: 7, heads: 3, headDim: 5, stateDim: 4 },
     { dim: 5, heads: 4, headDim: 3, stateDim: 7, groups: 2, convWidth: 3, minTimeStep: 0.01, maxTimeStep: 0.5 },
   ],
-  properties: ['batchIndependent', 'causal', 'deterministic'],
+  properties: ['batchIndependent', 'causal', 'deterministic', 'linear'],
   rules: [useLinearAttention, useCausalConvWithState],
   create({ dim, heads, headDim, stateDim, groups, convWidth, minTimeStep, maxTimeStep, eps }, { path }) {
     if (heads % groups)
