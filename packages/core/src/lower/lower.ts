@@ -120,6 +120,7 @@ class Lowering {
       cheapest: (node) =>
         found.reduce<Candidate | undefined>((a, b) => (b.node === node && !(a && a.cost <= b.cost) ? b : a), undefined),
       waitsInLoops: this.target.waitsInLoops ?? false,
+      biasTakesPass: this.target.biasTakesPass ?? false,
     };
     for (const node of nodes)
       for (const rule of this.rulesOf(node)) {
