@@ -41,6 +41,7 @@ import { parametrizations, runParametrizations } from './parametrizations';
 import { runSharedHeads, sharedHeads } from './shared-heads';
 import { runVarlen, varlen } from './varlen';
 import { runVarlenProfile, varlenProfile } from './varlen-profile';
+import { zoo as mechanisms } from './zoo';
 
 const ort = createRequire(import.meta.url)('onnxruntime-node') as Ort;
 const print = (x: unknown): void => void process.stdout.write(`${JSON.stringify(x)}\n`);
@@ -281,6 +282,7 @@ const jobs: Record<string, () => Promise<void>> = {
   packed: async () => packed(folder),
   decode: async () => decode(folder),
   varlen: async () => varlen(folder),
+  zoo: () => mechanisms({ ort, target: fused, options: cuda }, folder),
   'varlen-profile': async () => varlenProfile(folder),
   'layer-parts': async () => layerParts(folder),
   'shared-heads': async () => sharedHeads(folder),

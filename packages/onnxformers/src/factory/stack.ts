@@ -1,5 +1,7 @@
 // A sequence of layers.
 import {
+  bool,
+  ConfigError,
   contextOfHiddenStates,
   defineBlock,
   each,
@@ -7,6 +9,7 @@ import {
   int,
   type KindModule,
   keepContext,
+  list,
   module,
   type SequenceContext,
   ShapeError,
@@ -14,18 +17,26 @@ import {
   type Value,
 } from '@onnxformers/core';
 import { longestSequence } from './backbone';
+import { withBiasesOf } from './tied-biases';
 
 /**
  * A sequence of layers, with an optional norm after the last one, which pre-norm layers need.
  *
  *     y = norm(layer_depth(… layer_1(x)))
  *
+ * With `repeats` layers run several times with the same weights (ALBERT): each group of `groupSize` layers runs as a whole, then again, before the next group.
+ *
  * A layer may change the number of channels, and `merge_patches` that of positions too: a hierarchical model is a list of layers with patches between
  * its stages. Each layer with other channels than the first then states its `dim`, and the stack the last number as `outDim`.
  *
+ * A `pattern` repeats a short list: with `[0, 0, 1]` two layers of the first config are followed by one of the second, as often as depth asks. So
+ * layers of one stack differ in mixer, window or rotary embedding.
+ *
  * Shapes   x [batch, seq, dim], packed [tokens, dim] → [..., outDim]
  * Dtypes   float32, float16, bfloat16
- * Throws   ConfigError when a list of layers is shorter or longer than depth · ShapeError when the last layer does not return outDim channels
+ * Throws   ConfigError when a list of layers is shorter or longer than depth, for a pattern that is empty or does not fit the list, when groupSize does
+ *          not divide depth, and for sharedBias without attention biases or with biases of different dims · ShapeError when the last layer does not
+ *          return outDim channels
  * Lowers   as its layers
  * Example  const block = zoo.build('stack', { name: 'stack', dim: 512, depth: 12, layers: { name: 'pre_norm', feedforward: 'mlp' } });
  */
@@ -47,8 +58,22 @@ export const stack = defineBlock({
     seqLen: longestSequence,
     /** number of layers. Inherited from the enclosing block. */
     depth: int({ doc: 'number of layers', min: 0, max: 10_000, inherit: true }),
+    /** the entry of the list of layers that each layer has, from 0, repeated over the depth; absent: one entry for each. Optional. */
+    pattern: list(int({ doc: 'index of an entry', min: 0 }), {
+      doc: 'the entry of the list of layers that each layer has, from 0, repeated over the depth; absent: one entry for each',
+      optional: true,
+    }),
+    /** how often each group of layers runs, with the same weights. Default: `1`. */
+    repeats: int({ doc: 'how often each group of layers runs, with the same weights', min: 1, max: 10_000, default: 1 }),
+    /** layers of a group. Default: `1`. */
+    groupSize: int({ doc: 'layers of a group', min: 1, max: 10_000, default: 1 }),
+    /** the attention biases of all layers have the weights of the first layer. Default: `false`. */
+    sharedBias: bool({ doc: 'the attention biases of all layers have the weights of the first layer', default: false }),
     /** one config for all layers, or a list of them. */
-    layers: each('layer', { doc: 'one config for all layers, or a list of them' }),
+    layers: each('layer', {
+      doc: 'one config for all layers, or a list of them',
+      pattern: ({ pattern }: { pattern?: readonly number[] }, layer) => pattern?.[layer % pattern.length],
+    }),
     /** norm after the last layer. Optional. */
     norm: slot('norm', {
       doc: 'norm after the last layer',
@@ -71,11 +96,49 @@ export const stack = defineBlock({
         { name: 'post_norm', feedforward: 'mlp' },
       ],
     },
+    {
+      dim: 12,
+      depth: 5,
+      pattern: [0, 1],
+      layers: [
+        {
+          name: 'sandwich_norm',
+          mixer: {
+            name: 'multi_head',
+            heads: 2,
+            rotaryEmbedding: { name: 'rotary', theta: 100 },
+            attention: { name: 'local', window: 3 },
+          },
+        },
+        { name: 'parallel', mixer: { name: 'multi_head', heads: 3, rotaryEmbedding: 'rotary' }, feedforward: 'mlp' },
+      ],
+    },
+    { dim: 12, depth: 2, repeats: 2, layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' } },
+    {
+      dim: 12,
+      depth: 2,
+      sharedBias: true,
+      layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3, attentionBias: 't5_relative' } },
+    },
   ],
-  create({ depth, layers, norm, outDim }, { path }) {
-    const all = Array.from({ length: depth }, (_, i) => layers(i));
+  create({ depth, layers, norm, outDim, pattern, repeats, groupSize, sharedBias }, { path }) {
+    if (pattern && pattern.length === 0)
+      throw new ConfigError({ path: `${path}.pattern`, problem: 'an empty pattern', expected: 'one entry or more', got: '[]' });
+    if (depth % groupSize)
+      throw new ConfigError({
+        path: `${path}.groupSize`,
+        problem: 'the layers cannot be divided into groups',
+        expected: `a divisor of depth = ${depth}`,
+        got: String(groupSize),
+      });
+    const [first, ...rest] = Array.from({ length: depth }, (_, i) => layers(i));
+    const all = first ? [first, ...(sharedBias ? rest.map((layer) => withBiasesOf(first, layer, path)) : rest)] : [];
+    const order = Array.from({ length: depth * repeats }, (_, step) => {
+      const group = Math.floor(step / (groupSize * repeats));
+      return all[group * groupSize + (step % groupSize)]!;
+    });
     return module({ layers: all, norm }, (x: Value, ctx: SequenceContext) => {
-      const { hiddenStates: rows, ctx: last } = all.reduce((h, layer) => runLayer(layer, h), { hiddenStates: x, ctx });
+      const { hiddenStates: rows, ctx: last } = order.reduce((h, layer) => runLayer(layer, h), { hiddenStates: x, ctx });
       if (rows.dims.at(-1) !== outDim)
         throw new ShapeError({
           path: `${path}.outDim`,
