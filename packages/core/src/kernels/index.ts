@@ -3,6 +3,7 @@ import type { Rule } from '../lower/rule';
 import { biasesOfAttend } from './attend-biases';
 import { useBlocks } from './attend-blocks';
 import { useChunks } from './attend-chunks';
+import { useFewQueries } from './attend-few-queries';
 import { useGlobalTokens } from './attend-global';
 import { useLayout } from './attend-layout';
 import { unpackRows, useGatherBlockQuantized } from './gather-block-quantized';
@@ -22,6 +23,7 @@ export const coreRules: readonly Rule[] = [
   cosineAfterRangeReduction,
   ...keepApart,
   useBlocks,
+  useFewQueries,
   useChunks,
   useGlobalTokens,
   useLayout,
