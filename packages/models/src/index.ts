@@ -5,5 +5,5 @@ export { families } from './families/index';
 export type { BlockConfig, Checkpoint, Family, Translation } from './family';
 export { type FilesByName, filesAt, filesInMemory, type PretrainedFiles } from './files';
 export { fromPretrained, type Pretrained, type PretrainedOptions, type PretrainedReport } from './from-pretrained';
-export { type Form, type NameEntry, regrouped, reordered, transposed, type WeightNames } from './names';
+export { type Form, type NameEntry, regrouped, reordered, reshaped, transposed, type WeightNames } from './names';
 export { type Task, tasks } from './task';

@@ -73,3 +73,9 @@ export function reordered(order: readonly number[], size: number): Form {
   const inverse = order.map((_, i) => order.indexOf(i));
   return { toOurs: (x) => blocks(x, order), toTheirs: (x) => blocks(x, inverse) };
 }
+
+/** The same elements in other dims. */
+export const reshaped = (theirs: readonly number[], ours: readonly number[]): Form => ({
+  toOurs: (x) => ops.reshape(x, ours),
+  toTheirs: (x) => ops.reshape(x, theirs),
+});

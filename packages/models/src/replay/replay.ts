@@ -94,7 +94,9 @@ const inputNames: Readonly<Record<string, string>> = {
 
 async function replayRun(c: Case, run: Run, model: Pretrained, at: Place): Promise<Check[]> {
   if (run.out.has('sequences')) return replayGeneration(c, run, model, at);
-  const taps = new Map([...run.out.keys()].map((name) => [name, tapOf(name, model.module)] as const));
+  const taps = new Map(
+    [...run.out.keys()].map((name) => [name, tapOf(name, model.module, !run.in.has('pixel_values'))] as const),
+  );
   const feeds = Object.fromEntries([...run.in].map(([name, t]) => [inputNames[name] ?? name, t]));
   const compiled = compile(model.module, {
     target: at.target,
@@ -132,8 +134,8 @@ function inputsOf(feeds: Readonly<Record<string, Tensor>>): CompileOptions['inpu
   );
 }
 
-/** The path of a hidden state or of attention weights in our modules; undefined for an output of the model itself. */
-function tapOf(output: string, module: AnyModule): string | undefined {
+/** The path of a hidden state or of attention weights in our modules, where the last one of texts has the final norm; undefined for an output of the model itself. */
+function tapOf(output: string, module: AnyModule, lastIsNormed: boolean): string | undefined {
   const { children } = module;
   const calls = layerCalls(module);
   const [, name, index] = /^(hidden_states|attentions)\.(\d+)$/.exec(output) ?? [];
@@ -142,7 +144,7 @@ function tapOf(output: string, module: AnyModule): string | undefined {
   if (output === 'pooler_output') return module.blockName === 'classifier' ? 'activation' : undefined;
   if (name === 'attentions') return `${calls[Number(index)]}.mixer.attention.weights`;
   if (name !== 'hidden_states') return undefined;
-  if (Number(index) > 0) return Number(index) === calls.length && hasNorm(module) ? 'stack' : calls[Number(index) - 1];
+  if (Number(index) > 0) return Number(index) === calls.length && lastIsNormed ? 'stack' : calls[Number(index) - 1];
   return ['embedding_projection', 'embeddingNorm', 'position', 'embedding'].find((key) => children[key]);
 }
 
@@ -157,7 +159,6 @@ function layerCalls(module: AnyModule): readonly string[] {
     return `stack.layers.${layer}${time > 1 ? `@${time}` : ''}`;
   });
 }
-const hasNorm = (module: AnyModule): boolean => stackIn(module).children.norm !== undefined;
 
 async function replayGeneration(c: Case, run: Run, model: Pretrained, at: Place): Promise<Check[]> {
   const wanted = run.out.get('sequences')!;
