@@ -20,6 +20,7 @@ export {
   type Outcome,
   type Pool,
   type Refusal,
+  type Rival,
   type Rule,
   Value,
 } from './types';
