@@ -68,7 +68,7 @@ export const gatedDeltaNet = defineBlock({
       min: 1,
       default: (c: { headDim: number }) => c.headDim,
     }),
-    /** positions that the convolution of queries, keys and values reads (positions). Default: `4`. */
+    /** positions that the convolution of queries, keys and values reads. Default: `4`. */
     convWidth: int({
       doc: 'positions that the convolution of queries, keys and values reads',
       unit: 'positions',

@@ -55,11 +55,11 @@ export const mamba2 = defineBlock({
       min: 1,
       default: (c: { dim: number; heads: number }) => Math.ceil((2 * c.dim) / c.heads),
     }),
-    /** size of the state for each channel (state_size). Default: `128`. */
+    /** size of the state for each channel (state_size) (channels). Default: `128`. */
     stateDim: int({ doc: 'size of the state for each channel (state_size)', unit: 'channels', min: 1, default: 128 }),
     /** inputs and outputs of the state; each one serves heads / groups heads (n_groups). Default: `1`. */
     groups: int({ doc: 'inputs and outputs of the state; each one serves heads / groups heads (n_groups)', min: 1, default: 1 }),
-    /** positions that the convolution reads (positions). Default: `4`. */
+    /** positions that the convolution reads. Default: `4`. */
     convWidth: int({ doc: 'positions that the convolution reads', unit: 'positions', min: 2, max: 64, default: 4 }),
     /** smallest time step. Default: `0`. */
     minTimeStep: num({ doc: 'smallest time step', min: 0, default: 0 }),

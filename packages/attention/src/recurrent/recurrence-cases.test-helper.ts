@@ -52,3 +52,10 @@ const convolutions: readonly Omit<OpCase, 'sizes'>[] = [
 /** The cases over this many positions. */
 export const casesOver = (seq: number, batch = 2): readonly OpCase[] =>
   [...recurrences, ...convolutions].map((c) => ({ ...c, name: `${c.name} over ${seq}`, sizes: { batch, seq } }));
+
+/** The same with sizes that are known when the graph is made, so that a chunk is no longer than they are. */
+export const knownCasesOver = (seq: number, batch = 2): readonly OpCase[] =>
+  casesOver(seq, batch).map((c) => ({
+    ...c,
+    inputs: c.inputs.map((x) => ({ ...x, dims: x.dims.map((d) => (d === 'batch' ? batch : d === 'seq' ? seq : d)) })),
+  }));
