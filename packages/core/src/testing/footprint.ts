@@ -1,7 +1,7 @@
 // The memory of a graph, computed without running it: the constants in its file, what a runtime computes from them when it opens the file, and the
 // largest value at given sizes.
 import { type Dim, evaluateDim, mulDims } from '../dim/dim';
-import { type Graph, madeBy, type Node, subgraphsOf, usedBy, type Value } from '../ir/graph';
+import { atMost, type Graph, madeBy, type Node, subgraphsOf, usedBy, type Value } from '../ir/graph';
 import { kernelOf, type Machine, type Target } from '../lower/target';
 import { If } from '../ops/control';
 import { knownFrom } from '../ops/known';
@@ -43,7 +43,8 @@ export function footprint(
     for (const node of nodes) {
       const counts = node.outputs.map(({ dims }) => dims.reduce<Dim>((product, d) => mulDims(product, d), 1));
       const workspace = target && kernelOf(target, node)?.workspace?.(node, machine);
-      for (const count of [...counts, ...(workspace === undefined ? [] : [workspace])]) {
+      for (const d of [...counts, ...(workspace === undefined ? [] : [workspace])]) {
+        const count = atMost(d, node.graph);
         const at = evaluateDim(count, sizes);
         if (at > largest.at) largest = { count, at };
       }
