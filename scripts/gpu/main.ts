@@ -33,12 +33,15 @@ import {
 import { attentions } from './attentions';
 import { decode, runDecode } from './decode';
 import { examples, runExamples } from './examples';
+import { layerParts, runLayerParts } from './layer-parts';
 import { packed, runPacked } from './packed';
 import { packedAttention, runPackedAttention } from './packed-attention';
 import { pagedTokens } from './paged';
 import { parametrizations, runParametrizations } from './parametrizations';
 import { runSharedHeads, sharedHeads } from './shared-heads';
 import { runVarlen, varlen } from './varlen';
+import { runVarlenProfile, varlenProfile } from './varlen-profile';
+import { zoo as mechanisms } from './zoo';
 
 const ort = createRequire(import.meta.url)('onnxruntime-node') as Ort;
 const print = (x: unknown): void => void process.stdout.write(`${JSON.stringify(x)}\n`);
@@ -279,6 +282,9 @@ const jobs: Record<string, () => Promise<void>> = {
   packed: async () => packed(folder),
   decode: async () => decode(folder),
   varlen: async () => varlen(folder),
+  zoo: () => mechanisms({ ort, target: fused, options: cuda }, folder),
+  'varlen-profile': async () => varlenProfile(folder),
+  'layer-parts': async () => layerParts(folder),
   'shared-heads': async () => sharedHeads(folder),
   'packed-attention': async () => packedAttention(folder),
   parametrizations: async () => parametrizations(folder),
@@ -286,6 +292,8 @@ const jobs: Record<string, () => Promise<void>> = {
   'run-packed': () => runPacked({ ort, target: fused, options: cuda }),
   'run-shared-heads': () => runSharedHeads(ort),
   'run-packed-attention': () => runPackedAttention(ort),
+  'run-varlen-profile': () => runVarlenProfile({ ort, target: fused, options: cuda }, folder),
+  'run-layer-parts': () => runLayerParts(ort),
   'run-varlen': () => runVarlen({ ort, target: fused, options: cuda }),
   'run-parametrizations': () => runParametrizations({ ort, target: fused, options: verbose }),
   // With the runtime's own optimisation, which makes the tables of angles when it loads.

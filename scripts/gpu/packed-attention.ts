@@ -15,7 +15,7 @@ const dim = heads * headDim;
 const [batch, longest] = [lengths.length, Math.max(...lengths)];
 const ends = lengths.map((_, i) => lengths.slice(0, i + 1).reduce((a, b) => a + b, 0));
 const tokens = ends.at(-1)!;
-const pageRows = 256;
+const pageRows = Number(process.env.PAGE_ROWS ?? 256);
 const pages = lengths.map((n) => Math.ceil(n / pageRows));
 const mostPages = Math.max(...pages);
 
@@ -39,6 +39,10 @@ const constantsOf = (dtype: DType): Readonly<Record<Name, Constant>> => ({
   most: ints([longest, longest]),
   places: ints([...real, ...padding], [batch, longest]),
   real: long(real, [tokens]),
+  real_ids: ints(real, [1, tokens]),
+  no_ids: ints(Array(tokens).fill(0), [1, tokens]),
+  ones: { dtype, dims: [dim], values: Array(dim).fill(1) },
+  zero_row: { dtype, dims: [1, dim], values: Array(dim).fill(0) },
   within: long(within, [batch, longest]),
   pool_dims: long([pages.reduce((x, y) => x + y, 0), pageRows, heads, headDim], [4]),
   biases: { dtype, dims: [3 * dim], values: Array.from({ length: 3 * dim }, (_, i) => Math.sin(i) / 8) },
@@ -73,6 +77,17 @@ const back = {
     call('Reshape', [x, [batch * longest, dim]], `${y}_flat`),
     call('Gather', [`${y}_flat`, 'real'], y, { axis: 0 }),
   ],
+  // Its second result is the sum of the rows that it looks up, here one of them and zeros.
+  EmbedLayerNormalization: (x: Name, y: Name): readonly Node[] => [
+    call('Reshape', [x, [batch * longest, dim]], `${y}_flat`),
+    {
+      op: 'com.microsoft.EmbedLayerNormalization',
+      inputs: ['real_ids', '', `${y}_flat`, 'zero_row', '', 'ones', 'ones', '', 'no_ids'],
+      outputs: [`${y}_norm`, '', `${y}_row`],
+      attributes: {},
+    },
+    call('Reshape', [`${y}_row`, [tokens, dim]], y),
+  ],
   RemovePadding: (x: Name, y: Name): readonly Node[] => [
     {
       ...call('com.microsoft.RemovePadding', [x, 'lengths'], y),
@@ -97,6 +112,11 @@ const ways: Readonly<Record<string, Way>> = {
   'PagedAttention, causal': paged({}),
   'PagedAttention, bidirectional': paged({ is_causal: 0 }),
   'RestorePadding, MultiHeadAttention causal, Gather': rectangles(true, 'RestorePadding', 'Gather'),
+  'RestorePadding, MultiHeadAttention causal, EmbedLayerNormalization': rectangles(
+    true,
+    'RestorePadding',
+    'EmbedLayerNormalization',
+  ),
   'RestorePadding, MultiHeadAttention causal, RemovePadding': rectangles(true, 'RestorePadding', 'RemovePadding'),
   'RestorePadding, MultiHeadAttention bidirectional, Gather': rectangles(false, 'RestorePadding', 'Gather'),
   'Gather, MultiHeadAttention causal, Gather': rectangles(true, 'Gather', 'Gather'),

@@ -15,13 +15,18 @@ import { type PseudoInverseOptions, pseudoInverse } from './low-rank/pseudo-inve
 import { compositional } from './mixers/compositional';
 import { fourierMix } from './mixers/fourier-mix';
 import { multiHead } from './mixers/multi-head';
+import { perceiverLatents } from './mixers/perceiver-latents';
 import { pooling } from './mixers/pooling';
 import { visual } from './mixers/visual';
+import { differential } from './softmax/differential';
 import { flexAttention } from './softmax/flex-attention';
 import { scaledDotProduct } from './softmax/scaled-dot-product';
+import { sigmoidAttention } from './softmax/sigmoid';
+import { talkingHeads } from './softmax/talking-heads';
 import { blocksparse } from './sparse/blocksparse';
 import { globalAttention } from './sparse/global';
 import { local } from './sparse/local';
+import { neighborhood } from './sparse/neighborhood';
 import { randomAttention } from './sparse/random';
 
 /** The rules that lower softmax attention to its kernels: for the `rules` of your own mechanism that emits Attend. */
@@ -29,6 +34,7 @@ export { kernels as attentionRules } from './kernels';
 export {
   blocksparse,
   compositional,
+  differential,
   directionsOfRun,
   type FeatureMap,
   type FeatureOptions,
@@ -40,26 +46,34 @@ export {
   linformer,
   local,
   multiHead,
+  neighborhood,
   nystrom,
   orthoformer,
   type PseudoInverseOptions,
+  perceiverLatents,
   pooling,
   pseudoInverse,
   randomAttention,
   randomDirections,
   randomFeatures,
   scaledDotProduct,
+  sigmoidAttention,
+  talkingHeads,
   visual,
 };
 /** All blocks of this package. */
 export const blocks = [
   scaledDotProduct,
+  differential,
+  talkingHeads,
+  sigmoidAttention,
   flexAttention,
   linformer,
   local,
   blocksparse,
   globalAttention,
   randomAttention,
+  neighborhood,
   nystrom,
   orthoformer,
   favor,
@@ -69,4 +83,5 @@ export const blocks = [
   fourierMix,
   pooling,
   visual,
+  perceiverLatents,
 ] as const;

@@ -203,6 +203,7 @@ export {
 } from './sequence/layout';
 export { limitPositions } from './sequence/limits';
 export type { InputsByName, NamedInputs, NamedOutputs, OutputsByName } from './sequence/named-ports';
+export { overPairs, type Pairs } from './sequence/pairs';
 export { prefixed, withPrefix } from './sequence/prefix';
 export { realPositionsOf } from './sequence/real-positions';
 export type { CallSizes, State } from './sequence/types';

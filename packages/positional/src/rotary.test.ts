@@ -68,7 +68,7 @@ describe('rotary', () => {
     ],
     [
       { dim: 6, factor: 2 },
-      "rotary.factor: factor has no effect without a scaling; expected scaling 'linear', 'ntk', 'yarn' or 'llama3'",
+      "rotary.factor: factor has no effect without a scaling; expected a scaling, got factor 2 and scaling 'none'",
     ],
     [
       { dim: 6, scaling: 'llama3', factor: 2 },
@@ -90,9 +90,11 @@ describe('scaling', () => {
     highFreqFactor: 4,
     betaFast: 3,
     betaSlow: 1,
+    truncate: true,
   };
-  const of = (scaling: 'none' | 'linear' | 'ntk' | 'yarn' | 'llama3', more = {}) =>
-    frequencies({ ...options, attentionFactor: undefined, scaling, ...more }, 'rotary');
+  const none = { attentionFactor: undefined, shortFactor: undefined, longFactor: undefined };
+  const of = (scaling: Parameters<typeof frequencies>[0]['scaling'], more = {}) =>
+    frequencies({ ...options, ...none, scaling, ...more }, 'rotary');
   const close = (got: readonly number[], expected: readonly number[]) =>
     got.forEach((rate, i) => expect(rate / expected[i]!).toBeCloseTo(1, 12));
 
@@ -143,6 +145,17 @@ describe('scaling', () => {
     expect(of('yarn', { factor: 1 }).scale).toBe(1);
   });
 
+  it('yarn without truncate: the ramp begins and ends between pairs', () => {
+    const pair = (turns: number) => (16 * Math.log(97 / (turns * 2 * Math.PI))) / (2 * Math.log(10_000));
+    const expected = plain(16).map((rate, i) => {
+      const ramp = Math.min(1, Math.max(0, (i - Math.max(0, pair(3))) / (pair(1) - Math.max(0, pair(3)))));
+      return (rate / 4) * ramp + rate * (1 - ramp);
+    });
+    const more = { originalMaxPositions: 97, truncate: false };
+    close(of('yarn', more).inverseFrequencies, expected);
+    expect(of('yarn', { ...more, truncate: true }).inverseFrequencies).not.toEqual(of('yarn', more).inverseFrequencies);
+  });
+
   it('reaches the graph: inverseFrequencies and scale', () => {
     const given = two(11, 16);
     const config = { dim: 16, scaling: 'yarn', factor: 4, originalMaxPositions: 37, betaFast: 3 } as const;
@@ -152,5 +165,48 @@ describe('scaling', () => {
       turned(given.q, inverseFrequencies, { scale: scale }),
       float32,
     );
+  });
+});
+
+describe('scaling by the length of each sequence', () => {
+  const given = two(11, 6);
+  const lengths: NDArray = { dtype: 'int64', dims: [2], data: Float64Array.of(4, 11) };
+  // The first sequence ends within 5 positions, the second does not.
+  const halves = (short: readonly number[], long: readonly number[], scale = 1) => {
+    const [a, b] = [turned(given.q, short, { scale }), turned(given.q, long, { scale })];
+    const half = a.data.length / 2;
+    return { ...a, data: Float64Array.from([...a.data.subarray(0, half), ...b.data.subarray(half)]) };
+  };
+  const of = (config: Config, feeds: object) =>
+    runBlock(rotary(config), { ...given, ...feeds }, { assumptions: ['finite padding'] });
+
+  it('dynamic: the base of longer sequences grows', () => {
+    const config = { dim: 6, scaling: 'dynamic', factor: 3, originalMaxPositions: 5 } as const;
+    const long = plain(6, 10_000 * ((3 * 11) / 5 - 2) ** (6 / 4));
+    expectClose(of(config, {}).outputs.q_rotated!, turned(given.q, long), float32);
+    expectClose(of(config, { lengths }).outputs.q_rotated!, halves(plain(6), long), float32);
+  });
+
+  it('longrope: longer sequences have other divisors', () => {
+    const [shortFactor, longFactor] = [
+      [1, 1.5, 2],
+      [1, 3, 7],
+    ];
+    const config = { dim: 6, scaling: 'longrope', factor: 4, originalMaxPositions: 5, shortFactor, longFactor } as const;
+    const by = (factors: readonly number[]) => plain(6).map((rate, i) => rate / factors[i]!);
+    const scale = Math.sqrt(1 + Math.log(4) / Math.log(5));
+    expectClose(of(config, {}).outputs.q_rotated!, turned(given.q, by(longFactor!), { scale }), float32);
+    expectClose(of(config, { lengths }).outputs.q_rotated!, halves(by(shortFactor!), by(longFactor!), scale), float32);
+    const steps: NDArray = {
+      dtype: 'int64',
+      dims: [2, 11],
+      data: Float64Array.from({ length: 22 }, (_, i) => (i % 11 === 10 ? 4 : 0)),
+    };
+    const at = { at: steps, scale };
+    expectClose(of(config, { position_ids: steps }).outputs.q_rotated!, turned(given.q, by(shortFactor!), at), float32);
+    expect(() => rotary({ ...config, longFactor: [1, 2] })).toThrow(
+      /rotary\.longFactor: .*requires a factor for each pair.*expected a list of rotaryDim \/ 2 = 3, got a list of 2/,
+    );
+    expect(() => rotary({ dim: 6, scaling: 'longrope', originalMaxPositions: 5 })).toThrow(/rotary\.shortFactor.*got nothing/);
   });
 });

@@ -1,30 +1,26 @@
 // Rotary position embedding. Su et al. 2021, https://arxiv.org/abs/2104.09864
-import {
-  bool,
-  ConfigError,
-  choice,
-  defineBlock,
-  int,
-  num,
-  type SequenceContext,
-  ShapeError,
-  type Value,
-} from '@onnxformers/core';
+import { bool, ConfigError, choice, defineBlock, int, list, num, type SequenceContext, type Value } from '@onnxformers/core';
 import { unexpanded } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 import { kernels } from './kernels/rotary-embedding';
-import { frequencies } from './rotary-frequencies';
+import { type Frequencies, frequencies } from './rotary-frequencies';
+import { positionsOf, tablesFor } from './rotary-tables';
+import { sequenceEnds } from './sequence-ends';
 
 /**
  * Rotary position embedding (RoPE): rotates pairs of channels of queries and keys by angles proportional to the position, so that scores depend on distances.
  *
  *     (x₁, x₂) → (x₁ cos tθᵢ − x₂ sin tθᵢ, x₂ cos tθᵢ + x₁ sin tθᵢ)      θᵢ = theta^(−2i/rotaryDim), scaled
  *
+ * The scalings dynamic and longrope depend on the length of each sequence up to the last position of the call; those before it in a cache count, but keys
+ * in a cache keep the angles of their own call. So steps that cross originalMaxPositions differ from a call on the whole sequence.
+ *
  * Shapes   q [batch, heads, seq, head_dim], k [batch, kv_heads, seq, head_dim] → the same
  * Dtypes   float32, float16, bfloat16; angles in float32
- * Throws   ConfigError for an odd rotaryDim or one beyond dim, for a scaling that requires originalMaxPositions without it, and for a factor
- *          without a scaling · ShapeError if the number of positions in the context differs from that of q or k
- * Source   Su et al. 2021, https://arxiv.org/abs/2104.09864; YaRN: Peng et al. 2023, https://arxiv.org/abs/2309.00071
+ * Throws   ConfigError for an odd rotaryDim or one beyond dim, for a scaling that requires originalMaxPositions or factors without them, for a factor
+ *          without a scaling, and for dynamic and longrope on the keys of a memory · ShapeError if the number of positions in the context differs from that of q or k
+ * Source   Su et al. 2021, https://arxiv.org/abs/2104.09864; YaRN: Peng et al. 2023, https://arxiv.org/abs/2309.00071; LongRoPE:
+ *          Ding et al. 2024, https://arxiv.org/abs/2402.13753
  * Lowers   everywhere: RotaryEmbedding; portable below opset 23: primitives
  * Example  const block = rotary({ dim: 64 });
  */
@@ -50,15 +46,15 @@ export const rotary = defineBlock({
     /** channels 2i and 2i + 1 form a pair, instead of i and i + rotaryDim / 2. Default: `false`. */
     interleaved: bool({ doc: 'channels 2i and 2i + 1 form a pair, instead of i and i + rotaryDim / 2', default: false }),
     /** how frequencies are scaled for sequences longer than those of the training. Default: `"none"`. */
-    scaling: choice(['none', 'linear', 'ntk', 'yarn', 'llama3'], {
+    scaling: choice(['none', 'linear', 'ntk', 'dynamic', 'yarn', 'llama3', 'longrope'], {
       doc: 'how frequencies are scaled for sequences longer than those of the training',
       default: 'none',
     }),
     /** how many times longer the sequences are. Default: `1`. */
     factor: num({ doc: 'how many times longer the sequences are', min: 1, default: 1 }),
-    /** longest sequence of the training, for yarn and llama3 (positions). Optional. */
+    /** longest sequence of the training, for dynamic, yarn, llama3 and longrope (positions). Optional. */
     originalMaxPositions: int({
-      doc: 'longest sequence of the training, for yarn and llama3',
+      doc: 'longest sequence of the training, for dynamic, yarn, llama3 and longrope',
       unit: 'positions',
       min: 1,
       optional: true,
@@ -79,8 +75,24 @@ export const rotary = defineBlock({
       min: 0,
       default: 1,
     }),
-    /** yarn: factor of cosines and sines; default 0.1 ln(factor) + 1. Optional. */
-    attentionFactor: num({ doc: 'yarn: factor of cosines and sines; default 0.1 ln(factor) + 1', min: 0, optional: true }),
+    /** yarn: the first and the last pair of the ramp are whole numbers. Default: `true`. */
+    truncate: bool({ doc: 'yarn: the first and the last pair of the ramp are whole numbers', default: true }),
+    /** yarn, longrope: factor of cosines and sines; default 0.1 ln(factor) + 1, longrope √(1 + ln(factor) / ln(originalMaxPositions)). Optional. */
+    attentionFactor: num({
+      doc: 'yarn, longrope: factor of cosines and sines; default 0.1 ln(factor) + 1, longrope √(1 + ln(factor) / ln(originalMaxPositions))',
+      min: 0,
+      optional: true,
+    }),
+    /** longrope: what the frequency of each pair is divided by in sequences of at most originalMaxPositions. Optional. */
+    shortFactor: list(num({ doc: 'a divisor', above: 0 }), {
+      doc: 'longrope: what the frequency of each pair is divided by in sequences of at most originalMaxPositions',
+      optional: true,
+    }),
+    /** longrope: what the frequency of each pair is divided by in longer sequences. Optional. */
+    longFactor: list(num({ doc: 'a divisor', above: 0 }), {
+      doc: 'longrope: what the frequency of each pair is divided by in longer sequences',
+      optional: true,
+    }),
   },
   examples: [
     { dim: 6 },
@@ -88,7 +100,10 @@ export const rotary = defineBlock({
     { dim: 8, scaling: 'linear', factor: 3 },
     { dim: 8, scaling: 'ntk', factor: 3 },
     { dim: 16, scaling: 'yarn', factor: 4, originalMaxPositions: 13 },
+    { dim: 16, scaling: 'yarn', factor: 4, originalMaxPositions: 97, truncate: false },
     { dim: 16, scaling: 'llama3', factor: 8, originalMaxPositions: 19 },
+    { dim: 6, scaling: 'dynamic', factor: 3, originalMaxPositions: 5 },
+    { dim: 6, scaling: 'longrope', factor: 4, originalMaxPositions: 5, shortFactor: [1, 1.5, 2], longFactor: [1, 3, 7] },
   ],
   properties: ['batchIndependent', 'causal'],
   create(c, { path }) {
@@ -104,15 +119,19 @@ export const rotary = defineBlock({
       throw new ConfigError({
         path: `${path}.factor`,
         problem: 'factor has no effect without a scaling',
-        expected: "scaling 'linear', 'ntk', 'yarn' or 'llama3'",
+        expected: 'a scaling',
         got: `factor ${c.factor} and scaling 'none'`,
       });
-    const { inverseFrequencies, scale } = frequencies(c, path);
-    const key = `rotary ${inverseFrequencies.join()} ${scale}`;
+    const own = frequencies(c, path);
     const options = { ...(interleaved && { interleaved }), ...(rotaryDim !== dim && { rotaryDim }) };
     return (q: Value, k: Value, ctx: SequenceContext) => {
       const turn = (x: Value): Value => {
-        const { cosines, sines } = tables(x, ctx, key, inverseFrequencies, scale);
+        const positions = positionsOf(x, ctx);
+        const key = `rotary ${JSON.stringify(own)} of ${positions.id} ${own.longer ? (ctx.lengths?.id ?? '') : ''}`;
+        const { cosines, sines } = tablesFor(x, ctx, { key, rows: positions.dims }, () => {
+          const at = ops.unsqueeze(ops.cast(unexpanded(positions), 'float32'), [2]);
+          return { angles: ops.mul(at, ratesFor(own, ctx, path, x.graph.root)), scale: own.scale };
+        });
         return ops.rotaryEmbedding(x, cosines, sines, undefined, options);
       };
       return [turn(q), turn(k)] as const;
@@ -120,34 +139,14 @@ export const rotary = defineBlock({
   },
 });
 
-interface Tables {
-  readonly cosines: Value;
-  readonly sines: Value;
-}
-
-// Computed once for all layers, for queries and keys if they have the same positions, and for all sequences with the same positions.
-function tables(x: Value, ctx: SequenceContext, key: string, inverseFrequencies: readonly number[], scale: number): Tables {
-  const g = x.graph.root;
-  const positions = positionsOf(x, ctx);
-  return ctx.shared.get(`${key} of ${positions.id} ${x.dtype}`, () => {
-    const angles = ops.mul(
-      ops.unsqueeze(ops.cast(unexpanded(positions), 'float32'), [2]),
-      g.number(inverseFrequencies, 'float32'),
-    );
-    const table = (v: Value): Value =>
-      ops.expand(ops.cast(ops.mul(v, scale), x.dtype), [...positions.dims, inverseFrequencies.length]);
-    return { cosines: table(ops.cos(angles)), sines: table(ops.sin(angles)) };
-  });
-}
-
-function positionsOf(x: Value, { positions }: SequenceContext): Value {
-  if (positions.dims.at(-1) !== x.dims[2])
-    throw new ShapeError({
-      path: x.graph.where,
-      problem: 'the number of positions in the sequence context differs from that of q or k',
-      expected: `[batch, heads, ${positions.dims.at(-1)}, head_dim]`,
-      got: `[${x.dims.join(', ')}]`,
-      hint: 'A block that adds prefix tokens or changes the number of positions returns them with their context: withPrefix, withPositions',
-    });
-  return positions.rank === 1 ? ops.unsqueeze(positions, [0]) : positions;
+/** Angles per position float32 [1 or batch, 1 or seq, pairs] (radians). */
+function ratesFor({ inverseFrequencies, longer }: Frequencies, ctx: SequenceContext, path: string, g: Value['graph']): Value {
+  const rates = g.number(inverseFrequencies, 'float32');
+  if (!longer) return rates;
+  const length = ops.unsqueeze(sequenceEnds(ctx, path), [2]);
+  if ('inverseFrequencies' in longer)
+    return ops.where(ops.greater(length, longer.original), g.number(longer.inverseFrequencies, 'float32'), rates);
+  const { factor, original, exponents } = longer;
+  const grown = ops.sub(ops.mul(ops.cast(length, 'float32'), factor / original), factor - 1);
+  return ops.mul(ops.exp(ops.mul(ops.log(ops.max(grown, 1)), g.number(exponents, 'float32'))), rates);
 }

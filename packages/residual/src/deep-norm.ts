@@ -70,9 +70,5 @@ export const deepNorm = defineBlock({
     },
   ],
   create: (c, { path }) =>
-    residualLayer(
-      c,
-      { norm: 'after', shortcutBias: c.shortcutBias, scale: c.alpha, branchScale: 1, normMemory: false, gain: c.beta },
-      path,
-    ),
+    residualLayer(c, { after: c.norm, shortcutBias: c.shortcutBias, scale: c.alpha, branchScale: 1, gain: c.beta }, path),
 });

@@ -4,13 +4,43 @@ import { identity } from './norms/identity';
 import { layerNorm } from './norms/layer-norm';
 import { rmsNorm } from './norms/rms-norm';
 import { simplicial } from './norms/simplicial';
+import { parallel } from './parallel';
 import { postNorm } from './post-norm';
 import { preNorm } from './pre-norm';
 import { reversible, reversibleStep } from './reversible';
+import { rezero } from './rezero';
+import { sandwichNorm } from './sandwich-norm';
+import { stochasticDepth } from './stochastic-depth';
 
 /** The rules that lower norms to their kernels: for the `rules` of your own block that emits them. */
 export { kernels as normRules } from './kernels';
-export { deepNorm, identity, layerNorm, postNorm, preNorm, reversible, reversibleStep, rmsNorm, simplicial };
+export {
+  deepNorm,
+  identity,
+  layerNorm,
+  parallel,
+  postNorm,
+  preNorm,
+  reversible,
+  reversibleStep,
+  rezero,
+  rmsNorm,
+  sandwichNorm,
+  simplicial,
+  stochasticDepth,
+};
 
 /** The blocks of this package, for a registry. */
-export const blocks = [preNorm, postNorm, deepNorm, reversible, layerNorm, rmsNorm, simplicial, identity] as const;
+export const blocks = [
+  preNorm,
+  postNorm,
+  deepNorm,
+  sandwichNorm,
+  parallel,
+  rezero,
+  reversible,
+  layerNorm,
+  rmsNorm,
+  simplicial,
+  identity,
+] as const;

@@ -1,19 +1,21 @@
 // A residual layer with a norm after each sub-layer (post-norm). Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
 import { defineBlock, each, int } from '@onnxformers/core';
 import { layerNorm } from './norms/layer-norm';
-import { normAfter, residualLayer, scaleFields, shortcutFields, subLayerFields } from './sub-layers';
+import { branchFields, normAfter, residualLayer, scaleFields, shortcutFields, subLayerFields } from './sub-layers';
 
 /**
  * A residual layer with a norm after each residual connection (post-norm). Its sub-layers are mixer, cross attention and feed-forward, each optional.
  *
- *     y = norm(scale · x + branchScale · f(x))      for each sub-layer f
+ *     y = norm(scale · x + branchScale · λ ⊙ f(x))      for each sub-layer f; λ: learned, if layerScale is set, otherwise 1
  *
+ * In training, `stochasticDepth` leaves out the second summand of whole sequences at random, and divides it by 1 − probability for the others.
  * If a sub-layer changes the number of channels (its `outDim`), the residual connection is a linear map.
  *
  * Shapes   x [..., seq, dim] → the same, or [..., seq, outDim]
  * Dtypes   float32, float16, bfloat16
  * Throws   ConfigError for a layer without sub-layers
- * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
+ * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; layerScale: Touvron et al. 2021, https://arxiv.org/abs/2103.17239;
+ *          stochasticDepth: Huang et al. 2016, https://arxiv.org/abs/1603.09382
  * Lowers   portable: Add, LayerNormalization · elsewhere: sum and norm as SkipLayerNormalization or SkipSimplifiedLayerNormalization
  * Example  const block = postNorm({ dim: 512, feedforward: mlp({ dim: 512 }) });
  */
@@ -26,6 +28,7 @@ export const postNorm = defineBlock({
     /** input channels. Inherited from the enclosing block. */
     dim: int({ doc: 'input channels', unit: 'channels', min: 1, inherit: true }),
     ...scaleFields,
+    ...branchFields,
     ...shortcutFields,
     ...subLayerFields,
     /** norm after each sub-layer. Default: `layer_norm`. */
@@ -42,10 +45,5 @@ export const postNorm = defineBlock({
     },
     { dim: 10, feedforward: { name: 'mlp', outDim: 7 }, scale: 0.5 },
   ],
-  create: (c, { path }) =>
-    residualLayer(
-      c,
-      { norm: 'after', shortcutBias: c.shortcutBias, scale: c.scale, branchScale: c.branchScale, normMemory: false },
-      path,
-    ),
+  create: (c, { path }) => residualLayer(c, { ...c, after: c.norm }, path),
 });

@@ -99,7 +99,7 @@ export const favor = defineBlock({
     { headDim: 8 },
     { headDim: 8, features: 4, causal: true, compat: 'xformers' },
   ],
-  properties: ({ causal, compat }) => (causal && !compat ? ['batchIndependent', 'causal'] : ['batchIndependent']),
+  properties: ({ causal, compat }) => ['batchIndependent', 'linear', ...(causal && !compat ? (['causal'] as const) : [])],
   create(c, { path }) {
     const { map, headDim, features, seed, redraw, causal, compat, dropout: probability } = c;
     if (map !== 'orthogonal' && features % 2)

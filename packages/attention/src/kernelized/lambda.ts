@@ -70,7 +70,13 @@ export const lambda = defineBlock({
     { seqLen: 13, headDim: 8 },
     { seqLen: 17, headDim: 8, compat: 'xformers' },
   ],
-  properties: ['batchIndependent', 'fixedLength', 'deterministic'],
+  properties: ({ compat }) => [
+    'batchIndependent',
+    'fixedLength',
+    'deterministic',
+    // The original multiplies the value of each position by a sum over distances: without pairs.
+    ...(compat ? (['linear'] as const) : []),
+  ],
   create({ seqLen, headDim, dropout: probability, compat }, { path }) {
     const weight = new Parameter([2 * seqLen - 1, headDim], init.normal(1), { role: 'position', part: 'weight' });
     return module({ rel_pos_emb: weight }, (q: Value, k: Value, v: Value, ctx: SequenceContext) => {

@@ -64,7 +64,7 @@ export const linformer = defineBlock({
     }),
   },
   examples: [{ seqLen: 13 }, { seqLen: 17, k: 6 }],
-  properties: ['batchIndependent', 'fixedLength'],
+  properties: ['batchIndependent', 'fixedLength', 'linear'],
   rules: unmaskedKernels,
   create({ seqLen, k, dropout: probability }, { path }) {
     const mixture = () => new Parameter([k, seqLen], init.fanIn(), { role: 'mechanism', part: 'weight' });

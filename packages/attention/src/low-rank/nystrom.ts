@@ -115,7 +115,7 @@ export const nystrom = defineBlock({
     { landmarks: 4, convolution: 3, heads: 2 },
     { landmarks: 3, sharedScale: true, causal: true, compat: 'xformers' },
   ],
-  properties: ({ sharedScale }) => (sharedScale ? [] : ['batchIndependent']),
+  properties: ({ sharedScale }) => ['linear', ...(sharedScale ? [] : (['batchIndependent'] as const))],
   rules: kernels,
   create(c, { path }) {
     const { landmarks, causal, compat, convolution, heads } = c;

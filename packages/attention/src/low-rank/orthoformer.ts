@@ -80,7 +80,7 @@ export const orthoformer = defineBlock({
     { landmarks: 4, selection: 'kmeans_spherical', seed: 5 },
     { landmarks: 5, selection: 'random', redraw: true },
   ],
-  properties: ({ redraw }) => (redraw ? ['batchIndependent'] : ['batchIndependent', 'deterministic']),
+  properties: ({ redraw }) => ['batchIndependent', 'linear', ...(redraw ? [] : (['deterministic'] as const))],
   rules: kernels,
   create(c, { path }) {
     const { landmarks, compat, dropout: probability } = c;

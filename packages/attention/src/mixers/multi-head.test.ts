@@ -2,6 +2,7 @@ import {
   ConfigError,
   causal,
   defineBlock,
+  each,
   init,
   int,
   interpret,
@@ -9,6 +10,7 @@ import {
   type NDArray,
   namesOf,
   Parameter,
+  registry,
   type SequenceContext,
   type Value,
 } from '@onnxformers/core';
@@ -16,53 +18,9 @@ import * as ops from '@onnxformers/core/ops';
 import { expectClose, randomArray, randomParameters, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
 import { nystrom } from '../low-rank/nystrom';
-import { attention, perHead } from '../plain.test-helper';
+import { attention, byHand, merge, type Parameters_, perHead, projected, split } from '../plain.test-helper';
+import { scaledDotProduct } from '../softmax/scaled-dot-product';
 import { multiHead } from './multi-head';
-
-type Parameters_ = Readonly<Record<string, NDArray>>;
-
-/** x Wᵀ + b of rows [batch, seq, from], from and to some row of the weight. */
-function projected(x: NDArray, weight: NDArray, bias: NDArray | undefined, first = 0, count = weight.dims[0]!): NDArray {
-  const from = weight.dims[1]!;
-  const rows = x.data.length / from;
-  const data = new Float64Array(rows * count);
-  for (let r = 0; r < rows; r++)
-    for (let o = 0; o < count; o++) {
-      let sum = bias ? bias.data[first + o]! : 0;
-      for (let i = 0; i < from; i++) sum += weight.data[(first + o) * from + i]! * x.data[r * from + i]!;
-      data[r * count + o] = sum;
-    }
-  return { dtype: x.dtype, dims: [...x.dims.slice(0, -1), count], data };
-}
-
-/** [batch, seq, heads · width] → [batch, heads, seq, width], and back. */
-function split(x: NDArray, heads: number): NDArray {
-  const [batch, seq, dim] = x.dims as [number, number, number];
-  const width = dim / heads;
-  const data = new Float64Array(x.data.length);
-  for (let b = 0; b < batch; b++)
-    for (let s = 0; s < seq; s++)
-      for (let c = 0; c < dim; c++)
-        data[((b * heads + Math.floor(c / width)) * seq + s) * width + (c % width)] = x.data[(b * seq + s) * dim + c]!;
-  return { ...x, dims: [batch, heads, seq, width], data };
-}
-function merge(x: NDArray): NDArray {
-  const [batch, heads, seq, width] = x.dims as [number, number, number, number];
-  const data = new Float64Array(x.data.length);
-  for (let b = 0; b < batch; b++)
-    for (let h = 0; h < heads; h++)
-      for (let s = 0; s < seq; s++)
-        for (let c = 0; c < width; c++)
-          data[(b * seq + s) * heads * width + h * width + c] = x.data[((b * heads + h) * seq + s) * width + c]!;
-  return { ...x, dims: [batch, seq, heads * width], data };
-}
-
-function byHand(x: NDArray, p: Parameters_, heads: number, kvHeads: number, memory = x, values = memory): NDArray {
-  const of = (name: string, rows: NDArray, n: number) => split(projected(rows, p[`${name}.weight`]!, p[`${name}.bias`]), n);
-  const [q, k, v] = [of('q_proj', x, heads), of('k_proj', memory, kvHeads), of('v_proj', values, kvHeads)];
-  const y = perHead(q, k, v, (qs, ks, vs) => attention(qs, ks, vs));
-  return projected(merge(y), p['o_proj.weight']!, p['o_proj.bias']);
-}
 
 const x = randomArray('x', [2, 5, 12]);
 
@@ -177,6 +135,95 @@ describe('multi_head', () => {
     const v = split(projected(x, p['v_proj.weight']!, p['v_proj.bias']), 2);
     const y = perHead(normed('q', 6), normed('k', 2), v, (qs, ks, vs) => attention(qs, ks, vs));
     expectClose(outputs.y!, projected(merge(y), p['o_proj.weight']!, p['o_proj.bias']));
+  });
+
+  it('normalises each head with weights of its own', () => {
+    const qkNorm = () => unit({ dim: 4 });
+    const block = multiHead({ dim: 12, heads: 4, kvHeads: 2, headDim: 4, qkNormOver: 'eachHead', qkNorm });
+    const { outputs, parameters: p } = runBlock(block, { x });
+    const normed = (name: string, n: number) => {
+      const rows = split(projected(x, p[`${name}_proj.weight`]!, p[`${name}_proj.bias`]), n);
+      const data = rows.data.map((v, i) => {
+        const first = i - (i % 4);
+        const length = Math.sqrt(rows.data.subarray(first, first + 4).reduce((sum, u) => sum + u * u, 0));
+        return (v / length) * p[`${name}_norm.norms.${Math.floor(i / (4 * x.dims[1]!)) % n}.weight`]!.data[i % 4]!;
+      });
+      return { ...rows, data };
+    };
+    const v = split(projected(x, p['v_proj.weight']!, p['v_proj.bias']), 2);
+    const y = perHead(normed('q', 4), normed('k', 2), v, (qs, ks, vs) => attention(qs, ks, vs));
+    expectClose(outputs.y!, projected(merge(y), p['o_proj.weight']!, p['o_proj.bias']));
+  });
+
+  it.each(['channel', 'head'] as const)('gates the result of attention, for each %s', (gate) => {
+    const { outputs, parameters: p } = runBlock(multiHead({ dim: 12, heads: 3, valueHeadDim: 5, gate, gateBias: false }), { x });
+    const parts = (name: string) => split(projected(x, p[`${name}_proj.weight`]!, p[`${name}_proj.bias`]), 3);
+    const y = perHead(parts('q'), parts('k'), parts('v'), (qs, ks, vs) => attention(qs, ks, vs));
+    const gates = parts('gate');
+    const width = gates.dims[3]!;
+    expect(width).toBe(gate === 'head' ? 1 : 5);
+    const data = y.data.map((e, i) => e / (1 + Math.exp(-gates.data[Math.floor(i / 5) * width + (width === 1 ? 0 : i % 5)]!)));
+    expectClose(outputs.y!, projected(merge({ ...y, data }), p['o_proj.weight']!, p['o_proj.bias']));
+  });
+
+  describe('valueResidual', () => {
+    const layers = defineBlock({
+      kind: 'mixer',
+      name: 'layers',
+      summary: 'Mixers, one after another.',
+      fields: { dim: int({ doc: 'channels' }), mixers: each('mixer', { doc: 'mixers' }) },
+      examples: [],
+      create({ mixers }) {
+        const all = [0, 1, 2].map((i) => mixers(i));
+        return module({ mixers: all }, (rows: Value, ctx: SequenceContext) => all.reduce((h, mixer) => mixer(h, ctx), rows));
+      },
+    });
+    const { parse } = registry(layers, multiHead, scaledDotProduct);
+    const build = (valueResidual: 'constant' | 'learned', more = {}) =>
+      parse('mixer', { name: 'layers', dim: 12, mixers: { name: 'multi_head', heads: 3, valueResidual, ...more } });
+    const expected = (p: Parameters_, sharesOf: (layer: number) => readonly number[]) => {
+      let [rows, first]: (NDArray | undefined)[] = [x, undefined];
+      for (const i of [0, 1, 2]) {
+        const of = (name: string, from: NDArray) =>
+          projected(from, p[`mixers.${i}.${name}_proj.weight`]!, p[`mixers.${i}.${name}_proj.bias`]);
+        const values = of('v', rows!);
+        first ??= values;
+        const [a, b] = sharesOf(i) as [number, number];
+        const mixed = { ...values, data: values.data.map((e, j) => (i === 0 ? e : a * first!.data[j]! + b * e)) };
+        const y = perHead(split(of('q', rows!), 3), split(of('k', rows!), 3), split(mixed, 3), (q, k, v) => attention(q, k, v));
+        rows = of('o', merge(y));
+      }
+      return rows!;
+    };
+
+    it('adds the values of the first layer to those of the others', () => {
+      const { outputs, parameters } = runBlock(build('constant', { valueShares: [0.25, 0.5] }), { x });
+      expectClose(
+        outputs.y!,
+        expected(parameters, () => [0.25, 0.5]),
+      );
+      expect(Object.keys(parameters).filter((name) => name.includes('residual'))).toEqual([]);
+    });
+
+    it('learns both factors, except in the first layer', () => {
+      const { outputs, parameters: p } = runBlock(build('learned'), { x });
+      const share = (i: number, name: string) => p[`mixers.${i}.value_residual.${name}`]!.data[0]!;
+      expectClose(
+        outputs.y!,
+        expected(p, (i) => (i === 0 ? [] : [share(i, 'first'), share(i, 'own')])),
+      );
+      expect(Object.keys(p).filter((name) => name.includes('residual'))).toHaveLength(4);
+    });
+
+    it('refuses other sizes than those of the first layer, and a memory', () => {
+      const mixers = [3, 3, 2].map((heads) => ({ name: 'multi_head', heads, valueResidual: 'constant' }));
+      expect(() => runBlock(parse('mixer', { name: 'layers', dim: 12, mixers }), { x })).toThrow(
+        /valueResidual: the values of the first layer have other sizes; expected \[2, 2, 5, 6\], got \[2, 3, 5, 4\]/,
+      );
+      expect(() => multiHead({ dim: 12, heads: 3, cross: true, valueResidual: 'learned' })).toThrow(
+        /multi_head\.valueResidual: the values of cross attention are those of the memory/,
+      );
+    });
   });
 
   // A bias that hides all keys but the first: its sum with that of the context decides.

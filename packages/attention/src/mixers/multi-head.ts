@@ -10,7 +10,9 @@ import {
   init,
   int,
   linear,
+  list,
   type Memory,
+  type Module,
   mergeHeads,
   module,
   num,
@@ -25,6 +27,7 @@ import {
 } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
 import { scaledDotProduct } from '../softmax/scaled-dot-product';
+import { valueResidual } from './value-residual';
 
 type Projection = (x: Value) => Value;
 
@@ -33,12 +36,18 @@ type Projection = (x: Value) => Value;
  *
  *     y = W_o concat_h attention(W_q x, W_k m, W_v m)      m = x, or the memory in cross attention
  *
+ * With a gate the result of attention is multiplied by σ(W_g x), for each channel or for each head. With valueResidual the values are λ₁ v₁ + λ₂ v, where v₁ are
+ * the values of the first layer of the stack, whose own values do not change; in a block outside of a list of layers v₁ = v.
+ *
  * Shapes   x [batch, seq, dim], packed [tokens, dim] → [batch, seq, outDim]; memory [batch, memory_seq, memoryDim]
  * Dtypes   float32, float16, bfloat16
  * Masks    those of the mechanism in `attention`
  * Cost     time O(seq · dim²) plus that of the mechanism
- * Throws   ConfigError when heads does not divide dim (without headDim), or kvHeads does not divide heads
- * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; kvHeads: Ainslie et al. 2023, https://arxiv.org/abs/2305.13245
+ * Throws   ConfigError when heads does not divide dim (without headDim), or kvHeads does not divide heads, and for valueResidual in cross attention ·
+ *          ShapeError when layers with valueResidual differ in the sizes of their values
+ * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; kvHeads: Ainslie et al. 2023, https://arxiv.org/abs/2305.13245; gate:
+ *          Qiu et al. 2025, https://arxiv.org/abs/2505.06708; valueResidual: Zhou et al. 2024, https://arxiv.org/abs/2410.17897; qkNorm:
+ *          Henry et al. 2020, https://arxiv.org/abs/2010.04245, Dehghani et al. 2023, https://arxiv.org/abs/2302.05442
  * Lowers   portable: primitives · elsewhere: MatMul around the mechanism's kernel
  * Example  const block = multiHead({ dim: 512, heads: 8 });
  */
@@ -84,8 +93,14 @@ export const multiHead = defineBlock({
     }),
     /** cross attention: keys and values come from the memory. Default: `false`. */
     cross: bool({ doc: 'cross attention: keys and values come from the memory', default: false }),
-    /** channels of the memory. Default: computed from other options. */
-    memoryDim: int({ doc: 'channels of the memory', unit: 'channels', min: 1, default: (c: { dim: number }) => c.dim }),
+    /** channels of the memory. Inherited from the enclosing block. Default: computed from other options. */
+    memoryDim: int({
+      doc: 'channels of the memory',
+      unit: 'channels',
+      min: 1,
+      inherit: true,
+      default: (c: { dim: number }) => c.dim,
+    }),
     /** projections have a bias. Default: `true`. */
     bias: bool({ doc: 'projections have a bias', default: true }),
     /** the query projection has a bias. Default: computed from other options. */
@@ -98,10 +113,28 @@ export const multiHead = defineBlock({
     outBias: bool({ doc: 'the output projection has a bias', default: (c: { bias: boolean }) => c.bias }),
     /** the checkpoint stores the query, key and value projections as one weight, qkv_proj. Default: `false`. */
     fused: bool({ doc: 'the checkpoint stores the query, key and value projections as one weight, qkv_proj', default: false }),
-    /** qkNorm normalises each head by itself, or all channels of the projection. Default: `"head"`. */
-    qkNormOver: choice(['head', 'all'], {
-      doc: 'qkNorm normalises each head by itself, or all channels of the projection',
+    /** qkNorm normalises each head by itself, with the same weights or with weights of its own, or all channels of the projection. Default: `"head"`. */
+    qkNormOver: choice(['head', 'eachHead', 'all'], {
+      doc: 'qkNorm normalises each head by itself, with the same weights or with weights of its own, or all channels of the projection',
       default: 'head',
+    }),
+    /** multiplies the result of attention by σ(W_g x): a gate for each channel or for each head; absent: no gate. Optional. */
+    gate: choice(['channel', 'head'], {
+      doc: 'multiplies the result of attention by σ(W_g x): a gate for each channel or for each head; absent: no gate',
+      optional: true,
+    }),
+    /** the projection of the gate has a bias. Default: computed from other options. */
+    gateBias: bool({ doc: 'the projection of the gate has a bias', default: (c: { bias: boolean }) => c.bias }),
+    /** values are λ₁ v₁ + λ₂ v, where v₁ are those of the first layer; λ constant or learned; absent: v. Optional. */
+    valueResidual: choice(['constant', 'learned'], {
+      doc: 'values are λ₁ v₁ + λ₂ v, where v₁ are those of the first layer; λ constant or learned; absent: v',
+      optional: true,
+    }),
+    /** [λ₁, λ₂] of valueResidual, or their initial values. Default: `[0.5,0.5]`. */
+    valueShares: list(num({ doc: 'a factor' }), {
+      doc: '[λ₁, λ₂] of valueResidual, or their initial values',
+      length: 2,
+      default: [0.5, 0.5],
     }),
     /** dropout probability of the output in training. Default: `0`. */
     dropout: num({ doc: 'dropout probability of the output in training', min: 0, max: 0.99, default: 0 }),
@@ -119,7 +152,7 @@ export const multiHead = defineBlock({
     qkNorm: each('norm', {
       doc: 'normalises queries and keys before the rotary embedding',
       optional: true,
-      inside: (c, which) => ({ dim: c.qkNormOver === 'head' ? c.headDim : c.headDim * (which === 0 ? c.heads : c.kvHeads) }),
+      inside: (c, which) => ({ dim: c.qkNormOver === 'all' ? c.headDim * (which === 0 ? c.heads : c.kvHeads) : c.headDim }),
     }),
   },
   examples: [
@@ -127,8 +160,10 @@ export const multiHead = defineBlock({
     { dim: 10, heads: 2, outDim: 7, bias: false },
     { dim: 12, heads: 6, kvHeads: 2, headDim: 8, fused: true },
     { dim: 14, heads: 2, valueHeadDim: 5, keyBias: false },
+    { dim: 12, heads: 4, kvHeads: 2, gate: 'channel', valueResidual: 'learned' },
+    { dim: 12, heads: 3, gate: 'head', gateBias: false, valueResidual: 'constant', valueShares: [0.25, 1.5] },
   ],
-  create(c, { path }) {
+  create(c, { path, layer }) {
     const {
       dim,
       heads,
@@ -157,19 +192,34 @@ export const multiHead = defineBlock({
         expected: 'fused: false',
         got: 'fused: true',
       });
+    if (c.valueResidual && cross)
+      throw new ConfigError({
+        path: `${path}.valueResidual`,
+        problem: 'the values of cross attention are those of the memory, not of an earlier layer',
+        expected: 'no valueResidual, or cross: false',
+        got: `valueResidual: '${c.valueResidual}'`,
+      });
     const source = cross ? c.memoryDim : dim;
     const sizes = { q: heads * headDim, k: kvHeads * headDim, v: kvHeads * valueHeadDim };
     const { record, q_proj, k_proj, v_proj } = fused
       ? fusedProjections(dim, sizes, c)
       : separateProjections(dim, source, sizes, c);
     const o_proj = linear(heads * valueHeadDim, outDim, { bias: c.outBias, role: 'output', biasInit: init.zeros });
-    const [q_norm, k_norm] = qkNorm ? [qkNorm(0), qkNorm(1)] : [];
+    const gates = { channel: heads * valueHeadDim, head: heads };
+    const gate_proj = c.gate && linear(dim, gates[c.gate], { bias: c.gateBias, role: 'mechanism' });
+    const value_residual = c.valueResidual && valueResidual({ kind: c.valueResidual, shares: c.valueShares, path, layer });
     const overAll = c.qkNormOver === 'all';
+    const norms = (first: number, count: number): Module<Projection> =>
+      c.qkNormOver === 'eachHead'
+        ? normOfEach(Array.from({ length: count }, (_, i) => qkNorm!(first + i)))
+        : qkNorm!(first ? 1 : 0);
+    const [q_norm, k_norm] = qkNorm ? [norms(0, heads), norms(heads, kvHeads)] : [];
     const split = (x: Value, n: number, ctx: Pick<SequenceContext, 'layout'>, norm: Projection | undefined): Value => {
       if (!norm) return splitHeads(x, n, ctx.layout);
       return overAll ? splitHeads(norm(x), n, ctx.layout) : norm(splitHeads(x, n, ctx.layout));
     };
-    const children = { ...record, o_proj, q_norm, k_norm, attention, rotary_emb: rotaryEmbedding, attention_bias: attentionBias };
+    const parts = { ...record, o_proj, gate_proj, value_residual, q_norm, k_norm };
+    const children = { ...parts, attention, rotary_emb: rotaryEmbedding, attention_bias: attentionBias };
     return module(children, (x: Value, ctx: SequenceContext) => {
       const query = split(q_proj(x), heads, ctx, q_norm);
       const fromMemory = (memory: Memory): readonly [Value, Value] => {
@@ -189,7 +239,8 @@ export const multiHead = defineBlock({
       const ownRows = (): readonly [Value, Value, Value, SequenceContext] => {
         const key = split(k_proj(x), kvHeads, ctx, k_norm);
         const [q, k] = rotaryEmbedding ? rotaryEmbedding(query, key, ctx) : [query, key];
-        return [q, ...updateCache(ctx, k, splitHeads(v_proj(x), kvHeads, ctx.layout))];
+        const values = splitHeads(v_proj(x), kvHeads, ctx.layout);
+        return [q, ...updateCache(ctx, k, value_residual ? value_residual(values, ctx) : values)];
       };
       // A memory's keys may have been rotated in an earlier call; the queries are new in each call.
       const otherRows = (): readonly [Value, Value, Value, SequenceContext] => [
@@ -199,7 +250,8 @@ export const multiHead = defineBlock({
       const [q, k, v, at] = cross ? otherRows() : ownRows();
       const bias = attentionBias?.(q, k, at);
       const y = attention(q, k, v, bias ? withContext(at, { bias: at.bias ? ops.add(at.bias, bias) : bias }) : at);
-      return dropout(o_proj(mergeHeads(y, ctx.layout)), c.dropout);
+      const gated = gate_proj ? ops.mul(y, ops.sigmoid(splitHeads(gate_proj(x), heads, ctx.layout))) : y;
+      return dropout(o_proj(mergeHeads(gated, ctx.layout)), c.dropout);
     });
   },
 });
@@ -225,6 +277,16 @@ function headDimOf({ dim, heads }: { dim: number; heads: number }): number {
       hint: 'Or set headDim',
     });
   return dim / heads;
+}
+
+// A norm for each head, with weights of its own.
+function normOfEach(norms: readonly Module<Projection>[]): Module<Projection> {
+  return module({ norms }, (x: Value) =>
+    ops.concat(
+      norms.map((norm, h) => norm(ops.slice(x, { axes: [1], starts: [h], ends: [h + 1] }))),
+      1,
+    ),
+  );
 }
 
 function separateProjections(dim: number, source: number, { q, k, v }: Sizes, c: Biases) {

@@ -45,7 +45,7 @@ export const pooling = defineBlock({
     { dim: 5, grid: [3, 7] },
     { dim: 3, poolSize: 5, grid: [5, 2] },
   ],
-  properties: ['batchIndependent', 'deterministic'],
+  properties: ['batchIndependent', 'deterministic', 'linear'],
   create({ poolSize, grid }, { path }) {
     if (poolSize % 2 === 0)
       throw new ConfigError({

@@ -44,7 +44,7 @@ export const visual = defineBlock({
     { dim: 5, grid: [3, 7] },
     { dim: 3, grid: [11, 5] },
   ],
-  properties: ['batchIndependent', 'deterministic'],
+  properties: ['batchIndependent', 'deterministic', 'linear'],
   create({ dim, grid }, { path }) {
     const [proj_1, proj_2, conv1] = [pointwise(dim), pointwise(dim), pointwise(dim)];
     const conv0 = depthwise(dim, 5, 1);

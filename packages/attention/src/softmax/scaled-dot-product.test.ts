@@ -45,6 +45,31 @@ describe('scaled_dot_product', () => {
     expectClose(run({ scale: 2, softcap: 0.7 }, given), expected);
   });
 
+  it.each(['learned', 'zero'] as const)('%s sinks take a share of each softmax', (sinks) => {
+    const given = feeds(5);
+    const lengths: NDArray = { dtype: 'int64', dims: [2], data: Float64Array.of(3, 0) };
+    const { outputs, parameters } = runBlock(
+      scaledDotProduct({ causal: true, sinks, ...(sinks === 'learned' && { heads: 4 }) }),
+      { ...given, lengths },
+      { assumptions: ['finite padding'] },
+    );
+    const expected = perHead(given.q, given.k, given.v, (q, k, v, b, h) =>
+      q.map((row, i) => {
+        const powers = k.map((key, j) => (j <= i && j < lengths.data[b]! ? Math.exp(dot(row, key) / Math.sqrt(3)) : 0));
+        const sum = powers.reduce((a, e) => a + e, Math.exp(parameters.sinks?.data[h] ?? 0));
+        return v[0]!.map((_, c) => powers.reduce((all, e, j) => all + (e / sum) * v[j]![c]!, 0));
+      }),
+    );
+    expectClose(outputs.y!, expected);
+    expect(Object.keys(parameters)).toEqual(sinks === 'learned' ? ['sinks'] : []);
+  });
+
+  it('refuses learned sinks for an unknown number of heads', () => {
+    expect(() => scaledDotProduct({ sinks: 'learned' })).toThrow(
+      /scaled_dot_product\.heads: sinks: 'learned' has one for each query head; expected an integer >= 1, got nothing/,
+    );
+  });
+
   it('honours lengths, padding masks and any other, and adds a bias', () => {
     const given = feeds(5);
     const lengths: NDArray = { dtype: 'int64', dims: [2], data: Float64Array.of(4, 0) };

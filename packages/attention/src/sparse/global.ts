@@ -66,7 +66,7 @@ export const globalAttention = defineBlock({
   properties: (c) =>
     c.compat
       ? ['batchIndependent', ...(c.seqLen ? (['fixedLength'] as const) : [])]
-      : ['batchIndependent', ...(c.causal ? (['causal'] as const) : [])],
+      : ['batchIndependent', 'linear', ...(c.causal ? (['causal'] as const) : [])],
   rules: kernels,
   create({ tokens, causal, dropout, compat, seqLen, forceSparsity }, { path }) {
     const pattern = globalTokens(tokens);

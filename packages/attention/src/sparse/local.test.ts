@@ -1,7 +1,7 @@
 import { type Dim, type DType, interpret } from '@onnxformers/core';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
-import { attention, perHead } from '../plain.test-helper';
+import { attention, dot, perHead } from '../plain.test-helper';
 import { local } from './local';
 
 const feeds = (seq: number, kvSeq = seq) => ({
@@ -26,6 +26,21 @@ describe('local', () => {
     const given = feeds(11);
     const expected = perHead(given.q, given.k, given.v, (q, k, v) => attention(q, k, v, allowed));
     expectClose(runBlock(local(config), given).outputs.y!, expected);
+  });
+
+  it('scales and caps scores within the window, and has sinks', () => {
+    const given = feeds(11);
+    const config = { window: 4, causal: true, scale: 2, softcap: 0.7, sinks: 'learned', heads: 6 } as const;
+    const { outputs, parameters } = runBlock(local(config), given);
+    const expected = perHead(given.q, given.k, given.v, (q, k, v, _, h) =>
+      q.map((row, i) => {
+        const score = (key: number[]) => 0.7 * Math.tanh((2 * dot(row, key)) / 0.7);
+        const powers = k.map((key, j) => (i - j >= 0 && i - j < 4 ? Math.exp(score(key)) : 0));
+        const sum = powers.reduce((a, e) => a + e, Math.exp(parameters.sinks!.data[h]!));
+        return v[0]!.map((_, c) => powers.reduce((all, e, j) => all + (e / sum) * v[j]![c]!, 0));
+      }),
+    );
+    expectClose(outputs.y!, expected);
   });
 
   it('joins its window with the masks of the context', () => {

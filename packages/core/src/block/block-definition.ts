@@ -109,8 +109,9 @@ export type MaskKinds = 'all' | readonly MaskKind[];
  * - `causal`                  a position does not depend on later ones
  * - `fixedLength`             sequences longer than the option `seqLen` are refused
  * - `deterministic`           inference draws no random numbers
+ * - `linear`                  memory and operations grow linearly with the number of positions, on every target
  */
-export type Property = 'batchIndependent' | 'permutationEquivariant' | 'causal' | 'fixedLength' | 'deterministic';
+export type Property = 'batchIndependent' | 'permutationEquivariant' | 'causal' | 'fixedLength' | 'deterministic' | 'linear';
 
 /** Everything about one block, in one object. */
 export interface BlockDefinition<K extends Kind, N extends string, F extends Fields, O extends string = string> {

@@ -27,8 +27,11 @@ export interface Field<T = unknown, P extends Presence = Presence, K extends str
   /** For slots: see `slot`. */
   // biome-ignore lint/suspicious/noExplicitAny: names the fields that it reads
   readonly inside?: (config: any, layer: number) => Readonly<Record<string, unknown>>;
-  /** For slots: makes what stands in it. `placeOf` returns the `BuildContext` of a layer. */
-  fill?(given: unknown, placeOf: (layer: number) => unknown): FilledSlot;
+  /** For slots of several layers: see `each`. */
+  // biome-ignore lint/suspicious/noExplicitAny: names the fields that it reads
+  readonly pattern?: (config: any, layer: number) => number | undefined;
+  /** For slots: makes what stands in it. `placeOf` returns the `BuildContext` of a layer, `entryOf` its entry in a list. */
+  fill?(given: unknown, placeOf: (layer: number) => unknown, entryOf: (layer: number) => number | undefined): FilledSlot;
   /** For values that JSON can hold: which ones. */
   readonly schema?: ValueSchema;
   /** Exists for the type checker only. */

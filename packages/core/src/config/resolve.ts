@@ -37,7 +37,7 @@ export function build(block: AnyBlock, config: unknown, place: BuildContext): An
       built[name] = json[name] = undefined;
       continue;
     }
-    const filled = f.fill!(chosen, there);
+    const filled = f.fill!(chosen, there, (layer) => f.pattern?.(built, layer));
     built[name] = filled.value;
     if (filled.check) checks.push(filled.check);
     Object.defineProperty(json, name, { get: filled.config, enumerable: true });

@@ -6,7 +6,12 @@ import type { Field, FilledSlot, PresenceOf } from './fields';
 import { build } from './resolve';
 import { toConfig } from './to-config';
 
-type FillSlot = (given: unknown, placeOf: (layer: number) => BuildContext) => FilledSlot;
+/** `entryOf`: the entry of the list that a layer has, if the field has a `pattern`. */
+type FillSlot = (
+  given: unknown,
+  placeOf: (layer: number) => BuildContext,
+  entryOf?: (layer: number) => number | undefined,
+) => FilledSlot;
 
 /** The default of a slot: a block of the same package, or (in the assembled package) the name or config of a block. */
 export type SlotDefault = string | { readonly name: string } | { readonly kind: string; readonly blockName: string };
@@ -28,12 +33,17 @@ export function slot<const K extends string, const O extends SlotOptions>(kind: 
     K
   >;
 }
+interface EachOptions extends SlotOptions {
+  /** Which entry of a list of configs a layer has, by the values of other fields; undefined: the entry of its own index. */
+  // biome-ignore lint/suspicious/noExplicitAny: names the fields that it reads
+  readonly pattern?: (config: any, layer: number) => number | undefined;
+}
 /** A slot for one block per layer: one config for all layers, a list of configs, or a function of the layer index. Layers never share weights. */
-export function each<const K extends string, const O extends SlotOptions>(
+export function each<const K extends string, const O extends EachOptions>(
   kind: K,
   options: O,
 ): Field<readonly unknown[], PresenceOf<O>, K> {
-  const fill: FillSlot = (given, placeOf) => many(kind, given, placeOf);
+  const fill: FillSlot = (given, placeOf, entryOf) => many(kind, given, placeOf, entryOf);
   return Object.freeze({ ...options, type: 'each', kind, expected: `a ${kind} for each layer`, fill }) as unknown as Field<
     readonly unknown[],
     PresenceOf<O>,
@@ -46,48 +56,70 @@ function one(kind: string, given: unknown, place: BuildContext): FilledSlot {
   return { value, config: () => toConfig(value, place.path) };
 }
 
-function many(kind: string, given: unknown, placeOf: (layer: number) => BuildContext): FilledSlot {
+function many(
+  kind: string,
+  given: unknown,
+  placeOf: (layer: number) => BuildContext,
+  entryOf: (layer: number) => number | undefined = () => undefined,
+): FilledSlot {
   const place = placeOf(0);
   const made: AnyModule[] = [];
+  /** The first layer that has each entry of a list. */
+  const firstOf: number[] = [];
+  let repeats = false;
   const value = (layer: number): AnyModule => {
     const path = `${place.path}[${layer}]`;
+    const pattern = entryOf(layer);
+    const entry = pattern ?? layer;
     let chosen: unknown = given;
     if (Array.isArray(given)) {
-      if (layer >= given.length)
+      if (entry >= given.length)
         throw new ConfigError({
           path,
           problem: `no config for layer ${layer}`,
-          expected: `a list of at least ${layer + 1}`,
+          expected: `a list of at least ${entry + 1}`,
           got: `a list of ${given.length}`,
-          hint: 'Give one config for all layers, or as many as there are layers (depth)',
+          hint: 'Give one config for all layers, or as many as there are layers (depth) or entries of their pattern',
         });
-      chosen = given[layer];
-    } else if (typeof given === 'function' && !isModule(given) && !('definition' in given))
+      chosen = given[entry];
+    } else if (pattern !== undefined)
+      throw new ConfigError({
+        path: place.path,
+        problem: 'a pattern chooses from a list',
+        expected: `a list of ${kind} configs`,
+        got: describe(given),
+      });
+    else if (typeof given === 'function' && !isModule(given) && !('definition' in given))
       chosen = (given as (i: number) => unknown)(layer);
-    else if (isModule(given) && layer > 0)
+    if (isModule(chosen) && (chosen === given ? layer > 0 : (firstOf[entry] ?? layer) !== layer))
       throw new ConfigError({
         path,
         problem: 'one module was given for several layers',
         expected: 'a function of the layer index, or a list',
-        got: describe(given),
+        got: describe(chosen),
         hint: 'Pass (layer) => module; return the same module to share its weights on purpose',
       });
     const module = moduleFor(kind, chosen, { ...placeOf(layer), path, layer });
+    firstOf[entry] ??= layer;
+    repeats ||= pattern !== undefined;
     made[layer] = module;
     return module;
   };
   const config = () => {
-    const all = made.map((m, i) => toConfig(m, `${place.path}[${i}]`));
+    const layers = repeats ? firstOf : made.map((_, layer) => layer);
+    const all = layers.map((layer) => toConfig(made[layer]!, `${place.path}[${layer}]`));
     const texts = new Set(all.map((c) => JSON.stringify(c)));
-    return texts.size === 1 && all.length > 0 ? all[0] : all;
+    return !repeats && texts.size === 1 && all.length > 0 ? all[0] : all;
   };
   // A layer that was never requested would be dropped silently. A block may also request it later, when it is called.
   const check = () => {
-    if (!Array.isArray(given) || made.length === 0 || made.length >= given.length) return;
+    if (!Array.isArray(given) || made.length === 0) return;
+    const unused = given.findIndex((_, entry) => firstOf[entry] === undefined);
+    if (unused < 0) return;
     throw new ConfigError({
-      path: `${place.path}[${made.length}]`,
-      problem: 'a config for a layer that does not exist',
-      expected: `a list of ${made.length}`,
+      path: `${place.path}[${unused}]`,
+      problem: repeats ? 'a config that no layer has' : 'a config for a layer that does not exist',
+      expected: repeats ? 'one that the pattern names' : `a list of ${made.length}`,
       got: `a list of ${given.length}`,
       hint: 'Remove it, or increase the number of layers (depth)',
     });

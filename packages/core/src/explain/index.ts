@@ -6,6 +6,7 @@ export {
   type Explanation,
   explain,
 } from './explain';
+export { type Footprint, type FootprintOptions, footprint } from './footprint';
 export { printExplanation } from './print';
 export { printSummary } from './print-summary';
 export { type Summary, type SummaryRow, summary } from './summary';

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import type { Dim } from '../dim/dim';
+import { footprint } from '../explain/footprint';
 import { interpret } from '../interpret/interpret';
 import type { Graph } from '../ir/graph';
 import { lower } from '../lower/lower';
 import { cuda } from '../targets/cuda';
 import { toArray } from '../tensor/convert';
 import { expectClose } from '../testing/close';
-import { footprint } from '../testing/footprint';
 import { checkOp } from '../testing/op-suite';
 import { randomArray } from '../testing/run-block';
 import { DFT, dft } from './fourier';

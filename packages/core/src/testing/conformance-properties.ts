@@ -5,6 +5,7 @@ import { type Graph, nameOf } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { compare } from './close';
 import { computeExample, type Example, type Feeds, feedsFor, type Sizes, sizesOf, traceExample } from './example';
+import { checkLinearGrowth } from './linear-growth';
 
 /** Each test changes inputs and checks which outputs change. */
 interface Experiment {
@@ -63,6 +64,7 @@ const experiments: Readonly<Record<Property, (x: Experiment, property: Property)
     const drawn = graph.inputs.find((v) => v.leaf?.kind === 'draw');
     if (drawn) throw new Error(`${property}: it draws ${nameOf(drawn)}`);
   },
+  linear: ({ e }) => checkLinearGrowth(e),
 };
 
 function refusalOf(f: () => unknown): unknown {

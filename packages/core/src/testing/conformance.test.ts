@@ -9,7 +9,8 @@ import { none } from '../mask/index';
 import { module } from '../module/module';
 import { cast } from '../ops/cast';
 import { add, div, mul, tanh } from '../ops/elementwise';
-import { flip } from '../ops/movement';
+import { matmul } from '../ops/matmul';
+import { flip, transpose } from '../ops/movement';
 import { reduceMean } from '../ops/reduce';
 import { size } from '../ops/shape';
 import { ones } from '../parameter/init';
@@ -112,6 +113,10 @@ it.each([
       create: () => (x: Value) => add(x, x.graph.draw('noise', x.dims, 'uniform')),
     },
     'deterministic: it draws noise',
+  ],
+  [
+    { properties: ['linear'], create: () => (x: Value) => matmul(matmul(x, transpose(x, [0, 2, 1])), x) },
+    'linear: on portable-21 a value grows with seq to the power of 2; the largest has batch*seq*seq elements',
   ],
   [
     { create: () => (x: Value) => div(x, cast(size(x, x.dims[1]!), 'float32')) },

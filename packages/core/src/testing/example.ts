@@ -25,6 +25,8 @@ export interface Example {
   /** The longest sequence that every part of it supports. */
   readonly longest: number;
   readonly properties: ReadonlySet<Property>;
+  /** The same with other options. */
+  readonly changed: (options: Readonly<Record<string, unknown>>) => Example;
 }
 
 /** Builds an example of a block. */
@@ -51,6 +53,7 @@ export function exampleFrom(
     inputs: inputsOf(module),
     longest: Math.min(...valuesNamed(plain, 'seqLen'), Number.POSITIVE_INFINITY),
     properties: new Set(typeof properties === 'function' ? properties(config as never) : properties),
+    changed: (options) => exampleFrom(block, { ...given, ...options }, registry, index),
   };
 }
 

@@ -28,6 +28,8 @@ export interface SlopeOptions {
 
 /** Milliseconds for one copy. */
 export interface Measured extends Times {
+  /** Processor time of one copy, of all cores together. */
+  readonly processor: number;
   /** Of the graph with many copies. */
   readonly model: Model;
   readonly device: string;
@@ -53,20 +55,25 @@ export async function slope(
   };
   const [short, long] = [await make(few), await make(few + more)];
   const input = { ...feeds, shift };
-  const time = async (run: Runner): Promise<number> => {
-    const start = performance.now();
+  const time = async (run: Runner): Promise<{ readonly passed: number; readonly processor: number }> => {
+    const [start, before] = [performance.now(), process.cpuUsage()];
     await run(input);
-    return performance.now() - start;
+    const passed = performance.now() - start;
+    const { user, system } = process.cpuUsage(before);
+    return { passed, processor: (user + system) / 1000 };
   };
   try {
     for (let i = 0; i < warmups; i++) for (const { run } of [short, long]) await run(input);
     const times: number[] = [];
+    const processor: number[] = [];
     // In turn, so that a drift of the machine affects both.
     for (let i = 0; i < repetitions; i++) {
       const a = await time(short.run);
-      times.push(((await time(long.run)) - a) / more);
+      const b = await time(long.run);
+      times.push((b.passed - a.passed) / more);
+      processor.push((b.processor - a.processor) / more);
     }
-    return { ...timesOf(times), model: long.model, device: long.run.device };
+    return { ...timesOf(times), processor: timesOf(processor).median, model: long.model, device: long.run.device };
   } finally {
     await short.run.dispose();
     await long.run.dispose();

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
+import type { Row } from './bench/report';
 import { cli, dir, here, lm, parsed, write } from './cli.test-helper';
 
 describe('bench', () => {
@@ -121,6 +122,54 @@ describe('bench', () => {
         /^ConfigError: multi_hed: neither a file nor the name of a registered block\. Did you mean "multi_head"\? Blocks: scaled_dot_product, /,
       ),
     ]);
+  });
+});
+
+describe('bench zoo', () => {
+  const sizes = ['--heads', '2', '--head-dim', '8', '--window', '16'];
+
+  it('measures mechanisms by length beside exact attention of the same mask, and draws them', async () => {
+    const only = ['--only', 'local;local, causal;pooling', '--lengths', '256,128', '--same-process', '--out', 'zoo'];
+    const { json } = await parsed('bench', 'zoo', ...sizes, ...only);
+    expect(json).toMatchObject({ bench: 'zoo', target: 'cpu', setting: { heads: 2, headDim: 8, window: 16 }, leftOut: [] });
+    const subjects = ['exact', 'exact, causal', 'local', 'local, causal', 'pooling'];
+    expect(json.rows.map((r: { subject: string; seq: number }) => [r.seq, r.subject])).toEqual(
+      [128, 256].flatMap((seq) => subjects.map((subject) => [seq, subject])),
+    );
+    const at = (subject: string, seq: number) => json.rows.find((r: Row) => r.subject === subject && r.seq === seq);
+    expect(at('local, causal', 256).faster).toBeCloseTo(at('exact, causal', 256).median / at('local, causal', 256).median, 9);
+    expect(at('exact', 256)).not.toHaveProperty('faster');
+    // Two products of all pairs and a softmax, of which there are five operations for each score.
+    const pairs = 2 * 256 * 256;
+    expect(at('exact', 256).flops).toBeGreaterThan(4 * 8 * pairs);
+    expect(at('exact', 256).flops).toBeLessThan((4 * 8 + 8) * pairs + 256 * 16 * 20);
+    expect(at('local', 256).attention).toEqual(['blocks']);
+    expect(at('local', 256).largest).toBeGreaterThan(0);
+    expect(await readFile(join(dir, 'zoo.svg'), 'utf8')).toContain('<title>local, causal</title>');
+    expect(await readFile(join(dir, 'zoo.html'), 'utf8')).toContain('<title>local, causal</title>');
+    expect(JSON.parse(await readFile(join(dir, 'zoo.json'), 'utf8'))).toEqual(json);
+  });
+
+  it('stops a mechanism that exceeds its memory, and does not try it at longer sequences', async () => {
+    const only = ['--only', 'exact', '--lengths', '64,128,512', '--memory', '0.00005', '--same-process'];
+    const { json } = await parsed('bench', 'zoo', ...sizes, ...only);
+    expect(json.rows.map(({ seq }: Row) => seq)).toEqual([64]);
+    expect(json.leftOut).toEqual([
+      {
+        name: 'exact, 128',
+        reason: expect.stringMatching(/^its largest intermediate result has 0\.\d+ GiB, at most 0\.00005 are allowed$/),
+      },
+      { name: 'exact, 512', reason: 'it was stopped at 128 positions' },
+    ]);
+  });
+
+  it.each([
+    [['--only', 'locl'], '--only must be one of exact, exact, causal, flex_attention, linformer, local, '],
+    [['--lengths', '0'], '--lengths contains 0; expected more than 0'],
+    [['--seconds', '0'], 'seconds is 0; expected more than 0'],
+  ])('refuses %j', async (args, message) => {
+    const { code, err } = await here('bench', 'zoo', ...args);
+    expect([code, err]).toEqual([2, expect.stringContaining(message)]);
   });
 });
 

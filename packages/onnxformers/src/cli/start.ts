@@ -6,6 +6,7 @@ import { benchBlock } from './commands/bench/block';
 import { benchCompare } from './commands/bench/compare';
 import { benchModel } from './commands/bench/model';
 import { benchVarlen } from './commands/bench/varlen';
+import { benchZoo } from './commands/bench/zoo';
 import { build } from './commands/build';
 import { explain } from './commands/explain';
 import { graph } from './commands/graph';
@@ -34,6 +35,7 @@ export const commands: readonly Command[] = [
   benchBlock,
   benchModel,
   benchVarlen,
+  benchZoo,
   benchCompare,
 ];
 

@@ -1,5 +1,6 @@
 // A sequence of layers.
 import {
+  ConfigError,
   contextOfHiddenStates,
   defineBlock,
   each,
@@ -7,6 +8,7 @@ import {
   int,
   type KindModule,
   keepContext,
+  list,
   module,
   type SequenceContext,
   ShapeError,
@@ -23,9 +25,12 @@ import { longestSequence } from './backbone';
  * A layer may change the number of channels, and `merge_patches` that of positions too: a hierarchical model is a list of layers with patches between
  * its stages. Each layer with other channels than the first then states its `dim`, and the stack the last number as `outDim`.
  *
+ * A `pattern` repeats a short list: with `[0, 0, 1]` two layers of the first config are followed by one of the second, as often as depth asks. So
+ * layers of one stack differ in mixer, window or rotary embedding.
+ *
  * Shapes   x [batch, seq, dim], packed [tokens, dim] → [..., outDim]
  * Dtypes   float32, float16, bfloat16
- * Throws   ConfigError when a list of layers is shorter or longer than depth · ShapeError when the last layer does not return outDim channels
+ * Throws   ConfigError when a list of layers is shorter or longer than depth, and for a pattern that is empty or does not fit the list · ShapeError when the last layer does not return outDim channels
  * Lowers   as its layers
  * Example  const block = zoo.build('stack', { name: 'stack', dim: 512, depth: 12, layers: { name: 'pre_norm', feedforward: 'mlp' } });
  */
@@ -47,8 +52,16 @@ export const stack = defineBlock({
     seqLen: longestSequence,
     /** number of layers. Inherited from the enclosing block. */
     depth: int({ doc: 'number of layers', min: 0, max: 10_000, inherit: true }),
+    /** the entry of the list of layers that each layer has, from 0, repeated over the depth; absent: one entry for each. Optional. */
+    pattern: list(int({ doc: 'index of an entry', min: 0 }), {
+      doc: 'the entry of the list of layers that each layer has, from 0, repeated over the depth; absent: one entry for each',
+      optional: true,
+    }),
     /** one config for all layers, or a list of them. */
-    layers: each('layer', { doc: 'one config for all layers, or a list of them' }),
+    layers: each('layer', {
+      doc: 'one config for all layers, or a list of them',
+      pattern: ({ pattern }: { pattern?: readonly number[] }, layer) => pattern?.[layer % pattern.length],
+    }),
     /** norm after the last layer. Optional. */
     norm: slot('norm', {
       doc: 'norm after the last layer',
@@ -71,8 +84,27 @@ export const stack = defineBlock({
         { name: 'post_norm', feedforward: 'mlp' },
       ],
     },
+    {
+      dim: 12,
+      depth: 5,
+      pattern: [0, 1],
+      layers: [
+        {
+          name: 'sandwich_norm',
+          mixer: {
+            name: 'multi_head',
+            heads: 2,
+            rotaryEmbedding: { name: 'rotary', theta: 100 },
+            attention: { name: 'local', window: 3 },
+          },
+        },
+        { name: 'parallel', mixer: { name: 'multi_head', heads: 3, rotaryEmbedding: 'rotary' }, feedforward: 'mlp' },
+      ],
+    },
   ],
-  create({ depth, layers, norm, outDim }, { path }) {
+  create({ depth, layers, norm, outDim, pattern }, { path }) {
+    if (pattern && pattern.length === 0)
+      throw new ConfigError({ path: `${path}.pattern`, problem: 'an empty pattern', expected: 'one entry or more', got: '[]' });
     const all = Array.from({ length: depth }, (_, i) => layers(i));
     return module({ layers: all, norm }, (x: Value, ctx: SequenceContext) => {
       const { hiddenStates: rows, ctx: last } = all.reduce((h, layer) => runLayer(layer, h), { hiddenStates: x, ctx });

@@ -1,4 +1,5 @@
 // Attention patterns and layouts of blocks.
+export { type BigBirdOptions, bigBird } from './big-bird';
 export {
   axial,
   type DistanceOptions,

@@ -35,6 +35,16 @@ describe('rms_norm', () => {
       perRow(x, (row) => rmsNormed(row, p.weight!, eps)),
     );
   });
+  it('with unitOffset multiplies by 1 + weight, which is 1 at first', async () => {
+    const { outputs, parameters: p } = runBlock(rmsNorm({ dim: 5, unitOffset: true }), { x });
+    const factors = { ...p.weight!, data: p.weight!.data.map((v) => 1 + v) };
+    expectClose(
+      outputs.y!,
+      perRow(x, (row) => rmsNormed(row, factors, 1e-6)),
+    );
+    const weights = initialize(rmsNorm({ dim: 3, unitOffset: true }), { scheme: 'vit' });
+    expect((await weights.get('weight')!.load()).data).toEqual(Float32Array.of(0, 0, 0));
+  });
   it('has one parameter', () => {
     expect([...namesOf(rmsNorm({ dim: 5 })).parameters.keys()]).toEqual(['weight']);
   });

@@ -1,5 +1,5 @@
 // Root mean square normalisation. Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467
-import { defineBlock, init, int, module, num, Parameter, type Value } from '@onnxformers/core';
+import { bool, defineBlock, init, int, module, num, Parameter, type Value } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
 import { useSimplifiedLayerNormalization } from '../kernels/simplified-layer-normalization';
 import { useSkipSimplifiedLayerNormalization } from '../kernels/skip-simplified-layer-normalization';
@@ -7,7 +7,7 @@ import { useSkipSimplifiedLayerNormalization } from '../kernels/skip-simplified-
 /**
  * Root mean square normalisation of the channels.
  *
- *     y = x / √(mean(x²) + eps) · weight
+ *     y = x / √(mean(x²) + eps) · weight          with unitOffset · (1 + weight), as in Gemma
  *
  * Shapes   x [..., dim] → like x
  * Dtypes   float32, float16, bfloat16; the mean in float32
@@ -27,12 +27,16 @@ export const rmsNorm = defineBlock({
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     /** added to the mean square. Default: `0.000001`. */
     eps: num({ doc: 'added to the mean square', min: 0, default: 1e-6 }),
+    /** the factors are 1 + weight, and weight is 0 at first. Default: `false`. */
+    unitOffset: bool({ doc: 'the factors are 1 + weight, and weight is 0 at first', default: false }),
   },
-  examples: [{ dim: 7 }, { dim: 5, eps: 1e-3 }],
+  examples: [{ dim: 7 }, { dim: 5, eps: 1e-3 }, { dim: 3, unitOffset: true }],
   rules: [useSkipSimplifiedLayerNormalization, useSimplifiedLayerNormalization],
   properties: ['batchIndependent', 'permutationEquivariant', 'causal'],
-  create({ dim, eps }) {
-    const weight = new Parameter([dim], init.ones, { role: 'norm', part: 'weight' });
-    return module({ weight }, (x: Value) => ops.rmsNorm(x, weight, { epsilon: eps }));
+  create({ dim, eps, unitOffset }) {
+    const weight = new Parameter([dim], unitOffset ? init.zeros : init.ones, { role: 'norm', part: 'weight' });
+    // The sum is computed once, when the model is written.
+    const factors = (x: Value) => (unitOffset ? ops.add(x.graph.root.param(weight), 1) : weight);
+    return module({ weight }, (x: Value) => ops.rmsNorm(x, factors(x), { epsilon: eps }));
   },
 });

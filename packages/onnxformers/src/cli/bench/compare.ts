@@ -4,6 +4,7 @@ import { columns } from '../output';
 import { type Page, printPage } from './page';
 import { environmentIn, kernelsIn, rounded } from './print';
 import { isLost, nameOf, type Report, type Row } from './report';
+import { barChart } from './svg';
 
 /** A row of both reports. */
 export interface ComparedRow {
@@ -130,7 +131,7 @@ export function comparisonPage(comparison: Comparison, [before, after]: readonly
       ...changed.map((change) => `changed: ${change}`),
     ],
     charts: [
-      {
+      barChart({
         title: `bench ${bench}, before and after`,
         axis: 'milliseconds; less is better',
         series: ['before', 'after'],
@@ -142,7 +143,7 @@ export function comparisonPage(comparison: Comparison, [before, after]: readonly
             `${rounded(row.after, 3)}  ${row.kernels}  × ${row.ratio?.toFixed(2)}`,
           ],
         })),
-      },
+      }),
     ],
     table: { heads, rows: rows.map(cellsOf) },
     notes: notesOf(comparison),

@@ -3,13 +3,15 @@
 import { escaped } from '../../picture/svg';
 import { columnsOf, environmentIn, rounded, settingOf } from './print';
 import { isLost, nameOf, type Report, type Row } from './report';
-import { type BarChart, barChart } from './svg';
+import { barChart } from './svg';
+import { zooChart } from './zoo-chart';
 
 /** A page: a heading, lines of text, pictures and a table. */
 export interface Page {
   readonly title: string;
   readonly lines: readonly string[];
-  readonly charts: readonly BarChart[];
+  /** Pictures in SVG. */
+  readonly charts: readonly string[];
   readonly table: { readonly heads: readonly string[]; readonly rows: readonly (readonly string[])[] };
   readonly notes: readonly string[];
   /** What the page shows. */
@@ -38,7 +40,7 @@ export function printPage({ title, lines, charts, table, notes, json }: Page): s
     '<body>',
     `<h1>${escaped(title)}</h1>`,
     ...lines.map((line) => `<p class="small">${escaped(line)}</p>`),
-    ...charts.map(barChart),
+    ...charts,
     '<div class="wide"><table>',
     `<thead>${row('th', table.heads)}</thead>`,
     '<tbody>',
@@ -69,8 +71,10 @@ export function pageOf(report: Report): string {
   });
 }
 
-/** The charts of a report: tokens per second where they are known, otherwise times. Rows that are lost in noise have no bar. */
-export function chartsOf({ bench, rows }: Report): readonly BarChart[] {
+/** The charts of a report: times by length of mechanisms; of others tokens per second where they are known, otherwise times. Rows that are lost in noise are left out. */
+export function chartsOf(report: Report): readonly string[] {
+  const { bench, rows } = report;
+  if (bench === 'zoo') return rows.length ? [zooChart(report)] : [];
   const kept = rows.filter((row) => !isLost(row));
   if (!kept.length) return [];
   const byTokens = kept.every(({ tokensPerSecond }) => tokensPerSecond !== undefined);
@@ -82,7 +86,7 @@ export function chartsOf({ bench, rows }: Report): readonly BarChart[] {
   const series = [...new Set(kept.map(({ variant = '' }) => variant))];
   const subjects = [...new Set(kept.map(({ subject }) => subject))];
   return [
-    {
+    barChart({
       title: `onnxformers bench ${bench}`,
       axis: byTokens ? 'real tokens per second; more is better' : 'milliseconds; less is better',
       series,
@@ -94,6 +98,6 @@ export function chartsOf({ bench, rows }: Report): readonly BarChart[] {
           notes: found.map((row) => (row ? note(row) : '')),
         };
       }),
-    },
+    }),
   ];
 }

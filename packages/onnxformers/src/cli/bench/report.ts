@@ -6,7 +6,7 @@ import type { Gpu } from '../runtimes';
 import { ownVersion, runtimeVersion } from '../versions';
 
 /** The benchmarks. */
-export const benches = ['attention', 'block', 'model', 'varlen'] as const;
+export const benches = ['attention', 'block', 'model', 'varlen', 'zoo'] as const;
 
 /** One figure. */
 export interface Row {
@@ -30,6 +30,18 @@ export interface Row {
   readonly loss?: number;
   /** How many times the time of the row before it: primitives against kernels. */
   readonly ratio?: number;
+  /** Positions, of a row of a sweep over lengths. */
+  readonly seq?: number;
+  /** Time of exact attention at the same length ÷ the time. */
+  readonly faster?: number;
+  /** Processor time of one call in milliseconds, of all cores together. */
+  readonly processor?: number;
+  /** Floating-point operations of one call, as it was lowered. */
+  readonly flops?: number;
+  /** Bytes of the largest intermediate result. */
+  readonly largest?: number;
+  /** Bytes that the process, or the GPU, took at most. */
+  readonly peak?: number;
   /** What attention became, and its kernel if the target predicts it. */
   readonly attention: readonly string[];
   /** The ops that were measured, most frequent first. */
