@@ -70,7 +70,7 @@ export function footprint(
     }
   };
   visit(graph);
-  const flops = graph.nodes.reduce((n, node) => n + flopsOf(node, (d) => evaluateDim(d, sizes)), 0);
+  const flops = graph.nodes.reduce((n, node) => n + flopsOf(node, (d) => evaluateDim(atMost(d, node.graph), sizes)), 0);
   return {
     constants: bytesOfAll(constants),
     folded: bytesOfAll(foldedIn(graph)),
