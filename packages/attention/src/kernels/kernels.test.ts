@@ -62,12 +62,13 @@ describe.each([targets.cpu, targets.wasm])('$name', (target) => {
   });
 });
 
-// Pools of blocks and packed sequences have a kernel on GPUs only; what their rules make is compared in the interpreter, and in padded-rows.test.ts.
+// Pools of blocks and packed sequences have a kernel on GPUs only; what their rules make is compared in the interpreter, in padded-rows.test.ts and in packed-chunks.test.ts.
 const elsewhere: readonly Rule[] = [
   usePagedAttention,
   usePackedMultiHeadAttention,
   usePackedPagedAttention,
   usePaddedRows,
+  usePackedChunks,
   useRestorePadding,
 ];
 const here = kernels.filter((rule) => !elsewhere.includes(rule));
