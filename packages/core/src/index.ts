@@ -39,6 +39,7 @@ export { toConfig } from './config/to-config';
 export * from './dim/dim';
 export {
   ConfigError,
+  checkOptions,
   checkWord,
   describe,
   type ErrorDetails,

@@ -21,6 +21,7 @@ export {
   type Outcome,
   type Pool,
   type Refusal,
+  type Rival,
   type Rule,
   Value,
 } from './types';

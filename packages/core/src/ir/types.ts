@@ -135,14 +135,19 @@ export interface MatchContext {
   uses(value: Value): number;
   /** An assumption of the caller of `compile`: `'prefill into empty cache'`. */
   assumes(assumption: Assumption): boolean;
-  /** The cheapest match at a node, for a rule that `compares`; undefined if the other rules have none. */
-  cheapest(node: Node): Rival | undefined;
+  /** The cheapest match at a node, for a rule that `compares`; undefined if the other rules have none. With `fits`, the cheapest of those for which it is true. */
+  cheapest(node: Node, fits?: (rival: Rival) => boolean): Rival | undefined;
   /** True where each step of a Loop waits for a device. */
   readonly waitsInLoops: boolean;
+  /** True where adding a bias to the result of a product is a kernel of its own. */
+  readonly biasTakesPass: boolean;
 }
 
 /** What a match would take. */
 export interface Rival {
+  /** Its rule and variant. */
+  readonly name: string;
+  readonly match: Match;
   readonly cost: number;
   /** Numbers that its kernels keep besides their operands and results. */
   readonly workspace: Dim;

@@ -8,6 +8,7 @@ import { mapMask } from '../mask/mask';
 import { Attend } from '../ops/attend';
 import { attendInChunks } from '../ops/attend-chunked';
 import { attendParts } from '../ops/attend-parts';
+import { sparingMatch } from './attend-few-queries';
 
 const own = defineReasons({
   waits: () => 'each step of its loop would wait for the device',
@@ -45,6 +46,7 @@ export const chunksOf = ({ rows, few, fewScores }: ChunkSize): Rule => ({
     const rival = context.cheapest(node);
     const scores = rival ? rival.workspace : mulDims(batch, heads, queries, keys);
     if (isAtMost(scores, fewScores) || [queries, keys].some((d) => isAtMost(d, few))) return undefined;
+    if (typeof queries !== 'number' && context.cheapest(node, sparingMatch)) return undefined;
     if (context.waitsInLoops) return refuse(own.waits());
     if (noise) return refuse(own.perPair({ what: 'dropout has' }));
     if (weights) return refuse(own.perPair({ what: 'its weights are' }));

@@ -3,12 +3,14 @@ import type { Rule } from '../lower/rule';
 import { biasesOfAttend } from './attend-biases';
 import { useBlocks } from './attend-blocks';
 import { useChunks } from './attend-chunks';
+import { useFewQueries } from './attend-few-queries';
 import { useGlobalTokens } from './attend-global';
 import { useLayout } from './attend-layout';
 import { unpackRows, useGatherBlockQuantized } from './gather-block-quantized';
 import { keepApart } from './keep-apart';
 import { splitLowRank } from './low-rank';
 import { useMatMulNBits } from './mat-mul-n-bits';
+import { useBiasInWeights } from './norm-biases';
 import { cosineAfterRangeReduction, sineAfterRangeReduction } from './range-reduction';
 
 /** Rules that `compile` adds to those of a model's blocks. */
@@ -21,8 +23,10 @@ export const coreRules: readonly Rule[] = [
   cosineAfterRangeReduction,
   ...keepApart,
   useBlocks,
+  useFewQueries,
   useChunks,
   useGlobalTokens,
   useLayout,
   ...biasesOfAttend,
+  useBiasInWeights,
 ];

@@ -1,0 +1,9 @@
+// The public surface, listed by hand.
+
+export { type ConfigReader, configReader } from './config';
+export { families } from './families/index';
+export type { BlockConfig, Checkpoint, Family, Translation } from './family';
+export { type FilesByName, filesAt, filesInMemory, type PretrainedFiles } from './files';
+export { fromPretrained, type Pretrained, type PretrainedOptions, type PretrainedReport } from './from-pretrained';
+export { type Form, type NameEntry, regrouped, reordered, reshaped, transposed, type WeightNames } from './names';
+export { type Task, tasks } from './task';
