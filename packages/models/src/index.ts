@@ -6,4 +6,5 @@ export type { BlockConfig, Checkpoint, Family, Translation } from './family';
 export { type FilesByName, filesAt, filesInMemory, type PretrainedFiles } from './files';
 export { fromPretrained, type Pretrained, type PretrainedOptions, type PretrainedReport } from './from-pretrained';
 export { type Form, type NameEntry, regrouped, reordered, reshaped, transposed, type WeightNames } from './names';
+export { type Part, partsOf } from './parts';
 export { type Task, tasks } from './task';

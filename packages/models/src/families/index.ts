@@ -1,6 +1,7 @@
 // All families.
 import type { Family } from '../family';
 import { albert } from './albert';
+import { bart, marian } from './bart';
 import { bert } from './bert';
 import { bloom } from './bloom';
 import { cohere } from './cohere';
@@ -21,6 +22,7 @@ import { phi3 } from './phi3';
 import { roberta } from './roberta';
 import { stablelm } from './stablelm';
 import { starcoder2 } from './starcoder2';
+import { t5 } from './t5';
 import { vit } from './vit';
 
 /** The families of models that are known; `fromPretrained` accepts more by its option `families`. */
@@ -29,5 +31,6 @@ export const families: readonly Family[] = [
   ...[gpt2, gptNeox, opt, bloom, mpt, falcon, phi, phi3, stablelm, starcoder2],
   ...[llama, mistral, qwen2, qwen3, smollm3, granite, olmo2, cohere],
   ...[gemma, gemma2, gemma3],
+  ...[t5, bart, marian],
   ...[vit],
 ];
