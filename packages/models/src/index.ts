@@ -8,3 +8,6 @@ export { fromPretrained, type Pretrained, type PretrainedOptions, type Pretraine
 export { type Form, type NameEntry, regrouped, reordered, reshaped, transposed, type WeightNames } from './names';
 export { type Part, partsOf } from './parts';
 export { type Task, tasks } from './task';
+export { activationOf } from './translate/activation';
+export { type Backbone, type DecoderHead, decoderWith, isTied, labelsOf } from './translate/heads';
+export { type RotaryDefaults, rotaryOf } from './translate/rotary';
