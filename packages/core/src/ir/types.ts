@@ -139,6 +139,8 @@ export interface MatchContext {
   cheapest(node: Node, fits?: (rival: Rival) => boolean): Rival | undefined;
   /** True where each step of a Loop waits for a device. */
   readonly waitsInLoops: boolean;
+  /** True where adding a bias to the result of a product is a kernel of its own. */
+  readonly biasTakesPass: boolean;
 }
 
 /** What a match would take. */

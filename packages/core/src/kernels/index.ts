@@ -10,6 +10,7 @@ import { unpackRows, useGatherBlockQuantized } from './gather-block-quantized';
 import { keepApart } from './keep-apart';
 import { splitLowRank } from './low-rank';
 import { useMatMulNBits } from './mat-mul-n-bits';
+import { useBiasInWeights } from './norm-biases';
 import { cosineAfterRangeReduction, sineAfterRangeReduction } from './range-reduction';
 
 /** Rules that `compile` adds to those of a model's blocks. */
@@ -27,4 +28,5 @@ export const coreRules: readonly Rule[] = [
   useGlobalTokens,
   useLayout,
   ...biasesOfAttend,
+  useBiasInWeights,
 ];

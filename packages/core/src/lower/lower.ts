@@ -122,6 +122,7 @@ class Lowering {
         return own.reduce<Rival | undefined>((a, b) => (fits(b) && !(a && a.cost <= b.cost) ? b : a), undefined);
       },
       waitsInLoops: this.target.waitsInLoops ?? false,
+      biasTakesPass: this.target.biasTakesPass ?? false,
     };
     for (const node of nodes)
       for (const rule of this.rulesOf(node)) {

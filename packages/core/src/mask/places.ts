@@ -103,6 +103,7 @@ function plainPlaces(frame: MaskFrame): MaskPositions {
     packed: false,
     aligned: queryOffset === undefined,
     startsTogether: queryOffset === undefined && seq === kvSeq,
-    ownKeyExists: queryOffset !== undefined || neverNegative(subDims(kvSeq, seq)),
+    // Inputs and constants are checked; what a graph computes may be negative.
+    ownKeyExists: queryOffset ? !queryOffset.producer : neverNegative(subDims(kvSeq, seq)),
   };
 }

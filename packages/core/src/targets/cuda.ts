@@ -112,6 +112,7 @@ export const cuda: Target = defineTarget({
   },
   gpu: 'nvidia',
   waitsInLoops: true,
+  biasTakesPass: true,
   assumed: ({ sm, cudnn }) => [
     ...(sm === undefined ? [own.capabilityUnknown()] : []),
     ...(cudnn === undefined ? [own.cudnnUnknown()] : []),
