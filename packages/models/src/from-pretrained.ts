@@ -117,9 +117,9 @@ function checkHead({ tasks }: Family, task: Task, config: ConfigReader): void {
 async function load(config: ConfigReader, family: Family, task: Task, stored: Stored): Promise<Pretrained> {
   const { own, bare } = nameTests(config, family, task);
   const single = await withoutCopies(completeNames(stored, family, bare), family, config, own);
-  const { config: ours, names: entries } = family.translate(config, { task, has: (name) => single.byName.has(name) });
+  const { config: ours, names: entries, packed } = family.translate(config, { task, has: (name) => single.byName.has(name) });
   const module = zoo.parse('model', ours);
-  const names = weightNames(entries);
+  const names = weightNames(entries, packed);
   const { parameters } = namesOf(module);
   const found = findWeights(parameters, single, names, family.unused ?? []);
   return {
@@ -137,8 +137,9 @@ async function load(config: ConfigReader, family: Family, task: Task, stored: St
 
 /** Whether a name is one of the model's, or at least one of the family's. */
 function nameTests(config: ConfigReader, family: Family, task: Task) {
-  const { map } = weightNames(family.translate(config, { task, has: () => true }).names);
-  const own = (name: string): boolean => map.toOurs(name) !== undefined;
+  const { names, packed } = family.translate(config, { task, has: () => true });
+  const { oursOf } = weightNames(names, packed);
+  const own = (name: string): boolean => oursOf(name).length > 0;
   const bare = (name: string): boolean => own(name) || (family.unused ?? []).some((pattern) => pattern.test(name));
   return { own, bare };
 }
