@@ -3,7 +3,7 @@ import { useGroupQueryAttention } from './group-query-attention';
 import { useMultiHeadAttention } from './multi-head-attention';
 import { usePackedMultiHeadAttention } from './packed-multi-head-attention';
 import { usePackedPagedAttention } from './packed-paged-attention';
-import { usePaddedRows, useRestorePadding } from './padded-rows';
+import { usePaddedRows, useRestorePadding, useSlice } from './padded-rows';
 import { usePagedAttention } from './paged-attention';
 import { useAttention } from './standard-attention';
 
@@ -16,6 +16,7 @@ export const kernels = [
   usePackedPagedAttention,
   usePaddedRows,
   useRestorePadding,
+  useSlice,
   usePagedAttention,
 ] as const;
 

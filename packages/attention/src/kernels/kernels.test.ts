@@ -21,7 +21,7 @@ import { type AttendCase, attendCases, derivedFeed, feedsOf, inputsOf, modelOf, 
 import { kernels } from './index';
 import { PackedMultiHeadAttention, usePackedMultiHeadAttention } from './packed-multi-head-attention';
 import { usePackedPagedAttention } from './packed-paged-attention';
-import { usePaddedRows, useRestorePadding } from './padded-rows';
+import { usePaddedRows, useRestorePadding, useSlice } from './padded-rows';
 import { usePagedAttention } from './paged-attention';
 
 const strict = { session: { graphOptimizationLevel: 'disabled' } } as const;
@@ -69,6 +69,7 @@ const elsewhere: readonly Rule[] = [
   usePackedPagedAttention,
   usePaddedRows,
   useRestorePadding,
+  useSlice,
 ];
 const here = kernels.filter((rule) => !elsewhere.includes(rule));
 describe.each(here.map((rule) => [rule.name, rule] as const))('%s', (_, rule) => {
