@@ -8,6 +8,7 @@ import {
   randomDirections,
   randomFeatures,
 } from './kernelized/random-features';
+import { multiHeadLatent } from './latent/multi-head-latent';
 import { linformer } from './low-rank/linformer';
 import { nystrom } from './low-rank/nystrom';
 import { orthoformer } from './low-rank/orthoformer';
@@ -18,6 +19,9 @@ import { multiHead } from './mixers/multi-head';
 import { perceiverLatents } from './mixers/perceiver-latents';
 import { pooling } from './mixers/pooling';
 import { visual } from './mixers/visual';
+import { gatedDeltaNet } from './recurrent/gated-delta-net';
+import { linearAttention } from './recurrent/linear-attention';
+import { mamba2 } from './recurrent/mamba2';
 import { differential } from './softmax/differential';
 import { flexAttention } from './softmax/flex-attention';
 import { scaledDotProduct } from './softmax/scaled-dot-product';
@@ -41,11 +45,15 @@ export {
   favor,
   flexAttention,
   fourierMix,
+  gatedDeltaNet,
   globalAttention,
   lambda,
+  linearAttention,
   linformer,
   local,
+  mamba2,
   multiHead,
+  multiHeadLatent,
   neighborhood,
   nystrom,
   orthoformer,
@@ -64,10 +72,10 @@ export {
 /** All blocks of this package. */
 export const blocks = [
   scaledDotProduct,
+  flexAttention,
   differential,
   talkingHeads,
   sigmoidAttention,
-  flexAttention,
   linformer,
   local,
   blocksparse,
@@ -79,6 +87,10 @@ export const blocks = [
   favor,
   lambda,
   multiHead,
+  multiHeadLatent,
+  linearAttention,
+  gatedDeltaNet,
+  mamba2,
   compositional,
   fourierMix,
   pooling,

@@ -52,7 +52,7 @@ export const axialRotary = defineBlock({
       length: 2,
       optional: true,
     }),
-    /** positions before the cells, which are not rotated (positions). Default: `0`. */
+    /** positions before the cells, which are not rotated. Default: `0`. */
     prefixTokens: int({ doc: 'positions before the cells, which are not rotated', unit: 'positions', min: 0, default: 0 }),
   },
   inputs: ({ about: { config } }) => {

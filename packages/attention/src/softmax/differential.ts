@@ -45,7 +45,7 @@ export const differential = defineBlock({
   fields: {
     /** channels of a query or key head. Inherited from the enclosing block. */
     headDim: int({ doc: 'channels of a query or key head', unit: 'channels', min: 1, inherit: true }),
-    /** channels of a value head. Inherited from the enclosing block. */
+    /** channels of a value head. Inherited from the enclosing block. Default: computed from other options. */
     valueHeadDim: int({
       doc: 'channels of a value head',
       unit: 'channels',
