@@ -24,6 +24,7 @@ const fixed: Readonly<Record<string, Entries>> = {
     './node': 'src/node.ts',
     './testing': 'src/testing/index.ts',
   },
+  models: { './node': 'src/node.ts' },
 };
 /** Where each block has a subpath. The other packages are used through their index. */
 const blockPackages = ['attention', 'feedforward', 'positional', 'residual'];

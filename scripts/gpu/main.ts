@@ -38,6 +38,7 @@ import { packed, runPacked } from './packed';
 import { packedAttention, runPackedAttention } from './packed-attention';
 import { pagedTokens } from './paged';
 import { parametrizations, runParametrizations } from './parametrizations';
+import { recurrences } from './recurrences';
 import { runSharedHeads, sharedHeads } from './shared-heads';
 import { runVarlen, varlen } from './varlen';
 import { runVarlenProfile, varlenProfile } from './varlen-profile';
@@ -208,7 +209,9 @@ async function paged(): Promise<void> {
 // Every block's examples: lowered for CUDA and portable, both run on the GPU, both against the interpreter.
 async function parity(): Promise<void> {
   let [passed, failed] = [0, 0];
-  for (const block of zoo.blocks) {
+  // Some blocks, by name; default all.
+  const only = process.env.BLOCKS?.split(',');
+  for (const block of zoo.blocks.filter((b) => !only || only.includes(b.blockName))) {
     for (const index of block.definition.examples.keys()) {
       const example = exampleOf(block, index, zoo);
       const [alone] = variantsOf(example);
@@ -283,6 +286,7 @@ const jobs: Record<string, () => Promise<void>> = {
   decode: async () => decode(folder),
   varlen: async () => varlen(folder),
   zoo: () => mechanisms({ ort, target: fused, options: cuda }, folder),
+  recurrences: () => recurrences({ ort, target: fused, options: cuda }, print),
   'varlen-profile': async () => varlenProfile(folder),
   'layer-parts': async () => layerParts(folder),
   'shared-heads': async () => sharedHeads(folder),

@@ -22,6 +22,11 @@ const mostPages = Math.max(...pages);
 const ints = (values: readonly number[], dims = [values.length]): Constant => ({ dtype: 'int32', dims, values });
 const real = lengths.flatMap((n, b) => Array.from({ length: n }, (_, i) => b * longest + i));
 const padding = lengths.flatMap((n, b) => Array.from({ length: longest - n }, (_, i) => b * longest + n + i));
+// Where each row of the rectangles goes if all real rows come first, and those of padding all become the last one.
+const first = new Array<number>(batch * longest).fill(batch * longest - 1);
+real.forEach((row, i) => {
+  first[row] = i;
+});
 const starts = [0, ...ends.slice(0, -1)];
 const within = lengths.flatMap((_, b) => Array.from({ length: longest }, (_, i) => Math.min(starts[b]! + i, tokens - 1)));
 
@@ -38,6 +43,9 @@ const constantsOf = (dtype: DType): Readonly<Record<Name, Constant>> => ({
   ),
   most: ints([longest, longest]),
   places: ints([...real, ...padding], [batch, longest]),
+  // The same places, but rows of padding stay as they are, except for the last one.
+  real_places: ints([...real, ...padding.map(() => padding.at(-1) ?? 0)], [batch, longest]),
+  first: ints(first, [1, batch * longest]),
   real: long(real, [tokens]),
   real_ids: ints(real, [1, tokens]),
   no_ids: ints(Array(tokens).fill(0), [1, tokens]),
@@ -77,6 +85,13 @@ const back = {
     call('Reshape', [x, [batch * longest, dim]], `${y}_flat`),
     call('Gather', [`${y}_flat`, 'real'], y, { axis: 0 }),
   ],
+  // RestorePadding writes each row to a place of its own, so that the real rows come first.
+  Slice: (x: Name, y: Name): readonly Node[] => [
+    call('Reshape', [x, [batch * longest, dim]], `${y}_flat`),
+    call('com.microsoft.RestorePadding', [`${y}_flat`, 'first'], `${y}_all`),
+    call('Reshape', [`${y}_all`, [batch * longest, dim]], `${y}_first`),
+    call('Slice', [`${y}_first`, [0], [tokens], [0]], y),
+  ],
   // Its second result is the sum of the rows that it looks up, here one of them and zeros.
   EmbedLayerNormalization: (x: Name, y: Name): readonly Node[] => [
     call('Reshape', [x, [batch * longest, dim]], `${y}_flat`),
@@ -95,14 +110,35 @@ const back = {
     },
   ],
 };
+interface Rectangles {
+  readonly causal?: boolean;
+  readonly to: keyof typeof into;
+  readonly from: keyof typeof back;
+  /** Causal queries do not reach the padding behind their sequence. */
+  readonly without?: 'lengths';
+  readonly standard?: boolean;
+  /** Leaves the padding of the queries as it is. */
+  readonly only?: boolean;
+}
 const rectangles =
-  (causal: boolean, to: keyof typeof into, from: keyof typeof back): Way =>
+  ({ causal = false, to, from, without, standard, only }: Rectangles): Way =>
   (rows, at) => [
-    ...rows.map((x, i) => into[to](x, `${at}_${'qkv'[i]}`)),
-    call('com.microsoft.MultiHeadAttention', [...'qkv'].map((x) => `${at}_${x}`).concat('', 'lengths'), `${at}_rows`, {
-      num_heads: heads,
-      ...(causal && { unidirectional: 1 }),
-    }),
+    ...rows.map((x, i) =>
+      only && i === 0 ? call('com.microsoft.RestorePadding', [x, 'real_places'], `${at}_q`) : into[to](x, `${at}_${'qkv'[i]}`),
+    ),
+    standard
+      ? call(
+          'Attention',
+          [...'qkv'].map((x) => `${at}_${x}`),
+          `${at}_rows`,
+          { q_num_heads: heads, kv_num_heads: heads, ...(causal && { is_causal: 1 }) },
+        )
+      : call(
+          'com.microsoft.MultiHeadAttention',
+          [...[...'qkv'].map((x) => `${at}_${x}`), ...(without ? [] : ['', 'lengths'])],
+          `${at}_rows`,
+          { num_heads: heads, ...(causal && { unidirectional: 1 }) },
+        ),
     ...back[from](`${at}_rows`, at),
   ];
 
@@ -111,16 +147,41 @@ const ways: Readonly<Record<string, Way>> = {
   'PackedMultiHeadAttention, biases inside': packed(true),
   'PagedAttention, causal': paged({}),
   'PagedAttention, bidirectional': paged({ is_causal: 0 }),
-  'RestorePadding, MultiHeadAttention causal, Gather': rectangles(true, 'RestorePadding', 'Gather'),
-  'RestorePadding, MultiHeadAttention causal, EmbedLayerNormalization': rectangles(
-    true,
-    'RestorePadding',
-    'EmbedLayerNormalization',
-  ),
-  'RestorePadding, MultiHeadAttention causal, RemovePadding': rectangles(true, 'RestorePadding', 'RemovePadding'),
-  'RestorePadding, MultiHeadAttention bidirectional, Gather': rectangles(false, 'RestorePadding', 'Gather'),
-  'Gather, MultiHeadAttention causal, Gather': rectangles(true, 'Gather', 'Gather'),
-  'Gather, MultiHeadAttention bidirectional, Gather': rectangles(false, 'Gather', 'Gather'),
+  'RestorePadding, MultiHeadAttention causal, Gather': rectangles({ causal: true, to: 'RestorePadding', from: 'Gather' }),
+  'RestorePadding, MultiHeadAttention causal, EmbedLayerNormalization': rectangles({
+    causal: true,
+    to: 'RestorePadding',
+    from: 'EmbedLayerNormalization',
+  }),
+  'RestorePadding, MultiHeadAttention causal, Slice': rectangles({ causal: true, to: 'RestorePadding', from: 'Slice' }),
+  'RestorePadding, MultiHeadAttention causal without lengths, Slice': rectangles({
+    causal: true,
+    to: 'RestorePadding',
+    from: 'Slice',
+    without: 'lengths',
+  }),
+  'RestorePadding (of queries only real rows), MultiHeadAttention causal without lengths, Slice': rectangles({
+    causal: true,
+    to: 'RestorePadding',
+    from: 'Slice',
+    without: 'lengths',
+    only: true,
+  }),
+  'RestorePadding, Attention causal, Slice': rectangles({ causal: true, to: 'RestorePadding', from: 'Slice', standard: true }),
+  'RestorePadding, MultiHeadAttention causal, RemovePadding': rectangles({
+    causal: true,
+    to: 'RestorePadding',
+    from: 'RemovePadding',
+  }),
+  'RestorePadding, MultiHeadAttention bidirectional, Gather': rectangles({ to: 'RestorePadding', from: 'Gather' }),
+  'Gather, MultiHeadAttention causal, Gather': rectangles({ causal: true, to: 'Gather', from: 'Gather' }),
+  'Gather, MultiHeadAttention causal without lengths, Gather': rectangles({
+    causal: true,
+    to: 'Gather',
+    from: 'Gather',
+    without: 'lengths',
+  }),
+  'Gather, MultiHeadAttention bidirectional, Gather': rectangles({ to: 'Gather', from: 'Gather' }),
   // On the first rows alone, as a chain of maps of tokens: what a bias of the queries costs.
   MatMul: ([q], at) => [call('MatMul', [q, 'weight'], at)],
   'MatMul, Add of a bias': ([q], at) => [call('MatMul', [q, 'weight'], `${at}_map`), call('Add', [`${at}_map`, 'bias'], at)],

@@ -8,6 +8,7 @@ import {
   randomDirections,
   randomFeatures,
 } from './kernelized/random-features';
+import { multiHeadLatent } from './latent/multi-head-latent';
 import { linformer } from './low-rank/linformer';
 import { nystrom } from './low-rank/nystrom';
 import { orthoformer } from './low-rank/orthoformer';
@@ -15,13 +16,21 @@ import { type PseudoInverseOptions, pseudoInverse } from './low-rank/pseudo-inve
 import { compositional } from './mixers/compositional';
 import { fourierMix } from './mixers/fourier-mix';
 import { multiHead } from './mixers/multi-head';
+import { perceiverLatents } from './mixers/perceiver-latents';
 import { pooling } from './mixers/pooling';
 import { visual } from './mixers/visual';
+import { gatedDeltaNet } from './recurrent/gated-delta-net';
+import { linearAttention } from './recurrent/linear-attention';
+import { mamba2 } from './recurrent/mamba2';
+import { differential } from './softmax/differential';
 import { flexAttention } from './softmax/flex-attention';
 import { scaledDotProduct } from './softmax/scaled-dot-product';
+import { sigmoidAttention } from './softmax/sigmoid';
+import { talkingHeads } from './softmax/talking-heads';
 import { blocksparse } from './sparse/blocksparse';
 import { globalAttention } from './sparse/global';
 import { local } from './sparse/local';
+import { neighborhood } from './sparse/neighborhood';
 import { randomAttention } from './sparse/random';
 
 /** The rules that lower softmax attention to its kernels: for the `rules` of your own mechanism that emits Attend. */
@@ -29,44 +38,62 @@ export { kernels as attentionRules } from './kernels';
 export {
   blocksparse,
   compositional,
+  differential,
   directionsOfRun,
   type FeatureMap,
   type FeatureOptions,
   favor,
   flexAttention,
   fourierMix,
+  gatedDeltaNet,
   globalAttention,
   lambda,
+  linearAttention,
   linformer,
   local,
+  mamba2,
   multiHead,
+  multiHeadLatent,
+  neighborhood,
   nystrom,
   orthoformer,
   type PseudoInverseOptions,
+  perceiverLatents,
   pooling,
   pseudoInverse,
   randomAttention,
   randomDirections,
   randomFeatures,
   scaledDotProduct,
+  sigmoidAttention,
+  talkingHeads,
   visual,
 };
 /** All blocks of this package. */
 export const blocks = [
   scaledDotProduct,
   flexAttention,
+  differential,
+  talkingHeads,
+  sigmoidAttention,
   linformer,
   local,
   blocksparse,
   globalAttention,
   randomAttention,
+  neighborhood,
   nystrom,
   orthoformer,
   favor,
   lambda,
   multiHead,
+  multiHeadLatent,
+  linearAttention,
+  gatedDeltaNet,
+  mamba2,
   compositional,
   fourierMix,
   pooling,
   visual,
+  perceiverLatents,
 ] as const;

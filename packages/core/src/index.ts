@@ -39,6 +39,7 @@ export { toConfig } from './config/to-config';
 export * from './dim/dim';
 export {
   ConfigError,
+  checkOptions,
   checkWord,
   describe,
   type ErrorDetails,
@@ -203,6 +204,7 @@ export {
 } from './sequence/layout';
 export { limitPositions } from './sequence/limits';
 export type { InputsByName, NamedInputs, NamedOutputs, OutputsByName } from './sequence/named-ports';
+export { overPairs, type Pairs } from './sequence/pairs';
 export { prefixed, withPrefix } from './sequence/prefix';
 export { realPositionsOf } from './sequence/real-positions';
 export type { CallSizes, State } from './sequence/types';

@@ -16,6 +16,7 @@ import { conv2dFeedforward } from './conv2d-feedforward';
 import { glu } from './glu';
 import { mixtureOfExperts } from './mixture-of-experts';
 import { mlp } from './mlp';
+import { sparseMoe } from './sparse-moe';
 
 export {
   conv2dFeedforward,
@@ -32,6 +33,7 @@ export {
   sigmoid,
   silu,
   smelu,
+  sparseMoe,
   squaredRelu,
   starRelu,
   tanh,
@@ -42,6 +44,7 @@ export const blocks = [
   mlp,
   glu,
   mixtureOfExperts,
+  sparseMoe,
   conv2dFeedforward,
   relu,
   leakyRelu,

@@ -26,7 +26,7 @@ const model = (name: string, attention: string): AnyModule =>
     stack: {
       name: 'stack',
       depth: 1,
-      layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3, attention }, feedforward: 'mlp' },
+      layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 2, attention }, feedforward: 'mlp' },
       norm: 'layer_norm',
     },
   }) as unknown as AnyModule;
@@ -36,7 +36,8 @@ const idsOf = (seq: number) =>
     [2, seq],
     Array.from({ length: 2 * seq }, (_, i) => (7 * i) % 23),
   );
-const attentions = zoo.blocks.filter((b) => b.kind === 'attention').map((b) => b.blockName);
+// The cells of an image are not a text of any length.
+const attentions = zoo.blocks.filter((b) => b.kind === 'attention' && !('grid' in b.fields)).map((b) => b.blockName);
 /** True where the mechanism works under a causal mask. */
 function honoursCausal(name: string): boolean {
   const { masks } = zoo.find('attention', name).definition;
@@ -116,7 +117,7 @@ describe('prefix tokens before padding on the left', () => {
       stack: {
         name: 'stack',
         depth: 1,
-        layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3, attention, ...rest }, feedforward: 'mlp' },
+        layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 2, attention, ...rest }, feedforward: 'mlp' },
       },
     }) as unknown as AnyModule;
 

@@ -2,7 +2,7 @@
 import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
 import { build, compiled, fails, lm } from './bad-input.test-helper';
-import { createRunner, FeedError, initialize, RunError, tensor } from './index';
+import { compile, createRunner, FeedError, initialize, linformer, multiHead, RunError, targets, tensor } from './index';
 
 describe('running', () => {
   const m = build(lm());
@@ -49,6 +49,40 @@ describe('running', () => {
         expected: '0 to 22, by causal_lm.embedding.vocabSize',
         got: `${id} at [0, 1]`,
       });
+    await run.dispose();
+  });
+
+  it('a padding mask with other integers than 0 and 1', async () => {
+    const block = multiHead({ dim: 10, heads: 2 });
+    const inputs = { x: ['float32', ['batch', 'seq', 10]], attention_mask: ['int64', ['batch', 'seq']] } as const;
+    const run = await createRunner(compile(block, { target: targets.cpu, inputs, weights: initialize(block, { seed: 1 }) }), ort);
+    const x = tensor('float32', [1, 3, 10], new Float32Array(30));
+    for (const wrong of [2, -1])
+      await fails(() => run({ x, attention_mask: tensor('int64', [1, 3], [1, wrong, 0]) }), FeedError, {
+        path: 'feed "attention_mask"',
+        problem: 'neither 0 nor 1 in a padding mask',
+        expected: '0 to 1',
+        got: `${wrong} at [0, 1]`,
+        hint: 'A padding mask has 1 at real positions and 0 at padding',
+      });
+    await run({ x, attention_mask: tensor('int64', [1, 3], [1, 1, 0]) });
+    await run.dispose();
+  });
+
+  it('a packed sequence that is too long names the lengths and the field', async () => {
+    const block = multiHead({ dim: 10, heads: 2, attention: linformer({ seqLen: 6, k: 3 }) });
+    const inputs = { x: ['float32', ['tokens', 10]], lengths: ['int64', ['batch']] } as const;
+    const model = compile(block, { target: targets.cpu, inputs, layout: 'packed', weights: initialize(block, { seed: 1 }) });
+    const run = await createRunner(model, ort);
+    const x = tensor('float32', [10, 10], new Float32Array(100));
+    await fails(() => run({ x, lengths: tensor('int64', [2], [3, 7]) }), FeedError, {
+      path: 'feed "lengths"',
+      problem: 'longer than the model was built for',
+      expected: '0 to 6, by linformer.seqLen',
+      got: '7 at [1]',
+      hint: 'Shorten it, or build the model with a larger seqLen',
+    });
+    await run({ x, lengths: tensor('int64', [2], [4, 6]) });
     await run.dispose();
   });
 

@@ -1,14 +1,47 @@
 // Positional encodings and embeddings.
+import { axialRotary } from './axial-rotary';
 import { alibi, alibiSlopes } from './bias/alibi';
+import { swinRelative } from './bias/swin-relative';
 import { t5Relative } from './bias/t5-relative';
 import { learnable } from './learnable';
 import { mergePatches } from './merge-patches';
+import { multiSectionRotary } from './multi-section-rotary';
 import { patch } from './patch';
 import { rotary } from './rotary';
 import { sine } from './sine';
 import { token } from './token';
 import { vocab } from './vocab';
+import { xpos } from './xpos';
 
-export { alibi, alibiSlopes, learnable, mergePatches, patch, rotary, sine, t5Relative, token, vocab };
+export {
+  alibi,
+  alibiSlopes,
+  axialRotary,
+  learnable,
+  mergePatches,
+  multiSectionRotary,
+  patch,
+  rotary,
+  sine,
+  swinRelative,
+  t5Relative,
+  token,
+  vocab,
+  xpos,
+};
 /** All blocks of this package. */
-export const blocks = [sine, vocab, learnable, token, patch, mergePatches, rotary, alibi, t5Relative] as const;
+export const blocks = [
+  sine,
+  vocab,
+  learnable,
+  token,
+  patch,
+  mergePatches,
+  rotary,
+  axialRotary,
+  multiSectionRotary,
+  xpos,
+  alibi,
+  t5Relative,
+  swinRelative,
+] as const;

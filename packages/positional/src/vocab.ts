@@ -5,24 +5,28 @@ import {
   dropout,
   embedding,
   int,
+  limitPositions,
   module,
   num,
+  realPositionsOf,
   type SequenceContext,
   type Value,
 } from '@onnxformers/core';
-import { unexpanded } from '@onnxformers/core/lowering';
+import { limitIndices, unexpanded } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 
 /**
  * Token embeddings, learned position embeddings and, with `typeVocabSize`, token type embeddings (BERT's segments).
  *
- *     y = E[ids] + P[positions] + T[token_type_ids]
+ *     y = E[ids] + P[positions + positionOffset] + T[token_type_ids]
+ *
+ * With `padId`, positions are counted over the real ids that are not this one (RoBERTa): a padding id has row positionOffset − 1, which is no position. Such positions are counted in a whole sequence, so a state is refused.
  *
  * Token types are read from the input `token_type_ids`. A model without that input uses type 0 for all tokens.
  *
  * Shapes   ids, token_type_ids int64 [batch, seq], packed [tokens] → [..., dim]; seq ≤ seqLen
  * Dtypes   float32, float16, bfloat16
- * Throws   ShapeError for more than seqLen positions; if their number is known only at run time, the runner refuses them · ConfigError for the input
+ * Throws   ConfigError for padId with a state, or without a positionOffset · ShapeError for more than seqLen positions; if their number is known only at run time, the runner refuses them · ConfigError for the input
  *          `token_type_ids` without `typeVocabSize`
  * Source   Devlin et al. 2018, https://arxiv.org/abs/1810.04805
  * Lowers   everywhere: Gather, Add
@@ -40,6 +44,18 @@ export const vocab = defineBlock({
     seqLen: int({ doc: 'longest sequence', unit: 'positions', min: 1, inherit: true }),
     /** number of token types; absent: no token type embeddings. Optional. */
     typeVocabSize: int({ doc: 'number of token types; absent: no token type embeddings', min: 1, optional: true }),
+    /** row of the position table that belongs to position 0; earlier rows are not positions. Default: `0`. */
+    positionOffset: int({
+      doc: 'row of the position table that belongs to position 0; earlier rows are not positions',
+      min: 0,
+      default: 0,
+    }),
+    /** positions are counted over the ids other than this one; absent: those of the context. Optional. */
+    padId: int({
+      doc: 'positions are counted over the ids other than this one; absent: those of the context',
+      min: 0,
+      optional: true,
+    }),
     /** output channels. Inherited from the enclosing block. */
     dim: int({ doc: 'output channels', unit: 'channels', min: 1, inherit: true }),
     /** dropout probability in training. Default: `0`. */
@@ -48,18 +64,27 @@ export const vocab = defineBlock({
   examples: [
     { vocabSize: 23, seqLen: 11, dim: 7 },
     { vocabSize: 23, seqLen: 11, typeVocabSize: 3, dim: 7 },
+    { vocabSize: 23, seqLen: 11, positionOffset: 2, padId: 1, dim: 7 },
   ],
   properties: ['batchIndependent', 'causal'],
-  create({ vocabSize, seqLen, typeVocabSize, dim, dropout: p }, { path }) {
+  create({ vocabSize, seqLen, typeVocabSize, positionOffset, padId, dim, dropout: p }, { path }) {
+    if (padId !== undefined && positionOffset === 0)
+      throw new ConfigError({
+        path: `${path}.positionOffset`,
+        problem: 'padding needs a row of its own in the position table',
+        expected: 'an integer >= 1 with padId',
+        got: '0',
+      });
     const word_embeddings = embedding(vocabSize, dim, { role: 'embedding', field: `${path}.vocabSize` });
-    const position_embeddings = embedding(seqLen, dim, { role: 'position', field: `${path}.seqLen` });
+    const position_embeddings = embedding(positionOffset + seqLen, dim, { role: 'position', field: `${path}.seqLen` });
     const token_type_embeddings =
       typeVocabSize === undefined
         ? undefined
         : embedding(typeVocabSize, dim, { role: 'embedding', field: `${path}.typeVocabSize` });
     const record = { word_embeddings, position_embeddings, token_type_embeddings };
     return module(record, (ids: Value, ctx: SequenceContext) => {
-      const y = ops.add(word_embeddings(ids), position_embeddings(unexpanded(ctx.positions)));
+      const rows = padId === undefined ? unexpanded(ctx.positions) : ops.sub(countedOver(ids, padId, ctx, { seqLen, path }), 1);
+      const y = ops.add(word_embeddings(ids), position_embeddings(ops.add(rows, positionOffset)));
       if (token_type_embeddings) {
         const types = ctx.tokenTypeIds ?? ids.graph.number([0], 'int64');
         return dropout(ops.add(y, token_type_embeddings(types)), p);
@@ -76,3 +101,26 @@ export const vocab = defineBlock({
     });
   },
 });
+
+/** The number of each id among those of its sequence that are real and not `padId`, from 1; 0 for a `padId`. */
+function countedOver(ids: Value, padId: number, ctx: SequenceContext, { seqLen, path }: { seqLen: number; path: string }): Value {
+  if (ctx.state)
+    throw new ConfigError({
+      path: `${path}.padId`,
+      problem: 'positions that are counted over ids need the whole sequence',
+      expected: 'no state, or no padId',
+      got: 'a state',
+    });
+  const other = ops.logicalNot(ops.equal(ids, ids.graph.number(padId, ids.dtype)));
+  const unpadded = ctx.layout.kind === 'packed' ? undefined : realPositionsOf(ids, ctx);
+  const real = ops.cast(unpadded ? ops.logicalAnd(other, unpadded) : other, 'int64');
+  const field = `${path}.seqLen`;
+  if (ctx.layout.kind !== 'packed') {
+    limitPositions(ids.graph.root, ids.dims[1]!, seqLen, field);
+    return ops.mul(ops.cumSum(real, 1), real);
+  }
+  limitIndices(ctx.positions, seqLen, field);
+  const counted = ops.cumSum(real, 0);
+  const start = ops.sub(ops.iota(ids, ids.dims[0]!), ctx.positions);
+  return ops.mul(ops.sub(counted, ops.gather(ops.sub(counted, real), start, 0)), real);
+}

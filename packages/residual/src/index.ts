@@ -1,8 +1,11 @@
 // Residual styles and norms.
 import { deepNorm } from './deep-norm';
+import { dynamicTanh } from './norms/dynamic-tanh';
+import { groupNorm } from './norms/group-norm';
 import { identity } from './norms/identity';
 import { layerNorm } from './norms/layer-norm';
 import { rmsNorm } from './norms/rms-norm';
+import { scaleNorm } from './norms/scale-norm';
 import { simplicial } from './norms/simplicial';
 import { parallel } from './parallel';
 import { postNorm } from './post-norm';
@@ -16,6 +19,8 @@ import { stochasticDepth } from './stochastic-depth';
 export { kernels as normRules } from './kernels';
 export {
   deepNorm,
+  dynamicTanh,
+  groupNorm,
   identity,
   layerNorm,
   parallel,
@@ -26,6 +31,7 @@ export {
   rezero,
   rmsNorm,
   sandwichNorm,
+  scaleNorm,
   simplicial,
   stochasticDepth,
 };
@@ -41,6 +47,9 @@ export const blocks = [
   reversible,
   layerNorm,
   rmsNorm,
+  scaleNorm,
+  groupNorm,
+  dynamicTanh,
   simplicial,
   identity,
 ] as const;

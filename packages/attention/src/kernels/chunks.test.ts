@@ -293,7 +293,7 @@ describe('attention is whole', () => {
 it('explain says what runs for which sizes, and advises nothing that the user cannot change', () => {
   const text = printExplanation(explain(compiled(forms.and, targets.cpu)));
   expect(text).toContain('Attend → chunks of queries');
-  expect(text).toContain('Attention with the mask as a tensor: it takes more memory');
+  expect(text).toContain('Attention on heads, with the mask as a tensor: it takes more memory');
   expect(text).toMatch(/where seq > 512 and 6\*batch\*seq\*seq > 16777216/);
   expect(text).toContain('causal, keyPadding (a chunk of queries)');
   expect(text).not.toContain('if the dense mask');

@@ -44,8 +44,8 @@ export interface ScoreMask {
   asBias(bias: Value | undefined, dtype: DType): Value | undefined;
   /** Heads from the result [batch, seq, heads · head_dim] of a kernel, with 0 for queries that attend to no key. */
   finish(rows: Value, heads: number): Value;
-  /** The weights [batch, heads, seq, kv_seq] of a kernel, with 0 for queries that attend to no key. */
-  seen(weights: Value): Value;
+  /** The weights [batch, heads, seq, kv_seq] of a kernel, or its result [batch, heads, seq, head_dim], with 0 for queries that attend to no key. */
+  seen(perHead: Value): Value;
 }
 
 /** Rows to heads, with 0 where `sees` [1 or batch, 1 or heads, 1 or seq, 1] is false: before the split if it is the same for all heads. */
@@ -77,7 +77,7 @@ export function scoreMask({ parts }: Reading, get: Get, context: MatchContext): 
       return everyPair(ops.where(keep, shown, maskedScore(keep, some, dtype, ops)), frame);
     },
     finish: (rows, heads) => (some === true ? toHeads(rows, heads) : zeroFullyMasked(some, rows, heads)),
-    seen: (weights) => (some === true ? weights : ops.where(some, weights, 0)),
+    seen: (perHead) => (some === true ? perHead : ops.where(some, perHead, 0)),
   };
 }
 

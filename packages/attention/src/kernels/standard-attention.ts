@@ -46,42 +46,57 @@ function ownMask({ parts, options, lengthsDiffer }: Reading): OwnMask | Refusal 
   return mask;
 }
 
-// With the mask as attributes of the kernel, otherwise as a tensor over all scores.
+/** One variant of the kernel. */
+interface Form {
+  /** Absent: the mask becomes a tensor over all scores. */
+  readonly mask?: OwnMask | undefined;
+  /** Operands are heads, [batch, heads, seq, head_dim], instead of rows. */
+  readonly asHeads: boolean;
+}
+
+// With the mask as attributes of the kernel, otherwise as a tensor over all scores; on rows, and on heads where keys or values are not made from rows, as those of a
+// cache.
 function match(node: Node<AttendAttrs>, context: MatchContext): Outcome {
   const reading = readAttend(node);
   const why = objection(reading);
   if (why) return refuse(why);
-  const mask = ownMask(reading);
-  return 'refused' in mask ? [mask, made(node, reading, context)] : made(node, reading, context, mask);
+  const own = ownMask(reading);
+  const mask = 'refused' in own ? undefined : own;
+  const { k, v } = reading.parts;
+  const forms = madeFromRows(k) && madeFromRows(v) ? [false] : [false, true];
+  return [...('refused' in own ? [own] : []), ...forms.map((asHeads) => made(node, reading, context, { mask, asHeads }))];
 }
 
-function made(node: Node<AttendAttrs>, reading: Reading, context: MatchContext, mask?: OwnMask): Match {
+const madeFromRows = (heads: Value): boolean => heads.producer?.op === heads.graph.ops.Transpose;
+
+function made(node: Node<AttendAttrs>, reading: Reading, context: MatchContext, { mask, asHeads }: Form): Match {
   const { parts } = reading;
   const emit = (get: Get) => {
-    const rows = [parts.q, parts.k, parts.v].map((h) => toRows(get(h)));
+    const [q, k, v] = [parts.q, parts.k, parts.v].map((h) => (asHeads ? get(h) : toRows(get(h)))) as [Value, Value, Value];
     const bias = parts.bias && get(parts.bias);
-    const { scale, softcap } = node.attrs;
+    const { scale, softcap, weights } = node.attrs;
     const heads = parts.q.dims[1] as number;
     const { asBias, finish, seen } = mask ? noMask : scoreMask(reading, get, context);
-    const { weights } = node.attrs;
     const attrs = {
-      q_num_heads: heads,
-      kv_num_heads: parts.k.dims[1] as number,
+      ...(!asHeads && { q_num_heads: heads, kv_num_heads: parts.k.dims[1] as number }),
       scale,
       softcap,
       is_causal: mask?.causal || mask?.causalFromTopLeft ? 1 : undefined,
       qk_matmul_output_mode: weights && 3,
       outputs: weights ? 4 : 1,
     };
-    const [q, k, v] = rows as [Value, Value, Value];
     const results = apply(node.graph.ops.Attention, { q, k, v, mask: asBias(bias, q.dtype) }, attrs);
-    const y = finish(results[0]!, heads);
+    const y = asHeads ? seen(results[0]!) : finish(results[0]!, heads);
     return weights ? [y, seen(results[3]!)] : [y];
   };
-  const over = !mask && { variant: 'with the mask as a tensor', cost: allPairs(reading), notes: [maskNote(reading)] };
-  return { covers: node.outputs, ...over, emit };
+  const variant = [...(asHeads ? ['on heads'] : []), ...(mask ? [] : ['with the mask as a tensor'])].join(', ');
+  const over = !mask && { cost: allPairs(reading), notes: [maskNote(reading)] };
+  return { covers: node.outputs, ...(variant && { variant }), ...over, emit };
 }
-const noMask: ScoreMask = { asBias: (bias) => bias, finish: toHeads, seen: (weights) => weights };
+const noMask: ScoreMask = { asBias: (bias) => bias, finish: toHeads, seen: (y) => y };
 
-/** Attend → Attention, also with the mask as a tensor over all scores. The only kernel that returns the weights. */
+/**
+ * Attend → Attention, also with the mask as a tensor over all scores, and on heads, which copies no keys that are heads. The only kernel that returns the
+ * weights.
+ */
 export const useAttention = rule('Attend → Attention', Attend, match);

@@ -16,6 +16,7 @@ import { GroupQueryAttention } from './group-query-attention';
 import { kernels } from './index';
 
 const [mha, gqa, attention] = ['MultiHeadAttention', 'GroupQueryAttention', 'Attention'];
+const [onHeads, onHeadsOverMask] = ['Attention on heads', 'Attention on heads over a mask'];
 const [overBias, repeated, repeatedOverBias, overMask, nullSink, turning, turningNullSink] = [
   'MultiHeadAttention over a bias',
   'MultiHeadAttention on repeated heads',
@@ -39,6 +40,9 @@ const words: Readonly<Record<string, string>> = {
   'Attend → GroupQueryAttention with rotary embedding and a null sink': turningNullSink!,
   'Attend → Attention': attention!,
   'Attend → Attention with the mask as a tensor': overMask!,
+  'Attend → Attention on heads': onHeads!,
+  'Attend → Attention on heads, with the mask as a tensor': onHeadsOverMask!,
+  'Attend → by the number of queries MultiHeadAttention for many': mha!,
   'Attend → blocks': 'blocks',
   decomposed: none,
 };
@@ -71,13 +75,14 @@ function chosen(
 const table = [
   ['encoder', mha, mha, mha, mha, mha, attention, mha],
   ['encoder, lengths', mha, mha, overBias, mha, overBias, overBias, overBias],
-  ['encoder, keys', overBias, overBias, overBias, overBias, overMask, overMask, overMask],
+  ['encoder, keys', onHeadsOverMask, overBias, overBias, overBias, overMask, overMask, overMask],
   ['encoder, bias', mha, mha, mha, mha, mha, mha, mha],
   ['encoder, tensor and bias', overBias, overBias, overBias, overBias, overBias, overBias, overBias],
   ['encoder, grouped', attention, attention, repeated, repeated, attention, attention, repeated],
   ['encoder, grouped, lengths', overMask, overMask, repeatedOverBias, repeated, overMask, overMask, repeatedOverBias],
   ['encoder, projected', mha, mha, mha, mha, mha, attention, mha],
-  ['cross', mha, mha, mha, mha, mha, attention, mha],
+  // A step of a decoder has few queries.
+  ['cross', `${mha} or ${onHeads}`, mha, mha, mha, mha, attention, mha],
   ['causal', gqa, mha, mha, mha, mha, attention, mha],
   ['causal, lengths', mha, mha, overBias, mha, overBias, overBias, overBias],
   ['causal, projected', gqa, mha, mha, mha, mha, attention, mha],

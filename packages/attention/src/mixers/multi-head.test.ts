@@ -18,54 +18,9 @@ import * as ops from '@onnxformers/core/ops';
 import { expectClose, randomArray, randomParameters, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
 import { nystrom } from '../low-rank/nystrom';
-import { attention, perHead } from '../plain.test-helper';
+import { attention, byHand, merge, type Parameters_, perHead, projected, split } from '../plain.test-helper';
 import { scaledDotProduct } from '../softmax/scaled-dot-product';
 import { multiHead } from './multi-head';
-
-type Parameters_ = Readonly<Record<string, NDArray>>;
-
-/** x Wᵀ + b of rows [batch, seq, from], from and to some row of the weight. */
-function projected(x: NDArray, weight: NDArray, bias: NDArray | undefined, first = 0, count = weight.dims[0]!): NDArray {
-  const from = weight.dims[1]!;
-  const rows = x.data.length / from;
-  const data = new Float64Array(rows * count);
-  for (let r = 0; r < rows; r++)
-    for (let o = 0; o < count; o++) {
-      let sum = bias ? bias.data[first + o]! : 0;
-      for (let i = 0; i < from; i++) sum += weight.data[(first + o) * from + i]! * x.data[r * from + i]!;
-      data[r * count + o] = sum;
-    }
-  return { dtype: x.dtype, dims: [...x.dims.slice(0, -1), count], data };
-}
-
-/** [batch, seq, heads · width] → [batch, heads, seq, width], and back. */
-function split(x: NDArray, heads: number): NDArray {
-  const [batch, seq, dim] = x.dims as [number, number, number];
-  const width = dim / heads;
-  const data = new Float64Array(x.data.length);
-  for (let b = 0; b < batch; b++)
-    for (let s = 0; s < seq; s++)
-      for (let c = 0; c < dim; c++)
-        data[((b * heads + Math.floor(c / width)) * seq + s) * width + (c % width)] = x.data[(b * seq + s) * dim + c]!;
-  return { ...x, dims: [batch, heads, seq, width], data };
-}
-function merge(x: NDArray): NDArray {
-  const [batch, heads, seq, width] = x.dims as [number, number, number, number];
-  const data = new Float64Array(x.data.length);
-  for (let b = 0; b < batch; b++)
-    for (let h = 0; h < heads; h++)
-      for (let s = 0; s < seq; s++)
-        for (let c = 0; c < width; c++)
-          data[(b * seq + s) * heads * width + h * width + c] = x.data[((b * heads + h) * seq + s) * width + c]!;
-  return { ...x, dims: [batch, seq, heads * width], data };
-}
-
-function byHand(x: NDArray, p: Parameters_, heads: number, kvHeads: number, memory = x, values = memory): NDArray {
-  const of = (name: string, rows: NDArray, n: number) => split(projected(rows, p[`${name}.weight`]!, p[`${name}.bias`]), n);
-  const [q, k, v] = [of('q_proj', x, heads), of('k_proj', memory, kvHeads), of('v_proj', values, kvHeads)];
-  const y = perHead(q, k, v, (qs, ks, vs) => attention(qs, ks, vs));
-  return projected(merge(y), p['o_proj.weight']!, p['o_proj.bias']);
-}
 
 const x = randomArray('x', [2, 5, 12]);
 

@@ -93,8 +93,14 @@ export const multiHead = defineBlock({
     }),
     /** cross attention: keys and values come from the memory. Default: `false`. */
     cross: bool({ doc: 'cross attention: keys and values come from the memory', default: false }),
-    /** channels of the memory. Default: computed from other options. */
-    memoryDim: int({ doc: 'channels of the memory', unit: 'channels', min: 1, default: (c: { dim: number }) => c.dim }),
+    /** channels of the memory. Inherited from the enclosing block. Default: computed from other options. */
+    memoryDim: int({
+      doc: 'channels of the memory',
+      unit: 'channels',
+      min: 1,
+      inherit: true,
+      default: (c: { dim: number }) => c.dim,
+    }),
     /** projections have a bias. Default: `true`. */
     bias: bool({ doc: 'projections have a bias', default: true }),
     /** the query projection has a bias. Default: computed from other options. */

@@ -135,14 +135,19 @@ export interface MatchContext {
   uses(value: Value): number;
   /** An assumption of the caller of `compile`: `'prefill into empty cache'`. */
   assumes(assumption: Assumption): boolean;
-  /** The cheapest match at a node, for a rule that `compares`; undefined if the other rules have none. */
-  cheapest(node: Node): Rival | undefined;
+  /** The cheapest match at a node, for a rule that `compares`; undefined if the other rules have none. With `fits`, the cheapest of those for which it is true. */
+  cheapest(node: Node, fits?: (rival: Rival) => boolean): Rival | undefined;
   /** True where each step of a Loop waits for a device. */
   readonly waitsInLoops: boolean;
+  /** True where adding a bias to the result of a product is a kernel of its own. */
+  readonly biasTakesPass: boolean;
 }
 
 /** What a match would take. */
 export interface Rival {
+  /** Its rule and variant. */
+  readonly name: string;
+  readonly match: Match;
   readonly cost: number;
   /** Numbers that its kernels keep besides their operands and results. */
   readonly workspace: Dim;
@@ -264,6 +269,8 @@ export interface Op<A extends Attrs = Attrs, N extends OperandNames = OperandNam
   notes?(node: Node<A>): readonly Reason[];
   /** True where the result shares the memory of the first operand, as with a reshape. */
   readonly view?: true;
+  /** The name of a size of the result that only the run determines, at least 1, and a bound on it. */
+  runSize?(attrs: A): RunSize;
   /**
    * Names of the operands that are updated in place (states only); such nodes keep their order and are never merged. The new contents of the states
    * are the last outputs of the op, in the order of this list.
@@ -288,6 +295,12 @@ export interface Op<A extends Attrs = Attrs, N extends OperandNames = OperandNam
   asks?(operands: readonly (TensorType | undefined)[], attrs: A): Asked;
   /** Only if ONNX stores other operands or attributes than those of the node. */
   encode?(node: Node<A>): EncodedNode;
+}
+
+/** A size that data determine in a run: its name, and a bound. */
+export interface RunSize {
+  readonly name: string;
+  readonly most: Dim;
 }
 
 /** What a node asks of a kernel, by name: a size, or whether it uses a feature. */
@@ -350,6 +363,8 @@ export interface GraphBuilder {
   /** Outputs of the states at the end of a call, by name. */
   readonly stateOutputs: Map<string, Value>;
   readonly inputs: readonly Value[];
+  /** The sizes that only a run determines, by name, with the values that have them and a bound. */
+  readonly runSizes: ReadonlyMap<string, { readonly most: Dim; readonly values: readonly Value[] }>;
   readonly overrides: Map<Parameter, ParameterOverride>;
   /** Operands that a simplification bypassed: no gradient passes through them. */
   readonly bypassed: Set<Value>;

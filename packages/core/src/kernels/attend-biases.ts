@@ -1,6 +1,6 @@
 // Biases of the projections around a softmax attention: equal graphs without the key's bias, and with the value's behind the output projection.
 import { operandsOf } from '../ir/define-op';
-import { apply, type Get, type MatchContext, madeBy, type Node, type Value } from '../ir/graph';
+import { apply, type Get, madeBy, type Node, type Value } from '../ir/graph';
 import { weightsAddUp } from '../lower/known-data';
 import { defineReasons } from '../lower/reason';
 import { reasons } from '../lower/reasons';
@@ -10,6 +10,7 @@ import { type AttendAttrs, attendParts } from '../ops/attend-parts';
 import { Linear } from '../ops/matmul';
 import { Transpose } from '../ops/movement';
 import { Reshape } from '../ops/reshape';
+import { byRows, channelsOf, isHeadsFirst, isStored, projectionOf, readOnce, withoutBias } from './projections';
 
 const own = defineReasons({
   keyBiasDropped: () => 'without the bias of the keys, which adds the same number to all scores of a query',
@@ -19,37 +20,6 @@ const own = defineReasons({
     'the weights of a query may add up to less than 1: by sinks, dropout, a bias of −∞, or a mask that hides all keys',
   ofInputs: () => 'a weight or a bias is an input, so that the bias would be computed in every run',
 });
-
-/** A linear map whose result becomes heads: [batch, seq, heads · width] → [batch, heads, seq, width]. */
-interface Projection {
-  readonly linear: Node;
-  readonly split: Node;
-  readonly turned: Node;
-}
-
-function projectionOf(heads: Value): Projection | undefined {
-  const turned = madeBy(heads, Transpose);
-  const split = turned && madeBy(turned.operands[0], Reshape);
-  const linear = split && madeBy(split.operands[0], Linear);
-  if (!linear || !isHeadsFirst(turned.attrs.perm)) return undefined;
-  return channelsOf(split.outputs[0]!) === split.operands[0]!.dims.at(-1) ? { linear, split, turned } : undefined;
-}
-
-const isHeadsFirst = (perm: readonly number[] | undefined): boolean => `${perm}` === '0,2,1,3';
-/** Channels of [batch, seq, heads, width]. */
-const channelsOf = ({ dims: [, , heads, width] }: Value): number => Number(heads) * Number(width);
-
-const readOnce = ({ linear, split, turned }: Projection, { uses }: MatchContext): boolean =>
-  [linear, split, turned].every((node) => uses(node.outputs[0]!) === 1);
-
-/** The same heads without the bias of their projection. */
-function withoutBias({ linear, split, turned }: Projection, get: Get): Value {
-  const { x, weight } = operandsOf(Linear, linear.operands);
-  const like = (node: Node, of: readonly Value[]): Value =>
-    of[0]!.graph.root.at(node.scope, () => apply(node.op, of, node.attrs)[0]!, node);
-  const rows = like(linear, [get(x), get(weight)]);
-  return like(turned, [like(split, [rows])]);
-}
 
 /** The same attention with one operand replaced. */
 function attendWith(
@@ -63,7 +33,7 @@ function attendWith(
 }
 
 /** softmax(q · (k + b)) = softmax(q · k): the bias of the keys adds the same number, q · b, to all scores of a query. */
-const dropKeyBias: Rule = {
+export const dropKeyBias: Rule = {
   ...rule('Attend → Attend on keys without bias', Attend, (node, context) => {
     const { k, sinks } = attendParts(node.operands, node.attrs);
     const keys = projectionOf(k);
@@ -97,9 +67,10 @@ const moveValueBias: Rule = {
     if (![weight, offset, bias].every((p) => p === undefined || isStored(p))) return refuse(own.ofInputs());
     const emit = (get: Get): readonly Value[] => {
       const y = attendWith(attend, v, withoutBias(values, get), get)[0]!;
-      const { add, linear } = y.graph.ops;
+      const { add, linear, matmul } = y.graph.ops;
       const like = (n: Node, of: Value): Value => y.graph.root.at(n.scope, () => apply(n.op, [of], n.attrs)[0]!, n);
-      const passed = rowsTimes(get(weight), repeated(get(offset), v.dims[1] as number, q.dims[1] as number));
+      const once = repeated(get(offset), v.dims[1] as number, q.dims[1] as number);
+      const passed = byRows(get(weight), (rows) => matmul(rows, once));
       return [linear(like(merged, like(turned, y)), get(weight), bias ? add(get(bias), passed) : passed)];
     };
     return { covers: node.outputs, notes: [own.valueBiasMoved()], emit };
@@ -114,30 +85,6 @@ function repeated(bias: Value, kvHeads: number, heads: number): Value {
   const width = Number(bias.dims[0]) / kvHeads;
   const apart = expand(reshape(bias, [kvHeads, 1, width]), [kvHeads, heads / kvHeads, width]);
   return reshape(apart, [heads * width]);
-}
-
-/** Numbers that are computed in float64 at a time when the model is written. */
-const atOnce = 2 ** 22;
-
-/** weight [to, from] · x [from], in parts, so that a large weight is never completely in memory in float64. */
-function rowsTimes(weight: Value, x: Value): Value {
-  const { concat, matmul, slice } = weight.graph.ops;
-  const [to, from] = weight.dims as readonly [number, number];
-  const rows = Math.max(1, Math.floor(atOnce / from));
-  if (to <= rows) return matmul(weight, x);
-  const parts = Array.from({ length: Math.ceil(to / rows) }, (_, i) => {
-    const ends = [Math.min(to, (i + 1) * rows)];
-    return matmul(slice(weight, { axes: [0], starts: [i * rows], ends }), x);
-  });
-  return concat(parts, 0);
-}
-
-/** Depends only on constants, and on parameters that are stored with the model. */
-function isStored(v: Value): boolean {
-  const { leaf, producer } = v;
-  if (leaf) return leaf.kind === 'constant' || (leaf.kind === 'parameter' && !v.graph.root.inputs.includes(v));
-  if (!producer || producer.op.impure || producer.op.writes) return false;
-  return producer.operands.every((o) => o === undefined || isStored(o));
 }
 
 /** Fewer biases around softmax attention. */

@@ -3,6 +3,7 @@ import type { Rule } from '../lower/rule';
 import { biasesOfAttend } from './attend-biases';
 import { useBlocks } from './attend-blocks';
 import { useChunks } from './attend-chunks';
+import { useFewQueries } from './attend-few-queries';
 import { useGlobalTokens } from './attend-global';
 import { useLayout } from './attend-layout';
 import { useSpread } from './attend-spread';
@@ -10,6 +11,7 @@ import { unpackRows, useGatherBlockQuantized } from './gather-block-quantized';
 import { keepApart } from './keep-apart';
 import { splitLowRank } from './low-rank';
 import { useMatMulNBits } from './mat-mul-n-bits';
+import { useBiasInWeights } from './norm-biases';
 import { cosineAfterRangeReduction, sineAfterRangeReduction } from './range-reduction';
 
 /** Rules that `compile` adds to those of a model's blocks. */
@@ -22,9 +24,11 @@ export const coreRules: readonly Rule[] = [
   cosineAfterRangeReduction,
   ...keepApart,
   useBlocks,
+  useFewQueries,
   useChunks,
   useGlobalTokens,
   useLayout,
   useSpread,
   ...biasesOfAttend,
+  useBiasInWeights,
 ];

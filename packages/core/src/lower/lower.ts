@@ -4,7 +4,7 @@ import { addDims, type Dim } from '../dim/dim';
 import { internal, LoweringError } from '../error';
 import type { Assumption } from '../ir/assumption';
 import { domainOf, type Op, printType } from '../ir/define-op';
-import { apply, builderLike, type Graph, type GraphBuilder, type Node, subgraphsOf, type Value } from '../ir/graph';
+import { apply, builderLike, type Graph, type GraphBuilder, type Node, type Rival, subgraphsOf, type Value } from '../ir/graph';
 import { cast } from '../ops/cast';
 import { Transpose } from '../ops/movement';
 import { Reshape } from '../ops/reshape';
@@ -117,9 +117,12 @@ class Lowering {
     const context: MatchContext = {
       ...around,
       assumes: (assumption) => this.assumptions.has(assumption),
-      cheapest: (node) =>
-        found.reduce<Candidate | undefined>((a, b) => (b.node === node && !(a && a.cost <= b.cost) ? b : a), undefined),
+      cheapest(node, fits = () => true) {
+        const own = found.filter((c) => c.node === node).map((c) => ({ ...c, name: nameOf(c.rule, c.match.variant) }));
+        return own.reduce<Rival | undefined>((a, b) => (fits(b) && !(a && a.cost <= b.cost) ? b : a), undefined);
+      },
       waitsInLoops: this.target.waitsInLoops ?? false,
+      biasTakesPass: this.target.biasTakesPass ?? false,
     };
     for (const node of nodes)
       for (const rule of this.rulesOf(node)) {

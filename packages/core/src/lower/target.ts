@@ -77,6 +77,8 @@ export interface Target {
   readonly fusions?: Fusions;
   /** True where each step of a Loop waits for a device. */
   readonly waitsInLoops?: true;
+  /** True where adding a bias to the result of a product is a kernel of its own, which reads and writes the result again. */
+  readonly biasTakesPass?: true;
   /** Notes about the target for `explain`: for all models, or for models that compute in a dtype. */
   readonly notes?: readonly { readonly computes?: DType; readonly text: string }[];
   /** The vendor of its GPUs; tools use it to determine the {@link Machine}. */

@@ -60,9 +60,13 @@ export function withForward<F extends Fn>(m: AnyModule, forward: F): Module<F> {
 }
 
 function tap(graph: GraphBuilder, result: unknown): void {
-  const value = Array.isArray(result) ? result[0] : result;
+  const value = Array.isArray(result) ? result[0] : rowsOf(result);
   if (value instanceof Value) graph.taps.keep(graph.where, value.graph === graph ? value : undefined);
 }
+
+// Embeddings and positions may return hidden states with their context.
+const rowsOf = (result: unknown): unknown =>
+  typeof result === 'object' && result !== null && 'hiddenStates' in result ? result.hiddenStates : result;
 
 /** True for anything made by {@link module}. */
 export const isModule = (x: unknown): x is AnyModule => typeof x === 'function' && 'children' in x;
@@ -85,6 +89,7 @@ function keysOf(owner: AnyModule): ReadonlyMap<AnyModule, string> {
   eachChild(owner.children, (path, child) => {
     if (isModule(child) && !found.has(child)) found.set(child, path);
   });
+  for (const [key, called] of Object.entries(owner.about.calls ?? {})) found.set(called, key);
   keys.set(owner, found);
   return found;
 }

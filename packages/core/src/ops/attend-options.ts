@@ -8,7 +8,7 @@ import type { AttendAttrs } from './attend-parts';
 /** Options of {@link attendOp}. */
 export interface AttendOpOptions {
   readonly mask: Mask<Value>;
-  /** int64 [batch]: keys before query 0 (query offset); only the first `queryOffset + seq` keys exist. Absent: `kv_seq − seq`. */
+  /** int64 [batch]: keys before query 0 (query offset), at least 0; only the first `queryOffset + seq` keys exist. Absent: `kv_seq − seq`. */
   readonly queryOffset?: Value;
   /** [1 or batch, 1 or heads, seq, kv_seq], added to the scores. Finite: express −∞ by the mask, see {@link fromAdditive}. */
   readonly bias?: Value;

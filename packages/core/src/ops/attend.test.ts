@@ -3,6 +3,8 @@ import { describe, expect, test } from 'vitest';
 import { backward } from '../autodiff/grad';
 import { interpret } from '../interpret/interpret';
 import type { Value } from '../ir/graph';
+import { coreRules } from '../kernels/index';
+import { lower } from '../lower/lower';
 import {
   and,
   causal,
@@ -17,11 +19,13 @@ import {
   slidingWindow,
 } from '../mask/index';
 import { mayAttend } from '../mask/predicate';
+import { portable } from '../targets/portable';
 import type { NDArray } from '../tensor/tensor';
 import { checkOp, expectClose } from '../testing';
 import { type AttentionCall, array, attentionCall, feeder, randomArray } from '../testing/attention-calls';
 import { type AttendOpOptions, attendOp, attendWithWeights } from './attend';
 import { cases } from './attend.cases';
+import { sub } from './elementwise';
 import { slice } from './movement';
 import { GraphBuilder } from './vocabulary';
 
@@ -380,6 +384,35 @@ describe('the definition takes no more than it needs', () => {
       'Cast',
       'MatMul',
     ]);
+  });
+});
+
+describe('a negative query offset', () => {
+  const [q, k, v] = [q4('q', 2, 1, 3, 2), q4('k', 2, 1, 5, 2), q4('v', 2, 1, 5, 2)];
+  test('that the graph computes: queries before the first key are 0', () => {
+    const g = new GraphBuilder({ dtype: 'float64' });
+    const feed = feeder(g);
+    const [a, b] = [feed.input(int64(1, 0)), feed.input(int64(3, 0))];
+    g.output('y', attendOp(feed.input(q), feed.input(k), feed.input(v), { mask: causal, queryOffset: sub(a, b) }));
+    const whole = g.finish();
+    const y = interpret(lower(whole, portable(18), { rules: coreRules }).graph, feed.feeds).y!;
+    expectClose(y, interpret(whole, feed.feeds).y!, { atol: 1e-12, rtol: 1e-12 });
+    expect([...y.data.slice(0, 4)]).toEqual([0, 0, 0, 0]);
+    // Query 2 is at position 0, where key 0 is the only one.
+    expectClose(
+      { ...y, dims: [2], data: y.data.slice(4, 6) },
+      { ...v, dims: [2], data: v.data.slice(0, 2) },
+      { atol: 1e-12, rtol: 0 },
+    );
+    expect([...y.data].every(Number.isFinite)).toBe(true);
+  });
+  test('of an input or a constant is refused', () => {
+    const made = (input: (x: NDArray) => Value, queryOffset: Value) =>
+      attendOp(input(q), input(k), input(v), { mask: causal, queryOffset });
+    expect(() => computed((input) => made(input, input(int64(0, -1))))).toThrow(/a negative query offset/);
+    expect(() => computed((input) => made(input, input(q).graph.number([0, -2], 'int64')))).toThrow(
+      'attendOp: a negative query offset; expected at least 0, got -2. It is the number of keys before query 0; hide keys by the mask instead',
+    );
   });
 });
 

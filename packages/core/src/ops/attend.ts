@@ -1,12 +1,14 @@
 // Attend: the high-level op of every softmax attention. It is lowered to kernels; `decompose` is its definition.
 
 import type { Dim } from '../dim/dim';
+import { ShapeError } from '../error';
 import { defineOp, printType } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
 import { reasons } from '../lower/reasons';
 import { dense } from '../mask/dense';
 import { type Mask, mapMask } from '../mask/mask';
 import { atSizes } from '../mask/places';
+import { toArray } from '../tensor/convert';
 import { decomposeAttend } from './attend-definition';
 import { attendFlops } from './attend-flops';
 import type { AttendOpOptions } from './attend-options';
@@ -68,7 +70,8 @@ export const Attend = defineOp<AttendAttrs>({
  *          [batch, heads, seq, v_head_dim]; kv_heads divides heads, query head h reads kv head ⌊h · kv_heads / heads⌋.
  *          Packed: batch 1, seq = tokens
  * Dtypes   one float dtype for q, k, v, bias and sinks; scores and softmax of 16-bit floats in float32
- * Throws   ShapeError when operands do not fit, or a documents mask is inside or / not, or is combined with `queryOffset`
+ * Throws   ShapeError when operands do not fit, or a documents mask is inside or / not, or is combined with `queryOffset`, or a constant `queryOffset` is negative. The runner
+ *          refuses negative elements of an input
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; grouped heads: Ainslie et al. 2023, https://arxiv.org/abs/2305.13245
  * Lowers   portable: primitives · cpu, wasm: GroupQueryAttention, MultiHeadAttention, Attention · webgpu: GroupQueryAttention,
  *          MultiHeadAttention · cuda: PagedAttention, PackedMultiHeadAttention, GroupQueryAttention, MultiHeadAttention,
@@ -103,10 +106,20 @@ export function attendWithWeights(q: Value, k: Value, v: Value, options: AttendO
   return { y, weights };
 }
 
+// Kernels read from memory that is not theirs where a query offset is negative. Of one that the graph computes, the sign is not known.
+function limitOffset({ leaf, graph }: Value): void {
+  const problem = 'a negative query offset';
+  const hint = 'It is the number of keys before query 0; hide keys by the mask instead';
+  if (leaf?.kind === 'input') graph.root.limit({ input: leaf.name, min: 0, problem, hint });
+  const least = leaf?.kind === 'constant' ? Math.min(0, ...toArray(leaf.tensor).data) : 0;
+  if (least < 0) throw new ShapeError({ path: 'attendOp', problem, expected: 'at least 0', got: String(least), hint });
+}
+
 function emit(q: Value, k: Value, v: Value, given: AttendOpOptions, weights?: true): readonly Value[] {
   const scored = given.scoreMod?.resolve(q, k, given);
   const weighted = given.weightMod?.resolve(q);
   const { queryOffset, bias, sinks, scale, softcap, dropout, mask: own } = scored?.options ?? given;
+  if (queryOffset) limitOffset(queryOffset);
   const operands: Value[] = [q, k, v];
   const add = (value: Value): number => (operands.includes(value, 3) ? operands.indexOf(value, 3) : operands.push(value) - 1);
   const slots: Record<string, number> = {};

@@ -98,10 +98,9 @@ describe('numbers', () => {
     const ops = { Attend: 0, FlexAttend: 0 };
     const call = attentionCall.chain((c) => {
       const heads = c.kvHeads * c.group;
-      const sequences =
-        c.mask.parts[0]?.class.name === 'documents'
-          ? (c.mask.parts[0].operands as { offsets: NDArray }).offsets.data.length - 1
-          : c.batch;
+      // A mask of documents and nothing else has no parts.
+      const packed = [c.mask, ...c.mask.parts].find((m) => m.class.name === 'documents');
+      const sequences = packed ? (packed.operands as { offsets: NDArray }).offsets.data.length - 1 : c.batch;
       const real = placeFunctions({ sequences, heads, queries: Math.max(c.seq, c.kvSeq), keys: c.kvSeq }, true).real;
       return fc.record({
         call: fc.constant(c),

@@ -308,7 +308,16 @@ function stateOf(g: GraphBuilder, option: StateOption, call: CallSizes): State {
   return ioState(g, call, capacity);
 }
 
-const boolean = (v: Value): Value => (v.dtype === 'bool' ? v : cast(v, 'bool'));
+// Integers as tokenizers make them: 1 for a real position, 0 for padding. Any other number is a mistake, such as lengths, ids or an additive mask.
+function boolean(v: Value): Value {
+  if (v.dtype === 'bool') return v;
+  const input = inputOf(v)?.name;
+  if (input !== undefined) {
+    const hint = 'A padding mask has 1 at real positions and 0 at padding';
+    v.graph.root.limit({ input, min: 0, max: 1, problem: 'neither 0 nor 1 in a padding mask', hint });
+  }
+  return cast(v, 'bool');
+}
 
 // Positions of the keys of this call, counted over real keys; padding on the left has position 0.
 function countedPositions(keep: Value, seq: Dim, queryOffset: Value | undefined): Value {

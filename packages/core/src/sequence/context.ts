@@ -55,10 +55,7 @@ export function attend(
     return rows.pack(attend(rows.pad(q), k, v, rows.ctx, o));
   }
   const queryOffset = ctx.keys?.queryOffset;
-  limitSizes(k, ctx.mask);
-  const mods = [o.scoreMod, o.weightMod];
-  refuseOrder(ctx, mods, q.graph.where);
-  if (measuresDistance(ctx.mask) || mods.some((mod) => mod?.measuresDistance)) refuseGaps(ctx.mask, q.graph.where);
+  checkPairs(q, k, ctx, [o.scoreMod, o.weightMod]);
   const { dropout: probability = 0, ...rest } = o;
   const g = q.graph.root;
   const noise =
@@ -83,6 +80,22 @@ const weightsTap = 'weights';
 
 /** True in cross attention: the keys are those of a memory, and their positions are not comparable with those of the queries. */
 export const attendsToMemory = (ctx: Partial<SequenceContext>): boolean => ctx.queryMask !== undefined;
+
+/**
+ * Checks the pairs of queries and keys of an attention, and limits the lengths of its keys.
+ *
+ * @throws ConfigError for positions that cannot be compared, and for distances that are not known
+ */
+export function checkPairs(
+  q: Value,
+  k: Value,
+  ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceContext>,
+  mods: readonly (ScoreMod | WeightMod | undefined)[] = [],
+): void {
+  limitSizes(k, ctx.mask);
+  refuseOrder(ctx, mods, q.graph.where);
+  if (measuresDistance(ctx.mask) || mods.some((mod) => mod?.measuresDistance)) refuseGaps(ctx.mask, q.graph.where);
+}
 
 // Masks that compare positions are not defined between two sequences.
 function refuseOrder(

@@ -67,8 +67,8 @@ export function ofThisCall(all: Value, seq: Dim, queryOffset: Value | undefined)
   return total === seq ? all : slice(all, { axes: [1], starts: [subDims(total, seq)], ends: [total] });
 }
 
-// Runtimes gather integers, and no flags.
-const flagsOfThisCall = (keep: Value, rows: Dim, queryOffset: Value | undefined): Value =>
+/** {@link ofThisCall} of flags: runtimes gather integers, and no flags. */
+export const flagsOfThisCall = (keep: Value, rows: Dim, queryOffset: Value | undefined): Value =>
   queryOffset ? cast(ofThisCall(cast(keep, 'int64'), rows, queryOffset), 'bool') : ofThisCall(keep, rows, undefined);
 
 // bool [batch, rows]; undefined where all are real.

@@ -5,16 +5,21 @@ import { less, logicalAnd } from '../ops/comparison';
 import { reshape, unsqueeze } from '../ops/movement';
 import { iota } from '../ops/shape';
 import type { SequenceContext } from './context';
+import { flagsOfThisCall } from './padding';
 
 /**
- * True for the positions that are not padding, by `lengths` and a padding mask of the context.
+ * True for the positions of this call that are not padding, by `lengths` and a padding mask of the context.
  *
  * Shapes   x [batch, seq, …] → bool [batch, seq], or undefined if every position is real
- * Lowers   everywhere: Range, Less, And
+ * Lowers   everywhere: Range, Less, And; a part of the mask if there is a state
  */
-export function realPositionsOf(x: Value, { lengths, mask }: Pick<SequenceContext, 'lengths' | 'mask'>): Value | undefined {
+export function realPositionsOf(
+  x: Value,
+  { lengths, mask, state }: Pick<SequenceContext, 'lengths' | 'mask' | 'state'>,
+): Value | undefined {
   const seq = x.dims[1]!;
   const within = lengths && less(reshape(iota(x, seq), [1, seq]), unsqueeze(lengths, [1]));
-  const { keyPadding } = impliedBy(mask);
+  const { keyPadding: all } = impliedBy(mask);
+  const keyPadding = all && state ? flagsOfThisCall(all, seq, state.keys.queryOffset) : all;
   return within && keyPadding ? logicalAnd(within, keyPadding) : (within ?? keyPadding);
 }

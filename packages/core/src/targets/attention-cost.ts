@@ -39,7 +39,7 @@ const repeating = 7;
 export const repeatingCost = (node: Node): number => (repeatsKeys(node) ? repeating : 0);
 
 /** MultiHeadAttention. */
-export const multiHeadCost = (node: Node): number => equalHeadsCost(node) + repeatingCost(node);
+export const multiHeadCost = (node: Node): number => equalHeadsCost(node) + repeatingCost(node) + copying(node);
 
 function equalHeadsCost(node: Node): number {
   const { queries } = sizesOf(node);
@@ -48,13 +48,24 @@ function equalHeadsCost(node: Node): number {
   return node.attrs.unidirectional ? 3.4 : 3;
 }
 
-/** The standard's Attention. */
+/** The standard's Attention, on rows or on heads. */
 export function standardCost(node: Node): number {
   const { queries } = sizesOf(node);
-  const besides = operandOf(node, 'mask') ? 0.4 : 0; // a mask over all scores
+  const besides = (operandOf(node, 'mask') ? 0.4 : 0) + copying(node); // a mask over all scores
   if (queries <= fewQueries) return 1.4 + besides;
   return (queries < 256 ? 2.8 : 3.5) + besides;
 }
+
+/**
+ * Transposing keys and values that are on [batch, heads, seq, head_dim], which takes as long whatever the number of queries: as much as attention for so many
+ * queries. If their number is not known, a step of a decoder is possible, unless there are as many as keys.
+ */
+function copying({ operands: [q, k, v] }: Node): number {
+  const [queries, keys] = [q!.dims.at(-2)!, k!.dims.at(-2)!];
+  if (!(transposed(k) || transposed(v)) || queries === keys) return 0;
+  return (definitionCost * copiedQueries) / (typeof queries === 'number' ? Math.max(1, queries) : 4 * copiedQueries);
+}
+const copiedQueries = 32;
 
 /** GroupQueryAttention: pairs that a causal mask excludes are skipped, unless sinks, softcap or a bias prevent the tiled path. */
 export function groupQueryCost(node: Node): number {
@@ -73,14 +84,14 @@ export function keepsKeysInPlace(node: Node): true | Reason {
   const [q, k, v] = node.operands;
   const queries = q!.dims.at(-2)!;
   const keys = k!.dims.at(-2)!;
-  if (typeof queries !== 'number' || queries > fewQueries || !(turned(k) || turned(v))) return true;
+  if (typeof queries !== 'number' || queries > fewQueries || !(transposed(k) || transposed(v))) return true;
   return own.copiesKeys({ queries, keys });
 }
 
 // [batch, seq, dim] made from heads: a Transpose and a Reshape; grouped heads are repeated before.
-function turned(v: Value | undefined): boolean {
+function transposed(v: Value | undefined): boolean {
   const node = v?.producer;
   if (!node) return false;
   if (node.op.key === 'Transpose') return true;
-  return /(^|\.)(Reshape|Tile)$/.test(node.op.key) && turned(node.operands[0]);
+  return /(^|\.)(Reshape|Tile)$/.test(node.op.key) && transposed(node.operands[0]);
 }

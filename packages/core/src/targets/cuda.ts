@@ -29,6 +29,7 @@ const costs: Readonly<Record<AttentionKernelName, number>> = {
 const own = defineReasons({
   noKernel: () => 'none of its kernels supports this call',
   onlyFlash: () => 'only its flash kernel, from compute capability 8.0 on, attends to later positions',
+  onHeads: () => 'on [batch, heads, seq, head_dim] it transposes all operands',
   negativeScale: () => 'kernels that it may run here give wrong numbers for a negative scale',
   capabilityUnknown: () => 'the compute capability was not given: chosen for the newest GPUs',
   cudnnUnknown: () => 'the version of cuDNN was not given: assumed to be recent (9.14)',
@@ -54,6 +55,12 @@ const attention = (
   workspace: (node, machine) =>
     attentionKernel(node, machine)!.kernel === 'MATH' && node.operands[0]!.rank === 3 ? scoresOf(node) : 0,
   nonEmpty: sequencesOnly,
+});
+
+// What predicts the kernel reads rows.
+const onRows = (kernel: Partial<Kernel>): Partial<Kernel> => ({
+  ...kernel,
+  accepts: (node, machine) => (node.operands[0]!.rank === 3 ? kernel.accepts!(node, machine) : own.onHeads()),
 });
 
 /** The share of the keys that a kernel with a window of its own reads: its tiles have up to 128 keys. */
@@ -93,7 +100,7 @@ export const cuda: Target = defineTarget({
   special: {
     ...rotary,
     'com.microsoft.MultiHeadAttention': attention(ofRepeating),
-    Attention: { ...attention(0.025), nonEmpty: sequencesAndKeys },
+    Attention: { ...onRows(attention(0.025)), nonEmpty: sequencesAndKeys },
     // It copies its keys and values to outputs, with or without a cache.
     'com.microsoft.GroupQueryAttention': attention(0.15),
     'com.microsoft.PackedMultiHeadAttention': attention(0),
@@ -105,6 +112,7 @@ export const cuda: Target = defineTarget({
   },
   gpu: 'nvidia',
   waitsInLoops: true,
+  biasTakesPass: true,
   assumed: ({ sm, cudnn }) => [
     ...(sm === undefined ? [own.capabilityUnknown()] : []),
     ...(cudnn === undefined ? [own.cudnnUnknown()] : []),

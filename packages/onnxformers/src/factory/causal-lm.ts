@@ -1,11 +1,14 @@
 // A language model that predicts the next token.
-import { bool, ConfigError, defineBlock, int, module, type SequenceContext, type Value } from '@onnxformers/core';
+import { bool, ConfigError, defineBlock, int, module, num, type SequenceContext, type Value } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { backboneFields, backboneInput, backboneOf, runBackbone } from './backbone';
 import { causally } from './decoder';
 import { logitsHead } from './head';
 
 /**
  * A decoder and a head over the vocabulary: the logits of the next token at each position.
+ *
+ *     logits = softcap(logitScale · (W h + b))      softcap(z) = logitSoftcap · tanh(z / logitSoftcap), or z without one
  *
  * Shapes   ids int64 [batch, seq] → logits [batch, seq, vocabSize]
  * Dtypes   float32, float16, bfloat16
@@ -29,6 +32,14 @@ export const causalLm = defineBlock({
     tied: bool({ doc: 'tied embeddings: the head uses the embedding table', default: false }),
     /** the head has a bias. Default: `false`. */
     headBias: bool({ doc: 'the head has a bias', default: false }),
+    /** factor of the logits. Default: `1`. */
+    logitScale: num({ doc: 'factor of the logits', above: 0, default: 1 }),
+    /** bound on the logits: logitSoftcap · tanh(logits / logitSoftcap); absent: no bound. Optional. */
+    logitSoftcap: num({
+      doc: 'bound on the logits: logitSoftcap · tanh(logits / logitSoftcap); absent: no bound',
+      above: 0,
+      optional: true,
+    }),
     ...backboneFields,
   },
   examples: [
@@ -53,7 +64,7 @@ export const causalLm = defineBlock({
   properties: ['causal'],
   outputs: ['logits'],
   create(c, { path }) {
-    const { dim, vocabSize, tied, headBias, embedding } = c;
+    const { dim, vocabSize, tied, headBias, embedding, logitScale, logitSoftcap: cap } = c;
     const backbone = backboneOf(c);
     if (tied && !embedding)
       throw new ConfigError({
@@ -64,7 +75,10 @@ export const causalLm = defineBlock({
       });
     const head = logitsHead(dim, vocabSize, { tied: tied ? embedding : undefined, bias: headBias });
     return module({ ...backbone, head }, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({
-      logits: head(runBackbone(backbone, backboneInput(backbone, inputs), causally(ctx))),
+      logits: capped(ops.mul(head(runBackbone(backbone, backboneInput(backbone, inputs), causally(ctx))), logitScale), cap),
     }));
   },
 });
+
+const capped = (logits: Value, cap: number | undefined): Value =>
+  cap === undefined ? logits : ops.mul(ops.tanh(ops.div(logits, cap)), cap);

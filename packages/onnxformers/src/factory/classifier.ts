@@ -1,10 +1,57 @@
 // Classification of a sequence.
-import { choice, defineBlock, int, linear, module, type SequenceContext, type Value } from '@onnxformers/core';
+import {
+  type AnyModule,
+  bool,
+  choice,
+  defineBlock,
+  int,
+  type KindModule,
+  linear,
+  module,
+  type SequenceContext,
+  slot,
+  type Value,
+} from '@onnxformers/core';
 import { backboneFields, backboneInput, backboneOf, backboneRows, widthAfter } from './backbone';
+import { causally } from './decoder';
 import { pool } from './pool';
+
+/** The slots of a transform before a head; spread them into the fields of a model, after `dim`. */
+export const transformFields = {
+  /** activation of a linear map before the head; absent: no such map. Optional. */
+  transform: slot('activation', { doc: 'activation of a linear map before the head; absent: no such map', optional: true }),
+  /** that linear map has a bias. Default: `true`. */
+  transformBias: bool({ doc: 'that linear map has a bias', default: true }),
+  /** norm after that activation. Optional. */
+  transformNorm: slot('norm', { doc: 'norm after that activation', optional: true }),
+} as const;
+
+/** A linear map, an activation and a norm: the children of a model, and the function. */
+export function transformOf(
+  width: number,
+  {
+    transform: activation,
+    transformBias: bias,
+    transformNorm: norm,
+  }: {
+    readonly transform: KindModule<'activation'> | undefined;
+    readonly transformBias: boolean;
+    readonly transformNorm: KindModule<'norm'> | undefined;
+  },
+): { readonly children: Readonly<Record<string, AnyModule | undefined>>; readonly apply: (x: Value) => Value } {
+  if (!activation) return { children: {}, apply: (x) => x };
+  const transform = linear(width, width, { bias, role: 'head' });
+  const apply = (x: Value): Value => {
+    const y = activation(transform(x));
+    return norm ? norm(y) : y;
+  };
+  return { children: { transform, activation, norm }, apply };
+}
 
 /**
  * An encoder, pooling over each sequence, and a head over the classes.
+ *
+ *     logits = W norm(f(V pool(h) + c)) + b      without a transform: W pool(h) + b
  *
  * Shapes   ids int64 [batch, seq] or x [batch, seq, dim] → logits [batch, classes]
  * Dtypes   float32, float16, bfloat16
@@ -24,9 +71,17 @@ export const classifier = defineBlock({
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     /** number of classes. */
     classes: int({ doc: 'number of classes', min: 1 }),
-    /** pooling: the first position, or the mean over real positions. Default: `"mean"`. */
-    pooling: choice(['first', 'mean'], { doc: 'pooling: the first position, or the mean over real positions', default: 'mean' }),
+    /** pooling: the first or last real position, or the mean over real positions. Default: `"mean"`. */
+    pooling: choice(['first', 'last', 'mean'], {
+      doc: 'pooling: the first or last real position, or the mean over real positions',
+      default: 'mean',
+    }),
+    /** the layers are a decoder: no position attends to a later one. Default: `false`. */
+    causal: bool({ doc: 'the layers are a decoder: no position attends to a later one', default: false }),
+    /** the head has a bias. Default: `true`. */
+    headBias: bool({ doc: 'the head has a bias', default: true }),
     ...backboneFields,
+    ...transformFields,
   },
   examples: [
     {
@@ -44,16 +99,28 @@ export const classifier = defineBlock({
       classes: 5,
       pooling: 'first',
       stack: { name: 'stack', depth: 1, layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 } } },
+      transform: 'tanh',
+    },
+    {
+      dim: 12,
+      classes: 5,
+      pooling: 'last',
+      causal: true,
+      headBias: false,
+      stack: { name: 'stack', depth: 1, layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 } } },
     },
   ],
   outputs: ['logits'],
   create(c) {
-    const { dim, classes, pooling } = c;
+    const { dim, classes, pooling, causal, headBias } = c;
     const backbone = backboneOf(c);
-    const head = linear(widthAfter(backbone, dim), classes, { role: 'head' });
-    return module({ ...backbone, head }, (inputs: Readonly<Record<string, Value>>, given: SequenceContext) => {
-      const { hiddenStates: rows, ctx } = backboneRows(backbone, backboneInput(backbone, inputs), given);
-      return { logits: head(pool(rows, ctx, pooling)) };
+    const width = widthAfter(backbone, dim);
+    const { children, apply } = transformOf(width, c);
+    const head = linear(width, classes, { bias: headBias, role: 'head' });
+    return module({ ...backbone, ...children, head }, (inputs: Readonly<Record<string, Value>>, given: SequenceContext) => {
+      const within = causal ? causally(given) : given;
+      const { hiddenStates: rows, ctx } = backboneRows(backbone, backboneInput(backbone, inputs), within);
+      return { logits: head(apply(pool(rows, ctx, pooling))) };
     });
   },
 });

@@ -6,10 +6,26 @@ import { encoder } from './encoder';
 import { encoderDecoder } from './encoder-decoder';
 import { inputMasked } from './input-masked';
 import { maskedLm } from './masked-lm';
+import { pooledEncoder } from './pooled-encoder';
+import { questionAnswering } from './question-answering';
 import { reversibleStack } from './reversible-stack';
 import { stack } from './stack';
+import { tokenClassifier } from './token-classifier';
 
-export { causalLm, classifier, decoder, encoder, encoderDecoder, inputMasked, maskedLm, reversibleStack, stack };
+export {
+  causalLm,
+  classifier,
+  decoder,
+  encoder,
+  encoderDecoder,
+  inputMasked,
+  maskedLm,
+  pooledEncoder,
+  questionAnswering,
+  reversibleStack,
+  stack,
+  tokenClassifier,
+};
 export const blocks = [
   stack,
   reversibleStack,
@@ -20,5 +36,8 @@ export const blocks = [
   causalLm,
   maskedLm,
   classifier,
+  tokenClassifier,
+  questionAnswering,
+  pooledEncoder,
 ] as const;
 export { type HierarchicalOptions, hierarchicalConfig, type Stage } from './hierarchical';

@@ -6,7 +6,7 @@ import { logitsHead } from './head';
 /**
  * A masked language model: an encoder, a transform, and a head over the vocabulary. Returns the logits of the token at each position.
  *
- *     logits = (norm(f(W h + c))) Eᵀ + b
+ *     logits = (norm(f(W h + c))) Eᵀ + b      W: [transformDim, dim]
  *
  * Shapes   ids int64 [batch, seq] → logits [batch, seq, vocabSize]
  * Dtypes   float32, float16, bfloat16
@@ -27,11 +27,26 @@ export const maskedLm = defineBlock({
     vocabSize: int({ doc: 'number of tokens', min: 1, inherit: true }),
     /** tied embeddings: the head uses the embedding table. Default: `true`. */
     tied: bool({ doc: 'tied embeddings: the head uses the embedding table', default: true }),
+    /** the head has a bias. Default: `true`. */
+    headBias: bool({ doc: 'the head has a bias', default: true }),
     ...backboneFields,
+    /** channels after the transform; those of the embedding if it is tied. Default: computed from other options. */
+    transformDim: int({
+      doc: 'channels after the transform; those of the embedding if it is tied',
+      unit: 'channels',
+      min: 1,
+      default: (c: { dim: number; embeddingDim: number; tied: boolean }) => (c.tied ? c.embeddingDim : c.dim),
+    }),
+    /** the linear map of the transform has a bias. Default: `true`. */
+    transformBias: bool({ doc: 'the linear map of the transform has a bias', default: true }),
     /** activation of the transform before the head. Default: `"gelu"`. */
     activation: slot('activation', { doc: 'activation of the transform before the head', default: 'gelu' }),
     /** norm of the transform before the head. Default: `"layer_norm"`. */
-    norm: slot('norm', { doc: 'norm of the transform before the head', default: 'layer_norm' }),
+    norm: slot('norm', {
+      doc: 'norm of the transform before the head',
+      default: 'layer_norm',
+      inside: (c: { transformDim: number }) => ({ dim: c.transformDim }),
+    }),
   },
   examples: [
     {
@@ -45,13 +60,22 @@ export const maskedLm = defineBlock({
         layers: { name: 'post_norm', mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' },
       },
     },
+    {
+      dim: 12,
+      embeddingDim: 7,
+      vocabSize: 23,
+      headBias: false,
+      transformBias: false,
+      embedding: 'token',
+      stack: { name: 'stack', depth: 1, layers: { name: 'post_norm', mixer: { name: 'multi_head', heads: 3 } } },
+    },
   ],
   outputs: ['logits'],
   create(c) {
-    const { dim, vocabSize, tied, embedding, activation, norm } = c;
+    const { dim, vocabSize, tied, embedding, transformDim, activation, norm } = c;
     const backbone = backboneOf(c);
-    const transform = linear(dim, dim, { role: 'head' });
-    const head = logitsHead(dim, vocabSize, { tied: tied ? embedding : undefined, bias: true });
+    const transform = linear(dim, transformDim, { bias: c.transformBias, role: 'head' });
+    const head = logitsHead(transformDim, vocabSize, { tied: tied ? embedding : undefined, bias: c.headBias });
     return module(
       { ...backbone, transform, activation, norm, head },
       (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({

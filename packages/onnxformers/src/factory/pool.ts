@@ -4,16 +4,17 @@ import { impliedBy } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 
 /**
- * Pooling: one vector for each sequence, the first or the mean of its real positions (by `lengths` and `attention_mask`; 0 if there are none).
+ * Pooling: one vector for each sequence, the first, the last or the mean of its real positions (by `lengths` and `attention_mask`; 0 if there are none).
  *
  * Shapes   x [batch, seq, dim] → [batch, dim]; packed [tokens, dim] → [batch, dim]
  * Throws   ShapeError when a size cannot be read from the graph's inputs
  */
-export function pool(x: Value, ctx: SequenceContext, by: 'first' | 'mean'): Value {
+export function pool(x: Value, ctx: SequenceContext, by: 'first' | 'last' | 'mean'): Value {
   if (ctx.layout.kind === 'packed') return poolPacked(x, ctx.layout, by);
   x.graph.root.limit({ size: x.dims[1]!, min: 1, problem: 'no positions to pool', by: 'pooling' });
   if (by === 'first') return firstRow(x, impliedBy(ctx.mask).keyPadding);
   const real = realPositionsOf(x, ctx);
+  if (by === 'last') return lastRow(x, real);
   if (!real) return ops.reduceMean(x, [1], { keepDims: false });
   const weights = ops.cast(real, x.dtype);
   const count = ops.max(ops.reduceSum(weights, [1]), 1);
@@ -21,15 +22,16 @@ export function pool(x: Value, ctx: SequenceContext, by: 'first' | 'mean'): Valu
 }
 
 /** Sequence i is rows offsets[i] to offsets[i + 1] − 1. */
-function poolPacked(x: Value, { offsets }: Extract<Layout, { kind: 'packed' }>, by: 'first' | 'mean'): Value {
+function poolPacked(x: Value, { offsets }: Extract<Layout, { kind: 'packed' }>, by: 'first' | 'last' | 'mean'): Value {
   const [tokens, batch] = [x.dims[0]!, subDims(offsets.dims[0]!, 1)];
   x.graph.root.limit({ size: tokens, min: 1, problem: 'no positions to pool', by: 'pooling' });
   const column = (from: Dim, to: Dim): Value =>
     ops.reshape(ops.slice(offsets, { axes: [0], starts: [from], ends: [to] }), [batch, 1]);
   const [starts, ends] = [column(0, batch), column(1, offsets.dims[0]!)];
   const lengths = ops.sub(ends, starts);
-  if (by === 'first') {
-    const rows = ops.gather(x, ops.reshape(ops.min(starts, ops.sub(ops.size(x, tokens), 1)), [batch]), 0);
+  if (by !== 'mean') {
+    const row = by === 'first' ? ops.min(starts, ops.sub(ops.size(x, tokens), 1)) : ops.max(ops.sub(ends, 1), 0);
+    const rows = ops.gather(x, ops.reshape(row, [batch]), 0);
     return ops.where(ops.greater(lengths, 0), rows, 0);
   }
   const token = ops.reshape(ops.iota(x, tokens), [1, tokens]);
@@ -43,4 +45,13 @@ function firstRow(x: Value, keep: Value | undefined): Value {
   if (!keep) return ops.gather(x, x.graph.number(0, 'int64'), 1);
   const first = ops.logicalAnd(keep, ops.equal(ops.cumSum(ops.cast(keep, 'int64'), 1), 1));
   return ops.reduceSum(ops.where(ops.unsqueeze(first, [2]), x, 0), [1], { keepDims: false });
+}
+
+/** The last position, or the last that is not padding. */
+function lastRow(x: Value, real: Value | undefined): Value {
+  const seq = x.dims[1]!;
+  if (!real) return ops.squeeze(ops.slice(x, { axes: [1], starts: [subDims(seq, 1)], ends: [seq] }), [1]);
+  const counted = ops.cumSum(ops.cast(real, 'int64'), 1);
+  const last = ops.logicalAnd(real, ops.equal(counted, ops.reduceSum(ops.cast(real, 'int64'), [1])));
+  return ops.reduceSum(ops.where(ops.unsqueeze(last, [2]), x, 0), [1], { keepDims: false });
 }

@@ -1,5 +1,6 @@
 // A sequence of layers.
 import {
+  bool,
   ConfigError,
   contextOfHiddenStates,
   defineBlock,
@@ -16,11 +17,14 @@ import {
   type Value,
 } from '@onnxformers/core';
 import { longestSequence } from './backbone';
+import { withBiasesOf } from './tied-biases';
 
 /**
  * A sequence of layers, with an optional norm after the last one, which pre-norm layers need.
  *
  *     y = norm(layer_depth(… layer_1(x)))
+ *
+ * With `repeats` layers run several times with the same weights (ALBERT): each group of `groupSize` layers runs as a whole, then again, before the next group.
  *
  * A layer may change the number of channels, and `merge_patches` that of positions too: a hierarchical model is a list of layers with patches between
  * its stages. Each layer with other channels than the first then states its `dim`, and the stack the last number as `outDim`.
@@ -30,7 +34,9 @@ import { longestSequence } from './backbone';
  *
  * Shapes   x [batch, seq, dim], packed [tokens, dim] → [..., outDim]
  * Dtypes   float32, float16, bfloat16
- * Throws   ConfigError when a list of layers is shorter or longer than depth, and for a pattern that is empty or does not fit the list · ShapeError when the last layer does not return outDim channels
+ * Throws   ConfigError when a list of layers is shorter or longer than depth, for a pattern that is empty or does not fit the list, when groupSize does
+ *          not divide depth, and for sharedBias without attention biases or with biases of different dims · ShapeError when the last layer does not
+ *          return outDim channels
  * Lowers   as its layers
  * Example  const block = zoo.build('stack', { name: 'stack', dim: 512, depth: 12, layers: { name: 'pre_norm', feedforward: 'mlp' } });
  */
@@ -57,6 +63,12 @@ export const stack = defineBlock({
       doc: 'the entry of the list of layers that each layer has, from 0, repeated over the depth; absent: one entry for each',
       optional: true,
     }),
+    /** how often each group of layers runs, with the same weights. Default: `1`. */
+    repeats: int({ doc: 'how often each group of layers runs, with the same weights', min: 1, max: 10_000, default: 1 }),
+    /** layers of a group. Default: `1`. */
+    groupSize: int({ doc: 'layers of a group', min: 1, max: 10_000, default: 1 }),
+    /** the attention biases of all layers have the weights of the first layer. Default: `false`. */
+    sharedBias: bool({ doc: 'the attention biases of all layers have the weights of the first layer', default: false }),
     /** one config for all layers, or a list of them. */
     layers: each('layer', {
       doc: 'one config for all layers, or a list of them',
@@ -101,13 +113,32 @@ export const stack = defineBlock({
         { name: 'parallel', mixer: { name: 'multi_head', heads: 3, rotaryEmbedding: 'rotary' }, feedforward: 'mlp' },
       ],
     },
+    { dim: 12, depth: 2, repeats: 2, layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' } },
+    {
+      dim: 12,
+      depth: 2,
+      sharedBias: true,
+      layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3, attentionBias: 't5_relative' } },
+    },
   ],
-  create({ depth, layers, norm, outDim, pattern }, { path }) {
+  create({ depth, layers, norm, outDim, pattern, repeats, groupSize, sharedBias }, { path }) {
     if (pattern && pattern.length === 0)
       throw new ConfigError({ path: `${path}.pattern`, problem: 'an empty pattern', expected: 'one entry or more', got: '[]' });
-    const all = Array.from({ length: depth }, (_, i) => layers(i));
+    if (depth % groupSize)
+      throw new ConfigError({
+        path: `${path}.groupSize`,
+        problem: 'the layers cannot be divided into groups',
+        expected: `a divisor of depth = ${depth}`,
+        got: String(groupSize),
+      });
+    const [first, ...rest] = Array.from({ length: depth }, (_, i) => layers(i));
+    const all = first ? [first, ...(sharedBias ? rest.map((layer) => withBiasesOf(first, layer, path)) : rest)] : [];
+    const order = Array.from({ length: depth * repeats }, (_, step) => {
+      const group = Math.floor(step / (groupSize * repeats));
+      return all[group * groupSize + (step % groupSize)]!;
+    });
     return module({ layers: all, norm }, (x: Value, ctx: SequenceContext) => {
-      const { hiddenStates: rows, ctx: last } = all.reduce((h, layer) => runLayer(layer, h), { hiddenStates: x, ctx });
+      const { hiddenStates: rows, ctx: last } = order.reduce((h, layer) => runLayer(layer, h), { hiddenStates: x, ctx });
       if (rows.dims.at(-1) !== outDim)
         throw new ShapeError({
           path: `${path}.outDim`,

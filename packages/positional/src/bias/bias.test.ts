@@ -1,7 +1,7 @@
 import { ConfigError, type NDArray, namesOf } from '@onnxformers/core';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
-import { alibi, alibiSlopes, t5Relative } from '../index';
+import { alibi, alibiSlopes, swinRelative, t5Relative } from '../index';
 
 const given = (heads: number, seq: number, batch = 2) => ({
   q: randomArray('q', [batch, heads, seq, 3]),
@@ -96,6 +96,41 @@ describe('t5_relative', () => {
 
   it('has the name that checkpoints know', () => {
     expect([...namesOf(t5Relative({ heads: 2 })).parameters.keys()]).toEqual(['relative_attention_bias.weight']);
+  });
+});
+
+describe('swin_relative', () => {
+  /** The row of the table by the offsets of two cells, written as the paper's code does: coordinates, shifted to 0 and joined. */
+  const rowOf = ([rows, columns]: readonly [number, number], i: number, j: number) => {
+    const down = Math.floor(i / columns) - Math.floor(j / columns) + (rows - 1);
+    const right = (i % columns) - (j % columns) + (columns - 1);
+    return down * (2 * columns - 1) + right;
+  };
+
+  it.each([
+    [[2, 5], false],
+    [[3, 2], true],
+  ] as const)('of a window %o, class token %s, looks offsets up', (window, classToken) => {
+    const seq = window[0] * window[1] + Number(classToken);
+    const { outputs, parameters } = runBlock(swinRelative({ heads: 3, window, classToken }), given(3, seq, 2));
+    const table = parameters.relative_position_bias_table!;
+    const inside = (2 * window[0] - 1) * (2 * window[1] - 1);
+    expect(table.dims).toEqual([inside + (classToken ? 3 : 0), 3]);
+    const row = (i: number, j: number) => {
+      if (!classToken) return rowOf(window, i, j);
+      if (i === 0) return j === 0 ? inside + 2 : inside;
+      return j === 0 ? inside + 1 : rowOf(window, i - 1, j - 1);
+    };
+    expectClose(
+      outputs.y!,
+      pairs(3, counted(seq, outputs.y!.dims[0]!), (h, i, j) => table.data[row(i, j) * 3 + h]!),
+    );
+  });
+
+  it('refuses other positions than the cells of its window', () => {
+    expect(() => runBlock(swinRelative({ heads: 3, window: [2, 5] }), given(3, 11))).toThrow(
+      /swin_relative\.window: .*expected 10 queries and keys, got 11 queries and 11 keys/,
+    );
   });
 });
 

@@ -2,9 +2,12 @@ import { ConfigError, initialize, type NDArray, namesOf } from '@onnxformers/cor
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
 import { layerNormed, perRow, rmsNormed } from '../plain.test-helper';
+import { dynamicTanh } from './dynamic-tanh';
+import { groupNorm } from './group-norm';
 import { identity } from './identity';
 import { layerNorm } from './layer-norm';
 import { rmsNorm } from './rms-norm';
+import { scaleNorm } from './scale-norm';
 import { simplicial } from './simplicial';
 
 const x = randomArray('x', [2, 3, 5]);
@@ -84,4 +87,53 @@ describe('simplicial', () => {
       /^simplicial.groups: the channels cannot be divided into groups of equal size; expected a divisor of dim = 21, got 4/,
     );
   });
+});
+
+describe('scale_norm', () => {
+  it.each([1e-5, 2])('with eps %s agrees with plain loops', (eps) => {
+    const { outputs, parameters: p } = runBlock(scaleNorm({ dim: 5, eps }), { x });
+    const expected = perRow(x, (row) => {
+      const length = Math.max(Math.hypot(...row), eps);
+      return row.map((v) => (p.weight!.data[0]! * v) / length);
+    });
+    expectClose(outputs.y!, expected);
+  });
+  it('starts with vectors of length √dim, and gives 0 for 0', async () => {
+    const weights = initialize(scaleNorm({ dim: 3 }), { seed: 1 });
+    expect((await weights.get('weight')!.load()).data).toEqual(Float32Array.of(Math.sqrt(3)));
+    const zeros = { ...x, data: new Float64Array(30) };
+    expect(runBlock(scaleNorm({ dim: 5 }), { x: zeros }).outputs.y!.data.every((v) => v === 0)).toBe(true);
+  });
+});
+
+describe('group_norm', () => {
+  const wide = randomArray('wide', [2, 3, 21]);
+  it.each([
+    { groups: 3, eps: 1e-5 },
+    { groups: 7, eps: 0.25 },
+    { groups: 1, eps: 1e-5 },
+  ])('standardises groups of channels: %o', ({ groups, eps }) => {
+    const { outputs, parameters: p } = runBlock(groupNorm({ dim: 21, groups, eps }), { x: wide });
+    const size = 21 / groups;
+    const ones = { dtype: 'float32' as const, dims: [size], data: new Float64Array(size).fill(1) };
+    const expected = perRow(wide, (row) => {
+      const standard = Array.from({ length: groups }, (_, g) =>
+        layerNormed(row.slice(g * size, (g + 1) * size), ones, undefined, eps),
+      ).flat();
+      return standard.map((v, c) => v * p.weight!.data[c]! + p.bias!.data[c]!);
+    });
+    expectClose(outputs.y!, expected);
+  });
+  it('refuses groups of different sizes', () => {
+    expect(() => groupNorm({ dim: 21, groups: 4 })).toThrow(/^group_norm.groups: .* expected a divisor of dim = 21, got 4/);
+  });
+});
+
+it('dynamic_tanh agrees with plain loops, and has one alpha', () => {
+  const { outputs, parameters: p } = runBlock(dynamicTanh({ dim: 5 }), { x });
+  expect(p.alpha!.dims).toEqual([1]);
+  const expected = perRow(x, (row) =>
+    row.map((v, c) => Math.tanh(p.alpha!.data[0]! * v) * p.weight!.data[c]! + p.bias!.data[c]!),
+  );
+  expectClose(outputs.y!, expected);
 });

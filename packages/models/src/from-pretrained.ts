@@ -1,0 +1,174 @@
+// A pretrained model: the files of a Hugging Face checkpoint as an ordinary module and its weights.
+import {
+  type CompileOptions,
+  checkOptions,
+  FileError,
+  type KindModule,
+  type LazyTensor,
+  namesOf,
+  openSafetensors,
+  openSharded,
+} from '@onnxformers/core';
+import { inputsOf, zoo } from 'onnxformers';
+import { type ConfigReader, configReader, parseJson } from './config';
+import { families as known } from './families/index';
+import { type BlockConfig, type Family, familyOf } from './family';
+import { type FilesByName, filesInMemory, type PretrainedFiles, readFile } from './files';
+import { type WeightNames, weightNames } from './names';
+import { checkTask, type Task, taskOf } from './task';
+import { completeNames, findWeights, type NamedWeights, type Stored, sameWeights } from './weights';
+
+/** Options of {@link fromPretrained}. */
+export interface PretrainedOptions {
+  /** Which head the model has. Default: the one that `architectures` in config.json names. */
+  readonly task?: Task;
+  /** Families of your own; they are asked before those of the library. */
+  readonly families?: readonly Family[];
+  /** Name of the config file. Default `config.json`. */
+  readonly configFile?: string;
+}
+
+/** A pretrained model: everything that `compile` needs. */
+export interface Pretrained {
+  /** An ordinary module. */
+  readonly module: KindModule<'model'>;
+  /** Its config, for `zoo.parse('model', config)`: change it to swap a mechanism, and use the same weights. */
+  readonly config: BlockConfig;
+  /** Weights by the names of the module's parameters; each is read when it is needed. */
+  readonly weights: ReadonlyMap<string, LazyTensor>;
+  /** Inputs for `compile`. */
+  readonly inputs: CompileOptions['inputs'];
+  readonly task: Task;
+  /** `model_type` of the config. */
+  readonly modelType: string;
+  /** The checkpoint's config.json as it is. */
+  readonly original: Readonly<Record<string, unknown>>;
+  /** Names of the weights in checkpoints. */
+  readonly names: WeightNames;
+  /** What became of the checkpoint's weights. */
+  readonly report: PretrainedReport;
+}
+
+/** What became of the weights of a checkpoint. */
+export interface PretrainedReport {
+  /** Our name → the name in the checkpoint. */
+  readonly storedAs: ReadonlyMap<string, string>;
+  /** In the checkpoint, of heads that this task does not have. */
+  readonly unused: readonly string[];
+  /** Buffers that no model needs. */
+  readonly ignored: readonly string[];
+}
+
+/**
+ * A pretrained model from the files of a Hugging Face checkpoint: `config.json`, and `model.safetensors` or several safetensors files with
+ * `model.safetensors.index.json`. Weights are read when they are needed, in float32, float16 or bfloat16. No file outside of `files` is read.
+ *
+ * Throws   FileError for a missing or damaged file · ConfigError for an unknown family, task or config · WeightError for missing and unknown
+ *          weights, by name with the nearest
+ *
+ * Example  const bert = await fromPretrained(new Map([['config.json', new Uint8Array()], ['model.safetensors', new Uint8Array()]]));
+ *            const compiled = compile(bert.module, { target: targets.cpu, inputs: bert.inputs, weights: bert.weights });
+ */
+export async function fromPretrained(files: PretrainedFiles | FilesByName, o: PretrainedOptions = {}): Promise<Pretrained> {
+  checkOptions('fromPretrained', o, { task: true, families: true, configFile: true });
+  const source = 'open' in files ? files : filesInMemory(files);
+  const config = await readConfig(source, o.configFile ?? 'config.json');
+  const family = familyOf(config, [...(o.families ?? []), ...known]);
+  if (o.task !== undefined) checkTask(o.task);
+  const task = o.task ?? taskOf(config);
+  checkHead(family, task, config);
+  return load(config, family, task, await storedWeights(source));
+}
+
+/** Reads and parses a config file. */
+export async function readConfig(files: PretrainedFiles, name: string): Promise<ConfigReader> {
+  const bytes = await readFile(files, name);
+  if (!bytes)
+    throw new FileError({ path: files.name, problem: `no ${name}`, expected: 'the folder of a Hugging Face checkpoint' });
+  return configReader(parseJson(bytes, name), name);
+}
+
+const [single, index] = ['model.safetensors', 'model.safetensors.index.json'];
+
+async function storedWeights(files: PretrainedFiles): Promise<Stored> {
+  const whole = await files.open(single);
+  if (whole) return openSafetensors(whole);
+  const shards = await readFile(files, index);
+  if (!shards)
+    throw new FileError({
+      path: files.name,
+      problem: 'no weights in the safetensors format',
+      expected: `${single} or ${index}`,
+      hint: 'Convert checkpoints of other formats (pytorch_model.bin) to safetensors first',
+    });
+  const open = async (name: string) => {
+    const source = await files.open(name);
+    if (source) return source;
+    throw new FileError({ path: files.name, problem: `no ${name}, which ${index} names`, expected: 'all files of the index' });
+  };
+  return openSharded(new TextDecoder().decode(shards), open, index);
+}
+
+function checkHead({ tasks }: Family, task: Task, config: ConfigReader): void {
+  if (tasks.includes(task)) return;
+  throw config.refuse('architectures', `this family has no head for the task "${task}"`, tasks.join(', '));
+}
+
+async function load(config: ConfigReader, family: Family, task: Task, stored: Stored): Promise<Pretrained> {
+  const { own, bare } = nameTests(config, family, task);
+  const single = await withoutCopies(completeNames(stored, family, bare), family, config, own);
+  const { config: ours, names: entries, packed } = family.translate(config, { task, has: (name) => single.byName.has(name) });
+  const module = zoo.parse('model', ours);
+  const names = weightNames(entries, packed);
+  const { parameters } = namesOf(module);
+  const found = findWeights(parameters, single, names, family.unused ?? []);
+  return {
+    module,
+    config: ours,
+    weights: found.weights,
+    inputs: inputsFor(module, ours),
+    task,
+    modelType: config.text('model_type'),
+    original: config.raw,
+    names,
+    report: { storedAs: found.storedAs, unused: found.unused, ignored: single.ignored },
+  };
+}
+
+/** Whether a name is one of the model's, or at least one of the family's. */
+function nameTests(config: ConfigReader, family: Family, task: Task) {
+  const { names, packed } = family.translate(config, { task, has: () => true });
+  const { oursOf } = weightNames(names, packed);
+  const own = (name: string): boolean => oursOf(name).length > 0;
+  const bare = (name: string): boolean => own(name) || (family.unused ?? []).some((pattern) => pattern.test(name));
+  return { own, bare };
+}
+
+/** Without weights that only repeat another one: a head that is tied to its embedding, a bias stored twice. */
+async function withoutCopies(
+  weights: NamedWeights,
+  { repeated = [] }: Family,
+  config: ConfigReader,
+  own: (name: string) => boolean,
+): Promise<NamedWeights> {
+  // The config says that the head is not tied.
+  const separate = config.raw.tie_word_embeddings === false;
+  const byName = new Map(weights.byName);
+  const ignored = [...weights.ignored];
+  for (const [copy, name] of repeated) {
+    const [a, b] = [byName.get(copy), byName.get(name)];
+    if (!a || !b || (separate && own(copy)) || !(await sameWeights(a.weight, b.weight))) continue;
+    byName.delete(copy);
+    ignored.push(a.stored);
+  }
+  return { byName, ignored };
+}
+
+/** A padded batch with a mask of its padding; images have none. */
+function inputsFor(module: KindModule<'model'>, { embedding }: BlockConfig): CompileOptions['inputs'] {
+  const own = inputsOf(module);
+  if (!('ids' in own)) return own;
+  const types = (embedding as BlockConfig | undefined)?.typeVocabSize !== undefined;
+  const rows = ['batch', 'seq'] as const;
+  return { ...own, attention_mask: ['int64', rows], ...(types && { token_type_ids: ['int64', rows] }) };
+}

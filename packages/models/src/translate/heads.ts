@@ -1,0 +1,56 @@
+// The heads of models: from a backbone to the config of a task.
+import type { ConfigReader } from '../config';
+import type { BlockConfig, Checkpoint } from '../family';
+import type { NameEntry } from '../names';
+
+/** The fields that all models share: `dim`, `embedding`, `stack`, … */
+export type Backbone = Readonly<Record<string, unknown>> & { readonly dim: number; readonly stack: BlockConfig };
+
+/** Number of labels: it is not stored, but the labels are. */
+export const labelsOf = (config: ConfigReader): number => {
+  const labels = config.section('id2label');
+  return labels ? Object.keys(labels.raw).length : config.int('num_labels', 2);
+};
+
+/** Whether the head is the embedding: it is not stored, and the config says so or, silent, its family. */
+export const isTied = (config: ConfigReader, { has }: Checkpoint, head: string, otherwise = true): boolean =>
+  !has(head) && config.flag('tie_word_embeddings', otherwise);
+
+/** What a decoder's head depends on. */
+export interface DecoderHead {
+  /** Name of the head's weight in checkpoints; default `lm_head.weight`. */
+  readonly head?: string;
+  /** A family whose head is tied if the config does not say. */
+  readonly tied?: boolean;
+  readonly bias?: boolean;
+  readonly logitScale?: number;
+  readonly logitSoftcap?: number | undefined;
+}
+
+/** A decoder with the head of its task: hidden states, a language model, or a classifier of whole sequences. */
+export function decoderWith(
+  config: ConfigReader,
+  at: Checkpoint,
+  backbone: Backbone,
+  o: DecoderHead = {},
+): { readonly config: BlockConfig; readonly names: readonly NameEntry[] } {
+  if (at.task === 'base') return { config: { name: 'decoder', ...backbone }, names: [] };
+  if (at.task === 'sequence_classification') {
+    const head = { pooling: 'last', causal: true, headBias: false, classes: labelsOf(config) };
+    return { config: { name: 'classifier', ...backbone, ...head }, names: [['score.{x}', 'head.{x}']] };
+  }
+  const weight = o.head ?? 'lm_head.weight';
+  const tied = isTied(config, at, weight, o.tied ?? false);
+  return {
+    config: {
+      name: 'causal_lm',
+      ...backbone,
+      vocabSize: config.int('vocab_size'),
+      tied,
+      ...(o.bias && { headBias: true }),
+      ...(o.logitScale !== undefined && { logitScale: o.logitScale }),
+      ...(o.logitSoftcap !== undefined && { logitSoftcap: o.logitSoftcap }),
+    },
+    names: [[weight.replace(/weight$/, '{x}'), 'head.{x}']],
+  };
+}
