@@ -1,7 +1,7 @@
 // Attention in chunks of queries: the same numbers, and memory that grows with the sequence instead of its square.
 import {
   and,
-  blocks,
+  blockLayout,
   causal,
   causalFromTopLeft,
   compile,
@@ -99,7 +99,7 @@ const forms: Readonly<Record<MaskKind | 'none' | 'and', Form>> = {
     inputs: (seq) => ({ marked: ['bool', ['batch', seq]] }),
     mask: (i) => or(slidingWindow({ left: 5, right: 5 }), globalTokens({ queries: i.marked!, keys: i.marked! })),
   },
-  blocks: { inputs: () => ({ layout: ['bool', [heads, 300, 300]] }), mask: (i) => blocks(i.layout!, 64) },
+  blocks: { inputs: () => ({ layout: ['bool', [heads, 300, 300]] }), mask: (i) => blockLayout(i.layout!, 64) },
   lengths: { inputs: () => ({ lengths: ['int64', ['batch']] }), mask: (i) => keyLengths(i.lengths!) },
   keyStarts: { inputs: () => ({ starts: ['int64', ['batch']] }), mask: (i) => keyStarts(i.starts!) },
   keyPadding: { inputs: (seq) => ({ keep: ['bool', ['batch', seq]] }), mask: (i) => keyPadding(i.keep!) },
