@@ -22,7 +22,7 @@ import {
   sourceOf,
   tokenPlaces,
 } from '@onnxformers/core/lowering';
-import { Attend, PadRows } from '@onnxformers/core/ops';
+import { Attend, iota, PackRows, PadRows, size } from '@onnxformers/core/ops';
 import { toHeads, tokens, toRows } from './rows';
 
 const names = ['input', 'token_offset'] as const;
@@ -69,6 +69,32 @@ export const useRestorePadding = rule('PadRows → RestorePadding', PadRows, (no
 });
 /** Gather moves 16-bit rows at a quarter of the speed of RestorePadding: on an H200 it takes longer than the attention itself. */
 const gathering = 1;
+
+/**
+ * PackRows → RestorePadding and Slice: each row is written to its place among the real rows, those of padding behind them all to the same one. On an H200 that takes
+ * two thirds of the time of Gather, which moves one element of 16 bits at a time.
+ */
+export const useSlice = rule('PackRows → RestorePadding, Slice', PackRows, (node) => {
+  // Of 32 bits Gather moves twice as much in the same time.
+  if (node.outputs[0]!.dtype !== 'float16') return undefined;
+  const { tokens } = node.attrs;
+  const emit = (get: Get): readonly Value[] => {
+    const { padded: x, places } = operandsOf(
+      PackRows,
+      node.operands.map((v) => v && get(v)),
+    );
+    const { cast, expand, reshape, scatterElements, slice, sub } = node.graph.ops;
+    const [batch, longest, width] = x.dims as [Dim, Dim, Dim];
+    const all = mulDims(batch, longest);
+    const front = { axes: [0], starts: [0], ends: [tokens] };
+    const real = cast(slice(reshape(places, [all]), front), 'int64');
+    const last = sub(cast(size(places, all), 'int32'), 1);
+    const ranks = scatterElements(expand(last, [all]), real, iota(places, tokens, 'int32'), 0);
+    const moved = apply(RestorePadding, { input: reshape(x, [all, width]), token_offset: reshape(ranks, [1, all]) }, {})[0]!;
+    return [slice(reshape(moved, [all, width]), front)];
+  };
+  return { covers: node.outputs, emit };
+});
 
 const faults = defineReasons({
   rowsOfBatch: ({ mask }: { readonly mask: string }) => `the mask has data for rows of the batch: ${mask}`,
