@@ -16,7 +16,9 @@ type Inputs = Readonly<Record<string, Value>>;
 
 /** A module and its weights. */
 export interface Part {
+  /** For `compile`. */
   readonly module: Module<(inputs: Inputs, ctx: SequenceContext) => Readonly<Record<string, Value>>>;
+  /** Weights by the names of the module's parameters. */
   readonly weights: ReadonlyMap<string, LazyTensor>;
 }
 
