@@ -4,7 +4,7 @@ import { useMultiHeadAttention } from './multi-head-attention';
 import { usePackedChunks } from './packed-chunks';
 import { usePackedMultiHeadAttention } from './packed-multi-head-attention';
 import { usePackedPagedAttention } from './packed-paged-attention';
-import { usePaddedRows, useRestorePadding } from './padded-rows';
+import { usePaddedRows, useRestorePadding, useSlice } from './padded-rows';
 import { usePagedAttention } from './paged-attention';
 import { useAttention } from './standard-attention';
 
@@ -18,6 +18,7 @@ export const kernels = [
   usePaddedRows,
   usePackedChunks,
   useRestorePadding,
+  useSlice,
   usePagedAttention,
 ] as const;
 

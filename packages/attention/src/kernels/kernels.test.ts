@@ -22,7 +22,7 @@ import { kernels } from './index';
 import { usePackedChunks } from './packed-chunks';
 import { PackedMultiHeadAttention, usePackedMultiHeadAttention } from './packed-multi-head-attention';
 import { usePackedPagedAttention } from './packed-paged-attention';
-import { usePaddedRows, useRestorePadding } from './padded-rows';
+import { usePaddedRows, useRestorePadding, useSlice } from './padded-rows';
 import { usePagedAttention } from './paged-attention';
 
 const strict = { session: { graphOptimizationLevel: 'disabled' } } as const;
@@ -71,6 +71,7 @@ const elsewhere: readonly Rule[] = [
   usePaddedRows,
   usePackedChunks,
   useRestorePadding,
+  useSlice,
 ];
 const here = kernels.filter((rule) => !elsewhere.includes(rule));
 describe.each(here.map((rule) => [rule.name, rule] as const))('%s', (_, rule) => {
