@@ -2,7 +2,7 @@
 import {
   and,
   attend,
-  blocks,
+  blockLayout,
   bool,
   ConfigError,
   causal as causalMask,
@@ -151,7 +151,7 @@ function asBlocks({ heads, count, flags }: Pattern, near: Value): Mask<Value> {
   const size = [64, 32, 16, 8, 4, 2].find(isMadeOf) ?? 1;
   const n = count / size;
   const layout = Array.from({ length: heads * n * n }, (_, at) => flagAt(Math.floor(at / n) * size, (at % n) * size));
-  return blocks<Value>(near.graph.root.constant(tensor('bool', [heads, n, n], layout)), size);
+  return blockLayout<Value>(near.graph.root.constant(tensor('bool', [heads, n, n], layout)), size);
 }
 
 function asTable({ heads, count, flags }: Pattern, near: Value): Mask<Value> {
