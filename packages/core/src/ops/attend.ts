@@ -15,6 +15,7 @@ import type { AttendOpOptions } from './attend-options';
 import { type AttendAttrs, attendParts, checkParts, scaleOf } from './attend-parts';
 import { evaluateAttend } from './attend-reference';
 import { greater, where } from './comparison';
+import { given } from './given';
 import { mapModifiers } from './modifiers';
 
 export type { AttendOpOptions } from './attend-options';
@@ -115,10 +116,11 @@ function limitOffset({ leaf, graph }: Value): void {
   if (least < 0) throw new ShapeError({ path: 'attendOp', problem, expected: 'at least 0', got: String(least), hint });
 }
 
-function emit(q: Value, k: Value, v: Value, given: AttendOpOptions, weights?: true): readonly Value[] {
-  const scored = given.scoreMod?.resolve(q, k, given);
-  const weighted = given.weightMod?.resolve(q);
-  const { queryOffset, bias, sinks, scale, softcap, dropout, mask: own } = scored?.options ?? given;
+function emit(q: Value, k: Value, v: Value, of: AttendOpOptions, weights?: true): readonly Value[] {
+  given('attendOp', { q, k, v, options: of, 'options.mask': of?.mask });
+  const scored = of.scoreMod?.resolve(q, k, of);
+  const weighted = of.weightMod?.resolve(q);
+  const { queryOffset, bias, sinks, scale, softcap, dropout, mask: own } = scored?.options ?? of;
   if (queryOffset) limitOffset(queryOffset);
   const operands: Value[] = [q, k, v];
   const add = (value: Value): number => (operands.includes(value, 3) ? operands.indexOf(value, 3) : operands.push(value) - 1);

@@ -2,6 +2,7 @@
 import { type Dim, mulDims, subDims } from '../dim/dim';
 import { defineOp, noFlops, operandsOf, printType } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
+import { given } from './given';
 
 const names = ['rows', 'offsets', 'places'] as const;
 /**
@@ -55,6 +56,7 @@ export function padRows(rows: Value, offsets: Value, places: Value): Value {
  * Lowers   everywhere: Gather
  */
 export function packRows(padded: Value, places: Value, tokens: Dim): Value {
+  given('packRows', { padded, places });
   const { cast, gather, reshape, slice } = padded.graph.ops;
   const [batch, longest, dim] = padded.dims as [Dim, Dim, Dim];
   const all = mulDims(batch, longest);
