@@ -7,15 +7,13 @@ type Kind = readonly [expected: string, fits: (argument: unknown) => boolean];
 
 const isObject = (a: unknown): boolean => typeof a === 'object' && a !== null && !Array.isArray(a);
 const aValue: Kind = ['a value of a graph', (a) => a instanceof Value];
-const list: Kind = ['a list of sizes', Array.isArray];
-const values: Kind = ['a list of values', Array.isArray];
-const numbers: Kind = ['a list of integers', Array.isArray];
+const list: Kind = ['a list', Array.isArray];
 const callback: Kind = ['a function', (a) => typeof a === 'function'];
 
 /** By the name of the parameter or option, which means the same in every op; any other name is a value. */
 const kinds: Readonly<Record<string, Kind>> = {
   source: ['a graph or a value', (a) => isObject(a) && 'root' in ((a instanceof Value ? a.graph : a) as object)],
-  options: ['an object of options', isObject],
+  options: ['an object', isObject],
   mask: ['a mask', (a) => isObject(a) && 'class' in (a as object)],
   dims: list,
   repeats: list,
@@ -23,13 +21,13 @@ const kinds: Readonly<Record<string, Kind>> = {
   starts: list,
   before: list,
   after: list,
-  axes: numbers,
-  perm: numbers,
-  xs: values,
-  near: values,
-  carried: values,
-  key: ['two words', Array.isArray],
-  equation: ['a text such as "b i, b i j -> b j"', (a) => typeof a === 'string'],
+  axes: list,
+  perm: list,
+  xs: list,
+  near: list,
+  carried: list,
+  key: list,
+  equation: ['a text', (a) => typeof a === 'string'],
   dtype: ['a dtype', (a) => dtypes.includes(a as DType)],
   value: ['a number', (a) => typeof a === 'number' || typeof a === 'boolean'],
   yes: callback,
