@@ -1,6 +1,6 @@
 // Runs the pages whose code is a whole program, as a user would, and compares what they print with what they say.
 import { execFile } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,6 +21,8 @@ const pages = [
   'docs/guides/masks.md',
   'docs/guides/packed-batches.md',
   'docs/guides/generation.md',
+  'docs/guides/pretrained-models.md',
+  'docs/guides/adding-a-family.md',
   'docs/guides/adding-a-kernel.md',
   'docs/guides/adding-a-target.md',
   'docs/guides/mechanisms-without-softmax.md',
@@ -29,17 +31,22 @@ const pages = [
 const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
 const flags = ['--conditions=@onnxformers/source', '--import', tsx];
 
-/** Standard output of a page's code, run in an empty folder with a text in it. */
+/** Checkpoints that a page may load, as folders. */
+const checkpoints = join(root, 'packages/models/fixtures');
+
+/** Standard output of a page's code, run in a folder with a text in it, and with checkpoints if it loads some. */
 async function run(page: string, text: string): Promise<string[]> {
   const [program] = markdownExample(page, text);
   // A place where imports find the packages, and one where the page may write.
-  const cache = join(root, 'packages', 'onnxformers', '.cache');
+  const pretrained = text.includes('@onnxformers/models');
+  const cache = join(root, 'packages', pretrained ? 'models' : 'onnxformers', '.cache');
   mkdirSync(cache, { recursive: true });
   const place = mkdtempSync(join(cache, 'page-'));
   const cwd = mkdtempSync(join(tmpdir(), 'page-'));
   try {
     writeFileSync(join(place, 'page.ts'), program!.lines.map((line) => line.text).join('\n'));
     copyFileSync(join(root, 'LICENSE'), join(cwd, 'text.txt'));
+    if (pretrained) cpSync(checkpoints, cwd, { recursive: true });
     const { stdout } = await promisify(execFile)(process.execPath, [...flags, join(place, 'page.ts')], { cwd });
     return stdout.split('\n');
   } finally {

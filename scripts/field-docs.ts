@@ -41,7 +41,8 @@ function lookup(file: string, declared: string | undefined): (name: string) => F
   const here = users.flatMap((user) => {
     const text = user === file ? source : readFileSync(user, 'utf8');
     return blocks.filter(
-      (b) => text.includes(`name: '${b.blockName}'`) && text.includes(`kind: '${b.kind}'`) && text.includes('defineBlock('),
+      // Indented as in a definition: examples name other blocks.
+      (b) => text.includes(`\n  name: '${b.blockName}',`) && text.includes(`kind: '${b.kind}'`) && text.includes('defineBlock('),
     );
   });
   return (name) => here.map(({ fields }) => fields[name]).find((f) => f !== undefined);

@@ -72,10 +72,10 @@ export {
 /** All blocks of this package. */
 export const blocks = [
   scaledDotProduct,
+  flexAttention,
   differential,
   talkingHeads,
   sigmoidAttention,
-  flexAttention,
   linformer,
   local,
   blocksparse,

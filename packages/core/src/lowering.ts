@@ -17,6 +17,7 @@ export {
   printType,
   type Sizes,
 } from './ir/define-op';
+export { freeSizeName } from './ir/free-names';
 export { apply, type Derivation, madeBy, mismatch, nameOf, type Pool, subgraphsOf } from './ir/graph';
 export { type ChunkSize, chunksOf } from './kernels/attend-chunks';
 export type { Decision, Rejected } from './lower/decision';
@@ -65,7 +66,6 @@ export { encoded } from './ops/encode';
 export { packRows, padRows } from './ops/packed-rows';
 export { unexpanded } from './ops/unexpanded';
 export { derive } from './sequence/derive';
-export { freeSizeName } from './sequence/free-names';
 export { limitIndices } from './sequence/limits';
 export { lengthsFrom, type OffsetsSource, sourceOf, tokenPlaces } from './sequence/token-places';
 export { type AttentionKernelChoice, type AttentionKernelName, attentionKernel } from './targets/attention-kernel';

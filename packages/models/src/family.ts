@@ -1,7 +1,7 @@
 // A family of models: how its config.json becomes a config of ours, and its names of weights ours.
 import { ConfigError, nearest } from '@onnxformers/core';
 import type { ConfigReader } from './config';
-import type { NameEntry } from './names';
+import type { NameEntry, PackedEntry } from './names';
 import type { Task } from './task';
 
 /** A config of a block: its name and options. */
@@ -19,6 +19,8 @@ export interface Translation {
   /** For `zoo.parse('model', config)`. */
   readonly config: BlockConfig;
   readonly names: readonly NameEntry[];
+  /** Stored tensors that hold several weights; they are looked up first. */
+  readonly packed?: readonly PackedEntry[];
 }
 
 /** A family of models: one file. */

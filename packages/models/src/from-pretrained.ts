@@ -115,10 +115,11 @@ function checkHead({ tasks }: Family, task: Task, config: ConfigReader): void {
 }
 
 async function load(config: ConfigReader, family: Family, task: Task, stored: Stored): Promise<Pretrained> {
-  const single = await withoutCopies(completeNames(stored, family, bareNames(config, family, task)), family, config);
-  const { config: ours, names: entries } = family.translate(config, { task, has: (name) => single.byName.has(name) });
+  const { own, bare } = nameTests(config, family, task);
+  const single = await withoutCopies(completeNames(stored, family, bare), family, config, own);
+  const { config: ours, names: entries, packed } = family.translate(config, { task, has: (name) => single.byName.has(name) });
   const module = zoo.parse('model', ours);
-  const names = weightNames(entries);
+  const names = weightNames(entries, packed);
   const { parameters } = namesOf(module);
   const found = findWeights(parameters, single, names, family.unused ?? []);
   return {
@@ -134,19 +135,29 @@ async function load(config: ConfigReader, family: Family, task: Task, stored: St
   };
 }
 
-/** Whether a name with the prefix is one of the base model's, or of the family's other weights. */
-function bareNames(config: ConfigReader, family: Family, task: Task): (name: string) => boolean {
-  const names = weightNames(family.translate(config, { task, has: () => true }).names);
-  return (name) => names.map.toOurs(name) !== undefined || (family.unused ?? []).some((pattern) => pattern.test(name));
+/** Whether a name is one of the model's, or at least one of the family's. */
+function nameTests(config: ConfigReader, family: Family, task: Task) {
+  const { names, packed } = family.translate(config, { task, has: () => true });
+  const { oursOf } = weightNames(names, packed);
+  const own = (name: string): boolean => oursOf(name).length > 0;
+  const bare = (name: string): boolean => own(name) || (family.unused ?? []).some((pattern) => pattern.test(name));
+  return { own, bare };
 }
 
 /** Without weights that only repeat another one: a head that is tied to its embedding, a bias stored twice. */
-async function withoutCopies(weights: NamedWeights, { repeated = [] }: Family, config: ConfigReader): Promise<NamedWeights> {
+async function withoutCopies(
+  weights: NamedWeights,
+  { repeated = [] }: Family,
+  config: ConfigReader,
+  own: (name: string) => boolean,
+): Promise<NamedWeights> {
+  // The config says that the head is not tied.
+  const separate = config.raw.tie_word_embeddings === false;
   const byName = new Map(weights.byName);
   const ignored = [...weights.ignored];
   for (const [copy, name] of repeated) {
     const [a, b] = [byName.get(copy), byName.get(name)];
-    if (!a || !b || config.raw.tie_word_embeddings === false || !(await sameWeights(a.weight, b.weight))) continue;
+    if (!a || !b || (separate && own(copy)) || !(await sameWeights(a.weight, b.weight))) continue;
     byName.delete(copy);
     ignored.push(a.stored);
   }

@@ -1,4 +1,4 @@
-import { expressWeight, type Tensor, tensor } from 'onnxformers';
+import { expressWeight, ops, type Tensor, tensor } from 'onnxformers';
 import { expect, it } from 'vitest';
 import { regrouped, reordered, transposed, weightNames } from './names';
 
@@ -47,8 +47,30 @@ it('the first entry that matches gives name and form', () => {
     ['a.{i}.out.{x}', 'b.{i}.o.{x}', transposed],
     ['a.{i}.{p}.{x}', 'b.{i}.{p}.{x}'],
   ]);
-  expect(names.map.toOurs('a.3.out.weight')).toBe('b.3.o.weight');
-  expect(names.formOf('b.3.o.weight')).toBe(transposed);
-  expect(names.formOf('b.3.up.weight')).toBeUndefined();
-  expect(names.formOf('c')).toBeUndefined();
+  expect(names.oursOf('a.3.out.weight')).toEqual([{ name: 'b.3.o.weight', toOurs: transposed.toOurs }]);
+  expect(names.oursOf('a.3.up.weight')).toEqual([{ name: 'b.3.up.weight', toOurs: undefined }]);
+  expect(names.oursOf('c')).toEqual([]);
+  expect(names.theirsOf('b.3.o.weight')).toBe('a.3.out.weight');
+});
+
+it('a stored tensor of several weights is taken apart and joined', async () => {
+  const names = weightNames(
+    [],
+    [
+      {
+        theirs: 'a.{i}.both',
+        ours: ['b.{i}.first', 'b.{i}.second'],
+        take: (x, part) => ops.slice(x, { axes: [0], starts: [2 * part], ends: [2 * part + 2] }),
+        join: (parts) => ops.concat(parts, 0),
+      },
+    ],
+  );
+  const stored = rows(4, 3);
+  const parts = names.oursOf('a.5.both');
+  expect(parts.map(({ name }) => name)).toEqual(['b.5.first', 'b.5.second']);
+  const ours = parts.map(({ toOurs }) => expressWeight([stored], toOurs!));
+  expect((await ours[1]!.load()).data).toEqual(Float32Array.of(6, 7, 8, 9, 10, 11));
+  expect(names.theirsOf('b.5.second')).toBe('a.5.both');
+  const back = expressWeight(ours, (...values) => names.toTheirs('a.5.both', values));
+  expect((await back.load()).data).toEqual(stored.data);
 });

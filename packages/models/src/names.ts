@@ -1,9 +1,11 @@
 // Names and layouts of weights in checkpoints of Hugging Face, and their counterparts in our modules.
-import { expressWeight, type LazyTensor, type NameMap, nameMap, ops, type Tensor, type Value } from 'onnxformers';
+import { expressWeight, type LazyTensor, nameMap, ops, type Tensor, type Value } from 'onnxformers';
 
 /** How a stored tensor differs from ours: an expression in ops for each direction. */
 export interface Form {
+  /** Our tensor from the stored one. */
   toOurs(theirs: Value): Value;
+  /** The stored tensor from ours. */
   toTheirs(ours: Value): Value;
 }
 
@@ -13,22 +15,63 @@ export interface Form {
  */
 export type NameEntry = readonly [theirs: string, ours: string, form?: Form];
 
-/** The names of a model in both directions. */
-export interface WeightNames {
-  readonly map: NameMap;
-  /** Another form of the weight, by our name. */
-  formOf(ours: string): Form | undefined;
+/** A stored tensor that holds several weights of ours: gates and other maps of many experts, queries and their gates. */
+export interface PackedEntry {
+  readonly theirs: string;
+  /** Names of the parts. */
+  readonly ours: readonly string[];
+  /** One part. */
+  take(theirs: Value, part: number): Value;
+  /** All parts together again. */
+  join(ours: readonly Value[]): Value;
 }
 
-/** The names of a list of entries; the first that matches is used. */
-export function weightNames(entries: readonly NameEntry[]): WeightNames {
+/** One weight of ours in a stored tensor. */
+export interface StoredPart {
+  readonly name: string;
+  /** From the stored tensor, if that is another. */
+  readonly toOurs?: ((theirs: Value) => Value) | undefined;
+}
+
+/** The names of a model in both directions. */
+export interface WeightNames {
+  /** What a stored weight contains: usually one weight, nothing if its name is unknown. */
+  oursOf(theirs: string): readonly StoredPart[];
+  /** The stored name of a weight. */
+  theirsOf(ours: string): string | undefined;
+  /** The stored tensor of a name from the weights that it contains. */
+  toTheirs(theirs: string, ours: readonly Value[]): Value;
+}
+
+/** The names of lists of entries; the first that matches is used. */
+export function weightNames(entries: readonly NameEntry[], packed: readonly PackedEntry[] = []): WeightNames {
   const map = nameMap(entries.map(([theirs, ours]) => [theirs, ours]));
   const formed = entries.flatMap((entry) => (entry[2] ? [{ one: nameMap([[entry[0], entry[1]]]), form: entry[2] }] : []));
+  const several = packed.map((entry) => ({ entry, parts: entry.ours.map((ours) => nameMap([[entry.theirs, ours]])) }));
+  const formOf = (theirs: string): Form | undefined => {
+    const ours = map.toOurs(theirs);
+    return ours === undefined ? undefined : formed.find(({ one }) => one.toOurs(theirs) === ours)?.form;
+  };
+  const packedAs = (theirs: string) => several.find(({ parts }) => parts[0]?.toOurs(theirs) !== undefined);
   return {
-    map,
-    formOf: (ours) => {
-      const theirs = map.toForeign(ours);
-      return theirs === undefined ? undefined : formed.find(({ one }) => one.toOurs(theirs) === ours)?.form;
+    oursOf(theirs) {
+      const found = packedAs(theirs);
+      if (found)
+        return found.parts.map((part, i) => ({ name: part.toOurs(theirs)!, toOurs: (x: Value) => found.entry.take(x, i) }));
+      const name = map.toOurs(theirs);
+      return name === undefined ? [] : [{ name, toOurs: formOf(theirs)?.toOurs }];
+    },
+    theirsOf(ours) {
+      for (const { parts } of several)
+        for (const part of parts) {
+          const theirs = part.toForeign(ours);
+          if (theirs !== undefined) return theirs;
+        }
+      return map.toForeign(ours);
+    },
+    toTheirs(theirs, ours) {
+      const found = packedAs(theirs);
+      return found ? found.entry.join(ours) : (formOf(theirs)?.toTheirs ?? ((x: Value) => x))(ours[0]!);
     },
   };
 }

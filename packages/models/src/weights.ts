@@ -93,15 +93,16 @@ export function findWeights(
   const unknown: string[] = [];
   const spare: string[] = [];
   for (const [name, { stored, weight }] of byName) {
-    const ours = names.map.toOurs(name);
-    if (ours !== undefined && parameters.has(ours)) {
-      found.set(ours, formed(weight, names.formOf(ours)?.toOurs));
-      storedAs.set(ours, stored);
-    } else (unused.some((pattern) => pattern.test(name)) ? spare : unknown).push(stored);
+    const ours = names.oursOf(name).filter((part) => parameters.has(part.name));
+    for (const part of ours) {
+      found.set(part.name, formed(weight, part.toOurs));
+      storedAs.set(part.name, stored);
+    }
+    if (!ours.length) (unused.some((pattern) => pattern.test(name)) ? spare : unknown).push(stored);
   }
   const missing = [...parameters.keys()].filter((path) => !found.has(path));
   refuse(
-    missing.map((path) => names.map.toForeign(path) ?? path),
+    missing.map((path) => names.theirsOf(path) ?? path),
     unknown,
   );
   const { weights } = matchWeights(

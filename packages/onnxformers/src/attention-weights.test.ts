@@ -66,11 +66,12 @@ const masks: Readonly<Record<string, Masked>> = {
 const definitions = new Map<string, AnyBlock['definition']>(
   zoo.blocks.filter((b) => b.kind === 'attention').map((b) => [b.blockName, b.definition]),
 );
-const mechanisms = [...definitions.keys()];
+// The cells of an image are not a sequence of any length.
+const mechanisms = [...definitions].filter(([, { fields }]) => !('grid' in fields)).map(([name]) => name);
 /** Mechanisms with several softmaxes or in a branch; what a tap of their weights is refused with. */
-const divided = ['nystrom', 'orthoformer'];
-/** Mechanisms whose result is not a softmax over keys. */
-const without = ['favor', 'lambda'];
+const divided = ['nystrom', 'orthoformer', 'differential'];
+/** Mechanisms whose weights are not those of one softmax over keys. */
+const without = ['favor', 'lambda', 'talking_heads', 'sigmoid_attention'];
 const withWeights = mechanisms.filter((name) => !divided.includes(name) && !without.includes(name));
 const block = (attention: string, causal = false): AnyModule => {
   const own = definitions.get(attention)!.fields;

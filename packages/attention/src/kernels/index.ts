@@ -1,9 +1,10 @@
 // The kernels of softmax attention.
 import { useGroupQueryAttention } from './group-query-attention';
 import { useMultiHeadAttention } from './multi-head-attention';
+import { usePackedChunks } from './packed-chunks';
 import { usePackedMultiHeadAttention } from './packed-multi-head-attention';
 import { usePackedPagedAttention } from './packed-paged-attention';
-import { usePaddedRows, useRestorePadding } from './padded-rows';
+import { usePaddedRows, useRestorePadding, useSlice } from './padded-rows';
 import { usePagedAttention } from './paged-attention';
 import { useAttention } from './standard-attention';
 
@@ -15,7 +16,9 @@ export const kernels = [
   usePackedMultiHeadAttention,
   usePackedPagedAttention,
   usePaddedRows,
+  usePackedChunks,
   useRestorePadding,
+  useSlice,
   usePagedAttention,
 ] as const;
 

@@ -19,9 +19,10 @@ import { multiHead } from '../mixers/multi-head';
 import { scaledDotProduct } from '../softmax/scaled-dot-product';
 import { type AttendCase, attendCases, derivedFeed, feedsOf, inputsOf, modelOf, tensorsOf } from './attend-cases.test-helper';
 import { kernels } from './index';
+import { usePackedChunks } from './packed-chunks';
 import { PackedMultiHeadAttention, usePackedMultiHeadAttention } from './packed-multi-head-attention';
 import { usePackedPagedAttention } from './packed-paged-attention';
-import { usePaddedRows, useRestorePadding } from './padded-rows';
+import { usePaddedRows, useRestorePadding, useSlice } from './padded-rows';
 import { usePagedAttention } from './paged-attention';
 
 const strict = { session: { graphOptimizationLevel: 'disabled' } } as const;
@@ -62,13 +63,15 @@ describe.each([targets.cpu, targets.wasm])('$name', (target) => {
   });
 });
 
-// Pools of blocks and packed sequences have a kernel on GPUs only; what their rules make is compared in the interpreter, and in padded-rows.test.ts.
+// Pools of blocks and packed sequences have a kernel on GPUs only; what their rules make is compared in the interpreter, in padded-rows.test.ts and in packed-chunks.test.ts.
 const elsewhere: readonly Rule[] = [
   usePagedAttention,
   usePackedMultiHeadAttention,
   usePackedPagedAttention,
   usePaddedRows,
+  usePackedChunks,
   useRestorePadding,
+  useSlice,
 ];
 const here = kernels.filter((rule) => !elsewhere.includes(rule));
 describe.each(here.map((rule) => [rule.name, rule] as const))('%s', (_, rule) => {

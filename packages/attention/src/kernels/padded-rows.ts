@@ -22,7 +22,7 @@ import {
   sourceOf,
   tokenPlaces,
 } from '@onnxformers/core/lowering';
-import { Attend, PadRows } from '@onnxformers/core/ops';
+import { Attend, iota, PackRows, PadRows } from '@onnxformers/core/ops';
 import { toHeads, tokens, toRows } from './rows';
 
 const names = ['input', 'token_offset'] as const;
@@ -69,6 +69,30 @@ export const useRestorePadding = rule('PadRows → RestorePadding', PadRows, (no
 });
 /** Gather moves 16-bit rows at a quarter of the speed of RestorePadding: on an H200 it takes longer than the attention itself. */
 const gathering = 1;
+
+/**
+ * PackRows → RestorePadding and Slice: each row is written to its place among the real rows, followed by those of padding. On an H200 that takes three quarters of the
+ * time of Gather, which moves one element of 16 bits at a time. Rows of padding keep places of their own: written to one place, they would wait for one another.
+ */
+export const useSlice = rule('PackRows → RestorePadding, Slice', PackRows, (node) => {
+  // Of 32 bits Gather moves twice as much in the same time.
+  if (node.outputs[0]!.dtype !== 'float16') return undefined;
+  const { tokens } = node.attrs;
+  const emit = (get: Get): readonly Value[] => {
+    const { padded: x, places } = operandsOf(
+      PackRows,
+      node.operands.map((v) => v && get(v)),
+    );
+    const { cast, reshape, scatterElements, slice } = node.graph.ops;
+    const [batch, longest, width] = x.dims as [Dim, Dim, Dim];
+    const all = mulDims(batch, longest);
+    const flat = reshape(places, [all]);
+    const ranks = scatterElements(flat, cast(flat, 'int64'), iota(places, all, 'int32'), 0);
+    const moved = apply(RestorePadding, { input: reshape(x, [all, width]), token_offset: reshape(ranks, [1, all]) }, {})[0]!;
+    return [slice(reshape(moved, [all, width]), { axes: [0], starts: [0], ends: [tokens] })];
+  };
+  return { covers: node.outputs, emit };
+});
 
 const faults = defineReasons({
   rowsOfBatch: ({ mask }: { readonly mask: string }) => `the mask has data for rows of the batch: ${mask}`,

@@ -13,6 +13,7 @@ import {
   linear,
   mergeHeads,
   module,
+  mulDims,
   num,
   Parameter,
   type SequenceContext,
@@ -168,16 +169,16 @@ export const multiHeadLatent = defineBlock({
       const expanded = (): Value => {
         const [batch, , kvSeq] = latent.dims as readonly [Dim, Dim, Dim];
         const both = ops.reshape(kv_b_proj(latent), [batch, kvSeq, heads, headDim + valueHeadDim]);
-        const perHead = ops.transpose(both, [0, 2, 1, 3]);
-        const keys = ops.concat([part(perHead, 3, 0, headDim), ops.expand(key, [batch, heads, kvSeq, ropeHeadDim])], 3);
-        const values = part(perHead, 3, headDim, headDim + valueHeadDim);
+        const split = ops.transpose(both, [0, 2, 1, 3]);
+        const keys = ops.concat([part(split, 3, 0, headDim), ops.expand(key, [batch, heads, kvSeq, ropeHeadDim])], 3);
+        const values = part(split, 3, headDim, headDim + valueHeadDim);
         return attend(ops.concat([plain, turned], 3), keys, values, at, { scale });
       };
       const absorbed = (): Value => {
         const maps = ops.reshape(x.graph.root.param(weight), [heads, headDim + valueHeadDim, rank]);
-        const inner = ops.matmul(plain, part(maps, 1, 0, headDim));
+        const inner = perHead(plain, part(maps, 1, 0, headDim));
         const mixed = attend(ops.concat([inner, turned], 3), ops.concat([latent, key], 3), latent, at, { scale });
-        return ops.matmul(mixed, ops.swapLast(part(maps, 1, headDim, headDim + valueHeadDim)));
+        return perHead(mixed, ops.swapLast(part(maps, 1, headDim, headDim + valueHeadDim)));
       };
       const y =
         form === 'auto' && ctx.state
@@ -197,4 +198,12 @@ export const multiHeadLatent = defineBlock({
 function absorbedUpTo(rank: number, width: number): number {
   const more = 2 * rank - width;
   return more <= 0 ? Number.MAX_SAFE_INTEGER : Math.max(1, Math.floor((rank * width) / more));
+}
+
+/** The product of the rows of each head with its own matrix, [batch, heads, rows, n] · [heads, n, m]: one product per head for the whole batch. */
+function perHead(x: Value, matrices: Value): Value {
+  const [batch, heads, rows] = x.dims as readonly [Dim, Dim, Dim];
+  const [, n, m] = matrices.dims as readonly [Dim, Dim, Dim];
+  const y = ops.matmul(ops.reshape(ops.transpose(x, [1, 0, 2, 3]), [heads, mulDims(batch, rows), n]), matrices);
+  return ops.transpose(ops.reshape(y, [heads, batch, rows, m]), [1, 0, 2, 3]);
 }

@@ -76,8 +76,8 @@ export const perceiverLatents = defineBlock({
       depth: 2,
       norm: 'layer_norm',
       layers: [
-        { name: 'pre_norm', cross: { name: 'multi_head', heads: 2, cross: true } },
-        { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3 }, feedforward: 'mlp' },
+        { name: 'pre_norm', cross: { name: 'multi_head', heads: 2, headDim: 3, cross: true } },
+        { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3, headDim: 2 }, feedforward: 'mlp' },
       ],
     },
   ],

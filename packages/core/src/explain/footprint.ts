@@ -1,7 +1,7 @@
 // The memory and the operations of a graph, computed without running it: the constants in its file, what a runtime computes from them when it opens the
 // file, the largest value at given sizes, and how values grow with each size.
 import { type Dim, evaluateDim, mulDims, termsOf } from '../dim/dim';
-import { type Graph, madeBy, type Node, subgraphsOf, usedBy, type Value } from '../ir/graph';
+import { atMost, type Graph, madeBy, type Node, subgraphsOf, usedBy, type Value } from '../ir/graph';
 import { kernelOf, type Machine, type Target } from '../lower/target';
 import { If } from '../ops/control';
 import { knownFrom } from '../ops/known';
@@ -55,10 +55,11 @@ export function footprint(
     for (const node of nodes) {
       const values = node.outputs.map(({ dtype, dims }) => ({ dtype, count: mulDims(1, ...dims) }));
       const workspace = target && kernelOf(target, node)?.workspace?.(node, machine);
-      for (const { dtype, count } of [
+      for (const { dtype, count: own } of [
         ...values,
         ...(workspace === undefined ? [] : [{ dtype: 'float32' as const, count: workspace }]),
       ]) {
+        const count = atMost(own, node.graph);
         for (const [name, power] of degreesOf(count)) degrees.set(name, Math.max(power, degrees.get(name) ?? 0));
         const at = evaluateDim(count, sizes);
         if (at <= largest.at) continue;
@@ -69,7 +70,7 @@ export function footprint(
     }
   };
   visit(graph);
-  const flops = graph.nodes.reduce((n, node) => n + flopsOf(node, (d) => evaluateDim(d, sizes)), 0);
+  const flops = graph.nodes.reduce((n, node) => n + flopsOf(node, (d) => evaluateDim(atMost(d, node.graph), sizes)), 0);
   return {
     constants: bytesOfAll(constants),
     folded: bytesOfAll(foldedIn(graph)),

@@ -2,6 +2,7 @@
 import type { Model } from '../compile/compile';
 import { type Dim, evaluateDim, namesOfDim } from '../dim/dim';
 import { ConfigError, describe, nearest } from '../error';
+import { atMost } from '../ir/graph';
 import { type AnyModule, modulesOf } from '../module/module';
 import { foldable } from '../onnx/fold';
 import { memoryDim, pastDim } from '../sequence/io-state';
@@ -60,7 +61,10 @@ interface Own {
  */
 export function summary(model: Model, sizes: Readonly<Record<string, number>> = {}): Summary {
   const bound = checkedSizes(model, sizes);
-  const size: SizeOf = (d: Dim) => (namesOfDim(d).every((n) => n in bound) ? evaluateDim(d, bound) : 0);
+  const size: SizeOf = (d: Dim) => {
+    const most = atMost(d, model.graph.builder);
+    return namesOfDim(most).every((n) => n in bound) ? evaluateDim(most, bound) : 0;
+  };
   const modules = modulesOf(model.module);
   const own = new Map(modules.map(({ path }): [string, Own] => [path, { parameters: 0, trainable: 0, bytes: 0, flops: 0 }]));
   const pathOf = new Map(modules.map(({ path, item }) => [item, path] as const));

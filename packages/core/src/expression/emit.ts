@@ -125,13 +125,13 @@ export function emit(expression: Expression, tables: readonly Value[], { at, ali
     if (axes.some((axis, n) => axis < 0 || (n > 0 && axis <= axes[n - 1]!))) return undefined;
     const rows: readonly (Dim | undefined)[] = at.packed
       ? [undefined, at.heads, undefined, undefined]
-      : [at.batch, at.heads, align === 'topLeft' || at.startsTogether ? at.allQueries : undefined, at.kvSeq];
+      : [at.batch, at.heads, align === 'topLeft' || at.startsTogether ? at.allQueries : undefined, at.allKeys];
     if (!axes.every((axis, n) => rows[axis] === table.dims[n])) return undefined;
     const placed = ops.reshape(
       table,
       order.map((_, axis) => (axes.includes(axis) ? rows[axis]! : 1)),
     );
-    return axes.includes(2) ? at.ofRows(placed, 2) : placed;
+    return at.ofKeyRows(axes.includes(2) ? at.ofRows(placed, 2) : placed, 3);
   }
   const result = value(steps.length - 1);
   return result.rank === 0 ? ops.reshape(result, [1, 1, 1, 1]) : result;

@@ -82,7 +82,7 @@ class Frame {
   private readonly states: Map<string, NDArray>;
   constructor(
     private readonly options: InterpretOptions,
-    private readonly sizes: ReadonlyMap<string, number>,
+    private sizes: ReadonlyMap<string, number>,
     private readonly parent?: Frame,
   ) {
     this.states = parent?.states ?? options.states ?? new Map();
@@ -108,6 +108,8 @@ class Frame {
       const results = at(node, () =>
         wrapNode ? wrapNode(node, operands, (given) => this.compute(node, given)) : this.compute(node, operands),
       );
+      const named = node.op.runSize?.(node.attrs).name;
+      if (named !== undefined) this.sizes = withRunSize(this.sizes, named, node.outputs[0]!, results[0]!);
       node.outputs.forEach((value, i) => {
         this.set(value, this.checked(results[i], value, node));
       });
@@ -188,6 +190,9 @@ class Frame {
 }
 
 const same = (a: readonly number[], b: readonly number[]): boolean => a.length === b.length && a.every((d, i) => d === b[i]);
+
+const withRunSize = (sizes: ReadonlyMap<string, number>, name: string, { dims }: Value, array: NDArray) =>
+  new Map([...sizes, [name, array.dims[dims.indexOf(name)]!] as const]);
 
 const placeOf = ({ op, scope }: Node): string => `${op.key}${scope ? ` in ${scope}` : ''}`;
 

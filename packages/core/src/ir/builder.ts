@@ -29,6 +29,7 @@ import {
   type ParameterOverride,
   type Pool,
   type Rule,
+  type RunSize,
   type StepRows,
   type SubgraphKind,
   Value,
@@ -72,6 +73,7 @@ export class Builder implements GraphBuilder {
   readonly roles: Map<string, InputRole>;
   readonly limits: Limit[];
   readonly continuations: Map<string, Continuation>;
+  readonly runSizes: Map<string, { readonly most: Dim; readonly values: Value[] }>;
 
   constructor(
     readonly ops: Vocabulary,
@@ -92,6 +94,7 @@ export class Builder implements GraphBuilder {
     this.roles = parent?.roles ?? new Map();
     this.limits = parent?.limits ?? [];
     this.continuations = parent?.continuations ?? new Map();
+    this.runSizes = parent?.root.runSizes ?? new Map();
     this.nonEmpty = options.filled;
   }
 
@@ -261,7 +264,10 @@ export class Builder implements GraphBuilder {
       from: v.leaf?.kind === 'derived' ? v.leaf.from.map(nameOf) : [],
     }));
     const outputs = this.results.map(({ name, value }) => ({ name, dims: value.dims }));
-    if (!this.parent) this.nonEmpty ??= filledSizes({ inputs, outputs, continuations, limits });
+    if (!this.parent && !this.nonEmpty) {
+      const inRun = [...this.runSizes.keys()].map((name) => [name, 1] as const);
+      this.nonEmpty = new Map([...filledSizes({ inputs, outputs, continuations, limits }), ...inRun]);
+    }
     for (const node of this.nodes) if (node.op.writes) for (const v of node.outputs) visit(v);
     // Derived inputs exist only if something reads them; later ones may be derived from earlier ones.
     for (const v of this.inputs.toReversed())
@@ -299,7 +305,15 @@ export class Builder implements GraphBuilder {
     );
     home.nodes.push(node);
     if (mergeable) home.merged.set(key, node);
+    const runSize = op.runSize?.(attrs);
+    if (runSize) this.root.noteRunSize(runSize, outputs[0]!);
     return outputs;
+  }
+  private noteRunSize({ name, most }: RunSize, value: Value): void {
+    const known = this.runSizes.get(name);
+    if (known) known.values.push(value);
+    else this.runSizes.set(name, { most, values: [value] });
+    if (this.nonEmpty && !this.nonEmpty.has(name)) this.nonEmpty = new Map([...this.nonEmpty, [name, 1]]);
   }
 
   // The longest of packed sequences is a size that only a derived input has: a limit on it becomes one on the lengths, the input that the user knows.

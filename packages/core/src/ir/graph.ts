@@ -5,6 +5,7 @@ export { builderLike } from './builder';
 export { type Continuation, isFilled } from './filled-sizes';
 export type { Limit } from './limit';
 export { type DeclaredRole, type InputRole, inputRoles, isPastRole } from './role';
+export { atMost } from './run-size';
 export {
   type Derivation,
   type DrawMaker,

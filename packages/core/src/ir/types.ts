@@ -269,6 +269,8 @@ export interface Op<A extends Attrs = Attrs, N extends OperandNames = OperandNam
   notes?(node: Node<A>): readonly Reason[];
   /** True where the result shares the memory of the first operand, as with a reshape. */
   readonly view?: true;
+  /** The name of a size of the result that only the run determines, at least 1, and a bound on it. */
+  runSize?(attrs: A): RunSize;
   /**
    * Names of the operands that are updated in place (states only); such nodes keep their order and are never merged. The new contents of the states
    * are the last outputs of the op, in the order of this list.
@@ -293,6 +295,12 @@ export interface Op<A extends Attrs = Attrs, N extends OperandNames = OperandNam
   asks?(operands: readonly (TensorType | undefined)[], attrs: A): Asked;
   /** Only if ONNX stores other operands or attributes than those of the node. */
   encode?(node: Node<A>): EncodedNode;
+}
+
+/** A size that data determine in a run: its name, and a bound. */
+export interface RunSize {
+  readonly name: string;
+  readonly most: Dim;
 }
 
 /** What a node asks of a kernel, by name: a size, or whether it uses a feature. */
@@ -355,6 +363,8 @@ export interface GraphBuilder {
   /** Outputs of the states at the end of a call, by name. */
   readonly stateOutputs: Map<string, Value>;
   readonly inputs: readonly Value[];
+  /** The sizes that only a run determines, by name, with the values that have them and a bound. */
+  readonly runSizes: ReadonlyMap<string, { readonly most: Dim; readonly values: readonly Value[] }>;
   readonly overrides: Map<Parameter, ParameterOverride>;
   /** Operands that a simplification bypassed: no gradient passes through them. */
   readonly bypassed: Set<Value>;

@@ -1,5 +1,6 @@
 // Attention over many pairs of queries and keys in chunks of queries, where everything else would keep the scores of all of them.
 import { type Dim, mulDims } from '../dim/dim';
+import { freeSizeName } from '../ir/free-names';
 import { apply, type Value } from '../ir/graph';
 import { defineReasons } from '../lower/reason';
 import { type Match, type Rule, refuse, rule } from '../lower/rule';
@@ -53,7 +54,16 @@ export const chunksOf = ({ rows, few, fewScores }: ChunkSize): Rule => ({
 
     const inChunks: Match['emit'] = (get) => {
       const optional = (x: Value | undefined): Value | undefined => x && get(x);
-      const options = { queryOffset: optional(queryOffset), bias: optional(bias), sinks: optional(sinks), scale, softcap, rows };
+      const keysName = freeSizeName(node.graph, 'keys_of_chunk');
+      const options = {
+        queryOffset: optional(queryOffset),
+        bias: optional(bias),
+        sinks: optional(sinks),
+        scale,
+        softcap,
+        rows,
+        keysName,
+      };
       return [attendInChunks(get(q), get(k), get(v), { mask: mapMask(mask, get), ...options })];
     };
     const made = (emit: Match['emit']): Match => ({ covers: node.outputs, sparesMemory: true, emit });

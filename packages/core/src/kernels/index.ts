@@ -6,6 +6,7 @@ import { useChunks } from './attend-chunks';
 import { useFewQueries } from './attend-few-queries';
 import { useGlobalTokens } from './attend-global';
 import { useLayout } from './attend-layout';
+import { useSpread } from './attend-spread';
 import { unpackRows, useGatherBlockQuantized } from './gather-block-quantized';
 import { keepApart } from './keep-apart';
 import { splitLowRank } from './low-rank';
@@ -27,6 +28,7 @@ export const coreRules: readonly Rule[] = [
   useChunks,
   useGlobalTokens,
   useLayout,
+  useSpread,
   ...biasesOfAttend,
   useBiasInWeights,
 ];

@@ -2,6 +2,7 @@
 import type { Value } from '../ir/graph';
 import { featuresOf, impliedBy, joinFeatures } from './features';
 import { joined } from './join';
+import { keyRangeOf, narrower } from './key-range';
 import { defineMask, type Mask, printMask, type Truth } from './mask';
 import { none } from './none';
 import { both } from './truth';
@@ -27,6 +28,7 @@ export const andMask = defineMask({
   implies<V>({ parts }: Mask<V>) {
     return parts.map((part) => impliedBy(part)).reduce((a, b) => joinFeatures(a, b) ?? a);
   },
+  keyRange: ({ parts }, at) => parts.map((part) => keyRangeOf(part, at)).reduce(narrower),
   seesOwnKey: ({ parts }, at, known) => everyTruth(parts, (part) => part.class.definition.seesOwnKey?.(part, at, known)),
   seesFirstKey: ({ parts }, at, known) => everyTruth(parts, (part) => part.class.definition.seesFirstKey?.(part, at, known)),
   withPrefixTokens: ({ parts }) => and(...parts),

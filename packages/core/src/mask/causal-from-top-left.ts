@@ -1,5 +1,6 @@
 // A query attends to as many keys as there are queries up to it.
 import { causal } from './causal';
+import { endsIn } from './key-range';
 import { defineMask } from './mask';
 
 /** The class of {@link causalFromTopLeft}. */
@@ -9,6 +10,7 @@ export const causalFromTopLeftMask = defineMask({
   ofSequences: () => true,
   allows: (_, { from, to }) => to.position <= from.index,
   tensor: (_, at) => at.graph.ops.lessOrEqual(at.keyPositions(), at.queryIndices()),
+  keyRange: (_, at) => (at.packed ? {} : { end: at.graph.ops.add(endsIn(at.queryIndices()).last, 1) }),
   features: () => ({ causalFromTopLeft: true as const }),
   atSizes: (mask, { startsTogether }) => (startsTogether ? causal : mask),
   withPrefixTokens: (mask) => mask,

@@ -1,6 +1,6 @@
 // A query does not attend to later keys.
 import { defineMask } from './mask';
-import { band } from './window';
+import { band, rangeOfBand } from './window';
 
 /** The class of {@link causal}. */
 export const causalMask = defineMask({
@@ -9,6 +9,7 @@ export const causalMask = defineMask({
   ofSequences: () => true,
   allows: (_, { from, to }) => to.position <= from.position,
   tensor: (_, at) => band(at, undefined, 0),
+  keyRange: (_, at) => rangeOfBand(at, undefined, 0),
   features: () => ({ right: 0 }),
   seesOwnKey: () => true,
   seesFirstKey: (_, at) => (at.ownKeyExists ? true : undefined),

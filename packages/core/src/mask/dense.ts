@@ -19,8 +19,8 @@ export const denseMask = defineMask<'keep'>({
   },
   allows: ({ operands: { keep } }, { batch, head, query, key }) =>
     keep.data[broadcastIndex(keep.dims, [batch, head, query, key])] !== 0,
-  tensor: ({ operands: { keep } }, { graph, ofRows }) =>
-    ofRows(graph.ops.reshape(keep, [...Array.from({ length: 4 - keep.rank }, () => 1), ...keep.dims]), 2),
+  tensor: ({ operands: { keep } }, { graph, ofRows, ofKeyRows }) =>
+    ofKeyRows(ofRows(graph.ops.reshape(keep, [...Array.from({ length: 4 - keep.rank }, () => 1), ...keep.dims]), 2), 3),
   features: ({ operands: { keep } }) => ({ dense: keep }),
   withPrefixTokens({ operands: { keep } }, { count, before, ownKeys }) {
     const axes = ownKeys ? [keep.rank - 1, keep.rank - 2] : [keep.rank - 2];

@@ -14,12 +14,13 @@ export const documentIdsMask = defineMask<'queries' | 'keys'>({
     const own = queries.data[batch * queries.dims[1]! + query]!;
     return own >= 0 && own === keys.data[batch * keys.dims[1]! + key];
   },
-  tensor({ operands: { queries, keys } }, { graph, ofRows }) {
+  tensor({ operands: { queries, keys } }, { graph, ofRows, ofKeyRows }) {
     const { equal, greaterOrEqual, reshape, where } = graph.ops;
     const [batch, seq] = queries.dims;
     // Keys outside all documents get an id that no query has.
     const own = reshape(where(greaterOrEqual(queries, 0), queries, -1), [batch!, 1, seq!, 1]);
-    return equal(ofRows(own, 2), reshape(where(greaterOrEqual(keys, 0), keys, -2), [batch!, 1, 1, keys.dims[1]!]));
+    const theirs = reshape(where(greaterOrEqual(keys, 0), keys, -2), [batch!, 1, 1, keys.dims[1]!]);
+    return equal(ofRows(own, 2), ofKeyRows(theirs, 3));
   },
 });
 

@@ -4,8 +4,9 @@ import { printType, type TensorType } from '../ir/define-op';
 import { type GraphBuilder, mismatch, type Value } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { expectType } from './check';
+import { endsIn } from './key-range';
 import { defineMask, type Mask, type MaskFrame, type MaskPositioning, type MaskPositions, type QueryPlace } from './mask';
-import { allRows, keyRow, lazy, place, placesUpTo, queryColumn } from './places';
+import { allRows, keyRow, lazy, place, placeOf, placesUpTo, queryColumn } from './places';
 
 type Data = 'offsets' | 'keyOffsets' | 'keyLengths';
 /** Without `keyLengths`, a sequence has all keys up to the next one. */
@@ -25,9 +26,16 @@ export const documentsMask = defineMask<Data>({
       throw mismatch('packed sequences cannot have a queryOffset', 'keyOffsets that include the cached positions', 'queryOffset');
   },
   allows: (_, { from, to }) => from.sequence === to.sequence,
-  tensor({ operands }, { graph, allQueries, kvSeq, ofRows }) {
+  tensor({ operands }, { graph, allQueries, allKeys, ofRows, ofKeyRows }) {
     const queries = ofRows(queryColumn(sequenceOf(graph, operands.offsets, allQueries), allQueries), 2);
-    return graph.ops.equal(queries, keyRow(ofNone(sequenceOfKeys(graph, operands, kvSeq)), kvSeq));
+    return graph.ops.equal(queries, ofKeyRows(keyRow(ofNone(sequenceOfKeys(graph, operands, allKeys)), allKeys), 3));
+  },
+  // All keys from the first sequence that has one of the queries to the last.
+  keyRange({ operands: { offsets, keyOffsets } }, { graph, querySequences }) {
+    const { add, gather, min } = graph.ops;
+    const { first, last } = endsIn(querySequences());
+    const count = placeOf(graph, subDims(offsets.dims[0]!, 1));
+    return { start: gather(place(keyOffsets), first, 0), end: gather(place(keyOffsets), min(add(last, 1), count), 0) };
   },
   // No kernel skips keys between sequences.
   features<V>({ operands: { offsets, keyOffsets, keyLengths } }: Mask<V, Data>) {

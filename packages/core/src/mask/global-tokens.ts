@@ -42,7 +42,7 @@ export const globalMask = defineMask<Flags, GlobalOptions>({
     const exist = (): Truth => (at.ownKeyExists ? true : greaterOrEqual(at.queryPositions(), 0));
     const flagged: Truth[] = [
       queries ? at.ofRows(reshape(queries, [queries.dims[0]!, 1, queries.dims[1]!, 1]), 2) : false,
-      keys ? reshape(keys, [keys.dims[0]!, 1, 1, keys.dims[1]!]) : false,
+      keys ? at.ofKeyRows(reshape(keys, [keys.dims[0]!, 1, 1, keys.dims[1]!]), 3) : false,
       ...(positions.length ? [at.queryPositions, at.keyPositions].map((of) => isListed(of(), positions, start, at)) : []),
     ];
     return [both(first(at.queryPositions), count === 0 || exist()), first(at.keyPositions), ...flagged].reduce(either);

@@ -16,7 +16,8 @@ export const keyPaddingMask = defineMask<'keep', KeyPaddingOptions>({
   comparesPositions: false,
   check: ({ operands: { keep } }, { batch, kvSeq }) => expectType('key padding mask', keep, 'bool', [batch, kvSeq]),
   allows: ({ operands: { keep } }, { batch, key }) => keep.data[batch * keep.dims[1]! + key] !== 0,
-  tensor: ({ operands: { keep } }, { graph }) => graph.ops.reshape(keep, [keep.dims[0]!, 1, 1, keep.dims[1]!]),
+  tensor: ({ operands: { keep } }, { graph, ofKeyRows }) =>
+    ofKeyRows(graph.ops.reshape(keep, [keep.dims[0]!, 1, 1, keep.dims[1]!]), 3),
   features: ({ operands: { keep } }) => ({ keyPadding: keep }),
   withPrefixTokens: ({ operands: { keep } }, { count, before, ownKeys }): Mask<Value> =>
     ownKeys && keep.dims[1] === before

@@ -2,8 +2,9 @@
 import { addDims, type Dim } from '../dim/dim';
 import type { Value } from '../ir/graph';
 import { expectType } from './check';
+import { endsIn } from './key-range';
 import { defineMask, type Mask, type Truth } from './mask';
-import { placeOf } from './places';
+import { place, placeOf } from './places';
 import { increasedBy } from './prefix-tokens';
 import { either } from './truth';
 
@@ -27,6 +28,8 @@ export const keyStartsMask = defineMask<'keys', KeyStartsOptions>({
     const inFront: Truth = prefix === 0 ? false : less(at.keyPositions(), placeOf(at.graph, prefix));
     return either(inFront, greaterOrEqual(at.keyPositions(), at.ofKeys(keys)));
   },
+  keyRange: ({ operands: { keys }, options: { prefix = 0 } }, { packed }) =>
+    packed || prefix !== 0 ? {} : { start: endsIn(place(keys)).first },
   withPrefixTokens: ({ operands: { keys }, options: { prefix = 0 } }, { count, ownKeys }): Mask<Value> =>
     ownKeys
       ? keyStartsMask({ operands: { keys: increasedBy(keys, count) }, options: { prefix: addDims(prefix, count) } })

@@ -1,6 +1,8 @@
 // The first keys of each sequence, up to its length.
 import { expectType } from './check';
+import { endsIn } from './key-range';
 import { defineMask, type Mask } from './mask';
+import { place } from './places';
 import { increasedBy } from './prefix-tokens';
 
 /** The class of {@link keyLengths}. */
@@ -11,6 +13,7 @@ export const lengthsMask = defineMask<'keys'>({
   check: ({ operands: { keys } }, { sequences }) => expectType('lengths mask', keys, 'int64', [sequences]),
   allows: ({ operands: { keys } }, { to }) => to.position < keys.data[to.sequence]!,
   tensor: ({ operands: { keys } }, at) => at.graph.ops.less(at.keyPositions(), at.ofKeys(keys)),
+  keyRange: ({ operands: { keys } }, { packed }) => (packed ? {} : { end: endsIn(place(keys)).last }),
   features: ({ operands: { keys } }) => ({ lengths: keys }),
   seesFirstKey: ({ operands: { keys } }, at, { nonEmpty }) =>
     nonEmpty?.(keys) ? true : at.graph.ops.greaterOrEqual(at.ofQueries(keys), 1),

@@ -73,12 +73,18 @@ export interface MaskFrame {
   readonly queryOffset?: Value | undefined;
 }
 
-/** Positions of queries and keys, int32. `seq` is the number of queries that the tensor is for: all of the call, or a chunk of them. */
+/**
+ * Positions of queries and keys, int32. `seq` and `kvSeq` are the numbers of queries and keys that the tensor is for: all of the call, or a chunk of them.
+ */
 export interface MaskPositions extends MaskFrame {
   /** The number of queries of the whole call. */
   readonly allQueries: Dim;
+  /** The number of keys of the whole call. */
+  readonly allKeys: Dim;
   /** Data with an entry for each query of the call, for the queries that the tensor is for: itself, or the entries of a chunk. */
   ofRows(perQuery: Value, axis: number): Value;
+  /** Data with an entry for each key of the call, for the keys that the tensor is for. */
+  ofKeyRows(perKey: Value, axis: number): Value;
   /** The indices of keys: 0, 1, …; [1, 1, 1, kv_seq]. */
   keyRows(): Value;
   /** The index of the key at the position of each query; [1 or batch, 1, seq, 1]. */
@@ -117,6 +123,12 @@ export interface KnownData {
 
 /** A bool tensor that broadcasts to [batch, heads, seq, kv_seq], or one value for all pairs. */
 export type Truth = Value | boolean;
+
+/** Rows of keys, int32 []: from `start` to before `end`; a missing one is that of all keys. */
+export interface KeyRange {
+  readonly start?: Value | undefined;
+  readonly end?: Value | undefined;
+}
 
 /** A mask as features of kernels. Causal is `right: 0`. */
 export interface MaskFeatures<V> {
@@ -181,6 +193,11 @@ export interface MaskDefinition<D extends string = string, O extends object = ob
   tensor(mask: Mask<Value, D, O>, at: MaskPositions): Truth;
   /** The whole mask as features of kernels; undefined if there is none for it. */
   features?<V>(mask: Mask<V, D, O>): MaskFeatures<V> | undefined;
+  /**
+   * Rows of keys outside which it hides all keys from the queries of `at`, a chunk of those of the call, so that attention to them is not computed. It may contain
+   * hidden keys, reach beyond the keys of the call, and be empty. Absent: all keys.
+   */
+  keyRange?(mask: Mask<Value, D, O>, at: MaskPositions): KeyRange;
   /** Features that are true for every pair that it allows; default its features. For costs, and to omit implied masks. */
   implies?<V>(mask: Mask<V, D, O>): MaskFeatures<V>;
   /**

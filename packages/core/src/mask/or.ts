@@ -1,5 +1,6 @@
 // Pairs that one of several masks allows.
 import { joined } from './join';
+import { keyRangeOf, wider } from './key-range';
 import { defineMask, type Mask, printMask } from './mask';
 import { none } from './none';
 import { either } from './truth';
@@ -11,6 +12,7 @@ export const orMask = defineMask({
   ofSequences: () => true,
   allows: ({ parts }, pair) => parts.some((part) => part.class.definition.allows(part, pair)),
   tensor: ({ parts }, at) => parts.map((part) => part.class.definition.tensor(part, at)).reduce(either),
+  keyRange: ({ parts }, at) => parts.map((part) => keyRangeOf(part, at)).reduce(wider),
   withPrefixTokens: ({ parts }) => or(...parts),
   print: ({ parts }) => parts.map(printMask).join(' or '),
 });

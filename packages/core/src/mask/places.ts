@@ -34,10 +34,12 @@ export function placesOf(mask: Mask<Value>, frame: MaskFrame): MaskPositions {
   return placing?.class.definition.placing?.tensors(placing, frame) ?? plainPlaces(frame);
 }
 
-/** For positions of all queries of a call. */
-export const allRows = ({ seq }: MaskFrame): Pick<MaskPositions, 'allQueries' | 'ofRows'> => ({
+/** For positions of all queries and keys of a call. */
+export const allRows = ({ seq, kvSeq }: MaskFrame): Pick<MaskPositions, 'allQueries' | 'allKeys' | 'ofRows' | 'ofKeyRows'> => ({
   allQueries: seq,
+  allKeys: kvSeq,
   ofRows: (x) => x,
+  ofKeyRows: (x) => x,
 });
 
 /** The positions of some queries of a call, given by their indices: int64 or int32 [rows]. */
@@ -54,6 +56,22 @@ export function ofChunk(at: MaskPositions, indices: Value): MaskPositions {
     queryIndices: rows(at.queryIndices),
     querySequences: rows(at.querySequences),
     ofQueries: (perSequence) => ofRows(at.ofQueries(perSequence), 2),
+    aligned: false,
+  };
+}
+
+/** The positions for some keys of a call: `part` selects their entries on an axis of data for all keys. */
+export function ofKeyChunk(at: MaskPositions, kvSeq: Dim, part: (perKey: Value, axis: number) => Value): MaskPositions {
+  const ofKeyRows = (x: Value, axis: number): Value => (x.dims[axis] === 1 ? x : part(x, axis));
+  const keys = (of: () => Value) => lazy(() => ofKeyRows(of(), 3));
+  return {
+    ...at,
+    kvSeq,
+    ofKeyRows,
+    keyRows: keys(at.keyRows),
+    keyPositions: keys(at.keyPositions),
+    keySequences: keys(at.keySequences),
+    ofKeys: (perSequence) => ofKeyRows(at.ofKeys(perSequence), 3),
     aligned: false,
   };
 }

@@ -1,11 +1,12 @@
 // A prefix that all queries attend to, and causal after it.
 import { addDims, type Dim } from '../dim/dim';
 import { expectCount, expectType } from './check';
+import { endsIn } from './key-range';
 import { defineMask, type Mask, type Truth } from './mask';
-import { placeOf } from './places';
+import { place, placeOf } from './places';
 import { increasedBy } from './prefix-tokens';
 import { either } from './truth';
-import { band } from './window';
+import { band, rangeOfBand } from './window';
 
 /** Options of a prefix mask. */
 export interface PrefixOptions {
@@ -27,6 +28,11 @@ export const prefixMask = defineMask<'lengths', PrefixOptions>({
     const end = lengths ? at.ofKeys(lengths) : placeOf(at.graph, length);
     const inPrefix: Truth = length === 0 && !lengths ? false : at.graph.ops.less(at.keyPositions(), end);
     return either(inPrefix, band(at, undefined, 0));
+  },
+  keyRange({ operands: { lengths }, options: { length = 0 } }, at) {
+    if (at.packed) return {};
+    const end = lengths ? endsIn(place(lengths)).last : placeOf(at.graph, length);
+    return { end: at.graph.ops.max(rangeOfBand(at, undefined, 0).end!, end) };
   },
   seesOwnKey: () => true,
   seesFirstKey: (_, at) => (at.ownKeyExists ? true : undefined),

@@ -1,23 +1,52 @@
 // Masks as bool tensors, for masks that a kernel cannot express by its features.
+
+import type { Dim } from '../dim/dim';
 import type { Value } from '../ir/graph';
 import { impliedBy } from './features';
-import type { KnownData, Mask, MaskFrame, MaskPositions, Truth } from './mask';
-import { column, ofChunk, placeOf, placesOf } from './places';
+import { endsIn, keyRangeOf, narrower } from './key-range';
+import type { KeyRange, KnownData, Mask, MaskFrame, MaskPositions, Truth } from './mask';
+import { column, ofChunk, ofKeyChunk, place, placeOf, placesOf } from './places';
 import { both } from './truth';
+
+/** Some queries of a call, and the keys that they attend to. */
+export interface MaskChunk {
+  /** The indices of the queries, int64 or int32 [rows]. */
+  readonly queries: Value;
+  /** Default: all keys. */
+  readonly keys?: {
+    readonly size: Dim;
+    /** Their entries in data that has one for each key on this axis. */
+    part(perKey: Value, axis: number): Value;
+  };
+}
+
+/**
+ * The rows of keys that some queries of a call may attend to, as far as the classes of the mask say it.
+ *
+ * Shapes   queries int64 or int32 [rows] → int32 [], int32 []
+ * Throws   ShapeError when a size cannot be read from the graph's inputs
+ * Lowers   everywhere: ReduceMin, ReduceMax
+ */
+export function keyRangeOfChunk(mask: Mask<Value>, frame: MaskFrame, queries: Value): KeyRange {
+  const own = keyRangeOf(mask, ofChunk(placesOf(mask, frame), queries));
+  const { graph, queryOffset, seq } = frame;
+  if (!queryOffset) return own;
+  return narrower(own, { end: graph.ops.add(endsIn(place(queryOffset)).last, placeOf(graph, seq)) });
+}
 
 /**
  * The mask as bool that broadcasts to [batch, heads, seq, kv_seq], true where attention is allowed; undefined when it is allowed
  * everywhere. Axes along which the mask is the same have size 1.
  *
- * Shapes   as the frame says → bool [batch or 1, heads or 1, seq or 1, kv_seq or 1]; with the indices of some queries, int64 or int32 [rows],
- *          [batch or 1, heads or 1, rows or 1, kv_seq or 1]
+ * Shapes   as the frame says → bool [batch or 1, heads or 1, seq or 1, kv_seq or 1], with the numbers of queries and keys of a chunk
  * Throws   ShapeError when a size cannot be read from the graph's inputs
  * Lowers   everywhere: Range, Less, LessOrEqual, And
  */
-export function maskTensor(mask: Mask<Value>, frame: MaskFrame, chunk?: Value): Value | undefined {
+export function maskTensor(mask: Mask<Value>, frame: MaskFrame, chunk?: MaskChunk): Value | undefined {
   const { add, fill, less } = frame.graph.ops;
   const all = placesOf(mask, frame);
-  const at = chunk ? ofChunk(all, chunk) : all;
+  const some = chunk ? ofChunk(all, chunk.queries) : all;
+  const at = chunk?.keys ? ofKeyChunk(some, chunk.keys.size, chunk.keys.part) : some;
   // Keys up to the query's own position always exist.
   const exists: Truth =
     frame.queryOffset && !((impliedBy(mask).right ?? 1) <= 0)

@@ -1,4 +1,5 @@
 // Keys within a distance of the query, counted from the first key.
+import { endsIn } from './key-range';
 import { defineMask, type Mask } from './mask';
 import { both } from './truth';
 import type { WindowBounds } from './window';
@@ -18,6 +19,15 @@ export const windowFromTopLeftMask = defineMask<never, WindowBounds>({
     const before = right === undefined || lessOrEqual(at.keyPositions(), add(at.queryIndices(), right));
     const after = left === undefined || greaterOrEqual(at.keyPositions(), sub(at.queryIndices(), left));
     return both(before, after);
+  },
+  keyRange({ options: { left, right } }, at) {
+    const { add, sub } = at.graph.ops;
+    if (at.packed) return {};
+    const { first, last } = endsIn(at.queryIndices());
+    return {
+      ...(left !== undefined && { start: sub(first, left) }),
+      ...(right !== undefined && { end: add(last, right + 1) }),
+    };
   },
   withPrefixTokens: (mask) => mask as Mask<never>,
   print: ({ options: { left, right } }) => `window from the top left(${left ?? '∞'} left, ${right ?? '∞'} right)`,

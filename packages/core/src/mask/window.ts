@@ -1,6 +1,7 @@
 // Keys within a distance of the query.
 import type { Dim } from '../dim/dim';
-import { defineMask, type Mask, type MaskPositions, type Truth } from './mask';
+import { endsIn } from './key-range';
+import { defineMask, type KeyRange, type Mask, type MaskPositions, type Truth } from './mask';
 import { both } from './truth';
 
 /** Bounds of a window, in positions; a missing one is open. */
@@ -29,6 +30,16 @@ export function band(at: MaskPositions, left: number | undefined, right: number 
   return both(before, after);
 }
 
+/** The rows of keys within these bounds of some query. */
+export function rangeOfBand(at: MaskPositions, left: number | undefined, right: number | undefined): KeyRange {
+  const { add, sub } = at.graph.ops;
+  const bounded = (bound: number | undefined): bound is number => bound !== undefined && bound < mostRows;
+  return {
+    ...(bounded(left) && { start: sub(endsIn(at.queryRows()).first, left) }),
+    ...(bounded(right) && { end: add(endsIn(at.queryRows()).last, right + 1) }),
+  };
+}
+
 const holdsQuery = ({ left = 0, right = 0 }: WindowBounds): boolean => left >= 0 && right >= 0;
 
 /** The class of {@link slidingWindow}. */
@@ -42,6 +53,7 @@ export const windowMask = defineMask<never, WindowBounds>({
     return -ahead <= left && ahead <= right;
   },
   tensor: ({ options: { left, right } }, at) => band(at, left, right),
+  keyRange: ({ options: { left, right } }, at) => rangeOfBand(at, left, right),
   features: ({ options }) => options,
   seesOwnKey: ({ options }) => (holdsQuery(options) ? true : undefined),
   seesFirstKey: ({ options }, at) =>

@@ -89,6 +89,7 @@ function keysOf(owner: AnyModule): ReadonlyMap<AnyModule, string> {
   eachChild(owner.children, (path, child) => {
     if (isModule(child) && !found.has(child)) found.set(child, path);
   });
+  for (const [key, called] of Object.entries(owner.about.calls ?? {})) found.set(called, key);
   keys.set(owner, found);
   return found;
 }

@@ -31,6 +31,8 @@ export interface About {
   readonly gain?: number;
   /** Parameters below it that `reparametrize` replaced completely: they no longer have a name. */
   readonly dropped?: ReadonlySet<Parameter>;
+  /** Modules that its forward function calls in place of those of the record, by their keys there: their scopes have these names. */
+  readonly calls?: Readonly<Record<string, AnyModule>>;
   /** The definition of a user's own kind, from its block. */
   readonly kindDefinition?: AnyKindDefinition;
   /** Its inputs when compiled by itself, if they differ from those of its kind. */

@@ -2,9 +2,9 @@
 import { ceilDivDims, type Dim, mulDims } from '../dim/dim';
 import { apply, type Value } from '../ir/graph';
 import { denseMask } from '../mask/dense';
-import { defineMask, type Mask, printMask } from '../mask/mask';
+import { defineMask, type Mask, type MaskFrame, printMask } from '../mask/mask';
 import { none } from '../mask/none';
-import { maskTensor } from '../mask/tensor';
+import { keyRangeOfChunk, type MaskChunk, maskTensor } from '../mask/tensor';
 import { Attend } from './attend';
 
 /** A mask as a tensor for some of its queries. Not `dense`: nobody stated it as a tensor. */
@@ -24,31 +24,37 @@ export interface ChunkOptions {
   readonly softcap?: number | undefined;
   /** Queries in a chunk. */
   readonly rows: number;
+  /** A name for the number of keys of a chunk, which no other size has. */
+  readonly keysName: string;
 }
 
 /**
- * Attend, computed for `rows` queries at a time in a Loop, whose body is an Attend under the part of the mask that these queries need.
+ * Attend, computed for `rows` queries at a time in a Loop, whose body is an Attend under the part of the mask that these queries need, to the keys from the first to the
+ * last that the classes of the mask allow them: under a causal mask half of all pairs, of packed sequences their own.
  *
- * Shapes   as Attend; at least one query
- * Cost     as Attend; the largest value is heads · rows · kv_seq instead of heads · seq · kv_seq
+ * Shapes   as Attend; at least one query and one key
+ * Cost     heads · rows · keys of a chunk, for each chunk; the largest value is heads · rows · kv_seq instead of heads · seq · kv_seq
  * Throws   as Attend
  * Source   Rabe and Staats 2021, https://arxiv.org/abs/2112.05682 (without their chunks of keys)
  * Lowers   everywhere: Loop, with a body that is lowered as an attention
  */
 export function attendInChunks(q: Value, k: Value, v: Value, o: ChunkOptions): Value {
   const { root } = q.graph;
-  const { add, clip, gather, iota, loop, mul, reshape, size, slice, sub, transpose } = root.ops;
-  const { mask, queryOffset, bias, sinks, scale, softcap, rows } = o;
+  const { gather, loop, reshape, size, slice, transpose } = root.ops;
+  const { mask, queryOffset, bias, sinks, scale, softcap, rows, keysName } = o;
   const [batch, heads, seq] = q.dims as [Dim, Dim, Dim];
   const frame = { graph: q.graph, batch, heads, seq, kvSeq: k.dims[2]!, queryOffset };
   const count = ceilDivDims(seq, rows);
   const body = (step: Value) => {
-    // The last chunk repeats the last query instead of going beyond it.
-    const chunk = clip(add(mul(step, rows), iota(root, rows)), undefined, sub(size(root, seq), 1));
-    const operands = [gather(q, chunk, 2), k, v];
+    const queries = rowsOfChunk(step, rows, seq);
+    const keys = keysOfChunk(mask, frame, queries, keysName);
+    const part = keys?.part ?? ((x: Value): Value => x);
+    // By position, as kernels take them: the part is copied once, and not once more for each way to arrange heads.
+    const some = (x: Value): Value => (keys ? swapped(part(swapped(x), 1)) : x);
+    const operands = [gather(q, queries, 2), some(k), some(v)];
     const put = (x: Value): number => operands.push(x) - 1;
-    const keep = maskTensor(mask, frame, chunk);
-    const slots = { ...(bias && { bias: put(gather(bias, chunk, 2)) }), ...(sinks && { sinks: put(sinks) }) };
+    const keep = maskTensor(mask, frame, { queries, ...(keys && { keys }) });
+    const slots = { ...(bias && { bias: put(part(gather(bias, queries, 2), 3)) }), ...(sinks && { sinks: put(sinks) }) };
     const y = apply(Attend, operands, {
       mask: keep ? ofChunk({ operands: { keep: put(keep) }, options: { of: printMask(mask) } }) : none,
       slots,
@@ -61,4 +67,27 @@ export function attendInChunks(q: Value, k: Value, v: Value, o: ChunkOptions): V
   const [chunks] = loop(root, { trips: size(root, count), count, carried: [], body }).scans as [Value];
   const whole = reshape(transpose(chunks, [1, 2, 0, 3, 4]), [batch, heads, mulDims(count, rows), v.dims[3]!]);
   return slice(whole, { axes: [2], starts: [0], ends: [seq] });
+}
+
+/** [batch, heads, seq, width] ↔ [batch, seq, heads, width] */
+const swapped = (x: Value): Value => x.graph.ops.transpose(x, [0, 2, 1, 3]);
+
+/** The indices of the queries of a chunk. The last chunk repeats the last query instead of going beyond it. */
+function rowsOfChunk(step: Value, rows: number, seq: Dim): Value {
+  const { root } = step.graph;
+  const { add, clip, iota, mul, size, sub } = root.ops;
+  return clip(add(mul(step, rows), iota(root, rows)), undefined, sub(size(root, seq), 1));
+}
+
+/** The keys of a chunk; undefined where it may attend to all of them. A kernel needs at least one, also for queries that attend to none. */
+function keysOfChunk(mask: Mask<Value>, frame: MaskFrame, queries: Value, size: string): MaskChunk['keys'] {
+  const { kvSeq } = frame;
+  const { root } = frame.graph;
+  const { add, cast, max, min, size: sizeOf, sliceBetween, sub } = root.ops;
+  const range = keyRangeOfChunk(mask, frame, queries);
+  if (!(range.start || range.end) || kvSeq === 0) return undefined;
+  const all = sizeOf(root, kvSeq);
+  const start = range.start ? max(min(cast(range.start, 'int64'), sub(all, 1)), 0) : root.number(0, 'int64');
+  const end = range.end ? min(max(cast(range.end, 'int64'), add(start, 1)), all) : all;
+  return { size, part: (x, axis) => sliceBetween(x, { axis, start, end, size }) };
 }

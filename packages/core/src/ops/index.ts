@@ -29,5 +29,6 @@ export * from './rotary';
 export * from './scan';
 export * from './select';
 export * from './shape';
+export * from './slice-between';
 export * from './softmax';
 export * from './unary';

@@ -1,6 +1,6 @@
 // Packed rows of sequences as a padded batch, and back.
 import { type Dim, mulDims, subDims } from '../dim/dim';
-import { defineOp, noFlops, operandsOf, printType } from '../ir/define-op';
+import { defineOp, noFlops, operandsOf, printType, sameDims } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
 import { given } from './given';
 
@@ -47,19 +47,38 @@ export function padRows(rows: Value, offsets: Value, places: Value): Value {
   return apply(PadRows, [rows, offsets, places], {})[0]!;
 }
 
+const packed = ['padded', 'places'] as const;
+/** The high-level op behind {@link packRows}. Operands: padded [batch, longest, dim], places int32 [batch, longest]. */
+export const PackRows = defineOp<{ readonly tokens: Dim }, typeof packed>({
+  key: 'onnxformers.PackRows',
+  operands: packed,
+  attributes: { tokens: 'data' },
+  flops: noFlops,
+  infer(given, { tokens }) {
+    const { padded: x, places } = operandsOf(packed, given);
+    if (x.dims.length !== 3) throw mismatch('the padded batch does not have 3 axes', '[batch, longest, dim]', printType(x));
+    if (places.dtype !== 'int32' || !sameDims(places.dims, x.dims.slice(0, 2)))
+      throw mismatch('the places do not fit', `int32[${x.dims.slice(0, 2).join(', ')}]`, printType(places));
+    return [{ dtype: x.dtype, dims: [tokens, x.dims[2]!] }];
+  },
+  decompose(given, { tokens }, { cast, gather, reshape, slice }) {
+    const { padded: x, places } = operandsOf(packed, given);
+    const [batch, longest, dim] = x.dims as [Dim, Dim, Dim];
+    const all = mulDims(batch, longest);
+    const real = slice(reshape(places, [all]), { axes: [0], starts: [0], ends: [tokens] });
+    return [gather(reshape(x, [all, dim]), cast(real, 'int64'), 0)];
+  },
+});
+
 /**
  * The inverse of {@link padRows}: the rows of a padded batch without those of padding.
  *
  * Shapes   padded [batch, longest, dim] · places int32 [batch, longest] → [tokens, dim]
  * Dtypes   any
- * Throws   ShapeError when a size cannot be read from the graph's inputs
- * Lowers   everywhere: Gather
+ * Throws   ShapeError when they do not fit, and when a size cannot be read from the graph's inputs
+ * Lowers   cuda, in float16: RestorePadding, Slice · elsewhere: Gather
  */
 export function packRows(padded: Value, places: Value, tokens: Dim): Value {
   given('packRows', { padded, places });
-  const { cast, gather, reshape, slice } = padded.graph.ops;
-  const [batch, longest, dim] = padded.dims as [Dim, Dim, Dim];
-  const all = mulDims(batch, longest);
-  const real = slice(reshape(places, [all]), { axes: [0], starts: [0], ends: [tokens] });
-  return gather(reshape(padded, [all, dim]), cast(real, 'int64'), 0);
+  return apply(PackRows, [padded, places], { tokens })[0]!;
 }

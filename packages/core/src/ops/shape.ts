@@ -103,7 +103,8 @@ class Binding {
     readonly graph: GraphBuilder,
     near: readonly Value[],
   ) {
-    this.values = [...graph.inputs, ...near];
+    const inRun = [...graph.runSizes.values()].flatMap(({ values }) => values);
+    this.values = [...graph.inputs, ...near, ...inRun.filter((v) => graph.reaches(v)).toReversed()];
   }
 
   /** The longest sequence of sizes from here on that are those of consecutive axes of one value. */

@@ -2,11 +2,11 @@
 import type { Dim } from '../dim/dim';
 import { FeedError, internal } from '../error';
 import type { TensorType } from '../ir/define-op';
+import { freeInputName } from '../ir/free-names';
 import type { Derivation, GraphBuilder, Pool, Value } from '../ir/graph';
 import { increasedBy } from '../mask/prefix-tokens';
 import { toArray } from '../tensor/convert';
 import { countOf, type DType, type NDArray, type Tensor } from '../tensor/tensor';
-import { freeInputName } from './free-names';
 
 /** The elements of a feed, in any storage. */
 export type Numbers = ArrayLike<number>;

@@ -1,9 +1,9 @@
 // Where the tokens of packed sequences are in a padded batch.
 import { addDims, type Dim } from '../dim/dim';
+import { freeSizeName } from '../ir/free-names';
 import { type GraphBuilder, nameOf, type Value } from '../ir/graph';
 import { increasedBy } from '../mask/prefix-tokens';
 import { derive } from './derive';
-import { freeSizeName } from './free-names';
 
 /** What the offsets of packed sequences were derived from. */
 export interface OffsetsSource {

@@ -8,11 +8,13 @@ import {
   type Ort,
   type Target,
   type Tensor,
+  tensor,
 } from '@onnxformers/core';
 import { families as known } from '../families/index';
 import { type Family, familyOf, unknownFamily } from '../family';
 import { type Pretrained, readConfig } from '../from-pretrained';
 import { filesIn, fromPretrained } from '../node';
+import { partsOf } from '../parts';
 import { allowed, type Case, type Precision, type Run } from './case';
 import { difference, ofQueries } from './compare';
 import { generateGreedily } from './generate';
@@ -90,6 +92,7 @@ const inputNames: Readonly<Record<string, string>> = {
   token_type_ids: 'token_type_ids',
   position_ids: 'position_ids',
   pixel_values: 'pixels',
+  decoder_input_ids: 'decoder_ids',
 };
 
 async function replayRun(c: Case, run: Run, model: Pretrained, at: Place): Promise<Check[]> {
@@ -125,17 +128,21 @@ async function replayRun(c: Case, run: Run, model: Pretrained, at: Place): Promi
 
 /** Inputs of a padded batch, at the sizes of the feeds but with names for what varies. */
 function inputsOf(feeds: Readonly<Record<string, Tensor>>): CompileOptions['inputs'] {
-  const names = ['batch', 'seq'];
+  const names = (input: string) => ['batch', input.startsWith('decoder_') ? 'decoder_seq' : 'seq'];
   return Object.fromEntries(
     Object.entries(feeds).map(([name, { dtype, dims }]) => [
       name,
-      [dtype, name === 'pixels' ? ['batch', ...dims.slice(1)] : dims.map((d, i) => names[i] ?? d)] as const,
+      [dtype, name === 'pixels' ? ['batch', ...dims.slice(1)] : dims.map((d, i) => names(name)[i] ?? d)] as const,
     ]),
   );
 }
 
 /** The path of a hidden state or of attention weights in our modules, where the last one of texts has the final norm; undefined for an output of the model itself. */
 function tapOf(output: string, module: AnyModule, lastIsNormed: boolean): string | undefined {
+  const [, side, rest] = /^(encoder|decoder)_(.+)$/.exec(output) ?? [];
+  const half = side && module.children[side];
+  if (half) return `${side}.${tapOf(rest!, half as AnyModule, lastIsNormed)}`;
+  if (module.children.decoder) return output === 'last_hidden_state' ? 'decoder.stack' : undefined;
   const { children } = module;
   const calls = layerCalls(module);
   const [, name, index] = /^(hidden_states|attentions)\.(\d+)$/.exec(output) ?? [];
@@ -163,6 +170,7 @@ function layerCalls(module: AnyModule): readonly string[] {
 async function replayGeneration(c: Case, run: Run, model: Pretrained, at: Place): Promise<Check[]> {
   const wanted = run.out.get('sequences')!;
   const ids = run.in.get('input_ids')!;
+  if (model.module.children.decoder) return replayTranslation(c, run, model, at);
   const compiled = compile(model.module, {
     target: at.target,
     dtype: at.precision,
@@ -173,6 +181,48 @@ async function replayGeneration(c: Case, run: Run, model: Pretrained, at: Place)
   });
   const steps = wanted.dims[1]! - ids.dims[1]!;
   const made = await generateGreedily(compiled, at.ort, { ids, mask: run.in.get('attention_mask'), steps });
+  return compareGeneration(c, run, made, at.precision);
+}
+
+/** Encodes once, then decodes from the start token. */
+async function replayTranslation(c: Case, run: Run, model: Pretrained, at: Place): Promise<Check[]> {
+  const { encoder, decoder } = partsOf(model);
+  const { target, precision: dtype } = at;
+  const feeds = { ids: run.in.get('input_ids')!, attention_mask: run.in.get('attention_mask')! };
+  const encode = await createRunner(
+    compile(encoder.module, { target, dtype, inputs: inputsOf(feeds), weights: encoder.weights }),
+    at.ort,
+  );
+  const memory = ((await encode(feeds)) as Readonly<Record<string, Tensor>>).hidden_states!;
+  await encode.dispose();
+  const compiled = compile(decoder.module, {
+    target,
+    dtype,
+    inputs: {
+      ids: ['int64', ['batch', 'seq']],
+      memory: ['float32', ['batch', 'memory_seq', memory.dims[2]!]],
+      memory_mask: ['int64', ['batch', 'past_memory + memory_seq']],
+    },
+    weights: decoder.weights,
+    state: 'io',
+    assumptions: ['prefill into empty cache'],
+  });
+  const sequences = run.out.get('sequences')!;
+  const [batch, length] = sequences.dims as [number, number];
+  const start = tensor(
+    'int64',
+    [batch, 1],
+    Array.from({ length: batch }, (_, b) => Number(sequences.data[b * length])),
+  );
+  const memory_mask = feeds.attention_mask;
+  const made = await generateGreedily(compiled, at.ort, {
+    ids: start,
+    mask: undefined,
+    steps: length - 1,
+    others: { memory, memory_mask },
+    // The caches contain its keys and values.
+    later: { memory: tensor('float32', [batch, 0, memory.dims[2]!], []), memory_mask },
+  });
   return compareGeneration(c, run, made, at.precision);
 }
 

@@ -55,6 +55,8 @@ const settings: Readonly<Record<string, readonly Setting[]>> = {
     ['', ({ window }) => ({ window: window | 1 })],
     ['causal', ({ window }) => ({ window, causal: true }), exactCausal],
   ],
+  differential: [['', ({ headDim }) => ({ headDim })]],
+  neighborhood: [['', ({ seq }) => ({ kernel: 7, grid: gridOf(seq) })]],
   linformer: [['', ({ seq }) => ({ seqLen: seq, k: Math.min(keysOfLinformer, seq) })]],
   nystrom: [['', () => ({ landmarks })]],
   orthoformer: [['', () => ({ landmarks })]],

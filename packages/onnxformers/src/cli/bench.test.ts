@@ -68,6 +68,9 @@ describe('bench', () => {
     expect(all.json.rows.map((r: { subject: string }) => r.subject)).toEqual([
       'attention scaled_dot_product',
       'attention flex_attention',
+      'attention differential',
+      'attention talking_heads',
+      'attention sigmoid_attention',
       'attention blocksparse',
       'attention global',
       'attention random',
@@ -75,7 +78,7 @@ describe('bench', () => {
     expect(all.json.leftOut).toEqual([
       { name: 'attention linformer', reason: expect.stringContaining('does not support the mask: window') },
       { name: 'attention local', reason: expect.stringContaining('expected an odd number, or causal: true, got 4') },
-      ...['nystrom', 'orthoformer', 'favor', 'lambda'].map((name) => ({
+      ...['neighborhood', 'nystrom', 'orthoformer', 'favor', 'lambda'].map((name) => ({
         name: `attention ${name}`,
         reason: expect.stringContaining('does not support the mask: window'),
       })),
@@ -164,7 +167,7 @@ describe('bench zoo', () => {
   });
 
   it.each([
-    [['--only', 'locl'], '--only must be one of exact, exact, causal, flex_attention, linformer, local, '],
+    [['--only', 'locl'], '--only must be one of exact, exact, causal, flex_attention, differential, '],
     [['--lengths', '0'], '--lengths contains 0; expected more than 0'],
     [['--seconds', '0'], 'seconds is 0; expected more than 0'],
   ])('refuses %j', async (args, message) => {

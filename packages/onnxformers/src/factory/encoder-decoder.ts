@@ -12,17 +12,21 @@ import {
   int,
   memoryFrom,
   module,
+  num,
   type SequenceContext,
   slot,
   type Value,
   withContext,
 } from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { longestSequence } from './backbone';
 import { logitsHead } from './head';
 import { withInputOf } from './tied-embeddings';
 
 /**
  * An encoder over `ids`, a decoder over `decoder_ids` that attends to it, and a head over the vocabulary if vocabSize is given.
+ *
+ *     logits = W (headScale · h) + b
  *
  * Compile its parts (`module.children.encoder`, `module.children.decoder`) to compute the memory once and decode with a cache.
  *
@@ -53,6 +57,12 @@ export const encoderDecoder = defineBlock({
       doc: 'encoder and decoder share the weights of embedding and positions; their configs must agree',
       default: false,
     }),
+    /** with tiedEmbeddings, the weights of the positions are shared too. Default: `true`. */
+    tiedPositions: bool({ doc: 'with tiedEmbeddings, the weights of the positions are shared too', default: true }),
+    /** the head has a bias. Default: `false`. */
+    headBias: bool({ doc: 'the head has a bias', default: false }),
+    /** factor of the hidden states before the head. Default: `1`. */
+    headScale: num({ doc: 'factor of the hidden states before the head', above: 0, default: 1 }),
     /** reads ids or x, returns hidden_states. */
     encoder: slot('model', { doc: 'reads ids or x, returns hidden_states' }),
     /** reads ids or x and a memory, returns hidden_states. */
@@ -94,10 +104,40 @@ export const encoderDecoder = defineBlock({
         },
       },
     },
+    {
+      dim: 12,
+      vocabSize: 23,
+      tied: true,
+      tiedEmbeddings: true,
+      tiedPositions: false,
+      headBias: true,
+      headScale: 0.5,
+      encoder: {
+        name: 'encoder',
+        embedding: { name: 'token', vocabSize: 23 },
+        position: { name: 'learnable', seqLen: 11, positionOffset: 2 },
+        stack: { name: 'stack', depth: 1, layers: { name: 'post_norm', mixer: { name: 'multi_head', heads: 3 } } },
+      },
+      decoder: {
+        name: 'decoder',
+        embedding: { name: 'token', vocabSize: 23 },
+        position: { name: 'learnable', seqLen: 7 },
+        stack: {
+          name: 'stack',
+          depth: 1,
+          layers: {
+            name: 'post_norm',
+            mixer: { name: 'multi_head', heads: 2 },
+            cross: { name: 'multi_head', heads: 3, cross: true },
+          },
+        },
+      },
+    },
   ],
   create(c, { path }) {
-    const { dim, vocabSize, tied, decoder } = c;
-    const encoder = c.tiedEmbeddings ? withInputOf(decoder, c.encoder, path) : c.encoder;
+    const { dim, vocabSize, tied, decoder, headScale } = c;
+    const shared = c.tiedPositions ? (['embedding', 'position'] as const) : (['embedding'] as const);
+    const encoder = c.tiedEmbeddings ? withInputOf(decoder, c.encoder, shared, path) : c.encoder;
     const embedding = decoder.children.embedding;
     if (tied && (vocabSize === undefined || typeof embedding !== 'function'))
       throw new ConfigError({
@@ -109,7 +149,7 @@ export const encoderDecoder = defineBlock({
     const head =
       vocabSize === undefined
         ? undefined
-        : logitsHead(dim, vocabSize, { tied: tied && typeof embedding === 'function' ? embedding : undefined, bias: false });
+        : logitsHead(dim, vocabSize, { tied: tied && typeof embedding === 'function' ? embedding : undefined, bias: c.headBias });
     return module({ encoder, decoder, head }, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => {
       if (ctx.state)
         throw new ConfigError({
@@ -132,7 +172,7 @@ export const encoderDecoder = defineBlock({
       });
       const hidden = decoder(alone.inputs, within).hidden_states;
       if (!hidden) throw new ConfigError({ path: `${path}.decoder`, problem: 'the decoder returned no hidden_states' });
-      return head ? { logits: head(hidden) } : { hidden_states: hidden };
+      return head ? { logits: head(ops.mul(hidden, headScale)) } : { hidden_states: hidden };
     });
   },
 });

@@ -43,7 +43,7 @@ export const inputMasked = defineBlock({
   summary: "A layer whose cross attention reads the layer's own input, each position scaled by the input mask.",
   source: 'Lefaudeux et al. 2022, https://github.com/facebookresearch/xformers',
   fields: {
-    /** input channels. Inherited from the enclosing block. */
+    /** channels. Inherited from the enclosing block. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     /** a layer with cross attention. */
     layer: slot('layer', { doc: 'a layer with cross attention' }),

@@ -16,6 +16,7 @@ export type { OurConfig } from '../translated';
 export { fromXFormersHierarchy } from './hierarchical';
 export { fromXFormersMask, type XFormersMaskOptions } from './masks';
 export type { XFormersConfig, XFormersOptions } from './options';
+export { readXFormersYaml, type XFormersYamlOptions } from './yaml';
 
 /** A config of ours: `zoo.parse(kind, config)` builds the module. */
 export interface FromXFormers {

@@ -1,6 +1,6 @@
 // Names of inputs and sizes that the library makes, which must differ from those of the user.
 import { namesOfDim } from '../dim/dim';
-import { type GraphBuilder, nameOf, type Value } from '../ir/graph';
+import { type GraphBuilder, nameOf, type Value } from './graph';
 
 const declared = (g: GraphBuilder): readonly Value[] => g.root.inputs.filter(({ leaf }) => leaf?.kind !== 'derived');
 

@@ -1,0 +1,16 @@
+// OLMoE. Muennighoff et al. 2024, https://arxiv.org/abs/2409.02060
+import type { Family } from '../family';
+import { rmsNormOf } from '../translate/llama';
+import { llamaVariant } from '../translate/llama-variant';
+import { expertsOf, mixtureNames, mixtureOf } from '../translate/mixture';
+
+/** OLMoE: experts in all layers, norms of all channels of queries and keys. */
+export const olmoe: Family = llamaVariant('olmoe', {
+  mixer(config) {
+    if (config.has('clip_qkv'))
+      throw config.refuse('clip_qkv', 'queries, keys and values within bounds are not supported', 'null');
+    return { qkNorm: rmsNormOf(config), qkNormOver: 'all' };
+  },
+  feedforward: (config) => mixtureOf(config, { hidden: config.int('intermediate_size'), experts: expertsOf(config) }),
+  names: mixtureNames,
+});
