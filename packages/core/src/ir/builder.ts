@@ -1,6 +1,6 @@
 // The builder, which makes all values of a graph.
 
-import type { Dim } from '../dim/dim';
+import { addDims, type Dim, namesOfDim, subDims } from '../dim/dim';
 import { internal, ShapeError } from '../error';
 import type { Parameter } from '../parameter/parameter';
 import { toTensor } from '../tensor/convert';
@@ -35,7 +35,7 @@ import {
   Value,
 } from './types';
 import type { Vocabulary } from './vocabulary';
-import { capturedBy, isGraph, nameOf, usedBy } from './walk';
+import { capturedBy, inputOf, isGraph, nameOf, usedBy } from './walk';
 
 /** The only implementation of the interface. It is made with the vocabulary that definitions are written in. */
 export class Builder implements GraphBuilder {
@@ -106,7 +106,8 @@ export class Builder implements GraphBuilder {
     if (role) this.roles.set(name, role);
     return this.addInput(this.make({ dtype, dims }, { kind: 'input', name, ...(role && { role }) }));
   }
-  limit(limit: Limit): void {
+  limit(asked: Limit): void {
+    const limit = this.ofLengths(asked);
     checkLimit(limit, this.limits, this.where);
     if (typeof limit.size === 'number' && [limit.min, limit.max].every((bound) => typeof bound !== 'string')) return;
     const text = JSON.stringify(limit);
@@ -287,7 +288,7 @@ export class Builder implements GraphBuilder {
     return located(this, key, operands, f);
   }
   emit(op: Op, operands: readonly (Value | undefined)[], attrs: Attrs, types: readonly TensorType[]): readonly Value[] {
-    const home = this.homeOf(op, operands, attrs);
+    const home = this.homeOf(op, operands, attrs, types);
     const mergeable = !op.writes && !op.impure;
     const key = mergeable
       ? `${op.key}(${operands.map((v) => v?.id ?? '')}){${this.root.attributesKey(attrs)}}${this.root.rulesKey(op)}`
@@ -315,6 +316,17 @@ export class Builder implements GraphBuilder {
     if (this.nonEmpty && !this.nonEmpty.has(name)) this.nonEmpty = new Map([...this.nonEmpty, [name, 1]]);
   }
 
+  // The longest of packed sequences is a size that only a derived input has: a limit on it becomes one on the lengths, the input that the user knows.
+  private ofLengths(limit: Limit): Limit {
+    const { size, min: _, max, ...about } = limit;
+    if (size === undefined || typeof max !== 'number') return limit;
+    for (const { leaf, dims } of this.root.inputs) {
+      if (leaf?.kind !== 'derived' || leaf.how !== 'tokenOffset') continue;
+      const [more, lengths] = [subDims(addDims(size, leaf.plus ?? 0), dims[1]!), inputOf(leaf.from[0]!)?.name];
+      if (typeof more === 'number' && lengths !== undefined) return { ...about, input: lengths, min: 0, max: max - more };
+    }
+    return limit;
+  }
   private identity(value: Value): Value {
     const [out] = this.emitHere(Identity, [value]);
     return out!;
@@ -329,18 +341,26 @@ export class Builder implements GraphBuilder {
     return outputs;
   }
   // A node is placed in the outermost graph that its operands allow, except that a branch keeps the nodes made while it is open.
-  private homeOf(op: Op, operands: readonly (Value | undefined)[], attrs: Attrs): Builder {
+  private homeOf(op: Op, operands: readonly (Value | undefined)[], attrs: Attrs, types: readonly TensorType[]): Builder {
     let home: GraphBuilder = this.root;
     const consider = (g: GraphBuilder) => {
       if (g.depth > home.depth) home = g;
     };
     for (const v of operands) if (v) consider(v.graph);
     for (const a of Object.values(attrs)) if (isGraph(a)) for (const v of capturedBy(a)) consider(v.graph);
+    for (const v of this.sizedAs(types)) consider(v.graph);
     const { open } = this.root;
     for (const g of open) if (g.kind === 'branch' || (g.kind === 'loop' && op.writes)) consider(g);
     const found = open.find((g) => g === home);
     if (!found) throw internal(`${op.key} uses a value of a subgraph that is closed`);
     return found;
+  }
+  // A size that a run determines in a loop is known there only.
+  private sizedAs(types: readonly TensorType[]): readonly Value[] {
+    const { runSizes } = this;
+    if (!runSizes.size) return [];
+    const names = new Set(types.flatMap(({ dims }) => dims.flatMap(namesOfDim)).filter((name) => runSizes.has(name)));
+    return [...names].flatMap((name) => runSizes.get(name)!.values.filter((v) => this.reaches(v)));
   }
   private addInput(value: Value): Value {
     const name = nameOf(value);

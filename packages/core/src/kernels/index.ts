@@ -2,7 +2,7 @@
 import type { Rule } from '../lower/rule';
 import { biasesOfAttend } from './attend-biases';
 import { useBlocks } from './attend-blocks';
-import { useChunks } from './attend-chunks';
+import { useChunks, useFlexChunks } from './attend-chunks';
 import { useFewQueries } from './attend-few-queries';
 import { useGlobalTokens } from './attend-global';
 import { useLayout } from './attend-layout';
@@ -26,6 +26,7 @@ export const coreRules: readonly Rule[] = [
   useBlocks,
   useFewQueries,
   useChunks,
+  useFlexChunks,
   useGlobalTokens,
   useLayout,
   useSpread,
