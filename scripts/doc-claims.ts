@@ -144,7 +144,7 @@ function sizeSaid(axis: string, size: Dim | undefined, { given, config }: Exampl
   const known: Readonly<Record<string, unknown>> = { height, width, ...config };
   const inNumbers = axis.replace(/\b[A-Za-z]\w*/g, (word) => (typeof known[word] === 'number' ? String(known[word]) : word));
   if (typeof size === 'string') return size === dim(inNumbers) || (axis === 'kv_seq' && size === 'seq');
-  if (axis in config) return config[axis] === size;
+  if (config[axis] !== undefined) return config[axis] === size;
   if (axis.includes('(')) return dim(inNumbers) === size;
   return sizes.includes(size!) || JSON.stringify(given).includes(`"${axis}":${size}`);
 }

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   and,
-  blocks,
+  blockLayout,
   causal,
   compile,
   dilated,
@@ -62,7 +62,7 @@ const shownMasks: readonly (readonly [name: string, code: string, mask: Mask<Ten
   ['block diagonal, causal', 'and(documents(offsets), causal)', and(documents(offsets), causal)],
   ['dilated', 'dilated(3)', dilated(3)],
   ['local and global', 'or(window, globalTokens(1))', or(slidingWindow({ left: 2, right: 2 }), globalTokens(1))],
-  ['blocks', 'blocks(layout, 3)', blocks(layout, 3)],
+  ['blocks', 'blockLayout(layout, 3)', blockLayout(layout, 3)],
   ['left padding, causal', 'and(keyStarts(starts), causal)', and(keyStarts(tensor('int64', [1], [4])), causal)],
 ];
 

@@ -13,7 +13,7 @@ import {
   varlenCase,
   varlenWeights,
 } from '../packages/onnxformers/src/bench/varlen';
-import { createEncoder, createRunner, initialize, type Ort, targets, zoo } from '../packages/onnxformers/src/index';
+import { createEncoder, createRunner, initialize, type Ort, type Runner, targets, zoo } from '../packages/onnxformers/src/index';
 
 const name = process.argv[2] === 'wasm' ? 'wasm' : 'cpu';
 const rounds = Number(process.argv[3] ?? 9);
@@ -78,7 +78,9 @@ for (const [what, sizes] of batches)
     const cases = (['packed', 'padded'] as const).map((layout) =>
       varlenCase(sizes, { causal, layout }, { target, dtype: 'float32', weights }),
     );
-    const runs = await Promise.all(cases.map(({ model }) => createRunner(model, ort, runner)));
+    // One after another: in WebAssembly a session may fail to open beside another.
+    const runs: Runner[] = [];
+    for (const { model } of cases) runs.push(await createRunner(model, ort, runner));
     const ways = runs.map((run, i) => () => run(cases[i]!.feeds));
     await compared(`${what}, ${causal ? 'causal' : 'bidirectional'}`, [cases[0]!.rows, cases[1]!.rows], ways);
     for (const run of runs) await run.dispose();

@@ -20,9 +20,9 @@ const rows = batch * longest;
 const tokens = lengths.reduce((a, b) => a + b, 0);
 const real = lengths.flatMap((n, b) => Array.from({ length: n }, (_, i) => b * longest + i));
 const padding = lengths.flatMap((n, b) => Array.from({ length: longest - n }, (_, i) => b * longest + n + i));
-// Where each row of the rectangles goes if all real rows come first, and those of padding all become the last one.
-const first = new Array<number>(rows).fill(rows - 1);
-real.forEach((row, i) => {
+// Where each row of the rectangles goes if all real rows come first.
+const first = new Array<number>(rows);
+[...real, ...padding].forEach((row, i) => {
   first[row] = i;
 });
 

@@ -22,9 +22,9 @@ const mostPages = Math.max(...pages);
 const ints = (values: readonly number[], dims = [values.length]): Constant => ({ dtype: 'int32', dims, values });
 const real = lengths.flatMap((n, b) => Array.from({ length: n }, (_, i) => b * longest + i));
 const padding = lengths.flatMap((n, b) => Array.from({ length: longest - n }, (_, i) => b * longest + n + i));
-// Where each row of the rectangles goes if all real rows come first, and those of padding all become the last one.
-const first = new Array<number>(batch * longest).fill(batch * longest - 1);
-real.forEach((row, i) => {
+// Where each row of the rectangles goes if all real rows come first.
+const first = new Array<number>(batch * longest);
+[...real, ...padding].forEach((row, i) => {
   first[row] = i;
 });
 const starts = [0, ...ends.slice(0, -1)];
@@ -43,8 +43,6 @@ const constantsOf = (dtype: DType): Readonly<Record<Name, Constant>> => ({
   ),
   most: ints([longest, longest]),
   places: ints([...real, ...padding], [batch, longest]),
-  // The same places, but rows of padding stay as they are, except for the last one.
-  real_places: ints([...real, ...padding.map(() => padding.at(-1) ?? 0)], [batch, longest]),
   first: ints(first, [1, batch * longest]),
   real: long(real, [tokens]),
   real_ids: ints(real, [1, tokens]),
@@ -117,15 +115,11 @@ interface Rectangles {
   /** Causal queries do not reach the padding behind their sequence. */
   readonly without?: 'lengths';
   readonly standard?: boolean;
-  /** Leaves the padding of the queries as it is. */
-  readonly only?: boolean;
 }
 const rectangles =
-  ({ causal = false, to, from, without, standard, only }: Rectangles): Way =>
+  ({ causal = false, to, from, without, standard }: Rectangles): Way =>
   (rows, at) => [
-    ...rows.map((x, i) =>
-      only && i === 0 ? call('com.microsoft.RestorePadding', [x, 'real_places'], `${at}_q`) : into[to](x, `${at}_${'qkv'[i]}`),
-    ),
+    ...rows.map((x, i) => into[to](x, `${at}_${'qkv'[i]}`)),
     standard
       ? call(
           'Attention',
@@ -159,13 +153,6 @@ const ways: Readonly<Record<string, Way>> = {
     to: 'RestorePadding',
     from: 'Slice',
     without: 'lengths',
-  }),
-  'RestorePadding (of queries only real rows), MultiHeadAttention causal without lengths, Slice': rectangles({
-    causal: true,
-    to: 'RestorePadding',
-    from: 'Slice',
-    without: 'lengths',
-    only: true,
   }),
   'RestorePadding, Attention causal, Slice': rectangles({ causal: true, to: 'RestorePadding', from: 'Slice', standard: true }),
   'RestorePadding, MultiHeadAttention causal, RemovePadding': rectangles({

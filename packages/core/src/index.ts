@@ -76,7 +76,7 @@ export type { SizeLimit } from './lower/size-limit';
 export type { AdviceContext, Forecast, Kernel, Machine, Target } from './lower/target';
 export {
   and,
-  blocks,
+  blockLayout,
   causal,
   causalFromTopLeft,
   comparesPositions,

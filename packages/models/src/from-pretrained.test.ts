@@ -1,6 +1,8 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { encodeSafetensors, parseSafetensors, type Tensor, tensor } from '@onnxformers/core';
 import { compile, createRunner, targets, zoo } from 'onnxformers';
@@ -8,7 +10,7 @@ import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
 import { filesAt } from './files';
 import { fromPretrained } from './from-pretrained';
-import { fromPretrained as fromFolder } from './node';
+import { fromPretrained as fromFolder, toPretrained } from './node';
 
 const folderOf = (name: string) => fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));
 /** The files of a fixture without those of the record. */
@@ -171,6 +173,36 @@ describe('weights', () => {
     await expect(fromPretrained(withTensors(llama, tensors))).rejects.toThrow(/weight "lm_head\.weight": missing/);
     const tied = await fromPretrained(withTensors(withConfig(llama, { tie_word_embeddings: true }), tensors));
     expect(tied.config.tied).toBe(true);
+  });
+});
+
+describe('toPretrained', () => {
+  it.each(['bert-base_model', 'gpt2', 'llama', 'qwen3', 't5', 'vit', 'gpt_oss'])(
+    'writes %s with the same bytes in each tensor',
+    async (name) => {
+      const folder = mkdtempSync(join(tmpdir(), 'pretrained-'));
+      try {
+        await toPretrained(await fromFolder(folderOf(name)), folder);
+        const read = (at: string) => parseSafetensors(new Uint8Array(readFileSync(`${at}/model.safetensors`)));
+        const [was, is] = [read(folderOf(name)), read(folder)];
+        expect([...is.keys()].sort()).toEqual([...was.keys()].sort());
+        for (const [tensor, lazy] of was) expect(await is.get(tensor)!.load(), tensor).toEqual(await lazy.load());
+        expect((await fromFolder(folder)).config).toEqual((await fromFolder(folderOf(name))).config);
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
+    },
+  );
+
+  it('writes changed weights', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'pretrained-'));
+    try {
+      const bias = tensor('float32', [40], new Array(40).fill(0.5));
+      await toPretrained(await fromPretrained(gpt2), folder, { weights: new Map([['stack.norm.bias', bias]]) });
+      expect((await (await fromFolder(folder)).weights.get('stack.norm.bias')!.load()).data).toEqual(bias.data);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 });
 

@@ -3,7 +3,9 @@ import { expressWeight, type LazyTensor, nameMap, ops, type Tensor, type Value }
 
 /** How a stored tensor differs from ours: an expression in ops for each direction. */
 export interface Form {
+  /** Our tensor from the stored one. */
   toOurs(theirs: Value): Value;
+  /** The stored tensor from ours. */
   toTheirs(ours: Value): Value;
 }
 
@@ -27,6 +29,7 @@ export interface PackedEntry {
 /** One weight of ours in a stored tensor. */
 export interface StoredPart {
   readonly name: string;
+  /** From the stored tensor, if that is another. */
   readonly toOurs?: ((theirs: Value) => Value) | undefined;
 }
 

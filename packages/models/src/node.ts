@@ -1,8 +1,9 @@
 // Exports that require Node.js: subpath @onnxformers/models/node.
-import { FileError } from '@onnxformers/core';
-import { fileSource } from '@onnxformers/core/node';
+import { FileError, type LazyTensor, type Tensor } from '@onnxformers/core';
+import { fileSource, saveSafetensors, saveText } from '@onnxformers/core/node';
 import type { FilesByName, PretrainedFiles } from './files';
 import { fromPretrained as fromFiles, type Pretrained, type PretrainedOptions } from './from-pretrained';
+import { storedTensors } from './stored';
 
 /**
  * The files of a folder.
@@ -30,7 +31,27 @@ const isMissing = (cause: unknown): boolean =>
  * A pretrained model from a folder with a Hugging Face checkpoint, or from files of another source.
  *
  * Throws   as `fromPretrained` of the main entry
- * Example  const bert = await fromPretrained('models/bert');
+ * Example  const bert = await fromPretrained(filesIn('models/bert'));
  */
 export const fromPretrained = (files: string | PretrainedFiles | FilesByName, o: PretrainedOptions = {}): Promise<Pretrained> =>
   fromFiles(typeof files === 'string' ? filesIn(files) : files, o);
+
+/**
+ * Writes a pretrained model as a Hugging Face checkpoint: `config.json` as it was read, and `model.safetensors` with the names, layouts and dtypes of the checkpoint that it
+ * came from. Weights that did not change are the same bytes. Other files of a checkpoint, such as the tokeniser's, are not written.
+ *
+ * Throws   FileError when a file cannot be written · WeightError for weights of other dims
+ * Example  await toPretrained(await fromPretrained(filesIn('models/bert')), 'models/copy');
+ */
+export async function toPretrained(
+  model: Pretrained,
+  folder: string,
+  o: {
+    /** Weights by the names of the module, in place of those that were read. */
+    readonly weights?: ReadonlyMap<string, LazyTensor | Tensor>;
+  } = {},
+): Promise<void> {
+  const tensors = storedTensors(model, o.weights ?? new Map());
+  await saveSafetensors(`${folder}/model.safetensors`, tensors, { metadata: { format: 'pt' } });
+  await saveText(`${folder}/config.json`, `${JSON.stringify(model.original, undefined, 2)}\n`);
+}

@@ -16,7 +16,9 @@ type Inputs = Readonly<Record<string, Value>>;
 
 /** A module and its weights. */
 export interface Part {
+  /** For `compile`. */
   readonly module: Module<(inputs: Inputs, ctx: SequenceContext) => Readonly<Record<string, Value>>>;
+  /** Weights by the names of the module's parameters. */
   readonly weights: ReadonlyMap<string, LazyTensor>;
 }
 
@@ -26,7 +28,7 @@ export interface Part {
  *
  * Throws   ConfigError for another model
  *
- * Example  const { encoder, decoder } = partsOf(await fromPretrained('models/t5'));
+ * Example  const { encoder, decoder } = partsOf(await fromPretrained(files));
  *            const decoding = compile(decoder.module, { target: targets.cpu, inputs, weights: decoder.weights, state: 'io' });
  */
 export function partsOf({ module: whole, config, weights }: Pretrained): { readonly encoder: Part; readonly decoder: Part } {

@@ -143,10 +143,11 @@ export const rotary = defineBlock({
 function ratesFor({ inverseFrequencies, longer }: Frequencies, ctx: SequenceContext, path: string, g: Value['graph']): Value {
   const rates = g.number(inverseFrequencies, 'float32');
   if (!longer) return rates;
-  const length = ops.unsqueeze(sequenceEnds(ctx, path), [2]);
+  const { cast, exp, greater, log, max, mul, sub, unsqueeze, where } = g.ops;
+  const length = unsqueeze(sequenceEnds(ctx, path, g), [2]);
   if ('inverseFrequencies' in longer)
-    return ops.where(ops.greater(length, longer.original), g.number(longer.inverseFrequencies, 'float32'), rates);
+    return where(greater(length, longer.original), g.number(longer.inverseFrequencies, 'float32'), rates);
   const { factor, original, exponents } = longer;
-  const grown = ops.sub(ops.mul(ops.cast(length, 'float32'), factor / original), factor - 1);
-  return ops.mul(ops.exp(ops.mul(ops.log(ops.max(grown, 1)), g.number(exponents, 'float32'))), rates);
+  const grown = sub(mul(cast(length, 'float32'), factor / original), factor - 1);
+  return mul(exp(mul(log(max(grown, 1)), g.number(exponents, 'float32'))), rates);
 }

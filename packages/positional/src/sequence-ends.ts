@@ -1,7 +1,6 @@
 // How long the sequences are, for scalings that depend on it.
 import { ConfigError, type SequenceContext, type Value } from '@onnxformers/core';
 import { unexpanded } from '@onnxformers/core/lowering';
-import * as ops from '@onnxformers/core/ops';
 
 /**
  * The number of positions of each sequence up to the last real one of this call, with those before it in a cache.
@@ -9,7 +8,7 @@ import * as ops from '@onnxformers/core/ops';
  * Shapes   → int64 [1 or batch, 1]; packed [1, tokens], for each token that of its sequence
  * Throws   ConfigError for a memory, whose length the context does not have
  */
-export function sequenceEnds(ctx: SequenceContext, path: string): Value {
+export function sequenceEnds(ctx: SequenceContext, path: string, g: Value['graph']): Value {
   if (ctx.keys)
     throw new ConfigError({
       path,
@@ -18,9 +17,11 @@ export function sequenceEnds(ctx: SequenceContext, path: string): Value {
       got: 'a scaling that does',
     });
   const { layout, lengths } = ctx;
+  // From the graph's own ops, which a bundle of a rotary embedding need not contain.
+  const { ops } = g;
   if (layout.kind === 'packed') {
     const rows = layout.asPadded(ctx);
-    const ends = sequenceEnds(rows.ctx, path);
+    const ends = sequenceEnds(rows.ctx, path, g);
     return ops.unsqueeze(rows.pack(ops.expand(ends, rows.ctx.positions.dims)), [0]);
   }
   const positions = unexpanded(ctx.positions);

@@ -31,6 +31,7 @@ import {
   type FeatureMap,
   type FeatureOptions,
   featureMaps,
+  type LogFeatures,
   logFeatures,
   randomDirections,
 } from './random-features';
@@ -186,24 +187,28 @@ function attended(q: Value, k: Value, v: Value, { directions, map, keep, ordered
   const ofQueries = logFeatures(wide(q), directions, map);
   const ofKeys = logFeatures(wide(k), directions, map);
   // A factor of all features of a query cancels, and one of all keys; if causal, none of the keys, because it would depend on later ones.
-  const queries = ops.exp(ops.sub(ofQueries, ops.reduceMax(ofQueries, [3])));
-  const keys = ordered ? keptFeatures(ofKeys, keep, undefined) : keptFeatures(ofKeys, keep, largestOf(ofKeys, keep));
+  const queries = ops.softmax(ofQueries.products, 3);
+  const keys = keptFeatures(ofKeys, keep, ordered);
   const values = ops.concat([wide(v), ops.fill(v, [...v.dims.slice(0, 3), 1], 1, 'float32')], 3);
   const whole = keep ? zeroed(values, keep) : values;
-  const sums = ordered ? inOrder(queries, keys, whole) : timesKeyHead(queries, ops.matmul(ops.swapLast(keys), whole));
+  const sums = ordered ? inOrder(queries, keys, whole) : timesKeyHead(queries, sumsOf(keys, whole));
   const width = v.dims[3]!;
   const total = ops.slice(sums, { axes: [3], starts: [width], ends: [sums.dims[3]!] });
   return ops.div(ops.cropTo(sums, 3, width), ops.max(total, least));
 }
 
-/** The largest logarithm of each head's keys, [batch, kv_heads, 1, 1]. */
-const largestOf = (logs: Value, keep: Value | undefined): Value =>
-  ops.reduceMax(keep ? ops.where(ops.unsqueeze(keep, [1, 3]), logs, -3e38) : logs, [2, 3]);
+/** Σ_j k_j v_jᵀ. The values are turned instead of the keys, which have more channels. */
+const sumsOf = (keys: Value, values: Value): Value => ops.swapLast(ops.matmul(ops.swapLast(values), keys));
 
-function keptFeatures(logs: Value, keep: Value | undefined, largest: Value | undefined): Value {
-  // Where a key is hidden, its own logarithm could overflow.
-  const safe = keep ? ops.where(ops.unsqueeze(keep, [1, 3]), logs, largest ?? 0) : logs;
-  const features = ops.exp(largest ? ops.sub(safe, largest) : safe);
+/** The features of the keys, 0 where they are hidden; unless they are in order, divided by the largest of each head. */
+function keptFeatures({ products, norm }: LogFeatures, keep: Value | undefined, ordered: boolean): Value {
+  const kept = keep && ops.unsqueeze(keep, [1, 3]);
+  // [batch, kv_heads, kv_seq, 1]
+  const largest = ordered && !kept ? undefined : ops.reduceMax(products, [3]);
+  const logs = largest && ops.sub(largest, norm);
+  const offset = ordered ? norm : ops.add(norm, ops.reduceMax(kept ? ops.where(kept, logs!, -3e38) : logs!, [2, 3]));
+  // Where a key is hidden, its own features could overflow.
+  const features = ops.exp(ops.sub(products, kept ? ops.where(kept, offset, largest!) : offset));
   return keep ? zeroed(features, keep) : features;
 }
 

@@ -75,19 +75,25 @@ export function directionsOfRun(run: Value, o: FeatureOptions, seed: number): Va
   return ops.transpose(ops.cropTo(ops.reshape(long, [blocks * headDim, headDim]), 0, count), [1, 0]);
 }
 
+/** The logarithm of random features in two terms: log φ(x) = products − norm. */
+export interface LogFeatures {
+  /** w · x / dim^¼ for each direction w, and for −w; [..., features] */
+  readonly products: Value;
+  /** |x|² / (2 √dim); [..., 1] */
+  readonly norm: Value;
+}
+
 /**
- * The logarithms of random features whose products estimate exp(q · k / √dim), up to one factor:
+ * The logarithms of random features whose products estimate exp(q · k / √dim), up to one factor. The terms are separate because the second is the same for all features:
+ * what else is subtracted from all of them is added to it first, which saves a pass over the features.
  *
- *     log φ(x) = w · x / dim^¼ − |x|² / (2 √dim)      for each direction w, and for −w
- *
- * Shapes   x [..., dim] → [..., features]
+ * Shapes   x [..., dim] → products [..., features], norm [..., 1]
  */
-export function logFeatures(x: Value, directions: Value, map: FeatureMap): Value {
+export function logFeatures(x: Value, directions: Value, map: FeatureMap): LogFeatures {
   const dim = x.dims.at(-1) as number;
   const scaled = ops.mul(x, dim ** -0.25);
-  const products = ops.matmul(scaled, directions);
-  const signed = map === 'orthogonal' ? products : ops.concat([products, ops.neg(products)], products.rank - 1);
-  return ops.sub(signed, ops.mul(ops.reduceSumSquare(scaled, [-1]), 0.5));
+  const signed = map === 'orthogonal' ? directions : ops.concat([directions, ops.neg(directions)], 1);
+  return { products: ops.matmul(scaled, signed), norm: ops.mul(ops.reduceSumSquare(scaled, [-1]), 0.5) };
 }
 
 /**
@@ -101,8 +107,8 @@ export function logFeatures(x: Value, directions: Value, map: FeatureMap): Value
  * Lowers   everywhere: MatMul, Exp
  */
 export function randomFeatures(x: Value, directions: Value, map: FeatureMap, normalized = false): Value {
-  const logs = logFeatures(x, directions, map);
-  const features = logs.dims.at(-1) as number;
+  const { products, norm } = logFeatures(x, directions, map);
+  const features = products.dims.at(-1) as number;
   const largest = (): Value => ops.reduceMax(ops.mul(ops.reduceSumSquare(x, [-1]), (x.dims.at(-1) as number) ** -0.5), [-2]);
-  return ops.div(ops.exp(normalized ? ops.sub(logs, largest()) : logs), Math.sqrt(features));
+  return ops.div(ops.exp(ops.sub(products, normalized ? ops.add(norm, largest()) : norm)), Math.sqrt(features));
 }

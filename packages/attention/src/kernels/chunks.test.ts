@@ -1,7 +1,7 @@
 // Attention in chunks of queries: the same numbers, and memory that grows with the sequence instead of its square.
 import {
   and,
-  blocks,
+  blockLayout,
   causal,
   causalFromTopLeft,
   compile,
@@ -33,6 +33,7 @@ import {
   prefix,
   printExplanation,
   randomPairs,
+  scoreMod,
   slidingWindow,
   slidingWindowFromTopLeft,
   type Target,
@@ -41,6 +42,7 @@ import {
   termsOf,
   toTensor,
   type Value,
+  weightMod,
 } from '@onnxformers/core';
 import { chunksOf, lower, type Rule } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
@@ -99,7 +101,7 @@ const forms: Readonly<Record<MaskKind | 'none' | 'and', Form>> = {
     inputs: (seq) => ({ marked: ['bool', ['batch', seq]] }),
     mask: (i) => or(slidingWindow({ left: 5, right: 5 }), globalTokens({ queries: i.marked!, keys: i.marked! })),
   },
-  blocks: { inputs: () => ({ layout: ['bool', [heads, 300, 300]] }), mask: (i) => blocks(i.layout!, 64) },
+  blocks: { inputs: () => ({ layout: ['bool', [heads, 300, 300]] }), mask: (i) => blockLayout(i.layout!, 64) },
   lengths: { inputs: () => ({ lengths: ['int64', ['batch']] }), mask: (i) => keyLengths(i.lengths!) },
   keyStarts: { inputs: () => ({ starts: ['int64', ['batch']] }), mask: (i) => keyStarts(i.starts!) },
   keyPadding: { inputs: (seq) => ({ keep: ['bool', ['batch', seq]] }), mask: (i) => keyPadding(i.keep!) },
@@ -287,6 +289,50 @@ describe('attention is whole', () => {
     expect(d!.chosen).toBe('decomposed');
     expect(others).toEqual([]);
     expect(d!.refused.find((r) => r.rule === name)!.reason.text).toBe(reason);
+  });
+});
+
+describe.each(divided.map((target) => [target.name, target] as const))('functions of scores and weights on %s', (_, target) => {
+  const setting = (seq: Dim): Setting => ({
+    seq,
+    options: {
+      scoreMod: scoreMod((score, _b, h, q, k) => score.mul(score).sub(q.sub(k).abs().mul(h))),
+      weightMod: weightMod((weight) => weight.mul(weight)),
+    },
+  });
+  it('are computed in chunks, in memory that is linear in the sequence', async () => {
+    const model = compiled(forms.causal, target, setting('seq'));
+    const [whole] = model.decisions.filter((d) => d.path === 'attention');
+    expect(whole!.chosen).toBe('FlexAttend → chunks of queries');
+    const { largest } = footprint(model.graph, { batch: 2, seq: 16_411 }, { target });
+    expect(degreeIn(largest.count), String(largest.count)).toBe(1);
+    const [seq, kvHeads] = [1693, 2];
+    const feeds = {
+      q: toTensor(randomArray('q', [1, heads, seq, width])),
+      k: toTensor(randomArray('k', [1, kvHeads, seq, width])),
+      v: toTensor(randomArray('v', [1, kvHeads, seq, width])),
+    };
+    const run = await createRunner(model, runtimes[target.name]!);
+    const { y } = (await run(feeds)) as { y: Tensor };
+    await run.dispose();
+    // The same rows at the beginning, where there are so few that nothing is divided: a causal row does not depend on later keys.
+    const few = compiled(forms.causal, target, setting(131));
+    expect(few.decisions.some((d) => d.chosen === 'FlexAttend → chunks of queries')).toBe(false);
+    const first = (x: Tensor): Tensor => {
+      const count = x.dims[1]!;
+      const parts = Array.from({ length: count }, (_, h) =>
+        (x.data as Float32Array).slice(h * seq * width, (h * seq + 131) * width),
+      );
+      return { ...x, dims: [1, count, 131, width], data: Float32Array.from(parts.flatMap((part) => [...part])) };
+    };
+    const runFew = await createRunner(few, runtimes[target.name]!);
+    const expected = (await runFew({ q: first(feeds.q), k: first(feeds.k), v: first(feeds.v) })) as { y: Tensor };
+    await runFew.dispose();
+    const shown = first(y);
+    expectClose(shown, { ...expected.y, data: Float64Array.from(expected.y.data as Float32Array) } as NDArray, {
+      atol: 2e-6,
+      rtol: 2e-5,
+    });
   });
 });
 

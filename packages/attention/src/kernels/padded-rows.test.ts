@@ -1,7 +1,7 @@
 // Packed sequences under masks that no kernel takes with packed tokens: padded for the attention alone, they are what each sequence is alone.
 import {
   and,
-  blocks,
+  blockLayout,
   causal,
   compile,
   createRunner,
@@ -53,7 +53,7 @@ const masks: readonly (readonly [name: string, mask: (i: Inputs) => Mask<Value>]
   ['lengths', (i) => keyLengths(i.prefixes!)],
   ['causal or global', () => or(causal, globalTokens(1))],
   ['neither', () => and(not(causal), dilated(2))],
-  ['blocks', (i) => blocks(i.layout!, 3)],
+  ['blocks', (i) => blockLayout(i.layout!, 3)],
   ['open window', () => slidingWindow({ left: 2 })],
   ['window from the top left', () => slidingWindowFromTopLeft({ left: 2, right: 1 })],
   [

@@ -22,7 +22,7 @@ import {
   sourceOf,
   tokenPlaces,
 } from '@onnxformers/core/lowering';
-import { Attend, iota, PackRows, PadRows, size } from '@onnxformers/core/ops';
+import { Attend, iota, PackRows, PadRows } from '@onnxformers/core/ops';
 import { toHeads, tokens, toRows } from './rows';
 
 const names = ['input', 'token_offset'] as const;
@@ -71,8 +71,8 @@ export const useRestorePadding = rule('PadRows → RestorePadding', PadRows, (no
 const gathering = 1;
 
 /**
- * PackRows → RestorePadding and Slice: each row is written to its place among the real rows, those of padding behind them all to the same one. On an H200 that takes
- * two thirds of the time of Gather, which moves one element of 16 bits at a time.
+ * PackRows → RestorePadding and Slice: each row is written to its place among the real rows, followed by those of padding. On an H200 that takes three quarters of the
+ * time of Gather, which moves one element of 16 bits at a time. Rows of padding keep places of their own: written to one place, they would wait for one another.
  */
 export const useSlice = rule('PackRows → RestorePadding, Slice', PackRows, (node) => {
   // Of 32 bits Gather moves twice as much in the same time.
@@ -83,15 +83,13 @@ export const useSlice = rule('PackRows → RestorePadding, Slice', PackRows, (no
       PackRows,
       node.operands.map((v) => v && get(v)),
     );
-    const { cast, expand, reshape, scatterElements, slice, sub } = node.graph.ops;
+    const { cast, reshape, scatterElements, slice } = node.graph.ops;
     const [batch, longest, width] = x.dims as [Dim, Dim, Dim];
     const all = mulDims(batch, longest);
-    const front = { axes: [0], starts: [0], ends: [tokens] };
-    const real = cast(slice(reshape(places, [all]), front), 'int64');
-    const last = sub(cast(size(places, all), 'int32'), 1);
-    const ranks = scatterElements(expand(last, [all]), real, iota(places, tokens, 'int32'), 0);
+    const flat = reshape(places, [all]);
+    const ranks = scatterElements(flat, cast(flat, 'int64'), iota(places, all, 'int32'), 0);
     const moved = apply(RestorePadding, { input: reshape(x, [all, width]), token_offset: reshape(ranks, [1, all]) }, {})[0]!;
-    return [slice(reshape(moved, [all, width]), front)];
+    return [slice(reshape(moved, [all, width]), { axes: [0], starts: [0], ends: [tokens] })];
   };
   return { covers: node.outputs, emit };
 });

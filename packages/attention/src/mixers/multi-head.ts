@@ -250,7 +250,7 @@ export const multiHead = defineBlock({
       const [q, k, v, at] = cross ? otherRows() : ownRows();
       const bias = attentionBias?.(q, k, at);
       const y = attention(q, k, v, bias ? withContext(at, { bias: at.bias ? ops.add(at.bias, bias) : bias }) : at);
-      const gated = gate_proj ? ops.mul(y, ops.sigmoid(splitHeads(gate_proj(x), heads, ctx.layout))) : y;
+      const gated = gate_proj ? gatedBy(splitHeads(gate_proj(x), heads, ctx.layout), y) : y;
       return dropout(o_proj(mergeHeads(gated, ctx.layout)), c.dropout);
     });
   },
@@ -279,10 +279,13 @@ function headDimOf({ dim, heads }: { dim: number; heads: number }): number {
   return dim / heads;
 }
 
+// Ops that only some configs need are the graph's own: a bundle of this block need not contain them.
+const gatedBy = (gate: Value, y: Value): Value => y.graph.ops.mul(y, y.graph.ops.sigmoid(gate));
+
 // A norm for each head, with weights of its own.
 function normOfEach(norms: readonly Module<Projection>[]): Module<Projection> {
   return module({ norms }, (x: Value) =>
-    ops.concat(
+    x.graph.ops.concat(
       norms.map((norm, h) => norm(ops.slice(x, { axes: [1], starts: [h], ends: [h + 1] }))),
       1,
     ),

@@ -1,6 +1,5 @@
 // The values of the first layer, added to those of later ones. Zhou et al. 2024, https://arxiv.org/abs/2410.17897
 import { init, module, Parameter, type SequenceContext, ShapeError, type Value } from '@onnxformers/core';
-import * as ops from '@onnxformers/core/ops';
 
 /** Options of {@link valueResidual}. */
 interface ResidualOptions {
@@ -32,9 +31,10 @@ export function valueResidual({ kind, shares, path, layer }: ResidualOptions) {
     first: first instanceof Parameter ? first : undefined,
     own: own instanceof Parameter ? own : undefined,
   };
-  return module(record, (v: Value, ctx: SequenceContext) =>
-    ops.add(ops.mul(firstValues(v, ctx, path), of(first, v)), ops.mul(v, of(own, v))),
-  );
+  return module(record, (v: Value, ctx: SequenceContext) => {
+    const { add, mul } = v.graph.ops;
+    return add(mul(firstValues(v, ctx, path), of(first, v)), mul(v, of(own, v)));
+  });
 }
 
 // Each stack of a model has first values of its own.

@@ -33,7 +33,8 @@ import { kernels } from '../kernels/index';
  * Cost     time O(seq · kv_seq · dim), memory O(seq) fused, O(seq · kv_seq) decomposed
  * Throws   ShapeError for an odd number of heads, and for other widths than headDim and valueHeadDim
  * Source   Ye et al. 2024, https://arxiv.org/abs/2410.05258
- * Lowers   cuda, cpu, wasm, webgpu: two attentions by the kernels of `scaled_dot_product` · portable: primitives
+ * Lowers   portable: RMSNormalization, primitives · cpu, wasm: two of Attention, RMSNormalization · webgpu: two of MultiHeadAttention · cuda: two of
+ *          MultiHeadAttention or Attention, RMSNormalization
  * Example  const block = differential({ headDim: 64 });
  */
 export const differential = defineBlock({

@@ -1,6 +1,5 @@
 // How scores become weights: scale, bound and sinks, with the same fields in several mechanisms.
 import { type AttendOptions, choice, init, int, num, Parameter, type Value } from '@onnxformers/core';
-import * as ops from '@onnxformers/core/ops';
 import { missing } from '../missing';
 
 /** The fields of a mechanism whose scores and sinks are options. */
@@ -41,7 +40,8 @@ export function scoresBy({ scale, softcap, sinks, heads }: ScoreConfig, path: st
   const learned = sinks === 'learned' ? learnedSinks(heads, path) : undefined;
   const of = (q: Value): Value | undefined => {
     if (learned) return q.graph.root.param(learned);
-    return sinks && ops.expand(q.graph.root.number(0, q.dtype), [q.dims[1]!]);
+    // From the graph's own ops, which a bundle of these mechanisms need not contain.
+    return sinks && q.graph.ops.expand(q.graph.root.number(0, q.dtype), [q.dims[1]!]);
   };
   return {
     record: learned ? { sinks: learned } : {},

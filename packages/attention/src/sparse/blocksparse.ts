@@ -2,7 +2,7 @@
 import {
   and,
   attend,
-  blocks,
+  blockLayout,
   bool,
   ConfigError,
   causal as causalMask,
@@ -116,7 +116,7 @@ export const blocksparse = defineBlock({
           got: String(layout.length),
         });
       limitPositions(q.graph, k.dims[2]!, count * blockSize, `${path}.layout × blockSize`);
-      const pattern = blocks<Value>(q.graph.root.constant(flags), blockSize);
+      const pattern = blockLayout<Value>(q.graph.root.constant(flags), blockSize);
       const mask = and(ctx.mask, pattern, ...(causal ? [causalMask] : []));
       return attend(q, k, v, withContext(ctx, { mask }), {
         dropout,

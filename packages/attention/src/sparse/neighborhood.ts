@@ -34,7 +34,8 @@ import { unmaskedKernels } from '../kernels/index';
  * Throws   ConfigError for an even kernel, a mask, an attention bias, a memory or a cache · ShapeError for a packed batch, and where rows and columns are not known
  *          or do not fit the number of positions
  * Source   Hassani et al. 2022, https://arxiv.org/abs/2204.07143
- * Lowers   everywhere: Gather, and MultiHeadAttention over blocks; portable: primitives
+ * Lowers   portable, cpu: Gather, primitives over blocks · wasm: Gather, Attention over blocks · webgpu: Gather, MultiHeadAttention · cuda: Gather,
+ *          MultiHeadAttention or Attention
  * Example  const block = neighborhood({ kernel: 7, grid: [56, 56] });
  */
 export const neighborhood = defineBlock({

@@ -10,21 +10,21 @@ const feeds = (seq: number) => ({
   k: randomArray('k', [2, 2, seq, 3]),
   v: randomArray('v', [2, 2, seq, 5]),
 });
-const pairsOf = (density: number, seed: number, seq: number) => {
-  const { data } = materialize(randomPairs(density, seed), { seq, kvSeq: seq });
+const pairsOf = (density: number, seed: number, seq: number, shared?: number) => {
+  const { data } = materialize(randomPairs(density, seed, shared), { seq, kvSeq: seq });
   return (i: number, j: number): boolean => data[i * seq + j] !== 0;
 };
 
 describe('random', () => {
   it.each([
-    [{ density: 0.3 }, 0, false],
-    [{ density: 0.6, seed: 7, causal: true }, 7, true],
+    [{ density: 0.3, shared: 4 }, 0, false],
+    [{ density: 0.6, shared: 1, seed: 7, causal: true }, 7, true],
     // Rows without a key are 0.
-    [{ density: 0.02, seed: 3 }, 3, false],
-    [{ density: 1 }, 0, false],
+    [{ density: 0.02, shared: 3, seed: 3 }, 3, false],
+    [{ density: 1, shared: 64 }, 0, false],
   ] as const)('%o is what plain loops give', (config, seed, causal) => {
     const given = feeds(13);
-    const pairs = pairsOf(config.density, seed, 13);
+    const pairs = pairsOf(config.density, seed, 13, config.shared);
     const expected = perHead(given.q, given.k, given.v, (q, k, v) =>
       attention(q, k, v, (i, j) => pairs(i, j) && (!causal || j <= i)),
     );
@@ -34,9 +34,10 @@ describe('random', () => {
   it('draws the seed of each run', () => {
     const given = feeds(11);
     const draw = (u: number) => ({ seed: { dtype: 'float32', dims: [], data: Float64Array.of(u) } }) as const;
-    const y = (u: number) => runBlock(randomAttention({ density: 0.5, redraw: true }), given, { draws: draw(u) }).outputs.y!;
+    const y = (u: number) =>
+      runBlock(randomAttention({ density: 0.5, shared: 2, redraw: true }), given, { draws: draw(u) }).outputs.y!;
     const expected = (seed: number) =>
-      perHead(given.q, given.k, given.v, (q, k, v) => attention(q, k, v, pairsOf(0.5, seed, 11)));
+      perHead(given.q, given.k, given.v, (q, k, v) => attention(q, k, v, pairsOf(0.5, seed, 11, 2)));
     expectClose(y(0.25), expected(2 ** 22));
     expectClose(y(1 - 2 ** -24), expected(2 ** 24 - 1));
   });

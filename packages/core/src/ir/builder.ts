@@ -1,6 +1,6 @@
 // The builder, which makes all values of a graph.
 
-import type { Dim } from '../dim/dim';
+import { type Dim, namesOfDim } from '../dim/dim';
 import { internal, ShapeError } from '../error';
 import type { Parameter } from '../parameter/parameter';
 import { toTensor } from '../tensor/convert';
@@ -287,7 +287,7 @@ export class Builder implements GraphBuilder {
     return located(this, key, operands, f);
   }
   emit(op: Op, operands: readonly (Value | undefined)[], attrs: Attrs, types: readonly TensorType[]): readonly Value[] {
-    const home = this.homeOf(op, operands, attrs);
+    const home = this.homeOf(op, operands, attrs, types);
     const mergeable = !op.writes && !op.impure;
     const key = mergeable
       ? `${op.key}(${operands.map((v) => v?.id ?? '')}){${this.root.attributesKey(attrs)}}${this.root.rulesKey(op)}`
@@ -329,18 +329,26 @@ export class Builder implements GraphBuilder {
     return outputs;
   }
   // A node is placed in the outermost graph that its operands allow, except that a branch keeps the nodes made while it is open.
-  private homeOf(op: Op, operands: readonly (Value | undefined)[], attrs: Attrs): Builder {
+  private homeOf(op: Op, operands: readonly (Value | undefined)[], attrs: Attrs, types: readonly TensorType[]): Builder {
     let home: GraphBuilder = this.root;
     const consider = (g: GraphBuilder) => {
       if (g.depth > home.depth) home = g;
     };
     for (const v of operands) if (v) consider(v.graph);
     for (const a of Object.values(attrs)) if (isGraph(a)) for (const v of capturedBy(a)) consider(v.graph);
+    for (const v of this.sizedAs(types)) consider(v.graph);
     const { open } = this.root;
     for (const g of open) if (g.kind === 'branch' || (g.kind === 'loop' && op.writes)) consider(g);
     const found = open.find((g) => g === home);
     if (!found) throw internal(`${op.key} uses a value of a subgraph that is closed`);
     return found;
+  }
+  // A size that a run determines in a loop is known there only.
+  private sizedAs(types: readonly TensorType[]): readonly Value[] {
+    const { runSizes } = this;
+    if (!runSizes.size) return [];
+    const names = new Set(types.flatMap(({ dims }) => dims.flatMap(namesOfDim)).filter((name) => runSizes.has(name)));
+    return [...names].flatMap((name) => runSizes.get(name)!.values.filter((v) => this.reaches(v)));
   }
   private addInput(value: Value): Value {
     const name = nameOf(value);

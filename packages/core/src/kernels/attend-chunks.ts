@@ -1,13 +1,17 @@
 // Attention over many pairs of queries and keys in chunks of queries, where everything else would keep the scores of all of them.
 import { type Dim, mulDims } from '../dim/dim';
+import type { Modifiers } from '../expression/step';
+import type { Attrs } from '../ir/define-op';
 import { freeSizeName } from '../ir/free-names';
-import { apply, type Value } from '../ir/graph';
+import { apply, type Node, type Value } from '../ir/graph';
 import { defineReasons } from '../lower/reason';
-import { type Match, type Rule, refuse, rule } from '../lower/rule';
+import { type Get, type Match, type MatchContext, type Outcome, type Rule, refuse, rule } from '../lower/rule';
 import { mapMask } from '../mask/mask';
 import { Attend } from '../ops/attend';
 import { attendInChunks } from '../ops/attend-chunked';
-import { attendParts } from '../ops/attend-parts';
+import { type AttendAttrs, attendParts } from '../ops/attend-parts';
+import { FlexAttend } from '../ops/flex-attend';
+import { mapModifiers } from '../ops/modifiers';
 import { sparingMatch } from './attend-few-queries';
 
 const own = defineReasons({
@@ -36,54 +40,71 @@ const measured: ChunkSize = { rows: 128, few: 512, fewScores: 2 ** 24 };
  * Attend → a Loop over chunks of queries, whose memory is proportional to the number of keys instead of the number of pairs. Only where the cheapest other match, or the definition,
  * keeps the scores of all pairs, and these are many; where that depends on sizes that are known only at run time, it is decided then.
  */
-export const chunksOf = ({ rows, few, fewScores }: ChunkSize): Rule => ({
-  ...rule('Attend → chunks of queries', Attend, (node, context) => {
-    const { q, k, v, mask, queryOffset, bias, sinks, noise } = attendParts(node.operands, node.attrs);
-    const { scale, softcap, weights, undivided } = node.attrs;
-    if (undivided) return undefined;
-    const [batch, heads, queries] = q.dims as [Dim, Dim, Dim];
-    const keys = k.dims[2]!;
-    const rival = context.cheapest(node);
-    const scores = rival ? rival.workspace : mulDims(batch, heads, queries, keys);
-    if (isAtMost(scores, fewScores) || [queries, keys].some((d) => isAtMost(d, few))) return undefined;
-    if (typeof queries !== 'number' && context.cheapest(node, sparingMatch)) return undefined;
-    if (context.waitsInLoops) return refuse(own.waits());
-    if (noise) return refuse(own.perPair({ what: 'dropout has' }));
-    if (weights) return refuse(own.perPair({ what: 'its weights are' }));
-    if (node.graph.root.defined.has(node.outputs[0]!)) return refuse(own.gradient());
-
-    const inChunks: Match['emit'] = (get) => {
-      const optional = (x: Value | undefined): Value | undefined => x && get(x);
-      const keysName = freeSizeName(node.graph, 'keys_of_chunk');
-      const options = {
-        queryOffset: optional(queryOffset),
-        bias: optional(bias),
-        sinks: optional(sinks),
-        scale,
-        softcap,
-        rows,
-        keysName,
-      };
-      return [attendInChunks(get(q), get(k), get(v), { mask: mapMask(mask, get), ...options })];
-    };
-    const made = (emit: Match['emit']): Match => ({ covers: node.outputs, sparesMemory: true, emit });
-    const unknown = [[queries, few] as const, [scores, fewScores] as const].filter(([d]) => typeof d !== 'number');
-    if (!unknown.length) return made(inChunks);
-    return made((get) => {
-      const { cond, lessOrEqual, logicalOr, size } = node.graph.ops;
-      const conditions = unknown.map(([d, most]) => lessOrEqual(size(get(k), d, [get(q), get(k)]), most));
-      const operands = node.operands.map((operand) => operand && get(operand));
-      return cond(
-        conditions.reduce(logicalOr),
-        () => apply(Attend, operands, { ...node.attrs, undivided: true }),
-        () => inChunks(get),
-      );
-    });
-  }),
+export const chunksOf = (size: ChunkSize): Rule => ({
+  ...rule('Attend → chunks of queries', Attend, (node, context) => divided(node, context, size)),
   compares: true,
 });
 
+/** The same for an attention whose scores or weights are modified. */
+export const flexChunksOf = (size: ChunkSize): Rule => ({
+  ...rule('FlexAttend → chunks of queries', FlexAttend, (node, context) =>
+    divided(node, context, size, (get) => mapModifiers(node.attrs.modifiers, (i) => get(node.operands[i]!))),
+  ),
+  compares: true,
+});
+
+function divided<A extends AttendAttrs & Attrs>(
+  node: Node<A>,
+  context: MatchContext,
+  { rows, few, fewScores }: ChunkSize,
+  modifiersOf?: (get: Get) => Modifiers<Value>,
+): Outcome {
+  const { q, k, v, mask, queryOffset, bias, sinks, noise } = attendParts(node.operands, node.attrs);
+  const { scale, softcap, weights, undivided } = node.attrs;
+  if (undivided) return undefined;
+  const [batch, heads, queries] = q.dims as [Dim, Dim, Dim];
+  const keys = k.dims[2]!;
+  const rival = context.cheapest(node as unknown as Node);
+  const scores = rival ? rival.workspace : mulDims(batch, heads, queries, keys);
+  if (isAtMost(scores, fewScores) || [queries, keys].some((d) => isAtMost(d, few))) return undefined;
+  if (typeof queries !== 'number' && context.cheapest(node as unknown as Node, sparingMatch)) return undefined;
+  if (context.waitsInLoops) return refuse(own.waits());
+  if (noise) return refuse(own.perPair({ what: 'dropout has' }));
+  if (weights) return refuse(own.perPair({ what: 'its weights are' }));
+  if (node.graph.root.defined.has(node.outputs[0]!)) return refuse(own.gradient());
+
+  const inChunks: Match['emit'] = (get) => {
+    const optional = (x: Value | undefined): Value | undefined => x && get(x);
+    const options = {
+      mask: mapMask(mask, get),
+      queryOffset: optional(queryOffset),
+      bias: optional(bias),
+      sinks: optional(sinks),
+      scale,
+      softcap,
+      modifiers: modifiersOf?.(get),
+      rows,
+      keysName: freeSizeName(node.graph, 'keys_of_chunk'),
+    };
+    return [attendInChunks(get(q), get(k), get(v), options)];
+  };
+  const made = (emit: Match['emit']): Match => ({ covers: node.outputs, sparesMemory: true, emit });
+  const unknown = [[queries, few] as const, [scores, fewScores] as const].filter(([d]) => typeof d !== 'number');
+  if (!unknown.length) return made(inChunks);
+  return made((get) => {
+    const { cond, lessOrEqual, logicalOr, size } = node.graph.ops;
+    const conditions = unknown.map(([d, most]) => lessOrEqual(size(get(k), d, [get(q), get(k)]), most));
+    const operands = node.operands.map((operand) => operand && get(operand));
+    return cond(
+      conditions.reduce(logicalOr),
+      () => apply(node.op, operands, { ...node.attrs, undivided: true }),
+      () => inChunks(get),
+    );
+  });
+}
+
 const isAtMost = (d: Dim, most: number): boolean => typeof d === 'number' && d <= most;
 
-/** The rule with the size of chunks that was measured. */
+/** The rules with the size of chunks that was measured. */
 export const useChunks = chunksOf(measured);
+export const useFlexChunks = flexChunksOf(measured);

@@ -2,10 +2,11 @@
 import type { Rule } from '../lower/rule';
 import { biasesOfAttend } from './attend-biases';
 import { useBlocks } from './attend-blocks';
-import { useChunks } from './attend-chunks';
+import { useChunks, useFlexChunks } from './attend-chunks';
 import { useFewQueries } from './attend-few-queries';
 import { useGlobalTokens } from './attend-global';
 import { useLayout } from './attend-layout';
+import { useSpread } from './attend-spread';
 import { unpackRows, useGatherBlockQuantized } from './gather-block-quantized';
 import { keepApart } from './keep-apart';
 import { splitLowRank } from './low-rank';
@@ -25,8 +26,10 @@ export const coreRules: readonly Rule[] = [
   useBlocks,
   useFewQueries,
   useChunks,
+  useFlexChunks,
   useGlobalTokens,
   useLayout,
+  useSpread,
   ...biasesOfAttend,
   useBiasInWeights,
 ];

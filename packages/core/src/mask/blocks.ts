@@ -11,7 +11,7 @@ export interface BlocksOptions {
   readonly size: number;
 }
 
-/** The class of {@link blocks}. */
+/** The class of {@link blockLayout}. */
 export const blocksMask = defineMask<'layout', BlocksOptions>({
   name: 'blocks',
   comparesPositions: true,
@@ -57,7 +57,7 @@ export const blocksMask = defineMask<'layout', BlocksOptions>({
  *
  * @throws ShapeError for a size that is not a positive integer
  */
-export function blocks<V>(layout: V, size: number): Mask<V> {
-  expectCount('blocks', size, 1);
+export function blockLayout<V>(layout: V, size: number): Mask<V> {
+  expectCount('blockLayout', size, 1);
   return blocksMask({ operands: { layout }, options: { size } });
 }

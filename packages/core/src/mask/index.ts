@@ -1,6 +1,6 @@
 // Masks: which keys a query may attend to. Each class is one object in one file: its predicate, its tensor, its features for kernels.
 export { and } from './and';
-export { blocks } from './blocks';
+export { blockLayout } from './blocks';
 export { causal } from './causal';
 export { causalFromTopLeft } from './causal-from-top-left';
 export { type MaskKind, maskClasses } from './classes';

@@ -1,7 +1,18 @@
 import { describe, expect, it } from 'vitest';
 import { ShapeError } from '../error';
 import { tensor } from '../tensor/convert';
-import { and, blocks, causal, dilated, documents, globalTokens, keyLengths, materialize, prefix, randomPairs } from './index';
+import {
+  and,
+  blockLayout,
+  causal,
+  dilated,
+  documents,
+  globalTokens,
+  keyLengths,
+  materialize,
+  prefix,
+  randomPairs,
+} from './index';
 
 describe('materialize', () => {
   it('has an element for each pair', () => {
@@ -22,7 +33,7 @@ describe('materialize', () => {
     );
     const offsets = tensor('int64', [4], [0, 1, 1, 5]);
     expect(() => materialize(and(documents(offsets), keyLengths(tensor('int64', [1], [2]))), { seq: 5 })).toThrow('[3]');
-    expect(() => materialize(blocks(tensor('bool', [1, 2, 2], [1, 1, 1, 1]), 2), { seq: 5 })).toThrow(
+    expect(() => materialize(blockLayout(tensor('bool', [1, 2, 2], [1, 1, 1, 1]), 2), { seq: 5 })).toThrow(
       'a block layout is too small for the queries; expected at most 4, got 5',
     );
   });
@@ -35,7 +46,7 @@ it.each([
   () => dilated(1.5),
   () => prefix(-1),
   () => globalTokens(Number.NaN),
-  () => blocks('layout', 0),
+  () => blockLayout('layout', 0),
 ])('a number that is not a count is refused (%#)', (make) =>
   expect(make).toThrow('not a count; expected an integer of at least'),
 );

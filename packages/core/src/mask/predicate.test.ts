@@ -3,7 +3,7 @@ import type { NDArray } from '../tensor/tensor';
 import { array } from '../testing/attention-calls';
 import {
   and,
-  blocks,
+  blockLayout,
   causal,
   causalFromTopLeft,
   dense,
@@ -71,9 +71,9 @@ describe('queries and keys end together', () => {
   });
   test('blocks', () => {
     const layout = bool([1, 2, 3], '#.# .#.');
-    expect(picture(blocks(layout, 2), 4, 6)).toEqual(['..##..', '..##..', '......', '......']);
-    expect(picture(blocks(layout, 2), 4, 4)).toEqual(['##..', '##..', '..##', '..##']);
-    expect(picture(blocks(bool([2, 1, 1], '.#'), 3), 2, 2, undefined, 0, 1)).toEqual(['##', '##']);
+    expect(picture(blockLayout(layout, 2), 4, 6)).toEqual(['..##..', '..##..', '......', '......']);
+    expect(picture(blockLayout(layout, 2), 4, 4)).toEqual(['##..', '##..', '..##', '..##']);
+    expect(picture(blockLayout(bool([2, 1, 1], '.#'), 3), 2, 2, undefined, 0, 1)).toEqual(['##', '##']);
   });
   test('window', () =>
     expect(picture(slidingWindow({ left: 2, right: 1 }), 5, 5)).toEqual(['##...', '###..', '####.', '.####', '..###']));

@@ -20,6 +20,13 @@ export interface MaskChunk {
   };
 }
 
+/** The positions of the queries and keys of a chunk; without one, of all. */
+export function placesOfChunk(mask: Mask<Value>, frame: MaskFrame, chunk?: MaskChunk): MaskPositions {
+  const all = placesOf(mask, frame);
+  const some = chunk ? ofChunk(all, chunk.queries) : all;
+  return chunk?.keys ? ofKeyChunk(some, chunk.keys.size, chunk.keys.part) : some;
+}
+
 /**
  * The rows of keys that some queries of a call may attend to, as far as the classes of the mask say it.
  *
@@ -44,9 +51,7 @@ export function keyRangeOfChunk(mask: Mask<Value>, frame: MaskFrame, queries: Va
  */
 export function maskTensor(mask: Mask<Value>, frame: MaskFrame, chunk?: MaskChunk): Value | undefined {
   const { add, fill, less } = frame.graph.ops;
-  const all = placesOf(mask, frame);
-  const some = chunk ? ofChunk(all, chunk.queries) : all;
-  const at = chunk?.keys ? ofKeyChunk(some, chunk.keys.size, chunk.keys.part) : some;
+  const at = placesOfChunk(mask, frame, chunk);
   // Keys up to the query's own position always exist.
   const exists: Truth =
     frame.queryOffset && !((impliedBy(mask).right ?? 1) <= 0)

@@ -1,11 +1,15 @@
 // Attention in chunks of queries: exact, with memory proportional to the number of keys instead of the number of pairs.
 import { ceilDivDims, type Dim, mulDims } from '../dim/dim';
+import type { Modifiers } from '../expression/step';
 import { apply, type Value } from '../ir/graph';
 import { denseMask } from '../mask/dense';
-import { defineMask, type Mask, type MaskFrame, printMask } from '../mask/mask';
+import { defineMask, type Mask, type MaskFrame, mapMask, printMask } from '../mask/mask';
 import { none } from '../mask/none';
-import { keyRangeOfChunk, type MaskChunk, maskTensor } from '../mask/tensor';
+import { keyRangeOfChunk, type MaskChunk, maskTensor, placesOfChunk } from '../mask/tensor';
 import { Attend } from './attend';
+import { decomposeAttend } from './attend-definition';
+import type { AttendAttrs, AttendParts } from './attend-parts';
+import { modifiedOf } from './modifiers';
 
 /** A mask as a tensor for some of its queries. Not `dense`: nobody stated it as a tensor. */
 const ofChunk = defineMask<'keep', { readonly of: string }>({
@@ -22,6 +26,8 @@ export interface ChunkOptions {
   readonly sinks?: Value | undefined;
   readonly scale?: number | undefined;
   readonly softcap?: number | undefined;
+  /** Functions of the scores and of the weights: the chunks are primitives. */
+  readonly modifiers?: Modifiers<Value> | undefined;
   /** Queries in a chunk. */
   readonly rows: number;
   /** A name for the number of keys of a chunk, which no other size has. */
@@ -41,7 +47,7 @@ export interface ChunkOptions {
 export function attendInChunks(q: Value, k: Value, v: Value, o: ChunkOptions): Value {
   const { root } = q.graph;
   const { gather, loop, reshape, size, slice, transpose } = root.ops;
-  const { mask, queryOffset, bias, sinks, scale, softcap, rows, keysName } = o;
+  const { mask, queryOffset, bias, sinks, scale, softcap, modifiers, rows, keysName } = o;
   const [batch, heads, seq] = q.dims as [Dim, Dim, Dim];
   const frame = { graph: q.graph, batch, heads, seq, kvSeq: k.dims[2]!, queryOffset };
   const count = ceilDivDims(seq, rows);
@@ -51,22 +57,35 @@ export function attendInChunks(q: Value, k: Value, v: Value, o: ChunkOptions): V
     const part = keys?.part ?? ((x: Value): Value => x);
     // By position, as kernels take them: the part is copied once, and not once more for each way to arrange heads.
     const some = (x: Value): Value => (keys ? swapped(part(swapped(x), 1)) : x);
-    const operands = [gather(q, queries, 2), some(k), some(v)];
-    const put = (x: Value): number => operands.push(x) - 1;
-    const keep = maskTensor(mask, frame, { queries, ...(keys && { keys }) });
-    const slots = { ...(bias && { bias: put(part(gather(bias, queries, 2), 3)) }), ...(sinks && { sinks: put(sinks) }) };
-    const y = apply(Attend, operands, {
-      mask: keep ? ofChunk({ operands: { keep: put(keep) }, options: { of: printMask(mask) } }) : none,
-      slots,
-      scale,
-      softcap,
-      undivided: true,
+    const parts = {
+      q: gather(q, queries, 2),
+      k: some(k),
+      v: some(v),
+      ...(bias && { bias: part(gather(bias, queries, 2), 3) }),
+      ...(sinks && { sinks }),
+    };
+    const chunk = { queries, ...(keys && { keys }) };
+    const keep = maskTensor(mask, frame, chunk);
+    const own = keep ? ofChunk({ operands: { keep }, options: { of: printMask(mask) } }) : none;
+    if (!modifiers) return { carried: [], scans: [attendTo({ ...parts, mask: own }, { scale, softcap })] };
+    const at = placesOfChunk(mask, frame, chunk);
+    const y = decomposeAttend({ ...parts, mask: own }, { scale, softcap }, root.ops, {
+      ...(modifiers.scores && { scores: (x) => modifiedOf(modifiers.scores!, x, at) }),
+      ...(modifiers.weights && { weights: (x) => modifiedOf(modifiers.weights!, x, at) }),
     });
     return { carried: [], scans: y };
   };
   const [chunks] = loop(root, { trips: size(root, count), count, carried: [], body }).scans as [Value];
   const whole = reshape(transpose(chunks, [1, 2, 0, 3, 4]), [batch, heads, mulDims(count, rows), v.dims[3]!]);
   return slice(whole, { axes: [2], starts: [0], ends: [seq] });
+}
+
+/** An Attend that is not divided again. */
+function attendTo({ q, k, v, mask, ...others }: AttendParts<Value>, attrs: Pick<AttendAttrs, 'scale' | 'softcap'>): Value {
+  const operands = [q, k, v];
+  const put = (x: Value): number => operands.push(x) - 1;
+  const slots = Object.fromEntries(Object.entries(others).flatMap(([name, x]) => (x ? [[name, put(x)]] : [])));
+  return apply(Attend, operands, { ...attrs, mask: mapMask(mask, put), slots, undivided: true })[0]!;
 }
 
 /** [batch, heads, seq, width] ↔ [batch, seq, heads, width] */

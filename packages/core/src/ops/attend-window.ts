@@ -1,5 +1,5 @@
 // Attention within a window, block by block: time and memory proportional to the window instead of the sequence.
-import { addDims, ceilDivDims, type Dim, divDims, mulDims, subDims } from '../dim/dim';
+import { addDims, ceilDivDims, type Dim, mulDims, subDims } from '../dim/dim';
 import { mismatch, type Value } from '../ir/graph';
 import { defineReasons, type Reason } from '../lower/reason';
 import { reasons } from '../lower/reasons';
@@ -7,9 +7,8 @@ import { sequenceOf } from '../mask/documents';
 import { type ExpressedMask, expressedBy } from '../mask/features';
 import { type Mask, maskKinds, printMask } from '../mask/mask';
 import { place, placeOf, placesUpTo } from '../mask/places';
-import { rowHasKey } from '../mask/tensor';
-import { maskScores, scaledScores, softmaxWithSinks } from './attend-definition';
-import { type AttendParts, scaleOf } from './attend-parts';
+import { attendGathered, rowsOfHeads } from './attend-gathered';
+import type { AttendParts } from './attend-parts';
 
 /** Options of {@link attendBlockwise}: those of Attend that it supports. */
 export interface BlockwiseOptions {
@@ -83,47 +82,34 @@ export function blockSizeOf(left: number, right: number): BlockSize {
  * Cost     time and memory O(seq · (left + right)), for any number of keys
  * Throws   ShapeError when blocks cannot express the mask
  * Source   Beltagy et al. 2020, https://arxiv.org/abs/2004.05150 (section 3.1, their sliding chunks)
- * Lowers   everywhere: MatMul, Softmax
+ * Lowers   everywhere: an attention of which the blocks are the sequences
  */
 export function attendBlockwise(q: Value, k: Value, v: Value, { mask, scale, softcap, sinks }: BlockwiseOptions): Value {
-  const { ops } = q.graph;
-  const { cast, less, logicalAnd, matmul, reshape, slice, softmax, transpose, unsqueeze, where } = ops;
+  const { less, logicalAnd, reshape, unsqueeze } = q.graph.ops;
   const { left, right, lengths, keyPadding, documents } = q.graph.located('attendBlockwise', [q, k, v], () => {
     const reading = readBlockwise({ mask });
     if ('refused' in reading) throw mismatch(reading.refused.text, 'a window with both bounds', printMask(mask));
     return reading;
   });
   const blocks = blocking(q, k, left, right);
-  const { count, block, width: reached } = blocks;
-  const [batch, heads] = q.dims as [Dim, Dim];
-  const kvHeads = k.dims[1]!;
-  const group = divDims(heads, kvHeads);
-
-  const queries = blocks.ofQueries(q, 2);
-  const byGroup = reshape(queries, [batch, kvHeads, group, count, block, q.dims[3]!]);
-  const perBlock = reshape(transpose(byGroup, [0, 1, 3, 2, 4, 5]), [batch, kvHeads, count, mulDims(group, block), q.dims[3]!]);
-  const scores = scaledScores(perBlock, blocks.ofKeys(k, 2), scaleOf(k, scale), softcap, ops);
-
+  const [batch, heads, seq] = q.dims as [Dim, Dim, Dim];
   const conditions = [blocks.band(), ...blocks.inside()];
   if (lengths) conditions.push(blocks.perKey(less(unsqueeze(blocks.rows(), [0]), place(reshape(lengths, [batch, 1, 1])))));
   if (keyPadding) conditions.push(blocks.perKey(blocks.ofKeys(keyPadding, 1)));
   if (documents) conditions.push(blocks.sameSequence(documents.offsets));
-  const keep = conditions.reduce((a, b) => logicalAnd(a, b));
-
-  // [batch, kv_heads, blocks, group, query, key]
-  const separate = reshape(scores, [batch, kvHeads, count, group, block, reached]);
-  // Without masks of data, a query attends to itself; so does the padding of the last block, unless the window ends before its own position.
-  const data = lengths ?? keyPadding ?? documents;
-  const some = sinks || (!data && right === 0) ? true : rowHasKey(keep);
-  const masked = maskScores(separate, keep, some, ops);
-  const weights = sinks ? softmaxWithSinks(masked, reshape(sinks, [kvHeads, 1, group, 1, 1]), ops) : softmax(masked, -1);
-  const merged = reshape(cast(weights, v.dtype), scores.dims);
-  const width = v.dims[3]!;
-  const y = reshape(matmul(merged, blocks.ofKeys(v, 2)), [batch, kvHeads, count, group, block, width]);
-  const safe = data && some !== true ? where(some, y, 0) : y;
-  const rows = reshape(transpose(safe, [0, 1, 3, 2, 4, 5]), [batch, heads, mulDims(count, block), width]);
-  return slice(rows, { axes: [2], starts: [0], ends: [q.dims[2]!] });
+  const y = attendGathered(
+    {
+      queries: blocks.ofQueries(rowsOfHeads(q), 1),
+      keys: blocks.ofKeys(rowsOfHeads(k), 1),
+      values: blocks.ofKeys(rowsOfHeads(v), 1),
+      keep: conditions.reduce((a, b) => logicalAnd(a, b)),
+    },
+    { scale, softcap, sinks },
+  );
+  return rowsOfHeads(cropRows(reshape(y, [batch, mulDims(blocks.count, blocks.block), heads, v.dims[3]!]), seq));
 }
+
+const cropRows = (x: Value, rows: Dim): Value => x.graph.ops.slice(x, { axes: [1], starts: [0], ends: [rows] });
 
 /** Queries and keys in blocks: block n of the queries attends to the keys of blocks n, n + 1, …, which begin `left` positions before it. */
 function blocking(q: Value, k: Value, left: number, right: number) {
@@ -154,10 +140,10 @@ function blocking(q: Value, k: Value, left: number, right: number) {
     const row = add(first, within);
     return before === 0 ? row : add(row, placeOf(graph, before));
   };
-  // [batch or none, blocks, key] among [batch, kv_heads, blocks, group, query, key]
+  // [batch or none, blocks, key] among [batch, blocks, query, key]
   const perKey = (x: Value): Value => {
     const [n, width] = x.dims.slice(-2) as [Dim, Dim];
-    return reshape(x, [x.rank === 3 ? x.dims[0]! : 1, 1, n, 1, 1, width]);
+    return reshape(x, [x.rank === 3 ? x.dims[0]! : 1, n, 1, width]);
   };
   return {
     block,
@@ -167,9 +153,9 @@ function blocking(q: Value, k: Value, left: number, right: number) {
     ofKeys,
     rows,
     perKey,
-    /** [query, key], the same in every block. */
+    /** [1, 1, query, key], the same in every block. */
     band(): Value {
-      const [query, key] = [reshape(upTo(block), [block, 1]), reshape(upTo(width), [1, width])];
+      const [query, key] = [reshape(upTo(block), [1, 1, block, 1]), reshape(upTo(width), [1, 1, 1, width])];
       return logicalAnd(greaterOrEqual(key, query), lessOrEqual(key, add(query, left + right)));
     },
     /** Marks existing keys; keys that no query's window reaches need no check. */
@@ -180,8 +166,8 @@ function blocking(q: Value, k: Value, left: number, right: number) {
     },
     sameSequence(offsets: Value): Value {
       const sequence = sequenceOf(graph, offsets, seq);
-      const own = reshape(ofQueries(sequence, 0), [count, 1, block, 1]);
-      const theirs = reshape(ofKeys(where(greater(sequence, 0), sequence, -1), 0, -1), [count, 1, 1, width]);
+      const own = reshape(ofQueries(sequence, 0), [1, count, block, 1]);
+      const theirs = reshape(ofKeys(where(greater(sequence, 0), sequence, -1), 0, -1), [1, count, 1, width]);
       return equal(own, theirs);
     },
   };

@@ -6,7 +6,7 @@ import { printExpression } from '../expression/print';
 import type { Modifier, Modifiers } from '../expression/step';
 import type { TensorType } from '../ir/define-op';
 import type { Value } from '../ir/graph';
-import type { KnownSizes, Mask, MaskFrame, Pair } from '../mask/mask';
+import type { KnownSizes, Mask, MaskFrame, MaskPositions, Pair } from '../mask/mask';
 import { placesOf } from '../mask/places';
 import type { NDArray } from '../tensor/tensor';
 
@@ -25,9 +25,13 @@ export function checkModifiers({ scores, weights }: Modifiers<TensorType>, sizes
 }
 
 /** Modified scores or weights [batch, heads, seq, kv_seq], in their dtype. */
-export function modified(modifier: Modifier<Value>, score: Value, mask: Mask<Value>, frame: MaskFrame): Value {
+export const modified = (modifier: Modifier<Value>, score: Value, mask: Mask<Value>, frame: MaskFrame): Value =>
+  modifiedOf(modifier, score, placesOf(mask, frame));
+
+/** The same at known positions of queries and keys. */
+export function modifiedOf(modifier: Modifier<Value>, score: Value, at: MaskPositions): Value {
   const { cast, expand } = score.graph.ops;
-  const x = emit(modifier, modifier.tables, { ...modifier, at: placesOf(mask, frame), score });
+  const x = emit(modifier, modifier.tables, { ...modifier, at, score });
   return expand(cast(x, score.dtype), score.dims);
 }
 

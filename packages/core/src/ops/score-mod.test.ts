@@ -12,8 +12,11 @@ import { expectClose } from '../testing';
 import { array, attentionCall, feeder, randomArray } from '../testing/attention-calls';
 import { placeFunctions, type RandomTerm } from '../testing/mask-functions';
 import { attendOp, attendWithWeights } from './attend';
+import { attendInChunks, type ChunkOptions } from './attend-chunked';
 import type { AttendOpOptions, ModifiedAttrs } from './attend-options';
-import { printModifiers } from './modifiers';
+import { attendParts } from './attend-parts';
+import { FlexAttend } from './flex-attend';
+import { mapModifiers, printModifiers } from './modifiers';
 import { type ScoreFunction, scoreMod, weightMod } from './score-mod';
 import { GraphBuilder } from './vocabulary';
 
@@ -91,6 +94,8 @@ describe('what options express becomes options', () => {
     }));
 });
 
+const isFlex = (node: Node): node is Node<ModifiedAttrs> => node.op.key === FlexAttend.key;
+
 describe('numbers', () => {
   const q4 = (name: string, ...dims: number[]): NDArray => randomArray(name, dims, 'float64');
 
@@ -138,10 +143,17 @@ describe('numbers', () => {
         ops[y.producer!.op.key.replace('onnxformers.', '') as keyof typeof ops]++;
         g.output('y', y);
         g.output('weights', weights);
+        if (isFlex(y.producer!) && seq > 0 && kvSeq > 0) {
+          const { operands, attrs } = y.producer;
+          const modifiers = mapModifiers(attrs.modifiers, (i) => operands[i]!);
+          const chunks = { scale: attrs.scale, softcap: attrs.softcap, modifiers, rows: 2, keysName: 'keys_of_chunk' };
+          g.output('chunked', attendInChunks(q, k, v, { ...attendParts(operands, attrs), ...chunks } as ChunkOptions));
+        }
         const graph = g.finish();
         const oracle = interpret(graph, feed.feeds);
         const definition = interpret(graph, feed.feeds, { prefer: 'decompose' });
         for (const name of ['y', 'weights']) expectClose(definition[name]!, oracle[name]!, { atol: 1e-12, rtol: 1e-12 }, name);
+        if (definition.chunked) expectClose(definition.chunked, oracle.y!, { atol: 1e-12, rtol: 1e-12 }, 'chunks');
         // In plain loops.
         const pairOf = pairsOf(c.mask, c, c.queryOffset);
         const expected: number[] = [];

@@ -6,7 +6,7 @@ import type { GraphBuilder, Value } from '../ir/graph';
 import type { ExpressionOptions } from '../mask/expression';
 import {
   and,
-  blocks,
+  blockLayout,
   causal,
   causalFromTopLeft,
   dense,
@@ -110,7 +110,7 @@ function anyMask({ batch, kvHeads, group, seq, kvSeq, sequences = batch }: Sizes
       .tuple(fc.constantFrom(0.2, 0.7, 1), fc.integer({ min: 0, max: 2 ** 53 - 1 }), fc.boolean())
       .map(([density, seed, data]) => (data ? randomPairs(density, array('int64', [], [seed])) : randomPairs(density, seed))),
     fc.tuple(bools([batch, seq]), bools([batch, kvSeq])).map(([queries, keys]) => globalTokens({ queries, keys })),
-    fc.integer({ min: 1, max: 4 }).chain((size) => layout(size).map((x) => blocks(x, size))),
+    fc.integer({ min: 1, max: 4 }).chain((size) => layout(size).map((x) => blockLayout(x, size))),
     fc.tuple(ids(seq), ids(kvSeq)).map(([queries, keys]) => documentIds(queries, keys)),
     int64s(sequences, kvSeq).map((keys) => keyStarts(keys)),
     int64s(sequences, kvSeq).map((keys) => keyLengths(keys)),

@@ -51,7 +51,13 @@ export const falcon: Family = {
     const norm = { name: 'layer_norm', eps: config.num('layer_norm_epsilon', 1e-5) };
     const bias = config.flag('bias', false);
     const positions = config.flag('alibi', false)
-      ? { attentionBias: { name: 'alibi', bfloat16: true, scale: 1 / Math.sqrt(headDim) } }
+      ? {
+          attentionBias: {
+            name: 'alibi',
+            roundedPositions: config.int('max_position_embeddings', 2048),
+            scale: 1 / Math.sqrt(headDim),
+          },
+        }
       : { rotaryEmbedding: rotaryOf(config, { headDim }) };
     const head = decoderWith(
       config,

@@ -1,4 +1,4 @@
-import { blocks, causal, materialize, ShapeError, type Tensor, tensor } from '@onnxformers/core';
+import { blockLayout, causal, materialize, ShapeError, type Tensor, tensor } from '@onnxformers/core';
 import { describe, expect, it } from 'vitest';
 import {
   alibiPattern,
@@ -113,7 +113,7 @@ describe('patterns', () => {
     expect(pattern.dims).toEqual([3, 42, 42]);
     expect(layoutOf(pattern, 7)).toEqual(layout);
     const sizes = { seq: 42, heads: 3 };
-    expect(materialize(fromPattern(pattern), sizes)).toEqual(materialize(blocks(layout, 7), sizes));
+    expect(materialize(fromPattern(pattern), sizes)).toEqual(materialize(blockLayout(layout, 7), sizes));
     expect(rowsOf({ ...layoutOf(materialize(causal, { seq: 12 }), 4), dims: [1, 3, 3] })).toEqual(['100', '110', '111']);
   });
   it('serve shorter sequences, and refuse longer ones', () => {

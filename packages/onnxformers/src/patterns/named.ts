@@ -1,7 +1,7 @@
 // Patterns as plain JSON: names and options, combined by `and`, `or` and `not`.
 import {
   and,
-  blocks,
+  blockLayout,
   ConfigError,
   causal,
   describe,
@@ -59,7 +59,7 @@ const intIn = (o: Options, name: string): { readonly [name: string]: number } =>
 function ofBlocks(o: Options, make: (common: Parameters<typeof denseLayout>[0]) => Tensor): NamedPattern {
   const blockSize = o.int('blockSize', { default: 16 });
   const common = { seqLen: o.int('seqLen'), heads: o.int('heads', { default: 1 }), blockSize, perHead: o.bool('perHead', false) };
-  return { mask: blocks(make(common), blockSize), seq: common.seqLen, heads: common.perHead ? common.heads : 1 };
+  return { mask: blockLayout(make(common), blockSize), seq: common.seqLen, heads: common.perHead ? common.heads : 1 };
 }
 const directionIn = (o: Options) => ({ direction: o.word('direction', ['bidirectional', 'unidirectional'], 'bidirectional') });
 

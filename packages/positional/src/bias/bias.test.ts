@@ -48,6 +48,36 @@ describe('alibi', () => {
     const { outputs } = runBlock(alibi({}), { ...given(heads, 5), position_ids: at });
     expectClose(outputs.y!, pairs(heads, rowsOf(at), fall));
   });
+
+  /** Round to nearest even with 8 significant bits. */
+  function toBfloat16(x: number): number {
+    if (x === 0) return 0;
+    const unit = 2 ** (Math.floor(Math.log2(x)) - 7);
+    const below = Math.floor(x / unit);
+    const rest = x / unit - below;
+    return (rest > 0.5 || (rest === 0.5 && below % 2 === 1) ? below + 1 : below) * unit;
+  }
+
+  it('of keys is rounded to bfloat16, slope, position and product', () => {
+    const slopes = alibiSlopes(12);
+    const far: NDArray = { dtype: 'int64', dims: [2, 5], data: Float64Array.of(3, 255, 257, 1023, 1999, 0, 2, 7, 1, 1337) };
+    const block = alibi({ roundedPositions: 2003, scale: 0.5 });
+    const { outputs } = runBlock(block, { ...given(12, 5), position_ids: far });
+    const bias = (h: number, _: number, j: number) => 0.5 * toBfloat16(toBfloat16(slopes[h]!) * toBfloat16(j));
+    expectClose(outputs.y!, pairs(12, rowsOf(far), bias), { atol: 0, rtol: 1e-7 });
+    expect(() =>
+      expectClose(
+        outputs.y!,
+        pairs(12, rowsOf(far), (h, _, j) => 0.5 * slopes[h]! * j),
+      ),
+    ).toThrow(/differ/);
+  });
+
+  it('of keys is refused for more positions than it has', () => {
+    const block = alibi({ roundedPositions: 5 });
+    const dims = [1, 2, 7, 3];
+    expect(() => traceBlock(block, { q: ['float32', dims], k: ['float32', dims] })).toThrow(/roundedPositions/);
+  });
 });
 
 describe('t5_relative', () => {

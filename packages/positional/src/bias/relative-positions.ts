@@ -12,6 +12,25 @@ import * as ops from '@onnxformers/core/ops';
  *          keys are not the queries' own sequence
  */
 export function relativePositions(q: Value, k: Value, ctx: SequenceContext, path: string): Value {
+  refuseMemory(ctx, path);
+  const ofQueries = unexpanded(ctx.positions);
+  return ops.sub(ops.unsqueeze(ofKeys(q, k, ctx, ofQueries, path), [1]), ops.unsqueeze(inRows(ofQueries), [2]));
+}
+
+/**
+ * Position of each key; see {@link relativePositions}, which throws the same errors.
+ *
+ * Shapes   q [batch, heads, seq, head_dim] · k [batch, kv_heads, kv_seq, head_dim] → int64 [1 or batch, kv_seq]
+ */
+export function keyPositions(q: Value, k: Value, ctx: SequenceContext, path: string): Value {
+  refuseMemory(ctx, path);
+  return ofKeys(q, k, ctx, unexpanded(ctx.positions), path);
+}
+
+/** int64 [1 or batch, seq]; packed [tokens] as [1, tokens]. */
+const inRows = (positions: Value): Value => (positions.rank === 1 ? ops.unsqueeze(positions, [0]) : positions);
+
+function refuseMemory(ctx: SequenceContext, path: string): void {
   if (ctx.queryMask)
     throw new ConfigError({
       path,
@@ -20,12 +39,7 @@ export function relativePositions(q: Value, k: Value, ctx: SequenceContext, path
       got: 'cross attention',
       hint: 'Do not set attentionBias in cross attention',
     });
-  const ofQueries = unexpanded(ctx.positions);
-  return ops.sub(ops.unsqueeze(ofKeys(q, k, ctx, ofQueries, path), [1]), ops.unsqueeze(inRows(ofQueries), [2]));
 }
-
-/** int64 [1 or batch, seq]; packed [tokens] as [1, tokens]. */
-const inRows = (positions: Value): Value => (positions.rank === 1 ? ops.unsqueeze(positions, [0]) : positions);
 
 function ofKeys(q: Value, k: Value, ctx: SequenceContext, ofQueries: Value, path: string): Value {
   const kvSeq = k.dims[2]!;

@@ -22,12 +22,14 @@ import * as ops from '@onnxformers/core/ops';
  *
  * With a class token before the cells, as in BEiT, the table has three more rows: class to cell, cell to class, class to class.
  *
- * Shapes   q [batch, heads, seq, head_dim] · k [batch, kv_heads, seq, head_dim] → [1, heads, seq, seq]; seq = rows · columns, one more with a class token
+ * Shapes   q [batch, heads, seq, head_dim] · k [batch, kv_heads, seq, head_dim] → [batch, heads, seq, seq]; seq = rows · columns, one more with a
+ *          class token; batch is 1
  * Dtypes   float32, float16, bfloat16
+ * Masks    none
  * Cost     memory O(heads · seq²), once for all windows
  * Throws   ShapeError for a packed batch, and for another number of queries or keys
  * Source   Liu et al. 2021, https://arxiv.org/abs/2103.14030; class token: Bao et al. 2021, https://arxiv.org/abs/2106.08254
- * Lowers   everywhere: Gather; the attention bias excludes kernels without one
+ * Lowers   everywhere: nothing, a constant is made of the table when the file is written; the attention bias excludes kernels without one
  * Example  const block = swinRelative({ heads: 3, window: [7, 7] });
  */
 export const swinRelative = defineBlock({
