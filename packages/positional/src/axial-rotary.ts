@@ -115,5 +115,5 @@ function anglesOf(x: Value, [rows, columns]: readonly [Dim, Dim], rates: readonl
     ]);
   const both = ops.concat([along(rows, [rows, 1]), along(columns, [1, columns])], 2);
   const cells = ops.reshape(both, [1, mulDims(rows, columns), 2 * rates.length]);
-  return prefix ? ops.pad(cells, { axes: [1], before: [prefix], after: [0] }) : cells;
+  return prefix ? g.ops.pad(cells, { axes: [1], before: [prefix], after: [0] }) : cells;
 }

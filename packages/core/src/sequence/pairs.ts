@@ -20,7 +20,10 @@ export interface Pairs {
  * Shapes   q [batch, heads, seq, head_dim] · k, v [batch, kv_heads, kv_seq, …] → [batch, heads, seq, …], as `f` returns
  * Throws   ConfigError as `attend` does
  * Lowers   everywhere: the mask as a tensor
- * Example  const y = overPairs(q, k, v, ctx, (q, k, v, pairs) => attention(q, k, v, pairs));
+ * Example  const y = overPairs(q, k, v, ctx, (queries, keys, values, { keep }) => {
+ *            const scores = ops.matmul(queries, ops.swapLast(keys));
+ *            return ops.matmul(keep ? ops.where(keep, scores, 0) : scores, values);
+ *          });
  */
 export function overPairs(
   q: Value,
