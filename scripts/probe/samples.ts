@@ -302,13 +302,7 @@ export const contribSamples: readonly Sample[] = [
   contrib(ms('Gelu'), [rows()], [rows()], {}, floats),
   contrib(
     ms('MoE'),
-    [
-      ['T', 'tokens', 64],
-      ['T', 'tokens', 4],
-      ['T', 4, 64, 64],
-      undefined,
-      ['T', 4, 64, 32],
-    ],
+    [['T', 'tokens', 64], ['T', 'tokens', 4], ['T', 4, 64, 64], undefined, ['T', 4, 64, 32]],
     [['T', 'tokens', 64]],
     { k: 2, activation_type: 'swiglu', normalize_routing_weights: 0, swiglu_fusion: 1 },
     floats,
