@@ -53,9 +53,9 @@ export const sparseMoe = defineBlock({
   source: 'Jiang et al. 2024, https://arxiv.org/abs/2401.04088',
   masks: 'all',
   fields: {
-    /** input channels. Inherited from the enclosing block. */
+    /** channels. Inherited from the enclosing block. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
-    /** hidden channels. Default: computed from other options. */
+    /** hidden channels of each expert. Default: computed from other options. */
     hidden: int({
       doc: 'hidden channels of each expert',
       unit: 'channels',
@@ -85,12 +85,12 @@ export const sparseMoe = defineBlock({
     topGroups: int({ doc: 'groups that a token may use', min: 1, default: (c: { groups: number }) => c.groups }),
     /** the hidden channels are multiplied by gates. Default: `true`. */
     gated: bool({ doc: 'the hidden channels are multiplied by gates', default: true }),
-    /** activation of the gate. Default: `silu`. */
+    /** activation of the gates, or of the hidden channels without gates. Default: `"silu"`. */
     activation: choice(activations, {
       doc: 'activation of the gates, or of the hidden channels without gates',
       default: 'silu',
     }),
-    /** the linear maps have a bias. Default: `true`. */
+    /** the linear maps of the experts have a bias. Default: `false`. */
     bias: bool({ doc: 'the linear maps of the experts have a bias', default: false }),
     /** bound of the gates and of what they multiply; absent: none. Optional. */
     limit: num({ doc: 'bound of the gates and of what they multiply; absent: none', above: 0, optional: true }),

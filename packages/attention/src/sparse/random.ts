@@ -50,7 +50,7 @@ export const randomAttention = defineBlock({
   fields: {
     /** the probability that a query attends to a key. Default: `0.01`. */
     density: num({ doc: 'the probability that a query attends to a key', above: 0, max: 1, default: 0.01 }),
-    /** so many queries in a row have the same keys. Default: `64`. */
+    /** so many queries in a row have the same keys (positions). Default: `64`. */
     shared: int({ doc: 'so many queries in a row have the same keys', unit: 'positions', min: 1, max: 65_536, default: 64 }),
     /** seed of the choice. Default: `0`. */
     seed: int({ doc: 'seed of the choice', min: 0, default: 0 }),
