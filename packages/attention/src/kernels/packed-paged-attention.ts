@@ -16,7 +16,7 @@ import {
   tokenPlaces,
 } from '@onnxformers/core/lowering';
 import { Attend } from '@onnxformers/core/ops';
-import { PagedAttention } from './paged-attention';
+import { pagedOperands as names, PagedAttention } from './paged-attention';
 import { toHeads, tokens, toRows } from './rows';
 import { scalesAsked } from './scales';
 
@@ -29,26 +29,6 @@ type PackedPagedAttrs = {
   /** Default 1. */
   readonly is_causal?: number | undefined;
 };
-
-const names = [
-  'query',
-  'key',
-  'value',
-  'key_cache',
-  'value_cache',
-  'cumulative_sequence_length',
-  'past_seqlens',
-  'block_table',
-  'cos_cache?',
-  'sin_cache?',
-  'slot_mapping?',
-  'head_sink?',
-  'q_norm_weight?',
-  'k_norm_weight?',
-  'k_scale?',
-  'v_scale?',
-  'attention_metadata?',
-] as const;
 
 /**
  * The kernel {@link PagedAttention} for sequences of any lengths, without cached positions: past_seqlens is 0, and each sequence has blocks of its own in pools that no

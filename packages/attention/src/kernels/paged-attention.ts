@@ -42,7 +42,8 @@ type PagedAttentionAttrs = {
   readonly local_window_size?: number | undefined;
 };
 
-const names = [
+/** The kernel's operands. */
+export const pagedOperands = [
   'query',
   'key',
   'value',
@@ -68,13 +69,13 @@ const names = [
  * v_scale, attention_metadata int32 [2] in CPU memory (maximum number of new positions, and of positions of a sequence). Outputs: result, and the two caches, which are
  * not written as outputs, because they would have to share the memory of the inputs.
  */
-export const PagedAttention = defineOp<PagedAttentionAttrs, typeof names>({
+export const PagedAttention = defineOp<PagedAttentionAttrs, typeof pagedOperands>({
   key: 'com.microsoft.PagedAttention',
-  operands: names,
+  operands: pagedOperands,
   attributes: { num_heads: 'int', kv_num_heads: 'int', scale: 'float', softcap: 'float', local_window_size: 'int' },
   writes: ['key_cache', 'value_cache'],
   asks(given, { num_heads, kv_num_heads, scale, softcap, local_window_size }) {
-    const { key_cache, head_sink: sinks } = operandsOf(names, given);
+    const { key_cache, head_sink: sinks } = operandsOf(pagedOperands, given);
     return {
       head_dim: key_cache.dims[3]!,
       block_size: key_cache.dims[1]!,
@@ -87,14 +88,14 @@ export const PagedAttention = defineOp<PagedAttentionAttrs, typeof names>({
     };
   },
   infer(given) {
-    const { query, key, value, key_cache, value_cache, block_table: table } = operandsOf(names, given);
+    const { query, key, value, key_cache, value_cache, block_table: table } = operandsOf(pagedOperands, given);
     for (const t of [query, key, value])
       if (t.dims.length !== 2) throw mismatch('an operand does not have 2 axes', '[tokens, heads · head_dim]', printType(t));
     if (table.dtype !== 'int32') throw mismatch('the block table is not int32', 'int32[batch, blocks]', printType(table));
     return [query, key_cache, value_cache];
   },
   decompose(given, { num_heads, kv_num_heads, scale, softcap, local_window_size }, ops) {
-    const { query, key, value, key_cache, value_cache, ...others } = operandsOf(names, given);
+    const { query, key, value, key_cache, value_cache, ...others } = operandsOf(pagedOperands, given);
     const { past_seqlens: past, block_table: table, head_sink: sinks } = others;
     const batch = table.dims[0]!;
     const seq = divDims(query.dims[0]!, batch);

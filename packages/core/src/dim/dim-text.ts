@@ -13,6 +13,9 @@ const longest = 10_000;
  * @throws ShapeError when the text is not a polynomial, is longer than 10,000 characters, or nests more than 100 parentheses
  */
 export function parse(text: string): Polynomial {
+  // A program without types may pass anything.
+  if (typeof text !== 'string')
+    throw new ShapeError({ path: '', problem: 'not a size', expected: 'a number or a text such as "seq"', got: describe(text) });
   let end = 0;
   let depth = 0;
   if (text.length > longest)

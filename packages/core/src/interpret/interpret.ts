@@ -10,6 +10,7 @@ import { toArray } from '../tensor/convert';
 import { countOf, isFloat, type NDArray } from '../tensor/tensor';
 import { bindSizes } from './bind';
 import { prepareLimit } from './limits';
+import { evaluateOf } from './references';
 
 export interface InterpretOptions {
   /** The values of the parameters. */
@@ -66,7 +67,8 @@ export function evaluateOp(
   sizes: ReadonlyMap<string, number> = new Map(),
   types: readonly (TensorType | undefined)[] = operands,
 ): readonly NDArray[] {
-  if (op.evaluate) return op.evaluate(operands, attrs, sizesOf(sizes));
+  const evaluate = evaluateOf(op);
+  if (evaluate) return evaluate(operands, attrs, sizesOf(sizes));
   return runDefinition(definitionOf(op, types, attrs, sizes), operands, sizes, {});
 }
 
@@ -120,14 +122,15 @@ class Frame {
   }
   private compute(node: Node, operands: readonly (NDArray | undefined)[]): readonly NDArray[] {
     const { op, attrs } = node;
-    const defined = op.decompose && (this.options.prefer === 'decompose' || !(op.evaluate || op.evaluateWith));
+    const evaluate = evaluateOf(op);
+    const defined = op.decompose && (this.options.prefer === 'decompose' || !(evaluate || op.evaluateWith));
     if (defined) {
       const definition = remembered(node, this.sizes);
       return runDefinition(definition, operands, this.sizes, { ...this.options, states: this.states });
     }
     if (op.evaluateWith)
       return op.evaluateWith(operands, attrs, (graph, args) => this.runSubgraph(graph, args), sizesOf(this.sizes));
-    if (op.evaluate) return op.evaluate(operands, attrs, sizesOf(this.sizes));
+    if (evaluate) return evaluate(operands, attrs, sizesOf(this.sizes));
     throw internal(`${op.key} has neither evaluate nor decompose`);
   }
   private runSubgraph(graph: Graph, args: readonly NDArray[]): readonly NDArray[] {

@@ -1,6 +1,6 @@
 // The builder, which makes all values of a graph.
 
-import { type Dim, namesOfDim } from '../dim/dim';
+import { addDims, type Dim, namesOfDim, subDims } from '../dim/dim';
 import { internal, ShapeError } from '../error';
 import type { Parameter } from '../parameter/parameter';
 import { toTensor } from '../tensor/convert';
@@ -35,7 +35,7 @@ import {
   Value,
 } from './types';
 import type { Vocabulary } from './vocabulary';
-import { capturedBy, isGraph, nameOf, usedBy } from './walk';
+import { capturedBy, inputOf, isGraph, nameOf, usedBy } from './walk';
 
 /** The only implementation of the interface. It is made with the vocabulary that definitions are written in. */
 export class Builder implements GraphBuilder {
@@ -106,7 +106,8 @@ export class Builder implements GraphBuilder {
     if (role) this.roles.set(name, role);
     return this.addInput(this.make({ dtype, dims }, { kind: 'input', name, ...(role && { role }) }));
   }
-  limit(limit: Limit): void {
+  limit(asked: Limit): void {
+    const limit = this.ofLengths(asked);
     checkLimit(limit, this.limits, this.where);
     if (typeof limit.size === 'number' && [limit.min, limit.max].every((bound) => typeof bound !== 'string')) return;
     const text = JSON.stringify(limit);
@@ -315,6 +316,17 @@ export class Builder implements GraphBuilder {
     if (this.nonEmpty && !this.nonEmpty.has(name)) this.nonEmpty = new Map([...this.nonEmpty, [name, 1]]);
   }
 
+  // The longest of packed sequences is a size that only a derived input has: a limit on it becomes one on the lengths, the input that the user knows.
+  private ofLengths(limit: Limit): Limit {
+    const { size, min: _, max, ...about } = limit;
+    if (size === undefined || typeof max !== 'number') return limit;
+    for (const { leaf, dims } of this.root.inputs) {
+      if (leaf?.kind !== 'derived' || leaf.how !== 'tokenOffset') continue;
+      const [more, lengths] = [subDims(addDims(size, leaf.plus ?? 0), dims[1]!), inputOf(leaf.from[0]!)?.name];
+      if (typeof more === 'number' && lengths !== undefined) return { ...about, input: lengths, min: 0, max: max - more };
+    }
+    return limit;
+  }
   private identity(value: Value): Value {
     const [out] = this.emitHere(Identity, [value]);
     return out!;

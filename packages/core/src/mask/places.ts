@@ -121,7 +121,9 @@ function plainPlaces(frame: MaskFrame): MaskPositions {
     packed: false,
     aligned: queryOffset === undefined,
     startsTogether: queryOffset === undefined && seq === kvSeq,
-    // Inputs and constants are checked; what a graph computes may be negative.
-    ownKeyExists: queryOffset ? !queryOffset.producer : neverNegative(subDims(kvSeq, seq)),
+    // Inputs are checked; a constant, or what a graph computes, may be negative.
+    ownKeyExists: queryOffset
+      ? !queryOffset.producer && queryOffset.leaf?.kind !== 'constant'
+      : neverNegative(subDims(kvSeq, seq)),
   };
 }

@@ -45,4 +45,4 @@ export function constantOf(value: Value | undefined): number | undefined {
 }
 
 /** The number of axes of an operand. */
-export const rankOf = (o: Operand): number => (o === undefined || typeof o === 'number' ? 0 : o.dims.length);
+export const rankOf = (o: Operand): number => (typeof o === 'object' ? (o?.dims?.length ?? 0) : 0);

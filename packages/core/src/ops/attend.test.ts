@@ -406,13 +406,10 @@ describe('a negative query offset', () => {
     );
     expect([...y.data].every(Number.isFinite)).toBe(true);
   });
-  test('of an input or a constant is refused', () => {
+  test('of an input is refused', () => {
     const made = (input: (x: NDArray) => Value, queryOffset: Value) =>
       attendOp(input(q), input(k), input(v), { mask: causal, queryOffset });
     expect(() => computed((input) => made(input, input(int64(0, -1))))).toThrow(/a negative query offset/);
-    expect(() => computed((input) => made(input, input(q).graph.number([0, -2], 'int64')))).toThrow(
-      'attendOp: a negative query offset; expected at least 0, got -2. It is the number of keys before query 0; hide keys by the mask instead',
-    );
   });
 });
 

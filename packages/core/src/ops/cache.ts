@@ -97,7 +97,7 @@ export interface TensorScatterOptions {
  * Lowers   cpu, wasm, cuda: TensorScatter · elsewhere: primitives
  */
 export function tensorScatter(cache: Value, rows: Value, start?: Value, o: TensorScatterOptions = {}): Value {
-  return apply(TensorScatter, [cache, rows, start], { axis: o.axis ?? -2, mode: o.circular ? 'circular' : 'linear' })[0]!;
+  return apply(TensorScatter, [cache, rows, start], { axis: o?.axis ?? -2, mode: o?.circular ? 'circular' : 'linear' })[0]!;
 }
 
 // ---- CacheAppend --------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import { defineOp, printType, type TensorType } from '../ir/define-op';
 import { apply, type Graph, type GraphBuilder, mismatch, type Value } from '../ir/graph';
 import { toArray } from '../tensor/convert';
 import { gather } from './gather';
+import { given } from './given';
 import { inlined } from './inline';
 import { knownFrom } from './known';
 import { opaque } from './opaque';
@@ -59,6 +60,7 @@ export const If = defineOp<IfAttrs>({
  * Example  const [y] = ops.cond(ops.equal(ops.size(g, 'seq'), 1), () => [x], () => [ops.neg(x)]);
  */
 export function cond(condition: Value, yes: () => readonly Value[], no: () => readonly Value[]): readonly Value[] {
+  given('cond', { condition, yes, no });
   const g = condition.graph.root;
   const sizes = sizeCondition(condition);
   return apply(If, [condition], {
@@ -146,6 +148,7 @@ export function loop(
     readonly body: (step: Value, ...carried: Value[]) => LoopStep;
   },
 ): { readonly carried: readonly Value[]; readonly scans: readonly Value[] } {
+  given('loop', { source: g, options: o, 'options.trips': o?.trips, 'options.carried': o?.carried, 'options.body': o?.body });
   const { root } = g;
   const scalar = (dtype: 'int64' | 'bool'): TensorType => ({ dtype, dims: [] });
   const limit = o.trips.leaf?.kind === 'constant' ? toArray(o.trips.leaf.tensor).data[0]! : o.count;

@@ -4,6 +4,7 @@ import { countIn, defineOp, type Op, printType, type TensorType } from '../ir/de
 import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { acceptAlike } from './accept';
+import { given } from './given';
 import {
   coveredSizes,
   fitted,
@@ -144,12 +145,13 @@ function weightGradient(x: Value, grad: Value, attrs: ConvAttrs, ops: Vocabulary
  * Example  const y = ops.conv(x, weight, undefined, { strides: [2, 2] });
  */
 export function conv(x: Value, weight: Operand, bias?: Operand, o: ConvOptions = {}): Value {
+  given('conv', { x, options: o });
   const window = windowOf(Conv.key, x, kernelOf(weight, x, Conv.key), o);
   return apply(Conv, [x, weight, bias], { ...window, group: o.group ?? 1 })[0]!;
 }
 
 function kernelOf(weight: Operand, x: Value, key: string): readonly Dim[] {
-  if (weight !== undefined && typeof weight !== 'number') return weight.dims.slice(2);
+  if (typeof weight === 'object' && Array.isArray(weight?.dims)) return weight.dims.slice(2);
   return x.graph.located(key, [x], () => {
     throw mismatch('the weight is missing');
   });
@@ -231,6 +233,7 @@ export function convTranspose(
   bias?: Operand,
   o: ConvOptions & { readonly outputPadding?: readonly number[] } = {},
 ): Value {
+  given('convTranspose', { x, options: o });
   const window = windowOf(ConvTranspose.key, x, kernelOf(weight, x, ConvTranspose.key), o);
   const output_padding = o.outputPadding ?? window.strides.map(() => 0);
   return apply(ConvTranspose, [x, weight, bias], { ...window, group: o.group ?? 1, output_padding })[0]!;

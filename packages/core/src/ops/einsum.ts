@@ -5,6 +5,7 @@ import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../i
 import { countOf, type NDArray } from '../tensor/tensor';
 import { acceptAlike, fitting } from './accept';
 import { broadcastDims } from './broadcast';
+import { given } from './given';
 import { offsetsOf, rowMajorStrides } from './strides';
 
 type EinsumAttrs = { readonly equation: string };
@@ -229,5 +230,7 @@ function grouped(
  * Lowers   everywhere: Einsum
  * Example  const scores = ops.einsum('b h s d, b h t d -> b h s t', q, k);
  */
-export const einsum = (equation: string, ...xs: readonly Operand[]): Value =>
-  apply(Einsum, xs, { equation: equation.replaceAll(' ', '') })[0]!;
+export const einsum = (equation: string, ...xs: readonly Operand[]): Value => {
+  given('einsum', { equation });
+  return apply(Einsum, xs, { equation: equation.replaceAll(' ', '') })[0]!;
+};

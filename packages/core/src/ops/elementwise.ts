@@ -159,7 +159,7 @@ export const Mod = defineOp<{ fmod: number }>({
   since: 13,
   attributes: { fmod: 'int' },
   infer(operands, { fmod }) {
-    const [a, b] = acceptAlike(operands, fmod ? 'number' : 'integer') as [TensorType, TensorType];
+    const [a, b] = acceptAlike([operands[0], operands[1]], fmod ? 'number' : 'integer') as [TensorType, TensorType];
     return [{ dtype: a.dtype, dims: broadcastDims(a.dims, b.dims) }];
   },
   evaluate([a, b], { fmod }) {

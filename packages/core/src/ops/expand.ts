@@ -5,6 +5,7 @@ import { apply, madeBy, mismatch, type Value, type Vocabulary } from '../ir/grap
 import type { NDArray } from '../tensor/tensor';
 import { accept } from './accept';
 import { broadcastDims, broadcastTo, unbroadcast } from './broadcast';
+import { given } from './given';
 import { rowMajorStrides } from './strides';
 import { readView } from './views';
 
@@ -72,7 +73,10 @@ export const OnnxExpand = defineOp<ExpandAttrs>({
  * Lowers   everywhere: Expand
  * Example  const y = ops.expand(x, ['batch', 'seq', 5]);
  */
-export const expand = (x: Value, dims: readonly Dim[]): Value => apply(Expand, [x], { dims: dims.map(dim) })[0]!;
+export const expand = (x: Value, dims: readonly Dim[]): Value => {
+  given('expand', { x, dims });
+  return apply(Expand, [x], { dims: dims.map(dim) })[0]!;
+};
 
 type TileAttrs = { readonly repeats: readonly Dim[] };
 
@@ -143,4 +147,7 @@ export const OnnxTile = defineOp<TileAttrs>({
  * Throws   ShapeError when the number of repeats is not that of the axes
  * Lowers   everywhere: Tile
  */
-export const tile = (x: Value, repeats: readonly Dim[]): Value => apply(Tile, [x], { repeats: repeats.map(dim) })[0]!;
+export const tile = (x: Value, repeats: readonly Dim[]): Value => {
+  given('tile', { x, repeats });
+  return apply(Tile, [x], { repeats: repeats.map(dim) })[0]!;
+};

@@ -7,6 +7,7 @@ import { countOf, type NDArray, type Tensor } from '../tensor/tensor';
 import { accept } from './accept';
 import { encoded } from './encode';
 import { type Plan, transformed } from './fourier-definition';
+import { given } from './given';
 import { padTo } from './movement';
 import { size } from './shape';
 import { axisOf, offsetsAcross, rowMajorStrides } from './strides';
@@ -164,6 +165,7 @@ export interface FourierOptions {
  * Example  const spectrum = ops.dft(ops.unsqueeze(x, [-1]));
  */
 export function dft(x: Value, o: FourierOptions = {}): Value {
+  given('dft', { x, options: o });
   const axis = x.graph.located(DFT.key, [x], () => axisOf(o.axis ?? -2, x.rank));
   const [inverse, onesided] = [o.inverse ? 1 : 0, o.onesided ? 1 : 0] as const;
   if (!(inverse && onesided))

@@ -207,7 +207,7 @@ export function gemm(
   c?: Operand,
   o: { readonly alpha?: number; readonly beta?: number; readonly transA?: boolean; readonly transB?: boolean } = {},
 ): Value {
-  const { alpha = 1, beta = 1, transA = false, transB = false } = o;
+  const { alpha = 1, beta = 1, transA = false, transB = false } = o ?? {};
   const attrs: GemmAttrs = { alpha, beta, transA: transA ? 1 : 0, transB: transB ? 1 : 0 };
   return apply(Gemm, [a, b, c], attrs)[0]!;
 }

@@ -3,6 +3,7 @@ import { addDims, type Dim, divDims, floorDivDims, mulDims, subDims } from '../d
 import { defineOp, noFlops, type Op } from '../ir/define-op';
 import { apply, madeBy, mismatch, type Value } from '../ir/graph';
 import { accept } from './accept';
+import { given } from './given';
 import { concat } from './join';
 import { reshape } from './reshape';
 import { Slice, slice } from './slice';
@@ -71,7 +72,10 @@ export const Transpose: Op<TransposeAttrs> = defineOp<TransposeAttrs>({
  * Lowers   everywhere: Transpose
  * Example  const y = ops.transpose(x, [0, 2, 1, 3]);
  */
-export const transpose = (x: Value, perm: readonly number[]): Value => apply(Transpose, [x], { perm })[0]!;
+export const transpose = (x: Value, perm: readonly number[]): Value => {
+  given('transpose', { x, perm });
+  return apply(Transpose, [x], { perm })[0]!;
+};
 
 /**
  * x with its last two axes exchanged.
@@ -82,6 +86,7 @@ export const transpose = (x: Value, perm: readonly number[]): Value => apply(Tra
  * Example  const scores = ops.matmul(q, ops.swapLast(k));
  */
 export function swapLast(x: Value): Value {
+  given('swapLast', { x });
   const order = x.dims.map((_, i) => i);
   return transpose(x, [...order.slice(0, -2), ...order.slice(-2).reverse()]);
 }
@@ -96,6 +101,7 @@ export function swapLast(x: Value): Value {
  * @param shift any integer if the size of the axis is known, otherwise from minus the size to the size
  */
 export function roll(x: Value, shift: Dim, axis: number): Value {
+  given('roll', { x });
   const along = x.graph.located(Slice.key, [x], () => axisOf(axis, x.rank));
   const whole = x.dims[along]!;
   const backwards = typeof shift === 'number' && shift < 0;
@@ -116,6 +122,7 @@ export function roll(x: Value, shift: Dim, axis: number): Value {
  * Lowers   everywhere: Slice, Reshape, Concat
  */
 export function windows(x: Value, axis: number, size: number, step: number): Value {
+  given('windows', { x });
   const along = x.graph.located('windows', [x], () => {
     for (const n of [size, step])
       if (!Number.isInteger(n) || n < 1) throw mismatch('size and step must be positive integers', 'at least 1', String(n));

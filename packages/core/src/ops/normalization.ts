@@ -5,6 +5,7 @@ import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../i
 import { countOf, type DType, type NDArray } from '../tensor/tensor';
 import { accept, acceptAlike, rankOf } from './accept';
 import { broadcastTo } from './broadcast';
+import { given } from './given';
 import { axisOf } from './strides';
 
 /** The part that is computed in float32 for operands of 16 bits: mean, variance and the normalised elements, before the scale. */
@@ -109,8 +110,8 @@ export const layerNorm = (
   o: { readonly axis?: number; readonly epsilon?: number } = {},
 ): Value =>
   apply(LayerNormalization, [x, scale, bias], {
-    axis: fromEnd(o.axis ?? -1, x),
-    epsilon: o.epsilon ?? 1e-5,
+    axis: fromEnd(o?.axis ?? -1, x),
+    epsilon: o?.epsilon ?? 1e-5,
     stash_type: float32Stash,
   })[0]!;
 
@@ -144,8 +145,8 @@ export const RMSNormalization: Op<LayerAttrs, typeof rmsOperands> = defineOp<Lay
  */
 export const rmsNorm = (x: Operand, scale: Operand, o: { readonly axis?: number; readonly epsilon?: number } = {}): Value =>
   apply(RMSNormalization, [x, scale], {
-    axis: fromEnd(o.axis ?? -1, x),
-    epsilon: o.epsilon ?? 1e-5,
+    axis: fromEnd(o?.axis ?? -1, x),
+    epsilon: o?.epsilon ?? 1e-5,
     stash_type: float32Stash,
   })[0]!;
 
@@ -208,5 +209,11 @@ export const groupNorm = (
   scale: Operand,
   bias: Operand,
   o: { readonly groups: number; readonly epsilon?: number },
-): Value =>
-  apply(GroupNormalization, [x, scale, bias], { num_groups: o.groups, epsilon: o.epsilon ?? 1e-5, stash_type: float32Stash })[0]!;
+): Value => {
+  given('groupNorm', { options: o });
+  return apply(GroupNormalization, [x, scale, bias], {
+    num_groups: o.groups,
+    epsilon: o.epsilon ?? 1e-5,
+    stash_type: float32Stash,
+  })[0]!;
+};

@@ -2,6 +2,7 @@
 
 import { type AttributeKind, type Attrs, defineOp, domainOf, type Op } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value } from '../ir/graph';
+import { given } from './given';
 
 type AttributeOf<K extends AttributeKind> = K extends 'int' | 'float'
   ? number
@@ -34,7 +35,8 @@ export type OnnxOpDefinition<S extends Schema> = Omit<Op<AttributesOf<S>>, 'attr
 export function onnxOp<const S extends Schema = Record<never, never>>(
   definition: OnnxOpDefinition<S>,
 ): (operands: readonly Operand[], attrs?: AttributesOf<S>) => readonly Value[] {
-  const [domain, name] = domainOf(definition.key);
+  given('onnxOp', { options: definition, 'options.infer': definition?.infer });
+  const [domain, name] = domainOf(String(definition.key));
   if (!name || domain === 'onnxformers')
     throw mismatch('the key does not name an ONNX op', 'a name such as Softsign or com.microsoft.Inverse', definition.key);
   const op = defineOp({

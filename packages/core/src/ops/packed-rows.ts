@@ -2,6 +2,7 @@
 import { type Dim, mulDims, subDims } from '../dim/dim';
 import { defineOp, noFlops, operandsOf, printType, sameDims } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
+import { given } from './given';
 
 const names = ['rows', 'offsets', 'places'] as const;
 /**
@@ -78,5 +79,6 @@ export const PackRows = defineOp<{ readonly tokens: Dim }, typeof packed>({
  * Lowers   cuda, in float16: RestorePadding, Slice · elsewhere: Gather
  */
 export function packRows(padded: Value, places: Value, tokens: Dim): Value {
+  given('packRows', { padded, places });
   return apply(PackRows, [padded, places], { tokens })[0]!;
 }

@@ -4,6 +4,7 @@ import { defineOp, noFlops, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { accept } from './accept';
+import { given } from './given';
 import { axisOf, rowMajorStrides } from './strides';
 import { readView, writeView } from './views';
 
@@ -122,6 +123,7 @@ export function pad(
   o: { readonly axes: readonly number[]; readonly before: readonly Dim[]; readonly after: readonly Dim[] },
   value = 0,
 ): Value {
+  given('pad', { x, options: o, 'options.axes': o?.axes, 'options.before': o?.before, 'options.after': o?.after });
   const attrs = x.graph.located(Pad.key, [x], () => {
     if (o.before.length !== o.axes.length || o.after.length !== o.axes.length)
       throw mismatch(
@@ -146,6 +148,7 @@ export function pad(
  * Lowers   everywhere: Pad, Concat
  */
 export function padTo(x: Value, axis: number, size: Dim, value = 0): Value {
+  given('padTo', { x });
   const along = x.graph.located(Pad.key, [x], () => axisOf(axis, x.rank));
   return pad(x, { axes: [along], before: [0], after: [subDims(size, x.dims[along]!)] }, value);
 }

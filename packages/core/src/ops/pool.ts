@@ -5,6 +5,7 @@ import { apply, type Value, type Vocabulary } from '../ir/graph';
 import { toTensor } from '../tensor/convert';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { accept } from './accept';
+import { given } from './given';
 import { reduceMean } from './reduce';
 import {
   fitted,
@@ -114,6 +115,7 @@ export function averagePool(
   kernel: number | readonly number[],
   o: Omit<WindowOptions, 'dilations'> & { readonly countPads?: boolean } = {},
 ): Value {
+  given('averagePool', { x });
   const { kernel_shape, strides, pads } = windowOf(AveragePool.key, x, kernel, o);
   return apply(AveragePool, [x], {
     kernel_shape,
@@ -131,7 +133,10 @@ export function averagePool(
  * Throws   nothing
  * Lowers   everywhere: ReduceMean
  */
-export const globalAveragePool = (x: Value): Value => reduceMean(x, spatialAxes(x));
+export const globalAveragePool = (x: Value): Value => {
+  given('globalAveragePool', { x });
+  return reduceMean(x, spatialAxes(x));
+};
 
 // ---- Maxima ---------------------------------------------------------------------------------------------------------
 
@@ -169,5 +174,7 @@ export const MaxPool: Op<Window> = defineOp<Window>({
  * Throws   ShapeError when the window does not fit
  * Lowers   everywhere: MaxPool
  */
-export const maxPool = (x: Value, kernel: number | readonly number[], o: WindowOptions = {}): Value =>
-  apply(MaxPool, [x], windowOf(MaxPool.key, x, kernel, o))[0]!;
+export const maxPool = (x: Value, kernel: number | readonly number[], o: WindowOptions = {}): Value => {
+  given('maxPool', { x });
+  return apply(MaxPool, [x], windowOf(MaxPool.key, x, kernel, o))[0]!;
+};

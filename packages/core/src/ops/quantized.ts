@@ -3,6 +3,7 @@ import { ceilDivDims } from '../dim/dim';
 import { defineOp, type Op, printType, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../ir/graph';
 import { accept } from './accept';
+import { given } from './given';
 
 /** Attributes of {@link DequantizeBlocks}. */
 export type DequantizeBlocksAttrs = { readonly blockSize: number; readonly columns: number };
@@ -72,5 +73,6 @@ export function dequantizeBlocks(
   zeroPoints: Operand,
   o: { readonly blockSize: number; readonly columns: number },
 ): Value {
+  given('dequantizeBlocks', { options: o });
   return apply(DequantizeBlocks, [packed, scales, zeroPoints], { blockSize: o.blockSize, columns: o.columns })[0]!;
 }

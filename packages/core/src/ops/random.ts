@@ -4,6 +4,7 @@ import { apply, type Value } from '../ir/graph';
 import { cast } from './cast';
 import { add, cos, div, log, mul, sqrt, sub } from './elementwise';
 import { gather } from './gather';
+import { given } from './given';
 import { reshape } from './reshape';
 import { Range, size } from './shape';
 
@@ -62,6 +63,7 @@ export function noise(
   of: 'uniform' | 'normal',
   steps: readonly Value[] = [],
 ): Value {
+  given('noise', { run, key, dims });
   const g = run.graph.root;
   const place = placeOf(run, steps);
   const keys = key.map((word, i) => add(gather(place, g.number(i, 'int64')), word)) as [Value, Value];

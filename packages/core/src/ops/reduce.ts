@@ -45,7 +45,8 @@ function reduction(key: string, since: number, { accepts = 'number', f, grad }: 
   });
 }
 
-function reduce(op: Op<ReduceAttrs>, x: Operand, axes: readonly number[], { keepDims = true }: ReduceOptions): Value {
+function reduce(op: Op<ReduceAttrs>, x: Operand, axes: readonly number[], o: ReduceOptions): Value {
+  const { keepDims = true } = o ?? {};
   const rank = rankOf(x);
   if (!Array.isArray(axes))
     throw new ShapeError({ path: op.key, problem: 'axes are missing', expected: 'a list of axes', got: describe(axes) });
@@ -255,7 +256,8 @@ function extremeIndex(key: string, better: (a: number, b: number) => boolean): O
 /** `last`: the last of equal elements instead of the first. */
 export type ArgOptions = ReduceOptions & { readonly last?: boolean };
 
-function arg(op: Op<ArgAttrs>, x: Operand, axis: number, { keepDims = true, last = false }: ArgOptions): Value {
+function arg(op: Op<ArgAttrs>, x: Operand, axis: number, o: ArgOptions): Value {
+  const { keepDims = true, last = false } = o ?? {};
   const fromFront = axis < 0 ? axis + rankOf(x) : axis;
   return apply(op, [x], { axis: fromFront, keepdims: keepDims ? 1 : 0, select_last_index: last ? 1 : 0 })[0]!;
 }

@@ -5,6 +5,7 @@ import { apply, isFilled, madeBy, mismatch, type Value, type Vocabulary } from '
 import { countOf, type NDArray } from '../tensor/tensor';
 import { accept } from './accept';
 import { encoded, int64s } from './encode';
+import { given } from './given';
 import { axesOf, axisOf } from './strides';
 
 type ReshapeAttrs = { readonly dims: readonly Dim[] };
@@ -56,6 +57,7 @@ export const Reshape: Op<ReshapeAttrs> = defineOp<ReshapeAttrs>({
  * Example  const y = ops.reshape(x, ['batch', -1, 7]);
  */
 export function reshape(x: Value, dims: readonly Dim[]): Value {
+  given('reshape', { x, dims });
   const canonical = dims.map(dim);
   const open = canonical.indexOf(-1);
   const others = canonical.filter((_, i) => i !== open);
@@ -196,6 +198,7 @@ function moveOnes(x: Value, dims: readonly Dim[], { Squeeze, Unsqueeze }: Vocabu
  * Lowers   everywhere: Reshape
  */
 export function squeeze(x: Value, axes: readonly number[]): Value {
+  given('squeeze', { x, axes });
   const gone = x.graph.located(Squeeze.key, [x], () => {
     const found = axesOf(axes, x.rank);
     Squeeze.infer([x], { axes: found });
@@ -216,6 +219,7 @@ export function squeeze(x: Value, axes: readonly number[]): Value {
  * Example  const column = ops.unsqueeze(x, [-1]);
  */
 export function unsqueeze(x: Value, axes: readonly number[]): Value {
+  given('unsqueeze', { x, axes });
   const added = x.graph.located(Unsqueeze.key, [x], () => axesOf(axes, x.rank + axes.length));
   return reshape(x, withOnes(x.dims, added));
 }
@@ -228,6 +232,7 @@ export function unsqueeze(x: Value, axes: readonly number[]): Value {
  * Lowers   everywhere: Reshape
  */
 export function flattenAxes(x: Value, first: number, last: number): Value {
+  given('flattenAxes', { x });
   const [from, to] = x.graph.located(Reshape.key, [x], () => {
     const ends = [axisOf(first, x.rank), axisOf(last, x.rank)] as const;
     if (ends[0] > ends[1]) throw mismatch('the first axis is after the last', `at most ${ends[1]}`, String(ends[0]));

@@ -175,6 +175,6 @@ export interface RotaryOptions {
  * Lowers   portable: RotaryEmbedding · cpu, wasm, cuda: RotaryEmbedding · webgpu: RotaryEmbedding
  */
 export function rotaryEmbedding(x: Value, cos: Value, sin: Value, positions?: Value, o: RotaryOptions = {}): Value {
-  const attrs = { interleaved: o.interleaved ? 1 : undefined, num_heads: o.heads, rotary_embedding_dim: o.rotaryDim };
+  const attrs = { interleaved: o?.interleaved ? 1 : undefined, num_heads: o?.heads, rotary_embedding_dim: o?.rotaryDim };
   return apply(RotaryEmbedding, [x, cos, sin, positions], attrs)[0]!;
 }

@@ -49,7 +49,8 @@ export type CumSumOptions = { readonly exclusive?: boolean; readonly reverse?: b
  * Throws   ShapeError when the axis does not exist
  * Lowers   everywhere: CumSum
  */
-export function cumSum(x: Operand, axis: number, { exclusive = false, reverse = false }: CumSumOptions = {}): Value {
+export function cumSum(x: Operand, axis: number, o: CumSumOptions = {}): Value {
+  const { exclusive, reverse } = o ?? {};
   const fromFront = axis < 0 ? axis + rankOf(x) : axis;
   return apply(CumSum, [x], { axis: fromFront, exclusive: exclusive ? 1 : 0, reverse: reverse ? 1 : 0 })[0]!;
 }

@@ -6,6 +6,7 @@ import type { DType, NDArray } from '../tensor/tensor';
 import { accept } from './accept';
 import { cast } from './cast';
 import { equal, where } from './comparison';
+import { given } from './given';
 import { acceptIndices } from './indices';
 import { reshape, unsqueeze } from './movement';
 import { iota, sizes } from './shape';
@@ -28,11 +29,9 @@ export type OneHotOptions = {
  * Throws   ShapeError when the axis does not exist or the indices are not integers
  * Lowers   everywhere: Equal, Cast
  */
-export function oneHot(
-  indices: Value,
-  depth: Dim,
-  { axis = -1, dtype = indices.graph.dtype, values }: OneHotOptions = {},
-): Value {
+export function oneHot(indices: Value, depth: Dim, o: OneHotOptions = {}): Value {
+  given('oneHot', { indices, options: o });
+  const { axis = -1, dtype, values } = o;
   const g = indices.graph.root;
   // Not ONNX's OneHot, which runtimes support for few dtypes.
   const at = g.located('oneHot', [indices], () => axisOf(axis, acceptIndices(indices).dims.length + 1));
@@ -41,7 +40,8 @@ export function oneHot(
     Array.from({ length: indices.rank + 1 }, (_, i) => (i === at ? depth : 1)),
   );
   const hit = equal(unsqueeze(indices, [at]), classes);
-  return values ? where(hit, g.number(values[1], dtype), g.number(values[0], dtype)) : cast(hit, dtype);
+  const to = dtype ?? indices.graph.dtype;
+  return values ? where(hit, g.number(values[1], to), g.number(values[0], to)) : cast(hit, to);
 }
 
 type TopKAttrs = { readonly axis: number; readonly largest: number; readonly sorted: number; readonly k: Dim };
@@ -99,11 +99,9 @@ export type TopKOptions = { readonly axis?: number; readonly largest?: boolean; 
  * Lowers   everywhere: TopK
  * Example  const [values, indices] = ops.topK(x, 5);
  */
-export function topK(
-  x: Value,
-  k: Dim,
-  { axis = -1, largest = true, sorted = true }: TopKOptions = {},
-): readonly [values: Value, indices: Value] {
+export function topK(x: Value, k: Dim, o: TopKOptions = {}): readonly [values: Value, indices: Value] {
+  given('topK', { x, options: o });
+  const { axis = -1, largest = true, sorted = true } = o;
   const count = dim(k);
   const at = axis < 0 ? axis + x.rank : axis;
   const attrs: TopKAttrs = { axis: at, largest: largest ? 1 : 0, sorted: sorted ? 1 : 0, k: count };

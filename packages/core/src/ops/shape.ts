@@ -10,6 +10,7 @@ import { cast } from './cast';
 import { equal } from './comparison';
 import { add, div, mod, mul, sub } from './elementwise';
 import { expand } from './expand';
+import { given } from './given';
 import { concat } from './join';
 import { reshape, unsqueeze } from './reshape';
 
@@ -55,7 +56,10 @@ export const shapeOf = (x: Value, start?: number, end?: number): Value =>
  * Throws   ShapeError when no axis determines the name
  * Lowers   everywhere: Shape
  */
-export const size = (source: Source, d: Dim, near: readonly Value[] = []): Value => reshape(sizes(source, [d], near), []);
+export const size = (source: Source, d: Dim, near: readonly Value[] = []): Value => {
+  given('size', { source, near });
+  return reshape(sizes(source, [d], near), []);
+};
 
 /**
  * Sizes as int64 [n], as ONNX requires for shapes, starts and repeats; a constant when all are numbers. A name is read from an axis of an input of
@@ -69,6 +73,7 @@ export const size = (source: Source, d: Dim, near: readonly Value[] = []): Value
  * @param near further values whose axes may bind a name that no input has
  */
 export function sizes(source: Source, dims: readonly Dim[], near: readonly Value[] = []): Value {
+  given('sizes', { source, dims, near });
   const g = graphOf(source);
   const canonical = dims.map(dim);
   if (canonical.every((d) => typeof d === 'number')) return g.number(canonical, 'int64');
@@ -198,6 +203,7 @@ const largestRange = 65_536;
  * Example  const positions = ops.iota(g, 'seq');
  */
 export function iota(source: Source, length: Dim, dtype: DType = 'int64'): Value {
+  given('iota', { source, dtype });
   const g = graphOf(source);
   const n = dim(length);
   if (typeof n === 'number' && n <= largestRange)
@@ -216,8 +222,10 @@ export function iota(source: Source, length: Dim, dtype: DType = 'int64'): Value
  * Lowers   everywhere: Expand
  * Example  const zeros = ops.fill(g, ['batch', 7], 0, 'float32');
  */
-export const fill = (source: Source, dims: readonly Dim[], value: number, dtype: DType): Value =>
-  expand(graphOf(source).number(value, dtype), dims);
+export const fill = (source: Source, dims: readonly Dim[], value: number, dtype: DType): Value => {
+  given('fill', { source, dims, value });
+  return expand(graphOf(source).number(value, dtype), dims);
+};
 
 /** Larger identity matrices are computed at run time instead of being stored in the file. */
 const largestTable = 256;
@@ -230,6 +238,7 @@ const largestTable = 256;
  * Lowers   everywhere: Range, Equal, Cast
  */
 export function eye(source: Source, n: Dim, dtype: DType): Value {
+  given('eye', { source, dtype });
   const g = graphOf(source);
   if (typeof n !== 'number' || n > largestTable) {
     const index = iota(g, n);
@@ -283,4 +292,7 @@ const impossible = -2;
  * Throws   ShapeError when the rank or a known size differs, or a size cannot be read from the graph's inputs
  * Lowers   everywhere: Reshape
  */
-export const refine = (x: Value, dims: readonly Dim[]): Value => apply(Refine, [x], { dims: dims.map(dim) })[0]!;
+export const refine = (x: Value, dims: readonly Dim[]): Value => {
+  given('refine', { x, dims });
+  return apply(Refine, [x], { dims: dims.map(dim) })[0]!;
+};

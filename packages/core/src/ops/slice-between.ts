@@ -4,6 +4,7 @@ import { defineOp, noFlops, printType } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { accept } from './accept';
+import { given } from './given';
 import { reshape } from './reshape';
 import { OnnxSlice } from './slice';
 import { axisOf } from './strides';
@@ -57,7 +58,9 @@ export interface SliceBetweenOptions {
  * Lowers   everywhere: Slice
  * Example  const part = ops.sliceBetween(x, { axis: 1, start, end, size: 'part' });
  */
-export function sliceBetween(x: Value, { axis, start, end, size }: SliceBetweenOptions): Value {
+export function sliceBetween(x: Value, options: SliceBetweenOptions): Value {
+  given('sliceBetween', { x, options });
+  const { axis, start, end, size } = options;
   const along = x.graph.located('Slice', [x], () => axisOf(axis, x.rank));
   const one = (n: Value | number): Value => (typeof n === 'number' ? x.graph.number([n], 'int64') : reshape(n, [1]));
   const operands = { x, starts: one(start), ends: one(end), axes: one(along), steps: one(1) };

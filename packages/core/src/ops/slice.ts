@@ -4,6 +4,7 @@ import { defineOp, noFlops, type Op, type TensorType } from '../ir/define-op';
 import { apply, type GraphBuilder, madeBy, mismatch, type Value, type Vocabulary } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { accept } from './accept';
+import { given } from './given';
 import { axisOf, rowMajorStrides } from './strides';
 import { readView } from './views';
 
@@ -192,6 +193,7 @@ export function slice(
     readonly steps?: readonly number[];
   },
 ): Value {
+  given('slice', { x, options: o, 'options.axes': o?.axes, 'options.starts': o?.starts });
   const attrs = x.graph.located(Slice.key, [x], () => normalized(x, o.axes, o.starts, o.ends, o.steps));
   return apply(Slice, [x], attrs)[0]!;
 }
@@ -239,6 +241,7 @@ const position = (at: Dim, whole: Dim): Dim => (typeof at === 'number' && at < 0
  * Lowers   everywhere: Slice
  */
 export function flip(x: Value, axis: number): Value {
+  given('flip', { x });
   const along = x.graph.located(Slice.key, [x], () => axisOf(axis, x.rank));
   const whole = x.dims[along]!;
   return apply(Slice, [x], { axes: [along], starts: [subDims(whole, 1)], counts: [whole], steps: [-1] })[0]!;
@@ -251,4 +254,7 @@ export function flip(x: Value, axis: number): Value {
  * Throws   ShapeError when a known size is larger than the axis
  * Lowers   everywhere: Slice
  */
-export const cropTo = (x: Value, axis: number, size: Dim): Value => slice(x, { axes: [axis], starts: [0], ends: [size] });
+export const cropTo = (x: Value, axis: number, size: Dim): Value => {
+  given('cropTo', { x });
+  return slice(x, { axes: [axis], starts: [0], ends: [size] });
+};

@@ -36,19 +36,7 @@ export function limitIndices(indices: Value, rows: number, field: string): void 
  * Example  limitPositions(x.graph, x.dims[1]!, 1024, 'encoder.seqLen');
  */
 export function limitPositions(g: GraphBuilder, size: Dim, rows: number, field: string): void {
-  const packed = packedRows(g, size);
-  if (packed) g.limit({ input: packed.lengths, min: 0, max: rows - packed.more, ...tooLong(field) });
-  else g.limit({ size, max: rows, ...tooLong(field) });
-}
-
-// The lengths that decide on a size which is the longest of packed sequences, and by how much it is larger: the user knows their input, not the derived one.
-function packedRows(g: GraphBuilder, size: Dim): { readonly lengths: string; readonly more: number } | undefined {
-  for (const { leaf, dims } of g.inputs) {
-    if (leaf?.kind !== 'derived' || leaf.how !== 'tokenOffset') continue;
-    const [more, lengths] = [subDims(addDims(size, leaf.plus ?? 0), dims[1]!), inputOf(leaf.from[0]!)?.name];
-    if (typeof more === 'number' && lengths !== undefined) return { lengths, more };
-  }
-  return undefined;
+  g.limit({ size, max: rows, ...tooLong(field) });
 }
 const tooLong = (field: string) => ({
   problem: 'longer than the model was built for',
