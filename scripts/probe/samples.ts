@@ -300,6 +300,13 @@ export const contribSamples: readonly Sample[] = [
   contrib(ms('FastGelu'), [rows(), ['T', 64]], [rows()], {}, floats),
   contrib(ms('QuickGelu'), [rows()], [rows()], { alpha: 1.5 }, floats),
   contrib(ms('Gelu'), [rows()], [rows()], {}, floats),
+  contrib(
+    ms('MoE'),
+    [['T', 'tokens', 64], ['T', 'tokens', 4], ['T', 4, 64, 64], undefined, ['T', 4, 64, 32]],
+    [['T', 'tokens', 64]],
+    { k: 2, activation_type: 'swiglu', normalize_routing_weights: 0, swiglu_fusion: 1 },
+    floats,
+  ),
   contrib(ms('FusedMatMul'), [rows(), ['T', 8, 64]], [['T', 'batch', 'seq', 8]], { transB: 1 }, floats),
   ...blockSizes.flatMap((size) => [matMulNBits(size), gatherBlockQuantized(size)]),
   contrib(

@@ -20,6 +20,10 @@ import {
 } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
 import { type ActivationName, activations, type ExpertMaps, experts as mix } from './experts';
+import { useFastGelu } from './kernels/fast-gelu';
+import { useGelu } from './kernels/gelu';
+import { useMoE } from './kernels/moe';
+import { useQuickGelu } from './kernels/quick-gelu';
 import { topKBalanceLoss, topKWeights } from './top-k-routing';
 
 /**
@@ -38,12 +42,13 @@ import { topKBalanceLoss, topKWeights } from './top-k-routing';
  * Shapes   x [..., dim] → the same
  * Dtypes   float32, float16, bfloat16; router and weights in float32
  * Masks    all kinds
- * Cost     in the kernel O(tokens · topK · dim · hidden), in primitives O(tokens · experts · dim · hidden)
+ * Cost     in the kernel MoE (gates with silu or quick_gelu, or relu without gates) O(tokens · topK · dim · hidden), otherwise
+ *          O(tokens · experts · dim · hidden)
  * Throws   ConfigError for more topK than experts, groups that do not divide them or have too few, sharedGate without shared, and limit or upOffset
  *          without gates
  * Source   Jiang et al. 2024, https://arxiv.org/abs/2401.04088; correction, groups and shared experts: DeepSeek-AI 2024,
  *          https://arxiv.org/abs/2412.19437; limit and upOffset: OpenAI 2025, https://arxiv.org/abs/2508.10925
- * Lowers   everywhere: MatMul, TopK, Softmax
+ * Lowers   portable: MatMul, TopK, Softmax · cpu, wasm: MoE, Gelu · cuda: MoE, QuickGelu, Gelu · webgpu: MatMul, QuickGelu, Gelu
  * Example  const block = sparseMoe({ dim: 512, hidden: 1024, experts: 8, topK: 2 });
  */
 export const sparseMoe = defineBlock({
@@ -135,8 +140,10 @@ export const sparseMoe = defineBlock({
       upOffset: 1,
     },
     { dim: 7, experts: 3, hidden: 5, topK: 1, gated: false, activation: 'gelu', bias: true },
+    { dim: 8, experts: 3, hidden: 20 },
   ],
   properties: ['batchIndependent', 'permutationEquivariant', 'causal', 'deterministic'],
+  rules: [useMoE, useQuickGelu, useGelu, useFastGelu],
   create(c, { path }) {
     check(c, path);
     const { dim, experts, shared } = c;

@@ -13,7 +13,7 @@ const machines: readonly (readonly [Target, 'float32' | 'float16'])[] = [
   [targets.portable(18), 'float32'],
 ];
 /** No example keeps a state in pages, turns heads of 16 channels, is long enough for blocks or pads packed rows in float16; the tests of the kernels do. */
-const elsewhere = ['Attend(PagedAppend) → PagedAttention', 'PackRows → RestorePadding, Slice'];
+const elsewhere = ['Attend(PagedAppend) → PagedAttention'];
 const waysElsewhere = [
   'Attend → gathered blocks plain',
   'PadRows → RestorePadding plain',

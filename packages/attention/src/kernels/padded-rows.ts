@@ -70,13 +70,17 @@ export const useRestorePadding = rule('PadRows → RestorePadding', PadRows, (no
 /** Gather moves 16-bit rows at a quarter of the speed of RestorePadding: on an H200 it takes longer than the attention itself. */
 const gathering = 1;
 
+const own = defineReasons({
+  otherDtypes: () => 'it is faster than Gather only in float16',
+});
+
 /**
  * PackRows → RestorePadding and Slice: each row is written to its place among the real rows, followed by those of padding. On an H200 that takes three quarters of the
  * time of Gather, which moves one element of 16 bits at a time. Rows of padding keep places of their own: written to one place, they would wait for one another.
  */
 export const useSlice = rule('PackRows → RestorePadding, Slice', PackRows, (node) => {
-  // Of 32 bits Gather moves twice as much in the same time.
-  if (node.outputs[0]!.dtype !== 'float16') return undefined;
+  // Of 32 bits Gather moves twice as much in the same time, and RestorePadding has no bfloat16.
+  if (node.outputs[0]!.dtype !== 'float16') return refuse(own.otherDtypes());
   const { tokens } = node.attrs;
   const emit = (get: Get): readonly Value[] => {
     const { padded: x, places } = operandsOf(

@@ -33,6 +33,8 @@ const own = defineReasons({
   negativeScale: () => 'kernels that it may run here give wrong numbers for a negative scale',
   capabilityUnknown: () => 'the compute capability was not given: chosen for the newest GPUs',
   cudnnUnknown: () => 'the version of cuDNN was not given: assumed to be recent (9.14)',
+  rowsOfExperts: ({ multiple }: { readonly multiple: number }) =>
+    `its matrices read 16 bytes at once: channels and hidden channels must be multiples of ${multiple}`,
 });
 
 /** Adds the cost of the op's work besides the attention itself. */
@@ -88,6 +90,13 @@ const ofRepeatingForMany = 0.09;
 const flashWhereNotCausal = (machine: Machine, { attrs }: Node): true | Reason =>
   attrs.is_causal !== 0 || smOf(machine) >= 80 || own.onlyFlash();
 
+/** The matrices of MoE are read 16 bytes at once. */
+function fillsReads({ operands: [x, , first] }: Node): true | Reason {
+  const multiple = x!.dtype === 'float32' ? 4 : 8;
+  const fits = [x!.dims[1]!, first!.dims[1]!].every((n) => typeof n === 'number' && n % multiple === 0);
+  return fits || own.rowsOfExperts({ multiple });
+}
+
 /** ONNX Runtime on NVIDIA GPUs: `onnxruntime-node` with its CUDA provider. */
 export const cuda: Target = defineTarget({
   name: 'cuda',
@@ -105,6 +114,7 @@ export const cuda: Target = defineTarget({
     'com.microsoft.GroupQueryAttention': attention(0.15),
     'com.microsoft.PackedMultiHeadAttention': attention(0),
     'com.microsoft.PagedAttention': attention(0, flashWhereNotCausal),
+    'com.microsoft.MoE': { accepts: fillsReads, nonEmpty: sequencesOnly },
     // It competes with Gather, in the dtypes that it has.
     'com.microsoft.RestorePadding': { cost: () => 0 },
     // The provider has it up to opset 21; above, the runtime runs it on the CPU.

@@ -8,7 +8,7 @@ import { pool } from './pool';
  *
  *     pooler_output = f(W pool(h) + b)
  *
- * Shapes   ids int64 [batch, seq] or x [batch, seq, dim] → hidden_states [batch, seq, dim], pooler_output [batch, poolerDim]
+ * Shapes   ids int64 [batch, seq] or x [batch, seq, dim] → by output hidden_states [batch, seq, dim] or pooler_output [batch, poolerDim]
  * Dtypes   float32, float16, bfloat16
  * Masks    lengths, attention_mask, attention_bias (inputs of the model); a mean includes only real positions
  * Throws   ConfigError when neither ids nor x is an input

@@ -31,7 +31,7 @@ import { keyPositions, relativePositions } from './relative-positions';
  * Cost     time and memory O(heads · seq · kv_seq), once for all layers of equal slopes
  * Throws   ShapeError for more than roundedPositions positions; if their number is known only at run time, the runner refuses them · ConfigError in cross attention, and for `position_ids` with a cache
  * Source   Press et al. 2021, https://arxiv.org/abs/2108.12409
- * Lowers   everywhere: Sub, Abs, Mul; the attention bias excludes kernels without one
+ * Lowers   everywhere: Sub, Abs, Mul, with roundedPositions Gather; the attention bias excludes kernels without one
  * Example  const block = alibi({});
  */
 export const alibi = defineBlock({
@@ -52,7 +52,7 @@ export const alibi = defineBlock({
       optional: true,
     }),
   },
-  examples: [{}, { maxBias: 5, scale: 0.5 }, { roundedPositions: 19, scale: 0.25 }],
+  examples: [{}, { maxBias: 5, scale: 0.5 }, { roundedPositions: 97, scale: 0.25 }],
   properties: ['deterministic'],
   create({ maxBias, scale, roundedPositions }, { path }) {
     return (q: Value, k: Value, ctx: SequenceContext) => {

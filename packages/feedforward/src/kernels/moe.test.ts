@@ -1,0 +1,55 @@
+import { type AnyModule, targets } from '@onnxformers/core';
+import { checkOnRuntime, lowerBlock } from '@onnxformers/core/testing';
+import * as ort from 'onnxruntime-node';
+import { describe, expect, it } from 'vitest';
+import { glu, sparseMoe } from '../index';
+
+const [dim, hidden] = [16, 24];
+type Options = Omit<Parameters<typeof sparseMoe>[0], 'dim'>;
+const block = (o: Options) => sparseMoe({ dim, hidden, ...o }) as unknown as AnyModule;
+const inputs = { x: ['float32', ['batch', 'seq', dim]] } as const;
+const kernelsOf = (graph: { readonly nodes: readonly { readonly op: { readonly key: string } }[] }) =>
+  graph.nodes.map((n) => n.op.key).filter((key) => key === 'com.microsoft.MoE' || key === 'onnxformers.Experts');
+
+const taken: readonly Options[] = [
+  { experts: 3 },
+  { experts: 5, topK: 3, normalize: false, bias: true },
+  { experts: 5, topK: 1, activation: 'quick_gelu', bias: true, limit: 0.5, upOffset: 1, routerBias: true },
+  { experts: 6, topK: 3, scores: 'sigmoid', correctionBias: true, groups: 3, topGroups: 2, scale: 2.5 },
+  { experts: 4, topK: 2, gated: false, activation: 'relu', bias: true },
+  { experts: 3, topK: 3, shared: glu({ dim, hidden: 7 }), sharedGate: true },
+];
+
+describe('MoE', () => {
+  it.each(taken)('is the kernel of experts on cpu and cuda, and computes the same: %o', async (o) => {
+    for (const target of [targets.cpu, targets.cuda]) {
+      const { graph } = lowerBlock(block(o), inputs, target, { sizes: { batch: 2, seq: 5 } });
+      expect(kernelsOf(graph)).toEqual(['com.microsoft.MoE']);
+    }
+    const model = await checkOnRuntime(block(o), inputs, targets.cpu, ort, { sizes: { batch: 2, seq: 5 } });
+    expect(kernelsOf(model.graph)).toEqual(['com.microsoft.MoE']);
+  });
+
+  it.each<[Options, string, object]>([
+    [{ experts: 3, activation: 'gelu' }, 'activation', { activation: 'gelu', gated: true }],
+    [{ experts: 3, activation: 'silu', gated: false }, 'activation', { activation: 'silu', gated: false }],
+    [{ experts: 3, activation: 'squared_relu', gated: false }, 'activation', { activation: 'squared_relu', gated: false }],
+  ])('is refused: %o', (o, code, data) => {
+    const { graph, decisions } = lowerBlock(block(o), inputs, targets.cpu, { sizes: { batch: 2, seq: 5 } });
+    expect(kernelsOf(graph)).toEqual([]);
+    expect(JSON.stringify(decisions)).toContain(code);
+    for (const value of Object.values(data)) expect(JSON.stringify(decisions)).toContain(JSON.stringify(value));
+  });
+
+  it('is refused on cuda where rows do not fill 16 bytes', () => {
+    const odd = sparseMoe({ dim: 10, hidden, experts: 3 }) as unknown as AnyModule;
+    const sizes = { batch: 2, seq: 5 };
+    const { graph, decisions } = lowerBlock(odd, { x: ['float32', ['batch', 'seq', 10]] }, targets.cuda, { sizes });
+    expect(kernelsOf(graph)).toEqual([]);
+    expect(JSON.stringify(decisions)).toContain('"rowsOfExperts"');
+  });
+
+  it('computes nothing for no rows', async () => {
+    await checkOnRuntime(block({ experts: 3 }), inputs, targets.cpu, ort, { sizes: { batch: 2, seq: 0 } });
+  });
+});
