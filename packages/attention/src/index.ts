@@ -32,6 +32,7 @@ import { globalAttention } from './sparse/global';
 import { local } from './sparse/local';
 import { neighborhood } from './sparse/neighborhood';
 import { randomAttention } from './sparse/random';
+import { sparse } from './sparse/sparse';
 
 /** The rules that lower softmax attention to its kernels: for the `rules` of your own mechanism that emits Attend. */
 export { kernels as attentionRules } from './kernels';
@@ -66,6 +67,7 @@ export {
   randomFeatures,
   scaledDotProduct,
   sigmoidAttention,
+  sparse,
   talkingHeads,
   visual,
 };
@@ -81,6 +83,7 @@ export const blocks = [
   blocksparse,
   globalAttention,
   randomAttention,
+  sparse,
   neighborhood,
   nystrom,
   orthoformer,

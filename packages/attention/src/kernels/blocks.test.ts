@@ -60,10 +60,12 @@ const ofBlocks = ({ where = '', notes, chosen }: Model['decisions'][number]): bo
   (chosen === 'decomposed' && where === '');
 
 /** For the attention what it became, and for which sizes, without the attention that its blocks are. */
-const attends = ({ decisions }: Model) =>
-  decisions
-    .filter((d) => d.op === 'onnxformers.Attend' && !ofBlocks(d))
+const attends = ({ decisions }: Model) => {
+  const inBlocks = decisions.some((d) => d.chosen === 'Attend → blocks');
+  return decisions
+    .filter((d) => d.op === 'onnxformers.Attend' && !(inBlocks && ofBlocks(d)))
     .map(({ chosen, where }) => [chosen.replace('Attend → ', ''), where].filter(Boolean).join(' where '));
+};
 const window = (seen: number) => slidingWindow({ left: seen - 1, right: 0 });
 
 describe('every attention with a window', () => {
@@ -151,7 +153,7 @@ describe('the cheaper one is chosen', () => {
     expect(chosen(targets.cpu, 'float32', true, 512)).toEqual(['blocks']);
     expect(chosen(targets.cpu, 'float32', false, 128)).toEqual(['Attention']);
     expect(chosen(targets.cpu, 'float32', false, 512)).toEqual(['blocks']);
-    expect(chosen(portable, 'float32', true, 128)).toEqual([]);
+    expect(chosen(portable, 'float32', true, 128)).toEqual(['decomposed']);
     expect(chosen(portable, 'float32', true, 512)).toEqual(['blocks']);
   });
   it('in the run where they are not', () => {

@@ -26,6 +26,8 @@ const own = defineReasons({
 
 /** Gathering blocks takes as long as attending to so many further keys. */
 const moving = 128;
+/** A row of keys and values that is gathered takes as long as so many queries that attend to it: blocks with fewer queries do not share it enough. */
+const queriesForRow = 32;
 
 /** Attend under a layout of blocks that is a constant → products of blocks of queries with the blocks of keys that they attend to. */
 export const useLayout: Rule = rule('Attend → gathered blocks', Attend, (node) => {
@@ -46,7 +48,7 @@ export const useLayout: Rule = rule('Attend → gathered blocks', Attend, (node)
   if (sinks) return refuse(own.sinks());
   const layout = toArray(leaf.tensor);
   const { causal, lengths } = reading;
-  const computed = keysPerQuery({ layout, size, causal });
+  const computed = keysPerQuery({ layout, size, causal }) * Math.max(1, queriesForRow / size);
   // All blocks of the layout are computed, whatever the length of the sequence.
   const all = layout.dims[2]! * size;
   const known = typeof keys === 'number' ? keys : all;

@@ -68,9 +68,13 @@ const settings: Readonly<Record<string, readonly Setting[]>> = {
   ],
   global: [['', () => ({ tokens: Array.from({ length: 16 }, (_, i) => i) })]],
   random: [['1 % of the keys', () => ({ density: 0.01 })]],
+  sparse: [['distances 2^n', ({ seq }) => ({ keys: [Array.from({ length: seq }, (_, i) => atPowers(i))] })]],
   pooling: [['', ({ heads, headDim, seq }) => ({ dim: heads * headDim, grid: gridOf(seq) })]],
   visual: [['', ({ heads, headDim, seq }) => ({ dim: heads * headDim, grid: gridOf(seq) })]],
 };
+
+/** The position itself, and those before it at distances of 1, 2, 4, … */
+const atPowers = (i: number): readonly number[] => [i, ...Array.from({ length: 32 }, (_, n) => i - 2 ** n).filter((j) => j >= 0)];
 
 const bigBirdAt = (blocks: number) =>
   bigBird({

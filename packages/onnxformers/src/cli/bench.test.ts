@@ -74,6 +74,7 @@ describe('bench', () => {
       'attention blocksparse',
       'attention global',
       'attention random',
+      'attention sparse',
     ]);
     expect(all.json.leftOut).toEqual([
       { name: 'attention linformer', reason: expect.stringContaining('does not support the mask: window') },

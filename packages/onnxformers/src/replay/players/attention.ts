@@ -116,18 +116,33 @@ export const random: Player = (c) => {
   });
 };
 
-/** Softmax attention on the positions of a mask that may be stored sparsely. */
+/** Softmax attention on the positions of a mask that may be stored sparsely: a pattern of pairs, or where it differs between sequences a mask. */
 export const sparse: Player = (c) => {
   const mask = tensorOf(c.in, 'att_mask');
   const forward = String(c.call.forward);
   const exact = forward.includes('COO') || (forward.includes('maybe_sparsify') && !isSparse(mask));
   const kept = c.ref.get('kept_positions') ?? (exact ? mask : roundedDown(mask));
-  const block = zoo.build('attention', 'scaled_dot_product');
-  return playOf({ block, weights: new Map() }, { ...Object.fromEntries(c.in), att_mask: kept }, (attend, inputs, ctx) => {
+  const lists = listsOf(kept);
+  const block = lists ? zoo.build('attention', { name: 'sparse', keys: [lists] }) : zoo.build('attention', 'scaled_dot_product');
+  const feeds = { ...Object.fromEntries(c.in), att_mask: kept };
+  return playOf({ block: block as KindModule<'attention'>, weights: new Map() }, feeds, (attend, inputs, ctx) => {
     const { q, k, v } = inputs as { q: Value; k: Value; v: Value };
     const split = (x: Value) => ops.reshape(x, [x.dims[0]!, 1, ...x.dims.slice(1)]);
     const [batch, seq, kvSeq] = [q.dims[0], q.dims[1], k.dims[1]] as [number, number, number];
-    const y = attend(split(q), split(k), split(v), masked(ctx, maskOf(inputs.att_mask, { batch, heads: 1, seq, kvSeq }, c)));
+    const user = lists ? undefined : maskOf(inputs.att_mask, { batch, heads: 1, seq, kvSeq }, c);
+    const y = (attend as KindModule<'attention'>)(split(q), split(k), split(v), masked(ctx, user));
     return { y: ops.reshape(y, [batch, ...y.dims.slice(2)]) };
   });
 };
+
+/** The keys of each query, where all sequences have as many keys as queries and the same flags. */
+function listsOf({ dtype, dims, data }: Tensor): number[][] | undefined {
+  const [rows, columns] = dims.slice(-2) as [number, number];
+  if (dtype !== 'bool' || rows !== columns) return undefined;
+  const flags = Array.from(data as Uint8Array);
+  const first = flags.slice(0, rows * columns);
+  if (flags.some((flag, at) => flag !== first[at % first.length])) return undefined;
+  return Array.from({ length: rows }, (_, i) =>
+    Array.from({ length: columns }, (__, j) => j).filter((j) => first[i * columns + j]),
+  );
+}
