@@ -45,9 +45,10 @@ import { whereShort } from '../low-rank/where-short';
  * Dtypes   float32, float16, bfloat16; softmax in float32
  * Masks    all kinds
  * Cost     time O(seq · dim · heads · headDim + seq · kv_seq · heads · headDim), a position of the cache rank + ropeHeadDim numbers
- * Throws   ConfigError for options out of their range
+ * Throws   ConfigError for options out of their range · LoweringError for a paged cache, which no kernel reads in this form
  * Source   DeepSeek-AI 2024, https://arxiv.org/abs/2405.04434
- * Lowers   everywhere: MatMul around the kernels of softmax attention; absorbed, those with one head of keys
+ * Lowers   cpu, wasm: MultiHeadAttention, Attention, RMSNormalization · webgpu: MultiHeadAttention · cuda: MultiHeadAttention, Attention,
+ *          PackedMultiHeadAttention, RestorePadding, RMSNormalization · portable: MatMul, Softmax, RMSNormalization from opset 23
  * Example  const block = multiHeadLatent({ dim: 512, heads: 8, rank: 64, headDim: 32, ropeHeadDim: 16 });
  */
 export const multiHeadLatent = defineBlock({

@@ -34,8 +34,12 @@ export const CausalConvolution = defineOp<CausalConvolutionAttrs, typeof names>(
     const [channels, seq] = [x.dims[1] as number, x.dims[2]!];
     const before = (weight.dims[2] as number) - 1;
     const all = past ? ops.concat([past, x], 2) : ops.pad(x, { axes: [2], before: [before], after: [0] });
-    const y = ops.conv(all, weight, bias, { group: channels });
     const state = ops.slice(all, { axes: [2], starts: [subDims(all.dims[2]!, before)], ends: [addDims(seq, before)] });
+    // Conv refuses fewer positions than its window has, also for no results: there is one more, whose result is dropped.
+    const atLeastOne = typeof seq === 'number' && seq > 0;
+    const padded = atLeastOne ? all : ops.pad(all, { axes: [2], before: [1], after: [0] });
+    const results = ops.conv(padded, weight, bias, { group: channels });
+    const y = atLeastOne ? results : ops.slice(results, { axes: [2], starts: [1], ends: [addDims(seq, 1)] });
     return [activation === 'silu' ? ops.mul(y, ops.sigmoid(y)) : y, state];
   },
   evaluate(given, { activation }) {

@@ -1,5 +1,5 @@
 // Recurrences in chunks: pairs of positions inside a chunk, one state between chunks.
-import { ceilDivDims, type Dim, divDims, mulDims, subDims, type Value } from '@onnxformers/core';
+import { addDims, type Dim, divDims, floorDivDims, mulDims, subDims, type Value } from '@onnxformers/core';
 import { carry, type Ops } from './carry';
 import { unitLowerInverse } from './unit-lower-inverse';
 
@@ -32,7 +32,8 @@ export function inChunks(
   const [shared, n] = [k.dims[2]!, k.dims[3]!];
   const group = divDims(heads, shared);
   const rows = typeof seq === 'number' ? Math.max(1, Math.min(seq, chunk)) : chunk;
-  const count = ceilDivDims(seq, rows);
+  // At least one, because the results of a Loop without steps have no sizes.
+  const count = typeof seq === 'number' ? Math.max(1, Math.ceil(seq / rows)) : addDims(floorDivDims(seq, rows), 1);
   const whole = mulDims(count, rows);
   // [batch, seq, heads, width] → [chunks, batch, key_heads, group, rows, width]; positions that are added change nothing, because their keys are 0.
   const divided = (x: Value, each: Dim): Value => {

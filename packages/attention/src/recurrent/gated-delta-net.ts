@@ -34,7 +34,8 @@ import { linearRecurrence } from './linear-recurrence';
  * Cost     time O(seq · (dim² + heads · headDim · valueHeadDim)), memory O(seq · (dim + heads · headDim · valueHeadDim / 64)); a step O(1)
  * Throws   ConfigError when keyHeads does not divide heads, for another mask and for an attention bias
  * Source   Yang et al. 2024, https://arxiv.org/abs/2412.06464
- * Lowers   cpu, wasm, webgpu, cuda: LinearAttention, CausalConvWithState · portable: Conv, MatMul in chunks of 64 positions, Loop over chunks
+ * Lowers   cpu, wasm, cuda: LinearAttention, CausalConvWithState, RMSNormalization · webgpu: LinearAttention, CausalConvWithState · portable:
+ *          MatMul in chunks of 64 positions, Loop over chunks, Conv, RMSNormalization from opset 23
  * Example  const block = gatedDeltaNet({ dim: 512, heads: 8, keyHeads: 4, headDim: 64 });
  */
 export const gatedDeltaNet = defineBlock({

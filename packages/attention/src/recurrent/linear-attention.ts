@@ -27,7 +27,7 @@ import { linearRecurrence } from './linear-recurrence';
  * Cost     time O(seq · dim · (dim + headDim)), memory O(seq · dim); if causal O(seq · dim · headDim / 64) more; a step O(1)
  * Throws   ConfigError for another mask, an attention bias, and a state without causal order
  * Source   Katharopoulos et al. 2020, https://arxiv.org/abs/2006.16236
- * Lowers   cpu, wasm, webgpu, cuda: LinearAttention if causal · otherwise: MatMul, in chunks of 64 positions if causal
+ * Lowers   cpu, wasm, webgpu, cuda: LinearAttention if causal, otherwise MatMul · portable: MatMul, in chunks of 64 positions if causal
  * Example  const block = linearAttention({ dim: 512, heads: 8, causal: true });
  */
 export const linearAttention = defineBlock({

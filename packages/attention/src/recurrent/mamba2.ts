@@ -34,7 +34,8 @@ import { linearRecurrence } from './linear-recurrence';
  * Cost     time O(seq · heads · headDim · (dim + stateDim)), memory O(seq · heads · headDim · (1 + stateDim / 64)); a step O(1)
  * Throws   ConfigError when groups does not divide heads, for another mask and for an attention bias
  * Source   Dao and Gu 2024, https://arxiv.org/abs/2405.21060
- * Lowers   cpu, wasm, webgpu, cuda: LinearAttention, CausalConvWithState · portable: Conv, MatMul in chunks of 64 positions, Loop over chunks
+ * Lowers   cpu, wasm, cuda: LinearAttention, CausalConvWithState, RMSNormalization · webgpu: LinearAttention, CausalConvWithState · portable:
+ *          MatMul in chunks of 64 positions, Loop over chunks, Conv, RMSNormalization from opset 23
  * Example  const block = mamba2({ dim: 512, heads: 16, stateDim: 64 });
  */
 export const mamba2 = defineBlock({
