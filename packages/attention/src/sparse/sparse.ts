@@ -76,7 +76,10 @@ export const sparse = defineBlock({
   },
   examples: [
     { keys: [Array.from({ length: 23 }, (_, i) => [i, (5 * i + 3) % 23].filter((j, at, all) => all.indexOf(j) === at))] },
-    { keys: [0, 1].map((h) => Array.from({ length: 29 }, (_, i) => (i === 7 ? [] : [(i * (h + 2)) % 29]))), causal: true },
+    {
+      keys: [0, 1].map((h) => Array.from({ length: 29 }, (_, i) => (i === 7 ? [] : [...new Set([i, (i * (h + 2)) % 29])]))),
+      causal: true,
+    },
     { keys: [Array.from({ length: 17 }, (_, i) => [0, 3, 4, 8, 11, 16].map((j) => (i + j) % 17))] },
   ],
   properties: ({ causal }) => ['batchIndependent', 'deterministic', ...(causal ? (['causal'] as const) : [])],
