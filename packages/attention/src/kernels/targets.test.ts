@@ -46,8 +46,9 @@ const words: Readonly<Record<string, string>> = {
   'Attend → blocks': 'blocks',
   decomposed: none,
 };
-const blocksOr = (other: string | undefined) => `blocks or ${other}`;
-const mhaBlocks = blocksOr(overBias);
+/** Blocks or, for few keys, another kernel; and what the attention of the blocks, which are its sequences, becomes. */
+const blocksOr = (other: string | undefined, ofBlocks: string | undefined) => `blocks or ${other} or ${ofBlocks}`;
+const [biasBlocks, maskBlocks] = [blocksOr(overBias, overBias), blocksOr(overBias, overMask)];
 
 function chosen(
   name: string | AttendCase,
@@ -90,8 +91,8 @@ const table = [
   ['causal, odd heads', mha, mha, mha, mha, mha, mha, mha],
   ['causal, bias', mha, mha, mha, mha, mha, mha, mha],
   ['causal, grouped, lengths', overMask, overMask, repeatedOverBias, repeated, overMask, overMask, repeatedOverBias],
-  ['encoder, window', mhaBlocks, mhaBlocks, mhaBlocks, mhaBlocks, mhaBlocks, mhaBlocks, mhaBlocks],
-  ['causal, window', blocksOr(gqa), blocksOr(nullSink), blocksOr(gqa), gqa, gqa, gqa, blocksOr(overBias)],
+  ['encoder, window', maskBlocks, biasBlocks, biasBlocks, biasBlocks, biasBlocks, maskBlocks, maskBlocks],
+  ['causal, window', blocksOr(gqa, overMask), blocksOr(nullSink, overBias), blocksOr(gqa, overBias), gqa, gqa, gqa, maskBlocks],
   ['causal, softcap', gqa, gqa, none, attention, attention, attention, attention],
   ['causal, sinks', gqa, gqa, gqa, gqa, gqa, gqa, none],
   ['cache', gqa, nullSink, gqa, gqa, gqa, gqa, overMask],
