@@ -91,7 +91,8 @@ const flashWhereNotCausal = (machine: Machine, { attrs }: Node): true | Reason =
   attrs.is_causal !== 0 || smOf(machine) >= 80 || own.onlyFlash();
 
 /** The matrices of MoE are read 16 bytes at once. */
-function fillsReads({ operands: [x, , , , second] }: Node): true | Reason {
+function fillsReads(node: Node): true | Reason {
+  const [x, second] = [operandOf(node, 'x'), operandOf(node, 'second')];
   const multiple = x!.dtype === 'float32' ? 4 : 8;
   const fits = [x!.dims[1]!, second!.dims[2]!].every((n) => typeof n === 'number' && n % multiple === 0);
   return fits || own.rowsOfExperts({ multiple });

@@ -147,7 +147,7 @@ describe('bench zoo', () => {
     const pairs = 2 * 256 * 256;
     expect(at('exact', 256).flops).toBeGreaterThan(4 * 8 * pairs);
     expect(at('exact', 256).flops).toBeLessThan((4 * 8 + 8) * pairs + 256 * 16 * 20);
-    expect(at('local', 256).attention).toEqual(['blocks']);
+    expect(at('local', 256).attention).toEqual(['blocks', 'Attention with the mask as a tensor']);
     expect(at('local', 256).largest).toBeGreaterThan(0);
     expect(await readFile(join(dir, 'zoo.svg'), 'utf8')).toContain('<title>local, causal</title>');
     expect(await readFile(join(dir, 'zoo.html'), 'utf8')).toContain('<title>local, causal</title>');

@@ -62,7 +62,10 @@ describe('usage', () => {
       ['bench', 'attenton'],
       'there is no command "bench attenton"; did you mean bench attention? Commands: bench attention, bench block, ',
     ],
-    [['bench'], 'there is no command "bench". Commands: bench attention, bench block, bench model, bench varlen, bench compare'],
+    [
+      ['bench'],
+      'there is no command "bench". Commands: bench attention, bench block, bench model, bench varlen, bench zoo, bench compare',
+    ],
     [['bench', 'block'], 'bench block requires CONFIG, NAME or --all'],
     [['bench', 'attention', '--few', '0'], '--few, --more and --repeat must be at least 1'],
     [['inspect', 'x', '--json=yes'], '--json is a flag and takes no value'],
