@@ -54,6 +54,12 @@ export interface NamedOutputs<T> {
   readonly hidden_states: T;
   /** Logits: scores of each token of the vocabulary or of each class, before any softmax, float [batch, seq, vocab] or [batch, classes]. */
   readonly logits: T;
+  /** Logits of each position as the start of an answer, float [batch, seq]. */
+  readonly start_logits: T;
+  /** Logits of each position as the end of an answer, float [batch, seq]. */
+  readonly end_logits: T;
+  /** A vector for each sequence, float [batch, dim]. */
+  readonly pooler_output: T;
   /** Queries, rotated by their positions, float [batch, heads, seq, head_dim]. */
   readonly q_rotated: T;
   /** Keys, rotated by their positions, float [batch, kv_heads, kv_seq, head_dim]. */
