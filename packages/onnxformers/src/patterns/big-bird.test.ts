@@ -32,7 +32,7 @@ describe.each([
   ['causal', { causal: true }],
 ] as const)('big bird, %s', (_, more) => {
   it('is softmax attention under the dense mask of its layout', () => {
-    const o = { ...common, ...more, seqLen: 11 * 23 };
+    const o = { ...common, ...more, seqLen: 11 * 61 };
     const layout = bigBirdLayout({ ...o, ...('causal' in more && { direction: 'unidirectional' as const }) });
     const pattern = fromPattern(patternOf(layout, o.blockSize));
     const exact = zoo.build('attention', { name: 'scaled_dot_product', causal: false });
@@ -44,7 +44,7 @@ describe.each([
     const { model, chosen } = decided(parse(bigBird(o)));
     expect(chosen).toBe('Attend → gathered blocks');
     const reference = compile(dense as unknown as AnyModule, { target: targets.portable(), inputs });
-    for (const seq of [17, 11 * 23 - 4, 11 * 23]) {
+    for (const seq of [17, 11 * 61 - 4, 11 * 61]) {
       const feeds = Object.fromEntries(Object.keys(inputs).map((name) => [name, randomArray(name, [batch, heads, seq, width])]));
       const sizes = { batch, seq };
       const expected = interpret(reference.traced, feeds, { sizes }).y!;
