@@ -24,8 +24,10 @@ export function exampleAt(block: AnyBlock, sizes: ConfigSizes): AnyModule {
   return zoo.parse(block.kind, config) as unknown as AnyModule;
 }
 
-/** The size for a field name; undefined: the block's own. */
-function replacements({ kind }: AnyBlock, s: ConfigSizes): Readonly<Record<string, number | undefined>> {
+/** The size for a field name, or a list of sizes; undefined: the block's own. */
+type Replacements = Readonly<Record<string, number | readonly unknown[] | undefined>>;
+
+function replacements({ kind }: AnyBlock, s: ConfigSizes): Replacements {
   const { heads, kvHeads, headDim, seq, kvSeq, window = 129 } = s;
   const ofHeads = 'ofHeads' in kinds[kind];
   return {
@@ -40,16 +42,28 @@ function replacements({ kind }: AnyBlock, s: ConfigSizes): Readonly<Record<strin
     landmarks: 64,
     // Of a layout of at least two blocks.
     blockSize: Math.ceil(kvSeq / 2),
+    grid: cellsOf(seq),
+    // Of each query its own key and the one before it.
+    keys: [Array.from({ length: Math.max(seq, kvSeq) }, (_, i) => (i === 0 ? [0] : [i - 1, i]))],
   };
 }
 
-function resized(x: unknown, by: Readonly<Record<string, number | undefined>>): unknown {
+/** Rows and columns of the grid closest to a square. */
+function cellsOf(seq: number): readonly [number, number] {
+  let rows = Math.floor(Math.sqrt(seq));
+  while (seq % rows !== 0) rows--;
+  return [rows, seq / rows];
+}
+
+function resized(x: unknown, by: Replacements): unknown {
   if (Array.isArray(x)) return x.map((part) => resized(part, by));
   if (typeof x !== 'object' || x === null) return x;
   return Object.fromEntries(
     Object.entries(x).flatMap(([key, value]) => {
-      if (!Object.hasOwn(by, key) || typeof value !== 'number') return [[key, resized(value, by)]];
-      return by[key] === undefined ? [] : [[key, by[key]]];
+      const size = by[key];
+      if (Array.isArray(value) && Array.isArray(size)) return [[key, size]];
+      if (!Object.hasOwn(by, key) || typeof value !== 'number' || Array.isArray(size)) return [[key, resized(value, by)]];
+      return size === undefined ? [] : [[key, size]];
     }),
   );
 }
