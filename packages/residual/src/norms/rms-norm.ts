@@ -36,7 +36,7 @@ export const rmsNorm = defineBlock({
   create({ dim, eps, unitOffset }) {
     const weight = new Parameter([dim], unitOffset ? init.zeros : init.ones, { role: 'norm', part: 'weight' });
     // The sum is computed once, when the model is written.
-    const factors = (x: Value) => (unitOffset ? ops.add(x.graph.root.param(weight), 1) : weight);
+    const factors = (x: Value) => (unitOffset ? x.graph.ops.add(x.graph.root.param(weight), 1) : weight);
     return module({ weight }, (x: Value) => ops.rmsNorm(x, factors(x), { epsilon: eps }));
   },
 });
