@@ -138,8 +138,8 @@ export const mixtureOfExperts = defineBlock({
       addAuxiliaryLoss(ctx, balanceLoss(routing, real));
       if (capacity === undefined) return backInOrder(withoutLimit(tokens, normalized(routing.choices), apply), x);
       const limit = real
-        ? shareOf(ops.reduceSum(real, [0], { keepDims: false }), capacity, experts)
-        : ops.size(tokens, share(count, capacity, experts));
+        ? shareOf(x.graph.ops.reduceSum(real, [0], { keepDims: false }), capacity, experts)
+        : x.graph.ops.size(tokens, share(count, capacity, experts));
       const placed = normalized(limited(routing.choices, real, limit));
       return backInOrder(throughSlots(tokens, placed, apply, slots(capacity)), x);
     });

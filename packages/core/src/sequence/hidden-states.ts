@@ -68,7 +68,9 @@ export function withPositions(ctx: SequenceContext, rows: Value, o: PositionsOpt
     ctx: withContext(counted, {
       mask: and(...conjuncts(ctx.mask).map(translated)),
       get positions() {
-        return this.shared!.get(`positions of ${rows.id}`, () => ops.expand(ops.reshape(ops.iota(rows, seq), [1, seq]), [batch, seq]));
+        return this.shared!.get(`positions of ${rows.id}`, () =>
+          ops.expand(ops.reshape(ops.iota(rows, seq), [1, seq]), [batch, seq]),
+        );
       },
       ...(lengths && { lengths }),
       ...(o.grid && { grid: o.grid }),
