@@ -27,8 +27,8 @@ export const rmsNorm = defineBlock({
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     /** added to the mean square. Default: `0.000001`. */
     eps: num({ doc: 'added to the mean square', min: 0, default: 1e-6 }),
-    /** the factors are 1 + weight, and weight is 0 at first. Default: `false`. */
-    unitOffset: bool({ doc: 'the factors are 1 + weight, and weight is 0 at first', default: false }),
+    /** factors are 1 + weight, at first 1. Default: `false`. */
+    unitOffset: bool({ doc: 'factors are 1 + weight, at first 1', default: false }),
   },
   examples: [{ dim: 7 }, { dim: 5, eps: 1e-3 }, { dim: 3, unitOffset: true }],
   rules: [useSkipSimplifiedLayerNormalization, useSimplifiedLayerNormalization],
