@@ -7,7 +7,7 @@ import { useSkipSimplifiedLayerNormalization } from '../kernels/skip-simplified-
 /**
  * Root mean square normalisation of the channels.
  *
- *     y = x / √(mean(x²) + eps) · weight          with unitOffset · (1 + weight), as in Gemma
+ *     y = x / √(mean(x²) + eps) · weight          with unitOffset · (1 + weight), weight 0 at first, as in Gemma
  *
  * Shapes   x [..., dim] → like x
  * Dtypes   float32, float16, bfloat16; the mean in float32
@@ -27,8 +27,8 @@ export const rmsNorm = defineBlock({
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     /** added to the mean square. Default: `0.000001`. */
     eps: num({ doc: 'added to the mean square', min: 0, default: 1e-6 }),
-    /** factors are 1 + weight, at first 1. Default: `false`. */
-    unitOffset: bool({ doc: 'factors are 1 + weight, at first 1', default: false }),
+    /** factors are 1 + weight. Default: `false`. */
+    unitOffset: bool({ doc: 'factors are 1 + weight', default: false }),
   },
   examples: [{ dim: 7 }, { dim: 5, eps: 1e-3 }, { dim: 3, unitOffset: true }],
   rules: [useSkipSimplifiedLayerNormalization, useSimplifiedLayerNormalization],
