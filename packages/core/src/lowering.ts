@@ -20,6 +20,7 @@ export {
 export { freeSizeName } from './ir/free-names';
 export { apply, type Derivation, madeBy, mismatch, nameOf, type Pool, subgraphsOf } from './ir/graph';
 export { type ChunkSize, chunksOf } from './kernels/attend-chunks';
+export { packedChunksOf, usePackedChunks } from './kernels/attend-packed-chunks';
 export type { Decision, Rejected } from './lower/decision';
 export { knownData, knownNonEmpty } from './lower/known-data';
 export { type Lowered, type LowerOptions, lower } from './lower/lower';

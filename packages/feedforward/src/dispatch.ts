@@ -22,6 +22,8 @@ export function throughSlots(
   experts: Experts,
   o: { readonly experts: number; readonly slots: Dim },
 ): Value {
+  // From the graph: experts without a limit load nothing of this.
+  const { ops } = tokens.graph;
   const [count, dim] = tokens.dims as [Dim, Dim];
   const all = mulDims(o.experts, o.slots);
   // Dropped choices go to one more place, behind all slots.
@@ -37,8 +39,8 @@ export function throughSlots(
   return summed(withZeroRow(results), choices, places);
 }
 
-const joined = (xs: readonly Value[]): Value => (xs.length === 1 ? xs[0]! : ops.concat(xs, 0));
-const withZeroRow = (x: Value): Value => ops.pad(x, { axes: [0], before: [0], after: [1] });
+const joined = (xs: readonly Value[]): Value => (xs.length === 1 ? xs[0]! : xs[0]!.graph.ops.concat(xs, 0));
+const withZeroRow = (x: Value): Value => x.graph.ops.pad(x, { axes: [0], before: [0], after: [1] });
 const rowsOf = (x: Value): Value => ops.reshape(x, [mulDims(x.dims[0]!, x.dims[1]!), x.dims[2]!]);
 
 function summed(results: Value, choices: readonly Choice[], places: readonly Value[]): Value {

@@ -72,7 +72,7 @@ function packedPair(dim: number, hidden: number, bias: boolean) {
   const offset = bias ? new Parameter([2 * hidden], init.fanIn(dim), { role: 'hidden', part: 'bias', packed }) : undefined;
   const map = (x: Value, from: number): Value => {
     const g = x.graph.root;
-    const half = (p: Parameter): Value => ops.slice(g.param(p), { axes: [0], starts: [from], ends: [from + hidden] });
+    const half = (p: Parameter): Value => g.ops.slice(g.param(p), { axes: [0], starts: [from], ends: [from + hidden] });
     return ops.linear(x, half(weight), offset && half(offset));
   };
   return module({ weight, bias: offset }, (x: Value): [gate: Value, up: Value] => [map(x, 0), map(x, hidden)]);

@@ -138,8 +138,8 @@ export const mixtureOfExperts = defineBlock({
       addAuxiliaryLoss(ctx, balanceLoss(routing, real));
       if (capacity === undefined) return backInOrder(withoutLimit(tokens, normalized(routing.choices), apply), x);
       const limit = real
-        ? shareOf(ops.reduceSum(real, [0], { keepDims: false }), capacity, experts)
-        : ops.size(tokens, share(count, capacity, experts));
+        ? shareOf(x.graph.ops.reduceSum(real, [0], { keepDims: false }), capacity, experts)
+        : x.graph.ops.size(tokens, share(count, capacity, experts));
       const placed = normalized(limited(routing.choices, real, limit));
       return backInOrder(throughSlots(tokens, placed, apply, slots(capacity)), x);
     });
@@ -236,12 +236,13 @@ function backInOrder(y: Value, x: Value): Value {
 /** 1 for the tokens that are not padding, int64 [tokens]; undefined if none is. */
 function realTokens(x: Value, ctx: SequenceContext): Value | undefined {
   const real = x.rank === 3 && !ctx.state ? realPositionsOf(x, ctx) : undefined;
-  return real && ops.reshape(inOrder(ops.unsqueeze(ops.cast(real, 'int64'), [2])), [mulDims(x.dims[1]!, x.dims[0]!)]);
+  return real && x.graph.ops.reshape(inOrder(ops.unsqueeze(ops.cast(real, 'int64'), [2])), [mulDims(x.dims[1]!, x.dims[0]!)]);
 }
 
 /** Gumbel noise: the largest of logits plus noise is a sample of their softmax. */
 function gumbel(logits: Value): Value {
-  return ops.neg(ops.log(ops.neg(ops.log(logits.graph.root.draw('gumbel', logits.dims, 'uniform')))));
+  const { log, neg } = logits.graph.ops;
+  return neg(log(neg(log(logits.graph.root.draw('gumbel', logits.dims, 'uniform')))));
 }
 
 // ---- Capacity ---------------------------------------------------------------------------------------------------------
@@ -264,5 +265,6 @@ function share(tokens: Dim, times: number, experts: number): Dim {
 function shareOf(tokens: Value, times: number, experts: number): Value {
   const [over, under] = fraction(times)!;
   const by = under * experts;
-  return ops.div(ops.add(ops.mul(tokens, over), by - 1), by);
+  const { add, div, mul } = tokens.graph.ops;
+  return div(add(mul(tokens, over), by - 1), by);
 }

@@ -2,6 +2,8 @@
 import type { Value } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
 
+// What only some gates and limits need reads its ops from the graph, so that a bundle need not contain them.
+
 /** One choice of an expert for each token. */
 export interface Choice {
   /** int64 [tokens] */
@@ -58,6 +60,7 @@ export interface Placed extends Choice {
  * @param real 1 for the tokens that are counted, int64 [tokens]; absent: all
  */
 export function routeInTurn(tokens: Value, experts: number, real: Value | undefined): Placed {
+  const { ops } = tokens.graph;
   const rank = real ? ops.sub(ops.cumSum(real, 0), 1) : ops.iota(tokens, tokens.dims[0]!);
   const expert = ops.mod(rank, experts);
   const kept = ops.greater(real ?? ops.fill(tokens, [tokens.dims[0]!], 1, 'int64'), 0);
@@ -69,6 +72,7 @@ export function routeInTurn(tokens: Value, experts: number, real: Value | undefi
 export function slotsOf(choices: readonly Choice[], real: Value | undefined): readonly Value[] {
   let taken: Value | undefined;
   return choices.map(({ member }) => {
+    const { ops } = member.graph;
     const own = real ? ops.mul(member, ops.unsqueeze(real, [1])) : member;
     const rank = ops.sub(ops.cumSum(own, 0), 1);
     const slot = ops.reduceSum(ops.mul(taken ? ops.add(rank, taken) : rank, member), [1], { keepDims: false });
@@ -82,6 +86,7 @@ export function slotsOf(choices: readonly Choice[], real: Value | undefined): re
 export function limited(choices: readonly Choice[], real: Value | undefined, limit: Value): readonly Placed[] {
   const slots = slotsOf(choices, real);
   return choices.map((choice, i) => {
+    const { ops } = limit.graph;
     const fits = ops.less(slots[i]!, limit);
     const kept = real ? ops.logicalAnd(fits, ops.greater(real, 0)) : fits;
     return { ...choice, slot: slots[i]!, kept, weight: ops.where(kept, choice.weight, 0) };
@@ -91,6 +96,7 @@ export function limited(choices: readonly Choice[], real: Value | undefined, lim
 /** The weights of two choices divided by their sum; those of one choice as they are. */
 export function normalized<C extends Choice>(choices: readonly C[]): readonly C[] {
   if (choices.length === 1) return choices;
+  const { ops } = choices[0]!.weight.graph;
   const sum = ops.max(
     choices.map((c) => c.weight).reduce((a, b) => ops.add(a, b)),
     smallest,

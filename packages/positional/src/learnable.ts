@@ -72,7 +72,7 @@ export const learnable = defineBlock({
       limitIndices(positions, seqLen, `${path}.seqLen`);
       const own = ops.add(x, ops.gather(table, ops.add(positions, before), 0));
       if (!class_token) return own;
-      const first = ops.add(x.graph.param(class_token), ops.slice(table, { axes: [0], starts: [0], ends: [1] }));
+      const first = ops.add(x.graph.param(class_token), x.graph.ops.slice(table, { axes: [0], starts: [0], ends: [1] }));
       return prefixed(own, first, ctx);
     });
   },

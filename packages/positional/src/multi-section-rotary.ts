@@ -106,6 +106,8 @@ function inTurn([, height, width]: readonly number[], pairs: number): number[] {
 
 /** The position of each pair, [batch, seq, pairs]. */
 function ofSections(three: Value, one: Value, ofPair: readonly number[], path: string): Value {
+  // From the graph: text alone loads nothing of this.
+  const { ops } = three.graph;
   const rows = three.rank === 2 ? ops.unsqueeze(three, [1]) : three;
   if (`${rows.dims}` !== `${[3, ...one.dims]}`)
     throw new ShapeError({

@@ -104,6 +104,8 @@ export const vocab = defineBlock({
 
 /** The number of each id among those of its sequence that are real and not `padId`, from 1; 0 for a `padId`. */
 function countedOver(ids: Value, padId: number, ctx: SequenceContext, { seqLen, path }: { seqLen: number; path: string }): Value {
+  // Read from the graph: a model without a padId loads nothing of this.
+  const { ops } = ids.graph;
   if (ctx.state)
     throw new ConfigError({
       path: `${path}.padId`,

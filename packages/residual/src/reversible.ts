@@ -1,6 +1,5 @@
 // A reversible residual layer. Gomez et al. 2017, https://arxiv.org/abs/1707.04585
 import { choice, defineBlock, each, int, module, type SequenceContext, slot, type Value } from '@onnxformers/core';
-import * as ops from '@onnxformers/core/ops';
 import { layerNorm } from './norms/layer-norm';
 
 /**
@@ -15,9 +14,11 @@ import { layerNorm } from './norms/layer-norm';
  */
 export function reversibleStep(x: Value, f: (x: Value) => Value, g: (x: Value) => Value): Value {
   const half = Number(x.dims.at(-1)) / 2;
-  const [x1, x2] = ops.split(x, [half, half], -1) as [Value, Value];
-  const y1 = ops.add(x1, f(x2));
-  return ops.concat([y1, ops.add(x2, g(y1))], -1);
+  // Of the graph: its sizes are numbers, and what these ops know of other sizes comes with `compile`.
+  const { add, concat, split } = x.graph.ops;
+  const [x1, x2] = split(x, [half, half], -1) as [Value, Value];
+  const y1 = add(x1, f(x2));
+  return concat([y1, add(x2, g(y1))], -1);
 }
 
 /**

@@ -1,6 +1,5 @@
 // Stochastic depth: sub-layers that are left out at random in training.
 import type { Dim, PackedLayout, SequenceContext, Value } from '@onnxformers/core';
-import * as ops from '@onnxformers/core/ops';
 
 /**
  * In training, 0 for whole sequences, with a probability, and x / (1 − probability) for the others; otherwise x itself.
@@ -14,6 +13,8 @@ import * as ops from '@onnxformers/core/ops';
 export function stochasticDepth(x: Value, probability: number, ctx: SequenceContext): Value {
   const g = x.graph.root;
   if (!g.training || probability === 0) return x;
+  // Read from the graph: a layer alone loads nothing of this.
+  const { ops } = g;
   const noise = g.draw('stochastic_depth', [sequences(x, ctx)], 'uniform');
   const along = ctx.layout.kind === 'packed' ? ops.gather(noise, sequenceOfTokens(x, ctx.layout), 0) : noise;
   const others = Array.from({ length: x.rank - 1 }, (_, i) => i + 1);
@@ -25,6 +26,7 @@ const sequences = (x: Value, { layout }: SequenceContext): Dim => (layout.kind =
 
 /** The number of sequences that end at or before each token, int64 [tokens]. */
 function sequenceOfTokens(x: Value, { offsets }: PackedLayout): Value {
+  const { ops } = x.graph;
   const ends = ops.slice(offsets, { axes: [0], starts: [1], ends: [offsets.dims[0]!] });
   const tokens = ops.unsqueeze(ops.iota(x, x.dims[0]!), [1]);
   const ended = ops.lessOrEqual(ops.unsqueeze(ends, [0]), tokens);

@@ -1,7 +1,6 @@
 // The kernels of softmax attention.
 import { useGroupQueryAttention } from './group-query-attention';
 import { useMultiHeadAttention } from './multi-head-attention';
-import { usePackedChunks } from './packed-chunks';
 import { usePackedMultiHeadAttention } from './packed-multi-head-attention';
 import { usePackedPagedAttention } from './packed-paged-attention';
 import { usePaddedRows, useRestorePadding, useSlice } from './padded-rows';
@@ -16,7 +15,6 @@ export const kernels = [
   usePackedMultiHeadAttention,
   usePackedPagedAttention,
   usePaddedRows,
-  usePackedChunks,
   useRestorePadding,
   useSlice,
   usePagedAttention,

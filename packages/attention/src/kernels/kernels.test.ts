@@ -19,7 +19,6 @@ import { multiHead } from '../mixers/multi-head';
 import { scaledDotProduct } from '../softmax/scaled-dot-product';
 import { type AttendCase, attendCases, derivedFeed, feedsOf, inputsOf, modelOf, tensorsOf } from './attend-cases.test-helper';
 import { kernels } from './index';
-import { usePackedChunks } from './packed-chunks';
 import { PackedMultiHeadAttention, usePackedMultiHeadAttention } from './packed-multi-head-attention';
 import { usePackedPagedAttention } from './packed-paged-attention';
 import { usePaddedRows, useRestorePadding, useSlice } from './padded-rows';
@@ -69,7 +68,6 @@ const elsewhere: readonly Rule[] = [
   usePackedMultiHeadAttention,
   usePackedPagedAttention,
   usePaddedRows,
-  usePackedChunks,
   useRestorePadding,
   useSlice,
 ];

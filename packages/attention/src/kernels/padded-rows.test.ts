@@ -34,8 +34,7 @@ import { computeDerived, expectClose, randomArray } from '@onnxformers/core/test
 import * as node from 'onnxruntime-node';
 import * as web from 'onnxruntime-web';
 import { describe, expect, it } from 'vitest';
-import { kernels as all } from './index';
-import { usePackedChunks } from './packed-chunks';
+import { kernels } from './index';
 import { usePaddedRows } from './padded-rows';
 
 web.env.wasm.numThreads = 1;
@@ -43,8 +42,6 @@ const runtimes = { cpu: node, wasm: web, 'portable-21': node } as unknown as Rea
 const lengths = [4, 0, 7, 2];
 const tokens = 13;
 type Inputs = Readonly<Record<string, Value>>;
-// Chunks compete with padding, and have their own test.
-const kernels = all.filter((rule) => rule !== usePackedChunks);
 
 const [heads, kvHeads, headDim, width] = [6, 2, 8, 5];
 const masks: readonly (readonly [name: string, mask: (i: Inputs) => Mask<Value>])[] = [
@@ -107,12 +104,15 @@ const expectedOf = ({ traced }: ReturnType<typeof compiled>): NDArray =>
     .y!;
 const chosen = ({ decisions }: Pick<ReturnType<typeof compiled>, 'decisions'>) =>
   decisions.find((d) => d.op === 'onnxformers.Attend')!;
+/** Long sequences of different lengths run in chunks; these are short, so they run in the branch that pads them. */
+const expectPadded = ({ decisions }: Pick<ReturnType<typeof compiled>, 'decisions'>) =>
+  expect(decisions.map((d) => d.chosen)).toContain(usePaddedRows.name);
 
 describe.each([targets.cpu, targets.wasm, targets.portable(21)])('$name', (target) => {
   it.each(masks)('%s', async (_, mask) => {
     for (const o of [{}, { softcap: 0.8 }, { sinks: true }] satisfies Options[]) {
       const made = compiled(mask, target, o);
-      expect(chosen(made).chosen).toBe(usePaddedRows.name);
+      expectPadded(made);
       const run = await createRunner(made, runtimes[target.name]!, { session: { graphOptimizationLevel: 'disabled' } });
       const fed = Object.entries(feeds).filter(([name]) => made.signature.inputs.some((x) => x.name === name));
       const { y } = await run(Object.fromEntries(fed.map(([name, x]) => [name, toTensor(x)])));
@@ -205,7 +205,7 @@ describe.each([targets.cpu, targets.wasm, targets.portable(21)])(
       ['padded keys', () => none, ['real_keys']],
     ] as const)('%s', async (_, mask, more) => {
       const model = made(mask, more);
-      expect(chosen(model).chosen).toBe(usePaddedRows.name);
+      expectPadded(model);
       const fed = Object.fromEntries(Object.entries(given).filter(([n]) => model.signature.inputs.some((x) => x.name === n)));
       const run = await createRunner(model, runtimes[target.name]!, { session: { graphOptimizationLevel: 'disabled' } });
       const { y } = await run(Object.fromEntries(Object.entries(fed).map(([n, x]) => [n, toTensor(x)])));

@@ -22,7 +22,7 @@ import {
   sourceOf,
   tokenPlaces,
 } from '@onnxformers/core/lowering';
-import { Attend, iota, PackRows, PadRows } from '@onnxformers/core/ops';
+import { Attend, PackRows, PadRows } from '@onnxformers/core/ops';
 import { toHeads, tokens, toRows } from './rows';
 
 const names = ['input', 'token_offset'] as const;
@@ -87,7 +87,7 @@ export const useSlice = rule('PackRows → RestorePadding, Slice', PackRows, (no
       PackRows,
       node.operands.map((v) => v && get(v)),
     );
-    const { cast, reshape, scatterElements, slice } = node.graph.ops;
+    const { cast, iota, reshape, scatterElements, slice } = node.graph.ops;
     const [batch, longest, width] = x.dims as [Dim, Dim, Dim];
     const all = mulDims(batch, longest);
     const flat = reshape(places, [all]);

@@ -359,5 +359,5 @@ function lastRows(keep: Value, q: Value): Value {
 function convolved(v: Value, weight: Parameter, q: Value): Value {
   const [heads, , width] = weight.dims as [number, number, number];
   const half = (width - 1) / 2;
-  return ops.conv(perQueryHead(v, q), weight, undefined, { group: heads, pads: [half, 0, half, 0] });
+  return q.graph.ops.conv(perQueryHead(v, q), weight, undefined, { group: heads, pads: [half, 0, half, 0] });
 }

@@ -286,7 +286,7 @@ const gatedBy = (gate: Value, y: Value): Value => y.graph.ops.mul(y, y.graph.ops
 function normOfEach(norms: readonly Module<Projection>[]): Module<Projection> {
   return module({ norms }, (x: Value) =>
     x.graph.ops.concat(
-      norms.map((norm, h) => norm(ops.slice(x, { axes: [1], starts: [h], ends: [h + 1] }))),
+      norms.map((norm, h) => norm(x.graph.ops.slice(x, { axes: [1], starts: [h], ends: [h + 1] }))),
       1,
     ),
   );
@@ -315,7 +315,7 @@ function fusedProjections(dim: number, { q, k, v }: Sizes, c: Biases) {
     (from: number, to: number): Projection =>
     (x) => {
       const g = x.graph.root;
-      const cut = (p: Parameter) => ops.slice(g.param(p), { axes: [0], starts: [from], ends: [to] });
+      const cut = (p: Parameter) => g.ops.slice(g.param(p), { axes: [0], starts: [from], ends: [to] });
       return ops.linear(x, cut(weight), offset && cut(offset));
     };
   const qkv_proj = module({ weight, bias: offset }, (x: Value) => x);

@@ -1,4 +1,4 @@
-// Patterns as xFormers stores them, for `compat: 'xformers'`.
+// Patterns as xFormers stores them, for `compat: 'xformers'`. Ops are the graph's: a model without compat loads none for them.
 import {
   attend,
   attendsToMemory,
@@ -15,7 +15,6 @@ import {
   type Value,
 } from '@onnxformers/core';
 import { type MaskFrame, maskTensor } from '@onnxformers/core/lowering';
-import * as ops from '@onnxformers/core/ops';
 
 /** Maximum density of a pattern that is stored sparsely, in tenths of all pairs. */
 const densest = 3;
@@ -35,6 +34,7 @@ export function storedSparsely(
   force: boolean,
 ): Mask<Value> {
   const { seq, kvSeq } = frame;
+  const { ops } = near.graph;
   const own = maskTensor(pattern, frame);
   const whole = own ? ops.expand(own, [own.dims[0]!, own.dims[1]!, seq, kvSeq]) : ops.fill(near, [1, 1, seq, kvSeq], 1, 'bool');
   const pairs = ops.mul(ops.size(near, seq), ops.size(near, kvSeq));
@@ -44,10 +44,11 @@ export function storedSparsely(
 }
 
 /** The number of pairs of each [seq, kv_seq], int64 [..., 1, 1]. */
-const count = (keep: Value): Value => ops.reduceSum(ops.cast(keep, 'int64'), [-2, -1]);
+const count = (keep: Value): Value => keep.graph.ops.reduceSum(keep.graph.ops.cast(keep, 'int64'), [-2, -1]);
 
 /** The first pairs, up to the largest multiple of four; all of them where `when` is false. */
 function inFours(keep: Value, when: Value | undefined): Value {
+  const { ops } = keep.graph;
   const [batch, heads, seq, kvSeq] = keep.dims as [Dim, Dim, Dim, Dim];
   const number = ops.reshape(ops.cumSum(ops.reshape(ops.cast(keep, 'int64'), [batch, heads, mulDims(seq, kvSeq)]), 2), keep.dims);
   const fours = ops.lessOrEqual(number, ops.mul(ops.div(count(keep), 4), 4));
@@ -76,6 +77,7 @@ export function attendPadded(
   ctx: SequenceContext,
   { path, seqLen, forceSparsity, dropout }: PaddedOptions,
 ): Value {
+  const { ops } = q.graph;
   const [batch, heads, seq] = q.dims as [Dim, Dim, Dim];
   const wrong =
     (attendsToMemory(ctx) && 'a memory') ||
@@ -104,8 +106,7 @@ export function attendPadded(
 }
 
 // Runtimes pad numbers, and no flags.
-const padTrue = (keep: Value, axes: readonly number[], more: Dim): Value =>
-  ops.cast(
-    ops.pad(ops.cast(keep, 'int32'), { axes: [...axes], before: axes.map(() => 0), after: axes.map(() => more) }, 1),
-    'bool',
-  );
+function padTrue(keep: Value, axes: readonly number[], more: Dim): Value {
+  const { cast, pad } = keep.graph.ops;
+  return cast(pad(cast(keep, 'int32'), { axes: [...axes], before: axes.map(() => 0), after: axes.map(() => more) }, 1), 'bool');
+}

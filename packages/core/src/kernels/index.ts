@@ -6,6 +6,7 @@ import { useChunks, useFlexChunks } from './attend-chunks';
 import { useFewQueries } from './attend-few-queries';
 import { useGlobalTokens } from './attend-global';
 import { useLayout } from './attend-layout';
+import { usePackedChunks } from './attend-packed-chunks';
 import { useSpread } from './attend-spread';
 import { unpackRows, useGatherBlockQuantized } from './gather-block-quantized';
 import { keepApart } from './keep-apart';
@@ -24,6 +25,7 @@ export const coreRules: readonly Rule[] = [
   cosineAfterRangeReduction,
   ...keepApart,
   useBlocks,
+  usePackedChunks,
   useFewQueries,
   useChunks,
   useFlexChunks,

@@ -1,7 +1,5 @@
 // Dropout: random noise in training, the identity otherwise.
 import type { Value } from '../ir/graph';
-import { greaterOrEqual, where } from '../ops/comparison';
-import { div } from '../ops/elementwise';
 
 /**
  * In training, sets elements to 0 with a probability and divides the others by 1 − probability; otherwise x itself.
@@ -18,6 +16,8 @@ export function dropout(x: Value, probability: number): Value {
     throw new RangeError(`dropout: expected a probability in [0, 1), got ${probability}`);
   const g = x.graph.root;
   if (!g.training || probability === 0) return x;
+  // Read from the graph: a model without dropout loads nothing of this.
+  const { div, greaterOrEqual, where } = g.ops;
   const noise = g.draw('dropout', x.dims, 'uniform');
   return where(greaterOrEqual(noise, probability), div(x, 1 - probability), 0);
 }

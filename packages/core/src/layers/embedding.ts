@@ -1,7 +1,6 @@
 // An embedding table, looked up by id.
 import type { Value } from '../ir/graph';
 import { type Module, module } from '../module/module';
-import { gather } from '../ops/select';
 import { type Init, normal, type Role } from '../parameter/init';
 import { Parameter } from '../parameter/parameter';
 import { limitIndices } from '../sequence/limits';
@@ -30,6 +29,6 @@ export function embedding(
   return module({ weight }, (ids: Value) => {
     const { where } = ids.graph;
     limitIndices(ids, count, o.field ?? (where ? `${where}.weight` : 'weight'));
-    return gather(ids.graph.param(weight), ids, 0);
+    return ids.graph.ops.gather(ids.graph.param(weight), ids, 0);
   });
 }

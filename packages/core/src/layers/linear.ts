@@ -1,7 +1,6 @@
 // A linear map with its parameters.
 import type { Value } from '../ir/graph';
 import { type Module, module } from '../module/module';
-import { linear as linearOp } from '../ops/matmul';
 import { fanIn, type Init, type Role } from '../parameter/init';
 import { Parameter } from '../parameter/parameter';
 
@@ -31,5 +30,5 @@ export function linear(from: number, to: number, o: LinearOptions = {}): Module<
   const role = o.role !== undefined ? { role: o.role } : {};
   const weight = new Parameter([to, from], o.init ?? fanIn(from), { ...role, part: 'weight' });
   const bias = o.bias === false ? undefined : new Parameter([to], o.biasInit ?? fanIn(from), { ...role, part: 'bias' });
-  return module({ weight, bias }, (x: Value) => linearOp(x, weight, bias));
+  return module({ weight, bias }, (x: Value) => x.graph.ops.linear(x, weight, bias));
 }

@@ -65,8 +65,7 @@ function tap(graph: GraphBuilder, result: unknown): void {
 }
 
 // Embeddings and positions may return hidden states with their context.
-const rowsOf = (result: unknown): unknown =>
-  typeof result === 'object' && result !== null && 'hiddenStates' in result ? result.hiddenStates : result;
+const rowsOf = (result: unknown): unknown => (result as { hiddenStates?: unknown } | undefined)?.hiddenStates ?? result;
 
 /** True for anything made by {@link module}. */
 export const isModule = (x: unknown): x is AnyModule => typeof x === 'function' && 'children' in x;

@@ -2,7 +2,6 @@
 import { type Dim, mulDims } from '../dim/dim';
 import { ShapeError } from '../error';
 import type { Value } from '../ir/graph';
-import { reshape } from '../ops/movement';
 import type { SequenceContext } from './context';
 
 /** Options of {@link asImage}. */
@@ -32,7 +31,7 @@ export function asImage(x: Value, ctx: Pick<SequenceContext, 'grid' | 'layout'>,
     });
   const [batch, seq, dim] = x.dims as [Dim, Dim, Dim];
   const cells = (grid as readonly [number, number] | undefined) ?? ctx.grid ?? squareOf(seq);
-  if (cells && mulDims(...cells) === seq) return reshape(x, [batch, ...cells, dim]);
+  if (cells && mulDims(...cells) === seq) return x.graph.ops.reshape(x, [batch, ...cells, dim]);
   throw new ShapeError({
     path,
     problem: cells ? 'the positions do not fill the grid' : 'the rows and columns of the positions are not known',

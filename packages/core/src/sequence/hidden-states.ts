@@ -8,8 +8,6 @@ import { featuresOf } from '../mask/features';
 import { keyPadding } from '../mask/key-padding';
 import { keyLengths } from '../mask/lengths';
 import { conjuncts, type Mask, printMask } from '../mask/mask';
-import { expand, reshape } from '../ops/movement';
-import { iota } from '../ops/shape';
 import { type Memory, type SequenceContext, withContext, without } from './context';
 
 /** Hidden states [batch, seq, dim] (packed [tokens, dim]) and their context. */
@@ -38,7 +36,7 @@ export interface PositionsOptions {
  * Example  const { hiddenStates } = withPositions(ctx, x, { grid: [7, 5] });
  */
 export function withPositions(ctx: SequenceContext, rows: Value, o: PositionsOptions = {}): HiddenStates {
-  const { where } = rows.graph;
+  const { ops, where } = rows.graph;
   const fault = (problem: string, expected: string, got: string): ConfigError =>
     new ConfigError({ path: where || 'embedding', problem, expected, got });
   if (rows.rank !== 3) throw fault('the embedding did not return sequences', '[batch, seq, dim]', printType(rows));
@@ -70,7 +68,9 @@ export function withPositions(ctx: SequenceContext, rows: Value, o: PositionsOpt
     ctx: withContext(counted, {
       mask: and(...conjuncts(ctx.mask).map(translated)),
       get positions() {
-        return this.shared!.get(`positions of ${rows.id}`, () => expand(reshape(iota(rows, seq), [1, seq]), [batch, seq]));
+        return this.shared!.get(`positions of ${rows.id}`, () =>
+          ops.expand(ops.reshape(ops.iota(rows, seq), [1, seq]), [batch, seq]),
+        );
       },
       ...(lengths && { lengths }),
       ...(o.grid && { grid: o.grid }),

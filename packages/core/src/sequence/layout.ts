@@ -2,8 +2,6 @@
 import { type Dim, divDims, mulDims } from '../dim/dim';
 import { ShapeError } from '../error';
 import type { GraphBuilder, Value } from '../ir/graph';
-import { expand, reshape, transpose } from '../ops/movement';
-import { iota } from '../ops/shape';
 import type { KeyPositions, Layout, PackedLayout, PaddedRows } from './types';
 
 export type { KeyPositions, Layout, PackedLayout, PaddedRows };
@@ -19,6 +17,7 @@ export const padded: Layout = { kind: 'padded' };
  * Lowers   everywhere: Range, Expand
  */
 export function positionsWithin(layout: Layout, [batch, seq]: readonly [Dim, Dim], g: GraphBuilder): Value {
+  const { expand, iota, reshape } = g.ops;
   return layout.kind === 'packed' ? layout.positions : expand(reshape(iota(g, seq), [1, seq]), [batch, seq]);
 }
 
@@ -39,6 +38,7 @@ export function splitHeads(x: Value, heads: number, layout: Layout): Value {
       got: `[${x.dims.join(', ')}]`,
     });
   const rows = layout.kind === 'packed' ? [1, x.dims[0]!] : [x.dims[0]!, x.dims[1]!];
+  const { reshape, transpose } = x.graph.ops;
   return transpose(reshape(x, [...rows, heads, divDims(dim, heads)]), [0, 2, 1, 3]);
 }
 
@@ -50,6 +50,7 @@ export function splitHeads(x: Value, heads: number, layout: Layout): Value {
  * Lowers   everywhere: Transpose, Reshape, omitted for kernels that write [batch, seq, dim]
  */
 export function mergeHeads(x: Value, layout: Layout): Value {
+  const { reshape, transpose } = x.graph.ops;
   const [batch, heads, seq, headDim] = x.dims as [Dim, Dim, Dim, Dim];
   const rows = transpose(x, [0, 2, 1, 3]);
   const dim = mulDims(heads, headDim);

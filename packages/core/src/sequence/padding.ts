@@ -2,12 +2,6 @@
 // of 0 times NaN would be NaN in every position that attends to them.
 import { type Dim, subDims } from '../dim/dim';
 import type { Graph, Value } from '../ir/graph';
-import { cast } from '../ops/cast';
-import { less, logicalAnd, where } from '../ops/comparison';
-import { add } from '../ops/elementwise';
-import { reshape, slice, unsqueeze } from '../ops/movement';
-import { gatherElements } from '../ops/select';
-import { iota } from '../ops/shape';
 
 /** The assumption under which padded positions are not set to 0. */
 export const finitePadding = 'finite padding';
@@ -34,6 +28,7 @@ const clearedInputs = new WeakMap<Value, string>();
 export function clearPadding(name: string, x: Value, axis: number, padding: Padding): Value {
   const real = realPositions(x, x.dims[axis]!, padding);
   if (!real) return x;
+  const { reshape, where } = x.graph.ops;
   const [batch, rows] = real.dims as [Dim, Dim];
   const cleared = where(
     reshape(
@@ -62,6 +57,7 @@ export const clearedInputsOf = ({ nodes }: Graph): readonly string[] => [
  * Shapes   all [batch, kv_seq] → [batch, seq]
  */
 export function ofThisCall(all: Value, seq: Dim, queryOffset: Value | undefined): Value {
+  const { add, gatherElements, iota, reshape, slice, unsqueeze } = all.graph.ops;
   const total = all.dims[1]!;
   if (queryOffset) return gatherElements(all, add(unsqueeze(queryOffset, [1]), reshape(iota(all.graph.root, seq), [1, seq])), 1);
   return total === seq ? all : slice(all, { axes: [1], starts: [subDims(total, seq)], ends: [total] });
@@ -69,10 +65,13 @@ export function ofThisCall(all: Value, seq: Dim, queryOffset: Value | undefined)
 
 /** {@link ofThisCall} of flags: runtimes gather integers, and no flags. */
 export const flagsOfThisCall = (keep: Value, rows: Dim, queryOffset: Value | undefined): Value =>
-  queryOffset ? cast(ofThisCall(cast(keep, 'int64'), rows, queryOffset), 'bool') : ofThisCall(keep, rows, undefined);
+  queryOffset
+    ? keep.graph.ops.cast(ofThisCall(keep.graph.ops.cast(keep, 'int64'), rows, queryOffset), 'bool')
+    : ofThisCall(keep, rows, undefined);
 
 // bool [batch, rows]; undefined where all are real.
 function realPositions(x: Value, rows: Dim, { lengths, keep, continues, queryOffset }: Padding): Value | undefined {
+  const { iota, less, logicalAnd, reshape, unsqueeze } = x.graph.ops;
   const ofBatch = (v: Value): boolean => v.dims[0] === x.dims[0];
   const conditions = [
     ...(lengths && ofBatch(lengths) ? [less(reshape(iota(x, rows), [1, rows]), unsqueeze(lengths, [1]))] : []),

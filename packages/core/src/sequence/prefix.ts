@@ -4,8 +4,6 @@ import { ConfigError } from '../error';
 import type { Value } from '../ir/graph';
 import { type Mask, printMask } from '../mask/mask';
 import { increasedBy, padStart, withPrefixTokens } from '../mask/prefix-tokens';
-import { concat, expand, reshape } from '../ops/movement';
-import { iota } from '../ops/shape';
 import { type Memory, type SequenceContext, withContext, without } from './context';
 import type { HiddenStates } from './hidden-states';
 import type { PackedLayout } from './layout';
@@ -60,6 +58,7 @@ export function prefixed(x: Value, first: Value, ctx: SequenceContext): HiddenSt
   const [count, ...inner] = first.dims as readonly [Dim, ...Dim[]];
   if (ctx.layout.kind === 'packed') return packedBehind(x, first, ctx, ctx.layout);
   const [batch, before] = x.dims as readonly [Dim, Dim];
+  const { concat, expand, reshape } = x.graph.ops;
   const all = concat([expand(reshape(first, [1, count, ...inner]), [batch, count, ...inner]), x], 1);
   return { hiddenStates: all, ctx: withPrefix(ctx, { count, before }) };
 }
@@ -75,7 +74,7 @@ function packedBehind(x: Value, first: Value, ctx: SequenceContext, layout: Pack
     });
   const prefix = { count: first.dims[0]!, before: x.dims[0]! };
   const { rows, layout: longer } = layout.withPrefix(x, first);
-  const fed = (): Value => layout.withPrefix(increasedBy(positionIds!, prefix.count), iota(x, prefix.count)).rows;
+  const fed = (): Value => layout.withPrefix(increasedBy(positionIds!, prefix.count), x.graph.ops.iota(x, prefix.count)).rows;
   const within = withContext(without(ctx, 'grid', 'positionIds', 'tokenTypeIds'), {
     layout: longer,
     mask: grownMask(ctx.mask, prefix, ofBoth),
@@ -115,6 +114,7 @@ function grown(x: Value, { count, before }: Prefix, axes: Axes, value: number): 
 
 function grownPositions(positions: Value, { count }: Prefix): Value {
   const batch = positions.dims[0]!;
+  const { concat, expand, iota, reshape } = positions.graph.ops;
   const first = expand(reshape(iota(positions, count), [1, count]), [batch, count]);
   return concat([first, increasedBy(positions, count)], 1);
 }

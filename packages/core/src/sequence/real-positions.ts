@@ -1,9 +1,6 @@
 // Which positions of a padded batch are real.
 import type { Value } from '../ir/graph';
 import { impliedBy } from '../mask/features';
-import { less, logicalAnd } from '../ops/comparison';
-import { reshape, unsqueeze } from '../ops/movement';
-import { iota } from '../ops/shape';
 import type { SequenceContext } from './context';
 import { flagsOfThisCall } from './padding';
 
@@ -17,6 +14,7 @@ export function realPositionsOf(
   x: Value,
   { lengths, mask, state }: Pick<SequenceContext, 'lengths' | 'mask' | 'state'>,
 ): Value | undefined {
+  const { iota, less, logicalAnd, reshape, unsqueeze } = x.graph.ops;
   const seq = x.dims[1]!;
   const within = lengths && less(reshape(iota(x, seq), [1, seq]), unsqueeze(lengths, [1]));
   const { keyPadding: all } = impliedBy(mask);

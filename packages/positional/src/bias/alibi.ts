@@ -58,12 +58,14 @@ export const alibi = defineBlock({
     return (q: Value, k: Value, ctx: SequenceContext) => {
       const heads = Number(q.dims[1]);
       if (roundedPositions !== undefined) {
+        // Read from the graph: biases of distances load nothing of this.
+        const { cast, expand, gather, transpose, unsqueeze } = q.graph.ops;
         const positions = keyPositions(q, k, ctx, path);
         limitIndices(positions, roundedPositions, `${path}.roundedPositions`);
         const rows = q.graph.root.constant(roundedBiases(alibiSlopes(heads, maxBias), roundedPositions, scale));
-        const ofKeys = ops.transpose(ops.gather(rows, positions, 0), [0, 2, 1]);
+        const ofKeys = transpose(gather(rows, positions, 0), [0, 2, 1]);
         const [batch, , keys] = ofKeys.dims as readonly [Dim, Dim, Dim];
-        return ops.cast(ops.expand(ops.unsqueeze(ofKeys, [2]), [batch, heads, q.dims[2]!, keys]), q.dtype);
+        return cast(expand(unsqueeze(ofKeys, [2]), [batch, heads, q.dims[2]!, keys]), q.dtype);
       }
       const slopes = tensor(
         'float32',

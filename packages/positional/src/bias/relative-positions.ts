@@ -62,6 +62,8 @@ function ofKeys(q: Value, k: Value, ctx: SequenceContext, ofQueries: Value, path
     });
   const { keyPadding: keep } = impliedBy(ctx.mask);
   // Counted in the same way as those of the queries.
-  if (keep) return ops.max(ops.sub(ops.cumSum(ops.cast(keep, 'int64'), 1), 1), 0);
-  return ops.reshape(ops.iota(q.graph.root, kvSeq), [1, kvSeq]);
+  // From the graph: only models with a state load these.
+  const { cast, cumSum, iota, max, reshape, sub } = q.graph.ops;
+  if (keep) return max(sub(cumSum(cast(keep, 'int64'), 1), 1), 0);
+  return reshape(iota(q.graph.root, kvSeq), [1, kvSeq]);
 }

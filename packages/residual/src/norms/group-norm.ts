@@ -45,10 +45,11 @@ export const groupNorm = defineBlock({
     const bias = new Parameter([dim], init.zeros, { role: 'norm', part: 'bias' });
     return module({ weight, bias }, (x: Value) => {
       const g = x.graph.root;
-      const grouped = ops.reshape(x, [...x.dims.slice(0, -1), groups, dim / groups]);
+      const { add, fill, mul, reshape } = g.ops;
+      const grouped = reshape(x, [...x.dims.slice(0, -1), groups, dim / groups]);
       // The kernel has one scale for each channel of a group, so that of the channels follows.
-      const standard = ops.layerNorm(grouped, ops.fill(x, [dim / groups], 1, x.dtype), undefined, { epsilon: eps });
-      return ops.add(ops.mul(ops.reshape(standard, x.dims), g.param(weight)), g.param(bias));
+      const standard = ops.layerNorm(grouped, fill(x, [dim / groups], 1, x.dtype), undefined, { epsilon: eps });
+      return add(mul(reshape(standard, x.dims), g.param(weight)), g.param(bias));
     });
   },
 });

@@ -7,7 +7,7 @@ import { useSkipSimplifiedLayerNormalization } from '../kernels/skip-simplified-
 /**
  * Root mean square normalisation of the channels.
  *
- *     y = x / √(mean(x²) + eps) · weight          with unitOffset · (1 + weight), as in Gemma
+ *     y = x / √(mean(x²) + eps) · weight          with unitOffset · (1 + weight), weight 0 at first, as in Gemma
  *
  * Shapes   x [..., dim] → like x
  * Dtypes   float32, float16, bfloat16; the mean in float32
@@ -27,8 +27,8 @@ export const rmsNorm = defineBlock({
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     /** added to the mean square. Default: `0.000001`. */
     eps: num({ doc: 'added to the mean square', min: 0, default: 1e-6 }),
-    /** the factors are 1 + weight, and weight is 0 at first. Default: `false`. */
-    unitOffset: bool({ doc: 'the factors are 1 + weight, and weight is 0 at first', default: false }),
+    /** factors are 1 + weight. Default: `false`. */
+    unitOffset: bool({ doc: 'factors are 1 + weight', default: false }),
   },
   examples: [{ dim: 7 }, { dim: 5, eps: 1e-3 }, { dim: 3, unitOffset: true }],
   rules: [useSkipSimplifiedLayerNormalization, useSimplifiedLayerNormalization],
@@ -36,7 +36,7 @@ export const rmsNorm = defineBlock({
   create({ dim, eps, unitOffset }) {
     const weight = new Parameter([dim], unitOffset ? init.zeros : init.ones, { role: 'norm', part: 'weight' });
     // The sum is computed once, when the model is written.
-    const factors = (x: Value) => (unitOffset ? ops.add(x.graph.root.param(weight), 1) : weight);
+    const factors = (x: Value) => (unitOffset ? x.graph.ops.add(x.graph.root.param(weight), 1) : weight);
     return module({ weight }, (x: Value) => ops.rmsNorm(x, factors(x), { epsilon: eps }));
   },
 });

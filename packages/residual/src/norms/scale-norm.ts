@@ -1,6 +1,5 @@
 // Scale norm. Nguyen and Salazar 2019, https://arxiv.org/abs/1910.05895
 import { defineBlock, init, int, module, num, Parameter, type Value } from '@onnxformers/core';
-import * as ops from '@onnxformers/core/ops';
 
 /**
  * Scale norm: each vector has one learned length.
@@ -30,9 +29,10 @@ export const scaleNorm = defineBlock({
   create({ dim, eps }) {
     const weight = new Parameter([1], init.constant(Math.sqrt(dim)), { role: 'norm', part: 'weight' });
     return module({ weight }, (x: Value) => {
-      const wide = ops.cast(x, 'float32');
-      const length = ops.max(ops.reduceL2(wide, [-1]), eps);
-      return ops.mul(ops.cast(ops.div(wide, length), x.dtype), x.graph.root.param(weight));
+      const { cast, div, max, mul, reduceL2 } = x.graph.ops;
+      const wide = cast(x, 'float32');
+      const length = max(reduceL2(wide, [-1]), eps);
+      return mul(cast(div(wide, length), x.dtype), x.graph.root.param(weight));
     });
   },
 });

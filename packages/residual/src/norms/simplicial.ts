@@ -43,10 +43,11 @@ export const simplicial = defineBlock({
         got: String(groups),
       });
     return module({ norm }, (x: Value) => {
+      const { div, reshape } = x.graph.ops;
       const rows = norm ? norm(x) : x;
-      const grouped = ops.reshape(rows, [...x.dims.slice(0, -1), groups, dim / groups]);
-      const scaled = temperature === 1 ? grouped : ops.div(grouped, temperature);
-      return ops.reshape(ops.softmax(scaled), x.dims);
+      const grouped = reshape(rows, [...x.dims.slice(0, -1), groups, dim / groups]);
+      const scaled = temperature === 1 ? grouped : div(grouped, temperature);
+      return reshape(ops.softmax(scaled), x.dims);
     });
   },
 });

@@ -1,23 +1,15 @@
 // Packed sequences in chunks of queries, where padding them for the attention would compute more.
-import { addDims, type Dim, mulDims, type Value } from '@onnxformers/core';
-import {
-  apply,
-  attendInChunks,
-  attendParts,
-  conjuncts,
-  defineReasons,
-  freeSizeName,
-  impliedBy,
-  type Match,
-  mapMask,
-  type Rule,
-  reasons,
-  refuse,
-  rule,
-  sourceOf,
-  tokenPlaces,
-} from '@onnxformers/core/lowering';
-import { Attend } from '@onnxformers/core/ops';
+import { addDims, type Dim, mulDims } from '../dim/dim';
+import { freeSizeName } from '../ir/free-names';
+import { apply, type Value } from '../ir/graph';
+import { defineReasons } from '../lower/reason';
+import { reasons } from '../lower/reasons';
+import { type Match, type Rule, refuse, rule } from '../lower/rule';
+import { conjuncts, impliedBy, mapMask } from '../mask/index';
+import { Attend } from '../ops/attend';
+import { attendInChunks } from '../ops/attend-chunked';
+import { attendParts } from '../ops/attend-parts';
+import { sourceOf, tokenPlaces } from '../sequence/token-places';
 
 const own = defineReasons({
   waits: () => 'each step of its loop would wait for the device',
