@@ -75,12 +75,12 @@ export const sparse = defineBlock({
     dropout: num({ doc: 'dropout probability of attention weights in training', min: 0, max: 0.99, default: 0 }),
   },
   examples: [
-    { keys: [Array.from({ length: 23 }, (_, i) => [i, (5 * i + 3) % 23].filter((j, at, all) => all.indexOf(j) === at))] },
+    { keys: [Array.from({ length: 31 }, (_, i) => [i, (5 * i + 3) % 31].filter((j, at, all) => all.indexOf(j) === at))] },
     {
-      keys: [0, 1].map((h) => Array.from({ length: 29 }, (_, i) => (i === 7 ? [] : [...new Set([i, (i * (h + 2)) % 29])]))),
+      keys: [0, 1].map((h) => Array.from({ length: 37 }, (_, i) => (i === 7 ? [] : [...new Set([i, (i * (h + 2)) % 37])]))),
       causal: true,
     },
-    { keys: [Array.from({ length: 17 }, (_, i) => [0, 3, 4, 8, 11, 16].map((j) => (i + j) % 17))] },
+    { keys: [Array.from({ length: 41 }, (_, i) => [0, 3, 4, 8, 11, 16].map((j) => (i + j) % 41))] },
   ],
   properties: ({ causal }) => ['batchIndependent', 'deterministic', ...(causal ? (['causal'] as const) : [])],
   rules: kernels,
