@@ -42,5 +42,5 @@ export function positionsOf(x: Value, { positions }: Pick<SequenceContext, 'posi
       got: `[${x.dims.join(', ')}]`,
       hint: 'A block that adds prefix tokens or changes the number of positions returns them with their context: withPrefix, withPositions',
     });
-  return positions.rank === 1 ? ops.unsqueeze(positions, [0]) : positions;
+  return positions.rank === 1 ? positions.graph.ops.unsqueeze(positions, [0]) : positions;
 }

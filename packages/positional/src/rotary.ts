@@ -129,8 +129,9 @@ export const rotary = defineBlock({
         const positions = positionsOf(x, ctx);
         const key = `rotary ${JSON.stringify(own)} of ${positions.id} ${own.longer ? (ctx.lengths?.id ?? '') : ''}`;
         const { cosines, sines } = tablesFor(x, ctx, { key, rows: positions.dims }, () => {
-          const at = ops.unsqueeze(ops.cast(unexpanded(positions), 'float32'), [2]);
-          return { angles: ops.mul(at, ratesFor(own, ctx, path, x.graph.root)), scale: own.scale };
+          const { cast, mul, unsqueeze } = x.graph.ops;
+          const at = unsqueeze(cast(unexpanded(positions), 'float32'), [2]);
+          return { angles: mul(at, ratesFor(own, ctx, path, x.graph.root)), scale: own.scale };
         });
         return ops.rotaryEmbedding(x, cosines, sines, undefined, options);
       };
