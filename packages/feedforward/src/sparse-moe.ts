@@ -48,7 +48,7 @@ import { topKBalanceLoss, topKWeights } from './top-k-routing';
  *          without gates
  * Source   Jiang et al. 2024, https://arxiv.org/abs/2401.04088; correction, groups and shared experts: DeepSeek-AI 2024,
  *          https://arxiv.org/abs/2412.19437; limit and upOffset: OpenAI 2025, https://arxiv.org/abs/2508.10925
- * Lowers   portable: MatMul, TopK, Softmax · cpu, wasm: MoE, Gelu · cuda: MoE, QuickGelu, Gelu · webgpu: MatMul, QuickGelu, Gelu
+ * Lowers   portable: MatMul, TopK, Softmax, Gelu · cpu, wasm: MoE, Gelu · cuda: MoE, QuickGelu, Gelu · webgpu: MatMul, QuickGelu, Gelu
  * Example  const block = sparseMoe({ dim: 512, hidden: 1024, experts: 8, topK: 2 });
  */
 export const sparseMoe = defineBlock({

@@ -28,7 +28,7 @@ export interface Part {
  *
  * Throws   ConfigError for another model
  *
- * Example  const { encoder, decoder } = partsOf(await fromPretrained(files));
+ * Example  const { encoder, decoder } = partsOf(await fromPretrained(filesAt('https://example.org/t5/')));
  *            const decoding = compile(decoder.module, { target: targets.cpu, inputs, weights: decoder.weights, state: 'io' });
  */
 export function partsOf({ module: whole, config, weights }: Pretrained): { readonly encoder: Part; readonly decoder: Part } {

@@ -8,7 +8,7 @@ import type { Dim, PackedLayout, SequenceContext, Value } from '@onnxformers/cor
  * Dtypes   floats
  * Source   Huang et al. 2016, https://arxiv.org/abs/1603.09382
  * Lowers   everywhere: GreaterOrEqual, Where in training, nothing otherwise
- * Example  const y = stochasticDepth(branch, 0.1, ctx);
+ * Example  const y = stochasticDepth(x, 0.1, ctx);
  */
 export function stochasticDepth(x: Value, probability: number, ctx: SequenceContext): Value {
   const g = x.graph.root;

@@ -41,7 +41,7 @@ const selections = ['orthogonal', 'kmeans', 'kmeans_spherical', 'random'] as con
  * Cost     time O((seq + kv_seq) · landmarks · dim), memory O((seq + kv_seq) · landmarks)
  * Throws   ConfigError for a mask, an attention bias or a cache of fixed capacity · ShapeError for `subsample` if the length is not known
  * Source   Patrick et al. 2021, https://arxiv.org/abs/2106.05392
- * Lowers   portable: primitives · elsewhere: MultiHeadAttention, MatMul, and a Loop for `orthogonal`
+ * Lowers   portable: primitives · cpu: MultiHeadAttention, Attention, MatMul, and a Loop for `orthogonal` · elsewhere: MultiHeadAttention, MatMul, and that Loop
  * Example  const block = orthoformer({ landmarks: 64 });
  */
 export const orthoformer = defineBlock({

@@ -37,8 +37,8 @@ import { attendPadded } from './stored-sparsely';
  *          otherwise, and with compat, time O(seq · kv_seq · dim), memory O(seq · kv_seq)
  * Throws   ConfigError for a padding mask or a memory; with compat also for a cache, a packed layout and an attention bias
  * Source   Zaheer et al. 2020, https://arxiv.org/abs/2007.14062
- * Lowers   everywhere: keys gathered beside rows of queries, in primitives; for high densities and other masks: portable: primitives · elsewhere:
- *          MultiHeadAttention with the pattern as a tensor · cpu: Attention, in chunks of queries
+ * Lowers   portable: primitives · cpu, cuda: MultiHeadAttention, Attention · wasm, webgpu: MultiHeadAttention; over keys that are gathered beside rows of queries, or
+ *          with the pattern as a tensor for high densities and other masks
  * Example  const block = randomAttention({ density: 0.05 });
  */
 export const randomAttention = defineBlock({

@@ -40,8 +40,8 @@ import { masksFromTheStart } from './masks-from-the-start';
  * Throws   ConfigError for a key that is no position of the pattern, or listed twice, a padding mask or a memory · ShapeError for another number of heads and for a longer
  *          sequence
  * Source   Gale et al. 2020, https://arxiv.org/abs/2006.10901
- * Lowers   everywhere: keys gathered beside the queries of each block, which are the sequences of one attention · above the threshold and for other masks:
- *          portable: primitives · elsewhere: MultiHeadAttention with the pattern as a tensor · cpu: Attention, in chunks of queries
+ * Lowers   portable: primitives · cpu: MultiHeadAttention, Attention · wasm, webgpu, cuda: MultiHeadAttention; over keys that are gathered beside the queries of each
+ *          block, or with the pattern as a tensor above the threshold and for other masks
  * Example  const block = sparse({ keys: [[[0], [0, 1], [1, 2]]] });
  */
 export const sparse = defineBlock({

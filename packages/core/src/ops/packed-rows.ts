@@ -76,7 +76,7 @@ export const PackRows = defineOp<{ readonly tokens: Dim }, typeof packed>({
  * Shapes   padded [batch, longest, dim] · places int32 [batch, longest] → [tokens, dim]
  * Dtypes   any
  * Throws   ShapeError when they do not fit, and when a size cannot be read from the graph's inputs
- * Lowers   cuda, in float16: RestorePadding, Slice · elsewhere: Gather
+ * Lowers   cuda: RestorePadding, Slice in float16, Gather in others · elsewhere: Gather
  */
 export function packRows(padded: Value, places: Value, tokens: Dim): Value {
   given('packRows', { padded, places });

@@ -56,7 +56,7 @@ export interface SliceBetweenOptions {
  * Dtypes   any
  * Throws   ShapeError when there is no such axis
  * Lowers   everywhere: Slice
- * Example  const part = ops.sliceBetween(x, { axis: 1, start, end, size: 'part' });
+ * Example  const part = (start: Value, end: Value) => ops.sliceBetween(x, { axis: 1, start, end, size: 'part' });
  */
 export function sliceBetween(x: Value, options: SliceBetweenOptions): Value {
   given('sliceBetween', { x, options });
