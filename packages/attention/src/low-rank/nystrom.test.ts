@@ -382,5 +382,5 @@ it('explain prints for which lengths each of its attentions runs', () => {
   const told = text.split('\n').filter((line) => line.startsWith('  Attend'));
   expect(told.length).toBeGreaterThan(1);
   expect(told.filter((line) => line.endsWith(', where seq <= 32'))).toHaveLength(1);
-  expect(told.filter((line) => line.endsWith(', where seq > 32'))).toHaveLength(told.length - 1);
+  expect(told.filter((line) => line.includes(', where seq > 32'))).toHaveLength(told.length - 1);
 });
