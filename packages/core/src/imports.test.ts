@@ -101,7 +101,8 @@ describe('inside core', () => {
       ],
     },
     { room: 'onnx', files: /^onnx\//, sees: ['tensor', 'dim', 'parameter', 'ir', 'ops', 'disk', 'weights'] },
-    { room: 'lower', files: /^(lower|targets|kernels)\//, sees: ['tensor', 'dim', 'parameter', 'ir', 'ops'] },
+    // Rules for packed sequences derive inputs from their lengths.
+    { room: 'lower', files: /^(lower|targets|kernels)\//, sees: ['tensor', 'dim', 'parameter', 'ir', 'ops', 'sequence'] },
     { room: 'interpret', files: /^interpret\//, sees: ['tensor', 'dim', 'parameter', 'ir', 'ops'] },
     { room: 'autodiff', files: /^autodiff\//, sees: ['tensor', 'dim', 'parameter', 'ir', 'ops', 'lower'] },
     {

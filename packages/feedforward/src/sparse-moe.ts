@@ -140,7 +140,7 @@ export const sparseMoe = defineBlock({
       upOffset: 1,
     },
     { dim: 7, experts: 3, hidden: 5, topK: 1, gated: false, activation: 'gelu', bias: true },
-    { dim: 8, experts: 3, hidden: 20 },
+    { dim: 16, experts: 3, hidden: 24 },
   ],
   properties: ['batchIndependent', 'permutationEquivariant', 'causal', 'deterministic'],
   rules: [useMoE, useQuickGelu, useGelu, useFastGelu],

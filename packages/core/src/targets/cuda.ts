@@ -34,7 +34,7 @@ const own = defineReasons({
   capabilityUnknown: () => 'the compute capability was not given: chosen for the newest GPUs',
   cudnnUnknown: () => 'the version of cuDNN was not given: assumed to be recent (9.14)',
   rowsOfExperts: ({ multiple }: { readonly multiple: number }) =>
-    `its matrices read 16 bytes at once: channels and hidden channels must be multiples of ${multiple}`,
+    `its matrices are read 16 bytes at once, 16 channels at least: channels and hidden channels must be multiples of ${multiple}, from 16 up`,
 });
 
 /** Adds the cost of the op's work besides the attention itself. */
@@ -90,11 +90,11 @@ const ofRepeatingForMany = 0.09;
 const flashWhereNotCausal = (machine: Machine, { attrs }: Node): true | Reason =>
   attrs.is_causal !== 0 || smOf(machine) >= 80 || own.onlyFlash();
 
-/** The matrices of MoE are read 16 bytes at once. */
+/** The matrices of MoE are read 16 bytes at once, and an H200 answers "requires hidden_size >= 16". */
 function fillsReads(node: Node): true | Reason {
   const [x, second] = [operandOf(node, 'x'), operandOf(node, 'second')];
   const multiple = x!.dtype === 'float32' ? 4 : 8;
-  const fits = [x!.dims[1]!, second!.dims[2]!].every((n) => typeof n === 'number' && n % multiple === 0);
+  const fits = [x!.dims[1]!, second!.dims[2]!].every((n) => typeof n === 'number' && n % multiple === 0 && n >= 16);
   return fits || own.rowsOfExperts({ multiple });
 }
 
