@@ -1,12 +1,22 @@
 // ONNX Runtime's CPU provider.
 import { operandOf } from '../ir/define-op';
 import type { Node } from '../ir/graph';
+import { defineReasons } from '../lower/reason';
 import type { Kernel, Target } from '../lower/target';
 import { groupQueryCost, keepsKeysInPlace, multiHeadCost, standardCost } from './attention-cost';
 import { scoresOf } from './attention-workspace';
 import { kernelTables } from './kernels.generated';
 import { groupedNonEmpty, nonEmptyOnCpu, standardNonEmpty } from './non-empty';
 import { defineTarget, rotary } from './table';
+
+const own = defineReasons({
+  overwritesRows: () => 'it may write its result over the rows that it still reads: the second of two in a model returns 0',
+});
+
+/** Experts in one op. Its output takes the memory of its first input where nothing reads that afterwards, and the kernel clears the output first. */
+export const experts: Readonly<Record<string, Partial<Kernel>>> = {
+  'com.microsoft.MoE': { accepts: () => own.overwritesRows() },
+};
 
 const attention: Readonly<Record<string, Partial<Kernel>>> = {
   'com.microsoft.MultiHeadAttention': {
@@ -36,7 +46,7 @@ export const cpu: Target = defineTarget({
   // Measured by scripts/float16-benchmark.ts: there are few 16-bit kernels, and the casts around the other nodes cost more than converting the weights once.
   widens: ['float16'],
   table: kernelTables.cpu,
-  special: { ...nonEmptyOnCpu, ...attention, ...rotary },
+  special: { ...nonEmptyOnCpu, ...attention, ...experts, ...rotary },
   notes: [{ computes: 'float16', text: 'ops without a float16 kernel compute in float32, between casts' }],
 });
 

@@ -33,6 +33,7 @@ const own = defineReasons({
   negativeScale: () => 'kernels that it may run here give wrong numbers for a negative scale',
   capabilityUnknown: () => 'the compute capability was not given: chosen for the newest GPUs',
   cudnnUnknown: () => 'the version of cuDNN was not given: assumed to be recent (9.14)',
+  expertsInFloat32: () => 'its numbers are checked on a GPU in float32 only',
   rowsOfExperts: ({ multiple }: { readonly multiple: number }) =>
     `its matrices are read 16 bytes at once, 16 channels at least: channels and hidden channels must be multiples of ${multiple}, from 16 up`,
 });
@@ -93,7 +94,8 @@ const flashWhereNotCausal = (machine: Machine, { attrs }: Node): true | Reason =
 /** The matrices of MoE are read 16 bytes at once, and an H200 answers "requires hidden_size >= 16". */
 function fillsReads(node: Node): true | Reason {
   const [x, second] = [operandOf(node, 'x'), operandOf(node, 'second')];
-  const multiple = x!.dtype === 'float32' ? 4 : 8;
+  if (x!.dtype !== 'float32') return own.expertsInFloat32();
+  const multiple = 4;
   const fits = [x!.dims[1]!, second!.dims[2]!].every((n) => typeof n === 'number' && n % multiple === 0 && n >= 16);
   return fits || own.rowsOfExperts({ multiple });
 }

@@ -4,7 +4,7 @@ import { defineReasons } from '../lower/reason';
 import type { Target } from '../lower/target';
 import { repeatingCost } from './attention-cost';
 import { scoresOf } from './attention-workspace';
-import { takesTiledPath } from './cpu';
+import { experts, takesTiledPath } from './cpu';
 import { kernelTables } from './kernels.generated';
 import { groupedNonEmpty, nonEmptyOnCpu, standardNonEmpty } from './non-empty';
 import { defineTarget, rotary } from './table';
@@ -25,6 +25,7 @@ export const wasm: Target = defineTarget({
   special: {
     ...nonEmptyOnCpu,
     ...rotary,
+    ...experts,
     'com.microsoft.MultiHeadAttention': {
       cost: (node) => (operandOf(node, 'attention_bias') ? 3 : 1) + repeatingCost(node),
       workspace: scoresOf,

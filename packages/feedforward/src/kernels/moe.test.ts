@@ -1,4 +1,4 @@
-import { type AnyModule, targets } from '@onnxformers/core';
+import { type AnyModule, compile, module, type SequenceContext, targets, type Value } from '@onnxformers/core';
 import { checkOnRuntime, lowerBlock } from '@onnxformers/core/testing';
 import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
@@ -21,13 +21,29 @@ const taken: readonly Options[] = [
 ];
 
 describe('MoE', () => {
-  it.each(taken)('is the kernel of experts on cpu and cuda, and computes the same: %o', async (o) => {
-    for (const target of [targets.cpu, targets.cuda]) {
-      const { graph } = lowerBlock(block(o), inputs, target, { sizes: { batch: 2, seq: 5 } });
-      expect(kernelsOf(graph)).toEqual(['com.microsoft.MoE']);
-    }
-    const model = await checkOnRuntime(block(o), inputs, targets.cpu, ort, { sizes: { batch: 2, seq: 5 } });
-    expect(kernelsOf(model.graph)).toEqual(['com.microsoft.MoE']);
+  it.each(taken)('is the kernel of experts on cuda in float32, and computes the same: %o', (o) => {
+    const { graph } = lowerBlock(block(o), inputs, targets.cuda, { sizes: { batch: 2, seq: 5 } });
+    expect(kernelsOf(graph)).toEqual(['com.microsoft.MoE']);
+  });
+
+  it.each([
+    ['cpu', targets.cpu, 'float32', 'overwritesRows'],
+    ['wasm', targets.wasm, 'float32', 'overwritesRows'],
+    ['cuda', targets.cuda, 'float16', 'expertsInFloat32'],
+    ['cuda', targets.cuda, 'bfloat16', 'expertsInFloat32'],
+  ] as const)('is refused on %s, where it is wrong or not checked', (_, target, dtype, code) => {
+    const { graph, decisions } = compile(block({ experts: 3 }), { target, dtype, inputs });
+    expect(kernelsOf(graph)).toEqual([]);
+    expect(JSON.stringify(decisions)).toContain(`"${code}"`);
+  });
+
+  it('two layers of experts, one behind the other, compute the same by the runtime on the CPU', async () => {
+    const [a, b] = [1, 2].map(() => sparseMoe({ dim, hidden, experts: 3 })) as [
+      ReturnType<typeof sparseMoe>,
+      ReturnType<typeof sparseMoe>,
+    ];
+    const two = module({ a, b }, (all: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({ y: b(a(all.x!, ctx), ctx) }));
+    await checkOnRuntime(two as unknown as AnyModule, inputs, targets.cpu, ort, { sizes: { batch: 2, seq: 5 } });
   });
 
   it.each<[Options, string, object]>([

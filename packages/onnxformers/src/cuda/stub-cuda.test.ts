@@ -115,9 +115,8 @@ describe('models', () => {
     const [result] = await onStub(stub, [{ model, sizes: { batch: 2, seq: 512 } }]);
     const { ops, kernels: run, onCpu } = result!;
     expect(result!.error).toBeUndefined();
-    // The bias of the queries is the only one of the projections that is left.
+    // No bias of the projections is left.
     expect(ops).toEqual({
-      Add: depth,
       LayerNormalization: 1,
       MatMul: 6 * depth,
       MultiHeadAttention: depth,
@@ -145,11 +144,9 @@ describe('models', () => {
     expect(result!.error).toBeUndefined();
     expect(result!.kernels).toEqual(['FLASH_ATTENTION', 'FLASH_ATTENTION']);
     expect(result!.onCpu).toEqual([]);
-    // The runtime makes one Gemm of the products with the queries' weights and their bias.
     expect(result!.ops).toEqual({
       LayerNormalization: 1,
-      Gemm: 2,
-      MatMul: 10,
+      MatMul: 12,
       Cast: 1,
       PackedMultiHeadAttention: 2,
       SkipLayerNormalization: 4,
