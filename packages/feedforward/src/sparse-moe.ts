@@ -42,13 +42,13 @@ import { topKBalanceLoss, topKWeights } from './top-k-routing';
  * Shapes   x [..., dim] → the same
  * Dtypes   float32, float16, bfloat16; router and weights in float32
  * Masks    all kinds
- * Cost     in the kernel MoE (gates with silu or quick_gelu, or relu without gates) O(tokens · topK · dim · hidden), otherwise
+ * Cost     in the kernel MoE (on cuda in float32; gates with silu or quick_gelu, or relu without gates) O(tokens · topK · dim · hidden), otherwise
  *          O(tokens · experts · dim · hidden)
  * Throws   ConfigError for more topK than experts, groups that do not divide them or have too few, sharedGate without shared, and limit or upOffset
  *          without gates
  * Source   Jiang et al. 2024, https://arxiv.org/abs/2401.04088; correction, groups and shared experts: DeepSeek-AI 2024,
  *          https://arxiv.org/abs/2412.19437; limit and upOffset: OpenAI 2025, https://arxiv.org/abs/2508.10925
- * Lowers   portable: MatMul, TopK, Softmax, Gelu · cpu, wasm: MoE, Gelu · cuda: MoE, QuickGelu, Gelu · webgpu: MatMul, QuickGelu, Gelu
+ * Lowers   portable: MatMul, TopK, Softmax, Gelu · cpu, wasm, webgpu: MatMul, QuickGelu, Gelu · cuda: MoE in float32, QuickGelu, Gelu
  * Example  const block = sparseMoe({ dim: 512, hidden: 1024, experts: 8, topK: 2 });
  */
 export const sparseMoe = defineBlock({
