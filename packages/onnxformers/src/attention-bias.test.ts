@@ -19,7 +19,8 @@ import {
   zoo,
 } from './index';
 
-const biases = zoo.blocks.filter((b) => b.kind === 'attentionBias').map((b) => b.blockName);
+// swin_relative depends on the cells of a window, not on positions of a sequence.
+const biases = zoo.blocks.flatMap((b) => (b.kind === 'attentionBias' && b.blockName !== 'swin_relative' ? [b.blockName] : []));
 const model = (attentionBias: string): AnyModule =>
   zoo.parse('model', {
     name: 'decoder',
