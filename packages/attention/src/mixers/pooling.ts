@@ -28,7 +28,7 @@ export const pooling = defineBlock({
     /** channels. Inherited from the enclosing block. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     /** rows and columns of the square of neighbours; odd (positions). Default: `3`. */
-    poolSize: int({ doc: 'rows and columns of the square of neighbours; odd', unit: 'positions', min: 1, default: 3 }),
+    poolSize: int({ doc: 'rows and columns of the square of neighbours; odd', unit: 'positions', min: 1, max: 255, default: 3 }),
     /** [rows, columns] of the image, if no patch embedding sets them and it is not a square. Optional. */
     grid: list(int({ doc: 'rows or columns', unit: 'positions', min: 1 }), {
       doc: '[rows, columns] of the image, if no patch embedding sets them and it is not a square',

@@ -49,7 +49,7 @@ export const randomAttention = defineBlock({
   masks: masksFromTheStart,
   fields: {
     /** the probability that a query attends to a key. Default: `0.01`. */
-    density: num({ doc: 'the probability that a query attends to a key', above: 0, max: 1, default: 0.01 }),
+    density: num({ doc: 'the probability that a query attends to a key', min: 2 ** -30, max: 1, default: 0.01 }),
     /** so many queries in a row have the same keys (positions). Default: `64`. */
     shared: int({ doc: 'so many queries in a row have the same keys', unit: 'positions', min: 1, max: 65_536, default: 64 }),
     /** seed of the choice. Default: `0`. */
@@ -66,7 +66,13 @@ export const randomAttention = defineBlock({
       optional: true,
     }),
     /** only with compat: the length that sequences are padded to (positions). Optional. */
-    seqLen: int({ doc: 'only with compat: the length that sequences are padded to', unit: 'positions', min: 1, optional: true }),
+    seqLen: int({
+      doc: 'only with compat: the length that sequences are padded to',
+      unit: 'positions',
+      min: 1,
+      max: 2 ** 20,
+      optional: true,
+    }),
     /** only with compat: every pattern is treated as sparse. Default: `false`. */
     forceSparsity: bool({ doc: 'only with compat: every pattern is treated as sparse', default: false }),
   },
