@@ -75,6 +75,6 @@ describe('random', () => {
   });
 
   it('refuses a density that is none', () => {
-    expect(() => randomAttention({ density: 0 })).toThrow(/density.*a number > 0 and <= 1/);
+    expect(() => randomAttention({ density: 0 })).toThrow(/density.*a number from .* to 1/);
   });
 });
