@@ -192,6 +192,7 @@ export {
   type PositionsOptions,
   withPositions,
 } from './sequence/hidden-states';
+export { sequenceAxes } from './sequence/inputs';
 export { pastOf } from './sequence/io-state';
 export {
   type KeyPositions,
