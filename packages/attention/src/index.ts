@@ -20,8 +20,10 @@ import { perceiverLatents } from './mixers/perceiver-latents';
 import { pooling } from './mixers/pooling';
 import { visual } from './mixers/visual';
 import { gatedDeltaNet } from './recurrent/gated-delta-net';
+import { gatedLinearAttention } from './recurrent/gated-linear-attention';
 import { linearAttention } from './recurrent/linear-attention';
 import { mamba2 } from './recurrent/mamba2';
+import { retention } from './recurrent/retention';
 import { differential } from './softmax/differential';
 import { flexAttention } from './softmax/flex-attention';
 import { scaledDotProduct } from './softmax/scaled-dot-product';
@@ -47,6 +49,7 @@ export {
   flexAttention,
   fourierMix,
   gatedDeltaNet,
+  gatedLinearAttention,
   globalAttention,
   lambda,
   linearAttention,
@@ -65,6 +68,7 @@ export {
   randomAttention,
   randomDirections,
   randomFeatures,
+  retention,
   scaledDotProduct,
   sigmoidAttention,
   sparse,
@@ -92,6 +96,8 @@ export const blocks = [
   multiHead,
   multiHeadLatent,
   linearAttention,
+  gatedLinearAttention,
+  retention,
   gatedDeltaNet,
   mamba2,
   compositional,

@@ -54,7 +54,7 @@ export const mergePatches = defineBlock({
     }),
     /** zeros around the image (positions). Default: `0`. */
     padding: int({ doc: 'zeros around the image', unit: 'positions', min: 0, default: 0 }),
-    /** [rows, columns] of the input, if no patches before it set them and it is not a square. Optional. */
+    /** [rows, columns] of the image, if no patch embedding sets them and it is not a square. Optional. */
     grid: gridField(),
   },
   inputs: imageInputs,
