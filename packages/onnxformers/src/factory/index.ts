@@ -4,6 +4,7 @@ import { classifier } from './classifier';
 import { decoder } from './decoder';
 import { encoder } from './encoder';
 import { encoderDecoder } from './encoder-decoder';
+import { hyperStack } from './hyper-stack';
 import { inputMasked } from './input-masked';
 import { maskedLm } from './masked-lm';
 import { pooledEncoder } from './pooled-encoder';
@@ -18,6 +19,7 @@ export {
   decoder,
   encoder,
   encoderDecoder,
+  hyperStack,
   inputMasked,
   maskedLm,
   pooledEncoder,
@@ -29,6 +31,7 @@ export {
 export const blocks = [
   stack,
   reversibleStack,
+  hyperStack,
   inputMasked,
   encoder,
   decoder,
