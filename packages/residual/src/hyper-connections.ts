@@ -43,7 +43,7 @@ export const hyperConnections = defineBlock({
     /** channels of each copy. Inherited from the enclosing block. */
     dim: int({ doc: 'channels of each copy', unit: 'channels', min: 1, inherit: true }),
     /** copies of the hidden states. Inherited from the enclosing block. Default: `4`. */
-    expansionRate: int({ doc: 'copies of the hidden states', min: 1, max: 1024, inherit: true, default: 4 }),
+    expansionRate: int({ doc: 'copies of the hidden states', min: 1, max: 64, inherit: true, default: 4 }),
     /** the connections depend on the hidden states. Default: `true`. */
     dynamic: bool({ doc: 'the connections depend on the hidden states', default: true }),
     /** probability that a sub-layer is left out in training, for a whole sequence (stochastic depth). Default: `0`. */

@@ -23,7 +23,7 @@ export const hyperStack = defineBlock({
   fields: {
     ...plainStackFields,
     /** copies of the hidden states; the layers inherit it. Default: `4`. */
-    expansionRate: int({ doc: 'copies of the hidden states; the layers inherit it', min: 1, max: 1024, default: 4 }),
+    expansionRate: int({ doc: 'copies of the hidden states; the layers inherit it', min: 1, max: 64, default: 4 }),
   },
   examples: [
     {
