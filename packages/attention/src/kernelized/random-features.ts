@@ -1,5 +1,7 @@
 // Random features of the exponential of a product. Choromanski et al. 2020, https://arxiv.org/abs/2009.14794
-import { randomStream, type Tensor, tensor, type Value } from '@onnxformers/core';
+
+import { checkArguments, randomStream, type Tensor, tensor, type Value } from '@onnxformers/core';
+import { given } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 
 /** Feature maps: exp of products with random directions; with both signs; with both signs and directions of one length. */
@@ -23,6 +25,7 @@ export const directionsOf = ({ map, features }: FeatureOptions): number => (map 
  * for the map `regularized`.
  */
 export function randomDirections(o: FeatureOptions, seed: number): Tensor {
+  checkArguments('randomDirections', { options: o });
   const { headDim, map } = o;
   const count = directionsOf(o);
   const stream = randomStream(seed, 'random features');
@@ -56,6 +59,7 @@ function without(x: readonly number[], other: readonly number[]): number[] {
  * Shapes   run int64 [] → float32 [headDim, directions]
  */
 export function directionsOfRun(run: Value, o: FeatureOptions, seed: number): Value {
+  checkArguments('directionsOfRun', { run, options: o });
   const { headDim, map } = o;
   const count = directionsOf(o);
   const blocks = Math.ceil(count / headDim);
@@ -107,6 +111,7 @@ export function logFeatures(x: Value, directions: Value, map: FeatureMap): LogFe
  * Lowers   everywhere: MatMul, Exp
  */
 export function randomFeatures(x: Value, directions: Value, map: FeatureMap, normalized = false): Value {
+  given('randomFeatures', { x, directions });
   const { products, norm } = logFeatures(x, directions, map);
   const features = products.dims.at(-1) as number;
   const largest = (): Value => ops.reduceMax(ops.mul(ops.reduceSumSquare(x, [-1]), (x.dims.at(-1) as number) ** -0.5), [-2]);

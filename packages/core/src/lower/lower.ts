@@ -1,5 +1,6 @@
 // Lowering, from ops without a kernel to ops that the target runs: rules, the target's table, definitions as the last resort.
 
+import { checkArguments } from '../arguments';
 import { addDims, type Dim } from '../dim/dim';
 import { internal, LoweringError } from '../error';
 import type { Assumption } from '../ir/assumption';
@@ -42,6 +43,7 @@ export interface Lowered {
  * Throws   LoweringError naming op, dtype, target and path for a node that the target does not run and that cannot be decomposed into nodes that it runs
  */
 export function lower(graph: Graph, target: Target, options: LowerOptions = {}): Lowered {
+  checkArguments('lower', { graph, target });
   const lowering = new Lowering(target, options.machine ?? {}, options.rules ?? [], new Set(options.assumptions));
   const lowered = lowering.nonEmpty(lowering.run(graph));
   return { graph: withConstants(lowered, nodesWithin(lowered)), decisions: [...lowering.decisions.values()] };

@@ -1,4 +1,5 @@
 // What a mask is: which keys a query may attend to, as data. Everything about one class of masks is in one object, as with an op.
+import { checkArguments } from '../arguments';
 import type { Dim } from '../dim/dim';
 import type { TensorType } from '../ir/define-op';
 import type { GraphBuilder, Value } from '../ir/graph';
@@ -288,6 +289,7 @@ function sameData(a: unknown, b: unknown): boolean {
 
 /** As text, for refusals and `explain`: `causal, lengths`. */
 export function printMask(mask: Mask<unknown>): string {
+  checkArguments('printMask', { mask });
   return mask.class.definition.print?.(mask) ?? mask.class.name;
 }
 

@@ -1,10 +1,10 @@
 // Loop and If: ops with subgraphs.
 import type { Dim } from '../dim/dim';
+import { given } from '../given';
 import { defineOp, printType, type TensorType } from '../ir/define-op';
 import { apply, type Graph, type GraphBuilder, mismatch, type Value } from '../ir/graph';
 import { toArray } from '../tensor/convert';
 import { gather } from './gather';
-import { given } from './given';
 import { inlined } from './inline';
 import { knownFrom } from './known';
 import { opaque } from './opaque';

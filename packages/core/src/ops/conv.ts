@@ -1,10 +1,10 @@
 // Convolutions over any number of spatial axes, and their transposes.
 import { type Dim, mulDims, tryDivDims } from '../dim/dim';
+import { given } from '../given';
 import { countIn, defineOp, type Op, printType, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { acceptAlike } from './accept';
-import { given } from './given';
 import {
   coveredSizes,
   fitted,

@@ -1,11 +1,11 @@
 // Einsum: sums of products over named axes.
 import { addDims, type Dim, mulDims } from '../dim/dim';
+import { given } from '../given';
 import { defineOp } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { acceptAlike, fitting } from './accept';
 import { broadcastDims } from './broadcast';
-import { given } from './given';
 import { offsetsOf, rowMajorStrides } from './strides';
 
 type EinsumAttrs = { readonly equation: string };

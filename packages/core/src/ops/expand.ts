@@ -1,11 +1,11 @@
 // Expand and Tile: repetition of elements.
 import { type Dim, dim, mulDims } from '../dim/dim';
+import { given } from '../given';
 import { defineOp, noFlops, type Op, sameDims, type TensorType } from '../ir/define-op';
 import { apply, madeBy, mismatch, type Value, type Vocabulary } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { accept } from './accept';
 import { broadcastDims, broadcastTo, unbroadcast } from './broadcast';
-import { given } from './given';
 import { rowMajorStrides } from './strides';
 import { readView } from './views';
 

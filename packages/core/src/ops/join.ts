@@ -1,10 +1,10 @@
 // Concat and Split along an axis.
 import { addDims, type Dim, dim } from '../dim/dim';
+import { given } from '../given';
 import { defineOp, noFlops, printType, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Operand, Value, type Vocabulary } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { accept, acceptAlike } from './accept';
-import { given } from './given';
 import { axisOf, rowMajorStrides } from './strides';
 import { readView, writeView } from './views';
 

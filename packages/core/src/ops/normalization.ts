@@ -1,11 +1,11 @@
 // Normalisation: groups of elements are standardised, then multiplied by a learned scale and shifted by a learned bias.
 import { type Dim, divDims, mulDims, tryDivDims } from '../dim/dim';
+import { given } from '../given';
 import { defineOp, type Op, printType, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../ir/graph';
 import { countOf, type DType, type NDArray } from '../tensor/tensor';
 import { accept, acceptAlike, rankOf } from './accept';
 import { broadcastTo } from './broadcast';
-import { given } from './given';
 import { axisOf } from './strides';
 
 /** The part that is computed in float32 for operands of 16 bits: mean, variance and the normalised elements, before the scale. */

@@ -1,9 +1,9 @@
 // ONNX Attention, opsets 23 and 24: the standard's op for attention, for which some runtimes have a kernel.
 
+import { given } from '../given';
 import { defineOp, type Op, operandsOf } from '../ir/define-op';
 import { apply, type Value } from '../ir/graph';
 import type { DType } from '../tensor/tensor';
-import { given } from './given';
 import { decomposeAttention } from './onnx-attention-definition';
 import { type AttentionAttrs, attentionAsks, attentionOperands, floatOfNumber, inferAttention } from './onnx-attention-parts';
 import { evaluateAttention } from './onnx-attention-reference';

@@ -1,8 +1,8 @@
 // Ops that the library lacks, defined by the user.
 
+import { given } from '../given';
 import { type AttributeKind, type Attrs, defineOp, domainOf, type Op } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value } from '../ir/graph';
-import { given } from './given';
 
 type AttributeOf<K extends AttributeKind> = K extends 'int' | 'float'
   ? number

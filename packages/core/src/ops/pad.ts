@@ -1,10 +1,10 @@
 // Pad: one number before and after the elements of an axis.
 import { addDims, type Dim, dim, subDims } from '../dim/dim';
+import { given } from '../given';
 import { defineOp, noFlops, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { accept } from './accept';
-import { given } from './given';
 import { axisOf, rowMajorStrides } from './strides';
 import { readView, writeView } from './views';
 

@@ -1,9 +1,9 @@
 // Quantised weights: blocks of 4-bit integers, each block with a scale.
 import { ceilDivDims } from '../dim/dim';
+import { given } from '../given';
 import { defineOp, type Op, printType, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../ir/graph';
 import { accept } from './accept';
-import { given } from './given';
 
 /** Attributes of {@link DequantizeBlocks}. */
 export type DequantizeBlocksAttrs = { readonly blockSize: number; readonly columns: number };

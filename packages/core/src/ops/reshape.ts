@@ -1,11 +1,11 @@
 // Reshape and its special cases.
 import { type Dim, dim, mulDims, namesOfDim, tryDivDims } from '../dim/dim';
+import { given } from '../given';
 import { defineOp, noFlops, type Op, sameDims, type TensorType } from '../ir/define-op';
 import { apply, isFilled, madeBy, mismatch, type Value, type Vocabulary } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { accept } from './accept';
 import { encoded, int64s } from './encode';
-import { given } from './given';
 import { axesOf, axisOf } from './strides';
 
 type ReshapeAttrs = { readonly dims: readonly Dim[] };

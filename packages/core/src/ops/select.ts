@@ -1,12 +1,12 @@
 // Selection by index and by size: gather, scatter, one-hot, top-k.
 import { type Dim, dim } from '../dim/dim';
+import { given } from '../given';
 import { defineOp } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
 import type { DType, NDArray } from '../tensor/tensor';
 import { accept } from './accept';
 import { cast } from './cast';
 import { equal, where } from './comparison';
-import { given } from './given';
 import { acceptIndices } from './indices';
 import { reshape, unsqueeze } from './movement';
 import { iota, sizes } from './shape';

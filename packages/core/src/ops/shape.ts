@@ -1,6 +1,7 @@
 // Sizes as values: the shape of an array, arithmetic on symbolic sizes, and arrays made from sizes.
 import { type Dim, type DimAtom, dim, mulDims, namesOfDim, subDims, termsOf } from '../dim/dim';
 import { ShapeError } from '../error';
+import { given } from '../given';
 import { defineOp, noFlops, printType, sameDims } from '../ir/define-op';
 import { apply, type GraphBuilder, mismatch, Value } from '../ir/graph';
 import { toTensor } from '../tensor/convert';
@@ -10,7 +11,6 @@ import { cast } from './cast';
 import { equal } from './comparison';
 import { add, div, mod, mul, sub } from './elementwise';
 import { expand } from './expand';
-import { given } from './given';
 import { concat } from './join';
 import { reshape, unsqueeze } from './reshape';
 

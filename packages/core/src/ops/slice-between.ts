@@ -1,10 +1,10 @@
 // A part of an axis whose ends are data: the only op whose result has a size that no size of its operands determines.
 import type { Dim } from '../dim/dim';
+import { given } from '../given';
 import { defineOp, noFlops, printType } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { accept } from './accept';
-import { given } from './given';
 import { reshape } from './reshape';
 import { OnnxSlice } from './slice';
 import { axisOf } from './strides';

@@ -1,10 +1,10 @@
 // Slice, and functions composed of it: parts of an axis, and a reversed axis.
 import { addDims, ceilDivDims, type Dim, dim, mulDims, subDims } from '../dim/dim';
+import { given } from '../given';
 import { defineOp, noFlops, type Op, type TensorType } from '../ir/define-op';
 import { apply, type GraphBuilder, madeBy, mismatch, type Value, type Vocabulary } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { accept } from './accept';
-import { given } from './given';
 import { axisOf, rowMajorStrides } from './strides';
 import { readView } from './views';
 

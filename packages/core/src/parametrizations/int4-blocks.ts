@@ -1,4 +1,5 @@
 // 4-bit weights (quantization): blocks of codes with one scale for each block.
+import { checkArguments } from '../arguments';
 import { ConfigError } from '../error';
 import type { Parametrization } from '../module/reparametrize';
 import { dequantizeBlocks } from '../ops/quantized';
@@ -26,7 +27,9 @@ const names = { codes: 'weight_codes', scales: 'weight_scales', zeros: 'weight_z
  *
  * Example  const small = reparametrize(block, (path, p) => (p.dims.length === 2 && p.options.role === 'hidden' ? int4Blocks(p, { blockSize: 32 }) : undefined));
  */
-export function int4Blocks(parameter: Parameter, { blockSize, zeroPoints = false }: Int4Options): Parametrization {
+export function int4Blocks(parameter: Parameter, o: Int4Options): Parametrization {
+  checkArguments('int4Blocks', { parameter, options: o });
+  const { blockSize, zeroPoints = false } = o;
   const [out, columns] = matrixDims('int4Blocks', parameter);
   const blocks = blocksOf(columns, blockSize);
   const { role } = parameter.options;
@@ -47,7 +50,9 @@ export function int4Blocks(parameter: Parameter, { blockSize, zeroPoints = false
  *
  * Throws   ConfigError for a tensor that is not a matrix of floats, or a wrong block size
  */
-export function quantizeInt4(weight: Tensor, { blockSize, zeroPoints = false }: Int4Options): Record<string, Tensor> {
+export function quantizeInt4(weight: Tensor, o: Int4Options): Record<string, Tensor> {
+  checkArguments('quantizeInt4', { tensor: weight, options: o });
+  const { blockSize, zeroPoints = false } = o;
   const [out, columns] = weight.dims;
   if (weight.dims.length !== 2 || out === undefined || columns === undefined || !isFloat(weight.dtype))
     throw new ConfigError({

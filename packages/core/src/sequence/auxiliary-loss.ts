@@ -1,4 +1,5 @@
 // Losses that layers add to that of the model: terms that only training reads.
+import { given } from '../given';
 import type { Value } from '../ir/graph';
 import { add } from '../ops/elementwise';
 import type { SequenceContext } from './context';
@@ -12,6 +13,7 @@ const lossesOf = ({ shared }: Pick<SequenceContext, 'shared'>): Value[] => share
  * Example  addAuxiliaryLoss(ctx, ops.reduceMean(x, [0, 1, 2], { keepDims: false }));
  */
 export function addAuxiliaryLoss(ctx: Pick<SequenceContext, 'shared'>, term: Value): void {
+  given('addAuxiliaryLoss', { ctx, term });
   lossesOf(ctx).push(term);
 }
 
@@ -24,5 +26,6 @@ export function addAuxiliaryLoss(ctx: Pick<SequenceContext, 'shared'>, term: Val
  * Example  const loss = ops.mul(auxiliaryLoss(ctx)!, 0.01);
  */
 export function auxiliaryLoss(ctx: Pick<SequenceContext, 'shared'>): Value | undefined {
+  given('auxiliaryLoss', { ctx });
   return lossesOf(ctx).reduce<Value | undefined>((sum, term) => (sum ? add(sum, term) : term), undefined);
 }

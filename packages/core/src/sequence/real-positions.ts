@@ -1,4 +1,5 @@
 // Which positions of a padded batch are real.
+import { given } from '../given';
 import type { Value } from '../ir/graph';
 import { impliedBy } from '../mask/features';
 import type { SequenceContext } from './context';
@@ -10,10 +11,9 @@ import { flagsOfThisCall } from './padding';
  * Shapes   x [batch, seq, …] → bool [batch, seq], or undefined if every position is real
  * Lowers   everywhere: Range, Less, And; a part of the mask if there is a state
  */
-export function realPositionsOf(
-  x: Value,
-  { lengths, mask, state }: Pick<SequenceContext, 'lengths' | 'mask' | 'state'>,
-): Value | undefined {
+export function realPositionsOf(x: Value, ctx: Pick<SequenceContext, 'lengths' | 'mask' | 'state'>): Value | undefined {
+  given('realPositionsOf', { x, ctx });
+  const { lengths, mask, state } = ctx;
   const { iota, less, logicalAnd, reshape, unsqueeze } = x.graph.ops;
   const seq = x.dims[1]!;
   const within = lengths && less(reshape(iota(x, seq), [1, seq]), unsqueeze(lengths, [1]));

@@ -1,6 +1,8 @@
 // Node only. Reads and writes checkpoint files.
+
 import { type FileHandle, open, readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { checkArguments } from '../arguments';
 import { onDisk } from '../disk/file-error';
 import { readWhole } from '../disk/read-file';
 import { replaceFiles } from '../disk/replace-files';
@@ -108,6 +110,7 @@ export interface SaveSafetensorsOptions {
  * @throws the reason of `signal` when that aborts
  */
 export async function saveSafetensors(path: string, tensors: WritableTensors, o: SaveSafetensorsOptions = {}): Promise<void> {
+  checkArguments('saveSafetensors', { path, tensors, 'options?': o });
   checkOptions('saveSafetensors', o, { metadata: true, onProgress: true, signal: true });
   const all = [...tensors];
   const moved = counter('write', safetensorsBytes(all, o.metadata), o.onProgress);
