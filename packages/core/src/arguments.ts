@@ -1,33 +1,36 @@
-// What the arguments of public functions are, by the names of their parameters.
-
+// What the arguments of public functions are, by the names of their parameters. For functions that blocks call, see given.ts.
 import { ConfigError } from './error';
-import { type ArgumentKind, type ArgumentKinds, given } from './given';
-import { type DType, dtypes } from './tensor/tensor';
+import {
+  type ArgumentKind,
+  aDtype,
+  aFunction,
+  aList,
+  aMask,
+  aModule,
+  anObject,
+  aText,
+  aValue,
+  has,
+  wrongArgument,
+} from './given';
 
-const has = (a: unknown, ...names: readonly string[]): boolean =>
-  ((typeof a === 'object' && a !== null) || typeof a === 'function') && names.every((name) => name in a);
 const having = (expected: string, ...names: readonly string[]): ArgumentKind => [expected, (a) => has(a, ...names)];
 const listOf = (expected: string, fits: (a: unknown) => boolean): ArgumentKind => [
   expected,
   (a) => Array.isArray(a) && a.every(fits),
 ];
-
-const isTensor = (a: unknown): boolean => has(a, 'dtype', 'dims');
-const isEntry = (a: unknown): boolean => Array.isArray(a) && a.length >= 2;
-const object: ArgumentKind = ['an object', (a) => has(a) && !Array.isArray(a)];
-const text: ArgumentKind = ['a text', (a) => typeof a === 'string'];
-const list: ArgumentKind = ['a list', Array.isArray];
-const callback: ArgumentKind = ['a function', (a) => typeof a === 'function'];
 const numbers = listOf('a list of numbers', (a) => typeof a === 'number');
-const value = having('a value of a graph', 'graph', 'dims');
-const values = listOf('a list of values of a graph', value[1]);
+const values = listOf('a list of values of a graph', aValue[1]);
 const entries: ArgumentKind = ['a Map from names to tensors', (a) => has(a) && Symbol.iterator in (a as object)];
+const isEntry = (a: unknown): boolean => Array.isArray(a) && a.length >= 2;
 
-const kinds: ArgumentKinds = {
+/** The same name means the same in all of them; any other name is an object. */
+const kinds: Readonly<Record<string, ArgumentKind>> = {
   // Models
-  module: ['a module', (a) => typeof a === 'function' && 'about' in a && 'children' in a],
+  module: aModule,
   model: having('a compiled model', 'signature'),
   graph: having('a graph', 'nodes', 'outputs'),
+  builder: having('a graph that is being built', 'root'),
   onnx: having('an ONNX model', 'graph', 'opsets'),
   ort: having('a module of ONNX Runtime', 'InferenceSession'),
   files: ['files', (a) => has(a, 'open') || has(a, 'get')],
@@ -40,13 +43,13 @@ const kinds: ArgumentKinds = {
   inspection: having('the result of inspect', 'opsets'),
   target: having('a target', 'name'),
   port: having('a worker or another end of messages', 'postMessage', 'addEventListener'),
-  thread: object,
+  thread: anObject,
   // Tensors and weights
-  tensor: ['a tensor', isTensor],
+  tensor: having('a tensor', 'dtype', 'dims'),
   tensors: entries,
-  dtype: ['a dtype', (a) => dtypes.includes(a as DType)],
+  dtype: aDtype,
   dims: numbers,
-  operands: listOf('a list of tensors', isTensor),
+  operands: listOf('a list of tensors', (a) => has(a, 'dtype', 'dims')),
   bytes: ['a Uint8Array', (a) => a instanceof Uint8Array],
   file: having('a source of bytes', 'size', 'read'),
   parameter: having('a parameter', 'dims', 'options'),
@@ -54,30 +57,30 @@ const kinds: ArgumentKinds = {
   source: ['a Map from names to weights', (a) => a instanceof Map || has(a, 'get', 'keys')],
   pairs: listOf('a list of pairs of names', isEntry),
   // Graphs
-  loss: value,
-  x: value,
-  run: value,
+  loss: aValue,
+  x: aValue,
+  run: aValue,
   outputs: values,
   wrt: listOf('a list of values or parameters', (a) => has(a, 'dims')),
-  seeds: list,
-  mask: having('a mask', 'class', 'parts'),
+  seeds: aList,
+  mask: aMask,
   // Functions
-  make: callback,
-  open: callback,
-  select: callback,
-  expression: callback,
+  make: aFunction,
+  open: aFunction,
+  select: aFunction,
+  expression: aFunction,
   // Texts
-  path: text,
-  dir: text,
-  index: text,
-  address: text,
-  text,
+  path: aText,
+  dir: aText,
+  index: aText,
+  address: aText,
+  text: aText,
   // Lists
   grid: numbers,
   groups: numbers,
   order: numbers,
   lengths: numbers,
-  sequences: list,
+  sequences: aList,
   stages: listOf('a list of stages', (a) => has(a)),
   shown: listOf('a list of masks with titles', (a) => has(a, 'mask')),
 };
@@ -88,12 +91,10 @@ const kinds: ArgumentKinds = {
  * Throws   ConfigError naming the function, the argument, what is expected and what was passed
  */
 export function checkArguments(path: string, named: Readonly<Record<string, unknown>>): void {
-  for (const [name, argument] of Object.entries(named))
-    if (argument !== undefined || !name.endsWith('?'))
-      given(
-        path,
-        { [name.replace('?', '')]: argument },
-        { [name.replace('?', '')]: kinds[name.replace('?', '')] ?? object },
-        ConfigError,
-      );
+  for (const [key, argument] of Object.entries(named)) {
+    const name = key.replace('?', '');
+    const [expected, fits] = kinds[name] ?? anObject;
+    const absent = argument === undefined && key !== name;
+    if (!absent && !fits(argument)) throw new ConfigError(wrongArgument(path, name, expected, argument));
+  }
 }

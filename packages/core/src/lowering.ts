@@ -1,6 +1,6 @@
 // For those who write kernels, rules and ops: subpath @onnxformers/core/lowering.
 
-export { given } from './given';
+export { aFunction, anObject, aSize, given } from './given';
 export {
   type Asked,
   type Attribute,

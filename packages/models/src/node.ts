@@ -1,5 +1,5 @@
 // Exports that require Node.js: subpath @onnxformers/models/node.
-import { FileError, type LazyTensor, type Tensor } from '@onnxformers/core';
+import { checkArguments, FileError, type LazyTensor, type Tensor } from '@onnxformers/core';
 import { fileSource, saveSafetensors, saveText } from '@onnxformers/core/node';
 import type { FilesByName, PretrainedFiles } from './files';
 import { fromPretrained as fromFiles, type Pretrained, type PretrainedOptions } from './from-pretrained';
@@ -51,6 +51,7 @@ export async function toPretrained(
     readonly weights?: ReadonlyMap<string, LazyTensor | Tensor>;
   } = {},
 ): Promise<void> {
+  checkArguments('toPretrained', { pretrained: model, dir: folder });
   const tensors = storedTensors(model, o.weights ?? new Map());
   await saveSafetensors(`${folder}/model.safetensors`, tensors, { metadata: { format: 'pt' } });
   await saveText(`${folder}/config.json`, `${JSON.stringify(model.original, undefined, 2)}\n`);

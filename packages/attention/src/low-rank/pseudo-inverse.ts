@@ -1,7 +1,7 @@
 // Iterative computation of the pseudo-inverse of a matrix by products. Razavi et al. 2014
 
 import type { Value } from '@onnxformers/core';
-import { given } from '@onnxformers/core/lowering';
+import { anObject, given } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 
 /** Options of {@link pseudoInverse}. */
@@ -25,7 +25,7 @@ export interface PseudoInverseOptions {
  * Example  const Z = pseudoInverse(softmax(matmul(q, swapLast(k))), { iterations: 6 });
  */
 export function pseudoInverse(K: Value, options: PseudoInverseOptions): Value {
-  given('pseudoInverse', { x: K, options });
+  given('pseudoInverse', { x: K, options }, { options: anObject });
   const { iterations, sharedScale = false } = options;
   const columnSums = ops.reduceSum(K, [-2]);
   let Z = ops.div(ops.swapLast(K), ops.reduceMax(columnSums, sharedScale ? K.dims.map((_, axis) => axis) : [-1]));

@@ -2,7 +2,6 @@
 
 import type { Fields } from '../config/fields';
 import { build } from '../config/resolve';
-import { given } from '../given';
 import type { Kind } from '../module/kinds';
 import type { AnyBlock, Block, BlockDefinition, BlockOptions } from './block-definition';
 
@@ -13,7 +12,6 @@ export function defineBlock<
   const F extends Fields,
   const O extends string = string,
 >(definition: BlockDefinition<K, N, F, O>): Block<K, N, F, O> {
-  given('defineBlock', { definition });
   const block = ((config: BlockOptions<F>) =>
     build(block as unknown as AnyBlock, config, { path: definition.name })) as unknown as Block<K, N, F, O>;
   Object.defineProperties(block, {

@@ -52,7 +52,7 @@ export function serialize(model: Model): OnnxModel {
  *
  * Example  const session = await ort.InferenceSession.create(await toBytes(model));
  */
-export const toBytes = (model: Model): Promise<Uint8Array> => bytesOfModel(serialize(model));
+export const toBytes = async (model: Model): Promise<Uint8Array> => bytesOfModel(serialize(model));
 
 class Writer {
   /** The version of each domain that the nodes need. */

@@ -1,5 +1,4 @@
 // Field makers: the options of a block, with check, default, documentation and type in one place.
-import { given } from '../given';
 
 /** Required; inherited from the enclosing block if absent; has a default; optional. */
 export type Presence = 'required' | 'inherit' | 'default' | 'optional';
@@ -102,12 +101,10 @@ const limits = ({ min, above, max }: Range) => ({
 
 /** An integer. */
 export function int<const O extends FieldOptions<number> & Range>(options: O): Field<number, PresenceOf<O>, never> {
-  given('int', { options });
   return field<number, O>('int', options, `an integer${bounds(options)}`, { type: 'integer', ...limits(options) });
 }
 /** A number that float32 can hold: a larger one would become infinite in a model, a smaller one 0. */
 export function num<const O extends FieldOptions<number> & Range>(options: O): Field<number, PresenceOf<O>, never> {
-  given('num', { options });
   return field<number, O>('num', options, `a number${bounds(options)}`, { type: 'number', ...limits(options) });
 }
 /** True or false. */
@@ -130,7 +127,6 @@ export function list<T, const O extends FieldOptions<readonly T[]> & { readonly 
   of: Field<T, Presence, never>,
   options: O,
 ): Field<readonly T[], PresenceOf<O>, never> {
-  given('list', { field: of, options });
   const { length } = options;
   return field<readonly T[], O>('list', options, `a list of ${length ?? 'values'}, each ${of.expected}`, {
     type: 'array',

@@ -1,5 +1,4 @@
 // Why something does not apply: a code with data, from which the text is made in one place.
-import { checkArguments } from '../arguments';
 
 /** The data of a reason, besides its code. */
 export type ReasonData = { readonly [name: string]: number | string | boolean | readonly string[] | undefined };
@@ -29,7 +28,6 @@ type Texts = { readonly [code: string]: (data: never) => string };
  */
 /* @__NO_SIDE_EFFECTS__ */
 export function defineReasons<T extends Texts>(texts: T): { readonly [C in keyof T]: ReasonOf<Parameters<T[C]>> } {
-  checkArguments('defineReasons', { texts });
   const make = ([code, text]: [string, (data: ReasonData) => string]) => {
     const of = (data: ReasonData = {}): Reason => ({ code, data, text: text(data) });
     return [code, Object.assign(of, { code, is: (reason: Reason) => reason.code === code })];

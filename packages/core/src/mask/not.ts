@@ -1,5 +1,5 @@
 // The complement of another mask.
-import { given } from '../given';
+import { aMask, given } from '../given';
 import { defineMask, type Mask, printMask } from './mask';
 import { negated } from './truth';
 
@@ -15,6 +15,6 @@ export const notMask = defineMask({
 
 /** The negated mask: pairs that the other mask hides. */
 export function not<V>(mask: Mask<V>): Mask<V> {
-  given('not', { mask });
+  given('not', { mask }, { mask: aMask });
   return mask.class === notMask.class ? mask.parts[0]! : notMask({ parts: [mask] });
 }

@@ -1,7 +1,7 @@
 // Masks after prefix tokens were added before each sequence.
 
 import type { Dim } from '../dim/dim';
-import { given } from '../given';
+import { aMask, anObject, given } from '../given';
 import type { Value } from '../ir/graph';
 import type { Mask, PrefixTokens } from './mask';
 
@@ -23,7 +23,7 @@ export function increasedBy(x: Value, count: Dim): Value {
  * and the prefix to all real tokens; for a mask that compares positions, the prefix counts as positions.
  */
 export function withPrefixTokens(mask: Mask<Value>, front: PrefixTokens): Mask<Value> | undefined {
-  given('withPrefixTokens', { mask, prefix: front });
+  given('withPrefixTokens', { mask, prefix: front }, { mask: aMask, prefix: anObject });
   const { withPrefixTokens: grown } = mask.class.definition;
   if (!grown) return undefined;
   const parts = mask.parts.map((part) => withPrefixTokens(part, front));

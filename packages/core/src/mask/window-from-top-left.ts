@@ -1,5 +1,5 @@
 // Keys within a distance of the query, counted from the first key.
-import { given } from '../given';
+import { anObject, given } from '../given';
 import { endsIn } from './key-range';
 import { defineMask, type Mask } from './mask';
 import { both } from './truth';
@@ -39,7 +39,7 @@ export const windowFromTopLeftMask = defineMask<never, WindowBounds>({
  * {@link slidingWindow}, which more kernels support.
  */
 export function slidingWindowFromTopLeft(options: WindowBounds): Mask<never> {
-  given('slidingWindowFromTopLeft', { options });
+  given('slidingWindowFromTopLeft', { options }, { options: anObject });
   const { left, right } = options;
   return windowFromTopLeftMask({ options: { ...(left !== undefined && { left }), ...(right !== undefined && { right }) } });
 }

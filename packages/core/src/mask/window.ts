@@ -1,7 +1,7 @@
 // Keys within a distance of the query.
 
 import type { Dim } from '../dim/dim';
-import { given } from '../given';
+import { anObject, given } from '../given';
 import { endsIn } from './key-range';
 import { defineMask, type KeyRange, type Mask, type MaskPositions, type Truth } from './mask';
 import { both } from './truth';
@@ -66,7 +66,7 @@ export const windowMask = defineMask<never, WindowBounds>({
 
 /** Keys from `left` before the query to `right` after it, both inclusive, in positions. */
 export function slidingWindow(options: WindowBounds): Mask<never> {
-  given('slidingWindow', { options });
+  given('slidingWindow', { options }, { options: anObject });
   const { left, right } = options;
   return windowMask({ options: { ...(left !== undefined && { left }), ...(right !== undefined && { right }) } });
 }

@@ -1,7 +1,7 @@
 // Modules: forward functions that know the parameters and modules they use.
 
 import { describe, internal } from '../error';
-import { given } from '../given';
+import { aFunction, aModule, given } from '../given';
 import { type GraphBuilder, Value } from '../ir/graph';
 import { Parameter } from '../parameter/parameter';
 import type { About, AnyModule, Child, Children, Fn, Module } from './types';
@@ -18,7 +18,6 @@ const callers = new WeakMap<GraphBuilder, AnyModule[]>();
  *     const up = module({ weight }, (x: Value) => linear(x, weight));
  */
 export function module<F extends Fn>(children: Children, forward: F, about: About = {}): Module<F> {
-  given('module', { children, forward });
   // The ops that a block emits are lowered by its own rules. A child that is not a block belongs to the enclosing block.
   const rules = about.rules ?? (about.blockName === undefined ? undefined : []);
   const self = ((...args: unknown[]) => {
@@ -58,7 +57,7 @@ export function module<F extends Fn>(children: Children, forward: F, about: Abou
  * Example  const withLoss = withForward(block, (inputs: Record<string, Value>) => ({ loss }));
  */
 export function withForward<F extends Fn>(m: AnyModule, forward: F): Module<F> {
-  given('withForward', { module: m, forward });
+  given('withForward', { module: m, forward }, { module: aModule, forward: aFunction });
   const { kind: _, kindDefinition: _definition, inputs: _inputs, blockName: _name, config: _config, ...about } = m.about;
   return module(m.children, forward, about);
 }
@@ -118,7 +117,7 @@ export interface Placed<T> {
 
 /** All modules below and including the root (path ''), each once, parents first. */
 export function modulesOf(root: AnyModule): readonly Placed<AnyModule>[] {
-  given('modulesOf', { module: root });
+  given('modulesOf', { module: root }, { module: aModule });
   const seen = new Set<AnyModule>();
   const found: Placed<AnyModule>[] = [];
   const visit = (path: string, item: AnyModule) => {
@@ -161,7 +160,7 @@ export function gainsOf(root: AnyModule): ReadonlyMap<string, number> {
 
 /** Walks the records: `layers.0.mixer.q_proj.weight` → Parameter. The first place of a tied weight is its name. */
 export function namesOf(root: AnyModule): ParameterNames {
-  given('namesOf', { module: root });
+  given('namesOf', { module: root }, { module: aModule });
   const parameters = new Map<string, Parameter>();
   const nameOf = new Map<Parameter, string>();
   const aliases = new Map<string, string>();

@@ -1,6 +1,6 @@
 // Data movement: Transpose, and functions composed of transposes, slices and reshapes.
 import { addDims, type Dim, divDims, floorDivDims, mulDims, subDims } from '../dim/dim';
-import { given } from '../given';
+import { aList, given } from '../given';
 import { defineOp, noFlops, type Op } from '../ir/define-op';
 import { apply, madeBy, mismatch, type Value } from '../ir/graph';
 import { accept } from './accept';
@@ -73,7 +73,7 @@ export const Transpose: Op<TransposeAttrs> = defineOp<TransposeAttrs>({
  * Example  const y = ops.transpose(x, [0, 2, 1, 3]);
  */
 export const transpose = (x: Value, perm: readonly number[]): Value => {
-  given('transpose', { x, perm });
+  given('transpose', { x, perm }, { perm: aList });
   return apply(Transpose, [x], { perm })[0]!;
 };
 

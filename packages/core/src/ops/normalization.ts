@@ -1,6 +1,6 @@
 // Normalisation: groups of elements are standardised, then multiplied by a learned scale and shifted by a learned bias.
 import { type Dim, divDims, mulDims, tryDivDims } from '../dim/dim';
-import { given } from '../given';
+import { anObject, given } from '../given';
 import { defineOp, type Op, printType, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../ir/graph';
 import { countOf, type DType, type NDArray } from '../tensor/tensor';
@@ -210,7 +210,7 @@ export const groupNorm = (
   bias: Operand,
   o: { readonly groups: number; readonly epsilon?: number },
 ): Value => {
-  given('groupNorm', { options: o });
+  given('groupNorm', { options: o }, { options: anObject });
   return apply(GroupNormalization, [x, scale, bias], {
     num_groups: o.groups,
     epsilon: o.epsilon ?? 1e-5,

@@ -1,6 +1,6 @@
 // Quantised weights: blocks of 4-bit integers, each block with a scale.
 import { ceilDivDims } from '../dim/dim';
-import { given } from '../given';
+import { anObject, given } from '../given';
 import { defineOp, type Op, printType, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../ir/graph';
 import { accept } from './accept';
@@ -73,6 +73,6 @@ export function dequantizeBlocks(
   zeroPoints: Operand,
   o: { readonly blockSize: number; readonly columns: number },
 ): Value {
-  given('dequantizeBlocks', { options: o });
+  given('dequantizeBlocks', { options: o }, { options: anObject });
   return apply(DequantizeBlocks, [packed, scales, zeroPoints], { blockSize: o.blockSize, columns: o.columns })[0]!;
 }

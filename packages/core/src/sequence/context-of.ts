@@ -70,7 +70,7 @@ export interface SequenceInputs {
  *          without `lengths` or with padding masks, and for `lengths` with a growing cache
  */
 export function contextOf(g: GraphBuilder, inputs: Inputs, o: SequenceInputs): ModelContext {
-  checkArguments('contextOf', { source: g, inputs, options: o });
+  checkArguments('contextOf', { builder: g, inputs, options: o });
   const roles = inputsByRole(g, inputs, o.layout);
   if (o.layout === 'packed') return packedContext(g, inputs, roles, o);
   const { of } = roles;

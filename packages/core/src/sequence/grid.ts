@@ -2,7 +2,7 @@
 
 import { type Dim, mulDims } from '../dim/dim';
 import { ShapeError } from '../error';
-import { given } from '../given';
+import { anObject, given } from '../given';
 import type { Value } from '../ir/graph';
 import type { SequenceContext } from './context';
 
@@ -24,7 +24,7 @@ export interface GridOptions {
  * Example  const image = asImage(x, ctx, { grid: [7, 5], path: 'mixer.grid' });
  */
 export function asImage(x: Value, ctx: Pick<SequenceContext, 'grid' | 'layout'>, options: GridOptions): Value {
-  given('asImage', { x, ctx, options });
+  given('asImage', { x, ctx, options }, { ctx: anObject, options: anObject });
   const { grid, path } = options;
   if (ctx.layout.kind === 'packed' || x.rank !== 3)
     throw new ShapeError({

@@ -2,7 +2,7 @@
 
 import type { Dim } from '../dim/dim';
 import { ConfigError, ShapeError } from '../error';
-import { given } from '../given';
+import { anObject, given, statesWithContext } from '../given';
 import { printType } from '../ir/define-op';
 import { Value } from '../ir/graph';
 import { and } from '../mask/and';
@@ -38,7 +38,7 @@ export interface PositionsOptions {
  * Example  const { hiddenStates } = withPositions(ctx, x, { grid: [7, 5] });
  */
 export function withPositions(ctx: SequenceContext, rows: Value, o: PositionsOptions = {}): HiddenStates {
-  given('withPositions', { ctx, rows });
+  given('withPositions', { ctx, rows }, { ctx: anObject });
   const { ops, where } = rows.graph;
   const fault = (problem: string, expected: string, got: string): ConfigError =>
     new ConfigError({ path: where || 'embedding', problem, expected, got });
@@ -105,7 +105,7 @@ const contexts = new WeakMap<Value, SequenceContext>();
 
 /** Keeps the context of the hidden states that a model returns, for a model that attends to them as a memory. */
 export function keepContext(hiddenStates: HiddenStates): Value {
-  given('keepContext', { hiddenStates });
+  given('keepContext', { hiddenStates }, { hiddenStates: statesWithContext });
   const { hiddenStates: rows, ctx } = hiddenStates;
   contexts.set(rows, ctx);
   return rows;
@@ -116,7 +116,7 @@ export const contextOfHiddenStates = (rows: Value): SequenceContext | undefined 
 
 /** Hidden states as a memory: it keeps their padding, but not masks between pairs. */
 export function memoryFrom(hiddenStates: HiddenStates): Memory {
-  given('memoryFrom', { hiddenStates });
+  given('memoryFrom', { hiddenStates }, { hiddenStates: statesWithContext });
   const {
     hiddenStates: rows,
     ctx: { mask, layout },

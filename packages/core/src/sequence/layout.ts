@@ -2,7 +2,7 @@
 
 import { type Dim, divDims, mulDims } from '../dim/dim';
 import { ShapeError } from '../error';
-import { given } from '../given';
+import { aLayout, aList, given, graphOrValue } from '../given';
 import type { GraphBuilder, Value } from '../ir/graph';
 import type { KeyPositions, Layout, PackedLayout, PaddedRows } from './types';
 
@@ -19,7 +19,7 @@ export const padded: Layout = { kind: 'padded' };
  * Lowers   everywhere: Range, Expand
  */
 export function positionsWithin(layout: Layout, dims: readonly [Dim, Dim], g: GraphBuilder): Value {
-  given('positionsWithin', { layout, dims, source: g });
+  given('positionsWithin', { layout, dims, source: g }, { layout: aLayout, dims: aList, source: graphOrValue });
   const [batch, seq] = dims;
   const { expand, iota, reshape } = g.ops;
   return layout.kind === 'packed' ? layout.positions : expand(reshape(iota(g, seq), [1, seq]), [batch, seq]);
@@ -33,7 +33,7 @@ export function positionsWithin(layout: Layout, dims: readonly [Dim, Dim], g: Gr
  * Lowers   everywhere: Reshape, Transpose, omitted for kernels that read [batch, seq, dim]
  */
 export function splitHeads(x: Value, heads: number, layout: Layout): Value {
-  given('splitHeads', { x, layout });
+  given('splitHeads', { x, layout }, { layout: aLayout });
   const dim = x.dims.at(-1)!;
   if (x.rank !== (layout.kind === 'packed' ? 2 : 3))
     throw new ShapeError({
@@ -55,7 +55,7 @@ export function splitHeads(x: Value, heads: number, layout: Layout): Value {
  * Lowers   everywhere: Transpose, Reshape, omitted for kernels that write [batch, seq, dim]
  */
 export function mergeHeads(x: Value, layout: Layout): Value {
-  given('mergeHeads', { x, layout });
+  given('mergeHeads', { x, layout }, { layout: aLayout });
   const { reshape, transpose } = x.graph.ops;
   const [batch, heads, seq, headDim] = x.dims as [Dim, Dim, Dim, Dim];
   const rows = transpose(x, [0, 2, 1, 3]);

@@ -1,7 +1,7 @@
 // Limits of lengths, positions and ids, required where they are used.
 
 import { addDims, type Dim, subDims } from '../dim/dim';
-import { given } from '../given';
+import { given, graphOrValue } from '../given';
 import { type GraphBuilder, inputOf, type Node, type Value } from '../ir/graph';
 
 /**
@@ -39,7 +39,7 @@ export function limitIndices(indices: Value, rows: number, field: string): void 
  * Example  limitPositions(x.graph, x.dims[1]!, 1024, 'encoder.seqLen');
  */
 export function limitPositions(g: GraphBuilder, size: Dim, rows: number, field: string): void {
-  given('limitPositions', { source: g });
+  given('limitPositions', { source: g }, { source: graphOrValue });
   g.limit({ size, max: rows, ...tooLong(field) });
 }
 const tooLong = (field: string) => ({

@@ -1,5 +1,5 @@
 // Which positions of a padded batch are real.
-import { given } from '../given';
+import { anObject, given } from '../given';
 import type { Value } from '../ir/graph';
 import { impliedBy } from '../mask/features';
 import type { SequenceContext } from './context';
@@ -12,7 +12,7 @@ import { flagsOfThisCall } from './padding';
  * Lowers   everywhere: Range, Less, And; a part of the mask if there is a state
  */
 export function realPositionsOf(x: Value, ctx: Pick<SequenceContext, 'lengths' | 'mask' | 'state'>): Value | undefined {
-  given('realPositionsOf', { x, ctx });
+  given('realPositionsOf', { x, ctx }, { ctx: anObject });
   const { lengths, mask, state } = ctx;
   const { iota, less, logicalAnd, reshape, unsqueeze } = x.graph.ops;
   const seq = x.dims[1]!;

@@ -1,7 +1,7 @@
 // Tensors to and from numbers, bytes and each other.
 
 import { describe, ShapeError } from '../error';
-import { given } from '../given';
+import { aDtype, aList, aTensor, given, someBytes, someNumbers } from '../given';
 import { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16 } from './float16';
 import { arrayOf, bitsOf, bytesOf, countOf, type DType, isFloat, type NDArray, type Tensor, type TensorData } from './tensor';
 
@@ -80,7 +80,7 @@ function fromIntegers64(data: BigInt64Array | BigUint64Array, to: DType): Tensor
 
 /** The elements of a tensor as float64. Exact, except 64-bit integers beyond 2^53, which are rounded. float64 is not copied. */
 export function toArray(tensor: Tensor): NDArray {
-  given('toArray', { tensor });
+  given('toArray', { tensor }, { tensor: aTensor });
   const { dtype, dims, data } = tensor;
   if (data instanceof Float64Array) return { dtype, dims, data };
   if (isPacked(dtype)) return { dtype, dims, data: unpack(data as Uint8Array, countOf(dims), isSigned(dtype)) };
@@ -92,7 +92,7 @@ export function toArray(tensor: Tensor): NDArray {
 
 /** An array as a tensor of its dtype: floats are rounded to nearest even, integers truncated and saturated. float64 is not copied. */
 export const toTensor = (tensor: NDArray): Tensor => {
-  given('toTensor', { tensor });
+  given('toTensor', { tensor }, { tensor: aTensor });
   const { dtype, dims, data } = tensor;
   return { dtype, dims, data: fromNumbers(data, 'float64', dtype) };
 };
@@ -102,7 +102,7 @@ export const toTensor = (tensor: NDArray): Tensor => {
  * same tensor is returned; int64 and uint64 share their memory.
  */
 export function castTensor(t: Tensor, to: DType): Tensor {
-  given('castTensor', { tensor: t, dtype: to });
+  given('castTensor', { tensor: t, dtype: to }, { tensor: aTensor, dtype: aDtype });
   const { dtype: from, dims, data } = t;
   if (from === to) return t;
   const as = (converted: TensorData): Tensor => ({ dtype: to, dims, data: converted });
@@ -120,7 +120,7 @@ export function castTensor(t: Tensor, to: DType): Tensor {
  * @throws ShapeError when the number of values is not that of dims
  */
 export function tensor(dtype: DType, dims: readonly number[], values: ArrayLike<number | bigint>): Tensor {
-  given('tensor', { dtype, dims, values });
+  given('tensor', { dtype, dims, values }, { dtype: aDtype, dims: aList, values: someNumbers });
   const count = countOf(dims);
   if (values.length !== count) {
     throw new ShapeError({
@@ -140,7 +140,7 @@ export function tensor(dtype: DType, dims: readonly number[], values: ArrayLike<
 
 /** The bytes of a tensor, little-endian: a view, not a copy. */
 export const bytesOfTensor = (tensor: Tensor): Uint8Array => {
-  given('bytesOfTensor', { tensor });
+  given('bytesOfTensor', { tensor }, { tensor: aTensor });
   const { data } = tensor;
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 };
@@ -151,7 +151,7 @@ export const bytesOfTensor = (tensor: Tensor): Uint8Array => {
  * @throws ShapeError when the number of bytes is not that of dims
  */
 export function tensorFromBytes(dtype: DType, dims: readonly number[], bytes: Uint8Array): Tensor {
-  given('tensorFromBytes', { dtype, dims, bytes });
+  given('tensorFromBytes', { dtype, dims, bytes }, { dtype: aDtype, dims: aList, bytes: someBytes });
   const expected = bytesOf(dtype, countOf(dims));
   if (bytes.byteLength !== expected) {
     throw new ShapeError({

@@ -39,6 +39,7 @@ async function readPieces(handle: FileHandle, offset: number, bytes: Uint8Array,
  * @throws FileError when the file does not exist; on reading, also when it was changed in between
  */
 export async function fileSource(path: string): Promise<ByteSource> {
+  checkArguments('fileSource', { path });
   const about = await onDisk(path, stat(path));
   const { size, mtimeMs } = about;
   if (!about.isFile()) throw new FileError({ path, problem: 'not a file' });
@@ -87,6 +88,7 @@ async function findIn(folder: string): Promise<string> {
  * @throws FileError, WeightError when a file or tensor is missing, truncated or inconsistent
  */
 export async function openWeights(path: string): Promise<Map<string, LazyTensor>> {
+  checkArguments('openWeights', { path });
   const file = (await onDisk(path, stat(path))).isDirectory() ? await findIn(path) : path;
   if (!file.endsWith('.json')) return openSafetensors(await fileSource(file));
   const index = new TextDecoder().decode(await readWhole(file));

@@ -15,9 +15,9 @@ export const labelsOf = (config: ConfigReader): number => {
 };
 
 /** Whether the head is the embedding: it is not stored, and the config says so or, silent, its family. */
-export const isTied = (config: ConfigReader, { has }: Checkpoint, head: string, otherwise = true): boolean => {
-  checkArguments('isTied', { checkpoint: config });
-  return !has(head) && config.flag('tie_word_embeddings', otherwise);
+export const isTied = (config: ConfigReader, checkpoint: Checkpoint, head: string, otherwise = true): boolean => {
+  checkArguments('isTied', { reader: config, checkpoint });
+  return !checkpoint.has(head) && config.flag('tie_word_embeddings', otherwise);
 };
 
 /** What a decoder's head depends on. */
