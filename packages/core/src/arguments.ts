@@ -28,7 +28,8 @@ const isEntry = (a: unknown): boolean => Array.isArray(a) && a.length >= 2;
 const kinds: Readonly<Record<string, ArgumentKind>> = {
   // Models
   module: aModule,
-  model: having('a compiled model', 'signature'),
+  // In memory, or as a runner opens it.
+  model: ['a compiled model', (a) => has(a, 'graph', 'target') || has(a, 'file', 'signature')],
   graph: having('a graph', 'nodes', 'outputs'),
   builder: having('a graph that is being built', 'root'),
   onnx: having('an ONNX model', 'graph', 'opsets'),
