@@ -14,7 +14,7 @@ import {
 } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
 import { useCausalConvWithState } from '../kernels/causal-conv-with-state';
-import { useLinearAttention } from '../kernels/linear-attention';
+import { recurrenceRules } from '../kernels/linear-attention';
 import { between, convolved, inOrder, realRows } from './between-calls';
 import { decayRates } from './initial-rates';
 import { linearRecurrence } from './linear-recurrence';
@@ -85,7 +85,7 @@ export const gatedDeltaNet = defineBlock({
     { dim: 10, heads: 6, keyHeads: 2, headDim: 3, valueHeadDim: 5, convWidth: 3 },
   ],
   properties: ['batchIndependent', 'causal', 'deterministic', 'linear'],
-  rules: [useLinearAttention, useCausalConvWithState],
+  rules: [...recurrenceRules, useCausalConvWithState],
   create({ dim, heads, keyHeads, headDim, valueHeadDim, convWidth, eps }, { path }) {
     if (heads % keyHeads)
       throw new ConfigError({
