@@ -1,6 +1,5 @@
 // Pooling over a sequence.
 import { type Dim, type Layout, realPositionsOf, type SequenceContext, subDims, type Value } from '@onnxformers/core';
-import { impliedBy } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 
 /**
@@ -12,7 +11,8 @@ import * as ops from '@onnxformers/core/ops';
 export function pool(x: Value, ctx: SequenceContext, by: 'first' | 'last' | 'mean'): Value {
   if (ctx.layout.kind === 'packed') return poolPacked(x, ctx.layout, by);
   x.graph.root.limit({ size: x.dims[1]!, min: 1, problem: 'no positions to pool', by: 'pooling' });
-  if (by === 'first') return firstRow(x, impliedBy(ctx.mask).keyPadding);
+  // Lengths leave padding on the right alone.
+  if (by === 'first') return firstRow(x, realPositionsOf(x, { mask: ctx.mask, ...(ctx.state && { state: ctx.state }) }));
   const real = realPositionsOf(x, ctx);
   if (by === 'last') return lastRow(x, real);
   if (!real) return ops.reduceMean(x, [1], { keepDims: false });
