@@ -18,6 +18,16 @@ export {
 } from './names';
 export { type Part, partsOf } from './parts';
 export { type Task, tasks } from './task';
+export type { ChatMessage, ChatOptions } from './tokenizer/chat-template';
+export {
+  type BatchOptions,
+  type DecodeOptions,
+  type Encoded,
+  type EncodeOptions,
+  loadTokenizer,
+  type Tokenizer,
+  type TokenRole,
+} from './tokenizer/tokenizer';
 export { activationOf } from './translate/activation';
 export { type Backbone, type DecoderHead, decoderWith, isTied, labelsOf } from './translate/heads';
 export { type RotaryDefaults, rotaryOf } from './translate/rotary';
