@@ -48,6 +48,8 @@ export interface Pretrained {
   readonly modelType: string;
   /** The checkpoint's config.json as it is. */
   readonly original: Readonly<Record<string, unknown>>;
+  /** Reads the keys of `original`. */
+  readonly reader: ConfigReader;
   /** Names of the weights in checkpoints. */
   readonly names: WeightNames;
   /** What became of the checkpoint's weights. */
@@ -146,6 +148,7 @@ async function load(
     task,
     modelType: config.text('model_type'),
     original: config.raw,
+    reader: config,
     names,
     report: { storedAs: found.storedAs, unused: found.unused, ignored: single.ignored },
     formats: new Map(),
