@@ -10,6 +10,7 @@ import { useLayout } from './attend-layout';
 import { usePackedChunks } from './attend-packed-chunks';
 import { useSpread } from './attend-spread';
 import { unpackRows, useGatherBlockQuantized } from './gather-block-quantized';
+import { useNarrowRows } from './gather-narrow';
 import { keepApart } from './keep-apart';
 import { splitLowRank } from './low-rank';
 import { useMatMulNBits } from './mat-mul-n-bits';
@@ -21,6 +22,7 @@ export const coreRules: readonly Rule[] = [
   useMatMulNBits,
   useGatherBlockQuantized,
   unpackRows,
+  useNarrowRows,
   splitLowRank,
   sineAfterRangeReduction,
   cosineAfterRangeReduction,
