@@ -1,9 +1,10 @@
 // Exports that require Node.js: subpath @onnxformers/models/node.
-import { FileError, type LazyTensor, type Tensor } from '@onnxformers/core';
+import { FileError, type LazyTensor, type Ort, type Tensor } from '@onnxformers/core';
 import { fileSource, saveBytes, saveSafetensors, saveText } from '@onnxformers/core/node';
 import { companions } from './companions';
 import { type FilesByName, type PretrainedFiles, readFile } from './files';
 import { fromPretrained as fromFiles, type Pretrained, type PretrainedOptions } from './from-pretrained';
+import { pipeline as ofFiles, type Pipeline, type PipelineOptions, type PipelineTask } from './pipeline/pipeline';
 import { storedTensors } from './stored';
 
 /**
@@ -36,6 +37,19 @@ const isMissing = (cause: unknown): boolean =>
  */
 export const fromPretrained = (files: string | PretrainedFiles | FilesByName, o: PretrainedOptions = {}): Promise<Pretrained> =>
   fromFiles(typeof files === 'string' ? filesIn(files) : files, o);
+
+/**
+ * A pretrained model for a task, from a folder or from files of another source, as a function on texts.
+ *
+ * Throws   as `pipeline` of the main entry
+ * Example  const fill = await pipeline('fill-mask', filesIn('models/bert'), ort);
+ */
+export const pipeline = <T extends PipelineTask>(
+  task: T,
+  files: string | PretrainedFiles | FilesByName,
+  ort: Ort,
+  o: PipelineOptions = {},
+): Promise<Pipeline<T>> => ofFiles(task, typeof files === 'string' ? filesIn(files) : files, ort, o);
 
 /**
  * Writes a pretrained model as a Hugging Face checkpoint: `config.json` as it was read, and `model.safetensors` with the names, layouts and dtypes of the checkpoint that it

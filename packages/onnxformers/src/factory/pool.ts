@@ -16,9 +16,11 @@ export function pool(x: Value, ctx: SequenceContext, by: 'first' | 'last' | 'mea
   const real = realPositionsOf(x, ctx);
   if (by === 'last') return lastRow(x, real);
   if (!real) return ops.reduceMean(x, [1], { keepDims: false });
-  const weights = ops.cast(real, x.dtype);
+  // In float32: the sum of a long sequence can exceed float16.
+  const weights = ops.cast(real, 'float32');
   const count = ops.max(ops.reduceSum(weights, [1]), 1);
-  return ops.div(ops.reduceSum(ops.mul(x, ops.unsqueeze(weights, [2])), [1], { keepDims: false }), count);
+  const rows = ops.mul(ops.cast(x, 'float32'), ops.unsqueeze(weights, [2]));
+  return ops.cast(ops.div(ops.reduceSum(rows, [1], { keepDims: false }), count), x.dtype);
 }
 
 /** Sequence i is rows offsets[i] to offsets[i + 1] − 1. */
