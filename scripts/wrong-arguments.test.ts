@@ -26,9 +26,11 @@ const unchecked: Readonly<Record<string, readonly string[]>> = {
   ],
   'it is called for every number or size': ['castNumber', 'evaluateDim'],
   'it is in the bundle of every block, and called when a block is defined': [
+    'cellsOf',
     'choice',
     'defineBlock',
     'defineReasons',
+    'imageInputs',
     'int',
     'list',
     'module',

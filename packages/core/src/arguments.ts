@@ -35,6 +35,7 @@ const kinds: Readonly<Record<string, ArgumentKind>> = {
   onnx: having('an ONNX model', 'graph', 'opsets'),
   ort: having('a module of ONNX Runtime', 'InferenceSession'),
   files: ['files', (a) => has(a, 'open') || has(a, 'get')],
+  folder: having('files of a checkpoint', 'open'),
   pretrained: having('the result of fromPretrained', 'module', 'weights'),
   checkpoint: having('a checkpoint', 'has'),
   reader: having('a config as configReader returns it', 'text', 'section'),

@@ -2,9 +2,10 @@
 import {
   asImage,
   defineBlock,
+  gridField,
+  imageInputs,
   int,
   keepContext,
-  list,
   module,
   type SequenceContext,
   type Value,
@@ -54,17 +55,9 @@ export const mergePatches = defineBlock({
     /** zeros around the image (positions). Default: `0`. */
     padding: int({ doc: 'zeros around the image', unit: 'positions', min: 0, default: 0 }),
     /** [rows, columns] of the input, if no patches before it set them and it is not a square. Optional. */
-    grid: list(int({ doc: 'rows or columns', unit: 'positions', min: 1 }), {
-      doc: '[rows, columns] of the input, if no patches before it set them and it is not a square',
-      length: 2,
-      optional: true,
-    }),
+    grid: gridField(),
   },
-  inputs: ({ about: { config } }) => {
-    const grid = config!.grid as readonly number[] | undefined;
-    const seq = grid ? grid[0]! * grid[1]! : 'seq';
-    return { x: { dtype: 'float32', dims: ['batch', seq, config!.dim as number] } };
-  },
+  inputs: imageInputs,
   examples: [
     { dim: 5, outDim: 7, kernelSize: 2, grid: [4, 6] },
     { dim: 3, kernelSize: 3, stride: 2, padding: 1, grid: [5, 7] },

@@ -1,5 +1,5 @@
 // Heads on hidden states: what they compute, against the hidden states of the same encoder.
-import { interpret, type NDArray, namesOf } from '@onnxformers/core';
+import { compile, interpret, type NDArray, namesOf, targets } from '@onnxformers/core';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
 import { zoo } from '../index';
@@ -86,6 +86,16 @@ describe('pooling', () => {
     expectClose(outputs.hidden_states!, h, { atol: 0, rtol: 0 });
     const expected = [0, 1].flatMap((b) => linear(p, 'pooler', row(h, b, at[b]!)).map(Math.tanh));
     expectClose(outputs.pooler_output!, array([2, 3], expected));
+  });
+
+  it('adds the positions of a mean in float32', () => {
+    const { nodes } = compile(build({ name: 'pooled_encoder', ...backbone, pooling: 'mean' }), {
+      target: targets.cuda,
+      dtype: 'float16',
+      inputs: { x: ['float16', ['batch', 'seq', dim]], lengths: ['int64', ['batch']] },
+    }).traced;
+    const sums = nodes.filter(({ op }) => op.key === 'ReduceSum').map(({ outputs }) => outputs[0]!.dtype);
+    expect(sums).toEqual(['float32', 'float32']);
   });
 
   it('of a causal classifier reads what its last position knows', () => {

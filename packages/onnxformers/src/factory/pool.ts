@@ -1,6 +1,5 @@
 // Pooling over a sequence.
 import { type Dim, type Layout, realPositionsOf, type SequenceContext, subDims, type Value } from '@onnxformers/core';
-import { impliedBy } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 
 /**
@@ -12,13 +11,16 @@ import * as ops from '@onnxformers/core/ops';
 export function pool(x: Value, ctx: SequenceContext, by: 'first' | 'last' | 'mean'): Value {
   if (ctx.layout.kind === 'packed') return poolPacked(x, ctx.layout, by);
   x.graph.root.limit({ size: x.dims[1]!, min: 1, problem: 'no positions to pool', by: 'pooling' });
-  if (by === 'first') return firstRow(x, impliedBy(ctx.mask).keyPadding);
+  // Lengths leave padding on the right alone.
+  if (by === 'first') return firstRow(x, realPositionsOf(x, { mask: ctx.mask, ...(ctx.state && { state: ctx.state }) }));
   const real = realPositionsOf(x, ctx);
   if (by === 'last') return lastRow(x, real);
   if (!real) return ops.reduceMean(x, [1], { keepDims: false });
-  const weights = ops.cast(real, x.dtype);
+  // In float32: the sum of a long sequence can exceed float16.
+  const weights = ops.cast(real, 'float32');
   const count = ops.max(ops.reduceSum(weights, [1]), 1);
-  return ops.div(ops.reduceSum(ops.mul(x, ops.unsqueeze(weights, [2])), [1], { keepDims: false }), count);
+  const rows = ops.mul(ops.cast(x, 'float32'), ops.unsqueeze(weights, [2]));
+  return ops.cast(ops.div(ops.reduceSum(rows, [1], { keepDims: false }), count), x.dtype);
 }
 
 /** Sequence i is rows offsets[i] to offsets[i + 1] − 1. */
