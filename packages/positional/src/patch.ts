@@ -1,5 +1,5 @@
 // Patch embedding. Dosovitskiy et al. 2020, https://arxiv.org/abs/2010.11929
-import { defineBlock, int, module, type SequenceContext, type Value, withPositions } from '@onnxformers/core';
+import { bool, defineBlock, int, module, type SequenceContext, type Value, withPositions } from '@onnxformers/core';
 import { asRows, squares } from './squares';
 
 /**
@@ -39,6 +39,8 @@ export const patch = defineBlock({
     }),
     /** zeros around the image (pixels). Default: `0`. */
     padding: int({ doc: 'zeros around the image', unit: 'pixels', min: 0, default: 0 }),
+    /** the linear map has a bias. Default: `true`. */
+    bias: bool({ doc: 'the linear map has a bias', default: true }),
     /** output channels. Inherited from the enclosing block. */
     dim: int({ doc: 'output channels', unit: 'channels', min: 1, inherit: true }),
   },
@@ -47,11 +49,11 @@ export const patch = defineBlock({
   }),
   examples: [
     { kernelSize: 2, dim: 7 },
-    { inChannels: 2, kernelSize: 3, stride: 2, padding: 1, dim: 5 },
+    { inChannels: 2, kernelSize: 3, stride: 2, padding: 1, bias: false, dim: 5 },
   ],
   properties: ['batchIndependent'],
-  create({ inChannels, kernelSize, stride, padding, dim }, { path }) {
-    const proj = squares({ inChannels, kernelSize, stride, padding, dim }, path);
+  create({ inChannels, kernelSize, stride, padding, bias, dim }, { path }) {
+    const proj = squares({ inChannels, kernelSize, stride, padding, dim, bias }, path);
     return module({ proj }, (pixels: Value, ctx: SequenceContext) => {
       const { y, grid } = asRows(proj(pixels));
       return withPositions(ctx, y, { grid });

@@ -9,15 +9,17 @@ export interface SquaresOptions {
   readonly stride: number;
   readonly padding: number;
   readonly dim: number;
+  /** Default true. */
+  readonly bias?: boolean;
 }
 
 /**
- * A linear map of each square: [batch, inChannels, height, width] → [batch, dim, rows, columns], with the parameters `weight` and `bias`.
+ * A linear map of each square: [batch, inChannels, height, width] → [batch, dim, rows, columns], with the parameters `weight` and, unless it is left out, `bias`.
  *
  * Throws   ConfigError for a padding of a whole square; the runner refuses an image smaller than a square
  */
 export function squares(
-  { inChannels, kernelSize, stride, padding, dim }: SquaresOptions,
+  { inChannels, kernelSize, stride, padding, dim, bias: biased = true }: SquaresOptions,
   path: string,
 ): Module<(image: Value) => Value> {
   if (padding >= kernelSize)
@@ -30,7 +32,7 @@ export function squares(
   const fan = inChannels * kernelSize * kernelSize;
   const options = { role: 'convolution' } as const;
   const weight = new Parameter([dim, inChannels, kernelSize, kernelSize], init.fanIn(fan), { ...options, part: 'weight' });
-  const bias = new Parameter([dim], init.fanIn(fan), { ...options, part: 'bias' });
+  const bias = biased ? new Parameter([dim], init.fanIn(fan), { ...options, part: 'bias' }) : undefined;
   return module({ weight, bias }, (image: Value) => {
     for (const size of image.dims.slice(2))
       image.graph.root.limit({

@@ -139,21 +139,29 @@ function inputsOf(feeds: Readonly<Record<string, Tensor>>): CompileOptions['inpu
 
 /** The path of a hidden state or of attention weights in our modules, where the last one of texts has the final norm; undefined for an output of the model itself. */
 function tapOf(output: string, module: AnyModule, lastIsNormed: boolean): string | undefined {
-  const [, side, rest] = /^(encoder|decoder)_(.+)$/.exec(output) ?? [];
+  const [, side, rest] = /^(encoder|decoder|text|vision)_(.+)$/.exec(output) ?? [];
   const half = side && module.children[side];
-  if (half) return `${side}.${tapOf(rest!, half as AnyModule, lastIsNormed)}`;
+  if (half) {
+    const inner =
+      tapOf(rest!, half as AnyModule, lastIsNormed) ?? (rest === 'pooler_output' ? pooledIn(half as AnyModule) : undefined);
+    return inner && `${side}.${inner}`;
+  }
   if (module.children.decoder) return output === 'last_hidden_state' ? 'decoder.stack' : undefined;
   const { children } = module;
+  if (!children.stack) return undefined;
   const calls = layerCalls(module);
   const [, name, index] = /^(hidden_states|attentions)\.(\d+)$/.exec(output) ?? [];
   if (output === 'last_hidden_state') return 'stack';
-  // Of a classifier it is the transform before the head.
-  if (output === 'pooler_output') return module.blockName === 'classifier' ? 'activation' : undefined;
+  // Of a classifier it is what the head reads.
+  if (output === 'pooler_output') return module.blockName === 'classifier' ? pooledIn(module) : undefined;
   if (name === 'attentions') return `${calls[Number(index)]}.mixer.attention.weights`;
   if (name !== 'hidden_states') return undefined;
   if (Number(index) > 0) return Number(index) === calls.length && lastIsNormed ? 'stack' : calls[Number(index) - 1];
   return ['embedding_projection', 'embeddingNorm', 'position', 'embedding'].find((key) => children[key]);
 }
+
+/** The last step of the pooling of sequences. */
+const pooledIn = ({ children }: AnyModule): string => (children.activation ? 'activation' : 'pool');
 
 const stackIn = (module: AnyModule): AnyModule => module.children.stack as AnyModule;
 /** The scopes of all calls of layers, in their order; a layer that runs again is numbered. */
