@@ -33,6 +33,7 @@ import { roberta } from './roberta';
 import { siglip } from './siglip';
 import { stablelm } from './stablelm';
 import { starcoder2 } from './starcoder2';
+import { swin } from './swin';
 import { t5 } from './t5';
 import { vit } from './vit';
 
@@ -44,6 +45,6 @@ export const families: readonly Family[] = [
   ...[gemma, gemma2, gemma3],
   ...[mixtral, qwen3Moe, olmoe, gptOss, deepseekV3, qwen3Next],
   ...[t5, bart, marian],
-  ...[vit, deit, dinov2, beit],
+  ...[vit, deit, dinov2, beit, swin],
   ...[clip, siglip],
 ];

@@ -12,7 +12,7 @@ export function gridOf(config: ConfigReader, usual = 16): readonly [number, numb
 }
 
 /** Number of patches of an image. */
-export const patchesOf = (config: ConfigReader): number => gridOf(config).reduce((a, b) => a * b);
+export const patchesOf = (config: ConfigReader, usual = 16): number => gridOf(config, usual).reduce((a, b) => a * b);
 
 /** The patches of an image. */
 export const patchEmbedding = (config: ConfigReader, usual = 16): BlockConfig => ({
