@@ -34,6 +34,7 @@ export {
   type Presence,
   text,
 } from './config/fields';
+export { cellsOf, gridField, imageInputs } from './config/grid';
 export { each, slot } from './config/slots';
 export { toConfig } from './config/to-config';
 export * from './dim/dim';
@@ -191,6 +192,7 @@ export {
   type PositionsOptions,
   withPositions,
 } from './sequence/hidden-states';
+export { sequenceAxes } from './sequence/inputs';
 export { pastOf } from './sequence/io-state';
 export {
   type KeyPositions,

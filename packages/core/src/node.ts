@@ -1,6 +1,6 @@
 // Exports that require Node.js: subpath @onnxformers/core/node.
 
-export { saveText } from './disk/write-text';
+export { saveBytes, saveText } from './disk/write-text';
 export { inspectFile } from './onnx/inspect-file';
 export { type SaveOnnxOptions, saveOnnx } from './onnx/save';
 export { serveThread } from './runtime/serve-thread';

@@ -5,9 +5,10 @@ import {
   choice,
   defineBlock,
   dropout,
+  gridField,
+  imageInputs,
   init,
   int,
-  list,
   module,
   num,
   Parameter,
@@ -50,11 +51,7 @@ export const conv2dFeedforward = defineBlock({
     /** rows and columns of the kernel; odd (positions). Default: `3`. */
     kernelSize: int({ doc: 'rows and columns of the kernel; odd', unit: 'positions', min: 1, default: 3 }),
     /** [rows, columns] of the image, if no patch embedding sets them and it is not a square. Optional. */
-    grid: list(int({ doc: 'rows or columns', unit: 'positions', min: 1 }), {
-      doc: '[rows, columns] of the image, if no patch embedding sets them and it is not a square',
-      length: 2,
-      optional: true,
-    }),
+    grid: gridField(),
     /** the first axis of the kernels is down the rows, or across the columns. Default: `"rows"`. */
     kernelAxis: choice(['rows', 'columns'], {
       doc: 'the first axis of the kernels is down the rows, or across the columns',
@@ -65,11 +62,7 @@ export const conv2dFeedforward = defineBlock({
     /** activation after the convolution. Default: `gelu`. */
     activation: slot('activation', { doc: 'activation after the convolution', default: gelu }),
   },
-  inputs: ({ about: { config } }) => {
-    const grid = config!.grid as readonly number[] | undefined;
-    const seq = grid ? grid[0]! * grid[1]! : 'seq';
-    return { x: { dtype: 'float32', dims: ['batch', seq, config!.dim as number] } };
-  },
+  inputs: imageInputs,
   examples: [
     { dim: 5, grid: [3, 7] },
     { dim: 3, hidden: 7, outDim: 5, kernelSize: 5, grid: [5, 2], kernelAxis: 'columns', activation: 'relu' },

@@ -235,7 +235,7 @@ function backInOrder(y: Value, x: Value): Value {
 
 /** 1 for the tokens that are not padding, int64 [tokens]; undefined if none is. */
 function realTokens(x: Value, ctx: SequenceContext): Value | undefined {
-  const real = x.rank === 3 && !ctx.state ? realPositionsOf(x, ctx) : undefined;
+  const real = x.rank === 3 ? realPositionsOf(x, ctx) : undefined;
   return real && x.graph.ops.reshape(inOrder(ops.unsqueeze(ops.cast(real, 'int64'), [2])), [mulDims(x.dims[1]!, x.dims[0]!)]);
 }
 

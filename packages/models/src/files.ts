@@ -50,7 +50,7 @@ export function filesAt(address: string, get: typeof fetch = fetch): PretrainedF
   return {
     name: base,
     async open(name) {
-      const url = `${base}${encodeURIComponent(name)}`;
+      const url = `${base}${name.split('/').map(encodeURIComponent).join('/')}`;
       const found = await get(url, { headers: { range: 'bytes=0-0' } });
       await found.body?.cancel();
       if (found.status === 404) return undefined;

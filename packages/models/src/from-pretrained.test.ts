@@ -194,6 +194,17 @@ describe('toPretrained', () => {
     },
   );
 
+  it('copies the tokenizer and the settings of generation', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'pretrained-'));
+    try {
+      await toPretrained(await fromFolder(folderOf('llama')), folder);
+      for (const name of ['tokenizer.json', 'tokenizer_config.json', 'generation_config.json'])
+        expect(readFileSync(`${folder}/${name}`), name).toEqual(readFileSync(`${folderOf('llama')}/${name}`));
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
   it('writes changed weights', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'pretrained-'));
     try {

@@ -43,10 +43,14 @@ export interface Pretrained {
   readonly modelType: string;
   /** The checkpoint's config.json as it is. */
   readonly original: Readonly<Record<string, unknown>>;
+  /** Reads the keys of `original`. */
+  readonly reader: ConfigReader;
   /** Names of the weights in checkpoints. */
   readonly names: WeightNames;
   /** What became of the checkpoint's weights. */
   readonly report: PretrainedReport;
+  /** Where it was read from, with the files of its tokenizer, its preprocessing and its generation. */
+  readonly files: PretrainedFiles;
 }
 
 /** What became of the weights of a checkpoint. */
@@ -77,7 +81,7 @@ export async function fromPretrained(files: PretrainedFiles | FilesByName, o: Pr
   if (o.task !== undefined) checkTask(o.task);
   const task = o.task ?? taskOf(config);
   checkHead(family, task, config);
-  return load(config, family, task, await storedWeights(source));
+  return load(config, family, task, await storedWeights(source), source);
 }
 
 /** Reads and parses a config file. */
@@ -114,7 +118,13 @@ function checkHead({ tasks }: Family, task: Task, config: ConfigReader): void {
   throw config.refuse('architectures', `this family has no head for the task "${task}"`, tasks.join(', '));
 }
 
-async function load(config: ConfigReader, family: Family, task: Task, stored: Stored): Promise<Pretrained> {
+async function load(
+  config: ConfigReader,
+  family: Family,
+  task: Task,
+  stored: Stored,
+  files: PretrainedFiles,
+): Promise<Pretrained> {
   const { own, bare } = nameTests(config, family, task);
   const single = await withoutCopies(completeNames(stored, family, bare), family, config, own);
   const {
@@ -135,8 +145,10 @@ async function load(config: ConfigReader, family: Family, task: Task, stored: St
     task,
     modelType: config.text('model_type'),
     original: config.raw,
+    reader: config,
     names,
     report: { storedAs: found.storedAs, unused: found.unused, ignored: single.ignored },
+    files,
   };
 }
 

@@ -1,8 +1,10 @@
 // Exports that require Node.js: subpath @onnxformers/models/node.
-import { FileError, type LazyTensor, type Tensor } from '@onnxformers/core';
-import { fileSource, saveSafetensors, saveText } from '@onnxformers/core/node';
-import type { FilesByName, PretrainedFiles } from './files';
+import { FileError, type LazyTensor, type Ort, type Tensor } from '@onnxformers/core';
+import { fileSource, saveBytes, saveSafetensors, saveText } from '@onnxformers/core/node';
+import { companions } from './companions';
+import { type FilesByName, type PretrainedFiles, readFile } from './files';
 import { fromPretrained as fromFiles, type Pretrained, type PretrainedOptions } from './from-pretrained';
+import { pipeline as ofFiles, type Pipeline, type PipelineOptions, type PipelineTask } from './pipeline/pipeline';
 import { storedTensors } from './stored';
 
 /**
@@ -37,8 +39,21 @@ export const fromPretrained = (files: string | PretrainedFiles | FilesByName, o:
   fromFiles(typeof files === 'string' ? filesIn(files) : files, o);
 
 /**
+ * A pretrained model for a task, from a folder or from files of another source, as a function on texts.
+ *
+ * Throws   as `pipeline` of the main entry
+ * Example  const fill = await pipeline('fill-mask', filesIn('models/bert'), ort);
+ */
+export const pipeline = <T extends PipelineTask>(
+  task: T,
+  files: string | PretrainedFiles | FilesByName,
+  ort: Ort,
+  o: PipelineOptions = {},
+): Promise<Pipeline<T>> => ofFiles(task, typeof files === 'string' ? filesIn(files) : files, ort, o);
+
+/**
  * Writes a pretrained model as a Hugging Face checkpoint: `config.json` as it was read, and `model.safetensors` with the names, layouts and dtypes of the checkpoint that it
- * came from. Weights that did not change are the same bytes. Other files of a checkpoint, such as the tokeniser's, are not written.
+ * came from. Weights that did not change are the same bytes. The files of its tokenizer, chat templates, preprocessing and generation are copied, so that the folder is enough.
  *
  * Throws   FileError when a file cannot be written · WeightError for weights of other dims
  * Example  await toPretrained(await fromPretrained(filesIn('models/bert')), 'models/copy');
@@ -54,4 +69,19 @@ export async function toPretrained(
   const tensors = storedTensors(model, o.weights ?? new Map());
   await saveSafetensors(`${folder}/model.safetensors`, tensors, { metadata: { format: 'pt' } });
   await saveText(`${folder}/config.json`, `${JSON.stringify(model.original, undefined, 2)}\n`);
+  await saveCompanions(model.files, folder);
+}
+
+/**
+ * Copies what a model needs besides config and weights: the files of its tokenizer, chat templates, preprocessing, pooling and generation. With `save(compiled, folder)` of
+ * `@onnxformers/core/node`, a folder with an ONNX model has them too.
+ *
+ * Throws   FileError when a file cannot be read or written
+ * Example  await saveCompanions(filesIn('models/bert'), 'models/copy');
+ */
+export async function saveCompanions(files: PretrainedFiles, folder: string): Promise<void> {
+  for (const name of companions) {
+    const bytes = await readFile(files, name);
+    if (bytes) await saveBytes(`${folder}/${name}`, bytes);
+  }
 }

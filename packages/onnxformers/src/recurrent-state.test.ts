@@ -12,20 +12,18 @@ import {
   linear,
   module,
   type Ort,
-  pastOf,
   type Runner,
   type SequenceContext,
-  type Tensor,
   targets,
-  tensor,
   type Value,
 } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
 import { rotary } from '@onnxformers/positional';
 import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
+import { best, expectLogitsOfWhole, ids, int64, prompt, row, vocab } from './logits.test-helper';
 
-const [vocab, dim] = [29, 12];
+const dim = 12;
 
 function hybrid() {
   const embed = embedding(vocab, dim, { init: { kind: 'normal', std: 1 } });
@@ -45,17 +43,6 @@ function hybrid() {
   return { model, children, logits };
 }
 
-const ids = (rows: readonly (readonly number[])[]): Tensor => tensor('int64', [rows.length, rows[0]!.length], rows.flat());
-const row = (t: Tensor, b: number, i: number): number[] =>
-  Array.from({ length: vocab }, (_, c) => Number(t.data[(b * t.dims[1]! + i) * vocab + c]));
-const best = (xs: readonly number[]): number => xs.indexOf(Math.max(...xs));
-const away = (a: readonly number[], b: readonly number[]): number => Math.max(...a.map((x, i) => Math.abs(x - b[i]!)));
-const int64 = (...values: number[]): Tensor => tensor('int64', [values.length], values);
-
-const prompt = [
-  [3, 14, 15, 9, 2],
-  [6, 5, 3, 5, 8],
-];
 const lengths = [5, 3];
 
 describe.each([targets.portable(23), targets.cpu])('on $name', (target) => {
@@ -67,14 +54,7 @@ describe.each([targets.portable(23), targets.cpu])('on $name', (target) => {
   it('a growing cache computes the logits of the whole sequence, token by token', async () => {
     const { model } = hybrid();
     const [plain, cached] = [await runner(model), await runner(model, { state: 'io' })];
-    const whole = (await plain({ ids: ids(prompt) })).logits!;
-    let outputs = await cached({ ids: ids(prompt.map((r) => r.slice(0, 2))) });
-    for (let i = 1; ; i++) {
-      for (const b of [0, 1])
-        expect(away(row(outputs.logits!, b, outputs.logits!.dims[1]! - 1), row(whole, b, i))).toBeLessThan(2e-5);
-      if (i === 4) break;
-      outputs = await cached({ ids: ids(prompt.map((r) => [r[i + 1]!])), ...pastOf(outputs) });
-    }
+    await expectLogitsOfWhole(cached, plain);
     await plain.dispose();
     await cached.dispose();
   });

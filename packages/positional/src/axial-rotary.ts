@@ -3,6 +3,7 @@ import {
   addDims,
   bool,
   ConfigError,
+  cellsOf,
   type Dim,
   defineBlock,
   int,
@@ -56,10 +57,10 @@ export const axialRotary = defineBlock({
     /** positions before the cells, which are not rotated. Default: `0`. */
     prefixTokens: int({ doc: 'positions before the cells, which are not rotated', unit: 'positions', min: 0, default: 0 }),
   },
-  inputs: ({ about: { config } }) => {
-    const { dim, prefixTokens } = config as { readonly dim: number; readonly prefixTokens: number };
-    const grid = config!.grid as readonly [number, number] | undefined;
-    const seq = grid ? prefixTokens + grid[0] * grid[1] : 'seq';
+  inputs: (m) => {
+    const { dim, prefixTokens } = m.about.config as { readonly dim: number; readonly prefixTokens: number };
+    const cells = cellsOf(m);
+    const seq = cells === 'seq' ? cells : prefixTokens + cells;
     const heads = (count: Dim) => ({ dtype: 'float32', dims: ['batch', count, seq, dim] }) as const;
     return { q: heads('heads'), k: heads('kv_heads') };
   },

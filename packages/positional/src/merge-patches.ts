@@ -6,10 +6,11 @@ import {
   type Dim,
   defineBlock,
   floorDivDims,
+  gridField,
+  imageInputs,
   int,
   keepContext,
   linear,
-  list,
   module,
   mulDims,
   type SequenceContext,
@@ -69,11 +70,7 @@ export const mergePatches = defineBlock({
     /** the linear map has a bias. Default: `true`. */
     bias: bool({ doc: 'the linear map has a bias', default: true }),
     /** [rows, columns] of the input, if no patches before it set them and it is not a square. Optional. */
-    grid: list(int({ doc: 'rows or columns', unit: 'positions', min: 1 }), {
-      doc: '[rows, columns] of the input, if no patches before it set them and it is not a square',
-      length: 2,
-      optional: true,
-    }),
+    grid: gridField(),
     /** norm of the channels of all positions of a square. Optional. */
     norm: slot('norm', {
       doc: 'norm of the channels of all positions of a square',
@@ -81,11 +78,7 @@ export const mergePatches = defineBlock({
       inside: (c: { dim: number; kernelSize: number }) => ({ dim: c.dim * c.kernelSize ** 2 }),
     }),
   },
-  inputs: ({ about: { config } }) => {
-    const grid = config!.grid as readonly number[] | undefined;
-    const seq = grid ? grid[0]! * grid[1]! : 'seq';
-    return { x: { dtype: 'float32', dims: ['batch', seq, config!.dim as number] } };
-  },
+  inputs: imageInputs,
   examples: [
     { dim: 5, outDim: 7, kernelSize: 2, grid: [4, 6] },
     { dim: 3, kernelSize: 3, stride: 2, padding: 1, grid: [5, 7] },

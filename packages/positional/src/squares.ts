@@ -1,5 +1,17 @@
 // A linear map of each square of an image, as a convolution.
-import { addDims, ceilDivDims, ConfigError, type Dim, init, type Module, module, mulDims, Parameter, subDims, type Value } from '@onnxformers/core';
+import {
+  addDims,
+  ConfigError,
+  ceilDivDims,
+  type Dim,
+  init,
+  type Module,
+  module,
+  mulDims,
+  Parameter,
+  subDims,
+  type Value,
+} from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
 
 /** The squares and the width of the result. */

@@ -1,5 +1,14 @@
 // Mixing positions by the mean of their neighbours in an image. Yu et al. 2021, https://arxiv.org/abs/2111.11418
-import { asImage, ConfigError, defineBlock, int, list, type SequenceContext, type Value } from '@onnxformers/core';
+import {
+  asImage,
+  ConfigError,
+  defineBlock,
+  gridField,
+  imageInputs,
+  int,
+  type SequenceContext,
+  type Value,
+} from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
 
 /**
@@ -30,17 +39,9 @@ export const pooling = defineBlock({
     /** rows and columns of the square of neighbours; odd (positions). Default: `3`. */
     poolSize: int({ doc: 'rows and columns of the square of neighbours; odd', unit: 'positions', min: 1, max: 255, default: 3 }),
     /** [rows, columns] of the image, if no patch embedding sets them and it is not a square. Optional. */
-    grid: list(int({ doc: 'rows or columns', unit: 'positions', min: 1 }), {
-      doc: '[rows, columns] of the image, if no patch embedding sets them and it is not a square',
-      length: 2,
-      optional: true,
-    }),
+    grid: gridField(),
   },
-  inputs: ({ about: { config } }) => {
-    const grid = config!.grid as readonly number[] | undefined;
-    const seq = grid ? grid[0]! * grid[1]! : 'seq';
-    return { x: { dtype: 'float32', dims: ['batch', seq, config!.dim as number] } };
-  },
+  inputs: imageInputs,
   examples: [
     { dim: 5, grid: [3, 7] },
     { dim: 3, poolSize: 5, grid: [5, 2] },

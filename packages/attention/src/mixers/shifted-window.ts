@@ -6,8 +6,9 @@ import {
   type Dim,
   defineBlock,
   dense,
+  gridField,
+  imageInputs,
   int,
-  list,
   module,
   mulDims,
   none,
@@ -52,19 +53,11 @@ export const shiftedWindow = defineBlock({
     /** the windows are shifted by half a window. Default: `false`. */
     shifted: bool({ doc: 'the windows are shifted by half a window', default: false }),
     /** [rows, columns] of the image, if no patch embedding sets them and it is not a square. Optional. */
-    grid: list(int({ doc: 'rows or columns', unit: 'positions', min: 1 }), {
-      doc: '[rows, columns] of the image, if no patch embedding sets them and it is not a square',
-      length: 2,
-      optional: true,
-    }),
+    grid: gridField(),
     /** the mixer of each window. */
     mixer: slot('mixer', { doc: 'the mixer of each window' }),
   },
-  inputs: ({ about: { config } }) => {
-    const grid = config!.grid as readonly number[] | undefined;
-    const seq = grid ? grid[0]! * grid[1]! : 'seq';
-    return { x: { dtype: 'float32', dims: ['batch', seq, config!.dim as number] } };
-  },
+  inputs: imageInputs,
   examples: [
     { dim: 6, window: 2, grid: [4, 6], mixer: { name: 'multi_head', heads: 3 } },
     { dim: 6, window: 3, shifted: true, grid: [7, 5], mixer: { name: 'multi_head', heads: 2 } },

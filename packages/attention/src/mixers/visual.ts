@@ -1,5 +1,16 @@
 // Attention to a large neighbourhood in an image by convolutions. Guo et al. 2022, https://arxiv.org/abs/2202.09741
-import { asImage, defineBlock, init, int, list, module, Parameter, type SequenceContext, type Value } from '@onnxformers/core';
+import {
+  asImage,
+  defineBlock,
+  gridField,
+  imageInputs,
+  init,
+  int,
+  module,
+  Parameter,
+  type SequenceContext,
+  type Value,
+} from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
 
 /**
@@ -29,17 +40,9 @@ export const visual = defineBlock({
     /** channels. Inherited from the enclosing block. */
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     /** [rows, columns] of the image, if no patch embedding sets them and it is not a square. Optional. */
-    grid: list(int({ doc: 'rows or columns', unit: 'positions', min: 1 }), {
-      doc: '[rows, columns] of the image, if no patch embedding sets them and it is not a square',
-      length: 2,
-      optional: true,
-    }),
+    grid: gridField(),
   },
-  inputs: ({ about: { config } }) => {
-    const grid = config!.grid as readonly number[] | undefined;
-    const seq = grid ? grid[0]! * grid[1]! : 'seq';
-    return { x: { dtype: 'float32', dims: ['batch', seq, config!.dim as number] } };
-  },
+  inputs: imageInputs,
   examples: [
     { dim: 5, grid: [3, 7] },
     { dim: 3, grid: [11, 5] },

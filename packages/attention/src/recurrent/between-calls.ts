@@ -2,15 +2,19 @@
 import {
   ConfigError,
   type Dim,
+  init,
   type Mask,
+  module,
+  Parameter,
   realPositionsOf,
   type SequenceContext,
   type TensorType,
   type Value,
 } from '@onnxformers/core';
-import { expressedBy } from '@onnxformers/core/lowering';
+import { expressedBy, maskKinds } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 import { causalConvolution } from './causal-convolution';
+import { type LinearRecurrenceOptions, linearRecurrence } from './linear-recurrence';
 
 /** The masks of a mechanism that reads positions in order and can skip padding. */
 export const inOrder = ['causal', 'lengths', 'keyPadding'] as const;
@@ -44,7 +48,7 @@ export function realRows(
 }
 
 /** A result that depends on what earlier calls left. `step` receives undefined if there is no state between calls. */
-export function between<T>(
+function between<T>(
   { state }: SequenceContext,
   name: string,
   type: TensorType,
@@ -53,26 +57,77 @@ export function between<T>(
   return state ? state.updateRecurrent(name, type, step) : step(undefined)[1];
 }
 
-/** Options of {@link convolved}. */
-export interface ConvolvedOptions {
-  readonly weight: Value;
-  readonly bias?: Value | undefined;
-  readonly activation?: 'none' | 'silu';
-  readonly real: Value | undefined;
+/** Values [batch, seq, …] of real positions, and 0 at the others. */
+export function ofReal(real: Value | undefined, x: Value): Value {
+  if (!real) return x;
+  const axes = x.dims.slice(2).map((_, i) => i + 2);
+  return ops.where(ops.unsqueeze(real, axes), x, 0);
 }
 
-/** A causal convolution of each channel, x [batch, seq, channels], that continues from the last real positions of earlier calls. */
-export function convolved(x: Value, ctx: SequenceContext, { weight, real, ...options }: ConvolvedOptions): Value {
+/** In float32, in which states are kept. */
+export const wide = (x: Value): Value => ops.cast(x, 'float32');
+
+/** Parameters with a name before theirs, that other code reads. */
+export const named = (parameters: Readonly<Record<string, Parameter | undefined>>) => module(parameters, (x: Value) => x);
+
+/** A recurrence in float32 that continues from the state that earlier calls left. */
+export function recurrence(ctx: SequenceContext, operands: Omit<LinearRecurrenceOptions, 'past'>): Value {
+  const { q, v } = operands;
+  const [batch, , heads, width] = v.dims as readonly [Dim, Dim, Dim, Dim];
+  return between(ctx, 'recurrent', { dtype: 'float32', dims: [batch, heads, q.dims[3]!, width] }, (past) => {
+    const [y, state] = linearRecurrence({ ...operands, past });
+    return [state, y];
+  });
+}
+
+/**
+ * A causal convolution of each channel with silu, x [batch, seq, channels], that continues from the last real positions of earlier calls. Padding is
+ * before or after the real positions of a call; between them it counts as positions that are 0.
+ * `parameters` has the names and the layout of PyTorch's Conv1d.
+ */
+export function rememberingConvolution(channels: number, width: number, { bias: biased }: { readonly bias: boolean }) {
+  const part = (dims: readonly number[], name: 'weight' | 'bias') =>
+    new Parameter(dims, init.fanIn(width), { role: 'convolution', part: name });
+  const weight = part([channels, 1, width], 'weight');
+  const bias = biased ? part([channels], 'bias') : undefined;
+  return {
+    parameters: named({ weight, bias }),
+    apply: (x: Value, ctx: SequenceContext, real: Value | undefined): Value =>
+      convolved(x, ctx, real, x.graph.root.param(weight), bias && x.graph.root.param(bias)),
+  };
+}
+
+function convolved(x: Value, ctx: SequenceContext, real: Value | undefined, weight: Value, bias: Value | undefined): Value {
   const [batch, seq, channels] = x.dims as readonly [Dim, Dim, Dim];
   const before = (weight.dims[2] as number) - 1;
-  const rows = real ? ops.where(ops.unsqueeze(real, [2]), x, 0) : x;
-  const columns = ops.transpose(rows, [0, 2, 1]);
+  const columns = ops.transpose(ofReal(real, x), [0, 2, 1]);
   const y = between(ctx, 'conv', { dtype: x.dtype, dims: [batch, channels, before] }, (past) => {
-    const [result, last] = causalConvolution(columns, weight, { ...options, past });
-    return [real && past ? lastReal(ops.concat([past, columns], 2), real, before) : last, result];
+    const convolve = (x: Value, past: Value | undefined) => causalConvolution(x, weight, { bias, activation: 'silu', past });
+    if (!real || !past) {
+      const [result, last] = convolve(columns, past);
+      return [last, result];
+    }
+    const all = ops.concat([past, columns], 2);
+    const joined = maskKinds(ctx.mask).includes('keyPadding') ? besideReal(all, real, before) : all;
+    const part = (from: Dim, to: Dim): Value => ops.slice(joined, { axes: [2], starts: [from], ends: [to] });
+    const [result] = joined === all ? convolve(columns, past) : convolve(part(before, all.dims[2]!), part(0, before));
+    return [lastReal(joined, real, before), result];
   });
   return ops.reshape(ops.transpose(y, [0, 2, 1]), [batch, seq, channels]);
 }
+
+// Padding on the left of a later call would stand between the positions of earlier calls and the real ones: it changes places with them.
+function besideReal(all: Value, real: Value, before: number): Value {
+  const [batch, channels, count] = all.dims as readonly [Dim, Dim, Dim];
+  const seen = ops.cumSum(ops.cast(real, 'int64'), 1);
+  const padding = ops.reduceSum(ops.cast(ops.logicalAnd(ops.equal(seen, 0), anyReal(seen)), 'int64'), [1]);
+  const place = ops.reshape(ops.iota(all, count), [1, count]);
+  const moved = ops.max(ops.sub(place, padding), 0);
+  const index = ops.where(ops.less(place, ops.add(padding, before)), moved, place);
+  return ops.gatherElements(all, ops.expand(ops.unsqueeze(index, [1]), [batch, channels, count]), 2);
+}
+/** False for a sequence without a real position in this call. */
+const anyReal = (seen: Value): Value => ops.greater(ops.reduceMax(seen, [1]), 0);
 
 // The positions before the first that follows the last real one; `all` has `before` positions of earlier calls in front.
 function lastReal(all: Value, real: Value, before: number): Value {

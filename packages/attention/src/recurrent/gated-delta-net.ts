@@ -1,23 +1,11 @@
 // A recurrence that forgets, and replaces what a key retrieves. Yang et al. 2024, https://arxiv.org/abs/2412.06464
-import {
-  ConfigError,
-  type Dim,
-  defineBlock,
-  init,
-  int,
-  linear,
-  module,
-  num,
-  Parameter,
-  type SequenceContext,
-  type Value,
-} from '@onnxformers/core';
+import { type Dim, defineBlock, init, int, linear, module, Parameter, type SequenceContext, type Value } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
 import { useCausalConvWithState } from '../kernels/causal-conv-with-state';
 import { useLinearAttention } from '../kernels/linear-attention';
-import { between, convolved, inOrder, realRows } from './between-calls';
+import { inOrder, named, ofReal, realRows, recurrence, rememberingConvolution, wide } from './between-calls';
+import { checkShared, convolutionFields, epsField, headFields } from './fields';
 import { decayRates } from './initial-rates';
-import { linearRecurrence } from './linear-recurrence';
 
 /**
  * Gated delta net: each key replaces what it retrieves from a matrix, which decays with every position.
@@ -45,40 +33,15 @@ export const gatedDeltaNet = defineBlock({
   source: 'Yang et al. 2024, https://arxiv.org/abs/2412.06464',
   masks: inOrder,
   fields: {
-    /** channels. Inherited from the enclosing block. */
-    dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
-    /** value heads. Inherited from the enclosing block. */
-    heads: int({ doc: 'value heads', min: 1, inherit: true }),
+    ...headFields,
+    ...convolutionFields,
     /** query and key heads; each one serves heads / keyHeads value heads. Default: computed from other options. */
     keyHeads: int({
       doc: 'query and key heads; each one serves heads / keyHeads value heads',
       min: 1,
       default: (c: { heads: number }) => c.heads,
     }),
-    /** channels of a query or key head; if absent, dim / heads. Default: computed from other options. */
-    headDim: int({
-      doc: 'channels of a query or key head; if absent, dim / heads',
-      unit: 'channels',
-      min: 1,
-      default: (c: { dim: number; heads: number }) => Math.ceil(c.dim / c.heads),
-    }),
-    /** channels of a value head. Default: computed from other options. */
-    valueHeadDim: int({
-      doc: 'channels of a value head',
-      unit: 'channels',
-      min: 1,
-      default: (c: { headDim: number }) => c.headDim,
-    }),
-    /** positions that the convolution of queries, keys and values reads. Default: `4`. */
-    convWidth: int({
-      doc: 'positions that the convolution of queries, keys and values reads',
-      unit: 'positions',
-      min: 2,
-      max: 64,
-      default: 4,
-    }),
-    /** added to the mean square in the norm of the results. Default: `0.000001`. */
-    eps: num({ doc: 'added to the mean square in the norm of the results', min: 0, default: 1e-6 }),
+    eps: epsField(1e-6),
   },
   examples: [
     { dim: 12, heads: 3, headDim: 5 },
@@ -87,19 +50,13 @@ export const gatedDeltaNet = defineBlock({
   properties: ['batchIndependent', 'causal', 'deterministic', 'linear'],
   rules: [useLinearAttention, useCausalConvWithState],
   create({ dim, heads, keyHeads, headDim, valueHeadDim, convWidth, eps }, { path }) {
-    if (heads % keyHeads)
-      throw new ConfigError({
-        path: `${path}.keyHeads`,
-        problem: 'heads is not a multiple of keyHeads',
-        expected: `a divisor of heads = ${heads}`,
-        got: String(keyHeads),
-      });
+    checkShared(heads, 'keyHeads', keyHeads, path);
     const group = heads / keyHeads;
     const [keyWidth, valueWidth] = [keyHeads * headDim, heads * valueHeadDim];
     const channels = 2 * keyWidth + valueWidth;
     const in_proj_qkvz = linear(dim, channels + valueWidth, { bias: false, role: 'query' });
     const in_proj_ba = linear(dim, 2 * heads, { bias: false, role: 'router' });
-    const convolution = new Parameter([channels, 1, convWidth], init.fanIn(convWidth), { role: 'convolution', part: 'weight' });
+    const convolution = rememberingConvolution(channels, convWidth, { bias: false });
     const dt_bias = new Parameter([heads], init.ones, { role: 'mechanism', part: 'other' });
     const A_log = new Parameter([heads], init.values(decayRates(heads, 0, 16)), { role: 'mechanism', part: 'other' });
     const scale = new Parameter([valueHeadDim], init.ones, { role: 'norm', part: 'weight' });
@@ -107,29 +64,29 @@ export const gatedDeltaNet = defineBlock({
     const children = {
       in_proj_qkvz,
       in_proj_ba,
-      conv1d: module({ weight: convolution }, (x: Value) => x),
+      conv1d: convolution.parameters,
       dt_bias,
       A_log,
-      norm: module({ weight: scale }, (x: Value) => x),
+      norm: named({ weight: scale }),
       out_proj,
     };
     return module(children, (x: Value, ctx: SequenceContext) => {
       const [batch, seq] = x.dims as readonly [Dim, Dim];
       const { real } = realRows(x, ctx, path);
-      const wide = (v: Value | Parameter): Value => ops.cast(v instanceof Parameter ? x.graph.root.param(v) : v, 'float32');
+      const own = (p: Parameter): Value => wide(x.graph.root.param(p));
       const perHead = (v: Value, width: Dim, n: number): Value => ops.reshape(v, [batch, seq, n, width]);
       // The projections of a head of keys are beside each other.
       const grouped = perHead(in_proj_qkvz(x), 2 * headDim + 2 * group * valueHeadDim, keyHeads);
       const part = (v: Value, from: number, width: number): Value =>
         ops.reshape(ops.slice(v, { axes: [3], starts: [from], ends: [from + width] }), [batch, seq, keyHeads * width]);
       const z = perHead(part(grouped, 2 * headDim + group * valueHeadDim, group * valueHeadDim), valueHeadDim, heads);
-      const mixed = convolved(
+      const mixed = convolution.apply(
         ops.concat(
           [part(grouped, 0, headDim), part(grouped, headDim, headDim), part(grouped, 2 * headDim, group * valueHeadDim)],
           2,
         ),
         ctx,
-        { weight: x.graph.root.param(convolution), activation: 'silu', real },
+        real,
       );
       const channelsOf = (from: number, width: number): Value =>
         wide(ops.slice(mixed, { axes: [2], starts: [from], ends: [from + width] }));
@@ -138,14 +95,10 @@ export const gatedDeltaNet = defineBlock({
       const v = perHead(channelsOf(2 * keyWidth, valueWidth), valueHeadDim, heads);
       const gates = perHead(in_proj_ba(x), 2 * group, keyHeads);
       const gate = (from: number): Value => wide(part(gates, from, group));
-      const ofReal = (rate: Value): Value => (real ? ops.where(ops.unsqueeze(real, [2]), rate, 0) : rate);
-      const beta = ofReal(ops.sigmoid(gate(0)));
-      const decay = ofReal(ops.mul(ops.neg(ops.exp(wide(A_log))), ops.softplus(ops.add(gate(group), wide(dt_bias)))));
-      const y = between(ctx, 'recurrent', { dtype: 'float32', dims: [batch, heads, headDim, valueHeadDim] }, (past) => {
-        const [result, state] = linearRecurrence({ q, k, v, past, decay, beta, scale: 1 / Math.sqrt(headDim) });
-        return [state, result];
-      });
-      const gated = ops.mul(ops.rmsNorm(y, wide(scale), { epsilon: eps }), ops.silu(wide(z)));
+      const beta = ofReal(real, ops.sigmoid(gate(0)));
+      const decay = ofReal(real, ops.mul(ops.neg(ops.exp(own(A_log))), ops.softplus(ops.add(gate(group), own(dt_bias)))));
+      const y = recurrence(ctx, { q, k, v, decay, beta, scale: 1 / Math.sqrt(headDim) });
+      const gated = ops.mul(ops.rmsNorm(y, own(scale), { epsilon: eps }), ops.silu(wide(z)));
       return out_proj(ops.reshape(ops.cast(gated, x.dtype), [batch, seq, valueWidth]));
     });
   },

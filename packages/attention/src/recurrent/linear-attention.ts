@@ -5,7 +5,6 @@ import {
   type Dim,
   defineBlock,
   init,
-  int,
   linear,
   module,
   type SequenceContext,
@@ -13,8 +12,8 @@ import {
 } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
 import { useLinearAttention } from '../kernels/linear-attention';
-import { between, inOrder, realRows } from './between-calls';
-import { linearRecurrence } from './linear-recurrence';
+import { inOrder, ofReal, realRows, recurrence, wide } from './between-calls';
+import { headFields } from './fields';
 
 /**
  * Linear attention: keys and values are summed before they meet a query, so that a sequence takes linear time, and a causal one constant memory.
@@ -37,24 +36,7 @@ export const linearAttention = defineBlock({
   source: 'Katharopoulos et al. 2020, https://arxiv.org/abs/2006.16236',
   masks: inOrder,
   fields: {
-    /** channels. Inherited from the enclosing block. */
-    dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
-    /** heads. Inherited from the enclosing block. */
-    heads: int({ doc: 'heads', min: 1, inherit: true }),
-    /** channels of a query or key head; if absent, dim / heads. Default: computed from other options. */
-    headDim: int({
-      doc: 'channels of a query or key head; if absent, dim / heads',
-      unit: 'channels',
-      min: 1,
-      default: (c: { dim: number; heads: number }) => Math.ceil(c.dim / c.heads),
-    }),
-    /** channels of a value head. Default: computed from other options. */
-    valueHeadDim: int({
-      doc: 'channels of a value head',
-      unit: 'channels',
-      min: 1,
-      default: (c: { headDim: number }) => c.headDim,
-    }),
+    ...headFields,
     /** no position reads a later one. Default: `false`. */
     causal: bool({ doc: 'no position reads a later one', default: false }),
     /** projections have a bias. Default: `true`. */
@@ -85,19 +67,13 @@ export const linearAttention = defineBlock({
           expected: 'causal: true, or no state',
           got: 'causal: false',
         });
-      const split = (rows: Value, width: number): Value => ops.cast(ops.reshape(rows, [batch, seq, heads, width]), 'float32');
-      const ofReal = (v: Value): Value => (mask.real ? ops.where(ops.unsqueeze(mask.real, [2, 3]), v, 0) : v);
+      const split = (rows: Value, width: number): Value => wide(ops.reshape(rows, [batch, seq, heads, width]));
       const q = features(split(q_proj(x), headDim));
-      const k = ofReal(features(split(k_proj(x), headDim)));
+      const k = ofReal(mask.real, features(split(k_proj(x), headDim)));
       const values = split(v_proj(x), valueHeadDim);
       // One more channel is the sum of the weights.
       const v = ops.concat([values, ops.fill(x, [batch, seq, heads, 1], 1, 'float32')], 3);
-      const sums = ordered
-        ? between(ctx, 'recurrent', { dtype: 'float32', dims: [batch, heads, headDim, valueHeadDim + 1] }, (past) => {
-            const [result, state] = linearRecurrence({ q, k, v, past });
-            return [state, result];
-          })
-        : ofAll(q, k, v);
+      const sums = ordered ? recurrence(ctx, { q, k, v }) : ofAll(q, k, v);
       const total = ops.slice(sums, { axes: [3], starts: [valueHeadDim], ends: [valueHeadDim + 1] });
       const y = ops.div(ops.cropTo(sums, 3, valueHeadDim), ops.max(total, least));
       return o_proj(ops.cast(ops.reshape(y, [batch, seq, heads * valueHeadDim]), x.dtype));

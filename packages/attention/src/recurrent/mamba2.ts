@@ -15,9 +15,9 @@ import {
 import * as ops from '@onnxformers/core/ops';
 import { useCausalConvWithState } from '../kernels/causal-conv-with-state';
 import { useLinearAttention } from '../kernels/linear-attention';
-import { between, convolved, inOrder, realRows } from './between-calls';
+import { inOrder, named, ofReal, realRows, recurrence, rememberingConvolution, wide } from './between-calls';
+import { checkShared, convolutionFields, epsField, headFields } from './fields';
 import { decayRates, timeSteps } from './initial-rates';
-import { linearRecurrence } from './linear-recurrence';
 
 /**
  * Mamba-2: a state space model whose decay, input and output depend on the position (SSD).
@@ -45,10 +45,8 @@ export const mamba2 = defineBlock({
   source: 'Dao and Gu 2024, https://arxiv.org/abs/2405.21060',
   masks: inOrder,
   fields: {
-    /** channels. Inherited from the enclosing block. */
-    dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
-    /** heads. Inherited from the enclosing block. */
-    heads: int({ doc: 'heads', min: 1, inherit: true }),
+    dim: headFields.dim,
+    heads: headFields.heads,
     /** channels of a head; if absent, 2 dim / heads. Default: computed from other options. */
     headDim: int({
       doc: 'channels of a head; if absent, 2 dim / heads',
@@ -60,14 +58,12 @@ export const mamba2 = defineBlock({
     stateDim: int({ doc: 'size of the state for each channel (state_size)', unit: 'channels', min: 1, default: 128 }),
     /** inputs and outputs of the state; each one serves heads / groups heads (n_groups). Default: `1`. */
     groups: int({ doc: 'inputs and outputs of the state; each one serves heads / groups heads (n_groups)', min: 1, default: 1 }),
-    /** positions that the convolution reads. Default: `4`. */
-    convWidth: int({ doc: 'positions that the convolution reads', unit: 'positions', min: 2, max: 64, default: 4 }),
+    ...convolutionFields,
     /** smallest time step. Default: `0`. */
     minTimeStep: num({ doc: 'smallest time step', min: 0, default: 0 }),
     /** largest time step; absent: no bound. Optional. */
     maxTimeStep: num({ doc: 'largest time step; absent: no bound', above: 0, optional: true }),
-    /** added to the mean square in the norm of the results. Default: `0.00001`. */
-    eps: num({ doc: 'added to the mean square in the norm of the results', min: 0, default: 1e-5 }),
+    eps: epsField(1e-5),
   },
   examples: [
     { dim: 7, heads: 3, headDim: 5, stateDim: 4 },
@@ -76,13 +72,7 @@ export const mamba2 = defineBlock({
   properties: ['batchIndependent', 'causal', 'deterministic', 'linear'],
   rules: [useLinearAttention, useCausalConvWithState],
   create({ dim, heads, headDim, stateDim, groups, convWidth, minTimeStep, maxTimeStep, eps }, { path }) {
-    if (heads % groups)
-      throw new ConfigError({
-        path: `${path}.groups`,
-        problem: 'heads is not a multiple of groups',
-        expected: `a divisor of heads = ${heads}`,
-        got: String(groups),
-      });
+    checkShared(heads, 'groups', groups, path);
     if (maxTimeStep !== undefined && maxTimeStep <= minTimeStep)
       throw new ConfigError({
         path: `${path}.maxTimeStep`,
@@ -94,8 +84,7 @@ export const mamba2 = defineBlock({
     const shared = groups * stateDim;
     const channels = inner + 2 * shared;
     const in_proj = linear(dim, inner + channels + heads, { bias: false, role: 'value' });
-    const convolution = new Parameter([channels, 1, convWidth], init.fanIn(convWidth), { role: 'convolution', part: 'weight' });
-    const convolutionBias = new Parameter([channels], init.fanIn(convWidth), { role: 'convolution', part: 'bias' });
+    const convolution = rememberingConvolution(channels, convWidth, { bias: true });
     const dt_bias = new Parameter([heads], init.values(timeSteps(heads)), { role: 'mechanism', part: 'other' });
     const A_log = new Parameter([heads], init.values(decayRates(heads, 1, 16)), { role: 'mechanism', part: 'other' });
     const D = new Parameter([heads], init.ones, { role: 'mechanism', part: 'other' });
@@ -103,48 +92,37 @@ export const mamba2 = defineBlock({
     const out_proj = linear(inner, dim, { bias: false, role: 'output', biasInit: init.zeros });
     const children = {
       in_proj,
-      conv1d: module({ weight: convolution, bias: convolutionBias }, (x: Value) => x),
+      conv1d: convolution.parameters,
       dt_bias,
       A_log,
       D,
-      norm: module({ weight: scale }, (x: Value) => x),
+      norm: named({ weight: scale }),
       out_proj,
     };
     return module(children, (given: Value, ctx: SequenceContext) => {
       const [batch, seq] = given.dims as readonly [Dim, Dim];
-      const g = given.graph.root;
       const { real } = realRows(given, ctx, path);
-      const wide = (v: Value | Parameter): Value => ops.cast(v instanceof Parameter ? g.param(v) : v, 'float32');
+      const own = (p: Parameter): Value => wide(given.graph.root.param(p));
       const part = (v: Value, from: number, width: number): Value =>
         ops.slice(v, { axes: [2], starts: [from], ends: [from + width] });
       const projected = in_proj(given);
       const z = wide(part(projected, 0, inner));
-      const mixed = wide(
-        convolved(part(projected, inner, channels), ctx, {
-          weight: g.param(convolution),
-          bias: g.param(convolutionBias),
-          activation: 'silu',
-          real,
-        }),
-      );
+      const mixed = wide(convolution.apply(part(projected, inner, channels), ctx, real));
       const x = ops.reshape(part(mixed, 0, inner), [batch, seq, heads, headDim]);
       const [k, q] = [inner, inner + shared].map((from) =>
         ops.reshape(part(mixed, from, shared), [batch, seq, groups, stateDim]),
       );
-      const raw = ops.softplus(ops.add(wide(part(projected, inner + channels, heads)), wide(dt_bias)));
+      const raw = ops.softplus(ops.add(wide(part(projected, inner + channels, heads)), own(dt_bias)));
       const atLeast = minTimeStep > 0 ? ops.max(raw, minTimeStep) : raw;
       const bounded = maxTimeStep === undefined ? atLeast : ops.min(atLeast, maxTimeStep);
       // A time step of 0 leaves the state as it is.
-      const step = real ? ops.where(ops.unsqueeze(real, [2]), bounded, 0) : bounded;
-      const decay = ops.neg(ops.mul(step, ops.exp(wide(A_log))));
+      const step = ofReal(real, bounded);
+      const decay = ops.neg(ops.mul(step, ops.exp(own(A_log))));
       const v = ops.mul(x, ops.unsqueeze(step, [3]));
-      const y = between(ctx, 'recurrent', { dtype: 'float32', dims: [batch, heads, stateDim, headDim] }, (past) => {
-        const [result, state] = linearRecurrence({ q: q!, k: k!, v, past, decay });
-        return [state, result];
-      });
-      const whole = ops.add(y, ops.mul(x, ops.reshape(wide(D), [heads, 1])));
+      const y = recurrence(ctx, { q: q!, k: k!, v, decay });
+      const whole = ops.add(y, ops.mul(x, ops.reshape(own(D), [heads, 1])));
       const gated = ops.mul(ops.reshape(whole, [batch, seq, inner]), ops.silu(z));
-      return out_proj(ops.cast(ops.rmsNorm(gated, wide(scale), { epsilon: eps }), given.dtype));
+      return out_proj(ops.cast(ops.rmsNorm(gated, own(scale), { epsilon: eps }), given.dtype));
     });
   },
 });

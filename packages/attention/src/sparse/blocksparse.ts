@@ -18,6 +18,7 @@ import {
   withContext,
 } from '@onnxformers/core';
 import { kernels } from '../kernels/index';
+import { checkHeads } from './heads';
 import { masksFromTheStart } from './masks-from-the-start';
 
 /**
@@ -107,14 +108,7 @@ export const blocksparse = defineBlock({
       });
     const flags = tensor('bool', [layout.length, count, count], layout.flat(2));
     return (q: Value, k: Value, v: Value, ctx: SequenceContext) => {
-      const heads = q.dims[1]!;
-      if (layout.length !== 1 && layout.length !== heads)
-        throw new ShapeError({
-          path: `${path}.layout`,
-          problem: 'the layout has another number of heads',
-          expected: `1 or ${heads} heads`,
-          got: String(layout.length),
-        });
+      checkHeads('the layout', layout.length, q, `${path}.layout`);
       limitPositions(q.graph, k.dims[2]!, count * blockSize, `${path}.layout × blockSize`);
       const pattern = blockLayout<Value>(q.graph.root.constant(flags), blockSize);
       const mask = and(ctx.mask, pattern, ...(causal ? [causalMask] : []));

@@ -4,11 +4,12 @@ import {
   attend,
   ConfigError,
   ceilDivDims,
+  cellsOf,
   type Dim,
   defineBlock,
   dense,
+  gridField,
   int,
-  list,
   mulDims,
   num,
   type SequenceContext,
@@ -48,19 +49,14 @@ export const neighborhood = defineBlock({
     /** rows and columns of a neighbourhood; odd (positions). Default: `3`. */
     kernel: int({ doc: 'rows and columns of a neighbourhood; odd', unit: 'positions', min: 1, max: 1023, default: 3 }),
     /** [rows, columns] of the image, if no patch embedding sets them and it is not a square. Optional. */
-    grid: list(int({ doc: 'rows or columns', unit: 'positions', min: 1 }), {
-      doc: '[rows, columns] of the image, if no patch embedding sets them and it is not a square',
-      length: 2,
-      optional: true,
-    }),
+    grid: gridField(),
     /** scale of the scores; default 1 / √head_dim. Optional. */
     scale: num({ doc: 'scale of the scores; default 1 / √head_dim', above: 0, optional: true }),
     /** dropout probability of attention weights in training. Default: `0`. */
     dropout: num({ doc: 'dropout probability of attention weights in training', min: 0, max: 0.99, default: 0 }),
   },
-  inputs: ({ about: { config } }) => {
-    const grid = config!.grid as readonly number[] | undefined;
-    const seq = grid ? grid[0]! * grid[1]! : 'seq';
+  inputs: (m) => {
+    const seq = cellsOf(m);
     const rows = (heads: Dim, width: Dim) => ({ dtype: 'float32', dims: ['batch', heads, seq, width] }) as const;
     return { q: rows('heads', 'head_dim'), k: rows('kv_heads', 'head_dim'), v: rows('kv_heads', 'value_dim') };
   },
@@ -79,7 +75,7 @@ export const neighborhood = defineBlock({
     const reach = side + kernel - 1;
     return (q: Value, k: Value, v: Value, ctx: SequenceContext) => {
       refuse(q, k, ctx, path);
-      const image = (x: Value): Value => cellsOf(x, ctx, grid, path);
+      const image = (x: Value): Value => inGrid(x, ctx, grid, path);
       const queries = image(q);
       const [rows, columns] = [queries.dims[2]!, queries.dims[3]!];
       const axes = [axisOf(q, rows, kernel, side), axisOf(q, columns, kernel, side)] as const;
@@ -103,7 +99,7 @@ function refuse(q: Value, k: Value, ctx: SequenceContext, path: string): void {
 }
 
 /** [batch, heads, positions, width] → [batch, heads, rows, columns, width] */
-function cellsOf(x: Value, ctx: SequenceContext, grid: readonly number[] | undefined, path: string): Value {
+function inGrid(x: Value, ctx: SequenceContext, grid: readonly number[] | undefined, path: string): Value {
   const [batch, heads, seq, width] = x.dims as [Dim, Dim, Dim, Dim];
   if (ctx.layout.kind === 'packed') return asImage(ops.reshape(x, [seq, width]), ctx, { path });
   const image = asImage(ops.reshape(x, [mulDims(batch, heads), seq, width]), ctx, { grid, path: `${path}.grid` });

@@ -70,7 +70,7 @@ export const randomAttention = defineBlock({
       doc: 'only with compat: the length that sequences are padded to',
       unit: 'positions',
       min: 1,
-      max: 2 ** 20,
+      max: 8192,
       optional: true,
     }),
     /** only with compat: every pattern is treated as sparse. Default: `false`. */

@@ -15,12 +15,12 @@ import {
   maskMod,
   num,
   type SequenceContext,
-  ShapeError,
   tensor,
   type Value,
   withContext,
 } from '@onnxformers/core';
 import { kernels } from '../kernels/index';
+import { checkHeads } from './heads';
 import { masksFromTheStart } from './masks-from-the-start';
 
 /**
@@ -88,14 +88,7 @@ export const sparse = defineBlock({
     const pattern = patternOf(keys, `${path}.keys`);
     const { heads, count, density } = pattern;
     return (q: Value, k: Value, v: Value, ctx: SequenceContext) => {
-      const own = q.dims[1]!;
-      if (heads !== 1 && heads !== own)
-        throw new ShapeError({
-          path: `${path}.keys`,
-          problem: 'the pattern has another number of heads',
-          expected: `1 or ${own} heads`,
-          got: String(heads),
-        });
+      checkHeads('the pattern', heads, q, `${path}.keys`);
       limitPositions(q.graph, k.dims[2]!, count, `${path}.keys`);
       const mask = density <= threshold ? asBlocks(pattern, q) : asTable(pattern, q);
       return attend(q, k, v, withContext(ctx, { mask: and<Value>(ctx.mask, mask, ...(causal ? [causalMask] : [])) }), {

@@ -1,10 +1,10 @@
-// Node only. Writes a text file completely or not at all.
+// Node only. Writes a small file completely or not at all.
 import { basename, dirname, join } from 'node:path';
 import { replaceFiles } from './replace-files';
 import { writeFile } from './write-file';
 
-async function* only(text: string): AsyncGenerator<Uint8Array, void, undefined> {
-  yield new TextEncoder().encode(text);
+async function* only(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
+  yield bytes;
 }
 
 /**
@@ -12,9 +12,16 @@ async function* only(text: string): AsyncGenerator<Uint8Array, void, undefined> 
  *
  * @throws FileError when the file cannot be written
  */
-export async function saveText(path: string, text: string): Promise<void> {
+export const saveText = (path: string, text: string): Promise<void> => saveBytes(path, new TextEncoder().encode(text));
+
+/**
+ * Writes a file that is in memory. The file gets its name when it is complete and on the disk; its folder is created if necessary.
+ *
+ * @throws FileError when the file cannot be written
+ */
+export async function saveBytes(path: string, bytes: Uint8Array): Promise<void> {
   const name = basename(path);
   await replaceFiles(dirname(path), [name], async (folder) => {
-    await writeFile(join(folder, name), only(text), () => undefined, `Nothing was changed at ${path}`);
+    await writeFile(join(folder, name), only(bytes), () => undefined, `Nothing was changed at ${path}`);
   });
 }

@@ -25,6 +25,7 @@ import { limitLengths, limitPackedLengths } from './limits';
 import { continuedPositions, longestOf, packedLayout, packedState } from './packed';
 import { clearPadding, finitePadding, ofThisCall, type Padding } from './padding';
 import { pagedState, tableDim } from './paged-state';
+import { fromFirstReal, refuseStarts } from './real-positions';
 import type { CallSizes, State } from './types';
 
 /**
@@ -117,7 +118,8 @@ export function contextOf(g: GraphBuilder, inputs: Inputs, o: SequenceInputs): M
   return {
     mask: and(...masks),
     get positions() {
-      return this.shared.get('positions', positions);
+      const counted = this.shared.get('positions', positions);
+      return of.positionIds ? counted : fromFirstReal(counted, this);
     },
     layout: padded,
     shared: newShared(g),
@@ -177,6 +179,7 @@ function packedContext(g: GraphBuilder, inputs: Inputs, roles: InputsByRole, o: 
     mask: none,
     get positions() {
       if (of.positionIds) return of.positionIds.value;
+      refuseStarts(this.mask, g);
       return state ? this.shared.get('positions', () => continuedPositions(g, layout, state)) : layout.positions;
     },
     layout,

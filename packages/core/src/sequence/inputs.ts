@@ -34,6 +34,16 @@ const defaults: { readonly [N in keyof NamedInputs<unknown>]?: DeclaredRole } = 
   memory_mask: 'memoryKeyPadding',
 };
 
+/**
+ * The sequences of a model that may have different lengths, by the size of their axis in a padded batch: the size of their rows in a packed batch, and the input
+ * of their lengths.
+ */
+export const sequenceAxes: Readonly<Record<string, { readonly packed: string; readonly lengths: string }>> = {
+  seq: { packed: 'tokens', lengths: 'lengths' },
+  memory_seq: { packed: 'memory_tokens', lengths: 'memory_lengths' },
+  decoder_seq: { packed: 'decoder_tokens', lengths: 'decoder_lengths' },
+};
+
 /** The names that have a role by default. */
 export const usualNames: readonly string[] = ['attention_mask', ...Object.keys(defaults)];
 

@@ -113,7 +113,7 @@ const byOp: Readonly<Record<string, (node: Node) => Largest | undefined>> = {
   Range: ({ attrs }) => only(addDims(attrs.length as Dim, -1)),
   Add: ({ operands: [a, b] }) => plus(largestOf(a!), largestOf(b!)),
   Sub({ operands: [a, b] }) {
-    const taken = constantOf(b!);
+    const taken = constantOf(b!) ?? (isCount(b!) ? 0 : undefined);
     return taken === undefined ? undefined : plus(largestOf(a!), only(-taken));
   },
   // Index 0 exists in every table.
@@ -138,6 +138,16 @@ function counted(x: Value): Largest | undefined {
     truth ||= source.dtype === 'bool';
   }
   return truth && source.leaf?.kind === 'input' ? { size: 0, inputs: [{ name: source.leaf.name, counts: true }] } : undefined;
+}
+
+/** True for an input that is limited to 0 and more. */
+function isCount(x: Value): boolean {
+  const { producer, leaf } = x;
+  if (producer && /(^|\.)(Unsqueeze|Reshape)$/.test(producer.op.key)) return isCount(producer.operands[0]!);
+  return (
+    leaf?.kind === 'input' &&
+    x.graph.root.limits.some(({ input, min }) => input === leaf.name && typeof min === 'number' && min >= 0)
+  );
 }
 
 function constantOf({ leaf }: Value): number | undefined {

@@ -9,6 +9,7 @@ import type { BlockInputs } from '../module/kinds';
 import { type AnyModule, module } from '../module/module';
 import { standalone } from '../module/standalone';
 import { attend, type SequenceContext, withContext } from '../sequence/context';
+import { sequenceAxes } from '../sequence/inputs';
 import { mergeHeads, splitHeads } from '../sequence/layout';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { compare, printComparison } from './close';
@@ -56,12 +57,6 @@ const lengthsOf = (longest: number): Readonly<Record<string, readonly number[]>>
   memory_seq: [5, 2, 3, 7],
   decoder_seq: [3, 7, 0, 2],
 });
-/** The input with the lengths of sequences. */
-const namedAfter: Readonly<Record<string, string>> = {
-  seq: 'lengths',
-  memory_seq: 'memory_lengths',
-  decoder_seq: 'decoder_lengths',
-};
 const rounding = { atol: 2e-6, rtol: 2e-6 };
 
 /** Compares the layouts that an example does not refuse; returns those that it does. */
@@ -72,11 +67,13 @@ function compareLayouts(example: Example, isCausal: boolean): readonly string[] 
   if (!axes.length) return ['the inputs are no sequences'];
   const lengths = lengthsOf(Math.min(11, example.longest));
   const mask = isCausal ? { mask: causal } : {};
-  const ofLengths: BlockInputs = Object.fromEntries(axes.map((axis) => [namedAfter[axis]!, { dtype: 'int64', dims: ['batch'] }]));
+  const ofLengths: BlockInputs = Object.fromEntries(
+    axes.map((axis) => [sequenceAxes[axis]!.lengths, { dtype: 'int64', dims: ['batch'] }]),
+  );
   const packedInputs = Object.fromEntries(
     Object.entries(inputs).map(([name, { dims, ...input }]) => [
       name,
-      { ...input, dims: [`${dims[1]}_tokens`, ...dims.slice(2)] },
+      { ...input, dims: [sequenceAxes[dims[1]!]?.packed ?? dims[1]!, ...dims.slice(2)] },
     ]),
   );
   const traced = (layout: 'packed' | 'padded', of: BlockInputs) => () => traceBlock(m, typesOf(of), { layout, ...mask });
@@ -152,7 +149,7 @@ function rowInputs({ block, inputs }: Example): BlockInputs {
 // Empty unless all inputs are sequences.
 function axesOf(inputs: BlockInputs): readonly string[] {
   const axes = Object.values(inputs).map(({ dims: [batch, axis] }) =>
-    batch === 'batch' && typeof axis === 'string' && axis in namedAfter ? axis : undefined,
+    batch === 'batch' && typeof axis === 'string' && Object.hasOwn(sequenceAxes, axis) ? axis : undefined,
   );
   return axes.includes(undefined) ? [] : [...new Set(axes as string[])];
 }
@@ -193,7 +190,7 @@ function run({ m, axes, lengths }: Call, graph: Graph, feeds: Feeds, batch?: num
   const more = Object.fromEntries(
     axes.flatMap((axis) => [
       [axis, Math.max(...lengths[axis]!)],
-      [`${axis}_tokens`, sum(lengths[axis]!)],
+      [sequenceAxes[axis]!.packed, sum(lengths[axis]!)],
     ]),
   );
   const sizes = { ...more, batch: batch ?? lengths.seq!.length };
@@ -202,7 +199,7 @@ function run({ m, axes, lengths }: Call, graph: Graph, feeds: Feeds, batch?: num
 }
 
 const lengthFeeds = ({ axes, lengths }: Call): Feeds =>
-  Object.fromEntries(axes.map((axis) => [namedAfter[axis]!, int64(lengths[axis]!)]));
+  Object.fromEntries(axes.map((axis) => [sequenceAxes[axis]!.lengths, int64(lengths[axis]!)]));
 
 function runAlone(call: Call, graph: Graph): Parts {
   const rows = rowsFor(call);
@@ -226,7 +223,7 @@ function runPacked(call: Call, graph: Graph): Parts {
     }),
   );
   const results = run(call, graph, { ...feeds, ...lengthFeeds(call) });
-  return parted(call, graph, results, (axis) => `${axis}_tokens`);
+  return parted(call, graph, results, (axis) => sequenceAxes[axis]!.packed);
 }
 
 function runPadded(call: Call, graph: Graph): Parts {
@@ -255,7 +252,8 @@ function parted(
 ): Parts {
   const parts = outputs.map(({ name, value: { dims } }) => {
     const { dims: known, data, dtype } = results[name]!;
-    const packedAxis = typeof dims[0] === 'string' && axes.find((axis) => namesOfDim(dims[0]!).includes(`${axis}_tokens`));
+    const packedAxis =
+      typeof dims[0] === 'string' && axes.find((axis) => namesOfDim(dims[0]!).includes(sequenceAxes[axis]!.packed));
     const paddedAxis = dims[1] !== undefined && axes.find((axis) => namesOfDim(dims[1]!).includes(axis));
     let at = 0;
     const own = lengths.seq!.map((_, i) => {

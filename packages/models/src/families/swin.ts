@@ -97,9 +97,7 @@ export const swin: Family = {
     }
     const outDim = stages.at(-1)!.dim;
     const head =
-      task === 'base'
-        ? { name: 'pooled_encoder', projection: false }
-        : { name: 'classifier', classes: labelsOf(config) };
+      task === 'base' ? { name: 'pooled_encoder', projection: false } : { name: 'classifier', classes: labelsOf(config) };
     return {
       config: {
         ...head,

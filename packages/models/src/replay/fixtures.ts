@@ -1,10 +1,11 @@
 // npm run fixtures:hf -- DIR [--target T] [--dtype D] [--only NAME] [--json FILE]
 import { readdir, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { OnnxformersError, type Ort, targets } from '@onnxformers/core';
 import { readCase } from './case';
 import { type Outcome, type Place, replay } from './replay';
+import { isTokenizerCase, replayTokenizer } from './tokenizer';
 
 const usage = `npm run fixtures:hf -- DIR [--target T …] [--dtype D] [--only NAME …] [--json FILE]
   DIR       a folder of recorded cases, or one case: config.json, safetensors, expected.json, expected.safetensors
@@ -37,12 +38,15 @@ const isFile = (path: string): Promise<boolean> =>
     () => false,
   );
 
+const isCase = async (folder: string): Promise<boolean> =>
+  (await isFile(join(folder, 'expected.safetensors'))) || (await isTokenizerCase(folder));
+
 /** The cases of a folder, or the folder itself if it is one. */
 async function casesIn(folder: string): Promise<string[]> {
-  if (await isFile(join(folder, 'expected.safetensors'))) return [folder];
+  if (await isCase(folder)) return [folder];
   const names = (await readdir(folder)).sort();
   const found: string[] = [];
-  for (const name of names) if (await isFile(join(folder, name, 'expected.safetensors'))) found.push(join(folder, name));
+  for (const name of names) if (await isCase(join(folder, name))) found.push(join(folder, name));
   return found;
 }
 
@@ -62,6 +66,13 @@ async function main(): Promise<number> {
   const at = await Promise.all(names.map((name) => placeOf(name, values.dtype ?? 'float32')));
   const outcomes: (Outcome & { target: string })[] = [];
   for (const path of await casesIn(folder)) {
+    if (await isTokenizerCase(path)) {
+      if (values.only && !values.only.includes(basename(path))) continue;
+      const outcome = { target: 'any', ...(await replayTokenizer(path.replaceAll('\\', '/'))) };
+      outcomes.push(outcome);
+      console.log(line(outcome));
+      continue;
+    }
     const recorded = await readCase(path.replaceAll('\\', '/'));
     if (values.only && !values.only.includes(recorded.name)) continue;
     for (const [i, place] of at.entries()) {

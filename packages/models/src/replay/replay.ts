@@ -1,23 +1,25 @@
 // Replays a recorded case on a target: loads its folder, runs it, compares.
 import {
   type AnyModule,
-  type CompileOptions,
   ConfigError,
   compile,
   createRunner,
+  type InputType,
   type Ort,
+  type Runner,
   type Target,
   type Tensor,
-  tensor,
 } from '@onnxformers/core';
 import { families as known } from '../families/index';
 import { type Family, familyOf, unknownFamily } from '../family';
 import { type Pretrained, readConfig } from '../from-pretrained';
+import { causalRunner } from '../generation/causal';
+import { likeliest } from '../generation/choose';
+import { generateTokens, type Rows, type Start } from '../generation/generate';
+import { withMemory } from '../generation/with-memory';
 import { filesIn, fromPretrained } from '../node';
-import { partsOf } from '../parts';
 import { allowed, type Case, type Precision, type Run } from './case';
 import { difference, ofQueries } from './compare';
-import { generateGreedily } from './generate';
 
 /** Where a case runs. */
 export interface Place {
@@ -95,12 +97,15 @@ const inputNames: Readonly<Record<string, string>> = {
   decoder_input_ids: 'decoder_ids',
 };
 
+const feedsOf = (run: Run): Readonly<Record<string, Tensor>> =>
+  Object.fromEntries([...run.in].map(([name, t]) => [inputNames[name] ?? name, t]));
+
 async function replayRun(c: Case, run: Run, model: Pretrained, at: Place): Promise<Check[]> {
   if (run.out.has('sequences')) return replayGeneration(c, run, model, at);
   const taps = new Map(
     [...run.out.keys()].map((name) => [name, tapOf(name, model.module, !run.in.has('pixel_values'))] as const),
   );
-  const feeds = Object.fromEntries([...run.in].map(([name, t]) => [inputNames[name] ?? name, t]));
+  const feeds = feedsOf(run);
   const compiled = compile(model.module, {
     target: at.target,
     dtype: at.precision,
@@ -129,7 +134,7 @@ async function replayRun(c: Case, run: Run, model: Pretrained, at: Place): Promi
 }
 
 /** Inputs of a padded batch, at the sizes of the feeds but with names for what varies. */
-function inputsOf(feeds: Readonly<Record<string, Tensor>>): CompileOptions['inputs'] {
+function inputsOf(feeds: Readonly<Record<string, Tensor>>): Readonly<Record<string, InputType>> {
   const names = (input: string) => ['batch', input.startsWith('decoder_') ? 'decoder_seq' : 'seq'];
   return Object.fromEntries(
     Object.entries(feeds).map(([name, { dtype, dims }]) => [
@@ -191,63 +196,42 @@ function layerCalls(module: AnyModule): readonly string[] {
   });
 }
 
+const rowsOf = ({ data, dims: [batch, seq] }: Tensor): Rows =>
+  Array.from({ length: batch! }, (_, b) => Array.from({ length: seq! }, (_, i) => Number(data[b * seq! + i])));
+
+/** Greedily as many tokens as were recorded, with the logits of each step. */
 async function replayGeneration(c: Case, run: Run, model: Pretrained, at: Place): Promise<Check[]> {
   const wanted = run.out.get('sequences')!;
-  const ids = run.in.get('input_ids')!;
-  if (model.module.children.decoder) return replayTranslation(c, run, model, at);
-  const compiled = compile(model.module, {
-    target: at.target,
-    dtype: at.precision,
-    inputs: { ids: ['int64', ['batch', 'seq']], attention_mask: ['int64', ['batch', 'past + seq']] },
-    weights: model.weights,
-    state: 'io',
-    assumptions: ['prefill into empty cache'],
-  });
-  const steps = wanted.dims[1]! - ids.dims[1]!;
-  const made = await generateGreedily(compiled, at.ort, { ids, mask: run.in.get('attention_mask'), steps });
-  return compareGeneration(c, run, made, at.precision);
-}
-
-/** Encodes once, then decodes from the start token. */
-async function replayTranslation(c: Case, run: Run, model: Pretrained, at: Place): Promise<Check[]> {
-  const { encoder, decoder } = partsOf(model);
-  const { target, precision: dtype } = at;
-  const feeds = { ids: run.in.get('input_ids')!, attention_mask: run.in.get('attention_mask')! };
-  const encode = await createRunner(
-    compile(encoder.module, { target, dtype, inputs: inputsOf(feeds), weights: encoder.weights }),
-    at.ort,
-  );
-  const memory = ((await encode(feeds)) as Readonly<Record<string, Tensor>>).hidden_states!;
-  await encode.dispose();
-  const compiled = compile(decoder.module, {
-    target,
-    dtype,
-    inputs: {
-      ids: ['int64', ['batch', 'seq']],
-      memory: ['float32', ['batch', 'memory_seq', memory.dims[2]!]],
-      memory_mask: ['int64', ['batch', 'past_memory + memory_seq']],
-    },
-    weights: decoder.weights,
-    state: 'io',
-    assumptions: ['prefill into empty cache'],
-  });
-  const sequences = run.out.get('sequences')!;
-  const [batch, length] = sequences.dims as [number, number];
-  const start = tensor(
-    'int64',
-    [batch, 1],
-    Array.from({ length: batch }, (_, b) => Number(sequences.data[b * length])),
-  );
-  const memory_mask = feeds.attention_mask;
-  const made = await generateGreedily(compiled, at.ort, {
-    ids: start,
-    mask: undefined,
-    steps: length - 1,
-    others: { memory, memory_mask },
-    // The caches contain its keys and values.
-    later: { memory: tensor('float32', [batch, 0, memory.dims[2]!], []), memory_mask },
-  });
-  return compareGeneration(c, run, made, at.precision);
+  const place = { ort: at.ort, target: at.target, dtype: at.precision };
+  const logits: (readonly Float32Array[])[] = [];
+  const greedily = async (runner: Runner, start: Start): Promise<Check[]> => {
+    const steps = wanted.dims[1]! - start.ids[0]!.length;
+    const made = await generateTokens(runner, start, { steps, choose: likeliest, onStep: (rows) => logits.push(rows) });
+    const sequences = start.ids.map((row, b) => [...row, ...made[b]!]);
+    return compareGeneration(c, run, { sequences, logits }, at.precision);
+  };
+  if (model.module.children.decoder) {
+    const feeds = feedsOf(run);
+    const parts = await withMemory(model, place, inputsOf(feeds));
+    try {
+      return await greedily(
+        parts.decoder,
+        await parts.start(
+          feeds,
+          rowsOf(wanted).map((row) => row.slice(0, 1)),
+        ),
+      );
+    } finally {
+      await parts.dispose();
+    }
+  }
+  const runner = await causalRunner(model, place);
+  try {
+    const mask = run.in.get('attention_mask');
+    return await greedily(runner, { ids: rowsOf(run.in.get('input_ids')!), ...(mask && { mask: rowsOf(mask) }) });
+  } finally {
+    await runner.dispose();
+  }
 }
 
 /** Logits of the recorded steps, and all tokens; where two logits are closer than twice the tolerance, either token is right and ends the comparison. */

@@ -4,9 +4,9 @@
 export interface BatchOptions {
   /** Rows of a batch at most, padding included. A longer sequence is a batch of its own. */
   readonly maxTokens: number;
-  /** The length of each padded sequence of a batch, for its longest; absent: no padding. */
-  readonly widthFor?: (longest: number) => number;
-  /** Whether only sequences of equal length may run together. */
+  /** For each axis the length of each padded sequence of a batch, for its longest; absent: no padding. */
+  readonly widths?: readonly ((longest: number) => number)[];
+  /** Whether only sequences of equal lengths may run together. */
   readonly alike?: boolean;
   /** Whether attention takes the time of sequences that are all as long as the longest. Then a batch of enough rows takes no much shorter sequences. */
   readonly paddedAttention?: boolean;
@@ -23,31 +23,52 @@ export function widthOf(longest: number, multiple: number, allowed: (width: numb
   return allowed(width) ? width : longest;
 }
 
-/** The indices of the sequences of each batch, longest first. */
+/** What sequences of a batch take. */
+interface Taken {
+  readonly sequences: number;
+  /** The longest along each axis. */
+  readonly longest: readonly number[];
+  readonly rows: number;
+  /** Pairs of positions that attend to each other. */
+  readonly pairs: number;
+}
+const nothing: Taken = { sequences: 0, longest: [], rows: 0, pairs: 0 };
+
+/** The indices of the sequences of each batch, longest first. `lengths` has the lengths of each sequence along each axis: those of an encoder and of its decoder. */
 export function batchesOf(
-  lengths: readonly number[],
-  { maxTokens, widthFor, alike = false, paddedAttention = false }: BatchOptions,
+  lengths: readonly (readonly number[])[],
+  { maxTokens, widths, alike = false, paddedAttention = false }: BatchOptions,
 ): readonly (readonly number[])[] {
-  const order = lengths.map((_, i) => i).sort((a, b) => lengths[b]! - lengths[a]! || a - b);
+  const order = lengths.map((_, i) => i).sort((a, b) => compareLengths(lengths[b]!, lengths[a]!) || a - b);
+  const including = (taken: Taken, own: readonly number[]): Taken => {
+    const sequences = taken.sequences + 1;
+    const longest = own.map((n, axis) => Math.max(n, taken.longest[axis] ?? 0));
+    const rows = widths ? sequences * sum(longest.map((n, axis) => widths[axis]!(n))) : taken.rows + sum(own);
+    return { sequences, longest, rows, pairs: taken.pairs + pairsOf(own) };
+  };
   const batches: number[][] = [];
-  let [rows, pairs] = [0, 0];
+  let taken = nothing;
   for (const i of order) {
-    const current = batches.at(-1);
-    // Sorted: the first sequence of a batch is its longest.
-    const longest = lengths[current?.[0] ?? i]!;
-    const length = lengths[i]!;
-    const width = widthFor ? widthFor(longest) : length;
-    const all = pairs + length ** 2;
-    const wasteful = paddedAttention && rows >= enoughRows && all < leastShare * ((current?.length ?? 0) + 1) * longest ** 2;
-    if (current && rows + width <= maxTokens && !(alike && length !== longest) && !wasteful) {
-      current.push(i);
-      rows += width;
-      pairs = all;
+    const own = lengths[i]!;
+    const all = including(taken, own);
+    const differs = alike && compareLengths(own, taken.longest) !== 0;
+    const wasteful = paddedAttention && taken.rows >= enoughRows && all.pairs < leastShare * all.sequences * pairsOf(all.longest);
+    if (taken.sequences && all.rows <= maxTokens && !differs && !wasteful) {
+      batches.at(-1)!.push(i);
+      taken = all;
     } else {
       batches.push([i]);
-      rows = widthFor ? widthFor(length) : length;
-      pairs = length ** 2;
+      taken = including(nothing, own);
     }
   }
   return batches;
+}
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);
+const pairsOf = (lengths: readonly number[]): number => sum(lengths.map((n) => n ** 2));
+
+/** By the first axis, then by the next. */
+function compareLengths(a: readonly number[], b: readonly number[]): number {
+  const axis = a.findIndex((n, i) => n !== b[i]);
+  return axis < 0 ? 0 : a[axis]! - b[axis]!;
 }

@@ -6,11 +6,9 @@ import {
   checkWord,
   compile,
   createRunner,
-  type Dim,
   describe,
   evaluateDim,
   explain,
-  FeedError,
   LoweringError,
   type Model,
   namesOfDim,
@@ -19,21 +17,33 @@ import {
   type RunnerOptions,
   ShapeError,
   type Tensor,
-  tensor,
 } from '@onnxformers/core';
-import { PadRows } from '@onnxformers/core/ops';
 import { inputsOf } from '../inputs';
+import {
+  type Axis,
+  type AxisBatch,
+  axesOf,
+  byName,
+  type EncoderSequence,
+  feedsOf,
+  lengthAlong,
+  lengthInputs,
+  packedInputs,
+} from './axes';
 import { batchesOf, widthOf } from './batches';
-import { lengthOf, pack, rowsOf, type Sequence, unpack } from './pack';
+import { perSequence } from './results';
 
 /** Options of {@link createEncoder}: those of `compile`, and how sequences are batched. */
 export interface EncoderOptions extends Omit<CompileOptions, 'layout' | 'inputs'> {
-  /** The inputs of the padded model, without `lengths`; default: those of the block. Each has the axes [batch, seq, …]. */
+  /**
+   * The inputs of the padded model, without lengths; default: those of the block. Each has the axes [batch, seq, …]; those of a decoder [batch, decoder_seq, …], a memory
+   * [batch, memory_seq, dim].
+   */
   readonly inputs?: CompileOptions['inputs'];
   /** How the sequences of a batch are arranged; `auto`, the default, chooses (see {@link createEncoder}). */
   readonly layout?: EncoderLayout | 'auto';
   /**
-   * Rows of a batch at most, padding included; default 16,384. A longer sequence is a batch of its own. Where attention computes padding, a batch of 2,048 rows
+   * Rows of a batch at most, padding and the rows of a decoder or a memory included; default 16,384. A longer sequence is a batch of its own. Where attention computes padding, a batch of 2,048 rows
    * takes no sequences that are much shorter than its longest.
    */
   readonly maxTokens?: number;
@@ -49,9 +59,6 @@ export interface EncoderOptions extends Omit<CompileOptions, 'layout' | 'inputs'
  */
 export type EncoderLayout = 'packed' | 'padded' | 'buckets';
 
-/** The inputs of one sequence: numbers or rows [length, …] by name, or those of the only input. */
-export type EncoderSequence = Sequence | Readonly<Record<string, Sequence>>;
-
 /** Options of {@link Encoder.encode}. */
 export interface EncodeOptions {
   /** Called after each batch with the numbers of sequences that are done, and of all. */
@@ -62,7 +69,7 @@ export interface EncodeOptions {
 export interface EncodeReport {
   readonly sequences: number;
   readonly batches: number;
-  /** Positions of the sequences. */
+  /** Positions of the sequences, with those of a decoder or a memory. */
   readonly tokens: number;
   /** Rows that were computed, padding included. */
   readonly rows: number;
@@ -76,7 +83,10 @@ export interface EncodeReport {
 
 /** A model over lists of sequences. */
 export interface Encoder {
-  /** The outputs of each sequence by name, in the order of the list: [length, …] for outputs with rows for positions, otherwise […]. */
+  /**
+   * The outputs of each sequence by name, in the order of the list: as the model returns them for the sequence alone, without the axis of the batch. An output with rows for
+   * positions is [length, …], weights of pairs of positions are [heads, length, length].
+   */
   encode(sequences: readonly EncoderSequence[], options?: EncodeOptions): Promise<readonly Readonly<Record<string, Tensor>>[]>;
   /** The layout that was chosen. */
   readonly layout: EncoderLayout;
@@ -93,7 +103,7 @@ export interface Encoder {
 
 /**
  * Compiles a model for lists of sequences and opens it. `encode` sorts the sequences by length, runs them in batches, and returns the results in the order of the
- * list. What else is in a batch does not change the result of a sequence beyond rounding.
+ * list. What else is in a batch does not change the result of a sequence beyond rounding: by less than 2·10⁻⁵ of numbers of size 1 in float32.
  *
  * `layout: 'auto'` packs the sequences, unless the model cannot run packed or its attention would need a tensor over all pairs of tokens; then it pads them; and
  * if the model cannot mask padding, it runs sequences of equal length together.
@@ -112,54 +122,58 @@ export async function createEncoder(module: AnyModule, ort: Ort, options: Encode
         got: describe(n),
       });
   checkWord('options.layout', wanted, ['packed', 'padded', 'buckets', 'auto']);
-  const names = namesOf(inputs);
-  const { model, layout, why } = compiled(module, wanted, { ...o, inputs });
-  const outputs = outputsOf(model);
+  const axes = axesOf(inputs);
+  const { model, layout, why } = compiled(module, wanted, { ...o, inputs }, axes);
+  const outputs = perSequence(model, axes);
   const run: Runner = await createRunner(model, ort, runner);
-  const padded = layout === 'padded';
-  const widthFor = (longest: number): number => (padded ? widthOf(longest, multipleOf, limitOf(model)) : longest);
+  const isPacked = layout === 'packed';
+  const widths = axes.map((axis) => {
+    const allowed = limitOf(model, axis);
+    return (longest: number): number => (layout === 'padded' ? widthOf(longest, multipleOf, allowed) : longest);
+  });
   const kernels = kernelsOf(model);
-  const paddedAttention = padded || model.decisions.some(({ op }) => op === PadRows.key);
+  const paddedAttention = layout === 'padded' || padsRows(model);
   let report: EncodeReport | undefined;
 
   async function encode(list: readonly EncoderSequence[], { onProgress }: EncodeOptions = {}) {
     const start = performance.now();
-    const sequences = list.map((sequence, i) => byName(sequence, names, i));
-    const lengths = sequences.map((sequence, i) => commonLength(sequence, i));
+    const sequences = list.map((sequence, i) => byName(sequence, axes, i));
+    const lengths = sequences.map((sequence, i) => axes.map((axis) => lengthAlong(axis, sequence, i)));
     const batches = batchesOf(lengths, {
       maxTokens,
-      ...(layout !== 'packed' && { widthFor }),
+      ...(!isPacked && { widths }),
       alike: layout === 'buckets',
       paddedAttention,
     });
     const results: Readonly<Record<string, Tensor>>[] = new Array(list.length);
-    let [done, rows] = [0, 0];
-    for (const batch of batches) {
-      const own = batch.map((i) => lengths[i]!);
-      const width = widthFor(own[0]!);
-      const feeds = Object.fromEntries(
-        names.map((name) => {
-          const dtype = inputs[name]![0];
-          const { tokens } = pack(
-            batch.map((i) => sequences[i]![name]!),
-            dtype,
-          );
-          return [name, layout === 'packed' ? tokens : inRectangle(tokens, own, width)];
-        }),
+    let [done, rows, tokens] = [0, 0, 0];
+    for (const indices of batches) {
+      const batch = axes.map((axis, a): AxisBatch => {
+        const own = indices.map((i) => lengths[i]![a]!);
+        return { axis, lengths: own, ...(!isPacked && { width: widths[a]!(own.reduce((most, n) => Math.max(most, n))) }) };
+      });
+      const feeds = feedsOf(
+        indices.map((i) => sequences[i]!),
+        inputs,
+        batch,
+        layout !== 'buckets',
       );
-      const computed = await run(layout === 'buckets' ? feeds : { ...feeds, lengths: tensor('int64', [own.length], own) });
-      for (const [name, perSequence] of Object.entries(outputs)) {
-        const parts = perSequence(computed[name]!, own, width);
-        batch.forEach((i, at) => {
+      const computed = await run(feeds);
+      for (const [name, separated] of Object.entries(outputs)) {
+        const parts = separated(computed[name]!, batch);
+        indices.forEach((i, at) => {
           results[i] = { ...results[i], [name]: parts[at]! };
         });
       }
-      rows += layout === 'packed' ? own.reduce((a, b) => a + b, 0) : own.length * width;
-      done += batch.length;
+      for (const { lengths: own, width } of batch) {
+        const real = own.reduce((a, b) => a + b, 0);
+        tokens += real;
+        rows += width === undefined ? real : own.length * width;
+      }
+      done += indices.length;
       onProgress?.(done, list.length);
     }
     const milliseconds = performance.now() - start;
-    const tokens = lengths.reduce((a, b) => a + b, 0);
     report = {
       sequences: list.length,
       batches: batches.length,
@@ -187,57 +201,6 @@ export async function createEncoder(module: AnyModule, ort: Ort, options: Encode
   };
 }
 
-// ---- Inputs ----------------------------------------------------------------------------------------------------------------
-
-function namesOf(inputs: CompileOptions['inputs']): readonly string[] {
-  for (const [name, [, dims]] of Object.entries(inputs))
-    if (dims[0] !== 'batch' || dims[1] !== 'seq')
-      throw new ConfigError({
-        path: `inputs.${name}`,
-        problem: 'the input has no axis of positions',
-        expected: '[batch, seq, …]',
-        got: `[${dims.join(', ')}]`,
-        hint: 'compile and createRunner run models with other inputs',
-      });
-  return Object.keys(inputs);
-}
-
-function byName(sequence: EncoderSequence, names: readonly string[], i: number): Readonly<Record<string, Sequence>> {
-  const single = 'length' in sequence || 'dims' in sequence;
-  const named = (single ? { [names[0]!]: sequence } : sequence) as Readonly<Record<string, Sequence>>;
-  const given = Object.keys(named);
-  if (given.length !== names.length || names.some((name) => !given.includes(name)))
-    throw new FeedError({
-      path: `sequences[${i}]`,
-      problem: 'the inputs are not those of the model',
-      expected: names.join(', '),
-      got: single ? 'one list' : given.join(', '),
-    });
-  return named;
-}
-
-function commonLength(sequence: Readonly<Record<string, Sequence>>, i: number): number {
-  const lengths = [...new Set(Object.values(sequence).map(lengthOf))];
-  if (lengths.length === 1 && lengths[0]! > 0) return lengths[0]!;
-  throw new FeedError({
-    path: `sequences[${i}]`,
-    problem: lengths.length === 1 ? 'the sequence is empty' : 'the inputs of a sequence differ in length',
-    expected: lengths.length === 1 ? 'at least one position' : 'the same number of positions',
-    got: lengths.join(', '),
-  });
-}
-
-// Packed rows as [sequences, width, …], with zeros as padding.
-function inRectangle(packed: Tensor, lengths: readonly number[], width: number): Tensor {
-  const inner = packed.dims.slice(1);
-  const row = inner.reduce((a, b) => a * b, 1);
-  const data = new (packed.data.constructor as new (length: number) => Tensor['data'])(lengths.length * width * row);
-  unpack(packed, lengths).forEach((part, i) => {
-    (data as Float32Array).set(part.data as Float32Array, i * width * row);
-  });
-  return { dtype: packed.dtype, dims: [lengths.length, width, ...inner], data };
-}
-
 // ---- The model -------------------------------------------------------------------------------------------------------------
 
 interface Chosen {
@@ -246,17 +209,10 @@ interface Chosen {
   readonly why?: string;
 }
 
-function compiled(module: AnyModule, wanted: EncoderLayout | 'auto', o: CompileOptions): Chosen {
-  const lengths = { lengths: ['int64', ['batch'], 'lengths'] } as const;
-  const inRows = Object.fromEntries(
-    Object.entries(o.inputs).map(([name, [dtype, [, , ...inner], role]]) => [
-      name,
-      [dtype, ['tokens', ...inner], ...(role === undefined ? [] : [role])] as never,
-    ]),
-  );
+function compiled(module: AnyModule, wanted: EncoderLayout | 'auto', o: CompileOptions, axes: readonly Axis[]): Chosen {
   const make: Readonly<Record<EncoderLayout, () => Model>> = {
-    packed: () => compile(module, { ...o, inputs: { ...inRows, ...lengths }, layout: 'packed' }),
-    padded: () => compile(module, { ...o, inputs: { ...o.inputs, ...lengths }, layout: 'padded' }),
+    packed: () => compile(module, { ...o, inputs: packedInputs(o.inputs, axes), layout: 'packed' }),
+    padded: () => compile(module, { ...o, inputs: { ...o.inputs, ...lengthInputs(axes) }, layout: 'padded' }),
     buckets: () => compile(module, { ...o, layout: 'padded' }),
   };
   if (wanted !== 'auto') return { model: make[wanted](), layout: wanted };
@@ -279,11 +235,21 @@ function attempt(make: () => Model): Attempt {
   }
 }
 
-/** The longest sequences that the model takes. */
-function limitOf({ signature }: Model): (width: number) => boolean {
+/** The longest sequences that the model takes along an axis. */
+function limitOf({ signature }: Model, { size: axis }: Axis): (width: number) => boolean {
   const limits = (signature.limits ?? []).filter(({ size, max }) => typeof size === 'string' && typeof max === 'number');
-  const ofLengths = limits.filter(({ size }) => namesOfDim(size!).every((name) => name === 'seq'));
-  return (width) => ofLengths.every(({ size, max }) => evaluateDim(size!, { seq: width }) <= (max as number));
+  const ofLengths = limits.filter(({ size }) => namesOfDim(size!).every((name) => name === axis));
+  return (width) => ofLengths.every(({ size, max }) => evaluateDim(size!, { [axis]: width }) <= (max as number));
+}
+
+/** True if a packed model computes rows of padding in any case; not if an If on sizes avoids them where they would be many. */
+function padsRows({ signature, graph }: Model): boolean {
+  const longest = new Set(
+    signature.inputs.filter(({ derived }) => derived?.how === 'tokenOffset').flatMap(({ dims }) => namesOfDim(dims[1]!)),
+  );
+  return graph.nodes.some(({ outputs }) =>
+    outputs.some(({ dims }) => dims.some((d) => namesOfDim(d).some((n) => longest.has(n)))),
+  );
 }
 
 function kernelsOf(model: Model): readonly string[] {
@@ -299,40 +265,4 @@ function overAllPairs({ decisions }: Model): string | undefined {
       if (note.code === 'maskOverScores' && (note.data as { readonly kinds?: readonly string[] }).kinds?.includes('documents'))
         return `${path}: ${note.text}`;
   return undefined;
-}
-
-type PerSequence = (result: Tensor, lengths: readonly number[], width: number) => readonly Tensor[];
-
-/** How the results of a batch belong to its sequences. */
-function outputsOf({ signature }: Model): Readonly<Record<string, PerSequence>> {
-  return Object.fromEntries(signature.outputs.map(({ name, dims }) => [name, perSequence(name, dims)]));
-}
-
-function perSequence(name: string, dims: readonly Dim[]): PerSequence {
-  // Rows for prefix tokens too: [tokens + batch].
-  if (dims[0] !== undefined && namesOfDim(dims[0]).includes('tokens'))
-    return (x, lengths) =>
-      unpack(
-        x,
-        lengths.map((n) => evaluateDim(dims[0]!, { tokens: n, batch: 1 })),
-      );
-  const each: PerSequence = (x, lengths) =>
-    lengths.map((_, i) => {
-      const {
-        dtype,
-        dims: [, ...inner],
-        data,
-      } = rowsOf(x, i, i + 1);
-      return { dtype, dims: inner, data };
-    });
-  if (dims[0] === 'batch' && dims[1] !== undefined && namesOfDim(dims[1]).includes('seq'))
-    return (x, lengths, width) =>
-      each(x, lengths, width).map((row, i) => rowsOf(row, 0, evaluateDim(dims[1]!, { seq: lengths[i]! })));
-  if (dims[0] === 'batch') return each;
-  throw new ConfigError({
-    path: `outputs.${name}`,
-    problem: 'the output belongs neither to positions nor to sequences',
-    expected: '[batch, …] or [batch, seq, …]',
-    got: `[${dims.join(', ')}]`,
-  });
 }

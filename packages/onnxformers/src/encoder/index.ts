@@ -1,4 +1,5 @@
 // Models over lists of sequences of different lengths.
+export type { EncoderSequence } from './axes';
 export {
   createEncoder,
   type EncodeOptions,
@@ -6,6 +7,5 @@ export {
   type Encoder,
   type EncoderLayout,
   type EncoderOptions,
-  type EncoderSequence,
 } from './create-encoder';
 export { type Packed, pack, type Sequence, unpack } from './pack';

@@ -75,9 +75,20 @@ export function unpack(packed: Tensor, lengths: readonly number[]): readonly Ten
 }
 
 /** Rows `from` to `to` − 1, which share the tensor's memory. */
-export function rowsOf({ dtype, dims, data }: Tensor, from: number, to: number): Tensor {
+function rowsOf({ dtype, dims, data }: Tensor, from: number, to: number): Tensor {
   const width = countOf(dims.slice(1));
   return { dtype, dims: [to - from, ...dims.slice(1)], data: data.subarray(from * width, to * width) };
+}
+
+/** Packed rows as [sequences, width, …], with zeros as padding. */
+export function inRectangle(packed: Tensor, lengths: readonly number[], width: number): Tensor {
+  const inner = packed.dims.slice(1);
+  const row = countOf(inner);
+  const data = new (packed.data.constructor as new (length: number) => Tensor['data'])(lengths.length * width * row);
+  unpack(packed, lengths).forEach((part, i) => {
+    data.set(part.data as never, i * width * row);
+  });
+  return { dtype: packed.dtype, dims: [lengths.length, width, ...inner], data };
 }
 
 /** Sequences as the rows of one tensor. */

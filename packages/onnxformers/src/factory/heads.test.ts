@@ -1,5 +1,5 @@
 // Heads on hidden states: what they compute, against the hidden states of the same encoder.
-import { type AnyModule, interpret, type NDArray, namesOf } from '@onnxformers/core';
+import { type AnyModule, compile, interpret, type NDArray, namesOf, targets } from '@onnxformers/core';
 import { expectClose, randomArray, randomParameters, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
 import { zoo } from '../index';
@@ -165,6 +165,16 @@ describe('pooling', () => {
     const layered = (feeds: Record<string, NDArray>) => run({ ...config, poolLayer: latents }, feeds).outputs.pooler_output!;
     const short = { x: array([1, 4, dim], [...x.data.subarray(seq * dim, (seq + 4) * dim)]) };
     expectClose(array([1, dim], [...layered(lengths).data.subarray(dim)]), layered(short), { atol: 1e-12, rtol: 1e-12 });
+  });
+
+  it('adds the positions of a mean in float32', () => {
+    const { nodes } = compile(build({ name: 'pooled_encoder', ...backbone, pooling: 'mean' }), {
+      target: targets.cuda,
+      dtype: 'float16',
+      inputs: { x: ['float16', ['batch', 'seq', dim]], lengths: ['int64', ['batch']] },
+    }).traced;
+    const sums = nodes.filter(({ op }) => op.key === 'ReduceSum').map(({ outputs }) => outputs[0]!.dtype);
+    expect(sums).toEqual(['float32', 'float32']);
   });
 
   it('of a causal classifier reads what its last position knows', () => {

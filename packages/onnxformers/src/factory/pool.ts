@@ -16,7 +16,6 @@ import {
   subDims,
   type Value,
 } from '@onnxformers/core';
-import { impliedBy } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 import { widthAfter } from './backbone';
 
@@ -102,7 +101,8 @@ export function pool(
   if (by === 'first_and_rest') return x.graph.ops.concat([pool(x, ctx, 'first'), pool(x, ctx, 'rest')], -1);
   if (ctx.layout.kind === 'packed') return poolPacked(x, ctx.layout, by);
   x.graph.root.limit({ size: x.dims[1]!, min: 1, problem: 'no positions to pool', by: 'pooling' });
-  if (by === 'first') return firstRow(x, impliedBy(ctx.mask).keyPadding);
+  // Lengths leave padding on the right alone.
+  if (by === 'first') return firstRow(x, realPositionsOf(x, { mask: ctx.mask, ...(ctx.state && { state: ctx.state }) }));
   if (by === 'end') return lastRow(x, undefined);
   const real = realPositionsOf(x, ctx);
   if (by === 'last') return lastRow(x, real);
@@ -113,9 +113,11 @@ export function pool(
 /** The mean of the positions that a mask keeps. */
 function meanOf(x: Value, real: Value | undefined): Value {
   if (!real) return ops.reduceMean(x, [1], { keepDims: false });
-  const weights = ops.cast(real, x.dtype);
+  // In float32: the sum of a long sequence can exceed float16.
+  const weights = ops.cast(real, 'float32');
   const count = ops.max(ops.reduceSum(weights, [1]), 1);
-  return ops.div(ops.reduceSum(ops.mul(x, ops.unsqueeze(weights, [2])), [1], { keepDims: false }), count);
+  const rows = ops.mul(ops.cast(x, 'float32'), ops.unsqueeze(weights, [2]));
+  return ops.cast(ops.div(ops.reduceSum(rows, [1], { keepDims: false }), count), x.dtype);
 }
 
 /** Real positions after the first. */
