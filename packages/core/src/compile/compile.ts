@@ -33,6 +33,7 @@ import { checkCompile } from './check-options';
 import type { CompileOptions, ModelDType } from './compile-options';
 import { seededDraws } from './draws';
 import type { InputNames, OutputNames } from './port-names';
+import { quantizedModule, quantizedWeights } from './quantize';
 import { noTap } from './taps';
 import { checkAllRead } from './unread';
 
@@ -104,14 +105,17 @@ export function compile<const M extends AnyModule, const C extends CompileOption
   const machine = o.machine ?? {};
   const target = onRuntime(o.target, machine);
   const computes = arithmetic(target, dtype, o.strictDtype ?? false);
-  const model = standalone(module);
-  const names = namesOf(model);
+  const plain = standalone(module);
+  const plainNames = namesOf(plain);
   const parameterInputs = new Set<Parameter>();
-  for (const [path, p] of names.parameters) {
+  for (const [path, p] of plainNames.parameters) {
     const where = o.parameters?.(path, p) ?? 'stored';
     checkWord(`parameters("${path}")`, where, ['stored', 'input']);
     if (where === 'input') parameterInputs.add(p);
   }
+  const quantized = o.quantize !== undefined ? quantizedModule(plain, o.quantize, parameterInputs) : undefined;
+  const model = quantized?.module ?? plain;
+  const names = quantized ? namesOf(model) : plainNames;
   const traced = trace(model, o, dtype, computes, names, parameterInputs);
   reached(0.5);
   const { graph, decisions } = lower(traced, target, {
@@ -120,10 +124,14 @@ export function compile<const M extends AnyModule, const C extends CompileOption
     ...(o.assumptions && { assumptions: o.assumptions }),
   });
   reached(1);
-  const stored = [...names.parameters].filter(([, p]) => !parameterInputs.has(p));
-  const expected = stored.map(([path, p]) => [path, { dims: p.dims, dtype: p.options.dtype ?? dtype }] as const);
-  const weights =
-    o.weights && matchWeights(expected, withoutInputs(o.weights, names, parameterInputs), { aliases: names.aliases }).weights;
+  // A matrix that is quantised is read in the dtype of the checkpoint.
+  const stored = [...plainNames.parameters].filter(([, p]) => !parameterInputs.has(p));
+  const expected = stored.map(
+    ([path, p]) => [path, { dims: p.dims, ...(!quantized?.formats.has(path) && { dtype: p.options.dtype ?? dtype }) }] as const,
+  );
+  const { aliases } = plainNames;
+  const given = o.weights && matchWeights(expected, withoutInputs(o.weights, plainNames, parameterInputs), { aliases }).weights;
+  const weights = given && quantized ? quantizedWeights(given, quantized.formats, dtype) : given;
   return {
     module: model,
     traced,
