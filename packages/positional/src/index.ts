@@ -3,6 +3,7 @@ import { axialRotary } from './axial-rotary';
 import { alibi, alibiSlopes } from './bias/alibi';
 import { swinRelative } from './bias/swin-relative';
 import { t5Relative } from './bias/t5-relative';
+import { convStem } from './conv-stem';
 import { learnable } from './learnable';
 import { mergePatches } from './merge-patches';
 import { multiSectionRotary } from './multi-section-rotary';
@@ -17,6 +18,7 @@ export {
   alibi,
   alibiSlopes,
   axialRotary,
+  convStem,
   learnable,
   mergePatches,
   multiSectionRotary,
@@ -36,6 +38,7 @@ export const blocks = [
   learnable,
   token,
   patch,
+  convStem,
   mergePatches,
   rotary,
   axialRotary,

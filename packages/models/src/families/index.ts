@@ -30,6 +30,7 @@ import { stablelm } from './stablelm';
 import { starcoder2 } from './starcoder2';
 import { t5 } from './t5';
 import { vit } from './vit';
+import { whisper } from './whisper';
 
 /** The families of models that are known; `fromPretrained` accepts more by its option `families`. */
 export const families: readonly Family[] = [
@@ -38,6 +39,6 @@ export const families: readonly Family[] = [
   ...[llama, mistral, qwen2, qwen3, smollm3, granite, olmo2, cohere],
   ...[gemma, gemma2, gemma3],
   ...[mixtral, qwen3Moe, olmoe, gptOss, deepseekV3, qwen3Next],
-  ...[t5, bart, marian],
+  ...[t5, bart, marian, whisper],
   ...[vit],
 ];
