@@ -10,7 +10,7 @@ const seed = fileURLToPath(new URL('./scripts/vitest-seed.ts', import.meta.url))
 const project = (root: string, name: string, include: string) => ({
   extends: true as const,
   root,
-  test: { name, environment: 'node' as const, include: [include], testTimeout: 60_000, setupFiles: [seed] },
+  test: { name, environment: 'node' as const, include: [include], testTimeout: 180_000, setupFiles: [seed] },
 });
 
 const projects = (folder: string, include: string) =>

@@ -3,6 +3,7 @@ import { axialRotary } from './axial-rotary';
 import { alibi, alibiSlopes } from './bias/alibi';
 import { swinRelative } from './bias/swin-relative';
 import { t5Relative } from './bias/t5-relative';
+import { classToken } from './class-token';
 import { convStem } from './conv-stem';
 import { learnable } from './learnable';
 import { mergePatches } from './merge-patches';
@@ -18,6 +19,7 @@ export {
   alibi,
   alibiSlopes,
   axialRotary,
+  classToken,
   convStem,
   learnable,
   mergePatches,
@@ -36,6 +38,7 @@ export const blocks = [
   sine,
   vocab,
   learnable,
+  classToken,
   token,
   patch,
   convStem,
