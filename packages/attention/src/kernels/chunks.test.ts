@@ -124,17 +124,23 @@ const forms: Readonly<Record<MaskKind | 'none' | 'and', Form>> = {
 };
 
 interface Setting {
+  readonly batch?: Dim;
   readonly seq?: Dim;
   readonly kvHeads?: number;
   readonly options?: Partial<ops.AttendOpOptions>;
 }
-const compiled = ({ mask, inputs, packed }: Form, target: Target, { seq = 'seq', kvHeads = 2, options }: Setting = {}) => {
-  const batch = packed ? 1 : 'batch';
+const compiled = (
+  { mask, inputs, packed }: Form,
+  target: Target,
+  { batch: given = 'batch', seq = 'seq', kvHeads = 2, options }: Setting = {},
+) => {
+  const batch = packed ? 1 : given;
   const dtype = target === targets.cuda ? 'float16' : 'float32';
   const m = module({}, (i: Inputs) => ({
     y: i.q!.graph.root.scope('attention', () => ops.attendOp(i.q!, i.k!, i.v!, { mask: mask(i, seq), ...options })),
   }));
-  const data = Object.entries(inputs?.(seq) ?? {}).map(([key, [type, dims]]) => [key, [type, dims, 'data']] as const);
+  const sized = (dims: readonly Dim[]): readonly Dim[] => dims.map((d) => (d === 'batch' ? given : d));
+  const data = Object.entries(inputs?.(seq) ?? {}).map(([key, [type, dims]]) => [key, [type, sized(dims), 'data']] as const);
   return compile(m, {
     target,
     rules: kernels,
@@ -170,6 +176,18 @@ describe.each([heads, 2])(
     });
   },
 );
+
+// Each step of a loop waits for a device there, so only what would take gigabytes is divided.
+describe.each([targets.cuda, targets.webgpu].map((target) => [target.name, target] as const))('on %s', (_, target) => {
+  it.each(['keyPadding', 'keyStarts', 'dilated', 'expression'] as const)('a mask of many known pairs is divided: %s', (kind) => {
+    const of = (seq: number) => compiled(forms[kind], target, { batch: 1, seq });
+    const chosen = (model: ReturnType<typeof of>) => model.decisions.find((d) => d.path === 'attention')!.chosen;
+    expect(chosen(of(8209))).not.toBe(name);
+    const long = of(40_009);
+    expect(chosen(long)).toBe(name);
+    expect(footprint(long.graph, {}, { target }).largest.count).toBeLessThanOrEqual(heads * 1024 * 40_009);
+  });
+});
 
 // Numbers of real runs, at the size of chunks and the limits that models have.
 describe.each(divided.map((target) => [target.name, target] as const))('more scores than fit, on %s', (_, target) => {
