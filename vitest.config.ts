@@ -1,4 +1,5 @@
 import { readdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
@@ -9,7 +10,7 @@ const seed = fileURLToPath(new URL('./scripts/vitest-seed.ts', import.meta.url))
 const project = (root: string, name: string, include: string) => ({
   extends: true as const,
   root,
-  test: { name, environment: 'node' as const, include: [include], testTimeout: 60_000, setupFiles: [seed] },
+  test: { name, environment: 'node' as const, include: [include], testTimeout: 180_000, setupFiles: [seed] },
 });
 
 const projects = (folder: string, include: string) =>
@@ -20,6 +21,8 @@ const projects = (folder: string, include: string) =>
 export default defineConfig({
   ssr: { resolve: { conditions: [source, 'module', 'node', 'import', 'default'] } },
   test: {
+    // Vitest itself leaves one processor free, which is half of two.
+    maxWorkers: availableParallelism(),
     projects: [
       ...projects('packages', 'src/**/*.test.ts'),
       ...projects('examples', '*.test.ts'),

@@ -48,7 +48,7 @@ function install(scratch: string, tarballs: readonly string[]): void {
 }
 
 /** Functions of a subpath that take more than the one of the index: in Node a folder too. */
-const extended = ['@onnxformers/models/node fromPretrained'];
+const extended = ['fromPretrained', 'pipeline'].map((name) => `@onnxformers/models/node ${name}`);
 
 /** Both module systems must offer the same names, and a block must be one object, whether it comes from the index or by its subpath. */
 function importAll(scratch: string, names: readonly string[]): Import[] {

@@ -4,6 +4,7 @@
  *     tsx scripts/probe-kernels.ts [providers, default: all that can be probed here]
  *     tsx scripts/probe-kernels.ts --fusions    probes only the optimisations of the runtimes, which takes a minute
  *     tsx scripts/probe-kernels.ts --limits     probes only what kernels refuse or compute wrongly
+ *     tsx scripts/probe-kernels.ts --ops NAMES  probes only the ops of these names: com.microsoft.MatMulNBits,DFT
  *     tsx scripts/probe-kernels.ts --gpu FILE   reads the limits on CUDA from the answers of a GPU (scripts/gpu/limits.ts); runs without one keep them
  *     tsx scripts/probe-kernels.ts --check      fails if the installed CPU runtime differs from the file
  *
@@ -317,11 +318,22 @@ async function limited(provider: Provider, rows: Rows, runtime: string, tables: 
     return { kernels: withoutWrong(rows, wrongIn(known.kernels)), limits, tried, limitSource };
   }
   const compares = provider.name !== 'cuda';
-  const dtypesOf = await triable(dtypesIn(rows), provider, folder);
+  const dtypesOf = await triable((op) => (isAsked(op) ? dtypesIn(rows)(op) : []), provider, folder);
   const { outcomes } = askLimits(await limitModels(dtypesOf, provider, folder), provider, { compares }, folder);
   const found = limitsFound(outcomes, dtypesOf);
   const { limits, without, tried } = compares ? found : asOnTheCpu(found, answerOf(tables.cpu!, runtime).limits);
-  return { kernels: withoutWrong(rows, without), limits, tried, limitSource: sourceOf(provider) };
+  return {
+    kernels: withoutWrong(rows, { ...(opsAsked && known && wrongIn(known.kernels)), ...without }),
+    limits: withOthers(limits, known?.limits),
+    tried: withOthers(tried, known?.tried),
+    limitSource: sourceOf(provider),
+  };
+}
+/** Answers for some ops, with the known ones for the others, in their order. */
+function withOthers<T>(answers: Record<string, T>, known: Record<string, T> = {}): Record<string, T> {
+  if (!opsAsked) return answers;
+  const all = { ...known, ...answers };
+  return Object.fromEntries(Object.entries(all).filter(([op]) => op in answers || !isAsked(op)));
 }
 const onGpu = 'probed on an';
 type Limited = Pick<Answer, 'kernels' | 'limits' | 'tried' | 'limitSource'>;
@@ -349,10 +361,16 @@ function gpuAnswers(runtime: string): { readonly gpu: string; readonly date: str
 const args = process.argv.slice(2);
 const check = args.includes('--check');
 const only = (['fusions', 'limits', 'gpu'] as const).find((o) => args.includes(`--${o}`));
-const wanted = check ? ['cpu'] : only === 'gpu' ? ['cuda'] : args.filter((a) => !a.startsWith('--'));
+const opsAsked = args.includes('--ops') ? args[args.indexOf('--ops') + 1]!.split(',') : undefined;
+const isAsked = (op: string): boolean => opsAsked?.includes(op) ?? true;
+const wanted = check
+  ? ['cpu']
+  : only === 'gpu'
+    ? ['cuda']
+    : args.filter((a, i) => !a.startsWith('--') && args[i - 1] !== '--ops');
 const folder = mkdtempSync(join(tmpdir(), 'probe-kernels-'));
 try {
-  const samples = [...(await vocabularySamples()), ...controlSamples, ...contribSamples];
+  const samples = [...(await vocabularySamples()), ...controlSamples, ...contribSamples].filter(({ row }) => isAsked(opOf(row)));
   const asked = only ? [] : await questions(samples, folder);
   const before = await known();
   const tables: Tables = structuredClone(before);
@@ -360,15 +378,16 @@ try {
     only === 'gpu' ? [{ name: 'cuda', env: {} }] : providers().filter((p) => !wanted.length || wanted.includes(p.name));
   for (const provider of asking) {
     const version = only === 'gpu' ? developed : versionOf(provider);
-    const known = only && answerOf(tables[provider.name]!, version);
-    const fusions = only && only !== 'fusions' ? known!.fusions : await fusionsOf(provider, version, tables.cpu);
+    const known = (only ?? opsAsked) && answerOf(tables[provider.name]!, version);
+    const fusions = known && only !== 'fusions' ? known.fusions : await fusionsOf(provider, version, tables.cpu);
     if (only === 'fusions') {
       Object.assign(known!, { fusions });
       continue;
     }
-    const placed = only
-      ? rowsOf(tables[provider.name]!, version)
-      : tableOf(provider.name, asked, place(asked, provider, folder)).kernels;
+    const earlier = known ? rowsOf(tables[provider.name]!, version) : {};
+    const others = Object.entries(earlier).filter(([row]) => only || !isAsked(opOf(row)));
+    const found = only ? {} : tableOf(provider.name, asked, place(asked, provider, folder)).kernels;
+    const placed = Object.fromEntries([...others, ...Object.entries(found)].sort(([a], [b]) => (a < b ? -1 : 1)));
     const count = Object.keys(placed).length;
     console.log(`${provider.name}: ${count} rows with a kernel, ONNX Runtime ${version}`);
     // A provider that did not start has no kernel for anything; its rows stay.
@@ -376,10 +395,10 @@ try {
       process.exitCode = 1;
       continue;
     }
-    const found = await limited(provider, placed, version, tables);
-    console.log(`${provider.name}: limits ${JSON.stringify(found.limits)}`);
+    const limits = await limited(provider, placed, version, tables);
+    console.log(`${provider.name}: limits ${JSON.stringify(limits.limits)}`);
     const source = known?.source ?? sourceOf(provider);
-    tables[provider.name] = withAnswer(tables[provider.name], { runtime: version, source, fusions, ...found });
+    tables[provider.name] = withAnswer(tables[provider.name], { runtime: version, source, fusions, ...limits });
   }
   for (const [name, table] of Object.entries(tables)) withCpuLimits(name as Provider['name'], table, tables.cpu!);
   if (!check) writeFileSync(file, print(tables));

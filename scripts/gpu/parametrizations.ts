@@ -3,13 +3,13 @@ import {
   compile,
   createRunner,
   initialize,
-  int4Blocks,
   type LazyTensor,
   lora,
   namesOf,
   type Ort,
   type Parameter,
-  quantizeInt4,
+  quantizeBlocks,
+  quantizedBlocks,
   type RunnerOptions,
   reparametrize,
   type Target,
@@ -23,7 +23,7 @@ import { check, logged, onSizes, result, section, table } from './report';
 
 const [vocab, batch, seq] = [997, 3, 37];
 const machine = { runtime: '1.30.0', sm: 90 };
-const blocks = { blockSize: 32 } as const;
+const blocks = { bits: 4, blockSize: 32 } as const;
 const inputs = { ids: ['int64', ['batch', 'seq']] } as const;
 const ids = tensor(
   'int64',
@@ -62,7 +62,7 @@ async function variants(): Promise<Readonly<Record<string, Variant>>> {
     const weight = weights.get(path)!;
     if (!isMatrix(p)) codes.set(path, weight);
     else
-      for (const [part, value] of Object.entries(quantizeInt4(await weight.load(), blocks)))
+      for (const [part, value] of Object.entries(quantizeBlocks(await weight.load(), blocks)))
         codes.set(path.replace(/weight$/, part), value);
   }
   const beside = reparametrize(plain, (_, p) => (isMatrix(p) ? lora(p, { rank: 4, alpha: 8 }) : undefined));
@@ -73,7 +73,10 @@ async function variants(): Promise<Readonly<Record<string, Variant>>> {
     ],
   );
   return {
-    'blocks of 4 bits': { of: reparametrize(plain, (_, p) => (isMatrix(p) ? int4Blocks(p, blocks) : undefined)), weights: codes },
+    'blocks of 4 bits': {
+      of: reparametrize(plain, (_, p) => (isMatrix(p) ? quantizedBlocks(p, blocks) : undefined)),
+      weights: codes,
+    },
     'low-rank updates': { of: beside, weights: new Map(updates) },
   };
 }

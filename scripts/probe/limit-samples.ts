@@ -11,6 +11,7 @@ import { GatherBlockQuantized } from '../../packages/core/src/kernels/gather-blo
 import { MatMulNBits } from '../../packages/core/src/kernels/mat-mul-n-bits';
 import { DFT } from '../../packages/core/src/ops/fourier';
 import { Attention, Attention24 } from '../../packages/core/src/ops/onnx-attention';
+import type { CodeBits } from '../../packages/core/src/ops/quantized';
 import { RotaryEmbedding } from '../../packages/core/src/ops/rotary';
 import type { DType } from '../../packages/core/src/tensor/tensor';
 import { MicrosoftRotaryEmbedding } from '../../packages/positional/src/kernels/rotary-embedding';
@@ -476,20 +477,21 @@ const matMulNBits: LimitSample = {
   key: MatMulNBits.key,
   calls: [{ rows: 3 }, { rows: 1 }],
   sizes: { rank: ranks.slice(1) },
-  features: ['zero points', 'an incomplete block'],
+  features: ['zero points', 'an incomplete block', '8 bits'],
   build(p, w) {
     const [N, size] = [11, 32];
+    const bits: CodeBits = w.has('8 bits') ? 8 : 4;
     const K = w.has('an incomplete block') ? 88 : 96;
     const lead = Array.from({ length: w.size('rank', 3) - 2 }, () => 2);
     return call(
       MatMulNBits,
       {
         x: p.floats(...lead, w.call.rows!, K),
-        packed: bytes(p, N, 3, size / 2),
+        packed: bytes(p, N, 3, (size * bits) / 8),
         scales: p.floats(N, 3),
-        zeroPoints: w.has('zero points') ? bytes(p, N, 2) : undefined,
+        zeroPoints: w.has('zero points') ? bytes(p, N, Math.ceil((3 * bits) / 8)) : undefined,
       },
-      { K, N, bits: 4, block_size: size },
+      { K, N, bits, block_size: size },
     );
   },
 };
@@ -497,23 +499,24 @@ const gatherBlockQuantized: LimitSample = {
   key: GatherBlockQuantized.key,
   calls: [{}],
   sizes: { 'rank of the ids': [1, 2, 3] },
-  features: ['zero points'],
+  features: ['zero points', '8 bits'],
   build(p, w) {
+    const bits: CodeBits = w.has('8 bits') ? 8 : 4;
     const ids = [2, 3, 2].slice(0, w.size('rank of the ids', 2));
     const count = ids.reduce((a, b) => a * b, 1);
     return call(
       GatherBlockQuantized,
       {
-        packed: bytes(p, 7, 32),
+        packed: bytes(p, 7, 8 * bits),
         ids: p.data(
           'int64',
           ids,
           Array.from({ length: count }, (_, i) => (3 * i) % 7),
         ),
         scales: p.floats(7, 2),
-        zeroPoints: w.has('zero points') ? bytes(p, 7, 1) : undefined,
+        zeroPoints: w.has('zero points') ? bytes(p, 7, bits / 4) : undefined,
       },
-      { gather_axis: 0, quantize_axis: 1, block_size: 32, bits: 4 },
+      { gather_axis: 0, quantize_axis: 1, block_size: 32, bits },
     );
   },
 };

@@ -9,6 +9,7 @@ import { MatMulNBits } from '../../packages/core/src/kernels/mat-mul-n-bits';
 import { dtypeOf } from '../../packages/core/src/lower/dtype-of';
 import { cast } from '../../packages/core/src/ops/cast';
 import { cond, loop } from '../../packages/core/src/ops/control';
+import type { CodeBits } from '../../packages/core/src/ops/quantized';
 import { GraphBuilder } from '../../packages/core/src/ops/vocabulary';
 import { castTensor } from '../../packages/core/src/tensor/convert';
 import { type DType, isFloat } from '../../packages/core/src/tensor/tensor';
@@ -207,15 +208,15 @@ const floats: readonly DType[] = ['float64', 'float32', 'float16', 'bfloat16'];
 const rows = (heads = 4): Operand => ['T', 'batch', 'seq', 16 * heads];
 const ms = (name: string): string => `com.microsoft.${name}`;
 
-/** Sizes of blocks of 4 bits that somebody may ask for. */
+/** Sizes of blocks of codes that somebody may ask for. */
 const blockSizes = [16, 32, 64, 128, 256, 512, 1024] as const;
 const blocks = 2;
 
-const matMulNBits = (size: number): Sample => {
-  const attrs = { K: blocks * size, N: 8, bits: 4, block_size: size };
+const matMulNBits = (bits: CodeBits, size: number): Sample => {
+  const attrs = { K: blocks * size, N: 8, bits, block_size: size };
   const operands: Operand[] = [
     ['T', 'batch', 'seq', attrs.K],
-    ['uint8', 8, blocks, size / 2],
+    ['uint8', 8, blocks, (size * bits) / 8],
     ['T', 8, blocks],
   ];
   return {
@@ -223,13 +224,13 @@ const matMulNBits = (size: number): Sample => {
     row: rowOf(MatMulNBits, attrs),
   };
 };
-const gatherBlockQuantized = (size: number): Sample => {
-  const attrs = { gather_axis: 0, quantize_axis: 1, block_size: size, bits: 4 };
+const gatherBlockQuantized = (bits: CodeBits, size: number): Sample => {
+  const attrs = { gather_axis: 0, quantize_axis: 1, block_size: size, bits };
   const operands: Operand[] = [
-    ['uint8', 7, (blocks * size) / 2],
+    ['uint8', 7, (blocks * size * bits) / 8],
     ['int64', 'batch', 'seq'],
     ['T', 7, blocks],
-    ['uint8', 7, 1],
+    ['uint8', 7, (blocks * bits) / 8],
   ];
   return {
     ...contrib(GatherBlockQuantized.key, operands, [['T', 'batch', 'seq', blocks * size]], attrs, floats),
@@ -308,7 +309,9 @@ export const contribSamples: readonly Sample[] = [
     floats,
   ),
   contrib(ms('FusedMatMul'), [rows(), ['T', 8, 64]], [['T', 'batch', 'seq', 8]], { transB: 1 }, floats),
-  ...blockSizes.flatMap((size) => [matMulNBits(size), gatherBlockQuantized(size)]),
+  ...blockSizes.flatMap((size) =>
+    ([4, 8] as const).flatMap((bits) => [matMulNBits(bits, size), gatherBlockQuantized(bits, size)]),
+  ),
   contrib(
     ms('LinearAttention'),
     [rows(), rows(), rows(), ['T', 'batch', 4, 16, 16], ['T', 'batch', 'seq', 4], ['T', 'batch', 'seq', 4]],

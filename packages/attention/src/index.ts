@@ -18,6 +18,7 @@ import { fourierMix } from './mixers/fourier-mix';
 import { multiHead } from './mixers/multi-head';
 import { perceiverLatents } from './mixers/perceiver-latents';
 import { pooling } from './mixers/pooling';
+import { shiftedWindow } from './mixers/shifted-window';
 import { visual } from './mixers/visual';
 import { gatedDeltaNet } from './recurrent/gated-delta-net';
 import { gatedLinearAttention } from './recurrent/gated-linear-attention';
@@ -70,6 +71,7 @@ export {
   randomFeatures,
   retention,
   scaledDotProduct,
+  shiftedWindow,
   sigmoidAttention,
   sparse,
   talkingHeads,
@@ -104,5 +106,6 @@ export const blocks = [
   fourierMix,
   pooling,
   visual,
+  shiftedWindow,
   perceiverLatents,
 ] as const;

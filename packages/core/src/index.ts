@@ -1,5 +1,6 @@
 // The public surface of core, listed by hand.
 
+export { checkArguments } from './arguments';
 export { backward, grad } from './autodiff/grad';
 export { defineBlock, isBlock } from './block/block';
 export type {
@@ -20,6 +21,14 @@ export { compile, type Model, type Port, type Signature } from './compile/compil
 export type { CompileOptions, InputType, ModelDType } from './compile/compile-options';
 export { type GenerateOptions, generate } from './compile/generate';
 export { initialize, initsOf } from './compile/initialize';
+export {
+  type CodeOptions,
+  type Quantize,
+  type QuantizedModule,
+  type QuantizeOptions,
+  quantizeWeights,
+  type WeightFormat,
+} from './compile/quantize';
 export { serialize, toBytes } from './compile/serialize';
 export {
   bool,
@@ -155,12 +164,13 @@ export { GraphBuilder } from './ops/vocabulary';
 export type { Fans, Init, Role } from './parameter/init';
 export * as init from './parameter/init';
 export { Parameter, type ParameterOptions } from './parameter/parameter';
-export { type Int4Options, int4Blocks, quantizeInt4 } from './parametrizations/int4-blocks';
 export { type LoraOptions, lora } from './parametrizations/lora';
+export { type BlockFormat, quantizeBlocks, quantizedBlocks } from './parametrizations/quantized-blocks';
 export type { OnProgress, Progress } from './progress';
 export type { DisposeOptions } from './runtime/dispose';
 export type { Feeds } from './runtime/feeds';
 export type { Ort, OrtSession, OrtTensor } from './runtime/ort';
+export { type QuantizationError, type QuantizationErrorsOptions, quantizationErrors } from './runtime/quantization-errors';
 export { connectRunner, serveRunner, type Thread, type ThreadPort } from './runtime/remote';
 export type { NodeInfo } from './runtime/run-error';
 export { type ExternalFile, inMemory, type Runnable } from './runtime/runnable';

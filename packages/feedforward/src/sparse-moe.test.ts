@@ -88,6 +88,8 @@ describe('sparse_moe', () => {
     { experts: 6, topK: 2, scores: 'sigmoid', correctionBias: true, scale: 2.5 },
     { experts: 6, topK: 3, scores: 'sigmoid', correctionBias: true, groups: 3, topGroups: 2, normalize: false },
     { experts: 5, topK: 2, groups: 5, topGroups: 3 },
+    { experts: 21, topK: 2, groups: 7, topGroups: 1 },
+    { experts: 10, topK: 3, scores: 'sigmoid', groups: 5, topGroups: 2 },
     { experts: 5, routerBias: true, bias: true, activation: 'quick_gelu', limit: 0.5, upOffset: 1 },
     { experts: 3, topK: 1, activation: 'gelu_tanh', bias: true },
     { experts: 3, gated: false, activation: 'gelu', bias: true },

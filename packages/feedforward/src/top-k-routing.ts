@@ -34,23 +34,24 @@ const smallest = 2 ** -126;
 export function topKWeights(logits: Value, correction: Value | undefined, o: TopKRouting): TopKWeights {
   const scores = o.scores === 'softmax' ? ops.softmax(logits) : ops.sigmoid(logits);
   // The order of softmax is that of the logits, which do not underflow.
-  const order = correction ? ops.add(scores, correction) : logits;
-  const [, best] = ops.topK(o.topGroups < o.groups ? inBestGroups(order, o) : order, o.topK);
+  const ranked = correction ? ops.add(scores, correction) : scores;
+  const order = correction ? ranked : logits;
+  const [, best] = ops.topK(o.topGroups < o.groups ? inBestGroups(order, ranked, o) : order, o.topK);
   const chosen = members(best, o.experts);
   const own = ops.mul(scores, chosen);
   const sum = o.normalize ? ops.max(ops.reduceSum(own, [1]), smallest) : undefined;
   return { weights: ops.mul(sum ? ops.div(own, sum) : own, o.scale), scores, chosen };
 }
 
-/** −∞ outside the groups whose two best experts have the largest sum. */
-function inBestGroups(order: Value, { experts, groups, topGroups }: TopKRouting): Value {
+/** −∞ outside the groups whose two best experts have the largest sum of what they are ranked by: sums of logits have another order. */
+function inBestGroups(order: Value, ranked: Value, { experts, groups, topGroups }: TopKRouting): Value {
   const tokens = order.dims[0]!;
   const size = experts / groups;
-  const grouped = ops.reshape(order, [tokens, groups, size]);
-  const [two] = ops.topK(grouped, Math.min(2, size));
+  const grouped = (x: Value): Value => ops.reshape(x, [tokens, groups, size]);
+  const [two] = ops.topK(grouped(ranked), Math.min(2, size));
   const [, best] = ops.topK(ops.reduceSum(two, [2], { keepDims: false }), topGroups);
   const inside = ops.greater(ops.unsqueeze(members(best, groups), [2]), 0);
-  return ops.reshape(ops.where(inside, grouped, Number.NEGATIVE_INFINITY), [tokens, experts]);
+  return ops.reshape(ops.where(inside, grouped(order), Number.NEGATIVE_INFINITY), [tokens, experts]);
 }
 
 /** [tokens, k] → 1 at each index, float32 [tokens, count] */

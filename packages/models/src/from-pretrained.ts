@@ -1,6 +1,7 @@
 // A pretrained model: the files of a Hugging Face checkpoint as an ordinary module and its weights.
 import {
   type CompileOptions,
+  checkArguments,
   checkOptions,
   FileError,
   type KindModule,
@@ -8,6 +9,9 @@ import {
   namesOf,
   openSafetensors,
   openSharded,
+  type Quantize,
+  type QuantizedModule,
+  quantizeWeights,
 } from '@onnxformers/core';
 import { inputsOf, zoo } from 'onnxformers';
 import { type ConfigReader, configReader, parseJson } from './config';
@@ -26,6 +30,8 @@ export interface PretrainedOptions {
   readonly families?: readonly Family[];
   /** Name of the config file. Default `config.json`. */
   readonly configFile?: string;
+  /** Stores matrices as codes of 4 or 8 bits (weight-only quantization): `'int4'`, `'int8'`, or formats by role. See `quantizeWeights`. */
+  readonly quantize?: Quantize;
 }
 
 /** A pretrained model: everything that `compile` needs. */
@@ -43,10 +49,14 @@ export interface Pretrained {
   readonly modelType: string;
   /** The checkpoint's config.json as it is. */
   readonly original: Readonly<Record<string, unknown>>;
+  /** Reads the keys of `original`. */
+  readonly reader: ConfigReader;
   /** Names of the weights in checkpoints. */
   readonly names: WeightNames;
   /** What became of the checkpoint's weights. */
   readonly report: PretrainedReport;
+  /** The format of each matrix that `quantize` stores in another one, by the path of the weight; empty without it. */
+  readonly formats: QuantizedModule<KindModule<'model'>>['formats'];
   /** Where it was read from, with the files of its tokenizer, its preprocessing and its generation. */
   readonly files: PretrainedFiles;
 }
@@ -65,21 +75,23 @@ export interface PretrainedReport {
  * A pretrained model from the files of a Hugging Face checkpoint: `config.json`, and `model.safetensors` or several safetensors files with
  * `model.safetensors.index.json`. Weights are read when they are needed, in float32, float16 or bfloat16. No file outside of `files` is read.
  *
- * Throws   FileError for a missing or damaged file · ConfigError for an unknown family, task or config · WeightError for missing and unknown
+ * Throws   FileError for a missing or damaged file · ConfigError for an unknown family, task, config or format of weights · WeightError for missing and unknown
  *          weights, by name with the nearest
  *
  * Example  const bert = await fromPretrained(new Map([['config.json', new Uint8Array()], ['model.safetensors', new Uint8Array()]]));
  *            const compiled = compile(bert.module, { target: targets.cpu, inputs: bert.inputs, weights: bert.weights });
  */
 export async function fromPretrained(files: PretrainedFiles | FilesByName, o: PretrainedOptions = {}): Promise<Pretrained> {
-  checkOptions('fromPretrained', o, { task: true, families: true, configFile: true });
+  checkArguments('fromPretrained', { files });
+  checkOptions('fromPretrained', o, { task: true, families: true, configFile: true, quantize: true });
   const source = 'open' in files ? files : filesInMemory(files);
   const config = await readConfig(source, o.configFile ?? 'config.json');
   const family = familyOf(config, [...(o.families ?? []), ...known]);
   if (o.task !== undefined) checkTask(o.task);
   const task = o.task ?? taskOf(config);
   checkHead(family, task, config);
-  return load(config, family, task, await storedWeights(source), source);
+  const model = await load(config, family, task, await storedWeights(source), source);
+  return o.quantize === undefined ? model : { ...model, ...quantizeWeights(model.module, model.weights, o.quantize) };
 }
 
 /** Reads and parses a config file. */
@@ -125,7 +137,12 @@ async function load(
 ): Promise<Pretrained> {
   const { own, bare } = nameTests(config, family, task);
   const single = await withoutCopies(completeNames(stored, family, bare), family, config, own);
-  const { config: ours, names: entries, packed } = family.translate(config, { task, has: (name) => single.byName.has(name) });
+  const {
+    config: ours,
+    names: entries,
+    packed,
+    masked = true,
+  } = family.translate(config, { task, has: (name) => single.byName.has(name) });
   const module = zoo.parse('model', ours);
   const names = weightNames(entries, packed);
   const { parameters } = namesOf(module);
@@ -134,12 +151,14 @@ async function load(
     module,
     config: ours,
     weights: found.weights,
-    inputs: inputsFor(module, ours),
+    inputs: masked ? inputsFor(module, ours) : inputsOf(module),
     task,
     modelType: config.text('model_type'),
     original: config.raw,
+    reader: config,
     names,
     report: { storedAs: found.storedAs, unused: found.unused, ignored: single.ignored },
+    formats: new Map(),
     files,
   };
 }

@@ -5,6 +5,7 @@ export { families } from './families/index';
 export type { BlockConfig, Checkpoint, Family, Translation } from './family';
 export { type FilesByName, filesAt, filesInMemory, type PretrainedFiles } from './files';
 export { fromPretrained, type Pretrained, type PretrainedOptions, type PretrainedReport } from './from-pretrained';
+export type { GenerationOptions } from './generation/settings';
 export {
   type Form,
   type NameEntry,
@@ -17,6 +18,23 @@ export {
   type WeightNames,
 } from './names';
 export { type Part, partsOf } from './parts';
+export type { FeatureExtraction, FeatureExtractionOptions } from './pipeline/feature-extraction';
+export type { FilledMask, FillMask, FillMaskOptions } from './pipeline/fill-mask';
+export {
+  type Pipeline,
+  type PipelineCall,
+  type PipelineOptions,
+  type PipelineParts,
+  type PipelineTask,
+  pipeline,
+} from './pipeline/pipeline';
+export type { Answer, QuestionAnswering, QuestionAnsweringOptions } from './pipeline/question-answering';
+export type { Label, TextClassification, TextClassificationOptions } from './pipeline/text-classification';
+export type { GeneratedText, TextGeneration, TextGenerationOptions } from './pipeline/text-generation';
+export type { Summarized, Text2Text, TextToText, Translated } from './pipeline/text2text';
+export type { LabelledToken, TokenClassification, TokenClassificationOptions } from './pipeline/token-classification';
+export type { ZeroShot, ZeroShotClassification, ZeroShotOptions } from './pipeline/zero-shot-classification';
+export type { Device, PlaceOptions } from './place';
 export { type Task, tasks } from './task';
 export type { ChatMessage, ChatOptions } from './tokenizer/chat-template';
 export {

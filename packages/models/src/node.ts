@@ -1,9 +1,10 @@
 // Exports that require Node.js: subpath @onnxformers/models/node.
-import { FileError, type LazyTensor, type Tensor } from '@onnxformers/core';
+import { checkArguments, FileError, type LazyTensor, type Ort, type Tensor } from '@onnxformers/core';
 import { fileSource, saveBytes, saveSafetensors, saveText } from '@onnxformers/core/node';
 import { companions } from './companions';
 import { type FilesByName, type PretrainedFiles, readFile } from './files';
 import { fromPretrained as fromFiles, type Pretrained, type PretrainedOptions } from './from-pretrained';
+import { pipeline as ofFiles, type Pipeline, type PipelineOptions, type PipelineTask } from './pipeline/pipeline';
 import { storedTensors } from './stored';
 
 /**
@@ -38,6 +39,19 @@ export const fromPretrained = (files: string | PretrainedFiles | FilesByName, o:
   fromFiles(typeof files === 'string' ? filesIn(files) : files, o);
 
 /**
+ * A pretrained model for a task, from a folder or from files of another source, as a function on texts.
+ *
+ * Throws   as `pipeline` of the main entry
+ * Example  const fill = await pipeline('fill-mask', filesIn('models/bert'), ort);
+ */
+export const pipeline = <T extends PipelineTask>(
+  task: T,
+  files: string | PretrainedFiles | FilesByName,
+  ort: Ort,
+  o: PipelineOptions = {},
+): Promise<Pipeline<T>> => ofFiles(task, typeof files === 'string' ? filesIn(files) : files, ort, o);
+
+/**
  * Writes a pretrained model as a Hugging Face checkpoint: `config.json` as it was read, and `model.safetensors` with the names, layouts and dtypes of the checkpoint that it
  * came from. Weights that did not change are the same bytes. The files of its tokenizer, chat templates, preprocessing and generation are copied, so that the folder is enough.
  *
@@ -52,6 +66,7 @@ export async function toPretrained(
     readonly weights?: ReadonlyMap<string, LazyTensor | Tensor>;
   } = {},
 ): Promise<void> {
+  checkArguments('toPretrained', { pretrained: model, dir: folder });
   const tensors = storedTensors(model, o.weights ?? new Map());
   await saveSafetensors(`${folder}/model.safetensors`, tensors, { metadata: { format: 'pt' } });
   await saveText(`${folder}/config.json`, `${JSON.stringify(model.original, undefined, 2)}\n`);
@@ -66,6 +81,7 @@ export async function toPretrained(
  * Example  await saveCompanions(filesIn('models/bert'), 'models/copy');
  */
 export async function saveCompanions(files: PretrainedFiles, folder: string): Promise<void> {
+  checkArguments('saveCompanions', { folder: files, dir: folder });
   for (const name of companions) {
     const bytes = await readFile(files, name);
     if (bytes) await saveBytes(`${folder}/${name}`, bytes);

@@ -6,7 +6,6 @@ import {
   embedding,
   type Graph,
   initialize,
-  int4Blocks,
   isLazy,
   linear,
   lora,
@@ -15,7 +14,8 @@ import {
   namesOf,
   type Ort,
   Parameter,
-  quantizeInt4,
+  quantizeBlocks,
+  quantizedBlocks,
   reparametrize,
   type SequenceContext,
   serialize,
@@ -153,9 +153,9 @@ describe.each([targets.portable(18), targets.portable(23), targets.cpu])('$name'
     it(`weights in 4 bits${zeroPoints ? ' with zero points' : ''} give what the dequantised weights give`, async () => {
       const model = network();
       const weights = await tensorsOf(model);
-      const options = { blockSize: 16, zeroPoints };
+      const options = { bits: 4, blockSize: 16, zeroPoints } as const;
       const chosen = (path: string, p: Parameter): boolean => isMatrix(p) && !path.startsWith('embed');
-      const small = reparametrize(model, (path, p) => (chosen(path, p) ? int4Blocks(p, options) : undefined));
+      const small = reparametrize(model, (path, p) => (chosen(path, p) ? quantizedBlocks(p, options) : undefined));
       const { parameters } = namesOf(model);
       const [packed, reference] = [new Map<string, Tensor>(), new Map<string, Tensor>()];
       for (const [name, w] of weights) {
@@ -163,7 +163,7 @@ describe.each([targets.portable(18), targets.portable(23), targets.cpu])('$name'
           for (const map of [packed, reference]) map.set(name, w);
           continue;
         }
-        const made = quantizeInt4(w, options);
+        const made = quantizeBlocks(w, options);
         for (const [part, t] of Object.entries(made)) packed.set(name.replace(/weight$/, part), t);
         reference.set(name, dequantized(w.dims as [number, number], made, options.blockSize));
       }
@@ -195,11 +195,11 @@ describe.each([targets.portable(18), targets.portable(23), targets.cpu])('$name'
           const rows = table(ids!);
           return { logits: ops.linear(rows, ids!.graph.param(tied ? weight : head)), rows };
         });
-        const options = { blockSize: 16, zeroPoints };
-        const small = reparametrize(model, (_, p) => (p === weight ? int4Blocks(p, options) : undefined));
+        const options = { bits: 4, blockSize: 16, zeroPoints } as const;
+        const small = reparametrize(model, (_, p) => (p === weight ? quantizedBlocks(p, options) : undefined));
         const weights = await tensorsOf(model);
         const w = weights.get('table.weight')!;
-        const made = quantizeInt4(w, options);
+        const made = quantizeBlocks(w, options);
         const packed = new Map([...weights, ...Object.entries(made).map(([part, t]) => [`table.${part}`, t] as const)]);
         packed.delete('table.weight');
         const reference = new Map([...weights, ['table.weight', dequantized([words, dim], made, 16)] as const]);
@@ -242,7 +242,7 @@ function dequantized(
 it('another forward function on 4-bit weights does not require the replaced weights', async () => {
   const model = network();
   const small = reparametrize(model, (path, p) =>
-    isMatrix(p) && !path.startsWith('embed') ? int4Blocks(p, { blockSize: 16 }) : undefined,
+    isMatrix(p) && !path.startsWith('embed') ? quantizedBlocks(p, { bits: 4, blockSize: 16 }) : undefined,
   );
   const sum = withForward(small, (given: Record<string, Value>, ctx: SequenceContext) => {
     const { logits } = small.forward(given, ctx);
@@ -255,14 +255,14 @@ it('another forward function on 4-bit weights does not require the replaced weig
   expect(compile(sum, { target: targets.cpu, inputs }).signature.outputs.map((p) => p.name)).toEqual(['twice']);
 });
 
-describe('quantizeInt4', () => {
+describe('quantizeBlocks', () => {
   it('represents the element of the largest magnitude exactly and the others to half a step', () => {
     const weight = tensor(
       'float32',
       [2, 19],
       Array.from({ length: 38 }, (_, i) => Math.fround(Math.sin(i * i))),
     );
-    const made = quantizeInt4(weight, { blockSize: 16 });
+    const made = quantizeBlocks(weight, { bits: 4, blockSize: 16 });
     const back = toArray(dequantized([2, 19], made, 16)).data;
     const original = toArray(weight).data;
     for (let row = 0; row < 2; row++)
@@ -282,10 +282,10 @@ describe('quantizeInt4', () => {
       }
   });
   it('names what it cannot quantise', () => {
-    expect(() => quantizeInt4(tensor('float32', [4], [1, 2, 3, 4]), { blockSize: 16 })).toThrow(
-      'not a weight; expected floats [out, in], got float32[4]',
+    expect(() => quantizeBlocks(tensor('float32', [4], [1, 2, 3, 4]), { bits: 4, blockSize: 16 })).toThrow(
+      'not a weight; expected finite floats [out, in], got float32[4]',
     );
-    expect(() => quantizeInt4(tensor('float32', [1, 4], [1, 2, 3, 4]), { blockSize: 12 })).toThrow(
+    expect(() => quantizeBlocks(tensor('float32', [1, 4], [1, 2, 3, 4]), { bits: 4, blockSize: 12 })).toThrow(
       'expected a power of two of at least 16, got 12',
     );
   });

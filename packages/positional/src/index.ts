@@ -3,6 +3,8 @@ import { axialRotary } from './axial-rotary';
 import { alibi, alibiSlopes } from './bias/alibi';
 import { swinRelative } from './bias/swin-relative';
 import { t5Relative } from './bias/t5-relative';
+import { classToken } from './class-token';
+import { convStem } from './conv-stem';
 import { learnable } from './learnable';
 import { mergePatches } from './merge-patches';
 import { multiSectionRotary } from './multi-section-rotary';
@@ -17,6 +19,8 @@ export {
   alibi,
   alibiSlopes,
   axialRotary,
+  classToken,
+  convStem,
   learnable,
   mergePatches,
   multiSectionRotary,
@@ -34,8 +38,10 @@ export const blocks = [
   sine,
   vocab,
   learnable,
+  classToken,
   token,
   patch,
+  convStem,
   mergePatches,
   rotary,
   axialRotary,

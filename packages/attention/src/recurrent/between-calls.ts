@@ -11,7 +11,7 @@ import {
   type TensorType,
   type Value,
 } from '@onnxformers/core';
-import { expressedBy } from '@onnxformers/core/lowering';
+import { expressedBy, maskKinds } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 import { causalConvolution } from './causal-convolution';
 import { type LinearRecurrenceOptions, linearRecurrence } from './linear-recurrence';
@@ -81,7 +81,8 @@ export function recurrence(ctx: SequenceContext, operands: Omit<LinearRecurrence
 }
 
 /**
- * A causal convolution of each channel with silu, x [batch, seq, channels], that continues from the last real positions of earlier calls.
+ * A causal convolution of each channel with silu, x [batch, seq, channels], that continues from the last real positions of earlier calls. Padding is
+ * before or after the real positions of a call; between them it counts as positions that are 0.
  * `parameters` has the names and the layout of PyTorch's Conv1d.
  */
 export function rememberingConvolution(channels: number, width: number, { bias: biased }: { readonly bias: boolean }) {
@@ -101,11 +102,32 @@ function convolved(x: Value, ctx: SequenceContext, real: Value | undefined, weig
   const before = (weight.dims[2] as number) - 1;
   const columns = ops.transpose(ofReal(real, x), [0, 2, 1]);
   const y = between(ctx, 'conv', { dtype: x.dtype, dims: [batch, channels, before] }, (past) => {
-    const [result, last] = causalConvolution(columns, weight, { bias, activation: 'silu', past });
-    return [real && past ? lastReal(ops.concat([past, columns], 2), real, before) : last, result];
+    const convolve = (x: Value, past: Value | undefined) => causalConvolution(x, weight, { bias, activation: 'silu', past });
+    if (!real || !past) {
+      const [result, last] = convolve(columns, past);
+      return [last, result];
+    }
+    const all = ops.concat([past, columns], 2);
+    const joined = maskKinds(ctx.mask).includes('keyPadding') ? besideReal(all, real, before) : all;
+    const part = (from: Dim, to: Dim): Value => ops.slice(joined, { axes: [2], starts: [from], ends: [to] });
+    const [result] = joined === all ? convolve(columns, past) : convolve(part(before, all.dims[2]!), part(0, before));
+    return [lastReal(joined, real, before), result];
   });
   return ops.reshape(ops.transpose(y, [0, 2, 1]), [batch, seq, channels]);
 }
+
+// Padding on the left of a later call would stand between the positions of earlier calls and the real ones: it changes places with them.
+function besideReal(all: Value, real: Value, before: number): Value {
+  const [batch, channels, count] = all.dims as readonly [Dim, Dim, Dim];
+  const seen = ops.cumSum(ops.cast(real, 'int64'), 1);
+  const padding = ops.reduceSum(ops.cast(ops.logicalAnd(ops.equal(seen, 0), anyReal(seen)), 'int64'), [1]);
+  const place = ops.reshape(ops.iota(all, count), [1, count]);
+  const moved = ops.max(ops.sub(place, padding), 0);
+  const index = ops.where(ops.less(place, ops.add(padding, before)), moved, place);
+  return ops.gatherElements(all, ops.expand(ops.unsqueeze(index, [1]), [batch, channels, count]), 2);
+}
+/** False for a sequence without a real position in this call. */
+const anyReal = (seen: Value): Value => ops.greater(ops.reduceMax(seen, [1]), 0);
 
 // The positions before the first that follows the last real one; `all` has `before` positions of earlier calls in front.
 function lastReal(all: Value, real: Value, before: number): Value {

@@ -1,7 +1,7 @@
 // A recurrence that forgets each channel of the keys by itself. Yang et al. 2023, https://arxiv.org/abs/2312.06635
 import { defineBlock, init, int, linear, module, num, Parameter, type SequenceContext, type Value } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
-import { useLinearAttention } from '../kernels/linear-attention';
+import { recurrenceRules } from '../kernels/linear-attention';
 import { inOrder, named, ofReal, realRows, recurrence, wide } from './between-calls';
 import { epsField, headFields } from './fields';
 import { gatedHeads, inHeads, projectionsOf } from './projections';
@@ -46,7 +46,7 @@ export const gatedLinearAttention = defineBlock({
     { dim: 7, heads: 2, headDim: 3, valueHeadDim: 5, gateRank: 3, temperature: 2 },
   ],
   properties: ['batchIndependent', 'causal', 'deterministic', 'linear'],
-  rules: [useLinearAttention],
+  rules: recurrenceRules,
   create({ dim, heads, headDim, valueHeadDim, gateRank, temperature, eps }, { path }) {
     const maps = projectionsOf({ dim, heads, headDim, valueHeadDim }, false);
     const g_proj = linear(dim, heads * valueHeadDim, { bias: false, role: 'mechanism' });

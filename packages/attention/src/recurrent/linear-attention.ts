@@ -1,7 +1,7 @@
 // Attention by a feature map instead of a softmax. Katharopoulos et al. 2020, https://arxiv.org/abs/2006.16236
 import { bool, ConfigError, type Dim, defineBlock, module, type SequenceContext, type Value } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
-import { useLinearAttention } from '../kernels/linear-attention';
+import { recurrenceRules } from '../kernels/linear-attention';
 import { inOrder, ofReal, realRows, recurrence } from './between-calls';
 import { headFields } from './fields';
 import { inHeads, projectionsOf } from './projections';
@@ -41,7 +41,7 @@ export const linearAttention = defineBlock({
     causal
       ? ['batchIndependent', 'deterministic', 'linear', 'causal']
       : ['batchIndependent', 'deterministic', 'linear', 'permutationEquivariant'],
-  rules: [useLinearAttention],
+  rules: recurrenceRules,
   create({ dim, heads, headDim, valueHeadDim, causal, bias }, { path }) {
     const maps = projectionsOf({ dim, heads, headDim, valueHeadDim }, bias);
     return module(maps, (x: Value, ctx: SequenceContext) => {

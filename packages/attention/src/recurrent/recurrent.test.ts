@@ -257,6 +257,29 @@ describe.each(causalMixers.map((c) => [c.name, c] as const))('%s with a state', 
       expectClose(got.reduce(joined), expected, tolerance);
     });
   });
+
+  it('reads the positions before, and not the padding on the left of a later call', () => {
+    const rows = [
+      ['11111', '011', '1'],
+      ['01111', '111', '1'],
+      ['00111', '001', '1'],
+      ['11111', '000', '1'],
+    ];
+    const x = randomArray('x', [rows.length, 9, dim]);
+    const cuts = [0, 5, 8, 9];
+    const calls = [1, 2, 3].map((n) => ({
+      x: rowsOf(x, cuts[n - 1]!, cuts[n]!),
+      attention_mask: flags(...rows.map((row) => row.slice(0, n).join(''))),
+    }));
+    const results = callByCall(m, calls, dim);
+    rows.forEach((row, b) => {
+      const real = [...row.join('')].flatMap((flag, t) => (flag === '1' ? [t] : []));
+      const expected = whole(real.map((t) => matrixOf(x, b, t, t + 1)).reduce(joined));
+      const at = (t: number) => cuts.findIndex((cut, i) => t >= cut && t < cuts[i + 1]!);
+      const got = real.map((t) => matrixOf(results[at(t)]!, b, t - cuts[at(t)]!, t - cuts[at(t)]! + 1)).reduce(joined);
+      expectClose(got, expected, tolerance);
+    });
+  });
 });
 
 /** Rows of one sequence of a batch. */

@@ -1,7 +1,7 @@
 // A recurrence that forgets at a fixed rate for each head. Sun et al. 2023, https://arxiv.org/abs/2307.08621
 import { defineBlock, init, linear, module, num, Parameter, type SequenceContext, slot, type Value } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
-import { useLinearAttention } from '../kernels/linear-attention';
+import { recurrenceRules } from '../kernels/linear-attention';
 import { inOrder, named, ofReal, realRows, recurrence, wide } from './between-calls';
 import { headFields } from './fields';
 import { gatedHeads, inHeads, projectionsOf } from './projections';
@@ -47,7 +47,7 @@ export const retention = defineBlock({
     { dim: 7, heads: 2, headDim: 6, valueHeadDim: 5, rotaryEmbedding: 'rotary' },
   ],
   properties: ['batchIndependent', 'causal', 'deterministic', 'linear'],
-  rules: [useLinearAttention],
+  rules: recurrenceRules,
   create({ dim, heads, headDim, valueHeadDim, eps, rotaryEmbedding }, { path }) {
     const maps = projectionsOf({ dim, heads, headDim, valueHeadDim }, false);
     const g_proj = linear(dim, heads * valueHeadDim, { bias: false, role: 'mechanism' });

@@ -63,6 +63,7 @@ const checks: { readonly [N in keyof Required<CompileOptions>]: Check } = {
     'a Map of weights by name',
     'new Map(Object.entries(weights)), or initialize(module)',
   ),
+  quantize: check((x) => x === 'int4' || x === 'int8' || isRecord(x), "'int4', 'int8' or an object of options"),
   parameters: check((x) => typeof x === 'function', 'a function of path and parameter'),
   layout: oneOf('padded', 'packed'),
   state: checkState,

@@ -11,6 +11,7 @@ import type { SequenceInputs } from '../sequence/context-of';
 import type { InputsByName } from '../sequence/named-ports';
 import type { DType } from '../tensor/tensor';
 import type { WeightSource } from '../weights/load';
+import type { Quantize } from './quantize';
 
 /** dtypes of a model's weights and arithmetic. */
 export type ModelDType = 'float32' | 'float16' | 'bfloat16';
@@ -37,6 +38,11 @@ export interface CompileOptions {
   readonly inputs: InputsByName<string, InputType>;
   /** Weights by parameter name. Absent: the model can be explained and summarised, not saved. */
   readonly weights?: WeightSource;
+  /**
+   * Stores matrices as codes of 4 or 8 bits with scales (weight-only quantization): `'int4'`, `'int8'`, or formats by role,
+   * `{ bits: 4, blockSize: 32, roles: { head: 'int8', embedding: 'float16' } }`. See `quantizeWeights`; `quantizationErrors` measures what it costs.
+   */
+  readonly quantize?: Quantize;
   /** Which parameters are inputs instead of stored weights: for training, LoRA, hot swap. */
   readonly parameters?: (path: string, parameter: Parameter) => 'stored' | 'input';
   readonly layout?: 'padded' | 'packed';

@@ -32,7 +32,9 @@ import type { LazyTensor } from '../weights/safetensors';
 import { checkCompile } from './check-options';
 import type { CompileOptions, ModelDType } from './compile-options';
 import { seededDraws } from './draws';
+import { elementLimits } from './element-limits';
 import type { InputNames, OutputNames } from './port-names';
+import { quantizedModule, quantizedWeights } from './quantize';
 import { noTap } from './taps';
 import { checkAllRead } from './unread';
 
@@ -104,14 +106,17 @@ export function compile<const M extends AnyModule, const C extends CompileOption
   const machine = o.machine ?? {};
   const target = onRuntime(o.target, machine);
   const computes = arithmetic(target, dtype, o.strictDtype ?? false);
-  const model = standalone(module);
-  const names = namesOf(model);
+  const plain = standalone(module);
+  const plainNames = namesOf(plain);
   const parameterInputs = new Set<Parameter>();
-  for (const [path, p] of names.parameters) {
+  for (const [path, p] of plainNames.parameters) {
     const where = o.parameters?.(path, p) ?? 'stored';
     checkWord(`parameters("${path}")`, where, ['stored', 'input']);
     if (where === 'input') parameterInputs.add(p);
   }
+  const quantized = o.quantize !== undefined ? quantizedModule(plain, o.quantize, parameterInputs) : undefined;
+  const model = quantized?.module ?? plain;
+  const names = quantized ? namesOf(model) : plainNames;
   const traced = trace(model, o, dtype, computes, names, parameterInputs);
   reached(0.5);
   const { graph, decisions } = lower(traced, target, {
@@ -120,10 +125,14 @@ export function compile<const M extends AnyModule, const C extends CompileOption
     ...(o.assumptions && { assumptions: o.assumptions }),
   });
   reached(1);
-  const stored = [...names.parameters].filter(([, p]) => !parameterInputs.has(p));
-  const expected = stored.map(([path, p]) => [path, { dims: p.dims, dtype: p.options.dtype ?? dtype }] as const);
-  const weights =
-    o.weights && matchWeights(expected, withoutInputs(o.weights, names, parameterInputs), { aliases: names.aliases }).weights;
+  // A matrix that is quantised is read in the dtype of the checkpoint.
+  const stored = [...plainNames.parameters].filter(([, p]) => !parameterInputs.has(p));
+  const expected = stored.map(
+    ([path, p]) => [path, { dims: p.dims, ...(!quantized?.formats.has(path) && { dtype: p.options.dtype ?? dtype }) }] as const,
+  );
+  const { aliases } = plainNames;
+  const given = o.weights && matchWeights(expected, withoutInputs(o.weights, plainNames, parameterInputs), { aliases }).weights;
+  const weights = given && quantized ? quantizedWeights(given, quantized.formats, dtype) : given;
   return {
     module: model,
     traced,
@@ -134,7 +143,7 @@ export function compile<const M extends AnyModule, const C extends CompileOption
     dtype,
     computes,
     decisions,
-    signature: signatureOf(graph, names),
+    signature: signatureOf(graph, names, target),
     names,
     parameterInputs,
     weights,
@@ -253,7 +262,7 @@ function checkOutputNames(graph: Graph, names: ParameterNames): void {
   }
 }
 
-function signatureOf(graph: Graph, names: ParameterNames): Signature {
+function signatureOf(graph: Graph, names: ParameterNames, { name: target, mostElements }: Target): Signature {
   const { roles, limits, continuations } = graph.builder;
   const inputs = graph.inputs.map((v): Port => {
     const { leaf } = v;
@@ -282,6 +291,7 @@ function signatureOf(graph: Graph, names: ParameterNames): Signature {
   });
   // An input that the lowered graph does not read does not exist in the session.
   const there = new Set(inputs.map((p) => p.name));
-  const held = limits.filter(({ input }) => input === undefined || there.has(input));
+  const stated = limits.filter(({ input }) => input === undefined || there.has(input));
+  const held = mostElements === undefined ? stated : [...stated, ...elementLimits(graph, mostElements, target)];
   return { inputs, outputs, ...(held.length && { limits: held }) };
 }

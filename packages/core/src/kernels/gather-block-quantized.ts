@@ -1,4 +1,4 @@
-// Embedding lookup in a table in blocks of 4-bit codes: only the rows that are looked up are dequantised.
+// Embedding lookup in a table in blocks of codes: only the rows that are looked up are dequantised.
 import { type Dim, mulDims } from '../dim/dim';
 import { defineOp, type NamedOperands, type Op, operandsOf, printType } from '../ir/define-op';
 import { apply, madeBy, mismatch, type Node, type Value } from '../ir/graph';
@@ -6,18 +6,18 @@ import { reasons } from '../lower/reasons';
 import { type Get, refuse, rule } from '../lower/rule';
 import { gather } from '../ops/gather';
 import { reshape, slice } from '../ops/movement';
-import { DequantizeBlocks, dequantizeBlocks } from '../ops/quantized';
+import { type CodeBits, DequantizeBlocks, type DequantizeBlocksAttrs, dequantizeBlocks } from '../ops/quantized';
 import { Gather } from '../ops/select';
 
 type GatherBlockQuantizedAttrs = {
   readonly gather_axis: number;
   readonly quantize_axis: number;
   readonly block_size: number;
-  readonly bits: number;
+  readonly bits: CodeBits;
 };
 
 const names = ['packed', 'ids', 'scales', 'zeroPoints?'] as const;
-/** The kernel of com.microsoft. Operands: packed uint8 [rows, blocks · block_size / 2], ids, scales [rows, blocks], zero points uint8 [rows, ⌈blocks / 2⌉] or none. */
+/** The kernel of com.microsoft. Operands: packed uint8 [rows, blocks · block_size · bits / 8], ids, scales [rows, blocks], zero points uint8 [rows, ⌈blocks · bits / 8⌉] or none. */
 export const GatherBlockQuantized: Op<GatherBlockQuantizedAttrs, typeof names> = defineOp<
   GatherBlockQuantizedAttrs,
   typeof names
@@ -26,11 +26,15 @@ export const GatherBlockQuantized: Op<GatherBlockQuantizedAttrs, typeof names> =
   operands: names,
   attributes: { gather_axis: 'int', quantize_axis: 'int', block_size: 'int', bits: 'int' },
   form: ({ bits, block_size }) => `bits=${bits} block_size=${block_size}`,
-  asks: ([, ids, , zeroPoints]) => ({ 'rank of the ids': ids!.dims.length, 'zero points': !!zeroPoints }),
-  infer(given, { block_size }) {
+  asks: ([, ids, , zeroPoints], { bits }) => ({
+    'rank of the ids': ids!.dims.length,
+    'zero points': !!zeroPoints,
+    '8 bits': bits === 8,
+  }),
+  infer(given, { bits, block_size }) {
     const { packed, ids, scales } = operandsOf(names, given);
     const blocks = scales.dims[1];
-    if (typeof blocks !== 'number' || packed.dims[1] !== (blocks * block_size) / 2)
+    if (typeof blocks !== 'number' || packed.dims[1] !== (blocks * block_size * bits) / 8)
       throw mismatch(
         'the packed rows do not fit the scales',
         `blocks of ${block_size}`,
@@ -38,11 +42,12 @@ export const GatherBlockQuantized: Op<GatherBlockQuantizedAttrs, typeof names> =
       );
     return [{ dtype: scales.dtype, dims: [...ids.dims, blocks * block_size] }];
   },
-  decompose(given, { block_size }) {
+  decompose(given, { bits, block_size }) {
     const { packed, ids, scales, zeroPoints } = operandsOf(names, given);
     const [rows, blocks] = scales.dims as [number, number];
-    const blocked = reshape(packed, [rows, blocks, block_size / 2]);
-    return [rowsOf({ packed: blocked, scales, zeroPoints }, ids, { blockSize: block_size, columns: blocks * block_size })];
+    const blocked = reshape(packed, [rows, blocks, (block_size * bits) / 8]);
+    const attrs = { bits, blockSize: block_size, columns: blocks * block_size };
+    return [rowsOf({ packed: blocked, scales, zeroPoints }, ids, attrs)];
   },
 });
 
@@ -50,11 +55,7 @@ export const GatherBlockQuantized: Op<GatherBlockQuantizedAttrs, typeof names> =
 type Packed = NamedOperands<typeof DequantizeBlocks.operands & {}, Value>;
 
 // The codes of the rows are looked up, then dequantised.
-function rowsOf(
-  { packed, scales, zeroPoints }: Packed,
-  ids: Value,
-  o: { readonly blockSize: number; readonly columns: number },
-): Value {
+function rowsOf({ packed, scales, zeroPoints }: Packed, ids: Value, o: DequantizeBlocksAttrs): Value {
   const flat = reshape(ids, [ids.dims.reduce((a: Dim, b) => mulDims(a, b), 1)]);
   const rows = (table: Value): Value => gather(table, flat, 0);
   return reshape(dequantizeBlocks(rows(packed), rows(scales), zeroPoints && rows(zeroPoints), o), [...ids.dims, o.columns]);
@@ -76,7 +77,7 @@ const made = ({ packed, scales, zeroPoints }: Packed, get: Get): Packed => ({
 export const useGatherBlockQuantized = rule('Gather(DequantizeBlocks) → GatherBlockQuantized', Gather, (node) => {
   const blocks = tableOf(node);
   if (!blocks) return undefined;
-  const { blockSize, columns } = blocks.attrs;
+  const { bits, blockSize, columns } = blocks.attrs;
   const table = operandsOf(DequantizeBlocks, blocks.operands);
   const [rows, count] = table.scales.dims;
   if (typeof rows !== 'number' || typeof count !== 'number')
@@ -85,9 +86,9 @@ export const useGatherBlockQuantized = rule('Gather(DequantizeBlocks) → Gather
     covers: node.outputs,
     emit(get) {
       const { packed, scales, zeroPoints } = made(table, get);
-      const flat = reshape(packed, [rows, (count * blockSize) / 2]);
+      const flat = reshape(packed, [rows, (count * blockSize * bits) / 8]);
       const ids = get(operandsOf(Gather, node.operands).indices);
-      const attrs = { gather_axis: 0, quantize_axis: 1, block_size: blockSize, bits: 4 };
+      const attrs = { gather_axis: 0, quantize_axis: 1, block_size: blockSize, bits };
       const y = apply(GatherBlockQuantized, { packed: flat, ids, scales, zeroPoints }, attrs)[0]!;
       return [slice(y, { axes: [-1], starts: [0], ends: [columns] })];
     },

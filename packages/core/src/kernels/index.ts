@@ -1,5 +1,6 @@
 // Rules between ops of core: they do not belong to a block, so every model has them.
 import type { Rule } from '../lower/rule';
+import { useAlignedHeads } from './attend-aligned';
 import { biasesOfAttend } from './attend-biases';
 import { useBlocks } from './attend-blocks';
 import { useChunks, useFlexChunks } from './attend-chunks';
@@ -9,6 +10,7 @@ import { useLayout } from './attend-layout';
 import { usePackedChunks } from './attend-packed-chunks';
 import { useSpread } from './attend-spread';
 import { unpackRows, useGatherBlockQuantized } from './gather-block-quantized';
+import { useNarrowRows } from './gather-narrow';
 import { keepApart } from './keep-apart';
 import { splitLowRank } from './low-rank';
 import { useMatMulNBits } from './mat-mul-n-bits';
@@ -20,11 +22,13 @@ export const coreRules: readonly Rule[] = [
   useMatMulNBits,
   useGatherBlockQuantized,
   unpackRows,
+  useNarrowRows,
   splitLowRank,
   sineAfterRangeReduction,
   cosineAfterRangeReduction,
   ...keepApart,
   useBlocks,
+  useAlignedHeads,
   usePackedChunks,
   useFewQueries,
   useChunks,

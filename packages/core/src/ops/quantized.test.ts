@@ -9,7 +9,7 @@ import { GraphBuilder } from './vocabulary';
 const packed = { dtype: 'uint8', dims: [3, 2, 8], low: 0, high: 255 } as const;
 const scales = { dtype: 'float32', dims: [3, 2] } as const;
 const zeros = { dtype: 'uint8', dims: [3, 1], low: 0, high: 255 } as const;
-const options = { blockSize: 16, columns: 29 };
+const options = { bits: 4, blockSize: 16, columns: 29 } as const;
 
 test('codes count from 8 without zero points, low half first', () =>
   checkOp({
@@ -18,7 +18,7 @@ test('codes count from 8 without zero points, low half first', () =>
       { dtype: 'uint8', dims: [1, 2, 8], values: [0x10, 0x8f, 0, 0, 0, 0, 0, 0, 0x79, 0, 0, 0, 0, 0, 0, 0] },
       { dtype: 'float32', dims: [1, 2], values: [0.5, -2] },
     ],
-    build: (_, p, s) => dequantizeBlocks(p, s, undefined, { blockSize: 16, columns: 18 }),
+    build: (_, p, s) => dequantizeBlocks(p, s, undefined, { bits: 4, blockSize: 16, columns: 18 }),
     expected: [[-4, -3.5, 3.5, 0, ...Array(12).fill(-4), -2, 2]],
     differentiable: [1],
   }));
@@ -37,7 +37,7 @@ test('zero points are stored two to a byte', () => {
       { dtype: 'float32', dims: [1, 2], values: [1, 10] },
       { dtype: 'uint8', dims: [1, 1], values: [0x53] },
     ],
-    build: (_, p, s, z) => dequantizeBlocks(p, s, z, { blockSize: 16, columns: 17 }),
+    build: (_, p, s, z) => dequantizeBlocks(p, s, z, { bits: 4, blockSize: 16, columns: 17 }),
     expected: [[...Array(16).fill(1), -10]],
     differentiable: [1],
   });

@@ -8,6 +8,7 @@ import { type Derivation, derivations } from '../ir/graph';
 import type { Decision } from '../lower/decision';
 import type { RuntimeSupport } from '../lower/runtime-version';
 import type { Machine } from '../lower/target';
+import { modulesOf } from '../module/module';
 import { type DType, dtypes } from '../tensor/tensor';
 
 /** Format of the file; a reader refuses newer ones. */
@@ -46,8 +47,9 @@ export function describeModel(model: Model): string {
   return `${JSON.stringify(saved, null, 2)}\n`;
 }
 
-// A module that no block made, or whose config contains a function, has no config; the model runs without it.
+// A module that no block made, whose parameters are computed from others, or whose config contains a function, has no config; the model runs without it.
 function configOf(model: Model): Readonly<Record<string, unknown>> | undefined {
+  if (modulesOf(model.module).some(({ item }) => item.about.dropped !== undefined)) return undefined;
   try {
     return JSON.parse(JSON.stringify(toConfig(model.module)));
   } catch (error) {

@@ -1,5 +1,6 @@
 // The sequence context of a model, from its inputs.
 
+import { checkArguments } from '../arguments';
 import { addDims, type Dim, namesOfDim } from '../dim/dim';
 import { ConfigError } from '../error';
 import { printType } from '../ir/define-op';
@@ -25,6 +26,7 @@ import { limitLengths, limitPackedLengths } from './limits';
 import { continuedPositions, longestOf, packedLayout, packedState } from './packed';
 import { clearPadding, finitePadding, ofThisCall, type Padding } from './padding';
 import { pagedState, tableDim } from './paged-state';
+import { fromFirstReal, refuseStarts } from './real-positions';
 import type { CallSizes, State } from './types';
 
 /**
@@ -69,6 +71,7 @@ export interface SequenceInputs {
  *          without `lengths` or with padding masks, and for `lengths` with a growing cache
  */
 export function contextOf(g: GraphBuilder, inputs: Inputs, o: SequenceInputs): ModelContext {
+  checkArguments('contextOf', { builder: g, inputs, options: o });
   const roles = inputsByRole(g, inputs, o.layout);
   if (o.layout === 'packed') return packedContext(g, inputs, roles, o);
   const { of } = roles;
@@ -117,7 +120,8 @@ export function contextOf(g: GraphBuilder, inputs: Inputs, o: SequenceInputs): M
   return {
     mask: and(...masks),
     get positions() {
-      return this.shared.get('positions', positions);
+      const counted = this.shared.get('positions', positions);
+      return of.positionIds ? counted : fromFirstReal(counted, this);
     },
     layout: padded,
     shared: newShared(g),
@@ -177,6 +181,7 @@ function packedContext(g: GraphBuilder, inputs: Inputs, roles: InputsByRole, o: 
     mask: none,
     get positions() {
       if (of.positionIds) return of.positionIds.value;
+      refuseStarts(this.mask, g);
       return state ? this.shared.get('positions', () => continuedPositions(g, layout, state)) : layout.positions;
     },
     layout,

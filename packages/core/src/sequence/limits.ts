@@ -1,5 +1,7 @@
 // Limits of lengths, positions and ids, required where they are used.
+
 import { addDims, type Dim, subDims } from '../dim/dim';
+import { given, graphOrValue } from '../given';
 import { type GraphBuilder, inputOf, type Node, type Value } from '../ir/graph';
 
 /**
@@ -11,6 +13,7 @@ import { type GraphBuilder, inputOf, type Node, type Value } from '../ir/graph';
  * Example  limitIndices(ctx.positions, seqLen, `${path}.seqLen`);
  */
 export function limitIndices(indices: Value, rows: number, field: string): void {
+  given('limitIndices', { indices });
   const largest = largestOf(indices);
   if (!largest || largest.inputs.length > 1) return;
   const [input] = largest.inputs;
@@ -36,6 +39,7 @@ export function limitIndices(indices: Value, rows: number, field: string): void 
  * Example  limitPositions(x.graph, x.dims[1]!, 1024, 'encoder.seqLen');
  */
 export function limitPositions(g: GraphBuilder, size: Dim, rows: number, field: string): void {
+  given('limitPositions', { source: g }, { source: graphOrValue });
   g.limit({ size, max: rows, ...tooLong(field) });
 }
 const tooLong = (field: string) => ({
@@ -113,7 +117,7 @@ const byOp: Readonly<Record<string, (node: Node) => Largest | undefined>> = {
   Range: ({ attrs }) => only(addDims(attrs.length as Dim, -1)),
   Add: ({ operands: [a, b] }) => plus(largestOf(a!), largestOf(b!)),
   Sub({ operands: [a, b] }) {
-    const taken = constantOf(b!);
+    const taken = constantOf(b!) ?? (isCount(b!) ? 0 : undefined);
     return taken === undefined ? undefined : plus(largestOf(a!), only(-taken));
   },
   // Index 0 exists in every table.
@@ -138,6 +142,16 @@ function counted(x: Value): Largest | undefined {
     truth ||= source.dtype === 'bool';
   }
   return truth && source.leaf?.kind === 'input' ? { size: 0, inputs: [{ name: source.leaf.name, counts: true }] } : undefined;
+}
+
+/** True for an input that is limited to 0 and more. */
+function isCount(x: Value): boolean {
+  const { producer, leaf } = x;
+  if (producer && /(^|\.)(Unsqueeze|Reshape)$/.test(producer.op.key)) return isCount(producer.operands[0]!);
+  return (
+    leaf?.kind === 'input' &&
+    x.graph.root.limits.some(({ input, min }) => input === leaf.name && typeof min === 'number' && min >= 0)
+  );
 }
 
 function constantOf({ leaf }: Value): number | undefined {

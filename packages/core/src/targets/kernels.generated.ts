@@ -127,6 +127,13 @@ export const kernelTables = {
       'com.microsoft.GatherBlockQuantized bits=4 block_size=32': { own: 'float32 float16' },
       'com.microsoft.GatherBlockQuantized bits=4 block_size=512': { own: 'float32 float16' },
       'com.microsoft.GatherBlockQuantized bits=4 block_size=64': { own: 'float32 float16' },
+      'com.microsoft.GatherBlockQuantized bits=8 block_size=1024': { own: 'float32 float16' },
+      'com.microsoft.GatherBlockQuantized bits=8 block_size=128': { own: 'float32 float16' },
+      'com.microsoft.GatherBlockQuantized bits=8 block_size=16': { own: 'float32 float16' },
+      'com.microsoft.GatherBlockQuantized bits=8 block_size=256': { own: 'float32 float16' },
+      'com.microsoft.GatherBlockQuantized bits=8 block_size=32': { own: 'float32 float16' },
+      'com.microsoft.GatherBlockQuantized bits=8 block_size=512': { own: 'float32 float16' },
+      'com.microsoft.GatherBlockQuantized bits=8 block_size=64': { own: 'float32 float16' },
       'com.microsoft.Gelu': { own: 'float32' },
       'com.microsoft.GroupQueryAttention': { own: 'float32 float16' },
       'com.microsoft.LinearAttention': { own: 'float32' },
@@ -135,6 +142,11 @@ export const kernelTables = {
       'com.microsoft.MatMulNBits bits=4 block_size=256': { own: 'float32 float16' },
       'com.microsoft.MatMulNBits bits=4 block_size=32': { own: 'float32 float16' },
       'com.microsoft.MatMulNBits bits=4 block_size=64': { own: 'float32 float16' },
+      'com.microsoft.MatMulNBits bits=8 block_size=128': { own: 'float32 float16' },
+      'com.microsoft.MatMulNBits bits=8 block_size=16': { own: 'float32 float16' },
+      'com.microsoft.MatMulNBits bits=8 block_size=256': { own: 'float32 float16' },
+      'com.microsoft.MatMulNBits bits=8 block_size=32': { own: 'float32 float16' },
+      'com.microsoft.MatMulNBits bits=8 block_size=64': { own: 'float32 float16' },
       'com.microsoft.MoE': { own: 'float32' },
       'com.microsoft.MultiHeadAttention': { own: 'float32' },
       'com.microsoft.QuickGelu': { own: 'float32' },
@@ -186,6 +198,7 @@ export const kernelTables = {
       {
         runtime: '1.29.0',
         kernels: {
+          Attention: { own: 'float32 float16' },
           Gemm: { own: 'float64 float32 float16' },
           LayerNormalization: { own: 'float64 float32 float16' },
           MatMul: { own: 'float64 float32 float16 int64 int32 uint64 uint32' },
@@ -356,6 +369,13 @@ export const kernelTables = {
       'com.microsoft.GatherBlockQuantized bits=4 block_size=32': { own: 'float32 float16' },
       'com.microsoft.GatherBlockQuantized bits=4 block_size=512': { own: 'float32 float16' },
       'com.microsoft.GatherBlockQuantized bits=4 block_size=64': { own: 'float32 float16' },
+      'com.microsoft.GatherBlockQuantized bits=8 block_size=1024': { own: 'float32 float16' },
+      'com.microsoft.GatherBlockQuantized bits=8 block_size=128': { own: 'float32 float16' },
+      'com.microsoft.GatherBlockQuantized bits=8 block_size=16': { own: 'float32 float16' },
+      'com.microsoft.GatherBlockQuantized bits=8 block_size=256': { own: 'float32 float16' },
+      'com.microsoft.GatherBlockQuantized bits=8 block_size=32': { own: 'float32 float16' },
+      'com.microsoft.GatherBlockQuantized bits=8 block_size=512': { own: 'float32 float16' },
+      'com.microsoft.GatherBlockQuantized bits=8 block_size=64': { own: 'float32 float16' },
       'com.microsoft.Gelu': { own: 'float32' },
       'com.microsoft.GroupQueryAttention': { own: 'float32 float16' },
       'com.microsoft.LinearAttention': { own: 'float32' },
@@ -364,6 +384,11 @@ export const kernelTables = {
       'com.microsoft.MatMulNBits bits=4 block_size=256': { own: 'float32 float16' },
       'com.microsoft.MatMulNBits bits=4 block_size=32': { own: 'float32 float16' },
       'com.microsoft.MatMulNBits bits=4 block_size=64': { own: 'float32 float16' },
+      'com.microsoft.MatMulNBits bits=8 block_size=128': { own: 'float32 float16' },
+      'com.microsoft.MatMulNBits bits=8 block_size=16': { own: 'float32 float16' },
+      'com.microsoft.MatMulNBits bits=8 block_size=256': { own: 'float32 float16' },
+      'com.microsoft.MatMulNBits bits=8 block_size=32': { own: 'float32 float16' },
+      'com.microsoft.MatMulNBits bits=8 block_size=64': { own: 'float32 float16' },
       'com.microsoft.MoE': { own: 'float32' },
       'com.microsoft.MultiHeadAttention': { own: 'float32' },
       'com.microsoft.QuickGelu': { own: 'float32' },
@@ -416,6 +441,7 @@ export const kernelTables = {
       {
         runtime: '1.29.0',
         kernels: {
+          Attention: { own: 'float32 float16' },
           Gemm: { own: 'float64 float32 float16' },
           LayerNormalization: { own: 'float64 float32 float16' },
           MatMul: { own: 'float64 float32 float16 int64 int32 uint64 uint32' },
@@ -584,6 +610,13 @@ export const kernelTables = {
       'com.microsoft.GatherBlockQuantized bits=4 block_size=32': { own: 'float32 float16' },
       'com.microsoft.GatherBlockQuantized bits=4 block_size=512': { own: 'float32 float16' },
       'com.microsoft.GatherBlockQuantized bits=4 block_size=64': { own: 'float32 float16' },
+      'com.microsoft.GatherBlockQuantized bits=8 block_size=1024': { own: 'float32 float16' },
+      'com.microsoft.GatherBlockQuantized bits=8 block_size=128': { own: 'float32 float16' },
+      'com.microsoft.GatherBlockQuantized bits=8 block_size=16': { own: 'float32 float16' },
+      'com.microsoft.GatherBlockQuantized bits=8 block_size=256': { own: 'float32 float16' },
+      'com.microsoft.GatherBlockQuantized bits=8 block_size=32': { own: 'float32 float16' },
+      'com.microsoft.GatherBlockQuantized bits=8 block_size=512': { own: 'float32 float16' },
+      'com.microsoft.GatherBlockQuantized bits=8 block_size=64': { own: 'float32 float16' },
       'com.microsoft.Gelu': { own: 'float32 float16' },
       'com.microsoft.GroupQueryAttention': { own: 'float32 float16' },
       'com.microsoft.LinearAttention': { own: 'float32 float16' },
@@ -594,6 +627,13 @@ export const kernelTables = {
       'com.microsoft.MatMulNBits bits=4 block_size=32': { own: 'float32 float16' },
       'com.microsoft.MatMulNBits bits=4 block_size=512': { own: 'float32 float16' },
       'com.microsoft.MatMulNBits bits=4 block_size=64': { own: 'float32 float16' },
+      'com.microsoft.MatMulNBits bits=8 block_size=1024': { own: 'float32 float16' },
+      'com.microsoft.MatMulNBits bits=8 block_size=128': { own: 'float32 float16' },
+      'com.microsoft.MatMulNBits bits=8 block_size=16': { own: 'float32 float16' },
+      'com.microsoft.MatMulNBits bits=8 block_size=256': { own: 'float32 float16' },
+      'com.microsoft.MatMulNBits bits=8 block_size=32': { own: 'float32 float16' },
+      'com.microsoft.MatMulNBits bits=8 block_size=512': { own: 'float32 float16' },
+      'com.microsoft.MatMulNBits bits=8 block_size=64': { own: 'float32 float16' },
       'com.microsoft.MultiHeadAttention': { own: 'float32 float16' },
       'com.microsoft.PagedAttention': { own: 'float16' },
       'com.microsoft.QuickGelu': { own: 'float32 float16' },
@@ -629,6 +669,7 @@ export const kernelTables = {
       {
         runtime: '1.29.0',
         kernels: {
+          DFT: { own: 'float32 float16', cpu: 'float64' },
           LayerNormalization: { own: 'float32 float16', cpu: 'float64' },
           SimplifiedLayerNormalization: { own: 'float32 float16', cpu: 'float64' },
           'com.microsoft.SkipLayerNormalization': { own: 'float32 float16' },
@@ -782,6 +823,13 @@ export const kernelTables = {
       'com.microsoft.GatherBlockQuantized bits=4 block_size=32': { own: 'float32 float16 bfloat16' },
       'com.microsoft.GatherBlockQuantized bits=4 block_size=512': { own: 'float32 float16 bfloat16' },
       'com.microsoft.GatherBlockQuantized bits=4 block_size=64': { own: 'float32 float16 bfloat16' },
+      'com.microsoft.GatherBlockQuantized bits=8 block_size=1024': { own: 'float32 float16 bfloat16' },
+      'com.microsoft.GatherBlockQuantized bits=8 block_size=128': { own: 'float32 float16 bfloat16' },
+      'com.microsoft.GatherBlockQuantized bits=8 block_size=16': { own: 'float32 float16 bfloat16' },
+      'com.microsoft.GatherBlockQuantized bits=8 block_size=256': { own: 'float32 float16 bfloat16' },
+      'com.microsoft.GatherBlockQuantized bits=8 block_size=32': { own: 'float32 float16 bfloat16' },
+      'com.microsoft.GatherBlockQuantized bits=8 block_size=512': { own: 'float32 float16 bfloat16' },
+      'com.microsoft.GatherBlockQuantized bits=8 block_size=64': { own: 'float32 float16 bfloat16' },
       'com.microsoft.Gelu': { own: 'float64 float32 float16 bfloat16' },
       'com.microsoft.GroupQueryAttention': { own: 'float16 bfloat16', cpu: 'float32' },
       'com.microsoft.LinearAttention': { own: 'float32 float16 bfloat16' },
@@ -792,12 +840,19 @@ export const kernelTables = {
       'com.microsoft.MatMulNBits bits=4 block_size=32': { own: 'float32 float16 bfloat16' },
       'com.microsoft.MatMulNBits bits=4 block_size=512': { own: 'float32 float16 bfloat16' },
       'com.microsoft.MatMulNBits bits=4 block_size=64': { own: 'float32 float16 bfloat16' },
+      'com.microsoft.MatMulNBits bits=8 block_size=1024': { own: 'float32 float16 bfloat16' },
+      'com.microsoft.MatMulNBits bits=8 block_size=128': { own: 'float32 float16 bfloat16' },
+      'com.microsoft.MatMulNBits bits=8 block_size=16': { own: 'float32 float16 bfloat16' },
+      'com.microsoft.MatMulNBits bits=8 block_size=256': { own: 'float32 float16 bfloat16' },
+      'com.microsoft.MatMulNBits bits=8 block_size=32': { own: 'float32 float16 bfloat16' },
+      'com.microsoft.MatMulNBits bits=8 block_size=512': { own: 'float32 float16 bfloat16' },
+      'com.microsoft.MatMulNBits bits=8 block_size=64': { own: 'float32 float16 bfloat16' },
       'com.microsoft.MoE': { own: 'float32 float16 bfloat16' },
       'com.microsoft.MultiHeadAttention': { own: 'float32 float16 bfloat16' },
       'com.microsoft.PackedMultiHeadAttention': { own: 'float32 float16' },
       'com.microsoft.PagedAttention': { own: 'float16 bfloat16' },
-      'com.microsoft.RestorePadding': { own: 'float32 float16' },
       'com.microsoft.QuickGelu': { own: 'float64 float32 float16 bfloat16' },
+      'com.microsoft.RestorePadding': { own: 'float32 float16' },
       'com.microsoft.RotaryEmbedding': { own: 'float32 float16 bfloat16' },
       'com.microsoft.SkipLayerNormalization': { own: 'float32 float16 bfloat16' },
       'com.microsoft.SkipSimplifiedLayerNormalization': { own: 'float32 float16 bfloat16' },
@@ -970,9 +1025,9 @@ export const kernelTries = {
         DFT:
           'right: inverse, one-sided transform, complex signal; length 1 to 1024 (34 values)',
         'com.microsoft.MatMulNBits':
-          'right: zero points, an incomplete block; rank 2 to 5 (4 values)',
+          'right: zero points, an incomplete block, 8 bits; rank 2 to 5 (4 values)',
         'com.microsoft.GatherBlockQuantized':
-          'right: zero points; rank of the ids 1 to 3 (3 values)',
+          'right: zero points, 8 bits; rank of the ids 1 to 3 (3 values)',
         'com.microsoft.SkipLayerNormalization':
           'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
         'com.microsoft.SkipSimplifiedLayerNormalization':
@@ -995,9 +1050,9 @@ export const kernelTries = {
         DFT:
           'right: inverse, one-sided transform, complex signal; length 1 to 1024 (34 values)',
         'com.microsoft.MatMulNBits':
-          'right: zero points, an incomplete block; rank 2 to 5 (4 values)',
+          'right: zero points, an incomplete block, 8 bits; rank 2 to 5 (4 values)',
         'com.microsoft.GatherBlockQuantized':
-          'right: zero points; rank of the ids 1 to 3 (3 values)',
+          'right: zero points, 8 bits; rank of the ids 1 to 3 (3 values)',
         'com.microsoft.SkipLayerNormalization':
           'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
         'com.microsoft.SkipSimplifiedLayerNormalization':
@@ -1022,9 +1077,9 @@ export const kernelTries = {
         DFT:
           'right: inverse, one-sided transform, complex signal; length 1 to 1024 (34 values)',
         'com.microsoft.MatMulNBits':
-          'right: zero points, an incomplete block; rank 2 to 5 (4 values)',
+          'right: zero points, an incomplete block, 8 bits; rank 2 to 5 (4 values)',
         'com.microsoft.GatherBlockQuantized':
-          'right: zero points; rank of the ids 1 to 3 (3 values)',
+          'right: zero points, 8 bits; rank of the ids 1 to 3 (3 values)',
         'com.microsoft.SkipLayerNormalization':
           'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
         'com.microsoft.SkipSimplifiedLayerNormalization':
@@ -1047,9 +1102,9 @@ export const kernelTries = {
         DFT:
           'right: inverse, one-sided transform, complex signal; length 1 to 1024 (34 values)',
         'com.microsoft.MatMulNBits':
-          'right: zero points, an incomplete block; rank 2 to 5 (4 values)',
+          'right: zero points, an incomplete block, 8 bits; rank 2 to 5 (4 values)',
         'com.microsoft.GatherBlockQuantized':
-          'right: zero points; rank of the ids 1 to 3 (3 values)',
+          'right: zero points, 8 bits; rank of the ids 1 to 3 (3 values)',
         'com.microsoft.SkipLayerNormalization':
           'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
         'com.microsoft.SkipSimplifiedLayerNormalization':
@@ -1068,9 +1123,9 @@ export const kernelTries = {
         'com.microsoft.RotaryEmbedding':
           'right: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
         'com.microsoft.MatMulNBits':
-          'right: zero points, an incomplete block; rank 2 to 5 (4 values)',
+          'right: zero points, an incomplete block, 8 bits; rank 2 to 5 (4 values)',
         'com.microsoft.GatherBlockQuantized':
-          'right: zero points; rank of the ids 1 to 3 (3 values)',
+          'right: zero points, 8 bits; rank of the ids 1 to 3 (3 values)',
         'com.microsoft.SkipLayerNormalization':
           'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
         'com.microsoft.SkipSimplifiedLayerNormalization':
@@ -1087,9 +1142,9 @@ export const kernelTries = {
         'com.microsoft.RotaryEmbedding':
           'right: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
         'com.microsoft.MatMulNBits':
-          'right: zero points, an incomplete block; rank 2 to 5 (4 values)',
+          'right: zero points, an incomplete block, 8 bits; rank 2 to 5 (4 values)',
         'com.microsoft.GatherBlockQuantized':
-          'right: zero points; rank of the ids 1 to 3 (3 values)',
+          'right: zero points, 8 bits; rank of the ids 1 to 3 (3 values)',
         'com.microsoft.SkipLayerNormalization':
           'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
         'com.microsoft.SkipSimplifiedLayerNormalization':

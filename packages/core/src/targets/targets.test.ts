@@ -129,6 +129,7 @@ describe('forms of an op', () => {
     const g = new GraphBuilder();
     const packed = g.input('packed', 'uint8', [5, 2, blockSize / 2]);
     const weight = ops.dequantizeBlocks(packed, g.input('scales', 'float32', [5, 2]), undefined, {
+      bits: 4,
       blockSize,
       columns: 2 * blockSize,
     });

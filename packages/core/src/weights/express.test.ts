@@ -116,7 +116,9 @@ describe('a weight expressed by others', () => {
   it('is computed by definitions if an op has no evaluate', () => {
     const codes = tensor('uint8', [1, 1, 8], [0x80, 0x91, 0xa2, 0xb3, 0xc4, 0xd5, 0xe6, 0xf7]);
     const scales = tensor('float16', [1, 1], [0.5]);
-    const whole = expressWeight([codes, scales], (c, s) => dequantizeBlocks(c, s, undefined, { blockSize: 16, columns: 16 }));
+    const whole = expressWeight([codes, scales], (c, s) =>
+      dequantizeBlocks(c, s, undefined, { bits: 4, blockSize: 16, columns: 16 }),
+    );
     expect([whole.dtype, whole.dims]).toEqual(['float16', [1, 16]]);
     const expected = Array.from({ length: 16 }, (_, i) => ((i % 2 ? 8 + (i >> 1) : i >> 1) - 8) / 2);
     expect(Array.from(toArray(whole.loadSync!()).data)).toEqual(expected);

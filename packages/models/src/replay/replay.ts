@@ -1,11 +1,12 @@
 // Replays a recorded case on a target: loads its folder, runs it, compares.
 import {
   type AnyModule,
-  type CompileOptions,
   ConfigError,
   compile,
   createRunner,
+  type InputType,
   type Ort,
+  type Runner,
   type Target,
   type Tensor,
   tensor,
@@ -13,11 +14,13 @@ import {
 import { families as known } from '../families/index';
 import { type Family, familyOf, unknownFamily } from '../family';
 import { type Pretrained, readConfig } from '../from-pretrained';
+import { causalRunner } from '../generation/causal';
+import { likeliest } from '../generation/choose';
+import { generateTokens, type Rows, type Start } from '../generation/generate';
+import { withMemory } from '../generation/with-memory';
 import { filesIn, fromPretrained } from '../node';
-import { partsOf } from '../parts';
 import { allowed, type Case, type Precision, type Run } from './case';
 import { difference, ofQueries } from './compare';
-import { generateGreedily } from './generate';
 
 /** Where a case runs. */
 export interface Place {
@@ -85,6 +88,17 @@ async function checkLegacy(c: Case, model: Pretrained): Promise<void> {
   throw new ConfigError({ path: `${c.name}/config.legacy.json`, problem: 'it means another model', expected: b, got: a });
 }
 
+/** [batch, mel, frames] as [batch, frames, mel]. */
+function framesFirst({ data, dims: [batch, mel, frames], dtype }: Tensor): Tensor {
+  const one = (i: number) =>
+    data[(Math.floor(i / (frames! * mel!)) * mel! + (i % mel!)) * frames! + (Math.floor(i / mel!) % frames!)];
+  return tensor(
+    dtype,
+    [batch!, frames!, mel!],
+    Array.from({ length: data.length }, (_, i) => Number(one(i))),
+  );
+}
+
 /** Our names of arguments. */
 const inputNames: Readonly<Record<string, string>> = {
   input_ids: 'ids',
@@ -93,14 +107,20 @@ const inputNames: Readonly<Record<string, string>> = {
   position_ids: 'position_ids',
   pixel_values: 'pixels',
   decoder_input_ids: 'decoder_ids',
+  input_features: 'features',
 };
+
+const feedsOf = (run: Run): Readonly<Record<string, Tensor>> =>
+  Object.fromEntries(
+    [...run.in].map(([name, t]) => [inputNames[name] ?? name, name === 'input_features' ? framesFirst(t) : t] as const),
+  );
 
 async function replayRun(c: Case, run: Run, model: Pretrained, at: Place): Promise<Check[]> {
   if (run.out.has('sequences')) return replayGeneration(c, run, model, at);
   const taps = new Map(
     [...run.out.keys()].map((name) => [name, tapOf(name, model.module, !run.in.has('pixel_values'))] as const),
   );
-  const feeds = Object.fromEntries([...run.in].map(([name, t]) => [inputNames[name] ?? name, t]));
+  const feeds = feedsOf(run);
   const compiled = compile(model.module, {
     target: at.target,
     dtype: at.precision,
@@ -118,6 +138,8 @@ async function replayRun(c: Case, run: Run, model: Pretrained, at: Place): Promi
       if (!got)
         return { run: run.name, output: name, largest: Number.POSITIVE_INFINITY, allowed: most, problem: 'no such output' };
       const weights = name.startsWith('attentions.');
+      if (name.startsWith('reshaped_'))
+        return { run: run.name, output: name, allowed: most, ...difference(got, cellsInRows(wanted), undefined) };
       const off = weights ? difference(ofQueries(got, mask), ofQueries(wanted, mask), undefined) : difference(got, wanted, mask);
       return { run: run.name, output: name, allowed: most, ...off };
     });
@@ -127,7 +149,7 @@ async function replayRun(c: Case, run: Run, model: Pretrained, at: Place): Promi
 }
 
 /** Inputs of a padded batch, at the sizes of the feeds but with names for what varies. */
-function inputsOf(feeds: Readonly<Record<string, Tensor>>): CompileOptions['inputs'] {
+function inputsOf(feeds: Readonly<Record<string, Tensor>>): Readonly<Record<string, InputType>> {
   const names = (input: string) => ['batch', input.startsWith('decoder_') ? 'decoder_seq' : 'seq'];
   return Object.fromEntries(
     Object.entries(feeds).map(([name, { dtype, dims }]) => [
@@ -139,27 +161,49 @@ function inputsOf(feeds: Readonly<Record<string, Tensor>>): CompileOptions['inpu
 
 /** The path of a hidden state or of attention weights in our modules, where the last one of texts has the final norm; undefined for an output of the model itself. */
 function tapOf(output: string, module: AnyModule, lastIsNormed: boolean): string | undefined {
-  const [, side, rest] = /^(encoder|decoder)_(.+)$/.exec(output) ?? [];
+  const [, side, rest] = /^(encoder|decoder|text|vision)_(.+)$/.exec(output) ?? [];
   const half = side && module.children[side];
-  if (half) return `${side}.${tapOf(rest!, half as AnyModule, lastIsNormed)}`;
+  if (half) {
+    const inner =
+      tapOf(rest!, half as AnyModule, lastIsNormed) ?? (rest === 'pooler_output' ? pooledIn(half as AnyModule) : undefined);
+    return inner && `${side}.${inner}`;
+  }
   if (module.children.decoder) return output === 'last_hidden_state' ? 'decoder.stack' : undefined;
   const { children } = module;
+  if (!children.stack) return undefined;
   const calls = layerCalls(module);
-  const [, name, index] = /^(hidden_states|attentions)\.(\d+)$/.exec(output) ?? [];
+  const [, name, index] = /^(?:reshaped_)?(hidden_states|attentions)\.(\d+)$/.exec(output) ?? [];
   if (output === 'last_hidden_state') return 'stack';
-  // Of a classifier it is the transform before the head.
-  if (output === 'pooler_output') return module.blockName === 'classifier' ? 'activation' : undefined;
+  // Of a classifier it is what the head reads.
+  if (output === 'pooler_output') return module.blockName === 'classifier' ? pooledIn(module) : undefined;
   if (name === 'attentions') return `${calls[Number(index)]}.mixer.attention.weights`;
   if (name !== 'hidden_states') return undefined;
   if (Number(index) > 0) return Number(index) === calls.length && lastIsNormed ? 'stack' : calls[Number(index) - 1];
   return ['embedding_projection', 'embeddingNorm', 'position', 'embedding'].find((key) => children[key]);
 }
 
+/** An image [batch, channels, rows, columns] as [batch, cells, channels]. */
+function cellsInRows(image: Tensor): Tensor {
+  const [batch, channels, rows, columns] = image.dims as [number, number, number, number];
+  const cells = rows * columns;
+  const data = Float32Array.from(image.data as ArrayLike<number>, (_, i) => {
+    const [b, cell, c] = [Math.floor(i / (cells * channels)), Math.floor(i / channels) % cells, i % channels];
+    return Number(image.data[(b * channels + c) * cells + cell]);
+  });
+  return { dtype: 'float32', dims: [batch, cells, channels], data };
+}
+
+/** The last step of the pooling of sequences. */
+const pooledIn = ({ children }: AnyModule): string => (children.activation ? 'activation' : 'pool');
+
 const stackIn = (module: AnyModule): AnyModule => module.children.stack as AnyModule;
-/** The scopes of all calls of layers, in their order; a layer that runs again is numbered. */
+/** The scopes of all calls of layers, in their order; a layer that runs again is numbered. Of a hierarchical model those that end its stages. */
 function layerCalls(module: AnyModule): readonly string[] {
   const { repeats = 1, groupSize = 1 } = stackIn(module).about.config as { repeats?: number; groupSize?: number };
-  const depth = ((stackIn(module).children.layers ?? []) as readonly unknown[]).length;
+  const layers = (stackIn(module).children.layers ?? []) as readonly AnyModule[];
+  const depth = layers.length;
+  const merges = layers.flatMap(({ blockName }, i) => (blockName === 'merge_patches' ? [i] : []));
+  if (merges.length) return [...merges, depth - 1].map((layer) => `stack.layers.${layer}`);
   return Array.from({ length: depth * repeats }, (_, step) => {
     const layer = Math.floor(step / (groupSize * repeats)) * groupSize + (step % groupSize);
     const time = Math.floor((step % (groupSize * repeats)) / groupSize) + 1;
@@ -167,63 +211,42 @@ function layerCalls(module: AnyModule): readonly string[] {
   });
 }
 
+const rowsOf = ({ data, dims: [batch, seq] }: Tensor): Rows =>
+  Array.from({ length: batch! }, (_, b) => Array.from({ length: seq! }, (_, i) => Number(data[b * seq! + i])));
+
+/** Greedily as many tokens as were recorded, with the logits of each step. */
 async function replayGeneration(c: Case, run: Run, model: Pretrained, at: Place): Promise<Check[]> {
   const wanted = run.out.get('sequences')!;
-  const ids = run.in.get('input_ids')!;
-  if (model.module.children.decoder) return replayTranslation(c, run, model, at);
-  const compiled = compile(model.module, {
-    target: at.target,
-    dtype: at.precision,
-    inputs: { ids: ['int64', ['batch', 'seq']], attention_mask: ['int64', ['batch', 'past + seq']] },
-    weights: model.weights,
-    state: 'io',
-    assumptions: ['prefill into empty cache'],
-  });
-  const steps = wanted.dims[1]! - ids.dims[1]!;
-  const made = await generateGreedily(compiled, at.ort, { ids, mask: run.in.get('attention_mask'), steps });
-  return compareGeneration(c, run, made, at.precision);
-}
-
-/** Encodes once, then decodes from the start token. */
-async function replayTranslation(c: Case, run: Run, model: Pretrained, at: Place): Promise<Check[]> {
-  const { encoder, decoder } = partsOf(model);
-  const { target, precision: dtype } = at;
-  const feeds = { ids: run.in.get('input_ids')!, attention_mask: run.in.get('attention_mask')! };
-  const encode = await createRunner(
-    compile(encoder.module, { target, dtype, inputs: inputsOf(feeds), weights: encoder.weights }),
-    at.ort,
-  );
-  const memory = ((await encode(feeds)) as Readonly<Record<string, Tensor>>).hidden_states!;
-  await encode.dispose();
-  const compiled = compile(decoder.module, {
-    target,
-    dtype,
-    inputs: {
-      ids: ['int64', ['batch', 'seq']],
-      memory: ['float32', ['batch', 'memory_seq', memory.dims[2]!]],
-      memory_mask: ['int64', ['batch', 'past_memory + memory_seq']],
-    },
-    weights: decoder.weights,
-    state: 'io',
-    assumptions: ['prefill into empty cache'],
-  });
-  const sequences = run.out.get('sequences')!;
-  const [batch, length] = sequences.dims as [number, number];
-  const start = tensor(
-    'int64',
-    [batch, 1],
-    Array.from({ length: batch }, (_, b) => Number(sequences.data[b * length])),
-  );
-  const memory_mask = feeds.attention_mask;
-  const made = await generateGreedily(compiled, at.ort, {
-    ids: start,
-    mask: undefined,
-    steps: length - 1,
-    others: { memory, memory_mask },
-    // The caches contain its keys and values.
-    later: { memory: tensor('float32', [batch, 0, memory.dims[2]!], []), memory_mask },
-  });
-  return compareGeneration(c, run, made, at.precision);
+  const place = { ort: at.ort, target: at.target, dtype: at.precision };
+  const logits: (readonly Float32Array[])[] = [];
+  const greedily = async (runner: Runner, start: Start): Promise<Check[]> => {
+    const steps = wanted.dims[1]! - start.ids[0]!.length;
+    const made = await generateTokens(runner, start, { steps, choose: likeliest, onStep: (rows) => logits.push(rows) });
+    const sequences = start.ids.map((row, b) => [...row, ...made[b]!]);
+    return compareGeneration(c, run, { sequences, logits }, at.precision);
+  };
+  if (model.module.children.decoder) {
+    const feeds = feedsOf(run);
+    const parts = await withMemory(model, place, inputsOf(feeds));
+    try {
+      return await greedily(
+        parts.decoder,
+        await parts.start(
+          feeds,
+          rowsOf(wanted).map((row) => row.slice(0, 1)),
+        ),
+      );
+    } finally {
+      await parts.dispose();
+    }
+  }
+  const runner = await causalRunner(model, place);
+  try {
+    const mask = run.in.get('attention_mask');
+    return await greedily(runner, { ids: rowsOf(run.in.get('input_ids')!), ...(mask && { mask: rowsOf(mask) }) });
+  } finally {
+    await runner.dispose();
+  }
 }
 
 /** Logits of the recorded steps, and all tokens; where two logits are closer than twice the tolerance, either token is right and ends the comparison. */

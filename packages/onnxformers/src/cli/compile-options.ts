@@ -1,6 +1,15 @@
 // Options of compilation, the same in every command.
-import { type Assumption, assumptions, type CompileOptions, type Machine, type Target, targets } from '@onnxformers/core';
-import type { Options, Values } from './command';
+import {
+  type Assumption,
+  assumptions,
+  type CompileOptions,
+  type Machine,
+  type Quantize,
+  type Target,
+  targets,
+  type WeightFormat,
+} from '@onnxformers/core';
+import { type Options, UsageError, type Values } from './command';
 import type { ReadConfig } from './config-file';
 
 const names = ['cpu', 'cuda', 'webgpu', 'wasm', 'portable-18', 'portable-21', 'portable-23', 'portable'] as const;
@@ -37,6 +46,26 @@ export const targetOptions = {
   },
 } as const satisfies Options;
 
+/** Options of weight-only quantization. */
+export const quantizeOptions = {
+  quantize: {
+    type: 'list',
+    doc: 'weight-only quantization: int4 or int8 for all matrices, and formats by role: int4,head=int8,embedding=float16',
+    value: 'FORMAT,ROLE=FORMAT,…',
+    form: {
+      pattern: /^(int4|int8|[\w-]+=(int4|int8|float16|bfloat16|none))$/,
+      words: 'int4, int8, or a role and its format: head=int8 (int4, int8, float16, bfloat16, none)',
+    },
+  },
+  'block-size': { type: 'integer', doc: 'of --quantize: columns that share a scale (default 32)' },
+  'zero-points': { type: 'flag', doc: 'of --quantize: a zero point for each block' },
+  'accuracy-level': {
+    type: 'integer',
+    doc: 'of --quantize: 4 lets kernels round activations to int8; 0, the default, does not',
+    form: { pattern: /^[0-4]$/, words: 'a number from 0 to 4' },
+  },
+} as const satisfies Options;
+
 /** Options for inputs, states and outputs. */
 export const modelOptions = {
   ...targetOptions,
@@ -48,6 +77,7 @@ export const modelOptions = {
     form: { pattern: /^(io|[1-9]\d{0,8})$/, words: 'io or a number of positions >= 1' },
   },
   assumptions: { type: 'list', doc: 'assumption about all feeds; the runner checks it', value: 'TEXT,…', choices: assumptions },
+  ...quantizeOptions,
   taps: { type: 'list', doc: 'modules whose results become outputs; attention weights: PATH.weights', value: 'PATH,…' },
 } as const satisfies Options;
 
@@ -68,6 +98,33 @@ export function compileOptions(v: Values<typeof modelOptions>, { inputs, options
     ...(v.state !== undefined && { state: v.state === 'io' ? 'io' : { io: Number(v.state) } }),
     ...(v.assumptions && { assumptions: v.assumptions as readonly Assumption[] }),
     ...(v.taps && { taps: v.taps }),
+    ...quantizeOption(v),
+  };
+}
+
+/** The option `quantize` of `compile`. */
+export function quantizeOption(v: Values<typeof quantizeOptions>): { readonly quantize?: Quantize } {
+  const [given, size, level] = [v.quantize, v['block-size'], v['accuracy-level']];
+  if (!given) {
+    if (size === undefined && level === undefined && !v['zero-points']) return {};
+    throw new UsageError('--block-size, --zero-points and --accuracy-level require --quantize');
+  }
+  const whole = given.filter((word) => !word.includes('='));
+  if (whole.length !== 1) throw new UsageError('--quantize requires int4 or int8 once, before formats by role: int4,head=int8');
+  const shared = {
+    ...(size !== undefined && { blockSize: size }),
+    ...(v['zero-points'] && { zeroPoints: true }),
+    ...(level !== undefined && { accuracyLevel: level as 0 | 1 | 2 | 3 | 4 }),
+  };
+  const formatOf = (word: string): WeightFormat =>
+    word === 'int4' || word === 'int8' ? { bits: word === 'int4' ? 4 : 8, ...shared } : (word as WeightFormat);
+  const roles = given.flatMap((word) => (word.includes('=') ? [word.split('=') as [string, string]] : []));
+  return {
+    quantize: {
+      bits: whole[0] === 'int4' ? 4 : 8,
+      ...shared,
+      roles: Object.fromEntries(roles.map(([role, format]) => [role, formatOf(format)])),
+    },
   };
 }
 

@@ -1,6 +1,8 @@
 // An encoder, and a decoder that attends to its output.
 import {
   type AnyModule,
+  addAuxiliaryLoss,
+  auxiliaryLoss,
   type BlockInputs,
   blockInputs,
   bool,
@@ -171,6 +173,8 @@ export const encoderDecoder = defineBlock({
         memory: memoryFrom({ hiddenStates: memory, ctx: contextOfHiddenStates(memory) ?? ctx }),
       });
       const hidden = decoder(alone.inputs, within).hidden_states;
+      const loss = auxiliaryLoss(within);
+      if (loss) addAuxiliaryLoss(ctx, loss);
       if (!hidden) throw new ConfigError({ path: `${path}.decoder`, problem: 'the decoder returned no hidden_states' });
       return head ? { logits: head(ops.mul(hidden, headScale)) } : { hidden_states: hidden };
     });

@@ -1,17 +1,22 @@
 import {
   type AnyModule,
+  auxiliaryLoss,
   ConfigError,
   compile,
   type Dim,
   type DType,
   initialize,
   interpret,
+  type KindModule,
   lazyTensor,
+  module,
   type NDArray,
   namesOf,
   type Parameter,
+  type SequenceContext,
   serialize,
   targets,
+  type Value,
   WeightError,
 } from '@onnxformers/core';
 import { derivedOf, expectClose, randomArray, randomParameters, traceBlock } from '@onnxformers/core/testing';
@@ -141,6 +146,32 @@ describe('encoder, decoder and both', () => {
       );
     });
     expectClose(run(both, feeds, of).logits!, { dtype: 'float32', dims: [2, 5, 23], data: logits });
+  });
+
+  it('has the auxiliary losses of its encoder and of its decoder', () => {
+    const mixture = (layers: object) => ({
+      ...stack,
+      depth: 1,
+      layers: { ...layers, feedforward: { name: 'sparse_moe', experts: 3, hidden: 5 } },
+    });
+    const inner = zoo.parse('model', {
+      name: 'encoder_decoder',
+      dim: 12,
+      encoder: { name: 'encoder', embedding: { name: 'token', vocabSize: 19 }, stack: mixture(layer) },
+      decoder: { name: 'decoder', embedding: { name: 'token', vocabSize: 23 }, stack: mixture(cross) },
+    } as never);
+    const lossOf = (m: AnyModule) =>
+      module({ m }, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => {
+        const { hidden_states } = (m as KindModule<'model'>)(inputs, ctx);
+        return { hidden_states: hidden_states!, loss: auxiliaryLoss(ctx)! };
+      });
+    const { of } = randomParameters(inner);
+    const parts = inner.children as Readonly<Record<'encoder' | 'decoder', AnyModule>>;
+    const [encoderIds, decoder_ids] = [ids(2, 7, 19), ids(2, 5)];
+    const encoded = run(lossOf(parts.encoder), { ids: encoderIds }, of);
+    const decoded = run(lossOf(parts.decoder), { ids: decoder_ids, memory: encoded.hidden_states! }, of);
+    const { loss } = run(lossOf(inner), { ids: encoderIds, decoder_ids }, of);
+    expect(loss!.data[0]).toBeCloseTo(encoded.loss!.data[0]! + decoded.loss!.data[0]!, 10);
   });
 
   it('has symbolic sizes of its own for both sequences', () => {

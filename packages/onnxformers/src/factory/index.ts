@@ -2,6 +2,8 @@
 import { causalLm } from './causal-lm';
 import { classifier } from './classifier';
 import { decoder } from './decoder';
+import { distilledClassifier } from './distilled-classifier';
+import { dualEncoder } from './dual-encoder';
 import { encoder } from './encoder';
 import { encoderDecoder } from './encoder-decoder';
 import { hyperStack } from './hyper-stack';
@@ -17,6 +19,8 @@ export {
   causalLm,
   classifier,
   decoder,
+  distilledClassifier,
+  dualEncoder,
   encoder,
   encoderDecoder,
   hyperStack,
@@ -42,5 +46,7 @@ export const blocks = [
   tokenClassifier,
   questionAnswering,
   pooledEncoder,
+  distilledClassifier,
+  dualEncoder,
 ] as const;
 export { type HierarchicalOptions, hierarchicalConfig, type Stage } from './hierarchical';

@@ -1,8 +1,9 @@
 // onnxformers explain CONFIG|DIR --target T
 import { compile, explain as explainModel, type Model, type ModelDType, printExplanation } from '@onnxformers/core';
 import { load } from '@onnxformers/core/node';
-import { command, type Values } from '../command';
-import { compileOptions, machineOf, modelOptions, targetOf } from '../compile-options';
+import { checkpointOptions, isCheckpoint, readCheckpoint } from '../checkpoint';
+import { command, UsageError, type Values } from '../command';
+import { compileOptions, machineOf, modelOptions, quantizeOption, targetOf } from '../compile-options';
 import { readConfig } from '../config-file';
 import { isFolder } from '../files';
 import { modelOf } from '../saved';
@@ -11,12 +12,19 @@ import { modelOf } from '../saved';
 const { target, dtype, ...rest } = modelOptions;
 const { default: _, ...openTarget } = target;
 const { default: __, ...openDtype } = dtype;
-/** Options of commands whose argument is a config or a saved model. */
-export const eitherOptions = { target: openTarget, dtype: openDtype, ...rest } as const;
+/** Options of commands whose argument is a config, a checkpoint or a saved model. */
+export const eitherOptions = { target: openTarget, dtype: openDtype, ...rest, ...checkpointOptions } as const;
 
-/** The model of a config file, or of a saved folder. */
+/** The model of a config file, of the folder of a checkpoint, or of a saved folder. */
 export async function readModel(path: string, v: Values<typeof eitherOptions>): Promise<Model> {
+  const complete = { ...v, target: v.target ?? target.default, dtype: v.dtype ?? dtype.default };
+  if (await isCheckpoint(path)) {
+    const checkpoint = await readCheckpoint(path, v.task);
+    return compile(checkpoint.module, compileOptions(complete, checkpoint));
+  }
+  if (v.task !== undefined) throw new UsageError('--task is an option for the folder of a checkpoint');
   if (await isFolder(path)) {
+    if (quantizeOption(v).quantize) throw new UsageError('--quantize has no effect on a saved model; build it with --quantize');
     const machine = machineOf(v);
     return modelOf(await load(path), {
       ...(v.target && { target: targetOf(v.target) }),
@@ -25,17 +33,14 @@ export async function readModel(path: string, v: Values<typeof eitherOptions>): 
     });
   }
   const config = await readConfig(path);
-  return compile(
-    config.module,
-    compileOptions({ ...v, target: v.target ?? target.default, dtype: v.dtype ?? dtype.default }, config),
-  );
+  return compile(config.module, compileOptions(complete, config));
 }
 
 export const explain = command({
   name: 'explain',
   words: ['CONFIG|DIR'],
   summary: 'Shows for each block which kernels were chosen, which were refused and why, and what to change for faster ones.',
-  help: 'onnxformers explain lm.json --target cuda --dtype float16 --sm 90',
+  help: 'onnxformers explain lm.json --target cuda --dtype float16 --sm 90\nDIR is a saved model, or the folder of a Hugging Face checkpoint: onnxformers explain models/bert --quantize int4',
   options: {
     ...eitherOptions,
     path: {

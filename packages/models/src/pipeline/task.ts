@@ -1,0 +1,27 @@
+// What a pipeline's task is made of.
+import type { Pretrained } from '../from-pretrained';
+import type { Place } from '../place';
+import type { Task } from '../task';
+import type { Tokenizer } from '../tokenizer/tokenizer';
+
+/** What a task is made from. */
+export interface Parts {
+  readonly model: Pretrained;
+  readonly tokenizer: Tokenizer;
+  readonly place: Place;
+}
+
+/** A function on texts with a session. */
+export interface Opened<F> {
+  readonly call: F;
+  /** Frees its sessions. */
+  dispose(): Promise<void>;
+}
+
+/** A task of {@link pipeline}: the head that it needs, and its function. */
+export interface TaskDefinition<F> {
+  /** The head. */
+  readonly head: Task;
+  /** Opens sessions of the model. */
+  open(parts: Parts): Promise<Opened<F>>;
+}

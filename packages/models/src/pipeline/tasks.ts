@@ -1,0 +1,29 @@
+// The tasks of pipelines.
+import { featureExtraction } from './feature-extraction';
+import { fillMask } from './fill-mask';
+import { questionAnswering } from './question-answering';
+import { textClassification } from './text-classification';
+import { textGeneration } from './text-generation';
+import { summarization, text2textGeneration, translation } from './text2text';
+import { tokenClassification } from './token-classification';
+import { zeroShotClassification } from './zero-shot-classification';
+
+/** The tasks of {@link pipeline} by their names. */
+export const pipelineTasks = {
+  'feature-extraction': featureExtraction,
+  'fill-mask': fillMask,
+  'question-answering': questionAnswering,
+  summarization,
+  'text-classification': textClassification,
+  'text-generation': textGeneration,
+  'text2text-generation': text2textGeneration,
+  'token-classification': tokenClassification,
+  translation,
+  'zero-shot-classification': zeroShotClassification,
+} as const;
+
+/** Other names of tasks. */
+export const aliases = {
+  'sentiment-analysis': 'text-classification',
+  ner: 'token-classification',
+} as const;
