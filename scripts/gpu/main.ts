@@ -11,6 +11,7 @@ import { drawsOf, exampleOf, feedsFor } from '../../packages/core/src/testing/ex
 import { roundingErrors } from '../../packages/core/src/testing/rounding';
 import { variantsOf } from '../../packages/core/src/testing/variants';
 import { benchAttention } from '../../packages/onnxformers/src/bench/attention';
+import { start } from '../../packages/onnxformers/src/cli/start';
 import {
   castTensor,
   compile,
@@ -33,15 +34,19 @@ import {
 import { attentions } from './attentions';
 import { decode, runDecode } from './decode';
 import { examples, runExamples } from './examples';
+import { experts } from './experts';
+import { large, runLarge } from './large';
 import { layerParts, runLayerParts } from './layer-parts';
 import { packed, runPacked } from './packed';
 import { packedAttention, runPackedAttention } from './packed-attention';
 import { pagedTokens } from './paged';
 import { parametrizations, runParametrizations } from './parametrizations';
+import { predictions, runPredictions } from './predictions';
 import { recurrences } from './recurrences';
 import { runSharedHeads, sharedHeads } from './shared-heads';
 import { runVarlen, varlen } from './varlen';
 import { runVarlenProfile, varlenProfile } from './varlen-profile';
+import { runWindows, windows } from './windows';
 import { zoo as mechanisms } from './zoo';
 
 const ort = createRequire(import.meta.url)('onnxruntime-node') as Ort;
@@ -288,6 +293,17 @@ const jobs: Record<string, () => Promise<void>> = {
   zoo: () => mechanisms({ ort, target: fused, options: cuda }, folder),
   recurrences: () => recurrences({ ort, target: fused, options: cuda }, print),
   'varlen-profile': async () => varlenProfile(folder),
+  windows: async () => windows(folder),
+  large: async () => large(folder),
+  predictions: async () => predictions(folder),
+  experts: () => experts({ ort, target: fused, options: cuda }),
+  // The command line, whose reports are files: node checks.mjs bench zoo --target cuda --out PATH
+  bench: async () => {
+    process.exitCode = await start(process.argv.slice(2), process.stdout, process.stderr);
+  },
+  'run-windows': () => runWindows(ort),
+  'run-large': () => runLarge({ ort, target: fused, options: cuda }),
+  'run-predictions': () => runPredictions({ ort, target: fused, options: cuda }),
   'layer-parts': async () => layerParts(folder),
   'shared-heads': async () => sharedHeads(folder),
   'packed-attention': async () => packedAttention(folder),

@@ -1,5 +1,5 @@
 // Packs what the GPU checks need besides the runtime into one folder: the bundled script, the demo's weights, ids and recorded vectors.
-import { copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -34,6 +34,19 @@ copyFileSync(new URL('../../examples/causal-lm/config.json', import.meta.url), j
 const { build } = createRequire(createRequire(import.meta.url).resolve('tsup'))('esbuild') as {
   build(options: object): Promise<unknown>;
 };
+// The command line says its version, which is beside it in a package only.
+const { version } = createRequire(import.meta.url)('../../packages/onnxformers/package.json') as { readonly version: string };
+const packageFile = "JSON.parse(readFileSync(new URL('../../package.json', here), 'utf8')).version";
+const versions = {
+  name: 'version',
+  setup(b: { onLoad(o: object, f: (file: { path: string }) => object): void }) {
+    b.onLoad({ filter: /cli\/versions\.ts$/ }, ({ path }) => {
+      const text = readFileSync(path, 'utf8');
+      if (!text.includes(packageFile)) throw new Error(`${path} reads its version in another way`);
+      return { contents: text.replace(packageFile, JSON.stringify(version)), loader: 'ts' };
+    });
+  },
+};
 await build({
   entryPoints: [new URL('main.ts', import.meta.url).pathname],
   outfile: join(out, 'checks.mjs'),
@@ -45,5 +58,6 @@ await build({
   conditions: ['@onnxformers/source'],
   banner: { js: "import { createRequire as __r } from 'node:module'; const require = __r(import.meta.url);" },
   logLevel: 'error',
+  plugins: [versions],
 });
 process.stdout.write(`${out}\n`);

@@ -151,7 +151,12 @@ async function load(
 ): Promise<Pretrained> {
   const { own, bare } = nameTests(config, family, task);
   const single = await withoutCopies(completeNames(stored, family, bare), family, config, own);
-  const { config: ours, names: entries, packed } = family.translate(config, { task, has: (name) => single.byName.has(name) });
+  const {
+    config: ours,
+    names: entries,
+    packed,
+    masked = true,
+  } = family.translate(config, { task, has: (name) => single.byName.has(name) });
   const module = zoo.parse('model', ours);
   const names = weightNames(entries, packed);
   const { parameters } = namesOf(module);
@@ -160,7 +165,7 @@ async function load(
     module,
     config: ours,
     weights: found.weights,
-    inputs: inputsFor(module, ours),
+    inputs: masked ? inputsFor(module, ours) : inputsOf(module),
     task,
     modelType: config.text('model_type'),
     original: config.raw,

@@ -111,6 +111,7 @@ describe('explain', () => {
     expect([...new Set(given)].sort()).toEqual([
       'alignedLength',
       'assume',
+      'equalLengths',
       'halfPrecision',
       'installCudnn',
       'lengthsInstead',
@@ -129,13 +130,13 @@ describe('explain', () => {
         machine: { sm: 80, cudnn: '9.14' },
         inputs: { x: ['float32', ['batch', 511, dim]], attention_bias: ['float32', [1, 1, 511, 511]] },
       },
-      ['alignedLength'],
+      ['noBias', 'alignedLength'],
     ],
     [
       'odd heads of a causal attention with shared keys',
       { headDim: 12, kvHeads: 2, attention: { name: 'scaled_dot_product', causal: true, softcap: 3 } },
       { target: targets.webgpu },
-      ['headDim'],
+      ['withoutFeature'],
     ],
     [
       'lengths without a cuDNN that attends',

@@ -1,16 +1,19 @@
 // LinearAttention of com.microsoft: recurrences with a matrix per head as their state.
-import { type Dim, mulDims, type TensorType, type Value } from '@onnxformers/core';
+import { type Dim, mulDims, type Node, type TensorType, type Value } from '@onnxformers/core';
 import {
   apply,
   defineOp,
   defineReasons,
+  type MatchContext,
   mismatch,
   operandsOf,
   printType,
+  type Rule,
   reasons,
   refuse,
   rule,
 } from '@onnxformers/core/lowering';
+import { useScan } from '../recurrent/carry-scan';
 import { LinearRecurrence, linearRecurrence } from '../recurrent/linear-recurrence';
 
 type LinearAttentionAttrs = {
@@ -51,6 +54,8 @@ export const LinearAttention = defineOp<LinearAttentionAttrs, typeof names>({
 });
 
 const own = defineReasons({
+  oneAfterAnother: ({ positions, most }: { readonly positions: Dim; readonly most: number }) =>
+    `it takes one position after another: chunks of ${positions} positions take less time, from ${most} on`,
   zeroScale: () => 'it reads a scale of 0 as 1 / √head_dim',
 });
 
@@ -60,14 +65,17 @@ const rules = {
 } as const;
 
 /** LinearRecurrence → LinearAttention; heads of keys that several heads share are repeated. */
-export const useLinearAttention = rule('LinearRecurrence → LinearAttention', LinearRecurrence, (node) => {
-  const { update, scale } = node.attrs;
+export const useLinearAttention = rule('LinearRecurrence → LinearAttention', LinearRecurrence, (node, context) => {
+  const { update, scale, short } = node.attrs;
   const { q, v } = operandsOf(['q', 'k', 'v'] as const, node.operands as readonly [Value, Value, Value]);
   const [heads, n, m] = [v.dims[2]!, q.dims[3]!, v.dims[3]!];
   if (typeof heads !== 'number' || typeof n !== 'number' || typeof m !== 'number') return refuse(reasons.headCountsUnknown());
-  if (scale === 0) return refuse(own.zeroScale());
+  if (Math.fround(scale) === 0) return refuse(own.zeroScale());
+  const seq = short ? undefined : longOn(node, context);
+  if (typeof seq === 'number') return refuse(own.oneAfterAnother({ positions: seq, most: few }));
   return {
     covers: node.outputs,
+    cost: 1,
     emit(get) {
       const [queries, keys, values, past, decay, beta] = node.operands.map((x) => x && get(x));
       const { ops } = values!.graph;
@@ -89,3 +97,43 @@ export const useLinearAttention = rule('LinearRecurrence → LinearAttention', L
     },
   };
 });
+
+/**
+ * On a device, the number of positions up to which the kernel is faster than chunks. It takes one position after another, 2 to 4 microseconds each on an H200; chunks take
+ * about 1 ms for their many small steps, and little more for each position: docs/benchmarks.md.
+ */
+const few = 512;
+/** Sequences and heads together from which the kernel fills a device whatever their length. */
+const manyStates = 1024;
+
+/** The number of positions if the kernel may take longer than chunks: a number, if it certainly does. */
+function longOn({ operands: [, , v] }: Node, { waitsInLoops }: MatchContext): Dim | undefined {
+  const [batch, seq, heads] = v!.dims as readonly [Dim, Dim, Dim];
+  if (!waitsInLoops || (typeof batch === 'number' && batch * Number(heads) >= manyStates)) return undefined;
+  return typeof seq === 'number' && seq <= few ? undefined : seq;
+}
+
+/** LinearRecurrence → an If on the number of positions, where it is known only in a run: the kernel for few, chunks for many. */
+export const useChunksWhereLong: Rule = {
+  ...rule('LinearRecurrence → by the number of positions', LinearRecurrence, (node, context) => {
+    const seq = node.attrs.short ? undefined : longOn(node, context);
+    if (seq === undefined || typeof seq === 'number' || !context.cheapest(node)) return undefined;
+    return {
+      covers: node.outputs,
+      cost: 0,
+      emit(get) {
+        const { ops } = node.graph;
+        const operands = node.operands.map((x) => x && get(x));
+        return ops.cond(
+          ops.lessOrEqual(ops.size(operands[2]!, seq), few),
+          () => apply(LinearRecurrence, operands, { ...node.attrs, short: true }),
+          () => LinearRecurrence.decompose!(operands, node.attrs, ops),
+        );
+      },
+    };
+  }),
+  compares: true,
+};
+
+/** The kernel and its rivals on a device, for blocks with a recurrence. */
+export const recurrenceRules: readonly Rule[] = [useLinearAttention, useChunksWhereLong, useScan];

@@ -2,7 +2,7 @@
 import { type Dim, defineBlock, init, int, linear, module, Parameter, type SequenceContext, type Value } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
 import { useCausalConvWithState } from '../kernels/causal-conv-with-state';
-import { useLinearAttention } from '../kernels/linear-attention';
+import { recurrenceRules } from '../kernels/linear-attention';
 import { inOrder, named, ofReal, realRows, recurrence, rememberingConvolution, wide } from './between-calls';
 import { checkShared, convolutionFields, epsField, headFields } from './fields';
 import { decayRates } from './initial-rates';
@@ -48,7 +48,7 @@ export const gatedDeltaNet = defineBlock({
     { dim: 10, heads: 6, keyHeads: 2, headDim: 3, valueHeadDim: 5, convWidth: 3 },
   ],
   properties: ['batchIndependent', 'causal', 'deterministic', 'linear'],
-  rules: [useLinearAttention, useCausalConvWithState],
+  rules: [...recurrenceRules, useCausalConvWithState],
   create({ dim, heads, keyHeads, headDim, valueHeadDim, convWidth, eps }, { path }) {
     checkShared(heads, 'keyHeads', keyHeads, path);
     const group = heads / keyHeads;

@@ -11,7 +11,7 @@ import {
   type Value,
 } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
-import { useLinearAttention } from '../kernels/linear-attention';
+import { recurrenceRules } from '../kernels/linear-attention';
 import { inOrder, ofReal, realRows, recurrence, wide } from './between-calls';
 import { headFields } from './fields';
 
@@ -50,7 +50,7 @@ export const linearAttention = defineBlock({
     causal
       ? ['batchIndependent', 'deterministic', 'linear', 'causal']
       : ['batchIndependent', 'deterministic', 'linear', 'permutationEquivariant'],
-  rules: [useLinearAttention],
+  rules: recurrenceRules,
   create({ dim, heads, headDim, valueHeadDim, causal, bias }, { path }) {
     const q_proj = linear(dim, heads * headDim, { bias, role: 'query' });
     const k_proj = linear(dim, heads * headDim, { bias, role: 'key' });

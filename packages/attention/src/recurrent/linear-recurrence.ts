@@ -7,7 +7,12 @@ import { inChunks } from './chunks';
 export type Update = 'sum' | 'delta';
 
 /** Attributes of {@link LinearRecurrence}. */
-export type LinearRecurrenceAttrs = { readonly update: Update; readonly scale: number };
+export type LinearRecurrenceAttrs = {
+  readonly update: Update;
+  readonly scale: number;
+  /** There are few positions, as a branch around it has found. */
+  readonly short?: true | undefined;
+};
 
 const names = ['q', 'k', 'v', 'past?', 'decay?', 'beta?'] as const;
 
@@ -16,7 +21,7 @@ export const LinearRecurrence = defineOp<LinearRecurrenceAttrs, typeof names>({
   key: 'onnxformers.LinearRecurrence',
   operands: names,
   results: ['y', 'state'],
-  attributes: { update: 'data', scale: 'data' },
+  attributes: { update: 'data', scale: 'data', short: 'data' },
   infer(given, { update }) {
     const { q, k, v, past, decay, beta } = operandsOf(names, given);
     for (const x of [q, k, v])

@@ -14,7 +14,7 @@ import {
 } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
 import { useCausalConvWithState } from '../kernels/causal-conv-with-state';
-import { useLinearAttention } from '../kernels/linear-attention';
+import { recurrenceRules } from '../kernels/linear-attention';
 import { inOrder, named, ofReal, realRows, recurrence, rememberingConvolution, wide } from './between-calls';
 import { checkShared, convolutionFields, epsField, headFields } from './fields';
 import { decayRates, timeSteps } from './initial-rates';
@@ -70,7 +70,7 @@ export const mamba2 = defineBlock({
     { dim: 5, heads: 4, headDim: 3, stateDim: 7, groups: 2, convWidth: 3, minTimeStep: 0.01, maxTimeStep: 0.5 },
   ],
   properties: ['batchIndependent', 'causal', 'deterministic', 'linear'],
-  rules: [useLinearAttention, useCausalConvWithState],
+  rules: [...recurrenceRules, useCausalConvWithState],
   create({ dim, heads, headDim, stateDim, groups, convWidth, minTimeStep, maxTimeStep, eps }, { path }) {
     checkShared(heads, 'groups', groups, path);
     if (maxTimeStep !== undefined && maxTimeStep <= minTimeStep)

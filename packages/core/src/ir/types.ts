@@ -141,6 +141,8 @@ export interface MatchContext {
   readonly waitsInLoops: boolean;
   /** True where adding a bias to the result of a product is a kernel of its own. */
   readonly biasTakesPass: boolean;
+  /** Fused attention takes only heads whose number of channels is a multiple of this; 1: any. */
+  readonly headMultiple: number;
 }
 
 /** What a match would take. */

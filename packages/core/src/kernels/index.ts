@@ -1,5 +1,6 @@
 // Rules between ops of core: they do not belong to a block, so every model has them.
 import type { Rule } from '../lower/rule';
+import { useAlignedHeads } from './attend-aligned';
 import { biasesOfAttend } from './attend-biases';
 import { useBlocks } from './attend-blocks';
 import { useChunks, useFlexChunks } from './attend-chunks';
@@ -27,6 +28,7 @@ export const coreRules: readonly Rule[] = [
   cosineAfterRangeReduction,
   ...keepApart,
   useBlocks,
+  useAlignedHeads,
   usePackedChunks,
   useFewQueries,
   useChunks,

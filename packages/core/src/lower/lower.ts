@@ -123,6 +123,7 @@ class Lowering {
       },
       waitsInLoops: this.target.waitsInLoops ?? false,
       biasTakesPass: this.target.biasTakesPass ?? false,
+      headMultiple: this.target.headMultiple ?? 1,
     };
     for (const node of nodes)
       for (const rule of this.rulesOf(node)) {

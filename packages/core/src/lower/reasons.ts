@@ -32,6 +32,9 @@ export const reasons = defineReasons({
   headCountsUnknown: () => 'the numbers of heads must be known when the model is compiled',
   headCountsDiffer: ({ heads, kvHeads }: { readonly heads: number | string; readonly kvHeads: number | string }) =>
     `it needs as many key heads as query heads, got ${heads} query heads and ${kvHeads} key heads`,
+  /** More elements than kernels count. */
+  tooManyElements: ({ elements, most }: { readonly elements: number; readonly most: number }) =>
+    `a tensor would have ${elements} elements, and its kernels count ${most} at most`,
   /** Not a size that the kernel supports. */
   sizeLimit: ({
     size,

@@ -79,6 +79,10 @@ export interface Target {
   readonly waitsInLoops?: true;
   /** True where adding a bias to the result of a product is a kernel of its own, which reads and writes the result again. */
   readonly biasTakesPass?: true;
+  /** The most elements of a tensor that its kernels count correctly; absent: any number. */
+  readonly mostElements?: number;
+  /** Its fused attention kernels take only heads whose number of channels is a multiple of this; absent: any. */
+  readonly headMultiple?: number;
   /** Notes about the target for `explain`: for all models, or for models that compute in a dtype. */
   readonly notes?: readonly { readonly computes?: DType; readonly text: string }[];
   /** The vendor of its GPUs; tools use it to determine the {@link Machine}. */
@@ -138,10 +142,23 @@ export function accepts(target: Target, machine: Machine, node: Node): true | Re
   if (!kernel) return rowOf(target, op) ? reasons.noForm({ ...about, form: op.form!(node.attrs) }) : reasons.noKernel(about);
   if (domainOf(op.key)[0] === '' && (op.since ?? 1) > target.opset)
     return reasons.opset({ ...about, since: op.since!, opset: target.opset });
+  const large = tooLarge(node, target);
+  if (large) return large;
   const dtype = dtypeOf(node);
   if (dtype && !kernel.dtypes.includes(dtype)) return reasons.noDtype({ ...about, dtype });
   const fit = fitsKernel(kernel, machine, node);
   return fit === true ? (takenBy(node, target.fusions ?? {}) ?? true) : fit;
+}
+
+function tooLarge({ operands, outputs }: Node, { mostElements: most }: Target): Reason | undefined {
+  if (most === undefined) return undefined;
+  for (const v of [...outputs, ...operands]) {
+    const dims = v?.dims ?? [];
+    if (!dims.every((d) => typeof d === 'number')) continue;
+    const elements = dims.reduce((a, b) => a * b, 1);
+    if (elements > most) return reasons.tooManyElements({ elements, most });
+  }
+  return undefined;
 }
 
 /** True if the node is within the limits of a kernel of its op, whatever its dtype, else the reason. */

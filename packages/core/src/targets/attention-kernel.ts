@@ -229,7 +229,7 @@ const surelyLonger = (a: Dim, b: Dim): boolean => typeof a === 'number' && typeo
 function withBias({ seq, kvSeq }: Shape): AttentionKernelChoice {
   if (typeof seq === 'number' && seq % 8) return is('MATH', kernelNotes.queries({ of: 8, got: seq }));
   if (seq !== kvSeq && (typeof kvSeq !== 'number' || kvSeq % 4)) return is('NONE', kernelNotes.biasKeys());
-  return typeof seq === 'number' ? is('EFFICIENT_ATTENTION') : is('EFFICIENT_ATTENTION', kernelNotes.ifQueriesAligned());
+  return is('EFFICIENT_ATTENTION', typeof seq === 'number' ? kernelNotes.bias() : kernelNotes.ifQueriesAligned());
 }
 
 function withMask(kvSeq: Dim): AttentionKernelChoice {

@@ -3,6 +3,7 @@ import { operandOf } from '../ir/define-op';
 import { isReduced, rangeReasons } from '../kernels/range-reduction';
 import { defineReasons } from '../lower/reason';
 import type { Kernel, Target } from '../lower/target';
+import { advise } from './advice';
 import { repeatingCost } from './attention-cost';
 import { kernelTables } from './kernels.generated';
 import { sequencesOnly } from './non-empty';
@@ -33,6 +34,7 @@ export const webgpu: Target = defineTarget({
   // Loop: its body runs on the GPU. Cast: weights in a dtype that the GPU lacks are converted once. The others are rare.
   leftToCpu: ['Loop', 'Cast', 'IsNaN', 'IsInf', 'Mod'],
   waitsInLoops: true,
+  advise: (situation) => advise(situation, { takesLengths: false, wholeMasks: true }),
   special: {
     ...rotary,
     Sin: nearZero,

@@ -1,5 +1,5 @@
 // Patterns as tensors of flags, and as masks.
-import { lookupFlag, type Mask, maskMod, randomStream, type Tensor, tensor } from '@onnxformers/core';
+import { lookupFlag, type Mask, maskMod, randomStream, type Tensor, tensor, toArray } from '@onnxformers/core';
 import { alibiSlopes } from '@onnxformers/positional';
 import { fault } from './grid';
 
@@ -34,14 +34,14 @@ export function fromPattern(pattern: Tensor): Mask<Tensor> {
  * Example  const pattern = samplePairs(gridGaussian([8, 8]), 512, 1);
  */
 export function samplePairs(probabilities: Tensor, count: number, seed: number): Tensor {
-  const weights = Array.from(probabilities.data as Float32Array);
+  const weights = Array.from(toArray(probabilities).data);
   const possible = weights.filter((w) => w > 0).length;
   if (weights.some((w) => !(w >= 0 && Number.isFinite(w))))
     throw fault(
       'samplePairs',
       'not probabilities',
       'finite numbers of at least 0',
-      weights.find((w) => !(w >= 0)),
+      weights.find((w) => !(w >= 0 && Number.isFinite(w))),
     );
   if (!Number.isSafeInteger(count) || count < 0 || count > possible)
     throw fault('samplePairs.count', 'not a number of pairs', `an integer from 0 to ${possible}`, count);
