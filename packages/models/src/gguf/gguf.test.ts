@@ -26,7 +26,9 @@ const away = (a: Float64Array, b: Float64Array): number => a.reduce((most, x, i)
 const largest = (a: Float64Array): number => a.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
 
 describe('blocks', () => {
-  const { formats } = JSON.parse(readFileSync(`${fixture('gguf')}/blocks.json`, 'utf8')) as { formats: Record<string, number[]> };
+  const { formats } = JSON.parse(readFileSync(new URL('./fixtures/blocks.json', import.meta.url), 'utf8')) as {
+    formats: Record<string, number[]>;
+  };
   // The bytes that the reference values were made from.
   const halves: Record<string, readonly number[]> = { Q4_0: [0], Q8_0: [0], Q4_K: [0, 2], Q6_K: [208] };
   const blocksOf = (name: string, size: number): Uint8Array => {
