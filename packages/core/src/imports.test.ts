@@ -64,7 +64,7 @@ describe('inside core', () => {
   /** Rooms and the rooms that they see, besides themselves. The first pattern that a file matches is its room. */
   const rooms: readonly { room: string; files: RegExp; sees: readonly string[] }[] = [
     { room: 'surface', files: /^(index|lowering|node|saved\/.+|runtime\/worker|testing\/.+|.+\/testing\/.+)$/, sees: ['*'] },
-    { room: 'tensor', files: /^(error|progress|tensor\/.+)$/, sees: [] },
+    { room: 'tensor', files: /^(error|progress|given|arguments|tensor\/.+)$/, sees: [] },
     { room: 'dim', files: /^dim\//, sees: ['tensor'] },
     { room: 'parameter', files: /^parameter\//, sees: ['tensor', 'dim'] },
     { room: 'ir', files: /^(ir\/.+|lower\/(rule|reasons?))$/, sees: ['tensor', 'dim', 'parameter'] },

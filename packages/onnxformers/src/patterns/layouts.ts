@@ -1,5 +1,5 @@
 // Layouts of square blocks: which blocks of queries attend to which blocks of keys, for the mask `blocks`.
-import { type Dim, divDims, mulDims, randomStream, type Tensor, tensor, type Value } from '@onnxformers/core';
+import { checkArguments, type Dim, divDims, mulDims, randomStream, type Tensor, tensor, type Value } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
 import { fault } from './grid';
 
@@ -48,7 +48,10 @@ function layout(
  * Shapes   → bool [heads, blocks, blocks]
  * Throws   ShapeError for a sequence that is not a number of whole blocks
  */
-export const denseLayout = (o: LayoutOptions): Tensor => layout('denseLayout', o, () => () => true);
+export const denseLayout = (o: LayoutOptions): Tensor => {
+  checkArguments('denseLayout', { options: o });
+  return layout('denseLayout', o, () => () => true);
+};
 
 /** Options of {@link fixedLayout}. */
 export interface FixedLayoutOptions extends LayoutOptions {
@@ -72,6 +75,7 @@ export interface FixedLayoutOptions extends LayoutOptions {
  * Example  const layout = fixedLayout({ seqLen: 128, heads: 2 });
  */
 export function fixedLayout(o: FixedLayoutOptions): Tensor {
+  checkArguments('fixedLayout', { options: o });
   const { localBlocks: local = 4, globalBlocks: global = 1, globalPatterns: patterns = 1 } = o;
   const { horizontalGlobal = false, perHead = false } = o;
   const uni = isUnidirectional('fixedLayout', o.direction);
@@ -138,6 +142,7 @@ export interface VariableLayoutOptions extends LayoutOptions, GlobalBlocks {
  * Example  const layout = variableLayout({ seqLen: 160, heads: 1, windows: [1, 2, 3] });
  */
 export function variableLayout(o: VariableLayoutOptions): Tensor {
+  checkArguments('variableLayout', { options: o });
   const { windows = [4], randomBlocks = 0, horizontalGlobal = false, seed = 0 } = o;
   const uni = isUnidirectional('variableLayout', o.direction);
   const ranges = rangesOf('variableLayout', o);
@@ -178,6 +183,7 @@ export interface BigBirdLayoutOptions extends LayoutOptions {
  * Example  const layout = bigBirdLayout({ seqLen: 128, heads: 1, seed: 7 });
  */
 export function bigBirdLayout(o: BigBirdLayoutOptions): Tensor {
+  checkArguments('bigBirdLayout', { options: o });
   const { randomBlocks = 1, windowBlocks = 3, globalBlocks = 1, seed = 0 } = o;
   const uni = isUnidirectional('bigBirdLayout', o.direction);
   return layout('bigBirdLayout', o, (head, n) => {
@@ -206,6 +212,7 @@ export interface LongformerLayoutOptions extends LayoutOptions, GlobalBlocks {
  * Example  const layout = longformerLayout({ seqLen: 128, heads: 1, globalIndices: [0, 3] });
  */
 export function longformerLayout(o: LongformerLayoutOptions): Tensor {
+  checkArguments('longformerLayout', { options: o });
   const { windowBlocks = 3 } = o;
   const uni = isUnidirectional('longformerLayout', o.direction);
   const ranges = rangesOf('longformerLayout', o);
@@ -290,6 +297,7 @@ function expectFlags(path: string, { dtype, dims }: Tensor): void {
  * Example  const layout = layoutOf(materialize(causal, { seq: 64 }), 16);
  */
 export function layoutOf(pattern: Tensor, blockSize: number): Tensor {
+  checkArguments('layoutOf', { tensor: pattern });
   const [rows, columns] = pattern.dims.slice(-2) as [number, number];
   expectCounts('layoutOf', { blockSize }, 1);
   expectFlags('layoutOf', pattern);
@@ -315,6 +323,7 @@ export function layoutOf(pattern: Tensor, blockSize: number): Tensor {
  * Example  const mask = fromPattern(patternOf(bigBirdLayout({ seqLen: 128, heads: 2 }), 16));
  */
 export function patternOf(layout: Tensor, blockSize: number): Tensor {
+  checkArguments('patternOf', { tensor: layout });
   const [rows, columns] = layout.dims.slice(-2) as [number, number];
   expectCounts('patternOf', { blockSize }, 1);
   expectFlags('patternOf', layout);
@@ -338,6 +347,7 @@ export function patternOf(layout: Tensor, blockSize: number): Tensor {
  * Example  const sparse = sparsifyBlocks(x, denseLayout({ seqLen: 64, heads: 2 }), 16);
  */
 export function sparsifyBlocks(x: Value, layout: Tensor, blockSize: number): Value {
+  checkArguments('sparsifyBlocks', { x, tensor: layout });
   expectFlags('sparsifyBlocks', layout);
   const [batch, heads, rows, columns] = x.dims as [Dim, Dim, Dim, Dim];
   const counts = [heads, divDims(rows, blockSize), divDims(columns, blockSize)];
