@@ -74,8 +74,9 @@ function withinWindow(whole: number, node: Node, machine: Machine): number {
   const [, k, , past] = operands;
   const window = Number(attrs.local_window_size ?? -1);
   if (!(window > 0)) return whole;
-  // Of packed tokens, and of keys in pools, the number of keys of a sequence is not known.
-  const keys = k!.rank === 2 ? 'keys' : k!.dims[1]!;
+  // Of packed tokens the mean number, if it is known.
+  const [tokens, sequences] = k!.rank === 2 ? [k!.dims[0]!, operands[6]?.dims[0] ?? 'sequences'] : [k!.dims[1]!, 1];
+  const keys = typeof tokens === 'number' && typeof sequences === 'number' ? tokens / Math.max(1, sequences) : 'keys';
   const share = Math.min(1, (window + 128) / keysOrMany(keys, window));
   if (op.key === 'com.microsoft.GroupQueryAttention') return past ? whole * share : Math.min(whole, 6 * share);
   // Pages are read by a slower kernel before Ampere.
@@ -142,7 +143,7 @@ export const cuda: Target = defineTarget({
   },
   gpu: 'nvidia',
   waitsInLoops: true,
-  // Its kernels count elements in 32 bits: an H200 ended with an illegal access for more.
+  // Most of its kernels count elements in 32 bits: on an H200 Pad and Slice gave wrong numbers for more, Where an illegal access, Expand an error.
   mostElements: 2 ** 31 - 1,
   headMultiple: 8,
   biasTakesPass: true,
