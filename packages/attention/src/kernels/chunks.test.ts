@@ -28,7 +28,6 @@ import {
   type NDArray,
   none,
   not,
-  type Ort,
   or,
   prefix,
   printExplanation,
@@ -47,14 +46,11 @@ import {
 import { chunksOf, lower, type Rule } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 import { expectClose, footprint, randomArray, randomParameters } from '@onnxformers/core/testing';
-import * as node from 'onnxruntime-node';
-import * as web from 'onnxruntime-web';
 import { describe, expect, it } from 'vitest';
 import { attendCases, derivedFeed, feedsOf, inputsOf, modelOf } from './attend-cases.test-helper';
 import { kernels } from './index';
+import { runtimes } from './runtimes.test-helper';
 
-web.env.wasm.numThreads = 1;
-const runtimes = { cpu: node, wasm: web, 'portable-21': node } as unknown as Readonly<Record<string, Ort>>;
 const portable = targets.portable(21);
 const divided: readonly Target[] = [targets.cpu, targets.wasm, portable];
 type Inputs = Readonly<Record<string, Value>>;
