@@ -1,6 +1,7 @@
 // A pretrained model: the files of a Hugging Face checkpoint as an ordinary module and its weights.
 import {
   type CompileOptions,
+  checkArguments,
   checkOptions,
   FileError,
   type KindModule,
@@ -81,6 +82,7 @@ export interface PretrainedReport {
  *            const compiled = compile(bert.module, { target: targets.cpu, inputs: bert.inputs, weights: bert.weights });
  */
 export async function fromPretrained(files: PretrainedFiles | FilesByName, o: PretrainedOptions = {}): Promise<Pretrained> {
+  checkArguments('fromPretrained', { files });
   checkOptions('fromPretrained', o, { task: true, families: true, configFile: true, quantize: true });
   const source = 'open' in files ? files : filesInMemory(files);
   const config = await readConfig(source, o.configFile ?? 'config.json');
