@@ -1,6 +1,7 @@
 import {
   ConfigError,
   contextOfHiddenStates,
+  defineBlock,
   init,
   module,
   Parameter,
@@ -68,8 +69,18 @@ describe('merge_patches', () => {
 
   /** A norm that only multiplies, for the order of channels. */
   function scaled(width: number) {
-    const weight = new Parameter([width], init.ones, { role: 'norm', part: 'weight' });
-    return module({ weight }, (x: Value) => ops.mul(x, x.graph.root.param(weight)));
+    const norm = defineBlock({
+      kind: 'norm',
+      name: 'scaled',
+      summary: 'Multiplies.',
+      fields: {},
+      examples: [{}],
+      create() {
+        const weight = new Parameter([width], init.ones, { role: 'norm', part: 'weight' });
+        return module({ weight }, (x: Value) => ops.mul(x, x.graph.root.param(weight)));
+      },
+    });
+    return norm({});
   }
 
   it('tells later layers the grid and the positions', () => {
