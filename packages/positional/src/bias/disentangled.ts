@@ -45,7 +45,7 @@ export const disentangled = defineBlock({
     dim: int({ doc: 'channels of the embeddings of distances', unit: 'channels', min: 1, inherit: true }),
     /** heads of queries and keys. Inherited from the enclosing block. */
     heads: int({ doc: 'heads of queries and keys', min: 1, inherit: true }),
-    /** distances on each side that have an embedding; with buckets, their number. */
+    /** distances on each side that have an embedding; with buckets, their number (positions). */
     span: int({
       doc: 'distances on each side that have an embedding; with buckets, their number',
       unit: 'positions',
