@@ -102,9 +102,9 @@ export const useLinearAttention = rule('LinearRecurrence → LinearAttention', L
 
 /**
  * On a device, the number of positions up to which the kernel is faster than chunks. It takes one position after another, 2 to 4 microseconds each on an H200; chunks take
- * about 1 ms for their many small steps, and little more for each position: docs/benchmarks.md.
+ * 0.3 to 0.6 ms for their many small steps, and 0.04 to 0.25 microseconds for each position: docs/benchmarks.md.
  */
-const few = 512;
+const few = 256;
 /** Sequences and heads together from which the kernel fills a device whatever their length. */
 const manyStates = 1024;
 
